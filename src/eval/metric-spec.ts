@@ -1,0 +1,129 @@
+import { UsageError } from '../util/errors.ts';
+
+/** Metric families and whether a cutoff `@k` may be left out (then the whole ranking counts). */
+const FAMILIES = {
+  ndcg: 'optional',
+  ndcg_exp: 'optional',
+  mrr: 'optional',
+  map: 'optional',
+  recall: 'required',
+  precision: 'required',
+  success: 'required',
+  judged: 'required',
+} as const;
+
+export type MetricFamily = keyof typeof FAMILIES;
+
+/** A metric such as `ndcg@10`: the family, and how deep it looks. */
+export interface MetricSpec {
+  /** Canonical spelling, the key in every result: `ndcg@10`, `map`. */
+  readonly name: string;
+  readonly family: MetricFamily;
+  /** Documents that count; Infinity where the spelling has no `@k`. */
+  readonly cutoff: number;
+}
+
+/** Spellings of trec_eval, ir_measures and sentence-transformers for the same families. */
+const ALIASES: Readonly<Record<string, MetricFamily>> = {
+  ndcg_cut: 'ndcg',
+  recip_rank: 'mrr',
+  rr: 'mrr',
+  map_cut: 'map',
+  ap: 'map',
+  p: 'precision',
+  r: 'recall',
+  accuracy: 'success',
+};
+
+const HELP =
+  'known: ndcg@10, ndcg_exp@10, mrr@10, map, map@100, recall@100, precision@10, success@5, judged@10';
+
+/**
+ * Reads one metric: `family@k`, or `family` alone where the whole ranking makes sense (`map`, `mrr`, `ndcg`).
+ *
+ * Case does not matter, and trec_eval's own names (`ndcg_cut_10`, `recip_rank`, `P_10`) mean the same metrics.
+ *
+ * @throws UsageError for an unknown name (with the nearest known one), a missing or a senseless cutoff.
+ */
+export function parseMetric(text: string): MetricSpec {
+  const match = /^([a-z_]*[a-z])(?:[@_.]([^@]*))?$/i.exec(text.trim());
+  const written = (match?.[1] ?? text.split('@')[0]!).trim().toLowerCase();
+  const family = isFamily(written)
+    ? written
+    : Object.hasOwn(ALIASES, written)
+      ? ALIASES[written]!
+      : undefined;
+  if (match === null || family === undefined) {
+    const near = nearest(written.replace(/[0-9]+$/, ''), [...Object.keys(FAMILIES), ...Object.keys(ALIASES)]);
+    const digits = /[0-9]+$/.exec(text.trim())?.[0];
+    const hint =
+      near === undefined ? '' : `, did you mean "${near}${digits === undefined ? '' : `@${digits}`}"?`;
+    throw new UsageError(`unknown metric "${text.trim()}"${hint}`, { help: HELP });
+  }
+  const digits = match[2];
+  if (digits === undefined) {
+    if (FAMILIES[family] === 'required') {
+      throw new UsageError(`metric "${text.trim()}" needs a cutoff, for example ${family}@10`, {
+        help: HELP,
+      });
+    }
+    return { name: family, family, cutoff: Number.POSITIVE_INFINITY };
+  }
+  const cutoff = Number(digits);
+  if (!/^[0-9]+$/.test(digits) || cutoff < 1 || !Number.isSafeInteger(cutoff)) {
+    throw new UsageError(`the cutoff of metric "${text.trim()}" must be a whole number of at least 1`, {
+      help: `for example ${family}@10`,
+    });
+  }
+  return { name: `${family}@${cutoff}`, family, cutoff };
+}
+
+/**
+ * Reads a list of metrics, given as an array or as one string with commas; repetitions are dropped.
+ *
+ * @throws UsageError as `parseMetric`, and when the list is empty.
+ */
+export function parseMetrics(list: string | readonly string[]): MetricSpec[] {
+  const texts = (typeof list === 'string' ? list.split(',') : list).filter((text) => text.trim() !== '');
+  if (texts.length === 0) throw new UsageError('no metric is named', { help: HELP });
+  const specs = new Map<string, MetricSpec>();
+  for (const text of texts) {
+    const spec = parseMetric(text);
+    specs.set(spec.name, spec);
+  }
+  return [...specs.values()];
+}
+
+function isFamily(name: string): name is MetricFamily {
+  return Object.hasOwn(FAMILIES, name);
+}
+
+/** The candidate with the fewest edits, or undefined where nothing is near. */
+function nearest(name: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestEdits = Math.max(2, Math.ceil(name.length / 2)) + 1;
+  for (const candidate of candidates) {
+    const edits = editDistance(name, candidate);
+    if (edits < bestEdits && edits < Math.max(name.length, candidate.length)) {
+      best = candidate;
+      bestEdits = edits;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein distance; names are short, input is cut to 32 characters. */
+function editDistance(a: string, b: string): number {
+  const x = a.slice(0, 32);
+  const y = b.slice(0, 32);
+  let row = Array.from({ length: y.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= x.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= y.length; j++) {
+      const substitution = row[j - 1]! + (x[i - 1] === y[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[y.length]!;
+}

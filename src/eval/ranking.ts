@@ -1,0 +1,70 @@
+import { UndriftError } from '../util/errors.ts';
+
+/** One retrieved document and its score; higher is better. */
+export interface ScoredDocument {
+  readonly docId: string;
+  readonly score: number;
+}
+
+/** Retrieved documents by query id, in any order: the score alone decides the ranking. */
+export type Run = ReadonlyMap<string, readonly ScoredDocument[]>;
+
+/**
+ * The ranking that trec_eval 9 sees: score descending *as float32*, ties by document id descending in UTF-8 byte order.
+ *
+ * Two scores that differ by less than a float32 step are a tie, whatever order the system returned them in, and a
+ * rank column counts for nothing. (trec_eval 10, of 2026, compares doubles; all else is equal.)
+ *
+ * @returns the array itself if it is in this order already, otherwise a sorted copy.
+ * @throws UndriftError for a score that is NaN.
+ */
+export function rankDocuments(documents: readonly ScoredDocument[]): readonly ScoredDocument[] {
+  const count = documents.length;
+  const scores = new Float32Array(count);
+  let sorted = true;
+  for (let i = 0; i < count; i++) {
+    const { docId, score } = documents[i]!;
+    if (Number.isNaN(score)) {
+      throw new UndriftError(`the score of document "${docId}" is not a number`, {
+        help: 'NaN scores come from a model that diverged or from a division by a zero norm',
+      });
+    }
+    scores[i] = score;
+    if (i > 0 && sorted) {
+      const previous = scores[i - 1]!;
+      const current = scores[i]!;
+      sorted =
+        previous > current || (previous === current && compareUtf8(documents[i - 1]!.docId, docId) > 0);
+    }
+  }
+  if (sorted) return documents;
+  const order = Array.from({ length: count }, (_, i) => i);
+  order.sort((a, b) => {
+    const x = scores[a]!;
+    const y = scores[b]!;
+    if (x !== y) return x > y ? -1 : 1;
+    return compareUtf8(documents[b]!.docId, documents[a]!.docId);
+  });
+  return order.map((i) => documents[i]!);
+}
+
+/**
+ * Compares two strings as C's `strcmp` compares their UTF-8 bytes, which is code-point order.
+ *
+ * JavaScript's `<` compares UTF-16 units, where surrogates (code points above U+FFFF) come before U+E000…U+FFFF; moving
+ * these two ranges past each other is all that it takes.
+ */
+export function compareUtf8(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x !== y) return codePointRank(x) - codePointRank(y);
+  }
+  return a.length - b.length;
+}
+
+function codePointRank(unit: number): number {
+  if (unit < 0xd800) return unit;
+  return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
+}
