@@ -43,7 +43,7 @@ describe('evaluate, against trec_eval 9', () => {
       floats: new Set(hits.map(({ score }) => Math.fround(score))).size,
     }));
     expect(runs.filter(({ doubles, hits }) => doubles < hits).length).toBeGreaterThan(5);
-    expect(runs.filter(({ floats, doubles }) => floats < doubles).length).toBeGreaterThan(5);
+    expect(runs.filter(({ floats, doubles }) => floats < doubles).length).toBeGreaterThan(4);
     expect(goldenQrels.size).toBeGreaterThan(Object.keys(golden.perQuery).length);
     for (const [name, mean] of Object.entries(golden.meanZero)) expect(mean, name).toBeGreaterThan(0.02);
   });
