@@ -22,6 +22,10 @@ export const dtypes = {
 /** Name of an element type: `'f32'`, `'i64'`, … */
 export type DType = keyof typeof dtypes;
 
+/** Whether elements are floating-point numbers, so that a gradient can exist. */
+export const isFloat = (dtype: DType): boolean =>
+  dtype === 'f32' || dtype === 'f64' || dtype === 'f16' || dtype === 'bf16';
+
 /** The typed array that holds elements of type `D`. */
 export type TypedArrayOf<D extends DType> = InstanceType<(typeof dtypes)[D]['array']>;
 
@@ -58,8 +62,9 @@ export function viewAs<D extends DType>(
   const { array, bytes: size } = dtypes[dtype];
   const start = bytes.byteOffset + byteOffset;
   if (start % size === 0) return new array(bytes.buffer as ArrayBuffer, start, elements) as TypedArrayOf<D>;
-  const copy = bytes.slice(byteOffset, byteOffset + elements * size);
-  return new array(copy.buffer as ArrayBuffer, copy.byteOffset, elements) as TypedArrayOf<D>;
+  // Not bytes.slice: that of a Buffer does not copy.
+  const copy = Uint8Array.prototype.slice.call(bytes, byteOffset, byteOffset + elements * size);
+  return new array(copy.buffer, 0, elements) as TypedArrayOf<D>;
 }
 
 /** The bytes of a typed array, as a view of the same memory. */

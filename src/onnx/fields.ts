@@ -1,6 +1,14 @@
 /** Field numbers of the ONNX messages that we read and write (onnx.proto, IR version 3 and later). */
 export const fields = {
-  model: { irVersion: 1, producerName: 2, producerVersion: 3, graph: 7, opsets: 8, metadata: 14 },
+  model: {
+    irVersion: 1,
+    producerName: 2,
+    producerVersion: 3,
+    graph: 7,
+    opsets: 8,
+    metadata: 14,
+    functions: 25,
+  },
   opset: { domain: 1, version: 2 },
   entry: { key: 1, value: 2 },
   graph: { nodes: 1, name: 2, initializers: 5, inputs: 11, outputs: 12, values: 13, sparseInitializers: 15 },
