@@ -1,0 +1,87 @@
+import { multiplyDims, sameDim, sameShape } from '../graph/dims.ts';
+import { add, fill, reshape, sum } from '../graph/ops.ts';
+import type { GraphNode, Tensor } from '../graph/tensor.ts';
+import { isFloat } from '../onnx/dtypes.ts';
+import { ShapeError } from '../util/errors.ts';
+import { type GradientRule, rules } from './rules.ts';
+
+/**
+ * Reverse-mode differentiation: adds to the graph the nodes that compute  ∂output/∂target  for each target, and returns
+ * them in the targets' order and shapes. A target that the output does not depend on gets zeros.
+ *
+ * Walks the nodes between targets and output once, last to first. Each rule in `rules.ts` says what one operation passes
+ * back; contributions to the same tensor are added up here, and here only is a gradient summed over the axes along which
+ * its tensor was broadcast.
+ *
+ * @param output  float[]: a scalar; or any shape when `seed` is given
+ * @param targets  tensors of the same graph, also intermediate ones (gathered rows of a table, say)
+ * @param options.seed  gradient with respect to `output`, of its shape (gradient caching); default 1
+ */
+export function backward(
+  output: Tensor,
+  targets: readonly Tensor[],
+  options: { seed?: Tensor } = {},
+): Tensor[] {
+  const { graph } = output;
+  if (!options.seed && output.rank !== 0) {
+    throw new ShapeError(`backward: ${output.describe()} is no scalar`, {
+      help: 'reduce it with sum() or mean(), or give a seed gradient of its shape',
+    });
+  }
+  if (options.seed && !sameShape(options.seed.shape, output.shape)) {
+    throw new ShapeError(
+      `backward: the seed ${options.seed.describe()} must have the shape of ${output.describe()}`,
+    );
+  }
+  const gradients = new Map<Tensor, Tensor>();
+  graph.scope('backward', () => {
+    gradients.set(output, options.seed ?? graph.scalar(1, output.dtype));
+    const { needed, nodes } = dependents(output, targets);
+    for (const node of nodes.reverse()) {
+      const upstream = node.outputs.map((result) => gradients.get(result));
+      if (upstream.every((gradient) => gradient === undefined)) continue;
+      graph.scope(node.name, () => {
+        const needs = node.inputs.map((input) => needed.has(input));
+        const rule = rules[node.op] as GradientRule;
+        const contributions = rule({ node, upstream, needs, attributes: node.attributes });
+        for (const [index, input] of node.inputs.entries()) {
+          const contribution = contributions[index];
+          if (!needs[index] || !contribution) continue;
+          const gradient = sumToShape(contribution, input);
+          const earlier = gradients.get(input);
+          gradients.set(input, earlier ? add(earlier, gradient) : gradient);
+        }
+      });
+    }
+  });
+  return targets.map((target) => gradients.get(target) ?? fill(graph, 0, target.shape, target.dtype));
+}
+
+/** Tensors on a path from a target to the output, and the nodes that make them, in graph order. */
+function dependents(output: Tensor, targets: readonly Tensor[]): { needed: Set<Tensor>; nodes: GraphNode[] } {
+  const needed = new Set<Tensor>(targets);
+  const nodes: GraphNode[] = [];
+  for (const node of output.graph.nodes) {
+    if (node.op === 'StopGradient' || !node.inputs.some((input) => needed.has(input))) continue;
+    // Indices and truth values carry no gradient, whatever they were computed from.
+    const floats = node.outputs.filter((result) => isFloat(result.dtype));
+    for (const result of floats) needed.add(result);
+    if (floats.length > 0) nodes.push(node);
+  }
+  return { needed, nodes };
+}
+
+/** The gradient of a broadcast tensor: summed over the axes along which it was repeated. */
+function sumToShape(gradient: Tensor, input: Tensor): Tensor {
+  if (sameShape(gradient.shape, input.shape)) return gradient;
+  const extra = gradient.rank - input.rank;
+  const axes = gradient.shape.flatMap((dim, axis) => {
+    const own = axis < extra ? 1 : input.shape[axis - extra]!;
+    return sameDim(dim, own) && axis >= extra ? [] : [axis];
+  });
+  const summed = axes.length > 0 ? sum(gradient, { axes }) : gradient;
+  if (!sameDim(multiplyDims(...summed.shape), multiplyDims(...input.shape))) {
+    throw new ShapeError(`backward: the gradient ${gradient.describe()} does not fit ${input.describe()}`);
+  }
+  return reshape(summed, input.shape);
+}

@@ -1,0 +1,333 @@
+import type { Dim } from '../graph/dims.ts';
+import { multiplyDims, subtractDims } from '../graph/dims.ts';
+import type { OpAttributes, OpType } from '../graph/op-types.ts';
+import {
+  add,
+  cast,
+  concat,
+  cos,
+  dimSize,
+  div,
+  equal,
+  erf,
+  exp,
+  expand,
+  fill,
+  gatherElements,
+  greater,
+  log,
+  matmul,
+  mean,
+  mul,
+  neg,
+  pow,
+  reshape,
+  scatterAdd,
+  sigmoid,
+  sign,
+  sin,
+  slice,
+  square,
+  sub,
+  sum,
+  transpose,
+  where,
+} from '../graph/ops.ts';
+import type { GraphNode, Tensor } from '../graph/tensor.ts';
+import { ShapeError } from '../util/errors.ts';
+
+/** What a rule sees: the forward node, the gradients of its results, and which inputs want one. */
+export interface RuleContext<Attributes> {
+  readonly node: GraphNode;
+  readonly attributes: Attributes;
+  /** ∂output/∂(result i), of the result's shape; undefined where the output does not depend on it. */
+  readonly upstream: readonly (Tensor | undefined)[];
+  /** Whether input i lies on a path to a target: gradients nobody wants need not be built. */
+  readonly needs: readonly boolean[];
+}
+
+/**
+ * One operation's part of the chain rule: ∂output/∂(input i) for each input, in terms of the graph's own operations. A rule
+ * may return a gradient of the broadcast shape; the walk sums it down. Undefined stands for "none".
+ */
+export type GradientRule<Attributes = unknown> = (
+  context: RuleContext<Attributes>,
+) => readonly (Tensor | undefined)[];
+
+/** y = f(x): the rule gets dy, x and y and returns dy · f′(x). */
+const unary =
+  (rule: (dy: Tensor, x: Tensor, y: Tensor) => Tensor): GradientRule =>
+  ({ node, upstream }) => [rule(upstream[0]!, node.inputs[0]!, node.outputs[0]!)];
+
+/** y = f(a, b): one function per input, called only where its gradient is wanted. */
+const binary =
+  (
+    da: (dy: Tensor, a: Tensor, b: Tensor, y: Tensor) => Tensor,
+    db: (dy: Tensor, a: Tensor, b: Tensor, y: Tensor) => Tensor,
+  ): GradientRule =>
+  ({ node, upstream, needs }) => {
+    const [a, b] = node.inputs as [Tensor, Tensor];
+    const [dy, y] = [upstream[0]!, node.outputs[0]!];
+    return [needs[0] ? da(dy, a, b, y) : undefined, needs[1] ? db(dy, a, b, y) : undefined];
+  };
+
+/** Piecewise constant, or made of integers or truth values: nothing flows back. */
+const none: GradientRule = ({ node }) => node.inputs.map(() => undefined);
+
+/** Picks the winner's side of max or min; a tie gives each side half. */
+const extremum = (wins: typeof greater, ties: Tensor, dy: Tensor, own: Tensor, other: Tensor): Tensor =>
+  mul(dy, where(ties, 0.5, cast(wins(own, other), dy.dtype)));
+
+/** The gradient of a reduction, with its reduced axes back as size 1. */
+function restoreAxes(dy: Tensor, x: Tensor, axes: readonly number[]): Tensor {
+  return reshape(
+    dy,
+    x.shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim)),
+  );
+}
+
+const elementCount = (x: Tensor, axes: readonly number[]): Dim =>
+  multiplyDims(...axes.map((axis) => x.shape[axis]!));
+
+/** max and min over axes: the gradient goes to the elements that attain it, shared equally. */
+const reducedExtremum: GradientRule<OpAttributes['ReduceMax']> = ({ node, attributes, upstream }) => {
+  const x = node.inputs[0]!;
+  const attained = cast(equal(x, restoreAxes(node.outputs[0]!, x, attributes.axes)), x.dtype);
+  const share = div(
+    restoreAxes(upstream[0]!, x, attributes.axes),
+    sum(attained, { axes: attributes.axes, keepDims: true }),
+  );
+  return [mul(attained, share)];
+};
+
+/** zeros of x's shape with dy added at the picked places. */
+const scatterBack = (x: Tensor, indices: Tensor, dy: Tensor, axis: number): Tensor =>
+  scatterAdd(fill(x.graph, 0, x.shape, x.dtype), indices, dy, { axis });
+
+/** dy with zeros around it, so that it has x's size along the axis again. */
+function padBack(dy: Tensor, x: Tensor, axis: number, before: Dim, after: Dim): Tensor {
+  const zeros = (size: Dim) =>
+    size === 0
+      ? []
+      : [
+          fill(
+            x.graph,
+            0,
+            x.shape.map((dim, i) => (i === axis ? size : dim)),
+            x.dtype,
+          ),
+        ];
+  return concat([...zeros(before), dy, ...zeros(after)], axis);
+}
+
+/** Gradient rules, one for every operation: an operation without a rule does not compile. */
+export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = {
+  Neg: unary((dy) => neg(dy)),
+  Abs: unary((dy, x) => mul(dy, sign(x))),
+  Exp: unary((dy, _x, y) => mul(dy, y)),
+  Log: unary((dy, x) => div(dy, x)),
+  Sqrt: unary((dy, _x, y) => div(mul(dy, 0.5), y)),
+  Reciprocal: unary((dy, _x, y) => neg(mul(dy, square(y)))),
+  Sin: unary((dy, x) => mul(dy, cos(x))),
+  Cos: unary((dy, x) => neg(mul(dy, sin(x)))),
+  Tanh: unary((dy, _x, y) => mul(dy, sub(1, square(y)))),
+  Sigmoid: unary((dy, _x, y) => mul(dy, mul(y, sub(1, y)))),
+  Softplus: unary((dy, x) => mul(dy, sigmoid(x))),
+  Relu: unary((dy, _x, y) => mul(dy, cast(greater(y, 0), y.dtype))),
+  Erf: unary((dy, x) => mul(mul(dy, 2 / Math.sqrt(Math.PI)), exp(neg(square(x))))),
+  // Φ(x) + x φ(x), with u = x/√2:  ½ (erf u + 2/√π · u e^(−u²) + 1). Dividing by e^(u²) underflows to 0 where it should.
+  Gelu: unary((dy, x) => {
+    const u = mul(x, Math.SQRT1_2);
+    const density = div(mul(u, 2 / Math.sqrt(Math.PI)), exp(square(u)));
+    return mul(mul(add(add(erf(u), density), 1), dy), 0.5);
+  }),
+  Cast: unary((dy, x) => cast(dy, x.dtype)),
+  StopGradient: none,
+  Sign: none,
+  Floor: none,
+  Not: none,
+  IsNaN: none,
+
+  Add: binary(
+    (dy) => dy,
+    (dy) => dy,
+  ),
+  Sub: binary(
+    (dy) => dy,
+    (dy) => neg(dy),
+  ),
+  Mul: binary(
+    (dy, _a, b) => mul(dy, b),
+    (dy, a) => mul(dy, a),
+  ),
+  Div: binary(
+    (dy, _a, b) => div(dy, b),
+    (dy, _a, b, y) => neg(div(mul(dy, y), b)),
+  ),
+  // b a^(b−1), and a^b log a, which is 0 where a = 0 and b > 0.
+  Pow: binary(
+    (dy, a, b) => mul(dy, mul(b, pow(a, sub(b, 1)))),
+    (dy, a, _b, y) => mul(dy, mul(y, log(where(greater(a, 0), a, 1)))),
+  ),
+  Max: binary(
+    (dy, a, b) => extremum(greater, equal(a, b), dy, a, b),
+    (dy, a, b) => extremum(greater, equal(a, b), dy, b, a),
+  ),
+  Min: binary(
+    (dy, a, b) => extremum(greater, equal(a, b), dy, b, a),
+    (dy, a, b) => extremum(greater, equal(a, b), dy, a, b),
+  ),
+  Equal: none,
+  Less: none,
+  LessOrEqual: none,
+  Greater: none,
+  GreaterOrEqual: none,
+  And: none,
+  Or: none,
+  BitwiseXor: none,
+  ShiftRight: none,
+  Where: ({ node, upstream, needs }) => {
+    const condition = node.inputs[0]!;
+    const dy = upstream[0]!;
+    return [
+      undefined,
+      needs[1] ? where(condition, dy, 0) : undefined,
+      needs[2] ? where(condition, 0, dy) : undefined,
+    ];
+  },
+
+  // y = α op(A) op(B):  dA and dB are products again, with the transpositions moved around.
+  MatMul: ({ node, upstream, needs, attributes: { transA, transB, alpha } }) => {
+    const [a, b] = node.inputs as [Tensor, Tensor];
+    const dy = upstream[0]!;
+    return [
+      needs[0] ? leftFactor(dy, b, transA, transB, alpha) : undefined,
+      needs[1] ? rightFactor(dy, a, transA, transB, alpha) : undefined,
+    ];
+  },
+  Gemm: ({ node, upstream, needs, attributes: { transA, transB } }) => {
+    const [a, b] = node.inputs as [Tensor, Tensor];
+    const dy = upstream[0]!;
+    return [
+      needs[0] ? leftFactor(dy, b, transA, transB, 1) : undefined,
+      needs[1] ? rightFactor(dy, a, transA, transB, 1) : undefined,
+      dy,
+    ];
+  },
+
+  ReduceSum: ({ node, attributes, upstream }) => {
+    const x = node.inputs[0]!;
+    return [expand(restoreAxes(upstream[0]!, x, attributes.axes), x.shape)];
+  },
+  ReduceMean: ({ node, attributes, upstream }) => {
+    const x = node.inputs[0]!;
+    const count = elementCount(x, attributes.axes);
+    const dy = restoreAxes(upstream[0]!, x, attributes.axes);
+    const share = typeof count === 'number' ? mul(dy, 1 / count) : div(dy, dimSize(x.graph, count, x.dtype));
+    return [expand(share, x.shape)];
+  },
+  ReduceMax: reducedExtremum,
+  ReduceMin: reducedExtremum,
+  ReduceLogSumExp: ({ node, attributes, upstream }) => {
+    const x = node.inputs[0]!;
+    const probabilities = exp(sub(x, restoreAxes(node.outputs[0]!, x, attributes.axes)));
+    return [mul(probabilities, restoreAxes(upstream[0]!, x, attributes.axes))];
+  },
+  // dx = y (dy − Σ dy y)
+  Softmax: ({ node, attributes, upstream }) => {
+    const [dy, y] = [upstream[0]!, node.outputs[0]!];
+    const inner = sum(mul(dy, y), { axes: attributes.axis, keepDims: true });
+    return [mul(sub(dy, inner), y)];
+  },
+  // dx = dy − softmax(x) Σ dy
+  LogSoftmax: ({ node, attributes, upstream }) => {
+    const [dy, y] = [upstream[0]!, node.outputs[0]!];
+    return [sub(dy, mul(exp(y), sum(dy, { axes: attributes.axis, keepDims: true })))];
+  },
+  // With x̂ = (x − μ)/σ and g = dy · scale:  dx = (g − mean g − x̂ mean(g x̂)) / σ
+  LayerNormalization: ({ node, upstream, needs }) => {
+    const [x, scale] = node.inputs as [Tensor, Tensor];
+    const [, center, inverseDeviation] = node.outputs as [Tensor, Tensor, Tensor];
+    if (upstream[1] || upstream[2]) throw new ShapeError(`${node.name}: mean and deviation have no gradient`);
+    const dy = upstream[0]!;
+    const normalised = mul(sub(x, center), inverseDeviation);
+    const perScale = needs[0] || needs[1] ? mul(dy, normalised) : undefined;
+    let dx: Tensor | undefined;
+    if (needs[0]) {
+      const g = mul(dy, scale);
+      const meanG = mean(g, { axes: -1, keepDims: true });
+      const meanGx = mean(mul(g, normalised), { axes: -1, keepDims: true });
+      dx = mul(sub(sub(g, meanG), mul(normalised, meanGx)), inverseDeviation);
+    }
+    return [dx, perScale, dy];
+  },
+
+  Reshape: unary((dy, x) => reshape(dy, x.shape)),
+  Transpose: ({ attributes, upstream }) => {
+    const inverse = attributes.perm.map((_, axis) => attributes.perm.indexOf(axis));
+    return [transpose(upstream[0]!, inverse)];
+  },
+  Concat: ({ node, attributes: { axis }, upstream, needs }) => {
+    let start: Dim = 0;
+    return node.inputs.map((input, i) => {
+      const length = input.shape[axis]!;
+      const piece = needs[i] ? slice(upstream[0]!, { axis, start, length }) : undefined;
+      start = subtractDims(start, subtractDims(0, length));
+      return piece;
+    });
+  },
+  Slice: ({ node, attributes: { axis, start, length }, upstream }) => {
+    const x = node.inputs[0]!;
+    const after = subtractDims(subtractDims(x.shape[axis]!, start), length);
+    return [padBack(upstream[0]!, x, axis, start, after)];
+  },
+  Split: ({ node, attributes: { axis }, upstream }) => [
+    concat(
+      node.outputs.map((piece, i) => upstream[i] ?? fill(piece.graph, 0, piece.shape, piece.dtype)),
+      axis,
+    ),
+  ],
+  Expand: unary((dy) => dy),
+  Fill: none,
+  Range: none,
+  DimSize: none,
+
+  // Each picked slice adds its gradient to the place it came from.
+  Gather: ({ node, attributes: { axis }, upstream }) => {
+    const [x, indices] = node.inputs as [Tensor, Tensor];
+    const flat = multiplyDims(...indices.shape);
+    const picked = x.shape.map((dim, i) => (i === axis ? flat : dim));
+    const column = reshape(
+      indices,
+      x.shape.map((_, i) => (i === axis ? flat : 1)),
+    );
+    return [scatterBack(x, expand(column, picked), reshape(upstream[0]!, picked), axis), undefined];
+  },
+  GatherElements: ({ node, attributes: { axis }, upstream }) => [
+    scatterBack(node.inputs[0]!, node.inputs[1]!, upstream[0]!, axis),
+    undefined,
+  ],
+  ScatterAdd: ({ node, attributes: { axis }, upstream }) => [
+    upstream[0],
+    undefined,
+    gatherElements(upstream[0]!, node.inputs[1]!, { axis }),
+  ],
+  TopK: ({ node, attributes: { axis }, upstream }) => [
+    upstream[0] && scatterBack(node.inputs[0]!, node.outputs[1]!, upstream[0], axis),
+  ],
+  ArgMax: none,
+};
+
+/** dA of  α op(A) op(B). */
+function leftFactor(dy: Tensor, b: Tensor, transA: boolean, transB: boolean, alpha: number): Tensor {
+  return transA
+    ? matmul(b, dy, { transA: transB, transB: true, alpha })
+    : matmul(dy, b, { transB: !transB, alpha });
+}
+
+/** dB of  α op(A) op(B). */
+function rightFactor(dy: Tensor, a: Tensor, transA: boolean, transB: boolean, alpha: number): Tensor {
+  return transB
+    ? matmul(dy, a, { transA: true, transB: transA, alpha })
+    : matmul(a, dy, { transA: !transA, alpha });
+}

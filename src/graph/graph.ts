@@ -1,0 +1,137 @@
+import { basename } from 'node:path';
+import { type DType, dtypes } from '../onnx/dtypes.ts';
+import { ShapeError } from '../util/errors.ts';
+import type { Dim } from './dims.ts';
+import type { OpAttributes, OpType } from './op-types.ts';
+import { type GraphNode, Tensor } from './tensor.ts';
+
+/**
+ * A computation under construction: inputs, constants and operations in the order they were added. Differentiation adds
+ * nodes to the same graph; nothing is ever removed from it, and what no output needs is left out when it is written.
+ */
+export class Graph {
+  readonly name: string;
+  readonly inputs: Tensor[] = [];
+  readonly nodes: GraphNode[] = [];
+  readonly outputs = new Map<string, Tensor>();
+  private scopePath = '';
+  private readonly nameCounts = new Map<string, number>();
+  private readonly constants = new Map<string, Tensor>();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** A value fed at every run. */
+  input(name: string, dtype: DType, shape: readonly Dim[]): Tensor {
+    const path = this.scopePath + name;
+    if (this.inputs.some((t) => t.name === path)) {
+      throw new ShapeError(`${this.name}: input "${path}" exists already`);
+    }
+    const tensor = new Tensor(this, { name: path, dtype, shape, origin: callerOrigin() });
+    this.inputs.push(tensor);
+    return tensor;
+  }
+
+  /** Declares a result of the program, under a name of its own. */
+  output(name: string, tensor: Tensor): void {
+    this.adopt(tensor);
+    if (this.outputs.has(name) || this.inputs.some((t) => t.name === name)) {
+      throw new ShapeError(`${this.name}: an input or output "${name}" exists already`);
+    }
+    this.outputs.set(name, tensor);
+  }
+
+  /** A fixed value inside the graph. Small ones: weights are inputs. */
+  constant(dtype: DType, shape: readonly number[], data: ArrayBufferView): Tensor {
+    const name = this.uniqueName('constant');
+    const tensor = new Tensor(this, { name, dtype, shape, origin: callerOrigin() });
+    tensor.source = { kind: 'constant', data };
+    return tensor;
+  }
+
+  /** A fixed number, shared by all its uses. */
+  scalar(value: number, dtype: DType = 'f32'): Tensor {
+    const key = `${dtype}:${Object.is(value, -0) ? '-0' : value}`;
+    let tensor = this.constants.get(key);
+    if (!tensor) {
+      tensor = this.constant(dtype, [], scalarData(value, dtype));
+      this.constants.set(key, tensor);
+    }
+    return tensor;
+  }
+
+  /** Names made inside `build` start with `name/`. */
+  scope<R>(name: string, build: () => R): R {
+    const outer = this.scopePath;
+    this.scopePath = `${outer}${name}/`;
+    try {
+      return build();
+    } finally {
+      this.scopePath = outer;
+    }
+  }
+
+  /** Adds one operation. Op functions call this after they have checked and inferred shapes. */
+  add<K extends OpType>(
+    op: K,
+    inputs: readonly Tensor[],
+    attributes: OpAttributes[K],
+    results: readonly { dtype: DType; shape: readonly Dim[] }[],
+  ): Tensor[] {
+    for (const input of inputs) this.adopt(input);
+    const name = this.uniqueName(op.toLowerCase());
+    const origin = callerOrigin();
+    const outputs = results.map(
+      ({ dtype, shape }, index) =>
+        new Tensor(this, { name: index === 0 ? name : `${name}:${index}`, dtype, shape, origin }),
+    );
+    const node: GraphNode<K> = { op, name, inputs, attributes, outputs };
+    for (const [index, output] of outputs.entries()) output.source = { kind: 'node', node, index };
+    this.nodes.push(node);
+    return outputs;
+  }
+
+  private adopt(tensor: Tensor): void {
+    if (tensor.graph !== this) {
+      throw new ShapeError(
+        `${tensor.describe()} belongs to graph "${tensor.graph.name}", not to "${this.name}"`,
+        {
+          help: 'a graph is closed: feed the value as an input instead',
+        },
+      );
+    }
+  }
+
+  private uniqueName(base: string): string {
+    const path = this.scopePath + base;
+    const count = this.nameCounts.get(path) ?? 0;
+    this.nameCounts.set(path, count + 1);
+    return count === 0 ? path : `${path}_${count}`;
+  }
+}
+
+function scalarData(value: number, dtype: DType): ArrayBufferView {
+  if (dtype === 'i64') return BigInt64Array.of(BigInt(value));
+  if (dtype === 'f16' || dtype === 'bf16') {
+    throw new ShapeError(`a ${dtype} constant is written as f32 and cast`, {
+      help: 'use cast(graph.scalar(x), …)',
+    });
+  }
+  const data = new dtypes[dtype].array(1) as Float32Array;
+  data[0] = value;
+  return data;
+}
+
+/** Folders whose functions make tensors on behalf of a caller: the caller is who an error should name. */
+const INTERNAL = /[\\/](graph|grad)[\\/][^\\/]+\.(ts|js)/;
+
+function callerOrigin(): string {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 12;
+  const lines = new Error().stack?.split('\n').slice(2) ?? [];
+  Error.stackTraceLimit = limit;
+  const outside = lines.find((line) => !INTERNAL.test(line)) ?? lines[0] ?? '';
+  const match = /\(?([^()\s]+):(\d+):\d+\)?$/.exec(outside);
+  return match ? `${basename(match[1]!)}:${match[2]}` : 'unknown';
+}

@@ -1,0 +1,6 @@
+/** @file Every function that makes tensors from tensors: the vocabulary in which layers, losses and optimizers are written. */
+export * from './ops/elementwise.ts';
+export * from './ops/indexing.ts';
+export * from './ops/matmul.ts';
+export * from './ops/reduce.ts';
+export * from './ops/shape.ts';
