@@ -1,0 +1,395 @@
+import { UsageError } from '../util/errors.ts';
+import { ownString } from './own-string.ts';
+
+export interface Bm25Options {
+  /** Saturation of the term frequency, ≥ 0 (0.9, the default of Anserini and Pyserini). */
+  k1?: number;
+  /** Strength of the length normalisation, in [0, 1] (0.4). */
+  b?: number;
+  /** Text to index terms ({@link bm25Terms}). The same function reads documents and queries. */
+  tokenize?: (text: string) => readonly string[];
+  /** Called after every 1,024th document with the number of documents indexed so far. */
+  onProgress?: (rows: number) => void;
+}
+
+/** The best rows of one query, best first: `scores[i]` belongs to corpus row `rows[i]`. */
+export interface Bm25Result {
+  rows: Int32Array;
+  scores: Float32Array;
+}
+
+/**
+ * Default index terms: the runs of Unicode letters and digits of the lower-cased text. Nothing is stemmed and no word is
+ * stopped.
+ */
+export function bm25Terms(text: string): readonly string[] {
+  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+}
+
+/**
+ * BM25 with Lucene's inverse document frequency over N documents:
+ *
+ *     score(q, d) = Σ_{t in q} ln(1 + (N − df_t + ½) / (df_t + ½)) · tf / (tf + k1·(1 − b + b·|d| / avgdl))
+ *
+ * A term that occurs twice in the query counts twice. Only documents that share a term with the query are returned, so
+ * a result can be shorter than asked; equal scores are ordered by row, lower first.
+ *
+ * The summand depends on (t, d) only, so it is computed once, when the index is built ("impact"; Lù 2024, BM25S), and a
+ * query adds up short lists of float32 impacts. Terms go from the largest possible impact to the smallest. As soon as the
+ * terms left over cannot lift an unseen document into the top k, only documents that still can win are looked up in the
+ * remaining, long lists (MaxScore; Turtle and Flood 1995). This changes no score and no rank.
+ */
+export class Bm25 {
+  readonly k1: number;
+  readonly b: number;
+  /** Number of documents N. */
+  readonly rows: number;
+  /** Mean number of terms of a document. */
+  readonly averageLength: number;
+  readonly #tokenize: (text: string) => readonly string[];
+  readonly #termIds: ReadonlyMap<string, number>;
+  /** Postings in compressed sparse rows: term t owns [offsets[t], offsets[t + 1]), ascending by document row. */
+  readonly #offsets: Uint32Array;
+  readonly #postingRows: Uint32Array;
+  readonly #impacts: Float32Array;
+  readonly #maxImpacts: Float32Array;
+  /** Running scores of one query, all zero between queries, and the rows that are not zero. */
+  readonly #scores: Float32Array;
+  readonly #touched: Uint32Array;
+
+  private constructor(
+    postings: Postings,
+    tokenize: (text: string) => readonly string[],
+    k1: number,
+    b: number,
+  ) {
+    const { termIds, lengths, terms, frequencies, rowEnds } = postings;
+    const N = lengths.length;
+    const V = termIds.size;
+    this.k1 = k1;
+    this.b = b;
+    this.rows = N;
+    this.#tokenize = tokenize;
+    this.#termIds = termIds;
+    this.averageLength = N === 0 ? 0 : lengths.reduce((sum, length) => sum + length, 0) / N;
+
+    const offsets = new Uint32Array(V + 1);
+    const P = N === 0 ? 0 : rowEnds[N - 1]!;
+    for (let p = 0; p < P; p++) offsets[terms[p]! + 1]! += 1;
+    for (let t = 0; t < V; t++) offsets[t + 1]! += offsets[t]!;
+
+    const inverseDocumentFrequency = new Float64Array(V);
+    for (let t = 0; t < V; t++) {
+      const df = offsets[t + 1]! - offsets[t]!;
+      inverseDocumentFrequency[t] = Math.log(1 + (N - df + 0.5) / (df + 0.5));
+    }
+
+    // Documents come in row order, so every term's postings end up sorted by row.
+    const next = offsets.slice(0, V);
+    const postingRows = new Uint32Array(P);
+    const impacts = new Float32Array(P);
+    const maxImpacts = new Float32Array(V);
+    for (let row = 0, p = 0; row < N; row++) {
+      const norm = k1 * (1 - b + (b * lengths[row]!) / this.averageLength);
+      for (const end = rowEnds[row]!; p < end; p++) {
+        const term = terms[p]!;
+        const tf = frequencies[p]!;
+        const at = next[term]!;
+        next[term] = at + 1;
+        postingRows[at] = row;
+        impacts[at] = inverseDocumentFrequency[term]! * (tf / (tf + norm));
+        if (impacts[at]! > maxImpacts[term]!) maxImpacts[term] = impacts[at]!;
+      }
+    }
+    this.#offsets = offsets;
+    this.#postingRows = postingRows;
+    this.#impacts = impacts;
+    this.#maxImpacts = maxImpacts;
+    this.#scores = new Float32Array(N);
+    this.#touched = new Uint32Array(N);
+  }
+
+  /** Indexes `count` documents; each text is asked for once, in row order, and not kept. */
+  static build(count: number, textOf: (row: number) => string, options: Bm25Options = {}): Bm25 {
+    const { k1 = 0.9, b = 0.4, tokenize = bm25Terms, onProgress } = options;
+    if (!(k1 >= 0 && k1 < Infinity)) throw new UsageError(`BM25 k1 must be a number ≥ 0, found ${k1}`);
+    if (!(b >= 0 && b <= 1)) throw new UsageError(`BM25 b must lie in [0, 1], found ${b}`);
+    return new Bm25(collectPostings(count, textOf, tokenize, onProgress), tokenize, k1, b);
+  }
+
+  /** Number of distinct terms. */
+  get terms(): number {
+    return this.#termIds.size;
+  }
+
+  /** Number of (term, document) pairs. */
+  get postings(): number {
+    return this.#postingRows.length;
+  }
+
+  /** Bytes of the typed arrays (the term dictionary not counted). */
+  get bytes(): number {
+    return 8 * this.postings + 8 * this.terms + 8 * this.rows;
+  }
+
+  /** The `topK` best rows, score descending, equal scores by ascending row. */
+  search(query: string, topK: number): Bm25Result {
+    if (!Number.isInteger(topK) || topK < 1) {
+      throw new UsageError(`topK must be a whole number ≥ 1, found ${topK}`);
+    }
+    const offsets = this.#offsets;
+    const postingRows = this.#postingRows;
+    const impacts = this.#impacts;
+    const scores = this.#scores;
+    const touched = this.#touched;
+    const k = Math.min(topK, this.rows);
+    const best = new BestRows(k);
+
+    const terms = this.#queryTerms(query);
+    // reach[i]: most that terms i, i + 1, … can add to a document.
+    const reach = new Float64Array(terms.length + 1);
+    for (let i = terms.length - 1; i >= 0; i--) reach[i] = reach[i + 1]! + terms[i]!.bound;
+    // Sums of float32 round: n additions err by less than n · 2⁻²⁴ of the sum, so bars are lowered by twice as much.
+    const slack = 1 - (terms.length + 2) * 2 ** -23;
+
+    let touchedCount = 0;
+    let i = 0;
+    for (; i < terms.length; i++) {
+      const { term, weight } = terms[i]!;
+      const start = offsets[term]!;
+      const end = offsets[term + 1]!;
+      // Finding the threshold costs a pass over the touched rows: worth it only in front of a longer list.
+      if (touchedCount >= k && end - start > touchedCount) {
+        best.fill(scores, touched, touchedCount);
+        if (reach[i]! < best.worstScore * slack) break;
+      }
+      for (let p = start; p < end; p++) {
+        const row = postingRows[p]!;
+        if (scores[row] === 0) touched[touchedCount++] = row;
+        scores[row]! += impacts[p]! * weight;
+      }
+    }
+
+    if (i === terms.length) best.fill(scores, touched, touchedCount);
+    else this.#finish(terms, i, reach, slack, touchedCount, best);
+    for (let j = 0; j < touchedCount; j++) scores[touched[j]!] = 0;
+    return best.take();
+  }
+
+  /** One result per query, in order. */
+  searchMany(queries: readonly string[], topK: number): Bm25Result[] {
+    return queries.map((query) => this.search(query, topK));
+  }
+
+  /** Known terms of a query, the largest possible contribution first. */
+  #queryTerms(query: string): QueryTerm[] {
+    const weights = new Map<number, number>();
+    for (const word of this.#tokenize(query)) {
+      const term = this.#termIds.get(word);
+      if (term !== undefined) weights.set(term, (weights.get(term) ?? 0) + 1);
+    }
+    return Array.from(weights, ([term, weight]) => ({
+      term,
+      weight,
+      bound: this.#maxImpacts[term]! * weight,
+    })).sort((x, y) => y.bound - x.bound || x.term - y.term);
+  }
+
+  /** Adds terms `from`, `from + 1`, … to those touched rows that can still be among the best, which `best` holds now. */
+  #finish(
+    terms: readonly QueryTerm[],
+    from: number,
+    reach: Float64Array,
+    slack: number,
+    touchedCount: number,
+    best: BestRows,
+  ): void {
+    const scores = this.#scores;
+    const postingRows = this.#postingRows;
+    const impacts = this.#impacts;
+    const hasChance = (row: number, i: number) => scores[row]! + reach[i]! >= best.worstScore * slack;
+    const candidates = this.#touched.slice(0, touchedCount).filter((row) => hasChance(row, from));
+    candidates.sort();
+    let candidateCount = candidates.length;
+    for (let i = from; i < terms.length; i++) {
+      const { term, weight } = terms[i]!;
+      let low = this.#offsets[term]!;
+      const end = this.#offsets[term + 1]!;
+      if (end - low < 16 * candidateCount) {
+        for (let p = low; p < end; p++) {
+          const row = postingRows[p]!;
+          if (scores[row] !== 0) scores[row]! += impacts[p]! * weight;
+        }
+      } else {
+        for (let c = 0; c < candidateCount && low < end; c++) {
+          const row = candidates[c]!;
+          // Gallop: candidates ascend, so the search goes on from where the last one ended.
+          let high = low;
+          for (let step = 1; high < end && postingRows[high]! < row; step *= 2) {
+            low = high + 1;
+            high += step;
+          }
+          if (high > end) high = end;
+          while (low < high) {
+            const middle = (low + high) >>> 1;
+            if (postingRows[middle]! < row) low = middle + 1;
+            else high = middle;
+          }
+          if (low < end && postingRows[low] === row) scores[row]! += impacts[low]! * weight;
+        }
+      }
+      // The bar has risen and less is left to come.
+      best.fill(scores, candidates, candidateCount);
+      let kept = 0;
+      for (let c = 0; c < candidateCount; c++) {
+        if (hasChance(candidates[c]!, i + 1)) candidates[kept++] = candidates[c]!;
+      }
+      candidateCount = kept;
+    }
+  }
+}
+
+interface QueryTerm {
+  term: number;
+  /** Occurrences in the query. */
+  weight: number;
+  /** Largest score that the term can add to a document. */
+  bound: number;
+}
+
+interface Postings {
+  termIds: Map<string, number>;
+  /** Terms of each document, counted with repetition. */
+  lengths: Uint32Array;
+  /** Distinct terms of document 0, then of document 1, …; document r ends at rowEnds[r]. */
+  terms: Uint32Array;
+  frequencies: Uint32Array;
+  rowEnds: Float64Array;
+}
+
+function collectPostings(
+  count: number,
+  textOf: (row: number) => string,
+  tokenize: (text: string) => readonly string[],
+  onProgress: ((rows: number) => void) | undefined,
+): Postings {
+  const termIds = new Map<string, number>();
+  const lengths = new Uint32Array(count);
+  const rowEnds = new Float64Array(count);
+  let terms = new Uint32Array(1 << 16);
+  let frequencies = new Uint32Array(1 << 16);
+  /** Position of a term among the present document's postings; stale where it lies before the document's start. */
+  let lastAt = new Float64Array(1 << 16).fill(-1);
+  let size = 0;
+  for (let row = 0; row < count; row++) {
+    const words = tokenize(textOf(row));
+    lengths[row] = words.length;
+    const start = size;
+    if (size + words.length > terms.length) {
+      const capacity = Math.max(2 * terms.length, size + words.length);
+      terms = grown(terms, new Uint32Array(capacity));
+      frequencies = grown(frequencies, new Uint32Array(capacity));
+    }
+    for (const word of words) {
+      let term = termIds.get(word);
+      if (term === undefined) {
+        term = termIds.size;
+        termIds.set(ownString(word), term);
+        if (term >= lastAt.length) lastAt = grown(lastAt, new Float64Array(2 * lastAt.length).fill(-1));
+      }
+      const at = lastAt[term]!;
+      if (at >= start) {
+        frequencies[at]! += 1;
+      } else {
+        lastAt[term] = size;
+        terms[size] = term;
+        frequencies[size++] = 1;
+      }
+    }
+    rowEnds[row] = size;
+    if (onProgress !== undefined && (row + 1) % 1024 === 0) onProgress(row + 1);
+  }
+  return { termIds, lengths, terms, frequencies, rowEnds };
+}
+
+function grown<A extends Uint32Array | Float64Array>(from: A, to: A): A {
+  to.set(from);
+  return to;
+}
+
+/** The k best of the rows shown: a binary heap with the worst kept row at the root. */
+class BestRows {
+  readonly #k: number;
+  readonly #rows: Int32Array;
+  readonly #scores: Float32Array;
+  #size = 0;
+
+  constructor(k: number) {
+    this.#k = k;
+    this.#rows = new Int32Array(k);
+    this.#scores = new Float32Array(k);
+  }
+
+  /** Score of the worst row kept. */
+  get worstScore(): number {
+    return this.#scores[0]!;
+  }
+
+  fill(scores: Float32Array, candidates: Uint32Array, count: number): void {
+    const k = this.#k;
+    const heapRows = this.#rows;
+    const heapScores = this.#scores;
+    let size = 0;
+    for (let c = 0; c < count; c++) {
+      const row = candidates[c]!;
+      const score = scores[row]!;
+      if (size < k) {
+        let at = size++;
+        for (let parent: number; at > 0; at = parent) {
+          parent = (at - 1) >> 1;
+          if (!isWorse(score, row, heapScores[parent]!, heapRows[parent]!)) break;
+          heapScores[at] = heapScores[parent]!;
+          heapRows[at] = heapRows[parent]!;
+        }
+        heapScores[at] = score;
+        heapRows[at] = row;
+      } else if (isWorse(heapScores[0]!, heapRows[0]!, score, row)) {
+        this.#sink(score, row, size);
+      }
+    }
+    this.#size = size;
+  }
+
+  /** Empties the heap into best-first order. */
+  take(): Bm25Result {
+    const rows = new Int32Array(this.#size);
+    const scores = new Float32Array(this.#size);
+    for (let at = this.#size - 1; at >= 0; at--) {
+      rows[at] = this.#rows[0]!;
+      scores[at] = this.#scores[0]!;
+      this.#sink(this.#scores[at]!, this.#rows[at]!, at);
+    }
+    return { rows, scores };
+  }
+
+  /** Replaces the root of a heap of `size` entries. */
+  #sink(score: number, row: number, size: number): void {
+    const rows = this.#rows;
+    const scores = this.#scores;
+    let at = 0;
+    for (let child = 1; child < size; child = 2 * at + 1) {
+      const right = child + 1;
+      if (right < size && isWorse(scores[right]!, rows[right]!, scores[child]!, rows[child]!)) child = right;
+      if (!isWorse(scores[child]!, rows[child]!, score, row)) break;
+      scores[at] = scores[child]!;
+      rows[at] = rows[child]!;
+      at = child;
+    }
+    scores[at] = score;
+    rows[at] = row;
+  }
+}
+
+function isWorse(scoreA: number, rowA: number, scoreB: number, rowB: number): boolean {
+  return scoreA < scoreB || (scoreA === scoreB && rowA > rowB);
+}
