@@ -1,0 +1,168 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { UsageError } from './errors.ts';
+import { Progress, type ProgressOptions } from './progress.ts';
+
+/** A progress on a fake stream and a fake clock. */
+function setup(options: Partial<ProgressOptions> & { isTTY: boolean; columns?: number }) {
+  const clock = { ms: 0 };
+  let written = '';
+  const { isTTY, columns, ...rest } = options;
+  const stream = {
+    isTTY,
+    columns: columns ?? 200,
+    write: (text: string) => {
+      written += text;
+    },
+  };
+  const progress = new Progress({ label: 'train', unit: 'steps', stream, now: () => clock.ms, ...rest });
+  /** What was written since the last call. */
+  const take = () => {
+    const text = written;
+    written = '';
+    return text;
+  };
+  return { progress, clock, take };
+}
+
+describe('Progress on a terminal', () => {
+  it('rewrites one line, no more often than it should', () => {
+    const { progress, clock, take } = setup({ isTTY: true, total: 2000 });
+    clock.ms = 1000;
+    progress.update(100, { loss: 0.43123 });
+    expect(take()).toBe(
+      'train █░░░░░░░░░░░░░░░░░░░   5%  100/2,000 steps  100 steps/s  19.0s left  loss 0.4312',
+    );
+    clock.ms = 1050;
+    progress.update(105, { loss: 0.4 });
+    expect(take()).toBe('');
+    clock.ms = 2000;
+    progress.update(200);
+    const line = take();
+    expect(line.startsWith('\r\x1b[Ktrain ██░')).toBe(true);
+    expect(line).toMatch(/ {2}10% {2}200\/2,000 steps .* loss 0\.4000$/);
+    clock.ms = 20_000;
+    progress.update(2000, { loss: 0.1 });
+    progress.finish();
+    expect(take()).toMatch(/100% {2}2,000\/2,000 steps {2}100 steps\/s {2}in 20\.0s {2}loss 0\.1000\n$/);
+    progress.update(2001);
+    progress.finish();
+    expect(take()).toBe('');
+  });
+
+  it('keeps logged lines above the bar', () => {
+    const { progress, clock, take } = setup({ isTTY: true, total: 10 });
+    progress.update(1);
+    take();
+    progress.log('ndcg@10 0.5');
+    expect(take()).toBe('\r\x1b[Kndcg@10 0.5\n');
+    clock.ms = 1;
+    progress.update(2);
+    expect(take()).toMatch(/^train /);
+  });
+
+  it('never exceeds the width of the terminal', () => {
+    const { progress, take } = setup({ isTTY: true, total: 10, columns: 30 });
+    progress.update(5, { note: 'x'.repeat(100) });
+    expect(take()).toHaveLength(29);
+  });
+});
+
+describe('Progress on a pipe', () => {
+  it('writes a plain line every few seconds and at the end', () => {
+    const { progress, clock, take } = setup({ isTTY: false, total: 100, lineMs: 5000 });
+    for (let step = 0; step < 100; step++) {
+      clock.ms = step * 100;
+      progress.update(step, { loss: 1 / (step + 1), phase: 'warm-up' });
+    }
+    expect(take()).toBe('train  50%  50/100 steps  10 steps/s  5.0s left  loss 0.01961  phase warm-up\n');
+    clock.ms = 10_000;
+    progress.update(100);
+    progress.finish();
+    const lines = take().trimEnd().split('\n');
+    expect(lines.at(-1)).toBe('train 100%  100/100 steps  10 steps/s  in 10.0s  loss 0.01000  phase warm-up');
+  });
+
+  it('works without a total', () => {
+    const { progress, clock, take } = setup({ isTTY: false, lineMs: 1000 });
+    clock.ms = 2000;
+    progress.update(5000);
+    expect(take()).toBe('train 5,000 steps  2.50k steps/s\n');
+  });
+});
+
+describe('time left', () => {
+  it('follows a change of speed and forgets the old one', () => {
+    const { progress, clock, take } = setup({ isTTY: false, total: 100_000, lineMs: 0 });
+    let done = 0;
+    for (let second = 1; second <= 300; second++) {
+      clock.ms = second * 1000;
+      done += second <= 200 ? 100 : 20;
+      progress.update(done);
+    }
+    // 22,000 done in 300 s (73/s), of late 20/s: what counts is of late.
+    expect(take().trimEnd().split('\n').at(-1)).toMatch(/ 20(\.\d)? steps\/s {2}1h 0[45]m left$/);
+  });
+
+  it('does not count what an earlier process did', () => {
+    const { progress, clock, take } = setup({ isTTY: false, total: 1000, initial: 900, lineMs: 0 });
+    clock.ms = 1000;
+    progress.update(910);
+    expect(take()).toBe('train  91%  910/1,000 steps  10 steps/s  9.0s left\n');
+    progress.finish();
+    expect(take()).toContain('10 steps/s  in 1.0s');
+  });
+
+  it('says nothing it does not know: no rate before any time has passed, none while nothing moves', () => {
+    const { progress, clock, take } = setup({ isTTY: false, total: 10, lineMs: 0 });
+    progress.update(0);
+    clock.ms = 3000;
+    progress.update(0);
+    expect(take()).toBe('train   0%  0/10 steps\n'.repeat(2));
+  });
+});
+
+describe('edges', () => {
+  it('total 0 is done, more than the total is 100 %', () => {
+    const empty = setup({ isTTY: false, total: 0 });
+    empty.progress.finish();
+    expect(empty.take()).toBe('train 100%  0/0 steps  in 0ms\n');
+    const over = setup({ isTTY: true, total: 10 });
+    over.progress.update(11);
+    expect(over.take()).toContain('100%  11/10');
+  });
+
+  it('shows 100 % only when it is done', () => {
+    const { progress, take } = setup({ isTTY: true, total: 100_000 });
+    progress.update(99_999);
+    expect(take()).toContain(' 99%  99,999/100,000');
+  });
+
+  it('is silent when disabled', () => {
+    const { progress, take } = setup({ isTTY: true, total: 10, enabled: false });
+    progress.update(5);
+    progress.log('a line');
+    progress.finish();
+    expect(take()).toBe('');
+  });
+
+  it('refuses a total that is not a number', () => {
+    expect(() => new Progress({ label: 'x', total: Number.NaN })).toThrow(UsageError);
+  });
+
+  it('writes to stderr and never to stdout by default', () => {
+    const url = JSON.stringify(new URL('./progress.ts', import.meta.url).href);
+    const program = `
+      const { Progress } = await import(${url});
+      const progress = new Progress({ label: 'work', total: 2, lineMs: 0 });
+      progress.update(1); progress.log('note'); progress.finish();`;
+    const tsx = fileURLToPath(import.meta.resolve('tsx'));
+    const result = spawnSync(process.execPath, ['--import', tsx, '--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    expect(result.stdout).toBe('');
+    expect(result.stderr).toContain('work  50%  1/2');
+    expect(result.stderr).toContain('note\n');
+  });
+});
