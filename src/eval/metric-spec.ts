@@ -1,4 +1,5 @@
 import { UsageError } from '../util/errors.ts';
+import { nearest } from '../util/nearest.ts';
 
 /** Metric families and whether a cutoff `@k` may be left out (then the whole ranking counts). */
 const FAMILIES = {
@@ -54,7 +55,10 @@ export function parseMetric(text: string): MetricSpec {
       ? ALIASES[written]!
       : undefined;
   if (match === null || family === undefined) {
-    const near = nearest(written.replace(/[0-9]+$/, ''), [...Object.keys(FAMILIES), ...Object.keys(ALIASES)]);
+    const near = nearest(written.slice(0, 40).replace(/[0-9]+$/, ''), [
+      ...Object.keys(FAMILIES),
+      ...Object.keys(ALIASES),
+    ]);
     const digits = /[0-9]+$/.exec(text.trim())?.[0];
     const hint =
       near === undefined ? '' : `, did you mean "${near}${digits === undefined ? '' : `@${digits}`}"?`;
@@ -96,34 +100,4 @@ export function parseMetrics(list: string | readonly string[]): MetricSpec[] {
 
 function isFamily(name: string): name is MetricFamily {
   return Object.hasOwn(FAMILIES, name);
-}
-
-/** The candidate with the fewest edits, or undefined where nothing is near. */
-function nearest(name: string, candidates: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let bestEdits = Math.max(2, Math.ceil(name.length / 2)) + 1;
-  for (const candidate of candidates) {
-    const edits = editDistance(name, candidate);
-    if (edits < bestEdits && edits < Math.max(name.length, candidate.length)) {
-      best = candidate;
-      bestEdits = edits;
-    }
-  }
-  return best;
-}
-
-/** Levenshtein distance; names are short, input is cut to 32 characters. */
-function editDistance(a: string, b: string): number {
-  const x = a.slice(0, 32);
-  const y = b.slice(0, 32);
-  let row = Array.from({ length: y.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= x.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= y.length; j++) {
-      const substitution = row[j - 1]! + (x[i - 1] === y[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[y.length]!;
 }
