@@ -1,0 +1,234 @@
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { DataError, UndriftError } from './errors.ts';
+
+/** What a file is made of: whole, or piece by piece. */
+export type FileContent = string | Uint8Array | AsyncIterable<string | Uint8Array> | Iterable<Uint8Array>;
+
+/**
+ * Writes a file so that at every moment `path` holds either its old content or all of the new.
+ *
+ * @throws UndriftError if the file cannot be written (no space, no permission, a folder of that name). What `content`
+ *   throws is passed on. In either case the old file stays and nothing else is left behind.
+ */
+export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
+  const file = await openFileAtomic(path);
+  try {
+    if (typeof content === 'string' || content instanceof Uint8Array) await file.append(content);
+    else for await (const chunk of content) await file.append(chunk);
+  } catch (error) {
+    await file.discard();
+    throw error;
+  }
+  await file.commit();
+}
+
+/** A file that is being written and does not have its name yet. */
+export interface AtomicFile {
+  append(chunk: string | Uint8Array): Promise<void>;
+  /** Overwrites bytes that were appended before. */
+  overwrite(chunk: Uint8Array, position: number): Promise<void>;
+  /** Gives the file its name; on failure discards it. */
+  commit(): Promise<void>;
+  /** Removes what was written. */
+  discard(): Promise<void>;
+}
+
+/**
+ * Opens a file for writing under a temporary name beside `path`. `commit` forces it to the disk and gives it the name
+ * in one step; until then an old file of that name stays. Missing parent folders are made.
+ */
+export async function openFileAtomic(path: string): Promise<AtomicFile> {
+  const check = guard(path, 'write');
+  await check(mkdir(dirname(path), { recursive: true }));
+  if (await isFolder(path)) throw fileError({ code: 'EISDIR' }, path, 'write');
+  const temporary = `${path}.${randomUUID().slice(0, 8)}.tmp`;
+  const handle = await check(open(temporary, 'wx'));
+
+  async function discard(): Promise<void> {
+    await handle.close().catch(() => {}); // what it may lack on the disk is no longer wanted
+    await rm(temporary, { force: true });
+  }
+  return {
+    append: (chunk) => check(handle.writeFile(chunk)),
+    overwrite: async (chunk, position) => {
+      await check(handle.write(chunk, 0, chunk.byteLength, position));
+    },
+    commit: async () => {
+      try {
+        await check(handle.sync());
+        await check(handle.close());
+        await check(rename(temporary, path));
+      } catch (error) {
+        await discard();
+        throw error;
+      }
+      await syncFolder(dirname(path));
+    },
+    discard,
+  };
+}
+
+/**
+ * Writes a folder as a whole: `fill` writes into a temporary folder beside `folder`, which then takes its name. A folder
+ * that was there is replaced with everything in it; on any error it stays as it was.
+ *
+ * A folder, unlike a file, cannot be replaced in one step. A process that is killed between the two steps leaves the
+ * old content as `folder.old`; call `recoverFolder` before reading.
+ *
+ * @throws UndriftError if it cannot be written. What `fill` throws is passed on.
+ */
+export async function writeFolderAtomic(
+  folder: string,
+  fill: (temporary: string) => Promise<void>,
+): Promise<void> {
+  const path = resolve(folder); // a trailing slash would put the temporary folder inside
+  const check = guard(path, 'write');
+  const temporary = `${path}.tmp`;
+  const old = `${path}.old`;
+  await recoverFolder(path);
+  if ((await exists(path)) && !(await isFolder(path))) throw fileError({ code: 'ENOTDIR' }, path, 'write');
+  try {
+    await check(rm(temporary, { recursive: true, force: true }));
+    await check(mkdir(temporary, { recursive: true }));
+    await fill(temporary);
+    await check(syncTree(temporary));
+    if (await exists(path)) {
+      await check(rm(old, { recursive: true, force: true }));
+      await check(rename(path, old));
+    }
+    await check(rename(temporary, path));
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    await recoverFolder(path);
+    throw error;
+  }
+  await syncFolder(dirname(path));
+  await check(rm(old, { recursive: true, force: true }));
+}
+
+/** Puts back the old content of a folder whose replacement by `writeFolderAtomic` was interrupted. */
+export async function recoverFolder(folder: string): Promise<void> {
+  const path = resolve(folder);
+  if (!(await exists(path)) && (await exists(`${path}.old`))) {
+    await guard(path, 'restore')(rename(`${path}.old`, path));
+  }
+}
+
+/**
+ * Reads a UTF-8 text file; a byte-order mark is dropped.
+ *
+ * @throws DataError if it is missing, unreadable or not UTF-8.
+ */
+export async function readText(path: string): Promise<string> {
+  const bytes = await guard(path, 'read')(readFile(path));
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new DataError('the file is not UTF-8 text', { file: path, help: 'convert it to UTF-8', cause });
+  }
+}
+
+/**
+ * Reads a JSON file.
+ *
+ * @throws DataError if it is missing, not UTF-8 or not JSON, with the line of the fault where it is known.
+ */
+export async function readJson(path: string): Promise<unknown> {
+  return parseJson(await readText(path), path);
+}
+
+/** Parses the JSON text of a file. */
+export function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    // V8 says "at position 17"; at an unexpected end it names none.
+    const position = Number(/at position (\d+)/.exec(reason)?.[1] ?? text.length);
+    const line = text.slice(0, position).split('\n').length;
+    throw new DataError(`not valid JSON: ${reason}`, { file, line, cause });
+  }
+}
+
+/**
+ * The error of ours for a failed file operation: a `DataError` where a file was to be read, else an `UndriftError`.
+ * Anything but an error of the operating system is given back as it is.
+ */
+export function fileError(error: unknown, path: string, action: string): unknown {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (code === undefined || error instanceof UndriftError) return error;
+  const [reason, help] = reasons[code] ?? [error instanceof Error ? error.message : code, undefined];
+  const options = { cause: error, ...(help && { help }) };
+  return action === 'read'
+    ? new DataError(reason, { file: path, ...options })
+    : new UndriftError(`cannot ${action} ${path}: ${reason}`, options);
+}
+
+const reasons: Record<string, [reason: string, help: string]> = {
+  ENOENT: ['no such file or folder', 'check the path for typing errors'],
+  EACCES: ['no permission', 'change the permissions of the file or its folder, or choose another path'],
+  EPERM: ['the operation is not permitted', 'choose another path'],
+  EISDIR: ['it is a folder, not a file', 'give the path of a file'],
+  ENOTDIR: ['a part of the path is a file, not a folder', 'choose another path, or move the file away'],
+  EEXIST: ['a file of that name is in the way', 'choose another path, or move the file away'],
+  ENOSPC: ['no space left on the disk', 'free some space, or choose a path on another disk'],
+  EDQUOT: ['the disk quota is used up', 'free some space, or choose a path on another disk'],
+  EROFS: ['the disk is read-only', 'choose a path on another disk'],
+  EMFILE: ['too many files are open', 'raise the limit (ulimit -n)'],
+  ENAMETOOLONG: ['the name is too long', 'choose a shorter path'],
+  EFBIG: ['the file is too large for the disk', 'choose a path on another disk'],
+  EIO: ['the disk reports an input/output error', 'check the disk'],
+};
+
+/** Turns the rejection of a file operation on `path` into an error of ours. */
+function guard(path: string, action: string): <T>(operation: Promise<T>) => Promise<T> {
+  return async (operation) => {
+    try {
+      return await operation;
+    } catch (error) {
+      throw fileError(error, path, action);
+    }
+  };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+/** Forces the files of a folder and of its subfolders to the disk. */
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue;
+    const handle = await open(join(entry.parentPath, entry.name), 'r+');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
+/** Forces a folder's list of names to the disk, where the platform can. */
+async function syncFolder(path: string): Promise<void> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, 'r');
+    await handle.sync();
+  } catch {
+    // Windows opens no folders; the rename is done all the same.
+  } finally {
+    await handle?.close();
+  }
+}
