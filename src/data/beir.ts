@@ -1,0 +1,168 @@
+import { readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { DataError } from '../util/errors.ts';
+import { type Corpus, CorpusBuilder, type CorpusRecord } from './corpus.ts';
+import { FileLog } from './file-log.ts';
+import { fileError, readBytes } from './lines.ts';
+import type { LoadOptions } from './load-options.ts';
+import { readJudgements } from './qrels.ts';
+import { type DataRecord, idField, optionalTextField, textField } from './record.ts';
+import { readRecords } from './records.ts';
+import { normaliseSplits, type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
+
+/** The files of a BEIR folder. */
+export interface BeirLayout {
+  readonly folder: string;
+  readonly corpus: readonly string[];
+  readonly queries: readonly string[];
+  /** Split → qrels files. */
+  readonly qrels: ReadonlyMap<string, readonly string[]>;
+}
+
+const ID_NAMES = ['_id', 'id', 'docid', 'doc_id'];
+const TEXT_NAMES = ['text', 'contents', 'body'];
+const TITLE_NAMES = ['title'];
+
+/**
+ * Finds the files of a BEIR folder: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, each plain or `.gz`. Instead of
+ * a file there may be Parquet, or a folder `corpus/`, `queries/` of JSONL or Parquet parts, as on the Hugging Face hub.
+ *
+ * @throws DataError where corpus or queries are absent, or there twice.
+ */
+export async function openBeir(folder: string): Promise<BeirLayout> {
+  const corpus = await roleFiles(folder, 'corpus');
+  const queries = await roleFiles(folder, 'queries');
+  for (const [role, files] of [
+    ['corpus', corpus],
+    ['queries', queries],
+  ] as const) {
+    if (files.length > 0) continue;
+    throw new DataError(`no ${role}.jsonl or ${role}.jsonl.gz`, {
+      file: folder,
+      help: 'a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/<split>.tsv (see also --help of the command "data")',
+    });
+  }
+  return { folder, corpus, queries, qrels: await qrelsFiles(folder) };
+}
+
+/**
+ * Loads a BEIR folder.
+ *
+ * @throws DataError for all that is wrong with its files: bad lines, duplicate ids, unknown ids in qrels, nothing inside.
+ */
+export async function loadRetrievalData(folder: string, options: LoadOptions = {}): Promise<RetrievalData> {
+  const layout = await openBeir(folder);
+  const log = new FileLog(options.onProgress);
+  const notes: string[] = [];
+  const corpus = await readCorpus(layout.corpus, 'document', options, log);
+  const queries = await readCorpus(layout.queries, 'query', options, log);
+  const splits = new Map<string, Split>();
+  for (const [name, files] of layout.qrels) {
+    if (options.splits !== undefined && !options.splits.includes(name)) {
+      for (const file of files) {
+        const onBytes = await log.watch(file, join('qrels', basename(file)));
+        for await (const bytes of readBytes(file)) onBytes(bytes);
+      }
+      continue;
+    }
+    const judgements = await readSplit(name, files, { queries, corpus, options, log, notes });
+    splits.set(name, { judgements, negativesAreJudged: true });
+  }
+  return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
+}
+
+/** Reads the qrels of one split and notes what was left out. */
+export async function readSplit(
+  name: string,
+  files: readonly string[],
+  into: { queries: Corpus; corpus: Corpus; options: LoadOptions; log: FileLog; notes: string[] },
+) {
+  const { queries, corpus, options, log, notes } = into;
+  const { maxLineBytes, unknownIds } = options;
+  const observers = new Map<string, (bytes: Uint8Array) => void>();
+  for (const file of files) observers.set(file, await log.watch(file, join('qrels', basename(file))));
+  const read = await readJudgements(files, {
+    queries,
+    corpus,
+    unknownIds,
+    maxLineBytes,
+    watch: (file) => observers.get(file),
+  });
+  if (read.skipped > 0) {
+    notes.push(
+      `split ${name}: left out ${read.skipped} judgement${read.skipped === 1 ? '' : 's'} of unknown ids`,
+    );
+  }
+  return read;
+}
+
+/** Reads a corpus from JSONL or Parquet files with the fields `_id`, `text` and perhaps `title`. */
+export async function readCorpus(
+  files: readonly string[],
+  noun: 'document' | 'query',
+  options: LoadOptions = {},
+  log = new FileLog(options.onProgress),
+): Promise<Corpus> {
+  const builder = new CorpusBuilder({ file: files[0], noun });
+  const wanted = [...ID_NAMES, ...TEXT_NAMES, ...TITLE_NAMES];
+  const columns = (names: readonly string[]) => names.filter((name) => wanted.includes(name));
+  for (const file of files) {
+    builder.from(file);
+    const onBytes = await log.watch(file, `${noun}/${basename(file)}`);
+    for await (const record of readRecords(file, { onBytes, maxLineBytes: options.maxLineBytes, columns })) {
+      builder.add(corpusRecord(record));
+    }
+  }
+  return builder.finish();
+}
+
+/** A record with an id, a text and perhaps a title. */
+function corpusRecord(record: DataRecord): CorpusRecord {
+  return {
+    id: idField(record, ID_NAMES),
+    title: optionalTextField(record, TITLE_NAMES),
+    text: textField(record, TEXT_NAMES),
+    line: record.line,
+  };
+}
+
+/** `<role>.jsonl`, `.jsonl.gz` or `.parquet`, or the parts in a folder of that name; none where there is none. */
+export async function roleFiles(folder: string, role: string): Promise<string[]> {
+  const names = await listFolder(folder);
+  const own = names.filter((name) => new RegExp(`^${role}\\.(jsonl(\\.gz)?|parquet)$`, 'i').test(name));
+  if (own.length > 1) {
+    throw new DataError(`holds ${own.join(' and ')}`, { file: folder, help: 'keep one of them' });
+  }
+  if (own.length === 1) return [join(folder, own[0]!)];
+  if (!names.includes(role)) return [];
+  const parts = await listFolder(join(folder, role)).catch(() => []);
+  return parts
+    .filter((name) => /\.(jsonl(\.gz)?|parquet)$/i.test(name))
+    .map((name) => join(folder, role, name));
+}
+
+async function qrelsFiles(folder: string): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>();
+  if (!(await listFolder(folder)).includes('qrels')) return found;
+  for (const name of await listFolder(join(folder, 'qrels'))) {
+    const split = /^([^.].*?)(-\d{5}-of-\d{5})?\.(tsv|txt|jsonl|parquet)(\.gz)?$/i.exec(name)?.[1];
+    if (split === undefined) continue;
+    found.set(split, [...(found.get(split) ?? []), join(folder, 'qrels', name)]);
+  }
+  return normaliseSplits(found);
+}
+
+/** Names in a folder, sorted. */
+export async function listFolder(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') {
+      throw new DataError('is a file, not a folder', { file: folder, cause: error });
+    }
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new DataError('no such folder', { file: folder, cause: error });
+    }
+    throw fileError(folder, error);
+  }
+}

@@ -1,0 +1,161 @@
+import { DataError } from '../util/errors.ts';
+import { StringTable } from './string-table.ts';
+
+/** One document or query on its way into a {@link Corpus}. */
+export interface CorpusRecord {
+  id: string;
+  title?: string | undefined;
+  text: string;
+  /** 1-based line (or Parquet row) it was read from, for error messages. */
+  line?: number | undefined;
+}
+
+export interface CorpusOptions {
+  /** Where the records come from, for error messages. */
+  file?: string | undefined;
+  /** What one record is called in messages (`document`). */
+  noun?: string | undefined;
+}
+
+/**
+ * N texts with their ids, addressed by row 0 … N − 1 in the order of the source. Documents and queries alike.
+ *
+ * The text of a row is `title + ' ' + text`, as BEIR defines it, or the part that is not empty. Everything is held once, as
+ * UTF-8 outside the JavaScript heap; a string is made each time one is asked for.
+ */
+export class Corpus {
+  readonly #ids: StringTable;
+  readonly #texts: StringTable;
+
+  /** @internal Use {@link Corpus.from} or {@link CorpusBuilder}. */
+  constructor(ids: StringTable, texts: StringTable) {
+    this.#ids = ids;
+    this.#texts = texts;
+  }
+
+  /**
+   * Reads all records of a source, one at a time.
+   *
+   * @throws DataError for an empty source and for an id that occurs twice.
+   */
+  static async from(
+    records: AsyncIterable<CorpusRecord> | Iterable<CorpusRecord>,
+    options: CorpusOptions = {},
+  ): Promise<Corpus> {
+    const builder = new CorpusBuilder(options);
+    for await (const record of records) builder.add(record);
+    return builder.finish();
+  }
+
+  /** N. */
+  get size(): number {
+    return this.#ids.size;
+  }
+
+  /** Memory held, in bytes: texts, ids and the index from id to row. */
+  get bytes(): number {
+    return this.#ids.bytes + this.#texts.bytes;
+  }
+
+  id(row: number): string {
+    return this.#ids.get(row);
+  }
+
+  text(row: number): string {
+    return this.#texts.get(row);
+  }
+
+  /** The UTF-8 bytes of a text: a view that must not be written to. */
+  utf8(row: number): Uint8Array {
+    return this.#texts.utf8(row);
+  }
+
+  /** The row of an id, or undefined. */
+  row(id: string): number | undefined {
+    return this.#ids.find(id);
+  }
+
+  /** All texts in the order of their rows. */
+  *texts(): Generator<string> {
+    for (let row = 0; row < this.size; row++) yield this.text(row);
+  }
+}
+
+/** Fills a {@link Corpus} record by record, from one file or several. */
+export class CorpusBuilder {
+  readonly #ids = new StringTable({ indexed: true });
+  readonly #texts = new StringTable();
+  readonly #noun: string;
+  #file: string;
+  /** Line and file number of each row: what a message about a duplicate needs, dropped when the corpus is finished. */
+  readonly #lines: number[] = [];
+  readonly #files: { name: string; firstRow: number }[] = [];
+
+  constructor({ file = '(memory)', noun = 'document' }: CorpusOptions = {}) {
+    this.#file = file;
+    this.#noun = noun;
+  }
+
+  get size(): number {
+    return this.#ids.size;
+  }
+
+  /** Names the file that the records added from now on come from. */
+  from(file: string): this {
+    this.#file = file;
+    return this;
+  }
+
+  /**
+   * Appends a record and returns its row.
+   *
+   * @param options.sameTextAgain lets an id come again with the same text (MS MARCO repeats queries in several files).
+   * @throws DataError for an id that was there before.
+   */
+  add(record: CorpusRecord, { sameTextAgain = false }: { sameTextAgain?: boolean } = {}): number {
+    const { id, line } = record;
+    const text = joinTitle(record.title, record.text);
+    const where = line === undefined ? { file: this.#file } : { file: this.#file, line };
+    if (id === '') throw new DataError(`a ${this.#noun} needs an id that is not empty`, where);
+    const row = this.#ids.intern(id);
+    if (row < this.#texts.size) {
+      if (sameTextAgain && this.#texts.get(row) === text) return row;
+      throw new DataError(`${this.#noun} id ${quote(id)} was used before, ${this.#place(row)}`, {
+        ...where,
+        help: 'ids must be unique: rename or remove one of the two',
+      });
+    }
+    if (this.#files.at(-1)?.name !== this.#file) this.#files.push({ name: this.#file, firstRow: row });
+    this.#lines.push(line ?? 0);
+    return this.#texts.add(text);
+  }
+
+  /** @throws DataError where nothing was added. */
+  finish(): Corpus {
+    if (this.size === 0) {
+      throw new DataError(`holds no ${this.#noun}`, {
+        file: this.#file,
+        help: 'was the file written completely?',
+      });
+    }
+    return new Corpus(this.#ids.trim(), this.#texts.trim());
+  }
+
+  #place(row: number): string {
+    const file = this.#files.findLast(({ firstRow }) => firstRow <= row)!.name;
+    const line = this.#lines[row]!;
+    if (line === 0) return `in row ${row + 1}`;
+    return file === this.#file ? `in line ${line}` : `in ${file}:${line}`;
+  }
+}
+
+/** The text that is encoded and searched: title and text with a space between, or the one that is not empty. */
+export function joinTitle(title: string | undefined, text: string): string {
+  if (title === undefined || title === '') return text;
+  return text === '' ? title : `${title} ${text}`;
+}
+
+/** A string as it may stand in a message: quoted, escaped, and short. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text);
+}

@@ -1,0 +1,48 @@
+import { createHash, type Hash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
+
+/** How far the reading of a file has come. */
+export interface LoadProgress {
+  readonly file: string;
+  readonly bytes: number;
+  readonly totalBytes: number;
+}
+
+/** Watches files while they are read: makes the fingerprint of their bytes and reports progress, without a second pass. */
+export class FileLog {
+  readonly #hashes: { name: string; hash: Hash }[] = [];
+  readonly #onProgress: ((progress: LoadProgress) => void) | undefined;
+
+  constructor(onProgress?: (progress: LoadProgress) => void) {
+    this.#onProgress = onProgress;
+  }
+
+  /** The observer to pass as `onBytes` to a reader of this file. */
+  async watch(file: string, name = basename(file)): Promise<(bytes: Uint8Array) => void> {
+    const hash = createHash('sha256');
+    this.#hashes.push({ name, hash });
+    const report = this.#onProgress;
+    const totalBytes =
+      report === undefined
+        ? 0
+        : await stat(file).then(
+            ({ size }) => size,
+            () => 0,
+          );
+    let seen = 0;
+    return (bytes) => {
+      hash.update(bytes);
+      seen += bytes.length;
+      report?.({ file, bytes: seen, totalBytes: Math.max(seen, totalBytes) });
+    };
+  }
+
+  /** The first 16 hexadecimal digits of SHA-256 over name and SHA-256 of each file, in the order of their names. */
+  fingerprint(): string {
+    const all = createHash('sha256');
+    const digests = this.#hashes.map(({ name, hash }) => `${name}\0${hash.digest('hex')}\n`);
+    for (const digest of digests.sort()) all.update(digest);
+    return all.digest('hex').slice(0, 16);
+  }
+}

@@ -1,0 +1,40 @@
+import { DataError } from '../util/errors.ts';
+import { quote } from './corpus.ts';
+import { type LineOptions, readLines } from './lines.ts';
+import { type DataRecord, describe } from './record.ts';
+
+/**
+ * Streams the objects of a JSONL file, plain or gzip: one JSON object a line; blank lines are skipped.
+ *
+ * @throws DataError, with file and line, for a line that is no JSON object, and for all that {@link readLines} refuses.
+ */
+export async function* readJsonl(file: string, options: LineOptions = {}): AsyncGenerator<DataRecord> {
+  for await (const { text, line } of readLines(file, options)) {
+    if (text.trim() !== '') yield parseJsonLine(text, file, line);
+  }
+}
+
+/** One line of JSONL as a record. */
+export function parseJsonLine(text: string, file: string, line: number): DataRecord {
+  let fields: unknown;
+  try {
+    fields = JSON.parse(text);
+  } catch (cause) {
+    throw new DataError(`bad JSON: ${quote(text.trim())}`, { file, line, help: advice(text), cause });
+  }
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
+    throw new DataError(`expected a JSON object, found ${describe(fields)}`, {
+      file,
+      line,
+      help: advice(text),
+    });
+  }
+  return { fields: fields as Record<string, unknown>, file, line };
+}
+
+function advice(text: string): string {
+  const start = text.trimStart();
+  if (start.startsWith('[')) return "one object a line is wanted; jq -c '.[]' turns a JSON array into that";
+  if (/^\{\s*$/.test(start)) return 'one object a line is wanted; jq -c . turns spread-out JSON into that';
+  return 'one complete JSON object a line is wanted; was the file cut short?';
+}

@@ -1,0 +1,99 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DataError } from '../util/errors.ts';
+import { listFolder, loadRetrievalData, readCorpus, roleFiles } from './beir.ts';
+import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
+import { fileError, readLines } from './lines.ts';
+import type { LoadOptions } from './load-options.ts';
+import { loadMsMarco, readTsvCorpus } from './ms-marco.ts';
+import { loadPairs } from './pairs.ts';
+import { normaliseSplits, type RetrievalData } from './retrieval-data.ts';
+
+const PAIRS_FILE = /\.(jsonl(\.gz)?|parquet)$/i;
+const SPLIT_FILE = /^(train|dev|validation|valid|val|test)([-_.].*)?\.(jsonl(\.gz)?|parquet)$/i;
+
+/** What is looked for in a folder, in this order. */
+const LAYOUTS = [
+  'BEIR: corpus.jsonl, queries.jsonl, qrels/<split>.tsv (plain, .gz or Parquet)',
+  'MS MARCO: collection.tsv, queries.<split>.tsv, qrels.<split>.tsv (plain or .gz)',
+  'pairs: train.jsonl and perhaps dev.jsonl, test.jsonl with query, positive and perhaps negative (plain, .gz or Parquet)',
+];
+
+/**
+ * Loads a retrieval data set of any layout that is known: a BEIR folder, an MS MARCO folder, a folder of pairs with a file per
+ * split, or one file of pairs.
+ *
+ * @throws DataError where nothing is recognised (saying what was looked for) or something is wrong with a file.
+ */
+export async function loadData(path: string, options: LoadOptions = {}): Promise<RetrievalData> {
+  if (!(await isFolder(path))) {
+    if (PAIRS_FILE.test(path)) return await loadPairs(path, new Map([['train', [path]]]), options);
+    throw new DataError('is no data set', {
+      file: path,
+      help: 'a folder is wanted (BEIR, MS MARCO, or pairs), or one file of pairs: .jsonl, .jsonl.gz or .parquet',
+    });
+  }
+  const names = await listFolder(path);
+  if ((await roleFiles(path, 'corpus')).length > 0) return await loadRetrievalData(path, options);
+  if (names.some((name) => /^collection\.tsv(\.gz)?$/.test(name))) return await loadMsMarco(path, options);
+  const pairs =
+    (await pairFiles(path, names)) ??
+    (names.includes('data') ? await pairFiles(join(path, 'data')) : undefined);
+  if (pairs !== undefined) return await loadPairs(path, pairs, options);
+  throw new DataError('no data set is recognised in this folder', {
+    file: path,
+    help:
+      `looked for\n    ${LAYOUTS.join('\n    ')}\n  found ` +
+      (names.length === 0
+        ? 'nothing'
+        : names.slice(0, 12).map(quote).join(', ') + (names.length > 12 ? ', …' : '')),
+  });
+}
+
+/** Files of pairs by split, or the only one there as `train`. */
+async function pairFiles(
+  folder: string,
+  names?: readonly string[],
+): Promise<Map<string, string[]> | undefined> {
+  const present = (names ?? (await listFolder(folder).catch(() => []))).filter((name) =>
+    PAIRS_FILE.test(name),
+  );
+  const bySplit = new Map<string, string[]>();
+  for (const name of present) {
+    const split = SPLIT_FILE.exec(name)?.[1]?.toLowerCase();
+    if (split !== undefined) bySplit.set(split, [...(bySplit.get(split) ?? []), join(folder, name)]);
+  }
+  if (bySplit.size > 0) return normaliseSplits(bySplit);
+  return present.length === 1 ? new Map([['train', [join(folder, present[0]!)]]]) : undefined;
+}
+
+/**
+ * Loads documents alone, to encode or search them: the corpus of a data set, or one file of JSONL or Parquet (`_id`, `text`,
+ * perhaps `title`), of TSV (id, text), or of plain text, one document a line with its line number as id.
+ */
+export async function loadCorpus(path: string, options: LoadOptions = {}): Promise<Corpus> {
+  if (await isFolder(path)) {
+    const files = await roleFiles(path, 'corpus');
+    return files.length > 0
+      ? await readCorpus(files, 'document', options)
+      : (await loadData(path, options)).corpus;
+  }
+  if (PAIRS_FILE.test(path)) return await readCorpus([path], 'document', options);
+  if (/\.tsv(\.gz)?$/i.test(path)) return await readTsvCorpus([path], 'document', options);
+  const builder = new CorpusBuilder({ file: path });
+  for await (const { text, line } of readLines(path, { maxLineBytes: options.maxLineBytes })) {
+    if (text.trim() !== '') builder.add({ id: String(line), text, line });
+  }
+  return builder.finish();
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new DataError('no such file or folder', { file: path, cause: error });
+    }
+    throw fileError(path, error);
+  }
+}

@@ -1,0 +1,107 @@
+import { basename, join } from 'node:path';
+import { DataError } from '../util/errors.ts';
+import { listFolder, readSplit } from './beir.ts';
+import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
+import { FileLog } from './file-log.ts';
+import { readBytes, readLines } from './lines.ts';
+import type { LoadOptions } from './load-options.ts';
+import { normaliseSplits, type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
+
+/** The files of an MS MARCO folder. */
+export interface MsMarcoLayout {
+  readonly folder: string;
+  readonly collection: string;
+  readonly queries: readonly string[];
+  /** Split (`train`, `dev`, `dev.small`, …) → qrels file. */
+  readonly qrels: ReadonlyMap<string, string>;
+}
+
+/**
+ * Finds the files of MS MARCO passage ranking: `collection.tsv` (id, text), `queries.<split>.tsv` (id, text) and
+ * `qrels.<split>.tsv` (query id, 0, passage id, grade), each plain or `.gz`.
+ */
+export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
+  const names = await listFolder(folder);
+  const collections = names.filter((name) => /^collection\.tsv(\.gz)?$/.test(name));
+  if (collections.length > 1) {
+    throw new DataError(`holds ${collections.join(' and ')}`, { file: folder, help: 'keep one of them' });
+  }
+  const queries = names.filter((name) => /^queries(\..+)?\.tsv(\.gz)?$/.test(name));
+  for (const [found, wanted] of [
+    [collections, 'collection.tsv'],
+    [queries, 'queries.<split>.tsv'],
+  ] as const) {
+    if (found.length > 0) continue;
+    throw new DataError(`no ${wanted} or ${wanted}.gz`, {
+      file: folder,
+      help: 'an MS MARCO folder holds collection.tsv, queries.<split>.tsv and qrels.<split>.tsv',
+    });
+  }
+  const qrels = new Map<string, string>();
+  for (const name of names) {
+    const split = /^qrels\.(.+?)\.(tsv|txt)(\.gz)?$/.exec(name)?.[1];
+    if (split !== undefined) qrels.set(split, join(folder, name));
+  }
+  return {
+    folder,
+    collection: join(folder, collections[0]!),
+    queries: queries.map((name) => join(folder, name)),
+    qrels: normaliseSplits(qrels),
+  };
+}
+
+/** Loads an MS MARCO folder. @throws DataError for all that is wrong with its files. */
+export async function loadMsMarco(folder: string, options: LoadOptions = {}): Promise<RetrievalData> {
+  const layout = await openMsMarco(folder);
+  const log = new FileLog(options.onProgress);
+  const notes: string[] = [];
+  const corpus = await readTsvCorpus([layout.collection], 'document', options, log);
+  const queries = await readTsvCorpus(layout.queries, 'query', options, log);
+  const splits = new Map<string, Split>();
+  for (const [name, file] of layout.qrels) {
+    if (options.splits !== undefined && !options.splits.includes(name)) {
+      const onBytes = await log.watch(file, join('qrels', basename(file)));
+      for await (const bytes of readBytes(file)) onBytes(bytes);
+      continue;
+    }
+    const judgements = await readSplit(name, [file], { queries, corpus, options, log, notes });
+    splits.set(name, { judgements, negativesAreJudged: true });
+  }
+  return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
+}
+
+/**
+ * Reads `id ⇥ text` lines without a header. An id may come again with the same text, as `queries.dev.small.tsv` repeats
+ * queries of `queries.dev.tsv`.
+ */
+export async function readTsvCorpus(
+  files: readonly string[],
+  noun: 'document' | 'query',
+  options: LoadOptions = {},
+  log = new FileLog(options.onProgress),
+): Promise<Corpus> {
+  const builder = new CorpusBuilder({ file: files[0], noun });
+  for (const file of files) {
+    builder.from(file);
+    const onBytes = await log.watch(file, `${noun}/${basename(file)}`);
+    for await (const { text: row, line } of readLines(file, {
+      onBytes,
+      maxLineBytes: options.maxLineBytes,
+    })) {
+      if (row.trim() === '') continue;
+      const tab = row.indexOf('\t');
+      if (tab === -1 || row.includes('\t', tab + 1)) {
+        throw new DataError(`${row.split('\t').length} columns: ${quote(row)}`, {
+          file,
+          line,
+          help: `two columns are wanted, with one tab between them: ${noun} id, text`,
+        });
+      }
+      builder.add(
+        { id: row.slice(0, tab).trim(), text: row.slice(tab + 1), line },
+        { sameTextAgain: noun === 'query' },
+      );
+    }
+  }
+  return builder.finish();
+}

@@ -1,0 +1,302 @@
+import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
+import { DataError, UsageError } from '../util/errors.ts';
+import { Corpus, joinTitle, quote } from './corpus.ts';
+import { FileLog } from './file-log.ts';
+import { JudgementsBuilder } from './judgements.ts';
+import type { LoadOptions } from './load-options.ts';
+import { type DataRecord, describe, hasValue, wrongType } from './record.ts';
+import { readRecords } from './records.ts';
+import { dataName, type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
+import { StringTable } from './string-table.ts';
+
+type Role = 'query' | 'positive' | 'negative' | 'scores' | 'positiveScores' | 'negativeScores';
+
+/** Names of each column that are understood, the canonical one first. Columns are matched by name, never by order. */
+const ALIASES: Readonly<Record<Role, readonly string[]>> = {
+  query: ['query', 'anchor', 'question', 'query_text', 'queries'],
+  positive: [
+    'positive',
+    'positives',
+    'pos',
+    'positive_text',
+    'positive_passages',
+    'document',
+    'passage',
+    'answer',
+  ],
+  negative: ['negative', 'negatives', 'neg', 'negative_text', 'negative_passages', 'hard_negatives'],
+  scores: ['scores', 'teacher_scores'],
+  positiveScores: ['positive_scores', 'pos_scores'],
+  negativeScores: ['negative_scores', 'neg_scores'],
+};
+/** `negative_1`, `negative_2`, … as sentence-transformers writes them. */
+const NUMBERED_NEGATIVE = /^negative_\d+$/;
+const DEFAULT_FRACTION = 0.05;
+
+/** One record with its columns recognised. */
+interface Pair {
+  readonly query: string;
+  readonly positives: readonly string[];
+  readonly negatives: readonly string[];
+  /** Teacher's scores: of the positives, then of the negatives. */
+  readonly scores: readonly number[] | undefined;
+}
+
+/**
+ * Loads training pairs or triples as a retrieval data set: JSONL (plain or gzip) or Parquet files with `query`, `positive`
+ * (a text or a list), and optionally `negative` (a text or a list) and `scores` (a teacher's, positives first).
+ *
+ * The corpus is the set of all distinct positive and negative texts, `d0`, `d1`, … in the order in which they first occur;
+ * queries likewise (`q0`, …): what has the same text is one row, so that every known positive of a query can be masked.
+ *
+ * A split that no file gives is held out of the training file: with u = SHA-256(query text) / 2^256, a query goes to dev
+ * where u < devFraction and to test where devFraction ≤ u < devFraction + testFraction. So a query never changes its split
+ * when the file grows or is shuffled.
+ *
+ * @param files split → files; a single file is the split `train`.
+ * @throws DataError, with file and line, for a record without query or positive, or with a field of the wrong type.
+ */
+export async function loadPairs(
+  path: string,
+  files: ReadonlyMap<string, readonly string[]>,
+  options: LoadOptions = {},
+): Promise<RetrievalData> {
+  const fractions = holdOutFractions(files, options);
+  const log = new FileLog(options.onProgress);
+  const columns = new ColumnNames(options.columns);
+  const queryTexts = new StringTable({ indexed: true });
+  const docTexts = new StringTable({ indexed: true });
+  const builders = new Map<string, JudgementsBuilder>();
+  let conflicts = 0;
+  for (const [fileSplit, parts] of files) {
+    for (const file of parts) {
+      const onBytes = await log.watch(file, `${fileSplit}/${basename(file)}`);
+      const { maxLineBytes } = options;
+      const select = (names: readonly string[]) => columns.select(names);
+      for await (const record of readRecords(file, { onBytes, maxLineBytes, columns: select })) {
+        const pair = readPair(record, columns);
+        const split = fileSplit === 'train' ? holdOut(pair.query, fractions) : fileSplit;
+        const builder = builders.get(split) ?? new JudgementsBuilder();
+        builders.set(split, builder);
+        const queryRow = queryTexts.intern(pair.query);
+        for (const [i, text] of [...pair.positives, ...pair.negatives].entries()) {
+          const grade = i < pair.positives.length ? 1 : 0;
+          builder.add(queryRow, docTexts.intern(text), grade, { line: record.line, score: pair.scores?.[i] });
+        }
+      }
+    }
+  }
+  if (queryTexts.size === 0) {
+    throw new DataError('holds no pair', {
+      file: path,
+      help: 'one JSON object a line: {"query": …, "positive": …}',
+    });
+  }
+  const splits = new Map<string, Split>();
+  for (const [name, builder] of builders) {
+    const judgements = builder.finish(() => conflicts++);
+    splits.set(name, { judgements, negativesAreJudged: false });
+  }
+  const notes = [...columns.notes(), ...heldOutNotes(fractions, splits, path)];
+  if (conflicts > 0)
+    notes.push(`${conflicts} texts were positive and negative of one query: they count as positive`);
+  return retrievalData({
+    path,
+    corpus: numbered(docTexts, 'd'),
+    queries: numbered(queryTexts, 'q'),
+    splits,
+    fingerprint: log.fingerprint(),
+    notes,
+  });
+}
+
+function numbered(texts: StringTable, prefix: string): Corpus {
+  const ids = new StringTable({ indexed: true });
+  for (let row = 0; row < texts.size; row++) ids.intern(`${prefix}${row}`);
+  return new Corpus(ids.trim(), texts.dropIndex().trim());
+}
+
+/** Recognises columns by name and remembers which it used, for the report. */
+class ColumnNames {
+  readonly #chosen: Partial<Record<Role, string>>;
+  readonly #used = new Map<string, string>();
+  readonly #ignored = new Set<string>();
+
+  constructor(chosen: LoadOptions['columns'] = {}) {
+    this.#chosen = chosen;
+  }
+
+  /** Of the columns of a Parquet file, those worth reading: all, where none is known, so that the message can list them. */
+  select(names: readonly string[]): readonly string[] {
+    const known = [...Object.values(ALIASES).flat(), ...Object.values(this.#chosen)];
+    const wanted = names.filter((name) => known.includes(name) || NUMBERED_NEGATIVE.test(name));
+    if (wanted.length === 0) return names;
+    for (const name of names) if (!wanted.includes(name)) this.#ignored.add(name);
+    return wanted;
+  }
+
+  /** The name of the column of a role in this record, or undefined. */
+  find(record: DataRecord, role: Role): string | undefined {
+    const chosen = this.#chosen[role];
+    const names = chosen === undefined ? ALIASES[role] : [chosen];
+    const present = names.filter((name) => hasValue(record, name));
+    if (present.length > 1 && present[0] !== names[0]) {
+      throw new DataError(`both ${present.map(quote).join(' and ')} could be the ${role}`, {
+        file: record.file,
+        line: record.line,
+        help: `say which: columns: { ${role}: '${present[0]}' }, or --columns ${role}=${present[0]}`,
+      });
+    }
+    const name = present[0];
+    if (name !== undefined) this.#used.set(name, role);
+    return name;
+  }
+
+  negatives(record: DataRecord): string[] {
+    const name = this.find(record, 'negative');
+    const names = name === undefined ? [] : [name];
+    if (this.#chosen.negative !== undefined) return names;
+    for (const key in record.fields) {
+      if (!NUMBERED_NEGATIVE.test(key) || !hasValue(record, key)) continue;
+      names.push(key);
+      this.#used.set(key, 'negative');
+    }
+    return names;
+  }
+
+  /** Every column that no role took is reported: a misspelt "negativ" must not pass in silence. */
+  seen(record: DataRecord): void {
+    if (this.#ignored.size > 20) return;
+    for (const key in record.fields)
+      if (!this.#used.has(key) && hasValue(record, key)) this.#ignored.add(key);
+  }
+
+  notes(): string[] {
+    const renamed = [...this.#used].filter(([name, role]) => name !== role);
+    const ignored = [...this.#ignored].filter((name) => !this.#used.has(name));
+    return [
+      ...(renamed.length === 0
+        ? []
+        : [`columns: ${renamed.map(([name, role]) => `${name} as ${role}`).join(', ')}`]),
+      ...(ignored.length === 0 ? [] : [`columns not used: ${ignored.join(', ')}`]),
+    ];
+  }
+}
+
+function readPair(record: DataRecord, columns: ColumnNames): Pair {
+  const queryName = columns.find(record, 'query');
+  if (queryName === undefined) throw missingRole(record, 'query');
+  const query = record.fields[queryName];
+  if (typeof query !== 'string') throw wrongType(record, queryName, 'a string', query);
+  if (query.trim() === '') throw new DataError('the query is empty', record);
+
+  const positiveName = columns.find(record, 'positive');
+  if (positiveName === undefined) throw missingRole(record, 'positive');
+  const positives = texts(record, positiveName);
+  if (positives.length === 0) throw new DataError(`${quote(positiveName)} is an empty list`, record);
+  const negatives = columns.negatives(record).flatMap((name) => texts(record, name));
+
+  let scores = numbers(record, columns.find(record, 'scores'));
+  const positiveScores = numbers(record, columns.find(record, 'positiveScores'));
+  const negativeScores = numbers(record, columns.find(record, 'negativeScores'));
+  columns.seen(record);
+  if (positiveScores !== undefined || negativeScores !== undefined) {
+    if (scores !== undefined) throw new DataError('scores are given twice, together and apart', record);
+    if (positiveScores !== undefined) checkCount(record, positiveScores, positives.length, 'positives');
+    if (negativeScores !== undefined) checkCount(record, negativeScores, negatives.length, 'negatives');
+    const none = (list: readonly string[]) => list.map(() => Number.NaN);
+    scores = [...(positiveScores ?? none(positives)), ...(negativeScores ?? none(negatives))];
+  } else if (scores !== undefined) {
+    checkCount(record, scores, positives.length + negatives.length, 'texts (positives, then negatives)');
+  }
+  return { query, positives, negatives, scores };
+}
+
+function checkCount(record: DataRecord, scores: readonly number[], wanted: number, what: string): void {
+  if (scores.length === wanted) return;
+  throw new DataError(`${scores.length} scores for ${wanted} ${what}`, record);
+}
+
+/** A text, or a list of texts or of objects with `text` and perhaps `title`. */
+function texts(record: DataRecord, name: string): string[] {
+  const value = record.fields[name];
+  return (Array.isArray(value) ? value : [value]).map((item: unknown) => {
+    const text = textOf(item);
+    if (text === undefined) {
+      throw wrongType(record, name, 'a string, a list of strings, or a list of {"title", "text"}', item);
+    }
+    if (text.trim() === '') throw new DataError(`field ${quote(name)} holds an empty text`, record);
+    return text;
+  });
+}
+
+function textOf(item: unknown): string | undefined {
+  if (typeof item === 'string') return item;
+  if (typeof item !== 'object' || item === null) return undefined;
+  const { title, text } = item as { title?: unknown; text?: unknown };
+  if (typeof text !== 'string') return undefined;
+  return joinTitle(typeof title === 'string' ? title : undefined, text);
+}
+
+function numbers(record: DataRecord, name: string | undefined): number[] | undefined {
+  if (name === undefined) return undefined;
+  const value = record.fields[name];
+  const list: unknown[] = Array.isArray(value) ? value : [value];
+  return list.map((item) => {
+    const score = typeof item === 'bigint' ? Number(item) : item;
+    if (typeof score === 'number' && Number.isFinite(Math.fround(score))) return score;
+    throw wrongType(record, name, 'a number or a list of numbers', item);
+  });
+}
+
+function missingRole(record: DataRecord, role: 'query' | 'positive'): DataError {
+  const present = Object.keys(record.fields);
+  const names = present.slice(0, 8).map(quote).join(', ');
+  return new DataError(`no ${role} column`, {
+    file: record.file,
+    line: record.line,
+    help:
+      `${present.length === 0 ? 'the record is empty' : `the record has ${names}${present.length > 8 ? ', …' : ''}`}; ` +
+      `understood are ${ALIASES[role].join(', ')}; another is named with columns: { ${role}: … } (--columns ${role}=…)`,
+  });
+}
+
+interface Fractions {
+  readonly dev: number;
+  readonly test: number;
+}
+
+function holdOutFractions(files: ReadonlyMap<string, unknown>, options: LoadOptions): Fractions {
+  const { devFraction = DEFAULT_FRACTION, testFraction = DEFAULT_FRACTION } = options;
+  for (const [name, value] of Object.entries({ devFraction, testFraction })) {
+    if (value >= 0 && value < 1) continue;
+    throw new UsageError(`${name} should be at least 0 and below 1, found ${describe(value)}`);
+  }
+  if (devFraction + testFraction >= 1)
+    throw new UsageError('devFraction and testFraction leave nothing to train on');
+  const fraction = (split: string, share: number) => (files.has('train') && !files.has(split) ? share : 0);
+  return { dev: fraction('dev', devFraction), test: fraction('test', testFraction) };
+}
+
+/** The split of a query of the training file: u = SHA-256(text) / 2^256, of which the first 48 bits are enough. */
+function holdOut(query: string, { dev, test }: Fractions): 'train' | 'dev' | 'test' {
+  if (dev + test === 0) return 'train';
+  const u = createHash('sha256').update(query).digest().readUIntBE(0, 6) / 2 ** 48;
+  return u < dev ? 'dev' : u < dev + test ? 'test' : 'train';
+}
+
+function heldOutNotes(fractions: Fractions, splits: ReadonlyMap<string, Split>, path: string): string[] {
+  const notes: string[] = [];
+  for (const name of ['dev', 'test'] as const) {
+    if (fractions[name] === 0) continue;
+    const held = splits.get(name)?.judgements.queryRows.length ?? 0;
+    const share = `${name}Fraction ${fractions[name]}`;
+    notes.push(
+      held === 0
+        ? `split ${name}: no query of ${dataName(path)} fell into it (${share}); give a file of its own`
+        : `split ${name}: ${held} queries held out of the training file by a hash of their text (${share})`,
+    );
+  }
+  return notes;
+}

@@ -1,0 +1,98 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import type { AsyncBuffer, FileMetaData } from 'hyparquet';
+import { DataError } from '../util/errors.ts';
+import { fileError } from './lines.ts';
+import { type DataRecord, describe } from './record.ts';
+
+const MAGIC = 'PAR1';
+
+/** Whether the file begins as a Parquet file does. A file that cannot be read is none: its reader will say why. */
+export async function isParquet(file: string): Promise<boolean> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(file);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
+    return bytesRead === 4 && buffer.toString('latin1') === MAGIC;
+  } catch {
+    return false;
+  } finally {
+    await handle?.close();
+  }
+}
+
+/**
+ * Streams the rows of a Parquet file of any codec. One row group is in memory at a time, and of it only `columns`.
+ *
+ * @param options.columns picks from the names in the file those to read; default all.
+ * @throws DataError for a file that cannot be read or is damaged.
+ */
+export async function* readParquet(
+  file: string,
+  options: { columns?: ((names: readonly string[]) => readonly string[]) | undefined } = {},
+): AsyncGenerator<DataRecord> {
+  const { parquetMetadataAsync, parquetReadObjects, parquetSchema } = await import('hyparquet');
+  const { compressors } = await import('hyparquet-compressors');
+  let handle: FileHandle;
+  try {
+    handle = await open(file);
+  } catch (error) {
+    throw fileError(file, error);
+  }
+  /** The library reports damage by whatever exception it runs into. */
+  const guard = async <T>(what: string, promise: Promise<T>): Promise<T> => {
+    try {
+      return await promise;
+    } catch (error) {
+      if (error instanceof DataError) throw error;
+      throw new DataError(`${what} (${(error as Error)?.message ?? describe(error)})`, {
+        file,
+        help: 'the Parquet file is damaged or uses a feature that cannot be read: fetch or write it again',
+        cause: error,
+      });
+    }
+  };
+  try {
+    const source = asyncBuffer(handle, (await guard('could not be read', handle.stat())).size, file);
+    const metadata: FileMetaData = await guard('damaged Parquet footer', parquetMetadataAsync(source));
+    const names = parquetSchema(metadata).children.map(({ element }) => element.name);
+    const columns = [...(options.columns?.(names) ?? names)];
+    let groupStart = 0;
+    for (const group of metadata.row_groups) {
+      const rows = Number(group.num_rows);
+      if (!(rows >= 0)) throw new DataError(`damaged Parquet footer: a group of ${rows} rows`, { file });
+      const read = {
+        file: source,
+        metadata,
+        columns,
+        compressors,
+        rowStart: groupStart,
+        rowEnd: groupStart + rows,
+      };
+      const objects = rows === 0 ? [] : await guard('damaged Parquet data', parquetReadObjects(read));
+      for (const [i, fields] of objects.entries()) yield { fields, file, line: groupStart + i + 1 };
+      groupStart += rows;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+function asyncBuffer(handle: FileHandle, byteLength: number, file: string): AsyncBuffer {
+  return {
+    byteLength,
+    async slice(start, end = byteLength) {
+      if (!(start >= 0 && end >= start && end <= byteLength)) {
+        throw new DataError(`damaged Parquet file: refers to bytes ${start} to ${end} of ${byteLength}`, {
+          file,
+        });
+      }
+      const bytes = new Uint8Array(end - start);
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
+        if (bytesRead === 0) throw new DataError('the file became shorter while it was read', { file });
+        done += bytesRead;
+      }
+      return bytes.buffer;
+    },
+  };
+}

@@ -1,0 +1,247 @@
+import { DataError } from '../util/errors.ts';
+import { type Corpus, quote } from './corpus.ts';
+import type { Qrels } from './examples.ts';
+import { type Judgements, JudgementsBuilder } from './judgements.ts';
+import { type LineOptions, readLines } from './lines.ts';
+import { isParquet } from './parquet.ts';
+import { idField, wrongType } from './record.ts';
+import { readRecords } from './records.ts';
+
+/** One judgement as it stands in a file. */
+export interface Judgement {
+  readonly queryId: string;
+  readonly docId: string;
+  readonly grade: number;
+  /** 1-based. */
+  readonly line: number;
+}
+
+const QUERY_NAMES = ['query-id', 'query_id', 'queryid', 'qid', 'query'];
+const DOC_NAMES = [
+  'corpus-id',
+  'corpus_id',
+  'doc-id',
+  'doc_id',
+  'docid',
+  'docno',
+  'pid',
+  'document-id',
+  'document_id',
+];
+const GRADE_NAMES = ['score', 'grade', 'rel', 'relevance', 'label'];
+
+/**
+ * Streams the judgements of a qrels file: BEIR (`query-id corpus-id score`, tab-separated, with or without that header), TREC
+ * and MS MARCO (`qid 0 docid grade`, separated by tabs or spaces), or JSONL and Parquet with fields of those names.
+ *
+ * @throws DataError, with file and line, for a line of another shape or a grade that is not a number.
+ */
+export async function* readJudgementLines(
+  file: string,
+  options: LineOptions = {},
+): AsyncGenerator<Judgement> {
+  if (/\.jsonl?(\.gz)?$/i.test(file) || (await isParquet(file))) {
+    yield* readJudgementRecords(file, options);
+    return;
+  }
+  let columns: readonly [query: number, doc: number, grade: number] | undefined;
+  let width = 0;
+  for await (const { text, line } of readLines(file, options)) {
+    if (text.trim() === '') continue;
+    // Ids of tab-separated files may hold spaces.
+    const cells = text.includes('\t') ? text.split('\t').map((cell) => cell.trim()) : text.trim().split(/ +/);
+    if (columns === undefined) {
+      width = cells.length;
+      const header = headerColumns(cells);
+      if (header !== undefined) {
+        columns = header;
+        continue;
+      }
+      if (width !== 3 && width !== 4) throw shapeError(cells, file, line);
+      columns = width === 3 ? [0, 1, 2] : [0, 2, 3];
+    }
+    if (cells.length !== width) throw shapeError(cells, file, line);
+    const [query, doc, gradeColumn] = columns;
+    const queryId = cells[query]!;
+    const docId = cells[doc]!;
+    if (queryId === '' || docId === '') throw new DataError('an id is empty', { file, line });
+    yield { queryId, docId, grade: parseGrade(cells[gradeColumn]!, file, line), line };
+  }
+}
+
+/** Judgements by id, without looking the ids up. Of two grades for one pair the higher counts. */
+export async function readQrels(file: string, options: LineOptions = {}): Promise<Qrels> {
+  const qrels = new Map<string, Map<string, number>>();
+  for await (const { queryId, docId, grade } of readJudgementLines(file, options)) {
+    const judged = qrels.get(queryId) ?? new Map<string, number>();
+    qrels.set(queryId, judged);
+    judged.set(docId, Math.max(grade, judged.get(docId) ?? grade));
+  }
+  if (qrels.size === 0) throw new DataError('holds no judgement', { file });
+  return qrels;
+}
+
+export interface ReadJudgementsOptions {
+  queries: Corpus;
+  corpus: Corpus;
+  maxLineBytes?: number | undefined;
+  /** Observer of a file's bytes (see {@link LineOptions}). */
+  watch?: ((file: string) => LineOptions['onBytes']) | undefined;
+  /** What to do about an id that names no query or document: stop (default), or leave the judgement out and count it. */
+  unknownIds?: 'error' | 'skip' | undefined;
+}
+
+export interface ReadJudgements extends Judgements {
+  /** Judgements left out because of an unknown id. */
+  readonly skipped: number;
+}
+
+/**
+ * Reads the qrels files of one split and looks up their ids.
+ *
+ * @throws DataError for an unknown id (unless they are to be skipped), for one pair with two grades, and for a split that
+ * is left with no judgement.
+ */
+export async function readJudgements(
+  files: readonly string[],
+  options: ReadJudgementsOptions,
+): Promise<ReadJudgements> {
+  const { queries, corpus, unknownIds = 'error', maxLineBytes } = options;
+  const builder = new JudgementsBuilder();
+  let skipped = 0;
+  for (const file of files) {
+    for await (const { queryId, docId, grade, line } of readJudgementLines(file, {
+      maxLineBytes,
+      onBytes: options.watch?.(file),
+    })) {
+      const queryRow = queries.row(queryId);
+      const docRow = corpus.row(docId);
+      if (queryRow !== undefined && docRow !== undefined) {
+        builder.add(queryRow, docRow, grade, { line });
+      } else if (unknownIds === 'skip') {
+        skipped++;
+      } else {
+        throw unknownId({ queryId, docId, queries, corpus, file, line });
+      }
+    }
+  }
+  const file = files.join(', ');
+  if (builder.size === 0) {
+    throw new DataError(
+      skipped === 0
+        ? 'holds no judgement'
+        : `none of its ${skipped} judgements names a known query and document`,
+      {
+        file,
+        help:
+          skipped === 0
+            ? 'one line is wanted per judgement: query id, document id, grade'
+            : 'do the files belong together?',
+      },
+    );
+  }
+  const judgements = builder.finish(({ queryRow, docRow, lines: [first, line] }) => {
+    throw new DataError(
+      `query ${quote(queries.id(queryRow))} and document ${quote(corpus.id(docRow))} have another grade here than in line ${first}`,
+      { file, line, help: 'keep one of the two lines' },
+    );
+  });
+  return { ...judgements, skipped };
+}
+
+async function* readJudgementRecords(file: string, options: LineOptions): AsyncGenerator<Judgement> {
+  for await (const record of readRecords(file, options)) {
+    const name = GRADE_NAMES.find((name) => Object.hasOwn(record.fields, name));
+    const value = name === undefined ? 1 : record.fields[name];
+    const grade = typeof value === 'bigint' ? Number(value) : value;
+    if (typeof grade !== 'number' || !Number.isFinite(grade))
+      throw wrongType(record, name!, 'a number', value);
+    yield {
+      queryId: idField(record, QUERY_NAMES),
+      docId: idField(record, DOC_NAMES),
+      grade,
+      line: record.line,
+    };
+  }
+}
+
+/** Positions of query, document and grade if the cells are column names. */
+function headerColumns(cells: readonly string[]): [number, number, number] | undefined {
+  const names = cells.map((cell) => cell.toLowerCase());
+  const position = (known: readonly string[]) => names.findIndex((name) => known.includes(name));
+  const columns: [number, number, number] = [
+    position(QUERY_NAMES),
+    position(DOC_NAMES),
+    position(GRADE_NAMES),
+  ];
+  return columns.includes(-1) ? undefined : columns;
+}
+
+function parseGrade(cell: string, file: string, line: number): number {
+  const grade = Number(cell);
+  // A grade is held as float32: what overflows there is no grade either.
+  if (cell !== '' && Number.isFinite(Math.fround(grade))) return grade;
+  throw new DataError(`the grade ${quote(cell)} is not a number`, {
+    file,
+    line,
+    help: 'columns are query id, document id, grade (BEIR) or query id, 0, document id, grade (TREC)',
+  });
+}
+
+function shapeError(cells: readonly string[], file: string, line: number): DataError {
+  return new DataError(`${cells.length} column${cells.length === 1 ? '' : 's'}: ${quote(cells.join('\t'))}`, {
+    file,
+    line,
+    help: 'columns are query id, document id, grade (BEIR, tab-separated) or query id, 0, document id, grade (TREC)',
+  });
+}
+
+function unknownId(found: {
+  queryId: string;
+  docId: string;
+  queries: Corpus;
+  corpus: Corpus;
+  file: string;
+  line: number;
+}): DataError {
+  const { queryId, docId, queries, corpus, file, line } = found;
+  const isQuery = queries.row(queryId) === undefined;
+  const [noun, id, known, others] = isQuery
+    ? (['query', queryId, queries, corpus] as const)
+    : (['document', docId, corpus, queries] as const);
+  const near = nearestId(id, known);
+  let help: string;
+  if (queries.row(docId) !== undefined && corpus.row(queryId) !== undefined) {
+    help = 'the columns seem to be swapped: the query id comes first';
+  } else if (near !== undefined) {
+    help = `did you mean ${quote(near)}?`;
+  } else if (others.row(id) !== undefined) {
+    help = `${quote(id)} is the id of a ${isQuery ? 'document' : 'query'}`;
+  } else {
+    help = `${noun} ids look like ${quote(known.id(0))}; unknownIds: 'skip' (--skip-unknown-ids) leaves such lines out`;
+  }
+  return new DataError(`unknown ${noun} id ${quote(id)}`, { file, line, help });
+}
+
+/** The first known id that differs from the unknown one by case, surrounding space or one edit; looks at 100,000 ids. */
+function nearestId(id: string, known: Corpus): string | undefined {
+  const plain = id.trim().toLowerCase();
+  let near: string | undefined;
+  for (let row = 0; row < Math.min(known.size, 100_000); row++) {
+    const candidate = known.id(row);
+    const other = candidate.trim().toLowerCase();
+    if (other === plain) return candidate;
+    // One edit away says little about ids of one or two characters, or about numbers in sequence.
+    if (near === undefined && plain.length > 3 && !/\d/.test(plain) && oneEditApart(plain, other))
+      near = candidate;
+  }
+  return near;
+}
+
+function oneEditApart(a: string, b: string): boolean {
+  if (Math.abs(a.length - b.length) > 1) return false;
+  let start = 0;
+  while (start < a.length && a[start] === b[start]) start++;
+  const [restA, restB] = [a.slice(start), b.slice(start)];
+  return restA.slice(1) === restB || restA === restB.slice(1) || restA.slice(1) === restB.slice(1);
+}

@@ -1,0 +1,145 @@
+import { basename } from 'node:path';
+import { DataError } from '../util/errors.ts';
+import { type Corpus, quote } from './corpus.ts';
+import type { Qrels, TrainingExamples } from './examples.ts';
+import { type Judgements, trainingExamples } from './judgements.ts';
+
+/** Documents, queries, and which document answers which query, per split. */
+export interface RetrievalData {
+  /** Name of the folder or file. */
+  readonly name: string;
+  /** The N documents. */
+  readonly corpus: Corpus;
+  /** The queries of all splits. */
+  readonly queries: Corpus;
+  /** Splits present: train, dev and test first, then others by name. */
+  readonly splits: readonly string[];
+  /** Short SHA-256 of all files' bytes: equal data, equal fingerprint. */
+  readonly fingerprint: string;
+  /** What the reader decided by itself and a person should know: columns matched by alias, lines left out, held-out splits. */
+  readonly notes: readonly string[];
+  /** Queries with their positives (and negatives, where the data has them). @throws DataError for an absent split. */
+  examples(split: string): TrainingExamples;
+  /** Grades by id, as evaluation wants them. @throws DataError for an absent split. */
+  qrels(split: string): Qrels;
+  /**
+   * The known positives of a query row in a split, as ascending document rows; empty for a query of another split. What
+   * training masks out of the negatives. @throws DataError for an absent split.
+   */
+  positiveSets(split: string): (queryRow: number) => Int32Array;
+}
+
+/** One split as a reader hands it over. */
+export interface Split {
+  readonly judgements: Judgements;
+  /** Whether documents of grade 0 were judged by a person (and count as judged in evaluation) or are mined negatives. */
+  readonly negativesAreJudged: boolean;
+}
+
+/** Order of splits in lists. */
+const FIRST_SPLITS = ['train', 'dev', 'test'];
+const DEV_NAMES = ['validation', 'valid', 'val'];
+
+/** Puts the parts of a data set behind the interface that training and evaluation use. */
+export function retrievalData(parts: {
+  path: string;
+  corpus: Corpus;
+  queries: Corpus;
+  splits: ReadonlyMap<string, Split>;
+  fingerprint: string;
+  notes?: readonly string[];
+}): RetrievalData {
+  const { path, corpus, queries, splits, fingerprint, notes = [] } = parts;
+  const names = sortSplits(splits.keys());
+  const pick = (name: string): Split => {
+    const split = splits.get(name) ?? (DEV_NAMES.includes(name) ? splits.get('dev') : undefined);
+    if (split === undefined) throw missingSplit(name, names, path);
+    return split;
+  };
+  return {
+    name: dataName(path),
+    corpus,
+    queries,
+    splits: names,
+    fingerprint,
+    notes,
+    examples(name) {
+      const examples = trainingExamples(pick(name).judgements);
+      if (examples.queryRows.length > 0) return examples;
+      throw new DataError(`no query of split ${quote(name)} has a document of a grade above 0`, {
+        file: path,
+      });
+    },
+    qrels: (name) => toQrels(pick(name), queries, corpus),
+    positiveSets(name) {
+      const { queryRows, positives } = trainingExamples(pick(name).judgements);
+      const sorted = positives.rows.slice();
+      const listOf = new Int32Array(queries.size).fill(-1);
+      for (let i = 0; i < queryRows.length; i++) {
+        listOf[queryRows[i]!] = i;
+        sorted.subarray(positives.offsets[i], positives.offsets[i + 1]).sort();
+      }
+      const none = new Int32Array(0);
+      return (queryRow) => {
+        const list = listOf[queryRow] ?? -1;
+        return list < 0 ? none : sorted.subarray(positives.offsets[list], positives.offsets[list + 1]);
+      };
+    },
+  };
+}
+
+/** The last part of a path without the extensions of data files. */
+export function dataName(path: string): string {
+  return basename(path).replace(/(\.(jsonl?|parquet|tsv|txt))?(\.gz)?$/i, '') || 'data';
+}
+
+export function sortSplits(names: Iterable<string>): string[] {
+  const rank = (name: string) =>
+    FIRST_SPLITS.includes(name) ? FIRST_SPLITS.indexOf(name) : FIRST_SPLITS.length;
+  return [...names].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+}
+
+/** Maps the spellings of the development split to `dev`, unless that name is taken by a file of its own. */
+export function normaliseSplits<T>(found: ReadonlyMap<string, T>): Map<string, T> {
+  return new Map(
+    [...found].map(([name, value]) => [
+      DEV_NAMES.includes(name) && canRename(name, found) ? 'dev' : name,
+      value,
+    ]),
+  );
+}
+
+function canRename(name: string, found: ReadonlyMap<string, unknown>): boolean {
+  return !found.has('dev') && DEV_NAMES.find((spelling) => found.has(spelling)) === name;
+}
+
+function toQrels({ judgements, negativesAreJudged }: Split, queries: Corpus, corpus: Corpus): Qrels {
+  const { queryRows, judged } = judgements;
+  const qrels = new Map<string, Map<string, number>>();
+  for (let i = 0; i < queryRows.length; i++) {
+    const grades = new Map<string, number>();
+    for (let j = judged.offsets[i]!; j < judged.offsets[i + 1]!; j++) {
+      const grade = judged.grades[j]!;
+      if (grade > 0 || negativesAreJudged) grades.set(corpus.id(judged.rows[j]!), grade);
+    }
+    qrels.set(queries.id(queryRows[i]!), grades);
+  }
+  return qrels;
+}
+
+function missingSplit(name: string, present: readonly string[], path: string): DataError {
+  const message =
+    present.length === 0
+      ? `no split ${quote(name)}: there are no relevance judgements at all`
+      : `no split ${quote(name)}; splits present: ${present.join(', ')}`;
+  const help =
+    name === 'train'
+      ? 'to train here, write judgements of further queries to qrels/train.tsv (query id, document id, grade), give pairs as ' +
+        'JSONL (query, positive), or train on other data and only evaluate on this'
+      : name === 'dev'
+        ? 'move some of the training judgements to qrels/dev.tsv: whole queries, never part of one query'
+        : present.length === 0
+          ? `write qrels/${name}.tsv: query id, document id, grade`
+          : `choose one with --split ${present.at(-1)}`;
+  return new DataError(message, { file: path, help });
+}

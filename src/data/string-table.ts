@@ -1,0 +1,187 @@
+import { UndriftError } from '../util/errors.ts';
+
+/** Strings never straddle two chunks, so chunk number and offset pack into one float64: `chunk · 2^24 + offset`. */
+const CHUNK_BYTES = 2 ** 24;
+const FIRST_CHUNK_BYTES = 2 ** 16;
+const FIRST_ROWS = 1024;
+
+/**
+ * An append-only list of strings, held as UTF-8 bytes in a few large buffers outside the JavaScript heap: 12 bytes a row
+ * beside the text itself, 24 with the optional hash index that finds a row by its string.
+ *
+ * A half surrogate has no UTF-8 form and is stored as U+FFFD.
+ */
+export class StringTable {
+  #chunks: Buffer[] = [];
+  /** Bytes used of the last chunk. */
+  #tail = 0;
+  #size = 0;
+  #addresses = new Float64Array(FIRST_ROWS);
+  #lengths = new Uint32Array(FIRST_ROWS);
+  /** Open addressing: slot → row + 1, or 0 where free. */
+  #slots: Int32Array | undefined;
+  #hashes: Uint32Array | undefined;
+
+  constructor({ indexed = false }: { indexed?: boolean } = {}) {
+    if (!indexed) return;
+    this.#slots = new Int32Array(2 * FIRST_ROWS);
+    this.#hashes = new Uint32Array(FIRST_ROWS);
+  }
+
+  /** Number of rows. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Memory held, in bytes. */
+  get bytes(): number {
+    let total = this.#addresses.byteLength + this.#lengths.byteLength;
+    total += (this.#slots?.byteLength ?? 0) + (this.#hashes?.byteLength ?? 0);
+    for (const chunk of this.#chunks) total += chunk.length;
+    return total;
+  }
+
+  /** Appends a string, which may be one that is there already, and returns its row. Not for an indexed table. */
+  add(text: string): number {
+    if (this.#slots !== undefined) throw new UndriftError('an indexed table takes strings by intern()');
+    return this.#append(this.#write(text));
+  }
+
+  /** The row of the string, appended if it is new. For an indexed table. */
+  intern(text: string): number {
+    const length = this.#write(text);
+    const chunk = this.#chunks.at(-1)!;
+    const hash = hashBytes(chunk, this.#tail, length);
+    const slot = this.#probe(chunk, this.#tail, length, hash);
+    const found = this.#slots![slot]!;
+    if (found > 0) return found - 1; // The bytes behind the tail are overwritten by the next string.
+    const row = this.#append(length);
+    this.#slots![slot] = row + 1;
+    this.#hashes![row] = hash;
+    if (2 * this.#size > this.#slots!.length) this.#rehash(2 * this.#slots!.length);
+    return row;
+  }
+
+  /** The row of the string, or undefined. For an indexed table. */
+  find(text: string): number | undefined {
+    const bytes = Buffer.from(text, 'utf8');
+    const found = this.#slots![this.#probe(bytes, 0, bytes.length, hashBytes(bytes, 0, bytes.length))]!;
+    return found > 0 ? found - 1 : undefined;
+  }
+
+  get(row: number): string {
+    const { chunk, start, end } = this.#locate(row);
+    return chunk.toString('utf8', start, end);
+  }
+
+  /** The bytes of a row: a view, not a copy. */
+  utf8(row: number): Buffer {
+    const { chunk, start, end } = this.#locate(row);
+    return chunk.subarray(start, end);
+  }
+
+  #locate(row: number): { chunk: Buffer; start: number; end: number } {
+    if (!(row >= 0 && row < this.#size))
+      throw new UndriftError(`row ${row} of a table of ${this.#size} rows`);
+    const address = this.#addresses[row]!;
+    const chunk = Math.floor(address / CHUNK_BYTES);
+    const start = address - chunk * CHUNK_BYTES;
+    return { chunk: this.#chunks[chunk]!, start, end: start + this.#lengths[row]! };
+  }
+
+  /** Gives back the memory that growth had in reserve. Strings can still be added afterwards. */
+  trim(): this {
+    const last = this.#chunks.pop();
+    if (last !== undefined) this.#chunks.push(copyOf(last, this.#tail));
+    this.#addresses = this.#addresses.slice(0, this.#size);
+    this.#lengths = this.#lengths.slice(0, this.#size);
+    if (this.#hashes !== undefined) this.#hashes = this.#hashes.slice(0, this.#size);
+    return this;
+  }
+
+  /** Forgets the hash index: for a table that was interned into and from now on is only read. */
+  dropIndex(): this {
+    this.#slots = undefined;
+    this.#hashes = undefined;
+    return this;
+  }
+
+  /** Writes the string behind the tail, where room is made for it, and returns its length in bytes. */
+  #write(text: string): number {
+    let chunk = this.#chunks.at(-1);
+    // A UTF-16 unit takes at most three bytes: mostly there is room for the worst case and nothing needs counting.
+    if (chunk === undefined || chunk.length - this.#tail < 3 * text.length) {
+      const length = Buffer.byteLength(text);
+      if (chunk === undefined || chunk.length - this.#tail < length) {
+        const grown = chunk === undefined ? FIRST_CHUNK_BYTES : Math.min(CHUNK_BYTES, 2 * chunk.length);
+        // The unused end of the old chunk is given back where it matters.
+        if (chunk !== undefined && chunk.length - this.#tail > chunk.length / 8) {
+          this.#chunks[this.#chunks.length - 1] = copyOf(chunk, this.#tail);
+        }
+        chunk = Buffer.allocUnsafeSlow(Math.max(grown, length));
+        this.#chunks.push(chunk);
+        this.#tail = 0;
+      }
+    }
+    return chunk.write(text, this.#tail, 'utf8');
+  }
+
+  /** Makes the bytes behind the tail a row. */
+  #append(length: number): number {
+    const row = this.#size++;
+    if (row >= this.#lengths.length) {
+      const capacity = Math.max(FIRST_ROWS, Math.ceil(1.5 * row));
+      this.#addresses = grow(this.#addresses, new Float64Array(capacity));
+      this.#lengths = grow(this.#lengths, new Uint32Array(capacity));
+      if (this.#hashes !== undefined) this.#hashes = grow(this.#hashes, new Uint32Array(capacity));
+    }
+    this.#addresses[row] = (this.#chunks.length - 1) * CHUNK_BYTES + this.#tail;
+    this.#lengths[row] = length;
+    this.#tail += length;
+    return row;
+  }
+
+  /** The slot that holds the string, or the free slot where it belongs. */
+  #probe(bytes: Buffer, start: number, length: number, hash: number): number {
+    const slots = this.#slots!;
+    const mask = slots.length - 1;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const row = slots[slot]! - 1;
+      if (row < 0) return slot;
+      if (this.#hashes![row] !== hash || this.#lengths[row] !== length) continue;
+      const stored = this.#locate(row);
+      if (bytes.compare(stored.chunk, stored.start, stored.end, start, start + length) === 0) return slot;
+    }
+  }
+
+  #rehash(slotCount: number): void {
+    const slots = new Int32Array(slotCount);
+    const mask = slotCount - 1;
+    for (let row = 0; row < this.#size; row++) {
+      let slot = this.#hashes![row]! & mask;
+      while (slots[slot] !== 0) slot = (slot + 1) & mask;
+      slots[slot] = row + 1;
+    }
+    this.#slots = slots;
+  }
+}
+
+function grow<T extends Float64Array | Uint32Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
+
+function copyOf(chunk: Buffer, length: number): Buffer {
+  const copy = Buffer.allocUnsafeSlow(length);
+  chunk.copy(copy, 0, 0, length);
+  return copy;
+}
+
+/** FNV-1a, with MurmurHash3's final mix because the slot comes from the low bits. */
+function hashBytes(bytes: Uint8Array, start: number, length: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = start; i < start + length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
