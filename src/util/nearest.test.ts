@@ -20,6 +20,7 @@ it.each([
 
 it('prefers the nearer candidate, then the earlier', () => {
   expect(nearest('abcd', ['abxy', 'abcx', 'abcy'])).toBe('abcx');
+  expect(nearest('x'.repeat(1e6), ['x'.repeat(1e6)])).toBeUndefined();
   expect(nearest('x', [])).toBeUndefined();
 });
 

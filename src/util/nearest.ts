@@ -4,9 +4,11 @@
  * Of equally near candidates the first is given.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  if (word.length > maximumLength) return undefined;
   let best: string | undefined;
   let bestDistance = Number.POSITIVE_INFINITY;
   for (const candidate of candidates) {
+    if (candidate.length > maximumLength) continue;
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
     const allowed = Math.max(1, Math.floor(Math.max(word.length, candidate.length) / 3));
     if (distance <= allowed && distance < bestDistance) {
@@ -16,6 +18,9 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   }
   return best;
 }
+
+/** Longer texts are no slips of the pen, and the distance takes time with the product of the lengths. */
+const maximumLength = 200;
 
 /** The question to append to a message about an unknown word: ` Did you mean 'x'?`, or nothing. */
 export function didYouMean(word: string, candidates: Iterable<string>): string {

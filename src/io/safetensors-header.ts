@@ -1,0 +1,152 @@
+import { type DType, dtypeBySafetensorsName, dtypes, elementCount } from '../onnx/dtypes.ts';
+import { DataError } from '../util/errors.ts';
+import { parseJson } from '../util/files.ts';
+
+/**
+ * The header of a safetensors file: eight bytes of its length N (little-endian), then N bytes of JSON,
+ *
+ *     {"__metadata__": {"format": "pt"}, "weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
+ *
+ * then the tensors' bytes, which the offsets count from the end of the header.
+ */
+export interface SafetensorsHeader {
+  metadata: Record<string, string>;
+  /** In the order of the header. */
+  tensors: ReadonlyMap<string, TensorPlace>;
+}
+
+/** Type, shape and place of one tensor, `begin` and `end` in bytes from the end of the header. */
+export interface TensorPlace {
+  dtype: DType;
+  dims: readonly number[];
+  begin: number;
+  end: number;
+}
+
+/** The reference implementation's limit. */
+export const maximumHeaderBytes = 100_000_000;
+
+export const metadataKey = '__metadata__';
+
+/**
+ * Reads and checks a header.
+ *
+ * @param bytes the N bytes of JSON
+ * @param dataBytes how many bytes follow the header in the file
+ * @throws DataError unless every tensor is of a known type, has the size that its shape says, and the tensors fill the
+ *   rest of the file without gap or overlap.
+ */
+export function parseSafetensorsHeader(
+  bytes: Uint8Array,
+  dataBytes: number,
+  file: string,
+): SafetensorsHeader {
+  const fail = (message: string): never => {
+    throw new DataError(message, {
+      file,
+      help: 'the file is damaged or incomplete: copy or download it again',
+    });
+  };
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return fail('the safetensors header is not UTF-8 text');
+  }
+  const header = parseJson(text, file);
+  if (!isRecord(header)) return fail('the safetensors header is not a JSON object');
+  const duplicate = duplicateKey(text);
+  if (duplicate !== undefined) fail(`tensor '${duplicate}' occurs twice in the header`);
+
+  let metadata: Record<string, string> = {};
+  const tensors = new Map<string, TensorPlace>();
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === metadataKey) {
+      if (!isTextRecord(entry)) return fail(`${metadataKey} of the header is not an object of strings`);
+      metadata = entry;
+      continue;
+    }
+    if (!isRecord(entry)) return fail(`the header's entry for tensor '${name}' is not an object`);
+    const dtype = dtypeBySafetensorsName.get(entry.dtype);
+    if (dtype === undefined) {
+      const found = typeof entry.dtype === 'string' ? entry.dtype : 'none';
+      return fail(`tensor '${name}' has the element type ${found}, which we do not read`);
+    }
+    if (!isSizes(entry.shape)) return fail(`tensor '${name}' has no valid shape`);
+    if (!isSizes(entry.data_offsets) || entry.data_offsets.length !== 2) {
+      return fail(`tensor '${name}' has no valid data_offsets`);
+    }
+    const dims = entry.shape;
+    const [begin, end] = entry.data_offsets as [number, number];
+    const expected = elementCount(dims) * dtypes[dtype].bytes;
+    if (begin > end || end > dataBytes) {
+      fail(`tensor '${name}' lies at bytes ${begin} to ${end} of the data, the file has ${dataBytes}`);
+    }
+    if (end - begin !== expected) {
+      fail(
+        `tensor '${name}' of type ${dtype} and shape [${dims}] needs ${expected} bytes, has ${end - begin}`,
+      );
+    }
+    tensors.set(name, { dtype, dims, begin, end });
+  }
+  checkCover(tensors, dataBytes, fail);
+  return { metadata, tensors };
+}
+
+/** Every byte of the data belongs to exactly one tensor. */
+function checkCover(
+  tensors: ReadonlyMap<string, TensorPlace>,
+  dataBytes: number,
+  fail: (message: string) => never,
+): void {
+  const inOrder = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  let position = 0;
+  for (const [name, { begin, end }] of inOrder) {
+    if (begin < position) fail(`tensor '${name}' overlaps the one before it`);
+    if (begin > position) fail(`bytes ${position} to ${begin} of the data belong to no tensor`);
+    position = end;
+  }
+  if (position !== dataBytes) fail(`bytes ${position} to ${dataBytes} of the data belong to no tensor`);
+}
+
+/**
+ * The first key that occurs twice in the outermost object of a valid JSON text, of which JSON.parse would silently
+ * keep the last.
+ */
+function duplicateKey(json: string): string | undefined {
+  const seen = new Set<string>();
+  let depth = 0;
+  for (let i = 0; i < json.length; i++) {
+    const character = json[i];
+    if (character === '{' || character === '[') depth++;
+    else if (character === '}' || character === ']') depth--;
+    else if (character === '"') {
+      const start = i++;
+      while (json[i] !== '"') i += json[i] === '\\' ? 2 : 1;
+      if (depth !== 1 || !followedByColon(json, i + 1)) continue;
+      const key = JSON.parse(json.slice(start, i + 1)) as string;
+      if (seen.has(key)) return key;
+      seen.add(key);
+    }
+  }
+  return undefined;
+}
+
+/** A string before a colon is a key, every other one a value. */
+function followedByColon(json: string, from: number): boolean {
+  let i = from;
+  while (' \t\r\n'.includes(json[i]!)) i++;
+  return json[i] === ':';
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isTextRecord(value: unknown): value is Record<string, string> {
+  return isRecord(value) && Object.values(value).every((item) => typeof item === 'string');
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}

@@ -1,0 +1,221 @@
+import { existsSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { bytesOf, type DType, dtypes, elementCount, type TypedArray, viewAs } from '../onnx/dtypes.ts';
+import { DataError, ShapeError, UsageError } from '../util/errors.ts';
+import { fileError, readJson, writeFileAtomic } from '../util/files.ts';
+import { didYouMean } from '../util/nearest.ts';
+import {
+  maximumHeaderBytes,
+  metadataKey,
+  parseSafetensorsHeader,
+  type SafetensorsHeader,
+} from './safetensors-header.ts';
+
+/** A tensor to write: `data` holds the product of `dims` elements of `dtype`, row-major. */
+export interface TensorData {
+  dtype: DType;
+  dims: readonly number[];
+  data: ArrayBufferView;
+}
+
+/** A tensor that was read, in memory of its own. */
+export interface LoadedTensor extends TensorData {
+  data: TypedArray;
+}
+
+/** An open safetensors file, or set of shards, from which single tensors are read. */
+export interface SafetensorsReader {
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Type and shape of every tensor, by name. */
+  readonly tensors: ReadonlyMap<string, { readonly dtype: DType; readonly dims: readonly number[] }>;
+  /** @throws DataError if there is no tensor of this name, or the file was cut since it was opened. */
+  read(name: string): Promise<LoadedTensor>;
+  close(): Promise<void>;
+}
+
+/**
+ * Writes tensors as a safetensors file, streaming and atomically; byte-equal to what the reference implementation writes.
+ * Tensors are written in its order: by element type, largest first, then by name. They must not change meanwhile.
+ *
+ * @param metadata free text by key; transformers refuses files without `format`
+ * @throws ShapeError if a tensor's data does not have the size that its dims and dtype say.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Readonly<Record<string, TensorData>>,
+  metadata: Readonly<Record<string, string>> = { format: 'pt' },
+): Promise<void> {
+  const inOrder = Object.entries(tensors).sort(
+    ([nameA, a], [nameB, b]) =>
+      order.indexOf(a.dtype) - order.indexOf(b.dtype) ||
+      Buffer.compare(Buffer.from(nameA), Buffer.from(nameB)),
+  );
+  const entries: [string, unknown][] = [];
+  if (Object.keys(metadata).length > 0) entries.push([metadataKey, metadata]);
+  let position = 0;
+  for (const [name, { dtype, dims, data }] of inOrder) {
+    if (name === metadataKey) throw new UsageError(`a tensor cannot be named ${metadataKey}`);
+    const expected = elementCount(dims) * dtypes[dtype].bytes;
+    if (data.byteLength !== expected) {
+      throw new ShapeError(
+        `tensor '${name}' of type ${dtype} and shape [${dims}] needs ${expected} bytes, its data has ${data.byteLength}`,
+      );
+    }
+    const offsets = [position, position + expected];
+    entries.push([name, { dtype: dtypes[dtype].safetensors, shape: dims, data_offsets: offsets }]);
+    position += expected;
+  }
+  // An object would put names that look like integers first.
+  const json = `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(',')}}`;
+  const header = Buffer.from(json.padEnd(json.length + ((8 - (Buffer.byteLength(json) % 8)) % 8)));
+  if (header.length > maximumHeaderBytes) {
+    throw new UsageError(
+      `the safetensors header would have ${header.length} bytes, at most ${maximumHeaderBytes} are allowed`,
+    );
+  }
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const pieces = [length, header, ...inOrder.map(([, tensor]) => bytesOf(tensor.data))];
+  await writeFileAtomic(path, pieces);
+}
+
+/** The reference implementation's order of element types. */
+const order: DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'u16', 'i8', 'u8', 'bool'];
+
+/** Reads all tensors of a safetensors file, or of the shards that a `….safetensors.index.json` names. */
+export async function readSafetensors(
+  path: string,
+): Promise<{ tensors: Record<string, LoadedTensor>; metadata: Record<string, string> }> {
+  const reader = await openSafetensors(path);
+  try {
+    const tensors: [string, LoadedTensor][] = [];
+    for (const name of reader.tensors.keys()) tensors.push([name, await reader.read(name)]);
+    return { tensors: Object.fromEntries(tensors), metadata: { ...reader.metadata } };
+  } finally {
+    await reader.close();
+  }
+}
+
+/**
+ * Opens a safetensors file to read single tensors of it.
+ *
+ * A path that ends in `.index.json` opens all shards that this index names; so does `model.safetensors` where only
+ * `model.safetensors.index.json` exists.
+ *
+ * @throws DataError if a file is missing, cut, or its header is not valid; nothing is allocated on a damaged header's word.
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsReader> {
+  if (path.endsWith('.index.json')) return openShards(path);
+  const index = `${path}.index.json`;
+  if (!existsSync(path) && existsSync(index)) return openShards(index);
+  return openFile(path);
+}
+
+async function openFile(path: string): Promise<SafetensorsReader> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, 'r');
+    return await readHeader(handle, path);
+  } catch (error) {
+    await handle?.close();
+    throw fileError(error, path, 'read');
+  }
+}
+
+async function readHeader(handle: FileHandle, path: string): Promise<SafetensorsReader> {
+  const { size } = await handle.stat();
+  const damaged = (message: string) =>
+    new DataError(message, {
+      file: path,
+      help: 'the file is damaged or incomplete: copy or download it again',
+    });
+  if (size < 8) throw damaged(`a safetensors file has at least 8 bytes, this one has ${size}`);
+  const headerBytes = (await readAt(handle, 0, 8, path)).readBigUInt64LE();
+  if (headerBytes > BigInt(maximumHeaderBytes)) {
+    throw damaged(`the header claims ${headerBytes} bytes, at most ${maximumHeaderBytes} are allowed`);
+  }
+  const dataStart = 8 + Number(headerBytes);
+  if (dataStart > size) throw damaged(`the header claims ${headerBytes} bytes, the file has ${size}`);
+  const json = await readAt(handle, 8, Number(headerBytes), path);
+  const header: SafetensorsHeader = parseSafetensorsHeader(json, size - dataStart, path);
+  return {
+    metadata: header.metadata,
+    tensors: header.tensors,
+    async read(name) {
+      const place = header.tensors.get(name);
+      if (place === undefined) throw missingTensor(path, name, header.tensors.keys());
+      const { dtype, dims, begin, end } = place;
+      const bytes = await readAt(handle, dataStart + begin, end - begin, path);
+      return { dtype, dims, data: viewAs(dtype, bytes, 0, elementCount(dims)) };
+    },
+    close: () => handle.close(),
+  };
+}
+
+/** `{"metadata": {…}, "weight_map": {"tensor name": "file in the same folder", …}}` */
+async function openShards(path: string): Promise<SafetensorsReader> {
+  const index = await readJson(path);
+  const map =
+    typeof index === 'object' && index !== null && 'weight_map' in index ? index.weight_map : undefined;
+  if (typeof map !== 'object' || map === null || Array.isArray(map)) {
+    throw new DataError("there is no object 'weight_map'", { file: path });
+  }
+  const shards = new Map<string, SafetensorsReader>();
+  const close = async () => {
+    for (const shard of shards.values()) await shard.close();
+  };
+  try {
+    const tensors = new Map<string, { dtype: DType; dims: readonly number[] }>();
+    const shardOf = new Map<string, SafetensorsReader>();
+    for (const [name, file] of Object.entries(map)) {
+      if (typeof file !== 'string' || file !== basename(file) || !file.endsWith('.safetensors')) {
+        throw new DataError(`the weight_map gives no .safetensors file of this folder for tensor '${name}'`, {
+          file: path,
+        });
+      }
+      const shardPath = join(dirname(path), file);
+      let shard = shards.get(file);
+      if (shard === undefined) {
+        shard = await openFile(shardPath);
+        shards.set(file, shard);
+      }
+      const info = shard.tensors.get(name);
+      if (info === undefined) throw missingTensor(shardPath, name, shard.tensors.keys());
+      tensors.set(name, info);
+      shardOf.set(name, shard);
+    }
+    return {
+      metadata: [...shards.values()][0]?.metadata ?? {},
+      tensors,
+      async read(name) {
+        const shard = shardOf.get(name);
+        if (shard === undefined) throw missingTensor(path, name, tensors.keys());
+        return shard.read(name);
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function missingTensor(file: string, name: string, names: Iterable<string>): DataError {
+  return new DataError(`there is no tensor '${name}'.${didYouMean(name, names)}`, { file });
+}
+
+/** One read call of the operating system moves at most 2 GiB. */
+const maximumReadBytes = 2 ** 30;
+
+/** Exactly `length` bytes from `position`, in memory of their own. */
+async function readAt(handle: FileHandle, position: number, length: number, file: string): Promise<Buffer> {
+  const bytes = Buffer.from(new ArrayBuffer(length));
+  for (let done = 0; done < length; ) {
+    const wanted = Math.min(length - done, maximumReadBytes);
+    const { bytesRead } = await handle.read(bytes, done, wanted, position + done);
+    if (bytesRead === 0) throw new DataError(`the file ends ${length - done} bytes too early`, { file });
+    done += bytesRead;
+  }
+  return bytes;
+}
