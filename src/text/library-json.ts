@@ -1,0 +1,130 @@
+import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
+
+/**
+ * The configuration for the JavaScript library whose ids equal those of Hugging Face's Rust library, which is the
+ * standard. Where the two differ for the same component, another component with the right result takes its place:
+ *
+ * | component | difference in JavaScript | replacement |
+ * |---|---|---|
+ * | BertNormalizer | ideographs above U+FFFF are not set apart | spaces around them first |
+ * | BertNormalizer, Lowercase | Σ at the end of a word becomes ς | Σ to σ first |
+ * | Replace | `$` of the content is special | `$$` |
+ * | Whitespace, Digits, Punctuation | ASCII only, or runs instead of single signs | Split with the right pattern |
+ * | Metaspace | does not split words | Split in front of each ▁ |
+ *
+ * Special tokens are put around the ids by {@link wrapperIds}, so the post-processor is dropped.
+ */
+export function libraryJson(json: TokenizerJson): object {
+  return {
+    ...json,
+    normalizer: json.normalizer && libraryNormalizer(json.normalizer),
+    pre_tokenizer: json.pre_tokenizer && libraryPreTokenizer(json.pre_tokenizer),
+    decoder: json.decoder && libraryDecoder(json.decoder),
+    post_processor: null,
+  };
+}
+
+const LOWER_SIGMA = { type: 'Replace', pattern: { String: 'Σ' }, content: 'σ' };
+
+/** The ranges of Hugging Face's `is_chinese_char` that need two UTF-16 units. */
+const SPACED_IDEOGRAPHS = {
+  type: 'Replace',
+  pattern: {
+    Regex:
+      '[\u{20000}-\u{2A6DF}\u{2A700}-\u{2B73F}\u{2B740}-\u{2B81F}\u{2B920}-\u{2CEAF}\u{2F800}-\u{2FA1F}]',
+  },
+  content: ' $& ',
+};
+
+function libraryNormalizer(component: ComponentJson): ComponentJson {
+  switch (component.type) {
+    case 'Sequence':
+      return sequence('normalizers', (component.normalizers as ComponentJson[]).map(libraryNormalizer));
+    case 'BertNormalizer':
+      return sequence('normalizers', [
+        ...(component.handle_chinese_chars === true ? [SPACED_IDEOGRAPHS] : []),
+        ...(component.lowercase === true ? [LOWER_SIGMA] : []),
+        component,
+      ]);
+    case 'Lowercase':
+      return sequence('normalizers', [LOWER_SIGMA, component]);
+    case 'Replace':
+      return { ...component, content: (component.content as string).replaceAll('$', '$$$$') };
+    default:
+      return component;
+  }
+}
+
+function libraryPreTokenizer(component: ComponentJson): ComponentJson {
+  switch (component.type) {
+    case 'Sequence':
+      return sequence('pretokenizers', (component.pretokenizers as ComponentJson[]).map(libraryPreTokenizer));
+    case 'Whitespace':
+      return { ...split('\\w+|[^\\w\\s]+'), behavior: 'Removed', invert: true };
+    case 'Digits':
+      return split(component.individual_digits === true ? '\\p{N}' : '\\p{N}+');
+    case 'Punctuation': {
+      const punctuation = '[\\p{P}!-/:-@\\[-`{-~]';
+      return split(component.behavior === 'Contiguous' ? `${punctuation}+` : punctuation);
+    }
+    case 'Metaspace': {
+      const replacement = component.replacement as string;
+      // Older files say add_prefix_space instead of prepend_scheme.
+      const scheme = component.prepend_scheme ?? (component.add_prefix_space === false ? 'never' : 'always');
+      const metaspace = { ...component, prepend_scheme: scheme };
+      if (component.split === false) return metaspace;
+      const escaped = replacement.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+      return sequence('pretokenizers', [metaspace, split(`${escaped}(?:(?!${escaped})[\\s\\S])*`)]);
+    }
+    default:
+      return component;
+  }
+}
+
+function libraryDecoder(component: ComponentJson): ComponentJson {
+  switch (component.type) {
+    case 'Sequence':
+      return sequence('decoders', (component.decoders as ComponentJson[]).map(libraryDecoder));
+    case 'Replace':
+      return { ...component, content: (component.content as string).replaceAll('$', '$$$$') };
+    default:
+      return component;
+  }
+}
+
+function sequence(list: string, parts: ComponentJson[]): ComponentJson {
+  return { type: 'Sequence', [list]: parts };
+}
+
+function split(regex: string): ComponentJson {
+  return { type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false };
+}
+
+/** Ids that the post-processor puts before and after a single text. */
+export function wrapperIds(component: ComponentJson | null): { before: number[]; after: number[] } {
+  switch (component?.type) {
+    case 'Sequence':
+      return (component.processors as ComponentJson[]).map(wrapperIds).reduce(
+        (inner, outer) => ({
+          before: [...outer.before, ...inner.before],
+          after: [...inner.after, ...outer.after],
+        }),
+        { before: [], after: [] },
+      );
+    case 'BertProcessing':
+    case 'RobertaProcessing':
+      return {
+        before: [(component.cls as [string, number])[1]],
+        after: [(component.sep as [string, number])[1]],
+      };
+    case 'TemplateProcessing': {
+      const special = component.special_tokens as Record<string, { ids: number[] }>;
+      const single = component.single as { SpecialToken?: { id: string } }[];
+      const text = single.findIndex((item) => item.SpecialToken === undefined);
+      const ids = (items: typeof single) => items.flatMap((item) => special[item.SpecialToken!.id]!.ids);
+      return { before: ids(single.slice(0, text)), after: ids(single.slice(text + 1)) };
+    }
+    default:
+      return { before: [], after: [] };
+  }
+}

@@ -1,0 +1,393 @@
+import { DataError } from '../util/errors.ts';
+
+/** A normalizer, pre-tokenizer, post-processor or decoder of a `tokenizer.json`: its `type` says which fields it has. */
+export interface ComponentJson {
+  type: string;
+  [field: string]: unknown;
+}
+
+export interface AddedTokenJson {
+  id: number;
+  content: string;
+  single_word?: boolean;
+  lstrip?: boolean;
+  rstrip?: boolean;
+  normalized?: boolean;
+  special?: boolean;
+}
+
+export interface WordPieceJson {
+  type: 'WordPiece';
+  unk_token: string;
+  continuing_subword_prefix: string;
+  max_input_chars_per_word: number;
+  vocab: Record<string, number>;
+}
+
+export interface BpeJson {
+  type: 'BPE';
+  unk_token?: string | null;
+  continuing_subword_prefix?: string | null;
+  end_of_word_suffix?: string | null;
+  fuse_unk?: boolean;
+  byte_fallback?: boolean;
+  ignore_merges?: boolean;
+  dropout?: number | null;
+  vocab: Record<string, number>;
+  /** Pairs in order of rank, each "left right" or [left, right]. */
+  merges: (string | [string, string])[];
+}
+
+export interface UnigramJson {
+  type: 'Unigram';
+  unk_id: number;
+  byte_fallback?: boolean;
+  /** Pieces with their log probabilities; a piece's id is its position. */
+  vocab: [string, number][];
+}
+
+/** The file format of Hugging Face's tokenizers library: the parts that we read and write. */
+export interface TokenizerJson {
+  version?: string;
+  truncation?: unknown;
+  padding?: unknown;
+  added_tokens: AddedTokenJson[];
+  normalizer: ComponentJson | null;
+  pre_tokenizer: ComponentJson | null;
+  post_processor: ComponentJson | null;
+  decoder: ComponentJson | null;
+  model: WordPieceJson | BpeJson | UnigramJson;
+}
+
+/** A check of one value: undefined when it is fine, otherwise what was expected. */
+type Check = (value: unknown) => string | undefined;
+
+const boolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
+const string: Check = (value) => (typeof value === 'string' ? undefined : 'a string');
+const nonEmptyString: Check = (value) =>
+  typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty';
+const id: Check = (value) => wholeNumber(value, 0, 'an id (a whole number ≥ 0)');
+const count: Check = (value) => wholeNumber(value, 0, 'a whole number ≥ 0');
+const positiveCount: Check = (value) => wholeNumber(value, 1, 'a whole number ≥ 1');
+const tokenAndId: Check = (value) =>
+  Array.isArray(value) && value.length === 2 && string(value[0]) === undefined && id(value[1]) === undefined
+    ? undefined
+    : 'a pair [token, id]';
+const pattern: Check = (value) =>
+  isObject(value) && nonEmptyString(value.String ?? value.Regex) === undefined
+    ? undefined
+    : '{"String": …} or {"Regex": …} with a text that is not empty';
+const object: Check = (value) => (isObject(value) ? undefined : 'an object');
+const array: Check = (value) => (Array.isArray(value) ? undefined : 'a list');
+
+function wholeNumber(value: unknown, least: number, expected: string): string | undefined {
+  return Number.isSafeInteger(value) && (value as number) >= least ? undefined : expected;
+}
+
+function optional(check: Check): Check {
+  return (value) => (value === undefined || value === null ? undefined : check(value));
+}
+
+function oneOf(...values: unknown[]): Check {
+  return (value) =>
+    values.includes(value) ? undefined : `one of ${values.map((v) => JSON.stringify(v)).join(', ')}`;
+}
+
+interface ComponentSpec {
+  fields?: Record<string, Check>;
+  /** Field that holds further components of the same kind. */
+  list?: string;
+}
+
+/**
+ * The components that we know to give the ids of Hugging Face's library. A file with another one is refused: a
+ * tokenizer that is a little different is worse than none.
+ */
+const NORMALIZERS: Record<string, ComponentSpec> = {
+  BertNormalizer: {
+    fields: {
+      clean_text: boolean,
+      handle_chinese_chars: boolean,
+      strip_accents: optional(boolean),
+      lowercase: boolean,
+    },
+  },
+  Lowercase: {},
+  NFC: {},
+  NFD: {},
+  NFKC: {},
+  NFKD: {},
+  Precompiled: { fields: { precompiled_charsmap: optional(string) } },
+  Prepend: { fields: { prepend: string } },
+  Replace: { fields: { pattern, content: string } },
+  Sequence: { list: 'normalizers' },
+  Strip: { fields: { strip_left: boolean, strip_right: boolean } },
+  StripAccents: {},
+};
+
+const PRE_TOKENIZERS: Record<string, ComponentSpec> = {
+  BertPreTokenizer: {},
+  ByteLevel: {
+    fields: { add_prefix_space: boolean, trim_offsets: optional(boolean), use_regex: optional(boolean) },
+  },
+  Digits: { fields: { individual_digits: boolean } },
+  FixedLength: { fields: { length: positiveCount } },
+  Metaspace: {
+    fields: {
+      replacement: nonEmptyString,
+      prepend_scheme: optional(oneOf('always', 'first', 'never')),
+      add_prefix_space: optional(boolean),
+      split: optional(boolean),
+    },
+  },
+  Punctuation: { fields: { behavior: optional(oneOf('Isolated', 'Contiguous')) } },
+  Sequence: { list: 'pretokenizers' },
+  Split: { fields: { pattern, behavior: oneOf('Isolated', 'Removed'), invert: boolean } },
+  Whitespace: {},
+  WhitespaceSplit: {},
+};
+
+const POST_PROCESSORS: Record<string, ComponentSpec> = {
+  BertProcessing: { fields: { sep: tokenAndId, cls: tokenAndId } },
+  ByteLevel: {},
+  RobertaProcessing: { fields: { sep: tokenAndId, cls: tokenAndId } },
+  Sequence: { list: 'processors' },
+  TemplateProcessing: { fields: { single: array, pair: array, special_tokens: object } },
+};
+
+const DECODERS: Record<string, ComponentSpec> = {
+  BPEDecoder: { fields: { suffix: string } },
+  ByteFallback: {},
+  ByteLevel: {},
+  CTC: { fields: { pad_token: string, word_delimiter_token: string, cleanup: boolean } },
+  Fuse: {},
+  Metaspace: { fields: { replacement: nonEmptyString } },
+  Replace: { fields: { pattern, content: string } },
+  Sequence: { list: 'decoders' },
+  Strip: { fields: { content: string, start: count, stop: count } },
+  WordPiece: { fields: { prefix: string, cleanup: boolean } },
+};
+
+const ADDED_TOKEN_FIELDS: Record<string, Check> = {
+  id,
+  content: nonEmptyString,
+  single_word: optional(oneOf(false)),
+  lstrip: optional(boolean),
+  rstrip: optional(boolean),
+  normalized: optional(boolean),
+  special: optional(boolean),
+};
+
+const WORDPIECE_FIELDS: Record<string, Check> = {
+  unk_token: string,
+  continuing_subword_prefix: string,
+  max_input_chars_per_word: count,
+  vocab: object,
+};
+
+const BPE_FIELDS: Record<string, Check> = {
+  unk_token: optional(string),
+  continuing_subword_prefix: optional(oneOf('')),
+  end_of_word_suffix: optional(string),
+  fuse_unk: optional(boolean),
+  byte_fallback: optional(boolean),
+  ignore_merges: optional(boolean),
+  dropout: optional(oneOf(0)),
+  vocab: object,
+  merges: array,
+};
+
+const UNIGRAM_FIELDS: Record<string, Check> = {
+  unk_id: id,
+  byte_fallback: optional(oneOf(false)),
+  vocab: array,
+};
+
+/**
+ * Checks that `value` is a `tokenizer.json` that can be loaded, part by part; returns it with absent parts as null and
+ * the model's type filled in (old files lack it).
+ *
+ * @throws DataError that names the part, what was expected and what was found.
+ */
+export function checkTokenizerJson(value: unknown, file: string): TokenizerJson {
+  const fail = failure(file);
+  if (!isObject(value)) return fail('the file', 'a JSON object', value);
+  const components = {
+    normalizer: checkComponent(value.normalizer, NORMALIZERS, 'normalizer', fail),
+    pre_tokenizer: checkComponent(value.pre_tokenizer, PRE_TOKENIZERS, 'pre_tokenizer', fail),
+    post_processor: checkComponent(value.post_processor, POST_PROCESSORS, 'post_processor', fail),
+    decoder: checkComponent(value.decoder, DECODERS, 'decoder', fail),
+  };
+  const model = checkModel(value.model, fail);
+  const addedTokens = value.added_tokens ?? [];
+  if (!Array.isArray(addedTokens)) return fail('added_tokens', 'a list', addedTokens);
+  const ids = modelIds(model);
+  for (const [i, token] of addedTokens.entries()) {
+    const at = `added_tokens[${i}]`;
+    if (!isObject(token)) return fail(at, 'an object', token);
+    checkFields(token, ADDED_TOKEN_FIELDS, at, fail);
+    const known = ids.get(token.content as string);
+    if (known !== undefined && known !== token.id)
+      fail(`${at}.id`, `${known}, as in the vocabulary`, token.id);
+    ids.set(token.content as string, token.id as number);
+  }
+  checkIds(ids, fail);
+  return { ...value, ...components, added_tokens: addedTokens as AddedTokenJson[], model };
+}
+
+/** Token to id of the model's own vocabulary, without added tokens. */
+export function modelIds(model: TokenizerJson['model']): Map<string, number> {
+  if (model.type === 'Unigram') return new Map(model.vocab.map(([piece], position) => [piece, position]));
+  return new Map(Object.entries(model.vocab));
+}
+
+/** Left and right part of each merge of a BPE model, in order of rank. */
+export function mergePairs(model: BpeJson): [string, string][] {
+  return model.merges.map((merge) =>
+    typeof merge === 'string' ? (merge.split(' ') as [string, string]) : merge,
+  );
+}
+
+type Fail = (at: string, expected: string, found: unknown) => never;
+
+function failure(file: string): Fail {
+  return (at, expected, found) => {
+    const text = found === undefined ? 'nothing' : JSON.stringify(found);
+    const shown = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+    throw new DataError(`${at}: expected ${expected}, found ${shown}`, {
+      file,
+      help: "the file must be a tokenizer.json of Hugging Face's tokenizers library (WordPiece, BPE or Unigram)",
+    });
+  };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function checkFields(
+  value: Record<string, unknown>,
+  fields: Record<string, Check>,
+  at: string,
+  fail: Fail,
+): void {
+  for (const [name, check] of Object.entries(fields)) {
+    const expected = check(value[name]);
+    if (expected !== undefined) fail(`${at}.${name}`, expected, value[name]);
+  }
+}
+
+function checkComponent(
+  value: unknown,
+  specs: Record<string, ComponentSpec>,
+  at: string,
+  fail: Fail,
+): ComponentJson | null {
+  if (value === undefined || value === null) return null;
+  if (!isObject(value)) return fail(at, 'an object with a type', value);
+  const spec =
+    typeof value.type === 'string' && Object.hasOwn(specs, value.type) ? specs[value.type] : undefined;
+  if (spec === undefined) return fail(`${at}.type`, `one of ${Object.keys(specs).join(', ')}`, value.type);
+  checkFields(value, spec.fields ?? {}, at, fail);
+  if (spec.list !== undefined) {
+    const parts = value[spec.list];
+    if (!Array.isArray(parts)) return fail(`${at}.${spec.list}`, 'a list', parts);
+    for (const [i, part] of parts.entries()) {
+      if (checkComponent(part, specs, `${at}.${spec.list}[${i}]`, fail) === null) {
+        fail(`${at}.${spec.list}[${i}]`, 'an object with a type', part);
+      }
+    }
+  }
+  if (value.type === 'TemplateProcessing') checkTemplate(value, at, fail);
+  return value as ComponentJson;
+}
+
+function checkTemplate(value: Record<string, unknown>, at: string, fail: Fail): void {
+  const special = value.special_tokens as Record<string, unknown>;
+  let sequences = 0;
+  for (const [i, item] of (value.single as unknown[]).entries()) {
+    const itemAt = `${at}.single[${i}]`;
+    if (isObject(item) && isObject(item.SpecialToken)) {
+      const name = item.SpecialToken.id;
+      const entry = typeof name === 'string' && Object.hasOwn(special, name) ? special[name] : undefined;
+      const ids = isObject(entry) ? entry.ids : undefined;
+      if (!Array.isArray(ids) || ids.some((each) => id(each) !== undefined)) {
+        fail(itemAt, 'a token whose ids are in special_tokens', item);
+      }
+    } else if (isObject(item) && isObject(item.Sequence) && item.Sequence.id === 'A') {
+      sequences++;
+    } else {
+      fail(itemAt, '{"SpecialToken": …} or {"Sequence": {"id": "A"}}', item);
+    }
+  }
+  if (sequences !== 1) fail(`${at}.single`, 'sequence A once', value.single);
+}
+
+function checkModel(value: unknown, fail: Fail): TokenizerJson['model'] {
+  if (!isObject(value)) return fail('model', 'an object', value);
+  const type =
+    value.type ?? (Array.isArray(value.vocab) ? 'Unigram' : 'merges' in value ? 'BPE' : 'WordPiece');
+  switch (type) {
+    case 'WordPiece': {
+      checkFields(value, WORDPIECE_FIELDS, 'model', fail);
+      const model = { ...value, type } as unknown as WordPieceJson;
+      checkVocabulary(model.vocab, fail);
+      if (!Object.hasOwn(model.vocab, model.unk_token))
+        fail('model.unk_token', 'a token of vocab', model.unk_token);
+      return model;
+    }
+    case 'BPE': {
+      checkFields(value, BPE_FIELDS, 'model', fail);
+      const model = { ...value, type } as unknown as BpeJson;
+      checkVocabulary(model.vocab, fail);
+      for (const [i, merge] of (value.merges as unknown[]).entries()) {
+        const parts = typeof merge === 'string' ? merge.split(' ') : merge;
+        const isMerge =
+          Array.isArray(parts) &&
+          parts.length === 2 &&
+          parts.every((part) => typeof part === 'string' && Object.hasOwn(model.vocab, part)) &&
+          Object.hasOwn(model.vocab, parts.join(''));
+        if (!isMerge) fail(`model.merges[${i}]`, 'two tokens of vocab whose join is in vocab too', merge);
+      }
+      return model;
+    }
+    case 'Unigram': {
+      checkFields(value, UNIGRAM_FIELDS, 'model', fail);
+      const model = { ...value, type } as unknown as UnigramJson;
+      for (const [i, entry] of (model.vocab as unknown[]).entries()) {
+        const isPiece =
+          Array.isArray(entry) &&
+          entry.length === 2 &&
+          typeof entry[0] === 'string' &&
+          Number.isFinite(entry[1] as number);
+        if (!isPiece) fail(`model.vocab[${i}]`, '[piece, log probability]', entry);
+      }
+      if (model.unk_id >= model.vocab.length) fail('model.unk_id', 'a position in vocab', model.unk_id);
+      return model;
+    }
+    default:
+      return fail('model.type', 'WordPiece, BPE or Unigram', type);
+  }
+}
+
+function checkVocabulary(vocab: Record<string, unknown>, fail: Fail): void {
+  const owner = new Map<number, string>();
+  for (const [token, tokenId] of Object.entries(vocab)) {
+    const expected = id(tokenId);
+    if (expected !== undefined) fail(`model.vocab[${JSON.stringify(token)}]`, expected, tokenId);
+    const other = owner.get(tokenId as number);
+    if (other !== undefined)
+      fail(`model.vocab[${JSON.stringify(token)}]`, `an id other than that of ${other}`, tokenId);
+    owner.set(tokenId as number, token);
+  }
+}
+
+/** An embedding table has a row for every id up to the largest: a wild id would cost gigabytes. */
+function checkIds(ids: ReadonlyMap<string, number>, fail: Fail): void {
+  if (ids.size === 0) fail('model.vocab', 'at least one token', {});
+  const limit = 4 * ids.size + 65_536;
+  for (const [token, tokenId] of ids) {
+    if (tokenId >= limit)
+      fail(`id of ${JSON.stringify(token)}`, `less than ${limit} with ${ids.size} tokens`, tokenId);
+  }
+}

@@ -1,0 +1,267 @@
+import { readFileSync } from 'node:fs';
+import { Tokenizer as Library } from '@huggingface/tokenizers';
+import { DataError, type UndriftError, UsageError } from '../util/errors.ts';
+import { libraryJson, wrapperIds } from './library-json.ts';
+import { ownString } from './own-string.ts';
+import { cutBefore, TextParts } from './text-parts.ts';
+import { checkTokenizerJson, modelIds, type TokenizerJson } from './tokenizer-json.ts';
+
+/** Ids of the tokens that have a role, where the vocabulary has them. */
+export interface SpecialIds {
+  pad?: number;
+  cls?: number;
+  sep?: number;
+  unk?: number;
+  mask?: number;
+  bos?: number;
+  eos?: number;
+}
+
+/** Usual names of the special tokens, the likeliest first. */
+const SPECIAL_NAMES: Record<keyof SpecialIds, readonly string[]> = {
+  pad: ['[PAD]', '<pad>', '<|pad|>'],
+  cls: ['[CLS]', '<cls>'],
+  sep: ['[SEP]', '<sep>'],
+  unk: ['[UNK]', '<unk>'],
+  mask: ['[MASK]', '<mask>'],
+  bos: ['[BOS]', '<s>', '<bos>', '<|begin_of_text|>', '<|startoftext|>', '<|endoftext|>'],
+  eos: ['[EOS]', '</s>', '<eos>', '<|end_of_text|>', '<|endoftext|>'],
+};
+
+/** Words remembered with their ids, in each of two generations. */
+const CACHE_WORDS = 1 << 16;
+const CACHE_WORD_CHARS = 48;
+
+/** Tokens that must lie between the last token taken and the end of a text that was cut (see `#upTo`). */
+const SLACK_TOKENS = 128;
+
+/** The library's Unigram model holds a lattice of the whole text and fails on very long ones. */
+const UNIGRAM_BLOCK_CHARS = 16_384;
+
+/**
+ * Text to token ids and back, as a `tokenizer.json` says (WordPiece, BPE or Unigram): `@huggingface/tokenizers` with
+ * strict checks of the file, the ids of Hugging Face's Rust library where the JavaScript one differs
+ * (see `library-json.ts`), truncation, and speed.
+ *
+ * Speed: for most tokenizers the ids of a text are the ids of its words, one after the other. The words are looked up
+ * in a table; only new ones go through the library. A text is read only as far as `maxTokens` needs.
+ */
+export class Tokenizer {
+  /** 1 + the largest id: the rows that an embedding table needs. */
+  readonly vocabSize: number;
+  readonly specialIds: Readonly<SpecialIds>;
+  readonly #json: TokenizerJson;
+  readonly #file: string;
+  readonly #library: Library;
+  readonly #parts: TextParts;
+  readonly #before: Int32Array;
+  readonly #after: Int32Array;
+  readonly #slackTokens: number;
+  /** When the young table is full it becomes the old one, whose words are lost unless they were seen again. */
+  #young = new Map<string, readonly number[]>();
+  #old = new Map<string, readonly number[]>();
+  #scratch = new Int32Array(1024);
+
+  private constructor(json: TokenizerJson, file: string) {
+    this.#json = json;
+    this.#file = file;
+    this.#parts = new TextParts(json);
+    try {
+      this.#library = new Library(libraryJson(json), { clean_up_tokenization_spaces: false });
+    } catch (error) {
+      throw this.#failure('the tokenizer cannot be built', error);
+    }
+    const ids = modelIds(json.model);
+    for (const token of json.added_tokens) ids.set(token.content, token.id);
+    let largest = 0;
+    for (const id of ids.values()) largest = Math.max(largest, id);
+    this.vocabSize = largest + 1;
+
+    const { before, after } = wrapperIds(json.post_processor);
+    const foreign = [...before, ...after].find((id) => id > largest);
+    if (foreign !== undefined) throw this.#failure(`post_processor adds id ${foreign}, which no token has`);
+    this.#before = Int32Array.from(before);
+    this.#after = Int32Array.from(after);
+    this.specialIds = findSpecialIds(json, ids, before, after);
+    // A word of up to this many characters is one [UNK] token when whole and a token per character when cut.
+    this.#slackTokens = Math.max(
+      SLACK_TOKENS,
+      json.model.type === 'WordPiece' ? json.model.max_input_chars_per_word : 0,
+    );
+    this.#encodeAll('A first try: 1 2 3.');
+  }
+
+  /** Reads a `tokenizer.json`. @throws DataError when the file is missing, damaged or of a kind that is not supported. */
+  static fromFile(path: string): Tokenizer {
+    let bytes: Buffer;
+    try {
+      bytes = readFileSync(path);
+    } catch (error) {
+      throw new DataError('the tokenizer file cannot be read', { file: path, cause: error });
+    }
+    let value: unknown;
+    try {
+      value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new DataError(`not UTF-8 JSON: ${reason}`, { file: path, cause: error });
+    }
+    return Tokenizer.fromJson(value, path);
+  }
+
+  /** Builds the tokenizer from a parsed `tokenizer.json`; `file` is named in errors. */
+  static fromJson(json: unknown, file = 'tokenizer.json'): Tokenizer {
+    return new Tokenizer(checkTokenizerJson(json, file), file);
+  }
+
+  /** The `tokenizer.json` that this tokenizer was made from; not to be changed. */
+  toJson(): TokenizerJson {
+    return this.#json;
+  }
+
+  /** Number of special tokens that `encode` puts around a text. */
+  get wrapperTokens(): number {
+    return this.#before.length + this.#after.length;
+  }
+
+  /**
+   * Ids of a text inside its special tokens, at most `maxTokens` in all. What is too long loses its end before the
+   * special tokens are added, so that [CLS] … [SEP] stays whole, as in Hugging Face's truncation.
+   */
+  encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Int32Array {
+    const room = maxTokens - this.wrapperTokens;
+    if (!(room >= 0)) {
+      throw new UsageError(
+        `maxTokens ${maxTokens} leaves no room for the ${this.wrapperTokens} special tokens around a text`,
+      );
+    }
+    const count = this.#encode(text, room);
+    const ids = new Int32Array(this.wrapperTokens + count);
+    ids.set(this.#before);
+    ids.set(this.#scratch.subarray(0, count), this.#before.length);
+    ids.set(this.#after, this.#before.length + count);
+    return ids;
+  }
+
+  /** The first `maxTokens` ids of a text, without special tokens around it. */
+  encodeRaw(text: string, maxTokens = Number.POSITIVE_INFINITY): Int32Array {
+    if (!(maxTokens >= 0)) throw new UsageError(`maxTokens must be ≥ 0, found ${maxTokens}`);
+    return this.#scratch.slice(0, this.#encode(text, maxTokens));
+  }
+
+  /** Text of the ids; special tokens are left out unless asked for. */
+  decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
+    const list = Array.from(ids);
+    for (const id of list) {
+      if (!Number.isInteger(id) || this.#library.id_to_token(id) === undefined) {
+        throw new UsageError(`token id ${id} is not in the vocabulary of ${this.vocabSize}`);
+      }
+    }
+    if (list.length === 0) return '';
+    try {
+      return this.#library.decode(list, { skip_special_tokens: options.skipSpecialTokens ?? true });
+    } catch (error) {
+      throw this.#failure('the ids cannot be decoded', error);
+    }
+  }
+
+  /** Id of a token string, for example `[MASK]`. */
+  tokenId(token: string): number | undefined {
+    return this.#library.token_to_id(token);
+  }
+
+  /** Writes at most `limit` ids to the scratch array; returns how many. */
+  #encode(text: string, limit: number): number {
+    let size = 0;
+    let start = this.#parts.start(text, 0);
+    while (start < text.length && size < limit) {
+      const end = this.#parts.end(text, start);
+      const ids = this.#part(text.slice(start, end), limit - size);
+      const count = Math.min(ids.length, limit - size);
+      if (size + count > this.#scratch.length) {
+        const larger = new Int32Array(2 * (size + count));
+        larger.set(this.#scratch);
+        this.#scratch = larger;
+      }
+      for (let i = 0; i < count; i++) this.#scratch[size++] = ids[i]!;
+      start = this.#parts.start(text, end);
+    }
+    return size;
+  }
+
+  #part(text: string, limit: number): readonly number[] {
+    if (text.length > CACHE_WORD_CHARS) return this.#upTo(text, limit);
+    let ids = this.#young.get(text);
+    if (ids !== undefined) return ids;
+    ids = this.#old.get(text) ?? this.#encodeAll(text);
+    if (this.#young.size >= CACHE_WORDS) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(ownString(text), ids);
+    return ids;
+  }
+
+  /**
+   * At least `limit` ids of the text, or all. To spare the rest of a long text, a beginning is encoded that is cut in
+   * front of a space where there is one, and made four times longer until it has `limit` + 128 tokens: then the
+   * tokens near the cut, the only ones that can depend on what follows, are not among those used.
+   */
+  #upTo(text: string, limit: number): readonly number[] {
+    const wanted = limit + this.#slackTokens;
+    for (let chars = 1024 + 8 * wanted; chars < text.length; chars *= 4) {
+      const ids = this.#blocks(text.slice(0, cutBefore(text, chars)));
+      if (ids.length >= wanted) return ids;
+    }
+    return this.#blocks(text);
+  }
+
+  #blocks(text: string): readonly number[] {
+    if (this.#json.model.type !== 'Unigram' || text.length <= UNIGRAM_BLOCK_CHARS)
+      return this.#encodeAll(text);
+    const ids: number[] = [];
+    for (let start = 0; start < text.length; ) {
+      const end = cutBefore(text, Math.min(start + UNIGRAM_BLOCK_CHARS, text.length));
+      for (const id of this.#encodeAll(text.slice(start, end))) ids.push(id);
+      start = end;
+    }
+    return ids;
+  }
+
+  #encodeAll(text: string): readonly number[] {
+    let ids: readonly (number | undefined)[];
+    try {
+      ids = this.#library.encode(text, { add_special_tokens: false }).ids;
+    } catch (error) {
+      throw this.#failure(`the tokenizer fails on ${JSON.stringify(text.slice(0, 40))}`, error);
+    }
+    if (ids.includes(undefined)) {
+      throw this.#failure(`the tokenizer has no token for a part of ${JSON.stringify(text.slice(0, 40))}`);
+    }
+    return ids as readonly number[];
+  }
+
+  #failure(message: string, cause?: unknown): UndriftError {
+    const reason = cause instanceof Error ? `: ${cause.message}` : '';
+    return new DataError(message + reason, { file: this.#file, cause });
+  }
+}
+
+function findSpecialIds(
+  json: TokenizerJson,
+  ids: ReadonlyMap<string, number>,
+  before: readonly number[],
+  after: readonly number[],
+): SpecialIds {
+  const found: SpecialIds = {};
+  for (const role of Object.keys(SPECIAL_NAMES) as (keyof SpecialIds)[]) {
+    const name = SPECIAL_NAMES[role].find((each) => ids.has(each));
+    if (name !== undefined) found[role] = ids.get(name)!;
+  }
+  // What stands around a text has the role of [CLS] and [SEP], whatever its name (RoBERTa: <s> and </s>).
+  if (found.cls === undefined && before.length > 0) found.cls = before[0]!;
+  if (found.sep === undefined && after.length > 0) found.sep = after[after.length - 1]!;
+  if (json.model.type === 'Unigram') found.unk = json.model.unk_id;
+  else if (json.model.unk_token && ids.has(json.model.unk_token)) found.unk = ids.get(json.model.unk_token)!;
+  return found;
+}

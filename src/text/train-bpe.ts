@@ -1,0 +1,100 @@
+import { UsageError } from '../util/errors.ts';
+import { learnMerges } from './learn-merges.ts';
+import type { TokenizerJson } from './tokenizer-json.ts';
+
+/** Special tokens of RoBERTa; their ids are their positions. */
+export const BPE_SPECIAL_TOKENS = ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] as const;
+
+/** Longer words (runs of one kind of character, mostly not language) teach nothing and cost time. */
+const MAX_WORD_BYTES = 256;
+
+export interface BpeOptions {
+  vocabSize: number;
+  minFrequency: number;
+}
+
+/** The components that stand before the model in GPT-2's tokenizer. */
+export const BPE_COMPONENTS = {
+  normalizer: null,
+  pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+};
+
+/**
+ * A byte-level BPE vocabulary from word counts, words as strings of byte characters (GPT-2): no text is unknown.
+ *
+ * Ids: special tokens; the 256 byte characters by code point; then the merges in order. Texts are put between `<s>` and
+ * `</s>`.
+ */
+export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions): TokenizerJson {
+  const { vocabSize, minFrequency } = options;
+  const tokens: string[] = [...BPE_SPECIAL_TOKENS, ...byteCharacters()];
+  if (tokens.length > vocabSize) {
+    throw new UsageError(
+      `a byte-level vocabulary needs at least ${tokens.length} tokens, ${vocabSize} were asked for`,
+    );
+  }
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  const kept = Array.from(words).filter(([word]) => word.length <= MAX_WORD_BYTES);
+  const merges = learnMerges(
+    {
+      symbols: kept.map(([word]) => Array.from(word, (char) => ids.get(char)!)),
+      counts: kept.map(([, count]) => count),
+    },
+    { tokens, vocabSize, minFrequency, join: (left, right) => left + right },
+  );
+
+  const [begin, , end] = BPE_SPECIAL_TOKENS;
+  const special = (token: string) => ({ SpecialToken: { id: token, type_id: 0 } });
+  const sequence = (id: string) => ({ Sequence: { id, type_id: 0 } });
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: BPE_SPECIAL_TOKENS.map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
+    ...BPE_COMPONENTS,
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [special(begin), sequence('A'), special(end)],
+      pair: [special(begin), sequence('A'), special(end), special(end), sequence('B'), special(end)],
+      special_tokens: {
+        [begin]: { id: begin, ids: [tokens.indexOf(begin)], tokens: [begin] },
+        [end]: { id: end, ids: [tokens.indexOf(end)], tokens: [end] },
+      },
+    },
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: merges.map(([left, right]) => `${tokens[left]} ${tokens[right]}`),
+    },
+  };
+}
+
+/**
+ * GPT-2's printable stand-ins for the 256 bytes, by code point: the visible characters of Latin-1 stand for themselves, the
+ * other 68 bytes are numbered from U+0100 on.
+ */
+function byteCharacters(): string[] {
+  const visible = [
+    [0x21, 0x7e],
+    [0xa1, 0xac],
+    [0xae, 0xff],
+  ].flatMap(([first, last]) => Array.from({ length: last! - first! + 1 }, (_, i) => first! + i));
+  const others = Array.from({ length: 256 - visible.length }, (_, i) => 0x100 + i);
+  return [...visible, ...others].map((code) => String.fromCharCode(code));
+}

@@ -1,0 +1,79 @@
+import { UsageError } from '../util/errors.ts';
+import type { TokenizerJson } from './tokenizer-json.ts';
+import { BPE_COMPONENTS, trainBpe } from './train-bpe.ts';
+import { trainWordPiece, wordPieceComponents } from './train-wordpiece.ts';
+import { WordCounts } from './word-counts.ts';
+
+export interface VocabularyOptions {
+  /** `wordpiece`: BERT's tokenizer; `bpe`: GPT-2's byte-level one. */
+  model: 'wordpiece' | 'bpe';
+  /** Tokens at most, special tokens included; fewer when the texts have no more frequent pairs. */
+  vocabSize: number;
+  /** Whether WordPiece ignores case and accents (true). */
+  lowercase?: boolean;
+  /** A pair of tokens is merged only when it occurs so often (2). */
+  minFrequency?: number;
+  /** Characters in a WordPiece vocabulary at most (1,000, or a quarter of the vocabulary if that is less). */
+  alphabetLimit?: number;
+  /** Distinct words held while counting (2,000,000); beyond, rare ones are dropped. */
+  maxWords?: number;
+}
+
+/**
+ * Learns a vocabulary from texts and returns a complete `tokenizer.json`, which Hugging Face's library reads to the same
+ * ids as {@link Tokenizer}. The result depends on the multiset of texts only, not on their order, as long as `maxWords`
+ * is not exceeded.
+ *
+ * ```ts
+ * const tokenizer = Tokenizer.fromJson(trainVocabulary(texts, { model: 'wordpiece', vocabSize: 8192 }));
+ * ```
+ *
+ * @throws UsageError when the options contradict each other or the texts hold no words.
+ */
+export function trainVocabulary(texts: Iterable<string>, options: VocabularyOptions): TokenizerJson {
+  const trainer = new VocabularyTrainer(options);
+  for (const text of texts) trainer.add(text);
+  return trainer.finish();
+}
+
+/** {@link trainVocabulary} for texts that come one at a time, for example from a stream. */
+export class VocabularyTrainer {
+  readonly #options: Required<VocabularyOptions>;
+  readonly #counts: WordCounts;
+
+  constructor(options: VocabularyOptions) {
+    const { vocabSize } = options;
+    this.#options = {
+      lowercase: true,
+      minFrequency: 2,
+      alphabetLimit: Math.min(1000, Math.floor(vocabSize / 4)),
+      maxWords: 2_000_000,
+      ...options,
+    };
+    for (const name of ['vocabSize', 'minFrequency', 'alphabetLimit', 'maxWords'] as const) {
+      const value = this.#options[name];
+      if (!Number.isInteger(value) || value < 1) {
+        throw new UsageError(`${name} must be a whole number ≥ 1, found ${value}`);
+      }
+    }
+    const components =
+      options.model === 'wordpiece' ? wordPieceComponents(this.#options.lowercase) : BPE_COMPONENTS;
+    this.#counts = new WordCounts(components, this.#options.maxWords);
+  }
+
+  add(text: string): void {
+    this.#counts.add(text);
+  }
+
+  finish(): TokenizerJson {
+    const words = this.#counts.words();
+    if (words.size === 0) {
+      throw new UsageError('a vocabulary cannot be learnt from texts without words', {
+        help: 'check that the corpus is not empty and that its text fields have the expected names',
+      });
+    }
+    return this.#options.model === 'wordpiece'
+      ? trainWordPiece(words, this.#options)
+      : trainBpe(words, this.#options);
+  }
+}

@@ -1,0 +1,129 @@
+import { UsageError } from '../util/errors.ts';
+import { learnMerges } from './learn-merges.ts';
+import type { TokenizerJson } from './tokenizer-json.ts';
+
+/** Special tokens of BERT; their ids are their positions. */
+export const WORDPIECE_SPECIAL_TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'] as const;
+
+const PREFIX = '##';
+
+/** Longer words are one [UNK] when encoded, so nothing is learnt from them. */
+const MAX_WORD_CHARS = 100;
+
+export interface WordPieceOptions {
+  vocabSize: number;
+  minFrequency: number;
+  /** Characters in the vocabulary at most; words with others become [UNK]. */
+  alphabetLimit: number;
+  lowercase: boolean;
+}
+
+/** The components that stand before the model in BERT's tokenizer. */
+export function wordPieceComponents(lowercase: boolean) {
+  return {
+    normalizer: {
+      type: 'BertNormalizer',
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase,
+    },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+  };
+}
+
+/**
+ * A WordPiece vocabulary from word counts. It is learnt by merging frequent pairs, with `##` on the pieces that go on
+ * with a word, as Hugging Face's trainer does (BERT's own chose pairs by likelihood and was never published).
+ *
+ * Ids: special tokens; the characters by code point; the characters that go on with a word, with `##`, by code point;
+ * then the merges in order. Of equally frequent characters at the limit of the alphabet, the smaller code points stay.
+ */
+export function trainWordPiece(words: ReadonlyMap<string, number>, options: WordPieceOptions): TokenizerJson {
+  const { vocabSize, minFrequency, alphabetLimit, lowercase } = options;
+  const alphabet = frequentCharacters(words, alphabetLimit);
+  const kept: { chars: string[]; count: number }[] = [];
+  const continuing = new Set<string>();
+  for (const [word, count] of words) {
+    const chars = Array.from(word);
+    if (chars.length > MAX_WORD_CHARS || !chars.every((char) => alphabet.has(char))) continue;
+    kept.push({ chars, count });
+    for (const char of chars.slice(1)) continuing.add(char);
+  }
+  const tokens: string[] = [
+    ...WORDPIECE_SPECIAL_TOKENS,
+    ...inCodePointOrder(alphabet),
+    ...inCodePointOrder(continuing).map((char) => PREFIX + char),
+  ];
+  if (tokens.length > vocabSize) {
+    throw new UsageError(
+      `a vocabulary of ${vocabSize} cannot hold the ${tokens.length} special tokens and characters of these texts`,
+      { help: `ask for at least ${tokens.length} tokens, or set a smaller alphabetLimit` },
+    );
+  }
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  learnMerges(
+    {
+      symbols: kept.map(({ chars }) => chars.map((char, i) => ids.get(i === 0 ? char : PREFIX + char)!)),
+      counts: kept.map(({ count }) => count),
+    },
+    { tokens, vocabSize, minFrequency, join: (left, right) => left + right.slice(PREFIX.length) },
+  );
+
+  const [, unknown, cls, sep] = WORDPIECE_SPECIAL_TOKENS;
+  const special = (token: string) => ({ SpecialToken: { id: token, type_id: 0 } });
+  const sequence = (id: string, typeId: number) => ({ Sequence: { id, type_id: typeId } });
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: WORDPIECE_SPECIAL_TOKENS.map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
+    ...wordPieceComponents(lowercase),
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [special(cls), sequence('A', 0), special(sep)],
+      pair: [
+        special(cls),
+        sequence('A', 0),
+        special(sep),
+        sequence('B', 1),
+        { SpecialToken: { id: sep, type_id: 1 } },
+      ],
+      special_tokens: {
+        [cls]: { id: cls, ids: [tokens.indexOf(cls)], tokens: [cls] },
+        [sep]: { id: sep, ids: [tokens.indexOf(sep)], tokens: [sep] },
+      },
+    },
+    decoder: { type: 'WordPiece', prefix: PREFIX, cleanup: true },
+    model: {
+      type: 'WordPiece',
+      unk_token: unknown,
+      continuing_subword_prefix: PREFIX,
+      max_input_chars_per_word: MAX_WORD_CHARS,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+    },
+  };
+}
+
+function frequentCharacters(words: ReadonlyMap<string, number>, limit: number): Set<string> {
+  const counts = new Map<string, number>();
+  for (const [word, count] of words) {
+    for (const char of word) counts.set(char, (counts.get(char) ?? 0) + count);
+  }
+  const ranked = Array.from(counts).sort(
+    (x, y) => y[1] - x[1] || x[0].codePointAt(0)! - y[0].codePointAt(0)!,
+  );
+  return new Set(ranked.slice(0, limit).map(([char]) => char));
+}
+
+function inCodePointOrder(chars: Iterable<string>): string[] {
+  return Array.from(chars).sort((x, y) => x.codePointAt(0)! - y.codePointAt(0)!);
+}

@@ -1,0 +1,72 @@
+import { Tokenizer as Library } from '@huggingface/tokenizers';
+import { libraryJson } from './library-json.ts';
+import { ownString } from './own-string.ts';
+import { TextParts } from './text-parts.ts';
+import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
+
+/**
+ * Counts the words of texts as a tokenizer with these components would see them.
+ *
+ * Texts are cut at spaces first and equal pieces counted together, so that only distinct pieces are normalized. When
+ * more than `maxPieces` are known, the rarest are dropped (all below a count that rises until half of them are gone):
+ * the counts of rare words are then too low, those of frequent words nearly exact.
+ */
+export class WordCounts {
+  readonly #library: Library;
+  readonly #parts: TextParts;
+  readonly #maxPieces: number;
+  readonly #pieces = new Map<string, number>();
+
+  constructor(
+    components: { normalizer: ComponentJson | null; pre_tokenizer: ComponentJson },
+    maxPieces: number,
+  ) {
+    const json: TokenizerJson = {
+      ...components,
+      added_tokens: [],
+      post_processor: null,
+      decoder: null,
+      model: {
+        type: 'WordPiece',
+        unk_token: '?',
+        continuing_subword_prefix: '##',
+        max_input_chars_per_word: 100,
+        vocab: { '?': 0 },
+      },
+    };
+    this.#library = new Library(libraryJson(json), {});
+    this.#parts = new TextParts(json);
+    this.#maxPieces = maxPieces;
+  }
+
+  add(text: string): void {
+    const pieces = this.#pieces;
+    for (let start = this.#parts.start(text, 0); start < text.length; ) {
+      const end = this.#parts.end(text, start);
+      const piece = text.slice(start, end);
+      const count = pieces.get(piece);
+      if (count !== undefined) pieces.set(piece, count + 1);
+      else pieces.set(ownString(piece), 1);
+      start = this.#parts.start(text, end);
+    }
+    if (pieces.size > this.#maxPieces) this.#dropRare();
+  }
+
+  /** Words with their counts. */
+  words(): Map<string, number> {
+    const words = new Map<string, number>();
+    for (const [piece, count] of this.#pieces) {
+      const normalized: string = this.#library.normalizer?.normalize(piece) ?? piece;
+      for (const word of this.#library.pre_tokenizer!.pre_tokenize(normalized)) {
+        words.set(word, (words.get(word) ?? 0) + count);
+      }
+    }
+    return words;
+  }
+
+  #dropRare(): void {
+    for (let least = 2; this.#pieces.size > this.#maxPieces / 2; least++) {
+      for (const [piece, count] of this.#pieces) if (count < least) this.#pieces.delete(piece);
+    }
+  }
+}
