@@ -1,4 +1,4 @@
-import { type DType, dtypeBySafetensorsName, dtypes, elementCount } from '../onnx/dtypes.ts';
+import { type DType, dtypeBySafetensorsName, tensorBytes } from '../onnx/dtypes.ts';
 import { DataError } from '../util/errors.ts';
 import { parseJson } from '../util/files.ts';
 
@@ -78,7 +78,7 @@ export function parseSafetensorsHeader(
     }
     const dims = entry.shape;
     const [begin, end] = entry.data_offsets as [number, number];
-    const expected = elementCount(dims) * dtypes[dtype].bytes;
+    const expected = tensorBytes(dtype, dims);
     if (begin > end || end > dataBytes) {
       fail(`tensor '${name}' lies at bytes ${begin} to ${end} of the data, the file has ${dataBytes}`);
     }

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { damage } from '../../test/damage.ts';
 import { DataError, ShapeError, UsageError } from '../util/errors.ts';
-import { openSafetensors, readSafetensors, type TensorData, writeSafetensors } from './safetensors.ts';
+import { openSafetensors, readSafetensors, writeSafetensors } from './safetensors.ts';
+import type { TensorData } from './tensor-data.ts';
 
 // Written by the Python package safetensors: tools/reference/safetensors_golden.py
 const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
@@ -216,7 +217,7 @@ describe('safetensors files that are refused', () => {
     const whole = await readFile(fixture('golden.safetensors'));
     const path = join(folder, 'x.safetensors');
     let refused = 0;
-    for (let index = 0; index < 2500; index++) {
+    for (let index = 0; index < 2000; index++) {
       await writeFile(path, damage(whole, index));
       try {
         await readSafetensors(path);
@@ -226,6 +227,6 @@ describe('safetensors files that are refused', () => {
       }
     }
     expect(refused).toBeGreaterThan(500);
-    expect(refused).toBeLessThan(2500);
+    expect(refused).toBeLessThan(2000);
   });
 });

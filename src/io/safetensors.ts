@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { bytesOf, type DType, dtypes, elementCount, type TypedArray, viewAs } from '../onnx/dtypes.ts';
-import { DataError, ShapeError, UsageError } from '../util/errors.ts';
-import { fileError, readJson, writeFileAtomic } from '../util/files.ts';
+import { bytesOf, checkDataSize, type DType, dtypes, elementCount, viewAs } from '../onnx/dtypes.ts';
+import { DataError, UsageError } from '../util/errors.ts';
+import { fileError, readAt, readJson, writeFileAtomic } from '../util/files.ts';
 import { didYouMean } from '../util/nearest.ts';
 import {
   maximumHeaderBytes,
@@ -11,18 +11,7 @@ import {
   parseSafetensorsHeader,
   type SafetensorsHeader,
 } from './safetensors-header.ts';
-
-/** A tensor to write: `data` holds the product of `dims` elements of `dtype`, row-major. */
-export interface TensorData {
-  dtype: DType;
-  dims: readonly number[];
-  data: ArrayBufferView;
-}
-
-/** A tensor that was read, in memory of its own. */
-export interface LoadedTensor extends TensorData {
-  data: TypedArray;
-}
+import type { LoadedTensor, TensorData } from './tensor-data.ts';
 
 /** An open safetensors file, or set of shards, from which single tensors are read. */
 export interface SafetensorsReader {
@@ -56,15 +45,10 @@ export async function writeSafetensors(
   let position = 0;
   for (const [name, { dtype, dims, data }] of inOrder) {
     if (name === metadataKey) throw new UsageError(`a tensor cannot be named ${metadataKey}`);
-    const expected = elementCount(dims) * dtypes[dtype].bytes;
-    if (data.byteLength !== expected) {
-      throw new ShapeError(
-        `tensor '${name}' of type ${dtype} and shape [${dims}] needs ${expected} bytes, its data has ${data.byteLength}`,
-      );
-    }
-    const offsets = [position, position + expected];
+    checkDataSize(`tensor '${name}'`, { dtype, dims, data });
+    const offsets = [position, position + data.byteLength];
     entries.push([name, { dtype: dtypes[dtype].safetensors, shape: dims, data_offsets: offsets }]);
-    position += expected;
+    position += data.byteLength;
   }
   // An object would put names that look like integers first.
   const json = `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(',')}}`;
@@ -131,13 +115,13 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
       help: 'the file is damaged or incomplete: copy or download it again',
     });
   if (size < 8) throw damaged(`a safetensors file has at least 8 bytes, this one has ${size}`);
-  const headerBytes = (await readAt(handle, 0, 8, path)).readBigUInt64LE();
+  const headerBytes = (await readAt(handle, path, 0, 8)).readBigUInt64LE();
   if (headerBytes > BigInt(maximumHeaderBytes)) {
     throw damaged(`the header claims ${headerBytes} bytes, at most ${maximumHeaderBytes} are allowed`);
   }
   const dataStart = 8 + Number(headerBytes);
   if (dataStart > size) throw damaged(`the header claims ${headerBytes} bytes, the file has ${size}`);
-  const json = await readAt(handle, 8, Number(headerBytes), path);
+  const json = await readAt(handle, path, 8, Number(headerBytes));
   const header: SafetensorsHeader = parseSafetensorsHeader(json, size - dataStart, path);
   return {
     metadata: header.metadata,
@@ -146,7 +130,7 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
       const place = header.tensors.get(name);
       if (place === undefined) throw missingTensor(path, name, header.tensors.keys());
       const { dtype, dims, begin, end } = place;
-      const bytes = await readAt(handle, dataStart + begin, end - begin, path);
+      const bytes = await readAt(handle, path, dataStart + begin, end - begin);
       return { dtype, dims, data: viewAs(dtype, bytes, 0, elementCount(dims)) };
     },
     close: () => handle.close(),
@@ -203,19 +187,4 @@ async function openShards(path: string): Promise<SafetensorsReader> {
 
 function missingTensor(file: string, name: string, names: Iterable<string>): DataError {
   return new DataError(`there is no tensor '${name}'.${didYouMean(name, names)}`, { file });
-}
-
-/** One read call of the operating system moves at most 2 GiB. */
-const maximumReadBytes = 2 ** 30;
-
-/** Exactly `length` bytes from `position`, in memory of their own. */
-async function readAt(handle: FileHandle, position: number, length: number, file: string): Promise<Buffer> {
-  const bytes = Buffer.from(new ArrayBuffer(length));
-  for (let done = 0; done < length; ) {
-    const wanted = Math.min(length - done, maximumReadBytes);
-    const { bytesRead } = await handle.read(bytes, done, wanted, position + done);
-    if (bytesRead === 0) throw new DataError(`the file ends ${length - done} bytes too early`, { file });
-    done += bytesRead;
-  }
-  return bytes;
 }

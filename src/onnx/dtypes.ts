@@ -1,3 +1,5 @@
+import { ShapeError } from '../util/errors.ts';
+
 /**
  * The element types that tensors have in this project, with their names in every format that we read or write.
  *
@@ -47,6 +49,24 @@ export const dtypeBySafetensorsName: ReadonlyMap<unknown, DType> = tableBy('safe
 /** Number of elements of a shape: the product of its dimensions, 1 for a scalar. */
 export function elementCount(dims: readonly number[]): number {
   return dims.reduce((count, dim) => count * dim, 1);
+}
+
+/** Bytes of a tensor's data. */
+export function tensorBytes(dtype: DType, dims: readonly number[]): number {
+  return elementCount(dims) * dtypes[dtype].bytes;
+}
+
+/** @throws ShapeError if the data does not have the size that dtype and dims say. */
+export function checkDataSize(
+  what: string,
+  { dtype, dims, data }: { dtype: DType; dims: readonly number[]; data: ArrayBufferView },
+): void {
+  const expected = tensorBytes(dtype, dims);
+  if (data.byteLength !== expected) {
+    throw new ShapeError(
+      `${what} of type ${dtype} and shape [${dims}] needs ${expected} bytes, its data has ${data.byteLength}`,
+    );
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
-import { ShapeError, UndriftError } from '../util/errors.ts';
-import { dtypes, elementCount } from './dtypes.ts';
+import { UndriftError } from '../util/errors.ts';
+import { checkDataSize, dtypes } from './dtypes.ts';
 import { attributeCodes, fields } from './fields.ts';
 import {
   type OnnxAttribute,
@@ -105,16 +105,9 @@ function writeAttribute(writer: WireWriter, name: string, attribute: OnnxAttribu
 }
 
 function writeTensor(writer: WireWriter, tensor: OnnxTensor): void {
-  const { onnxCode, bytes } = dtypes[tensor.dtype];
-  const expected = elementCount(tensor.dims) * bytes;
-  if (tensor.data.byteLength !== expected) {
-    throw new ShapeError(
-      `tensor '${tensor.name}' of type ${tensor.dtype} and shape [${tensor.dims}] needs ${expected} bytes, ` +
-        `its data has ${tensor.data.byteLength}`,
-    );
-  }
+  checkDataSize(`tensor '${tensor.name}'`, tensor);
   for (const dim of tensor.dims) writer.varint(fields.tensor.dims, dim);
-  writer.varint(fields.tensor.dataType, onnxCode);
+  writer.varint(fields.tensor.dataType, dtypes[tensor.dtype].onnxCode);
   writer.string(fields.tensor.name, tensor.name);
   writer.bytes(fields.tensor.rawData, tensor.data);
 }

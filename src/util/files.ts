@@ -152,6 +152,33 @@ export function parseJson(text: string, file: string): unknown {
   }
 }
 
+/** One read call of the operating system moves at most 2 GiB. */
+const maximumReadBytes = 2 ** 30;
+
+/**
+ * Reads exactly `length` bytes of an open file from `position`, into memory of their own (aligned for any typed array).
+ *
+ * @param path name of the file, for error messages
+ * @throws DataError if the file ends before.
+ */
+export async function readAt(
+  handle: FileHandle,
+  path: string,
+  position: number,
+  length: number,
+): Promise<Buffer<ArrayBuffer>> {
+  const bytes = Buffer.from(new ArrayBuffer(length));
+  const check = guard(path, 'read');
+  for (let done = 0; done < length; ) {
+    const wanted = Math.min(length - done, maximumReadBytes);
+    const { bytesRead } = await check(handle.read(bytes, done, wanted, position + done));
+    if (bytesRead === 0)
+      throw new DataError(`the file ends ${length - done} bytes too early`, { file: path });
+    done += bytesRead;
+  }
+  return bytes;
+}
+
 /**
  * The error of ours for a failed file operation: a `DataError` where a file was to be read, else an `UndriftError`.
  * Anything but an error of the operating system is given back as it is.

@@ -1,0 +1,229 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import {
+  bytesOf,
+  checkDataSize,
+  type DType,
+  dtypes,
+  elementCount,
+  type TypedArray,
+  tensorBytes,
+  viewAs,
+} from '../onnx/dtypes.ts';
+import { DataError, ShapeError, UsageError } from '../util/errors.ts';
+import { fileError, openFileAtomic, readAt, writeFileAtomic } from '../util/files.ts';
+import type { LoadedTensor, TensorData } from './tensor-data.ts';
+
+/** Writes one array as a .npy file, atomically; byte-equal to `numpy.save`. There is no .npy form of bf16. */
+export async function writeNpy(path: string, array: TensorData): Promise<void> {
+  checkDataSize('the array', array);
+  await writeFileAtomic(path, [npyHeader(array.dtype, array.dims), bytesOf(array.data)]);
+}
+
+/** A .npy file that is being written row by row. */
+export interface NpyWriter {
+  /** Rows so far. */
+  readonly rows: number;
+  /** Appends one or more whole rows. The array may be reused once the promise is fulfilled. */
+  append(rows: TypedArray): Promise<void>;
+  /** Completes the header and gives the file its name. */
+  close(): Promise<void>;
+  /** Gives up and removes what was written. */
+  discard(): Promise<void>;
+}
+
+/**
+ * Opens a .npy file to append rows to; it appears under its name when it is closed.
+ *
+ * @param options.rowDims shape of one row: `[D]` for embeddings of dimension D
+ * @param options.rows number of rows, if it is known: `close` then refuses any other
+ */
+export async function openNpyWriter(
+  path: string,
+  options: { dtype: DType; rowDims: readonly number[]; rows?: number },
+): Promise<NpyWriter> {
+  const { dtype, rowDims } = options;
+  const rowElements = elementCount(rowDims);
+  const placeholder = npyHeader(dtype, [options.rows ?? 0, ...rowDims]);
+  if (rowElements === 0) throw new ShapeError(`rows of shape [${rowDims}] have no elements`);
+  const file = await openFileAtomic(path);
+  await file.append(placeholder);
+  let rows = 0;
+  return {
+    get rows() {
+      return rows;
+    },
+    async append(data) {
+      if (!(data instanceof dtypes[dtype].array)) {
+        throw new ShapeError(
+          `rows of type ${dtype} come as ${dtypes[dtype].array.name}, found ${data.constructor.name}`,
+        );
+      }
+      if (data.length % rowElements !== 0) {
+        throw new ShapeError(`${data.length} elements are no whole number of rows of shape [${rowDims}]`);
+      }
+      await file.append(bytesOf(data));
+      rows += data.length / rowElements;
+    },
+    async close() {
+      if (options.rows !== undefined && rows !== options.rows) {
+        await file.discard();
+        throw new ShapeError(`${path}: ${options.rows} rows were announced, ${rows} appended`);
+      }
+      // numpy pads the first dimension to the longest possible number, so every row count has a header of one length.
+      if (options.rows === undefined) await file.overwrite(npyHeader(dtype, [rows, ...rowDims]), 0);
+      await file.commit();
+    },
+    discard: () => file.discard(),
+  };
+}
+
+/** An open .npy file, from which rows are read without loading the rest. */
+export interface NpyReader {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  /** Rows `begin` to `end`, not including `end`, along the first dimension. */
+  readRows(begin: number, end: number): Promise<LoadedTensor>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a .npy file (format 1, 2 or 3) of one of our element types.
+ *
+ * @throws DataError if it is missing, cut, damaged, or holds what we do not read: pickled objects, big-endian or
+ *   Fortran-ordered arrays.
+ */
+export async function openNpy(path: string): Promise<NpyReader> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, 'r');
+    return await readHeader(handle, path);
+  } catch (error) {
+    await handle?.close();
+    throw fileError(error, path, 'read');
+  }
+}
+
+/** Reads a whole .npy file. */
+export async function readNpy(path: string): Promise<LoadedTensor> {
+  const reader = await openNpy(path);
+  try {
+    // The rows of a scalar: one row of no dimensions.
+    const { dtype, dims } = reader;
+    const { data } = await reader.readRows(0, dims[0] ?? 1);
+    return { dtype, dims, data };
+  } finally {
+    await reader.close();
+  }
+}
+
+const magic = Buffer.from('\x93NUMPY', 'latin1');
+const alignment = 64;
+const longestNumber = 21;
+
+/** Format 1.0: magic, version, two bytes of header length, then a Python dict padded to a multiple of 64 bytes. */
+function npyHeader(dtype: DType, dims: readonly number[]): Buffer {
+  const { npy } = dtypes[dtype];
+  if (npy === undefined) {
+    throw new UsageError(`.npy files cannot hold ${dtype}`, { help: 'convert to f16 or f32' });
+  }
+  const shape = dims.length === 1 ? `${dims[0]},` : dims.join(', ');
+  const dict = `{'descr': '${npy}', 'fortran_order': False, 'shape': (${shape}), }`;
+  const growth = dims.length > 0 ? longestNumber - String(dims[0]).length : 0;
+  const text = dict + ' '.repeat(growth);
+  const prefixBytes = magic.length + 4;
+  // Never zero: where the header is aligned already, numpy adds another 64 bytes.
+  const padding = alignment - ((prefixBytes + text.length + 1) % alignment);
+  const header = Buffer.from(`${text}${' '.repeat(padding)}\n`, 'latin1');
+  if (header.length > 0xffff) throw new ShapeError(`an array of ${dims.length} dimensions has no .npy form`);
+  return Buffer.concat([magic, Uint8Array.of(1, 0, header.length & 0xff, header.length >>> 8), header]);
+}
+
+/** More than any header that numpy itself is willing to read. */
+const maximumHeaderBytes = 65536;
+
+async function readHeader(handle: FileHandle, path: string): Promise<NpyReader> {
+  const fail = (
+    message: string,
+    help = 'the file is damaged or incomplete: copy or write it again',
+  ): never => {
+    throw new DataError(message, { file: path, help });
+  };
+  const { size } = await handle.stat();
+  if (size < magic.length + 4) fail(`a .npy file has a header, this one has ${size} bytes`);
+  const start = await readAt(handle, path, 0, Math.min(size, magic.length + 6));
+  if (!start.subarray(0, magic.length).equals(magic))
+    fail('this is not a .npy file', 'write it with numpy.save');
+  const version = start[magic.length]!;
+  if (version < 1 || version > 3) fail(`the .npy format ${version} is not known`);
+  const lengthBytes = version === 1 ? 2 : 4;
+  const headerStart = magic.length + 2 + lengthBytes;
+  if (size < headerStart) fail(`a .npy file has a header, this one has ${size} bytes`);
+  const headerBytes = start.readUIntLE(magic.length + 2, lengthBytes);
+  if (headerBytes > Math.min(size - headerStart, maximumHeaderBytes)) {
+    fail(`the header claims ${headerBytes} bytes, the file has ${size}`);
+  }
+  const dataStart = headerStart + headerBytes;
+  const text = (await readAt(handle, path, headerStart, headerBytes)).toString('utf8');
+
+  const descr = /'descr': *'([^']*)'/.exec(text)?.[1];
+  const fortran = /'fortran_order': *(True|False)/.exec(text)?.[1];
+  const shape = /'shape': *\(([^()]*)\)/.exec(text)?.[1];
+  if (fortran === undefined || shape === undefined)
+    return fail('the .npy header is not a description of an array');
+  const dtype = descr === undefined ? undefined : dtypeOf(descr);
+  if (dtype === undefined) {
+    return fail(
+      `the element type ${descr ?? '(a structure)'} is not one that we read`,
+      "convert it in Python, for example with array.astype('<f4')",
+    );
+  }
+  const items = shape.split(',').map((item) => item.trim());
+  if (items.at(-1) === '') items.pop();
+  if (!items.every((item) => /^\d{1,15}$/.test(item)))
+    fail('the shape in the .npy header is not a list of numbers');
+  const dims = items.map(Number);
+  if (fortran === 'True' && dims.length > 1) {
+    fail(
+      'the array is stored column by column (Fortran order)',
+      'save numpy.ascontiguousarray(array) instead',
+    );
+  }
+  const expected = tensorBytes(dtype, dims);
+  if (size - dataStart !== expected) {
+    fail(
+      `an array of type ${dtype} and shape [${dims}] needs ${expected} bytes, the file has ${size - dataStart}`,
+    );
+  }
+
+  const rowDims = dims.slice(1);
+  const rowElements = elementCount(rowDims);
+  return {
+    dtype,
+    dims,
+    async readRows(begin, end) {
+      if (
+        !Number.isInteger(begin) ||
+        !Number.isInteger(end) ||
+        begin < 0 ||
+        begin > end ||
+        end > (dims[0] ?? 1)
+      ) {
+        throw new UsageError(`${path}: there are no rows ${begin} to ${end} in an array of shape [${dims}]`);
+      }
+      const elements = (end - begin) * rowElements;
+      const rowBytes = rowElements * dtypes[dtype].bytes;
+      const bytes = await readAt(handle, path, dataStart + begin * rowBytes, (end - begin) * rowBytes);
+      return { dtype, dims: [end - begin, ...rowDims], data: viewAs(dtype, bytes, 0, elements) };
+    },
+    close: () => handle.close(),
+  };
+}
+
+const codes = new Map((Object.keys(dtypes) as DType[]).map((dtype) => [dtypes[dtype].npy?.slice(1), dtype]));
+
+/** Element type by numpy's code, `<f4`: byte order (`|` or any other for single bytes), kind, size. */
+function dtypeOf(descr: string): DType | undefined {
+  const dtype = codes.get(descr.slice(1));
+  if (dtype === undefined) return undefined;
+  return descr[0] === '<' || dtypes[dtype].bytes === 1 ? dtype : undefined;
+}
