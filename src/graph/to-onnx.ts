@@ -19,9 +19,10 @@ export function toOnnx(graph: Graph, metadata: Record<string, string> = {}): Onn
   const writer = new Writer(graph);
   const reached = reachableNodes(graph.outputs.values());
   const inputs = graph.inputs.filter((input) => reached.tensors.has(input));
-  for (const node of reached.nodes) writer.node(node);
+  for (const node of executionOrder(reached.nodes)) writer.node(node);
   const outputs = [...graph.outputs].map(([name, tensor]) => {
-    writer.emit('Identity', [writer.value(tensor)], [name]);
+    const made = writer.value(tensor);
+    if (made !== name) writer.emit('Identity', [made], [name]);
     return toValue(name, tensor);
   });
   const onnxGraph: OnnxGraph = {
@@ -72,10 +73,24 @@ function reachableNodes(roots: Iterable<Tensor>): { nodes: GraphNode[]; tensors:
   return { nodes: graph.nodes.filter((node) => wanted.has(node)), tensors };
 }
 
+/**
+ * The order in which onnxruntime should run the nodes, which decides what must be kept in memory. It walks back from the nodes
+ * that nothing consumes, the last in the file first. Left in graph order, that is the gradient of the first layer: the whole
+ * backward chain would run before any weight gradient, with every intermediate kept for them. So the final nodes go last, in
+ * reverse: the gradients that are ready first are then taken first.
+ */
+function executionOrder(nodes: readonly GraphNode[]): GraphNode[] {
+  const consumed = new Set(nodes.flatMap((node) => node.inputs));
+  const isFinal = (node: GraphNode) => !node.outputs.some((output) => consumed.has(output));
+  return [...nodes.filter((node) => !isFinal(node)), ...nodes.filter(isFinal).reverse()];
+}
+
 class Writer {
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxTensor[] = [];
   private readonly written = new Set<Tensor>();
+  /** Results that are outputs carry the output's name, so that they are written where the caller wants them. */
+  private readonly names = new Map<Tensor, string>();
   private readonly integers = new Map<string, string>();
   private readonly sizes = new Map<string, string>();
   /** Symbol → a written tensor that has it as a plain dimension, and the axis. */
@@ -84,12 +99,19 @@ class Writer {
   constructor(graph: Graph) {
     const { tensors } = reachableNodes(graph.outputs.values());
     for (const input of graph.inputs) if (tensors.has(input)) this.remember(input);
+    for (const [name, tensor] of graph.outputs) {
+      if (tensor.node && !this.names.has(tensor)) this.names.set(tensor, name);
+    }
+  }
+
+  name(tensor: Tensor): string {
+    return this.names.get(tensor) ?? tensor.name;
   }
 
   private remember(tensor: Tensor): void {
     for (const [axis, dim] of tensor.shape.entries()) {
       if (typeof dim === 'string' && !this.symbolSources.has(dim)) {
-        this.symbolSources.set(dim, { name: tensor.name, axis });
+        this.symbolSources.set(dim, { name: this.name(tensor), axis });
       }
     }
   }
@@ -105,7 +127,7 @@ class Writer {
         data: tensor.source.data,
       });
     }
-    return tensor.name;
+    return this.name(tensor);
   }
 
   emit(
@@ -127,7 +149,7 @@ class Writer {
 
   node(node: GraphNode): void {
     const inputs = node.inputs.map((input) => this.value(input));
-    const outputs = node.outputs.map((output) => output.name);
+    const outputs = node.outputs.map((output) => this.name(output));
     const lower = LOWERING[node.op] as Lowering<unknown>;
     lower({ writer: this, node, inputs, outputs, attributes: node.attributes });
     for (const output of node.outputs) this.remember(output);

@@ -1,0 +1,79 @@
+import { matmul, reshape } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { type Dropout, normalize, type Pooling, pool } from '../nn/layers.ts';
+import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
+import { UsageError } from '../util/errors.ts';
+import type { Architecture, TokenInputs } from './architecture.ts';
+import { staticEmbedding } from './static.ts';
+import { transformer } from './transformer.ts';
+
+/** Every architecture, by the `model_type` of its config.json. */
+// biome-ignore lint/suspicious/noExplicitAny: each architecture has a config type of its own; `parseConfig` is what makes one.
+export const architectures: ReadonlyMap<string, Architecture<any>> = new Map(
+  [transformer, staticEmbedding].map((architecture) => [architecture.modelType, architecture]),
+);
+
+/** What makes a text's vector out of its tokens, apart from the weights. */
+export interface EncoderConfig {
+  /** The architecture's config.json, checked, with its `model_type`. */
+  model: Readonly<Record<string, unknown>> & { readonly model_type: string };
+  pooling: Pooling;
+  /** Rows of length one, so that dot products are cosines. */
+  normalize: boolean;
+  /** Size of a linear map (no bias) after pooling; absent for none. */
+  projectionSize?: number;
+}
+
+const PROJECTION = 'projection.weight';
+
+/** An encoder as a function on symbolic tensors, and the list of its parameters. */
+export class Encoder {
+  readonly config: EncoderConfig;
+  readonly specs: readonly ParameterSpec[];
+  /** Size of the embedding, D. */
+  readonly dimension: number;
+  readonly maxTokens: number | undefined;
+  readonly vocabSize: number;
+  private readonly architecture: Architecture<unknown>;
+
+  constructor(config: EncoderConfig, file = 'config.json') {
+    const architecture = architectures.get(config.model.model_type);
+    if (!architecture) {
+      throw new UsageError(`unknown model_type "${config.model.model_type}" in ${file}`, {
+        help: `known ones: ${[...architectures.keys()].join(', ')}`,
+      });
+    }
+    const model = architecture.parseConfig(config.model, file);
+    this.config = { ...config, model };
+    this.architecture = architecture;
+    this.maxTokens = architecture.maxTokens(model);
+    this.vocabSize = architecture.vocabSize(model);
+    const hidden = architecture.hiddenSize(model);
+    this.dimension = config.projectionSize ?? hidden;
+    const projection: ParameterSpec[] = config.projectionSize
+      ? [
+          {
+            name: PROJECTION,
+            shape: [config.projectionSize, hidden],
+            init: { kind: 'normal', deviation: 1 / Math.sqrt(hidden) },
+            decay: true,
+          },
+        ]
+      : [];
+    this.specs = [...architecture.parameters(model), ...projection];
+  }
+
+  /**
+   * The embedding of each text.
+   *
+   * @param inputs  ids i64[B, T] (positions in the gathered rows), mask f32[B, T]
+   * @returns  f32[B, D]
+   */
+  embed(p: Parameters, inputs: TokenInputs, options: { dropout?: Dropout | undefined } = {}): Tensor {
+    const { kind, hidden } = this.architecture.forward(this.config.model, p, inputs, options);
+    let vectors = kind === 'pooled' ? hidden : pool(hidden, inputs.mask, this.config.pooling);
+    vectors = reshape(vectors, [inputs.ids.shape[0]!, vectors.shape[1]!]);
+    if (this.config.projectionSize) vectors = matmul(vectors, p(PROJECTION), { transB: true });
+    return this.config.normalize ? normalize(vectors) : vectors;
+  }
+}

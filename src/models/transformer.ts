@@ -1,0 +1,127 @@
+import { multiplyDims } from '../graph/dims.ts';
+import { add, expand, gather, gelu, geluTanh, relu, reshape, slice, unsqueeze } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { attentionBias, dropout, layerNorm, linear, selfAttention } from '../nn/layers.ts';
+import { embeddingParameters, layerNormParameters, linearParameters } from '../nn/parameters.ts';
+import { DataError } from '../util/errors.ts';
+import type { Architecture } from './architecture.ts';
+import { configFields } from './config-fields.ts';
+
+/** Fields of a BERT `config.json`, under Hugging Face's names. */
+export interface TransformerConfig {
+  model_type: 'bert';
+  vocab_size: number;
+  hidden_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  intermediate_size: number;
+  max_position_embeddings: number;
+  type_vocab_size: number;
+  layer_norm_eps: number;
+  hidden_act: 'gelu' | 'gelu_new' | 'relu';
+  hidden_dropout_prob: number;
+}
+
+const ACTIVATIONS = { gelu, gelu_new: geluTanh, relu } as const;
+
+/**
+ * BERT (Devlin et al. 2019, arXiv:1810.04805): learned positions, post-norm blocks, gelu.
+ *
+ *     h = norm(words + positions + type)
+ *     h = norm(h + W_o attention(h));  h = norm(h + W_2 gelu(W_1 h))      for each layer
+ *
+ * Differs: no pooler (the pooling is the encoder's), no dropout of attention probabilities apart from the hidden one's rate.
+ */
+export const transformer: Architecture<TransformerConfig> = {
+  modelType: 'bert',
+
+  parseConfig(json, file) {
+    const f = configFields(json, file);
+    const hidden = f.count('hidden_size');
+    const config: TransformerConfig = {
+      model_type: 'bert',
+      vocab_size: f.count('vocab_size'),
+      hidden_size: hidden,
+      num_hidden_layers: f.count('num_hidden_layers'),
+      num_attention_heads: f.count('num_attention_heads'),
+      intermediate_size: f.count('intermediate_size', 4 * hidden),
+      max_position_embeddings: f.count('max_position_embeddings', 512),
+      type_vocab_size: f.count('type_vocab_size', 2),
+      layer_norm_eps: f.positive('layer_norm_eps', 1e-12),
+      hidden_act: f.oneOf('hidden_act', ['gelu', 'gelu_new', 'relu'], 'gelu'),
+      hidden_dropout_prob: f.ratio('hidden_dropout_prob', 0),
+    };
+    if (hidden % config.num_attention_heads !== 0) {
+      throw new DataError(
+        `hidden_size ${hidden} is no multiple of num_attention_heads ${config.num_attention_heads}`,
+        { file, help: 'each head gets an equal share of the hidden size' },
+      );
+    }
+    return config;
+  },
+
+  hiddenSize: (config) => config.hidden_size,
+  maxTokens: (config) => config.max_position_embeddings,
+  vocabSize: (config) => config.vocab_size,
+
+  parameters(config) {
+    const { hidden_size: hidden, intermediate_size: inner } = config;
+    const layer = (i: number) => `encoder.layer.${i}`;
+    return [
+      embeddingParameters('embeddings.word_embeddings', config.vocab_size, hidden, { lookup: true }),
+      embeddingParameters('embeddings.position_embeddings', config.max_position_embeddings, hidden),
+      embeddingParameters('embeddings.token_type_embeddings', config.type_vocab_size, hidden),
+      ...layerNormParameters('embeddings.LayerNorm', hidden),
+      ...Array.from({ length: config.num_hidden_layers }, (_, i) => [
+        ...linearParameters(`${layer(i)}.attention.self.query`, hidden, hidden),
+        ...linearParameters(`${layer(i)}.attention.self.key`, hidden, hidden),
+        ...linearParameters(`${layer(i)}.attention.self.value`, hidden, hidden),
+        ...linearParameters(`${layer(i)}.attention.output.dense`, hidden, hidden),
+        ...layerNormParameters(`${layer(i)}.attention.output.LayerNorm`, hidden),
+        ...linearParameters(`${layer(i)}.intermediate.dense`, hidden, inner),
+        ...linearParameters(`${layer(i)}.output.dense`, inner, hidden),
+        ...layerNormParameters(`${layer(i)}.output.LayerNorm`, hidden),
+      ]).flat(),
+    ];
+  },
+
+  forward(config, p, { ids, mask }, options) {
+    const { graph } = ids;
+    const [batch, tokens] = ids.shape as [string, string];
+    const hidden = config.hidden_size;
+    const norm = (x: Tensor, name: string) => layerNorm(x, p, name, config.layer_norm_eps);
+    const activation = ACTIVATIONS[config.hidden_act];
+    const drop = (x: Tensor, site: string) => dropout(x, options.dropout, site);
+
+    let h = graph.scope('embeddings', () => {
+      const words = gather(p('embeddings.word_embeddings.weight'), ids);
+      const positions = slice(p('embeddings.position_embeddings.weight'), { axis: 0, length: tokens });
+      const types = slice(p('embeddings.token_type_embeddings.weight'), { axis: 0, length: 1 });
+      const sum = add(words, expand(unsqueeze(add(positions, types), 0), [1, tokens, hidden]));
+      return drop(
+        norm(reshape(sum, [multiplyDims(batch, tokens), hidden]), 'embeddings.LayerNorm'),
+        'embeddings',
+      );
+    });
+    const bias = attentionBias(mask);
+    for (let i = 0; i < config.num_hidden_layers; i++) {
+      const name = `encoder.layer.${i}`;
+      h = graph.scope(`layer.${i}`, () => {
+        const heads = config.num_attention_heads;
+        const attended = selfAttention(h, p, `${name}.attention.self`, {
+          batch,
+          tokens,
+          heads,
+          bias,
+          dropout: options.dropout,
+        });
+        const mixed = drop(linear(attended, p, `${name}.attention.output.dense`), `${name}.attention.output`);
+        const h1 = norm(add(mixed, h), `${name}.attention.output.LayerNorm`);
+        const inner = activation(linear(h1, p, `${name}.intermediate.dense`));
+        const outer = drop(linear(inner, p, `${name}.output.dense`), `${name}.output`);
+        return norm(add(outer, h1), `${name}.output.LayerNorm`);
+      });
+    }
+    return { kind: 'tokens', hidden: reshape(h, [batch, tokens, hidden]) };
+  },
+};

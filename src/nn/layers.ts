@@ -1,0 +1,140 @@
+import { type Dim, multiplyDims } from '../graph/dims.ts';
+import {
+  add,
+  bitwiseXor,
+  cast,
+  div,
+  gemm,
+  greaterOrEqual,
+  layerNorm as layerNormOp,
+  matmul,
+  maximum,
+  mul,
+  range,
+  reshape,
+  shiftRight,
+  slice,
+  softmax,
+  sqrt,
+  square,
+  squeeze,
+  sub,
+  sum,
+  transpose,
+  unsqueeze,
+} from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { ShapeError } from '../util/errors.ts';
+import { rngKey } from '../util/rng.ts';
+import type { Parameters } from './parameters.ts';
+
+/**
+ * y = x Wᵀ + b, with W = `name.weight` [outputs, inputs] and b = `name.bias`.
+ * @param x  f32[…, inputs]
+ * @returns  f32[…, outputs]
+ */
+export function linear(x: Tensor, p: Parameters, name: string): Tensor {
+  const weight = p(`${name}.weight`);
+  const flat = reshape(x, [multiplyDims(...x.shape.slice(0, -1)), x.shape[x.rank - 1]!]);
+  const y = gemm(flat, weight, p(`${name}.bias`), { transB: true });
+  return reshape(y, [...x.shape.slice(0, -1), weight.shape[0]!]);
+}
+
+/** Layer norm over the last axis with `name.weight` and `name.bias`. */
+export const layerNorm = (x: Tensor, p: Parameters, name: string, epsilon: number): Tensor =>
+  layerNormOp(x, { scale: p(`${name}.weight`), bias: p(`${name}.bias`) }, { epsilon });
+
+/** y = x / √(mean(x²) + ε) · scale over the last axis (RMS norm). */
+export function rmsNorm(x: Tensor, scale: Tensor, epsilon: number): Tensor {
+  const size = x.shape[x.rank - 1];
+  if (typeof size !== 'number')
+    throw new ShapeError(`rmsNorm: the last axis of ${x.describe()} must be known`);
+  const meanSquare = mul(sum(square(x), { axes: -1, keepDims: true }), 1 / size);
+  return mul(div(x, sqrt(add(meanSquare, epsilon))), scale);
+}
+
+/** Additive attention mask: 0 where a token is, a large negative number where padding is. f32[B, 1, 1, T] */
+export function attentionBias(mask: Tensor): Tensor {
+  return unsqueeze(unsqueeze(mul(sub(mask, 1), 1e9), 1), 1);
+}
+
+/**
+ * Self-attention with H heads:  softmax(Q Kᵀ / √(D/H) + bias) V, projections named as in BERT.
+ *
+ * @param x  f32[B·T, D]
+ * @param options.batch, options.tokens  B and T, which x has only as a product
+ * @param options.bias  f32[B, 1, 1, T] from `attentionBias`
+ * @returns  f32[B·T, D]: the heads' results side by side, before the output projection
+ */
+export function selfAttention(
+  x: Tensor,
+  p: Parameters,
+  name: string,
+  options: { batch: Dim; tokens: Dim; heads: number; bias: Tensor; dropout?: Dropout | undefined },
+): Tensor {
+  const { batch, tokens, heads, bias } = options;
+  const hidden = x.shape[1] as number;
+  const headSize = hidden / heads;
+  const split = (y: Tensor) => transpose(reshape(y, [batch, tokens, heads, headSize]), [0, 2, 1, 3]);
+  const query = split(linear(x, p, `${name}.query`));
+  const key = split(linear(x, p, `${name}.key`));
+  const value = split(linear(x, p, `${name}.value`));
+  const scores = matmul(query, key, { transB: true, alpha: 1 / Math.sqrt(headSize) });
+  const weights = dropout(softmax(add(scores, bias)), options.dropout, name);
+  const context = transpose(matmul(weights, value), [0, 2, 1, 3]);
+  return reshape(context, [multiplyDims(batch, tokens), hidden]);
+}
+
+/** Rate and the run-time seed (u32 scalar, one per step) of dropout. */
+export interface Dropout {
+  /** Share of elements set to zero, in [0, 1). */
+  rateRatio: number;
+  seed: Tensor;
+}
+
+/**
+ * Inverted dropout: each element is 0 with probability `rateRatio`, else divided by 1 − rateRatio.
+ *
+ * The mask is a hash of (seed, site, element number), so a step can be replayed exactly: gradient caching runs it twice, and
+ * a resumed run draws what the uninterrupted one drew. (onnxruntime's own random operators advance with every run.)
+ *
+ * @param site  name of the place in the model; different places draw independently
+ */
+export function dropout(x: Tensor, options: Dropout | undefined, site: string): Tensor {
+  if (!options || options.rateRatio === 0) return x;
+  const { graph } = x;
+  const siteKey = rngKey(0, 0, `dropout/${site}/${x.name}`).purpose;
+  const u32 = (value: number) => graph.scalar(value >>> 0, 'u32');
+  let bits = cast(range(graph, multiplyDims(...x.shape)), 'u32');
+  bits = bitwiseXor(bits, bitwiseXor(options.seed, u32(siteKey)));
+  // Chris Wellons' low-bias 32-bit mixer, twice with the site between, so that sites do not overlap.
+  for (const word of [Math.imul(siteKey, 0x9e3779b9), 0]) {
+    bits = mul(bitwiseXor(bits, shiftRight(bits, u32(16))), u32(0x7feb352d));
+    bits = mul(bitwiseXor(bits, shiftRight(bits, u32(15))), u32(0x846ca68b));
+    bits = bitwiseXor(bitwiseXor(bits, shiftRight(bits, u32(16))), u32(word));
+  }
+  const threshold = u32(Math.round(options.rateRatio * 2 ** 32));
+  const keep = mul(cast(greaterOrEqual(bits, threshold), 'f32'), 1 / (1 - options.rateRatio));
+  return mul(x, reshape(keep, x.shape));
+}
+
+/** How a text's token vectors become one vector. */
+export type Pooling = 'mean' | 'cls';
+
+/**
+ * @param hidden  f32[B, T, D]
+ * @param mask  f32[B, T]: 1 for tokens, 0 for padding
+ * @returns  f32[B, D]
+ */
+export function pool(hidden: Tensor, mask: Tensor, pooling: Pooling): Tensor {
+  if (pooling === 'cls') return squeeze(slice(hidden, { axis: 1, start: 0, length: 1 }), 1);
+  // Σ_t mask_t h_t as a product [B, 1, T]·[B, T, D]: one pass over the hidden states, forward and backward.
+  const total = squeeze(matmul(unsqueeze(mask, 1), hidden), 1);
+  return div(total, maximum(sum(mask, { axes: 1, keepDims: true }), 1e-9));
+}
+
+/** Rows of length one:  x / max(‖x‖, ε). */
+export function normalize(x: Tensor, epsilon = 1e-12): Tensor {
+  const squared = sum(square(x), { axes: -1, keepDims: true });
+  return div(x, sqrt(maximum(squared, epsilon * epsilon)));
+}

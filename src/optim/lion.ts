@@ -1,0 +1,27 @@
+import { add, mul, sign, sub } from '../graph/ops.ts';
+import type { Optimizer } from './optimizer.ts';
+
+/**
+ * Lion (Chen et al. 2023, arXiv:2302.06675): the sign of an interpolated momentum. Wants a learning rate 3 to 10 times smaller
+ * than AdamW's and a weight decay larger by the same factor.
+ *
+ *   θ ← (1 − η λ) θ − η sign(β₁ m + (1−β₁) g)        m ← β₂ m + (1−β₂) g
+ */
+export function lion({ beta1 = 0.9, beta2 = 0.99 }: { beta1?: number; beta2?: number } = {}): Optimizer {
+  return {
+    id: 'lion',
+    slots: ['m'],
+    scalars: ['keep', 'gradientScale', 'rate'],
+    numbers: ({ learningRate, gradientScale, weightDecay }) => ({
+      keep: 1 - learningRate * weightDecay,
+      gradientScale,
+      rate: learningRate,
+    }),
+    update({ parameter, gradient, slots }, s) {
+      const g = mul(gradient, s.gradientScale!);
+      const direction = sign(add(mul(slots.m!, beta1), mul(g, 1 - beta1)));
+      const m = add(mul(slots.m!, beta2), mul(g, 1 - beta2));
+      return { parameter: sub(mul(parameter, s.keep!), mul(direction, s.rate!)), slots: { m } };
+    },
+  };
+}

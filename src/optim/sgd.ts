@@ -1,0 +1,28 @@
+import { add, mul, sub } from '../graph/ops.ts';
+import type { Optimizer } from './optimizer.ts';
+
+/**
+ * Stochastic gradient descent with momentum and decoupled weight decay.
+ *
+ *   u ← μ u + g        θ ← (1 − η λ) θ − η u
+ *
+ * Differs from PyTorch's, which adds λ θ to the gradient.
+ */
+export function sgd({ momentum = 0.9 }: { momentum?: number } = {}): Optimizer {
+  return {
+    id: 'sgd',
+    slots: momentum === 0 ? [] : ['momentum'],
+    scalars: ['keep', 'gradientScale', 'rate'],
+    numbers: ({ learningRate, gradientScale, weightDecay }) => ({
+      keep: 1 - learningRate * weightDecay,
+      gradientScale,
+      rate: learningRate,
+    }),
+    update({ parameter, gradient, slots }, s) {
+      const scaled = mul(gradient, s.gradientScale!);
+      const velocity = slots.momentum ? add(mul(slots.momentum, momentum), scaled) : scaled;
+      const next = sub(mul(parameter, s.keep!), mul(velocity, s.rate!));
+      return { parameter: next, slots: slots.momentum ? { momentum: velocity } : {} };
+    },
+  };
+}

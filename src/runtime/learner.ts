@@ -1,0 +1,164 @@
+import { initialValue, type ParameterSpec } from '../nn/parameters.ts';
+import type { Optimizer } from '../optim/optimizer.ts';
+import { UndriftError } from '../util/errors.ts';
+import type { ComputeOptions } from './devices.ts';
+import { type HostTensor, hostTensor, zeros } from './host-tensor.ts';
+import { type ParameterState, ParameterUpdate } from './parameter-update.ts';
+
+/** Gradients of a step by parameter name; those of lookup tables are for the step's `rows` only. */
+export interface Gradients {
+  readonly byName: Readonly<Record<string, HostTensor>>;
+  /** i64[U]: the distinct table rows that the gradients of lookup tables stand for. */
+  readonly rows: HostTensor | undefined;
+}
+
+export interface UpdateOptions {
+  learningRate: number;
+  weightDecay: number;
+  /** Gradients are scaled down so that their global norm is at most this; 0 for no clipping. */
+  maxGradientNorm: number;
+}
+
+interface Learned extends ParameterState {
+  readonly spec: ParameterSpec;
+  /** Buffer for the gradient of a dense parameter, written anew by each step. */
+  readonly gradient: HostTensor | undefined;
+}
+
+/**
+ * The parameters of a model with their optimizer state: gives them to programs, and moves them along gradients.
+ */
+export class Learner {
+  /** Number of updates made so far. */
+  step = 0;
+  private readonly learned: ReadonlyMap<string, Learned>;
+  private readonly update: ParameterUpdate;
+  private readonly optimizer: Optimizer;
+
+  private constructor(learned: ReadonlyMap<string, Learned>, optimizer: Optimizer, update: ParameterUpdate) {
+    this.learned = learned;
+    this.optimizer = optimizer;
+    this.update = update;
+  }
+
+  /**
+   * @param specs  parameters, with the names they have in programs
+   * @param options.weights  starting values by name (a model folder's); drawn from `seed` where absent
+   */
+  static async create(
+    specs: readonly ParameterSpec[],
+    optimizer: Optimizer,
+    options: ComputeOptions & { seed: number; weights?: Readonly<Record<string, HostTensor>> },
+  ): Promise<Learner> {
+    const learned = new Map<string, Learned>();
+    for (const spec of specs) {
+      const given = options.weights?.[spec.name];
+      const data = given ? Float32Array.from(given.data as Float32Array) : initialValue(spec, options.seed);
+      learned.set(spec.name, {
+        spec,
+        value: hostTensor('f32', spec.shape, data),
+        slots: Object.fromEntries(optimizer.slots.map((slot) => [slot, zeros('f32', spec.shape)])),
+        gradient: spec.lookup ? undefined : zeros('f32', spec.shape),
+      });
+    }
+    return new Learner(learned, optimizer, await ParameterUpdate.compile(optimizer, options));
+  }
+
+  /** Current values by name, to feed programs. The arrays are the live ones. */
+  get parameters(): Record<string, HostTensor> {
+    return Object.fromEntries([...this.learned].map(([name, { value }]) => [name, value]));
+  }
+
+  /** Buffers in which a program may leave the gradients of dense parameters, as outputs `gradient/<name>`. */
+  get gradientBuffers(): Record<string, HostTensor> {
+    return Object.fromEntries(
+      [...this.learned].flatMap(([name, { gradient }]) =>
+        gradient ? [[gradientOutput(name), gradient]] : [],
+      ),
+    );
+  }
+
+  /** Optimizer state and step, for a checkpoint. */
+  state(): { step: number; tensors: Record<string, HostTensor> } {
+    const tensors: Record<string, HostTensor> = {};
+    for (const [name, { slots }] of this.learned) {
+      for (const [slot, tensor] of Object.entries(slots)) tensors[`${slot}/${name}`] = tensor;
+    }
+    return { step: this.step, tensors };
+  }
+
+  /** Takes back what `state()` and `parameters` gave. */
+  restore(
+    step: number,
+    parameters: Readonly<Record<string, HostTensor>>,
+    tensors: Readonly<Record<string, HostTensor>>,
+  ): void {
+    this.step = step;
+    for (const [name, { value, slots }] of this.learned) {
+      copyInto(value, parameters[name], name);
+      for (const [slot, tensor] of Object.entries(slots))
+        copyInto(tensor, tensors[`${slot}/${name}`], `${slot}/${name}`);
+    }
+  }
+
+  /**
+   * One optimizer update.
+   *
+   * @returns  the global norm of the gradients before clipping
+   * @throws UndriftError naming the parameter when a gradient is not finite; nothing has been changed then
+   */
+  async apply(gradients: Gradients, options: UpdateOptions): Promise<number> {
+    const gradientNorm = await this.globalNorm(gradients);
+    const { maxGradientNorm, learningRate } = options;
+    const clipped = maxGradientNorm > 0 && gradientNorm > maxGradientNorm;
+    const gradientScale = clipped ? maxGradientNorm / gradientNorm : 1;
+    this.step += 1;
+    for (const [name, learned] of this.learned) {
+      const gradient = gradients.byName[name];
+      if (!gradient) continue;
+      const weightDecay = learned.spec.decay ? options.weightDecay : 0;
+      const numbers = { step: this.step, learningRate, gradientScale, weightDecay };
+      if (!learned.spec.lookup) await this.update.apply(learned, gradient, numbers);
+      else if (gradients.rows) await this.update.applyRows(learned, gradients.rows, gradient, numbers);
+      else throw new UndriftError(`the gradient of the lookup table ${name} came without its rows`);
+    }
+    return gradientNorm;
+  }
+
+  /** total += gradients, in place; both for the same rows. */
+  async accumulate(total: Gradients, gradients: Gradients): Promise<void> {
+    for (const [name, gradient] of Object.entries(gradients.byName)) {
+      await this.update.accumulate(total.byName[name]!, gradient);
+    }
+  }
+
+  async dispose(): Promise<void> {
+    await this.update.dispose();
+  }
+
+  private async globalNorm(gradients: Gradients): Promise<number> {
+    let total = 0;
+    for (const [name, gradient] of Object.entries(gradients.byName)) {
+      const squared = await this.update.squaredSum(gradient);
+      if (!Number.isFinite(squared)) {
+        throw new UndriftError(`step ${this.step + 1}: the gradient of ${name} is not finite`, {
+          help: 'lower the learning rate, clip gradients (--max-grad-norm), raise the temperature, or lengthen the warm-up',
+        });
+      }
+      total += squared;
+    }
+    return Math.sqrt(total);
+  }
+}
+
+/** Name of the program output that holds a parameter's gradient. */
+export const gradientOutput = (parameter: string): string => `gradient/${parameter}`;
+
+function copyInto(target: HostTensor, source: HostTensor | undefined, name: string): void {
+  if (!source || source.data.length !== target.data.length) {
+    throw new UndriftError(`the checkpoint has no tensor "${name}" of ${target.data.length} elements`, {
+      help: 'it was written by a run with other settings',
+    });
+  }
+  (target.data as Float32Array).set(source.data as Float32Array);
+}

@@ -1,0 +1,172 @@
+import { Graph } from '../graph/graph.ts';
+import { add, gather, square, sum } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import type { Optimizer, StepNumbers } from '../optim/optimizer.ts';
+import type { ComputeOptions } from './devices.ts';
+import { float32, type HostTensor, scalarTensor, scalarValue } from './host-tensor.ts';
+import { Program } from './program.ts';
+
+/** A parameter with its optimizer state, in this process's memory. */
+export interface ParameterState {
+  readonly value: HostTensor;
+  readonly slots: Readonly<Record<string, HostTensor>>;
+}
+
+/**
+ * Runs an optimizer over parameters one at a time. The formula is elementwise, so one program over a flat vector f32[n]
+ * serves every parameter of every model; temporaries never exceed the largest one.
+ *
+ * Parameter and state are written in place: the program reads each of them once, before the last operation that writes the
+ * buffer, in whatever order the runtime takes the nodes. `selfTest` in the runtime's tests holds it to that.
+ */
+export class ParameterUpdate {
+  private readonly optimizer: Optimizer;
+  private readonly dense: Program;
+  private readonly rows: Program;
+  private readonly accumulation: Program;
+  private readonly squaredNorm: Program;
+
+  private constructor(
+    optimizer: Optimizer,
+    programs: { dense: Program; rows: Program; accumulation: Program; squaredNorm: Program },
+  ) {
+    this.optimizer = optimizer;
+    this.dense = programs.dense;
+    this.rows = programs.rows;
+    this.accumulation = programs.accumulation;
+    this.squaredNorm = programs.squaredNorm;
+  }
+
+  static async compile(optimizer: Optimizer, options: ComputeOptions): Promise<ParameterUpdate> {
+    const [dense, rows, accumulation, squaredNorm] = await Promise.all(
+      [denseGraph(optimizer), rowsGraph(optimizer), accumulationGraph(), squaredNormGraph()].map((graph) =>
+        Program.compile(graph, options),
+      ),
+    );
+    return new ParameterUpdate(optimizer, {
+      dense: dense!,
+      rows: rows!,
+      accumulation: accumulation!,
+      squaredNorm: squaredNorm!,
+    });
+  }
+
+  /** Updates a whole parameter in place. */
+  async apply(state: ParameterState, gradient: HostTensor, step: StepNumbers): Promise<void> {
+    const slots = mapValues(state.slots, flat);
+    const parameter = flat(state.value);
+    const into = { 'next/parameter': parameter, ...prefixKeys('next/', slots) };
+    await this.dense.run({ parameter, gradient: flat(gradient), ...slots, ...this.scalars(step) }, { into });
+  }
+
+  /**
+   * Updates only some rows of a table [V, D], parameter and state (lazy Adam: rows that a batch does not touch keep their
+   * moments, and decay only when touched).
+   *
+   * @param rows  i64[U], distinct;  @param gradient  f32[U, D]
+   */
+  async applyRows(
+    state: ParameterState,
+    rows: HostTensor,
+    gradient: HostTensor,
+    step: StepNumbers,
+  ): Promise<void> {
+    const results = await this.rows.run({
+      parameter: state.value,
+      gradient,
+      rows,
+      ...state.slots,
+      ...this.scalars(step),
+    });
+    scatterRows(state.value, rows, results['next/parameter']!);
+    for (const [slot, tensor] of Object.entries(state.slots))
+      scatterRows(tensor, rows, results[`next/${slot}`]!);
+  }
+
+  /** total += gradient, in place. */
+  async accumulate(total: HostTensor, gradient: HostTensor): Promise<void> {
+    await this.accumulation.run(
+      { total: flat(total), gradient: flat(gradient) },
+      { into: { 'next/total': flat(total) } },
+    );
+  }
+
+  /** Σ g², whose root is the norm; not finite when any element is not. */
+  async squaredSum(gradient: HostTensor): Promise<number> {
+    return scalarValue((await this.squaredNorm.run({ gradient: flat(gradient) })).squared);
+  }
+
+  async dispose(): Promise<void> {
+    for (const program of [this.dense, this.rows, this.accumulation, this.squaredNorm])
+      await program.dispose();
+  }
+
+  private scalars(step: StepNumbers): Record<string, HostTensor> {
+    return mapValues(this.optimizer.numbers(step), scalarTensor);
+  }
+}
+
+function denseGraph(optimizer: Optimizer): Graph {
+  const graph = new Graph(`${optimizer.id}/dense`);
+  return update(graph, optimizer, ['n'], ['n'], (state) => state);
+}
+
+function rowsGraph(optimizer: Optimizer): Graph {
+  const graph = new Graph(`${optimizer.id}/rows`);
+  const rows = graph.input('rows', 'i64', ['rows']);
+  return update(graph, optimizer, ['vocabulary', 'width'], ['rows', 'width'], (state) => gather(state, rows));
+}
+
+function update(
+  graph: Graph,
+  optimizer: Optimizer,
+  stateShape: string[],
+  gradientShape: string[],
+  pick: (state: Tensor) => Tensor,
+): Graph {
+  const parameter = pick(graph.input('parameter', 'f32', stateShape));
+  const gradient = graph.input('gradient', 'f32', gradientShape);
+  const slots = fromNames(optimizer.slots, (slot) => pick(graph.input(slot, 'f32', stateShape)));
+  const scalars = fromNames(optimizer.scalars, (name) => graph.input(name, 'f32', []));
+  const next = optimizer.update({ parameter, gradient, slots }, scalars);
+  graph.output('next/parameter', next.parameter);
+  for (const [slot, tensor] of Object.entries(next.slots)) graph.output(`next/${slot}`, tensor);
+  return graph;
+}
+
+function accumulationGraph(): Graph {
+  const graph = new Graph('accumulate');
+  const total = graph.input('total', 'f32', ['n']);
+  graph.output('next/total', add(total, graph.input('gradient', 'f32', ['n'])));
+  return graph;
+}
+
+function squaredNormGraph(): Graph {
+  const graph = new Graph('squared-norm');
+  graph.output('squared', sum(square(graph.input('gradient', 'f32', ['n']))));
+  return graph;
+}
+
+const flat = (tensor: HostTensor): HostTensor => ({
+  dtype: tensor.dtype,
+  dims: [tensor.data.length],
+  data: tensor.data,
+});
+
+const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> =>
+  Object.fromEntries(Object.entries(record).map(([key, value]) => [key, f(value)]));
+
+const prefixKeys = <A>(prefix: string, record: Readonly<Record<string, A>>): Record<string, A> =>
+  Object.fromEntries(Object.entries(record).map(([key, value]) => [prefix + key, value]));
+
+const fromNames = <A>(names: readonly string[], make: (name: string) => A): Record<string, A> =>
+  Object.fromEntries(names.map((name) => [name, make(name)]));
+
+/** Copies whole rows back into a table: one memory copy for each row, no loop over elements. */
+function scatterRows(table: HostTensor, rows: HostTensor, values: HostTensor): void {
+  const [target, source] = [float32(table), float32(values)];
+  const width = source.length / Math.max(1, rows.data.length);
+  for (let i = 0; i < rows.data.length; i++) {
+    target.set(source.subarray(i * width, (i + 1) * width), Number(rows.data[i]) * width);
+  }
+}
