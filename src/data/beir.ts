@@ -1,9 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DataError } from '../util/errors.ts';
+import { fileError } from '../util/files.ts';
 import { type Corpus, CorpusBuilder, type CorpusRecord } from './corpus.ts';
 import { FileLog } from './file-log.ts';
-import { fileError, readBytes } from './lines.ts';
+import { readBytes } from './lines.ts';
 import type { LoadOptions } from './load-options.ts';
 import { readJudgements } from './qrels.ts';
 import { type DataRecord, idField, optionalTextField, textField } from './record.ts';
@@ -157,12 +158,6 @@ export async function listFolder(folder: string): Promise<string[]> {
   try {
     return (await readdir(folder)).sort();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') {
-      throw new DataError('is a file, not a folder', { file: folder, cause: error });
-    }
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new DataError('no such folder', { file: folder, cause: error });
-    }
-    throw fileError(folder, error);
+    throw fileError(error, folder, 'read');
   }
 }

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { DataError } from '../util/errors.ts';
+import { fileError } from '../util/files.ts';
 
 export interface LineOptions {
   /** Longest line accepted, in bytes without its line end (default 64 MiB). */
@@ -78,18 +79,8 @@ export async function* readBytes(file: string, onBytes?: LineOptions['onBytes'])
       yield bytes as Buffer;
     }
   } catch (error) {
-    throw fileError(file, error);
+    throw fileError(error, file, 'read');
   }
-}
-
-/** Turns what the file system says into an error of ours; an error that is one already passes through. */
-export function fileError(file: string, error: unknown): Error {
-  if (error instanceof DataError) return error;
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new DataError('no such file', { file, cause: error });
-  if (code === 'EISDIR') return new DataError('is a folder, not a file', { file, cause: error });
-  if (code === 'EACCES' || code === 'EPERM') return new DataError('may not be read', { file, cause: error });
-  return new DataError(`could not be read (${message})`, { file, cause: error });
 }
 
 /** Passes plain bytes through and unpacks gzip. Exported for the tests, which damage bytes by the thousand. */
@@ -128,7 +119,7 @@ export async function* inflate(source: AsyncIterable<Buffer>, file: string): Asy
       });
     }
     if (code?.startsWith('Z_')) throw new DataError(`damaged gzip data (${message})`, { file, cause: error });
-    throw fileError(file, error);
+    throw fileError(error, file, 'read');
   }
 }
 

@@ -1,9 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from '../util/errors.ts';
+import { fileError } from '../util/files.ts';
 import { listFolder, loadRetrievalData, readCorpus, roleFiles } from './beir.ts';
 import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
-import { fileError, readLines } from './lines.ts';
+import { readLines } from './lines.ts';
 import type { LoadOptions } from './load-options.ts';
 import { loadMsMarco, readTsvCorpus } from './ms-marco.ts';
 import { loadPairs } from './pairs.ts';
@@ -91,9 +92,6 @@ async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new DataError('no such file or folder', { file: path, cause: error });
-    }
-    throw fileError(path, error);
+    throw fileError(error, path, 'read');
   }
 }

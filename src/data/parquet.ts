@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { DataError } from '../util/errors.ts';
-import { fileError } from './lines.ts';
+import { fileError, readAt } from '../util/files.ts';
 import { type DataRecord, describe } from './record.ts';
 
 const MAGIC = 'PAR1';
@@ -36,7 +36,7 @@ export async function* readParquet(
   try {
     handle = await open(file);
   } catch (error) {
-    throw fileError(file, error);
+    throw fileError(error, file, 'read');
   }
   /** The library reports damage by whatever exception it runs into. */
   const guard = async <T>(what: string, promise: Promise<T>): Promise<T> => {
@@ -86,13 +86,7 @@ function asyncBuffer(handle: FileHandle, byteLength: number, file: string): Asyn
           file,
         });
       }
-      const bytes = new Uint8Array(end - start);
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesRead } = await handle.read(bytes, done, bytes.length - done, start + done);
-        if (bytesRead === 0) throw new DataError('the file became shorter while it was read', { file });
-        done += bytesRead;
-      }
-      return bytes.buffer;
+      return (await readAt(handle, file, start, end - start)).buffer;
     },
   };
 }

@@ -1,0 +1,250 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type * as TypeScript from 'typescript';
+import { DataError, UsageError } from '../util/errors.ts';
+import { fileError, readText, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
+import { type DeclarationSource, declarationSource, packageFolders } from './declaration-files.ts';
+import { declarationsOf } from './declarations.ts';
+
+type Ts = typeof TypeScript;
+
+export interface ApiDocsOptions {
+  /** Folder to make. One that an earlier call made is replaced; any other must be absent or empty. */
+  out: string;
+  /** Packages to read besides `typescript` and `@types/node`, by name; or folders of TypeScript sources, as `./path`. */
+  packages?: readonly string[];
+  /** Read `packages` only, without `typescript` and `@types/node`. */
+  only?: boolean;
+  /** Put declarations without a description into the corpus too (default false: see {@link buildApiDocs}). */
+  undescribed?: boolean;
+  /** Another seed makes other splits of the same data (default 0). */
+  seed?: number;
+  /** Where packages are looked for first (default: the working directory). */
+  cwd?: string;
+  onProgress?: (progress: { source: string; files: number; totalFiles: number }) => void;
+}
+
+/** What was built. Written to `manifest.json` too, without `folder`. */
+export interface ApiDocs {
+  readonly folder: string;
+  readonly documents: number;
+  readonly queries: number;
+  /** Queries and judgements of each split. */
+  readonly splits: Readonly<Record<Split, { queries: number; judgements: number }>>;
+  readonly sources: readonly { name: string; version: string | null; files: number; described: number }[];
+}
+
+type Split = 'train' | 'dev' | 'test';
+
+/** Share of the queries, by hash of the description; the rest, 0.15, is test. */
+const TRAIN_SHARE = 0.8;
+const DEV_SHARE = 0.05;
+const BASE_PACKAGES = ['typescript', '@types/node'];
+/** In the manifest; the number changes with the bytes that the same packages give. */
+const GENERATOR_NAME = 'undrift api-docs';
+const GENERATOR_VERSION = 1;
+/** Fewer queries than this teach nothing and measure less. */
+const MIN_QUERIES = 100;
+
+/**
+ * Builds the quick-start data set, in BEIR's layout, from the JSDoc of declaration files that are installed anyway:
+ * query = the English description of a declaration, document = the declaration without its comment.
+ *
+ * - Documents of the same text are one document, queries of the same text one query: a query may have several relevant
+ *   documents (the same method of `Int8Array`, `Uint8Array`, …).
+ * - The split of a query is a hash of its description's letters and digits, so that no description is in two splits.
+ * - Only described declarations are in the corpus. Nobody can say which query an undescribed one answers; as a distractor it would
+ *   count as wrong where it is right. `undescribed: true` puts them in, for a corpus to search instead of to measure on.
+ * - Equal packages and options give equal bytes. The folder appears complete or not at all.
+ *
+ * @throws UsageError for a package that is not installed, and where TypeScript is not.
+ * @throws DataError where `out` holds something else.
+ */
+export async function buildApiDocs(options: ApiDocsOptions): Promise<ApiDocs> {
+  const { out, packages = [], only = false, undescribed = false, seed = 0, cwd = process.cwd() } = options;
+  if (!Number.isSafeInteger(seed)) throw new UsageError(`seed should be a whole number, found ${seed}`);
+  const folder = resolve(cwd, out);
+  await checkReplaceable(folder);
+  const names = [...new Set([...(only ? [] : BASE_PACKAGES), ...packages])];
+  if (names.length === 0)
+    throw new UsageError('no package is named', { help: 'name at least one, or leave "only" out' });
+  const ts = await loadTypeScript(cwd);
+  const sources = names.map((name) => declarationSource(name, cwd));
+  const collected = await collect(ts, sources, options);
+  if (!undescribed) collected.dropUndescribed();
+  if (collected.queries.length < MIN_QUERIES) {
+    throw new UsageError(`only ${collected.queries.length} descriptions were found, too few to train on`, {
+      help: 'add packages, or leave "only" out',
+    });
+  }
+  const { files, summary } = render(collected, sources, { seed, undescribed });
+  await writeFolderAtomic(folder, async (temporary) => {
+    await mkdir(join(temporary, 'qrels'));
+    for (const [name, text] of files) await writeFileAtomic(join(temporary, name), text);
+  });
+  return { folder, ...summary };
+}
+
+/** Documents and queries with their relation, each text once. */
+class Collected {
+  /** Text → where it was found first, and which queries it answers. */
+  documents = new Map<string, { source: string; queries: Set<number> }>();
+  readonly queries: string[] = [];
+  readonly #queryRows = new Map<string, number>();
+
+  add(document: string, description: string | undefined, source: string): void {
+    const entry = this.documents.get(document) ?? { source, queries: new Set<number>() };
+    this.documents.set(document, entry);
+    if (description === undefined) return;
+    const row = this.#queryRows.get(description) ?? this.queries.length;
+    if (row === this.queries.length) {
+      this.queries.push(description);
+      this.#queryRows.set(description, row);
+    }
+    entry.queries.add(row);
+  }
+
+  dropUndescribed(): void {
+    this.documents = new Map([...this.documents].filter(([, { queries }]) => queries.size > 0));
+  }
+}
+
+async function collect(
+  ts: Ts,
+  sources: readonly DeclarationSource[],
+  options: ApiDocsOptions,
+): Promise<Collected> {
+  const collected = new Collected();
+  const totalFiles = sources.reduce((total, { files }) => total + files.length, 0);
+  let files = 0;
+  for (const source of sources) {
+    for (const file of source.files) {
+      const text = await readText(join(source.folder, file));
+      for (const { document, description, line } of declarationsOf(ts, file, text)) {
+        const place = line === undefined ? file : `${file}:${line}`;
+        collected.add(document, description, `${source.name}/${place}`);
+      }
+      options.onProgress?.({ source: source.name, files: ++files, totalFiles });
+    }
+  }
+  return collected;
+}
+
+/** All files of the folder as text. */
+function render(
+  { documents, queries }: Collected,
+  sources: readonly DeclarationSource[],
+  { seed, undescribed }: { seed: number; undescribed: boolean },
+): { files: Map<string, string>; summary: Omit<ApiDocs, 'folder'> } {
+  const splitOf = queries.map((query) => splitOfQuery(query, seed));
+  const judgements: Record<Split, [query: number, doc: number][]> = { train: [], dev: [], test: [] };
+  const corpusLines: string[] = [];
+  const described = new Map<string, number>();
+  for (const [text, entry] of documents) {
+    const doc = corpusLines.length;
+    corpusLines.push(`${JSON.stringify({ _id: `d${doc}`, text, source: entry.source })}\n`);
+    for (const query of entry.queries) judgements[splitOf[query]!].push([query, doc]);
+    if (entry.queries.size === 0) continue;
+    const name = sources.findLast((source) => entry.source.startsWith(`${source.name}/`))!.name;
+    described.set(name, (described.get(name) ?? 0) + 1);
+  }
+  const files = new Map([
+    ['corpus.jsonl', corpusLines.join('')],
+    ['queries.jsonl', queries.map((text, row) => `${JSON.stringify({ _id: `q${row}`, text })}\n`).join('')],
+  ]);
+  const count = (split: Split) => ({
+    queries: splitOf.filter((name) => name === split).length,
+    judgements: judgements[split].length,
+  });
+  const splits = { train: count('train'), dev: count('dev'), test: count('test') };
+  for (const [split, pairs] of Object.entries(judgements)) {
+    pairs.sort(([queryA, docA], [queryB, docB]) => queryA - queryB || docA - docB);
+    const rows = pairs.map(([query, doc]) => `q${query}\td${doc}\t1\n`);
+    files.set(`qrels/${split}.tsv`, `query-id\tcorpus-id\tscore\n${rows.join('')}`);
+  }
+  const summary = {
+    documents: documents.size,
+    queries: queries.length,
+    splits,
+    sources: sources.map(({ name, version, files }) => ({
+      name,
+      version: version ?? null,
+      files: files.length,
+      described: described.get(name) ?? 0,
+    })),
+  };
+  files.set(
+    'manifest.json',
+    `${JSON.stringify({ generator: `${GENERATOR_NAME} ${GENERATOR_VERSION}`, seed, undescribed, ...summary }, null, 2)}\n`,
+  );
+  files.set('README.md', readme(summary, undescribed));
+  return { files, summary };
+}
+
+/** The split of a description, whatever its case, spacing and punctuation. */
+function splitOfQuery(description: string, seed: number): Split {
+  const letters = description
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, ' ')
+    .trim();
+  const u = createHash('sha256').update(`${seed}\n${letters}`).digest().readUIntBE(0, 6) / 2 ** 48;
+  return u < TRAIN_SHARE ? 'train' : u < TRAIN_SHARE + DEV_SHARE ? 'dev' : 'test';
+}
+
+function readme(
+  { documents, queries, splits, sources }: Omit<ApiDocs, 'folder'>,
+  undescribed: boolean,
+): string {
+  const sourceRows = sources.map((s) => `| ${s.name} | ${s.version ?? ''} | ${s.files} | ${s.described} |`);
+  const splitRows = Object.entries(splits).map(([name, s]) => `| ${name} | ${s.queries} | ${s.judgements} |`);
+  return `# api-docs
+
+Code search over API declarations, in BEIR's layout. Query: the English description of a declaration (JSDoc, its first
+paragraph). Document: the declaration without its comment, inside the heads of what it is declared in.
+${documents} documents${undescribed ? ' (those without a description included)' : ''}, ${queries} queries. A query is
+relevant to every declaration that it describes word for word.
+
+| source | version | files | described declarations |
+|---|---|---|---|
+${sourceRows.join('\n')}
+
+| split | queries | judgements |
+|---|---|---|
+${splitRows.join('\n')}
+
+The split of a query is a hash of its description: no description is in two splits. The texts belong to the packages they
+were read from, under the licences of these.
+`;
+}
+
+/** The TypeScript compiler of the user's project, or the one beside our package. */
+async function loadTypeScript(cwd: string): Promise<Ts> {
+  for (const folder of packageFolders('typescript', cwd)) {
+    const entry = join(folder, 'lib', 'typescript.js');
+    if (!existsSync(entry)) continue;
+    const loaded = (await import(pathToFileURL(entry).href)) as { default?: Partial<Ts> } & Partial<Ts>;
+    const ts = loaded.default ?? loaded;
+    if (typeof ts.createSourceFile === 'function') return ts as Ts;
+  }
+  throw new UsageError('TypeScript is not installed: it is needed to read declaration files', {
+    help: 'run "npm install --save-dev typescript@5 @types/node"',
+  });
+}
+
+/** @throws DataError where the folder holds anything that we did not make. */
+async function checkReplaceable(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw fileError(error, folder, 'read');
+  });
+  if (names.length === 0) return;
+  const manifest = await readFile(join(folder, 'manifest.json'), 'utf8').catch(() => '');
+  if (manifest.includes(GENERATOR_NAME)) return;
+  throw new DataError('is not empty and was not made by this command', {
+    file: folder,
+    help: 'name a folder that does not exist yet',
+  });
+}
