@@ -130,6 +130,8 @@ describe('reading', () => {
     await expect(readJson(path)).rejects.toThrow(`${path}:3: not valid JSON`);
     await writeFile(path, '{\n "a": 1,\n');
     await expect(readJson(path)).rejects.toThrow(`${path}:3: not valid JSON`);
+    await writeFile(path, '[1,\nfoo]'); // of this one V8 does not tell the place
+    await expect(readJson(path)).rejects.toThrow(`${path}: not valid JSON: Unexpected token 'o'`);
     await writeFile(path, '');
     await expect(readJson(path)).rejects.toThrow(DataError);
   });

@@ -145,10 +145,10 @@ export function parseJson(text: string, file: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    // V8 says "at position 17"; at an unexpected end it names none.
-    const position = Number(/at position (\d+)/.exec(reason)?.[1] ?? text.length);
-    const line = text.slice(0, position).split('\n').length;
-    throw new DataError(`not valid JSON: ${reason}`, { file, line, cause });
+    // V8 names the position of some faults only.
+    const position = reason.includes('end of JSON') ? text.length : /at position (\d+)/.exec(reason)?.[1];
+    const line = position === undefined ? undefined : text.slice(0, Number(position)).split('\n').length;
+    throw new DataError(`not valid JSON: ${reason}`, { file, cause, ...(line && { line }) });
   }
 }
 
