@@ -19,6 +19,8 @@ export interface Architecture<Config> {
   readonly modelType: string;
   /** Checks a config from a file or a user and fills in defaults. @throws DataError naming the field */
   parseConfig(json: Readonly<Record<string, unknown>>, file: string): Config;
+  /** Whether texts are wrapped in the tokenizer's special tokens ([CLS] … [SEP]). */
+  readonly specialTokens: boolean;
   /** Width of the vectors that `forward` gives. */
   hiddenSize(config: Config): number;
   /** Longest sequence it can read; undefined where there is no limit. */

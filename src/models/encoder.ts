@@ -34,6 +34,8 @@ export class Encoder {
   readonly dimension: number;
   readonly maxTokens: number | undefined;
   readonly vocabSize: number;
+  /** Whether texts get special tokens around them. */
+  readonly specialTokens: boolean;
   private readonly architecture: Architecture<unknown>;
 
   constructor(config: EncoderConfig, file = 'config.json') {
@@ -46,6 +48,7 @@ export class Encoder {
     const model = architecture.parseConfig(config.model, file);
     this.config = { ...config, model };
     this.architecture = architecture;
+    this.specialTokens = architecture.specialTokens;
     this.maxTokens = architecture.maxTokens(model);
     this.vocabSize = architecture.vocabSize(model);
     const hidden = architecture.hiddenSize(model);

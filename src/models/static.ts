@@ -23,6 +23,7 @@ const UNIT_LOGIT = Math.log(Math.E - 1);
  */
 export const staticEmbedding: Architecture<StaticConfig> = {
   modelType: 'undrift-static',
+  specialTokens: false,
 
   parseConfig(json, file) {
     const f = configFields(json, file);

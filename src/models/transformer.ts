@@ -34,6 +34,7 @@ const ACTIVATIONS = { gelu, gelu_new: geluTanh, relu } as const;
  */
 export const transformer: Architecture<TransformerConfig> = {
   modelType: 'bert',
+  specialTokens: true,
 
   parseConfig(json, file) {
     const f = configFields(json, file);

@@ -58,7 +58,7 @@ export function declareParameters(
 }
 
 /** A fresh value. Depends on the seed and the parameter's name only, so models that share layers start alike. */
-export function initialValue(spec: ParameterSpec, seed: number): Float32Array {
+export function initialValue(spec: ParameterSpec, seed: number): Float32Array<ArrayBuffer> {
   const data = new Float32Array(elementCount(spec.shape));
   if (spec.init.kind === 'constant') return data.fill(spec.init.value);
   normal(rngKey(seed, 0, `init/${spec.name}`), data);

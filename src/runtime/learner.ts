@@ -1,8 +1,8 @@
-import { initialValue, type ParameterSpec } from '../nn/parameters.ts';
+import type { ParameterSpec } from '../nn/parameters.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { UndriftError } from '../util/errors.ts';
 import type { ComputeOptions } from './devices.ts';
-import { type HostTensor, hostTensor, zeros } from './host-tensor.ts';
+import { type HostTensor, zeros } from './host-tensor.ts';
 import { type ParameterState, ParameterUpdate } from './parameter-update.ts';
 
 /** Gradients of a step by parameter name; those of lookup tables are for the step's `rows` only. */
@@ -33,35 +33,34 @@ export class Learner {
   step = 0;
   private readonly learned: ReadonlyMap<string, Learned>;
   private readonly update: ParameterUpdate;
-  private readonly optimizer: Optimizer;
 
-  private constructor(learned: ReadonlyMap<string, Learned>, optimizer: Optimizer, update: ParameterUpdate) {
+  private constructor(learned: ReadonlyMap<string, Learned>, update: ParameterUpdate) {
     this.learned = learned;
-    this.optimizer = optimizer;
     this.update = update;
   }
 
   /**
    * @param specs  parameters, with the names they have in programs
-   * @param options.weights  starting values by name (a model folder's); drawn from `seed` where absent
+   * @param weights  their values by name; the arrays are moved in place
    */
   static async create(
     specs: readonly ParameterSpec[],
+    weights: Readonly<Record<string, HostTensor>>,
     optimizer: Optimizer,
-    options: ComputeOptions & { seed: number; weights?: Readonly<Record<string, HostTensor>> },
+    options: ComputeOptions = {},
   ): Promise<Learner> {
     const learned = new Map<string, Learned>();
     for (const spec of specs) {
-      const given = options.weights?.[spec.name];
-      const data = given ? Float32Array.from(given.data as Float32Array) : initialValue(spec, options.seed);
+      const value = weights[spec.name];
+      if (!value) throw new UndriftError(`the model has no weight "${spec.name}"`);
       learned.set(spec.name, {
         spec,
-        value: hostTensor('f32', spec.shape, data),
+        value,
         slots: Object.fromEntries(optimizer.slots.map((slot) => [slot, zeros('f32', spec.shape)])),
         gradient: spec.lookup ? undefined : zeros('f32', spec.shape),
       });
     }
-    return new Learner(learned, optimizer, await ParameterUpdate.compile(optimizer, options));
+    return new Learner(learned, await ParameterUpdate.compile(optimizer, options));
   }
 
   /** Current values by name, to feed programs. The arrays are the live ones. */

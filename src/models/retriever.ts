@@ -1,0 +1,243 @@
+import { Graph } from '../graph/graph.ts';
+import { gather } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import type { Dropout } from '../nn/layers.ts';
+import {
+  declareParameters,
+  initialValue,
+  type ParameterSpec,
+  type Parameters,
+  ROWS_INPUT,
+} from '../nn/parameters.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { Program } from '../runtime/program.ts';
+import { padBatch, TokenStore } from '../text/token-store.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
+import { ShapeError, UsageError } from '../util/errors.ts';
+import { Encoder, type EncoderConfig } from './encoder.ts';
+import { TokenFeeds } from './token-feeds.ts';
+
+/** The two sides of a dual encoder. */
+export type Side = 'query' | 'document';
+
+export interface RetrieverConfig {
+  encoder: EncoderConfig;
+  /** Whether queries and documents have one encoder or one each, of the same shape. */
+  towers: 'shared' | 'separate';
+  /** Put before every text of the side, e.g. `query: `. */
+  prompts: Readonly<Record<Side, string>>;
+  /** Longer texts are cut, closing special token kept. */
+  maxTokens: Readonly<Record<Side, number>>;
+}
+
+/** Weights by name: `encoder/<name>` for shared towers, `query/<name>` and `document/<name>` for separate ones. */
+export type Weights = Readonly<Record<string, HostTensor>>;
+
+/** Padded tokens in one forward pass when encoding: bounds memory, and is enough to keep the cores busy. */
+const TOKENS_PER_PASS = 8192;
+
+/**
+ * A dual encoder: tokenizer, encoder, weights, prompts. Text in, vectors out, for queries and for documents; and the part of a
+ * training graph that embeds a side.
+ */
+export class Retriever {
+  readonly config: RetrieverConfig;
+  readonly encoder: Encoder;
+  readonly tokenizer: Tokenizer;
+  /** The live arrays: a learner moves them in place. */
+  readonly weights: Weights;
+  /** Updates behind these weights. */
+  readonly trainedSteps: number;
+  private readonly programs = new Map<string, Promise<Program>>();
+  private readonly feeder: TokenFeeds;
+
+  constructor(
+    config: RetrieverConfig,
+    tokenizer: Tokenizer,
+    options: { weights?: Weights; seed?: number; trainedSteps?: number } = {},
+  ) {
+    this.encoder = new Encoder(config.encoder);
+    this.config = { ...config, encoder: this.encoder.config };
+    this.tokenizer = tokenizer;
+    this.trainedSteps = options.trainedSteps ?? 0;
+    this.feeder = new TokenFeeds(this.encoder.vocabSize);
+    if (tokenizer.vocabSize > this.encoder.vocabSize) {
+      throw new UsageError(
+        `the tokenizer has ${tokenizer.vocabSize} tokens but the embedding table only ${this.encoder.vocabSize} rows`,
+        { help: 'the tokenizer and the weights come from different models' },
+      );
+    }
+    const limit = this.encoder.maxTokens;
+    for (const [side, tokens] of Object.entries(config.maxTokens)) {
+      if (limit !== undefined && tokens > limit) {
+        throw new UsageError(
+          `${side}s of ${tokens} tokens are longer than the encoder's ${limit} positions`,
+          {
+            help: `use --max-${side === 'query' ? 'query' : 'doc'}-tokens ${limit} or less`,
+          },
+        );
+      }
+    }
+    this.weights = Object.fromEntries(
+      this.specs.map((spec) => [spec.name, checked(spec, options.weights?.[spec.name], options.seed ?? 0)]),
+    );
+  }
+
+  get dimension(): number {
+    return this.encoder.dimension;
+  }
+
+  /** Every parameter, under its name in `weights`. */
+  get specs(): ParameterSpec[] {
+    return prefixes(this.config).flatMap((prefix) =>
+      this.encoder.specs.map((spec) => ({ ...spec, name: `${prefix}/${spec.name}` })),
+    );
+  }
+
+  /** Where the side's weights lie: `encoder`, `query` or `document`. */
+  prefix(side: Side): string {
+    return this.config.towers === 'shared' ? 'encoder' : side;
+  }
+
+  /**
+   * Adds to a graph the embedding of a batch of one side, whose tokens are the inputs `<input>/ids` i64 and `<input>/mask` f32 of
+   * shape [<input>, <input>Tokens].
+   * @returns  f32[<input>, D]
+   */
+  embed(
+    graph: Graph,
+    p: Parameters,
+    side: Side,
+    options: { input: string; dropout?: Dropout | undefined },
+  ): Tensor {
+    const { input } = options;
+    const shape = [input, `${input}Tokens`];
+    const ids = graph.input(`${input}/ids`, 'i64', shape);
+    const mask = graph.input(`${input}/mask`, 'f32', shape);
+    const prefix = this.prefix(side);
+    const own: Parameters = (name) => p(`${prefix}/${name}`);
+    return graph.scope(input, () => this.encoder.embed(own, { ids, mask }, { dropout: options.dropout }));
+  }
+
+  /** Declares all weights as inputs of a graph, lookup tables by the batch's distinct rows (see `TokenFeeds`). */
+  declare(graph: Graph, specs: readonly ParameterSpec[] = this.specs) {
+    const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
+    return declareParameters(graph, specs, (table) => gather(table, rows));
+  }
+
+  /** Token ids of many texts of one side, prompt and special tokens included. */
+  tokenize(
+    side: Side,
+    count: number,
+    textOf: (row: number) => string,
+    options: { onProgress?: (done: number) => void } = {},
+  ): TokenStore {
+    return TokenStore.build(this.tokenizer, count, textOf, {
+      maxTokens: this.config.maxTokens[side],
+      prefix: this.config.prompts[side],
+      specialTokens: this.encoder.specialTokens,
+      ...options,
+    });
+  }
+
+  /** Embeds texts. @returns  row-major f32[texts, D] */
+  async encode(side: Side, texts: readonly string[], options: EncodeOptions = {}): Promise<Float32Array> {
+    return this.encodeTokens(
+      side,
+      this.tokenize(side, texts.length, (row) => texts[row]!),
+      options,
+    );
+  }
+
+  /**
+   * Embeds rows of a token store, longest first so that a pass holds texts of like length.
+   * @returns  row-major f32[rows, D], in the order of the rows
+   */
+  async encodeTokens(side: Side, store: TokenStore, options: EncodeOptions = {}): Promise<Float32Array> {
+    const { rows = Uint32Array.from({ length: store.rows }, (_, row) => row) } = options;
+    const program = await this.program(side, options);
+    const D = this.dimension;
+    const out = options.out ?? new Float32Array(rows.length * D);
+    if (out.length !== rows.length * D)
+      throw new ShapeError(`encode: the buffer needs ${rows.length} × ${D} elements`);
+    const order = Uint32Array.from(rows, (_, i) => i).sort(
+      (a, b) => store.length(rows[b]!) - store.length(rows[a]!) || a - b,
+    );
+    for (let start = 0; start < order.length; ) {
+      const longest = Math.max(1, store.length(rows[order[start]!]!));
+      const end = Math.min(order.length, start + Math.max(1, Math.floor(TOKENS_PER_PASS / longest)));
+      const picked = order.subarray(start, end);
+      const batch = padBatch(
+        store,
+        picked.map((i) => rows[i]!),
+        { padId: this.tokenizer.specialIds.pad ?? 0 },
+      );
+      const feeds = { ...this.sideWeights(side), ...this.feeder.feeds({ texts: batch }) };
+      const vectors = float32((await program.run(feeds)).embedding, 'embedding');
+      for (const [i, place] of picked.entries()) out.set(vectors.subarray(i * D, (i + 1) * D), place * D);
+      start = end;
+      options.onProgress?.(start);
+    }
+    return out;
+  }
+
+  async dispose(): Promise<void> {
+    const programs = await Promise.all(this.programs.values());
+    this.programs.clear();
+    for (const program of programs) await program.dispose();
+  }
+
+  private sideWeights(side: Side): Record<string, HostTensor> {
+    const prefix = `${this.prefix(side)}/`;
+    return Object.fromEntries(Object.entries(this.weights).filter(([name]) => name.startsWith(prefix)));
+  }
+
+  private program(side: Side, { device, threads }: ComputeOptions): Promise<Program> {
+    const prefix = this.prefix(side);
+    const key = `${prefix} ${device} ${threads}`;
+    let program = this.programs.get(key);
+    if (!program) {
+      const graph = new Graph(`encode-${prefix}`);
+      const p = this.declare(
+        graph,
+        this.specs.filter((spec) => spec.name.startsWith(`${prefix}/`)),
+      );
+      graph.output('embedding', this.embed(graph, p.get, side, { input: 'texts' }));
+      program = Program.compile(graph, { ...(device && { device }), ...(threads && { threads }) });
+      this.programs.set(key, program);
+    }
+    return program;
+  }
+}
+
+export interface EncodeOptions extends ComputeOptions {
+  /** Rows of the store to embed; default all. */
+  rows?: Uint32Array;
+  /** Receives the vectors; default a new array. */
+  out?: Float32Array;
+  /** Texts embedded so far. */
+  onProgress?: (done: number) => void;
+}
+
+const prefixes = (config: RetrieverConfig): string[] =>
+  config.towers === 'shared' ? ['encoder'] : ['query', 'document'];
+
+/** A weight as given, or a fresh one; both towers of a separate pair start alike, as copies of one encoder do. */
+function checked(spec: ParameterSpec, given: HostTensor | undefined, seed: number): HostTensor {
+  if (!given) {
+    const own = { ...spec, name: spec.name.slice(spec.name.indexOf('/') + 1) };
+    return hostTensor('f32', spec.shape, initialValue(own, seed));
+  }
+  if (
+    given.dtype !== 'f32' ||
+    given.dims.length !== spec.shape.length ||
+    given.dims.some((d, i) => d !== spec.shape[i])
+  ) {
+    throw new ShapeError(
+      `weight ${spec.name} must be f32[${spec.shape.join(', ')}], is ${given.dtype}[${given.dims.join(', ')}]`,
+      { help: 'config.json and model.safetensors come from different models' },
+    );
+  }
+  return given;
+}

@@ -1,0 +1,60 @@
+import { ROWS_INPUT } from '../nn/parameters.ts';
+import { elementCount } from '../onnx/dtypes.ts';
+import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+
+/** A padded batch of token ids, as `padBatch` makes it. */
+export interface PaddedTokens {
+  /** [batch × tokens], padding included. */
+  readonly ids: Int32Array;
+  /** 1 for tokens, 0 for padding. */
+  readonly mask: Float32Array;
+  readonly batch: number;
+  readonly tokens: number;
+}
+
+/**
+ * Turns padded batches into program inputs `<name>/ids`, `<name>/mask` and `rows`: the distinct token ids of all batches
+ * together, in order of first appearance. What a program sees as ids are positions in that list, so it gathers each table row
+ * once and its gradient has one row for each, however large the vocabulary.
+ */
+export class TokenFeeds {
+  /** Position of a token id in the current list; stale where `stamps` is not the current call's. */
+  private readonly positions: Int32Array;
+  private readonly stamps: Int32Array;
+  private stamp = 0;
+
+  constructor(vocabSize: number) {
+    this.positions = new Int32Array(vocabSize);
+    this.stamps = new Int32Array(vocabSize);
+  }
+
+  feeds(batches: Readonly<Record<string, PaddedTokens>>): Record<string, HostTensor> {
+    this.stamp += 1;
+    const { positions, stamps, stamp } = this;
+    const feeds: Record<string, HostTensor> = {};
+    const distinct: number[] = [];
+    for (const [name, { ids, mask, batch, tokens }] of Object.entries(batches)) {
+      const dims = [batch, tokens];
+      const count = elementCount(dims);
+      const local = new BigInt64Array(count);
+      // The low word of each i64, little-endian: several times faster than one BigInt an element.
+      const low = new Int32Array(local.buffer);
+      for (let i = 0; i < count; i++) {
+        const id = ids[i]!;
+        if (stamps[id] !== stamp) {
+          stamps[id] = stamp;
+          positions[id] = distinct.length;
+          distinct.push(id);
+        }
+        low[2 * i] = positions[id]!;
+      }
+      feeds[`${name}/ids`] = hostTensor('i64', dims, local);
+      feeds[`${name}/mask`] = hostTensor('f32', dims, mask.slice(0, count));
+    }
+    const rows = new BigInt64Array(distinct.length);
+    const low = new Int32Array(rows.buffer);
+    for (let i = 0; i < distinct.length; i++) low[2 * i] = distinct[i]!;
+    feeds[ROWS_INPUT] = hostTensor('i64', [distinct.length], rows);
+    return feeds;
+  }
+}
