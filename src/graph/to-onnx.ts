@@ -11,14 +11,13 @@ const OPSETS = { '': 21, 'com.microsoft': 1 };
 const IR_VERSION = 10;
 
 /**
- * Writes a graph as an ONNX model. Only nodes that some output needs are written, in an order in which every value is made
- * before it is used; names and bytes depend on nothing but the graph.
+ * Writes a graph as an ONNX model: all its inputs, and the nodes that some output needs, in an order in which every value is
+ * made before it is used. Names and bytes depend on nothing but the graph.
  */
 export function toOnnx(graph: Graph, metadata: Record<string, string> = {}): OnnxModel {
   if (graph.outputs.size === 0) throw new ShapeError(`graph "${graph.name}" has no outputs`);
   const writer = new Writer(graph);
   const reached = reachableNodes(graph.outputs.values());
-  const inputs = graph.inputs.filter((input) => reached.tensors.has(input));
   for (const node of executionOrder(reached.nodes)) writer.node(node);
   const outputs = [...graph.outputs].map(([name, tensor]) => {
     const made = writer.value(tensor);
@@ -28,7 +27,7 @@ export function toOnnx(graph: Graph, metadata: Record<string, string> = {}): Onn
   const onnxGraph: OnnxGraph = {
     name: graph.name,
     nodes: writer.nodes,
-    inputs: inputs.map((input) => toValue(input.name, input)),
+    inputs: graph.inputs.map((input) => toValue(input.name, input)),
     outputs,
     initializers: writer.initializers,
   };
@@ -40,12 +39,6 @@ export function toOnnx(graph: Graph, metadata: Record<string, string> = {}): Onn
     graph: onnxGraph,
     metadata,
   };
-}
-
-/** The inputs that some output needs, in the order they were declared. */
-export function usedInputs(graph: Graph): Tensor[] {
-  const { tensors } = reachableNodes(graph.outputs.values());
-  return graph.inputs.filter((input) => tensors.has(input));
 }
 
 const toValue = (name: string, tensor: Tensor): OnnxValue => ({
@@ -97,8 +90,7 @@ class Writer {
   private readonly symbolSources = new Map<string, { name: string; axis: number }>();
 
   constructor(graph: Graph) {
-    const { tensors } = reachableNodes(graph.outputs.values());
-    for (const input of graph.inputs) if (tensors.has(input)) this.remember(input);
+    for (const input of graph.inputs) this.remember(input);
     for (const [name, tensor] of graph.outputs) {
       if (tensor.node && !this.names.has(tensor)) this.names.set(tensor, name);
     }

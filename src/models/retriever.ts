@@ -12,7 +12,8 @@ import {
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
-import { padBatch, TokenStore } from '../text/token-store.ts';
+import { padBatch } from '../text/pad-batch.ts';
+import { TokenStore } from '../text/token-store.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';

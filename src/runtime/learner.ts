@@ -3,7 +3,7 @@ import type { Optimizer } from '../optim/optimizer.ts';
 import { UndriftError } from '../util/errors.ts';
 import type { ComputeOptions } from './devices.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
-import { type ParameterState, ParameterUpdate } from './parameter-update.ts';
+import { type ParameterState, ParameterUpdate, unionOfRows } from './parameter-update.ts';
 
 /** Gradients of a step by parameter name; those of lookup tables are for the step's `rows` only. */
 export interface Gradients {
@@ -17,6 +17,8 @@ export interface UpdateOptions {
   weightDecay: number;
   /** Gradients are scaled down so that their global norm is at most this; 0 for no clipping. */
   maxGradientNorm: number;
+  /** Multiplies every gradient before anything else, e.g. 1/n after adding up n batches. Default 1. */
+  gradientFactor?: number;
 }
 
 interface Learned extends ParameterState {
@@ -33,6 +35,7 @@ export class Learner {
   step = 0;
   private readonly learned: ReadonlyMap<string, Learned>;
   private readonly update: ParameterUpdate;
+  private sum: Gradients | undefined;
 
   private constructor(learned: ReadonlyMap<string, Learned>, update: ParameterUpdate) {
     this.learned = learned;
@@ -107,10 +110,10 @@ export class Learner {
    * @throws UndriftError naming the parameter when a gradient is not finite; nothing has been changed then
    */
   async apply(gradients: Gradients, options: UpdateOptions): Promise<number> {
-    const gradientNorm = await this.globalNorm(gradients);
-    const { maxGradientNorm, learningRate } = options;
+    const { maxGradientNorm, learningRate, gradientFactor = 1 } = options;
+    const gradientNorm = (await this.globalNorm(gradients)) * gradientFactor;
     const clipped = maxGradientNorm > 0 && gradientNorm > maxGradientNorm;
-    const gradientScale = clipped ? maxGradientNorm / gradientNorm : 1;
+    const gradientScale = gradientFactor * (clipped ? maxGradientNorm / gradientNorm : 1);
     this.step += 1;
     for (const [name, learned] of this.learned) {
       const gradient = gradients.byName[name];
@@ -124,11 +127,37 @@ export class Learner {
     return gradientNorm;
   }
 
-  /** total += gradients, in place; both for the same rows. */
-  async accumulate(total: Gradients, gradients: Gradients): Promise<void> {
-    for (const [name, gradient] of Object.entries(gradients.byName)) {
-      await this.update.accumulate(total.byName[name]!, gradient);
+  /**
+   * Adds gradients to a sum that `accumulated` gives. Batches touch different rows of lookup tables: the sum has the union of
+   * their rows.
+   */
+  async accumulate({ byName, rows }: Gradients, options: { first: boolean }): Promise<void> {
+    if (options.first || !this.sum) {
+      const copies = Object.entries(byName).map(([name, { dtype, dims, data }]) => [
+        name,
+        { dtype, dims, data: data.slice() },
+      ]);
+      this.sum = { byName: Object.fromEntries(copies), rows };
+      return;
     }
+    const union = rows && this.sum.rows ? unionOfRows(this.sum.rows, rows) : undefined;
+    const next: Record<string, HostTensor> = {};
+    for (const [name, gradient] of Object.entries(byName)) {
+      const total = this.sum.byName[name]!;
+      if (union && this.learned.get(name)?.spec.lookup) {
+        next[name] = await this.update.mergeRows(union, total, gradient);
+      } else {
+        await this.update.accumulate(total, gradient);
+        next[name] = total;
+      }
+    }
+    this.sum = { byName: next, rows: union?.rows ?? rows };
+  }
+
+  /** The gradients that `accumulate` has added up. */
+  get accumulated(): Gradients {
+    if (!this.sum) throw new UndriftError('no gradients have been accumulated');
+    return this.sum;
   }
 
   async dispose(): Promise<void> {

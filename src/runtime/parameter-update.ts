@@ -1,5 +1,5 @@
 import { Graph } from '../graph/graph.ts';
-import { add, gather, square, sum } from '../graph/ops.ts';
+import { add, expand, fill, gather, scatterAdd, square, sum, unsqueeze } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Optimizer, StepNumbers } from '../optim/optimizer.ts';
 import type { ComputeOptions } from './devices.ts';
@@ -21,34 +21,19 @@ export interface ParameterState {
  */
 export class ParameterUpdate {
   private readonly optimizer: Optimizer;
-  private readonly dense: Program;
-  private readonly rows: Program;
-  private readonly accumulation: Program;
-  private readonly squaredNorm: Program;
+  private readonly programs: Readonly<Record<keyof typeof GRAPHS, Program>>;
 
-  private constructor(
-    optimizer: Optimizer,
-    programs: { dense: Program; rows: Program; accumulation: Program; squaredNorm: Program },
-  ) {
+  private constructor(optimizer: Optimizer, programs: Record<keyof typeof GRAPHS, Program>) {
     this.optimizer = optimizer;
-    this.dense = programs.dense;
-    this.rows = programs.rows;
-    this.accumulation = programs.accumulation;
-    this.squaredNorm = programs.squaredNorm;
+    this.programs = programs;
   }
 
   static async compile(optimizer: Optimizer, options: ComputeOptions): Promise<ParameterUpdate> {
-    const [dense, rows, accumulation, squaredNorm] = await Promise.all(
-      [denseGraph(optimizer), rowsGraph(optimizer), accumulationGraph(), squaredNormGraph()].map((graph) =>
-        Program.compile(graph, options),
-      ),
-    );
-    return new ParameterUpdate(optimizer, {
-      dense: dense!,
-      rows: rows!,
-      accumulation: accumulation!,
-      squaredNorm: squaredNorm!,
-    });
+    const programs: Partial<Record<keyof typeof GRAPHS, Program>> = {};
+    for (const name of Object.keys(GRAPHS) as (keyof typeof GRAPHS)[]) {
+      programs[name] = await Program.compile(GRAPHS[name](optimizer), options);
+    }
+    return new ParameterUpdate(optimizer, programs as Record<keyof typeof GRAPHS, Program>);
   }
 
   /** Updates a whole parameter in place. */
@@ -56,7 +41,10 @@ export class ParameterUpdate {
     const slots = mapValues(state.slots, flat);
     const parameter = flat(state.value);
     const into = { 'next/parameter': parameter, ...prefixKeys('next/', slots) };
-    await this.dense.run({ parameter, gradient: flat(gradient), ...slots, ...this.scalars(step) }, { into });
+    await this.programs.dense.run(
+      { parameter, gradient: flat(gradient), ...slots, ...this.scalars(step) },
+      { into },
+    );
   }
 
   /**
@@ -71,7 +59,7 @@ export class ParameterUpdate {
     gradient: HostTensor,
     step: StepNumbers,
   ): Promise<void> {
-    const results = await this.rows.run({
+    const results = await this.programs.rows.run({
       parameter: state.value,
       gradient,
       rows,
@@ -85,26 +73,39 @@ export class ParameterUpdate {
 
   /** total += gradient, in place. */
   async accumulate(total: HostTensor, gradient: HostTensor): Promise<void> {
-    await this.accumulation.run(
+    await this.programs.accumulate.run(
       { total: flat(total), gradient: flat(gradient) },
       { into: { 'next/total': flat(total) } },
     );
   }
 
+  /** The sum of two gradients of table rows, over the union of their rows: f32[rows, D]. */
+  async mergeRows(union: RowUnion, a: HostTensor, b: HostTensor): Promise<HostTensor> {
+    const feeds = { a, b, rows: union.rows, placesA: union.placesA, placesB: union.placesB };
+    return (await this.programs.mergeRows.run(feeds)).total!;
+  }
+
   /** Σ g², whose root is the norm; not finite when any element is not. */
   async squaredSum(gradient: HostTensor): Promise<number> {
-    return scalarValue((await this.squaredNorm.run({ gradient: flat(gradient) })).squared);
+    return scalarValue((await this.programs.squaredNorm.run({ gradient: flat(gradient) })).squared);
   }
 
   async dispose(): Promise<void> {
-    for (const program of [this.dense, this.rows, this.accumulation, this.squaredNorm])
-      await program.dispose();
+    for (const program of Object.values(this.programs)) await program.dispose();
   }
 
   private scalars(step: StepNumbers): Record<string, HostTensor> {
     return mapValues(this.optimizer.numbers(step), scalarTensor);
   }
 }
+
+const GRAPHS = {
+  dense: denseGraph,
+  rows: rowsGraph,
+  accumulate: accumulationGraph,
+  mergeRows: mergeRowsGraph,
+  squaredNorm: squaredNormGraph,
+} as const;
 
 function denseGraph(optimizer: Optimizer): Graph {
   const graph = new Graph(`${optimizer.id}/dense`);
@@ -145,6 +146,47 @@ function squaredNormGraph(): Graph {
   const graph = new Graph('squared-norm');
   graph.output('squared', sum(square(graph.input('gradient', 'f32', ['n']))));
   return graph;
+}
+
+function mergeRowsGraph(): Graph {
+  const graph = new Graph('merge-rows');
+  graph.input('rows', 'i64', ['rows']);
+  const parts = ['a', 'b'].map((name) => {
+    const values = graph.input(name, 'f32', [`${name}Rows`, 'width']);
+    const places = graph.input(`places${name.toUpperCase()}`, 'i64', [`${name}Rows`]);
+    return { values, places: expand(unsqueeze(places, 1), values.shape) };
+  });
+  const total = parts.reduce(
+    (sum, { values, places }) => scatterAdd(sum, places, values, { axis: 0 }),
+    fill(graph, 0, ['rows', 'width']),
+  );
+  graph.output('total', total);
+  return graph;
+}
+
+/** The distinct rows of two row lists, and where the rows of each are in it. All i64. */
+export interface RowUnion {
+  readonly rows: HostTensor;
+  readonly placesA: HostTensor;
+  readonly placesB: HostTensor;
+}
+
+export function unionOfRows(a: HostTensor, b: HostTensor): RowUnion {
+  const places = new Map<bigint, bigint>();
+  const locate = (tensor: HostTensor): HostTensor => {
+    const located = (tensor.data as BigInt64Array).map((row) => {
+      const known = places.get(row) ?? BigInt(places.size);
+      places.set(row, known);
+      return known;
+    });
+    return { dtype: 'i64', dims: tensor.dims, data: located };
+  };
+  const [placesA, placesB] = [locate(a), locate(b)];
+  return {
+    rows: { dtype: 'i64', dims: [places.size], data: BigInt64Array.from(places.keys()) },
+    placesA,
+    placesB,
+  };
 }
 
 const flat = (tensor: HostTensor): HostTensor => ({

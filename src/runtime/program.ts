@@ -2,7 +2,7 @@ import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { canonicalDim, evaluateDim, formatShape } from '../graph/dims.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { toOnnx, usedInputs } from '../graph/to-onnx.ts';
+import { toOnnx } from '../graph/to-onnx.ts';
 import { type DType, elementCount, type TypedArray } from '../onnx/dtypes.ts';
 import { encodeModel } from '../onnx/encode.ts';
 import { RuntimeError, ShapeError } from '../util/errors.ts';
@@ -59,7 +59,7 @@ export class Program {
 
   private constructor(graph: Graph, session: InferenceSession) {
     this.name = graph.name;
-    this.inputs = usedInputs(graph);
+    this.inputs = graph.inputs;
     this.outputs = graph.outputs;
     this.session = session;
   }

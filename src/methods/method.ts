@@ -1,0 +1,73 @@
+import type { Retriever } from '../models/retriever.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import type { HostTensor } from '../runtime/host-tensor.ts';
+import type { Gradients } from '../runtime/learner.ts';
+import type { TokenStore } from '../text/token-store.ts';
+import type { Temperature } from './temperature.ts';
+
+/** One step's examples: the i-th query answers to the i-th positive. */
+export interface TrainingBatch {
+  /** B rows of the query corpus. */
+  readonly queryRows: Int32Array;
+  /** B rows of the corpus. */
+  readonly positiveRows: Int32Array;
+  /** Rows of the corpus given as negatives by the data; may be empty. Shared by all queries of the batch. */
+  readonly negativeRows: Int32Array;
+}
+
+/** What a step found out; moving the parameters is the loop's part. */
+export interface StepResult {
+  readonly gradients: Gradients;
+  /** Its gradient is what counts; in nats per query. */
+  readonly trainingLoss: number;
+  /** What a person plots: comparable between methods where the training loss is a surrogate. */
+  readonly interpretableLoss: number;
+  /** Anything else worth logging, by name. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** What a method works with. The arrays behind `weights` are live: each step sees the parameters that the last one left. */
+export interface MethodContext {
+  readonly retriever: Retriever;
+  /** Every parameter to feed and to differentiate, the temperature's included. */
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  /** Buffers for the gradients of dense parameters, by program output. */
+  readonly gradientBuffers: Readonly<Record<string, HostTensor>>;
+  readonly queries: TokenStore;
+  readonly documents: TokenStore;
+  /** Known positives of a query row, ascending. */
+  readonly positives: (queryRow: number) => Int32Array;
+  readonly temperature: Temperature;
+  /** Share of hidden units dropped in training. */
+  readonly dropoutRatio: number;
+  readonly seed: number;
+  readonly compute: ComputeOptions;
+}
+
+/** A method at work: compiled programs and whatever state it keeps between steps (caches, queues). */
+export interface RunningMethod {
+  /**
+   * Loss and gradients of one batch.
+   * @param draw  number of this batch in the run, from 0: with the seed it keys all randomness, so a resumed run draws alike
+   */
+  step(batch: TrainingBatch, draw: number): Promise<StepResult>;
+  /** State for a checkpoint; empty for methods without. */
+  state(): Readonly<Record<string, HostTensor>>;
+  restore(state: Readonly<Record<string, HostTensor>>): void;
+  dispose(): Promise<void>;
+}
+
+/**
+ * A way of training a dense retriever, as plain data and one function; each is one file of this folder. The loop knows nothing
+ * of what is inside.
+ */
+export interface Method {
+  /** kebab-case, as on the command line. */
+  readonly id: string;
+  /** What others call it. */
+  readonly aliases: readonly string[];
+  /** One line for help and model cards. */
+  readonly summary: string;
+  readonly paper: { readonly title: string; readonly year: number; readonly url: string };
+  start(context: MethodContext): Promise<RunningMethod>;
+}

@@ -1,0 +1,20 @@
+import { UsageError } from '../util/errors.ts';
+import { didYouMean } from '../util/nearest.ts';
+import { inBatch } from './in-batch.ts';
+import type { Method } from './method.ts';
+
+/** Every training method, in the order of the documentation. */
+export const methods: readonly Method[] = [inBatch];
+
+/** A method by its id or by a name that others use for it. @throws UsageError listing the ids */
+export function findMethod(name: string): Method {
+  const lower = name.toLowerCase();
+  const method = methods.find(({ id, aliases }) =>
+    [id, ...aliases].some((known) => known.toLowerCase() === lower),
+  );
+  if (method) return method;
+  const ids = methods.map(({ id }) => id);
+  throw new UsageError(`unknown method "${name}".${didYouMean(name, ids)}`, {
+    help: `known methods: ${ids.join(', ')}`,
+  });
+}

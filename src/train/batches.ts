@@ -1,0 +1,83 @@
+import type { TrainingExamples } from '../data/examples.ts';
+import type { TrainingBatch } from '../methods/method.ts';
+import { lengthGroupedBatches } from '../text/length-grouped-batches.ts';
+import type { TokenStore } from '../text/token-store.ts';
+import { UsageError } from '../util/errors.ts';
+import { permutation, rngKey, uniform } from '../util/rng.ts';
+
+export interface BatchOptions {
+  batchSize: number;
+  /** Given negatives drawn for each query; 0 for none. */
+  negativesPerQuery: number;
+  seed: number;
+}
+
+/**
+ * The batches of a run. Every epoch visits each example once, in an order of its own; an example's positive is drawn anew where
+ * it has several. Texts of like length go together, so that little of a batch is padding. Any batch can be made from (seed,
+ * number) alone, which is what lets a resumed run go on as if it had never stopped.
+ */
+export class Batches {
+  readonly perEpoch: number;
+  private readonly examples: TrainingExamples;
+  private readonly documents: TokenStore;
+  private readonly options: BatchOptions;
+  private epoch = -1;
+  private epochPositives = new Int32Array(0);
+  private epochBatches: readonly Uint32Array[] = [];
+
+  constructor(examples: TrainingExamples, documents: TokenStore, options: BatchOptions) {
+    const count = examples.queryRows.length;
+    if (options.batchSize > count) {
+      throw new UsageError(`a batch of ${options.batchSize} is more than the ${count} training queries`, {
+        help: `use --batch-size ${Math.max(2, 2 ** Math.floor(Math.log2(count / 2)))} or less`,
+      });
+    }
+    this.examples = examples;
+    this.documents = documents;
+    this.options = options;
+    // The rest of an epoch that fills no batch is left out; the next epoch shuffles anew, so no example is left out for good.
+    this.perEpoch = Math.floor(count / options.batchSize);
+  }
+
+  /** Batch by its number in the run, from 0. */
+  batch(number: number): TrainingBatch {
+    const epoch = Math.floor(number / this.perEpoch);
+    if (epoch !== this.epoch) this.shuffle(epoch);
+    const picked = this.epochBatches[number % this.perEpoch]!;
+    return {
+      queryRows: Int32Array.from(picked, (i) => this.examples.queryRows[i]!),
+      positiveRows: Int32Array.from(picked, (i) => this.epochPositives[i]!),
+      negativeRows: this.negatives(picked, number),
+    };
+  }
+
+  private shuffle(epoch: number): void {
+    const { seed, batchSize } = this.options;
+    const { positives } = this.examples;
+    const count = this.examples.queryRows.length;
+    const draws = new Float32Array(count);
+    uniform(rngKey(seed, epoch, 'positives'), draws);
+    this.epochPositives = Int32Array.from(draws, (u, i) => {
+      const [start, end] = [positives.offsets[i]!, positives.offsets[i + 1]!];
+      return positives.rows[start + Math.floor(u * (end - start))]!;
+    });
+    const lengths = Uint32Array.from(this.epochPositives, (row) => this.documents.length(row));
+    const order = permutation(rngKey(seed, epoch, 'examples'), count);
+    this.epochBatches = lengthGroupedBatches(lengths, order, { batchSize, dropLast: true });
+    this.epoch = epoch;
+  }
+
+  private negatives(picked: Uint32Array, number: number): Int32Array {
+    const { negativesPerQuery, seed } = this.options;
+    const { negatives } = this.examples;
+    if (!negatives || negativesPerQuery === 0) return new Int32Array(0);
+    const rows: number[] = [];
+    for (const example of picked) {
+      const list = negatives.rows.subarray(negatives.offsets[example], negatives.offsets[example + 1]);
+      const order = permutation(rngKey(seed, number, `negatives/${example}`), list.length);
+      for (const i of order.subarray(0, negativesPerQuery)) rows.push(list[i]!);
+    }
+    return Int32Array.from(rows);
+  }
+}

@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
+import type { HostTensor } from '../runtime/host-tensor.ts';
+import { DataError } from '../util/errors.ts';
+import { readJson, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
+
+/** Everything a run needs to go on as if it had never stopped. Randomness needs nothing: it is a function of step and seed. */
+export interface Checkpoint {
+  /** Optimizer updates made. */
+  step: number;
+  parameters: Readonly<Record<string, HostTensor>>;
+  optimizer: Readonly<Record<string, HostTensor>>;
+  method: Readonly<Record<string, HostTensor>>;
+  /** Best evaluation so far, and evaluations since without a better one. */
+  best: { value: number | null; step: number; evaluationsSince: number };
+}
+
+const FOLDER = 'checkpoint';
+
+/** Writes a run's checkpoint whole, or leaves the earlier one as it was. */
+export async function writeCheckpoint(run: string, checkpoint: Checkpoint): Promise<void> {
+  await writeFolderAtomic(join(run, FOLDER), async (folder) => {
+    for (const part of ['parameters', 'optimizer', 'method'] as const) {
+      await writeSafetensors(join(folder, `${part}.safetensors`), checkpoint[part]);
+    }
+    const { step, best } = checkpoint;
+    await writeFileAtomic(join(folder, 'state.json'), `${JSON.stringify({ step, best }, null, 2)}\n`);
+  });
+}
+
+/** @throws DataError when there is none, or a file of it is damaged */
+export async function readCheckpoint(run: string): Promise<Checkpoint> {
+  const folder = join(run, FOLDER);
+  await recoverFolder(folder);
+  const file = join(folder, 'state.json');
+  const state = (await readJson(file)) as Partial<Checkpoint>;
+  if (!Number.isSafeInteger(state?.step) || typeof state.best !== 'object') {
+    throw new DataError('this is not the state of a checkpoint', {
+      file,
+      help: 'start the run anew with --overwrite',
+    });
+  }
+  const read = async (part: string) => (await readSafetensors(join(folder, `${part}.safetensors`))).tensors;
+  return {
+    step: state.step!,
+    best: state.best,
+    parameters: await read('parameters'),
+    optimizer: await read('optimizer'),
+    method: await read('method'),
+  };
+}
