@@ -3,7 +3,7 @@ import { nearest } from '../util/nearest.ts';
 import { type Corpus, quote } from './corpus.ts';
 import type { Qrels } from './examples.ts';
 import { type Judgements, JudgementsBuilder } from './judgements.ts';
-import { type LineOptions, readLines } from './lines.ts';
+import { type Line, type LineOptions, readLines } from './lines.ts';
 import { isParquet } from './parquet.ts';
 import { idField, wrongType } from './record.ts';
 import { readRecords } from './records.ts';
@@ -43,14 +43,19 @@ export async function* readJudgementLines(
 ): AsyncGenerator<Judgement> {
   if (/\.jsonl?(\.gz)?$/i.test(file) || (await isParquet(file))) {
     yield* readJudgementRecords(file, options);
-    return;
-  }
+  } else yield* parseJudgements(readLines(file, options), file);
+}
+
+/** The judgements of the lines of a text file. */
+export async function* parseJudgements(lines: AsyncIterable<Line>, file: string): AsyncGenerator<Judgement> {
   let columns: readonly [query: number, doc: number, grade: number] | undefined;
   let width = 0;
-  for await (const { text, line } of readLines(file, options)) {
+  let tabs: boolean | undefined;
+  for await (const { text, line } of lines) {
     if (text.trim() === '') continue;
-    // Ids of tab-separated files may hold spaces.
-    const cells = text.includes('\t') ? text.split('\t').map((cell) => cell.trim()) : text.trim().split(/ +/);
+    // The first line decides: ids of tab-separated files may hold spaces.
+    tabs ??= text.includes('\t');
+    const cells = tabs ? text.split('\t').map((cell) => cell.trim()) : text.trim().split(/[ \t]+/);
     if (columns === undefined) {
       width = cells.length;
       const header = headerColumns(cells);
