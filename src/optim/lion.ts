@@ -6,6 +6,8 @@ import type { Optimizer } from './optimizer.ts';
  * than AdamW's and a weight decay larger by the same factor.
  *
  *   θ ← (1 − η λ) θ − η sign(β₁ m + (1−β₁) g)        m ← β₂ m + (1−β₂) g
+ *
+ * Both interpolations are written as  g + β (m − g),  so that m is read once and may be overwritten in place.
  */
 export function lion({ beta1 = 0.9, beta2 = 0.99 }: { beta1?: number; beta2?: number } = {}): Optimizer {
   return {
@@ -19,8 +21,9 @@ export function lion({ beta1 = 0.9, beta2 = 0.99 }: { beta1?: number; beta2?: nu
     }),
     update({ parameter, gradient, slots }, s) {
       const g = mul(gradient, s.gradientScale!);
-      const direction = sign(add(mul(slots.m!, beta1), mul(g, 1 - beta1)));
-      const m = add(mul(slots.m!, beta2), mul(g, 1 - beta2));
+      const distance = sub(slots.m!, g);
+      const direction = sign(add(g, mul(distance, beta1)));
+      const m = add(g, mul(distance, beta2));
       return { parameter: sub(mul(parameter, s.keep!), mul(direction, s.rate!)), slots: { m } };
     },
   };

@@ -1,0 +1,236 @@
+import { describe, expect, it } from 'vitest';
+import { Graph } from '../graph/graph.ts';
+import type { ParameterSpec } from '../nn/parameters.ts';
+import { adamw } from '../optim/adamw.ts';
+import { lion } from '../optim/lion.ts';
+import type { Optimizer } from '../optim/optimizer.ts';
+import { sgd } from '../optim/sgd.ts';
+import { normal, rngKey, uniform } from '../util/rng.ts';
+import { float32, type HostTensor, hostTensor, scalarTensor } from './host-tensor.ts';
+import { Learner } from './learner.ts';
+import { type ParameterState, ParameterUpdate } from './parameter-update.ts';
+import { Program } from './program.ts';
+
+const OPTIMIZERS: readonly Optimizer[] = [adamw(), sgd(), sgd({ momentum: 0 }), lion()];
+const COMPUTE = { threads: 2 };
+const STEP = { step: 3, learningRate: 0.01, gradientScale: 0.5, weightDecay: 0.1 };
+const UPDATE = { learningRate: 0.01, weightDecay: 0.1, maxGradientNorm: 1 };
+
+function random(name: string, dims: readonly number[], kind = normal): HostTensor {
+  const data = new Float32Array(dims.reduce((a, b) => a * b, 1));
+  kind(rngKey(5, 0, name), data);
+  return hostTensor('f32', dims, data);
+}
+const copy = ({ dtype, dims, data }: HostTensor): HostTensor => ({ dtype, dims, data: data.slice() });
+/** How many elements differ: vitest's own comparison takes seconds for large arrays. */
+const differing = (a: HostTensor, b: HostTensor): number =>
+  float32(a).reduce((count, value, i) => count + (Object.is(value, float32(b)[i]) ? 0 : 1), 0);
+const i64 = (...values: number[]) => hostTensor('i64', [values.length], BigInt64Array.from(values, BigInt));
+const spec = (name: string, shape: number[], extra: Partial<ParameterSpec> = {}): ParameterSpec => ({
+  name,
+  shape,
+  init: { kind: 'constant', value: 0 },
+  decay: true,
+  ...extra,
+});
+
+/** A parameter with state as after some steps: second moments are not negative. */
+const stateOf = (optimizer: Optimizer, dims: readonly number[]): ParameterState => ({
+  value: random('value', dims),
+  slots: Object.fromEntries(optimizer.slots.map((slot) => [slot, random(slot, dims, uniform)])),
+});
+const copyState = ({ value, slots }: ParameterState): ParameterState => ({
+  value: copy(value),
+  slots: Object.fromEntries(Object.entries(slots).map(([slot, tensor]) => [slot, copy(tensor)])),
+});
+
+describe('ParameterUpdate', () => {
+  // Nothing promises that the runtime may write a result over its input: this is where we would notice.
+  it.each(OPTIMIZERS)('$id $slots: writing in place gives what separate buffers give', async (optimizer) => {
+    const graph = new Graph('separate');
+    const vector = (name: string) => graph.input(name, 'f32', ['n']);
+    const numbers = Object.entries(optimizer.numbers(STEP));
+    const next = optimizer.update(
+      {
+        parameter: vector('parameter'),
+        gradient: vector('gradient'),
+        slots: Object.fromEntries(optimizer.slots.map((slot) => [slot, vector(slot)])),
+      },
+      Object.fromEntries(numbers.map(([name]) => [name, graph.input(name, 'f32', [])])),
+    );
+    graph.output('next', next.parameter);
+    for (const [slot, tensor] of Object.entries(next.slots)) graph.output(`next/${slot}`, tensor);
+    const separate = await Program.compile(graph, COMPUTE);
+    const update = await ParameterUpdate.compile(optimizer, COMPUTE);
+    for (const n of [1, 7, 300_001]) {
+      const state = stateOf(optimizer, [n]);
+      const gradient = random('gradient', [n]);
+      const expected = await separate.run({
+        parameter: state.value,
+        gradient,
+        ...state.slots,
+        ...Object.fromEntries(numbers.map(([name, value]) => [name, scalarTensor(value)])),
+      });
+      const before = copy(state.value);
+      await update.apply(state, gradient, STEP);
+      expect(state.value.data[0]).not.toBe(before.data[0]);
+      expect(differing(state.value, expected.next!), `parameter of ${n}`).toBe(0);
+      for (const slot of optimizer.slots) {
+        expect(differing(state.slots[slot]!, expected[`next/${slot}`]!), `${slot} of ${n}`).toBe(0);
+      }
+    }
+    await separate.dispose();
+    await update.dispose();
+  });
+
+  it.each(OPTIMIZERS)(
+    '$id $slots: touched rows of a table move as in a whole update, others not at all',
+    async (optimizer) => {
+      const [V, D] = [9, 5];
+      const rows = [7, 0, 4];
+      const lazy = stateOf(optimizer, [V, D]);
+      const [dense, before] = [copyState(lazy), copyState(lazy)];
+      const gradient = random('gradient', [rows.length, D]);
+      const whole = hostTensor('f32', [V, D], new Float32Array(V * D));
+      for (const [i, row] of rows.entries()) {
+        (whole.data as Float32Array).set(float32(gradient).subarray(i * D, (i + 1) * D), row * D);
+      }
+      const update = await ParameterUpdate.compile(optimizer, COMPUTE);
+      await update.applyRows(lazy, i64(...rows), gradient, STEP);
+      await update.apply(dense, whole, STEP);
+      const tensors = (state: ParameterState) => [state.value, ...Object.values(state.slots)];
+      for (const [k, tensor] of tensors(lazy).entries()) {
+        for (let row = 0; row < V; row++) {
+          const of = (state: ParameterState) => float32(tensors(state)[k]).slice(row * D, (row + 1) * D);
+          const expected = rows.includes(row) ? of(dense) : of(before);
+          expect(float32(tensor).slice(row * D, (row + 1) * D), `tensor ${k}, row ${row}`).toEqual(expected);
+        }
+      }
+      expect(lazy.value.data).not.toEqual(before.value.data);
+      await update.dispose();
+    },
+  );
+
+  it('a batch without rows changes nothing', async () => {
+    const state = stateOf(adamw(), [4, 3]);
+    const before = copyState(state);
+    const update = await ParameterUpdate.compile(adamw(), COMPUTE);
+    await update.applyRows(state, i64(), hostTensor('f32', [0, 3], new Float32Array(0)), STEP);
+    expect(state).toEqual(before);
+    await update.dispose();
+  });
+});
+
+describe('Learner', () => {
+  const specs = [
+    spec('w', [2, 3]),
+    spec('b', [3], { decay: false }),
+    spec('table', [6, 2], { lookup: true }),
+  ];
+  const weights = () => Object.fromEntries(specs.map((s) => [s.name, random(s.name, s.shape)]));
+  const gradients = (factor = 1) => ({
+    byName: {
+      w: hostTensor(
+        'f32',
+        [2, 3],
+        Float32Array.of(1, -2, 0, 2, 0, 0).map((x) => x * factor),
+      ),
+      b: hostTensor(
+        'f32',
+        [3],
+        Float32Array.of(0, 3, 0).map((x) => x * factor),
+      ),
+      table: hostTensor(
+        'f32',
+        [2, 2],
+        Float32Array.of(1, 1, -1, 2).map((x) => x * factor),
+      ),
+    },
+    rows: i64(5, 1),
+  });
+  const NORM = Math.sqrt(1 + 4 + 4 + 9 + 1 + 1 + 1 + 4);
+
+  it('returns the global norm, and scales gradients only when it is above the limit', async () => {
+    const plain = sgd({ momentum: 0 });
+    for (const [maxGradientNorm, scale] of [
+      [1, 1 / NORM],
+      [NORM + 0.01, 1],
+      [0, 1],
+    ] as const) {
+      const values = weights();
+      const before = weights();
+      const learner = await Learner.create(specs, values, plain, COMPUTE);
+      const norm = await learner.apply(gradients(), { learningRate: 0.5, weightDecay: 0, maxGradientNorm });
+      expect(norm).toBeCloseTo(NORM, 5);
+      const b = float32(values.b);
+      expect(b[1]! - float32(before.b)[1]!).toBeCloseTo(-0.5 * 3 * scale, 5);
+      expect(float32(values.table)[11]! - float32(before.table)[11]!).toBeCloseTo(-0.5 * scale, 5);
+      await learner.dispose();
+    }
+  });
+
+  it('decays only what its spec says', async () => {
+    const values = weights();
+    const before = weights();
+    const learner = await Learner.create(specs, values, sgd(), COMPUTE);
+    await learner.apply(gradients(0), { learningRate: 0.5, weightDecay: 0.1, maxGradientNorm: 1 });
+    expect(values.b!.data).toEqual(before.b!.data);
+    for (const [i, value] of float32(values.w).entries()) {
+      expect(value).toBeCloseTo(float32(before.w)[i]! * 0.95, 6);
+    }
+    await learner.dispose();
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, 1e30])(
+    'a gradient of %d stops the step, names step and parameter, and changes nothing',
+    async (bad) => {
+      const values = weights();
+      const learner = await Learner.create(specs, values, adamw(), COMPUTE);
+      await learner.apply(gradients(), UPDATE);
+      const state = structuredClone(learner.state());
+      const before = structuredClone(values);
+      const broken = gradients();
+      broken.byName.table.data[3] = bad;
+      await expect(learner.apply(broken, UPDATE)).rejects.toThrow(
+        /^step 2: the gradient of table is not finite\n.*learning rate/,
+      );
+      expect(learner.step).toBe(1);
+      expect(learner.state()).toEqual(state);
+      expect(values).toEqual(before);
+      await learner.dispose();
+    },
+  );
+
+  it('restored state continues to the same bytes', async () => {
+    const values = weights();
+    const learner = await Learner.create(specs, values, adamw(), COMPUTE);
+    await learner.apply(gradients(), UPDATE);
+    const saved = structuredClone(learner.state());
+    const parameters = structuredClone(learner.parameters);
+    await learner.apply(gradients(2), UPDATE);
+
+    const resumedValues = weights();
+    const resumed = await Learner.create(specs, resumedValues, adamw(), COMPUTE);
+    resumed.restore(saved.step, parameters, saved.tensors);
+    await resumed.apply(gradients(2), UPDATE);
+    expect(resumedValues).toEqual(values);
+    expect(resumed.state()).toEqual(learner.state());
+    await learner.dispose();
+    await resumed.dispose();
+  });
+
+  it('says which weight or state is missing', async () => {
+    const { w, table } = weights();
+    await expect(Learner.create(specs, { w: w!, table: table! }, adamw(), COMPUTE)).rejects.toThrow(
+      'the model has no weight "b"',
+    );
+    const learner = await Learner.create(specs, weights(), adamw(), COMPUTE);
+    expect(() => learner.restore(1, weights(), {})).toThrow(
+      'the checkpoint has no tensor "m/w" of 6 elements',
+    );
+    await expect(learner.apply({ ...gradients(), rows: undefined }, UPDATE)).rejects.toThrow(
+      'lookup table table came without its rows',
+    );
+    await learner.dispose();
+  });
+});
