@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type * as TypeScript from 'typescript';
+import type TypeScript from 'typescript';
 import { DataError, UsageError } from '../util/errors.ts';
 import { fileError, readText, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
 import { type DeclarationSource, declarationSource, packageFolders } from './declaration-files.ts';
@@ -186,10 +186,7 @@ function render(
 
 /** The split of a description, whatever its case, spacing and punctuation. */
 function splitOfQuery(description: string, seed: number): Split {
-  const letters = description
-    .toLowerCase()
-    .replace(/[^\p{L}\p{N}]+/gu, ' ')
-    .trim();
+  const letters = description.toLowerCase().replace(/[^\p{L}\p{N}]/gu, '');
   const u = createHash('sha256').update(`${seed}\n${letters}`).digest().readUIntBE(0, 6) / 2 ** 48;
   return u < TRAIN_SHARE ? 'train' : u < TRAIN_SHARE + DEV_SHARE ? 'dev' : 'test';
 }

@@ -1,4 +1,4 @@
-import type * as TypeScript from 'typescript';
+import type TypeScript from 'typescript';
 import { cleanDescription } from './jsdoc-text.ts';
 
 type Ts = typeof TypeScript;
