@@ -27,6 +27,7 @@ import {
   sign,
   sin,
   slice,
+  softmax,
   square,
   sub,
   sum,
@@ -228,10 +229,13 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
   },
   ReduceMax: reducedExtremum,
   ReduceMin: reducedExtremum,
-  ReduceLogSumExp: ({ node, attributes, upstream }) => {
+  // dx = softmax(x) dy. The softmax itself rather than e^(x−y) where there is one axis: it adds up to 1 for any size of x.
+  ReduceLogSumExp: ({ node, attributes: { axes }, upstream }) => {
     const x = node.inputs[0]!;
-    const probabilities = exp(sub(x, restoreAxes(node.outputs[0]!, x, attributes.axes)));
-    return [mul(probabilities, restoreAxes(upstream[0]!, x, attributes.axes))];
+    const [axis, ...others] = axes;
+    const single = axis !== undefined && others.length === 0;
+    const weights = single ? softmax(x, axis) : exp(sub(x, restoreAxes(node.outputs[0]!, x, axes)));
+    return [mul(weights, restoreAxes(upstream[0]!, x, axes))];
   },
   // dx = y (dy − Σ dy y)
   Softmax: ({ node, attributes, upstream }) => {

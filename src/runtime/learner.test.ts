@@ -219,6 +219,36 @@ describe('Learner', () => {
     await resumed.dispose();
   });
 
+  it('adds up gradients of batches that touch different rows', async () => {
+    const dense = [1, 2, 4].map((factor) => gradients(factor));
+    dense[1]!.rows = i64(1, 3);
+    dense[2]!.rows = i64(0, 5);
+    const learner = await Learner.create(specs, weights(), adamw(), COMPUTE);
+    for (const [i, batch] of dense.entries()) await learner.accumulate(batch, { first: i === 0 });
+    const { byName, rows } = learner.accumulated;
+    expect(Array.from(byName.w!.data, Number)).toEqual([7, -14, 0, 14, 0, 0]);
+    expect(Array.from(rows!.data, Number)).toEqual([5, 1, 3, 0]);
+    // Row 5 got (1, 1) and 4·(−1, 2), row 1 got (−1, 2) and 2·(1, 1).
+    expect(Array.from(byName.table!.data, Number)).toEqual([-3, 9, 1, 4, -2, 4, 4, 4]);
+    expect(Array.from(dense[0]!.byName.w.data, Number), 'a batch of its own is left alone').toEqual([
+      1, -2, 0, 2, 0, 0,
+    ]);
+    await learner.accumulate(gradients(), { first: true });
+    expect(Array.from(learner.accumulated.byName.b!.data, Number)).toEqual([0, 3, 0]);
+    await learner.dispose();
+  });
+
+  it('a mean of gradients is clipped by its own norm', async () => {
+    const run = async (factor: number, gradientFactor: number) => {
+      const values = weights();
+      const learner = await Learner.create(specs, values, sgd(), COMPUTE);
+      const norm = await learner.apply(gradients(factor), { ...UPDATE, gradientFactor });
+      await learner.dispose();
+      return { values, norm };
+    };
+    expect(await run(4, 0.25)).toEqual(await run(1, 1));
+  });
+
   it('says which weight or state is missing', async () => {
     const { w, table } = weights();
     await expect(Learner.create(specs, { w: w!, table: table! }, adamw(), COMPUTE)).rejects.toThrow(
