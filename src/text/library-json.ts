@@ -9,8 +9,11 @@ import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
  * | BertNormalizer | ideographs above U+FFFF are not set apart | spaces around them first |
  * | BertNormalizer, Lowercase | Σ at the end of a word becomes ς | Σ to σ first |
  * | Replace | `$` of the content is special | `$$` |
+ * | BertPreTokenizer, WhitespaceSplit | spaces of ECMAScript (U+FEFF is one, U+0085 is not) | Split at Unicode's spaces |
  * | Whitespace, Digits, Punctuation | ASCII only, or runs instead of single signs | Split with the right pattern |
  * | Metaspace | does not split words | Split in front of each ▁ |
+ *
+ * One difference stays: Strip takes U+FEFF for a space at the ends of a text, and U+0085 for none.
  *
  * Special tokens are put around the ids by {@link wrapperIds}, so the post-processor is dropped.
  */
@@ -55,18 +58,25 @@ function libraryNormalizer(component: ComponentJson): ComponentJson {
   }
 }
 
+/** Contents of character classes, as the Rust library understands its \s, \w and punctuation. */
+const SPACE = '\\p{White_Space}';
+const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\u200c\u200d';
+const PUNCTUATION = '\\p{P}!-/:-@\\[-`{-~';
+
 function libraryPreTokenizer(component: ComponentJson): ComponentJson {
   switch (component.type) {
     case 'Sequence':
       return sequence('pretokenizers', (component.pretokenizers as ComponentJson[]).map(libraryPreTokenizer));
+    case 'BertPreTokenizer':
+      return sequence('pretokenizers', [onlyMatches(`[^${SPACE}]+`), split(`[${PUNCTUATION}]`)]);
+    case 'WhitespaceSplit':
+      return onlyMatches(`[^${SPACE}]+`);
     case 'Whitespace':
-      return { ...split('\\w+|[^\\w\\s]+'), behavior: 'Removed', invert: true };
+      return onlyMatches(`[${WORD}]+|[^${WORD}${SPACE}]+`);
     case 'Digits':
       return split(component.individual_digits === true ? '\\p{N}' : '\\p{N}+');
-    case 'Punctuation': {
-      const punctuation = '[\\p{P}!-/:-@\\[-`{-~]';
-      return split(component.behavior === 'Contiguous' ? `${punctuation}+` : punctuation);
-    }
+    case 'Punctuation':
+      return split(component.behavior === 'Contiguous' ? `[${PUNCTUATION}]+` : `[${PUNCTUATION}]`);
     case 'Metaspace': {
       const replacement = component.replacement as string;
       // Older files say add_prefix_space instead of prepend_scheme.
@@ -96,6 +106,12 @@ function sequence(list: string, parts: ComponentJson[]): ComponentJson {
   return { type: 'Sequence', [list]: parts };
 }
 
+/** Keeps the matches and drops what lies between. */
+function onlyMatches(regex: string): ComponentJson {
+  return { type: 'Split', pattern: { Regex: regex }, behavior: 'Removed', invert: true };
+}
+
+/** Keeps the matches and what lies between, each by itself. */
 function split(regex: string): ComponentJson {
   return { type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false };
 }

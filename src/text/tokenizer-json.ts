@@ -178,10 +178,14 @@ const ADDED_TOKEN_FIELDS: Record<string, Check> = {
   special: optional(boolean),
 };
 
+/** The time for a word grows with the cube of its length: the limit keeps a damaged file from hanging us. */
+const wordLimit: Check = (value) =>
+  count(value) === undefined && (value as number) <= 1000 ? undefined : 'a whole number from 0 to 1,000';
+
 const WORDPIECE_FIELDS: Record<string, Check> = {
   unk_token: string,
   continuing_subword_prefix: string,
-  max_input_chars_per_word: count,
+  max_input_chars_per_word: wordLimit,
   vocab: object,
 };
 
@@ -252,13 +256,22 @@ type Fail = (at: string, expected: string, found: unknown) => never;
 
 function failure(file: string): Fail {
   return (at, expected, found) => {
-    const text = found === undefined ? 'nothing' : JSON.stringify(found);
-    const shown = text.length > 80 ? `${text.slice(0, 80)}…` : text;
-    throw new DataError(`${at}: expected ${expected}, found ${shown}`, {
+    throw new DataError(`${at}: expected ${expected}, found ${shown(found)}`, {
       file,
       help: "the file must be a tokenizer.json of Hugging Face's tokenizers library (WordPiece, BPE or Unigram)",
     });
   };
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  let text: string;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    return 'something nested too deep'; // the stack ends before a hostile file does
+  }
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -282,8 +295,10 @@ function checkComponent(
   specs: Record<string, ComponentSpec>,
   at: string,
   fail: Fail,
+  depth = 0,
 ): ComponentJson | null {
   if (value === undefined || value === null) return null;
+  if (depth > 8) return fail(at, 'sequences nested at most eight deep', value);
   if (!isObject(value)) return fail(at, 'an object with a type', value);
   const spec =
     typeof value.type === 'string' && Object.hasOwn(specs, value.type) ? specs[value.type] : undefined;
@@ -293,7 +308,7 @@ function checkComponent(
     const parts = value[spec.list];
     if (!Array.isArray(parts)) return fail(`${at}.${spec.list}`, 'a list', parts);
     for (const [i, part] of parts.entries()) {
-      if (checkComponent(part, specs, `${at}.${spec.list}[${i}]`, fail) === null) {
+      if (checkComponent(part, specs, `${at}.${spec.list}[${i}]`, fail, depth + 1) === null) {
         fail(`${at}.${spec.list}[${i}]`, 'an object with a type', part);
       }
     }

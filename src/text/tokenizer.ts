@@ -35,8 +35,11 @@ const CACHE_WORD_CHARS = 48;
 /** Tokens that must lie between the last token taken and the end of a text that was cut (see `#upTo`). */
 const SLACK_TOKENS = 128;
 
-/** The library's Unigram model holds a lattice of the whole text and fails on very long ones. */
-const UNIGRAM_BLOCK_CHARS = 16_384;
+/**
+ * The library's Unigram model holds a lattice of the whole text and fails on very long ones. Such a text is cut at spaces,
+ * and inside a run of so many characters without a space as if one stood there.
+ */
+const UNIGRAM_BLOCK_CHARS = 32_768;
 
 /**
  * Text to token ids and back, as a `tokenizer.json` says (WordPiece, BPE or Unigram): `@huggingface/tokenizers` with
@@ -71,6 +74,8 @@ export class Tokenizer {
     } catch (error) {
       throw this.#failure('the tokenizer cannot be built', error);
     }
+    // Done below: the library's way takes time with the square of a run of unknown characters.
+    if (json.model.type === 'Unigram') this.#library.model!.fuse_unk = false;
     const ids = modelIds(json.model);
     for (const token of json.added_tokens) ids.set(token.content, token.id);
     let largest = 0;
@@ -146,7 +151,8 @@ export class Tokenizer {
   /** The first `maxTokens` ids of a text, without special tokens around it. */
   encodeRaw(text: string, maxTokens = Number.POSITIVE_INFINITY): Int32Array {
     if (!(maxTokens >= 0)) throw new UsageError(`maxTokens must be ≥ 0, found ${maxTokens}`);
-    return this.#scratch.slice(0, this.#encode(text, maxTokens));
+    const count = this.#encode(text, maxTokens);
+    return this.#scratch.slice(0, count);
   }
 
   /** Text of the ids; special tokens are left out unless asked for. */
@@ -230,15 +236,20 @@ export class Tokenizer {
 
   #encodeAll(text: string): readonly number[] {
     let ids: readonly (number | undefined)[];
+    let tokens: readonly string[];
     try {
-      ids = this.#library.encode(text, { add_special_tokens: false }).ids;
+      ({ ids, tokens } = this.#library.encode(text, { add_special_tokens: false }));
     } catch (error) {
       throw this.#failure(`the tokenizer fails on ${JSON.stringify(text.slice(0, 40))}`, error);
     }
     if (ids.includes(undefined)) {
       throw this.#failure(`the tokenizer has no token for a part of ${JSON.stringify(text.slice(0, 40))}`);
     }
-    return ids as readonly number[];
+    const { model } = this.#json;
+    if (model.type !== 'Unigram') return ids as readonly number[];
+    // A run of unknown characters is one unknown token; that token written out in the text is not part of a run.
+    const isUnknown = (i: number) => ids[i] === model.unk_id && tokens[i] !== model.vocab[model.unk_id]![0];
+    return (ids as readonly number[]).filter((_, i) => !(i > 0 && isUnknown(i) && isUnknown(i - 1)));
   }
 
   #failure(message: string, cause?: unknown): UndriftError {

@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { UsageError } from '../util/errors.ts';
+import { BatchBuffers, padBatch } from './pad-batch.ts';
+import { TokenStore } from './token-store.ts';
+import { Tokenizer } from './tokenizer.ts';
+import type { WordPieceJson } from './tokenizer-json.ts';
+
+const fixtures = new URL('fixtures/', import.meta.url);
+const texts = readFileSync(new URL('corpus.txt', fixtures), 'utf8').trim().split('\n');
+const tokenizer = Tokenizer.fromFile(new URL('wordpiece.json', fixtures).pathname);
+const textOf = (row: number) => texts[row % texts.length]!;
+
+describe('TokenStore', () => {
+  it('holds what the tokenizer gives', () => {
+    const seen: number[] = [];
+    const store = TokenStore.build(tokenizer, 2100, textOf, {
+      maxTokens: 24,
+      prefix: 'query: ',
+      onProgress: (rows) => seen.push(rows),
+    });
+    expect(store.rows).toBe(2100);
+    expect(seen).toEqual([1024, 2048]);
+    let total = 0;
+    for (let row = 0; row < store.rows; row++) {
+      const ids = tokenizer.encode(`query: ${textOf(row)}`, 24);
+      expect(Array.from(store.tokens(row))).toEqual(Array.from(ids));
+      expect(store.length(row)).toBe(ids.length);
+      expect(store.lengths[row]).toBe(ids.length);
+      total += ids.length;
+    }
+    expect(store.totalTokens).toBe(total);
+    expect(store.tokens(0)).toBeInstanceOf(Uint16Array);
+    expect(store.bytes).toBe(2 * total + 12 * 2100);
+  });
+
+  it('fills several blocks and keeps each text in one', () => {
+    const long = texts.join(' ').repeat(60);
+    const count = 12;
+    const store = TokenStore.build(tokenizer, count, (row) => long.slice(row), { maxTokens: 200_000 });
+    expect(store.totalTokens).toBeGreaterThan(1 << 20);
+    for (const row of [0, 5, 11]) {
+      expect(
+        Buffer.from(Uint16Array.from(tokenizer.encode(long.slice(row), 200_000)).buffer).equals(
+          Buffer.from(store.tokens(row).slice().buffer),
+        ),
+      ).toBe(true);
+    }
+  });
+
+  it('takes four bytes a token for a large vocabulary', () => {
+    const json = tokenizer.toJson();
+    const model = json.model as WordPieceJson;
+    const large = Tokenizer.fromJson({
+      ...json,
+      model: { ...model, vocab: { ...model.vocab, dense: 66_000 } },
+    });
+    const store = TokenStore.build(large, 1, () => 'dense', { maxTokens: 8 });
+    expect(store.tokens(0)).toEqual(Int32Array.of(2, 66_000, 3));
+  });
+
+  it('can leave out the special tokens, and can be empty', () => {
+    const raw = TokenStore.build(tokenizer, 3, textOf, { maxTokens: 5, specialTokens: false });
+    expect(Array.from(raw.tokens(1))).toEqual(Array.from(tokenizer.encodeRaw(texts[1]!, 5)));
+    const none = TokenStore.build(tokenizer, 0, textOf, { maxTokens: 8 });
+    expect([none.rows, none.totalTokens, none.bytes]).toEqual([0, 0, 0]);
+    expect(() => none.tokens(0)).toThrow(UsageError);
+    expect(() => raw.length(3)).toThrow('row 3 is outside the 3 texts');
+    expect(() => raw.length(-1)).toThrow(UsageError);
+    expect(() => TokenStore.build(tokenizer, 1, textOf, { maxTokens: 0 })).toThrow('maxTokens must be');
+    expect(() => TokenStore.build(tokenizer, 1, textOf, { maxTokens: 1 })).toThrow(
+      'no room for the 2 special',
+    );
+  });
+});
+
+describe('padBatch', () => {
+  const words = ['dense', 'dense retriever loss', '', 'a cache'];
+  const store = TokenStore.build(tokenizer, words.length, (row) => words[row]!, { maxTokens: 16 });
+
+  it('puts texts side by side with a mask', () => {
+    const { ids, mask, batch, tokens } = padBatch(store, [0, 1, 2], { padId: 9 });
+    expect(batch).toBe(3);
+    expect(tokens).toBe(Math.max(store.length(0), store.length(1)));
+    for (let b = 0; b < 3; b++) {
+      const row = Array.from(ids.subarray(b * tokens, (b + 1) * tokens));
+      const length = store.length(b);
+      expect(row.slice(0, length)).toEqual(Array.from(store.tokens(b)));
+      expect(row.slice(length)).toEqual(Array(tokens - length).fill(9));
+      expect(Array.from(mask.subarray(b * tokens, (b + 1) * tokens))).toEqual([
+        ...Array(length).fill(1),
+        ...Array(tokens - length).fill(0),
+      ]);
+    }
+  });
+
+  it('rounds the length up', () => {
+    const { ids, tokens } = padBatch(store, [1], { padId: 0, multipleOf: 8 });
+    expect(tokens % 8).toBe(0);
+    expect(tokens - store.length(1)).toBeLessThan(8);
+    expect(ids.length).toBe(tokens);
+    expect(() => padBatch(store, [1], { padId: 0, multipleOf: 0 })).toThrow(UsageError);
+  });
+
+  it('writes to the same memory again and leaves nothing of an earlier batch', () => {
+    const buffers = new BatchBuffers();
+    const large = padBatch(store, [1, 1, 1, 1], { padId: 0, buffers });
+    const small = padBatch(store, [0, 2], { padId: 0, buffers });
+    expect(small.ids.buffer).toBe(large.ids.buffer);
+    expect(small).toEqual(padBatch(store, [0, 2], { padId: 0 }));
+  });
+
+  it('takes an empty batch and refuses unknown rows', () => {
+    expect(padBatch(store, [], { padId: 0 })).toMatchObject({ batch: 0, tokens: 1 });
+    expect(() => padBatch(store, [4], { padId: 0 })).toThrow('row 4 is outside');
+  });
+});
