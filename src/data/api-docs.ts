@@ -4,10 +4,10 @@ import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type TypeScript from 'typescript';
-import { DataError, UsageError } from '../util/errors.ts';
+import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError, readText, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
-import { type DeclarationSource, declarationSource, packageFolders } from './declaration-files.ts';
-import { declarationsOf } from './declarations.ts';
+import { type DeclarationSource, declarationSource, packageFolders } from './declaration-source.ts';
+import { type Declaration, declarationsOf } from './declarations.ts';
 
 type Ts = typeof TypeScript;
 
@@ -122,8 +122,8 @@ async function collect(
   let files = 0;
   for (const source of sources) {
     for (const file of source.files) {
-      const text = await readText(join(source.folder, file));
-      for (const { document, description, line } of declarationsOf(ts, file, text)) {
+      const path = join(source.folder, file);
+      for (const { document, description, line } of readDeclarations(ts, path, await readText(path))) {
         const place = line === undefined ? file : `${file}:${line}`;
         collected.add(document, description, `${source.name}/${place}`);
       }
@@ -131,6 +131,18 @@ async function collect(
     }
   }
   return collected;
+}
+
+function readDeclarations(ts: Ts, path: string, text: string): Declaration[] {
+  try {
+    return declarationsOf(ts, path, text);
+  } catch (error) {
+    if (error instanceof UndriftError) throw error;
+    throw new DataError(`is no TypeScript that can be read (${(error as Error).message})`, {
+      file: path,
+      cause: error,
+    });
+  }
 }
 
 /** All files of the folder as text. */

@@ -9,7 +9,13 @@ import type { LoadOptions } from './load-options.ts';
 import { readJudgements } from './qrels.ts';
 import { type DataRecord, idField, optionalTextField, textField } from './record.ts';
 import { readRecords } from './records.ts';
-import { normaliseSplits, type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
+import {
+  normaliseSplits,
+  type RetrievalData,
+  retrievalData,
+  type Split,
+  splitFilter,
+} from './retrieval-data.ts';
 
 /** The files of a BEIR folder. */
 export interface BeirLayout {
@@ -40,7 +46,7 @@ export async function openBeir(folder: string): Promise<BeirLayout> {
     if (files.length > 0) continue;
     throw new DataError(`no ${role}.jsonl or ${role}.jsonl.gz`, {
       file: folder,
-      help: 'a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/<split>.tsv (see also --help of the command "data")',
+      help: 'a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/<split>.tsv',
     });
   }
   return { folder, corpus, queries, qrels: await qrelsFiles(folder) };
@@ -53,48 +59,48 @@ export async function openBeir(folder: string): Promise<BeirLayout> {
  */
 export async function loadRetrievalData(folder: string, options: LoadOptions = {}): Promise<RetrievalData> {
   const layout = await openBeir(folder);
+  const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
   const log = new FileLog(options.onProgress);
   const notes: string[] = [];
   const corpus = await readCorpus(layout.corpus, 'document', options, log);
   const queries = await readCorpus(layout.queries, 'query', options, log);
-  const splits = new Map<string, Split>();
-  for (const [name, files] of layout.qrels) {
-    if (options.splits !== undefined && !options.splits.includes(name)) {
-      for (const file of files) {
-        const onBytes = await log.watch(file, join('qrels', basename(file)));
-        for await (const bytes of readBytes(file)) onBytes(bytes);
-      }
-      continue;
-    }
-    const judgements = await readSplit(name, files, { queries, corpus, options, log, notes });
-    splits.set(name, { judgements, negativesAreJudged: true });
-  }
+  const splits = await readSplits(layout.qrels, { queries, corpus, options, isWanted, log, notes });
   return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
 }
 
-/** Reads the qrels of one split and notes what was left out. */
-export async function readSplit(
-  name: string,
-  files: readonly string[],
-  into: { queries: Corpus; corpus: Corpus; options: LoadOptions; log: FileLog; notes: string[] },
-) {
-  const { queries, corpus, options, log, notes } = into;
+/** Reads the qrels of the splits that are wanted, and only the bytes of the others (for the fingerprint). */
+export async function readSplits(
+  qrels: ReadonlyMap<string, readonly string[]>,
+  into: {
+    queries: Corpus;
+    corpus: Corpus;
+    options: LoadOptions;
+    isWanted: (split: string) => boolean;
+    log: FileLog;
+    /** Gets a line for what was left out. */
+    notes: string[];
+  },
+): Promise<Map<string, Split>> {
+  const { queries, corpus, options, isWanted, log, notes } = into;
   const { maxLineBytes, unknownIds } = options;
-  const observers = new Map<string, (bytes: Uint8Array) => void>();
-  for (const file of files) observers.set(file, await log.watch(file, join('qrels', basename(file))));
-  const read = await readJudgements(files, {
-    queries,
-    corpus,
-    unknownIds,
-    maxLineBytes,
-    watch: (file) => observers.get(file),
-  });
-  if (read.skipped > 0) {
-    notes.push(
-      `split ${name}: left out ${read.skipped} judgement${read.skipped === 1 ? '' : 's'} of unknown ids`,
-    );
+  const splits = new Map<string, Split>();
+  for (const [name, files] of qrels) {
+    const observers = new Map<string, (bytes: Uint8Array) => void>();
+    for (const file of files) observers.set(file, await log.watch(file, join('qrels', basename(file))));
+    if (!isWanted(name)) {
+      for (const [file, onBytes] of observers) for await (const bytes of readBytes(file)) onBytes(bytes);
+      continue;
+    }
+    const watch = (file: string) => observers.get(file);
+    const read = await readJudgements(files, { queries, corpus, unknownIds, maxLineBytes, watch });
+    splits.set(name, { judgements: read, negativesAreJudged: true });
+    if (read.skipped > 0) {
+      notes.push(
+        `split ${name}: left out ${read.skipped} judgement${read.skipped === 1 ? '' : 's'} of unknown ids`,
+      );
+    }
   }
-  return read;
+  return splits;
 }
 
 /** Reads a corpus from JSONL or Parquet files with the fields `_id`, `text` and perhaps `title`. */

@@ -1,4 +1,5 @@
 import type TypeScript from 'typescript';
+import { UsageError } from '../util/errors.ts';
 import { cleanDescription } from './jsdoc-text.ts';
 
 type Ts = typeof TypeScript;
@@ -35,6 +36,11 @@ interface Group {
  */
 export function declarationsOf(ts: Ts, file: string, text: string): Declaration[] {
   const isSource = !/\.d\.[cm]?ts$/.test(file);
+  if (isSource && typeof ts.transpileDeclaration !== 'function') {
+    throw new UsageError(`TypeScript ${ts.version} cannot read sources`, {
+      help: 'install TypeScript 5.5 or newer',
+    });
+  }
   const sourceText = isSource ? ts.transpileDeclaration(text, { fileName: file }).outputText : text;
   const source = ts.createSourceFile(file, sourceText, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS);
   const printer = ts.createPrinter({ removeComments: true });

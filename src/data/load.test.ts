@@ -85,6 +85,10 @@ describe('a BEIR folder', () => {
     expect(data.splits).toEqual(['test']);
     const lenient = await load(files, { splits: ['test', 'train'], unknownIds: 'skip' });
     expect(lenient.fingerprint).toBe(data.fingerprint);
+    expect(await failure(beir, { splits: ['dev'] })).toMatch(/no split "dev"; splits present: train, test/);
+    expect(
+      (await load(files, { splits: ['validation'], unknownIds: 'skip' }).catch(String)) as string,
+    ).toMatch(/dev\.tsv: none of its 1/);
   });
 
   it('counts what it leaves out', async () => {

@@ -1,19 +1,19 @@
 import { basename, join } from 'node:path';
 import { DataError } from '../util/errors.ts';
-import { listFolder, readSplit } from './beir.ts';
+import { listFolder, readSplits } from './beir.ts';
 import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
 import { FileLog } from './file-log.ts';
-import { readBytes, readLines } from './lines.ts';
+import { readLines } from './lines.ts';
 import type { LoadOptions } from './load-options.ts';
-import { normaliseSplits, type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
+import { normaliseSplits, type RetrievalData, retrievalData, splitFilter } from './retrieval-data.ts';
 
 /** The files of an MS MARCO folder. */
 export interface MsMarcoLayout {
   readonly folder: string;
   readonly collection: string;
   readonly queries: readonly string[];
-  /** Split (`train`, `dev`, `dev.small`, …) → qrels file. */
-  readonly qrels: ReadonlyMap<string, string>;
+  /** Split (`train`, `dev`, `dev.small`, …) → qrels files. */
+  readonly qrels: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
@@ -37,10 +37,10 @@ export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
       help: 'an MS MARCO folder holds collection.tsv, queries.<split>.tsv and qrels.<split>.tsv',
     });
   }
-  const qrels = new Map<string, string>();
+  const qrels = new Map<string, string[]>();
   for (const name of names) {
     const split = /^qrels\.(.+?)\.(tsv|txt)(\.gz)?$/.exec(name)?.[1];
-    if (split !== undefined) qrels.set(split, join(folder, name));
+    if (split !== undefined) qrels.set(split, [...(qrels.get(split) ?? []), join(folder, name)]);
   }
   return {
     folder,
@@ -53,20 +53,12 @@ export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
 /** Loads an MS MARCO folder. @throws DataError for all that is wrong with its files. */
 export async function loadMsMarco(folder: string, options: LoadOptions = {}): Promise<RetrievalData> {
   const layout = await openMsMarco(folder);
+  const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
   const log = new FileLog(options.onProgress);
   const notes: string[] = [];
   const corpus = await readTsvCorpus([layout.collection], 'document', options, log);
   const queries = await readTsvCorpus(layout.queries, 'query', options, log);
-  const splits = new Map<string, Split>();
-  for (const [name, file] of layout.qrels) {
-    if (options.splits !== undefined && !options.splits.includes(name)) {
-      const onBytes = await log.watch(file, join('qrels', basename(file)));
-      for await (const bytes of readBytes(file)) onBytes(bytes);
-      continue;
-    }
-    const judgements = await readSplit(name, [file], { queries, corpus, options, log, notes });
-    splits.set(name, { judgements, negativesAreJudged: true });
-  }
+  const splits = await readSplits(layout.qrels, { queries, corpus, options, isWanted, log, notes });
   return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
 }
 

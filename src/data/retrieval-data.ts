@@ -113,6 +113,19 @@ function canRename(name: string, found: ReadonlyMap<string, unknown>): boolean {
   return !found.has('dev') && DEV_NAMES.find((spelling) => found.has(spelling)) === name;
 }
 
+/** Whether a split is to be read. @throws DataError where one of those wanted does not exist. */
+export function splitFilter(
+  wanted: readonly string[] | undefined,
+  present: Iterable<string>,
+  path: string,
+): (name: string) => boolean {
+  if (wanted === undefined) return () => true;
+  const names = sortSplits(present);
+  const resolved = wanted.map((name) => (!names.includes(name) && DEV_NAMES.includes(name) ? 'dev' : name));
+  for (const name of resolved) if (!names.includes(name)) throw missingSplit(name, names, path);
+  return (name) => resolved.includes(name);
+}
+
 function toQrels({ judgements, negativesAreJudged }: Split, queries: Corpus, corpus: Corpus): Qrels {
   const { queryRows, judged } = judgements;
   const qrels = new Map<string, Map<string, number>>();
