@@ -135,7 +135,7 @@ describe('a BEIR folder', () => {
   it('reports progress up to the size of each file', async () => {
     const last = new Map<string, LoadProgress>();
     await load(
-      { ...beir, 'corpus.jsonl': corpus + '\n'.repeat(2 ** 20) },
+      { ...beir, 'corpus.jsonl': corpus + '\n'.repeat(2 ** 17) },
       { onProgress: (p) => last.set(p.file, p) },
     );
     expect(last.size).toBe(4);
