@@ -102,7 +102,12 @@ export class Tokenizer {
     try {
       bytes = readFileSync(path);
     } catch (error) {
-      throw new DataError('the tokenizer file cannot be read', { file: path, cause: error });
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new DataError(`the tokenizer file cannot be read: ${reason}`, {
+        file: path,
+        help: 'name a tokenizer.json, or train a vocabulary of your own',
+        cause: error,
+      });
     }
     let value: unknown;
     try {
