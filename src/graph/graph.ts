@@ -17,6 +17,7 @@ export class Graph {
   private scopePath = '';
   private readonly nameCounts = new Map<string, number>();
   private readonly constants = new Map<string, Tensor>();
+  private readonly constantNames = new Set<string>();
 
   constructor(name: string) {
     this.name = name;
@@ -42,9 +43,16 @@ export class Graph {
     this.outputs.set(name, tensor);
   }
 
-  /** A fixed value inside the graph. Small ones: weights are inputs. */
-  constant(dtype: DType, shape: readonly number[], data: ArrayBufferView): Tensor {
-    const name = this.uniqueName('constant');
+  /**
+   * A fixed value inside the graph. Small ones, as weights are inputs; only an exported model holds its weights, each under
+   * its own `name`, whatever the scope.
+   */
+  constant(dtype: DType, shape: readonly number[], data: ArrayBufferView, name?: string): Tensor {
+    if (name === undefined) return this.constant(dtype, shape, data, this.uniqueName('constant'));
+    if (this.constantNames.has(name) || this.inputs.some((input) => input.name === name)) {
+      throw new ShapeError(`${this.name}: a constant or input "${name}" exists already`);
+    }
+    this.constantNames.add(name);
     const tensor = new Tensor(this, { name, dtype, shape, origin: callerOrigin() });
     tensor.source = { kind: 'constant', data };
     return tensor;
@@ -124,7 +132,7 @@ function scalarData(value: number, dtype: DType): ArrayBufferView {
 }
 
 /** Folders whose functions make tensors on behalf of a caller: the caller is who an error should name. */
-const INTERNAL = /[\\/](graph|grad)[\\/][^\\/]+\.(ts|js)/;
+const INTERNAL = /[\\/](src|dist)[\\/](graph|grad)[\\/](ops[\\/])?[^\\/]+(?<!\.test)\.(ts|js):/;
 
 function callerOrigin(): string {
   const limit = Error.stackTraceLimit;

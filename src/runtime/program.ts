@@ -39,7 +39,8 @@ function sessionOptions({
     // The arena keeps the peak of every shape it has seen: a third of the memory without it, and no slower.
     enableCpuMemArena: false,
     enableMemPattern: false,
-    logSeverityLevel: 3,
+    // Fatal only: a failed run throws, and its message is in our error.
+    logSeverityLevel: 4,
     // Threads of a session that has finished would go on spinning and take the cores from the next one: alternating two
     // programs was 2.5 times slower with the default.
     extra: { session: { force_spinning_stop: '1' } },

@@ -1,0 +1,249 @@
+import { describe, expect, it } from 'vitest';
+import { evaluate, f32, i64, numbers } from '../../test/evaluate.ts';
+import { backward } from '../grad/backward.ts';
+import { Graph } from '../graph/graph.ts';
+import { gather, mul, reshape, square, sum } from '../graph/ops.ts';
+import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { normal, rngKey } from '../util/rng.ts';
+import { attentionBias, dropout, linear, normalize, pool, rmsNorm, selfAttention } from './layers.ts';
+import { declareParameters, embeddingParameters, initialValue, linearParameters } from './parameters.ts';
+
+function random(name: string, dims: readonly number[]): HostTensor {
+  const data = new Float32Array(dims.reduce((a, b) => a * b, 1));
+  normal(rngKey(9, 0, name), data);
+  return hostTensor('f32', dims, data);
+}
+const seedOf = (seed: number) => hostTensor('u32', [], Uint32Array.of(seed));
+
+describe('dropout', () => {
+  const N = 200_000;
+  const ones = f32([N], new Float32Array(N).fill(1));
+
+  /** Dropout of ones, with an input of a given name: its place in the graph. */
+  const drop = async (rateRatio: number, seed: number, site = 'site', x = ones) =>
+    numbers(
+      (
+        await evaluate({ x, seed: seedOf(seed) }, ({ x, seed }) => ({
+          y: dropout(x!, { rateRatio, seed: seed! }, site),
+        }))
+      ).y,
+    );
+  const droppedAt = (y: readonly number[]) => y.flatMap((value, i) => (value === 0 ? [i] : []));
+  const agreement = (a: readonly number[], b: readonly number[]) =>
+    a.filter((value, i) => (value === 0) === (b[i] === 0)).length / a.length;
+
+  it.each([0.1, 0.5, 0.9])('drops a share of %d and keeps the mean', async (rate) => {
+    const y = await drop(rate, 42);
+    const sigma = Math.sqrt((rate * (1 - rate)) / N);
+    expect(Math.abs(droppedAt(y).length / N - rate)).toBeLessThan(4 * sigma);
+    expect(Math.abs(y.reduce((a, b) => a + b) / N - 1)).toBeLessThan((4 * sigma) / (1 - rate));
+    for (const value of new Set(y)) {
+      if (value !== 0) expect(value).toBeCloseTo(1 / (1 - rate), 5);
+    }
+  });
+
+  it('draws neighbours, seeds and sites independently of each other', async () => {
+    const base = await drop(0.5, 1);
+    const shifted = [...base.slice(1), base[0]!];
+    const others = [shifted, await drop(0.5, 2), await drop(0.5, 1 << 20), await drop(0.5, 1, 'other site')];
+    // Half of all pairs agree by chance; four standard deviations of that are 0.0045.
+    for (const other of others) expect(Math.abs(agreement(base, other) - 0.5)).toBeLessThan(0.0045);
+  });
+
+  it('the same seed gives the same mask', async () => {
+    expect(await drop(0.3, 7)).toEqual(await drop(0.3, 7));
+  });
+
+  it('the gradient passes through the mask of the forward pass', async () => {
+    const x = random('x', [50, 40]);
+    const { y, dx } = await evaluate({ x, seed: seedOf(3) }, ({ x, seed }) => {
+      const y = dropout(x!, { rateRatio: 0.4, seed: seed! }, 'site');
+      return { y, dx: backward(sum(y), [x!])[0]! };
+    });
+    const values = numbers(x);
+    const gradient = numbers(dx);
+    expect(droppedAt(gradient)).toEqual(droppedAt(numbers(y)));
+    for (const [i, value] of numbers(y).entries()) expect(value).toBeCloseTo(values[i]! * gradient[i]!, 5);
+    expect(Math.max(...gradient)).toBeCloseTo(1 / 0.6, 5);
+  });
+
+  it('a rate of 0 adds nothing to the graph', async () => {
+    await evaluate({ x: f32([1], [2]), seed: seedOf(1) }, ({ x, seed }) => {
+      expect(dropout(x!, { rateRatio: 0, seed: seed! }, 'site')).toBe(x);
+      expect(dropout(x!, undefined, 'site')).toBe(x);
+      return { y: square(x!) };
+    });
+  });
+});
+
+describe('norms', () => {
+  it('rmsNorm divides by the root of the mean square', async () => {
+    const x = random('x', [3, 4]);
+    const scale = f32([4], [1, 2, 0.5, -1]);
+    const { y } = await evaluate({ x, scale }, ({ x, scale }) => ({ y: rmsNorm(x!, scale!, 1e-6) }));
+    const values = numbers(x);
+    for (let row = 0; row < 3; row++) {
+      const own = values.slice(row * 4, row * 4 + 4);
+      const root = Math.sqrt(own.reduce((a, b) => a + b * b, 0) / 4 + 1e-6);
+      for (const [i, value] of own.entries()) {
+        expect(numbers(y)[row * 4 + i]).toBeCloseTo((value / root) * numbers(scale)[i]!, 5);
+      }
+    }
+  });
+
+  it('rmsNorm of zeros is zero, and its gradient finite', async () => {
+    const inputs = { x: f32([1, 2], [0, 0]), scale: f32([2], [1, 1]) };
+    const { y, dx } = await evaluate(inputs, ({ x, scale }) => {
+      const y = rmsNorm(x!, scale!, 1e-6);
+      return { y, dx: backward(sum(y), [x!])[0]! };
+    });
+    expect(numbers(y)).toEqual([0, 0]);
+    expect(numbers(dx)[0]).toBeCloseTo(1000, 1);
+  });
+
+  it('normalize gives rows of length one; a zero row stays zero and gets a finite gradient', async () => {
+    const { y, dx } = await evaluate({ x: f32([2, 2], [3, -4, 0, 0]) }, ({ x }) => {
+      const y = normalize(x!);
+      return { y, dx: backward(sum(y), [x!])[0]! };
+    });
+    expect(numbers(y)[0]).toBeCloseTo(0.6, 6);
+    expect(numbers(y)[1]).toBeCloseTo(-0.8, 6);
+    expect(numbers(y).slice(2)).toEqual([0, 0]);
+    expect(numbers(dx).every(Number.isFinite)).toBe(true);
+    // (I − y yᵀ) 1 / ‖x‖ for y = (0.6, −0.8)
+    expect(numbers(dx)[0]).toBeCloseTo((1 - 0.6 * (0.6 - 0.8)) / 5, 5);
+  });
+});
+
+describe('pool', () => {
+  const hidden = f32([2, 3, 2], [1, 2, 3, 4, 100, 200, 5, 6, 70, 80, 90, 100]);
+  const mask = f32([2, 3], [1, 1, 0, 1, 0, 0]);
+
+  it('mean: the average of the tokens, padding left out', async () => {
+    const { y, dx } = await evaluate({ hidden, mask }, ({ hidden, mask }) => {
+      const y = pool(hidden!, mask!, 'mean');
+      return { y, dx: backward(sum(y), [hidden!])[0]! };
+    });
+    expect(y!.dims).toEqual([2, 2]);
+    expect(numbers(y)).toEqual([2, 3, 5, 6]);
+    expect(numbers(dx)).toEqual([0.5, 0.5, 0.5, 0.5, 0, 0, 1, 1, 0, 0, 0, 0]);
+  });
+
+  it('mean of a text without tokens is zero, not a division by zero', async () => {
+    const { y } = await evaluate({ hidden, mask: f32([2, 3], [0, 0, 0, 1, 1, 1]) }, ({ hidden, mask }) => ({
+      y: pool(hidden!, mask!, 'mean'),
+    }));
+    expect(numbers(y)).toEqual([0, 0, 55, 62]);
+  });
+
+  it('cls: the first token', async () => {
+    const { y } = await evaluate({ hidden, mask }, ({ hidden, mask }) => ({
+      y: pool(hidden!, mask!, 'cls'),
+    }));
+    expect(y!.dims).toEqual([2, 2]);
+    expect(numbers(y)).toEqual([1, 2, 5, 6]);
+  });
+});
+
+describe('selfAttention', () => {
+  const [B, T, D, V] = [2, 4, 6, 10];
+  const specs = [
+    embeddingParameters('words', V, D, { deviation: 1 }),
+    ...['query', 'key', 'value'].flatMap((name) => linearParameters(`a.${name}`, D, D)),
+  ];
+  const weights = Object.fromEntries(specs.map(({ name, shape }) => [name, random(name, shape)]));
+
+  /** Attention over embedded ids, and the gradient of a weighted sum of its results at real tokens. */
+  async function attend(ids: readonly number[], mask: readonly number[], heads = 2) {
+    const inputs = { ids: i64([B, T], ids), mask: f32([B, T], mask), ...weights };
+    return evaluate(inputs, ({ ids, mask, ...own }) => {
+      const p = (name: string) => own[name]!;
+      const x = reshape(gather(p('words.weight'), ids!), [B * T, D]);
+      const y = selfAttention(x, p, 'a', { batch: B, tokens: T, heads, bias: attentionBias(mask!) });
+      const real = mul(y, reshape(mask!, [B * T, 1]));
+      return { y: real, dWords: backward(sum(square(real)), [p('words.weight')])[0]! };
+    });
+  }
+
+  it('equals the formula, written out', async () => {
+    const ids = [1, 2, 3, 4, 5, 6, 7, 8];
+    const heads = 2;
+    const { y } = await attend(ids, [1, 1, 1, 1, 1, 1, 0, 0], heads);
+    const weight = (name: string) => numbers(weights[name]);
+    const project = (name: string) =>
+      ids.map((id) =>
+        Array.from({ length: D }, (_, o) => {
+          const row = weight('words.weight').slice(id * D, (id + 1) * D);
+          return row.reduce(
+            (s, v, i) => s + v * weight(`a.${name}.weight`)[o * D + i]!,
+            weight(`a.${name}.bias`)[o]!,
+          );
+        }),
+      );
+    const [q, k, v] = ['query', 'key', 'value'].map(project) as [number[][], number[][], number[][]];
+    const size = D / heads;
+    for (let position = 0; position < B * T; position++) {
+      const text = Math.floor(position / T);
+      const real = text === 0 ? T : 2;
+      if (position % T >= real) continue;
+      for (let column = 0; column < D; column++) {
+        const from = Math.floor(column / size) * size;
+        const exps = Array.from({ length: real }, (_, t) => {
+          let dot = 0;
+          for (let i = from; i < from + size; i++) dot += q[position]![i]! * k[text * T + t]![i]!;
+          return Math.exp(dot / Math.sqrt(size));
+        });
+        const total = exps.reduce((a, b) => a + b);
+        const expected = exps.reduce((s, e, t) => s + (e / total) * v[text * T + t]![column]!, 0);
+        expect(numbers(y)[position * D + column], `[${position}, ${column}]`).toBeCloseTo(expected, 4);
+      }
+    }
+  });
+
+  it('ignores padding: other ids there change neither the results nor the gradients', async () => {
+    const mask = [1, 1, 1, 0, 1, 1, 0, 0];
+    const a = await attend([1, 2, 3, 0, 4, 5, 0, 0], mask);
+    const b = await attend([1, 2, 3, 9, 4, 5, 8, 9], mask);
+    expect(numbers(b.y)).toEqual(numbers(a.y));
+    expect(numbers(b.dWords)).toEqual(numbers(a.dWords));
+    const rows = (words: number[]) => numbers(a.dWords).filter((_, i) => words.includes(Math.floor(i / D)));
+    expect(rows([0, 8, 9]).every((g) => g === 0)).toBe(true);
+    expect(Math.max(...rows([1, 2, 3, 4, 5]).map(Math.abs))).toBeGreaterThan(1e-2);
+  });
+
+  it('a text does not see its neighbours in the batch', async () => {
+    const mask = [1, 1, 1, 1, 1, 1, 1, 1];
+    const a = numbers((await attend([1, 2, 3, 4, 5, 6, 7, 8], mask)).y);
+    const b = numbers((await attend([1, 2, 3, 4, 9, 9, 9, 9], mask)).y);
+    expect(b.slice(0, T * D)).toEqual(a.slice(0, T * D));
+    expect(b.slice(T * D)).not.toEqual(a.slice(T * D));
+  });
+});
+
+describe('linear and parameters', () => {
+  it('multiplies the last axis, whatever stands before it', async () => {
+    const inputs = {
+      x: f32([2, 1, 2], [1, 2, 3, 4]),
+      'l.weight': f32([3, 2], [1, 0, 0, 1, 1, -1]),
+      'l.bias': f32([3], [0, 10, 0]),
+    };
+    const { y } = await evaluate(inputs, ({ x, ...own }) => ({ y: linear(x!, (name) => own[name]!, 'l') }));
+    expect(y!.dims).toEqual([2, 1, 3]);
+    expect(numbers(y)).toEqual([1, 12, -1, 3, 14, -1]);
+  });
+
+  it('fresh values depend on seed and name only', () => {
+    const [spec] = linearParameters('layer', 300, 200) as [ReturnType<typeof embeddingParameters>];
+    const values = initialValue(spec, 1);
+    expect(initialValue(spec, 1)).toEqual(values);
+    expect(initialValue(spec, 2)).not.toEqual(values);
+    expect(initialValue({ ...spec, name: 'other' }, 1)).not.toEqual(values);
+    const deviation = Math.sqrt(values.reduce((s, v) => s + v * v, 0) / values.length);
+    expect(deviation).toBeCloseTo(0.02, 3);
+  });
+
+  it('asking for a parameter that does not exist lists those that do', () => {
+    const { get } = declareParameters(new Graph('g'), linearParameters('l', 1, 1), (table) => table);
+    expect(() => get('l.wieght')).toThrow('no parameter "l.wieght"; there are l.weight, l.bias');
+  });
+});
