@@ -49,7 +49,7 @@ export class Retriever {
   /** The live arrays: a learner moves them in place. */
   readonly weights: Weights;
   /** Updates behind these weights. */
-  readonly trainedSteps: number;
+  trainedSteps: number;
   private readonly programs = new Map<string, Promise<Program>>();
   private readonly feeder: TokenFeeds;
 

@@ -1,0 +1,70 @@
+import { join } from 'node:path';
+import type { RetrievalData } from '../data/retrieval-data.ts';
+import { createRetriever } from '../models/create-retriever.ts';
+import { loadRetriever } from '../models/model-folder.ts';
+import type { Retriever } from '../models/retriever.ts';
+import { Tokenizer } from '../text/tokenizer.ts';
+import { trainVocabulary } from '../text/train-vocabulary.ts';
+import { isNewModel, type TrainSettings } from './settings.ts';
+
+/**
+ * The retriever a run starts from: a given model's folder, or a new one with a tokenizer that is given or trained on the
+ * documents and the training queries (never on dev or test queries).
+ *
+ * @param options.fromRun  folder of the run to resume: its tokenizer is read instead of trained again
+ */
+export async function makeRetriever(
+  settings: TrainSettings,
+  data: RetrievalData,
+  options: { fromRun?: string | undefined; onNote?: (note: string) => void },
+): Promise<Retriever> {
+  if (!isNewModel(settings.model)) return await givenModel(settings, settings.model, options.onNote);
+  const file = options.fromRun ? join(options.fromRun, 'tokenizer.json') : settings.tokenizer;
+  const tokenizer = file ? Tokenizer.fromFile(file) : vocabulary(settings, data);
+  return createRetriever({
+    kind: settings.model,
+    tokenizer,
+    hidden: settings.hidden,
+    layers: settings.layers,
+    ...(settings.heads && { heads: settings.heads }),
+    ...(settings.projection && { projectionSize: settings.projection }),
+    pooling: settings.pooling ?? 'mean',
+    normalize: settings.normalize ?? true,
+    towers: settings.towers ?? 'shared',
+    prompts: { query: settings.queryPrompt ?? '', document: settings.docPrompt ?? '' },
+    maxQueryTokens: settings.maxQueryTokens!,
+    maxDocTokens: settings.maxDocTokens!,
+    seed: settings.seed,
+  });
+}
+
+async function givenModel(
+  settings: TrainSettings,
+  folder: string,
+  onNote?: (note: string) => void,
+): Promise<Retriever> {
+  const { maxQueryTokens, maxDocTokens, queryPrompt, docPrompt, pooling, normalize } = settings;
+  return await loadRetriever(folder, {
+    maxTokens: {
+      ...(maxQueryTokens !== null && { query: maxQueryTokens }),
+      ...(maxDocTokens !== null && { document: maxDocTokens }),
+    },
+    prompts: {
+      ...(queryPrompt !== null && { query: queryPrompt }),
+      ...(docPrompt !== null && { document: docPrompt }),
+    },
+    ...(pooling && { pooling }),
+    ...(normalize !== null && { normalize }),
+    ...(onNote && { onNote }),
+  });
+}
+
+function vocabulary(settings: TrainSettings, data: RetrievalData): Tokenizer {
+  function* texts(): Iterable<string> {
+    for (let row = 0; row < data.corpus.size; row++) yield data.corpus.text(row);
+    for (const row of data.examples('train').queryRows) yield data.queries.text(row);
+  }
+  return Tokenizer.fromJson(
+    trainVocabulary(texts(), { model: settings.vocabulary, vocabSize: settings.vocabSize }),
+  );
+}

@@ -1,0 +1,169 @@
+import type { Pooling } from '../nn/layers.ts';
+import type { ScheduleName } from '../optim/schedule.ts';
+import { SCHEDULES } from '../optim/schedule.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+
+export type OptimizerName = 'adamw' | 'sgd' | 'lion';
+
+/** What a training run can be told. Only `data` and `out` must be given; what is left out depends on the model. */
+export interface TrainOptions {
+  /** Data folder or file (see `loadData`). */
+  data: string;
+  /** Folder of the run: checkpoint, log, and the model in `model/`. */
+  out: string;
+  /** `static`, `transformer`, or the folder of a model to go on from. Default `static`. */
+  model?: string | undefined;
+  /** Id of a training method. Default `in-batch`. */
+  method?: string | undefined;
+  /** Passes over the training queries; default 12 for a new model, 3 for a given one. */
+  epochs?: number | undefined;
+  /** Updates, instead of epochs. */
+  steps?: number | undefined;
+  /** Queries per batch, B. Default 128 for `static`, else 32. */
+  batchSize?: number | undefined;
+  /** Batches whose gradients are averaged into one update. Default 1. */
+  accumulate?: number | undefined;
+  /** Negatives of the data per query and batch, where the data has some. Default 0. */
+  negatives?: number | undefined;
+
+  /** Peak learning rate; default 0.02 for `static`, 5e-4 for a new transformer, 5e-5 for a given model. */
+  lr?: number | undefined;
+  optimizer?: OptimizerName | undefined;
+  weightDecay?: number | undefined;
+  /** Global norm to which gradients are clipped; 0 for no clipping. Default 1. */
+  maxGradNorm?: number | undefined;
+  schedule?: ScheduleName | undefined;
+  /** Warm-up: a share of the run below 1, a number of steps from 1 on. Default 0.1. */
+  warmup?: number | undefined;
+  /** Softmax temperature τ. Default 0.05. */
+  temperature?: number | undefined;
+  learnTemperature?: boolean | undefined;
+  dropout?: number | undefined;
+
+  /** Width of a new model: embedding size for `static`, hidden size for `transformer`. Default 256. */
+  hidden?: number | undefined;
+  layers?: number | undefined;
+  heads?: number | undefined;
+  towers?: 'shared' | 'separate' | undefined;
+  pooling?: Pooling | undefined;
+  normalize?: boolean | undefined;
+  /** Size of a linear projection after pooling. */
+  projection?: number | undefined;
+  /** A `tokenizer.json` for a new model; default: a vocabulary is trained on the data. */
+  tokenizer?: string | undefined;
+  vocabulary?: 'wordpiece' | 'bpe' | undefined;
+  vocabSize?: number | undefined;
+  maxQueryTokens?: number | undefined;
+  maxDocTokens?: number | undefined;
+  queryPrompt?: string | undefined;
+  docPrompt?: string | undefined;
+
+  /** Split for evaluation during training; none if the data lacks it. Default `dev`. */
+  evalSplit?: string | undefined;
+  evalMetric?: string | undefined;
+  /** Steps between evaluations; default about ten times a run. */
+  evalEvery?: number | undefined;
+  /** Dev queries per evaluation, the first so many. Default 1000. */
+  evalQueries?: number | undefined;
+  /** Evaluations without a better one after which training stops; 0 for never. Default 0. */
+  patience?: number | undefined;
+  /** Steps between checkpoints; default: at each evaluation. */
+  saveEvery?: number | undefined;
+  seed?: number | undefined;
+}
+
+/** The options with every default filled in: what a run is, as stored in its `settings.json`. */
+export type TrainSettings = {
+  [K in Exclude<keyof TrainOptions, OptionalSetting>]-?: NonNullable<TrainOptions[K]>;
+} & { [K in OptionalSetting]: NonNullable<TrainOptions[K]> | null };
+
+/** Settings for which "none" is an answer of its own. */
+type OptionalSetting =
+  | 'steps'
+  | 'projection'
+  | 'tokenizer'
+  | 'evalEvery'
+  | 'saveEvery'
+  | 'heads'
+  | 'towers'
+  | 'pooling'
+  | 'normalize'
+  | 'maxQueryTokens'
+  | 'maxDocTokens'
+  | 'queryPrompt'
+  | 'docPrompt';
+
+const NEW_MODELS = ['static', 'transformer'] as const;
+
+export const isNewModel = (model: string): model is (typeof NEW_MODELS)[number] =>
+  (NEW_MODELS as readonly string[]).includes(model);
+
+/** Fills in defaults, which depend on the kind of model. A given model keeps its own shape, prompts and lengths. */
+export function resolveSettings(options: TrainOptions): TrainSettings {
+  const model = options.model ?? 'static';
+  const isStatic = model === 'static';
+  const fresh = isNewModel(model);
+  if (options.steps !== undefined && options.epochs !== undefined) {
+    throw new UsageError('--steps and --epochs both say how long to train', { help: 'give one of them' });
+  }
+  const schedule = options.schedule ?? 'linear';
+  if (!SCHEDULES.includes(schedule)) throw new UsageError(`unknown schedule "${schedule}"`);
+  return {
+    data: options.data,
+    out: options.out,
+    model,
+    method: options.method ?? 'in-batch',
+    epochs: options.epochs ?? (fresh ? 12 : 3),
+    steps: options.steps ?? null,
+    batchSize: options.batchSize ?? (isStatic ? 128 : 32),
+    accumulate: options.accumulate ?? 1,
+    negatives: options.negatives ?? 0,
+    lr: options.lr ?? (isStatic ? 0.02 : fresh ? 5e-4 : 5e-5),
+    optimizer: options.optimizer ?? 'adamw',
+    weightDecay: options.weightDecay ?? 0.01,
+    maxGradNorm: options.maxGradNorm ?? 1,
+    schedule,
+    warmup: options.warmup ?? 0.1,
+    temperature: options.temperature ?? 0.05,
+    learnTemperature: options.learnTemperature ?? false,
+    dropout: options.dropout ?? 0,
+    hidden: options.hidden ?? 256,
+    layers: options.layers ?? 2,
+    heads: options.heads ?? null,
+    towers: options.towers ?? null,
+    pooling: options.pooling ?? null,
+    normalize: options.normalize ?? null,
+    projection: options.projection ?? null,
+    tokenizer: options.tokenizer ?? null,
+    vocabulary: options.vocabulary ?? 'wordpiece',
+    vocabSize: options.vocabSize ?? (isStatic ? 16_384 : 8192),
+    maxQueryTokens: options.maxQueryTokens ?? (fresh ? 64 : null),
+    maxDocTokens: options.maxDocTokens ?? (fresh ? (isStatic ? 256 : 128) : null),
+    queryPrompt: options.queryPrompt ?? (fresh ? '' : null),
+    docPrompt: options.docPrompt ?? (fresh ? '' : null),
+    evalSplit: options.evalSplit ?? 'dev',
+    evalMetric: options.evalMetric ?? 'ndcg@10',
+    evalEvery: options.evalEvery ?? null,
+    evalQueries: options.evalQueries ?? 1000,
+    patience: options.patience ?? 0,
+    saveEvery: options.saveEvery ?? null,
+    seed: options.seed ?? 1,
+  };
+}
+
+/** Settings that may differ between a run and its resumption: where the folders lie now. */
+const FREE = new Set<string>(['data', 'out', 'saveEvery']);
+
+/** @throws UndriftError listing what differs: a resumed run must be the run it resumes */
+export function checkSameSettings(stored: TrainSettings, now: TrainSettings, out: string): void {
+  const differing = (Object.keys(now) as (keyof TrainSettings)[]).filter(
+    (key) => !FREE.has(key) && JSON.stringify(stored[key] ?? null) !== JSON.stringify(now[key] ?? null),
+  );
+  if (differing.length === 0) return;
+  const list = differing.map(
+    (key) => `${key}: ${JSON.stringify(stored[key])} then, ${JSON.stringify(now[key])} now`,
+  );
+  throw new UndriftError(`the run in ${out} was started with other settings\n  ${list.join('\n  ')}`, {
+    help: 'resume with the same options (or give only --out and --resume), or start another run in another folder',
+  });
+}

@@ -1,0 +1,343 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { loadData } from '../data/load.ts';
+import type { RetrievalData } from '../data/retrieval-data.ts';
+import { evaluateRetriever } from '../index/evaluate-retriever.ts';
+import type { RunningMethod } from '../methods/method.ts';
+import { findMethod } from '../methods/methods.ts';
+import { Temperature } from '../methods/temperature.ts';
+import { saveRetriever } from '../models/model-folder.ts';
+import type { Retriever } from '../models/retriever.ts';
+import { adamw } from '../optim/adamw.ts';
+import { lion } from '../optim/lion.ts';
+import type { Optimizer } from '../optim/optimizer.ts';
+import { sgd } from '../optim/sgd.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { Learner } from '../runtime/learner.ts';
+import type { TokenStore } from '../text/token-store.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { readJson, writeFileAtomic } from '../util/files.ts';
+import { Batches } from './batches.ts';
+import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { EventLog } from './event-log.ts';
+import { type StepReport, trainingLoop } from './loop.ts';
+import { makeRetriever } from './make-retriever.ts';
+import { checkSameSettings, resolveSettings, type TrainOptions, type TrainSettings } from './settings.ts';
+
+/** What a run tells while it goes on. */
+export interface TrainCallbacks {
+  /** One-time facts: what was loaded, how many negatives a query sees, what was assumed. */
+  onNote?: (note: string) => void;
+  onProgress?: (stage: string, done: number, total: number) => void;
+  onStep?: (report: StepReport & { totalSteps: number; textsPerSecond: number }) => void;
+  onEvaluation?: (evaluation: {
+    step: number;
+    metrics: Readonly<Record<string, number>>;
+    best: boolean;
+  }) => void;
+  /** Aborted by Ctrl-C: the run saves after the current step and throws `InterruptedError`. */
+  signal?: AbortSignal;
+}
+
+export interface TrainResult {
+  /** Folder of the best model by the evaluation metric, or of the last one where nothing was evaluated. */
+  model: string;
+  steps: number;
+  stoppedEarly: boolean;
+  /** Best evaluation during training; null where there was none. */
+  best: { step: number; value: number | null };
+  embeddingSpace: string;
+  seconds: number;
+  settings: TrainSettings;
+}
+
+/** A run that was stopped by its user; everything is saved. */
+export class InterruptedError extends UndriftError {}
+
+/** Names in a run's folder. */
+const SETTINGS = 'settings.json';
+const MODEL = 'model';
+const OWN_FILES = [SETTINGS, MODEL, 'checkpoint', 'metrics.jsonl', 'tensorboard', 'tokenizer.json'];
+
+/** Steps between lines of the log. */
+const LOG_EVERY = 10;
+
+/**
+ * Trains a retriever from data to a model folder:
+ *
+ *     out/settings.json  metrics.jsonl  tensorboard/  checkpoint/  model/
+ *
+ * With the same options, data and number of threads, the same machine gives the same bytes; so does a run that was stopped, or
+ * killed, and resumed.
+ *
+ * @throws InterruptedError after saving, when `callbacks.signal` fires
+ */
+export async function trainRetriever(
+  options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
+  callbacks: TrainCallbacks = {},
+): Promise<TrainResult> {
+  const { device, threads, resume = false, overwrite = false, ...own } = options;
+  const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
+  const settings = resolveSettings(own);
+  const { out } = settings;
+  const method = findMethod(settings.method);
+  const optimizer = makeOptimizer(settings.optimizer);
+  if (!resume) await checkFree(out, overwrite);
+
+  const data = await loadData(settings.data, {
+    onProgress: ({ bytes, totalBytes }) => callbacks.onProgress?.('read', bytes, totalBytes),
+  });
+  for (const note of data.notes) callbacks.onNote?.(note);
+  const fingerprint = data.fingerprint;
+  const checkpoint = resume ? await openRun(out, settings, fingerprint) : undefined;
+  const retriever = await makeRetriever(settings, data, {
+    ...(callbacks.onNote && { onNote: callbacks.onNote }),
+    fromRun: resume ? out : undefined,
+  });
+  if (!resume) await startRun(out, settings, fingerprint, retriever);
+
+  const queries = tokenize(retriever, 'query', data, callbacks);
+  const documents = tokenize(retriever, 'document', data, callbacks);
+  const examples = data.examples('train');
+  const { batchSize, negatives, accumulate, seed } = settings;
+  const batches = new Batches(examples, documents, { batchSize, negativesPerQuery: negatives, seed });
+  const stepsPerEpoch = batches.perEpoch / accumulate;
+  const totalSteps = settings.steps ?? Math.max(1, Math.round(settings.epochs * stepsPerEpoch));
+  const evalEvery = settings.evalEvery ?? Math.max(1, Math.ceil(totalSteps / 10));
+  const evaluated = data.splits.includes(settings.evalSplit);
+  callbacks.onNote?.(
+    `${data.corpus.size} documents, ${examples.queryRows.length} training queries; ${totalSteps} steps of ${batchSize * accumulate} queries, ` +
+      `${batchSize - 1 + batchSize * negatives} negatives a query`,
+  );
+  if (!evaluated)
+    callbacks.onNote?.(`no split "${settings.evalSplit}": the last model is kept, not the best`);
+
+  const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
+  const weights = { ...retriever.weights, ...temperature.weights };
+  const learner = await Learner.create(
+    [...retriever.specs, ...temperature.specs],
+    weights,
+    optimizer,
+    compute,
+  );
+  const running = await method.start({
+    retriever,
+    weights,
+    gradientBuffers: learner.gradientBuffers,
+    queries,
+    documents,
+    positives: data.positiveSets('train'),
+    temperature,
+    dropoutRatio: settings.dropout,
+    seed,
+    compute,
+  });
+
+  let best: Checkpoint['best'] = { value: null, step: 0, evaluationsSince: 0 };
+  if (checkpoint) {
+    learner.restore(checkpoint.step, checkpoint.parameters, checkpoint.optimizer);
+    running.restore(checkpoint.method);
+    best = checkpoint.best;
+    callbacks.onNote?.(`resumed at step ${checkpoint.step}`);
+  }
+  const log = await EventLog.open(out, checkpoint ? { resumeStep: checkpoint.step } : {});
+  const startMs = performance.now();
+  const stepsBefore = retriever.trainedSteps;
+  const model = join(out, MODEL);
+  let stoppedEarly = false;
+  let textsSeen = 0;
+
+  const keepModel = (metrics: Readonly<Record<string, number>>) => {
+    retriever.trainedSteps = stepsBefore + learner.step;
+    return saveRetriever(model, retriever, {
+      card: { settings, data, method, metrics, split: settings.evalSplit },
+    });
+  };
+  const evaluate = async (report: StepReport): Promise<void> => {
+    const { metrics } = await evaluateRetriever(retriever, data, settings.evalSplit, {
+      metrics: [...new Set([settings.evalMetric, 'ndcg@10', 'mrr@10', 'recall@10'])],
+      limitQueries: settings.evalQueries,
+      tokens: { queries, documents },
+      ...compute,
+    });
+    const value = metrics[settings.evalMetric]!;
+    const better = best.value === null || value > best.value;
+    best = better
+      ? { value, step: report.step, evaluationsSince: 0 }
+      : { ...best, evaluationsSince: best.evaluationsSince + 1 };
+    if (better) await keepModel(metrics);
+    log.write({ step: report.step, epoch: report.epoch, kind: 'eval', values: metrics });
+    callbacks.onEvaluation?.({ step: report.step, metrics, best: better });
+  };
+  const save = async (): Promise<void> => {
+    log.flush();
+    await writeCheckpoint(out, {
+      step: learner.step,
+      parameters: weights,
+      optimizer: learner.state().tensors,
+      method: running.state(),
+      best,
+    });
+  };
+
+  const onStep = async (report: StepReport): Promise<'go on' | 'stop'> => {
+    const { step, epoch, learningRate, gradientNorm, trainingLoss, interpretableLoss, metrics } = report;
+    textsSeen += report.texts;
+    const last = step === totalSteps;
+    if (step % LOG_EVERY === 0 || last || step === 1) {
+      const values = {
+        trainingLoss,
+        interpretableLoss,
+        learningRate,
+        gradientNorm,
+        temperature: temperature.value,
+        ...metrics,
+      };
+      log.write({ step, epoch, kind: 'train', values });
+    }
+    const textsPerSecond = textsSeen / ((performance.now() - startMs) / 1000);
+    callbacks.onStep?.({ ...report, totalSteps, textsPerSecond });
+    const evaluates = evaluated && (step % evalEvery === 0 || last);
+    if (evaluates) await evaluate(report);
+    stoppedEarly = evaluates && settings.patience > 0 && best.evaluationsSince >= settings.patience && !last;
+    const interrupted = callbacks.signal?.aborted ?? false;
+    const due = settings.saveEvery ? step % settings.saveEvery === 0 : evaluates;
+    if (due || last || stoppedEarly || interrupted) await save();
+    if (interrupted && !last) {
+      throw new InterruptedError(`stopped after step ${step} of ${totalSteps}; everything is saved`, {
+        help: `go on with: undrift train --out ${out} --resume`,
+      });
+    }
+    return stoppedEarly ? 'stop' : 'go on';
+  };
+
+  try {
+    await trainingLoop(
+      { learner, method: running, batches, onStep },
+      {
+        totalSteps,
+        learningRate: settings.lr,
+        schedule: {
+          name: settings.schedule,
+          warmupSteps: warmupSteps(settings.warmup, totalSteps),
+          totalSteps,
+        },
+        weightDecay: settings.weightDecay,
+        maxGradientNorm: settings.maxGradNorm,
+        accumulate,
+      },
+    );
+    if (!evaluated) await keepModel({});
+  } finally {
+    log.close();
+    await release(running, learner, retriever);
+  }
+  const { embeddingSpace } = (await readJson(join(model, 'undrift.json'))) as { embeddingSpace: string };
+  const seconds = (performance.now() - startMs) / 1000;
+  return {
+    model,
+    steps: learner.step,
+    stoppedEarly,
+    best: { step: best.step, value: best.value },
+    embeddingSpace,
+    seconds,
+    settings,
+  };
+}
+
+/** The settings of a run in a folder, to resume it without repeating them. */
+export async function readRunSettings(out: string): Promise<TrainSettings> {
+  const file = join(out, SETTINGS);
+  if (!existsSync(file)) {
+    throw new UndriftError(`there is no run to resume in ${out}: no ${SETTINGS}`, {
+      help: 'start it without --resume',
+    });
+  }
+  return ((await readJson(file)) as { settings: TrainSettings }).settings;
+}
+
+async function openRun(
+  out: string,
+  settings: TrainSettings,
+  fingerprint: string,
+): Promise<Checkpoint | undefined> {
+  checkSameSettings(await readRunSettings(out), settings, out);
+  const stored = (await readJson(join(out, SETTINGS))) as { fingerprint: string };
+  if (stored.fingerprint !== fingerprint) {
+    throw new UndriftError(`the data in ${settings.data} is not what the run in ${out} was trained on`, {
+      help: `its fingerprint was ${stored.fingerprint}, now it is ${fingerprint}: resume with the same files`,
+    });
+  }
+  // A run that was killed before its first checkpoint starts over, from the same settings.
+  return existsSync(join(out, 'checkpoint')) || existsSync(join(out, 'checkpoint.old'))
+    ? await readCheckpoint(out)
+    : undefined;
+}
+
+async function checkFree(out: string, overwrite: boolean): Promise<void> {
+  if (!existsSync(out)) return;
+  const names = await readdir(out).catch((cause) => {
+    throw new UsageError(`--out ${out} is not a folder`, { cause });
+  });
+  if (names.length === 0) return;
+  const foreign = names.filter(
+    (name) => !OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`)),
+  );
+  if (foreign.length > 0 || !names.includes(SETTINGS)) {
+    throw new UndriftError(
+      `${out} is not empty, and not a run of ours (it holds ${(foreign[0] ?? names[0])!})`,
+      {
+        help: 'choose another --out',
+      },
+    );
+  }
+  if (!overwrite) {
+    throw new UndriftError(`${out} already holds a run`, {
+      help: 'go on with it by --resume, replace it by --overwrite, or choose another --out',
+    });
+  }
+  for (const name of names) await rm(join(out, name), { recursive: true, force: true });
+}
+
+async function startRun(
+  out: string,
+  settings: TrainSettings,
+  fingerprint: string,
+  retriever: Retriever,
+): Promise<void> {
+  await mkdir(out, { recursive: true });
+  await writeFileAtomic(join(out, 'tokenizer.json'), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);
+  await writeFileAtomic(join(out, SETTINGS), `${JSON.stringify({ fingerprint, settings }, null, 2)}\n`);
+}
+
+function makeOptimizer(name: string): Optimizer {
+  const optimizers: Record<string, () => Optimizer> = { adamw, sgd, lion };
+  const make = optimizers[name];
+  if (!make)
+    throw new UsageError(`unknown optimizer "${name}"`, {
+      help: `use one of ${Object.keys(optimizers).join(', ')}`,
+    });
+  return make();
+}
+
+const warmupSteps = (warmup: number, totalSteps: number): number =>
+  warmup < 1 ? Math.round(warmup * totalSteps) : Math.round(warmup);
+
+function tokenize(
+  retriever: Retriever,
+  side: 'query' | 'document',
+  data: RetrievalData,
+  callbacks: TrainCallbacks,
+): TokenStore {
+  const texts = side === 'query' ? data.queries : data.corpus;
+  return retriever.tokenize(side, texts.size, (row) => texts.text(row), {
+    onProgress: (done) => callbacks.onProgress?.(`tokenise ${side}s`, done, texts.size),
+  });
+}
+
+async function release(running: RunningMethod, learner: Learner, retriever: Retriever): Promise<void> {
+  await running.dispose();
+  await learner.dispose();
+  await retriever.dispose();
+}
