@@ -1,0 +1,140 @@
+import { buildApiDocs } from '../data/api-docs.ts';
+import type { Corpus } from '../data/corpus.ts';
+import { loadData } from '../data/load.ts';
+import type { RetrievalData } from '../data/retrieval-data.ts';
+import { formatBytes } from '../util/format.ts';
+import { type CommandGroup, defineCommand } from './command.ts';
+import { loadProgress } from './model-source.ts';
+
+const number = (value: number): string => value.toLocaleString('en-US');
+
+const apiDocs = defineCommand({
+  name: 'api-docs',
+  summary: 'build the quick-start data set from the declaration files of installed packages',
+  description:
+    'Query: the JSDoc description of a declaration. Document: the declaration without its comment. Reads typescript and ' +
+    '@types/node, and the packages or folders (./path) that are named. Writes BEIR files with train, dev and test splits.',
+  arguments: [
+    { name: 'packages...', help: 'further installed packages, or folders of TypeScript as ./path' },
+  ],
+  options: {
+    out: { type: 'text', value: 'folder', required: true, help: 'folder to make' },
+    only: { type: 'switch', default: false, help: 'read the named packages alone' },
+    undescribed: {
+      type: 'switch',
+      default: false,
+      help: 'put declarations without a description into the corpus too',
+    },
+    seed: { type: 'integer', default: 0, min: 0, help: 'another seed splits the queries otherwise' },
+  },
+  examples: ['--out data/api-docs', '--out data/mine --only zod ./src'],
+  async run(options, io, packages) {
+    const built = await buildApiDocs({
+      ...options,
+      packages,
+      onProgress: ({ files, totalFiles }) =>
+        io.progress('read declarations', files, { total: totalFiles, unit: 'files' }),
+    });
+    const splits = Object.entries(built.splits)
+      .map(([name, { queries }]) => `${name} ${number(queries)}`)
+      .join(', ');
+    const sources = built.sources
+      .map(
+        ({ name, version, described }) => `  ${name}${version ? ` ${version}` : ''}: ${number(described)}\n`,
+      )
+      .join('');
+    return {
+      json: { ...built },
+      text:
+        `${built.folder}\n${number(built.documents)} documents, ${number(built.queries)} queries (${splits})\n` +
+        `described declarations by source:\n${sources}`,
+    };
+  },
+});
+
+const stats = defineCommand({
+  name: 'stats',
+  summary: 'count the documents, queries and judgements of a data set',
+  arguments: [{ name: 'data', help: 'folder (BEIR, MS MARCO, pairs) or file of pairs', required: true }],
+  options: {},
+  examples: ['data/api-docs'],
+  async run(_options, io, [path]) {
+    const data = await loadData(path!, { onProgress: loadProgress(io) });
+    io.finishProgress();
+    const found = statistics(data);
+    return { json: { ...found }, text: formatStatistics(found) };
+  },
+});
+
+export const dataCommands: CommandGroup = {
+  name: 'data',
+  summary: 'build or inspect a data set',
+  commands: [apiDocs, stats],
+};
+
+interface LengthStatistics {
+  /** Words (runs of non-space characters) of a text: mean, median, 95th percentile, longest. */
+  mean: number;
+  median: number;
+  p95: number;
+  max: number;
+}
+
+function statistics(data: RetrievalData) {
+  const splits = Object.fromEntries(
+    data.splits.map((name) => {
+      const lists = [...data.qrels(name).values()].filter((grades) => grades.size > 0);
+      const grades = lists.flatMap((list) => [...list.values()]);
+      const relevant = grades.filter((grade) => grade > 0).length;
+      return [name, { queries: lists.length, judgements: grades.length, relevant }];
+    }),
+  );
+  return {
+    name: data.name,
+    fingerprint: data.fingerprint,
+    documents: data.corpus.size,
+    queries: data.queries.size,
+    splits,
+    documentWords: wordLengths(data.corpus),
+    queryWords: wordLengths(data.queries),
+    bytes: data.corpus.bytes + data.queries.bytes,
+    notes: data.notes,
+  };
+}
+
+function wordLengths(corpus: Corpus): LengthStatistics {
+  const lengths = new Uint32Array(corpus.size);
+  for (let row = 0; row < corpus.size; row++) lengths[row] = countWords(corpus.utf8(row));
+  lengths.sort();
+  const quantile = (q: number) => lengths[Math.min(lengths.length - 1, Math.floor(q * lengths.length))]!;
+  const mean = lengths.reduce((sum, length) => sum + length, 0) / lengths.length;
+  return { mean: Number(mean.toFixed(2)), median: quantile(0.5), p95: quantile(0.95), max: lengths.at(-1)! };
+}
+
+/** Runs of bytes that are no ASCII space; no string is made. */
+function countWords(utf8: Uint8Array): number {
+  let words = 0;
+  let inWord = false;
+  for (const byte of utf8) {
+    const isSpace = byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+    if (!isSpace && !inWord) words++;
+    inWord = !isSpace;
+  }
+  return words;
+}
+
+function formatStatistics(found: ReturnType<typeof statistics>): string {
+  const words = ({ mean, median, p95, max }: LengthStatistics) =>
+    `${mean} words on average, median ${number(median)}, 95 % up to ${number(p95)}, longest ${number(max)}`;
+  const splits = Object.entries(found.splits).map(
+    ([name, { queries, judgements, relevant }]) =>
+      `  ${name}: ${number(queries)} queries, ${number(judgements)} judgements, ${number(relevant)} relevant\n`,
+  );
+  const notes = found.notes.map((note) => `note: ${note}\n`);
+  return (
+    `${found.name} (${found.fingerprint}), ${formatBytes(found.bytes)}\n` +
+    `${number(found.documents)} documents: ${words(found.documentWords)}\n` +
+    `${number(found.queries)} queries: ${words(found.queryWords)}\n` +
+    `splits:\n${splits.join('') || '  none\n'}${notes.join('')}`
+  );
+}

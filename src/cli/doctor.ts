@@ -1,0 +1,201 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { bundledDevices, DEVICES, type Device } from '../runtime/devices.ts';
+import { formatBytes } from '../util/format.ts';
+import { defineCommand } from './command.ts';
+import { type GemmRate, measureGemmRate } from './gemm-rate.ts';
+
+/** Loading a GPU driver and compiling its shaders takes seconds; longer is a hang. */
+const PROBE_MS = 30_000;
+
+interface DeviceReport {
+  readonly device: Device;
+  /** Whether the installed onnxruntime-node came with the device's libraries. */
+  readonly bundled: boolean;
+  readonly works: boolean;
+  readonly seconds: number;
+  /** Why it does not work. */
+  readonly reason?: string;
+}
+
+interface Missing {
+  readonly what: string;
+  readonly how: string;
+}
+
+/** `undrift doctor`: what works on this machine, how fast it is, and what is missing. */
+export const doctorCommand = defineCommand({
+  name: 'doctor',
+  summary: 'report what works on this machine, how fast it is, and what is missing',
+  options: {
+    threads: { type: 'integer', min: 1, max: 1024, help: 'threads for the measurement (default: all cores)' },
+  },
+  examples: ['', '--json'],
+  async run({ threads = availableParallelism() }, io) {
+    const devices: DeviceReport[] = [];
+    const bundled = bundledDevices();
+    for (const device of DEVICES) {
+      io.progress('try devices', devices.length, { total: DEVICES.length, unit: 'devices' });
+      devices.push({ device, bundled: bundled.includes(device), ...(await probe(device, io.signal)) });
+    }
+    io.progress('try devices', devices.length, { total: DEVICES.length, unit: 'devices' });
+    io.finishProgress();
+    const cpuWorks = devices.some(({ device, works }) => device === 'cpu' && works);
+    const gemm = cpuWorks ? await measureGemmRate({ threads }) : undefined;
+    const facts = {
+      ok: cpuWorks,
+      node: process.version,
+      platform: `${process.platform} ${process.arch}`,
+      onnxruntime: installedVersion('onnxruntime-node'),
+      typescript: installedVersion('typescript'),
+      processor: cpus()[0]?.model.trim() ?? 'unknown',
+      cores: availableParallelism(),
+      threads,
+      memory: { totalBytes: totalmem(), freeBytes: freemem() },
+      devices,
+      ...(gemm && { gemm: { ...gemm, gflops: Number(gemm.gflops.toFixed(1)) } }),
+    };
+    const missing = whatIsMissing(facts);
+    return {
+      json: { ...facts, missing },
+      text: formatFacts(facts, gemm, missing),
+      exitCode: cpuWorks ? 0 : 1,
+    };
+  },
+});
+
+/** Tries a device in a process of its own. */
+function probe(device: Device, signal: AbortSignal): Promise<Omit<DeviceReport, 'device' | 'bundled'>> {
+  const here = fileURLToPath(import.meta.url);
+  // The probe lies beside this file, with its extension: .js when built, .ts under a loader.
+  const script = here.replace(/doctor(\.[jt]s)$/, 'device-probe$1');
+  const startMs = performance.now();
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [...process.execArgv, script, device], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: PROBE_MS,
+      killSignal: 'SIGKILL',
+      signal,
+    });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      if (stderr.length < 65_536) stderr += text;
+    });
+    const finish = (reason?: string) => {
+      const seconds = Number(((performance.now() - startMs) / 1000).toFixed(2));
+      resolve(reason === undefined ? { works: true, seconds } : { works: false, seconds, reason });
+    };
+    child.on('error', (error) => finish(error.message));
+    child.on('close', (code, killedBy) => {
+      if (code === 0) finish();
+      else if (killedBy === 'SIGKILL') finish(`no answer in ${PROBE_MS / 1000} s`);
+      else if (killedBy) finish(`the driver ended the process (${killedBy})`);
+      else finish(firstReason(stderr));
+    });
+  });
+}
+
+/** The telling line of a stack trace. */
+function firstReason(stderr: string): string {
+  const lines = stderr.split('\n').map((line) => line.trim());
+  const line = lines.find((text) => /error:|wrong result/i.test(text)) ?? lines.find((text) => text !== '');
+  const reason = (line ?? 'no reason given').replace(
+    /^(\w*Error: )?(program "device-probe" \w+[^:]*: )?/,
+    '',
+  );
+  return reason.length > 300 ? `${reason.slice(0, 299)}…` : reason;
+}
+
+/** Version of a package as installed for us; undefined where it is not. */
+function installedVersion(name: string): string | undefined {
+  try {
+    // A package may not export its package.json: look for it upwards from its main file.
+    let folder = dirname(createRequire(import.meta.url).resolve(name));
+    for (; dirname(folder) !== folder; folder = dirname(folder)) {
+      const text = read(join(folder, 'package.json'));
+      if (text === undefined) continue;
+      const json = JSON.parse(text) as { name?: string; version?: string };
+      if (json.name === name) return json.version;
+    }
+  } catch {
+    // not installed
+  }
+  return undefined;
+}
+
+function read(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function whatIsMissing(facts: {
+  devices: readonly DeviceReport[];
+  typescript: string | undefined;
+}): Missing[] {
+  const missing: Missing[] = [];
+  for (const { device, works, bundled } of facts.devices) {
+    if (works) continue;
+    missing.push({ what: `device ${device}`, how: HOW[device](bundled) });
+  }
+  if (facts.typescript === undefined) {
+    missing.push({
+      what: 'typescript (only for undrift data api-docs)',
+      how: 'npm install --save-dev typescript@5 @types/node',
+    });
+  }
+  return missing;
+}
+
+const HOW: Record<Device, (bundled: boolean) => string> = {
+  cpu: () => 'install again for this platform: npm ci',
+  webgpu: (bundled) =>
+    bundled
+      ? 'a GPU with a current driver is needed (on Linux: Vulkan; without a GPU the software driver SwiftShader works)'
+      : 'onnxruntime-node has no WebGPU libraries for this platform',
+  cuda: () =>
+    process.platform === 'linux' && process.arch === 'x64'
+      ? 'an NVIDIA GPU, CUDA 12 and cuDNN 9; then: npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12 (it downloads)'
+      : 'onnxruntime-node has CUDA on Linux x64 only',
+};
+
+interface Facts {
+  node: string;
+  platform: string;
+  onnxruntime: string | undefined;
+  processor: string;
+  cores: number;
+  threads: number;
+  memory: { totalBytes: number; freeBytes: number };
+  devices: readonly DeviceReport[];
+}
+
+function formatFacts(facts: Facts, gemm: GemmRate | undefined, missing: readonly Missing[]): string {
+  const { memory } = facts;
+  const rows: [string, string][] = [
+    ['node', `${facts.node} on ${facts.platform}`],
+    ['onnxruntime', facts.onnxruntime ?? 'not found'],
+    ['processor', `${facts.processor}, ${facts.cores} cores`],
+    ['memory', `${formatBytes(memory.totalBytes)}, ${formatBytes(memory.freeBytes)} free`],
+    ...facts.devices.map(({ device, works, seconds, reason }): [string, string] => [
+      device,
+      works ? `works (${seconds} s to start)` : `does not work: ${reason}`,
+    ]),
+  ];
+  if (gemm) {
+    rows.push([
+      'matrix product',
+      `${gemm.gflops.toFixed(0)} GFLOP/s (f32, ${gemm.size}³, ${facts.threads} threads)`,
+    ]);
+  }
+  const width = Math.max(...rows.map(([name]) => name.length));
+  const table = rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+  if (missing.length === 0) return table;
+  return `${table}\nmissing:\n${missing.map(({ what, how }) => `  ${what}: ${how}\n`).join('')}`;
+}

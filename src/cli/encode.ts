@@ -1,0 +1,225 @@
+import { readLines } from '../data/lines.ts';
+import { loadCorpus, loadData } from '../data/load.ts';
+import { openNpyWriter } from '../io/npy.ts';
+import type { Retriever, Side } from '../models/retriever.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { DataError, UsageError } from '../util/errors.ts';
+import { writeFileAtomic } from '../util/files.ts';
+import { formatCount, formatDuration } from '../util/format.ts';
+import { defineCommand } from './command.ts';
+import type { Io } from './io.ts';
+import { loadModel, loadProgress, MODEL_HELP } from './model-source.ts';
+import { COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+
+/** Texts, or characters of them, that are in memory at once. */
+const CHUNK_TEXTS = 8192;
+const CHUNK_CHARACTERS = 1 << 24;
+
+/** More JSON than this is for no program to read. */
+const JSON_LIMIT_BYTES = 50e6;
+/** `-0.0123456789,` */
+const JSON_BYTES_PER_NUMBER = 13;
+
+/** `undrift encode`: texts to vectors. */
+export const encodeCommand = defineCommand({
+  name: 'encode',
+  summary: 'turn texts into vectors',
+  description:
+    'Row i of the .npy file is the text of line i, or document i of the corpus; the ids of documents or queries are written ' +
+    'beside it, one a line. Memory stays bounded: any number of texts.',
+  options: {
+    model: { type: 'text', value: 'model', required: true, help: MODEL_HELP },
+    input: { type: 'text', value: 'file', help: 'texts, one a line (plain or .gz)' },
+    data: { type: 'text', value: 'folder', help: 'data set or corpus file: its documents, or its queries' },
+    side: {
+      type: 'choice',
+      choices: ['document', 'query'],
+      default: 'document',
+      help: 'encode as documents or as queries: prompt, length limit and tower',
+    },
+    out: { type: 'text', value: 'file.npy', help: 'where the vectors go, f32[texts, D]' },
+    ...COMPUTE_OPTIONS,
+  },
+  examples: [
+    '--model runs/first --data data/api-docs --out documents.npy',
+    '--model runs/first --input questions.txt --side query --json',
+  ],
+  async run(options, io) {
+    const { out, side, input, data } = options;
+    if ((input === undefined) === (data === undefined)) {
+      throw new UsageError(
+        input === undefined
+          ? 'nothing to encode: --input or --data is missing'
+          : '--input and --data exclude each other',
+      );
+    }
+    if (out !== undefined && !out.endsWith('.npy')) {
+      throw new UsageError(`--out should be a file name ending in .npy, found "${out}"`);
+    }
+    const startMs = performance.now();
+    const retriever = await loadModel(options.model, io);
+    const source = input !== undefined ? linesOf(input) : await corpusOf(data!, side, io);
+    const sink =
+      out === undefined ? new JsonSink(retriever.dimension) : await npySink(out, retriever.dimension);
+    try {
+      await encodeAll(retriever, { side, source, sink, io, compute: computeOptions(options) });
+      if (sink.rows === 0) throw new DataError('holds no text', { file: (input ?? data)! });
+      if (out !== undefined && source.ids) await writeFileAtomic(idsFile(out), source.ids());
+      await sink.close();
+    } catch (error) {
+      await sink.discard();
+      throw error;
+    }
+    await retriever.dispose();
+    io.finishProgress();
+
+    const seconds = (performance.now() - startMs) / 1000;
+    const shape = { rows: sink.rows, dimension: retriever.dimension };
+    const facts = { model: options.model, side, ...shape, seconds: Number(seconds.toFixed(3)) };
+    if (sink instanceof JsonSink) {
+      return { json: { embeddings: sink.embeddings, ...facts }, text: sink.text() };
+    }
+    const files = { out: out!, ...(source.ids && { ids: idsFile(out!) }) };
+    const speed = `${formatCount(shape.rows / seconds)} texts/s, ${formatDuration(seconds * 1000)}`;
+    return {
+      json: { ...files, ...facts },
+      text: `${Object.values(files).join('\n')}\n${shape.rows.toLocaleString('en-US')} × ${shape.dimension} (${speed})\n`,
+    };
+  },
+});
+
+/** Where texts come from. */
+interface Source {
+  texts: AsyncIterable<string> | Iterable<string>;
+  total?: number;
+  /** Lines of the file of ids, where the texts have any. */
+  ids?: () => Iterable<Uint8Array>;
+}
+
+const linesOf = (file: string): Source => ({
+  texts: (async function* () {
+    for await (const { text } of readLines(file)) yield text;
+  })(),
+});
+
+async function corpusOf(path: string, side: Side, io: Io): Promise<Source> {
+  const onProgress = loadProgress(io);
+  // The documents alone need no judgements, and no queries.
+  const corpus =
+    side === 'document'
+      ? await loadCorpus(path, { onProgress })
+      : (await loadData(path, { splits: [], onProgress })).queries;
+  io.finishProgress();
+  return {
+    texts: corpus.texts(),
+    total: corpus.size,
+    *ids() {
+      for (let row = 0; row < corpus.size; row++) {
+        const id = corpus.id(row);
+        if (/[\r\n]/.test(id))
+          throw new DataError(`the id ${JSON.stringify(id)} has a line end in it`, { file: path });
+        yield Buffer.from(`${id}\n`);
+      }
+    },
+  };
+}
+
+const idsFile = (out: string): string => out.replace(/\.npy$/, '.ids.txt');
+
+/** Where vectors go. */
+interface Sink {
+  readonly rows: number;
+  /** Called before texts are encoded, so that nothing is computed in vain. @throws UsageError */
+  expect(rows: number): void;
+  append(vectors: Float32Array): Promise<void>;
+  close(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+async function npySink(out: string, dimension: number): Promise<Sink> {
+  const writer = await openNpyWriter(out, { dtype: 'f32', rowDims: [dimension] });
+  return {
+    get rows() {
+      return writer.rows;
+    },
+    expect() {},
+    append: (vectors) => writer.append(vectors as Float32Array<ArrayBuffer>),
+    close: () => writer.close(),
+    discard: () => writer.discard(),
+  };
+}
+
+/** Vectors as numbers for JSON, as many as are sensible. */
+class JsonSink implements Sink {
+  readonly embeddings: number[][] = [];
+  private readonly dimension: number;
+
+  constructor(dimension: number) {
+    this.dimension = dimension;
+  }
+
+  get rows(): number {
+    return this.embeddings.length;
+  }
+
+  expect(rows: number): void {
+    const bytes = (this.rows + rows) * this.dimension * JSON_BYTES_PER_NUMBER;
+    if (bytes <= JSON_LIMIT_BYTES) return;
+    throw new UsageError(
+      `${this.rows + rows} or more vectors of dimension ${this.dimension} would be over ${JSON_LIMIT_BYTES / 1e6} MB of JSON`,
+      { help: 'write them to a file: --out vectors.npy' },
+    );
+  }
+
+  async append(vectors: Float32Array): Promise<void> {
+    for (let start = 0; start < vectors.length; start += this.dimension) {
+      this.embeddings.push(Array.from(vectors.subarray(start, start + this.dimension), shortest));
+    }
+  }
+
+  /** One vector a line, values separated by spaces. */
+  text(): string {
+    return this.embeddings.map((vector) => `${vector.join(' ')}\n`).join('');
+  }
+
+  async close(): Promise<void> {}
+
+  async discard(): Promise<void> {}
+}
+
+/** Nine digits tell any two f32 apart. */
+const shortest = (value: number): number => Number(value.toPrecision(9));
+
+async function encodeAll(
+  retriever: Retriever,
+  {
+    side,
+    source,
+    sink,
+    io,
+    compute,
+  }: { side: Side; source: Source; sink: Sink; io: Io; compute: ComputeOptions },
+): Promise<void> {
+  if (source.total !== undefined) sink.expect(source.total);
+  const stage = side === 'query' ? 'encode queries' : 'encode documents';
+  let chunk: string[] = [];
+  let characters = 0;
+  const flush = async () => {
+    const before = sink.rows;
+    sink.expect(chunk.length);
+    const vectors = await retriever.encode(side, chunk, {
+      ...compute,
+      onProgress: (done) =>
+        io.progress(stage, before + done, source.total === undefined ? {} : { total: source.total }),
+    });
+    await sink.append(vectors);
+    chunk = [];
+    characters = 0;
+  };
+  for await (const text of source.texts) {
+    chunk.push(text);
+    characters += text.length;
+    if (chunk.length === CHUNK_TEXTS || characters >= CHUNK_CHARACTERS) await flush();
+  }
+  if (chunk.length > 0) await flush();
+}

@@ -1,0 +1,142 @@
+import { basename } from 'node:path';
+import { loadData } from '../data/load.ts';
+import { parseMetrics } from '../eval/metric-spec.ts';
+import { formatComparison, formatMetrics } from '../eval/report.ts';
+import { readRunFile, writeRunFile } from '../eval/run-file.ts';
+import { compareRuns } from '../eval/significance.ts';
+import {
+  evaluateBm25,
+  evaluateRetriever,
+  type RetrieverEvaluation,
+  searchDepth,
+} from '../index/evaluate-retriever.ts';
+import { formatDuration } from '../util/format.ts';
+import { defineCommand } from './command.ts';
+import { loadModel, loadProgress, MODEL_HELP, retrievalProgress } from './model-source.ts';
+import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+
+/** Documents kept for each query: what people expect in a run file. */
+const RUN_DEPTH = 100;
+
+/** `undrift eval`: measures a retriever, or BM25, on a split. */
+export const evalCommand = defineCommand({
+  name: 'eval',
+  summary: 'measure a retriever or BM25 on the judged queries of a split',
+  description:
+    'Encodes all documents and the queries of the split, searches exactly, and computes metrics as trec_eval does. ' +
+    'Metrics: ndcg@10, ndcg_exp@10 (gain 2^grade − 1), mrr@10, map, recall@100, precision@10, success@5, judged@10.',
+  options: {
+    model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
+    data: { type: 'text', value: 'folder', required: true, help: 'data set: BEIR, MS MARCO, or pairs' },
+    split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
+    metrics: {
+      type: 'list',
+      default: ['ndcg@10', 'mrr@10', 'recall@100'],
+      help: 'metrics to compute',
+    },
+    topK: {
+      type: 'integer',
+      min: 1,
+      max: 100_000,
+      help: `documents for each query (default: ${RUN_DEPTH}, or as deep as the metrics look)`,
+    },
+    limitQueries: { type: 'integer', min: 1, help: 'only the first so many queries' },
+    missing: {
+      type: 'choice',
+      choices: ['zero', 'skip'],
+      default: 'zero',
+      help: 'queries without results count as zero, or not at all',
+    },
+    dropSameId: {
+      type: 'switch',
+      default: false,
+      help: "drop a document whose id is the query's, as BEIR does (ArguAna, Quora)",
+    },
+    runFile: { type: 'text', value: 'file', help: 'write the results as a TREC run file' },
+    compare: {
+      type: 'text',
+      value: 'run file',
+      help: 'test for a significant difference from another run of the same queries (on the first metric)',
+    },
+    seed: { type: 'integer', default: 0, min: 0, help: 'seed of that test' },
+    ...BM25_OPTIONS,
+    ...COMPUTE_OPTIONS,
+  },
+  examples: [
+    '--model bm25 --data data/api-docs',
+    '--model runs/first --data data/api-docs --split dev --metrics ndcg@10,recall@100 --json',
+    '--model runs/first --data data/api-docs --run-file first.run --compare bm25.run',
+  ],
+  async run(options, io) {
+    const metrics = parseMetrics(options.metrics).map(({ name }) => name);
+    // Read first: a file that is not there should not cost an evaluation.
+    const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
+    const retriever = options.model === 'bm25' ? undefined : await loadModel(options.model, io);
+    const data = await loadData(options.data, { splits: [options.split], onProgress: loadProgress(io) });
+    io.finishProgress();
+    for (const note of data.notes) io.log(`note: ${note}`);
+
+    const startMs = performance.now();
+    const common = {
+      metrics,
+      topK: options.topK ?? Math.max(RUN_DEPTH, searchDepth(metrics)),
+      limitQueries: options.limitQueries,
+      missingQueries: options.missing,
+      dropSameId: options.dropSameId,
+      onProgress: retrievalProgress(io),
+    };
+    const evaluation = retriever
+      ? await evaluateRetriever(retriever, data, options.split, { ...common, ...computeOptions(options) })
+      : await evaluateBm25(data, options.split, { ...common, k1: options.k1, b: options.b });
+    await retriever?.dispose();
+    io.finishProgress();
+    const seconds = (performance.now() - startMs) / 1000;
+
+    if (options.runFile !== undefined) {
+      await writeRunFile(options.runFile, evaluation.run, { tag: runTag(options.model) });
+    }
+    const comparison =
+      other &&
+      compareRuns(evaluation.task.qrels, evaluation.run, other, metrics[0]!, {
+        seed: options.seed,
+        missingQueries: options.missing,
+      });
+    const json = {
+      model: options.model,
+      data: data.name,
+      split: options.split,
+      metrics: evaluation.metrics,
+      queries: evaluation.queries,
+      documents: data.corpus.size,
+      missingQueries: evaluation.missingQueries,
+      queriesWithoutRelevant: evaluation.queriesWithoutRelevant,
+      topK: common.topK,
+      fingerprint: data.fingerprint,
+      seconds: Number(seconds.toFixed(3)),
+      ...(options.runFile !== undefined && { runFile: options.runFile }),
+      ...(comparison && { comparison }),
+    };
+    const counts =
+      `${evaluation.queries.toLocaleString('en-US')} queries of ${data.name}/${options.split}, ` +
+      `${data.corpus.size.toLocaleString('en-US')} documents, ${formatDuration(seconds * 1000)}\n`;
+    const text =
+      formatMetrics([{ name: options.model, metrics: evaluation.metrics }]) +
+      counts +
+      remarks(evaluation, options.missing) +
+      (comparison ? `\n${formatComparison(comparison, options.model, basename(options.compare!))}` : '');
+    return { json, text };
+  },
+});
+
+function remarks({ missingQueries, queriesWithoutRelevant }: RetrieverEvaluation, missing: string): string {
+  const counted = missing === 'zero' ? 'they count as zero' : 'they are left out';
+  return (
+    (missingQueries > 0 ? `${missingQueries} queries found nothing: ${counted}\n` : '') +
+    (queriesWithoutRelevant > 0
+      ? `${queriesWithoutRelevant} queries have no relevant document and count as zero\n`
+      : '')
+  );
+}
+
+/** The last column of a run file takes no spaces. */
+const runTag = (model: string): string => basename(model).replace(/\s+/g, '-') || 'undrift';

@@ -1,0 +1,78 @@
+import { UndriftError } from '../util/errors.ts';
+import { Progress, type ProgressFields } from '../util/progress.ts';
+
+/** A command that was stopped by Ctrl-C (or SIGTERM). */
+export class Interrupted extends UndriftError {
+  constructor() {
+    super('interrupted');
+  }
+}
+
+/** Exit code after Ctrl-C, as shells count it: 128 + SIGINT. */
+export const INTERRUPTED_EXIT_CODE = 130;
+
+/** What a command may use of the terminal. The standard output is not among it: it belongs to the command's result. */
+export interface Io {
+  /** Aborted by the first Ctrl-C. */
+  readonly signal: AbortSignal;
+  /** A line for people, on stderr. */
+  log(line: string): void;
+  /**
+   * Shows how far a stage of the work has come; another stage ends the one before.
+   * @throws Interrupted after Ctrl-C, which is how long work stops
+   */
+  progress(stage: string, done: number, options?: StageOptions): void;
+  /** Ends the last stage. */
+  finishProgress(): void;
+}
+
+export interface StageOptions {
+  /** Units until the stage is done, where it is known. */
+  total?: number | undefined;
+  /** What is counted; default `texts`. */
+  unit?: string | undefined;
+  /** Units that were done before this process began. */
+  initial?: number | undefined;
+  /** Further values to show. */
+  fields?: ProgressFields | undefined;
+}
+
+/** Writes progress and messages to stderr. */
+export class TerminalIo implements Io {
+  readonly signal: AbortSignal;
+  private readonly quiet: boolean;
+  private readonly graceful: boolean;
+  private stage: { name: string; total: number | undefined; done: number; progress: Progress } | undefined;
+
+  /** @param options.graceful  the command looks after `signal` itself, and is not thrown out of its work */
+  constructor(options: { signal: AbortSignal; quiet: boolean; graceful: boolean }) {
+    this.signal = options.signal;
+    this.quiet = options.quiet;
+    this.graceful = options.graceful;
+  }
+
+  log(line: string): void {
+    if (this.stage) this.stage.progress.log(line);
+    else if (!this.quiet) process.stderr.write(`${line}\n`);
+  }
+
+  progress(name: string, done: number, options: StageOptions = {}): void {
+    if (this.signal.aborted && !this.graceful) throw new Interrupted();
+    const { total, unit = 'texts', initial = 0, fields } = options;
+    // A count that begins again is the same work on something else.
+    const goesOn = this.stage?.name === name && this.stage.total === total && done >= this.stage.done;
+    if (!this.stage || !goesOn) {
+      this.finishProgress();
+      const settings = { label: name, unit, initial, enabled: !this.quiet };
+      const progress = new Progress(total === undefined ? settings : { ...settings, total });
+      this.stage = { name, total, done, progress };
+    }
+    this.stage.done = done;
+    this.stage.progress.update(done, fields);
+  }
+
+  finishProgress(): void {
+    this.stage?.progress.finish();
+    this.stage = undefined;
+  }
+}

@@ -1,0 +1,130 @@
+import type { Corpus } from '../data/corpus.ts';
+import { loadCorpus } from '../data/load.ts';
+import { ExactIndex } from '../index/exact-search.ts';
+import { buildBm25, encodeCorpus } from '../index/retrieve.ts';
+import { readNpy } from '../io/npy.ts';
+import { DataError, UsageError } from '../util/errors.ts';
+import { defineCommand } from './command.ts';
+import type { Io } from './io.ts';
+import { loadModel, loadProgress, MODEL_HELP, retrievalProgress } from './model-source.ts';
+import type { OptionValues } from './options.ts';
+import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+
+const OPTIONS = {
+  model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
+  data: { type: 'text', value: 'folder', help: 'data set whose documents to search' },
+  corpus: {
+    type: 'text',
+    value: 'file',
+    help: 'documents to search: JSONL, Parquet, TSV (id, text), or one text a line',
+  },
+  embeddings: {
+    type: 'text',
+    value: 'file',
+    help: '.npy of the documents by this model (undrift encode --data), to search without encoding them',
+  },
+  topK: { type: 'integer', default: 10, min: 1, max: 100_000, help: 'documents to show' },
+  ...BM25_OPTIONS,
+  ...COMPUTE_OPTIONS,
+} as const;
+
+/** `undrift search`: the best documents for a text. */
+export const searchCommand = defineCommand({
+  name: 'search',
+  summary: 'find the best documents for a text',
+  arguments: [{ name: 'text...', help: 'what to search for', required: true }],
+  options: OPTIONS,
+  examples: [
+    '--model runs/first --data data/api-docs "read a file line by line"',
+    '--model bm25 --corpus notes.txt --top-k 3 meeting in march',
+  ],
+  async run(options, io, words) {
+    const query = words.join(' ');
+    if (query.trim() === '') throw new UsageError('the text to search for is empty');
+    if ((options.data === undefined) === (options.corpus === undefined)) {
+      throw new UsageError(
+        options.data === undefined
+          ? 'nothing to search in: --data or --corpus is missing'
+          : '--data and --corpus exclude each other',
+      );
+    }
+    const corpus = await loadCorpus((options.data ?? options.corpus)!, { onProgress: loadProgress(io) });
+    io.finishProgress();
+    const { rows, scores } = await (options.model === 'bm25' ? searchBm25 : searchDense)(
+      query,
+      corpus,
+      options,
+      io,
+    );
+    const results = Array.from(rows, (row, i) => ({
+      rank: i + 1,
+      score: scores[i]!,
+      id: corpus.id(row),
+      text: corpus.text(row),
+    }));
+    const json = { model: options.model, query, documents: corpus.size, results };
+    return { json, text: results.map(formatResult).join('') || 'no document has a word of the query\n' };
+  },
+});
+
+type Found = { rows: Int32Array; scores: Float32Array };
+
+async function searchBm25(
+  query: string,
+  corpus: Corpus,
+  { k1, b, topK, embeddings }: OptionValues<typeof OPTIONS>,
+  io: Io,
+): Promise<Found> {
+  if (embeddings !== undefined) throw new UsageError('--embeddings has no meaning with --model bm25');
+  const index = buildBm25(corpus, { k1, b, onProgress: retrievalProgress(io) });
+  return index.search(query, topK);
+}
+
+async function searchDense(
+  query: string,
+  corpus: Corpus,
+  options: OptionValues<typeof OPTIONS>,
+  io: Io,
+): Promise<Found> {
+  const compute = computeOptions(options);
+  const retriever = await loadModel(options.model, io);
+  const documents =
+    options.embeddings === undefined
+      ? await encodeCorpus(retriever, 'document', corpus, { ...compute, onProgress: retrievalProgress(io) })
+      : await readEmbeddings(options.embeddings, corpus.size, retriever.dimension);
+  const vector = await retriever.encode('query', [query], compute);
+  await retriever.dispose();
+  const index = ExactIndex.create(documents, retriever.dimension, compute);
+  const found = await index.search(vector, options.topK);
+  await index.dispose();
+  return found;
+}
+
+async function readEmbeddings(file: string, rows: number, dimension: number): Promise<Float32Array> {
+  const { dtype, dims, data } = await readNpy(file);
+  if (dtype !== 'f32' || dims.length !== 2 || dims[0] !== rows || dims[1] !== dimension) {
+    throw new DataError(
+      `holds ${dtype}[${dims.join(', ')}], but ${rows} documents of this model are f32[${rows}, ${dimension}]`,
+      { file, help: 'write it again: undrift encode --model … --data … --out file.npy' },
+    );
+  }
+  return data as Float32Array;
+}
+
+const EXCERPT_CHARACTERS = 160;
+
+function formatResult({
+  rank,
+  score,
+  id,
+  text,
+}: {
+  rank: number;
+  score: number;
+  id: string;
+  text: string;
+}): string {
+  const line = text.replace(/\s+/g, ' ').trim();
+  const excerpt = line.length > EXCERPT_CHARACTERS ? `${line.slice(0, EXCERPT_CHARACTERS - 1)}…` : line;
+  return `${String(rank).padStart(2)}  ${score.toFixed(4)}  ${id}\n    ${excerpt}\n`;
+}

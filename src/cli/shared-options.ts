@@ -1,0 +1,41 @@
+import { type ComputeOptions, DEVICES } from '../runtime/devices.ts';
+import type { OptionTable } from './options.ts';
+
+/** Where and on how many threads to compute. */
+export const COMPUTE_OPTIONS = {
+  device: { type: 'choice', choices: DEVICES, default: 'cpu', help: 'where to compute', group: 'Machine' },
+  threads: {
+    type: 'integer',
+    min: 1,
+    max: 1024,
+    help: 'threads inside one operation (default: all cores)',
+    group: 'Machine',
+  },
+} as const satisfies OptionTable;
+
+/** BM25's two constants. */
+export const BM25_OPTIONS = {
+  k1: {
+    type: 'number',
+    default: 0.9,
+    min: 0,
+    help: 'BM25: saturation of the term frequency',
+    group: 'BM25',
+  },
+  b: {
+    type: 'number',
+    default: 0.4,
+    min: 0,
+    max: 1,
+    help: 'BM25: strength of the length normalisation',
+    group: 'BM25',
+  },
+} as const satisfies OptionTable;
+
+/** The compute options without those that were not given. */
+export function computeOptions(options: { device: string; threads: number | undefined }): ComputeOptions {
+  return {
+    device: options.device as NonNullable<ComputeOptions['device']>,
+    ...(options.threads !== undefined && { threads: options.threads }),
+  };
+}

@@ -1,0 +1,229 @@
+import { methods } from '../methods/methods.ts';
+import { SCHEDULES } from '../optim/schedule.ts';
+import type { OptionTable } from './options.ts';
+import { COMPUTE_OPTIONS } from './shared-options.ts';
+
+/**
+ * Every option of `undrift train`, on the command line and in a config file. Where a default depends on the model it is no part of
+ * the table: `resolveSettings` of the training run fills it in, and the help says what it is.
+ */
+export const TRAIN_OPTIONS = {
+  data: { type: 'text', value: 'folder', help: 'data set: BEIR, MS MARCO, or pairs' },
+  out: { type: 'text', value: 'folder', required: true, help: 'folder of the run: model, checkpoint, logs' },
+  model: {
+    type: 'text',
+    value: 'model',
+    help: 'static, transformer, or a model folder to go on from (default static)',
+  },
+  method: {
+    type: 'text',
+    value: 'id',
+    help: `training method (default in-batch): ${methods.map(({ id }) => id).join(', ')}`,
+  },
+  resume: { type: 'switch', default: false, help: 'go on with the run in --out' },
+  overwrite: { type: 'switch', default: false, help: 'replace the run in --out' },
+
+  epochs: {
+    type: 'number',
+    above: 0,
+    help: 'passes over the training queries (default 12; 3 for a given model)',
+    group: 'Length',
+  },
+  steps: { type: 'integer', min: 1, help: 'updates, instead of --epochs', group: 'Length' },
+  batchSize: {
+    type: 'integer',
+    min: 2,
+    max: 65_536,
+    help: 'queries in a batch (default 128 for static, else 32)',
+    group: 'Length',
+  },
+  accumulate: {
+    type: 'integer',
+    min: 1,
+    max: 65_536,
+    help: 'batches averaged into one update (default 1)',
+    group: 'Length',
+  },
+  negatives: {
+    type: 'integer',
+    min: 0,
+    max: 1024,
+    help: 'negatives from the data for each query (default 0)',
+    group: 'Length',
+  },
+  patience: {
+    type: 'integer',
+    min: 0,
+    help: 'evaluations without a better one after which to stop (default 0: never)',
+    group: 'Length',
+  },
+
+  lr: {
+    type: 'number',
+    above: 0,
+    help: 'peak learning rate (default 0.02 for static, 5e-4 for transformer, 5e-5 for a given model)',
+    group: 'Optimisation',
+  },
+  temperature: {
+    type: 'number',
+    above: 0,
+    help: 'softmax temperature τ: scores are divided by it (default 0.05)',
+    group: 'Optimisation',
+  },
+  learnTemperature: { type: 'switch', help: 'learn the temperature too', group: 'Optimisation' },
+  optimizer: {
+    type: 'choice',
+    choices: ['adamw', 'sgd', 'lion'],
+    help: 'how gradients move parameters (default adamw)',
+    group: 'Optimisation',
+  },
+  weightDecay: {
+    type: 'number',
+    min: 0,
+    max: 10,
+    help: 'decoupled weight decay, not on norms and biases (default 0.01)',
+    group: 'Optimisation',
+  },
+  maxGradNorm: {
+    type: 'number',
+    min: 0,
+    help: 'global norm to which gradients are clipped; 0 for no clipping (default 1)',
+    group: 'Optimisation',
+  },
+  schedule: {
+    type: 'choice',
+    choices: SCHEDULES,
+    help: 'how the learning rate falls after the warm-up (default linear)',
+    group: 'Optimisation',
+  },
+  warmup: {
+    type: 'number',
+    min: 0,
+    help: 'warm-up: below 1 a share of the run, from 1 on a number of steps (default 0.1)',
+    group: 'Optimisation',
+  },
+  dropout: {
+    type: 'number',
+    min: 0,
+    below: 1,
+    help: 'share of hidden units dropped in training (default 0)',
+    group: 'Optimisation',
+  },
+  seed: {
+    type: 'integer',
+    min: 0,
+    max: 2 ** 32 - 1,
+    help: 'same seed, same bytes (default 1)',
+    group: 'Optimisation',
+  },
+
+  hidden: {
+    type: 'integer',
+    min: 1,
+    max: 16_384,
+    help: 'width of a new model (default 256)',
+    group: 'Model',
+  },
+  layers: { type: 'integer', min: 1, max: 256, help: 'transformer: layers (default 2)', group: 'Model' },
+  heads: {
+    type: 'integer',
+    min: 1,
+    max: 1024,
+    help: 'transformer: attention heads; they divide --hidden (default: 32 dimensions each, above a hidden size of 384 of 64)',
+    group: 'Model',
+  },
+  towers: {
+    type: 'choice',
+    choices: ['shared', 'separate'],
+    help: 'one encoder for queries and documents, or one each (default shared)',
+    group: 'Model',
+  },
+  pooling: {
+    type: 'choice',
+    choices: ['mean', 'cls'],
+    help: 'how token vectors become one (default mean)',
+    group: 'Model',
+  },
+  normalize: {
+    type: 'switch',
+    negative: true,
+    help: 'do not scale vectors to length one: scores are dot products, not cosines',
+    group: 'Model',
+  },
+  projection: {
+    type: 'integer',
+    min: 1,
+    max: 16_384,
+    help: 'size of a linear map after the pooling (default: none)',
+    group: 'Model',
+  },
+
+  tokenizer: {
+    type: 'text',
+    value: 'file',
+    help: 'tokenizer.json for a new model (default: learnt from the data)',
+    group: 'Text',
+  },
+  vocabulary: {
+    type: 'choice',
+    choices: ['wordpiece', 'bpe'],
+    help: 'kind of vocabulary to learn (default wordpiece)',
+    group: 'Text',
+  },
+  vocabSize: {
+    type: 'integer',
+    min: 64,
+    max: 1_000_000,
+    help: 'tokens of a learnt vocabulary at most (default 16384 for static, 8192 for transformer)',
+    group: 'Text',
+  },
+  maxQueryTokens: {
+    type: 'integer',
+    min: 1,
+    max: 65_536,
+    help: 'longer queries are cut (default 64)',
+    group: 'Text',
+  },
+  maxDocTokens: {
+    type: 'integer',
+    min: 1,
+    max: 65_536,
+    help: 'longer documents are cut (default 256 for static, 128 for transformer)',
+    group: 'Text',
+  },
+  queryPrompt: { type: 'text', help: 'put before every query, such as "query: "', group: 'Text' },
+  docPrompt: { type: 'text', help: 'put before every document', group: 'Text' },
+
+  evalSplit: {
+    type: 'text',
+    value: 'name',
+    help: 'split to evaluate on while training (default dev)',
+    group: 'Evaluation',
+  },
+  evalMetric: {
+    type: 'text',
+    value: 'metric',
+    help: 'metric that decides which model is the best (default ndcg@10)',
+    group: 'Evaluation',
+  },
+  evalEvery: {
+    type: 'integer',
+    min: 1,
+    help: 'steps between evaluations (default: a tenth of the run)',
+    group: 'Evaluation',
+  },
+  evalQueries: {
+    type: 'integer',
+    min: 1,
+    help: 'queries of an evaluation, the first so many (default 1000)',
+    group: 'Evaluation',
+  },
+  saveEvery: {
+    type: 'integer',
+    min: 1,
+    help: 'steps between checkpoints (default: at every evaluation)',
+    group: 'Evaluation',
+  },
+  // The device and the number of threads are not stored with the run: they are what this machine has.
+  ...COMPUTE_OPTIONS,
+} as const satisfies OptionTable;

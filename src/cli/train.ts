@@ -1,0 +1,95 @@
+import { parseMetric } from '../eval/metric-spec.ts';
+import type { TrainOptions, TrainSettings } from '../train/settings.ts';
+import { readRunSettings, trainRetriever } from '../train/train-retriever.ts';
+import { UsageError } from '../util/errors.ts';
+import { formatCount, formatDuration } from '../util/format.ts';
+import { defineCommand } from './command.ts';
+import { computeOptions } from './shared-options.ts';
+import { TRAIN_OPTIONS } from './train-options.ts';
+
+/** `undrift train`: data to a model folder. */
+export const trainCommand = defineCommand({
+  name: 'train',
+  summary: 'train a retriever',
+  description:
+    'Writes the run to --out: settings.json, metrics.jsonl, tensorboard/, checkpoint/, and in model/ the best model by the ' +
+    'evaluation metric. Ctrl-C saves and stops; --resume goes on to the same bytes as a run that was never stopped.',
+  options: TRAIN_OPTIONS,
+  config: true,
+  stopsGracefully: true,
+  examples: [
+    '--data data/api-docs --out runs/first',
+    '--data data/api-docs --out runs/bert --model transformer --layers 2 --hidden 256 --epochs 10',
+    '--out runs/bert --resume',
+    '--config experiment.json --seed 2 --out runs/seed-2',
+  ],
+  async run({ resume, overwrite, device, threads, ...given }, io) {
+    if (resume && overwrite) throw new UsageError('--resume and --overwrite exclude each other');
+    const options = resume ? await resumedOptions(given) : given;
+    const { data } = options;
+    if (data === undefined) {
+      throw new UsageError('--data <folder> is missing', {
+        help: 'for a first try: undrift data api-docs --out data/api-docs',
+      });
+    }
+    // A misspelt metric would end the run at its first evaluation.
+    if (options.evalMetric !== undefined) parseMetric(options.evalMetric);
+    if (options.warmup !== undefined && options.warmup > 1 && !Number.isInteger(options.warmup)) {
+      throw new UsageError(
+        `--warmup should be below 1 (a share of the run) or a whole number of steps, found "${options.warmup}"`,
+      );
+    }
+
+    let firstStep: number | undefined;
+    const result = await trainRetriever(
+      { ...options, data, ...computeOptions({ device, threads }), resume, overwrite },
+      {
+        signal: io.signal,
+        onNote: (note) => io.log(note),
+        onProgress: (stage, done, total) => {
+          if (stage === 'read')
+            io.progress('read data', Math.round(done / 1e6), { total: Math.round(total / 1e6), unit: 'MB' });
+          else io.progress(stage, done, { total });
+        },
+        onStep: ({ step, totalSteps, interpretableLoss, textsPerSecond }) => {
+          firstStep ??= step;
+          io.progress('train', step, {
+            total: totalSteps,
+            unit: 'steps',
+            initial: firstStep - 1,
+            fields: { loss: interpretableLoss, 'texts/s': formatCount(textsPerSecond) },
+          });
+        },
+        onEvaluation: ({ step, metrics, best }) => {
+          const values = Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
+          io.log(`step ${step}: ${values.join(', ')}${best ? ' (best)' : ''}`);
+        },
+      },
+    );
+    io.finishProgress();
+    const { settings, best, steps, seconds } = result;
+    const found =
+      best.value === null
+        ? 'not evaluated'
+        : `best ${settings.evalMetric} on ${settings.evalSplit} ${best.value.toFixed(4)} at step ${best.step}`;
+    return {
+      json: { ...result, out: settings.out },
+      text:
+        `${result.model}\n` +
+        `${steps.toLocaleString('en-US')} steps in ${formatDuration(seconds * 1000)}${result.stoppedEarly ? ', stopped early' : ''}; ${found}\n` +
+        `measure it: undrift eval --model ${settings.out} --data ${settings.data} --split test\n`,
+    };
+  },
+});
+
+type GivenOptions = Omit<TrainOptions, 'data'> & { readonly data?: string | undefined };
+
+/** Options of a run that goes on: those it was started with, and whatever is given again, which has to be the same. */
+async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
+  const stored: TrainSettings = await readRunSettings(given.out);
+  const kept = Object.fromEntries(Object.entries(stored).filter(([, value]) => value !== null));
+  const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  // A run stores both; only one of them may be given.
+  if ('steps' in kept || 'steps' in own) delete kept.epochs;
+  return { ...kept, ...own } as GivenOptions;
+}
