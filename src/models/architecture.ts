@@ -1,6 +1,7 @@
 import type { Tensor } from '../graph/tensor.ts';
 import type { Dropout } from '../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
+import type { HostTensor } from '../runtime/host-tensor.ts';
 
 /** A batch of token sequences inside a graph. */
 export interface TokenInputs {
@@ -8,7 +9,12 @@ export interface TokenInputs {
   readonly ids: Tensor;
   /** f32[B, T]: 1 for tokens, 0 for padding. */
   readonly mask: Tensor;
+  /** i64[B, T]: the segment of each token, where an architecture reads it; absent for all 0. */
+  readonly types?: Tensor;
 }
+
+/** Weights by the architecture's own names. */
+export type EncoderWeights = Readonly<Record<string, HostTensor>>;
 
 /**
  * What turns token ids into one vector for each token or for the whole text. An architecture is one file: its parameters with
@@ -21,17 +27,40 @@ export interface Architecture<Config> {
   parseConfig(json: Readonly<Record<string, unknown>>, file: string): Config;
   /** Whether texts are wrapped in the tokenizer's special tokens ([CLS] … [SEP]). */
   readonly specialTokens: boolean;
+  /** The class that has its part in sentence-transformers. */
+  readonly moduleClass: 'Transformer' | 'StaticEmbedding';
+  /** Fields of config.json that others expect and we have no use for. */
+  huggingFaceFields?(config: Config): Readonly<Record<string, unknown>>;
+  /** Whether it reads `TokenInputs.types`. */
+  readonly tokenTypes: boolean;
   /** Width of the vectors that `forward` gives. */
   hiddenSize(config: Config): number;
   /** Longest sequence it can read; undefined where there is no limit. */
   maxTokens(config: Config): number | undefined;
   vocabSize(config: Config): number;
   parameters(config: Config): ParameterSpec[];
-  /** `tokens`: f32[B, T, D] to be pooled; `pooled`: f32[B, D] already. */
   forward(
     config: Config,
     p: Parameters,
     inputs: TokenInputs,
     options: { dropout?: Dropout | undefined },
-  ): { kind: 'tokens' | 'pooled'; hidden: Tensor };
+  ): Hidden;
+  /** The parameters that a weight file may lack, because `fold` has left them out; they have their initial values then. */
+  readonly foldable?: readonly string[];
+  /**
+   * The same encoder in fewer tensors, and in a form that other programs read. What is stored, hashed and exported.
+   * @param lengthMatters  false where the vectors are normalised, so that only their direction has to be kept
+   */
+  fold?(weights: EncoderWeights, lengthMatters: boolean): EncoderWeights;
+  /** `forward` for whole tables and folded weights; absent where `forward` itself is right for them. */
+  infer?(config: Config, p: FoldedParameters, inputs: TokenInputs): Hidden;
 }
+
+/** What `forward` gives: `tokens`: f32[B, T, D] to be pooled; `pooled`: f32[B, D] already. */
+export interface Hidden {
+  readonly kind: 'tokens' | 'pooled';
+  readonly hidden: Tensor;
+}
+
+/** Parameters by name; undefined for those that were folded away. */
+export type FoldedParameters = (name: string) => Tensor | undefined;

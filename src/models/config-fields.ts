@@ -28,7 +28,7 @@ export function configFields(json: Json, file: string) {
       or(name, fallback, (v): v is number => typeof v === 'number' && v >= 0 && v < 1, 'a number in [0, 1)'),
     positive: (name: string, fallback?: number): number =>
       or(name, fallback, (v): v is number => typeof v === 'number' && v > 0, 'a positive number'),
-    oneOf: <T extends string>(name: string, values: readonly T[], fallback?: T): T =>
+    oneOf: <T extends string | boolean>(name: string, values: readonly T[], fallback?: T): T =>
       or(name, fallback, (v): v is T => values.includes(v as T), `one of ${values.join(', ')}`),
     flag: (name: string, fallback?: boolean): boolean =>
       or(name, fallback, (v): v is boolean => typeof v === 'boolean', 'true or false'),

@@ -3,7 +3,7 @@ import type { Tensor } from '../graph/tensor.ts';
 import { type Dropout, normalize, type Pooling, pool } from '../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
 import { UsageError } from '../util/errors.ts';
-import type { Architecture, TokenInputs } from './architecture.ts';
+import type { Architecture, EncoderWeights, FoldedParameters, Hidden, TokenInputs } from './architecture.ts';
 import { staticEmbedding } from './static.ts';
 import { transformer } from './transformer.ts';
 
@@ -24,18 +24,25 @@ export interface EncoderConfig {
   projectionSize?: number;
 }
 
-const PROJECTION = 'projection.weight';
+/** Name of the projection [D, hidden], the last parameter of an encoder that has one. */
+export const PROJECTION = 'projection.weight';
 
 /** An encoder as a function on symbolic tensors, and the list of its parameters. */
 export class Encoder {
   readonly config: EncoderConfig;
   readonly specs: readonly ParameterSpec[];
+  /** Size of what is pooled, before a projection. */
+  readonly hiddenSize: number;
   /** Size of the embedding, D. */
   readonly dimension: number;
   readonly maxTokens: number | undefined;
   readonly vocabSize: number;
   /** Whether texts get special tokens around them. */
   readonly specialTokens: boolean;
+  /** Whether it reads token types. */
+  readonly tokenTypes: boolean;
+  /** The class that has its part in sentence-transformers. */
+  readonly moduleClass: Architecture<unknown>['moduleClass'];
   private readonly architecture: Architecture<unknown>;
 
   constructor(config: EncoderConfig, file = 'config.json') {
@@ -46,12 +53,20 @@ export class Encoder {
       });
     }
     const model = architecture.parseConfig(config.model, file);
+    if (architecture.moduleClass === 'StaticEmbedding' && config.pooling !== 'mean') {
+      throw new UsageError(`${config.pooling} pooling of a static encoder: it has no such token`, {
+        help: 'leave the pooling out: it is the mean',
+      });
+    }
     this.config = { ...config, model };
     this.architecture = architecture;
     this.specialTokens = architecture.specialTokens;
+    this.tokenTypes = architecture.tokenTypes;
+    this.moduleClass = architecture.moduleClass;
     this.maxTokens = architecture.maxTokens(model);
     this.vocabSize = architecture.vocabSize(model);
     const hidden = architecture.hiddenSize(model);
+    this.hiddenSize = hidden;
     this.dimension = config.projectionSize ?? hidden;
     const projection: ParameterSpec[] = config.projectionSize
       ? [
@@ -73,7 +88,39 @@ export class Encoder {
    * @returns  f32[B, D]
    */
   embed(p: Parameters, inputs: TokenInputs, options: { dropout?: Dropout | undefined } = {}): Tensor {
-    const { kind, hidden } = this.architecture.forward(this.config.model, p, inputs, options);
+    return this.finish(p, inputs, this.architecture.forward(this.config.model, p, inputs, options));
+  }
+
+  /**
+   * The same with whole tables and folded weights, and with what it was pooled from.
+   * @returns  embedding f32[B, D]; hidden f32[B, T, hidden size], absent where the architecture pools by itself
+   */
+  infer(p: FoldedParameters, inputs: TokenInputs): { embedding: Tensor; hidden?: Tensor } {
+    const every: Parameters = (name) => p(name)!;
+    const made = this.architecture.infer
+      ? this.architecture.infer(this.config.model, p, inputs)
+      : this.architecture.forward(this.config.model, every, inputs, {});
+    const embedding = this.finish(every, inputs, made);
+    return made.kind === 'tokens' ? { embedding, hidden: made.hidden } : { embedding };
+  }
+
+  /** The weights in the form in which they are stored, hashed and exported (see `Architecture.fold`). */
+  fold(weights: EncoderWeights): EncoderWeights {
+    return this.architecture.fold?.(weights, !this.config.normalize) ?? weights;
+  }
+
+  /** Content of config.json, with the fields that other programs expect. */
+  get configFile(): Readonly<Record<string, unknown>> {
+    const { model } = this.config;
+    return { ...this.architecture.huggingFaceFields?.(model), ...model };
+  }
+
+  /** Whether a weight file may lack the parameter, because it was folded into another. */
+  isFoldable(name: string): boolean {
+    return this.architecture.foldable?.includes(name) ?? false;
+  }
+
+  private finish(p: Parameters, inputs: TokenInputs, { kind, hidden }: Hidden): Tensor {
     let vectors = kind === 'pooled' ? hidden : pool(hidden, inputs.mask, this.config.pooling);
     vectors = reshape(vectors, [inputs.ids.shape[0]!, vectors.shape[1]!]);
     if (this.config.projectionSize) vectors = matmul(vectors, p(PROJECTION), { transB: true });

@@ -1,5 +1,19 @@
-import { div, fill, matmul, maximum, mul, reshape, scatterAdd, softplus, sum } from '../graph/ops.ts';
+import {
+  div,
+  fill,
+  gather,
+  matmul,
+  maximum,
+  mul,
+  reshape,
+  scatterAdd,
+  softplus,
+  squeeze,
+  sum,
+} from '../graph/ops.ts';
+import { pool } from '../nn/layers.ts';
 import { embeddingParameters } from '../nn/parameters.ts';
+import { float32, hostTensor } from '../runtime/host-tensor.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
 
@@ -10,7 +24,10 @@ export interface StaticConfig {
 }
 
 /** softplus(0.5413) = 1: a fresh token weighs one. */
-const UNIT_LOGIT = Math.log(Math.E - 1);
+const UNIT_LOGIT = Math.fround(Math.log(Math.E - 1));
+
+const TABLE = 'embedding.weight';
+const LOGITS = 'token_logits.weight';
 
 /**
  * A bag of subwords: the weighted mean of one vector for each token, with a learned weight for each token of the vocabulary.
@@ -24,6 +41,8 @@ const UNIT_LOGIT = Math.log(Math.E - 1);
 export const staticEmbedding: Architecture<StaticConfig> = {
   modelType: 'undrift-static',
   specialTokens: false,
+  tokenTypes: false,
+  moduleClass: 'StaticEmbedding',
 
   parseConfig(json, file) {
     const f = configFields(json, file);
@@ -42,7 +61,7 @@ export const staticEmbedding: Architecture<StaticConfig> = {
     // Unit-variance sums of a few dozen tokens; the cosine does not see the scale, Adam's relative step does.
     embeddingParameters('embedding', vocab_size, hidden_size, { lookup: true, deviation: 0.1 }),
     {
-      name: 'token_logits.weight',
+      name: LOGITS,
       shape: [vocab_size, 1],
       init: { kind: 'constant', value: UNIT_LOGIT },
       decay: false,
@@ -51,12 +70,41 @@ export const staticEmbedding: Architecture<StaticConfig> = {
   ],
 
   forward(_config, p, { ids, mask }) {
-    const table = p('embedding.weight');
+    const table = p(TABLE);
     const [batch, rows] = [ids.shape[0]!, table.shape[0]!];
     const counts = scatterAdd(fill(ids.graph, 0, [batch, rows]), ids, mask, { axis: 1 });
-    const weights = softplus(reshape(p('token_logits.weight'), [1, rows]));
+    const weights = softplus(reshape(p(LOGITS), [1, rows]));
     const weighted = mul(counts, weights);
     const total = sum(weighted, { axes: 1, keepDims: true });
     return { kind: 'pooled', hidden: div(matmul(weighted, table), maximum(total, 1e-9)) };
+  },
+
+  foldable: [LOGITS],
+
+  /**
+   * Token weights belong into the table where only the direction of y counts: Σ w(t) E(t) / Σ w(t) and the plain mean of the
+   * rows w(t) E(t) differ by a positive factor. This plain mean is what sentence-transformers' StaticEmbedding computes. Folding
+   * rounds, so vectors may move by an ulp; folding a folded encoder changes nothing.
+   */
+  fold(weights, lengthMatters) {
+    const { [LOGITS]: logits, ...rest } = weights;
+    const a = float32(logits, LOGITS);
+    if (a.every((logit) => logit === UNIT_LOGIT)) return rest;
+    if (lengthMatters) return weights;
+    const { dims, data } = weights[TABLE]!;
+    const D = dims[1]!;
+    const folded = new Float32Array(data.length);
+    for (let t = 0; t < a.length; t++) {
+      const w = Math.max(a[t]!, 0) + Math.log1p(Math.exp(-Math.abs(a[t]!)));
+      for (let i = t * D; i < (t + 1) * D; i++) folded[i] = w * (data[i] as number);
+    }
+    return { ...rest, [TABLE]: hostTensor('f32', dims, folded) };
+  },
+
+  /** A row of the table for each token: counting them in [B, V], as training does in [B, U], would cost V columns a text. */
+  infer(_config, p, { ids, mask }) {
+    const logits = p(LOGITS);
+    const weights = logits ? mul(mask, softplus(squeeze(gather(logits, ids), -1))) : mask;
+    return { kind: 'pooled', hidden: pool(gather(p(TABLE)!, ids), weights, 'mean') };
   },
 };

@@ -1,5 +1,5 @@
 import { multiplyDims } from '../graph/dims.ts';
-import { add, expand, gather, gelu, geluTanh, relu, reshape, slice, unsqueeze } from '../graph/ops.ts';
+import { add, gather, gelu, geluTanh, relu, reshape, slice, unsqueeze } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { attentionBias, dropout, layerNorm, linear, selfAttention } from '../nn/layers.ts';
 import { embeddingParameters, layerNormParameters, linearParameters } from '../nn/parameters.ts';
@@ -35,9 +35,22 @@ const ACTIVATIONS = { gelu, gelu_new: geluTanh, relu } as const;
 export const transformer: Architecture<TransformerConfig> = {
   modelType: 'bert',
   specialTokens: true,
+  tokenTypes: true,
+  moduleClass: 'Transformer',
+
+  huggingFaceFields: (config) => ({
+    architectures: ['BertModel'],
+    attention_probs_dropout_prob: config.hidden_dropout_prob,
+    initializer_range: 0.02,
+    position_embedding_type: 'absolute',
+  }),
 
   parseConfig(json, file) {
     const f = configFields(json, file);
+    // Variants that go by the same name and would run, with other results.
+    f.oneOf('position_embedding_type', ['absolute'], 'absolute');
+    f.oneOf('is_decoder', [false], false);
+    f.oneOf('add_cross_attention', [false], false);
     const hidden = f.count('hidden_size');
     const config: TransformerConfig = {
       model_type: 'bert',
@@ -86,7 +99,7 @@ export const transformer: Architecture<TransformerConfig> = {
     ];
   },
 
-  forward(config, p, { ids, mask }, options) {
+  forward(config, p, { ids, mask, types }, options) {
     const { graph } = ids;
     const [batch, tokens] = ids.shape as [string, string];
     const hidden = config.hidden_size;
@@ -97,8 +110,10 @@ export const transformer: Architecture<TransformerConfig> = {
     let h = graph.scope('embeddings', () => {
       const words = gather(p('embeddings.word_embeddings.weight'), ids);
       const positions = slice(p('embeddings.position_embeddings.weight'), { axis: 0, length: tokens });
-      const types = slice(p('embeddings.token_type_embeddings.weight'), { axis: 0, length: 1 });
-      const sum = add(words, expand(unsqueeze(add(positions, types), 0), [1, tokens, hidden]));
+      const segments = p('embeddings.token_type_embeddings.weight');
+      const sum = types
+        ? add(add(words, gather(segments, types)), unsqueeze(positions, 0))
+        : add(words, unsqueeze(add(positions, slice(segments, { axis: 0, length: 1 })), 0));
       return drop(
         norm(reshape(sum, [multiplyDims(batch, tokens), hidden]), 'embeddings.LayerNorm'),
         'embeddings',

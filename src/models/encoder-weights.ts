@@ -1,0 +1,136 @@
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { openSafetensors, type SafetensorsReader } from '../io/safetensors.ts';
+import type { LoadedTensor } from '../io/tensor-data.ts';
+import { initialValue, type ParameterSpec } from '../nn/parameters.ts';
+import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { DataError } from '../util/errors.ts';
+import { bf16ToF32, f16ToF32 } from '../util/half.ts';
+
+/** What stands before the names in files of other programs: `bert.` where the model has a head. */
+const PREFIXES = ['', 'bert.', 'model.', '0.auto_model.'];
+
+/** Other names of the same tensors: of TensorFlow's checkpoints, and of model2vec. */
+const OLD_NAMES: readonly (readonly [RegExp, string])[] = [
+  [/LayerNorm\.weight$/, 'LayerNorm.gamma'],
+  [/LayerNorm\.bias$/, 'LayerNorm.beta'],
+  [/^embedding\.weight$/, 'embeddings'],
+];
+
+/** Opens a folder's weights. @throws DataError that says what to do where only other formats lie. */
+export async function openWeights(folder: string): Promise<SafetensorsReader> {
+  const path = join(folder, 'model.safetensors');
+  if (!existsSync(path) && !existsSync(`${path}.index.json`)) {
+    const other = ['pytorch_model.bin', 'tf_model.h5', 'model.ckpt.index'].find((name) =>
+      existsSync(join(folder, name)),
+    );
+    throw new DataError('no such file', {
+      file: path,
+      help: other
+        ? `the weights lie in ${other}, which we do not read: save the model again with safe_serialization=True`
+        : 'the folder is no model folder, or not all of it was copied',
+    });
+  }
+  return openSafetensors(path);
+}
+
+/** The name under which a file has a parameter; undefined where it has not. */
+function storedName(name: string, prefix: string, names: { has(name: string): boolean }): string | undefined {
+  const spellings = [
+    name,
+    ...OLD_NAMES.filter(([is]) => is.test(name)).map(([is, old]) => name.replace(is, old)),
+  ];
+  return spellings.map((spelling) => prefix + spelling).find((stored) => names.has(stored));
+}
+
+/** Shape of a parameter in the file, under whatever name it has there. */
+export function storedShape(reader: SafetensorsReader, name: string): readonly number[] | undefined {
+  const stored = PREFIXES.map((prefix) => storedName(name, prefix, reader.tensors)).find((found) => found);
+  return stored ? reader.tensors.get(stored)!.dims : undefined;
+}
+
+/**
+ * Reads an encoder's parameters as f32; half-precision ones are converted. Tensors that are no part of the encoder (poolers,
+ * heads) are left, and named in a note.
+ *
+ * @param isFoldable  whether a parameter may be absent, and has its initial value then
+ * @throws DataError naming file and tensor where one is missing, or has another shape, a type that is no float, or elements
+ *   that are no numbers.
+ */
+export async function readWeights(
+  reader: SafetensorsReader,
+  specs: readonly ParameterSpec[],
+  options: {
+    file: string;
+    isFoldable?: (name: string) => boolean;
+    onNote?: ((note: string) => void) | undefined;
+  },
+): Promise<Record<string, HostTensor>> {
+  const { file } = options;
+  const prefix = PREFIXES.find((each) => storedName(specs[0]!.name, each, reader.tensors)) ?? '';
+  const missing: string[] = [];
+  const used = new Set<string>();
+  const weights: Record<string, HostTensor> = {};
+  for (const spec of specs) {
+    const stored = storedName(spec.name, prefix, reader.tensors);
+    if (stored !== undefined) {
+      used.add(stored);
+      weights[spec.name] = toF32(await reader.read(stored), { spec, stored, file });
+    } else if (options.isFoldable?.(spec.name)) {
+      weights[spec.name] = hostTensor('f32', spec.shape, initialValue(spec, 0));
+    } else {
+      missing.push(prefix + spec.name);
+    }
+  }
+  if (missing.length > 0) {
+    throw new DataError(`${missing.length} of ${specs.length} tensors are missing: ${someOf(missing)}`, {
+      file,
+      help: 'config.json and the weights come from different models, or the file is incomplete',
+    });
+  }
+  // The list of positions 0, 1, 2, … that old versions of transformers stored says nothing.
+  const extra = [...reader.tensors.keys()].filter(
+    (name) => !used.has(name) && !name.endsWith('embeddings.position_ids'),
+  );
+  if (extra.length > 0) {
+    options.onNote?.(
+      `${basename(file)}: ${extra.length} tensors are no part of the encoder and were left: ${someOf(extra)}`,
+    );
+  }
+  return weights;
+}
+
+const someOf = (names: readonly string[]): string =>
+  names.slice(0, 4).join(', ') + (names.length > 4 ? `, … ${names.length - 4} more` : '');
+
+function toF32(
+  { dtype, dims, data }: LoadedTensor,
+  { spec, stored, file }: { spec: ParameterSpec; stored: string; file: string },
+): HostTensor {
+  if (dims.length !== spec.shape.length || dims.some((size, axis) => size !== spec.shape[axis])) {
+    throw new DataError(
+      `tensor '${stored}' has the shape [${dims.join(', ')}], config.json asks for [${spec.shape.join(', ')}]`,
+      { file, help: 'config.json and the weights come from different models' },
+    );
+  }
+  let values: Float32Array;
+  if (dtype === 'f32') values = data as Float32Array;
+  else if (dtype === 'f16') values = f16ToF32(data as Uint16Array);
+  else if (dtype === 'bf16') values = bf16ToF32(data as Uint16Array);
+  else if (dtype === 'f64') values = Float32Array.from(data as Float64Array);
+  else {
+    throw new DataError(`tensor '${stored}' holds ${dtype} numbers, not floating-point ones`, {
+      file,
+      help: 'quantised weights cannot be trained: use the original ones',
+    });
+  }
+  for (let i = 0; i < values.length; i++) {
+    if (!Number.isFinite(values[i]!)) {
+      throw new DataError(`tensor '${stored}' holds ${values[i]} at element ${i}`, {
+        file,
+        help: 'the training that made it diverged, or the file is damaged',
+      });
+    }
+  }
+  return hostTensor('f32', dims, values as Float32Array<ArrayBuffer>);
+}
