@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { evaluateRetriever } from '../index/evaluate-retriever.ts';
-import type { RunningMethod } from '../methods/method.ts';
+import type { Method, RunningMethod } from '../methods/method.ts';
 import { findMethod } from '../methods/methods.ts';
 import { Temperature } from '../methods/temperature.ts';
+import type { ModelCard } from '../models/model-card.ts';
 import { saveRetriever } from '../models/model-folder.ts';
 import type { Retriever } from '../models/retriever.ts';
 import { adamw } from '../optim/adamw.ts';
@@ -23,7 +24,13 @@ import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.t
 import { EventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
 import { makeRetriever } from './make-retriever.ts';
-import { checkSameSettings, resolveSettings, type TrainOptions, type TrainSettings } from './settings.ts';
+import {
+  checkSameSettings,
+  isNewModel,
+  resolveSettings,
+  type TrainOptions,
+  type TrainSettings,
+} from './settings.ts';
 
 /** What a run tells while it goes on. */
 export interface TrainCallbacks {
@@ -147,12 +154,12 @@ export async function trainRetriever(
   const model = join(out, MODEL);
   let stoppedEarly = false;
   let textsSeen = 0;
+  /** Time spent on evaluation and saving, which is not training speed. */
+  let asideMs = 0;
 
   const keepModel = (metrics: Readonly<Record<string, number>>) => {
     retriever.trainedSteps = stepsBefore + learner.step;
-    return saveRetriever(model, retriever, {
-      card: { settings, data, method, metrics, split: settings.evalSplit },
-    });
+    return saveRetriever(model, retriever, { card: runCard(settings, data, method, metrics) });
   };
   const evaluate = async (report: StepReport): Promise<void> => {
     const { metrics } = await evaluateRetriever(retriever, data, settings.evalSplit, {
@@ -196,14 +203,16 @@ export async function trainRetriever(
       };
       log.write({ step, epoch, kind: 'train', values });
     }
-    const textsPerSecond = textsSeen / ((performance.now() - startMs) / 1000);
+    const textsPerSecond = textsSeen / ((performance.now() - startMs - asideMs) / 1000);
     callbacks.onStep?.({ ...report, totalSteps, textsPerSecond });
+    const asideFromMs = performance.now();
     const evaluates = evaluated && (step % evalEvery === 0 || last);
     if (evaluates) await evaluate(report);
     stoppedEarly = evaluates && settings.patience > 0 && best.evaluationsSince >= settings.patience && !last;
     const interrupted = callbacks.signal?.aborted ?? false;
     const due = settings.saveEvery ? step % settings.saveEvery === 0 : evaluates;
     if (due || last || stoppedEarly || interrupted) await save();
+    asideMs += performance.now() - asideFromMs;
     if (interrupted && !last) {
       throw new InterruptedError(`stopped after step ${step} of ${totalSteps}; everything is saved`, {
         help: `go on with: undrift train --out ${out} --resume`,
@@ -243,6 +252,25 @@ export async function trainRetriever(
     embeddingSpace,
     seconds,
     settings,
+  };
+}
+
+/** What the model card says of the run. */
+function runCard(
+  settings: TrainSettings,
+  data: RetrievalData,
+  { id, summary, paper }: Method,
+  metrics: Readonly<Record<string, number>>,
+): ModelCard {
+  const { data: _, out: __, ...shown } = settings;
+  return {
+    name: `${data.name}, ${isNewModel(settings.model) ? settings.model : 'fine-tuned'} retriever`,
+    ...(!isNewModel(settings.model) && { baseModel: settings.model }),
+    datasets: [{ name: data.name, documents: data.corpus.size, queries: data.queries.size }],
+    method: { id, description: summary, citation: `${paper.title} (${paper.year}), ${paper.url}` },
+    options: shown,
+    results:
+      Object.keys(metrics).length > 0 ? [{ dataset: data.name, split: settings.evalSplit, metrics }] : [],
   };
 }
 
@@ -332,7 +360,8 @@ function tokenize(
 ): TokenStore {
   const texts = side === 'query' ? data.queries : data.corpus;
   return retriever.tokenize(side, texts.size, (row) => texts.text(row), {
-    onProgress: (done) => callbacks.onProgress?.(`tokenise ${side}s`, done, texts.size),
+    onProgress: (done) =>
+      callbacks.onProgress?.(side === 'query' ? 'tokenise queries' : 'tokenise documents', done, texts.size),
   });
 }
 

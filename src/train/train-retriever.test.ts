@@ -1,0 +1,200 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { tempFiles } from '../../test/temp-files.ts';
+import { loadData } from '../data/load.ts';
+import { evaluateRetriever } from '../index/evaluate-retriever.ts';
+import { loadRetriever } from '../models/model-folder.ts';
+import { permutation, rngKey } from '../util/rng.ts';
+import { readEventLog } from './event-log.ts';
+import type { TrainOptions } from './settings.ts';
+import { InterruptedError, readRunSettings, type TrainCallbacks, trainRetriever } from './train-retriever.ts';
+
+/**
+ * A corpus that words alone do not solve: a document names a thing in one language, its query in another, so that BM25 finds
+ * nothing and a trained encoder can. 200 documents of three "words" out of 60, queries of the same words' translations.
+ */
+function toyData(): Record<string, string> {
+  const corpus: string[] = [];
+  const queries: string[] = [];
+  const qrels: Record<string, string[]> = { train: [], dev: [], test: [] };
+  for (let i = 0; i < 200; i++) {
+    const words = [...permutation(rngKey(5, i, 'words'), 60).subarray(0, 3)];
+    corpus.push(JSON.stringify({ _id: `d${i}`, text: words.map((w) => `doc${w}x`).join(' ') }));
+    queries.push(JSON.stringify({ _id: `q${i}`, text: words.map((w) => `ask${w}y`).join(' ') }));
+    qrels[i % 10 === 0 ? 'dev' : i % 10 === 1 ? 'test' : 'train']!.push(`q${i}\td${i}\t1`);
+  }
+  const lines = (rows: readonly string[]) => `${rows.join('\n')}\n`;
+  return {
+    'corpus.jsonl': lines(corpus),
+    'queries.jsonl': lines(queries),
+    ...Object.fromEntries(
+      Object.entries(qrels).map(([split, rows]) => [
+        `qrels/${split}.tsv`,
+        lines(['query-id\tcorpus-id\tscore', ...rows]),
+      ]),
+    ),
+  };
+}
+
+let data: string;
+let runs: string;
+beforeAll(async () => {
+  data = tempFiles(toyData());
+  runs = await mkdtemp(join(tmpdir(), 'undrift-runs-'));
+});
+afterAll(() => rm(runs, { recursive: true, force: true }));
+
+const small = (out: string, more: Partial<TrainOptions> = {}): TrainOptions & { threads: number } => ({
+  data,
+  out: join(runs, out),
+  batchSize: 16,
+  steps: 40,
+  hidden: 32,
+  vocabSize: 200,
+  evalEvery: 10,
+  threads: 1,
+  ...more,
+});
+const transformerOptions = {
+  model: 'transformer',
+  layers: 1,
+  heads: 2,
+  lr: 1e-3,
+  dropout: 0.1,
+  maxDocTokens: 32,
+  maxQueryTokens: 32,
+};
+
+const bytes = (out: string, file: string) => readFile(join(runs, out, file));
+const MODEL_FILES = {
+  shared: ['model/model.safetensors'],
+  separate: ['query', 'document'].map((t) => `model/${t}/model.safetensors`),
+};
+const CHECKPOINT_FILES = [
+  'checkpoint/parameters.safetensors',
+  'checkpoint/optimizer.safetensors',
+  'checkpoint/state.json',
+];
+async function expectSameRun(
+  a: string,
+  b: string,
+  towers: keyof typeof MODEL_FILES = 'shared',
+): Promise<void> {
+  for (const file of [...MODEL_FILES[towers], ...CHECKPOINT_FILES])
+    expect((await bytes(a, file)).equals(await bytes(b, file)), file).toBe(true);
+  const log = async (out: string) =>
+    (await readEventLog(join(runs, out, 'metrics.jsonl'))).map(({ wallMs: _, ...event }) => event);
+  expect(await log(b)).toEqual(await log(a));
+}
+/** Interrupts a run, as Ctrl-C does, while it makes the given step. */
+function interruptAt(step: number): TrainCallbacks {
+  const controller = new AbortController();
+  return { signal: controller.signal, onStep: (report) => report.step === step && controller.abort() };
+}
+
+describe('a training run', () => {
+  it('learns what words alone do not tell, and keeps the best model', async () => {
+    const losses: number[] = [];
+    const result = await trainRetriever(small('learn', { steps: 120, evalEvery: 40 }), {
+      onStep: ({ trainingLoss }) => losses.push(trainingLoss),
+    });
+    expect(losses[0]).toBeGreaterThan(2);
+    expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
+    const retriever = await loadRetriever(result.model);
+    const { metrics } = await evaluateRetriever(retriever, await loadData(data), 'dev', {
+      metrics: ['ndcg@10'],
+    });
+    await retriever.dispose();
+    expect(metrics['ndcg@10']).toBeGreaterThan(0.5);
+    expect(metrics['ndcg@10']).toBeCloseTo(result.best.value!, 6);
+  });
+
+  it('is the same to the byte with the same seed, and another one with another', async () => {
+    await trainRetriever(small('same-a'));
+    await trainRetriever(small('same-b'));
+    await trainRetriever(small('other', { seed: 2 }));
+    await expectSameRun('same-a', 'same-b');
+    expect(
+      (await bytes('other', 'model/model.safetensors')).equals(
+        await bytes('same-a', 'model/model.safetensors'),
+      ),
+    ).toBe(false);
+  });
+
+  it.each([
+    ['static', {}],
+    [
+      'transformer with dropout, accumulation and a learned temperature',
+      { ...transformerOptions, accumulate: 2, learnTemperature: true, towers: 'separate' as const },
+    ],
+  ])('goes on after an interruption as if there had been none: %s', async (name, options) => {
+    const [whole, parts] = [`whole-${name.length}`, `parts-${name.length}`];
+    await trainRetriever(small(whole, options));
+    await expect(trainRetriever(small(parts, options), interruptAt(13))).rejects.toThrow(InterruptedError);
+    await expect(trainRetriever({ ...small(parts, options), resume: true }, interruptAt(27))).rejects.toThrow(
+      /--resume/,
+    );
+    await trainRetriever({ ...small(parts, options), resume: true });
+    await expectSameRun(whole, parts, 'towers' in options ? 'separate' : 'shared');
+  });
+
+  it('goes on from a model folder with the weights of that model', async () => {
+    const first = await trainRetriever(small('first'));
+    const notes: string[] = [];
+    const second = await trainRetriever(small('second', { model: first.model, steps: 1, lr: 1e-9 }), {
+      onNote: (n) => notes.push(n),
+    });
+    const [before, after] = [await loadRetriever(first.model), await loadRetriever(second.model)];
+    const [a, b] = [
+      await before.encode('query', ['ask1y ask2y']),
+      await after.encode('query', ['ask1y ask2y']),
+    ];
+    expect(Math.hypot(...a.map((x, i) => x - b[i]!))).toBeLessThan(1e-5);
+    expect(after.trainedSteps).toBe(before.trainedSteps + 1);
+  });
+
+  it('refuses to resume another run, and to overwrite one unasked', async () => {
+    await expect(trainRetriever(small('guard'), interruptAt(3))).rejects.toThrow(InterruptedError);
+    await expect(trainRetriever(small('guard'))).rejects.toThrow(/already holds a run.*\n.*--resume/);
+    await expect(trainRetriever({ ...small('guard', { lr: 0.5 }), resume: true })).rejects.toThrow(
+      /lr: 0.02 then, 0.5 now/,
+    );
+    await expect(
+      trainRetriever({
+        ...small('guard', { data: tempFiles({ ...toyData(), 'qrels/dev.tsv': 'q0\td0\t1\n' }) }),
+        resume: true,
+      }),
+    ).rejects.toThrow(/fingerprint/);
+    await expect(trainRetriever({ ...small('nowhere'), resume: true })).rejects.toThrow(/no run to resume/);
+    expect((await readRunSettings(join(runs, 'guard'))).lr).toBe(0.02);
+    const { steps } = await trainRetriever({ ...small('guard', { steps: 5 }), overwrite: true });
+    expect(steps).toBe(5);
+  });
+
+  it('refuses a folder that holds something else', async () => {
+    const out = tempFiles({ 'thesis.txt': 'years of work' });
+    await expect(trainRetriever({ ...small('x'), out, overwrite: true })).rejects.toThrow(/thesis.txt/);
+    expect(await readFile(join(out, 'thesis.txt'), 'utf8')).toBe('years of work');
+  });
+
+  it('stops early when the metric no longer rises', async () => {
+    const result = await trainRetriever(small('early', { steps: 400, evalEvery: 5, patience: 2, lr: 1e-7 }));
+    expect(result.stoppedEarly).toBe(true);
+    expect(result.steps).toBeLessThan(400);
+  });
+
+  it('stops with the step and the parameter when numbers blow up', async () => {
+    const run = trainRetriever(
+      small('blow-up', { lr: 1e38, maxGradNorm: 0, normalize: false, schedule: 'constant', warmup: 0 }),
+    );
+    await expect(run).rejects.toThrow(/step \d+: the (loss is|gradient of encoder\/)/);
+  });
+
+  it('says what is wrong with a batch that is too large', async () => {
+    await expect(trainRetriever(small('large', { batchSize: 500 }))).rejects.toThrow(
+      /500 is more than the 160 training queries/,
+    );
+  });
+});
