@@ -52,6 +52,8 @@ function sessionOptions({
  * against the graph's declarations before anything runs.
  */
 export class Program {
+  /** Runs in this process so far, and the time spent inside the runtime, for benchmarks. */
+  static readonly stats = { runs: 0, runMs: 0 };
   readonly name: string;
   /** Inputs that must be fed, in the graph's order. */
   readonly inputs: readonly Tensor[];
@@ -107,7 +109,10 @@ export class Program {
     }
     let results: InferenceSession.OnnxValueMapType;
     try {
+      const startMs = performance.now();
       results = await this.session.run(ortFeeds, fetches);
+      Program.stats.runs += 1;
+      Program.stats.runMs += performance.now() - startMs;
     } catch (cause) {
       const shapes = this.inputs.map(
         ({ name }) => `${name} ${feeds[name]!.dtype}${formatShape(feeds[name]!.dims)}`,

@@ -1,0 +1,145 @@
+/**
+ * The child of `bench/step.ts`: measures one case and reports it.  measure-step.ts CASE THREADS [STEPS]
+ */
+import { Program } from '../src/runtime/program.ts';
+import { report } from './fresh-process.ts';
+import { GemmTimer, LAYOUTS, SQUARE } from './gemm-rate.ts';
+import { median, minimum } from './statistics.ts';
+import { STEP_CASES, type StepCase, stepFlops, TrainingStep } from './training-step.ts';
+
+const WARMUP_STEPS = 3;
+const MEMORY_STEPS = 10_000;
+
+export interface GemmResult {
+  readonly name: string;
+  readonly bestGflops: number;
+  readonly medianGflops: number;
+}
+export interface StepResult {
+  readonly case: string;
+  readonly title: string;
+  readonly threads: number;
+  readonly parameters: number;
+  readonly steps: number;
+  readonly medianMs: number;
+  readonly minMs: number;
+  /** Floating-point operations of a step, 10⁹; 0 where a step is no matter of matrix products. */
+  readonly gflop: number;
+  readonly gemm: GemmResult;
+  /** Median step rate over median rate of the 1024³ products between the steps, and the same of the best. */
+  readonly gemmShareRatio: number;
+  readonly bestGemmShareRatio: number;
+  readonly outsideRuntimeRatio: number;
+  readonly peakResidentBytes: number;
+  readonly loss: number;
+}
+export interface MemoryResult {
+  readonly case: 'memory';
+  readonly title: string;
+  readonly threads: number;
+  readonly steps: number;
+  readonly medianMs: number;
+  /** Largest resident memory seen up to each step. */
+  readonly residentBytes: readonly { readonly step: number; readonly bytes: number }[];
+  readonly growthRatio: number;
+}
+
+const [id = '', threadsGiven, stepsGiven] = process.argv.slice(2);
+const threads = Number(threadsGiven);
+
+async function measure(): Promise<unknown> {
+  if (id === 'gemm') return gemmRates([SQUARE, ...LAYOUTS]);
+  const shape = STEP_CASES.find((known) => known.id === (id === 'memory' ? 'static' : id));
+  if (!shape) {
+    throw new Error(
+      `unknown case "${id}"; there are ${[...STEP_CASES.map((c) => c.id), 'memory'].join(', ')}`,
+    );
+  }
+  return id === 'memory' ? memory(shape) : steps(shape);
+}
+
+async function gemmRates(shapes: typeof LAYOUTS): Promise<GemmResult[]> {
+  const results: GemmResult[] = [];
+  for (const shape of shapes) {
+    const timer = await GemmTimer.create(shape, { threads });
+    await timer.measure(40);
+    results.push(gemmResult(shape.name, timer));
+    await timer.dispose();
+  }
+  return results;
+}
+
+const gemmResult = (name: string, { flops, timesMs }: GemmTimer): GemmResult => ({
+  name,
+  bestGflops: flops / minimum(timesMs) / 1e6,
+  medianGflops: flops / median(timesMs) / 1e6,
+});
+
+async function steps(shape: StepCase): Promise<StepResult> {
+  const step = await TrainingStep.create(shape, { threads });
+  const timer = await GemmTimer.create(SQUARE, { threads });
+  const count = Number(stepsGiven ?? shape.steps);
+  const timesMs: number[] = [];
+  let [loss, insideMs] = [0, 0];
+  for (let i = -WARMUP_STEPS; i < count; i++) {
+    const insideBefore = Program.stats.runMs;
+    const startMs = performance.now();
+    loss = await step.run();
+    const elapsedMs = performance.now() - startMs;
+    if (i < 0) continue;
+    timesMs.push(elapsedMs);
+    insideMs += Program.stats.runMs - insideBefore;
+    await timer.measure(2);
+  }
+  const gflop = stepFlops(shape) / 1e9;
+  const gemm = gemmResult(SQUARE.name, timer);
+  const [medianMs, minMs] = [median(timesMs), minimum(timesMs)];
+  return {
+    case: shape.id,
+    title: shape.title,
+    threads,
+    parameters: step.parameters,
+    steps: count,
+    medianMs,
+    minMs,
+    gflop,
+    gemm,
+    gemmShareRatio: (1000 * gflop) / medianMs / gemm.medianGflops,
+    bestGemmShareRatio: (1000 * gflop) / minMs / gemm.bestGflops,
+    outsideRuntimeRatio: 1 - insideMs / timesMs.reduce((a, b) => a + b, 0),
+    peakResidentBytes: process.resourceUsage().maxRSS * 1024,
+    loss,
+  };
+}
+
+async function memory(shape: StepCase): Promise<MemoryResult> {
+  const step = await TrainingStep.create(shape, { threads });
+  const count = Number(stepsGiven ?? MEMORY_STEPS);
+  const marks = [0.05, 0.1, 0.25, 0.5, 0.75, 1].map((part) => Math.round(part * count));
+  const residentBytes: { step: number; bytes: number }[] = [];
+  const timesMs: number[] = [];
+  let [mark, largest] = [0, 0];
+  for (let i = 1; i <= count; i++) {
+    const startMs = performance.now();
+    await step.run();
+    timesMs.push(performance.now() - startMs);
+    // Garbage makes a saw-tooth: its upper edge since the last mark is what counts.
+    if (i % 10 === 0) largest = Math.max(largest, process.memoryUsage.rss());
+    if (i === marks[mark]) {
+      residentBytes.push({ step: i, bytes: largest });
+      [mark, largest] = [mark + 1, 0];
+    }
+  }
+  const [first, last] = [residentBytes[0]!.bytes, residentBytes.at(-1)!.bytes];
+  return {
+    case: 'memory',
+    title: `${count} steps: ${shape.title}`,
+    threads,
+    steps: count,
+    medianMs: median(timesMs),
+    residentBytes,
+    growthRatio: last / first - 1,
+  };
+}
+
+report(await measure());

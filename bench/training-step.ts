@@ -1,0 +1,185 @@
+import { backward } from '../src/grad/backward.ts';
+import type { Dim } from '../src/graph/dims.ts';
+import { Graph } from '../src/graph/graph.ts';
+import { gather, matmul, range, slice } from '../src/graph/ops.ts';
+import type { Tensor } from '../src/graph/tensor.ts';
+import { softmaxCrossEntropy } from '../src/losses/softmax-cross-entropy.ts';
+import { Encoder, type EncoderConfig } from '../src/models/encoder.ts';
+import { type PaddedTokens, TokenFeeds } from '../src/models/token-feeds.ts';
+import { declareParameters, initialValue, ROWS_INPUT } from '../src/nn/parameters.ts';
+import { adamw } from '../src/optim/adamw.ts';
+import type { ComputeOptions } from '../src/runtime/devices.ts';
+import { type HostTensor, hostTensor, scalarValue } from '../src/runtime/host-tensor.ts';
+import { gradientOutput, Learner } from '../src/runtime/learner.ts';
+import { Program } from '../src/runtime/program.ts';
+
+/** Texts of one length, without padding. */
+interface TextShape {
+  readonly texts: number;
+  readonly tokens: number;
+}
+
+/** One training step that is measured. */
+export interface StepCase {
+  readonly id: string;
+  readonly title: string;
+  readonly encoder: EncoderConfig;
+  readonly queries: TextShape;
+  readonly documents: TextShape;
+  /** Distinct token ids in a batch. */
+  readonly distinctTokens: number;
+  readonly steps: number;
+}
+
+const reference: EncoderConfig = {
+  model: {
+    model_type: 'bert',
+    vocab_size: 30_522,
+    hidden_size: 384,
+    num_hidden_layers: 6,
+    num_attention_heads: 12,
+    intermediate_size: 1536,
+  },
+  pooling: 'mean',
+  normalize: true,
+};
+const transformerCase = (tokens: number, steps: number): StepCase => ({
+  id: `t${tokens}`,
+  title: `transformer, 6 layers, D 384, B 32, T ${tokens}`,
+  encoder: reference,
+  queries: { texts: 16, tokens },
+  documents: { texts: 16, tokens },
+  distinctTokens: 1500,
+  steps,
+});
+
+export const STEP_CASES: readonly StepCase[] = [
+  transformerCase(64, 20),
+  transformerCase(128, 10),
+  {
+    id: 'static',
+    title: 'static, V 8192, D 256, 64 queries × 12 and 64 documents × 96 tokens',
+    encoder: {
+      model: { model_type: 'undrift-static', vocab_size: 8192, hidden_size: 256 },
+      pooling: 'mean',
+      normalize: true,
+    },
+    queries: { texts: 64, tokens: 12 },
+    documents: { texts: 64, tokens: 96 },
+    distinctTokens: 1500,
+    steps: 200,
+  },
+];
+
+const TEMPERATURE = 0.05;
+const UPDATE = { learningRate: 1e-4, weightDecay: 0.01, maxGradientNorm: 1 };
+
+/**
+ * A whole training step on made-up tokens: batch to program inputs, forward, in-batch softmax cross-entropy, backward, clipping,
+ * AdamW with lazy rows of the embedding table.
+ */
+export class TrainingStep {
+  readonly parameters: number;
+  private readonly program: Program;
+  private readonly learner: Learner;
+  private readonly names: readonly string[];
+  private readonly feeder: TokenFeeds;
+  private readonly shape: StepCase;
+  private drawn = 0;
+
+  private constructor(shape: StepCase, encoder: Encoder, program: Program, learner: Learner) {
+    this.shape = shape;
+    this.program = program;
+    this.learner = learner;
+    this.names = encoder.specs.map((spec) => spec.name);
+    this.feeder = new TokenFeeds(encoder.vocabSize);
+    this.parameters = encoder.specs.reduce((n, spec) => n + spec.shape.reduce((a, b) => a * b, 1), 0);
+  }
+
+  static async create(shape: StepCase, options: ComputeOptions): Promise<TrainingStep> {
+    const encoder = new Encoder(shape.encoder);
+    const weights: Record<string, HostTensor> = {};
+    for (const spec of encoder.specs)
+      weights[spec.name] = hostTensor('f32', spec.shape, initialValue(spec, 1));
+    const program = await Program.compile(stepGraph(shape, encoder), options);
+    const learner = await Learner.create(encoder.specs, weights, adamw(), options);
+    return new TrainingStep(shape, encoder, program, learner);
+  }
+
+  /** One step on a new batch. @returns the loss */
+  async run(): Promise<number> {
+    const { queries, documents } = this.shape;
+    const texts = queries.texts + documents.texts;
+    const feeds = this.feeder.feeds(
+      inOneBatch(this.shape)
+        ? { texts: this.batch({ texts, tokens: queries.tokens }) }
+        : { queries: this.batch(queries), documents: this.batch(documents) },
+    );
+    const results = await this.program.run(
+      { ...this.learner.parameters, ...feeds },
+      { into: this.learner.gradientBuffers },
+    );
+    const byName = Object.fromEntries(this.names.map((name) => [name, results[gradientOutput(name)]!]));
+    await this.learner.apply({ byName, rows: feeds[ROWS_INPUT] }, UPDATE);
+    return scalarValue(results.loss);
+  }
+
+  async dispose(): Promise<void> {
+    await this.program.dispose();
+    await this.learner.dispose();
+  }
+
+  /** Token ids that walk through `distinctTokens` of the vocabulary, spread over all of it. */
+  private batch({ texts, tokens }: TextShape): PaddedTokens {
+    const { distinctTokens } = this.shape;
+    const stride = Math.floor((this.shape.encoder.model.vocab_size as number) / distinctTokens);
+    const ids = new Int32Array(texts * tokens);
+    for (let i = 0; i < ids.length; i++) ids[i] = ((this.drawn++ * 7919) % distinctTokens) * stride;
+    return { ids, mask: new Float32Array(ids.length).fill(1), batch: texts, tokens };
+  }
+}
+
+/** Queries and documents of one length go through the encoder together. */
+const inOneBatch = ({ queries, documents }: StepCase): boolean => queries.tokens === documents.tokens;
+
+/** Both sides of a dual encoder with one set of weights, loss and gradients. */
+function stepGraph(shape: StepCase, encoder: Encoder): Graph {
+  const graph = new Graph('training-step');
+  const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
+  const p = declareParameters(graph, encoder.specs, (table) => gather(table, rows));
+  const embed = (name: string, texts: Dim): Tensor => {
+    const dims = [texts, `${name}Tokens`];
+    const ids = graph.input(`${name}/ids`, 'i64', dims);
+    return encoder.embed(p.get, { ids, mask: graph.input(`${name}/mask`, 'f32', dims) });
+  };
+  const [B, C] = [shape.queries.texts, shape.documents.texts];
+  let [queries, documents]: Tensor[] = [];
+  if (inOneBatch(shape)) {
+    const texts = embed('texts', B + C);
+    queries = slice(texts, { axis: 0, start: 0, length: B });
+    documents = slice(texts, { axis: 0, start: B, length: C });
+  } else {
+    queries = embed('queries', 'queries');
+    documents = embed('documents', 'documents');
+  }
+  const scores = matmul(queries, documents, { transB: true, alpha: 1 / TEMPERATURE });
+  const loss = softmaxCrossEntropy(scores, range(graph, queries.shape[0]!));
+  graph.output('loss', loss);
+  const gradients = backward(loss, [...p.targets.values()]);
+  for (const [i, name] of [...p.targets.keys()].entries()) graph.output(gradientOutput(name), gradients[i]!);
+  return graph;
+}
+
+/**
+ * Floating-point operations of one step of a transformer: 6 for each dense weight and token (one multiplication and one
+ * addition forward, twice that backward), and the two products of the attention. 0 for a static encoder, whose step is no
+ * matter of matrix products.
+ */
+export function stepFlops({ encoder: { model }, queries, documents }: StepCase): number {
+  if (model.model_type !== 'bert') return 0;
+  const { hidden_size, intermediate_size, num_hidden_layers } = model as unknown as Record<string, number>;
+  const dense = num_hidden_layers! * (4 * hidden_size! ** 2 + 2 * hidden_size! * intermediate_size!);
+  const tokens = queries.texts * queries.tokens + documents.texts * documents.tokens;
+  const pairs = queries.texts * queries.tokens ** 2 + documents.texts * documents.tokens ** 2;
+  return 6 * dense * tokens + num_hidden_layers! * 3 * 2 * 2 * pairs * hidden_size!;
+}
