@@ -11,6 +11,7 @@ import { type GemmRate, measureGemmRate } from './gemm-rate.ts';
 
 /** Loading a GPU driver and compiling its shaders takes seconds; longer is a hang. */
 const PROBE_MS = 30_000;
+const MAX_ANSWER = 65_536;
 
 interface DeviceReport {
   readonly device: Device;
@@ -76,14 +77,14 @@ function probe(device: Device, signal: AbortSignal): Promise<Omit<DeviceReport, 
   const startMs = performance.now();
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [...process.execArgv, script, device], {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'pipe', 'ignore'],
       timeout: PROBE_MS,
       killSignal: 'SIGKILL',
       signal,
     });
-    let stderr = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      if (stderr.length < 65_536) stderr += text;
+    let answer = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (answer.length < MAX_ANSWER) answer += text;
     });
     const finish = (reason?: string) => {
       const seconds = Number(((performance.now() - startMs) / 1000).toFixed(2));
@@ -94,20 +95,15 @@ function probe(device: Device, signal: AbortSignal): Promise<Omit<DeviceReport, 
       if (code === 0) finish();
       else if (killedBy === 'SIGKILL') finish(`no answer in ${PROBE_MS / 1000} s`);
       else if (killedBy) finish(`the driver ended the process (${killedBy})`);
-      else finish(firstReason(stderr));
+      else finish(reasonIn(answer));
     });
   });
 }
 
-/** The telling line of a stack trace. */
-function firstReason(stderr: string): string {
-  const lines = stderr.split('\n').map((line) => line.trim());
-  const line = lines.find((text) => /error:|wrong result/i.test(text)) ?? lines.find((text) => text !== '');
-  const reason = (line ?? 'no reason given').replace(
-    /^(\w*Error: )?(program "device-probe" \w+[^:]*: )?/,
-    '',
-  );
-  return reason.length > 300 ? `${reason.slice(0, 299)}…` : reason;
+/** The part of the runtime's message that says something: what failed, without the place in its sources. */
+function reasonIn(message: string): string {
+  const line = message.split('\n')[0]!.trim();
+  return (/\b(Failed|Unable|No|Not|Cannot)\b.*$/.exec(line)?.[0] ?? line) || 'it ended without a reason';
 }
 
 /** Version of a package as installed for us; undefined where it is not. */

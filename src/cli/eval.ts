@@ -40,7 +40,7 @@ export const evalCommand = defineCommand({
       max: 100_000,
       help: `documents for each query (default: ${RUN_DEPTH}, or as deep as the metrics look)`,
     },
-    limitQueries: { type: 'integer', min: 1, help: 'only the first so many queries' },
+    limitQueries: { type: 'integer', min: 1, help: 'at most so many queries, evenly spaced over the split' },
     missing: {
       type: 'choice',
       choices: ['zero', 'skip'],

@@ -26,6 +26,8 @@ export interface Io {
   finishProgress(): void;
 }
 
+const QUICK_MS = 2000;
+
 export interface StageOptions {
   /** Units until the stage is done, where it is known. */
   total?: number | undefined;
@@ -42,7 +44,9 @@ export class TerminalIo implements Io {
   readonly signal: AbortSignal;
   private readonly quiet: boolean;
   private readonly graceful: boolean;
-  private stage: { name: string; total: number | undefined; done: number; progress: Progress } | undefined;
+  private stage:
+    | { name: string; total: number | undefined; done: number; startMs: number; progress: Progress }
+    | undefined;
 
   /** @param options.graceful  the command looks after `signal` itself, and is not thrown out of its work */
   constructor(options: { signal: AbortSignal; quiet: boolean; graceful: boolean }) {
@@ -65,14 +69,16 @@ export class TerminalIo implements Io {
       this.finishProgress();
       const settings = { label: name, unit, initial, enabled: !this.quiet };
       const progress = new Progress(total === undefined ? settings : { ...settings, total });
-      this.stage = { name, total, done, progress };
+      this.stage = { name, total, done, startMs: performance.now(), progress };
     }
     this.stage.done = done;
     this.stage.progress.update(done, fields);
   }
 
   finishProgress(): void {
-    this.stage?.progress.finish();
+    // In a log, what took no time is not worth a line.
+    const worthALine = process.stderr.isTTY || performance.now() - (this.stage?.startMs ?? 0) >= QUICK_MS;
+    if (worthALine) this.stage?.progress.finish();
     this.stage = undefined;
   }
 }

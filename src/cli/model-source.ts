@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LoadProgress } from '../data/file-log.ts';
 import type { RetrievalProgress } from '../index/retrieve.ts';
 import { loadRetriever } from '../models/model-folder.ts';
 import type { Retriever } from '../models/retriever.ts';
@@ -47,8 +46,14 @@ export const retrievalProgress =
   ({ stage, done, total }: RetrievalProgress): void =>
     io.progress(stage, done, { total, unit: stage === 'search' ? 'queries' : 'texts' });
 
-/** Shows how far the reading of data files has come. */
-export const loadProgress =
-  (io: Io) =>
-  ({ bytes, totalBytes }: LoadProgress): void =>
-    io.progress('read data', Math.round(bytes / 1e6), { total: Math.round(totalBytes / 1e6), unit: 'MB' });
+/** Shows how far the reading of data files has come, all files together: nobody knows how many are still to come. */
+export function loadProgress(io: Io): (progress: { bytes: number }) => void {
+  let before = 0;
+  let last = 0;
+  return ({ bytes }) => {
+    // Fewer bytes than a moment ago: another file.
+    if (bytes < last) before += last;
+    last = bytes;
+    io.progress('read data', Math.round((before + bytes) / 1e6), { unit: 'MB' });
+  };
+}

@@ -215,7 +215,7 @@ export const TRAIN_OPTIONS = {
   evalQueries: {
     type: 'integer',
     min: 1,
-    help: 'queries of an evaluation, the first so many (default 1000)',
+    help: 'queries of an evaluation at most, evenly spaced over the split (default 1000)',
     group: 'Evaluation',
   },
   saveEvery: {

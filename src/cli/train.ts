@@ -4,6 +4,7 @@ import { readRunSettings, trainRetriever } from '../train/train-retriever.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
+import { loadProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
 
@@ -41,14 +42,14 @@ export const trainCommand = defineCommand({
     }
 
     let firstStep: number | undefined;
+    const reading = loadProgress(io);
     const result = await trainRetriever(
       { ...options, data, ...computeOptions({ device, threads }), resume, overwrite },
       {
         signal: io.signal,
         onNote: (note) => io.log(note),
         onProgress: (stage, done, total) => {
-          if (stage === 'read')
-            io.progress('read data', Math.round(done / 1e6), { total: Math.round(total / 1e6), unit: 'MB' });
+          if (stage === 'read') reading({ bytes: done });
           else io.progress(stage, done, { total });
         },
         onStep: ({ step, totalSteps, interpretableLoss, textsPerSecond }) => {

@@ -16,7 +16,7 @@ import {
 interface SplitOptions {
   /** Such as `ndcg@10`. */
   metrics: readonly string[];
-  /** Only the first so many queries of the split. */
+  /** At most so many queries, evenly spaced over the split. */
   limitQueries?: number | undefined;
   /** Queries without results: metrics of 0 (default), or left out of the mean. */
   missingQueries?: 'zero' | 'skip' | undefined;

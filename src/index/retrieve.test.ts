@@ -19,6 +19,7 @@ const lines = (records: object[]) => records.map((record) => `${JSON.stringify(r
 const folder = tempFiles({
   'corpus.jsonl': lines(texts.map((text, i) => ({ _id: `d${i + 1}`, text }))),
   'queries.jsonl': lines(Object.entries(queries).map(([_id, text]) => ({ _id, text }))),
+  'qrels/train.tsv': 'query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td5\t1\nd3\td3\t1\nq4\td2\t1\n',
   'qrels/test.tsv': 'query-id\tcorpus-id\tscore\nq2\td5\t1\nd3\td3\t1\nq1\td1\t1\n',
 });
 const data = await loadData(folder);
@@ -39,10 +40,12 @@ function makeRetriever(): Retriever {
 }
 
 describe('retrievalTask', () => {
-  it('takes the judged queries in the order of the qrels, or the first of them', () => {
+  it('takes the judged queries in the order of the qrels, or some of them, evenly spaced', () => {
     const task = retrievalTask(data, 'test');
     expect([...task.queryRows].map((row) => data.queries.id(row))).toEqual(['q2', 'd3', 'q1']);
     expect([...retrievalTask(data, 'test', { limitQueries: 2 }).qrels.keys()]).toEqual(['q2', 'd3']);
+    expect([...retrievalTask(data, 'test', { limitQueries: 9 }).qrels.keys()]).toEqual(['q2', 'd3', 'q1']);
+    expect([...retrievalTask(data, 'train', { limitQueries: 2 }).qrels.keys()]).toEqual(['q1', 'd3']);
     expect(() => retrievalTask(data, 'dev')).toThrow(/no split "dev"/);
   });
 });

@@ -51,7 +51,8 @@ const PROGRESS_QUERIES = 256;
 /**
  * The queries of a split that have judgements.
  *
- * @param options.limitQueries  only the first so many, for a quick look
+ * @param options.limitQueries  at most so many, for a quick look: evenly spaced over the split, because neighbours are alike (the
+ *   questions on one document) and the first ones would stand for themselves only
  * @throws DataError for an absent split; UndriftError for one without judgements
  */
 export function retrievalTask(
@@ -59,7 +60,9 @@ export function retrievalTask(
   split: string,
   { limitQueries = Number.POSITIVE_INFINITY }: { limitQueries?: number | undefined } = {},
 ): RetrievalTask {
-  const judged = [...data.qrels(split)].filter(([, grades]) => grades.size > 0).slice(0, limitQueries);
+  const all = [...data.qrels(split)].filter(([, grades]) => grades.size > 0);
+  const stride = Math.max(1, Math.floor(all.length / limitQueries));
+  const judged = all.filter((_, i) => i % stride === 0).slice(0, limitQueries);
   if (judged.length === 0) {
     throw new UndriftError(`split "${split}" of ${data.name} has no judged query`, {
       help: `splits present: ${data.splits.join(', ') || 'none'}`,
