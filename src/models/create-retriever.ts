@@ -89,10 +89,13 @@ function bert(options: NewRetrieverOptions, { hidden, pooling, maxTokens }: Size
       help: 'use mean pooling, or a tokenizer with a template such as [CLS] … [SEP]',
     });
   }
-  for (const [side, tokens] of Object.entries(maxTokens)) {
+  for (const [side, tokens] of [
+    ['queries', maxTokens.query],
+    ['documents', maxTokens.document],
+  ] as const) {
     if (tokens <= special) {
       throw new UsageError(
-        `${side}s of ${tokens} tokens have no room for text beside ${special} special tokens`,
+        `${side} of ${tokens} tokens have no room for text beside ${special} special tokens`,
         {
           help: `use ${special + 1} or more`,
         },

@@ -68,26 +68,22 @@ export async function readWeights(
 ): Promise<Record<string, HostTensor>> {
   const { file } = options;
   const prefix = PREFIXES.find((each) => storedName(specs[0]!.name, each, reader.tensors)) ?? '';
-  const missing: string[] = [];
-  const used = new Set<string>();
-  const weights: Record<string, HostTensor> = {};
-  for (const spec of specs) {
-    const stored = storedName(spec.name, prefix, reader.tensors);
-    if (stored !== undefined) {
-      used.add(stored);
-      weights[spec.name] = toF32(await reader.read(stored), { spec, stored, file });
-    } else if (options.isFoldable?.(spec.name)) {
-      weights[spec.name] = hostTensor('f32', spec.shape, initialValue(spec, 0));
-    } else {
-      missing.push(prefix + spec.name);
-    }
-  }
+  const storedNames = new Map(specs.map((spec) => [spec, storedName(spec.name, prefix, reader.tensors)]));
+  const missing = specs.filter((spec) => !storedNames.get(spec) && !options.isFoldable?.(spec.name));
   if (missing.length > 0) {
-    throw new DataError(`${missing.length} of ${specs.length} tensors are missing: ${someOf(missing)}`, {
+    const names = someOf(missing.map(({ name }) => prefix + name));
+    throw new DataError(`${missing.length} of ${specs.length} tensors are missing: ${names}`, {
       file,
       help: 'config.json and the weights come from different models, or the file is incomplete',
     });
   }
+  const weights: Record<string, HostTensor> = {};
+  for (const [spec, stored] of storedNames) {
+    weights[spec.name] = stored
+      ? toF32(await reader.read(stored), { spec, stored, file })
+      : hostTensor('f32', spec.shape, initialValue(spec, 0));
+  }
+  const used = new Set(storedNames.values());
   // The list of positions 0, 1, 2, … that old versions of transformers stored says nothing.
   const extra = [...reader.tensors.keys()].filter(
     (name) => !used.has(name) && !name.endsWith('embeddings.position_ids'),

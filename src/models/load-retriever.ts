@@ -13,7 +13,7 @@ import { openWeights, readWeights, storedShape } from './encoder-weights.ts';
 import { Retriever, type RetrieverConfig, type Side } from './retriever.ts';
 import { type ModuleList, objectIn, optionalJson, readModuleList } from './sentence-transformers.ts';
 import { staticEmbedding } from './static.ts';
-import { readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
+import { LONGEST_TOKENS, readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
 
 /** What is to be other than the folder says. Everything here but `onNote` makes another embedding space. */
 export interface LoadOptions {
@@ -56,7 +56,7 @@ export async function loadRetriever(folder: string, options: LoadOptions = {}): 
     options.onNote?.(
       `${folder} is the ${own.tower} tower of a pair: by itself it is an embedding space of its own`,
     );
-  } else if (own && sameSettings(retriever, own)) {
+  } else if (own && !asksForChange(options, own)) {
     const found = embeddingSpaceId(retriever);
     if (found !== own.embeddingSpace) {
       options.onNote?.(
@@ -67,11 +67,16 @@ export async function loadRetriever(folder: string, options: LoadOptions = {}): 
   return retriever;
 }
 
-/** Whether nothing was asked to be other than the folder says. */
-function sameSettings({ config, encoder }: Retriever, own: UndriftJson): boolean {
-  const key = ({ towers, prompts, maxTokens }: Omit<Settings, 'trainedSteps'>, of: Partial<EncoderConfig>) =>
-    canonicalJson([towers, prompts, maxTokens, of.pooling, of.normalize, of.projectionSize]);
-  return key(config, encoder.config) === key(own, own);
+/** Whether something is asked to be other than the folder says. */
+function asksForChange(options: LoadOptions, own: UndriftJson): boolean {
+  const { pooling, normalize, projectionSize, towers, prompts = {}, maxTokens = {} } = options;
+  const differs = <T extends object>(asked: { [K in keyof T]?: T[K] | undefined }, said: T) =>
+    (Object.keys(asked) as (keyof T)[]).some((key) => asked[key] !== undefined && asked[key] !== said[key]);
+  return (
+    differs({ pooling, normalize, projectionSize, towers }, own) ||
+    differs(prompts, own.prompts) ||
+    differs(maxTokens, own.maxTokens)
+  );
 }
 
 /** One encoder and its tokenizer, as a folder holds them. */
@@ -231,7 +236,7 @@ async function foreignSettings({ inside, encoder, modules }: Tower, options: Loa
   const said =
     maxTokens ?? (Number.isSafeInteger(named) && (named as number) > 0 ? (named as number) : undefined);
   const limit = encoder.maxTokens ?? said ?? DEFAULT_MAX_TOKENS;
-  const most = Math.min(said ?? limit, limit);
+  const most = Math.min(said ?? limit, limit, LONGEST_TOKENS);
   if (said === undefined && options.maxTokens === undefined) {
     options.onNote?.(`the folder names no maximum length: texts are cut at ${most} tokens`);
   }

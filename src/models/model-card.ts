@@ -118,7 +118,7 @@ function introduction({ config, encoder, dimension }: Retriever, tower: Side | u
       ? 'Queries and documents have an encoder each: the folders `query` and `document`.'
       : 'Queries and documents have one encoder.';
   const score = config.encoder.normalize ? 'cosine' : 'dot product';
-  return `A dense retriever: ${made} that turns queries and documents into vectors of ${dimension} dimensions, so that a document's relevance to a query is the ${score} of their vectors. ${towers} Trained with [Undrift](https://www.npmjs.com/package/undrift).`;
+  return `A dense retriever: ${made} that turns queries and documents into vectors of ${dimension} dimensions, so that a document's relevance to a query is the ${score} of their vectors. ${towers} Trained with Undrift.`;
 }
 
 const sideName = (side: Side): string => (side === 'query' ? 'queries' : 'documents');
@@ -197,10 +197,15 @@ function usage(retriever: Retriever, tower: Side | undefined, known: boolean): s
   const { query, document } = config.prompts;
   const lengths = config.maxTokens;
   const longest = tower ? lengths[tower] : Math.max(lengths.query, lengths.document);
-  const prompts =
+  const js = [
+    'With transformers.js, which runs `onnx/model.onnx` and reads neither pooling nor prompts from the folder.',
     query === '' && document === ''
-      ? 'There are no prompts.'
-      : `Neither pooling nor prompts are read from the folder: ${code(query)} stands before every query, ${code(document)} before every document.`;
+      ? ''
+      : ` The prompts, ${code(query)} before queries and ${code(document)} before documents, are the caller's to add.`,
+    encoder.specialTokens
+      ? ' (Of texts that it cuts it loses the closing special token too, so their vectors differ a little.)'
+      : '',
+  ];
   const parts = [
     '## Use',
     'With Undrift, which adds prompts and special tokens and cuts long texts by itself:',
@@ -211,7 +216,7 @@ function usage(retriever: Retriever, tower: Side | undefined, known: boolean): s
       "const queries = await retriever.encode('query', ['a question']); // Float32Array, one row after the other",
       "const documents = await retriever.encode('document', ['a text', 'another text']);",
     ]),
-    `With transformers.js (\`onnx/model.onnx\`). ${prompts}`,
+    js.join(''),
     fence('js', transformersJs(retriever, tower ?? 'document', pair ? '/document' : '')),
   ];
   if (!known) {
@@ -224,12 +229,16 @@ function usage(retriever: Retriever, tower: Side | undefined, known: boolean): s
     lengths.query === lengths.document || tower || pair
       ? ''
       : ` It has one length for all texts, ${longest} tokens; Undrift cuts queries at ${lengths.query}, documents at ${lengths.document}.`;
+  const pooler =
+    'num_hidden_layers' in encoder.config.model
+      ? ' (It may say that a pooler is missing: there is none.)'
+      : '';
   const encode = (side: Side) =>
     pair ? `model.encode_${side}(["a text"])` : `model.encode(["a text"], prompt_name="${side}")`;
   const sides = tower ? [tower] : (['query', 'document'] as const);
   return [
     ...parts,
-    `With sentence-transformers${pair ? ' 5 or newer' : ''}.${cut}`,
+    `With sentence-transformers${pair ? ' 5 or newer' : ''}.${cut}${pooler}`,
     fence('python', [
       'from sentence_transformers import SentenceTransformer',
       '',

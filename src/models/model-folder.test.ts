@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { damage } from '../../test/damage.ts';
 import { embeddings, largestDifference, smallRetriever, TEXTS } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
@@ -241,7 +242,7 @@ describe('damaged folders', () => {
       'undrift.json',
       'maxTokens',
       { query: 4 },
-      /"maxTokens" must hold a positive integer for "query" and "document"/,
+      /"maxTokens" must hold an integer from 1 to 1000000 for "query" and "document"/,
     ],
     ['undrift.json', 'trainedSteps', 'many', /"trainedSteps" must be a whole number/],
     ['1_Pooling/config.json', 'pooling_mode_max_tokens', true, /pooling by mean and max is not supported/],
@@ -256,6 +257,31 @@ describe('damaged folders', () => {
     expect(error).toBeInstanceOf(UndriftError);
     expect(error.message).toMatch(message);
     expect(error.message).toContain(name);
+  });
+
+  test('damaged bytes in any JSON file: an error of ours, or a model', async () => {
+    const folder = await saved(smallRetriever({ kind: 'transformer', projectionSize: 8 }));
+    let refused = 0;
+    for (const name of [
+      'undrift.json',
+      'modules.json',
+      'config.json',
+      '1_Pooling/config.json',
+      '2_Dense/config.json',
+      'config_sentence_transformers.json',
+      'sentence_bert_config.json',
+    ]) {
+      const bytes = readFileSync(join(folder, name));
+      for (let i = 0; i < 30; i++) {
+        writeFileSync(join(folder, name), damage(bytes, i));
+        await loadRetriever(folder).catch((error) => {
+          refused++;
+          if (!(error instanceof UndriftError)) throw error;
+        });
+      }
+      writeFileSync(join(folder, name), bytes);
+    }
+    expect(refused).toBeGreaterThan(100);
   });
 
   test('a tokenizer of another model', async () => {

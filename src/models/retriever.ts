@@ -73,7 +73,7 @@ export class Retriever {
     for (const [side, tokens] of Object.entries(config.maxTokens)) {
       if (limit !== undefined && tokens > limit) {
         throw new UsageError(
-          `${side}s of ${tokens} tokens are longer than the encoder's ${limit} positions`,
+          `${side === 'query' ? 'queries' : 'documents'} of ${tokens} tokens are longer than the encoder's ${limit} positions`,
           {
             help: `use --max-${side === 'query' ? 'query' : 'doc'}-tokens ${limit} or less`,
           },

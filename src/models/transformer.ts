@@ -22,6 +22,9 @@ export interface TransformerConfig {
   hidden_dropout_prob: number;
 }
 
+/** A wild number in a damaged file must not make a graph that fills the memory. */
+const MOST_LAYERS = 1000;
+
 const ACTIVATIONS = { gelu, gelu_new: geluTanh, relu } as const;
 
 /**
@@ -65,6 +68,11 @@ export const transformer: Architecture<TransformerConfig> = {
       hidden_act: f.oneOf('hidden_act', ['gelu', 'gelu_new', 'relu'], 'gelu'),
       hidden_dropout_prob: f.ratio('hidden_dropout_prob', 0),
     };
+    if (config.num_hidden_layers > MOST_LAYERS) {
+      throw new DataError(`num_hidden_layers ${config.num_hidden_layers} is more than ${MOST_LAYERS}`, {
+        file,
+      });
+    }
     if (hidden % config.num_attention_heads !== 0) {
       throw new DataError(
         `hidden_size ${hidden} is no multiple of num_attention_heads ${config.num_attention_heads}`,

@@ -9,6 +9,9 @@ export const UNDRIFT_JSON = 'undrift.json';
 
 const FORMAT = 1;
 
+/** More is a slip or damage: memory is set aside for texts of this length. */
+export const LONGEST_TOKENS = 1_000_000;
+
 /** Content of `undrift.json`. */
 export interface UndriftJson {
   towers: 'shared' | 'separate';
@@ -64,8 +67,9 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
     prompts: sides('prompts', (value): value is string => typeof value === 'string', 'a text'),
     maxTokens: sides(
       'maxTokens',
-      (value): value is number => Number.isSafeInteger(value) && (value as number) > 0,
-      'a positive integer',
+      (value): value is number =>
+        Number.isInteger(value) && (value as number) > 0 && (value as number) <= LONGEST_TOKENS,
+      `an integer from 1 to ${LONGEST_TOKENS}`,
     ),
     embeddingSpace,
     trainedSteps: trainedSteps as number,

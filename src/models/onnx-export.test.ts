@@ -1,0 +1,122 @@
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { expect, test } from 'vitest';
+import { largestDifference, smallRetriever, TEXTS } from '../../test/small-models.ts';
+import { readSafetensors } from '../io/safetensors.ts';
+import { decodeModel } from '../onnx/decode.ts';
+import { padBatch } from '../text/pad-batch.ts';
+import { embeddingSpaceId } from './embedding-space.ts';
+import { loadRetriever } from './model-folder.ts';
+import { exportOnnx } from './onnx-export.ts';
+import type { Retriever, Side } from './retriever.ts';
+
+const BERT = join(dirname(fileURLToPath(import.meta.url)), 'fixtures', 'bert');
+const i64 = (values: ArrayLike<number | bigint>, dims: readonly number[]) =>
+  new Tensor(
+    'int64',
+    BigInt64Array.from({ length: values.length }, (_, i) => BigInt(values[i]!)),
+    [...dims],
+  );
+
+/** Runs an exported encoder on texts, as a program that knows nothing of us would. */
+async function run(retriever: Retriever, side: Side, texts: readonly string[]) {
+  const session = await InferenceSession.create(exportOnnx(retriever, side));
+  const store = retriever.tokenize(side, texts.length, (row) => texts[row]!);
+  const { ids, mask, batch, tokens } = padBatch(store, Object.keys(texts).map(Number), { padId: 0 });
+  const dims = [batch, tokens];
+  const feeds: Record<string, Tensor> = { input_ids: i64(ids, dims), attention_mask: i64(mask, dims) };
+  if (session.inputNames.includes('token_type_ids'))
+    feeds.token_type_ids = i64(
+      ids.map(() => 0),
+      dims,
+    );
+  const outputs = await session.run(feeds);
+  await session.release();
+  return outputs;
+}
+
+test.each([
+  ['mean', { kind: 'transformer' }],
+  ['cls, not normalised', { kind: 'transformer', pooling: 'cls', normalize: false }],
+  ['projection', { kind: 'transformer', projectionSize: 8 }],
+  ['separate towers', { kind: 'transformer', towers: 'separate' }],
+  ['static, folded', { kind: 'static' }],
+  ['static, projected', { kind: 'static', projectionSize: 8 }],
+  ['static with token weights', { kind: 'static', normalize: false }],
+] as const)('the exported encoder gives the embeddings of encode: %s', async (_name, options) => {
+  const retriever = smallRetriever(options);
+  for (const side of ['query', 'document'] as const) {
+    for (const texts of [TEXTS, TEXTS.slice(2, 3)]) {
+      const { sentence_embedding: embedding, last_hidden_state: hidden } = await run(retriever, side, texts);
+      const expected = await retriever.encode(side, texts);
+      expect(embedding!.dims).toEqual([texts.length, retriever.dimension]);
+      expect(Math.max(...expected.map(Math.abs))).toBeGreaterThan(0.1);
+      expect(largestDifference(embedding!.data as Float32Array, expected)).toBeLessThan(1e-5);
+      if (options.kind === 'static') expect(hidden).toBeUndefined();
+      else expect(hidden!.dims).toEqual([texts.length, expect.any(Number), 32]);
+    }
+  }
+  await retriever.dispose();
+});
+
+test('last_hidden_state is what transformers computes, token types included', async () => {
+  const retriever = await loadRetriever(BERT);
+  const { tensors } = await readSafetensors(join(BERT, 'golden.safetensors'));
+  const integers = (name: string) => tensors[name]!.data as BigInt64Array;
+  const { dims } = tensors.input_ids!;
+  const mask = integers('attention_mask');
+  const session = await InferenceSession.create(exportOnnx(retriever, 'document'));
+  for (const [types, name] of [
+    [mask.map(() => 0n), 'last_hidden_state'],
+    [integers('token_type_ids'), 'last_hidden_state_typed'],
+  ] as const) {
+    const { last_hidden_state: hidden } = await session.run({
+      input_ids: i64(integers('input_ids'), dims),
+      attention_mask: i64(mask, dims),
+      token_type_ids: i64(types, dims),
+    });
+    const expected = tensors[name]!.data as Float32Array;
+    // What stands at padding is nobody's, and differs with the mask's size.
+    const [found, wanted] = [hidden!.data as Float32Array, expected].map((values) =>
+      values.filter((_, i) => mask[Math.floor(i / 16)] === 1n),
+    );
+    expect(wanted!.length).toBe(16 * Number(mask.reduce((sum, x) => sum + x)));
+    expect(largestDifference(found!, wanted!)).toBeLessThan(1e-5);
+  }
+  await session.release();
+});
+
+test('the file has Hugging Face names and layout, and standard operators only', () => {
+  const retriever = smallRetriever({ kind: 'transformer', projectionSize: 8 });
+  retriever.trainedSteps = 12;
+  const model = decodeModel(exportOnnx(retriever, 'query'));
+  expect(model.opsets).toEqual({ '': 21 });
+  expect(new Set(model.graph.nodes.map((node) => node.domain ?? ''))).toEqual(new Set(['']));
+  expect(model.graph.inputs).toEqual(
+    ['input_ids', 'attention_mask', 'token_type_ids'].map((name) => ({
+      name,
+      dtype: 'i64',
+      shape: ['batch', 'sequence'],
+    })),
+  );
+  expect(model.graph.outputs).toEqual([
+    { name: 'last_hidden_state', dtype: 'f32', shape: ['batch', 'sequence', 32] },
+    { name: 'sentence_embedding', dtype: 'f32', shape: ['batch', 8] },
+  ]);
+  const names = new Set(model.graph.initializers.map(({ name }) => name));
+  for (const { name } of retriever.encoder.specs) expect(names).toContain(name);
+  expect(model.metadata).toEqual({
+    'undrift.embedding_space': embeddingSpaceId(retriever),
+    'undrift.trained_steps': '12',
+  });
+});
+
+test('a bag is a gather of rows: nothing of the size batch × vocabulary', () => {
+  const { graph } = decodeModel(exportOnnx(smallRetriever({ kind: 'static' }), 'query'));
+  const types = graph.nodes.map((node) => node.opType);
+  expect(types).toContain('Gather');
+  expect(types).not.toContain('ScatterElements');
+  expect(graph.initializers.map(({ name }) => name)).toContain('embedding.weight');
+  expect(graph.initializers.map(({ name }) => name)).not.toContain('token_logits.weight');
+});
