@@ -281,16 +281,10 @@ export function resolveOptions<T extends OptionTable>(
 export function optionsAsMarkdown(table: OptionTable): string {
   const cell = (text: string) => text.replaceAll('|', '\\|');
   const rows = Object.entries(table).map(([key, spec]) => {
-    const value = spec.default;
-    const shown =
-      spec.type === 'switch'
-        ? String(value)
-        : Array.isArray(value)
-          ? value.join(',')
-          : value === undefined
-            ? ''
-            : String(value);
-    return `| \`${cell(flagWithValue(key, spec))}\` | ${shown === '' ? (spec.required ? 'required' : '') : `\`${shown}\``} | ${cell(spec.help)} | ${cell(describeRange(spec))} |`;
+    const hasDefault = spec.default !== undefined && spec.type !== 'switch';
+    const value = spec.required ? 'required' : hasDefault ? `\`${spec.default}\`` : '';
+    const hasRange = spec.type === 'integer' || spec.type === 'number' || spec.type === 'choice';
+    return `| \`${cell(flagWithValue(key, spec))}\` | ${cell(spec.help)} | ${value} | ${hasRange ? cell(describeRange(spec)) : ''} |`;
   });
-  return `| option | default | | value |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+  return `| option | | default | value |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }

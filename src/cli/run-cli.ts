@@ -1,12 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { InterruptedError } from '../train/train-retriever.ts';
-import { UndriftError } from '../util/errors.ts';
 import { type AnyCommand, type CommandGroup, parseCommandLine, runInvocation } from './command.ts';
 import { dataCommands } from './data.ts';
+import { describeError } from './describe-error.ts';
 import { doctorCommand } from './doctor.ts';
 import { encodeCommand } from './encode.ts';
 import { evalCommand } from './eval.ts';
-import { INTERRUPTED_EXIT_CODE, Interrupted, TerminalIo } from './io.ts';
+import { INTERRUPTED_EXIT_CODE, TerminalIo } from './io.ts';
+import { packageVersion } from './package-version.ts';
 import { searchCommand } from './search.ts';
 import { trainCommand } from './train.ts';
 
@@ -33,12 +32,17 @@ const CLEANUP_MS = 3000;
  * @returns  the exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted
  */
 export async function runCli(argv: readonly string[]): Promise<number> {
-  const json = argv.includes('--json');
+  // A command line that was not understood may have asked for JSON all the same.
+  let json = argv.includes('--json');
   try {
-    const version = packageVersion();
-    const outcome = parseCommandLine(argv, { version, summary: SUMMARY, commands: COMMANDS });
+    const outcome = parseCommandLine(argv, {
+      version: packageVersion(),
+      summary: SUMMARY,
+      commands: COMMANDS,
+    });
     if (outcome.kind === 'done') return outcome.exitCode;
     const { invocation } = outcome;
+    json = invocation.given.json === true;
     const graceful = invocation.spec.stopsGracefully ?? false;
     const stop = stopOnSignals({ graceful });
     const io = new TerminalIo({ signal: stop.signal, quiet: invocation.given.quiet === true, graceful });
@@ -52,38 +56,11 @@ export async function runCli(argv: readonly string[]): Promise<number> {
       stop.dispose();
     }
   } catch (error) {
-    return report(error, json);
+    const { message, ...found } = describeError(error);
+    process.stderr.write(message);
+    if (json) process.stdout.write(`${JSON.stringify({ error: found.json })}\n`);
+    return found.exitCode;
   }
-}
-
-/** Says what went wrong, and gives the exit code for it. */
-function report(error: unknown, json: boolean): number {
-  if (error instanceof Interrupted || error instanceof InterruptedError) {
-    process.stderr.write(`${error.message}\n`);
-    if (json) writeErrorJson(error);
-    return INTERRUPTED_EXIT_CODE;
-  }
-  if (json) writeErrorJson(error);
-  if (error instanceof UndriftError) {
-    process.stderr.write(`error: ${error.message}\n`);
-    return error.exitCode;
-  }
-  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(
-    `${stack}\n\nThis should not happen: it is a fault in undrift ${packageVersion()} (Node ${process.version}, ` +
-      `${process.platform} ${process.arch}).\nPlease report it with the command and the lines above.\n`,
-  );
-  return 1;
-}
-
-function writeErrorJson(error: unknown): void {
-  const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) };
-  const help = error instanceof UndriftError ? error.help : undefined;
-  const suffix = `\n  help: ${help}`;
-  const text = message.endsWith(suffix) ? message.slice(0, -suffix.length) : message;
-  process.stdout.write(
-    `${JSON.stringify({ error: { type: name, message: text, ...(help !== undefined && { help }) } })}\n`,
-  );
 }
 
 /**
@@ -107,12 +84,4 @@ function stopOnSignals({ graceful }: { graceful: boolean }): { signal: AbortSign
       process.off('SIGTERM', handle);
     },
   };
-}
-
-/** From package.json, which lies two folders up in the sources and in the package. */
-export function packageVersion(): string {
-  const json = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
-  return json.version;
 }

@@ -1,0 +1,174 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { UsageError } from '../util/errors.ts';
+import { type Outcome, parseCommandLine } from './command.ts';
+import { describeError } from './describe-error.ts';
+import { Interrupted } from './io.ts';
+import { optionName } from './options.ts';
+import { commandReference } from './reference.ts';
+import { COMMANDS } from './run-cli.ts';
+
+const parse = (...argv: string[]): Outcome =>
+  parseCommandLine(argv, { version: '1.2.3', summary: 'Trains.', commands: COMMANDS });
+
+function given(...argv: string[]) {
+  const outcome = parse(...argv);
+  if (outcome.kind !== 'run') throw new Error('nothing to run');
+  const { spec, given, args } = outcome.invocation;
+  return { name: spec.name, given, args };
+}
+
+/** What the parser wrote to each stream. */
+let stdout = '';
+let stderr = '';
+beforeEach(() => {
+  stdout = '';
+  stderr = '';
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    stdout += text;
+    return true;
+  });
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    stderr += text;
+    return true;
+  });
+});
+afterEach(() => vi.restoreAllMocks());
+
+describe('parseCommandLine', () => {
+  it('gives what stood on the command line, and nothing else', () => {
+    expect(given('train', '--data', 'd', '--out', 'o', '--batch-size', '64', '--no-normalize')).toEqual({
+      name: 'train',
+      given: { data: 'd', out: 'o', batchSize: 64, normalize: false },
+      args: [],
+    });
+    expect(given('eval', '--model', 'bm25', '--metrics', 'map,mrr@10', '--json').given).toEqual({
+      model: 'bm25',
+      metrics: ['map', 'mrr@10'],
+      json: true,
+    });
+    expect(given('train', '--query-prompt=query: ', '--doc-prompt', '').given).toEqual({
+      queryPrompt: 'query: ',
+      docPrompt: '',
+    });
+  });
+
+  it('collects arguments, words of a search among options', () => {
+    expect(given('search', 'read', 'a', '--model', 'bm25', 'file')).toMatchObject({
+      given: { model: 'bm25' },
+      args: ['read', 'a', 'file'],
+    });
+    expect(given('data', 'api-docs', 'zod', '--out', 'x')).toMatchObject({
+      name: 'api-docs',
+      given: { out: 'x' },
+      args: ['zod'],
+    });
+  });
+
+  it('knows every option that the issue asks of train', () => {
+    const names =
+      'data out model method epochs steps batch-size lr temperature hidden layers heads vocab-size max-query-tokens ' +
+      'max-doc-tokens seed threads device eval-every resume json config optimizer weight-decay max-grad-norm schedule warmup ' +
+      'accumulate learn-temperature negatives towers pooling normalize projection dropout tokenizer vocabulary query-prompt ' +
+      'doc-prompt eval-split eval-metric patience save-every overwrite';
+    parse('train', '--help');
+    for (const name of names.split(' ')) expect(stdout).toMatch(new RegExp(`--(no-)?${name}\\b`));
+  });
+
+  it.each([
+    [['tarin'], "unknown command 'tarin', did you mean 'train'?"],
+    [['help', 'evall'], "unknown command 'evall', did you mean 'eval'?"],
+    [['data', 'api-doc'], "unknown command 'api-doc', did you mean 'api-docs'?"],
+    [['eval', '--modle', 'x'], "unknown option '--modle', did you mean '--model'?"],
+    [['train', '--bacth-size=3'], "unknown option '--bacth-size', did you mean '--batch-size'?"],
+    [['train', '--normalize'], "unknown option '--normalize', did you mean '--no-normalize'?"],
+    [['--verzion'], "unknown option '--verzion', did you mean '--version'?"],
+    [['eval', '--model'], "option '--model <model>' argument missing"],
+    [['eval', 'extra'], "too many arguments for 'eval'. Expected 0 arguments but got 1."],
+    [['search', '--model', 'bm25'], "missing required argument 'text'"],
+    [['train', '--batch-size', '1'], '--batch-size should be a whole number from 2 to 65,536, found "1"'],
+    [['eval', '--b', '2'], '--b should be a number from 0 to 1, found "2"'],
+    [['eval', '--device', 'gpu'], '--device should be one of cpu, webgpu, cuda, found "gpu"'],
+  ])('refuses %j', (argv, message) => {
+    expect(() => parse(...argv)).toThrow(UsageError);
+    expect(() => parse(...argv)).toThrow(message);
+    expect(stdout + stderr).toBe('');
+  });
+
+  it('shows help: on stdout where it was asked for, on stderr for want of a command', () => {
+    expect(parse('--help')).toEqual({ kind: 'done', exitCode: 0 });
+    for (const { name } of COMMANDS) expect(stdout).toContain(`\n  ${name} `);
+    expect(stderr).toBe('');
+    stdout = '';
+    expect(parse()).toEqual({ kind: 'done', exitCode: 2 });
+    expect(parse('data')).toEqual({ kind: 'done', exitCode: 2 });
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/^Usage: undrift <command>/);
+  });
+
+  it('shows the same help by help <command> and --help', () => {
+    for (const { name } of COMMANDS) {
+      stdout = '';
+      expect(parse(name, '--help')).toEqual({ kind: 'done', exitCode: 0 });
+      const own = stdout;
+      expect(own).toMatch(new RegExp(`^Usage: undrift ${name} `));
+      stdout = '';
+      expect(parse('help', name)).toEqual({ kind: 'done', exitCode: 0 });
+      expect(stdout).toBe(own);
+    }
+    expect(stderr).toBe('');
+  });
+
+  it('prints the version', () => {
+    expect(parse('--version')).toEqual({ kind: 'done', exitCode: 0 });
+    expect(stdout).toBe('1.2.3\n');
+  });
+});
+
+describe('every command', () => {
+  const specs = COMMANDS.flatMap((entry) => ('commands' in entry ? entry.commands : [entry]));
+
+  it('has examples that parse', () => {
+    for (const entry of COMMANDS) {
+      for (const spec of 'commands' in entry ? entry.commands : [entry]) {
+        const path = 'commands' in entry ? [entry.name, spec.name] : [spec.name];
+        for (const example of spec.examples) {
+          const words = (example.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''));
+          expect(given(...path, ...words).name).toBe(spec.name);
+        }
+      }
+    }
+  });
+
+  it('is in the reference with all its options', () => {
+    const reference = commandReference(COMMANDS);
+    for (const spec of specs) {
+      expect(reference).toContain(`${spec.name}`);
+      for (const key of Object.keys(spec.options)) expect(reference).toContain(optionName(key));
+    }
+    expect(reference).not.toMatch(/undefined|\[object/);
+  });
+});
+
+describe('describeError', () => {
+  it('gives errors of ours without a stack', () => {
+    const found = describeError(new UsageError('the flag is wrong', { help: 'use another' }));
+    expect(found).toEqual({
+      message: 'error: the flag is wrong\n  help: use another\n',
+      json: { type: 'UsageError', message: 'the flag is wrong', help: 'use another' },
+      exitCode: 2,
+    });
+  });
+
+  it('gives anything else with its stack, and asks to report it', () => {
+    const { message, json, exitCode } = describeError(new TypeError('x is not a function'));
+    expect(exitCode).toBe(1);
+    expect(message).toContain('command.test.ts');
+    expect(message).toMatch(/fault in undrift \d+\.\d+\.\d+ \(Node v\d+.*Please report it/s);
+    expect(json).toEqual({ type: 'TypeError', message: 'x is not a function' });
+    expect(describeError('text').message).toContain('text');
+  });
+
+  it('takes Ctrl-C for no error', () => {
+    expect(describeError(new Interrupted())).toMatchObject({ message: 'interrupted\n', exitCode: 130 });
+  });
+});

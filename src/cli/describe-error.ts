@@ -1,0 +1,42 @@
+import { InterruptedError } from '../train/train-retriever.ts';
+import { UndriftError } from '../util/errors.ts';
+import { INTERRUPTED_EXIT_CODE, Interrupted } from './io.ts';
+import { packageVersion } from './package-version.ts';
+
+/** How a failed command ends. */
+export interface ErrorDescription {
+  /** For people, on stderr. */
+  readonly message: string;
+  /** For programs, with `--json`. */
+  readonly json: { readonly type: string; readonly message: string; readonly help?: string };
+  readonly exitCode: number;
+}
+
+/**
+ * Errors of ours say what is wrong and what to do, and need no stack trace. Anything else is a fault of this package: the trace is
+ * shown, with the request to report it.
+ */
+export function describeError(error: unknown): ErrorDescription {
+  if (!(error instanceof UndriftError)) {
+    const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+    return {
+      message:
+        `${stack ?? message}\n\nThis should not happen: it is a fault in undrift ${packageVersion()} ` +
+        `(Node ${process.version}, ${process.platform} ${process.arch}).\n` +
+        'Please report it with the command and the lines above.\n',
+      json: { type: name, message },
+      exitCode: 1,
+    };
+  }
+  const { name, message, help } = error;
+  const suffix = `\n  help: ${help}`;
+  const json = {
+    type: name,
+    message: message.endsWith(suffix) ? message.slice(0, -suffix.length) : message,
+    ...(help !== undefined && { help }),
+  };
+  if (error instanceof Interrupted || error instanceof InterruptedError) {
+    return { message: `${message}\n`, json, exitCode: INTERRUPTED_EXIT_CODE };
+  }
+  return { message: `error: ${message}\n`, json, exitCode: error.exitCode };
+}

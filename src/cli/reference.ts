@@ -1,0 +1,32 @@
+import { type AnyCommand, allOptions, COMMON_OPTIONS, type CommandGroup } from './command.ts';
+import { flagOf, optionsAsMarkdown } from './options.ts';
+
+/** The reference of all commands as Markdown, made from the tables that the parser is made from. */
+export function commandReference(commands: readonly (AnyCommand | CommandGroup)[]): string {
+  const sections = commands.flatMap((entry) =>
+    'commands' in entry
+      ? entry.commands.map((spec) => section(spec, `${entry.name} `))
+      : [section(entry, '')],
+  );
+  return `${sections.join('\n')}\n## Options of every command\n\n${optionsAsMarkdown(COMMON_OPTIONS)}`;
+}
+
+function section(spec: AnyCommand, group: string): string {
+  const name = `undrift ${group}${spec.name}`;
+  const args = (spec.arguments ?? []).map(({ name, required }) => (required ? ` <${name}>` : ` [${name}]`));
+  const examples = spec.examples.map((example) => `${name} ${example}`.trimEnd());
+  const options = Object.fromEntries(
+    Object.entries(allOptions(spec)).filter(([key]) => !(key in COMMON_OPTIONS)),
+  );
+  const config = spec.config
+    ? `\nWith \`${flagOf('config', options.config!)} FILE\` the same options come from a JSON object, ` +
+      'by their names without the dashes: `{"model": "static", "batch-size": 64}`. Flags win.\n'
+    : '';
+  return (
+    `## \`${name}${args.join('')}\`\n\n${[`${capital(spec.summary)}.`, spec.description].join(' ').trim()}\n\n` +
+    `\`\`\`sh\n${examples.join('\n')}\n\`\`\`\n${config}` +
+    (Object.keys(options).length === 0 ? '' : `\n${optionsAsMarkdown(options)}`)
+  );
+}
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
