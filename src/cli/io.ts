@@ -26,6 +26,7 @@ export interface Io {
   finishProgress(): void;
 }
 
+/** A stage that takes less gets no line in a log. */
 const QUICK_MS = 2000;
 
 export interface StageOptions {
@@ -47,6 +48,8 @@ export class TerminalIo implements Io {
   private stage:
     | { name: string; total: number | undefined; done: number; startMs: number; progress: Progress }
     | undefined;
+  /** Time of the last sign of progress. */
+  private lastMs = performance.now();
 
   /** @param options.graceful  the command looks after `signal` itself, and is not thrown out of its work */
   constructor(options: { signal: AbortSignal; quiet: boolean; graceful: boolean }) {
@@ -66,19 +69,24 @@ export class TerminalIo implements Io {
     // A count that begins again is the same work on something else.
     const goesOn = this.stage?.name === name && this.stage.total === total && done >= this.stage.done;
     if (!this.stage || !goesOn) {
+      // The first report comes when something is done: the work began where the last stage was left.
+      const startMs = this.lastMs;
       this.finishProgress();
-      const settings = { label: name, unit, initial, enabled: !this.quiet };
+      let clockReads = 0;
+      const now = () => (clockReads++ === 0 ? startMs : performance.now());
+      const settings = { label: name, unit, initial, enabled: !this.quiet, now };
       const progress = new Progress(total === undefined ? settings : { ...settings, total });
-      this.stage = { name, total, done, startMs: performance.now(), progress };
+      this.stage = { name, total, done, startMs, progress };
     }
     this.stage.done = done;
     this.stage.progress.update(done, fields);
+    this.lastMs = performance.now();
   }
 
   finishProgress(): void {
-    // In a log, what took no time is not worth a line.
     const worthALine = process.stderr.isTTY || performance.now() - (this.stage?.startMs ?? 0) >= QUICK_MS;
     if (worthALine) this.stage?.progress.finish();
     this.stage = undefined;
+    this.lastMs = performance.now();
   }
 }

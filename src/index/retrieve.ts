@@ -184,12 +184,13 @@ export async function encodeCorpus(
   }
   const report = (stage: RetrievalProgress['stage']) => (done: number) =>
     onProgress?.({ stage, done, total: rows.length });
-  // Without a store for the whole corpus only the texts that are wanted are read.
-  const store =
-    tokens ??
-    retriever.tokenize(side, rows.length, (i) => corpus.text(rows[i]!), {
-      ...(side === 'document' && { onProgress: report('read documents') }),
-    });
+  let store = tokens;
+  if (!store) {
+    // Only the texts that are wanted are read. A split's queries take no time worth a report.
+    const onProgress = side === 'document' ? report('read documents') : () => {};
+    store = retriever.tokenize(side, rows.length, (i) => corpus.text(rows[i]!), { onProgress });
+    onProgress(rows.length);
+  }
   return await retriever.encodeTokens(side, store, {
     ...(device && { device }),
     ...(threads && { threads }),
