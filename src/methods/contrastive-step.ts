@@ -1,0 +1,120 @@
+import { backward } from '../grad/backward.ts';
+import { Graph } from '../graph/graph.ts';
+import { matmul } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { TokenFeeds } from '../models/token-feeds.ts';
+import { ROWS_INPUT } from '../nn/parameters.ts';
+import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
+import { gradientOutput } from '../runtime/learner.ts';
+import { Program } from '../runtime/program.ts';
+import { padBatch } from '../text/pad-batch.ts';
+import { randomInts, rngKey } from '../util/rng.ts';
+import type { MethodContext, StepResult } from './method.ts';
+
+/** What a loss makes of the scores of a batch. */
+export interface LossParts {
+  /** f32[]: differentiated. */
+  trainingLoss: Tensor;
+  /** f32[]: plotted; default the training loss. */
+  interpretableLoss?: Tensor;
+  /** f32[]: logged, by name. */
+  metrics?: Readonly<Record<string, Tensor>>;
+}
+
+/**
+ * A loss over fresh scores, as a part of the step's graph.
+ *
+ * @param scores  f32[queries, documents]: q_i·d_j / τ of embeddings made in this step; gradients reach both encoders
+ * Further inputs (masks, sampled columns, stale partition functions) are declared with `scores.graph.input` and fed to `run`.
+ */
+export type ScoreLoss = (scores: Tensor) => LossParts;
+
+/** A step's results, and the embeddings that it made on the way: what a cache writes back. */
+export interface ContrastiveResult extends StepResult {
+  /** f32[B, D] */
+  readonly queryEmbeddings: Float32Array;
+  /** f32[C, D] */
+  readonly documentEmbeddings: Float32Array;
+}
+
+/**
+ * The part that all methods with fresh candidates share: encode B queries and C documents, score all pairs, apply a loss,
+ * differentiate. A method chooses the documents and the loss.
+ */
+export class ContrastiveStep {
+  private readonly context: MethodContext;
+  private readonly program: Program;
+  private readonly tokens: TokenFeeds;
+
+  private constructor(context: MethodContext, program: Program) {
+    this.context = context;
+    this.program = program;
+    this.tokens = new TokenFeeds(context.retriever.encoder.vocabSize);
+  }
+
+  static async compile(name: string, context: MethodContext, loss: ScoreLoss): Promise<ContrastiveStep> {
+    const { retriever, temperature, dropoutRatio, compute } = context;
+    const graph = new Graph(name);
+    const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
+    const dropout =
+      dropoutRatio > 0 ? { rateRatio: dropoutRatio, seed: graph.input('dropoutSeed', 'u32', []) } : undefined;
+    const queries = retriever.embed(graph, p, 'query', { input: 'queries', dropout });
+    const documents = retriever.embed(graph, p, 'document', { input: 'documents', dropout });
+    const scores = temperature.divide(matmul(queries, documents, { transB: true }), p);
+
+    const { trainingLoss, interpretableLoss = trainingLoss, metrics = {} } = loss(scores);
+    graph.output('trainingLoss', trainingLoss);
+    graph.output('interpretableLoss', interpretableLoss);
+    graph.output('queryEmbeddings', queries);
+    graph.output('documentEmbeddings', documents);
+    for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
+    const gradients = backward(trainingLoss, [...targets.values()]);
+    for (const [i, parameter] of [...targets.keys()].entries()) {
+      graph.output(gradientOutput(parameter), gradients[i]!);
+    }
+    return new ContrastiveStep(context, await Program.compile(graph, compute));
+  }
+
+  /**
+   * @param batch.queryRows  B rows of the query corpus
+   * @param batch.documentRows  C rows of the corpus
+   * @param batch.inputs  what the loss declared
+   * @param batch.draw  number of this batch in the run: with the seed it keys dropout
+   */
+  async run(batch: {
+    queryRows: Int32Array;
+    documentRows: Int32Array;
+    inputs: Readonly<Record<string, HostTensor>>;
+    draw: number;
+  }): Promise<ContrastiveResult> {
+    const { retriever, weights, gradientBuffers, queries, documents, seed, dropoutRatio } = this.context;
+    const padId = retriever.tokenizer.specialIds.pad ?? 0;
+    const tokens = this.tokens.feeds({
+      queries: padBatch(queries, batch.queryRows, { padId }),
+      documents: padBatch(documents, batch.documentRows, { padId }),
+    });
+    const feeds: Record<string, HostTensor> = { ...weights, ...tokens, ...batch.inputs };
+    if (dropoutRatio > 0) {
+      const word = new Uint32Array(1);
+      randomInts(rngKey(seed, batch.draw, 'dropout'), 2 ** 32, word);
+      feeds.dropoutSeed = hostTensor('u32', [], word);
+    }
+    const outputs = await this.program.run(feeds, { into: gradientBuffers });
+    const named = (prefix: string) =>
+      Object.entries(outputs).flatMap(([name, tensor]) =>
+        name.startsWith(prefix) ? [[name.slice(prefix.length), tensor] as const] : [],
+      );
+    return {
+      gradients: { byName: Object.fromEntries(named(gradientOutput(''))), rows: tokens[ROWS_INPUT] },
+      trainingLoss: scalarValue(outputs.trainingLoss, 'trainingLoss'),
+      interpretableLoss: scalarValue(outputs.interpretableLoss, 'interpretableLoss'),
+      metrics: Object.fromEntries(named('metric/').map(([name, value]) => [name, scalarValue(value, name)])),
+      queryEmbeddings: float32(outputs.queryEmbeddings),
+      documentEmbeddings: float32(outputs.documentEmbeddings),
+    };
+  }
+
+  async dispose(): Promise<void> {
+    await this.program.dispose();
+  }
+}
