@@ -18,6 +18,9 @@ export interface ScoreTableOptions {
 /** No document in this slot; no slot for this document. */
 export const NONE = -1;
 
+/** Version and stamp of a slot that holds nothing: older than anything, so that it is filled first. */
+const EMPTY = -1;
+
 /** Oldest slots that are looked up together, so that finding one is not a pass over the whole table. */
 const LOOKAHEAD = 4096;
 
@@ -42,7 +45,7 @@ export class ScoreTable {
   readonly eviction: 'lru' | 'fifo';
   /** i32[rows]: document of each slot, or `NONE`. */
   readonly documents: Int32Array<ArrayBuffer>;
-  /** i32[rows]: number of the step, from 1, in which the embedding was made; 0 where it was there before the first. */
+  /** i32[rows]: number of the step, from 1, in which the embedding was made; 0 where it was before the first; −1: empty. */
   readonly versions: Int32Array<ArrayBuffer>;
   /** Steps done. */
   clock = 0;
@@ -51,8 +54,11 @@ export class ScoreTable {
   private readonly stamps: Int32Array<ArrayBuffer>;
   private readonly slots: Int32Array;
   private filledCount = 0;
-  /** Some of the oldest slots, oldest first, with the stamps by which they were; void where the stamp has changed. */
-  private candidates: { slots: Uint32Array; stamps: Int32Array; head: number } = noCandidates;
+  /**
+   * All slots with a stamp up to `limit`, oldest first, with the stamps by which they were listed; void where the stamp has
+   * changed since.
+   */
+  private candidates: { slots: Uint32Array; stamps: Int32Array; limit: number; head: number } = noCandidates;
 
   constructor({ rows, dimension, documents, storage = 'f32', eviction = 'lru' }: ScoreTableOptions) {
     if (!(Number.isSafeInteger(rows) && rows > 0 && Number.isSafeInteger(dimension) && dimension > 0)) {
@@ -65,8 +71,8 @@ export class ScoreTable {
     this.storage = storage;
     this.eviction = eviction;
     this.documents = new Int32Array(rows).fill(NONE);
-    this.versions = new Int32Array(rows);
-    this.stamps = eviction === 'lru' ? this.versions : new Int32Array(rows);
+    this.versions = new Int32Array(rows).fill(EMPTY);
+    this.stamps = eviction === 'lru' ? this.versions : new Int32Array(rows).fill(EMPTY);
     this.embeddings =
       storage === 'f32' ? new Float32Array(rows * dimension) : new Uint16Array(rows * dimension);
     this.slots = new Int32Array(documents).fill(NONE);
@@ -84,14 +90,14 @@ export class ScoreTable {
     return embeddings.byteLength + documents.byteLength + versions.byteLength + slots.byteLength + own;
   }
 
-  /** Steps since the slot's embedding was made (`lru`) or since it was inserted (`fifo`). */
+  /** Steps since the slot's embedding was made (`lru`) or since it was inserted (`fifo`); all steps for an empty one. */
   age(slot: number): number {
-    return this.clock - this.stamps[slot]!;
+    return this.clock - Math.max(0, this.stamps[slot]!);
   }
 
   /** i32[rows] */
   get ages(): Int32Array<ArrayBuffer> {
-    return this.stamps.map((stamp) => this.clock - stamp);
+    return this.stamps.map((stamp) => this.clock - Math.max(0, stamp));
   }
 
   /** Slot that holds a document, or `NONE`. */
@@ -131,12 +137,14 @@ export class ScoreTable {
   ): void {
     this.checkCount(slots.length, embeddings);
     const { version = this.clock + 1, mask } = options;
+    for (let i = 0; i < slots.length; i++) if (!mask || mask[i]) this.checkFilled(slots[i]!);
     for (let i = 0; i < slots.length; i++)
       if (!mask || mask[i]) this.write(slots[i]!, embeddings, i, version);
   }
 
   /**
-   * Puts documents into the oldest slots; those that are in the table are refreshed where they are.
+   * Puts documents into the oldest slots, empty ones first; those that are in the table are refreshed where they are, and are
+   * young again. A document given twice gets the last embedding given.
    *
    * @param embeddings  f32[documents, D]
    * @param options.mask  documents to insert; default all
@@ -148,30 +156,31 @@ export class ScoreTable {
   ): void {
     this.checkCount(documents.length, embeddings);
     const { version = this.clock + 1, mask } = options;
-    const added: number[] = [];
-    const place = new Set<number>();
+    const rowOf = new Map<number, number>();
     for (let i = 0; i < documents.length; i++) {
       if (mask && !mask[i]) continue;
-      const slot = this.slotOf(documents[i]!);
-      if (slot !== NONE) {
-        this.write(slot, embeddings, i, version);
-        this.stamps[slot] = version;
-      } else if (!place.has(documents[i]!)) {
-        place.add(documents[i]!);
-        added.push(i);
-      }
+      this.checkDocument(documents[i]!);
+      rowOf.set(documents[i]!, i);
     }
+    const added = [...rowOf.keys()].filter((document) => this.slotOf(document) === NONE);
     if (added.length > this.rows) {
       throw new UsageError(`${added.length} documents do not fit into a cache of ${this.rows} rows`, {
         help: 'make the cache larger, or the batch smaller',
       });
     }
-    const slots = this.oldest(added.length);
-    for (const [position, i] of added.entries()) {
-      const slot = slots[position]!;
-      this.assign(slot, documents[i]!);
+    // First those that are here: being young again, they are not evicted by the others unless nothing else is left.
+    for (const [document, i] of rowOf) {
+      const slot = this.slotOf(document);
+      if (slot === NONE) continue;
       this.write(slot, embeddings, i, version);
-      this.stamps[slot] = version;
+      this.stamp(slot, version);
+    }
+    const slots = this.oldest(added.length);
+    for (const [position, document] of added.entries()) {
+      const slot = slots[position]!;
+      this.assign(slot, document);
+      this.write(slot, embeddings, rowOf.get(document)!, version);
+      this.stamp(slot, version);
     }
   }
 
@@ -184,16 +193,25 @@ export class ScoreTable {
     if (documents.length > this.rows) {
       throw new UsageError(`${documents.length} documents do not fit into a table of ${this.rows} rows`);
     }
+    const seen = new Uint8Array(this.slots.length);
+    for (let i = 0; i < documents.length; i++) {
+      const document = documents[i]!;
+      this.checkDocument(document);
+      if (seen[document]) throw new UsageError(`document ${document} is given twice`);
+      seen[document] = 1;
+    }
     const { version = this.clock } = options;
     this.documents.fill(NONE);
     this.slots.fill(NONE);
+    this.versions.fill(EMPTY);
+    this.stamps.fill(EMPTY);
     this.filledCount = 0;
+    this.candidates = noCandidates;
     for (let slot = 0; slot < documents.length; slot++) {
       this.assign(slot, documents[slot]!);
       this.write(slot, embeddings, slot, version);
-      this.stamps[slot] = version;
+      this.stamp(slot, version);
     }
-    this.candidates = noCandidates;
   }
 
   /** The n oldest slots, oldest first, the lowest among equals. */
@@ -201,7 +219,7 @@ export class ScoreTable {
     const wanted = Math.min(n, this.rows);
     let found = this.takeCandidates(wanted);
     if (found.length < wanted) {
-      this.findCandidates(Math.min(this.rows, wanted + LOOKAHEAD));
+      this.findCandidates(wanted);
       found = this.takeCandidates(wanted);
     }
     return Int32Array.from(found);
@@ -226,26 +244,34 @@ export class ScoreTable {
 
   /** Takes back what `state` gave. @throws ShapeError where it is of another table */
   restore(state: Readonly<Record<string, HostTensor>>): void {
-    for (const [name, { data: target }] of Object.entries(this.state())) {
+    const own = Object.entries(this.state());
+    for (const [name, { data: target }] of own) {
       const source = state[name]?.data;
-      if (source?.length !== target.length || source.constructor !== target.constructor) {
-        throw new ShapeError(
-          `the stored cache has no "${name}" of ${target.length} elements of this one's kind`,
-          {
-            help: 'it was made with another cache size, embedding size, storage or eviction',
-          },
-        );
-      }
-      if (name === 'clock') this.clock = Number(source[0]);
-      else (target as Float32Array).set(source as Float32Array);
+      if (source?.length === target.length && source.constructor === target.constructor) continue;
+      throw new ShapeError(
+        `the stored cache has no "${name}" of ${target.length} elements of this one's kind`,
+        { help: 'it was made with another cache size, embedding size, storage or eviction' },
+      );
     }
-    this.slots.fill(NONE);
-    this.filledCount = 0;
-    for (const [slot, document] of this.documents.entries()) {
+    const stored = state.documents!.data as Int32Array;
+    const slots = new Int32Array(this.slots.length).fill(NONE);
+    let filled = 0;
+    for (const [slot, document] of stored.entries()) {
       if (document === NONE) continue;
-      this.slots[document] = slot;
-      this.filledCount += 1;
+      if (!(document >= 0 && document < slots.length) || slots[document] !== NONE) {
+        throw new ShapeError(`the stored cache holds document ${document} in slot ${slot}`, {
+          help: `it was made with another corpus: this one has ${slots.length} documents, each held once`,
+        });
+      }
+      slots[document] = slot;
+      filled += 1;
     }
+    for (const [name, { data: target }] of own) {
+      if (name === 'clock') this.clock = Number(state.clock!.data[0]);
+      else (target as Float32Array).set(state[name]!.data as Float32Array);
+    }
+    this.slots.set(slots);
+    this.filledCount = filled;
     this.candidates = noCandidates;
   }
 
@@ -259,21 +285,38 @@ export class ScoreTable {
   }
 
   private write(slot: number, embeddings: Float32Array, i: number, version: number): void {
-    if (!(slot >= 0 && slot < this.rows)) {
-      throw new UsageError(`slot ${slot} is outside a table of ${this.rows} rows`);
-    }
     const D = this.dimension;
     const source = embeddings.subarray(i * D, (i + 1) * D);
     const target = this.embeddings.subarray(slot * D, (slot + 1) * D);
     if (target instanceof Uint16Array) f32ToF16(source, target);
     else target.set(source);
     this.versions[slot] = version;
+    if (this.eviction === 'lru') this.stamp(slot, version);
+  }
+
+  /** A slot that comes to lie among the oldest is not in their list: the list is made anew when it is needed. */
+  private stamp(slot: number, version: number): void {
+    this.stamps[slot] = version;
+    if (version <= this.candidates.limit) this.candidates = noCandidates;
+  }
+
+  private checkFilled(slot: number): void {
+    const document = this.documents[slot];
+    if (document === undefined) {
+      throw new UsageError(`slot ${slot} is outside a table of ${this.rows} rows`);
+    }
+    if (document === NONE) {
+      throw new UsageError(`slot ${slot} is empty`, { help: 'insert a document first' });
+    }
+  }
+
+  private checkDocument(document: number): void {
+    if (!(Number.isInteger(document) && document >= 0 && document < this.slots.length)) {
+      throw new UsageError(`document ${document} is outside a corpus of ${this.slots.length}`);
+    }
   }
 
   private assign(slot: number, document: number): void {
-    if (!(document >= 0 && document < this.slots.length)) {
-      throw new UsageError(`document ${document} is outside a corpus of ${this.slots.length}`);
-    }
     const former = this.documents[slot]!;
     if (former === NONE) this.filledCount += 1;
     else this.slots[former] = NONE;
@@ -292,14 +335,23 @@ export class ScoreTable {
     return found;
   }
 
-  /** One pass over the table: slots up to the stamp that the n-th oldest has, in order. */
-  private findCandidates(n: number): void {
-    const { stamps } = this;
-    const limit = stamps.slice().sort()[n - 1]!;
+  /** One pass over the table: every slot up to the stamp that the n-th oldest has, in order. */
+  private findCandidates(wanted: number): void {
+    const { stamps, clock, rows } = this;
+    const sorted = stamps.slice().sort();
+    let limit = sorted[Math.min(rows, wanted + LOOKAHEAD) - 1]!;
+    // What is written in the running step gets the next stamp: a list that leaves it out stays whole.
+    if (limit > clock && sorted[wanted - 1]! <= clock) limit = clock;
     const slots = Uint32Array.from(stamps.keys()).filter((slot) => stamps[slot]! <= limit);
     slots.sort((a, b) => stamps[a]! - stamps[b]! || a - b);
-    this.candidates = { slots, stamps: Int32Array.from(slots, (slot) => stamps[slot]!), head: 0 };
+    const listed = Int32Array.from(slots, (slot) => stamps[slot]!);
+    this.candidates = { slots, stamps: listed, limit, head: 0 };
   }
 }
 
-const noCandidates = { slots: new Uint32Array(0), stamps: new Int32Array(0), head: 0 };
+const noCandidates = {
+  slots: new Uint32Array(0),
+  stamps: new Int32Array(0),
+  limit: Number.NEGATIVE_INFINITY,
+  head: 0,
+};

@@ -63,7 +63,7 @@ export interface TrainOptions {
   evalMetric?: string | undefined;
   /** Steps between evaluations; default about ten times a run. */
   evalEvery?: number | undefined;
-  /** Dev queries per evaluation, the first so many. Default 1000. */
+  /** Dev queries per evaluation, evenly spaced over the split. Default 1000. */
   evalQueries?: number | undefined;
   /** Evaluations without a better one after which training stops; 0 for never. Default 0. */
   patience?: number | undefined;

@@ -129,7 +129,7 @@ export class Progress {
       this.stream.write(`${line}\n`);
       return;
     }
-    const width = (this.stream.columns ?? 80) - 1;
+    const width = (this.stream.columns || 80) - 1;
     this.clearLine();
     this.stream.write(line.length > width ? line.slice(0, Math.max(0, width)) : line);
     this.lineOpen = true;
