@@ -61,7 +61,7 @@ export const TRAIN_OPTIONS = {
   lr: {
     type: 'number',
     above: 0,
-    help: 'peak learning rate (default 0.02 for static, 5e-4 for transformer, 5e-5 for a given model)',
+    help: 'peak learning rate (default 0.01 for static, 5e-4 for transformer, 5e-5 for a given model)',
     group: 'Optimisation',
   },
   temperature: {
@@ -121,7 +121,7 @@ export const TRAIN_OPTIONS = {
     type: 'integer',
     min: 1,
     max: 16_384,
-    help: 'width of a new model (default 256)',
+    help: 'width of a new model (default 512 for static, 256 for transformer)',
     group: 'Model',
   },
   layers: { type: 'integer', min: 1, max: 256, help: 'transformer: layers (default 2)', group: 'Model' },
@@ -174,7 +174,7 @@ export const TRAIN_OPTIONS = {
     type: 'integer',
     min: 64,
     max: 1_000_000,
-    help: 'tokens of a learnt vocabulary at most (default 16384 for static, 8192 for transformer)',
+    help: 'tokens of a learnt vocabulary at most (default 4096 for static, 8192 for transformer)',
     group: 'Text',
   },
   maxQueryTokens: {

@@ -26,7 +26,7 @@ export interface TrainOptions {
   /** Negatives of the data per query and batch, where the data has some. Default 0. */
   negatives?: number | undefined;
 
-  /** Peak learning rate; default 0.02 for `static`, 5e-4 for a new transformer, 5e-5 for a given model. */
+  /** Peak learning rate; default 0.01 for `static`, 5e-4 for a new transformer, 5e-5 for a given model. */
   lr?: number | undefined;
   optimizer?: OptimizerName | undefined;
   weightDecay?: number | undefined;
@@ -40,7 +40,7 @@ export interface TrainOptions {
   learnTemperature?: boolean | undefined;
   dropout?: number | undefined;
 
-  /** Width of a new model: embedding size for `static`, hidden size for `transformer`. Default 256. */
+  /** Width of a new model: embedding size for `static` (default 512), hidden size for `transformer` (default 256). */
   hidden?: number | undefined;
   layers?: number | undefined;
   heads?: number | undefined;
@@ -118,7 +118,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     batchSize: options.batchSize ?? (isStatic ? 128 : 32),
     accumulate: options.accumulate ?? 1,
     negatives: options.negatives ?? 0,
-    lr: options.lr ?? (isStatic ? 0.02 : fresh ? 5e-4 : 5e-5),
+    lr: options.lr ?? (isStatic ? 0.01 : fresh ? 5e-4 : 5e-5),
     optimizer: options.optimizer ?? 'adamw',
     weightDecay: options.weightDecay ?? 0.01,
     maxGradNorm: options.maxGradNorm ?? 1,
@@ -127,7 +127,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     temperature: options.temperature ?? 0.05,
     learnTemperature: options.learnTemperature ?? false,
     dropout: options.dropout ?? 0,
-    hidden: options.hidden ?? 256,
+    hidden: options.hidden ?? (isStatic ? 512 : 256),
     layers: options.layers ?? 2,
     heads: options.heads ?? null,
     towers: options.towers ?? null,
@@ -136,7 +136,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     projection: options.projection ?? null,
     tokenizer: options.tokenizer ?? null,
     vocabulary: options.vocabulary ?? 'wordpiece',
-    vocabSize: options.vocabSize ?? (isStatic ? 16_384 : 8192),
+    vocabSize: options.vocabSize ?? (isStatic ? 4096 : 8192),
     maxQueryTokens: options.maxQueryTokens ?? (fresh ? 64 : null),
     maxDocTokens: options.maxDocTokens ?? (fresh ? (isStatic ? 256 : 128) : null),
     queryPrompt: options.queryPrompt ?? (fresh ? '' : null),
