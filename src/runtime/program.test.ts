@@ -51,6 +51,19 @@ describe('Program', () => {
     expect([...whole]).toEqual([-1, 1, 3, 2, 4, -1]);
   });
 
+  it('leaves no copy of what it has written into given buffers', async () => {
+    const graph = new Graph('large');
+    graph.output('y', ops.neg(graph.input('x', 'f32', ['n'])));
+    const own = await Program.compile(graph);
+    const [x, y] = [zeros('f32', [4_000_000]), zeros('f32', [4_000_000])];
+    (x.data as Float32Array)[3_999_999] = 7;
+    const before = process.memoryUsage().arrayBuffers;
+    await own.run({ x }, { into: { y } });
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);
+    expect(y.data[3_999_999]).toBe(-7);
+    await own.dispose();
+  });
+
   it('results of one run are not touched by the next', async () => {
     const first = await program.run(feeds());
     await program.run({ ...feeds(), queries: f32([2, 2], [7, 7, 7, 7]) });
@@ -83,6 +96,17 @@ describe('Program', () => {
     const run = program.run({ ...feeds(), ...wrong });
     await expect(run).rejects.toBeInstanceOf(ShapeError);
     await expect(run).rejects.toThrow(message);
+  });
+
+  it('outputs whose size no input tells are refused', async () => {
+    const graph = new Graph('unknown');
+    const x = graph.input('x', 'f32', ['a*b']);
+    graph.output('same', ops.exp(x));
+    const known = await Program.compile(graph);
+    expect((await known.run({ x: f32([6], [0, 0, 0, 0, 0, 0]) })).same!.dims).toEqual([6]);
+    graph.output('row', ops.reshape(x, ['a', 'b']));
+    await expect(Program.compile(graph)).rejects.toThrow(/dimension "a" by itself/);
+    await known.dispose();
   });
 
   it.each([

@@ -1,13 +1,14 @@
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { canonicalDim, evaluateDim, formatShape } from '../graph/dims.ts';
+import { env, InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { type Dim, evaluateDim, formatShape } from '../graph/dims.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { toOnnx } from '../graph/to-onnx.ts';
-import { type DType, elementCount, type TypedArray } from '../onnx/dtypes.ts';
+import { type DType, elementCount } from '../onnx/dtypes.ts';
 import { encodeModel } from '../onnx/encode.ts';
 import { RuntimeError, ShapeError } from '../util/errors.ts';
 import { type ComputeOptions, defaultThreads } from './devices.ts';
-import type { HostTensor } from './host-tensor.ts';
+import { type HostTensor, zeros } from './host-tensor.ts';
+import { isUnconverted, UNCONVERTED, withUnconvertedOutput } from './unconverted-output.ts';
 
 export type Feeds = Readonly<Record<string, HostTensor>>;
 
@@ -25,6 +26,9 @@ const ORT_TYPES: Record<DType, OrtTensor.Type> = {
   bool: 'bool',
 };
 
+// What goes wrong is in the errors that are thrown; the runtime's own lines would come between ours.
+env.logLevel = 'fatal';
+
 /** Session settings. Measured reasons stand beside each. */
 function sessionOptions({
   device = 'cpu',
@@ -39,7 +43,6 @@ function sessionOptions({
     // The arena keeps the peak of every shape it has seen: a third of the memory without it, and no slower.
     enableCpuMemArena: false,
     enableMemPattern: false,
-    // Fatal only: a failed run throws, and its message is in our error.
     logSeverityLevel: 4,
     // Threads of a session that has finished would go on spinning and take the cores from the next one: alternating two
     // programs was 2.5 times slower with the default.
@@ -72,7 +75,7 @@ export class Program {
    * @throws RuntimeError when the runtime rejects it
    */
   static async compile(graph: Graph, options: ComputeOptions = {}): Promise<Program> {
-    const bytes = encodeModel(toOnnx(graph));
+    const bytes = withUnconvertedOutput(encodeModel(toOnnx(graph)));
     try {
       return new Program(graph, await InferenceSession.create(bytes, sessionOptions(options)));
     } catch (cause) {
@@ -101,33 +104,27 @@ export class Program {
     const sizes = this.checkFeeds(feeds);
     const ortFeeds: Record<string, OrtTensor> = {};
     for (const input of this.inputs) ortFeeds[input.name] = toOrt(feeds[input.name]!);
-    const fetches: Record<string, OrtTensor | null> = {};
-    for (const [name, tensor] of this.outputs) {
-      const buffer = options.into?.[name];
-      if (buffer) this.checkBuffer(name, tensor, buffer, sizes);
-      fetches[name] = buffer ? toOrt(buffer) : null;
-    }
-    let results: InferenceSession.OnnxValueMapType;
-    try {
-      const startMs = performance.now();
-      results = await this.session.run(ortFeeds, fetches);
-      Program.stats.runs += 1;
-      Program.stats.runMs += performance.now() - startMs;
-    } catch (cause) {
-      const shapes = this.inputs.map(
-        ({ name }) => `${name} ${feeds[name]!.dtype}${formatShape(feeds[name]!.dims)}`,
-      );
-      const fed = shapes.length > 8 ? [...shapes.slice(0, 8), `… ${shapes.length - 8} more`] : shapes;
-      throw new RuntimeError(`program "${this.name}" failed: ${reason(cause)}\n  fed: ${fed.join(', ')}`, {
-        cause,
-      });
-    }
     const outputs: Record<string, HostTensor> = {};
-    for (const [name, { dtype }] of this.outputs) {
-      const result = results[name] as OrtTensor;
-      // A given buffer has been written; the returned tensor is a copy of it, which we drop.
-      outputs[name] = options.into?.[name] ?? { dtype, dims: result.dims, data: result.data as TypedArray };
+    const fetches: Record<string, OrtTensor | null> = { [UNCONVERTED]: null };
+    for (const [name, tensor] of this.outputs) {
+      const dims = this.outputDims(name, tensor, sizes);
+      const buffer = options.into?.[name] ?? zeros(tensor.dtype, dims);
+      if (buffer.dtype !== tensor.dtype || formatShape(buffer.dims) !== formatShape(dims)) {
+        throw new ShapeError(
+          `program "${this.name}": output "${name}" ${tensor} does not fit the buffer ${buffer.dtype}${formatShape(buffer.dims)}`,
+        );
+      }
+      outputs[name] = buffer;
+      fetches[name] = toOrt(buffer);
     }
+    const startMs = performance.now();
+    try {
+      await this.session.run(ortFeeds, fetches);
+    } catch (cause) {
+      if (!isUnconverted(cause)) throw this.failure(feeds, cause);
+    }
+    Program.stats.runs += 1;
+    Program.stats.runMs += performance.now() - startMs;
     return outputs;
   }
 
@@ -157,31 +154,37 @@ export class Program {
       }
       for (const [axis, dim] of input.shape.entries()) {
         const size = fed.dims[axis]!;
-        if (typeof dim === 'string' && !sizes.has(dim) && canonicalDim(dim) === dim && !/[*+-]/.test(dim)) {
-          sizes.set(dim, size);
-        } else if ((evaluateDim(dim, sizes) ?? size) !== size) throw bad();
+        const known = sizeOf(dim, sizes);
+        if (known === undefined) sizes.set(String(dim), size);
+        else if (known !== size) throw bad();
       }
     }
     return sizes;
   }
 
-  private checkBuffer(
-    name: string,
-    tensor: Tensor,
-    buffer: HostTensor,
-    sizes: ReadonlyMap<string, number>,
-  ): void {
-    const fits =
-      buffer.dtype === tensor.dtype &&
-      buffer.dims.length === tensor.rank &&
-      tensor.shape.every((dim, axis) => (evaluateDim(dim, sizes) ?? buffer.dims[axis]) === buffer.dims[axis]);
-    if (!fits) {
-      throw new ShapeError(
-        `program "${this.name}": output "${name}" ${tensor} does not fit the buffer ${buffer.dtype}${formatShape(buffer.dims)}`,
-      );
-    }
+  /** Sizes of an output, all of which follow from those of the inputs. */
+  private outputDims(name: string, tensor: Tensor, sizes: ReadonlyMap<string, number>): number[] {
+    return tensor.shape.map((dim) => {
+      const size = sizeOf(dim, sizes);
+      if (size !== undefined) return size;
+      throw new ShapeError(`program "${this.name}": no input tells the size of "${dim}" of output "${name}"`);
+    });
+  }
+
+  private failure(feeds: Feeds, cause: unknown): RuntimeError {
+    const shapes = this.inputs.map(
+      ({ name }) => `${name} ${feeds[name]!.dtype}${formatShape(feeds[name]!.dims)}`,
+    );
+    const fed = shapes.length > 8 ? [...shapes.slice(0, 8), `… ${shapes.length - 8} more`] : shapes;
+    return new RuntimeError(`program "${this.name}" failed: ${reason(cause)}\n  fed: ${fed.join(', ')}`, {
+      cause,
+    });
   }
 }
+
+/** The size of a dimension that an input has as it stands, or whose names all have sizes. */
+const sizeOf = (dim: Dim, sizes: ReadonlyMap<string, number>): number | undefined =>
+  typeof dim === 'number' ? dim : (sizes.get(dim) ?? evaluateDim(dim, sizes));
 
 const toOrt = (tensor: HostTensor): OrtTensor =>
   new OrtTensor(ORT_TYPES[tensor.dtype], tensor.data as Float32Array, tensor.dims as number[]);
