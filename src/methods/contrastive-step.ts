@@ -2,13 +2,13 @@ import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
 import { matmul } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { TokenFeeds } from '../models/token-feeds.ts';
+import { dropoutKeys, TokenFeeds } from '../models/token-feeds.ts';
 import { ROWS_INPUT } from '../nn/parameters.ts';
-import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
+import { float32, type HostTensor, scalarValue } from '../runtime/host-tensor.ts';
 import { gradientOutput } from '../runtime/learner.ts';
 import { Program } from '../runtime/program.ts';
 import { padBatch } from '../text/pad-batch.ts';
-import { randomInts, rngKey } from '../util/rng.ts';
+import { rngKey } from '../util/rng.ts';
 import type { MethodContext, StepResult } from './method.ts';
 
 /** What a loss makes of the scores of a batch. */
@@ -56,10 +56,8 @@ export class ContrastiveStep {
     const { retriever, temperature, dropoutRatio, compute } = context;
     const graph = new Graph(name);
     const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
-    const dropout =
-      dropoutRatio > 0 ? { rateRatio: dropoutRatio, seed: graph.input('dropoutSeed', 'u32', []) } : undefined;
-    const queries = retriever.embed(graph, p, 'query', { input: 'queries', dropout });
-    const documents = retriever.embed(graph, p, 'document', { input: 'documents', dropout });
+    const queries = retriever.embed(graph, p, 'query', { input: 'queries', dropoutRatio });
+    const documents = retriever.embed(graph, p, 'document', { input: 'documents', dropoutRatio });
     const scores = temperature.divide(matmul(queries, documents, { transB: true }), p);
 
     const { trainingLoss, interpretableLoss = trainingLoss, metrics = {} } = loss(scores);
@@ -95,9 +93,12 @@ export class ContrastiveStep {
     });
     const feeds: Record<string, HostTensor> = { ...weights, ...tokens, ...batch.inputs };
     if (dropoutRatio > 0) {
-      const word = new Uint32Array(1);
-      randomInts(rngKey(seed, batch.draw, 'dropout'), 2 ** 32, word);
-      feeds.dropoutSeed = hostTensor('u32', [], word);
+      for (const [input, rows] of Object.entries({
+        queries: batch.queryRows,
+        documents: batch.documentRows,
+      })) {
+        feeds[`${input}/dropout`] = dropoutKeys(rngKey(seed, batch.draw, `dropout/${input}`), rows.length);
+      }
     }
     const outputs = await this.program.run(feeds, { into: gradientBuffers });
     const named = (prefix: string) =>

@@ -1,7 +1,6 @@
 import { Graph } from '../graph/graph.ts';
 import { gather } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import type { Dropout } from '../nn/layers.ts';
 import {
   declareParameters,
   initialValue,
@@ -106,19 +105,19 @@ export class Retriever {
    * shape [<input>, <input>Tokens].
    * @returns  f32[<input>, D]
    */
-  embed(
-    graph: Graph,
-    p: Parameters,
-    side: Side,
-    options: { input: string; dropout?: Dropout | undefined },
-  ): Tensor {
+  embed(graph: Graph, p: Parameters, side: Side, options: { input: string; dropoutRatio?: number }): Tensor {
     const { input } = options;
     const shape = [input, `${input}Tokens`];
     const ids = graph.input(`${input}/ids`, 'i64', shape);
     const mask = graph.input(`${input}/mask`, 'f32', shape);
     const prefix = this.prefix(side);
     const own: Parameters = (name) => p(`${prefix}/${name}`);
-    return graph.scope(input, () => this.encoder.embed(own, { ids, mask }, { dropout: options.dropout }));
+    const { dropoutRatio = 0 } = options;
+    const dropout =
+      dropoutRatio > 0
+        ? { rateRatio: dropoutRatio, keys: graph.input(`${input}/dropout`, 'u32', [input]) }
+        : undefined;
+    return graph.scope(input, () => this.encoder.embed(own, { ids, mask }, { dropout }));
   }
 
   /** Declares all weights as inputs of a graph, lookup tables by the batch's distinct rows (see `TokenFeeds`). */

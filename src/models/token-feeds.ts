@@ -1,6 +1,7 @@
 import { ROWS_INPUT } from '../nn/parameters.ts';
 import { elementCount } from '../onnx/dtypes.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { type RngKey, randomInts } from '../util/rng.ts';
 
 /** A padded batch of token ids, as `padBatch` makes it. */
 export interface PaddedTokens {
@@ -57,4 +58,14 @@ export class TokenFeeds {
     feeds[ROWS_INPUT] = hostTensor('i64', [distinct.length], rows);
     return feeds;
   }
+}
+
+/**
+ * Input `<name>/dropout` of a training program: a random word for each text of a batch.
+ * @param offset  number of the first text in the batch, where a program is run on a part of it
+ */
+export function dropoutKeys(key: RngKey, texts: number, offset = 0): HostTensor {
+  const words = new Uint32Array(texts);
+  randomInts(key, 2 ** 32, words, offset);
+  return hostTensor('u32', [texts], words);
 }

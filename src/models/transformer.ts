@@ -113,7 +113,8 @@ export const transformer: Architecture<TransformerConfig> = {
     const hidden = config.hidden_size;
     const norm = (x: Tensor, name: string) => layerNorm(x, p, name, config.layer_norm_eps);
     const activation = ACTIVATIONS[config.hidden_act];
-    const drop = (x: Tensor, site: string) => dropout(x, options.dropout, site);
+    const drop = (x: Tensor, site: string) =>
+      dropout(x, options.dropout, { site, perText: [tokens, hidden] });
 
     let h = graph.scope('embeddings', () => {
       const words = gather(p('embeddings.word_embeddings.weight'), ids);

@@ -4,7 +4,7 @@ import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
 import { gather, mul, reshape, square, sum } from '../graph/ops.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
-import { normal, rngKey } from '../util/rng.ts';
+import { normal, randomInts, rngKey } from '../util/rng.ts';
 import { attentionBias, dropout, linear, normalize, pool, rmsNorm, selfAttention } from './layers.ts';
 import { declareParameters, embeddingParameters, initialValue, linearParameters } from './parameters.ts';
 
@@ -13,51 +13,78 @@ function random(name: string, dims: readonly number[]): HostTensor {
   normal(rngKey(9, 0, name), data);
   return hostTensor('f32', dims, data);
 }
-const seedOf = (seed: number) => hostTensor('u32', [], Uint32Array.of(seed));
+/** A word for each of n texts. */
+function keys(seed: number, texts: number): HostTensor {
+  const words = new Uint32Array(texts);
+  randomInts(rngKey(seed, 0, 'keys'), 2 ** 32, words);
+  return hostTensor('u32', [texts], words);
+}
 
 describe('dropout', () => {
-  const N = 200_000;
-  const ones = f32([N], new Float32Array(N).fill(1));
+  const [B, T, D] = [50, 40, 100];
+  const N = B * T * D;
+  const ones = f32([B * T, D], new Float32Array(N).fill(1));
 
-  /** Dropout of ones, with an input of a given name: its place in the graph. */
-  const drop = async (rateRatio: number, seed: number, site = 'site', x = ones) =>
-    numbers(
-      (
-        await evaluate({ x, seed: seedOf(seed) }, ({ x, seed }) => ({
-          y: dropout(x!, { rateRatio, seed: seed! }, site),
-        }))
-      ).y,
-    );
+  /** Dropout of the texts' ones. */
+  const drop = async (
+    rateRatio: number,
+    words: HostTensor,
+    options: { site?: string; tokens?: number } = {},
+  ) => {
+    const { site = 'site', tokens = T } = options;
+    const count = words.data.length * tokens;
+    const x = count === B * T ? ones : f32([count, D], new Float32Array(count * D).fill(1));
+    const shape = { site, perText: [tokens, D] };
+    const { y } = await evaluate({ x, words }, ({ x, words }) => ({
+      y: dropout(x!, { rateRatio, keys: words! }, shape),
+    }));
+    return numbers(y);
+  };
   const droppedAt = (y: readonly number[]) => y.flatMap((value, i) => (value === 0 ? [i] : []));
   const agreement = (a: readonly number[], b: readonly number[]) =>
     a.filter((value, i) => (value === 0) === (b[i] === 0)).length / a.length;
 
   it.each([0.1, 0.5, 0.9])('drops a share of %d and keeps the mean', async (rate) => {
-    const y = await drop(rate, 42);
+    const y = await drop(rate, keys(42, B));
     const sigma = Math.sqrt((rate * (1 - rate)) / N);
     expect(Math.abs(droppedAt(y).length / N - rate)).toBeLessThan(4 * sigma);
     expect(Math.abs(y.reduce((a, b) => a + b) / N - 1)).toBeLessThan((4 * sigma) / (1 - rate));
-    for (const value of new Set(y)) {
-      if (value !== 0) expect(value).toBeCloseTo(1 / (1 - rate), 5);
-    }
+    for (const value of new Set(y)) if (value !== 0) expect(value).toBeCloseTo(1 / (1 - rate), 5);
   });
 
-  it('draws neighbours, seeds and sites independently of each other', async () => {
-    const base = await drop(0.5, 1);
-    const shifted = [...base.slice(1), base[0]!];
-    const others = [shifted, await drop(0.5, 2), await drop(0.5, 1 << 20), await drop(0.5, 1, 'other site')];
+  it('draws units, tokens, texts, seeds and sites independently of each other', async () => {
+    const base = await drop(0.5, keys(1, B));
+    const shifted = (by: number) => [...base.slice(by), ...base.slice(0, by)];
+    const neighbours = hostTensor(
+      'u32',
+      [B],
+      (keys(1, B).data as Uint32Array).map((word) => word + 1),
+    );
+    const others = [
+      shifted(1),
+      shifted(D),
+      shifted(T * D),
+      await drop(0.5, keys(2, B)),
+      await drop(0.5, neighbours),
+      await drop(0.5, keys(1, B), { site: 'other site' }),
+    ];
     // Half of all pairs agree by chance; four standard deviations of that are 0.0045.
     for (const other of others) expect(Math.abs(agreement(base, other) - 0.5)).toBeLessThan(0.0045);
   });
 
-  it('the same seed gives the same mask', async () => {
-    expect(await drop(0.3, 7)).toEqual(await drop(0.3, 7));
+  it("a text's mask depends on its key alone, not on the texts beside it or their padding", async () => {
+    const whole = await drop(0.3, keys(7, B));
+    expect(await drop(0.3, keys(7, B))).toEqual(whole);
+    const words = (keys(7, B).data as Uint32Array).slice(3, 5);
+    const part = await drop(0.3, hostTensor('u32', [2], words), { tokens: 17 });
+    const expected = [3, 4].flatMap((text) => whole.slice(text * T * D, text * T * D + 17 * D));
+    expect(part).toEqual(expected);
   });
 
   it('the gradient passes through the mask of the forward pass', async () => {
-    const x = random('x', [50, 40]);
-    const { y, dx } = await evaluate({ x, seed: seedOf(3) }, ({ x, seed }) => {
-      const y = dropout(x!, { rateRatio: 0.4, seed: seed! }, 'site');
+    const x = random('x', [B, 40]);
+    const { y, dx } = await evaluate({ x, words: keys(3, B) }, ({ x, words }) => {
+      const y = dropout(x!, { rateRatio: 0.4, keys: words! }, { site: 'site', perText: [40] });
       return { y, dx: backward(sum(y), [x!])[0]! };
     });
     const values = numbers(x);
@@ -68,9 +95,10 @@ describe('dropout', () => {
   });
 
   it('a rate of 0 adds nothing to the graph', async () => {
-    await evaluate({ x: f32([1], [2]), seed: seedOf(1) }, ({ x, seed }) => {
-      expect(dropout(x!, { rateRatio: 0, seed: seed! }, 'site')).toBe(x);
-      expect(dropout(x!, undefined, 'site')).toBe(x);
+    await evaluate({ x: f32([1], [2]), words: keys(1, 1) }, ({ x, words }) => {
+      const place = { site: 'site', perText: [1] };
+      expect(dropout(x!, { rateRatio: 0, keys: words! }, place)).toBe(x);
+      expect(dropout(x!, undefined, place)).toBe(x);
       return { y: square(x!) };
     });
   });

@@ -80,35 +80,54 @@ export function selfAttention(
   const key = split(linear(x, p, `${name}.key`));
   const value = split(linear(x, p, `${name}.value`));
   const scores = matmul(query, key, { transB: true, alpha: 1 / Math.sqrt(headSize) });
-  const weights = dropout(softmax(add(scores, bias)), options.dropout, name);
+  const perText = [heads, tokens, tokens];
+  const weights = dropout(softmax(add(scores, bias)), options.dropout, { site: name, perText });
   const context = transpose(matmul(weights, value), [0, 2, 1, 3]);
   return reshape(context, [multiplyDims(batch, tokens), hidden]);
 }
 
-/** Rate and the run-time seed (u32 scalar, one per step) of dropout. */
+/** Rate and run-time keys of dropout. */
 export interface Dropout {
   /** Share of elements set to zero, in [0, 1). */
   rateRatio: number;
-  seed: Tensor;
+  /** u32[B]: one random word for each text and step. */
+  keys: Tensor;
 }
+
+/** Odd multipliers that tell the axes of a text's elements apart. */
+const AXIS_FACTORS = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d];
 
 /**
  * Inverted dropout: each element is 0 with probability `rateRatio`, else divided by 1 − rateRatio.
  *
- * The mask is a hash of (seed, site, element number), so a step can be replayed exactly: gradient caching runs it twice, and
- * a resumed run draws what the uninterrupted one drew. (onnxruntime's own random operators advance with every run.)
+ * The mask is a hash of (text key, site, position within the text), and so does not depend on which other texts are in the batch
+ * or how far they are padded. A step can be replayed in other pieces, as gradient caching does, and a resumed run draws what
+ * the uninterrupted one drew. (onnxruntime's own random operators advance with every run.)
  *
- * @param site  name of the place in the model; different places draw independently
+ * @param x  f32 of B texts: any shape of B · Π perText elements
+ * @param place.site  name of the place in the encoder; different places draw independently
+ * @param place.perText  at most three dimensions of one text's elements
  */
-export function dropout(x: Tensor, options: Dropout | undefined, site: string): Tensor {
+export function dropout(
+  x: Tensor,
+  options: Dropout | undefined,
+  place: { site: string; perText: readonly Dim[] },
+): Tensor {
   if (!options || options.rateRatio === 0) return x;
   const { graph } = x;
-  const siteKey = rngKey(0, 0, `dropout/${site}/${x.name}`).purpose;
   const u32 = (value: number) => graph.scalar(value >>> 0, 'u32');
-  let bits = cast(range(graph, multiplyDims(...x.shape)), 'u32');
-  bits = bitwiseXor(bits, bitwiseXor(options.seed, u32(siteKey)));
+  const site = rngKey(0, 0, `dropout/${place.site}`).purpose;
+  const { perText } = place;
+  const ones = perText.map(() => 1);
+  let bits = reshape(bitwiseXor(options.keys, u32(site)), [options.keys.shape[0]!, ...ones]);
+  for (const [axis, dim] of perText.entries()) {
+    const steps = mul(cast(range(graph, dim), 'u32'), u32(AXIS_FACTORS[axis]!));
+    const shape: Dim[] = [1, ...ones];
+    shape[axis + 1] = dim;
+    bits = add(bits, reshape(steps, shape));
+  }
   // Chris Wellons' low-bias 32-bit mixer, twice with the site between, so that sites do not overlap.
-  for (const word of [Math.imul(siteKey, 0x9e3779b9), 0]) {
+  for (const word of [Math.imul(site, 0x9e3779b9), 0]) {
     bits = mul(bitwiseXor(bits, shiftRight(bits, u32(16))), u32(0x7feb352d));
     bits = mul(bitwiseXor(bits, shiftRight(bits, u32(15))), u32(0x846ca68b));
     bits = bitwiseXor(bitwiseXor(bits, shiftRight(bits, u32(16))), u32(word));
