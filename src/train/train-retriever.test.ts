@@ -163,7 +163,7 @@ describe('a training run', () => {
     );
     await expect(
       trainRetriever({
-        ...small('guard', { data: tempFiles({ ...toyData(), 'qrels/dev.tsv': 'q0\td0\t1\n' }) }),
+        ...small('guard', { lr: 0.02, data: tempFiles({ ...toyData(), 'qrels/dev.tsv': 'q0\td0\t1\n' }) }),
         resume: true,
       }),
     ).rejects.toThrow(/fingerprint/);
