@@ -44,6 +44,13 @@ export const TRAIN_OPTIONS = {
     help: 'batches averaged into one update (default 1)',
     group: 'Length',
   },
+  chunkSize: {
+    type: 'integer',
+    min: 1,
+    max: 65_536,
+    help: 'grad-cache: texts encoded at once (default 32)',
+    group: 'Length',
+  },
   negatives: {
     type: 'integer',
     min: 0,

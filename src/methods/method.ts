@@ -40,6 +40,8 @@ export interface MethodContext {
   readonly temperature: Temperature;
   /** Share of hidden units dropped in training. */
   readonly dropoutRatio: number;
+  /** Texts encoded at once by methods that work in pieces. */
+  readonly chunkSize: number;
   readonly seed: number;
   readonly compute: ComputeOptions;
 }

@@ -1,10 +1,11 @@
 import { UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
+import { gradCache } from './grad-cache.ts';
 import { inBatch } from './in-batch.ts';
 import type { Method } from './method.ts';
 
 /** Every training method, in the order of the documentation. */
-export const methods: readonly Method[] = [inBatch];
+export const methods: readonly Method[] = [inBatch, gradCache];
 
 /** A method by its id or by a name that others use for it. @throws UsageError listing the ids */
 export function findMethod(name: string): Method {

@@ -23,6 +23,8 @@ export interface TrainOptions {
   batchSize?: number | undefined;
   /** Batches whose gradients are averaged into one update. Default 1. */
   accumulate?: number | undefined;
+  /** Texts encoded at once by `grad-cache`: what bounds its memory. Default 32. */
+  chunkSize?: number | undefined;
   /** Negatives of the data per query and batch, where the data has some. Default 0. */
   negatives?: number | undefined;
 
@@ -117,6 +119,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     steps: options.steps ?? null,
     batchSize: options.batchSize ?? (isStatic ? 128 : 32),
     accumulate: options.accumulate ?? 1,
+    chunkSize: options.chunkSize ?? 32,
     negatives: options.negatives ?? 0,
     lr: options.lr ?? (isStatic ? 0.01 : fresh ? 5e-4 : 5e-5),
     optimizer: options.optimizer ?? 'adamw',

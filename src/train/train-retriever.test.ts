@@ -156,8 +156,12 @@ describe('a training run', () => {
   });
 
   it('refuses to resume another run, and to overwrite one unasked', async () => {
-    await expect(trainRetriever(small('guard', { lr: 0.02 }), interruptAt(3))).rejects.toThrow(InterruptedError);
-    await expect(trainRetriever(small('guard', { lr: 0.02 }))).rejects.toThrow(/already holds a run.*\n.*--resume/);
+    await expect(trainRetriever(small('guard', { lr: 0.02 }), interruptAt(3))).rejects.toThrow(
+      InterruptedError,
+    );
+    await expect(trainRetriever(small('guard', { lr: 0.02 }))).rejects.toThrow(
+      /already holds a run.*\n.*--resume/,
+    );
     await expect(trainRetriever({ ...small('guard', { lr: 0.5 }), resume: true })).rejects.toThrow(
       /lr: 0.02 then, 0.5 now/,
     );

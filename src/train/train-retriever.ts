@@ -137,6 +137,7 @@ export async function trainRetriever(
     positives: data.positiveSets('train'),
     temperature,
     dropoutRatio: settings.dropout,
+    chunkSize: settings.chunkSize,
     seed,
     compute,
   });

@@ -1,0 +1,233 @@
+import { backward } from '../grad/backward.ts';
+import { Graph } from '../graph/graph.ts';
+import { add, matmul, range } from '../graph/ops.ts';
+import { softmaxCrossEntropy } from '../losses/softmax-cross-entropy.ts';
+import type { Side } from '../models/retriever.ts';
+import { dropoutKeys, TokenFeeds } from '../models/token-feeds.ts';
+import { ROWS_INPUT } from '../nn/parameters.ts';
+import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
+import { gradientOutput } from '../runtime/learner.ts';
+import { Program } from '../runtime/program.ts';
+import { padBatch } from '../text/pad-batch.ts';
+import { rngKey } from '../util/rng.ts';
+import { allowedCandidates } from './known-positives.ts';
+import type { Method, MethodContext, RunningMethod, StepResult, TrainingBatch } from './method.ts';
+
+/**
+ * Gradient caching: the exact in-batch gradient of a large batch in the memory of a small one.
+ *
+ *   1. encode all texts in chunks, without keeping what a gradient needs                → q [B, D], d [C, D]
+ *   2. loss and its gradient with respect to the embeddings alone                       → ∂L/∂q, ∂L/∂d
+ *   3. chunk by chunk: encode again, go back from ∂L/∂(embedding), add up over chunks   → ∂L/∂θ
+ *
+ * Dropout masks are functions of the text's key, so both passes draw the same ones and the result does not depend on the chunk
+ * size. Cost per step: two forwards and one backward, against one of each. Memory: activations of one chunk.
+ */
+export const gradCache: Method = {
+  id: 'grad-cache',
+  aliases: ['CachedMultipleNegativesRankingLoss', 'gradient-cache'],
+  summary: 'in-batch negatives of a large batch, in the memory of a small one',
+  paper: {
+    title: 'Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup',
+    year: 2021,
+    url: 'https://arxiv.org/abs/2101.06983',
+  },
+  start: async (context) => {
+    const { compute } = context;
+    const programs = {
+      loss: await Program.compile(lossGraph(context), compute),
+      encode: await bothSides((side) => Program.compile(encodeGraph(context, side), compute)),
+      backward: await bothSides((side) => Program.compile(backwardGraph(context, side), compute)),
+    };
+    return new GradCache(context, programs);
+  },
+};
+
+type BothSides<T> = Record<Side, T>;
+interface Programs {
+  loss: Program;
+  encode: BothSides<Program>;
+  backward: BothSides<Program>;
+}
+
+const bothSides = async <T>(make: (side: Side) => Promise<T>): Promise<BothSides<T>> => ({
+  query: await make('query'),
+  document: await make('document'),
+});
+
+/** Parameters of one side's tower. */
+const towerSpecs = ({ retriever }: MethodContext, side: Side) =>
+  retriever.specs.filter(({ name }) => name.startsWith(`${retriever.prefix(side)}/`));
+
+/** One chunk of a side in a graph: its embeddings f32[texts, D], as training computes them. */
+function embedChunk(graph: Graph, context: MethodContext, side: Side) {
+  const { retriever, dropoutRatio } = context;
+  const { get, targets } = retriever.declare(graph, towerSpecs(context, side));
+  return { embedding: retriever.embed(graph, get, side, { input: 'texts', dropoutRatio }), targets };
+}
+
+function encodeGraph(context: MethodContext, side: Side): Graph {
+  const graph = new Graph(`grad-cache/encode-${side}`);
+  graph.output('embedding', embedChunk(graph, context, side).embedding);
+  return graph;
+}
+
+/** ∂L/∂θ of a chunk from ∂L/∂(embedding), added to the sum over earlier chunks. */
+function backwardGraph(context: MethodContext, side: Side): Graph {
+  const graph = new Graph(`grad-cache/backward-${side}`);
+  const { embedding, targets } = embedChunk(graph, context, side);
+  const seed = graph.input('embeddingGradient', 'f32', embedding.shape);
+  const gradients = backward(embedding, [...targets.values()], { seed });
+  for (const [i, name] of [...targets.keys()].entries()) {
+    const total = graph.input(`total/${name}`, 'f32', gradients[i]!.shape);
+    graph.output(gradientOutput(name), add(total, gradients[i]!));
+  }
+  return graph;
+}
+
+function lossGraph({ temperature, retriever }: MethodContext): Graph {
+  const graph = new Graph('grad-cache/loss');
+  const queries = graph.input('queries', 'f32', ['queries', retriever.dimension]);
+  const documents = graph.input('documents', 'f32', ['documents', retriever.dimension]);
+  const allowed = graph.input('allowed', 'bool', ['queries', 'documents']);
+  const own = temperature.specs.map(({ name, shape }) => [name, graph.input(name, 'f32', shape)] as const);
+  const p = new Map(own);
+  const scores = temperature.divide(matmul(queries, documents, { transB: true }), (name) => p.get(name)!);
+  const loss = softmaxCrossEntropy(scores, range(graph, 'queries'), { allowed });
+  graph.output('loss', loss);
+  const names = ['queriesGradient', 'documentsGradient', ...own.map(([name]) => gradientOutput(name))];
+  const gradients = backward(loss, [queries, documents, ...own.map(([, tensor]) => tensor)]);
+  for (const [i, name] of names.entries()) graph.output(name, gradients[i]!);
+  return graph;
+}
+
+class GradCache implements RunningMethod {
+  private readonly context: MethodContext;
+  private readonly programs: Programs;
+  private readonly tokens: TokenFeeds;
+
+  constructor(context: MethodContext, programs: Programs) {
+    this.context = context;
+    this.programs = programs;
+    this.tokens = new TokenFeeds(context.retriever.encoder.vocabSize);
+  }
+
+  async step({ queryRows, positiveRows, negativeRows }: TrainingBatch, draw: number): Promise<StepResult> {
+    const { context, programs } = this;
+    const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
+    const { chunks, rows } = this.chunks(queryRows, documentRows, draw);
+
+    const D = context.retriever.dimension;
+    const embeddings = {
+      query: new Float32Array(queryRows.length * D),
+      document: new Float32Array(documentRows.length * D),
+    };
+    for (const { side, start, feeds } of chunks) {
+      const { embedding } = await programs.encode[side].run({ ...this.weightsOf(side), ...feeds });
+      embeddings[side].set(float32(embedding), start * D);
+    }
+
+    const { temperature, weights, positives } = context;
+    const gradients: Record<string, HostTensor> = {};
+    for (const { name } of temperature.specs) gradients[name] = weights[name]!;
+    const loss = await programs.loss.run({
+      queries: hostTensor('f32', [queryRows.length, D], embeddings.query),
+      documents: hostTensor('f32', [documentRows.length, D], embeddings.document),
+      allowed: allowedCandidates(queryRows, documentRows, positives),
+      ...gradients,
+    });
+    for (const { name } of temperature.specs) gradients[name] = loss[gradientOutput(name)]!;
+    const seeds = { query: float32(loss.queriesGradient), document: float32(loss.documentsGradient) };
+
+    const totals = this.zeroGradients(rows.data.length);
+    for (const { side, start, texts, feeds } of chunks) {
+      const embeddingGradient = hostTensor(
+        'f32',
+        [texts, D],
+        seeds[side].slice(start * D, (start + texts) * D),
+      );
+      const specs = towerSpecs(context, side);
+      const sums = Object.fromEntries(specs.map(({ name }) => [`total/${name}`, totals[name]!]));
+      // Each sum is read once, by the addition that writes it.
+      const into = Object.fromEntries(specs.map(({ name }) => [gradientOutput(name), totals[name]!]));
+      await programs.backward[side].run(
+        { ...this.weightsOf(side), ...feeds, ...sums, embeddingGradient },
+        { into },
+      );
+    }
+    const trainingLoss = scalarValue(loss.loss, 'loss');
+    return {
+      gradients: { byName: { ...totals, ...gradients }, rows },
+      trainingLoss,
+      interpretableLoss: trainingLoss,
+      metrics: {},
+    };
+  }
+
+  // Nothing is kept from one step to the next.
+  state(): Record<string, HostTensor> {
+    return {};
+  }
+
+  restore(): void {}
+
+  async dispose(): Promise<void> {
+    const { loss, encode, backward } = this.programs;
+    for (const program of [loss, ...Object.values(encode), ...Object.values(backward)])
+      await program.dispose();
+  }
+
+  /** The batch in pieces, all of them with positions in one list of table rows, so that their gradients add up. */
+  private chunks(queryRows: Int32Array, documentRows: Int32Array, draw: number) {
+    const { retriever, queries, documents, seed, dropoutRatio, chunkSize } = this.context;
+    const padId = retriever.tokenizer.specialIds.pad ?? 0;
+    const pieces = [
+      { side: 'query' as const, input: 'queries', store: queries, rows: queryRows },
+      { side: 'document' as const, input: 'documents', store: documents, rows: documentRows },
+    ].flatMap(({ side, input, store, rows }) =>
+      Array.from({ length: Math.ceil(rows.length / chunkSize) }, (_, i) => {
+        const start = i * chunkSize;
+        const part = rows.subarray(start, start + chunkSize);
+        return { side, input, start, texts: part.length, padded: padBatch(store, part, { padId }) };
+      }),
+    );
+    const all = this.tokens.feeds(Object.fromEntries(pieces.map(({ padded }, i) => [`${i}`, padded])));
+    const rows = all[ROWS_INPUT]!;
+    const chunks = pieces.map(({ side, input, start, texts }, i) => ({
+      side,
+      start,
+      texts,
+      feeds: {
+        [ROWS_INPUT]: rows,
+        'texts/ids': all[`${i}/ids`]!,
+        'texts/mask': all[`${i}/mask`]!,
+        ...(dropoutRatio > 0 && {
+          'texts/dropout': dropoutKeys(rngKey(seed, draw, `dropout/${input}`), texts, start),
+        }),
+      },
+    }));
+    return { chunks, rows };
+  }
+
+  private weightsOf(side: Side): Record<string, HostTensor> {
+    return Object.fromEntries(
+      towerSpecs(this.context, side).map(({ name }) => [name, this.context.weights[name]!]),
+    );
+  }
+
+  /** Sums to add to: the learner's buffers for dense parameters, new ones for the touched rows of tables. */
+  private zeroGradients(touchedRows: number): Record<string, HostTensor> {
+    const { retriever, gradientBuffers } = this.context;
+    return Object.fromEntries(
+      retriever.specs.map(({ name, shape, lookup }) => {
+        if (lookup) {
+          const dims = [touchedRows, shape[1]!];
+          return [name, hostTensor('f32', dims, new Float32Array(touchedRows * shape[1]!))];
+        }
+        const buffer = gradientBuffers[gradientOutput(name)]!;
+        float32(buffer).fill(0);
+        return [name, buffer];
+      }),
+    );
+  }
+}
