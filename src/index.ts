@@ -1,10 +1,11 @@
 /**
  * @file The library: what `undrift` does on the command line, as functions; and the engine below them.
  *
- *     import { buildApiDocs, evaluateBm25, evaluateRetriever, loadData, loadRetriever, trainRetriever } from 'undrift';
+ *     import { evaluateBm25, evaluateRetriever, loadData, loadRetriever, trainRetriever } from 'undrift';
  */
 
-// Data
+/** Data: loading it, and building the quick-start set. */
+
 export { type ApiDocs, type ApiDocsOptions, buildApiDocs } from './data/api-docs.ts';
 export { Corpus, CorpusBuilder, type CorpusRecord } from './data/corpus.ts';
 export type { GradedRowLists, Qrels, RowLists, TrainingExamples } from './data/examples.ts';
@@ -12,21 +13,33 @@ export { loadCorpus, loadData } from './data/load.ts';
 export type { LoadOptions } from './data/load-options.ts';
 export { readQrels } from './data/qrels.ts';
 export type { RetrievalData } from './data/retrieval-data.ts';
-// Search and evaluation
-export { type EvaluateOptions, type Evaluation, evaluate } from './eval/metrics.ts';
-export { writeQrelsFile } from './eval/qrels-file.ts';
-export type { Run, ScoredDocument } from './eval/ranking.ts';
-export { formatComparison, formatMetrics } from './eval/report.ts';
-export { readRunFile, writeRunFile } from './eval/run-file.ts';
-export { type CompareOptions, compareRuns, type RunComparison } from './eval/significance.ts';
-// The engine: graphs of symbolic tensors, their gradients, and programs that run them
-export { backward } from './grad/backward.ts';
-export { Graph } from './graph/graph.ts';
-export * as ops from './graph/ops.ts';
-export { printGraph } from './graph/print.ts';
-export type { Tensor } from './graph/tensor.ts';
-export { toOnnx } from './graph/to-onnx.ts';
-export { evaluateBm25, evaluateRetriever, type RetrieverEvaluation } from './index/evaluate-retriever.ts';
+
+/** Training: data to a model folder. */
+
+export { methods } from './methods/methods.ts';
+export { type LoggedEvent, readEventLog } from './train/event-log.ts';
+export type { TrainOptions, TrainSettings } from './train/settings.ts';
+export {
+  InterruptedError,
+  type TrainCallbacks,
+  type TrainResult,
+  trainRetriever,
+} from './train/train-retriever.ts';
+
+/** Retrievers: text in, vectors out; made new, loaded, saved. */
+
+export { createRetriever, type NewRetrieverOptions } from './models/create-retriever.ts';
+export { embeddingSpaceId } from './models/embedding-space.ts';
+export {
+  type LoadOptions as LoadRetrieverOptions,
+  loadRetriever,
+  type SaveOptions,
+  saveRetriever,
+} from './models/model-folder.ts';
+export { type EncodeOptions, Retriever, type RetrieverConfig, type Side } from './models/retriever.ts';
+
+/** Search: dense by brute force, and BM25. */
+
 export { ExactIndex, type ExactIndexOptions, type SearchResult } from './index/exact-search.ts';
 export {
   type Bm25RetrieveOptions,
@@ -38,22 +51,33 @@ export {
   retrieve,
   retrieveBm25,
 } from './index/retrieve.ts';
-// Files and errors
-export { openNpy, openNpyWriter, readNpy, writeNpy } from './io/npy.ts';
-export { openSafetensors, readSafetensors, writeSafetensors } from './io/safetensors.ts';
+export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
+
+/** Evaluation: metrics, run and qrels files, significance. All that needs no retriever is in `undrift/eval` too. */
+
+export { type EvaluateOptions, type Evaluation, evaluate } from './eval/metrics.ts';
+export { writeQrelsFile } from './eval/qrels-file.ts';
+export type { Run, ScoredDocument } from './eval/ranking.ts';
+export { formatComparison, formatMetrics } from './eval/report.ts';
+export { readRunFile, writeRunFile } from './eval/run-file.ts';
+export { type CompareOptions, compareRuns, type RunComparison } from './eval/significance.ts';
+export { evaluateBm25, evaluateRetriever, type RetrieverEvaluation } from './index/evaluate-retriever.ts';
+
+/** Text: tokenizers and vocabularies. */
+
+export { TokenStore } from './text/token-store.ts';
+export { Tokenizer } from './text/tokenizer.ts';
+export { trainVocabulary, type VocabularyOptions } from './text/train-vocabulary.ts';
+
+/** The engine: graphs of symbolic tensors, their gradients, and programs that run them. */
+
+export { backward } from './grad/backward.ts';
+export { Graph } from './graph/graph.ts';
+export * as ops from './graph/ops.ts';
+export { printGraph } from './graph/print.ts';
+export type { Tensor } from './graph/tensor.ts';
+export { toOnnx } from './graph/to-onnx.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
-// Training
-export { methods } from './methods/methods.ts';
-// Retrievers
-export { createRetriever, type NewRetrieverOptions } from './models/create-retriever.ts';
-export { embeddingSpaceId } from './models/embedding-space.ts';
-export {
-  type LoadOptions as LoadRetrieverOptions,
-  loadRetriever,
-  type SaveOptions,
-  saveRetriever,
-} from './models/model-folder.ts';
-export { type EncodeOptions, Retriever, type RetrieverConfig, type Side } from './models/retriever.ts';
 export { decodeModel } from './onnx/decode.ts';
 export { encodeModel } from './onnx/encode.ts';
 export type { OnnxModel } from './onnx/model.ts';
@@ -65,16 +89,9 @@ export { bundledDevices, type ComputeOptions, type Device } from './runtime/devi
 export { type HostTensor, hostTensor } from './runtime/host-tensor.ts';
 export { Learner } from './runtime/learner.ts';
 export { Program } from './runtime/program.ts';
-// Text
-export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
-export { TokenStore } from './text/token-store.ts';
-export { Tokenizer } from './text/tokenizer.ts';
-export { trainVocabulary, type VocabularyOptions } from './text/train-vocabulary.ts';
-export type { TrainOptions, TrainSettings } from './train/settings.ts';
-export {
-  InterruptedError,
-  type TrainCallbacks,
-  type TrainResult,
-  trainRetriever,
-} from './train/train-retriever.ts';
+
+/** Files and errors. */
+
+export { openNpy, openNpyWriter, readNpy, writeNpy } from './io/npy.ts';
+export { openSafetensors, readSafetensors, writeSafetensors } from './io/safetensors.ts';
 export { DataError, RuntimeError, ShapeError, UndriftError, UsageError } from './util/errors.ts';

@@ -1,0 +1,12 @@
+/**
+ * @file `undrift/eval`: measuring and comparing runs with nothing but Node, for programs that search by other means.
+ *
+ *     import { compareRuns, evaluate, readQrels, readRunFile } from 'undrift/eval';
+ */
+export { readQrels } from './data/qrels.ts';
+export { type EvaluateOptions, type Evaluation, evaluate } from './eval/metrics.ts';
+export { writeQrelsFile } from './eval/qrels-file.ts';
+export type { Run, ScoredDocument } from './eval/ranking.ts';
+export { formatComparison, formatMetrics } from './eval/report.ts';
+export { readRunFile, writeRunFile } from './eval/run-file.ts';
+export { type CompareOptions, compareRuns, type RunComparison } from './eval/significance.ts';
