@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    globalSetup: 'test/build.ts',
     // Native sessions live in child processes, two at a time: the reference machine has two cores.
     pool: 'forks',
     maxWorkers: 2,

@@ -1,0 +1,131 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const source = join(root, 'src');
+const architecture = readFileSync(join(root, 'docs', 'architecture.md'), 'utf8');
+
+interface Import {
+  /** `src/…` file below src, or the name of a package. */
+  readonly to: string;
+  readonly isPackage: boolean;
+  /** Erased by the compiler: nothing is loaded at run time. */
+  readonly typeOnly: boolean;
+}
+
+/** Everything a file imports, re-exports, or names in an `import('…')`, type or expression. */
+function importsOf(file: string): Import[] {
+  const tree = ts.createSourceFile(file, readFileSync(join(source, file), 'utf8'), ts.ScriptTarget.Latest);
+  const imports: Import[] = [];
+  const add = (specifier: ts.Node | undefined, typeOnly: boolean) => {
+    if (!specifier || !ts.isStringLiteral(specifier) || specifier.text.startsWith('node:')) return;
+    const isPackage = !specifier.text.startsWith('.');
+    const path = () => relative(source, resolve(source, dirname(file), specifier.text));
+    imports.push({ to: isPackage ? specifier.text : slashes(path()), isPackage, typeOnly });
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, node.importClause?.isTypeOnly ?? false);
+    else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, node.isTypeOnly);
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument))
+      add(node.argument.literal, true);
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword)
+      add(node.arguments[0], false);
+    ts.forEachChild(node, visit);
+  };
+  visit(tree);
+  return imports;
+}
+
+const slashes = (path: string): string => path.split(sep).join('/');
+const folderOf = (file: string): string => (file.includes('/') ? file.slice(0, file.indexOf('/')) : '');
+
+/** File → what it imports, for all of src but its tests. */
+const files = new Map(
+  readdirSync(source, { recursive: true, encoding: 'utf8' })
+    .map(slashes)
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .map((file) => [file, importsOf(file)]),
+);
+
+/** Rows of the table under a heading of docs/architecture.md. */
+function tableOf(heading: string): string[][] {
+  const section = architecture.split(/^## /m).find((part) => part.startsWith(heading)) ?? '';
+  const rows = section.split('\n').filter((line) => line.startsWith('| `'));
+  return rows.map((line) =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+}
+
+const folders = tableOf('Folders').map(([cell]) => /^`src\/([a-z]+)\/`$/.exec(cell!)?.[1] ?? cell!);
+const packages = new Map(
+  tableOf('Dependencies').map(([name, folder]) => [
+    name!.replaceAll('`', ''),
+    /^`src\/([a-z]+)\/`$/.exec(folder!)?.[1] ?? folder!,
+  ]),
+);
+
+describe('the folders of docs/architecture.md', () => {
+  it('are the folders of src', () => {
+    const present = new Set([...files.keys()].map(folderOf).filter((folder) => folder !== ''));
+    expect([...folders].sort()).toEqual([...present].sort());
+  });
+
+  it('import only from those above them', () => {
+    const wrong: string[] = [];
+    for (const [file, imports] of files) {
+      const own = folders.indexOf(folderOf(file));
+      if (own < 0) continue; // index.ts and eval.ts stand above all
+      for (const { to, isPackage } of imports) {
+        const other = folders.indexOf(folderOf(to));
+        if (!isPackage && (other < 0 || other > own)) wrong.push(`${file} imports ${to}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+    expect([...files.values()].flat().length).toBeGreaterThan(300);
+  });
+
+  it('import each package in one folder only', () => {
+    const wrong: string[] = [];
+    const used = new Set<string>();
+    for (const [file, imports] of files) {
+      for (const { to, isPackage } of imports) {
+        if (!isPackage) continue;
+        used.add(to);
+        if (packages.get(to) !== folderOf(file)) wrong.push(`${file} imports ${to}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+    expect([...used].sort()).toEqual([...packages.keys()].sort());
+    expect(packages.get('onnxruntime-node')).toBe('runtime');
+  });
+});
+
+it('the dependencies of docs/architecture.md are those of package.json', () => {
+  const { dependencies, peerDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const needed = [...Object.keys(dependencies), ...Object.keys(peerDependencies)];
+  // The declarations of Node are data, not code.
+  expect(needed.filter((name) => name !== '@types/node').sort()).toEqual([...packages.keys()].sort());
+});
+
+it('no file needs itself at run time', () => {
+  const cycles: string[] = [];
+  const done = new Set<string>();
+  const path: string[] = [];
+  const visit = (file: string): void => {
+    if (path.includes(file)) cycles.push([...path.slice(path.indexOf(file)), file].join(' → '));
+    if (done.has(file) || path.includes(file)) return;
+    path.push(file);
+    for (const { to, isPackage, typeOnly } of files.get(file)!) if (!isPackage && !typeOnly) visit(to);
+    path.pop();
+    done.add(file);
+  };
+  for (const file of files.keys()) visit(file);
+  expect(cycles).toEqual([]);
+  expect(done.size).toBe(files.size);
+});
