@@ -1,0 +1,120 @@
+import { UsageError } from '../util/errors.ts';
+import { NONE, type ScoreTable } from './score-table.ts';
+
+/** Score of what takes no part. Not −∞: a difference of infinities would be NaN, and its exponential is 0 all the same. */
+export const MASKED_SCORE = -1e30;
+
+/**
+ * Slots that take no part, for each of B queries: those of query b are `slots[offsets[b]] … slots[offsets[b + 1] − 1]`,
+ * ascending, each once.
+ */
+export interface MaskedSlots {
+  /** B + 1 positions in `slots`. */
+  readonly offsets: Uint32Array;
+  readonly slots: Int32Array;
+}
+
+/** All documents with the same text as a document, that one included; nothing where there is no other. */
+export type DuplicateMap = (document: number) => ArrayLike<number>;
+
+/** The slots of one query. */
+export const maskedSlots = ({ offsets, slots }: MaskedSlots, query: number): Int32Array =>
+  slots.subarray(offsets[query], offsets[query + 1]);
+
+/**
+ * Where in the table the right answers of each query are: its own positive, its other known positives, and everything of the
+ * same text as one of these. A query must not be pushed away from any of them. Documents that are not in the table need no
+ * mask.
+ *
+ * @param queryRows  B rows of the query corpus
+ * @param known.positives  known positives of a query row
+ * @param known.positiveRows  B rows of the corpus: own positives, for those that `positives` does not list
+ * @param known.duplicates  documents of the same text, where the corpus repeats itself
+ */
+export function maskKnownPositives(
+  table: ScoreTable,
+  queryRows: ArrayLike<number>,
+  known: {
+    positives: (queryRow: number) => ArrayLike<number>;
+    positiveRows?: ArrayLike<number>;
+    duplicates?: DuplicateMap;
+  },
+): MaskedSlots {
+  const { positives, positiveRows, duplicates } = known;
+  return maskedSlotLists(queryRows.length, (query) => {
+    const documents = new Set(Array.from(positives(queryRows[query]!)));
+    if (positiveRows) documents.add(positiveRows[query]!);
+    if (duplicates) {
+      for (const document of [...documents])
+        for (const twin of Array.from(duplicates(document))) documents.add(twin);
+    }
+    return [...documents].map((document) => table.slotOf(document)).filter((slot) => slot !== NONE);
+  });
+}
+
+/** Packs the slots of each query, in any order and repeated or not. */
+export function maskedSlotLists(B: number, slotsOf: (query: number) => Iterable<number>): MaskedSlots {
+  const offsets = new Uint32Array(B + 1);
+  const slots: number[] = [];
+  for (let query = 0; query < B; query++) {
+    slots.push(...Int32Array.from(new Set(slotsOf(query))).sort());
+    offsets[query + 1] = slots.length;
+  }
+  return { offsets, slots: Int32Array.from(slots) };
+}
+
+/** What either masks. */
+export function mergeMasks(a: MaskedSlots, b: MaskedSlots): MaskedSlots {
+  if (a.offsets.length !== b.offsets.length) {
+    throw new UsageError(`masks of ${a.offsets.length - 1} and ${b.offsets.length - 1} queries`);
+  }
+  return maskedSlotLists(a.offsets.length - 1, (query) => [
+    ...maskedSlots(a, query),
+    ...maskedSlots(b, query),
+  ]);
+}
+
+/**
+ * Finds documents of the same tokens, so that masks can reach every copy of a right answer. Memory: a few bytes for each
+ * document that has a copy.
+ *
+ * @param texts  N token sequences, such as a `TokenStore`
+ */
+export function duplicateMap(texts: {
+  readonly rows: number;
+  tokens(row: number): ArrayLike<number>;
+}): DuplicateMap {
+  /** By hash: first rows of different texts that share it. */
+  const firsts = new Map<number, number[]>();
+  /** By first row: all rows of its text, where there are several. */
+  const groups = new Map<number, number[]>();
+  const firstOf = new Map<number, number>();
+  for (let row = 0; row < texts.rows; row++) {
+    const tokens = texts.tokens(row);
+    const hash = hashTokens(tokens);
+    const candidates = firsts.get(hash);
+    const first = candidates?.find((other) => sameTokens(tokens, texts.tokens(other)));
+    if (first !== undefined) {
+      const group = groups.get(first);
+      if (group) group.push(row);
+      else groups.set(first, [first, row]);
+      firstOf.set(row, first);
+    } else if (candidates) candidates.push(row);
+    else firsts.set(hash, [row]);
+  }
+  const none: number[] = [];
+  return (document) => groups.get(firstOf.get(document) ?? document) ?? none;
+}
+
+/** 32-bit FNV-1a over the token ids. */
+function hashTokens(tokens: ArrayLike<number>): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < tokens.length; i++) hash = Math.imul(hash ^ tokens[i]!, 0x01000193);
+  return hash;
+}
+
+function sameTokens(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

@@ -1,0 +1,215 @@
+import { UsageError } from '../util/errors.ts';
+import { type RngKey, randomInts, rngKey } from '../util/rng.ts';
+import { type MaskedSlots, maskedSlotLists, maskedSlots, mergeMasks } from './masks.ts';
+import { NONE } from './score-table.ts';
+import { type SampledSlots, TableDistribution } from './table-distribution.ts';
+import type { TableScores } from './table-scores.ts';
+
+/**
+ * How negatives are chosen from a score table, as plain data. All choose among the slots that are filled and not masked for the
+ * query, and none chooses a slot twice for it unless it says so.
+ *
+ * - `softmax`: with probability ∝ exp(score): hard ones often, others sometimes. One after the other without replacement
+ *   (Gumbel-top-k) unless `replacement`.
+ * - `top`: the k of largest score; of equal scores the lowest slots.
+ * - `rank-range`: k uniformly from ranks `from` … `to` − 1 by score, 0 the largest, that keep their distance from the positive:
+ *   s ≤ s⁺ − `absoluteMargin` and s ≤ s⁺ − `relativeMargin` · |s⁺|, in units of similarity (scores times τ). Near-duplicates
+ *   of the positive are mostly right answers that nobody has marked.
+ * - `uniform`: any.
+ * - `mixture`: so many of each, in this order; what an early part has chosen, a later one does not choose again.
+ */
+export type Sampler =
+  | { readonly kind: 'softmax'; readonly k: number; readonly replacement?: boolean }
+  | { readonly kind: 'top'; readonly k: number }
+  | {
+      readonly kind: 'rank-range';
+      readonly k: number;
+      readonly from: number;
+      readonly to: number;
+      readonly absoluteMargin?: number;
+      readonly relativeMargin?: number;
+    }
+  | { readonly kind: 'uniform'; readonly k: number }
+  | { readonly kind: 'mixture'; readonly parts: readonly Exclude<Sampler, { kind: 'mixture' }>[] };
+
+/** What is sampled for. */
+export interface SampleRequest {
+  /** f32[B, D] */
+  readonly queries: Float32Array;
+  /** 1/τ, the factor from similarities to scores. */
+  readonly inverseTemperature: number;
+  readonly masked?: MaskedSlots;
+  /** f32[B]: scores (similarity / τ) of the positives, for margins. */
+  readonly positiveScores?: Float32Array;
+}
+
+/** All randomness of a draw is a function of these. */
+export interface SampleKey {
+  readonly seed: number;
+  /** Number of the batch in the run. */
+  readonly draw: number;
+  readonly purpose: string;
+}
+
+export interface Sample extends SampledSlots {
+  /** f32[B]: log Z of the table without masked slots, where some part of the sampler is `softmax`. */
+  readonly logPartition?: Float32Array;
+}
+
+/** Number of negatives per query. */
+export const sampleSize = (sampler: Sampler): number =>
+  sampler.kind === 'mixture' ? sampler.parts.reduce((sum, part) => sum + part.k, 0) : sampler.k;
+
+/** Draws negatives for B queries from a table. @throws UsageError for a sampler that makes no sense */
+export async function sampleSlots(
+  source: TableScores,
+  sampler: Sampler,
+  request: SampleRequest,
+  key: SampleKey,
+): Promise<Sample> {
+  const parts = sampler.kind === 'mixture' ? sampler.parts : [sampler];
+  for (const part of parts) checkSampler(part);
+  const queries = request.queries.map((x) => x * request.inverseTemperature);
+  const B = queries.length / source.table.dimension;
+  const distribution = parts.some(({ kind }) => kind === 'softmax')
+    ? await TableDistribution.create(source, queries, request.masked)
+    : undefined;
+  const drawn: SampledSlots[] = [];
+  for (const [i, part] of parts.entries()) {
+    const partKey = rngKey(key.seed, key.draw, `${key.purpose}/${i}`);
+    const chosen = drawn.length > 0 ? alreadyChosen(B, drawn) : undefined;
+    if (part.kind === 'softmax') {
+      const { k, replacement = false } = part;
+      drawn.push(await distribution!.draw(k, partKey, { replacement, ...(chosen && { exclude: chosen }) }));
+      continue;
+    }
+    const { masked: given } = request;
+    const masked = chosen && given ? mergeMasks(given, chosen) : (chosen ?? given ?? noMasks(B));
+    const slots =
+      part.kind === 'uniform'
+        ? uniformSlots(source.table.filled, masked, part.k, partKey)
+        : await rankedSlots(source, { ...request, queries, masked }, part, partKey);
+    drawn.push({ k: part.k, slots, scores: await source.scoresOf(queries, slots) });
+  }
+  return { ...joinSamples(B, drawn), ...(distribution && { logPartition: distribution.logPartition }) };
+}
+
+function checkSampler(sampler: Exclude<Sampler, { kind: 'mixture' }>): void {
+  const { kind, k } = sampler;
+  if (!Number.isInteger(k) || k < 1) throw new UsageError(`${kind}: k must be a whole number ≥ 1, got ${k}`);
+  if (kind !== 'rank-range') return;
+  const { from, to } = sampler;
+  if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from + k) {
+    throw new UsageError(`rank-range: ranks ${from} … ${to} do not hold ${k}`, {
+      help: 'give whole numbers with from + k ≤ to',
+    });
+  }
+}
+
+const noMasks = (B: number): MaskedSlots => maskedSlotLists(B, () => []);
+
+const alreadyChosen = (B: number, drawn: readonly SampledSlots[]): MaskedSlots =>
+  maskedSlotLists(B, (b) =>
+    drawn.flatMap(({ k, slots }) => [...slots.subarray(b * k, (b + 1) * k)].filter((slot) => slot !== NONE)),
+  );
+
+/** [B, k₁ + k₂ + …] */
+function joinSamples(B: number, drawn: readonly SampledSlots[]): SampledSlots {
+  if (drawn.length === 1) return drawn[0]!;
+  const k = drawn.reduce((sum, part) => sum + part.k, 0);
+  const slots = new Int32Array(B * k);
+  const scores = new Float32Array(B * k);
+  for (let b = 0; b < B; b++) {
+    let at = b * k;
+    for (const part of drawn) {
+      slots.set(part.slots.subarray(b * part.k, (b + 1) * part.k), at);
+      scores.set(part.scores.subarray(b * part.k, (b + 1) * part.k), at);
+      at += part.k;
+    }
+  }
+  return { k, slots, scores };
+}
+
+/** i32[B, k]: slots by their rank, for `top` and `rank-range`. */
+async function rankedSlots(
+  source: TableScores,
+  request: SampleRequest & { readonly masked: MaskedSlots },
+  sampler: Extract<Sampler, { kind: 'top' | 'rank-range' }>,
+  key: RngKey,
+): Promise<Int32Array> {
+  const { queries, masked, positiveScores, inverseTemperature } = request;
+  const B = masked.offsets.length - 1;
+  const [from, to] = sampler.kind === 'top' ? [0, sampler.k] : [sampler.from, sampler.to];
+  const limits = new Float64Array(B).fill(Number.POSITIVE_INFINITY);
+  if (
+    sampler.kind === 'rank-range' &&
+    (sampler.absoluteMargin !== undefined || sampler.relativeMargin !== undefined)
+  ) {
+    if (!positiveScores) throw new UsageError('rank-range: a margin needs the scores of the positives');
+    const { absoluteMargin = 0, relativeMargin = 0 } = sampler;
+    for (const [b, s] of positiveScores.entries()) {
+      limits[b] = s - Math.max(absoluteMargin * inverseTemperature, relativeMargin * Math.abs(s));
+    }
+  }
+  // So many more as are masked at most; rounded up, as every number of results is a program of its own.
+  let most = 0;
+  for (let b = 0; b < B; b++) most = Math.max(most, maskedSlots(masked, b).length);
+  const k = Math.min(source.table.filled, Math.ceil((to + most) / 16) * 16);
+  const best = await source.top(queries, Math.max(1, k));
+  const result = new Int32Array(B * sampler.k).fill(NONE);
+  for (let b = 0; b < B; b++) {
+    const out = new Set(maskedSlots(masked, b));
+    const candidates: number[] = [];
+    let rank = 0;
+    for (let i = b * best.k; i < (b + 1) * best.k && rank < to; i++) {
+      const slot = best.slots[i]!;
+      if (slot === NONE) break;
+      if (out.has(slot)) continue;
+      if (rank >= from && best.scores[i]! <= limits[b]!) candidates.push(slot);
+      rank += 1;
+    }
+    const chosen = sampler.kind === 'top' ? candidates : shuffled(candidates, key, b);
+    result.set(chosen.slice(0, sampler.k), b * sampler.k);
+  }
+  return result;
+}
+
+/** Numbers of the random sequence that are set aside for each query. */
+const WORDS_PER_QUERY = 2 ** 20;
+
+/** A random order, each equally likely (Fisher-Yates). */
+function shuffled(values: number[], key: RngKey, query: number): number[] {
+  const words = new Uint32Array(values.length);
+  randomInts(key, 2 ** 32, words, query * WORDS_PER_QUERY);
+  for (let i = values.length - 1; i > 0; i--) {
+    const j = Math.floor((words[i]! / 2 ** 32) * (i + 1));
+    [values[i], values[j]] = [values[j]!, values[i]!];
+  }
+  return values;
+}
+
+/** i32[B, k]: different slots of [0, filled) without those that are masked. */
+function uniformSlots(filled: number, masked: MaskedSlots, k: number, key: RngKey): Int32Array {
+  const B = masked.offsets.length - 1;
+  const result = new Int32Array(B * k).fill(NONE);
+  for (let b = 0; b < B; b++) {
+    const out = new Set(maskedSlots(masked, b));
+    if (2 * (out.size + k) >= filled) {
+      const left = Array.from({ length: filled }, (_, slot) => slot).filter((slot) => !out.has(slot));
+      result.set(shuffled(left, key, b).slice(0, k), b * k);
+      continue;
+    }
+    // At least half of the slots are good, so that few tries fail.
+    const tries = new Int32Array(k);
+    let found = 0;
+    for (let first = 0; found < k; first += k) {
+      randomInts(key, filled, tries, b * WORDS_PER_QUERY + first);
+      for (const slot of tries) {
+        if (found === k || out.has(slot)) continue;
+        out.add(slot);
+        result[b * k + found++] = slot;
+      }
+    }
+  }
+  return result;
+}
