@@ -40,8 +40,9 @@ function sessionOptions({
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
-    // The arena keeps the peak of every shape it has seen: a third of the memory without it, and no slower.
-    enableCpuMemArena: false,
+    // Without the arena every intermediate is mapped, faulted in and unmapped anew: 12 % slower steps and, as freed blocks
+    // are reused at once, 15 % more memory (reference step, 954 against 810 MB).
+    enableCpuMemArena: true,
     enableMemPattern: false,
     logSeverityLevel: 4,
     // Threads of a session that has finished would go on spinning and take the cores from the next one: alternating two
