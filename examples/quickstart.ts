@@ -52,8 +52,8 @@ row(['trained', ...cells(trained)]);
 const every = Math.floor(trained.queries / 5);
 for (const [queryId, [best]] of [...trained.run].filter((_, i) => i % every === 0).slice(0, 5)) {
   const verdict = trained.task.qrels.get(queryId)!.has(best!.docId) ? 'right' : 'wrong';
-  const found = data.corpus.text(data.corpus.row(best!.docId)!).replace(/\s+/g, ' ');
-  console.log(`\n"${data.queries.text(data.queries.row(queryId)!)}"\n  ${verdict}: ${found.slice(0, 150)}`);
+  const found = data.corpus.text(data.corpus.row(best!.docId)!).replace(/\s+/g, ' ').slice(0, 120);
+  console.log(`\n"${data.queries.text(data.queries.row(queryId)!).slice(0, 120)}"\n  ${verdict}: ${found}`);
 }
 console.log(`\n${(performance.now() / 1000).toFixed(0)} seconds. Search with the model in ${run.model}:`);
 console.log(`  npx undrift search --model ${RUN} --data ${DATA} "read a file line by line"`);
