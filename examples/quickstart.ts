@@ -56,4 +56,4 @@ for (const [queryId, [best]] of [...trained.run].filter((_, i) => i % every === 
   console.log(`\n"${data.queries.text(data.queries.row(queryId)!).slice(0, 120)}"\n  ${verdict}: ${found}`);
 }
 console.log(`\n${(performance.now() / 1000).toFixed(0)} seconds. Search with the model in ${run.model}:`);
-console.log(`  npx undrift search --model ${RUN} --data ${DATA} "read a file line by line"`);
+console.log(`  npx undrift search --model ${RUN} --data ${DATA} "compress data with gzip"`);
