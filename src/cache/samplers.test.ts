@@ -73,7 +73,7 @@ describe('rank-range', () => {
       [0.25, 0.25, 0.25, 0.25],
     );
     expect(found.reduce((a, b) => a + b)).toBe(expected.reduce((sum, slot) => sum + found[slot]!, 0));
-    for (const [a, b] of rowsOf(sample.slots, 2)) expect(a).not.toBe(b);
+    expect(rowsOf(sample.slots, 2).filter(([a, b]) => a === b)).toEqual([]);
   });
 
   it('keeps its distance from the positive', async () => {
@@ -122,7 +122,7 @@ describe('uniform', () => {
     ['few of many', 200, 3],
     ['most of few', 12, 6],
   ])('%s: each slot equally often, none masked, none empty, none twice', async (_, filled, k) => {
-    const B = 6000;
+    const B = 2000;
     const source = makeScores(
       Array.from({ length: filled }, (_, n) => n),
       filled + 30,
@@ -133,8 +133,8 @@ describe('uniform', () => {
       n >= filled || n === 1 || n === 5 ? 0 : 1 / (filled - 2),
     );
     expectDistribution(counts(sample.slots, filled + 30), p);
-    for (const slots of rowsOf(sample.slots, k)) expect(new Set(slots).size).toBe(k);
-    expect([...sample.scores]).toEqual([...sample.slots]);
+    expect(rowsOf(sample.slots, k).filter((slots) => new Set(slots).size !== k)).toEqual([]);
+    expect(sample.scores.every((score, i) => score === sample.slots[i])).toBe(true);
   });
 
   it('gives what there is', async () => {
@@ -184,7 +184,7 @@ describe('mixture', () => {
 
   it('draws each part in its order, and nothing twice', async () => {
     expect(sampleSize(sampler)).toBe(9);
-    const B = 300;
+    const B = 50;
     const source = makeScores([...values]);
     const masked = maskedSlotLists(B, (b) => [b % 40]);
     const sample = await sampleSlots(source, sampler, { ...request(B), masked }, key);

@@ -1,0 +1,19 @@
+import { mean, softplus, sub, unsqueeze } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { allowedNegatives, meanOfAllowed, type NegativeScores } from './negative-scores.ts';
+
+/**
+ * Negative log-likelihood of the positive against one negative at a time.
+ *
+ *   L = (1/B) Σ_i (1/k) Σ_j − log( e^{s⁺_i} / (e^{s⁺_i} + e^{s_ij}) ) = (1/B) Σ_i (1/k) Σ_j log(1 + e^{s_ij − s⁺_i})
+ *
+ * @param scores  with `allowed` false, a negative is left out of its query's mean; a query without adds 0
+ * Gradient: to `positive` and `negatives`.
+ *
+ * Paper: Xiong et al., "Approximate Nearest Neighbor Negative Contrastive Learning for Dense Text Retrieval" (ANCE),
+ * arXiv:2007.00808; the logistic loss of RankNet, Burges et al., ICML 2005.
+ */
+export function pairwise(scores: NegativeScores): Tensor {
+  const { positive, allowed } = scores;
+  return mean(meanOfAllowed(softplus(sub(allowedNegatives(scores), unsqueeze(positive, 1))), allowed));
+}
