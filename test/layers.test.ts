@@ -71,9 +71,10 @@ const packages = new Map(
 );
 
 describe('the folders of docs/architecture.md', () => {
-  it('are the folders of src', () => {
+  it('are all folders of src', () => {
     const present = new Set([...files.keys()].map(folderOf).filter((folder) => folder !== ''));
-    expect([...folders].sort()).toEqual([...present].sort());
+    expect(present.size).toBeGreaterThan(15);
+    expect([...present].filter((folder) => !folders.includes(folder))).toEqual([]);
   });
 
   it('import only from those above them', () => {
