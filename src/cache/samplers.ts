@@ -89,7 +89,11 @@ export async function sampleSlots(
       part.kind === 'uniform'
         ? uniformSlots(source.table.filled, masked, part.k, partKey)
         : await rankedSlots(source, { ...request, queries, masked }, part, partKey);
-    drawn.push({ k: part.k, slots, scores: await source.scoresOf(queries, slots) });
+    const scores = await source.pairScores(queries, {
+      queryOf: slots.map((_, i) => Math.floor(i / part.k)),
+      slots,
+    });
+    drawn.push({ k: part.k, slots, scores });
   }
   return { ...joinSamples(B, drawn), ...(distribution && { logPartition: distribution.logPartition }) };
 }

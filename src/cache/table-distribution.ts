@@ -2,7 +2,7 @@ import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts } from '../util/rng.ts';
 import { MASKED_SCORE, type MaskedSlots, maskedSlots } from './masks.ts';
 import { NONE } from './score-table.ts';
-import { BLOCK_ROWS, type TableScores } from './table-scores.ts';
+import { BLOCK_ROWS, notANumber, type TableScores } from './table-scores.ts';
 
 /** Slots chosen for each of B queries: query b owns `[b * k, (b + 1) * k)`. */
 export interface SampledSlots {
@@ -117,7 +117,9 @@ class BlockWeights {
   private cumulative: Float64Array;
   /** Queries whose running sums have changed since. */
   private readonly changed: Set<number> = new Set();
-  /** Scores of some blocks for some queries, by b · blocks + block; `MASKED_SCORE` where taken out. */
+  /** Positions in blocks that were left out, by b · blocks + block. */
+  private readonly takenOut = new Map<number, Set<number>>();
+  /** Scores of some blocks for some queries, likewise; `MASKED_SCORE` where taken out. */
   private readonly scores = new Map<number, Float32Array>();
   private readonly scratch: Float64Array;
 
@@ -135,6 +137,7 @@ class BlockWeights {
   copy(): BlockWeights {
     const copy = new BlockWeights(this.source, this.queries, this.sums.slice());
     copy.cumulative = this.cumulative;
+    for (const [at, positions] of this.takenOut) copy.takenOut.set(at, new Set(positions));
     for (const [at, scores] of this.scores) copy.scores.set(at, scores.slice());
     return copy;
   }
@@ -174,38 +177,62 @@ class BlockWeights {
     if (masked.offsets.length !== this.B + 1) {
       throw new UsageError(`masks of ${masked.offsets.length - 1} queries for ${this.B}`);
     }
-    const cells: { b: number; block: number; slot: number }[] = [];
+    const queryOf: number[] = [];
+    const slots: number[] = [];
     for (let b = 0; b < this.B; b++) {
       for (const slot of maskedSlots(masked, b)) {
         if (slot >= this.source.table.filled) continue;
-        cells.push({ b, block: Math.floor(slot / BLOCK_ROWS), slot });
+        queryOf.push(b);
+        slots.push(slot);
       }
     }
-    await this.fetch(cells);
-    for (const { b, slot } of cells) this.remove(b, slot);
+    const scores = await this.source.pairScores(this.queries, { queryOf, slots });
+    const shares = new Map<number, number>();
+    for (const [i, slot] of slots.entries()) {
+      const at = this.blockAt(queryOf[i]!, slot);
+      const before = this.takenOut.get(at);
+      if (before?.has(slot % BLOCK_ROWS)) continue;
+      if (before) before.add(slot % BLOCK_ROWS);
+      else this.takenOut.set(at, new Set([slot % BLOCK_ROWS]));
+      shares.set(at, (shares.get(at) ?? 0) + Math.exp(scores[i]! - this.sums[at]!));
+      this.changed.add(queryOf[i]!);
+    }
+    // A small share of a block's sum can be subtracted. Where more goes, the little that is left is summed up anew.
+    const large = [...shares].filter(([, share]) => !(share < 0.5)).map(([at]) => at);
+    await this.fetchBlocks(large);
+    for (const [at, share] of shares) if (share < 0.5) this.sums[at]! += Math.log1p(-share);
+    for (const at of large) this.sums[at] = logSumExp(this.scores.get(at)!);
   }
 
   /** Has the scores of blocks made that are not known yet. */
   async fetch(cells: readonly { b: number; block: number }[]): Promise<void> {
-    const { blocks } = this;
-    const all = new Set(cells.map(({ b, block }) => b * blocks + block));
-    const missing = [...all].filter((at) => !this.scores.has(at));
-    const made = await this.source.blockScores(this.queries, {
-      queryOf: missing.map((at) => Math.floor(at / blocks)),
-      blocks: missing.map((at) => at % blocks),
-    });
-    for (const [i, at] of missing.entries()) {
-      this.scores.set(at, made.subarray(i * BLOCK_ROWS, (i + 1) * BLOCK_ROWS));
-    }
+    await this.fetchBlocks(cells.map(({ b, block }) => b * this.blocks + block));
   }
 
-  /** Takes out a slot of a fetched block. The block's sum is made anew rather than reduced, so that nothing cancels. */
+  /** Takes out a slot of a fetched block. */
   remove(b: number, slot: number): void {
-    const at = b * this.blocks + Math.floor(slot / BLOCK_ROWS);
+    const at = this.blockAt(b, slot);
     const scores = this.scores.get(at)!;
     scores[slot % BLOCK_ROWS] = MASKED_SCORE;
     this.sums[at] = logSumExp(scores);
     this.changed.add(b);
+  }
+
+  private blockAt(b: number, slot: number): number {
+    return b * this.blocks + Math.floor(slot / BLOCK_ROWS);
+  }
+
+  private async fetchBlocks(wanted: readonly number[]): Promise<void> {
+    const missing = [...new Set(wanted)].filter((at) => !this.scores.has(at));
+    const made = await this.source.blockScores(this.queries, {
+      queryOf: missing.map((at) => Math.floor(at / this.blocks)),
+      blocks: missing.map((at) => at % this.blocks),
+    });
+    for (const [i, at] of missing.entries()) {
+      this.scores.set(at, made.subarray(i * BLOCK_ROWS, (i + 1) * BLOCK_ROWS));
+    }
+    for (const at of wanted)
+      for (const position of this.takenOut.get(at) ?? []) this.scores.get(at)![position] = MASKED_SCORE;
   }
 
   private range(b: number): [number, number] {
@@ -242,6 +269,7 @@ function maximum(values: Float32Array): number {
 function cumulate(values: Float32Array, cumulative: Float64Array): number {
   const largest = maximum(values);
   if (largest <= MASKED_SCORE) {
+    if (values.some(Number.isNaN)) throw notANumber();
     cumulative.fill(0);
     return 0;
   }
@@ -250,6 +278,7 @@ function cumulate(values: Float32Array, cumulative: Float64Array): number {
     total += Math.exp(values[i]! - largest);
     cumulative[i] = total;
   }
+  if (Number.isNaN(total)) throw notANumber();
   return total;
 }
 

@@ -83,7 +83,7 @@ describe('blockLogSumExp', () => {
   });
 });
 
-describe('blockScores and scoresOf', () => {
+describe('blockScores and pairScores', () => {
   it.each(['f32', 'f16'] as const)('are the scores of single blocks and slots (%s)', async (storage) => {
     const filled = 3 * BLOCK_ROWS + 7;
     const source = makeScores({ filled, rows: filled + 3, storage });
@@ -100,13 +100,13 @@ describe('blockScores and scoresOf', () => {
       }
     }
     const slots = Int32Array.of(5, NONE, filled - 1, 0, 0, 100, NONE, NONE);
-    const own = await source.scoresOf(queries, slots);
+    const own = await source.pairScores(queries, { queryOf: slots.map((_, i) => i >> 1), slots });
     for (const [i, slot] of slots.entries()) {
       if (slot === NONE) expect(own[i]).toBe(Math.fround(MASKED_SCORE));
-      else expect(own[i]).toBeCloseTo(all[Math.floor(i / 2)]![slot]!, 5);
+      else expect(own[i]).toBeCloseTo(all[i >> 1]![slot]!, 5);
     }
-    expect(await source.scoresOf(queries, new Int32Array(0))).toHaveLength(0);
-    await expect(source.scoresOf(queries, new Int32Array(5))).rejects.toThrow('5 slots for 4 queries');
+    expect(await source.pairScores(queries, { queryOf: [], slots: [] })).toHaveLength(0);
+    expect(await source.blockScores(queries, { queryOf: [], blocks: [] })).toHaveLength(0);
   });
 
   it('many blocks at once are made part by part', async () => {
@@ -120,7 +120,7 @@ describe('blockScores and scoresOf', () => {
     );
     const source = new TableScores(table, { threads: 1 });
     open.push(source);
-    const U = 600; // 256 fit at once
+    const U = 600; // 128 fit at once
     const queries = new Float32Array(3 * dimension);
     normal(rngKey(2, 0, 'queries'), queries);
     const pairs = { queryOf: new Int32Array(U), blocks: new Int32Array(U) };

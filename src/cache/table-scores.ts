@@ -13,6 +13,7 @@ import {
   reshape,
   slice,
   sub,
+  sum,
   topK,
   unsqueeze,
 } from '../graph/ops.ts';
@@ -25,9 +26,9 @@ import { MASKED_SCORE } from './masks.ts';
 import { NONE, type ScoreTable } from './score-table.ts';
 
 /** Slots whose scores are summed up together. Fewer would make more sums to draw from; more, longer lists to draw inside. */
-export const BLOCK_ROWS = 64;
+export const BLOCK_ROWS = 128;
 /** Scores made at once: a chunk of them stays in the processor's cache. */
-const CHUNK_SCORES = 2 ** 21;
+const CHUNK_SCORES = 2 ** 20;
 /** Numbers of gathered embeddings at once, for the same reason. */
 const GATHERED_NUMBERS = 2 ** 22;
 
@@ -47,7 +48,7 @@ export interface TopSlots {
  *     s(b, n) = q_b · e_n            queries come multiplied by 1/τ
  *
  * B × C scores never exist at once. They are made chunk by chunk, and what leaves the runtime is their log-sum-exp over blocks
- * of 64 slots, or the k largest; the scores of single blocks are then made again for those queries that ask for them.
+ * of 128 slots, or the k largest; the scores of single blocks are then made again for those queries that ask for them.
  */
 export class TableScores {
   readonly table: ScoreTable;
@@ -65,7 +66,7 @@ export class TableScores {
   }
 
   /**
-   * f32[B, blocks]: log Σ exp s(b, n) over the filled slots n of each block of 64.
+   * f32[B, blocks]: log Σ exp s(b, n) over the filled slots n of each block of 128; NaN where an embedding is.
    * @param queries  f32[B, D]
    */
   async blockLogSumExp(queries: Float32Array): Promise<Float32Array> {
@@ -96,12 +97,11 @@ export class TableScores {
       const { sums } = await program.run({ queries: q, block });
       copyColumns(float32(sums), 1, out, blocks, whole);
     }
-    for (const value of out) if (Number.isNaN(value)) throw notANumber();
     return out;
   }
 
   /**
-   * f32[U, 64]: all scores of some blocks, each for one query; slots that hold nothing score `MASKED_SCORE`.
+   * f32[U, 128]: all scores of some blocks, each for one query; slots that hold nothing score `MASKED_SCORE`.
    * @param pairs.queryOf  U queries;  @param pairs.blocks  U blocks
    */
   async blockScores(
@@ -114,19 +114,12 @@ export class TableScores {
     const out = new Float32Array(U * BLOCK_ROWS);
     const atOnce = Math.max(1, Math.floor(GATHERED_NUMBERS / (BLOCK_ROWS * table.dimension)));
     for (let start = 0; start < U; start += atOnce) {
-      const length = Math.min(atOnce, U - start);
-      const integers = (values: ArrayLike<number>) =>
-        hostTensor(
-          'i64',
-          [length],
-          BigInt64Array.from({ length }, (_, i) => BigInt(values[start + i]!)),
-        );
       const program = await this.program('block-scores', (graph) => blockScoresGraph(graph, table));
       const { scores } = await program.run({
         queries: q,
         table: table.block(0, table.rows),
-        queryOf: integers(pairs.queryOf),
-        block: integers(pairs.blocks),
+        queryOf: integers(pairs.queryOf, start, atOnce),
+        block: integers(pairs.blocks, start, atOnce),
       });
       out.set(float32(scores), start * BLOCK_ROWS);
     }
@@ -138,34 +131,29 @@ export class TableScores {
   }
 
   /**
-   * f32[B, k]: the score of each query with slots of its own; `MASKED_SCORE` where the slot is `NONE`.
-   * @param slots  i32[B, k]
+   * f32[P]: the scores of single pairs; `MASKED_SCORE` where the slot is `NONE`.
+   * @param pairs.queryOf  P queries;  @param pairs.slots  P slots
    */
-  async scoresOf(queries: Float32Array, slots: Int32Array): Promise<Float32Array> {
+  async pairScores(
+    queries: Float32Array,
+    pairs: { queryOf: ArrayLike<number>; slots: ArrayLike<number> },
+  ): Promise<Float32Array> {
     const { table } = this;
-    const D = table.dimension;
-    const B = this.queryTensor(queries).dims[0]!;
-    const k = slots.length / B;
-    if (!Number.isInteger(k)) throw new ShapeError(`${slots.length} slots for ${B} queries`);
-    const out = new Float32Array(B * k);
-    if (k === 0) return out;
-    const program = await this.program('slot-scores', (graph) => slotScoresGraph(graph, table));
-    const atOnce = Math.max(1, Math.floor(GATHERED_NUMBERS / (k * D)));
-    for (let start = 0; start < B; start += atOnce) {
-      const end = Math.min(B, start + atOnce);
-      const part = slots.subarray(start * k, end * k);
+    const q = this.queryTensor(queries);
+    const P = pairs.slots.length;
+    const out = new Float32Array(P);
+    const atOnce = Math.max(1, Math.floor(GATHERED_NUMBERS / table.dimension));
+    for (let start = 0; start < P; start += atOnce) {
+      const program = await this.program('pair-scores', (graph) => pairScoresGraph(graph, table));
       const { scores } = await program.run({
-        queries: this.queryTensor(queries.subarray(start * D, end * D)),
+        queries: q,
         table: table.block(0, table.rows),
-        slots: hostTensor(
-          'i64',
-          [end - start, k],
-          BigInt64Array.from(part, (slot) => BigInt(Math.max(0, slot))),
-        ),
+        queryOf: integers(pairs.queryOf, start, atOnce),
+        slots: integers(pairs.slots, start, atOnce, (slot) => Math.max(0, slot)),
       });
-      out.set(float32(scores), start * k);
+      out.set(float32(scores), start);
     }
-    for (const [i, slot] of slots.entries()) if (slot === NONE) out[i] = MASKED_SCORE;
+    for (let i = 0; i < P; i++) if (pairs.slots[i] === NONE) out[i] = MASKED_SCORE;
     return out;
   }
 
@@ -256,7 +244,7 @@ function blockLogSumExpGraph(graph: Graph, table: ScoreTable, blocks: Dim, block
   graph.output('sums', sub(first(scores), first(logSoftmax(scores))));
 }
 
-/** scores f32[pairs, 64]: the rows of one block for one query each. Rows past the end repeat the last. */
+/** scores f32[pairs, 128]: the rows of one block for one query each. Rows past the end repeat the last. */
 function blockScoresGraph(graph: Graph, table: ScoreTable): void {
   const { queries, embeddings } = declare(graph, table, 'table', 'rows');
   const queryOf = graph.input('queryOf', 'i64', ['pairs']);
@@ -269,13 +257,13 @@ function blockScoresGraph(graph: Graph, table: ScoreTable): void {
   graph.output('scores', reshape(scores, ['pairs', BLOCK_ROWS]));
 }
 
-/** scores f32[queries, k] of given slots. */
-function slotScoresGraph(graph: Graph, table: ScoreTable): void {
+/** scores f32[pairs] of one slot for one query each. */
+function pairScoresGraph(graph: Graph, table: ScoreTable): void {
   const { queries, embeddings } = declare(graph, table, 'table', 'rows');
-  const slots = graph.input('slots', 'i64', ['queries', 'k']);
-  const gathered = cast(gather(embeddings, slots), 'f32');
-  const scores = matmul(unsqueeze(queries, 1), gathered, { transB: true });
-  graph.output('scores', reshape(scores, ['queries', 'k']));
+  const queryOf = graph.input('queryOf', 'i64', ['pairs']);
+  const slots = graph.input('slots', 'i64', ['pairs']);
+  const rows = cast(gather(embeddings, slots), 'f32');
+  graph.output('scores', sum(mul(gather(queries, queryOf), rows), { axes: 1 }));
 }
 
 function topGraph(graph: Graph, table: ScoreTable, k: number): void {
@@ -283,6 +271,19 @@ function topGraph(graph: Graph, table: ScoreTable, k: number): void {
   const best = topK(matmul(queries, cast(embeddings, 'f32'), { transB: true }), { k });
   graph.output('scores', best.values);
   graph.output('positions', best.indices);
+}
+
+/** i64 of at most `most` values from `start` on. */
+function integers(
+  values: ArrayLike<number>,
+  start: number,
+  most: number,
+  convert: (value: number) => number = (value) => value,
+): HostTensor {
+  const length = Math.min(most, values.length - start);
+  const data = new BigInt64Array(length);
+  for (let i = 0; i < length; i++) data[i] = BigInt(convert(values[start + i]!));
+  return hostTensor('i64', [length], data);
 }
 
 /** Puts [B, count] into columns `first` … of [B, width]. */
@@ -319,7 +320,7 @@ function mergeTop(
   }
 }
 
-const notANumber = () =>
+export const notANumber = (): UndriftError =>
   new UndriftError('the score of a query with a cached embedding is not a number', {
     help: 'the training has diverged: lower the learning rate',
   });
