@@ -1,4 +1,5 @@
 import { type AnyCommand, type CommandGroup, parseCommandLine, runInvocation } from './command.ts';
+import { compareCommand } from './compare.ts';
 import { dataCommands } from './data.ts';
 import { describeError } from './describe-error.ts';
 import { doctorCommand } from './doctor.ts';
@@ -16,6 +17,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   evalCommand,
   encodeCommand,
   searchCommand,
+  compareCommand,
   doctorCommand,
 ];
 

@@ -1,0 +1,54 @@
+import type { CheckedOptions } from '../compare/read-comparison.ts';
+import { isNewModel } from '../train/settings.ts';
+import { UsageError } from '../util/errors.ts';
+import { type OptionSpec, optionName, parseFlag, suggestion } from './options.ts';
+import { TRAIN_OPTIONS } from './train-options.ts';
+
+/**
+ * Holds options in a config file to what `undrift train` takes.
+ *
+ * @throws UsageError for an unknown name (with the nearest known one), one given twice, and a value that does not fit
+ */
+export function checkTrainOptions(given: Readonly<Record<string, unknown>>): CheckedOptions {
+  const table: Readonly<Record<string, OptionSpec>> = TRAIN_OPTIONS;
+  const keys = Object.keys(table);
+  const options: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(given)) {
+    const key = keys.find((candidate) => candidate === name || optionName(candidate) === name);
+    if (key === undefined) {
+      const names = keys.map(optionName);
+      throw new UsageError(`unknown option "${name}"${suggestion(name, names)}`, {
+        help: `known: ${names.join(', ')}`,
+      });
+    }
+    if (key in options) throw new UsageError(`"${optionName(key)}" is given twice`);
+    if (value !== null) options[key] = checkValue(key, table[key]!, value);
+  }
+  const paths = Object.keys(options).filter((key) => isPath(table[key]!, options[key]));
+  return { options, paths };
+}
+
+const JSON_TYPES: Readonly<Record<OptionSpec['type'], string>> = {
+  integer: 'number',
+  number: 'number',
+  text: 'string',
+  choice: 'string',
+  list: 'string',
+  switch: 'boolean',
+};
+
+/** Reads a value as the command line reads it, once it is of the right type: `"64"` is no number. */
+function checkValue(key: string, spec: OptionSpec, value: unknown): unknown {
+  const given = spec.type === 'list' && Array.isArray(value) ? value.join(',') : value;
+  const wanted = JSON_TYPES[spec.type];
+  if (typeof given !== wanted) {
+    throw new UsageError(`"${optionName(key)}" should be a ${wanted}, found ${JSON.stringify(value)}`);
+  }
+  return parseFlag(key, spec, String(given));
+}
+
+/** A model is a path where it has a separator: `./model`, not `static`. */
+const isPath = ({ value }: OptionSpec, given: unknown): boolean =>
+  value === 'file' ||
+  value === 'folder' ||
+  (value === 'model' && typeof given === 'string' && !isNewModel(given) && /[\\/]/.test(given));

@@ -1,0 +1,153 @@
+import { dirname, join } from 'node:path';
+import type { Comparison } from '../compare/comparison.ts';
+import { readComparison } from '../compare/read-comparison.ts';
+import { type ComparisonResults, isResults, readResults } from '../compare/results.ts';
+import { RESULTS, runComparison } from '../compare/run-comparison.ts';
+import { formatResults, writeCharts, writeMarkdown, writeReport } from '../compare/write-report.ts';
+import { DEVICES, type Device } from '../runtime/devices.ts';
+import { readJson } from '../util/files.ts';
+import { formatCount, formatDuration } from '../util/format.ts';
+import { checkTrainOptions } from './check-train-options.ts';
+import { defineCommand } from './command.ts';
+import type { Io } from './io.ts';
+import { COMPUTE_OPTIONS } from './shared-options.ts';
+
+/** `undrift compare`: ways of training side by side. */
+export const compareCommand = defineCommand({
+  name: 'compare',
+  summary: 'train several ways side by side, measure them, and report',
+  description:
+    'CONFIG is a JSON file: {"data": folder, "out": folder, "base": {train options}, "budget": {"steps" | "epochs" | "encodes" | ' +
+    '"minutes": n}, "seeds": [1, 2, 3], "arms": [{"name", "method", further options}], "evaluate": {"split", "metrics", ' +
+    '"queries"}}; paths are relative to it. Every arm is trained with every seed and measured on the test split; the others are ' +
+    'compared with the first arm. Writes results.json and report.html. Run it again to go on where it stopped.',
+  arguments: [
+    { name: 'config', help: 'the JSON file; with --report-only also a results.json', required: true },
+  ],
+  options: {
+    data: { type: 'text', value: 'folder', help: 'data set instead of the one in the file' },
+    out: { type: 'text', value: 'folder', help: 'folder of the comparison instead of the one in the file' },
+    overwrite: {
+      type: 'switch',
+      default: false,
+      help: 'do runs again whose settings or data have changed',
+    },
+    reportOnly: {
+      type: 'switch',
+      default: false,
+      help: 'train nothing: make the report again from results.json',
+    },
+    markdown: {
+      type: 'text',
+      value: 'file',
+      help: 'write the tables as Markdown: a page, or between <!-- NAME --> and <!-- /NAME --> of one',
+    },
+    charts: { type: 'text', value: 'folder', help: 'write the charts as SVG files' },
+    // Without defaults: what is not given is the config file's to say.
+    device: { type: 'choice', choices: DEVICES, help: 'where to compute (default cpu)', group: 'Machine' },
+    threads: COMPUTE_OPTIONS.threads,
+  },
+  stopsGracefully: true,
+  examples: [
+    'bench/quality/negatives.json',
+    'bench/quality/negatives.json --data data/api-docs --out runs/negatives',
+    'runs/negatives/results.json --report-only --markdown docs/negatives.md',
+  ],
+  async run(options, io, [file]) {
+    const { out, results } = options.reportOnly
+      ? await storedResults(file!, options)
+      : await newResults(file!, options, io);
+    const report = await writeReport(results, out);
+    if (options.markdown !== undefined) await writeMarkdown(results, options.markdown);
+    const charts = options.charts === undefined ? [] : await writeCharts(results, options.charts);
+    const arms = results.arms.map(({ name, method, metrics, cost, againstFirst }) => ({
+      name,
+      method,
+      metrics,
+      cost,
+      againstFirst,
+    }));
+    const { name, complete, failures } = results;
+    return {
+      json: { name, complete, results: join(out, RESULTS), report, charts, failures, arms },
+      text: `${formatResults(results)}\n${report}\n`,
+      exitCode: failures.length > 0 ? 1 : 0,
+    };
+  },
+});
+
+interface Given {
+  readonly data: string | undefined;
+  readonly out: string | undefined;
+  readonly overwrite: boolean;
+  readonly device: Device | undefined;
+  readonly threads: number | undefined;
+}
+
+interface Found {
+  readonly out: string;
+  readonly results: ComparisonResults;
+}
+
+async function storedResults(file: string, given: Given): Promise<Found> {
+  if (isResults(await readJson(file))) {
+    return { out: given.out ?? dirname(file), results: await readResults(file) };
+  }
+  const { out } = await readComparison(file, { ...given, checkOptions: checkTrainOptions });
+  return { out, results: await readResults(join(out, RESULTS)) };
+}
+
+async function newResults(file: string, given: Given, io: Io): Promise<Found> {
+  const comparison = await readComparison(file, { ...given, checkOptions: checkTrainOptions });
+  const results = await runComparison(
+    comparison,
+    {
+      overwrite: given.overwrite,
+      ...(given.device && { device: given.device }),
+      ...(given.threads && { threads: given.threads }),
+    },
+    runCallbacks(comparison, io),
+  );
+  io.finishProgress();
+  return { out: comparison.out, results };
+}
+
+/** Shows the runs one after the other. */
+function runCallbacks({ evaluate }: Comparison, io: Io): Parameters<typeof runComparison>[2] {
+  let firstStep: number | undefined;
+  let label = 'train';
+  return {
+    signal: io.signal,
+    onProgress: (stage, done, total) => io.progress(stage, done, { total }),
+    onPlan(arm, steps) {
+      label = `pilot of ${arm}`;
+      io.log(
+        steps === undefined ? `measuring the cost of ${arm}` : `${arm}: ${steps} steps fit into the budget`,
+      );
+    },
+    onRun({ arm, seed, number, runs, state }) {
+      firstStep = undefined;
+      label = `${arm}, seed ${seed}`;
+      const verb = { new: 'train', begun: 'go on with', trained: 'measure', other: 'train again', done: '' }[
+        state
+      ];
+      io.log(`run ${number} of ${runs}: ${verb} ${label}`);
+    },
+    onStep({ step, totalSteps, interpretableLoss, textsPerSecond }) {
+      firstStep ??= step;
+      io.progress(label, step, {
+        total: totalSteps,
+        unit: 'steps',
+        initial: firstStep - 1,
+        fields: { loss: interpretableLoss, 'texts/s': formatCount(textsPerSecond) },
+      });
+    },
+    onResult({ arm, seed, training, evaluation }) {
+      const metrics = evaluate.metrics.map((metric) => `${metric} ${evaluation.metrics[metric]!.toFixed(4)}`);
+      io.log(
+        `${arm}, seed ${seed}: ${metrics.join(', ')} after ${training.steps} steps, ${formatDuration(training.wallMs)}`,
+      );
+    },
+    onFailure: ({ arm, seed, message }) => io.log(`${arm}, seed ${seed} failed: ${message}`),
+  };
+}

@@ -1,0 +1,270 @@
+import { dirname, isAbsolute, join } from 'node:path';
+import { parseMetrics } from '../eval/metric-spec.ts';
+import { findMethod } from '../methods/methods.ts';
+import { resolveSettings } from '../train/settings.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { readJson } from '../util/files.ts';
+import { didYouMean } from '../util/nearest.ts';
+import {
+  type Arm,
+  type ArmOptions,
+  BUDGET_KINDS,
+  type Budget,
+  type Comparison,
+  type EvaluationPlan,
+} from './comparison.ts';
+
+export interface ReadComparisonOptions {
+  /** Instead of the data and folder that the file names; relative to the working directory. */
+  data?: string | undefined;
+  out?: string | undefined;
+  /**
+   * Checks options of a training run, spelt as on the command line or in camel case. The command line knows them.
+   * @throws UsageError for an unknown name or a senseless value
+   */
+  checkOptions: (given: Readonly<Record<string, unknown>>) => CheckedOptions;
+}
+
+export interface CheckedOptions {
+  /** In camel case. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** Those of them that name a file or folder. */
+  readonly paths: readonly string[];
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const KEYS = ['name', 'data', 'base', 'budget', 'seeds', 'arms', 'evaluate', 'out'];
+/** What the comparison sets itself, and where to say it instead. */
+const NOT_FOR_ARMS: Readonly<Record<string, string>> = {
+  data: 'at the top of the file, for all arms',
+  out: 'at the top of the file: each run gets a folder of its own inside it',
+  seed: 'as "seeds" at the top of the file',
+  resume: 'nowhere: a comparison goes on where it stopped',
+  overwrite: 'as --overwrite on the command line',
+};
+const MAX_RUNS = 10_000;
+
+/**
+ * Reads the config file of a comparison: a JSON object.
+ *
+ *     {
+ *       "name": "negatives", "data": "../data/api-docs", "out": "../runs/negatives",
+ *       "base": {"model": "static", "batch-size": 16},
+ *       "budget": {"steps": 1000},
+ *       "seeds": [1, 2, 3],
+ *       "arms": [{"name": "in-batch", "method": "in-batch"}, {"name": "warmer", "method": "in-batch", "temperature": 0.1}],
+ *       "evaluate": {"split": "test", "metrics": ["ndcg@10"], "queries": 500}
+ *     }
+ *
+ * File names in it are relative to the file. Only `data`, `out` and `arms` must be there.
+ *
+ * @throws UsageError naming file and place for what is missing, unknown (with the nearest known name) or senseless; DataError where
+ *   the file cannot be read or is no JSON
+ */
+export async function readComparison(file: string, options: ReadComparisonOptions): Promise<Comparison> {
+  const json = await readJson(file);
+  const reader = new ConfigReader(file, options.checkOptions);
+  const top = reader.fields(json, '', KEYS);
+  const inFile = (path: string) => fromConfig(file, path);
+
+  const data = options.data ?? inFile(reader.text(top, 'data', '--data'));
+  const out = options.out ?? inFile(reader.text(top, 'out', '--out'));
+  const budget = reader.budget(top.budget);
+  const seeds = reader.seeds(top.seeds);
+  const arms = reader.arms(top, budget);
+  if (arms.length * seeds.length > MAX_RUNS) {
+    throw new UsageError(
+      `${file}: ${arms.length} arms with ${seeds.length} seeds are more than ${MAX_RUNS} runs`,
+    );
+  }
+  return {
+    name: top.name === undefined ? fileStem(file) : reader.text(top, 'name'),
+    data,
+    out,
+    budget,
+    seeds,
+    arms,
+    evaluate: reader.evaluation(top.evaluate),
+  };
+}
+
+/** Reads parts of one config file; all complaints name the file and the place. */
+class ConfigReader {
+  private readonly file: string;
+  private readonly checkOptions: ReadComparisonOptions['checkOptions'];
+
+  constructor(file: string, checkOptions: ReadComparisonOptions['checkOptions']) {
+    this.file = file;
+    this.checkOptions = checkOptions;
+  }
+
+  /** An object, with only these keys where they are named. */
+  fields(value: unknown, place: string, known?: readonly string[]): Fields {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw this.wrong(place, 'an object', value);
+    }
+    for (const key of Object.keys(value)) {
+      if (known === undefined || known.includes(key)) continue;
+      throw this.error(place, `unknown key "${key}".${didYouMean(key, known)}`, `known: ${known.join(', ')}`);
+    }
+    return value as Fields;
+  }
+
+  text(fields: Fields, key: string, flag?: string): string {
+    const value = fields[key];
+    if (value === undefined) {
+      throw this.error('', `"${key}" is missing`, flag && `write it into the file, or give ${flag}`);
+    }
+    if (typeof value !== 'string' || value.trim() === '') throw this.wrong(key, 'a text', value);
+    return value;
+  }
+
+  budget(value: unknown): Budget | null {
+    if (value === undefined || value === null) return null;
+    const fields = this.fields(value, 'budget', BUDGET_KINDS);
+    const kinds = BUDGET_KINDS.filter((kind) => fields[kind] !== undefined);
+    const kind = kinds[0];
+    if (kind === undefined || kinds.length > 1) {
+      throw this.error('budget', `one of ${BUDGET_KINDS.join(', ')} is wanted, found ${kinds.length}`);
+    }
+    const amount = fields[kind];
+    const whole = kind === 'steps' || kind === 'encodes';
+    if (typeof amount !== 'number' || !(amount > 0) || (whole && !Number.isSafeInteger(amount))) {
+      throw this.wrong(`budget.${kind}`, whole ? 'a whole number of at least 1' : 'a number above 0', amount);
+    }
+    return { kind, amount };
+  }
+
+  seeds(value: unknown = [1]): number[] {
+    const isSeed = (seed: unknown) =>
+      Number.isSafeInteger(seed) && (seed as number) >= 0 && (seed as number) < 2 ** 32;
+    if (!Array.isArray(value) || value.length === 0 || !value.every(isSeed)) {
+      throw this.wrong('seeds', 'a list of whole numbers from 0 to 4,294,967,295', value);
+    }
+    const twice = value.find((seed, i) => value.indexOf(seed) !== i);
+    if (twice !== undefined) throw this.error('seeds', `${twice} stands there twice`);
+    return value;
+  }
+
+  arms(top: Fields, budget: Budget | null): Arm[] {
+    const base = top.base === undefined ? {} : this.fields(top.base, 'base');
+    this.armOptions(base, 'base', budget);
+    if (top.arms === undefined) {
+      throw this.error(
+        '',
+        '"arms" is missing',
+        'for example "arms": [{"name": "in-batch", "method": "in-batch"}]',
+      );
+    }
+    if (!Array.isArray(top.arms) || top.arms.length === 0)
+      throw this.wrong('arms', 'a list of arms', top.arms);
+    const names = new Set<string>();
+    return top.arms.map((value, i) => {
+      const arm = this.arm(value, `arms[${i}]`, base, budget);
+      // On some disks names that differ in case only are one folder.
+      const folder = arm.name.toLowerCase();
+      if (names.has(folder)) throw this.error(`arms[${i}]`, `there is another arm "${arm.name}"`);
+      names.add(folder);
+      return arm;
+    });
+  }
+
+  private arm(value: unknown, place: string, base: Fields, budget: Budget | null): Arm {
+    const { name, ...own } = this.fields(value, place);
+    const method = own.method ?? base.method;
+    if (typeof method !== 'string') {
+      if (method !== undefined) throw this.wrong(`${place}.method`, 'the id of a training method', method);
+      throw this.error(place, '"method" is missing', 'give it in the arm or in "base"');
+    }
+    const id = this.at(`${place}.method`, () => findMethod(method).id);
+    const armName = name ?? id;
+    if (typeof armName !== 'string' || !/^[a-z0-9][a-z0-9._+-]{0,59}$/i.test(armName)) {
+      throw this.wrong(
+        `${place}.name`,
+        'a name for files: up to 60 letters, digits, dots, dashes, "_" and "+", the first a letter or digit',
+        armName,
+      );
+    }
+    const label = `${place} ("${armName}")`;
+    this.armOptions(own, label, budget);
+    const checked = this.armOptions({ ...base, ...own }, label, budget);
+    const { method: _, ...written } = checked.options;
+    const options = Object.fromEntries(
+      Object.entries(written).map(([key, option]) => [
+        key,
+        checked.paths.includes(key) ? fromConfig(this.file, option as string) : option,
+      ]),
+    );
+    this.at(label, () => resolveSettings({ ...(options as ArmOptions), method: id, data: '', out: '' }));
+    return { name: armName, method: id, written: written as ArmOptions, options: options as ArmOptions };
+  }
+
+  private armOptions(given: Fields, place: string, budget: Budget | null): CheckedOptions {
+    const checked = this.at(place, () => this.checkOptions(given));
+    for (const key of Object.keys(checked.options)) {
+      const elsewhere = NOT_FOR_ARMS[key];
+      if (elsewhere) throw this.error(place, `"${key}" does not belong here`, `say it ${elsewhere}`);
+      if (budget && (key === 'steps' || key === 'epochs')) {
+        throw this.error(place, `"${key}" contradicts the budget of all arms`, 'leave out one of the two');
+      }
+    }
+    return checked;
+  }
+
+  evaluation(value: unknown = {}): EvaluationPlan {
+    const { split, metrics, queries } = this.fields(value, 'evaluate', ['split', 'metrics', 'queries']);
+    if (split !== undefined && (typeof split !== 'string' || split === '')) {
+      throw this.wrong('evaluate.split', 'the name of a split', split);
+    }
+    const list =
+      typeof metrics === 'string' ? metrics.split(',') : (metrics ?? ['ndcg@10', 'mrr@10', 'recall@100']);
+    if (!Array.isArray(list) || !list.every((metric) => typeof metric === 'string')) {
+      throw this.wrong('evaluate.metrics', 'a list of metrics such as "ndcg@10"', metrics);
+    }
+    if (
+      queries !== undefined &&
+      queries !== null &&
+      !(Number.isSafeInteger(queries) && (queries as number) >= 2)
+    ) {
+      throw this.wrong('evaluate.queries', 'a whole number of at least 2', queries);
+    }
+    return {
+      split: (split as string | undefined) ?? 'test',
+      metrics: this.at('evaluate.metrics', () => parseMetrics(list).map(({ name }) => name)),
+      queries: (queries as number | null | undefined) ?? null,
+    };
+  }
+
+  /** Adds file and place to what another part of the package complains about. */
+  private at<T>(place: string, check: () => T): T {
+    try {
+      return check();
+    } catch (error) {
+      if (!(error instanceof UndriftError)) throw error;
+      const message = error.message.replace(`\n  help: ${error.help}`, '');
+      throw this.error(place, message, error.help);
+    }
+  }
+
+  private wrong(place: string, wanted: string, found: unknown): UsageError {
+    const text = JSON.stringify(found) ?? 'nothing';
+    return this.error(
+      place,
+      `should be ${wanted}, found ${text.length > 60 ? `${text.slice(0, 57)}...` : text}`,
+    );
+  }
+
+  private error(place: string, message: string, help?: string): UsageError {
+    return new UsageError(
+      `${this.file}: ${place === '' ? '' : `${place}: `}${message}`,
+      help ? { help } : {},
+    );
+  }
+}
+
+/** A path as written in the config file, from the working directory. */
+const fromConfig = (file: string, path: string): string =>
+  isAbsolute(path) ? path : join(dirname(file), path);
+
+const fileStem = (file: string): string => file.replace(/^.*[\\/]/, '').replace(/\.json$/i, '');

@@ -1,0 +1,169 @@
+import { DOCUMENT_ENCODES, describeCost, WALL_TIME } from './cost.ts';
+import type { Curve } from './curves.ts';
+import type { Chart, LineChart, ScatterChart, Series } from './draw-chart.ts';
+import type { ArmResults, ComparisonResults } from './results.ts';
+import { spread } from './statistics.ts';
+
+/** Charts of a comparison, the telling ones first. */
+export interface ReportCharts {
+  /** Quality over time and against cost, staleness, loss. */
+  readonly main: readonly Chart[];
+  /** Whatever else was logged. */
+  readonly more: readonly Chart[];
+}
+
+/** Points of a line at most: three for each pixel column of a telephone would help nobody. */
+const MAX_POINTS = 100;
+
+/** Logged values that have a chart of their own, or say the same for all arms. */
+const NOT_MORE = ['train/staleness', 'train/interpretableLoss', 'train/learningRate'];
+
+export function chartsOf(results: ComparisonResults): ReportCharts {
+  const { arms, evaluate } = results;
+  const headline = evaluate.metrics[0]!;
+  const present = (chart: Chart | undefined) => (chart ? [chart] : []);
+  const logged = [...new Set(arms.flatMap(({ runs }) => runs.flatMap(({ curves }) => curves.map(keyOf))))];
+  const settings = arms.find(({ settings }) => settings)?.settings;
+  const watched = `eval/${settings?.evalMetric ?? headline}`;
+  const quality = logged.includes(watched) ? watched : logged.find((key) => key.startsWith('eval/'));
+  const split = settings?.evalSplit ?? 'dev';
+  const title = `${nameOf(quality ?? '')} on ${split} while training`;
+  return {
+    main: [
+      ...present(quality ? lineChart(arms, quality, 'steps', title) : undefined),
+      ...present(quality ? lineChart(arms, quality, 'minutes', `${title}, by time`) : undefined),
+      ...present(settingChart(results, headline)),
+      ...present(costChart(results, headline, DOCUMENT_ENCODES)),
+      ...present(costChart(results, headline, WALL_TIME)),
+      ...present(lineChart(arms, 'train/staleness', 'steps', 'Staleness of the cached embeddings')),
+      ...present(lineChart(arms, 'train/interpretableLoss', 'steps', 'Interpretable loss')),
+    ],
+    more: logged
+      .filter((key) => key !== quality && !NOT_MORE.includes(key))
+      .flatMap((key) => present(lineChart(arms, key, 'steps', `${nameOf(key)} (${key.split('/')[0]})`))),
+  };
+}
+
+const keyOf = ({ kind, name }: Curve): string => `${kind}/${name}`;
+const nameOf = (key: string): string => key.slice(key.indexOf('/') + 1);
+
+/** A logged value over time: mean and spread over the seeds. */
+function lineChart(
+  arms: readonly ArmResults[],
+  key: string,
+  over: 'steps' | 'minutes',
+  title: string,
+): LineChart | undefined {
+  const series = arms.flatMap(({ runs }, arm): Series[] => {
+    const curves = runs.flatMap((run) => run.curves.find((curve) => keyOf(curve) === key) ?? []);
+    return curves.length === 0 ? [] : [{ arm, ...meanCurve(curves, over) }];
+  });
+  if (series.length === 0) return undefined;
+  return {
+    kind: 'lines',
+    id: `${key}-${over}`.replace(/[^a-z0-9]+/gi, '-').toLowerCase(),
+    title,
+    xLabel: over === 'steps' ? 'step' : 'minutes',
+    yLabel: nameOf(key),
+    xUnit: over === 'steps' ? 'count' : 'minutes',
+    yUnit: 'value',
+    // One slow arm would press all others into a corner.
+    ...(over === 'minutes' && { logX: isWide(series.map(({ x }) => x.at(-1)!)) }),
+    series,
+  };
+}
+
+/** Values are joined by step: only what was measured after the same number of steps has a mean. */
+function meanCurve(curves: readonly Curve[], over: 'steps' | 'minutes'): Omit<Series, 'arm'> {
+  const atStep = new Map<number, { values: number[]; wallMs: number[] }>();
+  for (const { steps, values, wallMs } of curves) {
+    for (const [i, step] of steps.entries()) {
+      const found = atStep.get(step) ?? { values: [], wallMs: [] };
+      atStep.set(step, found);
+      found.values.push(values[i]!);
+      found.wallMs.push(wallMs[i]!);
+    }
+  }
+  const sorted = [...atStep].sort(([a], [b]) => a - b);
+  const stride = Math.ceil(sorted.length / MAX_POINTS);
+  const points = sorted.filter((_, i) => i % stride === 0 || i === sorted.length - 1);
+  const spreads = points.map(([, { values }]) => spread(values));
+  const short = (value: number) => Number(value.toPrecision(5));
+  return {
+    x: points.map(([step, { wallMs }]) => (over === 'steps' ? step : short(spread(wallMs).mean / 60_000))),
+    y: spreads.map(({ mean }) => short(mean)),
+    ...(spreads.some(({ sd }) => sd !== null) && { sd: spreads.map(({ sd }) => short(sd ?? 0)) }),
+  };
+}
+
+/** The headline metric against something that training cost. */
+function costChart(
+  { arms, evaluate }: ComparisonResults,
+  metric: string,
+  name: string,
+): ScatterChart | undefined {
+  const { label, unit, factor } = describeCost(name);
+  const points = arms.flatMap(({ metrics, cost }, arm) => {
+    const [x, y] = [cost[name], metrics[metric]];
+    return x && y ? [point(arm, x.mean * factor, y, x.sd === null ? null : x.sd * factor)] : [];
+  });
+  if (points.length === 0) return undefined;
+  const xs = points.map(({ x }) => x);
+  return {
+    kind: 'scatter',
+    id: `${metric}-${name}`.replace(/[^a-z0-9]+/gi, '-').toLowerCase(),
+    title: `${metric} on ${evaluate.split} against ${label}`,
+    xLabel: unit === 'minutes' ? `${label} (minutes)` : label,
+    yLabel: metric,
+    xUnit: unit,
+    yUnit: 'value',
+    logX: isWide(xs),
+    points,
+  };
+}
+
+/** The headline metric against the one setting in which the arms differ, where it is a number: a curve through the arms. */
+function settingChart({ arms, evaluate }: ComparisonResults, metric: string): ScatterChart | undefined {
+  const done = arms.flatMap(({ settings, metrics }, arm) => {
+    const y = metrics[metric];
+    return settings && y
+      ? [{ arm, y, settings: settings as unknown as Readonly<Record<string, unknown>> }]
+      : [];
+  });
+  const names = [...new Set(done.flatMap(({ settings }) => Object.keys(settings)))];
+  const differing = names.filter(
+    (name) => name !== 'seed' && new Set(done.map(({ settings }) => JSON.stringify(settings[name]))).size > 1,
+  );
+  const name = differing[0];
+  if (name === undefined || differing.length > 1 || done.length < 3) return undefined;
+  const points = done.flatMap(({ arm, y, settings }) => {
+    const x = settings[name];
+    return typeof x === 'number' ? [point(arm, x, y, null)] : [];
+  });
+  if (points.length < done.length) return undefined;
+  const xs = [...new Set(points.map(({ x }) => x))].sort((a, b) => a - b);
+  const label = name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').toLowerCase();
+  return {
+    kind: 'scatter',
+    id: `${metric}-${name}`.replace(/[^a-z0-9]+/gi, '-').toLowerCase(),
+    title: `${metric} on ${evaluate.split} against ${label}`,
+    xLabel: label,
+    yLabel: metric,
+    xUnit: xs.every(Number.isInteger) ? 'count' : 'value',
+    yUnit: 'value',
+    logX: isWide(xs),
+    xTicks: xs,
+    joined: true,
+    points,
+  };
+}
+
+function point(arm: number, x: number, y: { mean: number; sd: number | null }, xSd: number | null) {
+  return { arm, x, y: y.mean, ...(y.sd !== null && { ySd: y.sd }), ...(xSd !== null && { xSd }) };
+}
+
+/** Whether a linear axis would press most of the points into a corner. */
+function isWide(xs: readonly number[]): boolean {
+  const positive = xs.filter((x) => x > 0);
+  return xs.every((x) => x >= 0) && Math.max(...positive) / Math.min(...positive) > 12;
+}

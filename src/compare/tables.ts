@@ -1,0 +1,166 @@
+import type { Budget } from './comparison.ts';
+import { DOCUMENT_ENCODES, describeCost, formatSpread, STEPS, WALL_TIME } from './cost.ts';
+import type { ArmResults, ComparisonResults, PairedTest } from './results.ts';
+
+/** A table for any medium: the first column names the row, the others are figures. */
+export interface Table {
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** Stands where there is nothing to tell. */
+const NONE = '–';
+
+/** One row for each arm: metrics with their spread over the seeds, difference from the first arm, what training cost. */
+export function resultTable(results: ComparisonResults): Table {
+  const { arms, evaluate } = results;
+  const headline = evaluate.metrics[0]!;
+  const tested = arms.some(({ againstFirst }) => againstFirst[headline]);
+  const costs = [STEPS, DOCUMENT_ENCODES, WALL_TIME].filter((name) => arms.some(({ cost }) => cost[name]));
+  const seedsDiffer = arms.some(({ runs }) => runs.length !== results.seeds.length);
+  return {
+    header: [
+      'arm',
+      ...evaluate.metrics,
+      ...(tested ? [`Δ ${headline}`, 'p'] : []),
+      ...costs.map((name) => describeCost(name).label),
+      ...(seedsDiffer ? ['seeds'] : []),
+    ],
+    rows: arms.map((arm) => [
+      arm.name,
+      ...evaluate.metrics.map((metric) => metricCell(arm, metric)),
+      ...(tested ? testCells(arm.againstFirst[headline]) : []),
+      ...costs.map((name) => costCell(arm, name, 'mean')),
+      ...(seedsDiffer ? [`${arm.runs.length} of ${results.seeds.length}`] : []),
+    ]),
+  };
+}
+
+/** What a run of each arm cost. */
+export function ledgerTable({ arms }: ComparisonResults): Table {
+  const names = [...new Set(arms.flatMap(({ cost }) => Object.keys(cost)))];
+  return tall({
+    header: ['arm', ...names.map((name) => describeCost(name).label)],
+    rows: arms.map((arm) => [arm.name, ...names.map((name) => costCell(arm, name, 'spread'))]),
+  });
+}
+
+/** The settings that the arms do not share. */
+export function differingSettingsTable({ arms }: ComparisonResults): Table {
+  return tall(settingsTable(arms, (values) => new Set(values).size > 1));
+}
+
+/** Rows and columns swapped if there are more columns than rows: pages are narrow. */
+function tall(table: Table): Table {
+  const { header, rows } = table;
+  if (rows.length >= header.length - 1) return table;
+  return {
+    header: [header[0]!, ...rows.map((row) => row[0]!)],
+    rows: header.slice(1).map((name, i) => [name, ...rows.map((row) => row[i + 1]!)]),
+  };
+}
+
+/** The settings that all arms share: name and value. */
+export function commonSettings({ arms }: ComparisonResults): (readonly [name: string, value: string])[] {
+  const { rows } = settingsTable(arms, (values) => new Set(values).size === 1);
+  return rows.map((row) => [row[0]!, row[1]!]);
+}
+
+function settingsTable(arms: readonly ArmResults[], wanted: (values: readonly string[]) => boolean): Table {
+  const done = arms.filter(({ settings }) => settings !== null);
+  const records = done.map(({ settings }) => settings as unknown as Readonly<Record<string, unknown>>);
+  const names = [...new Set(records.flatMap((record) => Object.keys(record)))].filter(
+    (name) => name !== 'seed',
+  );
+  const rows = names.map((name) => ({ name, values: records.map((record) => settingText(record[name])) }));
+  return {
+    header: ['arm', ...done.map(({ name }) => name)],
+    rows: rows.filter(({ values }) => wanted(values)).map(({ name, values }) => [name, ...values]),
+  };
+}
+
+const settingText = (value: unknown): string =>
+  value === null || value === undefined
+    ? NONE
+    : typeof value === 'string'
+      ? value || '(empty)'
+      : JSON.stringify(value);
+
+const metricCell = ({ metrics }: ArmResults, metric: string): string => {
+  const found = metrics[metric];
+  return found ? formatSpread(found, (value) => value.toFixed(4)) : NONE;
+};
+
+function costCell({ cost }: ArmResults, name: string, show: 'mean' | 'spread'): string {
+  const found = cost[name];
+  if (!found) return NONE;
+  const { format } = describeCost(name);
+  return show === 'mean' ? format(found.mean) : formatSpread(found, format);
+}
+
+const testCells = (test: PairedTest | undefined): string[] =>
+  test ? [signed(test.difference), formatP(test.pHolm)] : ['', ''];
+
+export const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
+
+export function formatP(p: number): string {
+  return p < 0.001 ? '< 0.001' : p.toFixed(3);
+}
+
+/** What the numbers of the table are: two or three sentences. */
+export function tableNotes(results: ComparisonResults): string[] {
+  const { arms, seeds, data, evaluate, budget } = results;
+  const queries = data.testQueries.toLocaleString('en-US');
+  const headline = evaluate.metrics[0]!;
+  const compared = arms.filter(({ againstFirst }) => againstFirst[headline]).length;
+  const length = budget ? `, ${describeBudget(budget)} each` : '';
+  return [
+    `${data.name}: ${data.documents.toLocaleString('en-US')} documents, ${queries} queries of ${evaluate.split}${length}.`,
+    seeds.length > 1
+      ? `Metrics are mean ± standard deviation over the seeds ${seeds.join(', ')}.`
+      : `One seed (${seeds[0]}): nothing is known of the spread between seeds.`,
+    ...(compared > 0
+      ? [
+          `Δ and p are against ${arms[0]!.name}: paired randomisation test over the queries, each query's values averaged over the seeds` +
+            `${compared > 1 ? `, p adjusted by Holm's method for ${compared} arms` : ''}.`,
+        ]
+      : []),
+    ...results.failures.map(
+      ({ arm, seed, message }) => `${arm} with seed ${seed} failed: ${message.split('\n')[0]!}.`,
+    ),
+    ...(results.complete ? [] : ['Not all runs are done.']),
+  ];
+}
+
+export function describeBudget({ kind, amount }: Budget): string {
+  const what = kind === 'encodes' ? 'document encodes' : kind;
+  const one = amount === 1 ? what.replace(/s$/, '') : what;
+  return `${amount.toLocaleString('en-US')} ${one}`;
+}
+
+/** The table for a terminal. */
+export function tableAsText({ header, rows }: Table): string {
+  const all = [header, ...rows];
+  // One column for each code point: names and figures need no more.
+  const width = (text: string) => [...text].length;
+  const widths = header.map((_, i) => Math.max(...all.map((row) => width(row[i]!))));
+  return all
+    .map((row) =>
+      row
+        .map((text, i) => {
+          const space = ' '.repeat(widths[i]! - width(text));
+          return i === 0 ? text + space : space + text;
+        })
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/** The table in Markdown, figures to the right. */
+export function tableAsMarkdown({ header, rows }: Table): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`;
+  return line(header) + line(header.map((_, i) => (i === 0 ? '---' : '---:'))) + rows.map(line).join('');
+}

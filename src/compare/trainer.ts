@@ -1,0 +1,66 @@
+import { loadData } from '../data/load.ts';
+import { evaluateRetriever } from '../index/evaluate-retriever.ts';
+import { loadRetriever } from '../models/model-folder.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import type { TrainOptions } from '../train/settings.ts';
+import { type TrainCallbacks, type TrainResult, trainRetriever } from '../train/train-retriever.ts';
+import type { EvaluationPlan } from './comparison.ts';
+import type { RunEvaluation } from './run-result.ts';
+
+type OnProgress = (stage: string, done: number, total: number) => void;
+
+/** What a comparison needs done: the package's own training and evaluation, or a test's. */
+export interface Trainer {
+  describeData(path: string, onProgress?: OnProgress): Promise<TrainerData>;
+  train(
+    options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
+    callbacks: TrainCallbacks,
+  ): Promise<TrainResult>;
+  /** Measures the model in a folder. */
+  evaluate(
+    model: string,
+    data: string,
+    plan: EvaluationPlan,
+    options: ComputeOptions & { onProgress?: OnProgress },
+  ): Promise<RunEvaluation>;
+}
+
+export interface TrainerData {
+  readonly name: string;
+  readonly fingerprint: string;
+  readonly documents: number;
+  readonly splits: readonly string[];
+}
+
+/** Trains and measures for real. The data is read anew for each, so that nothing of it is held while a run trains. */
+export const realTrainer: Trainer = {
+  async describeData(path, onProgress) {
+    const data = await loadData(path, {
+      onProgress: ({ bytes, totalBytes }) => onProgress?.('read', bytes, totalBytes),
+    });
+    const { name, fingerprint, corpus, splits } = data;
+    return { name, fingerprint, documents: corpus.size, splits };
+  },
+  train: trainRetriever,
+  async evaluate(model, path, { split, metrics, queries }, { onProgress, ...compute }) {
+    const data = await loadData(path, { splits: [split] });
+    const retriever = await loadRetriever(model);
+    try {
+      const evaluation = await evaluateRetriever(retriever, data, split, {
+        metrics,
+        limitQueries: queries ?? undefined,
+        onProgress: ({ stage, done, total }) => onProgress?.(stage, done, total),
+        ...compute,
+      });
+      const { perQuery } = evaluation;
+      const values = (metric: string) => [...perQuery.values()].map((query) => query[metric]!);
+      return {
+        metrics: evaluation.metrics,
+        queryIds: [...perQuery.keys()],
+        perQuery: Object.fromEntries(metrics.map((metric) => [metric, values(metric)])),
+      };
+    } finally {
+      await retriever.dispose();
+    }
+  },
+};
