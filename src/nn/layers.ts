@@ -4,7 +4,6 @@ import {
   bitwiseXor,
   cast,
   div,
-  gemm,
   greaterOrEqual,
   layerNorm as layerNormOp,
   matmul,
@@ -36,7 +35,8 @@ import type { Parameters } from './parameters.ts';
 export function linear(x: Tensor, p: Parameters, name: string): Tensor {
   const weight = p(`${name}.weight`);
   const flat = reshape(x, [multiplyDims(...x.shape.slice(0, -1)), x.shape[x.rank - 1]!]);
-  const y = gemm(flat, weight, p(`${name}.bias`), { transB: true });
+  // Not gemm with a bias: onnxruntime writes the bias into the result beforehand, on one thread.
+  const y = add(matmul(flat, weight, { transB: true }), p(`${name}.bias`));
   return reshape(y, [...x.shape.slice(0, -1), weight.shape[0]!]);
 }
 
