@@ -43,7 +43,6 @@ export function fakeTrainer(): FakeTrainer {
       else if (existsSync(out) && !overwrite) throw new UndriftError(`${out} already holds a run`);
       else await rm(out, { recursive: true, force: true });
       trainer.calls.push(`train ${out.split('/').at(-1)} from ${step}`);
-      await mkdir(join(out, 'checkpoint'), { recursive: true });
       await mkdir(join(out, 'model'), { recursive: true });
       await writeFile(
         join(out, 'settings.json'),
@@ -51,7 +50,10 @@ export function fakeTrainer(): FakeTrainer {
       );
       await writeFile(join(out, 'model', 'settings.json'), JSON.stringify(settings));
       const log = await EventLog.open(out, resume ? { resumeStep: step } : {});
-      const save = () => writeFile(checkpoint, JSON.stringify({ step }));
+      const save = async () => {
+        await mkdir(join(out, 'checkpoint'), { recursive: true });
+        await writeFile(checkpoint, JSON.stringify({ step }));
+      };
       try {
         while (step < totalSteps) {
           step++;
@@ -69,6 +71,7 @@ export function fakeTrainer(): FakeTrainer {
             trainingLoss: 3 / step,
             interpretableLoss: 3 / step,
             metrics: {},
+            ...(settings.temperature < 1 && { ledger: { documentEncodes: encodes(step) } }),
           });
           if (callbacks.signal?.aborted && step < totalSteps) {
             await save();
@@ -89,7 +92,7 @@ export function fakeTrainer(): FakeTrainer {
         embeddingSpace: 'e1',
         seconds: 1,
         settings,
-        ledger: { documentEncodes: 8 * step, cacheBytes: 1024 },
+        ledger: { documentEncodes: encodes(step), cacheBytes: 1024 },
       };
     },
     async evaluate(model, _data, { metrics, queries }) {
@@ -100,6 +103,9 @@ export function fakeTrainer(): FakeTrainer {
   };
   return trainer;
 }
+
+/** Document encodes so far: 100 before the first step, 8 with each. */
+const encodes = (step: number): number => 100 + 8 * step;
 
 const quality = ({ temperature, seed }: TrainSettings): number =>
   0.7 - Math.abs(temperature - 0.05) + 0.01 * (seed % 3);

@@ -57,7 +57,7 @@ function logScale(values: readonly number[], { from, to, unit, ticks, tickValues
   const air = 0.04 * (log(Math.max(...values)) - log(hasZero ? 0 : smallest) || 1);
   const low = log(hasZero ? 0 : smallest) - air;
   const high = log(Math.max(...values)) + air;
-  const decades = multiples(Math.max(1, Math.ceil((high - low) / ticks)), low, high).map((e) => 10 ** e);
+  const decades = multiples(Math.max(1, Math.round((high - low) / ticks)), low, high).map((e) => 10 ** e);
   const between = [1, 2, 5].flatMap((digit) => multiples(1, low - 1, high).map((e) => digit * 10 ** e));
   const round = decades.length > 2 ? decades : between.sort((a, b) => a - b);
   const marks = tickValues ?? [
@@ -70,11 +70,11 @@ function logScale(values: readonly number[], { from, to, unit, ticks, tickValues
   };
 }
 
-/** The next of 1, 2, 5, 10, … times a power of ten. */
-function roundStep(least: number): number {
-  const power = 10 ** Math.floor(Math.log10(least));
-  const factor = [1, 2, 5, 10].find((candidate) => candidate * power >= least * 0.999) ?? 10;
-  return factor * power;
+/** The nearest of 1, 2, 5, 10, … times a power of ten, in ratio. */
+function roundStep(wanted: number): number {
+  const power = 10 ** Math.floor(Math.log10(wanted));
+  const distance = (factor: number) => Math.abs(Math.log((factor * power) / wanted));
+  return power * [1, 2, 5, 10].reduce((a, b) => (distance(b) < distance(a) ? b : a));
 }
 
 function multiples(step: number, low: number, high: number): number[] {
@@ -107,12 +107,15 @@ function shortCount(value: number, bytes: boolean): string {
   return `${Number(scaled.toPrecision(3))}${prefixes[i]}${bytes ? 'B' : ''}`;
 }
 
-/** A value for people who want to know it: more digits than a tick. */
-export function exactLabel(value: number, unit: Unit): string {
-  if (unit === 'count') return value.toLocaleString('en-US', { maximumFractionDigits: value < 100 ? 2 : 0 });
-  if (unit === 'bytes') return shortCount(value, true);
-  if (unit === 'minutes') return `${Number(value.toPrecision(3))} min`;
-  return value !== 0 && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e6)
-    ? value.toExponential(2)
-    : value.toFixed(4);
+/** A value for people who want to know it, with its spread: more digits than a tick. */
+export function exactLabel(value: number, unit: Unit, sd?: number): string {
+  const tiny = Math.abs(value) < 0.001 && value !== 0;
+  const format = (number: number): string => {
+    if (unit === 'bytes') return shortCount(number, true);
+    if (unit === 'minutes') return String(Number(number.toPrecision(3)));
+    if (unit === 'count')
+      return number.toLocaleString('en-US', { maximumFractionDigits: value < 100 ? 2 : 0 });
+    return tiny || Math.abs(value) >= 1e6 ? number.toExponential(2) : number.toFixed(4);
+  };
+  return `${format(value)}${sd ? ` ± ${format(sd)}` : ''}${unit === 'minutes' ? ' min' : ''}`;
 }

@@ -127,10 +127,10 @@ function lineStops({ series, xLabel, xUnit, yUnit }: LineChart, { x, y }: { x: S
     const entries = series.flatMap((line) => {
       const i = line.x.indexOf(value);
       if (i < 0) return [];
-      const text = exactLabel(line.y[i]!, yUnit) + plusMinus(line.sd?.[i], yUnit);
+      const text = exactLabel(line.y[i]!, yUnit, line.sd?.[i]);
       return [{ arm: line.arm, text, top: y.at(line.y[i]!) }];
     });
-    const title = `${xLabel} ${exactLabel(value, xUnit)}`;
+    const title = told(xLabel, exactLabel(value, xUnit));
     return { left: x.at(value), title, entries: entries.sort((a, b) => a.top - b.top) };
   });
 }
@@ -179,13 +179,15 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
         arm,
         top,
         text:
-          `${yLabel} ${exactLabel(yMean, yUnit)}${plusMinus(ySd, yUnit)}, ` +
-          `${xLabel} ${exactLabel(xMean, xUnit)}${plusMinus(xSd, xUnit)}`,
+          `${told(yLabel, exactLabel(yMean, yUnit, ySd))}, ` + told(xLabel, exactLabel(xMean, xUnit, xSd)),
       },
     ],
   }));
   return { ...frame, markup: frame.markup + joined + marks.join(''), stops };
 }
+
+/** A value behind its name; the value brings its unit along. */
+const told = (label: string, value: string): string => `${label.replace(/ \([^)]*\)$/, '')} ${value}`;
 
 /** Axes, grid and their labels. */
 function drawFrame(
@@ -201,7 +203,7 @@ function drawFrame(
     from: bottom,
     to: top,
     unit: chart.yUnit,
-    ticks: Math.max(2, Math.floor((bottom - top) / 42)),
+    ticks: Math.max(2, Math.floor((bottom - top) / 36)),
   });
   const left = 14 + LETTER * Math.max(...y.ticks.map(({ label }) => label.length));
   const right = width - 16;
@@ -310,8 +312,6 @@ export function marker(arm: number, point: string, size = 1): string {
   const scale = size === 1 ? '' : ` scale(${size})`;
   return `<path class="marker" transform="translate(${point})${scale}" d="${shape}"/>`;
 }
-
-const plusMinus = (sd: number | undefined, unit: Unit): string => (sd ? ` ± ${exactLabel(sd, unit)}` : '');
 
 export const escapeText = (text: string): string =>
   text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);

@@ -63,7 +63,7 @@ function lineChart(
     kind: 'lines',
     id: `${key}-${over}`.replace(/[^a-z0-9]+/gi, '-').toLowerCase(),
     title,
-    xLabel: over === 'steps' ? 'step' : 'minutes',
+    xLabel: over === 'steps' ? 'step' : 'time (minutes)',
     yLabel: nameOf(key),
     xUnit: over === 'steps' ? 'count' : 'minutes',
     yUnit: 'value',

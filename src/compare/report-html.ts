@@ -130,22 +130,20 @@ function figure(chart: Chart, arms: readonly string[]): string {
 
 /** The values of a chart as a table; of long lines evenly spaced ones. */
 function chartValues(chart: Chart, arms: readonly string[]): Table {
-  const withSd = (value: number, sd: number | undefined, unit: Chart['yUnit']) =>
-    exactLabel(value, unit) + (sd ? ` ± ${exactLabel(sd, unit)}` : '');
   if (chart.kind === 'scatter') {
     return {
       header: ['arm', chart.xLabel, chart.yLabel],
       rows: chart.points.map(({ arm, x, y, xSd, ySd }) => [
         arms[arm]!,
-        withSd(x, xSd, chart.xUnit),
-        withSd(y, ySd, chart.yUnit),
+        exactLabel(x, chart.xUnit, xSd),
+        exactLabel(y, chart.yUnit, ySd),
       ]),
     };
   }
   const { series } = chart;
   const cell = ({ x, y, sd }: LineChart['series'][number], at: number) => {
     const i = x.indexOf(at);
-    return i < 0 ? '' : withSd(y[i]!, sd?.[i], chart.yUnit);
+    return i < 0 ? '' : exactLabel(y[i]!, chart.yUnit, sd?.[i]);
   };
   const xs = evenlySpaced([...new Set(series.flatMap(({ x }) => x))].sort((a, b) => a - b));
   return {

@@ -75,7 +75,7 @@ function startChart(chart: Chart, arms: readonly string[], hidden: ReadonlySet<n
 
   const draw = () => {
     const { clientWidth: width, clientHeight: height } = plot;
-    // In a part of the page that is folded up there is no room yet.
+    // In a part of the page that is folded up there may be no room yet.
     if (width === 0) return;
     drawing = drawChart(chart, { width, height, arms, hidden });
     svg.setAttribute('viewBox', `0 0 ${width} ${height}`);

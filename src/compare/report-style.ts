@@ -44,7 +44,7 @@ th,td{padding:.4rem .65rem;text-align:right;white-space:nowrap;border-top:1px so
 thead th{background:var(--panel);border-top:0;font-weight:600}
 th:first-child{text-align:left;position:sticky;left:0;background:var(--panel)}
 tbody th{font-weight:500}
-.text td{text-align:left}
+.text td,.text th{text-align:left}
 caption{text-align:left;padding:.4rem .65rem;color:var(--soft)}
 .legend{display:flex;flex-wrap:wrap;gap:.25rem .4rem;align-items:center;border:1px solid var(--rule);border-radius:6px;padding:.4rem .6rem;margin:1rem 0;background:var(--page);min-width:0}
 .legend label{display:flex;align-items:center;gap:.35rem;padding:.3rem .45rem;border-radius:6px;cursor:pointer;min-height:2rem}
@@ -66,7 +66,7 @@ summary{cursor:pointer;color:var(--soft);font-size:.9rem;padding:.3rem 0}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:.5rem 0;font-size:.9rem}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}
-@media (max-width:480px){body{padding:1rem .5rem 2rem}.chart{padding:.6rem .4rem .4rem}h1{font-size:1.35rem}.plot{height:270px}dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
+@media (max-width:480px){body{padding:1rem .5rem 2rem}.chart{padding:.6rem .4rem .4rem}h1{font-size:1.35rem}.legend>.soft{flex-basis:100%}.plot{height:270px}dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
 @media (min-width:60rem){.legend{position:sticky;top:0;z-index:2}}
 @media print{.legend,details.more{display:none}.chart{break-inside:avoid}}
 `.trim();

@@ -76,8 +76,7 @@ export async function runComparison(
   for (const [i, job] of jobs.entries()) {
     const state = states[i]!;
     if (state.kind === 'done') continue;
-    if (callbacks.signal?.aborted)
-      throw interrupted(`${done.length} of ${jobs.length} runs are done`, undefined);
+    if (callbacks.signal?.aborted) throw interrupted(`${done.length} of ${jobs.length} runs are done`);
     const { seed, arm } = job;
     callbacks.onRun?.({ arm: arm.name, seed, number: i + 1, runs: jobs.length, state: state.kind });
     try {
@@ -96,9 +95,6 @@ export async function runComparison(
   }
   return await write(true);
 
-  function interrupted(message: string, cause: unknown): InterruptedError {
-    return new InterruptedError(message, { help: 'the same command goes on from here', cause });
-  }
   function requireSplit({ data: path }: Comparison, splits: readonly string[]): void {
     if (splits.includes(evaluate.split)) return;
     throw new UndriftError(`${path} has no split "${evaluate.split}" to measure on`, {
@@ -128,7 +124,15 @@ async function lengthsOf(
     callbacks,
   };
   const lengths: RunJob['length'][] = [];
-  for (const arm of arms) lengths.push({ steps: await planSteps(arm, budget, context) });
+  for (const arm of arms) {
+    try {
+      lengths.push({ steps: await planSteps(arm, budget, context) });
+    } catch (error) {
+      throw error instanceof InterruptedError
+        ? interrupted(`the pilot of ${arm.name} was stopped`, error)
+        : error;
+    }
+  }
   return lengths;
 }
 
@@ -146,6 +150,10 @@ function requireSameRuns(jobs: readonly RunJob[], states: readonly RunState[], o
       help: 'choose another "out" (or --out), rename the arms, or do these runs again by --overwrite',
     },
   );
+}
+
+function interrupted(message: string, cause?: unknown): InterruptedError {
+  return new InterruptedError(message, { help: 'the same command goes on from here', cause });
 }
 
 const firstLine = (error: Error): string => error.message.split('\n')[0]!;
