@@ -17,7 +17,6 @@ import {
   greater,
   log,
   matmul,
-  mean,
   mul,
   neg,
   pow,
@@ -248,7 +247,8 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
     const [dy, y] = [upstream[0]!, node.outputs[0]!];
     return [sub(dy, mul(exp(y), sum(dy, { axes: attributes.axis, keepDims: true })))];
   },
-  // With x̂ = (x − μ)/σ and g = dy · scale:  dx = (g − mean g − x̂ mean(g x̂)) / σ
+  // With x̂ = (x − μ)/σ and g = dy · scale:  dx = (g − mean g − x̂ mean(g x̂)) / σ.  The means are products with the vector
+  // scale/D, of dy and of dy x̂, which read once what is there already.
   LayerNormalization: ({ node, upstream, needs }) => {
     const [x, scale] = node.inputs as [Tensor, Tensor];
     const [, center, inverseDeviation] = node.outputs as [Tensor, Tensor, Tensor];
@@ -258,10 +258,16 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
     const perScale = needs[0] || needs[1] ? mul(dy, normalised) : undefined;
     let dx: Tensor | undefined;
     if (needs[0]) {
-      const g = mul(dy, scale);
-      const meanG = mean(g, { axes: -1, keepDims: true });
-      const meanGx = mean(mul(g, normalised), { axes: -1, keepDims: true });
-      dx = mul(sub(sub(g, meanG), mul(normalised, meanGx)), inverseDeviation);
+      const size = scale.shape[0]!;
+      const rows = multiplyDims(...x.shape.slice(0, -1));
+      const column = reshape(
+        typeof size === 'number' ? mul(scale, 1 / size) : div(scale, dimSize(x.graph, size, x.dtype)),
+        [size, 1],
+      );
+      const meanTimesScale = (t: Tensor) => reshape(matmul(reshape(t, [rows, size]), column), center.shape);
+      const meanG = meanTimesScale(dy);
+      const meanGx = meanTimesScale(perScale!);
+      dx = mul(sub(sub(mul(dy, scale), meanG), mul(normalised, meanGx)), inverseDeviation);
     }
     return [dx, perScale, dy];
   },
