@@ -68,6 +68,9 @@ export class TableDistribution {
     options: { replacement?: boolean; exclude?: MaskedSlots } = {},
   ): Promise<SampledSlots> {
     const { replacement = false, exclude } = options;
+    if (!Number.isInteger(k) || k < 0 || k > DRAWS_PER_QUERY) {
+      throw new UsageError(`draws per query must be a whole number up to ${DRAWS_PER_QUERY}, got ${k}`);
+    }
     const weights = this.weights.copy();
     if (exclude) await weights.leaveOut(exclude);
     const { B } = weights;
@@ -112,7 +115,7 @@ class BlockWeights {
   private readonly source: TableScores;
   private readonly queries: Float32Array;
   /** f32[B, blocks]: log-sum-exp of what is left of a block; −∞ for nothing. */
-  private sums: Float32Array;
+  private readonly sums: Float32Array;
   /** f64[B, blocks]: running sums of exp(sum − largest sum), as they were when made for all queries. */
   private cumulative: Float64Array;
   /** Queries whose running sums have changed since. */
