@@ -84,8 +84,8 @@ export interface Box {
   readonly bottom: number;
 }
 
-/** Width of a letter of the labels, on average. */
-const LETTER = 6.7;
+/** Width of a letter of the labels, on average; in pixels. */
+export const LETTER = 7.4;
 const LINE_HEIGHT = 15;
 
 /** Draws a chart: axes, and of each arm that is shown a line with markers, or a point. */

@@ -77,6 +77,8 @@ describe('the charts of a comparison', () => {
       expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg".*<\/svg>\n$/s);
       expect(svg).toContain('prefers-color-scheme:dark');
       expect(svg).not.toMatch(/NaN|undefined|href|url\(/);
+      const shown = file.includes('staleness') ? comparison.arms.slice(4) : comparison.arms;
+      for (const { name } of shown) expect(svg).toContain(`>${name}</text>`);
     }
   });
 });

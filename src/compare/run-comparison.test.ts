@@ -147,7 +147,7 @@ describe('runComparison', () => {
       'a budget',
       { budget: { kind: 'steps', amount: 11 } },
       'f1',
-      /4 of the runs[^]*cold-2: steps: 10 then, 11 now/,
+      /4 of the runs[\s\S]*cold-2: steps: 10 then, 11 now/,
     ],
     ['data', {}, 'f2', /warm-1: data: fingerprint f1 then, f2 now/],
   ])(

@@ -2,10 +2,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UndriftError } from '../util/errors.ts';
 import { readText, writeFileAtomic } from '../util/files.ts';
-import { drawChart, escapeText } from './draw-chart.ts';
+import { chartFile } from './chart-file.ts';
 import { chartsOf } from './report-charts.ts';
 import { provenance, reportHtml } from './report-html.ts';
-import { CHART_STYLE } from './report-style.ts';
 import type { ComparisonResults } from './results.ts';
 import {
   differingSettingsTable,
@@ -81,22 +80,13 @@ export async function writeMarkdown(results: ComparisonResults, file: string): P
   await writeFileAtomic(file, `${NOTICE}\n\n# ${results.name}\n\n${body}`);
 }
 
-const SVG_WIDTH = 640;
-const SVG_HEIGHT = 360;
-
-/** Writes each chart as an SVG file for a page of documentation; it follows the reader's light or dark mode. Gives the names. */
+/** Writes each chart as an SVG file for a page of documentation; gives the names. */
 export async function writeCharts(results: ComparisonResults, folder: string): Promise<string[]> {
   const arms = results.arms.map(({ name }) => name);
   const files: string[] = [];
   for (const chart of chartsOf(results).main) {
-    const { markup } = drawChart(chart, { width: SVG_WIDTH, height: SVG_HEIGHT - 24, arms });
-    const svg =
-      `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${SVG_WIDTH} ${SVG_HEIGHT}" role="img" aria-label="${escapeText(chart.title)}">` +
-      `<style>${CHART_STYLE}svg{background:var(--page)}</style>` +
-      `<text class="label" x="2" y="15" font-weight="600">${escapeText(chart.title)}</text>` +
-      `<g transform="translate(0 24)">${markup}</g></svg>\n`;
     const file = join(folder, `${chart.id}.svg`);
-    await writeFileAtomic(file, svg);
+    await writeFileAtomic(file, chartFile(chart, arms));
     files.push(file);
   }
   return files;

@@ -1,0 +1,40 @@
+import { armClass, type Chart, drawChart, escapeText, LETTER, marker } from './draw-chart.ts';
+import { CHART_STYLE } from './report-style.ts';
+
+const WIDTH = 640;
+const PLOT_HEIGHT = 330;
+const ROW_HEIGHT = 22;
+
+/** A chart as an SVG file of its own: title, legend and plot. It follows the reader's light or dark mode. */
+export function chartFile(chart: Chart, arms: readonly string[]): string {
+  const { markup } = drawChart(chart, { width: WIDTH, height: PLOT_HEIGHT, arms });
+  // Points are labelled where they are; lines are not.
+  const legend =
+    chart.kind === 'lines' ? legendRows(chart.series.map(({ arm }) => ({ arm, name: arms[arm]! }))) : [];
+  const top = ROW_HEIGHT * (1 + legend.length) + 4;
+  const rows = legend.map((row, i) => `<g transform="translate(2 ${ROW_HEIGHT * (i + 1) + 10})">${row}</g>`);
+  return (
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${top + PLOT_HEIGHT}" role="img" aria-label="${escapeText(chart.title)}">` +
+    `<style>${CHART_STYLE}\nsvg{background:var(--page)}svg .title{font-weight:600;fill:var(--ink)}</style>` +
+    `<text class="title" x="2" y="15">${escapeText(chart.title)}</text>${rows.join('')}` +
+    `<g transform="translate(0 ${top})">${markup}</g></svg>\n`
+  );
+}
+
+/** A line and a marker before each name, broken into rows. */
+function legendRows(entries: readonly { arm: number; name: string }[]): string[] {
+  const rows: string[] = [];
+  let left = WIDTH;
+  for (const { arm, name } of entries) {
+    const width = 36 + name.length * LETTER + 14;
+    if (left + width > WIDTH) {
+      rows.push('');
+      left = 0;
+    }
+    rows[rows.length - 1] +=
+      `<g class="arm ${armClass(arm)}" transform="translate(${Math.round(left)} 0)"><path class="line" d="M0 0H30"/>` +
+      `${marker(arm, '15 0')}<text x="36" y="0" dy="0.35em">${escapeText(name)}</text></g>`;
+    left += width;
+  }
+  return rows;
+}
