@@ -51,6 +51,9 @@ function sessionOptions({
   };
 }
 
+/** What a program takes and gives. A graph is one. */
+export type ProgramSignature = Pick<Graph, 'name' | 'inputs' | 'outputs'>;
+
 /**
  * A graph that is ready to run. Dimensions are named, so one program serves every batch size and length; feeds are checked
  * against the graph's declarations before anything runs.
@@ -64,10 +67,10 @@ export class Program {
   readonly outputs: ReadonlyMap<string, Tensor>;
   private readonly session: InferenceSession;
 
-  private constructor(graph: Graph, session: InferenceSession) {
-    this.name = graph.name;
-    this.inputs = graph.inputs;
-    this.outputs = graph.outputs;
+  private constructor(signature: ProgramSignature, session: InferenceSession) {
+    this.name = signature.name;
+    this.inputs = signature.inputs;
+    this.outputs = signature.outputs;
     this.session = session;
   }
 
@@ -76,16 +79,25 @@ export class Program {
    * @throws RuntimeError when the runtime rejects it
    */
   static async compile(graph: Graph, options: ComputeOptions = {}): Promise<Program> {
-    const bytes = withUnconvertedOutput(encodeModel(toOnnx(graph)));
+    return await Program.load(graph, encodeModel(toOnnx(graph)), options);
+  }
+
+  /**
+   * The program of an ONNX model that was written from a graph of this signature, perhaps in another thread.
+   * @throws RuntimeError when the runtime rejects it
+   */
+  static async load(
+    signature: ProgramSignature,
+    model: Uint8Array,
+    options: ComputeOptions = {},
+  ): Promise<Program> {
     try {
-      return new Program(graph, await InferenceSession.create(bytes, sessionOptions(options)));
+      const session = await InferenceSession.create(withUnconvertedOutput(model), sessionOptions(options));
+      return new Program(signature, session);
     } catch (cause) {
       throw new RuntimeError(
-        `program "${graph.name}" could not be loaded on ${options.device ?? 'cpu'}: ${reason(cause)}`,
-        {
-          cause,
-          help: 'run `undrift doctor` to see which devices work here',
-        },
+        `program "${signature.name}" could not be loaded on ${options.device ?? 'cpu'}: ${reason(cause)}`,
+        { cause, help: 'run `undrift doctor` to see which devices work here' },
       );
     }
   }
