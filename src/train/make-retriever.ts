@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { createRetriever } from '../models/create-retriever.ts';
@@ -19,7 +20,9 @@ export async function makeRetriever(
   options: { fromRun?: string | undefined; onNote?: (note: string) => void },
 ): Promise<Retriever> {
   if (!isNewModel(settings.model)) return await givenModel(settings, settings.model, options.onNote);
-  const file = options.fromRun ? join(options.fromRun, 'tokenizer.json') : settings.tokenizer;
+  const stored = options.fromRun && join(options.fromRun, 'tokenizer.json');
+  // A run that was killed at its very start has settings only: its vocabulary is made again, from the same data.
+  const file = stored && existsSync(stored) ? stored : settings.tokenizer;
   const tokenizer = file ? Tokenizer.fromFile(file) : vocabulary(settings, data);
   return createRetriever({
     kind: settings.model,

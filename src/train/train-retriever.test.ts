@@ -140,6 +140,19 @@ describe('a training run', () => {
     await expectSameRun(whole, parts, 'towers' in options ? 'separate' : 'shared');
   });
 
+  it('starts over when it was killed before its first checkpoint', async () => {
+    await trainRetriever(small('whole-start', { steps: 6, evalEvery: 6 }));
+    await expect(trainRetriever(small('killed', { steps: 6, evalEvery: 6 }), interruptAt(2))).rejects.toThrow(
+      /saved/,
+    );
+    // What kill -9 leaves: settings and a log, but no checkpoint yet, or not even the tokenizer.
+    for (const name of ['checkpoint', 'tokenizer.json']) {
+      await rm(join(runs, 'killed', name), { recursive: true, force: true });
+    }
+    await trainRetriever({ ...small('killed', { steps: 6, evalEvery: 6 }), resume: true });
+    await expectSameRun('whole-start', 'killed');
+  });
+
   it('goes on from a model folder with the weights of that model', async () => {
     const first = await trainRetriever(small('first'));
     const notes: string[] = [];

@@ -149,7 +149,7 @@ export async function trainRetriever(
     best = checkpoint.best;
     callbacks.onNote?.(`resumed at step ${checkpoint.step}`);
   }
-  const log = await EventLog.open(out, checkpoint ? { resumeStep: checkpoint.step } : {});
+  const log = await EventLog.open(out, resume ? { resumeStep: checkpoint?.step ?? 0 } : {});
   const startMs = performance.now();
   const stepsBefore = retriever.trainedSteps;
   const model = join(out, MODEL);
@@ -336,8 +336,8 @@ async function startRun(
   retriever: Retriever,
 ): Promise<void> {
   await mkdir(out, { recursive: true });
-  await writeFileAtomic(join(out, 'tokenizer.json'), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);
   await writeFileAtomic(join(out, SETTINGS), `${JSON.stringify({ fingerprint, settings }, null, 2)}\n`);
+  await writeFileAtomic(join(out, 'tokenizer.json'), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);
 }
 
 function makeOptimizer(name: string): Optimizer {
