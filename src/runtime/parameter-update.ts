@@ -3,8 +3,9 @@ import { add, expand, fill, gather, matmul, reshape, scatterAdd, unsqueeze } fro
 import type { Tensor } from '../graph/tensor.ts';
 import type { Optimizer, StepNumbers } from '../optim/optimizer.ts';
 import type { ComputeOptions } from './devices.ts';
-import { float32, type HostTensor, scalarTensor, scalarValue } from './host-tensor.ts';
+import { type HostTensor, scalarTensor, scalarValue } from './host-tensor.ts';
 import { Program } from './program.ts';
+import { RowBuffer } from './row-buffer.ts';
 
 /** A parameter with its optimizer state, in this process's memory. */
 export interface ParameterState {
@@ -22,7 +23,8 @@ export interface ParameterState {
 export class ParameterUpdate {
   private readonly optimizer: Optimizer;
   private readonly programs: Readonly<Record<keyof typeof GRAPHS, Program>>;
-  private readonly scratch = new Map<string, Float32Array<ArrayBuffer>>();
+  /** By output and width of the table. */
+  private readonly rowBuffers = new Map<string, RowBuffer>();
 
   private constructor(optimizer: Optimizer, programs: Record<keyof typeof GRAPHS, Program>) {
     this.optimizer = optimizer;
@@ -66,15 +68,14 @@ export class ParameterUpdate {
     for (let start = 0; start < rows.data.length; start += rowsPerRun) {
       const picked = rowsOf(rows, start, rowsPerRun);
       const part = rowsOf(gradient, start, rowsPerRun);
-      const into = Object.fromEntries(
-        ['next/parameter', ...this.optimizer.slots.map((slot) => `next/${slot}`)].map((name) => [
-          name,
-          this.scratchLike(name, part),
-        ]),
+      const tables: Record<string, HostTensor> = { parameter: state.value, ...state.slots };
+      const buffers = fromNames(Object.keys(tables), (name) => this.rowBuffer(name, width));
+      const into = mapValues(buffers, (buffer) => buffer.tensor(picked.data.length));
+      await this.programs.rows.run(
+        { rows: picked, gradient: part, ...tables, ...scalars },
+        { into: prefixKeys('next/', into) },
       );
-      const tables = { parameter: state.value, ...state.slots };
-      await this.programs.rows.run({ rows: picked, gradient: part, ...tables, ...scalars }, { into });
-      for (const [name, table] of Object.entries(tables)) scatterRows(table, picked, into[`next/${name}`]!);
+      for (const [name, buffer] of Object.entries(buffers)) buffer.copyTo(tables[name]!, picked);
     }
   }
 
@@ -105,14 +106,11 @@ export class ParameterUpdate {
     for (const program of Object.values(this.programs)) await program.dispose();
   }
 
-  /** Memory for rows on their way back to a table, the same from run to run. */
-  private scratchLike(name: string, { dtype, dims, data }: HostTensor): HostTensor {
-    let memory = this.scratch.get(name);
-    if (!memory || memory.length < data.length) {
-      memory = new Float32Array(data.length);
-      this.scratch.set(name, memory);
-    }
-    return { dtype, dims, data: memory.subarray(0, data.length) };
+  private rowBuffer(name: string, width: number): RowBuffer {
+    const key = `${name}/${width}`;
+    const buffer = this.rowBuffers.get(key) ?? new RowBuffer(width);
+    this.rowBuffers.set(key, buffer);
+    return buffer;
   }
 
   private scalars(step: StepNumbers): Record<string, HostTensor> {
@@ -240,15 +238,4 @@ function rowsOf({ dtype, dims, data }: HostTensor, start: number, count: number)
   const end = Math.min(dims[0]!, start + count);
   const width = dims.slice(1).reduce((product, size) => product * size, 1);
   return { dtype, dims: [end - start, ...dims.slice(1)], data: data.subarray(start * width, end * width) };
-}
-
-/** Copies whole rows back into a table: one memory copy for each row; element by element where a row is short. */
-function scatterRows(table: HostTensor, rows: HostTensor, values: HostTensor): void {
-  const [target, source] = [float32(table), float32(values)];
-  const width = values.dims[1]!;
-  for (let i = 0; i < rows.data.length; i++) {
-    const [from, to] = [i * width, Number(rows.data[i]) * width];
-    if (width > 16) target.set(source.subarray(from, from + width), to);
-    else for (let j = 0; j < width; j++) target[to + j] = source[from + j]!;
-  }
 }
