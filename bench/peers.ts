@@ -1,110 +1,107 @@
 /**
- * The reference training step against PyTorch eager on the CPU:  npm run bench:peers -- [--rounds N] [--steps N] [--threads N] [--json]
+ * The reference step beside PyTorch's:  npm run bench:peers -- [--case t64,t128] [--rounds N] [--steps N] [--threads N] [--json]
  *
- * Both sides run the same shapes, batches and optimizer, each in a fresh process, one after the other; the order is reversed every
- * round, so that a slow quarter of an hour hits both. PyTorch lives in `bench/peers/.venv`, made at the first run (it needs Python
- * 3.9 or newer); UNDRIFT_PEERS_PYTHON names a Python that has it already.
+ * Every round runs each side in a fresh process on the same number of threads, in an order that turns round after round, so
+ * that a machine that slows down or speeds up favours none.
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { freshNode, freshProcess } from './fresh-process.ts';
-import type { StepResult } from './measure-step.ts';
-import { median, table } from './statistics.ts';
+import { peersPython } from './peers/python.ts';
+import { median, minimum, table } from './statistics.ts';
+import { STEP_CASES } from './training-step.ts';
+
+interface Measurement {
+  readonly timesMs: readonly number[];
+  readonly peakResidentBytes: number;
+  /** Largest resident memory before the model exists. */
+  readonly startResidentBytes: number;
+  readonly version: string;
+}
 
 const { values: options } = parseArgs({
   options: {
+    case: { type: 'string', default: 't64' },
     rounds: { type: 'string', default: '5' },
     steps: { type: 'string', default: '8' },
     threads: { type: 'string', default: String(defaultThreads()) },
     json: { type: 'boolean', default: false },
   },
 });
-const local = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const { threads, steps } = options;
 
-interface PeerResult {
-  timesMs: number[];
-  peakResidentBytes: number;
-  version: string;
-}
-
-function python(): string {
-  const given = process.env.UNDRIFT_PEERS_PYTHON;
-  if (given) return given;
-  const own = local('peers/.venv/bin/python');
-  if (existsSync(own)) return own;
-  console.error('making bench/peers/.venv with PyTorch (several hundred megabytes, once)');
-  for (const [command, ...args] of [
-    ['python3', '-m', 'venv', local('peers/.venv')],
-    [own, '-m', 'pip', 'install', '--quiet', '-r', local('peers/requirements.txt')],
-  ] as const) {
-    const { status, error } = spawnSync(command, args, { stdio: ['ignore', 2, 2] });
-    if (status !== 0) {
-      console.error(`could not run ${command}: ${error?.message ?? `exit code ${status}`}`);
-      console.error(
-        'install Python 3.9 or newer with venv, or set UNDRIFT_PEERS_PYTHON to a Python that has PyTorch',
-      );
-      process.exit(1);
-    }
-  }
-  return own;
-}
-
-const interpreter = python();
-const [ours, theirs]: { ms: number; bytes: number }[][] = [[], []];
-let version = '';
-const sides = [
-  async () => {
-    const args = ['t64', options.threads, options.steps];
-    const { medianMs, peakResidentBytes } = await freshNode<StepResult>(
-      new URL('./measure-step.ts', import.meta.url),
-      args,
-    );
-    ours!.push({ ms: medianMs, bytes: peakResidentBytes });
-  },
-  async () => {
-    const args = [local('peers/step.py'), 't64', options.threads, options.steps];
-    const result = await freshProcess<PeerResult>(interpreter, args);
-    version = result.version;
-    theirs!.push({ ms: median(result.timesMs), bytes: result.peakResidentBytes });
-  },
-];
-for (let round = 0; round < Number(options.rounds); round++) {
-  for (const side of round % 2 === 0 ? sides : sides.toReversed()) await side();
-  const [a, b] = [ours!.at(-1)!, theirs!.at(-1)!];
-  console.error(`round ${round + 1}: undrift ${a.ms.toFixed(0)} ms, PyTorch ${b.ms.toFixed(0)} ms`);
-}
-
-const of = (side: { ms: number; bytes: number }[]) => ({
-  medianMs: median(side.map(({ ms }) => ms)),
-  peakResidentBytes: Math.max(...side.map(({ bytes }) => bytes)),
-});
-const ratios = ours!.map(({ ms }, i) => theirs![i]!.ms / ms);
-const result = {
-  case: 't64',
-  threads: Number(options.threads),
-  undrift: of(ours!),
-  pytorch: { ...of(theirs!), version },
-  speedRatio: { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) },
+const python = peersPython();
+const torchStep = fileURLToPath(new URL('peers/step.py', import.meta.url));
+const torch = (id: string, ...flags: string[]) =>
+  freshProcess<Measurement>(python, [torchStep, id, threads, steps, ...flags], {
+    env: { OMP_NUM_THREADS: threads, MKL_NUM_THREADS: threads },
+  });
+const SIDES: Readonly<Record<string, (id: string) => Promise<Measurement>>> = {
+  undrift: (id) => freshNode(new URL('peers/undrift-step.ts', import.meta.url), [id, threads, steps]),
+  'PyTorch eager': (id) => torch(id),
+  'PyTorch eager, fused AdamW': (id) => torch(id, '--fused'),
 };
-if (options.json) console.log(JSON.stringify(result));
-else {
-  const row = (name: string, { medianMs, peakResidentBytes }: ReturnType<typeof of>) => [
+const names = Object.keys(SIDES);
+
+const results = [];
+for (const id of options.case.split(',')) {
+  const shape = STEP_CASES.find((known) => known.id === id);
+  if (shape?.encoder.model.model_type !== 'bert') {
+    console.error(`bench:peers: no such case: ${id}\n  help: use t64 or t128`);
+    process.exit(1);
+  }
+  const measured: Record<string, Measurement[]> = Object.fromEntries(names.map((name) => [name, []]));
+  for (let round = 0; round < Number(options.rounds); round++) {
+    for (const name of round % 2 === 0 ? names : names.toReversed())
+      measured[name]!.push(await SIDES[name]!(id));
+  }
+  const sides = names.map((name) => summary(name, measured[name]!, measured.undrift!));
+  results.push({ case: id, title: shape.title, threads: Number(threads), sides });
+  if (!options.json) console.log(`${shape.title}, ${threads} threads\n${formatted(sides)}\n`);
+}
+if (options.json) console.log(JSON.stringify(results));
+
+/** One side's figures over all rounds; ratios say how many times our time and memory it takes. */
+function summary(name: string, own: readonly Measurement[], ours: readonly Measurement[]) {
+  const ratios = own.map((m, round) => median(m.timesMs) / median(ours[round]!.timesMs));
+  const times = own.flatMap((m) => m.timesMs);
+  const peak = (list: readonly Measurement[]) => Math.max(...list.map((m) => m.peakResidentBytes));
+  return {
     name,
-    `${medianMs.toFixed(0)} ms`,
-    `${(peakResidentBytes / 1e6).toFixed(0)} MB`,
-  ];
-  console.log(
-    table([
-      ['', 'step', 'peak memory'],
-      row('undrift', result.undrift),
-      row(`PyTorch ${version}`, result.pytorch),
+    version: own[0]!.version,
+    medianMs: median(times),
+    minMs: minimum(times),
+    timeRatio: median(ratios),
+    timeRatioRange: [minimum(ratios), Math.max(...ratios)] as const,
+    peakResidentBytes: peak(own),
+    startResidentBytes: Math.max(...own.map((m) => m.startResidentBytes)),
+    memoryRatio: peak(own) / peak(ours),
+  };
+}
+
+function formatted(sides: readonly ReturnType<typeof summary>[]): string {
+  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
+  return table([
+    [
+      '',
+      'median',
+      'best',
+      'time, × ours (rounds)',
+      'peak memory',
+      'of it before the model',
+      '× ours',
+      'version',
+    ],
+    ...sides.map((s) => [
+      s.name,
+      `${s.medianMs.toFixed(0)} ms`,
+      `${s.minMs.toFixed(0)} ms`,
+      `${s.timeRatio.toFixed(2)} (${s.timeRatioRange.map((r) => r.toFixed(2)).join('–')})`,
+      megabytes(s.peakResidentBytes),
+      megabytes(s.startResidentBytes),
+      s.memoryRatio.toFixed(2),
+      s.version,
     ]),
-  );
-  const { median: middle, min, max } = result.speedRatio;
-  console.log(
-    `\nPyTorch's time over ours, round by round: ${middle.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`,
-  );
+  ]);
 }
