@@ -135,11 +135,12 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
   Softplus: unary((dy, x) => mul(dy, sigmoid(x))),
   Relu: unary((dy, _x, y) => mul(dy, cast(greater(y, 0), y.dtype))),
   Erf: unary((dy, x) => mul(mul(dy, 2 / Math.sqrt(Math.PI)), exp(neg(square(x))))),
-  // Φ(x) + x φ(x), with u = x/√2:  ½ (erf u + 2/√π · u e^(−u²) + 1). Dividing by e^(u²) underflows to 0 where it should.
+  // Φ(x) + x φ(x), with u = x/√2:  ½ (erf u + 2/√π · u e^(−u²) + 1). Dividing by e^(u²) underflows to 0 where it should. The
+  // half goes to dy: it is a product of matrices, which takes a factor for nothing.
   Gelu: unary((dy, x) => {
     const u = mul(x, Math.SQRT1_2);
     const density = div(mul(u, 2 / Math.sqrt(Math.PI)), exp(square(u)));
-    return mul(mul(add(add(erf(u), density), 1), dy), 0.5);
+    return mul(add(add(erf(u), density), 1), mul(dy, 0.5));
   }),
   Cast: unary((dy, x) => cast(dy, x.dtype)),
   StopGradient: none,

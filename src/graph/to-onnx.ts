@@ -16,8 +16,8 @@ const IR_VERSION = 10;
  */
 export function toOnnx(graph: Graph, metadata: Record<string, string> = {}): OnnxModel {
   if (graph.outputs.size === 0) throw new ShapeError(`graph "${graph.name}" has no outputs`);
-  const writer = new Writer(graph);
   const reached = reachableNodes(graph.outputs.values());
+  const writer = new Writer(graph, reached.nodes);
   for (const node of executionOrder(reached.nodes)) writer.node(node);
   const outputs = [...graph.outputs].map(([name, tensor]) => {
     const made = writer.value(tensor);
@@ -89,8 +89,14 @@ class Writer {
   /** Symbol → a written tensor that has it as a plain dimension, and the axis. */
   private readonly symbolSources = new Map<string, { name: string; axis: number }>();
 
-  constructor(graph: Graph) {
+  /** What is multiplied by a constant. */
+  private readonly scaled: ReadonlySet<Tensor>;
+
+  constructor(graph: Graph, nodes: readonly GraphNode[]) {
     for (const input of graph.inputs) this.remember(input);
+    const isConstant = ({ rank, source }: Tensor) => rank === 0 && source.kind === 'constant';
+    const products = nodes.filter(({ op, inputs }) => op === 'Mul' && inputs.some(isConstant));
+    this.scaled = new Set(products.flatMap(({ inputs }) => inputs));
     for (const [name, tensor] of graph.outputs) {
       if (tensor.node && !this.names.has(tensor)) this.names.set(tensor, name);
     }
@@ -98,6 +104,10 @@ class Writer {
 
   name(tensor: Tensor): string {
     return this.names.get(tensor) ?? tensor.name;
+  }
+
+  isScaled(tensor: Tensor): boolean {
+    return this.scaled.has(tensor);
   }
 
   private remember(tensor: Tensor): void {
@@ -301,17 +311,15 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
     writer.emit('BitShift', inputs, outputs, { direction: { kind: 'string', value: 'RIGHT' } }),
   Where: same('Where'),
 
+  // A product of matrices is a Gemm. One that is multiplied by a constant is not: onnxruntime takes the constant into the alpha
+  // of FusedMatMul, but not of Gemm, and so spares a pass over the result.
   MatMul: ({ writer, node, inputs, outputs, attributes: { transA, transB, alpha } }) => {
-    if (node.inputs[0]!.rank === 2) {
-      writer.emit('Gemm', inputs, outputs, {
-        transA: flag(transA),
-        transB: flag(transB),
-        alpha: float(alpha),
-      });
+    const attributes = { transA: flag(transA), transB: flag(transB), alpha: float(alpha) };
+    if (node.inputs[0]!.rank === 2 && !writer.isScaled(node.outputs[0]!)) {
+      writer.emit('Gemm', inputs, outputs, attributes);
     } else if (!transA && !transB && alpha === 1) {
       writer.emit('MatMul', inputs, outputs);
     } else {
-      const attributes = { transA: flag(transA), transB: flag(transB), alpha: float(alpha) };
       writer.emit('FusedMatMul', inputs, outputs, attributes, 'com.microsoft');
     }
   },
