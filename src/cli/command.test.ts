@@ -1,9 +1,12 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../util/errors.ts';
-import { type Outcome, parseCommandLine } from './command.ts';
+import { allOptions, type Outcome, parseCommandLine } from './command.ts';
 import { describeError } from './describe-error.ts';
 import { Interrupted } from './io.ts';
-import { optionName } from './options.ts';
+import { flagOf, type OptionSpec, optionName } from './options.ts';
 import { commandReference } from './reference.ts';
 import { COMMANDS } from './run-cli.ts';
 
@@ -146,6 +149,22 @@ describe('every command', () => {
       for (const key of Object.keys(spec.options)) expect(reference).toContain(optionName(key));
     }
     expect(reference).not.toMatch(/undefined|\[object/);
+  });
+
+  it('has the flags that messages name', () => {
+    const source = fileURLToPath(new URL('..', import.meta.url));
+    const others = ['--help', '--version', '--save-dev', '--onnxruntime-node-install']; // npm has the last two
+    const flags = specs.flatMap((spec) =>
+      Object.entries<OptionSpec>(allOptions(spec)).map(([key, option]) => flagOf(key, option)),
+    );
+    const named = readdirSync(source, { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.ts$/.test(file) && !/\.test\.ts$|report-style|chart/.test(file))
+      .flatMap(
+        (file) =>
+          readFileSync(join(source, file), 'utf8').match(/(?<![\w-])--[a-z][a-z-]*[a-z](?![\w-])/g) ?? [],
+      );
+    expect(named).toContain('--overwrite');
+    expect([...new Set(named)].filter((flag) => ![...flags, ...others].includes(flag))).toEqual([]);
   });
 });
 

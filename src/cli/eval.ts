@@ -4,6 +4,7 @@ import { parseMetrics } from '../eval/metric-spec.ts';
 import { formatComparison, formatMetrics } from '../eval/report.ts';
 import { readRunFile, writeRunFile } from '../eval/run-file.ts';
 import { compareRuns } from '../eval/significance.ts';
+import { requireId } from '../eval/text-fields.ts';
 import {
   evaluateBm25,
   evaluateRetriever,
@@ -71,10 +72,16 @@ export const evalCommand = defineCommand({
     const metrics = parseMetrics(options.metrics).map(({ name }) => name);
     // Read first: a file that is not there should not cost an evaluation.
     const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
-    const retriever = options.model === 'bm25' ? undefined : await loadModel(options.model, io);
+    const retriever = options.model === 'bm25' ? undefined : await loadModel(options.model, io, ['bm25']);
     const data = await loadData(options.data, { splits: [options.split], onProgress: loadProgress(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
+
+    // A run file takes no ids with spaces: said now, not after the evaluation.
+    if (options.runFile !== undefined) {
+      for (let row = 0; row < data.corpus.size; row++) requireId('document id', data.corpus.id(row));
+      for (const id of data.qrels(options.split).keys()) requireId('query id', id);
+    }
 
     const startMs = performance.now();
     const common = {

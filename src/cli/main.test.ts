@@ -1,5 +1,5 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -188,6 +188,13 @@ describe('eval --model bm25', () => {
       stderr: expect.stringContaining('splits present: train, dev, test'),
     });
     expect(await bm25('--compare', 'absent.run')).toMatchObject({ code: 1 });
+    const spaced = tempFiles(makeData());
+    appendFileSync(join(spaced, 'set/corpus.jsonl'), lines([{ _id: 'notes of may.md', text: 'zebra' }]));
+    const argv = ['eval', '--model', 'bm25', '--data', 'set', '--run-file', 'x.run'];
+    expect(await undrift(spaced, ...argv)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the document id "notes of may.md" holds white space'),
+    });
     expect(await undrift(folder, 'eval', '--model', 'absent', '--data', 'set')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('--model absent: no such folder'),
@@ -365,6 +372,60 @@ describe('train, and what is done with its model', () => {
     expect(await undrift(many, 'encode', '--model', 'wide', '--data', 'many.txt', '--json')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('--out vectors.npy'),
+    });
+  });
+});
+
+describe('search for a long text', () => {
+  const folder = tempFiles(makeData());
+  const long = 'opens the file '.repeat(80_000);
+  beforeAll(async () => {
+    await undrift(folder, 'train', '--data', 'set', '--out', 'run', '--steps', '1', ...TINY);
+  });
+  const search = (input: string | Buffer) =>
+    new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) => {
+      const argv = [
+        'search',
+        '--model',
+        'run',
+        '--data',
+        'set',
+        '--threads',
+        '1',
+        '--top-k',
+        '3',
+        '--json',
+        '-',
+      ];
+      const child = execFile(
+        process.execPath,
+        [main, ...argv],
+        { cwd: folder, maxBuffer: 2 ** 26 },
+        (error, stdout, stderr) =>
+          resolve({ code: error === null ? 0 : (error.code as number | null), stdout, stderr }),
+      );
+      child.stdin!.end(input);
+    });
+
+  it('reads it from stdin, a megabyte as well', async () => {
+    const { code, stdout } = await search(long);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      query: long,
+      results: [{ rank: 1 }, { rank: 2 }, { rank: 3 }],
+    });
+    expect(await search(Buffer.from([0x63, 0x61, 0x66, 0xe9]))).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('stdin: not UTF-8'),
+    });
+    expect(await search('')).toMatchObject({ code: 2 });
+  });
+
+  it('refuses a command line that onnxruntime does not survive', async () => {
+    const text = long.slice(0, 60_000);
+    expect(await undrift(folder, 'search', '--model', 'run', '--data', 'set', text)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('give the text on stdin'),
     });
   });
 });

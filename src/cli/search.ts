@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+import { buffer } from 'node:stream/consumers';
 import type { Corpus } from '../data/corpus.ts';
 import { loadCorpus } from '../data/load.ts';
 import { ExactIndex } from '../index/exact-search.ts';
@@ -9,6 +11,12 @@ import type { Io } from './io.ts';
 import { loadModel, loadProgress, MODEL_HELP, retrievalProgress } from './model-source.ts';
 import type { OptionValues } from './options.ts';
 import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+
+/**
+ * onnxruntime 1.30 on Linux reads /proc/self/cmdline and overflows the stack with a command line of some 30,000 bytes (at the
+ * usual 8 MiB of stack): the process is gone without a word.
+ */
+const MAX_COMMAND_LINE_BYTES = 16_384;
 
 const OPTIONS = {
   model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
@@ -32,14 +40,14 @@ const OPTIONS = {
 export const searchCommand = defineCommand({
   name: 'search',
   summary: 'find the best documents for a text',
-  arguments: [{ name: 'text...', help: 'what to search for', required: true }],
+  arguments: [{ name: 'text...', help: 'what to search for; - reads it from stdin', required: true }],
   options: OPTIONS,
   examples: [
     '--model runs/first --data data/api-docs "read a file line by line"',
     '--model bm25 --corpus notes.txt --top-k 3 meeting in march',
   ],
   async run(options, io, words) {
-    const query = words.join(' ');
+    const query = words.join(' ') === '-' ? await readStdin() : words.join(' ');
     if (query.trim() === '') throw new UsageError('the text to search for is empty');
     if ((options.data === undefined) === (options.corpus === undefined)) {
       throw new UsageError(
@@ -67,6 +75,17 @@ export const searchCommand = defineCommand({
   },
 });
 
+async function readStdin(): Promise<string> {
+  const bytes = await buffer(process.stdin);
+  if (!isUtf8(bytes)) {
+    throw new DataError('not UTF-8', {
+      file: 'stdin',
+      help: 'convert it, for example with iconv -f LATIN1 -t UTF-8',
+    });
+  }
+  return bytes.toString('utf8');
+}
+
 type Found = { rows: Int32Array; scores: Float32Array };
 
 async function searchBm25(
@@ -86,8 +105,14 @@ async function searchDense(
   options: OptionValues<typeof OPTIONS>,
   io: Io,
 ): Promise<Found> {
+  const commandLineBytes = Buffer.byteLength(process.argv.join(' '));
+  if (commandLineBytes > MAX_COMMAND_LINE_BYTES) {
+    throw new UsageError(`a command line of ${commandLineBytes} bytes is too long for onnxruntime`, {
+      help: 'give the text on stdin: undrift search … - < text.txt',
+    });
+  }
   const compute = computeOptions(options);
-  const retriever = await loadModel(options.model, io);
+  const retriever = await loadModel(options.model, io, ['bm25']);
   const documents =
     options.embeddings === undefined
       ? await encodeCorpus(retriever, 'document', corpus, { ...compute, onProgress: retrievalProgress(io) })

@@ -13,7 +13,7 @@ export const TRAIN_OPTIONS = {
   model: {
     type: 'text',
     value: 'model',
-    help: 'static, transformer, or a model folder to go on from (default static)',
+    help: 'static, transformer, or a model folder or run to go on from (default static)',
   },
   method: {
     type: 'text',

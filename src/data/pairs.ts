@@ -145,7 +145,7 @@ class ColumnNames {
       throw new DataError(`both ${present.map(quote).join(' and ')} could be the ${role}`, {
         file: record.file,
         line: record.line,
-        help: `say which: columns: { ${role}: '${present[0]}' }, or --columns ${role}=${present[0]}`,
+        help: `drop one of them, or say in code which: columns: { ${role}: '${present[0]}' }`,
       });
     }
     const name = present[0];
@@ -258,7 +258,7 @@ function missingRole(record: DataRecord, role: 'query' | 'positive'): DataError 
     line: record.line,
     help:
       `${present.length === 0 ? 'the record is empty' : `the record has ${names}${present.length > 8 ? ', …' : ''}`}; ` +
-      `understood are ${ALIASES[role].join(', ')}; another is named with columns: { ${role}: … } (--columns ${role}=…)`,
+      `understood are ${ALIASES[role].join(', ')}; rename yours, or name it in code: columns: { ${role}: … }`,
   });
 }
 

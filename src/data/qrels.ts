@@ -224,7 +224,7 @@ function unknownId(found: {
   } else if (others.row(id) !== undefined) {
     help = `${quote(id)} is the id of a ${isQuery ? 'document' : 'query'}`;
   } else {
-    help = `${noun} ids look like ${quote(known.id(0))}; unknownIds: 'skip' (--skip-unknown-ids) leaves such lines out`;
+    help = `${noun} ids look like ${quote(known.id(0))}; unknownIds: 'skip' leaves such lines out`;
   }
   return new DataError(`unknown ${noun} id ${quote(id)}`, { file, line, help });
 }

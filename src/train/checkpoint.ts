@@ -34,7 +34,7 @@ export async function readCheckpoint(run: string): Promise<Checkpoint> {
   await recoverFolder(folder);
   const file = join(folder, 'state.json');
   const state = (await readJson(file)) as Partial<Checkpoint>;
-  if (!Number.isSafeInteger(state?.step) || typeof state.best !== 'object') {
+  if (!Number.isSafeInteger(state?.step) || !isBest(state.best)) {
     throw new DataError('this is not the state of a checkpoint', {
       file,
       help: 'start the run anew with --overwrite',
@@ -48,4 +48,13 @@ export async function readCheckpoint(run: string): Promise<Checkpoint> {
     optimizer: await read('optimizer'),
     method: await read('method'),
   };
+}
+
+function isBest(best: Partial<Checkpoint['best']> | null | undefined): best is Checkpoint['best'] {
+  const { value, step, evaluationsSince } = best ?? {};
+  return (
+    (value === null || Number.isFinite(value)) &&
+    Number.isSafeInteger(step) &&
+    Number.isSafeInteger(evaluationsSince)
+  );
 }

@@ -2,15 +2,16 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { createRetriever } from '../models/create-retriever.ts';
+import { findModel } from '../models/find-model.ts';
 import { loadRetriever } from '../models/model-folder.ts';
 import type { Retriever } from '../models/retriever.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
-import { isNewModel, type TrainSettings } from './settings.ts';
+import { isNewModel, NEW_MODELS, type TrainSettings } from './settings.ts';
 
 /**
- * The retriever a run starts from: a given model's folder, or a new one with a tokenizer that is given or trained on the
- * documents and the training queries (never on dev or test queries).
+ * The retriever a run starts from: a given one (its model folder, or the run that trained it), or a new one with a tokenizer that
+ * is given or trained on the documents and the training queries (never on dev or test queries).
  *
  * @param options.fromRun  folder of the run to resume: its tokenizer is read instead of trained again
  */
@@ -43,11 +44,11 @@ export async function makeRetriever(
 
 async function givenModel(
   settings: TrainSettings,
-  folder: string,
+  path: string,
   onNote?: (note: string) => void,
 ): Promise<Retriever> {
   const { maxQueryTokens, maxDocTokens, queryPrompt, docPrompt, pooling, normalize } = settings;
-  return await loadRetriever(folder, {
+  return await loadRetriever(await findModel(path, NEW_MODELS), {
     maxTokens: {
       ...(maxQueryTokens !== null && { query: maxQueryTokens }),
       ...(maxDocTokens !== null && { document: maxDocTokens }),

@@ -95,7 +95,8 @@ type OptionalSetting =
   | 'queryPrompt'
   | 'docPrompt';
 
-const NEW_MODELS = ['static', 'transformer'] as const;
+/** Kinds of model that a run can make. */
+export const NEW_MODELS = ['static', 'transformer'] as const;
 
 export const isNewModel = (model: string): model is (typeof NEW_MODELS)[number] =>
   (NEW_MODELS as readonly string[]).includes(model);

@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -166,6 +167,12 @@ describe('a training run', () => {
     ];
     expect(Math.hypot(...a.map((x, i) => x - b[i]!))).toBeLessThan(1e-5);
     expect(after.trainedSteps).toBe(before.trainedSteps + 1);
+    // A run stands for its best model, here as everywhere.
+    const third = await trainRetriever(small('third', { model: join(runs, 'first'), steps: 1, lr: 1e-9 }));
+    expect(third.embeddingSpace).toBe(second.embeddingSpace);
+    await expect(trainRetriever(small('fourth', { model: 'transfomer' }))).rejects.toThrow(
+      /transfomer: no such folder\. Did you mean 'transformer'\?/,
+    );
   });
 
   it('refuses to resume another run, and to overwrite one unasked', async () => {
@@ -212,6 +219,52 @@ describe('a training run', () => {
   it('says what is wrong with a batch that is too large', async () => {
     await expect(trainRetriever(small('large', { batchSize: 500 }))).rejects.toThrow(
       /500 is more than the 160 training queries/,
+    );
+    // The corrected command is not refused for what this one has left.
+    expect(existsSync(join(runs, 'large'))).toBe(false);
+  });
+
+  it('replaces an earlier run only once everything is right with the new one', async () => {
+    await trainRetriever(small('kept', { steps: 2 }));
+    const again = (more: Partial<TrainOptions>) =>
+      trainRetriever({ ...small('kept', more), overwrite: true });
+    await expect(again({ data: join(data, 'absent') })).rejects.toThrow(/no such file or folder/);
+    await expect(again({ batchSize: 500 })).rejects.toThrow(/500 is more than/);
+    await expect(again({ evalSplit: 'dve' })).rejects.toThrow(
+      /no split "dve".*\n.*dev, test, train|train, dev, test/,
+    );
+    expect(existsSync(join(runs, 'kept', 'model', 'model.safetensors'))).toBe(true);
+    expect((await readRunSettings(join(runs, 'kept'))).batchSize).toBe(16);
+    expect((await again({ steps: 1 })).steps).toBe(1);
+  });
+
+  it('stops at once while it still reads', async () => {
+    const controller = new AbortController();
+    const run = trainRetriever(small('reading'), {
+      signal: controller.signal,
+      onProgress: () => controller.abort(),
+    });
+    await expect(run).rejects.toThrow(/stopped before training began/);
+    expect(existsSync(join(runs, 'reading'))).toBe(false);
+  });
+
+  it.each([
+    ['settings.json', 'null', /settings\.json: these are not the settings of a run/],
+    ['settings.json', '{"settings": {}}', /settings\.json: these are not the settings of a run/],
+    [
+      'checkpoint/state.json',
+      '{"step": 2, "best": null}',
+      /state\.json: this is not the state of a checkpoint/,
+    ],
+    ['checkpoint/state.json', '{"step": 2, "best": {"value": "1"}}', /this is not the state of a checkpoint/],
+  ])('names what is damaged of a run that is to go on: %s %s', async (file, content, message) => {
+    if (!existsSync(join(runs, 'whole'))) await trainRetriever(small('whole', { steps: 2 }));
+    const damaged = join(runs, 'damaged');
+    await rm(damaged, { recursive: true, force: true });
+    await cp(join(runs, 'whole'), damaged, { recursive: true });
+    await writeFile(join(damaged, file), content);
+    await expect(trainRetriever({ ...small('damaged', { steps: 2 }), resume: true })).rejects.toThrow(
+      message,
     );
   });
 });

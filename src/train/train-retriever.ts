@@ -17,7 +17,7 @@ import { sgd } from '../optim/sgd.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { Learner } from '../runtime/learner.ts';
 import type { TokenStore } from '../text/token-store.ts';
-import { UndriftError, UsageError } from '../util/errors.ts';
+import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { Batches } from './batches.ts';
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
@@ -43,7 +43,7 @@ export interface TrainCallbacks {
     metrics: Readonly<Record<string, number>>;
     best: boolean;
   }) => void;
-  /** Aborted by Ctrl-C: the run saves after the current step and throws `InterruptedError`. */
+  /** Aborted by Ctrl-C: the run saves after the current step and throws `InterruptedError`; while it still reads, at once. */
   signal?: AbortSignal;
 }
 
@@ -67,6 +67,10 @@ const SETTINGS = 'settings.json';
 const MODEL = 'model';
 const OWN_FILES = [SETTINGS, MODEL, 'checkpoint', 'metrics.jsonl', 'tensorboard', 'tokenizer.json'];
 
+/** Of a run, or left of one by a process that was killed while it wrote. */
+const isOwnFile = (name: string): boolean =>
+  OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`));
+
 /** Steps between lines of the log. */
 const LOG_EVERY = 10;
 
@@ -78,12 +82,20 @@ const LOG_EVERY = 10;
  * With the same options, data and number of threads, the same machine gives the same bytes; so does a run that was stopped, or
  * killed, and resumed.
  *
- * @throws InterruptedError after saving, when `callbacks.signal` fires
+ * @throws InterruptedError when `signal` fires: after saving, where there is anything to save
  */
 export async function trainRetriever(
   options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
-  callbacks: TrainCallbacks = {},
+  given: TrainCallbacks = {},
 ): Promise<TrainResult> {
+  const callbacks: TrainCallbacks = {
+    ...given,
+    // Called until training begins; from then on a step is made first.
+    onProgress(...progress) {
+      if (given.signal?.aborted) throw new InterruptedError('stopped before training began');
+      given.onProgress?.(...progress);
+    },
+  };
   const { device, threads, resume = false, overwrite = false, ...own } = options;
   const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const settings = resolveSettings(own);
@@ -102,7 +114,6 @@ export async function trainRetriever(
     ...(callbacks.onNote && { onNote: callbacks.onNote }),
     fromRun: resume ? out : undefined,
   });
-  if (!resume) await startRun(out, settings, fingerprint, retriever);
 
   const queries = tokenize(retriever, 'query', data, callbacks);
   const documents = tokenize(retriever, 'document', data, callbacks);
@@ -117,6 +128,11 @@ export async function trainRetriever(
     `${data.corpus.size} documents, ${examples.queryRows.length} training queries; ${totalSteps} steps of ${batchSize * accumulate} queries, ` +
       `${batchSize - 1 + batchSize * negatives} negatives a query`,
   );
+  if (!evaluated && settings.evalSplit !== 'dev') {
+    throw new UsageError(`no split "${settings.evalSplit}" to evaluate on during training`, {
+      help: `splits present: ${data.splits.join(', ')}`,
+    });
+  }
   if (!evaluated)
     callbacks.onNote?.(`no split "${settings.evalSplit}": the last model is kept, not the best`);
 
@@ -149,6 +165,8 @@ export async function trainRetriever(
     best = checkpoint.best;
     callbacks.onNote?.(`resumed at step ${checkpoint.step}`);
   }
+  // Not before everything that can be wrong with data, options and device has been seen: an earlier run is replaced here.
+  else if (!resume) await startRun(out, settings, fingerprint, retriever);
   const log = await EventLog.open(out, resume ? { resumeStep: checkpoint?.step ?? 0 } : {});
   const startMs = performance.now();
   const stepsBefore = retriever.trainedSteps;
@@ -283,7 +301,21 @@ export async function readRunSettings(out: string): Promise<TrainSettings> {
       help: 'start it without --resume',
     });
   }
-  return ((await readJson(file)) as { settings: TrainSettings }).settings;
+  return (await readSettingsFile(file)).settings;
+}
+
+async function readSettingsFile(file: string): Promise<{ fingerprint: string; settings: TrainSettings }> {
+  const stored = (await readJson(file)) as {
+    fingerprint?: unknown;
+    settings?: Partial<TrainSettings>;
+  } | null;
+  if (typeof stored?.settings?.data !== 'string' || typeof stored.fingerprint !== 'string') {
+    throw new DataError('these are not the settings of a run', {
+      file,
+      help: 'start the run anew with --overwrite',
+    });
+  }
+  return stored as { fingerprint: string; settings: TrainSettings };
 }
 
 async function openRun(
@@ -292,7 +324,7 @@ async function openRun(
   fingerprint: string,
 ): Promise<Checkpoint | undefined> {
   checkSameSettings(await readRunSettings(out), settings, out);
-  const stored = (await readJson(join(out, SETTINGS))) as { fingerprint: string };
+  const stored = await readSettingsFile(join(out, SETTINGS));
   if (stored.fingerprint !== fingerprint) {
     throw new UndriftError(`the data in ${settings.data} is not what the run in ${out} was trained on`, {
       help: `its fingerprint was ${stored.fingerprint}, now it is ${fingerprint}: resume with the same files`,
@@ -304,15 +336,14 @@ async function openRun(
     : undefined;
 }
 
+/** @throws UndriftError if the folder holds anything else than a run that may be replaced. Nothing is removed yet. */
 async function checkFree(out: string, overwrite: boolean): Promise<void> {
   if (!existsSync(out)) return;
   const names = await readdir(out).catch((cause) => {
     throw new UsageError(`--out ${out} is not a folder`, { cause });
   });
   if (names.length === 0) return;
-  const foreign = names.filter(
-    (name) => !OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`)),
-  );
+  const foreign = names.filter((name) => !isOwnFile(name));
   if (foreign.length > 0 || !names.includes(SETTINGS)) {
     throw new UndriftError(
       `${out} is not empty, and not a run of ours (it holds ${(foreign[0] ?? names[0])!})`,
@@ -326,9 +357,9 @@ async function checkFree(out: string, overwrite: boolean): Promise<void> {
       help: 'go on with it by --resume, replace it by --overwrite, or choose another --out',
     });
   }
-  for (const name of names) await rm(join(out, name), { recursive: true, force: true });
 }
 
+/** Writes what a run begins with. An earlier run in the folder, which `checkFree` has let pass, is removed. */
 async function startRun(
   out: string,
   settings: TrainSettings,
@@ -336,6 +367,8 @@ async function startRun(
   retriever: Retriever,
 ): Promise<void> {
   await mkdir(out, { recursive: true });
+  const earlier = (await readdir(out)).filter(isOwnFile);
+  for (const name of earlier) await rm(join(out, name), { recursive: true, force: true });
   await writeFileAtomic(join(out, SETTINGS), `${JSON.stringify({ fingerprint, settings }, null, 2)}\n`);
   await writeFileAtomic(join(out, 'tokenizer.json'), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);
 }
