@@ -16,29 +16,33 @@ export interface AdamWOptions {
  *   m ← β₁ m + (1−β₁) g        v ← β₂ v + (1−β₂) g²
  *   θ ← (1 − η λ) θ − η · (m / (1−β₁ᵗ)) / (√(v / (1−β₂ᵗ)) + ε)
  *
- * Written as  η√(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε√(1−β₂ᵗ)), the same number with two passes over memory less. The clipping factor
- * of the gradients is folded into the moments' factors.
+ * Computed as 12 elementwise operations, each a pass over memory, by folding what is constant over a step into four numbers.
+ * With s the clipping factor of the gradients and a = √(1−β₂)/(1−β₁), both moments grow by the same scaled gradient:
+ *
+ *   h = √(1−β₂) s g        u ← β₁ u + h,  which is a m        v ← β₂ v + h²
+ *   θ ← (1 − η λ) θ − η√(1−β₂ᵗ)/(a(1−β₁ᵗ)) · u / (√v + ε√(1−β₂ᵗ))
  */
 export function adamw({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamWOptions = {}): Optimizer {
+  const momentRatio = Math.sqrt(1 - beta2) / (1 - beta1);
   return {
     id: 'adamw',
-    slots: ['m', 'v'],
-    scalars: ['keep', 'mFactor', 'vFactor', 'rate', 'epsilon'],
+    slots: ['u', 'v'],
+    scalars: ['keep', 'gradientFactor', 'rate', 'epsilon'],
     numbers({ step, learningRate, gradientScale, weightDecay }) {
       const correction2 = Math.sqrt(1 - beta2 ** step);
       return {
         keep: 1 - learningRate * weightDecay,
-        mFactor: (1 - beta1) * gradientScale,
-        vFactor: (1 - beta2) * gradientScale ** 2,
-        rate: (learningRate * correction2) / (1 - beta1 ** step),
+        gradientFactor: Math.sqrt(1 - beta2) * gradientScale,
+        rate: (learningRate * correction2) / (momentRatio * (1 - beta1 ** step)),
         epsilon: epsilon * correction2,
       };
     },
     update({ parameter, gradient, slots }, s) {
-      const m = add(mul(slots.m!, beta1), mul(gradient, s.mFactor!));
-      const v = add(mul(slots.v!, beta2), mul(square(gradient), s.vFactor!));
-      const change = mul(div(m, add(sqrt(v), s.epsilon!)), s.rate!);
-      return { parameter: sub(mul(parameter, s.keep!), change), slots: { m, v } };
+      const h = mul(gradient, s.gradientFactor!);
+      const u = add(mul(slots.u!, beta1), h);
+      const v = add(mul(slots.v!, beta2), square(h));
+      const change = mul(div(u, add(sqrt(v), s.epsilon!)), s.rate!);
+      return { parameter: sub(mul(parameter, s.keep!), change), slots: { u, v } };
     },
   };
 }

@@ -117,6 +117,57 @@ describe('ParameterUpdate', () => {
     },
   );
 
+  it.each(OPTIMIZERS)('$id $slots: parameters move together as they move alone', async (optimizer) => {
+    const update = await ParameterUpdate.compile(optimizer, COMPUTE);
+    // Long ones among short ones; more short ones than a run takes; none.
+    for (const lengths of [[3, 5000, 1, 4096, 300_001, 7], Array(70).fill(4000), [5000], []]) {
+      const one = (n: number, i: number) => ({
+        state: copyState(stateOf(optimizer, [n])),
+        gradient: random(`gradient ${i}`, [n]),
+      });
+      const [together, alone] = [lengths.map(one), lengths.map(one)];
+      await update.applyAll(together, STEP);
+      for (const { state, gradient } of alone) await update.apply(state, gradient, STEP);
+      for (const [i, { state, gradient }] of alone.entries()) {
+        const moved = together[i]!;
+        expect(differing(moved.state.value, state.value), `parameter ${i} of ${lengths}`).toBe(0);
+        for (const slot of optimizer.slots) {
+          expect(differing(moved.state.slots[slot]!, state.slots[slot]!), `${slot} ${i} of ${lengths}`).toBe(
+            0,
+          );
+        }
+        expect(differing(moved.gradient, gradient)).toBe(0);
+      }
+    }
+    await update.dispose();
+  });
+
+  it('the sum of squares has every element in it, whatever the length', async () => {
+    const update = await ParameterUpdate.compile(sgd(), COMPUTE);
+    for (const n of [0, 1, 4096, 4097, 300_001]) {
+      const gradient = random('gradient', [n]);
+      const values = float32(gradient);
+      const expected = values.reduce((sum, value) => sum + value * value, 0);
+      expect(Math.abs((await update.squaredSum(gradient)) - expected), `${n}`).toBeLessThanOrEqual(
+        1e-6 * expected,
+      );
+      for (const [place, bad] of [
+        [0, Number.NaN],
+        [n >> 1, Number.POSITIVE_INFINITY],
+        [n - 1, 1e30],
+      ] as const) {
+        if (n === 0) continue;
+        const before = values[place]!;
+        values[place] = bad;
+        expect(await update.squaredSum(gradient), `${bad} at ${place} of ${n}`).not.toSatisfy(
+          Number.isFinite,
+        );
+        values[place] = before;
+      }
+    }
+    await update.dispose();
+  });
+
   it('a batch without rows changes nothing', async () => {
     const state = stateOf(adamw(), [4, 3]);
     const before = copyState(state);
@@ -262,7 +313,7 @@ describe('Learner', () => {
     );
     const learner = await Learner.create(specs, weights(), adamw(), COMPUTE);
     expect(() => learner.restore(1, weights(), {})).toThrow(
-      'the checkpoint has no tensor "m/w" of 6 elements',
+      'the checkpoint has no tensor "u/w" of 6 elements',
     );
     await expect(learner.apply({ ...gradients(), rows: undefined }, UPDATE)).rejects.toThrow(
       'lookup table table came without its rows',

@@ -3,7 +3,12 @@ import type { Optimizer } from '../optim/optimizer.ts';
 import { UndriftError } from '../util/errors.ts';
 import type { ComputeOptions } from './devices.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
-import { type ParameterState, ParameterUpdate, unionOfRows } from './parameter-update.ts';
+import {
+  type DenseParameter,
+  type ParameterState,
+  ParameterUpdate,
+  unionOfRows,
+} from './parameter-update.ts';
 
 /** Gradients of a step by parameter name; those of lookup tables are for the step's `rows` only. */
 export interface Gradients {
@@ -115,14 +120,18 @@ export class Learner {
     const clipped = maxGradientNorm > 0 && gradientNorm > maxGradientNorm;
     const gradientScale = gradientFactor * (clipped ? maxGradientNorm / gradientNorm : 1);
     this.step += 1;
-    for (const [name, learned] of this.learned) {
-      const gradient = gradients.byName[name];
-      if (!gradient) continue;
-      const weightDecay = learned.spec.decay ? options.weightDecay : 0;
+    for (const decay of [true, false]) {
+      const weightDecay = decay ? options.weightDecay : 0;
       const numbers = { step: this.step, learningRate, gradientScale, weightDecay };
-      if (!learned.spec.lookup) await this.update.apply(learned, gradient, numbers);
-      else if (gradients.rows) await this.update.applyRows(learned, gradients.rows, gradient, numbers);
-      else throw new UndriftError(`the gradient of the lookup table ${name} came without its rows`);
+      const dense: DenseParameter[] = [];
+      for (const [name, state] of this.learned) {
+        const gradient = gradients.byName[name];
+        if (!gradient || state.spec.decay !== decay) continue;
+        if (!state.spec.lookup) dense.push({ state, gradient });
+        else if (gradients.rows) await this.update.applyRows(state, gradients.rows, gradient, numbers);
+        else throw new UndriftError(`the gradient of the lookup table ${name} came without its rows`);
+      }
+      await this.update.applyAll(dense, numbers);
     }
     return gradientNorm;
   }

@@ -1,9 +1,9 @@
 import { Graph } from '../graph/graph.ts';
-import { add, expand, fill, gather, matmul, reshape, scatterAdd, unsqueeze } from '../graph/ops.ts';
+import { add, expand, fill, gather, matmul, scatterAdd, unsqueeze } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Optimizer, StepNumbers } from '../optim/optimizer.ts';
 import type { ComputeOptions } from './devices.ts';
-import { type HostTensor, scalarTensor, scalarValue } from './host-tensor.ts';
+import { float32, type HostTensor, scalarTensor, zeros } from './host-tensor.ts';
 import { Program } from './program.ts';
 import { RowBuffer } from './row-buffer.ts';
 
@@ -13,9 +13,15 @@ export interface ParameterState {
   readonly slots: Readonly<Record<string, HostTensor>>;
 }
 
+/** A parameter that is updated as a whole, and its gradient. */
+export interface DenseParameter {
+  readonly state: ParameterState;
+  readonly gradient: HostTensor;
+}
+
 /**
- * Runs an optimizer over parameters one at a time. The formula is elementwise, so one program over a flat vector f32[n]
- * serves every parameter of every model, piece by piece.
+ * Runs an optimizer over parameters. The formula is elementwise, so one program over a flat vector f32[n] serves every
+ * parameter of every model, long ones piece by piece and short ones together.
  *
  * Parameter and state are written in place: the program reads each of them once, before the last operation that writes the
  * buffer, in whatever order the runtime takes the nodes. `learner.test.ts` holds it to that.
@@ -25,6 +31,8 @@ export class ParameterUpdate {
   private readonly programs: Readonly<Record<keyof typeof GRAPHS, Program>>;
   /** By output and width of the table. */
   private readonly rowBuffers = new Map<string, RowBuffer>();
+  /** By number of elements: memory in which short parameters stand one after another. */
+  private readonly joined = new Map<number, DenseParameter>();
 
   private constructor(optimizer: Optimizer, programs: Record<keyof typeof GRAPHS, Program>) {
     this.optimizer = optimizer;
@@ -37,6 +45,28 @@ export class ParameterUpdate {
       programs[name] = await Program.compile(GRAPHS[name](optimizer), options);
     }
     return new ParameterUpdate(optimizer, programs as Record<keyof typeof GRAPHS, Program>);
+  }
+
+  /** Updates parameters in place that share a step's numbers, weight decay among them. */
+  async applyAll(parameters: readonly DenseParameter[], step: StepNumbers): Promise<void> {
+    for (const { state, gradient } of parameters) {
+      if (!isShort(gradient)) await this.apply(state, gradient, step);
+    }
+    const short = parameters.filter(({ gradient }) => isShort(gradient)).map(tensorsOf);
+    const joined = this.joinedOf(short.reduce((sum, { gradient }) => sum + gradient!.data.length, 0));
+    const copyEach = (copy: (part: Float32Array, place: Float32Array) => void) => {
+      for (const [name, whole] of Object.entries(tensorsOf(joined))) {
+        let start = 0;
+        for (const tensors of short) {
+          const part = float32(tensors[name]);
+          copy(part, float32(whole).subarray(start, start + part.length));
+          start += part.length;
+        }
+      }
+    };
+    copyEach((part, place) => place.set(part));
+    await this.apply(joined.state, joined.gradient, step);
+    copyEach((part, place) => part.set(place));
   }
 
   /** Updates a whole parameter in place. */
@@ -93,17 +123,33 @@ export class ParameterUpdate {
     return (await this.programs.mergeRows.run(feeds)).total!;
   }
 
-  /** Σ g², whose root is the norm; not finite when any element is not. */
+  /** Σ g², whose root is the norm; not finite when any element is not, or has a square that f32 cannot hold. */
   async squaredSum(gradient: HostTensor): Promise<number> {
+    const values = float32(gradient);
+    const width = isShort(gradient) ? 0 : Math.floor(values.length / NORM_ROWS);
     let total = 0;
-    for (const part of chunks(gradient.data.length)) {
-      total += scalarValue((await this.programs.squaredNorm.run({ gradient: part(gradient) })).squared);
+    if (width > 0) {
+      const data = gradient.data.subarray(0, NORM_ROWS * width);
+      const rows: HostTensor = { dtype: 'f32', dims: [NORM_ROWS, width], data };
+      const { squared } = await this.programs.squaredNorm.run({ gradient: rows });
+      for (const value of float32(squared)) total += value;
     }
-    return total;
+    for (let i = NORM_ROWS * width; i < values.length; i++) total += values[i]! * values[i]!;
+    return Math.fround(total);
   }
 
   async dispose(): Promise<void> {
     for (const program of Object.values(this.programs)) await program.dispose();
+  }
+
+  private joinedOf(length: number): DenseParameter {
+    const vector = () => zeros('f32', [length]);
+    const joined = this.joined.get(length) ?? {
+      state: { value: vector(), slots: fromNames(this.optimizer.slots, vector) },
+      gradient: vector(),
+    };
+    this.joined.set(length, joined);
+    return joined;
   }
 
   private rowBuffer(name: string, width: number): RowBuffer {
@@ -163,9 +209,9 @@ function accumulationGraph(): Graph {
 
 function squaredNormGraph(): Graph {
   const graph = new Graph('squared-norm');
-  // As a product of vectors it is one pass over memory, with nothing written.
-  const row = reshape(graph.input('gradient', 'f32', ['n']), [1, 'n']);
-  graph.output('squared', matmul(row, row, { transB: true }));
+  // As products of vectors it is one pass over memory, with nothing written.
+  const rows = unsqueeze(graph.input('gradient', 'f32', ['rows', 'n']), 1);
+  graph.output('squared', matmul(rows, rows, { transB: true }));
   return graph;
 }
 
@@ -215,6 +261,23 @@ export function unionOfRows(a: HostTensor, b: HostTensor): RowUnion {
  * are enough of them to be worth a run. Ten million elements on two cores: 36 ms by 2¹⁷, 29 by 2¹⁸, 31 by 2¹⁹, 85 by 2²².
  */
 const CHUNK_ELEMENTS = 2 ** 18;
+
+/** Rows into which a gradient is cut for its norm: threads take whole rows, and short sums round less than long ones. */
+const NORM_ROWS = 16;
+
+/**
+ * Elements up to which a tensor does not get a run of its own: a run takes 45 µs even for one element. Of the reference encoder's
+ * 100 dense parameters 63 are short, biases and norms, and have 0.3 % of the elements.
+ */
+const SHORT_ELEMENTS = 2 ** 12;
+
+const isShort = ({ data }: HostTensor): boolean => data.length <= SHORT_ELEMENTS;
+
+const tensorsOf = ({ state, gradient }: DenseParameter): Record<string, HostTensor> => ({
+  parameter: state.value,
+  gradient,
+  ...state.slots,
+});
 
 /** Cuts tensors of n elements into flat pieces: functions that give a tensor's piece, a view of its memory. */
 function chunks(n: number): ((tensor: HostTensor) => HostTensor)[] {
