@@ -71,7 +71,7 @@ export function fakeTrainer(): FakeTrainer {
             trainingLoss: 3 / step,
             interpretableLoss: 3 / step,
             metrics: {},
-            ...(settings.temperature < 1 && { ledger: { documentEncodes: encodes(step) } }),
+            ledger: settings.temperature < 1 ? { documentEncodes: encodes(step) } : {},
           });
           if (callbacks.signal?.aborted && step < totalSteps) {
             await save();

@@ -201,17 +201,22 @@ export class ScoreTable {
       seen[document] = 1;
     }
     const { version = this.clock } = options;
+    this.clear();
+    for (let slot = 0; slot < documents.length; slot++) {
+      this.assign(slot, documents[slot]!);
+      this.write(slot, embeddings, slot, version);
+      this.stamp(slot, version);
+    }
+  }
+
+  /** Empties all slots. */
+  clear(): void {
     this.documents.fill(NONE);
     this.slots.fill(NONE);
     this.versions.fill(EMPTY);
     this.stamps.fill(EMPTY);
     this.filledCount = 0;
     this.candidates = noCandidates;
-    for (let slot = 0; slot < documents.length; slot++) {
-      this.assign(slot, documents[slot]!);
-      this.write(slot, embeddings, slot, version);
-      this.stamp(slot, version);
-    }
   }
 
   /** The n oldest slots, oldest first, the lowest among equals. */

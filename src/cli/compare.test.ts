@@ -93,8 +93,9 @@ const timeless = ({ arms }: ComparisonResults) =>
   arms.map(({ metrics, againstFirst, runs }) => ({
     metrics,
     againstFirst,
-    runs: runs.map(({ wallMs: _, finished: __, curves, ...run }) => ({
+    runs: runs.map(({ wallMs: _, finished: __, curves, ledger, ...run }) => ({
       ...run,
+      ledger: Object.fromEntries(Object.entries(ledger).filter(([name]) => !name.endsWith('Ms'))),
       curves: curves.map(({ wallMs: ___, ...curve }) => curve),
     })),
   }));

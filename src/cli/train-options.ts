@@ -1,3 +1,5 @@
+import { REFRESH_HELP } from '../cache/refresh-policy.ts';
+import { LOSS_FORMS, SAMPLER_KINDS } from '../methods/method-options.ts';
 import { methods } from '../methods/methods.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
 import type { OptionTable } from './options.ts';
@@ -122,6 +124,113 @@ export const TRAIN_OPTIONS = {
     max: 2 ** 32 - 1,
     help: 'same seed, same bytes (default 1)',
     group: 'Optimisation',
+  },
+
+  loss: {
+    type: 'choice',
+    choices: LOSS_FORMS,
+    help: 'what is made of sampled negatives',
+    group: 'Method',
+  },
+  sampler: {
+    type: 'choice',
+    choices: SAMPLER_KINDS,
+    help: 'how negatives are picked by their scores in the cache',
+    group: 'Method',
+  },
+  samples: { type: 'integer', min: 1, max: 4096, help: 'negatives picked for each query', group: 'Method' },
+  uniformSamples: {
+    type: 'integer',
+    min: 0,
+    max: 4096,
+    help: 'further negatives for each query, uniformly from the cache',
+    group: 'Method',
+  },
+  rankFrom: {
+    type: 'integer',
+    min: 0,
+    help: 'rank-range: first rank to pick from, 0 the best',
+    group: 'Method',
+  },
+  rankTo: { type: 'integer', min: 1, help: 'rank-range: rank before which it ends', group: 'Method' },
+  absoluteMargin: {
+    type: 'number',
+    min: 0,
+    help: 'leave out candidates whose similarity is not this far below the positive (0: none)',
+    group: 'Method',
+  },
+  relativeMargin: {
+    type: 'number',
+    min: 0,
+    max: 1,
+    help: 'the same as a share of the similarity of the positive',
+    group: 'Method',
+  },
+  cacheSize: {
+    type: 'integer',
+    min: 0,
+    help: 'documents in the cache; 0 for the whole corpus',
+    group: 'Method',
+  },
+  cacheStorage: {
+    type: 'choice',
+    choices: ['f32', 'f16'],
+    help: 'how cached embeddings are stored; f16 takes half the memory',
+    group: 'Method',
+  },
+  eviction: {
+    type: 'choice',
+    choices: ['lru', 'fifo'],
+    help: 'lru: embedding a cached document again makes it young; fifo: only insertion does',
+    group: 'Method',
+  },
+  prefill: {
+    type: 'switch',
+    negative: true,
+    help: 'start with an empty cache instead of embedding documents for it',
+    group: 'Method',
+  },
+  refresh: {
+    type: 'text',
+    value: 'policy',
+    help: `cached embeddings to renew: ${REFRESH_HELP}`,
+    group: 'Method',
+  },
+  writeBackWithoutDropout: {
+    type: 'switch',
+    help: 'embed again without dropout what is written back to the cache',
+    group: 'Method',
+  },
+  momentum: {
+    type: 'number',
+    min: 0,
+    below: 1,
+    help: 'share of its weights that the slow encoder keeps at each update',
+    group: 'Method',
+  },
+  positives: {
+    type: 'choice',
+    choices: ['momentum', 'fresh'],
+    help: 'encoder of the positives: the slow one, or the trained one',
+    group: 'Method',
+  },
+  mineFrom: {
+    type: 'text',
+    value: 'model',
+    help: 'who ranks for mining: bm25, self, or a model',
+    group: 'Method',
+  },
+  mineEvery: {
+    type: 'integer',
+    min: 0,
+    help: 'steps after which to mine again; 0 for never',
+    group: 'Method',
+  },
+  snapshotEvery: {
+    type: 'integer',
+    min: 1,
+    help: 'steps after which to draw the snapshot anew',
+    group: 'Method',
   },
 
   hidden: {

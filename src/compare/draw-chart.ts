@@ -178,8 +178,7 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
       {
         arm,
         top,
-        text:
-          `${told(yLabel, exactLabel(yMean, yUnit, ySd))}, ` + told(xLabel, exactLabel(xMean, xUnit, xSd)),
+        text: `${told(yLabel, exactLabel(yMean, yUnit, ySd))}, ${told(xLabel, exactLabel(xMean, xUnit, xSd))}`,
       },
     ],
   }));

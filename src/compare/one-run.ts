@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { type LoggedEvent, readEventLog } from '../train/event-log.ts';
+import { readEventLog } from '../train/event-log.ts';
 import { resolveSettings, type TrainOptions } from '../train/settings.ts';
-import type { TrainCallbacks, TrainResult } from '../train/train-retriever.ts';
+import type { TrainCallbacks } from '../train/train-retriever.ts';
 import { readJson } from '../util/files.ts';
 import type { Arm, Comparison } from './comparison.ts';
 import { runName } from './comparison.ts';
@@ -152,19 +152,9 @@ async function train(
     best: result.best,
     embeddingSpace: result.embeddingSpace,
     wallMs: events.at(-1)?.wallMs ?? result.seconds * 1000,
-    ledger: ledgerOf(result, events),
-    curves: curvesOf(events.filter(({ kind }) => kind !== LEDGER)),
+    ledger: result.ledger,
+    curves: curvesOf(events.filter(({ kind }) => kind !== 'ledger')),
     machine: thisMachine(),
     finished: new Date().toISOString(),
   };
-}
-
-const LEDGER = 'ledger';
-
-/** What a run spent: as it says at its end, else as it logged last. */
-function ledgerOf(
-  result: TrainResult & { readonly ledger?: Readonly<Record<string, number>> },
-  events: readonly LoggedEvent[],
-): Readonly<Record<string, number>> {
-  return result.ledger ?? events.findLast(({ kind }) => kind === LEDGER)?.values ?? {};
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { StepReport } from '../train/loop.ts';
 import { resolveSettings } from '../train/settings.ts';
@@ -83,12 +84,9 @@ export async function planSteps(arm: Arm, budget: Budget, context: PlanContext):
 }
 
 /** Steps between refreshes, re-minings, or whatever else an arm does every so many steps; 1 if nothing. */
-function longestPeriod(settings: RunSettings): number {
-  const periods = Object.entries(settings).flatMap(([name, value]) =>
-    /Every$/.test(name) && !['evalEvery', 'saveEvery'].includes(name) && typeof value === 'number'
-      ? [value]
-      : [],
-  );
+function longestPeriod({ refresh, mineEvery, snapshotEvery }: RunSettings): number {
+  const { every, async } = parseRefreshPolicy(refresh ?? 'never');
+  const periods = [every, async?.every, mineEvery, snapshotEvery].flatMap((period) => period ?? []);
   return Math.max(1, ...periods);
 }
 
@@ -148,8 +146,8 @@ function timeMeter(): Meter {
 }
 
 function encodesMeter(arm: Arm): Meter {
-  return ({ ledger }: StepReport & { readonly ledger?: Readonly<Record<string, number>> }) => {
-    const encodes = ledger?.[DOCUMENT_ENCODES];
+  return ({ ledger }: StepReport) => {
+    const encodes = ledger[DOCUMENT_ENCODES];
     if (encodes !== undefined) return encodes;
     throw new UndriftError(`${arm.method} does not count its document encodes`, {
       help: 'give the budget in steps or minutes',

@@ -85,7 +85,9 @@ export class ContrastiveStep {
     inputs: Readonly<Record<string, HostTensor>>;
     draw: number;
   }): Promise<ContrastiveResult> {
-    const { retriever, weights, gradientBuffers, queries, documents, seed, dropoutRatio } = this.context;
+    const { retriever, weights, gradientBuffers, queries, documents, seed, dropoutRatio, ledger } =
+      this.context;
+    ledger.queries(batch.queryRows.length);
     const padId = retriever.tokenizer.specialIds.pad ?? 0;
     const tokens = this.tokens.feeds({
       queries: padBatch(queries, batch.queryRows, { padId }),

@@ -3,6 +3,7 @@ import { smallRetriever, TEXTS } from '../../test/small-models.ts';
 import type { Retriever } from '../models/retriever.ts';
 import { adamw } from '../optim/adamw.ts';
 import { Learner } from '../runtime/learner.ts';
+import { CostLedger } from './cost-ledger.ts';
 import { gradCache } from './grad-cache.ts';
 import { inBatch } from './in-batch.ts';
 import type { Method, MethodContext, StepResult } from './method.ts';
@@ -40,6 +41,14 @@ async function gradientsOf(
     chunkSize: 1,
     seed: 11,
     compute: { threads: 1 },
+    options: {},
+    ledger: new CostLedger(),
+    texts: { query: (row) => QUERIES[row]!, document: (row) => DOCUMENTS[row]! },
+    examples: {
+      queryRows: new Int32Array(0),
+      positives: { offsets: Uint32Array.of(0), rows: new Int32Array(0), grades: new Float32Array(0) },
+    },
+    folder: '',
     ...options,
   });
   const result = await running.step(BATCH, 5);

@@ -11,7 +11,7 @@ import { Program } from '../runtime/program.ts';
 import { padBatch } from '../text/pad-batch.ts';
 import { rngKey } from '../util/rng.ts';
 import { allowedCandidates } from './known-positives.ts';
-import type { Method, MethodContext, RunningMethod, StepResult, TrainingBatch } from './method.ts';
+import { type Method, type MethodContext, type StepResult, stateless, type TrainingBatch } from './method.ts';
 
 /**
  * Gradient caching: the exact in-batch gradient of a large batch in the memory of a small one.
@@ -32,6 +32,7 @@ export const gradCache: Method = {
     year: 2021,
     url: 'https://arxiv.org/abs/2101.06983',
   },
+  options: {},
   start: async (context) => {
     const { compute } = context;
     const programs = {
@@ -39,7 +40,11 @@ export const gradCache: Method = {
       encode: await bothSides((side) => Program.compile(encodeGraph(context, side), compute)),
       backward: await bothSides((side) => Program.compile(backwardGraph(context, side), compute)),
     };
-    return new GradCache(context, programs);
+    const cache = new GradCache(context, programs);
+    return stateless({
+      step: (batch, draw) => cache.step(batch, draw),
+      dispose: () => cache.dispose(),
+    });
   },
 };
 
@@ -101,7 +106,7 @@ function lossGraph({ temperature, retriever }: MethodContext): Graph {
   return graph;
 }
 
-class GradCache implements RunningMethod {
+class GradCache {
   private readonly context: MethodContext;
   private readonly programs: Programs;
   private readonly tokens: TokenFeeds;
@@ -116,6 +121,10 @@ class GradCache implements RunningMethod {
     const { context, programs } = this;
     const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
     const { chunks, rows } = this.chunks(queryRows, documentRows, draw);
+    // Every text is embedded twice.
+    context.ledger.queries(2 * queryRows.length);
+    context.ledger.documents('positive', 2 * positiveRows.length);
+    context.ledger.documents('negative', 2 * negativeRows.length);
 
     const D = context.retriever.dimension;
     const embeddings = {
@@ -163,13 +172,6 @@ class GradCache implements RunningMethod {
       metrics: {},
     };
   }
-
-  // Nothing is kept from one step to the next.
-  state(): Record<string, HostTensor> {
-    return {};
-  }
-
-  restore(): void {}
 
   async dispose(): Promise<void> {
     const { loss, encode, backward } = this.programs;

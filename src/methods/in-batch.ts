@@ -3,7 +3,7 @@ import type { Tensor } from '../graph/tensor.ts';
 import { softmaxCrossEntropy } from '../losses/softmax-cross-entropy.ts';
 import { ContrastiveStep, type LossParts } from './contrastive-step.ts';
 import { allowedCandidates } from './known-positives.ts';
-import type { Method, MethodContext, RunningMethod } from './method.ts';
+import { type Method, type MethodContext, type RunningMethod, stateless } from './method.ts';
 
 /**
  * In-batch negatives: every other query's positive in the batch is a negative, and so are the negatives that the data gives.
@@ -24,6 +24,7 @@ export const inBatch: Method = {
     year: 2020,
     url: 'https://arxiv.org/abs/2004.04906',
   },
+  options: {},
   start: async (context) => running(context, await ContrastiveStep.compile('in-batch', context, loss)),
 };
 
@@ -38,14 +39,14 @@ function loss(scores: Tensor): LossParts {
   };
 }
 
-const running = (context: MethodContext, step: ContrastiveStep): RunningMethod => ({
-  async step({ queryRows, positiveRows, negativeRows }, draw) {
-    const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
-    const allowed = allowedCandidates(queryRows, documentRows, context.positives);
-    return await step.run({ queryRows, documentRows, inputs: { allowed }, draw });
-  },
-  // Nothing is kept from one step to the next.
-  state: () => ({}),
-  restore: () => {},
-  dispose: () => step.dispose(),
-});
+const running = (context: MethodContext, step: ContrastiveStep): RunningMethod =>
+  stateless({
+    async step({ queryRows, positiveRows, negativeRows }, draw) {
+      const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
+      const allowed = allowedCandidates(queryRows, documentRows, context.positives);
+      context.ledger.documents('positive', positiveRows.length);
+      context.ledger.documents('negative', negativeRows.length);
+      return await step.run({ queryRows, documentRows, inputs: { allowed }, draw });
+    },
+    dispose: () => step.dispose(),
+  });

@@ -1,8 +1,11 @@
+import type { TrainingExamples } from '../data/examples.ts';
 import type { Retriever } from '../models/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 import type { Gradients } from '../runtime/learner.ts';
 import type { TokenStore } from '../text/token-store.ts';
+import type { CostLedger } from './cost-ledger.ts';
+import type { MethodOptions } from './method-options.ts';
 import type { Temperature } from './temperature.ts';
 
 /** One step's examples: the i-th query answers to the i-th positive. */
@@ -44,20 +47,53 @@ export interface MethodContext {
   readonly chunkSize: number;
   readonly seed: number;
   readonly compute: ComputeOptions;
+  /** The method's own options, defaults filled in. */
+  readonly options: Partial<MethodOptions>;
+  /** Where everything that the method spends is written down. */
+  readonly ledger: CostLedger;
+  /** The texts behind `queries` and `documents`, prompts not included; read from disk at each call. */
+  readonly texts: { readonly query: (row: number) => string; readonly document: (row: number) => string };
+  readonly examples: TrainingExamples;
+  /** Folder of the run, for files that a method needs while it works. */
+  readonly folder: string;
+  /** Tells how far work outside of steps has come, such as filling a cache. */
+  readonly onProgress?: (stage: string, done: number, total: number) => void;
+  readonly onNote?: (note: string) => void;
 }
 
 /** A method at work: compiled programs and whatever state it keeps between steps (caches, queues). */
 export interface RunningMethod {
+  /** Makes what has to be there before the first step: fills caches, mines. Not called where `restore` is. */
+  begin(): Promise<void>;
   /**
-   * Loss and gradients of one batch.
+   * Loss and gradients of one batch. Several batches may make one update; what they leave behind (rows to write back) shows to
+   * none of them.
    * @param draw  number of this batch in the run, from 0: with the seed it keys all randomness, so a resumed run draws alike
    */
   step(batch: TrainingBatch, draw: number): Promise<StepResult>;
+  /**
+   * After the weights have moved: caches take in what the steps since the last update have made, refresh policies act.
+   * @param step  number of the update, from 1
+   * @returns  anything worth logging, by name
+   */
+  updated(step: number): Promise<Readonly<Record<string, number>>>;
+  /** Figures that are asked for when a line is logged, because they are dear to compute at every step. */
+  inspect(): Readonly<Record<string, number>>;
   /** State for a checkpoint; empty for methods without. */
   state(): Readonly<Record<string, HostTensor>>;
-  restore(state: Readonly<Record<string, HostTensor>>): void;
+  restore(state: Readonly<Record<string, HostTensor>>): Promise<void>;
   dispose(): Promise<void>;
 }
+
+/** A method that keeps nothing from one step to the next. */
+export const stateless = (parts: Pick<RunningMethod, 'step' | 'dispose'>): RunningMethod => ({
+  ...parts,
+  begin: async () => {},
+  updated: async () => ({}),
+  inspect: () => ({}),
+  state: () => ({}),
+  restore: async () => {},
+});
 
 /**
  * A way of training a dense retriever, as plain data and one function; each is one file of this folder. The loop knows nothing
@@ -71,5 +107,7 @@ export interface Method {
   /** One line for help and model cards. */
   readonly summary: string;
   readonly paper: { readonly title: string; readonly year: number; readonly url: string };
+  /** Every option of its own that the method takes, with its default. */
+  readonly options: Partial<MethodOptions>;
   start(context: MethodContext): Promise<RunningMethod>;
 }

@@ -1,11 +1,14 @@
 import { UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
+import { exhaustive } from './exhaustive.ts';
 import { gradCache } from './grad-cache.ts';
 import { inBatch } from './in-batch.ts';
 import type { Method } from './method.ts';
+import { negativeCache } from './negative-cache.ts';
+import { snapshot } from './snapshot.ts';
 
 /** Every training method, in the order of the documentation. */
-export const methods: readonly Method[] = [inBatch, gradCache];
+export const methods: readonly Method[] = [inBatch, gradCache, snapshot, negativeCache, exhaustive];
 
 /** A method by its id or by a name that others use for it. @throws UsageError listing the ids */
 export function findMethod(name: string): Method {

@@ -13,6 +13,8 @@ export interface Checkpoint {
   method: Readonly<Record<string, HostTensor>>;
   /** Best evaluation so far, and evaluations since without a better one. */
   best: { value: number | null; step: number; evaluationsSince: number };
+  /** What has been spent. */
+  ledger: Readonly<Record<string, number>>;
 }
 
 const FOLDER = 'checkpoint';
@@ -23,8 +25,10 @@ export async function writeCheckpoint(run: string, checkpoint: Checkpoint): Prom
     for (const part of ['parameters', 'optimizer', 'method'] as const) {
       await writeSafetensors(join(folder, `${part}.safetensors`), checkpoint[part]);
     }
-    const { step, best } = checkpoint;
+    const { step, best, ledger } = checkpoint;
     await writeFileAtomic(join(folder, 'state.json'), `${JSON.stringify({ step, best }, null, 2)}\n`);
+    // Apart: times differ between runs that are the same otherwise.
+    await writeFileAtomic(join(folder, 'ledger.json'), `${JSON.stringify(ledger, null, 2)}\n`);
   });
 }
 
@@ -44,6 +48,7 @@ export async function readCheckpoint(run: string): Promise<Checkpoint> {
   return {
     step: state.step!,
     best: state.best,
+    ledger: (await readJson(join(folder, 'ledger.json'))) as Checkpoint['ledger'],
     parameters: await read('parameters'),
     optimizer: await read('optimizer'),
     method: await read('method'),

@@ -1,3 +1,4 @@
+import type { CostLedger } from '../methods/cost-ledger.ts';
 import type { RunningMethod, StepResult } from '../methods/method.ts';
 import { type ScheduleOptions, scheduleRatio } from '../optim/schedule.ts';
 import type { Learner } from '../runtime/learner.ts';
@@ -29,6 +30,8 @@ export interface StepReport {
   trainingLoss: number;
   interpretableLoss: number;
   metrics: Readonly<Record<string, number>>;
+  /** What the run has spent so far, by name. */
+  ledger: Readonly<Record<string, number>>;
 }
 
 /** What the loop works on. */
@@ -36,6 +39,7 @@ export interface LoopParts {
   learner: Learner;
   method: RunningMethod;
   batches: Batches;
+  ledger: CostLedger;
   /** Called after every update; the loop waits for it, and stops early when it gives `stop`. */
   onStep: (report: StepReport) => Promise<'go on' | 'stop'>;
 }
@@ -47,7 +51,7 @@ export interface LoopParts {
  * @throws UndriftError with the step when the loss is not finite; the parameters are then those of the step before
  */
 export async function trainingLoop(
-  { learner, method, batches, onStep }: LoopParts,
+  { learner, method, batches, ledger, onStep }: LoopParts,
   options: LoopOptions,
 ): Promise<void> {
   const { accumulate, totalSteps, weightDecay, maxGradientNorm } = options;
@@ -71,7 +75,8 @@ export async function trainingLoop(
     }
     const gradients = accumulate > 1 ? learner.accumulated : results[0]!.gradients;
     const update = { learningRate, weightDecay, maxGradientNorm, gradientFactor: 1 / accumulate };
-    const gradientNorm = await learner.apply(gradients, update);
+    const gradientNorm = await ledger.time('update', () => learner.apply(gradients, update));
+    const afterwards = await method.updated(step);
     const verdict = await onStep({
       step,
       epoch: (step * accumulate) / batches.perEpoch,
@@ -80,7 +85,8 @@ export async function trainingLoop(
       texts,
       trainingLoss: average(results.map((r) => r.trainingLoss)),
       interpretableLoss: average(results.map((r) => r.interpretableLoss)),
-      metrics: averages(results.map((r) => r.metrics)),
+      metrics: { ...averages(results.map((r) => r.metrics)), ...afterwards },
+      ledger: ledger.totals,
     });
     if (verdict === 'stop') return;
   }
@@ -89,4 +95,9 @@ export async function trainingLoop(
 const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 const averages = (records: readonly Readonly<Record<string, number>>[]): Record<string, number> =>
-  Object.fromEntries(Object.keys(records[0]!).map((key) => [key, average(records.map((r) => r[key]!))]));
+  Object.fromEntries(
+    [...new Set(records.flatMap(Object.keys))].map((key) => [
+      key,
+      average(records.flatMap((record) => record[key] ?? [])),
+    ]),
+  );

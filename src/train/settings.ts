@@ -1,3 +1,6 @@
+import type { Method } from '../methods/method.ts';
+import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from '../methods/method-options.ts';
+import { findMethod } from '../methods/methods.ts';
 import type { Pooling } from '../nn/layers.ts';
 import type { ScheduleName } from '../optim/schedule.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
@@ -5,8 +8,11 @@ import { UndriftError, UsageError } from '../util/errors.ts';
 
 export type OptimizerName = 'adamw' | 'sgd' | 'lion';
 
+/** Options of the training method; which of them there are, and their defaults, is the method's own affair. */
+type MethodChoices = { [K in keyof MethodOptions]?: MethodOptions[K] | undefined };
+
 /** What a training run can be told. Only `data` and `out` must be given; what is left out depends on the model. */
-export interface TrainOptions {
+export interface TrainOptions extends MethodChoices {
   /** Data folder or file (see `loadData`). */
   data: string;
   /** Folder of the run: checkpoint, log, and the model in `model/`. */
@@ -81,6 +87,7 @@ export type TrainSettings = {
 
 /** Settings for which "none" is an answer of its own. */
 type OptionalSetting =
+  | keyof MethodOptions
   | 'steps'
   | 'projection'
   | 'tokenizer'
@@ -111,11 +118,13 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
   }
   const schedule = options.schedule ?? 'linear';
   if (!SCHEDULES.includes(schedule)) throw new UsageError(`unknown schedule "${schedule}"`);
+  const method = findMethod(options.method ?? 'in-batch');
   return {
+    ...methodSettings(method, options),
     data: options.data,
     out: options.out,
     model,
-    method: options.method ?? 'in-batch',
+    method: method.id,
     epochs: options.epochs ?? (fresh ? 12 : 3),
     steps: options.steps ?? null,
     batchSize: options.batchSize ?? (isStatic ? 128 : 32),
@@ -153,6 +162,20 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     saveEvery: options.saveEvery ?? null,
     seed: options.seed ?? 1,
   };
+}
+
+/** The method's options with its defaults; null for those that it does not take. */
+function methodSettings(method: Method, options: TrainOptions): Pick<TrainSettings, keyof MethodOptions> {
+  const given = Object.fromEntries(METHOD_OPTION_NAMES.map((name) => [name, options[name]]));
+  const resolved = resolveMethodOptions(method.id, method.options, given);
+  const all = METHOD_OPTION_NAMES.map((name) => [name, resolved[name] ?? null]);
+  return Object.fromEntries(all) as Pick<TrainSettings, keyof MethodOptions>;
+}
+
+/** The options of the method alone, as it takes them. */
+export function methodOptions(settings: TrainSettings): Partial<MethodOptions> {
+  const given = METHOD_OPTION_NAMES.filter((name) => (settings[name] ?? null) !== null);
+  return Object.fromEntries(given.map((name) => [name, settings[name]]));
 }
 
 /** Settings that may differ between a run and its resumption: where the folders lie now. */

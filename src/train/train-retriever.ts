@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { evaluateRetriever } from '../index/evaluate-retriever.ts';
+import { CostLedger } from '../methods/cost-ledger.ts';
 import type { Method, RunningMethod } from '../methods/method.ts';
 import { findMethod } from '../methods/methods.ts';
 import { Temperature } from '../methods/temperature.ts';
@@ -27,6 +28,7 @@ import { makeRetriever } from './make-retriever.ts';
 import {
   checkSameSettings,
   isNewModel,
+  methodOptions,
   resolveSettings,
   type TrainOptions,
   type TrainSettings,
@@ -56,6 +58,8 @@ export interface TrainResult {
   best: { step: number; value: number | null };
   embeddingSpace: string;
   seconds: number;
+  /** What was spent, by name; see `CostLedger`. */
+  ledger: Readonly<Record<string, number>>;
   settings: TrainSettings;
 }
 
@@ -144,6 +148,7 @@ export async function trainRetriever(
     optimizer,
     compute,
   );
+  const ledger = new CostLedger();
   const running = await method.start({
     retriever,
     weights,
@@ -156,17 +161,28 @@ export async function trainRetriever(
     chunkSize: settings.chunkSize,
     seed,
     compute,
+    options: methodOptions(settings),
+    ledger,
+    texts: { query: (row) => data.queries.text(row), document: (row) => data.corpus.text(row) },
+    examples,
+    folder: out,
+    ...(callbacks.onProgress && { onProgress: callbacks.onProgress }),
+    ...(callbacks.onNote && { onNote: callbacks.onNote }),
   });
 
   let best: Checkpoint['best'] = { value: null, step: 0, evaluationsSince: 0 };
   if (checkpoint) {
     learner.restore(checkpoint.step, checkpoint.parameters, checkpoint.optimizer);
-    running.restore(checkpoint.method);
+    await running.restore(checkpoint.method);
+    ledger.restore(checkpoint.ledger);
     best = checkpoint.best;
     callbacks.onNote?.(`resumed at step ${checkpoint.step}`);
   }
   // Not before everything that can be wrong with data, options and device has been seen: an earlier run is replaced here.
-  else if (!resume) await startRun(out, settings, fingerprint, retriever);
+  else {
+    if (!resume) await startRun(out, settings, fingerprint, retriever);
+    await running.begin();
+  }
   const log = await EventLog.open(out, resume ? { resumeStep: checkpoint?.step ?? 0 } : {});
   const startMs = performance.now();
   const stepsBefore = retriever.trainedSteps;
@@ -204,6 +220,7 @@ export async function trainRetriever(
       optimizer: learner.state().tensors,
       method: running.state(),
       best,
+      ledger: ledger.totals,
     });
   };
 
@@ -219,14 +236,16 @@ export async function trainRetriever(
         gradientNorm,
         temperature: temperature.value,
         ...metrics,
+        ...running.inspect(),
       };
       log.write({ step, epoch, kind: 'train', values });
+      log.write({ step, epoch, kind: 'ledger', values: report.ledger });
     }
     const textsPerSecond = textsSeen / ((performance.now() - startMs - asideMs) / 1000);
     callbacks.onStep?.({ ...report, totalSteps, textsPerSecond });
     const asideFromMs = performance.now();
     const evaluates = evaluated && (step % evalEvery === 0 || last);
-    if (evaluates) await evaluate(report);
+    if (evaluates) await ledger.time('evaluate', () => evaluate(report));
     stoppedEarly = evaluates && settings.patience > 0 && best.evaluationsSince >= settings.patience && !last;
     const interrupted = callbacks.signal?.aborted ?? false;
     const due = settings.saveEvery ? step % settings.saveEvery === 0 : evaluates;
@@ -242,7 +261,7 @@ export async function trainRetriever(
 
   try {
     await trainingLoop(
-      { learner, method: running, batches, onStep },
+      { learner, method: running, batches, ledger, onStep },
       {
         totalSteps,
         learningRate: settings.lr,
@@ -270,6 +289,7 @@ export async function trainRetriever(
     best: { step: best.step, value: best.value },
     embeddingSpace,
     seconds,
+    ledger: ledger.totals,
     settings,
   };
 }

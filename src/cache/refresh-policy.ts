@@ -1,0 +1,67 @@
+import { UsageError } from '../util/errors.ts';
+
+/**
+ * Which rows of a table are embedded again, and when. Parts combine: `write-back,every:500`.
+ *
+ * - `never`: the table stays as it was filled
+ * - `write-back`: embeddings that a step makes anyway, of positives and sampled negatives in the table, go into it
+ * - `stream`: positives of the batch enter the table, the oldest rows leave it
+ * - `fraction:p[:random]`: after each update the share p of the rows, oldest first or at random
+ * - `every:n`: after every n updates all rows, before training goes on
+ * - `async:n[:wait]`: from every n-th update on a worker embeds all rows with the weights of that moment, while training goes
+ *   on; the new table is swapped in when it is ready, or with `wait` always right before the next refresh begins, so that a run
+ *   can be repeated
+ */
+export interface RefreshPolicy {
+  readonly writeBack: boolean;
+  readonly stream: boolean;
+  readonly fraction?: { readonly ratio: number; readonly order: 'oldest' | 'random' };
+  readonly every?: number;
+  readonly async?: { readonly every: number; readonly wait: boolean };
+}
+
+export const REFRESH_HELP =
+  'never, or a list of write-back, stream, fraction:P[:random], every:N, async:N[:wait]';
+
+/** @throws UsageError saying which part is wrong */
+export function parseRefreshPolicy(text: string): RefreshPolicy {
+  let policy: RefreshPolicy = { writeBack: false, stream: false };
+  const parts = text.split(',').map((part) => part.trim());
+  for (const part of parts) {
+    const [name, ...values] = part.split(':');
+    const wrong = (why: string) =>
+      new UsageError(`refresh policy "${text}": ${why}`, { help: `give ${REFRESH_HELP}` });
+    const flag = (word: string | undefined, known: string) => {
+      if (word !== undefined && word !== known) throw wrong(`"${part}" ends in "${word}"`);
+      return word === known;
+    };
+    const steps = (): number => {
+      const n = Number(values[0]);
+      if (!Number.isSafeInteger(n) || n < 1)
+        throw wrong(`"${part}" needs a whole number of steps, at least 1`);
+      return n;
+    };
+    if (values.length > (name === 'fraction' || name === 'async' ? 2 : name === 'every' ? 1 : 0)) {
+      throw wrong(`"${part}" has too many values`);
+    }
+    if (name === 'never') {
+      if (parts.length > 1) throw wrong('"never" stands alone');
+    } else if (name === 'write-back') policy = { ...policy, writeBack: true };
+    else if (name === 'stream') policy = { ...policy, stream: true };
+    else if (name === 'every') policy = { ...policy, every: steps() };
+    else if (name === 'async')
+      policy = { ...policy, async: { every: steps(), wait: flag(values[1], 'wait') } };
+    else if (name === 'fraction') {
+      const ratio = Number(values[0]);
+      if (values[0] === undefined || !(ratio >= 0 && ratio <= 1))
+        throw wrong(`"${part}" needs a share in [0, 1]`);
+      policy = { ...policy, fraction: { ratio, order: flag(values[1], 'random') ? 'random' : 'oldest' } };
+    } else throw wrong(`there is no "${name}"`);
+  }
+  if (policy.every !== undefined && policy.async) {
+    throw new UsageError(`refresh policy "${text}": every and async both refresh all rows`, {
+      help: 'give one of them',
+    });
+  }
+  return policy;
+}

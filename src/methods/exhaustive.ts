@@ -1,0 +1,21 @@
+import type { Method } from './method.ts';
+import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
+
+/**
+ * Exhaustive re-embedding: negatives from the softmax over the whole corpus, all of which is embedded again every n steps. What
+ * the other methods are measured against: with n = 1 nothing is ever stale, and nothing could cost more.
+ *
+ * Cost per step: N / n documents, B positives, up to B k negatives, 2 B N D operations of scoring. Memory: N rows of D numbers.
+ */
+export const exhaustive: Method = {
+  id: 'exhaustive',
+  aliases: ['full-refresh'],
+  summary: 'negatives sampled from the softmax over the whole corpus, embedded again every n steps',
+  paper: {
+    title: 'Improving Dual-Encoder Training through Dynamic Indexes for Negative Mining',
+    year: 2023,
+    url: 'https://proceedings.mlr.press/v206/monath23a.html',
+  },
+  options: { ...TABLE_OPTIONS, refresh: 'every:100' },
+  start: (context) => TableMethod.start('exhaustive', context),
+};

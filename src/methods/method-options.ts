@@ -1,0 +1,99 @@
+import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
+import { UsageError } from '../util/errors.ts';
+
+export const LOSS_FORMS = ['expectation', 'importance-corrected', 'truncated', 'pairwise'] as const;
+/** What is made of sampled negatives; see `src/losses/`. */
+export type LossForm = (typeof LOSS_FORMS)[number];
+
+export const SAMPLER_KINDS = ['softmax', 'top', 'rank-range', 'uniform'] as const;
+
+/** What training methods can be told. Each method takes some of these, and has defaults for what it takes. */
+export interface MethodOptions {
+  /** What is made of sampled negatives. */
+  loss: LossForm;
+  /** How negatives are picked from scores. */
+  sampler: (typeof SAMPLER_KINDS)[number];
+  /** Negatives for each query, k. */
+  samples: number;
+  /** Further negatives for each query, uniformly from the table. */
+  uniformSamples: number;
+  /** First rank by score that `rank-range` picks from, 0 the best. */
+  rankFrom: number;
+  /** Rank before which `rank-range` ends. */
+  rankTo: number;
+  /** Candidates nearer to the positive's similarity than this are left out; 0 for none. */
+  absoluteMargin: number;
+  /** The same as a share of the positive's similarity. */
+  relativeMargin: number;
+  /** Rows of the table; 0 for the whole corpus. */
+  cacheSize: number;
+  cacheStorage: 'f32' | 'f16';
+  /** Whether re-encoding a row makes it young again (`lru`) or only insertion does (`fifo`). */
+  eviction: 'lru' | 'fifo';
+  /** Whether the table is filled before the first step, with random documents where it does not hold all. */
+  prefill: boolean;
+  /** Which rows are embedded again, and when; see `parseRefreshPolicy`. */
+  refresh: string;
+  /** Whether write-back uses embeddings made with dropout, as the step has them, or makes them again without. */
+  writeBackWithoutDropout: boolean;
+  /** Share of the old weights that the slow encoder keeps at each update. */
+  momentum: number;
+  /** Whether the queue method's positives come from the slow encoder (MoCo) or, with a gradient, from the trained one. */
+  positives: 'momentum' | 'fresh';
+  /** Who ranks candidates for mining: `bm25`, `self`, or a model. */
+  mineFrom: string;
+  /** Steps after which negatives are mined again; 0 for never. */
+  mineEvery: number;
+  /** Steps after which a random snapshot is drawn anew. */
+  snapshotEvery: number;
+}
+
+/**
+ * A method's options: its own defaults, with what was given on top.
+ *
+ * @param defaults  every option that the method takes
+ * @throws UsageError for an option that the method does not take, and for a refresh policy that makes no sense
+ */
+export function resolveMethodOptions(
+  method: string,
+  defaults: Partial<MethodOptions>,
+  given: Partial<Record<keyof MethodOptions, unknown>>,
+): Partial<MethodOptions> {
+  const flag = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const options: Record<string, unknown> = { ...defaults };
+  for (const [key, value] of Object.entries(given)) {
+    if (value === undefined || value === null) continue;
+    if (!(key in defaults)) {
+      const taken = Object.keys(defaults).map(flag);
+      throw new UsageError(`the method ${method} takes no ${flag(key)}`, {
+        help: taken.length > 0 ? `it takes ${taken.join(', ')}` : 'it takes no options of its own',
+      });
+    }
+    options[key] = value;
+  }
+  if (typeof options.refresh === 'string') parseRefreshPolicy(options.refresh);
+  return options as Partial<MethodOptions>;
+}
+
+/** Names of all method options, for settings and command line. */
+export const METHOD_OPTION_NAMES = [
+  'loss',
+  'sampler',
+  'samples',
+  'uniformSamples',
+  'rankFrom',
+  'rankTo',
+  'absoluteMargin',
+  'relativeMargin',
+  'cacheSize',
+  'cacheStorage',
+  'eviction',
+  'prefill',
+  'refresh',
+  'writeBackWithoutDropout',
+  'momentum',
+  'positives',
+  'mineFrom',
+  'mineEvery',
+  'snapshotEvery',
+] as const satisfies readonly (keyof MethodOptions)[];

@@ -1,0 +1,31 @@
+import type { Method } from './method.ts';
+import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
+
+/**
+ * Negative cache: softmax cross-entropy against a large cache of stale embeddings, of which only what is sampled is embedded again.
+ *
+ *   j_i ~ softmax( q_i·b_n / τ ) over the cache        b: cached embeddings, right answers of i left out
+ *   L   = (1/B) Σ_i (1 − p⁺_i) (s_ij − s⁺_i)           p⁺ from the cache, s fresh (`src/losses/expectation.ts`)
+ *
+ * The expected gradient is that of the full softmax over the positive and the cache, were the cache fresh. Fresh embeddings are
+ * written back, and the batch's positives enter the cache as the oldest rows leave it (streaming). With `cacheSize` 0 the
+ * cache is the whole corpus and nothing leaves it; `refresh` can add a share of the rows per step (`write-back,fraction:0.001`).
+ *
+ * Cost per step: B positives and up to B k negatives embedded, 2 B C D operations of scoring. Memory: C rows of D numbers.
+ *
+ * Differs from the paper's code: a document is cached once, right answers and empty rows are masked, draws are from the whole
+ * cache and exact, k may be more than 1.
+ */
+export const negativeCache: Method = {
+  id: 'negative-cache',
+  aliases: ['cached-gumbel-max', 'lindgren'],
+  summary:
+    'negatives sampled from the softmax over a cache of stale embeddings; only those are embedded again',
+  paper: {
+    title: 'Efficient Training of Retrieval Models using Negative Cache',
+    year: 2021,
+    url: 'https://proceedings.neurips.cc/paper/2021/hash/2175f8c5cd9604f6b1e576b252d4c86e-Abstract.html',
+  },
+  options: { ...TABLE_OPTIONS, cacheSize: 4096, refresh: 'write-back,stream' },
+  start: (context) => TableMethod.start('negative-cache', context),
+};

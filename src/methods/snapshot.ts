@@ -1,0 +1,24 @@
+import type { Method } from './method.ts';
+import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
+
+/**
+ * Stochastic negative mining: negatives from the softmax over a random sample of the corpus, which is drawn and embedded anew every n
+ * steps and stale in between.
+ *
+ * Cost per step: M / n documents for the snapshot of M, B positives, up to B k negatives. Memory: M rows of D numbers.
+ *
+ * As described for comparison in the paper below; named after Reddi et al., "Stochastic Negative Mining for Learning with Large
+ * Output Spaces", AISTATS 2019.
+ */
+export const snapshot: Method = {
+  id: 'snapshot',
+  aliases: ['stochastic-negative-mining', 'snm'],
+  summary: 'negatives sampled from a random part of the corpus, drawn and embedded anew every n steps',
+  paper: {
+    title: 'Improving Dual-Encoder Training through Dynamic Indexes for Negative Mining',
+    year: 2023,
+    url: 'https://proceedings.mlr.press/v206/monath23a.html',
+  },
+  options: { ...TABLE_OPTIONS, loss: 'truncated', samples: 4, cacheSize: 2048, snapshotEvery: 100 },
+  start: (context) => TableMethod.start('snapshot', context),
+};
