@@ -26,6 +26,23 @@ export {
   trainRetriever,
 } from './train/train-retriever.ts';
 
+/** The parts that methods over cached embeddings are made of: table, masks, samplers, losses, refresh, diagnostics. */
+
+export { ageHistogram, diagnoseTable, staleness, type TableDiagnosis } from './cache/diagnostics.ts';
+export { type Divergence, divergenceBounds, softmaxDivergence } from './cache/divergence.ts';
+export { duplicateMap, type MaskedSlots, maskKnownPositives, mergeMasks } from './cache/masks.ts';
+export { parseRefreshPolicy, type RefreshPolicy } from './cache/refresh-policy.ts';
+export { type Sample, type Sampler, sampleSlots } from './cache/samplers.ts';
+export { ScoreTable, type ScoreTableOptions } from './cache/score-table.ts';
+export { TableDistribution } from './cache/table-distribution.ts';
+export { TableScores } from './cache/table-scores.ts';
+export { expectation } from './losses/expectation.ts';
+export { importanceCorrected } from './losses/importance-corrected.ts';
+export { marginMse } from './losses/margin-mse.ts';
+export type { NegativeScores } from './losses/negative-scores.ts';
+export { pairwise } from './losses/pairwise.ts';
+export { truncatedSoftmax } from './losses/truncated-softmax.ts';
+
 /** Retrievers: text in, vectors out; made new, loaded, saved. */
 
 export { createRetriever, type NewRetrieverOptions } from './models/create-retriever.ts';
