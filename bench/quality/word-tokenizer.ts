@@ -1,0 +1,28 @@
+import type { TokenizerJson } from '../../src/text/tokenizer-json.ts';
+
+const UNKNOWN = '[UNK]';
+const PAD = '[PAD]';
+
+/**
+ * A `tokenizer.json` for texts of known words between spaces: each word is one token, ids in the order given, after those of
+ * padding (0) and unknown words (1).
+ */
+export function wordTokenizer(words: readonly string[]): TokenizerJson {
+  const tokens = [PAD, UNKNOWN, ...words];
+  return {
+    version: '1.0',
+    added_tokens: [PAD, UNKNOWN].map((content, id) => ({ id, content, normalized: false, special: true })),
+    normalizer: null,
+    pre_tokenizer: { type: 'WhitespaceSplit' },
+    post_processor: null,
+    decoder: null,
+    model: {
+      type: 'WordPiece',
+      unk_token: UNKNOWN,
+      // No word begins like this, so none is put together from pieces.
+      continuing_subword_prefix: '##',
+      max_input_chars_per_word: 100,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+    },
+  };
+}
