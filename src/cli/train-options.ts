@@ -340,6 +340,12 @@ export const TRAIN_OPTIONS = {
     help: 'steps between checkpoints (default: at every evaluation)',
     group: 'Evaluation',
   },
+  diagnose: {
+    type: 'integer',
+    min: 0,
+    help: 'steps between measurements of what stale caches do to the gradient; 0 for none (default 0)',
+    group: 'Evaluation',
+  },
   // The device and the number of threads are not stored with the run: they are what this machine has.
   ...COMPUTE_OPTIONS,
 } as const satisfies OptionTable;

@@ -27,7 +27,7 @@ export interface RunTraining {
   /** Best evaluation during training. */
   readonly best: { readonly step: number; readonly value: number | null };
   readonly embeddingSpace: string;
-  /** Time in the training loop, evaluations on the way included, pauses between a stop and its resumption not. */
+  /** Time of training, first fills of caches and mining included; evaluations, diagnoses, checkpoints and pauses not. */
   readonly wallMs: number;
   /** What the run spent, by name; see `describeCost`. */
   readonly ledger: Readonly<Record<string, number>>;
@@ -44,8 +44,8 @@ export interface RunEvaluation {
   readonly perQuery: Readonly<Record<string, readonly number[]>>;
 }
 
-/** Where checkpoints go and how often they are written decides nothing about what is learnt. */
-const FREE = ['data', 'out', 'saveEvery'];
+/** What decides nothing about what is learnt: where a run lies, how often it is saved and looked at. */
+const FREE = ['data', 'out', 'saveEvery', 'diagnose'];
 
 /**
  * What a run was told and what it would be told now, where the two differ: empty if it is the same run.

@@ -8,12 +8,16 @@ import type { CostLedger } from './cost-ledger.ts';
 import type { MethodOptions } from './method-options.ts';
 import type { Temperature } from './temperature.ts';
 
-/** One step's examples: the i-th query answers to the i-th positive. */
-export interface TrainingBatch {
+/** Queries, of which the i-th answers to the i-th positive. */
+export interface TrainingPairs {
   /** B rows of the query corpus. */
   readonly queryRows: Int32Array;
   /** B rows of the corpus. */
   readonly positiveRows: Int32Array;
+}
+
+/** One step's examples. */
+export interface TrainingBatch extends TrainingPairs {
   /** Rows of the corpus given as negatives by the data; may be empty. Shared by all queries of the batch. */
   readonly negativeRows: Int32Array;
 }
@@ -79,6 +83,12 @@ export interface RunningMethod {
   updated(step: number): Promise<Readonly<Record<string, number>>>;
   /** Figures that are asked for when a line is logged, because they are dear to compute at every step. */
   inspect(): Readonly<Record<string, number>>;
+  /**
+   * What staleness does to the training with the weights as they are now, by name: see `TableProbe`. Changes nothing, and draws
+   * nothing that a step draws. Methods that keep no embeddings have none.
+   * @param probe  the same queries and positives each time
+   */
+  diagnose?(probe: TrainingPairs): Promise<Readonly<Record<string, number>>>;
   /** State for a checkpoint; empty for methods without. */
   state(): Readonly<Record<string, HostTensor>>;
   restore(state: Readonly<Record<string, HostTensor>>): Promise<void>;

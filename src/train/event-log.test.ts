@@ -113,6 +113,20 @@ describe('resuming', () => {
     ).toEqual([1000, 2000, 3000, 4000, 5000, 6000]);
   });
 
+  it('counts by the clock of the run, where it has one', async () => {
+    let elapsedMs = 40;
+    const first = await open({ elapsedMs: () => elapsedMs });
+    first.write({ step: 1, epoch: 0, kind: 'train', values: {} });
+    clockMs += 5000;
+    elapsedMs = 60;
+    first.write({ step: 2, epoch: 0, kind: 'train', values: {} });
+    first.close();
+    const second = await open({ resumeStep: 2, elapsedMs: () => 7 });
+    second.write({ step: 3, epoch: 0, kind: 'train', values: {} });
+    second.close();
+    expect((await readEventLog(file)).map(({ wallMs }) => wallMs)).toEqual([40, 60, 67]);
+  });
+
   it('starts a log where there is none', async () => {
     const log = await open({ resumeStep: 7 });
     train(log, 8, 8);

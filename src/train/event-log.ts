@@ -20,7 +20,7 @@ export interface LogEvent {
 
 /** A `LogEvent` as it was logged. */
 export interface LoggedEvent extends LogEvent {
-  /** Milliseconds that the run had taken, pauses between a stop and its resumption left out. */
+  /** Milliseconds that the run had taken by `EventLogOptions.elapsedMs`, pauses between a stop and its resumption left out. */
   readonly wallMs: number;
 }
 
@@ -31,6 +31,8 @@ export interface EventLogOptions {
   readonly tensorBoard?: boolean;
   /** Milliseconds since 1970. Default `Date.now`. */
   readonly now?: () => number;
+  /** Milliseconds that the run has taken in this process. Default: since the log was opened. */
+  readonly elapsedMs?: () => number;
 }
 
 const RESERVED = ['step', 'epoch', 'wallMs', 'kind', 'nonFinite'];
@@ -52,23 +54,15 @@ const TENSORBOARD_NAME = 'tensorboard';
  */
 export class EventLog {
   private readonly file: string;
-  private readonly now: () => number;
-  /** Clock reading at which the run, had it not paused, would have begun. */
-  private readonly startMs: number;
+  /** Milliseconds that the run has taken, earlier processes included. */
+  private readonly wallMs: () => number;
   private readonly board: EventFile | undefined;
   private descriptor: number | undefined;
 
-  private constructor(
-    file: string,
-    descriptor: number,
-    startMs: number,
-    now: () => number,
-    board: EventFile | undefined,
-  ) {
+  private constructor(file: string, descriptor: number, wallMs: () => number, board: EventFile | undefined) {
     this.file = file;
     this.descriptor = descriptor;
-    this.startMs = startMs;
-    this.now = now;
+    this.wallMs = wallMs;
     this.board = board;
   }
 
@@ -86,7 +80,9 @@ export class EventLog {
     const file = join(folder, LOG_NAME);
     const resumed = resumeStep !== undefined && existsSync(file);
     const events = resumed ? await cutLog(file, resumeStep) : [];
-    const startMs = now() - (events.at(-1)?.wallMs ?? 0);
+    const startMs = now();
+    const { elapsedMs = () => now() - startMs } = options;
+    const earlierMs = events.at(-1)?.wallMs ?? 0;
     let descriptor: number;
     try {
       mkdirSync(folder, { recursive: true });
@@ -104,7 +100,7 @@ export class EventLog {
       const resumption = resumed ? { resumeStep: resumeStep + 1 } : {};
       const boardOptions = { nowMs: now, ...resumption };
       const board = tensorBoard ? openEventFile(join(folder, TENSORBOARD_NAME), boardOptions) : undefined;
-      return new EventLog(file, descriptor, startMs, now, board);
+      return new EventLog(file, descriptor, () => earlierMs + elapsedMs(), board);
     } catch (error) {
       closeSync(descriptor);
       throw error;
@@ -120,7 +116,7 @@ export class EventLog {
    */
   write(event: LogEvent): LoggedEvent {
     if (this.descriptor === undefined) throw new UndriftError(`${this.file} is closed for logging`);
-    const logged = { ...event, wallMs: Math.max(0, Math.round(this.now() - this.startMs)) };
+    const logged = { ...event, wallMs: Math.max(0, Math.round(this.wallMs())) };
     const line = formatLine(logged);
     try {
       appendFileSync(this.descriptor, line);

@@ -25,10 +25,11 @@ export interface StepReport {
   epoch: number;
   learningRate: number;
   gradientNorm: number;
-  /** Queries and documents that were encoded. */
-  texts: number;
+  /** Texts that this update embedded, each as often as it was; refreshes of caches included. */
+  encodes: { readonly queries: number; readonly documents: number };
   trainingLoss: number;
   interpretableLoss: number;
+  /** Means over the batches of the update, and what the update itself found. */
   metrics: Readonly<Record<string, number>>;
   /** What the run has spent so far, by name. */
   ledger: Readonly<Record<string, number>>;
@@ -59,30 +60,31 @@ export async function trainingLoop(
     const step = learner.step + 1;
     const learningRate = options.learningRate * scheduleRatio(step, options.schedule);
     const results: StepResult[] = [];
-    let texts = 0;
+    const before = ledger.encodes;
     for (let part = 0; part < accumulate; part++) {
       const draw = (step - 1) * accumulate + part;
       const batch = batches.batch(draw);
-      const result = await method.step(batch, draw);
+      const result = await ledger.time('step', () => method.step(batch, draw));
       if (!Number.isFinite(result.trainingLoss)) {
         throw new UndriftError(`step ${step}: the loss is ${result.trainingLoss}`, {
           help: 'lower the learning rate, clip gradients (--max-grad-norm 1), or raise the temperature',
         });
       }
-      texts += batch.queryRows.length + batch.positiveRows.length + batch.negativeRows.length;
-      if (accumulate > 1) await learner.accumulate(result.gradients, { first: part === 0 });
+      if (accumulate > 1)
+        await ledger.time('update', () => learner.accumulate(result.gradients, { first: part === 0 }));
       results.push(result);
     }
     const gradients = accumulate > 1 ? learner.accumulated : results[0]!.gradients;
     const update = { learningRate, weightDecay, maxGradientNorm, gradientFactor: 1 / accumulate };
     const gradientNorm = await ledger.time('update', () => learner.apply(gradients, update));
-    const afterwards = await method.updated(step);
+    const afterwards = await ledger.time('refresh', () => method.updated(step));
+    const { queries, documents } = ledger.encodes;
     const verdict = await onStep({
       step,
       epoch: (step * accumulate) / batches.perEpoch,
       learningRate,
       gradientNorm,
-      texts,
+      encodes: { queries: queries - before.queries, documents: documents - before.documents },
       trainingLoss: average(results.map((r) => r.trainingLoss)),
       interpretableLoss: average(results.map((r) => r.interpretableLoss)),
       metrics: { ...averages(results.map((r) => r.metrics)), ...afterwards },

@@ -77,6 +77,8 @@ export interface TrainOptions extends MethodChoices {
   patience?: number | undefined;
   /** Steps between checkpoints; default: at each evaluation. */
   saveEvery?: number | undefined;
+  /** Steps between measurements of what staleness does to the training; 0 for none. They change nothing. Default 0. */
+  diagnose?: number | undefined;
   seed?: number | undefined;
 }
 
@@ -160,6 +162,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     evalQueries: options.evalQueries ?? 1000,
     patience: options.patience ?? 0,
     saveEvery: options.saveEvery ?? null,
+    diagnose: options.diagnose ?? 0,
     seed: options.seed ?? 1,
   };
 }
@@ -178,8 +181,8 @@ export function methodOptions(settings: TrainSettings): Partial<MethodOptions> {
   return Object.fromEntries(given.map((name) => [name, settings[name]]));
 }
 
-/** Settings that may differ between a run and its resumption: where the folders lie now. */
-const FREE = new Set<string>(['data', 'out', 'saveEvery']);
+/** Settings that may differ between a run and its resumption: where the folders lie now, and what decides nothing about the model. */
+const FREE = new Set<string>(['data', 'out', 'saveEvery', 'diagnose']);
 
 /** @throws UndriftError listing what differs: a resumed run must be the run it resumes */
 export function checkSameSettings(stored: TrainSettings, now: TrainSettings, out: string): void {

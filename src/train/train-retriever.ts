@@ -22,6 +22,7 @@ import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { Batches } from './batches.ts';
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { diagnosisProbe } from './diagnosis-probe.ts';
 import { EventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
 import { makeRetriever } from './make-retriever.ts';
@@ -33,13 +34,16 @@ import {
   type TrainOptions,
   type TrainSettings,
 } from './settings.ts';
+import { TrainingClock } from './training-clock.ts';
 
 /** What a run tells while it goes on. */
 export interface TrainCallbacks {
   /** One-time facts: what was loaded, how many negatives a query sees, what was assumed. */
   onNote?: (note: string) => void;
   onProgress?: (stage: string, done: number, total: number) => void;
-  onStep?: (report: StepReport & { totalSteps: number; textsPerSecond: number }) => void;
+  onStep?: (report: ReportedStep) => void;
+  /** What staleness does to the training, every so many steps where `diagnose` says so; see `TableProbe`. */
+  onDiagnosis?: (diagnosis: { step: number; values: Readonly<Record<string, number>> }) => void;
   onEvaluation?: (evaluation: {
     step: number;
     metrics: Readonly<Record<string, number>>;
@@ -47,6 +51,14 @@ export interface TrainCallbacks {
   }) => void;
   /** Aborted by Ctrl-C: the run saves after the current step and throws `InterruptedError`; while it still reads, at once. */
   signal?: AbortSignal;
+}
+
+export interface ReportedStep extends StepReport {
+  totalSteps: number;
+  /** Texts embedded per second of training, in this process. */
+  textsPerSecond: number;
+  /** Time that was taken before the first step: to fill a cache, to mine. 0 where the run was resumed. */
+  prepareMs: number;
 }
 
 export interface TrainResult {
@@ -179,18 +191,21 @@ export async function trainRetriever(
     callbacks.onNote?.(`resumed at step ${checkpoint.step}`);
   }
   // Not before everything that can be wrong with data, options and device has been seen: an earlier run is replaced here.
-  else {
-    if (!resume) await startRun(out, settings, fingerprint, retriever);
-    await running.begin();
-  }
-  const log = await EventLog.open(out, resume ? { resumeStep: checkpoint?.step ?? 0 } : {});
+  else if (!resume) await startRun(out, settings, fingerprint, retriever);
+  const clock = new TrainingClock();
   const startMs = performance.now();
+  const log = await EventLog.open(out, {
+    ...(resume && { resumeStep: checkpoint?.step ?? 0 }),
+    elapsedMs: () => clock.elapsedMs,
+  });
+  if (settings.diagnose > 0 && !running.diagnose)
+    callbacks.onNote?.(`${method.id} keeps no embeddings that could be stale: there is nothing to diagnose`);
+  const probe = diagnosisProbe(examples, seed);
   const stepsBefore = retriever.trainedSteps;
   const model = join(out, MODEL);
   let stoppedEarly = false;
   let textsSeen = 0;
-  /** Time spent on evaluation and saving, which is not training speed. */
-  let asideMs = 0;
+  let prepareMs = 0;
 
   const keepModel = (metrics: Readonly<Record<string, number>>) => {
     retriever.trainedSteps = stepsBefore + learner.step;
@@ -212,6 +227,11 @@ export async function trainRetriever(
     log.write({ step: report.step, epoch: report.epoch, kind: 'eval', values: metrics });
     callbacks.onEvaluation?.({ step: report.step, metrics, best: better });
   };
+  const diagnose = async ({ step, epoch }: StepReport): Promise<void> => {
+    const values = await running.diagnose!(probe);
+    log.write({ step, epoch, kind: 'diagnosis', values });
+    callbacks.onDiagnosis?.({ step, values });
+  };
   const save = async (): Promise<void> => {
     log.flush();
     await writeCheckpoint(out, {
@@ -226,7 +246,7 @@ export async function trainRetriever(
 
   const onStep = async (report: StepReport): Promise<'go on' | 'stop'> => {
     const { step, epoch, learningRate, gradientNorm, trainingLoss, interpretableLoss, metrics } = report;
-    textsSeen += report.texts;
+    textsSeen += report.encodes.queries + report.encodes.documents;
     const last = step === totalSteps;
     if (step % LOG_EVERY === 0 || last || step === 1) {
       const values = {
@@ -236,21 +256,26 @@ export async function trainRetriever(
         gradientNorm,
         temperature: temperature.value,
         ...metrics,
+        documentEncodes: report.encodes.documents,
         ...running.inspect(),
       };
       log.write({ step, epoch, kind: 'train', values });
       log.write({ step, epoch, kind: 'ledger', values: report.ledger });
     }
-    const textsPerSecond = textsSeen / ((performance.now() - startMs - asideMs) / 1000);
-    callbacks.onStep?.({ ...report, totalSteps, textsPerSecond });
-    const asideFromMs = performance.now();
-    const evaluates = evaluated && (step % evalEvery === 0 || last);
-    if (evaluates) await ledger.time('evaluate', () => evaluate(report));
-    stoppedEarly = evaluates && settings.patience > 0 && best.evaluationsSince >= settings.patience && !last;
-    const interrupted = callbacks.signal?.aborted ?? false;
-    const due = settings.saveEvery ? step % settings.saveEvery === 0 : evaluates;
-    if (due || last || stoppedEarly || interrupted) await save();
-    asideMs += performance.now() - asideFromMs;
+    const textsPerSecond = textsSeen / ((clock.elapsedMs - prepareMs) / 1000);
+    callbacks.onStep?.({ ...report, totalSteps, textsPerSecond, prepareMs });
+    let interrupted = false;
+    await clock.aside(async () => {
+      if (running.diagnose && settings.diagnose > 0 && step % settings.diagnose === 0)
+        await ledger.time('diagnose', () => diagnose(report));
+      const evaluates = evaluated && (step % evalEvery === 0 || last);
+      if (evaluates) await ledger.time('evaluate', () => evaluate(report));
+      stoppedEarly =
+        evaluates && settings.patience > 0 && best.evaluationsSince >= settings.patience && !last;
+      interrupted = callbacks.signal?.aborted ?? false;
+      const due = settings.saveEvery ? step % settings.saveEvery === 0 : evaluates;
+      if (due || last || stoppedEarly || interrupted) await ledger.time('save', save);
+    });
     if (interrupted && !last) {
       throw new InterruptedError(`stopped after step ${step} of ${totalSteps}; everything is saved`, {
         help: `go on with: undrift train --out ${out} --resume`,
@@ -260,6 +285,10 @@ export async function trainRetriever(
   };
 
   try {
+    if (!checkpoint) {
+      await ledger.time('prepare', () => running.begin());
+      prepareMs = clock.elapsedMs;
+    }
     await trainingLoop(
       { learner, method: running, batches, ledger, onStep },
       {
