@@ -28,8 +28,9 @@ export {
 
 /** The parts that methods over cached embeddings are made of: table, masks, samplers, losses, refresh, diagnostics. */
 
-export { ageHistogram, diagnoseTable, staleness, type TableDiagnosis } from './cache/diagnostics.ts';
+export { diagnoseTable, staleness, type TableDiagnosis } from './cache/diagnostics.ts';
 export { type Divergence, divergenceBounds, softmaxDivergence } from './cache/divergence.ts';
+export { ageHistogram, inspectTable } from './cache/inspect-table.ts';
 export { duplicateMap, type MaskedSlots, maskKnownPositives, mergeMasks } from './cache/masks.ts';
 export { parseRefreshPolicy, type RefreshPolicy } from './cache/refresh-policy.ts';
 export { type Sample, type Sampler, sampleSlots } from './cache/samplers.ts';

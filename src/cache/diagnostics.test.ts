@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { normal, rngKey } from '../util/rng.ts';
-import { ageHistogram, diagnoseTable, staleness } from './diagnostics.ts';
+import { diagnoseTable, staleness } from './diagnostics.ts';
 import { softmaxDivergence } from './divergence.ts';
 import { type MaskedSlots, maskedSlotLists, maskedSlots } from './masks.ts';
-import { ScoreTable } from './score-table.ts';
 
 describe('staleness', () => {
   it('agrees with the reference implementation', () => {
@@ -24,28 +23,6 @@ describe('staleness', () => {
       12,
     );
     expect(() => staleness(Float32Array.of(1), Float32Array.of(1, 2), 1)).toThrow('1 cached and 2 fresh');
-  });
-});
-
-describe('ageHistogram', () => {
-  it('counts the filled slots by age', () => {
-    const table = new ScoreTable({ rows: 10, dimension: 1, documents: 20 });
-    for (let step = 0; step < 9; step++) {
-      if (step < 7) table.insert([step], Float32Array.of(0));
-      table.tick();
-    }
-    // Inserted in steps 1 … 7 of 9: ages 8, 7, 6, 5, 4, 3, 2.
-    expect(ageHistogram(table)).toEqual([
-      { from: 0, to: 0, slots: 0 },
-      { from: 1, to: 1, slots: 0 },
-      { from: 2, to: 3, slots: 2 },
-      { from: 4, to: 7, slots: 4 },
-      { from: 8, to: 15, slots: 1 },
-    ]);
-    table.refresh([0], Float32Array.of(1));
-    table.tick();
-    expect(ageHistogram(table)[0]).toEqual({ from: 0, to: 0, slots: 1 });
-    expect(ageHistogram(new ScoreTable({ rows: 3, dimension: 1, documents: 3 }))).toEqual([]);
   });
 });
 
@@ -83,7 +60,7 @@ function reference(setting: {
     new Float64Array((N + B) * D),
     new Float64Array((N + B) * D),
   ];
-  let agreement = 0;
+  const rates = { agreement: 0, overlap: 0, vacuous: 0, dead: 0 };
   const p = [0, 0];
   for (let i = 0; i < B; i++) {
     const out = new Set(maskedSlots(masked, i));
@@ -92,13 +69,18 @@ function reference(setting: {
       kept.map((n) => inverseTemperature * dot(queries, i, rows, n)),
     );
     divergences.push(softmaxDivergence(scores[0]!, scores[1]!));
-    const best = scores.map((list) => list.indexOf(Math.max(...list)));
-    if (best[0] === best[1]) agreement += 1 / B;
+    const [best, staleBest] = scores.map((list) =>
+      [...list.keys()].sort((a, b) => list[b]! - list[a]! || a - b).slice(0, 10),
+    ) as [number[], number[]];
+    if (best[0] === staleBest[0]) rates.agreement += 1 / B;
+    rates.overlap += best.filter((n) => staleBest.includes(n)).length / best.length / B;
+    if (divergences.at(-1)!.maxScoreError > 2) rates.vacuous += 1 / B;
     const positive = inverseTemperature * dot(queries, i, positives, i);
     for (const [which, list] of scores.entries()) {
       const total = Math.exp(positive) + list.reduce((sum, s) => sum + Math.exp(s), 0);
       const share = Math.exp(positive) / total;
       p[which]! += share / B;
+      if (which === 0 && 1 - share < 1e-3) rates.dead += 1 / B;
       // ∇q = Σ p d − (1 − p⁺) d⁺, ∇d = p q, ∇d⁺ = −(1 − p⁺) q
       for (let d = 0; d < D; d++) {
         queryGradients[which]![i * D + d]! -= (1 - share) * positives[i * D + d]!;
@@ -126,7 +108,7 @@ function reference(setting: {
     totalVariation: mean(divergences.map((d) => d.totalVariation)),
     maxScoreError: Math.max(...divergences.map((d) => d.maxScoreError)),
     scoreErrorRange: Math.max(...divergences.map((d) => d.scoreErrorRange)),
-    agreement,
+    ...rates,
     p,
     query: compare(queryGradients),
     document: compare(documentGradients),
@@ -167,6 +149,9 @@ describe('diagnoseTable', () => {
     close(found.divergence.maxScoreError, expected.maxScoreError, 'maxScoreError');
     close(found.divergence.scoreErrorRange, expected.scoreErrorRange, 'scoreErrorRange');
     close(found.topAgreement, expected.agreement, 'topAgreement');
+    close(found.topOverlap, expected.overlap, 'topOverlap');
+    close(found.vacuousRatio, expected.vacuous, 'vacuousRatio');
+    close(found.deadQueryRatio, expected.dead, 'deadQueryRatio');
     close(found.positiveProbability.fresh, expected.p[0]!, 'p fresh');
     close(found.positiveProbability.stale, expected.p[1]!, 'p stale');
     for (const [name, gradient, value] of [
@@ -181,6 +166,53 @@ describe('diagnoseTable', () => {
     expect(found.bounds.kl).toBeGreaterThanOrEqual(found.bounds.klByRange);
     expect(found.bounds.klByRange).toBeGreaterThanOrEqual(found.divergence.kl);
     expect(found.bounds.totalVariation).toBeGreaterThanOrEqual(found.divergence.totalVariation);
+  });
+
+  it('tells queries that learn nothing, and where the bounds say nothing', async () => {
+    const setting = makeSetting(8192 + 37, 0.3);
+    const found = await diagnoseTable({ ...setting, inverseTemperature: 60 }, { threads: 1 });
+    const expected = reference({ ...setting, inverseTemperature: 60 });
+    expect(found.vacuousRatio).toBe(1);
+    expect(expected.vacuous).toBeCloseTo(1, 9);
+    expect(found.bounds.totalVariation).toBeGreaterThan(0.999);
+    expect(found.topOverlap).toBeCloseTo(expected.overlap, 9);
+    expect(found.topOverlap).toBeLessThan(0.9);
+    expect(found.deadQueryRatio).toBe(0);
+    const alone = makeSetting(1, 0.3);
+    const dead = await diagnoseTable(
+      { ...alone, positives: alone.queries, inverseTemperature: 60 },
+      { threads: 1 },
+    );
+    expect(dead.deadQueryRatio).toBe(1);
+    expect(dead.topOverlap).toBe(1);
+  });
+
+  it('counts each document of a sample as so many as it stands for', async () => {
+    const setting = makeSetting(30, 0.2);
+    const masked = maskedSlotLists(5, (i) => (i === 1 ? [3] : []));
+    const times = <T extends Float32Array>(rows: T) =>
+      Float32Array.from({ length: 3 * rows.length }, (_, i) => rows[i % rows.length]!);
+    const whole = await diagnoseTable(
+      {
+        ...setting,
+        fresh: times(setting.fresh),
+        stale: times(setting.stale),
+        masked: maskedSlotLists(5, (i) => (i === 1 ? [3, 33, 63] : [])),
+      },
+      { threads: 1 },
+    );
+    const sample = await diagnoseTable({ ...setting, masked, documentsPerRow: 3 }, { threads: 1 });
+    const close = (actual: number, value: number, name: string) =>
+      expect(Math.abs(actual - value), `${name}: ${actual} for ${value}`).toBeLessThan(1e-5);
+    close(sample.divergence.kl, whole.divergence.kl, 'kl');
+    close(sample.divergence.totalVariation, whole.divergence.totalVariation, 'totalVariation');
+    for (const which of ['fresh', 'stale'] as const)
+      close(sample.positiveProbability[which], whole.positiveProbability[which], which);
+    for (const side of ['queryGradient', 'documentGradient'] as const)
+      for (const figure of ['relativeError', 'cosine', 'relativeErrorBound'] as const)
+        close(sample[side][figure], whole[side][figure], `${side} ${figure}`);
+    const unweighted = await diagnoseTable({ ...setting, masked }, { threads: 1 });
+    expect(unweighted.positiveProbability.fresh - whole.positiveProbability.fresh).toBeGreaterThan(0.05);
   });
 
   it('a fresh table is off by nothing', async () => {

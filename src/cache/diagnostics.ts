@@ -1,7 +1,6 @@
 import { Graph } from '../graph/graph.ts';
 import {
   abs,
-  argMax,
   exp,
   logSumExp,
   matmul,
@@ -11,6 +10,7 @@ import {
   square,
   sub,
   sum,
+  topK,
   unsqueeze,
   where,
 } from '../graph/ops.ts';
@@ -20,7 +20,6 @@ import { Program } from '../runtime/program.ts';
 import { ShapeError } from '../util/errors.ts';
 import { type Divergence, type DivergenceBounds, divergenceBounds } from './divergence.ts';
 import { MASKED_SCORE, type MaskedSlots, maskedSlots } from './masks.ts';
-import { NONE, type ScoreTable } from './score-table.ts';
 
 /**
  * Squared distance of cached to fresh embeddings, relative to the fresh ones' squared norm:  mean ‖b − g‖² / ‖g‖².
@@ -44,28 +43,6 @@ export function staleness(cached: Float32Array, fresh: Float32Array, dimension: 
   return total / (cached.length / dimension);
 }
 
-/** Slots of an interval of ages, in steps. */
-export interface AgeBin {
-  readonly from: number;
-  readonly to: number;
-  readonly slots: number;
-}
-
-/** Ages of the filled slots in bins 0, 1, 2-3, 4-7, …, up to the last that holds any. */
-export function ageHistogram(table: ScoreTable): AgeBin[] {
-  const counts: number[] = [];
-  for (const [slot, document] of table.documents.entries()) {
-    if (document === NONE) continue;
-    const bin = 32 - Math.clz32(Math.max(0, table.age(slot)));
-    counts[bin] = (counts[bin] ?? 0) + 1;
-  }
-  return Array.from(counts, (slots = 0, bin) => ({
-    from: bin === 0 ? 0 : 2 ** (bin - 1),
-    to: bin === 0 ? 0 : 2 ** bin - 1,
-    slots,
-  }));
-}
-
 /** Two gradients of one shape: what the table makes of it, and what is right. */
 export interface GradientBias {
   /** ‖E∇L̂ − ∇L‖ / ‖∇L‖ */
@@ -81,10 +58,16 @@ export interface TableDiagnosis {
   readonly divergence: Divergence;
   /** Means over the queries of what their own errors of scores allow. */
   readonly bounds: DivergenceBounds;
+  /** Share of queries whose error of scores is above 2, where the bounds say nothing. */
+  readonly vacuousRatio: number;
   /** Share of queries whose best document is the same. */
   readonly topAgreement: number;
+  /** Mean share of the `TOP_RANKS` best documents that fresh and stale scores agree on. */
+  readonly topOverlap: number;
   /** Mean probability of the positive against the fresh and against the stale table. */
   readonly positiveProbability: { readonly fresh: number; readonly stale: number };
+  /** Share of queries that learn next to nothing, fresh: 1 − p⁺ < 0.001. */
+  readonly deadQueryRatio: number;
   /** Gradient of the loss with respect to the query embeddings, [B, D]. */
   readonly queryGradient: GradientBias;
   /** And with respect to the document embeddings, [N + B, D]: the table's and the positives. */
@@ -96,7 +79,7 @@ export interface DiagnosisInput {
   readonly queries: Float32Array;
   /** f32[B, D]: embeddings of the queries' positives, fresh. */
   readonly positives: Float32Array;
-  /** f32[N, D]: the table's documents, embedded with the current weights. */
+  /** f32[N, D]: documents of the table, embedded with the current weights. */
   readonly fresh: Float32Array;
   /** f32[N, D]: as they are in the table. */
   readonly stale: Float32Array;
@@ -105,10 +88,18 @@ export interface DiagnosisInput {
   readonly inverseTemperature: number;
   /** Documents n that take no part, by query. */
   readonly masked?: MaskedSlots;
+  /** Documents of the table that each of the N stands for, where they are a sample of them; default 1. */
+  readonly documentsPerRow?: number;
 }
 
 /** Documents at once: with 128 queries, a few matrices of 4 MiB. */
 const CHUNK_ROWS = 8_192;
+
+/** Ranks that `topOverlap` looks at, at most. */
+export const TOP_RANKS = 10;
+/** Above it the bounds on the divergence are near the trivial ones: tanh(1) = 0.76, ε²/2 = 2 nats. */
+const VACUOUS_SCORE_ERROR = 2;
+const DEAD = 1e-3;
 
 /**
  * What staleness does to training: the distribution that negatives are drawn from, and the expected gradient of the Negative
@@ -118,6 +109,8 @@ const CHUNK_ROWS = 8_192;
  *   E∇L̂      = the same with p̃ from the table's scores: draws have probability p̃_in / (1 − p̃⁺_i) and weight 1 − p̃⁺_i
  *
  *   ‖E∇L̂ − ∇L‖ ≤ 2 β M TV(P, P̃) for each query, ‖q‖, ‖d‖ ≤ M
+ *
+ * Where the documents are a sample of the table's, each counts w = `documentsPerRow` times in partition functions and gradients.
  *
  * Costs four matrix products of B × N × D and three more for the gradients, N in chunks; meant for N up to about 100,000.
  *
@@ -129,6 +122,7 @@ export async function diagnoseTable(
   compute: ComputeOptions = {},
 ): Promise<TableDiagnosis> {
   const { queries, positives, fresh, stale, dimension: D, inverseTemperature: beta } = input;
+  const weight = input.documentsPerRow ?? 1;
   if (queries.length === 0 || queries.length % D !== 0 || positives.length !== queries.length) {
     throw new ShapeError(
       `${queries.length} numbers of queries and ${positives.length} of positives, D = ${D}`,
@@ -142,23 +136,25 @@ export async function diagnoseTable(
   const q = hostTensor('f32', [B, D], scaled);
   const perQuery = (values: ArrayLike<number>) => hostTensor('f32', [B], Float32Array.from(values));
 
-  const partitions = await Program.compile(partitionGraph(D), compute);
+  const ranks = Math.min(TOP_RANKS, fresh.length / D);
+  const partitions = await Program.compile(partitionGraph(D, ranks), compute);
   const first = new Partitions(B);
   for (const chunk of chunks(input))
     first.add(chunk.start, await partitions.run({ queries: q, ...chunk.feeds }));
   await partitions.dispose();
 
   const positiveScores = Float64Array.from({ length: B }, (_, i) => rowProduct(scaled, positives, i, D));
-  const withPositive = (logZ: Float64Array) => logZ.map((z, i) => logAddExp(z, positiveScores[i]!));
+  const withPositive = (logZ: Float64Array) =>
+    logZ.map((z, i) => logAddExp(z + Math.log(weight), positiveScores[i]!));
   const [logAll, staleLogAll] = [withPositive(first.logZ), withPositive(first.staleLogZ)];
   const comparisons = await Program.compile(comparisonGraph(D), compute);
-  const second = new Comparison(B, D);
+  const second = new Comparison(B, D, weight);
   const feeds = {
     queries: q,
     logZ: perQuery(first.logZ),
     staleLogZ: perQuery(first.staleLogZ),
-    logAll: perQuery(logAll),
-    staleLogAll: perQuery(staleLogAll),
+    logAll: perQuery(logAll.map((value) => value - Math.log(weight))),
+    staleLogAll: perQuery(staleLogAll.map((value) => value - Math.log(weight))),
   };
   for (const chunk of chunks(input)) second.add(await comparisons.run({ ...feeds, ...chunk.feeds }));
   await comparisons.dispose();
@@ -188,8 +184,11 @@ export async function diagnoseTable(
       klByRange: mean(bounds.map(({ klByRange }) => klByRange)),
       totalVariation: mean(bounds.map(({ totalVariation }) => totalVariation)),
     },
-    topAgreement: mean(Array.from(first.best, (n, i) => (n === first.staleBest[i] ? 1 : 0))),
+    vacuousRatio: mean(divergences.map(({ maxScoreError }) => Number(maxScoreError > VACUOUS_SCORE_ERROR))),
+    topAgreement: mean(first.best.map((list, i) => Number(list[0]?.row === first.staleBest[i]![0]?.row))),
+    topOverlap: mean(first.best.map((list, i) => overlap(list, first.staleBest[i]!))),
     positiveProbability: { fresh: mean([...p]), stale: mean([...staleP]) },
+    deadQueryRatio: mean([...p].map((value) => Number(1 - value < DEAD))),
     queryGradient: queryBias(input, { p, staleP, variations }, second),
     documentGradient: documentBias(scaled, { p, staleP, variations }, second, D),
   };
@@ -198,8 +197,10 @@ export async function diagnoseTable(
 /** Documents of the input in chunks, as feeds. */
 function* chunks({ queries, fresh, stale, dimension: D, masked }: DiagnosisInput) {
   const [B, N] = [queries.length / D, fresh.length / D];
-  for (let start = 0; start < N; start += CHUNK_ROWS) {
-    const rows = Math.min(CHUNK_ROWS, N - start);
+  // Of like size, so that none has fewer rows than are ranked.
+  const chunkRows = Math.ceil(N / Math.ceil(N / CHUNK_ROWS));
+  for (let start = 0; start < N; start += chunkRows) {
+    const rows = Math.min(chunkRows, N - start);
     const flags = new Uint8Array(B * rows);
     for (let i = 0; masked && i < B; i++) {
       for (const n of maskedSlots(masked, i))
@@ -227,17 +228,21 @@ function declareScores(graph: Graph, D: number) {
   return { queries, fresh, masked, scores: score(fresh), staleScores: score(stale) };
 }
 
-/** Partition functions, the best document, and the errors of the scores, for one chunk. */
-function partitionGraph(D: number): Graph {
+/** Partition functions, the best documents, and the errors of the scores, for one chunk. */
+function partitionGraph(D: number, ranks: number): Graph {
   const graph = new Graph('diagnose-partition');
   const { masked, scores, staleScores } = declareScores(graph, D);
   const error = sub(staleScores, scores);
   graph.output('logZ', logSumExp(scores, { axes: 1 }));
   graph.output('staleLogZ', logSumExp(staleScores, { axes: 1 }));
-  graph.output('bestScore', max(scores, { axes: 1 }));
-  graph.output('best', argMax(scores, { axis: 1 }));
-  graph.output('staleBestScore', max(staleScores, { axes: 1 }));
-  graph.output('staleBest', argMax(staleScores, { axis: 1 }));
+  for (const [name, values] of [
+    ['best', scores],
+    ['staleBest', staleScores],
+  ] as const) {
+    const found = topK(values, { k: ranks });
+    graph.output(`${name}Scores`, found.values);
+    graph.output(name, found.indices);
+  }
   graph.output('most', max(where(masked, MASKED_SCORE, error), { axes: 1 }));
   graph.output('least', min(where(masked, -MASKED_SCORE, error), { axes: 1 }));
   return graph;
@@ -269,28 +274,30 @@ function comparisonGraph(D: number): Graph {
 
 type Outputs = Readonly<Record<string, HostTensor>>;
 
+/** A document of the input, and its score. */
+interface Ranked {
+  readonly row: number;
+  readonly score: number;
+}
+
 /** Results of the first pass, chunk by chunk. */
 class Partitions {
   readonly logZ: Float64Array;
   readonly staleLogZ: Float64Array;
-  /** Best document of each query. */
-  readonly best: Float64Array;
-  readonly staleBest: Float64Array;
+  /** Best documents of each query, the best one first. */
+  readonly best: Ranked[][];
+  readonly staleBest: Ranked[][];
   readonly most: Float64Array;
   readonly least: Float64Array;
-  private readonly bestScores: Float64Array;
-  private readonly staleBestScores: Float64Array;
 
   constructor(B: number) {
     const filled = (value: number) => new Float64Array(B).fill(value);
     this.logZ = filled(MASKED_SCORE);
     this.staleLogZ = filled(MASKED_SCORE);
-    this.best = filled(NONE);
-    this.staleBest = filled(NONE);
+    this.best = Array.from({ length: B }, () => []);
+    this.staleBest = Array.from({ length: B }, () => []);
     this.most = filled(MASKED_SCORE);
     this.least = filled(-MASKED_SCORE);
-    this.bestScores = filled(MASKED_SCORE);
-    this.staleBestScores = filled(MASKED_SCORE);
   }
 
   add(start: number, outputs: Outputs): void {
@@ -300,16 +307,23 @@ class Partitions {
       this.staleLogZ[i] = logAddExp(this.staleLogZ[i]!, value('staleLogZ', i));
       this.most[i] = Math.max(this.most[i]!, value('most', i));
       this.least[i] = Math.min(this.least[i]!, value('least', i));
-      if (value('bestScore', i) > this.bestScores[i]!) {
-        this.bestScores[i] = value('bestScore', i);
-        this.best[i] = start + value('best', i);
-      }
-      if (value('staleBestScore', i) > this.staleBestScores[i]!) {
-        this.staleBestScores[i] = value('staleBestScore', i);
-        this.staleBest[i] = start + value('staleBest', i);
+      for (const name of ['best', 'staleBest'] as const) {
+        const k = outputs[name]!.dims[1]!;
+        const list = this[name][i]!;
+        for (let rank = i * k; rank < (i + 1) * k; rank++) {
+          const score = value(`${name}Scores`, rank);
+          if (score > MASKED_SCORE / 2) list.push({ row: start + value(name, rank), score });
+        }
+        list.sort((a, b) => b.score - a.score || a.row - b.row).splice(TOP_RANKS);
       }
     }
   }
+}
+
+/** Share of a list that is in another one of the same length; nothing to agree on counts as agreement. */
+function overlap(a: readonly Ranked[], b: readonly Ranked[]): number {
+  const rows = new Set(b.map(({ row }) => row));
+  return a.length === 0 ? 1 : a.filter(({ row }) => rows.has(row)).length / a.length;
 }
 
 /** Sums of the second pass over the chunks, in double precision. */
@@ -323,8 +337,10 @@ class Comparison {
   readonly queryError: Float64Array;
   /** Of the gradient with respect to the documents, and what p̃ adds to it. */
   readonly documents = { squares: 0, errorSquares: 0, product: 0 };
+  private readonly weight: number;
 
-  constructor(B: number, D: number) {
+  constructor(B: number, D: number, weight: number) {
+    this.weight = weight;
     this.crossScore = new Float64Array(B);
     this.distance = new Float64Array(B);
     this.distanceWithPositive = new Float64Array(B);
@@ -343,9 +359,10 @@ class Comparison {
       const values = float32(outputs[name], name);
       for (let i = 0; i < values.length; i++) this[name][i]! += values[i]!;
     }
-    this.documents.squares += scalarValue(outputs.gradientSquares);
-    this.documents.errorSquares += scalarValue(outputs.errorSquares);
-    this.documents.product += scalarValue(outputs.product);
+    // Each row's gradient is w times that of a single document: w rows of p q have the squares of one of w p q, divided by w.
+    this.documents.squares += scalarValue(outputs.gradientSquares) / this.weight;
+    this.documents.errorSquares += scalarValue(outputs.errorSquares) / this.weight;
+    this.documents.product += scalarValue(outputs.product) / this.weight;
   }
 }
 

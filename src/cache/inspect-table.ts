@@ -1,0 +1,56 @@
+import type { ScoreTable } from './score-table.ts';
+
+/** Slots of an interval of ages, in steps. */
+export interface AgeBin {
+  readonly from: number;
+  readonly to: number;
+  readonly slots: number;
+}
+
+/** Ages of the embeddings in the filled slots, in bins 0, 1, 2-3, 4-7, …, up to the last that holds any. */
+export const ageHistogram = (table: ScoreTable): AgeBin[] => ages(table).bins;
+
+/**
+ * What a look at a table tells without an encoder, by name. An embedding's age is the number of steps since it was made; what this
+ * step has made is 0 old after it, and so is the slot's age with `lru`.
+ *
+ * - `filledRatio`: share of the slots that hold a document
+ * - `ageMean`, `ageMax`: in steps, over the filled slots
+ * - `tableVersion`: step with which the newest embedding was made; 0 for before the first
+ * - `ageRatio/0`, `ageRatio/1`, `ageRatio/2-3`, `ageRatio/4-7`, …: shares of the filled slots by age
+ *
+ * One pass over the slots: about 2 ms for a million.
+ */
+export function inspectTable(table: ScoreTable): Record<string, number> {
+  const { filled, rows, clock } = table;
+  const figures: Record<string, number> = { filledRatio: filled / rows };
+  if (filled === 0) return figures;
+  const { total, least, most, bins } = ages(table);
+  Object.assign(figures, { ageMean: total / filled, ageMax: most, tableVersion: clock - least });
+  for (const { from, to, slots } of bins) {
+    figures[`ageRatio/${from === to ? from : `${from}-${to}`}`] = slots / filled;
+  }
+  return figures;
+}
+
+function ages({ versions, documents, clock }: ScoreTable) {
+  const counts = new Uint32Array(33);
+  let [total, least, most] = [0, Number.POSITIVE_INFINITY, -1];
+  for (let slot = 0; slot < versions.length; slot++) {
+    if (documents[slot]! < 0) continue;
+    const age = Math.max(0, clock - versions[slot]!);
+    counts[binOf(age)]! += 1;
+    total += age;
+    least = Math.min(least, age);
+    most = Math.max(most, age);
+  }
+  const bins = Array.from(counts.subarray(0, most < 0 ? 0 : binOf(most) + 1), (slots, bin) => ({
+    from: bin === 0 ? 0 : 2 ** (bin - 1),
+    to: bin === 0 ? 0 : 2 ** bin - 1,
+    slots,
+  }));
+  return { bins, total, least, most };
+}
+
+/** Number of binary digits. */
+const binOf = (age: number): number => 32 - Math.clz32(age);
