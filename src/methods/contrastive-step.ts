@@ -1,6 +1,6 @@
 import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
-import { matmul } from '../graph/ops.ts';
+import { cast, concat, matmul } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { dropoutKeys, TokenFeeds } from '../models/token-feeds.ts';
 import { ROWS_INPUT } from '../nn/parameters.ts';
@@ -22,24 +22,33 @@ export interface LossParts {
 }
 
 /**
- * A loss over fresh scores, as a part of the step's graph.
+ * A loss over scores, as a part of the step's graph.
  *
- * @param scores  f32[queries, documents]: q_i·d_j / τ of embeddings made in this step; gradients reach both encoders
+ * @param scores  f32[queries, documents]: q_i·d_j / τ of embeddings made in this step; gradients reach both encoders. Fed
+ *   candidates have further columns, from which gradients reach the queries alone
  * Further inputs (masks, sampled columns, stale partition functions) are declared with `scores.graph.input` and fed to `run`.
  */
 export type ScoreLoss = (scores: Tensor) => LossParts;
+
+/** What queries are scored against; the columns of the scores are in this order. */
+export interface Candidates {
+  /** Whether documents are embedded in the step, with a gradient. Default true. */
+  readonly embedded?: boolean;
+  /** Candidates whose embeddings are fed as [<name>, D] of this dtype under this name: constants, no gradient goes to them. */
+  readonly fed?: Readonly<Record<string, 'f32' | 'f16'>>;
+}
 
 /** A step's results, and the embeddings that it made on the way: what a cache writes back. */
 export interface ContrastiveResult extends StepResult {
   /** f32[B, D] */
   readonly queryEmbeddings: Float32Array;
-  /** f32[C, D] */
+  /** f32[C, D]; nothing where no documents are embedded */
   readonly documentEmbeddings: Float32Array;
 }
 
 /**
- * The part that all methods with fresh candidates share: encode B queries and C documents, score all pairs, apply a loss,
- * differentiate. A method chooses the documents and the loss.
+ * The part that all methods share: encode B queries and C documents, score all pairs, apply a loss, differentiate. A method
+ * chooses the documents and the loss, and may add candidates that are embedded already.
  */
 export class ContrastiveStep {
   private readonly context: MethodContext;
@@ -52,19 +61,32 @@ export class ContrastiveStep {
     this.tokens = new TokenFeeds(context.retriever.encoder.vocabSize);
   }
 
-  static async compile(name: string, context: MethodContext, loss: ScoreLoss): Promise<ContrastiveStep> {
+  static async compile(
+    name: string,
+    context: MethodContext,
+    loss: ScoreLoss,
+    { embedded = true, fed = {} }: Candidates = {},
+  ): Promise<ContrastiveStep> {
     const { retriever, temperature, dropoutRatio, compute } = context;
     const graph = new Graph(name);
     const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
     const queries = retriever.embed(graph, p, 'query', { input: 'queries', dropoutRatio });
-    const documents = retriever.embed(graph, p, 'document', { input: 'documents', dropoutRatio });
-    const scores = temperature.divide(matmul(queries, documents, { transB: true }), p);
+    const candidates = Object.entries(fed).map(([name, dtype]) =>
+      cast(graph.input(name, dtype, [name, retriever.dimension]), 'f32'),
+    );
+    if (embedded) {
+      const documents = retriever.embed(graph, p, 'document', { input: 'documents', dropoutRatio });
+      graph.output('documentEmbeddings', documents);
+      candidates.unshift(documents);
+    }
+    // Products are put side by side, not embeddings: with fewer queries than dimensions there is less to copy.
+    const products = candidates.map((x) => temperature.divide(matmul(queries, x, { transB: true }), p));
+    const scores = concat(products, 1);
 
     const { trainingLoss, interpretableLoss = trainingLoss, metrics = {} } = loss(scores);
     graph.output('trainingLoss', trainingLoss);
     graph.output('interpretableLoss', interpretableLoss);
     graph.output('queryEmbeddings', queries);
-    graph.output('documentEmbeddings', documents);
     for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
     const gradients = backward(trainingLoss, [...targets.values()]);
     for (const [i, parameter] of [...targets.keys()].entries()) {
@@ -75,13 +97,13 @@ export class ContrastiveStep {
 
   /**
    * @param batch.queryRows  B rows of the query corpus
-   * @param batch.documentRows  C rows of the corpus
-   * @param batch.inputs  what the loss declared
+   * @param batch.documentRows  C rows of the corpus, where documents are embedded
+   * @param batch.inputs  what the loss declared, and embeddings of fed candidates
    * @param batch.draw  number of this batch in the run: with the seed it keys dropout
    */
   async run(batch: {
     queryRows: Int32Array;
-    documentRows: Int32Array;
+    documentRows?: Int32Array;
     inputs: Readonly<Record<string, HostTensor>>;
     draw: number;
   }): Promise<ContrastiveResult> {
@@ -89,16 +111,13 @@ export class ContrastiveStep {
       this.context;
     ledger.queries(batch.queryRows.length);
     const padId = retriever.tokenizer.specialIds.pad ?? 0;
-    const tokens = this.tokens.feeds({
-      queries: padBatch(queries, batch.queryRows, { padId }),
-      documents: padBatch(documents, batch.documentRows, { padId }),
-    });
+    const sides = [{ input: 'queries', store: queries, rows: batch.queryRows }];
+    if (batch.documentRows) sides.push({ input: 'documents', store: documents, rows: batch.documentRows });
+    const padded = sides.map(({ input, store, rows }) => [input, padBatch(store, rows, { padId })]);
+    const tokens = this.tokens.feeds(Object.fromEntries(padded));
     const feeds: Record<string, HostTensor> = { ...weights, ...tokens, ...batch.inputs };
     if (dropoutRatio > 0) {
-      for (const [input, rows] of Object.entries({
-        queries: batch.queryRows,
-        documents: batch.documentRows,
-      })) {
+      for (const { input, rows } of sides) {
         feeds[`${input}/dropout`] = dropoutKeys(rngKey(seed, batch.draw, `dropout/${input}`), rows.length);
       }
     }
@@ -113,7 +132,9 @@ export class ContrastiveStep {
       interpretableLoss: scalarValue(outputs.interpretableLoss, 'interpretableLoss'),
       metrics: Object.fromEntries(named('metric/').map(([name, value]) => [name, scalarValue(value, name)])),
       queryEmbeddings: float32(outputs.queryEmbeddings),
-      documentEmbeddings: float32(outputs.documentEmbeddings),
+      documentEmbeddings: outputs.documentEmbeddings
+        ? float32(outputs.documentEmbeddings)
+        : new Float32Array(0),
     };
   }
 

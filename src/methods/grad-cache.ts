@@ -1,3 +1,4 @@
+import { type DuplicateMap, duplicateMap } from '../cache/masks.ts';
 import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
 import { add, matmul, range } from '../graph/ops.ts';
@@ -110,11 +111,13 @@ class GradCache {
   private readonly context: MethodContext;
   private readonly programs: Programs;
   private readonly tokens: TokenFeeds;
+  private readonly duplicates: DuplicateMap;
 
   constructor(context: MethodContext, programs: Programs) {
     this.context = context;
     this.programs = programs;
     this.tokens = new TokenFeeds(context.retriever.encoder.vocabSize);
+    this.duplicates = duplicateMap(context.documents);
   }
 
   async step({ queryRows, positiveRows, negativeRows }: TrainingBatch, draw: number): Promise<StepResult> {
@@ -136,13 +139,16 @@ class GradCache {
       embeddings[side].set(float32(embedding), start * D);
     }
 
-    const { temperature, weights, positives } = context;
+    const { temperature, weights } = context;
     const gradients: Record<string, HostTensor> = {};
     for (const { name } of temperature.specs) gradients[name] = weights[name]!;
     const loss = await programs.loss.run({
       queries: hostTensor('f32', [queryRows.length, D], embeddings.query),
       documents: hostTensor('f32', [documentRows.length, D], embeddings.document),
-      allowed: allowedCandidates(queryRows, documentRows, positives),
+      allowed: allowedCandidates(queryRows, documentRows, {
+        positives: context.positives,
+        duplicates: this.duplicates,
+      }),
       ...gradients,
     });
     for (const { name } of temperature.specs) gradients[name] = loss[gradientOutput(name)]!;

@@ -1,7 +1,6 @@
-import { argMax, cast, equal, mean, range } from '../graph/ops.ts';
-import type { Tensor } from '../graph/tensor.ts';
-import { softmaxCrossEntropy } from '../losses/softmax-cross-entropy.ts';
-import { ContrastiveStep, type LossParts } from './contrastive-step.ts';
+import { duplicateMap } from '../cache/masks.ts';
+import { candidateSoftmax } from './candidate-softmax.ts';
+import { ContrastiveStep } from './contrastive-step.ts';
 import { allowedCandidates } from './known-positives.ts';
 import { type Method, type MethodContext, type RunningMethod, stateless } from './method.ts';
 
@@ -10,7 +9,7 @@ import { type Method, type MethodContext, type RunningMethod, stateless } from '
  *
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over the batch's B + K documents
  *
- * A document that is a known positive of query i is not its negative: it is left out of i's sum.
+ * A document that is a known positive of query i, or has the text of one, is not its negative: it is left out of i's sum.
  *
  * Cost per step: B + K document encodes, all fresh. Memory: activations of the whole batch. The quality of the negatives is
  * bounded by the batch size, which is what the caches of the other methods are for.
@@ -25,28 +24,20 @@ export const inBatch: Method = {
     url: 'https://arxiv.org/abs/2004.04906',
   },
   options: {},
-  start: async (context) => running(context, await ContrastiveStep.compile('in-batch', context, loss)),
+  start: async (context) =>
+    running(context, await ContrastiveStep.compile('in-batch', context, candidateSoftmax)),
 };
 
-/** The first B documents are the queries' positives, in their order. */
-function loss(scores: Tensor): LossParts {
-  const target = range(scores.graph, 'queries');
-  const allowed = scores.graph.input('allowed', 'bool', ['queries', 'documents']);
-  const hits = equal(argMax(scores, { axis: 1 }), target);
-  return {
-    trainingLoss: softmaxCrossEntropy(scores, target, { allowed }),
-    metrics: { accuracy: mean(cast(hits, 'f32')) },
-  };
-}
-
-const running = (context: MethodContext, step: ContrastiveStep): RunningMethod =>
-  stateless({
+function running(context: MethodContext, step: ContrastiveStep): RunningMethod {
+  const known = { positives: context.positives, duplicates: duplicateMap(context.documents) };
+  return stateless({
     async step({ queryRows, positiveRows, negativeRows }, draw) {
       const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
-      const allowed = allowedCandidates(queryRows, documentRows, context.positives);
+      const allowed = allowedCandidates(queryRows, documentRows, known);
       context.ledger.documents('positive', positiveRows.length);
       context.ledger.documents('negative', negativeRows.length);
       return await step.run({ queryRows, documentRows, inputs: { allowed }, draw });
     },
     dispose: () => step.dispose(),
   });
+}

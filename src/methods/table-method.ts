@@ -120,7 +120,10 @@ export class TableMethod implements RunningMethod {
         logPartition: hostTensor('f32', [B], sample.logPartition as Float32Array<ArrayBuffer>),
       }),
       ...(options.loss === 'truncated' && {
-        allowed: allowedCandidates(batch.queryRows, documentRows, context.positives, this.duplicates),
+        allowed: allowedCandidates(batch.queryRows, documentRows, {
+          positives: context.positives,
+          duplicates: this.duplicates,
+        }),
       }),
     };
     const result = await ledger.time('step', () =>
@@ -139,7 +142,6 @@ export class TableMethod implements RunningMethod {
       metrics: {
         ...result.metrics,
         ...(distance !== undefined && { staleness: distance }),
-        documentEncodes: documentRows.length,
         maskedRatio: sample.maskedSlots / (B * Math.max(1, table.filled)),
         drawnRatio: drawn.reduce((sum, flag) => sum + flag, 0) / drawn.length,
       },

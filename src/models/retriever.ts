@@ -173,7 +173,7 @@ export class Retriever {
         picked.map((i) => rows[i]!),
         { padId: this.tokenizer.specialIds.pad ?? 0 },
       );
-      const feeds = { ...this.sideWeights(side), ...this.feeder.feeds({ texts: batch }) };
+      const feeds = { ...this.sideWeights(side, options.weights), ...this.feeder.feeds({ texts: batch }) };
       const vectors = float32((await program.run(feeds)).embedding, 'embedding');
       for (const [i, place] of picked.entries()) out.set(vectors.subarray(i * D, (i + 1) * D), place * D);
       start = end;
@@ -188,9 +188,10 @@ export class Retriever {
     for (const program of programs) await program.dispose();
   }
 
-  private sideWeights(side: Side): Record<string, HostTensor> {
+  /** The weights that embed a side, by name. */
+  sideWeights(side: Side, weights: Weights = this.weights): Record<string, HostTensor> {
     const prefix = `${this.prefix(side)}/`;
-    return Object.fromEntries(Object.entries(this.weights).filter(([name]) => name.startsWith(prefix)));
+    return Object.fromEntries(Object.entries(weights).filter(([name]) => name.startsWith(prefix)));
   }
 
   private program(side: Side, { device, threads }: ComputeOptions): Promise<Program> {
@@ -214,6 +215,8 @@ export class Retriever {
 export interface EncodeOptions extends ComputeOptions {
   /** Rows of the store to embed; default all. */
   rows?: Uint32Array;
+  /** Weights in place of the retriever's own, of the same names and shapes: an average or a snapshot of them. */
+  weights?: Weights;
   /** Receives the vectors; default a new array. */
   out?: Float32Array;
   /** Texts embedded so far. */

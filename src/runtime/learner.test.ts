@@ -5,13 +5,14 @@ import { adamw } from '../optim/adamw.ts';
 import { lion } from '../optim/lion.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { sgd } from '../optim/sgd.ts';
+import { weightAverage } from '../optim/weight-average.ts';
 import { normal, rngKey, uniform } from '../util/rng.ts';
 import { float32, type HostTensor, hostTensor, scalarTensor } from './host-tensor.ts';
 import { Learner } from './learner.ts';
 import { type ParameterState, ParameterUpdate } from './parameter-update.ts';
 import { Program } from './program.ts';
 
-const OPTIMIZERS: readonly Optimizer[] = [adamw(), sgd(), sgd({ momentum: 0 }), lion()];
+const OPTIMIZERS: readonly Optimizer[] = [adamw(), sgd(), sgd({ momentum: 0 }), lion(), weightAverage(0.9)];
 const COMPUTE = { threads: 2 };
 const STEP = { step: 3, learningRate: 0.01, gradientScale: 0.5, weightDecay: 0.1 };
 const UPDATE = { learningRate: 0.01, weightDecay: 0.1, maxGradientNorm: 1 };

@@ -191,7 +191,8 @@ export class Learner {
 /** Name of the program output that holds a parameter's gradient. */
 export const gradientOutput = (parameter: string): string => `gradient/${parameter}`;
 
-function copyInto(target: HostTensor, source: HostTensor | undefined, name: string): void {
+/** Takes a tensor of a checkpoint into a live one. @throws UndriftError where it is missing, or of another size */
+export function copyInto(target: HostTensor, source: HostTensor | undefined, name: string): void {
   if (!source || source.data.length !== target.data.length) {
     throw new UndriftError(`the checkpoint has no tensor "${name}" of ${target.data.length} elements`, {
       help: 'it was written by a run with other settings',

@@ -1,0 +1,21 @@
+import { staleness } from './diagnostics.ts';
+import { NONE, type ScoreTable } from './score-table.ts';
+
+/**
+ * How far the table's embeddings of some documents are from newer ones:  mean ‖b − g‖² / ‖g‖².
+ *
+ * @param embeddings  f32[documents, D]: g
+ * @returns  undefined where the table holds none of the documents
+ */
+export function tableStaleness(
+  table: ScoreTable,
+  documents: Int32Array,
+  embeddings: Float32Array,
+): number | undefined {
+  const D = table.dimension;
+  const held = [...documents.keys()].filter((i) => table.slotOf(documents[i]!) !== NONE);
+  if (held.length === 0) return undefined;
+  const fresh = new Float32Array(held.length * D);
+  for (const [at, i] of held.entries()) fresh.set(embeddings.subarray(i * D, (i + 1) * D), at * D);
+  return staleness(table.read(held.map((i) => table.slotOf(documents[i]!))), fresh, D);
+}

@@ -1,0 +1,23 @@
+import { argMax, cast, equal, mean, range, where } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { softmaxCrossEntropy } from '../losses/softmax-cross-entropy.ts';
+import type { LossParts } from './contrastive-step.ts';
+
+/**
+ * Softmax cross-entropy of each query's positive among all candidates of the step, of which the first B are the positives in
+ * the queries' order.
+ *
+ *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(s_ij) − s_ii ]
+ *
+ * Input to feed: `allowed` bool[B, candidates], see `allowedCandidates`. Logs `accuracy`, the share of queries whose positive
+ * scores best among what is allowed.
+ */
+export function candidateSoftmax(scores: Tensor): LossParts {
+  const target = range(scores.graph, 'queries');
+  const allowed = scores.graph.input('allowed', 'bool', scores.shape);
+  const hits = equal(argMax(where(allowed, scores, -1e30), { axis: 1 }), target);
+  return {
+    trainingLoss: softmaxCrossEntropy(scores, target, { allowed }),
+    metrics: { accuracy: mean(cast(hits, 'f32')) },
+  };
+}
