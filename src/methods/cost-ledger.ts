@@ -2,10 +2,19 @@
 export type EncodePurpose = 'positive' | 'negative' | 'refresh' | 'mining';
 
 /**
- * Parts of a run's time: what comes before the first step, choosing negatives, loss and gradients, renewing caches, moving the
- * parameters, and three that are no training.
+ * Parts of a run's time: what comes before the first step, choosing negatives, loss and gradients, renewing caches, mining,
+ * moving the parameters, and three that are no training.
  */
-export type Phase = 'prepare' | 'sample' | 'step' | 'refresh' | 'update' | 'diagnose' | 'evaluate' | 'save';
+export type Phase =
+  | 'prepare'
+  | 'sample'
+  | 'step'
+  | 'refresh'
+  | 'mine'
+  | 'update'
+  | 'diagnose'
+  | 'evaluate'
+  | 'save';
 
 /**
  * What a run spends, by name; what the papers' claims are about. Names end in their unit, counts have none:

@@ -1,14 +1,24 @@
 import { UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
+import { bm25Negatives } from './bm25-negatives.ts';
 import { exhaustive } from './exhaustive.ts';
 import { gradCache } from './grad-cache.ts';
+import { hardNegatives } from './hard-negatives.ts';
 import { inBatch } from './in-batch.ts';
 import type { Method } from './method.ts';
 import { negativeCache } from './negative-cache.ts';
 import { snapshot } from './snapshot.ts';
 
 /** Every training method, in the order of the documentation. */
-export const methods: readonly Method[] = [inBatch, gradCache, snapshot, negativeCache, exhaustive];
+export const methods: readonly Method[] = [
+  inBatch,
+  gradCache,
+  bm25Negatives,
+  hardNegatives,
+  snapshot,
+  negativeCache,
+  exhaustive,
+];
 
 /** A method by its id or by a name that others use for it. @throws UsageError listing the ids */
 export function findMethod(name: string): Method {

@@ -11,9 +11,14 @@ const MODEL_FILES = ['undrift.json', 'modules.json', 'config.json'];
  * The folder of a model; where a training run is named, that of its best model.
  *
  * @param words  what could be named instead of a folder, for the message
+ * @param options.flag  the option that named it
  * @throws UsageError where there is neither
  */
-export async function findModel(path: string, words: readonly string[] = []): Promise<string> {
+export async function findModel(
+  path: string,
+  words: readonly string[] = [],
+  { flag = '--model' }: { flag?: string } = {},
+): Promise<string> {
   const isModel = (folder: string) => MODEL_FILES.some((name) => existsSync(join(folder, name)));
   const inRun = join(path, 'model');
   await recoverFolder(inRun);
@@ -23,12 +28,12 @@ export async function findModel(path: string, words: readonly string[] = []): Pr
   if (isModel(path)) return path;
   if (existsSync(path)) {
     throw new UsageError(
-      `--model ${path}: neither a model folder (no ${MODEL_FILES.join(', ')}) nor a training run (no model/)`,
+      `${flag} ${path}: neither a model folder (no ${MODEL_FILES.join(', ')}) nor a training run (no model/)`,
       { help: 'a training run has a model after its first evaluation, or at its end' },
     );
   }
   const near = didYouMean(path, words);
-  throw new UsageError(`--model ${path}: no such folder${near && `.${near}`}`, {
+  throw new UsageError(`${flag} ${path}: no such folder${near && `.${near}`}`, {
     help: `name ${['a training run', 'a model folder', ...words].join(', ').replace(/, ([^,]*)$/, ' or $1')}`,
   });
 }

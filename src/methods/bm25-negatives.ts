@@ -1,0 +1,39 @@
+import type { Method } from './method.ts';
+import { MinedMethod } from './mined-method.ts';
+
+/** Options and their defaults. */
+const OPTIONS = { samples: 1, rankFrom: 0, rankTo: 50, absoluteMargin: 0, relativeMargin: 0 } as const;
+
+/**
+ * BM25 negatives: beside the batch's positives, each query brings documents that share its words and are no right answer.
+ *
+ *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over B positives and up to B h mined documents
+ *
+ * They are mined once, before the first step, and h of each query's are drawn anew for every batch, uniformly from the ranks
+ * `rankFrom` … `rankTo` − 1. A query that shares words with too few documents gets fewer. Known positives and documents of the same text as
+ * one of them are neither mined nor candidates.
+ *
+ * Cost per step: B queries, B positives and up to B h negatives embedded, all fresh; none for mining, which is BM25. Memory: 4
+ * bytes for each mined negative, and 8 for each pair of term and document while it mines.
+ *
+ * Differs from the paper: there the best document without the answer string is taken, always the same one; scores are cosines
+ * divided by τ unless `--no-normalize`.
+ */
+export const bm25Negatives: Method = {
+  id: 'bm25-negatives',
+  aliases: ['dpr-bm25', 'bm25-hard-negatives'],
+  summary: 'in-batch negatives and documents that BM25 ranks high for each query',
+  paper: {
+    title: 'Dense Passage Retrieval for Open-Domain Question Answering',
+    year: 2020,
+    url: 'https://arxiv.org/abs/2004.04906',
+  },
+  options: OPTIONS,
+  start: (context) =>
+    MinedMethod.start('bm25-negatives', context, {
+      ...OPTIONS,
+      ...context.options,
+      mineFrom: 'bm25',
+      mineEvery: 0,
+    }),
+};

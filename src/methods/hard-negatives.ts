@@ -1,0 +1,44 @@
+import type { Method } from './method.ts';
+import { MinedMethod } from './mined-method.ts';
+
+/** Options and their defaults. */
+const OPTIONS = {
+  samples: 1,
+  rankFrom: 10,
+  rankTo: 100,
+  absoluteMargin: 0,
+  relativeMargin: 0.05,
+  mineFrom: 'self',
+  mineEvery: 0,
+} as const;
+
+/**
+ * Hard negatives: beside the batch's positives, each query brings documents that an encoder ranks high for it although they are no
+ * right answers.
+ *
+ *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over B positives and up to B h mined documents
+ *
+ * Who ranks is `mineFrom`: the model that training starts from (`self`), another one, or `bm25`. Every `mineEvery` updates
+ * the weights as they then are mine again, while training waits. What is highest of all is mostly a right answer that nobody
+ * has marked: ranks before `rankFrom` are left out, and what comes nearer to the query's lowest positive than a share
+ * `relativeMargin` of its score.
+ *
+ * Cost per step: B queries, B positives and up to B h negatives embedded, all fresh. Each mining: N documents and all training
+ * queries embedded, 2 Q N D operations of scoring. Memory: 4 bytes for each mined negative; while it mines N rows of D numbers.
+ *
+ * Differs from the paper: training waits for the index instead of going on with the old one (that is `async-index`), the loss is
+ * over the batch instead of one negative, and margins keep unmarked right answers out (NV-Retriever, arXiv:2407.15831).
+ */
+export const hardNegatives: Method = {
+  id: 'hard-negatives',
+  aliases: ['mined-negatives', 'hard-negative-mining'],
+  summary:
+    'in-batch negatives and documents that an encoder ranks high for each query, mined once or every n steps',
+  paper: {
+    title: 'Approximate Nearest Neighbor Negative Contrastive Learning for Dense Text Retrieval',
+    year: 2021,
+    url: 'https://arxiv.org/abs/2007.00808',
+  },
+  options: OPTIONS,
+  start: (context) => MinedMethod.start('hard-negatives', context, { ...OPTIONS, ...context.options }),
+};
