@@ -1,7 +1,14 @@
 import { staleness } from '../cache/diagnostics.ts';
-import { type DuplicateMap, duplicateMap, MASKED_SCORE, maskKnownPositives } from '../cache/masks.ts';
+import { inspectTable } from '../cache/inspect-table.ts';
+import {
+  type DuplicateMap,
+  duplicateMap,
+  MASKED_SCORE,
+  type MaskedSlots,
+  maskKnownPositives,
+} from '../cache/masks.ts';
 import { parseRefreshPolicy, type RefreshPolicy } from '../cache/refresh-policy.ts';
-import { type Sample, type Sampler, sampleSize, sampleSlots } from '../cache/samplers.ts';
+import { type Sample, type SampleKey, type Sampler, sampleSize, sampleSlots } from '../cache/samplers.ts';
 import { NONE, ScoreTable } from '../cache/score-table.ts';
 import { TableScores } from '../cache/table-scores.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
@@ -10,9 +17,10 @@ import { permutation, rngKey } from '../util/rng.ts';
 import { ContrastiveStep } from './contrastive-step.ts';
 import type { EncodePurpose } from './cost-ledger.ts';
 import { allowedCandidates } from './known-positives.ts';
-import type { MethodContext, RunningMethod, StepResult, TrainingBatch } from './method.ts';
+import type { MethodContext, RunningMethod, StepResult, TrainingBatch, TrainingPairs } from './method.ts';
 import type { MethodOptions } from './method-options.ts';
 import { tableLosses } from './table-losses.ts';
+import { TableProbe } from './table-probe.ts';
 
 /** Options that every method over a score table takes. */
 export const TABLE_OPTIONS = {
@@ -66,6 +74,7 @@ export class TableMethod implements RunningMethod {
   private readonly scores: TableScores;
   private readonly contrastive: ContrastiveStep;
   private readonly duplicates: DuplicateMap;
+  private readonly probe: TableProbe;
   private made: Made[] = [];
 
   private constructor(context: MethodContext, options: TableOptions, contrastive: ContrastiveStep) {
@@ -86,6 +95,7 @@ export class TableMethod implements RunningMethod {
     ledger.cache(this.table.bytes);
     this.scores = new TableScores(this.table, compute);
     this.duplicates = duplicateMap(documents);
+    this.probe = new TableProbe(context, { table: this.table, duplicates: this.duplicates });
   }
 
   static async start(name: string, context: MethodContext): Promise<TableMethod> {
@@ -165,18 +175,26 @@ export class TableMethod implements RunningMethod {
   }
 
   inspect(): Readonly<Record<string, number>> {
-    return { filledRatio: this.table.filled / this.table.rows };
+    return inspectTable(this.table);
+  }
+
+  async diagnose(pairs: TrainingPairs): Promise<Readonly<Record<string, number>>> {
+    const key = { seed: this.context.seed, draw: this.table.clock, purpose: 'diagnosis' };
+    return await this.probe.run(
+      pairs,
+      async (queries, masked) => (await this.draw(queries, masked, pairs, key)).slots,
+    );
   }
 
   state(): Readonly<Record<string, HostTensor>> {
-    return Object.fromEntries(
-      Object.entries(this.table.state()).map(([name, tensor]) => [`table/${name}`, tensor]),
-    );
+    const table = Object.entries(this.table.state()).map(([name, tensor]) => [`table/${name}`, tensor]);
+    return { ...Object.fromEntries(table), ...this.probe.state() };
   }
 
   async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
     const own = Object.entries(state).filter(([name]) => name.startsWith('table/'));
     this.table.restore(Object.fromEntries(own.map(([name, tensor]) => [name.slice(6), tensor])));
+    this.probe.restore(state);
   }
 
   async dispose(): Promise<void> {
@@ -225,8 +243,8 @@ export class TableMethod implements RunningMethod {
   }
 
   private async sample(batch: TrainingBatch, draw: number): Promise<Sample & { maskedSlots: number }> {
-    const { context, table, duplicates, options } = this;
-    const { retriever, ledger, seed, compute, temperature } = context;
+    const { context, table, duplicates } = this;
+    const { retriever, ledger, seed, compute } = context;
     const B = batch.queryRows.length;
     const rows = Uint32Array.from(batch.queryRows);
     const queries = await retriever.encodeTokens('query', context.queries, { ...compute, rows });
@@ -239,31 +257,42 @@ export class TableMethod implements RunningMethod {
     });
     if (table.filled === 0) return { ...emptySample(B, sampleSize(this.sampler)), maskedSlots: 0 };
     ledger.scoring(2 * B * table.filled * table.dimension);
-    const inverseTemperature = 1 / temperature.value;
+    const sample = await this.draw(queries, masked, batch, { seed, draw, purpose: 'negatives' });
+    return { ...sample, maskedSlots: masked.slots.length };
+  }
+
+  /** Draws negatives as the sampler says. */
+  private async draw(
+    queries: Float32Array,
+    masked: MaskedSlots,
+    pairs: TrainingPairs,
+    key: SampleKey,
+  ): Promise<Sample> {
+    const { options } = this;
+    const inverseTemperature = 1 / this.context.temperature.value;
     const usesMargin = options.absoluteMargin > 0 || options.relativeMargin > 0;
-    const sample = await sampleSlots(
+    return await sampleSlots(
       this.scores,
       this.sampler,
       {
         queries,
         inverseTemperature,
         masked,
-        ...(usesMargin && { positiveScores: this.positiveScores(queries, batch, inverseTemperature) }),
+        ...(usesMargin && { positiveScores: this.positiveScores(queries, pairs, inverseTemperature) }),
       },
-      { seed, draw, purpose: 'negatives' },
+      key,
     );
-    return { ...sample, maskedSlots: masked.slots.length };
   }
 
   /** Scores of the positives as they are in the table; infinite for what is not in it, which keeps nothing out. */
   private positiveScores(
     queries: Float32Array,
-    batch: TrainingBatch,
+    { positiveRows }: TrainingPairs,
     inverseTemperature: number,
   ): Float32Array {
     const { table } = this;
     const D = table.dimension;
-    return Float32Array.from(batch.positiveRows, (document, b) => {
+    return Float32Array.from(positiveRows, (document, b) => {
       const slot = table.slotOf(document);
       if (slot === NONE) return Number.POSITIVE_INFINITY;
       const row = table.read([slot]);

@@ -145,6 +145,79 @@ describe('a training run', () => {
     await expectSameRun(whole, parts, 'towers' in options ? 'separate' : 'shared');
   });
 
+  it('diagnoses a cache, which changes nothing, and goes on with it after a stop', async () => {
+    const cached = { method: 'negative-cache', cacheSize: 64, accumulate: 2, steps: 24, evalEvery: 8 };
+    const diagnosed = { ...cached, diagnose: 8 };
+    const plain = await trainRetriever(small('undiagnosed', cached));
+    const found: number[] = [];
+    const whole = await trainRetriever(small('diagnosed', diagnosed), {
+      onDiagnosis: ({ step, values }) => found.push(step, values.klStale!),
+    });
+    await expect(trainRetriever(small('diagnosed-parts', diagnosed), interruptAt(13))).rejects.toThrow(
+      InterruptedError,
+    );
+    await trainRetriever({ ...small('diagnosed-parts', diagnosed), resume: true });
+    await expectSameRun('diagnosed', 'diagnosed-parts');
+    for (const file of MODEL_FILES.shared) {
+      expect((await bytes('undiagnosed', file)).equals(await bytes('diagnosed', file)), file).toBe(true);
+    }
+
+    const events = await readEventLog(join(runs, 'diagnosed', 'metrics.jsonl'));
+    const diagnoses = events.filter(({ kind }) => kind === 'diagnosis');
+    expect(diagnoses.map(({ step }) => step)).toEqual([8, 16, 24]);
+    expect(found).toEqual(diagnoses.flatMap(({ step, values }) => [step, values.klStale]));
+    for (const { values } of diagnoses) {
+      expect(values).toMatchObject({ rows: 64, falseNegativeRatio: 0 });
+      expect(values.klStale).toBeGreaterThan(0);
+      expect(values.klStale).toBeLessThan(values.klBound!);
+    }
+    expect(diagnoses.map(({ values }) => 'lipschitzEstimate' in values)).toEqual([false, true, true]);
+    // 64 rows, 128 queries and their positives each time, and none of it among what training embedded.
+    expect(whole.ledger.diagnosisEncodes).toBe(3 * (64 + 2 * 128));
+    expect(whole.ledger.documentEncodes).toBe(plain.ledger.documentEncodes);
+    expect(whole.ledger.diagnoseMs).toBeGreaterThan(0);
+    expect(plain.ledger).not.toHaveProperty('diagnosisEncodes');
+  });
+
+  it('says where there is nothing to diagnose', async () => {
+    const notes: string[] = [];
+    await trainRetriever(small('nothing', { steps: 4, diagnose: 2 }), { onNote: (note) => notes.push(note) });
+    expect(notes.join()).toContain('in-batch keeps no embeddings that could be stale');
+    const events = await readEventLog(join(runs, 'nothing', 'metrics.jsonl'));
+    expect(events.some(({ kind }) => kind === 'diagnosis')).toBe(false);
+  });
+
+  it('counts what each update embedded, batches of one update together, and all time once', async () => {
+    const startMs = performance.now();
+    const { ledger } = await trainRetriever(
+      small('counted', { method: 'exhaustive', refresh: 'every:10', accumulate: 2, steps: 20, saveEvery: 5 }),
+    );
+    const tookMs = performance.now() - startMs;
+    const events = await readEventLog(join(runs, 'counted', 'metrics.jsonl'));
+    const train = events.filter(({ kind }) => kind === 'train');
+    expect(train.map(({ step }) => step)).toEqual([1, 10, 20]);
+    for (const { step, values } of train) {
+      // Two batches of 16 positives and at most as many negatives; with every tenth update all 200 documents.
+      const own = values.documentEncodes! - (step % 10 === 0 ? 200 : 0);
+      expect(own).toBeGreaterThan(32);
+      expect(own).toBeLessThanOrEqual(64);
+      expect(values).toMatchObject({ filledRatio: 1, tableVersion: step - (step % 10) });
+      expect(values.ageMax).toBe(step % 10);
+      expect(values.staleness).toBeGreaterThanOrEqual(0);
+      expect(values.maskedRatio).toBeCloseTo(1 / 200, 3);
+    }
+    // The first fill is no update's.
+    expect(ledger).toMatchObject({ refreshEncodes: 600, positiveEncodes: 640 });
+    const { prepareMs, refreshMs, sampleMs, stepMs, updateMs, evaluateMs, saveMs } = ledger;
+    const training = prepareMs! + refreshMs! + sampleMs! + stepMs! + updateMs!;
+    expect(evaluateMs).toBeGreaterThan(0);
+    expect(training + evaluateMs! + saveMs!).toBeLessThan(tookMs);
+    // The log's clock stands still while others than training are at work.
+    const { wallMs } = events.at(-1)!;
+    expect(wallMs).toBeGreaterThan(0.6 * training);
+    expect(wallMs).toBeLessThan(tookMs - evaluateMs! - saveMs!);
+  });
+
   it('starts over when it was killed before its first checkpoint', async () => {
     await trainRetriever(small('whole-start', { steps: 6, evalEvery: 6 }));
     await expect(trainRetriever(small('killed', { steps: 6, evalEvery: 6 }), interruptAt(2))).rejects.toThrow(
