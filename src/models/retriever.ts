@@ -9,12 +9,12 @@ import {
   ROWS_INPUT,
 } from '../nn/parameters.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
-import { padBatch } from '../text/pad-batch.ts';
 import { TokenStore } from '../text/token-store.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
+import { encodeRows } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
 import { TokenFeeds } from './token-feeds.ts';
 
@@ -33,9 +33,6 @@ export interface RetrieverConfig {
 
 /** Weights by name: `encoder/<name>` for shared towers, `query/<name>` and `document/<name>` for separate ones. */
 export type Weights = Readonly<Record<string, HostTensor>>;
-
-/** Padded tokens in one forward pass when encoding: bounds memory, and is enough to keep the cores busy. */
-const TOKENS_PER_PASS = 8192;
 
 /**
  * A dual encoder: tokenizer, encoder, weights, prompts. Text in, vectors out, for queries and for documents; and the part of a
@@ -161,25 +158,27 @@ export class Retriever {
     const out = options.out ?? new Float32Array(rows.length * D);
     if (out.length !== rows.length * D)
       throw new ShapeError(`encode: the buffer needs ${rows.length} × ${D} elements`);
-    const order = Uint32Array.from(rows, (_, i) => i).sort(
-      (a, b) => store.length(rows[b]!) - store.length(rows[a]!) || a - b,
-    );
-    for (let start = 0; start < order.length; ) {
-      const longest = Math.max(1, store.length(rows[order[start]!]!));
-      const end = Math.min(order.length, start + Math.max(1, Math.floor(TOKENS_PER_PASS / longest)));
-      const picked = order.subarray(start, end);
-      const batch = padBatch(
-        store,
-        picked.map((i) => rows[i]!),
-        { padId: this.tokenizer.specialIds.pad ?? 0 },
-      );
-      const feeds = { ...this.sideWeights(side, options.weights), ...this.feeder.feeds({ texts: batch }) };
-      const vectors = float32((await program.run(feeds)).embedding, 'embedding');
-      for (const [i, place] of picked.entries()) out.set(vectors.subarray(i * D, (i + 1) * D), place * D);
-      start = end;
-      options.onProgress?.(start);
-    }
+    const weights = this.sideWeights(side, options.weights);
+    const encoder = { program, weights, feeder: this.feeder, padId: this.padId };
+    await encodeRows(encoder, { store, rows }, out, options.onProgress);
     return out;
+  }
+
+  /** The graph that `encodeRows` runs for a side: weights and tokens of `texts` in, `embedding` f32[texts, D] out. */
+  encodeGraph(side: Side): Graph {
+    const prefix = this.prefix(side);
+    const graph = new Graph(`encode-${prefix}`);
+    const p = this.declare(
+      graph,
+      this.specs.filter((spec) => spec.name.startsWith(`${prefix}/`)),
+    );
+    graph.output('embedding', this.embed(graph, p.get, side, { input: 'texts' }));
+    return graph;
+  }
+
+  /** Token that fills up shorter texts of a batch. */
+  get padId(): number {
+    return this.tokenizer.specialIds.pad ?? 0;
   }
 
   async dispose(): Promise<void> {
@@ -199,13 +198,10 @@ export class Retriever {
     const key = `${prefix} ${device} ${threads}`;
     let program = this.programs.get(key);
     if (!program) {
-      const graph = new Graph(`encode-${prefix}`);
-      const p = this.declare(
-        graph,
-        this.specs.filter((spec) => spec.name.startsWith(`${prefix}/`)),
-      );
-      graph.output('embedding', this.embed(graph, p.get, side, { input: 'texts' }));
-      program = Program.compile(graph, { ...(device && { device }), ...(threads && { threads }) });
+      program = Program.compile(this.encodeGraph(side), {
+        ...(device && { device }),
+        ...(threads && { threads }),
+      });
       this.programs.set(key, program);
     }
     return program;

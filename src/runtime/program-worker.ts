@@ -1,22 +1,15 @@
 /** The thread of a `WorkerProgram`: loads a model once, then runs it for every message. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { Graph } from '../graph/graph.ts';
-import { Tensor } from '../graph/tensor.ts';
-import { Program } from './program.ts';
+import { programOf } from './program-message.ts';
 import type { WorkerAnswer, WorkerRequest, WorkerStart } from './worker-program.ts';
 
-const { name, inputs, outputs, model, compute } = workerData as WorkerStart;
-const graph = new Graph(name);
-for (const input of inputs) graph.input(input.name, input.dtype, input.shape);
-const results = new Map(
-  outputs.map((output) => [output.name, new Tensor(graph, { ...output, origin: 'another thread' })]),
-);
+const { program: message, compute } = workerData as WorkerStart;
 const answer = (message: WorkerAnswer, transfer: ArrayBuffer[] = []) =>
   parentPort!.postMessage(message, transfer);
 const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 try {
-  const program = await Program.load({ name, inputs: graph.inputs, outputs: results }, model, compute);
+  const program = await programOf(message, compute);
   const handle = async ({ id, feeds }: WorkerRequest): Promise<void> => {
     if (!feeds) {
       await program.dispose();

@@ -1,26 +1,15 @@
 import { Worker } from 'node:worker_threads';
-import type { Dim } from '../graph/dims.ts';
 import type { Graph } from '../graph/graph.ts';
-import { toOnnx } from '../graph/to-onnx.ts';
-import type { DType } from '../onnx/dtypes.ts';
-import { encodeModel } from '../onnx/encode.ts';
+import { builtScript } from '../util/built-script.ts';
 import { RuntimeError } from '../util/errors.ts';
 import type { ComputeOptions } from './devices.ts';
 import type { HostTensor } from './host-tensor.ts';
 import type { Feeds } from './program.ts';
-
-interface Value {
-  name: string;
-  dtype: DType;
-  shape: readonly Dim[];
-}
+import { type ProgramMessage, programMessage } from './program-message.ts';
 
 /** What the thread is started with. */
 export interface WorkerStart {
-  name: string;
-  inputs: Value[];
-  outputs: Value[];
-  model: Uint8Array;
+  program: ProgramMessage;
   compute: ComputeOptions;
 }
 export interface WorkerRequest {
@@ -35,10 +24,7 @@ export interface WorkerAnswer {
   error?: string;
 }
 
-/** From source, as tests and examples run, the thread is started from the build: Node 20 does not read TypeScript. */
-const WORKER = import.meta.url.endsWith('.ts')
-  ? new URL('../../dist/runtime/program-worker.js', import.meta.url)
-  : new URL('./program-worker.js', import.meta.url);
+const WORKER = builtScript(import.meta.url, 'runtime/program-worker');
 
 /**
  * A program in a thread of its own. `session.run` blocks the thread that calls it: what is to go on beside training (re-embedding
@@ -74,14 +60,7 @@ export class WorkerProgram {
 
   /** @throws RuntimeError when the runtime rejects the graph */
   static async compile(graph: Graph, options: ComputeOptions = {}): Promise<WorkerProgram> {
-    const value = ({ name, dtype, shape }: Value): Value => ({ name, dtype, shape });
-    const start: WorkerStart = {
-      name: graph.name,
-      inputs: graph.inputs.map(value),
-      outputs: [...graph.outputs].map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
-      model: encodeModel(toOnnx(graph)),
-      compute: options,
-    };
+    const start: WorkerStart = { program: programMessage(graph), compute: options };
     const program = new WorkerProgram(graph.name, new Worker(WORKER, { workerData: start }));
     // A thread that could not load its model listens to nothing and ends by itself.
     await program.answer(0);

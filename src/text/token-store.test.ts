@@ -34,6 +34,20 @@ describe('TokenStore', () => {
     expect(store.bytes).toBe(2 * total + 12 * 2100);
   });
 
+  it('is the same store over tokens that lie one after the other', () => {
+    const store = TokenStore.build(tokenizer, 30, (row) => (row % 7 === 6 ? '' : textOf(row)), {
+      maxTokens: 24,
+      specialTokens: false,
+    });
+    const rows = Array.from({ length: store.rows }, (_, row) => store.tokens(row));
+    const tokens = Uint16Array.from(rows.flatMap((ids) => [...ids]));
+    const other = TokenStore.of(store.lengths, tokens);
+    expect(rows.some((ids) => ids.length === 0)).toBe(true);
+    expect(rows.map((_, row) => [...other.tokens(row)])).toEqual(rows.map((ids) => [...ids]));
+    expect([other.rows, other.totalTokens]).toEqual([store.rows, store.totalTokens]);
+    expect(() => TokenStore.of(store.lengths, tokens.subarray(1))).toThrow(/tokens were given/);
+  });
+
   it('fills several blocks and keeps each text in one', () => {
     const long = texts.join(' ').repeat(60);
     const count = 12;

@@ -77,6 +77,23 @@ export class TokenStore {
     return new TokenStore(blocks, starts, lengths, blockTokens);
   }
 
+  /** A store over texts whose tokens lie one after the other; the arrays are kept, not copied. */
+  static of(lengths: Int32Array, tokens: TokenArray): TokenStore {
+    const starts = new Float64Array(lengths.length);
+    let total = 0;
+    for (let row = 0; row < lengths.length; row++) {
+      starts[row] = total;
+      total += lengths[row]!;
+    }
+    if (total !== tokens.length) {
+      throw new UsageError(
+        `${lengths.length} texts of ${total} tokens, but ${tokens.length} tokens were given`,
+      );
+    }
+    // One block, and a size of it that no start reaches.
+    return new TokenStore([tokens], starts, lengths, total + 1);
+  }
+
   /** Tokens of each text, [N]; a view, not to be changed. */
   get lengths(): Int32Array {
     return this.#lengths;
