@@ -23,6 +23,29 @@ export interface RefreshPolicy {
 export const REFRESH_HELP =
   'never, or a list of write-back, stream, fraction:P[:random], every:N, async:N[:wait]';
 
+/** The policy in words, one part each. */
+export function describeRefresh({ writeBack, stream, fraction, every, async }: RefreshPolicy): string[] {
+  const steps = (n: number) => (n === 1 ? 'every step' : `every ${n.toLocaleString('en-US')} steps`);
+  const parts = [
+    ...(writeBack ? ['what a step embeds is written back'] : []),
+    ...(stream ? ['positives of the batch enter as the oldest rows leave'] : []),
+    ...(fraction && fraction.ratio > 0
+      ? [
+          `${Number((100 * fraction.ratio).toPrecision(3))} % of the rows are embedded again after each step, ` +
+            `${fraction.order === 'oldest' ? 'the oldest first' : 'at random'}`,
+        ]
+      : []),
+    ...(every ? [`all rows are embedded again ${steps(every)}`] : []),
+    ...(async
+      ? [
+          `a worker embeds all rows ${steps(async.every)} while training goes on` +
+            `${async.wait ? ', and is waited for before the next time' : ''}`,
+        ]
+      : []),
+  ];
+  return parts.length > 0 ? parts : ['nothing in it is embedded again'];
+}
+
 /** @throws UsageError saying which part is wrong */
 export function parseRefreshPolicy(text: string): RefreshPolicy {
   let policy: RefreshPolicy = { writeBack: false, stream: false };

@@ -1,3 +1,4 @@
+import { describeMining } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { MinedMethod } from './mined-method.ts';
 
@@ -29,6 +30,7 @@ export const bm25Negatives: Method = {
     url: 'https://arxiv.org/abs/2004.04906',
   },
   options: OPTIONS,
+  describe: (plan) => describeMining(plan, { from: 'bm25', every: 0 }),
   start: (context) =>
     MinedMethod.start('bm25-negatives', context, {
       ...OPTIONS,

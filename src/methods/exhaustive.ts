@@ -1,3 +1,4 @@
+import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
 
@@ -17,5 +18,6 @@ export const exhaustive: Method = {
     url: 'https://proceedings.mlr.press/v206/monath23a.html',
   },
   options: { ...TABLE_OPTIONS, refresh: 'every:100' },
+  describe: describeTable,
   start: (context) => TableMethod.start('exhaustive', context),
 };

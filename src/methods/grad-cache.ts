@@ -11,6 +11,7 @@ import { gradientOutput } from '../runtime/learner.ts';
 import { Program } from '../runtime/program.ts';
 import { padBatch } from '../text/pad-batch.ts';
 import { rngKey } from '../util/rng.ts';
+import { batchDocuments, describeEncodes, inBatchNegatives, plural } from './describe-run.ts';
 import { allowedCandidates } from './known-positives.ts';
 import { type Method, type MethodContext, type StepResult, stateless, type TrainingBatch } from './method.ts';
 
@@ -34,6 +35,10 @@ export const gradCache: Method = {
     url: 'https://arxiv.org/abs/2101.06983',
   },
   options: {},
+  describe: (plan) => [
+    `${inBatchNegatives(plan)}; every text is embedded twice, ${plural(plan.chunkSize, 'text')} at once`,
+    describeEncodes(plan, { perBatch: 2 * batchDocuments(plan) }),
+  ],
   start: async (context) => {
     const { compute } = context;
     const programs = {

@@ -1,3 +1,4 @@
+import { describeMining } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { MinedMethod } from './mined-method.ts';
 
@@ -40,5 +41,9 @@ export const hardNegatives: Method = {
     url: 'https://arxiv.org/abs/2007.00808',
   },
   options: OPTIONS,
+  describe(plan) {
+    const { mineFrom, mineEvery } = { ...OPTIONS, ...plan.options };
+    return describeMining(plan, { from: mineFrom, every: mineEvery });
+  },
   start: (context) => MinedMethod.start('hard-negatives', context, { ...OPTIONS, ...context.options }),
 };

@@ -1,6 +1,7 @@
 import { duplicateMap } from '../cache/masks.ts';
 import { candidateSoftmax } from './candidate-softmax.ts';
 import { ContrastiveStep } from './contrastive-step.ts';
+import { batchDocuments, describeEncodes, inBatchNegatives } from './describe-run.ts';
 import { allowedCandidates } from './known-positives.ts';
 import { type Method, type MethodContext, type RunningMethod, stateless } from './method.ts';
 
@@ -24,6 +25,7 @@ export const inBatch: Method = {
     url: 'https://arxiv.org/abs/2004.04906',
   },
   options: {},
+  describe: (plan) => [inBatchNegatives(plan), describeEncodes(plan, { perBatch: batchDocuments(plan) })],
   start: async (context) =>
     running(context, await ContrastiveStep.compile('in-batch', context, candidateSoftmax)),
 };

@@ -65,6 +65,27 @@ export interface MethodContext {
   readonly onNote?: (note: string) => void;
 }
 
+/** A run before it begins, as far as it decides what a method does and costs. */
+export interface RunPlan {
+  /** The method's own, defaults filled in. */
+  readonly options: Partial<MethodOptions>;
+  /** Updates. */
+  readonly updates: number;
+  /** Queries of a batch, B. */
+  readonly batchSize: number;
+  /** Batches of an update. */
+  readonly accumulate: number;
+  /** Negatives of the data for each query. */
+  readonly negativesPerQuery: number;
+  readonly chunkSize: number;
+  readonly dropoutRatio: number;
+  /** Of the corpus, N. */
+  readonly documents: number;
+  readonly trainingQueries: number;
+  /** Embedding size, D. */
+  readonly dimension: number;
+}
+
 /** A method at work: compiled programs and whatever state it keeps between steps (caches, queues). */
 export interface RunningMethod {
   /** Makes what has to be there before the first step: fills caches, mines. Not called where `restore` is. */
@@ -119,5 +140,7 @@ export interface Method {
   readonly paper: { readonly title: string; readonly year: number; readonly url: string };
   /** Every option of its own that the method takes, with its default. */
   readonly options: Partial<MethodOptions>;
+  /** What a run will train against and what that will cost, in words: a sentence each, without a full stop. */
+  describe?(plan: RunPlan): readonly string[];
   start(context: MethodContext): Promise<RunningMethod>;
 }

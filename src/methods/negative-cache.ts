@@ -1,3 +1,4 @@
+import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
 
@@ -27,5 +28,6 @@ export const negativeCache: Method = {
     url: 'https://proceedings.neurips.cc/paper/2021/hash/2175f8c5cd9604f6b1e576b252d4c86e-Abstract.html',
   },
   options: { ...TABLE_OPTIONS, cacheSize: 4096, refresh: 'write-back,stream' },
+  describe: describeTable,
   start: (context) => TableMethod.start('negative-cache', context),
 };

@@ -1,3 +1,4 @@
+import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
 
@@ -20,5 +21,6 @@ export const snapshot: Method = {
     url: 'https://proceedings.mlr.press/v206/monath23a.html',
   },
   options: { ...TABLE_OPTIONS, loss: 'truncated', samples: 4, cacheSize: 2048, snapshotEvery: 100 },
+  describe: describeTable,
   start: (context) => TableMethod.start('snapshot', context),
 };

@@ -140,10 +140,24 @@ export async function trainRetriever(
   const totalSteps = settings.steps ?? Math.max(1, Math.round(settings.epochs * stepsPerEpoch));
   const evalEvery = settings.evalEvery ?? Math.max(1, Math.ceil(totalSteps / 10));
   const evaluated = data.splits.includes(settings.evalSplit);
+  const count = (value: number) => value.toLocaleString('en-US');
   callbacks.onNote?.(
-    `${data.corpus.size} documents, ${examples.queryRows.length} training queries; ${totalSteps} steps of ${batchSize * accumulate} queries, ` +
-      `${batchSize - 1 + batchSize * negatives} negatives a query`,
+    `${count(data.corpus.size)} documents, ${count(examples.queryRows.length)} training queries; ` +
+      `${count(totalSteps)} steps of ${count(batchSize * accumulate)} queries`,
   );
+  const plan = {
+    options: methodOptions(settings),
+    updates: totalSteps,
+    batchSize,
+    accumulate,
+    negativesPerQuery: examples.negatives ? negatives : 0,
+    chunkSize: settings.chunkSize,
+    dropoutRatio: settings.dropout,
+    documents: data.corpus.size,
+    trainingQueries: examples.queryRows.length,
+    dimension: retriever.dimension,
+  };
+  for (const line of method.describe?.(plan) ?? []) callbacks.onNote?.(`${method.id}: ${line}`);
   if (!evaluated && settings.evalSplit !== 'dev') {
     throw new UsageError(`no split "${settings.evalSplit}" to evaluate on during training`, {
       help: `splits present: ${data.splits.join(', ')}`,
