@@ -52,7 +52,7 @@ export class MinedNegatives {
     choices: MiningChoices,
     { from, step }: { from: string; step: number },
   ): Promise<MinedNegatives> {
-    const { examples, ledger, onProgress, onNote } = context;
+    const { examples, positives, ledger, onProgress, onNote } = context;
     const { samples, rankFrom, rankTo, absoluteMargin, relativeMargin } = choices;
     const statistics = new MiningStatistics(samples);
     const offsets = new Uint32Array(examples.queryRows.length + 1);
@@ -60,7 +60,7 @@ export class MinedNegatives {
     await ledger.time('mine', async () => {
       const source = await openSource(context, from);
       try {
-        const task = { positives: examples.positives };
+        const task = { positives: (query: number) => positives(examples.queryRows[query]!) };
         for await (const block of mineNegatives(source, task, {
           negatives: samples,
           strategy: 'all',

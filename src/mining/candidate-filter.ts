@@ -55,9 +55,9 @@ export interface CandidateRules {
 export interface QueryFacts {
   /** Its own positives, whose lowest score s⁺ the margins are measured from. */
   readonly positives: ArrayLike<number>;
-  /** Documents that are no negatives whatever their score, and why. */
-  readonly excluded: ReadonlyMap<number, Reason>;
-  readonly duplicates: DuplicateMap;
+  /** Why a document is no negative whatever its score. */
+  readonly reasonOf: (row: number) => Reason | undefined;
+  readonly sameDocuments: DuplicateMap;
 }
 
 const RANK_TO = 100;
@@ -96,20 +96,21 @@ export function filterCandidates(
   removed: Record<Reason, number>,
 ): number[] {
   const { rows, scores } = ranking;
-  const { excluded, duplicates } = facts;
+  const { reasonOf, sameDocuments } = facts;
   const { from, to } = rankRange(rules);
-  const reasonOf = scoreRule(ranking, facts, rules);
+  const reasonOfScore = scoreRule(ranking, facts, rules);
   const kept: number[] = [];
   const taken = new Set<number>();
   let rank = 0;
   for (let i = 0; i < rows.length && rank < to; i++) {
     const row = rows[i]!;
-    const known = excluded.get(row);
+    const known = reasonOf(row);
     if (known) {
       removed[known]++;
       continue;
     }
-    const reason = rank++ < from ? 'rank' : (reasonOf(scores[i]!) ?? repeated(duplicates(row), taken));
+    const reason =
+      rank++ < from ? 'rank' : (reasonOfScore(scores[i]!) ?? repeated(sameDocuments(row), taken));
     if (reason) {
       removed[reason]++;
       continue;
@@ -124,25 +125,22 @@ export function filterCandidates(
 function scoreRule(
   ranking: Ranking,
   { positives }: QueryFacts,
-  { maxScore = Number.POSITIVE_INFINITY, minScore = Number.NEGATIVE_INFINITY, ...margins }: CandidateRules,
+  rules: CandidateRules,
 ): (score: number) => Reason | undefined {
-  const { absoluteMargin, relativeMargin } = margins;
+  const { absoluteMargin, relativeMargin } = rules;
+  const { maxScore = Number.POSITIVE_INFINITY, minScore = Number.NEGATIVE_INFINITY } = rules;
   const hasMargin = absoluteMargin !== undefined || relativeMargin !== undefined;
   const anchor = hasMargin ? lowestScore(ranking, positives) : undefined;
-  // A positive out of reach lets nothing pass.
-  const limit = (margin: number | undefined, ofSize: (anchor: number) => number) =>
-    margin === undefined
-      ? Number.POSITIVE_INFINITY
-      : anchor === undefined
-        ? Number.NEGATIVE_INFINITY
-        : anchor - margin * ofSize(anchor);
-  const absoluteLimit = limit(absoluteMargin, () => 1);
-  const relativeLimit = limit(relativeMargin, Math.abs);
   return (score) => {
     if (score > maxScore) return 'maxScore';
     if (score < minScore) return 'minScore';
-    if (score > absoluteLimit) return 'absoluteMargin';
-    if (score > relativeLimit) return 'relativeMargin';
+    if (absoluteMargin !== undefined && (anchor === undefined || score + absoluteMargin > anchor))
+      return 'absoluteMargin';
+    if (
+      relativeMargin !== undefined &&
+      (anchor === undefined || score > anchor - Math.abs(anchor) * relativeMargin)
+    )
+      return 'relativeMargin';
     return undefined;
   };
 }

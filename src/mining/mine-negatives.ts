@@ -1,14 +1,20 @@
 import type { RowLists } from '../data/examples.ts';
 import { UsageError } from '../util/errors.ts';
 import { permutation, rngKey } from '../util/rng.ts';
-import { type CandidateRules, filterCandidates, type Reason, rankRange } from './candidate-filter.ts';
+import {
+  type CandidateRules,
+  filterCandidates,
+  type QueryFacts,
+  type Reason,
+  rankRange,
+} from './candidate-filter.ts';
 import type { CandidateSource } from './candidate-source.ts';
 import { MiningStatistics } from './mining-statistics.ts';
 
 /** The queries to mine for, numbered as in the source. */
 export interface MiningTask {
-  /** Known positives of each query. */
-  readonly positives: RowLists;
+  /** Known positives of a query. */
+  readonly positives: (query: number) => ArrayLike<number>;
   /** The document that a query itself is, where queries are documents. */
   readonly ownDocument?: ((query: number) => number | undefined) | undefined;
   /** Documents without a text to learn from. */
@@ -36,8 +42,9 @@ export interface MinedBlock extends RowLists {
   readonly start: number;
 }
 
-/** Queries whose results are in memory at once. */
+/** Queries, and results of all of them, that are in memory at once. */
 const BLOCK_QUERIES = 512;
+const BLOCK_RESULTS = 2 ** 22;
 
 /**
  * Hard negatives: for each query the documents that a ranker puts high although they are no right answers, as far as the rules let
@@ -56,42 +63,28 @@ export async function* mineNegatives(
 ): AsyncGenerator<MinedBlock> {
   const { onProgress, negatives, statistics = new MiningStatistics(negatives) } = options;
   const { to } = checkedRange(options);
+  const { empty = new Set() } = task;
   const total = source.queries;
-  if (task.positives.offsets.length !== total + 1) {
-    throw new UsageError(
-      `positives of ${task.positives.offsets.length - 1} queries, but ${total} queries are to be ranked`,
-    );
-  }
-  for (let start = 0; start < total; start += BLOCK_QUERIES) {
-    const end = Math.min(total, start + BLOCK_QUERIES);
+  const blockQueries = Math.max(1, Math.min(BLOCK_QUERIES, Math.floor(BLOCK_RESULTS / to)));
+  for (let start = 0; start < total; start += blockQueries) {
+    const end = Math.min(total, start + blockQueries);
     const excluded = Array.from({ length: end - start }, (_, i) => exclusions(source, task, start + i));
     // As many more as may turn out to have no rank.
-    const depth = (query: number) => to + excluded[query - start]!.size + (task.empty?.size ?? 0);
+    const depth = (query: number) => to + excluded[query - start]!.size + empty.size;
     const ranking = await source.search(start, end, depth, (done) => onProgress?.(start + done, total));
-    const lists: number[][] = [];
-    for (let query = start; query < end; query++) {
-      lists.push(minedOf(query, ranking(query), excluded[query - start]!));
-    }
+    const lists = excluded.map((reasons, i) => {
+      const { rows, scores } = ranking(start + i);
+      const facts: QueryFacts = {
+        positives: task.positives(start + i),
+        reasonOf: (row) => reasons.get(row) ?? (empty.has(row) ? 'empty' : undefined),
+        sameDocuments: source.sameDocuments,
+      };
+      const kept = filterCandidates({ rows, scores }, facts, options, statistics.removed);
+      const chosen = choose(kept, start + i, options);
+      statistics.query({ kept: kept.length, chosen: chosen.length });
+      return chosen.map((position) => rows[position]!);
+    });
     yield { start, ...packed(lists) };
-  }
-
-  function minedOf(
-    query: number,
-    ranking: { rows: ArrayLike<number>; scores: ArrayLike<number> },
-    excluded: Map<number, Reason>,
-  ): number[] {
-    const { empty } = task;
-    if (empty && empty.size > 0) {
-      for (let i = 0; i < ranking.rows.length; i++) {
-        const row = ranking.rows[i]!;
-        if (empty.has(row) && !excluded.has(row)) excluded.set(row, 'empty');
-      }
-    }
-    const facts = { positives: positivesOf(task, query), excluded, duplicates: source.sameDocuments };
-    const kept = filterCandidates(ranking, facts, options, statistics.removed);
-    const chosen = choose(kept, query, options);
-    statistics.query({ kept: kept.length, chosen: chosen.length });
-    return chosen.map((i) => ranking.rows[i]!);
   }
 }
 
@@ -112,18 +105,14 @@ function checkedRange(options: MiningOptions): { from: number; to: number } {
   return { from, to };
 }
 
-const positivesOf = ({ positives: { rows, offsets } }: MiningTask, query: number): Int32Array =>
-  rows.subarray(offsets[query], offsets[query + 1]);
-
 /** Every document that is no negative of a query, whatever its score. The first reason stands. */
 function exclusions(source: CandidateSource, task: MiningTask, query: number): Map<number, Reason> {
   const excluded = new Map<number, Reason>();
   const exclude = (row: number, reason: Reason) => {
     if (!excluded.has(row)) excluded.set(row, reason);
   };
-  for (const row of positivesOf(task, query)) exclude(row, 'positive');
-  for (const twin of Array.from(source.sameQueries(query))) {
-    for (const row of positivesOf(task, twin)) exclude(row, 'positive');
+  for (const same of [query, ...Array.from(source.sameQueries(query))]) {
+    for (const row of Array.from(task.positives(same))) exclude(row, 'positive');
   }
   for (const row of [...excluded.keys()]) {
     for (const copy of Array.from(source.sameDocuments(row))) exclude(copy, 'duplicate');
