@@ -285,6 +285,24 @@ describe.each([
 });
 
 describe('mining again', () => {
+  it('is finished when somebody presses Ctrl-C, and nothing is lost', async () => {
+    const options = { method: 'hard-negatives', rankFrom: 2, rankTo: 40, mineEvery: 5, steps: 12 };
+    await trainRetriever(small('undisturbed', options));
+    const controller = new AbortController();
+    let step = 0;
+    const run = trainRetriever(small('disturbed', options), {
+      signal: controller.signal,
+      onStep: (report) => {
+        step = report.step;
+      },
+      // While it mines after step 5, of which nobody has heard yet.
+      onProgress: (stage) => stage === 'mine' && step === 4 && controller.abort(),
+    });
+    await expect(run).rejects.toThrow(/stopped after step 5 of 12; everything is saved/);
+    await trainRetriever({ ...small('disturbed', options), resume: true });
+    await expectSameRun('undisturbed', 'disturbed');
+  });
+
   it('is done by the weights as they have become', async () => {
     const options = { method: 'hard-negatives', rankFrom: 0, rankTo: 20, relativeMargin: 0, mineEvery: 6 };
     // The last mining is after step 12, of 12: a checkpoint holds what those weights rank.

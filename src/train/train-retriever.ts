@@ -104,11 +104,13 @@ export async function trainRetriever(
   options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
   given: TrainCallbacks = {},
 ): Promise<TrainResult> {
+  /** Whether there is something to save. */
+  let training = false;
   const callbacks: TrainCallbacks = {
     ...given,
-    // Called until training begins; from then on a step is made first.
     onProgress(...progress) {
-      if (given.signal?.aborted) throw new InterruptedError('stopped before training began');
+      // Later on what a method does between two steps is finished, and then saved.
+      if (given.signal?.aborted && !training) throw new InterruptedError('stopped before training began');
       given.onProgress?.(...progress);
     },
   };
@@ -162,6 +164,11 @@ export async function trainRetriever(
     throw new UsageError(`no split "${settings.evalSplit}" to evaluate on during training`, {
       help: `splits present: ${data.splits.join(', ')}`,
     });
+  }
+  if (examples.negatives && negatives === 0) {
+    callbacks.onNote?.(
+      'the data has negatives, and none of them is used: --negatives N takes N for each query',
+    );
   }
   if (!evaluated)
     callbacks.onNote?.(`no split "${settings.evalSplit}": the last model is kept, not the best`);
@@ -303,6 +310,7 @@ export async function trainRetriever(
       await ledger.time('prepare', () => running.begin());
       prepareMs = clock.elapsedMs;
     }
+    training = true;
     await trainingLoop(
       { learner, method: running, batches, ledger, onStep },
       {
