@@ -71,6 +71,24 @@ export {
 } from './index/retrieve.ts';
 export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
 
+/** Mining: hard negatives, by whoever ranks. */
+
+export type { CandidateRules } from './mining/candidate-filter.ts';
+export {
+  bm25Candidates,
+  type CandidateSource,
+  denseCandidates,
+  runCandidates,
+} from './mining/candidate-source.ts';
+export {
+  type MinedBlock,
+  type MiningOptions,
+  type MiningTask,
+  mineNegatives,
+} from './mining/mine-negatives.ts';
+export { type MinableQueries, minableQueries, pairLines } from './mining/mined-pairs.ts';
+export { MiningStatistics } from './mining/mining-statistics.ts';
+
 /** Evaluation: metrics, run and qrels files, significance. All that needs no retriever is in `undrift/eval` too. */
 
 export { type EvaluateOptions, type Evaluation, evaluate } from './eval/metrics.ts';

@@ -6,6 +6,7 @@ import { doctorCommand } from './doctor.ts';
 import { encodeCommand } from './encode.ts';
 import { evalCommand } from './eval.ts';
 import { INTERRUPTED_EXIT_CODE, TerminalIo } from './io.ts';
+import { mineCommand } from './mine.ts';
 import { packageVersion } from './package-version.ts';
 import { searchCommand } from './search.ts';
 import { trainCommand } from './train.ts';
@@ -17,6 +18,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   evalCommand,
   encodeCommand,
   searchCommand,
+  mineCommand,
   compareCommand,
   doctorCommand,
 ];

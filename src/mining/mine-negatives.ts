@@ -62,7 +62,7 @@ export async function* mineNegatives(
   options: MiningOptions,
 ): AsyncGenerator<MinedBlock> {
   const { onProgress, negatives, statistics = new MiningStatistics(negatives) } = options;
-  const { to } = checkedRange(options);
+  const { to } = checkMiningOptions(options);
   const { empty = new Set() } = task;
   const total = source.queries;
   const blockQueries = Math.max(1, Math.min(BLOCK_QUERIES, Math.floor(BLOCK_RESULTS / to)));
@@ -88,7 +88,8 @@ export async function* mineNegatives(
   }
 }
 
-function checkedRange(options: MiningOptions): { from: number; to: number } {
+/** The ranks that are looked at. @throws UsageError for numbers that make no sense */
+export function checkMiningOptions(options: MiningOptions): { from: number; to: number } {
   const { negatives, maxScore, minScore } = options;
   if (!Number.isSafeInteger(negatives) || negatives < 1) {
     throw new UsageError(`the number of negatives must be a whole number ≥ 1, got ${negatives}`);

@@ -1,0 +1,345 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { loadData } from '../data/load.ts';
+import type { RetrievalData } from '../data/retrieval-data.ts';
+import { readRunFile } from '../eval/run-file.ts';
+import { REASONS, type Reason } from '../mining/candidate-filter.ts';
+import {
+  bm25Candidates,
+  type CandidateSource,
+  denseCandidates,
+  runCandidates,
+} from '../mining/candidate-source.ts';
+import { checkMiningOptions, mineNegatives } from '../mining/mine-negatives.ts';
+import { type MinableQueries, minableQueries, pairLines } from '../mining/mined-pairs.ts';
+import { MiningStatistics } from '../mining/mining-statistics.ts';
+import { embeddingSpaceId } from '../models/embedding-space.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
+import { formatDuration } from '../util/format.ts';
+import { defineCommand } from './command.ts';
+import type { Io } from './io.ts';
+import { loadModel, loadProgress, MODEL_HELP } from './model-source.ts';
+import type { OptionValues } from './options.ts';
+import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+
+const OPTIONS = {
+  model: {
+    type: 'text',
+    value: 'model',
+    required: true,
+    help: `who ranks: bm25, ${MODEL_HELP}, or a TREC run file`,
+  },
+  data: { type: 'text', value: 'folder', required: true, help: 'data set: BEIR, MS MARCO, or pairs' },
+  out: { type: 'text', value: 'file.jsonl', required: true, help: 'where the queries go, one a line' },
+  split: { type: 'text', value: 'name', default: 'train', help: 'queries of this split' },
+  negatives: { type: 'integer', default: 5, min: 1, max: 10_000, help: 'negatives for each query' },
+  positives: {
+    type: 'choice',
+    choices: ['all', 'first'],
+    default: 'all',
+    help: 'positives written for each query; none of them is ever a negative',
+  },
+  strategy: {
+    type: 'choice',
+    choices: ['top', 'random'],
+    default: 'top',
+    help: 'take the best of what is left, or any of it',
+    group: 'Choice',
+  },
+  rankFrom: { type: 'integer', default: 0, min: 0, help: 'first rank to take, 0 the best', group: 'Choice' },
+  rankTo: {
+    type: 'integer',
+    default: 100,
+    min: 1,
+    max: 1_000_000,
+    help: 'rank before which to end',
+    group: 'Choice',
+  },
+  absoluteMargin: {
+    type: 'number',
+    min: 0,
+    help: 'drop a document whose score plus this is above that of the lowest positive',
+    group: 'Choice',
+  },
+  relativeMargin: {
+    type: 'number',
+    min: 0,
+    max: 1,
+    help: 'the same with this share of the score of the positive',
+    group: 'Choice',
+  },
+  maxScore: { type: 'number', help: 'drop a document that scores above this', group: 'Choice' },
+  minScore: { type: 'number', help: 'drop a document that scores below this', group: 'Choice' },
+  dropSameId: {
+    type: 'switch',
+    default: false,
+    help: "drop a document whose id is the query's: it is the query itself (ArguAna, Quora)",
+    group: 'Choice',
+  },
+  seed: { type: 'integer', default: 0, min: 0, help: 'of --strategy random', group: 'Choice' },
+  ...BM25_OPTIONS,
+  ...COMPUTE_OPTIONS,
+} as const;
+
+/** `undrift mine`: hard negatives for the queries of a split. */
+export const mineCommand = defineCommand({
+  name: 'mine',
+  summary: 'find hard negatives for the queries of a data set',
+  description:
+    'Ranks all documents for each query and writes what is high and no right answer, as pairs that train --data reads. ' +
+    'Known positives and documents of the same text are never taken. What a model ranks best of all is mostly a right answer ' +
+    'that nobody has marked: --rank-from 10 and --relative-margin 0.05 are a good start for it. ' +
+    'Beside the file, FILE.mining.json says what it was made of.',
+  options: OPTIONS,
+  examples: [
+    '--data data/api-docs --model bm25 --out mined.jsonl',
+    '--data data/api-docs --model runs/first --rank-from 10 --relative-margin 0.05 --strategy random --out mined.jsonl',
+    '--data data/api-docs --model first.run --negatives 1 --out mined.jsonl --json',
+  ],
+  async run(options, io) {
+    const { out, model, split, dropSameId, positives } = options;
+    if (!out.endsWith('.jsonl')) {
+      throw new UsageError(`--out should be a file name ending in .jsonl, found "${out}"`);
+    }
+    const rules = {
+      negatives: options.negatives,
+      rankFrom: options.rankFrom,
+      rankTo: options.rankTo,
+      absoluteMargin: options.absoluteMargin,
+      relativeMargin: options.relativeMargin,
+      maxScore: options.maxScore,
+      minScore: options.minScore,
+      strategy: options.strategy,
+      seed: options.seed,
+    };
+    checkMiningOptions(rules);
+    checkNotOfData(out, options.data);
+    // Before hours of ranking: can the file be written?
+    await (await openFileAtomic(out)).discard();
+
+    const startMs = performance.now();
+    const data = await loadData(options.data, { splits: [split], onProgress: loadProgress(io) });
+    io.finishProgress();
+    for (const note of data.notes) io.log(`note: ${note}`);
+    const queries = minableQueries(data, split, { dropSameId });
+    const { source, ranker } = await openRanker(options, data, queries, io);
+    const statistics = new MiningStatistics(rules.negatives);
+    const hash = createHash('sha256');
+    const record = recordFile(out);
+    try {
+      const blocks = mineNegatives(source, queries, {
+        ...rules,
+        statistics,
+        onProgress: (done, total) => io.progress('mine', done, { total, unit: 'queries' }),
+      });
+      await writeFileAtomic(
+        out,
+        hashed(pairLines(queries, blocks, { positives }), hash, async () => {
+          if (statistics.negatives === 0) throw nothingMined(statistics);
+          // A record that tells of the file before this one would be worse than none.
+          await rm(record, { force: true });
+        }),
+      );
+    } finally {
+      await source.dispose();
+    }
+    io.finishProgress();
+    const facts = {
+      model,
+      ranker,
+      embeddingSpace: 'embeddingSpace' in ranker ? ranker.embeddingSpace : null,
+      data: data.name,
+      fingerprint: data.fingerprint,
+      split,
+      documents: data.corpus.size,
+      queries: statistics.queries,
+      skippedQueries: queries.skipped,
+      rules: { ...nulls(rules), positives, dropSameId },
+      candidates: statistics.candidates,
+      removed: statistics.removed,
+      kept: statistics.kept,
+      negatives: statistics.negatives,
+      short: { ...statistics.short, counts: statistics.shortCounts },
+      sha256: hash.digest('hex'),
+    };
+    await writeFileAtomic(record, `${JSON.stringify(facts, null, 2)}\n`);
+    const seconds = (performance.now() - startMs) / 1000;
+    return {
+      json: { out, record, ...facts, seconds: Number(seconds.toFixed(3)) },
+      text: report({ ...facts, out, seconds, statistics }),
+    };
+  },
+});
+
+/** @throws UsageError for a file that the data may be read from */
+function checkNotOfData(out: string, data: string): void {
+  const isData = [resolve(out), dirname(resolve(out))].includes(resolve(data)) && existsSync(out);
+  if (!isData) return;
+  throw new UsageError(`--out ${out} would replace a file of the data`, { help: 'choose another name' });
+}
+
+/** What ranked, so that it can be told later on whether a file is of this model. */
+type Ranker =
+  | { readonly kind: 'bm25'; readonly k1: number; readonly b: number }
+  | { readonly kind: 'retriever'; readonly embeddingSpace: string; readonly trainedSteps: number }
+  | { readonly kind: 'run'; readonly sha256: string };
+
+async function openRanker(
+  options: OptionValues<typeof OPTIONS>,
+  data: RetrievalData,
+  queries: MinableQueries,
+  io: Io,
+): Promise<{ source: CandidateSource; ranker: Ranker }> {
+  const { model, k1, b } = options;
+  const { texts, queryRows } = queries;
+  const onProgress = (stage: string, done: number, total: number) => io.progress(stage, done, { total });
+  if (model === 'bm25') {
+    return { source: bm25Candidates(texts, { k1, b, onProgress }), ranker: { kind: 'bm25', k1, b } };
+  }
+  if (existsSync(model) && statSync(model).isFile()) {
+    const hash = createHash('sha256');
+    await pipeline(createReadStream(model), hash);
+    const source = runCandidates(await readRunFile(model), data, queryRows, { file: model });
+    return { source, ranker: { kind: 'run', sha256: hash.digest('hex') } };
+  }
+  const retriever = await loadModel(model, io, ['bm25']);
+  const { trainedSteps } = retriever;
+  const ranker = { kind: 'retriever', embeddingSpace: embeddingSpaceId(retriever), trainedSteps } as const;
+  const documents = retriever.tokenize('document', texts.documents, texts.document, {
+    onProgress: (done) => onProgress('read documents', done, texts.documents),
+  });
+  const asked = retriever.tokenize('query', texts.queries, texts.query);
+  const rows = Uint32Array.from({ length: texts.queries }, (_, query) => query);
+  const source = await denseCandidates(retriever, { tokens: asked, rows }, documents, {
+    ...computeOptions(options),
+    onProgress,
+  });
+  return {
+    source: {
+      ...source,
+      async dispose() {
+        await source.dispose();
+        await retriever.dispose();
+      },
+    },
+    ranker,
+  };
+}
+
+/** Passes text on and takes its hash; `last` is called when all of it was passed. */
+async function* hashed(
+  chunks: AsyncIterable<string>,
+  hash: ReturnType<typeof createHash>,
+  last: () => Promise<void>,
+): AsyncGenerator<string> {
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
+  await last();
+}
+
+const recordFile = (out: string): string => out.replace(/\.jsonl$/, '.mining.json');
+
+/** JSON drops what is undefined; that nothing was asked for is part of the record. */
+const nulls = (values: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value ?? null]));
+
+function nothingMined(statistics: MiningStatistics): UndriftError {
+  const { removed } = statistics;
+  const most = REASONS.reduce((a, b) => (removed[b] > removed[a] ? b : a));
+  return new UndriftError(
+    `none of ${statistics.candidates} candidates may be a negative; nothing is written`,
+    {
+      help:
+        statistics.candidates === 0
+          ? 'the ranker finds no document for any query'
+          : `most of them: ${LABELS[most]}; relax that`,
+    },
+  );
+}
+
+const LABELS: Readonly<Record<Reason, string>> = {
+  positive: 'known positives',
+  duplicate: 'copies of a positive',
+  sameId: 'the query itself',
+  empty: 'empty documents',
+  rank: 'better than --rank-from',
+  maxScore: 'above --max-score',
+  minScore: 'below --min-score',
+  absoluteMargin: 'within --absolute-margin',
+  relativeMargin: 'within --relative-margin',
+  repeated: 'copies of another candidate',
+};
+
+const whole = (count: number): string => count.toLocaleString('en-US');
+
+function report(found: {
+  out: string;
+  model: string;
+  ranker: Ranker;
+  data: string;
+  split: string;
+  skippedQueries: number;
+  seconds: number;
+  statistics: MiningStatistics;
+}): string {
+  const { out, model, ranker, data, split, skippedQueries, seconds, statistics } = found;
+  const { candidates, removed, kept, negatives, queries, short, wanted, shortCounts } = statistics;
+  const lines: [string, number][] = [
+    ['candidates', candidates],
+    ...REASONS.filter((reason) => removed[reason] > 0).map((reason): [string, number] => [
+      `  ${LABELS[reason]}`,
+      -removed[reason],
+    ]),
+    ['left', kept],
+    ['taken', negatives],
+  ];
+  const label = Math.max(...lines.map(([name]) => name.length));
+  const counts = lines.map(([, count]) => whole(count).replace('-', '−'));
+  const width = Math.max(...counts.map((text) => text.length));
+  const table = lines
+    .map(([name, count], i) => {
+      const share = `${((100 * Math.abs(count)) / candidates).toFixed(1)} %`;
+      return `${name.padEnd(label)}  ${counts[i]!.padStart(width)}  ${share.padStart(7)}\n`;
+    })
+    .join('');
+  const who =
+    ranker.kind === 'bm25'
+      ? `BM25 (k1 ${ranker.k1}, b ${ranker.b})`
+      : ranker.kind === 'run'
+        ? `the run ${model}`
+        : `${model} (embedding space ${ranker.embeddingSpace}, ${whole(ranker.trainedSteps)} steps)`;
+  const shortLines =
+    short.queries === 0
+      ? `every query has ${wanted}\n`
+      : `short: ${whole(short.queries)} of ${whole(queries)} queries lack ${whole(short.missing)} negatives ` +
+        `(${describeCounts(shortCounts)})\n`;
+  const skipped =
+    skippedQueries > 0
+      ? `${whole(skippedQueries)} queries without text, or without a positive that has one, left out\n`
+      : '';
+  return (
+    `${out}\n${whole(negatives)} negatives for ${whole(queries)} queries of ${data}/${split}, by ${who}, ${formatDuration(seconds * 1000)}\n\n` +
+    `${table}\n${shortLines}${skipped}` +
+    `train on them: undrift train --data ${out} --negatives ${wanted} --out runs/mined\n`
+  );
+}
+
+/** `3 have none, 1 has 2`; beyond a few numbers, the first ones. */
+function describeCounts(counts: readonly number[]): string {
+  const present = counts.flatMap((queries, chosen): [number, number][] =>
+    queries > 0 ? [[queries, chosen]] : [],
+  );
+  const shown = present
+    .slice(0, 5)
+    .map(
+      ([queries, chosen]) =>
+        `${whole(queries)} ${queries === 1 ? 'has' : 'have'} ${chosen === 0 ? 'none' : chosen}`,
+    );
+  return shown.join(', ') + (present.length > shown.length ? ', …' : '');
+}

@@ -1,0 +1,91 @@
+import type { RetrievalData } from '../data/retrieval-data.ts';
+import { UndriftError } from '../util/errors.ts';
+import type { SourceTexts } from './candidate-source.ts';
+import type { MinedBlock, MiningTask } from './mine-negatives.ts';
+
+/** Queries of a split that negatives can be mined for, numbered 0 … Q − 1, with all that mining asks. */
+export interface MinableQueries extends MiningTask {
+  /** Q rows of the query corpus. */
+  readonly queryRows: Int32Array;
+  /** Positives that have a text, in the order of the data. */
+  readonly positives: (query: number) => Int32Array;
+  readonly texts: SourceTexts;
+  /** Queries without a text, or whose positives have none. */
+  readonly skipped: number;
+}
+
+/**
+ * The queries of a split as mining wants them. What has no text is left out, as no reader of pairs takes it.
+ *
+ * @param options.dropSameId  a document whose id is the query's is the query itself (ArguAna, Quora)
+ * @throws DataError for an absent split; UndriftError where nothing is left
+ */
+export function minableQueries(
+  data: RetrievalData,
+  split: string,
+  { dropSameId = false }: { dropSameId?: boolean } = {},
+): MinableQueries {
+  const { corpus, queries } = data;
+  const { queryRows, positives } = data.examples(split);
+  const empty = new Set<number>();
+  for (let row = 0; row < corpus.size; row++) if (isBlank(corpus.utf8(row))) empty.add(row);
+  const rowsOf = (example: number) =>
+    positives.rows
+      .subarray(positives.offsets[example], positives.offsets[example + 1])
+      .filter((row) => !empty.has(row));
+  const kept = Uint32Array.from(queryRows.keys()).filter(
+    (example) => !isBlank(queries.utf8(queryRows[example]!)) && rowsOf(example).length > 0,
+  );
+  if (kept.length === 0)
+    throw new UndriftError(`no query of ${data.name}/${split} has a text and a positive with one`);
+  const rows = Int32Array.from(kept, (example) => queryRows[example]!);
+  return {
+    queryRows: rows,
+    positives: (query) => rowsOf(kept[query]!),
+    empty,
+    ...(dropSameId && { ownDocument: (query: number) => corpus.row(queries.id(rows[query]!)) }),
+    texts: {
+      documents: corpus.size,
+      document: (row) => corpus.text(row),
+      queries: rows.length,
+      query: (query) => queries.text(rows[query]!),
+    },
+    skipped: queryRows.length - kept.length,
+  };
+}
+
+/**
+ * Lines of JSONL, one query each, that `loadData` reads as pairs:
+ *
+ *     {"query": "…", "positive": ["…", …], "negative": ["…", …]}
+ *
+ * A query for which nothing was found has an empty list of negatives: its positives still teach.
+ *
+ * @param options.positives  `all` of a query, or the `first` one
+ * @yields the lines of a block
+ */
+export async function* pairLines(
+  queries: MinableQueries,
+  blocks: AsyncIterable<MinedBlock>,
+  { positives = 'all' }: { positives?: 'all' | 'first' } = {},
+): AsyncGenerator<string> {
+  const { texts } = queries;
+  for await (const { start, offsets, rows } of blocks) {
+    let lines = '';
+    for (let i = 0; i + 1 < offsets.length; i++) {
+      const answers = queries.positives(start + i);
+      const record = {
+        query: texts.query(start + i),
+        positive: Array.from(positives === 'all' ? answers : answers.subarray(0, 1), texts.document),
+        negative: Array.from(rows.subarray(offsets[i], offsets[i + 1]), texts.document),
+      };
+      lines += `${JSON.stringify(record)}\n`;
+    }
+    yield lines;
+  }
+}
+
+/** Whether a text is nothing but white space. Most are seen to be something at their first byte. */
+const isBlank = (utf8: Uint8Array): boolean =>
+  (utf8.length === 0 || utf8[0]! <= 0x20 || utf8[0]! >= 0x80) &&
+  Buffer.from(utf8).toString('utf8').trim() === '';
