@@ -3,6 +3,7 @@ import { formatBytes } from '../util/format.ts';
 import type { RunPlan } from './method.ts';
 import type { MethodOptions } from './method-options.ts';
 import type { TABLE_OPTIONS } from './table-method.ts';
+import { tableRows } from './table-rows.ts';
 
 /** Documents that a method will embed. */
 export interface EncodePlan {
@@ -51,7 +52,7 @@ export function inBatchNegatives(plan: RunPlan): string {
 export function describeTable(plan: RunPlan): string[] {
   const options = plan.options as TableChoices;
   const { batchSize: B, documents: N, dimension: D, negativesPerQuery } = plan;
-  const rows = tableRows(plan);
+  const rows = tableRows(options.cacheSize, N);
   const { cacheStorage, samples, uniformSamples, loss, snapshotEvery } = options;
   const policy = parseRefreshPolicy(options.refresh);
   const whole = rows === N ? `all ${count(N)} documents` : `${count(rows)} of ${count(N)} documents`;
@@ -99,10 +100,6 @@ export function describeMining(plan: RunPlan, { from, every }: { from: string; e
 
 type TableChoices = Required<Pick<MethodOptions, keyof typeof TABLE_OPTIONS>> &
   Pick<Partial<MethodOptions>, 'snapshotEvery'>;
-
-/** Rows of a table: those asked for, or the whole corpus. */
-const tableRows = ({ options, documents }: RunPlan): number =>
-  options.cacheSize ? Math.min(options.cacheSize, documents) : documents;
 
 function chosen({ sampler, rankFrom, rankTo }: TableChoices): string {
   if (sampler === 'top') return 'of the highest scores';

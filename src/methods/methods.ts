@@ -6,6 +6,7 @@ import { gradCache } from './grad-cache.ts';
 import { hardNegatives } from './hard-negatives.ts';
 import { inBatch } from './in-batch.ts';
 import type { Method } from './method.ts';
+import { momentumQueue } from './momentum-queue.ts';
 import { negativeCache } from './negative-cache.ts';
 import { snapshot } from './snapshot.ts';
 
@@ -15,6 +16,7 @@ export const methods: readonly Method[] = [
   gradCache,
   bm25Negatives,
   hardNegatives,
+  momentumQueue,
   snapshot,
   negativeCache,
   exhaustive,

@@ -21,6 +21,7 @@ import type { MethodContext, RunningMethod, StepResult, TrainingBatch, TrainingP
 import type { MethodOptions } from './method-options.ts';
 import { tableLosses } from './table-losses.ts';
 import { TableProbe } from './table-probe.ts';
+import { tableRows } from './table-rows.ts';
 
 /** Options that every method over a score table takes. */
 export const TABLE_OPTIONS = {
@@ -86,7 +87,7 @@ export class TableMethod implements RunningMethod {
     this.policy = parseRefreshPolicy(options.refresh);
     this.sampler = samplerOf(options);
     this.table = new ScoreTable({
-      rows: cacheSize === 0 ? documents.rows : Math.min(cacheSize, documents.rows),
+      rows: tableRows(cacheSize, documents.rows),
       dimension: retriever.dimension,
       documents: documents.rows,
       storage: cacheStorage,

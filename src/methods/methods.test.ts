@@ -1,0 +1,131 @@
+import { describe, expect, it, vi } from 'vitest';
+import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
+import { Program } from '../runtime/program.ts';
+import type { Method } from './method.ts';
+import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from './method-options.ts';
+import { findMethod, methods } from './methods.ts';
+
+/** What has to be small for 60 documents, or wait, for a run that can be repeated. */
+const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
+  'momentum-queue': { cacheSize: 20 },
+  'negative-cache': { cacheSize: 20, samples: 2 },
+  snapshot: { cacheSize: 20, snapshotEvery: 3, samples: 2 },
+  exhaustive: { refresh: 'every:3', samples: 2 },
+};
+
+/** Runs that differ in all that a method must not trip over. */
+const SETTINGS: [string, ToyOptions][] = [
+  ['static', {}],
+  [
+    'transformer with dropout, accumulation, a learned temperature and two towers',
+    {
+      model: { kind: 'transformer', towers: 'separate' },
+      dropoutRatio: 0.1,
+      accumulate: 2,
+      temperature: { initial: 0.1, learned: true },
+    },
+  ],
+];
+
+const withOptions = (method: Method, settings: ToyOptions): ToyOptions => ({
+  ...settings,
+  options: SMALL[method.id] ?? {},
+});
+
+/** Runs something and lets go of its run. */
+async function using<T>(run: ToyRun, work: (run: ToyRun) => Promise<T>): Promise<T> {
+  try {
+    return await work(run);
+  } finally {
+    await run.dispose();
+  }
+}
+
+describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, method) => {
+  it('lowers the exact loss over the whole corpus', async () => {
+    const run = await ToyRun.begin(method, withOptions(method, { learningRate: 0.03 }));
+    await using(run, async () => {
+      const before = await run.exactLoss();
+      await run.train(60);
+      expect(before).toBeGreaterThan(2);
+      expect(await run.exactLoss()).toBeLessThan(0.6 * before);
+    });
+  });
+
+  describe.each(SETTINGS)('%s', (_, given) => {
+    const settings = withOptions(method, given);
+
+    it('saved, loaded and gone on is gone on, to the byte (U10)', async () => {
+      const whole = await ToyRun.begin(method, settings);
+      await using(whole, async () => {
+        await whole.train(4);
+        const folder = await whole.save();
+        const expected = await whole.train(3);
+        const parts = await ToyRun.resume(method, { ...settings, seed: settings.seed ?? 1 }, folder);
+        await using(parts, async () => {
+          const reports = await parts.train(3);
+          const figures = (list: typeof reports) => list.map(({ ledger: _, ...figures }) => figures);
+          expect(figures(reports)).toEqual(figures(expected));
+          expect(parts.bytes()).toEqual(whole.bytes());
+          expect(parts.spent()).toEqual(whole.spent());
+          expect(parts.running.inspect()).toEqual(whole.running.inspect());
+        });
+      });
+    });
+
+    it('same seed, same bytes; another seed, others', async () => {
+      const runs = await Promise.all([1, 1, 2].map((seed) => ToyRun.begin(method, { ...settings, seed })));
+      for (const run of runs) await run.train(3);
+      const [first, same, other] = runs.map((run) => run.bytes());
+      expect(same).toEqual(first);
+      expect(other).not.toEqual(first);
+      for (const run of runs) await run.dispose();
+    });
+
+    it('the ledger has every text that was embedded, and its purposes add up', async () => {
+      const fed = vi.spyOn(Program.prototype, 'run');
+      try {
+        const run = await ToyRun.begin(method, settings);
+        await using(run, async () => {
+          await run.train(4);
+          const texts = fed.mock.calls.reduce((sum, [feeds]) => sum + textsOf(feeds), 0);
+          const { queryEncodes, documentEncodes, positiveEncodes, ...others } = run.spent();
+          expect(queryEncodes! + documentEncodes!).toBe(texts);
+          const { negativeEncodes = 0, refreshEncodes = 0, miningEncodes = 0 } = others;
+          expect(positiveEncodes! + negativeEncodes + refreshEncodes + miningEncodes).toBe(documentEncodes);
+          expect(positiveEncodes!).toBeGreaterThanOrEqual(4 * 8 * (settings.accumulate ?? 1));
+        });
+      } finally {
+        fed.mockRestore();
+      }
+    });
+  });
+
+  it('refuses options that it does not take, and names those that it does', () => {
+    for (const option of METHOD_OPTION_NAMES) {
+      const flag = `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+      const resolve = () =>
+        resolveMethodOptions(method.id, method.options, { [option]: method.options[option] ?? 1 });
+      if (option in method.options) expect(resolve()).toEqual(method.options);
+      else expect(resolve, option).toThrow(`the method ${method.id} takes no ${flag}\n`);
+    }
+    for (const option of Object.keys(method.options)) expect(METHOD_OPTION_NAMES).toContain(option);
+  });
+
+  it('is found by its id and its aliases', () => {
+    for (const name of [method.id, ...method.aliases, method.id.toUpperCase()])
+      expect(findMethod(name)).toBe(method);
+  });
+});
+
+/** Texts in a run of a program: every batch of tokens is an input `<name>/ids` [texts, tokens]. */
+const textsOf = (feeds: Parameters<Program['run']>[0]): number =>
+  Object.entries(feeds).reduce((sum, [name, { dims }]) => sum + (name.endsWith('/ids') ? dims[0]! : 0), 0);
+
+describe('methods', () => {
+  it('have ids and aliases of their own', () => {
+    const names = methods.flatMap(({ id, aliases }) => [id, ...aliases].map((name) => name.toLowerCase()));
+    expect(new Set(names).size).toBe(names.length);
+    expect(() => findMethod('negative-cach')).toThrow(/Did you mean 'negative-cache'/);
+  });
+});

@@ -1,0 +1,257 @@
+import { staleness } from '../cache/diagnostics.ts';
+import { inspectTable } from '../cache/inspect-table.ts';
+import {
+  type DuplicateMap,
+  duplicateMap,
+  maskedSlotLists,
+  maskKnownPositives,
+  mergeMasks,
+} from '../cache/masks.ts';
+import { NONE, ScoreTable } from '../cache/score-table.ts';
+import { tableStaleness } from '../cache/table-staleness.ts';
+import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { MovingAverage } from '../runtime/moving-average.ts';
+import { UsageError } from '../util/errors.ts';
+import { formatBytes } from '../util/format.ts';
+import { addPrefix, takePrefix } from '../util/prefixes.ts';
+import { candidateSoftmax } from './candidate-softmax.ts';
+import { ContrastiveStep } from './contrastive-step.ts';
+import { batchDocuments, count, describeEncodes, inBatchNegatives } from './describe-run.ts';
+import { allowedCandidates } from './known-positives.ts';
+import type {
+  Method,
+  MethodContext,
+  RunningMethod,
+  RunPlan,
+  StepResult,
+  TrainingBatch,
+  TrainingPairs,
+} from './method.ts';
+import type { MethodOptions } from './method-options.ts';
+import { TableProbe } from './table-probe.ts';
+import { tableRows } from './table-rows.ts';
+
+type QueueOptions = Required<Pick<MethodOptions, 'cacheSize' | 'cacheStorage' | 'momentum' | 'positives'>>;
+
+const OPTIONS: QueueOptions = {
+  cacheSize: 4096,
+  cacheStorage: 'f32',
+  momentum: 0.99,
+  positives: 'fresh',
+};
+
+/**
+ * Momentum contrast: a queue of embeddings of recent documents, all of which are negatives. What fights their staleness is that a
+ * slow encoder makes them, whose weights θ̄ follow the trained ones:
+ *
+ *   θ̄ ← m θ̄ + (1 − m) θ                  after every update
+ *   L = (1/B) Σ_i [ log Σ_j exp(s_ij) − s_ii ],     j over the B documents of the batch and the queue
+ *
+ * The queue is constant: no gradient reaches what made it. Right answers of a query take no part in its sum, in the batch or in
+ * the queue; a document of the batch takes part as such, not in the queue; and rows that are not filled yet are no candidates.
+ * After the update the slow encoder's embeddings of the batch's positives enter the queue as the oldest leave it.
+ *
+ * With `positives` `momentum` those of the batch come from the slow encoder too, without gradient, as in MoCo and Contriever: the
+ * document side learns only where it shares its weights with the query side. With `fresh` they come from the trained encoder with
+ * a gradient, and the slow one embeds them again for the queue.
+ *
+ * Cost per step: B queries, B documents (`fresh`: 2 B), 4 B K D operations of scoring and its gradient, and one pass over the
+ * document encoder's weights. Memory: K rows of D numbers, a second copy of these weights, two to three matrices [B, K].
+ *
+ * Differs from MoCo: the batch's other positives are negatives besides the queue, as in all methods here; the queue starts empty,
+ * not with random vectors; a document is held once; the slow encoder runs without dropout. MoCo has K = 65,536 and m = 0.999,
+ * Contriever K = 131,072 and m = 0.9995, for hundreds of thousands of steps: 1 / (1 − m) steps is how far θ̄ is behind.
+ */
+export const momentumQueue: Method = {
+  id: 'momentum-queue',
+  aliases: ['moco'],
+  summary:
+    'negatives from a queue of embeddings that a slow encoder made, a moving average of the trained one',
+  paper: {
+    title: 'Momentum Contrast for Unsupervised Visual Representation Learning',
+    year: 2020,
+    url: 'https://arxiv.org/abs/1911.05722',
+  },
+  options: OPTIONS,
+  describe,
+  start: (context) => MomentumQueue.start(context),
+};
+
+function describe(plan: RunPlan): string[] {
+  const { cacheSize, cacheStorage, momentum, positives } = { ...OPTIONS, ...plan.options };
+  const rows = tableRows(cacheSize, plan.documents);
+  const bytes = formatBytes(rows * plan.dimension * (cacheStorage === 'f16' ? 2 : 4));
+  const slow = positives === 'momentum' ? 'positives and queue come' : 'the queue comes';
+  return [
+    `${inBatchNegatives(plan)}, and a queue of up to ${count(rows)} recent documents ` +
+      `(${count(rows)} × ${count(plan.dimension)} ${cacheStorage}, ${bytes})`,
+    `${slow} from a slow encoder, an average over about ${count(Math.round(1 / (1 - momentum)))} updates`,
+    describeEncodes(plan, {
+      perBatch: batchDocuments(plan) + (positives === 'fresh' ? plan.batchSize : 0),
+    }),
+  ];
+}
+
+/** Embeddings of the slow encoder, to enter the queue when the weights have moved. */
+interface Keys {
+  readonly documents: Int32Array;
+  /** f32[documents, D] */
+  readonly embeddings: Float32Array;
+}
+
+class MomentumQueue implements RunningMethod {
+  private readonly context: MethodContext;
+  private readonly isFresh: boolean;
+  private readonly queue: ScoreTable;
+  private readonly slow: MovingAverage;
+  private readonly contrastive: ContrastiveStep;
+  private readonly duplicates: DuplicateMap;
+  private readonly probe: TableProbe;
+  private made: Keys[] = [];
+
+  private constructor(
+    context: MethodContext,
+    options: QueueOptions,
+    parts: { slow: MovingAverage; contrastive: ContrastiveStep },
+  ) {
+    const { retriever, documents, ledger } = context;
+    this.context = context;
+    this.isFresh = options.positives === 'fresh';
+    this.slow = parts.slow;
+    this.contrastive = parts.contrastive;
+    this.queue = new ScoreTable({
+      rows: tableRows(options.cacheSize, documents.rows),
+      dimension: retriever.dimension,
+      documents: documents.rows,
+      storage: options.cacheStorage,
+      eviction: 'fifo',
+    });
+    ledger.cache(this.queue.bytes);
+    this.duplicates = duplicateMap(documents);
+    this.probe = new TableProbe(context, { table: this.queue, duplicates: this.duplicates });
+  }
+
+  static async start(context: MethodContext): Promise<MomentumQueue> {
+    const options = { ...OPTIONS, ...context.options };
+    const { retriever, compute } = context;
+    const isFresh = options.positives === 'fresh';
+    if (!isFresh && retriever.config.towers === 'separate') {
+      throw new UsageError('with --positives momentum the document encoder gets no gradient of its own', {
+        help: 'use --positives fresh, or one encoder for both sides (--towers shared)',
+      });
+    }
+    const source = retriever.sideWeights('document', context.weights);
+    const slow = await MovingAverage.create(source, options.momentum, compute);
+    const queue = options.cacheStorage;
+    const contrastive = await ContrastiveStep.compile('momentum-queue', context, candidateSoftmax, {
+      embedded: isFresh,
+      fed: isFresh ? { queue } : { keys: 'f32', queue },
+    });
+    return new MomentumQueue(context, options, { slow, contrastive });
+  }
+
+  async begin(): Promise<void> {}
+
+  async step(batch: TrainingBatch, draw: number): Promise<StepResult> {
+    const { context, queue, isFresh } = this;
+    const { ledger } = context;
+    const { queryRows, positiveRows, negativeRows } = batch;
+    const B = queryRows.length;
+    const D = queue.dimension;
+    const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
+    ledger.documents('positive', B);
+    ledger.documents('negative', negativeRows.length);
+    if (isFresh) ledger.documents('refresh', B);
+    const keyed = isFresh ? positiveRows : documentRows;
+    const keys = await ledger.time(isFresh ? 'refresh' : 'step', () => this.encodeSlowly(keyed));
+    const masked = this.maskedSlots(batch, documentRows);
+    const inputs = {
+      queue: queue.block(0, queue.filled),
+      allowed: allowedCandidates(queryRows, documentRows, {
+        positives: context.positives,
+        duplicates: this.duplicates,
+        table: { filled: queue.filled, masked },
+      }),
+      ...(!isFresh && { keys: hostTensor('f32', [keyed.length, D], keys) }),
+    };
+    // Once forward, once for the gradient of the queries.
+    ledger.scoring(4 * B * queue.filled * D);
+    const result = await this.contrastive.run({ queryRows, inputs, draw, ...(isFresh && { documentRows }) });
+    const own = { documents: positiveRows, embeddings: keys.subarray(0, B * D) };
+    const newest = isFresh ? result.documentEmbeddings.subarray(0, B * D) : own.embeddings;
+    const distance = tableStaleness(queue, positiveRows, newest);
+    this.made.push(own);
+    return {
+      ...result,
+      metrics: {
+        ...result.metrics,
+        ...(distance !== undefined && { staleness: distance }),
+        ...(isFresh && { slowEncoderDistance: staleness(own.embeddings, newest, D) }),
+        maskedRatio: masked.slots.length / (B * Math.max(1, queue.filled)),
+      },
+    };
+  }
+
+  async updated(): Promise<Readonly<Record<string, number>>> {
+    const { queue, slow, context } = this;
+    await context.ledger.time('update', () => slow.update());
+    for (const { documents, embeddings } of this.made) queue.insert(documents, embeddings);
+    this.made = [];
+    queue.tick();
+    return {};
+  }
+
+  inspect(): Readonly<Record<string, number>> {
+    return inspectTable(this.queue);
+  }
+
+  async diagnose(pairs: TrainingPairs): Promise<Readonly<Record<string, number>>> {
+    return await this.probe.run(pairs);
+  }
+
+  state(): Readonly<Record<string, HostTensor>> {
+    return {
+      ...addPrefix('queue/', this.queue.state()),
+      ...addPrefix('slow/', this.slow.weights),
+      ...this.probe.state(),
+    };
+  }
+
+  async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
+    this.queue.restore(takePrefix('queue/', state));
+    this.slow.restore(takePrefix('slow/', state));
+    this.probe.restore(state);
+  }
+
+  async dispose(): Promise<void> {
+    await this.slow.dispose();
+    await this.contrastive.dispose();
+  }
+
+  /** f32[documents, D] by θ̄, without dropout. */
+  private async encodeSlowly(documents: Int32Array): Promise<Float32Array<ArrayBuffer>> {
+    const { retriever, compute, documents: store } = this.context;
+    const out = new Float32Array(documents.length * retriever.dimension);
+    await retriever.encodeTokens('document', store, {
+      ...compute,
+      rows: Uint32Array.from(documents),
+      weights: this.slow.weights,
+      out,
+    });
+    return out;
+  }
+
+  /** Slots of right answers, for each query its own; and for all, those of documents that the batch has itself. */
+  private maskedSlots({ queryRows, positiveRows }: TrainingBatch, documentRows: Int32Array) {
+    const { queue, duplicates } = this;
+    const { positives } = this.context;
+    const known = maskKnownPositives(queue, queryRows, { positives, positiveRows, duplicates });
+    const twice = Array.from(documentRows, (row) => queue.slotOf(row)).filter((slot) => slot !== NONE);
+    return twice.length === 0
+      ? known
+      : mergeMasks(
+          known,
+          maskedSlotLists(queryRows.length, () => twice),
+        );
+  }
+}

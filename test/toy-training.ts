@@ -1,0 +1,247 @@
+import { join } from 'node:path';
+import type { TrainingExamples } from '../src/data/examples.ts';
+import { CostLedger } from '../src/methods/cost-ledger.ts';
+import type { Method, MethodContext, RunningMethod } from '../src/methods/method.ts';
+import { type MethodOptions, resolveMethodOptions } from '../src/methods/method-options.ts';
+import { Temperature } from '../src/methods/temperature.ts';
+import { createRetriever, type NewRetrieverOptions } from '../src/models/create-retriever.ts';
+import type { Retriever } from '../src/models/retriever.ts';
+import { adamw } from '../src/optim/adamw.ts';
+import type { HostTensor } from '../src/runtime/host-tensor.ts';
+import { Learner } from '../src/runtime/learner.ts';
+import { Tokenizer } from '../src/text/tokenizer.ts';
+import { trainVocabulary } from '../src/text/train-vocabulary.ts';
+import { Batches } from '../src/train/batches.ts';
+import { readCheckpoint, writeCheckpoint } from '../src/train/checkpoint.ts';
+import { type StepReport, trainingLoop } from '../src/train/loop.ts';
+import { permutation, rngKey } from '../src/util/rng.ts';
+import { tempFiles } from './temp-files.ts';
+
+/** Queries 0 … 47 answer to documents 0 … 47; the other documents are nobody's, but for the following. */
+const QUERIES = 48;
+const DOCUMENTS = 60;
+/** Query 2 has a second right answer. */
+export const SECOND_POSITIVE = { query: 2, document: 50 };
+/** Copies of other documents' texts. */
+export const COPIES = new Map([
+  [58, 0],
+  [59, 1],
+]);
+
+/**
+ * A corpus that words alone do not solve: a document names three things in one language, its query in another. What they have in
+ * common is a word for every fifth of the corpus.
+ */
+const text = (i: number, name: (word: number) => string): string =>
+  [`part${i % 5}`, ...Array.from(permutation(rngKey(5, i, 'words'), 16).subarray(0, 3), name)].join(' ');
+const documentText = (row: number) => text(COPIES.get(row) ?? row, (word) => `doc${word}x`);
+const queryText = (row: number) => text(row, (word) => `ask${word}y`);
+
+const positives = (query: number): Int32Array =>
+  query === SECOND_POSITIVE.query ? Int32Array.of(query, SECOND_POSITIVE.document) : Int32Array.of(query);
+
+/** Each query's first right answer is its example's positive. */
+const examples: TrainingExamples = {
+  queryRows: Int32Array.from({ length: QUERIES }, (_, i) => i),
+  positives: {
+    offsets: Uint32Array.from({ length: QUERIES + 1 }, (_, i) => i),
+    rows: Int32Array.from({ length: QUERIES }, (_, i) => i),
+    grades: new Float32Array(QUERIES).fill(1),
+  },
+};
+
+let tokenizer: Tokenizer | undefined;
+
+export interface ToyOptions {
+  /** Of the method; checked and completed as those of a run. */
+  options?: Partial<MethodOptions>;
+  model?: Partial<NewRetrieverOptions>;
+  dropoutRatio?: number;
+  temperature?: { initial: number; learned?: boolean };
+  batchSize?: number;
+  accumulate?: number;
+  chunkSize?: number;
+  learningRate?: number;
+  seed?: number;
+}
+
+/** A small training run in memory, with the parts of a real one: the loop, the learner, the batches, the checkpoint. */
+export class ToyRun {
+  readonly context: MethodContext;
+  readonly learner: Learner;
+  readonly running: RunningMethod;
+  private readonly settings: ToyOptions;
+  readonly batches: Batches;
+
+  private constructor(
+    settings: ToyOptions,
+    parts: { context: MethodContext; learner: Learner; running: RunningMethod },
+  ) {
+    this.settings = settings;
+    this.context = parts.context;
+    this.learner = parts.learner;
+    this.running = parts.running;
+    const { batchSize = 8, seed = 1 } = settings;
+    this.batches = new Batches(examples, this.context.documents, { batchSize, negativesPerQuery: 0, seed });
+  }
+
+  /** Up to the first step. */
+  static async begin(method: Method, settings: ToyOptions = {}): Promise<ToyRun> {
+    const run = await ToyRun.start(method, settings);
+    await run.running.begin();
+    return run;
+  }
+
+  /** A run that goes on from what another has saved, with weights of its own that are replaced. */
+  static async resume(method: Method, settings: ToyOptions, folder: string): Promise<ToyRun> {
+    const run = await ToyRun.start(method, settings);
+    const checkpoint = await readCheckpoint(folder);
+    run.learner.restore(checkpoint.step, checkpoint.parameters, checkpoint.optimizer);
+    await run.running.restore(checkpoint.method);
+    run.context.ledger.restore(checkpoint.ledger);
+    return run;
+  }
+
+  private static async start(method: Method, settings: ToyOptions): Promise<ToyRun> {
+    const { model, dropoutRatio = 0, seed = 1, chunkSize = 3 } = settings;
+    const retriever = makeRetriever({ seed, ...model });
+    const { initial, learned = false } = settings.temperature ?? { initial: 0.1 };
+    const temperature = new Temperature(initial, { learned });
+    const weights = { ...retriever.weights, ...temperature.weights };
+    const compute = { threads: 1 };
+    const specs = [...retriever.specs, ...temperature.specs];
+    const learner = await Learner.create(specs, weights, adamw(), compute);
+    const context: MethodContext = {
+      retriever,
+      weights,
+      gradientBuffers: learner.gradientBuffers,
+      queries: retriever.tokenize('query', QUERIES, queryText),
+      documents: retriever.tokenize('document', DOCUMENTS, documentText),
+      positives,
+      temperature,
+      dropoutRatio,
+      chunkSize,
+      seed,
+      compute,
+      options: resolveMethodOptions(method.id, method.options, settings.options ?? {}),
+      ledger: new CostLedger(),
+      texts: { query: queryText, document: documentText },
+      examples,
+      folder: tempFiles({}),
+    };
+    return new ToyRun(settings, { context, learner, running: await method.start(context) });
+  }
+
+  /** Makes so many more updates. */
+  async train(steps: number): Promise<StepReport[]> {
+    const { learner, running, batches, context, settings } = this;
+    const reports: StepReport[] = [];
+    const totalSteps = learner.step + steps;
+    await trainingLoop(
+      {
+        learner,
+        method: running,
+        batches,
+        ledger: context.ledger,
+        onStep: async (report) => {
+          reports.push(structuredClone(report));
+          return 'go on';
+        },
+      },
+      {
+        totalSteps,
+        learningRate: settings.learningRate ?? 0.01,
+        schedule: { name: 'constant', warmupSteps: 0, totalSteps },
+        weightDecay: 0.01,
+        maxGradientNorm: 1,
+        accumulate: settings.accumulate ?? 1,
+      },
+    );
+    return reports;
+  }
+
+  /** Writes a checkpoint. @returns  its folder */
+  async save(): Promise<string> {
+    const folder = join(tempFiles({}), 'run');
+    await writeCheckpoint(folder, {
+      step: this.learner.step,
+      parameters: this.context.weights,
+      optimizer: this.learner.state().tensors,
+      method: this.running.state(),
+      best: { value: null, step: 0, evaluationsSince: 0 },
+      ledger: this.context.ledger.totals,
+    });
+    return folder;
+  }
+
+  /** Everything that a run leaves, as bytes by name. */
+  bytes(): Record<string, string> {
+    const tensors = { ...this.context.weights, ...this.learner.state().tensors, ...this.running.state() };
+    return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, hex(tensor)]));
+  }
+
+  /** What was spent, times left out. */
+  spent(): Record<string, number> {
+    const totals = Object.entries(this.context.ledger.totals);
+    return Object.fromEntries(totals.filter(([name]) => !name.endsWith('Ms')));
+  }
+
+  /** Cross-entropy over the whole corpus, everything embedded anew, right answers other than the own left out. */
+  async exactLoss(): Promise<number> {
+    const { retriever, queries, documents, compute, temperature } = this.context;
+    const [q, d] = [
+      await retriever.encodeTokens('query', queries, compute),
+      await retriever.encodeTokens('document', documents, compute),
+    ];
+    const D = retriever.dimension;
+    let total = 0;
+    for (let query = 0; query < QUERIES; query++) {
+      const right = new Set(rightAnswers(query));
+      const score = (document: number) => {
+        let product = 0;
+        for (let i = 0; i < D; i++) product += q[query * D + i]! * d[document * D + i]!;
+        return product / temperature.value;
+      };
+      let sum = Math.exp(score(query));
+      for (let document = 0; document < DOCUMENTS; document++)
+        if (!right.has(document)) sum += Math.exp(score(document));
+      total += Math.log(sum) - score(query);
+    }
+    return total / QUERIES;
+  }
+
+  async dispose(): Promise<void> {
+    await this.running.dispose();
+    await this.learner.dispose();
+    await this.context.retriever.dispose();
+  }
+}
+
+/** Documents that a query must never be pushed away from: known positives and their copies. */
+export function rightAnswers(query: number): number[] {
+  const known = [...positives(query)];
+  const copies = [...COPIES].filter(([, of]) => known.includes(of)).map(([copy]) => copy);
+  return [...known, ...copies];
+}
+
+function makeRetriever(options: Partial<NewRetrieverOptions>): Retriever {
+  const texts = [
+    ...Array.from({ length: DOCUMENTS }, (_, row) => documentText(row)),
+    ...Array.from({ length: QUERIES }, (_, row) => queryText(row)),
+  ];
+  tokenizer ??= Tokenizer.fromJson(
+    trainVocabulary(texts, { model: 'wordpiece', vocabSize: 120, minFrequency: 1, alphabetLimit: 60 }),
+  );
+  return createRetriever({
+    kind: 'static',
+    tokenizer,
+    hidden: 16,
+    ...(options.kind === 'transformer' && { layers: 1, heads: 2, intermediate: 32 }),
+    maxQueryTokens: 16,
+    maxDocTokens: 16,
+    ...options,
+  });
+}
+
+const hex = ({ data }: HostTensor): string =>
+  Buffer.from(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength).toString('hex');
