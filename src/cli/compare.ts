@@ -6,11 +6,12 @@ import { RESULTS, runComparison } from '../compare/run-comparison.ts';
 import { formatResults, writeCharts, writeMarkdown, writeReport } from '../compare/write-report.ts';
 import { DEVICES, type Device } from '../runtime/devices.ts';
 import { readJson } from '../util/files.ts';
-import { formatCount, formatDuration } from '../util/format.ts';
+import { formatDuration } from '../util/format.ts';
 import { checkTrainOptions } from './check-train-options.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { COMPUTE_OPTIONS } from './shared-options.ts';
+import { TrainingProgress } from './training-progress.ts';
 
 /** `undrift compare`: ways of training side by side. */
 export const compareCommand = defineCommand({
@@ -114,34 +115,25 @@ async function newResults(file: string, given: Given, io: Io): Promise<Found> {
 
 /** Shows the runs one after the other. */
 function runCallbacks({ evaluate }: Comparison, io: Io): Parameters<typeof runComparison>[2] {
-  let firstStep: number | undefined;
-  let label = 'train';
+  const training = new TrainingProgress(io);
   return {
     signal: io.signal,
-    onProgress: (stage, done, total) => io.progress(stage, done, { total }),
+    onProgress: (stage, done, total) => training.stage(stage, done, total),
     onPlan(arm, steps) {
-      label = `pilot of ${arm}`;
+      training.begin(`pilot of ${arm}`);
       io.log(
         steps === undefined ? `measuring the cost of ${arm}` : `${arm}: ${steps} steps fit into the budget`,
       );
     },
     onRun({ arm, seed, number, runs, state }) {
-      firstStep = undefined;
-      label = `${arm}, seed ${seed}`;
+      const label = `${arm}, seed ${seed}`;
+      training.begin(label);
       const verb = { new: 'train', begun: 'go on with', trained: 'measure', other: 'train again', done: '' }[
         state
       ];
       io.log(`run ${number} of ${runs}: ${verb} ${label}`);
     },
-    onStep({ step, totalSteps, interpretableLoss, textsPerSecond }) {
-      firstStep ??= step;
-      io.progress(label, step, {
-        total: totalSteps,
-        unit: 'steps',
-        initial: firstStep - 1,
-        fields: { loss: interpretableLoss, 'texts/s': formatCount(textsPerSecond) },
-      });
-    },
+    onStep: (report) => training.step(report),
     onResult({ arm, seed, training, evaluation }) {
       const metrics = evaluate.metrics.map((metric) => `${metric} ${evaluation.metrics[metric]!.toFixed(4)}`);
       io.log(

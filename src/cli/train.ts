@@ -1,12 +1,16 @@
+import { tableAsText } from '../compare/tables.ts';
 import { parseMetric } from '../eval/metric-spec.ts';
+import { ledgerRows } from '../methods/ledger-rows.ts';
 import type { TrainOptions, TrainSettings } from '../train/settings.ts';
 import { readRunSettings, trainRetriever } from '../train/train-retriever.ts';
 import { UsageError } from '../util/errors.ts';
-import { formatCount, formatDuration } from '../util/format.ts';
+import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
+import { formatDiagnosis } from './format-diagnosis.ts';
 import { loadProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
+import { TrainingProgress } from './training-progress.ts';
 
 /** `undrift train`: data to a model folder. */
 export const trainCommand = defineCommand({
@@ -41,7 +45,7 @@ export const trainCommand = defineCommand({
       );
     }
 
-    let firstStep: number | undefined;
+    const progress = new TrainingProgress(io);
     const reading = loadProgress(io);
     const result = await trainRetriever(
       { ...options, data, ...computeOptions({ device, threads }), resume, overwrite },
@@ -50,16 +54,11 @@ export const trainCommand = defineCommand({
         onNote: (note) => io.log(note),
         onProgress: (stage, done, total) => {
           if (stage === 'read') reading({ bytes: done });
-          else io.progress(stage, done, { total });
+          else progress.stage(stage, done, total);
         },
-        onStep: ({ step, totalSteps, interpretableLoss, textsPerSecond }) => {
-          firstStep ??= step;
-          io.progress('train', step, {
-            total: totalSteps,
-            unit: 'steps',
-            initial: firstStep - 1,
-            fields: { loss: interpretableLoss, 'texts/s': formatCount(textsPerSecond) },
-          });
+        onStep: (report) => progress.step(report),
+        onDiagnosis: (diagnosis) => {
+          for (const line of formatDiagnosis(diagnosis)) io.log(line);
         },
         onEvaluation: ({ step, metrics, best }) => {
           const values = Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
@@ -78,10 +77,18 @@ export const trainCommand = defineCommand({
       text:
         `${result.model}\n` +
         `${steps.toLocaleString('en-US')} steps in ${formatDuration(seconds * 1000)}${result.stoppedEarly ? ', stopped early' : ''}; ${found}\n` +
+        `\n${ledgerText(result.ledger)}\n` +
         `measure it: undrift eval --model ${settings.out} --data ${settings.data} --split test\n`,
     };
   },
 });
+
+function ledgerText(ledger: Readonly<Record<string, number>>): string {
+  const rows = ledgerRows(ledger).map(({ name, amount, share }) =>
+    share === undefined ? [name, amount, ''] : [`  ${name}`, amount, share],
+  );
+  return tableAsText({ header: ['what it cost', '', ''], rows });
+}
 
 type GivenOptions = Omit<TrainOptions, 'data'> & { readonly data?: string | undefined };
 

@@ -9,6 +9,10 @@ const card = {
   baseModel: 'runs/first',
   datasets: [{ name: 'api-docs', documents: 9600, queries: 7000 }],
   method: { id: 'in-batch', description: 'softmax over the batch', citation: 'Karpukhin et al. 2020.' },
+  cost: [
+    { name: 'documents embedded', amount: '38,400' },
+    { name: 'positives', amount: '38,400', share: '100 %' },
+  ],
   options: { lr: 0.02, schedule: 'linear', steps: null },
   results: [
     {
@@ -41,6 +45,7 @@ test('says what was trained on what by which method, with which result', () => {
     'Method: `in-batch`, softmax over the batch; 1,200 steps, from `"runs/first"`. Karpukhin et al. 2020.',
     '| api-docs | 9,600 | 7,000 |',
     '| schedule | `"linear"` |',
+    'What it cost up to this model:\n\n|  |  |  |\n| --- | --- | --- |\n| documents embedded | 38,400 |  |\n| of which positives | 38,400 | 100 % |',
     'api-docs, test split, 840 queries:',
     '| bm25 | 0.5300 |\n| this model | 0.7200 |',
     "await loadRetriever('path/to/model')",

@@ -16,6 +16,8 @@ export interface ModelCard {
   method?: { id: string; description?: string; citation?: string };
   /** Settings of the training, in the order in which they are to be shown; null for none. */
   options?: Readonly<Record<string, unknown>>;
+  /** What training has cost up to this model: sums, and below each its parts with their shares. */
+  cost?: readonly { readonly name: string; readonly amount: string; readonly share?: string }[];
   results?: readonly CardResult[];
 }
 
@@ -149,7 +151,7 @@ function facts(
 }
 
 function trainingSection({ trainedSteps }: Retriever, card: ModelCard): string {
-  const { datasets = [], method, options = {}, baseModel } = card;
+  const { datasets = [], method, options = {}, cost = [], baseModel } = card;
   if (datasets.length === 0 && !method) return '';
   const parts = ['## Training'];
   if (method) {
@@ -171,6 +173,14 @@ function trainingSection({ trainedSteps }: Retriever, card: ModelCard): string {
     .filter(([, value]) => value !== null && value !== undefined)
     .map(([key, value]) => [cell(key), code(value)]);
   if (settings.length > 0) parts.push(table(['option', 'value'], settings));
+  if (cost.length > 0) {
+    const rows = cost.map(({ name, amount, share }) => [
+      cell(share === undefined ? name : `of which ${name}`),
+      cell(amount),
+      share ?? '',
+    ]);
+    parts.push('What it cost up to this model:', table(['', '', ''], rows));
+  }
   return parts.join('\n\n');
 }
 

@@ -158,7 +158,7 @@ describe('a training run', () => {
     );
     await trainRetriever({ ...small('diagnosed-parts', diagnosed), resume: true });
     await expectSameRun('diagnosed', 'diagnosed-parts');
-    for (const file of MODEL_FILES.shared) {
+    for (const file of [...MODEL_FILES.shared, 'model/README.md', 'model/undrift.json']) {
       expect((await bytes('undiagnosed', file)).equals(await bytes('diagnosed', file)), file).toBe(true);
     }
 

@@ -5,6 +5,7 @@ import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { evaluateRetriever } from '../index/evaluate-retriever.ts';
 import { CostLedger } from '../methods/cost-ledger.ts';
+import { ledgerRows } from '../methods/ledger-rows.ts';
 import type { Method, RunningMethod } from '../methods/method.ts';
 import { findMethod } from '../methods/methods.ts';
 import { Temperature } from '../methods/temperature.ts';
@@ -230,7 +231,9 @@ export async function trainRetriever(
 
   const keepModel = (metrics: Readonly<Record<string, number>>) => {
     retriever.trainedSteps = stepsBefore + learner.step;
-    return saveRetriever(model, retriever, { card: runCard(settings, data, method, metrics) });
+    return saveRetriever(model, retriever, {
+      card: runCard(settings, data, method, { metrics, ledger: ledger.totals }),
+    });
   };
   const evaluate = async (report: StepReport): Promise<void> => {
     const { metrics } = await evaluateRetriever(retriever, data, settings.evalSplit, {
@@ -350,15 +353,17 @@ function runCard(
   settings: TrainSettings,
   data: RetrievalData,
   { id, summary, paper }: Method,
-  metrics: Readonly<Record<string, number>>,
+  { metrics, ledger }: Readonly<Record<'metrics' | 'ledger', Readonly<Record<string, number>>>>,
 ): ModelCard {
-  const { data: _, out: __, ...shown } = settings;
+  // Without what makes no other model: the same training gives the same card.
+  const { data: _, out: __, diagnose: ___, saveEvery: ____, ...shown } = settings;
   return {
     name: `${data.name}, ${isNewModel(settings.model) ? settings.model : 'fine-tuned'} retriever`,
     ...(!isNewModel(settings.model) && { baseModel: settings.model }),
     datasets: [{ name: data.name, documents: data.corpus.size, queries: data.queries.size }],
     method: { id, description: summary, citation: `${paper.title} (${paper.year}), ${paper.url}` },
     options: shown,
+    cost: ledgerRows(ledger, { reproducible: true }),
     results:
       Object.keys(metrics).length > 0 ? [{ dataset: data.name, split: settings.evalSplit, metrics }] : [],
   };

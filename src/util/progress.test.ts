@@ -62,10 +62,29 @@ describe('Progress on a terminal', () => {
     expect(take()).toMatch(/^train /);
   });
 
+  it('gives up its bar first on a narrow terminal, then the last values, never half of one', () => {
+    const line = (columns: number) => {
+      const { progress, clock, take } = setup({ isTTY: true, total: 2000, columns });
+      clock.ms = 1000;
+      progress.update(1000, { loss: '0.43', staleness: '0.012', 'texts/s': '1.2k' });
+      return take();
+    };
+    const start = ' 50%  1,000/2,000 steps  1.00k steps/s  1.0s left  loss 0.43';
+    const end = 'staleness 0.012  texts/s 1.2k';
+    expect(line(120)).toBe(`train ██████████░░░░░░░░░░ ${start}  ${end}`);
+    expect(line(106)).toBe(`train ███░░░░ ${start}  ${end}`);
+    expect(line(98)).toBe(`train ${start}  ${end}`);
+    expect(line(90)).toBe(`train ${start}  staleness 0.012`);
+    expect(line(70)).toBe(`train ${start}`);
+  });
+
   it('never exceeds the width of the terminal', () => {
     const { progress, take } = setup({ isTTY: true, total: 10, columns: 30 });
     progress.update(5, { note: 'x'.repeat(100) });
-    expect(take()).toHaveLength(29);
+    expect(take()).toBe('train  50%  5/10 steps');
+    const long = setup({ isTTY: true, total: 10, columns: 30, label: 'x'.repeat(100) });
+    long.progress.update(5);
+    expect(long.take()).toBe('x'.repeat(29));
   });
 });
 

@@ -36,6 +36,8 @@ export type ProgressFields = Readonly<Record<string, number | string>>;
 const RATE_MEMORY_MS = 15_000;
 
 const BAR_CELLS = 20;
+/** Of a shorter bar nothing is to be seen. */
+const LEAST_CELLS = 5;
 
 /**
  * Progress of a long job on stderr: on a terminal one line that is rewritten, elsewhere a plain line now and then.
@@ -124,15 +126,25 @@ export class Progress {
 
   private write(nowMs: number): void {
     this.lastWriteMs = nowMs;
-    const line = this.describe(nowMs);
     if (!this.isTerminal) {
-      this.stream.write(`${line}\n`);
+      this.stream.write(`${this.describe(nowMs).join('  ')}\n`);
       return;
     }
     const width = (this.stream.columns || 80) - 1;
+    const line = this.fitting(nowMs, width);
     this.clearLine();
-    this.stream.write(line.length > width ? line.slice(0, Math.max(0, width)) : line);
+    this.stream.write(line.slice(0, Math.max(0, width)));
     this.lineOpen = true;
+  }
+
+  /** The line of a narrow terminal: a shorter bar or none, then fewer of the extra values, the last ones first. */
+  private fitting(nowMs: number, width: number): string {
+    const length = (parts: readonly string[]) => parts.join('  ').length;
+    const excess = Math.max(0, length(this.describe(nowMs, BAR_CELLS)) - width);
+    const parts = this.describe(nowMs, excess > BAR_CELLS - LEAST_CELLS ? 0 : BAR_CELLS - excess);
+    for (let fields = Object.keys(this.fields).length; fields > 0 && length(parts) > width; fields--)
+      parts.pop();
+    return parts.join('  ');
   }
 
   /** Back to the first column, and erase to the end of the line (ANSI EL). */
@@ -141,7 +153,7 @@ export class Progress {
     this.lineOpen = false;
   }
 
-  private describe(nowMs: number): string {
+  private describe(nowMs: number, barCells = 0): string[] {
     const { total, done, unit } = this;
     const parts: string[] = [];
     const count = unit === '' ? '' : ` ${unit}`;
@@ -150,7 +162,7 @@ export class Progress {
       const ratio = total === 0 ? 1 : Math.min(1, Math.max(0, done / total));
       // Rounded down: 100 % means that it is done.
       const percent = `${Math.floor(ratio * 100)}%`.padStart(4);
-      const bar = this.isTerminal ? ` ${drawBar(ratio)}` : '';
+      const bar = barCells > 0 ? ` ${drawBar(ratio, barCells)}` : '';
       parts.push(`${this.label}${bar} ${percent}`, `${formatInteger(done)}/${formatInteger(total)}${count}`);
     }
     const elapsedMs = nowMs - this.startMs;
@@ -166,7 +178,7 @@ export class Progress {
     for (const [name, value] of Object.entries(this.fields)) {
       parts.push(`${name} ${typeof value === 'number' ? formatValue(value) : value}`);
     }
-    return parts.join('  ');
+    return parts;
   }
 }
 
@@ -203,9 +215,9 @@ class SmoothedRate {
   }
 }
 
-function drawBar(ratio: number): string {
-  const full = Math.floor(ratio * BAR_CELLS);
-  return '█'.repeat(full) + '░'.repeat(BAR_CELLS - full);
+function drawBar(ratio: number, cells: number): string {
+  const full = Math.floor(ratio * cells);
+  return '█'.repeat(full) + '░'.repeat(cells - full);
 }
 
 function formatInteger(value: number): string {

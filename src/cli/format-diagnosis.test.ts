@@ -1,0 +1,71 @@
+import { expect, it } from 'vitest';
+import { formatDiagnosis } from './format-diagnosis.ts';
+
+const values = {
+  rows: 4096,
+  rowsRatio: 1,
+  staleness: 0.01234,
+  embeddingDistance: 0.1,
+  scoreError: 0.8,
+  scoreErrorRange: 1.1,
+  klStale: 0.011,
+  klBound: 0.22,
+  klRangeBound: 0.0511,
+  totalVariation: 0.05,
+  totalVariationBound: 0.331,
+  vacuousRatio: 0,
+  queryGradientError: 0.0301,
+  queryGradientErrorBound: 0.46,
+  queryGradientCosine: 0.99961,
+  documentGradientError: 0.025,
+  documentGradientErrorBound: 0.5,
+  documentGradientCosine: 0.9998,
+  topAgreement: 0.9453,
+  'overlap@10': 0.92,
+  positiveProbabilityFresh: 0.441,
+  positiveProbabilityStale: 0.436,
+  deadQueryRatio: 0,
+  falseNegativeRatio: 0,
+};
+
+it('puts what was measured beside what is possible', () => {
+  expect(formatDiagnosis({ step: 100, values })).toEqual([
+    'step 100: 4,096 cached embeddings against fresh ones: staleness 0.0123',
+    '  KL(P‖P̃) 0.011, at most 0.0511 (range²/8) or 0.22 (ε²/2)',
+    '  total variation 0.05, at most 0.331 (tanh ε/2); ε up to 0.8',
+    '  gradient of the queries off by 3.01 %, at most 46 %; cosine 0.9996',
+    '  gradient of the documents off by 2.5 %, at most 50 %; cosine 0.9998',
+    '  best document the same for 94.5 % of the queries, ten best for 92 %; p⁺ 0.441 fresh, 0.436 stale; 0 % of the queries learn nothing',
+  ]);
+});
+
+it('says where bounds are vacuous, what has moved, and what to take care of', () => {
+  const lines = formatDiagnosis({
+    step: 7,
+    values: {
+      ...values,
+      vacuousRatio: 0.25,
+      scoreError: 5.3,
+      staleness: 0.2,
+      falseNegativeRatio: 0.01,
+      'overlap@10': 0.3,
+      positiveProbabilityStale: 0.2,
+      deadQueryRatio: 0.7,
+      embeddingChange: 0.12,
+      parameterChange: 0.53,
+      lipschitzEstimate: 0.2264,
+    },
+  });
+  expect(lines[2]).toMatch(/ε up to 5\.3, above 2 for 25 % of the queries: there the bounds say nothing$/);
+  expect(lines).toContain('  since the last time embeddings moved by 0.12, weights by 0.53: L̂ 0.226');
+  expect(lines.filter((line) => line.startsWith('  take care: '))).toEqual([
+    expect.stringContaining('right answers are drawn as negatives'),
+    expect.stringContaining('staleness above 0.1'),
+    expect.stringContaining('refresh more often'),
+    expect.stringContaining('p⁺ by the cache'),
+    expect.stringContaining('harder negatives'),
+  ]);
+  expect(formatDiagnosis({ step: 3, values: { rows: 0 } })).toEqual([
+    'step 3: the cache is still empty, there is nothing to diagnose',
+  ]);
+});

@@ -1,0 +1,62 @@
+import { expect, it } from 'vitest';
+import type { ReportedStep } from '../train/train-retriever.ts';
+import type { Io, StageOptions } from './io.ts';
+import { TrainingProgress } from './training-progress.ts';
+
+const report = (step: number, documents: number, metrics: Record<string, number> = {}): ReportedStep => ({
+  step,
+  totalSteps: 100,
+  epoch: step / 10,
+  learningRate: 0.01,
+  gradientNorm: 1,
+  encodes: { queries: 32, documents },
+  trainingLoss: -0.5,
+  interpretableLoss: 1.2345,
+  metrics,
+  ledger: {},
+  textsPerSecond: 1234,
+  prepareMs: 0,
+});
+
+function setup() {
+  const shown: { stage: string; done: number; options: StageOptions }[] = [];
+  const io: Io = {
+    signal: new AbortController().signal,
+    log: () => {},
+    progress: (stage, done, options = {}) => shown.push({ stage, done, options }),
+    finishProgress: () => {},
+  };
+  const clock = { ms: 0 };
+  return { progress: new TrainingProgress(io, { now: () => clock.ms }), shown, clock };
+}
+
+it('shows the loss, staleness where there is one, and mean encodes of a step', () => {
+  const { progress, shown } = setup();
+  const fields = () => shown.at(-1)!.options.fields;
+  progress.step(report(1, 30));
+  expect(fields()).toEqual({ loss: '1.23', 'encodes/step': '30', 'texts/s': '1.23k' });
+  progress.step(report(2, 32, { staleness: 0.01234 }));
+  expect(fields()).toEqual({ loss: '1.23', staleness: '0.012', 'encodes/step': '31', 'texts/s': '1.23k' });
+  expect(shown.at(-1)).toMatchObject({ stage: 'train', done: 2, options: { total: 100, initial: 1 } });
+  progress.begin('exhaustive, seed 2');
+  progress.step(report(1, 10));
+  expect(fields()).toMatchObject({ 'encodes/step': '10' });
+  expect(shown.at(-1)!.stage).toBe('exhaustive, seed 2');
+});
+
+it('shows what comes before the first step, and between steps only what takes long', () => {
+  const { progress, shown, clock } = setup();
+  const stages = () => shown.splice(0).map(({ stage }) => stage);
+  progress.stage('fill the cache', 10, 100);
+  progress.step(report(1, 30));
+  expect(stages()).toEqual(['fill the cache', 'train']);
+  for (let step = 2; step < 5; step++) {
+    for (clock.ms = 0; clock.ms < 1500; clock.ms += 500)
+      progress.stage('refresh the cache', clock.ms / 15, 100);
+    progress.step(report(step, 30));
+  }
+  expect(stages()).toEqual(['train', 'train', 'train']);
+  for (clock.ms = 0; clock.ms < 4000; clock.ms += 1000)
+    progress.stage('refresh the cache', clock.ms / 40, 100);
+  expect(stages()).toEqual(['refresh the cache', 'refresh the cache']);
+});

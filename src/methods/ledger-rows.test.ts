@@ -1,0 +1,36 @@
+import { expect, it } from 'vitest';
+import { CostLedger } from './cost-ledger.ts';
+import { ledgerRows } from './ledger-rows.ts';
+
+it('shows sums and their parts, and nothing that was not spent', async () => {
+  const ledger = new CostLedger();
+  ledger.documents('positive', 4000);
+  ledger.documents('negative', 3000);
+  ledger.documents('refresh', 1000);
+  ledger.queries(8000);
+  ledger.diagnosis(6000);
+  ledger.scoring(1.68e10);
+  ledger.cache(8 * 2 ** 20);
+  const totals = { ...ledger.totals, stepMs: 6000, sampleMs: 1500, evaluateMs: 2500 };
+  const counts = [
+    { name: 'documents embedded', amount: '8,000' },
+    { name: 'positives', amount: '4,000', share: '50 %' },
+    { name: 'negatives', amount: '3,000', share: '38 %' },
+    { name: 'filling and refreshing the cache', amount: '1,000', share: '13 %' },
+    { name: 'queries embedded', amount: '8,000' },
+    { name: 'texts embedded for diagnosis', amount: '6,000' },
+    { name: 'scoring of the cache', amount: '16.8GFLOP' },
+    { name: 'largest cache', amount: '8.00 MiB' },
+  ];
+  expect(ledgerRows(totals)).toEqual([
+    ...counts,
+    { name: 'time', amount: '10.0s' },
+    { name: 'choosing negatives', amount: '1.5s', share: '15 %' },
+    { name: 'loss and gradient', amount: '6.0s', share: '60 %' },
+    { name: 'evaluating', amount: '2.5s', share: '25 %' },
+  ]);
+  expect(ledgerRows(totals, { reproducible: true })).toEqual(
+    counts.filter(({ name }) => !name.includes('diagnosis')),
+  );
+  expect(ledgerRows({})).toEqual([]);
+});
