@@ -105,6 +105,32 @@ describe('a budget', () => {
     expect(arms[0]!.cost.steps!.mean).toBe(steps);
   });
 
+  it('of minutes pays for what comes before the first step', async () => {
+    const { train } = trainer;
+    trainer.train = (options, { onStep, ...callbacks }) =>
+      train(options, { ...callbacks, onStep: (report) => onStep?.({ ...report, prepareMs: 60_000 }) });
+    const run = (amount: number) =>
+      runComparison(comparison({ seeds: [1], budget: { kind: 'minutes', amount } }), { trainer });
+    await expect(run(0.9)).rejects.toThrow(
+      /a has spent 1 minutes after its first step, more than the budget of 0\.9\n.*smaller cache/,
+    );
+    // A minute to prepare, and a tenth of a second for steps.
+    const { arms } = await run(1 + 0.1 / 60);
+    expect(arms[0]!.cost.steps!.mean).toBeGreaterThan(1);
+  });
+
+  it('that does not last for what a cache is filled with is refused', async () => {
+    // 100 before the first step, 8 with it.
+    const budget = { kind: 'encodes', amount: 107 } as const;
+    await expect(runComparison(comparison({ budget }), { trainer })).rejects.toThrow(
+      /a has spent 108 encodes after its first step, more than the budget of 107/,
+    );
+    const { arms } = await runComparison(comparison({ budget: { kind: 'encodes', amount: 108 } }), {
+      trainer,
+    });
+    expect(arms[0]!.cost.steps!.mean).toBe(1);
+  });
+
   it('of encodes needs a method that counts them', async () => {
     await expect(runComparison(comparison({ arms: [arm('a', 2)] }), { trainer })).rejects.toThrow(
       /in-batch does not count its document encodes.*\n.*steps or minutes/,

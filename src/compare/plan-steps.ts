@@ -3,9 +3,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import type { StepReport } from '../train/loop.ts';
 import { resolveSettings } from '../train/settings.ts';
-import { InterruptedError } from '../train/train-retriever.ts';
+import { InterruptedError, type ReportedStep } from '../train/train-retriever.ts';
 import { UndriftError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import type { Arm, Budget } from './comparison.ts';
@@ -49,6 +48,11 @@ const PILOT_SHARE = 0.1;
  *
  *     steps = s + (budget − spent(s)) · P / (spent(s) − spent(s − P))
  *
+ * What is spent before the first step, to fill a cache or to mine, is in spent(1) and in no period. A budget of minutes is one of
+ * training: evaluations, diagnoses and checkpoints take none of it.
+ *
+ * @throws UndriftError where the budget does not last for one step
+ *
  * The plan is kept in a file and serves until the arm, the data or the budget changes. What runs really spend is in their ledger.
  */
 export async function planSteps(arm: Arm, budget: Budget, context: PlanContext): Promise<number> {
@@ -76,6 +80,14 @@ export async function planSteps(arm: Arm, budget: Budget, context: PlanContext):
   context.callbacks.onPlan?.(arm.name, undefined);
   const period = longestPeriod(settings);
   const spent = await pilot(arm, budget, period, context);
+  if (spent[1]! > budget.amount) {
+    const amount = spent[1]!.toLocaleString('en-US', { maximumSignificantDigits: 3 });
+    throw new UndriftError(
+      `${arm.name} has spent ${amount} ${budget.kind} after its first step, more than the budget of ` +
+        budget.amount.toLocaleString('en-US'),
+      { help: 'raise the budget, or let the arm fill a smaller cache or mine less before it begins' },
+    );
+  }
   const steps = stepsFor(budget.amount, spent, period);
   const plan: Plan = { steps, budget, settings, dataFingerprint, measuredSteps: spent.length - 1 };
   await writeFileAtomic(file, `${JSON.stringify(plan, null, 2)}\n`);
@@ -109,7 +121,7 @@ async function pilot(arm: Arm, budget: Budget, period: number, context: PlanCont
   const enough = new AbortController();
   const meter = budget.kind === 'minutes' ? timeMeter() : encodesMeter(arm);
   const spent = [0];
-  const onStep = (report: StepReport) => {
+  const onStep = (report: ReportedStep) => {
     const now = meter(report);
     spent.push(now);
     const knowsRate = spent.length > LEAST_STEPS && spent.length > 2 * period + 1;
@@ -117,7 +129,7 @@ async function pilot(arm: Arm, budget: Budget, period: number, context: PlanCont
     if (known || callbacks.signal?.aborted) enough.abort();
   };
   const { onStep: _, onEvaluation: __, ...others } = callbacks;
-  const length = { steps: HORIZON, evalEvery: HORIZON, saveEvery: HORIZON };
+  const length = { steps: HORIZON, evalEvery: HORIZON, saveEvery: HORIZON, diagnose: 0 };
   try {
     await trainer.train(
       { ...arm.options, ...compute, ...length, method: arm.method, seed, data, out },
@@ -131,22 +143,22 @@ async function pilot(arm: Arm, budget: Budget, period: number, context: PlanCont
   return spent;
 }
 
-type Meter = (report: StepReport) => number;
+type Meter = (report: ReportedStep) => number;
 
-/** Minutes in training steps. The first step compiles and warms up; it counts as much as the second. */
+/** Minutes of training. The first step compiles and warms up; it counts as much as the second. */
 function timeMeter(): Meter {
   let steps = 0;
   let startMs = 0;
-  return () => {
+  return ({ prepareMs }) => {
     const nowMs = performance.now();
     if (steps++ === 0) startMs = nowMs;
     const measuredMs = nowMs - startMs;
-    return (measuredMs + (steps > 1 ? measuredMs / (steps - 1) : 0)) / 60_000;
+    return (prepareMs + measuredMs + (steps > 1 ? measuredMs / (steps - 1) : 0)) / 60_000;
   };
 }
 
 function encodesMeter(arm: Arm): Meter {
-  return ({ ledger }: StepReport) => {
+  return ({ ledger }) => {
     const encodes = ledger[DOCUMENT_ENCODES];
     if (encodes !== undefined) return encodes;
     throw new UndriftError(`${arm.method} does not count its document encodes`, {
