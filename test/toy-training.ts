@@ -63,6 +63,7 @@ export interface ToyOptions {
   chunkSize?: number;
   learningRate?: number;
   seed?: number;
+  threads?: number;
 }
 
 /** A small training run in memory, with the parts of a real one: the loop, the learner, the batches, the checkpoint. */
@@ -108,7 +109,7 @@ export class ToyRun {
     const { initial, learned = false } = settings.temperature ?? { initial: 0.1 };
     const temperature = new Temperature(initial, { learned });
     const weights = { ...retriever.weights, ...temperature.weights };
-    const compute = { threads: 1 };
+    const compute = { threads: settings.threads ?? 1 };
     const specs = [...retriever.specs, ...temperature.specs];
     const learner = await Learner.create(specs, weights, adamw(), compute);
     const context: MethodContext = {

@@ -60,9 +60,17 @@ export interface MethodContext {
   readonly examples: TrainingExamples;
   /** Folder of the run, for files that a method needs while it works. */
   readonly folder: string;
+  /** Updates that the run will make, at most. */
+  readonly totalSteps?: number;
   /** Tells how far work outside of steps has come, such as filling a cache. */
   readonly onProgress?: (stage: string, done: number, total: number) => void;
+  /** Tells how far work has come that goes on beside steps. */
+  readonly onBackground?: (stage: string, done: number, total: number) => void;
   readonly onNote?: (note: string) => void;
+  /** Logs figures of their own kind, which belong to no step's line. */
+  readonly onEvent?: (kind: string, values: Readonly<Record<string, number>>) => void;
+  /** Aborted where the run is to stop after this step: long waits end, and what they waited for is left to a resumed run. */
+  readonly signal?: AbortSignal;
 }
 
 /** A run before it begins, as far as it decides what a method does and costs. */

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
+import { BackgroundEncoder } from '../models/background-encoder.ts';
 import { Program } from '../runtime/program.ts';
 import type { Method } from './method.ts';
 import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from './method-options.ts';
@@ -9,6 +10,7 @@ import { findMethod, methods } from './methods.ts';
 const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
   'momentum-queue': { cacheSize: 20 },
   'negative-cache': { cacheSize: 20, samples: 2 },
+  'async-index': { refresh: 'async:3:wait', rankTo: 20 },
   snapshot: { cacheSize: 20, snapshotEvery: 3, samples: 2 },
   exhaustive: { refresh: 'every:3', samples: 2 },
 };
@@ -84,11 +86,14 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
 
     it('the ledger has every text that was embedded, and its purposes add up', async () => {
       const fed = vi.spyOn(Program.prototype, 'run');
+      const beside = vi.spyOn(BackgroundEncoder.prototype, 'encode');
       try {
         const run = await ToyRun.begin(method, settings);
         await using(run, async () => {
           await run.train(4);
-          const texts = fed.mock.calls.reduce((sum, [feeds]) => sum + textsOf(feeds), 0);
+          const texts =
+            fed.mock.calls.reduce((sum, [feeds]) => sum + textsOf(feeds), 0) +
+            beside.mock.calls.reduce((sum, [, rows]) => sum + rows.length, 0);
           const { queryEncodes, documentEncodes, positiveEncodes, ...others } = run.spent();
           expect(queryEncodes! + documentEncodes!).toBe(texts);
           const { negativeEncodes = 0, refreshEncodes = 0, miningEncodes = 0 } = others;
@@ -97,6 +102,7 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
         });
       } finally {
         fed.mockRestore();
+        beside.mockRestore();
       }
     });
   });

@@ -1,5 +1,6 @@
 import { UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
+import { asyncIndex } from './async-index.ts';
 import { bm25Negatives } from './bm25-negatives.ts';
 import { exhaustive } from './exhaustive.ts';
 import { gradCache } from './grad-cache.ts';
@@ -18,6 +19,7 @@ export const methods: readonly Method[] = [
   hardNegatives,
   momentumQueue,
   snapshot,
+  asyncIndex,
   negativeCache,
   exhaustive,
 ];

@@ -14,6 +14,7 @@ import { TableScores } from '../cache/table-scores.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { UsageError } from '../util/errors.ts';
 import { permutation, rngKey } from '../util/rng.ts';
+import { AsyncRefresh } from './async-refresh.ts';
 import { ContrastiveStep } from './contrastive-step.ts';
 import type { EncodePurpose } from './cost-ledger.ts';
 import { allowedCandidates } from './known-positives.ts';
@@ -76,6 +77,7 @@ export class TableMethod implements RunningMethod {
   private readonly contrastive: ContrastiveStep;
   private readonly duplicates: DuplicateMap;
   private readonly probe: TableProbe;
+  private readonly background: AsyncRefresh | undefined;
   private made: Made[] = [];
 
   private constructor(context: MethodContext, options: TableOptions, contrastive: ContrastiveStep) {
@@ -97,6 +99,8 @@ export class TableMethod implements RunningMethod {
     this.scores = new TableScores(this.table, compute);
     this.duplicates = duplicateMap(documents);
     this.probe = new TableProbe(context, { table: this.table, duplicates: this.duplicates });
+    const { async } = this.policy;
+    if (async) this.background = new AsyncRefresh(this.table, context, { ...async, blockRows: REFRESH_ROWS });
   }
 
   static async start(name: string, context: MethodContext): Promise<TableMethod> {
@@ -118,6 +122,8 @@ export class TableMethod implements RunningMethod {
         help: 'use --loss truncated, or --negatives 0',
       });
     }
+    const { background } = this;
+    if (background?.isOwed) await ledger.time('refresh', () => background.settle());
     const sample = await ledger.time('sample', () => this.sample(batch, draw));
     const { documentRows, columns, drawn } = candidateColumns(batch, table, sample);
     ledger.documents('positive', B);
@@ -172,7 +178,7 @@ export class TableMethod implements RunningMethod {
     if (due(options.snapshotEvery)) await this.fill(step);
     if (due(policy.every)) await this.refresh(filledSlots(table));
     if (policy.fraction) await this.refresh(this.someSlots(policy.fraction, step));
-    return {};
+    return (await this.background?.settle()) ?? {};
   }
 
   inspect(): Readonly<Record<string, number>> {
@@ -189,16 +195,18 @@ export class TableMethod implements RunningMethod {
 
   state(): Readonly<Record<string, HostTensor>> {
     const table = Object.entries(this.table.state()).map(([name, tensor]) => [`table/${name}`, tensor]);
-    return { ...Object.fromEntries(table), ...this.probe.state() };
+    return { ...Object.fromEntries(table), ...this.probe.state(), ...this.background?.state() };
   }
 
   async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
     const own = Object.entries(state).filter(([name]) => name.startsWith('table/'));
     this.table.restore(Object.fromEntries(own.map(([name, tensor]) => [name.slice(6), tensor])));
     this.probe.restore(state);
+    await this.background?.restore(state);
   }
 
   async dispose(): Promise<void> {
+    await this.background?.dispose();
     await this.scores.dispose();
     await this.contrastive.dispose();
   }
