@@ -167,8 +167,11 @@ export class TableMethod implements RunningMethod {
 
   async updated(step: number): Promise<Readonly<Record<string, number>>> {
     const { table, policy, options } = this;
-    for (const { documents, positives, embeddings } of this.made) {
+    // All write-backs first: what any batch has embedded again must not leave for what another one brings.
+    for (const { documents, embeddings } of this.made) {
       if (policy.writeBack) this.writeBack(documents, embeddings);
+    }
+    for (const { documents, positives, embeddings } of this.made) {
       const inserted = documents.subarray(0, positives);
       if (policy.stream) table.insert(inserted, embeddings.subarray(0, positives * table.dimension));
     }
