@@ -210,6 +210,8 @@ function sampleEvents(arm: number, seed: number, best: number, pace: number): Lo
       ...(arm === 7 && { maskedRatio: 0.02 * noise[step - 3]! }),
     };
     events.push({ ...at, kind: 'train', values });
+    const documentEncodes = Math.round(16 * step * pace * (1 + 0.01 * seed));
+    events.push({ ...at, kind: 'ledger', values: { documentEncodes, stepMs: at.wallMs } });
     if (step % 100 === 0) {
       events.push({
         ...at,

@@ -27,3 +27,18 @@ it('thins long ones by the mean of each stretch, at its last step', () => {
   const [curve] = curvesOf(events, { maxPoints: 4 });
   expect(curve).toMatchObject({ steps: [3, 6, 9, 10], values: [1, 4, 7, 9], wallMs: [21, 42, 63, 70] });
 });
+
+it('keeps of the ledger what was embedded so far, without averaging it', () => {
+  const events = Array.from({ length: 10 }, (_, i) =>
+    event(i + 1, 'ledger', { documentEncodes: 100 + 8 * i, stepMs: 3 * i }),
+  );
+  expect(curvesOf(events, { maxPoints: 4 })).toEqual([
+    {
+      kind: 'ledger',
+      name: 'documentEncodes',
+      steps: [3, 6, 9, 10],
+      wallMs: [21, 42, 63, 70],
+      values: [116, 140, 164, 172],
+    },
+  ]);
+});

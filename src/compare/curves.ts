@@ -1,4 +1,5 @@
 import type { LoggedEvent } from '../train/event-log.ts';
+import { DOCUMENT_ENCODES } from './cost.ts';
 
 /** One value of one run over time. The three arrays have one length. */
 export interface Curve {
@@ -10,12 +11,19 @@ export interface Curve {
   readonly values: readonly number[];
 }
 
+/** Kind of the events that a run's ledger is logged as. */
+export const LEDGER = 'ledger';
+
 /** Points of a curve at most: finer than any screen shows. */
 const MAX_POINTS = 200;
 
+/** Amounts of the ledger that have a curve: what others are drawn against. */
+const LEDGER_CURVES = [DOCUMENT_ENCODES];
+
 /**
  * Curves of all values that a run logged, thinned to `maxPoints` points: of each stretch of steps the mean, which is noise of the
- * batches smoothed away, at its last step. Values that are not finite are left out.
+ * batches smoothed away, at its last step. Values that are not finite are left out; so is the ledger but for document encodes, of
+ * which each stretch has the last value: they are sums.
  *
  * Stretches are cut at the same steps in every run that logged at the same steps, so that curves of several seeds have a mean.
  */
@@ -23,7 +31,7 @@ export function curvesOf(events: readonly LoggedEvent[], { maxPoints = MAX_POINT
   const series = new Map<string, { kind: string; name: string; points: Point[] }>();
   for (const { kind, step, wallMs, values } of events) {
     for (const [name, value] of Object.entries(values)) {
-      if (!Number.isFinite(value)) continue;
+      if (!Number.isFinite(value) || (kind === LEDGER && !LEDGER_CURVES.includes(name))) continue;
       const key = `${kind}/${name}`;
       const entry = series.get(key) ?? { kind, name, points: [] };
       series.set(key, entry);
@@ -31,7 +39,7 @@ export function curvesOf(events: readonly LoggedEvent[], { maxPoints = MAX_POINT
     }
   }
   return [...series.values()].map(({ kind, name, points }) => {
-    const thin = thinned(points, maxPoints);
+    const thin = thinned(points, maxPoints, kind === LEDGER ? last : mean);
     return {
       kind,
       name,
@@ -48,14 +56,20 @@ interface Point {
   value: number;
 }
 
-function thinned(points: readonly Point[], maxPoints: number): Point[] {
+const mean = (part: readonly Point[]) => part.reduce((sum, point) => sum + point.value, 0) / part.length;
+const last = (part: readonly Point[]) => part.at(-1)!.value;
+
+function thinned(
+  points: readonly Point[],
+  maxPoints: number,
+  summary: (part: readonly Point[]) => number,
+): Point[] {
   const stretch = Math.ceil(points.length / maxPoints);
   if (stretch <= 1) return [...points];
   const kept: Point[] = [];
   for (let start = 0; start < points.length; start += stretch) {
     const part = points.slice(start, start + stretch);
-    const value = part.reduce((sum, point) => sum + point.value, 0) / part.length;
-    kept.push({ ...part.at(-1)!, value });
+    kept.push({ ...part.at(-1)!, value: summary(part) });
   }
   return kept;
 }

@@ -153,7 +153,7 @@ async function train(
     embeddingSpace: result.embeddingSpace,
     wallMs: events.at(-1)?.wallMs ?? result.seconds * 1000,
     ledger: result.ledger,
-    curves: curvesOf(events.filter(({ kind }) => kind !== 'ledger')),
+    curves: curvesOf(events),
     machine: thisMachine(),
     finished: new Date().toISOString(),
   };

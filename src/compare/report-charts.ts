@@ -1,5 +1,5 @@
 import { DOCUMENT_ENCODES, describeCost, WALL_TIME } from './cost.ts';
-import type { Curve } from './curves.ts';
+import { type Curve, LEDGER } from './curves.ts';
 import type { Chart, LineChart, ScatterChart, Series } from './draw-chart.ts';
 import type { ArmResults, ComparisonResults } from './results.ts';
 import { spread } from './statistics.ts';
@@ -17,6 +17,16 @@ const MAX_POINTS = 100;
 
 /** Logged values that have a chart of their own, or say the same for all arms. */
 const NOT_MORE = ['train/staleness', 'train/interpretableLoss', 'train/learningRate'];
+/** A histogram makes no curves. */
+const isBin = (key: string): boolean => key.startsWith('train/ageRatio/');
+
+/** What a logged value is drawn over. */
+type Over = 'steps' | 'minutes' | 'encodes';
+const AXES: Readonly<Record<Over, Pick<LineChart, 'xLabel' | 'xUnit'>>> = {
+  steps: { xLabel: 'step', xUnit: 'count' },
+  minutes: { xLabel: 'time (minutes)', xUnit: 'minutes' },
+  encodes: { xLabel: 'document encodes', xUnit: 'count' },
+};
 
 export function chartsOf(results: ComparisonResults): ReportCharts {
   const { arms, evaluate } = results;
@@ -31,6 +41,7 @@ export function chartsOf(results: ComparisonResults): ReportCharts {
   return {
     main: [
       ...present(quality ? lineChart(arms, quality, 'steps', title) : undefined),
+      ...present(quality ? lineChart(arms, quality, 'encodes', `${title}, by document encodes`) : undefined),
       ...present(quality ? lineChart(arms, quality, 'minutes', `${title}, by time`) : undefined),
       ...present(settingChart(results, headline)),
       ...present(costChart(results, headline, DOCUMENT_ENCODES)),
@@ -39,7 +50,9 @@ export function chartsOf(results: ComparisonResults): ReportCharts {
       ...present(lineChart(arms, 'train/interpretableLoss', 'steps', 'Interpretable loss')),
     ],
     more: logged
-      .filter((key) => key !== quality && !NOT_MORE.includes(key))
+      .filter(
+        (key) => key !== quality && !NOT_MORE.includes(key) && !isBin(key) && !key.startsWith(`${LEDGER}/`),
+      )
       .flatMap((key) => present(lineChart(arms, key, 'steps', `${nameOf(key)} (${key.split('/')[0]})`))),
   };
 }
@@ -47,41 +60,67 @@ export function chartsOf(results: ComparisonResults): ReportCharts {
 const keyOf = ({ kind, name }: Curve): string => `${kind}/${name}`;
 const nameOf = (key: string): string => key.slice(key.indexOf('/') + 1);
 
-/** A logged value over time: mean and spread over the seeds. */
+/** A logged value over time or cost: mean and spread over the seeds. */
 function lineChart(
   arms: readonly ArmResults[],
   key: string,
-  over: 'steps' | 'minutes',
+  over: Over,
   title: string,
 ): LineChart | undefined {
   const series = arms.flatMap(({ runs }, arm): Series[] => {
-    const curves = runs.flatMap((run) => run.curves.find((curve) => keyOf(curve) === key) ?? []);
-    return curves.length === 0 ? [] : [{ arm, ...meanCurve(curves, over) }];
+    const placed = runs.flatMap(({ curves }) => {
+      const curve = curves.find((candidate) => keyOf(candidate) === key);
+      return curve ? place(curve, over, curves) : [];
+    });
+    return placed.length === 0 ? [] : [{ arm, ...meanCurve(placed) }];
   });
   if (series.length === 0) return undefined;
   return {
     kind: 'lines',
     id: `${key}-${over}`.replace(/[^a-z0-9]+/gi, '-').toLowerCase(),
     title,
-    xLabel: over === 'steps' ? 'step' : 'time (minutes)',
+    ...AXES[over],
     yLabel: nameOf(key),
-    xUnit: over === 'steps' ? 'count' : 'minutes',
     yUnit: 'value',
-    // One slow arm would press all others into a corner.
-    ...(over === 'minutes' && { logX: isWide(series.map(({ x }) => x.at(-1)!)) }),
+    // One dear arm would press all others into a corner.
+    ...(over !== 'steps' && { logX: isWide(series.map(({ x }) => x.at(-1)!)) }),
     series,
   };
 }
 
+/** A curve with its places on the axis. */
+interface PlacedCurve {
+  readonly steps: readonly number[];
+  readonly places: readonly number[];
+  readonly values: readonly number[];
+}
+
+/** None for encodes that the run did not count. */
+function place({ steps, wallMs, values }: Curve, over: Over, curves: readonly Curve[]): PlacedCurve[] {
+  if (over === 'steps') return [{ steps, values, places: steps }];
+  if (over === 'minutes') return [{ steps, values, places: wallMs.map((ms) => ms / 60_000) }];
+  const spent = curves.find((curve) => keyOf(curve) === `${LEDGER}/${DOCUMENT_ENCODES}`);
+  return spent ? [{ steps, values, places: steps.map((step) => valueAt(spent, step)) }] : [];
+}
+
+/** Value of a curve at a step between those at which it was logged. */
+function valueAt({ steps, values }: Curve, step: number): number {
+  const after = steps.findIndex((logged) => logged >= step);
+  if (after < 0) return values.at(-1)!;
+  if (after === 0 || steps[after] === step) return values[after]!;
+  const share = (step - steps[after - 1]!) / (steps[after]! - steps[after - 1]!);
+  return values[after - 1]! + share * (values[after]! - values[after - 1]!);
+}
+
 /** Values are joined by step: only what was measured after the same number of steps has a mean. */
-function meanCurve(curves: readonly Curve[], over: 'steps' | 'minutes'): Omit<Series, 'arm'> {
-  const atStep = new Map<number, { values: number[]; wallMs: number[] }>();
-  for (const { steps, values, wallMs } of curves) {
+function meanCurve(curves: readonly PlacedCurve[]): Omit<Series, 'arm'> {
+  const atStep = new Map<number, { values: number[]; places: number[] }>();
+  for (const { steps, values, places } of curves) {
     for (const [i, step] of steps.entries()) {
-      const found = atStep.get(step) ?? { values: [], wallMs: [] };
+      const found = atStep.get(step) ?? { values: [], places: [] };
       atStep.set(step, found);
       found.values.push(values[i]!);
-      found.wallMs.push(wallMs[i]!);
+      found.places.push(places[i]!);
     }
   }
   const sorted = [...atStep].sort(([a], [b]) => a - b);
@@ -90,7 +129,7 @@ function meanCurve(curves: readonly Curve[], over: 'steps' | 'minutes'): Omit<Se
   const spreads = points.map(([, { values }]) => spread(values));
   const short = (value: number) => Number(value.toPrecision(5));
   return {
-    x: points.map(([step, { wallMs }]) => (over === 'steps' ? step : short(spread(wallMs).mean / 60_000))),
+    x: points.map(([, { places }]) => short(spread(places).mean)),
     y: spreads.map(({ mean }) => short(mean)),
     ...(spreads.some(({ sd }) => sd !== null) && { sd: spreads.map(({ sd }) => short(sd ?? 0)) }),
   };

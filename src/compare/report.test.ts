@@ -22,6 +22,7 @@ describe('the charts of a comparison', () => {
   it('show quality over time, against cost, staleness and loss', () => {
     expect(charts.main.map(({ title }) => title)).toEqual([
       'ndcg@10 on dev while training',
+      'ndcg@10 on dev while training, by document encodes',
       'ndcg@10 on dev while training, by time',
       'ndcg@10 on test against document encodes',
       'ndcg@10 on test against time',
@@ -36,7 +37,7 @@ describe('the charts of a comparison', () => {
   });
 
   it('have the means over the seeds, and logarithmic costs where one arm is far off', () => {
-    const [learning, , cost] = charts.main;
+    const [learning, byEncodes, , cost] = charts.main;
     if (learning?.kind !== 'lines' || cost?.kind !== 'scatter') throw new Error('other kinds of chart');
     const curves = results.arms[3]!.runs.map(({ curves }) => curves.find(({ kind }) => kind === 'eval')!);
     const atLast = curves.map(({ values }) => values.at(-1)!);
@@ -46,7 +47,12 @@ describe('the charts of a comparison', () => {
     expect(sd!.at(-1)).toBeGreaterThan(0);
     expect(cost.logX).toBe(true);
     expect(cost.points[8]).toMatchObject({ arm: 8, y: results.arms[8]!.metrics['ndcg@10']!.mean });
-    const staleness = charts.main[4];
+    if (byEncodes?.kind !== 'lines') throw new Error('another kind of chart');
+    // 16 documents a step and 1, 2, 3 % more by the seed.
+    expect(byEncodes.series[0]!.x.slice(0, 2)).toEqual([1632, 3264]);
+    expect(byEncodes.series[0]!.y).toEqual(learning.series[0]!.y);
+    expect(byEncodes.logX).toBe(true);
+    const staleness = charts.main[5];
     expect(staleness?.kind === 'lines' && staleness.series.map(({ arm }) => arm)).toEqual([4, 5, 6, 7, 8]);
   });
 
@@ -71,7 +77,7 @@ describe('the charts of a comparison', () => {
   it('go into SVG files that need nothing else', async () => {
     const folder = tempFiles();
     const files = await writeCharts(results, folder);
-    expect(files).toHaveLength(6);
+    expect(files).toHaveLength(7);
     for (const file of files) {
       const svg = await readFile(file, 'utf8');
       expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg".*<\/svg>\n$/s);
@@ -159,7 +165,7 @@ describe.skipIf(chromiumPath() === undefined)(
       expect((await stat(file)).size).toBeLessThan(2_000_000);
       expect(await value('performance.getEntriesByType("resource").length')).toBe(0);
       expect(await value('document.title')).toBe('Ways to get <negatives>: comparison');
-      expect(await value('document.querySelectorAll("section > .charts .frame").length')).toBe(6);
+      expect(await value('document.querySelectorAll("section > .charts .frame").length')).toBe(7);
       expect(await shownArms(dev)).toHaveLength(9);
       expect(page.complaints).toEqual([]);
     });
