@@ -92,6 +92,30 @@ describe('TableDistribution', () => {
     expectDistribution(counts(slots, N), reference(source, queries).p);
   });
 
+  it('the many that are unlikely come as often as they should: noise in single precision would miss them (P6)', async () => {
+    // One slot of score 0, 2¹⁷ − 1 of score −18. With single-precision Gumbel noise, which ends at 16.6, the others would come a
+    // tenth as often as they have to.
+    const N = 2 ** 17;
+    const embeddings = new Float32Array(N * D);
+    for (let slot = 1; slot < N; slot++) embeddings[slot * D] = -18;
+    const source = makeScores(N, { embeddings });
+    const distribution = await TableDistribution.create(source, Float32Array.of(1, 0, 0, 0));
+    const draws = 200_000;
+    const { slots } = await distribution.draw(draws, rngKey(3, 0, 'draw'), { replacement: true });
+    const others = slots.filter((slot) => slot > 0);
+    const share = ((N - 1) * Math.exp(-18)) / (1 + (N - 1) * Math.exp(-18));
+    expect(share * draws).toBeGreaterThan(300);
+    expectDistribution([draws - others.length, others.length], [1 - share, share]);
+    // And each of them alike, wherever it lies.
+    expectDistribution(
+      counts(
+        others.map((slot) => Math.floor((32 * slot) / N)),
+        32,
+      ),
+      Array(32).fill(1 / 32),
+    );
+  });
+
   it('without replacement: the distribution of successive draws from what is left', async () => {
     const N = 5;
     const source = makeScores(N);
