@@ -46,40 +46,50 @@ export function describeRefresh({ writeBack, stream, fraction, every, async }: R
   return parts.length > 0 ? parts : ['nothing in it is embedded again'];
 }
 
+/** Most values that a part takes. */
+const VALUES: Readonly<Record<string, number>> = {
+  never: 0,
+  'write-back': 0,
+  stream: 0,
+  fraction: 2,
+  every: 1,
+  async: 2,
+};
+
 /** @throws UsageError saying which part is wrong */
 export function parseRefreshPolicy(text: string): RefreshPolicy {
   let policy: RefreshPolicy = { writeBack: false, stream: false };
   const parts = text.split(',').map((part) => part.trim());
+  const seen = new Set<string>();
   for (const part of parts) {
-    const [name, ...values] = part.split(':');
+    const [name = '', value = '', word] = part.split(':');
     const wrong = (why: string) =>
       new UsageError(`refresh policy "${text}": ${why}`, { help: `give ${REFRESH_HELP}` });
-    const flag = (word: string | undefined, known: string) => {
-      if (word !== undefined && word !== known) throw wrong(`"${part}" ends in "${word}"`);
-      return word === known;
-    };
     const steps = (): number => {
-      const n = Number(values[0]);
+      const n = Number(value);
       if (!Number.isSafeInteger(n) || n < 1)
         throw wrong(`"${part}" needs a whole number of steps, at least 1`);
       return n;
     };
-    if (values.length > (name === 'fraction' || name === 'async' ? 2 : name === 'every' ? 1 : 0)) {
-      throw wrong(`"${part}" has too many values`);
+    const endsIn = (known: string): boolean => {
+      if (word !== undefined && word !== known) throw wrong(`"${part}" ends in "${word}"`);
+      return word === known;
+    };
+    const most = VALUES[name];
+    if (most === undefined) throw wrong(`there is no "${name}"`);
+    if (part.split(':').length - 1 > most) throw wrong(`"${part}" has too many values`);
+    if (seen.has(name)) throw wrong(`"${name}" is given twice`);
+    seen.add(name);
+    if (name === 'never' && parts.length > 1) throw wrong('"never" stands alone');
+    if (name === 'write-back') policy = { ...policy, writeBack: true };
+    if (name === 'stream') policy = { ...policy, stream: true };
+    if (name === 'every') policy = { ...policy, every: steps() };
+    if (name === 'async') policy = { ...policy, async: { every: steps(), wait: endsIn('wait') } };
+    if (name === 'fraction') {
+      const ratio = Number(value);
+      if (value === '' || !(ratio >= 0 && ratio <= 1)) throw wrong(`"${part}" needs a share in [0, 1]`);
+      policy = { ...policy, fraction: { ratio, order: endsIn('random') ? 'random' : 'oldest' } };
     }
-    if (name === 'never') {
-      if (parts.length > 1) throw wrong('"never" stands alone');
-    } else if (name === 'write-back') policy = { ...policy, writeBack: true };
-    else if (name === 'stream') policy = { ...policy, stream: true };
-    else if (name === 'every') policy = { ...policy, every: steps() };
-    else if (name === 'async')
-      policy = { ...policy, async: { every: steps(), wait: flag(values[1], 'wait') } };
-    else if (name === 'fraction') {
-      const ratio = Number(values[0]);
-      if (values[0] === undefined || !(ratio >= 0 && ratio <= 1))
-        throw wrong(`"${part}" needs a share in [0, 1]`);
-      policy = { ...policy, fraction: { ratio, order: flag(values[1], 'random') ? 'random' : 'oldest' } };
-    } else throw wrong(`there is no "${name}"`);
   }
   if (policy.every !== undefined && policy.async) {
     throw new UsageError(`refresh policy "${text}": every and async both refresh all rows`, {

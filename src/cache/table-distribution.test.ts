@@ -93,8 +93,8 @@ describe('TableDistribution', () => {
   });
 
   it('the many that are unlikely come as often as they should: noise in single precision would miss them (P6)', async () => {
-    // One slot of score 0, 2¹⁷ − 1 of score −18. With single-precision Gumbel noise, which ends at 16.6, the others would come a
-    // tenth as often as they have to.
+    // One slot of score 0, 2¹⁷ − 1 of score −18. With single-precision Gumbel noise, which ends at 16.6, the others would come
+    // less than a tenth as often as they have to.
     const N = 2 ** 17;
     const embeddings = new Float32Array(N * D);
     for (let slot = 1; slot < N; slot++) embeddings[slot * D] = -18;
