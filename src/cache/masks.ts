@@ -41,15 +41,22 @@ export function maskKnownPositives(
   },
 ): MaskedSlots {
   const { positives, positiveRows, duplicates } = known;
-  return maskedSlotLists(queryRows.length, (query) => {
+  const right: number[] = [];
+  const ends: number[] = [];
+  for (let query = 0; query < queryRows.length; query++) {
     const documents = new Set(Array.from(positives(queryRows[query]!)));
     if (positiveRows) documents.add(positiveRows[query]!);
     if (duplicates) {
       for (const document of [...documents])
         for (const twin of Array.from(duplicates(document))) documents.add(twin);
     }
-    return [...documents].map((document) => table.slotOf(document)).filter((slot) => slot !== NONE);
-  });
+    for (const document of documents) right.push(document);
+    ends.push(right.length);
+  }
+  const slots = table.slotsOf(right);
+  return maskedSlotLists(queryRows.length, (query) =>
+    slots.subarray(ends[query - 1] ?? 0, ends[query]).filter((slot) => slot !== NONE),
+  );
 }
 
 /** Packs the slots of each query, in any order and repeated or not. */

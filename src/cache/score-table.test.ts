@@ -240,6 +240,8 @@ describe('ScoreTable against a naive model', () => {
       const slot = table.slotOf(document);
       if (slot !== NONE) expect(table.documents[slot]).toBe(document);
     }
+    const wanted = draw(documents, 2 * documents, operations, 'wanted');
+    expect([...table.slotsOf(wanted)]).toEqual(wanted.map((document) => table.slotOf(document)));
     expect(
       [...table.documents].every((document, slot) => document === NONE || table.slotOf(document) === slot),
     ).toBe(true);
@@ -326,14 +328,19 @@ describe('ScoreTable memory', () => {
     expect([...copy]).toEqual([2, 1, 2]);
   });
 
-  it('takes at most D × 4 + 16 bytes for a row of f32, and half the embedding with f16', () => {
+  it('takes at most D × 4 + 16 bytes for a row of f32, and half of that with f16, however large the corpus', () => {
     const [rows, dimension] = [4096, 256];
-    const bytes = (storage: 'f32' | 'f16', eviction: 'lru' | 'fifo') =>
-      new ScoreTable({ rows, dimension, documents: rows, storage, eviction }).bytes / rows;
-    expect(bytes('f32', 'lru')).toBe(dimension * 4 + 12);
-    expect(bytes('f32', 'fifo')).toBe(dimension * 4 + 16);
-    expect(bytes('f16', 'lru')).toBe(dimension * 2 + 12);
-    expect(bytes('f16', 'fifo')).toBe(dimension * 2 + 16);
+    const table = (storage: 'f32' | 'f16', eviction: 'lru' | 'fifo') =>
+      new ScoreTable({ rows, dimension, documents: 100 * rows, storage, eviction });
+    for (const eviction of ['lru', 'fifo'] as const) {
+      expect(table('f32', eviction).bytes / rows).toBe(dimension * 4 + 8);
+      expect(table('f16', eviction).bytes / rows).toBe(dimension * 2 + 8);
+    }
+    // Rows that were embedded again after their insertion have two dates.
+    const queue = table('f16', 'fifo');
+    queue.insert([7], new Float32Array(dimension));
+    queue.refresh([0], new Float32Array(dimension));
+    expect(queue.bytes / rows).toBe(dimension * 2 + 12);
   });
 });
 

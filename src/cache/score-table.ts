@@ -1,6 +1,8 @@
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
 import { f16ToF32, f32ToF16 } from '../util/half.ts';
+import { findPositions } from './find-slots.ts';
+import { OldestSlots } from './oldest-slots.ts';
 
 export interface ScoreTableOptions {
   /** Slots: C for a cache, N for a whole corpus. */
@@ -21,9 +23,6 @@ export const NONE = -1;
 /** Version and stamp of a slot that holds nothing: older than anything, so that it is filled first. */
 const EMPTY = -1;
 
-/** Oldest slots that are looked up together, so that finding one is not a pass over the whole table. */
-const LOOKAHEAD = 4096;
-
 /**
  * Cached embeddings to score queries against: which document each slot holds, its embedding, and the step in which that was
  * made. The embeddings may be stale; everything that trains on them can tell by how much.
@@ -31,8 +30,9 @@ const LOOKAHEAD = 4096;
  * One step of a method is: read (score, sample), `refresh` what was re-encoded, `insert` what is new, `tick`. A slot that holds
  * nothing is never scored: a zero embedding would have a logit of 0 and real probability.
  *
- * Bytes per row: D × 4 (f16: D × 2) for the embedding and 8 for document and version, 12 with `fifo`; and 4 for each document of
- * the corpus, to find its slot.
+ * Bytes per row: D × 4 (f16: D × 2) for the embedding and 8 for document and version; 4 more once a `fifo` table has been
+ * refreshed, whose rows then have two dates. There is no index by document, whose size would follow the corpus: where the documents
+ * of a batch are is found in one pass over the rows, a nanosecond each, beside a scoring that takes 2 B D operations for each.
  *
  * Ages and eviction as in google-research/negative_cache: oldest first, the lowest slot among equals. Differs: a document is
  * held once. Inserting one that is there refreshes it, so no document weighs double in the partition function, and a known
@@ -50,15 +50,14 @@ export class ScoreTable {
   /** Steps done. */
   clock = 0;
   private readonly embeddings: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
-  /** Step from which a slot's age counts: of its embedding (`lru`), of its insertion (`fifo`). */
-  private readonly stamps: Int32Array<ArrayBuffer>;
-  private readonly slots: Int32Array;
-  private filledCount = 0;
   /**
-   * All slots with a stamp up to `limit`, oldest first, with the stamps by which they were listed; void where the stamp has
-   * changed since.
+   * Step from which a slot's age counts: of its embedding (`lru`), of its insertion (`fifo`). These are the versions themselves as
+   * long as no row has been embedded again where it stands.
    */
-  private candidates: { slots: Uint32Array; stamps: Int32Array; limit: number; head: number } = noCandidates;
+  private stamps: Int32Array<ArrayBuffer>;
+  private readonly corpusRows: number;
+  private readonly byAge: OldestSlots;
+  private filledCount = 0;
 
   constructor({ rows, dimension, documents, storage = 'f32', eviction = 'lru' }: ScoreTableOptions) {
     if (!(Number.isSafeInteger(rows) && rows > 0 && Number.isSafeInteger(dimension) && dimension > 0)) {
@@ -72,10 +71,11 @@ export class ScoreTable {
     this.eviction = eviction;
     this.documents = new Int32Array(rows).fill(NONE);
     this.versions = new Int32Array(rows).fill(EMPTY);
-    this.stamps = eviction === 'lru' ? this.versions : new Int32Array(rows).fill(EMPTY);
+    this.stamps = this.versions;
+    this.byAge = new OldestSlots(rows, () => this.stamps);
     this.embeddings =
       storage === 'f32' ? new Float32Array(rows * dimension) : new Uint16Array(rows * dimension);
-    this.slots = new Int32Array(documents).fill(NONE);
+    this.corpusRows = documents;
   }
 
   /** Slots that hold a document. */
@@ -83,11 +83,11 @@ export class ScoreTable {
     return this.filledCount;
   }
 
-  /** Bytes of the rows, the look-up by document included. */
+  /** Bytes of the rows. */
   get bytes(): number {
-    const own = this.eviction === 'fifo' ? this.stamps.byteLength : 0;
-    const { embeddings, documents, versions, slots } = this;
-    return embeddings.byteLength + documents.byteLength + versions.byteLength + slots.byteLength + own;
+    const { embeddings, documents, versions, stamps } = this;
+    const own = stamps === versions ? 0 : stamps.byteLength;
+    return embeddings.byteLength + documents.byteLength + versions.byteLength + own;
   }
 
   /** Steps since the slot's embedding was made (`lru`) or since it was inserted (`fifo`); all steps for an empty one. */
@@ -100,9 +100,14 @@ export class ScoreTable {
     return this.stamps.map((stamp) => this.clock - Math.max(0, stamp));
   }
 
-  /** Slot that holds a document, or `NONE`. */
+  /** Slot that holds a document, or `NONE`: a pass over the rows. For several documents there is `slotsOf`. */
   slotOf(document: number): number {
-    return this.slots[document] ?? NONE;
+    return document < 0 ? NONE : this.documents.indexOf(document);
+  }
+
+  /** i32[documents]: slots that hold some documents, or `NONE`; one pass over the rows for all of them. */
+  slotsOf(documents: ArrayLike<number>): Int32Array<ArrayBuffer> {
+    return findPositions(this.documents, documents);
   }
 
   /** [end − start, D] of consecutive slots, without a copy, in the dtype of the storage. */
@@ -137,9 +142,12 @@ export class ScoreTable {
   ): void {
     this.checkCount(slots.length, embeddings);
     const { version = this.clock + 1, mask } = options;
-    for (let i = 0; i < slots.length; i++) if (!mask || mask[i]) this.checkFilled(slots[i]!);
-    for (let i = 0; i < slots.length; i++)
-      if (!mask || mask[i]) this.write(slots[i]!, embeddings, i, version);
+    const positions = unmasked(slots.length, mask);
+    const written = Int32Array.from(positions, (i) => slots[i]!);
+    for (const [at, slot] of written.entries()) this.checkFilled(slots[positions[at]!]!, slot);
+    if (this.eviction === 'fifo' && this.stamps === this.versions) this.stamps = this.versions.slice();
+    this.write(written, embeddings, positions, version);
+    if (this.eviction === 'lru') this.stamp(written, version);
   }
 
   /**
@@ -162,26 +170,31 @@ export class ScoreTable {
       this.checkDocument(documents[i]!);
       rowOf.set(documents[i]!, i);
     }
-    const added = [...rowOf.keys()].filter((document) => this.slotOf(document) === NONE);
+    const wanted = Int32Array.from(rowOf.keys());
+    const rows = Int32Array.from(rowOf.values());
+    const slots = this.slotsOf(wanted);
+    const added = unmasked(wanted.length, undefined).filter((i) => slots[i] === NONE);
     if (added.length > this.rows) {
       throw new UsageError(`${added.length} documents do not fit into a cache of ${this.rows} rows`, {
         help: 'make the cache larger, or the batch smaller',
       });
     }
     // First those that are here: being young again, they are not evicted by the others unless nothing else is left.
-    for (const [document, i] of rowOf) {
-      const slot = this.slotOf(document);
-      if (slot === NONE) continue;
-      this.write(slot, embeddings, i, version);
-      this.stamp(slot, version);
-    }
-    const slots = this.oldest(added.length);
-    for (const [position, document] of added.entries()) {
-      const slot = slots[position]!;
-      this.assign(slot, document);
-      this.write(slot, embeddings, rowOf.get(document)!, version);
-      this.stamp(slot, version);
-    }
+    const held = unmasked(wanted.length, undefined).filter((i) => slots[i] !== NONE);
+    this.place(
+      held.map((i) => slots[i]!),
+      embeddings,
+      held.map((i) => rows[i]!),
+      version,
+    );
+    const oldest = this.oldest(added.length);
+    for (const [at, slot] of oldest.entries()) this.assign(slot, wanted[added[at]!]!);
+    this.place(
+      oldest,
+      embeddings,
+      added.map((i) => rows[i]!),
+      version,
+    );
   }
 
   /**
@@ -193,7 +206,7 @@ export class ScoreTable {
     if (documents.length > this.rows) {
       throw new UsageError(`${documents.length} documents do not fit into a table of ${this.rows} rows`);
     }
-    const seen = new Uint8Array(this.slots.length);
+    const seen = new Uint8Array(this.corpusRows);
     for (let i = 0; i < documents.length; i++) {
       const document = documents[i]!;
       this.checkDocument(document);
@@ -202,32 +215,23 @@ export class ScoreTable {
     }
     const { version = this.clock } = options;
     this.clear();
-    for (let slot = 0; slot < documents.length; slot++) {
-      this.assign(slot, documents[slot]!);
-      this.write(slot, embeddings, slot, version);
-      this.stamp(slot, version);
-    }
+    const slots = unmasked(documents.length, undefined);
+    for (const slot of slots) this.assign(slot, documents[slot]!);
+    this.place(slots, embeddings, slots, version);
   }
 
   /** Empties all slots. */
   clear(): void {
     this.documents.fill(NONE);
-    this.slots.fill(NONE);
     this.versions.fill(EMPTY);
-    this.stamps.fill(EMPTY);
+    this.stamps = this.versions;
     this.filledCount = 0;
-    this.candidates = noCandidates;
+    this.byAge.clear();
   }
 
   /** The n oldest slots, oldest first, the lowest among equals. */
   oldest(n: number): Int32Array {
-    const wanted = Math.min(n, this.rows);
-    let found = this.takeCandidates(wanted);
-    if (found.length < wanted) {
-      this.findCandidates(wanted);
-      found = this.takeCandidates(wanted);
-    }
-    return Int32Array.from(found);
+    return this.byAge.take(Math.floor(n), this.clock);
   }
 
   /** Ends a step. */
@@ -259,25 +263,29 @@ export class ScoreTable {
       );
     }
     const stored = state.documents!.data as Int32Array;
-    const slots = new Int32Array(this.slots.length).fill(NONE);
+    const seen = new Uint8Array(this.corpusRows);
     let filled = 0;
     for (const [slot, document] of stored.entries()) {
       if (document === NONE) continue;
-      if (!(document >= 0 && document < slots.length) || slots[document] !== NONE) {
+      if (!(document >= 0 && document < seen.length) || seen[document]) {
         throw new ShapeError(`the stored cache holds document ${document} in slot ${slot}`, {
-          help: `it was made with another corpus: this one has ${slots.length} documents, each held once`,
+          help: `it was made with another corpus: this one has ${seen.length} documents, each held once`,
         });
       }
-      slots[document] = slot;
+      seen[document] = 1;
       filled += 1;
     }
-    for (const [name, { data: target }] of own) {
+    const { versions, stamps } = state;
+    if (stamps) {
+      const isSame = (stamps.data as Int32Array).every((stamp, slot) => stamp === versions!.data[slot]);
+      this.stamps = isSame ? this.versions : new Int32Array(this.rows);
+    }
+    for (const [name, { data: target }] of Object.entries(this.state())) {
       if (name === 'clock') this.clock = Number(state.clock!.data[0]);
       else (target as Float32Array).set(state[name]!.data as Float32Array);
     }
-    this.slots.set(slots);
     this.filledCount = filled;
-    this.candidates = noCandidates;
+    this.byAge.clear();
   }
 
   private checkCount(count: number, embeddings: Float32Array): void {
@@ -289,26 +297,38 @@ export class ScoreTable {
     }
   }
 
-  private write(slot: number, embeddings: Float32Array, i: number, version: number): void {
+  /** Rows of documents that come in, or come anew: young by any reckoning. */
+  private place(slots: Int32Array, embeddings: Float32Array, from: Int32Array, version: number): void {
+    this.write(slots, embeddings, from, version);
+    this.stamp(slots, version);
+  }
+
+  /** Copies rows `from[i]` of the embeddings into `slots[i]`; neighbours that stay neighbours go together. */
+  private write(slots: Int32Array, embeddings: Float32Array, from: Int32Array, version: number): void {
     const D = this.dimension;
-    const source = embeddings.subarray(i * D, (i + 1) * D);
-    const target = this.embeddings.subarray(slot * D, (slot + 1) * D);
-    if (target instanceof Uint16Array) f32ToF16(source, target);
-    else target.set(source);
-    this.versions[slot] = version;
-    if (this.eviction === 'lru') this.stamp(slot, version);
+    for (let i = 0, end = 1; i < slots.length; i = end++) {
+      while (end < slots.length && slots[end]! - slots[i]! === end - i && from[end]! - from[i]! === end - i)
+        end += 1;
+      const [slot, row, count] = [slots[i]!, from[i]!, end - i];
+      const source = embeddings.subarray(row * D, (row + count) * D);
+      if (this.embeddings instanceof Float32Array) this.embeddings.set(source, slot * D);
+      else f32ToF16(source, this.embeddings.subarray(slot * D, (slot + count) * D));
+      this.versions.fill(version, slot, slot + count);
+    }
   }
 
-  /** A slot that comes to lie among the oldest is not in their list: the list is made anew when it is needed. */
-  private stamp(slot: number, version: number): void {
-    this.stamps[slot] = version;
-    if (version <= this.candidates.limit) this.candidates = noCandidates;
+  private stamp(slots: Int32Array, version: number): void {
+    for (let i = 0; i < slots.length; i++) {
+      this.stamps[slots[i]!] = version;
+      this.byAge.stamped(slots[i]!, version);
+    }
   }
 
-  private checkFilled(slot: number): void {
-    const document = this.documents[slot];
+  /** @param given  the slot as the caller gave it, perhaps no whole number */
+  private checkFilled(given: number, slot: number): void {
+    const document = given === slot ? this.documents[slot] : undefined;
     if (document === undefined) {
-      throw new UsageError(`slot ${slot} is outside a table of ${this.rows} rows`);
+      throw new UsageError(`slot ${given} is outside a table of ${this.rows} rows`);
     }
     if (document === NONE) {
       throw new UsageError(`slot ${slot} is empty`, { help: 'insert a document first' });
@@ -316,47 +336,21 @@ export class ScoreTable {
   }
 
   private checkDocument(document: number): void {
-    if (!(Number.isInteger(document) && document >= 0 && document < this.slots.length)) {
-      throw new UsageError(`document ${document} is outside a corpus of ${this.slots.length}`);
+    if (!(Number.isInteger(document) && document >= 0 && document < this.corpusRows)) {
+      throw new UsageError(`document ${document} is outside a corpus of ${this.corpusRows}`);
     }
   }
 
   private assign(slot: number, document: number): void {
-    const former = this.documents[slot]!;
-    if (former === NONE) this.filledCount += 1;
-    else this.slots[former] = NONE;
+    if (this.documents[slot] === NONE) this.filledCount += 1;
     this.documents[slot] = document;
-    this.slots[document] = slot;
-  }
-
-  private takeCandidates(n: number): number[] {
-    const { candidates, stamps } = this;
-    const isVoid = (at: number) => stamps[candidates.slots[at]!] !== candidates.stamps[at];
-    while (candidates.head < candidates.slots.length && isVoid(candidates.head)) candidates.head += 1;
-    const found: number[] = [];
-    for (let at = candidates.head; at < candidates.slots.length && found.length < n; at++) {
-      if (!isVoid(at)) found.push(candidates.slots[at]!);
-    }
-    return found;
-  }
-
-  /** One pass over the table: every slot up to the stamp that the n-th oldest has, in order. */
-  private findCandidates(wanted: number): void {
-    const { stamps, clock, rows } = this;
-    const sorted = stamps.slice().sort();
-    let limit = sorted[Math.min(rows, wanted + LOOKAHEAD) - 1]!;
-    // What is written in the running step gets the next stamp: a list that leaves it out stays whole.
-    if (limit > clock && sorted[wanted - 1]! <= clock) limit = clock;
-    const slots = Uint32Array.from(stamps.keys()).filter((slot) => stamps[slot]! <= limit);
-    slots.sort((a, b) => stamps[a]! - stamps[b]! || a - b);
-    const listed = Int32Array.from(slots, (slot) => stamps[slot]!);
-    this.candidates = { slots, stamps: listed, limit, head: 0 };
   }
 }
 
-const noCandidates = {
-  slots: new Uint32Array(0),
-  stamps: new Int32Array(0),
-  limit: Number.NEGATIVE_INFINITY,
-  head: 0,
-};
+/** i32: the numbers 0 … count − 1 that a mask has. */
+function unmasked(count: number, mask: ArrayLike<boolean> | undefined): Int32Array<ArrayBuffer> {
+  const all = new Int32Array(count);
+  let kept = 0;
+  for (let i = 0; i < count; i++) if (!mask || mask[i]) all[kept++] = i;
+  return all.subarray(0, kept);
+}

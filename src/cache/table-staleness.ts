@@ -13,9 +13,10 @@ export function tableStaleness(
   embeddings: Float32Array,
 ): number | undefined {
   const D = table.dimension;
-  const held = [...documents.keys()].filter((i) => table.slotOf(documents[i]!) !== NONE);
+  const slots = table.slotsOf(documents);
+  const held = [...documents.keys()].filter((i) => slots[i] !== NONE);
   if (held.length === 0) return undefined;
   const fresh = new Float32Array(held.length * D);
   for (const [at, i] of held.entries()) fresh.set(embeddings.subarray(i * D, (i + 1) * D), at * D);
-  return staleness(table.read(held.map((i) => table.slotOf(documents[i]!))), fresh, D);
+  return staleness(table.read(held.map((i) => slots[i]!)), fresh, D);
 }

@@ -246,7 +246,7 @@ class MomentumQueue implements RunningMethod {
     const { queue, duplicates } = this;
     const { positives } = this.context;
     const known = maskKnownPositives(queue, queryRows, { positives, positiveRows, duplicates });
-    const twice = Array.from(documentRows, (row) => queue.slotOf(row)).filter((slot) => slot !== NONE);
+    const twice = queue.slotsOf(documentRows).filter((slot) => slot !== NONE);
     return twice.length === 0
       ? known
       : mergeMasks(
