@@ -48,52 +48,81 @@ export interface MethodOptions {
   snapshotEvery: number;
 }
 
+/** What an option may be. */
+interface Rule {
+  readonly accepts: (value: unknown) => boolean;
+  readonly expected: string;
+}
+
+const oneOf = (...values: readonly string[]): Rule => ({
+  accepts: (value) => typeof value === 'string' && values.includes(value),
+  expected: `one of ${values.join(', ')}`,
+});
+const whole = (least: number): Rule => ({
+  accepts: (value) => Number.isSafeInteger(value) && Number(value) >= least,
+  expected: `a whole number of at least ${least}`,
+});
+const number = (accepts: (value: number) => boolean, expected: string): Rule => ({
+  accepts: (value) => typeof value === 'number' && accepts(value),
+  expected,
+});
+const flag: Rule = { accepts: (value) => typeof value === 'boolean', expected: 'true or false' };
+const text: Rule = { accepts: (value) => typeof value === 'string' && value !== '', expected: 'a text' };
+
+/** In the order of the documentation. */
+const RULES: { readonly [K in keyof MethodOptions]: Rule } = {
+  loss: oneOf(...LOSS_FORMS),
+  sampler: oneOf(...SAMPLER_KINDS),
+  samples: whole(1),
+  uniformSamples: whole(0),
+  rankFrom: whole(0),
+  rankTo: whole(1),
+  absoluteMargin: number((x) => x >= 0 && Number.isFinite(x), 'a number of at least 0'),
+  relativeMargin: number((x) => x >= 0 && x <= 1, 'a number from 0 to 1'),
+  cacheSize: whole(0),
+  cacheStorage: oneOf('f32', 'f16'),
+  eviction: oneOf('lru', 'fifo'),
+  prefill: flag,
+  refresh: text,
+  writeBackWithoutDropout: flag,
+  momentum: number((x) => x >= 0 && x < 1, 'a number of at least 0 and below 1'),
+  positives: oneOf('momentum', 'fresh'),
+  mineFrom: text,
+  mineEvery: whole(0),
+  snapshotEvery: whole(1),
+};
+
+/** Names of all method options, for settings and command line. */
+export const METHOD_OPTION_NAMES = Object.keys(RULES) as readonly (keyof MethodOptions)[];
+
 /**
  * A method's options: its own defaults, with what was given on top.
  *
  * @param defaults  every option that the method takes
- * @throws UsageError for an option that the method does not take, and for a refresh policy that makes no sense
+ * @throws UsageError for an option that the method does not take, for a value that none can have, and for a refresh policy that
+ *   makes no sense
  */
 export function resolveMethodOptions(
   method: string,
   defaults: Partial<MethodOptions>,
   given: Partial<Record<keyof MethodOptions, unknown>>,
 ): Partial<MethodOptions> {
-  const flag = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const flagOf = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
   const options: Record<string, unknown> = { ...defaults };
   for (const [key, value] of Object.entries(given)) {
     if (value === undefined || value === null) continue;
     if (!(key in defaults)) {
-      const taken = Object.keys(defaults).map(flag);
-      throw new UsageError(`the method ${method} takes no ${flag(key)}`, {
+      const taken = Object.keys(defaults).map(flagOf);
+      throw new UsageError(`the method ${method} takes no ${flagOf(key)}`, {
         help: taken.length > 0 ? `it takes ${taken.join(', ')}` : 'it takes no options of its own',
       });
+    }
+    const { accepts, expected } = RULES[key as keyof MethodOptions];
+    if (!accepts(value)) {
+      throw new UsageError(`${flagOf(key)} must be ${expected}, got ${JSON.stringify(value)}`);
     }
     options[key] = value;
   }
   if (typeof options.refresh === 'string') parseRefreshPolicy(options.refresh);
   return options as Partial<MethodOptions>;
 }
-
-/** Names of all method options, for settings and command line. */
-export const METHOD_OPTION_NAMES = [
-  'loss',
-  'sampler',
-  'samples',
-  'uniformSamples',
-  'rankFrom',
-  'rankTo',
-  'absoluteMargin',
-  'relativeMargin',
-  'cacheSize',
-  'cacheStorage',
-  'eviction',
-  'prefill',
-  'refresh',
-  'writeBackWithoutDropout',
-  'momentum',
-  'positives',
-  'mineFrom',
-  'mineEvery',
-  'snapshotEvery',
-] as const satisfies readonly (keyof MethodOptions)[];

@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { UsageError } from '../util/errors.ts';
+import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from './method-options.ts';
+import { methods } from './methods.ts';
+
+/** A method that takes everything. */
+const all = Object.assign({}, ...methods.map(({ options }) => options)) as Partial<MethodOptions>;
+
+describe('resolveMethodOptions', () => {
+  it('puts what was given over the defaults, and leaves out what was not', () => {
+    const defaults = { samples: 2, refresh: 'never', cacheSize: 0 };
+    expect(resolveMethodOptions('m', defaults, { samples: 5, refresh: undefined, cacheSize: null })).toEqual({
+      samples: 5,
+      refresh: 'never',
+      cacheSize: 0,
+    });
+  });
+
+  it('every option belongs to a method, and its default is a value that it may have', () => {
+    expect(new Set(METHOD_OPTION_NAMES)).toEqual(new Set(Object.keys(all)));
+    for (const { id, options } of methods)
+      expect(resolveMethodOptions(id, options, options)).toEqual(options);
+  });
+
+  it.each([
+    [
+      { loss: 'expectations' },
+      /--loss must be one of expectation, importance-corrected, truncated, pairwise, got "exp/,
+    ],
+    [{ sampler: 3 }, /--sampler must be one of/],
+    [{ samples: 0 }, /--samples must be a whole number of at least 1, got 0/],
+    [{ samples: 1.5 }, /--samples must be a whole number/],
+    [{ samples: '4' }, /--samples must be a whole number of at least 1, got "4"/],
+    [{ uniformSamples: -1 }, /--uniform-samples must be/],
+    [{ absoluteMargin: Number.POSITIVE_INFINITY }, /--absolute-margin must be/],
+    [{ relativeMargin: 1.1 }, /--relative-margin must be a number from 0 to 1/],
+    [{ cacheSize: -1 }, /--cache-size must be/],
+    [{ cacheStorage: 'bf16' }, /--cache-storage must be one of f32, f16/],
+    [{ eviction: 'random' }, /--eviction must be/],
+    [{ prefill: 'yes' }, /--prefill must be true or false/],
+    [{ momentum: 1 }, /--momentum must be a number of at least 0 and below 1/],
+    [{ momentum: Number.NaN }, /--momentum must be/],
+    [{ positives: 'slow' }, /--positives must be one of momentum, fresh/],
+    [{ mineFrom: '' }, /--mine-from must be/],
+    [{ snapshotEvery: 0 }, /--snapshot-every must be/],
+    [{ refresh: 'sometimes' }, /refresh policy "sometimes"/],
+  ])('refuses %j', (given, message) => {
+    const resolve = () => resolveMethodOptions('m', all, given);
+    expect(resolve).toThrow(message);
+    expect(resolve).toThrow(UsageError);
+  });
+});
