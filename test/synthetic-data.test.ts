@@ -19,7 +19,7 @@ const small: Partial<SyntheticOptions> = {
   backgroundWords: 30,
   seed: 7,
 };
-const { documents, queries, vocabulary } = syntheticData(small);
+const { documents, queries, crops, vocabulary } = syntheticData(small);
 const all = Object.values(queries).flat();
 const words = (text: string) => text.split(' ');
 const plain = (word: string) => word.replace(/^other/, '');
@@ -47,14 +47,12 @@ describe('the synthetic data of the experiments', () => {
     expect(all).toHaveLength(270);
     expect(new Set(all.map(({ document }) => document)).size).toBe(270);
     for (const { text, document } of all) {
-      const left = words(documents[document]!);
       const asked = words(text).map(plain);
       expect(asked).toHaveLength(10);
-      for (const word of asked) {
-        const at = left.indexOf(word);
-        expect(at, `${word} in ${documents[document]}`).toBeGreaterThanOrEqual(0);
-        left.splice(at, 1);
-      }
+      // What it asks for, without which word type of it: "topic2", "facet2x3".
+      const about = (list: readonly string[]) =>
+        new Set(list.filter((word) => !word.startsWith('word')).map((word) => word.replace(/x\d+$/, '')));
+      expect(about(asked)).toEqual(about(words(documents[document]!)));
       expect(asked.map((word) => word.slice(0, 4)).sort()).toEqual([
         ...Array(6).fill('face'),
         'topi',
@@ -62,6 +60,19 @@ describe('the synthetic data of the experiments', () => {
         'word',
         'word',
       ]);
+    }
+  });
+
+  it('has half of the words of each document for a first encoder', () => {
+    expect(crops).toHaveLength(300);
+    for (const [row, crop] of crops.entries()) {
+      const left = words(documents[row]!);
+      expect(words(crop)).toHaveLength(12);
+      for (const word of words(crop)) {
+        const at = left.indexOf(word);
+        expect(at, `${word} in ${documents[row]}`).toBeGreaterThanOrEqual(0);
+        left.splice(at, 1);
+      }
     }
   });
 
@@ -76,7 +87,7 @@ describe('the synthetic data of the experiments', () => {
   });
 
   it('is the same for the same seed, and its documents do not depend on how many there are', () => {
-    expect(syntheticData(small)).toEqual({ documents, queries, vocabulary });
+    expect(syntheticData(small)).toEqual({ documents, queries, crops, vocabulary });
     const more = syntheticData({ ...small, documents: 350 });
     expect(more.documents.slice(0, 300)).toEqual(documents);
     expect(syntheticData({ ...small, seed: 8 }).documents).not.toEqual(documents);
@@ -119,6 +130,10 @@ describe('the synthetic data of the experiments', () => {
       queries.train.map(({ text }) => text),
     );
     expect([...positives.rows]).toEqual(queries.train.map(({ document }) => document));
+    const pairs = await loadData(join(out, 'crops'));
+    const first = pairs.examples('train');
+    expect(pairs.queries.text(first.queryRows[3]!)).toBe(crops[3]);
+    expect(pairs.corpus.text(first.positives.rows[3]!)).toBe(documents[3]);
     expect(JSON.parse(readFileSync(join(out, 'options.json'), 'utf8'))).toMatchObject(small);
   });
 });

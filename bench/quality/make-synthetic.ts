@@ -1,5 +1,6 @@
 /**
- * Writes the synthetic data set of the experiments as a BEIR folder, with a tokenizer that has every word as one token:
+ * Writes the synthetic data set of the experiments as a BEIR folder, with a tokenizer that has every word as one token, and in
+ * `crops/` pairs of half a document and the whole, for a first encoder that knows no query:
  *
  *     npx tsx bench/quality/make-synthetic.ts --out data/synthetic [--documents 10000] [--seed 1] …
  *
@@ -26,12 +27,12 @@ const options = Object.fromEntries(
   names.map((name) => [name, Number(given[flag(name)] ?? SYNTHETIC_DEFAULTS[name])]),
 ) as unknown as SyntheticOptions;
 
-const { documents, queries, vocabulary } = syntheticData(options);
+const { documents, queries, crops, vocabulary } = syntheticData(options);
 const lines = (rows: readonly string[]) => rows.map((row) => `${row}\n`).join('');
 const records = (texts: readonly (readonly [id: string, text: string])[]) =>
   lines(texts.map(([_id, text]) => JSON.stringify({ _id, text })));
 
-mkdirSync(join(out, 'qrels'), { recursive: true });
+for (const folder of ['qrels', 'crops']) mkdirSync(join(out, folder), { recursive: true });
 const write = (name: string, text: string) => writeFileSync(join(out, name), text);
 write('corpus.jsonl', records(documents.map((text, row) => [`d${row}`, text])));
 write(
@@ -46,6 +47,10 @@ for (const [split, list] of Object.entries(queries)) {
   const rows = list.map(({ document }) => `q${document}\td${document}\t1`);
   write(`qrels/${split}.tsv`, lines(['query-id\tcorpus-id\tscore', ...rows]));
 }
+write(
+  'crops/train.jsonl',
+  lines(crops.map((query, row) => JSON.stringify({ query, positive: documents[row] }))),
+);
 write('tokenizer.json', `${JSON.stringify(wordTokenizer(vocabulary))}\n`);
 write('options.json', `${JSON.stringify(options, null, 2)}\n`);
 console.log(

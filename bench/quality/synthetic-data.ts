@@ -1,4 +1,4 @@
-import { permutation, randomInts, rngKey } from '../../src/util/rng.ts';
+import { permutation, type RngKey, randomInts, rngKey } from '../../src/util/rng.ts';
 
 export interface SyntheticOptions {
   documents: number;
@@ -30,7 +30,7 @@ const TOPIC_WORDS = 8;
 const FACETS = 3;
 const FACET_WORDS = 3;
 const BACKGROUND_WORDS = 7;
-/** Words of a query, out of each of these groups. */
+/** Words of a query: of its topic, of each of its facets, of the background. */
 const QUERY_WORDS = 2;
 
 export interface SyntheticQuery {
@@ -42,6 +42,8 @@ export interface SyntheticQuery {
 export interface SyntheticData {
   documents: string[];
   queries: Readonly<Record<'train' | 'dev' | 'test', SyntheticQuery[]>>;
+  /** Text i is half of document i's words, in any order: what a first encoder learns from, without queries. */
+  crops: string[];
   /** Every word that documents or queries may have, in a fixed order. */
   vocabulary: string[];
 }
@@ -51,9 +53,9 @@ export interface SyntheticData {
  * in seconds.
  *
  * - A document has 24 words: 8 of one topic (8 word types each), 3 of each of 3 facets of this topic (3 word types each), 7
- *   background words; all drawn with replacement. Only the facets, and chance, tell the documents of a topic apart.
- * - A query has 10 words: 2 of its document's topic words, 2 of each facet's, 2 of the background's; no two queries have the same
- *   document.
+ *   background words. Only the facets, and which of them comes first, tell the documents of a topic apart.
+ * - A query has 10 words: 2 of its document's topic, 2 of each of its facets, 2 of the background; no two queries have the same
+ *   document. Words are drawn anew, with replacement, so a query's need not be those that its document has.
  * - Half of all word types have a paraphrase, which stands in queries instead of the word, and which no document has: it has to be
  *   learnt, and counting common words (BM25) finds half of them.
  *
@@ -70,33 +72,32 @@ export function syntheticData(given: Partial<SyntheticOptions> = {}): SyntheticD
   if (facetsPerTopic < FACETS) throw new RangeError(`a document has ${FACETS} different facets of a topic`);
 
   const types = wordTypes(options);
-  const paraphrased = new Set(
-    permutation(rngKey(seed, 0, 'paraphrases'), types.length).subarray(0, types.length / 2),
-  );
-  const documents = Array.from({ length: count }, (_, row) => documentGroups(row, options));
+  const half = permutation(rngKey(seed, 0, 'paraphrases'), types.length).subarray(0, types.length / 2);
+  const paraphrased = new Set(half);
+  const asked = (type: number) => (paraphrased.has(type) ? paraphrase(types[type]!) : types[type]!);
   const order = permutation(rngKey(seed, 0, 'queries'), count);
   const makeQueries = (from: number, length: number): SyntheticQuery[] =>
     Array.from(order.subarray(from, from + length), (document) => {
-      const words = queryWords(document, documents[document]!, seed);
-      return {
-        document,
-        text: words
-          .map((type) => (paraphrased.has(type) ? paraphrase(types[type]!) : types[type]!))
-          .join(' '),
-      };
+      const key = (group: number) => rngKey(seed, document, `query words/${group}`);
+      const words = drawWords(groupsOf(document, options), () => QUERY_WORDS, key);
+      return { document, text: words.map(asked).join(' ') };
     });
+  const documents = Array.from({ length: count }, (_, row) => {
+    const key = (group: number) => rngKey(seed, row, `document words/${group}`);
+    const words = drawWords(groupsOf(row, options), ({ documentWords }) => documentWords, key);
+    return words.map((type) => types[type]!);
+  });
   return {
-    documents: documents.map((groups) =>
-      groups
-        .flat()
-        .map((type) => types[type]!)
-        .join(' '),
-    ),
+    documents: documents.map((words) => words.join(' ')),
     queries: {
       train: makeQueries(0, trainQueries),
       dev: makeQueries(trainQueries, devQueries),
       test: makeQueries(trainQueries + devQueries, testQueries),
     },
+    crops: documents.map((words, row) => {
+      const order = permutation(rngKey(seed, row, 'crop'), words.length).subarray(0, words.length / 2);
+      return Array.from(order, (at) => words[at]!).join(' ');
+    }),
     vocabulary: [...types, ...types.filter((_, type) => paraphrased.has(type)).map(paraphrase)],
   };
 }
@@ -114,33 +115,36 @@ function wordTypes({ topics, facetsPerTopic, backgroundWords }: SyntheticOptions
   return [...ofTopic, ...ofFacet, ...list(backgroundWords, (i) => `word${i}`)];
 }
 
-/** Word types of a document, one group for its topic, one for each facet, one for the background. */
-function documentGroups(
-  row: number,
-  { topics, facetsPerTopic, backgroundWords, seed }: SyntheticOptions,
-): number[][] {
-  const draw = (bound: number, length: number, what: string): number[] => {
-    const out = new Int32Array(length);
-    randomInts(rngKey(seed, row, what), bound, out);
-    return [...out];
-  };
-  const topic = draw(topics, 1, 'topic')[0]!;
+/** What a document is about, by numbers of word types: its topic, its facets, the background. */
+function groupsOf(row: number, { topics, facetsPerTopic, backgroundWords, seed }: SyntheticOptions): Group[] {
+  const topic = draw(rngKey(seed, row, 'topic'), topics, 1)[0]!;
   const facets = permutation(rngKey(seed, row, 'facets'), facetsPerTopic).subarray(0, FACETS);
   const firstOfFacets = topics * TOPIC_TYPES;
   const firstOfBackground = firstOfFacets + topics * facetsPerTopic * FACET_TYPES;
   return [
-    draw(TOPIC_TYPES, TOPIC_WORDS, 'topic words').map((i) => topic * TOPIC_TYPES + i),
-    ...Array.from(facets, (facet) => {
-      const first = firstOfFacets + (topic * facetsPerTopic + facet) * FACET_TYPES;
-      return draw(FACET_TYPES, FACET_WORDS, `facet words/${facet}`).map((i) => first + i);
-    }),
-    draw(backgroundWords, BACKGROUND_WORDS, 'background words').map((i) => firstOfBackground + i),
+    { first: topic * TOPIC_TYPES, types: TOPIC_TYPES, documentWords: TOPIC_WORDS },
+    ...Array.from(facets, (facet) => ({
+      first: firstOfFacets + (topic * facetsPerTopic + facet) * FACET_TYPES,
+      types: FACET_TYPES,
+      documentWords: FACET_WORDS,
+    })),
+    { first: firstOfBackground, types: backgroundWords, documentWords: BACKGROUND_WORDS },
   ];
 }
 
-/** Some words of each group. */
-const queryWords = (document: number, groups: readonly number[][], seed: number): number[] =>
-  groups.flatMap((group, i) => {
-    const order = permutation(rngKey(seed, document, `query/${i}`), group.length);
-    return Array.from(order.subarray(0, QUERY_WORDS), (at) => group[at]!);
-  });
+/** Word types `first` … `first + types − 1`. */
+interface Group {
+  readonly first: number;
+  readonly types: number;
+  readonly documentWords: number;
+}
+
+/** Words of each group, so many as `count` says, each type equally likely. */
+const drawWords = (groups: readonly Group[], count: (group: Group) => number, key: (i: number) => RngKey) =>
+  groups.flatMap((group, i) => draw(key(i), group.types, count(group)).map((type) => group.first + type));
+
+function draw(key: RngKey, bound: number, length: number): number[] {
+  const out = new Int32Array(length);
+  randomInts(key, bound, out);
+  return [...out];
+}
