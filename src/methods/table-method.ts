@@ -1,4 +1,3 @@
-import { staleness } from '../cache/diagnostics.ts';
 import { inspectTable } from '../cache/inspect-table.ts';
 import {
   type DuplicateMap,
@@ -11,6 +10,7 @@ import { parseRefreshPolicy, type RefreshPolicy } from '../cache/refresh-policy.
 import { type Sample, type SampleKey, type Sampler, sampleSize, sampleSlots } from '../cache/samplers.ts';
 import { NONE, ScoreTable } from '../cache/score-table.ts';
 import { TableScores } from '../cache/table-scores.ts';
+import { tableStaleness } from '../cache/table-staleness.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { UsageError } from '../util/errors.ts';
 import { permutation, rngKey } from '../util/rng.ts';
@@ -153,7 +153,7 @@ export class TableMethod implements RunningMethod {
           : result.documentEmbeddings;
       this.made.push({ documents: documentRows, positives: B, embeddings });
     }
-    const distance = this.stalenessOf(documentRows, result.documentEmbeddings);
+    const distance = tableStaleness(table, documentRows, result.documentEmbeddings);
     return {
       ...result,
       metrics: {
@@ -234,11 +234,7 @@ export class TableMethod implements RunningMethod {
       slots.map((slot) => table.documents[slot]!),
       'refresh the cache',
       (documents, embeddings) =>
-        table.refresh(
-          documents.map((document) => table.slotOf(document)),
-          embeddings,
-          { version: table.clock },
-        ),
+        table.refresh(table.slotsOf(documents), embeddings, { version: table.clock }),
     );
   }
 
@@ -304,8 +300,8 @@ export class TableMethod implements RunningMethod {
   ): Float32Array {
     const { table } = this;
     const D = table.dimension;
-    return Float32Array.from(positiveRows, (document, b) => {
-      const slot = table.slotOf(document);
+    const slots = table.slotsOf(positiveRows);
+    return Float32Array.from(slots, (slot, b) => {
       if (slot === NONE) return Number.POSITIVE_INFINITY;
       const row = table.read([slot]);
       let product = 0;
@@ -316,21 +312,9 @@ export class TableMethod implements RunningMethod {
 
   private writeBack(documents: Int32Array, embeddings: Float32Array): void {
     const { table } = this;
-    const slots = documents.map((document) => table.slotOf(document));
+    const slots = table.slotsOf(documents);
     const known = slots.map((slot) => Number(slot !== NONE));
     table.refresh(slots, embeddings, { mask: Array.from(known, Boolean) });
-  }
-
-  /** Mean distance of what the table has of some documents to their fresh embeddings; undefined where it has none. */
-  private stalenessOf(documents: Int32Array, embeddings: Float32Array): number | undefined {
-    const { table } = this;
-    const D = table.dimension;
-    const held = [...documents.keys()].filter((i) => table.slotOf(documents[i]!) !== NONE);
-    if (held.length === 0) return undefined;
-    const cached = table.read(held.map((i) => table.slotOf(documents[i]!)));
-    const fresh = new Float32Array(cached.length);
-    for (const [at, i] of held.entries()) fresh.set(embeddings.subarray(i * D, (i + 1) * D), at * D);
-    return staleness(cached, fresh, D);
   }
 
   /** Embeds documents piece by piece and hands each piece on. */
@@ -366,8 +350,11 @@ export class TableMethod implements RunningMethod {
   }
 }
 
-const filledSlots = (table: ScoreTable): Int32Array =>
-  Int32Array.from(table.documents.keys()).filter((slot) => table.documents[slot] !== NONE);
+function filledSlots({ documents, filled }: ScoreTable): Int32Array {
+  const slots = new Int32Array(filled);
+  for (let slot = 0, at = 0; at < filled; slot++) if (documents[slot] !== NONE) slots[at++] = slot;
+  return slots;
+}
 
 /** Nothing drawn, from nothing. */
 const emptySample = (B: number, k: number): Sample => ({
