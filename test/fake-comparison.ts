@@ -94,6 +94,7 @@ export function fakeTrainer(): FakeTrainer {
         seconds: 1,
         settings,
         ledger: { documentEncodes: encodes(step), cacheBytes: 1024 },
+        refreshes: [],
       };
     },
     async evaluate(model, _data, { metrics, queries }) {

@@ -133,6 +133,7 @@ function runCallbacks({ evaluate }: Comparison, io: Io): Parameters<typeof runCo
       ];
       io.log(`run ${number} of ${runs}: ${verb} ${label}`);
     },
+    onBackground: (stage, done, total) => training.background(stage, done, total),
     onStep: (report) => training.step(report),
     onResult({ arm, seed, training, evaluation }) {
       const metrics = evaluate.metrics.map((metric) => `${metric} ${evaluation.metrics[metric]!.toFixed(4)}`);

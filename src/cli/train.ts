@@ -1,6 +1,7 @@
 import { tableAsText } from '../compare/tables.ts';
 import { parseMetric } from '../eval/metric-spec.ts';
 import { ledgerRows } from '../methods/ledger-rows.ts';
+import { describeRefreshes } from '../train/refresh-history.ts';
 import type { TrainOptions, TrainSettings } from '../train/settings.ts';
 import { readRunSettings, trainRetriever } from '../train/train-retriever.ts';
 import { UsageError } from '../util/errors.ts';
@@ -56,6 +57,7 @@ export const trainCommand = defineCommand({
           if (stage === 'read') reading({ bytes: done });
           else progress.stage(stage, done, total);
         },
+        onBackground: (stage, done, total) => progress.background(stage, done, total),
         onStep: (report) => progress.step(report),
         onDiagnosis: (diagnosis) => {
           for (const line of formatDiagnosis(diagnosis)) io.log(line);
@@ -68,6 +70,7 @@ export const trainCommand = defineCommand({
     );
     io.finishProgress();
     const { settings, best, steps, seconds } = result;
+    const refreshes = describeRefreshes(result.refreshes);
     const found =
       best.value === null
         ? 'not evaluated'
@@ -77,6 +80,7 @@ export const trainCommand = defineCommand({
       text:
         `${result.model}\n` +
         `${steps.toLocaleString('en-US')} steps in ${formatDuration(seconds * 1000)}${result.stoppedEarly ? ', stopped early' : ''}; ${found}\n` +
+        `${refreshes ? `${refreshes}\n` : ''}` +
         `\n${ledgerText(result.ledger)}\n` +
         `measure it: undrift eval --model ${settings.out} --data ${settings.data} --split test\n`,
     };

@@ -44,6 +44,20 @@ it('shows the loss, staleness where there is one, and mean encodes of a step', (
   expect(shown.at(-1)!.stage).toBe('exhaustive, seed 2');
 });
 
+it('shows how far a refresh beside the steps has come, and how old its predecessor is', () => {
+  const { progress, shown } = setup();
+  const fields = () => shown.at(-1)!.options.fields;
+  progress.step(report(1, 30, { refreshLagSteps: 12 }));
+  expect(fields()).toMatchObject({ lag: 12 });
+  expect(fields()).not.toHaveProperty('refresh');
+  progress.background('refresh', 199, 200);
+  progress.step(report(2, 30, { refreshLagSteps: 13 }));
+  expect(fields()).toMatchObject({ lag: 13, refresh: '99%' });
+  progress.background('refresh', 200, 200);
+  progress.step(report(3, 30, { refreshLagSteps: 0 }));
+  expect(fields()).toMatchObject({ lag: 0, refresh: '100%' });
+});
+
 it('shows what comes before the first step, and between steps only what takes long', () => {
   const { progress, shown, clock } = setup();
   const stages = () => shown.splice(0).map(({ stage }) => stage);

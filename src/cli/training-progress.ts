@@ -8,7 +8,7 @@ const QUICK_MS = 2000;
 
 /**
  * Shows training runs, one after the other: what comes before the first step, then the steps with loss, staleness (where there is
- * one), mean document encodes of a step and speed. What happens between two steps, such as a refresh of a cache, is shown where it
+ * one), mean document encodes of a step and speed, how many steps a table is behind and how far the next one has come. What happens between two steps, such as a refresh of a cache, is shown where it
  * takes long.
  */
 export class TrainingProgress {
@@ -17,6 +17,8 @@ export class TrainingProgress {
   private label = 'train';
   private steps = 0;
   private encodes = 0;
+  /** How far work has come that goes on beside the steps, by its name. */
+  private beside: Record<string, string> = {};
   /** What goes on between two steps, and since when. */
   private between: { stage: string; startMs: number } | undefined;
 
@@ -31,6 +33,12 @@ export class TrainingProgress {
     this.steps = 0;
     this.encodes = 0;
     this.between = undefined;
+    this.beside = {};
+  }
+
+  /** Shown with the steps. */
+  background(stage: string, done: number, total: number): void {
+    this.beside[stage] = `${Math.floor((100 * done) / total)}%`;
   }
 
   stage(stage: string, done: number, total: number): void {
@@ -54,12 +62,14 @@ export class TrainingProgress {
   }
 
   private fields({ interpretableLoss, metrics, textsPerSecond }: ReportedStep): ProgressFields {
-    const { staleness } = metrics;
+    const { staleness, refreshLagSteps } = metrics;
     return {
       loss: interpretableLoss.toPrecision(3),
       ...(staleness !== undefined && { staleness: staleness.toPrecision(2) }),
       'encodes/step': formatCount(this.encodes / this.steps),
       'texts/s': formatCount(textsPerSecond),
+      ...(refreshLagSteps !== undefined && { lag: refreshLagSteps }),
+      ...this.beside,
     };
   }
 }

@@ -69,6 +69,8 @@ export class AsyncRefresh {
       ...(options.limits && { limits: options.limits }),
       onProgress: (done, rows) => onBackground?.('refresh', done, rows),
       onFailure: ({ reason, done, rows, failures, willRetry }) => {
+        // Ctrl-C reaches a process that has just been started, too.
+        if (context.signal?.aborted) return;
         const { version } = this.running ?? { version: this.begun };
         const what = `the process of the refresh of step ${version} ${reason} after ${count(done)} of ${count(rows)} documents`;
         const then = `given up after ${failures} failures, training goes on with the table that it has`;

@@ -151,6 +151,7 @@ export class BackgroundEncoder {
     let own: EncodeProcess | undefined;
     try {
       own = new WatchedProcess<EncoderRequest, EncoderAnswer>(PROCESS, {
+        argv: [this.folder!],
         onMessage: (message) => this.hear(message),
         onEnd: (reason) => {
           if (this.process === own) this.failed(reason);
@@ -170,7 +171,6 @@ export class BackgroundEncoder {
       padId: retriever.padId,
       dimension: retriever.dimension,
       niceness: NICENESS,
-      folder: this.folder!,
     });
     if (this.job) own.send({ ...this.job.request, done: this.job.written });
   }

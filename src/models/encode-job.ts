@@ -21,8 +21,6 @@ export interface EncoderStart {
   readonly dimension: number;
   /** Operating system's priority, from 0 to 19, the least. */
   readonly niceness: number;
-  /** Folder of the files, which the process removes when it is left alone. */
-  readonly folder: string;
 }
 
 /** Texts to be embedded with weights of their own, by files of the folder. */

@@ -1,6 +1,6 @@
 /**
- * The process of a `BackgroundEncoder`: compiles an encoder once, then embeds texts with the weights of each job. It leaves, and
- * clears its files away, as soon as nobody holds the other end of its channel.
+ * The process of a `BackgroundEncoder`, started with the folder of its files: compiles an encoder once, then embeds texts with the
+ * weights of each job. It leaves, and clears the files away, as soon as nobody holds the other end of its channel.
  */
 import { rmSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
@@ -24,11 +24,12 @@ import { TokenFeeds } from './token-feeds.ts';
 const PROGRESS_MS = 100;
 
 process.title = 'undrift encoder';
-let start: EncoderStart | undefined;
+const folder = process.argv[2]!;
+let dimension = 0;
 let encoder: Omit<RowEncoder, 'weights'> | undefined;
 
 const leave = () => {
-  if (start) rmSync(start.folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true });
   process.exit();
 };
 const answer = (message: EncoderAnswer) => process.send!(message, () => {});
@@ -47,7 +48,7 @@ process.on('message', (request: EncoderRequest) => {
 if (!process.connected) leave();
 
 async function prepare(request: EncoderStart): Promise<void> {
-  start = request;
+  dimension = request.dimension;
   // Before there are threads, which inherit it. A thread of low priority takes what the trainer's leave idle.
   setPriority(request.niceness);
   encoder = {
@@ -59,7 +60,6 @@ async function prepare(request: EncoderStart): Promise<void> {
 }
 
 async function embed(job: EncodeJob): Promise<void> {
-  const { folder, dimension } = start!;
   const file = (part: 'weights' | 'tokens' | 'embeddings') => jobFile(folder, job.id, part);
   const weights = await withFile(file('weights'), 'r', (from) => readWeights(from, file('weights'), job));
   await withFile(file('tokens'), 'r', (tokens) =>

@@ -2,6 +2,8 @@ import { type ChildProcess, fork, type Serializable } from 'node:child_process';
 import type { Socket } from 'node:net';
 
 export interface WatchedProcessOptions<Answer> {
+  /** What the script is started with, `process.argv` from 2 on. */
+  readonly argv?: readonly string[];
   onMessage(message: Answer): void;
   /** Called once, with what happened in words: it ended by itself, or was silent for too long and is gone. Not after `dispose`. */
   onEnd(reason: string): void;
@@ -34,7 +36,7 @@ export class WatchedProcess<Request extends Serializable, Answer> {
   constructor(script: URL, options: WatchedProcessOptions<Answer>) {
     this.options = options;
     // Neither the loaders of this process nor its standard streams: stdout belongs to results.
-    const child = fork(script, [], {
+    const child = fork(script, [...(options.argv ?? [])], {
       serialization: 'advanced',
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

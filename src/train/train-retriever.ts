@@ -24,9 +24,10 @@ import { readJson, writeFileAtomic } from '../util/files.ts';
 import { Batches } from './batches.ts';
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { diagnosisProbe } from './diagnosis-probe.ts';
-import { EventLog } from './event-log.ts';
+import { EventLog, readEventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
 import { makeRetriever } from './make-retriever.ts';
+import { refreshHistory, type TableRefresh } from './refresh-history.ts';
 import {
   checkSameSettings,
   isNewModel,
@@ -42,6 +43,8 @@ export interface TrainCallbacks {
   /** One-time facts: what was loaded, how many negatives a query sees, what was assumed. */
   onNote?: (note: string) => void;
   onProgress?: (stage: string, done: number, total: number) => void;
+  /** The same of work that goes on beside steps. */
+  onBackground?: (stage: string, done: number, total: number) => void;
   onStep?: (report: ReportedStep) => void;
   /** What staleness does to the training, every so many steps where `diagnose` says so; see `TableProbe`. */
   onDiagnosis?: (diagnosis: { step: number; values: Readonly<Record<string, number>> }) => void;
@@ -73,6 +76,8 @@ export interface TrainResult {
   seconds: number;
   /** What was spent, by name; see `CostLedger`. */
   ledger: Readonly<Record<string, number>>;
+  /** Refreshes of a table beside training: which weights made it, and from which step on it was used. */
+  refreshes: readonly TableRefresh[];
   settings: TrainSettings;
 }
 
@@ -82,7 +87,8 @@ export class InterruptedError extends UndriftError {}
 /** Names in a run's folder. */
 const SETTINGS = 'settings.json';
 const MODEL = 'model';
-const OWN_FILES = [SETTINGS, MODEL, 'checkpoint', 'metrics.jsonl', 'tensorboard', 'tokenizer.json'];
+const LOG = 'metrics.jsonl';
+const OWN_FILES = [SETTINGS, MODEL, 'checkpoint', LOG, 'tensorboard', 'tokenizer.json', 'refresh'];
 
 /** Of a run, or left of one by a process that was killed while it wrote. */
 const isOwnFile = (name: string): boolean =>
@@ -200,8 +206,16 @@ export async function trainRetriever(
     texts: { query: (row) => data.queries.text(row), document: (row) => data.corpus.text(row) },
     examples,
     folder: out,
+    totalSteps,
+    // Comes from steps, and from what is between them: the log is open by then.
+    onEvent: (kind, values) => {
+      const step = learner.step;
+      log.write({ step, epoch: (step * accumulate) / batches.perEpoch, kind, values });
+    },
     ...(callbacks.onProgress && { onProgress: callbacks.onProgress }),
+    ...(callbacks.onBackground && { onBackground: callbacks.onBackground }),
     ...(callbacks.onNote && { onNote: callbacks.onNote }),
+    ...(callbacks.signal && { signal: callbacks.signal }),
   });
 
   let best: Checkpoint['best'] = { value: null, step: 0, evaluationsSince: 0 };
@@ -344,6 +358,7 @@ export async function trainRetriever(
     embeddingSpace,
     seconds,
     ledger: ledger.totals,
+    refreshes: refreshHistory(await readEventLog(join(out, LOG))),
     settings,
   };
 }
