@@ -1,6 +1,7 @@
 import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
-import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
+import { TableMethod } from './table-method.ts';
+import { TABLE_OPTIONS } from './table-options.ts';
 
 /**
  * ANCE: negatives uniformly from the top ranks of an index over the whole corpus, which another process builds anew with the

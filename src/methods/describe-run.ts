@@ -1,8 +1,7 @@
 import { describeRefresh, parseRefreshPolicy } from '../cache/refresh-policy.ts';
 import { formatBytes } from '../util/format.ts';
 import type { RunPlan } from './method.ts';
-import type { MethodOptions } from './method-options.ts';
-import type { TABLE_OPTIONS } from './table-method.ts';
+import type { TableOptions } from './table-options.ts';
 import { tableRows } from './table-rows.ts';
 
 /** Documents that a method will embed. */
@@ -50,7 +49,7 @@ export function inBatchNegatives(plan: RunPlan): string {
 
 /** What a run over a score table trains against, how the table is kept, and what that costs. */
 export function describeTable(plan: RunPlan): string[] {
-  const options = plan.options as TableChoices;
+  const options = plan.options as TableOptions;
   const { batchSize: B, documents: N, dimension: D, negativesPerQuery } = plan;
   const rows = tableRows(options.cacheSize, N);
   const { cacheStorage, samples, uniformSamples, loss, snapshotEvery } = options;
@@ -98,10 +97,7 @@ export function describeMining(plan: RunPlan, { from, every }: { from: string; e
   ];
 }
 
-type TableChoices = Required<Pick<MethodOptions, keyof typeof TABLE_OPTIONS>> &
-  Pick<Partial<MethodOptions>, 'snapshotEvery'>;
-
-function chosen({ sampler, rankFrom, rankTo }: TableChoices): string {
+function chosen({ sampler, rankFrom, rankTo }: TableOptions): string {
   if (sampler === 'top') return 'of the highest scores';
   if (sampler === 'uniform') return 'drawn uniformly';
   if (sampler === 'softmax') return 'drawn by the softmax of their scores';

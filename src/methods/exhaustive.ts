@@ -1,6 +1,7 @@
 import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
-import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
+import { TableMethod } from './table-method.ts';
+import { TABLE_OPTIONS } from './table-options.ts';
 
 /**
  * Exhaustive re-embedding: negatives from the softmax over the whole corpus, all of which is embedded again every n steps. What

@@ -1,6 +1,7 @@
 import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
-import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
+import { TableMethod } from './table-method.ts';
+import { TABLE_OPTIONS } from './table-options.ts';
 
 /**
  * Negative cache: softmax cross-entropy against a large cache of stale embeddings, of which only what is sampled is embedded again.

@@ -1,6 +1,7 @@
 import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
-import { TABLE_OPTIONS, TableMethod } from './table-method.ts';
+import { TableMethod } from './table-method.ts';
+import { TABLE_OPTIONS } from './table-options.ts';
 
 /**
  * Stochastic negative mining: negatives from the softmax over a random sample of the corpus, which is drawn and embedded anew every n
