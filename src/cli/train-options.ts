@@ -313,7 +313,7 @@ export const TRAIN_OPTIONS = {
   evalSplit: {
     type: 'text',
     value: 'name',
-    help: 'split to evaluate on while training (default dev)',
+    help: 'split to evaluate on while training (default dev); none: keep the last model, not the best',
     group: 'Evaluation',
   },
   evalMetric: {

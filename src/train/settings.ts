@@ -66,7 +66,7 @@ export interface TrainOptions extends MethodChoices {
   queryPrompt?: string | undefined;
   docPrompt?: string | undefined;
 
-  /** Split for evaluation during training; none if the data lacks it. Default `dev`. */
+  /** Split for evaluation during training; `none` for none, as where the data has no `dev`. Default `dev`. */
   evalSplit?: string | undefined;
   evalMetric?: string | undefined;
   /** Steps between evaluations; default about ten times a run. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadData } from '../data/load.ts';
 import { evaluateRetriever } from '../index/evaluate-retriever.ts';
@@ -313,6 +313,19 @@ describe('a training run', () => {
     expect(existsSync(join(runs, 'kept', 'model', 'model.safetensors'))).toBe(true);
     expect((await readRunSettings(join(runs, 'kept'))).batchSize).toBe(16);
     expect((await again({ steps: 1 })).steps).toBe(1);
+  });
+
+  it('evaluates nothing where that is asked for, and keeps the last model', async () => {
+    const notes: string[] = [];
+    const onEvaluation = vi.fn();
+    const result = await trainRetriever(
+      { ...small('unevaluated'), steps: 3, evalEvery: 1, evalSplit: 'none' },
+      { onEvaluation, onNote: (note) => notes.push(note) },
+    );
+    expect(onEvaluation).not.toHaveBeenCalled();
+    expect(notes).toContain('no evaluation: the last model is kept, not the best');
+    expect(result.best.value).toBeNull();
+    expect((await loadRetriever(result.model)).trainedSteps).toBe(3);
   });
 
   it('stops at once while it still reads', async () => {

@@ -94,6 +94,9 @@ const OWN_FILES = [SETTINGS, MODEL, 'checkpoint', LOG, 'tensorboard', 'tokenizer
 const isOwnFile = (name: string): boolean =>
   OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`));
 
+/** Asks for no evaluation during training, whatever splits there are. */
+const NO_SPLIT = 'none';
+
 /** Steps between lines of the log. */
 const LOG_EVERY = 10;
 
@@ -148,7 +151,7 @@ export async function trainRetriever(
   const stepsPerEpoch = batches.perEpoch / accumulate;
   const totalSteps = settings.steps ?? Math.max(1, Math.round(settings.epochs * stepsPerEpoch));
   const evalEvery = settings.evalEvery ?? Math.max(1, Math.ceil(totalSteps / 10));
-  const evaluated = data.splits.includes(settings.evalSplit);
+  const evaluated = settings.evalSplit !== NO_SPLIT && data.splits.includes(settings.evalSplit);
   const count = (value: number) => value.toLocaleString('en-US');
   callbacks.onNote?.(
     `${count(data.corpus.size)} documents, ${count(examples.queryRows.length)} training queries; ` +
@@ -167,9 +170,9 @@ export async function trainRetriever(
     dimension: retriever.dimension,
   };
   for (const line of method.describe?.(plan) ?? []) callbacks.onNote?.(`${method.id}: ${line}`);
-  if (!evaluated && settings.evalSplit !== 'dev') {
+  if (!evaluated && settings.evalSplit !== 'dev' && settings.evalSplit !== NO_SPLIT) {
     throw new UsageError(`no split "${settings.evalSplit}" to evaluate on during training`, {
-      help: `splits present: ${data.splits.join(', ')}`,
+      help: `splits present: ${data.splits.join(', ')}; "${NO_SPLIT}" for no evaluation`,
     });
   }
   if (examples.negatives && negatives === 0) {
@@ -177,8 +180,10 @@ export async function trainRetriever(
       'the data has negatives, and none of them is used: --negatives N takes N for each query',
     );
   }
-  if (!evaluated)
-    callbacks.onNote?.(`no split "${settings.evalSplit}": the last model is kept, not the best`);
+  if (!evaluated) {
+    const why = settings.evalSplit === NO_SPLIT ? 'no evaluation' : `no split "${settings.evalSplit}"`;
+    callbacks.onNote?.(`${why}: the last model is kept, not the best`);
+  }
 
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
   const weights = { ...retriever.weights, ...temperature.weights };
