@@ -20,6 +20,7 @@ import { tempFiles } from './temp-files.ts';
 /** Queries 0 … 47 answer to documents 0 … 47; the other documents are nobody's, but for the following. */
 const QUERIES = 48;
 const DOCUMENTS = 60;
+const BATCH_SIZE = 8;
 /** Query 2 has a second right answer. */
 export const SECOND_POSITIVE = { query: 2, document: 50 };
 /** Copies of other documents' texts. */
@@ -82,7 +83,7 @@ export class ToyRun {
     this.context = parts.context;
     this.learner = parts.learner;
     this.running = parts.running;
-    const { batchSize = 8, seed = 1 } = settings;
+    const { batchSize = BATCH_SIZE, seed = 1 } = settings;
     this.batches = new Batches(examples, this.context.documents, { batchSize, negativesPerQuery: 0, seed });
   }
 
@@ -130,6 +131,18 @@ export class ToyRun {
       examples,
       folder: tempFiles({}),
     };
+    method.check?.({
+      options: context.options,
+      updates: 100,
+      batchSize: settings.batchSize ?? BATCH_SIZE,
+      accumulate: settings.accumulate ?? 1,
+      negativesPerQuery: 0,
+      chunkSize,
+      dropoutRatio,
+      documents: DOCUMENTS,
+      trainingQueries: QUERIES,
+      dimension: retriever.dimension,
+    });
     return new ToyRun(settings, { context, learner, running: await method.start(context) });
   }
 

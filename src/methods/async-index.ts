@@ -1,3 +1,4 @@
+import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
@@ -33,6 +34,7 @@ export const asyncIndex: Method = {
     url: 'https://arxiv.org/abs/2007.00808',
   },
   options: { ...TABLE_OPTIONS, loss: 'pairwise', sampler: 'rank-range', refresh: 'async:500' },
+  check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('async-index', context),
 };

@@ -1,3 +1,4 @@
+import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
@@ -19,6 +20,7 @@ export const exhaustive: Method = {
     url: 'https://proceedings.mlr.press/v206/monath23a.html',
   },
   options: { ...TABLE_OPTIONS, refresh: 'every:100' },
+  check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('exhaustive', context),
 };

@@ -148,6 +148,11 @@ export interface Method {
   readonly paper: { readonly title: string; readonly year: number; readonly url: string };
   /** Every option of its own that the method takes, with its default. */
   readonly options: Partial<MethodOptions>;
+  /**
+   * Whether options, data and batch go together, before anything is embedded or written.
+   * @throws UsageError where they do not
+   */
+  check?(plan: RunPlan): void;
   /** What a run will train against and what that will cost, in words: a sentence each, without a full stop. */
   describe?(plan: RunPlan): readonly string[];
   start(context: MethodContext): Promise<RunningMethod>;

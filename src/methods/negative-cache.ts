@@ -1,3 +1,4 @@
+import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
@@ -29,6 +30,7 @@ export const negativeCache: Method = {
     url: 'https://proceedings.neurips.cc/paper/2021/hash/2175f8c5cd9604f6b1e576b252d4c86e-Abstract.html',
   },
   options: { ...TABLE_OPTIONS, cacheSize: 4096, refresh: 'write-back,stream' },
+  check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('negative-cache', context),
 };

@@ -1,3 +1,4 @@
+import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
@@ -22,6 +23,7 @@ export const snapshot: Method = {
     url: 'https://proceedings.mlr.press/v206/monath23a.html',
   },
   options: { ...TABLE_OPTIONS, loss: 'truncated', samples: 4, cacheSize: 2048, snapshotEvery: 100 },
+  check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('snapshot', context),
 };

@@ -41,7 +41,7 @@ export class MovingAverage {
   ): Promise<MovingAverage> {
     if (!(momentum >= 0 && momentum < 1)) {
       throw new UsageError(`the momentum must be at least 0 and below 1, got ${momentum}`, {
-        help: 'try 0.99, or 0.999 for runs of ten thousand steps and more',
+        help: 'try 0.9; the longer the run, the nearer to 1',
       });
     }
     return new MovingAverage(source, await ParameterUpdate.compile(weightAverage(momentum), compute));

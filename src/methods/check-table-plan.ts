@@ -1,0 +1,33 @@
+import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
+import { UsageError } from '../util/errors.ts';
+import type { RunPlan } from './method.ts';
+import { samplerOf } from './table-negatives.ts';
+import { TABLE_OPTIONS } from './table-options.ts';
+import { tableRows } from './table-rows.ts';
+
+/**
+ * Whether a run over a score table can go well, before anything is embedded.
+ *
+ * @throws UsageError where the loss form cannot use what the sampler draws or what the data gives, and where a batch does not fit
+ *   into the table that it is to enter
+ */
+export function checkTablePlan({ options: given, negativesPerQuery, batchSize, documents }: RunPlan): void {
+  const options = { ...TABLE_OPTIONS, ...given };
+  samplerOf(options);
+  const { loss, cacheSize, refresh } = options;
+  if (negativesPerQuery > 0 && loss !== 'truncated') {
+    throw new UsageError(`the loss form ${loss} takes no negatives from the data`, {
+      help: 'use --loss truncated, or --negatives 0',
+    });
+  }
+  const rows = tableRows(cacheSize, documents);
+  if (parseRefreshPolicy(refresh).stream) checkBatchFits(batchSize, rows);
+}
+
+/** @throws UsageError where a table cannot take in the positives of one batch */
+export function checkBatchFits(batchSize: number, rows: number): void {
+  if (batchSize <= rows) return;
+  throw new UsageError(`a batch of ${batchSize} documents does not fit into a cache of ${rows} rows`, {
+    help: `use --cache-size ${batchSize} or more`,
+  });
+}
