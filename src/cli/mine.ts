@@ -324,7 +324,8 @@ function report(found: {
       ? `${whole(skippedQueries)} queries without text, or without a positive that has one, left out\n`
       : '';
   return (
-    `${out}\n${whole(negatives)} negatives for ${whole(queries)} queries of ${data}/${split}, by ${who}, ${formatDuration(seconds * 1000)}\n\n` +
+    `${out}\n${whole(negatives)} negatives for ${whole(queries)} queries of ${data}/${split}, by ${who}, ` +
+    `${formatDuration(seconds * 1000)}\n\n` +
     `${table}\n${shortLines}${skipped}` +
     `train on them: undrift train --data ${out} --negatives ${wanted} --out runs/mined\n`
   );

@@ -149,10 +149,15 @@ export const TRAIN_OPTIONS = {
   rankFrom: {
     type: 'integer',
     min: 0,
-    help: 'rank-range: first rank to pick from, 0 the best',
+    help: 'rank-range, and mining: first rank to pick from, 0 the best',
     group: 'Method',
   },
-  rankTo: { type: 'integer', min: 1, help: 'rank-range: rank before which it ends', group: 'Method' },
+  rankTo: {
+    type: 'integer',
+    min: 1,
+    help: 'rank-range, and mining: rank before which it ends',
+    group: 'Method',
+  },
   absoluteMargin: {
     type: 'number',
     min: 0,
@@ -217,13 +222,13 @@ export const TRAIN_OPTIONS = {
   mineFrom: {
     type: 'text',
     value: 'model',
-    help: 'who ranks for mining: bm25, self, or a model',
+    help: 'who ranks for mining: bm25, self (the weights that are trained), or a model',
     group: 'Method',
   },
   mineEvery: {
     type: 'integer',
     min: 0,
-    help: 'steps after which to mine again; 0 for never',
+    help: 'steps after which the weights as they then are mine again; 0 for never',
     group: 'Method',
   },
   snapshotEvery: {

@@ -11,8 +11,8 @@ const OPTIONS = { samples: 1, rankFrom: 0, rankTo: 50, absoluteMargin: 0, relati
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over B positives and up to B h mined documents
  *
  * They are mined once, before the first step, and h of each query's are drawn anew for every batch, uniformly from the ranks
- * `rankFrom` … `rankTo` − 1. A query that shares words with too few documents gets fewer. Known positives and documents of the same text as
- * one of them are neither mined nor candidates.
+ * `rankFrom` … `rankTo` − 1. A query that shares words with too few documents gets fewer. Known positives and documents of the
+ * same text as one of them are neither mined nor candidates.
  *
  * Cost per step: B queries, B positives and up to B h negatives embedded, all fresh; none for mining, which is BM25. Memory: 4
  * bytes for each mined negative, and 8 for each pair of term and document while it mines.

@@ -14,15 +14,16 @@ const OPTIONS = {
 } as const;
 
 /**
- * Hard negatives: beside the batch's positives, each query brings documents that an encoder ranks high for it although they are no
- * right answers.
+ * Hard negatives: beside the batch's positives, each query brings documents that an encoder ranks high for it although they
+ * are no right answers.
  *
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over B positives and up to B h mined documents
  *
  * Who ranks is `mineFrom`: the model that training starts from (`self`), another one, or `bm25`. Every `mineEvery` updates
  * the weights as they then are mine again, while training waits. What is highest of all is mostly a right answer that nobody
  * has marked: ranks before `rankFrom` are left out, and what comes nearer to the query's lowest positive than a share
- * `relativeMargin` of its score.
+ * `relativeMargin` of its score. A new model has nothing to rank by yet: mine from `bm25`, or again after some steps. Where
+ * queries have many positives, the lowest one is so low that the margin leaves little: a note says so, and 0 turns it off.
  *
  * Cost per step: B queries, B positives and up to B h negatives embedded, all fresh. Each mining: N documents and all training
  * queries embedded, 2 Q N D operations of scoring. Memory: 4 bytes for each mined negative; while it mines N rows of D numbers.

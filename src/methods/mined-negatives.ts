@@ -22,8 +22,8 @@ export const SELF = 'self';
 const BM25 = 'bm25';
 
 /**
- * Hard negatives of every training query, mined at some moment: those that the rules let pass, of which a step draws some. It is the
- * choice that grows stale; what is drawn is embedded anew.
+ * Hard negatives of every training query, mined at some moment: those that the rules let pass, of which a step draws some. It
+ * is the choice that grows stale; what is drawn is embedded anew.
  *
  * Memory: 4 bytes for each negative, at most `rankTo` − `rankFrom` for a query; while they are mined that of the ranker.
  */
@@ -83,10 +83,13 @@ export class MinedNegatives {
     });
     const rows = new Int32Array(offsets.at(-1)!);
     for (let i = 0, at = 0; i < parts.length; at += parts[i++]!.length) rows.set(parts[i]!, at);
-    const { short, queries } = statistics;
+    const { short, queries, removed } = statistics;
     if (short.queries > 0) {
+      const byMargin = removed.absoluteMargin + removed.relativeMargin;
+      const why = byMargin > statistics.kept ? ': the margin to their lowest positive leaves little' : '';
       onNote?.(
-        `mined by ${from}: ${short.queries} of ${queries} queries have fewer than ${samples} negatives, ${short.withNone} none`,
+        `mined by ${from}: ${short.queries} of ${queries} queries have fewer than ${samples} negatives, ` +
+          `${short.withNone} none${why}`,
       );
     }
     return new MinedNegatives(context, step, { offsets, rows });

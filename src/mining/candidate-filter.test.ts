@@ -3,8 +3,8 @@ import { UsageError } from '../util/errors.ts';
 import { type CandidateRules, filterCandidates, REASONS, type Reason } from './candidate-filter.ts';
 
 /**
- * A ranking to count on: documents 0 … 9, of which 1 and 4 are positives (scores 0.9 and 0.6), 2 is a copy of 1, 7 has no text, and 6
- * is a copy of 5.
+ * A ranking to count on: documents 0 … 9, of which 1 and 4 are positives (scores 0.9 and 0.6), 2 is a copy of 1, 7 has no
+ * text, and 6 is a copy of 5.
  */
 const SCORES = [1, 0.9, 0.9, 0.7, 0.6, 0.58, 0.58, 0.5, 0.4, -0.2];
 const reasons = new Map<number, Reason>([
@@ -88,6 +88,14 @@ describe('filterCandidates', () => {
     const scores = [0.1, -0.1, -0.1, -0.2, -0.5, -0.51, -0.55, -0.56, -0.6, -0.7];
     // s⁺ = −0.5: limit −0.5 − 0.1 · 0.5 = −0.55.
     expect(filtered({ relativeMargin: 0.1 }, scores).kept).toEqual([6, 8, 9]);
+  });
+
+  it('keeps what is exactly at the margin', () => {
+    // Sums without rounding: 0.25 + 0.25 = 0.5 = s⁺, and 0.5 − 0.5 · 0.5 = 0.25.
+    const scores = [1, 0.75, 0.5, 0.25, 0.125];
+    expect(filtered({ absoluteMargin: 0.25 }, scores, [2]).kept).toEqual([3]);
+    expect(filtered({ relativeMargin: 0.5 }, scores, [2]).kept).toEqual([3]);
+    expect(filtered({ absoluteMargin: 0 }, [1, 1, 1, 1, 1], [1]).kept).toEqual([0, 3]);
   });
 
   it('lets nothing keep its distance from a positive that the ranking does not reach', () => {

@@ -28,7 +28,7 @@ async function mine(source: CandidateSource, task: MiningTask, options: MiningOp
 
 const WORDS = 12;
 const words = (i: number) => [...permutation(rngKey(2, i, 'words'), WORDS).subarray(0, 3)];
-/** 40 documents of three words out of 12; document 21 is a copy of 20, document 30 has no text. Query 9 asks what query 8 asks. */
+/** 40 documents of three words out of 12; 21 is a copy of 20, 30 has no text. Query 9 asks what query 8 asks. */
 const documents = Array.from({ length: 40 }, (_, i) =>
   i === 30
     ? ' '

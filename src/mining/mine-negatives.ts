@@ -25,8 +25,8 @@ export interface MiningOptions extends CandidateRules {
   /** Negatives wanted for each query. */
   readonly negatives: number;
   /**
-   * Which of those that the rules leave: the `top` ones (default), as many at `random`, each set of them equally likely, or `all`, of which
-   * a query that has at least `negatives` does not count as short.
+   * Which of those that the rules leave: the `top` ones (default), as many at `random`, each set of them equally likely, or
+   * `all`, of which a query that has at least `negatives` does not count as short.
    */
   readonly strategy?: 'top' | 'random' | 'all' | undefined;
   /** Of the random choice, which depends on the number of the query and on nothing else (0). */
@@ -47,9 +47,9 @@ const BLOCK_QUERIES = 512;
 const BLOCK_RESULTS = 2 ** 22;
 
 /**
- * Hard negatives: for each query the documents that a ranker puts high although they are no right answers, as far as the rules let
- * them pass. Never mined are the known positives of a query, those of queries of the same text, and documents that are
- * the same as one of these.
+ * Hard negatives: for each query the documents that a ranker puts high although they are no right answers, as far as the
+ * rules let them pass. Never mined are the known positives of a query, those of queries of the same text, and documents that
+ * are the same as one of these.
  *
  * Memory: what the source holds, and the rankings of one block of queries.
  *

@@ -54,6 +54,9 @@ export function minableQueries(
   };
 }
 
+/** Written at once: some queries have hundreds of positives. */
+const CHUNK_CHARACTERS = 1 << 20;
+
 /**
  * Lines of JSONL, one query each, that `loadData` reads as pairs:
  *
@@ -62,7 +65,7 @@ export function minableQueries(
  * A query for which nothing was found has an empty list of negatives: its positives still teach.
  *
  * @param options.positives  `all` of a query, or the `first` one
- * @yields the lines of a block
+ * @yields some lines at a time
  */
 export async function* pairLines(
   queries: MinableQueries,
@@ -80,6 +83,9 @@ export async function* pairLines(
         negative: Array.from(rows.subarray(offsets[i], offsets[i + 1]), texts.document),
       };
       lines += `${JSON.stringify(record)}\n`;
+      if (lines.length < CHUNK_CHARACTERS) continue;
+      yield lines;
+      lines = '';
     }
     yield lines;
   }
