@@ -208,6 +208,8 @@ function sampleEvents(arm: number, seed: number, best: number, pace: number): Lo
       learningRate: 0.01 * (1 - step / 1000),
       gradientNorm: 1 + noise[step - 1]!,
       ...(arm >= 4 && { staleness: (0.05 * arm * noise[step - 2]! + 0.1 * arm) * Math.exp(-step / 500) }),
+      ...(arm >= 4 && { filledRatio: 1, 'ageRatio/0': grown, 'ageRatio/1': 1 - grown }),
+      documentEncodes: 16,
       ...(arm === 7 && { maskedRatio: 0.02 * noise[step - 3]! }),
     };
     events.push({ ...at, kind: 'train', values });

@@ -1,3 +1,4 @@
+import { LEDGER_NAMES } from '../methods/ledger-rows.ts';
 import { formatBytes, formatCount, formatDuration } from '../util/format.ts';
 import type { Unit } from './chart-scale.ts';
 import type { Spread } from './statistics.ts';
@@ -17,6 +18,23 @@ export interface CostDescription {
 export const DOCUMENT_ENCODES = 'documentEncodes';
 export const WALL_TIME = 'wallMs';
 export const STEPS = 'steps';
+
+/** Names of costs in the order in which they are shown; `wallMs` is the time of training. Others come behind. */
+const ORDER = [STEPS, ...LEDGER_NAMES.map(({ name }) => (name === 'trainingMs' ? WALL_TIME : name))];
+
+/** @returns  sorted; parts of a sum behind it */
+export function sortCosts(names: readonly string[]): string[] {
+  const place = (name: string) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+  return [...names].sort((a, b) => place(a) - place(b));
+}
+
+/** What a ledger table calls a cost: parts of a sum are marked. */
+export function ledgerLabel(name: string): string {
+  if (name === WALL_TIME) return 'training time';
+  const known = LEDGER_NAMES.find((candidate) => candidate.name === name);
+  if (!known) return describeCost(name).label;
+  return `${known.of ? '· ' : ''}${known.label}${name.endsWith('Flops') ? ' (FLOP)' : ''}`;
+}
 
 /** Names end in their unit: `wallMs`, `cacheBytes`; the others are counts. */
 export function describeCost(name: string): CostDescription {

@@ -88,6 +88,19 @@ describe('a scatter chart', () => {
     expect(Math.abs(a!.y - b!.y) >= 12 || a!.right < b!.left || b!.right < a!.left).toBe(true);
   });
 
+  it('puts no label on the bars of a point', () => {
+    const points = [
+      { arm: 0, x: 10, y: 0.5 },
+      { arm: 1, x: 50, y: 0.5, xSd: 30, ySd: 0.1 },
+    ];
+    const { markup, y } = drawChart({ ...scatter, points }, size);
+    const label = labelBoxes(markup).find(({ text }) => text!.startsWith('two'))!;
+    // Half a line of text, and not so far that one has to look for it.
+    expect(Math.abs(label.y - y.at(0.5))).toBeGreaterThanOrEqual(7.5);
+    expect(Math.abs(label.y - y.at(0.5))).toBeLessThan(20);
+    expect(label.left > 0 && label.right < size.width).toBe(true);
+  });
+
   it('keeps many labels on a narrow screen inside and apart', () => {
     const arms = Array.from({ length: 9 }, (_, i) => `a long name ${i}`);
     const points = arms.map((_, arm) => ({ arm, x: 100 + (arm % 3), y: 0.5 + 0.001 * arm }));

@@ -13,6 +13,8 @@ interface ChartBase {
   readonly logX?: boolean;
   /** Ticks at these values of x only. */
   readonly xTicks?: readonly number[];
+  /** What a reader must know. */
+  readonly note?: string;
 }
 
 /** Values over time, one line for each arm; the band is mean ± standard deviation over the seeds. */
@@ -147,26 +149,30 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
   ]);
   const { x, y, plot } = frame;
   const placed = points
-    .map((point) => ({ ...point, left: x.at(point.x), top: y.at(point.y) }))
+    .map((point) => {
+      const { x: xMean, y: yMean, xSd = 0, ySd = 0 } = point;
+      const bars: Box = {
+        left: x.at(Math.max(xMean - xSd, chart.logX ? xMean / 10 : -Infinity)),
+        right: x.at(xMean + xSd),
+        top: y.at(yMean + ySd),
+        bottom: y.at(yMean - ySd),
+      };
+      return { ...point, left: x.at(xMean), top: y.at(yMean), bars };
+    })
     .sort((a, b) => a.left - b.left);
   const joined = chart.joined
     ? `<path class="trend" d="M${placed.map(({ left, top }) => `${px(left)} ${px(top)}`).join('L')}"/>`
     : '';
   const labels = placeLabels(
-    placed.map(({ arm, left, top }) => ({ text: options.arms[arm]!, left, top })),
+    placed.map(({ arm, left, top, bars }) => ({ text: options.arms[arm]!, left, top, bars })),
     plot,
   );
-  const marks = placed.map(({ arm, left, top, x: xMean, y: yMean, xSd, ySd }, i) => {
-    const [x0, x1] = [
-      x.at(Math.max(xMean - (xSd ?? 0), chart.logX ? xMean / 10 : -Infinity)),
-      x.at(xMean + (xSd ?? 0)),
-    ];
-    const [y0, y1] = [y.at(yMean - (ySd ?? 0)), y.at(yMean + (ySd ?? 0))];
-    const bars =
-      (ySd ? `<path class="bar" d="M${px(left)} ${px(y0)}V${px(y1)}"/>` : '') +
-      (xSd ? `<path class="bar" d="M${px(x0)} ${px(top)}H${px(x1)}"/>` : '');
+  const marks = placed.map(({ arm, left, top, xSd, ySd, bars }, i) => {
+    const lines =
+      (ySd ? `<path class="bar" d="M${px(left)} ${px(bars.bottom)}V${px(bars.top)}"/>` : '') +
+      (xSd ? `<path class="bar" d="M${px(bars.left)} ${px(top)}H${px(bars.right)}"/>` : '');
     return (
-      `<g class="arm ${armClass(arm)}">${bars}${marker(arm, `${px(left)} ${px(top)}`, 1.4)}` +
+      `<g class="arm ${armClass(arm)}">${lines}${marker(arm, `${px(left)} ${px(top)}`, 1.4)}` +
       `${labels[i]!}</g>`
     );
   });
@@ -240,14 +246,19 @@ function drawFrame(
   return { markup, plot: { left, right, top, bottom }, x, y, stops: [] };
 }
 
-/** Labels beside their points, moved until none covers another label or a point; a line leads from a label that had to go far. */
-function placeLabels(points: readonly { text: string; left: number; top: number }[], plot: Box): string[] {
-  const taken: Box[] = points.map(({ left, top }) => ({
-    left: left - 5,
-    right: left + 5,
-    top: top - 5,
-    bottom: top + 5,
-  }));
+/**
+ * Labels beside their points, moved until none covers another label, a point or its bars; a line leads from a label that had to go
+ * far.
+ */
+function placeLabels(
+  points: readonly { text: string; left: number; top: number; bars: Box }[],
+  plot: Box,
+): string[] {
+  const taken: Box[] = points.flatMap(({ left, top, bars }) => [
+    { left: left - 5, right: left + 5, top: top - 5, bottom: top + 5 },
+    { left: bars.left - 2, right: bars.right + 2, top: top - 2, bottom: top + 2 },
+    { left: left - 2, right: left + 2, top: bars.top - 2, bottom: bars.bottom + 2 },
+  ]);
   return points.map(({ text, left, top }) => {
     const width = text.length * LETTER;
     const place = (dx: number, dy: number): Box => {

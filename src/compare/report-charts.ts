@@ -16,7 +16,13 @@ export interface ReportCharts {
 const MAX_POINTS = 100;
 
 /** Logged values that have a chart of their own, or say the same for all arms. */
-const NOT_MORE = ['train/staleness', 'train/interpretableLoss', 'train/learningRate'];
+const NOT_MORE = [
+  'train/staleness',
+  'train/interpretableLoss',
+  'train/learningRate',
+  // Of single steps: whether one of them was a step that refreshes is chance.
+  'train/documentEncodes',
+];
 /** A histogram makes no curves. */
 const isBin = (key: string): boolean => key.startsWith('train/ageRatio/');
 
@@ -31,7 +37,7 @@ const AXES: Readonly<Record<Over, Pick<LineChart, 'xLabel' | 'xUnit'>>> = {
 export function chartsOf(results: ComparisonResults): ReportCharts {
   const { arms, evaluate } = results;
   const headline = evaluate.metrics[0]!;
-  const present = (chart: Chart | undefined) => (chart ? [chart] : []);
+  const present = <T extends Chart>(chart: T | undefined) => (chart ? [chart] : []);
   const logged = [...new Set(arms.flatMap(({ runs }) => runs.flatMap(({ curves }) => curves.map(keyOf))))];
   const settings = arms.find(({ settings }) => settings)?.settings;
   const watched = `eval/${settings?.evalMetric ?? headline}`;
@@ -47,14 +53,24 @@ export function chartsOf(results: ComparisonResults): ReportCharts {
       ...present(costChart(results, headline, DOCUMENT_ENCODES)),
       ...present(costChart(results, headline, WALL_TIME)),
       ...present(lineChart(arms, 'train/staleness', 'steps', 'Staleness of the cached embeddings')),
-      ...present(lineChart(arms, 'train/interpretableLoss', 'steps', 'Interpretable loss')),
+      ...present(lineChart(arms, 'train/interpretableLoss', 'steps', 'Interpretable loss')).map((chart) => ({
+        ...chart,
+        note: 'each method’s is over its own candidates: compare steps, not arms',
+      })),
     ],
     more: logged
       .filter(
         (key) => key !== quality && !NOT_MORE.includes(key) && !isBin(key) && !key.startsWith(`${LEDGER}/`),
       )
-      .flatMap((key) => present(lineChart(arms, key, 'steps', `${nameOf(key)} (${key.split('/')[0]})`))),
+      .flatMap((key) => present(lineChart(arms, key, 'steps', `${nameOf(key)} (${key.split('/')[0]})`)))
+      .filter((chart) => !isFlat(chart)),
   };
+}
+
+/** One value for all arms at all steps: there is nothing to see. */
+function isFlat({ series }: LineChart): boolean {
+  const values = series.flatMap(({ y }) => y);
+  return values.every((value) => value === values[0]);
 }
 
 const keyOf = ({ kind, name }: Curve): string => `${kind}/${name}`;

@@ -114,14 +114,16 @@ function legend(arms: readonly string[]): string {
 function figure(chart: Chart, arms: readonly string[]): string {
   const shown = chart.kind === 'lines' ? chart.series : chart.points;
   const names = shown.map(({ arm }) => arms[arm]!).join(', ');
-  const spread =
-    chart.kind === 'lines' && chart.series.some(({ sd }) => sd)
-      ? 'bands: ± standard deviation over seeds'
-      : '';
+  const notes = [
+    ...(chart.kind === 'lines' && chart.series.some(({ sd }) => sd)
+      ? ['bands: ± standard deviation over seeds']
+      : []),
+    ...(chart.note ? [chart.note] : []),
+  ].join('; ');
   const label = `${chart.title}: ${chart.yLabel} against ${chart.xLabel} for ${names}. Arrow keys tell the values.`;
   return (
     `<figure class="chart" id="chart-${chart.id}"><figcaption><h3>${escapeText(chart.title)}</h3>` +
-    `${spread && `<p class="soft">${spread}</p>`}</figcaption>` +
+    `${notes && `<p class="soft">${escapeText(notes)}</p>`}</figcaption>` +
     `<div class="plot" tabindex="0" role="group" aria-roledescription="chart" aria-label="${escapeText(label)}">` +
     '<svg aria-hidden="true"></svg><div class="tip" role="status" hidden></div></div>' +
     `<details><summary>Values</summary>${table(chartValues(chart, arms), chart.title)}</details></figure>`

@@ -1,5 +1,13 @@
 import type { Budget } from './comparison.ts';
-import { DOCUMENT_ENCODES, describeCost, formatSpread, STEPS, WALL_TIME } from './cost.ts';
+import {
+  DOCUMENT_ENCODES,
+  describeCost,
+  formatSpread,
+  ledgerLabel,
+  STEPS,
+  sortCosts,
+  WALL_TIME,
+} from './cost.ts';
 import type { ArmResults, ComparisonResults, PairedTest } from './results.ts';
 
 /** A table for any medium: the first column names the row, the others are figures. */
@@ -38,9 +46,9 @@ export function resultTable(results: ComparisonResults): Table {
 
 /** What a run of each arm cost. */
 export function ledgerTable({ arms }: ComparisonResults): Table {
-  const names = [...new Set(arms.flatMap(({ cost }) => Object.keys(cost)))];
+  const names = sortCosts([...new Set(arms.flatMap(({ cost }) => Object.keys(cost)))]);
   return tall({
-    header: ['arm', ...names.map((name) => describeCost(name).label)],
+    header: ['arm', ...names.map(ledgerLabel)],
     rows: arms.map((arm) => [arm.name, ...names.map((name) => costCell(arm, name, 'spread'))]),
   });
 }

@@ -12,21 +12,51 @@ export interface LedgerRow {
 const PURPOSES: Readonly<Record<EncodePurpose, string>> = {
   positive: 'positives',
   negative: 'negatives',
-  refresh: 'filling and refreshing the cache',
-  mining: 'mining',
+  refresh: 'to fill and refresh the cache',
+  mining: 'to mine',
 };
 
-const PHASES: Readonly<Record<Phase, string>> = {
+/** Phases that are no training. */
+type AsidePhase = 'evaluate' | 'diagnose' | 'save';
+
+const TRAINING: Readonly<Record<Exclude<Phase, AsidePhase>, string>> = {
   prepare: 'preparing',
   mine: 'mining',
   sample: 'choosing negatives',
   step: 'loss and gradient',
   update: 'moving the weights',
-  refresh: 'filling and refreshing the cache',
+  refresh: 'refreshing the cache',
+};
+
+const ASIDE: Readonly<Record<AsidePhase, string>> = {
   evaluate: 'evaluating',
   diagnose: 'diagnosing',
   save: 'saving',
 };
+
+/** A name of the ledger for people. */
+export interface LedgerName {
+  readonly name: string;
+  readonly label: string;
+  /** What it is a part of. */
+  readonly of?: string;
+}
+
+const named = (labels: Readonly<Record<string, string>>, unit: string, of?: string): LedgerName[] =>
+  Object.entries(labels).map(([name, label]) => ({ name: name + unit, label, ...(of && { of }) }));
+
+/** Everything that a ledger may hold, in the order in which it is shown. `trainingMs` is the sum of its parts. */
+export const LEDGER_NAMES: readonly LedgerName[] = [
+  { name: 'documentEncodes', label: 'documents embedded' },
+  ...named(PURPOSES, 'Encodes', 'documentEncodes'),
+  { name: 'queryEncodes', label: 'queries embedded' },
+  { name: 'diagnosisEncodes', label: 'texts embedded for diagnosis' },
+  { name: 'scoringFlops', label: 'scoring of the cache' },
+  { name: 'cacheBytes', label: 'largest cache' },
+  { name: 'trainingMs', label: 'training time' },
+  ...named(TRAINING, 'Ms', 'trainingMs'),
+  ...named(ASIDE, 'Ms'),
+];
 
 /**
  * The ledger as a table: sums and, under each, its parts. What was not spent is left out.
@@ -37,35 +67,20 @@ export function ledgerRows(
   totals: Readonly<Record<string, number>>,
   { reproducible = false }: { reproducible?: boolean } = {},
 ): LedgerRow[] {
-  const amount = (name: string) => totals[name] ?? 0;
-  const single = (name: string, label: string, format: (value: number) => string): LedgerRow[] =>
-    amount(name) > 0 ? [{ name: label, amount: format(amount(name)) }] : [];
-  const parts = (
-    names: Readonly<Record<string, string>>,
-    unit: string,
-    format: (value: number) => string,
-  ): { total: number; rows: LedgerRow[] } => {
-    const present = Object.entries(names).filter(([name]) => amount(name + unit) > 0);
-    const total = present.reduce((sum, [name]) => sum + amount(name + unit), 0);
-    const rows = present.map(([name, label]) => ({
-      name: label,
-      amount: format(amount(name + unit)),
-      share: `${Math.round((100 * amount(name + unit)) / total)} %`,
-    }));
-    return { total, rows };
-  };
-  const count = (value: number) => value.toLocaleString('en-US');
-  const encodes = parts(PURPOSES, 'Encodes', count);
-  const phases = parts(PHASES, 'Ms', formatDuration);
-  return [
-    ...single('documentEncodes', 'documents embedded', count),
-    ...encodes.rows,
-    ...single('queryEncodes', 'queries embedded', count),
-    ...(reproducible ? [] : single('diagnosisEncodes', 'texts embedded for diagnosis', count)),
-    ...single('scoringFlops', 'scoring of the cache', (flops) => `${formatCount(flops)}FLOP`),
-    ...single('cacheBytes', 'largest cache', formatBytes),
-    ...(!reproducible && phases.total > 0
-      ? [{ name: 'time', amount: formatDuration(phases.total) }, ...phases.rows]
-      : []),
-  ];
+  const amounts: Record<string, number> = { ...totals };
+  for (const { name, of } of LEDGER_NAMES)
+    if (of === 'trainingMs') amounts[of] = (amounts[of] ?? 0) + (totals[name] ?? 0);
+  const varies = (name: string) => name.endsWith('Ms') || name === 'diagnosisEncodes';
+  return LEDGER_NAMES.flatMap(({ name, label, of }) => {
+    const amount = amounts[name] ?? 0;
+    if (amount === 0 || (reproducible && varies(name))) return [];
+    const share = of ? { share: `${Math.round((100 * amount) / amounts[of]!)} %` } : {};
+    return [{ name: label, amount: format(name, amount), ...share }];
+  });
+}
+
+function format(name: string, amount: number): string {
+  if (name.endsWith('Ms')) return formatDuration(amount);
+  if (name.endsWith('Bytes')) return formatBytes(amount);
+  return name.endsWith('Flops') ? `${formatCount(amount)}FLOP` : amount.toLocaleString('en-US');
 }
