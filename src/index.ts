@@ -18,6 +18,7 @@ export type { RetrievalData } from './data/retrieval-data.ts';
 
 export { methods } from './methods/methods.ts';
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';
+export type { TableRefresh } from './train/refresh-history.ts';
 export type { TrainOptions, TrainSettings } from './train/settings.ts';
 export {
   InterruptedError,
