@@ -54,6 +54,8 @@ export class ChromiumPage {
     this.profile = mkdtempSync(join(tmpdir(), 'undrift-chromium-'));
     this.process = spawn(program, [...FLAGS, `--user-data-dir=${this.profile}`, 'about:blank'], {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+      // A process group of its own, which ends as a whole.
+      detached: true,
     });
     const ended = (why: string) => {
       for (const { done } of this.waiting.values()) done({ error: { message: why } });
@@ -175,12 +177,13 @@ export class ChromiumPage {
 
   async close(): Promise<void> {
     const ended = new Promise<void>((resolve) => this.process.once('exit', () => resolve()));
-    if (this.process.exitCode === null && this.process.signalCode === null) {
-      this.process.kill('SIGKILL');
+    const { pid, exitCode, signalCode } = this.process;
+    if (pid !== undefined && exitCode === null && signalCode === null) {
+      process.kill(-pid, 'SIGKILL');
       await ended;
     }
-    // Helpers of the browser may still be writing for a moment.
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    // On a busy machine its helpers may need a moment to end.
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
   /** Two frames later everything that was asked for has been drawn. */
