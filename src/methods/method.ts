@@ -154,6 +154,6 @@ export interface Method {
    */
   check?(plan: RunPlan): void;
   /** What a run will train against and what that will cost, in words: a sentence each, without a full stop. */
-  describe?(plan: RunPlan): readonly string[];
+  describe(plan: RunPlan): readonly string[];
   start(context: MethodContext): Promise<RunningMethod>;
 }

@@ -170,7 +170,7 @@ export async function trainRetriever(
     dimension: retriever.dimension,
   };
   method.check?.(plan);
-  for (const line of method.describe?.(plan) ?? []) callbacks.onNote?.(`${method.id}: ${line}`);
+  for (const line of method.describe(plan)) callbacks.onNote?.(`${method.id}: ${line}`);
   if (!evaluated && settings.evalSplit !== 'dev' && settings.evalSplit !== NO_SPLIT) {
     throw new UsageError(`no split "${settings.evalSplit}" to evaluate on during training`, {
       help: `splits present: ${data.splits.join(', ')}; "${NO_SPLIT}" for no evaluation`,
