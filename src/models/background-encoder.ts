@@ -35,13 +35,15 @@ const PASSES_OF_SILENCE = 20;
 /**
  * Priority of the process: it gives way to whoever trains, and takes what he leaves idle. Measured in `bench/results/refresh.json`.
  */
-const NICENESS = 10;
+export const NICENESS = 10;
 
 export interface BackgroundOptions extends ComputeOptions {
   /** Folder in which files are kept while the process works, in a folder of their own. */
   folder: string;
   /** Texts embedded together, which bounds the memory of the process: as many at a time as `Retriever.encodeTokens` is given. */
   blockRows: number;
+  /** Operating system's priority of the process, from 0 to 19, the least. Default 10. */
+  niceness?: number;
   limits?: Partial<BackgroundLimits>;
   /** A process has failed; `willRetry` tells whether another one takes over. */
   onFailure?: (failure: {
@@ -170,7 +172,7 @@ export class BackgroundEncoder {
       vocabSize: retriever.encoder.vocabSize,
       padId: retriever.padId,
       dimension: retriever.dimension,
-      niceness: NICENESS,
+      niceness: this.options.niceness ?? NICENESS,
     });
     if (this.job) own.send({ ...this.job.request, done: this.job.written });
   }

@@ -49,8 +49,12 @@ if (!process.connected) leave();
 
 async function prepare(request: EncoderStart): Promise<void> {
   dimension = request.dimension;
-  // Before there are threads, which inherit it. A thread of low priority takes what the trainer's leave idle.
-  setPriority(request.niceness);
+  try {
+    // Before there are threads, which inherit it.
+    setPriority(request.niceness);
+  } catch {
+    // Not everywhere may a process do so. Then the cores are shared evenly.
+  }
   encoder = {
     program: await programOf(request.program, request.compute),
     feeder: new TokenFeeds(request.vocabSize),
