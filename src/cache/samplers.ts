@@ -69,7 +69,7 @@ export async function sampleSlots(
 ): Promise<Sample> {
   const parts = sampler.kind === 'mixture' ? sampler.parts : [sampler];
   for (const part of parts) checkSampler(part);
-  const queries = request.queries.map((x) => x * request.inverseTemperature);
+  const queries = scaled(request.queries, request.inverseTemperature);
   const B = queries.length / source.table.dimension;
   const distribution = parts.some(({ kind }) => kind === 'softmax')
     ? await TableDistribution.create(source, queries, request.masked)
@@ -96,6 +96,12 @@ export async function sampleSlots(
     drawn.push({ k: part.k, slots, scores });
   }
   return { ...joinSamples(B, drawn), ...(distribution && { logPartition: distribution.logPartition }) };
+}
+
+function scaled(values: Float32Array, factor: number): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let i = 0; i < out.length; i++) out[i] = values[i]! * factor;
+  return out;
 }
 
 function checkSampler(sampler: Exclude<Sampler, { kind: 'mixture' }>): void {

@@ -1,14 +1,17 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectDistribution } from '../../test/chi-square.ts';
 import { UndriftError } from '../util/errors.ts';
 import { normal, rngKey } from '../util/rng.ts';
 import { MASKED_SCORE, maskedSlotLists, maskKnownPositives } from './masks.ts';
+import { BLOCK_ROWS, GROUP_BLOCKS } from './score-graphs.ts';
 import { NONE, ScoreTable, type ScoreTableOptions } from './score-table.ts';
 import { TableDistribution } from './table-distribution.ts';
-import { BLOCK_ROWS, TableScores } from './table-scores.ts';
+import { TableScores } from './table-scores.ts';
 
 const D = 4;
+const GROUP_ROWS = GROUP_BLOCKS * BLOCK_ROWS;
 const open: TableScores[] = [];
+let keptScores: number;
 afterEach(async () => {
   for (const scores of open.splice(0)) await scores.dispose();
 });
@@ -30,7 +33,7 @@ function makeScores(
     Int32Array.from({ length: filled }, (_, n) => n + 5),
     embeddings,
   );
-  const scores = new TableScores(table, { threads: 1 });
+  const scores = new TableScores(table, { threads: 1, keptScores });
   open.push(scores);
   return scores;
 }
@@ -56,7 +59,14 @@ function counts(slots: Int32Array, cells: number): number[] {
   return found;
 }
 
-describe('TableDistribution', () => {
+describe.each([
+  { name: 'all scores kept', limit: Number.POSITIVE_INFINITY },
+  { name: 'scores made again', limit: 0 },
+])('TableDistribution, $name', ({ limit }) => {
+  beforeEach(() => {
+    keptScores = limit;
+  });
+
   it.each([
     ['several blocks and a part of one', 5 * BLOCK_ROWS + 17, 5 * BLOCK_ROWS + 17],
     ['whole blocks', 3 * BLOCK_ROWS, 3 * BLOCK_ROWS],
@@ -64,6 +74,8 @@ describe('TableDistribution', () => {
     ['one slot', 1, 1],
     ['slots that hold nothing', 2 * BLOCK_ROWS + 9, 6 * BLOCK_ROWS],
     ['slots that hold nothing, within the last block', 70, 90],
+    ['groups of blocks', 2 * GROUP_ROWS, 2 * GROUP_ROWS],
+    ['groups, a part of one, and a part of a block', 2 * GROUP_ROWS + 3 * BLOCK_ROWS + 9, 3 * GROUP_ROWS],
   ])('draws from the exact softmax: %s', async (_, filled, rows) => {
     const source = makeScores(filled, { rows });
     const queries = normals(2, 'queries');
@@ -228,6 +240,39 @@ describe('TableDistribution', () => {
     expectDistribution(counts(slots, N), expected.p);
   });
 
+  it('leaves slots out of large tables, wherever they lie', async () => {
+    const N = 2 * GROUP_ROWS + 3 * BLOCK_ROWS + 9;
+    const source = makeScores(N);
+    const B = 3;
+    const queries = normals(B, 'queries', 2);
+    const own = (b: number) => queries.subarray(b * D, (b + 1) * D);
+    // The likeliest of each query, some of one block, and ends of groups and of the table.
+    const masks = Array.from({ length: B }, (_, b) => {
+      const { p } = reference(source, own(b));
+      const likeliest = [...p.keys()].sort((x, y) => p[y]! - p[x]!).slice(0, 40);
+      return [...likeliest, 700, 701, 702, GROUP_ROWS - 1, GROUP_ROWS, N - 1];
+    });
+    const masked = maskedSlotLists(B, (b) => masks[b]!.slice(0, 20));
+    const exclude = maskedSlotLists(B, (b) => masks[b]!.slice(10));
+    const distribution = await TableDistribution.create(source, queries, masked);
+    const draws = 60_000;
+    const options = { replacement: true, exclude };
+    const { slots } = await distribution.draw(draws, rngKey(9, 0, 'draw'), options);
+    for (let b = 0; b < B; b++) {
+      const drawn = slots.subarray(b * draws, (b + 1) * draws);
+      expectDistribution(counts(drawn, N), reference(source, own(b), masks[b]).p);
+      const { logZ } = reference(source, own(b), masks[b]!.slice(0, 20));
+      expect(distribution.logPartition[b]).toBeCloseTo(logZ, 4);
+    }
+    const once = await distribution.draw(300, rngKey(9, 1, 'draw'), { exclude });
+    for (let b = 0; b < B; b++) {
+      const drawn = new Set(once.slots.subarray(b * 300, (b + 1) * 300));
+      expect(drawn.size).toBe(300);
+      expect(masks[b]!.filter((slot) => drawn.has(slot))).toEqual([]);
+      expect(drawn).not.toContain(NONE);
+    }
+  });
+
   it('excluded slots are not drawn; the partition function is as before', async () => {
     const N = 90;
     const source = makeScores(N);
@@ -289,6 +334,11 @@ describe('TableDistribution', () => {
     embeddings[4 * 77] = Number.NaN;
     await expect(
       TableDistribution.create(makeScores(100, { embeddings }), normals(2, 'queries')),
+    ).rejects.toThrow(UndriftError);
+    const wide = normals(GROUP_ROWS + 9, 'table');
+    wide[4 * 77] = Number.NaN;
+    await expect(
+      TableDistribution.create(makeScores(GROUP_ROWS + 9, { embeddings: wide }), normals(2, 'queries')),
     ).rejects.toThrow(UndriftError);
     await expect(
       TableDistribution.create(

@@ -1,8 +1,10 @@
 import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts } from '../util/rng.ts';
 import { MASKED_SCORE, type MaskedSlots, maskedSlots } from './masks.ts';
+import { BLOCK_ROWS, GROUP_BLOCKS } from './score-graphs.ts';
 import { NONE } from './score-table.ts';
-import { BLOCK_ROWS, notANumber, type TableScores } from './table-scores.ts';
+import type { ScoreSums, TableScores } from './table-scores.ts';
+import { cumulate, findAbove, logSumExp, maximum } from './weights.ts';
 
 /** Slots chosen for each of B queries: query b owns `[b * k, (b + 1) * k)`. */
 export interface SampledSlots {
@@ -22,11 +24,12 @@ const DRAWS_PER_QUERY = 2 ** 20;
  *
  *     P(n | b) = exp s(b, n) / Z_b,     Z_b = Σ_n exp s(b, n)
  *
- * Draws are exact and cost little more than the scores. A block of slots is drawn by its share of Z, then a slot by its share of
- * the block:  P(n) = (Z_block / Z) · (exp s_n / Z_block). Only the chosen blocks' scores are made again. This is the
- * two-stage sampling of the Negative Cache paper's shards (Lindgren et al., NeurIPS 2021), which takes the largest of scores
- * with Gumbel noise at both stages; inverting the distribution function draws from the same distribution with one uniform
- * number per stage instead of one Gumbel number per candidate.
+ * Draws are exact and cost little more than the scores. A group of blocks is drawn by its share of Z, a block by its share of the
+ * group, a slot by its share of the block:  P(n) = (Z_group / Z) · (Z_block / Z_group) · (exp s_n / Z_block). Only the chosen
+ * blocks' scores are made again. This is the two-stage sampling of the Negative Cache paper's shards (Lindgren et al., NeurIPS
+ * 2021), which takes the largest of scores with Gumbel noise at each stage; inverting the distribution function draws from the
+ * same distribution with a uniform number instead of one Gumbel number per candidate, and with 384 exponentials for 2 million
+ * slots.
  *
  * The table must not change between `create` and the last draw.
  */
@@ -49,9 +52,8 @@ export class TableDistribution {
     queries: Float32Array,
     masked?: MaskedSlots,
   ): Promise<TableDistribution> {
-    const weights = new BlockWeights(source, queries, await source.blockLogSumExp(queries));
+    const weights = new BlockWeights(source, queries, await source.sums(queries));
     if (masked) await weights.leaveOut(masked);
-    weights.cumulateAll();
     return new TableDistribution(weights);
   }
 
@@ -108,70 +110,75 @@ export class TableDistribution {
   }
 }
 
-/** The weights Σ exp s of the blocks for B queries, from which slots can be taken out. */
+/** The weights Σ exp s of blocks and groups of blocks for B queries, from which slots can be taken out. */
 class BlockWeights {
   readonly B: number;
   private readonly blocks: number;
+  private readonly groups: number;
   private readonly source: TableScores;
   private readonly queries: Float32Array;
-  /** f32[B, blocks]: log-sum-exp of what is left of a block; −∞ for nothing. */
-  private readonly sums: Float32Array;
-  /** f64[B, blocks]: running sums of exp(sum − largest sum), as they were when made for all queries. */
-  private cumulative: Float64Array;
-  /** Queries whose running sums have changed since. */
-  private readonly changed: Set<number> = new Set();
+  /** f32[B, blocks] and f32[B, groups]: log-sum-exp of what is left of them; −∞ for nothing. */
+  private sums: ScoreSums;
+  /** Whether the sums are another's, to be copied before they are changed. */
+  private isShared = false;
   /** Positions in blocks that were left out, by b · blocks + block. */
   private readonly takenOut = new Map<number, Set<number>>();
   /** Scores of some blocks for some queries, likewise; `MASKED_SCORE` where taken out. */
   private readonly scores = new Map<number, Float32Array>();
-  private readonly scratch: Float64Array;
+  /** Running sums over the groups of a query, the blocks of a group, the slots of a block; and of which they are. */
+  private readonly overGroups: Float64Array;
+  private readonly overBlocks = new Float64Array(GROUP_BLOCKS);
+  private readonly overSlots = new Float64Array(BLOCK_ROWS);
+  private blocksOf = NONE;
+  private slotsOf = NONE;
 
-  constructor(source: TableScores, queries: Float32Array, sums: Float32Array) {
+  constructor(source: TableScores, queries: Float32Array, sums: ScoreSums) {
     this.source = source;
     this.queries = queries;
     this.B = queries.length / source.table.dimension;
-    this.blocks = sums.length / this.B;
+    this.blocks = sums.blocks.length / this.B;
+    this.groups = sums.groups.length / this.B;
     this.sums = sums;
-    this.cumulative = new Float64Array(0);
-    this.scratch = new Float64Array(this.blocks);
+    this.overGroups = new Float64Array(this.groups);
   }
 
   /** The same weights, from which others can be taken out. */
   copy(): BlockWeights {
-    const copy = new BlockWeights(this.source, this.queries, this.sums.slice());
-    copy.cumulative = this.cumulative;
+    const copy = new BlockWeights(this.source, this.queries, this.sums);
+    copy.isShared = true;
     for (const [at, positions] of this.takenOut) copy.takenOut.set(at, new Set(positions));
     for (const [at, scores] of this.scores) copy.scores.set(at, scores.slice());
     return copy;
   }
 
-  cumulateAll(): void {
-    this.cumulative = new Float64Array(this.sums.length);
-    for (let b = 0; b < this.B; b++) cumulate(this.sumsOf(b), this.cumulative.subarray(...this.range(b)));
-    this.changed.clear();
-  }
-
   logPartition(b: number): number {
-    const largest = maximum(this.sumsOf(b));
-    return largest <= MASKED_SCORE ? MASKED_SCORE : largest + Math.log(this.cumulativeOf(b).at(-1)!);
+    const own = this.groupSums(b);
+    const largest = maximum(own);
+    const total = cumulate(own, this.overGroups);
+    return total > 0 ? largest + Math.log(total) : MASKED_SCORE;
   }
 
   /** One block for each pair of numbers, of which the second is kept for the draw inside; none where nothing is left. */
   drawBlocks(b: number, numbers: Float64Array): { b: number; block: number; inside: number }[] {
-    const cumulative = this.cumulativeOf(b);
-    if (!(cumulative.at(-1)! > 0)) return [];
-    return Array.from({ length: numbers.length / 2 }, (_, i) => ({
-      b,
-      block: findAbove(cumulative, numbers[2 * i]! * cumulative.at(-1)!),
-      inside: numbers[2 * i + 1]!,
-    }));
+    const total = cumulate(this.groupSums(b), this.overGroups);
+    if (!(total > 0)) return [];
+    return Array.from({ length: numbers.length / 2 }, (_, i) => {
+      const target = numbers[2 * i]! * total;
+      const group = findAbove(this.overGroups, target);
+      // Where in its group the number falls is uniform again.
+      const below = group === 0 ? 0 : this.overGroups[group - 1]!;
+      const share = Math.min(1, (target - below) / (this.overGroups[group]! - below));
+      return { b, block: this.blockAtShare(b, group, share), inside: numbers[2 * i + 1]! };
+    });
   }
 
   /** A slot of a block that has been fetched. */
   drawSlot(b: number, block: number, number: number): { slot: number; score: number } {
-    const scores = this.scores.get(b * this.blocks + block)!;
-    const total = cumulate(scores, insideBlock);
-    const position = findAbove(insideBlock, number * total);
+    const at = b * this.blocks + block;
+    const scores = this.scores.get(at)!;
+    if (this.slotsOf !== at) cumulate(scores, this.overSlots);
+    this.slotsOf = at;
+    const position = findAbove(this.overSlots, number * this.overSlots.at(-1)!);
     return { slot: block * BLOCK_ROWS + position, score: scores[position]! };
   }
 
@@ -184,27 +191,33 @@ class BlockWeights {
     const slots: number[] = [];
     for (let b = 0; b < this.B; b++) {
       for (const slot of maskedSlots(masked, b)) {
-        if (slot >= this.source.table.filled) continue;
+        const position = slot % BLOCK_ROWS;
+        const at = this.cellOf(b, slot);
+        if (slot >= this.source.table.filled || this.takenOut.get(at)?.has(position)) continue;
+        const before = this.takenOut.get(at);
+        if (before) before.add(position);
+        else this.takenOut.set(at, new Set([position]));
         queryOf.push(b);
         slots.push(slot);
       }
     }
-    const scores = await this.source.pairScores(this.queries, { queryOf, slots });
+    if (slots.length === 0) return;
+    const { kept } = this.sums;
+    const scores = kept
+      ? slots.map((slot, i) => kept.score(queryOf[i]!, slot))
+      : await this.source.pairScores(this.queries, { queryOf, slots });
+    const sums = this.ownSums();
     const shares = new Map<number, number>();
     for (const [i, slot] of slots.entries()) {
-      const at = this.blockAt(queryOf[i]!, slot);
-      const before = this.takenOut.get(at);
-      if (before?.has(slot % BLOCK_ROWS)) continue;
-      if (before) before.add(slot % BLOCK_ROWS);
-      else this.takenOut.set(at, new Set([slot % BLOCK_ROWS]));
-      shares.set(at, (shares.get(at) ?? 0) + Math.exp(scores[i]! - this.sums[at]!));
-      this.changed.add(queryOf[i]!);
+      const at = this.cellOf(queryOf[i]!, slot);
+      shares.set(at, (shares.get(at) ?? 0) + Math.exp(scores[i]! - sums[at]!));
     }
     // A small share of a block's sum can be subtracted. Where more goes, the little that is left is summed up anew.
     const large = [...shares].filter(([, share]) => !(share < 0.5)).map(([at]) => at);
     await this.fetchBlocks(large);
-    for (const [at, share] of shares) if (share < 0.5) this.sums[at]! += Math.log1p(-share);
-    for (const at of large) this.sums[at] = logSumExp(this.scores.get(at)!);
+    for (const [at, share] of shares) if (share < 0.5) sums[at]! += Math.log1p(-share);
+    for (const at of large) sums[at] = logSumExp(this.scores.get(at)!);
+    this.changed(shares.keys());
   }
 
   /** Has the scores of blocks made that are not known yet. */
@@ -214,92 +227,77 @@ class BlockWeights {
 
   /** Takes out a slot of a fetched block. */
   remove(b: number, slot: number): void {
-    const at = this.blockAt(b, slot);
+    const at = this.cellOf(b, slot);
     const scores = this.scores.get(at)!;
     scores[slot % BLOCK_ROWS] = MASKED_SCORE;
-    this.sums[at] = logSumExp(scores);
-    this.changed.add(b);
+    this.ownSums()[at] = logSumExp(scores);
+    this.changed([at]);
   }
 
-  private blockAt(b: number, slot: number): number {
+  private cellOf(b: number, slot: number): number {
     return b * this.blocks + Math.floor(slot / BLOCK_ROWS);
   }
 
   private async fetchBlocks(wanted: readonly number[]): Promise<void> {
+    const { blocks } = this;
+    const { kept } = this.sums;
     const missing = [...new Set(wanted)].filter((at) => !this.scores.has(at));
-    const made = await this.source.blockScores(this.queries, {
-      queryOf: missing.map((at) => Math.floor(at / this.blocks)),
-      blocks: missing.map((at) => at % this.blocks),
-    });
+    const queryOf = missing.map((at) => Math.floor(at / blocks));
+    const blockOf = missing.map((at) => at % blocks);
+    const made = kept ? undefined : await this.source.blockScores(this.queries, { queryOf, blocks: blockOf });
     for (const [i, at] of missing.entries()) {
-      this.scores.set(at, made.subarray(i * BLOCK_ROWS, (i + 1) * BLOCK_ROWS));
+      const scores = made?.subarray(i * BLOCK_ROWS, (i + 1) * BLOCK_ROWS);
+      this.scores.set(at, scores ?? kept!.block(queryOf[i]!, blockOf[i]!));
     }
     for (const at of wanted)
       for (const position of this.takenOut.get(at) ?? []) this.scores.get(at)![position] = MASKED_SCORE;
   }
 
-  private range(b: number): [number, number] {
-    return [b * this.blocks, (b + 1) * this.blocks];
+  private groupSums(b: number): Float32Array {
+    return this.sums.groups.subarray(b * this.groups, (b + 1) * this.groups);
   }
 
-  private sumsOf(b: number): Float32Array {
-    return this.sums.subarray(...this.range(b));
+  /** Of the blocks of a group. */
+  private blockSums(b: number, group: number): Float32Array {
+    const first = group * GROUP_BLOCKS;
+    const end = Math.min(first + GROUP_BLOCKS, this.blocks);
+    return this.sums.blocks.subarray(b * this.blocks + first, b * this.blocks + end);
   }
 
-  private cumulativeOf(b: number): Float64Array {
-    if (!this.changed.has(b)) return this.cumulative.subarray(...this.range(b));
-    cumulate(this.sumsOf(b), this.scratch);
-    return this.scratch;
+  /** The block of a group at which a share of the group's weight is reached. */
+  private blockAtShare(b: number, group: number, share: number): number {
+    const own = this.blockSums(b, group);
+    const over = this.overBlocks.subarray(0, own.length);
+    const cell = b * this.groups + group;
+    if (this.blocksOf !== cell) cumulate(own, over);
+    this.blocksOf = cell;
+    return group * GROUP_BLOCKS + findAbove(over, share * over.at(-1)!);
+  }
+
+  /** f32[B, blocks] of this one's own. */
+  private ownSums(): Float32Array {
+    if (this.isShared) {
+      const { blocks, groups } = this.sums;
+      this.sums = { ...this.sums, blocks: blocks.slice(), groups: groups.slice() };
+      this.isShared = false;
+    }
+    return this.sums.blocks;
+  }
+
+  /** Sums up the groups anew in which blocks have changed. @param cells  b · blocks + block */
+  private changed(cells: Iterable<number>): void {
+    const { blocks, groups } = this;
+    const stale = new Set<number>();
+    for (const at of cells) {
+      stale.add(Math.floor(at / blocks) * groups + Math.floor((at % blocks) / GROUP_BLOCKS));
+    }
+    for (const cell of stale) {
+      this.sums.groups[cell] = logSumExp(this.blockSums(Math.floor(cell / groups), cell % groups));
+    }
+    this.blocksOf = NONE;
+    this.slotsOf = NONE;
   }
 }
-
-/** log Σ exp in double precision; −∞ where all are masked. */
-function logSumExp(values: Float32Array): number {
-  const largest = maximum(values);
-  if (largest <= MASKED_SCORE) return Number.NEGATIVE_INFINITY;
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += Math.exp(values[i]! - largest);
-  return largest + Math.log(total);
-}
-
-function maximum(values: Float32Array): number {
-  let largest = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < values.length; i++) if (values[i]! > largest) largest = values[i]!;
-  return largest;
-}
-
-/** Running sums of the weights exp(value − largest); returns the total. All are 0 where nothing has weight. */
-function cumulate(values: Float32Array, cumulative: Float64Array): number {
-  const largest = maximum(values);
-  if (largest <= MASKED_SCORE) {
-    if (values.some(Number.isNaN)) throw notANumber();
-    cumulative.fill(0);
-    return 0;
-  }
-  let total = 0;
-  for (let i = 0; i < values.length; i++) {
-    total += Math.exp(values[i]! - largest);
-    cumulative[i] = total;
-  }
-  if (Number.isNaN(total)) throw notANumber();
-  return total;
-}
-
-/** Position of a target of [0, total): the first whose running sum is above it, which has a weight of its own. */
-function findAbove(cumulative: Float64Array, target: number): number {
-  let [low, high] = [0, cumulative.length - 1];
-  const total = cumulative[high]!;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    // The second condition: where rounding has made the target equal to the total.
-    if (cumulative[middle]! > target || cumulative[middle] === total) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
-
-/** Running sums inside one block. */
-const insideBlock = new Float64Array(BLOCK_ROWS);
 
 /** f64[2 · count] of [0, 1) with 53 random bits: two for each of a query's draws from number `first` on. */
 function unitNumbers(key: RngKey, query: number, first: number, count: number): Float64Array {

@@ -51,8 +51,10 @@ describe('blockLogSumExp', () => {
     { filled: BLOCK_ROWS, B: 3 },
     { filled: 5 * BLOCK_ROWS, rows: 7 * BLOCK_ROWS, B: 2 },
     { filled: 5 * BLOCK_ROWS + 1, B: 2 },
-    // More blocks than a chunk has, for as many queries as make chunks small; a chunk that is not full, and a part of a block.
-    { filled: 2048 + 2 * BLOCK_ROWS + 5, B: 1100 },
+    // Runs of 16 pieces, single pieces, and a part of a block: pieces of one block for so many queries, of several for fewer.
+    { filled: 18 * BLOCK_ROWS + 5, B: 1100 },
+    { filled: 115 * BLOCK_ROWS + 2, B: 100 },
+    { filled: 115 * BLOCK_ROWS + 2, B: 100, storage: 'f16' as const },
     { filled: 200, B: 2, storage: 'f16' as const },
   ])('is the log-sum-exp of every block: $filled of $rows rows, $B queries, $storage', async (setting) => {
     const source = makeScores(setting);

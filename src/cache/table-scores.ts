@@ -1,36 +1,53 @@
-import { type Dim, multiplyDims } from '../graph/dims.ts';
 import { Graph } from '../graph/graph.ts';
-import {
-  add,
-  cast,
-  dimSize,
-  gather,
-  logSoftmax,
-  matmul,
-  minimum,
-  mul,
-  range,
-  reshape,
-  slice,
-  sub,
-  sum,
-  topK,
-  unsqueeze,
-} from '../graph/ops.ts';
-import type { Tensor } from '../graph/tensor.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
-import { ShapeError, UndriftError } from '../util/errors.ts';
+import { ShapeError } from '../util/errors.ts';
+import { KeptScores } from './kept-scores.ts';
 import { MASKED_SCORE } from './masks.ts';
+import {
+  BLOCK_ROWS,
+  blockScoresGraph,
+  blockSumsGraph,
+  GROUP_BLOCKS,
+  groupSumsGraph,
+  keptScoresGraph,
+  pairScoresGraph,
+  tailGraph,
+  topGraph,
+} from './score-graphs.ts';
 import { NONE, type ScoreTable } from './score-table.ts';
+import { logSumExp, notANumber } from './weights.ts';
 
-/** Slots whose scores are summed up together. Fewer would make more sums to draw from; more, longer lists to draw inside. */
-export const BLOCK_ROWS = 128;
-/** Scores made at once: 8 MiB. Fewer stay closer to the processor, but every run of a program waits for its threads. */
+export { BLOCK_ROWS };
+
+/**
+ * Scores of a piece, and numbers of its embeddings where they are stored as f16 and a copy is made: 1 MiB and 4 MiB, which stay in
+ * the processor's caches until they have been summed up.
+ */
+const PIECE_SCORES = 2 ** 18;
+const PIECE_NUMBERS = 2 ** 20;
+/** Pieces of a run: each run of a program waits for its threads. */
+const PIECES = 16;
+/** Scores made at once for the largest of them: 8 MiB. */
 const CHUNK_SCORES = 2 ** 21;
-/** Numbers of gathered embeddings at once, for the same reason. */
+/** Numbers of gathered embeddings at once. */
 const GATHERED_NUMBERS = 2 ** 22;
+
+export interface TableScoresOptions extends ComputeOptions {
+  /** Scores, B × C, up to which all are kept instead of made again; default 2¹⁹, 2 MiB. */
+  keptScores?: number;
+}
+
+/** Log-sum-exp of the scores of B queries over parts of the table; NaN where an embedding is. */
+export interface ScoreSums {
+  /** f32[B, blocks]: over the filled slots of each block of 128. */
+  readonly blocks: Float32Array;
+  /** f32[B, groups]: over each group of 128 blocks. */
+  readonly groups: Float32Array;
+  /** The scores themselves, where the table is small. */
+  readonly kept?: KeptScores;
+}
 
 /** The largest scores of B queries, best first: query b owns `[b * k, (b + 1) * k)` of both arrays. */
 export interface TopSlots {
@@ -47,17 +64,21 @@ export interface TopSlots {
  *
  *     s(b, n) = q_b · e_n            queries come multiplied by 1/τ
  *
- * B × C scores never exist at once. They are made chunk by chunk, and what leaves the runtime is their log-sum-exp over blocks
- * of 128 slots, or the k largest; the scores of single blocks are then made again for those queries that ask for them.
+ * Of a large table, B × C scores never exist at once. They are made piece by piece, and what leaves the runtime is their
+ * log-sum-exp over blocks of 128 slots, or the k largest; the scores of single blocks are then made again for those queries that
+ * ask for them.
  */
 export class TableScores {
   readonly table: ScoreTable;
   private readonly compute: ComputeOptions;
+  private readonly keptScores: number;
   private readonly programs = new Map<string, Promise<Program>>();
 
-  constructor(table: ScoreTable, compute: ComputeOptions = {}) {
+  constructor(table: ScoreTable, options: TableScoresOptions = {}) {
+    const { keptScores = 2 ** 19, ...compute } = options;
     this.table = table;
     this.compute = compute;
+    this.keptScores = keptScores;
   }
 
   /** Blocks that hold a document. */
@@ -65,39 +86,46 @@ export class TableScores {
     return Math.ceil(this.table.filled / BLOCK_ROWS);
   }
 
-  /**
-   * f32[B, blocks]: log Σ exp s(b, n) over the filled slots n of each block of 128; NaN where an embedding is.
-   * @param queries  f32[B, D]
-   */
+  /** f32[B, blocks]: log Σ exp s(b, n) over the filled slots n of each block of 128. @param queries  f32[B, D] */
   async blockLogSumExp(queries: Float32Array): Promise<Float32Array> {
+    return (await this.sums(queries)).blocks;
+  }
+
+  /** @param queries  f32[B, D] */
+  async sums(queries: Float32Array): Promise<ScoreSums> {
     const { table, blocks } = this;
     const q = this.queryTensor(queries);
     const B = q.dims[0]!;
-    const out = new Float32Array(B * blocks);
     const whole = Math.floor(table.filled / BLOCK_ROWS);
-    const chunk = Math.max(1, Math.floor(this.chunkRows(B) / BLOCK_ROWS));
-    for (let first = 0; first < whole; first += chunk) {
-      const count = Math.min(chunk, whole - first);
-      const program = await this.program('block-log-sum-exp', (graph) =>
-        blockLogSumExpGraph(graph, table, 'blocks', BLOCK_ROWS),
-      );
-      const { sums } = await program.run({
-        queries: q,
-        block: table.block(first * BLOCK_ROWS, (first + count) * BLOCK_ROWS),
-        // Tells the runtime how many blocks the rows are.
-        blocks: hostTensor('u8', [count], new Uint8Array(count)),
-      });
-      copyColumns(float32(sums), count, out, blocks, first);
+    const isKept = B * table.filled <= this.keptScores;
+    const sums = new Float32Array(B * blocks);
+    let wholeScores = none;
+    let tailScores = none;
+    if (isKept && whole > 0) {
+      const program = await this.program('kept-scores', (graph) => keptScoresGraph(graph, table));
+      const made = await program.run({ queries: q, ...this.pieces(0, whole, 1) });
+      copyColumns(float32(made.sums), sums, { B, at: 0 });
+      wholeScores = float32(made.scores);
+    } else {
+      for (const { first, count, pieces } of this.runs(B, whole)) {
+        const program = await this.program(`block-sums-${pieces}`, (graph) =>
+          blockSumsGraph(graph, table, pieces),
+        );
+        const made = await program.run({ queries: q, ...this.pieces(first, count, pieces) });
+        copyColumns(float32(made.sums), sums, { B, at: first });
+      }
     }
     if (whole < blocks) {
-      const program = await this.program('tail-log-sum-exp', (graph) =>
-        blockLogSumExpGraph(graph, table, 1, 'rows'),
-      );
-      const block = table.block(whole * BLOCK_ROWS, table.filled);
-      const { sums } = await program.run({ queries: q, block });
-      copyColumns(float32(sums), 1, out, blocks, whole);
+      const program = await this.program('tail', (graph) => tailGraph(graph, table));
+      const made = await program.run({ queries: q, rows: table.block(whole * BLOCK_ROWS, table.filled) });
+      copyColumns(float32(made.sums), sums, { B, at: whole });
+      tailScores = float32(made.scores);
     }
-    return out;
+    return {
+      blocks: sums,
+      groups: await this.groupSums(sums, B),
+      ...(isKept && { kept: new KeptScores(B, wholeScores, tailScores) }),
+    };
   }
 
   /**
@@ -195,6 +223,53 @@ export class TableScores {
     for (const program of programs) await program.dispose();
   }
 
+  /** The whole blocks in runs of 16 pieces that stay in the caches, and what is left in single ones. */
+  private *runs(B: number, whole: number): Iterable<{ first: number; count: number; pieces: number }> {
+    const { dimension, storage } = this.table;
+    const numbers = storage === 'f32' ? Number.POSITIVE_INFINITY : PIECE_NUMBERS / dimension;
+    const most = Math.max(1, Math.floor(Math.min(PIECE_SCORES / B, numbers) / BLOCK_ROWS));
+    for (let first = 0; first < whole; ) {
+      const left = whole - first;
+      const each = Math.min(most, Math.floor(left / PIECES));
+      // Not many small pieces where a few would do.
+      const isMany = each > 0 && 4 * each >= most;
+      const [count, pieces] = isMany ? [each, PIECES] : [Math.min(most, left), 1];
+      yield { first, count, pieces };
+      first += count * pieces;
+    }
+  }
+
+  /** Inputs of `pieces` times `count` blocks, from block `first` on. */
+  private pieces(first: number, count: number, pieces: number): Record<string, HostTensor> {
+    const feeds: Record<string, HostTensor> = { blocks: hostTensor('u8', [count], new Uint8Array(count)) };
+    for (let i = 0; i < pieces; i++) {
+      const start = (first + i * count) * BLOCK_ROWS;
+      feeds[`piece/${i}`] = this.table.block(start, start + count * BLOCK_ROWS);
+    }
+    return feeds;
+  }
+
+  private async groupSums(sums: Float32Array, B: number): Promise<Float32Array> {
+    const blocks = sums.length / B;
+    const groups = Math.ceil(blocks / GROUP_BLOCKS);
+    const out = new Float32Array(B * groups);
+    // Few are summed up here faster than a program is run.
+    const whole = groups > 1 ? Math.floor(blocks / GROUP_BLOCKS) : 0;
+    if (whole > 0) {
+      const program = await this.program('group-sums', groupSumsGraph);
+      const made = await program.run({
+        blockSums: hostTensor('f32', [B, blocks], sums as Float32Array<ArrayBuffer>),
+        groups: hostTensor('u8', [whole], new Uint8Array(whole)),
+      });
+      copyColumns(float32(made.sums), out, { B, at: 0 });
+    }
+    for (let b = 0; whole < groups && b < B; b++) {
+      const rest = sums.subarray(b * blocks + whole * GROUP_BLOCKS, (b + 1) * blocks);
+      out[b * groups + whole] = logSumExp(rest);
+    }
+    return out;
+  }
+
   /** Rows of a chunk: few queries can afford many. */
   private chunkRows(B: number): number {
     return Math.min(65_536, Math.max(2_048, Math.floor(CHUNK_SCORES / B)));
@@ -220,59 +295,6 @@ export class TableScores {
   }
 }
 
-/** queries f32[B, D], and all or some rows of the table as f32. */
-function declare(graph: Graph, { dimension, storage }: ScoreTable, name: string, rows: Dim) {
-  const queries = graph.input('queries', 'f32', ['queries', dimension]);
-  const embeddings = graph.input(name, storage, [rows, dimension]);
-  return { queries, embeddings };
-}
-
-/**
- * sums f32[queries, blocks]: log-sum-exp of blocks of consecutive rows, by any row n of the block:
- *
- *     log Σ exp(s) = s_n − logSoftmax(s)_n
- *
- * Log-softmax is the fastest way through the exponentials that the runtime has: its own log-sum-exp takes as long as the matrix
- * product before it.
- */
-function blockLogSumExpGraph(graph: Graph, table: ScoreTable, blocks: Dim, blockRows: Dim): void {
-  if (typeof blocks === 'string') graph.input(blocks, 'u8', [blocks]);
-  const { queries, embeddings } = declare(graph, table, 'block', multiplyDims(blocks, blockRows));
-  const products = matmul(queries, cast(embeddings, 'f32'), { transB: true });
-  const scores = reshape(products, ['queries', blocks, blockRows]);
-  const first = (x: Tensor) => reshape(slice(x, { axis: 2, length: 1 }), ['queries', blocks]);
-  graph.output('sums', sub(first(scores), first(logSoftmax(scores))));
-}
-
-/** scores f32[pairs, 128]: the rows of one block for one query each. Rows past the end repeat the last. */
-function blockScoresGraph(graph: Graph, table: ScoreTable): void {
-  const { queries, embeddings } = declare(graph, table, 'table', 'rows');
-  const queryOf = graph.input('queryOf', 'i64', ['pairs']);
-  const block = graph.input('block', 'i64', ['pairs']);
-  const first = mul(unsqueeze(block, 1), BLOCK_ROWS);
-  const last = sub(dimSize(graph, 'rows', 'i64'), 1);
-  const rows = minimum(add(first, range(graph, BLOCK_ROWS)), last);
-  const gathered = cast(gather(embeddings, rows), 'f32');
-  const scores = matmul(unsqueeze(gather(queries, queryOf), 1), gathered, { transB: true });
-  graph.output('scores', reshape(scores, ['pairs', BLOCK_ROWS]));
-}
-
-/** scores f32[pairs] of one slot for one query each. */
-function pairScoresGraph(graph: Graph, table: ScoreTable): void {
-  const { queries, embeddings } = declare(graph, table, 'table', 'rows');
-  const queryOf = graph.input('queryOf', 'i64', ['pairs']);
-  const slots = graph.input('slots', 'i64', ['pairs']);
-  const rows = cast(gather(embeddings, slots), 'f32');
-  graph.output('scores', sum(mul(gather(queries, queryOf), rows), { axes: 1 }));
-}
-
-function topGraph(graph: Graph, table: ScoreTable, k: number): void {
-  const { queries, embeddings } = declare(graph, table, 'block', 'rows');
-  const best = topK(matmul(queries, cast(embeddings, 'f32'), { transB: true }), { k });
-  graph.output('scores', best.values);
-  graph.output('positions', best.indices);
-}
-
 /** i64 of at most `most` values from `start` on. */
 function integers(
   values: ArrayLike<number>,
@@ -286,17 +308,13 @@ function integers(
   return hostTensor('i64', [length], data);
 }
 
-/** Puts [B, count] into columns `first` … of [B, width]. */
-function copyColumns(
-  from: Float32Array,
-  count: number,
-  into: Float32Array,
-  width: number,
-  first: number,
-): void {
-  for (let row = 0; row * count < from.length; row++) {
-    into.set(from.subarray(row * count, (row + 1) * count), row * width + first);
-  }
+const none: Float32Array = new Float32Array(0);
+
+/** Puts f32[B, count] into f32[B, width], as columns from `at` on. */
+function copyColumns(from: Float32Array, into: Float32Array, { B, at }: { B: number; at: number }): void {
+  const [count, width] = [from.length / B, into.length / B];
+  if (count === width) into.set(from);
+  else for (let b = 0; b < B; b++) into.set(from.subarray(b * count, (b + 1) * count), b * width + at);
 }
 
 /** Merges a chunk's largest scores, descending, into a list of earlier slots'; of equal scores those from before come first. */
@@ -307,6 +325,7 @@ function mergeTop(
 ): void {
   if (Number.isNaN(chunk[0])) throw notANumber();
   const k = list.slots.length;
+  if (list.slots[k - 1] !== NONE && chunk[0]! <= list.scores[k - 1]!) return;
   const before = { scores: list.scores.slice(), slots: list.slots.slice() };
   for (let at = 0, old = 0, i = 0; at < k; at++) {
     const empty = before.slots[old] === NONE;
@@ -319,8 +338,3 @@ function mergeTop(
     }
   }
 }
-
-export const notANumber = (): UndriftError =>
-  new UndriftError('the score of a query with a cached embedding is not a number', {
-    help: 'the training has diverged: lower the learning rate',
-  });
