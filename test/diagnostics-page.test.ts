@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { methods } from '../src/methods/methods.ts';
+import { readEventLog } from '../src/train/event-log.ts';
+import type { TrainOptions } from '../src/train/settings.ts';
+import { trainRetriever } from '../src/train/train-retriever.ts';
+import { permutation, rngKey } from '../src/util/rng.ts';
+import { tempFiles } from './temp-files.ts';
+
+const page = readFileSync(new URL('../docs/diagnostics.md', import.meta.url), 'utf8');
+
+/** Names in the first column of the tables of a section. */
+function documented(heading: RegExp): string[] {
+  const section = page.split(/^## /m).find((part) => heading.test(part));
+  expect(section, String(heading)).toBeDefined();
+  return [...section!.matchAll(/^\| (`[^|]*`[^|]*) \|/gm)].flatMap(([, cell]) =>
+    [...cell!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!),
+  );
+}
+
+/** 60 documents of three words each; queries are the same words in another language. */
+function toyData(): string {
+  const words = (i: number) => [...permutation(rngKey(5, i, 'words'), 30).subarray(0, 3)];
+  const texts = (word: (w: number) => string) =>
+    Array.from({ length: 60 }, (_, i) => words(i).map(word).join(' '));
+  const lines = (key: string, list: string[]) =>
+    list.map((text, i) => `${JSON.stringify({ _id: `${key}${i}`, text })}\n`).join('');
+  const judged = (from: number, to: number) =>
+    `query-id\tcorpus-id\tscore\n${Array.from({ length: to - from }, (_, i) => `q${from + i}\td${from + i}\t1\n`).join('')}`;
+  return tempFiles({
+    'corpus.jsonl': lines(
+      'd',
+      texts((w) => `doc${w}x shared`),
+    ),
+    'queries.jsonl': lines(
+      'q',
+      texts((w) => `ask${w}y shared`),
+    ),
+    'qrels/train.tsv': judged(0, 50),
+    'qrels/dev.tsv': judged(50, 60),
+  });
+}
+
+it('the page on diagnostics has every name that any method logs, and no other', async () => {
+  const data = toyData();
+  const logged = new Map<string, Set<string>>();
+  const arms: Partial<TrainOptions>[] = [
+    // In the process itself, so that nothing has to be built.
+    ...methods.filter(({ id }) => id !== 'async-index').map(({ id }) => ({ method: id })),
+    { method: 'negative-cache', loss: 'importance-corrected', samples: 2 },
+    { method: 'hard-negatives', mineEvery: 4 },
+  ];
+  for (const [i, arm] of arms.entries()) {
+    const out = join(tempFiles({}), `run-${i}`);
+    const ranks = arm.method?.endsWith('-negatives') ? { rankFrom: 0, rankTo: 10, relativeMargin: 0 } : {};
+    await trainRetriever({
+      ...{ data, out, threads: 1, batchSize: 8, steps: 8, hidden: 16, vocabSize: 100, diagnose: 4 },
+      ...ranks,
+      ...arm,
+    });
+    for (const { kind, values } of await readEventLog(join(out, 'metrics.jsonl'))) {
+      const names = logged.get(kind) ?? new Set();
+      logged.set(kind, names);
+      for (const name of Object.keys(values)) names.add(name.startsWith('ageRatio/') ? 'ageRatio/0' : name);
+    }
+  }
+  const bins = (name: string) => !/^ageRatio\/[^0]/.test(name);
+  const common = documented(/^The three figures/);
+  const sorted = (names: Iterable<string>) => [...new Set(names)].sort();
+  expect(sorted(logged.get('train')!)).toEqual(
+    sorted([...common, ...documented(/kind `train`/).filter(bins)]),
+  );
+  expect(sorted(logged.get('ledger')!)).toEqual(sorted(documented(/kind `ledger`/)));
+  expect(sorted(logged.get('diagnosis')!)).toEqual(sorted(documented(/kind `diagnosis`/)));
+}, 120_000);
