@@ -232,6 +232,34 @@ describe('train, and what is done with its model', () => {
     expect(json).toMatchObject({ out: 'run', model: join('run', 'model'), steps: 6 });
   });
 
+  it('says what a method does, what staleness does to it, and what it has cost', async () => {
+    const cache = ['--method', 'negative-cache', '--cache-size', '32', '--diagnose', '3'];
+    const { code, stdout, stderr } = await undrift(
+      folder,
+      ...['train', '--config', 'run.json', '--out', 'cached', '--steps', '6', '--eval-every', '6', ...cache],
+    );
+    expect(code).toBe(0);
+    expect(stderr).toContain('negative-cache: 1 negative a query drawn by the softmax');
+    expect(stderr).toMatch(/from a table of 32 of 80 documents \(32 × 8 f32, 1\.00 KiB\)/);
+    expect(stderr).toContain('32 before the first step, up to 16 a step; up to 128 in all');
+    expect(stderr).toMatch(/step 3: 32 cached embeddings against fresh ones: staleness 0\.\d/);
+    expect(stderr).toMatch(/KL\(P‖P̃\) [\d.]+, at most [\d.]+ \(range²\/8\)/);
+    expect(stderr.match(/L̂/g)).toHaveLength(1);
+    expect(stdout).toMatch(/\nwhat it cost\ndocuments embedded +1\d\d\n {2}positives +48 +\d+ %\n/);
+    // 32 rows, 60 queries and their positives, twice.
+    expect(stdout).toMatch(/\ntexts embedded for diagnosis +304\n/);
+    expect(stdout).toMatch(/\ntraining time .*\n( {2}.* %\n)+evaluating /);
+    const card = readFileSync(join(folder, 'cached/model/README.md'), 'utf8');
+    expect(card).toMatch(/What it cost up to this model:[\s\S]*\| of which positives \| 48 \| \d+ % \|/);
+    expect(card).not.toMatch(/diagnos|training time/);
+    const nothing = await undrift(
+      folder,
+      ...['train', '--config', 'run.json', '--out', 'plain', '--diagnose', '1', '--json'],
+    );
+    expect(nothing.stderr).toContain('in-batch keeps no embeddings that could be stale');
+    expect(nothing.json.ledger).toMatchObject({ documentEncodes: 16, positiveEncodes: 16, queryEncodes: 16 });
+  });
+
   it('refuses to train over a run, and names faults of a config file', async () => {
     expect(await undrift(folder, 'train', '--config', 'run.json', '--out', 'run')).toMatchObject({
       code: 1,
