@@ -1,4 +1,4 @@
-import { argMax, cast, equal, mean, range, where } from '../graph/ops.ts';
+import { cast, gatherElements, greaterOrEqual, max, mean, range, unsqueeze, where } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { softmaxCrossEntropy } from '../losses/softmax-cross-entropy.ts';
 import type { LossParts } from './contrastive-step.ts';
@@ -15,9 +15,10 @@ import type { LossParts } from './contrastive-step.ts';
 export function candidateSoftmax(scores: Tensor): LossParts {
   const target = range(scores.graph, 'queries');
   const allowed = scores.graph.input('allowed', 'bool', scores.shape);
-  const hits = equal(argMax(where(allowed, scores, -1e30), { axis: 1 }), target);
+  const positive = gatherElements(scores, unsqueeze(target, 1), { axis: 1 });
+  const best = max(where(allowed, scores, -1e30), { axes: 1, keepDims: true });
   return {
     trainingLoss: softmaxCrossEntropy(scores, target, { allowed }),
-    metrics: { accuracy: mean(cast(hits, 'f32')) },
+    metrics: { accuracy: mean(cast(greaterOrEqual(positive, best), 'f32')) },
   };
 }

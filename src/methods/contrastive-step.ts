@@ -71,17 +71,19 @@ export class ContrastiveStep {
     const graph = new Graph(name);
     const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
     const queries = retriever.embed(graph, p, 'query', { input: 'queries', dropoutRatio });
-    const candidates = Object.entries(fed).map(([name, dtype]) =>
-      cast(graph.input(name, dtype, [name, retriever.dimension]), 'f32'),
-    );
+    // Products are put side by side, not embeddings: with fewer queries than dimensions there is less to copy. What is fed may be
+    // long: there it is the queries that are divided by the temperature, not the products and their gradients.
+    const parts: Tensor[] = [];
     if (embedded) {
       const documents = retriever.embed(graph, p, 'document', { input: 'documents', dropoutRatio });
       graph.output('documentEmbeddings', documents);
-      candidates.unshift(documents);
+      parts.push(temperature.divide(matmul(queries, documents, { transB: true }), p));
     }
-    // Products are put side by side, not embeddings: with fewer queries than dimensions there is less to copy.
-    const products = candidates.map((x) => temperature.divide(matmul(queries, x, { transB: true }), p));
-    const scores = concat(products, 1);
+    for (const [name, dtype] of Object.entries(fed)) {
+      const embeddings = cast(graph.input(name, dtype, [name, retriever.dimension]), 'f32');
+      parts.push(matmul(temperature.divide(queries, p), embeddings, { transB: true }));
+    }
+    const scores = concat(parts, 1);
 
     const { trainingLoss, interpretableLoss = trainingLoss, metrics = {} } = loss(scores);
     graph.output('trainingLoss', trainingLoss);
