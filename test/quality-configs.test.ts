@@ -1,0 +1,30 @@
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { checkTrainOptions } from '../src/cli/check-train-options.ts';
+import { readComparison } from '../src/compare/read-comparison.ts';
+import { methods } from '../src/methods/methods.ts';
+
+const folder = fileURLToPath(new URL('../bench/quality', import.meta.url));
+const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
+
+describe('the committed comparisons', () => {
+  it.each(files)('%s is a valid config with three seeds', async (file) => {
+    const { name, arms, seeds } = await readComparison(`${folder}/${file}`, {
+      checkOptions: checkTrainOptions,
+    });
+    expect(`${name}.json`).toBe(file);
+    expect(seeds).toEqual([1, 2, 3]);
+    expect(arms[0]!.method).toMatch(/in-batch|negative-cache/);
+  });
+
+  it.each(['api-docs', 'medquad', 'squad'])(
+    '%s compares every method that differs in its negatives',
+    async (name) => {
+      const { arms } = await readComparison(`${folder}/${name}.json`, { checkOptions: checkTrainOptions });
+      // The same gradient as in-batch, in less memory.
+      const ids = methods.map(({ id }) => id).filter((id) => id !== 'grad-cache');
+      expect(arms.map(({ method }) => method).toSorted()).toEqual(ids.toSorted());
+    },
+  );
+});
