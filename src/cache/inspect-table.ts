@@ -19,7 +19,7 @@ export const ageHistogram = (table: ScoreTable): AgeBin[] => ages(table).bins;
  * - `tableVersion`: step with which the newest embedding was made; 0 for before the first
  * - `ageRatio/0`, `ageRatio/1`, `ageRatio/2-3`, `ageRatio/4-7`, …: shares of the filled slots by age
  *
- * One pass over the slots: about 2 ms for a million.
+ * One pass over the slots: about 8 ms for a million, which a log line takes and not a step.
  */
 export function inspectTable(table: ScoreTable): Record<string, number> {
   const { filled, rows, clock } = table;
@@ -41,8 +41,8 @@ function ages({ versions, documents, clock }: ScoreTable) {
     const age = Math.max(0, clock - versions[slot]!);
     counts[binOf(age)]! += 1;
     total += age;
-    least = Math.min(least, age);
-    most = Math.max(most, age);
+    if (age < least) least = age;
+    if (age > most) most = age;
   }
   const bins = Array.from(counts.subarray(0, most < 0 ? 0 : binOf(most) + 1), (slots, bin) => ({
     from: bin === 0 ? 0 : 2 ** (bin - 1),
