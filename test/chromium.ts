@@ -25,7 +25,8 @@ const FLAGS = [
   '--disable-sync',
   '--remote-debugging-pipe',
 ];
-const ANSWER_MS = 20_000;
+/** Long enough for a machine that is busy with other things. */
+const ANSWER_MS = 60_000;
 
 type Values = Record<string, unknown>;
 interface Message extends Values {
