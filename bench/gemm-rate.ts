@@ -38,7 +38,11 @@ export class GemmTimer {
     this.feeds = feeds;
   }
 
-  static async create(shape: GemmShape, options: ComputeOptions): Promise<GemmTimer> {
+  /** @param options.b  B as it lies in memory; default random numbers */
+  static async create(
+    shape: GemmShape,
+    { b: given, ...options }: ComputeOptions & { b?: Float32Array<ArrayBuffer> },
+  ): Promise<GemmTimer> {
     const { m, k, n, transA = false, transB = false } = shape;
     const graph = new Graph('gemm');
     const a = graph.input('a', 'f32', transA ? [k, m] : [m, k]);
@@ -51,7 +55,8 @@ export class GemmTimer {
       normal(rngKey(1, 0, name), data);
       return hostTensor('f32', dims, data);
     };
-    const feeds = { a: random('a', a.shape as number[]), b: random('b', b.shape as number[]) };
+    const [aDims, bDims] = [a.shape, b.shape] as [number[], number[]];
+    const feeds = { a: random('a', aDims), b: given ? hostTensor('f32', bDims, given) : random('b', bDims) };
     return new GemmTimer(shape, await Program.compile(graph, options), feeds);
   }
 

@@ -4,6 +4,7 @@
 import { Program } from '../src/runtime/program.ts';
 import { report } from './fresh-process.ts';
 import { GemmTimer, LAYOUTS, SQUARE } from './gemm-rate.ts';
+import { followMemory, type ResidentMemory } from './resident-memory.ts';
 import { median, minimum } from './statistics.ts';
 import { STEP_CASES, type StepCase, stepFlops, TrainingStep } from './training-step.ts';
 
@@ -33,15 +34,11 @@ export interface StepResult {
   readonly peakResidentBytes: number;
   readonly loss: number;
 }
-export interface MemoryResult {
+export interface MemoryResult extends ResidentMemory {
   readonly case: 'memory';
   readonly title: string;
   readonly threads: number;
   readonly steps: number;
-  readonly medianMs: number;
-  /** Largest resident memory seen up to each step. */
-  readonly residentBytes: readonly { readonly step: number; readonly bytes: number }[];
-  readonly growthRatio: number;
 }
 
 const [id = '', threadsGiven, stepsGiven] = process.argv.slice(2);
@@ -115,30 +112,12 @@ async function steps(shape: StepCase): Promise<StepResult> {
 async function memory(shape: StepCase): Promise<MemoryResult> {
   const step = await TrainingStep.create(shape, { threads });
   const count = Number(stepsGiven ?? MEMORY_STEPS);
-  const marks = [0.05, 0.1, 0.25, 0.5, 0.75, 1].map((part) => Math.round(part * count));
-  const residentBytes: { step: number; bytes: number }[] = [];
-  const timesMs: number[] = [];
-  let [mark, largest] = [0, 0];
-  for (let i = 1; i <= count; i++) {
-    const startMs = performance.now();
-    await step.run();
-    timesMs.push(performance.now() - startMs);
-    // Garbage makes a saw-tooth: its upper edge since the last mark is what counts.
-    if (i % 10 === 0) largest = Math.max(largest, process.memoryUsage.rss());
-    if (i === marks[mark]) {
-      residentBytes.push({ step: i, bytes: largest });
-      [mark, largest] = [mark + 1, 0];
-    }
-  }
-  const [first, last] = [residentBytes[0]!.bytes, residentBytes.at(-1)!.bytes];
   return {
     case: 'memory',
     title: `${count} steps: ${shape.title}`,
     threads,
     steps: count,
-    medianMs: median(timesMs),
-    residentBytes,
-    growthRatio: last / first - 1,
+    ...(await followMemory(count, () => step.run())),
   };
 }
 

@@ -1,0 +1,49 @@
+import { ScoreTable } from '../src/cache/score-table.ts';
+import { normal, rngKey } from '../src/util/rng.ts';
+
+/** Rows that are made, inserted or refreshed together. */
+export const PIECE_ROWS = 16_384;
+
+/** f32[rows, D] of length one. */
+export function unitRows(rows: number, dimension: number, purpose: string): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(rows * dimension);
+  normal(rngKey(1, 0, purpose), values);
+  normalise(values, dimension);
+  return values;
+}
+
+export function normalise(values: Float32Array, dimension: number): void {
+  for (let start = 0; start < values.length; start += dimension) {
+    let square = 0;
+    for (let i = start; i < start + dimension; i++) square += values[i]! ** 2;
+    const factor = 1 / Math.sqrt(square);
+    for (let i = start; i < start + dimension; i++) values[i]! *= factor;
+  }
+}
+
+/** Pieces [first, end) of `rows` rows. */
+export function* pieces(rows: number): Iterable<{ first: number; end: number }> {
+  for (let first = 0; first < rows; first += PIECE_ROWS)
+    yield { first, end: Math.min(rows, first + PIECE_ROWS) };
+}
+
+export const range = (first: number, end: number): Int32Array<ArrayBuffer> =>
+  Int32Array.from({ length: end - first }, (_, i) => first + i);
+
+/** Fills a table with documents 0, 1, … of random directions. */
+export function fillTable(table: ScoreTable): void {
+  for (const { first, end } of pieces(table.rows)) {
+    const embeddings = unitRows(end - first, table.dimension, `table/${first}`);
+    table.insert(range(first, end), embeddings, { version: 0 });
+  }
+}
+
+export function randomTable(options: {
+  rows: number;
+  dimension: number;
+  storage: 'f32' | 'f16';
+}): ScoreTable {
+  const table = new ScoreTable({ ...options, documents: 2 * options.rows });
+  fillTable(table);
+  return table;
+}

@@ -1,0 +1,163 @@
+/**
+ * The speed of caches of embeddings:
+ *
+ *     npm run bench:cache -- [--case scoring,rows,step,memory] [--rows 131072,1048576] [--storage f32,f16]
+ *                            [--encoder static,transformer] [--step-rows 4096,65536,1048576] [--rounds N] [--threads N] [--json]
+ *
+ * - `scoring`: sums of scores, masks and samples for 128 queries of dimension 256, against the bare product of the queries with the
+ *   same rows, alternating
+ * - `rows`: rows inserted and refreshed per second, bytes per row
+ * - `step`: a training step of `negative-cache` against one of `in-batch` with the same encoder, alternating
+ * - `memory`: resident memory over 10,000 steps of `negative-cache`
+ *
+ * Each measurement has a process of its own. A refresh beside training has a benchmark of its own, `npm run bench:refresh`.
+ */
+import { cpus, loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import { defaultThreads } from '../src/runtime/devices.ts';
+import { freshNode } from './fresh-process.ts';
+import type { RowsResult, ScoringResult } from './measure-cache.ts';
+import type { CacheMemoryResult, CacheStepResult } from './measure-cache-step.ts';
+import { table } from './statistics.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    case: { type: 'string', default: 'scoring,rows,step,memory' },
+    rows: { type: 'string', default: '131072,1048576' },
+    storage: { type: 'string', default: 'f32,f16' },
+    encoder: { type: 'string', default: 'static,transformer' },
+    'step-rows': { type: 'string', default: '4096,65536,1048576' },
+    rounds: { type: 'string' },
+    threads: { type: 'string', default: String(defaultThreads()) },
+    json: { type: 'boolean', default: false },
+  },
+});
+const { threads } = options;
+const rounds = options.rounds ? [options.rounds] : [];
+const list = (text: string) => text.split(',');
+const cases = list(options.case);
+const unknown = cases.find((name) => !['scoring', 'rows', 'step', 'memory'].includes(name));
+if (unknown) throw new Error(`unknown case "${unknown}"; there are scoring, rows, step, memory`);
+
+const say = (text: string): void => {
+  if (!options.json) console.log(text);
+};
+const count = (value: number) => Math.round(value).toLocaleString('en-US');
+const times = (ratio: number) => `× ${ratio.toFixed(2)}`;
+const ms = (value: number) => value.toFixed(1);
+const child = <Result>(file: string, args: readonly string[]): Promise<Result> =>
+  freshNode<Result>(new URL(file, import.meta.url), args);
+
+const processor = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${process.version}`;
+/** Processes that wanted to run in the minute before: more than are measured here share the cores with them. */
+const loadBefore = loadavg()[0]!;
+say(`${processor}; load ${loadBefore.toFixed(1)}\n`);
+const results: (ScoringResult | RowsResult | CacheStepResult | CacheMemoryResult)[] = [];
+
+if (cases.includes('scoring')) {
+  const lines = [
+    [
+      'rows',
+      'bare product ms',
+      'GFLOP/s',
+      'sums of scores ms',
+      'masks, sums, samples ms',
+      'over bare',
+      'best over best',
+    ],
+  ];
+  for (const rows of list(options.rows)) {
+    for (const storage of list(options.storage)) {
+      const r = await child<ScoringResult>('measure-cache.ts', [
+        'scoring',
+        rows,
+        storage,
+        threads,
+        ...rounds,
+      ]);
+      results.push(r);
+      lines.push([
+        `${count(r.rows)} ${storage}`,
+        ms(r.productMs),
+        r.productGflops.toFixed(0),
+        ms(r.sumsMs),
+        ms(r.sampleMs),
+        times(r.ratio),
+        times(r.bestRatio),
+      ]);
+    }
+  }
+  say(`${table(lines)}\n`);
+}
+
+if (cases.includes('rows')) {
+  const lines = [
+    [
+      'rows per second',
+      'inserted, 128 at a time',
+      'refreshed, 128 at a time',
+      'filled',
+      'all refreshed',
+      'bytes a row',
+    ],
+  ];
+  for (const rows of list(options.rows)) {
+    for (const storage of list(options.storage)) {
+      const r = await child<RowsResult>('measure-cache.ts', ['rows', rows, storage, threads]);
+      results.push(r);
+      lines.push([
+        `${count(r.rows)} ${storage}`,
+        count(r.insertedPerSecond),
+        count(r.refreshedPerSecond),
+        count(r.filledPerSecond),
+        count(r.allRefreshedPerSecond),
+        String(r.bytesPerRow),
+      ]);
+    }
+  }
+  say(`${table(lines)}\n`);
+}
+
+if (cases.includes('step')) {
+  for (const encoder of list(options.encoder)) {
+    const lines = [
+      ['cache', 'in-batch ms', 'negative-cache ms', 'of which sampling', 'ratio', 'best over best'],
+    ];
+    let title = encoder;
+    for (const rows of list(options['step-rows'])) {
+      const r = await child<CacheStepResult>('measure-cache-step.ts', [
+        'step',
+        encoder,
+        rows,
+        threads,
+        ...rounds,
+      ]);
+      results.push(r);
+      title = r.title;
+      lines.push([
+        `${count(r.rows)} rows`,
+        ms(r.inBatchMs),
+        ms(r.negativeCacheMs),
+        ms(r.sampleMs),
+        times(r.ratio),
+        times(r.bestRatio),
+      ]);
+    }
+    say(`${title}\n${table(lines)}\n`);
+  }
+}
+
+if (cases.includes('memory')) {
+  const r = await child<CacheMemoryResult>('measure-cache-step.ts', ['memory', 'static', '4096', threads]);
+  results.push(r);
+  const lines = r.residentBytes.map(({ step, bytes }) => [
+    `resident after ${count(step)} steps`,
+    `${(bytes / 1e6).toFixed(0)} MB`,
+  ]);
+  say(table([...lines, ['growth', `${(100 * r.growthRatio).toFixed(1)} %`]]));
+}
+
+if (options.json) {
+  const load = { before: loadBefore, after: loadavg()[0]! };
+  console.log(JSON.stringify({ processor, threads: Number(threads), load, results }, null, 1));
+}

@@ -1,0 +1,79 @@
+/**
+ * The child of `bench/cache.ts` that trains.
+ *
+ *     measure-cache-step.ts step ENCODER ROWS THREADS [ROUNDS]       a step of negative-cache against one of in-batch
+ *     measure-cache-step.ts memory ENCODER ROWS THREADS [STEPS]      the memory of many steps
+ */
+import { CacheTraining, TRAINING_CASES } from './cache-training.ts';
+import { report } from './fresh-process.ts';
+import { followMemory, type ResidentMemory } from './resident-memory.ts';
+import { median, minimum } from './statistics.ts';
+
+export interface CacheStepResult {
+  readonly case: 'step';
+  readonly encoder: string;
+  readonly title: string;
+  readonly rows: number;
+  readonly threads: number;
+  readonly rounds: number;
+  /** Medians. */
+  readonly inBatchMs: number;
+  readonly negativeCacheMs: number;
+  /** Of a step of negative-cache: its scoring, masking and sampling, the encoding of the queries for it included. */
+  readonly sampleMs: number;
+  /** Median over the rounds, and the best over the best. */
+  readonly ratio: number;
+  readonly bestRatio: number;
+}
+export interface CacheMemoryResult extends ResidentMemory {
+  readonly case: 'memory';
+  readonly title: string;
+  readonly rows: number;
+  readonly threads: number;
+  readonly steps: number;
+}
+
+const [kind, id, rowsGiven, threadsGiven, countGiven] = process.argv.slice(2);
+const [rows, threads] = [Number(rowsGiven), Number(threadsGiven)];
+const shape = TRAINING_CASES.find((known) => known.id === id);
+if (!shape) throw new Error(`unknown encoder "${id}"`);
+const training = await CacheTraining.create(shape, { documents: rows, threads });
+const { title } = shape;
+
+async function steps(): Promise<CacheStepResult> {
+  const rounds = Number(countGiven ?? Math.max(10, Math.min(60, Math.round(2 ** 22 / rows))));
+  const times: Record<'in-batch' | 'negative-cache', number[]> = { 'in-batch': [], 'negative-cache': [] };
+  const sampleMs: number[] = [];
+  for (let i = -3; i < rounds; i++) {
+    for (const method of ['in-batch', 'negative-cache'] as const) {
+      const { sampleMs: before = 0 } = training.ledger.totals;
+      const startMs = performance.now();
+      await training.step(method);
+      if (i < 0) continue;
+      times[method].push(performance.now() - startMs);
+      if (method === 'negative-cache') sampleMs.push((training.ledger.totals.sampleMs ?? 0) - before);
+    }
+  }
+  const { 'in-batch': inBatch, 'negative-cache': negativeCache } = times;
+  return {
+    case: 'step',
+    encoder: shape!.id,
+    title,
+    rows,
+    threads,
+    rounds,
+    inBatchMs: median(inBatch),
+    negativeCacheMs: median(negativeCache),
+    sampleMs: median(sampleMs),
+    ratio: median(negativeCache.map((ms, i) => ms / inBatch[i]!)),
+    bestRatio: minimum(negativeCache) / minimum(inBatch),
+  };
+}
+
+async function memory(): Promise<CacheMemoryResult> {
+  const steps = Number(countGiven ?? 10_000);
+  const followed = await followMemory(steps, () => training.step('negative-cache'));
+  return { case: 'memory', title, rows, threads, steps, ...followed };
+}
+
+report(kind === 'memory' ? await memory() : await steps());

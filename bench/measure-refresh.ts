@@ -1,0 +1,162 @@
+/**
+ * The child of `bench/refresh.ts`: training steps with and without a refresh beside them.
+ *
+ *     measure-refresh.ts CASE DATA THREADS WORKER_THREADS NICENESS ROUNDS
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadData } from '../src/data/load.ts';
+import { asyncIndex } from '../src/methods/async-index.ts';
+import { CostLedger } from '../src/methods/cost-ledger.ts';
+import type { TableMethod } from '../src/methods/table-method.ts';
+import { Temperature } from '../src/methods/temperature.ts';
+import { BackgroundEncoder, type BackgroundJob } from '../src/models/background-encoder.ts';
+import { adamw } from '../src/optim/adamw.ts';
+import { Learner } from '../src/runtime/learner.ts';
+import { Batches } from '../src/train/batches.ts';
+import { makeRetriever } from '../src/train/make-retriever.ts';
+import { resolveSettings } from '../src/train/settings.ts';
+import { report } from './fresh-process.ts';
+import { median } from './statistics.ts';
+
+export interface RefreshResult {
+  readonly case: string;
+  readonly title: string;
+  readonly threads: number;
+  readonly workerThreads: number;
+  readonly niceness: number;
+  readonly rows: number;
+  /** Medians over the rounds. */
+  readonly stepsPerSecond: number;
+  readonly stepsPerSecondBeside: number;
+  /** Refresh in the training process, on all of its threads, with training at rest. */
+  readonly hereMs: number;
+  /** The same in the worker. */
+  readonly aloneMs: number;
+  /** The same with training beside it. */
+  readonly besideMs: number;
+}
+
+export const REFRESH_CASES = {
+  static: { title: 'static, D 512, B 128', model: 'static', rows: 0 },
+  transformer: { title: 'transformer, 2 layers, D 256, B 32', model: 'transformer', rows: 500 },
+} as const;
+
+const [id = 'static', path = '', ...numbers] = process.argv.slice(2);
+const [threads, workerThreads, niceness, rounds] = numbers.map(Number) as [number, number, number, number];
+const { title, model, rows: cacheSize } = REFRESH_CASES[id as keyof typeof REFRESH_CASES];
+
+const data = await loadData(path);
+const settings = resolveSettings({
+  data: path,
+  out: '',
+  model,
+  method: 'async-index',
+  cacheSize,
+  refresh: 'never',
+});
+const compute = { threads };
+const retriever = await makeRetriever(settings, data, { fromRun: undefined });
+const documents = retriever.tokenize('document', data.corpus.size, (row) => data.corpus.text(row));
+const queries = retriever.tokenize('query', data.queries.size, (row) => data.queries.text(row));
+const examples = data.examples('train');
+const temperature = new Temperature(settings.temperature, { learned: false });
+const weights = { ...retriever.weights, ...temperature.weights };
+const learner = await Learner.create([...retriever.specs, ...temperature.specs], weights, adamw(), compute);
+const folder = mkdtempSync(join(tmpdir(), 'undrift-bench-'));
+const method = (await asyncIndex.start({
+  retriever,
+  weights,
+  gradientBuffers: learner.gradientBuffers,
+  queries,
+  documents,
+  positives: data.positiveSets('train'),
+  temperature,
+  dropoutRatio: 0,
+  chunkSize: 32,
+  seed: 1,
+  compute,
+  options: { ...asyncIndex.options, cacheSize, refresh: 'never' },
+  ledger: new CostLedger(),
+  texts: { query: (row) => data.queries.text(row), document: (row) => data.corpus.text(row) },
+  examples,
+  folder,
+})) as TableMethod;
+await method.begin();
+const { batchSize } = settings;
+const batches = new Batches(examples, documents, { batchSize, negativesPerQuery: 0, seed: 1 });
+const encoder = new BackgroundEncoder(retriever, 'document', documents, {
+  threads: workerThreads,
+  niceness,
+  folder,
+  blockRows: 16_384,
+});
+
+const update = { learningRate: 1e-5, weightDecay: 0.01, maxGradientNorm: 1 };
+let draw = 0;
+async function step(): Promise<void> {
+  const { gradients } = await method.step(batches.batch(draw), draw);
+  await learner.apply(gradients, update);
+  await method.updated(++draw);
+}
+/** Steps per second, as long as something goes on. */
+async function stepsWhile(goesOn: (elapsedMs: number) => boolean): Promise<number> {
+  const startMs = performance.now();
+  let steps = 0;
+  for (; goesOn(performance.now() - startMs); steps++) await step();
+  return (1000 * steps) / (performance.now() - startMs);
+}
+const rows = Uint32Array.from(method.table.documents);
+const begin = () => encoder.encode(retriever.weights, rows);
+/** The job alone keeps no event loop alive. */
+async function settled(job: BackgroundJob): Promise<void> {
+  const timer = setInterval(() => {}, 1000);
+  await job.settled;
+  clearInterval(timer);
+}
+const timed = async (work: () => Promise<unknown>): Promise<number> => {
+  const startMs = performance.now();
+  await work();
+  return performance.now() - startMs;
+};
+
+// Compiles everything, and fills the arenas.
+for (let i = 0; i < 3; i++) await step();
+await settled(await begin());
+
+const measured = {
+  without: [] as number[],
+  beside: [] as number[],
+  hereMs: [] as number[],
+  aloneMs: [] as number[],
+  besideMs: [] as number[],
+};
+for (let round = 0; round < rounds; round++) {
+  measured.hereMs.push(
+    await timed(() => retriever.encodeTokens('document', documents, { ...compute, rows })),
+  );
+  const alone = await begin();
+  await settled(alone);
+  measured.aloneMs.push(alone.elapsedMs);
+  measured.without.push(await stepsWhile((elapsedMs) => elapsedMs < alone.elapsedMs));
+  const beside = await begin();
+  measured.beside.push(await stepsWhile(() => beside.outcome === 'running'));
+  measured.besideMs.push(beside.elapsedMs);
+}
+await encoder.dispose();
+await method.dispose();
+rmSync(folder, { recursive: true, force: true });
+report({
+  case: id,
+  title,
+  threads,
+  workerThreads,
+  niceness,
+  rows: rows.length,
+  stepsPerSecond: median(measured.without),
+  stepsPerSecondBeside: median(measured.beside),
+  hereMs: median(measured.hereMs),
+  aloneMs: median(measured.aloneMs),
+  besideMs: median(measured.besideMs),
+} satisfies RefreshResult);

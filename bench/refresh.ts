@@ -1,0 +1,63 @@
+/**
+ * A refresh beside training: what it costs the training, and what the training costs it.
+ *
+ *     npm run bench:refresh -- --data DIR [--case static,transformer] [--threads N] [--worker-threads N] [--niceness N] [--rounds N] [--json]
+ *
+ * Each case runs in a fresh process. A round times, one after the other, a refresh in that process, one in the worker, steps without a
+ * refresh for as long, and steps while the worker refreshes; the medians are reported.
+ */
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { NICENESS } from '../src/models/background-encoder.ts';
+import { defaultThreads } from '../src/runtime/devices.ts';
+import { freshNode } from './fresh-process.ts';
+import type { RefreshResult } from './measure-refresh.ts';
+import { table } from './statistics.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    data: { type: 'string', default: 'quickstart-data' },
+    case: { type: 'string', default: 'static,transformer' },
+    threads: { type: 'string', default: String(defaultThreads()) },
+    'worker-threads': { type: 'string' },
+    niceness: { type: 'string', default: String(NICENESS) },
+    rounds: { type: 'string', default: '5' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const { threads, 'worker-threads': workerThreads = threads } = options;
+
+const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
+const times = (ratio: number) => `× ${ratio.toFixed(2)}`;
+const machine = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${process.version}`;
+if (!options.json) console.log(`${machine}\n`);
+const results: RefreshResult[] = [];
+for (const id of options.case.split(',')) {
+  const result = await freshNode<RefreshResult>(new URL('measure-refresh.ts', import.meta.url), [
+    id,
+    options.data,
+    threads,
+    workerThreads,
+    options.niceness,
+    options.rounds,
+  ]);
+  results.push(result);
+  if (options.json) continue;
+  const { stepsPerSecond, stepsPerSecondBeside, hereMs, aloneMs, besideMs } = result;
+  const rows = [
+    ['', '', 'ratio'],
+    ['steps per second', stepsPerSecond.toFixed(2), ''],
+    [
+      '  with a refresh beside',
+      stepsPerSecondBeside.toFixed(2),
+      times(stepsPerSecondBeside / stepsPerSecond),
+    ],
+    [`refresh of ${result.rows} rows in the training process`, seconds(hereMs), ''],
+    ['  in the worker, training at rest', seconds(aloneMs), times(aloneMs / hereMs)],
+    ['  in the worker, beside training', seconds(besideMs), times(besideMs / hereMs)],
+  ];
+  console.log(
+    `${result.title}; worker: ${workerThreads} threads, niceness ${options.niceness}\n${table(rows)}\n`,
+  );
+}
+if (options.json) console.log(JSON.stringify({ machine, results }, null, 2));
