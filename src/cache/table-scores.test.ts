@@ -53,8 +53,8 @@ describe('blockLogSumExp', () => {
     { filled: 5 * BLOCK_ROWS + 1, B: 2 },
     // Runs of 16 pieces, single pieces, and a part of a block: pieces of one block for so many queries, of several for fewer.
     { filled: 18 * BLOCK_ROWS + 5, B: 1100 },
-    { filled: 115 * BLOCK_ROWS + 2, B: 100 },
-    { filled: 115 * BLOCK_ROWS + 2, B: 100, storage: 'f16' as const },
+    { filled: 115 * BLOCK_ROWS + 2, B: 160 },
+    { filled: 115 * BLOCK_ROWS + 2, B: 160, storage: 'f16' as const },
     { filled: 200, B: 2, storage: 'f16' as const },
   ])('is the log-sum-exp of every block: $filled of $rows rows, $B queries, $storage', async (setting) => {
     const source = makeScores(setting);

@@ -22,10 +22,11 @@ import { logSumExp, notANumber } from './weights.ts';
 export { BLOCK_ROWS };
 
 /**
- * Scores of a piece, and numbers of its embeddings where they are stored as f16 and a copy is made: 1 MiB and 4 MiB, which stay in
- * the processor's caches until they have been summed up.
+ * Scores of a piece, and numbers of its embeddings where they are stored as f16 and a copy is made: 2 MiB and 4 MiB, which stay in
+ * the processor's caches until they have been summed up. Half as much is a little faster on an idle machine; on a busy one, where
+ * threads wait for each other after each operation, it is slower.
  */
-const PIECE_SCORES = 2 ** 18;
+const PIECE_SCORES = 2 ** 19;
 const PIECE_NUMBERS = 2 ** 20;
 /** Pieces of a run: each run of a program waits for its threads. */
 const PIECES = 16;

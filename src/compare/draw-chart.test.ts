@@ -101,6 +101,19 @@ describe('a scatter chart', () => {
     expect(label.left > 0 && label.right < size.width).toBe(true);
   });
 
+  it('labels the best of two near points above it, not across the other', () => {
+    const points = [
+      { arm: 0, x: 99.5, y: 0.64 },
+      { arm: 1, x: 100, y: 0.65 },
+      { arm: 2, x: 10, y: 0.45 },
+    ];
+    const arms = ['one', 'two', 'three'];
+    const { markup, y } = drawChart({ ...scatter, points }, { ...size, arms });
+    const label = labelBoxes(markup).find(({ text }) => text === 'two')!;
+    expect(label.y).toBeLessThan(y.at(0.65));
+    expect(markup).not.toContain('leader');
+  });
+
   it('keeps many labels on a narrow screen inside and apart', () => {
     const arms = Array.from({ length: 9 }, (_, i) => `a long name ${i}`);
     const points = arms.map((_, arm) => ({ arm, x: 100 + (arm % 3), y: 0.5 + 0.001 * arm }));

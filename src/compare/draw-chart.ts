@@ -166,6 +166,7 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
   const labels = placeLabels(
     placed.map(({ arm, left, top, bars }) => ({ text: options.arms[arm]!, left, top, bars })),
     plot,
+    yLabel,
   );
   const marks = placed.map(({ arm, left, top, xSd, ySd, bars }, i) => {
     const lines =
@@ -253,12 +254,16 @@ function drawFrame(
 function placeLabels(
   points: readonly { text: string; left: number; top: number; bars: Box }[],
   plot: Box,
+  yLabel: string,
 ): string[] {
-  const taken: Box[] = points.flatMap(({ left, top, bars }) => [
-    { left: left - 5, right: left + 5, top: top - 5, bottom: top + 5 },
-    { left: bars.left - 2, right: bars.right + 2, top: top - 2, bottom: top + 2 },
-    { left: left - 2, right: left + 2, top: bars.top - 2, bottom: bars.bottom + 2 },
-  ]);
+  const taken: Box[] = [{ left: 0, right: yLabel.length * LETTER + 4, top: 2, bottom: 17 }];
+  taken.push(
+    ...points.flatMap(({ left, top, bars }) => [
+      { left: left - 5, right: left + 5, top: top - 5, bottom: top + 5 },
+      { left: bars.left - 2, right: bars.right + 2, top: top - 2, bottom: top + 2 },
+      { left: left - 2, right: left + 2, top: bars.top - 2, bottom: bars.bottom + 2 },
+    ]),
+  );
   return points.map(({ text, left, top }) => {
     const width = text.length * LETTER;
     const place = (dx: number, dy: number): Box => {
@@ -273,7 +278,7 @@ function placeLabels(
     const inside = (box: Box) =>
       box.left >= plot.left - 4 &&
       box.right <= plot.right + 14 &&
-      box.top >= plot.top - 8 &&
+      box.top >= plot.top - 18 &&
       box.bottom <= plot.bottom;
     const free = (box: Box) =>
       taken.every(

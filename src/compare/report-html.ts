@@ -90,7 +90,9 @@ function table({ header, rows }: Table, label: string, className = ''): string {
   const head = header.map((cell) => `<th scope="col">${escapeText(cell)}</th>`).join('');
   const body = rows.map(([first, ...cells]) => {
     const data = cells.map((cell) => `<td>${escapeText(cell)}</td>`).join('');
-    return `<tr><th scope="row">${escapeText(first!)}</th>${data}</tr>`;
+    // What is a part of the row above keeps its dot where the name is broken.
+    const name = escapeText(first!).replace(/^· /, '·&#160;');
+    return `<tr><th scope="row">${name}</th>${data}</tr>`;
   });
   return (
     `<div class="scroll" tabindex="0" role="region" aria-label="${escapeText(label)}">` +

@@ -66,7 +66,7 @@ summary{cursor:pointer;color:var(--soft);font-size:.9rem;padding:.3rem 0}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:.5rem 0;font-size:.9rem}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}
-@media (max-width:480px){body{padding:1rem .5rem 2rem}.chart{padding:.6rem .4rem .4rem}h1{font-size:1.35rem}.legend>.soft{flex-basis:100%}.plot{height:270px}tbody th{white-space:normal;max-width:9.5rem}dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
+@media (max-width:480px){body{padding:1rem .5rem 2rem}.chart{padding:.6rem .4rem .4rem}h1{font-size:1.35rem}.legend>.soft{flex-basis:100%}.plot{height:270px}tbody th{white-space:normal;min-width:8.5rem}dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
 @media (min-width:60rem){.legend{position:sticky;top:0;z-index:2}}
 @media print{.legend,details.more{display:none}.chart{break-inside:avoid}}
 `.trim();
