@@ -17,12 +17,6 @@ export class KeptScores {
     this.rest = tail.length / B;
   }
 
-  /** Of one slot. */
-  score(query: number, slot: number): number {
-    const { width, rest } = this;
-    return slot < width ? this.whole[query * width + slot]! : this.tail[query * rest + slot - width]!;
-  }
-
   /** f32[128], a copy; `MASKED_SCORE` for slots that hold nothing. */
   block(query: number, block: number): Float32Array {
     const { width, rest } = this;

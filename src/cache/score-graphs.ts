@@ -3,7 +3,6 @@ import type { Graph } from '../graph/graph.ts';
 import {
   add,
   cast,
-  concat,
   dimSize,
   gather,
   logSoftmax,
@@ -48,28 +47,45 @@ const declareCount = (graph: Graph, name: string): Tensor => graph.input(name, '
  * Log-softmax is the fastest way through the exponentials that the runtime has: its own log-sum-exp takes as long as the matrix
  * product before it.
  */
-function logSumExpOfRows(x: Tensor): Tensor {
-  const zero = x.graph.constant('i64', [], BigInt64Array.of(0n));
-  const first = (y: Tensor) => gather(y, zero, { axis: x.rank - 1 });
-  return sub(first(x), first(logSoftmax(x)));
+function logSumExpOfRows(x: Tensor, first: Tensor = firstOfRows(x)): Tensor {
+  return sub(first, firstOfRows(logSoftmax(x)));
 }
+
+/** [..., m] → [...] */
+const firstOfRows = (x: Tensor): Tensor =>
+  gather(x, x.graph.constant('i64', [], BigInt64Array.of(0n)), { axis: x.rank - 1 });
 
 /**
- * sums f32[queries, pieces · blocks]: log-sum-exp over blocks of 128 rows. Each piece is an input `piece/i` of `blocks` blocks, and
- * is done with before the next one begins, so that its scores need not leave the processor's caches; one run goes through many.
+ * sums/i f32[queries, blocks]: log-sum-exp over blocks of 128 rows. Each piece is an input `piece/i` of `blocks` blocks, and is done
+ * with before the next one begins, so that its scores need not leave the processor's caches; one run goes through many. What a
+ * piece gives are outputs of its own: the runtime goes through a graph output by output.
+ *
+ * Where blocks are picked, also picked/i f32[cells, 128]: scores of some of the blocks of piece i, each for one query. The input
+ * `cells/i` i64[cells] has query · blocks + block, block counted within the piece.
  */
-export function blockSumsGraph(graph: Graph, table: TableShape, pieces: number): void {
+export function blockSumsGraph(
+  graph: Graph,
+  table: TableShape,
+  { pieces, isPicked }: { pieces: number; isPicked: boolean },
+): void {
   declareCount(graph, 'blocks');
   const queries = declareQueries(graph, table);
-  const sums = Array.from({ length: pieces }, (_, i) => {
+  const firsts = mul(range(graph, 'blocks'), BLOCK_ROWS);
+  for (let i = 0; i < pieces; i++) {
     const rows = declareRows(graph, table, `piece/${i}`, multiplyDims('blocks', BLOCK_ROWS));
     const scores = matmul(queries, cast(rows, 'f32'), { transB: true });
-    return logSumExpOfRows(reshape(scores, ['queries', 'blocks', BLOCK_ROWS]));
-  });
-  graph.output('sums', sums.length > 1 ? concat(sums, 1) : sums[0]!);
+    if (isPicked) {
+      const cells = graph.input(`cells/${i}`, 'i64', [`cells${i}`]);
+      const byBlock = reshape(scores, [multiplyDims('queries', 'blocks'), BLOCK_ROWS]);
+      graph.output(`picked/${i}`, gather(byBlock, cells));
+    }
+    // The first score of each block is made again: that is one product in 128, and picking it out of memory takes longer.
+    const first = matmul(queries, cast(gather(rows, firsts), 'f32'), { transB: true });
+    graph.output(`sums/${i}`, logSumExpOfRows(reshape(scores, ['queries', 'blocks', BLOCK_ROWS]), first));
+  }
 }
 
-/** As one piece of `blockSumsGraph`, and scores f32[queries, blocks · 128]. */
+/** sums as of one piece of `blockSumsGraph`, and scores f32[queries, blocks · 128]. */
 export function keptScoresGraph(graph: Graph, table: TableShape): void {
   declareCount(graph, 'blocks');
   const queries = declareQueries(graph, table);
@@ -105,7 +121,8 @@ export function blockScoresGraph(graph: Graph, table: TableShape): void {
   const last = sub(dimSize(graph, 'rows', 'i64'), 1);
   const rows = minimum(add(first, range(graph, BLOCK_ROWS)), last);
   const gathered = cast(gather(embeddings, rows), 'f32');
-  const scores = matmul(unsqueeze(gather(queries, queryOf), 1), gathered, { transB: true });
+  // The queries as columns: as rows, the same product takes twice the time.
+  const scores = matmul(gathered, unsqueeze(gather(queries, queryOf), 2));
   graph.output('scores', reshape(scores, ['pairs', BLOCK_ROWS]));
 }
 

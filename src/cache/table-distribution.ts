@@ -2,6 +2,7 @@ import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts } from '../util/rng.ts';
 import { MASKED_SCORE, type MaskedSlots, maskedSlots } from './masks.ts';
 import { BLOCK_ROWS, GROUP_BLOCKS } from './score-graphs.ts';
+import type { Cell } from './score-picks.ts';
 import { NONE } from './score-table.ts';
 import type { ScoreSums, TableScores } from './table-scores.ts';
 import { cumulate, findAbove, logSumExp, maximum } from './weights.ts';
@@ -52,7 +53,11 @@ export class TableDistribution {
     queries: Float32Array,
     masked?: MaskedSlots,
   ): Promise<TableDistribution> {
-    const weights = new BlockWeights(source, queries, await source.sums(queries));
+    if (masked) checkMasks(masked, queries.length / source.table.dimension);
+    const cells = masked ? cellsOf(masked, source.table.filled) : [];
+    const sums = await source.sums(queries, cells);
+    const weights = new BlockWeights(source, queries, sums);
+    weights.know(cells, sums.picked);
     if (masked) await weights.leaveOut(masked);
     return new TableDistribution(weights);
   }
@@ -159,7 +164,7 @@ class BlockWeights {
   }
 
   /** One block for each pair of numbers, of which the second is kept for the draw inside; none where nothing is left. */
-  drawBlocks(b: number, numbers: Float64Array): { b: number; block: number; inside: number }[] {
+  drawBlocks(b: number, numbers: Float64Array): (Cell & { inside: number })[] {
     const total = cumulate(this.groupSums(b), this.overGroups);
     if (!(total > 0)) return [];
     return Array.from({ length: numbers.length / 2 }, (_, i) => {
@@ -184,44 +189,34 @@ class BlockWeights {
 
   /** Takes slots out, for each query its own. */
   async leaveOut(masked: MaskedSlots): Promise<void> {
-    if (masked.offsets.length !== this.B + 1) {
-      throw new UsageError(`masks of ${masked.offsets.length - 1} queries for ${this.B}`);
-    }
-    const queryOf: number[] = [];
-    const slots: number[] = [];
+    checkMasks(masked, this.B);
+    const cells = new Set<number>();
     for (let b = 0; b < this.B; b++) {
       for (const slot of maskedSlots(masked, b)) {
-        const position = slot % BLOCK_ROWS;
+        if (slot >= this.source.table.filled) continue;
         const at = this.cellOf(b, slot);
-        if (slot >= this.source.table.filled || this.takenOut.get(at)?.has(position)) continue;
         const before = this.takenOut.get(at);
-        if (before) before.add(position);
-        else this.takenOut.set(at, new Set([position]));
-        queryOf.push(b);
-        slots.push(slot);
+        if (before) before.add(slot % BLOCK_ROWS);
+        else this.takenOut.set(at, new Set([slot % BLOCK_ROWS]));
+        cells.add(at);
       }
     }
-    if (slots.length === 0) return;
-    const { kept } = this.sums;
-    const scores = kept
-      ? slots.map((slot, i) => kept.score(queryOf[i]!, slot))
-      : await this.source.pairScores(this.queries, { queryOf, slots });
+    if (cells.size === 0) return;
+    await this.fetchBlocks([...cells]);
     const sums = this.ownSums();
-    const shares = new Map<number, number>();
-    for (const [i, slot] of slots.entries()) {
-      const at = this.cellOf(queryOf[i]!, slot);
-      shares.set(at, (shares.get(at) ?? 0) + Math.exp(scores[i]! - sums[at]!));
-    }
-    // A small share of a block's sum can be subtracted. Where more goes, the little that is left is summed up anew.
-    const large = [...shares].filter(([, share]) => !(share < 0.5)).map(([at]) => at);
-    await this.fetchBlocks(large);
-    for (const [at, share] of shares) if (share < 0.5) sums[at]! += Math.log1p(-share);
-    for (const at of large) sums[at] = logSumExp(this.scores.get(at)!);
-    this.changed(shares.keys());
+    // What is left of a block is summed up anew: a difference of sums would be exact only where little goes.
+    for (const at of cells) sums[at] = logSumExp(this.scores.get(at)!);
+    this.changed(cells);
+  }
+
+  /** Takes scores of blocks that have been made already. */
+  know(cells: readonly Cell[], scores: readonly Float32Array[]): void {
+    for (const [i, own] of scores.entries())
+      this.scores.set(cells[i]!.b * this.blocks + cells[i]!.block, own);
   }
 
   /** Has the scores of blocks made that are not known yet. */
-  async fetch(cells: readonly { b: number; block: number }[]): Promise<void> {
+  async fetch(cells: readonly Cell[]): Promise<void> {
     await this.fetchBlocks(cells.map(({ b, block }) => b * this.blocks + block));
   }
 
@@ -297,6 +292,18 @@ class BlockWeights {
     this.blocksOf = NONE;
     this.slotsOf = NONE;
   }
+}
+
+function checkMasks({ offsets }: MaskedSlots, B: number): void {
+  if (offsets.length !== B + 1) throw new UsageError(`masks of ${offsets.length - 1} queries for ${B}`);
+}
+
+/** The blocks that masked slots are in, each once for each query. */
+function cellsOf(masked: MaskedSlots, filled: number): Cell[] {
+  return Array.from({ length: masked.offsets.length - 1 }, (_, b) => {
+    const slots = maskedSlots(masked, b).filter((slot) => slot < filled);
+    return [...new Set(slots.map((slot) => Math.floor(slot / BLOCK_ROWS)))].map((block) => ({ b, block }));
+  }).flat();
 }
 
 /** f64[2 · count] of [0, 1) with 53 random bits: two for each of a query's draws from number `first` on. */

@@ -11,8 +11,15 @@ afterEach(async () => {
   for (const scores of open.splice(0)) await scores.dispose();
 });
 
-function makeScores(setting: { filled: number; rows?: number; storage?: 'f32' | 'f16'; coarse?: boolean }) {
-  const { filled, rows = filled, storage = 'f32', coarse = false } = setting;
+interface Setting {
+  filled: number;
+  rows?: number;
+  storage?: 'f32' | 'f16';
+  coarse?: boolean;
+  keptScores?: number;
+}
+
+function makeScores({ filled, rows = filled, storage = 'f32', coarse = false, ...rest }: Setting) {
   const embeddings = new Float32Array(filled * D);
   normal(rngKey(1, 0, 'table'), embeddings);
   // Values of a few steps make exact products, so that ties are frequent and equal everywhere.
@@ -22,7 +29,7 @@ function makeScores(setting: { filled: number; rows?: number; storage?: 'f32' | 
     Int32Array.from({ length: filled }, (_, n) => n),
     embeddings,
   );
-  const scores = new TableScores(table, { threads: 1 });
+  const scores = new TableScores(table, { threads: 1, ...rest });
   open.push(scores);
   return scores;
 }
@@ -71,6 +78,32 @@ describe('blockLogSumExp', () => {
       }
     }
     expect(worst).toBeLessThan(2e-5);
+  });
+
+  it.each([
+    { filled: 115 * BLOCK_ROWS + 2, B: 160 },
+    { filled: 18 * BLOCK_ROWS, B: 1100 },
+    { filled: 9, B: 3, keptScores: 0 },
+  ])('keeps scores of blocks on the way: $filled rows, $B queries', async (setting) => {
+    const source = makeScores(setting);
+    const queries = makeQueries(setting.B);
+    const last = source.blocks - 1;
+    const wanted = [0, 1, 5, 5, 80, last, last].flatMap((block, i) =>
+      block <= last ? [{ b: (i * 37) % setting.B, block }] : [],
+    );
+    const { picked, kept } = await source.sums(queries, wanted);
+    expect(kept).toBeUndefined();
+    const expected = await source.blockScores(queries, {
+      queryOf: wanted.map(({ b }) => b),
+      blocks: wanted.map(({ block }) => block),
+    });
+    expect(picked).toHaveLength(wanted.length);
+    for (const [i, scores] of picked.entries()) {
+      const own = expected.subarray(i * BLOCK_ROWS, (i + 1) * BLOCK_ROWS);
+      expect(scores).toHaveLength(BLOCK_ROWS);
+      for (const [n, score] of scores.entries()) expect(score).toBeCloseTo(own[n]!, 4);
+    }
+    expect(wanted.length).toBeGreaterThan(2);
   });
 
   it('stands scores of any size', async () => {

@@ -16,6 +16,7 @@ import {
   tailGraph,
   topGraph,
 } from './score-graphs.ts';
+import { type BlockRun, type Cell, Picks } from './score-picks.ts';
 import { NONE, type ScoreTable } from './score-table.ts';
 import { logSumExp, notANumber } from './weights.ts';
 
@@ -48,6 +49,8 @@ export interface ScoreSums {
   readonly groups: Float32Array;
   /** The scores themselves, where the table is small. */
   readonly kept?: KeptScores;
+  /** Where it is not: f32[128] of each block that was asked for, in that order; `MASKED_SCORE` for slots that hold nothing. */
+  readonly picked: readonly Float32Array[];
 }
 
 /** The largest scores of B queries, best first: query b owns `[b * k, (b + 1) * k)` of both arrays. */
@@ -92,14 +95,18 @@ export class TableScores {
     return (await this.sums(queries)).blocks;
   }
 
-  /** @param queries  f32[B, D] */
-  async sums(queries: Float32Array): Promise<ScoreSums> {
+  /**
+   * @param queries  f32[B, D]
+   * @param wanted  blocks of whose scores copies are kept on the way, which costs next to nothing
+   */
+  async sums(queries: Float32Array, wanted: readonly Cell[] = []): Promise<ScoreSums> {
     const { table, blocks } = this;
     const q = this.queryTensor(queries);
     const B = q.dims[0]!;
     const whole = Math.floor(table.filled / BLOCK_ROWS);
     const isKept = B * table.filled <= this.keptScores;
     const sums = new Float32Array(B * blocks);
+    const picks = new Picks(isKept ? [] : wanted);
     let wholeScores = none;
     let tailScores = none;
     if (isKept && whole > 0) {
@@ -108,12 +115,17 @@ export class TableScores {
       copyColumns(float32(made.sums), sums, { B, at: 0 });
       wholeScores = float32(made.scores);
     } else {
-      for (const { first, count, pieces } of this.runs(B, whole)) {
-        const program = await this.program(`block-sums-${pieces}`, (graph) =>
-          blockSumsGraph(graph, table, pieces),
+      for (const run of this.runs(B, whole)) {
+        const { first, count, pieces } = run;
+        const cells = picks.feeds(run);
+        const isPicked = cells !== undefined;
+        const program = await this.program(`block-sums-${pieces}${isPicked ? '-picked' : ''}`, (graph) =>
+          blockSumsGraph(graph, table, { pieces, isPicked }),
         );
-        const made = await program.run({ queries: q, ...this.pieces(first, count, pieces) });
-        copyColumns(float32(made.sums), sums, { B, at: first });
+        const made = await program.run({ queries: q, ...this.pieces(first, count, pieces), ...cells });
+        for (let i = 0; i < pieces; i++)
+          copyColumns(float32(made[`sums/${i}`]), sums, { B, at: first + i * count });
+        if (isPicked) picks.take(run, made);
       }
     }
     if (whole < blocks) {
@@ -122,10 +134,13 @@ export class TableScores {
       copyColumns(float32(made.sums), sums, { B, at: whole });
       tailScores = float32(made.scores);
     }
+    const kept = new KeptScores(B, wholeScores, tailScores);
+    if (!isKept) picks.takeTail(whole, (b) => kept.block(b, 0));
     return {
       blocks: sums,
       groups: await this.groupSums(sums, B),
-      ...(isKept && { kept: new KeptScores(B, wholeScores, tailScores) }),
+      ...(isKept && { kept }),
+      picked: picks.scores,
     };
   }
 
@@ -225,7 +240,7 @@ export class TableScores {
   }
 
   /** The whole blocks in runs of 16 pieces that stay in the caches, and what is left in single ones. */
-  private *runs(B: number, whole: number): Iterable<{ first: number; count: number; pieces: number }> {
+  private *runs(B: number, whole: number): Iterable<BlockRun> {
     const { dimension, storage } = this.table;
     const numbers = storage === 'f32' ? Number.POSITIVE_INFINITY : PIECE_NUMBERS / dimension;
     const most = Math.max(1, Math.floor(Math.min(PIECE_SCORES / B, numbers) / BLOCK_ROWS));
@@ -315,7 +330,12 @@ const none: Float32Array = new Float32Array(0);
 function copyColumns(from: Float32Array, into: Float32Array, { B, at }: { B: number; at: number }): void {
   const [count, width] = [from.length / B, into.length / B];
   if (count === width) into.set(from);
-  else for (let b = 0; b < B; b++) into.set(from.subarray(b * count, (b + 1) * count), b * width + at);
+  else if (count > 64)
+    for (let b = 0; b < B; b++) into.set(from.subarray(b * count, (b + 1) * count), b * width + at);
+  // Few are copied faster one by one than by a call.
+  else
+    for (let b = 0; b < B; b++)
+      for (let i = 0; i < count; i++) into[b * width + at + i] = from[b * count + i]!;
 }
 
 /** Merges a chunk's largest scores, descending, into a list of earlier slots'; of equal scores those from before come first. */
