@@ -14,7 +14,7 @@ import { Tokenizer } from '../src/text/tokenizer.ts';
 import { trainVocabulary } from '../src/text/train-vocabulary.ts';
 import { fillTable } from './cache-table.ts';
 
-/** An encoder and a batch, as the command line has them by default. */
+/** An encoder and a batch: as the command line has them by default, and one for very many steps. */
 export interface TrainingCase {
   readonly id: string;
   readonly title: string;
@@ -43,6 +43,15 @@ export const TRAINING_CASES: readonly TrainingCase[] = [
     batch: 32,
     queryTokens: 12,
     documentTokens: 96,
+  },
+  {
+    id: 'small',
+    title: 'static, D 64, B 16, 12 and 32 tokens',
+    kind: 'static',
+    hidden: 64,
+    batch: 16,
+    queryTokens: 12,
+    documentTokens: 32,
   },
 ];
 

@@ -148,7 +148,7 @@ if (cases.includes('step')) {
 }
 
 if (cases.includes('memory')) {
-  const r = await child<CacheMemoryResult>('measure-cache-step.ts', ['memory', 'static', '4096', threads]);
+  const r = await child<CacheMemoryResult>('measure-cache-step.ts', ['memory', 'small', '4096', threads]);
   results.push(r);
   const lines = r.residentBytes.map(({ step, bytes }) => [
     `resident after ${count(step)} steps`,
