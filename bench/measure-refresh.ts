@@ -40,7 +40,7 @@ export interface RefreshResult {
 
 export const REFRESH_CASES = {
   static: { title: 'static, D 512, B 128', model: 'static', rows: 0 },
-  transformer: { title: 'transformer, 2 layers, D 256, B 32', model: 'transformer', rows: 500 },
+  transformer: { title: 'transformer, 2 layers, D 256, B 32', model: 'transformer', rows: 2000 },
 } as const;
 
 const [id = 'static', path = '', ...numbers] = process.argv.slice(2);
