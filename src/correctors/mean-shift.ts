@@ -1,0 +1,13 @@
+import type { CorrectorPlan } from './corrector-options.ts';
+import type { ClosedForm } from './linear-map.ts';
+
+/** m(b) = b + (ȳ − x̄): everything moves as the mean does. */
+export function meanShift({ dimension }: CorrectorPlan): ClosedForm {
+  return {
+    parts: { shift: [dimension] },
+    fit: ({ meanStale, meanFresh }) => ({
+      shift: Float32Array.from(meanStale, (x, i) => meanFresh[i]! - x),
+    }),
+    dispose: async () => {},
+  };
+}
