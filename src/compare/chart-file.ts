@@ -8,9 +8,10 @@ const ROW_HEIGHT = 22;
 /** A chart as an SVG file of its own: title, legend and plot. It follows the reader's light or dark mode. */
 export function chartFile(chart: Chart, arms: readonly string[]): string {
   const { markup } = drawChart(chart, { width: WIDTH, height: PLOT_HEIGHT, arms });
-  // Points are labelled where they are; lines are not.
-  const legend =
-    chart.kind === 'lines' ? legendRows(chart.series.map(({ arm }) => ({ arm, name: arms[arm]! }))) : [];
+  const legend = legendRows(
+    legendArms(chart).map((arm) => ({ arm, name: arms[arm]! })),
+    chart.kind,
+  );
   const top = ROW_HEIGHT * (1 + legend.length) + 4;
   const rows = legend.map((row, i) => `<g transform="translate(2 ${ROW_HEIGHT * (i + 1) + 10})">${row}</g>`);
   return (
@@ -21,8 +22,15 @@ export function chartFile(chart: Chart, arms: readonly string[]): string {
   );
 }
 
-/** A line and a marker before each name, broken into rows. */
-function legendRows(entries: readonly { arm: number; name: string }[]): string[] {
+/** Arms that a legend must name: single points are labelled where they are. */
+function legendArms(chart: Chart): readonly number[] {
+  if (chart.kind === 'lines') return chart.series.map(({ arm }) => arm);
+  return chart.unlabelled ? [...new Set(chart.points.map(({ arm }) => arm))].sort((a, b) => a - b) : [];
+}
+
+/** A marker, and for lines a line, before each name, broken into rows. */
+function legendRows(entries: readonly { arm: number; name: string }[], kind: Chart['kind']): string[] {
+  const line = kind === 'lines' ? '<path class="line" d="M0 0H30"/>' : '';
   const rows: string[] = [];
   let left = WIDTH;
   for (const { arm, name } of entries) {
@@ -32,7 +40,7 @@ function legendRows(entries: readonly { arm: number; name: string }[]): string[]
       left = 0;
     }
     rows[rows.length - 1] +=
-      `<g class="arm ${armClass(arm)}" transform="translate(${Math.round(left)} 0)"><path class="line" d="M0 0H30"/>` +
+      `<g class="arm ${armClass(arm)}" transform="translate(${Math.round(left)} 0)">${line}` +
       `${marker(arm, '15 0')}<text x="36" y="0" dy="0.35em">${escapeText(name)}</text></g>`;
     left += width;
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { chartFile } from './chart-file.ts';
 import { armClass, type DrawOptions, drawChart, type LineChart, type ScatterChart } from './draw-chart.ts';
 
 const base = {
@@ -71,6 +72,34 @@ describe('a line chart', () => {
       [0, '0.3000 ± 0.0200'],
     ]);
     expect(stops[1]!.entries).toHaveLength(1);
+  });
+});
+
+describe('a scatter chart of many points', () => {
+  const points = [
+    { arm: 0, x: 0.01, y: 0.001 },
+    { arm: 0, x: 1, y: 0.1 },
+    { arm: 1, x: 1, y: 2 },
+  ];
+  const many: ScatterChart = { ...scatter, points, xUnit: 'value', logX: true, logY: true };
+
+  it('has a line where both axes say the same', () => {
+    const { markup, x, y } = drawChart({ ...many, unlabelled: true, parity: true }, size);
+    const ends = /class="trend" d="M(\S+) (\S+)L(\S+) (\S+)"/.exec(markup)!.slice(1).map(Number);
+    for (const [i, value] of [0.001, 2].entries()) {
+      expect(ends[2 * i]).toBeCloseTo(x.at(value), 0);
+      expect(ends[2 * i + 1]).toBeCloseTo(y.at(value), 0);
+    }
+    // Decades are as long anywhere.
+    expect(y.at(0.001) - y.at(0.01)).toBeCloseTo(y.at(0.1) - y.at(1), 6);
+    expect(markup.match(/class="marker"/g)).toHaveLength(3);
+  });
+
+  it('names the arms once, in a legend, where points have no labels', () => {
+    const names = (chart: ScatterChart) =>
+      [...chartFile(chart, ['one', 'two']).matchAll(/>(one|two)</g)].map((match) => match[1]);
+    expect(names({ ...many, unlabelled: true })).toEqual(['one', 'two']);
+    expect(names(many)).toHaveLength(3);
   });
 });
 

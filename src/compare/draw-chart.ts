@@ -11,6 +11,7 @@ interface ChartBase {
   readonly xUnit: Unit;
   readonly yUnit: Unit;
   readonly logX?: boolean;
+  readonly logY?: boolean;
   /** Ticks at these values of x only. */
   readonly xTicks?: readonly number[];
   /** What a reader must know. */
@@ -32,10 +33,14 @@ export interface Series {
   readonly sd?: readonly number[];
 }
 
-/** One labelled point for each arm, with mean ± standard deviation both ways. */
+/** Points with mean ± standard deviation both ways: one labelled point for each arm, or many with a legend. */
 export interface ScatterChart extends ChartBase {
   readonly kind: 'scatter';
   readonly points: readonly ScatterPoint[];
+  /** Arms have several points each, which carry no labels. */
+  readonly unlabelled?: boolean;
+  /** Both axes have one range, and a line where y = x. */
+  readonly parity?: boolean;
   /** Join the points by a line, in the order of x. */
   readonly joined?: boolean;
 }
@@ -141,13 +146,18 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
   const { points, xUnit, yUnit, xLabel, yLabel } = chart;
   const around = (mean: number, sd = 0) => [mean - sd, mean + sd];
   // A logarithmic axis has no place for what lies below zero.
-  const xs = points.flatMap(({ x, xSd }) =>
-    around(x, xSd).map((value) => (chart.logX ? Math.max(value, 0) : value)),
-  );
-  const frame = drawFrame(chart, options, chart.logX ? points.map(({ x }) => x) : xs, [
-    ...points.flatMap(({ y, ySd }) => around(y, ySd)),
-  ]);
+  const own = {
+    x: points.flatMap(({ x, xSd }) => (chart.logX ? [x] : around(x, xSd))),
+    y: points.flatMap(({ y, ySd }) => (chart.logY ? [y] : around(y, ySd))),
+  };
+  const both = [...own.x, ...own.y];
+  const frame = drawFrame(chart, options, chart.parity ? both : own.x, chart.parity ? both : own.y);
   const { x, y, plot } = frame;
+  const equal = (value: number) => `${px(x.at(value))} ${px(y.at(value))}`;
+  const parity =
+    chart.parity && both.length > 0
+      ? `<path class="trend" d="M${equal(Math.min(...both))}L${equal(Math.max(...both))}"/>`
+      : '';
   const placed = points
     .map((point) => {
       const { x: xMean, y: yMean, xSd = 0, ySd = 0 } = point;
@@ -155,7 +165,7 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
         left: x.at(Math.max(xMean - xSd, chart.logX ? xMean / 10 : -Infinity)),
         right: x.at(xMean + xSd),
         top: y.at(yMean + ySd),
-        bottom: y.at(yMean - ySd),
+        bottom: y.at(Math.max(yMean - ySd, chart.logY ? yMean / 10 : -Infinity)),
       };
       return { ...point, left: x.at(xMean), top: y.at(yMean), bars };
     })
@@ -163,18 +173,21 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
   const joined = chart.joined
     ? `<path class="trend" d="M${placed.map(({ left, top }) => `${px(left)} ${px(top)}`).join('L')}"/>`
     : '';
-  const labels = placeLabels(
-    placed.map(({ arm, left, top, bars }) => ({ text: options.arms[arm]!, left, top, bars })),
-    plot,
-    yLabel,
-  );
+  const labels = chart.unlabelled
+    ? []
+    : placeLabels(
+        placed.map(({ arm, left, top, bars }) => ({ text: options.arms[arm]!, left, top, bars })),
+        plot,
+        yLabel,
+      );
+  const size = chart.unlabelled ? 1 : 1.4;
   const marks = placed.map(({ arm, left, top, xSd, ySd, bars }, i) => {
     const lines =
       (ySd ? `<path class="bar" d="M${px(left)} ${px(bars.bottom)}V${px(bars.top)}"/>` : '') +
       (xSd ? `<path class="bar" d="M${px(bars.left)} ${px(top)}H${px(bars.right)}"/>` : '');
     return (
-      `<g class="arm ${armClass(arm)}">${lines}${marker(arm, `${px(left)} ${px(top)}`, 1.4)}` +
-      `${labels[i]!}</g>`
+      `<g class="arm ${armClass(arm)}">${lines}${marker(arm, `${px(left)} ${px(top)}`, size)}` +
+      `${labels[i] ?? ''}</g>`
     );
   });
   const stops = placed.map(({ arm, left, top, x: xMean, y: yMean, xSd, ySd }) => ({
@@ -189,7 +202,7 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
       },
     ],
   }));
-  return { ...frame, markup: frame.markup + joined + marks.join(''), stops };
+  return { ...frame, markup: frame.markup + parity + joined + marks.join(''), stops };
 }
 
 /** A value behind its name; the value brings its unit along. */
@@ -210,6 +223,7 @@ function drawFrame(
     to: top,
     unit: chart.yUnit,
     ticks: Math.max(2, Math.floor((bottom - top) / 36)),
+    ...(chart.logY && { log: true }),
   });
   const left = 14 + LETTER * Math.max(...y.ticks.map(({ label }) => label.length));
   const right = width - 16;
