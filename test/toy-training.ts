@@ -9,6 +9,7 @@ import type { Retriever } from '../src/models/retriever.ts';
 import { adamw } from '../src/optim/adamw.ts';
 import type { HostTensor } from '../src/runtime/host-tensor.ts';
 import { Learner } from '../src/runtime/learner.ts';
+import type { TokenStore } from '../src/text/token-store.ts';
 import { Tokenizer } from '../src/text/tokenizer.ts';
 import { trainVocabulary } from '../src/text/train-vocabulary.ts';
 import { Batches } from '../src/train/batches.ts';
@@ -41,7 +42,7 @@ const queryText = (row: number) => text(row, (word) => `ask${word}y`);
 const positives = (query: number): Int32Array =>
   query === SECOND_POSITIVE.query ? Int32Array.of(query, SECOND_POSITIVE.document) : Int32Array.of(query);
 
-/** Each query's first right answer is its example's positive. */
+/** Each query's first right answer is its example's positive; for methods on texts the queries are the documents themselves. */
 const examples: TrainingExamples = {
   queryRows: Int32Array.from({ length: QUERIES }, (_, i) => i),
   positives: {
@@ -50,6 +51,21 @@ const examples: TrainingExamples = {
     grades: new Float32Array(QUERIES).fill(1),
   },
 };
+
+/**
+ * For methods on texts: a document is on 3 of 12 topics, and has the 3 words of each. Asked with one word of each topic for the rest,
+ * what counts is which words go together.
+ */
+const topicWords = (row: number, keep: (place: number) => boolean): string => {
+  const key = (purpose: string) => rngKey(6, COPIES.get(row) ?? row, purpose);
+  const words = [...permutation(key('topics'), 12).subarray(0, 3)].flatMap((topic) => [
+    `doc${topic}x`,
+    `ask${topic}y`,
+    topic < 4 ? `part${topic}` : topic < 8 ? `doc${topic + 8}x` : `ask${topic + 4}y`,
+  ]);
+  return Array.from(permutation(key('order'), 9), (i) => (keep(i % 3) ? words[i]! : '')).join(' ');
+};
+const wholeText = (row: number) => topicWords(row, () => true);
 
 let tokenizer: Tokenizer | undefined;
 
@@ -74,12 +90,15 @@ export class ToyRun {
   readonly running: RunningMethod;
   private readonly settings: ToyOptions;
   readonly batches: Batches;
+  /** What `exactLoss` looks at. */
+  private readonly measured: { queries: TokenStore; documents: TokenStore };
 
   private constructor(
     settings: ToyOptions,
-    parts: { context: MethodContext; learner: Learner; running: RunningMethod },
+    parts: { context: MethodContext; learner: Learner; running: RunningMethod; measured: ToyRun['measured'] },
   ) {
     this.settings = settings;
+    this.measured = parts.measured;
     this.context = parts.context;
     this.learner = parts.learner;
     this.running = parts.running;
@@ -113,12 +132,20 @@ export class ToyRun {
     const compute = { threads: settings.threads ?? 1 };
     const specs = [...retriever.specs, ...temperature.specs];
     const learner = await Learner.create(specs, weights, adamw(), compute);
+    const onTexts = method.trainsOn === 'texts';
+    const whole = retriever.tokenizeWhole(DOCUMENTS, wholeText);
+    const [asked, rest] = onTexts
+      ? [(row: number) => topicWords(row, (i) => i === 0), (row: number) => topicWords(row, (i) => i > 0)]
+      : [queryText, documentText];
+    const measured = {
+      queries: retriever.tokenize('query', QUERIES, asked),
+      documents: retriever.tokenize('document', DOCUMENTS, rest),
+    };
     const context: MethodContext = {
       retriever,
       weights,
       gradientBuffers: learner.gradientBuffers,
-      queries: retriever.tokenize('query', QUERIES, queryText),
-      documents: retriever.tokenize('document', DOCUMENTS, documentText),
+      ...(onTexts ? { queries: whole, documents: whole } : measured),
       positives,
       temperature,
       dropoutRatio,
@@ -143,7 +170,7 @@ export class ToyRun {
       trainingQueries: QUERIES,
       dimension: retriever.dimension,
     });
-    return new ToyRun(settings, { context, learner, running: await method.start(context) });
+    return new ToyRun(settings, { context, learner, measured, running: await method.start(context) });
   }
 
   /** Makes so many more updates. */
@@ -202,7 +229,8 @@ export class ToyRun {
 
   /** Cross-entropy over the whole corpus, everything embedded anew, right answers other than the own left out. */
   async exactLoss(): Promise<number> {
-    const { retriever, queries, documents, compute, temperature } = this.context;
+    const { retriever, compute, temperature } = this.context;
+    const { queries, documents } = this.measured;
     const [q, d] = [
       await retriever.encodeTokens('query', queries, compute),
       await retriever.encodeTokens('document', documents, compute),

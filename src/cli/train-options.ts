@@ -2,6 +2,7 @@ import { REFRESH_HELP } from '../cache/refresh-policy.ts';
 import { LOSS_FORMS, SAMPLER_KINDS } from '../methods/method-options.ts';
 import { methods } from '../methods/methods.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
+import { CROP_TASKS } from '../text/crops.ts';
 import type { OptionTable } from './options.ts';
 import { COMPUTE_OPTIONS } from './shared-options.ts';
 
@@ -11,6 +12,11 @@ import { COMPUTE_OPTIONS } from './shared-options.ts';
  */
 export const TRAIN_OPTIONS = {
   data: { type: 'text', value: 'folder', help: 'data set: BEIR, MS MARCO, or pairs' },
+  corpus: {
+    type: 'text',
+    value: 'file',
+    help: 'crop: documents alone, instead of --data: plain text (one a line), JSONL or Parquet with text, or a folder',
+  },
   out: { type: 'text', value: 'folder', required: true, help: 'folder of the run: model, checkpoint, logs' },
   model: {
     type: 'text',
@@ -36,7 +42,7 @@ export const TRAIN_OPTIONS = {
     type: 'integer',
     min: 2,
     max: 65_536,
-    help: 'queries in a batch (default 128 for static, else 32)',
+    help: 'queries in a batch (default 128 for static, else 32; crop 64)',
     group: 'Length',
   },
   accumulate: {
@@ -237,6 +243,53 @@ export const TRAIN_OPTIONS = {
     help: 'steps after which to draw the snapshot anew',
     group: 'Method',
   },
+  cropTask: {
+    type: 'choice',
+    choices: CROP_TASKS,
+    help: 'independent: two spans of a document; inverse-cloze: a sentence and the text around it',
+    group: 'Crops',
+  },
+  cropMin: {
+    type: 'number',
+    above: 0,
+    max: 1,
+    help: 'tokens of a crop at least, as a share of its window',
+    group: 'Crops',
+  },
+  cropMax: {
+    type: 'number',
+    above: 0,
+    max: 1,
+    help: 'tokens of a crop at most, as a share of its window',
+    group: 'Crops',
+  },
+  cropWindow: {
+    type: 'integer',
+    min: 8,
+    max: 65_536,
+    help: 'tokens of a document that both crops are cut from, at a random place',
+    group: 'Crops',
+  },
+  cropDelete: {
+    type: 'number',
+    min: 0,
+    below: 1,
+    help: 'probability with which each token of a crop is left out',
+    group: 'Crops',
+  },
+  cropRemove: {
+    type: 'number',
+    min: 0,
+    max: 1,
+    help: 'inverse-cloze: probability with which the sentence is taken out of its text',
+    group: 'Crops',
+  },
+  queueSize: {
+    type: 'integer',
+    min: 0,
+    help: 'earlier positives that are negatives too, embedded by a slow encoder; 0: only those of the batch',
+    group: 'Crops',
+  },
 
   hidden: {
     type: 'integer',
@@ -318,7 +371,7 @@ export const TRAIN_OPTIONS = {
   evalSplit: {
     type: 'text',
     value: 'name',
-    help: 'split to evaluate on while training (default dev); none: keep the last model, not the best',
+    help: 'split to evaluate on while training (default dev; crop: held-out documents); none: keep the last model, not the best',
     group: 'Evaluation',
   },
   evalMetric: {

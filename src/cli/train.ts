@@ -1,6 +1,7 @@
 import { tableAsText } from '../compare/tables.ts';
 import { parseMetric } from '../eval/metric-spec.ts';
 import { ledgerRows } from '../methods/ledger-rows.ts';
+import { findMethod } from '../methods/methods.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
 import type { TrainOptions, TrainSettings } from '../train/settings.ts';
 import { readRunSettings, trainRetriever } from '../train/train-retriever.ts';
@@ -26,16 +27,30 @@ export const trainCommand = defineCommand({
   examples: [
     '--data data/api-docs --out runs/first',
     '--data data/api-docs --out runs/bert --model transformer --layers 2 --hidden 256 --epochs 10',
+    '--method crop --corpus texts.txt --out runs/pretrained --model transformer',
     '--out runs/bert --resume',
     '--config experiment.json --seed 2 --out runs/seed-2',
   ],
   async run({ resume, overwrite, device, threads, ...given }, io) {
     if (resume && overwrite) throw new UsageError('--resume and --overwrite exclude each other');
-    const options = resume ? await resumedOptions(given) : given;
+    const { corpus, ...named } = given;
+    if (corpus !== undefined && named.data !== undefined)
+      throw new UsageError('--data and --corpus exclude each other');
+    const asked = corpus === undefined ? named : { ...named, data: corpus };
+    const options = resume ? await resumedOptions(asked) : asked;
+    const method = findMethod(options.method ?? 'in-batch');
+    const onTexts = method.trainsOn === 'texts';
+    if (corpus !== undefined && !onTexts) {
+      throw new UsageError(`the method ${method.id} needs queries besides the documents of --corpus`, {
+        help: 'give --data <folder>, or train on documents alone with --method crop',
+      });
+    }
     const { data } = options;
     if (data === undefined) {
-      throw new UsageError('--data <folder> is missing', {
-        help: 'for a first try: undrift data api-docs --out data/api-docs',
+      throw new UsageError(onTexts ? '--corpus <file> is missing' : '--data <folder> is missing', {
+        help: onTexts
+          ? 'one document a line, JSONL with "text", or a data folder, whose corpus is read'
+          : 'for a first try: undrift data api-docs --out data/api-docs',
       });
     }
     // A misspelt metric would end the run at its first evaluation.
@@ -82,7 +97,9 @@ export const trainCommand = defineCommand({
         `${steps.toLocaleString('en-US')} steps in ${formatDuration(seconds * 1000)}${result.stoppedEarly ? ', stopped early' : ''}; ${found}\n` +
         `${refreshes ? `${refreshes}\n` : ''}` +
         `\n${ledgerText(result.ledger)}\n` +
-        `measure it: undrift eval --model ${settings.out} --data ${settings.data} --split test\n`,
+        (onTexts
+          ? `go on from it: undrift train --model ${settings.out} --data <folder> --out <folder>\n`
+          : `measure it: undrift eval --model ${settings.out} --data ${settings.data} --split test\n`),
     };
   },
 });

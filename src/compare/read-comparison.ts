@@ -38,6 +38,7 @@ const KEYS = ['name', 'data', 'base', 'budget', 'seeds', 'arms', 'evaluate', 'ou
 /** What the comparison sets itself, and where to say it instead. */
 const NOT_FOR_ARMS: Readonly<Record<string, string>> = {
   data: 'at the top of the file, for all arms',
+  corpus: 'as "data" at the top of the file, for all arms',
   out: 'at the top of the file: each run gets a folder of its own inside it',
   seed: 'as "seeds" at the top of the file',
   resume: 'nowhere: a comparison goes on where it stopped',

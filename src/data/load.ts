@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 import { listFolder, loadRetrievalData, readCorpus, roleFiles } from './beir.ts';
-import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
-import { readLines } from './lines.ts';
+import { type Corpus, quote } from './corpus.ts';
 import type { LoadOptions } from './load-options.ts';
 import { loadMsMarco, readTsvCorpus } from './ms-marco.ts';
 import { loadPairs } from './pairs.ts';
+import { readPlainText } from './plain-text.ts';
 import { normaliseSplits, type RetrievalData } from './retrieval-data.ts';
 
 const PAIRS_FILE = /\.(jsonl(\.gz)?|parquet)$/i;
@@ -81,14 +81,10 @@ export async function loadCorpus(path: string, options: LoadOptions = {}): Promi
   }
   if (PAIRS_FILE.test(path)) return await readCorpus([path], 'document', options);
   if (/\.tsv(\.gz)?$/i.test(path)) return await readTsvCorpus([path], 'document', options);
-  const builder = new CorpusBuilder({ file: path });
-  for await (const { text, line } of readLines(path, { maxLineBytes: options.maxLineBytes })) {
-    if (text.trim() !== '') builder.add({ id: String(line), text, line });
-  }
-  return builder.finish();
+  return await readPlainText(path, options);
 }
 
-async function isFolder(path: string): Promise<boolean> {
+export async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {

@@ -8,8 +8,9 @@ import { float32, type HostTensor, scalarValue } from '../runtime/host-tensor.ts
 import { gradientOutput } from '../runtime/learner.ts';
 import { Program } from '../runtime/program.ts';
 import { padBatch } from '../text/pad-batch.ts';
+import type { TokenStore } from '../text/token-store.ts';
 import { rngKey } from '../util/rng.ts';
-import type { MethodContext, StepResult } from './method.ts';
+import type { BatchTokens, MethodContext, StepResult } from './method.ts';
 
 /** What a loss makes of the scores of a batch. */
 export interface LossParts {
@@ -100,12 +101,14 @@ export class ContrastiveStep {
   /**
    * @param batch.queryRows  B rows of the query corpus
    * @param batch.documentRows  C rows of the corpus, where documents are embedded
+   * @param batch.tokens  tokens to embed in place of the rows' own
    * @param batch.inputs  what the loss declared, and embeddings of fed candidates
    * @param batch.draw  number of this batch in the run: with the seed it keys dropout
    */
   async run(batch: {
     queryRows: Int32Array;
     documentRows?: Int32Array;
+    tokens?: BatchTokens | undefined;
     inputs: Readonly<Record<string, HostTensor>>;
     draw: number;
   }): Promise<ContrastiveResult> {
@@ -113,8 +116,9 @@ export class ContrastiveStep {
       this.context;
     ledger.queries(batch.queryRows.length);
     const padId = retriever.tokenizer.specialIds.pad ?? 0;
-    const sides = [{ input: 'queries', store: queries, rows: batch.queryRows }];
-    if (batch.documentRows) sides.push({ input: 'documents', store: documents, rows: batch.documentRows });
+    const { queryRows, documentRows, tokens: own } = batch;
+    const sides = [{ input: 'queries', ...inStore(queryRows, queries, own?.queries) }];
+    if (documentRows) sides.push({ input: 'documents', ...inStore(documentRows, documents, own?.documents) });
     const padded = sides.map(({ input, store, rows }) => [input, padBatch(store, rows, { padId })]);
     const tokens = this.tokens.feeds(Object.fromEntries(padded));
     const feeds: Record<string, HostTensor> = { ...weights, ...tokens, ...batch.inputs };
@@ -144,3 +148,7 @@ export class ContrastiveStep {
     await this.program.dispose();
   }
 }
+
+/** Where the tokens of rows are: in the store that they are rows of, or one after the other in a store of the batch. */
+export const inStore = (rows: Int32Array, store: TokenStore, own: TokenStore | undefined) =>
+  own ? { store: own, rows: rows.map((_, i) => i) } : { store, rows };

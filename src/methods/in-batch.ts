@@ -33,12 +33,12 @@ export const inBatch: Method = {
 function running(context: MethodContext, step: ContrastiveStep): RunningMethod {
   const known = { positives: context.positives, duplicates: duplicateMap(context.documents) };
   return stateless({
-    async step({ queryRows, positiveRows, negativeRows }, draw) {
+    async step({ queryRows, positiveRows, negativeRows, tokens }, draw) {
       const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
       const allowed = allowedCandidates(queryRows, documentRows, known);
       context.ledger.documents('positive', positiveRows.length);
       context.ledger.documents('negative', negativeRows.length);
-      return await step.run({ queryRows, documentRows, inputs: { allowed }, draw });
+      return await step.run({ queryRows, documentRows, tokens, inputs: { allowed }, draw });
     },
     dispose: () => step.dispose(),
   });

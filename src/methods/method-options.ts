@@ -1,4 +1,5 @@
 import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
+import { CROP_TASKS } from '../text/crops.ts';
 import { UsageError } from '../util/errors.ts';
 
 export const LOSS_FORMS = ['expectation', 'importance-corrected', 'truncated', 'pairwise'] as const;
@@ -46,6 +47,19 @@ export interface MethodOptions {
   mineEvery: number;
   /** Steps after which a random snapshot is drawn anew. */
   snapshotEvery: number;
+  /** How query and positive are cut from a document. */
+  cropTask: (typeof CROP_TASKS)[number];
+  /** Tokens of a crop as a share of its window, at least and at most. */
+  cropMin: number;
+  cropMax: number;
+  /** Tokens of a document that both crops are cut from. */
+  cropWindow: number;
+  /** Probability with which each token of a crop is left out. */
+  cropDelete: number;
+  /** `inverse-cloze`: probability with which the query is taken out of its text. */
+  cropRemove: number;
+  /** Earlier positives that are negatives of each crop; 0 for those of the batch alone. */
+  queueSize: number;
 }
 
 /** What an option may be. */
@@ -90,6 +104,13 @@ const RULES: { readonly [K in keyof MethodOptions]: Rule } = {
   mineFrom: text,
   mineEvery: whole(0),
   snapshotEvery: whole(1),
+  cropTask: oneOf(...CROP_TASKS),
+  cropMin: number((x) => x > 0 && x <= 1, 'a number above 0 and at most 1'),
+  cropMax: number((x) => x > 0 && x <= 1, 'a number above 0 and at most 1'),
+  cropWindow: whole(8),
+  cropDelete: number((x) => x >= 0 && x < 1, 'a number of at least 0 and below 1'),
+  cropRemove: number((x) => x >= 0 && x <= 1, 'a number from 0 to 1'),
+  queueSize: whole(0),
 };
 
 /** Names of all method options, for settings and command line. */

@@ -20,6 +20,16 @@ export interface TrainingPairs {
 export interface TrainingBatch extends TrainingPairs {
   /** Rows of the corpus given as negatives by the data; may be empty. Shared by all queries of the batch. */
   readonly negativeRows: Int32Array;
+  /** Set where other texts than the rows' own are embedded: parts of them. `in-batch` and `momentum-queue` heed it. */
+  readonly tokens?: BatchTokens;
+}
+
+/** Tokens of a batch's texts, special tokens included, in the order of the batch. */
+export interface BatchTokens {
+  /** B queries. */
+  readonly queries: TokenStore;
+  /** B positives, and then the negatives. */
+  readonly documents: TokenStore;
 }
 
 /** What a step found out; moving the parameters is the loop's part. */
@@ -146,6 +156,11 @@ export interface Method {
   /** One line for help and model cards. */
   readonly summary: string;
   readonly paper: { readonly title: string; readonly year: number; readonly url: string };
+  /**
+   * Default: queries and their documents. With `texts`, documents alone: each is an example, whose query and positive are the same row
+   * of the same store, which holds whole texts without special tokens.
+   */
+  readonly trainsOn?: 'pairs' | 'texts';
   /** Every option of its own that the method takes, with its default. */
   readonly options: Partial<MethodOptions>;
   /**

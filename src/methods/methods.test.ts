@@ -13,6 +13,7 @@ const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
   'async-index': { refresh: 'async:3:wait', rankTo: 20 },
   snapshot: { cacheSize: 20, snapshotEvery: 3, samples: 2 },
   exhaustive: { refresh: 'every:3', samples: 2 },
+  crop: { queueSize: 20, positives: 'fresh', cropMax: 0.8 },
 };
 
 /** Runs that differ in all that a method must not trip over. */

@@ -2,6 +2,7 @@ import { UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
 import { asyncIndex } from './async-index.ts';
 import { bm25Negatives } from './bm25-negatives.ts';
+import { crop } from './crop.ts';
 import { exhaustive } from './exhaustive.ts';
 import { gradCache } from './grad-cache.ts';
 import { hardNegatives } from './hard-negatives.ts';
@@ -22,6 +23,7 @@ export const methods: readonly Method[] = [
   asyncIndex,
   negativeCache,
   exhaustive,
+  crop,
 ];
 
 /** A method by its id or by a name that others use for it. @throws UsageError listing the ids */

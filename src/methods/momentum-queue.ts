@@ -11,12 +11,13 @@ import { NONE, ScoreTable } from '../cache/score-table.ts';
 import { tableStaleness } from '../cache/table-staleness.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { MovingAverage } from '../runtime/moving-average.ts';
+import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
 import { candidateSoftmax } from './candidate-softmax.ts';
 import { checkBatchFits } from './check-table-plan.ts';
-import { ContrastiveStep } from './contrastive-step.ts';
+import { ContrastiveStep, inStore } from './contrastive-step.ts';
 import { batchDocuments, count, describeEncodes, inBatchNegatives } from './describe-run.ts';
 import { allowedCandidates } from './known-positives.ts';
 import type {
@@ -161,7 +162,7 @@ class MomentumQueue implements RunningMethod {
   async step(batch: TrainingBatch, draw: number): Promise<StepResult> {
     const { context, queue, isFresh } = this;
     const { ledger } = context;
-    const { queryRows, positiveRows, negativeRows } = batch;
+    const { queryRows, positiveRows, negativeRows, tokens } = batch;
     const B = queryRows.length;
     const D = queue.dimension;
     const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
@@ -169,7 +170,9 @@ class MomentumQueue implements RunningMethod {
     ledger.documents('negative', negativeRows.length);
     if (isFresh) ledger.documents('refresh', B);
     const keyed = isFresh ? positiveRows : documentRows;
-    const keys = await ledger.time(isFresh ? 'refresh' : 'step', () => this.encodeSlowly(keyed));
+    const keys = await ledger.time(isFresh ? 'refresh' : 'step', () =>
+      this.encodeSlowly(keyed, tokens?.documents),
+    );
     const masked = this.maskedSlots(batch, documentRows);
     const inputs = {
       queue: queue.block(0, queue.filled),
@@ -182,10 +185,17 @@ class MomentumQueue implements RunningMethod {
     };
     // Once forward, once for the gradient of the queries.
     ledger.scoring(4 * B * queue.filled * D);
-    const result = await this.contrastive.run({ queryRows, inputs, draw, ...(isFresh && { documentRows }) });
+    const result = await this.contrastive.run({
+      queryRows,
+      tokens,
+      inputs,
+      draw,
+      ...(isFresh && { documentRows }),
+    });
     const own = { documents: positiveRows, embeddings: keys.subarray(0, B * D) };
     const newest = isFresh ? result.documentEmbeddings.subarray(0, B * D) : own.embeddings;
-    const distance = tableStaleness(queue, positiveRows, newest);
+    // Another part of a document is another text: what lies between its embeddings is no age.
+    const distance = tokens ? undefined : tableStaleness(queue, positiveRows, newest);
     this.made.push(own);
     return {
       ...result,
@@ -235,12 +245,16 @@ class MomentumQueue implements RunningMethod {
   }
 
   /** f32[documents, D] by θ̄, without dropout. */
-  private async encodeSlowly(documents: Int32Array): Promise<Float32Array<ArrayBuffer>> {
-    const { retriever, compute, documents: store } = this.context;
+  private async encodeSlowly(
+    documents: Int32Array,
+    own: TokenStore | undefined,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const { retriever, compute } = this.context;
+    const { store, rows } = inStore(documents, this.context.documents, own);
     const out = new Float32Array(documents.length * retriever.dimension);
     await retriever.encodeTokens('document', store, {
       ...compute,
-      rows: Uint32Array.from(documents),
+      rows: Uint32Array.from(rows),
       weights: this.slow.weights,
       out,
     });

@@ -11,12 +11,16 @@ import {
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
+import type { TokenFrame } from '../text/crops.ts';
 import { TokenStore } from '../text/token-store.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
 import { encodeRows } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
 import { TokenFeeds } from './token-feeds.ts';
+
+/** What is longer than this, a shelf of books, is cut all the same. */
+const MAX_WHOLE_TOKENS = 2 ** 20;
 
 /** The two sides of a dual encoder. */
 export type Side = 'query' | 'document';
@@ -134,6 +138,37 @@ export class Retriever {
       maxTokens: this.config.maxTokens[side],
       prefix: this.config.prompts[side],
       specialTokens: this.encoder.specialTokens,
+      ...options,
+    });
+  }
+
+  /**
+   * Prompt and special tokens of a side, for texts whose tokens are at hand: between `before` and `after` there is room for so many.
+   * @throws UsageError where there is no room
+   */
+  frame(side: Side): TokenFrame {
+    const wrapper = this.encoder.specialTokens ? this.tokenizer.wrapper : { before: [], after: [] };
+    const before = Int32Array.of(...wrapper.before, ...this.tokenizer.encodeRaw(this.config.prompts[side]));
+    const after = Int32Array.from(wrapper.after);
+    const room = this.config.maxTokens[side] - before.length - after.length;
+    if (room < 1) {
+      throw new UsageError(
+        `${this.config.maxTokens[side]} tokens leave no room for a text beside the prompt and special tokens of a ${side}`,
+        { help: `raise --max-${side === 'query' ? 'query' : 'doc'}-tokens` },
+      );
+    }
+    return { before, after, room };
+  }
+
+  /** Token ids of whole texts, without prompts and special tokens: what crops are cut from. */
+  tokenizeWhole(
+    count: number,
+    textOf: (row: number) => string,
+    options: { onProgress?: (done: number) => void } = {},
+  ): TokenStore {
+    return TokenStore.build(this.tokenizer, count, textOf, {
+      maxTokens: MAX_WHOLE_TOKENS,
+      specialTokens: false,
       ...options,
     });
   }

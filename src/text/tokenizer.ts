@@ -129,6 +129,11 @@ export class Tokenizer {
     return this.#json;
   }
 
+  /** Special tokens that `encode` puts around a text; not to be changed. */
+  get wrapper(): { readonly before: Int32Array; readonly after: Int32Array } {
+    return { before: this.#before, after: this.#after };
+  }
+
   /** Number of special tokens that `encode` puts around a text. */
   get wrapperTokens(): number {
     return this.#before.length + this.#after.length;

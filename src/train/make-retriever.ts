@@ -66,6 +66,8 @@ async function givenModel(
 function vocabulary(settings: TrainSettings, data: RetrievalData): Tokenizer {
   function* texts(): Iterable<string> {
     for (let row = 0; row < data.corpus.size; row++) yield data.corpus.text(row);
+    // Where documents are their own queries there are no others.
+    if (data.queries === data.corpus) return;
     for (const row of data.examples('train').queryRows) yield data.queries.text(row);
   }
   return Tokenizer.fromJson(

@@ -1,3 +1,4 @@
+import { HELD_OUT } from '../data/held-out.ts';
 import type { Method } from '../methods/method.ts';
 import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from '../methods/method-options.ts';
 import { findMethod } from '../methods/methods.ts';
@@ -13,7 +14,7 @@ type MethodChoices = { [K in keyof MethodOptions]?: MethodOptions[K] | undefined
 
 /** What a training run can be told. Only `data` and `out` must be given; what is left out depends on the model. */
 export interface TrainOptions extends MethodChoices {
-  /** Data folder or file (see `loadData`). */
+  /** Data folder or file (see `loadData`, and `loadTexts` for methods on texts). */
   data: string;
   /** Folder of the run: checkpoint, log, and the model in `model/`. */
   out: string;
@@ -25,7 +26,7 @@ export interface TrainOptions extends MethodChoices {
   epochs?: number | undefined;
   /** Updates, instead of epochs. */
   steps?: number | undefined;
-  /** Queries per batch, B. Default 128 for `static`, else 32. */
+  /** Queries per batch, B. Default 128 for `static`, else 32, for methods on texts 64. */
   batchSize?: number | undefined;
   /** Batches whose gradients are averaged into one update. Default 1. */
   accumulate?: number | undefined;
@@ -66,7 +67,10 @@ export interface TrainOptions extends MethodChoices {
   queryPrompt?: string | undefined;
   docPrompt?: string | undefined;
 
-  /** Split for evaluation during training; `none` for none, as where the data has no `dev`. Default `dev`. */
+  /**
+   * Split for evaluation during training; `none` for none, as where the data has no `dev`. Default `dev`; for methods on texts
+   * `held-out`, some documents that are not trained on.
+   */
   evalSplit?: string | undefined;
   evalMetric?: string | undefined;
   /** Steps between evaluations; default about ten times a run. */
@@ -121,6 +125,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
   const schedule = options.schedule ?? 'linear';
   if (!SCHEDULES.includes(schedule)) throw new UsageError(`unknown schedule "${schedule}"`);
   const method = findMethod(options.method ?? 'in-batch');
+  const texts = method.trainsOn === 'texts';
   return {
     ...methodSettings(method, options),
     data: options.data,
@@ -129,7 +134,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     method: method.id,
     epochs: options.epochs ?? (fresh ? 12 : 3),
     steps: options.steps ?? null,
-    batchSize: options.batchSize ?? (isStatic ? 128 : 32),
+    batchSize: options.batchSize ?? (isStatic ? 128 : texts ? 64 : 32),
     accumulate: options.accumulate ?? 1,
     chunkSize: options.chunkSize ?? 32,
     negatives: options.negatives ?? 0,
@@ -156,7 +161,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     maxDocTokens: options.maxDocTokens ?? (fresh ? (isStatic ? 256 : 128) : null),
     queryPrompt: options.queryPrompt ?? (fresh ? '' : null),
     docPrompt: options.docPrompt ?? (fresh ? '' : null),
-    evalSplit: options.evalSplit ?? 'dev',
+    evalSplit: options.evalSplit ?? (texts ? HELD_OUT : 'dev'),
     evalMetric: options.evalMetric ?? 'ndcg@10',
     evalEvery: options.evalEvery ?? null,
     evalQueries: options.evalQueries ?? 1000,

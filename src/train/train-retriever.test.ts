@@ -182,7 +182,7 @@ describe('a training run', () => {
   it('says where there is nothing to diagnose', async () => {
     const notes: string[] = [];
     await trainRetriever(small('nothing', { steps: 4, diagnose: 2 }), { onNote: (note) => notes.push(note) });
-    expect(notes.join()).toContain('in-batch keeps no embeddings that could be stale');
+    expect(notes.join()).toContain('in-batch keeps no embeddings whose staleness could be measured');
     const events = await readEventLog(join(runs, 'nothing', 'metrics.jsonl'));
     expect(events.some(({ kind }) => kind === 'diagnosis')).toBe(false);
   });

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loadData } from '../data/load.ts';
+import { HELD_OUT } from '../data/held-out.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { evaluateRetriever } from '../index/evaluate-retriever.ts';
 import { CostLedger } from '../methods/cost-ledger.ts';
@@ -37,6 +37,7 @@ import {
   type TrainSettings,
 } from './settings.ts';
 import { TrainingClock } from './training-clock.ts';
+import { loadTrainingData, withoutShortTexts } from './training-data.ts';
 
 /** What a run tells while it goes on. */
 export interface TrainCallbacks {
@@ -132,7 +133,7 @@ export async function trainRetriever(
   const optimizer = makeOptimizer(settings.optimizer);
   if (!resume) await checkFree(out, overwrite);
 
-  const data = await loadData(settings.data, {
+  const { data, evaluation } = await loadTrainingData(settings, method, {
     onProgress: ({ bytes, totalBytes }) => callbacks.onProgress?.('read', bytes, totalBytes),
   });
   for (const note of data.notes) callbacks.onNote?.(note);
@@ -143,20 +144,26 @@ export async function trainRetriever(
     fromRun: resume ? out : undefined,
   });
 
-  const queries = tokenize(retriever, 'query', data, callbacks);
-  const documents = tokenize(retriever, 'document', data, callbacks);
-  const examples = data.examples('train');
+  const onTexts = method.trainsOn === 'texts';
+  const documents = onTexts
+    ? tokenizeWhole(retriever, data, callbacks)
+    : tokenize(retriever, 'document', data, callbacks);
+  const queries = onTexts ? documents : tokenize(retriever, 'query', data, callbacks);
+  const { examples, left } = onTexts
+    ? withoutShortTexts(data.examples('train'), documents, settings.data)
+    : { examples: data.examples('train'), left: 0 };
   const { batchSize, negatives, accumulate, seed } = settings;
   const batches = new Batches(examples, documents, { batchSize, negativesPerQuery: negatives, seed });
   const stepsPerEpoch = batches.perEpoch / accumulate;
   const totalSteps = settings.steps ?? Math.max(1, Math.round(settings.epochs * stepsPerEpoch));
   const evalEvery = settings.evalEvery ?? Math.max(1, Math.ceil(totalSteps / 10));
-  const evaluated = settings.evalSplit !== NO_SPLIT && data.splits.includes(settings.evalSplit);
+  const evaluated = settings.evalSplit !== NO_SPLIT && evaluation.splits.includes(settings.evalSplit);
   const count = (value: number) => value.toLocaleString('en-US');
   callbacks.onNote?.(
-    `${count(data.corpus.size)} documents, ${count(examples.queryRows.length)} training queries; ` +
-      `${count(totalSteps)} steps of ${count(batchSize * accumulate)} queries`,
+    `${count(data.corpus.size)} documents, ${count(examples.queryRows.length)} ${onTexts ? 'of them trained on' : 'training queries'}; ` +
+      `${count(totalSteps)} steps of ${count(batchSize * accumulate)} ${onTexts ? 'documents' : 'queries'}`,
   );
+  if (left > 0) callbacks.onNote?.(`left out ${count(left)} documents that are too short to crop`);
   const plan = {
     options: methodOptions(settings),
     updates: totalSteps,
@@ -171,9 +178,10 @@ export async function trainRetriever(
   };
   method.check?.(plan);
   for (const line of method.describe(plan)) callbacks.onNote?.(`${method.id}: ${line}`);
-  if (!evaluated && settings.evalSplit !== 'dev' && settings.evalSplit !== NO_SPLIT) {
+  const asked = ![NO_SPLIT, onTexts ? HELD_OUT : 'dev'].includes(settings.evalSplit);
+  if (!evaluated && asked) {
     throw new UsageError(`no split "${settings.evalSplit}" to evaluate on during training`, {
-      help: `splits present: ${data.splits.join(', ')}; "${NO_SPLIT}" for no evaluation`,
+      help: `splits present: ${[...(onTexts ? [HELD_OUT] : []), ...evaluation.splits].join(', ')}; "${NO_SPLIT}" for no evaluation`,
     });
   }
   if (examples.negatives && negatives === 0) {
@@ -185,6 +193,11 @@ export async function trainRetriever(
     const why = settings.evalSplit === NO_SPLIT ? 'no evaluation' : `no split "${settings.evalSplit}"`;
     callbacks.onNote?.(`${why}: the last model is kept, not the best`);
   }
+  const ownTokens = (side: 'query' | 'document') => tokenize(retriever, side, evaluation, callbacks);
+  const evaluationTokens =
+    onTexts && evaluated
+      ? { queries: ownTokens('query'), documents: ownTokens('document') }
+      : { queries, documents };
 
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
   const weights = { ...retriever.weights, ...temperature.weights };
@@ -241,7 +254,9 @@ export async function trainRetriever(
     elapsedMs: () => clock.elapsedMs,
   });
   if (settings.diagnose > 0 && !running.diagnose)
-    callbacks.onNote?.(`${method.id} keeps no embeddings that could be stale: there is nothing to diagnose`);
+    callbacks.onNote?.(
+      `${method.id} keeps no embeddings whose staleness could be measured: there is nothing to diagnose`,
+    );
   const probe = diagnosisProbe(examples, seed);
   const stepsBefore = retriever.trainedSteps;
   const model = join(out, MODEL);
@@ -256,10 +271,10 @@ export async function trainRetriever(
     });
   };
   const evaluate = async (report: StepReport): Promise<void> => {
-    const { metrics } = await evaluateRetriever(retriever, data, settings.evalSplit, {
+    const { metrics } = await evaluateRetriever(retriever, evaluation, settings.evalSplit, {
       metrics: [...new Set([settings.evalMetric, 'ndcg@10', 'mrr@10', 'recall@10'])],
       limitQueries: settings.evalQueries,
-      tokens: { queries, documents },
+      tokens: evaluationTokens,
       ...compute,
     });
     const value = metrics[settings.evalMetric]!;
@@ -381,7 +396,13 @@ function runCard(
   return {
     name: `${data.name}, ${isNewModel(settings.model) ? settings.model : 'fine-tuned'} retriever`,
     ...(!isNewModel(settings.model) && { baseModel: settings.model }),
-    datasets: [{ name: data.name, documents: data.corpus.size, queries: data.queries.size }],
+    datasets: [
+      {
+        name: data.name,
+        documents: data.corpus.size,
+        queries: data.queries === data.corpus ? 0 : data.queries.size,
+      },
+    ],
     method: { id, description: summary, citation: `${paper.title} (${paper.year}), ${paper.url}` },
     options: shown,
     cost: ledgerRows(ledger, { reproducible: true }),
@@ -493,6 +514,16 @@ function tokenize(
   return retriever.tokenize(side, texts.size, (row) => texts.text(row), {
     onProgress: (done) =>
       callbacks.onProgress?.(side === 'query' ? 'tokenise queries' : 'tokenise documents', done, texts.size),
+  });
+}
+
+function tokenizeWhole(
+  retriever: Retriever,
+  { corpus }: RetrievalData,
+  callbacks: TrainCallbacks,
+): TokenStore {
+  return retriever.tokenizeWhole(corpus.size, (row) => corpus.text(row), {
+    onProgress: (done) => callbacks.onProgress?.('tokenise documents', done, corpus.size),
   });
 }
 

@@ -1,0 +1,19 @@
+import { basename } from 'node:path';
+import { type Corpus, CorpusBuilder } from './corpus.ts';
+import { FileLog } from './file-log.ts';
+import { readLines } from './lines.ts';
+import type { LoadOptions } from './load-options.ts';
+
+/** Reads plain text, or `.gz` of it: one document a line, with its line number as id. Blank lines are skipped. */
+export async function readPlainText(
+  file: string,
+  { maxLineBytes, onProgress }: LoadOptions = {},
+  log = new FileLog(onProgress),
+): Promise<Corpus> {
+  const builder = new CorpusBuilder({ file });
+  const onBytes = await log.watch(file, `document/${basename(file)}`);
+  for await (const { text, line } of readLines(file, { onBytes, maxLineBytes })) {
+    if (text.trim() !== '') builder.add({ id: String(line), text, line });
+  }
+  return builder.finish();
+}

@@ -1,0 +1,62 @@
+import { basename } from 'node:path';
+import { readCorpus, roleFiles } from './beir.ts';
+import { type Corpus, CorpusBuilder } from './corpus.ts';
+import { FileLog } from './file-log.ts';
+import { isFolder, loadData } from './load.ts';
+import type { LoadOptions } from './load-options.ts';
+import { readTsvCorpus } from './ms-marco.ts';
+import { readPlainText } from './plain-text.ts';
+import { optionalTextField, textField } from './record.ts';
+import { readRecords } from './records.ts';
+import { dataName, type RetrievalData } from './retrieval-data.ts';
+
+/** Documents alone: what an encoder is trained on without supervision. */
+export interface Texts {
+  readonly name: string;
+  readonly path: string;
+  readonly corpus: Corpus;
+  /** As that of the data set, where the documents are those of one. */
+  readonly fingerprint: string;
+  readonly notes: readonly string[];
+  /** The data set around the documents, where there is more of it than documents. */
+  readonly data?: RetrievalData;
+}
+
+/**
+ * Reads documents for training without queries: a file of plain text (a document a line), JSONL or Parquet with `text` and perhaps
+ * `title`, TSV (id, text), or the corpus of a data folder, which needs neither queries nor judgements. Ids are the line numbers
+ * where the layout does not ask for ids.
+ *
+ * @throws DataError, with file and line, for what is wrong with a file, and for an empty one
+ */
+export async function loadTexts(path: string, options: LoadOptions = {}): Promise<Texts> {
+  const log = new FileLog(options.onProgress);
+  const alone = (corpus: Corpus): Texts => {
+    return { name: dataName(path), path, corpus, fingerprint: log.fingerprint(), notes: [] };
+  };
+  if (await isFolder(path)) {
+    const files = await roleFiles(path, 'corpus');
+    if (files.length > 0 && (await roleFiles(path, 'queries')).length === 0)
+      return alone(await readCorpus(files, 'document', options, log));
+    const data = await loadData(path, options);
+    const { name, corpus, fingerprint, notes } = data;
+    return { name, path, corpus, fingerprint, notes, data };
+  }
+  if (/\.(jsonl?(\.gz)?|parquet)$/i.test(path)) return alone(await readRecordTexts(path, options, log));
+  if (/\.tsv(\.gz)?$/i.test(path)) return alone(await readTsvCorpus([path], 'document', options, log));
+  return alone(await readPlainText(path, options, log));
+}
+
+async function readRecordTexts(file: string, { maxLineBytes }: LoadOptions, log: FileLog): Promise<Corpus> {
+  const builder = new CorpusBuilder({ file });
+  const onBytes = await log.watch(file, `document/${basename(file)}`);
+  const columns = (names: readonly string[]) => names.filter((name) => FIELDS.includes(name));
+  for await (const record of readRecords(file, { onBytes, maxLineBytes, columns })) {
+    const [text, title] = [textField(record, TEXT_NAMES), optionalTextField(record, ['title'])];
+    builder.add({ id: String(record.line), title, text, line: record.line });
+  }
+  return builder.finish();
+}
+
+const TEXT_NAMES = ['text', 'contents', 'body'];
+const FIELDS = [...TEXT_NAMES, 'title'];

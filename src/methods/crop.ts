@@ -1,0 +1,136 @@
+import { Crops } from '../text/crops.ts';
+import { sentenceEnds } from '../text/sentence-ends.ts';
+import { UsageError } from '../util/errors.ts';
+import { inBatch } from './in-batch.ts';
+import type { Method, MethodContext, RunningMethod, RunPlan } from './method.ts';
+import type { MethodOptions } from './method-options.ts';
+import { momentumQueue } from './momentum-queue.ts';
+
+type CropMethodOptions = Required<
+  Pick<
+    MethodOptions,
+    | 'cropTask'
+    | 'cropMin'
+    | 'cropMax'
+    | 'cropWindow'
+    | 'cropDelete'
+    | 'cropRemove'
+    | 'queueSize'
+    | 'momentum'
+    | 'positives'
+  >
+>;
+
+const OPTIONS: CropMethodOptions = {
+  cropTask: 'independent',
+  cropMin: 0.05,
+  cropMax: 0.5,
+  cropWindow: 256,
+  cropDelete: 0.1,
+  cropRemove: 0.9,
+  queueSize: 0,
+  momentum: 0.9,
+  positives: 'momentum',
+};
+
+/**
+ * Unsupervised pre-training on raw text, without queries or judgements: two random parts of the same document are query and
+ * positive, parts of other documents the negatives.
+ *
+ *   window  = up to `cropWindow` tokens of the document, at a random place
+ *   query, positive = two spans of it, lengths uniform between the shares `cropMin` and `cropMax` of the window, places uniform,
+ *                     each token left out with probability `cropDelete`
+ *   L = (1/B) Σ_i [ log Σ_j exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over the positives of the batch, and the queue
+ *
+ * With `cropTask` `inverse-cloze` the query is a sentence, and the positive the window around it, from which the sentence is taken
+ * out with probability `cropRemove` (Lee et al., arXiv:1906.00300). What the sides have in common in either task is what the
+ * document is about, and some of its words: the encoder learns to tell documents apart by both.
+ *
+ * Without a queue the negatives are those of `in-batch`; with `queueSize` K the last K positives as well, by a slow encoder, as in
+ * `momentum-queue`, whose `momentum` and `positives` these are. A document's earlier crops in the queue are no negatives of it, and
+ * neither are documents of the same text. Crops are cut from the token ids and follow from seed and step: every epoch has others.
+ *
+ * It gives a starting point for the other methods (`--model RUN`), whose first cache is then not that of a random encoder. While it
+ * trains it is measured on the split `held-out`: up to 1,000 documents, a twentieth of them at most, that are not trained on, each
+ * to be found among the first halves of all by its second half. `--eval-split dev` takes the data set's own instead.
+ *
+ * Cost per step: B queries and B documents embedded, each a crop. Memory: 2 or 4 bytes for each token of the corpus.
+ *
+ * Differs from Contriever: cosines divided by τ unless `--no-normalize`; the window lies anywhere in its document instead of on a
+ * grid of 256 tokens over all of them; the batch's other positives are negatives besides the queue; `momentum` is for short runs.
+ */
+export const crop: Method = {
+  id: 'crop',
+  aliases: ['contriever', 'inverse-cloze'],
+  summary: 'unsupervised pre-training on raw text: two random parts of a document are to find each other',
+  paper: {
+    title: 'Unsupervised Dense Information Retrieval with Contrastive Learning',
+    year: 2022,
+    url: 'https://arxiv.org/abs/2112.09118',
+  },
+  trainsOn: 'texts',
+  options: OPTIONS,
+  check(plan) {
+    const { cropMin, cropMax } = { ...OPTIONS, ...plan.options };
+    if (cropMin > cropMax) {
+      throw new UsageError(`--crop-min ${cropMin} is more than --crop-max ${cropMax}`);
+    }
+    const { method, options } = within(plan.options);
+    method.check?.({ ...plan, options });
+  },
+  describe,
+  start,
+};
+
+/** The method that crops are trained with, and its options. */
+function within(given: Partial<MethodOptions>): { method: Method; options: Partial<MethodOptions> } {
+  const { queueSize, momentum, positives } = { ...OPTIONS, ...given };
+  if (queueSize === 0) return { method: inBatch, options: {} };
+  return {
+    method: momentumQueue,
+    options: { ...momentumQueue.options, cacheSize: queueSize, momentum, positives },
+  };
+}
+
+function describe(plan: RunPlan): string[] {
+  const { cropTask, cropMin, cropMax, cropWindow } = { ...OPTIONS, ...plan.options };
+  const percent = (ratio: number) => `${Number((100 * ratio).toFixed(2))} %`;
+  const share = `${percent(cropMin)} to ${percent(cropMax)} of a window of up to ${cropWindow} tokens`;
+  const { method, options } = within(plan.options);
+  return [
+    cropTask === 'independent'
+      ? `query and positive: two random spans of a document, each ${share}`
+      : `query and positive: a sentence of a document, ${share}, and the text around it`,
+    ...method.describe({ ...plan, options }),
+  ];
+}
+
+async function start(context: MethodContext): Promise<RunningMethod> {
+  const { retriever, documents, seed } = context;
+  const given = { ...OPTIONS, ...context.options };
+  const crops = new Crops(documents, {
+    frames: { query: retriever.frame('query'), document: retriever.frame('document') },
+    options: {
+      task: given.cropTask,
+      minRatio: given.cropMin,
+      maxRatio: given.cropMax,
+      window: given.cropWindow,
+      deleteRatio: given.cropDelete,
+      removeRatio: given.cropRemove,
+    },
+    seed,
+    sentenceEnds: sentenceEnds(retriever.tokenizer),
+  });
+  const { method, options } = within(given);
+  const inner = await method.start({ ...context, options });
+  // Without its diagnosis, which embeds whole texts: in the queue there are crops.
+  return {
+    begin: () => inner.begin(),
+    step: (batch, draw) => inner.step({ ...batch, tokens: crops.cut(batch.positiveRows, draw) }, draw),
+    updated: (step) => inner.updated(step),
+    inspect: () => inner.inspect(),
+    state: () => inner.state(),
+    restore: (state) => inner.restore(state),
+    dispose: () => inner.dispose(),
+  };
+}
