@@ -24,7 +24,7 @@ export interface CorrectorOptions {
   ridge?: number;
   /** `mlp`: updates of the whole run. Where given, the age of a row is an input, and a row of age 0 stays as it is. */
   ages?: number;
-  /** `mlp`: of AdamW. Default 1e-3. */
+  /** `mlp`: of AdamW. Default 3e-3. */
   learningRate?: number;
   /** `mlp`. Default `both`. */
   loss?: CorrectorLoss;
@@ -57,7 +57,7 @@ export function correctorPlan(kind: CorrectorKind, options: CorrectorOptions): C
     depth: options.depth ?? 1,
     rank: options.rank ?? Math.min(16, dimension),
     ridge: options.ridge ?? 0.1,
-    learningRate: options.learningRate ?? 1e-3,
+    learningRate: options.learningRate ?? 3e-3,
     loss: options.loss ?? 'both',
     klWeight: options.klWeight ?? 1,
     refitEvery: options.refitEvery ?? 20,

@@ -1,0 +1,143 @@
+import { hostTensor } from '../runtime/host-tensor.ts';
+import { UsageError } from '../util/errors.ts';
+import { permutation, randomInts, rngKey } from '../util/rng.ts';
+import { checkPairs } from './check-pairs.ts';
+import type { Corrector, CorrectorBatch, CorrectorKind } from './corrector.ts';
+import { type CorrectorOptions, correctorPlan } from './corrector-options.ts';
+import { createCorrector } from './create-corrector.ts';
+import { LinearCorrector } from './linear-corrector.ts';
+import { MlpCorrector } from './mlp.ts';
+import { pickRows } from './pick-rows.ts';
+import { squaredDistance } from './squared-distance.ts';
+
+export interface FitOptions extends CorrectorOptions {
+  /** `mlp`: updates. Default 1000. */
+  steps?: number;
+  /** `mlp`: pairs of an update. Default 256, or all where there are fewer. */
+  batchSize?: number;
+}
+
+/** Held-out pairs below which the best parameters cannot be told from the others. */
+const FEWEST_HELD_OUT = 8;
+/** Updates between two looks at the held-out pairs. */
+const LOOK_EVERY = 50;
+/** Queries of an update. */
+const QUERIES = 64;
+
+/**
+ * A corrector fitted to a set of pairs once and for all. Closed forms take all of them. The residual network takes 1,000 updates at a
+ * learning rate that falls to 0, keeps a tenth of the pairs apart, and ends with the parameters that were nearest on those: the first
+ * ones, which change nothing, are among the candidates.
+ *
+ * Same pairs, options and seed: same corrector.
+ *
+ * @param pairs.queries  for the divergence of `mlp`, f32[Q, D'] · 1/τ; any number of them
+ */
+export async function fitCorrector(
+  kind: CorrectorKind,
+  pairs: CorrectorBatch,
+  options: FitOptions,
+): Promise<Corrector> {
+  const { steps = 1000, batchSize = 256, ...rest } = options;
+  for (const [name, value] of Object.entries({ steps, batchSize })) {
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw new UsageError(`${name} must be a whole number from 1, got ${value}`);
+  }
+  const { dimension, toDimension } = correctorPlan(kind, rest);
+  const sizes = { name: kind, dimension, toDimension, usesAges: rest.ages !== undefined && kind === 'mlp' };
+  const count = checkPairs(pairs, sizes);
+  const corrector = await createCorrector(kind, rest);
+  try {
+    if (corrector instanceof LinearCorrector) {
+      await corrector.fit({
+        stale: hostTensor('f32', [count, dimension], pairs.stale as Float32Array<ArrayBuffer>),
+        fresh: hostTensor('f32', [count, toDimension], pairs.fresh as Float32Array<ArrayBuffer>),
+      });
+    } else if (corrector instanceof MlpCorrector) {
+      await train(corrector, pairs, { count, steps, batchSize, ...correctorPlan(kind, rest) });
+    }
+    return corrector;
+  } catch (error) {
+    await corrector.dispose();
+    throw error;
+  }
+}
+
+interface Training {
+  readonly count: number;
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly dimension: number;
+  readonly toDimension: number;
+  readonly learningRate: number;
+  readonly seed: number;
+}
+
+async function train(corrector: MlpCorrector, pairs: CorrectorBatch, training: Training): Promise<void> {
+  const { count, steps, dimension, toDimension, learningRate, seed } = training;
+  const order = permutation(rngKey(seed, 0, 'corrector/held-out'), count);
+  const apart = Math.floor(count / 10) >= FEWEST_HELD_OUT ? Math.floor(count / 10) : 0;
+  const heldOut = pick(pairs, order.subarray(0, apart), training);
+  const fitted = pick(pairs, order.subarray(apart), training);
+  const size = Math.min(training.batchSize, count - apart);
+  await corrector.fitSkip(fitted);
+  const error = async (): Promise<number> => {
+    const rows = hostTensor('f32', [apart, dimension], heldOut.stale);
+    const ages = heldOut.ages && { ages: heldOut.ages };
+    return squaredDistance(await corrector.correct(rows, ages), heldOut.fresh);
+  };
+  let best = apart > 0 ? { error: await error(), state: copyOf(corrector) } : undefined;
+  const batches = eachBatch(count - apart, size, seed);
+  for (let step = 1; step <= steps; step++) {
+    const rows = batches.next().value as Uint32Array;
+    const queries = pairs.queries && someQueries(pairs.queries, toDimension, { seed, step });
+    const batch = size === count - apart ? fitted : pick(fitted, rows, training);
+    const rate = learningRate * (1 - (step - 1) / steps);
+    await corrector.update({ ...batch, ...(queries && { queries }) }, rate);
+    if (best && (step % LOOK_EVERY === 0 || step === steps)) {
+      const now = await error();
+      if (now < best.error) best = { error: now, state: copyOf(corrector) };
+    }
+  }
+  if (best) await corrector.restore(best.state);
+}
+
+/** Rows of the pairs, in random order, each once before any comes again; a batch does not go over the end. */
+function* eachBatch(count: number, size: number, seed: number): Generator<Uint32Array> {
+  for (let epoch = 0; ; epoch++) {
+    const order = permutation(rngKey(seed, epoch, 'corrector/batches'), count);
+    for (let start = 0; start + size <= count; start += size) yield order.subarray(start, start + size);
+  }
+}
+
+function pick(
+  { stale, fresh, ages }: CorrectorBatch,
+  rows: Uint32Array,
+  { dimension, toDimension }: { dimension: number; toDimension: number },
+) {
+  return {
+    stale: pickRows(stale, dimension, rows),
+    fresh: pickRows(fresh, toDimension, rows),
+    ...(ages && { ages: Int32Array.from(rows, (row) => ages[row]!) }),
+  };
+}
+
+function someQueries(
+  queries: Float32Array,
+  width: number,
+  { seed, step }: { seed: number; step: number },
+): Float32Array {
+  const count = queries.length / width;
+  if (count <= QUERIES) return queries;
+  const rows = new Uint32Array(QUERIES);
+  randomInts(rngKey(seed, step, 'corrector/queries'), count, rows);
+  return pickRows(queries, width, rows);
+}
+
+const copyOf = (corrector: MlpCorrector): ReturnType<MlpCorrector['state']> =>
+  Object.fromEntries(
+    Object.entries(corrector.state()).map(([name, { dtype, dims, data }]) => [
+      name,
+      { dtype, dims, data: data.slice() },
+    ]),
+  );
