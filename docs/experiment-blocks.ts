@@ -32,6 +32,13 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   'api-docs': { chart: encodesChart },
   medquad: { chart: encodesChart },
   squad: { chart: encodesChart },
+  'corrector-forms': { columns: ['expectation', 'importance', 'truncated'] },
+  'corrector-api-docs': { chart: encodesChart },
+  'corrector-medquad': { chart: encodesChart },
+  'corrector-squad': { chart: encodesChart },
+  'corrector-large': { chart: encodesChart },
+  'corrector-hostile': { chart: encodesChart },
+  'auto-refresh': { chart: encodesChart },
   'refresh-fraction': {
     chart: (results) =>
       settingChart(results, {
@@ -82,8 +89,10 @@ export function qualityAndCostTable({ arms, evaluate }: ComparisonResults): Tabl
   const costs: readonly (readonly [header: string, names: readonly string[]])[] = [
     ['documents embedded', [DOCUMENT_ENCODES]],
     ['of them as negatives', ['negativeEncodes']],
+    ['of them to teach or watch', ['teachingEncodes', 'probeEncodes']],
     ['of them to refresh or mine', ['refreshEncodes', 'miningEncodes']],
     ['FLOP to score the cache', ['scoringFlops']],
+    ['FLOP to correct it', ['correctionFlops']],
     ['largest cache', ['cacheBytes']],
     ['training time', [WALL_TIME]],
   ];

@@ -31,7 +31,7 @@ function toyData(): string {
   return tempFiles({
     'corpus.jsonl': lines(
       'd',
-      texts((w) => `doc${w}x shared`),
+      texts((w) => `doc${w}x part${w}z shared`),
     ),
     'queries.jsonl': lines(
       'q',
@@ -50,6 +50,8 @@ it('the page on diagnostics has every name that any method logs, and no other', 
     ...methods.filter(({ id }) => id !== 'async-index').map(({ id }) => ({ method: id })),
     { method: 'negative-cache', loss: 'importance-corrected', samples: 2 },
     { method: 'hard-negatives', mineEvery: 4 },
+    { method: 'corrector', samples: 2, refresh: 'auto:kl:0.001:2' },
+    { method: 'exhaustive', loss: 'importance-corrected', samples: 2, refresh: 'auto:ess:1:2' },
   ];
   for (const [i, arm] of arms.entries()) {
     const out = join(tempFiles({}), `run-${i}`);

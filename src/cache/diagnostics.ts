@@ -66,6 +66,13 @@ export interface TableDiagnosis {
   readonly topOverlap: number;
   /** Mean probability of the positive against the fresh and against the stale table. */
   readonly positiveProbability: { readonly fresh: number; readonly stale: number };
+  /** Mean −log p⁺ against the fresh and against the stale table, in nats. */
+  readonly risk: {
+    readonly fresh: number;
+    readonly stale: number;
+    /** Most by which the two can differ for each unit of mean ‖b − g‖; see `diagnoseTable`. */
+    readonly gapPerDistance: number;
+  };
   /** Share of queries that learn next to nothing, fresh: 1 − p⁺ < 0.001. */
   readonly deadQueryRatio: number;
   /** Gradient of the loss with respect to the query embeddings, [B, D]. */
@@ -109,6 +116,11 @@ const DEAD = 1e-3;
  *   E∇L̂      = the same with p̃ from the table's scores: draws have probability p̃_in / (1 − p̃⁺_i) and weight 1 − p̃⁺_i
  *
  *   ‖E∇L̂ − ∇L‖ ≤ 2 β M TV(P, P̃) for each query, ‖q‖, ‖d‖ ≤ M
+ *
+ *   |R − R̃| ≤ W · (1/B) Σ_i β ‖q_i‖ N e^{s*_i} / min(Z_i, Z̃_i),     W = mean ‖b − g‖, s*_i the largest of both kinds of scores
+ *
+ * The last is the bound of the risk by a Wasserstein distance of Monath et al. (ICML 2024, lemma 4.0) with the constant that the data
+ * gives, from |e^a − e^b| ≤ max(e^a, e^b) |a − b|.
  *
  * Where the documents are a sample of the table's, each counts w = `documentsPerRow` times in partition functions and gradients.
  *
@@ -188,6 +200,21 @@ export async function diagnoseTable(
     topAgreement: mean(first.best.map((list, i) => Number(list[0]?.row === first.staleBest[i]![0]?.row))),
     topOverlap: mean(first.best.map((list, i) => overlap(list, first.staleBest[i]!))),
     positiveProbability: { fresh: mean([...p]), stale: mean([...staleP]) },
+    risk: {
+      fresh: mean([...positiveScores].map((s, i) => logAll[i]! - s)),
+      stale: mean([...positiveScores].map((s, i) => staleLogAll[i]! - s)),
+      gapPerDistance: mean(
+        first.best.map((list, i) => {
+          const best = Math.max(
+            list[0]?.score ?? MASKED_SCORE,
+            first.staleBest[i]![0]?.score ?? MASKED_SCORE,
+          );
+          const logZ = Math.min(first.logZ[i]!, first.staleLogZ[i]!);
+          const norm = Math.sqrt(rowProduct(scaled, scaled, i, D));
+          return list.length === 0 ? 0 : (norm * Math.exp(best - logZ) * fresh.length) / D;
+        }),
+      ),
+    },
     deadQueryRatio: mean([...p].map((value) => Number(1 - value < DEAD))),
     queryGradient: queryBias(input, { p, staleP, variations }, second),
     documentGradient: documentBias(scaled, { p, staleP, variations }, second, D),

@@ -14,6 +14,12 @@ describe('parseRefreshPolicy', () => {
     ['fraction:1:random', { ...still, fraction: { ratio: 1, order: 'random' } }],
     ['fraction:0', { ...still, fraction: { ratio: 0, order: 'oldest' } }],
     ['every:500', { ...still, every: 500 }],
+    ['auto', { ...still, auto: { evidence: 'kl', threshold: 0.5, every: 50 } }],
+    ['auto:kl:0.2', { ...still, auto: { evidence: 'kl', threshold: 0.2, every: 50 } }],
+    [
+      'write-back,auto:ess:0.3:10',
+      { ...still, writeBack: true, auto: { evidence: 'ess', threshold: 0.3, every: 10 } },
+    ],
     ['async:200', { ...still, async: { every: 200, wait: false } }],
     ['write-back,async:200:wait', { writeBack: true, stream: false, async: { every: 200, wait: true } }],
     [
@@ -41,6 +47,14 @@ describe('parseRefreshPolicy', () => {
     ['fraction:1.01', /needs a share/],
     ['fraction:0.5:newest', /ends in "newest"/],
     ['every:2,every:3', /"every" is given twice/],
+    ['auto:tv', /goes by "tv"/],
+    ['auto:ess', /needs a share of the draws/],
+    ['auto:ess:1.5', /needs a share in/],
+    ['auto:kl:0', /a number of nats above 0/],
+    ['auto:kl:', /a number of nats above 0/],
+    ['auto:kl:1:0', /needs a whole number of steps/],
+    ['auto:kl:1:2:3', /too many values/],
+    ['every:2,auto', /both refresh all rows/],
     ['every:2,async:3', /both refresh all rows/],
   ])('refuses "%s"', (text, message) => {
     expect(() => parseRefreshPolicy(text)).toThrow(message);

@@ -11,6 +11,9 @@ import { UsageError } from '../util/errors.ts';
  * - `async:n[:wait]`: from every n-th update on a worker embeds all rows with the weights of that moment, while training goes
  *   on; the new table is swapped in when it is ready, or with `wait` always right before the next refresh begins, so that a run
  *   can be repeated
+ * - `auto[:kl:T[:n]]`: every n updates (default 50) KL(P‖P̃) of the distribution that negatives are drawn from is measured on a
+ *   probe set; above T nats (default 0.5) all rows are embedded again
+ * - `auto:ess:T[:n]`: likewise where the mean effective sample size of the k draws, since the last look, is below the share T of k
  */
 export interface RefreshPolicy {
   readonly writeBack: boolean;
@@ -18,13 +21,33 @@ export interface RefreshPolicy {
   readonly fraction?: { readonly ratio: number; readonly order: 'oldest' | 'random' };
   readonly every?: number;
   readonly async?: { readonly every: number; readonly wait: boolean };
+  readonly auto?: AutoRefresh;
 }
 
+/** When all rows are embedded again, by what has been measured. */
+export interface AutoRefresh {
+  /** KL(P‖P̃) in nats, or effective sample size of the draws as a share of their number. */
+  readonly evidence: 'kl' | 'ess';
+  /** Refresh above (`kl`) or below (`ess`). */
+  readonly threshold: number;
+  /** Updates between two looks. */
+  readonly every: number;
+}
+
+const AUTO: AutoRefresh = { evidence: 'kl', threshold: 0.5, every: 50 };
+
 export const REFRESH_HELP =
-  'never, or a list of write-back, stream, fraction:P[:random], every:N, async:N[:wait]';
+  'never, or a list of write-back, stream, fraction:P[:random], every:N, async:N[:wait], auto[:kl|ess:T[:N]]';
 
 /** The policy in words, one part each. */
-export function describeRefresh({ writeBack, stream, fraction, every, async }: RefreshPolicy): string[] {
+export function describeRefresh({
+  writeBack,
+  stream,
+  fraction,
+  every,
+  async,
+  auto,
+}: RefreshPolicy): string[] {
   const steps = (n: number) => (n === 1 ? 'every step' : `every ${n.toLocaleString('en-US')} steps`);
   const parts = [
     ...(writeBack ? ['what a step embeds is written back'] : []),
@@ -42,6 +65,12 @@ export function describeRefresh({ writeBack, stream, fraction, every, async }: R
             `${async.wait ? ', and is waited for before the next time' : ''}`,
         ]
       : []),
+    ...(auto
+      ? [
+          `all rows are embedded again when ${auto.evidence === 'kl' ? `KL(P‖P̃) is above ${auto.threshold}` : `the effective sample size is below ${auto.threshold} of the draws`}` +
+            `, looked at ${steps(auto.every)}`,
+        ]
+      : []),
   ];
   return parts.length > 0 ? parts : ['nothing in it is embedded again'];
 }
@@ -54,6 +83,7 @@ const VALUES: Readonly<Record<string, number>> = {
   fraction: 2,
   every: 1,
   async: 2,
+  auto: 3,
 };
 
 /** @throws UsageError saying which part is wrong */
@@ -62,11 +92,11 @@ export function parseRefreshPolicy(text: string): RefreshPolicy {
   const parts = text.split(',').map((part) => part.trim());
   const seen = new Set<string>();
   for (const part of parts) {
-    const [name = '', value = '', word] = part.split(':');
+    const [name = '', value = '', word, last] = part.split(':');
     const wrong = (why: string) =>
       new UsageError(`refresh policy "${text}": ${why}`, { help: `give ${REFRESH_HELP}` });
-    const steps = (): number => {
-      const n = Number(value);
+    const steps = (given = value): number => {
+      const n = Number(given);
       if (!Number.isSafeInteger(n) || n < 1)
         throw wrong(`"${part}" needs a whole number of steps, at least 1`);
       return n;
@@ -85,14 +115,30 @@ export function parseRefreshPolicy(text: string): RefreshPolicy {
     if (name === 'stream') policy = { ...policy, stream: true };
     if (name === 'every') policy = { ...policy, every: steps() };
     if (name === 'async') policy = { ...policy, async: { every: steps(), wait: endsIn('wait') } };
+    if (name === 'auto') {
+      const evidence = value === '' ? AUTO.evidence : value;
+      if (evidence !== 'kl' && evidence !== 'ess') throw wrong(`"${part}" goes by "${evidence}"`);
+      if (evidence === 'ess' && word === undefined) throw wrong(`"${part}" needs a share of the draws`);
+      const threshold = word === undefined ? AUTO.threshold : Number(word);
+      const inRange = threshold > 0 && threshold <= (evidence === 'ess' ? 1 : Number.MAX_VALUE);
+      if (word === '' || !inRange)
+        throw wrong(
+          `"${part}" needs ${evidence === 'ess' ? 'a share in (0, 1]' : 'a number of nats above 0'}`,
+        );
+      policy = {
+        ...policy,
+        auto: { evidence, threshold, every: last === undefined ? AUTO.every : steps(last) },
+      };
+    }
     if (name === 'fraction') {
       const ratio = Number(value);
       if (value === '' || !(ratio >= 0 && ratio <= 1)) throw wrong(`"${part}" needs a share in [0, 1]`);
       policy = { ...policy, fraction: { ratio, order: endsIn('random') ? 'random' : 'oldest' } };
     }
   }
-  if (policy.every !== undefined && policy.async) {
-    throw new UsageError(`refresh policy "${text}": every and async both refresh all rows`, {
+  const wholes = (['every', 'async', 'auto'] as const).filter((name) => policy[name] !== undefined);
+  if (wholes.length > 1) {
+    throw new UsageError(`refresh policy "${text}": ${wholes.join(' and ')} both refresh all rows`, {
       help: 'give one of them',
     });
   }

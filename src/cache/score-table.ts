@@ -220,6 +220,28 @@ export class ScoreTable {
     this.place(slots, embeddings, slots, version);
   }
 
+  /**
+   * Makes this table, of f32, hold slots 0, 1, … of another with other embeddings.
+   *
+   * @param of.documents  i32[rows], each once;  @param of.versions  i32[rows]
+   * @param write  puts f32[rows, D] where the embeddings are stored
+   */
+  async mirror(
+    of: { readonly documents: Int32Array; readonly versions: Int32Array },
+    write: (into: Float32Array<ArrayBuffer>) => Promise<void>,
+  ): Promise<void> {
+    const { embeddings, rows, dimension } = this;
+    const count = of.documents.length;
+    if (!(embeddings instanceof Float32Array) || count > rows) {
+      throw new UsageError(`${count} rows do not fit into a table of ${rows} × ${this.storage}`);
+    }
+    this.clear();
+    this.documents.set(of.documents);
+    this.versions.set(of.versions);
+    this.filledCount = count;
+    await write(embeddings.subarray(0, count * dimension));
+  }
+
   /** Empties all slots. */
   clear(): void {
     this.documents.fill(NONE);

@@ -6,6 +6,9 @@ const values = {
   rowsRatio: 1,
   staleness: 0.01234,
   embeddingDistance: 0.1,
+  riskFresh: 0.82,
+  riskStale: 0.85,
+  riskGapBound: 1.2,
   scoreError: 0.8,
   scoreErrorRange: 1.1,
   klStale: 0.011,
@@ -33,10 +36,30 @@ it('puts what was measured beside what is possible', () => {
     'step 100: 4,096 cached embeddings against fresh ones: staleness 0.0123',
     '  KL(P‖P̃) 0.011, at most 0.0511 (range²/8) or 0.22 (ε²/2)',
     '  total variation 0.05, at most 0.331 (tanh ε/2); ε up to 0.8',
+    '  risk 0.82 fresh, 0.85 stale: apart by 0.03, at most 1.2',
     '  gradient of the queries off by 3.01 %, at most 46 %; cosine 0.9996',
     '  gradient of the documents off by 2.5 %, at most 50 %; cosine 0.9998',
     '  best document the same for 94.5 % of the queries, ten best for 92 %; p⁺ 0.441 fresh, 0.436 stale; 0 % of the queries learn nothing',
   ]);
+});
+
+it('says what a corrector makes of it, and when it is bypassed', () => {
+  const corrected = {
+    klCorrected: 0.004,
+    stalenessCorrected: 0.005,
+    'overlap@10Corrected': 0.97,
+    errorMeanShift: 0.5,
+    errorLinear: 0.3,
+    errorRest: 0.2,
+  };
+  const lines = formatDiagnosis({ step: 9, values: { ...values, ...corrected, correctorBypassed: 0 } });
+  expect(lines[2]).toBe(
+    '  corrected: KL(P‖P_h) 0.004, staleness 0.005, ten best the same for 97 %; ' +
+      'the error is 50 % a shift, 30 % linear, 20 % neither',
+  );
+  expect(lines.filter((line) => line.includes('take care'))).toEqual([]);
+  const worse = formatDiagnosis({ step: 9, values: { ...values, ...corrected, correctorBypassed: 1 } });
+  expect(worse.at(-1)).toMatch(/worse than none and is bypassed/);
 });
 
 it('says where bounds are vacuous, what has moved, and what to take care of', () => {

@@ -16,8 +16,15 @@ export function formatDiagnosis({
   const vacuous = v('vacuousRatio');
   const lines = [
     `KL(P‖P̃) ${short(v('klStale'))}, at most ${short(v('klRangeBound'))} (range²/8) or ${short(v('klBound'))} (ε²/2)`,
+    ...('klCorrected' in values
+      ? [
+          `corrected: KL(P‖P_h) ${short(v('klCorrected'))}, staleness ${short(v('stalenessCorrected'))}, ten best the same for ${percent('overlap@10Corrected')}` +
+            `; the error is ${percent('errorMeanShift')} a shift, ${percent('errorLinear')} linear, ${percent('errorRest')} neither`,
+        ]
+      : []),
     `total variation ${short(v('totalVariation'))}, at most ${short(v('totalVariationBound'))} (tanh ε/2); ` +
       `ε up to ${short(v('scoreError'))}${vacuous > 0 ? `, above 2 for ${short(100 * vacuous)} % of the queries: there the bounds say nothing` : ''}`,
+    `risk ${short(v('riskFresh'))} fresh, ${short(v('riskStale'))} stale: apart by ${short(Math.abs(v('riskFresh') - v('riskStale')))}, at most ${short(v('riskGapBound'))}`,
     ...['query', 'document'].map(
       (side) =>
         `gradient of the ${side === 'query' ? 'queries' : 'documents'} off by ${percent(`${side}GradientError`)}, ` +
@@ -53,6 +60,9 @@ function alarms(values: Readonly<Record<string, number>>): string[] {
   return [
     ...(falseNegativeRatio > 0 ? ['right answers are drawn as negatives; please report this'] : []),
     ...(staleness > 0.1 ? ['staleness above 0.1: refresh more often, or lower the learning rate'] : []),
+    ...(values.correctorBypassed === 1
+      ? ['the corrector is worse than none and is bypassed: give it more documents (--teaching-samples)']
+      : []),
     ...(overlap < 0.5 ? ['most of what the cache takes for hardest is not: refresh more often'] : []),
     ...(Math.abs(positiveProbabilityFresh - positiveProbabilityStale) > 0.1
       ? ['p⁺ by the cache is far from the true one: the expectation loss is weighted wrongly']

@@ -1,5 +1,7 @@
 import { REFRESH_HELP } from '../cache/refresh-policy.ts';
-import { LOSS_FORMS, SAMPLER_KINDS } from '../methods/method-options.ts';
+import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
+import { CORRECTOR_LOSSES } from '../correctors/corrector-options.ts';
+import { CORRECTED_FROM, LOSS_FORMS, SAMPLER_KINDS } from '../methods/method-options.ts';
 import { methods } from '../methods/methods.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
 import { CROP_TASKS } from '../text/crops.ts';
@@ -289,6 +291,75 @@ export const TRAIN_OPTIONS = {
     min: 0,
     help: 'earlier positives that are negatives too, embedded by a slow encoder; 0: only those of the batch',
     group: 'Crops',
+  },
+  corrector: {
+    type: 'choice',
+    choices: CORRECTOR_KINDS,
+    help: 'what moves cached embeddings to where they would be now',
+    group: 'Corrector',
+  },
+  correctorHidden: {
+    type: 'integer',
+    min: 0,
+    max: 65_536,
+    help: 'mlp: width of its hidden layers; 0 for twice the embedding size',
+    group: 'Corrector',
+  },
+  correctorDepth: { type: 'integer', min: 1, max: 16, help: 'mlp: hidden layers', group: 'Corrector' },
+  correctorRank: {
+    type: 'integer',
+    min: 1,
+    help: 'low-rank: rank of the correction',
+    group: 'Corrector',
+  },
+  correctorLr: { type: 'number', above: 0, help: 'mlp: learning rate', group: 'Corrector' },
+  correctorLoss: {
+    type: 'choice',
+    choices: CORRECTOR_LOSSES,
+    help: 'mlp: match fresh embeddings, the distribution of queries over them, or both',
+    group: 'Corrector',
+  },
+  correctorAge: {
+    type: 'switch',
+    help: 'mlp: tell it how old each row is, for caches that are partly refreshed',
+    group: 'Corrector',
+  },
+  refitEvery: {
+    type: 'integer',
+    min: 1,
+    help: 'other correctors: steps after which they are fitted anew',
+    group: 'Corrector',
+  },
+  reservoir: {
+    type: 'integer',
+    min: 1,
+    help: 'other correctors: latest pairs of embeddings that they are fitted to',
+    group: 'Corrector',
+  },
+  teachingSamples: {
+    type: 'integer',
+    min: 0,
+    max: 65_536,
+    help: 'random documents embedded at each step, without a gradient, for the corrector to learn from',
+    group: 'Corrector',
+  },
+  correctedRows: {
+    type: 'integer',
+    min: 0,
+    help: 'rows of the cache to correct and to draw from at each step; 0 for all',
+    group: 'Corrector',
+  },
+  correctedFrom: {
+    type: 'choice',
+    choices: CORRECTED_FROM,
+    help: 'these rows: random ones, or also the nearest to the queries before correction',
+    group: 'Corrector',
+  },
+  uniformSteps: {
+    type: 'integer',
+    min: 0,
+    help: 'steps at first with random negatives and those of the batch',
+    group: 'Corrector',
   },
 
   hidden: {

@@ -84,6 +84,11 @@ export class AsyncRefresh {
     return this.encoder.pid;
   }
 
+  /** Step whose weights made the last table that was swapped in; 0 before. */
+  get tableVersion(): number {
+    return this.version;
+  }
+
   /** Whether a table should have come in before the next step, and has not: Ctrl-C has cut the wait for it short. */
   get isOwed(): boolean {
     return this.options.wait && this.running !== undefined && this.isDue;

@@ -2,7 +2,7 @@ import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
 import { UsageError } from '../util/errors.ts';
 import type { RunPlan } from './method.ts';
 import { samplerOf } from './table-negatives.ts';
-import { TABLE_OPTIONS } from './table-options.ts';
+import { TABLE_OPTIONS, type TableOptions } from './table-options.ts';
 import { tableRows } from './table-rows.ts';
 
 /**
@@ -12,15 +12,30 @@ import { tableRows } from './table-rows.ts';
  *   into the table that it is to enter
  */
 export function checkTablePlan({ options: given, negativesPerQuery, batchSize, documents }: RunPlan): void {
-  const options = { ...TABLE_OPTIONS, ...given };
+  const options: TableOptions = { ...TABLE_OPTIONS, ...given };
   samplerOf(options);
-  const { loss, cacheSize, refresh } = options;
+  const { loss, cacheSize, refresh, samples } = options;
   if (negativesPerQuery > 0 && loss !== 'truncated') {
     throw new UsageError(`the loss form ${loss} takes no negatives from the data`, {
       help: 'use --loss truncated, or --negatives 0',
     });
   }
   const rows = tableRows(cacheSize, documents);
+  const { correctedRows = 0, correctedFrom = 'random' } = options;
+  if (correctedFrom === 'shortlist' && (loss === 'expectation' || loss === 'importance-corrected')) {
+    throw new UsageError(`the loss form ${loss} needs a partition function, which a shortlist has not`, {
+      help: 'use --loss truncated, or --corrected-from random',
+    });
+  }
+  if (correctedFrom === 'shortlist' && correctedRows === 0) {
+    throw new UsageError('a shortlist needs a number of rows', { help: 'give --corrected-rows' });
+  }
+  const { auto } = parseRefreshPolicy(refresh);
+  if (auto?.evidence === 'ess' && !(loss === 'importance-corrected' && samples > 1)) {
+    throw new UsageError('refresh policy "auto:ess" needs several draws whose weights differ', {
+      help: 'use --loss importance-corrected and --samples 4 or more, or auto:kl',
+    });
+  }
   if (parseRefreshPolicy(refresh).stream) checkBatchFits(batchSize, rows);
 }
 

@@ -1,12 +1,13 @@
 /** What document encodes are made for. */
-export type EncodePurpose = 'positive' | 'negative' | 'refresh' | 'mining';
+export type EncodePurpose = 'positive' | 'negative' | 'teaching' | 'probe' | 'refresh' | 'mining';
 
 /**
- * Parts of a run's time: what comes before the first step, choosing negatives, loss and gradients, renewing caches, mining,
- * moving the parameters, and three that are no training.
+ * Parts of a run's time: what comes before the first step, correcting cached embeddings, choosing negatives, loss and gradients,
+ * renewing caches, mining, moving the parameters, and three that are no training.
  */
 export type Phase =
   | 'prepare'
+  | 'correct'
   | 'sample'
   | 'step'
   | 'refresh'
@@ -19,11 +20,13 @@ export type Phase =
 /**
  * What a run spends, by name; what the papers' claims are about. Names end in their unit, counts have none:
  *
- * - `documentEncodes` = `positiveEncodes` + `negativeEncodes` + `refreshEncodes` + `miningEncodes`; the first fill of a cache
- *   counts as refresh. `queryEncodes` stand apart, evaluation counts nowhere: all methods pay it alike.
+ * - `documentEncodes` is the sum of `positiveEncodes`, `negativeEncodes`, `teachingEncodes` (what a corrector learns from and the
+ *   loss does not use), `probeEncodes` (what decides whether a refresh is due), `refreshEncodes` and `miningEncodes`; the first
+ *   fill of a cache counts as refresh. `queryEncodes` stand apart, evaluation counts nowhere: all methods pay it alike.
  * - `diagnosisEncodes`: texts of both sides embedded to measure staleness (`--diagnose`). They are in none of the others: who
  *   watches a run must not be charged for it, or its method would seem to cost more than unwatched ones.
  * - `scoringFlops`: products of queries with cached embeddings, 2 B C D each
+ * - `correctionFlops`: cached embeddings moved by a corrector, and what it takes to teach it
  * - `cacheBytes`: most that caches held at once
  * - `…Ms`: wall time by phase, none of it in two
  *
@@ -49,6 +52,10 @@ export class CostLedger {
 
   scoring(flops: number): void {
     this.add('scoringFlops', flops);
+  }
+
+  correction(flops: number): void {
+    this.add('correctionFlops', flops);
   }
 
   cache(bytes: number): void {

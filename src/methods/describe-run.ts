@@ -56,7 +56,8 @@ export function describeTable(plan: RunPlan): string[] {
   const policy = parseRefreshPolicy(options.refresh);
   const whole = rows === N ? `all ${count(N)} documents` : `${count(rows)} of ${count(N)} documents`;
   const bytes = formatBytes(rows * D * (cacheStorage === 'f16' ? 2 : 4));
-  const perBatch = B * (1 + samples + uniformSamples + negativesPerQuery);
+  const teaching = options.corrector ? Math.min(options.teachingSamples ?? 0, rows) : 0;
+  const perBatch = B * (1 + samples + uniformSamples + negativesPerQuery) + teaching;
   const again = options.writeBackWithoutDropout && plan.dropoutRatio > 0 ? 2 : 1;
   const every = [snapshotEvery, policy.every, policy.async?.every];
   const uniform = uniformSamples > 0 ? ` and ${count(uniformSamples)} uniformly` : '';
@@ -68,6 +69,7 @@ export function describeTable(plan: RunPlan): string[] {
       ...(snapshotEvery ? [`other documents, drawn at random, every ${count(snapshotEvery)} steps`] : []),
       ...describeRefresh(policy),
     ].join('; ')}`,
+    ...(options.corrector ? [describeCorrection(options, { rows, teaching })] : []),
     describeEncodes(plan, {
       before: options.prefill ? rows : 0,
       perBatch: perBatch * again,
@@ -76,6 +78,23 @@ export function describeTable(plan: RunPlan): string[] {
       atMost: true,
     }),
   ];
+}
+
+/** What moves the rows of a table, how many, and what it learns from. */
+function describeCorrection(
+  options: TableOptions,
+  { rows, teaching }: { rows: number; teaching: number },
+): string {
+  const { corrector: kind = 'identity', correctedRows = 0, correctedFrom, uniformSteps = 0 } = options;
+  const part = correctedRows > 0 && correctedRows < rows;
+  const which = part
+    ? `${count(correctedRows)} rows, ${correctedFrom === 'shortlist' ? 'half of them the nearest to the queries' : 'at random'},`
+    : 'all rows';
+  return [
+    `${kind === 'identity' ? `${which} drawn from as they are` : `${which} moved by ${kind} before each step`}`,
+    `it learns from what a step embeds${teaching > 0 ? ` and ${plural(teaching, 'random document')}` : ''}`,
+    ...(uniformSteps > 0 ? [`the first ${plural(uniformSteps, 'step')} with uniform negatives`] : []),
+  ].join('; ');
 }
 
 /** What a run on mined negatives trains against, who mines, and what that costs. */

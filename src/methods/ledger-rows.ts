@@ -12,6 +12,8 @@ export interface LedgerRow {
 const PURPOSES: Readonly<Record<EncodePurpose, string>> = {
   positive: 'positives',
   negative: 'negatives',
+  teaching: 'to teach the corrector',
+  probe: 'to watch staleness',
   refresh: 'to fill and refresh the cache',
   mining: 'to mine',
 };
@@ -22,6 +24,7 @@ type AsidePhase = 'evaluate' | 'diagnose' | 'save';
 const TRAINING: Readonly<Record<Exclude<Phase, AsidePhase>, string>> = {
   prepare: 'preparing',
   mine: 'mining',
+  correct: 'correcting the cache',
   sample: 'choosing negatives',
   step: 'loss and gradient',
   update: 'moving the weights',
@@ -52,6 +55,7 @@ export const LEDGER_NAMES: readonly LedgerName[] = [
   { name: 'queryEncodes', label: 'queries embedded' },
   { name: 'diagnosisEncodes', label: 'texts embedded for diagnosis' },
   { name: 'scoringFlops', label: 'scoring of the cache' },
+  { name: 'correctionFlops', label: 'correction of the cache' },
   { name: 'cacheBytes', label: 'largest cache' },
   { name: 'trainingMs', label: 'training time' },
   ...named(TRAINING, 'Ms', 'trainingMs'),

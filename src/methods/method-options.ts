@@ -1,10 +1,14 @@
 import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
+import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts';
+import { CORRECTOR_LOSSES, type CorrectorLoss } from '../correctors/corrector-options.ts';
 import { CROP_TASKS } from '../text/crops.ts';
 import { UsageError } from '../util/errors.ts';
 
 export const LOSS_FORMS = ['expectation', 'importance-corrected', 'truncated', 'pairwise'] as const;
 /** What is made of sampled negatives; see `src/losses/`. */
 export type LossForm = (typeof LOSS_FORMS)[number];
+
+export const CORRECTED_FROM = ['random', 'shortlist'] as const;
 
 export const SAMPLER_KINDS = ['softmax', 'top', 'rank-range', 'uniform'] as const;
 
@@ -60,6 +64,32 @@ export interface MethodOptions {
   cropRemove: number;
   /** Earlier positives that are negatives of each crop; 0 for those of the batch alone. */
   queueSize: number;
+  /** What moves cached embeddings to where they would be now. */
+  corrector: CorrectorKind;
+  /** `mlp`: width of its hidden layers; 0 for 2 D. */
+  correctorHidden: number;
+  /** `mlp`: hidden layers. */
+  correctorDepth: number;
+  /** `low-rank`: rank of the correction. */
+  correctorRank: number;
+  /** `mlp`: learning rate, constant. */
+  correctorLr: number;
+  /** `mlp`: whether it matches embeddings, the queries' distribution over them, or both. */
+  correctorLoss: CorrectorLoss;
+  /** `mlp`: whether it is told how old each row is. Rows of age 0 are then left as they are. */
+  correctorAge: boolean;
+  /** Closed forms: steps after which they are fitted anew. */
+  refitEvery: number;
+  /** Closed forms: latest pairs that they are fitted to. */
+  reservoir: number;
+  /** Documents of each step, uniformly from the table, that are embedded without a gradient for the corrector to learn from. */
+  teachingSamples: number;
+  /** Rows of the table that are corrected for a step, at random; 0 for all. */
+  correctedRows: number;
+  /** Whether `correctedRows` are random ones, or the nearest to the batch's queries in the stale table and random ones. */
+  correctedFrom: (typeof CORRECTED_FROM)[number];
+  /** Steps at first whose negatives are uniform and from the batch. */
+  uniformSteps: number;
 }
 
 /** What an option may be. */
@@ -111,6 +141,19 @@ const RULES: { readonly [K in keyof MethodOptions]: Rule } = {
   cropDelete: number((x) => x >= 0 && x < 1, 'a number of at least 0 and below 1'),
   cropRemove: number((x) => x >= 0 && x <= 1, 'a number from 0 to 1'),
   queueSize: whole(0),
+  corrector: oneOf(...CORRECTOR_KINDS),
+  correctorHidden: whole(0),
+  correctorDepth: whole(1),
+  correctorRank: whole(1),
+  correctorLr: number((x) => x > 0 && Number.isFinite(x), 'a number above 0'),
+  correctorLoss: oneOf(...CORRECTOR_LOSSES),
+  correctorAge: flag,
+  refitEvery: whole(1),
+  reservoir: whole(1),
+  teachingSamples: whole(0),
+  correctedRows: whole(0),
+  correctedFrom: oneOf(...CORRECTED_FROM),
+  uniformSteps: whole(0),
 };
 
 /** Names of all method options, for settings and command line. */

@@ -14,6 +14,13 @@ const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
   snapshot: { cacheSize: 20, snapshotEvery: 3, samples: 2 },
   exhaustive: { refresh: 'every:3', samples: 2 },
   crop: { queueSize: 20, positives: 'fresh', cropMax: 0.8 },
+  corrector: {
+    samples: 2,
+    teachingSamples: 6,
+    refresh: 'write-back,auto:kl:0.001:2',
+    correctorAge: true,
+    uniformSteps: 2,
+  },
 };
 
 /** Runs that differ in all that a method must not trip over. */
@@ -97,8 +104,9 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
             beside.mock.calls.reduce((sum, [, rows]) => sum + rows.length, 0);
           const { queryEncodes, documentEncodes, positiveEncodes, ...others } = run.spent();
           expect(queryEncodes! + documentEncodes!).toBe(texts);
-          const { negativeEncodes = 0, refreshEncodes = 0, miningEncodes = 0 } = others;
-          expect(positiveEncodes! + negativeEncodes + refreshEncodes + miningEncodes).toBe(documentEncodes);
+          const purposes = ['negative', 'teaching', 'probe', 'refresh', 'mining'];
+          const ofOthers = purposes.reduce((sum, purpose) => sum + (others[`${purpose}Encodes`] ?? 0), 0);
+          expect(positiveEncodes! + ofOthers).toBe(documentEncodes);
           expect(positiveEncodes!).toBeGreaterThanOrEqual(4 * 8 * (settings.accumulate ?? 1));
         });
       } finally {

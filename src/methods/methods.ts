@@ -2,6 +2,7 @@ import { UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
 import { asyncIndex } from './async-index.ts';
 import { bm25Negatives } from './bm25-negatives.ts';
+import { corrector } from './corrector.ts';
 import { crop } from './crop.ts';
 import { exhaustive } from './exhaustive.ts';
 import { gradCache } from './grad-cache.ts';
@@ -23,6 +24,7 @@ export const methods: readonly Method[] = [
   asyncIndex,
   negativeCache,
   exhaustive,
+  corrector,
   crop,
 ];
 

@@ -37,22 +37,28 @@ export class TableNegatives {
     this.scores = new TableScores(of.table, context.compute);
   }
 
-  /** @param draw  number of the batch in the run: with the seed it keys the draws */
-  async choose(pairs: TrainingPairs, draw: number): Promise<ChosenNegatives> {
+  /**
+   * @param queries  f32[B, D], as of `embedQueries`
+   * @param draw  number of the batch in the run: with the seed it keys the draws
+   */
+  async choose(pairs: TrainingPairs, queries: Float32Array, draw: number): Promise<ChosenNegatives> {
     const { context, table, duplicates, sampler } = this;
-    const { retriever, ledger, seed, compute, positives } = context;
+    const { ledger, seed, positives } = context;
     const { queryRows, positiveRows } = pairs;
     const B = queryRows.length;
     if (table.filled === 0) return { ...nothing(B, sampleSize(sampler)), maskedSlots: 0 };
-    ledger.queries(B);
-    const queries = await retriever.encodeTokens('query', context.queries, {
-      ...compute,
-      rows: Uint32Array.from(queryRows),
-    });
     const masked = maskKnownPositives(table, queryRows, { positives, positiveRows, duplicates });
     ledger.scoring(2 * B * table.filled * table.dimension);
     const sample = await this.sample(queries, masked, pairs, { seed, draw, purpose: 'negatives' });
     return { ...sample, maskedSlots: masked.slots.length };
+  }
+
+  /** f32[B, D], without a gradient. */
+  async embedQueries(pairs: TrainingPairs): Promise<Float32Array> {
+    const { retriever, ledger, compute, queries } = this.context;
+    const rows = Uint32Array.from(pairs.queryRows);
+    ledger.queries(rows.length);
+    return await retriever.encodeTokens('query', queries, { ...compute, rows });
   }
 
   /** @param queries  f32[B, D] */

@@ -18,5 +18,22 @@ export const TABLE_OPTIONS = {
   writeBackWithoutDropout: false,
 } as const satisfies Partial<MethodOptions>;
 
+/** Further ones of methods that correct their table; see `TableCorrection`. */
+export const CORRECTOR_OPTIONS = {
+  corrector: 'mlp',
+  correctorHidden: 0,
+  correctorDepth: 1,
+  correctorRank: 16,
+  correctorLr: 0.001,
+  correctorLoss: 'both',
+  correctorAge: false,
+  refitEvery: 20,
+  reservoir: 8192,
+  teachingSamples: 64,
+  correctedRows: 0,
+  correctedFrom: 'random',
+  uniformSteps: 0,
+} as const satisfies Partial<MethodOptions>;
+
 export type TableOptions = Required<Pick<MethodOptions, keyof typeof TABLE_OPTIONS>> &
-  Partial<Pick<MethodOptions, 'snapshotEvery'>>;
+  Partial<Pick<MethodOptions, 'snapshotEvery' | keyof typeof CORRECTOR_OPTIONS>>;

@@ -1,4 +1,4 @@
-import { diagnoseTable, staleness, TOP_RANKS } from '../cache/diagnostics.ts';
+import { type DiagnosisInput, diagnoseTable, staleness, TOP_RANKS } from '../cache/diagnostics.ts';
 import {
   type DuplicateMap,
   type MaskedSlots,
@@ -26,6 +26,7 @@ export type DrawSlots = (queries: Float32Array, masked: MaskedSlots) => Promise<
  * | `rows`, `rowsRatio` | cached embeddings compared, and their share of the table |
  * | `staleness` | mean ‖b − g‖² / ‖g‖² over them, b cached and g fresh |
  * | `embeddingDistance` | mean ‖b − g‖: an upper bound of the Wasserstein distance of the two sets |
+ * | `riskFresh`, `riskStale`, `riskGapBound` | mean −log p⁺ by g and by b, and how far these can be apart by `embeddingDistance` |
  * | `scoreError`, `scoreErrorRange` | ε = max \|s̃ − s\| and max − min of s̃ − s, the largest of all queries |
  * | `klStale`, `klBound`, `klRangeBound` | KL(P‖P̃) in nats; ε²/2 and range²/8 |
  * | `totalVariation`, `totalVariationBound` | TV(P, P̃); tanh(ε/2) |
@@ -34,6 +35,7 @@ export type DrawSlots = (queries: Float32Array, masked: MaskedSlots) => Promise<
  * | `documentGradientError`, … | with respect to the document embeddings |
  * | `topAgreement`, `overlap@10` | whether the best document is the same; share of the ten best |
  * | `positiveProbabilityFresh`, `…Stale` | mean p⁺ of the queries' positives |
+ * | `klCorrected`, `stalenessCorrected`, `…Corrected` | with a corrector: the same of h(b) instead of b |
  * | `deadQueryRatio` | share of queries with 1 − p⁺ < 0.001 |
  * | `falseNegativeRatio` | share of what the method would draw now that is a right answer: must be 0 |
  * | `embeddingChange`, `parameterChange`, `lipschitzEstimate` | of the probe's positives and of the document encoder since the last time: mean ‖g − g₀‖, ‖θ − θ₀‖, and their ratio |
@@ -46,19 +48,29 @@ export class TableProbe {
   private readonly table: ScoreTable;
   private readonly duplicates: DuplicateMap;
   private readonly rows: number;
+  private readonly corrected: ((slots: Int32Array) => Promise<Float32Array>) | undefined;
   /** At the last diagnosis. */
   private before: { weights: Record<string, Float32Array>; embeddings: Float32Array } | undefined;
   private told = false;
 
-  /** @param of.rows  cached embeddings to compare at most */
+  /**
+   * @param of.rows  cached embeddings to compare at most
+   * @param of.corrected  f32[slots, D]: what a corrector makes of rows, where there is one
+   */
   constructor(
     context: MethodContext,
-    of: { readonly table: ScoreTable; readonly duplicates: DuplicateMap; readonly rows?: number },
+    of: {
+      readonly table: ScoreTable;
+      readonly duplicates: DuplicateMap;
+      readonly rows?: number;
+      readonly corrected?: ((slots: Int32Array) => Promise<Float32Array>) | undefined;
+    },
   ) {
     this.context = context;
     this.table = of.table;
     this.duplicates = of.duplicates;
     this.rows = of.rows ?? ROWS;
+    this.corrected = of.corrected;
   }
 
   /** @param draw  how the method chooses negatives, where it does */
@@ -80,25 +92,28 @@ export class TableProbe {
       positiveRows: pairs.positiveRows,
       duplicates: this.duplicates,
     });
-    const found = await diagnoseTable(
-      {
-        queries,
-        positives,
-        fresh,
-        stale,
-        dimension: D,
-        inverseTemperature: 1 / context.temperature.value,
-        masked: positionsIn(slots, table.rows, masked),
-        documentsPerRow: table.filled / slots.length,
-      },
-      context.compute,
-    );
+    const input = {
+      queries,
+      positives,
+      fresh,
+      stale,
+      dimension: D,
+      inverseTemperature: 1 / context.temperature.value,
+      masked: positionsIn(slots, table.rows, masked),
+      documentsPerRow: table.filled / slots.length,
+    };
+    const found = await diagnoseTable(input, context.compute);
+    const moved = this.corrected ? await this.afterCorrection(input, await this.corrected(slots)) : {};
     const { divergence, bounds, queryGradient, documentGradient } = found;
+    const distance = meanDistance(stale, fresh, D);
     return {
       rows: slots.length,
       rowsRatio: slots.length / table.filled,
       staleness: staleness(stale, fresh, D),
-      embeddingDistance: meanDistance(stale, fresh, D),
+      embeddingDistance: distance,
+      riskFresh: found.risk.fresh,
+      riskStale: found.risk.stale,
+      riskGapBound: distance * found.risk.gapPerDistance,
       scoreError: divergence.maxScoreError,
       scoreErrorRange: divergence.scoreErrorRange,
       klStale: divergence.kl,
@@ -117,9 +132,26 @@ export class TableProbe {
       [`overlap@${TOP_RANKS}`]: found.topOverlap,
       positiveProbabilityFresh: found.positiveProbability.fresh,
       positiveProbabilityStale: found.positiveProbability.stale,
+      ...moved,
       deadQueryRatio: found.deadQueryRatio,
       ...(draw && { falseNegativeRatio: this.falseNegatives(pairs, await draw(queries, masked)) }),
       ...change,
+    };
+  }
+
+  /** The figures that tell whether a corrector does any good, of the same rows corrected. */
+  private async afterCorrection(
+    input: DiagnosisInput,
+    corrected: Float32Array,
+  ): Promise<Record<string, number>> {
+    const found = await diagnoseTable({ ...input, stale: corrected }, this.context.compute);
+    const { fresh, dimension: D } = input;
+    return {
+      stalenessCorrected: staleness(corrected, fresh, D),
+      klCorrected: found.divergence.kl,
+      totalVariationCorrected: found.divergence.totalVariation,
+      [`overlap@${TOP_RANKS}Corrected`]: found.topOverlap,
+      positiveProbabilityCorrected: found.positiveProbability.stale,
     };
   }
 

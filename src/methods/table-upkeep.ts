@@ -4,6 +4,8 @@ import type { HostTensor } from '../runtime/host-tensor.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 import { AsyncRefresh } from './async-refresh.ts';
 import type { MethodContext } from './method.ts';
+import type { RefreshEvidence } from './refresh-evidence.ts';
+import type { TableCorrection } from './table-correction.ts';
 import type { TableOptions } from './table-options.ts';
 
 /** Rows that are embedded at once when a table is filled or refreshed: what bounds the memory of the fresh embeddings. */
@@ -31,12 +33,27 @@ export class TableUpkeep {
   private readonly options: TableOptions;
   private readonly policy: RefreshPolicy;
   private readonly background: AsyncRefresh | undefined;
+  private readonly evidence: RefreshEvidence;
+  private readonly correction: TableCorrection | undefined;
   private taken: Embedded[] = [];
 
-  constructor(context: MethodContext, table: ScoreTable, options: TableOptions) {
+  constructor(
+    context: MethodContext,
+    of: {
+      readonly table: ScoreTable;
+      readonly options: TableOptions;
+      /** What a policy that acts on evidence looks at. */
+      readonly evidence: RefreshEvidence;
+      /** Told when all rows are fresh again. */
+      readonly correction?: TableCorrection | undefined;
+    },
+  ) {
+    const { table, options } = of;
     this.context = context;
     this.table = table;
     this.options = options;
+    this.evidence = of.evidence;
+    this.correction = of.correction;
     this.policy = parseRefreshPolicy(options.refresh);
     const { async } = this.policy;
     if (async) this.background = new AsyncRefresh(table, context, { ...async, blockRows: REFRESH_ROWS });
@@ -82,21 +99,56 @@ export class TableUpkeep {
     table.tick();
     const isDue = (every: number | undefined) => every !== undefined && step % every === 0;
     if (isDue(options.snapshotEvery)) await this.fill(step);
-    if (isDue(policy.every)) await this.refresh(filledSlots(table));
+    if (isDue(policy.every)) await this.refreshAll();
     if (policy.fraction) await this.refresh(this.share(policy.fraction, step));
-    return (await this.background?.settle()) ?? {};
+    const found = isDue(policy.auto?.every) ? await this.act(policy.auto!, step) : {};
+    const before = this.background?.tableVersion;
+    const settled = (await this.background?.settle()) ?? {};
+    if (this.background?.tableVersion !== before) await this.correction?.forget();
+    return { ...found, ...settled };
   }
 
-  /** Of a refresh that another process is at; the table's own state is not in it. */
+  /** Embeds all rows again where the evidence says so. */
+  private async act(
+    { evidence: kind, threshold }: NonNullable<RefreshPolicy['auto']>,
+    step: number,
+  ): Promise<Record<string, number>> {
+    const { evidence, correction } = this;
+    if (kind === 'ess') {
+      const probeSampleRatio = evidence.takeSampleRatio();
+      const isRefreshed = probeSampleRatio < threshold;
+      if (isRefreshed) await this.refreshAll();
+      return { probeSampleRatio, autoRefreshed: Number(isRefreshed) };
+    }
+    const kl = await evidence.kl();
+    correction?.judge(kl, step);
+    const drawn = correction?.bypassed ? kl.stale : kl.corrected;
+    const isRefreshed = drawn > threshold;
+    if (isRefreshed) await this.refreshAll();
+    return {
+      probeKlStale: kl.stale,
+      ...(correction && { probeKlCorrected: kl.corrected }),
+      autoRefreshed: Number(isRefreshed),
+    };
+  }
+
+  private async refreshAll(): Promise<void> {
+    await this.refresh(filledSlots(this.table));
+    await this.correction?.forget();
+  }
+
+  /** Of a refresh that another process is at, and of evidence for one; the table's own state is not in it. */
   state(): Record<string, HostTensor> {
-    return this.background?.state() ?? {};
+    return { ...this.evidence.state(), ...this.background?.state() };
   }
 
   async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
+    this.evidence.restore(state);
     await this.background?.restore(state);
   }
 
   async dispose(): Promise<void> {
+    await this.evidence.dispose();
     await this.background?.dispose();
   }
 
@@ -106,6 +158,7 @@ export class TableUpkeep {
     const all = permutation(rngKey(context.seed, step, 'fill'), context.documents.rows);
     const documents = Int32Array.from(all.subarray(0, table.rows)).sort();
     table.clear();
+    await this.correction?.forget();
     await this.embedPieces(documents, 'fill the cache', (piece, embeddings) =>
       table.insert(piece(documents), embeddings, { version: table.clock }),
     );

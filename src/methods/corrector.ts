@@ -1,0 +1,37 @@
+import { checkTablePlan } from './check-table-plan.ts';
+import { describeTable } from './describe-run.ts';
+import type { Method } from './method.ts';
+import { TableMethod } from './table-method.ts';
+import { CORRECTOR_OPTIONS, TABLE_OPTIONS } from './table-options.ts';
+
+/**
+ * Corrector networks: the corpus is embedded once, before the first step, and a small network moves the stale embeddings to where they
+ * would be now.
+ *
+ *   j_i ~ softmax( q_i·h(b_n; Ψ) / τ ) over the corpus       b: embedded once; right answers of i left out
+ *   L_Θ = (1/B) Σ_i −log p̂⁺_i                                on fresh embeddings (`src/losses/importance-corrected.ts`)
+ *   L_Ψ = mean ‖h(b_y) − g(y)‖² + KL( softmax(q·g / τ) ‖ softmax(q·h(b) / τ) )        y: what the step has embedded anyway
+ *
+ * No gradient goes from L_Ψ to the encoders. With `corrector` a closed form, Ψ is fitted anew every `refitEvery` steps instead. Refresh
+ * policies combine with it; with `write-back` give `correctorAge`, as rows are then of many ages.
+ *
+ * Cost per step: `teachingSamples` documents embedded without a gradient, B positives, up to B k negatives; correction of all N rows
+ * (4 N D H operations of an `mlp` of width H), or of `correctedRows`; 2 B N D of scoring. Memory: 2 N rows of D numbers.
+ *
+ * The paper's own code is not public: the form of Ψ and of L_Ψ is ours where the paper is not explicit, and so is the choice of the
+ * importance-corrected loss. See docs/correctors.md.
+ */
+export const corrector: Method = {
+  id: 'corrector',
+  aliases: ['corrector-network', 'monath'],
+  summary: 'negatives sampled from a corpus embedded once, whose embeddings a small network keeps current',
+  paper: {
+    title: 'A Fresh Take on Stale Embeddings: Improving Dense Retriever Training with Corrector Networks',
+    year: 2024,
+    url: 'https://proceedings.mlr.press/v235/monath24a.html',
+  },
+  options: { ...TABLE_OPTIONS, ...CORRECTOR_OPTIONS, loss: 'importance-corrected' },
+  check: checkTablePlan,
+  describe: describeTable,
+  start: (context) => TableMethod.start('corrector', context),
+};
