@@ -9,7 +9,9 @@ import { squaredDistance } from './squared-distance.ts';
 const D = 8;
 const compute = { threads: 1 };
 const turned = (x: Float32Array) =>
-  mapRows(x, D, (row) => row.map((v, j) => v + 1.5 * row[(j + 1) % D]! * row[(j + 2) % D]!));
+  mapRows(x, D, (row) =>
+    row.map((v, j) => v + 0.3 * row[(j + 3) % D]! + 1.5 * row[(j + 1) % D]! * row[(j + 2) % D]!),
+  );
 const stale = unitRows(400, D, 'fit');
 const pairs = { stale, fresh: turned(stale), queries: unitRows(200, D, 'queries').map((x) => 10 * x) };
 const test = unitRows(300, D, 'unseen');
