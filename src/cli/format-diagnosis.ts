@@ -19,7 +19,9 @@ export function formatDiagnosis({
     ...('klCorrected' in values
       ? [
           `corrected: KL(P‖P_h) ${short(v('klCorrected'))}, staleness ${short(v('stalenessCorrected'))}, ten best the same for ${percent('overlap@10Corrected')}` +
-            `; the error is ${percent('errorMeanShift')} a shift, ${percent('errorLinear')} linear, ${percent('errorRest')} neither`,
+            ('errorRest' in values
+              ? `; the error is ${percent('errorMeanShift')} a shift, ${percent('errorLinear')} linear, ${percent('errorRest')} neither`
+              : ''),
         ]
       : []),
     `total variation ${short(v('totalVariation'))}, at most ${short(v('totalVariationBound'))} (tanh ε/2); ` +

@@ -45,6 +45,7 @@ describe('a corrected table', () => {
     expect(found.klCorrected).toBeLessThan(0.75 * found.klStale!);
     expect(found.stalenessCorrected).toBeLessThan(found.staleness!);
     expect(found.correctorBypassed).toBe(0);
+    expect(found.errorMeanShift! + found.errorLinear! + found.errorRest!).toBeCloseTo(1, 4);
     expect(Math.abs(found.riskFresh! - found.riskStale!)).toBeLessThanOrEqual(found.riskGapBound!);
     const { refreshEncodes, teachingEncodes, correctionFlops } = run.spent();
     expect(refreshEncodes).toBe(60);

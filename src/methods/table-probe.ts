@@ -7,6 +7,7 @@ import {
   maskKnownPositives,
 } from '../cache/masks.ts';
 import { NONE, type ScoreTable } from '../cache/score-table.ts';
+import { errorSplit } from '../correctors/error-split.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 import type { MethodContext, TrainingPairs } from './method.ts';
@@ -36,6 +37,7 @@ export type DrawSlots = (queries: Float32Array, masked: MaskedSlots) => Promise<
  * | `topAgreement`, `overlap@10` | whether the best document is the same; share of the ten best |
  * | `positiveProbabilityFresh`, `…Stale` | mean p⁺ of the queries' positives |
  * | `klCorrected`, `stalenessCorrected`, `…Corrected` | with a corrector: the same of h(b) instead of b |
+ * | `errorMeanShift`, `errorLinear`, `errorRest` | and the shares of mean ‖b − g‖² that a translation explains, an affine map beyond it, and neither: `errorSplit` |
  * | `deadQueryRatio` | share of queries with 1 − p⁺ < 0.001 |
  * | `falseNegativeRatio` | share of what the method would draw now that is a right answer: must be 0 |
  * | `embeddingChange`, `parameterChange`, `lipschitzEstimate` | of the probe's positives and of the document encoder since the last time: mean ‖g − g₀‖, ‖θ − θ₀‖, and their ratio |
@@ -145,8 +147,17 @@ export class TableProbe {
     corrected: Float32Array,
   ): Promise<Record<string, number>> {
     const found = await diagnoseTable({ ...input, stale: corrected }, this.context.compute);
-    const { fresh, dimension: D } = input;
+    const { stale, fresh, dimension: D } = input;
+    const { compute } = this.context;
+    // Too few rows to split, or none of them has moved: there is no error to be of any kind.
+    const isSplit = stale.length >= 4 * D && stale.some((value, i) => value !== fresh[i]);
+    const split = isSplit ? await errorSplit({ stale, fresh }, { dimension: D, compute }) : undefined;
     return {
+      ...(split && {
+        errorMeanShift: split.meanShiftRatio,
+        errorLinear: split.linearRatio,
+        errorRest: split.restRatio,
+      }),
       stalenessCorrected: staleness(corrected, fresh, D),
       klCorrected: found.divergence.kl,
       totalVariationCorrected: found.divergence.totalVariation,
