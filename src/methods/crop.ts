@@ -56,6 +56,10 @@ const OPTIONS: CropMethodOptions = {
  *
  * Cost per step: B queries and B documents embedded, each a crop. Memory: 2 or 4 bytes for each token of the corpus.
  *
+ * On medquad, zero-shot nDCG@10 of 500 test queries (`--model transformer --layers 2 --hidden 128 --max-query-tokens 32
+ * --max-doc-tokens 96 --steps 600`, one seed): 0.083 for the untrained encoder, 0.363 after; 0.360 with `--lr 1e-3`, which on the
+ * documents held out was better, 0.353 against 0.330.
+ *
  * Differs from Contriever: cosines divided by τ unless `--no-normalize`; the window lies anywhere in its document instead of on a
  * grid of 256 tokens over all of them; the batch's other positives are negatives besides the queue; `momentum` is for short runs.
  */
