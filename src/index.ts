@@ -72,6 +72,26 @@ export {
 } from './index/retrieve.ts';
 export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
 
+/** Correctors: where stale vectors would be now; between two models, what that recovers of a full re-embedding. */
+
+export type { Corrector, CorrectorBatch, CorrectorKind, EmbeddingPairs } from './correctors/corrector.ts';
+export type { CorrectorOptions } from './correctors/corrector-options.ts';
+export { createCorrector } from './correctors/create-corrector.ts';
+export { type FitOptions, fitCorrector } from './correctors/fit-corrector.ts';
+export {
+  type CorrectorDescription,
+  loadCorrector,
+  type StoredCorrector,
+  saveCorrector,
+} from './migration/corrector-folder.ts';
+export {
+  type Correction,
+  type CorrectionOptions,
+  type CorrectionReport,
+  type Direction,
+  measureCorrection,
+} from './migration/measure-correction.ts';
+
 /** Mining: hard negatives, by whoever ranks. */
 
 export type { CandidateRules } from './mining/candidate-filter.ts';

@@ -1,5 +1,6 @@
 import { type AnyCommand, type CommandGroup, parseCommandLine, runInvocation } from './command.ts';
 import { compareCommand } from './compare.ts';
+import { correctCommand } from './correct.ts';
 import { dataCommands } from './data.ts';
 import { describeError } from './describe-error.ts';
 import { doctorCommand } from './doctor.ts';
@@ -19,6 +20,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   encodeCommand,
   searchCommand,
   mineCommand,
+  correctCommand,
   compareCommand,
   doctorCommand,
 ];

@@ -1,0 +1,184 @@
+import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts';
+import { correctorPlan } from '../correctors/corrector-options.ts';
+import { loadData } from '../data/load.ts';
+import { checkCorrectorFolder, saveCorrector } from '../migration/corrector-folder.ts';
+import {
+  type Correction,
+  type CorrectionReport,
+  DIRECTIONS,
+  measureCorrection,
+} from '../migration/measure-correction.ts';
+import { findModel } from '../models/find-model.ts';
+import { loadRetriever } from '../models/model-folder.ts';
+import type { Retriever } from '../models/retriever.ts';
+import { UsageError } from '../util/errors.ts';
+import { defineCommand } from './command.ts';
+import { formatCorrection } from './format-correction.ts';
+import type { Io } from './io.ts';
+import { loadProgress } from './model-source.ts';
+import { suggestion } from './options.ts';
+import { COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+
+/** `undrift correct`: how much of a full re-embedding a map between two models recovers. */
+export const correctCommand = defineCommand({
+  name: 'correct',
+  summary: 'fit a map between two models, and measure what it recovers of a full re-embedding',
+  description:
+    'Embeds a sample of documents by both models and fits correctors to the pairs. Direction documents moves stored vectors to the ' +
+    'space of the new model; queries moves the new model’s queries to the old space, and nothing that is stored changes. Both are ' +
+    'measured on the queries of a split, whose answers are never in the sample, against nothing done and against all documents ' +
+    'embedded by the new model: recall of the judged documents, and overlap with the best documents of the full re-embedding.',
+  options: {
+    from: {
+      type: 'text',
+      value: 'model',
+      required: true,
+      help: 'the old model, which made the stored vectors: a folder or a run',
+    },
+    to: { type: 'text', value: 'model', required: true, help: 'the new model' },
+    data: { type: 'text', value: 'folder', required: true, help: 'data set: BEIR, MS MARCO, or pairs' },
+    corrector: {
+      type: 'list',
+      help: `correctors to fit: ${CORRECTOR_KINDS.join(', ')} (default: all that the dimensions allow)`,
+    },
+    direction: {
+      type: 'choice',
+      choices: [...DIRECTIONS, 'both'],
+      default: 'documents',
+      help: 'which vectors are moved: old documents to the new space, or new queries to the old one',
+    },
+    sample: {
+      type: 'integer',
+      default: 2000,
+      min: 2,
+      help: 'documents to fit to, none of which answers a query of the split',
+    },
+    split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
+    limitQueries: { type: 'integer', min: 1, help: 'at most so many queries, evenly spaced over the split' },
+    topK: { type: 'list', default: ['10', '100'], help: 'cutoffs of recall and overlap' },
+    out: {
+      type: 'text',
+      value: 'folder',
+      help: 'save the corrector with the least error on held-out documents; takes one direction',
+    },
+    seed: { type: 'integer', default: 0, min: 0, help: 'of the sample, and of what correctors draw' },
+    ...COMPUTE_OPTIONS,
+  },
+  examples: [
+    '--from runs/old --to runs/new --data data/api-docs',
+    '--from runs/old --to runs/new --data data/api-docs --corrector ridge,mlp --sample 500 --direction both --json',
+    '--from runs/old --to runs/new --data data/api-docs --corrector ridge --out correctors/old-to-new',
+  ],
+  async run(options, io) {
+    const { direction, out } = options;
+    const topK = cutoffs(options.topK);
+    const correctors = options.corrector && correctorKinds(options.corrector);
+    if (out !== undefined) {
+      if (direction === 'both') {
+        throw new UsageError('--out saves one corrector, and --direction both fits two of each kind', {
+          help: `name one of ${DIRECTIONS.join(', ')}`,
+        });
+      }
+      await checkCorrectorFolder(out);
+    }
+    const startMs = performance.now();
+    const from = await load(options.from, '--from', io);
+    const to = await load(options.to, '--to', io);
+    const data = await loadData(options.data, { splits: [options.split], onProgress: loadProgress(io) });
+    io.finishProgress();
+    for (const note of data.notes) io.log(`note: ${note}`);
+    const report = await measureCorrection({ from, to }, data, {
+      correctors,
+      directions: direction === 'both' ? DIRECTIONS : [direction],
+      sample: options.sample,
+      split: options.split,
+      limitQueries: options.limitQueries,
+      topK,
+      seed: options.seed,
+      ...computeOptions(options),
+      onNote: (note) => io.log(`note: ${note}`),
+      onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
+    });
+    io.finishProgress();
+    const saved = out === undefined ? undefined : await saveBest(out, report);
+    for (const { corrector } of report.corrections) await corrector.dispose();
+    await from.dispose();
+    await to.dispose();
+    const seconds = (performance.now() - startMs) / 1000;
+    const named = {
+      from: options.from,
+      to: options.to,
+      data: data.name,
+      split: options.split,
+      topK,
+      seconds,
+    };
+    return {
+      json: {
+        ...report,
+        ...named,
+        from: { model: options.from, ...report.from },
+        to: { model: options.to, ...report.to },
+        encodesRatio: report.sample / report.documents,
+        corrections: report.corrections.map(({ corrector: _, ...measured }) => measured),
+        fingerprint: data.fingerprint,
+        seconds: Number(seconds.toFixed(3)),
+        ...(saved && { out, saved: saved.kind }),
+      },
+      text:
+        formatCorrection(report, named) +
+        (saved ? `\n${out}: ${saved.kind}, the least error of its direction\n` : ''),
+    };
+  },
+});
+
+async function load(path: string, flag: string, io: Io): Promise<Retriever> {
+  const folder = await findModel(path, [], { flag });
+  return await loadRetriever(folder, { onNote: (note) => io.log(`note: ${note}`) });
+}
+
+function cutoffs(texts: readonly string[]): number[] {
+  const values = texts.map((text) => (/^[0-9]+$/.test(text) ? Number(text) : Number.NaN));
+  const wrong = values.findIndex((value) => !(value >= 1 && value <= 100_000));
+  if (wrong >= 0) {
+    throw new UsageError(`--top-k should be whole numbers from 1 to 100,000, found "${texts[wrong]}"`, {
+      help: 'for example --top-k 10,100',
+    });
+  }
+  return [...new Set(values)].sort((a, b) => a - b);
+}
+
+function correctorKinds(texts: readonly string[]): CorrectorKind[] {
+  const isKind = (text: string): text is CorrectorKind =>
+    (CORRECTOR_KINDS as readonly string[]).includes(text);
+  for (const text of texts) {
+    if (isKind(text)) continue;
+    throw new UsageError(`--corrector: unknown corrector "${text}"${suggestion(text, CORRECTOR_KINDS)}`, {
+      help: `known: ${CORRECTOR_KINDS.join(', ')}`,
+    });
+  }
+  return [...new Set(texts.filter(isKind))];
+}
+
+/** Saves the correction with the least error on documents that it has not seen: no query and no judgement has a say in it. */
+async function saveBest(
+  out: string,
+  { corrections, from, to, sample }: CorrectionReport,
+): Promise<Correction> {
+  const best = corrections.reduce((a, b) => (b.heldOutError < a.heldOutError ? b : a));
+  const { direction, kind, corrector, heldOutError } = best;
+  const [source, target] = direction === 'documents' ? [from, to] : [to, from];
+  const sizes = { dimension: source.dimension, toDimension: target.dimension };
+  const { hidden, depth, rank } = correctorPlan(kind, sizes);
+  await saveCorrector(out, corrector, {
+    kind,
+    ...sizes,
+    fromSpace: source.embeddingSpace,
+    toSpace: target.embeddingSpace,
+    ...(kind === 'mlp' && { hidden, depth }),
+    ...(kind === 'low-rank' && { rank }),
+    sample,
+    heldOutError,
+  });
+  return best;
+}

@@ -1,0 +1,413 @@
+import { CORRECTOR_KINDS, type Corrector, type CorrectorKind } from '../correctors/corrector.ts';
+import { correctorPlan } from '../correctors/corrector-options.ts';
+import { fitCorrector } from '../correctors/fit-corrector.ts';
+import { pickRows } from '../correctors/pick-rows.ts';
+import type { RetrievalData } from '../data/retrieval-data.ts';
+import { evaluate } from '../eval/metrics.ts';
+import type { Run } from '../eval/ranking.ts';
+import { compareRuns } from '../eval/significance.ts';
+import { ExactIndex, type SearchResult } from '../index/exact-search.ts';
+import { encodeCorpus, type RetrievalTask, retrievalTask } from '../index/retrieve.ts';
+import { embeddingSpaceId } from '../models/embedding-space.ts';
+import type { Retriever, Side } from '../models/retriever.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { hostTensor } from '../runtime/host-tensor.ts';
+import { UsageError } from '../util/errors.ts';
+import { type DocumentSample, sampleDocuments } from './sample-documents.ts';
+
+/** Which vectors are moved. */
+export const DIRECTIONS = ['documents', 'queries'] as const;
+/**
+ * `documents`: stored vectors of the old model are moved to the space of the new one. `queries`: those of the new model are moved to the
+ * old space, and what is stored stays as it is.
+ */
+export type Direction = (typeof DIRECTIONS)[number];
+
+export interface CorrectionOptions extends ComputeOptions {
+  /** Default: all that the models' dimensions allow. */
+  correctors?: readonly CorrectorKind[] | undefined;
+  /** Default `documents`. */
+  directions?: readonly Direction[] | undefined;
+  /** Documents to fit to (2000), or as many as there are that answer no query. */
+  sample?: number | undefined;
+  /** Queries of this split, none of which is fitted to. */
+  split: string;
+  /** At most so many of them, evenly spaced. */
+  limitQueries?: number | undefined;
+  /** Cutoffs of the metrics (10 and 100). */
+  topK?: readonly number[] | undefined;
+  /** Of the sample, and of what correctors draw (0). */
+  seed?: number | undefined;
+  onNote?: ((note: string) => void) | undefined;
+  onProgress?: ((progress: CorrectionProgress) => void) | undefined;
+}
+
+export interface CorrectionProgress {
+  readonly stage: string;
+  readonly done: number;
+  readonly total: number;
+  readonly unit: 'texts' | 'queries';
+}
+
+/** Means over the queries: `recall@k` of the judged documents, `overlap@k` with the k best after a full re-embedding. */
+export type Quality = Readonly<Record<string, number>>;
+
+/** full − stale of a figure, and the two-sided p-value of "it is chance" (randomisation test over the queries). */
+export interface Gap {
+  readonly difference: number;
+  readonly pValue: number;
+}
+
+/** One corrector in one direction, and what it recovers. */
+export interface Correction {
+  readonly direction: Direction;
+  readonly kind: CorrectorKind;
+  readonly quality: Quality;
+  /**
+   * (corrected − stale) / (full − stale) of each figure: 0 as if nothing had been done, 1 as if everything had been embedded anew. Null
+   * where the dimensions differ, and where full is not above stale beyond chance (p < 0.05).
+   */
+  readonly recovered: Readonly<Record<string, number | null>>;
+  /** corrected / full of each figure. */
+  readonly ratio: Readonly<Record<string, number>>;
+  /** mean ‖h(b) − g‖² over documents that were not fitted to; between 0 and 4. */
+  readonly heldOutError: number;
+  readonly parameters: number;
+  readonly fitMs: number;
+  readonly rowsPerSecond: number;
+  /** Fitted. The caller disposes of it. */
+  readonly corrector: Corrector;
+}
+
+/** What is known of a model here. */
+export interface ModelFacts {
+  readonly embeddingSpace: string;
+  readonly dimension: number;
+  readonly trainedSteps: number;
+}
+
+export interface CorrectionReport {
+  readonly from: ModelFacts;
+  readonly to: ModelFacts;
+  readonly queries: number;
+  readonly documents: number;
+  /** Documents fitted to: texts that the new model embeds, where a full re-embedding embeds all documents. */
+  readonly sample: number;
+  /** The old model by itself: its queries, its documents. */
+  readonly old: Quality;
+  /** Nothing done: queries of the new model, documents of the old one. Null where their dimensions differ. */
+  readonly stale: Quality | null;
+  /** Everything embedded by the new model. */
+  readonly full: Quality;
+  /** What there is to recover, of each `recall@k`. Null where the dimensions differ. */
+  readonly gap: Readonly<Record<string, Gap>> | null;
+  /** mean ‖b − g‖² over the documents that were not fitted to. Null where the dimensions differ. */
+  readonly staleError: number | null;
+  readonly corrections: readonly Correction[];
+}
+
+/** f32[rows, D] of unit norm. */
+type Vectors = Float32Array<ArrayBuffer>;
+
+/**
+ * Fits correctors between two models to a sample of documents, and measures how much of a full re-embedding's retrieval they recover.
+ *
+ *     documents:  h(old) ≈ new    queries new · documents h(old)     against    queries new · documents new
+ *     queries:    h(new) ≈ old    queries h(new) · documents old                (all searches are exact)
+ *
+ * Both maps are fitted to the same pairs of documents, so either costs `sample` texts of the new model. For the measurement all
+ * documents are embedded by both models. Documents of the sample are moved by h like all others, although they are at hand.
+ *
+ * @throws UsageError for models that are one, vectors that are not of unit norm, kinds that cannot serve the dimensions
+ */
+export async function measureCorrection(
+  { from, to }: { from: Retriever; to: Retriever },
+  data: RetrievalData,
+  options: CorrectionOptions,
+): Promise<CorrectionReport> {
+  const { split, limitQueries, topK = [10, 100], seed = 0, sample = 2000, onNote, onProgress } = options;
+  const { directions = ['documents'] } = options;
+  const compute: ComputeOptions = {
+    ...(options.device && { device: options.device }),
+    ...(options.threads && { threads: options.threads }),
+  };
+  checkModels(from, to);
+  const kinds = usableKinds(options.correctors, { from, to, directions, ...(onNote && { onNote }) });
+  const task = retrievalTask(data, split, { limitQueries });
+  const rows = sampleDocuments(data, task, { sample, seed });
+  if (rows.fitted.length < sample)
+    onNote?.(`fitted to ${rows.fitted.length} documents: there are no more that answer no query`);
+
+  const encode = async (side: Side, retriever: Retriever): Promise<Vectors> => {
+    const made = await encodeCorpus(retriever, side, side === 'query' ? data.queries : data.corpus, {
+      ...compute,
+      ...(side === 'query' && { rows: task.queryRows }),
+      onProgress: ({ stage, done, total }) =>
+        onProgress?.({
+          stage: `${stage}, ${retriever === from ? 'old' : 'new'} model`,
+          done,
+          total,
+          unit: 'texts',
+        }),
+    });
+    return made as Vectors;
+  };
+  const old = { queries: await encode('query', from), documents: await encode('document', from) };
+  const fresh = { queries: await encode('query', to), documents: await encode('document', to) };
+
+  const depth = Math.max(...topK);
+  const search = async (
+    queries: Vectors,
+    documents: Vectors,
+    report: (done: number) => void,
+  ): Promise<SearchResult> => {
+    const index = ExactIndex.create(documents, documents.length / data.corpus.size, compute);
+    try {
+      return await index.search(queries, depth, { onProgress: report });
+    } finally {
+      await index.dispose();
+    }
+  };
+  const searching = (what: string) => (done: number) =>
+    onProgress?.({ stage: `search, ${what}`, done, total: task.queryRows.length, unit: 'queries' });
+  const best = await search(fresh.queries, fresh.documents, searching('all re-embedded'));
+  const qualityOf = (found: SearchResult): Quality => quality(data, task, { found, best, topK });
+  const full = qualityOf(best);
+  const oldQuality = qualityOf(await search(old.queries, old.documents, searching('old model')));
+  const found =
+    from.dimension === to.dimension
+      ? await search(fresh.queries, old.documents, searching('nothing done'))
+      : undefined;
+  const stale = found ? qualityOf(found) : null;
+  const gap = found ? gaps(task, runOf(data, task, best), runOf(data, task, found), { topK, seed }) : null;
+
+  const corrections: Correction[] = [];
+  const jobs = directions.flatMap((direction) => kinds.map((kind) => ({ direction, kind })));
+  const total = jobs.length * task.queryRows.length;
+  for (const [i, { direction, kind }] of jobs.entries()) {
+    const [source, target] = direction === 'documents' ? [old, fresh] : [fresh, old];
+    const { corrector, moved, ...measured } = await fit(kind, source.documents, target.documents, {
+      rows,
+      seed,
+      compute,
+      documents: data.corpus.size,
+    });
+    const queries =
+      direction === 'documents' ? fresh.queries : await corrected(corrector, fresh.queries, to.dimension);
+    const documents = direction === 'documents' ? moved : old.documents;
+    const values = qualityOf(
+      await search(queries, documents, (done) =>
+        onProgress?.({
+          stage: 'fit and search',
+          done: i * task.queryRows.length + done,
+          total,
+          unit: 'queries',
+        }),
+      ),
+    );
+    corrections.push({
+      direction,
+      kind,
+      quality: values,
+      recovered: mapValues(values, (value, name) =>
+        recoveredShare(value, stale?.[name], full[name]!, gap?.[name]),
+      ),
+      ratio: mapValues(values, (value, name) => value / full[name]!),
+      ...measured,
+      corrector,
+    });
+  }
+  return {
+    from: factsOf(from),
+    to: factsOf(to),
+    queries: task.queryRows.length,
+    documents: data.corpus.size,
+    sample: rows.fitted.length,
+    old: oldQuality,
+    stale,
+    full,
+    gap,
+    staleError:
+      from.dimension === to.dimension
+        ? meanSquaredDistance(old.documents, fresh.documents, from.dimension, rows.heldOut)
+        : null,
+    corrections,
+  };
+}
+
+/** Beyond it a gap between two means may be the luck of which queries were asked. */
+const CHANCE = 0.05;
+
+function recoveredShare(
+  corrected: number,
+  stale: number | undefined,
+  full: number,
+  gap: Gap | undefined,
+): number | null {
+  if (stale === undefined || full <= stale || (gap && gap.pValue >= CHANCE)) return null;
+  return (corrected - stale) / (full - stale);
+}
+
+function gaps(
+  { qrels }: RetrievalTask,
+  full: Run,
+  stale: Run,
+  { topK, seed }: { topK: readonly number[]; seed: number },
+): Record<string, Gap> {
+  const names = topK.map((cutoff) => `recall@${cutoff}`);
+  return Object.fromEntries(
+    names.map((name): [string, Gap] => {
+      if (qrels.size < 2) {
+        const value = (run: Run) => evaluate(qrels, run, { metrics: [name] }).metrics[name]!;
+        return [name, { difference: value(full) - value(stale), pValue: 1 }];
+      }
+      const { difference, randomisation } = compareRuns(qrels, full, stale, name, { seed });
+      return [name, { difference, pValue: randomisation.pValue }];
+    }),
+  );
+}
+
+/** Fits one corrector, and moves all documents by it. */
+async function fit(
+  kind: CorrectorKind,
+  stale: Vectors,
+  fresh: Vectors,
+  {
+    rows,
+    seed,
+    compute,
+    documents,
+  }: { rows: DocumentSample; seed: number; compute: ComputeOptions; documents: number },
+) {
+  const [dimension, toDimension] = [stale.length / documents, fresh.length / documents];
+  const pairs = {
+    stale: pickRows(stale, dimension, rows.fitted),
+    fresh: pickRows(fresh, toDimension, rows.fitted),
+  };
+  let startMs = performance.now();
+  const corrector = await fitCorrector(kind, pairs, { dimension, toDimension, seed, compute });
+  const fitMs = performance.now() - startMs;
+  // Compiled by the first rows: that is no part of the rate.
+  await corrected(corrector, stale.subarray(0, dimension), dimension);
+  startMs = performance.now();
+  const moved = await corrected(corrector, stale, dimension);
+  const rowsPerSecond = documents / ((performance.now() - startMs) / 1000);
+  const heldOutError = meanSquaredDistance(moved, fresh, toDimension, rows.heldOut);
+  return { corrector, moved, fitMs, rowsPerSecond, heldOutError, parameters: corrector.parameters };
+}
+
+const corrected = (corrector: Corrector, vectors: Vectors, dimension: number): Promise<Vectors> =>
+  corrector.correct(hostTensor('f32', [vectors.length / dimension, dimension], vectors));
+
+/** mean ‖a − b‖² over some rows. */
+function meanSquaredDistance(a: Vectors, b: Vectors, dimension: number, rows: Uint32Array): number {
+  let total = 0;
+  for (const row of rows) {
+    for (let i = row * dimension; i < (row + 1) * dimension; i++) total += (a[i]! - b[i]!) ** 2;
+  }
+  return total / rows.length;
+}
+
+/** Recall of the judged documents, and overlap with the best. */
+function quality(
+  data: RetrievalData,
+  task: RetrievalTask,
+  { found, best, topK }: { found: SearchResult; best: SearchResult; topK: readonly number[] },
+): Quality {
+  const { metrics } = evaluate(task.qrels, runOf(data, task, found), {
+    metrics: topK.map((cutoff) => `recall@${cutoff}`),
+  });
+  const overlaps = topK.map((cutoff) => [
+    `overlap@${cutoff}`,
+    overlap(found, best, Math.min(cutoff, found.k)),
+  ]);
+  return { ...metrics, ...Object.fromEntries(overlaps) };
+}
+
+/** What was found, by ids. */
+function runOf(data: RetrievalData, { queryRows }: RetrievalTask, { rows, scores, k }: SearchResult): Run {
+  return new Map(
+    Array.from(queryRows, (queryRow, i) => [
+      data.queries.id(queryRow),
+      Array.from(rows.subarray(i * k, (i + 1) * k), (row, rank) => ({
+        docId: data.corpus.id(row),
+        score: scores[i * k + rank]!,
+      })),
+    ]),
+  );
+}
+
+/** Mean share of the k best rows that two searches have in common. */
+function overlap(found: SearchResult, best: SearchResult, k: number): number {
+  const queries = found.rows.length / found.k;
+  let common = 0;
+  for (let i = 0; i < queries; i++) {
+    const right = new Set(best.rows.subarray(i * best.k, i * best.k + k));
+    for (const row of found.rows.subarray(i * found.k, i * found.k + k)) if (right.has(row)) common++;
+  }
+  return common / (queries * k);
+}
+
+function checkModels(from: Retriever, to: Retriever): void {
+  if (embeddingSpaceId(from) === embeddingSpaceId(to)) {
+    throw new UsageError('both models have one embedding space: there is nothing to correct', {
+      help: 'name the model that made the stored vectors as --from, and the one that shall embed queries from now on as --to',
+    });
+  }
+  for (const [name, retriever] of [
+    ['from', from],
+    ['to', to],
+  ] as const) {
+    if (retriever.config.encoder.normalize) continue;
+    throw new UsageError(
+      `the model --${name} does not normalise its vectors, and correctors give vectors of unit norm`,
+      {
+        help: 'train it with normalisation, or compare models that have it',
+      },
+    );
+  }
+}
+
+/** Kinds that are asked for, or all that the dimensions allow. @throws UsageError where one asked for cannot serve */
+function usableKinds(
+  asked: readonly CorrectorKind[] | undefined,
+  {
+    from,
+    to,
+    directions,
+    onNote,
+  }: { from: Retriever; to: Retriever; directions: readonly Direction[]; onNote?: (note: string) => void },
+): readonly CorrectorKind[] {
+  const check = (kind: CorrectorKind) => {
+    for (const direction of directions) {
+      const [source, target] = direction === 'documents' ? [from, to] : [to, from];
+      correctorPlan(kind, { dimension: source.dimension, toDimension: target.dimension });
+    }
+  };
+  for (const kind of asked ?? []) check(kind);
+  if (asked) return asked;
+  const usable = CORRECTOR_KINDS.filter((kind) => {
+    try {
+      check(kind);
+      return true;
+    } catch (error) {
+      if (error instanceof UsageError) return false;
+      throw error;
+    }
+  });
+  const left = CORRECTOR_KINDS.filter((kind) => !usable.includes(kind));
+  if (left.length > 0)
+    onNote?.(
+      `left out: ${left.join(', ')}, which cannot turn ${from.dimension} dimensions into ${to.dimension}`,
+    );
+  return usable;
+}
+
+const factsOf = (retriever: Retriever): ModelFacts => ({
+  embeddingSpace: embeddingSpaceId(retriever),
+  dimension: retriever.dimension,
+  trainedSteps: retriever.trainedSteps,
+});
+
+const mapValues = <T>(values: Quality, map: (value: number, name: string) => T): Record<string, T> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value, name)]));
