@@ -3,11 +3,13 @@
  *
  *     npm run --silent bench:cache -- --json > bench/results/cache.json
  *     npm run --silent bench:refresh -- --json > bench/results/refresh.json
+ *     npm run --silent bench:corrector -- --json > bench/results/corrector.json
  *     npx tsx docs/make-performance-tables.ts
  */
 import { existsSync, readFileSync } from 'node:fs';
 import type { RowsResult, ScoringResult } from '../bench/measure-cache.ts';
 import type { CacheMemoryResult, CacheStepResult } from '../bench/measure-cache-step.ts';
+import type { CorrectedRowsResult, CorrectorLearnResult, EncodeResult } from '../bench/measure-corrector.ts';
 import type { RefreshResult } from '../bench/measure-refresh.ts';
 import { fillBlock } from './fill-block.ts';
 
@@ -137,3 +139,35 @@ fill('refresh', refresh !== undefined, () =>
     `${refresh!.machine}. ${refresh!.note ?? ''} From [\`bench/results/refresh.json\`](../bench/results/refresh.json).`,
   ].join('\n'),
 );
+
+const corrector = read<{
+  processor: string;
+  load: { before: number; after: number };
+  results: readonly (CorrectedRowsResult | CorrectorLearnResult | EncodeResult)[];
+}>('corrector');
+fill('corrector', corrector !== undefined, () => {
+  const { processor, load, results } = corrector!;
+  const encoded = results.find((result) => result.case === 'encode')!;
+  const updates = results.filter((result) => result.case === 'learn');
+  const lines = results.filter((result) => result.case === 'rows');
+  return [
+    table(
+      ['corrector', 'rows a second', 'GFLOP/s', 'of a product', 'share', 'best over best', 'over embedding'],
+      lines.map((r) => [
+        `\`${r.kind}\`, ${count(r.rows)} × ${r.dimension} ${r.storage}`,
+        rate(r.rowsPerSecond),
+        r.gflops.toFixed(0),
+        r.gemmGflops.toFixed(0),
+        `**${(100 * r.share).toFixed(0)} %**`,
+        `${(100 * r.bestShare).toFixed(0)} %`,
+        `× ${rate(r.rowsPerSecond / encoded.textsPerSecond)}`,
+      ]),
+    ),
+    '',
+    `Embedding: ${encoded.title}, ${encoded.textsPerSecond.toFixed(1)} texts a second. ` +
+      'An update of the corrector, refits among them: ' +
+      `${updates.map((r) => `${r.kind} at D = ${r.dimension} ${ms(r.updateMs)} ms`).join(', ')}.`,
+    `${processor}; load of the machine ${load.before.toFixed(1)} before, ${load.after.toFixed(1)} after. From`,
+    '[`bench/results/corrector.json`](../bench/results/corrector.json).',
+  ].join('\n');
+});

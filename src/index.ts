@@ -77,6 +77,7 @@ export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.
 export type { Corrector, CorrectorBatch, CorrectorKind, EmbeddingPairs } from './correctors/corrector.ts';
 export type { CorrectorOptions } from './correctors/corrector-options.ts';
 export { createCorrector } from './correctors/create-corrector.ts';
+export { type ErrorSplit, errorSplit } from './correctors/error-split.ts';
 export { type FitOptions, fitCorrector } from './correctors/fit-corrector.ts';
 export {
   type CorrectorDescription,

@@ -105,6 +105,9 @@ describe.each(CORRECTOR_KINDS)('corrector %s', (kind) => {
     if (kind !== 'mlp') return;
     const few = test.slice(0, 5 * D);
     expect(meanDistance(await corrector.correct(rowsOf(few)), few)).toBeLessThan(1e-12);
+    // One row a piece: a run of eight, and three of one.
+    const more = test.slice(0, 11 * D);
+    expect(meanDistance(await corrector.correct(rowsOf(more)), more)).toBeLessThan(1e-12);
   });
 
   it('says which sizes do not fit, and what is not finite', async () => {

@@ -1,3 +1,4 @@
+import type { Graph } from '../graph/graph.ts';
 import { add, matmul } from '../graph/ops.ts';
 import { elementCount } from '../onnx/dtypes.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
@@ -9,7 +10,7 @@ import type { CorrectorPlan } from './corrector-options.ts';
 import type { ClosedForm } from './linear-map.ts';
 import { MomentProgram } from './moments.ts';
 import { PairReservoir } from './pair-reservoir.ts';
-import { RowMap, type RowMapOptions } from './row-map.ts';
+import { type RowFunction, RowMap, type RowMapOptions } from './row-map.ts';
 import { squaredDistance } from './squared-distance.ts';
 
 /**
@@ -45,13 +46,10 @@ export class LinearCorrector implements Corrector {
           ? 4 * dimension * rank
           : dimension;
     const sizes = { dimension, toDimension, width: Math.max(dimension, toDimension), usesAges: false };
-    this.map = new RowMap(
-      { ...sizes, name: kind, build: (graph, rows) => linear(form, graph, rows) },
-      compute,
-    );
+    this.map = new RowMap({ ...sizes, name: kind, build: (graph) => linear(form, graph) }, compute);
     this.identity =
       dimension === toDimension
-        ? new RowMap({ ...sizes, name: `${kind}/identity`, build: (_, rows) => rows }, compute)
+        ? new RowMap({ ...sizes, name: `${kind}/identity`, build: () => (rows) => rows }, compute)
         : undefined;
     this.moments = new MomentProgram({ dimension, toDimension }, compute);
     this.reservoir = new PairReservoir(plan.reservoir, dimension, toDimension);
@@ -120,16 +118,15 @@ export class LinearCorrector implements Corrector {
 }
 
 /** m(b) with the parts of a closed form as inputs. */
-const linear: (form: ClosedForm, ...parts: Parameters<RowMapBuild>) => ReturnType<RowMapBuild> = (
-  { parts },
-  graph,
-  rows,
-) => {
+function linear({ parts }: ClosedForm, graph: Graph): RowFunction {
   const declare = (name: string) => parts[name] && graph.input(name, 'f32', parts[name]);
   const [weight, down, up, shift] = ['weight', 'down', 'up', 'shift'].map(declare);
-  let mapped = weight ? matmul(rows, weight, { transB: true }) : rows;
-  if (down && up) mapped = add(mapped, matmul(matmul(rows, down, { transB: true }), up, { transB: true }));
-  return shift ? add(mapped, shift) : mapped;
-};
-
-type RowMapBuild = ConstructorParameters<typeof RowMap>[0]['build'];
+  return (rows) => {
+    let mapped = weight ? matmul(rows, weight, { transB: true }) : rows;
+    if (down && up) {
+      const moved = matmul(matmul(rows, down, { transB: true }), up, { transB: true });
+      mapped = add(mapped, moved);
+    }
+    return shift ? add(mapped, shift) : mapped;
+  };
+}

@@ -49,8 +49,9 @@ export function mlpParameters(plan: CorrectorPlan): ParameterSpec[] {
   }
   if (ages !== undefined) specs.push({ name: 'age.weight', shape: [hidden], init: normal(1), decay: false });
   const zero = { kind: 'constant', value: 0 } as const;
-  const [weight, bias] = linearParameters('out', hidden, toDimension) as [ParameterSpec, ParameterSpec];
-  return [...specs, { ...weight, init: zero }, bias];
+  const [weight] = linearParameters('out', hidden, toDimension) as [ParameterSpec];
+  // No bias: what does not depend on b comes out of the hidden ones, and a pass over all rows is spared.
+  return [...specs, { ...weight, init: zero }];
 }
 
 /** Skip from D to D' numbers: W [D', D] and c [D']. */
@@ -60,10 +61,10 @@ export const skipSizes = ({ dimension, toDimension }: CorrectorPlan): Record<str
 /**
  * m(b) = S b + a·r(b, a),  before it is made unit length, with r of one hidden layer:
  *
- *     r(b, a) = s V gelu(W b + w + u a) + v/√D'        s = 64/(H √D')
+ *     r(b, a) = s V gelu(W b + w + u a)        s = 64/(H √D')
  *     a = log(1 + age)/log(1 + ages)                   1, and u absent, where no ages are given
  *
- * S is the identity, or a fixed affine map between models of different dimension. V and v are 0 at first.
+ * S is the identity, or a fixed affine map between models of different dimension. V is 0 at first.
  *
  * @param rows  f32[rows, D];  @param ages  i32[rows]
  */
@@ -82,10 +83,7 @@ export function residualNetwork(
     x = gelu(sums);
   }
   const alpha = OUTPUT_SCALE / (hidden * Math.sqrt(toDimension));
-  const moved = add(
-    matmul(x, p('out.weight'), { transB: true, alpha }),
-    mul(p('out.bias'), 1 / Math.sqrt(toDimension)),
-  );
+  const moved = matmul(x, p('out.weight'), { transB: true, alpha });
   const base = skip?.['skip.weight']
     ? add(matmul(rows, skip['skip.weight'], { transB: true }), skip['skip.bias']!)
     : rows;

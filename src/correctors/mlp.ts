@@ -44,9 +44,10 @@ export class MlpCorrector implements Corrector {
         toDimension,
         width: Math.max(dimension, toDimension, hidden),
         usesAges: this.usesAges,
-        build: (graph, rows, ages) => {
+        build: (graph) => {
           const { get } = declareParameters(graph, specs, (table) => table);
-          return residualNetwork(plan, get, { rows, ages, skip: declareSkip(graph, plan) });
+          const skip = declareSkip(graph, plan);
+          return (rows, ages) => residualNetwork(plan, get, { rows, ages, skip });
         },
       },
       compute,

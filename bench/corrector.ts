@@ -1,0 +1,106 @@
+/**
+ * The speed of correctors:
+ *
+ *     npm run bench:corrector -- [--case rows,learn] [--kind mlp,ridge] [--dimension 256,384] [--rows 1048576] [--storage f32]
+ *                                [--rounds N] [--threads N] [--json]
+ *
+ * - `rows`: rows corrected per second, as a share of the rate of a 1024³ product that is measured between the rounds; and how many times
+ *   faster than embedding as many texts with the 6-layer reference encoder
+ * - `learn`: what an update of the corrector adds to a training step, refits among them
+ *
+ * Each measurement has a process of its own.
+ */
+import { cpus, loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import { defaultThreads } from '../src/runtime/devices.ts';
+import { freshNode } from './fresh-process.ts';
+import type { CorrectedRowsResult, CorrectorLearnResult, EncodeResult } from './measure-corrector.ts';
+import { table } from './statistics.ts';
+
+const CASES = ['rows', 'learn'];
+
+const { values: options } = parseArgs({
+  options: {
+    case: { type: 'string', default: CASES.join(',') },
+    kind: { type: 'string', default: 'mlp,ridge' },
+    dimension: { type: 'string', default: '256,384' },
+    rows: { type: 'string', default: '1048576' },
+    storage: { type: 'string', default: 'f32' },
+    rounds: { type: 'string' },
+    threads: { type: 'string', default: String(defaultThreads()) },
+    json: { type: 'boolean', default: false },
+  },
+});
+const { threads } = options;
+const rounds = options.rounds ? [options.rounds] : [];
+const list = (text: string) => text.split(',');
+const cases = list(options.case);
+const unknown = cases.find((name) => !CASES.includes(name));
+if (unknown) throw new Error(`unknown case "${unknown}"; there are ${CASES.join(', ')}`);
+
+const say = (text: string): void => {
+  if (!options.json) console.log(text);
+};
+const count = (value: number) => Math.round(value).toLocaleString('en-US');
+const percent = (ratio: number) => `${(100 * ratio).toFixed(0)} %`;
+const child = <Result>(args: readonly string[]): Promise<Result> =>
+  freshNode<Result>(new URL('measure-corrector.ts', import.meta.url), args);
+
+const processor = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${process.version}`;
+/** Processes that wanted to run in the minute before: more than are measured here share the cores with them. */
+const loadBefore = loadavg()[0]!;
+say(`${processor}; load ${loadBefore.toFixed(1)}\n`);
+const results: (CorrectedRowsResult | CorrectorLearnResult | EncodeResult)[] = [];
+
+if (cases.includes('rows')) {
+  const encoded = await child<EncodeResult>(['encode', threads]);
+  results.push(encoded);
+  const lines = [
+    ['corrector', 'rows a second', 'GFLOP/s', 'of a product', 'share', 'best over best', 'over encoding'],
+  ];
+  for (const kind of list(options.kind)) {
+    for (const dimension of list(options.dimension)) {
+      for (const rows of list(options.rows)) {
+        for (const storage of list(options.storage)) {
+          const r = await child<CorrectedRowsResult>([
+            'rows',
+            kind,
+            dimension,
+            rows,
+            storage,
+            threads,
+            ...rounds,
+          ]);
+          results.push(r);
+          lines.push([
+            `${r.kind}, ${count(r.rows)} × ${r.dimension} ${r.storage}`,
+            count(r.rowsPerSecond),
+            r.gflops.toFixed(0),
+            r.gemmGflops.toFixed(0),
+            percent(r.share),
+            percent(r.bestShare),
+            `× ${count(r.rowsPerSecond / encoded.textsPerSecond)}`,
+          ]);
+        }
+      }
+    }
+  }
+  say(`${table(lines)}\n\n${encoded.title}: ${encoded.textsPerSecond.toFixed(1)} texts a second\n`);
+}
+
+if (cases.includes('learn')) {
+  const lines = [['corrector', 'ms an update']];
+  for (const kind of list(options.kind)) {
+    for (const dimension of list(options.dimension)) {
+      const r = await child<CorrectorLearnResult>(['learn', kind, dimension, threads]);
+      results.push(r);
+      lines.push([`${r.kind}, D ${r.dimension}, ${r.pairs} pairs`, r.updateMs.toFixed(2)]);
+    }
+  }
+  say(`${table(lines)}\n`);
+}
+
+if (options.json) {
+  const load = { before: loadBefore, after: loadavg()[0]! };
+  console.log(JSON.stringify({ processor, threads: Number(threads), load, results }, null, 1));
+}
