@@ -23,7 +23,7 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
   [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 const nats = (value: number): string => (value === 0 ? '0' : value < 1e-4 ? '< 1e-4' : value.toPrecision(2));
 const spread = ({ kl, sd }: CircleEntry): string =>
-  kl < 1e-4 ? nats(kl) : sd > kl / 3 ? `${nats(kl)} ± ${nats(sd)}` : nats(kl);
+  kl < 1e-4 ? nats(kl) : sd > kl / 3 ? `${nats(kl)} ± ${Number(sd.toPrecision(1))}` : nats(kl);
 
 /** One corrector and sample size a row, one drift a column. */
 function divergences(noise: number): string {
