@@ -25,7 +25,7 @@ export const correctCommand = defineCommand({
   summary: 'fit a map between two models, and measure what it recovers of a full re-embedding',
   description:
     'Embeds a sample of documents by both models and fits correctors to the pairs. Direction documents moves stored vectors to the ' +
-    'space of the new model; queries moves the new model’s queries to the old space, and nothing that is stored changes. Both are ' +
+    'space of the new model; queries moves the new model’s queries to the old space, where nothing that is stored changes, and at best finds what the old model finds. Both are ' +
     'measured on the queries of a split, whose answers are never in the sample, against nothing done and against all documents ' +
     'embedded by the new model: recall of the judged documents, and overlap with the best documents of the full re-embedding.',
   options: {

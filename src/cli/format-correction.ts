@@ -13,7 +13,8 @@ interface Named {
 
 const TITLES: Readonly<Record<Direction, string>> = {
   documents: 'documents: new queries on old vectors, moved to the new space',
-  queries: 'queries: new queries moved to the old space, on old vectors as they are',
+  queries:
+    'queries: new queries moved to the old space, on old vectors as they are; at best as the old model alone',
 };
 
 const whole = (count: number): string => count.toLocaleString('en-US');
