@@ -1,0 +1,91 @@
+import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadData } from '../../src/data/load.ts';
+import { encodeCorpus, retrievalTask } from '../../src/index/retrieve.ts';
+import { readSafetensors } from '../../src/io/safetensors.ts';
+import { loadRetriever } from '../../src/models/model-folder.ts';
+import type { ComputeOptions } from '../../src/runtime/devices.ts';
+import { resolveSettings } from '../../src/train/settings.ts';
+import { trainRetriever } from '../../src/train/train-retriever.ts';
+import type { SnapshotConfig } from './snapshot-config.ts';
+
+/** All documents and some queries, embedded by the weights of one step of training. */
+export interface Snapshot {
+  readonly step: number;
+  /** f32[N, D] */
+  readonly documents: Float32Array<ArrayBuffer>;
+  /** f32[B, D] */
+  readonly queries: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * Trains once, as `undrift train` does, and keeps the weights of some steps; with `reuse` those of an earlier call.
+ * @returns  the embeddings by each of them, in order
+ */
+export async function trainSnapshots(
+  config: SnapshotConfig,
+  { reuse, ...paths }: { data: string; run: string; reuse: boolean },
+  compute: ComputeOptions,
+): Promise<{ snapshots: Snapshot[]; dimension: number; inverseTemperature: number }> {
+  const steps = [config.first, ...config.snapshots];
+  const kept = join(paths.run, '..', `${config.name}-weights`);
+  const weightsOf = (step: number) => join(kept, `${step}.safetensors`);
+  if (!reuse) await train();
+  const retriever = await loadRetriever(join(paths.run, 'model'));
+  const data = await loadData(paths.data, { splits: [config.split] });
+  const task = retrievalTask(data, config.split, { limitQueries: config.queries });
+  const tokens = {
+    documents: retriever.tokenize('document', data.corpus.size, (row) => data.corpus.text(row)),
+    queries: retriever.tokenize('query', data.queries.size, (row) => data.queries.text(row)),
+  };
+  const snapshots: Snapshot[] = [];
+  for (const step of steps) {
+    const { tensors: weights } = await readSafetensors(weightsOf(step));
+    Object.assign(retriever.weights, weights);
+    snapshots.push({
+      step,
+      documents: (await encodeCorpus(retriever, 'document', data.corpus, {
+        ...compute,
+        tokens: tokens.documents,
+      })) as Float32Array<ArrayBuffer>,
+      queries: (await encodeCorpus(retriever, 'query', data.queries, {
+        ...compute,
+        tokens: tokens.queries,
+        rows: task.queryRows,
+      })) as Float32Array<ArrayBuffer>,
+    });
+  }
+  await retriever.dispose();
+  return {
+    snapshots,
+    dimension: retriever.dimension,
+    inverseTemperature:
+      1 / resolveSettings({ ...config.train, data: paths.data, out: paths.run }).temperature,
+  };
+
+  async function train(): Promise<void> {
+    const saveEvery = steps.reduce(greatestDivisor);
+    rmSync(kept, { recursive: true, force: true });
+    mkdirSync(kept, { recursive: true });
+    const keep = (step: number) => {
+      if (!steps.includes(step)) return;
+      copyFileSync(join(paths.run, 'checkpoint', 'parameters.safetensors'), weightsOf(step));
+    };
+    const { settings } = await trainRetriever(
+      {
+        ...config.train,
+        ...compute,
+        data: paths.data,
+        out: paths.run,
+        saveEvery,
+        evalSplit: 'none',
+        overwrite: true,
+      },
+      // A checkpoint is written after its step was reported.
+      { onStep: ({ step }) => keep(step - 1) },
+    );
+    keep(settings.steps!);
+  }
+}
+
+const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b));
