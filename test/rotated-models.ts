@@ -6,7 +6,7 @@ import { trainVocabulary } from '../src/text/train-vocabulary.ts';
 import { normal, permutation, rngKey } from '../src/util/rng.ts';
 
 const WORDS = 30;
-const DOCUMENTS = 120;
+const DOCUMENTS = 600;
 const TEST_QUERIES = 20;
 
 const words = (i: number): string[] =>

@@ -24,7 +24,7 @@ async function correct(flags: Readonly<Record<string, string>>) {
     to: at('new'),
     data: at('set'),
     topK: '5',
-    sample: '60',
+    sample: '480',
     threads: '1',
     ...flags,
   };
@@ -54,9 +54,9 @@ describe('undrift correct', () => {
     const out = at('corrector');
     const { json, text, stages } = await correct({ corrector: 'procrustes,mean-shift,procrustes', out });
     expect(json).toMatchObject({
-      sample: 60,
-      documents: 120,
-      encodesRatio: 0.5,
+      sample: 480,
+      documents: 600,
+      encodesRatio: 0.8,
       out,
       saved: 'procrustes',
       topK: [5],
@@ -66,14 +66,14 @@ describe('undrift correct', () => {
     expect(corrections[0]!.recovered['recall@5']).toBeGreaterThan(0.95);
     expect(corrections[0]).not.toHaveProperty('corrector');
     expect(JSON.parse(JSON.stringify(json))).toEqual(json);
-    expect(text).toContain('fitted to 60 documents: texts for the new model to embed, 50.0 % of the corpus');
+    expect(text).toContain('fitted to 480 documents: texts for the new model to embed, 80.0 % of the corpus');
     expect(text).toMatch(/^nothing done +0\.\d{4}/m);
     expect(text).toMatch(/^procrustes +(0\.\d{4}|1\.0000) +\d+\.\d %/m);
     expect(stages).toContain('encode documents, old model');
 
     const spaces = { fromSpace: embeddingSpaceId(from), toSpace: embeddingSpaceId(to) };
     const { corrector, description } = await loadCorrector(out, spaces);
-    expect(description).toMatchObject({ kind: 'procrustes', dimension: 16, sample: 60 });
+    expect(description).toMatchObject({ kind: 'procrustes', dimension: 16, sample: 480 });
     await corrector.dispose();
     await expect(loadCorrector(out, { fromSpace: spaces.toSpace })).rejects.toThrow(UsageError);
   });

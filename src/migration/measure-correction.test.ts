@@ -46,7 +46,7 @@ async function measure(
   const report = await measureCorrection(models, data, {
     split: 'test',
     topK: [5, 10],
-    sample: 60,
+    sample: 500,
     threads: 1,
     correctors: ['identity', 'procrustes', 'ridge'],
     ...options,
@@ -102,7 +102,7 @@ describe('measureCorrection', () => {
     const { recovered } = of(report, 'ridge');
     expect(recovered['recall@5']).toBeNull();
     expect(recovered['overlap@5']).not.toBeNull();
-    expect(gapOf(await measure({ from, to })).pValue).toBeLessThan(0.01);
+    expect(gapOf(await measure({ from, to })).pValue).toBeLessThan(0.05);
     const single = await measure({ from, to }, { limitQueries: 1 });
     expect(gapOf(single).pValue).toBe(1);
   });
@@ -126,10 +126,10 @@ describe('measureCorrection', () => {
 
   it('fits to no answer of a query', async () => {
     const notes: string[] = [];
-    const report = await measure(rotatedModels(), { sample: 500, onNote: (note) => notes.push(note) });
-    // 120 documents, of which 20 are answers and one has no text.
-    expect(report.sample).toBe(99);
-    expect(notes).toEqual(['fitted to 99 documents: there are no more that answer no query']);
+    const report = await measure(rotatedModels(), { sample: 1000, onNote: (note) => notes.push(note) });
+    // 600 documents, of which 20 are answers and one has no text.
+    expect(report.sample).toBe(579);
+    expect(notes).toEqual(['fitted to 579 documents: there are no more that answer no query']);
   });
 
   it('gives the same for the same seed', async () => {
