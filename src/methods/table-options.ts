@@ -24,7 +24,7 @@ export const CORRECTOR_OPTIONS = {
   correctorHidden: 0,
   correctorDepth: 1,
   correctorRank: 16,
-  correctorLr: 0.001,
+  correctorLr: 0.003,
   correctorLoss: 'both',
   correctorAge: false,
   refitEvery: 20,

@@ -269,12 +269,6 @@ function gaps(
   );
 }
 
-/**
- * Strength of the regularisation, in pairs per dimension that have not moved. Samples are small here: with 0.1, which is right for the
- * thousands of pairs of a training run, a ridge map fitted to D pairs was worse than none (docs/correctors.md); with 1 it never was.
- */
-const RIDGE = 1;
-
 /** Fits one corrector, and moves all documents by it. */
 async function fit(
   kind: CorrectorKind,
@@ -293,7 +287,7 @@ async function fit(
     fresh: pickRows(fresh, toDimension, rows.fitted),
   };
   let startMs = performance.now();
-  const corrector = await fitCorrector(kind, pairs, { dimension, toDimension, ridge: RIDGE, seed, compute });
+  const corrector = await fitCorrector(kind, pairs, { dimension, toDimension, seed, compute });
   const fitMs = performance.now() - startMs;
   // Compiled by the first rows: that is no part of the rate.
   await corrected(corrector, stale.subarray(0, dimension), dimension);
