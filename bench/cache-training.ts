@@ -1,4 +1,5 @@
 import { tmpdir } from 'node:os';
+import { corrector } from '../src/methods/corrector.ts';
 import { CostLedger } from '../src/methods/cost-ledger.ts';
 import { inBatch } from '../src/methods/in-batch.ts';
 import type { Method, MethodContext, RunningMethod, TrainingBatch } from '../src/methods/method.ts';
@@ -54,6 +55,13 @@ export const TRAINING_CASES: readonly TrainingCase[] = [
     documentTokens: 32,
   },
 ];
+
+/** What steps are timed of. */
+const METHODS = { 'in-batch': inBatch, 'negative-cache': negativeCache, corrector } satisfies Record<
+  string,
+  Method
+>;
+export type TrainingMethod = keyof typeof METHODS;
 
 const VOCABULARY = 8192;
 const QUERIES = 4096;
@@ -135,7 +143,7 @@ export class CacheTraining {
   }
 
   /** One whole step: batch, loss and gradients, update, cache. */
-  async step(id: 'in-batch' | 'negative-cache'): Promise<void> {
+  async step(id: TrainingMethod): Promise<void> {
     const method = this.methods.get(id) ?? (await this.start(id));
     const { batch } = this.shape;
     const draw = this.draw++;
@@ -156,11 +164,12 @@ export class CacheTraining {
   }
 
   /** Of a cache with made-up embeddings: encoding a million documents would take longer than all that is measured. */
-  private async start(id: 'in-batch' | 'negative-cache'): Promise<RunningMethod> {
-    const method: Method = id === 'in-batch' ? inBatch : negativeCache;
-    const options = { ...method.options, ...(id === 'negative-cache' && { cacheSize: this.documents }) };
+  private async start(id: TrainingMethod): Promise<RunningMethod> {
+    const method: Method = METHODS[id];
+    const keepsTable = 'cacheSize' in method.options;
+    const options = { ...method.options, ...(keepsTable && { cacheSize: this.documents }) };
     const running = await method.start({ ...this.context, options });
-    if (id === 'negative-cache') fillTable((running as TableMethod).table);
+    if (keepsTable) fillTable((running as TableMethod).table);
     this.methods.set(id, running);
     return running;
   }

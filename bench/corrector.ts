@@ -1,11 +1,12 @@
 /**
  * The speed of correctors:
  *
- *     npm run bench:corrector -- [--case rows,learn] [--kind mlp,ridge] [--dimension 256,384] [--rows 1048576] [--storage f32]
+ *     npm run bench:corrector -- [--case rows,step,learn] [--kind mlp,ridge] [--dimension 256,384] [--rows 1048576] [--storage f32]
  *                                [--rounds N] [--threads N] [--json]
  *
  * - `rows`: rows corrected per second, as a share of the rate of a 1024³ product that is measured between the rounds; and how many times
  *   faster than embedding as many texts with the 6-layer reference encoder
+ * - `step`: the corrector's share of a step of the method `corrector`, by the encoders of `bench:cache`
  * - `learn`: what an update of the corrector adds to a training step, refits among them
  *
  * Each measurement has a process of its own.
@@ -14,10 +15,13 @@ import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { freshNode } from './fresh-process.ts';
+import type { CorrectorStepResult } from './measure-cache-step.ts';
 import type { CorrectedRowsResult, CorrectorLearnResult, EncodeResult } from './measure-corrector.ts';
 import { table } from './statistics.ts';
 
-const CASES = ['rows', 'learn'];
+const CASES = ['rows', 'step', 'learn'];
+/** Documents of the cases `step`. */
+const STEP_ROWS = [20_000, 200_000];
 
 const { values: options } = parseArgs({
   options: {
@@ -50,7 +54,7 @@ const processor = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${proces
 /** Processes that wanted to run in the minute before: more than are measured here share the cores with them. */
 const loadBefore = loadavg()[0]!;
 say(`${processor}; load ${loadBefore.toFixed(1)}\n`);
-const results: (CorrectedRowsResult | CorrectorLearnResult | EncodeResult)[] = [];
+const results: (CorrectedRowsResult | CorrectorStepResult | CorrectorLearnResult | EncodeResult)[] = [];
 
 if (cases.includes('rows')) {
   const encoded = await child<EncodeResult>(['encode', threads]);
@@ -86,6 +90,30 @@ if (cases.includes('rows')) {
     }
   }
   say(`${table(lines)}\n\n${encoded.title}: ${encoded.textsPerSecond.toFixed(1)} texts a second\n`);
+}
+
+if (cases.includes('step')) {
+  const lines = [['a step of the method corrector (mlp)', 'rows', 'ms', 'of which the corrector', 'share']];
+  for (const encoder of ['static', 'transformer']) {
+    for (const rows of STEP_ROWS) {
+      const r = await freshNode<CorrectorStepResult>(new URL('measure-cache-step.ts', import.meta.url), [
+        'corrector',
+        encoder,
+        String(rows),
+        threads,
+        ...rounds,
+      ]);
+      results.push(r);
+      lines.push([
+        r.title,
+        count(r.rows),
+        r.stepMs.toFixed(1),
+        `${r.correctMs.toFixed(1)} ms`,
+        percent(r.share),
+      ]);
+    }
+  }
+  say(`${table(lines)}\n`);
 }
 
 if (cases.includes('learn')) {

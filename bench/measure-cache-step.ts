@@ -2,6 +2,7 @@
  * The child of `bench/cache.ts` that trains.
  *
  *     measure-cache-step.ts step ENCODER ROWS THREADS [ROUNDS]       a step of negative-cache against one of in-batch
+ *     measure-cache-step.ts corrector ENCODER ROWS THREADS [ROUNDS]  a step of corrector, and the corrector's part of it
  *     measure-cache-step.ts memory ENCODER ROWS THREADS [STEPS]      the memory of many steps
  */
 import { CacheTraining, TRAINING_CASES } from './cache-training.ts';
@@ -24,6 +25,17 @@ export interface CacheStepResult {
   /** Median over the rounds, and the best over the best. */
   readonly ratio: number;
   readonly bestRatio: number;
+}
+export interface CorrectorStepResult {
+  readonly case: 'step';
+  readonly title: string;
+  readonly rows: number;
+  readonly threads: number;
+  readonly rounds: number;
+  /** Medians: of the whole step; of what its corrector takes, teaching included; of the median over the rounds of the second's share. */
+  readonly stepMs: number;
+  readonly correctMs: number;
+  readonly share: number;
 }
 export interface CacheMemoryResult extends ResidentMemory {
   readonly case: 'memory';
@@ -70,10 +82,33 @@ async function steps(): Promise<CacheStepResult> {
   };
 }
 
+async function correctorSteps(): Promise<CorrectorStepResult> {
+  const rounds = Number(countGiven ?? 20);
+  const [stepMs, correctMs]: [number[], number[]] = [[], []];
+  for (let i = -3; i < rounds; i++) {
+    const { correctMs: before = 0 } = training.ledger.totals;
+    const startMs = performance.now();
+    await training.step('corrector');
+    if (i < 0) continue;
+    stepMs.push(performance.now() - startMs);
+    correctMs.push((training.ledger.totals.correctMs ?? 0) - before);
+  }
+  return {
+    case: 'step',
+    title,
+    rows,
+    threads,
+    rounds,
+    stepMs: median(stepMs),
+    correctMs: median(correctMs),
+    share: median(correctMs.map((ms, i) => ms / stepMs[i]!)),
+  };
+}
+
 async function memory(): Promise<CacheMemoryResult> {
   const steps = Number(countGiven ?? 10_000);
   const followed = await followMemory(steps, () => training.step('negative-cache'));
   return { case: 'memory', title, rows, threads, steps, ...followed };
 }
 
-report(kind === 'memory' ? await memory() : await steps());
+report(kind === 'memory' ? await memory() : kind === 'corrector' ? await correctorSteps() : await steps());
