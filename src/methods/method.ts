@@ -124,7 +124,8 @@ export interface RunningMethod {
   inspect(): Readonly<Record<string, number>>;
   /**
    * What staleness does to the training with the weights as they are now, by name: see `TableProbe`. Changes nothing, and draws
-   * nothing that a step draws. Methods that keep no embeddings have none.
+   * nothing that a step draws; but a corrector that it finds worse than none is left out until it is better. Methods that keep no
+   * embeddings have none.
    * @param probe  the same queries and positives each time
    */
   diagnose?(probe: TrainingPairs): Promise<Readonly<Record<string, number>>>;
