@@ -32,7 +32,6 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   'api-docs': { chart: encodesChart },
   medquad: { chart: encodesChart },
   squad: { chart: encodesChart },
-  'corrector-forms': { columns: ['expectation', 'importance', 'truncated'] },
   'corrector-api-docs': { chart: encodesChart },
   'corrector-medquad': { chart: encodesChart },
   'corrector-squad': { chart: encodesChart },
