@@ -256,7 +256,7 @@ describe('train, and what is done with its model', () => {
       folder,
       ...['train', '--config', 'run.json', '--out', 'plain', '--diagnose', '1', '--json'],
     );
-    expect(nothing.stderr).toContain('in-batch keeps no embeddings that could be stale');
+    expect(nothing.stderr).toContain('in-batch keeps no embeddings whose staleness could be measured');
     expect(nothing.json.ledger).toMatchObject({ documentEncodes: 16, positiveEncodes: 16, queryEncodes: 16 });
   });
 
