@@ -35,6 +35,7 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   'corrector-api-docs': { chart: encodesChart },
   'corrector-medquad': { chart: encodesChart },
   'corrector-squad': { chart: encodesChart },
+  'corrector-squad-truncated': { chart: encodesChart },
   'corrector-large': { chart: encodesChart },
   'corrector-hostile': { chart: encodesChart },
   'auto-refresh': { chart: encodesChart },
