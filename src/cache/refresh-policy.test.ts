@@ -14,7 +14,7 @@ describe('parseRefreshPolicy', () => {
     ['fraction:1:random', { ...still, fraction: { ratio: 1, order: 'random' } }],
     ['fraction:0', { ...still, fraction: { ratio: 0, order: 'oldest' } }],
     ['every:500', { ...still, every: 500 }],
-    ['auto', { ...still, auto: { evidence: 'kl', threshold: 0.5, every: 50 } }],
+    ['auto', { ...still, auto: { evidence: 'kl', threshold: 2, every: 50 } }],
     ['auto:kl:0.2', { ...still, auto: { evidence: 'kl', threshold: 0.2, every: 50 } }],
     [
       'write-back,auto:ess:0.3:10',

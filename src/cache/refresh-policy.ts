@@ -12,7 +12,7 @@ import { UsageError } from '../util/errors.ts';
  *   on; the new table is swapped in when it is ready, or with `wait` always right before the next refresh begins, so that a run
  *   can be repeated
  * - `auto[:kl:T[:n]]`: every n updates (default 50) KL(P‖P̃) of the distribution that negatives are drawn from is measured on a
- *   probe set; above T nats (default 0.5) all rows are embedded again
+ *   probe set; above T nats (default 2) all rows are embedded again
  * - `auto:ess:T[:n]`: likewise where the mean effective sample size of the k draws, since the last look, is below the share T of k
  */
 export interface RefreshPolicy {
@@ -34,7 +34,7 @@ export interface AutoRefresh {
   readonly every: number;
 }
 
-const AUTO: AutoRefresh = { evidence: 'kl', threshold: 0.5, every: 50 };
+const AUTO: AutoRefresh = { evidence: 'kl', threshold: 2, every: 50 };
 
 export const REFRESH_HELP =
   'never, or a list of write-back, stream, fraction:P[:random], every:N, async:N[:wait], auto[:kl|ess:T[:N]]';
