@@ -106,11 +106,6 @@ export class TableCorrection {
     return new TableCorrection(context, table, options, { corrector, none });
   }
 
-  /** Numbers that the corrector has learnt or will. */
-  get parameters(): number {
-    return this.corrector.parameters;
-  }
-
   /** Whether the table is used as it is, because corrected it would be further from the truth. */
   get bypassed(): boolean {
     return this.isBypassed;

@@ -67,7 +67,7 @@ export class TableUpkeep {
   /** Before a step: takes in a table that should have come in earlier. */
   async settle(): Promise<void> {
     const { background, context } = this;
-    if (background?.isOwed) await context.ledger.time('refresh', () => background.settle());
+    if (background?.isOwed) await context.ledger.time('refresh', () => this.settleBackground());
   }
 
   /** Remembers what a batch has embedded, where the policy has a use for it. */
@@ -102,10 +102,17 @@ export class TableUpkeep {
     if (isDue(policy.every)) await this.refreshAll();
     if (policy.fraction) await this.refresh(this.share(policy.fraction, step));
     const found = isDue(policy.auto?.every) ? await this.act(policy.auto!, step) : {};
-    const before = this.background?.tableVersion;
-    const settled = (await this.background?.settle()) ?? {};
-    if (this.background?.tableVersion !== before) await this.correction?.forget();
-    return { ...found, ...settled };
+    return { ...found, ...(await this.settleBackground()) };
+  }
+
+  /** Takes in a table that is ready or owed, whenever that is: what a corrector knew is then about embeddings that are no more. */
+  private async settleBackground(): Promise<Record<string, number>> {
+    const { background, correction } = this;
+    if (!background) return {};
+    const before = background.tableVersion;
+    const settled = await background.settle();
+    if (background.tableVersion !== before) await correction?.forget();
+    return settled;
   }
 
   /** Embeds all rows again where the evidence says so. */
