@@ -23,6 +23,8 @@ export type EncoderWeights = Readonly<Record<string, HostTensor>>;
 export interface Architecture<Config> {
   /** `model_type` in config.json. */
   readonly modelType: string;
+  /** What stands before the names in files of models with a head, e.g. `bert.`. */
+  readonly headPrefix?: string;
   /** Checks a config from a file or a user and fills in defaults. @throws DataError naming the field */
   parseConfig(json: Readonly<Record<string, unknown>>, file: string): Config;
   /** Whether texts are wrapped in the tokenizer's special tokens ([CLS] … [SEP]). */

@@ -7,8 +7,8 @@ import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { DataError } from '../util/errors.ts';
 import { bf16ToF32, f16ToF32 } from '../util/half.ts';
 
-/** What stands before the names in files of other programs: `bert.` where the model has a head. */
-const PREFIXES = ['', 'bert.', 'model.', '0.auto_model.'];
+/** What may stand before the names in files of other programs, beside the architecture's own prefix of models with a head. */
+const PREFIXES = ['', 'model.', '0.auto_model.'];
 
 /** Other names of the same tensors: of TensorFlow's checkpoints, and of model2vec. */
 const OLD_NAMES: readonly (readonly [RegExp, string])[] = [
@@ -53,7 +53,8 @@ export function storedShape(reader: SafetensorsReader, name: string): readonly n
  * Reads an encoder's parameters as f32; half-precision ones are converted. Tensors that are no part of the encoder (poolers,
  * heads) are left, and named in a note.
  *
- * @param isFoldable  whether a parameter may be absent, and has its initial value then
+ * @param options.headPrefix  what may stand before the names (see `Architecture`)
+ * @param options.isFoldable  whether a parameter may be absent, and has its initial value then
  * @throws DataError naming file and tensor where one is missing, or has another shape, a type that is no float, or elements
  *   that are no numbers.
  */
@@ -63,11 +64,13 @@ export async function readWeights(
   options: {
     file: string;
     isFoldable?: (name: string) => boolean;
+    headPrefix?: string | undefined;
     onNote?: ((note: string) => void) | undefined;
   },
 ): Promise<Record<string, HostTensor>> {
   const { file } = options;
-  const prefix = PREFIXES.find((each) => storedName(specs[0]!.name, each, reader.tensors)) ?? '';
+  const prefixes = options.headPrefix === undefined ? PREFIXES : [...PREFIXES, options.headPrefix];
+  const prefix = prefixes.find((each) => storedName(specs[0]!.name, each, reader.tensors)) ?? '';
   const storedNames = new Map(specs.map((spec) => [spec, storedName(spec.name, prefix, reader.tensors)]));
   const missing = specs.filter((spec) => !storedNames.get(spec) && !options.isFoldable?.(spec.name));
   if (missing.length > 0) {

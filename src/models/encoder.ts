@@ -4,14 +4,7 @@ import { type Dropout, normalize, type Pooling, pool } from '../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
 import { UsageError } from '../util/errors.ts';
 import type { Architecture, EncoderWeights, FoldedParameters, Hidden, TokenInputs } from './architecture.ts';
-import { staticEmbedding } from './static.ts';
-import { transformer } from './transformer.ts';
-
-/** Every architecture, by the `model_type` of its config.json. */
-// biome-ignore lint/suspicious/noExplicitAny: each architecture has a config type of its own; `parseConfig` is what makes one.
-export const architectures: ReadonlyMap<string, Architecture<any>> = new Map(
-  [transformer, staticEmbedding].map((architecture) => [architecture.modelType, architecture]),
-);
+import { architectures } from './architectures/all.ts';
 
 /** What makes a text's vector out of its tokens, apart from the weights. */
 export interface EncoderConfig {
@@ -41,6 +34,8 @@ export class Encoder {
   readonly specialTokens: boolean;
   /** Whether it reads token types. */
   readonly tokenTypes: boolean;
+  /** What may stand before the parameters' names in files of models with a head. */
+  readonly headPrefix: string | undefined;
   /** The class that has its part in sentence-transformers. */
   readonly moduleClass: Architecture<unknown>['moduleClass'];
   private readonly architecture: Architecture<unknown>;
@@ -62,6 +57,7 @@ export class Encoder {
     this.architecture = architecture;
     this.specialTokens = architecture.specialTokens;
     this.tokenTypes = architecture.tokenTypes;
+    this.headPrefix = architecture.headPrefix;
     this.moduleClass = architecture.moduleClass;
     this.maxTokens = architecture.maxTokens(model);
     this.vocabSize = architecture.vocabSize(model);

@@ -7,12 +7,12 @@ import { Tokenizer } from '../text/tokenizer.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { readJson, recoverFolder } from '../util/files.ts';
 import type { EncoderWeights } from './architecture.ts';
+import { staticEmbedding } from './architectures/static.ts';
 import { canonicalJson, embeddingSpaceId, tokenizerKey } from './embedding-space.ts';
 import { Encoder, type EncoderConfig, PROJECTION } from './encoder.ts';
 import { openWeights, readWeights, storedShape } from './encoder-weights.ts';
 import { Retriever, type RetrieverConfig, type Side } from './retriever.ts';
 import { type ModuleList, objectIn, optionalJson, readModuleList } from './sentence-transformers.ts';
-import { staticEmbedding } from './static.ts';
 import { LONGEST_TOKENS, readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
 
 /** What is to be other than the folder says. Everything here but `onNote` makes another embedding space. */
@@ -192,6 +192,7 @@ async function readTower(folder: string, own: UndriftJson | undefined, options: 
     const weights = await readWeights(reader, inFile, {
       file,
       isFoldable: (name) => encoder.isFoldable(name),
+      headPrefix: encoder.headPrefix,
       onNote: options.onNote,
     });
     if (dense) weights[PROJECTION] = dense;

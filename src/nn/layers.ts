@@ -13,13 +13,10 @@ import {
   reshape,
   shiftRight,
   slice,
-  softmax,
   sqrt,
   square,
   squeeze,
-  sub,
   sum,
-  transpose,
   unsqueeze,
 } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -51,39 +48,6 @@ export function rmsNorm(x: Tensor, scale: Tensor, epsilon: number): Tensor {
     throw new ShapeError(`rmsNorm: the last axis of ${x.describe()} must be known`);
   const meanSquare = mul(sum(square(x), { axes: -1, keepDims: true }), 1 / size);
   return mul(div(x, sqrt(add(meanSquare, epsilon))), scale);
-}
-
-/** Additive attention mask: 0 where a token is, a large negative number where padding is. f32[B, 1, 1, T] */
-export function attentionBias(mask: Tensor): Tensor {
-  return unsqueeze(unsqueeze(mul(sub(mask, 1), 1e9), 1), 1);
-}
-
-/**
- * Self-attention with H heads:  softmax(Q Kᵀ / √(D/H) + bias) V, projections named as in BERT.
- *
- * @param x  f32[B·T, D]
- * @param options.batch, options.tokens  B and T, which x has only as a product
- * @param options.bias  f32[B, 1, 1, T] from `attentionBias`
- * @returns  f32[B·T, D]: the heads' results side by side, before the output projection
- */
-export function selfAttention(
-  x: Tensor,
-  p: Parameters,
-  name: string,
-  options: { batch: Dim; tokens: Dim; heads: number; bias: Tensor; dropout?: Dropout | undefined },
-): Tensor {
-  const { batch, tokens, heads, bias } = options;
-  const hidden = x.shape[1] as number;
-  const headSize = hidden / heads;
-  const split = (y: Tensor) => transpose(reshape(y, [batch, tokens, heads, headSize]), [0, 2, 1, 3]);
-  const query = split(linear(x, p, `${name}.query`));
-  const key = split(linear(x, p, `${name}.key`));
-  const value = split(linear(x, p, `${name}.value`));
-  const scores = matmul(query, key, { transB: true, alpha: 1 / Math.sqrt(headSize) });
-  const perText = [heads, tokens, tokens];
-  const weights = dropout(softmax(add(scores, bias)), options.dropout, { site: name, perText });
-  const context = transpose(matmul(weights, value), [0, 2, 1, 3]);
-  return reshape(context, [multiplyDims(batch, tokens), hidden]);
 }
 
 /** Rate and run-time keys of dropout. */

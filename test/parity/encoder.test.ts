@@ -6,9 +6,9 @@ import { gather, matmul, range } from '../../src/graph/ops.ts';
 import type { Tensor } from '../../src/graph/tensor.ts';
 import { readSafetensors } from '../../src/io/safetensors.ts';
 import { softmaxCrossEntropy } from '../../src/losses/softmax-cross-entropy.ts';
+import type { BertConfig } from '../../src/models/architectures/bert.ts';
 import { Encoder } from '../../src/models/encoder.ts';
 import { TokenFeeds } from '../../src/models/token-feeds.ts';
-import type { TransformerConfig } from '../../src/models/transformer.ts';
 import { declareParameters, ROWS_INPUT } from '../../src/nn/parameters.ts';
 import { adamw } from '../../src/optim/adamw.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../../src/runtime/host-tensor.ts';
@@ -19,7 +19,7 @@ type Side = 'query' | 'document';
 const SIDES: readonly Side[] = ['query', 'document'];
 
 interface Golden {
-  config: TransformerConfig & Record<string, unknown>;
+  config: BertConfig & Record<string, unknown>;
   temperature: number;
   learningRate: number;
   weightDecay: number;

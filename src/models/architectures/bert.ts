@@ -1,14 +1,15 @@
-import { multiplyDims } from '../graph/dims.ts';
-import { add, gather, gelu, geluTanh, relu, reshape, slice, unsqueeze } from '../graph/ops.ts';
-import type { Tensor } from '../graph/tensor.ts';
-import { attentionBias, dropout, layerNorm, linear, selfAttention } from '../nn/layers.ts';
-import { embeddingParameters, layerNormParameters, linearParameters } from '../nn/parameters.ts';
-import { DataError } from '../util/errors.ts';
-import type { Architecture } from './architecture.ts';
-import { configFields } from './config-fields.ts';
+import { multiplyDims } from '../../graph/dims.ts';
+import { add, gather, gelu, geluTanh, relu, reshape, slice, unsqueeze } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { attention, attentionBias } from '../../nn/attention.ts';
+import { dropout, layerNorm, linear } from '../../nn/layers.ts';
+import { embeddingParameters, layerNormParameters, linearParameters } from '../../nn/parameters.ts';
+import { DataError } from '../../util/errors.ts';
+import type { Architecture } from '../architecture.ts';
+import { configFields } from '../config-fields.ts';
 
 /** Fields of a BERT `config.json`, under Hugging Face's names. */
-export interface TransformerConfig {
+export interface BertConfig {
   model_type: 'bert';
   vocab_size: number;
   hidden_size: number;
@@ -35,8 +36,9 @@ const ACTIVATIONS = { gelu, gelu_new: geluTanh, relu } as const;
  *
  * Differs: no pooler (the pooling is the encoder's), no dropout of attention probabilities apart from the hidden one's rate.
  */
-export const transformer: Architecture<TransformerConfig> = {
+export const bert: Architecture<BertConfig> = {
   modelType: 'bert',
+  headPrefix: 'bert.',
   specialTokens: true,
   tokenTypes: true,
   moduleClass: 'Transformer',
@@ -55,7 +57,7 @@ export const transformer: Architecture<TransformerConfig> = {
     f.oneOf('is_decoder', [false], false);
     f.oneOf('add_cross_attention', [false], false);
     const hidden = f.count('hidden_size');
-    const config: TransformerConfig = {
+    const config: BertConfig = {
       model_type: 'bert',
       vocab_size: f.count('vocab_size'),
       hidden_size: hidden,
@@ -132,12 +134,14 @@ export const transformer: Architecture<TransformerConfig> = {
     for (let i = 0; i < config.num_hidden_layers; i++) {
       const name = `encoder.layer.${i}`;
       h = graph.scope(`layer.${i}`, () => {
-        const heads = config.num_attention_heads;
-        const attended = selfAttention(h, p, `${name}.attention.self`, {
+        const self = `${name}.attention.self`;
+        const [query, key, value] = ['query', 'key', 'value'].map((part) => linear(h, p, `${self}.${part}`));
+        const attended = attention(query!, key!, value!, {
           batch,
           tokens,
-          heads,
+          heads: config.num_attention_heads,
           bias,
+          site: self,
           dropout: options.dropout,
         });
         const mixed = drop(linear(attended, p, `${name}.attention.output.dense`), `${name}.attention.output`);
