@@ -45,7 +45,7 @@ export interface Architecture<Config> {
     config: Config,
     p: Parameters,
     inputs: TokenInputs,
-    options: { dropout?: Dropout | undefined },
+    options: ForwardOptions,
   ): Hidden;
   /** The parameters that a weight file may lack, because `fold` has left them out; they have their initial values then. */
   readonly foldable?: readonly string[];
@@ -56,6 +56,12 @@ export interface Architecture<Config> {
   fold?(weights: EncoderWeights, lengthMatters: boolean): EncoderWeights;
   /** `forward` for whole tables and folded weights; absent where `forward` itself is right for them. */
   infer?(config: Config, p: FoldedParameters, inputs: TokenInputs): Hidden;
+}
+
+export interface ForwardOptions {
+  readonly dropout?: Dropout | undefined;
+  /** Told of what goes into the first layer and of what each layer gives, f32[B, T, D], the last one after a final norm. */
+  readonly onLayer?: (hidden: Tensor) => void;
 }
 
 /** What `forward` gives: `tokens`: f32[B, T, D] to be pooled; `pooled`: f32[B, D] already. */

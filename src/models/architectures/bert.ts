@@ -130,6 +130,8 @@ export const bert: Architecture<BertConfig> = {
         'embeddings',
       );
     });
+    const texts = (rows: Tensor) => reshape(rows, [batch, tokens, hidden]);
+    options.onLayer?.(texts(h));
     const bias = attentionBias(mask);
     for (let i = 0; i < config.num_hidden_layers; i++) {
       const name = `encoder.layer.${i}`;
@@ -150,7 +152,8 @@ export const bert: Architecture<BertConfig> = {
         const outer = drop(linear(inner, p, `${name}.output.dense`), `${name}.output`);
         return norm(add(outer, h1), `${name}.output.LayerNorm`);
       });
+      options.onLayer?.(texts(h));
     }
-    return { kind: 'tokens', hidden: reshape(h, [batch, tokens, hidden]) };
+    return { kind: 'tokens', hidden: texts(h) };
   },
 };
