@@ -41,12 +41,7 @@ export interface Architecture<Config> {
   maxTokens(config: Config): number | undefined;
   vocabSize(config: Config): number;
   parameters(config: Config): ParameterSpec[];
-  forward(
-    config: Config,
-    p: Parameters,
-    inputs: TokenInputs,
-    options: ForwardOptions,
-  ): Hidden;
+  forward(config: Config, p: Parameters, inputs: TokenInputs, options: ForwardOptions): Hidden;
   /** The parameters that a weight file may lack, because `fold` has left them out; they have their initial values then. */
   readonly foldable?: readonly string[];
   /**
