@@ -4,6 +4,7 @@ import {
   bitwiseXor,
   cast,
   div,
+  fill,
   greaterOrEqual,
   layerNorm as layerNormOp,
   matmul,
@@ -24,22 +25,37 @@ import { ShapeError } from '../util/errors.ts';
 import { rngKey } from '../util/rng.ts';
 import type { Parameters } from './parameters.ts';
 
+/** Whether a layer adds `name.bias` (true). */
+export interface BiasOption {
+  bias?: boolean;
+}
+
 /**
  * y = x Wᵀ + b, with W = `name.weight` [outputs, inputs] and b = `name.bias`.
  * @param x  f32[…, inputs]
  * @returns  f32[…, outputs]
  */
-export function linear(x: Tensor, p: Parameters, name: string): Tensor {
+export function linear(x: Tensor, p: Parameters, name: string, { bias = true }: BiasOption = {}): Tensor {
   const weight = p(`${name}.weight`);
   const flat = reshape(x, [multiplyDims(...x.shape.slice(0, -1)), x.shape[x.rank - 1]!]);
+  const product = matmul(flat, weight, { transB: true });
   // Not gemm with a bias: onnxruntime writes the bias into the result beforehand, on one thread.
-  const y = add(matmul(flat, weight, { transB: true }), p(`${name}.bias`));
+  const y = bias ? add(product, p(`${name}.bias`)) : product;
   return reshape(y, [...x.shape.slice(0, -1), weight.shape[0]!]);
 }
 
 /** Layer norm over the last axis with `name.weight` and `name.bias`. */
-export const layerNorm = (x: Tensor, p: Parameters, name: string, epsilon: number): Tensor =>
-  layerNormOp(x, { scale: p(`${name}.weight`), bias: p(`${name}.bias`) }, { epsilon });
+export function layerNorm(
+  x: Tensor,
+  p: Parameters,
+  name: string,
+  epsilon: number,
+  { bias = true }: BiasOption = {},
+): Tensor {
+  const scale = p(`${name}.weight`);
+  const shift = bias ? p(`${name}.bias`) : fill(x.graph, 0, scale.shape);
+  return layerNormOp(x, { scale, bias: shift }, { epsilon });
+}
 
 /** y = x / √(mean(x²) + ε) · scale over the last axis (RMS norm). */
 export function rmsNorm(x: Tensor, scale: Tensor, epsilon: number): Tensor {
