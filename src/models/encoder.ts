@@ -1,9 +1,16 @@
 import { matmul, reshape } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { type Dropout, normalize, type Pooling, pool } from '../nn/layers.ts';
+import { normalize, type Pooling, pool } from '../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
 import { UsageError } from '../util/errors.ts';
-import type { Architecture, EncoderWeights, FoldedParameters, Hidden, TokenInputs } from './architecture.ts';
+import type {
+  Architecture,
+  EncoderWeights,
+  FoldedParameters,
+  ForwardOptions,
+  Hidden,
+  TokenInputs,
+} from './architecture.ts';
 import { architectures } from './architectures/all.ts';
 
 /** What makes a text's vector out of its tokens, apart from the weights. */
@@ -49,7 +56,7 @@ export class Encoder {
     }
     const model = architecture.parseConfig(config.model, file);
     if (architecture.moduleClass === 'StaticEmbedding' && config.pooling !== 'mean') {
-      throw new UsageError(`${config.pooling} pooling of a static encoder: it has no such token`, {
+      throw new UsageError(`${config.pooling} pooling of a static encoder: it takes the mean by itself`, {
         help: 'leave the pooling out: it is the mean',
       });
     }
@@ -83,7 +90,7 @@ export class Encoder {
    * @param inputs  ids i64[B, T] (positions in the gathered rows), mask f32[B, T]
    * @returns  f32[B, D]
    */
-  embed(p: Parameters, inputs: TokenInputs, options: { dropout?: Dropout | undefined } = {}): Tensor {
+  embed(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
     return this.finish(p, inputs, this.architecture.forward(this.config.model, p, inputs, options));
   }
 

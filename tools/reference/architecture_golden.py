@@ -1,0 +1,156 @@
+"""A tiny random model of each architecture as transformers saves it, what it computes, and three steps of training it.
+
+Run from the repository root:  python tools/reference/architecture_golden.py [name …]     (needs: torch, transformers, safetensors)
+
+A new architecture is an entry in CASES. For src/models/architectures/architectures.test.ts:
+
+src/models/architectures/fixtures/
+    batches.json            for every case: settings of the training, and token ids of its three batches of texts
+    <name>/config.json      as transformers writes it
+    <name>/model.safetensors
+    <name>/golden.json      padding id, pooling, whether states are with token types; loss and gradients' norm of each step
+    <name>/golden.safetensors
+        state/<i>           hidden states of the first batch's documents, padded: what goes into the first layer, and what each
+                            layer gives; for models with several token types, with the types (column // 4) % 2
+        embedding           the same texts pooled, rows of length one; token types all 0
+        gradient/<name>     of the first step, before clipping
+        trained/<name>      after three steps
+
+Eager attention, no dropout; softmax cross-entropy over the batch's documents with a temperature; AdamW with decoupled decay of
+matrices, and clipping of the global norm. PyTorch computes in float64, so every difference that the test finds is ours; what is
+stored is float32.
+
+Word rows: our table updates only the rows that a batch touches, PyTorch decays all of them. So every batch has each of the used
+tokens and the padding token, whose rows must agree, and none of the others, whose rows must not have moved on our side.
+"""
+
+import copy
+import json
+import pathlib
+import sys
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy, normalize
+
+OUT = pathlib.Path("src/models/architectures/fixtures")
+VOCABULARY, USED = 52, range(4, 44)
+LENGTHS = {"query": [3, 5, 1, 4], "document": [10, 7, 12, 9]}
+TRAINING = dict(temperature=0.1, learningRate=1e-3, weightDecay=0.01, maxGradientNorm=1.0)
+
+#: Sizes under the names that most configurations have; every text of LENGTHS fits.
+SIZES = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=8,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=12,
+    max_position_embeddings=16,
+)
+NO_POOLER = dict(add_pooling_layer=False)
+
+#: name of the folder → class of the model, fields of its configuration, and where they differ from the usual: `model`, arguments
+#: of the class; `pooling`, mean if absent.
+CASES = {
+    "bert": dict(cls=transformers.BertModel, config=SIZES, model=NO_POOLER),
+    "bert-gelu-new": dict(
+        cls=transformers.BertModel, config=dict(SIZES, hidden_act="gelu_new", type_vocab_size=1), model=NO_POOLER
+    ),
+}
+
+
+def texts():
+    """Token ids of three batches, each of which has every used token at least once."""
+    total = sum(sum(lengths) for lengths in LENGTHS.values())
+    steps = []
+    for _ in range(3):
+        rest = torch.randint(USED.start, USED.stop, (total - len(USED),))
+        pool = torch.cat([torch.tensor(USED), rest])[torch.randperm(total)].tolist()
+        steps.append({side: [[pool.pop() for _ in range(n)] for n in lengths] for side, lengths in LENGTHS.items()})
+        assert not pool
+    return steps
+
+
+def make(name, case, steps):
+    torch.manual_seed(7)
+    config = case["cls"].config_class(**case["config"], attn_implementation="eager")
+    model = case["cls"](config, **case.get("model", {})).eval()  # eval: without dropout
+    with torch.no_grad():
+        # Larger than the usual 0.02, so that attention is far from uniform and every gradient is far from zero. Rounded to
+        # float32, because that is what both sides start from.
+        for parameter_name, p in model.named_parameters():
+            is_scale = p.ndim == 1 and parameter_name.endswith("weight")
+            p.normal_(1.0 if is_scale else 0.0, 0.2 if p.ndim == 1 else 0.3)
+            p.copy_(p.float().double())
+    copy.deepcopy(model).float().save_pretrained(OUT / name)
+    names = dict(model.named_parameters())
+    stored = lambda prefix, values: {f"{prefix}/{n}": v.detach().float().clone() for n, v in values.items()}
+    pad = config.pad_token_id if config.pad_token_id is not None else 0
+    pooling = case.get("pooling", "mean")
+
+    def run(rows, types=False):
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[float(i < len(row)) for i in range(longest)] for row in rows])
+        more = {"token_type_ids": (torch.arange(longest) // 4 % 2).expand_as(ids)} if types else {}
+        result = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, **more)
+        return result.hidden_states, result.last_hidden_state, mask
+
+    def embed(rows):
+        _, hidden, mask = run(rows)
+        if pooling == "mean":
+            pooled = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        elif pooling == "cls":
+            pooled = hidden[:, 0]
+        elif pooling == "lasttoken":
+            pooled = hidden[torch.arange(len(rows)), mask.sum(1).long() - 1]
+        return normalize(pooled, dim=1)
+
+    documents = steps[0]["document"]
+    types = getattr(config, "type_vocab_size", 0) > 1
+    states, last, _ = run(documents, types)
+    assert len(states) == config.num_hidden_layers + 1 and torch.equal(states[-1], last)
+    tensors = {f"state/{i}": state.detach().float().contiguous() for i, state in enumerate(states)}
+    tensors["embedding"] = embed(documents).detach().float()
+
+    decay, no_decay = ([p for p in names.values() if (p.ndim > 1) == matrix] for matrix in (True, False))
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decay, "weight_decay": TRAINING["weightDecay"]},
+            {"params": no_decay, "weight_decay": 0.0},
+        ],
+        lr=TRAINING["learningRate"],
+    )
+    measured = []
+    for number, step in enumerate(steps):
+        queries, documents = (embed(step[side]) for side in ("query", "document"))
+        loss = cross_entropy(queries @ documents.T / TRAINING["temperature"], torch.arange(len(queries)))
+        optimizer.zero_grad()
+        loss.backward()
+        if number == 0:
+            tensors |= stored("gradient", {n: p.grad for n, p in names.items()})
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), TRAINING["maxGradientNorm"])
+        optimizer.step()
+        measured.append({"loss": loss.item(), "gradientNorm": norm.item()})
+    tensors |= stored("trained", names)
+    save_file(tensors, OUT / name / "golden.safetensors")
+    golden = dict(padId=pad, pooling=pooling, types=types, steps=measured)
+    (OUT / name / "golden.json").write_text(json.dumps(golden) + "\n")
+    for file in (OUT / name).iterdir():
+        file.chmod(0o644)
+    print(name, [(s["loss"], s["gradientNorm"]) for s in measured])
+    for n in names:
+        size = tensors[f"gradient/{n}"].norm().item()
+        if size < 0.02:
+            print(f"  small gradient: {n} {size:.2e}")
+
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(7)
+OUT.mkdir(parents=True, exist_ok=True)
+steps = texts()
+batches = dict(**TRAINING, vocabulary=VOCABULARY, used=[USED.start, USED.stop], steps=steps)
+(OUT / "batches.json").write_text(json.dumps(batches) + "\n")
+for name in sys.argv[1:] or CASES:
+    make(name, CASES[name], steps)
