@@ -11,6 +11,8 @@ export interface ModelCard {
   license?: string;
   /** Folder or Hub name of the model that training started from. */
   baseModel?: string;
+  /** Commit of the base model on the Hub. */
+  baseRevision?: string;
   datasets?: readonly CardDataset[];
   /** How it was trained: id of the method, what it does in a sentence, whom to cite. */
   method?: { id: string; description?: string; citation?: string };
@@ -151,13 +153,13 @@ function facts(
 }
 
 function trainingSection({ trainedSteps }: Retriever, card: ModelCard): string {
-  const { datasets = [], method, options = {}, cost = [], baseModel } = card;
+  const { datasets = [], method, options = {}, cost = [], baseModel, baseRevision } = card;
   if (datasets.length === 0 && !method) return '';
   const parts = ['## Training'];
   if (method) {
     const { id, description, citation } = method;
     parts.push(
-      `Method: \`${id}\`${description ? `, ${description}` : ''}; ${trainedSteps.toLocaleString('en')} steps${baseModel ? `, from ${code(baseModel)}` : ''}.${citation ? ` ${citation}` : ''}`,
+      `Method: \`${id}\`${description ? `, ${description}` : ''}; ${trainedSteps.toLocaleString('en')} steps${baseModel ? `, from ${code(baseModel)}${baseRevision ? ` at commit ${code(baseRevision)}` : ''}` : ''}.${citation ? ` ${citation}` : ''}`,
     );
   }
   if (datasets.length > 0) {
@@ -258,11 +260,11 @@ function usage(retriever: Retriever, tower: Side | undefined, known: boolean): s
   ].join('\n\n');
 }
 
-/** The pipeline pools what the encoder gives; what it cannot do (projections, bags) is an output of the model itself. */
+/** The pipeline pools what the encoder gives; what it cannot do (other poolings, projections, bags) is an output of the model itself. */
 function transformersJs({ config, encoder }: Retriever, side: Side, folder: string): string[] {
   const text = `['${escaped(config.prompts[side])}a text']`;
   const { pooling, normalize, projectionSize } = encoder.config;
-  if (encoder.moduleClass === 'Transformer' && !projectionSize) {
+  if (encoder.moduleClass === 'Transformer' && !projectionSize && (pooling === 'mean' || pooling === 'cls')) {
     return [
       "import { pipeline } from '@huggingface/transformers';",
       '',

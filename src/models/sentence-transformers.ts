@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
-import type { Pooling } from '../nn/layers.ts';
+import { POOLINGS, type Pooling } from '../nn/layers.ts';
 import { DataError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import type { Architecture } from './architecture.ts';
@@ -60,12 +60,7 @@ export function moduleFiles(parts: Parts): { files: Record<string, unknown>; pro
     files['sentence_bert_config.json'] = { max_seq_length: parts.maxTokens, do_lower_case: false };
     files[`${add('Pooling')}/config.json`] = {
       word_embedding_dimension: parts.hiddenSize,
-      pooling_mode_cls_token: parts.pooling === 'cls',
-      pooling_mode_mean_tokens: parts.pooling === 'mean',
-      pooling_mode_max_tokens: false,
-      pooling_mode_mean_sqrt_len_tokens: false,
-      pooling_mode_weightedmean_tokens: false,
-      pooling_mode_lasttoken: false,
+      ...Object.fromEntries(Object.entries(MODES).map(([key, mode]) => [key, parts.pooling === mode])),
       include_prompt: true,
     };
   }
@@ -205,14 +200,15 @@ function fromConfig(config: Json | undefined, notes: string[]): Pick<ModuleList,
   };
 }
 
-const MODES = {
+/** Old spellings of the poolings: a truth value for each. */
+const MODES: Readonly<Record<string, Pooling>> = {
   pooling_mode_cls_token: 'cls',
   pooling_mode_mean_tokens: 'mean',
   pooling_mode_max_tokens: 'max',
   pooling_mode_mean_sqrt_len_tokens: 'mean_sqrt_len_tokens',
   pooling_mode_weightedmean_tokens: 'weightedmean',
   pooling_mode_lasttoken: 'lasttoken',
-} as const;
+};
 
 async function readPooling(file: string, notes: string[], required = false): Promise<Pooling | undefined> {
   const config = required ? objectIn(await readJson(file), file) : await optionalJson(file);
@@ -220,11 +216,11 @@ async function readPooling(file: string, notes: string[], required = false): Pro
   const old = Object.entries(MODES).filter(([key]) => config[key] === true);
   const modes =
     config.pooling_mode === undefined ? old.map(([, mode]) => mode) : [config.pooling_mode].flat();
-  const [mode = 'mean'] = modes;
-  if (modes.length > 1 || (mode !== 'mean' && mode !== 'cls')) {
+  const mode = POOLINGS.find((each) => each === (modes[0] ?? 'mean'));
+  if (modes.length > 1 || !mode) {
     throw new DataError(`pooling by ${modes.join(' and ')} is not supported`, {
       file,
-      help: 'mean and cls are',
+      help: `one of these is: ${POOLINGS.join(', ')}`,
     });
   }
   if (config.include_prompt === false) {

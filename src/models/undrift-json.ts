@@ -1,4 +1,4 @@
-import type { Pooling } from '../nn/layers.ts';
+import { POOLINGS, type Pooling } from '../nn/layers.ts';
 import { DataError } from '../util/errors.ts';
 import { configFields } from './config-fields.ts';
 import type { Side } from './retriever.ts';
@@ -61,7 +61,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
   return {
     towers: f.oneOf('towers', ['shared', 'separate']),
     ...(tower !== undefined && { tower: f.oneOf('tower', ['query', 'document']) }),
-    pooling: f.oneOf('pooling', ['mean', 'cls']),
+    pooling: f.oneOf('pooling', POOLINGS),
     normalize: f.flag('normalize'),
     ...(projectionSize !== undefined && { projectionSize: f.count('projectionSize') }),
     prompts: sides('prompts', (value): value is string => typeof value === 'string', 'a text'),

@@ -3,9 +3,9 @@ import { evaluate, f32, numbers } from '../../test/evaluate.ts';
 import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
 import { square, sum } from '../graph/ops.ts';
-import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { normal, randomInts, rngKey } from '../util/rng.ts';
-import { dropout, linear, normalize, pool, rmsNorm } from './layers.ts';
+import { dropout, linear, normalize, POOLINGS, pool, rmsNorm } from './layers.ts';
 import { declareParameters, type embeddingParameters, initialValue, linearParameters } from './parameters.ts';
 
 function random(name: string, dims: readonly number[]): HostTensor {
@@ -157,20 +157,67 @@ describe('pool', () => {
     expect(numbers(dx)).toEqual([0.5, 0.5, 0.5, 0.5, 0, 0, 1, 1, 0, 0, 0, 0]);
   });
 
-  it('mean of a text without tokens is zero, not a division by zero', async () => {
-    const { y } = await evaluate({ hidden, mask: f32([2, 3], [0, 0, 0, 1, 1, 1]) }, ({ hidden, mask }) => ({
-      y: pool(hidden!, mask!, 'mean'),
-    }));
-    expect(numbers(y)).toEqual([0, 0, 55, 62]);
+  it.each([
+    ['cls', [1, 2, 5, 6], [1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0]],
+    ['lasttoken', [3, 4, 5, 6], [0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0]],
+    ['max', [3, 4, 5, 6], [0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0]],
+    ['weightedmean', [7 / 3, 10 / 3, 5, 6], [1 / 3, 1 / 3, 2 / 3, 2 / 3, 0, 0, 1, 1, 0, 0, 0, 0]],
+    [
+      'mean_sqrt_len_tokens',
+      [2 * Math.SQRT2, 3 * Math.SQRT2, 5, 6],
+      [...Array(4).fill(Math.SQRT1_2), 0, 0, 1, 1, 0, 0, 0, 0],
+    ],
+  ] as const)('%s: values and gradient', async (pooling, values, gradient) => {
+    const { y, dx } = await evaluate({ hidden, mask }, ({ hidden, mask }) => {
+      const y = pool(hidden!, mask!, pooling);
+      return { y, dx: backward(sum(y), [hidden!])[0]! };
+    });
+    expect(y!.dims).toEqual([2, 2]);
+    for (const [i, value] of values.entries()) expect(numbers(y)[i], `y[${i}]`).toBeCloseTo(value, 5);
+    for (const [i, value] of gradient.entries()) expect(numbers(dx)[i], `dx[${i}]`).toBeCloseTo(value, 5);
   });
 
-  it('cls: the first token', async () => {
-    const { y } = await evaluate({ hidden, mask }, ({ hidden, mask }) => ({
-      y: pool(hidden!, mask!, 'cls'),
-    }));
-    expect(y!.dims).toEqual([2, 2]);
-    expect(numbers(y)).toEqual([1, 2, 5, 6]);
-  });
+  it.each(POOLINGS)(
+    '%s: more padding changes nothing, and what stands there has no gradient',
+    async (pooling) => {
+      const [short, long] = [random('hidden', [2, 3, 4]), random('other', [2, 5, 4])];
+      for (const text of [0, 1]) {
+        (long.data as Float32Array).set(float32(short).subarray(text * 12, text * 12 + 12), text * 20);
+      }
+      const masks = [f32([2, 3], [1, 1, 0, 1, 1, 1]), f32([2, 5], [1, 1, 0, 0, 0, 1, 1, 1, 0, 0])];
+      const [a, b] = await Promise.all(
+        [short, long].map((hidden, i) =>
+          evaluate({ hidden, mask: masks[i]! }, ({ hidden, mask }) => {
+            const y = pool(hidden!, mask!, pooling);
+            return { y, dx: backward(sum(square(y)), [hidden!])[0]! };
+          }),
+        ),
+      );
+      for (const [i, value] of numbers(a!.y).entries()) expect(numbers(b!.y)[i]).toBeCloseTo(value, 5);
+      const tokens = (dx: HostTensor, length: number) =>
+        [numbers(dx).slice(0, 8), numbers(dx).slice(length * 4, length * 4 + 12)].flat();
+      expect(Math.max(...tokens(a!.dx!, 3).map(Math.abs))).toBeGreaterThan(0.1);
+      for (const [i, value] of tokens(a!.dx!, 3).entries()) {
+        expect(tokens(b!.dx!, 5)[i]).toBeCloseTo(value, 5);
+      }
+      expect(numbers(b!.dx).slice(8, 20)).toEqual(Array(12).fill(0));
+      expect(numbers(b!.dx).slice(32)).toEqual(Array(8).fill(0));
+    },
+  );
+
+  it.each(POOLINGS.filter((pooling) => pooling !== 'cls'))(
+    '%s of a text without tokens is zero, and so is its gradient',
+    async (pooling) => {
+      const none = f32([2, 3], [0, 0, 0, 1, 1, 1]);
+      const { y, dx } = await evaluate({ hidden, mask: none }, ({ hidden, mask }) => {
+        const y = pool(hidden!, mask!, pooling);
+        return { y, dx: backward(sum(y), [hidden!])[0]! };
+      });
+      expect(numbers(y).slice(0, 2)).toEqual([0, 0]);
+      expect(numbers(dx).slice(0, 6)).toEqual(Array(6).fill(0));
+      expect(Math.min(...numbers(y).slice(2))).toBeGreaterThan(1);
+    },
+  );
 });
 
 describe('linear and parameters', () => {

@@ -4,10 +4,13 @@ import {
   bitwiseXor,
   cast,
   div,
+  equal,
   fill,
+  greater,
   greaterOrEqual,
   layerNorm as layerNormOp,
   matmul,
+  max,
   maximum,
   mul,
   range,
@@ -17,8 +20,10 @@ import {
   sqrt,
   square,
   squeeze,
+  sub,
   sum,
   unsqueeze,
+  where,
 } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { ShapeError } from '../util/errors.ts';
@@ -117,20 +122,52 @@ export function dropout(
   return mul(x, reshape(keep, x.shape));
 }
 
-/** How a text's token vectors become one vector. */
-export type Pooling = 'mean' | 'cls';
+/**
+ * How a text's token vectors become one vector, under the names that sentence-transformers has for it: their mean; the first; the last;
+ * the largest element by element; the mean weighted with 1, 2, 3, …; their sum over the root of their number.
+ */
+export const POOLINGS = ['mean', 'cls', 'lasttoken', 'max', 'weightedmean', 'mean_sqrt_len_tokens'] as const;
+
+export type Pooling = (typeof POOLINGS)[number];
 
 /**
+ * A text without tokens gets the zero vector, except by `cls`.
+ *
  * @param hidden  f32[B, T, D]
- * @param mask  f32[B, T]: 1 for tokens, 0 for padding
+ * @param mask  f32[B, T]: 1 for tokens, 0 for padding, which stands at the end
  * @returns  f32[B, D]
  */
 export function pool(hidden: Tensor, mask: Tensor, pooling: Pooling): Tensor {
-  if (pooling === 'cls') return squeeze(slice(hidden, { axis: 1, start: 0, length: 1 }), 1);
-  // Σ_t mask_t h_t as a product [B, 1, T]·[B, T, D]: one pass over the hidden states, forward and backward.
-  const total = squeeze(matmul(unsqueeze(mask, 1), hidden), 1);
-  return div(total, maximum(sum(mask, { axes: 1, keepDims: true }), 1e-9));
+  const { graph } = hidden;
+  const places = () => unsqueeze(cast(range(graph, mask.shape[1]!), 'f32'), 0);
+  // Σ_t w_t h_t as a product [B, 1, T]·[B, T, D]: one pass over the hidden states, forward and backward.
+  const total = (weights: Tensor) => squeeze(matmul(unsqueeze(weights, 1), hidden), 1);
+  const count = (weights: Tensor) => maximum(sum(weights, { axes: 1, keepDims: true }), 1e-9);
+  switch (pooling) {
+    case 'mean':
+      return div(total(mask), count(mask));
+    case 'cls':
+      return squeeze(slice(hidden, { axis: 1, start: 0, length: 1 }), 1);
+    case 'lasttoken': {
+      const last = sub(sum(mask, { axes: 1, keepDims: true }), 1);
+      return total(cast(equal(places(), last), 'f32'));
+    }
+    case 'max': {
+      const tokens = greater(unsqueeze(mask, 2), 0);
+      const largest = max(where(tokens, hidden, LOWEST), { axes: 1 });
+      return where(greater(sum(mask, { axes: 1, keepDims: true }), 0), largest, 0);
+    }
+    case 'weightedmean': {
+      const weights = mul(mask, add(places(), 1));
+      return div(total(weights), count(weights));
+    }
+    case 'mean_sqrt_len_tokens':
+      return div(total(mask), sqrt(count(mask)));
+  }
 }
+
+/** Below every hidden state. */
+const LOWEST = -3e38;
 
 /** Rows of length one:  x / max(‖x‖, ε). */
 export function normalize(x: Tensor, epsilon = 1e-12): Tensor {
