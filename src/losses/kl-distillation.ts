@@ -1,0 +1,49 @@
+import {
+  concat,
+  div,
+  exp,
+  logSoftmax,
+  mean,
+  mul,
+  stopGradient,
+  sub,
+  sum,
+  unsqueeze,
+  where,
+} from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import type { NegativeScores } from './negative-scores.ts';
+
+/**
+ * Kullback-Leibler divergence of a student's distribution over a query's candidates from a teacher's.
+ *
+ *   p_i = softmax(t⁺_i / T, t_i1 / T, …, t_ik / T),     q_i = softmax(s⁺_i, s_i1, …, s_ik)
+ *
+ *   L = (1/B) Σ_i Σ_c p_ic (log p_ic − log q_ic)
+ *
+ * @param scores  the student's, already divided by its temperature; with `allowed` false, a negative is no candidate of its query
+ * @param teacher.positive  f32[B];  @param teacher.negatives  f32[B, k]; what is not allowed may hold anything
+ * @param options.temperature  the teacher's, T > 0, unitless. Default 1
+ * @returns  f32[]: in nats per query; 0 where both agree
+ * Gradient: to `positive` and `negatives`; none to the teacher.
+ *
+ * Paper: Hinton et al., arXiv:1503.02531; for rankings Lin et al., "In-Batch Negatives for Knowledge Distillation with
+ * Tightly-Coupled Teachers", RepL4NLP 2021. Also known as DistillKLDivLoss, which multiplies it by the square of the student's
+ * temperature.
+ */
+export function klDistillation(
+  scores: NegativeScores,
+  teacher: { positive: Tensor; negatives: Tensor },
+  options: { temperature?: number } = {},
+): Tensor {
+  const { temperature = 1 } = options;
+  // −1e30, not −∞: 0 times its logarithm is 0.
+  const logits = (positive: Tensor, negatives: Tensor) => {
+    const taking = scores.allowed ? where(scores.allowed, negatives, -1e30) : negatives;
+    return concat([unsqueeze(positive, 1), taking], 1);
+  };
+  const logQ = logSoftmax(logits(scores.positive, scores.negatives));
+  const wanted = (of: Tensor) => div(stopGradient(of), temperature);
+  const logP = logSoftmax(logits(wanted(teacher.positive), wanted(teacher.negatives)));
+  return mean(sum(mul(exp(logP), sub(logP, logQ)), { axes: 1 }));
+}
