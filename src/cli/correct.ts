@@ -8,14 +8,10 @@ import {
   DIRECTIONS,
   measureCorrection,
 } from '../migration/measure-correction.ts';
-import { findModel } from '../models/find-model.ts';
-import { loadRetriever } from '../models/model-folder.ts';
-import type { Retriever } from '../models/retriever.ts';
 import { UsageError } from '../util/errors.ts';
 import { defineCommand } from './command.ts';
 import { formatCorrection } from './format-correction.ts';
-import type { Io } from './io.ts';
-import { loadProgress } from './model-source.ts';
+import { loadModel, loadProgress } from './model-source.ts';
 import { suggestion } from './options.ts';
 import { COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
 
@@ -82,8 +78,8 @@ export const correctCommand = defineCommand({
       await checkCorrectorFolder(out);
     }
     const startMs = performance.now();
-    const from = await load(options.from, '--from', io);
-    const to = await load(options.to, '--to', io);
+    const from = await loadModel(options.from, io, [], '--from');
+    const to = await loadModel(options.to, io, [], '--to');
     const data = await loadData(options.data, { splits: [options.split], onProgress: loadProgress(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
@@ -131,11 +127,6 @@ export const correctCommand = defineCommand({
     };
   },
 });
-
-async function load(path: string, flag: string, io: Io): Promise<Retriever> {
-  const folder = await findModel(path, [], { flag });
-  return await loadRetriever(folder, { onNote: (note) => io.log(`note: ${note}`) });
-}
 
 function cutoffs(texts: readonly string[]): number[] {
   const values = texts.map((text) => (/^[0-9]+$/.test(text) ? Number(text) : Number.NaN));

@@ -5,15 +5,35 @@ import type { Retriever } from '../models/retriever.ts';
 import type { Io } from './io.ts';
 
 /** What `--model` takes, for help texts. */
-export const MODEL_HELP = 'a model folder, or a training run (its best model)';
+export const MODEL_HELP =
+  'a model folder, a training run (its best model), or a name on the Hugging Face hub (organisation/name@revision)';
 
 /**
  * Loads the retriever that `--model` names.
- * @param words  what `--model` takes besides folders
+ * @param words  what `--model` takes besides folders and names on the hub
  */
-export async function loadModel(path: string, io: Io, words: readonly string[] = []): Promise<Retriever> {
-  return await loadRetriever(await findModel(path, words), { onNote: (note) => io.log(`note: ${note}`) });
+export async function loadModel(
+  path: string,
+  io: Io,
+  words: readonly string[] = [],
+  flag?: string,
+): Promise<Retriever> {
+  const onNote = (note: string) => io.log(`note: ${note}`);
+  const folder = await findModel(path, words, {
+    ...(flag && { flag }),
+    onProgress: downloadProgress(io),
+    onNote,
+  });
+  return await loadRetriever(folder, { onNote });
 }
+
+/** Shows how far a download has come. */
+export const downloadProgress =
+  (io: Io) =>
+  ({ done, total }: { done: number; total: number }): void => {
+    const [bytes, unit] = total < 1e7 ? ([1e3, 'kB'] as const) : ([1e6, 'MB'] as const);
+    io.progress('download', Math.floor(done / bytes), { total: Math.ceil(total / bytes), unit });
+  };
 
 /** Shows the stages of a retrieval. */
 export const retrievalProgress =

@@ -3,6 +3,7 @@ import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { CORRECTOR_LOSSES } from '../correctors/corrector-options.ts';
 import { CORRECTED_FROM, LOSS_FORMS, SAMPLER_KINDS } from '../methods/method-options.ts';
 import { methods } from '../methods/methods.ts';
+import { POOLINGS } from '../nn/layers.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
 import { CROP_TASKS } from '../text/crops.ts';
 import type { OptionTable } from './options.ts';
@@ -23,7 +24,7 @@ export const TRAIN_OPTIONS = {
   model: {
     type: 'text',
     value: 'model',
-    help: 'static, transformer, or a model folder or run to go on from (default static)',
+    help: 'static, transformer, or what to go on from: a model folder, a run, or a name on the Hugging Face hub (default static)',
   },
   method: {
     type: 'text',
@@ -385,8 +386,8 @@ export const TRAIN_OPTIONS = {
   },
   pooling: {
     type: 'choice',
-    choices: ['mean', 'cls'],
-    help: 'how token vectors become one (default mean)',
+    choices: POOLINGS,
+    help: 'how token vectors become one (default: as the model says, mean for a new one)',
     group: 'Model',
   },
   normalize: {

@@ -9,7 +9,7 @@ import { UsageError } from '../util/errors.ts';
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { formatDiagnosis } from './format-diagnosis.ts';
-import { loadProgress } from './model-source.ts';
+import { downloadProgress, loadProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
 import { TrainingProgress } from './training-progress.ts';
@@ -63,6 +63,7 @@ export const trainCommand = defineCommand({
 
     const progress = new TrainingProgress(io);
     const reading = loadProgress(io);
+    const downloading = downloadProgress(io);
     const result = await trainRetriever(
       { ...options, data, ...computeOptions({ device, threads }), resume, overwrite },
       {
@@ -70,6 +71,7 @@ export const trainCommand = defineCommand({
         onNote: (note) => io.log(note),
         onProgress: (stage, done, total) => {
           if (stage === 'read') reading({ bytes: done });
+          else if (stage === 'download') downloading({ done, total });
           else progress.stage(stage, done, total);
         },
         onBackground: (stage, done, total) => progress.background(stage, done, total),

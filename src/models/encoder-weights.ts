@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { openSafetensors, type SafetensorsReader } from '../io/safetensors.ts';
 import type { LoadedTensor } from '../io/tensor-data.ts';
@@ -17,17 +17,31 @@ const OLD_NAMES: readonly (readonly [RegExp, string])[] = [
   [/^embedding\.weight$/, 'embeddings'],
 ];
 
+/** Weights in formats that run code of the file's when they are read, or that only other frameworks read. */
+export const PICKLED_WEIGHTS =
+  /^(pytorch_model.*\.(bin|bin\.index\.json)|.*\.(pt|pth|ckpt)|tf_model.*\.h5|model\.ckpt.*|flax_model.*\.msgpack)$/;
+
+/** What to do about a model whose weights lie in such a file. */
+export function convertHelp(file: string, model: string, hasModules: boolean): string {
+  const python = hasModules
+    ? `from sentence_transformers import SentenceTransformer as S; S('${model}').save_pretrained('converted')`
+    : `from transformers import AutoTokenizer as T, AutoModel as M; n = '${model}'; [x.from_pretrained(n).save_pretrained('converted') for x in (T, M)]`;
+  return (
+    `the weights lie in ${file}, which we do not read (reading a pickle runs whatever program is in it); ` +
+    `of a model that you trust make safetensors, with Python: python -c "${python}", then give the folder converted`
+  );
+}
+
 /** Opens a folder's weights. @throws DataError that says what to do where only other formats lie. */
 export async function openWeights(folder: string): Promise<SafetensorsReader> {
   const path = join(folder, 'model.safetensors');
   if (!existsSync(path) && !existsSync(`${path}.index.json`)) {
-    const other = ['pytorch_model.bin', 'tf_model.h5', 'model.ckpt.index'].find((name) =>
-      existsSync(join(folder, name)),
-    );
+    const names = existsSync(folder) ? readdirSync(folder) : [];
+    const other = names.find((name) => PICKLED_WEIGHTS.test(name));
     throw new DataError('no such file', {
       file: path,
       help: other
-        ? `the weights lie in ${other}, which we do not read: save the model again with safe_serialization=True`
+        ? convertHelp(other, folder, names.includes('modules.json'))
         : 'the folder is no model folder, or not all of it was copied',
     });
   }

@@ -131,7 +131,7 @@ test('weights in another format', async () => {
   rmSync(join(folder, 'model.safetensors'));
   writeFileSync(join(folder, 'pytorch_model.bin'), '');
   await expect(loadRetriever(folder)).rejects.toThrow(
-    /the weights lie in pytorch_model\.bin.*safe_serialization/,
+    /the weights lie in pytorch_model\.bin.*save_pretrained/,
   );
 });
 

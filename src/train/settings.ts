@@ -18,7 +18,7 @@ export interface TrainOptions extends MethodChoices {
   data: string;
   /** Folder of the run: checkpoint, log, and the model in `model/`. */
   out: string;
-  /** `static`, `transformer`, or the folder of a model to go on from. Default `static`. */
+  /** `static`, `transformer`, or a model to go on from: its folder, or its name on the hub. Default `static`. */
   model?: string | undefined;
   /** Id of a training method. Default `in-batch`. */
   method?: string | undefined;

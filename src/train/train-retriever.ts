@@ -27,6 +27,7 @@ import { diagnosisProbe } from './diagnosis-probe.ts';
 import { EventLog, readEventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
 import { makeRetriever } from './make-retriever.ts';
+import { baseModel, pinModels } from './pin-models.ts';
 import { refreshHistory, type TableRefresh } from './refresh-history.ts';
 import {
   checkSameSettings,
@@ -127,11 +128,12 @@ export async function trainRetriever(
   };
   const { device, threads, resume = false, overwrite = false, ...own } = options;
   const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
-  const settings = resolveSettings(own);
-  const { out } = settings;
-  const method = findMethod(settings.method);
-  const optimizer = makeOptimizer(settings.optimizer);
+  const asked = resolveSettings(own);
+  const { out } = asked;
+  const method = findMethod(asked.method);
+  const optimizer = makeOptimizer(asked.optimizer);
   if (!resume) await checkFree(out, overwrite);
+  const settings = await pinModels(asked, callbacks);
 
   const { data, evaluation } = await loadTrainingData(settings, method, {
     onProgress: ({ bytes, totalBytes }) => callbacks.onProgress?.('read', bytes, totalBytes),
@@ -178,8 +180,8 @@ export async function trainRetriever(
   };
   method.check?.(plan);
   for (const line of method.describe(plan)) callbacks.onNote?.(`${method.id}: ${line}`);
-  const asked = ![NO_SPLIT, onTexts ? HELD_OUT : 'dev'].includes(settings.evalSplit);
-  if (!evaluated && asked) {
+  const asksForSplit = ![NO_SPLIT, onTexts ? HELD_OUT : 'dev'].includes(settings.evalSplit);
+  if (!evaluated && asksForSplit) {
     throw new UsageError(`no split "${settings.evalSplit}" to evaluate on during training`, {
       help: `splits present: ${[...(onTexts ? [HELD_OUT] : []), ...evaluation.splits].join(', ')}; "${NO_SPLIT}" for no evaluation`,
     });
@@ -395,7 +397,7 @@ function runCard(
   const { data: _, out: __, diagnose: ___, saveEvery: ____, ...shown } = settings;
   return {
     name: `${data.name}, ${isNewModel(settings.model) ? settings.model : 'fine-tuned'} retriever`,
-    ...(!isNewModel(settings.model) && { baseModel: settings.model }),
+    ...(!isNewModel(settings.model) && baseModel(settings.model)),
     datasets: [
       {
         name: data.name,

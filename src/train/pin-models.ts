@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs';
+import { isCommit, parseHubName } from '../hub/hub-name.ts';
+import { pinModel } from '../models/find-model.ts';
+import type { ModelCard } from '../models/model-card.ts';
+import type { TrainSettings } from './settings.ts';
+
+/**
+ * Settings in which every model that is a name on the hub is held to the commit that the name stands for now: a run that is
+ * resumed, or repeated from its `settings.json`, begins with the same weights whatever happens to the branch. Downloads them.
+ */
+export async function pinModels(
+  settings: TrainSettings,
+  callbacks: {
+    onProgress?: (stage: string, done: number, total: number) => void;
+    onNote?: (note: string) => void;
+  },
+): Promise<TrainSettings> {
+  const pin = (model: string, flag: string) =>
+    pinModel(model, {
+      flag,
+      onProgress: ({ done, total }) => callbacks.onProgress?.('download', done, total),
+      onNote: callbacks.onNote,
+    });
+  const { model, mineFrom = null } = settings;
+  return {
+    ...settings,
+    model: await pin(model, '--model'),
+    ...(typeof mineFrom === 'string' && { mineFrom: await pin(mineFrom, '--mine-from') }),
+  };
+}
+
+/** What a model card says of the model that training started from. */
+export function baseModel(model: string): Pick<ModelCard, 'baseModel' | 'baseRevision'> {
+  const name = existsSync(model) ? undefined : parseHubName(model, 'model');
+  return name && isCommit(name.revision)
+    ? { baseModel: name.repo, baseRevision: name.revision }
+    : { baseModel: model };
+}

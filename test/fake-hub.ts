@@ -1,0 +1,125 @@
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll } from 'vitest';
+
+/** A repository of a fake hub. */
+export interface FakeRepo {
+  /** Path → content, at every revision. */
+  files: Record<string, Uint8Array | string>;
+  /** Branch or tag → commit. Default: `main`. */
+  refs?: Record<string, string>;
+  /** Whether only those with a token get it. */
+  gated?: boolean;
+}
+
+export interface FakeHub {
+  readonly url: string;
+  /** `models/org/name` or `datasets/org/name` → what it has; may be changed between requests. */
+  readonly repos: Record<string, FakeRepo>;
+  /** Method and path of every request so far, with what it asked of the bytes. */
+  readonly requests: string[];
+  /** Sends no more than so many bytes of each answer with a file's content, then closes the connection. */
+  breakAfterBytes: number;
+  /** Changes a file's content on its way. */
+  damage: (content: Buffer) => Buffer;
+  /** Other places, by path: answered with these bytes. */
+  readonly others: Record<string, Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** The token that opens gated repositories. */
+export const FAKE_TOKEN = 'hf_test';
+export const COMMIT = 'c0ffee'.repeat(7).slice(0, 40);
+/** Files from this size on are stored as large ones, with their SHA-256. */
+const LARGE_BYTES = 1000;
+
+const sha = (kind: string, bytes: Uint8Array) => createHash(kind).update(bytes).digest('hex');
+
+/** Starts a server on this machine that answers what the hub library asks. It is stopped when the test file is done. */
+export async function fakeHub(repos: Record<string, FakeRepo>): Promise<FakeHub> {
+  const hub: Omit<FakeHub, 'url' | 'close'> = {
+    repos,
+    requests: [],
+    breakAfterBytes: Number.POSITIVE_INFINITY,
+    damage: (content) => content,
+    others: {},
+  };
+  const server = createServer((request, response) => answer(hub, request, response));
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  let open = true;
+  const close = () =>
+    new Promise<void>((done) => {
+      if (!open) return done();
+      open = false;
+      server.close(() => done());
+      server.closeAllConnections();
+    });
+  afterAll(close);
+  return Object.assign(hub, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close });
+}
+
+function answer(
+  hub: Omit<FakeHub, 'url' | 'close'>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): unknown {
+  const url = new URL(request.url ?? '', 'http://hub');
+  const path = decodeURIComponent(url.pathname);
+  hub.requests.push(`${request.method} ${path}${request.headers.range ? ` ${request.headers.range}` : ''}`);
+  const refuse = (status: number, code?: string) => {
+    response.writeHead(status, code ? { 'X-Error-Code': code } : {});
+    response.end();
+  };
+  const json = (value: unknown) => {
+    response.setHeader('Content-Type', 'application/json');
+    response.end(JSON.stringify(value));
+  };
+  const other = hub.others[path];
+  if (other) return sendBytes(hub, request, response, Buffer.from(other));
+  const api = /^\/api\/(models|datasets)\/([^/]+\/[^/]+)\/(revision|tree)\/(.+)$/.exec(path);
+  const file = /^\/(datasets\/)?([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(path);
+  const [kind, name] = api ? [api[1], api[2]] : [file?.[1] ? 'datasets' : 'models', file?.[2]];
+  const repo = hub.repos[`${kind}/${name}`];
+  const isKnown = request.headers.authorization === `Bearer ${FAKE_TOKEN}`;
+  if (!repo) return isKnown ? refuse(404, 'RepoNotFound') : refuse(401, 'RepoNotFound');
+  const refs = repo.refs ?? { main: COMMIT };
+  const revision = (api ? api[4] : file?.[3])!;
+  const commit = refs[revision] ?? Object.values(refs).find((each) => each === revision);
+  if (commit === undefined) return refuse(404, 'RevisionNotFound');
+  if (api?.[3] === 'revision') return json({ _id: '1', id: name, sha: commit, lastModified: '2026-01-01' });
+  if (repo.gated && !isKnown) return refuse(401, 'GatedRepo');
+  if (api) {
+    return json(
+      Object.entries(repo.files).map(([path, content]) => {
+        const bytes = Buffer.from(content);
+        const oid = sha('sha1', Buffer.concat([Buffer.from(`blob ${bytes.length}\0`), bytes]));
+        const lfs = { oid: sha('sha256', bytes), size: bytes.length, pointerSize: 120 };
+        return { type: 'file', path, size: bytes.length, oid, ...(bytes.length >= LARGE_BYTES && { lfs }) };
+      }),
+    );
+  }
+  const content = repo.files[file![4]!];
+  if (content === undefined) return refuse(404, 'EntryNotFound');
+  return sendBytes(hub, request, response, hub.damage(Buffer.from(content)));
+}
+
+/** A file, or the range of it that is asked for. */
+function sendBytes(
+  hub: Pick<FakeHub, 'breakAfterBytes'>,
+  request: IncomingMessage,
+  response: ServerResponse,
+  bytes: Buffer,
+): void {
+  const range = /^bytes=(\d+)-(\d+)?$/.exec(request.headers.range ?? '');
+  const start = Number(range?.[1] ?? 0);
+  const end = Math.min(bytes.length, Number(range?.[2] ?? bytes.length - 1) + 1);
+  const part = bytes.subarray(start, end);
+  response.writeHead(range ? 206 : 200, {
+    ETag: `"${sha('sha1', bytes)}"`,
+    'Content-Length': part.length,
+    ...(range && { 'Content-Range': `bytes ${start}-${end - 1}/${bytes.length}` }),
+  });
+  if (part.length <= hub.breakAfterBytes) response.end(part);
+  else response.write(part.subarray(0, hub.breakAfterBytes), () => response.destroy());
+}
