@@ -1,38 +1,39 @@
-import { multiplyDims } from '../../graph/dims.ts';
-import { add, gather, gelu, geluTanh, relu, reshape, slice, unsqueeze } from '../../graph/ops.ts';
-import type { Tensor } from '../../graph/tensor.ts';
-import { attention, attentionBias } from '../../nn/attention.ts';
-import { dropout, layerNorm, linear } from '../../nn/layers.ts';
-import { embeddingParameters, layerNormParameters, linearParameters } from '../../nn/parameters.ts';
-import { DataError } from '../../util/errors.ts';
+import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
+import { attentionBias } from '../../nn/attention.ts';
+import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
 import type { Architecture } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
+import {
+  type LayerNames,
+  type PostNormConfig,
+  postNormConfig,
+  postNormEncoder,
+  postNormParameters,
+} from './post-norm.ts';
 
 /** Fields of a BERT `config.json`, under Hugging Face's names. */
-export interface BertConfig {
+export interface BertConfig extends PostNormConfig {
   model_type: 'bert';
-  vocab_size: number;
-  hidden_size: number;
-  num_hidden_layers: number;
-  num_attention_heads: number;
-  intermediate_size: number;
-  max_position_embeddings: number;
   type_vocab_size: number;
-  layer_norm_eps: number;
-  hidden_act: 'gelu' | 'gelu_new' | 'relu';
-  hidden_dropout_prob: number;
 }
 
-/** A wild number in a damaged file must not make a graph that fills the memory. */
-const MOST_LAYERS = 1000;
+const layer = (i: number) => `encoder.layer.${i}`;
 
-const ACTIVATIONS = { gelu, gelu_new: geluTanh, relu } as const;
+export const BERT_LAYER: LayerNames = {
+  query: 'attention.self.query',
+  key: 'attention.self.key',
+  value: 'attention.self.value',
+  output: 'attention.output.dense',
+  attentionNorm: 'attention.output.LayerNorm',
+  inner: 'intermediate.dense',
+  outer: 'output.dense',
+  outerNorm: 'output.LayerNorm',
+};
 
 /**
- * BERT (Devlin et al. 2019, arXiv:1810.04805): learned positions, post-norm blocks, gelu.
+ * BERT (Devlin et al. 2019, arXiv:1810.04805): learned positions, token types, post-norm blocks, gelu.
  *
- *     h = norm(words + positions + type)
- *     h = norm(h + W_o attention(h));  h = norm(h + W_2 gelu(W_1 h))      for each layer
+ *     embedded = words + positions + type
  *
  * Differs: no pooler (the pooling is the encoder's), no dropout of attention probabilities apart from the hidden one's rate.
  */
@@ -52,36 +53,7 @@ export const bert: Architecture<BertConfig> = {
 
   parseConfig(json, file) {
     const f = configFields(json, file);
-    // Variants that go by the same name and would run, with other results.
-    f.oneOf('position_embedding_type', ['absolute'], 'absolute');
-    f.oneOf('is_decoder', [false], false);
-    f.oneOf('add_cross_attention', [false], false);
-    const hidden = f.count('hidden_size');
-    const config: BertConfig = {
-      model_type: 'bert',
-      vocab_size: f.count('vocab_size'),
-      hidden_size: hidden,
-      num_hidden_layers: f.count('num_hidden_layers'),
-      num_attention_heads: f.count('num_attention_heads'),
-      intermediate_size: f.count('intermediate_size', 4 * hidden),
-      max_position_embeddings: f.count('max_position_embeddings', 512),
-      type_vocab_size: f.count('type_vocab_size', 2),
-      layer_norm_eps: f.positive('layer_norm_eps', 1e-12),
-      hidden_act: f.oneOf('hidden_act', ['gelu', 'gelu_new', 'relu'], 'gelu'),
-      hidden_dropout_prob: f.ratio('hidden_dropout_prob', 0),
-    };
-    if (config.num_hidden_layers > MOST_LAYERS) {
-      throw new DataError(`num_hidden_layers ${config.num_hidden_layers} is more than ${MOST_LAYERS}`, {
-        file,
-      });
-    }
-    if (hidden % config.num_attention_heads !== 0) {
-      throw new DataError(
-        `hidden_size ${hidden} is no multiple of num_attention_heads ${config.num_attention_heads}`,
-        { file, help: 'each head gets an equal share of the hidden size' },
-      );
-    }
-    return config;
+    return { model_type: 'bert', ...postNormConfig(f), type_vocab_size: f.count('type_vocab_size', 2) };
   },
 
   hiddenSize: (config) => config.hidden_size,
@@ -90,70 +62,37 @@ export const bert: Architecture<BertConfig> = {
 
   parameters(config) {
     const { hidden_size: hidden, intermediate_size: inner } = config;
-    const layer = (i: number) => `encoder.layer.${i}`;
     return [
       embeddingParameters('embeddings.word_embeddings', config.vocab_size, hidden, { lookup: true }),
       embeddingParameters('embeddings.position_embeddings', config.max_position_embeddings, hidden),
       embeddingParameters('embeddings.token_type_embeddings', config.type_vocab_size, hidden),
       ...layerNormParameters('embeddings.LayerNorm', hidden),
-      ...Array.from({ length: config.num_hidden_layers }, (_, i) => [
-        ...linearParameters(`${layer(i)}.attention.self.query`, hidden, hidden),
-        ...linearParameters(`${layer(i)}.attention.self.key`, hidden, hidden),
-        ...linearParameters(`${layer(i)}.attention.self.value`, hidden, hidden),
-        ...linearParameters(`${layer(i)}.attention.output.dense`, hidden, hidden),
-        ...layerNormParameters(`${layer(i)}.attention.output.LayerNorm`, hidden),
-        ...linearParameters(`${layer(i)}.intermediate.dense`, hidden, inner),
-        ...linearParameters(`${layer(i)}.output.dense`, inner, hidden),
-        ...layerNormParameters(`${layer(i)}.output.LayerNorm`, hidden),
-      ]).flat(),
+      ...Array.from({ length: config.num_hidden_layers }, (_, i) =>
+        postNormParameters(layer(i), BERT_LAYER, { hidden, inner }),
+      ).flat(),
     ];
   },
 
-  forward(config, p, { ids, mask, types }, options) {
-    const { graph } = ids;
-    const [batch, tokens] = ids.shape as [string, string];
-    const hidden = config.hidden_size;
-    const norm = (x: Tensor, name: string) => layerNorm(x, p, name, config.layer_norm_eps);
-    const activation = ACTIVATIONS[config.hidden_act];
-    const drop = (x: Tensor, site: string) =>
-      dropout(x, options.dropout, { site, perText: [tokens, hidden] });
-
-    let h = graph.scope('embeddings', () => {
+  forward(config, p, inputs, options) {
+    const { ids, mask, types } = inputs;
+    const embedded = () => {
       const words = gather(p('embeddings.word_embeddings.weight'), ids);
-      const positions = slice(p('embeddings.position_embeddings.weight'), { axis: 0, length: tokens });
+      const positions = slice(p('embeddings.position_embeddings.weight'), { axis: 0, length: ids.shape[1]! });
       const segments = p('embeddings.token_type_embeddings.weight');
-      const sum = types
+      return types
         ? add(add(words, gather(segments, types)), unsqueeze(positions, 0))
         : add(words, unsqueeze(add(positions, slice(segments, { axis: 0, length: 1 })), 0));
-      return drop(
-        norm(reshape(sum, [multiplyDims(batch, tokens), hidden]), 'embeddings.LayerNorm'),
-        'embeddings',
-      );
+    };
+    return postNormEncoder(embedded, p, {
+      inputs,
+      layers: config.num_hidden_layers,
+      layer,
+      names: BERT_LAYER,
+      heads: config.num_attention_heads,
+      epsilon: config.layer_norm_eps,
+      activation: config.hidden_act,
+      bias: () => attentionBias(mask),
+      ...options,
     });
-    const texts = (rows: Tensor) => reshape(rows, [batch, tokens, hidden]);
-    options.onLayer?.(texts(h));
-    const bias = attentionBias(mask);
-    for (let i = 0; i < config.num_hidden_layers; i++) {
-      const name = `encoder.layer.${i}`;
-      h = graph.scope(`layer.${i}`, () => {
-        const self = `${name}.attention.self`;
-        const [query, key, value] = ['query', 'key', 'value'].map((part) => linear(h, p, `${self}.${part}`));
-        const attended = attention(query!, key!, value!, {
-          batch,
-          tokens,
-          heads: config.num_attention_heads,
-          bias,
-          site: self,
-          dropout: options.dropout,
-        });
-        const mixed = drop(linear(attended, p, `${name}.attention.output.dense`), `${name}.attention.output`);
-        const h1 = norm(add(mixed, h), `${name}.attention.output.LayerNorm`);
-        const inner = activation(linear(h1, p, `${name}.intermediate.dense`));
-        const outer = drop(linear(inner, p, `${name}.output.dense`), `${name}.output`);
-        return norm(add(outer, h1), `${name}.output.LayerNorm`);
-      });
-      options.onLayer?.(texts(h));
-    }
-    return { kind: 'tokens', hidden: texts(h) };
   },
 };

@@ -1,0 +1,154 @@
+import { add, gather, range, slice, sub, transpose, unsqueeze } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { attentionBias } from '../../nn/attention.ts';
+import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
+import { DataError } from '../../util/errors.ts';
+import type { Architecture } from '../architecture.ts';
+import { configFields } from '../config-fields.ts';
+import {
+  checkPositions,
+  type LayerNames,
+  type PostNormConfig,
+  postNormConfig,
+  postNormEncoder,
+  postNormParameters,
+} from './post-norm.ts';
+
+/** Fields of an MPNet `config.json`, under Hugging Face's names. */
+export interface MpnetConfig extends PostNormConfig {
+  model_type: 'mpnet';
+  relative_attention_num_buckets: typeof BUCKETS;
+}
+
+const layer = (i: number) => `encoder.layer.${i}`;
+
+const LAYER: LayerNames = {
+  query: 'attention.attn.q',
+  key: 'attention.attn.k',
+  value: 'attention.attn.v',
+  output: 'attention.attn.o',
+  attentionNorm: 'attention.LayerNorm',
+  inner: 'intermediate.dense',
+  outer: 'output.dense',
+  outerNorm: 'output.LayerNorm',
+};
+
+const RELATIVE_BIAS = 'encoder.relative_attention_bias';
+
+/** The first text position; those before it belong to padding. */
+const FIRST_POSITION = 2;
+
+/** transformers has this number in its code, whatever the configuration says. */
+const BUCKETS = 32;
+
+/**
+ * MPNet (Song et al. 2020, arXiv:2004.09297): BERT's blocks without token types; a learned bias of each head for the distance between
+ * two tokens, the same in all layers, as T5 has it (Raffel et al. 2020, arXiv:1910.10683).
+ *
+ *     embedded_t = words_t + positions_{2 + t}
+ *     scores_{q,k} = … + R[bucket(k − q)]
+ *
+ * Differs from transformers, which numbers only the tokens that are not padding, in texts that have the padding token inside.
+ */
+export const mpnet: Architecture<MpnetConfig> = {
+  modelType: 'mpnet',
+  headPrefix: 'mpnet.',
+  specialTokens: true,
+  tokenTypes: false,
+  moduleClass: 'Transformer',
+
+  huggingFaceFields: (config) => ({
+    architectures: ['MPNetModel'],
+    attention_probs_dropout_prob: config.hidden_dropout_prob,
+    initializer_range: 0.02,
+  }),
+
+  parseConfig(json, file) {
+    const f = configFields(json, file);
+    const buckets = f.count('relative_attention_num_buckets', BUCKETS);
+    if (buckets !== BUCKETS) {
+      throw new DataError(`relative_attention_num_buckets ${buckets} is not supported`, {
+        file,
+        help: `it must be ${BUCKETS}: transformers computes with that number whatever the file says`,
+      });
+    }
+    const config = {
+      model_type: 'mpnet' as const,
+      ...postNormConfig(f),
+      relative_attention_num_buckets: BUCKETS as typeof BUCKETS,
+    };
+    checkPositions(config, FIRST_POSITION, file);
+    return config;
+  },
+
+  hiddenSize: (config) => config.hidden_size,
+  maxTokens: (config) => config.max_position_embeddings - FIRST_POSITION,
+  vocabSize: (config) => config.vocab_size,
+
+  parameters(config) {
+    const { hidden_size: hidden, intermediate_size: inner } = config;
+    return [
+      embeddingParameters('embeddings.word_embeddings', config.vocab_size, hidden, { lookup: true }),
+      embeddingParameters('embeddings.position_embeddings', config.max_position_embeddings, hidden),
+      ...layerNormParameters('embeddings.LayerNorm', hidden),
+      ...Array.from({ length: config.num_hidden_layers }, (_, i) =>
+        postNormParameters(layer(i), LAYER, { hidden, inner }),
+      ).flat(),
+      embeddingParameters(RELATIVE_BIAS, BUCKETS, config.num_attention_heads),
+    ];
+  },
+
+  forward(config, p, inputs, options) {
+    const { ids, mask } = inputs;
+    const [axis, start, length] = [0, FIRST_POSITION, ids.shape[1]!];
+    const embedded = () => {
+      const positions = slice(p('embeddings.position_embeddings.weight'), { axis, start, length });
+      return add(gather(p('embeddings.word_embeddings.weight'), ids), unsqueeze(positions, 0));
+    };
+    return postNormEncoder(embedded, p, {
+      inputs,
+      layers: config.num_hidden_layers,
+      layer,
+      names: LAYER,
+      heads: config.num_attention_heads,
+      epsilon: config.layer_norm_eps,
+      activation: config.hidden_act,
+      bias: () =>
+        add(
+          relativeBias(p(`${RELATIVE_BIAS}.weight`), ids, config.max_position_embeddings),
+          attentionBias(mask),
+        ),
+      ...options,
+    });
+  },
+};
+
+/**
+ * The bias of each head for each pair of tokens, f32[1, H, T, T].
+ * @param table  f32[buckets, H]
+ * @param longest  more than any distance
+ */
+function relativeBias(table: Tensor, ids: Tensor, longest: number): Tensor {
+  const { graph } = ids;
+  const buckets = BigInt64Array.from({ length: 2 * longest - 1 }, (_, i) =>
+    BigInt(bucket(i - (longest - 1))),
+  );
+  const places = range(graph, ids.shape[1]!);
+  const distances = sub(unsqueeze(places, 0), unsqueeze(places, 1));
+  const rows = gather(
+    graph.constant('i64', [buckets.length], buckets),
+    add(distances, graph.scalar(longest - 1, 'i64')),
+  );
+  return unsqueeze(transpose(gather(table, rows), [2, 0, 1]), 0);
+}
+
+/**
+ * Row for a key that stands `distance` after its query. 16 rows for each direction: one for each distance below 8, then two for each
+ * doubling, the last for all from 91 on.
+ */
+function bucket(distance: number): number {
+  const near = 8;
+  const far = Math.abs(distance);
+  const row = far < near ? far : near + Math.min(Math.floor(2 * Math.log2(far / near)), near - 1);
+  return distance > 0 ? BUCKETS / 2 + row : row;
+}

@@ -1,0 +1,153 @@
+import { multiplyDims } from '../../graph/dims.ts';
+import { add, reshape } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { type Activation, activationNames, activations } from '../../nn/activations.ts';
+import { attention } from '../../nn/attention.ts';
+import { dropout, layerNorm, linear } from '../../nn/layers.ts';
+import {
+  layerNormParameters,
+  linearParameters,
+  type ParameterSpec,
+  type Parameters,
+} from '../../nn/parameters.ts';
+import { DataError } from '../../util/errors.ts';
+import type { ForwardOptions, Hidden, TokenInputs } from '../architecture.ts';
+import type { configFields } from '../config-fields.ts';
+
+/** Fields of a `config.json` that BERT and most of those after it have under the same names. */
+export interface PostNormConfig {
+  vocab_size: number;
+  hidden_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  intermediate_size: number;
+  max_position_embeddings: number;
+  layer_norm_eps: number;
+  hidden_act: Activation;
+  hidden_dropout_prob: number;
+}
+
+/** Reads them, and refuses variants that go by the same name and would run, with other results. */
+export function postNormConfig(f: ReturnType<typeof configFields>): PostNormConfig {
+  f.oneOf('position_embedding_type', ['absolute'], 'absolute');
+  f.oneOf('is_decoder', [false], false);
+  f.oneOf('add_cross_attention', [false], false);
+  const hidden = f.count('hidden_size');
+  return {
+    vocab_size: f.count('vocab_size'),
+    hidden_size: hidden,
+    num_hidden_layers: f.layers('num_hidden_layers'),
+    num_attention_heads: f.heads('num_attention_heads', 'hidden_size'),
+    intermediate_size: f.count('intermediate_size', 4 * hidden),
+    max_position_embeddings: f.count('max_position_embeddings', 512),
+    layer_norm_eps: f.positive('layer_norm_eps', 1e-12),
+    hidden_act: f.oneOf('hidden_act', activationNames, 'gelu'),
+    hidden_dropout_prob: f.ratio('hidden_dropout_prob', 0),
+  };
+}
+
+/** @throws DataError where no text fits, because positions begin at `first`. */
+export function checkPositions(
+  { max_position_embeddings: positions }: PostNormConfig,
+  first: number,
+  file: string,
+): void {
+  if (positions > first) return;
+  throw new DataError(`max_position_embeddings ${positions} leaves no position for a text`, {
+    file,
+    help: `the positions of texts begin at ${first}`,
+  });
+}
+
+/** Where a family's layers have their parts: names after the layer's own. */
+export interface LayerNames {
+  query: string;
+  key: string;
+  value: string;
+  /** After the heads. */
+  output: string;
+  attentionNorm: string;
+  inner: string;
+  outer: string;
+  outerNorm: string;
+}
+
+/** Parameters of one layer. */
+export function postNormParameters(
+  layer: string,
+  names: LayerNames,
+  { hidden, inner }: { hidden: number; inner: number },
+): ParameterSpec[] {
+  return [
+    ...linearParameters(`${layer}.${names.query}`, hidden, hidden),
+    ...linearParameters(`${layer}.${names.key}`, hidden, hidden),
+    ...linearParameters(`${layer}.${names.value}`, hidden, hidden),
+    ...linearParameters(`${layer}.${names.output}`, hidden, hidden),
+    ...layerNormParameters(`${layer}.${names.attentionNorm}`, hidden),
+    ...linearParameters(`${layer}.${names.inner}`, hidden, inner),
+    ...linearParameters(`${layer}.${names.outer}`, inner, hidden),
+    ...layerNormParameters(`${layer}.${names.outerNorm}`, hidden),
+  ];
+}
+
+/**
+ * An encoder of post-norm blocks, as Vaswani et al. 2017 (arXiv:1706.03762) and BERT have them:
+ *
+ *     h = norm(embedded)
+ *     h = norm(h + W_o attention(h));  h = norm(h + W_2 f(W_1 h))      for each layer
+ *
+ * @param embedded  f32[B, T, D]: what stands at each token before the first norm; called in the scope of the embeddings
+ * @param options.layer  a layer's name
+ * @param options.bias  of the attention
+ */
+export function postNormEncoder(
+  embedded: () => Tensor,
+  p: Parameters,
+  options: {
+    inputs: TokenInputs;
+    layers: number;
+    layer: (i: number) => string;
+    names: LayerNames;
+    heads: number;
+    epsilon: number;
+    activation: Activation;
+    bias: () => Tensor;
+  } & ForwardOptions,
+): Hidden {
+  const { names, activation, epsilon, heads } = options;
+  const { ids } = options.inputs;
+  const { graph } = ids;
+  const [batch, tokens] = ids.shape as [string, string];
+  const norm = (x: Tensor, name: string) => layerNorm(x, p, name, epsilon);
+  const drop = (x: Tensor, site: string) =>
+    dropout(x, options.dropout, { site, perText: [tokens, x.shape[1]!] });
+
+  let h = graph.scope('embeddings', () => {
+    const sum = embedded();
+    const rows = reshape(sum, [multiplyDims(batch, tokens), sum.shape[2]!]);
+    return drop(norm(rows, 'embeddings.LayerNorm'), 'embeddings');
+  });
+  const texts = (rows: Tensor) => reshape(rows, [batch, tokens, rows.shape[1]!]);
+  options.onLayer?.(texts(h));
+  const bias = options.bias();
+  for (let i = 0; i < options.layers; i++) {
+    const name = options.layer(i);
+    h = graph.scope(`layer.${i}`, () => {
+      const part = (x: Tensor, of: keyof LayerNames) => linear(x, p, `${name}.${names[of]}`);
+      const attended = attention(part(h, 'query'), part(h, 'key'), part(h, 'value'), {
+        batch,
+        tokens,
+        heads,
+        bias,
+        site: `${name}.attention.self`,
+        dropout: options.dropout,
+      });
+      const mixed = drop(part(attended, 'output'), `${name}.attention.output`);
+      const h1 = norm(add(mixed, h), `${name}.${names.attentionNorm}`);
+      const inner = activations[activation](part(h1, 'inner'));
+      return norm(add(drop(part(inner, 'outer'), `${name}.output`), h1), `${name}.${names.outerNorm}`);
+    });
+    options.onLayer?.(texts(h));
+  }
+  return { kind: 'tokens', hidden: texts(h) };
+}

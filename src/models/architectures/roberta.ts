@@ -1,0 +1,106 @@
+import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
+import { attentionBias } from '../../nn/attention.ts';
+import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
+import type { Architecture } from '../architecture.ts';
+import { configFields } from '../config-fields.ts';
+import { BERT_LAYER } from './bert.ts';
+import {
+  checkPositions,
+  type PostNormConfig,
+  postNormConfig,
+  postNormEncoder,
+  postNormParameters,
+} from './post-norm.ts';
+
+/** Fields of a RoBERTa `config.json`, under Hugging Face's names. */
+export interface RobertaConfig<Type extends string> extends PostNormConfig {
+  model_type: Type;
+  type_vocab_size: number;
+  /** The first text position is the one after this. */
+  pad_token_id: number;
+}
+
+const layer = (i: number) => `encoder.layer.${i}`;
+
+/**
+ * RoBERTa (Liu et al. 2019, arXiv:1907.11692): BERT's blocks and names. Positions begin after the padding token's id P, and there is
+ * one token type:
+ *
+ *     embedded_t = words_t + positions_{P + 1 + t} + type_0
+ *
+ * Differs from transformers, which numbers only the tokens that are not padding, in texts that have the padding token inside.
+ */
+export const robertaAs = <Type extends string>(
+  modelType: Type,
+  modelClass: string,
+): Architecture<RobertaConfig<Type>> => ({
+  modelType,
+  headPrefix: 'roberta.',
+  specialTokens: true,
+  tokenTypes: false,
+  moduleClass: 'Transformer',
+
+  huggingFaceFields: (config) => ({
+    architectures: [modelClass],
+    attention_probs_dropout_prob: config.hidden_dropout_prob,
+    initializer_range: 0.02,
+    position_embedding_type: 'absolute',
+  }),
+
+  parseConfig(json, file) {
+    const f = configFields(json, file);
+    const config = {
+      model_type: modelType,
+      ...postNormConfig(f),
+      type_vocab_size: f.count('type_vocab_size', 2),
+      pad_token_id: f.index('pad_token_id', 1),
+    };
+    checkPositions(config, config.pad_token_id + 1, file);
+    return config;
+  },
+
+  hiddenSize: (config) => config.hidden_size,
+  maxTokens: (config) => config.max_position_embeddings - config.pad_token_id - 1,
+  vocabSize: (config) => config.vocab_size,
+
+  parameters(config) {
+    const { hidden_size: hidden, intermediate_size: inner } = config;
+    return [
+      embeddingParameters('embeddings.word_embeddings', config.vocab_size, hidden, { lookup: true }),
+      embeddingParameters('embeddings.position_embeddings', config.max_position_embeddings, hidden),
+      embeddingParameters('embeddings.token_type_embeddings', config.type_vocab_size, hidden),
+      ...layerNormParameters('embeddings.LayerNorm', hidden),
+      ...Array.from({ length: config.num_hidden_layers }, (_, i) =>
+        postNormParameters(layer(i), BERT_LAYER, { hidden, inner }),
+      ).flat(),
+    ];
+  },
+
+  forward(config, p, inputs, options) {
+    const { ids, mask } = inputs;
+    const embedded = () => {
+      const words = gather(p('embeddings.word_embeddings.weight'), ids);
+      const start = config.pad_token_id + 1;
+      const positions = slice(p('embeddings.position_embeddings.weight'), {
+        axis: 0,
+        start,
+        length: ids.shape[1]!,
+      });
+      const type = slice(p('embeddings.token_type_embeddings.weight'), { axis: 0, length: 1 });
+      return add(words, unsqueeze(add(positions, type), 0));
+    };
+    return postNormEncoder(embedded, p, {
+      inputs,
+      layers: config.num_hidden_layers,
+      layer,
+      names: BERT_LAYER,
+      heads: config.num_attention_heads,
+      epsilon: config.layer_norm_eps,
+      activation: config.hidden_act,
+      bias: () => attentionBias(mask),
+      ...options,
+    });
+  },
+});
+
+export const roberta = robertaAs('roberta', 'RobertaModel');
