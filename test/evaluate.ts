@@ -2,6 +2,7 @@ import { Graph } from '../src/graph/graph.ts';
 import type { Tensor } from '../src/graph/tensor.ts';
 import { type HostTensor, hostTensor } from '../src/runtime/host-tensor.ts';
 import { Program } from '../src/runtime/program.ts';
+import { TEST_COMPUTE } from './test-device.ts';
 
 /**
  * Values of symbolic expressions: builds a graph over inputs of the values' shapes, runs it once on one thread, and gives the
@@ -16,7 +17,7 @@ export async function evaluate(
   for (const [name, { dtype, dims }] of Object.entries(inputs))
     tensors[name] = graph.input(name, dtype, dims);
   for (const [name, tensor] of Object.entries(build(tensors, graph))) graph.output(name, tensor);
-  const program = await Program.compile(graph, { threads: 1 });
+  const program = await Program.compile(graph, TEST_COMPUTE);
   try {
     return await program.run(inputs);
   } finally {

@@ -1,12 +1,13 @@
 import { expect } from 'vitest';
 import { backward } from '../src/grad/backward.ts';
-import type { Dim } from '../src/graph/dims.ts';
+import { type Dim, evaluateDim } from '../src/graph/dims.ts';
 import { Graph } from '../src/graph/graph.ts';
 import type { Tensor } from '../src/graph/tensor.ts';
 import { elementCount } from '../src/onnx/dtypes.ts';
 import { type HostTensor, hostTensor } from '../src/runtime/host-tensor.ts';
 import { Program } from '../src/runtime/program.ts';
 import { permutation, rngKey, uniform } from '../src/util/rng.ts';
+import { sameAsOnCpu, TEST_COMPUTE } from './test-device.ts';
 
 /** One input of a checked function: its declared shape, its real one, and the interval its values are drawn from. */
 export interface CheckedInput {
@@ -59,6 +60,12 @@ export async function gradcheck(
     expect(gradients[i]!.shape, `declared shape of the gradient of ${name}`).toEqual(tensors[name]!.shape);
     graph.output(`d_${name}`, gradients[i]!);
   }
+  if (TEST_COMPUTE.device !== 'cpu') {
+    const dims = evaluatedDims(y, tensors, feeds);
+    const w = hostTensor('f32', dims, uniforms('weights', seed, elementCount(dims)));
+    await sameAsOnCpu(graph, { ...feeds, weights: w });
+    return;
+  }
 
   const forwardGraph = new Graph('forward');
   const forwardTensors: Record<string, Tensor> = {};
@@ -105,6 +112,19 @@ export async function gradcheck(
     await forward.dispose();
     await program.dispose();
   }
+}
+
+/** The dims of a tensor where the inputs have those that are fed. */
+function evaluatedDims(
+  y: Tensor,
+  inputs: Readonly<Record<string, Tensor>>,
+  feeds: Readonly<Record<string, HostTensor>>,
+): number[] {
+  const sizes = new Map<string, number>();
+  for (const [name, { shape }] of Object.entries(inputs)) {
+    for (const [axis, dim] of shape.entries()) sizes.set(String(dim), feeds[name]!.dims[axis]!);
+  }
+  return y.shape.map((dim) => (typeof dim === 'number' ? dim : evaluateDim(dim, sizes)!));
 }
 
 function drawn(spec: CheckedInput, name: string, seed: number): HostTensor {

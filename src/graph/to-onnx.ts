@@ -1,6 +1,7 @@
-import { dtypes } from '../onnx/dtypes.ts';
+import { type DType, dtypes } from '../onnx/dtypes.ts';
 import type { OnnxAttribute, OnnxGraph, OnnxModel, OnnxNode, OnnxTensor, OnnxValue } from '../onnx/model.ts';
 import { ShapeError } from '../util/errors.ts';
+import { f32ToF16 } from '../util/half.ts';
 import { addDims, type Dim, dimTerms, sameDim } from './dims.ts';
 import type { Graph } from './graph.ts';
 import type { OpAttributes, OpType } from './op-types.ts';
@@ -10,14 +11,29 @@ import type { GraphNode, Tensor } from './tensor.ts';
 const OPSETS = { '': 21, 'com.microsoft': 1 };
 const IR_VERSION = 10;
 
+/** What differs between the kernels of onnxruntime's execution providers. */
+export interface LoweringOptions {
+  /** Whether there is a kernel for onnxruntime's `FusedMatMul`; without one, transposes stand by themselves. Default true. */
+  fusedMatMul?: boolean;
+  /**
+   * Dtype in which f32 matrices are multiplied: their elements are rounded to it, and so are those of the product, which then goes on as
+   * f32. Everything between products (softmax, norms, sums, the loss) stays f32. Default `f32`.
+   */
+  products?: 'f32' | 'f16';
+}
+
 /**
  * Writes a graph as an ONNX model: all its inputs, and the nodes that some output needs, in an order in which every value is
  * made before it is used. Names and bytes depend on nothing but the graph.
  */
-export function toOnnx(graph: Graph, metadata: Record<string, string> = {}): OnnxModel {
+export function toOnnx(
+  graph: Graph,
+  metadata: Record<string, string> = {},
+  options: LoweringOptions = {},
+): OnnxModel {
   if (graph.outputs.size === 0) throw new ShapeError(`graph "${graph.name}" has no outputs`);
   const reached = reachableNodes(graph.outputs.values());
-  const writer = new Writer(graph, reached.nodes);
+  const writer = new Writer(graph, reached.nodes, options);
   for (const node of executionOrder(reached.nodes)) writer.node(node);
   const outputs = [...graph.outputs].map(([name, tensor]) => {
     const made = writer.value(tensor);
@@ -86,17 +102,26 @@ class Writer {
   private readonly names = new Map<Tensor, string>();
   private readonly integers = new Map<string, string>();
   private readonly sizes = new Map<string, string>();
+  private readonly numbers = new Set<string>();
+  private readonly casts = new Map<string, string>();
   /** Symbol → a written tensor that has it as a plain dimension, and the axis. */
   private readonly symbolSources = new Map<string, { name: string; axis: number }>();
 
   /** What is multiplied by a constant. */
   private readonly scaled: ReadonlySet<Tensor>;
 
-  constructor(graph: Graph, nodes: readonly GraphNode[]) {
+  readonly options: Required<LoweringOptions>;
+
+  constructor(
+    graph: Graph,
+    nodes: readonly GraphNode[],
+    { fusedMatMul = true, products = 'f32' }: LoweringOptions,
+  ) {
+    this.options = { fusedMatMul, products };
     for (const input of graph.inputs) this.remember(input);
     const isConstant = ({ rank, source }: Tensor) => rank === 0 && source.kind === 'constant';
-    const products = nodes.filter(({ op, inputs }) => op === 'Mul' && inputs.some(isConstant));
-    this.scaled = new Set(products.flatMap(({ inputs }) => inputs));
+    const multiplications = nodes.filter(({ op, inputs }) => op === 'Mul' && inputs.some(isConstant));
+    this.scaled = new Set(multiplications.flatMap(({ inputs }) => inputs));
     for (const [name, tensor] of graph.outputs) {
       if (tensor.node && !this.names.has(tensor)) this.names.set(tensor, name);
     }
@@ -170,6 +195,29 @@ class Writer {
         dims: [values.length],
         data: BigInt64Array.from(values, BigInt),
       });
+    }
+    return name;
+  }
+
+  /** Name of a value cast to another dtype; once for all who read it. */
+  cast(name: string, to: DType): string {
+    const key = `${name}/${to}`;
+    const known = this.casts.get(key);
+    if (known) return known;
+    const made = `${key}/cast`;
+    this.emit('Cast', [name], [made], { to: int(dtypes[to].onnxCode) });
+    this.casts.set(key, made);
+    return made;
+  }
+
+  /** Name of a constant f32 or f16 scalar. */
+  number(value: number, dtype: DType): string {
+    const name = `number/${dtype}/${value}`;
+    if (!this.numbers.has(name)) {
+      this.numbers.add(name);
+      const single = Float32Array.of(value);
+      const data = dtype === 'f16' ? f32ToF16(single) : single;
+      this.initializers.push({ name, dtype, dims: [], data });
     }
     return name;
   }
@@ -313,21 +361,25 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
 
   // A product of matrices is a Gemm. One that is multiplied by a constant is not: onnxruntime takes the constant into the alpha
   // of FusedMatMul, but not of Gemm, and so spares a pass over the result.
-  MatMul: ({ writer, node, inputs, outputs, attributes: { transA, transB, alpha } }) => {
+  MatMul: inProductType(({ writer, node, inputs, outputs, attributes: { transA, transB, alpha } }) => {
     const attributes = { transA: flag(transA), transB: flag(transB), alpha: float(alpha) };
-    if (node.inputs[0]!.rank === 2 && !writer.isScaled(node.outputs[0]!)) {
+    const { fusedMatMul } = writer.options;
+    if (node.inputs[0]!.rank === 2 && !(fusedMatMul && writer.isScaled(node.outputs[0]!))) {
       writer.emit('Gemm', inputs, outputs, attributes);
     } else if (!transA && !transB && alpha === 1) {
       writer.emit('MatMul', inputs, outputs);
-    } else {
+    } else if (fusedMatMul) {
       writer.emit('FusedMatMul', inputs, outputs, attributes, 'com.microsoft');
+    } else {
+      unfusedMatMul({ writer, node, inputs, outputs, attributes: { transA, transB, alpha } });
     }
-  },
-  Gemm: ({ writer, inputs, outputs, attributes }) =>
+  }),
+  Gemm: inProductType(({ writer, inputs, outputs, attributes }) =>
     writer.emit('Gemm', inputs, outputs, {
       transA: flag(attributes.transA),
       transB: flag(attributes.transB),
     }),
+  ),
 
   ReduceSum: reduction('ReduceSum'),
   ReduceMean: reduction('ReduceMean'),
@@ -396,6 +448,44 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
       axis: int(attributes.axis),
       keepdims: flag(attributes.keepDims),
     }),
+};
+
+/** A product of f32 matrices in the dtype that the options ask for: operands are cast on the way in, the product on the way out. */
+function inProductType<Attributes>(lower: Lowering<Attributes>): Lowering<Attributes> {
+  return (context) => {
+    const { writer, node, inputs, outputs } = context;
+    const { products } = writer.options;
+    const [result] = outputs as [string];
+    if (products === 'f32' || node.outputs[0]!.dtype !== 'f32') {
+      lower(context);
+      return;
+    }
+    const operands = inputs.map((input) => writer.cast(input, products));
+    lower({ ...context, inputs: operands, outputs: [`${result}/${products}`] });
+    writer.emit('Cast', [`${result}/${products}`], outputs, { to: int(dtypes.f32.onnxCode) });
+  };
+}
+
+/** A product of transposed batches of matrices, times a number, in standard operators. */
+const unfusedMatMul: Lowering<OpAttributes['MatMul']> = ({ writer, node, inputs, outputs, attributes }) => {
+  const { transA, transB, alpha } = attributes;
+  const [result] = outputs as [string];
+  const operands = [transA, transB].map((transposed, i) => {
+    if (!transposed) return inputs[i]!;
+    const axes = node.inputs[i]!.shape.map((_, axis) => axis);
+    const perm = [...axes.slice(0, -2), axes.length - 1, axes.length - 2];
+    const name = `${result}/${'ab'[i]}`;
+    writer.emit('Transpose', [inputs[i]!], [name], { perm: ints(perm) });
+    return name;
+  });
+  if (alpha === 1) {
+    writer.emit('MatMul', operands, outputs);
+    return;
+  }
+  writer.emit('MatMul', operands, [`${result}/product`]);
+  const { dtype } = node.outputs[0]!;
+  const factor = writer.number(alpha, dtype === 'f32' ? writer.options.products : dtype);
+  writer.emit('Mul', [`${result}/product`, factor], outputs);
 };
 
 function fillData(node: GraphNode, { value, dtype }: OpAttributes['Fill']): ArrayBufferView {

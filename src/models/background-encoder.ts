@@ -170,7 +170,7 @@ export class BackgroundEncoder {
     this.isWarm = false;
     own.send({
       kind: 'start',
-      program: programMessage(retriever.encodeGraph(side)),
+      program: programMessage(retriever.encodeGraph(side), device),
       compute: { threads, ...(device && { device }) },
       vocabSize: retriever.encoder.vocabSize,
       padId: retriever.padId,

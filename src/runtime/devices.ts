@@ -14,6 +14,11 @@ export interface ComputeOptions {
   threads?: number;
 }
 
+/** Dtype in which a program multiplies matrices; see `LoweringOptions.products`. */
+export type Precision = 'f32' | 'f16';
+
+export const PRECISIONS: readonly Precision[] = ['f32', 'f16'];
+
 export function parseDevice(name: string): Device {
   if ((DEVICES as readonly string[]).includes(name)) return name as Device;
   throw new UsageError(`unknown device "${name}"`, { help: `use one of ${DEVICES.join(', ')}` });

@@ -1,10 +1,12 @@
 import type { ParameterSpec } from '../nn/parameters.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { UndriftError } from '../util/errors.ts';
+import { bringToHost, keepOnDevice, keepsTensors, keptTensor, releaseFromDevice } from './device-memory.ts';
 import type { ComputeOptions } from './devices.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
 import {
   type DenseParameter,
+  isShort,
   type ParameterState,
   ParameterUpdate,
   unionOfRows,
@@ -48,17 +50,20 @@ export class Learner {
   }
 
   /**
-   * @param specs  parameters, with the names they have in programs
+   * @param specs  parameters, with the names they have in programs; frozen ones are left out
    * @param weights  their values by name; the arrays are moved in place
+   * @param options.stayOnDevice  keeps long parameters, their state and their gradients on the device, where it can keep tensors.
+   *   Whoever reads the arrays must have awaited `bringToHost` first. Default false
    */
   static async create(
     specs: readonly ParameterSpec[],
     weights: Readonly<Record<string, HostTensor>>,
     optimizer: Optimizer,
-    options: ComputeOptions = {},
+    { stayOnDevice = false, ...options }: ComputeOptions & { stayOnDevice?: boolean } = {},
   ): Promise<Learner> {
     const learned = new Map<string, Learned>();
     for (const spec of specs) {
+      if (spec.frozen) continue;
       const value = weights[spec.name];
       if (!value) throw new UndriftError(`the model has no weight "${spec.name}"`);
       learned.set(spec.name, {
@@ -68,10 +73,22 @@ export class Learner {
         gradient: spec.lookup ? undefined : zeros('f32', spec.shape),
       });
     }
-    return new Learner(learned, await ParameterUpdate.compile(optimizer, options));
+    const update = await ParameterUpdate.compile(optimizer, options);
+    const { device = 'cpu' } = options;
+    if (stayOnDevice && keepsTensors(device)) {
+      for (const tensor of [...learned.values()].flatMap(tensorsOf)) {
+        if (!isShort(tensor)) keepOnDevice(tensor, device);
+      }
+    }
+    return new Learner(learned, update);
   }
 
-  /** Current values by name, to feed programs. The arrays are the live ones. */
+  /** Brings what is kept on a device to the arrays of this process: before `state()` and before anybody reads a parameter's data. */
+  async bringToHost(): Promise<void> {
+    for (const { value, slots } of this.learned.values()) await bringToHost([value, ...Object.values(slots)]);
+  }
+
+  /** Current values of what is trained, by name. The arrays are the live ones. */
   get parameters(): Record<string, HostTensor> {
     return Object.fromEntries([...this.learned].map(([name, { value }]) => [name, value]));
   }
@@ -142,11 +159,11 @@ export class Learner {
    */
   async accumulate({ byName, rows }: Gradients, options: { first: boolean }): Promise<void> {
     if (options.first || !this.sum) {
-      const copies = Object.entries(byName).map(([name, { dtype, dims, data }]) => [
-        name,
-        { dtype, dims, data: data.slice() },
-      ]);
-      this.sum = { byName: Object.fromEntries(copies), rows };
+      const copies: Record<string, HostTensor> = {};
+      for (const [name, gradient] of Object.entries(byName)) {
+        copies[name] = await this.copy(gradient, this.sum?.byName[name]);
+      }
+      this.sum = { byName: copies, rows };
       return;
     }
     const union = rows && this.sum.rows ? unionOfRows(this.sum.rows, rows) : undefined;
@@ -170,13 +187,29 @@ export class Learner {
   }
 
   async dispose(): Promise<void> {
+    await releaseFromDevice([...this.learned.values()].flatMap(tensorsOf));
+    if (this.sum) await releaseFromDevice(Object.values(this.sum.byName));
     await this.update.dispose();
   }
 
+  /** A gradient's copy, where it lies. @param earlier  memory for it, if it is kept on a device */
+  private async copy(gradient: HostTensor, earlier: HostTensor | undefined): Promise<HostTensor> {
+    const memory = keptTensor(gradient);
+    if (!memory) return { ...gradient, data: gradient.data.slice() };
+    const copy = earlier ?? zeros('f32', gradient.dims);
+    keepOnDevice(copy, memory.device);
+    await this.update.copy(gradient, copy);
+    return copy;
+  }
+
   private async globalNorm(gradients: Gradients): Promise<number> {
+    const entries = Object.entries(gradients.byName);
+    const kept = entries.filter(([, gradient]) => keptTensor(gradient));
+    const sums = await this.update.squaredSums(kept.map(([, gradient]) => gradient));
+    const known = new Map(kept.map(([name], i) => [name, sums[i]!]));
     let total = 0;
-    for (const [name, gradient] of Object.entries(gradients.byName)) {
-      const squared = await this.update.squaredSum(gradient);
+    for (const [name, gradient] of entries) {
+      const squared = known.get(name) ?? (await this.update.squaredSum(gradient));
       if (!Number.isFinite(squared)) {
         throw new UndriftError(`step ${this.step + 1}: the gradient of ${name} is not finite`, {
           help: 'lower the learning rate, clip gradients (--max-grad-norm), raise the temperature, or lengthen the warm-up',
@@ -187,6 +220,12 @@ export class Learner {
     return Math.sqrt(total);
   }
 }
+
+const tensorsOf = ({ value, slots, gradient }: Learned): HostTensor[] => [
+  value,
+  ...Object.values(slots),
+  ...(gradient ? [gradient] : []),
+];
 
 /** Name of the program output that holds a parameter's gradient. */
 export const gradientOutput = (parameter: string): string => `gradient/${parameter}`;

@@ -1,13 +1,28 @@
 import { Graph } from '../graph/graph.ts';
-import { add, expand, fill, gather, matmul, scatterAdd, unsqueeze } from '../graph/ops.ts';
+import {
+  add,
+  concat,
+  expand,
+  fill,
+  gather,
+  matmul,
+  scatterAdd,
+  square,
+  stopGradient,
+  sub,
+  sum,
+  unsqueeze,
+} from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { elementCount } from '../onnx/dtypes.ts';
 import type { Optimizer, StepNumbers } from '../optim/optimizer.ts';
+import { bringToHost, keepsTensors, keptTensor, reshapeKept } from './device-memory.ts';
 import type { ComputeOptions } from './devices.ts';
 import { float32, type HostTensor, scalarTensor, zeros } from './host-tensor.ts';
 import { Program } from './program.ts';
 import { RowBuffer } from './row-buffer.ts';
 
-/** A parameter with its optimizer state, in this process's memory. */
+/** A parameter with its optimizer state: all in this process's memory, or all kept on a device. */
 export interface ParameterState {
   readonly value: HostTensor;
   readonly slots: Readonly<Record<string, HostTensor>>;
@@ -25,26 +40,42 @@ export interface DenseParameter {
  *
  * Parameter and state are written in place: the program reads each of them once, before the last operation that writes the
  * buffer, in whatever order the runtime takes the nodes. `learner.test.ts` holds it to that.
+ *
+ * What lies in this process is updated by the CPU, whatever the device: to bring it there and back would take longer. What is kept on
+ * the device (`keepOnDevice`) is updated there, whole.
  */
 export class ParameterUpdate {
   private readonly optimizer: Optimizer;
-  private readonly programs: Readonly<Record<keyof typeof GRAPHS, Program>>;
+  private readonly options: ComputeOptions;
+  private readonly programs: Programs<typeof GRAPHS>;
+  /** Undefined where nothing can be kept. */
+  private readonly onDevice: Programs<typeof DEVICE_GRAPHS> | undefined;
+  /** By dims of the gradients whose norms it takes. */
+  private readonly normPrograms = new Map<string, Program>();
   /** By output and width of the table. */
   private readonly rowBuffers = new Map<string, RowBuffer>();
   /** By number of elements: memory in which short parameters stand one after another. */
   private readonly joined = new Map<number, DenseParameter>();
 
-  private constructor(optimizer: Optimizer, programs: Record<keyof typeof GRAPHS, Program>) {
+  private constructor(
+    optimizer: Optimizer,
+    options: ComputeOptions,
+    programs: Programs<typeof GRAPHS>,
+    onDevice: Programs<typeof DEVICE_GRAPHS> | undefined,
+  ) {
     this.optimizer = optimizer;
+    this.options = options;
     this.programs = programs;
+    this.onDevice = onDevice;
   }
 
   static async compile(optimizer: Optimizer, options: ComputeOptions): Promise<ParameterUpdate> {
-    const programs: Partial<Record<keyof typeof GRAPHS, Program>> = {};
-    for (const name of Object.keys(GRAPHS) as (keyof typeof GRAPHS)[]) {
-      programs[name] = await Program.compile(GRAPHS[name](optimizer), options);
-    }
-    return new ParameterUpdate(optimizer, programs as Record<keyof typeof GRAPHS, Program>);
+    return new ParameterUpdate(
+      optimizer,
+      options,
+      await compileAll(GRAPHS, optimizer, { ...options, device: 'cpu' }),
+      keepsTensors(options.device ?? 'cpu') ? await compileAll(DEVICE_GRAPHS, optimizer, options) : undefined,
+    );
   }
 
   /** Updates parameters in place that share a step's numbers, weight decay among them. */
@@ -53,7 +84,7 @@ export class ParameterUpdate {
       if (!isShort(gradient)) await this.apply(state, gradient, step);
     }
     const short = parameters.filter(({ gradient }) => isShort(gradient)).map(tensorsOf);
-    const joined = this.joinedOf(short.reduce((sum, { gradient }) => sum + gradient!.data.length, 0));
+    const joined = this.joinedOf(short.reduce((total, { gradient }) => total + gradient!.data.length, 0));
     const copyEach = (copy: (part: Float32Array, place: Float32Array) => void) => {
       for (const [name, whole] of Object.entries(tensorsOf(joined))) {
         let start = 0;
@@ -72,6 +103,13 @@ export class ParameterUpdate {
   /** Updates a whole parameter in place. */
   async apply(state: ParameterState, gradient: HostTensor, step: StepNumbers): Promise<void> {
     const scalars = this.scalars(step);
+    if (keptTensor(state.value)) {
+      const tensors = mapValues({ parameter: state.value, gradient, ...state.slots }, flat);
+      const { gradient: _, ...written } = tensors;
+      await this.onDevice!.dense.run({ ...tensors, ...scalars }, { into: prefixKeys('next/', written) });
+      return;
+    }
+    await bringToHost([gradient]);
     for (const part of chunks(gradient.data.length)) {
       const parameter = part(state.value);
       const slots = mapValues(state.slots, part);
@@ -93,6 +131,12 @@ export class ParameterUpdate {
     step: StepNumbers,
   ): Promise<void> {
     const scalars = this.scalars(step);
+    if (keptTensor(state.value)) {
+      const tables: Record<string, HostTensor> = { parameter: state.value, ...state.slots };
+      const feeds = { rows, gradient, ...tables, ...scalars };
+      await this.onDevice!.rows.run(feeds, { into: prefixKeys('next/', tables) });
+      return;
+    }
     const width = gradient.dims[1]!;
     const rowsPerRun = Math.max(1, Math.floor(CHUNK_ELEMENTS / width));
     for (let start = 0; start < rows.data.length; start += rowsPerRun) {
@@ -109,8 +153,19 @@ export class ParameterUpdate {
     }
   }
 
+  /** total = gradient, where total is kept on the device. */
+  async copy(gradient: HostTensor, total: HostTensor): Promise<void> {
+    await this.onDevice!.copy.run({ gradient: flat(gradient) }, { into: { copy: flat(total) } });
+  }
+
   /** total += gradient, in place. */
   async accumulate(total: HostTensor, gradient: HostTensor): Promise<void> {
+    if (keptTensor(total)) {
+      const feeds = { total: flat(total), gradient: flat(gradient) };
+      await this.onDevice!.accumulate.run(feeds, { into: { 'next/total': feeds.total } });
+      return;
+    }
+    await bringToHost([gradient]);
     for (const part of chunks(gradient.data.length)) {
       const feeds = { total: part(total), gradient: part(gradient) };
       await this.programs.accumulate.run(feeds, { into: { 'next/total': feeds.total } });
@@ -138,8 +193,31 @@ export class ParameterUpdate {
     return Math.fround(total);
   }
 
+  /** `squaredSum` of gradients that are kept on the device: what comes back is a number for each row of each. */
+  async squaredSums(gradients: readonly HostTensor[]): Promise<number[]> {
+    if (gradients.length === 0) return [];
+    const shaped = gradients.map((gradient) => reshapeKept(gradient, matrixDims(gradient.dims)));
+    const key = shaped.map(({ dims }) => dims.join('x')).join(' ');
+    const program =
+      this.normPrograms.get(key) ?? (await Program.compile(squaredRowsGraph(shaped), this.options));
+    this.normPrograms.set(key, program);
+    const { squares } = await program.run(
+      Object.fromEntries(shaped.map((gradient, i) => [`gradient${i}`, gradient])),
+    );
+    const values = float32(squares);
+    let start = 0;
+    return shaped.map(({ dims }) => {
+      const own = values.subarray(start, start + dims[0]!);
+      start += dims[0]!;
+      return Math.fround(own.reduce((total, value) => total + value, 0));
+    });
+  }
+
   async dispose(): Promise<void> {
-    for (const program of Object.values(this.programs)) await program.dispose();
+    const device = this.onDevice ? Object.values(this.onDevice) : [];
+    for (const program of [...Object.values(this.programs), ...device, ...this.normPrograms.values()]) {
+      await program.dispose();
+    }
   }
 
   private joinedOf(length: number): DenseParameter {
@@ -172,6 +250,28 @@ const GRAPHS = {
   squaredNorm: squaredNormGraph,
 } as const;
 
+/** For tensors that are kept on a device. */
+const DEVICE_GRAPHS = {
+  dense: denseGraph,
+  rows: rowsInTableGraph,
+  accumulate: accumulationGraph,
+  copy: copyGraph,
+} as const;
+
+type Programs<Graphs> = Readonly<Record<keyof Graphs, Program>>;
+
+async function compileAll<Name extends string>(
+  graphs: Readonly<Record<Name, (optimizer: Optimizer) => Graph>>,
+  optimizer: Optimizer,
+  options: ComputeOptions,
+): Promise<Record<Name, Program>> {
+  const programs: Partial<Record<Name, Program>> = {};
+  for (const name of Object.keys(graphs) as Name[]) {
+    programs[name] = await Program.compile(graphs[name](optimizer), options);
+  }
+  return programs as Record<Name, Program>;
+}
+
 function denseGraph(optimizer: Optimizer): Graph {
   const graph = new Graph(`${optimizer.id}/dense`);
   return update(graph, optimizer, ['n'], ['n'], (state) => state);
@@ -183,20 +283,61 @@ function rowsGraph(optimizer: Optimizer): Graph {
   return update(graph, optimizer, ['vocabulary', 'width'], ['rows', 'width'], (state) => gather(state, rows));
 }
 
+/** The same with whole tables as results, for tables that are written where they lie: rows are moved by what they change. */
+function rowsInTableGraph(optimizer: Optimizer): Graph {
+  const graph = new Graph(`${optimizer.id}/rows-in-table`);
+  const rows = graph.input('rows', 'i64', ['rows']);
+  const places = expand(unsqueeze(rows, 1), ['rows', 'width']);
+  return update(
+    graph,
+    optimizer,
+    ['vocabulary', 'width'],
+    ['rows', 'width'],
+    (state) => gather(state, rows),
+    (next, state) => scatterAdd(state, places, sub(next, gather(state, rows)), { axis: 0 }),
+  );
+}
+
+/**
+ * @param pick  the part of a parameter, or of its state, that is updated
+ * @param put  the result, from that part as it is next and the whole as it was; default the part alone
+ */
 function update(
   graph: Graph,
   optimizer: Optimizer,
   stateShape: string[],
   gradientShape: string[],
   pick: (state: Tensor) => Tensor,
+  put: (next: Tensor, state: Tensor) => Tensor = (next) => next,
 ): Graph {
-  const parameter = pick(graph.input('parameter', 'f32', stateShape));
+  const parameter = graph.input('parameter', 'f32', stateShape);
   const gradient = graph.input('gradient', 'f32', gradientShape);
-  const slots = fromNames(optimizer.slots, (slot) => pick(graph.input(slot, 'f32', stateShape)));
+  const slots = fromNames(optimizer.slots, (slot) => graph.input(slot, 'f32', stateShape));
   const scalars = fromNames(optimizer.scalars, (name) => graph.input(name, 'f32', []));
-  const next = optimizer.update({ parameter, gradient, slots }, scalars);
-  graph.output('next/parameter', next.parameter);
-  for (const [slot, tensor] of Object.entries(next.slots)) graph.output(`next/${slot}`, tensor);
+  const next = optimizer.update(
+    { parameter: pick(parameter), gradient, slots: mapValues(slots, pick) },
+    scalars,
+  );
+  graph.output('next/parameter', put(next.parameter, parameter));
+  for (const [slot, tensor] of Object.entries(next.slots)) {
+    graph.output(`next/${slot}`, put(tensor, slots[slot]!));
+  }
+  return graph;
+}
+
+function copyGraph(): Graph {
+  const graph = new Graph('copy');
+  graph.output('copy', stopGradient(graph.input('gradient', 'f32', ['n'])));
+  return graph;
+}
+
+/** Σ g² of every row of several matrices, one after the other. */
+function squaredRowsGraph(gradients: readonly HostTensor[]): Graph {
+  const graph = new Graph('squared-rows');
+  const squares = gradients.map(({ dims }, i) =>
+    sum(square(graph.input(`gradient${i}`, 'f32', dims)), { axes: 1 }),
+  );
+  graph.output('squares', concat(squares, 0));
   return graph;
 }
 
@@ -271,7 +412,16 @@ const NORM_ROWS = 16;
  */
 const SHORT_ELEMENTS = 2 ** 12;
 
-const isShort = ({ data }: HostTensor): boolean => data.length <= SHORT_ELEMENTS;
+export const isShort = ({ dims }: HostTensor): boolean => elementCount(dims) <= SHORT_ELEMENTS;
+
+/** As a vector, without a copy. */
+const flat = (tensor: HostTensor): HostTensor => {
+  const dims = [elementCount(tensor.dims)];
+  return keptTensor(tensor) ? reshapeKept(tensor, dims) : { ...tensor, dims };
+};
+
+const matrixDims = ([rows = 1, ...rest]: readonly number[]): number[] =>
+  rest.length > 0 ? [rows, elementCount(rest)] : [1, rows];
 
 const tensorsOf = ({ state, gradient }: DenseParameter): Record<string, HostTensor> => ({
   parameter: state.value,

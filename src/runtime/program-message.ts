@@ -1,10 +1,9 @@
 import type { Dim } from '../graph/dims.ts';
 import { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
-import { toOnnx } from '../graph/to-onnx.ts';
 import type { DType } from '../onnx/dtypes.ts';
-import { encodeModel } from '../onnx/encode.ts';
-import type { ComputeOptions } from './devices.ts';
+import { type DeviceModel, deviceModel } from './device-model.ts';
+import type { ComputeOptions, Device } from './devices.ts';
 import { Program } from './program.ts';
 
 interface Value {
@@ -18,21 +17,20 @@ export interface ProgramMessage {
   readonly name: string;
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
-  /** ONNX bytes. */
-  readonly model: Uint8Array;
+  readonly model: DeviceModel;
 }
 
-export function programMessage(graph: Graph): ProgramMessage {
+export function programMessage(graph: Graph, device: Device = 'cpu'): ProgramMessage {
   const value = ({ name, dtype, shape }: Tensor): Value => ({ name, dtype, shape });
   return {
     name: graph.name,
     inputs: graph.inputs.map(value),
     outputs: [...graph.outputs].map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
-    model: encodeModel(toOnnx(graph)),
+    model: deviceModel(graph, device),
   };
 }
 
-/** Compiles what `programMessage` has described. @throws RuntimeError when the runtime rejects it */
+/** Compiles what `programMessage` has described for the device of `compute`. @throws RuntimeError when the runtime rejects it */
 export async function programOf(
   { name, inputs, outputs, model }: ProgramMessage,
   compute: ComputeOptions,

@@ -1,55 +1,18 @@
-import { env, InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
 import { type Dim, evaluateDim, formatShape } from '../graph/dims.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { toOnnx } from '../graph/to-onnx.ts';
-import { type DType, elementCount } from '../onnx/dtypes.ts';
-import { encodeModel } from '../onnx/encode.ts';
+import { dtypes, elementCount } from '../onnx/dtypes.ts';
 import { RuntimeError, ShapeError } from '../util/errors.ts';
-import { type ComputeOptions, defaultThreads } from './devices.ts';
+import { deviceTraffic, type KeptTensor, keptTensor } from './device-memory.ts';
+import { type DeviceModel, deviceModel } from './device-model.ts';
+import type { ComputeOptions, Device, Precision } from './devices.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
+import { toOrt } from './ort-tensor.ts';
+import { sessionOptions } from './session-options.ts';
 import { isUnconverted, UNCONVERTED, withUnconvertedOutput } from './unconverted-output.ts';
 
 export type Feeds = Readonly<Record<string, HostTensor>>;
-
-const ORT_TYPES: Record<DType, OrtTensor.Type> = {
-  f32: 'float32',
-  f64: 'float64',
-  f16: 'float16',
-  bf16: 'uint16',
-  i8: 'int8',
-  u8: 'uint8',
-  u16: 'uint16',
-  i32: 'int32',
-  i64: 'int64',
-  u32: 'uint32',
-  bool: 'bool',
-};
-
-// What goes wrong is in the errors that are thrown; the runtime's own lines would come between ours.
-env.logLevel = 'fatal';
-
-/** Session settings. Measured reasons stand beside each. */
-function sessionOptions({
-  device = 'cpu',
-  threads = defaultThreads(),
-}: ComputeOptions): InferenceSession.SessionOptions {
-  return {
-    executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    graphOptimizationLevel: 'all',
-    // Without the arena every intermediate is mapped, faulted in and unmapped anew: 12 % slower steps and, as freed blocks
-    // are reused at once, 15 % more memory (reference step, 954 against 810 MB).
-    enableCpuMemArena: true,
-    enableMemPattern: false,
-    logSeverityLevel: 4,
-    // Threads of a session that has finished would go on spinning and take the cores from the next one: alternating two
-    // programs was 2.5 times slower with the default.
-    extra: { session: { force_spinning_stop: '1' } },
-  };
-}
 
 /** What a program takes and gives. A graph is one. */
 export type ProgramSignature = Pick<Graph, 'name' | 'inputs' | 'outputs'>;
@@ -66,9 +29,11 @@ export class Program {
   readonly inputs: readonly Tensor[];
   readonly outputs: ReadonlyMap<string, Tensor>;
   private readonly session: InferenceSession;
+  private readonly device: Device;
 
-  private constructor(signature: ProgramSignature, session: InferenceSession) {
+  private constructor(signature: ProgramSignature, session: InferenceSession, device: Device) {
     this.name = signature.name;
+    this.device = device;
     this.inputs = signature.inputs;
     this.outputs = signature.outputs;
     this.session = session;
@@ -76,28 +41,39 @@ export class Program {
 
   /**
    * Compiles a graph for a device.
+   * @param options.precision  dtype in which matrices are multiplied; default f32
    * @throws RuntimeError when the runtime rejects it
    */
-  static async compile(graph: Graph, options: ComputeOptions = {}): Promise<Program> {
-    return await Program.load(graph, encodeModel(toOnnx(graph)), options);
+  static async compile(
+    graph: Graph,
+    { precision, ...options }: ComputeOptions & { precision?: Precision } = {},
+  ): Promise<Program> {
+    return await Program.load(graph, deviceModel(graph, options.device ?? 'cpu', precision), options);
   }
 
   /**
-   * The program of an ONNX model that was written from a graph of this signature, perhaps in another thread.
+   * The program of a model that was written from a graph of this signature for this device, perhaps in another thread.
    * @throws RuntimeError when the runtime rejects it
    */
   static async load(
     signature: ProgramSignature,
-    model: Uint8Array,
+    model: DeviceModel,
     options: ComputeOptions = {},
   ): Promise<Program> {
+    const { device = 'cpu' } = options;
     try {
-      const session = await InferenceSession.create(withUnconvertedOutput(model), sessionOptions(options));
-      return new Program(signature, session);
+      const session = await InferenceSession.create(
+        withUnconvertedOutput(model.bytes),
+        sessionOptions(options, model.hostNodes),
+      );
+      return new Program(signature, session, device);
     } catch (cause) {
       throw new RuntimeError(
-        `program "${signature.name}" could not be loaded on ${options.device ?? 'cpu'}: ${reason(cause)}`,
-        { cause, help: 'run `undrift doctor` to see which devices work here' },
+        `program "${signature.name}" could not be loaded on ${device}: ${reason(cause)}`,
+        {
+          cause,
+          help: 'run `undrift doctor` to see which devices work here',
+        },
       );
     }
   }
@@ -116,7 +92,7 @@ export class Program {
   ): Promise<Record<string, HostTensor>> {
     const sizes = this.checkFeeds(feeds);
     const ortFeeds: Record<string, OrtTensor> = {};
-    for (const input of this.inputs) ortFeeds[input.name] = toOrt(feeds[input.name]!);
+    for (const input of this.inputs) ortFeeds[input.name] = await this.fed(feeds[input.name]!);
     const outputs: Record<string, HostTensor> = {};
     const fetches: Record<string, OrtTensor | null> = { [UNCONVERTED]: null };
     for (const [name, tensor] of this.outputs) {
@@ -128,7 +104,7 @@ export class Program {
         );
       }
       outputs[name] = buffer;
-      fetches[name] = toOrt(buffer);
+      fetches[name] = await this.fetched(buffer);
     }
     const startMs = performance.now();
     try {
@@ -136,6 +112,7 @@ export class Program {
     } catch (cause) {
       if (!isUnconverted(cause)) throw this.failure(feeds, cause);
     }
+    for (const buffer of Object.values(outputs)) this.keptHere(buffer)?.written();
     Program.stats.runs += 1;
     Program.stats.runMs += performance.now() - startMs;
     return outputs;
@@ -143,6 +120,27 @@ export class Program {
 
   async dispose(): Promise<void> {
     await this.session.release();
+  }
+
+  /** The device's own memory of a tensor that is kept on this program's device. */
+  private keptHere(tensor: HostTensor): KeptTensor | undefined {
+    const memory = keptTensor(tensor);
+    return memory?.device === this.device ? memory : undefined;
+  }
+
+  private async fed(tensor: HostTensor): Promise<OrtTensor> {
+    const here = this.keptHere(tensor);
+    if (here) return await here.reading(tensor.dims);
+    await keptTensor(tensor)?.bringToHost();
+    if (this.device !== 'cpu') deviceTraffic.upBytes += bytesOf(tensor);
+    return toOrt(tensor);
+  }
+
+  private async fetched(buffer: HostTensor): Promise<OrtTensor> {
+    const here = this.keptHere(buffer);
+    if (here) return await here.writing(buffer.dims);
+    if (this.device !== 'cpu') deviceTraffic.downBytes += bytesOf(buffer);
+    return toOrt(buffer);
   }
 
   /** Every input present, of its dtype, and with sizes that agree wherever the same name stands. */
@@ -161,7 +159,7 @@ export class Program {
       if (
         fed.dtype !== input.dtype ||
         fed.dims.length !== input.rank ||
-        elementCount(fed.dims) !== fed.data.length
+        elementCount(fed.dims) !== lengthOf(fed)
       ) {
         throw bad();
       }
@@ -199,7 +197,8 @@ export class Program {
 const sizeOf = (dim: Dim, sizes: ReadonlyMap<string, number>): number | undefined =>
   typeof dim === 'number' ? dim : (sizes.get(dim) ?? evaluateDim(dim, sizes));
 
-const toOrt = (tensor: HostTensor): OrtTensor =>
-  new OrtTensor(ORT_TYPES[tensor.dtype], tensor.data as Float32Array, tensor.dims as number[]);
+export const lengthOf = (tensor: HostTensor): number => keptTensor(tensor)?.elements ?? tensor.data.length;
+
+const bytesOf = ({ dtype, dims }: HostTensor): number => elementCount(dims) * dtypes[dtype].bytes;
 
 const reason = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

@@ -60,7 +60,7 @@ export class WorkerProgram {
 
   /** @throws RuntimeError when the runtime rejects the graph */
   static async compile(graph: Graph, options: ComputeOptions = {}): Promise<WorkerProgram> {
-    const start: WorkerStart = { program: programMessage(graph), compute: options };
+    const start: WorkerStart = { program: programMessage(graph, options.device), compute: options };
     const program = new WorkerProgram(graph.name, new Worker(WORKER, { workerData: start }));
     // A thread that could not load its model listens to nothing and ends by itself.
     await program.answer(0);

@@ -1,0 +1,29 @@
+import type { Graph } from '../graph/graph.ts';
+import { toOnnx } from '../graph/to-onnx.ts';
+import { encodeModel } from '../onnx/encode.ts';
+import type { Device, Precision } from './devices.ts';
+
+/** A graph as a device's provider takes it. */
+export interface DeviceModel {
+  /** ONNX bytes. */
+  readonly bytes: Uint8Array;
+  /** Names of nodes that are to run on the CPU although the device has kernels for them. */
+  readonly hostNodes: readonly string[];
+}
+
+/**
+ * Shaders may be off by 2⁻¹¹ in sines and cosines, and by more outside [−π, π] (WebGPU Shading Language, accuracy of built-in
+ * functions): rotary positions would be wrong in the fourth digit. Their tables are small: the CPU makes them.
+ */
+const INEXACT_IN_SHADERS = new Set(['Sin', 'Cos']);
+
+/** Lowers a graph for a device. What is peculiar to providers is here, and in the session options of `Program`. */
+export function deviceModel(graph: Graph, device: Device, precision: Precision = 'f32'): DeviceModel {
+  // The WebGPU provider has no FusedMatMul: attention would run on the CPU, with copies there and back.
+  const model = toOnnx(graph, {}, { fusedMatMul: device !== 'webgpu', products: precision });
+  const hostNodes =
+    device === 'webgpu'
+      ? model.graph.nodes.filter(({ opType }) => INEXACT_IN_SHADERS.has(opType)).map(({ name }) => name!)
+      : [];
+  return { bytes: encodeModel(model), hostNodes };
+}
