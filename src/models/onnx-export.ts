@@ -3,11 +3,35 @@ import { cast } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { toOnnx } from '../graph/to-onnx.ts';
 import { encodeModel } from '../onnx/encode.ts';
+import { halfWeights } from '../onnx/half-weights.ts';
 import type { OnnxModel, OnnxNode } from '../onnx/model.ts';
+import { quantizeWeights } from '../onnx/quantize-weights.ts';
 import type { FoldedParameters } from './architecture.ts';
 import { embeddingSpaceId } from './embedding-space.ts';
 import type { Retriever, Side } from './retriever.ts';
 import { storedWeights } from './stored-weights.ts';
+
+/**
+ * How the weights of an exported file are stored: as they are; halved; as 8-bit integers, the activations quantised at run time.
+ * (`halfWeights`, `quantizeWeights`; computed in f32 in the first two.)
+ */
+export const EXPORT_DTYPES = ['f32', 'f16', 'int8'] as const;
+
+export type ExportDtype = (typeof EXPORT_DTYPES)[number];
+
+export interface OnnxExportOptions {
+  embeddingSpace?: string;
+  /** Whether token vectors are an output beside the embedding, where the encoder has them (true). */
+  tokens?: boolean;
+  /** Default f32. */
+  dtype?: ExportDtype;
+}
+
+const STORED: Readonly<Record<ExportDtype, (model: OnnxModel) => OnnxModel>> = {
+  f32: (model) => model,
+  f16: halfWeights,
+  int8: quantizeWeights,
+};
 
 /**
  * The encoder of one side as an ONNX file that holds its weights, each under its Hugging Face name, in standard operators.
@@ -20,11 +44,8 @@ import { storedWeights } from './stored-weights.ts';
  *
  * @throws UndriftError if the file would exceed ONNX's 2 GiB.
  */
-export function exportOnnx(
-  retriever: Retriever,
-  side: Side,
-  { embeddingSpace = embeddingSpaceId(retriever) }: { embeddingSpace?: string } = {},
-): Uint8Array {
+export function exportOnnx(retriever: Retriever, side: Side, options: OnnxExportOptions = {}): Uint8Array {
+  const { embeddingSpace = embeddingSpaceId(retriever), tokens = true, dtype = 'f32' } = options;
   const { encoder } = retriever;
   const graph = new Graph(retriever.prefix(side));
   const shape = ['batch', 'sequence'];
@@ -43,18 +64,20 @@ export function exportOnnx(
     return made;
   };
   const { hidden, embedding } = encoder.infer(parameters, { ids, mask, ...(types && { types }) });
-  if (hidden) graph.output('last_hidden_state', hidden);
+  if (hidden && tokens) graph.output('last_hidden_state', hidden);
   graph.output('sentence_embedding', embedding);
 
   const model = toOnnx(graph, {
     'undrift.embedding_space': embeddingSpace,
     'undrift.trained_steps': String(retriever.trainedSteps),
+    ...(dtype !== 'f32' && { 'undrift.dtype': dtype }),
   });
-  return encodeModel(standardOperators(model, graph));
+  return encodeModel(STORED[dtype](standardOperators(model, graph)));
 }
 
 /**
- * The same model without onnxruntime's own `FusedMatMul`, which other runtimes do not have:
+ * The same model without onnxruntime's own `FusedMatMul`, which other runtimes do not have, and without results that nothing reads (the
+ * means of layer norms):
  *
  *     FusedMatMul(a, b; transA, transB, α) = α · MatMul(aᵀ, bᵀ),  transposing the last two axes where asked
  *
@@ -63,8 +86,15 @@ export function exportOnnx(
 function standardOperators(model: OnnxModel, graph: Graph): OnnxModel {
   const made = new Map(graph.nodes.map((node) => [node.outputs[0]!.name, node]));
   const initializers = [...model.graph.initializers];
+  const read = new Set([
+    ...model.graph.nodes.flatMap(({ inputs }) => inputs),
+    ...model.graph.outputs.map(({ name }) => name),
+  ]);
   const nodes = model.graph.nodes.flatMap((node): OnnxNode[] => {
-    if (node.opType !== 'FusedMatMul') return [node];
+    if (node.opType !== 'FusedMatMul') {
+      const last = node.outputs.findLastIndex((output) => read.has(output));
+      return [{ ...node, outputs: node.outputs.slice(0, last + 1) }];
+    }
     const result = node.outputs[0]!;
     const steps: OnnxNode[] = [];
     const operands = node.inputs.map((name, i) => {
