@@ -82,6 +82,7 @@ function answer(
   const [kind, name] = api ? [api[1], api[2]] : [file?.[1] ? 'datasets' : 'models', file?.[2]];
   const repo = hub.repos[`${kind}/${name}`];
   const isKnown = request.headers.authorization === `Bearer ${FAKE_TOKEN}`;
+  if (!api && !file) return refuse(404);
   if (!repo) return isKnown ? refuse(404, 'RepoNotFound') : refuse(401, 'RepoNotFound');
   const refs = repo.refs ?? { main: COMMIT };
   const revision = (api ? api[4] : file?.[3])!;

@@ -11,9 +11,9 @@ import {
 import { UsageError } from '../util/errors.ts';
 import { defineCommand } from './command.ts';
 import { formatCorrection } from './format-correction.ts';
-import { loadModel, loadProgress } from './model-source.ts';
+import { loadModel, readOptions } from './model-source.ts';
 import { suggestion } from './options.ts';
-import { COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+import { COMPUTE_OPTIONS, computeOptions, DATA_HELP } from './shared-options.ts';
 
 /** `undrift correct`: how much of a full re-embedding a map between two models recovers. */
 export const correctCommand = defineCommand({
@@ -32,7 +32,7 @@ export const correctCommand = defineCommand({
       help: 'the old model, which made the stored vectors: a folder or a run',
     },
     to: { type: 'text', value: 'model', required: true, help: 'the new model' },
-    data: { type: 'text', value: 'folder', required: true, help: 'data set: BEIR, MS MARCO, or pairs' },
+    data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
     corrector: {
       type: 'list',
       help: `correctors to fit: ${CORRECTOR_KINDS.join(', ')} (default: all that the dimensions allow)`,
@@ -80,7 +80,7 @@ export const correctCommand = defineCommand({
     const startMs = performance.now();
     const from = await loadModel(options.from, io, [], '--from');
     const to = await loadModel(options.to, io, [], '--to');
-    const data = await loadData(options.data, { splits: [options.split], onProgress: loadProgress(io) });
+    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
     const report = await measureCorrection({ from, to }, data, {

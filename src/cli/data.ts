@@ -4,7 +4,8 @@ import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { formatBytes } from '../util/format.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
-import { loadProgress } from './model-source.ts';
+import { readOptions } from './model-source.ts';
+import { DATA_HELP } from './shared-options.ts';
 
 const number = (value: number): string => value.toLocaleString('en-US');
 
@@ -55,11 +56,11 @@ const apiDocs = defineCommand({
 const stats = defineCommand({
   name: 'stats',
   summary: 'count the documents, queries and judgements of a data set',
-  arguments: [{ name: 'data', help: 'folder (BEIR, MS MARCO, pairs) or file of pairs', required: true }],
+  arguments: [{ name: 'data', help: DATA_HELP, required: true }],
   options: {},
   examples: ['data/api-docs'],
   async run(_options, io, [path]) {
-    const data = await loadData(path!, { onProgress: loadProgress(io) });
+    const data = await loadData(path!, { ...readOptions(io) });
     io.finishProgress();
     const found = statistics(data);
     return { json: { ...found }, text: formatStatistics(found) };

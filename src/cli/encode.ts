@@ -8,7 +8,7 @@ import { writeFileAtomic } from '../util/files.ts';
 import { formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
-import { loadModel, loadProgress, MODEL_HELP } from './model-source.ts';
+import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
 import { COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
 
 /** Texts, or characters of them, that are in memory at once. */
@@ -103,12 +103,12 @@ const linesOf = (file: string): Source => ({
 });
 
 async function corpusOf(path: string, side: Side, io: Io): Promise<Source> {
-  const onProgress = loadProgress(io);
+  const reading = readOptions(io);
   // The documents alone need no judgements, and no queries.
   const corpus =
     side === 'document'
-      ? await loadCorpus(path, { onProgress })
-      : (await loadData(path, { splits: [], onProgress })).queries;
+      ? await loadCorpus(path, reading)
+      : (await loadData(path, { splits: [], ...reading })).queries;
   io.finishProgress();
   return {
     texts: corpus.texts(),

@@ -13,8 +13,8 @@ import {
 } from '../index/evaluate-retriever.ts';
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
-import { loadModel, loadProgress, MODEL_HELP, retrievalProgress } from './model-source.ts';
-import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+import { loadModel, MODEL_HELP, readOptions, retrievalProgress } from './model-source.ts';
+import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions, DATA_HELP } from './shared-options.ts';
 
 /** Documents kept for each query: what people expect in a run file. */
 const RUN_DEPTH = 100;
@@ -28,7 +28,7 @@ export const evalCommand = defineCommand({
     'Metrics: ndcg@10, ndcg_exp@10 (gain 2^grade − 1), mrr@10, map, recall@100, precision@10, success@5, judged@10.',
   options: {
     model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
-    data: { type: 'text', value: 'folder', required: true, help: 'data set: BEIR, MS MARCO, or pairs' },
+    data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
     split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
     metrics: {
       type: 'list',
@@ -73,7 +73,7 @@ export const evalCommand = defineCommand({
     // Read first: a file that is not there should not cost an evaluation.
     const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
     const retriever = options.model === 'bm25' ? undefined : await loadModel(options.model, io, ['bm25']);
-    const data = await loadData(options.data, { splits: [options.split], onProgress: loadProgress(io) });
+    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
 

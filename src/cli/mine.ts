@@ -22,9 +22,9 @@ import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
-import { loadModel, loadProgress, MODEL_HELP } from './model-source.ts';
+import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
 import type { OptionValues } from './options.ts';
-import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
+import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions, DATA_HELP } from './shared-options.ts';
 
 const OPTIONS = {
   model: {
@@ -33,7 +33,7 @@ const OPTIONS = {
     required: true,
     help: `who ranks: bm25, ${MODEL_HELP}, or a TREC run file`,
   },
-  data: { type: 'text', value: 'folder', required: true, help: 'data set: BEIR, MS MARCO, or pairs' },
+  data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
   out: { type: 'text', value: 'file.jsonl', required: true, help: 'where the queries go, one a line' },
   split: { type: 'text', value: 'name', default: 'train', help: 'queries of this split' },
   negatives: { type: 'integer', default: 5, min: 1, max: 10_000, help: 'negatives for each query' },
@@ -122,7 +122,7 @@ export const mineCommand = defineCommand({
     await (await openFileAtomic(out)).discard();
 
     const startMs = performance.now();
-    const data = await loadData(options.data, { splits: [split], onProgress: loadProgress(io) });
+    const data = await loadData(options.data, { splits: [split], ...readOptions(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
     const queries = minableQueries(data, split, { dropSameId });

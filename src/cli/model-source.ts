@@ -1,3 +1,4 @@
+import type { LoadOptions } from '../data/load-options.ts';
 import type { RetrievalProgress } from '../index/retrieve.ts';
 import { findModel } from '../models/find-model.ts';
 import { loadRetriever } from '../models/model-folder.ts';
@@ -40,6 +41,13 @@ export const retrievalProgress =
   (io: Io) =>
   ({ stage, done, total }: RetrievalProgress): void =>
     io.progress(stage, done, { total, unit: stage === 'search' ? 'queries' : 'texts' });
+
+/** What the commands tell of the data that they read. */
+export const readOptions = (io: Io): Pick<LoadOptions, 'onProgress' | 'onDownload' | 'onNote'> => ({
+  onProgress: loadProgress(io),
+  onDownload: downloadProgress(io),
+  onNote: (note) => io.log(`note: ${note}`),
+});
 
 /** Shows how far the reading of data files has come, all files together: nobody knows how many are still to come. */
 export function loadProgress(io: Io): (progress: { bytes: number }) => void {

@@ -8,7 +8,7 @@ import { readNpy } from '../io/npy.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
-import { loadModel, loadProgress, MODEL_HELP, retrievalProgress } from './model-source.ts';
+import { loadModel, MODEL_HELP, readOptions, retrievalProgress } from './model-source.ts';
 import type { OptionValues } from './options.ts';
 import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions } from './shared-options.ts';
 
@@ -56,7 +56,7 @@ export const searchCommand = defineCommand({
           : '--data and --corpus exclude each other',
       );
     }
-    const corpus = await loadCorpus((options.data ?? options.corpus)!, { onProgress: loadProgress(io) });
+    const corpus = await loadCorpus((options.data ?? options.corpus)!, { ...readOptions(io) });
     io.finishProgress();
     const { rows, scores } = await (options.model === 'bm25' ? searchBm25 : searchDense)(
       query,

@@ -1,6 +1,9 @@
 import { type ComputeOptions, DEVICES } from '../runtime/devices.ts';
 import type { OptionTable } from './options.ts';
 
+/** What `--data` takes, for help texts. */
+export const DATA_HELP = 'data set: BEIR, MS MARCO, or pairs; or its name: beir/NAME, hf:organisation/name';
+
 /** Where and on how many threads to compute. */
 export const COMPUTE_OPTIONS = {
   device: { type: 'choice', choices: DEVICES, default: 'cpu', help: 'where to compute', group: 'Machine' },

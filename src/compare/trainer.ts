@@ -37,6 +37,7 @@ export const realTrainer: Trainer = {
   async describeData(path, onProgress) {
     const data = await loadData(path, {
       onProgress: ({ bytes, totalBytes }) => onProgress?.('read', bytes, totalBytes),
+      onDownload: ({ done, total }) => onProgress?.('download', done, total),
     });
     const { name, fingerprint, corpus, splits } = data;
     return { name, fingerprint, documents: corpus.size, splits };

@@ -15,4 +15,8 @@ export interface LoadOptions {
   maxLineBytes?: number | undefined;
   /** Called for every block that was read of a file. */
   onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Bytes downloaded of all that are wanted, for data sets that are named. */
+  onDownload?: ((progress: { done: number; total: number }) => void) | undefined;
+  /** Told where a named data set was taken from, if that is not as asked. */
+  onNote?: ((note: string) => void) | undefined;
 }

@@ -4,11 +4,12 @@ import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 import { listFolder, loadRetrievalData, readCorpus, roleFiles } from './beir.ts';
 import { type Corpus, quote } from './corpus.ts';
+import { findData } from './find-data.ts';
 import type { LoadOptions } from './load-options.ts';
 import { loadMsMarco, readTsvCorpus } from './ms-marco.ts';
 import { loadPairs } from './pairs.ts';
 import { readPlainText } from './plain-text.ts';
-import { normaliseSplits, type RetrievalData } from './retrieval-data.ts';
+import { dataName, normaliseSplits, type RetrievalData } from './retrieval-data.ts';
 
 const PAIRS_FILE = /\.(jsonl(\.gz)?|parquet)$/i;
 const SPLIT_FILE = /^(train|dev|validation|valid|val|test)([-_.].*)?\.(jsonl(\.gz)?|parquet)$/i;
@@ -22,11 +23,17 @@ const LAYOUTS = [
 
 /**
  * Loads a retrieval data set of any layout that is known: a BEIR folder, an MS MARCO folder, a folder of pairs with a file per
- * split, or one file of pairs.
+ * split, or one file of pairs; or one that is named (`beir/scifact`, `hf:organisation/name`; see `findData`).
  *
  * @throws DataError where nothing is recognised (saying what was looked for) or something is wrong with a file.
  */
-export async function loadData(path: string, options: LoadOptions = {}): Promise<RetrievalData> {
+export async function loadData(named: string, options: LoadOptions = {}): Promise<RetrievalData> {
+  const path = await findData(named, options);
+  const data = await loadPath(path, options);
+  return path === named ? data : { ...data, name: dataName(named) };
+}
+
+async function loadPath(path: string, options: LoadOptions): Promise<RetrievalData> {
   if (!(await isFolder(path))) {
     if (PAIRS_FILE.test(path)) return await loadPairs(path, new Map([['train', [path]]]), options);
     throw new DataError('is no data set', {
@@ -72,7 +79,8 @@ async function pairFiles(
  * Loads documents alone, to encode or search them: the corpus of a data set, or one file of JSONL or Parquet (`_id`, `text`,
  * perhaps `title`), of TSV (id, text), or of plain text, one document a line with its line number as id.
  */
-export async function loadCorpus(path: string, options: LoadOptions = {}): Promise<Corpus> {
+export async function loadCorpus(named: string, options: LoadOptions = {}): Promise<Corpus> {
+  const path = await findData(named, options);
   if (await isFolder(path)) {
     const files = await roleFiles(path, 'corpus');
     return files.length > 0

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { readCorpus, roleFiles } from './beir.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
 import { FileLog } from './file-log.ts';
+import { findData } from './find-data.ts';
 import { isFolder, loadData } from './load.ts';
 import type { LoadOptions } from './load-options.ts';
 import { readTsvCorpus } from './ms-marco.ts';
@@ -29,18 +30,19 @@ export interface Texts {
  *
  * @throws DataError, with file and line, for what is wrong with a file, and for an empty one
  */
-export async function loadTexts(path: string, options: LoadOptions = {}): Promise<Texts> {
+export async function loadTexts(named: string, options: LoadOptions = {}): Promise<Texts> {
+  const path = await findData(named, options);
   const log = new FileLog(options.onProgress);
   const alone = (corpus: Corpus): Texts => {
-    return { name: dataName(path), path, corpus, fingerprint: log.fingerprint(), notes: [] };
+    return { name: dataName(named), path, corpus, fingerprint: log.fingerprint(), notes: [] };
   };
   if (await isFolder(path)) {
     const files = await roleFiles(path, 'corpus');
     if (files.length > 0 && (await roleFiles(path, 'queries')).length === 0)
       return alone(await readCorpus(files, 'document', options, log));
     const data = await loadData(path, options);
-    const { name, corpus, fingerprint, notes } = data;
-    return { name, path, corpus, fingerprint, notes, data };
+    const { corpus, fingerprint, notes } = data;
+    return { name: dataName(named), path, corpus, fingerprint, notes, data };
   }
   if (/\.(jsonl?(\.gz)?|parquet)$/i.test(path)) return alone(await readRecordTexts(path, options, log));
   if (/\.tsv(\.gz)?$/i.test(path)) return alone(await readTsvCorpus([path], 'document', options, log));

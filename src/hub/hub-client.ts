@@ -15,6 +15,9 @@ export interface HubClient {
   readonly fetch: typeof fetch;
 }
 
+/** Whether nothing is to be asked of the network (`HF_HUB_OFFLINE`). */
+export const isOffline = (): boolean => /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
+
 /** Time without an answer's first byte after which the hub counts as unreachable. */
 const ANSWER_MS = 30_000;
 
@@ -29,7 +32,7 @@ export function hubClient(name: HubName): HubClient {
   let home: string | undefined;
   return {
     hubUrl,
-    isOffline: isTrue(env.HF_HUB_OFFLINE),
+    isOffline: isOffline(),
     async fetch(input, init) {
       const url = new URL(input instanceof Request ? input.url : input);
       home ??= url.origin;
@@ -76,5 +79,3 @@ function checkedToken(text: string, where: string): string | undefined {
     help: 'set HF_TOKEN to the token alone, or to nothing',
   });
 }
-
-const isTrue = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? '');

@@ -27,7 +27,7 @@ export interface Snapshot {
 /**
  * Finds or downloads a repository of the Hugging Face hub: into the cache of Hugging Face's own programs, in its layout
  * (`blobs/`, `snapshots/COMMIT/`, `refs/REVISION`), so that each side finds what the other has downloaded. A revision that is
- * a branch or a tag is looked up each time; a commit that is complete in the cache needs no network, and neither does anything
+ * a branch or a tag is looked up each time; a model's commit that is complete in the cache needs no network, and neither does anything
  * with `HF_HUB_OFFLINE=1` or where the hub cannot be reached, as long as the cache has it.
  *
  * @throws UndriftError where the hub refuses, cannot be reached, or what arrives is damaged; the cache never gets half a file
@@ -37,7 +37,8 @@ export async function hubSnapshot(name: HubName, options: SnapshotOptions): Prom
   const client = hubClient(name);
   const storage = join(getHFHubCachePath(), [`${name.kind}s`, ...name.repo.split('/')].join('--'));
   const cached = await cachedSnapshot(storage, name, options);
-  if (cached && (client.isOffline || isCommit(name.revision))) return cached;
+  // Whether all of a data set is there only its list can tell.
+  if (cached && (client.isOffline || (isCommit(name.revision) && name.kind === 'model'))) return cached;
   if (client.isOffline) throw absent(name, new HubUnreachable('HF_HUB_OFFLINE is set'));
   try {
     return await download(name, client, storage, options);

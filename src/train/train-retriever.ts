@@ -137,6 +137,8 @@ export async function trainRetriever(
 
   const { data, evaluation } = await loadTrainingData(settings, method, {
     onProgress: ({ bytes, totalBytes }) => callbacks.onProgress?.('read', bytes, totalBytes),
+    onDownload: ({ done, total }) => callbacks.onProgress?.('download', done, total),
+    onNote: callbacks.onNote,
   });
   for (const note of data.notes) callbacks.onNote?.(note);
   const fingerprint = data.fingerprint;

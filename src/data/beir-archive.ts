@@ -1,0 +1,125 @@
+import { createWriteStream, existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { isOffline } from '../hub/hub-client.ts';
+import { unreachable } from '../hub/hub-error.ts';
+import { DataError, UndriftError } from '../util/errors.ts';
+import { fileError, recoverFolder, writeFolderAtomic } from '../util/files.ts';
+import type { LoadOptions } from './load-options.ts';
+import { unzip } from './unzip.ts';
+
+/** Where the authors of BEIR keep a zip file of each data set; `UNDRIFT_BEIR_URL` names a mirror. */
+const BEIR_URL = 'https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets';
+
+const NAME = /^beir\/([a-z0-9][a-z0-9-]*)((?:\/[a-z0-9][a-z0-9-]*)*)$/i;
+
+/** What is kept of an archive. */
+const WANTED = /(^|\/)(corpus\.jsonl|queries\.jsonl|qrels\/[^/]+\.tsv)$/;
+
+/** `beir/NAME`, or `beir/NAME/PART` for the parts of cqadupstack; undefined for another text. */
+export function parseBeirName(text: string): { archive: string; part: string } | undefined {
+  const [, archive, part] = NAME.exec(text) ?? [];
+  return archive === undefined ? undefined : { archive, part: (part ?? '').slice(1) };
+}
+
+/**
+ * The folder of a data set of BEIR: in the cache (`UNDRIFT_CACHE`, else `undrift` in the user's cache folder), into which it is
+ * downloaded and unpacked if need be; as a whole, or not at all.
+ */
+export async function beirArchive(
+  { archive, part }: { archive: string; part: string },
+  { onDownload }: Pick<LoadOptions, 'onDownload'> = {},
+): Promise<string> {
+  const folder = join(cacheFolder(), 'beir', archive);
+  await recoverFolder(folder);
+  if (!existsSync(folder)) await fetchArchive(archive, folder, onDownload);
+  const inside = join(folder, part);
+  if (!existsSync(inside)) throw new DataError(`beir/${archive} has no part "${part}"`, { file: folder });
+  return inside;
+}
+
+const cacheFolder = (): string => {
+  const { UNDRIFT_CACHE, XDG_CACHE_HOME } = process.env;
+  return UNDRIFT_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'undrift');
+};
+
+async function fetchArchive(
+  archive: string,
+  folder: string,
+  onDownload: LoadOptions['onDownload'],
+): Promise<void> {
+  const url = `${(process.env.UNDRIFT_BEIR_URL ?? BEIR_URL).replace(/\/+$/, '')}/${archive}.zip`;
+  const zip = `${folder}.${process.pid}.zip.incomplete`;
+  try {
+    await mkdir(dirname(folder), { recursive: true });
+    await download(url, zip, archive, onDownload);
+    await writeFolderAtomic(folder, async (temporary) => {
+      // The archive holds one folder of its own name.
+      const nameOf = (name: string) =>
+        WANTED.test(name) ? name.replace(new RegExp(`^${archive}/`, 'i'), '') : undefined;
+      const found = await unzip(zip, temporary, nameOf, onDownload);
+      if (found.length === 0) throw new DataError('the archive holds no corpus.jsonl', { file: url });
+    });
+  } catch (error) {
+    throw fileError(error, folder, 'write');
+  } finally {
+    await rm(zip, { force: true });
+  }
+}
+
+async function download(
+  url: string,
+  file: string,
+  archive: string,
+  onDownload: LoadOptions['onDownload'],
+): Promise<void> {
+  const help =
+    `copy the data set from a machine with a network and give its folder (--data path/to/${archive}), ` +
+    'or set UNDRIFT_BEIR_URL to a mirror that can be reached';
+  if (isOffline()) {
+    throw new UndriftError(`beir/${archive} is not in the cache, and HF_HUB_OFFLINE is set`, { help });
+  }
+  let response: Response;
+  try {
+    response = await fetch(url);
+  } catch (error) {
+    const { message } = unreachable(error, new URL(url).origin);
+    throw new UndriftError(`beir/${archive} is not in the cache, and ${message}`, { help, cause: error });
+  }
+  if (!response.ok || response.body === null) {
+    await response.body?.cancel();
+    throw response.status === 404
+      ? new UndriftError(`there is no data set beir/${archive} (and no folder of that name here)`, {
+          help: 'check the name for typing errors; BEIR’s names are like scifact, nfcorpus, trec-covid, cqadupstack/android',
+        })
+      : new UndriftError(`${url} answered ${response.status}`, { help });
+  }
+  const total = Number(response.headers.get('Content-Length') ?? 0);
+  let done = 0;
+  let stopped: unknown;
+  async function* counted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body) {
+      done += chunk.length;
+      yield chunk;
+      try {
+        onDownload?.({ done, total: Math.max(done, total) });
+      } catch (error) {
+        stopped = error;
+        throw error;
+      }
+    }
+  }
+  try {
+    await pipeline(Readable.from(counted(response.body)), createWriteStream(file));
+  } catch (error) {
+    if (stopped !== undefined) throw stopped;
+    if ((error as NodeJS.ErrnoException).syscall === 'write') throw fileError(error, file, 'write');
+    throw new UndriftError(`the download of beir/${archive} broke off after ${done} of ${total} bytes`, {
+      help: 'run the command again',
+      cause: error,
+    });
+  }
+}

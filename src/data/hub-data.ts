@@ -1,0 +1,80 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join, sep } from 'node:path';
+import type { HubName } from '../hub/hub-name.ts';
+import { hubSnapshot } from '../hub/snapshot.ts';
+import { DataError } from '../util/errors.ts';
+import type { LoadOptions } from './load-options.ts';
+
+/** Files that the readers of this folder know, at the places where they look for them. */
+const WANTED = [
+  /^(data\/)?[^/]+\.(jsonl(\.gz)?|parquet)$/i,
+  /^(corpus|queries)\/[^/]+\.(jsonl(\.gz)?|parquet)$/i,
+  /^qrels\/[^/]+\.(tsv|txt|jsonl|parquet)(\.gz)?$/i,
+  /^(collection|queries\.[^/]+|qrels\.[^/]+)\.tsv(\.gz)?$/i,
+];
+const isWanted = (path: string): boolean => WANTED.some((pattern) => pattern.test(path));
+
+/** One part of a table in several files: number and count. */
+const PART = /-(\d{5})-of-(\d{5})\./;
+
+/**
+ * Downloads a data set's files of JSONL, Parquet and TSV from the hub, and nothing else (see `hubSnapshot`): the repository's own, or
+ * those of one of its folders.
+ */
+export async function hubData(
+  name: HubName,
+  { onDownload, onNote }: Pick<LoadOptions, 'onDownload' | 'onNote'> = {},
+): Promise<string> {
+  const { folder: inside } = name;
+  const { folder } = await hubSnapshot(name, {
+    wanted: (paths) => dataFiles(paths, name),
+    isComplete: (folder) => isWhole(join(folder, inside)),
+    onProgress: onDownload,
+    onNote,
+  });
+  return join(folder, inside);
+}
+
+/** @throws DataError that names the folders with data, where the one that is asked for has none */
+function dataFiles(paths: readonly string[], { repo, folder }: HubName): string[] {
+  const start = folder === '' ? '' : `${folder}/`;
+  const files = paths.filter((path) => path.startsWith(start) && isWanted(path.slice(start.length)));
+  if (files.length > 0) return files;
+  const folders = [
+    ...new Set(
+      paths
+        .filter((path) => path.includes('/') && WANTED[0]!.test(path.slice(path.lastIndexOf('/') + 1)))
+        .map((path) => path.slice(0, path.lastIndexOf('/'))),
+    ),
+  ];
+  throw new DataError(
+    `${folder === '' ? 'the repository' : `its folder "${folder}"`} has no data that we read`,
+    {
+      file: repo,
+      help:
+        folders.length > 0
+          ? `name one of its folders: ${folders
+              .slice(0, 12)
+              .map((each) => `hf:${repo}/${each}`)
+              .join(', ')}${folders.length > 12 ? ', …' : ''}`
+          : 'JSONL, Parquet, and the files of BEIR and MS MARCO are read; it holds none',
+    },
+  );
+}
+
+/** Whether the cache has data and, of tables in numbered parts, all of them. */
+function isWhole(folder: string): boolean {
+  if (!existsSync(folder)) return false;
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map((path) => path.split(sep).join('/'))
+    .filter(isWanted);
+  const present = new Set(paths);
+  return (
+    paths.length > 0 &&
+    paths.every((path) => {
+      const count = Number(PART.exec(path)?.[2] ?? 0);
+      const part = (i: number) => path.replace(PART, `-${String(i).padStart(5, '0')}-of-$2.`);
+      return Array.from({ length: count }, (_, i) => part(i)).every((each) => present.has(each));
+    })
+  );
+}
