@@ -4,7 +4,7 @@ import { UsageError } from '../util/errors.ts';
 import { Retriever, type RetrieverConfig } from './retriever.ts';
 
 export interface NewRetrieverOptions {
-  /** `static`: a bag of subword vectors; `transformer`: BERT. */
+  /** `static`: a bag of subword vectors; `transformer`: a BERT. */
   kind: 'static' | 'transformer';
   tokenizer: Tokenizer;
   /** Size of token vectors and, without a projection, of the embedding (256). */

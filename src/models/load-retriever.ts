@@ -34,8 +34,8 @@ export interface LoadOptions {
 const DEFAULT_MAX_TOKENS = 512;
 
 /**
- * Reads a model folder: one of ours (`saveRetriever`), one of sentence-transformers (BERT or StaticEmbedding, with or without a
- * projection), or a plain Hugging Face BERT; safetensors whole or in shards, f32 or half precision.
+ * Reads a model folder: one of ours (`saveRetriever`), one of sentence-transformers (Transformer or StaticEmbedding, with or without
+ * a projection), or a plain Hugging Face one, of an architecture that we have; safetensors whole or in shards, f32 or half precision.
  *
  * @throws DataError naming the file, and the tensor or field in it, where something is missing, damaged, of another shape or of
  *   a kind that we do not have.

@@ -113,7 +113,7 @@ function head(
 
 function introduction({ config, encoder, dimension }: Retriever, tower: Side | undefined): string {
   const made = {
-    Transformer: 'a BERT encoder',
+    Transformer: `a transformer (\`${config.encoder.model.model_type}\`)`,
     StaticEmbedding: 'a bag of subword vectors (no word order, no attention)',
   }[encoder.moduleClass];
   const towers = tower

@@ -143,7 +143,7 @@ export async function readModuleList(folder: string): Promise<ModuleList | undef
   if (moduleClass !== 'Transformer' && moduleClass !== 'StaticEmbedding') {
     throw new DataError(`the first module is a ${moduleClass}, which we do not have`, {
       file: path,
-      help: 'models that begin with a Transformer (BERT) or a StaticEmbedding can be read',
+      help: 'models that begin with a Transformer or a StaticEmbedding can be read',
     });
   }
   let next = 1;
