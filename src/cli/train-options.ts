@@ -7,14 +7,14 @@ import { POOLINGS } from '../nn/layers.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
 import { CROP_TASKS } from '../text/crops.ts';
 import type { OptionTable } from './options.ts';
-import { COMPUTE_OPTIONS } from './shared-options.ts';
+import { COMPUTE_OPTIONS, DATA_HELP } from './shared-options.ts';
 
 /**
  * Every option of `undrift train`, on the command line and in a config file. Where a default depends on the model it is no part of
  * the table: `resolveSettings` of the training run fills it in, and the help says what it is.
  */
 export const TRAIN_OPTIONS = {
-  data: { type: 'text', value: 'folder', help: 'data set: BEIR, MS MARCO, or pairs' },
+  data: { type: 'text', value: 'folder', help: DATA_HELP },
   corpus: {
     type: 'text',
     value: 'file',
