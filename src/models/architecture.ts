@@ -41,6 +41,11 @@ export interface Architecture<Config> {
   maxTokens(config: Config): number | undefined;
   vocabSize(config: Config): number;
   parameters(config: Config): ParameterSpec[];
+  /**
+   * Of a decoder, the matrix [V, D] whose products with the last hidden states are the next token's logits: one of `parameters` where
+   * it is tied to the word vectors, else one of its own, under its name in the file. Absent for encoders.
+   */
+  logitParameter?(config: Config): ParameterSpec;
   forward(config: Config, p: Parameters, inputs: TokenInputs, options: ForwardOptions): Hidden;
   /** The parameters that a weight file may lack, because `fold` has left them out; they have their initial values then. */
   readonly foldable?: readonly string[];

@@ -1,9 +1,18 @@
 import type { Architecture } from '../architecture.ts';
 import { bert } from './bert.ts';
+import { distilbert } from './distilbert.ts';
+import { gpt2 } from './gpt2.ts';
+import { llama, qwen2, qwen3 } from './llama.ts';
+import { modernbert } from './modernbert.ts';
+import { mpnet } from './mpnet.ts';
+import { roberta } from './roberta.ts';
 import { staticEmbedding } from './static.ts';
+import { xlmRoberta } from './xlm-roberta.ts';
 
 /** Every architecture, by the `model_type` of its config.json. */
 // biome-ignore lint/suspicious/noExplicitAny: each architecture has a config type of its own; `parseConfig` is what makes one.
 export const architectures: ReadonlyMap<string, Architecture<any>> = new Map(
-  [bert, staticEmbedding].map((architecture) => [architecture.modelType, architecture]),
+  [bert, distilbert, gpt2, llama, modernbert, mpnet, qwen2, qwen3, roberta, xlmRoberta, staticEmbedding].map(
+    (architecture) => [architecture.modelType, architecture],
+  ),
 );

@@ -1,0 +1,153 @@
+import { multiplyDims } from '../../graph/dims.ts';
+import { add, gather, matmul, reshape, slice, split, unsqueeze } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { type Activation, activationNames, activations } from '../../nn/activations.ts';
+import { attention, attentionBias, causalBias } from '../../nn/attention.ts';
+import { dropout, layerNorm } from '../../nn/layers.ts';
+import {
+  embeddingParameters,
+  layerNormParameters,
+  linearParameters,
+  type ParameterSpec,
+  type Parameters,
+} from '../../nn/parameters.ts';
+import type { Architecture } from '../architecture.ts';
+import { configFields } from '../config-fields.ts';
+
+/** Fields of a GPT-2 `config.json`, under Hugging Face's names. */
+export interface Gpt2Config {
+  model_type: 'gpt2';
+  vocab_size: number;
+  n_positions: number;
+  n_embd: number;
+  n_layer: number;
+  n_head: number;
+  n_inner: number;
+  activation_function: Activation;
+  layer_norm_epsilon: number;
+  tie_word_embeddings: boolean;
+}
+
+/**
+ * GPT-2 (Radford et al. 2019): a causal decoder with learned positions and pre-norm blocks.
+ *
+ *     h = words + positions
+ *     h = h + W_o attention(norm(h));  h = h + W_2 gelu(W_1 norm(h))      for each layer
+ *     h = norm(h)
+ *
+ * Its matrices are stored [inputs, outputs]. Differs: padding stands at the end, so that positions count from the text's first token.
+ */
+export const gpt2: Architecture<Gpt2Config> = {
+  modelType: 'gpt2',
+  headPrefix: 'transformer.',
+  specialTokens: true,
+  tokenTypes: false,
+  moduleClass: 'Transformer',
+
+  huggingFaceFields: () => ({
+    architectures: ['GPT2Model'],
+    attn_pdrop: 0,
+    embd_pdrop: 0,
+    resid_pdrop: 0,
+    initializer_range: 0.02,
+  }),
+
+  parseConfig(json, file) {
+    const f = configFields(json, file);
+    // Variants that go by the same name and would run, with other results.
+    f.oneOf('scale_attn_weights', [true], true);
+    f.oneOf('scale_attn_by_inverse_layer_idx', [false], false);
+    f.oneOf('add_cross_attention', [false], false);
+    const hidden = f.count('n_embd');
+    return {
+      model_type: 'gpt2',
+      vocab_size: f.count('vocab_size'),
+      n_positions: f.count('n_positions', 1024),
+      n_embd: hidden,
+      n_layer: f.layers('n_layer'),
+      n_head: f.heads('n_head', 'n_embd'),
+      n_inner: f.count('n_inner', 4 * hidden),
+      activation_function: f.oneOf('activation_function', activationNames, 'gelu_new'),
+      layer_norm_epsilon: f.positive('layer_norm_epsilon', 1e-5),
+      tie_word_embeddings: f.flag('tie_word_embeddings', true),
+    };
+  },
+
+  hiddenSize: (config) => config.n_embd,
+  maxTokens: (config) => config.n_positions,
+  vocabSize: (config) => config.vocab_size,
+
+  parameters(config) {
+    const { n_embd: hidden, n_inner: inner } = config;
+    return [
+      embeddingParameters('wte', config.vocab_size, hidden, { lookup: true }),
+      embeddingParameters('wpe', config.n_positions, hidden),
+      ...Array.from({ length: config.n_layer }, (_, i) => [
+        ...layerNormParameters(`h.${i}.ln_1`, hidden),
+        ...transposedParameters(`h.${i}.attn.c_attn`, hidden, 3 * hidden),
+        ...transposedParameters(`h.${i}.attn.c_proj`, hidden, hidden),
+        ...layerNormParameters(`h.${i}.ln_2`, hidden),
+        ...transposedParameters(`h.${i}.mlp.c_fc`, hidden, inner),
+        ...transposedParameters(`h.${i}.mlp.c_proj`, inner, hidden),
+      ]).flat(),
+      ...layerNormParameters('ln_f', hidden),
+    ];
+  },
+
+  logitParameter: (config) =>
+    config.tie_word_embeddings
+      ? embeddingParameters('wte', config.vocab_size, config.n_embd, { lookup: true })
+      : linearParameters('lm_head', config.n_embd, config.vocab_size, { bias: false })[0]!,
+
+  forward(config, p, { ids, mask }, options) {
+    const { graph } = ids;
+    const [batch, tokens] = ids.shape as [string, string];
+    const hidden = config.n_embd;
+    const norm = (x: Tensor, name: string) => layerNorm(x, p, name, config.layer_norm_epsilon);
+    const activation = activations[config.activation_function];
+    const drop = (x: Tensor, site: string) =>
+      dropout(x, options.dropout, { site, perText: [tokens, hidden] });
+    const texts = (rows: Tensor) => reshape(rows, [batch, tokens, hidden]);
+
+    const bias = add(attentionBias(mask), causalBias(graph, tokens));
+    let h = graph.scope('embeddings', () => {
+      const positions = slice(p('wpe.weight'), { axis: 0, length: tokens });
+      const sum = add(gather(p('wte.weight'), ids), unsqueeze(positions, 0));
+      return drop(reshape(sum, [multiplyDims(batch, tokens), hidden]), 'embeddings');
+    });
+    for (let i = 0; i < config.n_layer; i++) {
+      options.onLayer?.(texts(h));
+      h = graph.scope(`layer.${i}`, () => {
+        const all = transposedLinear(norm(h, `h.${i}.ln_1`), p, `h.${i}.attn.c_attn`);
+        const [query, key, value] = split(all, [hidden, hidden, hidden], 1);
+        const attended = attention(query!, key!, value!, {
+          batch,
+          tokens,
+          heads: config.n_head,
+          bias,
+          site: `h.${i}.attn`,
+          dropout: options.dropout,
+        });
+        const mixed = transposedLinear(attended, p, `h.${i}.attn.c_proj`);
+        const h1 = add(h, drop(mixed, `h.${i}.attn.c_proj`));
+        const inner = activation(transposedLinear(norm(h1, `h.${i}.ln_2`), p, `h.${i}.mlp.c_fc`));
+        return add(h1, drop(transposedLinear(inner, p, `h.${i}.mlp.c_proj`), `h.${i}.mlp.c_proj`));
+      });
+    }
+    const last = texts(norm(h, 'ln_f'));
+    options.onLayer?.(last);
+    return { kind: 'tokens', hidden: last };
+  },
+};
+
+/** A linear map whose weight lies [inputs, outputs] (`Conv1D`). */
+const transposedParameters = (name: string, inputs: number, outputs: number): ParameterSpec[] =>
+  linearParameters(name, inputs, outputs).map((spec) => ({
+    ...spec,
+    shape: [...spec.shape].reverse(),
+    ...(spec.linear && { linear: 'inputs-outputs' as const }),
+  }));
+
+/** y = x W + b. @param x  f32[B·T, inputs] */
+const transposedLinear = (x: Tensor, p: Parameters, name: string): Tensor =>
+  add(matmul(x, p(`${name}.weight`)), p(`${name}.bias`));

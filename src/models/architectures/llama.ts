@@ -1,0 +1,212 @@
+import { multiplyDims } from '../../graph/dims.ts';
+import { add, gather, mul, reshape } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { type Activation, activationNames, activations } from '../../nn/activations.ts';
+import { attention, attentionBias, causalBias } from '../../nn/attention.ts';
+import { linear, rmsNorm } from '../../nn/layers.ts';
+import { embeddingParameters, layerNormParameters, linearParameters } from '../../nn/parameters.ts';
+import { type RopeConfig, rotaryFrequencies, rotaryTables, rotate } from '../../nn/rotary.ts';
+import { DataError } from '../../util/errors.ts';
+import type { Architecture } from '../architecture.ts';
+import { configFields } from '../config-fields.ts';
+import { ropeConfig } from '../rope-config.ts';
+
+type ModelType = 'llama' | 'qwen2' | 'qwen3';
+
+/** Fields of the family's `config.json`, under Hugging Face's names. */
+export interface LlamaConfig extends RopeConfig {
+  model_type: ModelType;
+  vocab_size: number;
+  hidden_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  /** Size of a head, which need not be hidden_size / num_attention_heads. */
+  head_dim: number;
+  intermediate_size: number;
+  max_position_embeddings: number;
+  rms_norm_eps: number;
+  hidden_act: Activation;
+  attention_bias: boolean;
+  tie_word_embeddings: boolean;
+}
+
+/** In what the members of the family differ. */
+interface Member {
+  modelType: ModelType;
+  modelClass: string;
+  /** Which of the attention's linear maps have a bias. */
+  biases: (config: LlamaConfig) => { input: boolean; output: boolean };
+  /** Whether the heads of queries and keys go through a norm before they are turned. */
+  headNorm: boolean;
+  defaults: { head_dim?: number; max_position_embeddings: number };
+}
+
+const TABLE = 'embed_tokens';
+
+/**
+ * Llama (Touvron et al. 2023, arXiv:2302.13971) and its relatives: a causal decoder with rotary positions, pre-norm blocks with RMS
+ * norm, grouped key and value heads, and a gated feed-forward part.
+ *
+ *     h = words
+ *     h = h + W_o attention(norm(h));  h = h + W_down (silu(W_gate x) ∘ W_up x), x = norm(h)      for each layer
+ *     h = norm(h)
+ *
+ * For an embedding, the last token's state is usual: it alone has seen the whole text.
+ * Differs: padding stands at the end, so that positions count from the text's first token. Dropout is that of attention weights.
+ */
+const decoder = ({
+  modelType,
+  modelClass,
+  biases,
+  headNorm,
+  defaults,
+}: Member): Architecture<LlamaConfig> => ({
+  modelType,
+  headPrefix: 'model.',
+  specialTokens: true,
+  tokenTypes: false,
+  moduleClass: 'Transformer',
+
+  huggingFaceFields: () => ({ architectures: [modelClass], attention_dropout: 0, initializer_range: 0.02 }),
+
+  parseConfig(json, file) {
+    const f = configFields(json, file);
+    f.oneOf('mlp_bias', [false], false);
+    f.oneOf('use_sliding_window', [false], false);
+    const [hidden, heads] = [f.count('hidden_size'), f.count('num_attention_heads')];
+    const keyHeads = f.count('num_key_value_heads', heads);
+    const share = Number.isInteger(hidden / heads) ? hidden / heads : undefined;
+    const headSize = f.count('head_dim', defaults.head_dim ?? share);
+    if (heads % keyHeads !== 0) {
+      throw new DataError(`num_attention_heads ${heads} is no multiple of num_key_value_heads ${keyHeads}`, {
+        file,
+        help: 'each key head serves an equal share of the query heads',
+      });
+    }
+    if (headSize % 2 !== 0) {
+      throw new DataError(`head_dim ${headSize} is odd: rotary positions turn pairs`, { file });
+    }
+    return {
+      model_type: modelType,
+      vocab_size: f.count('vocab_size'),
+      hidden_size: hidden,
+      num_hidden_layers: f.layers('num_hidden_layers'),
+      num_attention_heads: heads,
+      num_key_value_heads: keyHeads,
+      head_dim: headSize,
+      intermediate_size: f.count('intermediate_size'),
+      max_position_embeddings: f.count('max_position_embeddings', defaults.max_position_embeddings),
+      rms_norm_eps: f.positive('rms_norm_eps', 1e-6),
+      hidden_act: f.oneOf('hidden_act', activationNames, 'silu'),
+      attention_bias: f.flag('attention_bias', false),
+      tie_word_embeddings: f.flag('tie_word_embeddings', false),
+      ...ropeConfig(json, file, { theta: 10_000 }),
+    };
+  },
+
+  hiddenSize: (config) => config.hidden_size,
+  maxTokens: (config) => config.max_position_embeddings,
+  vocabSize: (config) => config.vocab_size,
+
+  parameters(config) {
+    const { hidden_size: hidden, head_dim: headSize, intermediate_size: inner } = config;
+    const queries = config.num_attention_heads * headSize;
+    const keys = config.num_key_value_heads * headSize;
+    const { input, output } = biases(config);
+    const norm = (name: string, size = hidden) => layerNormParameters(name, size, { bias: false });
+    return [
+      embeddingParameters(TABLE, config.vocab_size, hidden, { lookup: true }),
+      ...Array.from({ length: config.num_hidden_layers }, (_, i) => [
+        ...norm(`layers.${i}.input_layernorm`),
+        ...linearParameters(`layers.${i}.self_attn.q_proj`, hidden, queries, { bias: input }),
+        ...linearParameters(`layers.${i}.self_attn.k_proj`, hidden, keys, { bias: input }),
+        ...linearParameters(`layers.${i}.self_attn.v_proj`, hidden, keys, { bias: input }),
+        ...(headNorm ? norm(`layers.${i}.self_attn.q_norm`, headSize) : []),
+        ...(headNorm ? norm(`layers.${i}.self_attn.k_norm`, headSize) : []),
+        ...linearParameters(`layers.${i}.self_attn.o_proj`, queries, hidden, { bias: output }),
+        ...norm(`layers.${i}.post_attention_layernorm`),
+        ...linearParameters(`layers.${i}.mlp.gate_proj`, hidden, inner, { bias: false }),
+        ...linearParameters(`layers.${i}.mlp.up_proj`, hidden, inner, { bias: false }),
+        ...linearParameters(`layers.${i}.mlp.down_proj`, inner, hidden, { bias: false }),
+      ]).flat(),
+      ...norm('norm'),
+    ];
+  },
+
+  logitParameter: (config) =>
+    config.tie_word_embeddings
+      ? embeddingParameters(TABLE, config.vocab_size, config.hidden_size, { lookup: true })
+      : linearParameters('lm_head', config.hidden_size, config.vocab_size, { bias: false })[0]!,
+
+  forward(config, p, { ids, mask }, options) {
+    const { graph } = ids;
+    const [batch, tokens] = ids.shape as [string, string];
+    const hidden = config.hidden_size;
+    const norm = (x: Tensor, name: string) => rmsNorm(x, p(`${name}.weight`), config.rms_norm_eps);
+    const activation = activations[config.hidden_act];
+    const { input, output } = biases(config);
+    const texts = (rows: Tensor) => reshape(rows, [batch, tokens, hidden]);
+
+    const bias = add(attentionBias(mask), causalBias(graph, tokens));
+    const tables = rotaryTables(graph, tokens, rotaryFrequencies(config.head_dim, config));
+    let h = reshape(gather(p(`${TABLE}.weight`), ids), [multiplyDims(batch, tokens), hidden]);
+    for (let i = 0; i < config.num_hidden_layers; i++) {
+      options.onLayer?.(texts(h));
+      h = graph.scope(`layer.${i}`, () => {
+        const self = `layers.${i}.self_attn`;
+        const x = norm(h, `layers.${i}.input_layernorm`);
+        const [query, key, value] = ['q', 'k', 'v'].map((part) =>
+          linear(x, p, `${self}.${part}_proj`, { bias: input }),
+        );
+        const attended = attention(query!, key!, value!, {
+          batch,
+          tokens,
+          heads: config.num_attention_heads,
+          keyHeads: config.num_key_value_heads,
+          bias,
+          prepare: (each, of) =>
+            rotate(headNorm ? norm(each, `${self}.${of === 'query' ? 'q' : 'k'}_norm`) : each, tables),
+          site: self,
+          dropout: options.dropout,
+        });
+        const h1 = add(h, linear(attended, p, `${self}.o_proj`, { bias: output }));
+        const x1 = norm(h1, `layers.${i}.post_attention_layernorm`);
+        const [gate, up] = ['gate', 'up'].map((part) =>
+          linear(x1, p, `layers.${i}.mlp.${part}_proj`, { bias: false }),
+        );
+        const gated = mul(activation(gate!), up!);
+        return add(h1, linear(gated, p, `layers.${i}.mlp.down_proj`, { bias: false }));
+      });
+    }
+    const last = texts(norm(h, 'norm'));
+    options.onLayer?.(last);
+    return { kind: 'tokens', hidden: last };
+  },
+});
+
+export const llama = decoder({
+  modelType: 'llama',
+  modelClass: 'LlamaModel',
+  biases: ({ attention_bias }) => ({ input: attention_bias, output: attention_bias }),
+  headNorm: false,
+  defaults: { max_position_embeddings: 2048 },
+});
+
+/** Qwen2 (Yang et al. 2024, arXiv:2407.10671): queries, keys and values have a bias. */
+export const qwen2 = decoder({
+  modelType: 'qwen2',
+  modelClass: 'Qwen2Model',
+  biases: () => ({ input: true, output: false }),
+  headNorm: false,
+  defaults: { max_position_embeddings: 32_768 },
+});
+
+/** Qwen3 (Yang et al. 2025, arXiv:2505.09388): the heads of queries and keys are normalised. */
+export const qwen3 = decoder({
+  modelType: 'qwen3',
+  modelClass: 'Qwen3Model',
+  biases: ({ attention_bias }) => ({ input: attention_bias, output: attention_bias }),
+  headNorm: true,
+  defaults: { head_dim: 128, max_position_embeddings: 32_768 },
+});
