@@ -23,7 +23,7 @@ interface Running {
   /** Step that had moved the weights last. */
   readonly version: number;
   readonly documents: Int32Array<ArrayBuffer>;
-  /** Of the documents' encoder, as they were then. */
+  /** Those of the documents' encoder that are trained, as they were then. */
   readonly weights: Weights;
   /** Undefined where its files could not be written. */
   readonly job: BackgroundJob | undefined;
@@ -157,7 +157,7 @@ export class AsyncRefresh {
     this.begun = step;
     const documents = table.documents.filter((document) => document !== NONE);
     if (documents.length === 0) return;
-    const weights = Object.entries(context.retriever.sideWeights('document')).map(
+    const weights = Object.entries(context.retriever.trainedWeights('document')).map(
       ([name, { dtype, dims, data }]) => [name, hostTensor(dtype, dims, data.slice())] as const,
     );
     context.ledger.documents('refresh', documents.length);
@@ -167,7 +167,8 @@ export class AsyncRefresh {
   private async launch(refresh: Omit<Running, 'job'>): Promise<void> {
     let job: BackgroundJob | undefined;
     try {
-      job = await this.encoder.encode(refresh.weights, Uint32Array.from(refresh.documents));
+      const weights = this.context.retriever.sideWeights('document', refresh.weights);
+      job = await this.encoder.encode(weights, Uint32Array.from(refresh.documents));
     } catch (error) {
       this.context.onNote?.(`the refresh of step ${refresh.version} could not begin: ${reason(error)}`);
     }

@@ -220,11 +220,9 @@ export class TableProbe {
 
   /** How far the positives' embeddings and the weights behind them have moved since the last time. */
   private changeSince(embeddings: Float32Array): Record<string, number> {
-    const { retriever, weights } = this.context;
+    const { retriever } = this.context;
     const { before } = this;
-    const own = Object.entries(weights).filter(([name]) =>
-      name.startsWith(`${retriever.prefix('document')}/`),
-    );
+    const own = Object.entries(retriever.trainedWeights('document'));
     this.before = {
       embeddings,
       weights: Object.fromEntries(own.map(([name, tensor]) => [name, float32(tensor).slice()])),

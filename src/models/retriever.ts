@@ -1,7 +1,9 @@
 import { Graph } from '../graph/graph.ts';
 import { gather } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { type Adapter, loraParameters, withAdapters } from '../nn/lora.ts';
 import {
+  type DeclaredParameters,
   declareParameters,
   initialValue,
   type ParameterSpec,
@@ -38,6 +40,14 @@ export interface RetrieverConfig {
 /** Weights by name: `encoder/<name>` for shared towers, `query/<name>` and `document/<name>` for separate ones. */
 export type Weights = Readonly<Record<string, HostTensor>>;
 
+/** Which parameters a training run moves, where not all; see `planTuning`. Names as in `Weights`. */
+export interface Tuning {
+  /** Stay what they are. */
+  readonly frozen: ReadonlySet<string>;
+  /** Matrices that get an adapter, and its rank and α. */
+  readonly lora?: { readonly rank: number; readonly alpha: number; readonly weights: ReadonlySet<string> };
+}
+
 /**
  * A dual encoder: tokenizer, encoder, weights, prompts. Text in, vectors out, for queries and for documents; and the part of a
  * training graph that embeds a side.
@@ -46,8 +56,14 @@ export class Retriever {
   readonly config: RetrieverConfig;
   readonly encoder: Encoder;
   readonly tokenizer: Tokenizer;
-  /** The live arrays: a learner moves them in place. */
+  /** The live arrays, adapters included: a learner moves those that are trained in place. */
   readonly weights: Weights;
+  /** Every parameter, under its name in `weights`. */
+  readonly specs: readonly ParameterSpec[];
+  /** LoRA: what is added to which matrices, by name. Programs add it up; `storedWeights` gives the sums. */
+  readonly adapters: ReadonlyMap<string, Adapter>;
+  /** Names of weights that were not given, and have initial values. */
+  readonly fresh: ReadonlySet<string>;
   /** Updates behind these weights. */
   trainedSteps: number;
   private readonly programs = new Map<string, Promise<Program>>();
@@ -56,7 +72,7 @@ export class Retriever {
   constructor(
     config: RetrieverConfig,
     tokenizer: Tokenizer,
-    options: { weights?: Weights; seed?: number; trainedSteps?: number } = {},
+    options: { weights?: Weights; seed?: number; trainedSteps?: number; tuning?: Tuning } = {},
   ) {
     this.encoder = new Encoder(config.encoder);
     this.config = { ...config, encoder: this.encoder.config };
@@ -80,20 +96,18 @@ export class Retriever {
         );
       }
     }
+    const { specs, adapters } = parameters(config, this.encoder, options.tuning);
+    this.specs = specs;
+    this.adapters = adapters;
+    const given = options.weights ?? {};
+    this.fresh = new Set(specs.flatMap(({ name }) => (given[name] ? [] : [name])));
     this.weights = Object.fromEntries(
-      this.specs.map((spec) => [spec.name, checked(spec, options.weights?.[spec.name], options.seed ?? 0)]),
+      specs.map((spec) => [spec.name, checked(spec, given[spec.name], options.seed ?? 0)]),
     );
   }
 
   get dimension(): number {
     return this.encoder.dimension;
-  }
-
-  /** Every parameter, under its name in `weights`. */
-  get specs(): ParameterSpec[] {
-    return prefixes(this.config).flatMap((prefix) =>
-      this.encoder.specs.map((spec) => ({ ...spec, name: `${prefix}/${spec.name}` })),
-    );
   }
 
   /** Where the side's weights lie: `encoder`, `query` or `document`. */
@@ -122,9 +136,10 @@ export class Retriever {
   }
 
   /** Declares all weights as inputs of a graph, lookup tables by the batch's distinct rows (see `TokenFeeds`). */
-  declare(graph: Graph, specs: readonly ParameterSpec[] = this.specs) {
+  declare(graph: Graph, specs: readonly ParameterSpec[] = this.specs): DeclaredParameters {
     const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
-    return declareParameters(graph, specs, (table) => gather(table, rows));
+    const { get, targets } = declareParameters(graph, specs, (table) => gather(table, rows));
+    return { get: withAdapters(get, this.adapters), targets };
   }
 
   /** Token ids of many texts of one side, prompt and special tokens included. */
@@ -222,10 +237,18 @@ export class Retriever {
     for (const program of programs) await program.dispose();
   }
 
-  /** The weights that embed a side, by name. */
-  sideWeights(side: Side, weights: Weights = this.weights): Record<string, HostTensor> {
+  /** The weights that embed a side, by name. @param others  stand in the place of the retriever's own, where there are any */
+  sideWeights(side: Side, others: Weights = {}): Record<string, HostTensor> {
     const prefix = `${this.prefix(side)}/`;
-    return Object.fromEntries(Object.entries(weights).filter(([name]) => name.startsWith(prefix)));
+    const all = Object.entries({ ...this.weights, ...others });
+    return Object.fromEntries(all.filter(([name]) => name.startsWith(prefix)));
+  }
+
+  /** Those of them that are trained: all that tells two moments of a run apart. */
+  trainedWeights(side: Side): Record<string, HostTensor> {
+    const prefix = `${this.prefix(side)}/`;
+    const own = this.specs.filter(({ name, frozen }) => !frozen && name.startsWith(prefix));
+    return Object.fromEntries(own.map(({ name }) => [name, this.weights[name]!]));
   }
 
   private program(side: Side, { device, threads }: ComputeOptions): Promise<Program> {
@@ -246,7 +269,7 @@ export class Retriever {
 export interface EncodeOptions extends ComputeOptions {
   /** Rows of the store to embed; default all. */
   rows?: Uint32Array;
-  /** Weights in place of the retriever's own, of the same names and shapes: an average or a snapshot of them. */
+  /** Weights in place of the retriever's own of the same names and shapes: an average or a snapshot of them. */
   weights?: Weights;
   /** Receives the vectors; default a new array. */
   out?: Float32Array;
@@ -256,6 +279,24 @@ export interface EncodeOptions extends ComputeOptions {
 
 const prefixes = (config: RetrieverConfig): string[] =>
   config.towers === 'shared' ? ['encoder'] : ['query', 'document'];
+
+/** The encoder's parameters under their names in each tower, and adapters after them. */
+function parameters(config: RetrieverConfig, encoder: Encoder, tuning: Tuning | undefined) {
+  const own = prefixes(config).flatMap((prefix) =>
+    encoder.specs.map((spec): ParameterSpec => {
+      const name = `${prefix}/${spec.name}`;
+      return { ...spec, name, ...(tuning?.frozen.has(name) && { frozen: true }) };
+    }),
+  );
+  const { lora } = tuning ?? {};
+  const adapted = own.flatMap((spec) =>
+    lora?.weights.has(spec.name) ? [{ of: spec.name, ...loraParameters(spec, lora) }] : [],
+  );
+  return {
+    specs: [...own, ...adapted.flatMap(({ specs }) => specs)],
+    adapters: new Map(adapted.map(({ of, adapter }) => [of, adapter])),
+  };
+}
 
 /** A weight as given, or a fresh one; both towers of a separate pair start alike, as copies of one encoder do. */
 function checked(spec: ParameterSpec, given: HostTensor | undefined, seed: number): HostTensor {

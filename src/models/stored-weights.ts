@@ -1,15 +1,30 @@
+import { adaptedWeight } from '../nn/lora.ts';
+import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import type { EncoderWeights } from './architecture.ts';
 import type { Retriever, Side } from './retriever.ts';
 
 /**
- * The weights of one side under the encoder's own names, in the form in which they are stored, hashed and exported. Views of
- * the live arrays, where nothing was folded.
+ * The weights of one side under the encoder's own names, in the form in which they are stored, hashed and exported: adapters
+ * added to what they adapt. Views of the live arrays, where nothing was added or folded.
  */
 export function storedWeights(retriever: Retriever, side: Side): EncoderWeights {
-  const { encoder, weights } = retriever;
+  const { encoder } = retriever;
   const prefix = retriever.prefix(side);
   return encoder.fold(
-    Object.fromEntries(encoder.specs.map(({ name }) => [name, weights[`${prefix}/${name}`]!])),
+    Object.fromEntries(encoder.specs.map(({ name }) => [name, merged(retriever, `${prefix}/${name}`)])),
+  );
+}
+
+function merged({ weights, adapters }: Retriever, name: string): HostTensor {
+  const weight = weights[name]!;
+  const adapter = adapters.get(name);
+  if (!adapter) return weight;
+  const [a, b] = [weights[adapter.a]!, weights[adapter.b]!];
+  const parts = { a: float32(a, adapter.a), b: float32(b, adapter.b) };
+  return hostTensor(
+    'f32',
+    weight.dims,
+    adaptedWeight(float32(weight, name), parts, { rank: a.dims[0]!, adapter }),
   );
 }
 
