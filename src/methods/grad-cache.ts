@@ -44,7 +44,12 @@ export const gradCache: Method = {
     const programs = {
       loss: await Program.compile(lossGraph(context), compute),
       encode: await bothSides((side) => Program.compile(encodeGraph(context, side), compute)),
-      backward: await bothSides((side) => Program.compile(backwardGraph(context, side), compute)),
+      // A side that is wholly frozen has nothing to go back to.
+      backward: await bothSides(async (side) =>
+        trainedSpecs(context, side).length > 0
+          ? await Program.compile(backwardGraph(context, side), compute)
+          : undefined,
+      ),
     };
     const cache = new GradCache(context, programs);
     return stateless({
@@ -58,7 +63,7 @@ type BothSides<T> = Record<Side, T>;
 interface Programs {
   loss: Program;
   encode: BothSides<Program>;
-  backward: BothSides<Program>;
+  backward: BothSides<Program | undefined>;
 }
 
 const bothSides = async <T>(make: (side: Side) => Promise<T>): Promise<BothSides<T>> => ({
@@ -69,6 +74,9 @@ const bothSides = async <T>(make: (side: Side) => Promise<T>): Promise<BothSides
 /** Parameters of one side's tower. */
 const towerSpecs = ({ retriever }: MethodContext, side: Side) =>
   retriever.specs.filter(({ name }) => name.startsWith(`${retriever.prefix(side)}/`));
+
+const trainedSpecs = (context: MethodContext, side: Side) =>
+  towerSpecs(context, side).filter(({ frozen }) => !frozen);
 
 /** One chunk of a side in a graph: its embeddings f32[texts, D], as training computes them. */
 function embedChunk(graph: Graph, context: MethodContext, side: Side) {
@@ -83,7 +91,7 @@ function encodeGraph(context: MethodContext, side: Side): Graph {
   return graph;
 }
 
-/** ∂L/∂θ of a chunk from ∂L/∂(embedding), added to the sum over earlier chunks. */
+/** ∂L/∂θ of a chunk from ∂L/∂(embedding), added to the sum over earlier chunks: of what is trained. */
 function backwardGraph(context: MethodContext, side: Side): Graph {
   const graph = new Graph(`grad-cache/backward-${side}`);
   const { embedding, targets } = embedChunk(graph, context, side);
@@ -161,19 +169,18 @@ class GradCache {
 
     const totals = this.zeroGradients(rows.data.length);
     for (const { side, start, texts, feeds } of chunks) {
+      const program = programs.backward[side];
+      if (!program) continue;
       const embeddingGradient = hostTensor(
         'f32',
         [texts, D],
         seeds[side].slice(start * D, (start + texts) * D),
       );
-      const specs = towerSpecs(context, side);
+      const specs = trainedSpecs(context, side);
       const sums = Object.fromEntries(specs.map(({ name }) => [`total/${name}`, totals[name]!]));
       // Each sum is read once, by the addition that writes it.
       const into = Object.fromEntries(specs.map(({ name }) => [gradientOutput(name), totals[name]!]));
-      await programs.backward[side].run(
-        { ...this.weightsOf(side), ...feeds, ...sums, embeddingGradient },
-        { into },
-      );
+      await program.run({ ...this.weightsOf(side), ...feeds, ...sums, embeddingGradient }, { into });
     }
     const trainingLoss = scalarValue(loss.loss, 'loss');
     return {
@@ -187,7 +194,7 @@ class GradCache {
   async dispose(): Promise<void> {
     const { loss, encode, backward } = this.programs;
     for (const program of [loss, ...Object.values(encode), ...Object.values(backward)])
-      await program.dispose();
+      await program?.dispose();
   }
 
   /** The batch in pieces, all of them with positions in one list of table rows, so that their gradients add up. */
@@ -231,8 +238,9 @@ class GradCache {
   /** Sums to add to: the learner's buffers for dense parameters, new ones for the touched rows of tables. */
   private zeroGradients(touchedRows: number): Record<string, HostTensor> {
     const { retriever, gradientBuffers } = this.context;
+    const trained = retriever.specs.filter(({ frozen }) => !frozen);
     return Object.fromEntries(
-      retriever.specs.map(({ name, shape, lookup }) => {
+      trained.map(({ name, shape, lookup }) => {
         if (lookup) {
           const dims = [touchedRows, shape[1]!];
           return [name, hostTensor('f32', dims, new Float32Array(touchedRows * shape[1]!))];

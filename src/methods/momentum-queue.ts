@@ -147,8 +147,8 @@ class MomentumQueue implements RunningMethod {
         help: 'use --positives fresh, or one encoder for both sides (--towers shared)',
       });
     }
-    const source = retriever.sideWeights('document', context.weights);
-    const slow = await MovingAverage.create(source, options.momentum, compute);
+    // What is frozen needs no average.
+    const slow = await MovingAverage.create(retriever.trainedWeights('document'), options.momentum, compute);
     const queue = options.cacheStorage;
     const contrastive = await ContrastiveStep.compile('momentum-queue', context, candidateSoftmax, {
       embedded: isFresh,
