@@ -81,3 +81,9 @@ test('a pair: the towers, their folders, and what loads both', () => {
   expect(tower).toContain('# api-docs: "small": query tower');
   expect(tower).toContain('the other tower, `../document`');
 });
+
+test('transformers.js pools by mean and cls; the rest is an output of the model', () => {
+  const text = modelCard(smallRetriever({ kind: 'transformer', pooling: 'lasttoken' }), card);
+  expect(text).toContain('const { sentence_embedding } = await model(inputs);');
+  expect(text).not.toContain("pipeline('feature-extraction'");
+});

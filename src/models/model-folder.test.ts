@@ -14,6 +14,7 @@ import { damage } from '../../test/damage.ts';
 import { embeddings, largestDifference, smallRetriever, TEXTS } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
+import { POOLINGS } from '../nn/layers.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { embeddingSpaceId } from './embedding-space.ts';
 import { loadRetriever, saveRetriever } from './model-folder.ts';
@@ -38,6 +39,7 @@ describe('save and load', () => {
   test.each([
     ['mean', { kind: 'transformer' }],
     ['cls', { kind: 'transformer', pooling: 'cls', prompts }],
+    ['last token', { kind: 'transformer', pooling: 'lasttoken' }],
     ['projection, not normalised', { kind: 'transformer', projectionSize: 8, normalize: false }],
     ['separate towers', { kind: 'transformer', towers: 'separate', projectionSize: 8, prompts }],
     ['static with token weights', { kind: 'static', normalize: false, projectionSize: 8 }],
@@ -56,6 +58,21 @@ describe('save and load', () => {
     expect(readJson(folder, 'undrift.json').embeddingSpace).toBe(embeddingSpaceId(before));
     await Promise.all([before.dispose(), after.dispose()]);
   });
+
+  test.each(POOLINGS)(
+    '%s pooling as sentence-transformers writes it, in old and new spelling',
+    async (pooling) => {
+      const folder = await saved(smallRetriever({ kind: 'transformer', pooling }));
+      const file = join(folder, '1_Pooling', 'config.json');
+      const { word_embedding_dimension, include_prompt, ...modes } = readJson(file);
+      expect(Object.keys(modes)).toHaveLength(POOLINGS.length);
+      expect(Object.values(modes).filter((on) => on)).toHaveLength(1);
+      rmSync(join(folder, 'undrift.json'));
+      expect((await loadRetriever(folder)).config.encoder.pooling).toBe(pooling);
+      writeFileSync(file, JSON.stringify({ word_embedding_dimension, pooling_mode: pooling }));
+      expect((await loadRetriever(folder)).config.encoder.pooling).toBe(pooling);
+    },
+  );
 
   test('a static encoder that normalises is folded once: rounded, and the same from then on', async () => {
     const before = smallRetriever({ kind: 'static', towers: 'separate' });
@@ -224,7 +241,7 @@ describe('damaged folders', () => {
     ],
     ['config.json', 'vocab_size', 9999, /asks for \[9999, 32\]/],
     ['config.json', 'num_attention_heads', 5, /hidden_size 32 is no multiple of num_attention_heads 5/],
-    ['config.json', 'hidden_act', 'swish', /"hidden_act" must be one of gelu/],
+    ['config.json', 'hidden_act', 'maxout', /"hidden_act" must be one of gelu/],
     [
       'config.json',
       'position_embedding_type',
@@ -234,8 +251,8 @@ describe('damaged folders', () => {
     [
       'config.json',
       'model_type',
-      'roberta',
-      /unknown model_type "roberta".*config\.json\n {2}help: known ones: bert, undrift-static/,
+      'mamba',
+      /unknown model_type "mamba".*config\.json\n {2}help: known ones: bert, distilbert, .*undrift-static/,
     ],
     ['undrift.json', 'format', 2, /has format 2.*reads 1\n {2}help: update Undrift/],
     [

@@ -39,6 +39,10 @@ async function run(retriever: Retriever, side: Side, texts: readonly string[]) {
 test.each([
   ['mean', { kind: 'transformer' }],
   ['cls, not normalised', { kind: 'transformer', pooling: 'cls', normalize: false }],
+  ['last token', { kind: 'transformer', pooling: 'lasttoken' }],
+  ['max', { kind: 'transformer', pooling: 'max' }],
+  ['weighted mean', { kind: 'transformer', pooling: 'weightedmean' }],
+  ['mean by root', { kind: 'transformer', pooling: 'mean_sqrt_len_tokens', normalize: false }],
   ['projection', { kind: 'transformer', projectionSize: 8 }],
   ['separate towers', { kind: 'transformer', towers: 'separate' }],
   ['static, folded', { kind: 'static' }],
