@@ -1,14 +1,23 @@
 /**
- * The reference step beside PyTorch's:  npm run bench:peers -- [--case t64,t128] [--rounds N] [--steps N] [--threads N] [--json]
+ * Undrift beside its peers:
+ *
+ *     npm run bench:peers -- [--suite step,encode,train] [--case …] [--rounds N] [--threads N] [--json]
+ *
+ * | suite  | cases        | what is measured                              | beside                                        |
+ * |--------|--------------|-----------------------------------------------|-----------------------------------------------|
+ * | step   | t64, t128    | the reference training step on made-up tokens | PyTorch eager, with and without fused AdamW   |
+ * | encode | minilm, base | texts of real lengths to embeddings           | sentence-transformers; transformers.js        |
+ * | train  | minilm, base | fine-tuning on the same batches of real text  | sentence-transformers' trainer, both AdamWs   |
  *
  * Every round runs each side in a fresh process on the same number of threads, in an order that turns round after round, so
- * that a machine that slows down or speeds up favours none.
+ * that a machine that slows down or speeds up favours none. Embeddings and losses are compared too.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { freshNode, freshProcess } from './fresh-process.ts';
 import { peersPython } from './peers/python.ts';
+import { ENCODERS, type EncoderName, TRAINING, writeWorkload } from './peers/workload.ts';
 import { median, minimum, table } from './statistics.ts';
 import { STEP_CASES } from './training-step.ts';
 
@@ -18,49 +27,125 @@ interface Measurement {
   /** Largest resident memory before the model exists. */
   readonly startResidentBytes: number;
   readonly version: string;
+  /** Embeddings of the first texts, or the loss of each step: numbers that must agree. */
+  readonly sample?: readonly number[];
+  readonly losses?: readonly number[];
+}
+
+interface Suite {
+  readonly cases: readonly string[];
+  title(id: string): string;
+  /** Makes what the sides work on. */
+  prepare?(id: string): Promise<void>;
+  /** Each in a process of its own; ours first. */
+  readonly sides: Readonly<Record<string, (id: string) => Promise<Measurement>>>;
+  /** What is counted per second, and how many of them one time is. */
+  readonly unit?: string;
+  units?(id: string): number;
 }
 
 const { values: options } = parseArgs({
   options: {
-    case: { type: 'string', default: 't64' },
+    suite: { type: 'string', default: 'step,encode,train' },
+    case: { type: 'string', default: '' },
     rounds: { type: 'string', default: '5' },
-    steps: { type: 'string', default: '8' },
     threads: { type: 'string', default: String(defaultThreads()) },
     json: { type: 'boolean', default: false },
   },
 });
-const { threads, steps } = options;
+const { threads } = options;
+
+/** Timed steps of a case, by what one takes. */
+const STEPS: Readonly<Record<string, number>> = { t64: 8, t128: 6, minilm: 10, base: 5 };
+const ENCODE_REPEATS = '2';
 
 const python = peersPython();
-const torchStep = fileURLToPath(new URL('peers/step.py', import.meta.url));
-const torch = (id: string, ...flags: string[]) =>
-  freshProcess<Measurement>(python, [torchStep, id, threads, steps, ...flags], {
-    env: { OMP_NUM_THREADS: threads, MKL_NUM_THREADS: threads },
+const peer = (file: string) => new URL(`peers/${file}`, import.meta.url);
+const inPython = (file: string, args: readonly string[]) =>
+  freshProcess<Measurement>(python, [fileURLToPath(peer(file)), ...args], {
+    env: { OMP_NUM_THREADS: threads, MKL_NUM_THREADS: threads, TOKENIZERS_PARALLELISM: 'true' },
   });
-const SIDES: Readonly<Record<string, (id: string) => Promise<Measurement>>> = {
-  undrift: (id) => freshNode(new URL('peers/undrift-step.ts', import.meta.url), [id, threads, steps]),
-  'PyTorch eager': (id) => torch(id),
-  'PyTorch eager, fused AdamW': (id) => torch(id, '--fused'),
+const inNode = (file: string, args: readonly string[]) => freshNode<Measurement>(peer(file), args);
+const workload = (id: string) => fileURLToPath(new URL(`results/tmp/peers/${id}`, import.meta.url));
+const steps = (id: string) => String(STEPS[id]!);
+const encoders = {
+  cases: Object.keys(ENCODERS),
+  title: (id: string) => ENCODERS[id as EncoderName].title,
+  // The first step of a trainer ends no interval.
+  prepare: (id: string) => writeWorkload(workload(id), id as EncoderName, STEPS[id]! + 1),
 };
-const names = Object.keys(SIDES);
+const trainer = (id: string, ...flags: string[]) =>
+  inPython('train.py', [workload(id), threads, JSON.stringify(TRAINING), ...flags]);
+
+const SUITES: Readonly<Record<string, Suite>> = {
+  step: {
+    cases: STEP_CASES.filter(({ encoder }) => encoder.model.model_type === 'bert').map(({ id }) => id),
+    title: (id) => STEP_CASES.find((known) => known.id === id)!.title,
+    sides: {
+      undrift: (id) => inNode('undrift-step.ts', [id, threads, steps(id)]),
+      'PyTorch eager': (id) => inPython('step.py', [id, threads, steps(id)]),
+      'PyTorch eager, fused AdamW': (id) => inPython('step.py', [id, threads, steps(id), '--fused']),
+    },
+  },
+  encode: {
+    ...encoders,
+    unit: 'texts/s',
+    units: (id) => ENCODERS[id as EncoderName].texts,
+    sides: {
+      undrift: (id) => inNode('undrift-encode.ts', [workload(id), threads, ENCODE_REPEATS]),
+      'sentence-transformers': (id) => inPython('encode.py', [workload(id), threads, ENCODE_REPEATS]),
+      'transformers.js': (id) => inNode('transformers-js-encode.ts', [workload(id), threads, ENCODE_REPEATS]),
+    },
+  },
+  train: {
+    ...encoders,
+    sides: {
+      undrift: (id) => inNode('undrift-train.ts', [workload(id), threads, String(STEPS[id]! + 1)]),
+      'sentence-transformers': (id) => trainer(id),
+      'sentence-transformers, fused AdamW': (id) => trainer(id, '--fused'),
+    },
+  },
+};
 
 const results = [];
-for (const id of options.case.split(',')) {
-  const shape = STEP_CASES.find((known) => known.id === id);
-  if (shape?.encoder.model.model_type !== 'bert') {
-    console.error(`bench:peers: no such case: ${id}\n  help: use t64 or t128`);
-    process.exit(1);
-  }
-  const measured: Record<string, Measurement[]> = Object.fromEntries(names.map((name) => [name, []]));
+for (const [name, suite, id] of chosenCases()) {
+  await suite.prepare?.(id);
+  const names = Object.keys(suite.sides);
+  const measured: Record<string, Measurement[]> = Object.fromEntries(names.map((side) => [side, []]));
   for (let round = 0; round < Number(options.rounds); round++) {
-    for (const name of round % 2 === 0 ? names : names.toReversed())
-      measured[name]!.push(await SIDES[name]!(id));
+    for (const side of round % 2 === 0 ? names : names.toReversed())
+      measured[side]!.push(await suite.sides[side]!(id));
   }
-  const sides = names.map((name) => summary(name, measured[name]!, measured.undrift!));
-  results.push({ case: id, title: shape.title, threads: Number(threads), sides });
-  if (!options.json) console.log(`${shape.title}, ${threads} threads\n${formatted(sides)}\n`);
+  const sides = names.map((side) => summary(side, measured[side]!, measured[names[0]!]!));
+  const rates = suite.units
+    ? Object.fromEntries(sides.map((s) => [s.name, (1000 * suite.units!(id)) / s.medianMs]))
+    : undefined;
+  results.push({ suite: name, case: id, title: suite.title(id), threads: Number(threads), sides, rates });
+  if (!options.json) {
+    console.log(`${name}: ${suite.title(id)}, ${threads} threads\n${formatted(sides, suite.unit, rates)}\n`);
+  }
 }
 if (options.json) console.log(JSON.stringify(results));
+
+function chosenCases(): [string, Suite, string][] {
+  const cases = options.suite.split(',').flatMap((name): [string, Suite, string][] => {
+    const suite = SUITES[name];
+    if (!suite) fail(`no such suite: ${name}`, `use ${Object.keys(SUITES).join(', ')}`);
+    return suite.cases.map((id) => [name, suite, id]);
+  });
+  if (options.case === '') return cases;
+  const asked = options.case.split(',');
+  const unknown = asked.find((id) => !cases.some(([, , known]) => known === id));
+  if (unknown !== undefined) {
+    fail(`no such case: ${unknown}`, `use ${[...new Set(cases.map(([, , id]) => id))].join(', ')}`);
+  }
+  return cases.filter(([, , id]) => asked.includes(id));
+}
+
+function fail(message: string, help: string): never {
+  console.error(`bench:peers: ${message}\n  help: ${help}`);
+  process.exit(2);
+}
 
 /** One side's figures over all rounds; ratios say how many times our time and memory it takes. */
 function summary(name: string, own: readonly Measurement[], ours: readonly Measurement[]) {
@@ -77,30 +162,48 @@ function summary(name: string, own: readonly Measurement[], ours: readonly Measu
     peakResidentBytes: peak(own),
     startResidentBytes: Math.max(...own.map((m) => m.startResidentBytes)),
     memoryRatio: peak(own) / peak(ours),
+    difference: largestDifference(own[0]!, ours[0]!),
   };
 }
 
-function formatted(sides: readonly ReturnType<typeof summary>[]): string {
+/** Largest absolute difference of embeddings, or relative one of losses; null where a suite compares neither. */
+function largestDifference(own: Measurement, ours: Measurement): number | null {
+  const { sample, losses } = own;
+  if (sample) return Math.max(...sample.map((value, i) => Math.abs(value - ours.sample![i]!)));
+  if (losses) return Math.max(...losses.map((value, i) => Math.abs(value / ours.losses![i]! - 1)));
+  return null;
+}
+
+function formatted(
+  sides: readonly ReturnType<typeof summary>[],
+  unit?: string,
+  rates?: Readonly<Record<string, number>>,
+): string {
   const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
+  const compared = sides.some(({ difference }) => difference !== null);
   return table([
     [
       '',
+      ...(unit ? [unit] : []),
       'median',
       'best',
       'time, × ours (rounds)',
       'peak memory',
       'of it before the model',
       '× ours',
+      ...(compared ? ['difference'] : []),
       'version',
     ],
     ...sides.map((s) => [
       s.name,
+      ...(rates ? [rates[s.name]!.toFixed(1)] : []),
       `${s.medianMs.toFixed(0)} ms`,
       `${s.minMs.toFixed(0)} ms`,
       `${s.timeRatio.toFixed(2)} (${s.timeRatioRange.map((r) => r.toFixed(2)).join('–')})`,
       megabytes(s.peakResidentBytes),
       megabytes(s.startResidentBytes),
       s.memoryRatio.toFixed(2),
+      ...(compared ? [(s.difference ?? 0).toExponential(0)] : []),
       s.version,
     ]),
   ]);

@@ -5,10 +5,10 @@ length one, in-batch softmax cross-entropy of 16 queries and 16 documents, clipp
 table included. --fused takes the AdamW that PyTorch offers as one kernel, which is not its default.
 """
 
-import json
-import resource
 import sys
 import time
+
+from measure import START_RESIDENT_BYTES, peak_resident_bytes, report
 
 import torch
 from torch import nn
@@ -17,13 +17,6 @@ from torch.nn import functional as F
 LAYERS, HIDDEN, HEADS, INNER, VOCABULARY, POSITIONS = 6, 384, 12, 1536, 30_522, 512
 QUERIES, TEXTS, DISTINCT_TOKENS, TEMPERATURE = 16, 32, 1500, 0.05
 WARMUP_STEPS = 3
-
-
-def peak_resident_bytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-START_RESIDENT_BYTES = peak_resident_bytes()
 
 
 class Layer(nn.Module):
@@ -95,13 +88,14 @@ def main():
         optimizer.step()
         if step >= 0:
             times.append(1000 * (time.perf_counter() - start))
-    result = {
-        "timesMs": times,
-        "peakResidentBytes": peak_resident_bytes(),
-        "startResidentBytes": START_RESIDENT_BYTES,
-        "version": f"PyTorch {torch.__version__}",
-    }
-    print("bench-result " + json.dumps(result))
+    report(
+        {
+            "timesMs": times,
+            "peakResidentBytes": peak_resident_bytes(),
+            "startResidentBytes": START_RESIDENT_BYTES,
+            "version": f"PyTorch {torch.__version__}",
+        }
+    )
 
 
 main()

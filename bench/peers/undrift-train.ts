@@ -1,0 +1,46 @@
+/** Undrift's side of fine-tuning: `undrift train` as a function.  undrift-train.ts FOLDER THREADS STEPS */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { trainRetriever } from '../../src/train/train-retriever.ts';
+import { report } from '../fresh-process.ts';
+import { TRAINING } from './workload.ts';
+
+const startResidentBytes = process.resourceUsage().maxRSS * 1024;
+const [folder, threads, steps] = process.argv.slice(2);
+const out = mkdtempSync(join(folder!, 'run-'));
+const timesMs: number[] = [];
+const losses: number[] = [];
+let peakResidentBytes = 0;
+let before = 0;
+await trainRetriever(
+  {
+    data: join(folder!, 'train.jsonl'),
+    out,
+    overwrite: true,
+    model: join(folder!, 'model'),
+    steps: Number(steps),
+    threads: Number(threads),
+    schedule: 'constant',
+    warmup: 0,
+    evalSplit: 'none',
+    ...TRAINING,
+  },
+  {
+    onStep({ trainingLoss }) {
+      const now = performance.now();
+      if (before > 0) timesMs.push(now - before);
+      before = now;
+      losses.push(trainingLoss);
+      // What comes after the last step, saving the model, is not part of training.
+      peakResidentBytes = process.resourceUsage().maxRSS * 1024;
+    },
+  },
+);
+rmSync(out, { recursive: true });
+report({
+  timesMs,
+  peakResidentBytes,
+  startResidentBytes,
+  version: `Undrift, Node ${process.version}`,
+  losses,
+});

@@ -1,0 +1,97 @@
+/**
+ * What the sides of `bench/peers.ts` work on, in a folder that all of them read:
+ *
+ *     model/          an encoder with fresh weights, as Undrift saves one
+ *     texts.json      documents of real lengths, to be embedded
+ *     train.jsonl     pairs of query and document, all of them different
+ *     batches.json    [batch][pair][query, document]: the batches that Undrift's run draws from train.jsonl, in their order
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildApiDocs } from '../../src/data/api-docs.ts';
+import { loadData } from '../../src/data/load.ts';
+import type { RetrievalData } from '../../src/data/retrieval-data.ts';
+import { createRetriever } from '../../src/models/create-retriever.ts';
+import { loadRetriever, saveRetriever } from '../../src/models/model-folder.ts';
+import { Tokenizer } from '../../src/text/tokenizer.ts';
+import { trainVocabulary } from '../../src/text/train-vocabulary.ts';
+import { Batches } from '../../src/train/batches.ts';
+
+/** Encoders by the names of well-known ones of their size. */
+export const ENCODERS = {
+  minilm: { title: 'MiniLM size (6 layers, D 384)', layers: 6, hidden: 384, heads: 12, texts: 768 },
+  base: { title: 'BERT-base size (12 layers, D 768)', layers: 12, hidden: 768, heads: 12, texts: 192 },
+} as const;
+export type EncoderName = keyof typeof ENCODERS;
+
+/** Rows of the embedding table, as in BERT; the tokenizer has fewer tokens. */
+const TABLE_ROWS = 30_522;
+export const MAX_TOKENS = 128;
+
+/** What both trainers are told. */
+export const TRAINING = {
+  batchSize: 16,
+  lr: 2e-5,
+  temperature: 0.05,
+  weightDecay: 0.01,
+  maxGradNorm: 1,
+  seed: 1,
+};
+
+/** Writes the workload for an encoder, and the first `steps` batches of a run on it. */
+export async function writeWorkload(folder: string, name: EncoderName, steps: number): Promise<void> {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const { folder: dataFolder } = await buildApiDocs({ out: join(folder, 'data') });
+  const data = await loadData(dataFolder);
+  const { hidden, layers, heads, texts } = ENCODERS[name];
+  const retriever = createRetriever({
+    kind: 'transformer',
+    tokenizer: Tokenizer.fromJson(
+      trainVocabulary(corpusTexts(data), { model: 'wordpiece', vocabSize: 8192 }),
+    ),
+    hidden,
+    layers,
+    heads,
+    vocabSize: TABLE_ROWS,
+    maxQueryTokens: MAX_TOKENS,
+    maxDocTokens: MAX_TOKENS,
+  });
+  await saveRetriever(join(folder, 'model'), retriever);
+  await retriever.dispose();
+  const every = data.corpus.size / texts;
+  const picked = Array.from({ length: texts }, (_, i) => data.corpus.text(Math.floor(i * every)));
+  writeFileSync(join(folder, 'texts.json'), JSON.stringify(picked));
+  writePairs(join(folder, 'train.jsonl'), data);
+  writeFileSync(join(folder, 'batches.json'), JSON.stringify(await drawnBatches(folder, steps)));
+}
+
+function* corpusTexts({ corpus }: RetrievalData): Iterable<string> {
+  for (let row = 0; row < corpus.size; row++) yield corpus.text(row);
+}
+
+/** One document for each query, and no document twice: nothing has to be masked, which the others do not do. */
+function writePairs(file: string, data: RetrievalData): void {
+  const { queryRows, positives } = data.examples('train');
+  const taken = new Set<number>();
+  const lines: string[] = [];
+  for (const [i, queryRow] of queryRows.entries()) {
+    const row = positives.rows[positives.offsets[i]!]!;
+    if (taken.has(row)) continue;
+    taken.add(row);
+    lines.push(JSON.stringify({ query: data.queries.text(queryRow), positive: data.corpus.text(row) }));
+  }
+  writeFileSync(file, `${lines.join('\n')}\n`);
+}
+
+async function drawnBatches(folder: string, steps: number): Promise<[string, string][][]> {
+  const data = await loadData(join(folder, 'train.jsonl'));
+  const retriever = await loadRetriever(join(folder, 'model'));
+  const documents = retriever.tokenize('document', data.corpus.size, (row) => data.corpus.text(row));
+  const { batchSize, seed } = TRAINING;
+  const batches = new Batches(data.examples('train'), documents, { batchSize, negativesPerQuery: 0, seed });
+  return Array.from({ length: steps }, (_, number) => {
+    const { queryRows, positiveRows } = batches.batch(number);
+    return [...queryRows].map((row, i) => [data.queries.text(row), data.corpus.text(positiveRows[i]!)]);
+  });
+}
