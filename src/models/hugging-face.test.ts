@@ -1,5 +1,5 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { largestDifference, smallRetriever } from '../../test/small-models.ts';
@@ -8,126 +8,146 @@ import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
 import type { LoadedTensor } from '../io/tensor-data.ts';
 import { DataError } from '../util/errors.ts';
 import { f32ToBf16, f32ToF16 } from '../util/half.ts';
+import { architectures } from './architectures/all.ts';
 import { loadRetriever, saveRetriever } from './model-folder.ts';
 import type { Retriever } from './retriever.ts';
 
-// A tiny random BERT that transformers made, and what it computes (tools/reference/bert_golden.py).
-const BERT = join(dirname(fileURLToPath(import.meta.url)), 'fixtures', 'bert');
-const golden: { texts: string[]; ids: number[][] } = JSON.parse(
-  readFileSync(join(BERT, 'golden.json'), 'utf8'),
-);
+// Tiny random models that transformers made, and what they compute (tools/reference/architecture_golden.py). What holds for every
+// architecture is in architectures/architectures.test.ts.
+const FIXTURES = fileURLToPath(new URL('architectures/fixtures', import.meta.url));
+const BERT = join(FIXTURES, 'bert');
+const texts = (name: string): string[] =>
+  JSON.parse(readFileSync(join(FIXTURES, name, 'golden.json'), 'utf8')).texts;
 
-/** A plain Hugging Face folder, with other tensors or files where they are given. */
-async function bertFolder(
+/** A plain Hugging Face folder, with other tensors where they are given. */
+async function folderOf(
+  name: string,
   change: (tensors: Record<string, LoadedTensor>) => Record<string, LoadedTensor> = (t) => t,
 ) {
-  const folder = join(tempFiles(), 'bert');
-  cpSync(BERT, folder, { recursive: true });
+  const folder = tempFiles();
+  for (const file of ['config.json', 'tokenizer.json', 'model.safetensors'])
+    cpSync(join(FIXTURES, name, file), join(folder, file));
   const { tensors } = await readSafetensors(join(folder, 'model.safetensors'));
   await writeSafetensors(join(folder, 'model.safetensors'), change(tensors));
   return folder;
 }
 
-const renamed = (tensors: Record<string, LoadedTensor>, name: (old: string) => string) =>
-  Object.fromEntries(Object.entries(tensors).map(([old, tensor]) => [name(old), tensor]));
-
-/** Mean or first of the hidden states that transformers computed. */
-async function expectedVectors(pooling: 'mean' | 'cls'): Promise<Float64Array> {
-  const { tensors } = await readSafetensors(join(BERT, 'golden.safetensors'));
-  const { dims, data } = tensors.last_hidden_state!;
-  const [B, T, D] = dims as [number, number, number];
-  const vectors = new Float64Array(B * D);
-  for (let b = 0; b < B; b++) {
-    const length = pooling === 'cls' ? 1 : golden.ids[b]!.length;
-    for (let i = 0; i < length * D; i++) vectors[b * D + (i % D)]! += Number(data[b * T * D + i]) / length;
-  }
-  return vectors;
-}
-
-async function check(retriever: Retriever, pooling: 'mean' | 'cls', tolerance: number): Promise<void> {
-  const vectors = await retriever.encode('document', golden.texts);
-  const expected = await expectedVectors(pooling);
-  expect(Math.max(...expected)).toBeGreaterThan(1);
-  expect(largestDifference(vectors, expected)).toBeLessThan(tolerance);
+/** Whether texts have the vectors that transformers computed: means of rows of length one. */
+async function check(retriever: Retriever, name: string, tolerance: number): Promise<void> {
+  const { tensors } = await readSafetensors(join(FIXTURES, name, 'golden.safetensors'));
+  const vectors = await retriever.encode('document', texts(name));
+  expect(largestDifference(vectors, tensors.texts!.data as Float32Array)).toBeLessThan(tolerance);
   await retriever.dispose();
 }
 
-test.each(['mean', 'cls'] as const)(
-  'a plain BERT gives what transformers gives: %s pooling',
-  async (pooling) => {
-    const notes: string[] = [];
-    const options = { normalize: false, onNote: (note: string) => notes.push(note) };
-    const retriever = await loadRetriever(BERT, pooling === 'cls' ? { ...options, pooling } : options);
-    expect(notes).toEqual([
-      ...(pooling === 'mean' ? ['the folder names no pooling: mean is assumed'] : []),
-      'model.safetensors: 2 tensors are no part of the encoder and were left: pooler.dense.bias, pooler.dense.weight',
-      'the folder names no maximum length: texts are cut at 24 tokens',
-    ]);
-    const store = retriever.tokenize('document', golden.texts.length, (row) => golden.texts[row]!);
-    expect(golden.texts.map((_, row) => [...store.tokens(row)])).toEqual(golden.ids);
-    await check(retriever, pooling, 1e-5);
-  },
-);
+const ones = (dims: number[]): LoadedTensor => ({
+  dtype: 'f32',
+  dims,
+  data: new Float32Array(dims.reduce((a, b) => a * b)).fill(1),
+});
 
-test('without a similarity cosine is assumed', async () => {
+test('what a plain folder does not say is assumed, and what is not used is left, with a note of each', async () => {
+  const folder = await folderOf('bert', (tensors) => ({
+    ...tensors,
+    'pooler.dense.weight': ones([8, 8]),
+    'pooler.dense.bias': ones([8]),
+  }));
   const notes: string[] = [];
-  const retriever = await loadRetriever(BERT, { onNote: (note) => notes.push(note) });
-  expect(notes).toContain('the folder names no similarity: cosine is assumed, so vectors are normalised');
-  expect(retriever.config.encoder.normalize).toBe(true);
+  const retriever = await loadRetriever(folder, { onNote: (note) => notes.push(note) });
+  expect(notes).toEqual([
+    'the folder names no pooling: mean is assumed',
+    'the folder names no similarity: cosine is assumed, so vectors are normalised',
+    'model.safetensors: 2 tensors are no part of the encoder and were left: pooler.dense.bias, pooler.dense.weight',
+    'the folder names no maximum length: texts are cut at 16 tokens',
+  ]);
+  expect(retriever.config.encoder).toMatchObject({ pooling: 'mean', normalize: true });
+  await check(retriever, 'bert', 1e-5);
 });
 
-test.each([
-  ['with a head: names after bert.', (name: string) => `bert.${name}`],
-  [
-    "with TensorFlow's names of layer norms",
-    (name: string) =>
-      name.replace(/(LayerNorm)\.weight$/, '$1.gamma').replace(/(LayerNorm)\.bias$/, '$1.beta'),
-  ],
-])('%s', async (_title, name) => {
-  const folder = await bertFolder((tensors) => renamed(tensors, name));
-  await check(await loadRetriever(folder, { normalize: false }), 'mean', 1e-5);
-});
-
-test.each([
-  ['f16', f32ToF16, 2e-2],
-  ['bf16', f32ToBf16, 2e-1],
-] as const)('%s weights', async (dtype, convert, tolerance) => {
-  const folder = await bertFolder((tensors) =>
-    Object.fromEntries(
-      Object.entries(tensors).map(([name, { dims, data }]) => [
-        name,
-        { dtype, dims, data: convert(data as Float32Array) as Uint16Array<ArrayBuffer> },
-      ]),
-    ),
+test("TensorFlow's names of layer norms", async () => {
+  const name = (ours: string) =>
+    ours.replace(/(LayerNorm)\.weight$/, '$1.gamma').replace(/(LayerNorm)\.bias$/, '$1.beta');
+  const folder = await folderOf('bert', (tensors) =>
+    Object.fromEntries(Object.entries(tensors).map(([ours, tensor]) => [name(ours), tensor])),
   );
-  const retriever = await loadRetriever(folder, { normalize: false });
-  expect(Object.values(retriever.weights).every(({ dtype }) => dtype === 'f32')).toBe(true);
-  await check(retriever, 'mean', tolerance);
+  await check(await loadRetriever(folder), 'bert', 1e-5);
 });
 
-test('weights in shards', async () => {
-  const folder = await bertFolder();
+test.each([
+  ['f16', f32ToF16, 5e-3],
+  ['bf16', f32ToBf16, 5e-2],
+] as const)('%s weights', async (dtype, convert, tolerance) => {
+  for (const name of ['bert', 'mpnet']) {
+    const folder = await folderOf(name, (tensors) => inHalf(tensors, dtype, convert));
+    const retriever = await loadRetriever(folder);
+    expect(Object.values(retriever.weights).every(({ dtype }) => dtype === 'f32')).toBe(true);
+    await check(retriever, name, tolerance);
+  }
+});
+
+const inHalf = (
+  tensors: Record<string, LoadedTensor>,
+  dtype: 'f16' | 'bf16',
+  convert: (values: Float32Array) => Uint16Array,
+): Record<string, LoadedTensor> =>
+  Object.fromEntries(
+    Object.entries(tensors).map(([name, { dims, data }]) => [
+      name,
+      { dtype, dims, data: convert(data as Float32Array) as Uint16Array<ArrayBuffer> },
+    ]),
+  );
+
+test.each(['bert', 'mpnet'])('%s in shards, of bf16', async (name) => {
+  const folder = await folderOf(name, (tensors) => inHalf(tensors, 'bf16', f32ToBf16));
   const path = join(folder, 'model.safetensors');
   const { tensors } = await readSafetensors(path);
   const weightMap: Record<string, string> = {};
   for (const [i, part] of ['embeddings', 'encoder'].entries()) {
-    const names = Object.keys(tensors).filter((name) => name.startsWith(part));
+    const names = Object.keys(tensors).filter((stored) => stored.startsWith(part));
     const file = `model-0000${i + 1}-of-00002.safetensors`;
-    for (const name of names) weightMap[name] = file;
+    for (const stored of names) weightMap[stored] = file;
     await writeSafetensors(
       join(folder, file),
-      Object.fromEntries(names.map((name) => [name, tensors[name]!])),
+      Object.fromEntries(names.map((stored) => [stored, tensors[stored]!])),
     );
   }
+  const whole = await loadRetriever(folder);
   rmSync(path);
   writeFileSync(`${path}.index.json`, JSON.stringify({ metadata: {}, weight_map: weightMap }));
-  await check(await loadRetriever(folder, { normalize: false }), 'mean', 1e-5);
+  const retriever = await loadRetriever(folder);
+  expect(retriever.weights).toEqual(whole.weights);
+  await check(retriever, name, 5e-2);
   rmSync(join(folder, 'model-00002-of-00002.safetensors'));
   await expect(loadRetriever(folder)).rejects.toThrow(/model-00002-of-00002\.safetensors: no such file/);
 });
 
+test('tensors that are missing, of another shape, or of a model with other layers', async () => {
+  const name = 'encoder.layer.1.attention.self.key.bias';
+  const { [name]: _, ...rest } = (await readSafetensors(join(FIXTURES, 'roberta', 'model.safetensors')))
+    .tensors;
+  const error = async (tensors: Record<string, LoadedTensor>) =>
+    expect(loadRetriever(await folderOf('roberta', () => tensors))).rejects;
+  await (await error(rest)).toThrow(`1 of 37 tensors are missing: ${name}`);
+  await (await error({ ...rest, [name]: ones([9]) })).toThrow(
+    `tensor '${name}' has the shape [9], config.json asks for [8]`,
+  );
+  const folder = await folderOf('roberta');
+  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
+  const load = (fields: object) => {
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...fields }));
+    return expect(loadRetriever(folder)).rejects;
+  };
+  await load({ num_hidden_layers: 3 }).toThrow(/16 of 53 tensors are missing: encoder\.layer\.2\./);
+  await load({ position_embedding_type: 'relative_key' }).toThrow('must be one of absolute');
+  await load({ pad_token_id: 33 }).toThrow('max_position_embeddings 34 leaves no position for a text');
+  await load({ model_type: 'mpnet', relative_attention_num_buckets: 16 }).toThrow('it must be 32');
+  await load({ model_type: 't5' }).toThrow(
+    new RegExp(`unknown model_type "t5".*known ones: ${[...architectures.keys()].join(', ')}$`, 's'),
+  );
+});
+
 test('weights in another format', async () => {
-  const folder = await bertFolder();
+  const folder = await folderOf('bert');
   rmSync(join(folder, 'model.safetensors'));
   writeFileSync(join(folder, 'pytorch_model.bin'), '');
   await expect(loadRetriever(folder)).rejects.toThrow(
@@ -136,7 +156,7 @@ test('weights in another format', async () => {
 });
 
 test('a folder of sentence-transformers 6, with its new names', async () => {
-  const folder = await bertFolder();
+  const folder = await folderOf('bert');
   const write = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
   const type = (path: string) => `sentence_transformers.${path}`;
   const modules = [

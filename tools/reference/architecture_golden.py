@@ -1,6 +1,7 @@
 """A tiny random model of each architecture as transformers saves it, what it computes, and three steps of training it.
 
-Run from the repository root:  python tools/reference/architecture_golden.py [name …]     (needs: torch, transformers, safetensors)
+Run from the repository root:  python tools/reference/architecture_golden.py [name …]
+(needs: torch, transformers, tokenizers, safetensors)
 
 A new architecture is an entry in CASES. For src/models/architectures/architectures.test.ts:
 
@@ -8,11 +9,14 @@ src/models/architectures/fixtures/
     batches.json            for every case: settings of the training, and token ids of its three batches of texts
     <name>/config.json      as transformers writes it
     <name>/model.safetensors
-    <name>/golden.json      padding id, pooling, whether states are with token types; loss and gradients' norm of each step
+    <name>/tokenizer.json   of some: words, byte-level BPE or Unigram, with the special tokens of the architecture
+    <name>/golden.json      padding id, pooling, whether states are with token types; loss and gradients' norm of each step;
+                            with a tokenizer, texts and their token ids
     <name>/golden.safetensors
         state/<i>           hidden states of the first batch's documents, padded: what goes into the first layer, and what each
                             layer gives; for models with several token types, with the types (column // 4) % 2
         embedding           the same texts pooled, rows of length one; token types all 0
+        texts               the same of the texts in golden.json
         gradient/<name>     of the first step, before clipping
         trained/<name>      after three steps
 
@@ -32,6 +36,7 @@ import sys
 import torch
 import transformers
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch.nn.functional import cross_entropy, normalize
 
 OUT = pathlib.Path("src/models/architectures/fixtures")
@@ -50,10 +55,66 @@ SIZES = dict(
 )
 NO_POOLER = dict(add_pooling_layer=False)
 
+TEXTS = ["The cat sat on the mat.", "dog", "A red house, a green tree? See!", "running dogs", ""]
+LETTERS = list("abcdefghijklmnopqrstuvwxyz")
+
+
+def around(tokenizer, cls, sep):
+    """Puts special tokens, (name, id) each, around a text."""
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{cls[0]} $A {sep[0]}", special_tokens=[cls, sep])
+    return tokenizer
+
+
+def wordpiece(special, cls, sep):
+    words = "the cat dog sat on mat . , ? house tree red green run see saw ##s ##n ##ning ##e a1".split()
+    vocabulary = {token: i for i, token in enumerate(special + LETTERS + words)}
+    assert len(vocabulary) == VOCABULARY
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.add_special_tokens(special)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return around(tokenizer, *((token, special.index(token)) for token in (cls, sep)))
+
+
+def byte_bpe():
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    merges = "Ġ t,h e,Ġt he,Ġ s,a t,Ġ c,Ġs at,Ġ m,o g,d og,Ġ r,e e,Ġ d,Ġr e,u n,n i,ni n,nin g".split(",")
+    merges = [tuple(merge.split()) for merge in merges]
+    vocabulary = special + LETTERS + ["Ġ", "."] + ["".join(merge) for merge in merges]
+    vocabulary += [f"unused{i}" for i in range(VOCABULARY - len(vocabulary))]
+    vocabulary = {token: i for i, token in enumerate(vocabulary)}
+    assert len(vocabulary) == VOCABULARY
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>"))
+    tokenizer.add_special_tokens(special)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer
+
+
+def unigram():
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = "▁ ▁the ▁a at ▁s . , ? house ▁tree red een un ning og ▁d ▁c ▁on ▁m".split()
+    scores = [(token, 0.0) for token in special] + [(piece, -1.0 - len(pieces) / 40) for piece in pieces]
+    scores += [(letter, -4.0 - i / 10) for i, letter in enumerate(LETTERS)]
+    scores += [(token, -20.0) for token in ("unused0", "unused1")] + [("<mask>", 0.0)]
+    assert len(scores) == VOCABULARY
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=3))
+    tokenizer.add_special_tokens([*special, "<mask>"])
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    return around(tokenizer, ("<s>", 0), ("</s>", 2))
+
+
+BERT_WORDS = lambda: wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "[CLS]", "[SEP]")
+MPNET_WORDS = lambda: wordpiece(["<s>", "<pad>", "</s>", "[UNK]", "<mask>"], "<s>", "</s>")
+
 #: name of the folder → class of the model, fields of its configuration, and where they differ from the usual: `model`, arguments
-#: of the class; `pooling`, mean if absent; `attention`, where the eager kind takes the softmax in float32.
+#: of the class; `tokenizer`, what makes one, and more `texts` for it; `pooling`, mean if absent; `attention`, where the eager kind
+#: takes the softmax in float32.
 CASES = {
-    "bert": dict(cls=transformers.BertModel, config=SIZES, model=NO_POOLER),
+    "bert": dict(cls=transformers.BertModel, config=SIZES, model=NO_POOLER, tokenizer=BERT_WORDS),
     "bert-gelu-new": dict(
         cls=transformers.BertModel, config=dict(SIZES, hidden_act="gelu_new", type_vocab_size=1), model=NO_POOLER
     ),
@@ -62,18 +123,27 @@ CASES = {
         config=dict(
             vocab_size=VOCABULARY, dim=8, n_layers=2, n_heads=2, hidden_dim=12, max_position_embeddings=16, activation="relu"
         ),
+        tokenizer=BERT_WORDS,
     ),
-    "mpnet": dict(cls=transformers.MPNetModel, config=dict(SIZES, max_position_embeddings=18), model=NO_POOLER),
+    "mpnet": dict(
+        cls=transformers.MPNetModel,
+        config=dict(SIZES, max_position_embeddings=102),
+        model=NO_POOLER,
+        tokenizer=MPNET_WORDS,
+        texts=["the cat sat on the mat " * 16],  # distances for which there are no more buckets
+    ),
     "roberta": dict(
         cls=transformers.RobertaModel,
-        config=dict(SIZES, max_position_embeddings=18, type_vocab_size=1, hidden_act="quick_gelu"),
+        config=dict(SIZES, max_position_embeddings=34, type_vocab_size=1, hidden_act="quick_gelu"),
         model=NO_POOLER,
+        tokenizer=byte_bpe,
         pooling="cls",
     ),
     "xlm-roberta": dict(
         cls=transformers.XLMRobertaModel,
-        config=dict(SIZES, max_position_embeddings=18, type_vocab_size=1, hidden_act="silu"),
+        config=dict(SIZES, max_position_embeddings=34, type_vocab_size=1, hidden_act="silu"),
         model=NO_POOLER,
+        tokenizer=unigram,
     ),
     # Texts are longer than the local window of two tokens on either side; the second of three layers is local.
     "modernbert": dict(
@@ -186,6 +256,15 @@ def make(name, case, steps):
     tensors = {f"state/{i}": state.detach().float().contiguous() for i, state in enumerate(states)}
     tensors["embedding"] = embed(documents).detach().float()
 
+    with_texts = {}
+    if "tokenizer" in case:
+        tokenizer = case["tokenizer"]()
+        tokenizer.save(str(OUT / name / "tokenizer.json"), pretty=False)
+        texts = TEXTS + case.get("texts", [])
+        rows = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+        with_texts = dict(texts=texts, ids=rows)
+        tensors["texts"] = embed(rows).detach().float()
+
     decay, no_decay = ([p for p in names.values() if (p.ndim > 1) == matrix] for matrix in (True, False))
     optimizer = torch.optim.AdamW(
         [
@@ -207,7 +286,7 @@ def make(name, case, steps):
         measured.append({"loss": loss.item(), "gradientNorm": norm.item()})
     tensors |= stored("trained", names)
     save_file(tensors, OUT / name / "golden.safetensors")
-    golden = dict(padId=pad, pooling=pooling, types=types, steps=measured)
+    golden = dict(padId=pad, pooling=pooling, types=types, steps=measured, **with_texts)
     (OUT / name / "golden.json").write_text(json.dumps(golden) + "\n")
     for file in (OUT / name).iterdir():
         file.chmod(0o644)

@@ -8,7 +8,7 @@ import { backward } from '../../grad/backward.ts';
 import { Graph } from '../../graph/graph.ts';
 import { gather, matmul, range } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { openSafetensors, readSafetensors } from '../../io/safetensors.ts';
+import { openSafetensors, readSafetensors, writeSafetensors } from '../../io/safetensors.ts';
 import { softmaxCrossEntropy } from '../../losses/softmax-cross-entropy.ts';
 import type { Pooling } from '../../nn/layers.ts';
 import { type DeclaredParameters, declareParameters, ROWS_INPUT } from '../../nn/parameters.ts';
@@ -16,6 +16,7 @@ import { adamw } from '../../optim/adamw.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../../runtime/host-tensor.ts';
 import { gradientOutput, Learner } from '../../runtime/learner.ts';
 import { Program } from '../../runtime/program.ts';
+import type { EncoderWeights } from '../architecture.ts';
 import { Encoder, type EncoderConfig } from '../encoder.ts';
 import { readWeights } from '../encoder-weights.ts';
 import { loadRetriever, saveRetriever } from '../model-folder.ts';
@@ -49,6 +50,9 @@ interface Golden {
   /** Whether hidden states are those of tokens with types. */
   types: boolean;
   steps: { loss: number; gradientNorm: number }[];
+  /** With a tokenizer. */
+  texts?: string[];
+  ids?: number[][];
 }
 
 function padded(texts: readonly number[][], padId: number): PaddedTokens {
@@ -60,6 +64,15 @@ function padded(texts: readonly number[][], padId: number): PaddedTokens {
     batch: texts.length,
     tokens,
   };
+}
+
+async function weightsIn(file: string, encoder: Encoder, notes: string[]): Promise<EncoderWeights> {
+  const reader = await openSafetensors(file);
+  const { headPrefix } = encoder;
+  const onNote = (note: string) => notes.push(note);
+  const weights = await readWeights(reader, encoder.specs, { file, headPrefix, onNote });
+  await reader.close();
+  return weights;
 }
 
 function newGraph(encoder: Encoder): { graph: Graph; p: DeclaredParameters } {
@@ -132,15 +145,7 @@ describe.each(fixtures)('%s', (fixture) => {
     for (const [name, { data }] of Object.entries(tensors))
       expected[name] = float32({ ...tensors[name]!, data });
     const file = join(FIXTURES, fixture, 'model.safetensors');
-    const reader = await openSafetensors(file);
-    const { headPrefix } = encoder;
-    const stored = await readWeights(reader, encoder.specs, {
-      file,
-      headPrefix,
-      onNote: (note) => notes.push(note),
-    });
-    await reader.close();
-    for (const [name, { dims, data }] of Object.entries(stored)) {
+    for (const [name, { dims, data }] of Object.entries(await weightsIn(file, encoder, notes))) {
       initial[name] = (data as Float32Array<ArrayBuffer>).slice();
       weights[name] = hostTensor('f32', dims, data as Float32Array<ArrayBuffer>);
     }
@@ -258,12 +263,35 @@ describe.each(fixtures)('%s', (fixture) => {
     });
   });
 
+  const { pooling, texts, ids } = golden;
+  test.skipIf(!texts)('texts: token ids and embeddings', async () => {
+    const retriever = await loadRetriever(join(FIXTURES, fixture), { pooling });
+    const store = retriever.tokenize('document', texts!.length, (row) => texts![row]!);
+    expect(texts!.map((_, row) => [...store.tokens(row)])).toEqual(ids);
+    expect(retriever.padId).toBe(golden.padId);
+    const vectors = await retriever.encode('document', texts!);
+    expect(largestDifference(vectors, expected.texts!)).toBeLessThan(1e-5);
+    await retriever.dispose();
+  });
+
+  test.skipIf(encoder.headPrefix === undefined)('weights of a model with a head', async () => {
+    const { tensors } = await readSafetensors(join(FIXTURES, fixture, 'model.safetensors'));
+    const named = Object.entries(tensors).map(([name, tensor]) => [encoder.headPrefix + name, tensor]);
+    const file = join(tempFiles(), 'model.safetensors');
+    const head = { dtype: 'f32', dims: [1], data: new Float32Array(1) } as const;
+    await writeSafetensors(file, { ...Object.fromEntries(named), 'head.dense.bias': head });
+    const heard: string[] = [];
+    const read = await weightsIn(file, encoder, heard);
+    for (const { name } of encoder.specs) expect(read[name]!.data, name).toEqual(initial[name]);
+    expect(heard).toEqual([
+      'model.safetensors: 1 tensors are no part of the encoder and were left: head.dense.bias',
+    ]);
+  });
+
   test('saved and loaded again: the same files, byte by byte', async () => {
     const folder = tempFiles({ 'tokenizer.json': JSON.stringify(tokenizer(batches.vocabulary)) });
-    for (const name of ['config.json', 'model.safetensors']) {
-      cpSync(join(FIXTURES, fixture, name), join(folder, name));
-    }
-    const { pooling } = golden;
+    const files = ['config.json', 'model.safetensors', ...(texts ? ['tokenizer.json'] : [])];
+    for (const name of files) cpSync(join(FIXTURES, fixture, name), join(folder, name));
     const [saved, again] = [join(tempFiles(), 'saved'), join(tempFiles(), 'again')];
     await saveRetriever(saved, await loadRetriever(folder, { pooling }));
     await saveRetriever(again, await loadRetriever(saved));
@@ -278,7 +306,7 @@ describe.each(fixtures)('%s', (fixture) => {
   });
 });
 
-/** A vocabulary of words, for the fixtures, which have none: the tests above begin with token ids. */
+/** A vocabulary of words for the fixtures that have none. */
 const tokenizer = (size: number) => {
   const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]'];
   const words = Array.from({ length: size }, (_, id) => special[id] ?? `word${id}`);
