@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import type { ParameterSpec } from '../nn/parameters.ts';
+import { bytesOf, elementCount } from '../onnx/dtypes.ts';
 import { UsageError } from '../util/errors.ts';
 import { Retriever, type Tuning } from './retriever.ts';
 
@@ -12,6 +14,8 @@ export interface TuningOptions {
   lora?: number;
   /** LoRA's α: adapters count α / r times. Default 2 r. */
   loraAlpha?: number;
+  /** Of fresh adapters (0). */
+  seed?: number;
   /** Linear layers that get adapters, by the ends of their names; `all-linear` for all. Default: queries and values of the attention. */
   loraTargets?: readonly string[];
 }
@@ -32,8 +36,13 @@ const QUERIES_AND_VALUES = [
  */
 export function tuned(retriever: Retriever, options: TuningOptions): Retriever {
   const { config, tokenizer, weights, trainedSteps } = retriever;
-  const tuning = planTuning(retriever, options);
-  return new Retriever(config, tokenizer, { weights, trainedSteps, tuning });
+  const { seed = 0 } = options;
+  return new Retriever(config, tokenizer, {
+    weights,
+    trainedSteps,
+    seed,
+    tuning: planTuning(retriever, options),
+  });
 }
 
 function planTuning({ specs, fresh }: Retriever, options: TuningOptions): Tuning {
@@ -149,3 +158,25 @@ const nothingLeft = (names: readonly string[]) =>
   new UsageError('nothing is left to train', {
     help: `freeze less; parameters: ${listed(names)}`,
   });
+
+/** What a run trains, in words; undefined where it is all. */
+export function describeTuning({ specs, adapters, weights }: Retriever): string | undefined {
+  const trained = specs.filter(({ frozen }) => !frozen);
+  if (trained.length === specs.length) return undefined;
+  const count = (of: readonly ParameterSpec[]) =>
+    of.reduce((sum, { shape }) => sum + elementCount(shape), 0).toLocaleString('en-US');
+  const [adapter] = adapters.values();
+  const lora = adapter
+    ? `; LoRA of rank ${weights[adapter.a]!.dims[0]} beside ${adapters.size} matrices, scaled by ${adapter.scale}`
+    : '';
+  return `trains ${count(trained)} of ${count(specs)} parameters${lora}`;
+}
+
+/** SHA-256 of the names and values that a run leaves as they are; null where it trains all. */
+export function frozenHash({ specs, weights }: Retriever): string | null {
+  const frozen = specs.filter((spec) => spec.frozen);
+  if (frozen.length === 0) return null;
+  const hash = createHash('sha256');
+  for (const { name } of frozen) hash.update(`${name}\n`).update(bytesOf(weights[name]!.data));
+  return hash.digest('hex');
+}

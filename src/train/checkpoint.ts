@@ -8,7 +8,10 @@ import { readJson, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../
 export interface Checkpoint {
   /** Optimizer updates made. */
   step: number;
+  /** Of what is trained. */
   parameters: Readonly<Record<string, HostTensor>>;
+  /** Hash of what is frozen, which the run reads from its model again; null where all is trained. */
+  frozen: string | null;
   optimizer: Readonly<Record<string, HostTensor>>;
   method: Readonly<Record<string, HostTensor>>;
   /** Best evaluation so far, and evaluations since without a better one. */
@@ -25,8 +28,9 @@ export async function writeCheckpoint(run: string, checkpoint: Checkpoint): Prom
     for (const part of ['parameters', 'optimizer', 'method'] as const) {
       await writeSafetensors(join(folder, `${part}.safetensors`), checkpoint[part]);
     }
-    const { step, best, ledger } = checkpoint;
-    await writeFileAtomic(join(folder, 'state.json'), `${JSON.stringify({ step, best }, null, 2)}\n`);
+    const { step, best, ledger, frozen } = checkpoint;
+    const state = { step, best, ...(frozen !== null && { frozen }) };
+    await writeFileAtomic(join(folder, 'state.json'), `${JSON.stringify(state, null, 2)}\n`);
     // Apart: times differ between runs that are the same otherwise.
     await writeFileAtomic(join(folder, 'ledger.json'), `${JSON.stringify(ledger, null, 2)}\n`);
   });
@@ -48,6 +52,7 @@ export async function readCheckpoint(run: string): Promise<Checkpoint> {
   return {
     step: state.step!,
     best: state.best,
+    frozen: state.frozen ?? null,
     ledger: (await readJson(join(folder, 'ledger.json'))) as Checkpoint['ledger'],
     parameters: await read('parameters'),
     optimizer: await read('optimizer'),

@@ -5,6 +5,7 @@ import { createRetriever } from '../models/create-retriever.ts';
 import { findModel } from '../models/find-model.ts';
 import { loadRetriever } from '../models/model-folder.ts';
 import type { Retriever } from '../models/retriever.ts';
+import { tuned } from '../models/tuning.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
 import { isNewModel, NEW_MODELS, type TrainSettings } from './settings.ts';
@@ -48,7 +49,8 @@ async function givenModel(
   onNote?: (note: string) => void,
 ): Promise<Retriever> {
   const { maxQueryTokens, maxDocTokens, queryPrompt, docPrompt, pooling, normalize } = settings;
-  return await loadRetriever(await findModel(path, NEW_MODELS), {
+  const { towers, projection, seed, lora, loraAlpha, loraTargets, freeze, trainOnly } = settings;
+  const given = await loadRetriever(await findModel(path, NEW_MODELS), {
     maxTokens: {
       ...(maxQueryTokens !== null && { query: maxQueryTokens }),
       ...(maxDocTokens !== null && { document: maxDocTokens }),
@@ -59,7 +61,18 @@ async function givenModel(
     },
     ...(pooling && { pooling }),
     ...(normalize !== null && { normalize }),
+    ...(towers && { towers }),
+    ...(projection && { projectionSize: projection }),
+    seed,
     ...(onNote && { onNote }),
+  });
+  return tuned(given, {
+    seed,
+    ...(lora && { lora }),
+    ...(loraAlpha && { loraAlpha }),
+    ...(loraTargets && { loraTargets }),
+    ...(freeze && { freeze }),
+    ...(trainOnly && { trainOnly }),
   });
 }
 
