@@ -5,7 +5,8 @@ import type { Method, MethodContext, RunningMethod } from '../src/methods/method
 import { type MethodOptions, resolveMethodOptions } from '../src/methods/method-options.ts';
 import { Temperature } from '../src/methods/temperature.ts';
 import { createRetriever, type NewRetrieverOptions } from '../src/models/create-retriever.ts';
-import type { Retriever } from '../src/models/retriever.ts';
+import { Retriever } from '../src/models/retriever.ts';
+import { type TuningOptions, tuned } from '../src/models/tuning.ts';
 import { adamw } from '../src/optim/adamw.ts';
 import type { HostTensor } from '../src/runtime/host-tensor.ts';
 import { Learner } from '../src/runtime/learner.ts';
@@ -73,6 +74,8 @@ export interface ToyOptions {
   /** Of the method; checked and completed as those of a run. */
   options?: Partial<MethodOptions>;
   model?: Partial<NewRetrieverOptions>;
+  /** Parts of the model that are trained; its weights count as given ones. */
+  tuning?: TuningOptions;
   dropoutRatio?: number;
   temperature?: { initial: number; learned?: boolean };
   batchSize?: number;
@@ -125,7 +128,8 @@ export class ToyRun {
 
   private static async start(method: Method, settings: ToyOptions): Promise<ToyRun> {
     const { model, dropoutRatio = 0, seed = 1, chunkSize = 3 } = settings;
-    const retriever = makeRetriever({ seed, ...model });
+    const fresh = makeRetriever({ seed, ...model });
+    const retriever = settings.tuning ? tuned(asGiven(fresh), { seed, ...settings.tuning }) : fresh;
     const { initial, learned = false } = settings.temperature ?? { initial: 0.1 };
     const temperature = new Temperature(initial, { learned });
     const weights = { ...retriever.weights, ...temperature.weights };
@@ -206,7 +210,8 @@ export class ToyRun {
     const folder = join(tempFiles({}), 'run');
     await writeCheckpoint(folder, {
       step: this.learner.step,
-      parameters: this.context.weights,
+      parameters: this.learner.parameters,
+      frozen: null,
       optimizer: this.learner.state().tensors,
       method: this.running.state(),
       best: { value: null, step: 0, evaluationsSince: 0 },
@@ -284,6 +289,10 @@ function makeRetriever(options: Partial<NewRetrieverOptions>): Retriever {
     ...options,
   });
 }
+
+/** The same retriever, as one that was not made a moment ago. */
+const asGiven = ({ config, tokenizer, weights }: Retriever): Retriever =>
+  new Retriever(config, tokenizer, { weights });
 
 const hex = ({ data }: HostTensor): string =>
   Buffer.from(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength).toString('hex');

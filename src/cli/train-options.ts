@@ -79,7 +79,7 @@ export const TRAIN_OPTIONS = {
   lr: {
     type: 'number',
     above: 0,
-    help: 'peak learning rate (default 0.01 for static, 5e-4 for transformer, 5e-5 for a given model)',
+    help: 'peak learning rate (default 0.01 for static, 5e-4 for transformer, 5e-5 for a given model, 5e-4 with --lora)',
     group: 'Optimisation',
   },
   temperature: {
@@ -133,6 +133,38 @@ export const TRAIN_OPTIONS = {
     max: 2 ** 32 - 1,
     help: 'same seed, same bytes (default 1)',
     group: 'Optimisation',
+  },
+
+  lora: {
+    type: 'integer',
+    min: 1,
+    max: 4096,
+    help: 'rank of LoRA adapters, trained in the place of the weights (default: none)',
+    group: 'Parts of a given model',
+  },
+  loraAlpha: {
+    type: 'number',
+    above: 0,
+    help: 'adapters count alpha / rank times (default: twice the rank)',
+    group: 'Parts of a given model',
+  },
+  loraTargets: {
+    type: 'list',
+    value: 'names',
+    help: 'linear layers that get adapters, by the ends of their names; all-linear for all (default: queries and values)',
+    group: 'Parts of a given model',
+  },
+  freeze: {
+    type: 'list',
+    value: 'parts',
+    help: 'parts that stay as they are: embeddings, layers:0-3, query, document, or names with *',
+    group: 'Parts of a given model',
+  },
+  trainOnly: {
+    type: 'list',
+    value: 'parts',
+    help: 'the only parts that are trained, in the same words',
+    group: 'Parts of a given model',
   },
 
   loss: {

@@ -49,6 +49,17 @@ export interface TrainOptions extends MethodChoices {
   learnTemperature?: boolean | undefined;
   dropout?: number | undefined;
 
+  /** Of a given model: rank of the LoRA adapters that are trained in the place of its weights. Default: no adapters. */
+  lora?: number | undefined;
+  /** LoRA's α: adapters count α / rank times. Default twice the rank. */
+  loraAlpha?: number | undefined;
+  /** Linear layers that get adapters (see `TuningOptions`). Default: queries and values of the attention. */
+  loraTargets?: readonly string[] | undefined;
+  /** Parts of a given model that stay what they are: `embeddings`, `layers:0-3`, … (see `partMatcher`). */
+  freeze?: readonly string[] | undefined;
+  /** The only parts of a given model that are trained. */
+  trainOnly?: readonly string[] | undefined;
+
   /** Width of a new model: embedding size for `static` (default 512), hidden size for `transformer` (default 256). */
   hidden?: number | undefined;
   layers?: number | undefined;
@@ -95,6 +106,11 @@ export type TrainSettings = {
 type OptionalSetting =
   | keyof MethodOptions
   | 'steps'
+  | 'lora'
+  | 'loraAlpha'
+  | 'loraTargets'
+  | 'freeze'
+  | 'trainOnly'
   | 'projection'
   | 'tokenizer'
   | 'evalEvery'
@@ -122,6 +138,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
   if (options.steps !== undefined && options.epochs !== undefined) {
     throw new UsageError('--steps and --epochs both say how long to train', { help: 'give one of them' });
   }
+  if (fresh) requireGivenModel(options);
   const schedule = options.schedule ?? 'linear';
   if (!SCHEDULES.includes(schedule)) throw new UsageError(`unknown schedule "${schedule}"`);
   const method = findMethod(options.method ?? 'in-batch');
@@ -138,7 +155,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     accumulate: options.accumulate ?? 1,
     chunkSize: options.chunkSize ?? 32,
     negatives: options.negatives ?? 0,
-    lr: options.lr ?? (isStatic ? 0.01 : fresh ? 5e-4 : 5e-5),
+    lr: options.lr ?? (isStatic ? 0.01 : fresh || options.lora ? 5e-4 : 5e-5),
     optimizer: options.optimizer ?? 'adamw',
     weightDecay: options.weightDecay ?? 0.01,
     maxGradNorm: options.maxGradNorm ?? 1,
@@ -147,6 +164,11 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     temperature: options.temperature ?? 0.05,
     learnTemperature: options.learnTemperature ?? false,
     dropout: options.dropout ?? 0,
+    lora: options.lora ?? null,
+    loraAlpha: options.loraAlpha ?? (options.lora ? 2 * options.lora : null),
+    loraTargets: options.loraTargets ?? null,
+    freeze: options.freeze ?? null,
+    trainOnly: options.trainOnly ?? null,
     hidden: options.hidden ?? (isStatic ? 512 : 256),
     layers: options.layers ?? 2,
     heads: options.heads ?? null,
@@ -170,6 +192,20 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     diagnose: options.diagnose ?? 0,
     seed: options.seed ?? 1,
   };
+}
+
+/** @throws UsageError where a new model is asked to stay as it is in part: what it is, is random */
+function requireGivenModel({ lora, loraTargets, freeze, trainOnly }: TrainOptions): void {
+  const asked = Object.entries({
+    '--lora': lora,
+    '--lora-targets': loraTargets,
+    '--freeze': freeze,
+    '--train-only': trainOnly,
+  }).find(([, value]) => value !== undefined);
+  if (!asked) return;
+  throw new UsageError(`${asked[0]} keeps weights of a model as they are, and a new one has random weights`, {
+    help: 'give a trained model: --model <folder>',
+  });
 }
 
 /** The method's options with its defaults; null for those that it does not take. */

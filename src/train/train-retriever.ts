@@ -11,7 +11,9 @@ import { findMethod } from '../methods/methods.ts';
 import { Temperature } from '../methods/temperature.ts';
 import type { ModelCard } from '../models/model-card.ts';
 import { saveRetriever } from '../models/model-folder.ts';
+import { writePeftAdapter } from '../models/peft-adapter.ts';
 import type { Retriever } from '../models/retriever.ts';
+import { describeTuning, frozenHash } from '../models/tuning.ts';
 import { adamw } from '../optim/adamw.ts';
 import { lion } from '../optim/lion.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
@@ -89,8 +91,9 @@ export class InterruptedError extends UndriftError {}
 /** Names in a run's folder. */
 const SETTINGS = 'settings.json';
 const MODEL = 'model';
+const ADAPTER = 'adapter';
 const LOG = 'metrics.jsonl';
-const OWN_FILES = [SETTINGS, MODEL, 'checkpoint', LOG, 'tensorboard', 'tokenizer.json', 'refresh'];
+const OWN_FILES = [SETTINGS, MODEL, ADAPTER, 'checkpoint', LOG, 'tensorboard', 'tokenizer.json', 'refresh'];
 
 /** Of a run, or left of one by a process that was killed while it wrote. */
 const isOwnFile = (name: string): boolean =>
@@ -105,7 +108,7 @@ const LOG_EVERY = 10;
 /**
  * Trains a retriever from data to a model folder:
  *
- *     out/settings.json  metrics.jsonl  tensorboard/  checkpoint/  model/
+ *     out/settings.json  metrics.jsonl  tensorboard/  checkpoint/  model/  and with LoRA adapter/
  *
  * With the same options, data and number of threads, the same machine gives the same bytes; so does a run that was stopped, or
  * killed, and resumed.
@@ -180,6 +183,8 @@ export async function trainRetriever(
     trainingQueries: examples.queryRows.length,
     dimension: retriever.dimension,
   };
+  const trained = describeTuning(retriever);
+  if (trained) callbacks.onNote?.(trained);
   method.check?.(plan);
   for (const line of method.describe(plan)) callbacks.onNote?.(`${method.id}: ${line}`);
   const asksForSplit = ![NO_SPLIT, onTexts ? HELD_OUT : 'dev'].includes(settings.evalSplit);
@@ -205,6 +210,7 @@ export async function trainRetriever(
 
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
   const weights = { ...retriever.weights, ...temperature.weights };
+  const frozen = frozenHash(retriever);
   const learner = await Learner.create(
     [...retriever.specs, ...temperature.specs],
     weights,
@@ -243,6 +249,11 @@ export async function trainRetriever(
 
   let best: Checkpoint['best'] = { value: null, step: 0, evaluationsSince: 0 };
   if (checkpoint) {
+    if (checkpoint.frozen !== frozen) {
+      throw new UndriftError(`${settings.model} is not the model that the run in ${out} was started from`, {
+        help: 'its frozen weights are others, and they are no part of the checkpoint: resume with the same model',
+      });
+    }
     learner.restore(checkpoint.step, checkpoint.parameters, checkpoint.optimizer);
     await running.restore(checkpoint.method);
     ledger.restore(checkpoint.ledger);
@@ -268,9 +279,10 @@ export async function trainRetriever(
   let textsSeen = 0;
   let prepareMs = 0;
 
-  const keepModel = (metrics: Readonly<Record<string, number>>) => {
+  const keepModel = async (metrics: Readonly<Record<string, number>>) => {
     retriever.trainedSteps = stepsBefore + learner.step;
-    return saveRetriever(model, retriever, {
+    await writePeftAdapter(join(out, ADAPTER), retriever, { baseModel: settings.model });
+    return await saveRetriever(model, retriever, {
       card: runCard(settings, data, method, { metrics, ledger: ledger.totals }),
     });
   };
@@ -299,7 +311,8 @@ export async function trainRetriever(
     log.flush();
     await writeCheckpoint(out, {
       step: learner.step,
-      parameters: weights,
+      parameters: learner.parameters,
+      frozen,
       optimizer: learner.state().tensors,
       method: running.state(),
       best,
