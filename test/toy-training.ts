@@ -8,6 +8,7 @@ import { createRetriever, type NewRetrieverOptions } from '../src/models/create-
 import { Retriever } from '../src/models/retriever.ts';
 import { type TuningOptions, tuned } from '../src/models/tuning.ts';
 import { adamw } from '../src/optim/adamw.ts';
+import type { Device } from '../src/runtime/devices.ts';
 import type { HostTensor } from '../src/runtime/host-tensor.ts';
 import { Learner } from '../src/runtime/learner.ts';
 import type { TokenStore } from '../src/text/token-store.ts';
@@ -18,6 +19,7 @@ import { readCheckpoint, writeCheckpoint } from '../src/train/checkpoint.ts';
 import { type StepReport, trainingLoop } from '../src/train/loop.ts';
 import { permutation, rngKey } from '../src/util/rng.ts';
 import { tempFiles } from './temp-files.ts';
+import { TEST_COMPUTE } from './test-device.ts';
 
 /** Queries 0 … 47 answer to documents 0 … 47; the other documents are nobody's, but for the following. */
 const QUERIES = 48;
@@ -68,6 +70,35 @@ const topicWords = (row: number, keep: (place: number) => boolean): string => {
 };
 const wholeText = (row: number) => topicWords(row, () => true);
 
+/** Negatives of the data, and a teacher who knows the right answers: 4 negatives for each query. */
+const NEGATIVES = 4;
+const judgedExamples: TrainingExamples = {
+  ...examples,
+  positives: { ...examples.positives, scores: new Float32Array(QUERIES).fill(10) },
+  negatives: {
+    offsets: Uint32Array.from({ length: QUERIES + 1 }, (_, i) => NEGATIVES * i),
+    rows: Int32Array.from({ length: NEGATIVES * QUERIES }, (_, at) => {
+      const query = Math.floor(at / NEGATIVES);
+      const others = [...permutation(rngKey(5, query, 'negatives'), DOCUMENTS)];
+      return others.filter((row) => !rightAnswers(query).includes(row))[at % NEGATIVES]!;
+    }),
+    scores: Float32Array.from({ length: NEGATIVES * QUERIES }, (_, at) => (at % 3) - 2),
+  },
+};
+
+/** Pairs with a score: each query with its answer, 1, and with a negative, 0. */
+const scoredExamples: TrainingExamples = {
+  queryRows: Int32Array.from({ length: 2 * QUERIES }, (_, i) => i >> 1),
+  positives: {
+    offsets: Uint32Array.from({ length: 2 * QUERIES + 1 }, (_, i) => i),
+    rows: Int32Array.from({ length: 2 * QUERIES }, (_, i) =>
+      i % 2 === 0 ? i >> 1 : judgedExamples.negatives!.rows[NEGATIVES * (i >> 1)]!,
+    ),
+    grades: new Float32Array(2 * QUERIES).fill(1),
+    scores: Float32Array.from({ length: 2 * QUERIES }, (_, i) => 1 - (i % 2)),
+  },
+};
+
 let tokenizer: Tokenizer | undefined;
 
 export interface ToyOptions {
@@ -84,6 +115,7 @@ export interface ToyOptions {
   learningRate?: number;
   seed?: number;
   threads?: number;
+  device?: Device;
 }
 
 /** A small training run in memory, with the parts of a real one: the loop, the learner, the batches, the checkpoint. */
@@ -98,7 +130,13 @@ export class ToyRun {
 
   private constructor(
     settings: ToyOptions,
-    parts: { context: MethodContext; learner: Learner; running: RunningMethod; measured: ToyRun['measured'] },
+    parts: {
+      context: MethodContext;
+      learner: Learner;
+      running: RunningMethod;
+      measured: ToyRun['measured'];
+      negativesPerQuery: number;
+    },
   ) {
     this.settings = settings;
     this.measured = parts.measured;
@@ -106,7 +144,11 @@ export class ToyRun {
     this.learner = parts.learner;
     this.running = parts.running;
     const { batchSize = BATCH_SIZE, seed = 1 } = settings;
-    this.batches = new Batches(examples, this.context.documents, { batchSize, negativesPerQuery: 0, seed });
+    this.batches = new Batches(this.context.examples, this.context.documents, {
+      batchSize,
+      negativesPerQuery: parts.negativesPerQuery,
+      seed,
+    });
   }
 
   /** Up to the first step. */
@@ -133,9 +175,9 @@ export class ToyRun {
     const { initial, learned = false } = settings.temperature ?? { initial: 0.1 };
     const temperature = new Temperature(initial, { learned });
     const weights = { ...retriever.weights, ...temperature.weights };
-    const compute = { threads: settings.threads ?? 1 };
+    const compute = { threads: settings.threads ?? 1, device: settings.device ?? TEST_COMPUTE.device };
     const specs = [...retriever.specs, ...temperature.specs];
-    const learner = await Learner.create(specs, weights, adamw(), compute);
+    const learner = await Learner.create(specs, weights, adamw(), { ...compute, stayOnDevice: true });
     const onTexts = method.trainsOn === 'texts';
     const whole = retriever.tokenizeWhole(DOCUMENTS, wholeText);
     const [asked, rest] = onTexts
@@ -156,10 +198,14 @@ export class ToyRun {
       chunkSize,
       seed,
       compute,
-      options: resolveMethodOptions(method.id, method.options, settings.options ?? {}),
+      options: resolveMethodOptions(method, settings.options ?? {}),
       ledger: new CostLedger(),
       texts: { query: queryText, document: documentText },
-      examples,
+      examples: method.distils
+        ? judgedExamples
+        : method.trainsOn === 'scored-pairs'
+          ? scoredExamples
+          : examples,
       folder: tempFiles({}),
     };
     method.check?.({
@@ -167,14 +213,16 @@ export class ToyRun {
       updates: 100,
       batchSize: settings.batchSize ?? BATCH_SIZE,
       accumulate: settings.accumulate ?? 1,
-      negativesPerQuery: 0,
+      negativesPerQuery: method.negatives ?? 0,
       chunkSize,
       dropoutRatio,
       documents: DOCUMENTS,
       trainingQueries: QUERIES,
       dimension: retriever.dimension,
     });
-    return new ToyRun(settings, { context, learner, measured, running: await method.start(context) });
+    const negativesPerQuery = method.negatives ?? 0;
+    const running = await method.start(context);
+    return new ToyRun(settings, { context, learner, measured, running, negativesPerQuery });
   }
 
   /** Makes so many more updates. */
@@ -202,6 +250,7 @@ export class ToyRun {
         accumulate: settings.accumulate ?? 1,
       },
     );
+    await learner.bringToHost();
     return reports;
   }
 

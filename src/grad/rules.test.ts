@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { type CheckedInput, gradcheck } from '../../test/gradcheck.ts';
+import { TEST_COMPUTE } from '../../test/test-device.ts';
 import type { OpType } from '../graph/op-types.ts';
 import * as ops from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { rules } from './rules.ts';
+
+const onWebGpu = TEST_COMPUTE.device === 'webgpu';
 
 type Inputs = Record<string, CheckedInput>;
 interface Case {
@@ -146,7 +149,10 @@ const cases: { [K in OpType]: Case[] } = {
   ReduceMin: reductions(ops.min).filter((c) => !c.mayVanish),
   ReduceLogSumExp: reductions(ops.logSumExp).filter((c) => !c.mayVanish),
   Softmax: [
-    ...one(ops.softmax).filter((c) => c.inputs.x!.dims?.[2] !== 1),
+    // Of no rows the WebGPU provider makes no softmax: it says so.
+    ...one(ops.softmax).filter(
+      ({ inputs: { x } }) => x!.dims?.[2] !== 1 && !(onWebGpu && x!.dims?.[0] === 0),
+    ),
     { inputs: { x: dynamic }, build: ({ x }) => ops.softmax(x!, 0) },
   ],
   LogSoftmax: [
@@ -253,6 +259,12 @@ const cases: { [K in OpType]: Case[] } = {
       build: ({ x, u, i }) => ops.square(ops.scatterAdd(x!, i!, u!)),
     },
   ],
+  Scatter: [
+    {
+      inputs: { x: { shape: [3, 2] }, u: { shape: [2, 2] }, i: i64([2, 2], 0, 2, 2, 0) },
+      build: ({ x, u, i }) => ops.square(ops.scatter(x!, i!, u!)),
+    },
+  ],
   TopK: [
     {
       inputs: { x: { shape: ['n', 5], dims: [2, 5] } },
@@ -266,11 +278,17 @@ const cases: { [K in OpType]: Case[] } = {
   ArgMax: flat((x) => ops.expand(ops.argMax(x, { keepDims: true }), ['batch', 3])),
 };
 
+/** All of them on the CPU; on another device, where a session takes a tenth of a second, four from among them. */
+const sampled = (list: readonly Case[]): readonly Case[] =>
+  onWebGpu && list.length > 4
+    ? [0, 1, 2, 3].map((i) => list[Math.round((i * (list.length - 1)) / 3)]!)
+    : list;
+
 describe('gradient rules agree with finite differences', () => {
   it('covers every operation', () => expect(Object.keys(cases).sort()).toEqual(Object.keys(rules).sort()));
   for (const [op, list] of Object.entries(cases)) {
     it(op, async () => {
-      for (const { inputs, build, ...options } of list) await gradcheck(inputs, build, options);
+      for (const { inputs, build, ...options } of sampled(list)) await gradcheck(inputs, build, options);
     });
   }
 });

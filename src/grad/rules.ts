@@ -21,6 +21,7 @@ import {
   neg,
   pow,
   reshape,
+  scatter,
   scatterAdd,
   sigmoid,
   sign,
@@ -323,6 +324,15 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
     undefined,
     gatherElements(upstream[0]!, node.inputs[1]!, { axis }),
   ],
+  Scatter: ({ node, attributes: { axis }, upstream }) => {
+    const [, indices, updates] = node.inputs as [Tensor, Tensor, Tensor];
+    const dy = upstream[0]!;
+    return [
+      scatter(dy, indices, fill(dy.graph, 0, updates.shape, updates.dtype), { axis }),
+      undefined,
+      gatherElements(dy, indices, { axis }),
+    ];
+  },
   TopK: ({ node, attributes: { axis }, upstream }) => [
     upstream[0] && scatterBack(node.inputs[0]!, node.outputs[1]!, upstream[0], axis),
   ],

@@ -85,6 +85,7 @@ export interface OpAttributes {
   GatherElements: { axis: number };
   /** inputs (base, indices i64, updates of the indices' shape): base with updates added at the indices. */
   ScatterAdd: { axis: number };
+  Scatter: { axis: number };
   /** outputs (values, indices i64), sorted. */
   TopK: { axis: number; k: Dim; largest: boolean };
   ArgMax: { axis: number; keepDims: boolean };

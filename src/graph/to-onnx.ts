@@ -437,6 +437,7 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
       axis: int(attributes.axis),
       reduction: { kind: 'string', value: 'add' },
     }),
+  Scatter: alongAxis('ScatterElements'),
   TopK: ({ writer, inputs, outputs, attributes }) =>
     writer.emit('TopK', [inputs[0]!, writer.size(attributes.k)], outputs, {
       axis: int(attributes.axis),

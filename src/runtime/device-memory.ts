@@ -53,6 +53,12 @@ class KeptTensor {
     return this.array;
   }
 
+  /** The array, to be written as a whole: what the device has no longer counts. */
+  overwrite(): Float32Array {
+    this.owner = 'host';
+    return this.array;
+  }
+
   /** The tensor on the device, with the latest values. */
   async reading(dims: readonly number[]): Promise<OrtTensor> {
     await this.inTurn(async () => {
@@ -144,6 +150,12 @@ export function reshapeKept(tensor: HostTensor, dims: readonly number[]): HostTe
 /** Copies what only a device has into the arrays of this process, so that the tensors' `data` can be read. */
 export async function bringToHost(tensors: Iterable<HostTensor>): Promise<void> {
   for (const tensor of tensors) await kept.get(tensor)?.bringToHost();
+}
+
+/** Sets all elements to zero, wherever they are. */
+export function setZero(tensor: HostTensor): void {
+  const data = kept.get(tensor)?.overwrite() ?? (tensor.data as Float32Array);
+  data.fill(0);
 }
 
 /** Ends the keeping; what only the device has is brought back first. */

@@ -1,6 +1,7 @@
 import type { Graph } from '../graph/graph.ts';
 import { toOnnx } from '../graph/to-onnx.ts';
 import { encodeModel } from '../onnx/encode.ts';
+import type { OnnxNode } from '../onnx/model.ts';
 import type { Device, Precision } from './devices.ts';
 
 /** A graph as a device's provider takes it. */
@@ -11,19 +12,21 @@ export interface DeviceModel {
   readonly hostNodes: readonly string[];
 }
 
-/**
- * Shaders may be off by 2⁻¹¹ in sines and cosines, and by more outside [−π, π] (WebGPU Shading Language, accuracy of built-in
- * functions): rotary positions would be wrong in the fourth digit. Their tables are small: the CPU makes them.
- */
-const INEXACT_IN_SHADERS = new Set(['Sin', 'Cos']);
-
-/** Lowers a graph for a device. What is peculiar to providers is here, and in the session options of `Program`. */
+/** Lowers a graph for a device. What is peculiar to providers is here, and in `sessionOptions`. */
 export function deviceModel(graph: Graph, device: Device, precision: Precision = 'f32'): DeviceModel {
   // The WebGPU provider has no FusedMatMul: attention would run on the CPU, with copies there and back.
   const model = toOnnx(graph, {}, { fusedMatMul: device !== 'webgpu', products: precision });
-  const hostNodes =
-    device === 'webgpu'
-      ? model.graph.nodes.filter(({ opType }) => INEXACT_IN_SHADERS.has(opType)).map(({ name }) => name!)
-      : [];
-  return { bytes: encodeModel(model), hostNodes };
+  const hostNodes = device === 'webgpu' ? model.graph.nodes.filter(isUnfitForShaders) : [];
+  return { bytes: encodeModel(model), hostNodes: hostNodes.map(({ name }) => name!) };
 }
+
+/**
+ * Sines and cosines in shaders may be off by 2⁻¹¹, and by more outside [−π, π] (WebGPU Shading Language, accuracy of built-in
+ * functions): rotary positions would be wrong in the fourth digit. The CPU makes these small tables.
+ *
+ * Shaders add up repeated indices in whatever order threads come: the same step would not give the same bytes.
+ */
+const isUnfitForShaders = ({ opType, attributes }: OnnxNode): boolean =>
+  opType === 'Sin' ||
+  opType === 'Cos' ||
+  (opType === 'ScatterElements' && attributes?.reduction !== undefined);

@@ -6,10 +6,10 @@ import {
   fill,
   gather,
   matmul,
+  scatter,
   scatterAdd,
   square,
   stopGradient,
-  sub,
   sum,
   unsqueeze,
 } from '../graph/ops.ts';
@@ -283,7 +283,7 @@ function rowsGraph(optimizer: Optimizer): Graph {
   return update(graph, optimizer, ['vocabulary', 'width'], ['rows', 'width'], (state) => gather(state, rows));
 }
 
-/** The same with whole tables as results, for tables that are written where they lie: rows are moved by what they change. */
+/** The same with whole tables as results, for tables that are written where they lie. */
 function rowsInTableGraph(optimizer: Optimizer): Graph {
   const graph = new Graph(`${optimizer.id}/rows-in-table`);
   const rows = graph.input('rows', 'i64', ['rows']);
@@ -294,7 +294,7 @@ function rowsInTableGraph(optimizer: Optimizer): Graph {
     ['vocabulary', 'width'],
     ['rows', 'width'],
     (state) => gather(state, rows),
-    (next, state) => scatterAdd(state, places, sub(next, gather(state, rows)), { axis: 0 }),
+    (next, state) => scatter(state, places, next),
   );
 }
 

@@ -40,21 +40,27 @@ export function gatherElements(x: Tensor, indices: Tensor, options: { axis?: num
  *
  * @param base  float[N, D];  @param indices  i64[M, D];  @param updates  float[M, D]
  */
-export function scatterAdd(
-  base: Tensor,
-  indices: Tensor,
-  updates: Tensor,
-  options: { axis?: number } = {},
-): Tensor {
-  const axis = resolveAxis('scatterAdd', base, options.axis ?? 0);
-  requireIndexShape('scatterAdd', base, indices, axis);
-  requireSameDType('scatterAdd', base, updates);
-  if (!sameShape(indices.shape, updates.shape)) {
-    throw new ShapeError(`scatterAdd: ${updates.describe()} must have the shape of ${indices.describe()}`);
-  }
-  return base.graph.add('ScatterAdd', [base, indices, updates], { axis }, [
-    { dtype: base.dtype, shape: base.shape },
-  ])[0]!;
+export const scatterAdd = scattering('ScatterAdd');
+
+/**
+ * base with elements replaced: result[indices[i, j], j] = updates[i, j] for axis 0 of a matrix. Indices must be distinct.
+ *
+ * @param base  float[N, D];  @param indices  i64[M, D];  @param updates  float[M, D]
+ */
+export const scatter = scattering('Scatter');
+
+function scattering(op: 'ScatterAdd' | 'Scatter') {
+  const what = op === 'Scatter' ? 'scatter' : 'scatterAdd';
+  return (base: Tensor, indices: Tensor, updates: Tensor, options: { axis?: number } = {}): Tensor => {
+    const axis = resolveAxis(what, base, options.axis ?? 0);
+    requireIndexShape(what, base, indices, axis);
+    requireSameDType(what, base, updates);
+    if (!sameShape(indices.shape, updates.shape)) {
+      throw new ShapeError(`${what}: ${updates.describe()} must have the shape of ${indices.describe()}`);
+    }
+    const outputs = [{ dtype: base.dtype, shape: base.shape }];
+    return base.graph.add(op, [base, indices, updates], { axis }, outputs)[0]!;
+  };
 }
 
 /** The k largest (or smallest) along an axis, sorted, with their positions (i64). The gradient goes to the values. */
