@@ -85,7 +85,10 @@ export async function readWeights(
   const { file } = options;
   const prefixes = options.headPrefix === undefined ? PREFIXES : [...PREFIXES, options.headPrefix];
   const prefix = prefixes.find((each) => storedName(specs[0]!.name, each, reader.tensors)) ?? '';
-  const storedNames = new Map(specs.map((spec) => [spec, storedName(spec.name, prefix, reader.tensors)]));
+  // A head's own parameters stand beside the prefix.
+  const find = ({ name }: ParameterSpec) =>
+    storedName(name, prefix, reader.tensors) ?? storedName(name, '', reader.tensors);
+  const storedNames = new Map(specs.map((spec) => [spec, find(spec)]));
   const missing = specs.filter((spec) => !storedNames.get(spec) && !options.isFoldable?.(spec.name));
   if (missing.length > 0) {
     const names = someOf(missing.map(({ name }) => prefix + name));

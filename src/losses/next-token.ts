@@ -1,0 +1,49 @@
+import { addDims, multiplyDims } from '../graph/dims.ts';
+import {
+  div,
+  gatherElements,
+  logSumExp,
+  maximum,
+  mul,
+  neg,
+  reshape,
+  slice,
+  squeeze,
+  sub,
+  sum,
+  unsqueeze,
+} from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+
+/**
+ * Log-probability of each token but the first, given those before it:  log p(x_t | x_<t) = s_{t−1, x_t} − log Σ_v exp s_{t−1, v}.
+ *
+ * @param logits  f32[B, T, V]
+ * @param ids  i64[B, T]
+ * @returns  f32[B, T − 1], in nats; that of padding says nothing
+ * Gradient: to `logits`.
+ */
+export function nextTokenLogProbabilities(logits: Tensor, ids: Tensor): Tensor {
+  const [batch, tokens, vocabulary] = logits.shape as [string, string, number];
+  const places = addDims(tokens, -1);
+  const rows = multiplyDims(batch, places);
+  const before = reshape(slice(logits, { axis: 1, length: places }), [rows, vocabulary]);
+  const next = reshape(slice(ids, { axis: 1, start: 1 }), [rows]);
+  const own = squeeze(gatherElements(before, unsqueeze(next, 1), { axis: 1 }), 1);
+  return reshape(sub(own, logSumExp(before, { axes: 1 })), [batch, places]);
+}
+
+/**
+ * Language-model loss: the mean of −log p(x_t | x_<t) over all tokens but each text's first.
+ *
+ * @param logits  f32[B, T, V]
+ * @param ids  i64[B, T]
+ * @param mask  f32[B, T]: 1 for tokens, 0 for padding; between them, weights
+ * @returns  f32[], nats per token
+ * Gradient: to `logits`.
+ */
+export function nextTokenLoss(logits: Tensor, ids: Tensor, mask: Tensor): Tensor {
+  const counted = slice(mask, { axis: 1, start: 1 });
+  const total = sum(mul(nextTokenLogProbabilities(logits, ids), counted));
+  return neg(div(total, maximum(sum(counted), 1)));
+}
