@@ -50,7 +50,8 @@ function section(method: Method): string {
   const { id, aliases, paper, options } = method;
   const defaults = (Object.entries(options) as [keyof MethodOptions, unknown][]).map(([name, value]) => {
     const flag = flagOf(name, TRAIN_OPTIONS[name]);
-    return typeof value === 'boolean' ? `\`${flag}\` not given` : `\`${flag} ${value}\``;
+    const none = typeof value === 'boolean' || String(value) === '';
+    return none ? `\`${flag}\` not given` : `\`${flag} ${value}\``;
   });
   return `## ${id}
 

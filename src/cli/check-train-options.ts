@@ -34,12 +34,14 @@ const JSON_TYPES: Readonly<Record<OptionSpec['type'], string>> = {
   text: 'string',
   choice: 'string',
   list: 'string',
+  numbers: 'string',
   switch: 'boolean',
 };
 
 /** Reads a value as the command line reads it, once it is of the right type: `"64"` is no number. */
 function checkValue(key: string, spec: OptionSpec, value: unknown): unknown {
-  const given = spec.type === 'list' && Array.isArray(value) ? value.join(',') : value;
+  const isList = spec.type === 'list' || spec.type === 'numbers';
+  const given = isList && Array.isArray(value) ? value.join(',') : value;
   const wanted = JSON_TYPES[spec.type];
   if (typeof given !== wanted) {
     throw new UsageError(`"${optionName(key)}" should be a ${wanted}, found ${JSON.stringify(value)}`);

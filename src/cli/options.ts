@@ -43,6 +43,14 @@ export interface ListOption extends OptionBase {
   readonly default?: readonly string[];
 }
 
+/** Numbers separated by commas. */
+export interface NumbersOption extends OptionBase {
+  readonly type: 'numbers';
+  readonly default?: readonly number[];
+  /** Least of each. */
+  readonly min?: number;
+}
+
 /** One of a few words. */
 export interface ChoiceOption extends OptionBase {
   readonly type: 'choice';
@@ -58,7 +66,14 @@ export interface SwitchOption extends OptionBase {
   readonly negative?: true;
 }
 
-export type OptionSpec = IntegerOption | RealOption | TextOption | ListOption | ChoiceOption | SwitchOption;
+export type OptionSpec =
+  | IntegerOption
+  | RealOption
+  | TextOption
+  | ListOption
+  | NumbersOption
+  | ChoiceOption
+  | SwitchOption;
 
 /**
  * The options of a command, by their names in camel case. This one table makes the flags, their help, the check of config files,
@@ -73,9 +88,11 @@ export type OptionValue<S extends OptionSpec> = S extends IntegerOption | RealOp
     ? boolean
     : S extends ListOption
       ? readonly string[]
-      : S extends { choices: readonly (infer C)[] }
-        ? C
-        : string;
+      : S extends NumbersOption
+        ? readonly number[]
+        : S extends { choices: readonly (infer C)[] }
+          ? C
+          : string;
 
 /** The values of a table's options: undefined only for those with neither a default nor `required`. */
 export type OptionValues<T extends OptionTable> = {
@@ -102,6 +119,7 @@ const PLACEHOLDERS: Record<OptionSpec['type'], string> = {
   number: 'x',
   text: 'text',
   list: 'list',
+  numbers: 'n,n,…',
   choice: 'choice',
   switch: '',
 };
@@ -124,6 +142,8 @@ export function describeRange(spec: OptionSpec): string {
       return 'true or false';
     case 'list':
       return 'words separated by commas';
+    case 'numbers':
+      return `numbers${spec.min === undefined ? '' : ` of at least ${spec.min}`} separated by commas`;
     case 'text':
       return 'a text';
   }
@@ -178,6 +198,8 @@ function fromText(spec: OptionSpec, text: string): unknown {
       return NUMBER.test(text.trim()) ? Number(text) : undefined;
     case 'list':
       return text.split(',').flatMap((item) => item.trim() || []);
+    case 'numbers':
+      return text.split(',').map((item) => (NUMBER.test(item.trim()) ? Number(item) : Number.NaN));
     case 'choice':
       return text;
     case 'text':
@@ -197,6 +219,14 @@ function inRange(spec: OptionSpec, value: unknown): boolean {
       return spec.choices.includes(value as string);
     case 'list':
       return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string');
+    case 'numbers': {
+      const { min = -Infinity } = spec;
+      return (
+        Array.isArray(value) &&
+        value.length > 0 &&
+        value.every((x) => Number.isFinite(x) && (x as number) >= min)
+      );
+    }
     case 'text':
       return typeof value === 'string';
     case 'switch':
@@ -240,7 +270,8 @@ export async function readConfigFile(file: string, table: OptionTable): Promise<
     const spec = table[key]!;
     if (value === null) continue;
     // A list may be written as one text, as on the command line.
-    const read = spec.type === 'list' && typeof value === 'string' ? fromText(spec, value) : value;
+    const isList = spec.type === 'list' || spec.type === 'numbers';
+    const read = isList && typeof value === 'string' ? fromText(spec, value) : value;
     if (!inRange(spec, read)) {
       throw new UsageError(
         `${file}: "${name}" should be ${describeRange(spec)}, found ${describe(value)}` +

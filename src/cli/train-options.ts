@@ -1,7 +1,9 @@
 import { REFRESH_HELP } from '../cache/refresh-policy.ts';
 import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { CORRECTOR_LOSSES } from '../correctors/corrector-options.ts';
-import { CORRECTED_FROM, LOSS_FORMS, SAMPLER_KINDS } from '../methods/method-options.ts';
+import { DISTANCES } from '../losses/distances.ts';
+import { BATCH_LOSSES, DISTILLATION_LOSSES, LOSS_FORMS, PAIR_LOSSES } from '../methods/loss-names.ts';
+import { CORRECTED_FROM, SAMPLER_KINDS } from '../methods/method-options.ts';
 import { methods } from '../methods/methods.ts';
 import { POOLINGS } from '../nn/layers.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
@@ -66,7 +68,7 @@ export const TRAIN_OPTIONS = {
     type: 'integer',
     min: 0,
     max: 1024,
-    help: 'negatives from the data for each query (default 0)',
+    help: 'negatives from the data for each query (default 0; distill 4)',
     group: 'Length',
   },
   patience: {
@@ -168,10 +170,43 @@ export const TRAIN_OPTIONS = {
   },
 
   loss: {
-    type: 'choice',
-    choices: LOSS_FORMS,
-    help: 'what is made of sampled negatives',
-    group: 'Method',
+    type: 'text',
+    value: 'id',
+    help:
+      `what is made of the scores: ${BATCH_LOSSES.join(', ')} (in-batch, grad-cache); ${DISTILLATION_LOSSES.join(', ')} (distill); ` +
+      `${PAIR_LOSSES.join(', ')} (scored-pairs); ${LOSS_FORMS.join(', ')} (sampled negatives)`,
+    group: 'Loss',
+  },
+  margin: {
+    type: 'number',
+    min: 0,
+    help: 'triplet: by how much a positive is to be nearer than a negative',
+    group: 'Loss',
+  },
+  distance: { type: 'choice', choices: DISTANCES, help: 'triplet: what is near', group: 'Loss' },
+  guide: {
+    type: 'text',
+    value: 'model',
+    help: 'gist: model or run that tells likely right answers; the margins below are then by its similarities',
+    group: 'Loss',
+  },
+  teacherTemperature: {
+    type: 'number',
+    above: 0,
+    help: "kl: temperature of the teacher's softmax",
+    group: 'Loss',
+  },
+  matryoshka: {
+    type: 'numbers',
+    min: 1,
+    help: 'smaller sizes of the embeddings that are trained besides the full one, such as 256,128,64',
+    group: 'Loss',
+  },
+  matryoshkaWeights: {
+    type: 'numbers',
+    min: 0,
+    help: 'weight of the loss at each of these sizes (default: 1, as for the full one)',
+    group: 'Loss',
   },
   sampler: {
     type: 'choice',
@@ -481,7 +516,7 @@ export const TRAIN_OPTIONS = {
   evalMetric: {
     type: 'text',
     value: 'metric',
-    help: 'metric that decides which model is the best (default ndcg@10)',
+    help: 'metric that decides which model is the best (default ndcg@10; scored-pairs: spearman, or pearson)',
     group: 'Evaluation',
   },
   evalEvery: {

@@ -35,7 +35,8 @@ export async function loadData(named: string, options: LoadOptions = {}): Promis
 
 async function loadPath(path: string, options: LoadOptions): Promise<RetrievalData> {
   if (!(await isFolder(path))) {
-    if (PAIRS_FILE.test(path)) return await loadPairs(path, new Map([['train', [path]]]), options);
+    const file = await findPairFiles(path);
+    if (file) return await loadPairs(path, file, options);
     throw new DataError('is no data set', {
       file: path,
       help: 'a folder is wanted (BEIR, MS MARCO, or pairs), or one file of pairs: .jsonl, .jsonl.gz or .parquet',
@@ -44,9 +45,7 @@ async function loadPath(path: string, options: LoadOptions): Promise<RetrievalDa
   const names = await listFolder(path);
   if ((await roleFiles(path, 'corpus')).length > 0) return await loadRetrievalData(path, options);
   if (names.some((name) => /^collection\.tsv(\.gz)?$/.test(name))) return await loadMsMarco(path, options);
-  const pairs =
-    (await pairFiles(path, names)) ??
-    (names.includes('data') ? await pairFiles(join(path, 'data')) : undefined);
+  const pairs = await findPairFiles(path);
   if (pairs !== undefined) return await loadPairs(path, pairs, options);
   throw new DataError('no data set is recognised in this folder', {
     file: path,
@@ -56,6 +55,14 @@ async function loadPath(path: string, options: LoadOptions): Promise<RetrievalDa
         ? 'nothing'
         : names.slice(0, 12).map(quote).join(', ') + (names.length > 12 ? ', …' : '')),
   });
+}
+
+/** Files of pairs by split, of a folder or the only one; undefined where there are none. */
+export async function findPairFiles(path: string): Promise<Map<string, string[]> | undefined> {
+  if (!(await isFolder(path))) return PAIRS_FILE.test(path) ? new Map([['train', [path]]]) : undefined;
+  const names = await listFolder(path);
+  const inside = names.includes('data') ? join(path, 'data') : undefined;
+  return (await pairFiles(path, names)) ?? (inside === undefined ? undefined : await pairFiles(inside));
 }
 
 /** Files of pairs by split, or the only one there as `train`. */

@@ -1,13 +1,13 @@
-import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
-import { DataError, UsageError } from '../util/errors.ts';
+import { DataError } from '../util/errors.ts';
 import { Corpus, joinTitle, quote } from './corpus.ts';
 import { FileLog } from './file-log.ts';
+import { heldOutNotes, holdOut, holdOutFractions } from './hold-out-fraction.ts';
 import { JudgementsBuilder } from './judgements.ts';
 import type { LoadOptions } from './load-options.ts';
-import { type DataRecord, describe, hasValue, wrongType } from './record.ts';
+import { type DataRecord, hasValue, wrongType } from './record.ts';
 import { readRecords } from './records.ts';
-import { dataName, type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
+import { type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
 import { StringTable } from './string-table.ts';
 
 type Role = 'query' | 'positive' | 'negative' | 'scores' | 'positiveScores' | 'negativeScores';
@@ -32,7 +32,6 @@ const ALIASES: Readonly<Record<Role, readonly string[]>> = {
 };
 /** `negative_1`, `negative_2`, … as sentence-transformers writes them. */
 const NUMBERED_NEGATIVE = /^negative_\d+$/;
-const DEFAULT_FRACTION = 0.05;
 
 /** One record with its columns recognised. */
 interface Pair {
@@ -98,7 +97,10 @@ export async function loadPairs(
     const judgements = builder.finish(() => conflicts++);
     splits.set(name, { judgements, negativesAreJudged: false });
   }
-  const notes = [...columns.notes(), ...heldOutNotes(fractions, splits, path)];
+  const notes = [
+    ...columns.notes(),
+    ...heldOutNotes(fractions, path, (name) => splits.get(name)?.judgements.queryRows.length ?? 0),
+  ];
   if (conflicts > 0)
     notes.push(`${conflicts} texts were positive and negative of one query: they count as positive`);
   return retrievalData({
@@ -258,45 +260,9 @@ function missingRole(record: DataRecord, role: 'query' | 'positive'): DataError 
     line: record.line,
     help:
       `${present.length === 0 ? 'the record is empty' : `the record has ${names}${present.length > 8 ? ', …' : ''}`}; ` +
-      `understood are ${ALIASES[role].join(', ')}; rename yours, or name it in code: columns: { ${role}: … }`,
+      `understood are ${ALIASES[role].join(', ')}; rename yours, or name it in code: columns: { ${role}: … }` +
+      (present.includes('sentence1') || present.includes('text1')
+        ? '. Scored pairs are trained on by --method scored-pairs, and measured by eval --metrics spearman'
+        : ''),
   });
-}
-
-interface Fractions {
-  readonly dev: number;
-  readonly test: number;
-}
-
-function holdOutFractions(files: ReadonlyMap<string, unknown>, options: LoadOptions): Fractions {
-  const { devFraction = DEFAULT_FRACTION, testFraction = DEFAULT_FRACTION } = options;
-  for (const [name, value] of Object.entries({ devFraction, testFraction })) {
-    if (value >= 0 && value < 1) continue;
-    throw new UsageError(`${name} should be at least 0 and below 1, found ${describe(value)}`);
-  }
-  if (devFraction + testFraction >= 1)
-    throw new UsageError('devFraction and testFraction leave nothing to train on');
-  const fraction = (split: string, share: number) => (files.has('train') && !files.has(split) ? share : 0);
-  return { dev: fraction('dev', devFraction), test: fraction('test', testFraction) };
-}
-
-/** The split of a query of the training file: u = SHA-256(text) / 2^256, of which the first 48 bits are enough. */
-function holdOut(query: string, { dev, test }: Fractions): 'train' | 'dev' | 'test' {
-  if (dev + test === 0) return 'train';
-  const u = createHash('sha256').update(query).digest().readUIntBE(0, 6) / 2 ** 48;
-  return u < dev ? 'dev' : u < dev + test ? 'test' : 'train';
-}
-
-function heldOutNotes(fractions: Fractions, splits: ReadonlyMap<string, Split>, path: string): string[] {
-  const notes: string[] = [];
-  for (const name of ['dev', 'test'] as const) {
-    if (fractions[name] === 0) continue;
-    const held = splits.get(name)?.judgements.queryRows.length ?? 0;
-    const share = `${name}Fraction ${fractions[name]}`;
-    notes.push(
-      held === 0
-        ? `split ${name}: no query of ${dataName(path)} fell into it (${share}); give a file of its own`
-        : `split ${name}: ${held} queries held out of the training file by a hash of their text (${share})`,
-    );
-  }
-  return notes;
 }

@@ -1,5 +1,6 @@
 import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
+import { LOSS_FORMS } from './loss-names.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
 import { TABLE_OPTIONS } from './table-options.ts';
@@ -34,6 +35,7 @@ export const asyncIndex: Method = {
     url: 'https://arxiv.org/abs/2007.00808',
   },
   options: { ...TABLE_OPTIONS, loss: 'pairwise', sampler: 'rank-range', refresh: 'async:500' },
+  losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('async-index', context),

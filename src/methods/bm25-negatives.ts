@@ -1,6 +1,7 @@
 import { describeMining } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { MinedMethod } from './mined-method.ts';
+import { MATRYOSHKA_OPTIONS } from './score-loss.ts';
 
 /** Options and their defaults. */
 const OPTIONS = { samples: 1, rankFrom: 0, rankTo: 50, absoluteMargin: 0, relativeMargin: 0 } as const;
@@ -29,7 +30,7 @@ export const bm25Negatives: Method = {
     year: 2020,
     url: 'https://arxiv.org/abs/2004.04906',
   },
-  options: OPTIONS,
+  options: { ...OPTIONS, ...MATRYOSHKA_OPTIONS },
   describe: (plan) => describeMining(plan, { from: 'bm25', every: 0 }),
   start: (context) =>
     MinedMethod.start('bm25-negatives', context, {

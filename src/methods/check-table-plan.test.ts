@@ -8,7 +8,7 @@ import { findMethod } from './methods.ts';
 function check(id: string, options: Partial<MethodOptions>, plan: Partial<RunPlan> = {}): void {
   const method = findMethod(id);
   method.check?.({
-    options: resolveMethodOptions(id, method.options, options),
+    options: resolveMethodOptions(method, options),
     updates: 10,
     batchSize: 32,
     accumulate: 1,

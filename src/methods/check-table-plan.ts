@@ -2,7 +2,7 @@ import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
 import { UsageError } from '../util/errors.ts';
 import type { RunPlan } from './method.ts';
 import { samplerOf } from './table-negatives.ts';
-import { TABLE_OPTIONS, type TableOptions } from './table-options.ts';
+import { tableOptions } from './table-options.ts';
 import { tableRows } from './table-rows.ts';
 
 /**
@@ -12,7 +12,7 @@ import { tableRows } from './table-rows.ts';
  *   into the table that it is to enter
  */
 export function checkTablePlan({ options: given, negativesPerQuery, batchSize, documents }: RunPlan): void {
-  const options: TableOptions = { ...TABLE_OPTIONS, ...given };
+  const options = tableOptions(given);
   samplerOf(options);
   const { loss, cacheSize, refresh, samples } = options;
   if (negativesPerQuery > 0 && loss !== 'truncated') {

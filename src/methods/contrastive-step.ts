@@ -1,7 +1,6 @@
 import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
-import { cast, concat, matmul } from '../graph/ops.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import { cast } from '../graph/ops.ts';
 import { dropoutKeys, TokenFeeds } from '../models/token-feeds.ts';
 import { ROWS_INPUT } from '../nn/parameters.ts';
 import { float32, type HostTensor, scalarValue } from '../runtime/host-tensor.ts';
@@ -11,25 +10,7 @@ import { padBatch } from '../text/pad-batch.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { rngKey } from '../util/rng.ts';
 import type { BatchTokens, MethodContext, StepResult } from './method.ts';
-
-/** What a loss makes of the scores of a batch. */
-export interface LossParts {
-  /** f32[]: differentiated. */
-  trainingLoss: Tensor;
-  /** f32[]: plotted; default the training loss. */
-  interpretableLoss?: Tensor;
-  /** f32[]: logged, by name. */
-  metrics?: Readonly<Record<string, Tensor>>;
-}
-
-/**
- * A loss over scores, as a part of the step's graph.
- *
- * @param scores  f32[queries, documents]: q_i·d_j / τ of embeddings made in this step; gradients reach both encoders. Fed
- *   candidates have further columns, from which gradients reach the queries alone
- * Further inputs (masks, sampled columns, stale partition functions) are declared with `scores.graph.input` and fed to `run`.
- */
-export type ScoreLoss = (scores: Tensor) => LossParts;
+import { lossOfEmbeddings, type ScoreLoss } from './score-loss.ts';
 
 /** What queries are scored against; the columns of the scores are in this order. */
 export interface Candidates {
@@ -72,21 +53,20 @@ export class ContrastiveStep {
     const graph = new Graph(name);
     const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
     const queries = retriever.embed(graph, p, 'query', { input: 'queries', dropoutRatio });
-    // Products are put side by side, not embeddings: with fewer queries than dimensions there is less to copy. What is fed may be
-    // long: there it is the queries that are divided by the temperature, not the products and their gradients.
-    const parts: Tensor[] = [];
-    if (embedded) {
-      const documents = retriever.embed(graph, p, 'document', { input: 'documents', dropoutRatio });
-      graph.output('documentEmbeddings', documents);
-      parts.push(temperature.divide(matmul(queries, documents, { transB: true }), p));
-    }
-    for (const [name, dtype] of Object.entries(fed)) {
-      const embeddings = cast(graph.input(name, dtype, [name, retriever.dimension]), 'f32');
-      parts.push(matmul(temperature.divide(queries, p), embeddings, { transB: true }));
-    }
-    const scores = concat(parts, 1);
-
-    const { trainingLoss, interpretableLoss = trainingLoss, metrics = {} } = loss(scores);
+    const documents = embedded
+      ? retriever.embed(graph, p, 'document', { input: 'documents', dropoutRatio })
+      : undefined;
+    if (documents) graph.output('documentEmbeddings', documents);
+    const constants = Object.entries(fed).map(([name, dtype]) => {
+      const embeddings = graph.input(name, dtype, [name, retriever.dimension]);
+      return [name, cast(embeddings, 'f32')] as const;
+    });
+    const parts = { queries, documents, fed: Object.fromEntries(constants) };
+    const {
+      trainingLoss,
+      interpretableLoss = trainingLoss,
+      metrics = {},
+    } = lossOfEmbeddings(context, parts, p, loss);
     graph.output('trainingLoss', trainingLoss);
     graph.output('interpretableLoss', interpretableLoss);
     graph.output('queryEmbeddings', queries);

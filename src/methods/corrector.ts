@@ -1,5 +1,6 @@
 import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
+import { LOSS_FORMS } from './loss-names.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
 import { CORRECTOR_OPTIONS, TABLE_OPTIONS } from './table-options.ts';
@@ -31,6 +32,7 @@ export const corrector: Method = {
     url: 'https://proceedings.mlr.press/v235/monath24a.html',
   },
   options: { ...TABLE_OPTIONS, ...CORRECTOR_OPTIONS, loss: 'importance-corrected' },
+  losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('corrector', context),

@@ -1,5 +1,5 @@
 /** What document encodes are made for. */
-export type EncodePurpose = 'positive' | 'negative' | 'teaching' | 'probe' | 'refresh' | 'mining';
+export type EncodePurpose = 'positive' | 'negative' | 'teaching' | 'probe' | 'refresh' | 'mining' | 'guide';
 
 /**
  * Parts of a run's time: what comes before the first step, correcting cached embeddings, choosing negatives, loss and gradients,
@@ -21,8 +21,8 @@ export type Phase =
  * What a run spends, by name; what the papers' claims are about. Names end in their unit, counts have none:
  *
  * - `documentEncodes` is the sum of `positiveEncodes`, `negativeEncodes`, `teachingEncodes` (what a corrector learns from and the
- *   loss does not use), `probeEncodes` (what decides whether a refresh is due), `refreshEncodes` and `miningEncodes`; the first
- *   fill of a cache counts as refresh. `queryEncodes` stand apart, evaluation counts nowhere: all methods pay it alike.
+ *   loss does not use), `probeEncodes` (what decides whether a refresh is due), `refreshEncodes`, `miningEncodes` and
+ *   `guideEncodes` (by a guide that masks negatives, whose queries are among `queryEncodes`); the first fill of a cache counts as refresh. `queryEncodes` stand apart, evaluation counts nowhere: all methods pay it alike.
  * - `diagnosisEncodes`: texts of both sides embedded to measure staleness (`--diagnose`). They are in none of the others: who
  *   watches a run must not be charged for it, or its method would seem to cost more than unwatched ones.
  * - `scoringFlops`: products of queries with cached embeddings, 2 B C D each

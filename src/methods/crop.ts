@@ -5,6 +5,7 @@ import { inBatch } from './in-batch.ts';
 import type { Method, MethodContext, RunningMethod, RunPlan } from './method.ts';
 import type { MethodOptions } from './method-options.ts';
 import { momentumQueue } from './momentum-queue.ts';
+import { MATRYOSHKA_OPTIONS } from './score-loss.ts';
 
 type CropMethodOptions = Required<
   Pick<
@@ -73,7 +74,7 @@ export const crop: Method = {
     url: 'https://arxiv.org/abs/2112.09118',
   },
   trainsOn: 'texts',
-  options: OPTIONS,
+  options: { ...OPTIONS, ...MATRYOSHKA_OPTIONS },
   check(plan) {
     const { cropMin, cropMax } = { ...OPTIONS, ...plan.options };
     if (cropMin > cropMax) {
@@ -88,11 +89,16 @@ export const crop: Method = {
 
 /** The method that crops are trained with, and its options. */
 function within(given: Partial<MethodOptions>): { method: Method; options: Partial<MethodOptions> } {
-  const { queueSize, momentum, positives } = { ...OPTIONS, ...given };
-  if (queueSize === 0) return { method: inBatch, options: {} };
+  const { queueSize, momentum, positives, matryoshka, matryoshkaWeights } = {
+    ...OPTIONS,
+    ...MATRYOSHKA_OPTIONS,
+    ...given,
+  };
+  const sizes = { matryoshka, matryoshkaWeights };
+  if (queueSize === 0) return { method: inBatch, options: { ...inBatch.options, ...sizes } };
   return {
     method: momentumQueue,
-    options: { ...momentumQueue.options, cacheSize: queueSize, momentum, positives },
+    options: { ...momentumQueue.options, ...sizes, cacheSize: queueSize, momentum, positives },
   };
 }
 
@@ -111,7 +117,7 @@ function describe(plan: RunPlan): string[] {
 
 async function start(context: MethodContext): Promise<RunningMethod> {
   const { retriever, documents, seed } = context;
-  const given = { ...OPTIONS, ...context.options };
+  const given = { ...OPTIONS, ...MATRYOSHKA_OPTIONS, ...context.options };
   const crops = new Crops(documents, {
     frames: { query: retriever.frame('query'), document: retriever.frame('document') },
     options: {

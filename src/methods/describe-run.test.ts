@@ -6,7 +6,7 @@ import { findMethod, methods } from './methods.ts';
 const told = (id: string, options: Partial<MethodOptions> = {}, plan: { accumulate?: number } = {}) => {
   const method = findMethod(id);
   return method.describe({
-    options: resolveMethodOptions(id, method.options, options),
+    options: resolveMethodOptions(method, options),
     updates: 250,
     batchSize: 16,
     accumulate: 1,

@@ -1,5 +1,6 @@
 import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
+import { LOSS_FORMS } from './loss-names.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
 import { TABLE_OPTIONS } from './table-options.ts';
@@ -20,6 +21,7 @@ export const exhaustive: Method = {
     url: 'https://proceedings.mlr.press/v206/monath23a.html',
   },
   options: { ...TABLE_OPTIONS, refresh: 'every:100' },
+  losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('exhaustive', context),

@@ -1,19 +1,21 @@
-import { type DuplicateMap, duplicateMap } from '../cache/masks.ts';
 import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
-import { add, matmul, range } from '../graph/ops.ts';
-import { softmaxCrossEntropy } from '../losses/softmax-cross-entropy.ts';
+import { add } from '../graph/ops.ts';
 import type { Side } from '../models/retriever.ts';
 import { dropoutKeys, TokenFeeds } from '../models/token-feeds.ts';
 import { ROWS_INPUT } from '../nn/parameters.ts';
+import { setZero } from '../runtime/device-memory.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
 import { gradientOutput } from '../runtime/learner.ts';
 import { Program } from '../runtime/program.ts';
 import { padBatch } from '../text/pad-batch.ts';
+import { takePrefix } from '../util/prefixes.ts';
 import { rngKey } from '../util/rng.ts';
+import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './batch-loss.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives, plural } from './describe-run.ts';
-import { allowedCandidates } from './known-positives.ts';
+import { BATCH_LOSSES } from './loss-names.ts';
 import { type Method, type MethodContext, type StepResult, stateless, type TrainingBatch } from './method.ts';
+import { lossOfEmbeddings, type ScoreLoss } from './score-loss.ts';
 
 /**
  * Gradient caching: the exact in-batch gradient of a large batch in the memory of a small one.
@@ -34,15 +36,18 @@ export const gradCache: Method = {
     year: 2021,
     url: 'https://arxiv.org/abs/2101.06983',
   },
-  options: {},
+  options: BATCH_LOSS_OPTIONS,
+  losses: BATCH_LOSSES,
+  check: ({ options }) => checkBatchLoss(options),
   describe: (plan) => [
     `${inBatchNegatives(plan)}; every text is embedded twice, ${plural(plan.chunkSize, 'text')} at once`,
     describeEncodes(plan, { perBatch: 2 * batchDocuments(plan) }),
   ],
   start: async (context) => {
     const { compute } = context;
+    const loss = await batchLoss(context);
     const programs = {
-      loss: await Program.compile(lossGraph(context), compute),
+      loss: await Program.compile(lossGraph(context, loss.loss), compute),
       encode: await bothSides((side) => Program.compile(encodeGraph(context, side), compute)),
       // A side that is wholly frozen has nothing to go back to.
       backward: await bothSides(async (side) =>
@@ -51,11 +56,15 @@ export const gradCache: Method = {
           : undefined,
       ),
     };
-    const cache = new GradCache(context, programs);
-    return stateless({
-      step: (batch, draw) => cache.step(batch, draw),
-      dispose: () => cache.dispose(),
-    });
+    const cache = new GradCache(context, programs, loss);
+    return {
+      ...stateless({
+        step: (batch, draw) => cache.step(batch, draw),
+        dispose: () => cache.dispose(),
+      }),
+      state: () => loss.state(),
+      restore: async (state) => loss.restore(state),
+    };
   },
 };
 
@@ -104,16 +113,18 @@ function backwardGraph(context: MethodContext, side: Side): Graph {
   return graph;
 }
 
-function lossGraph({ temperature, retriever }: MethodContext): Graph {
+function lossGraph(context: MethodContext, of: ScoreLoss): Graph {
+  const { temperature, retriever } = context;
   const graph = new Graph('grad-cache/loss');
   const queries = graph.input('queries', 'f32', ['queries', retriever.dimension]);
   const documents = graph.input('documents', 'f32', ['documents', retriever.dimension]);
-  const allowed = graph.input('allowed', 'bool', ['queries', 'documents']);
   const own = temperature.specs.map(({ name, shape }) => [name, graph.input(name, 'f32', shape)] as const);
   const p = new Map(own);
-  const scores = temperature.divide(matmul(queries, documents, { transB: true }), (name) => p.get(name)!);
-  const loss = softmaxCrossEntropy(scores, range(graph, 'queries'), { allowed });
+  const parts = lossOfEmbeddings(context, { queries, documents }, (name) => p.get(name)!, of);
+  const { trainingLoss: loss, interpretableLoss = loss, metrics = {} } = parts;
   graph.output('loss', loss);
+  graph.output('interpretableLoss', interpretableLoss);
+  for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
   const names = ['queriesGradient', 'documentsGradient', ...own.map(([name]) => gradientOutput(name))];
   const gradients = backward(loss, [queries, documents, ...own.map(([, tensor]) => tensor)]);
   for (const [i, name] of names.entries()) graph.output(name, gradients[i]!);
@@ -124,17 +135,18 @@ class GradCache {
   private readonly context: MethodContext;
   private readonly programs: Programs;
   private readonly tokens: TokenFeeds;
-  private readonly duplicates: DuplicateMap;
+  private readonly loss: BatchLoss;
 
-  constructor(context: MethodContext, programs: Programs) {
+  constructor(context: MethodContext, programs: Programs, loss: BatchLoss) {
     this.context = context;
     this.programs = programs;
     this.tokens = new TokenFeeds(context.retriever.encoder.vocabSize);
-    this.duplicates = duplicateMap(context.documents);
+    this.loss = loss;
   }
 
-  async step({ queryRows, positiveRows, negativeRows }: TrainingBatch, draw: number): Promise<StepResult> {
+  async step(batch: TrainingBatch, draw: number): Promise<StepResult> {
     const { context, programs } = this;
+    const { queryRows, positiveRows, negativeRows } = batch;
     const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
     const { chunks, rows } = this.chunks(queryRows, documentRows, draw);
     // Every text is embedded twice.
@@ -158,10 +170,7 @@ class GradCache {
     const loss = await programs.loss.run({
       queries: hostTensor('f32', [queryRows.length, D], embeddings.query),
       documents: hostTensor('f32', [documentRows.length, D], embeddings.document),
-      allowed: allowedCandidates(queryRows, documentRows, {
-        positives: context.positives,
-        duplicates: this.duplicates,
-      }),
+      ...(await this.loss.inputs(batch, documentRows)),
       ...gradients,
     });
     for (const { name } of temperature.specs) gradients[name] = loss[gradientOutput(name)]!;
@@ -186,12 +195,15 @@ class GradCache {
     return {
       gradients: { byName: { ...totals, ...gradients }, rows },
       trainingLoss,
-      interpretableLoss: trainingLoss,
-      metrics: {},
+      interpretableLoss: scalarValue(loss.interpretableLoss, 'interpretableLoss'),
+      metrics: Object.fromEntries(
+        Object.entries(takePrefix('metric/', loss)).map(([name, value]) => [name, scalarValue(value, name)]),
+      ),
     };
   }
 
   async dispose(): Promise<void> {
+    await this.loss.dispose();
     const { loss, encode, backward } = this.programs;
     for (const program of [loss, ...Object.values(encode), ...Object.values(backward)])
       await program?.dispose();
@@ -246,7 +258,7 @@ class GradCache {
           return [name, hostTensor('f32', dims, new Float32Array(touchedRows * shape[1]!))];
         }
         const buffer = gradientBuffers[gradientOutput(name)]!;
-        float32(buffer).fill(0);
+        setZero(buffer);
         return [name, buffer];
       }),
     );

@@ -1,6 +1,7 @@
 import { describeMining } from './describe-run.ts';
 import type { Method } from './method.ts';
 import { MinedMethod } from './mined-method.ts';
+import { MATRYOSHKA_OPTIONS } from './score-loss.ts';
 
 /** Options and their defaults. */
 const OPTIONS = {
@@ -41,7 +42,7 @@ export const hardNegatives: Method = {
     year: 2021,
     url: 'https://arxiv.org/abs/2007.00808',
   },
-  options: OPTIONS,
+  options: { ...OPTIONS, ...MATRYOSHKA_OPTIONS },
   describe(plan) {
     const { mineFrom, mineEvery } = { ...OPTIONS, ...plan.options };
     return describeMining(plan, { from: mineFrom, every: mineEvery });

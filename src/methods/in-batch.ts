@@ -1,8 +1,7 @@
-import { duplicateMap } from '../cache/masks.ts';
-import { candidateSoftmax } from './candidate-softmax.ts';
+import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './batch-loss.ts';
 import { ContrastiveStep } from './contrastive-step.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives } from './describe-run.ts';
-import { allowedCandidates } from './known-positives.ts';
+import { BATCH_LOSSES } from './loss-names.ts';
 import { type Method, type MethodContext, type RunningMethod, stateless } from './method.ts';
 
 /**
@@ -10,10 +9,13 @@ import { type Method, type MethodContext, type RunningMethod, stateless } from '
  *
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over the batch's B + K documents
  *
- * A document that is a known positive of query i, or has the text of one, is not its negative: it is left out of i's sum.
+ * A document that is a known positive of query i, or has the text of one, is not its negative: it is left out of i's sum. Other losses
+ * over the same documents, by `--loss` (docs/losses.md): `symmetric`, the mean of both directions; `triplet`, of distances and a
+ * margin; `gist`, without what a guide (`--guide`) finds as similar as the positive. With `--matryoshka` each is the sum over several
+ * sizes of the embeddings.
  *
- * Cost per step: B + K document encodes, all fresh. Memory: activations of the whole batch. The quality of the negatives is
- * bounded by the batch size, which is what the caches of the other methods are for.
+ * Cost per step: B + K document encodes, all fresh; with a guide each training text once more. Memory: activations of the whole batch.
+ * The quality of the negatives is bounded by the batch size, which is what the caches of the other methods are for.
  */
 export const inBatch: Method = {
   id: 'in-batch',
@@ -24,22 +26,31 @@ export const inBatch: Method = {
     year: 2020,
     url: 'https://arxiv.org/abs/2004.04906',
   },
-  options: {},
+  options: BATCH_LOSS_OPTIONS,
+  losses: BATCH_LOSSES,
+  check: ({ options }) => checkBatchLoss(options),
   describe: (plan) => [inBatchNegatives(plan), describeEncodes(plan, { perBatch: batchDocuments(plan) })],
-  start: async (context) =>
-    running(context, await ContrastiveStep.compile('in-batch', context, candidateSoftmax)),
+  async start(context) {
+    const loss = await batchLoss(context);
+    return running(context, loss, await ContrastiveStep.compile('in-batch', context, loss.loss));
+  },
 };
 
-function running(context: MethodContext, step: ContrastiveStep): RunningMethod {
-  const known = { positives: context.positives, duplicates: duplicateMap(context.documents) };
-  return stateless({
-    async step({ queryRows, positiveRows, negativeRows, tokens }, draw) {
+const running = (context: MethodContext, loss: BatchLoss, step: ContrastiveStep): RunningMethod => ({
+  ...stateless({
+    async step(batch, draw) {
+      const { queryRows, positiveRows, negativeRows, tokens } = batch;
       const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
-      const allowed = allowedCandidates(queryRows, documentRows, known);
       context.ledger.documents('positive', positiveRows.length);
       context.ledger.documents('negative', negativeRows.length);
-      return await step.run({ queryRows, documentRows, tokens, inputs: { allowed }, draw });
+      const inputs = await loss.inputs(batch, documentRows);
+      return await step.run({ queryRows, documentRows, tokens, inputs, draw });
     },
-    dispose: () => step.dispose(),
-  });
-}
+    async dispose() {
+      await step.dispose();
+      await loss.dispose();
+    },
+  }),
+  state: () => loss.state(),
+  restore: async (state) => loss.restore(state),
+});

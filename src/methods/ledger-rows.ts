@@ -16,6 +16,7 @@ const PURPOSES: Readonly<Record<EncodePurpose, string>> = {
   probe: 'to watch staleness',
   refresh: 'to fill and refresh the cache',
   mining: 'to mine',
+  guide: 'by the guide',
 };
 
 /** Phases that are no training. */

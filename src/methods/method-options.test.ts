@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../util/errors.ts';
+import { LOSS_FORMS } from './loss-names.ts';
 import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from './method-options.ts';
 import { methods } from './methods.ts';
 
@@ -9,7 +10,12 @@ const all = Object.assign({}, ...methods.map(({ options }) => options)) as Parti
 describe('resolveMethodOptions', () => {
   it('puts what was given over the defaults, and leaves out what was not', () => {
     const defaults = { samples: 2, refresh: 'never', cacheSize: 0 };
-    expect(resolveMethodOptions('m', defaults, { samples: 5, refresh: undefined, cacheSize: null })).toEqual({
+    expect(
+      resolveMethodOptions(
+        { id: 'm', options: defaults },
+        { samples: 5, refresh: undefined, cacheSize: null },
+      ),
+    ).toEqual({
       samples: 5,
       refresh: 'never',
       cacheSize: 0,
@@ -18,15 +24,21 @@ describe('resolveMethodOptions', () => {
 
   it('every option belongs to a method, and its default is a value that it may have', () => {
     expect(new Set(METHOD_OPTION_NAMES)).toEqual(new Set(Object.keys(all)));
-    for (const { id, options } of methods)
-      expect(resolveMethodOptions(id, options, options)).toEqual(options);
+    for (const method of methods)
+      expect(resolveMethodOptions(method, method.options)).toEqual(method.options);
   });
 
   it.each([
-    [
-      { loss: 'expectations' },
-      /--loss must be one of expectation, importance-corrected, truncated, pairwise, got "exp/,
-    ],
+    [{ loss: 'expectations' }, /unknown loss "expectations". Did you mean 'expectation'\?/],
+    [{ loss: 'CoSENTLoss' }, /the method m has no loss cosent\n {2}help: --method scored-pairs has it; /],
+    [{ loss: 3 }, /--loss must be one of multiple-negatives, symmetric, triplet, gist, margin-mse, kl, /],
+    [{ margin: -1 }, /--margin must be a number of at least 0/],
+    [{ distance: 'manhattan' }, /--distance must be one of cosine, euclidean/],
+    [{ guide: 3 }, /--guide must be a model folder/],
+    [{ teacherTemperature: 0 }, /--teacher-temperature must be a number above 0/],
+    [{ matryoshka: [64, 0] }, /--matryoshka must be a list, each of it a whole number of at least 1/],
+    [{ matryoshka: 64 }, /--matryoshka must be a list/],
+    [{ matryoshkaWeights: [-1] }, /--matryoshka-weights must be a list, each of it a number of at least 0/],
     [{ sampler: 3 }, /--sampler must be one of/],
     [{ samples: 0 }, /--samples must be a whole number of at least 1, got 0/],
     [{ samples: 1.5 }, /--samples must be a whole number/],
@@ -45,7 +57,7 @@ describe('resolveMethodOptions', () => {
     [{ snapshotEvery: 0 }, /--snapshot-every must be/],
     [{ refresh: 'sometimes' }, /refresh policy "sometimes"/],
   ])('refuses %j', (given, message) => {
-    const resolve = () => resolveMethodOptions('m', all, given);
+    const resolve = () => resolveMethodOptions({ id: 'm', options: all, losses: LOSS_FORMS }, given);
     expect(resolve).toThrow(message);
     expect(resolve).toThrow(UsageError);
   });

@@ -1,12 +1,11 @@
 import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
 import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts';
 import { CORRECTOR_LOSSES, type CorrectorLoss } from '../correctors/corrector-options.ts';
+import { DISTANCES, type DistanceName } from '../losses/distances.ts';
 import { CROP_TASKS } from '../text/crops.ts';
 import { UsageError } from '../util/errors.ts';
-
-export const LOSS_FORMS = ['expectation', 'importance-corrected', 'truncated', 'pairwise'] as const;
-/** What is made of sampled negatives; see `src/losses/`. */
-export type LossForm = (typeof LOSS_FORMS)[number];
+import { findLoss, LOSSES, type LossName } from './loss-names.ts';
+import type { Method } from './method.ts';
 
 export const CORRECTED_FROM = ['random', 'shortlist'] as const;
 
@@ -14,8 +13,20 @@ export const SAMPLER_KINDS = ['softmax', 'top', 'rank-range', 'uniform'] as cons
 
 /** What training methods can be told. Each method takes some of these, and has defaults for what it takes. */
 export interface MethodOptions {
-  /** What is made of sampled negatives. */
-  loss: LossForm;
+  /** What is made of the scores; which losses there are is the method's affair. */
+  loss: LossName;
+  /** `triplet`: by how much a positive is to be nearer than a negative. */
+  margin: number;
+  /** `triplet`: what is near. */
+  distance: DistanceName;
+  /** `gist`: folder of the model that tells likely right answers. */
+  guide: string;
+  /** `kl`: temperature of the teacher's softmax. */
+  teacherTemperature: number;
+  /** Smaller sizes of the embeddings that are trained besides the full one; see `matryoshka`. */
+  matryoshka: readonly number[];
+  /** The weight of each; all 1 where there are none. */
+  matryoshkaWeights: readonly number[];
   /** How negatives are picked from scores. */
   sampler: (typeof SAMPLER_KINDS)[number];
   /** Negatives for each query, k. */
@@ -111,11 +122,21 @@ const number = (accepts: (value: number) => boolean, expected: string): Rule => 
   expected,
 });
 const flag: Rule = { accepts: (value) => typeof value === 'boolean', expected: 'true or false' };
+const numbers = (each: Rule): Rule => ({
+  accepts: (value) => Array.isArray(value) && value.every(each.accepts),
+  expected: `a list, each of it ${each.expected}`,
+});
 const text: Rule = { accepts: (value) => typeof value === 'string' && value !== '', expected: 'a text' };
 
 /** In the order of the documentation. */
 const RULES: { readonly [K in keyof MethodOptions]: Rule } = {
-  loss: oneOf(...LOSS_FORMS),
+  loss: oneOf(...LOSSES),
+  margin: number((x) => x >= 0 && Number.isFinite(x), 'a number of at least 0'),
+  distance: oneOf(...DISTANCES),
+  guide: { accepts: (value) => typeof value === 'string', expected: 'a model folder' },
+  teacherTemperature: number((x) => x > 0 && Number.isFinite(x), 'a number above 0'),
+  matryoshka: numbers(whole(1)),
+  matryoshkaWeights: numbers(number((x) => x >= 0 && Number.isFinite(x), 'a number of at least 0')),
   sampler: oneOf(...SAMPLER_KINDS),
   samples: whole(1),
   uniformSamples: whole(0),
@@ -162,13 +183,12 @@ export const METHOD_OPTION_NAMES = Object.keys(RULES) as readonly (keyof MethodO
 /**
  * A method's options: its own defaults, with what was given on top.
  *
- * @param defaults  every option that the method takes
- * @throws UsageError for an option that the method does not take, for a value that none can have, and for a refresh policy that
- *   makes no sense
+ * @param method  with the default of every option that it takes, and the losses that it has
+ * @throws UsageError for an option that the method does not take, for a value that none can have, for a loss of another method, and
+ *   for a refresh policy that makes no sense
  */
 export function resolveMethodOptions(
-  method: string,
-  defaults: Partial<MethodOptions>,
+  { id, options: defaults, losses = [] }: Pick<Method, 'id' | 'options' | 'losses'>,
   given: Partial<Record<keyof MethodOptions, unknown>>,
 ): Partial<MethodOptions> {
   const flagOf = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -177,9 +197,13 @@ export function resolveMethodOptions(
     if (value === undefined || value === null) continue;
     if (!(key in defaults)) {
       const taken = Object.keys(defaults).map(flagOf);
-      throw new UsageError(`the method ${method} takes no ${flagOf(key)}`, {
+      throw new UsageError(`the method ${id} takes no ${flagOf(key)}`, {
         help: taken.length > 0 ? `it takes ${taken.join(', ')}` : 'it takes no options of its own',
       });
+    }
+    if (key === 'loss' && typeof value === 'string') {
+      options[key] = findLoss(value, id, losses);
+      continue;
     }
     const { accepts, expected } = RULES[key as keyof MethodOptions];
     if (!accepts(value)) {

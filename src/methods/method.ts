@@ -5,6 +5,7 @@ import type { HostTensor } from '../runtime/host-tensor.ts';
 import type { Gradients } from '../runtime/learner.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import type { CostLedger } from './cost-ledger.ts';
+import type { LossName } from './loss-names.ts';
 import type { MethodOptions } from './method-options.ts';
 import type { Temperature } from './temperature.ts';
 
@@ -20,6 +21,10 @@ export interface TrainingPairs {
 export interface TrainingBatch extends TrainingPairs {
   /** Rows of the corpus given as negatives by the data; may be empty. Shared by all queries of the batch. */
   readonly negativeRows: Int32Array;
+  /** i32[B, k]: the same by query, `NONE` where one has fewer; absent where no negatives of the data are asked for. */
+  readonly ownNegatives?: Int32Array;
+  /** Where the data has scores: of the positives f32[B], and of `ownNegatives` f32[B, k], 0 where there is none. */
+  readonly scores?: { readonly positives: Float32Array; readonly negatives?: Float32Array };
   /** Set where other texts than the rows' own are embedded: parts of them. `in-batch` and `momentum-queue` heed it. */
   readonly tokens?: BatchTokens;
 }
@@ -159,11 +164,18 @@ export interface Method {
   readonly paper: { readonly title: string; readonly year: number; readonly url: string };
   /**
    * Default: queries and their documents. With `texts`, documents alone: each is an example, whose query and positive are the same row
-   * of the same store, which holds whole texts without special tokens.
+   * of the same store, which holds whole texts without special tokens. With `scored-pairs`, pairs of texts: each is an example, whose
+   * first text is the query, its second the positive, its score that of the positive.
    */
-  readonly trainsOn?: 'pairs' | 'texts';
+  readonly trainsOn?: 'pairs' | 'texts' | 'scored-pairs';
   /** Every option of its own that the method takes, with its default. */
   readonly options: Partial<MethodOptions>;
+  /** What its option `loss` may be. */
+  readonly losses?: readonly LossName[];
+  /** Negatives of the data for each query, where the run does not say; default 0. */
+  readonly negatives?: number;
+  /** Whether it learns from a teacher's scores, which the data must then have. */
+  readonly distils?: boolean;
   /**
    * Whether options, data and batch go together, before anything is embedded or written.
    * @throws UsageError where they do not

@@ -104,7 +104,7 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
             beside.mock.calls.reduce((sum, [, rows]) => sum + rows.length, 0);
           const { queryEncodes, documentEncodes, positiveEncodes, ...others } = run.spent();
           expect(queryEncodes! + documentEncodes!).toBe(texts);
-          const purposes = ['negative', 'teaching', 'probe', 'refresh', 'mining'];
+          const purposes = ['negative', 'teaching', 'probe', 'refresh', 'mining', 'guide'];
           const ofOthers = purposes.reduce((sum, purpose) => sum + (others[`${purpose}Encodes`] ?? 0), 0);
           expect(positiveEncodes! + ofOthers).toBe(documentEncodes);
           expect(positiveEncodes!).toBeGreaterThanOrEqual(4 * 8 * (settings.accumulate ?? 1));
@@ -119,8 +119,7 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
   it('refuses options that it does not take, and names those that it does', () => {
     for (const option of METHOD_OPTION_NAMES) {
       const flag = `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-      const resolve = () =>
-        resolveMethodOptions(method.id, method.options, { [option]: method.options[option] ?? 1 });
+      const resolve = () => resolveMethodOptions(method, { [option]: method.options[option] ?? 1 });
       if (option in method.options) expect(resolve()).toEqual(method.options);
       else expect(resolve, option).toThrow(`the method ${method.id} takes no ${flag}\n`);
     }

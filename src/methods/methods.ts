@@ -4,6 +4,7 @@ import { asyncIndex } from './async-index.ts';
 import { bm25Negatives } from './bm25-negatives.ts';
 import { corrector } from './corrector.ts';
 import { crop } from './crop.ts';
+import { distill } from './distill.ts';
 import { exhaustive } from './exhaustive.ts';
 import { gradCache } from './grad-cache.ts';
 import { hardNegatives } from './hard-negatives.ts';
@@ -11,6 +12,7 @@ import { inBatch } from './in-batch.ts';
 import type { Method } from './method.ts';
 import { momentumQueue } from './momentum-queue.ts';
 import { negativeCache } from './negative-cache.ts';
+import { scoredPairs } from './scored-pairs.ts';
 import { snapshot } from './snapshot.ts';
 
 /** Every training method, in the order of the documentation. */
@@ -26,6 +28,8 @@ export const methods: readonly Method[] = [
   exhaustive,
   corrector,
   crop,
+  distill,
+  scoredPairs,
 ];
 
 /** A method by its id or by a name that others use for it. @throws UsageError listing the ids */

@@ -30,6 +30,7 @@ import type {
   TrainingPairs,
 } from './method.ts';
 import type { MethodOptions } from './method-options.ts';
+import { MATRYOSHKA_OPTIONS } from './score-loss.ts';
 import { TableProbe } from './table-probe.ts';
 import { tableRows } from './table-rows.ts';
 
@@ -77,7 +78,7 @@ export const momentumQueue: Method = {
     year: 2020,
     url: 'https://arxiv.org/abs/1911.05722',
   },
-  options: OPTIONS,
+  options: { ...OPTIONS, ...MATRYOSHKA_OPTIONS },
   check: ({ options, batchSize, documents }) =>
     checkBatchFits(batchSize, tableRows({ ...OPTIONS, ...options }.cacheSize, documents)),
   describe,

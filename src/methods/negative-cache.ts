@@ -1,5 +1,6 @@
 import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
+import { LOSS_FORMS } from './loss-names.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
 import { TABLE_OPTIONS } from './table-options.ts';
@@ -30,6 +31,7 @@ export const negativeCache: Method = {
     url: 'https://proceedings.neurips.cc/paper/2021/hash/2175f8c5cd9604f6b1e576b252d4c86e-Abstract.html',
   },
   options: { ...TABLE_OPTIONS, cacheSize: 4096, refresh: 'write-back,stream' },
+  losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('negative-cache', context),

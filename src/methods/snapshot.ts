@@ -1,5 +1,6 @@
 import { checkTablePlan } from './check-table-plan.ts';
 import { describeTable } from './describe-run.ts';
+import { LOSS_FORMS } from './loss-names.ts';
 import type { Method } from './method.ts';
 import { TableMethod } from './table-method.ts';
 import { TABLE_OPTIONS } from './table-options.ts';
@@ -23,6 +24,7 @@ export const snapshot: Method = {
     url: 'https://proceedings.mlr.press/v206/monath23a.html',
   },
   options: { ...TABLE_OPTIONS, loss: 'truncated', samples: 4, cacheSize: 2048, snapshotEvery: 100 },
+  losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,
   start: (context) => TableMethod.start('snapshot', context),

@@ -7,7 +7,7 @@ import { exhaustive } from './exhaustive.ts';
 import type { Method, MethodContext } from './method.ts';
 import type { MethodOptions } from './method-options.ts';
 import { TableCorrection } from './table-correction.ts';
-import { TABLE_OPTIONS } from './table-options.ts';
+import { tableOptions } from './table-options.ts';
 
 const runs: ToyRun[] = [];
 afterEach(async () => {
@@ -56,7 +56,7 @@ describe('a corrected table', () => {
   it('of a random part estimates the partition function of all rows', async () => {
     const { context } = await begin(corrector, { teachingSamples: 0 });
     const table = await filledTable(context);
-    const options = { ...TABLE_OPTIONS, ...context.options, correctedRows: 20 };
+    const options = tableOptions({ ...context.options, correctedRows: 20 });
     const part = await TableCorrection.create(context, table, options);
     const q = new Float32Array(context.retriever.dimension).fill(0.5);
     const sumOf = (rows: Float32Array, count: number) => {
@@ -88,12 +88,11 @@ describe('a corrected table', () => {
   it('by a shortlist holds the nearest rows of the stale table', async () => {
     const { context } = await begin(corrector, { teachingSamples: 0 });
     const table = await filledTable(context);
-    const options = {
-      ...TABLE_OPTIONS,
+    const options = tableOptions({
       ...context.options,
       correctedRows: 20,
       correctedFrom: 'shortlist' as const,
-    };
+    });
     const part = await TableCorrection.create(context, table, options);
     const q = table.read([7]);
     await part.show(q, 0);
@@ -111,11 +110,14 @@ describe('a corrected table', () => {
     const notes: string[] = [];
     const told: MethodContext = { ...context, onNote: (note) => notes.push(note) };
     const table = await filledTable(context);
-    const own = await TableCorrection.create(told, table, {
-      ...TABLE_OPTIONS,
-      ...context.options,
-      corrector: 'mean-shift',
-    });
+    const own = await TableCorrection.create(
+      told,
+      table,
+      tableOptions({
+        ...context.options,
+        corrector: 'mean-shift',
+      }),
+    );
     const slots = Int32Array.from({ length: table.rows }, (_, i) => i);
     const D = table.dimension;
     const wrong = new Float32Array(table.rows * D);
@@ -132,11 +134,14 @@ describe('a corrected table', () => {
       Math.max(...rows.map((x, i) => Math.abs(x - table.read(slots)[i]!)));
     expect(distance(moved)).toBeGreaterThan(0.1);
     expect(distance(kept)).toBeLessThan(1e-5);
-    const other = await TableCorrection.create(told, table, {
-      ...TABLE_OPTIONS,
-      ...context.options,
-      corrector: 'mean-shift',
-    });
+    const other = await TableCorrection.create(
+      told,
+      table,
+      tableOptions({
+        ...context.options,
+        corrector: 'mean-shift',
+      }),
+    );
     await other.restore(own.state());
     expect(other.bypassed).toBe(true);
     own.judge({ stale: 0.2, corrected: 0.1 }, 10);

@@ -1,12 +1,12 @@
-import { gatherElements, range, squeeze, unsqueeze } from '../graph/ops.ts';
+import { range } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { expectation } from '../losses/expectation.ts';
 import { importanceCorrected } from '../losses/importance-corrected.ts';
-import type { NegativeScores } from '../losses/negative-scores.ts';
 import { pairwise } from '../losses/pairwise.ts';
 import { truncatedSoftmax } from '../losses/truncated-softmax.ts';
-import type { ScoreLoss } from './contrastive-step.ts';
-import type { LossForm } from './method-options.ts';
+import type { LossForm } from './loss-names.ts';
+import { ownNegatives } from './own-negatives.ts';
+import type { ScoredBatch, ScoreLoss } from './score-loss.ts';
 
 /**
  * Losses over negatives that were sampled from a score table, as functions of the fresh scores f32[queries, documents] of a
@@ -23,33 +23,23 @@ import type { LossForm } from './method-options.ts';
  * | `allowed` | bool[queries, documents] | documents that are no right answer to a query |
  */
 export const tableLosses: Readonly<Record<LossForm, ScoreLoss>> = {
-  expectation: (scores) => expectation(ownNegatives(scores), logPartition(scores)),
+  expectation: (batch) => expectation(ownNegatives(batch), logPartition(batch)),
 
-  'importance-corrected': (scores) => {
-    const { trainingLoss, effectiveSampleSize } = importanceCorrected(ownNegatives(scores), {
-      scores: scores.graph.input('tableScores', 'f32', ['queries', 'k']),
-      logPartition: logPartition(scores),
+  'importance-corrected': (batch) => {
+    const { trainingLoss, effectiveSampleSize } = importanceCorrected(ownNegatives(batch), {
+      scores: batch.input('tableScores', 'f32', ['queries', 'k']),
+      logPartition: logPartition(batch),
     });
     return { trainingLoss, metrics: { effectiveSampleSize } };
   },
 
-  truncated: (scores) => {
-    const allowed = scores.graph.input('allowed', 'bool', ['queries', 'documents']);
+  truncated: (batch) => {
+    const { scores } = batch;
+    const allowed = batch.input('allowed', 'bool', ['queries', 'documents']);
     return { trainingLoss: truncatedSoftmax(scores, range(scores.graph, 'queries'), { allowed }) };
   },
 
-  pairwise: (scores) => ({ trainingLoss: pairwise(ownNegatives(scores)) }),
+  pairwise: (batch) => ({ trainingLoss: pairwise(ownNegatives(batch)) }),
 };
 
-const logPartition = (scores: Tensor): Tensor => scores.graph.input('logPartition', 'f32', ['queries']);
-
-function ownNegatives(scores: Tensor): NegativeScores {
-  const { graph } = scores;
-  const columns = graph.input('negatives', 'i64', ['queries', 'k']);
-  const own = unsqueeze(range(graph, 'queries'), 1);
-  return {
-    positive: squeeze(gatherElements(scores, own, { axis: 1 }), 1),
-    negatives: gatherElements(scores, columns, { axis: 1 }),
-    allowed: graph.input('drawn', 'bool', ['queries', 'k']),
-  };
-}
+const logPartition = ({ input }: ScoredBatch): Tensor => input('logPartition', 'f32', ['queries']);

@@ -1,18 +1,18 @@
 import { inspectTable } from '../cache/inspect-table.ts';
 import { type DuplicateMap, duplicateMap } from '../cache/masks.ts';
 import { NONE, ScoreTable } from '../cache/score-table.ts';
-import type { SampledSlots } from '../cache/table-distribution.ts';
 import { tableStaleness } from '../cache/table-staleness.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
 import { ContrastiveStep } from './contrastive-step.ts';
 import { allowedCandidates } from './known-positives.ts';
 import type { MethodContext, RunningMethod, StepResult, TrainingBatch, TrainingPairs } from './method.ts';
+import { type OwnColumns, ownColumns } from './own-negatives.ts';
 import { RefreshEvidence } from './refresh-evidence.ts';
 import { TableCorrection } from './table-correction.ts';
 import { tableLosses } from './table-losses.ts';
 import { type ChosenNegatives, TableNegatives } from './table-negatives.ts';
-import { TABLE_OPTIONS, type TableOptions } from './table-options.ts';
+import { type TableOptions, tableOptions } from './table-options.ts';
 import { TableProbe } from './table-probe.ts';
 import { tableRows } from './table-rows.ts';
 import { TableUpkeep } from './table-upkeep.ts';
@@ -67,7 +67,7 @@ export class TableMethod implements RunningMethod {
   }
 
   static async start(name: string, context: MethodContext): Promise<TableMethod> {
-    const options = { ...TABLE_OPTIONS, ...context.options };
+    const options = tableOptions(context.options);
     const { retriever, documents, ledger } = context;
     const table = new ScoreTable({
       rows: tableRows(options.cacheSize, documents.rows),
@@ -114,7 +114,9 @@ export class TableMethod implements RunningMethod {
     if (correction && !isWarmUp && table.filled > 0)
       await ledger.time('correct', () => correction.show(queries, draw));
     const chosen = await ledger.time('sample', () => negatives.choose(batch, queries, draw));
-    const { documentRows, columns, drawn } = candidateColumns(batch, view, chosen);
+    const sampled = chosen.slots.map((slot) => (slot === NONE ? NONE : view.documents[slot]!));
+    const given = [...batch.positiveRows, ...batch.negativeRows];
+    const { documentRows, columns, drawn } = ownColumns(given, sampled);
     ledger.documents('positive', B);
     ledger.documents('negative', documentRows.length - B);
     const inputs = this.inputs(batch, { documentRows, columns, drawn, chosen }, loss);
@@ -192,7 +194,7 @@ export class TableMethod implements RunningMethod {
   /** What `tableLosses` declare. */
   private inputs(
     { queryRows }: TrainingBatch,
-    { documentRows, columns, drawn, chosen }: Columns & { chosen: ChosenNegatives },
+    { documentRows, columns, drawn, chosen }: OwnColumns & { chosen: ChosenNegatives },
     loss: TableOptions['loss'],
   ): Record<string, HostTensor> {
     const [B, k] = [queryRows.length, chosen.k];
@@ -231,38 +233,4 @@ interface TableParts {
 interface WarmUp {
   readonly step: ContrastiveStep;
   readonly negatives: TableNegatives;
-}
-
-interface Columns {
-  /** Documents that a step embeds: positives, negatives of the data, then each sampled one once, however many queries drew it. */
-  readonly documentRows: Int32Array;
-  /** i64[B, k]: where among these each query's own negatives are. */
-  readonly columns: BigInt64Array<ArrayBuffer>;
-  /** bool[B, k]: which of them there are. */
-  readonly drawn: Uint8Array<ArrayBuffer>;
-}
-
-function candidateColumns(
-  { positiveRows, negativeRows }: TrainingBatch,
-  table: ScoreTable,
-  { slots }: SampledSlots,
-): Columns {
-  const documents = [...positiveRows, ...negativeRows];
-  const columnOf = new Map<number, number>();
-  for (const [column, document] of documents.entries())
-    if (!columnOf.has(document)) columnOf.set(document, column);
-  const columns = new BigInt64Array(slots.length);
-  const drawn = new Uint8Array(slots.length);
-  for (const [at, slot] of slots.entries()) {
-    if (slot === NONE) continue;
-    const document = table.documents[slot]!;
-    let column = columnOf.get(document);
-    if (column === undefined) {
-      column = documents.push(document) - 1;
-      columnOf.set(document, column);
-    }
-    columns[at] = BigInt(column);
-    drawn[at] = 1;
-  }
-  return { documentRows: Int32Array.from(documents), columns, drawn };
 }

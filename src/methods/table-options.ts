@@ -1,3 +1,4 @@
+import type { LossForm } from './loss-names.ts';
 import type { MethodOptions } from './method-options.ts';
 
 /** Options that every method over a score table takes, with the defaults of most. */
@@ -35,5 +36,10 @@ export const CORRECTOR_OPTIONS = {
   uniformSteps: 0,
 } as const satisfies Partial<MethodOptions>;
 
-export type TableOptions = Required<Pick<MethodOptions, keyof typeof TABLE_OPTIONS>> &
-  Partial<Pick<MethodOptions, 'snapshotEvery' | keyof typeof CORRECTOR_OPTIONS>>;
+export type TableOptions = Required<Omit<Pick<MethodOptions, keyof typeof TABLE_OPTIONS>, 'loss'>> & {
+  loss: LossForm;
+} & Partial<Pick<MethodOptions, 'snapshotEvery' | keyof typeof CORRECTOR_OPTIONS>>;
+
+/** Those of a run, defaults filled in: methods over a table have no other losses. */
+export const tableOptions = (given: Partial<MethodOptions>): TableOptions =>
+  ({ ...TABLE_OPTIONS, ...given }) as TableOptions;

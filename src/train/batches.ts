@@ -1,3 +1,4 @@
+import { NONE } from '../cache/score-table.ts';
 import type { TrainingExamples } from '../data/examples.ts';
 import type { TrainingBatch } from '../methods/method.ts';
 import { lengthGroupedBatches } from '../text/length-grouped-batches.ts';
@@ -23,6 +24,7 @@ export class Batches {
   private readonly documents: TokenStore;
   private readonly options: BatchOptions;
   private epoch = -1;
+  /** Place of each example's positive in the list of all. */
   private epochPositives = new Int32Array(0);
   private epochBatches: readonly Uint32Array[] = [];
 
@@ -45,10 +47,19 @@ export class Batches {
     const epoch = Math.floor(number / this.perEpoch);
     if (epoch !== this.epoch) this.shuffle(epoch);
     const picked = this.epochBatches[number % this.perEpoch]!;
+    const { positives } = this.examples;
+    const negatives = this.negatives(picked, number);
     return {
       queryRows: Int32Array.from(picked, (i) => this.examples.queryRows[i]!),
-      positiveRows: Int32Array.from(picked, (i) => this.epochPositives[i]!),
-      negativeRows: this.negatives(picked, number),
+      positiveRows: Int32Array.from(picked, (i) => positives.rows[this.epochPositives[i]!]!),
+      negativeRows: negatives?.rows.filter((row) => row !== NONE) ?? new Int32Array(0),
+      ...(negatives && { ownNegatives: negatives.rows }),
+      ...(positives.scores && {
+        scores: {
+          positives: Float32Array.from(picked, (i) => positives.scores![this.epochPositives[i]!]!),
+          ...(negatives?.scores && { negatives: negatives.scores }),
+        },
+      }),
     };
   }
 
@@ -60,24 +71,29 @@ export class Batches {
     uniform(rngKey(seed, epoch, 'positives'), draws);
     this.epochPositives = Int32Array.from(draws, (u, i) => {
       const [start, end] = [positives.offsets[i]!, positives.offsets[i + 1]!];
-      return positives.rows[start + Math.floor(u * (end - start))]!;
+      return start + Math.floor(u * (end - start));
     });
-    const lengths = Uint32Array.from(this.epochPositives, (row) => this.documents.length(row));
+    const lengths = Uint32Array.from(this.epochPositives, (i) => this.documents.length(positives.rows[i]!));
     const order = permutation(rngKey(seed, epoch, 'examples'), count);
     this.epochBatches = lengthGroupedBatches(lengths, order, { batchSize, dropLast: true });
     this.epoch = epoch;
   }
 
-  private negatives(picked: Uint32Array, number: number): Int32Array {
-    const { negativesPerQuery, seed } = this.options;
+  /** i32[B, k]: of each example so many of its negatives, `NONE` where it has fewer; and f32[B, k], their scores. */
+  private negatives(picked: Uint32Array, number: number) {
+    const { negativesPerQuery: k, seed } = this.options;
     const { negatives } = this.examples;
-    if (!negatives || negativesPerQuery === 0) return new Int32Array(0);
-    const rows: number[] = [];
-    for (const example of picked) {
-      const list = negatives.rows.subarray(negatives.offsets[example], negatives.offsets[example + 1]);
-      const order = permutation(rngKey(seed, number, `negatives/${example}`), list.length);
-      for (const i of order.subarray(0, negativesPerQuery)) rows.push(list[i]!);
+    if (!negatives || k === 0) return undefined;
+    const rows = new Int32Array(picked.length * k).fill(NONE);
+    const scores = negatives.scores && new Float32Array(rows.length);
+    for (const [b, example] of picked.entries()) {
+      const [start, end] = [negatives.offsets[example]!, negatives.offsets[example + 1]!];
+      const order = permutation(rngKey(seed, number, `negatives/${example}`), end - start);
+      for (const [j, i] of order.subarray(0, k).entries()) {
+        rows[b * k + j] = negatives.rows[start + i]!;
+        if (scores) scores[b * k + j] = negatives.scores![start + i]!;
+      }
     }
-    return Int32Array.from(rows);
+    return { rows, scores };
   }
 }

@@ -1,4 +1,5 @@
 import { HELD_OUT } from '../data/held-out.ts';
+import { checkPairMetrics } from '../index/evaluate-scored-pairs.ts';
 import type { Method } from '../methods/method.ts';
 import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from '../methods/method-options.ts';
 import { findMethod } from '../methods/methods.ts';
@@ -10,7 +11,10 @@ import { UndriftError, UsageError } from '../util/errors.ts';
 export type OptimizerName = 'adamw' | 'sgd' | 'lion';
 
 /** Options of the training method; which of them there are, and their defaults, is the method's own affair. */
-type MethodChoices = { [K in keyof MethodOptions]?: MethodOptions[K] | undefined };
+type MethodChoices = { [K in Exclude<keyof MethodOptions, 'loss'>]?: MethodOptions[K] | undefined } & {
+  /** Its id, or what sentence-transformers calls it. */
+  loss?: string | undefined;
+};
 
 /** What a training run can be told. Only `data` and `out` must be given; what is left out depends on the model. */
 export interface TrainOptions extends MethodChoices {
@@ -154,7 +158,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     batchSize: options.batchSize ?? (isStatic ? 128 : texts ? 64 : 32),
     accumulate: options.accumulate ?? 1,
     chunkSize: options.chunkSize ?? 32,
-    negatives: options.negatives ?? 0,
+    negatives: options.negatives ?? method.negatives ?? 0,
     lr: options.lr ?? (isStatic ? 0.01 : fresh || options.lora ? 5e-4 : 5e-5),
     optimizer: options.optimizer ?? 'adamw',
     weightDecay: options.weightDecay ?? 0.01,
@@ -184,7 +188,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     queryPrompt: options.queryPrompt ?? (fresh ? '' : null),
     docPrompt: options.docPrompt ?? (fresh ? '' : null),
     evalSplit: options.evalSplit ?? (texts ? HELD_OUT : 'dev'),
-    evalMetric: options.evalMetric ?? 'ndcg@10',
+    evalMetric: evalMetric(method, options),
     evalEvery: options.evalEvery ?? null,
     evalQueries: options.evalQueries ?? 1000,
     patience: options.patience ?? 0,
@@ -208,10 +212,17 @@ function requireGivenModel({ lora, loraTargets, freeze, trainOnly }: TrainOption
   });
 }
 
+function evalMetric({ trainsOn }: Method, options: TrainOptions): string {
+  if (trainsOn !== 'scored-pairs') return options.evalMetric ?? 'ndcg@10';
+  const metric = options.evalMetric ?? 'spearman';
+  checkPairMetrics([metric]);
+  return metric;
+}
+
 /** The method's options with its defaults; null for those that it does not take. */
 function methodSettings(method: Method, options: TrainOptions): Pick<TrainSettings, keyof MethodOptions> {
   const given = Object.fromEntries(METHOD_OPTION_NAMES.map((name) => [name, options[name]]));
-  const resolved = resolveMethodOptions(method.id, method.options, given);
+  const resolved = resolveMethodOptions(method, given);
   const all = METHOD_OPTION_NAMES.map((name) => [name, resolved[name] ?? null]);
   return Object.fromEntries(all) as Pick<TrainSettings, keyof MethodOptions>;
 }

@@ -1,0 +1,102 @@
+import { klDistillation } from '../losses/kl-distillation.ts';
+import { marginMse } from '../losses/margin-mse.ts';
+import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { ContrastiveStep } from './contrastive-step.ts';
+import { describeEncodes, plural } from './describe-run.ts';
+import { DISTILLATION_LOSSES, type DistillationLossName } from './loss-names.ts';
+import { type Method, type MethodContext, stateless, type TrainingBatch } from './method.ts';
+import { ownColumns, ownNegatives } from './own-negatives.ts';
+import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './score-loss.ts';
+
+const OPTIONS = { loss: 'margin-mse', teacherTemperature: 1, ...MATRYOSHKA_OPTIONS } as const;
+
+/**
+ * Distillation from a teacher's scores, such as a cross-encoder's: each query with its positive and `--negatives` N of its own
+ * negatives (default 4), and the scores that the data has for them (`scores`: positives first).
+ *
+ *   s = q·d / τ,     t: the teacher's score
+ *
+ *   margin-mse:  L = (1/B) Σ_i (1/N) Σ_j ( (s⁺_i − s_ij) − (t⁺_i − t_ij) )²
+ *   kl:          L = (1/B) Σ_i KL( softmax(t_i / T) ‖ softmax(s_i) )          T = `--teacher-temperature`
+ *
+ * `margin-mse` matches the teacher's margins in size: cosines divided by τ = 0.05 span 40, dot products (`--no-normalize
+ * --temperature 1`) anything. `kl` matches its shares alone. Other documents of the batch are not candidates: the teacher has not seen
+ * them. Positives and negatives without a score are left out, and queries that keep none.
+ *
+ * Cost per step: B queries, B positives and at most B N negatives, all fresh. `undrift mine` finds negatives; a teacher scores them.
+ */
+export const distill: Method = {
+  id: 'distill',
+  aliases: ['MarginMSELoss', 'DistillKLDivLoss', 'distillation'],
+  summary: "matches a teacher's scores of each query's positive and negatives",
+  paper: {
+    title: 'Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation',
+    year: 2020,
+    url: 'https://arxiv.org/abs/2010.02666',
+  },
+  options: OPTIONS,
+  losses: DISTILLATION_LOSSES,
+  negatives: 4,
+  distils: true,
+  check({ negativesPerQuery }) {
+    if (negativesPerQuery > 0) return;
+    throw new UsageError('there are no negatives to compare with the positives', {
+      help: 'use --negatives 1 or more, and data with negatives and a score for each',
+    });
+  },
+  describe: (plan) => [
+    `each query's positive and ${plural(plan.negativesPerQuery, 'negative')} of its own, with a teacher's scores`,
+    describeEncodes(plan, { perBatch: plan.batchSize * (1 + plan.negativesPerQuery), atMost: true }),
+  ],
+  async start(context) {
+    const step = await ContrastiveStep.compile('distill', context, lossOf(context));
+    return stateless({
+      async step(batch, draw) {
+        const { queryRows, positiveRows } = batch;
+        const { documentRows, inputs } = inputsOf(batch);
+        context.ledger.documents('positive', positiveRows.length);
+        context.ledger.documents('negative', documentRows.length - positiveRows.length);
+        return await step.run({ queryRows, documentRows, inputs, draw });
+      },
+      dispose: () => step.dispose(),
+    });
+  },
+};
+
+function lossOf({ options }: MethodContext): ScoreLoss {
+  const { loss, teacherTemperature: temperature } = { ...OPTIONS, ...options };
+  return (batch) => {
+    const student = ownNegatives(batch);
+    const teacher = {
+      positive: batch.input('teacherPositive', 'f32', ['queries']),
+      negatives: batch.input('teacherNegatives', 'f32', ['queries', 'k']),
+    };
+    const make = {
+      'margin-mse': () => marginMse(student, teacher),
+      kl: () => klDistillation(student, teacher, { temperature }),
+    };
+    return { trainingLoss: make[loss as DistillationLossName]() };
+  };
+}
+
+function inputsOf({ queryRows, positiveRows, ownNegatives: own, scores }: TrainingBatch): {
+  documentRows: Int32Array;
+  inputs: Record<string, HostTensor>;
+} {
+  if (!own || !scores?.negatives) throw new UndriftError('a batch to distil from needs negatives and scores');
+  const B = queryRows.length;
+  const k = own.length / B;
+  const { documentRows, columns, drawn } = ownColumns(positiveRows, own);
+  const f32 = (dims: number[], data: Float32Array) =>
+    hostTensor('f32', dims, data as Float32Array<ArrayBuffer>);
+  return {
+    documentRows,
+    inputs: {
+      negatives: hostTensor('i64', [B, k], columns),
+      drawn: hostTensor('bool', [B, k], drawn),
+      teacherPositive: f32([B], scores.positives),
+      teacherNegatives: f32([B, k], scores.negatives),
+    },
+  };
+}
