@@ -8,7 +8,7 @@ import { tempFiles } from '../../test/temp-files.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const main = join(root, 'dist', 'cli', 'main.js');
-const fixture = (name: string) => readFileSync(join(root, 'src/models/fixtures/bert', name));
+const fixture = (name: string) => readFileSync(join(root, 'src/models/architectures/fixtures/bert', name));
 
 const MODEL = {
   'config.json': fixture('config.json'),

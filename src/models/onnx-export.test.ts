@@ -1,17 +1,12 @@
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { expect, test } from 'vitest';
 import { largestDifference, smallRetriever, TEXTS } from '../../test/small-models.ts';
-import { readSafetensors } from '../io/safetensors.ts';
 import { decodeModel } from '../onnx/decode.ts';
 import { padBatch } from '../text/pad-batch.ts';
 import { embeddingSpaceId } from './embedding-space.ts';
-import { loadRetriever } from './model-folder.ts';
 import { exportOnnx } from './onnx-export.ts';
 import type { Retriever, Side } from './retriever.ts';
 
-const BERT = join(dirname(fileURLToPath(import.meta.url)), 'fixtures', 'bert');
 const i64 = (values: ArrayLike<number | bigint>, dims: readonly number[]) =>
   new Tensor(
     'int64',
@@ -62,33 +57,6 @@ test.each([
     }
   }
   await retriever.dispose();
-});
-
-test('last_hidden_state is what transformers computes, token types included', async () => {
-  const retriever = await loadRetriever(BERT);
-  const { tensors } = await readSafetensors(join(BERT, 'golden.safetensors'));
-  const integers = (name: string) => tensors[name]!.data as BigInt64Array;
-  const { dims } = tensors.input_ids!;
-  const mask = integers('attention_mask');
-  const session = await InferenceSession.create(exportOnnx(retriever, 'document'));
-  for (const [types, name] of [
-    [mask.map(() => 0n), 'last_hidden_state'],
-    [integers('token_type_ids'), 'last_hidden_state_typed'],
-  ] as const) {
-    const { last_hidden_state: hidden } = await session.run({
-      input_ids: i64(integers('input_ids'), dims),
-      attention_mask: i64(mask, dims),
-      token_type_ids: i64(types, dims),
-    });
-    const expected = tensors[name]!.data as Float32Array;
-    // What stands at padding is nobody's, and differs with the mask's size.
-    const [found, wanted] = [hidden!.data as Float32Array, expected].map((values) =>
-      values.filter((_, i) => mask[Math.floor(i / 16)] === 1n),
-    );
-    expect(wanted!.length).toBe(16 * Number(mask.reduce((sum, x) => sum + x)));
-    expect(largestDifference(found!, wanted!)).toBeLessThan(1e-5);
-  }
-  await session.release();
 });
 
 test('the file has Hugging Face names and layout, and standard operators only', () => {

@@ -1,13 +1,14 @@
 import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { largestDifference } from '../../../test/small-models.ts';
 import { tempFiles } from '../../../test/temp-files.ts';
 import { backward } from '../../grad/backward.ts';
 import { Graph } from '../../graph/graph.ts';
 import { gather, matmul, range } from '../../graph/ops.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import type { Tensor as SymbolicTensor } from '../../graph/tensor.ts';
 import { openSafetensors, readSafetensors, writeSafetensors } from '../../io/safetensors.ts';
 import { softmaxCrossEntropy } from '../../losses/softmax-cross-entropy.ts';
 import type { Pooling } from '../../nn/layers.ts';
@@ -81,7 +82,7 @@ function newGraph(encoder: Encoder): { graph: Graph; p: DeclaredParameters } {
   return { graph, p: declareParameters(graph, encoder.specs, (table) => gather(table, rows)) };
 }
 
-function tokenInputs(graph: Graph, side: Side): { ids: Tensor; mask: Tensor } {
+function tokenInputs(graph: Graph, side: Side): { ids: SymbolicTensor; mask: SymbolicTensor } {
   const shape = [side, `${side}Tokens`];
   return { ids: graph.input(`${side}/ids`, 'i64', shape), mask: graph.input(`${side}/mask`, 'f32', shape) };
 }
@@ -92,7 +93,7 @@ function statesGraph(encoder: Encoder, withTypes: boolean): Graph {
   const inputs = tokenInputs(graph, 'document');
   const types = withTypes ? { types: graph.input('types', 'i64', inputs.ids.shape) } : {};
   let layer = 0;
-  const onLayer = (hidden: Tensor) => graph.output(`state/${layer++}`, hidden);
+  const onLayer = (hidden: SymbolicTensor) => graph.output(`state/${layer++}`, hidden);
   encoder.embed(p.get, { ...inputs, ...types }, { onLayer });
   graph.output('embedding', encoder.embed(p.get, inputs));
   return graph;
@@ -162,23 +163,28 @@ describe.each(fixtures)('%s', (fixture) => {
     expect(notes).toEqual([]);
   });
 
+  const batch = padded(batches.steps[0]!.document, golden.padId);
+  const dims = [batch.batch, batch.tokens];
+  const types = hostTensor(
+    'i64',
+    dims,
+    BigInt64Array.from(batch.ids, (_, i) => BigInt(Math.floor((i % batch.tokens) / 4) % 2)),
+  );
+
+  /** Hidden states at tokens: what stands at padding is nobody's. */
+  function atTokens(hidden: Float32Array): Float32Array {
+    const width = hidden.length / batch.mask.length;
+    return hidden.filter((_, i) => batch.mask[Math.floor(i / width)] === 1);
+  }
+
   test('hidden states of every layer and the pooled embedding to 1e-5', async () => {
-    const { padId } = golden;
-    const batch = padded(batches.steps[0]!.document, padId);
-    const types = hostTensor(
-      'i64',
-      [batch.batch, batch.tokens],
-      BigInt64Array.from(batch.ids, (_, i) => BigInt(Math.floor((i % batch.tokens) / 4) % 2)),
-    );
     const feeds = { ...feeder.feeds({ document: batch }), ...(golden.types && { types }) };
     const results = await states.run({ ...weights, ...feeds });
     const layers = Object.keys(expected).filter((name) => name.startsWith('state/'));
     expect(Object.keys(results).sort()).toEqual([...layers, 'embedding'].sort());
     for (const name of layers) {
-      const width = expected[name]!.length / batch.mask.length;
-      const real = (_: number, i: number) => batch.mask[Math.floor(i / width)] === 1;
-      const theirs = expected[name]!.filter(real);
-      expect(largestDifference(float32(results[name]).filter(real), theirs), name).toBeLessThan(1e-5);
+      const theirs = atTokens(expected[name]!);
+      expect(largestDifference(atTokens(float32(results[name])), theirs), name).toBeLessThan(1e-5);
       expect(norm(theirs), name).toBeGreaterThan(1);
     }
     expect(largestDifference(float32(results.embedding), expected.embedding!)).toBeLessThan(1e-5);
@@ -288,21 +294,45 @@ describe.each(fixtures)('%s', (fixture) => {
     ]);
   });
 
-  test('saved and loaded again: the same files, byte by byte', async () => {
-    const folder = tempFiles({ 'tokenizer.json': JSON.stringify(tokenizer(batches.vocabulary)) });
-    const files = ['config.json', 'model.safetensors', ...(texts ? ['tokenizer.json'] : [])];
-    for (const name of files) cpSync(join(FIXTURES, fixture, name), join(folder, name));
-    const [saved, again] = [join(tempFiles(), 'saved'), join(tempFiles(), 'again')];
-    await saveRetriever(saved, await loadRetriever(folder, { pooling }));
-    await saveRetriever(again, await loadRetriever(saved));
-    for (const name of readdirSync(saved, { recursive: true, withFileTypes: true })) {
-      if (!name.isFile()) continue;
-      const path = join(name.parentPath, name.name);
-      expect(readFileSync(path).equals(readFileSync(path.replace(saved, again))), name.name).toBe(true);
-    }
-    const { tensors } = await readSafetensors(join(saved, 'model.safetensors'));
-    expect(Object.keys(tensors).sort()).toEqual(Object.keys(initial).sort());
-    for (const [name, { data }] of Object.entries(tensors)) expect(data, name).toEqual(initial[name]);
+  describe('saved', () => {
+    const saved = join(tempFiles(), 'saved');
+    beforeAll(async () => {
+      const folder = tempFiles({ 'tokenizer.json': JSON.stringify(tokenizer(batches.vocabulary)) });
+      const files = ['config.json', 'model.safetensors', ...(texts ? ['tokenizer.json'] : [])];
+      for (const name of files) cpSync(join(FIXTURES, fixture, name), join(folder, name));
+      await saveRetriever(saved, await loadRetriever(folder, { pooling }));
+    });
+
+    test('and loaded and saved again: the same files, byte by byte', async () => {
+      const again = join(tempFiles(), 'again');
+      await saveRetriever(again, await loadRetriever(saved));
+      for (const entry of readdirSync(saved, { recursive: true, withFileTypes: true })) {
+        if (!entry.isFile()) continue;
+        const path = join(entry.parentPath, entry.name);
+        const other = readFileSync(path.replace(saved, again));
+        expect(readFileSync(path).equals(other), path).toBe(true);
+      }
+      const { tensors } = await readSafetensors(join(saved, 'model.safetensors'));
+      expect(Object.keys(tensors).sort()).toEqual(Object.keys(initial).sort());
+      for (const [name, { data }] of Object.entries(tensors)) expect(data, name).toEqual(initial[name]);
+    });
+
+    test('its ONNX file gives last hidden states and embeddings', async () => {
+      const session = await InferenceSession.create(join(saved, 'onnx', 'model.onnx'));
+      const i64 = (values: ArrayLike<number | bigint>) =>
+        new Tensor('int64', BigInt64Array.from(Array.from(values, BigInt)), dims);
+      const feeds = { input_ids: i64(batch.ids), attention_mask: i64(batch.mask) };
+      const zeros = batch.ids.map(() => 0);
+      const run = (data: ArrayLike<number | bigint>) =>
+        session.run({ ...feeds, ...(encoder.tokenTypes && { token_type_ids: i64(data) }) });
+      const { last_hidden_state: last } = await run(golden.types ? types.data : zeros);
+      const { sentence_embedding: embedding } = await run(zeros);
+      await session.release();
+      const layers = Object.keys(expected).filter((name) => name.startsWith('state/'));
+      const hidden = atTokens(expected[`state/${layers.length - 1}`]!);
+      expect(largestDifference(atTokens(last!.data as Float32Array), hidden)).toBeLessThan(1e-5);
+      expect(largestDifference(embedding!.data as Float32Array, expected.embedding!)).toBeLessThan(1e-5);
+    });
   });
 });
 
