@@ -21,11 +21,12 @@ export async function pinModels(
       onProgress: ({ done, total }) => callbacks.onProgress?.('download', done, total),
       onNote: callbacks.onNote,
     });
-  const { model, mineFrom = null } = settings;
+  const { model, mineFrom = null, guide = null } = settings;
   return {
     ...settings,
     model: await pin(model, '--model'),
     ...(typeof mineFrom === 'string' && { mineFrom: await pin(mineFrom, '--mine-from') }),
+    ...(guide && { guide: await pin(guide, '--guide') }),
   };
 }
 

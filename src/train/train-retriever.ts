@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { HELD_OUT } from '../data/held-out.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { evaluateRetriever } from '../index/evaluate-retriever.ts';
+import { evaluateScoredPairs } from '../index/evaluate-scored-pairs.ts';
 import { CostLedger } from '../methods/cost-ledger.ts';
 import { ledgerRows } from '../methods/ledger-rows.ts';
 import type { Method, RunningMethod } from '../methods/method.ts';
@@ -40,7 +41,7 @@ import {
   type TrainSettings,
 } from './settings.ts';
 import { TrainingClock } from './training-clock.ts';
-import { loadTrainingData, withoutShortTexts } from './training-data.ts';
+import { loadTrainingData, usableExamples } from './training-data.ts';
 
 /** What a run tells while it goes on. */
 export interface TrainCallbacks {
@@ -152,13 +153,16 @@ export async function trainRetriever(
   });
 
   const onTexts = method.trainsOn === 'texts';
+  const onPairs = method.trainsOn === 'scored-pairs';
   const documents = onTexts
     ? tokenizeWhole(retriever, data, callbacks)
     : tokenize(retriever, 'document', data, callbacks);
   const queries = onTexts ? documents : tokenize(retriever, 'query', data, callbacks);
-  const { examples, left } = onTexts
-    ? withoutShortTexts(data.examples('train'), documents, settings.data)
-    : { examples: data.examples('train'), left: 0 };
+  const { examples, note: leftOut } = usableExamples(method, data.examples('train'), {
+    documents,
+    file: settings.data,
+    loss: settings.loss,
+  });
   const { batchSize, negatives, accumulate, seed } = settings;
   const batches = new Batches(examples, documents, { batchSize, negativesPerQuery: negatives, seed });
   const stepsPerEpoch = batches.perEpoch / accumulate;
@@ -167,10 +171,11 @@ export async function trainRetriever(
   const evaluated = settings.evalSplit !== NO_SPLIT && evaluation.splits.includes(settings.evalSplit);
   const count = (value: number) => value.toLocaleString('en-US');
   callbacks.onNote?.(
-    `${count(data.corpus.size)} documents, ${count(examples.queryRows.length)} ${onTexts ? 'of them trained on' : 'training queries'}; ` +
-      `${count(totalSteps)} steps of ${count(batchSize * accumulate)} ${onTexts ? 'documents' : 'queries'}`,
+    `${count(data.corpus.size)} ${onPairs ? 'second texts' : 'documents'}, ${count(examples.queryRows.length)} ` +
+      `${onTexts ? 'of them trained on' : onPairs ? 'training pairs' : 'training queries'}; ` +
+      `${count(totalSteps)} steps of ${count(batchSize * accumulate)} ${onTexts ? 'documents' : onPairs ? 'pairs' : 'queries'}`,
   );
-  if (left > 0) callbacks.onNote?.(`left out ${count(left)} documents that are too short to crop`);
+  if (leftOut) callbacks.onNote?.(leftOut);
   const plan = {
     options: methodOptions(settings),
     updates: totalSteps,
@@ -287,12 +292,18 @@ export async function trainRetriever(
     });
   };
   const evaluate = async (report: StepReport): Promise<void> => {
-    const { metrics } = await evaluateRetriever(retriever, evaluation, settings.evalSplit, {
-      metrics: [...new Set([settings.evalMetric, 'ndcg@10', 'mrr@10', 'recall@10'])],
-      limitQueries: settings.evalQueries,
-      tokens: evaluationTokens,
-      ...compute,
-    });
+    const common = { tokens: evaluationTokens, ...compute };
+    const measured = onPairs
+      ? await evaluateScoredPairs(retriever, evaluation, settings.evalSplit, {
+          limitPairs: settings.evalQueries,
+          ...common,
+        })
+      : await evaluateRetriever(retriever, evaluation, settings.evalSplit, {
+          metrics: [...new Set([settings.evalMetric, 'ndcg@10', 'mrr@10', 'recall@10'])],
+          limitQueries: settings.evalQueries,
+          ...common,
+        });
+    const metrics: Readonly<Record<string, number>> = measured.metrics;
     const value = metrics[settings.evalMetric]!;
     const better = best.value === null || value > best.value;
     best = better
