@@ -27,7 +27,7 @@ export interface BackgroundLimits {
   failures: number;
 }
 
-/** A pass is 8192 tokens: minutes with a large model on one slow core. */
+/** A pass is 2048 tokens: up to minutes with a large model on one slow core. */
 const LIMITS: BackgroundLimits = { firstSilenceMs: 600_000, silenceMs: 60_000, failures: 3 };
 
 const PASSES_OF_SILENCE = 20;
