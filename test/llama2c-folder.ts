@@ -32,6 +32,9 @@ export async function llama2cFolder(from: string, to: string): Promise<void> {
   await writeSafetensors(join(to, 'model.safetensors'), tensors);
 }
 
+/** What Hugging Face's library wants to be told of every added token. */
+const PLAIN = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+
 function tokenizerJson(pieces: readonly { id: number; piece: string; score: number }[]) {
   const special = ['<unk>', '<s>', '</s>'];
   const vocabulary = pieces.map(({ piece }, id) => special[id] ?? piece.replaceAll(' ', '▁'));
@@ -46,7 +49,7 @@ function tokenizerJson(pieces: readonly { id: number; piece: string; score: numb
       return pairs.filter(([left, right]) => ids.has(left) && ids.has(right));
     });
   return {
-    added_tokens: special.map((content, id) => ({ id, content, special: true, normalized: false })),
+    added_tokens: special.map((content, id) => ({ id, content, special: true, ...PLAIN })),
     normalizer: {
       type: 'Sequence',
       normalizers: [
