@@ -11,7 +11,9 @@ import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
  * | Replace | `$` of the content is special | `$$` |
  * | BertPreTokenizer, WhitespaceSplit | spaces of ECMAScript (U+FEFF is one, U+0085 is not) | Split at Unicode's spaces |
  * | Whitespace, Digits, Punctuation | ASCII only, or runs instead of single signs | Split with the right pattern |
+ * | ByteLevel | spaces of ECMAScript | Split with the right pattern |
  * | Metaspace | does not split words | Split in front of each ▁ |
+ * | Precompiled | other rules than those of the file | {@link Charsmap}, put in by `Tokenizer` |
  *
  * One difference stays: Strip takes U+FEFF for a space at the ends of a text, and U+0085 for none.
  *
@@ -63,6 +65,9 @@ const SPACE = '\\p{White_Space}';
 const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\u200c\u200d';
 const PUNCTUATION = '\\p{P}!-/:-@\\[-`{-~';
 
+/** GPT-2's words. */
+const BYTE_LEVEL_WORDS = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|${SPACE}+(?!\\P{White_Space})|${SPACE}+`;
+
 function libraryPreTokenizer(component: ComponentJson): ComponentJson {
   switch (component.type) {
     case 'Sequence':
@@ -77,6 +82,17 @@ function libraryPreTokenizer(component: ComponentJson): ComponentJson {
       return split(component.individual_digits === true ? '\\p{N}' : '\\p{N}+');
     case 'Punctuation':
       return split(component.behavior === 'Contiguous' ? `[${PUNCTUATION}]+` : `[${PUNCTUATION}]`);
+    case 'ByteLevel': {
+      if (component.use_regex === false) return component;
+      const bytes = { ...component, add_prefix_space: false, use_regex: false };
+      // A Metaspace that puts spaces for spaces does nothing but to begin the text with one.
+      const prefix = { type: 'Metaspace', replacement: ' ', prepend_scheme: 'always' };
+      return sequence('pretokenizers', [
+        ...(component.add_prefix_space === true ? [prefix] : []),
+        split(BYTE_LEVEL_WORDS),
+        bytes,
+      ]);
+    }
     case 'Metaspace': {
       const replacement = component.replacement as string;
       // Older files say add_prefix_space instead of prepend_scheme.

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { DataError, type UndriftError, UsageError } from '../util/errors.ts';
+import { Charsmap } from './charsmap.ts';
 import { libraryJson, wrapperIds } from './library-json.ts';
 import { ownString } from './own-string.ts';
 import { cutBefore, TextParts } from './text-parts.ts';
@@ -74,6 +75,7 @@ export class Tokenizer {
     } catch (error) {
       throw this.#failure('the tokenizer cannot be built', error);
     }
+    useCharsmaps(this.#library.normalizer, file);
     // Done below: the library's way takes time with the square of a run of unknown characters.
     if (json.model.type === 'Unigram') this.#library.model!.fuse_unk = false;
     const ids = modelIds(json.model);
@@ -266,6 +268,19 @@ export class Tokenizer {
     const reason = cause instanceof Error ? `: ${cause.message}` : '';
     return new DataError(message + reason, { file: this.#file, cause });
   }
+}
+
+/** The library knows one set of rules, whatever the file says. */
+function useCharsmaps(normalizer: unknown, file: string): void {
+  const part = normalizer as {
+    charsmap?: string | null;
+    normalizers?: unknown[];
+    normalize?: unknown;
+  } | null;
+  for (const inner of part?.normalizers ?? []) useCharsmaps(inner, file);
+  if (part?.charsmap === undefined) return;
+  const map = part.charsmap === null ? undefined : new Charsmap(part.charsmap, file);
+  part.normalize = (text: string) => map?.normalize(text) ?? text;
 }
 
 function findSpecialIds(

@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import { sharedData } from '../../test/shared-data.ts';
+import { Tokenizer } from './tokenizer.ts';
+
+// What Hugging Face's library gives for 1,000 texts by a tokenizer of each family (tools/reference/tokenizer_families.py).
+const golden: {
+  texts: string[];
+  tokenizers: Record<string, unknown>;
+  hashes: Record<string, string>;
+  real: Record<string, string>;
+} = JSON.parse(
+  gunzipSync(readFileSync(join(import.meta.dirname, 'fixtures', 'families.json.gz'))).toString(),
+);
+
+/** The texts whose ids are others, with the ids that we give. */
+function differences(tokenizer: Tokenizer, hashes: string): { text: string; ids: string }[] {
+  return golden.texts.flatMap((text, i) => {
+    const ids = tokenizer.encode(text);
+    const bytes = new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength);
+    const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 6);
+    return hash === hashes.slice(6 * i, 6 * i + 6)
+      ? []
+      : [{ text: text.slice(0, 200), ids: ids.slice(0, 30).join(' ') }];
+  });
+}
+
+test('there are 1,000 texts, and ten families', () => {
+  expect(golden.texts).toHaveLength(1000);
+  expect(Object.values(golden.hashes).map(({ length }) => length)).toEqual(Array(10).fill(6000));
+});
+
+describe.each(Object.keys(golden.tokenizers))('%s', (name) => {
+  test('the ids of 1,000 texts are those of Hugging Face', () => {
+    const tokenizer = Tokenizer.fromJson(golden.tokenizers[name]);
+    expect(differences(tokenizer, golden.hashes[name]!)).toEqual([]);
+  });
+});
+
+const real = sharedData('tokenizers');
+
+describe.skipIf(real === undefined)('real tokenizers beside the checkout', () => {
+  test.each(Object.keys(golden.real))('%s', (name) => {
+    const file = (each: string) => join(real!, name, each);
+    const read = (each: string) => readFileSync(file(each), 'utf8');
+    const tokenizer = existsSync(file('tokenizer.json'))
+      ? Tokenizer.fromFile(file('tokenizer.json'))
+      : Tokenizer.fromJson({
+          added_tokens: [{ id: 50_256, content: '<|endoftext|>', special: true, normalized: false }],
+          pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false },
+          model: {
+            type: 'BPE',
+            vocab: JSON.parse(read('vocab.json')),
+            merges: read('merges.txt')
+              .split('\n')
+              .filter((line) => line !== '' && !line.startsWith('#version')),
+          },
+        });
+    expect(differences(tokenizer, golden.real[name]!)).toEqual([]);
+  });
+});
