@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { evaluate, f32, i64, numbers } from '../../test/evaluate.ts';
+import { gradcheck } from '../../test/gradcheck.ts';
 import { backward } from '../grad/backward.ts';
-import { gather, mul, reshape, square, sum } from '../graph/ops.ts';
+import type { Graph } from '../graph/graph.ts';
+import { add, concat, gather, mul, reshape, square, sum } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { normal, rngKey } from '../util/rng.ts';
-import { attention, attentionBias } from './attention.ts';
+import { attention, attentionBias, causalBias, localBias } from './attention.ts';
 import { linear } from './layers.ts';
 import { embeddingParameters, linearParameters } from './parameters.ts';
 
@@ -87,5 +90,86 @@ describe('attention', () => {
     const b = numbers((await attend([1, 2, 3, 4, 9, 9, 9, 9], mask)).y);
     expect(b.slice(0, T * D)).toEqual(a.slice(0, T * D));
     expect(b.slice(T * D)).not.toEqual(a.slice(T * D));
+  });
+});
+
+describe('attention with fewer key heads, causal, local', () => {
+  const [B, T, S, H, G] = [2, 5, 3, 4, 2];
+  const query = random('query', [B * T, H * S]);
+  const key = random('key', [B * T, G * S]);
+  const value = random('value', [B * T, G * S]);
+  const mask = f32([B, T], [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
+  const options = { batch: B, tokens: T, heads: H, site: 'a' };
+
+  it('each key head serves the query heads that stand side by side', async () => {
+    const { grouped, repeated } = await evaluate({ query, key, value, mask }, (t) => {
+      const bias = attentionBias(t.mask!);
+      // Heads 0, 0, 1, 1 of keys and values, as if there were four.
+      const twice = (x: Tensor) => {
+        const heads = reshape(x, [B * T, G, 1, S]);
+        return reshape(concat([heads, heads], 2), [B * T, H * S]);
+      };
+      return {
+        grouped: attention(t.query!, t.key!, t.value!, { ...options, keyHeads: G, bias }),
+        repeated: attention(t.query!, twice(t.key!), twice(t.value!), { ...options, bias }),
+      };
+    });
+    const found = numbers(grouped);
+    for (const [i, expected] of numbers(repeated).entries()) expect(found[i]).toBeCloseTo(expected, 5);
+    expect(Math.max(...found.map(Math.abs))).toBeGreaterThan(0.3);
+  });
+
+  /** Whether the result at place i depends on the token at place j of the first text. */
+  async function sees(biasOf: (graph: Graph, mask: Tensor) => Tensor): Promise<boolean[][]> {
+    const run = async (keys: HostTensor, values: HostTensor) => {
+      const inputs = { query, key: keys, value: values, mask };
+      const { y } = await evaluate(inputs, (t, graph) => ({
+        y: attention(t.query!, t.key!, t.value!, { ...options, keyHeads: G, bias: biasOf(graph, t.mask!) }),
+      }));
+      return numbers(y).slice(0, T * H * S);
+    };
+    const before = await run(key, value);
+    const columns: boolean[][] = [];
+    for (let j = 0; j < T; j++) {
+      const changed = ({ data }: HostTensor) =>
+        f32(
+          [B * T, G * S],
+          (data as Float32Array).map((x, i) => (Math.floor(i / (G * S)) === j ? x + 1 : x)),
+        );
+      const after = await run(changed(key), changed(value));
+      const differs = (i: number) =>
+        after.slice(i * H * S, (i + 1) * H * S).some((x, k) => x !== before[i * H * S + k]);
+      columns.push(Array.from({ length: T }, (_, i) => differs(i)));
+    }
+    return Array.from({ length: T }, (_, i) => columns.map((column) => column[i]!));
+  }
+  const expected = (is: (i: number, j: number) => boolean) =>
+    Array.from({ length: T }, (_, i) => Array.from({ length: T }, (_, j) => is(i, j)));
+
+  it('causal: itself and what stands before it', async () => {
+    const seen = await sees((graph, mask) => add(attentionBias(mask), causalBias(graph, T)));
+    expect(seen).toEqual(expected((i, j) => j <= i));
+  });
+
+  it.each([0, 1, 2, 4])('local: at most %d places away', async (reach) => {
+    const seen = await sees((graph, mask) => add(attentionBias(mask), localBias(graph, T, reach)));
+    expect(seen).toEqual(expected((i, j) => Math.abs(i - j) <= reach));
+  });
+
+  it('has the gradient of finite differences, causal and prepared', async () => {
+    const rows = (heads: number) => ({ shape: [4, heads * S] });
+    await gradcheck({ query: rows(H), key: rows(G), value: rows(G) }, ({ query, key, value }) => {
+      const { graph } = query!;
+      const mask = graph.constant('f32', [2, 2], Float32Array.of(1, 1, 1, 0));
+      return attention(query!, key!, value!, {
+        batch: 2,
+        tokens: 2,
+        heads: H,
+        keyHeads: G,
+        bias: add(attentionBias(mask), causalBias(graph, 2)),
+        prepare: (heads, of) => (of === 'query' ? square(heads) : heads),
+        site: 'a',
+      });
+    });
   });
 });
