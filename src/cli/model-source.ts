@@ -10,23 +10,42 @@ export const MODEL_HELP =
   'a model folder, a training run (its best model), or a name on the Hugging Face hub (organisation/name@revision)';
 
 /**
- * Loads the retriever that `--model` names.
+ * The folder of the model that `--model` names.
  * @param words  what `--model` takes besides folders and names on the hub
+ */
+export async function modelFolder(
+  path: string,
+  io: Io,
+  words: readonly string[] = [],
+  flag?: string,
+): Promise<string> {
+  return await findModel(path, words, {
+    ...(flag && { flag }),
+    onProgress: downloadProgress(io),
+    onNote: (note) => io.log(`note: ${note}`),
+  });
+}
+
+/**
+ * Loads the retriever that `--model` names.
+ * @param words  see `modelFolder`
+ * @param options.dimensions  leading dimensions of the vectors that are kept
  */
 export async function loadModel(
   path: string,
   io: Io,
   words: readonly string[] = [],
-  flag?: string,
+  { flag, dimensions }: { flag?: string; dimensions?: number | undefined } = {},
 ): Promise<Retriever> {
-  const onNote = (note: string) => io.log(`note: ${note}`);
-  const folder = await findModel(path, words, {
-    ...(flag && { flag }),
-    onProgress: downloadProgress(io),
-    onNote,
-  });
-  return await loadRetriever(folder, { onNote });
+  return await loadFolder(await modelFolder(path, io, words, flag), io, dimensions);
 }
+
+/** Loads the retriever in a folder. @param dimensions  leading ones that are kept */
+export const loadFolder = (folder: string, io: Io, dimensions?: number): Promise<Retriever> =>
+  loadRetriever(folder, {
+    ...(dimensions !== undefined && { dimensions }),
+    onNote: (note) => io.log(`note: ${note}`),
+  });
 
 /** Shows how far a download has come. */
 export const downloadProgress =

@@ -6,6 +6,7 @@ import { describeError } from './describe-error.ts';
 import { doctorCommand } from './doctor.ts';
 import { encodeCommand } from './encode.ts';
 import { evalCommand } from './eval.ts';
+import { exportCommand } from './export.ts';
 import { INTERRUPTED_EXIT_CODE, TerminalIo } from './io.ts';
 import { mineCommand } from './mine.ts';
 import { packageVersion } from './package-version.ts';
@@ -21,6 +22,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   searchCommand,
   mineCommand,
   correctCommand,
+  exportCommand,
   compareCommand,
   doctorCommand,
 ];

@@ -91,7 +91,7 @@ export class Encoder {
    * @returns  f32[B, D]
    */
   embed(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
-    return this.finish(p, inputs, this.architecture.forward(this.config.model, p, inputs, options));
+    return this.finish(p, inputs.mask, this.architecture.forward(this.config.model, p, inputs, options));
   }
 
   /**
@@ -103,7 +103,7 @@ export class Encoder {
     const made = this.architecture.infer
       ? this.architecture.infer(this.config.model, p, inputs)
       : this.architecture.forward(this.config.model, every, inputs, {});
-    const embedding = this.finish(every, inputs, made);
+    const embedding = this.finish(every, inputs.mask, made);
     return made.kind === 'tokens' ? { embedding, hidden: made.hidden } : { embedding };
   }
 
@@ -123,9 +123,20 @@ export class Encoder {
     return this.architecture.foldable?.includes(name) ?? false;
   }
 
-  private finish(p: Parameters, inputs: TokenInputs, { kind, hidden }: Hidden): Tensor {
-    let vectors = kind === 'pooled' ? hidden : pool(hidden, inputs.mask, this.config.pooling);
-    vectors = reshape(vectors, [inputs.ids.shape[0]!, vectors.shape[1]!]);
+  /**
+   * What follows where others have made the token vectors: pooling, projection, normalisation.
+   *
+   * @param mask  f32[B, T]
+   * @param hidden  f32[B, T, hidden size]
+   * @returns  f32[B, D]
+   */
+  pool(p: Parameters, mask: Tensor, hidden: Tensor): Tensor {
+    return this.finish(p, mask, { kind: 'tokens', hidden });
+  }
+
+  private finish(p: Parameters, mask: Tensor, { kind, hidden }: Hidden): Tensor {
+    let vectors = kind === 'pooled' ? hidden : pool(hidden, mask, this.config.pooling);
+    vectors = reshape(vectors, [mask.shape[0]!, vectors.shape[1]!]);
     if (this.config.projectionSize) vectors = matmul(vectors, p(PROJECTION), { transB: true });
     return this.config.normalize ? normalize(vectors) : vectors;
   }

@@ -69,7 +69,7 @@ test('does not claim that sentence-transformers reads a bag with token weights',
   const text = modelCard(smallRetriever({ kind: 'static', normalize: false }), { embeddingSpace: 'id' });
   expect(text).toContain('library_name: undrift');
   expect(text).toContain('so it does not read this model');
-  expect(text).not.toContain('```python');
+  expect(text).not.toContain('SentenceTransformer(');
 });
 
 test('a pair: the towers, their folders, and what loads both', () => {

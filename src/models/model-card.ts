@@ -1,5 +1,8 @@
+import { code, usageSection } from './model-card-usage.ts';
+import type { ExportDtype } from './onnx-export.ts';
 import type { Retriever, Side } from './retriever.ts';
 import { hasOnlyPlainWeights } from './stored-weights.ts';
+import { type ExportFormat, savedFormats } from './tower-files.ts';
 
 /** What is known about a model beside the model itself. All of it is optional: what is not known is not claimed. */
 export interface ModelCard {
@@ -21,6 +24,10 @@ export interface ModelCard {
   /** What training has cost up to this model: sums, and below each its parts with their shares. */
   cost?: readonly { readonly name: string; readonly amount: string; readonly share?: string }[];
   results?: readonly CardResult[];
+  /** What the folder is to be read by; default: all that a saved model is. */
+  formats?: readonly ExportFormat[];
+  /** How its weights are stored, the type that is shown first (f32). */
+  dtypes?: readonly ExportDtype[];
 }
 
 export interface CardDataset {
@@ -54,14 +61,15 @@ export function modelCard(
   const name = `${card.name ?? 'Dense retriever'}${tower ? `: ${tower} tower` : ''}`;
   // All but bags whose token weights could not be folded: for those, others have no module.
   const known = (['query', 'document'] as const).every((side) => hasOnlyPlainWeights(retriever, side));
+  const { formats = savedFormats(known), dtypes } = card;
   const sections = [
-    head(retriever, card, { name, known }),
+    head(retriever, card, { name, formats }),
     `# ${name}`,
     introduction(retriever, tower),
     facts(retriever, card),
     trainingSection(retriever, card),
     resultsSection(card),
-    usage(retriever, tower, known),
+    usageSection(retriever, { tower, formats, dtypes }),
   ];
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
@@ -75,9 +83,12 @@ const yamlList = (key: string, values: readonly unknown[]): string[] =>
 function head(
   { encoder }: Retriever,
   card: ModelCard,
-  { name, known }: { name: string; known: boolean },
+  { name, formats }: { name: string; formats: readonly ExportFormat[] },
 ): string {
   const { results = [], datasets = [], languages = [] } = card;
+  const known = formats.includes('sentence-transformers');
+  const readable = known || formats.includes('huggingface');
+  const onnx = formats.some((format) => format.startsWith('onnx'));
   const metrics = [...new Set(results.flatMap((result) => Object.keys(result.metrics)))];
   const index = results.map(({ dataset, split, metrics: values }) => ({
     task: { type: 'information-retrieval', name: 'Information Retrieval' },
@@ -86,7 +97,7 @@ function head(
   }));
   return [
     '---',
-    `library_name: ${known ? 'sentence-transformers' : 'undrift'}`,
+    `library_name: ${known ? 'sentence-transformers' : readable ? 'undrift' : 'transformers.js'}`,
     'pipeline_tag: sentence-similarity',
     ...yamlList('tags', [
       ...(known ? ['sentence-transformers'] : []),
@@ -94,8 +105,8 @@ function head(
       'feature-extraction',
       'dense-retrieval',
       ...(encoder.moduleClass === 'StaticEmbedding' ? ['static-embeddings'] : []),
-      'onnx',
-      'transformers.js',
+      ...(onnx ? ['onnx'] : []),
+      ...(formats.includes('onnx') ? ['transformers.js'] : []),
       'undrift',
     ]),
     ...yamlList('language', languages),
@@ -131,7 +142,7 @@ function facts(
   { config, encoder, tokenizer, weights, trainedSteps }: Retriever,
   card: { embeddingSpace: string },
 ) {
-  const { pooling, normalize, projectionSize, model } = encoder.config;
+  const { pooling, normalize, projectionSize, dimensions, model } = encoder.config;
   const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
   const size =
     'num_hidden_layers' in model ? `, ${model.num_hidden_layers} layers of ${encoder.hiddenSize}` : '';
@@ -143,6 +154,15 @@ function facts(
     ['Pooling', encoder.moduleClass === 'StaticEmbedding' ? 'mean of the token vectors' : pooling],
     ...(projectionSize
       ? [['Projection', `linear, to ${projectionSize} dimensions`] as [string, string]]
+      : []),
+    ...(dimensions
+      ? [
+          [
+            'Dimensions',
+            `the first ${dimensions} of ${projectionSize ?? encoder.hiddenSize}` +
+              `${normalize ? ', then normalised; sentence-transformers normalises before it cuts: use `normalize_embeddings=True`' : ''}`,
+          ] as [string, string],
+        ]
       : []),
     ['Normalised', normalize ? 'yes' : 'no'],
     ['Longest text', `${config.maxTokens.query} tokens (query), ${config.maxTokens.document} (document)`],
@@ -202,95 +222,6 @@ function resultsSection({ results = [] }: ModelCard): string {
   });
   return ['## Results', ...parts].join('\n\n');
 }
-
-function usage(retriever: Retriever, tower: Side | undefined, known: boolean): string {
-  const { config, encoder } = retriever;
-  const pair = config.towers === 'separate' && !tower;
-  const { query, document } = config.prompts;
-  const lengths = config.maxTokens;
-  const longest = tower ? lengths[tower] : Math.max(lengths.query, lengths.document);
-  const js = [
-    'With transformers.js, which runs `onnx/model.onnx` and reads neither pooling nor prompts from the folder.',
-    query === '' && document === ''
-      ? ''
-      : ` The prompts, ${code(query)} before queries and ${code(document)} before documents, are the caller's to add.`,
-    encoder.specialTokens
-      ? ' (Of texts that it cuts it loses the closing special token too, so their vectors differ a little.)'
-      : '',
-  ];
-  const parts = [
-    '## Use',
-    'With Undrift, which adds prompts and special tokens and cuts long texts by itself:',
-    fence('ts', [
-      "import { loadRetriever } from 'undrift';",
-      '',
-      "const retriever = await loadRetriever('path/to/model');",
-      "const queries = await retriever.encode('query', ['a question']); // Float32Array, one row after the other",
-      "const documents = await retriever.encode('document', ['a text', 'another text']);",
-    ]),
-    js.join(''),
-    fence('js', transformersJs(retriever, tower ?? 'document', pair ? '/document' : '')),
-  ];
-  if (!known) {
-    return [
-      ...parts,
-      'sentence-transformers has no module for a bag with weights of its tokens but without normalisation, so it does not read this model.',
-    ].join('\n\n');
-  }
-  const cut =
-    lengths.query === lengths.document || tower || pair
-      ? ''
-      : ` It has one length for all texts, ${longest} tokens; Undrift cuts queries at ${lengths.query}, documents at ${lengths.document}.`;
-  const pooler =
-    'num_hidden_layers' in encoder.config.model
-      ? ' (It may say that a pooler is missing: there is none.)'
-      : '';
-  const encode = (side: Side) =>
-    pair ? `model.encode_${side}(["a text"])` : `model.encode(["a text"], prompt_name="${side}")`;
-  const sides = tower ? [tower] : (['query', 'document'] as const);
-  return [
-    ...parts,
-    `With sentence-transformers${pair ? ' 5 or newer' : ''}.${cut}${pooler}`,
-    fence('python', [
-      'from sentence_transformers import SentenceTransformer',
-      '',
-      `model = SentenceTransformer("path/to/model"${encoder.moduleClass === 'StaticEmbedding' ? ', device="cpu"' : ''})`,
-      ...sides.map((side) => `${side === 'query' ? 'queries' : 'documents'} = ${encode(side)}`),
-    ]),
-  ].join('\n\n');
-}
-
-/** The pipeline pools what the encoder gives; what it cannot do (other poolings, projections, bags) is an output of the model itself. */
-function transformersJs({ config, encoder }: Retriever, side: Side, folder: string): string[] {
-  const text = `['${escaped(config.prompts[side])}a text']`;
-  const { pooling, normalize, projectionSize } = encoder.config;
-  if (encoder.moduleClass === 'Transformer' && !projectionSize && (pooling === 'mean' || pooling === 'cls')) {
-    return [
-      "import { pipeline } from '@huggingface/transformers';",
-      '',
-      `const embed = await pipeline('feature-extraction', 'path/to/model${folder}', { dtype: 'fp32' });`,
-      `const vectors = await embed(${text}, { pooling: '${pooling}', normalize: ${normalize} });`,
-    ];
-  }
-  const special = encoder.specialTokens ? '' : ', add_special_tokens: false';
-  return [
-    "import { AutoModel, AutoTokenizer } from '@huggingface/transformers';",
-    '',
-    `const tokenizer = await AutoTokenizer.from_pretrained('path/to/model${folder}');`,
-    `const model = await AutoModel.from_pretrained('path/to/model${folder}', { dtype: 'fp32' });`,
-    `const inputs = tokenizer(${text}, { padding: true, truncation: true${special} });`,
-    'const { sentence_embedding } = await model(inputs);',
-  ];
-}
-
-const fence = (language: string, lines: readonly string[]): string =>
-  [`\`\`\`${language}`, ...lines, '```'].join('\n');
-
-const escaped = (text: string): string => JSON.stringify(text).slice(1, -1).replaceAll("'", "\\'");
-
-/** A value as Markdown code; texts in quotation marks, so that spaces at their ends are seen. */
-const code = (value: unknown): string =>
-  `\`${JSON.stringify(value).replaceAll('`', "'").replaceAll('|', '\\|')}\``;
 
 /** A text inside a table. */
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll(/\s+/g, ' ');

@@ -3,7 +3,7 @@ import { embeddingSpaceId } from './embedding-space.ts';
 import { type ModelCard, modelCard } from './model-card.ts';
 import type { Retriever } from './retriever.ts';
 import { hasOnlyPlainWeights } from './stored-weights.ts';
-import type { ExportFormat } from './tower-files.ts';
+import { savedFormats } from './tower-files.ts';
 import { checkReplaceable, writeTowers } from './write-towers.ts';
 
 export interface SaveOptions {
@@ -36,14 +36,9 @@ export async function saveRetriever(
 ): Promise<string> {
   await checkReplaceable(folder);
   const embeddingSpace = embeddingSpaceId(retriever);
-  const { onnx = true } = options;
-  // With weights of its tokens a bag is no StaticEmbedding, and nothing else that sentence-transformers has.
   const known = (['query', 'document'] as const).every((side) => hasOnlyPlainWeights(retriever, side));
-  const formats: ExportFormat[] = [
-    known ? 'sentence-transformers' : 'huggingface',
-    ...(onnx ? (['onnx'] as const) : []),
-  ];
-  const card = { ...options.card, embeddingSpace };
+  const formats = savedFormats(known, options.onnx);
+  const card = { ...options.card, formats, embeddingSpace };
   await writeFolderAtomic(folder, (temporary) =>
     writeTowers(temporary, retriever, {
       formats,

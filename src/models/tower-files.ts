@@ -23,6 +23,16 @@ export const EXPORT_FORMATS = ['sentence-transformers', 'huggingface', 'onnx', '
 
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
+/**
+ * What a saved model is to be read by: everything that can. With weights of its tokens a bag is no StaticEmbedding, and nothing else that
+ * sentence-transformers has.
+ * @param known  whether sentence-transformers has a module for it
+ */
+export const savedFormats = (known: boolean, onnx = true): ExportFormat[] => [
+  known ? 'sentence-transformers' : 'huggingface',
+  ...(onnx ? (['onnx'] as const) : []),
+];
+
 /** Ends of file names, as transformers.js knows them. */
 const SUFFIXES: Readonly<Record<ExportDtype, string>> = { f32: '', f16: '_fp16', int8: '_quantized' };
 

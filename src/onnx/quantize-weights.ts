@@ -28,7 +28,7 @@ export function quantizeWeights(model: OnnxModel): OnnxModel {
     const key = `${matrix.name} ${layout}`;
     let names = quantized.get(key);
     if (!names) {
-      const prefix = `${matrix.name}/${layout === 'rows' ? 'rows' : 'outputs'}`;
+      const prefix = `${matrix.name}/${layout}`;
       names = { values: `${prefix}/int8`, scales: `${prefix}/scales` };
       quantized.set(key, names);
       made.push(...integers(matrix, layout, names));

@@ -62,6 +62,13 @@ describe('TokenStore', () => {
     }
   });
 
+  it('may begin with texts of no tokens', () => {
+    const few = ['', '', textOf(0)];
+    const store = TokenStore.build(tokenizer, 3, (row) => few[row]!, { maxTokens: 8, specialTokens: false });
+    expect([store.length(0), store.length(1)]).toEqual([0, 0]);
+    expect([...store.tokens(2)]).toEqual([...tokenizer.encodeRaw(few[2]!, 8)]);
+  });
+
   it('takes four bytes a token for a large vocabulary', () => {
     const json = tokenizer.toJson();
     const model = json.model as WordPieceJson;

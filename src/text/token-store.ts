@@ -62,7 +62,7 @@ export class TokenStore {
     for (let row = 0; row < count; row++) {
       const text = prefix + textOf(row);
       const ids = specialTokens ? tokenizer.encode(text, maxTokens) : tokenizer.encodeRaw(text, maxTokens);
-      if (used + ids.length > blockTokens) {
+      if (blocks.length === 0 || used + ids.length > blockTokens) {
         if (blocks.length > 0) blocks.push(blocks.pop()!.slice(0, used));
         blocks.push(newBlock());
         used = 0;

@@ -1,0 +1,114 @@
+import { resolve, sep } from 'node:path';
+import { type ExportedFile, exportModel } from '../export/export-model.ts';
+import { exportedCards } from '../export/exported-card.ts';
+import { EXPORT_DTYPES } from '../models/onnx-export.ts';
+import { EXPORT_FORMATS } from '../models/tower-files.ts';
+import { UsageError } from '../util/errors.ts';
+import { formatBytes } from '../util/format.ts';
+import { defineCommand } from './command.ts';
+import { loadFolder, MODEL_HELP, modelFolder } from './model-source.ts';
+import { suggestion } from './options.ts';
+
+/** `undrift export`: a model in the formats of other programs, each file verified. */
+export const exportCommand = defineCommand({
+  name: 'export',
+  summary: 'write a model for sentence-transformers, transformers, transformers.js or onnxruntime',
+  description:
+    'Every file is verified before the folder gets its name: it is loaded again, ONNX files by onnxruntime, and its vectors of 200 texts are ' +
+    'compared with ours. A file whose vectors differ fails the export, and nothing is left. Formats and types may be several, separated ' +
+    'by commas. ONNX files are named as transformers.js asks for them: model.onnx, model_fp16.onnx, model_quantized.onnx; with format ' +
+    'onnx-embedding, embedding.onnx and so on, which hold pooling, projection and normalisation and give nothing but the embedding.',
+  options: {
+    model: { type: 'text', value: 'model', required: true, help: MODEL_HELP },
+    out: {
+      type: 'text',
+      value: 'folder',
+      required: true,
+      help: 'the new folder; one that was exported before is replaced',
+    },
+    format: {
+      type: 'list',
+      default: ['sentence-transformers', 'onnx'],
+      help: `who is to read it: ${EXPORT_FORMATS.join(', ')}`,
+    },
+    dtype: {
+      type: 'list',
+      default: ['f32'],
+      help: `how weights are stored: ${EXPORT_DTYPES.join(', ')} (int8: ONNX files only)`,
+    },
+    threads: {
+      type: 'integer',
+      min: 1,
+      max: 1024,
+      help: 'threads inside one operation (default: all cores)',
+      group: 'Machine',
+    },
+  },
+  examples: [
+    '--model runs/first --out exported',
+    '--model runs/first --out exported --format onnx,onnx-embedding --dtype f32,f16,int8 --json',
+  ],
+  async run(options, io) {
+    const { out, threads } = options;
+    const formats = words('--format', options.format, EXPORT_FORMATS);
+    const dtypes = words('--dtype', options.dtype, EXPORT_DTYPES);
+    const folder = await modelFolder(options.model, io);
+    const inside = (path: string, parent: string) =>
+      `${resolve(path)}${sep}`.startsWith(`${resolve(parent)}${sep}`);
+    if (inside(out, folder) || inside(folder, out)) {
+      throw new UsageError(`--out ${out} would replace the model that is exported, or a part of it`, {
+        help: 'name a folder outside the model’s',
+      });
+    }
+    const retriever = await loadFolder(folder, io);
+    const report = await exportModel(out, retriever, {
+      formats,
+      dtypes,
+      card: await exportedCards(folder, retriever, { formats, dtypes }),
+      ...(threads !== undefined && { threads }),
+      onProgress: ({ stage, done, total }) => io.progress(stage, done, { total }),
+    });
+    await retriever.dispose();
+    io.finishProgress();
+    return {
+      json: { out, model: options.model, formats, ...report },
+      text: formatted(out, report.texts, report.files),
+    };
+  },
+});
+
+/** Words of a list option, each once. @throws UsageError for an unknown one */
+function words<W extends string>(flag: string, texts: readonly string[], known: readonly W[]): W[] {
+  const unknown = texts.find((text) => !(known as readonly string[]).includes(text));
+  if (unknown !== undefined || texts.length === 0) {
+    throw new UsageError(`${flag}: unknown "${unknown ?? ''}"${suggestion(unknown ?? '', known)}`, {
+      help: `known: ${known.join(', ')}`,
+    });
+  }
+  return known.filter((word) => texts.includes(word)).sort((a, b) => texts.indexOf(a) - texts.indexOf(b));
+}
+
+const LABELS: Readonly<Record<ExportedFile['vectors'], string>> = {
+  sentence_embedding: 'sentence_embedding',
+  last_hidden_state: 'last_hidden_state, pooled',
+  loaded: 'loaded again',
+};
+
+function formatted(out: string, texts: number, files: readonly ExportedFile[]): string {
+  const rows = files.map((file) => [
+    file.path,
+    formatBytes(file.bytes),
+    `${LABELS[file.vectors]}${file.vectors === 'loaded' ? `, ${file.side}` : ''}`,
+    file.largestDifference.toExponential(1),
+    file.minCosine.toFixed(6),
+  ]);
+  const table = [['file', 'size', 'compared', 'largest difference', 'least cosine'], ...rows];
+  const widths = table[0]!.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  const lines = table.map((row) =>
+    row
+      .map((text, column) => text.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
+  return `${out}\nverified on ${texts} texts against this model:\n${lines.map((line) => `  ${line}\n`).join('')}`;
+}

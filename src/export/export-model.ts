@@ -1,0 +1,165 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { embeddingSpaceId } from '../models/embedding-space.ts';
+import { loadRetriever } from '../models/load-retriever.ts';
+import type { ExportDtype } from '../models/onnx-export.ts';
+import type { Retriever, Side } from '../models/retriever.ts';
+import { hasOnlyPlainWeights } from '../models/stored-weights.ts';
+import { type ExportFormat, onnxFileName, safetensorsDtype } from '../models/tower-files.ts';
+import { checkReplaceable, writeTowers } from '../models/write-towers.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { OnnxFile } from '../runtime/onnx-file.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { writeFolderAtomic } from '../util/files.ts';
+import { compareVectors, type VectorDifference } from './compare-vectors.ts';
+import { encodeByOnnx } from './onnx-encoder.ts';
+import { parityTexts } from './parity-texts.ts';
+import { faultOf } from './tolerances.ts';
+
+export interface ExportOptions extends Pick<ComputeOptions, 'threads'> {
+  formats: readonly ExportFormat[];
+  /** How weights are stored (f32): see `TowerFilesOptions`. */
+  dtypes?: readonly ExportDtype[];
+  /** The model card, of one tower of a pair or of the whole. */
+  card: (tower?: Side) => string;
+  /** Texts that every file is verified on; default `parityTexts()`. */
+  texts?: readonly string[];
+  onProgress?: (progress: { stage: string; done: number; total: number }) => void;
+}
+
+/** A file with weights that was written, and how far its vectors are from ours. */
+export interface ExportedFile extends VectorDifference {
+  /** Relative to the folder. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly dtype: ExportDtype;
+  readonly side: Side;
+  /** What was compared: an output of the ONNX file, or the vectors of the folder when it is loaded again. */
+  readonly vectors: 'sentence_embedding' | 'last_hidden_state' | 'loaded';
+}
+
+export interface ExportReport {
+  readonly embeddingSpace: string;
+  /** Number of texts behind each figure. */
+  readonly texts: number;
+  readonly files: readonly ExportedFile[];
+}
+
+/**
+ * Writes a retriever for other programs, and proves each file: ONNX files are run by onnxruntime, `model.safetensors` is read back, and
+ * the vectors of `texts` are compared with ours. A file that fails leaves nothing behind: the folder is what it was before.
+ *
+ * @throws UsageError where a format has no place for the encoder or the type of numbers
+ * @throws UndriftError where the folder holds something else, or a file's vectors are not ours
+ */
+export async function exportModel(
+  folder: string,
+  retriever: Retriever,
+  options: ExportOptions,
+): Promise<ExportReport> {
+  const { formats, dtypes = ['f32'], card } = options;
+  checkFormats(retriever, { formats, dtypes });
+  await checkReplaceable(folder);
+  const embeddingSpace = embeddingSpaceId(retriever);
+  const texts = options.texts ?? parityTexts();
+  let files: ExportedFile[] = [];
+  await writeFolderAtomic(folder, async (temporary) => {
+    await writeTowers(temporary, retriever, { formats, dtypes, embeddingSpace, card });
+    files = await verify(temporary, retriever, { ...options, dtypes, texts });
+  });
+  return { embeddingSpace, texts: texts.length, files };
+}
+
+function checkFormats(
+  retriever: Retriever,
+  { formats, dtypes }: { formats: readonly ExportFormat[]; dtypes: readonly ExportDtype[] },
+): void {
+  const { moduleClass } = retriever.encoder;
+  const hasFolder = formats.some((format) => format === 'huggingface' || format === 'sentence-transformers');
+  if (hasFolder) safetensorsDtype(dtypes);
+  const isBag = moduleClass === 'StaticEmbedding';
+  if (formats.includes('huggingface') && isBag) {
+    throw new UsageError(
+      'transformers has no class for a static encoder, so there is no huggingface folder of it',
+      {
+        help: 'use sentence-transformers, which has one, or onnx',
+      },
+    );
+  }
+  const plain = (['query', 'document'] as const).every((side) => hasOnlyPlainWeights(retriever, side));
+  if (formats.includes('sentence-transformers') && !plain) {
+    throw new UsageError(
+      'sentence-transformers has no module for a bag with weights of its tokens but without normalisation',
+      { help: 'use onnx or onnx-embedding' },
+    );
+  }
+}
+
+type Verification = ExportOptions & { dtypes: readonly ExportDtype[]; texts: readonly string[] };
+
+async function verify(folder: string, retriever: Retriever, options: Verification): Promise<ExportedFile[]> {
+  const { formats, dtypes, texts, threads, onProgress } = options;
+  const pair = retriever.config.towers === 'separate';
+  const compute = { ...(threads && { threads }) };
+  const found: ExportedFile[] = [];
+  const add = async (
+    file: Omit<ExportedFile, keyof VectorDifference | 'bytes'>,
+    difference: VectorDifference,
+  ) => {
+    const fault = faultOf(difference, file.dtype);
+    if (fault) {
+      throw new UndriftError(
+        `the export could not be verified: ${file.path}: ${fault} (text ${difference.row}: ${JSON.stringify(texts[difference.row]!.slice(0, 40))})`,
+        {
+          help:
+            file.dtype === 'f32'
+              ? 'please report this, with the model’s config.json'
+              : 'export this model as f32',
+        },
+      );
+    }
+    found.push({ ...file, bytes: (await stat(join(folder, file.path))).size, ...difference });
+  };
+  const compare = (vectors: Float32Array, expected: Float32Array) =>
+    compareVectors(vectors, expected, retriever.dimension);
+
+  const expected: Partial<Record<Side, Float32Array>> = {};
+  for (const side of ['query', 'document'] as const) {
+    const total = texts.length;
+    const progress = (stage: string) => (done: number) => onProgress?.({ stage, done, total });
+    const store = retriever.tokenize(side, texts.length, (row) => texts[row]!);
+    expected[side] = await retriever.encodeTokens(side, store, {
+      ...compute,
+      onProgress: progress('encode'),
+    });
+    // The two sides of shared towers are one encoder: documents, which are longer, are enough.
+    if (side === 'query' && !pair) continue;
+    for (const format of ['onnx', 'onnx-embedding'] as const) {
+      for (const dtype of formats.includes(format) ? dtypes : []) {
+        const path = `${pair ? `${side}/` : ''}${onnxFileName(format, dtype)}`;
+        const file = await OnnxFile.open(join(folder, path), { name: path, ...compute });
+        try {
+          const vectors = await encodeByOnnx(file, { retriever, side, store }, progress(`verify ${path}`));
+          for (const [output, made] of Object.entries(vectors) as [keyof typeof vectors, Float32Array][]) {
+            await add({ path, dtype, side, vectors: output }, compare(made, expected[side]!));
+          }
+        } finally {
+          await file.dispose();
+        }
+      }
+    }
+  }
+  if (!formats.some((format) => format === 'huggingface' || format === 'sentence-transformers')) return found;
+  const dtype = safetensorsDtype(dtypes);
+  const loaded = await loadRetriever(folder);
+  try {
+    for (const side of ['query', 'document'] as const) {
+      const path = `${pair ? `${side}/` : ''}model.safetensors`;
+      const vectors = await loaded.encode(side, texts, compute);
+      await add({ path, dtype, side, vectors: 'loaded' }, compare(vectors, expected[side]!));
+    }
+  } finally {
+    await loaded.dispose();
+  }
+  return found;
+}

@@ -1,0 +1,137 @@
+import { Graph } from '../graph/graph.ts';
+import type { Retriever, Side } from '../models/retriever.ts';
+import { storedWeights } from '../models/stored-weights.ts';
+import type { PaddedTokens } from '../models/token-feeds.ts';
+import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import type { OnnxFile } from '../runtime/onnx-file.ts';
+import { Program } from '../runtime/program.ts';
+import { padBatch } from '../text/pad-batch.ts';
+import type { TokenStore } from '../text/token-store.ts';
+import { DataError } from '../util/errors.ts';
+
+/** Padded tokens in one run, and texts: enough for speed, little enough that one text's range of numbers is not all texts'. */
+const TOKENS_PER_RUN = 4096;
+const TEXTS_PER_RUN = 16;
+
+/** Names of the outputs that hold a vector for each token, the usual ones first. */
+const TOKEN_OUTPUTS = ['last_hidden_state', 'token_embeddings'];
+
+/** Vectors of texts by the outputs of a file, row-major f32[texts, D]. */
+export interface OnnxVectors {
+  /** Of the output `sentence_embedding`: the file pools by itself. */
+  readonly sentence_embedding?: Float32Array;
+  /** Token vectors of the file, pooled, projected and normalised by us. */
+  readonly last_hidden_state?: Float32Array;
+}
+
+/** Inputs of an encoder in ONNX for a padded batch, those that the file has. */
+export function onnxFeeds(
+  file: OnnxFile,
+  { ids, mask, batch, tokens }: PaddedTokens,
+): Record<string, HostTensor> {
+  const i64 = (values: ArrayLike<number>) =>
+    hostTensor(
+      'i64',
+      [batch, tokens],
+      BigInt64Array.from({ length: batch * tokens }, (_, i) => BigInt(values[i]!)),
+    );
+  const feeds: Record<string, () => HostTensor> = {
+    input_ids: () => i64(ids),
+    attention_mask: () => i64(mask),
+    token_type_ids: () => i64(new Int32Array(batch * tokens)),
+    position_ids: () => i64(Int32Array.from({ length: batch * tokens }, (_, i) => i % tokens)),
+  };
+  return Object.fromEntries(
+    file.inputs.map((name) => {
+      const feed = feeds[name];
+      if (!feed) {
+        throw new DataError(`the input "${name}" is none of an encoder's`, {
+          file: file.name,
+          help: `known: ${Object.keys(feeds).join(', ')}`,
+        });
+      }
+      return [name, feed()];
+    }),
+  );
+}
+
+/** Embeds texts by an ONNX file: tokens are the retriever's, everything else is the file's. */
+export async function encodeByOnnx(
+  file: OnnxFile,
+  { retriever, side, store }: { retriever: Retriever; side: Side; store: TokenStore },
+  onProgress?: (done: number) => void,
+): Promise<OnnxVectors> {
+  const D = retriever.dimension;
+  const tokenOutput = TOKEN_OUTPUTS.find((name) => file.outputs.includes(name));
+  const embeds = file.outputs.includes('sentence_embedding');
+  if (!tokenOutput && !embeds) {
+    throw new DataError(`it gives ${file.outputs.join(', ')}, and no vectors of texts or tokens`, {
+      file: file.name,
+      help: `an output is to be named ${[...TOKEN_OUTPUTS, 'sentence_embedding'].join(' or ')}`,
+    });
+  }
+  const wanted = [...(tokenOutput ? [tokenOutput] : []), ...(embeds ? ['sentence_embedding'] : [])];
+  const pooling = tokenOutput ? await Pooling.create(retriever, side) : undefined;
+  const found = {
+    ...(embeds && { sentence_embedding: new Float32Array(store.rows * D) }),
+    ...(tokenOutput && { last_hidden_state: new Float32Array(store.rows * D) }),
+  };
+  const order = Uint32Array.from({ length: store.rows }, (_, row) => row).sort(
+    (a, b) => store.length(b) - store.length(a) || a - b,
+  );
+  for (let start = 0; start < order.length; ) {
+    const longest = Math.max(1, store.length(order[start]!));
+    const size = Math.max(1, Math.min(TEXTS_PER_RUN, Math.floor(TOKENS_PER_RUN / longest)));
+    const rows = order.subarray(start, start + size);
+    const batch = padBatch(store, rows, { padId: retriever.padId });
+    const outputs = await file.run(onnxFeeds(file, batch), wanted);
+    const put = (vectors: Float32Array, into: Float32Array) => {
+      for (const [i, row] of rows.entries()) into.set(vectors.subarray(i * D, (i + 1) * D), row * D);
+    };
+    if (embeds) put(float32(outputs.sentence_embedding, 'sentence_embedding'), found.sentence_embedding!);
+    if (tokenOutput) put(await pooling!.run(outputs[tokenOutput]!, batch), found.last_hidden_state!);
+    start += rows.length;
+    onProgress?.(start);
+  }
+  await pooling?.dispose();
+  return found;
+}
+
+/** The retriever's pooling, projection and normalisation, for token vectors of others. */
+class Pooling {
+  private readonly program: Program;
+  private readonly weights: Readonly<Record<string, HostTensor>>;
+
+  private constructor(program: Program, weights: Readonly<Record<string, HostTensor>>) {
+    this.program = program;
+    this.weights = weights;
+  }
+
+  static async create(retriever: Retriever, side: Side): Promise<Pooling> {
+    const { encoder } = retriever;
+    const graph = new Graph('pooling');
+    const hidden = graph.input('hidden', 'f32', ['texts', 'tokens', encoder.hiddenSize]);
+    const mask = graph.input('mask', 'f32', ['texts', 'tokens']);
+    const stored = storedWeights(retriever, side);
+    const weights: Record<string, HostTensor> = {};
+    const p = (name: string) => {
+      weights[name] = stored[name]!;
+      return graph.input(name, 'f32', stored[name]!.dims);
+    };
+    graph.output('embedding', encoder.pool(p, mask, hidden));
+    return new Pooling(await Program.compile(graph), weights);
+  }
+
+  async run(hidden: HostTensor, { mask, batch, tokens }: PaddedTokens): Promise<Float32Array> {
+    const { embedding } = await this.program.run({
+      ...this.weights,
+      hidden,
+      mask: hostTensor('f32', [batch, tokens], mask.slice()),
+    });
+    return float32(embedding, 'embedding');
+  }
+
+  async dispose(): Promise<void> {
+    await this.program.dispose();
+  }
+}
