@@ -6,7 +6,8 @@ Writes src/text/fixtures/families.json.gz:
 
     texts       1,000 texts: prose, code, numbers, URLs, every script, emoji, control characters, very long, empty
     tokenizers  by family, a small tokenizer.json with the components of a well-known model of the family
-    hashes      by family, for each text six hexadecimal digits: the first of SHA-256 over its ids as little-endian u32
+    variants    by name, another pre-tokenizer for one of the families
+    hashes      by family and variant, for each text six hexadecimal digits: the first of SHA-256 over its ids as little-endian u32
     real        the same for real tokenizers, where FOLDER holds any: FOLDER/NAME/tokenizer.json, or vocab.json and merges.txt
 
 The vocabularies are trained on the texts themselves, so that they have pieces of all scripts.
@@ -241,6 +242,21 @@ def families(sample):
     return made
 
 
+VARIANTS = {
+    "xlm-roberta at spaces": {
+        "of": "xlm-roberta",
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "WhitespaceSplit"},
+            {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        ]},
+    },
+    "roberta with a space first": {
+        "of": "roberta",
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+    },
+}
+
+
 def hashes(tokenizer, lines):
     def digest(ids):
         return hashlib.sha256(struct.pack(f"<{len(ids)}I", *ids)).hexdigest()[:6]
@@ -274,10 +290,14 @@ def main():
     lines = first(1000, texts(corpus))
     sample = [line for line in lines if len(line) < 3000]
     tokenizers = {name: compact(tokenizer) for name, tokenizer in families(sample).items()}
+    tried = dict(tokenizers)
+    for name, variant in VARIANTS.items():
+        tried[name] = {**tokenizers[variant["of"]], "pre_tokenizer": variant["pre_tokenizer"]}
     result = {
         "texts": lines,
         "tokenizers": tokenizers,
-        "hashes": {name: hashes(Tokenizer.from_str(json.dumps(data)), lines) for name, data in tokenizers.items()},
+        "variants": VARIANTS,
+        "hashes": {name: hashes(Tokenizer.from_str(json.dumps(data)), lines) for name, data in tried.items()},
         "real": {name: hashes(tokenizer, lines) for name, tokenizer in (real(sys.argv[1]) if len(sys.argv) > 1 else [])},
     }
     path = FIXTURES / "families.json.gz"
