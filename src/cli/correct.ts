@@ -78,8 +78,8 @@ export const correctCommand = defineCommand({
       await checkCorrectorFolder(out);
     }
     const startMs = performance.now();
-    const from = await loadModel(options.from, io, [], '--from');
-    const to = await loadModel(options.to, io, [], '--to');
+    const from = await loadModel(options.from, io, [], { flag: '--from' });
+    const to = await loadModel(options.to, io, [], { flag: '--to' });
     const data = await loadData(options.data, { splits: [options.split], ...readOptions(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);

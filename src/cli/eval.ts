@@ -13,8 +13,15 @@ import {
 } from '../index/evaluate-retriever.ts';
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
+import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
 import { loadModel, MODEL_HELP, readOptions, retrievalProgress } from './model-source.ts';
-import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions, DATA_HELP } from './shared-options.ts';
+import {
+  BM25_OPTIONS,
+  COMPUTE_OPTIONS,
+  computeOptions,
+  DATA_HELP,
+  DIMENSIONS_OPTION,
+} from './shared-options.ts';
 
 /** Documents kept for each query: what people expect in a run file. */
 const RUN_DEPTH = 100;
@@ -25,7 +32,8 @@ export const evalCommand = defineCommand({
   summary: 'measure a retriever or BM25 on the judged queries of a split',
   description:
     'Encodes all documents and the queries of the split, searches exactly, and computes metrics as trec_eval does. ' +
-    'Metrics: ndcg@10, ndcg_exp@10 (gain 2^grade − 1), mrr@10, map, recall@100, precision@10, success@5, judged@10.',
+    'Metrics: ndcg@10, ndcg_exp@10 (gain 2^grade − 1), mrr@10, map, recall@100, precision@10, success@5, judged@10. ' +
+    'Pairs of texts with a score (sentence1, sentence2, score) are measured by spearman and pearson: correlations of cosines and scores.',
   options: {
     model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
     data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
@@ -60,6 +68,7 @@ export const evalCommand = defineCommand({
       help: 'test for a significant difference from another run of the same queries (on the first metric)',
     },
     seed: { type: 'integer', default: 0, min: 0, help: 'seed of that test' },
+    ...DIMENSIONS_OPTION,
     ...BM25_OPTIONS,
     ...COMPUTE_OPTIONS,
   },
@@ -67,12 +76,17 @@ export const evalCommand = defineCommand({
     '--model bm25 --data data/api-docs',
     '--model runs/first --data data/api-docs --split dev --metrics ndcg@10,recall@100 --json',
     '--model runs/first --data data/api-docs --run-file first.run --compare bm25.run',
+    '--model runs/pairs --data sts.jsonl --metrics spearman,pearson',
   ],
   async run(options, io) {
+    if (isPairMetrics(options.metrics)) return await evalScoredPairs(options, io);
     const metrics = parseMetrics(options.metrics).map(({ name }) => name);
     // Read first: a file that is not there should not cost an evaluation.
     const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
-    const retriever = options.model === 'bm25' ? undefined : await loadModel(options.model, io, ['bm25']);
+    const retriever =
+      options.model === 'bm25'
+        ? undefined
+        : await loadModel(options.model, io, ['bm25'], { dimensions: options.dimensions });
     const data = await loadData(options.data, { splits: [options.split], ...readOptions(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);

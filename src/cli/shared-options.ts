@@ -16,6 +16,15 @@ export const COMPUTE_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
+/** Vectors of a model trained by --matryoshka, cut. */
+export const DIMENSIONS_OPTION = {
+  dimensions: {
+    type: 'integer',
+    min: 1,
+    help: 'leading dimensions of the vectors to keep, normalised again; for models trained by --matryoshka (default: all)',
+  },
+} as const satisfies OptionTable;
+
 /** BM25's two constants. */
 export const BM25_OPTIONS = {
   k1: {

@@ -2,6 +2,7 @@ import { matmul, reshape } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { normalize, type Pooling, pool } from '../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
+import { truncate } from '../nn/truncate.ts';
 import { UsageError } from '../util/errors.ts';
 import type {
   Architecture,
@@ -22,6 +23,8 @@ export interface EncoderConfig {
   normalize: boolean;
   /** Size of a linear map (no bias) after pooling; absent for none. */
   projectionSize?: number;
+  /** Leading dimensions that are kept, before normalisation, of a model trained at several sizes (Matryoshka); absent for all. */
+  dimensions?: number;
 }
 
 /** Name of the projection [D, hidden], the last parameter of an encoder that has one. */
@@ -70,7 +73,13 @@ export class Encoder {
     this.vocabSize = architecture.vocabSize(model);
     const hidden = architecture.hiddenSize(model);
     this.hiddenSize = hidden;
-    this.dimension = config.projectionSize ?? hidden;
+    const whole = config.projectionSize ?? hidden;
+    this.dimension = config.dimensions ?? whole;
+    if (this.dimension > whole) {
+      throw new UsageError(`${this.dimension} dimensions of a model that has ${whole}`, {
+        help: `keep ${whole} or fewer`,
+      });
+    }
     const projection: ParameterSpec[] = config.projectionSize
       ? [
           {
@@ -138,6 +147,7 @@ export class Encoder {
     let vectors = kind === 'pooled' ? hidden : pool(hidden, mask, this.config.pooling);
     vectors = reshape(vectors, [mask.shape[0]!, vectors.shape[1]!]);
     if (this.config.projectionSize) vectors = matmul(vectors, p(PROJECTION), { transB: true });
+    vectors = truncate(vectors, this.dimension);
     return this.config.normalize ? normalize(vectors) : vectors;
   }
 }

@@ -21,6 +21,8 @@ export interface LoadOptions {
   normalize?: boolean;
   /** A projection where the folder has none: a fresh one, from `seed`. */
   projectionSize?: number;
+  /** Leading dimensions of the vectors to keep (Matryoshka), no more than there are. */
+  dimensions?: number;
   /** `separate` makes two towers, to be trained apart, out of one. */
   towers?: RetrieverConfig['towers'];
   prompts?: Partial<RetrieverConfig['prompts']>;
@@ -69,11 +71,11 @@ export async function loadRetriever(folder: string, options: LoadOptions = {}): 
 
 /** Whether something is asked to be other than the folder says. */
 function asksForChange(options: LoadOptions, own: UndriftJson): boolean {
-  const { pooling, normalize, projectionSize, towers, prompts = {}, maxTokens = {} } = options;
+  const { pooling, normalize, projectionSize, dimensions, towers, prompts = {}, maxTokens = {} } = options;
   const differs = <T extends object>(asked: { [K in keyof T]?: T[K] | undefined }, said: T) =>
     (Object.keys(asked) as (keyof T)[]).some((key) => asked[key] !== undefined && asked[key] !== said[key]);
   return (
-    differs({ pooling, normalize, projectionSize, towers }, own) ||
+    differs({ pooling, normalize, projectionSize, dimensions, towers }, own) ||
     differs(prompts, own.prompts) ||
     differs(maxTokens, own.maxTokens)
   );
@@ -213,7 +215,7 @@ function encoderSettings(
   own: UndriftJson | undefined,
   modules: ModuleList | undefined,
   options: LoadOptions,
-): Pick<EncoderConfig, 'pooling' | 'normalize'> {
+): Pick<EncoderConfig, 'pooling' | 'normalize' | 'dimensions'> {
   let pooling = options.pooling ?? own?.pooling ?? modules?.pooling;
   if (!pooling) {
     pooling = 'mean';
@@ -225,7 +227,8 @@ function encoderSettings(
   if (normalize === undefined) {
     options.onNote?.('the folder names no similarity: cosine is assumed, so vectors are normalised');
   }
-  return { pooling, normalize: normalize ?? true };
+  const dimensions = options.dimensions ?? own?.dimensions ?? modules?.dimensions;
+  return { pooling, normalize: normalize ?? true, ...(dimensions !== undefined && { dimensions }) };
 }
 
 /** Prompts and lengths of a folder of other programs. */

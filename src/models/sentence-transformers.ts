@@ -23,6 +23,8 @@ export interface ModuleList {
   /** Prompts by the names that sentence-transformers gives them. */
   readonly prompts: Readonly<Record<string, string>>;
   readonly maxTokens?: number;
+  /** Leading dimensions that are kept (`truncate_dim`). */
+  readonly dimensions?: number;
   readonly notes: readonly string[];
 }
 
@@ -39,6 +41,7 @@ interface Parts {
   moduleClass: ModuleClass;
   hiddenSize: number;
   projectionSize?: number | undefined;
+  dimensions?: number | undefined;
   pooling: Pooling;
   normalize: boolean;
   maxTokens: number;
@@ -85,7 +88,7 @@ export function moduleFiles(parts: Parts): { files: Record<string, unknown>; pro
  * `encode_document` go through their own tower.
  */
 export function routerFiles(
-  parts: Pick<Parts, 'prompts' | 'normalize'>,
+  parts: Pick<Parts, 'prompts' | 'normalize' | 'dimensions'>,
   tower: Record<string, unknown>,
 ): Record<string, unknown> {
   const modules = tower['modules.json'] as { path: string; type: string }[];
@@ -102,11 +105,16 @@ export function routerFiles(
   };
 }
 
-const sentenceTransformersConfig = ({ prompts, normalize }: Pick<Parts, 'prompts' | 'normalize'>) => ({
+const sentenceTransformersConfig = ({
+  prompts,
+  normalize,
+  dimensions,
+}: Pick<Parts, 'prompts' | 'normalize' | 'dimensions'>) => ({
   model_type: 'SentenceTransformer',
   prompts,
   default_prompt_name: null,
   similarity_fn_name: normalize ? 'cosine' : 'dot',
+  ...(dimensions !== undefined && { truncate_dim: dimensions }),
 });
 
 /**
@@ -180,7 +188,10 @@ export async function readModuleList(folder: string): Promise<ModuleList | undef
   };
 }
 
-function fromConfig(config: Json | undefined, notes: string[]): Pick<ModuleList, 'normalize' | 'prompts'> {
+function fromConfig(
+  config: Json | undefined,
+  notes: string[],
+): Pick<ModuleList, 'normalize' | 'prompts' | 'dimensions'> {
   const prompts: Record<string, string> = {};
   if (isObject(config?.prompts)) {
     for (const [name, prompt] of Object.entries(config.prompts)) {
@@ -190,6 +201,7 @@ function fromConfig(config: Json | undefined, notes: string[]): Pick<ModuleList,
   const fallback = prompts[String(config?.default_prompt_name)];
   for (const name of fallback === undefined ? [] : ['query', 'document']) prompts[name] ??= fallback!;
   const similarity = config?.similarity_fn_name;
+  const truncated = config?.truncate_dim;
   if (similarity === 'euclidean' || similarity === 'manhattan') {
     notes.push(`the model was made for ${similarity} distances; we score by dot products`);
   }
@@ -197,6 +209,7 @@ function fromConfig(config: Json | undefined, notes: string[]): Pick<ModuleList,
     prompts,
     ...(similarity === 'cosine' && { normalize: true }),
     ...(similarity === 'dot' && { normalize: false }),
+    ...(Number.isSafeInteger(truncated) && (truncated as number) > 0 && { dimensions: truncated as number }),
   };
 }
 

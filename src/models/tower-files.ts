@@ -65,7 +65,7 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   const { formats, dtypes = ['f32'], embeddingSpace, card, tower } = options;
   const { encoder, tokenizer, config } = retriever;
   const { moduleClass } = encoder;
-  const { pooling, normalize, projectionSize } = encoder.config;
+  const { pooling, normalize, projectionSize, dimensions } = encoder.config;
   const { prompts } = config;
   const side = tower ?? 'document';
   const has = (...wanted: ExportFormat[]) => wanted.some((format) => formats.includes(format));
@@ -76,6 +76,7 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
         moduleClass,
         hiddenSize: encoder.hiddenSize,
         projectionSize,
+        dimensions,
         pooling,
         normalize,
         maxTokens,
@@ -162,13 +163,14 @@ function storedAs(
 /** What `undrift.json` says. */
 export function describeRetriever(retriever: Retriever, embeddingSpace: string, tower?: Side): UndriftJson {
   const { towers, prompts, maxTokens } = retriever.config;
-  const { pooling, normalize, projectionSize } = retriever.encoder.config;
+  const { pooling, normalize, projectionSize, dimensions } = retriever.encoder.config;
   return {
     towers: tower ? 'shared' : towers,
     ...(tower && { tower }),
     pooling,
     normalize,
     ...(projectionSize && { projectionSize }),
+    ...(dimensions && { dimensions }),
     prompts,
     maxTokens,
     embeddingSpace,

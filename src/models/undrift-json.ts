@@ -20,6 +20,8 @@ export interface UndriftJson {
   pooling: Pooling;
   normalize: boolean;
   projectionSize?: number;
+  /** Leading dimensions of the vectors that are kept; absent for all. */
+  dimensions?: number;
   prompts: Readonly<Record<Side, string>>;
   maxTokens: Readonly<Record<Side, number>>;
   /** Id of the space of the vectors; that of the pair in the folder of a tower. */
@@ -43,7 +45,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
       help: 'update Undrift',
     });
   }
-  const { trainedSteps, embeddingSpace, tower, projectionSize } = json;
+  const { trainedSteps, embeddingSpace, tower, projectionSize, dimensions } = json;
   const sides = <T>(name: string, is: (value: unknown) => value is T, expected: string): Record<Side, T> => {
     const value = json[name] as Record<string, unknown> | null | undefined;
     const { query, document } = value ?? {};
@@ -64,6 +66,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
     pooling: f.oneOf('pooling', POOLINGS),
     normalize: f.flag('normalize'),
     ...(projectionSize !== undefined && { projectionSize: f.count('projectionSize') }),
+    ...(dimensions !== undefined && { dimensions: f.count('dimensions') }),
     prompts: sides('prompts', (value): value is string => typeof value === 'string', 'a text'),
     maxTokens: sides(
       'maxTokens',

@@ -58,10 +58,12 @@ export async function writeTowers(
     await writeFiles(join(folder, tower), files);
     modules = files.json;
   }
-  const { normalize } = retriever.config.encoder;
+  const { normalize, dimensions } = retriever.config.encoder;
   await writeFiles(folder, {
     json: {
-      ...('modules.json' in modules ? routerFiles({ ...retriever.config, normalize }, modules) : {}),
+      ...('modules.json' in modules
+        ? routerFiles({ ...retriever.config, normalize, dimensions }, modules)
+        : {}),
       [UNDRIFT_JSON]: undriftJson(describeRetriever(retriever, options.embeddingSpace)),
     },
     raw: { 'README.md': card() },

@@ -1,0 +1,65 @@
+import { loadScoredPairs } from '../data/scored-pairs.ts';
+import { checkPairMetrics, evaluateScoredPairs, PAIR_METRICS } from '../index/evaluate-scored-pairs.ts';
+import { UsageError } from '../util/errors.ts';
+import { formatDuration } from '../util/format.ts';
+import type { Io } from './io.ts';
+import { loadModel, readOptions } from './model-source.ts';
+import { computeOptions } from './shared-options.ts';
+
+interface PairOptions {
+  readonly model: string;
+  readonly data: string;
+  readonly split: string;
+  readonly metrics: readonly string[];
+  readonly dimensions: number | undefined;
+  readonly limitQueries: number | undefined;
+  readonly runFile: string | undefined;
+  readonly compare: string | undefined;
+  readonly device: string;
+  readonly threads: number | undefined;
+}
+
+/** Whether these are metrics of scored pairs: one of them is enough. */
+export const isPairMetrics = (metrics: readonly string[]): boolean =>
+  metrics.some((name) => PAIR_METRICS.some((known) => known === name));
+
+/** `undrift eval --metrics spearman`: correlation of cosines and scores. */
+export async function evalScoredPairs(options: PairOptions, io: Io) {
+  checkPairMetrics(options.metrics);
+  if (options.model === 'bm25')
+    throw new UsageError('bm25 gives scored pairs no cosines', { help: 'name a model' });
+  const other =
+    options.runFile !== undefined ? '--run-file' : options.compare !== undefined ? '--compare' : undefined;
+  if (other) throw new UsageError(`${other} is for retrieval, not for scored pairs`);
+  const retriever = await loadModel(options.model, io, [], { dimensions: options.dimensions });
+  const data = await loadScoredPairs(options.data, readOptions(io));
+  io.finishProgress();
+  for (const note of data.notes) io.log(`note: ${note}`);
+  const startMs = performance.now();
+  const { metrics: all, pairs } = await evaluateScoredPairs(retriever, data, options.split, {
+    limitPairs: options.limitQueries,
+    onProgress: ({ stage, done, total }) => io.progress(stage, done, { total, unit: 'texts' }),
+    ...computeOptions(options),
+  });
+  await retriever.dispose();
+  io.finishProgress();
+  const seconds = (performance.now() - startMs) / 1000;
+  const metrics = Object.fromEntries(Object.entries(all).filter(([name]) => options.metrics.includes(name)));
+  const { fingerprint, name } = data;
+  return {
+    json: {
+      model: options.model,
+      data: name,
+      split: options.split,
+      metrics,
+      pairs,
+      fingerprint,
+      seconds: Number(seconds.toFixed(3)),
+    },
+    text:
+      Object.entries(metrics)
+        .map(([metric, value]) => `${metric.padEnd(10)} ${value.toFixed(4)}\n`)
+        .join('') +
+      `${pairs.toLocaleString('en-US')} pairs of ${name}/${options.split}, ${formatDuration(seconds * 1000)}\n`,
+  };
+}
