@@ -5,6 +5,7 @@ import {
   type BackgroundLimits,
 } from '../models/background-encoder.ts';
 import type { Weights } from '../models/retriever.ts';
+import { bringToHost } from '../runtime/device-memory.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import type { MethodContext } from './method.ts';
 
@@ -157,7 +158,9 @@ export class AsyncRefresh {
     this.begun = step;
     const documents = table.documents.filter((document) => document !== NONE);
     if (documents.length === 0) return;
-    const weights = Object.entries(context.retriever.trainedWeights('document')).map(
+    const live = context.retriever.trainedWeights('document');
+    await bringToHost(Object.values(live));
+    const weights = Object.entries(live).map(
       ([name, { dtype, dims, data }]) => [name, hostTensor(dtype, dims, data.slice())] as const,
     );
     context.ledger.documents('refresh', documents.length);

@@ -8,6 +8,7 @@ import {
 } from '../cache/masks.ts';
 import { NONE, type ScoreTable } from '../cache/score-table.ts';
 import { errorSplit } from '../correctors/error-split.ts';
+import { bringToHost } from '../runtime/device-memory.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 import type { MethodContext, TrainingPairs } from './method.ts';
@@ -79,7 +80,7 @@ export class TableProbe {
   async run(pairs: TrainingPairs, draw?: DrawSlots): Promise<Readonly<Record<string, number>>> {
     const { table, context } = this;
     const positives = await this.embed('document', pairs.positiveRows);
-    const change = this.changeSince(positives);
+    const change = await this.changeSince(positives);
     const slots = this.slots();
     if (slots.length === 0) return { rows: 0, ...change };
     const D = table.dimension;
@@ -219,10 +220,11 @@ export class TableProbe {
   }
 
   /** How far the positives' embeddings and the weights behind them have moved since the last time. */
-  private changeSince(embeddings: Float32Array): Record<string, number> {
+  private async changeSince(embeddings: Float32Array): Promise<Record<string, number>> {
     const { retriever } = this.context;
     const { before } = this;
     const own = Object.entries(retriever.trainedWeights('document'));
+    await bringToHost(own.map(([, tensor]) => tensor));
     this.before = {
       embeddings,
       weights: Object.fromEntries(own.map(([name, tensor]) => [name, float32(tensor).slice()])),

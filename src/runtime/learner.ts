@@ -4,6 +4,7 @@ import { UndriftError } from '../util/errors.ts';
 import { bringToHost, keepOnDevice, keepsTensors, keptTensor, releaseFromDevice } from './device-memory.ts';
 import type { ComputeOptions } from './devices.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
+import type { LossScale } from './loss-scale.ts';
 import {
   type DenseParameter,
   isShort,
@@ -34,6 +35,11 @@ interface Learned extends ParameterState {
   readonly gradient: HostTensor | undefined;
 }
 
+export interface LearnerOptions extends ComputeOptions {
+  stayOnDevice?: boolean;
+  lossScale?: LossScale | undefined;
+}
+
 /**
  * The parameters of a model with their optimizer state: gives them to programs, and moves them along gradients.
  */
@@ -42,11 +48,23 @@ export class Learner {
   step = 0;
   private readonly learned: ReadonlyMap<string, Learned>;
   private readonly update: ParameterUpdate;
+  /** What stays on a device. */
+  private readonly kept: readonly HostTensor[];
+  private readonly lossScale: LossScale | undefined;
   private sum: Gradients | undefined;
 
-  private constructor(learned: ReadonlyMap<string, Learned>, update: ParameterUpdate) {
+  private constructor(
+    learned: ReadonlyMap<string, Learned>,
+    parts: {
+      update: ParameterUpdate;
+      kept: readonly HostTensor[];
+      lossScale: LossScale | undefined;
+    },
+  ) {
     this.learned = learned;
-    this.update = update;
+    this.update = parts.update;
+    this.kept = parts.kept;
+    this.lossScale = parts.lossScale;
   }
 
   /**
@@ -54,12 +72,13 @@ export class Learner {
    * @param weights  their values by name; the arrays are moved in place
    * @param options.stayOnDevice  keeps long parameters, their state and their gradients on the device, where it can keep tensors.
    *   Whoever reads the arrays must have awaited `bringToHost` first. Default false
+   * @param options.lossScale  what the loss of the gradients is multiplied by; it is divided out, and adapted
    */
   static async create(
     specs: readonly ParameterSpec[],
     weights: Readonly<Record<string, HostTensor>>,
     optimizer: Optimizer,
-    { stayOnDevice = false, ...options }: ComputeOptions & { stayOnDevice?: boolean } = {},
+    { stayOnDevice = false, lossScale, ...options }: LearnerOptions = {},
   ): Promise<Learner> {
     const learned = new Map<string, Learned>();
     for (const spec of specs) {
@@ -75,12 +94,11 @@ export class Learner {
     }
     const update = await ParameterUpdate.compile(optimizer, options);
     const { device = 'cpu' } = options;
-    if (stayOnDevice && keepsTensors(device)) {
-      for (const tensor of [...learned.values()].flatMap(tensorsOf)) {
-        if (!isShort(tensor)) keepOnDevice(tensor, device);
-      }
-    }
-    return new Learner(learned, update);
+    const frozen = specs.filter((spec) => spec.frozen).flatMap(({ name }) => weights[name] ?? []);
+    const tensors = [...learned.values()].flatMap(tensorsOf).concat(frozen);
+    const kept = stayOnDevice && keepsTensors(device) ? tensors.filter((tensor) => !isShort(tensor)) : [];
+    for (const tensor of kept) keepOnDevice(tensor, device);
+    return new Learner(learned, { update, kept, lossScale });
   }
 
   /** Brings what is kept on a device to the arrays of this process: before `state()` and before anybody reads a parameter's data. */
@@ -108,6 +126,7 @@ export class Learner {
     for (const [name, { slots }] of this.learned) {
       for (const [slot, tensor] of Object.entries(slots)) tensors[`${slot}/${name}`] = tensor;
     }
+    if (this.lossScale) tensors[LOSS_SCALE] = this.lossScale.state();
     return { step: this.step, tensors };
   }
 
@@ -123,17 +142,27 @@ export class Learner {
       for (const [slot, tensor] of Object.entries(slots))
         copyInto(tensor, tensors[`${slot}/${name}`], `${slot}/${name}`);
     }
+    const scale = tensors[LOSS_SCALE];
+    if (scale) this.lossScale?.restore(scale);
   }
 
   /**
    * One optimizer update.
    *
-   * @returns  the global norm of the gradients before clipping
-   * @throws UndriftError naming the parameter when a gradient is not finite; nothing has been changed then
+   * @returns  the global norm of the gradients before clipping; NaN where a gradient was not finite and a smaller loss scale may help:
+   *   the step counts, and changes no parameter
+   * @throws UndriftError naming the parameter when a gradient is not finite otherwise; nothing has been changed then
    */
   async apply(gradients: Gradients, options: UpdateOptions): Promise<number> {
-    const { maxGradientNorm, learningRate, gradientFactor = 1 } = options;
-    const gradientNorm = (await this.globalNorm(gradients)) * gradientFactor;
+    const { maxGradientNorm, learningRate } = options;
+    const gradientFactor = (options.gradientFactor ?? 1) / (this.lossScale?.value ?? 1);
+    const { squared, notFinite } = await this.squaredSum(gradients);
+    if (notFinite === undefined) this.lossScale?.succeeded();
+    else if (this.lossScale?.failed()) {
+      this.step += 1;
+      return Number.NaN;
+    } else throw this.notFinite(notFinite);
+    const gradientNorm = Math.sqrt(squared) * gradientFactor;
     const clipped = maxGradientNorm > 0 && gradientNorm > maxGradientNorm;
     const gradientScale = gradientFactor * (clipped ? maxGradientNorm / gradientNorm : 1);
     this.step += 1;
@@ -187,7 +216,7 @@ export class Learner {
   }
 
   async dispose(): Promise<void> {
-    await releaseFromDevice([...this.learned.values()].flatMap(tensorsOf));
+    await releaseFromDevice(this.kept);
     if (this.sum) await releaseFromDevice(Object.values(this.sum.byName));
     await this.update.dispose();
   }
@@ -202,7 +231,8 @@ export class Learner {
     return copy;
   }
 
-  private async globalNorm(gradients: Gradients): Promise<number> {
+  /** Σ g² over all gradients, or the first parameter whose gradient is not finite. */
+  private async squaredSum(gradients: Gradients): Promise<{ squared: number; notFinite?: string }> {
     const entries = Object.entries(gradients.byName);
     const kept = entries.filter(([, gradient]) => keptTensor(gradient));
     const sums = await this.update.squaredSums(kept.map(([, gradient]) => gradient));
@@ -210,16 +240,21 @@ export class Learner {
     let total = 0;
     for (const [name, gradient] of entries) {
       const squared = known.get(name) ?? (await this.update.squaredSum(gradient));
-      if (!Number.isFinite(squared)) {
-        throw new UndriftError(`step ${this.step + 1}: the gradient of ${name} is not finite`, {
-          help: 'lower the learning rate, clip gradients (--max-grad-norm), raise the temperature, or lengthen the warm-up',
-        });
-      }
+      if (!Number.isFinite(squared)) return { squared: total, notFinite: name };
       total += squared;
     }
-    return Math.sqrt(total);
+    return { squared: total };
+  }
+
+  private notFinite(name: string): UndriftError {
+    return new UndriftError(`step ${this.step + 1}: the gradient of ${name} is not finite`, {
+      help: 'lower the learning rate, clip gradients (--max-grad-norm), raise the temperature, or lengthen the warm-up',
+    });
   }
 }
+
+/** Name of the loss scale among the tensors of a checkpoint. */
+const LOSS_SCALE = 'loss-scale';
 
 const tensorsOf = ({ value, slots, gradient }: Learned): HostTensor[] => [
   value,

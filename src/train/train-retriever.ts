@@ -216,12 +216,10 @@ export async function trainRetriever(
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
   const weights = { ...retriever.weights, ...temperature.weights };
   const frozen = frozenHash(retriever);
-  const learner = await Learner.create(
-    [...retriever.specs, ...temperature.specs],
-    weights,
-    optimizer,
-    compute,
-  );
+  const learner = await Learner.create([...retriever.specs, ...temperature.specs], weights, optimizer, {
+    ...compute,
+    stayOnDevice: true,
+  });
   const ledger = new CostLedger();
   const running = await method.start({
     retriever,
@@ -286,6 +284,7 @@ export async function trainRetriever(
 
   const keepModel = async (metrics: Readonly<Record<string, number>>) => {
     retriever.trainedSteps = stepsBefore + learner.step;
+    await learner.bringToHost();
     await writePeftAdapter(join(out, ADAPTER), retriever, { baseModel: settings.model });
     return await saveRetriever(model, retriever, {
       card: runCard(settings, data, method, { metrics, ledger: ledger.totals }),
@@ -320,6 +319,7 @@ export async function trainRetriever(
   };
   const save = async (): Promise<void> => {
     log.flush();
+    await learner.bringToHost();
     await writeCheckpoint(out, {
       step: learner.step,
       parameters: learner.parameters,
