@@ -56,6 +56,28 @@ test('what moves no vector does not', () => {
     },
   );
   expect(embeddingSpaceId(same)).toBe(embeddingSpaceId(retriever));
+
+  const distilled = (dropout: number) =>
+    new Retriever(
+      {
+        ...config,
+        encoder: {
+          model: {
+            model_type: 'distilbert',
+            vocab_size: 120,
+            dim: 4,
+            n_layers: 1,
+            n_heads: 2,
+            max_position_embeddings: 20,
+            dropout,
+          },
+          pooling: 'mean',
+          normalize: true,
+        },
+      },
+      tokenizer,
+    );
+  expect(embeddingSpaceId(distilled(0.1))).toBe(embeddingSpaceId(distilled(0)));
 });
 
 test('token weights of a static encoder count where they are not folded, and through the table where they are', () => {

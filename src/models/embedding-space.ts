@@ -17,7 +17,7 @@ import { storedWeights } from './stored-weights.ts';
 export function embeddingSpaceId(retriever: Retriever): string {
   const { config, dimension, tokenizer } = retriever;
   const { model, pooling, normalize } = config.encoder;
-  const { hidden_dropout_prob: _, ...architecture } = model;
+  const { hidden_dropout_prob: _bert, dropout: _distilbert, ...architecture } = model;
   const { towers, prompts, maxTokens } = config;
   const settings = { architecture, pooling, normalize, dimension, towers, prompts, maxTokens };
   const hash = createHash('sha256');
