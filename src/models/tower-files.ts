@@ -1,6 +1,6 @@
 import type { writeSafetensors } from '../io/safetensors.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
-import type { Tokenizer } from '../text/tokenizer.ts';
+import type { SpecialIds, Tokenizer } from '../text/tokenizer.ts';
 import { modelIds } from '../text/tokenizer-json.ts';
 import { UsageError } from '../util/errors.ts';
 import { f32ToF16 } from '../util/half.ts';
@@ -101,7 +101,8 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
         exportOnnx(retriever, side, { embeddingSpace, dtype, tokens: format === 'onnx' });
     }
   }
-  const tokens = specialTokens(tokenizer);
+  const roles = tokenRoles(tokenizer);
+  const tokens = specialTokens(tokenizer, roles);
   const tokenizerFile = {
     ...tokenizer.toJson(),
     // A StaticEmbedding knows no longest text but this one; everybody else cuts with settings of his own.
@@ -114,7 +115,8 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   return {
     json: {
       'config.json': {
-        pad_token_id: tokenizer.specialIds.pad ?? 0,
+        pad_token_id: 0,
+        ...Object.fromEntries(Object.entries(roles).map(([role, id]) => [`${role}_token_id`, id])),
         ...encoder.configFile,
         torch_dtype: stored === 'f16' ? 'float16' : 'float32',
       },
@@ -178,12 +180,16 @@ export function describeRetriever(retriever: Retriever, embeddingSpace: string, 
   };
 }
 
-/** `{"cls_token": "[CLS]", …}` for the tokens that have a role. */
-function specialTokens(tokenizer: Tokenizer): Record<string, string> {
+/** Tokens that have a role. Without one to fill up with, others refuse texts of unequal length: then it is the end-of-text token. */
+function tokenRoles({ specialIds }: Tokenizer): Readonly<SpecialIds> {
+  const { pad = specialIds.eos } = specialIds;
+  return pad === undefined ? specialIds : { ...specialIds, pad };
+}
+
+/** `{"cls_token": "[CLS]", …}` */
+function specialTokens(tokenizer: Tokenizer, roles: Readonly<SpecialIds>): Record<string, string> {
   const { model, added_tokens } = tokenizer.toJson();
   const tokens = new Map([...modelIds(model)].map(([token, id]) => [id, token]));
   for (const { id, content } of added_tokens) tokens.set(id, content);
-  return Object.fromEntries(
-    Object.entries(tokenizer.specialIds).map(([role, id]) => [`${role}_token`, tokens.get(id)!]),
-  );
+  return Object.fromEntries(Object.entries(roles).map(([role, id]) => [`${role}_token`, tokens.get(id)!]));
 }
