@@ -37,7 +37,7 @@ const VARIANTS: [string, Method, Partial<MethodOptions>][] = [
   ],
   ['in-batch, gist at two sizes', inBatch, { loss: 'gist', relativeMargin: 0.05, matryoshka: [8] }],
   ['distill, kl', distill, { loss: 'kl', teacherTemperature: 2 }],
-  ['scored-pairs, angle', scoredPairs, { loss: 'angle' }],
+  ['scored-pairs, cosent', scoredPairs, { loss: 'cosent' }],
   [
     'scored-pairs, cosine-similarity at two sizes',
     scoredPairs,
