@@ -9,6 +9,8 @@ import { env, pipeline } from '@huggingface/transformers';
 import { report } from '../fresh-process.ts';
 
 const BATCH = 32;
+/** Texts whose embeddings are reported, to be compared. */
+const SAMPLE_TEXTS = 200;
 
 const startResidentBytes = process.resourceUsage().maxRSS * 1024;
 const [folder, threads, repeats] = process.argv.slice(2);
@@ -46,5 +48,5 @@ report({
   peakResidentBytes: process.resourceUsage().maxRSS * 1024,
   startResidentBytes,
   version: `transformers.js ${env.version}`,
-  sample: vectors.slice(0, 8).flatMap((vector) => [...vector]),
+  sample: vectors.slice(0, SAMPLE_TEXTS).flatMap((vector) => [...vector]),
 });

@@ -5,6 +5,8 @@ import { loadRetriever } from '../../src/models/model-folder.ts';
 import { report } from '../fresh-process.ts';
 
 const WARMUP_TEXTS = 32;
+/** Texts whose embeddings are reported, to be compared. */
+const SAMPLE_TEXTS = 200;
 
 const startResidentBytes = process.resourceUsage().maxRSS * 1024;
 const [folder, threads, repeats] = process.argv.slice(2);
@@ -24,5 +26,5 @@ report({
   peakResidentBytes: process.resourceUsage().maxRSS * 1024,
   startResidentBytes,
   version: `Undrift, Node ${process.version}`,
-  sample: [...vectors.subarray(0, 8 * retriever.dimension)],
+  sample: [...vectors.subarray(0, SAMPLE_TEXTS * retriever.dimension)],
 });

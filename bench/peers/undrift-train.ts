@@ -1,5 +1,4 @@
-/** Undrift's side of fine-tuning: `undrift train` as a function.  undrift-train.ts FOLDER THREADS STEPS */
-import { mkdtempSync, rmSync } from 'node:fs';
+/** Undrift's side of fine-tuning: `undrift train` as a function.  undrift-train.ts FOLDER THREADS STEPS, the run in FOLDER/run */
 import { join } from 'node:path';
 import { trainRetriever } from '../../src/train/train-retriever.ts';
 import { report } from '../fresh-process.ts';
@@ -7,7 +6,6 @@ import { TRAINING } from './workload.ts';
 
 const startResidentBytes = process.resourceUsage().maxRSS * 1024;
 const [folder, threads, steps] = process.argv.slice(2);
-const out = mkdtempSync(join(folder!, 'run-'));
 const timesMs: number[] = [];
 const losses: number[] = [];
 let peakResidentBytes = 0;
@@ -15,7 +13,7 @@ let before = 0;
 await trainRetriever(
   {
     data: join(folder!, 'train.jsonl'),
-    out,
+    out: join(folder!, 'run'),
     overwrite: true,
     model: join(folder!, 'model'),
     steps: Number(steps),
@@ -36,7 +34,6 @@ await trainRetriever(
     },
   },
 );
-rmSync(out, { recursive: true });
 report({
   timesMs,
   peakResidentBytes,

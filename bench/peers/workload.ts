@@ -38,18 +38,31 @@ export const TRAINING = {
   seed: 1,
 };
 
-/** Writes the workload for an encoder, and the first `steps` batches of a run on it. */
+/** Writes everything for an encoder with fresh weights, and the first `steps` batches of a run on it. */
 export async function writeWorkload(folder: string, name: EncoderName, steps: number): Promise<void> {
+  const data = await writeTexts(folder, ENCODERS[name].texts);
+  await writeEncoder(folder, name, data);
+  await writeBatches(folder, steps);
+}
+
+/** Empties the folder and writes `texts.json` and `train.jsonl`. */
+export async function writeTexts(folder: string, count: number): Promise<RetrievalData> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const { folder: dataFolder } = await buildApiDocs({ out: join(folder, 'data') });
-  const data = await loadData(dataFolder);
-  const { hidden, layers, heads, texts } = ENCODERS[name];
+  const data = await loadData((await buildApiDocs({ out: join(folder, 'data') })).folder);
+  const every = data.corpus.size / count;
+  const picked = Array.from({ length: count }, (_, i) => data.corpus.text(Math.floor(i * every)));
+  writeFileSync(join(folder, 'texts.json'), JSON.stringify(picked));
+  writePairs(join(folder, 'train.jsonl'), data);
+  return data;
+}
+
+async function writeEncoder(folder: string, name: EncoderName, data: RetrievalData): Promise<void> {
+  const { hidden, layers, heads } = ENCODERS[name];
+  const vocabulary = trainVocabulary(corpusTexts(data), { model: 'wordpiece', vocabSize: 8192 });
   const retriever = createRetriever({
     kind: 'transformer',
-    tokenizer: Tokenizer.fromJson(
-      trainVocabulary(corpusTexts(data), { model: 'wordpiece', vocabSize: 8192 }),
-    ),
+    tokenizer: Tokenizer.fromJson(vocabulary),
     hidden,
     layers,
     heads,
@@ -59,11 +72,6 @@ export async function writeWorkload(folder: string, name: EncoderName, steps: nu
   });
   await saveRetriever(join(folder, 'model'), retriever);
   await retriever.dispose();
-  const every = data.corpus.size / texts;
-  const picked = Array.from({ length: texts }, (_, i) => data.corpus.text(Math.floor(i * every)));
-  writeFileSync(join(folder, 'texts.json'), JSON.stringify(picked));
-  writePairs(join(folder, 'train.jsonl'), data);
-  writeFileSync(join(folder, 'batches.json'), JSON.stringify(await drawnBatches(folder, steps)));
 }
 
 function* corpusTexts({ corpus }: RetrievalData): Iterable<string> {
@@ -84,14 +92,16 @@ function writePairs(file: string, data: RetrievalData): void {
   writeFileSync(file, `${lines.join('\n')}\n`);
 }
 
-async function drawnBatches(folder: string, steps: number): Promise<[string, string][][]> {
+/** Writes the batches that `undrift-train.ts` will draw. */
+export async function writeBatches(folder: string, steps: number): Promise<void> {
   const data = await loadData(join(folder, 'train.jsonl'));
   const retriever = await loadRetriever(join(folder, 'model'));
   const documents = retriever.tokenize('document', data.corpus.size, (row) => data.corpus.text(row));
   const { batchSize, seed } = TRAINING;
   const batches = new Batches(data.examples('train'), documents, { batchSize, negativesPerQuery: 0, seed });
-  return Array.from({ length: steps }, (_, number) => {
+  const drawn = Array.from({ length: steps }, (_, number) => {
     const { queryRows, positiveRows } = batches.batch(number);
     return [...queryRows].map((row, i) => [data.queries.text(row), data.corpus.text(positiveRows[i]!)]);
   });
+  writeFileSync(join(folder, 'batches.json'), JSON.stringify(drawn));
 }
