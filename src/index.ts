@@ -57,6 +57,12 @@ export {
 } from './models/model-folder.ts';
 export { type EncodeOptions, Retriever, type RetrieverConfig, type Side } from './models/retriever.ts';
 
+/** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
+
+export { nextTokenLogProbabilities, nextTokenLoss } from './losses/next-token.ts';
+export { Decoder } from './models/decoder.ts';
+export { LanguageModel, type ScoredTokens, type TextLikelihood } from './models/language-model.ts';
+
 /** Search: dense by brute force, and BM25. */
 
 export { ExactIndex, type ExactIndexOptions, type SearchResult } from './index/exact-search.ts';

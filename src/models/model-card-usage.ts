@@ -95,6 +95,9 @@ function onnxruntime(
   ];
 }
 
+/** Architectures to which others add a layer over the first token, which we have no use for. */
+const HAS_POOLER: ReadonlySet<string> = new Set(['bert', 'mpnet', 'roberta', 'xlm-roberta']);
+
 function sentenceTransformers(
   { config, encoder }: Retriever,
   tower: Side | undefined,
@@ -106,10 +109,9 @@ function sentenceTransformers(
     lengths.query === lengths.document || tower || pair
       ? ''
       : ` It has one length for all texts, ${longest} tokens; Undrift cuts queries at ${lengths.query}, documents at ${lengths.document}.`;
-  const pooler =
-    'num_hidden_layers' in encoder.config.model
-      ? ' (It may say that a pooler is missing: there is none.)'
-      : '';
+  const pooler = HAS_POOLER.has(encoder.config.model.model_type)
+    ? ' (It may say that a pooler is missing: there is none.)'
+    : '';
   const encode = (side: Side) =>
     pair ? `model.encode_${side}(["a text"])` : `model.encode(["a text"], prompt_name="${side}")`;
   const sides = tower ? [tower] : (['query', 'document'] as const);

@@ -144,8 +144,9 @@ function facts(
 ) {
   const { pooling, normalize, projectionSize, dimensions, model } = encoder.config;
   const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
-  const size =
-    'num_hidden_layers' in model ? `, ${model.num_hidden_layers} layers of ${encoder.hiddenSize}` : '';
+  // DistilBERT and GPT-2 have names of their own for it.
+  const layers = model.num_hidden_layers ?? model.n_layers ?? model.n_layer;
+  const size = layers === undefined ? '' : `, ${layers} layers of ${encoder.hiddenSize}`;
   const rows: [string, string][] = [
     ['Embedding space', `\`${card.embeddingSpace}\` (vectors of another id must not be mixed with these)`],
     ['Architecture', `\`${model.model_type}\`${size}, ${config.towers} towers`],
