@@ -1,0 +1,121 @@
+import { resolve } from 'node:path';
+import type { Retriever, Side } from '../models/retriever.ts';
+import { UndriftError } from '../util/errors.ts';
+
+/** The part of transformers.js that is used here. */
+interface Library {
+  readonly env: { version: string; allowRemoteModels: boolean };
+  readonly AutoTokenizer: { from_pretrained(folder: string): Promise<Tokenize> };
+  readonly AutoModel: { from_pretrained(folder: string, options: LoadOptions): Promise<Model> };
+  pipeline(task: 'feature-extraction', folder: string, options: LoadOptions): Promise<Pipeline>;
+}
+
+interface LoadOptions {
+  dtype: string;
+}
+interface LibraryTensor {
+  readonly data: ArrayLike<number | bigint>;
+  readonly dims: readonly number[];
+}
+type Tokenize = (
+  texts: string | string[],
+  options: { padding?: boolean; truncation: boolean; add_special_tokens?: boolean },
+) => Record<string, LibraryTensor>;
+interface Model {
+  (inputs: Record<string, LibraryTensor>): Promise<Record<string, LibraryTensor>>;
+  dispose(): Promise<unknown>;
+}
+interface Pipeline {
+  (texts: string[], options: { pooling: string; normalize: boolean }): Promise<LibraryTensor>;
+  dispose(): Promise<unknown>;
+}
+
+/** transformers.js where it is installed; undefined where it is not. */
+export async function loadTransformersJs(): Promise<Library | undefined> {
+  try {
+    return (await import('@huggingface/transformers')) as unknown as Library;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Texts in one call. */
+const TEXTS_PER_CALL = 16;
+
+/** What transformers.js makes of texts, by the way that the model card shows. */
+export interface TransformersJsResult {
+  readonly version: string;
+  /** Token ids of each text. */
+  readonly tokens: readonly Int32Array[];
+  /** Row-major f32[texts, D]. */
+  readonly vectors: Float32Array;
+}
+
+/** Poolings that its pipeline has, and computes as sentence-transformers does; others are inside the model. */
+export const pipelinePools = ({ encoder }: Pick<Retriever, 'encoder'>): boolean =>
+  encoder.moduleClass === 'Transformer' &&
+  encoder.dimension === encoder.hiddenSize &&
+  encoder.config.projectionSize === undefined &&
+  (encoder.config.pooling === 'mean' || encoder.config.pooling === 'cls');
+
+/**
+ * Embeds texts by transformers.js from a folder with `onnx/model.onnx`, which it reads from the disk and nowhere else. Prompts are the
+ * retriever's; tokens, lengths, pooling and normalisation are its own.
+ *
+ * @throws UndriftError with its own message where it fails
+ */
+export async function encodeByTransformersJs(
+  library: Library,
+  folder: string,
+  { retriever, side, texts }: { retriever: Retriever; side: Side; texts: readonly string[] },
+  onProgress?: (done: number) => void,
+): Promise<TransformersJsResult> {
+  const { env } = library;
+  const remote = env.allowRemoteModels;
+  env.allowRemoteModels = false;
+  try {
+    return await encode(library, resolve(folder), { retriever, side, texts }, onProgress);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new UndriftError(`transformers.js ${env.version} fails on ${folder}: ${reason}`, { cause });
+  } finally {
+    env.allowRemoteModels = remote;
+  }
+}
+
+async function encode(
+  library: Library,
+  folder: string,
+  { retriever, side, texts }: { retriever: Retriever; side: Side; texts: readonly string[] },
+  onProgress: ((done: number) => void) | undefined,
+): Promise<TransformersJsResult> {
+  const { encoder, config, dimension: D } = retriever;
+  const { pooling, normalize } = encoder.config;
+  const special = encoder.specialTokens ? {} : { add_special_tokens: false };
+  const tokenizer = await library.AutoTokenizer.from_pretrained(folder);
+  const pipeline = pipelinePools(retriever)
+    ? await library.pipeline('feature-extraction', folder, { dtype: 'fp32' })
+    : undefined;
+  const model = pipeline ? undefined : await library.AutoModel.from_pretrained(folder, { dtype: 'fp32' });
+  const vectors = new Float32Array(texts.length * D);
+  const tokens: Int32Array[] = [];
+  for (let start = 0; start < texts.length; start += TEXTS_PER_CALL) {
+    const batch = texts.slice(start, start + TEXTS_PER_CALL).map((text) => config.prompts[side] + text);
+    for (const text of batch) {
+      const { input_ids: ids } = tokenizer(text, { truncation: true, ...special });
+      tokens.push(Int32Array.from(ids!.data, Number));
+    }
+    const made = pipeline
+      ? await pipeline(batch, { pooling, normalize })
+      : (await model!(tokenizer(batch, { padding: true, truncation: true, ...special }))).sentence_embedding;
+    if (made?.data.length !== batch.length * D) {
+      throw new Error(
+        `it gives ${made ? `[${made.dims}]` : 'no sentence_embedding'} for ${batch.length} texts of ${D} dimensions`,
+      );
+    }
+    vectors.set(made.data as Float32Array, start * D);
+    onProgress?.(start + batch.length);
+  }
+  await (pipeline ?? model)!.dispose();
+  return { version: library.env.version, tokens, vectors };
+}
