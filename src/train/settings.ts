@@ -6,6 +6,7 @@ import { findMethod } from '../methods/methods.ts';
 import type { Pooling } from '../nn/layers.ts';
 import type { ScheduleName } from '../optim/schedule.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
+import type { Precision } from '../runtime/devices.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 
 export type OptimizerName = 'adamw' | 'sgd' | 'lion';
@@ -42,6 +43,8 @@ export interface TrainOptions extends MethodChoices {
   /** Peak learning rate; default 0.01 for `static`, 5e-4 for a new transformer, 5e-5 for a given model. */
   lr?: number | undefined;
   optimizer?: OptimizerName | undefined;
+  /** Dtype in which training multiplies matrices; weights, sums and the optimizer are f32. Default `f32`. */
+  precision?: Precision | undefined;
   weightDecay?: number | undefined;
   /** Global norm to which gradients are clipped; 0 for no clipping. Default 1. */
   maxGradNorm?: number | undefined;
@@ -161,6 +164,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     negatives: options.negatives ?? method.negatives ?? 0,
     lr: options.lr ?? (isStatic ? 0.01 : fresh || options.lora ? 5e-4 : 5e-5),
     optimizer: options.optimizer ?? 'adamw',
+    precision: options.precision ?? 'f32',
     weightDecay: options.weightDecay ?? 0.01,
     maxGradNorm: options.maxGradNorm ?? 1,
     schedule,
@@ -199,9 +203,10 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
 }
 
 /** @throws UsageError where a new model is asked to stay as it is in part: what it is, is random */
-function requireGivenModel({ lora, loraTargets, freeze, trainOnly }: TrainOptions): void {
+function requireGivenModel({ lora, loraAlpha, loraTargets, freeze, trainOnly }: TrainOptions): void {
   const asked = Object.entries({
     '--lora': lora,
+    '--lora-alpha': loraAlpha,
     '--lora-targets': loraTargets,
     '--freeze': freeze,
     '--train-only': trainOnly,
