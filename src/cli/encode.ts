@@ -9,7 +9,7 @@ import { formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
-import { COMPUTE_OPTIONS, computeOptions, DIMENSIONS_OPTION } from './shared-options.ts';
+import { COMPUTE_OPTIONS, computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Texts, or characters of them, that are in memory at once. */
 const CHUNK_TEXTS = 8192;
@@ -39,6 +39,7 @@ export const encodeCommand = defineCommand({
     },
     out: { type: 'text', value: 'file.npy', help: 'where the vectors go, f32[texts, D]' },
     ...DIMENSIONS_OPTION,
+    ...PROMPT_OPTIONS,
     ...COMPUTE_OPTIONS,
   },
   examples: [
@@ -58,7 +59,7 @@ export const encodeCommand = defineCommand({
       throw new UsageError(`--out should be a file name ending in .npy, found "${out}"`);
     }
     const startMs = performance.now();
-    const retriever = await loadModel(options.model, io, [], { dimensions: options.dimensions });
+    const retriever = await loadModel(options.model, io, [], options);
     const source = input !== undefined ? linesOf(input) : await corpusOf(data!, side, io);
     const sink =
       out === undefined ? new JsonSink(retriever.dimension) : await npySink(out, retriever.dimension);

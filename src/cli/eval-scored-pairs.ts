@@ -31,7 +31,7 @@ export async function evalScoredPairs(options: PairOptions, io: Io) {
   const other =
     options.runFile !== undefined ? '--run-file' : options.compare !== undefined ? '--compare' : undefined;
   if (other) throw new UsageError(`${other} is for retrieval, not for scored pairs`);
-  const retriever = await loadModel(options.model, io, [], { dimensions: options.dimensions });
+  const retriever = await loadModel(options.model, io, [], options);
   const data = await loadScoredPairs(options.data, readOptions(io));
   io.finishProgress();
   for (const note of data.notes) io.log(`note: ${note}`);

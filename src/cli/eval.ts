@@ -21,6 +21,7 @@ import {
   computeOptions,
   DATA_HELP,
   DIMENSIONS_OPTION,
+  PROMPT_OPTIONS,
 } from './shared-options.ts';
 
 /** Documents kept for each query: what people expect in a run file. */
@@ -69,6 +70,7 @@ export const evalCommand = defineCommand({
     },
     seed: { type: 'integer', default: 0, min: 0, help: 'seed of that test' },
     ...DIMENSIONS_OPTION,
+    ...PROMPT_OPTIONS,
     ...BM25_OPTIONS,
     ...COMPUTE_OPTIONS,
   },
@@ -84,9 +86,7 @@ export const evalCommand = defineCommand({
     // Read first: a file that is not there should not cost an evaluation.
     const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
     const retriever =
-      options.model === 'bm25'
-        ? undefined
-        : await loadModel(options.model, io, ['bm25'], { dimensions: options.dimensions });
+      options.model === 'bm25' ? undefined : await loadModel(options.model, io, ['bm25'], options);
     const data = await loadData(options.data, { splits: [options.split], ...readOptions(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);

@@ -24,7 +24,13 @@ import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
 import type { OptionValues } from './options.ts';
-import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions, DATA_HELP } from './shared-options.ts';
+import {
+  BM25_OPTIONS,
+  COMPUTE_OPTIONS,
+  computeOptions,
+  DATA_HELP,
+  PROMPT_OPTIONS,
+} from './shared-options.ts';
 
 const OPTIONS = {
   model: {
@@ -81,6 +87,7 @@ const OPTIONS = {
     group: 'Choice',
   },
   seed: { type: 'integer', default: 0, min: 0, help: 'of --strategy random', group: 'Choice' },
+  ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
   ...COMPUTE_OPTIONS,
 } as const;
@@ -206,7 +213,7 @@ async function openRanker(
     const source = runCandidates(await readRunFile(model), data, queryRows, { file: model });
     return { source, ranker: { kind: 'run', sha256: hash.digest('hex') } };
   }
-  const retriever = await loadModel(model, io, ['bm25']);
+  const retriever = await loadModel(model, io, ['bm25'], options);
   const { trainedSteps } = retriever;
   const ranker = { kind: 'retriever', embeddingSpace: embeddingSpaceId(retriever), trainedSteps } as const;
   const documents = retriever.tokenize('document', texts.documents, texts.document, {

@@ -26,24 +26,39 @@ export async function modelFolder(
   });
 }
 
+/** What a model is to be other than its folder says. */
+export interface ModelChoices {
+  /** Leading dimensions of the vectors that are kept. */
+  readonly dimensions?: number | undefined;
+  readonly queryPrompt?: string | undefined;
+  readonly docPrompt?: string | undefined;
+}
+
 /**
  * Loads the retriever that `--model` names.
  * @param words  see `modelFolder`
- * @param options.dimensions  leading dimensions of the vectors that are kept
  */
 export async function loadModel(
   path: string,
   io: Io,
   words: readonly string[] = [],
-  { flag, dimensions }: { flag?: string; dimensions?: number | undefined } = {},
+  { flag, ...choices }: { flag?: string } & ModelChoices = {},
 ): Promise<Retriever> {
-  return await loadFolder(await modelFolder(path, io, words, flag), io, dimensions);
+  return await loadFolder(await modelFolder(path, io, words, flag), io, choices);
 }
 
-/** Loads the retriever in a folder. @param dimensions  leading ones that are kept */
-export const loadFolder = (folder: string, io: Io, dimensions?: number): Promise<Retriever> =>
+/** Loads the retriever in a folder. */
+export const loadFolder = (
+  folder: string,
+  io: Io,
+  { dimensions, queryPrompt, docPrompt }: ModelChoices = {},
+): Promise<Retriever> =>
   loadRetriever(folder, {
     ...(dimensions !== undefined && { dimensions }),
+    prompts: {
+      ...(queryPrompt !== undefined && { query: queryPrompt }),
+      ...(docPrompt !== undefined && { document: docPrompt }),
+    },
     onNote: (note) => io.log(`note: ${note}`),
   });
 

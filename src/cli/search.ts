@@ -10,7 +10,13 @@ import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, retrievalProgress } from './model-source.ts';
 import type { OptionValues } from './options.ts';
-import { BM25_OPTIONS, COMPUTE_OPTIONS, computeOptions, DIMENSIONS_OPTION } from './shared-options.ts';
+import {
+  BM25_OPTIONS,
+  COMPUTE_OPTIONS,
+  computeOptions,
+  DIMENSIONS_OPTION,
+  PROMPT_OPTIONS,
+} from './shared-options.ts';
 
 /**
  * onnxruntime 1.30 on Linux reads /proc/self/cmdline and overflows the stack with a command line of some 30,000 bytes (at the
@@ -33,6 +39,7 @@ const OPTIONS = {
   },
   topK: { type: 'integer', default: 10, min: 1, max: 100_000, help: 'documents to show' },
   ...DIMENSIONS_OPTION,
+  ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
   ...COMPUTE_OPTIONS,
 } as const;
@@ -113,7 +120,7 @@ async function searchDense(
     });
   }
   const compute = computeOptions(options);
-  const retriever = await loadModel(options.model, io, ['bm25'], { dimensions: options.dimensions });
+  const retriever = await loadModel(options.model, io, ['bm25'], options);
   const documents =
     options.embeddings === undefined
       ? await encodeCorpus(retriever, 'document', corpus, { ...compute, onProgress: retrievalProgress(io) })

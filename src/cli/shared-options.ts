@@ -25,6 +25,12 @@ export const DIMENSIONS_OPTION = {
   },
 } as const satisfies OptionTable;
 
+/** What stands before texts, for models whose folder does not say it. */
+export const PROMPT_OPTIONS = {
+  queryPrompt: { type: 'text', help: 'put before every query, instead of what the model says' },
+  docPrompt: { type: 'text', help: 'put before every document, instead of what the model says' },
+} as const satisfies OptionTable;
+
 /** BM25's two constants. */
 export const BM25_OPTIONS = {
   k1: {

@@ -57,6 +57,11 @@ async function localModel(
   if (isModel(inRun)) return inRun;
   await recoverFolder(path);
   if (isModel(path)) return path;
+  if (existsSync(join(path, 'adapter_config.json'))) {
+    throw new UsageError(`${flag} ${path}: an adapter (LoRA), not a whole model`, {
+      help: 'merge it into its base model; with Python: peft’s merge_and_unload(), then save_pretrained',
+    });
+  }
   if (existsSync(path)) {
     throw new UsageError(
       `${flag} ${path}: neither a model folder (no ${MODEL_FILES.join(', ')}) nor a training run (no model/)`,

@@ -11,6 +11,7 @@ import { staticEmbedding } from './architectures/static.ts';
 import { canonicalJson, embeddingSpaceId, tokenizerKey } from './embedding-space.ts';
 import { Encoder, type EncoderConfig, PROJECTION } from './encoder.ts';
 import { openWeights, readWeights, storedShape } from './encoder-weights.ts';
+import { promptHint } from './prompt-hint.ts';
 import { Retriever, type RetrieverConfig, type Side } from './retriever.ts';
 import { type ModuleList, objectIn, optionalJson, readModuleList } from './sentence-transformers.ts';
 import { LONGEST_TOKENS, readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
@@ -101,7 +102,7 @@ async function loadTower(
   options: LoadOptions,
 ): Promise<Retriever> {
   const tower = await readTower(folder, own, options);
-  const settings = own ?? (await foreignSettings(tower, options));
+  const settings = own ?? (await foreignSettings(folder, tower, options));
   const towers = options.towers ?? 'shared';
   return build(tower, { ...settings, towers }, options, { query: tower.weights, document: tower.weights });
 }
@@ -232,7 +233,11 @@ function encoderSettings(
 }
 
 /** Prompts and lengths of a folder of other programs. */
-async function foreignSettings({ inside, encoder, modules }: Tower, options: LoadOptions): Promise<Settings> {
+async function foreignSettings(
+  folder: string,
+  { inside, encoder, modules }: Tower,
+  options: LoadOptions,
+): Promise<Settings> {
   const { prompts = {}, maxTokens } = modules ?? {};
   const tokenizerConfig = await optionalJson(join(inside, 'tokenizer_config.json'));
   // Hugging Face writes 1e30 where there is no limit.
@@ -244,12 +249,22 @@ async function foreignSettings({ inside, encoder, modules }: Tower, options: Loa
   if (said === undefined && options.maxTokens === undefined) {
     options.onNote?.(`the folder names no maximum length: texts are cut at ${most} tokens`);
   }
+  const known = {
+    query: prompts.query ?? '',
+    document: prompts.document ?? prompts.passage ?? prompts.corpus ?? '',
+  };
+  if (options.prompts?.query === undefined && known.query === '' && known.document === '') {
+    const others = Object.keys(prompts).filter((name) => prompts[name] !== '');
+    const { _name_or_path: name } = encoder.config.model;
+    const note =
+      others.length > 0
+        ? `the folder has prompts for ${others.join(', ')}, and none that is for queries or documents: give one by --query-prompt`
+        : await promptHint(folder, typeof name === 'string' ? [name] : []);
+    if (note) options.onNote?.(note);
+  }
   return {
     towers: 'shared',
-    prompts: {
-      query: prompts.query ?? '',
-      document: prompts.document ?? prompts.passage ?? prompts.corpus ?? '',
-    },
+    prompts: known,
     maxTokens: { query: most, document: most },
     trainedSteps: 0,
   };

@@ -1,0 +1,83 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, join, resolve, sep } from 'node:path';
+
+/** A way of the field to begin the texts that an encoder is trained on. */
+interface Convention {
+  readonly query: string;
+  readonly document: string;
+  /** How a card that shows a query begins it, after a quotation mark or in code. */
+  readonly shown: RegExp;
+  /** Names of models that were trained so, whoever trained them. */
+  readonly names: RegExp;
+}
+
+/**
+ * The conventions, not the models: a model that keeps to one of them says so on its card, by these very texts. Those whose text is
+ * part of another's come later.
+ */
+const CONVENTIONS: readonly Convention[] = [
+  {
+    query: 'Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: ',
+    document: '',
+    shown: /["'`“]Instruct: /,
+    names: /e5-.*instruct|e5-mistral|gte-qwen|qwen3-embedding/i,
+  },
+  {
+    query: 'search_query: ',
+    document: 'search_document: ',
+    shown: /["'`“]search_query: /,
+    names: /nomic-embed/i,
+  },
+  {
+    query: 'Represent this sentence for searching relevant passages: ',
+    document: '',
+    shown: /["'`“]Represent this sentence for searching relevant passages:/,
+    names: /bge-(small|base|large)-en|mxbai-embed|arctic-embed/i,
+  },
+  {
+    query: 'query: ',
+    document: 'passage: ',
+    shown: /["'`“]query: /,
+    names: /(^|[-_])e5[-_]/i,
+  },
+];
+
+/** A model card longer than this is not read to its end. */
+const CARD_CHARS = 500_000;
+
+/**
+ * What to say of a model whose folder names no prompts although it seems to need them: its card shows texts that begin like one of
+ * the conventions, or its name is that of such models. Undefined where nothing speaks for it.
+ *
+ * @param names  what else the model is called: in `config.json`, for example
+ */
+export async function promptHint(folder: string, names: readonly string[] = []): Promise<string | undefined> {
+  const card = join(folder, 'README.md');
+  const text = existsSync(card) ? (await readFile(card, 'utf8')).slice(0, CARD_CHARS) : '';
+  const shown = CONVENTIONS.find((each) => each.shown.test(text));
+  const called = [...namesOf(folder), ...names];
+  const named = shown ? undefined : CONVENTIONS.find((each) => called.some((name) => each.names.test(name)));
+  const found = shown ?? named;
+  if (!found) return undefined;
+  const why = shown
+    ? `README.md shows texts that begin with ${quoted(found.query)}`
+    : 'models of this name were trained with prompts';
+  const flags = [
+    `--query-prompt ${quoted(found.query)}`,
+    ...(found.document === '' ? [] : [`--doc-prompt ${quoted(found.document)}`]),
+  ];
+  return (
+    `the folder names no prompts, but ${why}: if the model was trained with them it is much better with ${flags.join(' ')} ` +
+    '(or write them into config_sentence_transformers.json, as "prompts": {"query": …, "document": …})'
+  );
+}
+
+/** Names that a folder gives its model: its own, and that of the repository whose snapshot it is. */
+function namesOf(folder: string): string[] {
+  const path = resolve(folder);
+  const repository = path.split(sep).find((part) => part.startsWith('models--'));
+  return [basename(path), ...(repository ? repository.split('--').slice(-1) : [])];
+}
+
+const quoted = (text: string): string => JSON.stringify(text);
