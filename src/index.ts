@@ -13,6 +13,7 @@ export { loadCorpus, loadData } from './data/load.ts';
 export type { LoadOptions } from './data/load-options.ts';
 export { readQrels } from './data/qrels.ts';
 export type { RetrievalData } from './data/retrieval-data.ts';
+export { loadScoredPairs } from './data/scored-pairs.ts';
 
 /** Training: data to a model folder. */
 
@@ -126,6 +127,7 @@ export { formatComparison, formatMetrics } from './eval/report.ts';
 export { readRunFile, writeRunFile } from './eval/run-file.ts';
 export { type CompareOptions, compareRuns, type RunComparison } from './eval/significance.ts';
 export { evaluateBm25, evaluateRetriever, type RetrieverEvaluation } from './index/evaluate-retriever.ts';
+export { evaluateScoredPairs } from './index/evaluate-scored-pairs.ts';
 
 /** Text: tokenizers and vocabularies. */
 
@@ -141,7 +143,16 @@ export * as ops from './graph/ops.ts';
 export { printGraph } from './graph/print.ts';
 export type { Tensor } from './graph/tensor.ts';
 export { toOnnx } from './graph/to-onnx.ts';
+export { angle, angleSimilarity } from './losses/angle.ts';
+export { cosent } from './losses/cosent.ts';
+export { cosineSimilarity } from './losses/cosine-similarity.ts';
+export { cosines, distances, pairCosines } from './losses/distances.ts';
+export { type BatchSimilarities, gist } from './losses/gist.ts';
+export { klDistillation } from './losses/kl-distillation.ts';
+export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
+export { symmetricSoftmax } from './losses/symmetric-softmax.ts';
+export { triplet } from './losses/triplet.ts';
 export { decodeModel } from './onnx/decode.ts';
 export { encodeModel } from './onnx/encode.ts';
 export type { OnnxModel } from './onnx/model.ts';
