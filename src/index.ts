@@ -50,6 +50,7 @@ export { truncatedSoftmax } from './losses/truncated-softmax.ts';
 
 export { createRetriever, type NewRetrieverOptions } from './models/create-retriever.ts';
 export { embeddingSpaceId } from './models/embedding-space.ts';
+export { type FindModelOptions, findModel } from './models/find-model.ts';
 export {
   type LoadOptions as LoadRetrieverOptions,
   loadRetriever,

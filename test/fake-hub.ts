@@ -17,12 +17,14 @@ export interface FakeHub {
   readonly url: string;
   /** `models/org/name` or `datasets/org/name` → what it has; may be changed between requests. */
   readonly repos: Record<string, FakeRepo>;
-  /** Method and path of every request so far, with what it asked of the bytes. */
+  /** Method and path of every request so far, with the range and the token that came with it. */
   readonly requests: string[];
   /** Sends no more than so many bytes of each answer with a file's content, then closes the connection. */
   breakAfterBytes: number;
   /** Changes a file's content on its way. */
   damage: (content: Buffer) => Buffer;
+  /** Where large files lie: requests for them are sent on to `CDN/PATH`. */
+  cdn: string | undefined;
   /** Other places, by path: answered with these bytes. */
   readonly others: Record<string, Uint8Array>;
   close(): Promise<void>;
@@ -43,6 +45,7 @@ export async function fakeHub(repos: Record<string, FakeRepo>): Promise<FakeHub>
     requests: [],
     breakAfterBytes: Number.POSITIVE_INFINITY,
     damage: (content) => content,
+    cdn: undefined,
     others: {},
   };
   const server = createServer((request, response) => answer(hub, request, response));
@@ -66,7 +69,8 @@ function answer(
 ): unknown {
   const url = new URL(request.url ?? '', 'http://hub');
   const path = decodeURIComponent(url.pathname);
-  hub.requests.push(`${request.method} ${path}${request.headers.range ? ` ${request.headers.range}` : ''}`);
+  const { range, authorization } = request.headers;
+  hub.requests.push([request.method, path, range, authorization].filter(Boolean).join(' '));
   const refuse = (status: number, code?: string) => {
     response.writeHead(status, code ? { 'X-Error-Code': code } : {});
     response.end();
@@ -81,7 +85,7 @@ function answer(
   const file = /^\/(datasets\/)?([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(path);
   const [kind, name] = api ? [api[1], api[2]] : [file?.[1] ? 'datasets' : 'models', file?.[2]];
   const repo = hub.repos[`${kind}/${name}`];
-  const isKnown = request.headers.authorization === `Bearer ${FAKE_TOKEN}`;
+  const isKnown = authorization === `Bearer ${FAKE_TOKEN}`;
   if (!api && !file) return refuse(404);
   if (!repo) return isKnown ? refuse(404, 'RepoNotFound') : refuse(401, 'RepoNotFound');
   const refs = repo.refs ?? { main: COMMIT };
@@ -102,6 +106,10 @@ function answer(
   }
   const content = repo.files[file![4]!];
   if (content === undefined) return refuse(404, 'EntryNotFound');
+  if (hub.cdn && content.length >= LARGE_BYTES) {
+    response.writeHead(302, { Location: `${hub.cdn}/${file![4]}`, 'X-Linked-Size': content.length });
+    return response.end();
+  }
   return sendBytes(hub, request, response, hub.damage(Buffer.from(content)));
 }
 

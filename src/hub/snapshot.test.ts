@@ -150,9 +150,16 @@ test.each([
   expect(readdirSync(cache)).toEqual([]);
 });
 
-test('a token opens a gated model', async () => {
+test('a token opens a gated model, and does not go to the server that the hub sends us on to', async () => {
+  const cdn = await fakeHub({});
+  cdn.others['/model.bin'] = WEIGHTS;
+  hub.cdn = cdn.url;
   vi.stubEnv('HF_TOKEN', FAKE_TOKEN);
-  expect(readdirSync((await get('org/gated')).folder)).toContain('model.bin');
+  const { folder } = await get('org/gated');
+  expect(readFileSync(join(folder, 'model.bin'))).toEqual(WEIGHTS);
+  expect(hub.requests.every((line) => line.endsWith(`Bearer ${FAKE_TOKEN}`))).toBe(true);
+  expect(cdn.requests.length).toBeGreaterThan(0);
+  expect(cdn.requests.filter((line) => line.includes('Bearer'))).toEqual([]);
 });
 
 test.each(['../../evil', 'a/../../evil', '/etc/evil', 'a\\..\\evil', 'C:evil', ''])(
