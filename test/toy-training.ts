@@ -11,6 +11,7 @@ import { adamw } from '../src/optim/adamw.ts';
 import type { Device } from '../src/runtime/devices.ts';
 import type { HostTensor } from '../src/runtime/host-tensor.ts';
 import { Learner } from '../src/runtime/learner.ts';
+import type { LossScale } from '../src/runtime/loss-scale.ts';
 import type { TokenStore } from '../src/text/token-store.ts';
 import { Tokenizer } from '../src/text/tokenizer.ts';
 import { trainVocabulary } from '../src/text/train-vocabulary.ts';
@@ -116,6 +117,8 @@ export interface ToyOptions {
   seed?: number;
   threads?: number;
   device?: Device;
+  /** In f16, with a loss scale of this start. */
+  lossScale?: LossScale;
 }
 
 /** A small training run in memory, with the parts of a real one: the loop, the learner, the batches, the checkpoint. */
@@ -177,7 +180,11 @@ export class ToyRun {
     const weights = { ...retriever.weights, ...temperature.weights };
     const compute = { threads: settings.threads ?? 1, device: settings.device ?? TEST_COMPUTE.device };
     const specs = [...retriever.specs, ...temperature.specs];
-    const learner = await Learner.create(specs, weights, adamw(), { ...compute, stayOnDevice: true });
+    const learner = await Learner.create(specs, weights, adamw(), {
+      ...compute,
+      stayOnDevice: true,
+      lossScale: settings.lossScale,
+    });
     const onTexts = method.trainsOn === 'texts';
     const whole = retriever.tokenizeWhole(DOCUMENTS, wholeText);
     const [asked, rest] = onTexts
@@ -198,6 +205,7 @@ export class ToyRun {
       chunkSize,
       seed,
       compute,
+      ...(settings.lossScale && { precision: 'f16' as const, lossScale: settings.lossScale }),
       options: resolveMethodOptions(method, settings.options ?? {}),
       ledger: new CostLedger(),
       texts: { query: queryText, document: documentText },

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { DEVICE_HELP, reasonIn } from '../runtime/check-device.ts';
 import { bundledDevices, DEVICES, type Device } from '../runtime/devices.ts';
 import { formatBytes } from '../util/format.ts';
 import { defineCommand } from './command.ts';
@@ -100,12 +101,6 @@ function probe(device: Device, signal: AbortSignal): Promise<Omit<DeviceReport, 
   });
 }
 
-/** The part of the runtime's message that says something: what failed, without the place in its sources. */
-function reasonIn(message: string): string {
-  const line = message.split('\n')[0]!.trim();
-  return (/\b(Failed|Unable|No|Not|Cannot)\b.*$/.exec(line)?.[0] ?? line) || 'it ended without a reason';
-}
-
 /** Version of a package as installed for us; undefined where it is not. */
 function installedVersion(name: string): string | undefined {
   try {
@@ -138,7 +133,7 @@ function whatIsMissing(facts: {
   const missing: Missing[] = [];
   for (const { device, works, bundled } of facts.devices) {
     if (works) continue;
-    missing.push({ what: `device ${device}`, how: HOW[device](bundled) });
+    missing.push({ what: `device ${device}`, how: howToGet(device, bundled) });
   }
   if (facts.typescript === undefined) {
     missing.push({
@@ -149,17 +144,10 @@ function whatIsMissing(facts: {
   return missing;
 }
 
-const HOW: Record<Device, (bundled: boolean) => string> = {
-  cpu: () => 'install again for this platform: npm ci',
-  webgpu: (bundled) =>
-    bundled
-      ? 'a GPU with a current driver is needed (on Linux: Vulkan; without a GPU the software driver SwiftShader works)'
-      : 'onnxruntime-node has no WebGPU libraries for this platform',
-  cuda: () =>
-    process.platform === 'linux' && process.arch === 'x64'
-      ? 'an NVIDIA GPU, CUDA 12 and cuDNN 9; then: npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12 (it downloads)'
-      : 'onnxruntime-node has CUDA on Linux x64 only',
-};
+const howToGet = (device: Device, bundled: boolean): string =>
+  device === 'webgpu' && !bundled
+    ? 'onnxruntime-node has no WebGPU libraries for this platform'
+    : DEVICE_HELP[device];
 
 interface Facts {
   node: string;

@@ -7,6 +7,7 @@ import { CORRECTED_FROM, SAMPLER_KINDS } from '../methods/method-options.ts';
 import { methods } from '../methods/methods.ts';
 import { POOLINGS } from '../nn/layers.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
+import { PRECISIONS } from '../runtime/devices.ts';
 import { CROP_TASKS } from '../text/crops.ts';
 import type { OptionTable } from './options.ts';
 import { COMPUTE_OPTIONS, DATA_HELP } from './shared-options.ts';
@@ -95,6 +96,12 @@ export const TRAIN_OPTIONS = {
     type: 'choice',
     choices: ['adamw', 'sgd', 'lion'],
     help: 'how gradients move parameters (default adamw)',
+    group: 'Optimisation',
+  },
+  precision: {
+    type: 'choice',
+    choices: PRECISIONS,
+    help: 'f16: multiply matrices in half precision, with a loss scale; webgpu and cuda (default f32)',
     group: 'Optimisation',
   },
   weightDecay: {

@@ -10,6 +10,7 @@ import { padBatch } from '../text/pad-batch.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { rngKey } from '../util/rng.ts';
 import type { BatchTokens, MethodContext, StepResult } from './method.ts';
+import { lossScaleFeeds, scaledLoss } from './scaled-loss.ts';
 import { lossOfEmbeddings, type ScoreLoss } from './score-loss.ts';
 
 /** What queries are scored against; the columns of the scores are in this order. */
@@ -49,7 +50,7 @@ export class ContrastiveStep {
     loss: ScoreLoss,
     { embedded = true, fed = {} }: Candidates = {},
   ): Promise<ContrastiveStep> {
-    const { retriever, temperature, dropoutRatio, compute } = context;
+    const { retriever, temperature, dropoutRatio, compute, precision = 'f32' } = context;
     const graph = new Graph(name);
     const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
     const queries = retriever.embed(graph, p, 'query', { input: 'queries', dropoutRatio });
@@ -71,11 +72,11 @@ export class ContrastiveStep {
     graph.output('interpretableLoss', interpretableLoss);
     graph.output('queryEmbeddings', queries);
     for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
-    const gradients = backward(trainingLoss, [...targets.values()]);
+    const gradients = backward(scaledLoss(trainingLoss, context), [...targets.values()]);
     for (const [i, parameter] of [...targets.keys()].entries()) {
       graph.output(gradientOutput(parameter), gradients[i]!);
     }
-    return new ContrastiveStep(context, await Program.compile(graph, compute));
+    return new ContrastiveStep(context, await Program.compile(graph, { ...compute, precision }));
   }
 
   /**
@@ -101,7 +102,12 @@ export class ContrastiveStep {
     if (documentRows) sides.push({ input: 'documents', ...inStore(documentRows, documents, own?.documents) });
     const padded = sides.map(({ input, store, rows }) => [input, padBatch(store, rows, { padId })]);
     const tokens = this.tokens.feeds(Object.fromEntries(padded));
-    const feeds: Record<string, HostTensor> = { ...weights, ...tokens, ...batch.inputs };
+    const feeds: Record<string, HostTensor> = {
+      ...weights,
+      ...tokens,
+      ...batch.inputs,
+      ...lossScaleFeeds(this.context),
+    };
     if (dropoutRatio > 0) {
       for (const { input, rows } of sides) {
         feeds[`${input}/dropout`] = dropoutKeys(rngKey(seed, batch.draw, `dropout/${input}`), rows.length);

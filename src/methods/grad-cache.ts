@@ -15,6 +15,7 @@ import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from '.
 import { batchDocuments, describeEncodes, inBatchNegatives, plural } from './describe-run.ts';
 import { BATCH_LOSSES } from './loss-names.ts';
 import { type Method, type MethodContext, type StepResult, stateless, type TrainingBatch } from './method.ts';
+import { lossScaleFeeds, scaledLoss } from './scaled-loss.ts';
 import { lossOfEmbeddings, type ScoreLoss } from './score-loss.ts';
 
 /**
@@ -44,15 +45,16 @@ export const gradCache: Method = {
     describeEncodes(plan, { perBatch: 2 * batchDocuments(plan) }),
   ],
   start: async (context) => {
-    const { compute } = context;
+    const { compute, precision = 'f32' } = context;
+    const encoding = { ...compute, precision };
     const loss = await batchLoss(context);
     const programs = {
       loss: await Program.compile(lossGraph(context, loss.loss), compute),
-      encode: await bothSides((side) => Program.compile(encodeGraph(context, side), compute)),
+      encode: await bothSides((side) => Program.compile(encodeGraph(context, side), encoding)),
       // A side that is wholly frozen has nothing to go back to.
       backward: await bothSides(async (side) =>
         trainedSpecs(context, side).length > 0
-          ? await Program.compile(backwardGraph(context, side), compute)
+          ? await Program.compile(backwardGraph(context, side), encoding)
           : undefined,
       ),
     };
@@ -126,7 +128,11 @@ function lossGraph(context: MethodContext, of: ScoreLoss): Graph {
   graph.output('interpretableLoss', interpretableLoss);
   for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
   const names = ['queriesGradient', 'documentsGradient', ...own.map(([name]) => gradientOutput(name))];
-  const gradients = backward(loss, [queries, documents, ...own.map(([, tensor]) => tensor)]);
+  const gradients = backward(scaledLoss(loss, context), [
+    queries,
+    documents,
+    ...own.map(([, tensor]) => tensor),
+  ]);
   for (const [i, name] of names.entries()) graph.output(name, gradients[i]!);
   return graph;
 }
@@ -172,6 +178,7 @@ class GradCache {
       documents: hostTensor('f32', [documentRows.length, D], embeddings.document),
       ...(await this.loss.inputs(batch, documentRows)),
       ...gradients,
+      ...lossScaleFeeds(context),
     });
     for (const { name } of temperature.specs) gradients[name] = loss[gradientOutput(name)]!;
     const seeds = { query: float32(loss.queriesGradient), document: float32(loss.documentsGradient) };

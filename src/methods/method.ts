@@ -1,8 +1,9 @@
 import type { TrainingExamples } from '../data/examples.ts';
 import type { Retriever } from '../models/retriever.ts';
-import type { ComputeOptions } from '../runtime/devices.ts';
+import type { ComputeOptions, Precision } from '../runtime/devices.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 import type { Gradients } from '../runtime/learner.ts';
+import type { LossScale } from '../runtime/loss-scale.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import type { CostLedger } from './cost-ledger.ts';
 import type { LossName } from './loss-names.ts';
@@ -66,6 +67,10 @@ export interface MethodContext {
   readonly chunkSize: number;
   readonly seed: number;
   readonly compute: ComputeOptions;
+  /** Dtype in which a step's programs multiply matrices; default f32. Nothing else is made in half precision. */
+  readonly precision?: Precision;
+  /** What the loss is multiplied by before it is differentiated; gradients come out multiplied. */
+  readonly lossScale?: LossScale;
   /** The method's own options, defaults filled in. */
   readonly options: Partial<MethodOptions>;
   /** Where everything that the method spends is written down. */

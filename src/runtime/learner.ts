@@ -1,6 +1,8 @@
 import type { ParameterSpec } from '../nn/parameters.ts';
+import { elementCount } from '../onnx/dtypes.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { UndriftError } from '../util/errors.ts';
+import { formatBytes } from '../util/format.ts';
 import { bringToHost, keepOnDevice, keepsTensors, keptTensor, releaseFromDevice } from './device-memory.ts';
 import type { ComputeOptions } from './devices.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
@@ -128,6 +130,23 @@ export class Learner {
     }
     if (this.lossScale) tensors[LOSS_SCALE] = this.lossScale.state();
     return { step: this.step, tensors };
+  }
+
+  /** Where weights, optimizer state and gradients are between runs, in words. */
+  get whereWeightsAre(): string {
+    const all = [...this.learned.values()].flatMap(tensorsOf);
+    const bytes = (tensors: readonly HostTensor[]) =>
+      tensors.reduce((sum, { dims }) => sum + 4 * elementCount(dims), 0);
+    const share = Math.round((100 * bytes(this.kept)) / bytes(all));
+    return share > 0
+      ? `weights, gradients and optimizer state stay on the device (${share} % of their bytes; short tensors are here)`
+      : `weights are copied to the device and gradients back at every step (${formatBytes(bytes(all))} with optimizer state, which stays here)`;
+  }
+
+  /** Figures for the log. */
+  inspect(): Record<string, number> {
+    const { lossScale } = this;
+    return lossScale ? { lossScale: lossScale.value, skippedSteps: lossScale.skipped } : {};
   }
 
   /** Takes back what `state()` and `parameters` gave. */

@@ -76,6 +76,7 @@ export async function trainingLoop(
     }
     const gradients = accumulate > 1 ? learner.accumulated : results[0]!.gradients;
     const update = { learningRate, weightDecay, maxGradientNorm, gradientFactor: 1 / accumulate };
+    // Not a number where the loss scale was too large: then nothing has moved.
     const gradientNorm = await ledger.time('update', () => learner.apply(gradients, update));
     const afterwards = await ledger.time('refresh', () => method.updated(step));
     const { queries, documents } = ledger.encodes;
@@ -87,7 +88,7 @@ export async function trainingLoop(
       encodes: { queries: queries - before.queries, documents: documents - before.documents },
       trainingLoss: average(results.map((r) => r.trainingLoss)),
       interpretableLoss: average(results.map((r) => r.interpretableLoss)),
-      metrics: { ...averages(results.map((r) => r.metrics)), ...afterwards },
+      metrics: { ...averages(results.map((r) => r.metrics)), ...afterwards, ...learner.inspect() },
       ledger: ledger.totals,
     });
     if (verdict === 'stop') return;

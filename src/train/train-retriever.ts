@@ -19,8 +19,12 @@ import { adamw } from '../optim/adamw.ts';
 import { lion } from '../optim/lion.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { sgd } from '../optim/sgd.ts';
+import { checkDevice } from '../runtime/check-device.ts';
+import { checkPrecision } from '../runtime/check-precision.ts';
+import { deviceTraffic } from '../runtime/device-memory.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { Learner } from '../runtime/learner.ts';
+import { LossScale } from '../runtime/loss-scale.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
@@ -136,6 +140,9 @@ export async function trainRetriever(
   const { out } = asked;
   const method = findMethod(asked.method);
   const optimizer = makeOptimizer(asked.optimizer);
+  const { precision } = asked;
+  await checkDevice(compute);
+  await checkPrecision(precision, compute);
   if (!resume) await checkFree(out, overwrite);
   const settings = await pinModels(asked, callbacks);
 
@@ -216,10 +223,13 @@ export async function trainRetriever(
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
   const weights = { ...retriever.weights, ...temperature.weights };
   const frozen = frozenHash(retriever);
+  const lossScale = precision === 'f16' ? new LossScale() : undefined;
   const learner = await Learner.create([...retriever.specs, ...temperature.specs], weights, optimizer, {
     ...compute,
     stayOnDevice: true,
+    lossScale,
   });
+  if (device && device !== 'cpu') callbacks.onNote?.(`${device}: ${learner.whereWeightsAre}`);
   const ledger = new CostLedger();
   const running = await method.start({
     retriever,
@@ -233,6 +243,8 @@ export async function trainRetriever(
     chunkSize: settings.chunkSize,
     seed,
     compute,
+    precision,
+    ...(lossScale && { lossScale }),
     options: methodOptions(settings),
     ledger,
     texts: { query: (row) => data.queries.text(row), document: (row) => data.corpus.text(row) },
@@ -281,6 +293,7 @@ export async function trainRetriever(
   let stoppedEarly = false;
   let textsSeen = 0;
   let prepareMs = 0;
+  let copied = { ...deviceTraffic, step: learner.step };
 
   const keepModel = async (metrics: Readonly<Record<string, number>>) => {
     retriever.trainedSteps = stepsBefore + learner.step;
@@ -331,6 +344,16 @@ export async function trainRetriever(
     });
   };
 
+  /** Bytes copied to and from the device, a step, since the last line of the log. */
+  const deviceCopies = (step: number): Record<string, number> => {
+    if (!device || device === 'cpu') return {};
+    const steps = Math.max(1, step - copied.step);
+    const perStep = (name: 'upBytes' | 'downBytes') => (deviceTraffic[name] - copied[name]) / steps;
+    const found = { deviceUpBytes: perStep('upBytes'), deviceDownBytes: perStep('downBytes') };
+    copied = { ...deviceTraffic, step };
+    return found;
+  };
+
   const onStep = async (report: StepReport): Promise<'go on' | 'stop'> => {
     const { step, epoch, learningRate, gradientNorm, trainingLoss, interpretableLoss, metrics } = report;
     textsSeen += report.encodes.queries + report.encodes.documents;
@@ -344,6 +367,7 @@ export async function trainRetriever(
         temperature: temperature.value,
         ...metrics,
         documentEncodes: report.encodes.documents,
+        ...deviceCopies(step),
         ...running.inspect(),
       };
       log.write({ step, epoch, kind: 'train', values });

@@ -1,0 +1,41 @@
+import { Graph } from '../graph/graph.ts';
+import { neg } from '../graph/ops.ts';
+import { UsageError } from '../util/errors.ts';
+import type { ComputeOptions, Device } from './devices.ts';
+import { Program } from './program.ts';
+
+/** What makes a device work. */
+export const DEVICE_HELP: Readonly<Record<Device, string>> = {
+  cpu: 'install again for this platform: npm ci',
+  webgpu:
+    'a GPU with a current driver is needed; on Linux a Vulkan driver and its loader (Debian: libvulkan1). ' +
+    'Without a GPU the software driver SwiftShader works: docs/devices.md',
+  cuda:
+    process.platform === 'linux' && process.arch === 'x64'
+      ? 'an NVIDIA GPU, CUDA 12 and cuDNN 9; then: npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12 (it downloads)'
+      : 'onnxruntime-node has CUDA on Linux x64 only',
+};
+
+/**
+ * Makes sure that programs can be loaded on a device, before anything else is done for nothing.
+ * @throws UsageError saying what is missing and how to get it
+ */
+export async function checkDevice({ device = 'cpu', ...compute }: ComputeOptions): Promise<void> {
+  if (device === 'cpu') return;
+  const graph = new Graph('device');
+  graph.output('y', neg(graph.input('x', 'f32', [1])));
+  try {
+    await (await Program.compile(graph, { ...compute, device })).dispose();
+  } catch (cause) {
+    throw new UsageError(`--device ${device} does not work here: ${reasonIn(cause)}`, {
+      cause,
+      help: `${DEVICE_HELP[device]}. undrift doctor tells more`,
+    });
+  }
+}
+
+/** The part of the runtime's message that says something: what failed, without the place in its sources. */
+export function reasonIn(error: unknown): string {
+  const line = (error instanceof Error ? error.message : String(error)).split('\n')[0]!.trim();
+  return (/\b(Failed|Unable|No|Not|Cannot)\b.*$/.exec(line)?.[0] ?? line) || 'it ended without a reason';
+}

@@ -1,0 +1,38 @@
+import { Graph } from '../graph/graph.ts';
+import { matmul } from '../graph/ops.ts';
+import { UsageError } from '../util/errors.ts';
+import type { ComputeOptions, Precision } from './devices.ts';
+import { hostTensor } from './host-tensor.ts';
+import { Program } from './program.ts';
+
+/**
+ * Makes sure that a device multiplies matrices in a precision.
+ * @throws UsageError saying why not
+ */
+export async function checkPrecision(precision: Precision, compute: ComputeOptions): Promise<void> {
+  if (precision === 'f32') return;
+  const { device = 'cpu' } = compute;
+  // onnxruntime casts there and back around f32 kernels, takes away the pairs, and gives the bits of f32.
+  if (device === 'cpu') {
+    throw new UsageError(`--precision ${precision} on the CPU: onnxruntime multiplies no halves there`, {
+      help: 'leave it out, or train on a GPU: --device webgpu or cuda',
+    });
+  }
+  const graph = new Graph('precision');
+  graph.output('y', matmul(graph.input('a', 'f32', ['n', 4]), graph.input('b', 'f32', [4, 4])));
+  const [a, b] = [
+    [1, 4],
+    [4, 4],
+  ].map((dims) => hostTensor('f32', dims, new Float32Array(dims[0]! * 4).fill(1)));
+  const program = await Program.compile(graph, { ...compute, precision });
+  try {
+    await program.run({ a: a!, b: b! });
+  } catch (cause) {
+    throw new UsageError(`--precision ${precision}: the driver behind ${device} has no half precision`, {
+      cause,
+      help: 'leave it out; a GPU and driver with shader-f16 are needed',
+    });
+  } finally {
+    await program.dispose();
+  }
+}
