@@ -1,0 +1,138 @@
+/**
+ * What a step costs that trains a part of a model:  npm run bench:fine-tuning -- [--steps N] [--threads N] [--json]
+ *
+ * The reference step of `bench:step` (6 layers, D 384, 16 queries and 16 documents of 64 tokens), with all parameters, with LoRA
+ * adapters, with parts frozen. Each case runs in a fresh process. Time of the processor beside time of the clock: on a machine that
+ * others use, only the former says something.
+ */
+import { parseArgs } from 'node:util';
+import { backward } from '../src/grad/backward.ts';
+import { Graph } from '../src/graph/graph.ts';
+import { matmul, range } from '../src/graph/ops.ts';
+import { softmaxCrossEntropy } from '../src/losses/softmax-cross-entropy.ts';
+import { createRetriever } from '../src/models/create-retriever.ts';
+import { Retriever } from '../src/models/retriever.ts';
+import { TokenFeeds } from '../src/models/token-feeds.ts';
+import { describeTuning, type TuningOptions, tuned } from '../src/models/tuning.ts';
+import { ROWS_INPUT } from '../src/nn/parameters.ts';
+import { adamw } from '../src/optim/adamw.ts';
+import { defaultThreads } from '../src/runtime/devices.ts';
+import { gradientOutput, Learner } from '../src/runtime/learner.ts';
+import { Program } from '../src/runtime/program.ts';
+import { Tokenizer } from '../src/text/tokenizer.ts';
+import { trainVocabulary } from '../src/text/train-vocabulary.ts';
+import { freshNode, report } from './fresh-process.ts';
+import { median, table } from './statistics.ts';
+
+const CASES: readonly (readonly [title: string, tuning: TuningOptions])[] = [
+  ['full', {}],
+  ['LoRA, rank 8, queries and values', { lora: 8 }],
+  ['LoRA, rank 8, all linear layers', { lora: 8, loraTargets: ['all-linear'] }],
+  ['embeddings and layers 0 to 2 frozen', { freeze: ['embeddings', 'layers:0-2'] }],
+];
+
+const SIDES = ['query', 'document'] as const;
+const [TEXTS, TOKENS, DISTINCT, WARMUP] = [16, 64, 1500, 2];
+const UPDATE = { learningRate: 1e-4, weightDecay: 0.01, maxGradientNorm: 1 };
+
+interface Result {
+  readonly title: string;
+  readonly trained: string;
+  readonly medianMs: number;
+  readonly processorMs: number;
+  readonly peakResidentBytes: number;
+}
+
+/** A model of the reference size; its tokenizer is for no text. */
+function referenceModel(): Retriever {
+  const tokenizer = Tokenizer.fromJson(
+    trainVocabulary(['a text', 'a text'], { model: 'wordpiece', vocabSize: 40, minFrequency: 1 }),
+  );
+  const { config, weights } = createRetriever({
+    kind: 'transformer',
+    tokenizer,
+    hidden: 384,
+    layers: 6,
+    heads: 12,
+    vocabSize: 30_522,
+    maxQueryTokens: TOKENS,
+    maxDocTokens: TOKENS,
+  });
+  return new Retriever(config, tokenizer, { weights });
+}
+
+async function measure(number: number, steps: number, threads: number): Promise<Result> {
+  const [title, tuning] = CASES[number]!;
+  const retriever = tuned(referenceModel(), tuning);
+  const graph = new Graph('fine-tuning');
+  const p = retriever.declare(graph);
+  const [queries, documents] = SIDES.map((side) => retriever.embed(graph, p.get, side, { input: side }));
+  const scores = matmul(queries!, documents!, { transB: true, alpha: 20 });
+  const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
+  graph.output('loss', loss);
+  const names = [...p.targets.keys()];
+  for (const [i, gradient] of backward(loss, [...p.targets.values()]).entries())
+    graph.output(gradientOutput(names[i]!), gradient);
+  const program = await Program.compile(graph, { threads });
+  const learner = await Learner.create(retriever.specs, retriever.weights, adamw(), { threads });
+  const feeder = new TokenFeeds(retriever.encoder.vocabSize);
+
+  let drawn = 0;
+  const batch = () => ({
+    ids: Int32Array.from({ length: TEXTS * TOKENS }, () => ((drawn++ * 7919) % DISTINCT) * 20),
+    mask: new Float32Array(TEXTS * TOKENS).fill(1),
+    batch: TEXTS,
+    tokens: TOKENS,
+  });
+  const timesMs: number[] = [];
+  const processorMs: number[] = [];
+  for (let i = -WARMUP; i < steps; i++) {
+    const [startMs, before] = [performance.now(), process.cpuUsage()];
+    const feeds = feeder.feeds({ query: batch(), document: batch() });
+    const results = await program.run({ ...retriever.weights, ...feeds }, { into: learner.gradientBuffers });
+    const byName = Object.fromEntries(names.map((name) => [name, results[gradientOutput(name)]!]));
+    await learner.apply({ byName, rows: feeds[ROWS_INPUT] }, UPDATE);
+    if (i < 0) continue;
+    const { user, system } = process.cpuUsage(before);
+    timesMs.push(performance.now() - startMs);
+    processorMs.push((user + system) / 1000);
+  }
+  return {
+    title,
+    trained: describeTuning(retriever) ?? 'trains all parameters',
+    medianMs: median(timesMs),
+    processorMs: median(processorMs),
+    peakResidentBytes: process.resourceUsage().maxRSS * 1024,
+  };
+}
+
+const { values: options } = parseArgs({
+  options: {
+    case: { type: 'string' },
+    steps: { type: 'string', default: '20' },
+    threads: { type: 'string', default: String(defaultThreads()) },
+    json: { type: 'boolean', default: false },
+  },
+});
+const [steps, threads] = [Number(options.steps), Number(options.threads)];
+
+if (options.case !== undefined) report(await measure(Number(options.case), steps, threads));
+else {
+  const results: Result[] = [];
+  for (const number of CASES.keys()) {
+    const args = ['--case', String(number), '--steps', String(steps), '--threads', String(threads)];
+    results.push(await freshNode<Result>(new URL(import.meta.url), args));
+  }
+  const rows = results.map((r) => [
+    r.title,
+    `${r.processorMs.toFixed(0)} ms`,
+    `${r.medianMs.toFixed(0)} ms`,
+    `${(r.peakResidentBytes / 1e6).toFixed(0)} MB`,
+    r.trained,
+  ]);
+  console.log(
+    options.json
+      ? JSON.stringify({ steps, threads, results }, null, 2)
+      : table([['trained', 'processor time', 'clock', 'peak resident memory', ''], ...rows]),
+  );
+}
