@@ -48,7 +48,13 @@ export function loraParameters(
   };
 }
 
-/** Parameters as an architecture asks for them, adapted matrices with what is added: architectures know nothing of LoRA. */
+/**
+ * Parameters as an architecture asks for them, adapted matrices with what is added: architectures know nothing of LoRA.
+ *
+ * The sum is made anew in every run of a program. The other way, x Aᵀ Bᵀ beside x Wᵀ, would make no gradient as large as W, but more
+ * of the size of the hidden states, and every linear map would have to know. Processor time of the step of `bench:fine-tuning` at rank
+ * 8: 1,040 ms by the sum and 1,105 by products for queries and values, 1,398 and 1,254 for all linear layers.
+ */
 export function withAdapters(p: Parameters, adapters: ReadonlyMap<string, Adapter>): Parameters {
   const sums = new Map<string, Tensor>();
   return (name) => {
