@@ -6,7 +6,7 @@ Writes src/text/fixtures/families.json.gz:
 
     texts       1,000 texts: prose, code, numbers, URLs, every script, emoji, control characters, very long, empty
     tokenizers  by family, a small tokenizer.json with the components of a well-known model of the family
-    variants    by name, another pre-tokenizer for one of the families
+    variants    by name, one of the families with other parts
     hashes      by family and variant, for each text six hexadecimal digits: the first of SHA-256 over its ids as little-endian u32
     real        the same for real tokenizers, where FOLDER holds any: FOLDER/NAME/tokenizer.json, or vocab.json and merges.txt
 
@@ -243,18 +243,32 @@ def families(sample):
 
 
 VARIANTS = {
-    "xlm-roberta at spaces": {
-        "of": "xlm-roberta",
+    "xlm-roberta at spaces": ("xlm-roberta", {
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
             {"type": "WhitespaceSplit"},
             {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
         ]},
-    },
-    "roberta with a space first": {
-        "of": "roberta",
+    }),
+    "roberta with a space first": ("roberta", {
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-    },
+    }),
+    "llama2 of later versions": ("llama2", {
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
+    }),
+    "modernbert with tokens for runs of spaces": ("modernbert", {
+        "more_tokens": [" " * count for count in range(24, 1, -1)] + ["|||IP_ADDRESS|||"],
+    }),
 }
+
+
+def varied(tokenizer, parts):
+    """A tokenizer.json with other parts, and with added tokens that are not special."""
+    data = {**tokenizer, **{name: part for name, part in parts.items() if name != "more_tokens"}}
+    first_id = max(max(data["model"]["vocab"].values()), *(token["id"] for token in data["added_tokens"])) + 1 if "more_tokens" in parts else 0
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+    more = [{"id": first_id + i, "content": content, **flags} for i, content in enumerate(parts.get("more_tokens", []))]
+    return {**data, "added_tokens": data["added_tokens"] + more}
 
 
 def hashes(tokenizer, lines):
@@ -291,12 +305,15 @@ def main():
     sample = [line for line in lines if len(line) < 3000]
     tokenizers = {name: compact(tokenizer) for name, tokenizer in families(sample).items()}
     tried = dict(tokenizers)
-    for name, variant in VARIANTS.items():
-        tried[name] = {**tokenizers[variant["of"]], "pre_tokenizer": variant["pre_tokenizer"]}
+    variants = {}
+    for name, (family, parts) in VARIANTS.items():
+        tried[name] = varied(tokenizers[family], parts)
+        changed = [part for part, value in tried[name].items() if value != tokenizers[family][part]]
+        variants[name] = {"of": family, "parts": {part: tried[name][part] for part in changed}}
     result = {
         "texts": lines,
         "tokenizers": tokenizers,
-        "variants": VARIANTS,
+        "variants": variants,
         "hashes": {name: hashes(Tokenizer.from_str(json.dumps(data)), lines) for name, data in tried.items()},
         "real": {name: hashes(tokenizer, lines) for name, tokenizer in (real(sys.argv[1]) if len(sys.argv) > 1 else [])},
     }
