@@ -12,7 +12,7 @@ export type ModelConfig = Readonly<Record<string, unknown>> & { readonly model_t
 
 /**
  * A causal decoder as a function on symbolic tensors, and the list of its parameters. Its word table is used whole, as every token
- * can be the next one: ids are rows of the table.
+ * can be the next one: ids are rows of the table, and no parameter is a `lookup`.
  */
 export class Decoder {
   /** Checked, with defaults filled in. */
@@ -44,7 +44,7 @@ export class Decoder {
     this.output = architecture.logitParameter(parsed);
     const own = architecture.parameters(parsed);
     const tied = own.some(({ name }) => name === this.output.name);
-    this.specs = tied ? own : [...own, this.output];
+    this.specs = (tied ? own : [...own, this.output]).map(({ lookup: _, ...spec }) => spec);
   }
 
   /**

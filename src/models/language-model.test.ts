@@ -10,7 +10,9 @@ import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
 import { readSafetensors } from '../io/safetensors.ts';
 import { nextTokenLoss } from '../losses/next-token.ts';
+import { adamw } from '../optim/adamw.ts';
 import { float32, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
+import { gradientOutput, Learner } from '../runtime/learner.ts';
 import { Program } from '../runtime/program.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { LanguageModel } from './language-model.ts';
@@ -92,8 +94,8 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
   });
 
   test('writes what transformers writes, greedily', async () => {
-    expect(await model.continue(golden.start, { tokens: 12, threads: 1 })).toBe(golden.written);
-    expect(await model.continue(golden.start, { tokens: 0 })).toBe(golden.start);
+    expect(await model.continueText(golden.start, { tokens: 12, threads: 1 })).toBe(golden.written);
+    expect(await model.continueText(golden.start, { tokens: 0 })).toBe(golden.start);
   });
 
   test('log-likelihoods, together and one by one', async () => {
@@ -140,7 +142,7 @@ describe('long texts', () => {
   });
 
   test('what does not fit the model is refused, and so are windows that leave gaps', async () => {
-    await expect(model.continue(text, { tokens: 1 })).rejects.toThrow(
+    await expect(model.continueText(text, { tokens: 1 })).rejects.toThrow(
       'a text of 51 tokens, where the model reads 32',
     );
     await expect(model.logLikelihoods([{ ids: new Array(40).fill(3) }])).rejects.toThrow(UsageError);
@@ -150,6 +152,58 @@ describe('long texts', () => {
     expect(await model.logLikelihoods([])).toEqual(new Float64Array(0));
     expect((await model.likelihood('')).tokens).toBe(0);
   });
+});
+
+test('ends where the config says, also with several end tokens', async () => {
+  const ends = [...'pm'].map((letter) => 2 + letter.charCodeAt(0) - 'a'.charCodeAt(0));
+  const folder = tempFiles();
+  cpSync(fixture('gpt2'), folder, { recursive: true });
+  const file = join(folder, 'config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8'));
+  writeFileSync(file, JSON.stringify({ ...config, eos_token_id: ends }));
+  const model = await LanguageModel.load(folder);
+  // Without, it goes on: KKKKKKKKpmT.
+  expect(await model.continueText('helLo', { tokens: 12, threads: 1 })).toMatch(/^helLooK+$/);
+  await model.dispose();
+});
+
+test('a learner takes it as it is: the loss of a text falls, tied word vectors move whole', async () => {
+  const model = await LanguageModel.load(fixture('gpt2'));
+  const graph = new Graph('train');
+  const { get, targets } = model.declare(graph);
+  const ids = graph.input('ids', 'i64', ['texts', 'tokens']);
+  const mask = graph.input('mask', 'f32', ['texts', 'tokens']);
+  const loss = nextTokenLoss(model.decoder.logits(get, { ids, mask }), ids, mask);
+  graph.output('loss', loss);
+  const names = [...targets.keys()];
+  for (const [i, gradient] of backward(loss, [...targets.values()]).entries()) {
+    graph.output(gradientOutput(names[i]!), gradient);
+  }
+  const program = await Program.compile(graph, { threads: 1 });
+  const learner = await Learner.create(model.decoder.specs, model.weights, adamw(), { threads: 1 });
+  const text = model.tokenizer.encode('abcdefg');
+  const feeds = {
+    ids: hostTensor('i64', [1, text.length], BigInt64Array.from(text, BigInt)),
+    mask: hostTensor('f32', [1, text.length], new Float32Array(text.length).fill(1)),
+  };
+  const before = float32(model.weights['wte.weight']).slice();
+  const losses: number[] = [];
+  for (let step = 0; step < 15; step++) {
+    const results = await program.run({ ...model.weights, ...feeds }, { into: learner.gradientBuffers });
+    losses.push(scalarValue(results.loss));
+    const byName = Object.fromEntries(names.map((name) => [name, results[gradientOutput(name)]!]));
+    await learner.apply(
+      { byName, rows: undefined },
+      { learningRate: 0.02, weightDecay: 0, maxGradientNorm: 1 },
+    );
+  }
+  expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
+  const moved = float32(model.weights['wte.weight']).map((x, i) => Math.abs(x - before[i]!));
+  // Every token is a candidate for the next one, not only those of the text.
+  expect(
+    Math.min(...Array.from({ length: 52 }, (_, row) => Math.max(...moved.subarray(row * 8, row * 8 + 8)))),
+  ).toBeGreaterThan(0);
+  for (const each of [program, learner, model]) await each.dispose();
 });
 
 describe('bad folders', () => {
@@ -205,7 +259,7 @@ test.skipIf(!stories)('stories260K tells a story (skipped without ../shared/data
   const folder = tempFiles();
   await llama2cFolder(stories!, folder);
   const model = await LanguageModel.load(folder);
-  const story = await model.continue('', { tokens: 40 });
+  const story = await model.continueText('', { tokens: 40 });
   expect(story).toMatch(
     /^Once upon a time, there was a little girl named Lily\. She loved to play outside in the park\./,
   );

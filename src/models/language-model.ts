@@ -43,9 +43,17 @@ export class LanguageModel {
   readonly tokenizer: Tokenizer;
   /** By the names of `decoder.specs`: live arrays, which a learner moves in place. */
   readonly weights: Readonly<Record<string, HostTensor>>;
+  /** Tokens after which nothing follows. */
+  readonly endIds: ReadonlySet<number>;
   private readonly programs = new Map<string, Promise<Program>>();
 
-  constructor(decoder: Decoder, tokenizer: Tokenizer, weights: Readonly<Record<string, HostTensor>>) {
+  /** @param options.endIds  default: the tokenizer's end-of-text token */
+  constructor(
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    weights: Readonly<Record<string, HostTensor>>,
+    options: { endIds?: readonly number[] } = {},
+  ) {
     if (tokenizer.vocabSize > decoder.vocabSize) {
       throw new UsageError(
         `the tokenizer has ${tokenizer.vocabSize} tokens but the embedding table only ${decoder.vocabSize} rows`,
@@ -55,6 +63,8 @@ export class LanguageModel {
     this.decoder = decoder;
     this.tokenizer = tokenizer;
     this.weights = weights;
+    const { eos } = tokenizer.specialIds;
+    this.endIds = new Set(options.endIds ?? (eos === undefined ? [] : [eos]));
   }
 
   /**
@@ -74,13 +84,14 @@ export class LanguageModel {
       const { headPrefix, specs } = decoder;
       const file = join(folder, 'model.safetensors');
       const weights = await readWeights(reader, specs, { file, headPrefix, onNote: options.onNote });
-      return new LanguageModel(decoder, tokenizer, weights);
+      const ends = [config.eos_token_id].flat().filter((id) => Number.isSafeInteger(id)) as number[];
+      return new LanguageModel(decoder, tokenizer, weights, ends.length > 0 ? { endIds: ends } : {});
     } finally {
       await reader.close();
     }
   }
 
-  /** Declares all weights as inputs of a graph; the word table whole. */
+  /** Declares all weights as inputs of a graph, and as what to differentiate with respect to. */
   declare(graph: Graph): DeclaredParameters {
     return declareParameters(graph, this.decoder.specs, (table) => table);
   }
@@ -94,10 +105,12 @@ export class LanguageModel {
    * @returns  the text with its continuation
    * @throws UsageError where there is nothing to start from, or the text is longer than the model reads
    */
-  async continue(text: string, { tokens, ...compute }: { tokens: number } & ComputeOptions): Promise<string> {
+  async continueText(
+    text: string,
+    { tokens, ...compute }: { tokens: number } & ComputeOptions,
+  ): Promise<string> {
     const { before } = this.tokenizer.wrapper;
     const ids = [...before, ...this.tokenizer.encodeRaw(text)];
-    const { eos } = this.tokenizer.specialIds;
     const most = Math.min(ids.length + tokens, this.decoder.maxTokens ?? Number.POSITIVE_INFINITY);
     if (ids.length === 0) {
       throw new UsageError('an empty text, and no token with which texts start', {
@@ -111,7 +124,7 @@ export class LanguageModel {
     while (ids.length < most) {
       const { next } = await program.run({ ...this.weights, ...feeds([ids]) });
       const id = Number(next!.data[0]);
-      if (id === eos) break;
+      if (this.endIds.has(id)) break;
       ids.push(id);
     }
     return this.tokenizer.decode(ids);
