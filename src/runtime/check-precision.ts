@@ -14,7 +14,7 @@ export async function checkPrecision(precision: Precision, compute: ComputeOptio
   const { device = 'cpu' } = compute;
   // onnxruntime casts there and back around f32 kernels, takes away the pairs, and gives the bits of f32.
   if (device === 'cpu') {
-    throw new UsageError(`--precision ${precision} on the CPU: onnxruntime multiplies no halves there`, {
+    throw new UsageError(`--precision ${precision} on the CPU would change nothing: onnxruntime multiplies in f32 there`, {
       help: 'leave it out, or train on a GPU: --device webgpu or cuda',
     });
   }
