@@ -8,6 +8,7 @@ import { readRunSettings, trainRetriever } from '../train/train-retriever.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
+import { isPairMetrics } from './eval-scored-pairs.ts';
 import { formatDiagnosis } from './format-diagnosis.ts';
 import { downloadProgress, loadProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
@@ -101,7 +102,7 @@ export const trainCommand = defineCommand({
         `\n${ledgerText(result.ledger)}\n` +
         (onTexts
           ? `go on from it: undrift train --model ${settings.out} --data <folder> --out <folder>\n`
-          : `measure it: undrift eval --model ${settings.out} --data ${settings.data} --split test\n`),
+          : `measure it: undrift eval --model ${settings.out} --data ${settings.data} --split test${isPairMetrics([settings.evalMetric]) ? ' --metrics spearman,pearson' : ''}\n`),
     };
   },
 });
