@@ -1,4 +1,4 @@
-"""A tiny random model of each architecture as transformers saves it, what it computes, and three steps of training it.
+"""A tiny random model of each architecture as transformers saves it, what it computes, and what training makes of it.
 
 Run from the repository root:  python tools/reference/architecture_golden.py [name …]
 (needs: torch, transformers, tokenizers, safetensors)
@@ -10,7 +10,8 @@ src/models/architectures/fixtures/
     <name>/config.json      as transformers writes it
     <name>/model.safetensors
     <name>/tokenizer.json   of some: words, byte-level BPE or Unigram, with the special tokens of the architecture
-    <name>/golden.json      padding id, pooling, whether states are with token types; loss and gradients' norm of each step;
+    <name>/golden.json      padding id, pooling, whether states are with token types; loss and gradients' norm of each of the
+                            three steps, the loss of 50 steps, which go through the same batches again and again;
                             with a tokenizer, texts and their token ids
     <name>/golden.safetensors
         state/<i>           hidden states of the first batch's documents, padded: what goes into the first layer, and what each
@@ -41,6 +42,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 OUT = pathlib.Path("src/models/architectures/fixtures")
 VOCABULARY, USED = 52, range(4, 44)
+STEPS = 50
 LENGTHS = {"query": [3, 5, 1, 4], "document": [10, 7, 12, 9]}
 TRAINING = dict(temperature=0.1, learningRate=1e-3, weightDecay=0.01, maxGradientNorm=1.0)
 
@@ -273,8 +275,9 @@ def make(name, case, steps):
         ],
         lr=TRAINING["learningRate"],
     )
-    measured = []
-    for number, step in enumerate(steps):
+    measured, losses = [], []
+    for number in range(STEPS):
+        step = steps[number % len(steps)]
         queries, documents = (embed(step[side]) for side in ("query", "document"))
         loss = cross_entropy(queries @ documents.T / TRAINING["temperature"], torch.arange(len(queries)))
         optimizer.zero_grad()
@@ -283,10 +286,13 @@ def make(name, case, steps):
             tensors |= stored("gradient", {n: p.grad for n, p in names.items()})
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), TRAINING["maxGradientNorm"])
         optimizer.step()
-        measured.append({"loss": loss.item(), "gradientNorm": norm.item()})
-    tensors |= stored("trained", names)
+        losses.append(loss.item())
+        if number < len(steps):
+            measured.append({"loss": loss.item(), "gradientNorm": norm.item()})
+        if number == len(steps) - 1:
+            tensors |= stored("trained", names)
     save_file(tensors, OUT / name / "golden.safetensors")
-    golden = dict(padId=pad, pooling=pooling, types=types, steps=measured, **with_texts)
+    golden = dict(padId=pad, pooling=pooling, types=types, steps=measured, losses=losses, **with_texts)
     (OUT / name / "golden.json").write_text(json.dumps(golden) + "\n")
     for file in (OUT / name).iterdir():
         file.chmod(0o644)
