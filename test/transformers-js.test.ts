@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { describe, expect, it, test } from 'vitest';
 import { compareVectors } from '../src/export/compare-vectors.ts';
 import { parityTexts } from '../src/export/parity-texts.ts';
+import { FINAL_SIGMA } from '../src/export/token-parity.ts';
 import { encodeByTransformersJs, loadTransformersJs, pipelinePools } from '../src/export/transformers-js.ts';
 import type { NewRetrieverOptions } from '../src/models/create-retriever.ts';
 import { loadRetriever, saveRetriever } from '../src/models/model-folder.ts';
@@ -18,12 +19,6 @@ import { tempFiles } from './temp-files.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
 const library = (await loadTransformersJs())!;
-
-/**
- * A capital sigma that ends a word: JavaScript makes it ς where it lowers a text, and so transformers.js; Hugging Face's own tokenizers,
- * and ours, make it σ.
- */
-const FINAL_SIGMA = /Σ(?!\p{L})/u;
 
 /** The texts that neither program cuts, and those that both do. */
 function byLength(retriever: Retriever, texts: readonly string[]) {

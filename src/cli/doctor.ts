@@ -6,9 +6,11 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DEVICE_HELP, reasonIn } from '../runtime/check-device.ts';
 import { bundledDevices, DEVICES, type Device } from '../runtime/devices.ts';
+import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { type GemmRate, measureGemmRate } from './gemm-rate.ts';
+import { runParity } from './parity.ts';
 
 /** Loading a GPU driver and compiling its shaders takes seconds; longer is a hang. */
 const PROBE_MS = 30_000;
@@ -35,9 +37,23 @@ export const doctorCommand = defineCommand({
   summary: 'report what works on this machine, how fast it is, and what is missing',
   options: {
     threads: { type: 'integer', min: 1, max: 1024, help: 'threads for the measurement (default: all cores)' },
+    parity: {
+      type: 'text',
+      value: 'model',
+      help: 'instead: whether onnxruntime and transformers.js make the same vectors of this model as we do; exit code 1 where they do not',
+    },
+    texts: {
+      type: 'text',
+      value: 'file',
+      help: 'texts for --parity, one a line (default: 200 built-in ones in many scripts)',
+    },
   },
-  examples: ['', '--json'],
-  async run({ threads = availableParallelism() }, io) {
+  examples: ['', '--json', '--parity runs/first'],
+  async run(options, io) {
+    if (options.parity !== undefined) return await runParity(options.parity, options, io);
+    if (options.texts !== undefined)
+      throw new UsageError('--texts is for --parity', { help: 'name a model: --parity FOLDER' });
+    const { threads = availableParallelism() } = options;
     const devices: DeviceReport[] = [];
     const bundled = bundledDevices();
     for (const device of DEVICES) {

@@ -8,6 +8,7 @@ import {
   type OnnxNode,
   type OnnxTensor,
   type OnnxValue,
+  type UntypedValue,
   unknownShape,
 } from './model.ts';
 import { WireWriter } from './wire.ts';
@@ -112,8 +113,9 @@ function writeTensor(writer: WireWriter, tensor: OnnxTensor): void {
   writer.bytes(fields.tensor.rawData, tensor.data);
 }
 
-function writeValue(writer: WireWriter, value: OnnxValue): void {
+function writeValue(writer: WireWriter, value: OnnxValue | UntypedValue): void {
   writer.string(fields.value.name, value.name);
+  if (value.dtype === undefined) return;
   writer.message(fields.value.type, (type) => {
     type.message(fields.type.tensor, (tensor) => {
       tensor.varint(fields.tensorType.elementType, dtypes[value.dtype].onnxCode);

@@ -43,6 +43,12 @@ export interface OnnxValue {
   shape: readonly (number | string)[];
 }
 
+/** An output that states its name alone: onnxruntime infers its type and shape. */
+export interface UntypedValue {
+  name: string;
+  dtype?: undefined;
+}
+
 /** The shape of a value whose number of dimensions is not known. */
 export const unknownShape: readonly string[] = ['...'];
 
@@ -51,7 +57,7 @@ export interface OnnxGraph {
   name: string;
   nodes: OnnxNode[];
   inputs: OnnxValue[];
-  outputs: OnnxValue[];
+  outputs: (OnnxValue | UntypedValue)[];
   initializers: OnnxTensor[];
   /** Types of intermediate values, where known. */
   values?: OnnxValue[];

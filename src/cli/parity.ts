@@ -1,0 +1,87 @@
+import { readLines } from '../data/lines.ts';
+import { type ClientParity, measureParity, type ParityReport } from '../export/measure-parity.ts';
+import { F32_TOLERANCE, LEAST_COSINES } from '../export/tolerances.ts';
+import { DataError } from '../util/errors.ts';
+import type { CommandResult } from './command.ts';
+import type { Io } from './io.ts';
+import { modelFolder } from './model-source.ts';
+
+/** `undrift doctor --parity`: whether other programs make of a model folder what we make of it. */
+export async function runParity(
+  model: string,
+  { texts: file, threads }: { texts: string | undefined; threads?: number | undefined },
+  io: Io,
+): Promise<CommandResult> {
+  const folder = await modelFolder(model, io, [], '--parity');
+  const report = await measureParity(folder, {
+    ...(file !== undefined && { texts: await textsIn(file) }),
+    ...(threads !== undefined && { threads }),
+    onNote: (note) => io.log(`note: ${note}`),
+    onProgress: ({ stage, done, total }) => io.progress(stage, done, { total }),
+  });
+  io.finishProgress();
+  return {
+    json: { model, tolerance: F32_TOLERANCE, leastCosines: LEAST_COSINES, ...report },
+    text: formatParity(model, report),
+    exitCode: report.ok ? 0 : 1,
+  };
+}
+
+async function textsIn(file: string): Promise<string[]> {
+  const texts: string[] = [];
+  for await (const { text } of readLines(file)) texts.push(text);
+  if (texts.length === 0) throw new DataError('holds no text', { file });
+  return texts;
+}
+
+function formatParity(model: string, { ok, texts, sides, transformersJs }: ParityReport): string {
+  const lines = [`${model}: ${texts} texts, largest differences from our runtime`];
+  for (const { side, folder, freshExport, clients } of sides) {
+    if (sides.length > 1) lines.push(`${side}: ${folder}`);
+    if (freshExport) lines.push('  the folder holds no ONNX file: compared with a fresh export');
+    for (const client of clients) lines.push(...clientLines(client, texts));
+  }
+  if (!transformersJs)
+    lines.push('  transformers.js is not installed: npm install @huggingface/transformers');
+  lines.push(ok ? 'all agree' : 'not all agree');
+  return `${lines.join('\n')}\n`;
+}
+
+function clientLines(client: ClientParity, texts: number): string[] {
+  const {
+    client: name,
+    version,
+    file,
+    vectors,
+    dtype,
+    largestDifference,
+    minCosine,
+    fault,
+    tokens,
+    layers,
+  } = client;
+  const what = name === 'transformers.js' ? `${name} ${version}` : `${name}, ${file}, ${vectors}`;
+  const figures =
+    largestDifference === undefined
+      ? 'nothing to compare'
+      : `${largestDifference.toExponential(1)}${dtype === 'f32' ? '' : `, least cosine ${minCosine!.toFixed(6)}`}`;
+  const lines = [`  ${what}: ${figures}${fault ? `: ${fault}` : ''}`];
+  if (tokens) {
+    lines.push(`    tokens: ${tokens.equal} of ${texts} texts have the same`);
+    const reasons: [readonly number[], string][] = [
+      [tokens.cut, 'are longer than the model reads, and lose the closing special token there'],
+      [tokens.sigma, 'have a capital sigma at the end of a word, which it lowers as JavaScript does'],
+      [tokens.other, 'part for another reason'],
+    ];
+    for (const [rows, reason] of reasons) if (rows.length > 0) lines.push(`      ${rows.length} ${reason}`);
+  }
+  const last = layers?.at(-1);
+  if (last) {
+    lines.push(
+      last.differs
+        ? `    the first layer that differs: ${last.layer === 0 ? 'what goes into the first' : last.layer}, by ${last.largestDifference.toExponential(1)} (nearest value: ${last.value})`
+        : `    all ${layers!.length - 1} layers agree: they part in pooling, projection or normalisation`,
+    );
+  }
+  return lines;
+}

@@ -1,0 +1,296 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { embeddingSpaceId } from '../models/embedding-space.ts';
+import { loadRetriever } from '../models/load-retriever.ts';
+import type { ExportDtype } from '../models/onnx-export.ts';
+import type { Retriever, Side } from '../models/retriever.ts';
+import { readUndriftJson, UNDRIFT_JSON } from '../models/undrift-json.ts';
+import { writeTowers } from '../models/write-towers.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { OnnxFile } from '../runtime/onnx-file.ts';
+import type { TokenStore } from '../text/token-store.ts';
+import { UndriftError } from '../util/errors.ts';
+import { compareVectors, type VectorDifference } from './compare-vectors.ts';
+import { type LayerParity, layerParity } from './layer-parity.ts';
+import { encodeByOnnx } from './onnx-encoder.ts';
+import { parityTexts } from './parity-texts.ts';
+import { compareTokens, type TokenParity } from './token-parity.ts';
+import { faultOf } from './tolerances.ts';
+import { encodeByTransformersJs, loadTransformersJs } from './transformers-js.ts';
+
+export interface ParityOptions extends Pick<ComputeOptions, 'threads'> {
+  /** Default `parityTexts()`. */
+  texts?: readonly string[];
+  onNote?: (note: string) => void;
+  onProgress?: (progress: { stage: string; done: number; total: number }) => void;
+}
+
+/** One other program, or one file, beside our runtime. */
+export interface ClientParity extends Partial<VectorDifference> {
+  readonly client: 'onnxruntime' | 'transformers.js';
+  readonly version?: string;
+  /** Relative to the folder; of a fresh export, relative to that. */
+  readonly file: string;
+  readonly dtype: ExportDtype | 'other';
+  /** The output that was compared, or what transformers.js made of everything. */
+  readonly vectors: 'sentence_embedding' | 'last_hidden_state' | 'embedding';
+  /** Texts whose vectors were compared. */
+  readonly texts: number;
+  /** Why it does not agree; absent where it does. */
+  readonly fault?: string;
+  /** Where vectors part: each layer, up to the first one that differs. */
+  readonly layers?: readonly LayerParity[];
+  readonly tokens?: TokenParity;
+}
+
+export interface SideParity {
+  readonly side: Side;
+  readonly folder: string;
+  /** Whether the ONNX files were made for this comparison, because the folder has none. */
+  readonly freshExport: boolean;
+  readonly clients: readonly ClientParity[];
+}
+
+export interface ParityReport {
+  /** Whether everything agrees within its tolerance. */
+  readonly ok: boolean;
+  readonly texts: number;
+  readonly transformersJs: string | undefined;
+  readonly sides: readonly SideParity[];
+}
+
+/** Texts on which layers are compared: all that a graph computes is kept for them. */
+const LAYER_TEXTS = 2;
+
+/**
+ * The same texts through our runtime, through the folder's ONNX files (or a fresh export where it has none), and through transformers.js
+ * where it is installed: tokens first, then vectors, and where vectors part, layers. Folders of ours, of sentence-transformers and plain
+ * Hugging Face ones.
+ */
+export async function measureParity(folder: string, options: ParityOptions = {}): Promise<ParityReport> {
+  const { onNote } = options;
+  const texts = options.texts ?? parityTexts();
+  const own = await readUndriftJson(join(folder, UNDRIFT_JSON));
+  const retriever = await loadRetriever(folder, { ...(onNote && { onNote }) });
+  const library = await loadTransformersJs();
+  const sides: SideParity[] = [];
+  try {
+    for (const side of sidesOf(retriever, own?.towers === 'separate')) {
+      const inside = own?.towers === 'separate' ? join(folder, side) : folder;
+      sides.push(
+        await withOnnx(inside, { retriever, side }, (onnx) =>
+          compareSide(onnx, { retriever, side, texts, library, options }),
+        ),
+      );
+    }
+  } finally {
+    await retriever.dispose();
+  }
+  const ok = sides.every(({ clients }) => clients.every(({ fault }) => fault === undefined));
+  return { ok, texts: texts.length, transformersJs: library?.env.version, sides };
+}
+
+/** The sides to compare: of one encoder the one with longer texts, whose length is the one that others know. */
+function sidesOf({ config }: Retriever, pair: boolean): Side[] {
+  if (pair) return ['query', 'document'];
+  return [config.maxTokens.query > config.maxTokens.document ? 'query' : 'document'];
+}
+
+interface OnnxFolder {
+  /** Holds config.json, the tokenizer and the files. */
+  readonly folder: string;
+  readonly original: string;
+  readonly fresh: boolean;
+  readonly files: readonly string[];
+}
+
+/** Calls `use` with a folder of ONNX files: the model's own, or a fresh export that is removed afterwards. */
+async function withOnnx<Result>(
+  folder: string,
+  { retriever, side }: { retriever: Retriever; side: Side },
+  use: (onnx: OnnxFolder) => Promise<Result>,
+): Promise<Result> {
+  const files: string[] = [];
+  for (const place of ['onnx', '']) {
+    const names = existsSync(join(folder, place)) ? await readdir(join(folder, place)) : [];
+    files.push(
+      ...names
+        .filter((name) => name.endsWith('.onnx'))
+        .sort()
+        .map((name) => join(place, name)),
+    );
+  }
+  if (files.length > 0) return await use({ folder, original: folder, fresh: false, files });
+  const temporary = await mkdtemp(join(tmpdir(), 'undrift-parity-'));
+  try {
+    await writeTowers(temporary, retriever, {
+      formats: ['onnx'],
+      embeddingSpace: embeddingSpaceId(retriever),
+      card: () => '',
+    });
+    const place = retriever.config.towers === 'separate' ? side : '';
+    return await use({
+      folder: join(temporary, place),
+      original: folder,
+      fresh: true,
+      files: [join('onnx', 'model.onnx')],
+    });
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+interface Comparison {
+  retriever: Retriever;
+  side: Side;
+  texts: readonly string[];
+  library: Awaited<ReturnType<typeof loadTransformersJs>>;
+  options: ParityOptions;
+}
+
+async function compareSide(onnx: OnnxFolder, comparison: Comparison): Promise<SideParity> {
+  const { retriever, side, texts, library, options } = comparison;
+  const total = texts.length;
+  const progress = (stage: string) => (done: number) => options.onProgress?.({ stage, done, total });
+  const compute = { ...(options.threads && { threads: options.threads }) };
+  const store = retriever.tokenize(side, texts.length, (row) => texts[row]!);
+  const ours = await retriever.encodeTokens(side, store, { ...compute, onProgress: progress('encode') });
+  const clients: ClientParity[] = [];
+  for (const path of onnx.files) {
+    clients.push(
+      ...(await byOnnx(path, onnx, { ...comparison, store, ours, compute, onProgress: progress(path) })),
+    );
+  }
+  if (library && onnx.files.some((file) => file === join('onnx', 'model.onnx'))) {
+    clients.push(
+      await byTransformersJs(onnx, {
+        ...comparison,
+        library,
+        store,
+        ours,
+        onProgress: progress('transformers.js'),
+      }),
+    );
+  }
+  return { side, folder: onnx.original, freshExport: onnx.fresh, clients };
+}
+
+interface Ours extends Comparison {
+  store: TokenStore;
+  ours: Float32Array;
+  onProgress: (done: number) => void;
+}
+
+/** Vectors of the outputs of one file. */
+async function byOnnx(
+  path: string,
+  { folder }: OnnxFolder,
+  { retriever, side, store, ours, compute, onProgress }: Ours & { compute: ComputeOptions },
+): Promise<ClientParity[]> {
+  const dtype = dtypeOf(path);
+  const base = { client: 'onnxruntime', file: path, dtype } as const;
+  let file: OnnxFile | undefined;
+  try {
+    file = await OnnxFile.open(join(folder, path), { name: path, ...compute });
+    const found = await encodeByOnnx(file, { retriever, side, store }, onProgress);
+    const clients: ClientParity[] = [];
+    for (const [vectors, made] of Object.entries(found) as [keyof typeof found, Float32Array][]) {
+      const difference = compareVectors(made, ours, retriever.dimension);
+      const fault = dtype === 'other' ? undefined : faultOf(difference, dtype);
+      const layers =
+        fault === undefined || dtype !== 'f32'
+          ? undefined
+          : await partingLayers(join(folder, path), { retriever, side, store, row: difference.row });
+      clients.push({
+        ...base,
+        vectors,
+        texts: store.rows,
+        ...difference,
+        ...(fault && { fault }),
+        ...layers,
+      });
+    }
+    return clients;
+  } catch (error) {
+    if (!(error instanceof UndriftError)) throw error;
+    return [{ ...base, vectors: 'sentence_embedding', texts: 0, fault: error.message }];
+  } finally {
+    await file?.dispose();
+  }
+}
+
+/** Layers up to the first one that differs, on the text that differs most and one more. */
+async function partingLayers(
+  path: string,
+  { retriever, side, store, row }: { retriever: Retriever; side: Side; store: TokenStore; row: number },
+): Promise<{ layers?: LayerParity[] }> {
+  const other = store.lengths.findIndex((length, i) => i !== row && length > 0);
+  const rows = Uint32Array.from([row, ...(other >= 0 ? [other] : [])].slice(0, LAYER_TEXTS));
+  try {
+    const layers = await layerParity(await readFile(path), { retriever, side, store, rows, name: path });
+    const first = layers.findIndex(({ differs }) => differs);
+    return { layers: first < 0 ? layers : layers.slice(0, first + 1) };
+  } catch (error) {
+    // Weights beside the file, operators of others: then vectors must do.
+    if (error instanceof UndriftError) return {};
+    throw error;
+  }
+}
+
+/** Everything by transformers.js: tokens, the encoder, pooling, normalisation. */
+async function byTransformersJs(
+  { folder }: OnnxFolder,
+  {
+    retriever,
+    side,
+    texts,
+    store,
+    ours,
+    library,
+    onProgress,
+  }: Ours & { library: NonNullable<Comparison['library']> },
+): Promise<ClientParity> {
+  const base = {
+    client: 'transformers.js',
+    version: library.env.version,
+    file: join('onnx', 'model.onnx'),
+    dtype: 'f32',
+    vectors: 'embedding',
+  } as const;
+  try {
+    const found = await encodeByTransformersJs(library, folder, { retriever, side, texts }, onProgress);
+    const tokens = compareTokens(texts, found.tokens, (row) => store.tokens(row), {
+      maxTokens: retriever.config.maxTokens[side],
+      closing: retriever.encoder.specialTokens ? retriever.tokenizer.wrapper.after.length : 0,
+    });
+    const skipped = new Set([...tokens.cut, ...tokens.sigma]);
+    const rows = [...texts.keys()].filter((row) => !skipped.has(row));
+    const D = retriever.dimension;
+    const pick = (vectors: Float32Array) => {
+      const picked = new Float32Array(rows.length * D);
+      for (const [i, row] of rows.entries()) picked.set(vectors.subarray(row * D, (row + 1) * D), i * D);
+      return picked;
+    };
+    const difference = compareVectors(pick(found.vectors), pick(ours), D);
+    const fault =
+      tokens.other.length > 0
+        ? `${tokens.other.length} texts have other tokens, the first is text ${tokens.other[0]}`
+        : faultOf(difference, 'f32');
+    const row = rows[difference.row] ?? 0;
+    return { ...base, texts: rows.length, ...difference, row, tokens, ...(fault && { fault }) };
+  } catch (error) {
+    if (!(error instanceof UndriftError)) throw error;
+    return { ...base, texts: 0, fault: error.message };
+  }
+}
+
+/** How a file's weights are stored, by the names of transformers.js; `other` ones have no tolerance. */
+function dtypeOf(path: string): ClientParity['dtype'] {
+  const [, suffix] =
+    /_(fp16|quantized|int8|uint8|q\d\w*|bnb4|O\d|qint8\w*|quint8\w*)\.onnx$/.exec(relative('.', path)) ?? [];
+  if (suffix === undefined) return 'f32';
+  if (suffix === 'fp16') return 'f16';
+  return /^(quantized|int8|uint8|qint8|quint8)/.test(suffix) ? 'int8' : 'other';
+}
