@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { lstatSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -64,15 +64,18 @@ test('downloads what is wanted, into the layout of the usual cache', async () =>
   expect(hub.requests.slice(before).map((line) => line.split('/')[5])).toEqual(['revision', 'tree']);
 });
 
-test('a commit that is in the cache needs no network; a branch is taken from it where there is none', async () => {
+test('a commit is completed by its list alone; without a network all is taken from the cache', async () => {
   const { folder } = await get('org/name@refs/pr/1');
   expect(folder).toContain(OTHER_COMMIT);
   expect(readFileSync(join(storage(), 'refs/refs/pr/1'), 'utf8')).toBe(OTHER_COMMIT);
   const before = hub.requests.length;
+  rmSync(join(folder, 'config.json'));
   expect((await get(`org/name@${OTHER_COMMIT}`)).folder).toBe(folder);
+  expect(hub.requests.slice(before).map((line) => line.split('/')[5])).toEqual(['tree']);
+  expect(readdirSync(folder)).toContain('config.json');
   vi.stubEnv('HF_HUB_OFFLINE', '1');
   expect((await get('org/name@refs/pr/1')).folder).toBe(folder);
-  expect(hub.requests).toHaveLength(before);
+  expect(hub.requests).toHaveLength(before + 1);
   await expect(get('org/name')).rejects.toThrow(
     /org\/name \(main\) is not.* in the cache, and HF_HUB_OFFLINE/,
   );

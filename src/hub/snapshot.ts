@@ -26,9 +26,9 @@ export interface Snapshot {
 
 /**
  * Finds or downloads a repository of the Hugging Face hub: into the cache of Hugging Face's own programs, in its layout
- * (`blobs/`, `snapshots/COMMIT/`, `refs/REVISION`), so that each side finds what the other has downloaded. A revision that is
- * a branch or a tag is looked up each time; a model's commit that is complete in the cache needs no network, and neither does anything
- * with `HF_HUB_OFFLINE=1` or where the hub cannot be reached, as long as the cache has it.
+ * (`blobs/`, `snapshots/COMMIT/`, `refs/REVISION`), so that each side finds what the other has downloaded. A branch
+ * or tag is looked up each time, and the list of the files too, since another program may have fetched only some. With
+ * `HF_HUB_OFFLINE=1`, or where the hub cannot be reached, what the cache has is used, if it will do.
  *
  * @throws UndriftError where the hub refuses, cannot be reached, or what arrives is damaged; the cache never gets half a file
  */
@@ -37,15 +37,14 @@ export async function hubSnapshot(name: HubName, options: SnapshotOptions): Prom
   const client = hubClient(name);
   const storage = join(getHFHubCachePath(), [`${name.kind}s`, ...name.repo.split('/')].join('--'));
   const cached = await cachedSnapshot(storage, name, options);
-  // Whether all of a data set is there only its list can tell.
-  if (cached && (client.isOffline || (isCommit(name.revision) && name.kind === 'model'))) return cached;
-  if (client.isOffline) throw absent(name, new HubUnreachable('HF_HUB_OFFLINE is set'));
   try {
+    if (client.isOffline) throw new HubUnreachable('HF_HUB_OFFLINE is set');
     return await download(name, client, storage, options);
   } catch (error) {
     if (!(error instanceof HubUnreachable)) throw error;
     if (!cached) throw absent(name, error);
-    options.onNote?.(`${error.message}: ${name.repo} is taken from the cache, at ${cached.commit}`);
+    // Programs that fetch single files leave others out, such as those that say how to pool.
+    options.onNote?.(`${error.message}: ${name.repo} is taken from the cache as it is, at ${cached.commit}`);
     return cached;
   }
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type HubName, hubNameText } from '../hub/hub-name.ts';
+import { type HubName, hubNameText, parseHubName } from '../hub/hub-name.ts';
 import { UsageError } from '../util/errors.ts';
 import { recoverFolder } from '../util/files.ts';
 import { didYouMean } from '../util/nearest.ts';
@@ -67,6 +67,11 @@ async function localModel(
       `${flag} ${path}: neither a model folder (no ${MODEL_FILES.join(', ')}) nor a training run (no model/)`,
       { help: 'a training run has a model after its first evaluation, or at its end' },
     );
+  }
+  if (parseHubName(path, 'model')) {
+    throw new UsageError(`${flag} ${path}: no such folder`, {
+      help: `for the model of that name on the hub, though there is a folder ${path.split('/')[0]} here, write hf:${path}`,
+    });
   }
   const near = didYouMean(path, words);
   throw new UsageError(`${flag} ${path}: no such folder${near && `.${near}`}`, {
