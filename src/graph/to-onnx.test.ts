@@ -8,7 +8,7 @@ import { encodeModel } from '../onnx/encode.ts';
 import { Program } from '../runtime/program.ts';
 import { Graph } from './graph.ts';
 import * as ops from './ops.ts';
-import { toOnnx } from './to-onnx.ts';
+import { type LoweringOptions, toOnnx } from './to-onnx.ts';
 
 const opTypes = (graph: Graph) => toOnnx(graph).graph.nodes.map((node) => node.opType);
 
@@ -164,5 +164,77 @@ describe('one program serves every size', () => {
       expect(numbers(results.gradient)).toEqual(counts);
     }
     await program.dispose();
+  });
+});
+
+describe('toOnnx for other providers', () => {
+  function products(): Graph {
+    const graph = new Graph('products');
+    const a = graph.input('a', 'f32', ['h', 2, 'm']);
+    const b = graph.input('b', 'f32', ['h', 3, 2]);
+    const w = graph.input('w', 'f32', [3, 3]);
+    const batched = ops.matmul(a, b, { transA: true, transB: true, alpha: 0.5 });
+    const flat = ops.reshape(batched, ['h*m', 3]);
+    graph.output('batched', batched);
+    graph.output('flat', ops.mul(ops.matmul(flat, w), 3));
+    graph.output('biased', ops.gemm(flat, w, graph.input('bias', 'f32', [3]), { transB: true }));
+    graph.output('right', ops.matmul(a, ops.transpose(a, [0, 2, 1])));
+    return graph;
+  }
+  const sines = (dims: number[]) =>
+    f32(
+      dims,
+      Array.from({ length: dims.reduce((x, y) => x * y) }, (_, i) => Math.sin(i + 1)),
+    );
+  const feeds = { a: sines([2, 2, 4]), b: sines([2, 3, 2]), w: sines([3, 3]), bias: sines([3]) };
+
+  it.each<[string, LoweringOptions, number]>([
+    ['without FusedMatMul', { fusedMatMul: false }, 6],
+    ['in f16', { products: 'f16' }, 2],
+    ['in f16 without FusedMatMul', { products: 'f16', fusedMatMul: false }, 2],
+  ])('%s: the same products', async (_, options, digits) => {
+    const graph = products();
+    const usual = await Program.compile(graph, { threads: 1 });
+    const bytes = encodeModel(toOnnx(graph, {}, options));
+    const other = await Program.load(graph, { bytes, hostNodes: [] }, { threads: 1 });
+    const [expected, found] = [await usual.run(feeds), await other.run(feeds)];
+    for (const [name, tensor] of Object.entries(expected)) {
+      expect(found[name]!.dims).toEqual(tensor.dims);
+      for (const [i, value] of numbers(tensor).entries()) {
+        expect(found[name]!.data[i], `${name}[${i}]`).toBeCloseTo(value, digits);
+      }
+    }
+    await usual.dispose();
+    await other.dispose();
+  });
+
+  it('writes no FusedMatMul where there is no kernel for it', () => {
+    const types = (options: LoweringOptions) =>
+      toOnnx(products(), {}, options).graph.nodes.map(({ opType }) => opType);
+    expect(types({})).toContain('FusedMatMul');
+    expect(types({ fusedMatMul: false })).not.toContain('FusedMatMul');
+  });
+
+  it('casts the operands of every product to f16, each once, and its result back', () => {
+    const { nodes, initializers } = toOnnx(products(), {}, { products: 'f16', fusedMatMul: false }).graph;
+    const casts = nodes.filter(({ opType }) => opType === 'Cast');
+    const [F32, F16] = [1, 10];
+    const madeBy = (value: string) => nodes.find(({ outputs }) => outputs.includes(value));
+    const halves = new Set(
+      casts
+        .filter(({ attributes }) => (attributes!.to as { value: number }).value === F16)
+        .map(({ outputs }) => outputs[0]),
+    );
+    // a, b, the flat product, w, the bias; and a transposed.
+    expect(halves.size).toBe(6);
+    const isHalf = (value: string): boolean =>
+      halves.has(value) ||
+      initializers.some(({ name, dtype }) => name === value && dtype === 'f16') ||
+      ['Transpose', 'MatMul'].includes(madeBy(value)?.opType ?? '');
+    const multiplications = nodes.filter(({ opType }) => ['MatMul', 'Gemm'].includes(opType));
+    expect(multiplications).toHaveLength(4);
+    for (const { inputs } of multiplications) expect(inputs.every(isHalf), inputs.join(', ')).toBe(true);
+    const back = casts.filter(({ attributes }) => (attributes!.to as { value: number }).value === F32);
+    expect(back).toHaveLength(4);
   });
 });
