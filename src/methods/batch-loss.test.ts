@@ -9,6 +9,7 @@ import { gradCache } from './grad-cache.ts';
 import { inBatch } from './in-batch.ts';
 import type { Method, TrainingBatch } from './method.ts';
 import type { MethodOptions } from './method-options.ts';
+import { momentumQueue } from './momentum-queue.ts';
 import { scoredPairs } from './scored-pairs.ts';
 
 /** A guide that knows the toy corpus: trained in-batch, and saved. */
@@ -36,6 +37,7 @@ const VARIANTS: [string, Method, Partial<MethodOptions>][] = [
     { loss: 'triplet', distance: 'euclidean', margin: 0.5 },
   ],
   ['in-batch, gist at two sizes', inBatch, { loss: 'gist', relativeMargin: 0.05, matryoshka: [8] }],
+  ['momentum-queue at two sizes', momentumQueue, { cacheSize: 20, matryoshka: [8] }],
   ['distill, kl', distill, { loss: 'kl', teacherTemperature: 2 }],
   ['scored-pairs, cosent', scoredPairs, { loss: 'cosent' }],
   [
@@ -56,7 +58,8 @@ describe.each(VARIANTS)('%s', (_, method, options) => {
   });
 
   it('saved, loaded and gone on is gone on, to the byte', async () => {
-    const settings = { dropoutRatio: 0.1, accumulate: 2, model: { towers: 'separate' as const } };
+    const towers = method === momentumQueue ? ('shared' as const) : ('separate' as const);
+    const settings = { dropoutRatio: 0.1, accumulate: 2, model: { towers } };
     const whole = await begin(method, options, settings);
     await whole.train(2);
     const folder = await whole.save();
