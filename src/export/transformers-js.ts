@@ -4,7 +4,8 @@ import { UndriftError } from '../util/errors.ts';
 
 /** The part of transformers.js that is used here. */
 interface Library {
-  readonly env: { version: string; allowRemoteModels: boolean };
+  readonly env: { version: string; allowRemoteModels: boolean; logLevel?: number };
+  readonly LogLevel?: { readonly ERROR: number };
   readonly AutoTokenizer: { from_pretrained(folder: string): Promise<Tokenize> };
   readonly AutoModel: { from_pretrained(folder: string, options: LoadOptions): Promise<Model> };
   pipeline(task: 'feature-extraction', folder: string, options: LoadOptions): Promise<Pipeline>;
@@ -71,15 +72,18 @@ export async function encodeByTransformersJs(
   onProgress?: (done: number) => void,
 ): Promise<TransformersJsResult> {
   const { env } = library;
-  const remote = env.allowRemoteModels;
+  const { allowRemoteModels, logLevel } = env;
   env.allowRemoteModels = false;
+  // It warns of a model_type that it does not know, and takes it for an encoder all the same.
+  if (library.LogLevel) env.logLevel = library.LogLevel.ERROR;
   try {
     return await encode(library, resolve(folder), { retriever, side, texts }, onProgress);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new UndriftError(`transformers.js ${env.version} fails on ${folder}: ${reason}`, { cause });
   } finally {
-    env.allowRemoteModels = remote;
+    env.allowRemoteModels = allowRemoteModels;
+    if (logLevel !== undefined) env.logLevel = logLevel;
   }
 }
 
