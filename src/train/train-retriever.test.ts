@@ -9,8 +9,9 @@ import { evaluateRetriever } from '../index/evaluate-retriever.ts';
 import { loadRetriever } from '../models/model-folder.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 import { readEventLog } from './event-log.ts';
+import { readRunSettings } from './run-folder.ts';
 import type { TrainOptions } from './settings.ts';
-import { InterruptedError, readRunSettings, type TrainCallbacks, trainRetriever } from './train-retriever.ts';
+import { InterruptedError, type TrainCallbacks, trainRetriever } from './train-retriever.ts';
 
 /**
  * A corpus that words alone do not solve: a document names a thing in one language, its query in another, so that BM25 finds

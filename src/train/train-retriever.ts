@@ -1,49 +1,36 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HELD_OUT } from '../data/held-out.ts';
-import type { RetrievalData } from '../data/retrieval-data.ts';
 import { evaluateRetriever } from '../index/evaluate-retriever.ts';
 import { evaluateScoredPairs } from '../index/evaluate-scored-pairs.ts';
 import { CostLedger } from '../methods/cost-ledger.ts';
-import { ledgerRows } from '../methods/ledger-rows.ts';
-import type { Method, RunningMethod } from '../methods/method.ts';
+import type { RunningMethod } from '../methods/method.ts';
 import { findMethod } from '../methods/methods.ts';
 import { Temperature } from '../methods/temperature.ts';
-import type { ModelCard } from '../models/model-card.ts';
 import { saveRetriever } from '../models/model-folder.ts';
 import { writePeftAdapter } from '../models/peft-adapter.ts';
 import type { Retriever } from '../models/retriever.ts';
 import { describeTuning, frozenHash } from '../models/tuning.ts';
-import { adamw } from '../optim/adamw.ts';
-import { lion } from '../optim/lion.ts';
-import type { Optimizer } from '../optim/optimizer.ts';
-import { sgd } from '../optim/sgd.ts';
+import { findOptimizer } from '../optim/find-optimizer.ts';
 import { checkDevice } from '../runtime/check-device.ts';
 import { checkPrecision } from '../runtime/check-precision.ts';
 import { deviceTraffic } from '../runtime/device-memory.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { Learner } from '../runtime/learner.ts';
 import { LossScale } from '../runtime/loss-scale.ts';
-import type { TokenStore } from '../text/token-store.ts';
-import { DataError, UndriftError, UsageError } from '../util/errors.ts';
-import { readJson, writeFileAtomic } from '../util/files.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { readJson } from '../util/files.ts';
 import { Batches } from './batches.ts';
-import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, writeCheckpoint } from './checkpoint.ts';
 import { diagnosisProbe } from './diagnosis-probe.ts';
 import { EventLog, readEventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
 import { makeRetriever } from './make-retriever.ts';
-import { baseModel, pinModels } from './pin-models.ts';
+import { pinModels } from './pin-models.ts';
 import { refreshHistory, type TableRefresh } from './refresh-history.ts';
-import {
-  checkSameSettings,
-  isNewModel,
-  methodOptions,
-  resolveSettings,
-  type TrainOptions,
-  type TrainSettings,
-} from './settings.ts';
+import { runCard } from './run-card.ts';
+import { ADAPTER, checkFree, LOG, MODEL, openRun, startRun } from './run-folder.ts';
+import { methodOptions, resolveSettings, type TrainOptions, type TrainSettings } from './settings.ts';
+import { tokenize, tokenizeWhole } from './tokenize-data.ts';
 import { TrainingClock } from './training-clock.ts';
 import { loadTrainingData, usableExamples } from './training-data.ts';
 
@@ -93,17 +80,6 @@ export interface TrainResult {
 /** A run that was stopped by its user; everything is saved. */
 export class InterruptedError extends UndriftError {}
 
-/** Names in a run's folder. */
-const SETTINGS = 'settings.json';
-const MODEL = 'model';
-const ADAPTER = 'adapter';
-const LOG = 'metrics.jsonl';
-const OWN_FILES = [SETTINGS, MODEL, ADAPTER, 'checkpoint', LOG, 'tensorboard', 'tokenizer.json', 'refresh'];
-
-/** Of a run, or left of one by a process that was killed while it wrote. */
-const isOwnFile = (name: string): boolean =>
-  OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`));
-
 /** Asks for no evaluation during training, whatever splits there are. */
 const NO_SPLIT = 'none';
 
@@ -139,7 +115,7 @@ export async function trainRetriever(
   const asked = resolveSettings(own);
   const { out } = asked;
   const method = findMethod(asked.method);
-  const optimizer = makeOptimizer(asked.optimizer);
+  const optimizer = findOptimizer(asked.optimizer);
   const { precision } = asked;
   await checkDevice(compute);
   await checkPrecision(precision, compute);
@@ -436,148 +412,8 @@ export async function trainRetriever(
   };
 }
 
-/** What the model card says of the run. */
-function runCard(
-  settings: TrainSettings,
-  data: RetrievalData,
-  { id, summary, paper }: Method,
-  { metrics, ledger }: Readonly<Record<'metrics' | 'ledger', Readonly<Record<string, number>>>>,
-): ModelCard {
-  // Without what makes no other model: the same training gives the same card.
-  const { data: _, out: __, diagnose: ___, saveEvery: ____, ...shown } = settings;
-  return {
-    name: `${data.name}, ${isNewModel(settings.model) ? settings.model : 'fine-tuned'} retriever`,
-    ...(!isNewModel(settings.model) && baseModel(settings.model)),
-    datasets: [
-      {
-        name: data.name,
-        documents: data.corpus.size,
-        queries: data.queries === data.corpus ? 0 : data.queries.size,
-      },
-    ],
-    method: { id, description: summary, citation: `${paper.title} (${paper.year}), ${paper.url}` },
-    options: shown,
-    cost: ledgerRows(ledger, { reproducible: true }),
-    results:
-      Object.keys(metrics).length > 0 ? [{ dataset: data.name, split: settings.evalSplit, metrics }] : [],
-  };
-}
-
-/** The settings of a run in a folder, to resume it without repeating them. */
-export async function readRunSettings(out: string): Promise<TrainSettings> {
-  const file = join(out, SETTINGS);
-  if (!existsSync(file)) {
-    throw new UndriftError(`there is no run to resume in ${out}: no ${SETTINGS}`, {
-      help: 'start it without --resume',
-    });
-  }
-  return (await readSettingsFile(file)).settings;
-}
-
-async function readSettingsFile(file: string): Promise<{ fingerprint: string; settings: TrainSettings }> {
-  const stored = (await readJson(file)) as {
-    fingerprint?: unknown;
-    settings?: Partial<TrainSettings>;
-  } | null;
-  if (typeof stored?.settings?.data !== 'string' || typeof stored.fingerprint !== 'string') {
-    throw new DataError('these are not the settings of a run', {
-      file,
-      help: 'start the run anew with --overwrite',
-    });
-  }
-  return stored as { fingerprint: string; settings: TrainSettings };
-}
-
-async function openRun(
-  out: string,
-  settings: TrainSettings,
-  fingerprint: string,
-): Promise<Checkpoint | undefined> {
-  checkSameSettings(await readRunSettings(out), settings, out);
-  const stored = await readSettingsFile(join(out, SETTINGS));
-  if (stored.fingerprint !== fingerprint) {
-    throw new UndriftError(`the data in ${settings.data} is not what the run in ${out} was trained on`, {
-      help: `its fingerprint was ${stored.fingerprint}, now it is ${fingerprint}: resume with the same files`,
-    });
-  }
-  // A run that was killed before its first checkpoint starts over, from the same settings.
-  return existsSync(join(out, 'checkpoint')) || existsSync(join(out, 'checkpoint.old'))
-    ? await readCheckpoint(out)
-    : undefined;
-}
-
-/** @throws UndriftError if the folder holds anything else than a run that may be replaced. Nothing is removed yet. */
-async function checkFree(out: string, overwrite: boolean): Promise<void> {
-  if (!existsSync(out)) return;
-  const names = await readdir(out).catch((cause) => {
-    throw new UsageError(`--out ${out} is not a folder`, { cause });
-  });
-  if (names.length === 0) return;
-  const foreign = names.filter((name) => !isOwnFile(name));
-  if (foreign.length > 0 || !names.includes(SETTINGS)) {
-    throw new UndriftError(
-      `${out} is not empty, and not a run of ours (it holds ${(foreign[0] ?? names[0])!})`,
-      {
-        help: 'choose another --out',
-      },
-    );
-  }
-  if (!overwrite) {
-    throw new UndriftError(`${out} already holds a run`, {
-      help: 'go on with it by --resume, replace it by --overwrite, or choose another --out',
-    });
-  }
-}
-
-/** Writes what a run begins with. An earlier run in the folder, which `checkFree` has let pass, is removed. */
-async function startRun(
-  out: string,
-  settings: TrainSettings,
-  fingerprint: string,
-  retriever: Retriever,
-): Promise<void> {
-  await mkdir(out, { recursive: true });
-  const earlier = (await readdir(out)).filter(isOwnFile);
-  for (const name of earlier) await rm(join(out, name), { recursive: true, force: true });
-  await writeFileAtomic(join(out, SETTINGS), `${JSON.stringify({ fingerprint, settings }, null, 2)}\n`);
-  await writeFileAtomic(join(out, 'tokenizer.json'), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);
-}
-
-function makeOptimizer(name: string): Optimizer {
-  const optimizers: Record<string, () => Optimizer> = { adamw, sgd, lion };
-  const make = optimizers[name];
-  if (!make)
-    throw new UsageError(`unknown optimizer "${name}"`, {
-      help: `use one of ${Object.keys(optimizers).join(', ')}`,
-    });
-  return make();
-}
-
 const warmupSteps = (warmup: number, totalSteps: number): number =>
   warmup < 1 ? Math.round(warmup * totalSteps) : Math.round(warmup);
-
-function tokenize(
-  retriever: Retriever,
-  side: 'query' | 'document',
-  data: RetrievalData,
-  callbacks: TrainCallbacks,
-): TokenStore {
-  const texts = side === 'query' ? data.queries : data.corpus;
-  return retriever.tokenize(side, texts.size, (row) => texts.text(row), {
-    onProgress: (done) =>
-      callbacks.onProgress?.(side === 'query' ? 'tokenise queries' : 'tokenise documents', done, texts.size),
-  });
-}
-
-function tokenizeWhole(
-  retriever: Retriever,
-  { corpus }: RetrievalData,
-  callbacks: TrainCallbacks,
-): TokenStore {
-  return retriever.tokenizeWhole(corpus.size, (row) => corpus.text(row), {
-    onProgress: (done) => callbacks.onProgress?.('tokenise documents', done, corpus.size),
-  });
-}
 
 async function release(running: RunningMethod, learner: Learner, retriever: Retriever): Promise<void> {
   await running.dispose();

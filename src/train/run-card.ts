@@ -1,0 +1,33 @@
+import type { RetrievalData } from '../data/retrieval-data.ts';
+import { ledgerRows } from '../methods/ledger-rows.ts';
+import type { Method } from '../methods/method.ts';
+import type { ModelCard } from '../models/model-card.ts';
+import { baseModel } from './pin-models.ts';
+import { isNewModel, type TrainSettings } from './settings.ts';
+
+/** What the model card says of the run. */
+export function runCard(
+  settings: TrainSettings,
+  data: RetrievalData,
+  { id, summary, paper }: Method,
+  { metrics, ledger }: Readonly<Record<'metrics' | 'ledger', Readonly<Record<string, number>>>>,
+): ModelCard {
+  // Without what makes no other model: the same training gives the same card.
+  const { data: _, out: __, diagnose: ___, saveEvery: ____, ...shown } = settings;
+  return {
+    name: `${data.name}, ${isNewModel(settings.model) ? settings.model : 'fine-tuned'} retriever`,
+    ...(!isNewModel(settings.model) && baseModel(settings.model)),
+    datasets: [
+      {
+        name: data.name,
+        documents: data.corpus.size,
+        queries: data.queries === data.corpus ? 0 : data.queries.size,
+      },
+    ],
+    method: { id, description: summary, citation: `${paper.title} (${paper.year}), ${paper.url}` },
+    options: shown,
+    cost: ledgerRows(ledger, { reproducible: true }),
+    results:
+      Object.keys(metrics).length > 0 ? [{ dataset: data.name, split: settings.evalSplit, metrics }] : [],
+  };
+}

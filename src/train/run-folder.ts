@@ -1,0 +1,103 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Retriever } from '../models/retriever.ts';
+import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { readJson, writeFileAtomic } from '../util/files.ts';
+import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
+import { checkSameSettings, type TrainSettings } from './settings.ts';
+
+/** Names in a run's folder. */
+const SETTINGS = 'settings.json';
+export const MODEL = 'model';
+export const ADAPTER = 'adapter';
+export const LOG = 'metrics.jsonl';
+const OWN_FILES = [SETTINGS, MODEL, ADAPTER, 'checkpoint', LOG, 'tensorboard', 'tokenizer.json', 'refresh'];
+
+/** Of a run, or left of one by a process that was killed while it wrote. */
+const isOwnFile = (name: string): boolean =>
+  OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`));
+
+/** The settings of a run in a folder, to resume it without repeating them. */
+export async function readRunSettings(out: string): Promise<TrainSettings> {
+  const file = join(out, SETTINGS);
+  if (!existsSync(file)) {
+    throw new UndriftError(`there is no run to resume in ${out}: no ${SETTINGS}`, {
+      help: 'start it without --resume',
+    });
+  }
+  return (await readSettingsFile(file)).settings;
+}
+
+async function readSettingsFile(file: string): Promise<{ fingerprint: string; settings: TrainSettings }> {
+  const stored = (await readJson(file)) as {
+    fingerprint?: unknown;
+    settings?: Partial<TrainSettings>;
+  } | null;
+  if (typeof stored?.settings?.data !== 'string' || typeof stored.fingerprint !== 'string') {
+    throw new DataError('these are not the settings of a run', {
+      file,
+      help: 'start the run anew with --overwrite',
+    });
+  }
+  return stored as { fingerprint: string; settings: TrainSettings };
+}
+
+/**
+ * Where a run in a folder has come to; undefined where it was killed before its first checkpoint, and starts over.
+ * @throws UndriftError where it was started with other settings or data
+ */
+export async function openRun(
+  out: string,
+  settings: TrainSettings,
+  fingerprint: string,
+): Promise<Checkpoint | undefined> {
+  checkSameSettings(await readRunSettings(out), settings, out);
+  const stored = await readSettingsFile(join(out, SETTINGS));
+  if (stored.fingerprint !== fingerprint) {
+    throw new UndriftError(`the data in ${settings.data} is not what the run in ${out} was trained on`, {
+      help: `its fingerprint was ${stored.fingerprint}, now it is ${fingerprint}: resume with the same files`,
+    });
+  }
+  // A run that was killed before its first checkpoint starts over, from the same settings.
+  return existsSync(join(out, 'checkpoint')) || existsSync(join(out, 'checkpoint.old'))
+    ? await readCheckpoint(out)
+    : undefined;
+}
+
+/** @throws UndriftError if the folder holds anything else than a run that may be replaced. Nothing is removed yet. */
+export async function checkFree(out: string, overwrite: boolean): Promise<void> {
+  if (!existsSync(out)) return;
+  const names = await readdir(out).catch((cause) => {
+    throw new UsageError(`--out ${out} is not a folder`, { cause });
+  });
+  if (names.length === 0) return;
+  const foreign = names.filter((name) => !isOwnFile(name));
+  if (foreign.length > 0 || !names.includes(SETTINGS)) {
+    throw new UndriftError(
+      `${out} is not empty, and not a run of ours (it holds ${(foreign[0] ?? names[0])!})`,
+      {
+        help: 'choose another --out',
+      },
+    );
+  }
+  if (!overwrite) {
+    throw new UndriftError(`${out} already holds a run`, {
+      help: 'go on with it by --resume, replace it by --overwrite, or choose another --out',
+    });
+  }
+}
+
+/** Writes what a run begins with. An earlier run in the folder, which `checkFree` has let pass, is removed. */
+export async function startRun(
+  out: string,
+  settings: TrainSettings,
+  fingerprint: string,
+  retriever: Retriever,
+): Promise<void> {
+  await mkdir(out, { recursive: true });
+  const earlier = (await readdir(out)).filter(isOwnFile);
+  for (const name of earlier) await rm(join(out, name), { recursive: true, force: true });
+  await writeFileAtomic(join(out, SETTINGS), `${JSON.stringify({ fingerprint, settings }, null, 2)}\n`);
+  await writeFileAtomic(join(out, 'tokenizer.json'), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);
+}
