@@ -10,6 +10,7 @@ import {
   type Parameters,
   ROWS_INPUT,
 } from '../nn/parameters.ts';
+import { keepLong } from '../runtime/device-memory.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
@@ -209,6 +210,8 @@ export class Retriever {
     if (out.length !== rows.length * D)
       throw new ShapeError(`encode: the buffer needs ${rows.length} × ${D} elements`);
     const weights = this.sideWeights(side, options.weights);
+    // Its own weights stay on the device, from pass to pass and from call to call.
+    if (options.device && !options.weights) keepLong(Object.values(weights), options.device);
     const encoder = { program, weights, feeder: this.feeder, padId: this.padId };
     await encodeRows(encoder, { store, rows }, out, options.onProgress);
     return out;

@@ -3,13 +3,12 @@ import { elementCount } from '../onnx/dtypes.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { UndriftError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
-import { bringToHost, keepOnDevice, keepsTensors, keptTensor, releaseFromDevice } from './device-memory.ts';
+import { bringToHost, keepLong, keepOnDevice, keptTensor, releaseFromDevice } from './device-memory.ts';
 import type { ComputeOptions } from './devices.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
 import type { LossScale } from './loss-scale.ts';
 import {
   type DenseParameter,
-  isShort,
   type ParameterState,
   ParameterUpdate,
   unionOfRows,
@@ -98,8 +97,7 @@ export class Learner {
     const { device = 'cpu' } = options;
     const frozen = specs.filter((spec) => spec.frozen).flatMap(({ name }) => weights[name] ?? []);
     const tensors = [...learned.values()].flatMap(tensorsOf).concat(frozen);
-    const kept = stayOnDevice && keepsTensors(device) ? tensors.filter((tensor) => !isShort(tensor)) : [];
-    for (const tensor of kept) keepOnDevice(tensor, device);
+    const kept = stayOnDevice ? keepLong(tensors, device) : [];
     return new Learner(learned, { update, kept, lossScale });
   }
 

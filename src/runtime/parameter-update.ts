@@ -16,7 +16,7 @@ import {
 import type { Tensor } from '../graph/tensor.ts';
 import { elementCount } from '../onnx/dtypes.ts';
 import type { Optimizer, StepNumbers } from '../optim/optimizer.ts';
-import { bringToHost, keepsTensors, keptTensor, reshapeKept } from './device-memory.ts';
+import { bringToHost, isShort, keepsTensors, keptTensor, reshapeKept } from './device-memory.ts';
 import type { ComputeOptions } from './devices.ts';
 import { float32, type HostTensor, scalarTensor, zeros } from './host-tensor.ts';
 import { Program } from './program.ts';
@@ -405,14 +405,6 @@ const CHUNK_ELEMENTS = 2 ** 18;
 
 /** Rows into which a gradient is cut for its norm: threads take whole rows, and short sums round less than long ones. */
 const NORM_ROWS = 16;
-
-/**
- * Elements up to which a tensor does not get a run of its own: a run takes 45 µs even for one element. Of the reference encoder's
- * 100 dense parameters 63 are short, biases and norms, and have 0.3 % of the elements.
- */
-const SHORT_ELEMENTS = 2 ** 12;
-
-export const isShort = ({ dims }: HostTensor): boolean => elementCount(dims) <= SHORT_ELEMENTS;
 
 /** As a vector, without a copy. */
 const flat = (tensor: HostTensor): HostTensor => {

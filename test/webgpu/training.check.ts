@@ -7,6 +7,7 @@ import { elementCount } from '../../src/onnx/dtypes.ts';
 import { deviceTraffic, keptTensor } from '../../src/runtime/device-memory.ts';
 import type { Device } from '../../src/runtime/devices.ts';
 import { float32, type HostTensor } from '../../src/runtime/host-tensor.ts';
+import { largestDifference, smallRetriever, TEXTS } from '../small-models.ts';
 import { type ToyOptions, ToyRun } from '../toy-training.ts';
 
 const STEPS = 3;
@@ -80,6 +81,21 @@ describe('training on WebGPU', () => {
     // The weights up, the gradients down, the optimizer's tensors up and down: none of these.
     expect(deviceTraffic.upBytes - before.upBytes).toBeLessThan(weightBytes / 3);
     expect(deviceTraffic.downBytes - before.downBytes).toBeLessThan(weightBytes / 3);
+  });
+
+  it('copies the long weights once for all passes of an encoder', async () => {
+    const retriever = smallRetriever({ kind: 'transformer', hidden: 96, intermediate: 192 });
+    const cpu = await retriever.encode('document', TEXTS);
+    const before = deviceTraffic.upBytes;
+    const first = await retriever.encode('document', TEXTS, { device: 'webgpu' });
+    const [once, again] = [
+      deviceTraffic.upBytes - before,
+      await retriever.encode('document', TEXTS, { device: 'webgpu' }),
+    ];
+    expect(deviceTraffic.upBytes - before - once).toBeLessThan(once / 3);
+    expect(largestDifference(first, cpu)).toBeLessThan(1e-5);
+    expect(again).toEqual(first);
+    await retriever.dispose();
   });
 
   it('goes on from a checkpoint to the same bytes', async () => {
