@@ -9,7 +9,7 @@ const SMALLEST_ELEMENTS = 4096;
  * The same model with its large f32 constants stored as f16, each followed by a Cast to f32: half the file. onnxruntime casts once, when
  * it loads the file, and computes in f32 as before.
  *
- * Not a model that computes in f16: the CPU has no kernels for that, and the casts around every operation made one 1.35 times slower,
+ * Not a model that computes in f16: the CPU has no kernels for that, and the casts around every operation made one a third slower,
  * with errors of the same size (docs/export.md).
  */
 export function halfWeights(model: OnnxModel): OnnxModel {
