@@ -14,9 +14,12 @@ export async function checkPrecision(precision: Precision, compute: ComputeOptio
   const { device = 'cpu' } = compute;
   // onnxruntime casts there and back around f32 kernels, takes away the pairs, and gives the bits of f32.
   if (device === 'cpu') {
-    throw new UsageError(`--precision ${precision} on the CPU would change nothing: onnxruntime multiplies in f32 there`, {
-      help: 'leave it out, or train on a GPU: --device webgpu or cuda',
-    });
+    throw new UsageError(
+      `--precision ${precision} on the CPU would change nothing: onnxruntime multiplies in f32 there`,
+      {
+        help: 'leave it out, or train on a GPU: --device webgpu or cuda',
+      },
+    );
   }
   const graph = new Graph('precision');
   graph.output('y', matmul(graph.input('a', 'f32', ['n', 4]), graph.input('b', 'f32', [4, 4])));
