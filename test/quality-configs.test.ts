@@ -22,8 +22,9 @@ describe('the committed comparisons', () => {
     '%s compares every method that differs in its negatives',
     async (name) => {
       const { arms } = await readComparison(`${folder}/${name}.json`, { checkOptions: checkTrainOptions });
-      // The same gradient as in-batch in less memory; one with comparisons of its own; one that needs no queries.
-      const others = ['grad-cache', 'corrector', 'crop'];
+      // The same gradient as in-batch in less memory; one with comparisons of its own; one that needs no queries; two that learn
+      // from scores that these sets have not.
+      const others = ['grad-cache', 'corrector', 'crop', 'distill', 'scored-pairs'];
       const ids = methods.map(({ id }) => id).filter((id) => !others.includes(id));
       expect(arms.map(({ method }) => method).toSorted()).toEqual(ids.toSorted());
     },
