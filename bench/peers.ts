@@ -18,7 +18,7 @@ import { defaultThreads } from '../src/runtime/devices.ts';
 import { freshNode, freshProcess } from './fresh-process.ts';
 import { peersPython } from './peers/python.ts';
 import { ENCODERS, type EncoderName, TRAINING, writeWorkload } from './peers/workload.ts';
-import { median, minimum, table } from './statistics.ts';
+import { largest, median, minimum, table } from './statistics.ts';
 import { STEP_CASES } from './training-step.ts';
 
 interface Measurement {
@@ -169,8 +169,8 @@ function summary(name: string, own: readonly Measurement[], ours: readonly Measu
 /** Largest absolute difference of embeddings, or relative one of losses; null where a suite compares neither. */
 function largestDifference(own: Measurement, ours: Measurement): number | null {
   const { sample, losses } = own;
-  if (sample) return Math.max(...sample.map((value, i) => Math.abs(value - ours.sample![i]!)));
-  if (losses) return Math.max(...losses.map((value, i) => Math.abs(value / ours.losses![i]! - 1)));
+  if (sample) return largest(sample.map((value, i) => Math.abs(value - ours.sample![i]!)));
+  if (losses) return largest(losses.map((value, i) => Math.abs(value / ours.losses![i]! - 1)));
   return null;
 }
 

@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { freshNode, freshProcess } from './fresh-process.ts';
 import { peersPython } from './peers/python.ts';
 import { TRAINING, writeBatches, writeTexts } from './peers/workload.ts';
+import { largest } from './statistics.ts';
 
 const MOST = { embeddings: 1e-5, losses: 1e-3 };
 const TEXTS = 200;
@@ -34,7 +35,7 @@ const loaded = await embeddingDifference();
 await writeBatches(folder, Number(options.steps));
 const ours = await inNode<{ losses: number[] }>('undrift-train.ts', '2', options.steps);
 const theirs = await inPython<{ losses: number[] }>('train.py', '2', JSON.stringify(TRAINING));
-const losses = Math.max(...ours.losses.map((loss, i) => Math.abs(loss / theirs.losses[i]! - 1)));
+const losses = largest(ours.losses.map((loss, i) => Math.abs(loss / theirs.losses[i]! - 1)));
 renameSync(join(folder, 'model'), join(folder, 'first-model'));
 renameSync(join(folder, 'run', 'model'), join(folder, 'model'));
 const saved = await embeddingDifference();
@@ -72,7 +73,7 @@ async function embeddingDifference(): Promise<number> {
   ];
   if (a.sample.length !== b.sample.length) throw new Error('the two sides embed in different dimensions');
   const [x, y] = [unitRows(a.sample), unitRows(b.sample)];
-  return Math.max(...x.map((value, i) => Math.abs(value - y[i]!)));
+  return largest(x.map((value, i) => Math.abs(value - y[i]!)));
 }
 
 function unitRows(values: readonly number[]): number[] {

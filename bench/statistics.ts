@@ -7,6 +7,10 @@ export function median(values: readonly number[]): number {
 
 export const minimum = (values: readonly number[]): number => Math.min(...values);
 
+/** Of however many. */
+export const largest = (values: readonly number[]): number =>
+  values.reduce((a, b) => Math.max(a, b), -Infinity);
+
 /** Rows of text in columns, the first flush left and the others flush right. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
