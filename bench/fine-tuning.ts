@@ -31,7 +31,6 @@ const CASES: readonly (readonly [title: string, tuning: TuningOptions])[] = [
   ['embeddings and layers 0 to 2 frozen', { freeze: ['embeddings', 'layers:0-2'] }],
 ];
 
-const SIDES = ['query', 'document'] as const;
 const [TEXTS, TOKENS, DISTINCT, WARMUP] = [16, 64, 1500, 2];
 const UPDATE = { learningRate: 1e-4, weightDecay: 0.01, maxGradientNorm: 1 };
 
@@ -66,8 +65,8 @@ async function measure(number: number, steps: number, threads: number): Promise<
   const retriever = tuned(referenceModel(), tuning);
   const graph = new Graph('fine-tuning');
   const p = retriever.declare(graph);
-  const [queries, documents] = SIDES.map((side) => retriever.embed(graph, p.get, side, { input: side }));
-  const scores = matmul(queries!, documents!, { transB: true, alpha: 20 });
+  const { query, document } = retriever.embedSides(graph, p.get, { query: 'query', document: 'document' });
+  const scores = matmul(query!, document!, { transB: true, alpha: 20 });
   const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
   graph.output('loss', loss);
   const names = [...p.targets.keys()];

@@ -4,6 +4,7 @@ import { Graph } from '../src/graph/graph.ts';
 import { gather, matmul, range, slice } from '../src/graph/ops.ts';
 import type { Tensor } from '../src/graph/tensor.ts';
 import { softmaxCrossEntropy } from '../src/losses/softmax-cross-entropy.ts';
+import type { TokenInputs } from '../src/models/architecture.ts';
 import { Encoder, type EncoderConfig } from '../src/models/encoder.ts';
 import { type PaddedTokens, TokenFeeds } from '../src/models/token-feeds.ts';
 import { declareParameters, initialValue, ROWS_INPUT } from '../src/nn/parameters.ts';
@@ -147,23 +148,23 @@ function stepGraph(shape: StepCase, encoder: Encoder): Graph {
   const graph = new Graph('training-step');
   const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
   const p = declareParameters(graph, encoder.specs, (table) => gather(table, rows));
-  const embed = (name: string, texts: Dim): Tensor => {
+  const tokens = (name: string, texts: Dim): TokenInputs => {
     const dims = [texts, `${name}Tokens`];
     const ids = graph.input(`${name}/ids`, 'i64', dims);
-    return encoder.embed(p.get, { ids, mask: graph.input(`${name}/mask`, 'f32', dims) });
+    return { ids, mask: graph.input(`${name}/mask`, 'f32', dims) };
   };
   const [B, C] = [shape.queries.texts, shape.documents.texts];
   let [queries, documents]: Tensor[] = [];
   if (inOneBatch(shape)) {
-    const texts = embed('texts', B + C);
+    const texts = encoder.embed(p.get, tokens('texts', B + C));
     queries = slice(texts, { axis: 0, start: 0, length: B });
     documents = slice(texts, { axis: 0, start: B, length: C });
   } else {
-    queries = embed('queries', 'queries');
-    documents = embed('documents', 'documents');
+    const sides = (['queries', 'documents'] as const).map((side) => tokens(side, side));
+    [queries, documents] = encoder.embedAll(p.get, sides);
   }
-  const scores = matmul(queries, documents, { transB: true, alpha: 1 / TEMPERATURE });
-  const loss = softmaxCrossEntropy(scores, range(graph, queries.shape[0]!));
+  const scores = matmul(queries!, documents!, { transB: true, alpha: 1 / TEMPERATURE });
+  const loss = softmaxCrossEntropy(scores, range(graph, queries!.shape[0]!));
   graph.output('loss', loss);
   const gradients = backward(loss, [...p.targets.values()]);
   for (const [i, name] of [...p.targets.keys()].entries()) graph.output(gradientOutput(name), gradients[i]!);

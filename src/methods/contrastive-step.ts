@@ -1,6 +1,7 @@
 import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
 import { cast } from '../graph/ops.ts';
+import type { Side } from '../models/retriever.ts';
 import { dropoutKeys, TokenFeeds } from '../models/token-feeds.ts';
 import { ROWS_INPUT } from '../nn/parameters.ts';
 import { float32, type HostTensor, scalarValue } from '../runtime/host-tensor.ts';
@@ -53,10 +54,9 @@ export class ContrastiveStep {
     const { retriever, temperature, dropoutRatio, compute, precision = 'f32' } = context;
     const graph = new Graph(name);
     const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
-    const queries = retriever.embed(graph, p, 'query', { input: 'queries', dropoutRatio });
-    const documents = embedded
-      ? retriever.embed(graph, p, 'document', { input: 'documents', dropoutRatio })
-      : undefined;
+    const sides: Record<string, Side> = { queries: 'query', ...(embedded && { documents: 'document' }) };
+    const embeddings = retriever.embedSides(graph, p, sides, { dropoutRatio });
+    const [queries, documents] = [embeddings.queries!, embeddings.documents];
     if (documents) graph.output('documentEmbeddings', documents);
     const constants = Object.entries(fed).map(([name, dtype]) => {
       const embeddings = graph.input(name, dtype, [name, retriever.dimension]);

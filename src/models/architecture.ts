@@ -1,5 +1,4 @@
 import type { Tensor } from '../graph/tensor.ts';
-import type { Dropout } from '../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 
@@ -11,6 +10,8 @@ export interface TokenInputs {
   readonly mask: Tensor;
   /** i64[B, T]: the segment of each token, where an architecture reads it; absent for all 0. */
   readonly types?: Tensor;
+  /** u32[B]: one random word for each text and step, where `ForwardOptions.dropoutRatio` is above 0. */
+  readonly dropoutKeys?: Tensor | undefined;
 }
 
 /** Weights by the architecture's own names. */
@@ -46,7 +47,8 @@ export interface Architecture<Config> {
    * it is tied to the word vectors, else one of its own, under its name in the file. Absent for encoders.
    */
   logitParameter?(config: Config): ParameterSpec;
-  forward(config: Config, p: Parameters, inputs: TokenInputs, options: ForwardOptions): Hidden;
+  /** @param inputs  one or several batches, which go through together (see `TextRows`); the result has one entry for each */
+  forward(config: Config, p: Parameters, inputs: readonly TokenInputs[], options: ForwardOptions): Hidden[];
   /** The parameters that a weight file may lack, because `fold` has left them out; they have their initial values then. */
   readonly foldable?: readonly string[];
   /**
@@ -59,8 +61,12 @@ export interface Architecture<Config> {
 }
 
 export interface ForwardOptions {
-  readonly dropout?: Dropout | undefined;
-  /** Told of what goes into the first layer and of what each layer gives, f32[B, T, D], the last one after a final norm. */
+  /** Share of elements set to zero, in [0, 1). */
+  readonly dropoutRatio?: number | undefined;
+  /**
+   * Told of what goes into the first layer and of what each layer gives, f32[B, T, D], the last one after a final norm. Of several
+   * batches it is told of the first.
+   */
   readonly onLayer?: (hidden: Tensor) => void;
 }
 

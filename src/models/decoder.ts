@@ -67,7 +67,7 @@ export class Decoder {
 
   /** Final hidden states, f32[B, T, D]. */
   hidden(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
-    return this.architecture.forward(this.config, p, inputs, options).hidden;
+    return this.architecture.forward(this.config, p, [inputs], options)[0]!.hidden;
   }
 
   private score(p: Parameters, rows: Tensor): Tensor {

@@ -100,7 +100,13 @@ export class Encoder {
    * @returns  f32[B, D]
    */
   embed(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
-    return this.finish(p, inputs.mask, this.architecture.forward(this.config.model, p, inputs, options));
+    return this.embedAll(p, [inputs], options)[0]!;
+  }
+
+  /** The same of several batches, which go through the layers together (see `TextRows`). @returns  f32[B, D] of each */
+  embedAll(p: Parameters, inputs: readonly TokenInputs[], options: ForwardOptions = {}): Tensor[] {
+    const hidden = this.architecture.forward(this.config.model, p, inputs, options);
+    return hidden.map((each, i) => this.finish(p, inputs[i]!.mask, each));
   }
 
   /**
@@ -111,7 +117,7 @@ export class Encoder {
     const every: Parameters = (name) => p(name)!;
     const made = this.architecture.infer
       ? this.architecture.infer(this.config.model, p, inputs)
-      : this.architecture.forward(this.config.model, every, inputs, {});
+      : this.architecture.forward(this.config.model, every, [inputs], {})[0]!;
     const embedding = this.finish(every, inputs.mask, made);
     return made.kind === 'tokens' ? { embedding, hidden: made.hidden } : { embedding };
   }

@@ -99,8 +99,8 @@ describe.each(['bert', 'gpt2'])('%s adapted as by peft', (name) => {
   test('three steps of AdamW to 1e-4; what is frozen stays to the bit', async () => {
     const graph = new Graph('lora');
     const p = retriever.declare(graph);
-    const [queries, documents] = SIDES.map((side) => retriever.embed(graph, p.get, side, { input: side }));
-    const scores = matmul(queries!, documents!, { transB: true, alpha: 1 / batches.temperature });
+    const { query, document } = retriever.embedSides(graph, p.get, { query: 'query', document: 'document' });
+    const scores = matmul(query!, document!, { transB: true, alpha: 1 / batches.temperature });
     const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
     graph.output('loss', loss);
     const names = [...p.targets.keys()];

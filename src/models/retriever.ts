@@ -122,18 +122,44 @@ export class Retriever {
    * @returns  f32[<input>, D]
    */
   embed(graph: Graph, p: Parameters, side: Side, options: { input: string; dropoutRatio?: number }): Tensor {
-    const { input } = options;
-    const shape = [input, `${input}Tokens`];
-    const ids = graph.input(`${input}/ids`, 'i64', shape);
-    const mask = graph.input(`${input}/mask`, 'f32', shape);
-    const prefix = this.prefix(side);
-    const own: Parameters = (name) => p(`${prefix}/${name}`);
-    const { dropoutRatio = 0 } = options;
-    const dropout =
-      dropoutRatio > 0
-        ? { rateRatio: dropoutRatio, keys: graph.input(`${input}/dropout`, 'u32', [input]) }
-        : undefined;
-    return graph.scope(input, () => this.encoder.embed(own, { ids, mask }, { dropout }));
+    return this.embedSides(graph, p, { [options.input]: side }, options)[options.input]!;
+  }
+
+  /** The same of several batches, by the names of their inputs. Those of one tower go through its layers together. */
+  embedSides(
+    graph: Graph,
+    p: Parameters,
+    sides: Readonly<Record<string, Side>>,
+    { dropoutRatio = 0 }: { dropoutRatio?: number } = {},
+  ): Record<string, Tensor> {
+    const inputs = Object.entries(sides).map(([input, side]) => {
+      const shape = [input, `${input}Tokens`];
+      const ids = graph.input(`${input}/ids`, 'i64', shape);
+      const mask = graph.input(`${input}/mask`, 'f32', shape);
+      return {
+        input,
+        prefix: this.prefix(side),
+        tokens: {
+          ids,
+          mask,
+          ...(dropoutRatio > 0 && { dropoutKeys: graph.input(`${input}/dropout`, 'u32', [input]) }),
+        },
+      };
+    });
+    const embeddings: Record<string, Tensor> = {};
+    for (const prefix of new Set(inputs.map((each) => each.prefix))) {
+      const own = inputs.filter((each) => each.prefix === prefix);
+      const weights: Parameters = (name) => p(`${prefix}/${name}`);
+      const made = graph.scope(own.map(({ input }) => input).join('+'), () =>
+        this.encoder.embedAll(
+          weights,
+          own.map(({ tokens }) => tokens),
+          { dropoutRatio },
+        ),
+      );
+      for (const [i, { input }] of own.entries()) embeddings[input] = made[i]!;
+    }
+    return embeddings;
   }
 
   /** Declares all weights as inputs of a graph, lookup tables by the batch's distinct rows (see `TokenFeeds`). */

@@ -103,7 +103,10 @@ function statesGraph(encoder: Encoder, withTypes: boolean): Graph {
 
 function trainingGraph(encoder: Encoder): Graph {
   const { graph, p } = newGraph(encoder);
-  const [queries, documents] = SIDES.map((side) => encoder.embed(p.get, tokenInputs(graph, side)));
+  const [queries, documents] = encoder.embedAll(
+    p.get,
+    SIDES.map((side) => tokenInputs(graph, side)),
+  );
   const scores = matmul(queries!, documents!, { transB: true, alpha: 1 / batches.temperature });
   const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
   graph.output('loss', loss);

@@ -1,7 +1,7 @@
 import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { attentionBias } from '../../nn/attention.ts';
 import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
-import type { Architecture } from '../architecture.ts';
+import type { Architecture, TokenInputs } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
 import {
   type LayerNames,
@@ -74,8 +74,7 @@ export const bert: Architecture<BertConfig> = {
   },
 
   forward(config, p, inputs, options) {
-    const { ids, mask, types } = inputs;
-    const embedded = () => {
+    const embedded = ({ ids, types }: TokenInputs) => {
       const words = gather(p('embeddings.word_embeddings.weight'), ids);
       const positions = slice(p('embeddings.position_embeddings.weight'), { axis: 0, length: ids.shape[1]! });
       const segments = p('embeddings.token_type_embeddings.weight');
@@ -83,15 +82,15 @@ export const bert: Architecture<BertConfig> = {
         ? add(add(words, gather(segments, types)), unsqueeze(positions, 0))
         : add(words, unsqueeze(add(positions, slice(segments, { axis: 0, length: 1 })), 0));
     };
-    return postNormEncoder(embedded, p, {
-      inputs,
+    return postNormEncoder(inputs, p, {
+      embedded,
       layers: config.num_hidden_layers,
       layer,
       names: BERT_LAYER,
       heads: config.num_attention_heads,
       epsilon: config.layer_norm_eps,
       activation: config.hidden_act,
-      bias: () => attentionBias(mask),
+      bias: ({ mask }) => attentionBias(mask),
       ...options,
     });
   },

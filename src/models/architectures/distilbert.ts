@@ -2,7 +2,7 @@ import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { type Activation, activationNames } from '../../nn/activations.ts';
 import { attentionBias } from '../../nn/attention.ts';
 import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
-import type { Architecture } from '../architecture.ts';
+import type { Architecture, TokenInputs } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
 import { type LayerNames, postNormEncoder, postNormParameters } from './post-norm.ts';
 
@@ -86,20 +86,19 @@ export const distilbert: Architecture<DistilBertConfig> = {
   ],
 
   forward(config, p, inputs, options) {
-    const { ids, mask } = inputs;
-    const embedded = () => {
+    const embedded = ({ ids }: TokenInputs) => {
       const positions = slice(p('embeddings.position_embeddings.weight'), { axis: 0, length: ids.shape[1]! });
       return add(gather(p('embeddings.word_embeddings.weight'), ids), unsqueeze(positions, 0));
     };
-    return postNormEncoder(embedded, p, {
-      inputs,
+    return postNormEncoder(inputs, p, {
+      embedded,
       layers: config.n_layers,
       layer,
       names: LAYER,
       heads: config.n_heads,
       epsilon: EPSILON,
       activation: config.activation,
-      bias: () => attentionBias(mask),
+      bias: ({ mask }) => attentionBias(mask),
       ...options,
     });
   },

@@ -1,9 +1,8 @@
-import { multiplyDims } from '../../graph/dims.ts';
-import { add, gather, matmul, reshape, slice, split, unsqueeze } from '../../graph/ops.ts';
+import { add, gather, matmul, slice, split, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { attention, attentionBias, causalBias } from '../../nn/attention.ts';
-import { dropout, layerNorm } from '../../nn/layers.ts';
+import { attentionBias, causalBias } from '../../nn/attention.ts';
+import { layerNorm } from '../../nn/layers.ts';
 import {
   embeddingParameters,
   layerNormParameters,
@@ -11,6 +10,7 @@ import {
   type ParameterSpec,
   type Parameters,
 } from '../../nn/parameters.ts';
+import { TextRows } from '../../nn/text-rows.ts';
 import type { Architecture } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
 
@@ -99,44 +99,41 @@ export const gpt2: Architecture<Gpt2Config> = {
       ? embeddingParameters('wte', config.vocab_size, config.n_embd, { lookup: true })
       : linearParameters('lm_head', config.n_embd, config.vocab_size, { bias: false })[0]!,
 
-  forward(config, p, { ids, mask }, options) {
-    const { graph } = ids;
-    const [batch, tokens] = ids.shape as [string, string];
+  forward(config, p, inputs, options) {
+    const rows = new TextRows(inputs, options);
+    const { graph } = rows;
     const hidden = config.n_embd;
     const norm = (x: Tensor, name: string) => layerNorm(x, p, name, config.layer_norm_epsilon);
     const activation = activations[config.activation_function];
-    const drop = (x: Tensor, site: string) =>
-      dropout(x, options.dropout, { site, perText: [tokens, hidden] });
-    const texts = (rows: Tensor) => reshape(rows, [batch, tokens, hidden]);
 
-    const bias = add(attentionBias(mask), causalBias(graph, tokens));
+    const biases = inputs.map(({ ids, mask }) => add(attentionBias(mask), causalBias(graph, ids.shape[1]!)));
     let h = graph.scope('embeddings', () => {
-      const positions = slice(p('wpe.weight'), { axis: 0, length: tokens });
-      const sum = add(gather(p('wte.weight'), ids), unsqueeze(positions, 0));
-      return drop(reshape(sum, [multiplyDims(batch, tokens), hidden]), 'embeddings');
+      const texts = inputs.map(({ ids }) => {
+        const positions = slice(p('wpe.weight'), { axis: 0, length: ids.shape[1]! });
+        return add(gather(p('wte.weight'), ids), unsqueeze(positions, 0));
+      });
+      return rows.dropout(rows.join(texts), 'embeddings');
     });
     for (let i = 0; i < config.n_layer; i++) {
-      options.onLayer?.(texts(h));
+      options.onLayer?.(rows.split(h)[0]!);
       h = graph.scope(`layer.${i}`, () => {
         const all = transposedLinear(norm(h, `h.${i}.ln_1`), p, `h.${i}.attn.c_attn`);
         const [query, key, value] = split(all, [hidden, hidden, hidden], 1);
-        const attended = attention(query!, key!, value!, {
-          batch,
-          tokens,
+        const attended = rows.attention([query!, key!, value!], (batch) => ({
           heads: config.n_head,
-          bias,
+          bias: biases[batch]!,
           site: `h.${i}.attn`,
-          dropout: options.dropout,
-        });
+        }));
         const mixed = transposedLinear(attended, p, `h.${i}.attn.c_proj`);
-        const h1 = add(h, drop(mixed, `h.${i}.attn.c_proj`));
+        const h1 = add(h, rows.dropout(mixed, `h.${i}.attn.c_proj`));
         const inner = activation(transposedLinear(norm(h1, `h.${i}.ln_2`), p, `h.${i}.mlp.c_fc`));
-        return add(h1, drop(transposedLinear(inner, p, `h.${i}.mlp.c_proj`), `h.${i}.mlp.c_proj`));
+        const outer = transposedLinear(inner, p, `h.${i}.mlp.c_proj`);
+        return add(h1, rows.dropout(outer, `h.${i}.mlp.c_proj`));
       });
     }
-    const last = texts(norm(h, 'ln_f'));
-    options.onLayer?.(last);
-    return { kind: 'tokens', hidden: last };
+    const last = rows.split(norm(h, 'ln_f'));
+    options.onLayer?.(last[0]!);
+    return last.map((hidden) => ({ kind: 'tokens', hidden }));
   },
 };
 

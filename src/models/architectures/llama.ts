@@ -1,11 +1,11 @@
-import { multiplyDims } from '../../graph/dims.ts';
-import { add, gather, mul, reshape } from '../../graph/ops.ts';
+import { add, gather, mul } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { attention, attentionBias, causalBias } from '../../nn/attention.ts';
+import { attentionBias, causalBias } from '../../nn/attention.ts';
 import { linear, rmsNorm } from '../../nn/layers.ts';
 import { embeddingParameters, layerNormParameters, linearParameters } from '../../nn/parameters.ts';
 import { type RopeConfig, rotaryFrequencies, rotaryTables, rotate } from '../../nn/rotary.ts';
+import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Architecture } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
@@ -139,37 +139,39 @@ const decoder = ({
       ? embeddingParameters(TABLE, config.vocab_size, config.hidden_size, { lookup: true })
       : linearParameters('lm_head', config.hidden_size, config.vocab_size, { bias: false })[0]!,
 
-  forward(config, p, { ids, mask }, options) {
-    const { graph } = ids;
-    const [batch, tokens] = ids.shape as [string, string];
-    const hidden = config.hidden_size;
+  forward(config, p, inputs, options) {
+    const rows = new TextRows(inputs, options);
+    const { graph } = rows;
     const norm = (x: Tensor, name: string) => rmsNorm(x, p(`${name}.weight`), config.rms_norm_eps);
     const activation = activations[config.hidden_act];
     const { input, output } = biases(config);
-    const texts = (rows: Tensor) => reshape(rows, [batch, tokens, hidden]);
 
-    const bias = add(attentionBias(mask), causalBias(graph, tokens));
-    const tables = rotaryTables(graph, tokens, rotaryFrequencies(config.head_dim, config));
-    let h = reshape(gather(p(`${TABLE}.weight`), ids), [multiplyDims(batch, tokens), hidden]);
+    const frequencies = rotaryFrequencies(config.head_dim, config);
+    const batches = inputs.map(({ ids, mask }) => {
+      const tokens = ids.shape[1]!;
+      const bias = add(attentionBias(mask), causalBias(graph, tokens));
+      return { bias, tables: rotaryTables(graph, tokens, frequencies) };
+    });
+    let h = rows.join(inputs.map(({ ids }) => gather(p(`${TABLE}.weight`), ids)));
     for (let i = 0; i < config.num_hidden_layers; i++) {
-      options.onLayer?.(texts(h));
+      options.onLayer?.(rows.split(h)[0]!);
       h = graph.scope(`layer.${i}`, () => {
         const self = `layers.${i}.self_attn`;
         const x = norm(h, `layers.${i}.input_layernorm`);
         const [query, key, value] = ['q', 'k', 'v'].map((part) =>
           linear(x, p, `${self}.${part}_proj`, { bias: input }),
         );
-        const attended = attention(query!, key!, value!, {
-          batch,
-          tokens,
+        const attended = rows.attention([query!, key!, value!], (batch) => ({
           heads: config.num_attention_heads,
           keyHeads: config.num_key_value_heads,
-          bias,
+          bias: batches[batch]!.bias,
           prepare: (each, of) =>
-            rotate(headNorm ? norm(each, `${self}.${of === 'query' ? 'q' : 'k'}_norm`) : each, tables),
+            rotate(
+              headNorm ? norm(each, `${self}.${of === 'query' ? 'q' : 'k'}_norm`) : each,
+              batches[batch]!.tables,
+            ),
           site: self,
-          dropout: options.dropout,
-        });
+        }));
         const h1 = add(h, linear(attended, p, `${self}.o_proj`, { bias: output }));
         const x1 = norm(h1, `layers.${i}.post_attention_layernorm`);
         const [gate, up] = ['gate', 'up'].map((part) =>
@@ -179,9 +181,9 @@ const decoder = ({
         return add(h1, linear(gated, p, `layers.${i}.mlp.down_proj`, { bias: false }));
       });
     }
-    const last = texts(norm(h, 'norm'));
-    options.onLayer?.(last);
-    return { kind: 'tokens', hidden: last };
+    const last = rows.split(norm(h, 'norm'));
+    options.onLayer?.(last[0]!);
+    return last.map((hidden) => ({ kind: 'tokens', hidden }));
   },
 });
 

@@ -1,11 +1,11 @@
-import { multiplyDims } from '../../graph/dims.ts';
-import { add, gather, mul, reshape, split } from '../../graph/ops.ts';
+import { add, gather, mul, split } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { attention, attentionBias, localBias } from '../../nn/attention.ts';
-import { dropout, layerNorm, linear } from '../../nn/layers.ts';
+import { attentionBias, localBias } from '../../nn/attention.ts';
+import { layerNorm, linear } from '../../nn/layers.ts';
 import { embeddingParameters, layerNormParameters, linearParameters } from '../../nn/parameters.ts';
 import { rotaryFrequencies, rotaryTables, rotate } from '../../nn/rotary.ts';
+import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Architecture } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
@@ -111,60 +111,56 @@ export const modernbert: Architecture<ModernBertConfig> = {
     ];
   },
 
-  forward(config, p, { ids, mask }, options) {
-    const { graph } = ids;
-    const [batch, tokens] = ids.shape as [string, string];
+  forward(config, p, inputs, options) {
+    const rows = new TextRows(inputs, options);
+    const { graph } = rows;
     const { hidden_size: hidden, intermediate_size: inner, num_attention_heads: heads } = config;
     const norm = (x: Tensor, name: string) =>
       layerNorm(x, p, name, config.norm_eps, { bias: config.norm_bias });
-    const drop = (x: Tensor, site: string) =>
-      dropout(x, options.dropout, { site, perText: [tokens, hidden] });
     const activation = activations[config.hidden_activation];
-    const texts = (rows: Tensor) => reshape(rows, [batch, tokens, hidden]);
 
-    const tables = (rope_theta: number) =>
-      rotaryTables(graph, tokens, rotaryFrequencies(hidden / heads, { rope_theta, rope_scaling: null }));
-    const padding = attentionBias(mask);
     const reach = Math.floor(config.local_attention / 2);
-    const whole = { bias: padding, tables: tables(config.global_rope_theta) };
-    const local = {
-      bias: add(padding, localBias(graph, tokens, reach)),
-      tables: tables(config.local_rope_theta),
-    };
+    const batches = inputs.map(({ ids, mask }) => {
+      const tokens = ids.shape[1]!;
+      const tables = (rope_theta: number) =>
+        rotaryTables(graph, tokens, rotaryFrequencies(hidden / heads, { rope_theta, rope_scaling: null }));
+      const padding = attentionBias(mask);
+      return {
+        whole: { bias: padding, tables: tables(config.global_rope_theta) },
+        local: {
+          bias: add(padding, localBias(graph, tokens, reach)),
+          tables: tables(config.local_rope_theta),
+        },
+      };
+    });
 
     let h = graph.scope('embeddings', () => {
-      const words = gather(p('embeddings.tok_embeddings.weight'), ids);
-      const rows = reshape(words, [multiplyDims(batch, tokens), hidden]);
-      return drop(norm(rows, 'embeddings.norm'), 'embeddings');
+      const words = inputs.map(({ ids }) => gather(p('embeddings.tok_embeddings.weight'), ids));
+      return rows.dropout(norm(rows.join(words), 'embeddings.norm'), 'embeddings');
     });
     for (let i = 0; i < config.num_hidden_layers; i++) {
-      options.onLayer?.(texts(h));
+      options.onLayer?.(rows.split(h)[0]!);
       h = graph.scope(`layer.${i}`, () => {
         const name = `layers.${i}`;
-        const { bias, tables } = i % config.global_attn_every_n_layers === 0 ? whole : local;
+        const sight = i % config.global_attn_every_n_layers === 0 ? 'whole' : 'local';
         const x = i === 0 ? h : norm(h, `${name}.attn_norm`);
         const all = linear(x, p, `${name}.attn.Wqkv`, { bias: config.attention_bias });
         const [query, key, value] = split(all, [hidden, hidden, hidden], 1);
-        const attended = attention(query!, key!, value!, {
-          batch,
-          tokens,
-          heads,
-          bias,
-          prepare: (each) => rotate(each, tables),
-          site: `${name}.attn`,
-          dropout: options.dropout,
+        const attended = rows.attention([query!, key!, value!], (batch) => {
+          const { bias, tables } = batches[batch]![sight];
+          return { heads, bias, prepare: (each) => rotate(each, tables), site: `${name}.attn` };
         });
         const mixed = linear(attended, p, `${name}.attn.Wo`, { bias: config.attention_bias });
-        const h1 = add(h, drop(mixed, `${name}.attn.Wo`));
+        const h1 = add(h, rows.dropout(mixed, `${name}.attn.Wo`));
         const both = linear(norm(h1, `${name}.mlp_norm`), p, `${name}.mlp.Wi`, { bias: config.mlp_bias });
         const [a, b] = split(both, [inner, inner], 1) as [Tensor, Tensor];
         const outer = linear(mul(activation(a), b), p, `${name}.mlp.Wo`, { bias: config.mlp_bias });
-        return add(h1, drop(outer, `${name}.mlp.Wo`));
+        return add(h1, rows.dropout(outer, `${name}.mlp.Wo`));
       });
     }
-    const last = texts(norm(h, 'final_norm'));
-    options.onLayer?.(last);
-    return { kind: 'tokens', hidden: last };
+    const last = rows.split(norm(h, 'final_norm'));
+    options.onLayer?.(last[0]!);
+    return last.map((hidden) => ({ kind: 'tokens', hidden }));
   },
 };
 

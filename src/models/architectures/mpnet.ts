@@ -3,7 +3,7 @@ import type { Tensor } from '../../graph/tensor.ts';
 import { attentionBias } from '../../nn/attention.ts';
 import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
 import { DataError } from '../../util/errors.ts';
-import type { Architecture } from '../architecture.ts';
+import type { Architecture, TokenInputs } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
 import {
   checkPositions,
@@ -99,21 +99,20 @@ export const mpnet: Architecture<MpnetConfig> = {
   },
 
   forward(config, p, inputs, options) {
-    const { ids, mask } = inputs;
-    const [axis, start, length] = [0, FIRST_POSITION, ids.shape[1]!];
-    const embedded = () => {
+    const embedded = ({ ids }: TokenInputs) => {
+      const [axis, start, length] = [0, FIRST_POSITION, ids.shape[1]!];
       const positions = slice(p('embeddings.position_embeddings.weight'), { axis, start, length });
       return add(gather(p('embeddings.word_embeddings.weight'), ids), unsqueeze(positions, 0));
     };
-    return postNormEncoder(embedded, p, {
-      inputs,
+    return postNormEncoder(inputs, p, {
+      embedded,
       layers: config.num_hidden_layers,
       layer,
       names: LAYER,
       heads: config.num_attention_heads,
       epsilon: config.layer_norm_eps,
       activation: config.hidden_act,
-      bias: () =>
+      bias: ({ ids, mask }) =>
         add(
           relativeBias(p(`${RELATIVE_BIAS}.weight`), ids, config.max_position_embeddings),
           attentionBias(mask),

@@ -1,15 +1,14 @@
-import { multiplyDims } from '../../graph/dims.ts';
-import { add, reshape } from '../../graph/ops.ts';
+import { add } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { attention } from '../../nn/attention.ts';
-import { dropout, layerNorm, linear } from '../../nn/layers.ts';
+import { layerNorm, linear } from '../../nn/layers.ts';
 import {
   layerNormParameters,
   linearParameters,
   type ParameterSpec,
   type Parameters,
 } from '../../nn/parameters.ts';
+import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
 import type { ForwardOptions, Hidden, TokenInputs } from '../architecture.ts';
 import type { configFields } from '../config-fields.ts';
@@ -96,58 +95,51 @@ export function postNormParameters(
  *     h = norm(embedded)
  *     h = norm(h + W_o attention(h));  h = norm(h + W_2 f(W_1 h))      for each layer
  *
- * @param embedded  f32[B, T, D]: what stands at each token before the first norm; called in the scope of the embeddings
+ * @param options.embedded  f32[B, T, D] of a batch: what stands at each token before the first norm; called in the scope of the embeddings
  * @param options.layer  a layer's name
- * @param options.bias  of the attention
+ * @param options.bias  of a batch's attention
  */
 export function postNormEncoder(
-  embedded: () => Tensor,
+  inputs: readonly TokenInputs[],
   p: Parameters,
   options: {
-    inputs: TokenInputs;
+    embedded: (inputs: TokenInputs) => Tensor;
     layers: number;
     layer: (i: number) => string;
     names: LayerNames;
     heads: number;
     epsilon: number;
     activation: Activation;
-    bias: () => Tensor;
+    bias: (inputs: TokenInputs) => Tensor;
   } & ForwardOptions,
-): Hidden {
+): Hidden[] {
   const { names, activation, epsilon, heads } = options;
-  const { ids } = options.inputs;
-  const { graph } = ids;
-  const [batch, tokens] = ids.shape as [string, string];
+  const rows = new TextRows(inputs, options);
+  const { graph } = rows;
   const norm = (x: Tensor, name: string) => layerNorm(x, p, name, epsilon);
-  const drop = (x: Tensor, site: string) =>
-    dropout(x, options.dropout, { site, perText: [tokens, x.shape[1]!] });
 
   let h = graph.scope('embeddings', () => {
-    const sum = embedded();
-    const rows = reshape(sum, [multiplyDims(batch, tokens), sum.shape[2]!]);
-    return drop(norm(rows, 'embeddings.LayerNorm'), 'embeddings');
+    const sum = rows.join(inputs.map(options.embedded));
+    return rows.dropout(norm(sum, 'embeddings.LayerNorm'), 'embeddings');
   });
-  const texts = (rows: Tensor) => reshape(rows, [batch, tokens, rows.shape[1]!]);
-  options.onLayer?.(texts(h));
-  const bias = options.bias();
+  options.onLayer?.(rows.split(h)[0]!);
+  const biases = inputs.map(options.bias);
   for (let i = 0; i < options.layers; i++) {
     const name = options.layer(i);
     h = graph.scope(`layer.${i}`, () => {
       const part = (x: Tensor, of: keyof LayerNames) => linear(x, p, `${name}.${names[of]}`);
-      const attended = attention(part(h, 'query'), part(h, 'key'), part(h, 'value'), {
-        batch,
-        tokens,
+      const attended = rows.attention([part(h, 'query'), part(h, 'key'), part(h, 'value')], (i) => ({
         heads,
-        bias,
+        bias: biases[i]!,
         site: `${name}.attention.self`,
-        dropout: options.dropout,
-      });
-      const mixed = drop(part(attended, 'output'), `${name}.attention.output`);
+      }));
+      const mixed = rows.dropout(part(attended, 'output'), `${name}.attention.output`);
       const h1 = norm(add(mixed, h), `${name}.${names.attentionNorm}`);
       const inner = activations[activation](part(h1, 'inner'));
-      return norm(add(drop(part(inner, 'outer'), `${name}.output`), h1), `${name}.${names.outerNorm}`);
+      const outer = rows.dropout(part(inner, 'outer'), `${name}.output`);
+      return norm(add(outer, h1), `${name}.${names.outerNorm}`);
     });
-    options.onLayer?.(texts(h));
+    options.onLayer?.(rows.split(h)[0]!);
   }
-  return { kind: 'tokens', hidden: texts(h) };
+  return rows.split(h).map((hidden) => ({ kind: 'tokens', hidden }));
 }

@@ -1,7 +1,7 @@
 import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { attentionBias } from '../../nn/attention.ts';
 import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
-import type { Architecture } from '../architecture.ts';
+import type { Architecture, TokenInputs } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
 import { BERT_LAYER } from './bert.ts';
 import {
@@ -77,8 +77,7 @@ export const robertaAs = <Type extends string>(
   },
 
   forward(config, p, inputs, options) {
-    const { ids, mask } = inputs;
-    const embedded = () => {
+    const embedded = ({ ids }: TokenInputs) => {
       const words = gather(p('embeddings.word_embeddings.weight'), ids);
       const start = config.pad_token_id + 1;
       const positions = slice(p('embeddings.position_embeddings.weight'), {
@@ -89,15 +88,15 @@ export const robertaAs = <Type extends string>(
       const type = slice(p('embeddings.token_type_embeddings.weight'), { axis: 0, length: 1 });
       return add(words, unsqueeze(add(positions, type), 0));
     };
-    return postNormEncoder(embedded, p, {
-      inputs,
+    return postNormEncoder(inputs, p, {
+      embedded,
       layers: config.num_hidden_layers,
       layer,
       names: BERT_LAYER,
       heads: config.num_attention_heads,
       epsilon: config.layer_norm_eps,
       activation: config.hidden_act,
-      bias: () => attentionBias(mask),
+      bias: ({ mask }) => attentionBias(mask),
       ...options,
     });
   },

@@ -69,15 +69,16 @@ export const staticEmbedding: Architecture<StaticConfig> = {
     },
   ],
 
-  forward(_config, p, { ids, mask }) {
-    const table = p(TABLE);
-    const [batch, rows] = [ids.shape[0]!, table.shape[0]!];
-    const counts = scatterAdd(fill(ids.graph, 0, [batch, rows]), ids, mask, { axis: 1 });
-    const weights = softplus(reshape(p(LOGITS), [1, rows]));
-    const weighted = mul(counts, weights);
-    const total = sum(weighted, { axes: 1, keepDims: true });
-    return { kind: 'pooled', hidden: div(matmul(weighted, table), maximum(total, 1e-9)) };
-  },
+  forward: (_config, p, inputs) =>
+    inputs.map(({ ids, mask }) => {
+      const table = p(TABLE);
+      const [batch, rows] = [ids.shape[0]!, table.shape[0]!];
+      const counts = scatterAdd(fill(ids.graph, 0, [batch, rows]), ids, mask, { axis: 1 });
+      const weights = softplus(reshape(p(LOGITS), [1, rows]));
+      const weighted = mul(counts, weights);
+      const total = sum(weighted, { axes: 1, keepDims: true });
+      return { kind: 'pooled', hidden: div(matmul(weighted, table), maximum(total, 1e-9)) };
+    }),
 
   foldable: [LOGITS],
 
