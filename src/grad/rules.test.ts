@@ -247,6 +247,16 @@ const cases: { [K in OpType]: Case[] } = {
       build: ({ x, i }) => ops.square(ops.gather(x!, i!, { axis: 1 })),
     },
   ],
+  TakeRows: [
+    {
+      inputs: {
+        x: { shape: [4, 2] },
+        i: i64([4], 2, 0, 3, 1),
+        inverse: i64([4], 1, 3, 0, 2),
+      },
+      build: ({ x, i, inverse }) => ops.square(ops.takeRows(x!, i!, inverse!)),
+    },
+  ],
   GatherElements: [
     {
       inputs: { x: { shape: [2, 3] }, i: i64([2, 2], 0, 0, 2, 1) },

@@ -31,6 +31,7 @@ import {
   square,
   sub,
   sum,
+  takeRows,
   transpose,
   where,
 } from '../graph/ops.ts';
@@ -315,6 +316,11 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
     );
     return [scatterBack(x, expand(column, picked), reshape(upstream[0]!, picked), axis), undefined];
   },
+  TakeRows: ({ node, upstream }) => [
+    takeRows(upstream[0]!, node.inputs[2]!, node.inputs[1]!),
+    undefined,
+    undefined,
+  ],
   GatherElements: ({ node, attributes: { axis }, upstream }) => [
     scatterBack(node.inputs[0]!, node.inputs[1]!, upstream[0]!, axis),
     undefined,

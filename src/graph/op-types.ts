@@ -81,6 +81,8 @@ export interface OpAttributes {
 
   /** inputs (x, indices i64): rows of `axis` by index. */
   Gather: { axis: number };
+  /** inputs (x [N, D], indices i64[R], inverse i64[N]): rows of x, whose gradient goes back by the inverse. */
+  TakeRows: None;
   /** inputs (x, indices i64 of x's rank). */
   GatherElements: { axis: number };
   /** inputs (base, indices i64, updates of the indices' shape): base with updates added at the indices. */

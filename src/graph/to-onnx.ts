@@ -430,6 +430,8 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
   },
 
   Gather: alongAxis('Gather'),
+  TakeRows: ({ writer, inputs, outputs }) =>
+    writer.emit('Gather', inputs.slice(0, 2), outputs, { axis: int(0) }),
   GatherElements: alongAxis('GatherElements'),
   // Not ScatterND: onnxruntime's CPU kernel adds repeated indices from several threads at once and loses updates.
   ScatterAdd: ({ writer, inputs, outputs, attributes }) =>

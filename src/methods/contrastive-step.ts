@@ -55,7 +55,7 @@ export class ContrastiveStep {
     const graph = new Graph(name);
     const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
     const sides: Record<string, Side> = { queries: 'query', ...(embedded && { documents: 'document' }) };
-    const embeddings = retriever.embedSides(graph, p, sides, { dropoutRatio });
+    const embeddings = retriever.embedSides(graph, p, sides, { dropoutRatio, packed: true });
     const [queries, documents] = [embeddings.queries!, embeddings.documents];
     if (documents) graph.output('documentEmbeddings', documents);
     const constants = Object.entries(fed).map(([name, dtype]) => {

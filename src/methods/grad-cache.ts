@@ -82,6 +82,9 @@ const bothSides = async <T>(make: (side: Side) => Promise<T>): Promise<BothSides
   document: await make('document'),
 });
 
+/** What `TokenFeeds` makes for a batch. */
+const TEXT_INPUTS = ['ids', 'mask', 'places', 'slots', 'kept'];
+
 /** Parameters of one side's tower. */
 const towerSpecs = ({ retriever }: MethodContext, side: Side) =>
   retriever.specs.filter(({ name }) => name.startsWith(`${retriever.prefix(side)}/`));
@@ -93,7 +96,10 @@ const trainedSpecs = (context: MethodContext, side: Side) =>
 function embedChunk(graph: Graph, context: MethodContext, side: Side) {
   const { retriever, dropoutRatio } = context;
   const { get, targets } = retriever.declare(graph, towerSpecs(context, side));
-  return { embedding: retriever.embed(graph, get, side, { input: 'texts', dropoutRatio }), targets };
+  return {
+    embedding: retriever.embed(graph, get, side, { input: 'texts', dropoutRatio, packed: true }),
+    targets,
+  };
 }
 
 function encodeGraph(context: MethodContext, side: Side): Graph {
@@ -238,8 +244,7 @@ class GradCache {
       texts,
       feeds: {
         [ROWS_INPUT]: rows,
-        'texts/ids': all[`${i}/ids`]!,
-        'texts/mask': all[`${i}/mask`]!,
+        ...Object.fromEntries(TEXT_INPUTS.map((input) => [`texts/${input}`, all[`${i}/${input}`]!])),
         ...(dropoutRatio > 0 && {
           'texts/dropout': dropoutKeys(rngKey(seed, draw, `dropout/${input}`), texts, start),
         }),

@@ -1,5 +1,6 @@
 import type { Tensor } from '../graph/tensor.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
+import type { Packing } from '../nn/text-rows.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 
 /** A batch of token sequences inside a graph. */
@@ -10,6 +11,8 @@ export interface TokenInputs {
   readonly mask: Tensor;
   /** i64[B, T]: the segment of each token, where an architecture reads it; absent for all 0. */
   readonly types?: Tensor;
+  /** Where the tokens are, so that padding need not go through the layers; absent: it does, which is right as well. */
+  readonly packing?: Packing | undefined;
   /** u32[B]: one random word for each text and step, where `ForwardOptions.dropoutRatio` is above 0. */
   readonly dropoutKeys?: Tensor | undefined;
 }

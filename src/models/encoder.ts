@@ -42,6 +42,8 @@ export class Encoder {
   readonly vocabSize: number;
   /** Whether texts get special tokens around them. */
   readonly specialTokens: boolean;
+  /** Whether padding can be left out of it (see `TextRows`). */
+  readonly packs: boolean;
   /** Whether it reads token types. */
   readonly tokenTypes: boolean;
   /** What may stand before the parameters' names in files of models with a head. */
@@ -66,6 +68,7 @@ export class Encoder {
     this.config = { ...config, model };
     this.architecture = architecture;
     this.specialTokens = architecture.specialTokens;
+    this.packs = architecture.moduleClass === 'Transformer';
     this.tokenTypes = architecture.tokenTypes;
     this.headPrefix = architecture.headPrefix;
     this.moduleClass = architecture.moduleClass;

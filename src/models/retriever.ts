@@ -1,3 +1,4 @@
+import { multiplyDims } from '../graph/dims.ts';
 import { Graph } from '../graph/graph.ts';
 import { gather } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
@@ -119,9 +120,16 @@ export class Retriever {
   /**
    * Adds to a graph the embedding of a batch of one side, whose tokens are the inputs `<input>/ids` i64 and `<input>/mask` f32 of
    * shape [<input>, <input>Tokens].
+   *
+   * @param options.packed  leaves padding out of the layers (see `TextRows`), by further inputs that `TokenFeeds` makes
    * @returns  f32[<input>, D]
    */
-  embed(graph: Graph, p: Parameters, side: Side, options: { input: string; dropoutRatio?: number }): Tensor {
+  embed(
+    graph: Graph,
+    p: Parameters,
+    side: Side,
+    options: { input: string; dropoutRatio?: number; packed?: boolean },
+  ): Tensor {
     return this.embedSides(graph, p, { [options.input]: side }, options)[options.input]!;
   }
 
@@ -130,9 +138,12 @@ export class Retriever {
     graph: Graph,
     p: Parameters,
     sides: Readonly<Record<string, Side>>,
-    { dropoutRatio = 0 }: { dropoutRatio?: number } = {},
+    options: { dropoutRatio?: number; packed?: boolean } = {},
   ): Record<string, Tensor> {
+    const { dropoutRatio = 0 } = options;
+    const packed = options.packed && this.encoder.packs;
     const inputs = Object.entries(sides).map(([input, side]) => {
+      const places = multiplyDims(input, `${input}Tokens`);
       const shape = [input, `${input}Tokens`];
       const ids = graph.input(`${input}/ids`, 'i64', shape);
       const mask = graph.input(`${input}/mask`, 'f32', shape);
@@ -142,6 +153,13 @@ export class Retriever {
         tokens: {
           ids,
           mask,
+          ...(packed && {
+            packing: {
+              places: graph.input(`${input}/places`, 'i64', [`${input}Places`]),
+              slots: graph.input(`${input}/slots`, 'i64', [places]),
+              kept: graph.input(`${input}/kept`, 'f32', [places]),
+            },
+          }),
           ...(dropoutRatio > 0 && { dropoutKeys: graph.input(`${input}/dropout`, 'u32', [input]) }),
         },
       };

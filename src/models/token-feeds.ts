@@ -14,7 +14,7 @@ export interface PaddedTokens {
 }
 
 /**
- * Turns padded batches into program inputs `<name>/ids`, `<name>/mask` and `rows`: the distinct token ids of all batches
+ * Turns padded batches into program inputs `<name>/ids`, `<name>/mask`, those of its packing (see `packingFeeds`) and `rows`: the distinct token ids of all batches
  * together, in order of first appearance. What a program sees as ids are positions in that list, so it gathers each table row
  * once and its gradient has one row for each, however large the vocabulary.
  */
@@ -51,6 +51,7 @@ export class TokenFeeds {
       }
       feeds[`${name}/ids`] = hostTensor('i64', dims, local);
       feeds[`${name}/mask`] = hostTensor('f32', dims, mask.slice(0, count));
+      Object.assign(feeds, packingFeeds(name, { mask, batch, tokens }));
     }
     const rows = new BigInt64Array(distinct.length);
     const low = new Int32Array(rows.buffer);
@@ -58,6 +59,35 @@ export class TokenFeeds {
     feeds[ROWS_INPUT] = hostTensor('i64', [distinct.length], rows);
     return feeds;
   }
+}
+
+/**
+ * Inputs `<name>/places`, `<name>/slots` and `<name>/kept` of a program that leaves padding out (see `Packing`). The first place
+ * of a text is kept even where it has no token, so that there is always something to compute.
+ */
+function packingFeeds(
+  name: string,
+  { mask, batch, tokens }: Pick<PaddedTokens, 'mask' | 'batch' | 'tokens'>,
+): Record<string, HostTensor> {
+  const count = batch * tokens;
+  const kept = new Float32Array(count);
+  const slots = new BigInt64Array(count);
+  const slotWords = new Int32Array(slots.buffer);
+  const places = new BigInt64Array(count);
+  const placeWords = new Int32Array(places.buffer);
+  let R = 0;
+  for (let place = 0; place < count; place++) {
+    if (mask[place] === 0 && place % tokens !== 0) continue;
+    kept[place] = 1;
+    slotWords[2 * place] = R;
+    placeWords[2 * R] = place;
+    R += 1;
+  }
+  return {
+    [`${name}/places`]: hostTensor('i64', [R], places.slice(0, R)),
+    [`${name}/slots`]: hostTensor('i64', [count], slots),
+    [`${name}/kept`]: hostTensor('f32', [count], kept),
+  };
 }
 
 /**

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { evaluate, f32, i64, numbers } from '../../test/evaluate.ts';
 import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
-import { add, matmul, square, sum, unsqueeze } from '../graph/ops.ts';
+import { add, matmul, mul, square, sum, unsqueeze } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { normal, rngKey } from '../util/rng.ts';
@@ -30,10 +30,26 @@ const INPUTS = {
   weight: random('weight', [D, D]),
 };
 
+/** The packing of batch b, whose last two places are padding. */
+const PACKING = {
+  'b/places': i64([8], [0, 1, 2, 3, 4, 5, 6, 7]),
+  'b/slots': i64([10], [0, 1, 2, 3, 4, 5, 6, 7, 0, 0]),
+  'b/kept': f32([10], [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]),
+};
+
 /** A layer over some of the batches, the square sum of what it gives, and the gradient of its weight. */
-function layer(names: readonly ('a' | 'b')[], t: Record<string, Tensor>, dropoutRatio: number) {
+function layer(
+  names: readonly ('a' | 'b')[],
+  t: Record<string, Tensor>,
+  { dropoutRatio, packed = false }: { dropoutRatio: number; packed?: boolean },
+) {
+  const packing = { places: t['b/places']!, slots: t['b/slots']!, kept: t['b/kept']! };
   const rows = new TextRows(
-    names.map((name) => ({ ids: t[`${name}/ids`]!, dropoutKeys: t[`${name}/keys`]! })),
+    names.map((name) => ({
+      ids: t[`${name}/ids`]!,
+      dropoutKeys: t[`${name}/keys`]!,
+      ...(packed && name === 'b' && { packing }),
+    })),
     { dropoutRatio },
   );
   const x = rows.join(names.map((name) => t[`${name}/x`]!));
@@ -44,14 +60,14 @@ function layer(names: readonly ('a' | 'b')[], t: Record<string, Tensor>, dropout
     site: 'attention',
   }));
   const texts = rows.split(rows.dropout(attended, 'output'));
-  const losses = texts.map((each) => sum(square(each)));
+  const losses = texts.map((each, i) => sum(square(mul(each, unsqueeze(t[`${names[i]}/mask`]!, 2)))));
   return { texts, loss: losses.reduce((a, b) => add(a, b)) };
 }
 
 it.each([0, 0.4])('batches together give what each gives by itself, dropout %s', async (dropoutRatio) => {
   const results = await evaluate(INPUTS, (t) => {
-    const together = layer(['a', 'b'], t, dropoutRatio);
-    const [a, b] = [layer(['a'], t, dropoutRatio), layer(['b'], t, dropoutRatio)];
+    const together = layer(['a', 'b'], t, { dropoutRatio });
+    const [a, b] = [layer(['a'], t, { dropoutRatio }), layer(['b'], t, { dropoutRatio })];
     const loss = add(a.loss, b.loss);
     return {
       ...{ a1: together.texts[0]!, b1: together.texts[1]!, a2: a.texts[0]!, b2: b.texts[0]! },
@@ -69,6 +85,25 @@ it.each([0, 0.4])('batches together give what each gives by itself, dropout %s',
   }
   const dropped = numbers(results.b1).filter((value) => value === 0).length;
   expect(dropped > 0).toBe(dropoutRatio > 0);
+});
+
+it.each([0, 0.4])('padding that is left out changes nothing, dropout %s', async (dropoutRatio) => {
+  const results = await evaluate({ ...INPUTS, ...PACKING }, (t) => {
+    const [padded, packed] = [false, true].map((packed) => layer(['a', 'b'], t, { dropoutRatio, packed }));
+    const targets = [t.weight!, t['b/x']!];
+    const [d1, x1] = backward(padded!.loss, targets);
+    const [d2, x2] = backward(packed!.loss, targets);
+    return { b1: padded!.texts[1]!, b2: packed!.texts[1]!, d1: d1!, d2: d2!, x1: x1!, x2: x2! };
+  });
+  for (const name of ['b', 'd', 'x']) {
+    const expected = numbers(results[`${name}1`]);
+    const most = 1e-6 * Math.max(...expected.map(Math.abs));
+    for (const [i, value] of numbers(results[`${name}2`]).entries()) {
+      // What stands at padding is nobody's business.
+      if (name === 'b' && i >= 8 * D) expect(value).toBe(0);
+      else expect(Math.abs(value - expected[i]!)).toBeLessThan(most);
+    }
+  }
 });
 
 it('asks for keys where something is dropped', () => {

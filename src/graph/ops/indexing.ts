@@ -19,6 +19,26 @@ export function gather(x: Tensor, indices: Tensor, options: { axis?: number } = 
   return x.graph.add('Gather', [x, indices], { axis }, [{ dtype: x.dtype, shape }])[0]!;
 }
 
+/**
+ * Rows of a matrix at other places: y[i] = x[indices[i]]. The gradient goes back by the given inverse, dx[n] = dy[inverse[n]]: no sum
+ * over repeated indices, which would be a scatter of single elements. Each row of x is to stand in y once; for one that does not,
+ * whatever `inverse` says comes back, and the caller multiplies it by zero.
+ *
+ * @param x  [N, D];  @param indices  i64[R];  @param inverse  i64[N]: the row of y that a row of x has become
+ * @returns  [R, D]
+ */
+export function takeRows(x: Tensor, indices: Tensor, inverse: Tensor): Tensor {
+  requireDType('takeRows', indices, 'i64');
+  requireDType('takeRows', inverse, 'i64');
+  if (x.rank !== 2 || indices.rank !== 1 || inverse.rank !== 1 || !sameDim(inverse.shape[0]!, x.shape[0]!)) {
+    throw new ShapeError(
+      `takeRows: ${x.describe()} needs an inverse for each row, not ${inverse.describe()}`,
+    );
+  }
+  const shape = [indices.shape[0]!, x.shape[1]!];
+  return x.graph.add('TakeRows', [x, indices, inverse], {}, [{ dtype: x.dtype, shape }])[0]!;
+}
+
 function requireIndexShape(what: string, x: Tensor, indices: Tensor, axis: number): void {
   requireDType(what, indices, 'i64');
   if (indices.rank !== x.rank || indices.shape.some((dim, i) => i !== axis && !sameDim(dim, x.shape[i]!))) {

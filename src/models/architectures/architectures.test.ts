@@ -89,6 +89,13 @@ function tokenInputs(graph: Graph, side: Side): { ids: SymbolicTensor; mask: Sym
   return { ids: graph.input(`${side}/ids`, 'i64', shape), mask: graph.input(`${side}/mask`, 'f32', shape) };
 }
 
+/** Training leaves padding out of the layers. */
+const packing = (graph: Graph, side: Side) => ({
+  places: graph.input(`${side}/places`, 'i64', [`${side}Places`]),
+  slots: graph.input(`${side}/slots`, 'i64', [`${side}*${side}Tokens`]),
+  kept: graph.input(`${side}/kept`, 'f32', [`${side}*${side}Tokens`]),
+});
+
 /** Hidden states of documents, of tokens with types where asked for; their embeddings without. */
 function statesGraph(encoder: Encoder, withTypes: boolean): Graph {
   const { graph, p } = newGraph(encoder);
@@ -105,7 +112,7 @@ function trainingGraph(encoder: Encoder): Graph {
   const { graph, p } = newGraph(encoder);
   const [queries, documents] = encoder.embedAll(
     p.get,
-    SIDES.map((side) => tokenInputs(graph, side)),
+    SIDES.map((side) => ({ ...tokenInputs(graph, side), packing: packing(graph, side) })),
   );
   const scores = matmul(queries!, documents!, { transB: true, alpha: 1 / batches.temperature });
   const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
