@@ -36,6 +36,7 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   'corrector-medquad': { chart: encodesChart },
   'corrector-squad': { chart: encodesChart },
   'corrector-squad-truncated': { chart: encodesChart },
+  'corrector-squad-samples': { chart: encodesChart },
   'corrector-large': { chart: encodesChart },
   'corrector-hostile': { chart: encodesChart },
   'auto-refresh': { chart: encodesChart },
