@@ -8,6 +8,7 @@ import { formatBytes } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { loadFolder, MODEL_HELP, modelFolder } from './model-source.ts';
 import { suggestion } from './options.ts';
+import { COMPUTE_OPTIONS } from './shared-options.ts';
 
 /** `undrift export`: a model in the formats of other programs, each file verified. */
 export const exportCommand = defineCommand({
@@ -36,13 +37,7 @@ export const exportCommand = defineCommand({
       default: ['f32'],
       help: `how weights are stored: ${EXPORT_DTYPES.join(', ')} (int8: ONNX files only)`,
     },
-    threads: {
-      type: 'integer',
-      min: 1,
-      max: 1024,
-      help: 'threads inside one operation (default: all cores)',
-      group: 'Machine',
-    },
+    threads: COMPUTE_OPTIONS.threads,
   },
   examples: [
     '--model runs/first --out exported',

@@ -1,6 +1,6 @@
 import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { attentionBias } from '../../nn/attention.ts';
-import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
+import { embeddingParameters, layerNormParameters, type ParameterSpec } from '../../nn/parameters.ts';
 import type { Architecture, TokenInputs } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
 import {
@@ -29,6 +29,20 @@ export const BERT_LAYER: LayerNames = {
   outer: 'output.dense',
   outerNorm: 'output.LayerNorm',
 };
+
+/** The parameters of BERT, which RoBERTa has too. */
+export function bertParameters(config: PostNormConfig & { type_vocab_size: number }): ParameterSpec[] {
+  const { hidden_size: hidden, intermediate_size: inner } = config;
+  return [
+    embeddingParameters('embeddings.word_embeddings', config.vocab_size, hidden, { lookup: true }),
+    embeddingParameters('embeddings.position_embeddings', config.max_position_embeddings, hidden),
+    embeddingParameters('embeddings.token_type_embeddings', config.type_vocab_size, hidden),
+    ...layerNormParameters('embeddings.LayerNorm', hidden),
+    ...Array.from({ length: config.num_hidden_layers }, (_, i) =>
+      postNormParameters(layer(i), BERT_LAYER, { hidden, inner }),
+    ).flat(),
+  ];
+}
 
 /**
  * BERT (Devlin et al. 2019, arXiv:1810.04805): learned positions, token types, post-norm blocks, gelu.
@@ -60,18 +74,7 @@ export const bert: Architecture<BertConfig> = {
   maxTokens: (config) => config.max_position_embeddings,
   vocabSize: (config) => config.vocab_size,
 
-  parameters(config) {
-    const { hidden_size: hidden, intermediate_size: inner } = config;
-    return [
-      embeddingParameters('embeddings.word_embeddings', config.vocab_size, hidden, { lookup: true }),
-      embeddingParameters('embeddings.position_embeddings', config.max_position_embeddings, hidden),
-      embeddingParameters('embeddings.token_type_embeddings', config.type_vocab_size, hidden),
-      ...layerNormParameters('embeddings.LayerNorm', hidden),
-      ...Array.from({ length: config.num_hidden_layers }, (_, i) =>
-        postNormParameters(layer(i), BERT_LAYER, { hidden, inner }),
-      ).flat(),
-    ];
-  },
+  parameters: bertParameters,
 
   forward(config, p, inputs, options) {
     const embedded = ({ ids, types }: TokenInputs) => {

@@ -1,16 +1,9 @@
 import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { attentionBias } from '../../nn/attention.ts';
-import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
 import type { Architecture, TokenInputs } from '../architecture.ts';
 import { configFields } from '../config-fields.ts';
-import { BERT_LAYER } from './bert.ts';
-import {
-  checkPositions,
-  type PostNormConfig,
-  postNormConfig,
-  postNormEncoder,
-  postNormParameters,
-} from './post-norm.ts';
+import { BERT_LAYER, bertParameters } from './bert.ts';
+import { checkPositions, type PostNormConfig, postNormConfig, postNormEncoder } from './post-norm.ts';
 
 /** Fields of a RoBERTa `config.json`, under Hugging Face's names. */
 export interface RobertaConfig<Type extends string> extends PostNormConfig {
@@ -63,18 +56,7 @@ export const robertaAs = <Type extends string>(
   maxTokens: (config) => config.max_position_embeddings - config.pad_token_id - 1,
   vocabSize: (config) => config.vocab_size,
 
-  parameters(config) {
-    const { hidden_size: hidden, intermediate_size: inner } = config;
-    return [
-      embeddingParameters('embeddings.word_embeddings', config.vocab_size, hidden, { lookup: true }),
-      embeddingParameters('embeddings.position_embeddings', config.max_position_embeddings, hidden),
-      embeddingParameters('embeddings.token_type_embeddings', config.type_vocab_size, hidden),
-      ...layerNormParameters('embeddings.LayerNorm', hidden),
-      ...Array.from({ length: config.num_hidden_layers }, (_, i) =>
-        postNormParameters(layer(i), BERT_LAYER, { hidden, inner }),
-      ).flat(),
-    ];
-  },
+  parameters: bertParameters,
 
   forward(config, p, inputs, options) {
     const embedded = ({ ids }: TokenInputs) => {
