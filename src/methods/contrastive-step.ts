@@ -101,7 +101,7 @@ export class ContrastiveStep {
     const sides = [{ input: 'queries', ...inStore(queryRows, queries, own?.queries) }];
     if (documentRows) sides.push({ input: 'documents', ...inStore(documentRows, documents, own?.documents) });
     const padded = sides.map(({ input, store, rows }) => [input, padBatch(store, rows, { padId })]);
-    const tokens = this.tokens.feeds(Object.fromEntries(padded));
+    const tokens = this.tokens.feeds(Object.fromEntries(padded), { packed: retriever.encoder.packs });
     const feeds: Record<string, HostTensor> = {
       ...weights,
       ...tokens,

@@ -83,7 +83,8 @@ const bothSides = async <T>(make: (side: Side) => Promise<T>): Promise<BothSides
 });
 
 /** What `TokenFeeds` makes for a batch. */
-const TEXT_INPUTS = ['ids', 'mask', 'places', 'slots', 'kept'];
+const TEXT_INPUTS = ['ids', 'mask'];
+const PACKING_INPUTS = ['places', 'slots', 'kept'];
 
 /** Parameters of one side's tower. */
 const towerSpecs = ({ retriever }: MethodContext, side: Side) =>
@@ -236,7 +237,10 @@ class GradCache {
         return { side, input, start, texts: part.length, padded: padBatch(store, part, { padId }) };
       }),
     );
-    const all = this.tokens.feeds(Object.fromEntries(pieces.map(({ padded }, i) => [`${i}`, padded])));
+    const batches = Object.fromEntries(pieces.map(({ padded }, i) => [`${i}`, padded]));
+    const { packs: packed } = retriever.encoder;
+    const all = this.tokens.feeds(batches, { packed });
+    const inputs = packed ? [...TEXT_INPUTS, ...PACKING_INPUTS] : TEXT_INPUTS;
     const rows = all[ROWS_INPUT]!;
     const chunks = pieces.map(({ side, input, start, texts }, i) => ({
       side,
@@ -244,7 +248,7 @@ class GradCache {
       texts,
       feeds: {
         [ROWS_INPUT]: rows,
-        ...Object.fromEntries(TEXT_INPUTS.map((input) => [`texts/${input}`, all[`${i}/${input}`]!])),
+        ...Object.fromEntries(inputs.map((input) => [`texts/${input}`, all[`${i}/${input}`]!])),
         ...(dropoutRatio > 0 && {
           'texts/dropout': dropoutKeys(rngKey(seed, draw, `dropout/${input}`), texts, start),
         }),

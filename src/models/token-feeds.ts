@@ -14,7 +14,7 @@ export interface PaddedTokens {
 }
 
 /**
- * Turns padded batches into program inputs `<name>/ids`, `<name>/mask`, those of its packing (see `packingFeeds`) and `rows`: the distinct token ids of all batches
+ * Turns padded batches into program inputs `<name>/ids`, `<name>/mask` and `rows`: the distinct token ids of all batches
  * together, in order of first appearance. What a program sees as ids are positions in that list, so it gathers each table row
  * once and its gradient has one row for each, however large the vocabulary.
  */
@@ -29,7 +29,11 @@ export class TokenFeeds {
     this.stamps = new Int32Array(vocabSize);
   }
 
-  feeds(batches: Readonly<Record<string, PaddedTokens>>): Record<string, HostTensor> {
+  /** @param options.packed  adds the inputs of programs that leave padding out (see `packingFeeds`) */
+  feeds(
+    batches: Readonly<Record<string, PaddedTokens>>,
+    { packed = false }: { packed?: boolean } = {},
+  ): Record<string, HostTensor> {
     this.stamp += 1;
     const { positions, stamps, stamp } = this;
     const feeds: Record<string, HostTensor> = {};
@@ -51,7 +55,7 @@ export class TokenFeeds {
       }
       feeds[`${name}/ids`] = hostTensor('i64', dims, local);
       feeds[`${name}/mask`] = hostTensor('f32', dims, mask.slice(0, count));
-      Object.assign(feeds, packingFeeds(name, { mask, batch, tokens }));
+      if (packed) Object.assign(feeds, packingFeeds(name, { mask, batch, tokens }));
     }
     const rows = new BigInt64Array(distinct.length);
     const low = new Int32Array(rows.buffer);

@@ -208,7 +208,7 @@ describe.each(fixtures)('%s', (fixture) => {
       for (const [number] of golden.losses.entries()) {
         const step = batches.steps[number % batches.steps.length]!;
         const texts = SIDES.map((side) => [side, padded(step[side], golden.padId)] as const);
-        const feeds = feeder.feeds(Object.fromEntries(texts));
+        const feeds = feeder.feeds(Object.fromEntries(texts), { packed: true });
         const rows = feeds[ROWS_INPUT]!;
         const results = await training.run({ ...weights, ...feeds }, { into: learner.gradientBuffers });
         losses.push(scalarValue(results.loss));
