@@ -9,7 +9,7 @@ import { CORRECTOR_KINDS, type CorrectorKind } from '../src/correctors/corrector
 import { createCorrector } from '../src/correctors/create-corrector.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { gather } from '../src/graph/ops.ts';
-import { Encoder } from '../src/models/encoder.ts';
+import { Encoder } from '../src/models/retriever/encoder.ts';
 import { declareParameters, initialValue, ROWS_INPUT } from '../src/nn/parameters.ts';
 import { hostTensor } from '../src/runtime/host-tensor.ts';
 import { Program } from '../src/runtime/program.ts';

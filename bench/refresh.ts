@@ -8,7 +8,7 @@
  */
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { NICENESS } from '../src/models/background-encoder.ts';
+import { NICENESS } from '../src/models/background/background-encoder.ts';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { freshNode } from './fresh-process.ts';
 import type { RefreshResult } from './measure-refresh.ts';

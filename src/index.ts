@@ -48,26 +48,30 @@ export { truncatedSoftmax } from './losses/truncated-softmax.ts';
 
 /** Retrievers: text in, vectors out; made new, loaded, saved. */
 
-export { createRetriever, type NewRetrieverOptions } from './models/create-retriever.ts';
-export { embeddingSpaceId } from './models/embedding-space.ts';
-export { type FindModelOptions, findModel } from './models/find-model.ts';
+export { type FindModelOptions, findModel } from './models/folder/find-model.ts';
 export {
   type LoadOptions as LoadRetrieverOptions,
   loadRetriever,
   type SaveOptions,
   saveRetriever,
-} from './models/model-folder.ts';
-export { type EncodeOptions, Retriever, type RetrieverConfig, type Side } from './models/retriever.ts';
+} from './models/folder/model-folder.ts';
+export { createRetriever, type NewRetrieverOptions } from './models/retriever/create-retriever.ts';
+export { embeddingSpaceId } from './models/retriever/embedding-space.ts';
+export {
+  type EncodeOptions,
+  Retriever,
+  type RetrieverConfig,
+  type Side,
+} from './models/retriever/retriever.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
 export { nextTokenLogProbabilities, nextTokenLoss } from './losses/next-token.ts';
-export { Decoder } from './models/decoder.ts';
-export { LanguageModel, type ScoredTokens, type TextLikelihood } from './models/language-model.ts';
+export { Decoder } from './models/language/decoder.ts';
+export { LanguageModel, type ScoredTokens, type TextLikelihood } from './models/language/language-model.ts';
 
 /** Search: dense by brute force, and BM25. */
 
-export { ExactIndex, type ExactIndexOptions, type SearchResult } from './index/exact-search.ts';
 export {
   type Bm25RetrieveOptions,
   buildBm25,
@@ -77,22 +81,24 @@ export {
   retrievalTask,
   retrieve,
   retrieveBm25,
-} from './index/retrieve.ts';
+} from './retrieval/retrieve.ts';
+export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
+export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
 export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
 
 /** Correctors: where stale vectors would be now; between two models, what that recovers of a full re-embedding. */
 
 export type { Corrector, CorrectorBatch, CorrectorKind, EmbeddingPairs } from './correctors/corrector.ts';
-export type { CorrectorOptions } from './correctors/corrector-options.ts';
-export { createCorrector } from './correctors/create-corrector.ts';
-export { type ErrorSplit, errorSplit } from './correctors/error-split.ts';
-export { type FitOptions, fitCorrector } from './correctors/fit-corrector.ts';
 export {
   type CorrectorDescription,
   loadCorrector,
   type StoredCorrector,
   saveCorrector,
-} from './migration/corrector-folder.ts';
+} from './correctors/corrector-folder.ts';
+export type { CorrectorOptions } from './correctors/corrector-options.ts';
+export { createCorrector } from './correctors/create-corrector.ts';
+export { type ErrorSplit, errorSplit } from './correctors/error-split.ts';
+export { type FitOptions, fitCorrector } from './correctors/fit-corrector.ts';
 export {
   type Correction,
   type CorrectionOptions,
@@ -127,8 +133,8 @@ export type { Run, ScoredDocument } from './eval/ranking.ts';
 export { formatComparison, formatMetrics } from './eval/report.ts';
 export { readRunFile, writeRunFile } from './eval/run-file.ts';
 export { type CompareOptions, compareRuns, type RunComparison } from './eval/significance.ts';
-export { evaluateBm25, evaluateRetriever, type RetrieverEvaluation } from './index/evaluate-retriever.ts';
-export { evaluateScoredPairs } from './index/evaluate-scored-pairs.ts';
+export { evaluateBm25, evaluateRetriever, type RetrieverEvaluation } from './retrieval/evaluate-retriever.ts';
+export { evaluateScoredPairs } from './retrieval/evaluate-scored-pairs.ts';
 
 /** Text: tokenizers and vocabularies. */
 

@@ -1,9 +1,14 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { crossTable, experimentBlock, qualityAndCostTable, settingChart } from '../docs/experiment-blocks.ts';
-import { withoutCurves, withoutTimes } from '../docs/experiment-results.ts';
 import type { ArmResults, ComparisonResults } from '../src/compare/results.ts';
 import { spread } from '../src/compare/statistics.ts';
+import {
+  crossTable,
+  experimentBlock,
+  qualityAndCostTable,
+  settingChart,
+} from '../tools/docs/experiment-blocks.ts';
+import { withoutCurves, withoutTimes } from '../tools/docs/experiment-results.ts';
 
 const STORE = new URL('../bench/results/quality/', import.meta.url);
 const DOCS = new URL('../docs/', import.meta.url);

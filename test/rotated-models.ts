@@ -1,5 +1,5 @@
-import { createRetriever } from '../src/models/create-retriever.ts';
-import { Retriever } from '../src/models/retriever.ts';
+import { createRetriever } from '../src/models/retriever/create-retriever.ts';
+import { Retriever } from '../src/models/retriever/retriever.ts';
 import { hostTensor } from '../src/runtime/host-tensor.ts';
 import { Tokenizer } from '../src/text/tokenizer.ts';
 import { trainVocabulary } from '../src/text/train-vocabulary.ts';

@@ -1,5 +1,5 @@
-import { createRetriever, type NewRetrieverOptions } from '../src/models/create-retriever.ts';
-import type { Retriever } from '../src/models/retriever.ts';
+import { createRetriever, type NewRetrieverOptions } from '../src/models/retriever/create-retriever.ts';
+import type { Retriever } from '../src/models/retriever/retriever.ts';
 import { Tokenizer } from '../src/text/tokenizer.ts';
 import { trainVocabulary } from '../src/text/train-vocabulary.ts';
 import { normal, rngKey } from '../src/util/rng.ts';

@@ -6,7 +6,7 @@
  *
  * Trains a retriever (with --reuse: takes the weights that the last call has kept, and what it has measured), embeds all documents and some held-out queries by the weights of several steps, fits correctors from the first
  * step's embeddings to those of each later one, and measures KL(P ‖ P_stale) and KL(P ‖ P_corrected) over all documents. The result
- * file goes to `bench/results/corrector/`; `docs/make-corrector-snapshots.ts` makes tables and charts of it.
+ * file goes to `bench/results/corrector/`; `tools/docs/make-corrector-snapshots.ts` makes tables and charts of it.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -14,9 +14,9 @@ import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { CorrectorKind } from '../../src/correctors/corrector.ts';
 import { fitCorrector } from '../../src/correctors/fit-corrector.ts';
-import { pickRows } from '../../src/correctors/pick-rows.ts';
 import { hostTensor } from '../../src/runtime/host-tensor.ts';
 import { permutation, rngKey } from '../../src/util/rng.ts';
+import { pickRows } from '../../src/util/vector-rows.ts';
 import { DistributionErrors } from './distribution-error.ts';
 import type { Fitted, SnapshotConfig, SnapshotFact, SnapshotResults } from './snapshot-config.ts';
 import { type Snapshot, trainSnapshots } from './train-snapshots.ts';

@@ -1,9 +1,9 @@
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadData } from '../../src/data/load.ts';
-import { encodeCorpus, retrievalTask } from '../../src/index/retrieve.ts';
 import { readSafetensors } from '../../src/io/safetensors.ts';
-import { loadRetriever } from '../../src/models/model-folder.ts';
+import { loadRetriever } from '../../src/models/folder/model-folder.ts';
+import { encodeCorpus, retrievalTask } from '../../src/retrieval/retrieve.ts';
 import type { ComputeOptions } from '../../src/runtime/devices.ts';
 import { resolveSettings } from '../../src/train/settings.ts';
 import { trainRetriever } from '../../src/train/train-retriever.ts';

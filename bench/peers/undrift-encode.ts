@@ -1,7 +1,7 @@
 /** Undrift's side of encoding, in a process of its own.  undrift-encode.ts FOLDER THREADS REPEATS */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadRetriever } from '../../src/models/model-folder.ts';
+import { loadRetriever } from '../../src/models/folder/model-folder.ts';
 import { report } from '../fresh-process.ts';
 
 const WARMUP_TEXTS = 32;

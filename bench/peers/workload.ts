@@ -11,11 +11,11 @@ import { join } from 'node:path';
 import { buildApiDocs } from '../../src/data/api-docs.ts';
 import { loadData } from '../../src/data/load.ts';
 import type { RetrievalData } from '../../src/data/retrieval-data.ts';
-import { createRetriever } from '../../src/models/create-retriever.ts';
-import { loadRetriever, saveRetriever } from '../../src/models/model-folder.ts';
+import { loadRetriever, saveRetriever } from '../../src/models/folder/model-folder.ts';
+import { createRetriever } from '../../src/models/retriever/create-retriever.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
 import { trainVocabulary } from '../../src/text/train-vocabulary.ts';
-import { Batches } from '../../src/train/batches.ts';
+import { Batches } from '../../src/train/pair-batches.ts';
 
 /** Encoders by the names of well-known ones of their size. */
 export const ENCODERS = {

@@ -2,6 +2,7 @@ import { Graph } from '../graph/graph.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
+import { bestRowsOf } from '../search/best-rows.ts';
 import { ShapeError } from '../util/errors.ts';
 import { KeptScores } from './kept-scores.ts';
 import { MASKED_SCORE } from './masks.ts';
@@ -211,6 +212,7 @@ export class TableScores {
       slots: new Int32Array(B * k).fill(NONE),
       scores: new Float32Array(B * k).fill(MASKED_SCORE),
     };
+    const best = bestRowsOf({ rows: result.slots, scores: result.scores, k }, { notANumber });
     const rows = Math.max(k, this.chunkRows(B));
     for (let start = 0; start < table.filled; start += rows) {
       const end = Math.min(table.filled, start + rows);
@@ -219,12 +221,8 @@ export class TableScores {
       const { scores, positions } = await program.run({ queries: q, block: table.block(start, end) });
       // The low word of each i64, little-endian: a chunk has fewer than 2³¹ rows.
       const low = new Int32Array((positions!.data as BigInt64Array).buffer, positions!.data.byteOffset);
-      for (let b = 0; b < B; b++) {
-        mergeTop(
-          {
-            scores: result.scores.subarray(b * k, (b + 1) * k),
-            slots: result.slots.subarray(b * k, (b + 1) * k),
-          },
+      for (const [b, list] of best.entries()) {
+        list.merge(
           float32(scores).subarray(b * chunkK, (b + 1) * chunkK),
           (i) => start + low[2 * (b * chunkK + i)]!,
         );
@@ -336,26 +334,4 @@ function copyColumns(from: Float32Array, into: Float32Array, { B, at }: { B: num
   else
     for (let b = 0; b < B; b++)
       for (let i = 0; i < count; i++) into[b * width + at + i] = from[b * count + i]!;
-}
-
-/** Merges a chunk's largest scores, descending, into a list of earlier slots'; of equal scores those from before come first. */
-function mergeTop(
-  list: { scores: Float32Array; slots: Int32Array },
-  chunk: Float32Array,
-  slotOf: (i: number) => number,
-): void {
-  if (Number.isNaN(chunk[0])) throw notANumber();
-  const k = list.slots.length;
-  if (list.slots[k - 1] !== NONE && chunk[0]! <= list.scores[k - 1]!) return;
-  const before = { scores: list.scores.slice(), slots: list.slots.slice() };
-  for (let at = 0, old = 0, i = 0; at < k; at++) {
-    const empty = before.slots[old] === NONE;
-    if (i === chunk.length || (!empty && before.scores[old]! >= chunk[i]!)) {
-      list.scores[at] = before.scores[old]!;
-      list.slots[at] = before.slots[old++]!;
-    } else {
-      list.scores[at] = chunk[i]!;
-      list.slots[at] = slotOf(i++);
-    }
-  }
 }

@@ -1,7 +1,7 @@
 import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts';
+import { checkCorrectorFolder, saveCorrector } from '../correctors/corrector-folder.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
 import { loadData } from '../data/load.ts';
-import { checkCorrectorFolder, saveCorrector } from '../migration/corrector-folder.ts';
 import {
   type Correction,
   type CorrectionReport,

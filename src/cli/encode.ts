@@ -1,7 +1,7 @@
 import { readLines } from '../data/lines.ts';
 import { loadCorpus, loadData } from '../data/load.ts';
 import { openNpyWriter } from '../io/npy.ts';
-import type { Retriever, Side } from '../models/retriever.ts';
+import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';

@@ -1,5 +1,5 @@
 import { loadScoredPairs } from '../data/scored-pairs.ts';
-import { checkPairMetrics, evaluateScoredPairs, PAIR_METRICS } from '../index/evaluate-scored-pairs.ts';
+import { checkPairMetrics, evaluateScoredPairs, PAIR_METRICS } from '../retrieval/evaluate-scored-pairs.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatDuration } from '../util/format.ts';
 import type { Io } from './io.ts';

@@ -10,7 +10,7 @@ import {
   evaluateRetriever,
   type RetrieverEvaluation,
   searchDepth,
-} from '../index/evaluate-retriever.ts';
+} from '../retrieval/evaluate-retriever.ts';
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';

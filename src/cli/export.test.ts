@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
-import { saveRetriever } from '../models/model-folder.ts';
+import { saveRetriever } from '../models/folder/model-folder.ts';
 import { UsageError } from '../util/errors.ts';
 import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';

@@ -1,8 +1,8 @@
 import { resolve, sep } from 'node:path';
 import { type ExportedFile, exportModel } from '../export/export-model.ts';
 import { exportedCards } from '../export/exported-card.ts';
-import { EXPORT_DTYPES } from '../models/onnx-export.ts';
-import { EXPORT_FORMATS } from '../models/tower-files.ts';
+import { EXPORT_DTYPES } from '../models/folder/onnx-export.ts';
+import { EXPORT_FORMATS } from '../models/folder/tower-files.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { defineCommand } from './command.ts';

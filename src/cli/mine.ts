@@ -16,7 +16,7 @@ import {
 import { checkMiningOptions, mineNegatives } from '../mining/mine-negatives.ts';
 import { type MinableQueries, minableQueries, pairLines } from '../mining/mined-pairs.ts';
 import { MiningStatistics } from '../mining/mining-statistics.ts';
-import { embeddingSpaceId } from '../models/embedding-space.ts';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
 import { formatDuration } from '../util/format.ts';

@@ -1,8 +1,8 @@
 import type { LoadOptions } from '../data/load-options.ts';
-import type { RetrievalProgress } from '../index/retrieve.ts';
-import { findModel } from '../models/find-model.ts';
-import { loadRetriever } from '../models/model-folder.ts';
-import type { Retriever } from '../models/retriever.ts';
+import { findModel } from '../models/folder/find-model.ts';
+import { loadRetriever } from '../models/folder/model-folder.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
+import type { RetrievalProgress } from '../retrieval/retrieve.ts';
 import type { Io } from './io.ts';
 
 /** What `--model` takes, for help texts. */

@@ -2,8 +2,13 @@ import { REFRESH_HELP } from '../cache/refresh-policy.ts';
 import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { CORRECTOR_LOSSES } from '../correctors/corrector-options.ts';
 import { DISTANCES } from '../losses/distances.ts';
-import { BATCH_LOSSES, DISTILLATION_LOSSES, LOSS_FORMS, PAIR_LOSSES } from '../methods/loss-names.ts';
-import { CORRECTED_FROM, SAMPLER_KINDS } from '../methods/method-options.ts';
+import {
+  BATCH_LOSSES,
+  DISTILLATION_LOSSES,
+  LOSS_FORMS,
+  PAIR_LOSSES,
+} from '../methods/contract/loss-names.ts';
+import { CORRECTED_FROM, SAMPLER_KINDS } from '../methods/contract/method-options.ts';
 import { methods } from '../methods/methods.ts';
 import { POOLINGS } from '../nn/layers.ts';
 import { SCHEDULES } from '../optim/schedule.ts';

@@ -1,7 +1,7 @@
 import { tableAsText } from '../compare/tables.ts';
 import { parseMetric } from '../eval/metric-spec.ts';
-import { ledgerRows } from '../methods/ledger-rows.ts';
 import { findMethod } from '../methods/methods.ts';
+import { ledgerRows } from '../objective/ledger-rows.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
 import { readRunSettings } from '../train/run-folder.ts';
 import type { TrainOptions, TrainSettings } from '../train/settings.ts';

@@ -1,4 +1,4 @@
-import { LEDGER_NAMES } from '../methods/ledger-rows.ts';
+import { LEDGER_NAMES } from '../objective/ledger-rows.ts';
 import { formatBytes, formatCount, formatDuration } from '../util/format.ts';
 import type { Unit } from './chart-scale.ts';
 import type { Spread } from './statistics.ts';

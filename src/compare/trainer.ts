@@ -1,6 +1,6 @@
 import { loadData } from '../data/load.ts';
-import { evaluateRetriever } from '../index/evaluate-retriever.ts';
-import { loadRetriever } from '../models/model-folder.ts';
+import { loadRetriever } from '../models/folder/model-folder.ts';
+import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainOptions } from '../train/settings.ts';
 import { type TrainCallbacks, type TrainResult, trainRetriever } from '../train/train-retriever.ts';

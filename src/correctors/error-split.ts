@@ -2,10 +2,10 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { UsageError } from '../util/errors.ts';
 import { permutation, rngKey } from '../util/rng.ts';
+import { pickRows } from '../util/vector-rows.ts';
 import { checkPairs } from './check-pairs.ts';
 import type { EmbeddingPairs } from './corrector.ts';
 import { fitCorrector } from './fit-corrector.ts';
-import { pickRows } from './pick-rows.ts';
 import { squaredDistance } from './squared-distance.ts';
 
 /** Of what the distance of stale to fresh embeddings is made up. */

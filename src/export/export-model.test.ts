@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { embeddings, largestDifference, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readSafetensors } from '../io/safetensors.ts';
-import { loadRetriever, saveRetriever } from '../models/model-folder.ts';
+import { loadRetriever, saveRetriever } from '../models/folder/model-folder.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { type ExportOptions, exportModel } from './export-model.ts';
 import { exportedCards } from './exported-card.ts';

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { embeddingSpaceId } from '../models/embedding-space.ts';
-import { type ModelCard, modelCard } from '../models/model-card.ts';
-import { usageSection } from '../models/model-card-usage.ts';
-import type { Retriever, Side } from '../models/retriever.ts';
+import { type ModelCard, modelCard } from '../models/folder/model-card.ts';
+import { usageSection } from '../models/folder/model-card-usage.ts';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { readText } from '../util/files.ts';
 
 /** Heading of the last part of a card of ours. */

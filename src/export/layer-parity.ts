@@ -1,6 +1,6 @@
 import { Graph } from '../graph/graph.ts';
-import type { Retriever, Side } from '../models/retriever.ts';
-import { TokenFeeds } from '../models/token-feeds.ts';
+import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import { TokenFeeds } from '../models/retriever/token-feeds.ts';
 import { decodeModel } from '../onnx/decode.ts';
 import { encodeModel } from '../onnx/encode.ts';
 import { float32, type HostTensor } from '../runtime/host-tensor.ts';

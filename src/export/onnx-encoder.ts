@@ -1,7 +1,7 @@
 import { Graph } from '../graph/graph.ts';
-import type { Retriever, Side } from '../models/retriever.ts';
-import { storedWeights } from '../models/stored-weights.ts';
-import type { PaddedTokens } from '../models/token-feeds.ts';
+import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import { storedWeights } from '../models/retriever/stored-weights.ts';
+import type { PaddedTokens } from '../models/retriever/token-feeds.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import type { OnnxFile } from '../runtime/onnx-file.ts';
 import { Program } from '../runtime/program.ts';

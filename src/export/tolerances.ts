@@ -1,4 +1,4 @@
-import type { ExportDtype } from '../models/onnx-export.ts';
+import type { ExportDtype } from '../models/folder/onnx-export.ts';
 import type { VectorDifference } from './compare-vectors.ts';
 
 /** Largest difference of two programs that compute the same in f32, with sums in another order. */

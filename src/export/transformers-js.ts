@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { Retriever, Side } from '../models/retriever.ts';
+import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { UndriftError } from '../util/errors.ts';
 
 /** The part of transformers.js that is used here. */

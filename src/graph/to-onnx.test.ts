@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { f32, i64, numbers } from '../../test/evaluate.ts';
 import { backward } from '../grad/backward.ts';
-import { Encoder } from '../models/encoder.ts';
+import { Encoder } from '../models/retriever/encoder.ts';
 import { declareParameters, ROWS_INPUT } from '../nn/parameters.ts';
 import { decodeModel } from '../onnx/decode.ts';
 import { encodeModel } from '../onnx/encode.ts';

@@ -1,9 +1,9 @@
-import { checkTablePlan } from './check-table-plan.ts';
-import { describeTable } from './describe-run.ts';
-import { LOSS_FORMS } from './loss-names.ts';
-import type { Method } from './method.ts';
-import { TableMethod } from './table-method.ts';
-import { TABLE_OPTIONS } from './table-options.ts';
+import { LOSS_FORMS } from './contract/loss-names.ts';
+import type { Method } from './contract/method.ts';
+import { checkTablePlan } from './table/check-table-plan.ts';
+import { describeTable } from './table/describe-table.ts';
+import { TableMethod } from './table/table-method.ts';
+import { TABLE_OPTIONS } from './table/table-options.ts';
 
 /**
  * ANCE: negatives uniformly from the top ranks of an index over the whole corpus, which another process builds anew with the

@@ -1,11 +1,11 @@
 import { Crops } from '../text/crops.ts';
 import { sentenceEnds } from '../text/sentence-ends.ts';
 import { UsageError } from '../util/errors.ts';
+import type { Method, MethodContext, RunningMethod, RunPlan } from './contract/method.ts';
+import type { MethodOptions } from './contract/method-options.ts';
 import { inBatch } from './in-batch.ts';
-import type { Method, MethodContext, RunningMethod, RunPlan } from './method.ts';
-import type { MethodOptions } from './method-options.ts';
 import { momentumQueue } from './momentum-queue.ts';
-import { MATRYOSHKA_OPTIONS } from './score-loss.ts';
+import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 
 type CropMethodOptions = Required<
   Pick<

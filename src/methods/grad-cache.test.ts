@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { smallRetriever, TEXTS } from '../../test/small-models.ts';
-import type { Retriever } from '../models/retriever.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
+import { CostLedger } from '../objective/cost-ledger.ts';
+import { Temperature } from '../objective/temperature.ts';
 import { adamw } from '../optim/adamw.ts';
 import { Learner } from '../runtime/learner.ts';
-import { CostLedger } from './cost-ledger.ts';
+import type { Method, MethodContext, StepResult } from './contract/method.ts';
 import { gradCache } from './grad-cache.ts';
 import { inBatch } from './in-batch.ts';
-import type { Method, MethodContext, StepResult } from './method.ts';
-import { Temperature } from './temperature.ts';
 
 /** Queries 0–5 and documents 0–7 of different lengths; query 4 has a second positive, document 1, in the batch. */
 const QUERIES = [...TEXTS, 'the file'].map((text, i) => `${text} ${i}`);

@@ -1,22 +1,29 @@
 import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
 import { add } from '../graph/ops.ts';
-import type { Side } from '../models/retriever.ts';
-import { dropoutKeys, TokenFeeds } from '../models/token-feeds.ts';
+import type { Side } from '../models/retriever/retriever.ts';
+import { dropoutKeys, TokenFeeds } from '../models/retriever/token-feeds.ts';
 import { ROWS_INPUT } from '../nn/parameters.ts';
+import { lossScaleFeeds, scaledLoss } from '../objective/scaled-loss.ts';
 import { setZero } from '../runtime/device-memory.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
 import { gradientOutput } from '../runtime/learner.ts';
 import { Program } from '../runtime/program.ts';
 import { padBatch } from '../text/pad-batch.ts';
+import { plural } from '../util/format.ts';
 import { takePrefix } from '../util/prefixes.ts';
 import { rngKey } from '../util/rng.ts';
-import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './batch-loss.ts';
-import { batchDocuments, describeEncodes, inBatchNegatives, plural } from './describe-run.ts';
-import { BATCH_LOSSES } from './loss-names.ts';
-import { type Method, type MethodContext, type StepResult, stateless, type TrainingBatch } from './method.ts';
-import { lossScaleFeeds, scaledLoss } from './scaled-loss.ts';
-import { lossOfEmbeddings, type ScoreLoss } from './score-loss.ts';
+import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
+import { BATCH_LOSSES } from './contract/loss-names.ts';
+import {
+  type Method,
+  type MethodContext,
+  type StepResult,
+  stateless,
+  type TrainingBatch,
+} from './contract/method.ts';
+import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './step/batch-loss.ts';
+import { lossOfEmbeddings, type ScoreLoss } from './step/score-loss.ts';
 
 /**
  * Gradient caching: the exact in-batch gradient of a large batch in the memory of a small one.

@@ -1,7 +1,7 @@
-import { describeMining } from './describe-run.ts';
-import type { Method } from './method.ts';
-import { MinedMethod } from './mined-method.ts';
-import { MATRYOSHKA_OPTIONS } from './score-loss.ts';
+import type { Method } from './contract/method.ts';
+import { describeMining } from './mined/describe-mining.ts';
+import { MinedMethod } from './mined/mined-method.ts';
+import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 
 /** Options and their defaults. */
 const OPTIONS = {

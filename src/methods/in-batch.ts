@@ -1,8 +1,8 @@
-import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './batch-loss.ts';
-import { ContrastiveStep } from './contrastive-step.ts';
-import { batchDocuments, describeEncodes, inBatchNegatives } from './describe-run.ts';
-import { BATCH_LOSSES } from './loss-names.ts';
-import { type Method, type MethodContext, type RunningMethod, stateless } from './method.ts';
+import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
+import { BATCH_LOSSES } from './contract/loss-names.ts';
+import { type Method, type MethodContext, type RunningMethod, stateless } from './contract/method.ts';
+import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './step/batch-loss.ts';
+import { ContrastiveStep } from './step/contrastive-step.ts';
 
 /**
  * In-batch negatives: every other query's positive in the batch is a negative, and so are the negatives that the data gives.

@@ -1,9 +1,9 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
-import { BackgroundEncoder } from '../models/background-encoder.ts';
+import { BackgroundEncoder } from '../models/background/background-encoder.ts';
 import { Program } from '../runtime/program.ts';
-import type { Method } from './method.ts';
-import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from './method-options.ts';
+import type { Method } from './contract/method.ts';
+import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from './contract/method-options.ts';
 import { findMethod, methods } from './methods.ts';
 
 /** What has to be small for 60 documents, or wait, for a run that can be repeated. */

@@ -2,8 +2,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { COPIES, rightAnswers, type ToyOptions, ToyRun } from '../../test/toy-training.ts';
 import { float32 } from '../runtime/host-tensor.ts';
 import { takePrefix } from '../util/prefixes.ts';
+import type { Method, TrainingBatch } from './contract/method.ts';
 import { inBatch } from './in-batch.ts';
-import type { Method, TrainingBatch } from './method.ts';
 import { momentumQueue } from './momentum-queue.ts';
 
 const runs: ToyRun[] = [];

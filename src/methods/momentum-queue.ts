@@ -13,13 +13,9 @@ import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { MovingAverage } from '../runtime/moving-average.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
-import { formatBytes } from '../util/format.ts';
+import { count, formatBytes } from '../util/format.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
-import { candidateSoftmax } from './candidate-softmax.ts';
-import { checkBatchFits } from './check-table-plan.ts';
-import { ContrastiveStep, inStore } from './contrastive-step.ts';
-import { batchDocuments, count, describeEncodes, inBatchNegatives } from './describe-run.ts';
-import { allowedCandidates } from './known-positives.ts';
+import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
 import type {
   Method,
   MethodContext,
@@ -28,11 +24,15 @@ import type {
   StepResult,
   TrainingBatch,
   TrainingPairs,
-} from './method.ts';
-import type { MethodOptions } from './method-options.ts';
-import { MATRYOSHKA_OPTIONS } from './score-loss.ts';
-import { TableProbe } from './table-probe.ts';
-import { tableRows } from './table-rows.ts';
+} from './contract/method.ts';
+import type { MethodOptions } from './contract/method-options.ts';
+import { candidateSoftmax } from './step/candidate-softmax.ts';
+import { ContrastiveStep, inStore } from './step/contrastive-step.ts';
+import { allowedCandidates } from './step/known-positives.ts';
+import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
+import { checkBatchFits } from './table/check-table-plan.ts';
+import { tableRows } from './table/table-options.ts';
+import { TableProbe } from './table/table-probe.ts';
 
 type QueueOptions = Required<Pick<MethodOptions, 'cacheSize' | 'cacheStorage' | 'momentum' | 'positives'>>;
 

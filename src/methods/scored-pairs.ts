@@ -5,11 +5,12 @@ import { cosineSimilarity } from '../losses/cosine-similarity.ts';
 import { pairCosines } from '../losses/distances.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError } from '../util/errors.ts';
-import { ContrastiveStep } from './contrastive-step.ts';
-import { count, describeEncodes } from './describe-run.ts';
-import { PAIR_LOSSES, type PairLossName } from './loss-names.ts';
-import { type Method, type MethodContext, stateless } from './method.ts';
-import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './score-loss.ts';
+import { count } from '../util/format.ts';
+import { describeEncodes } from './contract/describe-run.ts';
+import { PAIR_LOSSES, type PairLossName } from './contract/loss-names.ts';
+import { type Method, type MethodContext, stateless } from './contract/method.ts';
+import { ContrastiveStep } from './step/contrastive-step.ts';
+import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './step/score-loss.ts';
 
 const OPTIONS = { loss: 'cosent', ...MATRYOSHKA_OPTIONS } as const;
 

@@ -3,15 +3,15 @@ import { describe, expect, it } from 'vitest';
 import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
 import { NONE } from '../cache/score-table.ts';
 import { readSafetensors } from '../io/safetensors.ts';
-import type { TuningOptions } from '../models/tuning.ts';
+import type { TuningOptions } from '../models/retriever/tuning.ts';
 import { float32, hostTensor } from '../runtime/host-tensor.ts';
 import { asyncIndex } from './async-index.ts';
+import type { Method } from './contract/method.ts';
 import { gradCache } from './grad-cache.ts';
 import { inBatch } from './in-batch.ts';
-import type { Method } from './method.ts';
 import { momentumQueue } from './momentum-queue.ts';
 import { negativeCache } from './negative-cache.ts';
-import { TableMethod } from './table-method.ts';
+import { TableMethod } from './table/table-method.ts';
 
 // Runs that train a part of a model only: adapters beside frozen weights, or all but frozen weights.
 

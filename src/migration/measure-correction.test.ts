@@ -3,8 +3,8 @@ import { rotatedData, rotatedModels } from '../../test/rotated-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import { evaluateRetriever } from '../index/evaluate-retriever.ts';
-import { Retriever, type Weights } from '../models/retriever.ts';
+import { Retriever, type Weights } from '../models/retriever/retriever.ts';
+import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { normal, rngKey } from '../util/rng.ts';
 import {

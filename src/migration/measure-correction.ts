@@ -1,18 +1,19 @@
 import { CORRECTOR_KINDS, type Corrector, type CorrectorKind } from '../correctors/corrector.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
 import { fitCorrector } from '../correctors/fit-corrector.ts';
-import { pickRows } from '../correctors/pick-rows.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { evaluate } from '../eval/metrics.ts';
 import type { Run } from '../eval/ranking.ts';
 import { compareRuns } from '../eval/significance.ts';
-import { ExactIndex, type SearchResult } from '../index/exact-search.ts';
-import { encodeCorpus, type RetrievalTask, retrievalTask } from '../index/retrieve.ts';
-import { embeddingSpaceId } from '../models/embedding-space.ts';
-import type { Retriever, Side } from '../models/retriever.ts';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import { encodeCorpus, type RetrievalTask, retrievalTask } from '../retrieval/retrieve.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
+import { ExactIndex } from '../search/exact-search.ts';
+import type { SearchResult } from '../search/search-index.ts';
 import { UsageError } from '../util/errors.ts';
+import { pickRows } from '../util/vector-rows.ts';
 import { type DocumentSample, sampleDocuments } from './sample-documents.ts';
 
 /** Which vectors are moved. */

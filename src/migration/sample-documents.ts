@@ -1,5 +1,5 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import type { RetrievalTask } from '../index/retrieve.ts';
+import type { RetrievalTask } from '../retrieval/retrieve.ts';
 import { UndriftError } from '../util/errors.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 

@@ -1,9 +1,9 @@
 import { type DuplicateMap, duplicateMap } from '../cache/masks.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { type Run, rankDocuments } from '../eval/ranking.ts';
-import { ExactIndex } from '../index/exact-search.ts';
-import type { Retriever } from '../models/retriever.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import { ExactIndex } from '../search/exact-search.ts';
 import { Bm25, type Bm25Options } from '../text/bm25.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { DataError, UsageError } from '../util/errors.ts';

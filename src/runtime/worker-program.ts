@@ -24,7 +24,7 @@ export interface WorkerAnswer {
   error?: string;
 }
 
-const WORKER = builtScript(import.meta.url, 'runtime/program-worker');
+const WORKER = builtScript('runtime/program-worker');
 
 /**
  * A program in a thread of its own. `session.run` blocks the thread that calls it: what is to go on beside training (re-embedding

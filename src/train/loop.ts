@@ -1,9 +1,9 @@
-import type { CostLedger } from '../methods/cost-ledger.ts';
-import type { RunningMethod, StepResult } from '../methods/method.ts';
+import type { RunningMethod, StepResult } from '../methods/contract/method.ts';
+import type { CostLedger } from '../objective/cost-ledger.ts';
 import { type ScheduleOptions, scheduleRatio } from '../optim/schedule.ts';
 import type { Learner } from '../runtime/learner.ts';
 import { UndriftError } from '../util/errors.ts';
-import type { Batches } from './batches.ts';
+import type { Batches } from './pair-batches.ts';
 
 export interface LoopOptions {
   totalSteps: number;

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import { createRetriever } from '../models/create-retriever.ts';
-import { findModel } from '../models/find-model.ts';
-import { loadRetriever } from '../models/model-folder.ts';
-import type { Retriever } from '../models/retriever.ts';
-import { tuned } from '../models/tuning.ts';
+import { findModel } from '../models/folder/find-model.ts';
+import { loadRetriever } from '../models/folder/model-folder.ts';
+import { createRetriever } from '../models/retriever/create-retriever.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
+import { tuned } from '../models/retriever/tuning.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
 import { isNewModel, NEW_MODELS, type TrainSettings } from './settings.ts';

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { isCommit, parseHubName } from '../hub/hub-name.ts';
-import { pinModel } from '../models/find-model.ts';
-import type { ModelCard } from '../models/model-card.ts';
+import { pinModel } from '../models/folder/find-model.ts';
+import type { ModelCard } from '../models/folder/model-card.ts';
 import type { TrainSettings } from './settings.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import { ledgerRows } from '../methods/ledger-rows.ts';
-import type { Method } from '../methods/method.ts';
-import type { ModelCard } from '../models/model-card.ts';
+import type { Method } from '../methods/contract/method.ts';
+import type { ModelCard } from '../models/folder/model-card.ts';
+import { ledgerRows } from '../objective/ledger-rows.ts';
 import { baseModel } from './pin-models.ts';
 import { isNewModel, type TrainSettings } from './settings.ts';
 

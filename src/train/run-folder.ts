@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Retriever } from '../models/retriever.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';

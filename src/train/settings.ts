@@ -1,11 +1,15 @@
 import { HELD_OUT } from '../data/held-out.ts';
-import { checkPairMetrics } from '../index/evaluate-scored-pairs.ts';
-import type { Method } from '../methods/method.ts';
-import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from '../methods/method-options.ts';
+import type { Method } from '../methods/contract/method.ts';
+import {
+  METHOD_OPTION_NAMES,
+  type MethodOptions,
+  resolveMethodOptions,
+} from '../methods/contract/method-options.ts';
 import { findMethod } from '../methods/methods.ts';
 import type { Pooling } from '../nn/layers.ts';
 import type { ScheduleName } from '../optim/schedule.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
+import { checkPairMetrics } from '../retrieval/evaluate-scored-pairs.ts';
 import type { Precision } from '../runtime/devices.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 

@@ -1,5 +1,5 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import type { Retriever } from '../models/retriever.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import type { TrainCallbacks } from './train-retriever.ts';
 

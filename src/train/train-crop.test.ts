@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
-import { loadRetriever } from '../models/model-folder.ts';
+import { loadRetriever } from '../models/folder/model-folder.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 import { readEventLog } from './event-log.ts';
 import type { TrainOptions } from './settings.ts';

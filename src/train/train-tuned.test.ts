@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { largestDifference } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readSafetensors } from '../io/safetensors.ts';
-import { loadRetriever } from '../models/model-folder.ts';
+import { loadRetriever } from '../models/folder/model-folder.ts';
 import type { TrainOptions } from './settings.ts';
 import { InterruptedError, trainRetriever } from './train-retriever.ts';
 

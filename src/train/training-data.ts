@@ -5,7 +5,7 @@ import type { LoadOptions } from '../data/load-options.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { loadScoredPairs } from '../data/scored-pairs.ts';
 import { loadTexts } from '../data/texts.ts';
-import type { Method } from '../methods/method.ts';
+import type { Method } from '../methods/contract/method.ts';
 import { LEAST_DOCUMENT_TOKENS } from '../text/crops.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { DataError } from '../util/errors.ts';

@@ -42,3 +42,10 @@ function threeDigits(value: number, keepZeros: boolean): string {
   const text = value.toFixed(size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2);
   return keepZeros ? text : text.replace(/\.0*$|(\.[0-9]*?)0+$/, '$1');
 }
+
+/** A whole number for people: `12,345`. */
+export const count = (value: number): string => value.toLocaleString('en-US');
+
+/** A number of things: `1 step`, `2,000 steps`. */
+export const plural = (value: number, one: string, many = `${one}s`): string =>
+  `${count(value)} ${value === 1 ? one : many}`;

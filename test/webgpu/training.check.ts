@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Method } from '../../src/methods/contract/method.ts';
 import { gradCache } from '../../src/methods/grad-cache.ts';
 import { inBatch } from '../../src/methods/in-batch.ts';
-import type { Method } from '../../src/methods/method.ts';
 import { momentumQueue } from '../../src/methods/momentum-queue.ts';
 import { elementCount } from '../../src/onnx/dtypes.ts';
 import { deviceTraffic, keptTensor } from '../../src/runtime/device-memory.ts';

@@ -4,7 +4,7 @@ Run from the repository root:  python tools/reference/causal_golden.py     (need
 
 For src/models/language-model.test.ts:
 
-src/models/fixtures/causal/<name>/
+src/models/language/fixtures/causal/<name>/
     config.json, model.safetensors, tokenizer.json   a folder of transformers; tokens are letters
     golden.json          texts, their token ids, the sum of each one's log-probabilities, the loss over all of them, and what greedy
                          decoding makes of a beginning
@@ -25,7 +25,7 @@ import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, processors
 
-OUT = pathlib.Path("src/models/fixtures/causal")
+OUT = pathlib.Path("src/models/language/fixtures/causal")
 LETTERS = ["<s>", "</s>", *string.ascii_letters[:-2]]
 TEXTS = ["abcdefg", "zyXWvu", "q", "HaLLoworLd"]
 START = "helLo"

@@ -3,7 +3,7 @@
 Run from the repository root:  python tools/reference/lora_golden.py
 (needs: torch, transformers, peft, safetensors; and the output of architecture_golden.py)
 
-src/models/fixtures/lora/<name>/        bert: two kinds of target, matrices [outputs, inputs]; gpt2: [inputs, outputs]
+src/models/folder/fixtures/lora/<name>/        bert: two kinds of target, matrices [outputs, inputs]; gpt2: [inputs, outputs]
     adapter_config.json, adapter_model.safetensors   as peft saves them, before training; B is not zero, so that A has a gradient
     golden.json                         loss and norm of the gradients of each step
     golden.safetensors
@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, normalize
 from transformers import AutoModel
 
 MODELS = pathlib.Path("src/models/architectures/fixtures")
-OUT = pathlib.Path("src/models/fixtures/lora")
+OUT = pathlib.Path("src/models/folder/fixtures/lora")
 CASES = {
     "bert": dict(r=2, lora_alpha=6, target_modules=["attention.self.value", "intermediate.dense"]),
     "gpt2": dict(r=3, lora_alpha=3, target_modules=["c_attn"], fan_in_fan_out=True),

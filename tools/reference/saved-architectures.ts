@@ -6,7 +6,7 @@
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadRetriever, saveRetriever } from '../../src/models/model-folder.ts';
+import { loadRetriever, saveRetriever } from '../../src/models/folder/model-folder.ts';
 
 const FIXTURES = 'src/models/architectures/fixtures';
 const [out] = process.argv.slice(2);

@@ -17,12 +17,12 @@ import { adamw } from '../../optim/adamw.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../../runtime/host-tensor.ts';
 import { gradientOutput, Learner } from '../../runtime/learner.ts';
 import { Program } from '../../runtime/program.ts';
-import type { EncoderWeights } from '../architecture.ts';
-import { Encoder, type EncoderConfig } from '../encoder.ts';
-import { readWeights } from '../encoder-weights.ts';
-import { loadRetriever, saveRetriever } from '../model-folder.ts';
-import { type PaddedTokens, TokenFeeds } from '../token-feeds.ts';
+import { loadRetriever, saveRetriever } from '../folder/model-folder.ts';
+import { readWeights } from '../folder/weight-files.ts';
+import { Encoder, type EncoderConfig } from '../retriever/encoder.ts';
+import { type PaddedTokens, TokenFeeds } from '../retriever/token-feeds.ts';
 import { architectures } from './all.ts';
+import type { EncoderWeights } from './architecture.ts';
 
 // Tiny random models that transformers made, what it computes, and what training makes of them: every folder of fixtures/ goes
 // through the same tests. tools/reference/architecture_golden.py writes them and says what they hold.

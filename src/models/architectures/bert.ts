@@ -1,8 +1,8 @@
 import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { attentionBias } from '../../nn/attention.ts';
 import { embeddingParameters, layerNormParameters, type ParameterSpec } from '../../nn/parameters.ts';
-import type { Architecture, TokenInputs } from '../architecture.ts';
-import { configFields } from '../config-fields.ts';
+import type { Architecture, TokenInputs } from './architecture.ts';
+import { configFields } from './config-fields.ts';
 import {
   type LayerNames,
   type PostNormConfig,

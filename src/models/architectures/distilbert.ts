@@ -2,8 +2,8 @@ import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { type Activation, activationNames } from '../../nn/activations.ts';
 import { attentionBias } from '../../nn/attention.ts';
 import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
-import type { Architecture, TokenInputs } from '../architecture.ts';
-import { configFields } from '../config-fields.ts';
+import type { Architecture, TokenInputs } from './architecture.ts';
+import { configFields } from './config-fields.ts';
 import { type LayerNames, postNormEncoder, postNormParameters } from './post-norm.ts';
 
 /** Fields of a DistilBERT `config.json`, under Hugging Face's names. */

@@ -11,8 +11,8 @@ import {
   type Parameters,
 } from '../../nn/parameters.ts';
 import { TextRows } from '../../nn/text-rows.ts';
-import type { Architecture } from '../architecture.ts';
-import { configFields } from '../config-fields.ts';
+import type { Architecture } from './architecture.ts';
+import { configFields } from './config-fields.ts';
 
 /** Fields of a GPT-2 `config.json`, under Hugging Face's names. */
 export interface Gpt2Config {

@@ -7,9 +7,9 @@ import { embeddingParameters, layerNormParameters, linearParameters } from '../.
 import { type RopeConfig, rotaryFrequencies, rotaryTables, rotate } from '../../nn/rotary.ts';
 import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
-import type { Architecture } from '../architecture.ts';
-import { configFields } from '../config-fields.ts';
-import { ropeConfig } from '../rope-config.ts';
+import type { Architecture } from './architecture.ts';
+import { configFields } from './config-fields.ts';
+import { ropeConfig } from './rope-config.ts';
 
 type ModelType = 'llama' | 'qwen2' | 'qwen3';
 

@@ -3,8 +3,8 @@ import type { Tensor } from '../../graph/tensor.ts';
 import { attentionBias } from '../../nn/attention.ts';
 import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
 import { DataError } from '../../util/errors.ts';
-import type { Architecture, TokenInputs } from '../architecture.ts';
-import { configFields } from '../config-fields.ts';
+import type { Architecture, TokenInputs } from './architecture.ts';
+import { configFields } from './config-fields.ts';
 import {
   checkPositions,
   type LayerNames,

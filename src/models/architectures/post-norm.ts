@@ -10,8 +10,8 @@ import {
 } from '../../nn/parameters.ts';
 import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
-import type { ForwardOptions, Hidden, TokenInputs } from '../architecture.ts';
-import type { configFields } from '../config-fields.ts';
+import type { ForwardOptions, Hidden, TokenInputs } from './architecture.ts';
+import type { configFields } from './config-fields.ts';
 
 /** Fields of a `config.json` that BERT and most of those after it have under the same names. */
 export interface PostNormConfig {

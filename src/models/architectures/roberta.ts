@@ -1,8 +1,8 @@
 import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { attentionBias } from '../../nn/attention.ts';
-import type { Architecture, TokenInputs } from '../architecture.ts';
-import { configFields } from '../config-fields.ts';
+import type { Architecture, TokenInputs } from './architecture.ts';
 import { BERT_LAYER, bertParameters } from './bert.ts';
+import { configFields } from './config-fields.ts';
 import { checkPositions, type PostNormConfig, postNormConfig, postNormEncoder } from './post-norm.ts';
 
 /** Fields of a RoBERTa `config.json`, under Hugging Face's names. */

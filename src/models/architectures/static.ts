@@ -14,8 +14,8 @@ import {
 import { pool } from '../../nn/layers.ts';
 import { embeddingParameters } from '../../nn/parameters.ts';
 import { float32, hostTensor } from '../../runtime/host-tensor.ts';
-import type { Architecture } from '../architecture.ts';
-import { configFields } from '../config-fields.ts';
+import type { Architecture } from './architecture.ts';
+import { configFields } from './config-fields.ts';
 
 export interface StaticConfig {
   model_type: 'undrift-static';

@@ -1,0 +1,166 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
+import { configFields } from '../models/architectures/config-fields.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import type { HostTensor } from '../runtime/host-tensor.ts';
+import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { fileError, readJson, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
+import { CORRECTOR_KINDS, type Corrector, type CorrectorKind } from './corrector.ts';
+import { createCorrector } from './create-corrector.ts';
+
+const JSON_FILE = 'corrector.json';
+const TENSOR_FILE = 'corrector.safetensors';
+const FORMAT = 1;
+
+/** Of a run that goes on learning; what is fitted needs neither. */
+const TRAINING_STATE = /^(pairs|optimizer)\/|^step$/;
+
+/** What `corrector.json` says beside its format. */
+export interface CorrectorDescription {
+  readonly kind: CorrectorKind;
+  /** Of the vectors that it takes and gives. */
+  readonly dimension: number;
+  readonly toDimension: number;
+  /** Embedding spaces of the vectors that it takes and gives. */
+  readonly fromSpace: string;
+  readonly toSpace: string;
+  /** `mlp`: width and number of hidden layers. `low-rank`: rank. */
+  readonly hidden?: number;
+  readonly depth?: number;
+  readonly rank?: number;
+  /** Documents that it was fitted to, and mean ‖h(b) − g‖² over others. */
+  readonly sample: number;
+  readonly heldOutError: number;
+}
+
+/** A corrector as a folder holds it. */
+export interface StoredCorrector {
+  readonly corrector: Corrector;
+  readonly description: CorrectorDescription;
+}
+
+/**
+ * Writes a fitted corrector: `corrector.json` and `corrector.safetensors`. The folder is replaced as a whole.
+ * @throws UndriftError where the folder holds anything but a corrector
+ */
+export async function saveCorrector(
+  folder: string,
+  corrector: Corrector,
+  description: CorrectorDescription,
+): Promise<void> {
+  await checkCorrectorFolder(folder);
+  await writeFolderAtomic(folder, async (temporary) => {
+    const json = { format: FORMAT, ...description };
+    await writeFileAtomic(join(temporary, JSON_FILE), `${JSON.stringify(json, null, 2)}\n`);
+    const fitted = Object.entries(corrector.state()).filter(([name]) => !TRAINING_STATE.test(name));
+    await writeSafetensors(join(temporary, TENSOR_FILE), Object.fromEntries(fitted));
+  });
+}
+
+/** @throws UndriftError where the folder holds anything but a corrector, and so may not be replaced */
+export async function checkCorrectorFolder(folder: string): Promise<void> {
+  if (!existsSync(folder)) return;
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw fileError(error, folder, 'write');
+  });
+  const other = names.find((name) => name !== JSON_FILE && name !== TENSOR_FILE);
+  if (other === undefined) return;
+  throw new UndriftError(`${folder} is not empty, and not a corrector (it holds ${other})`, {
+    help: 'choose another folder',
+  });
+}
+
+/**
+ * Reads a folder that `saveCorrector` wrote.
+ *
+ * @param options.fromSpace, options.toSpace  embedding spaces (`embeddingSpaceId`) of the vectors at hand and of those wanted
+ * @throws UsageError where it was fitted between others; DataError where the folder is damaged
+ */
+export async function loadCorrector(
+  folder: string,
+  options: { fromSpace?: string; toSpace?: string; compute?: ComputeOptions } = {},
+): Promise<StoredCorrector> {
+  await recoverFolder(folder);
+  const description = await readDescription(join(folder, JSON_FILE));
+  for (const name of ['fromSpace', 'toSpace'] as const) {
+    const wanted = options[name];
+    if (wanted === undefined || wanted === description[name]) continue;
+    const end = name === 'fromSpace' ? 'takes vectors' : 'gives vectors';
+    throw new UsageError(
+      `the corrector in ${folder} ${end} of the embedding space ${description[name]}, not of ${wanted}`,
+      { help: 'fit one between the two models at hand: undrift correct --from OLD --to NEW --out FOLDER' },
+    );
+  }
+  const { kind, dimension, toDimension, hidden, depth, rank } = description;
+  const corrector = await createCorrector(kind, {
+    dimension,
+    toDimension,
+    ...(hidden && { hidden }),
+    ...(depth && { depth }),
+    ...(rank && { rank }),
+    ...(options.compute && { compute: options.compute }),
+  });
+  const file = join(folder, TENSOR_FILE);
+  try {
+    const { tensors } = await readSafetensors(file);
+    const isOther = (name: string) => tensors[name]!.dtype !== 'f32';
+    const other = Object.keys(tensors).find(isOther);
+    if (other) throw new DataError(`tensor '${other}' is ${tensors[other]!.dtype}, not f32`, { file });
+    const fitted: Record<string, HostTensor> = tensors;
+    // What it takes to learn on begins anew.
+    await corrector.restore({ ...corrector.state(), ...fitted });
+    const restored = corrector.state();
+    const unknown = Object.keys(fitted).find((name) => !(name in restored));
+    const missing = Object.keys(restored).find((name) => !TRAINING_STATE.test(name) && !(name in fitted));
+    const isEmpty = kind !== 'identity' && Object.keys(fitted).length === 0;
+    if (unknown !== undefined || missing !== undefined || isEmpty)
+      throw new UndriftError(`the tensors are not those of a corrector ${kind}`);
+  } catch (error) {
+    await corrector.dispose();
+    if (error instanceof DataError || !(error instanceof UndriftError)) throw error;
+    throw new DataError(`holds no corrector ${kind} of the sizes that ${JSON_FILE} says`, {
+      file,
+      help: 'the folder is damaged: fit the corrector again',
+      cause: error,
+    });
+  }
+  return { corrector, description };
+}
+
+async function readDescription(file: string): Promise<CorrectorDescription> {
+  const json = await readJson(file);
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new DataError('should be an object', {
+      file,
+      help: 'give the folder that undrift correct --out wrote',
+    });
+  const record = json as Readonly<Record<string, unknown>>;
+  const f = configFields(record, file);
+  const format = f.count('format');
+  if (format > FORMAT) {
+    throw new DataError(`the corrector has format ${format}, this version of Undrift reads ${FORMAT}`, {
+      file,
+      help: 'update Undrift',
+    });
+  }
+  const space = (name: string): string => {
+    const value = record[name];
+    if (typeof value !== 'string') throw new DataError(`"${name}" must be a text`, { file });
+    return value;
+  };
+  const { heldOutError } = record;
+  if (typeof heldOutError !== 'number') throw new DataError('"heldOutError" must be a number', { file });
+  const sizes = (['hidden', 'depth', 'rank'] as const).filter((name) => record[name] !== undefined);
+  return {
+    kind: f.oneOf('kind', CORRECTOR_KINDS),
+    dimension: f.count('dimension'),
+    toDimension: f.count('toDimension'),
+    fromSpace: space('fromSpace'),
+    toSpace: space('toSpace'),
+    ...Object.fromEntries(sizes.map((name) => [name, f.count(name)])),
+    sample: f.count('sample'),
+    heldOutError,
+  };
+}

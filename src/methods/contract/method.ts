@@ -1,0 +1,192 @@
+import type { TrainingExamples } from '../../data/examples.ts';
+import type { Retriever } from '../../models/retriever/retriever.ts';
+import type { CostLedger } from '../../objective/cost-ledger.ts';
+import type { Temperature } from '../../objective/temperature.ts';
+import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
+import type { Gradients } from '../../runtime/learner.ts';
+import type { LossScale } from '../../runtime/loss-scale.ts';
+import type { TokenStore } from '../../text/token-store.ts';
+import type { LossName } from './loss-names.ts';
+import type { MethodOptions } from './method-options.ts';
+
+/** Queries, of which the i-th answers to the i-th positive. */
+export interface TrainingPairs {
+  /** B rows of the query corpus. */
+  readonly queryRows: Int32Array;
+  /** B rows of the corpus. */
+  readonly positiveRows: Int32Array;
+}
+
+/** One step's examples. */
+export interface TrainingBatch extends TrainingPairs {
+  /** Rows of the corpus given as negatives by the data; may be empty. Shared by all queries of the batch. */
+  readonly negativeRows: Int32Array;
+  /** i32[B, k]: the same by query, `NONE` where one has fewer; absent where no negatives of the data are asked for. */
+  readonly ownNegatives?: Int32Array;
+  /** Where the data has scores: of the positives f32[B], and of `ownNegatives` f32[B, k], 0 where there is none. */
+  readonly scores?: { readonly positives: Float32Array; readonly negatives?: Float32Array };
+  /** Set where other texts than the rows' own are embedded: parts of them. `in-batch` and `momentum-queue` heed it. */
+  readonly tokens?: BatchTokens;
+}
+
+/** Tokens of a batch's texts, special tokens included, in the order of the batch. */
+export interface BatchTokens {
+  /** B queries. */
+  readonly queries: TokenStore;
+  /** B positives, and then the negatives. */
+  readonly documents: TokenStore;
+}
+
+/** What a step found out; moving the parameters is the loop's part. */
+export interface StepResult {
+  readonly gradients: Gradients;
+  /** Its gradient is what counts; in nats per query. */
+  readonly trainingLoss: number;
+  /** What a person plots: comparable between methods where the training loss is a surrogate. */
+  readonly interpretableLoss: number;
+  /** Anything else worth logging, by name. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** What a method works with. The arrays behind `weights` are live: each step sees the parameters that the last one left. */
+export interface MethodContext {
+  readonly retriever: Retriever;
+  /** Every parameter to feed and to differentiate, the temperature's included. */
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  /** Buffers for the gradients of dense parameters, by program output. */
+  readonly gradientBuffers: Readonly<Record<string, HostTensor>>;
+  readonly queries: TokenStore;
+  readonly documents: TokenStore;
+  /** Known positives of a query row, ascending. */
+  readonly positives: (queryRow: number) => Int32Array;
+  readonly temperature: Temperature;
+  /** Share of hidden units dropped in training. */
+  readonly dropoutRatio: number;
+  /** Texts encoded at once by methods that work in pieces. */
+  readonly chunkSize: number;
+  readonly seed: number;
+  readonly compute: ComputeOptions;
+  /** Dtype in which a step's programs multiply matrices; default f32. Nothing else is made in half precision. */
+  readonly precision?: Precision;
+  /** What the loss is multiplied by before it is differentiated; gradients come out multiplied. */
+  readonly lossScale?: LossScale;
+  /** The method's own options, defaults filled in. */
+  readonly options: Partial<MethodOptions>;
+  /** Where everything that the method spends is written down. */
+  readonly ledger: CostLedger;
+  /** The texts behind `queries` and `documents`, prompts not included; read from disk at each call. */
+  readonly texts: { readonly query: (row: number) => string; readonly document: (row: number) => string };
+  readonly examples: TrainingExamples;
+  /** Folder of the run, for files that a method needs while it works. */
+  readonly folder: string;
+  /** Updates that the run will make, at most. */
+  readonly totalSteps?: number;
+  /** Tells how far work outside of steps has come, such as filling a cache. */
+  readonly onProgress?: (stage: string, done: number, total: number) => void;
+  /** Tells how far work has come that goes on beside steps. */
+  readonly onBackground?: (stage: string, done: number, total: number) => void;
+  readonly onNote?: (note: string) => void;
+  /** Logs figures of their own kind, which belong to no step's line. */
+  readonly onEvent?: (kind: string, values: Readonly<Record<string, number>>) => void;
+  /** Aborted where the run is to stop after this step: long waits end, and what they waited for is left to a resumed run. */
+  readonly signal?: AbortSignal;
+}
+
+/** A run before it begins, as far as it decides what a method does and costs. */
+export interface RunPlan {
+  /** The method's own, defaults filled in. */
+  readonly options: Partial<MethodOptions>;
+  /** Updates. */
+  readonly updates: number;
+  /** Queries of a batch, B. */
+  readonly batchSize: number;
+  /** Batches of an update. */
+  readonly accumulate: number;
+  /** Negatives of the data for each query. */
+  readonly negativesPerQuery: number;
+  readonly chunkSize: number;
+  readonly dropoutRatio: number;
+  /** Of the corpus, N. */
+  readonly documents: number;
+  readonly trainingQueries: number;
+  /** Embedding size, D. */
+  readonly dimension: number;
+}
+
+/** A method at work: compiled programs and whatever state it keeps between steps (caches, queues). */
+export interface RunningMethod {
+  /** Makes what has to be there before the first step: fills caches, mines. Not called where `restore` is. */
+  begin(): Promise<void>;
+  /**
+   * Loss and gradients of one batch. Several batches may make one update; what they leave behind (rows to write back) shows to
+   * none of them.
+   * @param draw  number of this batch in the run, from 0: with the seed it keys all randomness, so a resumed run draws alike
+   */
+  step(batch: TrainingBatch, draw: number): Promise<StepResult>;
+  /**
+   * After the weights have moved: caches take in what the steps since the last update have made, refresh policies act.
+   * @param step  number of the update, from 1
+   * @returns  anything worth logging, by name
+   */
+  updated(step: number): Promise<Readonly<Record<string, number>>>;
+  /** Figures that are asked for when a line is logged, because they are dear to compute at every step. */
+  inspect(): Readonly<Record<string, number>>;
+  /**
+   * What staleness does to the training with the weights as they are now, by name: see `TableProbe`. Changes nothing, and draws
+   * nothing that a step draws; but a corrector that it finds worse than none is left out until it is better. Methods that keep no
+   * embeddings have none.
+   * @param probe  the same queries and positives each time
+   */
+  diagnose?(probe: TrainingPairs): Promise<Readonly<Record<string, number>>>;
+  /** State for a checkpoint; empty for methods without. */
+  state(): Readonly<Record<string, HostTensor>>;
+  restore(state: Readonly<Record<string, HostTensor>>): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** A method that keeps nothing from one step to the next. */
+export const stateless = (parts: Pick<RunningMethod, 'step' | 'dispose'>): RunningMethod => ({
+  ...parts,
+  begin: async () => {},
+  updated: async () => ({}),
+  inspect: () => ({}),
+  state: () => ({}),
+  restore: async () => {},
+});
+
+/**
+ * A way of training a dense retriever, as plain data and one function; each is one file of this folder. The loop knows nothing
+ * of what is inside.
+ */
+export interface Method {
+  /** kebab-case, as on the command line. */
+  readonly id: string;
+  /** What others call it. */
+  readonly aliases: readonly string[];
+  /** One line for help and model cards. */
+  readonly summary: string;
+  readonly paper: { readonly title: string; readonly year: number; readonly url: string };
+  /**
+   * Default: queries and their documents. With `texts`, documents alone: each is an example, whose query and positive are the same row
+   * of the same store, which holds whole texts without special tokens. With `scored-pairs`, pairs of texts: each is an example, whose
+   * first text is the query, its second the positive, its score that of the positive.
+   */
+  readonly trainsOn?: 'pairs' | 'texts' | 'scored-pairs';
+  /** Every option of its own that the method takes, with its default. */
+  readonly options: Partial<MethodOptions>;
+  /** What its option `loss` may be. */
+  readonly losses?: readonly LossName[];
+  /** Negatives of the data for each query, where the run does not say; default 0. */
+  readonly negatives?: number;
+  /** Whether it learns from a teacher's scores, which the data must then have. */
+  readonly distils?: boolean;
+  /**
+   * Whether options, data and batch go together, before anything is embedded or written.
+   * @throws UsageError where they do not
+   */
+  check?(plan: RunPlan): void;
+  /** What a run will train against and what that will cost, in words: a sentence each, without a full stop. */
+  describe(plan: RunPlan): readonly string[];
+  start(context: MethodContext): Promise<RunningMethod>;
+}

@@ -1,0 +1,22 @@
+import { count, plural } from '../../util/format.ts';
+import { batchDocuments, describeEncodes, inBatchNegatives } from '../contract/describe-run.ts';
+import type { RunPlan } from '../contract/method.ts';
+
+/** What a run on mined negatives trains against, who mines, and what that costs. */
+export function describeMining(plan: RunPlan, { from, every }: { from: string; every: number }): string[] {
+  const { samples = 1, rankFrom = 0, rankTo = 0 } = plan.options;
+  // BM25 embeds nothing, and a given model embeds all documents before the first step.
+  const each = plan.documents;
+  const embeds = from !== 'bm25';
+  return [
+    `${inBatchNegatives(plan)}, and ${count(samples)} mined for each of its queries`,
+    `mined from the ranks ${count(rankFrom)} to ${count(rankTo - 1)} of ${from === 'bm25' ? 'BM25' : from === 'self' ? 'the model itself' : from} before the first step` +
+      `${every > 0 ? `, and by the weights as they then are every ${plural(every, 'step')}` : ''}`,
+    describeEncodes(plan, {
+      before: embeds ? each : 0,
+      perBatch: batchDocuments(plan) + plan.batchSize * samples,
+      every: every > 0 ? [{ updates: every, documents: each }] : [],
+      atMost: true,
+    }),
+  ];
+}

@@ -1,0 +1,118 @@
+import { type DuplicateMap, duplicateMap } from '../../cache/masks.ts';
+import { NONE } from '../../cache/score-table.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
+import { UndriftError } from '../../util/errors.ts';
+import type { MethodContext, RunningMethod, StepResult, TrainingBatch } from '../contract/method.ts';
+import { candidateSoftmax } from '../step/candidate-softmax.ts';
+import { ContrastiveStep } from '../step/contrastive-step.ts';
+import { allowedCandidates } from '../step/known-positives.ts';
+import { MinedNegatives, type MiningChoices, SELF } from './mined-negatives.ts';
+
+/** Who mines, and how often. */
+export interface MiningPlan extends MiningChoices {
+  /** Who ranks before the first step. */
+  readonly mineFrom: string;
+  /** Updates after which the present weights mine again; 0 for never. */
+  readonly mineEvery: number;
+}
+
+/**
+ * Training on mined negatives: softmax cross-entropy over the batch's positives and, for each of its queries, h of the negatives
+ * that were mined for it. All of them are candidates for all queries, right answers left out.
+ *
+ * Cost of a step: B queries, B positives and at most B h negatives, all fresh; and what mining costs, each time.
+ */
+export class MinedMethod implements RunningMethod {
+  private readonly context: MethodContext;
+  private readonly plan: MiningPlan;
+  private readonly contrastive: ContrastiveStep;
+  private readonly duplicates: DuplicateMap;
+  private mined: MinedNegatives | undefined;
+  /** Updates made, as far as this has heard. */
+  private updates = 0;
+
+  private constructor(context: MethodContext, plan: MiningPlan, contrastive: ContrastiveStep) {
+    this.context = context;
+    this.plan = plan;
+    this.contrastive = contrastive;
+    this.duplicates = duplicateMap(context.documents);
+  }
+
+  static async start(name: string, context: MethodContext, plan: MiningPlan): Promise<MinedMethod> {
+    await MinedNegatives.check(plan, plan.mineFrom);
+    return new MinedMethod(context, plan, await ContrastiveStep.compile(name, context, candidateSoftmax));
+  }
+
+  async begin(): Promise<void> {
+    await this.mine(this.plan.mineFrom, 0);
+  }
+
+  async step(batch: TrainingBatch, draw: number): Promise<StepResult> {
+    const { context, contrastive, duplicates } = this;
+    const { ledger, positives, seed } = context;
+    const { queryRows } = batch;
+    const B = queryRows.length;
+    const drawn = this.negatives.draw(queryRows, this.plan.samples, { seed, draw });
+    const documentRows = candidates(batch, drawn);
+    ledger.documents('positive', B);
+    ledger.documents('negative', documentRows.length - B);
+    const allowed = allowedCandidates(queryRows, documentRows, { positives, duplicates });
+    const result = await contrastive.run({ queryRows, documentRows, inputs: { allowed }, draw });
+    const found = drawn.reduce((sum, row) => sum + Number(row !== NONE), 0);
+    return {
+      ...result,
+      metrics: { ...result.metrics, drawnRatio: found / drawn.length },
+    };
+  }
+
+  async updated(step: number): Promise<Readonly<Record<string, number>>> {
+    const { mineEvery } = this.plan;
+    this.updates = step;
+    if (mineEvery > 0 && step % mineEvery === 0) await this.mine(SELF, step);
+    return {};
+  }
+
+  inspect(): Readonly<Record<string, number>> {
+    const { perQuery, step } = this.negatives;
+    return { minedPerQuery: perQuery, miningAgeSteps: this.updates - step };
+  }
+
+  state(): Readonly<Record<string, HostTensor>> {
+    return this.negatives.state();
+  }
+
+  async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
+    this.mined = MinedNegatives.restore(this.context, state);
+    this.updates = this.mined.step;
+  }
+
+  async dispose(): Promise<void> {
+    await this.contrastive.dispose();
+  }
+
+  private get negatives(): MinedNegatives {
+    if (!this.mined) throw new UndriftError('begin() or restore() comes before the first step');
+    return this.mined;
+  }
+
+  private async mine(from: string, step: number): Promise<void> {
+    this.mined = await MinedNegatives.mine(this.context, this.plan, { from, step });
+    if (this.mined.perQuery === 0) {
+      throw new UndriftError(`mining by ${from} found no negative for any query`, {
+        help: 'lower --relative-margin and --absolute-margin, or widen the ranks (--rank-from, --rank-to)',
+      });
+    }
+  }
+}
+
+/** Positives, negatives of the data, then each mined document once, however many queries drew it. */
+function candidates({ positiveRows, negativeRows }: TrainingBatch, drawn: Int32Array): Int32Array {
+  const documents = [...positiveRows, ...negativeRows];
+  const seen = new Set(documents);
+  for (const row of drawn) {
+    if (row === NONE || seen.has(row)) continue;
+    seen.add(row);
+    documents.push(row);
+  }
+  return Int32Array.from(documents);
+}

@@ -1,0 +1,218 @@
+import { NONE } from '../../cache/score-table.ts';
+import type { RowLists } from '../../data/examples.ts';
+import { bm25Candidates, type CandidateSource, denseCandidates } from '../../mining/candidate-source.ts';
+import { mineNegatives } from '../../mining/mine-negatives.ts';
+import { MiningStatistics } from '../../mining/mining-statistics.ts';
+import { findModel } from '../../models/folder/find-model.ts';
+import { loadRetriever } from '../../models/folder/model-folder.ts';
+import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { UndriftError, UsageError } from '../../util/errors.ts';
+import { rngKey, uniform } from '../../util/rng.ts';
+import type { MethodContext } from '../contract/method.ts';
+import type { MethodOptions } from '../contract/method-options.ts';
+
+/** Options of mining, as methods take them. A margin of 0 is none. */
+export type MiningChoices = Pick<
+  MethodOptions,
+  'samples' | 'rankFrom' | 'rankTo' | 'absoluteMargin' | 'relativeMargin'
+>;
+
+/** What ranks with the weights that are being trained. */
+export const SELF = 'self';
+const BM25 = 'bm25';
+
+/**
+ * Hard negatives of every training query, mined at some moment: those that the rules let pass, of which a step draws some. It
+ * is the choice that grows stale; what is drawn is embedded anew.
+ *
+ * Memory: 4 bytes for each negative, at most `rankTo` − `rankFrom` for a query; while they are mined that of the ranker.
+ */
+export class MinedNegatives {
+  /** Updates behind the weights that mined. */
+  readonly step: number;
+  /** By training example. */
+  private readonly lists: RowLists;
+  /** Query row → example, or NONE. */
+  private readonly exampleOf: Int32Array;
+
+  private constructor(context: MethodContext, step: number, lists: RowLists) {
+    const { queryRows } = context.examples;
+    this.step = step;
+    this.lists = lists;
+    this.exampleOf = new Int32Array(context.queries.rows).fill(NONE);
+    for (const [example, row] of queryRows.entries()) this.exampleOf[row] = example;
+  }
+
+  /**
+   * @param from  who ranks: `bm25`, `self` (the present weights), or the folder of a model
+   * @param step  updates made so far
+   */
+  static async mine(
+    context: MethodContext,
+    choices: MiningChoices,
+    { from, step }: { from: string; step: number },
+  ): Promise<MinedNegatives> {
+    const { examples, positives, ledger, onProgress, onNote } = context;
+    const { samples, rankFrom, rankTo, absoluteMargin, relativeMargin } = choices;
+    const statistics = new MiningStatistics(samples);
+    const offsets = new Uint32Array(examples.queryRows.length + 1);
+    const parts: Int32Array[] = [];
+    await ledger.time('mine', async () => {
+      const source = await openSource(context, from);
+      try {
+        const task = { positives: (query: number) => positives(examples.queryRows[query]!) };
+        for await (const block of mineNegatives(source, task, {
+          negatives: samples,
+          strategy: 'all',
+          rankFrom,
+          rankTo,
+          ...(absoluteMargin > 0 && { absoluteMargin }),
+          ...(relativeMargin > 0 && { relativeMargin }),
+          statistics,
+          onProgress: (done, total) => onProgress?.('mine', done, total),
+        })) {
+          const before = offsets[block.start]!;
+          for (let i = 1; i < block.offsets.length; i++)
+            offsets[block.start + i] = before + block.offsets[i]!;
+          parts.push(block.rows);
+        }
+        ledger.cache(source.bytes + offsets.byteLength + 4 * offsets.at(-1)!);
+      } finally {
+        await source.dispose();
+      }
+    });
+    const rows = new Int32Array(offsets.at(-1)!);
+    for (let i = 0, at = 0; i < parts.length; at += parts[i++]!.length) rows.set(parts[i]!, at);
+    const { short, queries, removed } = statistics;
+    if (short.queries > 0) {
+      const byMargin = removed.absoluteMargin + removed.relativeMargin;
+      const why = byMargin > statistics.kept ? ': the margin to their lowest positive leaves little' : '';
+      onNote?.(
+        `mined by ${from}: ${short.queries} of ${queries} queries have fewer than ${samples} negatives, ` +
+          `${short.withNone} none${why}`,
+      );
+    }
+    return new MinedNegatives(context, step, { offsets, rows });
+  }
+
+  /** Whether there is such a ranker, and whether the ranks hold what is to be drawn. @throws UsageError where not */
+  static async check({ samples, rankFrom, rankTo }: MiningChoices, from: string): Promise<void> {
+    if (rankTo < rankFrom + samples) {
+      throw new UsageError(`ranks from ${rankFrom} and before ${rankTo} do not hold ${samples} negatives`, {
+        help: `use --rank-to ${rankFrom + samples} or more`,
+      });
+    }
+    if (from !== BM25 && from !== SELF) await findModel(from, [BM25, SELF], { flag: '--mine-from' });
+  }
+
+  /** Negatives of a query on average. */
+  get perQuery(): number {
+    return this.lists.rows.length / (this.lists.offsets.length - 1);
+  }
+
+  get bytes(): number {
+    return this.lists.rows.byteLength + this.lists.offsets.byteLength;
+  }
+
+  /**
+   * Draws k different negatives for each query, every set of k equally likely.
+   *
+   * @param queryRows  B rows of the query corpus
+   * @returns  i32[B, k]: rows of the corpus; `NONE` at the end where a query has fewer
+   */
+  draw(queryRows: Int32Array, k: number, key: { seed: number; draw: number }): Int32Array {
+    const { offsets, rows } = this.lists;
+    const drawn = new Int32Array(queryRows.length * k).fill(NONE);
+    const u = new Float32Array(drawn.length);
+    uniform(rngKey(key.seed, key.draw, 'mined'), u);
+    for (const [b, queryRow] of queryRows.entries()) {
+      const example = this.exampleOf[queryRow]!;
+      if (example === NONE) continue;
+      const list = rows.subarray(offsets[example], offsets[example + 1]);
+      const count = Math.min(k, list.length);
+      // Floyd's way of drawing a set: the j-th draw is from the first n − count + j + 1, or else the last of these.
+      const places = new Set<number>();
+      for (let j = 0; j < count; j++) {
+        const last = list.length - count + j;
+        const place = Math.floor(u[b * k + j]! * (last + 1));
+        places.add(places.has(place) ? last : place);
+      }
+      for (const [j, place] of [...places].entries()) drawn[b * k + j] = list[place]!;
+    }
+    return drawn;
+  }
+
+  state(): Readonly<Record<string, HostTensor>> {
+    const { offsets, rows } = this.lists;
+    return {
+      'mined/offsets': hostTensor('u32', [offsets.length], offsets as Uint32Array<ArrayBuffer>),
+      'mined/rows': hostTensor('i32', [rows.length], rows as Int32Array<ArrayBuffer>),
+      'mined/step': hostTensor('u32', [1], Uint32Array.of(this.step)),
+    };
+  }
+
+  /** @throws UndriftError where the state is that of other data */
+  static restore(context: MethodContext, state: Readonly<Record<string, HostTensor>>): MinedNegatives {
+    const offsets = state['mined/offsets']?.data;
+    const rows = state['mined/rows']?.data;
+    const step = state['mined/step']?.data[0];
+    const examples = context.examples.queryRows.length;
+    if (!(offsets instanceof Uint32Array && rows instanceof Int32Array && typeof step === 'number')) {
+      throw new UndriftError('the checkpoint holds no mined negatives', {
+        help: 'start the run anew with --overwrite',
+      });
+    }
+    const { rows: documents } = context.documents;
+    const fits = offsets.length === examples + 1 && offsets.at(-1) === rows.length;
+    if (!fits || rows.some((row) => row < 0 || row >= documents)) {
+      throw new UndriftError('the negatives in the checkpoint were mined for other data', {
+        help: 'start the run anew with --overwrite',
+      });
+    }
+    return new MinedNegatives(context, step, { offsets, rows });
+  }
+}
+
+/** Makes what ranks, and writes down what that takes. */
+async function openSource(context: MethodContext, from: string): Promise<CandidateSource> {
+  const { compute, ledger, examples, texts, retriever, queries, documents, onNote, onProgress } = context;
+  const rows = Uint32Array.from(examples.queryRows);
+  const progress = onProgress && { onProgress };
+  if (from === BM25) {
+    return bm25Candidates(
+      {
+        documents: documents.rows,
+        document: texts.document,
+        queries: rows.length,
+        query: (query) => texts.query(rows[query]!),
+      },
+      progress,
+    );
+  }
+  ledger.documents('mining', documents.rows);
+  ledger.queries(rows.length);
+  ledger.scoring(2 * rows.length * documents.rows * retriever.dimension);
+  if (from === SELF) {
+    return await denseCandidates(retriever, { tokens: queries, rows }, documents, {
+      ...compute,
+      ...progress,
+    });
+  }
+  const folder = await findModel(from, [BM25, SELF], { flag: '--mine-from' });
+  const other = await loadRetriever(folder, { ...(onNote && { onNote }) });
+  const own = other.tokenize('document', documents.rows, texts.document, {
+    onProgress: (done) => onProgress?.('read documents', done, documents.rows),
+  });
+  const asked = other.tokenize('query', rows.length, (query) => texts.query(rows[query]!));
+  const source = await denseCandidates(other, { tokens: asked, rows: rows.map((_, query) => query) }, own, {
+    ...compute,
+    ...progress,
+  });
+  return {
+    ...source,
+    async dispose() {
+      await source.dispose();
+      await other.dispose();
+    },
+  };
+}

@@ -1,0 +1,185 @@
+import { duplicateMap } from '../../cache/masks.ts';
+import { slice } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { cosines, distances } from '../../losses/distances.ts';
+import { type BatchSimilarities, gist } from '../../losses/gist.ts';
+import { symmetricSoftmax } from '../../losses/symmetric-softmax.ts';
+import { triplet } from '../../losses/triplet.ts';
+import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { UsageError } from '../../util/errors.ts';
+import type { BatchLossName } from '../contract/loss-names.ts';
+import type { MethodContext, TrainingBatch } from '../contract/method.ts';
+import type { MethodOptions } from '../contract/method-options.ts';
+import { accuracy, allowedInput, candidateSoftmax } from './candidate-softmax.ts';
+import { GuideEmbeddings } from './guide-embeddings.ts';
+import { allowedCandidates } from './known-positives.ts';
+import { ownPositives } from './own-negatives.ts';
+import { MATRYOSHKA_OPTIONS, type ScoredBatch, type ScoreLoss } from './score-loss.ts';
+
+/** What methods over the documents of a batch take, with the defaults. */
+export const BATCH_LOSS_OPTIONS = {
+  loss: 'multiple-negatives',
+  margin: 0.2,
+  distance: 'cosine',
+  guide: '',
+  absoluteMargin: 0,
+  relativeMargin: 0,
+  ...MATRYOSHKA_OPTIONS,
+} as const satisfies Partial<MethodOptions>;
+
+/** A loss over the documents of a batch, and what is fed to it. */
+export interface BatchLoss {
+  readonly loss: ScoreLoss;
+  /**
+   * What the loss declares.
+   * @param documentRows  positives of the batch in the queries' order, then its negatives
+   */
+  inputs(batch: TrainingBatch, documentRows: Int32Array): Promise<Readonly<Record<string, HostTensor>>>;
+  state(): Readonly<Record<string, HostTensor>>;
+  restore(state: Readonly<Record<string, HostTensor>>): void;
+  dispose(): Promise<void>;
+}
+
+/** Whether the options go together. @throws UsageError */
+export function checkBatchLoss(given: Partial<MethodOptions>): void {
+  const { loss, guide, absoluteMargin, relativeMargin } = { ...BATCH_LOSS_OPTIONS, ...given };
+  if (loss === 'gist' && guide === '') {
+    throw new UsageError('--loss gist needs a guide: the model that tells likely right answers', {
+      help: 'name one by --guide FOLDER',
+    });
+  }
+  if (loss !== 'gist' && (guide !== '' || absoluteMargin > 0 || relativeMargin > 0)) {
+    const flag = guide !== '' ? '--guide' : absoluteMargin > 0 ? '--absolute-margin' : '--relative-margin';
+    throw new UsageError(`${flag} is for --loss gist, not for ${loss}`, {
+      help: 'add --loss gist, or leave it out',
+    });
+  }
+  if (absoluteMargin > 0 && relativeMargin > 0) {
+    throw new UsageError('--absolute-margin and --relative-margin exclude each other with --loss gist');
+  }
+}
+
+/**
+ * The loss that a run's options name:
+ *
+ * | loss | candidates of query i | |
+ * |---|---|---|
+ * | `multiple-negatives` | all documents of the batch but other right answers | `softmaxCrossEntropy` |
+ * | `symmetric` | the same, and for positive i all queries of the batch | `symmetricSoftmax` |
+ * | `triplet` | its own negatives of the data; where the batch brings none, all documents but its right answers | `triplet` |
+ * | `gist` | documents, other queries, and other positives beside its own, but what the guide finds too similar | `gist` |
+ */
+export async function batchLoss(context: MethodContext): Promise<BatchLoss> {
+  const options: LossOptions = { ...BATCH_LOSS_OPTIONS, ...context.options };
+  const known = { positives: context.positives, duplicates: duplicateMap(context.documents) };
+  const guide = options.guide === '' ? undefined : await GuideEmbeddings.load(context, options.guide);
+  const name = options.loss as BatchLossName;
+  return {
+    loss: LOSSES[name](options),
+    async inputs(batch, documentRows) {
+      const allowed = allowedCandidates(batch.queryRows, documentRows, known);
+      return {
+        allowed,
+        ...(name === 'triplet' && { negatives: negativesOf(batch, allowed) }),
+        ...(guide && {
+          guideQueries: await guide.of('query', batch.queryRows),
+          guideDocuments: await guide.of('document', documentRows),
+        }),
+      };
+    },
+    state: () => guide?.state() ?? {},
+    restore: (state) => guide?.restore(state),
+    dispose: async () => await guide?.dispose(),
+  };
+}
+
+type LossOptions = Pick<
+  MethodOptions,
+  'loss' | 'margin' | 'distance' | 'guide' | 'absoluteMargin' | 'relativeMargin'
+>;
+
+const LOSSES: Readonly<Record<BatchLossName, (options: LossOptions) => ScoreLoss>> = {
+  'multiple-negatives': () => candidateSoftmax,
+
+  symmetric: () => (batch) => {
+    const allowed = allowedInput(batch);
+    return {
+      trainingLoss: symmetricSoftmax(batch.scores, { allowed }),
+      metrics: { accuracy: accuracy(batch.scores, allowed) },
+    };
+  },
+
+  triplet:
+    ({ margin, distance }) =>
+    (batch) => {
+      const { queries, scores, input } = batch;
+      const all = distances(queries, embedded(batch), distance);
+      const of = {
+        positive: ownPositives(all),
+        negatives: all,
+        allowed: input('negatives', 'bool', scores.shape),
+      };
+      return {
+        trainingLoss: triplet(of, { margin }),
+        metrics: { accuracy: accuracy(scores, allowedInput(batch)) },
+      };
+    },
+
+  gist:
+    ({ absoluteMargin, relativeMargin }) =>
+    (batch) => {
+      const { queries, scores, divide, input } = batch;
+      const allowed = allowedInput(batch);
+      const guide = similarities(
+        input('guideQueries', 'f32', ['queries', 'guide']),
+        input('guideDocuments', 'f32', ['documents', 'guide']),
+      );
+      const margin =
+        relativeMargin > 0
+          ? ({ strategy: 'relative', margin: relativeMargin } as const)
+          : ({ strategy: 'absolute', margin: absoluteMargin } as const);
+      return {
+        trainingLoss: gist(similarities(queries, embedded(batch), divide), guide, { ...margin, allowed }),
+        metrics: { accuracy: accuracy(scores, allowed) },
+      };
+    },
+};
+
+const embedded = ({ documents }: ScoredBatch): Tensor => documents!;
+
+/** Cosines inside a batch; the first of the documents are the positives. */
+function similarities(
+  queries: Tensor,
+  documents: Tensor,
+  divide = (cosines: Tensor): Tensor => cosines,
+): BatchSimilarities {
+  const positives = slice(documents, { axis: 0, length: 'queries' });
+  return {
+    documents: divide(cosines(queries, documents)),
+    queries: divide(cosines(queries, queries)),
+    positives: divide(cosines(positives, positives)),
+  };
+}
+
+/** bool[B, C]: which documents make a triplet with which query. */
+function negativesOf(
+  { queryRows, ownNegatives, negativeRows }: TrainingBatch,
+  allowed: HostTensor,
+): HostTensor {
+  const [B, C] = allowed.dims as [number, number];
+  const all = allowed.data as Uint8Array;
+  const negatives = new Uint8Array(B * C);
+  if (ownNegatives && negativeRows.length > 0) {
+    const k = ownNegatives.length / queryRows.length;
+    let column = B;
+    for (const [at, row] of ownNegatives.entries()) {
+      if (row < 0) continue;
+      const place = Math.floor(at / k) * C + column++;
+      negatives[place] = all[place]!;
+    }
+  } else {
+    negatives.set(all);
+    for (let i = 0; i < B; i++) negatives[i * C + i] = 0;
+  }
+  return hostTensor('bool', [B, C], negatives);
+}

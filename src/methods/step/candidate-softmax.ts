@@ -1,0 +1,33 @@
+import { cast, gatherElements, greaterOrEqual, max, mean, range, unsqueeze, where } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { softmaxCrossEntropy } from '../../losses/softmax-cross-entropy.ts';
+import type { LossParts, ScoredBatch } from './score-loss.ts';
+
+/**
+ * Softmax cross-entropy of each query's positive among all candidates of the step, of which the first B are the positives in
+ * the queries' order.
+ *
+ *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(s_ij) − s_ii ]
+ *
+ * Input to feed: `allowed`, see `allowedInput`. Logs `accuracy`.
+ */
+export function candidateSoftmax(batch: ScoredBatch): LossParts {
+  const { scores } = batch;
+  const allowed = allowedInput(batch);
+  return {
+    trainingLoss: softmaxCrossEntropy(scores, range(scores.graph, 'queries'), { allowed }),
+    metrics: { accuracy: accuracy(scores, allowed) },
+  };
+}
+
+/** `allowed` bool[queries, candidates]: see `allowedCandidates`. */
+export const allowedInput = ({ scores, input }: ScoredBatch): Tensor =>
+  input('allowed', 'bool', scores.shape);
+
+/** f32[]: the share of queries whose positive, candidate i of query i, scores best among what is allowed. */
+export function accuracy(scores: Tensor, allowed: Tensor): Tensor {
+  const own = unsqueeze(range(scores.graph, 'queries'), 1);
+  const positive = gatherElements(scores, own, { axis: 1 });
+  const best = max(where(allowed, scores, -1e30), { axes: 1, keepDims: true });
+  return mean(cast(greaterOrEqual(positive, best), 'f32'));
+}

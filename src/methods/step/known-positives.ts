@@ -1,0 +1,45 @@
+import { type DuplicateMap, type MaskedSlots, maskedSlots } from '../../cache/masks.ts';
+import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+
+/**
+ * Which candidates may stand in a query's softmax: all but its right answers other than its own target, so that no query is
+ * pushed away from one.
+ *
+ * @param queryRows  B queries; the target of query i is candidate i
+ * @param documentRows  C candidates, the B targets first
+ * @param known.positives  known positives of a query
+ * @param known.duplicates  documents of the same text, where the corpus repeats itself
+ * @param known.table  further candidates: the filled slots of a table, of which those of `masked` take no part
+ * @returns  bool[B, C + filled]
+ */
+export function allowedCandidates(
+  queryRows: Int32Array,
+  documentRows: Int32Array,
+  known: {
+    positives: (queryRow: number) => Int32Array;
+    duplicates?: DuplicateMap;
+    table?: { filled: number; masked: MaskedSlots };
+  },
+): HostTensor {
+  const { positives, duplicates, table } = known;
+  const [B, C] = [queryRows.length, documentRows.length];
+  const width = C + (table?.filled ?? 0);
+  const allowed = new Uint8Array(B * width).fill(1);
+  const columns = new Map<number, number[]>();
+  for (const [column, row] of documentRows.entries()) {
+    const list = columns.get(row);
+    if (list) list.push(column);
+    else columns.set(row, [column]);
+  }
+  for (const [i, queryRow] of queryRows.entries()) {
+    const forbid = (document: number) => {
+      for (const column of columns.get(document) ?? []) if (column !== i) allowed[i * width + column] = 0;
+    };
+    for (const positive of [documentRows[i]!, ...positives(queryRow)]) {
+      forbid(positive);
+      if (duplicates) Array.from(duplicates(positive)).forEach(forbid);
+    }
+    if (table) for (const slot of maskedSlots(table.masked, i)) allowed[i * width + C + slot] = 0;
+  }
+  return hostTensor('bool', [B, width], allowed);
+}

@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import { UsageError } from '../../util/errors.ts';
+import type { RunPlan } from '../contract/method.ts';
+import { type MethodOptions, resolveMethodOptions } from '../contract/method-options.ts';
+import { findMethod } from '../methods.ts';
+
+/** Checks a run of a method with some options, batches of 32 and 1,000 documents. */
+function check(id: string, options: Partial<MethodOptions>, plan: Partial<RunPlan> = {}): void {
+  const method = findMethod(id);
+  method.check?.({
+    options: resolveMethodOptions(method, options),
+    updates: 10,
+    batchSize: 32,
+    accumulate: 1,
+    negativesPerQuery: 0,
+    chunkSize: 32,
+    dropoutRatio: 0,
+    documents: 1000,
+    trainingQueries: 500,
+    dimension: 8,
+    ...plan,
+  });
+}
+
+describe('what is checked before a run over a table', () => {
+  it.each([
+    [
+      'negative-cache',
+      {},
+      { negativesPerQuery: 1 },
+      /the loss form expectation takes no negatives from the data/,
+    ],
+    ['async-index', {}, { negativesPerQuery: 2 }, /the loss form pairwise takes no negatives/],
+    ['negative-cache', { sampler: 'top' }, {}, /needs negatives drawn from the softmax/],
+    [
+      'exhaustive',
+      { loss: 'importance-corrected', uniformSamples: 1 },
+      {},
+      /needs negatives drawn from the softmax/,
+    ],
+    ['snapshot', { relativeMargin: 0.1 }, {}, /the sampler softmax keeps no margin\n.*--sampler rank-range/],
+    ['negative-cache', { cacheSize: 31 }, {}, /a batch of 32 documents does not fit into a cache of 31 rows/],
+    ['negative-cache', {}, { documents: 20 }, /does not fit into a cache of 20 rows/],
+    ['momentum-queue', { cacheSize: 16 }, {}, /does not fit into a cache of 16 rows\n.*--cache-size 32/],
+  ] as const)('%s %j %j is refused', (id, options, plan, message) => {
+    expect(() => check(id, options, plan)).toThrow(message);
+    expect(() => check(id, options, plan)).toThrow(UsageError);
+  });
+
+  it.each([
+    ['negative-cache', {}, {}],
+    ['negative-cache', { cacheSize: 32 }, {}],
+    ['negative-cache', { cacheSize: 4, refresh: 'write-back' }, {}],
+    ['snapshot', {}, { negativesPerQuery: 1 }],
+    ['async-index', { relativeMargin: 0.1 }, {}],
+    ['snapshot', { sampler: 'uniform', uniformSamples: 2 }, {}],
+    ['exhaustive', { loss: 'pairwise', sampler: 'top' }, {}],
+    ['momentum-queue', { cacheSize: 0 }, { documents: 32 }],
+  ] as const)('%s %j %j may run', (id, options, plan) => {
+    expect(() => check(id, options, plan)).not.toThrow();
+  });
+});

@@ -1,0 +1,47 @@
+import { parseRefreshPolicy } from '../../cache/refresh-policy.ts';
+import { UsageError } from '../../util/errors.ts';
+import type { RunPlan } from '../contract/method.ts';
+import { samplerOf } from './table-negatives.ts';
+import { tableOptions, tableRows } from './table-options.ts';
+
+/**
+ * Whether a run over a score table can go well, before anything is embedded.
+ *
+ * @throws UsageError where the loss form cannot use what the sampler draws or what the data gives, and where a batch does not fit
+ *   into the table that it is to enter
+ */
+export function checkTablePlan({ options: given, negativesPerQuery, batchSize, documents }: RunPlan): void {
+  const options = tableOptions(given);
+  samplerOf(options);
+  const { loss, cacheSize, refresh, samples } = options;
+  if (negativesPerQuery > 0 && loss !== 'truncated') {
+    throw new UsageError(`the loss form ${loss} takes no negatives from the data`, {
+      help: 'use --loss truncated, or --negatives 0',
+    });
+  }
+  const rows = tableRows(cacheSize, documents);
+  const { correctedRows = 0, correctedFrom = 'random' } = options;
+  if (correctedFrom === 'shortlist' && (loss === 'expectation' || loss === 'importance-corrected')) {
+    throw new UsageError(`the loss form ${loss} needs a partition function, which a shortlist has not`, {
+      help: 'use --loss truncated, or --corrected-from random',
+    });
+  }
+  if (correctedFrom === 'shortlist' && correctedRows === 0) {
+    throw new UsageError('a shortlist needs a number of rows', { help: 'give --corrected-rows' });
+  }
+  const { auto } = parseRefreshPolicy(refresh);
+  if (auto?.evidence === 'ess' && !(loss === 'importance-corrected' && samples > 1)) {
+    throw new UsageError('refresh policy "auto:ess" needs several draws whose weights differ', {
+      help: 'use --loss importance-corrected and --samples 4 or more, or auto:kl',
+    });
+  }
+  if (parseRefreshPolicy(refresh).stream) checkBatchFits(batchSize, rows);
+}
+
+/** @throws UsageError where a table cannot take in the positives of one batch */
+export function checkBatchFits(batchSize: number, rows: number): void {
+  if (batchSize <= rows) return;
+  throw new UsageError(`a batch of ${batchSize} documents does not fit into a cache of ${rows} rows`, {
+    help: `use --cache-size ${batchSize} or more`,
+  });
+}

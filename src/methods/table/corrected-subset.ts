@@ -1,0 +1,62 @@
+import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import { TableScores } from '../../cache/table-scores.ts';
+import { permutation, randomInts, rngKey } from '../../util/rng.ts';
+import type { MethodContext } from '../contract/method.ts';
+import type { TableOptions } from './table-options.ts';
+
+/**
+ * Which rows of a large table are corrected for a batch, where not all are:
+ *
+ * - `random`: M uniformly; Z over them times N / M is unbiased for Z over all
+ * - `shortlist`: half of them the nearest to the batch's queries before correction, as many for each query, the others uniformly. No
+ *   factor makes a partition function of these, so that loss forms that need one cannot use them.
+ *
+ * Cost of a shortlist: the scores of all rows, 2 B N D operations.
+ */
+export class CorrectedSubset {
+  private readonly context: MethodContext;
+  private readonly table: ScoreTable;
+  private readonly scores: TableScores | undefined;
+
+  constructor(context: MethodContext, table: ScoreTable, { correctedFrom }: TableOptions) {
+    this.context = context;
+    this.table = table;
+    if (correctedFrom === 'shortlist') this.scores = new TableScores(table, context.compute);
+  }
+
+  /**
+   * i32[rows], ascending: filled slots, all of them where there are no more.
+   * @param queries  f32[B, D]
+   * @param draw  number of the batch in the run
+   */
+  async choose(rows: number, queries: Float32Array, draw: number): Promise<Int32Array> {
+    const { filled } = this.table;
+    if (filled <= rows) return Int32Array.from({ length: filled }, (_, slot) => slot);
+    const key = rngKey(this.context.seed, draw, 'corrected-rows');
+    if (!this.scores && 2 * rows > filled)
+      return Int32Array.from(permutation(key, filled).subarray(0, rows)).sort();
+    const chosen = this.scores ? await this.nearest(rows, queries) : new Set<number>();
+    const tries = new Int32Array(rows);
+    for (let first = 0; chosen.size < rows; first += rows) {
+      randomInts(key, filled, tries, first);
+      for (const slot of tries) if (chosen.size < rows) chosen.add(slot);
+    }
+    return Int32Array.from(chosen).sort();
+  }
+
+  async dispose(): Promise<void> {
+    await this.scores?.dispose();
+  }
+
+  /** Up to half of `rows` slots. */
+  private async nearest(rows: number, queries: Float32Array): Promise<Set<number>> {
+    const { table, context } = this;
+    const B = queries.length / table.dimension;
+    const k = Math.max(1, Math.floor(rows / 2 / B));
+    context.ledger.scoring(2 * B * table.filled * table.dimension);
+    const { slots } = await this.scores!.top(queries, k);
+    const found = new Set<number>();
+    for (const slot of slots) if (slot !== NONE && found.size < rows / 2) found.add(slot);
+    return found;
+  }
+}

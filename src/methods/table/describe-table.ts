@@ -1,0 +1,62 @@
+import { describeRefresh, parseRefreshPolicy } from '../../cache/refresh-policy.ts';
+import { count, formatBytes, plural } from '../../util/format.ts';
+import { describeEncodes } from '../contract/describe-run.ts';
+import type { RunPlan } from '../contract/method.ts';
+import { type TableOptions, tableRows } from './table-options.ts';
+
+/** What a run over a score table trains against, how the table is kept, and what that costs. */
+export function describeTable(plan: RunPlan): string[] {
+  const options = plan.options as TableOptions;
+  const { batchSize: B, documents: N, dimension: D, negativesPerQuery } = plan;
+  const rows = tableRows(options.cacheSize, N);
+  const { cacheStorage, samples, uniformSamples, loss, snapshotEvery } = options;
+  const policy = parseRefreshPolicy(options.refresh);
+  const whole = rows === N ? `all ${count(N)} documents` : `${count(rows)} of ${count(N)} documents`;
+  const bytes = formatBytes(rows * D * (cacheStorage === 'f16' ? 2 : 4));
+  const teaching = options.corrector ? Math.min(options.teachingSamples ?? 0, rows) : 0;
+  const perBatch = B * (1 + samples + uniformSamples + negativesPerQuery) + teaching;
+  const again = options.writeBackWithoutDropout && plan.dropoutRatio > 0 ? 2 : 1;
+  const every = [snapshotEvery, policy.every, policy.async?.every];
+  const uniform = uniformSamples > 0 ? ` and ${count(uniformSamples)} uniformly` : '';
+  return [
+    `${plural(samples, 'negative')} a query ${chosen(options)}${uniform}, from a table of ${whole} ` +
+      `(${count(rows)} × ${count(D)} ${cacheStorage}, ${bytes}); loss form ${loss}`,
+    `the table: ${[
+      options.prefill ? 'filled before the first step' : 'empty at first',
+      ...(snapshotEvery ? [`other documents, drawn at random, every ${count(snapshotEvery)} steps`] : []),
+      ...describeRefresh(policy),
+    ].join('; ')}`,
+    ...(options.corrector ? [describeCorrection(options, { rows, teaching })] : []),
+    describeEncodes(plan, {
+      before: options.prefill ? rows : 0,
+      perBatch: perBatch * again,
+      perUpdate: policy.fraction ? Math.ceil(policy.fraction.ratio * rows) : 0,
+      every: every.flatMap((updates) => (updates ? [{ updates, documents: rows }] : [])),
+      atMost: true,
+    }),
+  ];
+}
+
+/** What moves the rows of a table, how many, and what it learns from. */
+function describeCorrection(
+  options: TableOptions,
+  { rows, teaching }: { rows: number; teaching: number },
+): string {
+  const { corrector: kind = 'identity', correctedRows = 0, correctedFrom, uniformSteps = 0 } = options;
+  const part = correctedRows > 0 && correctedRows < rows;
+  const which = part
+    ? `${count(correctedRows)} rows, ${correctedFrom === 'shortlist' ? 'half of them the nearest to the queries' : 'at random'},`
+    : 'all rows';
+  return [
+    `${kind === 'identity' ? `${which} drawn from as they are` : `${which} moved by ${kind} before each step`}`,
+    `it learns from what a step embeds${teaching > 0 ? ` and ${plural(teaching, 'random document')}` : ''}`,
+    ...(uniformSteps > 0 ? [`the first ${plural(uniformSteps, 'step')} with uniform negatives`] : []),
+  ].join('; ');
+}
+
+function chosen({ sampler, rankFrom, rankTo }: TableOptions): string {
+  if (sampler === 'top') return 'of the highest scores';
+  if (sampler === 'uniform') return 'drawn uniformly';
+  if (sampler === 'softmax') return 'drawn by the softmax of their scores';
+  return `of the ranks ${count(rankFrom)} to ${count(rankTo - 1)} by score`;
+}

@@ -1,0 +1,144 @@
+import { type DuplicateMap, MASKED_SCORE, type MaskedSlots, maskKnownPositives } from '../../cache/masks.ts';
+import { type Sample, type SampleKey, type Sampler, sampleSize, sampleSlots } from '../../cache/samplers.ts';
+import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import { TableScores } from '../../cache/table-scores.ts';
+import { UsageError } from '../../util/errors.ts';
+import type { MethodContext, TrainingPairs } from '../contract/method.ts';
+import type { TableOptions } from './table-options.ts';
+
+/** Negatives chosen for a batch. */
+export interface ChosenNegatives extends Sample {
+  /** Slots that are no negatives, summed over the queries. */
+  readonly maskedSlots: number;
+}
+
+/**
+ * Chooses negatives from a score table: embeds the queries without gradient, scores the table, masks every right answer, samples.
+ *
+ * Cost: B queries embedded, 2 B C D operations of scoring. Memory: a few MiB, whatever the table.
+ */
+export class TableNegatives {
+  private readonly context: MethodContext;
+  private readonly table: ScoreTable;
+  private readonly duplicates: DuplicateMap;
+  private readonly options: TableOptions;
+  private readonly sampler: Sampler;
+  private readonly scores: TableScores;
+
+  constructor(
+    context: MethodContext,
+    of: { readonly table: ScoreTable; readonly duplicates: DuplicateMap; readonly options: TableOptions },
+  ) {
+    this.context = context;
+    this.table = of.table;
+    this.duplicates = of.duplicates;
+    this.options = of.options;
+    this.sampler = samplerOf(of.options);
+    this.scores = new TableScores(of.table, context.compute);
+  }
+
+  /**
+   * @param queries  f32[B, D], as of `embedQueries`
+   * @param draw  number of the batch in the run: with the seed it keys the draws
+   */
+  async choose(pairs: TrainingPairs, queries: Float32Array, draw: number): Promise<ChosenNegatives> {
+    const { context, table, duplicates, sampler } = this;
+    const { ledger, seed, positives } = context;
+    const { queryRows, positiveRows } = pairs;
+    const B = queryRows.length;
+    if (table.filled === 0) return { ...nothing(B, sampleSize(sampler)), maskedSlots: 0 };
+    const masked = maskKnownPositives(table, queryRows, { positives, positiveRows, duplicates });
+    ledger.scoring(2 * B * table.filled * table.dimension);
+    const sample = await this.sample(queries, masked, pairs, { seed, draw, purpose: 'negatives' });
+    return { ...sample, maskedSlots: masked.slots.length };
+  }
+
+  /** f32[B, D], without a gradient. */
+  async embedQueries(pairs: TrainingPairs): Promise<Float32Array> {
+    const { retriever, ledger, compute, queries } = this.context;
+    const rows = Uint32Array.from(pairs.queryRows);
+    ledger.queries(rows.length);
+    return await retriever.encodeTokens('query', queries, { ...compute, rows });
+  }
+
+  /** @param queries  f32[B, D] */
+  async sample(
+    queries: Float32Array,
+    masked: MaskedSlots,
+    pairs: TrainingPairs,
+    key: SampleKey,
+  ): Promise<Sample> {
+    const { absoluteMargin, relativeMargin } = this.options;
+    const inverseTemperature = 1 / this.context.temperature.value;
+    const usesMargin = absoluteMargin > 0 || relativeMargin > 0;
+    return await sampleSlots(
+      this.scores,
+      this.sampler,
+      {
+        queries,
+        inverseTemperature,
+        masked,
+        ...(usesMargin && { positiveScores: this.positiveScores(queries, pairs, inverseTemperature) }),
+      },
+      key,
+    );
+  }
+
+  async dispose(): Promise<void> {
+    await this.scores.dispose();
+  }
+
+  /** Scores of the positives as they are in the table; infinite for what is not in it, which keeps nothing out. */
+  private positiveScores(
+    queries: Float32Array,
+    { positiveRows }: TrainingPairs,
+    inverseTemperature: number,
+  ): Float32Array {
+    const { table } = this;
+    const D = table.dimension;
+    return Float32Array.from(table.slotsOf(positiveRows), (slot, b) => {
+      if (slot === NONE) return Number.POSITIVE_INFINITY;
+      const row = table.read([slot]);
+      let product = 0;
+      for (let i = 0; i < D; i++) product += row[i]! * queries[b * D + i]!;
+      return product * inverseTemperature;
+    });
+  }
+}
+
+/** From an empty table: no draws, and log Z of nearly −∞. */
+const nothing = (B: number, k: number): Sample => ({
+  k,
+  slots: new Int32Array(B * k).fill(NONE),
+  scores: new Float32Array(B * k).fill(MASKED_SCORE),
+  logPartition: new Float32Array(B).fill(MASKED_SCORE),
+});
+
+/** @throws UsageError where options contradict each other: draws that the loss form cannot use, margins that nothing heeds */
+export function samplerOf(options: TableOptions): Sampler {
+  const { loss, sampler: kind, samples: k, uniformSamples, absoluteMargin, relativeMargin } = options;
+  const independent = loss === 'expectation' || loss === 'importance-corrected';
+  if (independent && (kind !== 'softmax' || uniformSamples > 0)) {
+    throw new UsageError(`the loss form ${loss} needs negatives drawn from the softmax over the table`, {
+      help: 'use --sampler softmax and no --uniform-samples, or --loss truncated',
+    });
+  }
+  if (kind !== 'rank-range' && (absoluteMargin > 0 || relativeMargin > 0)) {
+    throw new UsageError(`the sampler ${kind} keeps no margin`, { help: 'use --sampler rank-range' });
+  }
+  const chosen =
+    kind === 'softmax'
+      ? ({ kind, k, replacement: independent } as const)
+      : kind === 'rank-range'
+        ? ({
+            kind,
+            k,
+            from: options.rankFrom,
+            to: options.rankTo,
+            ...(absoluteMargin > 0 && { absoluteMargin }),
+            ...(relativeMargin > 0 && { relativeMargin }),
+          } as const)
+        : ({ kind, k } as const);
+  if (uniformSamples === 0) return chosen;
+  return { kind: 'mixture', parts: [chosen, { kind: 'uniform', k: uniformSamples }] };
+}

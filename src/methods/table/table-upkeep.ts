@@ -1,0 +1,230 @@
+import { parseRefreshPolicy, type RefreshPolicy } from '../../cache/refresh-policy.ts';
+import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
+import { permutation, rngKey } from '../../util/rng.ts';
+import type { MethodContext } from '../contract/method.ts';
+import { AsyncRefresh } from './async-refresh.ts';
+import type { RefreshEvidence } from './refresh-evidence.ts';
+import type { TableCorrection } from './table-correction.ts';
+import type { TableOptions } from './table-options.ts';
+
+/** Rows that are embedded at once when a table is filled or refreshed: what bounds the memory of the fresh embeddings. */
+const REFRESH_ROWS = 16_384;
+
+/** Documents that a batch has embedded: its positives, then whatever else. */
+interface Embedded {
+  readonly documents: Int32Array;
+  /** How many of them are positives. */
+  readonly positives: number;
+  /** f32[documents, D] */
+  readonly embeddings: Float32Array;
+}
+
+/**
+ * Keeps a score table filled and, as its refresh policy says, fresh. What batches have embedded is collected (`take`), and goes into
+ * the table once an update (`updated`): write-backs, then insertions, then a tick of the clock, then rows that are embedded again
+ * with the new weights.
+ *
+ * Memory: embeddings of the batches of an update, or 16,384 rows.
+ */
+export class TableUpkeep {
+  private readonly context: MethodContext;
+  private readonly table: ScoreTable;
+  private readonly options: TableOptions;
+  private readonly policy: RefreshPolicy;
+  private readonly background: AsyncRefresh | undefined;
+  private readonly evidence: RefreshEvidence;
+  private readonly correction: TableCorrection | undefined;
+  private taken: Embedded[] = [];
+
+  constructor(
+    context: MethodContext,
+    of: {
+      readonly table: ScoreTable;
+      readonly options: TableOptions;
+      /** What a policy that acts on evidence looks at. */
+      readonly evidence: RefreshEvidence;
+      /** Told when all rows are fresh again. */
+      readonly correction?: TableCorrection | undefined;
+    },
+  ) {
+    const { table, options } = of;
+    this.context = context;
+    this.table = table;
+    this.options = options;
+    this.evidence = of.evidence;
+    this.correction = of.correction;
+    this.policy = parseRefreshPolicy(options.refresh);
+    const { async } = this.policy;
+    if (async) this.background = new AsyncRefresh(table, context, { ...async, blockRows: REFRESH_ROWS });
+  }
+
+  /** Before the first step. */
+  async begin(): Promise<void> {
+    if (this.options.prefill) await this.fill(0);
+  }
+
+  /** Before a step: takes in a table that should have come in earlier. */
+  async settle(): Promise<void> {
+    const { background, context } = this;
+    if (background?.isOwed) await context.ledger.time('refresh', () => this.settleBackground());
+  }
+
+  /** Remembers what a batch has embedded, where the policy has a use for it. */
+  async take(embedded: Embedded): Promise<void> {
+    const { policy, options, context } = this;
+    if (!policy.writeBack && !policy.stream) return;
+    const again = options.writeBackWithoutDropout && context.dropoutRatio > 0;
+    const embeddings = again
+      ? await context.ledger.time('refresh', () => this.embed(embedded.documents))
+      : embedded.embeddings;
+    this.taken.push({ ...embedded, embeddings });
+  }
+
+  /** @param step  number of the update, from 1 */
+  async updated(step: number): Promise<Record<string, number>> {
+    const { table, policy, options, taken } = this;
+    // All write-backs first: what any batch has embedded again must not leave for what another one brings.
+    if (policy.writeBack) {
+      for (const { documents, embeddings } of taken) {
+        const slots = table.slotsOf(documents);
+        table.refresh(slots, embeddings, { mask: Array.from(slots, (slot) => slot !== NONE) });
+      }
+    }
+    if (policy.stream) {
+      for (const { documents, positives, embeddings } of taken)
+        table.insert(documents.subarray(0, positives), embeddings.subarray(0, positives * table.dimension));
+    }
+    this.taken = [];
+    table.tick();
+    const isDue = (every: number | undefined) => every !== undefined && step % every === 0;
+    if (isDue(options.snapshotEvery)) await this.fill(step);
+    if (isDue(policy.every)) await this.refreshAll();
+    if (policy.fraction) await this.refresh(this.share(policy.fraction, step));
+    const found = isDue(policy.auto?.every) ? await this.act(policy.auto!, step) : {};
+    return { ...found, ...(await this.settleBackground()) };
+  }
+
+  /** Takes in a table that is ready or owed, whenever that is: what a corrector knew is then about embeddings that are no more. */
+  private async settleBackground(): Promise<Record<string, number>> {
+    const { background, correction } = this;
+    if (!background) return {};
+    const before = background.tableVersion;
+    const settled = await background.settle();
+    if (background.tableVersion !== before) await correction?.forget();
+    return settled;
+  }
+
+  /** Embeds all rows again where the evidence says so. */
+  private async act(
+    { evidence: kind, threshold }: NonNullable<RefreshPolicy['auto']>,
+    step: number,
+  ): Promise<Record<string, number>> {
+    const { evidence, correction } = this;
+    if (kind === 'ess') {
+      const probeSampleRatio = evidence.takeSampleRatio();
+      const isRefreshed = probeSampleRatio < threshold;
+      if (isRefreshed) await this.refreshAll();
+      return { probeSampleRatio, autoRefreshed: Number(isRefreshed) };
+    }
+    const kl = await evidence.kl();
+    correction?.judge(kl, step);
+    const drawn = correction?.bypassed ? kl.stale : kl.corrected;
+    const isRefreshed = drawn > threshold;
+    if (isRefreshed) await this.refreshAll();
+    return {
+      probeKlStale: kl.stale,
+      ...(correction && { probeKlCorrected: kl.corrected }),
+      autoRefreshed: Number(isRefreshed),
+    };
+  }
+
+  private async refreshAll(): Promise<void> {
+    await this.refresh(filledSlots(this.table));
+    await this.correction?.forget();
+  }
+
+  /** Of a refresh that another process is at, and of evidence for one; the table's own state is not in it. */
+  state(): Record<string, HostTensor> {
+    return { ...this.evidence.state(), ...this.background?.state() };
+  }
+
+  async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
+    this.evidence.restore(state);
+    await this.background?.restore(state);
+  }
+
+  async dispose(): Promise<void> {
+    await this.evidence.dispose();
+    await this.background?.dispose();
+  }
+
+  /** Fills the table with random documents, or with all where it holds all, embedded with the current weights. */
+  private async fill(step: number): Promise<void> {
+    const { table, context } = this;
+    const all = permutation(rngKey(context.seed, step, 'fill'), context.documents.rows);
+    const documents = Int32Array.from(all.subarray(0, table.rows)).sort();
+    table.clear();
+    await this.correction?.forget();
+    await this.embedPieces(documents, 'fill the cache', (piece, embeddings) =>
+      table.insert(piece(documents), embeddings, { version: table.clock }),
+    );
+  }
+
+  /** Embeds slots again with the current weights. */
+  private async refresh(slots: Int32Array): Promise<void> {
+    const { table } = this;
+    const documents = slots.map((slot) => table.documents[slot]!);
+    await this.embedPieces(documents, 'refresh the cache', (piece, embeddings) =>
+      table.refresh(piece(slots), embeddings, { version: table.clock }),
+    );
+  }
+
+  /** A share of the filled slots. */
+  private share({ ratio, order }: NonNullable<RefreshPolicy['fraction']>, step: number): Int32Array {
+    const { table } = this;
+    const count = Math.ceil(ratio * table.filled);
+    // Empty slots count as oldest; there is nothing to refresh in them.
+    const empty = table.rows - table.filled;
+    if (order === 'oldest')
+      return table.oldest(empty + count).filter((slot) => table.documents[slot] !== NONE);
+    const filled = filledSlots(table);
+    const picked = permutation(rngKey(this.context.seed, step, 'refresh'), filled.length).subarray(0, count);
+    return Int32Array.from(picked, (i) => filled[i]!).sort();
+  }
+
+  /** Embeds documents piece by piece. @param take  gets each piece's embeddings, and what cuts that piece out of a list */
+  private async embedPieces(
+    documents: Int32Array,
+    stage: string,
+    take: (piece: (list: Int32Array) => Int32Array, embeddings: Float32Array) => void,
+  ): Promise<void> {
+    const { ledger, onProgress } = this.context;
+    await ledger.time('refresh', async () => {
+      for (let start = 0; start < documents.length; start += REFRESH_ROWS) {
+        const piece = (list: Int32Array) => list.subarray(start, start + REFRESH_ROWS);
+        const embeddings = await this.embed(piece(documents), (done) =>
+          onProgress?.(stage, start + done, documents.length),
+        );
+        take(piece, embeddings);
+      }
+    });
+  }
+
+  /** f32[documents, D], without dropout. */
+  private async embed(documents: Int32Array, onProgress?: (done: number) => void): Promise<Float32Array> {
+    const { retriever, compute, ledger, documents: store } = this.context;
+    ledger.documents('refresh', documents.length);
+    return await retriever.encodeTokens('document', store, {
+      ...compute,
+      rows: Uint32Array.from(documents),
+      ...(onProgress && { onProgress }),
+    });
+  }
+}
+
+function filledSlots({ documents, filled }: ScoreTable): Int32Array {
+  const slots = new Int32Array(filled);
+  for (let slot = 0, at = 0; at < filled; slot++) if (documents[slot] !== NONE) slots[at++] = slot;
+  return slots;
+}

@@ -1,0 +1,66 @@
+import { DataError } from '../../util/errors.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** A wild number in a damaged file must not make a graph that fills the memory. */
+const MOST_LAYERS = 1000;
+
+/** Reads the fields of a `config.json`, and says which file and field is wrong. */
+export function configFields(json: Json, file: string) {
+  const fail = (name: string, expected: string): never => {
+    throw new DataError(`"${name}" must be ${expected}, found ${JSON.stringify(json[name])}`, { file });
+  };
+  const or = <T>(
+    name: string,
+    fallback: T | undefined,
+    check: (value: unknown) => value is T,
+    expected: string,
+  ): T => {
+    const value = json[name] ?? fallback;
+    return check(value) ? value : fail(name, expected);
+  };
+  const count = (name: string, fallback?: number): number =>
+    or(
+      name,
+      fallback,
+      (v): v is number => Number.isSafeInteger(v) && (v as number) > 0,
+      'a positive integer',
+    );
+  return {
+    count,
+    /** A position in a list: 0, 1, 2, … */
+    index: (name: string, fallback?: number): number =>
+      or(
+        name,
+        fallback,
+        (v): v is number => Number.isSafeInteger(v) && (v as number) >= 0,
+        'a whole number ≥ 0',
+      ),
+    /** Number of layers. */
+    layers: (name: string): number => {
+      const layers = count(name);
+      if (layers > MOST_LAYERS)
+        throw new DataError(`${name} ${layers} is more than ${MOST_LAYERS}`, { file });
+      return layers;
+    },
+    /** Number of heads, which share the size that another field names. */
+    heads: (name: string, sizeName: string): number => {
+      const [heads, size] = [count(name), count(sizeName)];
+      if (size % heads !== 0) {
+        throw new DataError(`${sizeName} ${size} is no multiple of ${name} ${heads}`, {
+          file,
+          help: 'each head gets an equal share of the hidden size',
+        });
+      }
+      return heads;
+    },
+    ratio: (name: string, fallback?: number): number =>
+      or(name, fallback, (v): v is number => typeof v === 'number' && v >= 0 && v < 1, 'a number in [0, 1)'),
+    positive: (name: string, fallback?: number): number =>
+      or(name, fallback, (v): v is number => typeof v === 'number' && v > 0, 'a positive number'),
+    oneOf: <T extends string | boolean>(name: string, values: readonly T[], fallback?: T): T =>
+      or(name, fallback, (v): v is T => values.includes(v as T), `one of ${values.join(', ')}`),
+    flag: (name: string, fallback?: boolean): boolean =>
+      or(name, fallback, (v): v is boolean => typeof v === 'boolean', 'true or false'),
+  };
+}

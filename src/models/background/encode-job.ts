@@ -1,0 +1,125 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bytesOf } from '../../onnx/dtypes.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
+import type { ProgramMessage } from '../../runtime/program-message.ts';
+import type { TokenStore } from '../../text/token-store.ts';
+import { fileError } from '../../util/files.ts';
+
+/**
+ * Messages between `BackgroundEncoder` and its process. What is large goes through files: a pipe moves a few hundred kilobytes in
+ * a turn of the event loop, and a training step is one turn.
+ */
+export interface EncoderStart {
+  readonly kind: 'start';
+  readonly program: ProgramMessage;
+  readonly compute: ComputeOptions;
+  readonly vocabSize: number;
+  readonly padId: number;
+  /** Embedding size, D. */
+  readonly dimension: number;
+  /** Operating system's priority, from 0 to 19, the least. */
+  readonly niceness: number;
+}
+
+/** Texts to be embedded with weights of their own, by files of the folder. */
+export interface EncodeJob {
+  readonly kind: 'job';
+  readonly id: number;
+  /** f32, one after the other in the file `weights`. */
+  readonly weights: readonly { readonly name: string; readonly dims: readonly number[] }[];
+  readonly rows: number;
+  /** Kind of token ids in the file `tokens`, which come after the i32[rows] lengths. */
+  readonly tokens: 'u16' | 'i32';
+  /** Texts embedded together; the file `embeddings` f32[rows, D] grows by so many rows. */
+  readonly blockRows: number;
+  /** Rows that are in that file from an earlier attempt, a multiple of `blockRows`. */
+  readonly done: number;
+}
+
+export type EncoderRequest = EncoderStart | EncodeJob;
+
+export type EncoderAnswer =
+  /** The encoder is compiled. */
+  | { readonly kind: 'ready' }
+  /** Some more rows are embedded, or, with `written`, in the file. */
+  | { readonly kind: 'progress'; readonly id: number; readonly rows: number; readonly written: number }
+  | { readonly kind: 'done'; readonly id: number }
+  | { readonly kind: 'failed'; readonly reason: string };
+
+/** Files of a job, by what is in them. */
+export const jobFile = (folder: string, id: number, part: 'weights' | 'tokens' | 'embeddings'): string =>
+  join(folder, `${id}.${part}`);
+
+/** Bytes that are gathered for one write. */
+const WRITE_BYTES = 1 << 22;
+
+/**
+ * Writes the files of a job, the embeddings still empty. Nothing is forced to the disk: they are worthless after a crash.
+ * @throws UndriftError where they cannot be written
+ */
+export async function writeJob(
+  folder: string,
+  id: number,
+  weights: Readonly<Record<string, HostTensor>>,
+  { store, rows, blockRows }: { store: TokenStore; rows: Uint32Array; blockRows: number },
+): Promise<EncodeJob> {
+  await withFile(jobFile(folder, id, 'weights'), 'w', async (file) => {
+    for (const { data } of Object.values(weights)) await file.writeFile(bytesOf(data));
+  });
+  const wide = rows.length > 0 && store.tokens(rows[0]!) instanceof Int32Array;
+  await withFile(jobFile(folder, id, 'tokens'), 'w', async (file) => {
+    await file.writeFile(bytesOf(Int32Array.from(rows, (row) => store.length(row))));
+    for (const piece of joined(store, rows, wide ? Int32Array : Uint16Array))
+      await file.writeFile(bytesOf(piece));
+  });
+  await withFile(jobFile(folder, id, 'embeddings'), 'w', async () => {});
+  return {
+    kind: 'job',
+    id,
+    weights: Object.entries(weights).map(([name, { dims }]) => ({ name, dims })),
+    rows: rows.length,
+    tokens: wide ? 'i32' : 'u16',
+    blockRows,
+    done: 0,
+  };
+}
+
+/** Tokens of rows, one text after the other, in pieces of some megabytes. */
+function* joined(
+  store: TokenStore,
+  rows: Uint32Array,
+  Tokens: Int32ArrayConstructor | Uint16ArrayConstructor,
+): Generator<Int32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>> {
+  let piece = new Tokens(WRITE_BYTES / Tokens.BYTES_PER_ELEMENT);
+  let used = 0;
+  for (const row of rows) {
+    const tokens = store.tokens(row);
+    if (used + tokens.length > piece.length) {
+      yield piece.subarray(0, used);
+      if (tokens.length > piece.length) piece = new Tokens(tokens.length);
+      used = 0;
+    }
+    piece.set(tokens, used);
+    used += tokens.length;
+  }
+  yield piece.subarray(0, used);
+}
+
+/** Opens a file for some work. @throws UndriftError naming the file where that fails */
+export async function withFile<T>(
+  path: string,
+  flags: string,
+  work: (file: FileHandle) => Promise<T>,
+): Promise<T> {
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, flags);
+    return await work(file);
+  } catch (error) {
+    throw fileError(error, path, flags === 'r' ? 'read' : 'write');
+  } finally {
+    await file?.close();
+  }
+}

@@ -1,0 +1,165 @@
+import type { Retriever, Side } from '../retriever/retriever.ts';
+import type { ExportDtype } from './onnx-export.ts';
+import { type ExportFormat, onnxFileName } from './tower-files.ts';
+
+export interface UsageOptions {
+  /** Set for the folder of one tower of a pair. */
+  tower?: Side | undefined;
+  formats: readonly ExportFormat[];
+  dtypes?: readonly ExportDtype[] | undefined;
+}
+
+/** What transformers.js calls how weights are stored. */
+const TRANSFORMERS_JS_DTYPES: Readonly<Record<ExportDtype, string>> = {
+  f32: 'fp32',
+  f16: 'fp16',
+  int8: 'q8',
+};
+
+/** The part of a model card that shows how to load the folder, in each program that can. Tests run what it shows. */
+export function usageSection(
+  retriever: Retriever,
+  { tower, formats, dtypes = ['f32'] }: UsageOptions,
+): string {
+  const { config } = retriever;
+  const pair = config.towers === 'separate' && !tower;
+  const folder = pair ? '/document' : '';
+  const side = tower ?? 'document';
+  const has = (...wanted: ExportFormat[]) => wanted.some((format) => formats.includes(format));
+  const parts = ['## Use'];
+  if (has('sentence-transformers', 'huggingface')) parts.push(...undrift());
+  if (has('onnx')) parts.push(...transformersJsPart(retriever, side, folder, dtypes[0]!));
+  if (has('onnx', 'onnx-embedding')) {
+    const file = onnxFileName(has('onnx-embedding') ? 'onnx-embedding' : 'onnx', dtypes[0]!);
+    parts.push(...onnxruntime(retriever, side, `path/to/model${folder}`, file));
+  }
+  if (has('sentence-transformers')) parts.push(...sentenceTransformers(retriever, tower, pair));
+  else if (has('huggingface') && retriever.encoder.moduleClass === 'StaticEmbedding') {
+    parts.push(
+      'sentence-transformers has no module for a bag with weights of its tokens but without normalisation, so it does not read this model.',
+    );
+  }
+  return parts.join('\n\n');
+}
+
+const undrift = (): string[] => [
+  'With Undrift, which adds prompts and special tokens and cuts long texts by itself:',
+  fence('ts', [
+    "import { loadRetriever } from 'undrift';",
+    '',
+    "const retriever = await loadRetriever('path/to/model');",
+    "const queries = await retriever.encode('query', ['a question']); // Float32Array, one row after the other",
+    "const documents = await retriever.encode('document', ['a text', 'another text']);",
+  ]),
+];
+
+function transformersJsPart(retriever: Retriever, side: Side, folder: string, dtype: ExportDtype): string[] {
+  const { query, document } = retriever.config.prompts;
+  const text = [
+    `With transformers.js, which runs \`${onnxFileName('onnx', dtype)}\` and reads neither pooling nor prompts from the folder.`,
+    query === '' && document === ''
+      ? ''
+      : ` The prompts, ${code(query)} before queries and ${code(document)} before documents, are the caller's to add.`,
+    retriever.encoder.specialTokens
+      ? ' (Of texts that it cuts it loses the closing special token too, so their vectors differ a little.)'
+      : '',
+  ];
+  return [text.join(''), fence('js', transformersJs(retriever, side, folder, dtype))];
+}
+
+/** The file itself pools and normalises: what is left to do is tokens. */
+function onnxruntime(
+  { config, encoder, padId }: Retriever,
+  side: Side,
+  folder: string,
+  file: string,
+): string[] {
+  const special = encoder.specialTokens ? '' : ', add_special_tokens=False';
+  const types = encoder.tokenTypes ? ', "token_type_ids": np.zeros_like(ids)' : '';
+  return [
+    `With onnxruntime alone; \`${file}\` pools and normalises by itself:`,
+    fence('python', [
+      'import numpy as np, onnxruntime',
+      'from tokenizers import Tokenizer',
+      '',
+      `tokenizer = Tokenizer.from_file("${folder}/tokenizer.json")`,
+      `tokenizer.enable_truncation(max_length=${config.maxTokens[side]})`,
+      `tokenizer.enable_padding(pad_id=${padId})`,
+      `session = onnxruntime.InferenceSession("${folder}/${file}")`,
+      `encodings = tokenizer.encode_batch([${JSON.stringify(`${config.prompts[side]}a text`)}]${special})`,
+      'ids = np.array([e.ids for e in encodings], dtype=np.int64)',
+      'mask = np.array([e.attention_mask for e in encodings], dtype=np.int64)',
+      `inputs = {"input_ids": ids, "attention_mask": mask${types}}`,
+      'vectors = session.run(["sentence_embedding"], inputs)[0]',
+    ]),
+  ];
+}
+
+/** Architectures to which others add a layer over the first token, which we have no use for. */
+const HAS_POOLER: ReadonlySet<string> = new Set(['bert', 'mpnet', 'roberta', 'xlm-roberta']);
+
+function sentenceTransformers(
+  { config, encoder }: Retriever,
+  tower: Side | undefined,
+  pair: boolean,
+): string[] {
+  const lengths = config.maxTokens;
+  const longest = tower ? lengths[tower] : Math.max(lengths.query, lengths.document);
+  const cut =
+    lengths.query === lengths.document || tower || pair
+      ? ''
+      : ` It has one length for all texts, ${longest} tokens; Undrift cuts queries at ${lengths.query}, documents at ${lengths.document}.`;
+  const pooler = HAS_POOLER.has(encoder.config.model.model_type)
+    ? ' (It may say that a pooler is missing: there is none.)'
+    : '';
+  const encode = (side: Side) =>
+    pair ? `model.encode_${side}(["a text"])` : `model.encode(["a text"], prompt_name="${side}")`;
+  const sides = tower ? [tower] : (['query', 'document'] as const);
+  return [
+    `With sentence-transformers${pair ? ' 5 or newer' : ''}.${cut}${pooler}`,
+    fence('python', [
+      'from sentence_transformers import SentenceTransformer',
+      '',
+      `model = SentenceTransformer("path/to/model"${encoder.moduleClass === 'StaticEmbedding' ? ', device="cpu"' : ''})`,
+      ...sides.map((side) => `${side === 'query' ? 'queries' : 'documents'} = ${encode(side)}`),
+    ]),
+  ];
+}
+
+/** The pipeline pools what the encoder gives; what it cannot do (other poolings, projections, cuts, bags) is an output of the model itself. */
+function transformersJs(
+  { config, encoder }: Retriever,
+  side: Side,
+  folder: string,
+  dtype: ExportDtype,
+): string[] {
+  const text = `['${escaped(config.prompts[side])}a text']`;
+  const { pooling, normalize, projectionSize, dimensions } = encoder.config;
+  const isWhole = !projectionSize && !dimensions;
+  if (encoder.moduleClass === 'Transformer' && isWhole && (pooling === 'mean' || pooling === 'cls')) {
+    return [
+      "import { pipeline } from '@huggingface/transformers';",
+      '',
+      `const embed = await pipeline('feature-extraction', 'path/to/model${folder}', { dtype: '${TRANSFORMERS_JS_DTYPES[dtype]}' });`,
+      `const vectors = await embed(${text}, { pooling: '${pooling}', normalize: ${normalize} });`,
+    ];
+  }
+  const special = encoder.specialTokens ? '' : ', add_special_tokens: false';
+  return [
+    "import { AutoModel, AutoTokenizer } from '@huggingface/transformers';",
+    '',
+    `const tokenizer = await AutoTokenizer.from_pretrained('path/to/model${folder}');`,
+    `const model = await AutoModel.from_pretrained('path/to/model${folder}', { dtype: '${TRANSFORMERS_JS_DTYPES[dtype]}' });`,
+    `const inputs = tokenizer(${text}, { padding: true, truncation: true${special} });`,
+    'const { sentence_embedding } = await model(inputs);',
+  ];
+}
+
+const fence = (language: string, lines: readonly string[]): string =>
+  [`\`\`\`${language}`, ...lines, '```'].join('\n');
+
+const escaped = (text: string): string => JSON.stringify(text).slice(1, -1).replaceAll("'", "\\'");
+
+/** A value as Markdown code; texts in quotation marks, so that spaces at their ends are seen. */
+export const code = (value: unknown): string =>
+  `\`${JSON.stringify(value).replaceAll('`', "'").replaceAll('|', '\\|')}\``;

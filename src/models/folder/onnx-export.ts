@@ -1,0 +1,133 @@
+import { Graph } from '../../graph/graph.ts';
+import { cast } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { toOnnx } from '../../graph/to-onnx.ts';
+import { encodeModel } from '../../onnx/encode.ts';
+import { halfWeights } from '../../onnx/half-weights.ts';
+import type { OnnxModel, OnnxNode } from '../../onnx/model.ts';
+import { quantizeWeights } from '../../onnx/quantize-weights.ts';
+import type { FoldedParameters } from '../architectures/architecture.ts';
+import { embeddingSpaceId } from '../retriever/embedding-space.ts';
+import type { Retriever, Side } from '../retriever/retriever.ts';
+import { storedWeights } from '../retriever/stored-weights.ts';
+
+/**
+ * How the weights of an exported file are stored: as they are; halved; as 8-bit integers, the activations quantised at run time.
+ * (`halfWeights`, `quantizeWeights`; computed in f32 in the first two.)
+ */
+export const EXPORT_DTYPES = ['f32', 'f16', 'int8'] as const;
+
+export type ExportDtype = (typeof EXPORT_DTYPES)[number];
+
+export interface OnnxExportOptions {
+  embeddingSpace?: string;
+  /** Whether token vectors are an output beside the embedding, where the encoder has them (true). */
+  tokens?: boolean;
+  /** Default f32. */
+  dtype?: ExportDtype;
+}
+
+const STORED: Readonly<Record<ExportDtype, (model: OnnxModel) => OnnxModel>> = {
+  f32: (model) => model,
+  f16: halfWeights,
+  int8: quantizeWeights,
+};
+
+/**
+ * The encoder of one side as an ONNX file that holds its weights, each under its Hugging Face name, in standard operators.
+ *
+ *     inputs    input_ids, attention_mask, and token_type_ids where the encoder reads it: i64[batch, sequence]
+ *     outputs   last_hidden_state    f32[batch, sequence, hidden size], where the encoder has one vector for each token
+ *               sentence_embedding   f32[batch, D]: pooled, projected and normalised, as `Retriever.encode` gives it
+ *
+ * These are the names that transformers.js and sentence-transformers know. Token ids are rows of the whole table.
+ *
+ * @throws UndriftError if the file would exceed ONNX's 2 GiB.
+ */
+export function exportOnnx(retriever: Retriever, side: Side, options: OnnxExportOptions = {}): Uint8Array {
+  const { embeddingSpace = embeddingSpaceId(retriever), tokens = true, dtype = 'f32' } = options;
+  const { encoder } = retriever;
+  const graph = new Graph(retriever.prefix(side));
+  const shape = ['batch', 'sequence'];
+  const ids = graph.input('input_ids', 'i64', shape);
+  const mask = cast(graph.input('attention_mask', 'i64', shape), 'f32');
+  const types = encoder.tokenTypes ? graph.input('token_type_ids', 'i64', shape) : undefined;
+
+  const weights = storedWeights(retriever, side);
+  const constants = new Map<string, Tensor>();
+  const parameters: FoldedParameters = (name) => {
+    const weight = weights[name];
+    if (!weight) return undefined;
+    const { dtype, dims, data } = weight;
+    const made = constants.get(name) ?? graph.constant(dtype, dims, data, name);
+    constants.set(name, made);
+    return made;
+  };
+  const { hidden, embedding } = encoder.infer(parameters, { ids, mask, ...(types && { types }) });
+  if (hidden && tokens) graph.output('last_hidden_state', hidden);
+  graph.output('sentence_embedding', embedding);
+
+  const model = toOnnx(graph, {
+    'undrift.embedding_space': embeddingSpace,
+    'undrift.trained_steps': String(retriever.trainedSteps),
+    ...(dtype !== 'f32' && { 'undrift.dtype': dtype }),
+  });
+  return encodeModel(STORED[dtype](standardOperators(model, graph)));
+}
+
+/**
+ * The same model without onnxruntime's own `FusedMatMul`, which other runtimes do not have, and without results that nothing reads (the
+ * means of layer norms):
+ *
+ *     FusedMatMul(a, b; transA, transB, α) = α · MatMul(aᵀ, bᵀ),  transposing the last two axes where asked
+ *
+ * Nothing is lost: onnxruntime fuses the three back when it loads the file.
+ */
+function standardOperators(model: OnnxModel, graph: Graph): OnnxModel {
+  const made = new Map(graph.nodes.map((node) => [node.outputs[0]!.name, node]));
+  const initializers = [...model.graph.initializers];
+  const read = new Set([
+    ...model.graph.nodes.flatMap(({ inputs }) => inputs),
+    ...model.graph.outputs.map(({ name }) => name),
+  ]);
+  const nodes = model.graph.nodes.flatMap((node): OnnxNode[] => {
+    if (node.opType !== 'FusedMatMul') {
+      const last = node.outputs.findLastIndex((output) => read.has(output));
+      return [{ ...node, outputs: node.outputs.slice(0, last + 1) }];
+    }
+    const result = node.outputs[0]!;
+    const steps: OnnxNode[] = [];
+    const operands = node.inputs.map((name, i) => {
+      if (intAttribute(node, i === 0 ? 'transA' : 'transB') === 0) return name;
+      const { rank } = made.get(node.name!)!.inputs[i]!;
+      const perm = Array.from({ length: rank }, (_, axis) => axis);
+      [perm[rank - 2], perm[rank - 1]] = [rank - 1, rank - 2];
+      const transposed = `${result}/transposed.${i}`;
+      steps.push({
+        opType: 'Transpose',
+        inputs: [name],
+        outputs: [transposed],
+        attributes: { perm: { kind: 'ints', value: perm } },
+      });
+      return transposed;
+    });
+    const alpha = node.attributes?.alpha;
+    const product = `${result}/product`;
+    steps.push({ opType: 'MatMul', inputs: operands, outputs: [product] });
+    initializers.push({
+      name: `${result}/alpha`,
+      dtype: 'f32',
+      dims: [],
+      data: Float32Array.of(alpha?.kind === 'float' ? alpha.value : 1),
+    });
+    steps.push({ opType: 'Mul', inputs: [product, `${result}/alpha`], outputs: [result] });
+    return steps;
+  });
+  const { '': standard } = model.opsets;
+  return { ...model, opsets: { '': standard! }, graph: { ...model.graph, nodes, initializers } };
+}
+
+function intAttribute(node: OnnxNode, name: string): number {
+  const attribute = node.attributes?.[name];
+  return attribute?.kind === 'int' ? attribute.value : 0;
+}

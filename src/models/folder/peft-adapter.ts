@@ -1,0 +1,66 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { writeSafetensors } from '../../io/safetensors.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
+import { writeFileAtomic, writeFolderAtomic } from '../../util/files.ts';
+import type { Retriever } from '../retriever/retriever.ts';
+
+/** What peft puts before the name of a module of the model that it adapts. */
+const PEFT_PREFIX = 'base_model.model.';
+
+/**
+ * Writes the adapters of a retriever as Python's peft reads them, of separate towers each in a folder of its own:
+ *
+ *     adapter_config.json        rank, α, the layers, the base model
+ *     adapter_model.safetensors  A and B of each layer
+ *
+ * What else was trained (a fresh projection) is no part of it. Without adapters there is no such folder afterwards.
+ */
+export async function writePeftAdapter(
+  folder: string,
+  retriever: Retriever,
+  { baseModel }: { baseModel: string },
+): Promise<void> {
+  if (retriever.adapters.size === 0) {
+    await rm(folder, { recursive: true, force: true });
+    return;
+  }
+  await writeFolderAtomic(folder, async (temporary) => {
+    for (const prefix of retriever.config.towers === 'shared' ? ['encoder'] : ['query', 'document']) {
+      const files = adapterFiles(retriever, prefix, baseModel);
+      if (!files) continue;
+      const file = (name: string) =>
+        join(temporary, retriever.config.towers === 'shared' ? '' : prefix, name);
+      await mkdir(dirname(file('adapter_config.json')), { recursive: true });
+      await writeFileAtomic(file('adapter_config.json'), `${JSON.stringify(files.config, null, 2)}\n`);
+      await writeSafetensors(file('adapter_model.safetensors'), files.tensors);
+    }
+  });
+}
+
+/** Undefined where the tower has no adapters. */
+function adapterFiles({ adapters, weights }: Retriever, prefix: string, baseModel: string) {
+  const own = [...adapters].filter(([name]) => name.startsWith(`${prefix}/`));
+  const [first] = own;
+  if (!first) return undefined;
+  const { a, scale, layout } = first[1];
+  const rank = weights[a]!.dims[0]!;
+  const inside = (name: string) => name.slice(prefix.length + 1);
+  const tensors: Record<string, HostTensor> = {};
+  for (const [, adapter] of own) {
+    for (const name of [adapter.a, adapter.b]) tensors[PEFT_PREFIX + inside(name)] = weights[name]!;
+  }
+  const config = {
+    peft_type: 'LORA',
+    task_type: 'FEATURE_EXTRACTION',
+    base_model_name_or_path: baseModel,
+    r: rank,
+    lora_alpha: scale * rank,
+    lora_dropout: 0,
+    target_modules: own.map(([name]) => inside(name).replace(/\.weight$/, '')),
+    fan_in_fan_out: layout === 'inputs-outputs',
+    bias: 'none',
+    inference_mode: true,
+  };
+  return { config, tensors };
+}

@@ -1,0 +1,50 @@
+import { writeFolderAtomic } from '../../util/files.ts';
+import { embeddingSpaceId } from '../retriever/embedding-space.ts';
+import type { Retriever } from '../retriever/retriever.ts';
+import { hasOnlyPlainWeights } from '../retriever/stored-weights.ts';
+import { type ModelCard, modelCard } from './model-card.ts';
+import { savedFormats } from './tower-files.ts';
+import { checkReplaceable, writeTowers } from './write-towers.ts';
+
+export interface SaveOptions {
+  /** What the model card says beside what the model itself knows. */
+  card?: ModelCard;
+  /** Whether to write `onnx/model.onnx`, a second copy of the weights (true). */
+  onnx?: boolean;
+}
+
+/**
+ * Writes a retriever as a model folder that Undrift, sentence-transformers, transformers and transformers.js read:
+ *
+ *     config.json, model.safetensors                   architecture and weights, under Hugging Face's names
+ *     tokenizer.json, tokenizer_config.json, special_tokens_map.json
+ *     modules.json, 1_Pooling/, 2_Dense/, sentence_bert_config.json, config_sentence_transformers.json
+ *     undrift.json                                     towers, prompts, lengths of each side, embedding space, steps
+ *     onnx/model.onnx, README.md                       the encoder with its weights; the model card
+ *
+ * Separate towers are two such folders, `query/` and `document/`, joined by `undrift.json` and a Router on top.
+ *
+ * The folder is replaced as a whole: at every moment it holds the old model or the new one.
+ *
+ * @returns  the embedding-space id
+ * @throws UndriftError where the folder exists and holds anything that is not a model of ours.
+ */
+export async function saveRetriever(
+  folder: string,
+  retriever: Retriever,
+  options: SaveOptions = {},
+): Promise<string> {
+  await checkReplaceable(folder);
+  const embeddingSpace = embeddingSpaceId(retriever);
+  const known = (['query', 'document'] as const).every((side) => hasOnlyPlainWeights(retriever, side));
+  const formats = savedFormats(known, options.onnx);
+  const card = { ...options.card, formats, embeddingSpace };
+  await writeFolderAtomic(folder, (temporary) =>
+    writeTowers(temporary, retriever, {
+      formats,
+      embeddingSpace,
+      card: (tower) => modelCard(retriever, card, tower),
+    }),
+  );
+  return embeddingSpace;
+}

@@ -1,0 +1,88 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { writeSafetensors } from '../../io/safetensors.ts';
+import { UndriftError } from '../../util/errors.ts';
+import { fileError } from '../../util/files.ts';
+import type { Retriever, Side } from '../retriever/retriever.ts';
+import { routerFiles } from './sentence-transformers.ts';
+import { describeRetriever, type Files, type TowerFilesOptions, towerFiles } from './tower-files.ts';
+import { UNDRIFT_JSON, undriftJson } from './undrift-json.ts';
+
+/** Whatever a model folder of ours can hold: a folder with anything else is not replaced. */
+const OWN_NAMES =
+  /^(undrift|config|config_sentence_transformers|modules|router_config|sentence_bert_config|special_tokens_map|tokenizer|tokenizer_config)\.json$|^model\.safetensors$|^README\.md$|^onnx$|^\d_(Pooling|Dense|Normalize)$|^(query|document)$/;
+
+/**
+ * Checks that a folder is absent, empty, or a model folder of ours, which may be replaced as a whole.
+ * @throws UndriftError where it holds anything else
+ */
+export async function checkReplaceable(folder: string): Promise<void> {
+  if (!existsSync(folder)) return;
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    throw fileError(error, folder, 'write');
+  }
+  const foreign = names.find((name) => !OWN_NAMES.test(name));
+  if (names.length > 0 && (foreign !== undefined || !names.includes(UNDRIFT_JSON))) {
+    throw new UndriftError(
+      foreign === undefined
+        ? `${folder} exists and was not made by Undrift: it has no ${UNDRIFT_JSON}`
+        : `${folder} exists and holds "${foreign}", which is no part of a model folder`,
+      { help: 'a model replaces its whole folder: choose another one, or move the old one away' },
+    );
+  }
+}
+
+export interface TowersOptions extends Omit<TowerFilesOptions, 'card' | 'tower'> {
+  /** The model card of one tower of a pair, or of the whole. */
+  card: (tower?: Side) => string;
+}
+
+/** Writes the files of a retriever into a folder: one complete folder for shared towers, two joined ones for separate ones. */
+export async function writeTowers(
+  folder: string,
+  retriever: Retriever,
+  options: TowersOptions,
+): Promise<void> {
+  const { card, ...shared } = options;
+  if (retriever.config.towers === 'shared') {
+    await writeFiles(folder, towerFiles(retriever, { ...shared, card: card() }));
+    return;
+  }
+  let modules: Record<string, unknown> = {};
+  for (const tower of ['query', 'document'] as const) {
+    const files = towerFiles(retriever, { ...shared, card: card(tower), tower });
+    await writeFiles(join(folder, tower), files);
+    modules = files.json;
+  }
+  const { normalize, dimensions } = retriever.config.encoder;
+  await writeFiles(folder, {
+    json: {
+      ...('modules.json' in modules
+        ? routerFiles({ ...retriever.config, normalize, dimensions }, modules)
+        : {}),
+      [UNDRIFT_JSON]: undriftJson(describeRetriever(retriever, options.embeddingSpace)),
+    },
+    raw: { 'README.md': card() },
+    tensors: {},
+  });
+}
+
+async function writeFiles(folder: string, { json, raw, tensors }: Files): Promise<void> {
+  const contents: Files['raw'] = { ...raw };
+  for (const [path, value] of Object.entries(json))
+    contents[path] = `${JSON.stringify(value, undefined, 2)}\n`;
+  for (const [path, content] of Object.entries(contents)) {
+    const file = join(folder, path);
+    try {
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, typeof content === 'string' ? content : content());
+    } catch (error) {
+      throw fileError(error, file, 'write');
+    }
+  }
+  for (const [path, weights] of Object.entries(tensors)) await writeSafetensors(join(folder, path), weights);
+}

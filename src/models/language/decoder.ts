@@ -1,0 +1,76 @@
+import { multiplyDims } from '../../graph/dims.ts';
+import { matmul, reshape } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { pool } from '../../nn/layers.ts';
+import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
+import { UsageError } from '../../util/errors.ts';
+import { architectures } from '../architectures/all.ts';
+import type { Architecture, ForwardOptions, TokenInputs } from '../architectures/architecture.ts';
+
+/** The architecture's config.json, with its `model_type`. */
+export type ModelConfig = Readonly<Record<string, unknown>> & { readonly model_type: string };
+
+/**
+ * A causal decoder as a function on symbolic tensors, and the list of its parameters. Its word table is used whole, as every token
+ * can be the next one: ids are rows of the table, and no parameter is a `lookup`.
+ */
+export class Decoder {
+  /** Checked, with defaults filled in. */
+  readonly config: ModelConfig;
+  readonly specs: readonly ParameterSpec[];
+  readonly vocabSize: number;
+  readonly maxTokens: number | undefined;
+  /** What may stand before the parameters' names in files. */
+  readonly headPrefix: string | undefined;
+  private readonly architecture: Architecture<unknown>;
+  /** The matrix [V, D] of the logits. */
+  private readonly output: ParameterSpec;
+
+  /** @throws UsageError for an encoder, DataError for a config that is damaged */
+  constructor(config: ModelConfig, file = 'config.json') {
+    const architecture = architectures.get(config.model_type);
+    if (!architecture?.logitParameter) {
+      const known = [...architectures.values()].filter((each) => each.logitParameter);
+      throw new UsageError(`model_type "${config.model_type}" in ${file} predicts no next token`, {
+        help: `these do: ${known.map(({ modelType }) => modelType).join(', ')}`,
+      });
+    }
+    const parsed = architecture.parseConfig(config, file);
+    this.config = parsed as ModelConfig;
+    this.architecture = architecture;
+    this.headPrefix = architecture.headPrefix;
+    this.vocabSize = architecture.vocabSize(parsed);
+    this.maxTokens = architecture.maxTokens(parsed);
+    this.output = architecture.logitParameter(parsed);
+    const own = architecture.parameters(parsed);
+    const tied = own.some(({ name }) => name === this.output.name);
+    this.specs = (tied ? own : [...own, this.output]).map(({ lookup: _, ...spec }) => spec);
+  }
+
+  /**
+   * Scores of every token of the vocabulary to be the next one, at every place.
+   *
+   * @param inputs  ids i64[B, T] (rows of the table), mask f32[B, T], padding at the end
+   * @returns  f32[B, T, V]
+   */
+  logits(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
+    const hidden = this.hidden(p, inputs, options);
+    const [batch, tokens, size] = hidden.shape as [string, string, number];
+    const rows = reshape(hidden, [multiplyDims(batch, tokens), size]);
+    return reshape(this.score(p, rows), [batch, tokens, this.vocabSize]);
+  }
+
+  /** The same after the last token of each text alone. @returns  f32[B, V] */
+  lastLogits(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
+    return this.score(p, pool(this.hidden(p, inputs, options), inputs.mask, 'lasttoken'));
+  }
+
+  /** Final hidden states, f32[B, T, D]. */
+  hidden(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
+    return this.architecture.forward(this.config, p, [inputs], options)[0]!.hidden;
+  }
+
+  private score(p: Parameters, rows: Tensor): Tensor {
+    return matmul(rows, p(this.output.name), { transB: true });
+  }
+}

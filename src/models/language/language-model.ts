@@ -1,0 +1,241 @@
+import { join } from 'node:path';
+import { Graph } from '../../graph/graph.ts';
+import { argMax } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { nextTokenLogProbabilities } from '../../losses/next-token.ts';
+import { type DeclaredParameters, declareParameters } from '../../nn/parameters.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
+import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { Program } from '../../runtime/program.ts';
+import { Tokenizer } from '../../text/tokenizer.ts';
+import { UsageError } from '../../util/errors.ts';
+import { readJson } from '../../util/files.ts';
+import type { TokenInputs } from '../architectures/architecture.ts';
+import { objectIn } from '../folder/sentence-transformers.ts';
+import { openWeights, readWeights } from '../folder/weight-files.ts';
+import { Decoder, type ModelConfig } from './decoder.ts';
+
+/** Scores of the vocabulary that one pass may hold: 256 MB of them. */
+const SCORES_PER_PASS = 1 << 26;
+
+/** Tokens of which those from `from` on (and after the first) are to be scored. */
+export interface ScoredTokens {
+  readonly ids: ArrayLike<number>;
+  readonly from?: number;
+}
+
+/** How probable a text is. */
+export interface TextLikelihood {
+  /** Σ log p(x_t | x_<t), in nats. */
+  logLikelihood: number;
+  /** Tokens that were scored: all but the first. */
+  tokens: number;
+  /** exp(−logLikelihood / tokens) */
+  perplexity: number;
+}
+
+/**
+ * A causal decoder with its tokenizer and weights: what it makes of a text, and how probable it finds one. Its graph functions
+ * (`declare`, `decoder`) are what training and retrieval-augmented models build on.
+ */
+export class LanguageModel {
+  readonly decoder: Decoder;
+  readonly tokenizer: Tokenizer;
+  /** By the names of `decoder.specs`: live arrays, which a learner moves in place. */
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  /** Tokens after which nothing follows. */
+  readonly endIds: ReadonlySet<number>;
+  private readonly programs = new Map<string, Promise<Program>>();
+
+  /** @param options.endIds  default: the tokenizer's end-of-text token */
+  constructor(
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    weights: Readonly<Record<string, HostTensor>>,
+    options: { endIds?: readonly number[] } = {},
+  ) {
+    if (tokenizer.vocabSize > decoder.vocabSize) {
+      throw new UsageError(
+        `the tokenizer has ${tokenizer.vocabSize} tokens but the embedding table only ${decoder.vocabSize} rows`,
+        { help: 'the tokenizer and the weights come from different models' },
+      );
+    }
+    this.decoder = decoder;
+    this.tokenizer = tokenizer;
+    this.weights = weights;
+    const { eos } = tokenizer.specialIds;
+    this.endIds = new Set(options.endIds ?? (eos === undefined ? [] : [eos]));
+  }
+
+  /**
+   * Reads a Hugging Face folder: config.json, model.safetensors (whole or in shards), tokenizer.json.
+   * @throws UsageError, DataError naming the file where it holds no decoder, or is damaged
+   */
+  static async load(
+    folder: string,
+    options: { onNote?: (note: string) => void } = {},
+  ): Promise<LanguageModel> {
+    const configFile = join(folder, 'config.json');
+    const config = objectIn(await readJson(configFile), configFile);
+    const decoder = new Decoder(config as ModelConfig, configFile);
+    const tokenizer = Tokenizer.fromFile(join(folder, 'tokenizer.json'));
+    const reader = await openWeights(folder);
+    try {
+      const { headPrefix, specs } = decoder;
+      const file = join(folder, 'model.safetensors');
+      const weights = await readWeights(reader, specs, { file, headPrefix, onNote: options.onNote });
+      const ends = [config.eos_token_id].flat().filter((id) => Number.isSafeInteger(id)) as number[];
+      return new LanguageModel(decoder, tokenizer, weights, ends.length > 0 ? { endIds: ends } : {});
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /** Declares all weights as inputs of a graph, and as what to differentiate with respect to. */
+  declare(graph: Graph): DeclaredParameters {
+    return declareParameters(graph, this.decoder.specs, (table) => table);
+  }
+
+  /**
+   * Continues a text with the likeliest token each time, until the end-of-text token. Every token reads the whole text anew: there is no
+   * cache of keys and values.
+   *
+   * @param text  '' for what follows the start token
+   * @param options.tokens  new tokens at most
+   * @returns  the text with its continuation
+   * @throws UsageError where there is nothing to start from, or the text is longer than the model reads
+   */
+  async continueText(
+    text: string,
+    { tokens, ...compute }: { tokens: number } & ComputeOptions,
+  ): Promise<string> {
+    const { before } = this.tokenizer.wrapper;
+    const ids = [...before, ...this.tokenizer.encodeRaw(text)];
+    const most = Math.min(ids.length + tokens, this.decoder.maxTokens ?? Number.POSITIVE_INFINITY);
+    if (ids.length === 0) {
+      throw new UsageError('an empty text, and no token with which texts start', {
+        help: 'give the beginning of a text',
+      });
+    }
+    if (ids.length > most) throw this.tooLong(ids.length);
+    const program = await this.program('next', compute, (graph, p, inputs) => {
+      graph.output('next', argMax(this.decoder.lastLogits(p, inputs), { axis: 1 }));
+    });
+    while (ids.length < most) {
+      const { next } = await program.run({ ...this.weights, ...feeds([ids]) });
+      const id = Number(next!.data[0]);
+      if (this.endIds.has(id)) break;
+      ids.push(id);
+    }
+    return this.tokenizer.decode(ids);
+  }
+
+  /**
+   * Σ log p(x_t | x_<t) of token sequences, each of which fits the model.
+   * @returns  nats, one for each sequence
+   */
+  async logLikelihoods(
+    sequences: readonly ScoredTokens[],
+    compute: ComputeOptions = {},
+  ): Promise<Float64Array> {
+    const longest = sequences.find(({ ids }) => ids.length > (this.decoder.maxTokens ?? Infinity));
+    if (longest) throw this.tooLong(longest.ids.length);
+    const program = await this.program('score', compute, (graph, p, inputs) => {
+      graph.output('scores', nextTokenLogProbabilities(this.decoder.logits(p, inputs), inputs.ids));
+    });
+    const sums = new Float64Array(sequences.length);
+    // Longest first, so that a pass holds sequences of like length.
+    const order = [...sequences.keys()].sort((a, b) => sequences[b]!.ids.length - sequences[a]!.ids.length);
+    for (let start = 0; start < order.length; ) {
+      const T = sequences[order[start]!]!.ids.length;
+      if (T < 2) break;
+      const rows = Math.max(1, Math.floor(SCORES_PER_PASS / (T * this.decoder.vocabSize)));
+      const picked = order.slice(start, start + rows);
+      const { scores } = await program.run({
+        ...this.weights,
+        ...feeds(picked.map((row) => sequences[row]!.ids)),
+      });
+      const values = float32(scores);
+      for (const [i, row] of picked.entries()) {
+        const { ids, from = 1 } = sequences[row]!;
+        for (let t = Math.max(from, 1); t < ids.length; t++) sums[row]! += values[i * (T - 1) + t - 1]!;
+      }
+      start += picked.length;
+    }
+    return sums;
+  }
+
+  /**
+   * How probable a text is, special tokens included. One that is longer than `windowTokens` is read in windows that overlap, each token
+   * scored once with at least `windowTokens − strideTokens` tokens before it (fewer at the very beginning).
+   *
+   * @param options.windowTokens  default: what the model reads, at most 1,024
+   * @param options.strideTokens  default: half a window
+   */
+  async likelihood(
+    text: string,
+    options: { windowTokens?: number; strideTokens?: number } & ComputeOptions = {},
+  ): Promise<TextLikelihood> {
+    const { windowTokens = Math.min(this.decoder.maxTokens ?? 1024, 1024), ...rest } = options;
+    const { strideTokens = Math.ceil(windowTokens / 2), ...compute } = rest;
+    if (!(windowTokens >= 2 && strideTokens >= 1 && strideTokens < windowTokens)) {
+      throw new UsageError(
+        `windows of ${windowTokens} tokens every ${strideTokens} tokens: each must begin before the last one ends`,
+      );
+    }
+    const ids = this.tokenizer.encode(text);
+    const sequences: ScoredTokens[] = [];
+    for (let scored = 0; scored < ids.length; ) {
+      const start = scored === 0 ? 0 : scored - (windowTokens - strideTokens);
+      const end = Math.min(start + windowTokens, ids.length);
+      sequences.push({ ids: ids.subarray(start, end), from: scored - start });
+      scored = end;
+    }
+    const sums = await this.logLikelihoods(sequences, compute);
+    const logLikelihood = sums.reduce((a, b) => a + b, 0);
+    const tokens = Math.max(ids.length - 1, 0);
+    return { logLikelihood, tokens, perplexity: tokens === 0 ? 1 : Math.exp(-logLikelihood / tokens) };
+  }
+
+  async dispose(): Promise<void> {
+    const programs = await Promise.all(this.programs.values());
+    this.programs.clear();
+    for (const program of programs) await program.dispose();
+  }
+
+  private program(
+    name: string,
+    { device, threads }: ComputeOptions,
+    build: (graph: Graph, p: DeclaredParameters['get'], inputs: TokenInputs & { ids: Tensor }) => void,
+  ): Promise<Program> {
+    const key = `${name} ${device} ${threads}`;
+    let program = this.programs.get(key);
+    if (!program) {
+      const graph = new Graph(name);
+      const { get } = this.declare(graph);
+      const shape = ['texts', 'textsTokens'];
+      build(graph, get, { ids: graph.input('ids', 'i64', shape), mask: graph.input('mask', 'f32', shape) });
+      program = Program.compile(graph, { ...(device && { device }), ...(threads && { threads }) });
+      this.programs.set(key, program);
+    }
+    return program;
+  }
+
+  private tooLong(tokens: number): UsageError {
+    return new UsageError(`a text of ${tokens} tokens, where the model reads ${this.decoder.maxTokens}`, {
+      help: 'cut it into shorter ones',
+    });
+  }
+}
+
+/** Sequences side by side, the first the longest, padded at the end with token 0, which the mask hides. */
+function feeds(sequences: readonly ArrayLike<number>[]): Record<string, HostTensor> {
+  const dims = [sequences.length, sequences[0]!.length];
+  const [ids, mask] = [new BigInt64Array(dims[0]! * dims[1]!), new Float32Array(dims[0]! * dims[1]!)];
+  for (const [row, sequence] of sequences.entries()) {
+    const start = row * dims[1]!;
+    for (let t = 0; t < sequence.length; t++) ids[start + t] = BigInt(sequence[t]!);
+    mask.fill(1, start, start + sequence.length);
+  }
+  return { ids: hostTensor('i64', dims, ids), mask: hostTensor('f32', dims, mask) };
+}

@@ -1,0 +1,49 @@
+import { createHash } from 'node:crypto';
+import { bytesOf } from '../../onnx/dtypes.ts';
+import type { TokenizerJson } from '../../text/tokenizer-json.ts';
+import type { Retriever } from './retriever.ts';
+import { storedWeights } from './stored-weights.ts';
+
+/**
+ * Name of the space that a retriever's vectors live in: the first 16 hexadecimal digits of
+ *
+ *     SHA-256(settings, tokenizer, every weight with its name and shape)
+ *
+ * with architecture, pooling, normalisation, dimension, prompts and maximum lengths as settings. Vectors may be compared
+ * where the ids are equal. The two towers of a pair share one space, and so one id. What does not move a vector (dropout,
+ * training steps, the place of the folder) does not enter; nor does it matter whether a static encoder's token weights are
+ * folded into its table, though that rounds.
+ */
+export function embeddingSpaceId(retriever: Retriever): string {
+  const { config, dimension, tokenizer } = retriever;
+  const { model, pooling, normalize } = config.encoder;
+  const { hidden_dropout_prob: _bert, dropout: _distilbert, ...architecture } = model;
+  const { towers, prompts, maxTokens } = config;
+  const settings = { architecture, pooling, normalize, dimension, towers, prompts, maxTokens };
+  const hash = createHash('sha256');
+  hash.update(canonicalJson(settings)).update('\n').update(tokenizerKey(tokenizer.toJson())).update('\n');
+  const sides = towers === 'shared' ? (['document'] as const) : (['query', 'document'] as const);
+  for (const side of sides) {
+    const weights = storedWeights(retriever, side);
+    for (const name of Object.keys(weights).sort()) {
+      const { dtype, dims, data } = weights[name]!;
+      hash.update(`${name} ${dtype}[${dims}]\n`).update(bytesOf(data));
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** A text that is equal for tokenizers that give equal ids: truncation and padding are the caller's, not the file's. */
+export function tokenizerKey(json: TokenizerJson): string {
+  const { version: _version, truncation: _truncation, padding: _padding, ...ids } = json;
+  return canonicalJson(ids);
+}
+
+/** JSON with the keys of every object in order. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}

@@ -1,0 +1,162 @@
+import { matmul, reshape } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { normalize, type Pooling, pool } from '../../nn/layers.ts';
+import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
+import { truncate } from '../../nn/truncate.ts';
+import { UsageError } from '../../util/errors.ts';
+import { architectures } from '../architectures/all.ts';
+import type {
+  Architecture,
+  EncoderWeights,
+  FoldedParameters,
+  ForwardOptions,
+  Hidden,
+  TokenInputs,
+} from '../architectures/architecture.ts';
+
+/** What makes a text's vector out of its tokens, apart from the weights. */
+export interface EncoderConfig {
+  /** The architecture's config.json, checked, with its `model_type`. */
+  model: Readonly<Record<string, unknown>> & { readonly model_type: string };
+  pooling: Pooling;
+  /** Rows of length one, so that dot products are cosines. */
+  normalize: boolean;
+  /** Size of a linear map (no bias) after pooling; absent for none. */
+  projectionSize?: number;
+  /** Leading dimensions that are kept, before normalisation, of a model trained at several sizes (Matryoshka); absent for all. */
+  dimensions?: number;
+}
+
+/** Name of the projection [D, hidden], the last parameter of an encoder that has one. */
+export const PROJECTION = 'projection.weight';
+
+/** An encoder as a function on symbolic tensors, and the list of its parameters. */
+export class Encoder {
+  readonly config: EncoderConfig;
+  readonly specs: readonly ParameterSpec[];
+  /** Size of what is pooled, before a projection. */
+  readonly hiddenSize: number;
+  /** Size of the embedding, D. */
+  readonly dimension: number;
+  readonly maxTokens: number | undefined;
+  readonly vocabSize: number;
+  /** Whether texts get special tokens around them. */
+  readonly specialTokens: boolean;
+  /** Whether padding can be left out of it (see `TextRows`). */
+  readonly packs: boolean;
+  /** Whether it reads token types. */
+  readonly tokenTypes: boolean;
+  /** What may stand before the parameters' names in files of models with a head. */
+  readonly headPrefix: string | undefined;
+  /** The class that has its part in sentence-transformers. */
+  readonly moduleClass: Architecture<unknown>['moduleClass'];
+  private readonly architecture: Architecture<unknown>;
+
+  constructor(config: EncoderConfig, file = 'config.json') {
+    const architecture = architectures.get(config.model.model_type);
+    if (!architecture) {
+      throw new UsageError(`unknown model_type "${config.model.model_type}" in ${file}`, {
+        help: `known ones: ${[...architectures.keys()].join(', ')}`,
+      });
+    }
+    const model = architecture.parseConfig(config.model, file);
+    if (architecture.moduleClass === 'StaticEmbedding' && config.pooling !== 'mean') {
+      throw new UsageError(`${config.pooling} pooling of a static encoder: it takes the mean by itself`, {
+        help: 'leave the pooling out: it is the mean',
+      });
+    }
+    this.config = { ...config, model };
+    this.architecture = architecture;
+    this.specialTokens = architecture.specialTokens;
+    this.packs = architecture.moduleClass === 'Transformer';
+    this.tokenTypes = architecture.tokenTypes;
+    this.headPrefix = architecture.headPrefix;
+    this.moduleClass = architecture.moduleClass;
+    this.maxTokens = architecture.maxTokens(model);
+    this.vocabSize = architecture.vocabSize(model);
+    const hidden = architecture.hiddenSize(model);
+    this.hiddenSize = hidden;
+    const whole = config.projectionSize ?? hidden;
+    this.dimension = config.dimensions ?? whole;
+    if (this.dimension > whole) {
+      throw new UsageError(`${this.dimension} dimensions of a model that has ${whole}`, {
+        help: `keep ${whole} or fewer`,
+      });
+    }
+    const projection: ParameterSpec[] = config.projectionSize
+      ? [
+          {
+            name: PROJECTION,
+            shape: [config.projectionSize, hidden],
+            init: { kind: 'normal', deviation: 1 / Math.sqrt(hidden) },
+            decay: true,
+          },
+        ]
+      : [];
+    this.specs = [...architecture.parameters(model), ...projection];
+  }
+
+  /**
+   * The embedding of each text.
+   *
+   * @param inputs  ids i64[B, T] (positions in the gathered rows), mask f32[B, T]
+   * @returns  f32[B, D]
+   */
+  embed(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
+    return this.embedAll(p, [inputs], options)[0]!;
+  }
+
+  /** The same of several batches, which go through the layers together (see `TextRows`). @returns  f32[B, D] of each */
+  embedAll(p: Parameters, inputs: readonly TokenInputs[], options: ForwardOptions = {}): Tensor[] {
+    const hidden = this.architecture.forward(this.config.model, p, inputs, options);
+    return hidden.map((each, i) => this.finish(p, inputs[i]!.mask, each));
+  }
+
+  /**
+   * The same with whole tables and folded weights, and with what it was pooled from.
+   * @returns  embedding f32[B, D]; hidden f32[B, T, hidden size], absent where the architecture pools by itself
+   */
+  infer(p: FoldedParameters, inputs: TokenInputs): { embedding: Tensor; hidden?: Tensor } {
+    const every: Parameters = (name) => p(name)!;
+    const made = this.architecture.infer
+      ? this.architecture.infer(this.config.model, p, inputs)
+      : this.architecture.forward(this.config.model, every, [inputs], {})[0]!;
+    const embedding = this.finish(every, inputs.mask, made);
+    return made.kind === 'tokens' ? { embedding, hidden: made.hidden } : { embedding };
+  }
+
+  /** The weights in the form in which they are stored, hashed and exported (see `Architecture.fold`). */
+  fold(weights: EncoderWeights): EncoderWeights {
+    return this.architecture.fold?.(weights, !this.config.normalize) ?? weights;
+  }
+
+  /** Content of config.json, with the fields that other programs expect. */
+  get configFile(): Readonly<Record<string, unknown>> {
+    const { model } = this.config;
+    return { ...this.architecture.huggingFaceFields?.(model), ...model };
+  }
+
+  /** Whether a weight file may lack the parameter, because it was folded into another. */
+  isFoldable(name: string): boolean {
+    return this.architecture.foldable?.includes(name) ?? false;
+  }
+
+  /**
+   * What follows where others have made the token vectors: pooling, projection, normalisation.
+   *
+   * @param mask  f32[B, T]
+   * @param hidden  f32[B, T, hidden size]
+   * @returns  f32[B, D]
+   */
+  pool(p: Parameters, mask: Tensor, hidden: Tensor): Tensor {
+    return this.finish(p, mask, { kind: 'tokens', hidden });
+  }
+
+  private finish(p: Parameters, mask: Tensor, { kind, hidden }: Hidden): Tensor {
+    let vectors = kind === 'pooled' ? hidden : pool(hidden, mask, this.config.pooling);
+    vectors = reshape(vectors, [mask.shape[0]!, vectors.shape[1]!]);
+    if (this.config.projectionSize) vectors = matmul(vectors, p(PROJECTION), { transB: true });
+    vectors = truncate(vectors, this.dimension);
+    return this.config.normalize ? normalize(vectors) : vectors;
+  }
+}

@@ -1,0 +1,34 @@
+import { adaptedWeight } from '../../nn/lora.ts';
+import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import type { EncoderWeights } from '../architectures/architecture.ts';
+import type { Retriever, Side } from './retriever.ts';
+
+/**
+ * The weights of one side under the encoder's own names, in the form in which they are stored, hashed and exported: adapters
+ * added to what they adapt. Views of the live arrays, where nothing was added or folded.
+ */
+export function storedWeights(retriever: Retriever, side: Side): EncoderWeights {
+  const { encoder } = retriever;
+  const prefix = retriever.prefix(side);
+  return encoder.fold(
+    Object.fromEntries(encoder.specs.map(({ name }) => [name, merged(retriever, `${prefix}/${name}`)])),
+  );
+}
+
+function merged({ weights, adapters }: Retriever, name: string): HostTensor {
+  const weight = weights[name]!;
+  const adapter = adapters.get(name);
+  if (!adapter) return weight;
+  const [a, b] = [weights[adapter.a]!, weights[adapter.b]!];
+  const parts = { a: float32(a, adapter.a), b: float32(b, adapter.b) };
+  return hostTensor(
+    'f32',
+    weight.dims,
+    adaptedWeight(float32(weight, name), parts, { rank: a.dims[0]!, adapter }),
+  );
+}
+
+/** Whether a bag of tokens is a plain mean in its stored form: then other programs have the same encoder. */
+export function hasOnlyPlainWeights(retriever: Retriever, side: Side): boolean {
+  return Object.keys(storedWeights(retriever, side)).every((name) => !retriever.encoder.isFoldable(name));
+}

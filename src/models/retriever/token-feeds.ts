@@ -1,0 +1,105 @@
+import { ROWS_INPUT } from '../../nn/parameters.ts';
+import { elementCount } from '../../onnx/dtypes.ts';
+import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { type RngKey, randomInts } from '../../util/rng.ts';
+
+/** A padded batch of token ids, as `padBatch` makes it. */
+export interface PaddedTokens {
+  /** [batch × tokens], padding included. */
+  readonly ids: Int32Array;
+  /** 1 for tokens, 0 for padding. */
+  readonly mask: Float32Array;
+  readonly batch: number;
+  readonly tokens: number;
+}
+
+/**
+ * Turns padded batches into program inputs `<name>/ids`, `<name>/mask` and `rows`: the distinct token ids of all batches
+ * together, in order of first appearance. What a program sees as ids are positions in that list, so it gathers each table row
+ * once and its gradient has one row for each, however large the vocabulary.
+ */
+export class TokenFeeds {
+  /** Position of a token id in the current list; stale where `stamps` is not the current call's. */
+  private readonly positions: Int32Array;
+  private readonly stamps: Int32Array;
+  private stamp = 0;
+
+  constructor(vocabSize: number) {
+    this.positions = new Int32Array(vocabSize);
+    this.stamps = new Int32Array(vocabSize);
+  }
+
+  /** @param options.packed  adds the inputs of programs that leave padding out (see `packingFeeds`) */
+  feeds(
+    batches: Readonly<Record<string, PaddedTokens>>,
+    { packed = false }: { packed?: boolean } = {},
+  ): Record<string, HostTensor> {
+    this.stamp += 1;
+    const { positions, stamps, stamp } = this;
+    const feeds: Record<string, HostTensor> = {};
+    const distinct: number[] = [];
+    for (const [name, { ids, mask, batch, tokens }] of Object.entries(batches)) {
+      const dims = [batch, tokens];
+      const count = elementCount(dims);
+      const local = new BigInt64Array(count);
+      // The low word of each i64, little-endian: several times faster than one BigInt an element.
+      const low = new Int32Array(local.buffer);
+      for (let i = 0; i < count; i++) {
+        const id = ids[i]!;
+        if (stamps[id] !== stamp) {
+          stamps[id] = stamp;
+          positions[id] = distinct.length;
+          distinct.push(id);
+        }
+        low[2 * i] = positions[id]!;
+      }
+      feeds[`${name}/ids`] = hostTensor('i64', dims, local);
+      feeds[`${name}/mask`] = hostTensor('f32', dims, mask.slice(0, count));
+      if (packed) Object.assign(feeds, packingFeeds(name, { mask, batch, tokens }));
+    }
+    const rows = new BigInt64Array(distinct.length);
+    const low = new Int32Array(rows.buffer);
+    for (let i = 0; i < distinct.length; i++) low[2 * i] = distinct[i]!;
+    feeds[ROWS_INPUT] = hostTensor('i64', [distinct.length], rows);
+    return feeds;
+  }
+}
+
+/**
+ * Inputs `<name>/places`, `<name>/slots` and `<name>/kept` of a program that leaves padding out (see `Packing`). The first place
+ * of a text is kept even where it has no token, so that there is always something to compute.
+ */
+function packingFeeds(
+  name: string,
+  { mask, batch, tokens }: Pick<PaddedTokens, 'mask' | 'batch' | 'tokens'>,
+): Record<string, HostTensor> {
+  const count = batch * tokens;
+  const kept = new Float32Array(count);
+  const slots = new BigInt64Array(count);
+  const slotWords = new Int32Array(slots.buffer);
+  const places = new BigInt64Array(count);
+  const placeWords = new Int32Array(places.buffer);
+  let R = 0;
+  for (let place = 0; place < count; place++) {
+    if (mask[place] === 0 && place % tokens !== 0) continue;
+    kept[place] = 1;
+    slotWords[2 * place] = R;
+    placeWords[2 * R] = place;
+    R += 1;
+  }
+  return {
+    [`${name}/places`]: hostTensor('i64', [R], places.slice(0, R)),
+    [`${name}/slots`]: hostTensor('i64', [count], slots),
+    [`${name}/kept`]: hostTensor('f32', [count], kept),
+  };
+}
+
+/**
+ * Input `<name>/dropout` of a training program: a random word for each text of a batch.
+ * @param offset  number of the first text in the batch, where a program is run on a part of it
+ */
+export function dropoutKeys(key: RngKey, texts: number, offset = 0): HostTensor {
+  const words = new Uint32Array(texts);
+  randomInts(key, 2 ** 32, words, offset);
+  return hostTensor('u32', [texts], words);
+}

@@ -1,0 +1,182 @@
+import { createHash } from 'node:crypto';
+import type { ParameterSpec } from '../../nn/parameters.ts';
+import { bytesOf, elementCount } from '../../onnx/dtypes.ts';
+import { UsageError } from '../../util/errors.ts';
+import { Retriever, type Tuning } from './retriever.ts';
+
+/** Which parameters of a given model a run trains; nothing given: all. */
+export interface TuningOptions {
+  /** Parts that stay what they are (see `partMatcher`), and get no adapters. */
+  freeze?: readonly string[];
+  /** Parts outside of which everything stays what it is. */
+  trainOnly?: readonly string[];
+  /** Rank r of LoRA: adapters are trained in the place of the weights. */
+  lora?: number;
+  /** LoRA's α: adapters count α / r times. Default 2 r. */
+  loraAlpha?: number;
+  /** Of fresh adapters (0). */
+  seed?: number;
+  /** Linear layers that get adapters, by the ends of their names; `all-linear` for all. Default: queries and values of the attention. */
+  loraTargets?: readonly string[];
+}
+
+const ALL_LINEAR = 'all-linear';
+
+/** Queries and values of the attention, or what holds them, as the architectures of Hugging Face call them. */
+const QUERIES_AND_VALUES = [
+  ...['query', 'value', 'q_lin', 'v_lin', 'attn.q', 'attn.v'],
+  ...['q_proj', 'v_proj', 'attn.c_attn', 'attn.Wqkv'],
+];
+
+/**
+ * A retriever of the same weights of which a run trains only what the options say. Weights that are fresh, such as a projection that
+ * the model did not have, are always trained.
+ *
+ * @throws UsageError where a part or target names nothing (with the names that there are), or nothing is left to train
+ */
+export function tuned(retriever: Retriever, options: TuningOptions): Retriever {
+  const { config, tokenizer, weights, trainedSteps } = retriever;
+  const { seed = 0 } = options;
+  return new Retriever(config, tokenizer, {
+    weights,
+    trainedSteps,
+    seed,
+    tuning: planTuning(retriever, options),
+  });
+}
+
+function planTuning({ specs, fresh }: Retriever, options: TuningOptions): Tuning {
+  const { freeze = [], trainOnly = [], lora: rank, loraAlpha, loraTargets } = options;
+  if (rank === undefined && (loraAlpha !== undefined || loraTargets?.length)) {
+    throw new UsageError(`${loraAlpha === undefined ? '--lora-targets' : '--lora-alpha'} without --lora`, {
+      help: 'give the rank of the adapters: --lora 8',
+    });
+  }
+  if (rank !== undefined && trainOnly.length > 0) {
+    throw new UsageError('--lora and --train-only both say what is trained', {
+      help: 'with --lora only adapters are; --freeze and --lora-targets say where there are some',
+    });
+  }
+  const names = specs.map(({ name }) => name);
+  const kept = anyOf(freeze, names, '--freeze');
+  const chosen = trainOnly.length > 0 ? anyOf(trainOnly, names, '--train-only') : () => true;
+  const isFrozen = (name: string) => !fresh.has(name) && (rank !== undefined || kept(name) || !chosen(name));
+  const frozen = new Set(names.filter(isFrozen));
+  if (rank === undefined) {
+    if (frozen.size === names.length) throw nothingLeft(names);
+    return { frozen };
+  }
+  const adapted = targets(specs, loraTargets ?? []).filter(({ name }) => frozen.has(name) && !kept(name));
+  if (adapted.length === 0) throw nothingLeft(names);
+  const narrow = adapted.find(({ shape }) => shape.some((size) => size < rank));
+  if (narrow) {
+    throw new UsageError(`--lora ${rank} is more than ${narrow.name} [${narrow.shape.join(', ')}] has`, {
+      help: `use ${Math.min(...narrow.shape)} or less; 4 to 32 is usual`,
+    });
+  }
+  const weights = new Set(adapted.map(({ name }) => name));
+  return { frozen, lora: { rank, alpha: loraAlpha ?? 2 * rank, weights } };
+}
+
+/** Matrices of the linear layers that are asked for. */
+function targets(specs: readonly ParameterSpec[], asked: readonly string[]): ParameterSpec[] {
+  const linear = specs.filter((spec) => spec.linear);
+  const module = ({ name }: ParameterSpec) => name.replace(/\.weight$/, '');
+  // Every name begins with that of its tower.
+  const isCalled = (end: string) => (spec: ParameterSpec) =>
+    end === ALL_LINEAR || ['.', '/'].some((before) => module(spec).endsWith(before + end));
+  const ends = asked.length > 0 ? asked : QUERIES_AND_VALUES;
+  const missing = asked.find((end) => !linear.some(isCalled(end)));
+  const found = linear.filter((spec) => ends.some((end) => isCalled(end)(spec)));
+  if (missing !== undefined || found.length === 0) {
+    const what =
+      missing === undefined
+        ? 'the model has no queries and values that LoRA would adapt by default'
+        : `--lora-targets: no linear layer is called "${missing}"`;
+    throw new UsageError(what, {
+      help:
+        linear.length > 0
+          ? `linear layers: ${listed(linear.map(module))}; ${ALL_LINEAR} for all`
+          : 'the model has no linear layers: train it whole, or freeze parts of it',
+    });
+  }
+  return found;
+}
+
+/** Whether a name is in one of the parts. @throws UsageError where a part is nowhere */
+function anyOf(parts: readonly string[], names: readonly string[], option: string) {
+  const matchers = parts.map((part) => {
+    const matches = partMatcher(part);
+    if (!names.some(matches)) {
+      throw new UsageError(`${option}: nothing in the model is "${part}"`, {
+        help: `parameters: ${listed(names)}; or embeddings, layers:0-3, query and document for separate towers; * stands for anything`,
+      });
+    }
+    return matches;
+  });
+  return (name: string) => matchers.some((matches) => matches(name));
+}
+
+/** Names of layers in the architectures of Hugging Face: `encoder.layer.3.…`, `layers.3.…`, `h.3.…` */
+const LAYER = /(?:^|\.)(?:layers?|h)\.(\d+)\./;
+
+const EMBEDDINGS = /(?:^|\.)(?:embeddings?|embed_tokens|wte|wpe|token_logits)\./;
+
+/**
+ * What a part of a model is, as a test of names in `Weights`:
+ *
+ *     embeddings         tables of tokens, positions and types, and their norm
+ *     layers:3           a layer, from 0
+ *     layers:0-3         some layers, the last included
+ *     query, document    one of two separate towers
+ *     *.bias             parameters whose name, in the weight file, is this; `*` for anything
+ */
+export function partMatcher(part: string): (name: string) => boolean {
+  const own = (name: string) => name.slice(name.indexOf('/') + 1);
+  if (part === 'embeddings') return (name) => EMBEDDINGS.test(own(name));
+  if (part === 'query' || part === 'document') return (name) => name.startsWith(`${part}/`);
+  const layers = /^layers:(\d+)(?:-(\d+))?$/.exec(part);
+  if (layers) {
+    const [first, last] = [Number(layers[1]), Number(layers[2] ?? layers[1])];
+    return (name) => {
+      const layer = LAYER.exec(own(name))?.[1];
+      return layer !== undefined && Number(layer) >= first && Number(layer) <= last;
+    };
+  }
+  const pattern = part.split('*').map((text) => text.replace(/[\\^$.+?()[\]{}|]/g, '\\$&'));
+  const whole = new RegExp(`^${pattern.join('.*')}$`);
+  return (name) => whole.test(own(name));
+}
+
+/** Names without their tower, layers of equal names once, with N for their number. */
+function listed(names: readonly string[]): string {
+  const own = names.map((name) => name.slice(name.indexOf('/') + 1).replace(/\.\d+\./, '.N.'));
+  return [...new Set(own)].join(', ');
+}
+
+const nothingLeft = (names: readonly string[]) =>
+  new UsageError('nothing is left to train', {
+    help: `freeze less; parameters: ${listed(names)}`,
+  });
+
+/** What a run trains, in words; undefined where it is all. */
+export function describeTuning({ specs, adapters, weights }: Retriever): string | undefined {
+  const trained = specs.filter(({ frozen }) => !frozen);
+  if (trained.length === specs.length) return undefined;
+  const count = (of: readonly ParameterSpec[]) =>
+    of.reduce((sum, { shape }) => sum + elementCount(shape), 0).toLocaleString('en-US');
+  const [adapter] = adapters.values();
+  const lora = adapter
+    ? `; LoRA of rank ${weights[adapter.a]!.dims[0]} beside ${adapters.size} matrices, scaled by ${adapter.scale}`
+    : '';
+  return `trains ${count(trained)} of ${count(specs)} parameters${lora}`;
+}
+
+/** SHA-256 of the names and values that a run leaves as they are; null where it trains all. */
+export function frozenHash({ specs, weights }: Retriever): string | null {
+  const frozen = specs.filter((spec) => spec.frozen);
+  if (frozen.length === 0) return null;
+  const hash = createHash('sha256');
+  for (const { name } of frozen) hash.update(`${name}\n`).update(bytesOf(weights[name]!.data));
+  return hash.digest('hex');
+}

@@ -1,0 +1,143 @@
+import { describe, expect, it } from 'vitest';
+import { tempFiles } from '../../test/temp-files.ts';
+import { loadData } from '../data/load.ts';
+import { Retriever } from '../models/retriever/retriever.ts';
+import { Tokenizer } from '../text/tokenizer.ts';
+import { trainVocabulary } from '../text/train-vocabulary.ts';
+import { evaluateBm25, evaluateRetriever, searchDepth } from './evaluate-retriever.ts';
+import { encodeCorpus, type RetrievalProgress, retrievalTask, retrieve, retrieveBm25 } from './retrieve.ts';
+
+const texts = [
+  'opens a file and reads its text',
+  'writes text to a file',
+  'joins two paths',
+  'parses a number from text',
+  'sorts an array in place',
+];
+const queries = { q1: 'read a file', q2: 'sort array', d3: 'joins paths', q4: 'zebra' };
+const lines = (records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('');
+const folder = tempFiles({
+  'corpus.jsonl': lines(texts.map((text, i) => ({ _id: `d${i + 1}`, text }))),
+  'queries.jsonl': lines(Object.entries(queries).map(([_id, text]) => ({ _id, text }))),
+  'qrels/train.tsv': 'query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td5\t1\nd3\td3\t1\nq4\td2\t1\n',
+  'qrels/test.tsv': 'query-id\tcorpus-id\tscore\nq2\td5\t1\nd3\td3\t1\nq1\td1\t1\n',
+});
+const data = await loadData(folder);
+
+function makeRetriever(): Retriever {
+  const tokenizer = Tokenizer.fromJson(trainVocabulary(texts, { model: 'wordpiece', vocabSize: 90 }));
+  const model = { model_type: 'undrift-static', vocab_size: tokenizer.vocabSize, hidden_size: 8 };
+  return new Retriever(
+    {
+      encoder: { model, pooling: 'mean', normalize: true },
+      towers: 'shared',
+      prompts: { query: '', document: '' },
+      maxTokens: { query: 32, document: 32 },
+    },
+    tokenizer,
+    { seed: 1 },
+  );
+}
+
+describe('retrievalTask', () => {
+  it('takes the judged queries in the order of the qrels, or some of them, evenly spaced', () => {
+    const task = retrievalTask(data, 'test');
+    expect([...task.queryRows].map((row) => data.queries.id(row))).toEqual(['q2', 'd3', 'q1']);
+    expect([...retrievalTask(data, 'test', { limitQueries: 2 }).qrels.keys()]).toEqual(['q2', 'd3']);
+    expect([...retrievalTask(data, 'test', { limitQueries: 9 }).qrels.keys()]).toEqual(['q2', 'd3', 'q1']);
+    expect([...retrievalTask(data, 'train', { limitQueries: 2 }).qrels.keys()]).toEqual(['q1', 'd3']);
+    expect(() => retrievalTask(data, 'dev')).toThrow(/no split "dev"/);
+  });
+});
+
+describe('retrieve', () => {
+  it('ranks documents by the dot product of the embeddings', async () => {
+    const retriever = makeRetriever();
+    const stages = new Map<string, RetrievalProgress>();
+    const run = await retrieve(retriever, data, retrievalTask(data, 'test'), {
+      topK: 3,
+      threads: 1,
+      onProgress: (progress) => stages.set(progress.stage, progress),
+    });
+    expect([...run.keys()]).toEqual(['q2', 'd3', 'q1']);
+    const [q] = [await retriever.encode('query', [queries.q1], { threads: 1 })];
+    const e = await retriever.encode('document', texts, { threads: 1 });
+    const expected = texts
+      .map((_, row) => {
+        let score = 0;
+        for (let d = 0; d < 8; d++) score += q![d]! * e[row * 8 + d]!;
+        return { docId: `d${row + 1}`, score };
+      })
+      .sort((a, b) => b.score - a.score);
+    const found = run.get('q1')!;
+    expect(found.map(({ docId }) => docId)).toEqual(expected.slice(0, 3).map(({ docId }) => docId));
+    for (const [i, { score }] of found.entries()) expect(score).toBeCloseTo(expected[i]!.score, 5);
+    expect(stages.get('encode documents')).toMatchObject({ done: 5, total: 5 });
+    expect(stages.get('search')).toMatchObject({ done: 3, total: 3 });
+    await retriever.dispose();
+  });
+
+  it('takes tokens and embeddings that are there already', async () => {
+    const retriever = makeRetriever();
+    const task = retrievalTask(data, 'test');
+    const fresh = await retrieve(retriever, data, task, { threads: 1 });
+    const tokens = {
+      queries: retriever.tokenize('query', data.queries.size, (row) => data.queries.text(row)),
+      documents: retriever.tokenize('document', data.corpus.size, (row) => data.corpus.text(row)),
+    };
+    expect(await retrieve(retriever, data, task, { tokens, threads: 1 })).toEqual(fresh);
+    const documentEmbeddings = await encodeCorpus(retriever, 'document', data.corpus, { threads: 1 });
+    expect(await retrieve(retriever, data, task, { documentEmbeddings, threads: 1 })).toEqual(fresh);
+    await expect(
+      retrieve(retriever, data, task, { documentEmbeddings: documentEmbeddings.subarray(8) }),
+    ).rejects.toThrow(/another model or another corpus/);
+    await retriever.dispose();
+  });
+
+  it('drops the document that is the query itself only when asked to', async () => {
+    const task = retrievalTask(data, 'test');
+    const kept = (await retrieveBm25(data, task, { topK: 1 })).get('d3')!;
+    expect(kept.map(({ docId }) => docId)).toEqual(['d3']);
+    const dropped = (await retrieveBm25(data, task, { topK: 1, dropSameId: true })).get('d3')!;
+    expect(dropped.map(({ docId }) => docId)).not.toContain('d3');
+    const retriever = makeRetriever();
+    const dense = await retrieve(retriever, data, task, { topK: 5, dropSameId: true, threads: 1 });
+    expect(dense.get('d3')).toHaveLength(4);
+    expect(dense.get('q1')).toHaveLength(5);
+    await retriever.dispose();
+  });
+});
+
+describe('evaluateRetriever and evaluateBm25', () => {
+  it('measure a run over the split', async () => {
+    const bm25 = await evaluateBm25(data, 'test', { metrics: ['mrr@10', 'recall@5'] });
+    // "file" is in two documents, the shorter of which is no answer; the other two queries match one document.
+    expect(bm25.metrics['recall@5']).toBe(1);
+    expect(bm25.perQuery.get('q2')).toEqual({ 'mrr@10': 1, 'recall@5': 1 });
+    expect(bm25.queries).toBe(3);
+    const retriever = makeRetriever();
+    const dense = await evaluateRetriever(retriever, data, 'test', {
+      metrics: ['recall@5'],
+      limitQueries: 2,
+      threads: 1,
+    });
+    expect(dense.metrics).toEqual({ 'recall@5': 1 });
+    expect(dense.queries).toBe(2);
+    await retriever.dispose();
+  });
+
+  it('read the metrics before they work', async () => {
+    const retriever = makeRetriever();
+    const options = {
+      metrics: ['ndgc@10'],
+      topK: 5,
+      onProgress: () => expect.fail('nothing should have been done'),
+    };
+    await expect(evaluateRetriever(retriever, data, 'test', options)).rejects.toThrow(/unknown metric/);
+  });
+
+  it('searches as deep as the metrics look', () => {
+    expect(searchDepth(['ndcg@10', 'recall@100'])).toBe(100);
+    expect(searchDepth(['map', 'ndcg@10'])).toBe(1000);
+  });
+});

@@ -1,0 +1,174 @@
+import { Graph } from '../graph/graph.ts';
+import { matmul, topK } from '../graph/ops.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { Program } from '../runtime/program.ts';
+import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
+import { type BestRows, bestRowsOf } from './best-rows.ts';
+import type { SearchIndex, SearchOptions, SearchResult } from './search-index.ts';
+
+export interface ExactIndexOptions extends ComputeOptions {
+  /** Corpus rows scored at once (32,768): with 64 queries 8 MiB of scores. Smaller blocks merge more often, larger ones leave the cache. */
+  blockRows?: number;
+  /** Id of the space of the embeddings, where it is known. */
+  embeddingSpace?: string;
+}
+
+const BLOCK_ROWS = 32_768;
+/** More queries at once make the matrix product no faster, and push the scores out of the cache. */
+const QUERY_ROWS = 64;
+
+/**
+ * Exact maximum inner product search over N embeddings:
+ *
+ *     top-k over rows n of  s(q, n) = q · e_n,     equal scores by ascending row
+ *
+ * Scores are computed block by block as one matrix product Q Eᵀ [64, blockRows], of which only the k best of each row leave the
+ * runtime, to be merged with those of the blocks before. The embeddings are used where they lie, without a copy; what comes on
+ * top is one block of scores, whatever N and the number of queries.
+ */
+export class ExactIndex implements SearchIndex {
+  /** N. */
+  readonly size: number;
+  /** D. */
+  readonly dimension: number;
+  readonly embeddingSpace: string | undefined;
+  private readonly embeddings: Float32Array;
+  private readonly blockRows: number;
+  private readonly compute: ComputeOptions;
+  /** By the k of a block, which is fixed in a program. */
+  private readonly programs = new Map<number, Promise<Program>>();
+
+  private constructor(
+    embeddings: Float32Array,
+    dimension: number,
+    { blockRows = BLOCK_ROWS, embeddingSpace, ...compute }: ExactIndexOptions,
+  ) {
+    this.embeddings = embeddings;
+    this.dimension = dimension;
+    this.embeddingSpace = embeddingSpace;
+    this.size = embeddings.length / dimension;
+    this.blockRows = Math.min(this.size, blockRows);
+    this.compute = compute;
+  }
+
+  /**
+   * @param embeddings  f32[N, D], row-major; not copied, and not to be changed while the index is in use
+   * @param dimension  D
+   * @throws ShapeError where the array is empty or no whole number of rows; UndriftError for an embedding that is not finite
+   */
+  static create(embeddings: Float32Array, dimension: number, options: ExactIndexOptions = {}): ExactIndex {
+    checkRows('the corpus', embeddings, dimension);
+    if (embeddings.length === 0) throw new ShapeError('an index needs at least one embedding');
+    if (embeddings.length / dimension > 2 ** 31 - 1) {
+      throw new ShapeError(
+        `an index holds at most ${2 ** 31 - 1} rows, got ${embeddings.length / dimension}`,
+      );
+    }
+    const { blockRows } = options;
+    if (blockRows !== undefined && !(Number.isInteger(blockRows) && blockRows >= 1)) {
+      throw new UsageError(`blockRows must be a whole number ≥ 1, found ${blockRows}`);
+    }
+    return new ExactIndex(embeddings, dimension, options);
+  }
+
+  /**
+   * The `topK` best rows of each query.
+   *
+   * @param queries  f32[B, D], row-major
+   * @throws UsageError for a senseless `topK`; ShapeError for queries of another dimension; UndriftError for a query that is
+   *   not finite
+   */
+  async search(queries: Float32Array, topK: number, options: SearchOptions = {}): Promise<SearchResult> {
+    if (!Number.isInteger(topK) || topK < 1) {
+      throw new UsageError(`topK must be a whole number ≥ 1, found ${topK}`);
+    }
+    const D = this.dimension;
+    checkRows('the queries', queries, D);
+    const B = queries.length / D;
+    const k = Math.min(topK, this.size);
+    const rows = new Int32Array(B * k);
+    const scores = new Float32Array(B * k);
+    const best = bestRowsOf({ rows, scores, k });
+    for (let start = 0; start < B; start += QUERY_ROWS) {
+      const end = Math.min(B, start + QUERY_ROWS);
+      const batch = matrix(queries.subarray(start * D, end * D), D);
+      await this.searchBatch(batch, best.slice(start, end), k);
+      options.onProgress?.(end);
+    }
+    return { rows, scores, k };
+  }
+
+  async dispose(): Promise<void> {
+    const programs = await Promise.all(this.programs.values());
+    this.programs.clear();
+    for (const program of programs) await program.dispose();
+  }
+
+  private async searchBatch(queries: HostTensor, best: readonly BestRows[], k: number): Promise<void> {
+    const { size, dimension: D, blockRows } = this;
+    const blockK = Math.min(k, blockRows);
+    const program = await this.program(blockK);
+    for (let seen = 0; seen < size; seen += blockRows) {
+      // All blocks have one size, so that one program serves them: the last begins inside the one before it. What is among
+      // the k best of all is among the k best of every block that it lies in, so nothing is lost; rows seen twice are skipped.
+      const start = Math.min(seen, size - blockRows);
+      const block = matrix(this.embeddings.subarray(start * D, (start + blockRows) * D), D);
+      const { scores, positions } = await program.run({ queries, block });
+      const values = float32(scores, 'scores');
+      // The low word of each i64, little-endian: a block has fewer than 2³¹ rows.
+      const low = new Int32Array((positions!.data as BigInt64Array).buffer, positions!.data.byteOffset);
+      for (const [b, list] of best.entries()) {
+        list.merge(values.subarray(b * blockK, (b + 1) * blockK), (i) => {
+          const row = start + low[2 * (b * blockK + i)]!;
+          return row < seen ? undefined : row;
+        });
+      }
+    }
+  }
+
+  private program(k: number): Promise<Program> {
+    let program = this.programs.get(k);
+    if (!program) {
+      const graph = new Graph(`exact-search-${k}`);
+      const queries = graph.input('queries', 'f32', ['queries', this.dimension]);
+      const block = graph.input('block', 'f32', [this.blockRows, this.dimension]);
+      const best = topK(matmul(queries, block, { transB: true }), { k });
+      graph.output('scores', best.values);
+      graph.output('positions', best.indices);
+      program = Program.compile(graph, this.compute);
+      this.programs.set(k, program);
+    }
+    return program;
+  }
+}
+
+/** A view as a tensor; `checkRows` has made sure that it is no shared memory. */
+const matrix = (values: Float32Array, dimension: number): HostTensor =>
+  hostTensor('f32', [values.length / dimension, dimension], values as Float32Array<ArrayBuffer>);
+
+/** Whole rows of finite numbers, in memory that the runtime takes. */
+function checkRows(what: string, values: Float32Array, dimension: number): void {
+  if (!Number.isInteger(dimension) || dimension < 1) {
+    throw new ShapeError(`the dimension must be a whole number ≥ 1, found ${dimension}`);
+  }
+  if (values.length % dimension !== 0) {
+    throw new ShapeError(
+      `${what}: ${values.length} numbers are no whole number of rows of dimension ${dimension}`,
+    );
+  }
+  if (!(values.buffer instanceof ArrayBuffer)) {
+    throw new ShapeError(`${what}: the runtime takes no memory that is shared between threads`, {
+      help: 'copy it: new Float32Array(array)',
+    });
+  }
+  // 0 · x is 0 for every finite x: one pass without a branch.
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;
+  if (sum === 0) return;
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  throw new UndriftError(
+    `${what}: row ${Math.floor(bad / dimension)} holds ${values[bad]} at position ${bad % dimension}`,
+    { help: 'the model that made it has diverged, or the file is damaged' },
+  );
+}

@@ -1,0 +1,99 @@
+import { NONE } from '../cache/score-table.ts';
+import type { TrainingExamples } from '../data/examples.ts';
+import type { TrainingBatch } from '../methods/contract/method.ts';
+import { lengthGroupedBatches } from '../text/length-grouped-batches.ts';
+import type { TokenStore } from '../text/token-store.ts';
+import { UsageError } from '../util/errors.ts';
+import { permutation, rngKey, uniform } from '../util/rng.ts';
+
+export interface BatchOptions {
+  batchSize: number;
+  /** Given negatives drawn for each query; 0 for none. */
+  negativesPerQuery: number;
+  seed: number;
+}
+
+/**
+ * The batches of a run. Every epoch visits each example once, in an order of its own; an example's positive is drawn anew where
+ * it has several. Texts of like length go together, so that little of a batch is padding. Any batch can be made from (seed,
+ * number) alone, which is what lets a resumed run go on as if it had never stopped.
+ */
+export class Batches {
+  readonly perEpoch: number;
+  private readonly examples: TrainingExamples;
+  private readonly documents: TokenStore;
+  private readonly options: BatchOptions;
+  private epoch = -1;
+  /** Place of each example's positive in the list of all. */
+  private epochPositives = new Int32Array(0);
+  private epochBatches: readonly Uint32Array[] = [];
+
+  constructor(examples: TrainingExamples, documents: TokenStore, options: BatchOptions) {
+    const count = examples.queryRows.length;
+    if (options.batchSize > count) {
+      throw new UsageError(`a batch of ${options.batchSize} is more than the ${count} training queries`, {
+        help: `use --batch-size ${Math.max(2, 2 ** Math.floor(Math.log2(count / 2)))} or less`,
+      });
+    }
+    this.examples = examples;
+    this.documents = documents;
+    this.options = options;
+    // The rest of an epoch that fills no batch is left out; the next epoch shuffles anew, so no example is left out for good.
+    this.perEpoch = Math.floor(count / options.batchSize);
+  }
+
+  /** Batch by its number in the run, from 0. */
+  batch(number: number): TrainingBatch {
+    const epoch = Math.floor(number / this.perEpoch);
+    if (epoch !== this.epoch) this.shuffle(epoch);
+    const picked = this.epochBatches[number % this.perEpoch]!;
+    const { positives } = this.examples;
+    const negatives = this.negatives(picked, number);
+    return {
+      queryRows: Int32Array.from(picked, (i) => this.examples.queryRows[i]!),
+      positiveRows: Int32Array.from(picked, (i) => positives.rows[this.epochPositives[i]!]!),
+      negativeRows: negatives?.rows.filter((row) => row !== NONE) ?? new Int32Array(0),
+      ...(negatives && { ownNegatives: negatives.rows }),
+      ...(positives.scores && {
+        scores: {
+          positives: Float32Array.from(picked, (i) => positives.scores![this.epochPositives[i]!]!),
+          ...(negatives?.scores && { negatives: negatives.scores }),
+        },
+      }),
+    };
+  }
+
+  private shuffle(epoch: number): void {
+    const { seed, batchSize } = this.options;
+    const { positives } = this.examples;
+    const count = this.examples.queryRows.length;
+    const draws = new Float32Array(count);
+    uniform(rngKey(seed, epoch, 'positives'), draws);
+    this.epochPositives = Int32Array.from(draws, (u, i) => {
+      const [start, end] = [positives.offsets[i]!, positives.offsets[i + 1]!];
+      return start + Math.floor(u * (end - start));
+    });
+    const lengths = Uint32Array.from(this.epochPositives, (i) => this.documents.length(positives.rows[i]!));
+    const order = permutation(rngKey(seed, epoch, 'examples'), count);
+    this.epochBatches = lengthGroupedBatches(lengths, order, { batchSize, dropLast: true });
+    this.epoch = epoch;
+  }
+
+  /** i32[B, k]: of each example so many of its negatives, `NONE` where it has fewer; and f32[B, k], their scores. */
+  private negatives(picked: Uint32Array, number: number) {
+    const { negativesPerQuery: k, seed } = this.options;
+    const { negatives } = this.examples;
+    if (!negatives || k === 0) return undefined;
+    const rows = new Int32Array(picked.length * k).fill(NONE);
+    const scores = negatives.scores && new Float32Array(rows.length);
+    for (const [b, example] of picked.entries()) {
+      const [start, end] = [negatives.offsets[example]!, negatives.offsets[example + 1]!];
+      const order = permutation(rngKey(seed, number, `negatives/${example}`), end - start);
+      for (const [j, i] of order.subarray(0, k).entries()) {
+        rows[b * k + j] = negatives.rows[start + i]!;
+        if (scores) scores[b * k + j] = negatives.scores![start + i]!;
+      }
+    }
+    return { rows, scores };
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * Makes the tables and charts of docs/correctors.md that are about the snapshots of a training run, from
+ * bench/results/corrector/snapshots.json (`bench/corrector/snapshots.ts`):
+ *
+ *     npx tsx tools/docs/make-corrector-snapshots.ts
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { Fitted, SnapshotResults } from '../../bench/corrector/snapshot-config.ts';
+import { chartFile } from '../../src/compare/chart-file.ts';
+import type { Chart } from '../../src/compare/draw-chart.ts';
+import type { CorrectorKind } from '../../src/correctors/corrector.ts';
+import { fillBlock } from './fill-block.ts';
+
+const PAGE = new URL('../../docs/correctors.md', import.meta.url);
+const CHARTS = new URL('../../docs/correctors/', import.meta.url);
+const RESULTS = new URL('../../bench/results/corrector/snapshots.json', import.meta.url);
+
+const results = JSON.parse(readFileSync(RESULTS, 'utf8')) as SnapshotResults;
+const { config, stale, fitted } = results;
+const kinds: readonly CorrectorKind[] = config.correctors;
+/** Whose points are drawn, and stand in the table: with few pairs, several correctors lie on one another. */
+const shownSample = Math.max(...config.samples);
+
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+const whole = (value: number) => value.toLocaleString('en-US');
+const nats = (value: number) => value.toFixed(value < 0.1 ? 4 : 3);
+
+mkdirSync(CHARTS, { recursive: true });
+function write(file: string, chart: Chart, arms: readonly string[]): string {
+  writeFileSync(new URL(file, CHARTS), chartFile(chart, arms));
+  return `![${chart.title}](correctors/${file})`;
+}
+
+const staleKl = new Map(stale.map(({ step, kl }) => [step, kl]));
+const scatter = write(
+  'snapshots.svg',
+  {
+    id: 'snapshots',
+    title: `${stale.length} snapshots, correctors fitted to ${whole(shownSample)} documents`,
+    kind: 'scatter',
+    xLabel: 'KL(P ‖ P stale), nats',
+    yLabel: 'KL(P ‖ P corrected), nats',
+    xUnit: 'value',
+    yUnit: 'value',
+    logX: true,
+    logY: true,
+    unlabelled: true,
+    parity: true,
+    points: fitted
+      .filter(({ sample }) => sample === shownSample)
+      .map(({ corrector, step, kl }) => ({ arm: kinds.indexOf(corrector), x: staleKl.get(step)!, y: kl })),
+  },
+  kinds,
+);
+
+const of = (step: number, kind: string): Fitted =>
+  fitted.find((one) => one.step === step && one.corrector === kind && one.sample === shownSample)!;
+const snapshotTable = table(
+  [
+    'step',
+    'mean ‖b − g‖²',
+    'KL stale',
+    ...kinds.map((kind) => `\`${kind}\``),
+    'top-10 recall, stale',
+    '`ridge`',
+    '`mlp`',
+  ],
+  stale.map(({ step, distance, kl, recall }) => [
+    whole(step),
+    nats(distance),
+    nats(kl),
+    ...kinds.map((kind) => nats(of(step, kind).kl)),
+    recall.toFixed(3),
+    of(step, 'ridge').recall.toFixed(3),
+    of(step, 'mlp').recall.toFixed(3),
+  ]),
+);
+const ratios = (kind: string, sample: number) =>
+  fitted
+    .filter((one) => one.corrector === kind && one.sample === sample)
+    .map(({ step, kl }) => kl / staleKl.get(step)!);
+const ratioTable = table(
+  ['corrector', 'parameters', ...config.samples.map((sample) => `${whole(sample)} documents`)],
+  kinds.map((kind) => [
+    `\`${kind}\``,
+    whole(of(stale[0]!.step, kind).parameters),
+    ...config.samples.map((sample) => {
+      const found = ratios(kind, sample);
+      const above = found.filter((ratio) => ratio > 1).length;
+      const range = `${Math.min(...found).toFixed(2)} to ${Math.max(...found).toFixed(2)}`;
+      return above > 0 ? `**${range}**, above in ${above}` : range;
+    }),
+  ]),
+);
+const facts =
+  `${whole(results.documents)} documents, ${results.queries} held-out queries, D = ${results.dimension}, ` +
+  `β = ${results.inverseTemperature}; stale embeddings from step ${config.first}.`;
+fillBlock(
+  'corrector-snapshots',
+  [
+    scatter,
+    '',
+    `${facts} Fitted to ${whole(shownSample)} documents; KL in nats, over all documents:`,
+    '',
+    snapshotTable,
+    '',
+    `KL corrected over KL stale, the least and the largest of the ${stale.length} snapshots; bold where one lies above the parity line:`,
+    '',
+    ratioTable,
+    '',
+    `${results.machine}. From [\`bench/results/corrector/snapshots.json\`](../bench/results/corrector/snapshots.json).`,
+  ].join('\n'),
+  PAGE,
+);
+
+/** Curves of a regime, by name: `mlp` has one for each width, `ridge` one for each strength. */
+function curves(grid: readonly Fitted[]): Map<string, Fitted[]> {
+  const found = new Map<string, Fitted[]>();
+  for (const one of grid) {
+    const { corrector, hidden, ridge } = one;
+    const name = `${corrector}${hidden ? `, width ${hidden}` : ''}${ridge ? `, strength ${ridge}` : ''}`;
+    found.set(name, [...(found.get(name) ?? []), one]);
+  }
+  return found;
+}
+
+const blocks = Object.entries(results.regimes).map(([name, grid]) => {
+  const step = grid[0]!.step;
+  const unchanged = config.regimes.samples.map((sample) => ({
+    sample,
+    kl: staleKl.get(step)!,
+    parameters: 0,
+  }));
+  const lines: [string, readonly { sample: number; kl: number; parameters: number }[]][] = [
+    ['stale', unchanged],
+    ...curves(grid),
+  ];
+  const title = `${name === 'mild' ? 'Mild' : 'Strong'} staleness: step ${config.first} to step ${whole(step)}`;
+  const picture = write(
+    `${name}.svg`,
+    {
+      id: name,
+      title,
+      kind: 'lines',
+      xLabel: 'documents fitted to',
+      yLabel: 'KL(P ‖ P corrected), nats',
+      xUnit: 'count',
+      yUnit: 'value',
+      logX: true,
+      logY: true,
+      xTicks: config.regimes.samples,
+      series: lines.map(([, points], arm) => ({
+        arm,
+        x: points.map(({ sample }) => sample),
+        y: points.map(({ kl }) => kl),
+      })),
+    },
+    lines.map(([line]) => line),
+  );
+  const rows = lines.map(([line, points]) => [
+    line === 'identity'
+      ? 'stale'
+      : `\`${line.split(',')[0]}\`${line.includes(',') ? line.slice(line.indexOf(',')) : ''}`,
+    whole(points[0]!.parameters),
+    ...points.map(({ kl }) => nats(kl)),
+  ]);
+  const head = ['KL, nats', 'parameters', ...config.regimes.samples.map(whole)];
+  return `${picture}\n\n${table(head, rows)}`;
+});
+fillBlock('corrector-parameters', blocks.join('\n\n'), PAGE);

@@ -1,0 +1,89 @@
+/**
+ * Makes the table and charts of docs/correctors.md that are about the unit circle, from bench/results/corrector/circle.json
+ * (`bench/corrector/circle.ts`):
+ *
+ *     npx tsx tools/docs/make-correctors.ts
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { CircleEntry, CircleResults } from '../../bench/corrector/circle-toy.ts';
+import { chartFile } from '../../src/compare/chart-file.ts';
+import type { Chart } from '../../src/compare/draw-chart.ts';
+import { circleFile } from './circle-chart.ts';
+import { fillBlock } from './fill-block.ts';
+
+const PAGE = new URL('../../docs/correctors.md', import.meta.url);
+const CHARTS = new URL('../../docs/correctors/', import.meta.url);
+const RESULTS = new URL('../../bench/results/corrector/circle.json', import.meta.url);
+
+const { config, entries, example } = JSON.parse(readFileSync(RESULTS, 'utf8')) as CircleResults;
+const { drift, pairs, width } = config.example;
+const mlp = `mlp ${width}`;
+
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+const nats = (value: number): string => (value === 0 ? '0' : value < 1e-4 ? '< 1e-4' : value.toPrecision(2));
+const spread = ({ kl, sd }: CircleEntry): string =>
+  kl < 1e-4 ? nats(kl) : sd > kl / 3 ? `${nats(kl)} ± ${Number(sd.toPrecision(1))}` : nats(kl);
+
+/** One corrector and sample size a row, one drift a column. */
+function divergences(noise: number): string {
+  const correctors = [...new Set(entries.map(({ corrector }) => corrector))];
+  const rows = correctors.flatMap((corrector) => {
+    const own = entries.filter((entry) => entry.corrector === corrector && entry.noise === noise);
+    return [...new Set(own.map((entry) => entry.pairs))].map((count) => {
+      const cells = config.drift.map((size) => {
+        const entry = own.find((one) => one.drift === size && one.pairs === count)!;
+        return spread(entry);
+      });
+      const parameters = own[0]!.parameters === 0 ? '' : String(own[0]!.parameters);
+      return [`\`${corrector}\``, parameters, count === 0 ? '' : String(count), ...cells];
+    });
+  });
+  return table(['', 'parameters', 'pairs', ...config.drift.map((size) => `drift ${size}`)], rows);
+}
+
+const names = ['true', 'stale', 'ridge', mlp];
+const bins = example.distribution.fresh!.length;
+const chart: Chart = {
+  kind: 'lines',
+  id: 'circle-distribution',
+  title: `What a query at ${config.example.queryDegrees}° is likely to draw, β = ${config.inverseTemperature}`,
+  xLabel: 'where a target truly is (degrees)',
+  yLabel: `share of the probability, for every ${360 / bins}°`,
+  xUnit: 'value',
+  yUnit: 'value',
+  series: ['fresh', 'stale', 'ridge', mlp].map((name, arm) => ({
+    arm,
+    x: example.distribution[name]!.map((_, i) => ((i + 0.5) * 360) / bins),
+    y: example.distribution[name]!,
+  })),
+};
+
+mkdirSync(CHARTS, { recursive: true });
+writeFileSync(new URL('circle.svg', CHARTS), circleFile(example, { mlp }));
+writeFileSync(new URL('circle-distribution.svg', CHARTS), chartFile(chart, names));
+
+const clean = divergences(0);
+const noisy = config.noise.filter((noise) => noise > 0);
+fillBlock(
+  'circle',
+  [
+    '![Stale, corrected and true targets on the unit circle](correctors/circle.svg)',
+    '![Distribution of one query over the targets](correctors/circle-distribution.svg)',
+    '',
+    `Both: drift ${drift}, correctors fitted to ${pairs} pairs.`,
+    '',
+    `KL(P ‖ ·) in nats, mean over ${config.queries} queries and ${config.seeds.length} seeds, ${config.points.toLocaleString('en-US')} ` +
+      'targets; ± the standard deviation over seeds where it is above a third of the mean:',
+    '',
+    clean,
+    ...noisy.flatMap((noise) => [
+      '',
+      `<details><summary>Each target also moves by itself, by ${noise} radians (one standard deviation)</summary>\n\n${divergences(noise)}\n</details>`,
+    ]),
+    '',
+    'From [`bench/results/corrector/circle.json`](../bench/results/corrector/circle.json).',
+  ].join('\n'),
+  PAGE,
+);
+console.log('docs/correctors.md: circle');

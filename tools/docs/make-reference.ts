@@ -1,0 +1,84 @@
+/**
+ * Writes docs/commands.md and docs/methods.md from the tables and comments of the code:  npx tsx tools/docs/make-reference.ts
+ *
+ * `test/reference.test.ts` fails where the files are not what this would write.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { flagOf } from '../../src/cli/options.ts';
+import { commandReference } from '../../src/cli/reference.ts';
+import { COMMANDS } from '../../src/cli/run-cli.ts';
+import { TRAIN_OPTIONS } from '../../src/cli/train-options.ts';
+import type { Method } from '../../src/methods/contract/method.ts';
+import { METHOD_OPTION_NAMES, type MethodOptions } from '../../src/methods/contract/method-options.ts';
+import { methods } from '../../src/methods/methods.ts';
+
+const MADE = '<!-- Made by tools/docs/make-reference.ts: change the code and run it again. -->';
+
+/** The files by their names in this folder. */
+export const references: Readonly<Record<string, () => string>> = {
+  'commands.md': () => `# Commands\n\n${MADE}\n\n${commandReference(COMMANDS)}`,
+  'methods.md': methodReference,
+};
+
+function methodReference(): string {
+  const names = METHOD_OPTION_NAMES.filter((name) => methods.some(({ options }) => name in options));
+  const helps = names.map(
+    (name) => `| \`${flagOf(name, TRAIN_OPTIONS[name])}\` | ${cell(TRAIN_OPTIONS[name].help)} |`,
+  );
+  return `# Training methods
+
+${MADE}
+
+\`undrift train --method ID\`. What all of them share, a batch of queries with their positives, the temperature, the optimizer, is
+in [commands.md](commands.md). The methods over a score table are one composition
+([\`src/methods/table/table-method.ts\`](../src/methods/table/table-method.ts)) with different choices of table, sampler, loss and refresh: their
+options can be exchanged at will.
+
+| method | in one line |
+|---|---|
+${methods.map(({ id, summary }) => `| [\`${id}\`](#${id}) | ${cell(summary)} |`).join('\n')}
+
+| option | |
+|---|---|
+${helps.join('\n')}
+
+${methods.map(section).join('\n')}`;
+}
+
+function section(method: Method): string {
+  const { id, aliases, paper, options } = method;
+  const defaults = (Object.entries(options) as [keyof MethodOptions, unknown][]).map(([name, value]) => {
+    const flag = flagOf(name, TRAIN_OPTIONS[name]);
+    const none = typeof value === 'boolean' || String(value) === '';
+    return none ? `\`${flag}\` not given` : `\`${flag} ${value}\``;
+  });
+  return `## ${id}
+
+${comment(id)}
+
+Paper: [${paper.title}](${paper.url}), ${paper.year}.
+${aliases.length > 0 ? `Also known as ${aliases.map((alias) => `\`${alias}\``).join(', ')}.\n` : ''}
+${defaults.length > 0 ? `Options and their defaults: ${defaults.join(', ')}.` : 'No options of its own.'}
+`;
+}
+
+/** The comment before the method in its file, formulas as code blocks. */
+function comment(id: string): string {
+  const source = readFileSync(new URL(`../../src/methods/${id}.ts`, import.meta.url), 'utf8');
+  const name = id.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+  const found = new RegExp(`/\\*\\*((?:(?!\\*/)[^])*)\\*/\\s*export const ${name}: Method`).exec(source);
+  if (!found) throw new Error(`src/methods/${id}.ts has no comment before "export const ${name}: Method"`);
+  const lines = found[1]!.split('\n').map((line) => line.replace(/^\s*\* ?/, '').trimEnd());
+  return lines
+    .join('\n')
+    .trim()
+    .replace(/((?:^ {2,}\S.*\n?)+)/gm, (block) => `\`\`\`text\n${block.trimEnd()}\n\`\`\`\n`);
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|');
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [name, make] of Object.entries(references))
+    writeFileSync(new URL(`../../docs/${name}`, import.meta.url), make());
+}
