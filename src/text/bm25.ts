@@ -1,44 +1,48 @@
 import { UsageError } from '../util/errors.ts';
 import { ownString } from './own-string.ts';
 
+/** Settings of a BM25 index. */
 export interface Bm25Options {
-  /** Saturation of the term frequency, ≥ 0 (0.9, the default of Anserini and Pyserini). */
+  /** Saturation of the term frequency, ≥ 0. Default 0.9, as in Anserini and Pyserini. */
   k1?: number;
-  /** Strength of the length normalisation, in [0, 1] (0.4). */
+  /** Strength of the length normalisation, in [0, 1]. Default 0.4. */
   b?: number;
-  /** Text to index terms ({@link bm25Terms}). The same function reads documents and queries. */
+  /** Splits a text into index terms; used for documents and queries alike. Default {@link bm25Terms}. */
   tokenize?: (text: string) => readonly string[];
   /** Called after every 1,024th document with the number of documents indexed so far. */
   onProgress?: (rows: number) => void;
 }
 
-/** The best rows of one query, best first: `scores[i]` belongs to corpus row `rows[i]`. */
+/** Ranked result of one query, best first: `scores[i]` belongs to corpus row `rows[i]`. */
 export interface Bm25Result {
   rows: Int32Array;
   scores: Float32Array;
 }
 
 /**
- * Default index terms: the runs of Unicode letters and digits of the lower-cased text, down to single characters.
- * Nothing is stemmed and no word is stopped. With k1 0.9 and b 0.4 over "title text" this gives nDCG@10 0.3055 on BEIR's
- * NFCorpus (gain 2^score − 1); dropping single characters costs 0.001 there.
+ * Splits a text into the default index terms: the runs of Unicode letters and digits of the lower-cased text.
+ *
+ * Single characters are terms. There is no stemming and no list of stop words. With k1 0.9 and b 0.4 over
+ * "title text", these terms give nDCG@10 0.3055 on BEIR's NFCorpus (gain 2^score − 1). Dropping single
+ * characters costs 0.001 there.
  */
 export function bm25Terms(text: string): readonly string[] {
   return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 }
 
 /**
- * BM25 with Lucene's inverse document frequency over N documents:
+ * BM25 index with Lucene's inverse document frequency. Over N documents:
  *
  *     score(q, d) = Σ_{t in q} ln(1 + (N − df_t + ½) / (df_t + ½)) · tf / (tf + k1·(1 − b + b·|d| / avgdl))
  *
- * A term that occurs twice in the query counts twice. Only documents that share a term with the query are returned, so
- * a result can be shorter than asked; equal scores are ordered by row, lower first.
+ * A term that occurs twice in the query counts twice. Only documents that share a term with the query are
+ * returned, so a result can hold fewer rows than asked for. Equal scores are ordered by row, lower first.
  *
- * The summand depends on (t, d) only, so it is computed once, when the index is built ("impact"; Lù 2024, BM25S), and a
- * query adds up short lists of float32 impacts. Terms go from the largest possible impact to the smallest. As soon as the
- * terms left over cannot lift an unseen document into the top k, only documents that still can win are looked up in the
- * remaining, long lists (MaxScore; Turtle and Flood 1995). This changes no score and no rank.
+ * Each summand depends on (t, d) only and is computed once, when the index is built (its "impact"; Lù 2024,
+ * BM25S). A query adds up short lists of float32 impacts, starting with the terms of the largest possible
+ * impact. Once the remaining terms cannot lift an unseen document into the top k, only documents that can
+ * still win are looked up in the remaining, long lists (MaxScore; Turtle and Flood 1995). This pruning
+ * changes no score and no rank.
  */
 export class Bm25 {
   readonly k1: number;
@@ -54,7 +58,10 @@ export class Bm25 {
   readonly #postingRows: Uint32Array;
   readonly #impacts: Float32Array;
   readonly #maxImpacts: Float32Array;
-  /** Running scores of one query, all zero between queries, and the rows that are not zero. */
+  /**
+   * Running scores of one query, float32[N]; all zero between queries. `#touched` lists the rows with a
+   * score.
+   */
   readonly #scores: Float32Array;
   readonly #touched: Uint32Array;
 
@@ -110,7 +117,12 @@ export class Bm25 {
     this.#touched = new Uint32Array(N);
   }
 
-  /** Indexes `count` documents; each text is asked for once, in row order, and not kept. */
+  /**
+   * Builds an index of `count` documents. `textOf` is called once per row, in row order, and the texts are
+   * not kept.
+   *
+   * @throws UsageError when k1 or b is out of range
+   */
   static build(count: number, textOf: (row: number) => string, options: Bm25Options = {}): Bm25 {
     const { k1 = 0.9, b = 0.4, tokenize = bm25Terms, onProgress } = options;
     if (!(k1 >= 0 && k1 < Infinity)) throw new UsageError(`BM25 k1 must be a number ≥ 0, found ${k1}`);
@@ -133,7 +145,11 @@ export class Bm25 {
     return 8 * this.postings + 8 * this.terms + 8 * this.rows;
   }
 
-  /** The `topK` best rows, score descending, equal scores by ascending row. */
+  /**
+   * Finds the `topK` best rows of a query, by descending score; equal scores are ordered by ascending row.
+   *
+   * @throws UsageError when `topK` is not a whole number ≥ 1
+   */
   search(query: string, topK: number): Bm25Result {
     if (!Number.isInteger(topK) || topK < 1) {
       throw new UsageError(`topK must be a whole number ≥ 1, found ${topK}`);
@@ -147,10 +163,11 @@ export class Bm25 {
     const best = new BestRows(k);
 
     const terms = this.#queryTerms(query);
-    // reach[i]: most that terms i, i + 1, … can add to a document.
+    // reach[i]: the most that terms i, i + 1, … can add to the score of a document.
     const reach = new Float64Array(terms.length + 1);
     for (let i = terms.length - 1; i >= 0; i--) reach[i] = reach[i + 1]! + terms[i]!.bound;
-    // Sums of float32 round: n additions err by less than n · 2⁻²⁴ of the sum, so bars are lowered by twice as much.
+    // Float32 sums are rounded: n additions err by less than n · 2⁻²⁴ of the sum. Thresholds are lowered by
+    // twice that.
     const slack = 1 - (terms.length + 2) * 2 ** -23;
 
     let touchedCount = 0;
@@ -159,7 +176,8 @@ export class Bm25 {
       const { term, weight } = terms[i]!;
       const start = offsets[term]!;
       const end = offsets[term + 1]!;
-      // Finding the threshold costs a pass over the touched rows: worth it only in front of a longer list.
+      // Finding the threshold costs a pass over the touched rows, which pays off only before a longer posting
+      // list.
       if (touchedCount >= k && end - start > touchedCount) {
         best.fill(scores, touched, touchedCount);
         if (reach[i]! < best.worstScore * slack) break;
@@ -177,12 +195,12 @@ export class Bm25 {
     return best.take();
   }
 
-  /** One result per query, in order. */
+  /** Runs {@link search} for each query and returns the results in the order of the queries. */
   searchMany(queries: readonly string[], topK: number): Bm25Result[] {
     return queries.map((query) => this.search(query, topK));
   }
 
-  /** Known terms of a query, the largest possible contribution first. */
+  /** Looks up the query's known terms, in descending order of their largest possible contribution. */
   #queryTerms(query: string): QueryTerm[] {
     const weights = new Map<number, number>();
     for (const word of this.#tokenize(query)) {
@@ -196,7 +214,10 @@ export class Bm25 {
     })).sort((x, y) => y.bound - x.bound || x.term - y.term);
   }
 
-  /** Adds terms `from`, `from + 1`, … to those touched rows that can still be among the best, which `best` holds now. */
+  /**
+   * Adds terms `from`, `from + 1`, … to the touched rows that can still enter the top k. `best` holds the
+   * present top k.
+   */
   #finish(
     terms: readonly QueryTerm[],
     from: number,
@@ -224,7 +245,7 @@ export class Bm25 {
       } else {
         for (let c = 0; c < candidateCount && low < end; c++) {
           const row = candidates[c]!;
-          // Gallop: candidates ascend, so the search goes on from where the last one ended.
+          // Galloping search: candidates ascend, so each search starts where the last one ended.
           let high = low;
           for (let step = 1; high < end && postingRows[high]! < row; step *= 2) {
             low = high + 1;
@@ -239,7 +260,7 @@ export class Bm25 {
           if (low < end && postingRows[low] === row) scores[row]! += impacts[low]! * weight;
         }
       }
-      // The bar has risen and less is left to come.
+      // The threshold has risen and the remaining terms can add less: drop candidates that can no longer win.
       best.fill(scores, candidates, candidateCount);
       let kept = 0;
       for (let c = 0; c < candidateCount; c++) {
@@ -279,7 +300,9 @@ function collectPostings(
   const rowEnds = new Float64Array(count);
   let terms = new Uint32Array(1 << 16);
   let frequencies = new Uint32Array(1 << 16);
-  /** Position of a term among the present document's postings; stale where it lies before the document's start. */
+  /**
+   * Position of each term's last posting; out of date when it lies before the start of the current document.
+   */
   let lastAt = new Float64Array(1 << 16).fill(-1);
   let size = 0;
   for (let row = 0; row < count; row++) {
@@ -318,7 +341,7 @@ function grown<A extends Uint32Array | Float64Array>(from: A, to: A): A {
   return to;
 }
 
-/** The k best of the rows shown: a binary heap with the worst kept row at the root. */
+/** Keeps the k best rows in a binary heap with the worst kept row at the root. */
 class BestRows {
   readonly #k: number;
   readonly #rows: Int32Array;
@@ -331,7 +354,7 @@ class BestRows {
     this.#scores = new Float32Array(k);
   }
 
-  /** Score of the worst row kept. */
+  /** Score of the worst row in the heap. */
   get worstScore(): number {
     return this.#scores[0]!;
   }
@@ -361,7 +384,7 @@ class BestRows {
     this.#size = size;
   }
 
-  /** Empties the heap into best-first order. */
+  /** Empties the heap and returns its rows, best first. */
   take(): Bm25Result {
     const rows = new Int32Array(this.#size);
     const scores = new Float32Array(this.#size);
@@ -373,7 +396,7 @@ class BestRows {
     return { rows, scores };
   }
 
-  /** Replaces the root of a heap of `size` entries. */
+  /** Replaces the root of a heap of `size` entries and restores the heap order. */
   #sink(score: number, row: number, size: number): void {
     const rows = this.#rows;
     const scores = this.#scores;

@@ -1,22 +1,31 @@
 import { DataError } from '../util/errors.ts';
 
 /**
- * SentencePiece's compiled normalisation rules, as `tokenizer.json` holds them: a trie of the strings that are replaced (a double
- * array of 32-bit units) and, end to end, what replaces them.
+ * SentencePiece's compiled normalisation rules, as `tokenizer.json` stores them (`precompiled_charsmap`).
  *
- *     base64:  u32 size of the trie | trie, u32[] | replacements, each UTF-8 and a zero byte
+ * The map holds a trie of the strings to replace (a double array of 32-bit units) and the replacements, end
+ * to end:
  *
- * A grapheme of less than six bytes is replaced as a whole by the rule of its shortest beginning that has one; where it has none, and
- * in longer graphemes, the characters are looked up one by one. That is what Hugging Face's library does, whose ids are the standard.
+ *     base64:  u32 size of the trie in bytes | trie, u32[] | replacements, each UTF-8 and a zero byte
+ *
+ * A grapheme of fewer than six bytes is replaced as a whole, by the rule of its shortest prefix that has a
+ * rule. If no prefix has a rule, or if the grapheme is longer, its characters are looked up one by one.
+ * Hugging Face's library does the same, and its ids are the standard.
  */
 export class Charsmap {
   readonly #trie: Uint32Array;
   readonly #replacements: Buffer;
-  /** What ASCII characters become; undefined where they stay. */
+  /** Replacement of each ASCII character; undefined where the character stays as it is. */
   readonly #ascii: readonly (string | undefined)[];
   readonly #known = new Map<string, string | undefined>();
 
-  /** @throws DataError for what is no such map */
+  /**
+   * Decodes a map.
+   *
+   * @param base64  value of `precompiled_charsmap`
+   * @param file  name of the file, for errors
+   * @throws DataError when the map is damaged
+   */
   constructor(base64: string, file: string) {
     const bytes = Buffer.from(base64, 'base64');
     const size = bytes.length >= 4 ? bytes.readUInt32LE(0) : 0;
@@ -31,9 +40,11 @@ export class Charsmap {
     this.#ascii = Array.from({ length: 128 }, (_, code) => this.#find(String.fromCharCode(code)));
   }
 
+  /** Applies the rules to a text. */
   normalize(text: string): string {
     if (ASCII.test(text)) return text.replace(ANY, (char) => this.#ascii[char.charCodeAt(0)] ?? char);
-    // In most texts of most scripts every character is a grapheme: telling that is much cheaper than finding graphemes.
+    // In most scripts nearly every character is a grapheme by itself. Testing for that is much cheaper than
+    // segmenting.
     if (ALONE.test(text)) return text.replace(ANY, (char) => this.#replacement(char) ?? char);
     let result = '';
     for (const { segment } of GRAPHEMES.segment(text)) {
@@ -52,7 +63,7 @@ export class Charsmap {
     return found;
   }
 
-  /** Replacement of the shortest beginning that has one. */
+  /** Finds the replacement of the shortest prefix of `chunk` that has one. */
   #find(chunk: string): string | undefined {
     const trie = this.#trie;
     let at = offsetOf(trie[0]!);
@@ -60,7 +71,7 @@ export class Charsmap {
       if (byte === 0) return undefined;
       at ^= byte;
       const unit = trie[at];
-      // The label of a unit that is a value has its highest bit set, and is no byte.
+      // A unit that holds a value has the highest bit of its label set, so its label never equals a byte.
       if (unit === undefined || (unit & 0x800000ff) !== byte) return undefined;
       at ^= offsetOf(unit);
       if ((unit & 0x100) !== 0) {
@@ -73,14 +84,16 @@ export class Charsmap {
   }
 }
 
-/** Characters whose replacement is remembered. */
+/** Most characters and graphemes in the cache of replacements. */
 const MOST_KNOWN = 1 << 16;
 
 const ANY = /[\s\S]/gu;
 const ASCII = /^[^\r\u0080-\uffff]*$/;
 /**
- * All but: marks, joiners, parts of Hangul syllables, surrogates, and scripts that have some of these. What is left is Latin, Greek,
- * Cyrillic, kana, ideographs, whole Hangul syllables and common signs.
+ * Matches texts in which every character is a grapheme by itself.
+ *
+ * The class excludes marks, joiners, parts of Hangul syllables, surrogates, and scripts that use any of
+ * these. It leaves Latin, Greek, Cyrillic, kana, ideographs, whole Hangul syllables and common signs.
  */
 const ALONE =
   /^[^\p{M}\r\u0080-\u009f\u00ad\u0530-\u1dff\u2000-\u200f\u2028-\u2fff\u302a-\u3040\u3097-\u309a\u3100-\u33ff\ua000-\uabff\ud7a4-\uff00\uff9e-\u{10ffff}]*$/u;

@@ -1,56 +1,76 @@
 import { rngKey, uniform } from '../util/rng.ts';
 import { TokenStore } from './token-store.ts';
 
+/** Names of the ways to cut two crops from a document; see {@link CropOptions.task}. */
 export const CROP_TASKS = ['independent', 'inverse-cloze'] as const;
 
+/** Settings of {@link Crops}. */
 export interface CropOptions {
-  /** `independent`: two spans, each drawn for itself. `inverse-cloze`: a sentence, and the text around it. */
+  /**
+   * How to cut a pair. `independent`: two spans drawn independently. `inverse-cloze`: a sentence and the text
+   * around it.
+   */
   readonly task: (typeof CROP_TASKS)[number];
-  /** Length of a crop, as a share of the window: uniform between the two. */
+  /**
+   * Shortest crop, as a share of the window, in (0, 1]. Lengths are uniform between the shortest and the
+   * longest.
+   */
   readonly minRatio: number;
+  /** Longest crop, as a share of the window, in (0, 1]. */
   readonly maxRatio: number;
-  /** Tokens of the part of a document that both crops come from; a longer document has it at a random place. */
+  /**
+   * Longest part of a document that both crops come from, in tokens. A longer document is cut to a window at
+   * a random place.
+   */
   readonly window: number;
-  /** Probability with which each token of a crop is left out. */
+  /** Probability of deleting each token of a crop. */
   readonly deleteRatio: number;
-  /** `inverse-cloze`: probability with which the sentence is taken out of its text. */
+  /** Probability of removing the query's sentence from the document crop. Used by `inverse-cloze` only. */
   readonly removeRatio: number;
 }
 
-/** What stands around every text of a side, and how much of a text there is room for between. */
+/**
+ * Special tokens and prefix around every text of one side (query or document), and the room left for the
+ * text.
+ */
 export interface TokenFrame {
   readonly before: Int32Array;
   readonly after: Int32Array;
-  /** Tokens of the text itself, at most. */
+  /** Most tokens of the text itself. */
   readonly room: number;
 }
 
-/** The crops of a batch: two texts for each row, in the order of the rows. */
+/** Crops of one batch: row i of both stores comes from row i of the batch. */
 export interface CropPairs {
   readonly queries: TokenStore;
   readonly documents: TokenStore;
 }
 
-/** Tokens of a crop at least, before any are left out. */
+/** Fewest tokens of a crop, before any are deleted. */
 const LEAST_TOKENS = 4;
-/** Documents with fewer tokens are not cropped: both crops would be nearly the whole. */
+/**
+ * Fewest tokens of a document that is cropped. In shorter documents both crops would be nearly the whole
+ * text.
+ */
 export const LEAST_DOCUMENT_TOKENS = 2 * LEAST_TOKENS;
 
-/** Random numbers that a pair of crops takes: place of the window, then of the crops. */
+/** Random numbers used per pair of crops: one for the place of the window, four for the crops. */
 const DRAWS = 5;
 
-/** Half-open ranges of a document's tokens, one after the other. */
+/** Half-open ranges of a document's tokens, in ascending order. */
 type Spans = readonly (readonly [start: number, end: number])[];
 
 /**
- * Pairs of crops of documents: texts that belong together without anyone's having said so.
+ * Cuts pairs of crops out of documents: pairs of related texts that need no labels.
  *
- * - `independent` (Contriever, Izacard et al., arXiv:2112.09118): query and positive are two spans of the same window, of lengths
- *   and at places drawn independently, so that they may overlap.
- * - `inverse-cloze` (Lee et al., arXiv:1906.00300): the query is a sentence at a random place, or a part of it where it is longer
- *   than a crop may be; the positive is the window without it, or, with probability 1 − `removeRatio`, the whole window.
+ * - `independent` (Contriever, Izacard et al., arXiv:2112.09118): query and positive are two spans of one
+ *   window. Their lengths and places are drawn independently, so they may overlap.
+ * - `inverse-cloze` (Lee et al., arXiv:1906.00300): the query is a sentence at a random place, or part of the
+ *   sentence if it is longer than a crop may be. The positive is the window without that sentence; with
+ *   probability 1 − `removeRatio` it is the whole window.
  *
- * All is a function of (seed, draw, place in the batch): every draw has other crops, and a resumed run the same.
+ * The crops are a function of (seed, draw, position in the batch). Every draw has new crops, and a resumed
+ * run repeats those of the interrupted one.
  */
 export class Crops {
   private readonly store: TokenStore;
@@ -60,8 +80,10 @@ export class Crops {
   private readonly sentenceEnds: Uint8Array;
 
   /**
-   * @param store  whole documents, without special tokens, of `LEAST_DOCUMENT_TOKENS` tokens or more where they are cropped
-   * @param sentenceEnds  uint8[V]: 1 for tokens that end a sentence
+   * @param store  whole documents, without special tokens; every row that is cropped has at least
+   *   `LEAST_DOCUMENT_TOKENS` tokens
+   * @param parts  frames of both sides, crop settings, seed of the run, and `sentenceEnds`, uint8[V]: 1 for
+   *   tokens that end a sentence
    */
   constructor(
     store: TokenStore,
@@ -80,7 +102,9 @@ export class Crops {
   }
 
   /**
-   * @param rows  B rows of the store
+   * Cuts one pair of crops per row.
+   *
+   * @param rows  int32[B], rows of the store; a row may occur more than once
    * @param draw  number of the batch in the run
    */
   cut(rows: Int32Array, draw: number): CropPairs {
@@ -133,7 +157,7 @@ export class Crops {
       start += place(draws[2]!, end - start - most);
       end = start + most;
     }
-    // A sentence of a word or two goes on into the next, or begins in the one before.
+    // A very short sentence is extended into the next sentence, or back into the one before.
     end = Math.min(to, Math.max(end, start + least));
     start = Math.max(from, Math.min(start, end - least));
     const around: Spans = [
@@ -145,17 +169,17 @@ export class Crops {
     return { query, document };
   }
 
-  /** Tokens of a crop of a window, at least and at most. */
+  /** Fewest and most tokens of a crop of a window of `size` tokens. */
   private lengths(size: number, room: number): { least: number; most: number } {
     const { minRatio, maxRatio } = this.options;
-    // What remains of a window without its sentence is a crop too.
+    // The window without the sentence is a crop too and must keep LEAST_TOKENS tokens.
     const limit = this.options.task === 'independent' ? size : Math.max(1, size - LEAST_TOKENS);
     const least = Math.max(LEAST_TOKENS, Math.round(minRatio * size));
     const most = Math.max(least, Math.round(maxRatio * size));
     return { least: Math.min(least, limit, room), most: Math.min(most, limit, room) };
   }
 
-  /** Puts crops side by side, each inside its frame, and leaves tokens out at random. */
+  /** Writes the crops one after the other, each inside its frame, and deletes tokens at random. */
   private write(
     rows: Int32Array,
     crops: readonly Spans[],
@@ -181,7 +205,7 @@ export class Crops {
           seen++;
         }
       }
-      // Not nothing, however unlikely that is.
+      // A crop keeps at least one token, even if all were drawn for deletion.
       if (used === first && size(spans) > 0) out[used++] = tokens[spans.find(([a, b]) => b > a)![0]]!;
       out.set(after, used);
       used += after.length;
@@ -193,5 +217,5 @@ export class Crops {
 
 const size = (spans: Spans): number => spans.reduce((sum, [start, end]) => sum + end - start, 0);
 
-/** A whole number from 0 to `last`, for a uniform number of (0, 1). */
+/** Maps a uniform number of (0, 1) to a whole number from 0 to `last`. */
 const place = (u: number, last: number): number => Math.min(last, Math.floor(u * (last + 1)));

@@ -1,28 +1,33 @@
-/** Words as sequences of token ids, with how often each occurs. */
+/** Words as sequences of token ids, and the number of occurrences of each word. */
 export interface SymbolWords {
   symbols: readonly number[][];
   counts: readonly number[];
 }
 
+/** Settings of {@link learnMerges}. */
 export interface LearnMergesOptions {
-  /** Token strings by id; new tokens are appended. */
+  /** Token strings by id; `learnMerges` appends the new tokens. */
   tokens: string[];
-  /** Stop when there are this many tokens. */
+  /** Number of tokens at which learning stops. */
   vocabSize: number;
-  /** Pairs that occur less often are not merged. */
+  /** Fewest occurrences of a pair to merge. */
   minFrequency: number;
-  /** String of the token that a pair becomes. */
+  /** Makes the string of the token that replaces a pair. */
   join: (left: string, right: string) => string;
 }
 
 /**
- * Byte-pair encoding (Sennrich, Haddow and Birch 2016): again and again the most frequent pair of neighbouring tokens
- * becomes one token. Returns the merged pairs of ids in order; of equally frequent pairs the one with the smaller left id
- * goes first, then the smaller right id, as in Hugging Face's trainers.
+ * Learns the merges of byte-pair encoding (Sennrich, Haddow and Birch 2016).
  *
- * Counts are kept exact: a merge visits the words that hold the pair and takes back, then adds, the pairs beside it. The
- * best pair comes from a heap whose entries may be out of date: counts of known pairs only fall, so an entry that
- * comes up too high is put back with its present count.
+ * Each step replaces the most frequent pair of neighbouring tokens by one token. Among equally frequent pairs
+ * the one with the smaller left id comes first, then the one with the smaller right id, as in Hugging Face's
+ * trainers.
+ *
+ * Counts are exact: a merge visits the words that hold the pair, subtracts the pairs beside each occurrence
+ * and adds the new ones. The best pair comes from a heap with stale entries: counts of known pairs only fall,
+ * so an entry that comes up with too high a count is put back with its present count.
+ *
+ * @returns pairs of ids in merge order
  */
 export function learnMerges(words: SymbolWords, options: LearnMergesOptions): [number, number][] {
   const { tokens, vocabSize, minFrequency, join } = options;
@@ -59,7 +64,10 @@ export function learnMerges(words: SymbolWords, options: LearnMergesOptions): [n
   return merges;
 }
 
-/** Replaces (left, right) in a word, from left to right, and counts the pairs that vanish and appear. */
+/**
+ * Replaces (left, right) in a word, from left to right, and updates the counts of the pairs that vanish and
+ * appear.
+ */
 function mergeWord(
   word: number[],
   left: number,
@@ -76,7 +84,8 @@ function mergeWord(
   for (let i = 0; i < word.length; i++) {
     const isMatch = word[i] === left && i + 1 < word.length && word[i + 1] === right;
     if (i > 0 && (isMatch || isAfterMerge)) {
-      // The new word is at most as long as what was read of the old one: old symbols from i on are still in place.
+      // The new word is never longer than the part of the old word already read, so old symbols from i on are
+      // intact.
       pairs.remove(isAfterMerge ? right : word[size - 1]!, word[i]!, count);
       touched.add(pairs.add(word[size - 1]!, isMatch ? merged : word[i]!, count, w));
     }
@@ -102,7 +111,7 @@ class PairTable {
     return this.counts.length;
   }
 
-  /** Adds `count` occurrences in word `w`; returns the pair's index. */
+  /** Adds `count` occurrences in word `w` and returns the pair's index. */
   add(left: number, right: number, count: number, w: number): number {
     const key = left * 2 ** 24 + right;
     let pair = this.#index.get(key);
@@ -124,7 +133,10 @@ class PairTable {
     this.counts[this.#index.get(left * 2 ** 24 + right)!]! -= count;
   }
 
-  /** The words of a pair, which are forgotten: the pair is being merged away. A word may come twice. */
+  /**
+   * Returns the words of a pair and clears them, because the pair is being merged away. A word may occur
+   * twice.
+   */
   takeWords(pair: number): number[] {
     const words = this.#words[pair]!;
     this.#words[pair] = [];
@@ -162,7 +174,9 @@ class PairHeap {
     this.#counts[at] = count;
   }
 
-  /** Takes the most frequent pair by present counts; undefined when none is frequent enough. */
+  /**
+   * Removes and returns the pair with the highest present count; undefined when no pair is frequent enough.
+   */
   pop(): number | undefined {
     for (;;) {
       const pair = this.#entries[0];

@@ -1,23 +1,28 @@
 import { UsageError } from '../util/errors.ts';
 
+/** Settings of {@link lengthGroupedBatches}. */
 export interface LengthGroupedBatchesOptions {
+  /** Rows of a batch. */
   batchSize: number;
-  /** Batches that are formed together (50): more waste less padding and mix less well. */
+  /** Batches formed together. Default 50. A larger window means less padding and less random batches. */
   windowBatches?: number;
-  /** Leave out the last rows of `order` that do not fill a batch (false). */
+  /** Drop the last rows of `order` that do not fill a batch. Default false. */
   dropLast?: boolean;
 }
 
 /**
- * Batches of texts of similar length, so that little of a padded batch is padding.
+ * Groups texts of similar length into batches, so that padded batches hold little padding.
  *
- * The shuffled rows are taken in windows of `windowBatches` batches. A window is sorted by length, cut into batches, and
- * its batches come in the order in which their shortest texts stand in `order`: as random as `order` is. No random numbers
- * are drawn here, so the same permutation gives the same batches.
+ * The shuffled rows are taken in windows of `windowBatches` batches. Each window is sorted by length and cut
+ * into batches. The batches of a window are ordered by the first position in `order` of any of their shortest
+ * texts, so their order is as random as `order`. The function draws no random numbers: one permutation always
+ * gives the same batches.
  *
- * @param lengths Tokens of each text, [N].
- * @param order Rows in random order: every row of an epoch once.
- * @returns Rows of each batch. Every row of `order` is in one batch; the smaller batch, if any, is in the last window.
+ * @param lengths  tokens of each text, [N]
+ * @param order  rows in random order; every row of an epoch once
+ * @returns rows of each batch. Every row of `order` is in exactly one batch, except rows that `dropLast`
+ *   drops. A smaller batch, if any, is in the last window.
+ * @throws UsageError when a size is not a whole number ≥ 1 or `order` names a row that `lengths` lacks
  */
 export function lengthGroupedBatches(
   lengths: ArrayLike<number>,

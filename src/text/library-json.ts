@@ -1,8 +1,10 @@
 import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
 
 /**
- * The configuration for the JavaScript library whose ids equal those of Hugging Face's Rust library, which is the
- * standard. Where the two differ for the same component, another component with the right result takes its place:
+ * Translates a `tokenizer.json` for the JavaScript library so that its ids equal those of Hugging Face's Rust
+ * library, which is the standard.
+ *
+ * Where the two libraries treat a component differently, an equivalent component takes its place:
  *
  * | component | difference in JavaScript | replacement |
  * |---|---|---|
@@ -15,9 +17,10 @@ import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
  * | Metaspace | does not split words | Split in front of each ▁ |
  * | Precompiled | other rules than those of the file | {@link Charsmap}, put in by `Tokenizer` |
  *
- * One difference stays: Strip takes U+FEFF for a space at the ends of a text, and U+0085 for none.
+ * One difference remains: at the ends of a text, Strip treats U+FEFF as a space and U+0085 as none.
  *
- * Special tokens are put around the ids by {@link wrapperIds}, so the post-processor is dropped.
+ * The post-processor is dropped, because `Tokenizer` puts the special tokens of {@link wrapperIds} around the
+ * ids.
  */
 export function libraryJson(json: TokenizerJson): object {
   return {
@@ -31,7 +34,7 @@ export function libraryJson(json: TokenizerJson): object {
 
 const LOWER_SIGMA = { type: 'Replace', pattern: { String: 'Σ' }, content: 'σ' };
 
-/** The ranges of Hugging Face's `is_chinese_char` that need two UTF-16 units. */
+/** Ranges of Hugging Face's `is_chinese_char` that need two UTF-16 units. */
 const SPACED_IDEOGRAPHS = {
   type: 'Replace',
   pattern: {
@@ -65,7 +68,7 @@ const SPACE = '\\p{White_Space}';
 const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\u200c\u200d';
 const PUNCTUATION = '\\p{P}!-/:-@\\[-`{-~';
 
-/** GPT-2's words. */
+/** Pattern of GPT-2's words. */
 const BYTE_LEVEL_WORDS = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|${SPACE}+(?!\\P{White_Space})|${SPACE}+`;
 
 function libraryPreTokenizer(component: ComponentJson): ComponentJson {
@@ -85,7 +88,7 @@ function libraryPreTokenizer(component: ComponentJson): ComponentJson {
     case 'ByteLevel': {
       if (component.use_regex === false) return component;
       const bytes = { ...component, add_prefix_space: false, use_regex: false };
-      // A Metaspace that puts spaces for spaces does nothing but to begin the text with one.
+      // A Metaspace whose replacement is a space changes nothing except that it prepends one to the text.
       const prefix = { type: 'Metaspace', replacement: ' ', prepend_scheme: 'always' };
       return sequence('pretokenizers', [
         ...(component.add_prefix_space === true ? [prefix] : []),
@@ -95,7 +98,7 @@ function libraryPreTokenizer(component: ComponentJson): ComponentJson {
     }
     case 'Metaspace': {
       const replacement = component.replacement as string;
-      // Older files say add_prefix_space instead of prepend_scheme.
+      // Older files have add_prefix_space instead of prepend_scheme.
       const scheme = component.prepend_scheme ?? (component.add_prefix_space === false ? 'never' : 'always');
       const metaspace = { ...component, prepend_scheme: scheme };
       if (component.split === false) return metaspace;
@@ -132,7 +135,7 @@ function split(regex: string): ComponentJson {
   return { type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false };
 }
 
-/** Ids that the post-processor puts before and after a single text. */
+/** Reads which special token ids the post-processor puts before and after a single text. */
 export function wrapperIds(component: ComponentJson | null): { before: number[]; after: number[] } {
   switch (component?.type) {
     case 'Sequence':

@@ -1,33 +1,37 @@
 import { UsageError } from '../util/errors.ts';
 import type { TokenStore } from './token-store.ts';
 
+/** Settings of {@link padBatch}. */
 export interface PadBatchOptions {
-  /** Id of the filling tokens. */
+  /** Id of the padding token. */
   padId: number;
-  /** Round the length T up to a multiple of this (1). */
+  /** Round the length T up to a multiple of this number of tokens. Default 1. */
   multipleOf?: number;
-  /** Memory to write to; it grows as needed. A batch is valid until the next one is written to the same buffers. */
+  /**
+   * Buffers to write to, which grow as needed. A batch is valid until the next one is written to the same
+   * buffers. Default: new buffers.
+   */
   buffers?: BatchBuffers;
 }
 
-/** Texts of one length, row by row. */
+/** Batch of texts padded to one length, row by row. */
 export interface PaddedBatch {
   /** Token ids, int32 [B, T], filled up with the padding id. */
   ids: Int32Array;
   /** 1 for a token, 0 for padding, float32 [B, T]. */
   mask: Float32Array;
-  /** B. */
+  /** Number of texts B. */
   batch: number;
-  /** T: the longest text of the batch, rounded up, at least 1. */
+  /** Length T in tokens: that of the longest text, rounded up, at least 1. */
   tokens: number;
 }
 
-/** Memory for padded batches, to be used again from step to step. */
+/** Memory for padded batches, reused from step to step. */
 export class BatchBuffers {
   #ids = new Int32Array(0);
   #mask = new Float32Array(0);
 
-  /** Views of `size` elements each. */
+  /** Returns views of `size` elements each, into memory that later calls overwrite. */
   take(size: number): { ids: Int32Array; mask: Float32Array } {
     if (size > this.#ids.length) {
       this.#ids = new Int32Array(size);
@@ -37,7 +41,11 @@ export class BatchBuffers {
   }
 }
 
-/** Puts the texts `rows` of a store side by side, padded at the end to the longest of them. */
+/**
+ * Lays the texts `rows` of a store side by side, padded at the end to the longest of them.
+ *
+ * @throws UsageError when `multipleOf` is not a whole number ≥ 1
+ */
 export function padBatch(store: TokenStore, rows: ArrayLike<number>, options: PadBatchOptions): PaddedBatch {
   const { padId, multipleOf = 1, buffers = new BatchBuffers() } = options;
   if (!Number.isInteger(multipleOf) || multipleOf < 1) {

@@ -2,10 +2,12 @@ import type { Tokenizer } from './tokenizer.ts';
 import { modelIds } from './tokenizer-json.ts';
 
 /**
- * Which tokens end a sentence: those of the vocabulary that end in `.`, `!` or `?`. Rough (abbreviations and numbers end none), and
- * enough to cut texts at natural places without reading them again.
+ * Marks the tokens that end a sentence: those that end in `.`, `!` or `?`.
  *
- * @returns  uint8[V], 1 for such a token
+ * The rule is rough, since abbreviations and numbers end in a dot too. It is enough to cut texts at natural
+ * places without reading them again.
+ *
+ * @returns  uint8[V], 1 for a token that ends a sentence
  */
 export function sentenceEnds(tokenizer: Tokenizer): Uint8Array {
   const ends = new Uint8Array(tokenizer.vocabSize);

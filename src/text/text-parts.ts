@@ -1,15 +1,21 @@
 import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
 
 /**
- * How a text falls into parts whose ids, one after the other, are the ids of the text:
- * - `words`: at spaces, tabs and line ends, which no token holds;
- * - `signs`: as words, and before and after every ASCII sign, each a token by itself;
- * - `spaces`: in front of a space that follows a letter, digit or ASCII sign; the space belongs to the next part;
- * - `whole`: not known for these components.
+ * How a text splits into parts that can be tokenized one at a time. The ids of the parts, one after the
+ * other, are the ids of the text.
+ *
+ * - `words`: split at spaces, tabs and line ends, which no token holds
+ * - `signs`: as `words`, and also before and after every ASCII sign, each of which is a token by itself
+ * - `spaces`: split before a space that follows a letter, digit or ASCII sign; the space belongs to the next
+ *   part
+ * - `whole`: no safe split is known for these components
  */
 export type Separation = 'signs' | 'words' | 'spaces' | 'whole';
 
-/** Normalizers that see one word at a time: no space appears, vanishes or changes a neighbouring word. */
+/**
+ * Normalizers that see one word at a time: they add no space, remove no space and change no neighbouring
+ * word.
+ */
 const LOCAL_NORMALIZERS = [
   'BertNormalizer',
   'Lowercase',
@@ -21,6 +27,7 @@ const LOCAL_NORMALIZERS = [
   'Precompiled',
 ];
 
+/** Tells how texts can be split for the components of a `tokenizer.json`. */
 export function separationOf(json: TokenizerJson): Separation {
   // A token that holds or swallows space spans parts.
   if (json.added_tokens.some((token) => /\s/.test(token.content) || token.rstrip === true)) return 'whole';
@@ -55,7 +62,10 @@ export function separationOf(json: TokenizerJson): Separation {
   }
 }
 
-/** BERT's own chain; an added token, where a text holds one, is recognised by the sign that it begins with. */
+/**
+ * Tells whether the components are BERT's and every added token begins with an ASCII sign, by which it is
+ * recognised in a text.
+ */
 function isBert(json: TokenizerJson): boolean {
   return (
     (json.normalizer === null || json.normalizer.type === 'BertNormalizer') &&
@@ -74,7 +84,7 @@ function isAsciiSign(unit: number): boolean {
   );
 }
 
-/** Components of a chain, nested sequences laid out. */
+/** Lists the components of a chain, with nested sequences expanded. */
 function flat(component: ComponentJson | null, list: string): ComponentJson[] {
   if (component === null) return [];
   return component.type === 'Sequence'
@@ -82,7 +92,7 @@ function flat(component: ComponentJson | null, list: string): ComponentJson[] {
     : [component];
 }
 
-/** SentencePiece's "remove extra whitespace": {Regex: " {2,}"} to one space or ▁. */
+/** Recognises SentencePiece's "remove extra whitespace": {Regex: " {2,}"} replaced by one space or ▁. */
 function isRunOfSpaces(component: ComponentJson): boolean {
   const regex = (component.pattern as { Regex?: unknown } | undefined)?.Regex;
   return (
@@ -95,7 +105,7 @@ function isRunOfSpaces(component: ComponentJson): boolean {
 /** Cuts texts into the parts that the components of a tokenizer see one at a time. */
 export class TextParts {
   readonly separation: Separation;
-  /** Spaces between parts belong to nobody and are passed over. */
+  /** Whether spaces between parts belong to no part and are skipped. */
   readonly #skipsSpace: boolean;
   /** First characters of the added tokens. */
   readonly #addedStarts: ReadonlySet<number>;
@@ -106,14 +116,14 @@ export class TextParts {
     this.#addedStarts = new Set(json.added_tokens.map((token) => token.content.charCodeAt(0)));
   }
 
-  /** Where the first part at or after `at` begins; the length of the text when there is none. */
+  /** Position at which the first part at or after `at` begins; the length of the text when there is none. */
   start(text: string, at: number): number {
     let start = at;
     if (this.#skipsSpace) while (start < text.length && isPlainSpace(text.charCodeAt(start))) start++;
     return start;
   }
 
-  /** Where the part that begins at `start` ends: beyond `start`. */
+  /** Position at which the part that begins at `start` ends, always greater than `start`. */
   end(text: string, start: number): number {
     switch (this.separation) {
       case 'whole':
@@ -147,14 +157,14 @@ function isPlainSpace(unit: number): boolean {
   return unit === 0x20 || (unit >= 0x09 && unit <= 0x0d && unit !== 0x0b && unit !== 0x0c);
 }
 
-/** A UTF-16 unit that no normalizer turns into a space: a letter, digit or ASCII sign. */
+/** Tells whether no normalizer turns this UTF-16 unit into a space: a letter, a digit or an ASCII sign. */
 function isSolid(unit: number): boolean {
   return unit < 0x80 ? unit > 0x20 && unit < 0x7f : /[\p{L}\p{N}]/u.test(String.fromCharCode(unit));
 }
 
 /**
- * A position near `chars` to cut a text: in front of a space in the next 256 characters, else exactly there, but not
- * inside a surrogate pair.
+ * Finds a position near `chars` at which to cut a text: before a space in the next 256 characters, else at
+ * `chars` itself, but never inside a surrogate pair.
  */
 export function cutBefore(text: string, chars: number): number {
   if (chars >= text.length) return text.length;

@@ -1,33 +1,35 @@
 import { UsageError } from '../util/errors.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-/** Token ids: 2 bytes each where the vocabulary allows it. */
+/** Token ids; 2 bytes each if the vocabulary has at most 65,536 tokens. */
 export type TokenArray = Uint16Array | Int32Array;
 
+/** Settings of {@link TokenStore.build}. */
 export interface TokenStoreOptions {
-  /** Tokens of a text at most, special tokens included. */
+  /** Most tokens of a text, special tokens included; a whole number ≥ 1. */
   maxTokens: number;
-  /** Put in front of every text, for example `query: `. */
+  /** Text to put in front of every text, for example `query: `. Default none. */
   prefix?: string;
-  /** Wrap texts in the tokenizer's special tokens, where it has a template for that (true). */
+  /** Put the tokenizer's special tokens around texts, where it defines any. Default true. */
   specialTokens?: boolean;
   /** Called after every 1,024th text with the number of texts done. */
   onProgress?: (rows: number) => void;
 }
 
-/** Tokens of one block of memory; a text lies in one block. */
+/** Tokens of one block of memory. A text never spans two blocks. */
 const BLOCK_TOKENS = 1 << 20;
 
 /**
- * The token ids of N texts, held compactly: 2 bytes a token up to a vocabulary of 65,536, else 4, and 8 bytes a text.
- * The texts themselves are not kept.
+ * Token ids of N texts in compact form: 8 bytes a text, and 2 bytes a token (4 for a vocabulary of more than
+ * 65,536). The texts themselves are not kept.
  */
 export class TokenStore {
   /** Number of texts N. */
   readonly rows: number;
+  /** Number of tokens of all texts. */
   readonly totalTokens: number;
   readonly #blocks: readonly TokenArray[];
-  /** Where a text begins: block · blockTokens + position in the block. */
+  /** Start of each text: block · blockTokens + position in the block. */
   readonly #starts: Float64Array;
   readonly #lengths: Int32Array;
   readonly #blockTokens: number;
@@ -41,7 +43,11 @@ export class TokenStore {
     this.totalTokens = lengths.reduce((sum, length) => sum + length, 0);
   }
 
-  /** Encodes `count` texts, special tokens included; each text is asked for once, in row order. */
+  /**
+   * Encodes `count` texts. `textOf` is called once per row, in row order.
+   *
+   * @throws UsageError when `maxTokens` is not a whole number ≥ 1 or leaves no room for the special tokens
+   */
   static build(
     tokenizer: Tokenizer,
     count: number,
@@ -77,7 +83,13 @@ export class TokenStore {
     return new TokenStore(blocks, starts, lengths, blockTokens);
   }
 
-  /** A store over texts whose tokens lie one after the other; the arrays are kept, not copied. */
+  /**
+   * Wraps token ids that already exist: the texts lie one after the other in `tokens`. The arrays are kept,
+   * not copied.
+   *
+   * @param lengths  int32[N], tokens of each text
+   * @throws UsageError when the lengths do not add up to the number of tokens
+   */
   static of(lengths: Int32Array, tokens: TokenArray): TokenStore {
     const starts = new Float64Array(lengths.length);
     let total = 0;
@@ -90,11 +102,11 @@ export class TokenStore {
         `${lengths.length} texts of ${total} tokens, but ${tokens.length} tokens were given`,
       );
     }
-    // One block, and a size of it that no start reaches.
+    // There is one block, and no start reaches its size.
     return new TokenStore([tokens], starts, lengths, total + 1);
   }
 
-  /** Tokens of each text, [N]; a view, not to be changed. */
+  /** Number of tokens of each text, [N]; a view that must not be changed. */
   get lengths(): Int32Array {
     return this.#lengths;
   }
@@ -104,7 +116,7 @@ export class TokenStore {
     return this.#lengths[this.#checked(row)]!;
   }
 
-  /** Token ids of a text, [T]; a view, not to be changed. */
+  /** Token ids of a text, [T]; a view that must not be changed. */
   tokens(row: number): TokenArray {
     const start = this.#starts[this.#checked(row)]!;
     const block = Math.floor(start / this.#blockTokens);
@@ -112,7 +124,7 @@ export class TokenStore {
     return this.#blocks[block]!.subarray(from, from + this.#lengths[row]!);
   }
 
-  /** Memory of the tokens and of the tables, in bytes. */
+  /** Memory of the tokens and the tables, in bytes. */
   get bytes(): number {
     const blockBytes = this.#blocks.reduce((sum, block) => sum + block.byteLength, 0);
     return blockBytes + this.#starts.byteLength + this.#lengths.byteLength;

@@ -1,11 +1,15 @@
 import { DataError } from '../util/errors.ts';
 
-/** A normalizer, pre-tokenizer, post-processor or decoder of a `tokenizer.json`: its `type` says which fields it has. */
+/**
+ * Normalizer, pre-tokenizer, post-processor or decoder of a `tokenizer.json`. `type` determines the other
+ * fields.
+ */
 export interface ComponentJson {
   type: string;
   [field: string]: unknown;
 }
 
+/** Token of a `tokenizer.json` that stands outside the model's vocabulary or has a special role. */
 export interface AddedTokenJson {
   id: number;
   content: string;
@@ -16,6 +20,7 @@ export interface AddedTokenJson {
   special?: boolean;
 }
 
+/** WordPiece model of a `tokenizer.json`. */
 export interface WordPieceJson {
   type: 'WordPiece';
   unk_token: string;
@@ -24,6 +29,7 @@ export interface WordPieceJson {
   vocab: Record<string, number>;
 }
 
+/** Byte-pair encoding model of a `tokenizer.json`. */
 export interface BpeJson {
   type: 'BPE';
   unk_token?: string | null;
@@ -38,15 +44,16 @@ export interface BpeJson {
   merges: (string | [string, string])[];
 }
 
+/** Unigram model of a `tokenizer.json`. */
 export interface UnigramJson {
   type: 'Unigram';
   unk_id: number;
   byte_fallback?: boolean;
-  /** Pieces with their log probabilities; a piece's id is its position. */
+  /** Pieces with their log probabilities (natural logarithm); the id of a piece is its position. */
   vocab: [string, number][];
 }
 
-/** The file format of Hugging Face's tokenizers library: the parts that we read and write. */
+/** File format of Hugging Face's tokenizers library: the parts that Undrift reads and writes. */
 export interface TokenizerJson {
   version?: string;
   truncation?: unknown;
@@ -59,7 +66,7 @@ export interface TokenizerJson {
   model: WordPieceJson | BpeJson | UnigramJson;
 }
 
-/** A check of one value: undefined when it is fine, otherwise what was expected. */
+/** Checks one value: returns undefined if it is valid, otherwise a description of the expected value. */
 type Check = (value: unknown) => string | undefined;
 
 const boolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'true or false');
@@ -95,13 +102,13 @@ function oneOf(...values: unknown[]): Check {
 
 interface ComponentSpec {
   fields?: Record<string, Check>;
-  /** Field that holds further components of the same kind. */
+  /** Field with a list of further components of the same kind. */
   list?: string;
 }
 
 /**
- * The components that we know to give the ids of Hugging Face's library. A file with another one is refused: a
- * tokenizer that is a little different is worse than none.
+ * Components known to give the ids of Hugging Face's library. Files with other components are refused,
+ * because a tokenizer that differs a little is worse than none.
  */
 const NORMALIZERS: Record<string, ComponentSpec> = {
   BertNormalizer: {
@@ -178,7 +185,7 @@ const ADDED_TOKEN_FIELDS: Record<string, Check> = {
   special: optional(boolean),
 };
 
-/** The time for a word grows with the cube of its length: the limit keeps a damaged file from hanging us. */
+/** Limits the word length: encoding takes time cubic in it, and a damaged file must not hang the program. */
 const wordLimit: Check = (value) =>
   count(value) === undefined && (value as number) <= 1000 ? undefined : 'a whole number from 0 to 1,000';
 
@@ -208,10 +215,10 @@ const UNIGRAM_FIELDS: Record<string, Check> = {
 };
 
 /**
- * Checks that `value` is a `tokenizer.json` that can be loaded, part by part; returns it with absent parts as null and
- * the model's type filled in (old files lack it).
+ * Checks, part by part, that `value` is a `tokenizer.json` that can be loaded.
  *
- * @throws DataError that names the part, what was expected and what was found.
+ * @returns the value with absent parts as null and the model's type filled in, which old files lack
+ * @throws DataError that names the part, the expected value and the value found
  */
 export function checkTokenizerJson(value: unknown, file: string): TokenizerJson {
   const fail = failure(file);
@@ -239,13 +246,13 @@ export function checkTokenizerJson(value: unknown, file: string): TokenizerJson 
   return { ...value, ...components, added_tokens: addedTokens as AddedTokenJson[], model };
 }
 
-/** Token to id of the model's own vocabulary, without added tokens. */
+/** Maps each token of the model's own vocabulary to its id, without added tokens. */
 export function modelIds(model: TokenizerJson['model']): Map<string, number> {
   if (model.type === 'Unigram') return new Map(model.vocab.map(([piece], position) => [piece, position]));
   return new Map(Object.entries(model.vocab));
 }
 
-/** Left and right part of each merge of a BPE model, in order of rank. */
+/** Lists the left and right part of each merge of a BPE model, in order of rank. */
 export function mergePairs(model: BpeJson): [string, string][] {
   return model.merges.map((merge) =>
     typeof merge === 'string' ? (merge.split(' ') as [string, string]) : merge,
@@ -269,7 +276,7 @@ function shown(value: unknown): string {
   try {
     text = JSON.stringify(value);
   } catch {
-    return 'something nested too deep'; // the stack ends before a hostile file does
+    return 'something nested too deep'; // a deeply nested file overflows the stack of JSON.stringify
   }
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
@@ -397,7 +404,10 @@ function checkVocabulary(vocab: Record<string, unknown>, fail: Fail): void {
   }
 }
 
-/** An embedding table has a row for every id up to the largest: a wild id would cost gigabytes. */
+/**
+ * Limits the largest id: an embedding table has a row for every id up to it, so a wild id would cost
+ * gigabytes.
+ */
 function checkIds(ids: ReadonlyMap<string, number>, fail: Fail): void {
   if (ids.size === 0) fail('model.vocab', 'at least one token', {});
   const limit = 4 * ids.size + 65_536;

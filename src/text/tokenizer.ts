@@ -7,7 +7,7 @@ import { ownString } from './own-string.ts';
 import { cutBefore, TextParts } from './text-parts.ts';
 import { checkTokenizerJson, modelIds, type TokenizerJson } from './tokenizer-json.ts';
 
-/** Ids of the tokens that have a role, where the vocabulary has them. */
+/** Ids of the tokens with a special role; a role that the vocabulary lacks is absent. */
 export interface SpecialIds {
   pad?: number;
   cls?: number;
@@ -18,7 +18,7 @@ export interface SpecialIds {
   eos?: number;
 }
 
-/** Usual names of the special tokens, the likeliest first. */
+/** Usual names of the special tokens, the most likely first. */
 const SPECIAL_NAMES: Record<keyof SpecialIds, readonly string[]> = {
   pad: ['[PAD]', '<pad>', '<|pad|>'],
   cls: ['[CLS]', '<cls>'],
@@ -29,30 +29,32 @@ const SPECIAL_NAMES: Record<keyof SpecialIds, readonly string[]> = {
   eos: ['[EOS]', '</s>', '<eos>', '<|end_of_text|>', '<|endoftext|>'],
 };
 
-/** Words remembered with their ids, in each of two generations. */
+/** Words in each of the two generations of the cache. */
 const CACHE_WORDS = 1 << 16;
 const CACHE_WORD_CHARS = 48;
 
-/** Tokens that must lie between the last token taken and the end of a text that was cut (see `#upTo`). */
+/** Tokens required between the last token used and the end of a text that was cut (see `#upTo`). */
 const SLACK_TOKENS = 128;
 
 /**
- * The library's Unigram model holds a lattice of the whole text and fails on very long ones. Such a text is cut at spaces,
- * and inside a run of so many characters without a space as if one stood there.
+ * Longest text, in characters, that the Unigram model gets at once: the library builds a lattice of the whole
+ * text and fails on very long ones. Longer texts are cut at spaces, or at this length where no space follows.
  */
 const UNIGRAM_BLOCK_CHARS = 32_768;
 
 /**
- * Text to token ids and back, as a `tokenizer.json` says (WordPiece, BPE or Unigram): `@huggingface/tokenizers` with
- * strict checks of the file, the ids of Hugging Face's Rust library where the JavaScript one differs
- * (see `library-json.ts`), truncation, and speed.
+ * Converts text to token ids and back, as a `tokenizer.json` says (WordPiece, BPE or Unigram).
  *
- * Speed: for most tokenizers the ids of a text are the ids of its words, one after the other. The words are looked up
- * in a table; only new ones go through the library. A text is read only as far as `maxTokens` needs.
+ * Built on `@huggingface/tokenizers`, with strict checks of the file, truncation, and the ids of Hugging
+ * Face's Rust library where the JavaScript library differs (see `library-json.ts`).
+ *
+ * For most tokenizers the ids of a text are the ids of its words, one after the other. Words are looked up in
+ * a cache and only new words go through the library. A text is read only as far as `maxTokens` needs.
  */
 export class Tokenizer {
-  /** 1 + the largest id: the rows that an embedding table needs. */
+  /** Largest id + 1: the number of rows of an embedding table. */
   readonly vocabSize: number;
+  /** Ids of the tokens with a special role. */
   readonly specialIds: Readonly<SpecialIds>;
   readonly #json: TokenizerJson;
   readonly #file: string;
@@ -61,7 +63,10 @@ export class Tokenizer {
   readonly #before: Int32Array;
   readonly #after: Int32Array;
   readonly #slackTokens: number;
-  /** When the young table is full it becomes the old one, whose words are lost unless they were seen again. */
+  /**
+   * Two generations of the cache. When the young one is full it replaces the old one, so words not seen since
+   * are forgotten.
+   */
   #young = new Map<string, readonly number[]>();
   #old = new Map<string, readonly number[]>();
   #scratch = new Int32Array(1024);
@@ -76,7 +81,8 @@ export class Tokenizer {
       throw this.#failure('the tokenizer cannot be built', error);
     }
     useCharsmaps(this.#library.normalizer, file);
-    // Done below: the library's way takes time with the square of a run of unknown characters.
+    // Undrift fuses unknown tokens in #encodeAll: the library needs time quadratic in the length of a run of
+    // them.
     if (json.model.type === 'Unigram') this.#library.model!.fuse_unk = false;
     const ids = modelIds(json.model);
     for (const token of json.added_tokens) ids.set(token.content, token.id);
@@ -90,7 +96,8 @@ export class Tokenizer {
     this.#before = Int32Array.from(before);
     this.#after = Int32Array.from(after);
     this.specialIds = findSpecialIds(json, ids, before, after);
-    // A word of up to this many characters is one [UNK] token when whole and a token per character when cut.
+    // A word of up to this many characters can be one [UNK] token when whole and one token per character when
+    // cut.
     this.#slackTokens = Math.max(
       SLACK_TOKENS,
       json.model.type === 'WordPiece' ? json.model.max_input_chars_per_word : 0,
@@ -98,7 +105,11 @@ export class Tokenizer {
     this.#encodeAll('A first try: 1 2 3.');
   }
 
-  /** Reads a `tokenizer.json`. @throws DataError when the file is missing, damaged or of a kind that is not supported. */
+  /**
+   * Reads a `tokenizer.json`.
+   *
+   * @throws DataError when the file is missing, damaged or of an unsupported kind
+   */
   static fromFile(path: string): Tokenizer {
     let bytes: Buffer;
     try {
@@ -121,17 +132,21 @@ export class Tokenizer {
     return Tokenizer.fromJson(value, path);
   }
 
-  /** Builds the tokenizer from a parsed `tokenizer.json`; `file` is named in errors. */
+  /**
+   * Builds a tokenizer from a parsed `tokenizer.json`. Errors name the file as `file`.
+   *
+   * @throws DataError when the content is damaged or of an unsupported kind
+   */
   static fromJson(json: unknown, file = 'tokenizer.json'): Tokenizer {
     return new Tokenizer(checkTokenizerJson(json, file), file);
   }
 
-  /** The `tokenizer.json` that this tokenizer was made from; not to be changed. */
+  /** Returns the `tokenizer.json` that this tokenizer was made from; it must not be changed. */
   toJson(): TokenizerJson {
     return this.#json;
   }
 
-  /** Special tokens that `encode` puts around a text; not to be changed. */
+  /** Special tokens that `encode` puts around a text; the arrays must not be changed. */
   get wrapper(): { readonly before: Int32Array; readonly after: Int32Array } {
     return { before: this.#before, after: this.#after };
   }
@@ -142,8 +157,13 @@ export class Tokenizer {
   }
 
   /**
-   * Ids of a text inside its special tokens, at most `maxTokens` in all. What is too long loses its end before the
-   * special tokens are added, so that [CLS] … [SEP] stays whole, as in Hugging Face's truncation.
+   * Encodes a text, special tokens included.
+   *
+   * A text that is too long is truncated before the special tokens are added, so [CLS] … [SEP] stays whole,
+   * as in Hugging Face's truncation.
+   *
+   * @param maxTokens  most ids to return, special tokens included; default no limit
+   * @throws UsageError when `maxTokens` leaves no room for the special tokens
    */
   encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Int32Array {
     const room = maxTokens - this.wrapperTokens;
@@ -160,14 +180,22 @@ export class Tokenizer {
     return ids;
   }
 
-  /** The first `maxTokens` ids of a text, without special tokens around it. */
+  /**
+   * Encodes a text without special tokens and returns its first `maxTokens` ids (all by default).
+   *
+   * @throws UsageError when `maxTokens` is negative
+   */
   encodeRaw(text: string, maxTokens = Number.POSITIVE_INFINITY): Int32Array {
     if (!(maxTokens >= 0)) throw new UsageError(`maxTokens must be ≥ 0, found ${maxTokens}`);
     const count = this.#encode(text, maxTokens);
     return this.#scratch.slice(0, count);
   }
 
-  /** Text of the ids; special tokens are left out unless asked for. */
+  /**
+   * Decodes ids to text. Special tokens are left out unless `skipSpecialTokens` is false.
+   *
+   * @throws UsageError when an id is not in the vocabulary
+   */
   decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
     const list = Array.from(ids);
     for (const id of list) {
@@ -183,12 +211,12 @@ export class Tokenizer {
     }
   }
 
-  /** Id of a token string, for example `[MASK]`. */
+  /** Looks up the id of a token, for example `[MASK]`; undefined when the vocabulary lacks it. */
   tokenId(token: string): number | undefined {
     return this.#library.token_to_id(token);
   }
 
-  /** Writes at most `limit` ids to the scratch array; returns how many. */
+  /** Writes at most `limit` ids to the scratch array and returns their number. */
   #encode(text: string, limit: number): number {
     let size = 0;
     let start = this.#parts.start(text, 0);
@@ -221,9 +249,11 @@ export class Tokenizer {
   }
 
   /**
-   * At least `limit` ids of the text, or all. To spare the rest of a long text, a beginning is encoded that is cut in
-   * front of a space where there is one, and made four times longer until it has `limit` + 128 tokens: then the
-   * tokens near the cut, the only ones that can depend on what follows, are not among those used.
+   * Encodes a long text as far as needed: returns at least `limit` ids, or all.
+   *
+   * To avoid encoding the rest of a long text, a prefix is encoded, cut before a space where there is one.
+   * The prefix grows fourfold until it has `limit` + `#slackTokens` tokens. Only tokens near the cut can
+   * depend on the text behind it, and those are then not used.
    */
   #upTo(text: string, limit: number): readonly number[] {
     const wanted = limit + this.#slackTokens;
@@ -259,7 +289,8 @@ export class Tokenizer {
     }
     const { model } = this.#json;
     if (model.type !== 'Unigram') return ids as readonly number[];
-    // A run of unknown characters is one unknown token; that token written out in the text is not part of a run.
+    // A run of unknown characters becomes one unknown token. The unknown token written out in the text is not
+    // part of a run.
     const isUnknown = (i: number) => ids[i] === model.unk_id && tokens[i] !== model.vocab[model.unk_id]![0];
     return (ids as readonly number[]).filter((_, i) => !(i > 0 && isUnknown(i) && isUnknown(i - 1)));
   }
@@ -270,7 +301,7 @@ export class Tokenizer {
   }
 }
 
-/** The library knows one set of rules, whatever the file says. */
+/** Gives every Precompiled normalizer the rules of the file; the library has one set of rules built in. */
 function useCharsmaps(normalizer: unknown, file: string): void {
   const part = normalizer as {
     charsmap?: string | null;
@@ -294,7 +325,7 @@ function findSpecialIds(
     const name = SPECIAL_NAMES[role].find((each) => ids.has(each));
     if (name !== undefined) found[role] = ids.get(name)!;
   }
-  // What stands around a text has the role of [CLS] and [SEP], whatever its name (RoBERTa: <s> and </s>).
+  // Tokens around a text have the roles of [CLS] and [SEP], whatever their names (RoBERTa: <s> and </s>).
   if (found.cls === undefined && before.length > 0) found.cls = before[0]!;
   if (found.sep === undefined && after.length > 0) found.sep = after[after.length - 1]!;
   if (json.model.type === 'Unigram') found.unk = json.model.unk_id;

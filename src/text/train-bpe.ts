@@ -2,28 +2,34 @@ import { UsageError } from '../util/errors.ts';
 import { learnMerges } from './learn-merges.ts';
 import type { TokenizerJson } from './tokenizer-json.ts';
 
-/** Special tokens of RoBERTa; their ids are their positions. */
+/** Special tokens of RoBERTa; the id of a token is its position. */
 export const BPE_SPECIAL_TOKENS = ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] as const;
 
-/** Longer words (runs of one kind of character, mostly not language) teach nothing and cost time. */
+/** Longer words are skipped: they are mostly runs of one kind of character, teach nothing and cost time. */
 const MAX_WORD_BYTES = 256;
 
+/** Settings of {@link trainBpe}. */
 export interface BpeOptions {
+  /** Most tokens of the vocabulary, special tokens included. */
   vocabSize: number;
+  /** Fewest occurrences of a pair to merge. */
   minFrequency: number;
 }
 
-/** The components that stand before the model in GPT-2's tokenizer. */
+/** Normalizer and pre-tokenizer of GPT-2's tokenizer. */
 export const BPE_COMPONENTS = {
   normalizer: null,
   pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
 };
 
 /**
- * A byte-level BPE vocabulary from word counts, words as strings of byte characters (GPT-2): no text is unknown.
+ * Trains a byte-level BPE vocabulary from word counts. No text is unknown to a byte-level vocabulary.
  *
- * Ids: special tokens; the 256 byte characters by code point; then the merges in order. Texts are put between `<s>` and
- * `</s>`.
+ * Ids are numbered in this order: special tokens, the 256 byte characters by code point, the merges. Texts
+ * are put between `<s>` and `</s>`.
+ *
+ * @param words  words as strings of byte characters (as in GPT-2), with their counts
+ * @throws UsageError when `vocabSize` is smaller than special tokens and byte characters need
  */
 export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions): TokenizerJson {
   const { vocabSize, minFrequency } = options;
@@ -86,8 +92,8 @@ export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions
 }
 
 /**
- * GPT-2's printable stand-ins for the 256 bytes, by code point: the visible characters of Latin-1 stand for themselves, the
- * other 68 bytes are numbered from U+0100 on.
+ * Lists GPT-2's printable stand-ins for the 256 bytes, by code point. Visible characters of Latin-1 stand for
+ * themselves; the other 68 bytes are numbered from U+0100.
  */
 function byteCharacters(): string[] {
   const visible = [

@@ -4,31 +4,38 @@ import { BPE_COMPONENTS, trainBpe } from './train-bpe.ts';
 import { trainWordPiece, wordPieceComponents } from './train-wordpiece.ts';
 import { WordCounts } from './word-counts.ts';
 
+/** Settings of {@link trainVocabulary}. */
 export interface VocabularyOptions {
-  /** `wordpiece`: BERT's tokenizer; `bpe`: GPT-2's byte-level one. */
+  /** Kind of model. `wordpiece`: BERT's tokenizer. `bpe`: GPT-2's byte-level tokenizer. */
   model: 'wordpiece' | 'bpe';
-  /** Tokens at most, special tokens included; fewer when the texts have no more frequent pairs. */
+  /**
+   * Most tokens, special tokens included, ≥ 1. There are fewer when the texts have no more frequent pairs.
+   */
   vocabSize: number;
-  /** Whether WordPiece ignores case and accents (true). */
+  /** Make WordPiece ignore case and accents. Default true. */
   lowercase?: boolean;
-  /** A pair of tokens is merged only when it occurs so often (2). */
+  /** Fewest occurrences of a pair to merge, ≥ 1. Default 2. */
   minFrequency?: number;
-  /** Characters in a WordPiece vocabulary at most (1,000, or a quarter of the vocabulary if that is less). */
+  /**
+   * Most characters in a WordPiece vocabulary, ≥ 1. Default 1,000, or a quarter of the vocabulary if that is
+   * less.
+   */
   alphabetLimit?: number;
-  /** Distinct words held while counting (2,000,000); beyond, rare ones are dropped. */
+  /** Most distinct words held while counting, ≥ 1. Beyond this, rare words are dropped. Default 2,000,000. */
   maxWords?: number;
 }
 
 /**
- * Learns a vocabulary from texts and returns a complete `tokenizer.json`, which Hugging Face's library reads to the same
- * ids as {@link Tokenizer}. The result depends on the multiset of texts only, not on their order, as long as `maxWords`
- * is not exceeded.
+ * Learns a vocabulary from texts and returns a complete `tokenizer.json`.
+ *
+ * Hugging Face's library and {@link Tokenizer} give the same ids for this file. The result depends on the
+ * multiset of texts, not on their order, as long as `maxWords` is not exceeded.
  *
  * ```ts
  * const tokenizer = Tokenizer.fromJson(trainVocabulary(texts, { model: 'wordpiece', vocabSize: 8192 }));
  * ```
  *
- * @throws UsageError when the options contradict each other or the texts hold no words.
+ * @throws UsageError when the options contradict each other or the texts hold no words
  */
 export function trainVocabulary(texts: Iterable<string>, options: VocabularyOptions): TokenizerJson {
   const trainer = new VocabularyTrainer(options);
@@ -36,7 +43,10 @@ export function trainVocabulary(texts: Iterable<string>, options: VocabularyOpti
   return trainer.finish();
 }
 
-/** {@link trainVocabulary} for texts that come one at a time, for example from a stream. */
+/**
+ * Learns a vocabulary as {@link trainVocabulary} does, from texts that arrive one at a time, for example from
+ * a stream.
+ */
 export class VocabularyTrainer {
   readonly #options: Required<VocabularyOptions>;
   readonly #counts: WordCounts;
@@ -61,10 +71,16 @@ export class VocabularyTrainer {
     this.#counts = new WordCounts(components, this.#options.maxWords);
   }
 
+  /** Counts the words of one text. */
   add(text: string): void {
     this.#counts.add(text);
   }
 
+  /**
+   * Learns the vocabulary from the texts added so far.
+   *
+   * @throws UsageError when the texts hold no words, or `vocabSize` is too small for them
+   */
   finish(): TokenizerJson {
     const words = this.#counts.words();
     if (words.size === 0) {

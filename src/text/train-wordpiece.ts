@@ -2,23 +2,27 @@ import { UsageError } from '../util/errors.ts';
 import { learnMerges } from './learn-merges.ts';
 import type { TokenizerJson } from './tokenizer-json.ts';
 
-/** Special tokens of BERT; their ids are their positions. */
+/** Special tokens of BERT; the id of a token is its position. */
 export const WORDPIECE_SPECIAL_TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'] as const;
 
 const PREFIX = '##';
 
-/** Longer words are one [UNK] when encoded, so nothing is learnt from them. */
+/** Most characters of a word. Longer words are one [UNK] when encoded, so they are skipped. */
 const MAX_WORD_CHARS = 100;
 
+/** Settings of {@link trainWordPiece}. */
 export interface WordPieceOptions {
+  /** Most tokens of the vocabulary, special tokens included. */
   vocabSize: number;
+  /** Fewest occurrences of a pair to merge. */
   minFrequency: number;
-  /** Characters in the vocabulary at most; words with others become [UNK]. */
+  /** Most characters in the vocabulary. Words with other characters become [UNK]. */
   alphabetLimit: number;
+  /** Ignore case and accents. */
   lowercase: boolean;
 }
 
-/** The components that stand before the model in BERT's tokenizer. */
+/** Makes the normalizer and pre-tokenizer of BERT's tokenizer. */
 export function wordPieceComponents(lowercase: boolean) {
   return {
     normalizer: {
@@ -33,11 +37,16 @@ export function wordPieceComponents(lowercase: boolean) {
 }
 
 /**
- * A WordPiece vocabulary from word counts. It is learnt by merging frequent pairs, with `##` on the pieces that go on
- * with a word, as Hugging Face's trainer does (BERT's own chose pairs by likelihood and was never published).
+ * Trains a WordPiece vocabulary from word counts.
  *
- * Ids: special tokens; the characters by code point; the characters that go on with a word, with `##`, by code point;
- * then the merges in order. Of equally frequent characters at the limit of the alphabet, the smaller code points stay.
+ * Frequent pairs are merged, with `##` on pieces that continue a word, as in Hugging Face's trainer. (BERT's
+ * own trainer, never published, chose pairs by likelihood.)
+ *
+ * Ids are numbered in this order: special tokens, characters by code point, continuing characters (with `##`)
+ * by code point, merges. Among equally frequent characters at the limit of the alphabet, those of smaller
+ * code points stay.
+ *
+ * @throws UsageError when `vocabSize` cannot hold the special tokens and characters
  */
 export function trainWordPiece(words: ReadonlyMap<string, number>, options: WordPieceOptions): TokenizerJson {
   const { vocabSize, minFrequency, alphabetLimit, lowercase } = options;

@@ -5,11 +5,12 @@ import { TextParts } from './text-parts.ts';
 import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
 
 /**
- * Counts the words of texts as a tokenizer with these components would see them.
+ * Counts the words of texts as a tokenizer with the given components would see them.
  *
- * Texts are cut at spaces first and equal pieces counted together, so that only distinct pieces are normalized. When
- * more than `maxPieces` are known, the rarest are dropped (all below a count that rises until half of them are gone):
- * the counts of rare words are then too low, those of frequent words nearly exact.
+ * Texts are cut at spaces first and equal pieces are counted together, so only distinct pieces are
+ * normalized. When more than `maxPieces` pieces are known, the rarest are dropped, below a rising count,
+ * until at least half are gone. The counts of rare words are then too low and those of frequent words nearly
+ * exact.
  */
 export class WordCounts {
   readonly #library: Library;
@@ -39,6 +40,7 @@ export class WordCounts {
     this.#maxPieces = maxPieces;
   }
 
+  /** Counts the words of one text. */
   add(text: string): void {
     const pieces = this.#pieces;
     for (let start = this.#parts.start(text, 0); start < text.length; ) {
@@ -52,7 +54,7 @@ export class WordCounts {
     if (pieces.size > this.#maxPieces) this.#dropRare();
   }
 
-  /** Words with their counts. */
+  /** Returns the normalized words with their counts. */
   words(): Map<string, number> {
     const words = new Map<string, number>();
     for (const [piece, count] of this.#pieces) {
