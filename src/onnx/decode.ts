@@ -12,14 +12,14 @@ import {
 import { WireReader } from './wire.ts';
 
 /**
- * Reads an ONNX file.
+ * Decodes an ONNX file.
  *
- * Tensors are views of `bytes` where their place is aligned, else copies. What `OnnxModel` has no place for and what
- * does not change the meaning of the graph (documentation, training information) is passed over.
+ * Tensors are views of `bytes` where their data is aligned, else copies. Fields that have no place in
+ * `OnnxModel` and do not change the meaning of the graph (documentation, training information) are skipped.
  *
  * @param file name of the file, for error messages
- * @throws DataError if the bytes are damaged, or need what we do not read: weights in files of their own, string and
- *   sparse tensors, model-local functions, inputs that are not tensors.
+ * @throws DataError if the bytes are damaged, or use a feature that is not supported: external weight files,
+ *   string or sparse tensors, model-local functions, inputs that are not tensors.
  */
 export function decodeModel(bytes: Uint8Array, file = 'ONNX model'): OnnxModel {
   const reader = new WireReader(bytes, file);
@@ -56,7 +56,7 @@ export function decodeModel(bytes: Uint8Array, file = 'ONNX model'): OnnxModel {
     }
   }
   if (graph === undefined) throw reader.error('there is no graph: this is not an ONNX model');
-  // fromEntries and not assignment: a key may be named __proto__.
+  // fromEntries is safe for a key named __proto__; assignment is not.
   return {
     irVersion,
     opsets: Object.fromEntries(opsets),
@@ -110,7 +110,7 @@ function readGraph(reader: WireReader): OnnxGraph {
         graph.outputs.push(knownValue(reader, readValue(reader.message())));
         break;
       case fields.graph.values: {
-        // Types of intermediate values are hints: one that we cannot express is left out.
+        // Types of intermediate values are hints, so a type without an equivalent here is left out.
         const { name, dtype, shape } = readValue(reader.message());
         if (dtype !== undefined) values.push({ name, dtype, shape });
         break;
@@ -168,7 +168,7 @@ const kindByCode = new Map(
 function readAttribute(reader: WireReader): [name: string, attribute: OnnxAttribute] {
   let name = '';
   let type = 0;
-  /** Kind by the value that is there: files of IR version 1 do not state the type. */
+  /** Kind of the value that was found: files of IR version 1 do not state the type. */
   let present: AttributeKind | undefined;
   let number = 0;
   let string = '';
@@ -223,7 +223,7 @@ function readAttribute(reader: WireReader): [name: string, attribute: OnnxAttrib
   const kind = type === 0 ? present : kindByCode.get(type);
   if (kind === undefined)
     throw reader.error(`attribute '${name}' has a type that we do not read (code ${type})`);
-  // Writers may leave out a value that equals its default, but never put a value of another kind in its place.
+  // Writers may omit a value that equals its default, but never write a value of another kind.
   if (present !== undefined && present !== kind) {
     throw reader.error(`attribute '${name}' is declared ${kind} and holds ${present}`);
   }
@@ -304,7 +304,7 @@ function readTensor(reader: WireReader): OnnxTensor {
   return { name, dtype, dims, data: arrayOf(reader, dtype, name, numbers, bigints) };
 }
 
-/** A tensor's data from the number lists that ONNX offers beside raw bytes. */
+/** Builds a tensor's data from the number lists that ONNX allows in place of raw bytes. */
 function arrayOf(
   reader: WireReader,
   dtype: DType,
@@ -318,7 +318,7 @@ function arrayOf(
   return dtype === 'i64' ? BigInt64Array.from(bigints) : dtypes[dtype].array.from(numbers);
 }
 
-/** A value whose element type may be one that we do not have. */
+/** Graph value whose element type may be unsupported (`dtype` undefined). */
 interface FoundValue {
   name: string;
   dtype: DType | undefined;

@@ -1,10 +1,11 @@
 import { ShapeError } from '../util/errors.ts';
 
 /**
- * The element types that tensors have in this project, with their names in every format that we read or write.
+ * Element types of tensors, with their size and their name in each file format.
  *
- * Half-precision numbers travel as their 16 bits, in a `Uint16Array` (Node 20 has no `Float16Array`); booleans as
- * one byte, 0 or 1. Bytes in memory are taken to be little-endian, as on every platform that onnxruntime-node runs on.
+ * Half-precision numbers are stored as 16 bits in a `Uint16Array` (Node 20 has no `Float16Array`), and
+ * booleans as one byte, 0 or 1. Memory is assumed to be little-endian, as on every platform that
+ * onnxruntime-node runs on.
  */
 export const dtypes = {
   f32: { onnxCode: 1, bytes: 4, array: Float32Array, safetensors: 'F32', npy: '<f4' },
@@ -17,21 +18,21 @@ export const dtypes = {
   f16: { onnxCode: 10, bytes: 2, array: Uint16Array, safetensors: 'F16', npy: '<f2' },
   f64: { onnxCode: 11, bytes: 8, array: Float64Array, safetensors: 'F64', npy: '<f8' },
   u32: { onnxCode: 12, bytes: 4, array: Uint32Array, safetensors: 'U32', npy: '<u4' },
-  // NumPy has no bfloat16, so such a tensor has no .npy form.
+  // NumPy has no bfloat16, so such a tensor cannot be written as .npy.
   bf16: { onnxCode: 16, bytes: 2, array: Uint16Array, safetensors: 'BF16', npy: undefined },
 } as const;
 
 /** Name of an element type: `'f32'`, `'i64'`, … */
 export type DType = keyof typeof dtypes;
 
-/** Whether elements are floating-point numbers, so that a gradient can exist. */
+/** Returns whether the elements are floating-point numbers. Only those can have a gradient. */
 export const isFloat = (dtype: DType): boolean =>
   dtype === 'f32' || dtype === 'f64' || dtype === 'f16' || dtype === 'bf16';
 
-/** The typed array that holds elements of type `D`. */
+/** Typed array that holds elements of type `D`. */
 export type TypedArrayOf<D extends DType> = InstanceType<(typeof dtypes)[D]['array']>;
 
-/** Any typed array that holds tensor elements. */
+/** Union of the typed arrays that can hold tensor elements. */
 export type TypedArray = TypedArrayOf<DType>;
 
 type NameField = 'onnxCode' | 'safetensors' | 'npy';
@@ -46,17 +47,22 @@ export const dtypeByOnnxCode: ReadonlyMap<unknown, DType> = tableBy('onnxCode');
 /** Element type by its name in a safetensors header. */
 export const dtypeBySafetensorsName: ReadonlyMap<unknown, DType> = tableBy('safetensors');
 
-/** Number of elements of a shape: the product of its dimensions, 1 for a scalar. */
+/** Number of elements of a shape: the product of its dimensions, which is 1 for a scalar. */
 export function elementCount(dims: readonly number[]): number {
   return dims.reduce((count, dim) => count * dim, 1);
 }
 
-/** Bytes of a tensor's data. */
+/** Size of a tensor's data, in bytes. */
 export function tensorBytes(dtype: DType, dims: readonly number[]): number {
   return elementCount(dims) * dtypes[dtype].bytes;
 }
 
-/** @throws ShapeError if the data does not have the size that dtype and dims say. */
+/**
+ * Checks that the data has the size that dtype and dims require.
+ *
+ * @param what name of the tensor, for the error message
+ * @throws ShapeError if the sizes differ.
+ */
 export function checkDataSize(
   what: string,
   { dtype, dims, data }: { dtype: DType; dims: readonly number[]; data: ArrayBufferView },
@@ -70,8 +76,10 @@ export function checkDataSize(
 }
 
 /**
- * Views `elements` elements of type `dtype` that start at `byteOffset` of `bytes`: without a copy where the place is
- * aligned for the element type, else as a copy.
+ * Views `elements` elements of type `dtype` that begin at byte `byteOffset` of `bytes`.
+ *
+ * The result shares memory with `bytes` where the position is aligned for the element type, else it is a
+ * copy.
  */
 export function viewAs<D extends DType>(
   dtype: D,
@@ -82,12 +90,12 @@ export function viewAs<D extends DType>(
   const { array, bytes: size } = dtypes[dtype];
   const start = bytes.byteOffset + byteOffset;
   if (start % size === 0) return new array(bytes.buffer as ArrayBuffer, start, elements) as TypedArrayOf<D>;
-  // Not bytes.slice: that of a Buffer does not copy.
+  // Buffer.slice does not copy, unlike the method of Uint8Array.
   const copy = Uint8Array.prototype.slice.call(bytes, byteOffset, byteOffset + elements * size);
   return new array(copy.buffer, 0, elements) as TypedArrayOf<D>;
 }
 
-/** The bytes of a typed array, as a view of the same memory. */
+/** Views the bytes of a typed array, without a copy. */
 export function bytesOf(data: ArrayBufferView): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

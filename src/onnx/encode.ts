@@ -13,16 +13,16 @@ import {
 } from './model.ts';
 import { WireWriter } from './wire.ts';
 
-/** A protobuf message must stay below 2 GiB; larger models need their weights in files of their own. */
+/** Limit of the protobuf format: a message must stay below 2 GiB. */
 const maximumBytes = 2 ** 31 - 1;
 
 /**
- * Serialises a model as an ONNX file.
+ * Encodes a model as an ONNX file.
  *
- * Equal models give equal bytes: fields are written in the order of their numbers, records in their insertion order,
+ * Equal models give equal bytes: fields are written in a fixed order, records in their insertion order,
  * tensors as little-endian `raw_data`. Weights are copied once, into the result.
  *
- * @throws ShapeError if a tensor's data does not have the size that its dims and dtype say.
+ * @throws ShapeError if the size of a tensor's data does not match its dims and dtype.
  * @throws UndriftError if the model exceeds 2 GiB, or an integer attribute is not an integer.
  */
 export function encodeModel(model: OnnxModel): Uint8Array {

@@ -1,4 +1,6 @@
-/** Field numbers of the ONNX messages that we read and write (onnx.proto, IR version 3 and later). */
+/**
+ * Field numbers of the ONNX messages that this project reads and writes (onnx.proto, IR version 3 and later).
+ */
 export const fields = {
   model: {
     irVersion: 1,
@@ -44,7 +46,7 @@ export const fields = {
   dimension: { value: 1, name: 2 },
 } as const;
 
-/** `AttributeProto.AttributeType` of each kind of attribute. */
+/** Value of `AttributeProto.AttributeType` for each kind of attribute. */
 export const attributeCodes = {
   float: 1,
   int: 2,

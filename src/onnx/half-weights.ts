@@ -2,15 +2,20 @@ import { f32ToF16 } from '../util/half.ts';
 import { elementCount } from './dtypes.ts';
 import type { OnnxModel, OnnxNode, OnnxTensor } from './model.ts';
 
-/** Constants below this size stay as they are: half of nothing, and norms are sensitive. */
+/**
+ * Smallest number of elements to convert. Small constants save little space, and norms are sensitive to
+ * rounding.
+ */
 const SMALLEST_ELEMENTS = 4096;
 
 /**
- * The same model with its large f32 constants stored as f16, each followed by a Cast to f32: half the file. onnxruntime casts once, when
- * it loads the file, and computes in f32 as before.
+ * Returns a copy of a model that stores its large f32 constants as f16, which about halves the file.
  *
- * Not a model that computes in f16: the CPU has no kernels for that, and the casts around every operation made one a third slower,
- * with errors of the same size (docs/export.md).
+ * Each constant is followed by a Cast to f32. onnxruntime evaluates the casts once, when it loads the file,
+ * and computes in f32 as before.
+ *
+ * The model does not compute in f16. onnxruntime's CPU provider has no f16 kernels, and with casts around
+ * every operation a model was a third slower and had errors of the same size (docs/export.md).
  */
 export function halfWeights(model: OnnxModel): OnnxModel {
   const initializers: OnnxTensor[] = [];

@@ -1,6 +1,8 @@
 import type { DType } from './dtypes.ts';
 
-/** A constant tensor: `data` holds the product of `dims` elements of `dtype`, row-major, little-endian. */
+/**
+ * Constant tensor. `data` holds the product of `dims` elements of type `dtype`, row-major and little-endian.
+ */
 export interface OnnxTensor {
   name: string;
   dtype: DType;
@@ -8,7 +10,10 @@ export interface OnnxTensor {
   data: ArrayBufferView;
 }
 
-/** An attribute of a node. Integers are 64-bit in the file; ours are numbers, saturated at the 64-bit limits. */
+/**
+ * Attribute of a node. Integers have 64 bits in the file; here they are numbers, saturated at the 64-bit
+ * limits.
+ */
 export type OnnxAttribute =
   | { kind: 'int'; value: number }
   | { kind: 'float'; value: number }
@@ -19,10 +24,10 @@ export type OnnxAttribute =
   | { kind: 'tensor'; value: OnnxTensor }
   | { kind: 'graph'; value: OnnxGraph };
 
-/** One operation. An empty input or output name stands for an optional one that is left out. */
+/** One operation of a graph. An empty input or output name stands for an omitted optional input or output. */
 export interface OnnxNode {
   opType: string;
-  /** Operator set: absent for the standard operators, `'com.microsoft'` for onnxruntime's own. */
+  /** Operator set: absent for the standard operators, `'com.microsoft'` for those of onnxruntime. */
   domain?: string;
   name?: string;
   inputs: string[];
@@ -34,8 +39,8 @@ export interface OnnxNode {
 /**
  * Name, element type and shape of a graph input, output or intermediate value.
  *
- * A string in `shape` is a named dimension, `''` one of which nothing is known; the shape `['...']` (`unknownShape`)
- * says that not even the number of dimensions is known.
+ * A string in `shape` is a named dimension, and `''` is an unknown dimension. The shape `['...']`
+ * (`unknownShape`) means that the number of dimensions is unknown as well.
  */
 export interface OnnxValue {
   name: string;
@@ -43,30 +48,31 @@ export interface OnnxValue {
   shape: readonly (number | string)[];
 }
 
-/** An output that states its name alone: onnxruntime infers its type and shape. */
+/** Graph output that states its name only. onnxruntime infers its type and shape. */
 export interface UntypedValue {
   name: string;
   dtype?: undefined;
 }
 
-/** The shape of a value whose number of dimensions is not known. */
+/** Shape of a value whose number of dimensions is unknown. */
 export const unknownShape: readonly string[] = ['...'];
 
-/** Nodes in topological order, the values that enter and leave, and the constants. */
+/** Computation graph: nodes in topological order, inputs, outputs and constants (initializers). */
 export interface OnnxGraph {
   name: string;
   nodes: OnnxNode[];
   inputs: OnnxValue[];
   outputs: (OnnxValue | UntypedValue)[];
   initializers: OnnxTensor[];
-  /** Types of intermediate values, where known. */
+  /** Types of intermediate values, where they are known. */
   values?: OnnxValue[];
 }
 
-/** A whole ONNX file as plain data. */
+/** Whole ONNX file, as plain data. */
 export interface OnnxModel {
+  /** Version of ONNX's intermediate representation. */
   irVersion: number;
-  /** Version of each operator set used; the standard one is `''` or `'ai.onnx'`. */
+  /** Version of each operator set in use, by domain. The standard operator set is `''` or `'ai.onnx'`. */
   opsets: Record<string, number>;
   producerName: string;
   producerVersion: string;

@@ -1,29 +1,35 @@
 import type { OnnxModel, OnnxNode, OnnxTensor } from './model.ts';
 
 /**
- * Largest integer of a product's weight. Not 127: processors without VNNI, and WebAssembly's relaxed SIMD, add pairs of products in 16 bits, where
- * 255 · 127 · 2 saturates, without an error. With 7 bits nothing does (255 · 64 · 2 < 2¹⁵), so the file is right everywhere.
+ * Largest integer of the weight of a matrix product, which leaves one bit unused.
+ *
+ * Processors without VNNI, and the relaxed SIMD of WebAssembly, add pairs of products in 16 bits. With
+ * weights up to 127 a pair could reach 255 · 127 · 2, which saturates without an error. With weights up to 64
+ * nothing saturates (255 · 64 · 2 < 2¹⁵), so the file gives correct results on every processor.
  */
 const LARGEST_FACTOR = 64;
-/** What is only gathered is in no product of integers. */
+/** Largest integer of a table whose rows are only gathered. No sum of products can overflow there. */
 const LARGEST_ROW = 127;
 
 /**
- * The same model with its matrices as int8, for the weights W[K, N] of every product x W and for every table that rows are gathered
- * from; activations are quantised when it runs.
+ * Returns a copy of a model with its f32 matrices stored as int8.
  *
- *     s_n = max_k |W_kn| / 64,   Q_kn = round(W_kn / s_n)            one scale for each output (for each row of a table, by 127)
- *     X, s, z = DynamicQuantizeLinear(x)                              one scale for the whole batch
- *     y = s s_n (X − z) Q                                             MatMulInteger: sums in int32
+ * The matrices are the weights W[K, N] of every product y = x W and every table that rows are gathered from.
+ * Activations are quantised at run time.
  *
- * The operators are those that onnxruntime's dynamic quantisation writes, and it fuses them when it loads the file. Since x has one
- * scale for all of a batch, a text's vector depends a little on what else is in the batch.
+ *     s_n = max_k |W_kn| / 64,   Q_kn = round(W_kn / s_n)     one scale per output; for a table, per row, with 127
+ *     X, s, z = DynamicQuantizeLinear(x)                       one scale for the whole batch
+ *     y = s s_n (X − z) Q                                      MatMulInteger: sums in int32
+ *
+ * The operators are those that onnxruntime's dynamic quantisation writes, and onnxruntime fuses them when it
+ * loads the file. Because x has one scale for the whole batch, the vector of a text depends slightly on the
+ * other texts of its batch.
  */
 export function quantizeWeights(model: OnnxModel): OnnxModel {
   const constants = new Map(model.graph.initializers.map((tensor) => [tensor.name, tensor]));
   const made: OnnxTensor[] = [];
   const quantized = new Map<string, { values: string; scales: string }>();
-  /** The integers and scales of a matrix, made at its first use. */
+  /** Adds the integers and scales of a matrix to the model at its first use, and returns their names. */
   const quantize = (matrix: OnnxTensor, layout: Layout) => {
     const key = `${matrix.name} ${layout}`;
     let names = quantized.get(key);
@@ -39,7 +45,7 @@ export function quantizeWeights(model: OnnxModel): OnnxModel {
     const tensor = name === undefined ? undefined : constants.get(name);
     return tensor?.dtype === 'f32' && tensor.dims.length === 2 ? tensor : undefined;
   };
-  /** Activations that are quantised already: several products may read the same. */
+  /** Names of activations that are quantised already, because several products may read the same one. */
   const activations = new Map<string, string>();
 
   const nodes = model.graph.nodes.flatMap((node): OnnxNode[] => {
@@ -88,12 +94,18 @@ export function quantizeWeights(model: OnnxModel): OnnxModel {
   return { ...model, graph: { ...model.graph, nodes, initializers: [...kept, ...made] } };
 }
 
-/** What shares a scale: rows [V, D] of a table; columns of W [K, N]; rows of Wᵀ [N, K], which is written as [K, N]. */
+/**
+ * Group of weights that share a scale.
+ *
+ * - `rows`: rows of a table [V, D]
+ * - `columns`: columns of W [K, N]
+ * - `transposed`: rows of Wᵀ [N, K], which is stored as W [K, N]
+ */
 type Layout = 'rows' | 'columns' | 'transposed';
 
 const TO_F32 = { to: { kind: 'int', value: 1 } } as const;
 
-/** x W, or x Wᵀ, without a bias or factors of its own. */
+/** Returns whether a node computes x W or x Wᵀ without a bias or scale factors. */
 const isProduct = (node: OnnxNode): boolean =>
   node.opType === 'MatMul' ||
   (node.opType === 'Gemm' &&

@@ -1,44 +1,50 @@
 /**
- * The protobuf wire format, as much of it as ONNX and TensorBoard files need.
+ * Reader and writer of the protobuf wire format, as far as ONNX and TensorBoard files need it.
  *
- * A message is a list of fields; a field is the varint `number << 3 | type` and a payload:
- * type 0 a varint, 1 eight bytes, 2 a length and that many bytes, 5 four bytes.
+ * A message is a list of fields. A field is the varint `number << 3 | type`, followed by a payload: a varint
+ * for type 0, eight bytes for type 1, a length and that many bytes for type 2, four bytes for type 5.
  * (https://protobuf.dev/programming-guides/encoding)
  */
 import { DataError, UndriftError } from '../util/errors.ts';
 
+/** Code of each wire type. */
 export const wireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
-/** Payloads from this size on are referred to, not copied, until `finish` puts the message together. */
+/** Smallest payload, in bytes, that is kept by reference instead of being copied before `finish`. */
 const referenceBytes = 4096;
 const two32 = 2 ** 32;
 const utf8 = new TextEncoder();
 
 /**
- * Writes one protobuf message. Fields appear in the order of the calls, so equal calls give equal bytes.
+ * Writer of one protobuf message. Fields appear in the order of the calls, so equal calls give equal bytes.
  *
- * Small fields are collected in a growing buffer; large payloads (weights) are kept by reference, so that a message of
- * hundreds of megabytes is copied once, into its final place. The caller must not change them before `finish`.
+ * Small fields are collected in a growing buffer. Large payloads (weights) are kept by reference, so that a
+ * message of hundreds of megabytes is copied once, into its final place. The caller must not change a payload
+ * before `finish`.
  */
 export class WireWriter {
-  /** Finished pieces, in order; the unfinished one is `tail[0, tailLength)`. */
+  /** Finished pieces, in order. The unfinished piece is `tail[0, tailLength)`. */
   private readonly pieces: Uint8Array[] = [];
   private piecesBytes = 0;
   private tail = new Uint8Array(64);
   private tailLength = 0;
 
-  /** Bytes written so far. */
+  /** Number of bytes written so far. */
   get length(): number {
     return this.piecesBytes + this.tailLength;
   }
 
-  /** Field of an integer, as a 64-bit two's complement varint; integers beyond 64 bits are saturated. */
+  /**
+   * Writes an integer as a 64-bit two's complement varint. Integers beyond 64 bits are saturated.
+   *
+   * @throws UndriftError if `value` is not an integer.
+   */
   varint(field: number, value: number): void {
     this.tag(field, wireType.varint);
     this.rawVarint(value);
   }
 
-  /** Field of a 32-bit float. */
+  /** Writes a 32-bit float. */
   float(field: number, value: number): void {
     this.tag(field, wireType.fixed32);
     this.reserve(4);
@@ -46,7 +52,7 @@ export class WireWriter {
     this.tailLength += 4;
   }
 
-  /** Field of a 64-bit float. */
+  /** Writes a 64-bit float. */
   double(field: number, value: number): void {
     this.tag(field, wireType.fixed64);
     this.reserve(8);
@@ -54,19 +60,19 @@ export class WireWriter {
     this.tailLength += 8;
   }
 
-  /** Field of raw bytes. */
+  /** Writes raw bytes. */
   bytes(field: number, value: ArrayBufferView): void {
     this.tag(field, wireType.bytes);
     this.rawVarint(value.byteLength);
     this.append(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
   }
 
-  /** Field of text, as UTF-8. */
+  /** Writes text as UTF-8. */
   string(field: number, value: string): void {
     this.bytes(field, utf8.encode(value));
   }
 
-  /** Field of a nested message, which `write` fills. */
+  /** Writes a nested message, whose fields `write` adds. */
   message(field: number, write: (inner: WireWriter) => void): void {
     const inner = new WireWriter();
     write(inner);
@@ -76,7 +82,7 @@ export class WireWriter {
     this.append(inner.tail.subarray(0, inner.tailLength));
   }
 
-  /** The message, in one new array. */
+  /** Returns the finished message in one new array. */
   finish(): Uint8Array {
     const message = new Uint8Array(this.length);
     let position = 0;
@@ -133,21 +139,24 @@ export class WireWriter {
   }
 }
 
-/** Official protobuf readers refuse deeper nesting too; it keeps hostile bytes from exhausting the stack. */
+/**
+ * Limit on nested messages, which keeps hostile bytes from exhausting the stack. Official protobuf readers
+ * have one too.
+ */
 const maximumDepth = 100;
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Reads one protobuf message field by field:
- * `while (reader.next()) switch (reader.field) { case 1: name = reader.string(); break; default: reader.skip(); }`
+ * Reader of one protobuf message, field by field: `while (reader.next()) switch (reader.field) { case 1: name
+ * = reader.string(); break; default: reader.skip(); }`
  *
- * Every length is checked against the bytes that are there before anything is allocated, and every fault is a
+ * Every length is checked against the bytes that remain before anything is allocated. Every fault is a
  * `DataError` that names the file and the byte.
  */
 export class WireReader {
-  /** Number of the field that `next` found. */
+  /** Number of the current field, set by `next`. */
   field = 0;
-  /** Its wire type. */
+  /** Wire type of the current field, set by `next`. */
   type = 0;
   private readonly data: Uint8Array;
   private readonly view: DataView;
@@ -166,7 +175,7 @@ export class WireReader {
     if (depth > maximumDepth) throw this.error(`messages are nested more than ${maximumDepth} deep`);
   }
 
-  /** Moves to the next field; false at the end of the message. */
+  /** Moves to the next field. Returns false at the end of the message. */
   next(): boolean {
     if (this.position >= this.end) return false;
     const tag = this.rawVarint();
@@ -176,31 +185,31 @@ export class WireReader {
     return true;
   }
 
-  /** The integer of a varint field (64-bit two's complement; exact up to 2^53). */
+  /** Reads the integer of a varint field (64-bit two's complement; exact up to 2^53). */
   varint(): number {
     this.expect(wireType.varint);
     return this.rawVarint();
   }
 
-  /** The number of a 32-bit float field. */
+  /** Reads a 32-bit float field. */
   float(): number {
     this.expect(wireType.fixed32);
     return this.view.getFloat32(this.take(4), true);
   }
 
-  /** The number of a 64-bit float field. */
+  /** Reads a 64-bit float field. */
   double(): number {
     this.expect(wireType.fixed64);
     return this.view.getFloat64(this.take(8), true);
   }
 
-  /** The bytes of a length-delimited field, as a view. */
+  /** Reads the bytes of a length-delimited field, as a view. */
   bytes(): Uint8Array {
     const [start, end] = this.delimited();
     return this.data.subarray(start, end);
   }
 
-  /** The text of a length-delimited field. */
+  /** Reads the text of a length-delimited field. */
   string(): string {
     const bytes = this.bytes();
     try {
@@ -210,7 +219,7 @@ export class WireReader {
     }
   }
 
-  /** A reader for a nested message. */
+  /** Returns a reader for the nested message of a length-delimited field. */
   message(): WireReader {
     const [start, end] = this.delimited();
     return new WireReader(this.data, this.file, start, end, this.depth + 1);
@@ -246,7 +255,7 @@ export class WireReader {
     while (packed.position < packed.end) out.push(packed.view.getFloat64(packed.take(8), true));
   }
 
-  /** Like `varints`, but with all 64 bits kept. */
+  /** Appends the integers of a repeated field, packed or not, to `out` with all 64 bits. */
   bigints(out: bigint[]): void {
     const read = (reader: WireReader) => {
       reader.rawVarint();
@@ -260,7 +269,7 @@ export class WireReader {
     while (packed.position < packed.end) read(packed);
   }
 
-  /** Passes over the current field. */
+  /** Skips the current field. */
   skip(): void {
     if (this.type === wireType.varint) this.rawVarint();
     else if (this.type === wireType.fixed64) this.take(8);
@@ -269,12 +278,12 @@ export class WireReader {
     else throw this.error(`field ${this.field} has the unknown wire type ${this.type}`);
   }
 
-  /** An error at the present place. */
+  /** Makes an error that names the file and the current byte. */
   error(message: string): DataError {
     return new DataError(`${message} (near byte ${this.position})`, { file: this.file });
   }
 
-  /** The last varint's 64 bits, as unsigned halves. */
+  /** Lower half of the last varint's 64 bits, unsigned; `high` is the upper half. */
   private low = 0;
   private high = 0;
 
@@ -303,7 +312,7 @@ export class WireReader {
     return [start, start + length];
   }
 
-  /** Passes over `bytes` bytes and returns where they begin. */
+  /** Advances by `bytes` bytes and returns the position before them. */
   private take(bytes: number): number {
     const start = this.position;
     if (bytes < 0 || bytes > this.end - start) {

@@ -1,8 +1,10 @@
 /**
- * A file of the build, to start a thread or process from. Run from source, as tests and examples are, it is the one in `dist/`:
- * Node 20 reads no TypeScript.
+ * URL of a compiled script of this package, for starting a thread or a child process.
  *
- * @param script  path below `src/`, without extension: `models/background/encode-process`
+ * When the package runs from its TypeScript sources, as in tests and examples, the URL points into `dist/`:
+ * Node 20 cannot run TypeScript.
+ *
+ * @param script path below `src/`, without extension: `models/background/encode-process`
  */
 export const builtScript = (script: string): URL =>
   new URL(`${import.meta.url.endsWith('.ts') ? '../../dist' : '..'}/${script}.js`, import.meta.url);

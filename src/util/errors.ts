@@ -1,9 +1,11 @@
 /**
- * Every error a user can cause is an `UndriftError`: it says what was expected, what was found, where, and what to do.
- * The command line prints its message without a stack trace and exits with `exitCode`.
+ * Base class of all errors that a user can cause.
+ *
+ * The message says what was expected, what was found and where; `help` says what to do about it. The command
+ * line prints the message without a stack trace and exits with `exitCode`.
  */
 export class UndriftError extends Error {
-  /** Process exit code: 1 failure, 2 wrong usage. */
+  /** Exit code of the process: 1 for a failure, 2 for wrong usage. */
   readonly exitCode: 1 | 2 = 1;
   /** One line that tells the user what to do next. */
   readonly help: string | undefined;
@@ -15,15 +17,16 @@ export class UndriftError extends Error {
   }
 }
 
-/** Wrong flags, option values or arguments. */
+/** Error in the flags, option values or arguments that the user gave. Exit code 2. */
 export class UsageError extends UndriftError {
   override readonly exitCode = 2;
 }
 
-/** A file or a line of a file that does not hold what its format demands. */
+/** Error in the contents of a file, or a file that cannot be read. */
 export class DataError extends UndriftError {
+  /** Path of the file. */
   readonly file: string;
-  /** 1-based line, where the format has lines. */
+  /** Line of the error, counted from 1; undefined where the format has no lines or the line is not known. */
   readonly line: number | undefined;
 
   constructor(message: string, where: { file: string; line?: number; help?: string; cause?: unknown }) {
@@ -33,8 +36,8 @@ export class DataError extends UndriftError {
   }
 }
 
-/** Shapes or dtypes of graph tensors that do not fit together. */
+/** Mismatch of the shapes or dtypes of tensors. */
 export class ShapeError extends UndriftError {}
 
-/** A program that failed to load or to run. */
+/** Failure to load or to run a program of onnxruntime. */
 export class RuntimeError extends UndriftError {}

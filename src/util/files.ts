@@ -3,14 +3,16 @@ import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } fro
 import { dirname, join, resolve } from 'node:path';
 import { DataError, UndriftError } from './errors.ts';
 
-/** What a file is made of: whole, or piece by piece. */
+/** Content of a file to be written: the whole of it, or a sequence of chunks. */
 export type FileContent = string | Uint8Array | AsyncIterable<string | Uint8Array> | Iterable<Uint8Array>;
 
 /**
- * Writes a file so that at every moment `path` holds either its old content or all of the new.
+ * Writes a file atomically: at every moment `path` holds either its old content or all of the new content.
  *
- * @throws UndriftError if the file cannot be written (no space, no permission, a folder of that name). What `content`
- *   throws is passed on. In either case the old file stays and nothing else is left behind.
+ * Errors that iterating `content` throws are passed on. After any error the old file is unchanged and no
+ * temporary file is left.
+ *
+ * @throws UndriftError if the file cannot be written (no space, no permission, a folder of that name).
  */
 export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
   const file = await openFileAtomic(path);
@@ -24,20 +26,25 @@ export async function writeFileAtomic(path: string, content: FileContent): Promi
   await file.commit();
 }
 
-/** A file that is being written and does not have its name yet. */
+/** File that is being written under a temporary name. */
 export interface AtomicFile {
+  /** Writes a chunk after everything appended so far. */
   append(chunk: string | Uint8Array): Promise<void>;
-  /** Overwrites bytes that were appended before. */
+  /** Overwrites bytes that were appended earlier, from byte `position` on. */
   overwrite(chunk: Uint8Array, position: number): Promise<void>;
-  /** Gives the file its name; on failure discards it. */
+  /** Syncs the file to the disk and gives it its final name. If that fails, the file is discarded. */
   commit(): Promise<void>;
-  /** Removes what was written. */
+  /** Closes and deletes the temporary file. */
   discard(): Promise<void>;
 }
 
 /**
- * Opens a file for writing under a temporary name beside `path`. `commit` forces it to the disk and gives it the name
- * in one step; until then an old file of that name stays. Missing parent folders are made.
+ * Opens a file for writing under a temporary name beside `path`, and creates missing parent folders.
+ *
+ * `commit` syncs the file to the disk and renames it to `path` in one step. Until then an existing file at
+ * `path` stays as it is.
+ *
+ * @throws UndriftError if the file cannot be created, or `path` is a folder.
  */
 export async function openFileAtomic(path: string): Promise<AtomicFile> {
   const check = guard(path, 'write');
@@ -47,7 +54,7 @@ export async function openFileAtomic(path: string): Promise<AtomicFile> {
   const handle = await check(open(temporary, 'wx'));
 
   async function discard(): Promise<void> {
-    await handle.close().catch(() => {}); // what it may lack on the disk is no longer wanted
+    await handle.close().catch(() => {}); // the file is deleted next: a failed flush does not matter
     await rm(temporary, { force: true });
   }
   return {
@@ -71,13 +78,16 @@ export async function openFileAtomic(path: string): Promise<AtomicFile> {
 }
 
 /**
- * Writes a folder as a whole: `fill` writes into a temporary folder beside `folder`, which then takes its name. A folder
- * that was there is replaced with everything in it; on any error it stays as it was.
+ * Replaces a folder as a whole: `fill` writes into a temporary folder, which is then renamed to `folder`.
  *
- * A folder, unlike a file, cannot be replaced in one step. A process that is killed between the two steps leaves the
- * old content as `folder.old`; call `recoverFolder` before reading.
+ * An existing folder is deleted with everything in it after the new one has taken its place. On any error the
+ * existing folder stays as it was.
  *
- * @throws UndriftError if it cannot be written. What `fill` throws is passed on.
+ * File systems cannot replace a folder in one step, so the old one is renamed to `folder.old` before the new
+ * one is renamed to `folder`. A process that is killed between the two renames leaves only `folder.old`: call
+ * `recoverFolder` before reading. Errors that `fill` throws are passed on.
+ *
+ * @throws UndriftError if the folder cannot be written.
  */
 export async function writeFolderAtomic(
   folder: string,
@@ -108,7 +118,7 @@ export async function writeFolderAtomic(
   await check(rm(old, { recursive: true, force: true }));
 }
 
-/** Puts back the old content of a folder whose replacement by `writeFolderAtomic` was interrupted. */
+/** Restores the old content of a folder if `writeFolderAtomic` was killed while it replaced the folder. */
 export async function recoverFolder(folder: string): Promise<void> {
   const path = resolve(folder);
   if (!(await exists(path)) && (await exists(`${path}.old`))) {
@@ -117,9 +127,9 @@ export async function recoverFolder(folder: string): Promise<void> {
 }
 
 /**
- * Reads a UTF-8 text file; a byte-order mark is dropped.
+ * Reads a UTF-8 text file and removes a byte-order mark.
  *
- * @throws DataError if it is missing, unreadable or not UTF-8.
+ * @throws DataError if the file is missing, unreadable or not UTF-8.
  */
 export async function readText(path: string): Promise<string> {
   const bytes = await guard(path, 'read')(readFile(path));
@@ -133,33 +143,41 @@ export async function readText(path: string): Promise<string> {
 /**
  * Reads a JSON file.
  *
- * @throws DataError if it is missing, not UTF-8 or not JSON, with the line of the fault where it is known.
+ * @throws DataError if the file is missing, not UTF-8 or not JSON. The error names the line of the fault
+ *   where it is known.
  */
 export async function readJson(path: string): Promise<unknown> {
   return parseJson(await readText(path), path);
 }
 
-/** Parses the JSON text of a file. */
+/**
+ * Parses the text of a JSON file.
+ *
+ * @param file path of the file, for error messages
+ * @throws DataError if the text is not JSON. The error names the line of the fault where it is known.
+ */
 export function parseJson(text: string, file: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    // V8 names the position of some faults only.
+    // V8 states the position of some faults only.
     const position = reason.includes('end of JSON') ? text.length : /at position (\d+)/.exec(reason)?.[1];
     const line = position === undefined ? undefined : text.slice(0, Number(position)).split('\n').length;
     throw new DataError(`not valid JSON: ${reason}`, { file, cause, ...(line && { line }) });
   }
 }
 
-/** One read call of the operating system moves at most 2 GiB. */
+/** Limit on one read call: the operating system transfers less than 2 GiB at a time. */
 const maximumReadBytes = 2 ** 30;
 
 /**
- * Reads exactly `length` bytes of an open file from `position`, into memory of their own (aligned for any typed array).
+ * Reads exactly `length` bytes of an open file, from byte `position` on.
  *
- * @param path name of the file, for error messages
- * @throws DataError if the file ends before.
+ * The result owns its buffer and starts at offset 0, so it can be viewed as any typed array.
+ *
+ * @param path path of the file, for error messages
+ * @throws DataError if the file cannot be read, or ends before `length` bytes are read.
  */
 export async function readAt(
   handle: FileHandle,
@@ -180,8 +198,12 @@ export async function readAt(
 }
 
 /**
- * The error of ours for a failed file operation: a `DataError` where a file was to be read, else an `UndriftError`.
- * Anything but an error of the operating system is given back as it is.
+ * Converts the error of a failed file operation: to a `DataError` where `action` is `'read'`, else to an
+ * `UndriftError`.
+ *
+ * An error that does not come from the operating system is returned unchanged.
+ *
+ * @param action verb for the message: "cannot `action` `path`"
  */
 export function fileError(error: unknown, path: string, action: string): unknown {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
@@ -193,6 +215,7 @@ export function fileError(error: unknown, path: string, action: string): unknown
     : new UndriftError(`cannot ${action} ${path}: ${reason}`, options);
 }
 
+/** Explanation and advice for each error code of the operating system. */
 const reasons: Record<string, [reason: string, help: string]> = {
   ENOENT: ['no such file or folder', 'check the path for typing errors'],
   EACCES: ['no permission', 'change the permissions of the file or its folder, or choose another path'],
@@ -209,7 +232,7 @@ const reasons: Record<string, [reason: string, help: string]> = {
   EIO: ['the disk reports an input/output error', 'check the disk'],
 };
 
-/** Turns the rejection of a file operation on `path` into an error of ours. */
+/** Returns a function that awaits a file operation on `path` and converts its error with `fileError`. */
 function guard(path: string, action: string): <T>(operation: Promise<T>) => Promise<T> {
   return async (operation) => {
     try {
@@ -234,7 +257,7 @@ async function isFolder(path: string): Promise<boolean> {
   );
 }
 
-/** Forces the files of a folder and of its subfolders to the disk. */
+/** Syncs the files of a folder and of its subfolders to the disk. */
 async function syncTree(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile()) continue;
@@ -247,14 +270,14 @@ async function syncTree(folder: string): Promise<void> {
   }
 }
 
-/** Forces a folder's list of names to the disk, where the platform can. */
+/** Syncs the directory entries of a folder to the disk, on platforms that support it. */
 async function syncFolder(path: string): Promise<void> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, 'r');
     await handle.sync();
   } catch {
-    // Windows opens no folders; the rename is done all the same.
+    // Windows cannot open folders. The rename has succeeded all the same.
   } finally {
     await handle?.close();
   }

@@ -1,21 +1,22 @@
 /**
- * Half-precision numbers as their 16 bits (Node 20 has no Float16Array):
+ * Half-precision numbers, stored as 16 bits in a `Uint16Array` (Node 20 has no `Float16Array`).
  *
  *     f16   1 sign, 5 exponent, 10 fraction bits   largest 65504, about 3 decimal digits (IEEE 754 binary16)
  *     bf16  1 sign, 8 exponent,  7 fraction bits   range of f32, about 2 decimal digits (the upper half of an f32)
  *
- * Conversion to half rounds to nearest, ties to even, as numpy, PyTorch and the hardware do; subnormals and infinities
- * are kept, a NaN stays a NaN. Conversion to f32 is exact. All functions convert into `out` where one is given.
+ * Conversion to half precision rounds to nearest, ties to even, as NumPy, PyTorch and the hardware do.
+ * Subnormals and infinities are kept, and a NaN stays a NaN. Conversion to f32 is exact. All functions write
+ * into `out` where it is given.
  */
 
-/** f32 → f16 bits; beyond ±65504 (from 65520 on) infinity. */
+/** Converts f32 numbers to f16 bits. Magnitudes of 65520 and above become infinity. */
 export function f32ToF16(values: Float32Array, out = new Uint16Array(values.length)): Uint16Array {
   const bits = bitsOf(values);
   for (let i = 0; i < bits.length; i++) {
     const b = bits[i]!;
     const sign = (b >>> 16) & 0x8000;
     const magnitude = b & 0x7fffffff;
-    // 0x38800000 is 2^-14, the smallest normal f16; 0x477ff000 is 65520, half-way beyond the largest.
+    // 0x38800000 is 2^-14, the smallest normal f16; 0x477ff000 is 65520, the smallest f32 that rounds to infinity.
     if (magnitude >= 0x38800000 && magnitude < 0x477ff000) {
       const rebiased = magnitude - (112 << 23);
       out[i] = sign | ((rebiased + 0xfff + ((rebiased >>> 13) & 1)) >>> 13);
@@ -30,7 +31,7 @@ export function f32ToF16(values: Float32Array, out = new Uint16Array(values.leng
   return out;
 }
 
-/** f16 bits → f32. */
+/** Converts f16 bits to f32 numbers. */
 export function f16ToF32(halves: Uint16Array, out = new Float32Array(halves.length)): Float32Array {
   table ??= f16Table();
   const bits = bitsOf(out);
@@ -38,28 +39,28 @@ export function f16ToF32(halves: Uint16Array, out = new Float32Array(halves.leng
   return out;
 }
 
-/** f32 → bf16 bits. */
+/** Converts f32 numbers to bf16 bits. */
 export function f32ToBf16(values: Float32Array, out = new Uint16Array(values.length)): Uint16Array {
   const bits = bitsOf(values);
   for (let i = 0; i < bits.length; i++) {
     const b = bits[i]!;
-    // Rounding would carry a NaN with a small payload over to infinity.
+    // Rounding would carry a NaN with a small payload into infinity, so a NaN is truncated instead.
     out[i] = (b & 0x7fffffff) > 0x7f800000 ? (b >>> 16) | 0x40 : (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
   }
   return out;
 }
 
-/** bf16 bits → f32. */
+/** Converts bf16 bits to f32 numbers. */
 export function bf16ToF32(halves: Uint16Array, out = new Float32Array(halves.length)): Float32Array {
   const bits = bitsOf(out);
   for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
   return out;
 }
 
-/** f16 bits of |x| < 2^-14, given the bits of |x|: x / 2^-24, rounded to nearest even. */
+/** f16 bits of |x| < 2^-14 from the f32 bits of |x|: x / 2^-24, rounded to nearest even. */
 function subnormalF16(magnitude: number): number {
   const shift = 126 - (magnitude >>> 23);
-  // Below 2^-25 rounds to zero, and so do f32's own subnormals.
+  // Magnitudes below 2^-25 round to zero, which includes the subnormals of f32.
   if (shift > 24) return 0;
   const fraction = (magnitude & 0x7fffff) | 0x800000;
   const quotient = fraction >>> shift;
@@ -68,7 +69,7 @@ function subnormalF16(magnitude: number): number {
   return remainder > half || (remainder === half && (quotient & 1) === 1) ? quotient + 1 : quotient;
 }
 
-/** f32 bits of every f16, made on first use. */
+/** Lookup table from each of the 65,536 f16 bit patterns to its f32 bits, built on first use. */
 let table: Uint32Array | undefined;
 
 function f16Table(): Uint32Array {
@@ -85,7 +86,7 @@ function f16Table(): Uint32Array {
   return bits;
 }
 
-/** The bits of f32 numbers, as a view: NaN payloads do not survive a way through JavaScript numbers. */
+/** Views f32 numbers as their bits. Reading them as JavaScript numbers could change the payload of a NaN. */
 function bitsOf(values: Float32Array): Uint32Array {
   return new Uint32Array(values.buffer, values.byteOffset, values.length);
 }

@@ -1,7 +1,9 @@
 /**
- * The candidate that `word` was probably meant to be ("did you mean …?"): the one with the fewest insertions, deletions,
- * replacements and swaps of neighbours away, ignoring case; undefined if that takes more than a third of its letters.
- * Of equally near candidates the first is given.
+ * Finds the candidate that the user probably meant by a mistyped word ("did you mean …?").
+ *
+ * Returns the candidate with the smallest edit distance to `word`, ignoring case; the first one on a tie. An
+ * edit is an insertion, a deletion, a replacement or a swap of two neighbouring letters. Returns undefined if
+ * the distance exceeds a third of the longer word's length (at least one edit is always allowed).
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   if (word.length > maximumLength) return undefined;
@@ -19,16 +21,19 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** Longer texts are no slips of the pen, and the distance takes time with the product of the lengths. */
+/**
+ * Limit on the length of a word. Longer texts are not typing errors, and the edit distance costs O(|a| |b|)
+ * time.
+ */
 const maximumLength = 200;
 
-/** The question to append to a message about an unknown word: ` Did you mean 'x'?`, or nothing. */
+/** Suggestion to append to a message about an unknown word: ` Did you mean 'x'?`, or the empty string. */
 export function didYouMean(word: string, candidates: Iterable<string>): string {
   const candidate = nearest(word, candidates);
   return candidate === undefined ? '' : ` Did you mean '${candidate}'?`;
 }
 
-/** Optimal string alignment distance, by rows of the usual table. */
+/** Optimal string alignment distance, by dynamic programming over three rows of the table. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);

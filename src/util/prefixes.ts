@@ -1,8 +1,11 @@
-/** The record with a prefix before every name. */
+/** Returns a copy of the record in which every name has the prefix. */
 export const addPrefix = <T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
 
-/** What of a record has a prefix, without it. */
+/**
+ * Returns the entries of a record with names that begin with the prefix, and removes the prefix from the
+ * names.
+ */
 export const takePrefix = <T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> =>
   Object.fromEntries(
     Object.entries(record).flatMap(([name, value]) =>

@@ -1,28 +1,35 @@
 import { UsageError } from './errors.ts';
 
 /**
- * Random numbers that can be replayed: each is a function of (seed, step, purpose, index) and of nothing else.
+ * Key of one sequence of reproducible random numbers. Each number depends on (seed, step, purpose, index)
+ * only.
  *
- * There is no state to save, so a resumed run draws what the uninterrupted one would have drawn, gradient caching gets
- * the same dropout masks twice, and any slice of a sequence can be made alone (`offset`) or on another thread.
+ * The generator has no state to save. A resumed run draws the same numbers as an uninterrupted one, gradient
+ * caching can draw the same dropout masks twice, and any slice of a sequence can be made alone (`offset`) or
+ * on another thread.
  *
- * The bits come from Philox4x32-10, ten rounds of multiply-and-swap that turn a 128-bit counter and a 64-bit key into
- * 128 random bits (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011). We set
+ * The bits come from Philox4x32-10: ten rounds of multiply-and-swap turn a 128-bit counter and a 64-bit key
+ * into 128 random bits (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+ * They are set to
  *
  *     key     = seed (64 bits)
  *     counter = [block (64 bits), step (32 bits), hash of purpose (32 bits)]
  *
- * so two sequences of different seed or step never share a counter under one key.
+ * Two sequences with different seeds or steps therefore never share a counter under one key.
  */
 export interface RngKey {
+  /** Lower 32 bits of the seed, as a signed integer. */
   readonly seedLow: number;
+  /** Upper 21 bits of the 53-bit seed. */
   readonly seedHigh: number;
+  /** Step of the run. */
   readonly step: number;
+  /** 32-bit hash of the name of the purpose. */
   readonly purpose: number;
 }
 
 /**
- * Names the random sequence of one purpose ("dropout/layer-3", "gumbel") in one step of a run.
+ * Makes the key of a random sequence for one purpose ("dropout/layer-3", "gumbel") in one step of a run.
  *
  * @param seed integer in [0, 2^53)
  * @param step integer in [0, 2^32)
@@ -38,18 +45,23 @@ export function rngKey(seed: number, step: number, purpose: string): RngKey {
   return { seedLow: seed | 0, seedHigh: Math.floor(seed / 2 ** 32), step: step | 0, purpose: fnv1a(purpose) };
 }
 
-/** Uniform numbers of the open interval (0, 1), multiples of 2^-24: `out[j]` is number `offset + j` of the sequence. */
+/**
+ * Fills `out` with uniform random numbers of the open interval (0, 1), which are odd multiples of 2^-24.
+ *
+ * `out[j]` is number `offset + j` of the sequence.
+ */
 export function uniform(key: RngKey, out: Float32Array, offset = 0): void {
-  // 23 bits and a half: with 24, the largest number would round to 1 in float32.
+  // (k + 1/2) 2^-23 with 23 random bits k. With 24 bits the largest number would round to 1 in float32.
   eachWord(key, offset, out.length, (words, first, begin, end) => {
     for (let j = begin; j < end; j++) out[j] = ((words[first + j - begin]! >>> 9) + 0.5) * 2 ** -23;
   });
 }
 
 /**
- * Standard normal numbers `z = Φ⁻¹(u)`, at most 6.4 in size: `out[j]` is number `offset + j` of the sequence.
+ * Fills `out` with standard normal random numbers `z = Φ⁻¹(u)`, with |z| ≤ 6.4.
  *
- * Inversion takes one word per number, so that number i stays a function of i alone, and beats Box-Muller in speed.
+ * `out[j]` is number `offset + j` of the sequence. Inversion takes one random word per number, so number i
+ * depends on i alone. It is also faster than the Box-Muller method.
  */
 export function normal(key: RngKey, out: Float32Array, offset = 0): void {
   eachWord(key, offset, out.length, (words, first, begin, end) => {
@@ -58,10 +70,11 @@ export function normal(key: RngKey, out: Float32Array, offset = 0): void {
 }
 
 /**
- * Standard Gumbel numbers `g = -log(-log u)`, in (-3.2, 22.9): `out[j]` is number `offset + j` of the sequence.
+ * Fills `out` with standard Gumbel random numbers `g = -log(-log u)`, which lie in (-3.2, 22.9).
  *
- * Computed in double precision from 32 bits. A float32 `u` cannot come nearer to 1 than 2^-24, which caps `g` at 16.6
- * and biases the Gumbel-max trick over more than about 10^7 rows; here the cap is log(2^33) = 22.9.
+ * `out[j]` is number `offset + j` of the sequence. The numbers are computed in double precision from 32
+ * random bits. A float32 `u` cannot come nearer to 1 than 2^-24, which would cap `g` at 16.6 and bias the
+ * Gumbel-max trick over more than about 10^7 rows. Here the cap is log(2^33) = 22.9.
  */
 export function gumbel(key: RngKey, out: Float32Array, offset = 0): void {
   eachWord(key, offset, out.length, (words, first, begin, end) => {
@@ -72,9 +85,12 @@ export function gumbel(key: RngKey, out: Float32Array, offset = 0): void {
 }
 
 /**
- * Inverted dropout: `1 / keepRatio` with probability `keepRatio`, else 0, so that the expected factor is 1.
+ * Fills `out` with a mask for inverted dropout: `1 / keepRatio` with probability `keepRatio`, else 0.
+ *
+ * The expected factor is 1. `out[j]` is number `offset + j` of the sequence.
  *
  * @param keepRatio in (0, 1]
+ * @throws UsageError if `keepRatio` is out of range.
  */
 export function dropoutMask(key: RngKey, keepRatio: number, out: Float32Array, offset = 0): void {
   if (!(keepRatio > 0 && keepRatio <= 1)) {
@@ -88,9 +104,12 @@ export function dropoutMask(key: RngKey, keepRatio: number, out: Float32Array, o
 }
 
 /**
- * Integers of [0, bound), each equally likely: `out[j]` is number `offset + j` of the sequence.
+ * Fills `out` with random integers of [0, bound), each equally likely.
+ *
+ * `out[j]` is number `offset + j` of the sequence.
  *
  * @param bound integer in [1, 2^32], at most 2^31 for an `Int32Array`
+ * @throws UsageError if `bound` is out of range.
  */
 export function randomInts(key: RngKey, bound: number, out: Uint32Array | Int32Array, offset = 0): void {
   const limit = out instanceof Int32Array ? 2 ** 31 : 2 ** 32;
@@ -106,14 +125,19 @@ export function randomInts(key: RngKey, bound: number, out: Uint32Array | Int32A
   });
 }
 
-/** A random order of the integers 0 … n-1, each of the n! equally likely (Fisher-Yates). */
+/**
+ * Returns a random order of the integers 0 … n-1, in which all n! orders are equally likely (Fisher-Yates).
+ *
+ * @param n integer in [0, 2^32)
+ * @throws UsageError if `n` is out of range.
+ */
 export function permutation(key: RngKey, n: number): Uint32Array {
   if (!Number.isInteger(n) || n < 0 || n >= 2 ** 32) {
     throw new UsageError(`the length of a permutation must be an integer from 0 to 2^32 - 1, found ${n}`);
   }
   const order = new Uint32Array(n);
   eachWord(key, 0, n, (words, first, begin, end) => {
-    // "Inside-out": element i goes to a random place among the first i + 1, and what stood there moves to the end.
+    // "Inside-out" shuffle: element i goes to a random place among the first i + 1; its occupant moves to place i.
     for (let i = begin; i < end; i++) {
       const place = boundedInt(key, i, i + 1, words[first + i - begin]!);
       order[i] = order[place]!;
@@ -124,7 +148,9 @@ export function permutation(key: RngKey, n: number): Uint32Array {
 }
 
 /**
- * One block of Philox4x32-10: writes the 128 bits that belong to `counter` under `key` to `out[position…position + 3]`.
+ * Computes one block of Philox4x32-10: 128 random bits from `counter` and `key`, as four 32-bit words.
+ *
+ * The words are written to `out[position]` … `out[position + 3]`.
  */
 export function philox4x32(
   counter: readonly [number, number, number, number],
@@ -152,7 +178,7 @@ export function philox4x32(
   out[position + 3] = c3;
 }
 
-/** The upper 32 bits of the 64-bit product of two unsigned 32-bit integers, from four 16-bit products. */
+/** Upper 32 bits of the 64-bit product of two unsigned 32-bit integers, from four 16-bit products. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
@@ -164,13 +190,15 @@ function multiplyHigh(a: number, b: number): number {
   return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (cross >>> 16) + carry) | 0;
 }
 
-/** Words made at a time: they stay in the first-level cache. */
+/** Number of random words made at a time. They fit into the first-level cache. */
 const chunkWords = 1024;
 const scratch = new Uint32Array(chunkWords);
 
 /**
- * Calls `use(words, first, begin, end)` for consecutive parts [begin, end) of [0, count): the random words of this part
- * are `words[first]`, `words[first + 1]`, …, numbers `offset + begin`, … of the sequence.
+ * Calls `use(words, first, begin, end)` for consecutive parts [begin, end) of [0, count).
+ *
+ * The random words of a part are `words[first]`, `words[first + 1]`, …: the numbers `offset + begin`, … of
+ * the sequence.
  */
 function eachWord(
   key: RngKey,
@@ -196,9 +224,11 @@ function eachWord(
 }
 
 /**
- * The upper word of `word · bound`, which is uniform on [0, bound) once the `2^32 mod bound` surplus products are
- * rejected (Lemire: "Fast random integer generation in an interval", ACM TOMACS 2019). The words that replace rejected
- * ones come from blocks of their own (top bit of the block number set), so number `index` depends on `index` alone.
+ * Uniform integer of [0, bound) from a random word: the upper word of `word · bound`.
+ *
+ * The result is uniform because the `2^32 mod bound` surplus products are rejected (Lemire: "Fast random
+ * integer generation in an interval", ACM TOMACS 2019). Replacements for rejected words come from blocks that
+ * no sequence uses (top bit of the block number set), so number `index` depends on `index` alone.
  */
 function boundedInt(key: RngKey, index: number, bound: number, word: number): number {
   if (bound === 2 ** 32) return word;
@@ -207,7 +237,7 @@ function boundedInt(key: RngKey, index: number, bound: number, word: number): nu
   if (Math.imul(word, bound) >>> 0 >= surplus) return multiplyHigh(word, bound) >>> 0;
   const spare = new Uint32Array(4);
   for (let attempt = 0; ; attempt++) {
-    // `index` has at most 53 bits: 21 in the second word, below the attempt's ten and the marking top bit.
+    // `index` has at most 53 bits. Its upper 21 stand in the second word, below 10 bits of attempt and the top bit.
     const blockHigh = 0x80000000 | ((attempt & 0x3ff) << 21) | Math.floor(index / 2 ** 32);
     philox4x32([index | 0, blockHigh, key.step, key.purpose], [key.seedLow, key.seedHigh], spare);
     for (const candidate of spare) {
@@ -217,8 +247,10 @@ function boundedInt(key: RngKey, index: number, bound: number, word: number): nu
 }
 
 /**
- * Inverse of the standard normal distribution function to about 1e-16, for p in [1e-11, 1 - 1e-11]: two of the three
- * rational approximations of algorithm AS 241 (Wichura, Applied Statistics 37, 1988); the third is for p below e^-25.
+ * Inverse of the standard normal distribution function, to about 1e-16, for p in [1e-11, 1 - 1e-11].
+ *
+ * Uses two of the three rational approximations of algorithm AS 241 (Wichura, Applied Statistics 37, 1988).
+ * The third one is for p below e^-25.
  */
 function normalQuantile(p: number): number {
   const q = p - 0.5;
@@ -249,13 +281,13 @@ const tailDenominator = [
   1.6763848301838038, 2.053191626637759, 1,
 ];
 
-/** The polynomial of degree 7 with these coefficients, by Horner's rule. */
+/** Evaluates the polynomial of degree 7 with coefficients `c`, highest power first, by Horner's rule. */
 function polynomial(c: readonly number[], x: number): number {
   const upper = ((c[0]! * x + c[1]!) * x + c[2]!) * x + c[3]!;
   return (((upper * x + c[4]!) * x + c[5]!) * x + c[6]!) * x + c[7]!;
 }
 
-/** 32-bit FNV-1a hash of a text's UTF-8 bytes. */
+/** 32-bit FNV-1a hash of the UTF-8 bytes of a text. */
 function fnv1a(text: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
