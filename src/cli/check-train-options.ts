@@ -1,7 +1,9 @@
 import type { CheckedOptions } from '../compare/read-comparison.ts';
 import { isNewModel } from '../train/settings.ts';
 import { UsageError } from '../util/errors.ts';
-import { type OptionSpec, optionName, parseFlag, suggestion } from './options.ts';
+import { kebabCase } from '../util/option-name.ts';
+import { nearestOption, type OptionSpec } from '../util/option-table.ts';
+import { parseFlag } from './options.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
 
 /**
@@ -14,14 +16,15 @@ export function checkTrainOptions(given: Readonly<Record<string, unknown>>): Che
   const keys = Object.keys(table);
   const options: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(given)) {
-    const key = keys.find((candidate) => candidate === name || optionName(candidate) === name);
+    const key = keys.find((candidate) => candidate === name || kebabCase(candidate) === name);
     if (key === undefined) {
-      const names = keys.map(optionName);
-      throw new UsageError(`unknown option "${name}"${suggestion(name, names)}`, {
-        help: `known: ${names.join(', ')}`,
+      const meant = nearestOption(name, table);
+      const hint = meant === undefined ? '' : `, did you mean '${kebabCase(meant)}'?`;
+      throw new UsageError(`unknown option "${name}"${hint}`, {
+        help: `known: ${keys.map(kebabCase).join(', ')}`,
       });
     }
-    if (key in options) throw new UsageError(`"${optionName(key)}" is given twice`);
+    if (key in options) throw new UsageError(`"${kebabCase(key)}" is given twice`);
     if (value !== null) options[key] = checkValue(key, table[key]!, value);
   }
   const paths = Object.keys(options).filter((key) => isPath(table[key]!, options[key]));
@@ -44,7 +47,7 @@ function checkValue(key: string, spec: OptionSpec, value: unknown): unknown {
   const given = isList && Array.isArray(value) ? value.join(',') : value;
   const wanted = JSON_TYPES[spec.type];
   if (typeof given !== wanted) {
-    throw new UsageError(`"${optionName(key)}" should be a ${wanted}, found ${JSON.stringify(value)}`);
+    throw new UsageError(`"${kebabCase(key)}" should be a ${wanted}, found ${JSON.stringify(value)}`);
   }
   return parseFlag(key, spec, String(given));
 }

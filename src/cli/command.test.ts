@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../util/errors.ts';
+import { kebabCase } from '../util/option-name.ts';
+import type { OptionSpec } from '../util/option-table.ts';
 import { allOptions, type Outcome, parseCommandLine } from './command.ts';
 import { describeError } from './describe-error.ts';
 import { Interrupted } from './io.ts';
-import { flagOf, type OptionSpec, optionName } from './options.ts';
+import { flagOf } from './options.ts';
 import { commandReference } from './reference.ts';
 import { COMMANDS } from './run-cli.ts';
 
@@ -146,7 +148,7 @@ describe('every command', () => {
     const reference = commandReference(COMMANDS);
     for (const spec of specs) {
       expect(reference).toContain(`${spec.name}`);
-      for (const key of Object.keys(spec.options)) expect(reference).toContain(optionName(key));
+      for (const key of Object.keys(spec.options)) expect(reference).toContain(kebabCase(key));
     }
     expect(reference).not.toMatch(/undefined|\[object/);
   });

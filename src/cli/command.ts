@@ -1,16 +1,20 @@
 import { Argument, Command as Commander, type CommanderError, Option } from 'commander';
 import { type UndriftError, UsageError } from '../util/errors.ts';
+import {
+  type GivenValues,
+  nearestOption,
+  type OptionTable,
+  type OptionValues,
+  suggestion,
+} from '../util/option-table.ts';
 import type { Io } from './io.ts';
 import {
   describeDefault,
+  flagOf,
   flagWithValue,
-  type GivenValues,
-  type OptionTable,
-  type OptionValues,
   parseFlag,
   readConfigFile,
   resolveOptions,
-  suggestion,
 } from './options.ts';
 
 /** What a command found out: for programs and for people. */
@@ -142,10 +146,10 @@ class Shown extends Error {
 }
 
 /** A parser that throws errors of ours and never ends the process. */
-function strict(command: Commander): Commander {
+function strict(command: Commander, table: OptionTable = {}): Commander {
   return command
     .exitOverride((error) => {
-      throw translated(error, command);
+      throw translated(error, command, table);
     })
     .configureOutput({ outputError: () => {} })
     .configureHelp({ showGlobalOptions: false })
@@ -154,7 +158,7 @@ function strict(command: Commander): Commander {
 }
 
 /** What a complaint of the parser becomes. */
-function translated(error: CommanderError, command: Commander): Shown | UndriftError {
+function translated(error: CommanderError, command: Commander, table: OptionTable): Shown | UndriftError {
   if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return new Shown(0);
   // Help was shown because a command is missing.
   if (error.code === 'commander.help') return new Shown(error.exitCode === 0 ? 0 : 2);
@@ -162,7 +166,10 @@ function translated(error: CommanderError, command: Commander): Shown | UndriftE
   const word = /'([^']*)'/.exec(error.message)?.[1] ?? '';
   if (error.code === 'commander.unknownOption') {
     const flags = command.options.flatMap(({ long }) => long ?? []);
-    return unknown('option', word.replace(/=.*/s, ''), [...flags, '--help'], `${path} --help`);
+    const flag = word.replace(/=.*/s, '');
+    const meant = nearestOption(flag, table);
+    const near = meant === undefined ? [...flags, '--help'] : flagOf(meant, table[meant]!);
+    return unknown('option', flag, near, `${path} --help`);
   }
   if (error.code === 'commander.unknownCommand') {
     const names = command.commands.map((sub) => sub.name());
@@ -171,8 +178,10 @@ function translated(error: CommanderError, command: Commander): Shown | UndriftE
   return new UsageError(error.message.replace(/^error: /, ''), { help: `see ${path} --help` });
 }
 
-function unknown(what: string, word: string, candidates: readonly string[], see: string): UsageError {
-  return new UsageError(`unknown ${what} '${word}'${suggestion(word, candidates)}`, { help: `see ${see}` });
+/** @param near  the word that was meant, or words of which it may be one */
+function unknown(what: string, word: string, near: string | readonly string[], see: string): UsageError {
+  const hint = typeof near === 'string' ? `, did you mean '${near}'?` : suggestion(word, near);
+  return new UsageError(`unknown ${what} '${word}'${hint}`, { help: `see ${see}` });
 }
 
 function commandPath(command: Commander): string {
@@ -184,14 +193,14 @@ function parserOf(
   found: (spec: AnyCommand, given: GivenValues, args: readonly string[]) => void,
   group = '',
 ): Commander {
-  const command = strict(new Commander(spec.name)).summary(spec.summary);
+  const table = allOptions(spec);
+  const command = strict(new Commander(spec.name), table).summary(spec.summary);
   command.description(
     spec.description ? `${capital(spec.summary)}.\n\n${spec.description}` : `${capital(spec.summary)}.`,
   );
   for (const { name, help, required = false } of spec.arguments ?? []) {
     command.addArgument(new Argument(required ? `<${name}>` : `[${name}]`, help));
   }
-  const table = allOptions(spec);
   for (const [key, option] of Object.entries(table)) {
     const parser = new Option(flagWithValue(key, option), option.help + describeDefault(option));
     if (option.type !== 'switch') parser.argParser((text) => parseFlag(key, option, text));

@@ -7,10 +7,11 @@ import { loadCorrector } from '../correctors/corrector-folder.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { UsageError } from '../util/errors.ts';
+import type { OptionTable } from '../util/option-table.ts';
 import { allOptions } from './command.ts';
 import { correctCommand } from './correct.ts';
 import type { Io } from './io.ts';
-import { type OptionTable, parseFlag, resolveOptions } from './options.ts';
+import { parseFlag, resolveOptions } from './options.ts';
 
 const folder = tempFiles(rotatedData());
 const at = (name: string) => join(folder, name);

@@ -9,10 +9,10 @@ import {
   measureCorrection,
 } from '../migration/measure-correction.ts';
 import { UsageError } from '../util/errors.ts';
+import { suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { formatCorrection } from './format-correction.ts';
 import { loadModel, readOptions } from './model-source.ts';
-import { suggestion } from './options.ts';
 import { COMPUTE_OPTIONS, computeOptions, DATA_HELP } from './shared-options.ts';
 
 /** `undrift correct`: how much of a full re-embedding a map between two models recovers. */

@@ -1,5 +1,6 @@
 import { InterruptedError } from '../train/train-retriever.ts';
 import { UndriftError } from '../util/errors.ts';
+import { asFlags } from '../util/option-name.ts';
 import { INTERRUPTED_EXIT_CODE, Interrupted } from './io.ts';
 import { packageVersion } from './package-version.ts';
 
@@ -13,7 +14,7 @@ export interface ErrorDescription {
 }
 
 /**
- * Errors of ours say what is wrong and what to do, and need no stack trace. Anything else is a fault of this package: the trace is
+ * Errors of ours say what is wrong and what to do, and need no stack trace. Options in them become flags. Anything else is a fault of this package: the trace is
  * shown, with the request to report it.
  */
 export function describeError(error: unknown): ErrorDescription {
@@ -28,13 +29,10 @@ export function describeError(error: unknown): ErrorDescription {
       exitCode: 1,
     };
   }
-  const { name, message, help } = error;
-  const suffix = `\n  help: ${help}`;
-  const json = {
-    type: name,
-    message: message.endsWith(suffix) ? message.slice(0, -suffix.length) : message,
-    ...(help !== undefined && { help }),
-  };
+  const what = asFlags(error.marked.message);
+  const help = error.marked.help && asFlags(error.marked.help);
+  const message = help ? `${what}\n  help: ${help}` : what;
+  const json = { type: error.name, message: what, ...(help !== undefined && { help }) };
   if (error instanceof Interrupted || error instanceof InterruptedError) {
     return { message: `${message}\n`, json, exitCode: INTERRUPTED_EXIT_CODE };
   }

@@ -5,9 +5,9 @@ import { EXPORT_DTYPES } from '../models/folder/onnx-export.ts';
 import { EXPORT_FORMATS } from '../models/folder/tower-files.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
+import { suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { loadFolder, MODEL_HELP, modelFolder } from './model-source.ts';
-import { suggestion } from './options.ts';
 import { COMPUTE_OPTIONS } from './shared-options.ts';
 
 /** `undrift export`: a model in the formats of other programs, each file verified. */

@@ -20,10 +20,10 @@ import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
 import { formatDuration } from '../util/format.ts';
+import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
-import type { OptionValues } from './options.ts';
 import {
   BM25_OPTIONS,
   COMPUTE_OPTIONS,

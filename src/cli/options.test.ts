@@ -2,12 +2,10 @@ import { join } from 'node:path';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
 import { DataError, UsageError } from '../util/errors.ts';
+import { describeRange, type OptionTable, type OptionValues } from '../util/option-table.ts';
 import {
   describeDefault,
-  describeRange,
   flagWithValue,
-  type OptionTable,
-  type OptionValues,
   optionsAsMarkdown,
   parseFlag,
   readConfigFile,

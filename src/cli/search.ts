@@ -6,10 +6,10 @@ import { readNpy } from '../io/npy.ts';
 import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import { DataError, UsageError } from '../util/errors.ts';
+import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, retrievalProgress } from './model-source.ts';
-import type { OptionValues } from './options.ts';
 import {
   BM25_OPTIONS,
   COMPUTE_OPTIONS,

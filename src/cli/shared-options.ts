@@ -1,5 +1,5 @@
 import { type ComputeOptions, DEVICES } from '../runtime/devices.ts';
-import type { OptionTable } from './options.ts';
+import type { OptionTable } from '../util/option-table.ts';
 
 /** What `--data` takes, for help texts. */
 export const DATA_HELP = 'data set: BEIR, MS MARCO, or pairs; or its name: beir/NAME, hf:organisation/name';

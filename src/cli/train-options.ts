@@ -14,7 +14,7 @@ import { POOLINGS } from '../nn/layers.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
 import { PRECISIONS } from '../runtime/devices.ts';
 import { CROP_TASKS } from '../text/crops.ts';
-import type { OptionTable } from './options.ts';
+import type { OptionTable } from '../util/option-table.ts';
 import { COMPUTE_OPTIONS, DATA_HELP } from './shared-options.ts';
 
 /**

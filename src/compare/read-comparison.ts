@@ -243,8 +243,8 @@ class ConfigReader {
       return check();
     } catch (error) {
       if (!(error instanceof UndriftError)) throw error;
-      const message = error.message.replace(`\n  help: ${error.help}`, '');
-      throw this.error(place, message, error.help);
+      const { message, help } = error.marked;
+      throw this.error(place, message, help);
     }
   }
 

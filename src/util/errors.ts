@@ -1,3 +1,5 @@
+import { asNames } from './option-name.ts';
+
 /**
  * Base class of all errors that a user can cause.
  *
@@ -9,12 +11,27 @@ export class UndriftError extends Error {
   readonly exitCode: 1 | 2 = 1;
   /** One line that tells the user what to do next. */
   readonly help: string | undefined;
+  readonly #marked: MarkedMessage;
 
+  /** @param message  may mark options by `option(…)`; the error's own message has their names */
   constructor(message: string, options: { help?: string; cause?: unknown } = {}) {
-    super(options.help ? `${message}\n  help: ${options.help}` : message, { cause: options.cause });
+    const { help, cause } = options;
+    super(asNames(help ? `${message}\n  help: ${help}` : message), { cause });
     this.name = new.target.name;
-    this.help = options.help;
+    this.help = help && asNames(help);
+    this.#marked = { message, help };
   }
+
+  /** Message and help with the marks of their options, for those who render them another way or quote them in an error of their own. */
+  get marked(): MarkedMessage {
+    return this.#marked;
+  }
+}
+
+/** A message, without its help line, in which options are marked; see `option`. */
+interface MarkedMessage {
+  readonly message: string;
+  readonly help: string | undefined;
 }
 
 /** Error in the flags, option values or arguments that the user gave. Exit code 2. */
