@@ -7,28 +7,38 @@ import { pipeline } from 'node:stream/promises';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 
-/** A file as a repository lists it. */
+/** File in the listing of a repository. */
 export interface ListedFile {
+  /** Path inside the repository. */
   readonly path: string;
+  /** Size in bytes. */
   readonly size: number;
-  /** Its name in the cache, and the digest of its bytes: SHA-256 of a large file, git's SHA-1 of another. */
+  /**
+   * Digest of the file's bytes in hex, which is also its name in the cache: SHA-256 for a large file (Git
+   * LFS), else the SHA-1 of git.
+   */
   readonly digest: string;
+  /** Whether the file is stored in Git LFS. */
   readonly isLarge: boolean;
 }
 
-/** How many times a download that breaks off is taken up again without having got any further. */
+/** Number of times in a row that an interrupted download is resumed without receiving a byte. */
 const IDLE_TRIES = 3;
-/** A part that another process has not touched for so long is nobody's. */
+/** Age in milliseconds after which an untouched partial file of another process counts as abandoned. */
 const ABANDONED_MS = 60_000;
 
 /**
- * Puts a file into `blobs/` of a repository's folder in the cache, unless it is there: what an earlier, interrupted download left is
- * gone on with. The file gets its name only when size and digest are right.
+ * Downloads a file into `blobs`, a folder of the repository in the cache, unless the file is there already.
  *
- * @param read  the bytes from a position on
- * @param onBytes  bytes that are there by now
- * @returns its path
- * @throws DataError for bytes that are not those which the repository lists; what `read` and `onBytes` throw
+ * The partial file of an earlier, interrupted download is resumed. A file gets its name only once its size
+ * and digest are right. Errors that `read` and `onBytes` throw are passed on.
+ *
+ * @param read returns the bytes from a position on
+ * @param onBytes is told how many bytes have arrived so far
+ * @returns path of the file
+ * @throws DataError if the bytes differ from those that the repository lists, or the download keeps breaking
+ *   off.
+ * @throws UndriftError if the file cannot be written.
  */
 export async function fetchBlob(
   blobs: string,
@@ -46,7 +56,8 @@ export async function fetchBlob(
   } catch (error) {
     throw fileError(error, blobs, 'write');
   }
-  // Nobody else writes to a part that carries our name; what is left of it is given back for the next try.
+  // No other process writes to a partial file with this name. After a failure it is renamed to the shared
+  // name for the next try.
   const shared = `${path}.incomplete`;
   const own = `${path}.${process.pid}-${Date.now().toString(36)}.incomplete`;
   await claimPart(blobs, file.digest, own);
@@ -55,7 +66,7 @@ export async function fetchBlob(
     await download(own, file, read, onBytes);
     let found = await digestOf(own, file);
     if (found !== file.digest && resumed) {
-      // The part may have been of another download: once more from the beginning.
+      // The partial file may belong to another version of the file: download again from the beginning.
       await rm(own, { force: true });
       await download(own, file, read, onBytes);
       found = await digestOf(own, file);
@@ -96,7 +107,7 @@ async function download(
       async function* counted(): AsyncGenerator<Uint8Array> {
         for await (const chunk of bytes) {
           done += chunk.length;
-          // More than is listed: no use to go on.
+          // More bytes than listed have arrived: stop.
           if (done > file.size) return;
           yield chunk;
           try {
@@ -130,13 +141,15 @@ async function download(
   }
 }
 
-/** Errors of writing have a code of the operating system that those of the network do not share. */
+/**
+ * Returns whether an error comes from writing to the disk. Its code is one that network errors do not have.
+ */
 const isDiskError = (error: unknown): boolean =>
   ['ENOSPC', 'EDQUOT', 'EACCES', 'EROFS', 'EIO', 'EFBIG'].includes(
     (error as NodeJS.ErrnoException | undefined)?.code ?? '',
   );
 
-/** Takes over what an earlier download has left of a file. */
+/** Takes over the partial file that an earlier download has left, if there is one. */
 async function claimPart(blobs: string, digest: string, own: string): Promise<void> {
   for (const name of await readdir(blobs)) {
     if (!name.startsWith(`${digest}.`) || !name.endsWith('.incomplete')) continue;
@@ -144,7 +157,7 @@ async function claimPart(blobs: string, digest: string, own: string): Promise<vo
     const isShared = name === `${digest}.incomplete`;
     const { mtimeMs } = (await stat(part).catch(() => undefined)) ?? { mtimeMs: Number.POSITIVE_INFINITY };
     if (!isShared && Date.now() - mtimeMs < ABANDONED_MS) continue;
-    // Another process may be quicker: then there is nothing to take over.
+    // The rename fails if another process was quicker. That partial file is then not available.
     if (
       await rename(part, own).then(
         () => true,
@@ -155,7 +168,10 @@ async function claimPart(blobs: string, digest: string, own: string): Promise<vo
   }
 }
 
-/** Digest of a part as the hub makes it: SHA-256, or git's SHA-1 over a head and the bytes. */
+/**
+ * Digest of a partial file, computed as the hub does: SHA-256, or the SHA-1 of git over a header and the
+ * bytes.
+ */
 async function digestOf(path: string, { isLarge, size }: ListedFile): Promise<string> {
   const hash = createHash(isLarge ? 'sha256' : 'sha1');
   if (!isLarge) hash.update(`blob ${size}\0`);
@@ -169,7 +185,11 @@ const sizeOf = (path: string): Promise<number | undefined> =>
     () => undefined,
   );
 
-/** Gives a blob its name in a snapshot: a link, or a copy where the disk knows no links. */
+/**
+ * Gives a blob its name in a snapshot, by a symbolic link, or by a copy where the file system has no links.
+ *
+ * @throws UndriftError if the file cannot be written.
+ */
 export async function linkBlob(blob: string, path: string): Promise<void> {
   try {
     await mkdir(dirname(path), { recursive: true });

@@ -5,30 +5,39 @@ import { UndriftError } from '../util/errors.ts';
 import { type Asked, refusal, unreachable } from './hub-error.ts';
 import type { HubName } from './hub-name.ts';
 
-/** How the hub is spoken to, by the environment variables that Hugging Face's own programs obey. */
+/** Access to the hub, configured by the environment variables of Hugging Face's own programs. */
 export interface HubClient {
-  /** `HF_ENDPOINT`; undefined: the library's own. */
+  /** Address from `HF_ENDPOINT`. Undefined selects the default address of the library `@huggingface/hub`. */
   readonly hubUrl: string | undefined;
-  /** `HF_HUB_OFFLINE`: nothing is asked of the network. */
+  /** Whether network requests are forbidden (`HF_HUB_OFFLINE`). */
   readonly isOffline: boolean;
-  /** Adds the token, and turns what is no success into errors of ours. */
+  /**
+   * Fetches like the global `fetch`, with the user's token.
+   *
+   * @throws HubError if the hub refuses the request.
+   * @throws HubUnreachable if no answer arrives within 30 s, or the server is in trouble.
+   */
   readonly fetch: typeof fetch;
 }
 
-/** Whether nothing is to be asked of the network (`HF_HUB_OFFLINE`). */
+/** Returns whether `HF_HUB_OFFLINE` forbids network requests. */
 export const isOffline = (): boolean => /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
 
-/** Time without an answer's first byte after which the hub counts as unreachable. */
+/** Time in milliseconds that the hub has to begin its answer, before it counts as unreachable. */
 const ANSWER_MS = 30_000;
 
-/** A client for one repository, which its errors name. */
+/**
+ * Makes a client for one repository. The repository is named in the client's errors.
+ *
+ * @throws UndriftError if the stored token holds invalid characters.
+ */
 export function hubClient(name: HubName): HubClient {
   const { env } = process;
   const hubUrl = env.HF_ENDPOINT?.replace(/\/+$/, '') || undefined;
   const token = readToken();
   const what = `the ${name.kind === 'model' ? 'model' : 'data set'} ${name.repo}`;
   const asked: Asked = { what, revision: name.revision, hasToken: token !== undefined };
-  /** Where the token may go: to the server that was asked first, never to one it sends us on to. */
+  /** Origin of the first request. The token goes to this server only, never to one that it redirects to. */
   let home: string | undefined;
   return {
     hubUrl,
@@ -57,7 +66,7 @@ export function hubClient(name: HubName): HubClient {
   };
 }
 
-/** The token of `HF_TOKEN`, else the one that Hugging Face's log-in command has stored. */
+/** Token from `HF_TOKEN`, else the one stored by Hugging Face's login command. */
 function readToken(): string | undefined {
   const { HF_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
   if (HF_TOKEN !== undefined) return checkedToken(HF_TOKEN, 'HF_TOKEN');
@@ -74,7 +83,7 @@ function readToken(): string | undefined {
 function checkedToken(text: string, where: string): string | undefined {
   const token = text.trim();
   if (/^[\x21-\x7e]*$/.test(token)) return token || undefined;
-  // The token itself is not for logs.
+  // The message does not quote the token, because messages end up in logs.
   throw new UndriftError(`the token in ${where} holds characters that no token has`, {
     help: 'set HF_TOKEN to the token alone, or to nothing',
   });

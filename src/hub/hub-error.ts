@@ -1,7 +1,8 @@
 import { UndriftError } from '../util/errors.ts';
 
-/** The hub's refusal of a request. */
+/** Refusal of a request by the hub. */
 export class HubError extends UndriftError {
+  /** HTTP status of the answer. */
   readonly status: number;
 
   constructor(status: number, message: string, options: { help?: string; cause?: unknown } = {}) {
@@ -10,21 +11,24 @@ export class HubError extends UndriftError {
   }
 }
 
-/** Nobody answered: no network, no such host, or a server in trouble. */
+/** Failure to get an answer from the hub: no network, unknown host, or a server in trouble. */
 export class HubUnreachable extends UndriftError {}
 
-/** What a failed request was for, in words. */
+/** Subject of a request, for error messages. */
 export interface Asked {
-  /** `the model org/name`. */
+  /** Name of the repository in words: `the model org/name`. */
   readonly what: string;
+  /** Revision that was asked for. */
   readonly revision: string;
-  /** Whether a token went with the request. */
+  /** Whether a token was sent with the request. */
   readonly hasToken: boolean;
 }
 
 /**
- * The error of ours for an answer that is no success. The hub says in `X-Error-Code` what it means; to those without a token it does
- * not tell whether a repository exists.
+ * Converts an unsuccessful answer to an error that says what to do.
+ *
+ * The hub states the reason in the header `X-Error-Code`. Requests without a token are not told whether a
+ * repository exists.
  */
 export function refusal(response: Response, { what, revision, hasToken }: Asked): UndriftError {
   const { status, headers } = response;
@@ -58,7 +62,10 @@ export function refusal(response: Response, { what, revision, hasToken }: Asked)
   return new HubError(status, `the hub answered ${status} when asked for ${what}${said}`);
 }
 
-/** Why a request got no answer: the innermost reason that Node gives. */
+/**
+ * Converts the failure of a request without an answer to an error that names the innermost cause that Node
+ * reports.
+ */
 export function unreachable(error: unknown, url: string): HubUnreachable {
   let inner = error;
   while (inner instanceof Error && inner.cause !== undefined) inner = inner.cause;

@@ -1,17 +1,18 @@
 import { UsageError } from '../util/errors.ts';
 
-/** A repository of the Hugging Face hub, at a revision. */
+/** Name of a repository of the Hugging Face hub, at a revision. */
 export interface HubName {
+  /** Kind of repository. */
   readonly kind: 'model' | 'dataset';
-  /** `organisation/name`, or a bare name of the hub's first years. */
+  /** `organisation/name`, or a bare name for some of the hub's oldest repositories. */
   readonly repo: string;
-  /** Branch, tag, or commit. Default `main`. */
+  /** Branch, tag or commit. Default `main`. */
   readonly revision: string;
-  /** Folder inside the repository; '' for the whole. */
+  /** Folder inside the repository; '' for the whole repository. */
   readonly folder: string;
 }
 
-/** What makes a name one of the hub, whatever lies on the disk. */
+/** Prefix that marks a text as a name on the hub, even if a file or folder of that name exists. */
 export const HUB_PREFIX = 'hf:';
 
 const DEFAULT_REVISION = 'main';
@@ -20,15 +21,18 @@ const REPO = new RegExp(`^(${PART}/)?${PART}$`);
 const REVISION = /^[\w][\w.-]*(\/[\w][\w.-]*)*$/;
 const COMMIT = /^[0-9a-f]{40}$/;
 
-/** Whether a revision names one commit for ever. */
+/** Returns whether a revision is the hash of a commit, which never changes. */
 export const isCommit = (revision: string): boolean => COMMIT.test(revision);
 
 /**
- * Reads `organisation/name`, `organisation/name@revision` or, of a data set, `organisation/name/folder@revision`, each
- * perhaps after `hf:`; undefined where the text is no such name (it then is a path). Without `hf:` a model's name needs its
- * organisation.
+ * Parses the name of a repository on the hub.
  *
- * @throws UsageError for a text that says `hf:` and is no name
+ * Accepted are `organisation/name` and `organisation/name@revision`, and for data sets
+ * `organisation/name/folder@revision`, each with or without the prefix `hf:`. Without the prefix, the
+ * organisation is required. Returns undefined if a text without the prefix is not such a name; it is then a
+ * path.
+ *
+ * @throws UsageError if a text with the prefix `hf:` is not a valid name.
  */
 export function parseHubName(text: string, kind: HubName['kind']): HubName | undefined {
   const explicit = text.startsWith(HUB_PREFIX);
@@ -53,11 +57,11 @@ export function parseHubName(text: string, kind: HubName['kind']): HubName | und
   });
 }
 
-/** The name with another revision, as `parseHubName` reads it. */
+/** Formats a name with another revision, in the form that `parseHubName` accepts. */
 export const hubNameText = ({ repo, folder }: HubName, revision: string): string =>
   `${repo.includes('/') ? '' : HUB_PREFIX}${[repo, folder].filter((part) => part !== '').join('/')}@${revision}`;
 
-/** The text before and after the first `mark`. */
+/** Splits a text at the first `mark`. */
 function splitOnce(text: string, mark: string): [string, string?] {
   const at = text.indexOf(mark);
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + mark.length)];

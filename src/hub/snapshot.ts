@@ -8,29 +8,45 @@ import { type HubClient, hubClient } from './hub-client.ts';
 import { HubUnreachable } from './hub-error.ts';
 import { type HubName, isCommit } from './hub-name.ts';
 
+/** Options of `hubSnapshot`. */
 export interface SnapshotOptions {
-  /** Picks what is needed of the files of the repository. @throws UndriftError where something is missing */
+  /**
+   * Selects the files to download from all paths of the repository.
+   *
+   * @throws UndriftError if a required file is missing.
+   */
   wanted(paths: readonly string[]): readonly string[];
-  /** Whether a folder of the cache, filled by whatever program, has what is needed. */
+  /** Returns whether a folder of the cache, which any program may have filled, holds all required files. */
   isComplete(folder: string): boolean;
-  /** Bytes that are there, of all that are wanted. May throw to stop; what has arrived is kept. */
+  /**
+   * Called with the number of bytes that have arrived, of the total of all selected files. An error thrown
+   * here stops the download; bytes that have arrived are kept.
+   */
   onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
+  /** Called with notes for the user, such as the commit in use. */
   onNote?: ((note: string) => void) | undefined;
 }
 
-/** A repository's files in the cache, at one commit. */
+/** Files of a repository in the cache, at one commit. */
 export interface Snapshot {
+  /** Path of the folder with the files. */
   readonly folder: string;
+  /** Hash of the commit. */
   readonly commit: string;
 }
 
 /**
- * Finds or downloads a repository of the Hugging Face hub: into the cache of Hugging Face's own programs, in its layout
- * (`blobs/`, `snapshots/COMMIT/`, `refs/REVISION`), so that each side finds what the other has downloaded. A branch
- * or tag is looked up each time, and the list of the files too, since another program may have fetched only some. With
- * `HF_HUB_OFFLINE=1`, or where the hub cannot be reached, what the cache has is used, if it will do.
+ * Finds a repository of the Hugging Face hub in the cache, or downloads it.
  *
- * @throws UndriftError where the hub refuses, cannot be reached, or what arrives is damaged; the cache never gets half a file
+ * The cache is that of Hugging Face's own programs, in its layout (`blobs/`, `snapshots/COMMIT/`,
+ * `refs/REVISION`), so each side finds what the other has downloaded. The commit of a branch or tag is looked
+ * up each time. The list of files is requested each time as well, since another program may have fetched only
+ * some of them. With `HF_HUB_OFFLINE=1`, or if the hub cannot be reached, the cached files are used if
+ * `isComplete` accepts them.
+ *
+ * @throws UndriftError if the hub refuses the request, the hub cannot be reached and the cache is not
+ *   complete, or the data that arrives is damaged. The cache never contains a partial file under its final
+ *   name.
  */
 export async function hubSnapshot(name: HubName, options: SnapshotOptions): Promise<Snapshot> {
   const { getHFHubCachePath } = await import('@huggingface/hub');
@@ -43,7 +59,8 @@ export async function hubSnapshot(name: HubName, options: SnapshotOptions): Prom
   } catch (error) {
     if (!(error instanceof HubUnreachable)) throw error;
     if (!cached) throw absent(name, error);
-    // Programs that fetch single files leave others out, such as those that say how to pool.
+    // Programs that fetch single files may have left some out, such as those with the pooling, so the user is
+    // told.
     options.onNote?.(`${error.message}: ${name.repo} is taken from the cache as it is, at ${cached.commit}`);
     return cached;
   }
@@ -62,7 +79,7 @@ function absent({ kind, repo, revision }: HubName, cause: UndriftError): Undrift
   );
 }
 
-/** What the cache has of a revision. */
+/** Snapshot of a revision in the cache, if it holds all required files. */
 async function cachedSnapshot(
   storage: string,
   { revision }: HubName,
@@ -89,7 +106,7 @@ async function download(
   const folder = join(storage, 'snapshots', commit);
   const total = files.reduce((sum, { size }) => sum + size, 0);
   let before = 0;
-  // Small files first: what they are is known before the weights have arrived.
+  // Small files first: configuration errors show before the weights have arrived.
   for (const file of files.toSorted((a, b) => a.size - b.size || (a.path < b.path ? -1 : 1))) {
     const path = join(folder, file.path);
     const present = await stat(path).catch(() => undefined);
@@ -110,13 +127,13 @@ async function download(
     before += file.size;
     onProgress?.({ done: before, total });
   }
-  // Not before all of it is there: what is found by the name of a branch is whole.
+  // The reference is written last, so a snapshot that is found by the name of a branch is complete.
   if (commit !== name.revision) await writeFileAtomic(join(storage, 'refs', name.revision), commit);
   if (files.length > 0) onNote?.(`${name.repo} at ${commit}`);
   return { folder, commit };
 }
 
-/** The commit that a branch or tag stands for now. */
+/** Commit that a branch or tag currently points to. */
 async function commitOf({ kind, repo, revision }: HubName, client: HubClient): Promise<string> {
   const { datasetInfo, modelInfo } = await import('@huggingface/hub');
   const { hubUrl, fetch } = client;
@@ -153,12 +170,15 @@ async function listAll(
   return files;
 }
 
-/** Whether the path stays inside the folder it is joined to, on every system. */
+/** Returns whether a path stays inside the folder that it is joined to, on every operating system. */
 const isSafePath = (path: unknown): path is string =>
   typeof path === 'string' &&
   path.split('/').every((part) => part !== '' && part !== '.' && part !== '..' && !/[\\:\0]/.test(part));
 
-/** An answer that is no JSON, or stops in its middle, comes as whatever exception the library runs into. */
+/**
+ * Awaits an answer of the hub. If the answer is not JSON or is cut off, the library fails with some other
+ * exception; that becomes a `HubUnreachable`.
+ */
 async function whole<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;

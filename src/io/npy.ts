@@ -13,29 +13,46 @@ import { DataError, ShapeError, UsageError } from '../util/errors.ts';
 import { fileError, openFileAtomic, readAt, writeFileAtomic } from '../util/files.ts';
 import type { LoadedTensor, TensorData } from './tensor-data.ts';
 
-/** Writes one array as a .npy file, atomically; byte-equal to `numpy.save`. There is no .npy form of bf16. */
+/**
+ * Writes one array as a .npy file, atomically. The bytes equal those of `numpy.save`.
+ *
+ * @throws UsageError for bf16, which the format cannot hold.
+ * @throws ShapeError if the size of the data does not match dims and dtype.
+ * @throws UndriftError if the file cannot be written.
+ */
 export async function writeNpy(path: string, array: TensorData): Promise<void> {
   checkDataSize('the array', array);
   await writeFileAtomic(path, [npyHeader(array.dtype, array.dims), bytesOf(array.data)]);
 }
 
-/** A .npy file that is being written row by row. */
+/** Writer of a .npy file, row by row. */
 export interface NpyWriter {
-  /** Rows so far. */
+  /** Number of rows appended so far. */
   readonly rows: number;
-  /** Appends one or more whole rows. The array may be reused once the promise is fulfilled. */
+  /**
+   * Appends one or more whole rows. The array may be reused once the promise is fulfilled.
+   *
+   * @throws ShapeError if the data is of another type, or is not a whole number of rows.
+   */
   append(rows: TypedArray): Promise<void>;
-  /** Completes the header and gives the file its name. */
+  /**
+   * Completes the header and gives the file its name.
+   *
+   * @throws ShapeError if the number of rows differs from the announced one.
+   */
   close(): Promise<void>;
-  /** Gives up and removes what was written. */
+  /** Deletes the unfinished file. */
   discard(): Promise<void>;
 }
 
 /**
- * Opens a .npy file to append rows to; it appears under its name when it is closed.
+ * Opens a .npy file for appending rows. The file appears under its name when the writer is closed.
  *
  * @param options.rowDims shape of one row: `[D]` for embeddings of dimension D
- * @param options.rows number of rows, if it is known: `close` then refuses any other
+ * @param options.rows number of rows, if known in advance; `close` then refuses any other number
+ * @throws UsageError for bf16, which the format cannot hold.
+ * @throws ShapeError if a row has no elements.
+ * @throws UndriftError if the file cannot be written.
  */
 export async function openNpyWriter(
   path: string,
@@ -69,7 +86,8 @@ export async function openNpyWriter(
         await file.discard();
         throw new ShapeError(`${path}: ${options.rows} rows were announced, ${rows} appended`);
       }
-      // numpy pads the first dimension to the longest possible number, so every row count has a header of one length.
+      // numpy pads the header for the longest possible first dimension, so its length does not depend on the
+      // row count.
       if (options.rows === undefined) await file.overwrite(npyHeader(dtype, [rows, ...rowDims]), 0);
       await file.commit();
     },
@@ -77,20 +95,28 @@ export async function openNpyWriter(
   };
 }
 
-/** An open .npy file, from which rows are read without loading the rest. */
+/** Open .npy file, from which rows can be read without loading the rest. */
 export interface NpyReader {
+  /** Element type of the array. */
   readonly dtype: DType;
+  /** Shape of the array. */
   readonly dims: readonly number[];
-  /** Rows `begin` to `end`, not including `end`, along the first dimension. */
+  /**
+   * Reads the rows `begin` to `end` (exclusive) along the first dimension. A scalar has one row.
+   *
+   * @throws UsageError if the array has no such rows.
+   * @throws DataError if the file ends too early.
+   */
   readRows(begin: number, end: number): Promise<LoadedTensor>;
+  /** Closes the file. */
   close(): Promise<void>;
 }
 
 /**
- * Opens a .npy file (format 1, 2 or 3) of one of our element types.
+ * Opens a .npy file of format 1, 2 or 3.
  *
- * @throws DataError if it is missing, cut, damaged, or holds what we do not read: pickled objects, big-endian or
- *   Fortran-ordered arrays.
+ * @throws DataError if the file is missing, truncated or damaged, or if its array is not supported: pickled
+ *   objects, big-endian or Fortran-ordered arrays, element types other than those of `dtypes`.
  */
 export async function openNpy(path: string): Promise<NpyReader> {
   let handle: FileHandle | undefined;
@@ -103,11 +129,15 @@ export async function openNpy(path: string): Promise<NpyReader> {
   }
 }
 
-/** Reads a whole .npy file. */
+/**
+ * Reads a whole .npy file.
+ *
+ * @throws DataError as `openNpy` does.
+ */
 export async function readNpy(path: string): Promise<LoadedTensor> {
   const reader = await openNpy(path);
   try {
-    // The rows of a scalar: one row of no dimensions.
+    // A scalar has no first dimension. It is read as one row.
     const { dtype, dims } = reader;
     const { data } = await reader.readRows(0, dims[0] ?? 1);
     return { dtype, dims, data };
@@ -120,7 +150,10 @@ const magic = Buffer.from('\x93NUMPY', 'latin1');
 const alignment = 64;
 const longestNumber = 21;
 
-/** Format 1.0: magic, version, two bytes of header length, then a Python dict padded to a multiple of 64 bytes. */
+/**
+ * Header in format 1.0: magic, version, two bytes of header length, then a Python dict padded to a multiple
+ * of 64 bytes.
+ */
 function npyHeader(dtype: DType, dims: readonly number[]): Buffer {
   const { npy } = dtypes[dtype];
   if (npy === undefined) {
@@ -131,14 +164,14 @@ function npyHeader(dtype: DType, dims: readonly number[]): Buffer {
   const growth = dims.length > 0 ? longestNumber - String(dims[0]).length : 0;
   const text = dict + ' '.repeat(growth);
   const prefixBytes = magic.length + 4;
-  // Never zero: where the header is aligned already, numpy adds another 64 bytes.
+  // The padding is never zero: to an aligned header numpy adds another 64 bytes.
   const padding = alignment - ((prefixBytes + text.length + 1) % alignment);
   const header = Buffer.from(`${text}${' '.repeat(padding)}\n`, 'latin1');
   if (header.length > 0xffff) throw new ShapeError(`an array of ${dims.length} dimensions has no .npy form`);
   return Buffer.concat([magic, Uint8Array.of(1, 0, header.length & 0xff, header.length >>> 8), header]);
 }
 
-/** More than any header that numpy itself is willing to read. */
+/** Limit on the length of a header, in bytes. It exceeds every header that numpy itself accepts. */
 const maximumHeaderBytes = 65536;
 
 async function readHeader(handle: FileHandle, path: string): Promise<NpyReader> {
@@ -221,7 +254,9 @@ async function readHeader(handle: FileHandle, path: string): Promise<NpyReader> 
 
 const codes = new Map((Object.keys(dtypes) as DType[]).map((dtype) => [dtypes[dtype].npy?.slice(1), dtype]));
 
-/** Element type by numpy's code, `<f4`: byte order (`|` or any other for single bytes), kind, size. */
+/**
+ * Element type for numpy's code such as `<f4`: byte order, kind, size. Single bytes may have any byte order.
+ */
 function dtypeOf(descr: string): DType | undefined {
   const dtype = codes.get(descr.slice(1));
   if (dtype === undefined) return undefined;

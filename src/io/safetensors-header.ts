@@ -3,19 +3,22 @@ import { DataError } from '../util/errors.ts';
 import { parseJson } from '../util/files.ts';
 
 /**
- * The header of a safetensors file: eight bytes of its length N (little-endian), then N bytes of JSON,
+ * Header of a safetensors file.
+ *
+ * The file begins with the length N of the header in eight bytes (little-endian). N bytes of JSON follow:
  *
  *     {"__metadata__": {"format": "pt"}, "weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
  *
- * then the tensors' bytes, which the offsets count from the end of the header.
+ * The bytes of the tensors come last. The offsets count from the end of the header.
  */
 export interface SafetensorsHeader {
+  /** Free text by key. */
   metadata: Record<string, string>;
-  /** In the order of the header. */
+  /** Type, shape and position of each tensor, in the order of the header. */
   tensors: ReadonlyMap<string, TensorPlace>;
 }
 
-/** Type, shape and place of one tensor, `begin` and `end` in bytes from the end of the header. */
+/** Type, shape and position of one tensor. `begin` and `end` are in bytes from the end of the header. */
 export interface TensorPlace {
   dtype: DType;
   dims: readonly number[];
@@ -23,18 +26,20 @@ export interface TensorPlace {
   end: number;
 }
 
-/** The reference implementation's limit. */
+/** Limit of the reference implementation on the length of a header, in bytes. */
 export const maximumHeaderBytes = 100_000_000;
 
+/** Key of the metadata in the header; no tensor can have this name. */
 export const metadataKey = '__metadata__';
 
 /**
- * Reads and checks a header.
+ * Parses and checks the header of a safetensors file.
  *
  * @param bytes the N bytes of JSON
- * @param dataBytes how many bytes follow the header in the file
- * @throws DataError unless every tensor is of a known type, has the size that its shape says, and the tensors fill the
- *   rest of the file without gap or overlap.
+ * @param dataBytes number of bytes that follow the header in the file
+ * @param file path of the file, for error messages
+ * @throws DataError if the header is not valid JSON, a tensor's type is unknown, its size does not match its
+ *   shape, or the tensors do not fill the rest of the file without gap or overlap.
  */
 export function parseSafetensorsHeader(
   bytes: Uint8Array,
@@ -93,7 +98,7 @@ export function parseSafetensorsHeader(
   return { metadata, tensors };
 }
 
-/** Every byte of the data belongs to exactly one tensor. */
+/** Checks that every byte of the data belongs to exactly one tensor. */
 function checkCover(
   tensors: ReadonlyMap<string, TensorPlace>,
   dataBytes: number,
@@ -110,8 +115,8 @@ function checkCover(
 }
 
 /**
- * The first key that occurs twice in the outermost object of a valid JSON text, of which JSON.parse would silently
- * keep the last.
+ * Finds the first key that occurs twice in the outermost object of a valid JSON text. JSON.parse would
+ * silently keep the last value of such a key.
  */
 function duplicateKey(json: string): string | undefined {
   const seen = new Set<string>();
@@ -132,7 +137,7 @@ function duplicateKey(json: string): string | undefined {
   return undefined;
 }
 
-/** A string before a colon is a key, every other one a value. */
+/** Returns whether a colon follows. A string before a colon is a key; every other string is a value. */
 function followedByColon(json: string, from: number): boolean {
   let i = from;
   while (' \t\r\n'.includes(json[i]!)) i++;

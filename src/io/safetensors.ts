@@ -13,22 +13,33 @@ import {
 } from './safetensors-header.ts';
 import type { LoadedTensor, TensorData } from './tensor-data.ts';
 
-/** An open safetensors file, or set of shards, from which single tensors are read. */
+/** Open safetensors file, or set of shards, from which single tensors can be read. */
 export interface SafetensorsReader {
+  /** Free text by key, from the header of the file or of the first shard. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Type and shape of every tensor, by name. */
   readonly tensors: ReadonlyMap<string, { readonly dtype: DType; readonly dims: readonly number[] }>;
-  /** @throws DataError if there is no tensor of this name, or the file was cut since it was opened. */
+  /**
+   * Reads one tensor.
+   *
+   * @throws DataError if there is no tensor of this name, or the file was truncated since it was opened.
+   */
   read(name: string): Promise<LoadedTensor>;
+  /** Closes the file or all shards. */
   close(): Promise<void>;
 }
 
 /**
- * Writes tensors as a safetensors file, streaming and atomically; byte-equal to what the reference implementation writes.
- * Tensors are written in its order: by element type, largest first, then by name. They must not change meanwhile.
+ * Writes tensors as a safetensors file, streaming and atomically. The bytes equal those of the reference
+ * implementation.
+ *
+ * Tensors are written in the order of the reference implementation: by element type, largest first, then by
+ * name. The tensors must not change until the promise settles.
  *
  * @param metadata free text by key; transformers refuses files without `format`
- * @throws ShapeError if a tensor's data does not have the size that its dims and dtype say.
+ * @throws ShapeError if the size of a tensor's data does not match its dims and dtype.
+ * @throws UsageError if a tensor has the reserved name `__metadata__`, or the header gets too long.
+ * @throws UndriftError if the file cannot be written.
  */
 export async function writeSafetensors(
   path: string,
@@ -50,7 +61,7 @@ export async function writeSafetensors(
     entries.push([name, { dtype: dtypes[dtype].safetensors, shape: dims, data_offsets: offsets }]);
     position += data.byteLength;
   }
-  // An object would put names that look like integers first.
+  // The JSON text is joined by hand, because an object would put names that look like integers first.
   const json = `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(',')}}`;
   const header = Buffer.from(json.padEnd(json.length + ((8 - (Buffer.byteLength(json) % 8)) % 8)));
   if (header.length > maximumHeaderBytes) {
@@ -64,10 +75,14 @@ export async function writeSafetensors(
   await writeFileAtomic(path, pieces);
 }
 
-/** The reference implementation's order of element types. */
+/** Element types in the order of the reference implementation. */
 const order: DType[] = ['i64', 'f64', 'f32', 'u32', 'i32', 'bf16', 'f16', 'u16', 'i8', 'u8', 'bool'];
 
-/** Reads all tensors of a safetensors file, or of the shards that a `….safetensors.index.json` names. */
+/**
+ * Reads all tensors of a safetensors file, or of the shards that a `….safetensors.index.json` names.
+ *
+ * @throws DataError as `openSafetensors` does.
+ */
 export async function readSafetensors(
   path: string,
 ): Promise<{ tensors: Record<string, LoadedTensor>; metadata: Record<string, string> }> {
@@ -82,12 +97,13 @@ export async function readSafetensors(
 }
 
 /**
- * Opens a safetensors file to read single tensors of it.
+ * Opens a safetensors file, from which single tensors can be read.
  *
- * A path that ends in `.index.json` opens all shards that this index names; so does `model.safetensors` where only
- * `model.safetensors.index.json` exists.
+ * A path that ends in `.index.json` opens all shards that this index names. A path without a file, such as
+ * `model.safetensors`, opens the shards of `model.safetensors.index.json` if that file exists.
  *
- * @throws DataError if a file is missing, cut, or its header is not valid; nothing is allocated on a damaged header's word.
+ * @throws DataError if a file is missing or truncated, or its header is not valid. Sizes in a damaged header
+ *   are checked before memory is allocated for them.
  */
 export async function openSafetensors(path: string): Promise<SafetensorsReader> {
   if (path.endsWith('.index.json')) return openShards(path);
@@ -137,7 +153,10 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
   };
 }
 
-/** `{"metadata": {…}, "weight_map": {"tensor name": "file in the same folder", …}}` */
+/**
+ * Opens the shards of an index: `{"metadata": {…}, "weight_map": {"tensor name": "file in the same folder",
+ * …}}`.
+ */
 async function openShards(path: string): Promise<SafetensorsReader> {
   const index = await readJson(path);
   const map =

@@ -1,13 +1,13 @@
 import type { DType, TypedArray } from '../onnx/dtypes.ts';
 
-/** A tensor to write: `data` holds the product of `dims` elements of `dtype`, row-major. */
+/** Tensor to be written. `data` holds the product of `dims` elements of type `dtype`, row-major. */
 export interface TensorData {
   dtype: DType;
   dims: readonly number[];
   data: ArrayBufferView;
 }
 
-/** A tensor that was read, in memory of its own. */
+/** Tensor that was read from a file, in its own memory. */
 export interface LoadedTensor extends TensorData {
   data: TypedArray;
 }

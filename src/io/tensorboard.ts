@@ -4,27 +4,46 @@ import { WireWriter } from '../onnx/wire.ts';
 import { fileError } from '../util/files.ts';
 import { crc32c } from './crc32c.ts';
 
-/** A TensorBoard event file that is open for writing. Every call is in the file when it returns. */
+/**
+ * TensorBoard event file that is open for writing. Each call has written its data to the file when it
+ * returns.
+ */
 export interface EventFile {
+  /** Path of the file. */
   readonly path: string;
-  /** One point of a curve. */
+  /**
+   * Adds one point to the curve `tag`.
+   *
+   * @throws UndriftError if the file cannot be written.
+   */
   scalar(tag: string, value: number, step: number): void;
-  /** The distribution of `values` at a step; numbers that are not finite are left out, and so is an empty histogram. */
+  /**
+   * Adds the distribution of `values` at a step. Numbers that are not finite are left out. An empty histogram
+   * is not written.
+   *
+   * @throws UndriftError if the file cannot be written.
+   */
   histogram(tag: string, values: ArrayLike<number>, step: number): void;
+  /** Closes the file. */
   close(): void;
 }
 
+/** Options of `openEventFile`. */
 export interface EventFileOptions {
-  /** The first step of a resumed run: TensorBoard drops points of earlier files from this step on. */
+  /**
+   * First step of a resumed run. TensorBoard then drops the points of earlier files from this step on.
+   * Default: not resumed.
+   */
   resumeStep?: number;
-  /** Milliseconds since 1970; for tests. */
+  /** Clock in milliseconds since 1970, for tests. Default `Date.now`. */
   nowMs?: () => number;
 }
 
 /**
- * Starts a new event file in `folder`, which TensorBoard shows as one run.
+ * Creates a new event file in `folder`, which TensorBoard shows as one run.
  *
- * Its name sorts after those of the event files that are there, because TensorBoard reads them in this order.
+ * TensorBoard reads event files in the order of their names, so the name of the new file sorts after those of
+ * the existing ones.
  *
  * @throws UndriftError if the file cannot be written.
  */
@@ -32,7 +51,7 @@ export function openEventFile(folder: string, options: EventFileOptions = {}): E
   const nowMs = options.nowMs ?? Date.now;
   const { path, descriptor } = createFile(folder, Math.floor(nowMs() / 1000));
 
-  /** Writes one `Event`; proto3 leaves out what is zero. */
+  /** Writes one `Event` message. Fields that are zero are left out, as in proto3. */
   function event(step: number, fill: (event: WireWriter) => void): void {
     const message = new WireWriter();
     message.double(eventFields.wallTime, nowMs() / 1000);
@@ -65,7 +84,7 @@ export function openEventFile(folder: string, options: EventFileOptions = {}): E
 const eventFields = { wallTime: 1, step: 2, fileVersion: 3, summary: 5, sessionLog: 7 };
 const valueFields = { tag: 1, simpleValue: 2, histogram: 5 };
 const histogramFields = { min: 1, max: 2, num: 3, sum: 4, sumSquares: 5, bucketLimit: 6, bucket: 7 };
-/** `SessionLog.START` */
+/** Value of `SessionLog.START`. */
 const sessionStart = 1;
 
 function writeValue(event: WireWriter, tag: string, fill: (value: WireWriter) => void): void {
@@ -77,7 +96,7 @@ function writeValue(event: WireWriter, tag: string, fill: (value: WireWriter) =>
   });
 }
 
-/** Length, its masked checksum, data, its masked checksum. */
+/** TFRecord of some data: length, masked checksum of the length, data, masked checksum of the data. */
 function tfRecord(data: Uint8Array): Uint8Array {
   const record = Buffer.alloc(data.byteLength + 16);
   record.writeBigUInt64LE(BigInt(data.byteLength), 0);
@@ -87,7 +106,10 @@ function tfRecord(data: Uint8Array): Uint8Array {
   return record;
 }
 
-/** The checksum, rotated by 15 bits plus a constant: one of data that holds checksums stays meaningful. */
+/**
+ * Masked checksum: rotated by 15 bits, plus a constant. The mask keeps a checksum of data that contains
+ * checksums meaningful.
+ */
 function maskedCrc(bytes: Uint8Array): number {
   const crc = crc32c(bytes);
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
@@ -99,12 +121,12 @@ interface Histogram {
   num: number;
   sum: number;
   sumSquares: number;
-  /** Upper ends of the buckets. */
+  /** Upper limit of each bucket. */
   limits: number[];
   counts: number[];
 }
 
-/** TensorFlow's bucket limits: 0 and ±1e-12 · 1.1^k up to 1e20, then the largest number. */
+/** Bucket limits of TensorFlow: 0 and ±1e-12 · 1.1^k up to 1e20, then the largest number. */
 function bucketLimits(): Float64Array {
   const positive: number[] = [];
   for (let limit = 1e-12; limit < 1e20; limit *= 1.1) positive.push(limit);
@@ -121,7 +143,8 @@ function summarise(values: ArrayLike<number>): Histogram | undefined {
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
     if (!Number.isFinite(value)) continue;
-    // The first bucket whose upper limit is above the value; the largest number itself belongs to the last.
+    // The value belongs to the first bucket whose upper limit exceeds it, and the largest number to the last
+    // bucket.
     let low = 0;
     let high = limits.length - 1;
     while (low < high) {
@@ -137,7 +160,8 @@ function summarise(values: ArrayLike<number>): Histogram | undefined {
     sumSquares += value * value;
   }
   if (num === 0) return undefined;
-  // The empty buckets at both ends are left out, but for one at the lower end that says where the first full one begins.
+  // Empty buckets at both ends are left out. One empty bucket below the first full one stays, since its upper
+  // limit is where the full one begins.
   const first = Math.max(0, counts.findIndex((count) => count > 0) - 1);
   const last = counts.findLastIndex((count) => count > 0) + 1;
   return {
@@ -159,7 +183,9 @@ function writeHistogram(writer: WireWriter, histogram: Histogram): void {
   writer.bytes(histogramFields.bucket, Float64Array.from(histogram.counts));
 }
 
-/** Creates `events.out.tfevents.<seconds>.undrift`, with a time after those of all event files in the folder. */
+/**
+ * Creates `events.out.tfevents.<seconds>.undrift`, with a time after those of all event files in the folder.
+ */
 function createFile(folder: string, nowSeconds: number): { path: string; descriptor: number } {
   return guard(folder, () => {
     mkdirSync(folder, { recursive: true });
