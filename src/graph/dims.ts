@@ -1,13 +1,15 @@
 import { ShapeError } from '../util/errors.ts';
 
 /**
- * One dimension of a symbolic tensor: a known size, or a polynomial in named sizes such as `batch`, `batch*tokens` or
- * `512-tokens`. One compiled program then serves every batch size and length, and two dimensions are equal exactly when
- * their canonical forms are.
+ * Dimension of a symbolic tensor: a known size, or a polynomial in named sizes such as `batch`,
+ * `batch*tokens` or `512-tokens`.
+ *
+ * Named sizes let one compiled program serve every batch size and length. Two dimensions are equal exactly
+ * when their canonical forms are equal.
  */
 export type Dim = number | string;
 
-/** Monomial (sorted symbol names joined by `*`, '' for the constant) to its integer coefficient. */
+/** Map from monomial (sorted symbol names joined by `*`, '' for the constant) to its integer coefficient. */
 type Polynomial = Map<string, number>;
 
 const SYMBOL = /^[A-Za-z_][A-Za-z0-9_.]*$/;
@@ -51,20 +53,28 @@ function format(polynomial: Polynomial): Dim {
     .join('');
 }
 
-/** The one spelling of a dimension. */
+/**
+ * Returns the canonical form of a dimension.
+ *
+ * @throws ShapeError if `dim` is neither an integer nor a polynomial of names.
+ */
 export const canonicalDim = (dim: Dim): Dim => (typeof dim === 'number' ? dim : format(parse(dim)));
 
+/** Returns whether two dimensions are equal for all values of their names. */
 export const sameDim = (a: Dim, b: Dim): boolean => a === b || canonicalDim(a) === canonicalDim(b);
 
+/** Returns whether two shapes have the same rank and equal dimensions. */
 export const sameShape = (a: readonly Dim[], b: readonly Dim[]): boolean =>
   a.length === b.length && a.every((dim, axis) => sameDim(dim, b[axis]!));
 
+/** Sum of dimensions; 0 for none. */
 export function addDims(...dims: Dim[]): Dim {
   const sum: Polynomial = new Map();
   for (const dim of dims) for (const [monomial, c] of parse(dim)) accumulate(sum, monomial, c);
   return format(sum);
 }
 
+/** Difference a − b of two dimensions. */
 export const subtractDims = (a: Dim, b: Dim): Dim => addDims(a, multiplyDims(-1, b));
 
 /** Product of dimensions; 1 for none, so that `multiplyDims(...shape)` is the number of elements. */
@@ -83,14 +93,14 @@ export function multiplyDims(...dims: Dim[]): Dim {
   return format(product);
 }
 
-/** The names that a dimension is made of, without repetition. */
+/** Names that occur in a dimension, without repetition. */
 export function dimSymbols(dim: Dim): string[] {
   const symbols = new Set<string>();
   for (const monomial of parse(dim).keys()) for (const s of monomial.split('*')) if (s) symbols.add(s);
   return [...symbols];
 }
 
-/** The size of a dimension once every name has a value; undefined when one has none. */
+/** Size of a dimension for given values of its names; undefined if a name has no value. */
 export function evaluateDim(dim: Dim, sizes: ReadonlyMap<string, number>): number | undefined {
   let total = 0;
   for (const [monomial, coefficient] of parse(dim)) {
@@ -106,11 +116,12 @@ export function evaluateDim(dim: Dim, sizes: ReadonlyMap<string, number>): numbe
   return total;
 }
 
-/** Terms of a dimension as (coefficient, symbols), for writing it as graph nodes. */
+/** Terms of a dimension as (coefficient, symbols) pairs, for computing its size with graph nodes. */
 export const dimTerms = (dim: Dim): { coefficient: number; symbols: string[] }[] =>
   [...parse(dim)].map(([monomial, coefficient]) => ({
     coefficient,
     symbols: monomial.split('*').filter((s) => s !== ''),
   }));
 
+/** Formats a shape for messages: `[batch, tokens, 384]`. */
 export const formatShape = (shape: readonly Dim[]): string => `[${shape.join(', ')}]`;

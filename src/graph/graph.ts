@@ -6,13 +6,19 @@ import type { OpAttributes, OpType } from './op-types.ts';
 import { type GraphNode, Tensor } from './tensor.ts';
 
 /**
- * A computation under construction: inputs, constants and operations in the order they were added. Differentiation adds
- * nodes to the same graph; nothing is ever removed from it, and what no output needs is left out when it is written.
+ * Computation under construction: its inputs, constants and operations, in the order they were added.
+ *
+ * Differentiation adds nodes to the same graph. Nodes are never removed; those that no output needs are left
+ * out when the graph is converted to ONNX.
  */
 export class Graph {
+  /** Name of the graph, for error messages and the ONNX file. */
   readonly name: string;
+  /** Inputs, in the order of their declaration. */
   readonly inputs: Tensor[] = [];
+  /** Operations in the order they were added, which is a topological order. */
   readonly nodes: GraphNode[] = [];
+  /** Outputs by name. */
   readonly outputs = new Map<string, Tensor>();
   private scopePath = '';
   private readonly nameCounts = new Map<string, number>();
@@ -23,7 +29,12 @@ export class Graph {
     this.name = name;
   }
 
-  /** A value fed at every run. */
+  /**
+   * Declares an input: a tensor that is fed at every run.
+   *
+   * @param name name inside the current scope
+   * @throws ShapeError if an input of this name exists.
+   */
   input(name: string, dtype: DType, shape: readonly Dim[]): Tensor {
     const path = this.scopePath + name;
     if (this.inputs.some((t) => t.name === path)) {
@@ -34,7 +45,12 @@ export class Graph {
     return tensor;
   }
 
-  /** Declares a result of the program, under a name of its own. */
+  /**
+   * Declares an output of the program.
+   *
+   * @param name name of the output, not prefixed by the scope
+   * @throws ShapeError if the name is taken, or the tensor belongs to another graph.
+   */
   output(name: string, tensor: Tensor): void {
     this.adopt(tensor);
     if (this.outputs.has(name) || this.inputs.some((t) => t.name === name)) {
@@ -44,8 +60,13 @@ export class Graph {
   }
 
   /**
-   * A fixed value inside the graph. Small ones, as weights are inputs; only an exported model holds its weights, each under
-   * its own `name`, whatever the scope.
+   * Adds a constant tensor.
+   *
+   * Constants should be small, because weights are normally inputs. Only an exported model holds its weights
+   * as constants, each under its own `name`.
+   *
+   * @param name name of the constant, not prefixed by the scope; default: a unique name inside the scope
+   * @throws ShapeError if the name is taken.
    */
   constant(dtype: DType, shape: readonly number[], data: ArrayBufferView, name?: string): Tensor {
     if (name === undefined) return this.constant(dtype, shape, data, this.uniqueName('constant'));
@@ -58,7 +79,11 @@ export class Graph {
     return tensor;
   }
 
-  /** A fixed number, shared by all its uses. */
+  /**
+   * Returns a constant scalar, shared by all its uses.
+   *
+   * @throws ShapeError for f16 and bf16, which must be cast from f32.
+   */
   scalar(value: number, dtype: DType = 'f32'): Tensor {
     const key = `${dtype}:${Object.is(value, -0) ? '-0' : value}`;
     let tensor = this.constants.get(key);
@@ -69,7 +94,7 @@ export class Graph {
     return tensor;
   }
 
-  /** Names made inside `build` start with `name/`. */
+  /** Calls `build` and prefixes the names of everything made inside with `name/`. Scopes nest. */
   scope<R>(name: string, build: () => R): R {
     const outer = this.scopePath;
     this.scopePath = `${outer}${name}/`;
@@ -80,7 +105,12 @@ export class Graph {
     }
   }
 
-  /** Adds one operation. Op functions call this after they have checked and inferred shapes. */
+  /**
+   * Adds one operation and returns its results. The functions of `ops.ts` call this after checking and
+   * inferring shapes.
+   *
+   * @throws ShapeError if an input belongs to another graph.
+   */
   add<K extends OpType>(
     op: K,
     inputs: readonly Tensor[],
@@ -131,7 +161,7 @@ function scalarData(value: number, dtype: DType): ArrayBufferView {
   return data;
 }
 
-/** Folders whose functions make tensors on behalf of a caller: the caller is who an error should name. */
+/** Files that make tensors on behalf of a caller. Error messages name the caller instead. */
 const INTERNAL = /[\\/](src|dist)[\\/](graph|grad)[\\/](ops[\\/])?[^\\/]+(?<!\.test)\.(ts|js):/;
 
 function callerOrigin(): string {

@@ -4,8 +4,10 @@ import type { Dim } from './dims.ts';
 type None = Record<never, never>;
 
 /**
- * Every operation of a graph and its attributes. The gradient rules (`src/grad/rules.ts`) and the lowering to ONNX
- * (`src/graph/to-onnx.ts`) are total maps over these keys: an operation without either does not compile.
+ * Operations of a graph and their attributes.
+ *
+ * The gradient rules (`src/grad/rules.ts`) and the conversion to ONNX (`src/graph/to-onnx.ts`) are total maps
+ * over these keys, so an operation that lacks either does not compile.
  */
 export interface OpAttributes {
   // Elementwise, one input.
@@ -48,12 +50,12 @@ export interface OpAttributes {
   BitwiseXor: None;
   ShiftRight: None;
 
-  /** inputs (condition bool, a, b), broadcast. */
+  /** a where the condition holds, else b. Inputs (condition bool, a, b), broadcast. */
   Where: None;
 
-  /** alpha · op(A) op(B); equal ranks, leading axes broadcast. */
+  /** alpha · op(A) op(B), for equal ranks; leading axes broadcast. */
   MatMul: { transA: boolean; transB: boolean; alpha: number };
-  /** op(A) op(B) + bias[N], A and B of rank 2. */
+  /** op(A) op(B) + bias[N], for A and B of rank 2. */
   Gemm: { transA: boolean; transB: boolean };
 
   ReduceSum: { axes: number[]; keepDims: boolean };
@@ -63,7 +65,9 @@ export interface OpAttributes {
   ReduceLogSumExp: { axes: number[]; keepDims: boolean };
   Softmax: { axis: number };
   LogSoftmax: { axis: number };
-  /** inputs (x, scale, bias) over the last axis; outputs (y, mean, inverse standard deviation). */
+  /**
+   * Layer norm over the last axis. Inputs (x, scale, bias); outputs (y, mean, inverse standard deviation).
+   */
   LayerNormalization: { epsilon: number };
 
   Reshape: { shape: Dim[] };
@@ -72,25 +76,32 @@ export interface OpAttributes {
   Slice: { axis: number; start: Dim; length: Dim };
   Split: { axis: number; sizes: Dim[] };
   Expand: { shape: Dim[] };
-  /** No input: a tensor of one value. */
+  /** Tensor of one repeated value. No inputs. */
   Fill: { shape: Dim[]; value: number; dtype: DType };
-  /** No input: 0, 1, …, length−1 as i64. */
+  /** 0, 1, …, length−1 as i64. No inputs. */
   Range: { length: Dim };
-  /** No input: the size of a dimension as a scalar. */
+  /** Size of a dimension, as a scalar. No inputs. */
   DimSize: { dim: Dim; dtype: DType };
 
-  /** inputs (x, indices i64): rows of `axis` by index. */
+  /** Slices of x along `axis`, by index. Inputs (x, indices i64). */
   Gather: { axis: number };
-  /** inputs (x [N, D], indices i64[R], inverse i64[N]): rows of x, whose gradient goes back by the inverse. */
+  /**
+   * Rows of x, with the gradient gathered by the inverse. Inputs (x [N, D], indices i64[R], inverse i64[N]).
+   */
   TakeRows: None;
-  /** inputs (x, indices i64 of x's rank). */
+  /** Single elements of x along `axis`, by index. Inputs (x, indices i64 of x's rank). */
   GatherElements: { axis: number };
-  /** inputs (base, indices i64, updates of the indices' shape): base with updates added at the indices. */
+  /**
+   * base with updates added at the indices. Inputs (base, indices i64, updates with the shape of the
+   * indices).
+   */
   ScatterAdd: { axis: number };
+  /** base with elements replaced by updates at the indices. Inputs as for `ScatterAdd`. */
   Scatter: { axis: number };
-  /** outputs (values, indices i64), sorted. */
+  /** The k largest or smallest elements along `axis`, sorted. Outputs (values, indices i64). */
   TopK: { axis: number; k: Dim; largest: boolean };
   ArgMax: { axis: number; keepDims: boolean };
 }
 
+/** Name of an operation: `'Add'`, `'MatMul'`, … */
 export type OpType = keyof OpAttributes;

@@ -1,4 +1,4 @@
-/** @file Every function that makes tensors from tensors: the vocabulary in which layers, losses and optimizers are written. */
+/** @file Operations on tensors: the vocabulary in which layers, losses and optimizers are written. */
 export * from './ops/elementwise.ts';
 export * from './ops/indexing.ts';
 export * from './ops/matmul.ts';

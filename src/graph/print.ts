@@ -1,7 +1,7 @@
 import type { Graph } from './graph.ts';
 
 /**
- * A graph as text, one line a value, for people and for tests:
+ * Formats a graph as text, one value per line:
  *
  *     input  x f32[batch, 4]
  *     matmul f32[batch, 2] = MatMul(x, w) {transB: true}

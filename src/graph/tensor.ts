@@ -3,7 +3,7 @@ import { canonicalDim, type Dim, formatShape } from './dims.ts';
 import type { Graph } from './graph.ts';
 import type { OpAttributes, OpType } from './op-types.ts';
 
-/** One operation of a graph: its inputs, attributes and results. */
+/** Operation in a graph, with its inputs, attributes and results. */
 export interface GraphNode<K extends OpType = OpType> {
   readonly op: K;
   readonly name: string;
@@ -12,24 +12,29 @@ export interface GraphNode<K extends OpType = OpType> {
   readonly outputs: readonly Tensor[];
 }
 
-/** Where the value of a tensor comes from. */
+/** Origin of a tensor's value: fed at run time, constant, or computed by a node. */
 export type TensorSource =
   | { readonly kind: 'input' }
   | { readonly kind: 'constant'; readonly data: ArrayBufferView }
   | { readonly kind: 'node'; readonly node: GraphNode; readonly index: number };
 
 /**
- * A symbolic tensor: a dtype, named dimensions and a place in a graph. It owns no memory and holds no value; values exist
- * only while a program runs.
+ * Symbolic tensor: a dtype, a shape of possibly named dimensions, and a place in a graph.
+ *
+ * A tensor owns no memory and holds no value. Values exist only while a program runs.
  */
 export class Tensor {
+  /** Graph that the tensor belongs to. */
   readonly graph: Graph;
+  /** Unique name in the graph, with the scope as prefix. */
   readonly name: string;
+  /** Element type. */
   readonly dtype: DType;
+  /** Dimensions in canonical form. */
   readonly shape: readonly Dim[];
-  /** File and line of the code that made it, for error messages. */
+  /** File and line of the code that made the tensor, for error messages. */
   readonly origin: string;
-  /** Set once, by the graph, right after the node that makes it exists. */
+  /** Origin of the value. The graph sets it once, right after it makes the node or constant. */
   source: TensorSource = { kind: 'input' };
 
   constructor(graph: Graph, fields: { name: string; dtype: DType; shape: readonly Dim[]; origin: string }) {
@@ -40,21 +45,22 @@ export class Tensor {
     this.origin = fields.origin;
   }
 
+  /** Number of dimensions. */
   get rank(): number {
     return this.shape.length;
   }
 
-  /** The node that makes it; undefined for inputs and constants. */
+  /** Node that computes the tensor; undefined for inputs and constants. */
   get node(): GraphNode | undefined {
     return this.source.kind === 'node' ? this.source.node : undefined;
   }
 
-  /** `encoder/layer.0/matmul_2 f32[batch, tokens, 384]` */
+  /** Formats name, dtype and shape: `encoder/layer.0/matmul_2 f32[batch, tokens, 384]`. */
   toString(): string {
     return `${this.name} ${this.dtype}${formatShape(this.shape)}`;
   }
 
-  /** The tensor and where it was made, for error messages. */
+  /** Formats the tensor and the place where it was made, for error messages. */
   describe(): string {
     return `${this} (made at ${this.origin})`;
   }

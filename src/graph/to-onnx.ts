@@ -11,20 +11,32 @@ import type { GraphNode, Tensor } from './tensor.ts';
 const OPSETS = { '': 21, 'com.microsoft': 1 };
 const IR_VERSION = 10;
 
-/** What differs between the kernels of onnxruntime's execution providers. */
+/** Options that adapt the ONNX file to an execution provider of onnxruntime. */
 export interface LoweringOptions {
-  /** Whether there is a kernel for onnxruntime's `FusedMatMul`; without one, transposes stand by themselves. Default true. */
+  /**
+   * Whether the provider has a kernel for onnxruntime's `FusedMatMul`. Without it, transposes are separate
+   * nodes. Default true.
+   */
   fusedMatMul?: boolean;
   /**
-   * Dtype in which f32 matrices are multiplied: their elements are rounded to it, and so are those of the product, which then goes on as
-   * f32. Everything between products (softmax, norms, sums, the loss) stays f32. Default `f32`.
+   * Dtype in which f32 matrices are multiplied. Default `f32`.
+   *
+   * With `f16`, the operands and the product are rounded to f16, and the product is then cast back to f32.
+   * All other operations (softmax, norms, sums, the loss) stay in f32.
    */
   products?: 'f32' | 'f16';
 }
 
 /**
- * Writes a graph as an ONNX model: all its inputs, and the nodes that some output needs, in an order in which every value is
- * made before it is used. Names and bytes depend on nothing but the graph.
+ * Converts a graph to an ONNX model.
+ *
+ * The model has all inputs of the graph and the nodes that some output needs, in an order in which every
+ * value is computed before its use. Names and bytes depend on nothing but the graph, `metadata` and
+ * `options`.
+ *
+ * @param metadata free text by key, stored in the file
+ * @throws ShapeError if the graph has no outputs, or the size of a named dimension cannot be read from any
+ *   tensor.
  */
 export function toOnnx(
   graph: Graph,
@@ -63,7 +75,7 @@ const toValue = (name: string, tensor: Tensor): OnnxValue => ({
   shape: tensor.shape,
 });
 
-/** Nodes that the given tensors depend on, in graph order, which is topological. */
+/** Finds the nodes that the given tensors depend on, in graph order, which is topological. */
 function reachableNodes(roots: Iterable<Tensor>): { nodes: GraphNode[]; tensors: Set<Tensor> } {
   const tensors = new Set<Tensor>();
   const wanted = new Set<GraphNode>();
@@ -83,10 +95,13 @@ function reachableNodes(roots: Iterable<Tensor>): { nodes: GraphNode[]; tensors:
 }
 
 /**
- * The order in which onnxruntime should run the nodes, which decides what must be kept in memory. It walks back from the nodes
- * that nothing consumes, the last in the file first. Left in graph order, that is the gradient of the first layer: the whole
- * backward chain would run before any weight gradient, with every intermediate kept for them. So the final nodes go last, in
- * reverse: the gradients that are ready first are then taken first.
+ * Orders the nodes so that onnxruntime keeps few intermediate values in memory.
+ *
+ * onnxruntime derives its order of execution by walking back from the nodes that no other node consumes, the
+ * last one in the file first. In graph order, the last one is the gradient of the first layer. The whole
+ * backward chain would then run before any weight gradient, and all its intermediate values would be kept for
+ * the weight gradients. These final nodes are therefore placed at the end, in reverse, so that the gradients
+ * that are ready first are computed first.
  */
 function executionOrder(nodes: readonly GraphNode[]): GraphNode[] {
   const consumed = new Set(nodes.flatMap((node) => node.inputs));
@@ -98,16 +113,19 @@ class Writer {
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxTensor[] = [];
   private readonly written = new Set<Tensor>();
-  /** Results that are outputs carry the output's name, so that they are written where the caller wants them. */
+  /**
+   * Names of tensors that are outputs. They carry the output's name, so that onnxruntime writes them to the
+   * caller's buffer.
+   */
   private readonly names = new Map<Tensor, string>();
   private readonly integers = new Map<string, string>();
   private readonly sizes = new Map<string, string>();
   private readonly numbers = new Set<string>();
   private readonly casts = new Map<string, string>();
-  /** Symbol → a written tensor that has it as a plain dimension, and the axis. */
+  /** Map from symbol to a written tensor that has the symbol as a dimension, and its axis. */
   private readonly symbolSources = new Map<string, { name: string; axis: number }>();
 
-  /** What is multiplied by a constant. */
+  /** Tensors that are multiplied by a constant scalar. */
   private readonly scaled: ReadonlySet<Tensor>;
 
   readonly options: Required<LoweringOptions>;
@@ -143,7 +161,7 @@ class Writer {
     }
   }
 
-  /** The ONNX name of a tensor; constants are written at their first use. */
+  /** Returns the ONNX name of a tensor. A constant is written at its first use. */
   value(tensor: Tensor): string {
     if (tensor.source.kind === 'constant' && !this.written.has(tensor)) {
       this.written.add(tensor);
@@ -182,7 +200,7 @@ class Writer {
     for (const output of node.outputs) this.remember(output);
   }
 
-  /** Name of a constant i64 list. */
+  /** Returns the name of a constant list of integers, i64. */
   ints(values: readonly number[]): string {
     const key = values.join(',');
     let name = this.integers.get(key);
@@ -199,7 +217,7 @@ class Writer {
     return name;
   }
 
-  /** Name of a value cast to another dtype; once for all who read it. */
+  /** Returns the name of a value cast to another dtype. Each cast is written once and shared. */
   cast(name: string, to: DType): string {
     const key = `${name}/${to}`;
     const known = this.casts.get(key);
@@ -210,7 +228,7 @@ class Writer {
     return made;
   }
 
-  /** Name of a constant f32 or f16 scalar. */
+  /** Returns the name of a constant f32 or f16 scalar. */
   number(value: number, dtype: DType): string {
     const name = `number/${dtype}/${value}`;
     if (!this.numbers.has(name)) {
@@ -222,7 +240,7 @@ class Writer {
     return name;
   }
 
-  /** Name of an i64[1] that holds a dimension's size at run time. */
+  /** Returns the name of an i64[1] that holds the size of a dimension at run time. */
   size(dim: Dim): string {
     if (typeof dim === 'number') return this.ints([dim]);
     const known = this.sizes.get(dim);
@@ -266,7 +284,7 @@ class Writer {
     if (total !== name) this.emit('Identity', [total!], [name]);
   }
 
-  /** Name of an i64[rank] that holds a shape at run time. */
+  /** Returns the name of an i64[rank] that holds a shape at run time. */
   shape(shape: readonly Dim[]): string {
     if (shape.every((dim) => typeof dim === 'number')) return this.ints(shape as number[]);
     const key = `shape/${shape.join(',')}`;
@@ -296,7 +314,7 @@ type Lowering<Attributes> = (context: {
   attributes: Attributes;
 }) => void;
 
-/** One ONNX operator of the same inputs and outputs, without attributes. */
+/** Converts an operation to one ONNX operator with the same inputs and outputs, without attributes. */
 const same =
   (opType: string): Lowering<unknown> =>
   ({ writer, inputs, outputs }) =>
@@ -359,8 +377,9 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
     writer.emit('BitShift', inputs, outputs, { direction: { kind: 'string', value: 'RIGHT' } }),
   Where: same('Where'),
 
-  // A product of matrices is a Gemm. One that is multiplied by a constant is not: onnxruntime takes the constant into the alpha
-  // of FusedMatMul, but not of Gemm, and so spares a pass over the result.
+  // A product of matrices becomes a Gemm, except where its result is multiplied by a constant: onnxruntime
+  // folds the constant into the alpha of FusedMatMul, but not into that of Gemm. Folding saves a pass over
+  // the result.
   MatMul: inProductType(({ writer, node, inputs, outputs, attributes: { transA, transB, alpha } }) => {
     const attributes = { transA: flag(transA), transB: flag(transB), alpha: float(alpha) };
     const { fusedMatMul } = writer.options;
@@ -433,7 +452,8 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
   TakeRows: ({ writer, inputs, outputs }) =>
     writer.emit('Gather', inputs.slice(0, 2), outputs, { axis: int(0) }),
   GatherElements: alongAxis('GatherElements'),
-  // Not ScatterND: onnxruntime's CPU kernel adds repeated indices from several threads at once and loses updates.
+  // ScatterND is not used: onnxruntime's CPU kernel adds repeated indices from several threads and loses
+  // updates.
   ScatterAdd: ({ writer, inputs, outputs, attributes }) =>
     writer.emit('ScatterElements', inputs, outputs, {
       axis: int(attributes.axis),
@@ -453,7 +473,11 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
     }),
 };
 
-/** A product of f32 matrices in the dtype that the options ask for: operands are cast on the way in, the product on the way out. */
+/**
+ * Wraps the conversion of a product of f32 matrices, to multiply in the dtype of `options.products`.
+ *
+ * The operands are cast to that dtype, and the product is cast back to f32.
+ */
 function inProductType<Attributes>(lower: Lowering<Attributes>): Lowering<Attributes> {
   return (context) => {
     const { writer, node, inputs, outputs } = context;
@@ -469,7 +493,7 @@ function inProductType<Attributes>(lower: Lowering<Attributes>): Lowering<Attrib
   };
 }
 
-/** A product of transposed batches of matrices, times a number, in standard operators. */
+/** Converts a matrix product with transposes and a factor to standard operators. */
 const unfusedMatMul: Lowering<OpAttributes['MatMul']> = ({ writer, node, inputs, outputs, attributes }) => {
   const { transA, transB, alpha } = attributes;
   const [result] = outputs as [string];
@@ -502,8 +526,10 @@ function fillData(node: GraphNode, { value, dtype }: OpAttributes['Fill']): Arra
 }
 
 /**
- * Reshape's operand as constants where they say it all: 0 copies the input's size at that place, one −1 is inferred.
- * Undefined where sizes must be read at run time, also for −1 beside 0: with an empty batch that would be ambiguous.
+ * Shape operand of Reshape as constants, or undefined if the sizes must be read at run time.
+ *
+ * A 0 copies the input's size of that axis, and one −1 is inferred. A −1 together with a 0 is not used, since
+ * it would be ambiguous for an empty batch.
  */
 function reshapeOperand(x: Tensor, shape: readonly Dim[]): number[] | undefined {
   const operand = shape.map((dim, axis) => {

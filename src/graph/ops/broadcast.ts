@@ -3,7 +3,12 @@ import { ShapeError } from '../../util/errors.ts';
 import { type Dim, sameDim } from '../dims.ts';
 import type { Tensor } from '../tensor.ts';
 
-/** The shape of an elementwise result: axes are matched from the last; a size of 1 stretches. */
+/**
+ * Shape of an elementwise result. Axes are matched from the last one, and an axis of size 1 is repeated.
+ *
+ * @param what name of the operation, for the error message
+ * @throws ShapeError if two sizes differ and neither is 1.
+ */
 export function broadcastShapes(
   what: string,
   a: Tensor,
@@ -24,7 +29,12 @@ export function broadcastShapes(
   });
 }
 
-/** A non-negative axis; negative ones count from the end. */
+/**
+ * Converts an axis to its non-negative form. Negative axes count from the end.
+ *
+ * @param what name of the operation, for the error message
+ * @throws ShapeError if `axis` is out of range.
+ */
 export function resolveAxis(what: string, x: Tensor, axis: number, rank = x.rank): number {
   const resolved = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || resolved < 0 || resolved >= rank) {
@@ -35,6 +45,11 @@ export function resolveAxis(what: string, x: Tensor, axis: number, rank = x.rank
   return resolved;
 }
 
+/**
+ * Checks that two tensors have the same dtype.
+ *
+ * @throws ShapeError if they differ.
+ */
 export function requireSameDType(what: string, a: Tensor, b: Tensor): void {
   if (a.dtype !== b.dtype) {
     throw new ShapeError(`${what}: ${a.describe()} and ${b.describe()} have different dtypes`, {
@@ -43,12 +58,22 @@ export function requireSameDType(what: string, a: Tensor, b: Tensor): void {
   }
 }
 
+/**
+ * Checks that a tensor holds floating-point numbers.
+ *
+ * @throws ShapeError if it does not.
+ */
 export function requireFloat(what: string, x: Tensor): void {
   if (!isFloat(x.dtype)) {
     throw new ShapeError(`${what}: ${x.describe()} must hold floating-point numbers`);
   }
 }
 
+/**
+ * Checks that a tensor has the given dtype.
+ *
+ * @throws ShapeError if it has another one.
+ */
 export function requireDType(what: string, x: Tensor, dtype: string): void {
   if (x.dtype !== dtype) throw new ShapeError(`${what}: ${x.describe()} must be ${dtype}`);
 }

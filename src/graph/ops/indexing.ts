@@ -6,11 +6,12 @@ import { cast, equal } from './elementwise.ts';
 import { range, unsqueeze } from './shape.ts';
 
 /**
- * Picks whole slices of one axis by number.
+ * Gathers slices of x along one axis by index.
  *
- * @param x  [N, …] for axis 0
- * @param indices  i64, any shape; out of range fails at run time
- * @returns  the indices' shape in place of the axis: [indices…, …]
+ * @param x [N, …] for axis 0
+ * @param indices i64 of any shape; an index out of range fails at run time; gets no gradient
+ * @param options.axis default 0
+ * @returns x with its axis replaced by the shape of the indices: [indices…, …]
  */
 export function gather(x: Tensor, indices: Tensor, options: { axis?: number } = {}): Tensor {
   requireDType('gather', indices, 'i64');
@@ -20,12 +21,17 @@ export function gather(x: Tensor, indices: Tensor, options: { axis?: number } = 
 }
 
 /**
- * Rows of a matrix at other places: y[i] = x[indices[i]]. The gradient goes back by the given inverse, dx[n] = dy[inverse[n]]: no sum
- * over repeated indices, which would be a scatter of single elements. Each row of x is to stand in y once; for one that does not,
- * whatever `inverse` says comes back, and the caller multiplies it by zero.
+ * Gathers the rows of a matrix in another order: y[i] = x[indices[i]].
  *
- * @param x  [N, D];  @param indices  i64[R];  @param inverse  i64[N]: the row of y that a row of x has become
- * @returns  [R, D]
+ * The gradient is gathered by the given inverse, dx[n] = dy[inverse[n]]. This avoids a sum over repeated
+ * indices, which would be a scatter of single elements. Each row of x should occur in y once. For a row that
+ * does not occur, the gradient is the one that `inverse` selects, and the caller must multiply it by zero.
+ *
+ * @param x [N, D]
+ * @param indices i64[R]
+ * @param inverse i64[N]: for each row of x, its position in y
+ * @returns [R, D]
+ * @throws ShapeError if the shapes do not match.
  */
 export function takeRows(x: Tensor, indices: Tensor, inverse: Tensor): Tensor {
   requireDType('takeRows', indices, 'i64');
@@ -46,7 +52,13 @@ function requireIndexShape(what: string, x: Tensor, indices: Tensor, axis: numbe
   }
 }
 
-/** result[i, j] = x[i, indices[i, j]] for axis 1 of a matrix, and likewise for other ranks. */
+/**
+ * Gathers single elements along one axis. For axis 1 of a matrix: result[i, j] = x[i, indices[i, j]].
+ *
+ * @param indices i64 with the shape of x except along the axis; gets no gradient
+ * @param options.axis default: the last
+ * @returns tensor with the shape of the indices
+ */
 export function gatherElements(x: Tensor, indices: Tensor, options: { axis?: number } = {}): Tensor {
   const axis = resolveAxis('gatherElements', x, options.axis ?? -1);
   requireIndexShape('gatherElements', x, indices, axis);
@@ -56,16 +68,26 @@ export function gatherElements(x: Tensor, indices: Tensor, options: { axis?: num
 }
 
 /**
- * base with updates added: result[indices[i, j], j] += updates[i, j] for axis 0 of a matrix. Repeated indices add up.
+ * Adds updates to elements of base. Updates with equal indices are summed.
  *
- * @param base  float[N, D];  @param indices  i64[M, D];  @param updates  float[M, D]
+ * For axis 0 of a matrix: result[indices[i, j], j] += updates[i, j].
+ *
+ * @param base float[N, D]
+ * @param indices i64[M, D]; gets no gradient
+ * @param updates float[M, D]
+ * @param options.axis default 0
  */
 export const scatterAdd = scattering('ScatterAdd');
 
 /**
- * base with elements replaced: result[indices[i, j], j] = updates[i, j] for axis 0 of a matrix. Indices must be distinct.
+ * Replaces elements of base by updates. The indices must be distinct.
  *
- * @param base  float[N, D];  @param indices  i64[M, D];  @param updates  float[M, D]
+ * For axis 0 of a matrix: result[indices[i, j], j] = updates[i, j].
+ *
+ * @param base float[N, D]
+ * @param indices i64[M, D]; gets no gradient
+ * @param updates float[M, D]
+ * @param options.axis default 0
  */
 export const scatter = scattering('Scatter');
 
@@ -83,7 +105,17 @@ function scattering(op: 'ScatterAdd' | 'Scatter') {
   };
 }
 
-/** The k largest (or smallest) along an axis, sorted, with their positions (i64). The gradient goes to the values. */
+/**
+ * Finds the k largest (or smallest) elements along an axis, sorted, and their positions (i64).
+ *
+ * The gradient flows through the values. The positions have none.
+ *
+ * @param x float of any shape
+ * @param options.k number of elements
+ * @param options.axis default: the last
+ * @param options.largest false for the smallest elements; default true
+ * @throws ShapeError if k exceeds the size of the axis, where both are known.
+ */
 export function topK(
   x: Tensor,
   options: { k: Dim; axis?: number; largest?: boolean },
@@ -103,7 +135,11 @@ export function topK(
   return { values: values!, indices: indices! };
 }
 
-/** f32 one-hot rows: 1 where the index (i64) is, else 0. No gradient. */
+/**
+ * One-hot rows in f32: 1 at the index (i64), else 0. No gradient.
+ *
+ * @returns f32[indices…, depth]
+ */
 export function oneHot(indices: Tensor, depth: Dim): Tensor {
   requireDType('oneHot', indices, 'i64');
   return cast(equal(unsqueeze(indices, indices.rank), range(indices.graph, depth)), 'f32');

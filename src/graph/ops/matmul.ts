@@ -3,11 +3,13 @@ import { sameDim } from '../dims.ts';
 import type { Tensor } from '../tensor.ts';
 import { broadcastShapes, requireFloat, requireSameDType } from './broadcast.ts';
 
-/** Which operands to transpose (their last two axes), and a factor on the product. */
+/** Options of a matrix product. */
 export interface MatmulOptions {
+  /** Whether to transpose the last two axes of the first operand. Default false. */
   transA?: boolean;
+  /** Whether to transpose the last two axes of the second operand. Default false. */
   transB?: boolean;
-  /** Multiplies the product. Default 1. */
+  /** Factor on the product. Default 1. */
   alpha?: number;
 }
 
@@ -31,11 +33,12 @@ function checkInner(what: string, a: Tensor, b: Tensor, options: MatmulOptions) 
 }
 
 /**
- * Matrix product over the last two axes:  y = alpha · op(a) op(b).
+ * Matrix product over the last two axes: y = alpha · op(a) op(b).
  *
- * @param a  float[…, M, K], or [K, M] with `transA`
- * @param b  float[…, K, N], or [N, K] with `transB`; the same rank, leading axes broadcast
- * @returns  float[…, M, N]
+ * @param a float[…, M, K], or [K, M] with `transA`
+ * @param b float[…, K, N], or [N, K] with `transB`; of the same rank as a; leading axes broadcast
+ * @returns float[…, M, N]
+ * @throws ShapeError if ranks, inner sizes or dtypes differ, or the leading axes do not broadcast.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   if (a.rank < 2 || a.rank !== b.rank) {
@@ -54,12 +57,13 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
 }
 
 /**
- * Matrix product plus a bias on each row:  y = op(a) op(b) + bias.
+ * Matrix product with a bias added to each row: y = op(a) op(b) + bias.
  *
- * @param a  float[M, K], or [K, M] with `transA`
- * @param b  float[K, N], or [N, K] with `transB`
- * @param bias  float[N]
- * @returns  float[M, N]
+ * @param a float[M, K], or [K, M] with `transA`
+ * @param b float[K, N], or [N, K] with `transB`
+ * @param bias float[N]
+ * @returns float[M, N]
+ * @throws ShapeError if ranks, sizes or dtypes do not match.
  */
 export function gemm(a: Tensor, b: Tensor, bias: Tensor, options: Omit<MatmulOptions, 'alpha'> = {}): Tensor {
   if (a.rank !== 2 || b.rank !== 2) {

@@ -3,10 +3,11 @@ import { sameDim } from '../dims.ts';
 import type { Tensor } from '../tensor.ts';
 import { requireFloat, requireSameDType, resolveAxis } from './broadcast.ts';
 
+/** Options of a reduction. */
 export interface ReduceOptions {
-  /** Axes to reduce; default all. Negative ones count from the end. */
+  /** Axes to reduce. Negative axes count from the end. Default: all. */
   axes?: number | readonly number[];
-  /** Keep reduced axes with size 1. Default false. */
+  /** Whether to keep reduced axes, with size 1. Default false. */
   keepDims?: boolean;
 }
 
@@ -25,12 +26,17 @@ const reduce =
     return x.graph.add(op, [x], { axes, keepDims }, [{ dtype: x.dtype, shape }])[0]!;
   };
 
+/** Sum along axes. x: float of any shape. */
 export const sum = reduce('ReduceSum');
+/** Mean along axes. x: float of any shape. */
 export const mean = reduce('ReduceMean');
-/** Largest along the axes; ties share the gradient equally. */
+/** Largest element along axes. Equal largest elements share the gradient equally. x: float of any shape. */
 export const max = reduce('ReduceMax');
+/** Smallest element along axes. Equal smallest elements share the gradient equally. x: float of any shape. */
 export const min = reduce('ReduceMin');
-/** log Σ exp(x), computed around the maximum. */
+/**
+ * log Σ exp(x) along axes. The maximum is subtracted first, so exp does not overflow. x: float of any shape.
+ */
 export const logSumExp = reduce('ReduceLogSumExp');
 
 const normalised =
@@ -40,17 +46,23 @@ const normalised =
     return x.graph.add(op, [x], { axis: resolveAxis(op, x, axis) }, [{ dtype: x.dtype, shape: x.shape }])[0]!;
   };
 
-/** exp(x) / Σ exp(x) along one axis (default the last), computed around the maximum. */
+/**
+ * exp(x) / Σ exp(x) along one axis (default: the last). The maximum is subtracted first, so exp does not
+ * overflow.
+ */
 export const softmax = normalised('Softmax');
-/** x − log Σ exp(x) along one axis (default the last). */
+/** x − log Σ exp(x) along one axis (default: the last). */
 export const logSoftmax = normalised('LogSoftmax');
 
 /**
- * y = scale · (x − mean) / √(variance + ε) + bias over the last axis.
+ * Layer norm over the last axis: y = scale · (x − mean) / √(variance + ε) + bias.
  *
- * @param x  float[…, D]
- * @param weights.scale  float[D]
- * @param weights.bias  float[D]
+ * @param x float[…, D]
+ * @param weights.scale float[D]
+ * @param weights.bias float[D]
+ * @param options.epsilon ε; default 1e-12
+ * @returns float[…, D]
+ * @throws ShapeError if the weights do not match the last axis or the dtype of x.
  */
 export function layerNorm(
   x: Tensor,
@@ -77,7 +89,10 @@ export function layerNorm(
   ])[0]!;
 }
 
-/** Index of the largest element along an axis (the first of equals), i64. No gradient. */
+/**
+ * Index of the largest element along an axis (default: the last), as i64. Of equal elements the first counts.
+ * No gradient.
+ */
 export function argMax(x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Tensor {
   const axis = resolveAxis('argMax', x, options.axis ?? -1);
   const keepDims = options.keepDims ?? false;

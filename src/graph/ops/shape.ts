@@ -5,7 +5,12 @@ import type { Graph } from '../graph.ts';
 import type { Tensor } from '../tensor.ts';
 import { broadcastShapes, requireSameDType, resolveAxis } from './broadcast.ts';
 
-/** The same elements in another shape. A dimension may be named: `reshape(x, ['batch', 'tokens', 12, 32])`. */
+/**
+ * Returns the elements of x in another shape, whose dimensions may be named: `reshape(x, ['batch', 'tokens',
+ * 12, 32])`.
+ *
+ * @throws ShapeError if the number of elements differs.
+ */
 export function reshape(x: Tensor, shape: readonly Dim[]): Tensor {
   if (!sameDim(multiplyDims(...x.shape), multiplyDims(...shape))) {
     throw new ShapeError(
@@ -28,7 +33,11 @@ export function squeeze(x: Tensor, axis: number): Tensor {
   return reshape(x, [...x.shape.slice(0, at), ...x.shape.slice(at + 1)]);
 }
 
-/** Axes in another order: axis i of the result is axis `perm[i]` of x. Default: reversed. */
+/**
+ * Reorders axes: axis i of the result is axis `perm[i]` of x. Default: reversed order.
+ *
+ * @throws ShapeError if `perm` is not a permutation of the axes.
+ */
 export function transpose(
   x: Tensor,
   perm: readonly number[] = x.shape.map((_, i) => x.rank - 1 - i),
@@ -40,7 +49,11 @@ export function transpose(
   return x.graph.add('Transpose', [x], { perm: [...perm] }, [{ dtype: x.dtype, shape }])[0]!;
 }
 
-/** Joins tensors along one axis; all other axes agree. */
+/**
+ * Joins tensors along one axis. All other axes must agree.
+ *
+ * @throws ShapeError if there are no tensors, or their dtypes or other axes differ.
+ */
 export function concat(tensors: readonly Tensor[], axis: number): Tensor {
   const first = tensors[0];
   if (!first) throw new ShapeError('concat: needs at least one tensor');
@@ -58,7 +71,11 @@ export function concat(tensors: readonly Tensor[], axis: number): Tensor {
   return first.graph.add('Concat', tensors, { axis: at }, [{ dtype: first.dtype, shape }])[0]!;
 }
 
-/** `length` elements of one axis from `start` on. Default: up to the end. */
+/**
+ * Takes `length` elements of one axis from index `start` (default 0) on. Default length: up to the end.
+ *
+ * @throws ShapeError if the range exceeds the axis, where the sizes are known.
+ */
 export function slice(x: Tensor, options: { axis: number; start?: Dim; length?: Dim }): Tensor {
   const axis = resolveAxis('slice', x, options.axis);
   const start = options.start ?? 0;
@@ -71,7 +88,11 @@ export function slice(x: Tensor, options: { axis: number; start?: Dim; length?: 
   return x.graph.add('Slice', [x], { axis, start, length }, [{ dtype: x.dtype, shape }])[0]!;
 }
 
-/** Cuts one axis into pieces of the given sizes. */
+/**
+ * Splits one axis into pieces of the given sizes.
+ *
+ * @throws ShapeError if the sizes do not add up to that of the axis.
+ */
 export function split(x: Tensor, sizes: readonly Dim[], axis: number): Tensor[] {
   const at = resolveAxis('split', x, axis);
   if (!sameDim(addDims(...sizes), x.shape[at]!)) {
@@ -84,7 +105,11 @@ export function split(x: Tensor, sizes: readonly Dim[], axis: number): Tensor[] 
   return x.graph.add('Split', [x], { axis: at, sizes: [...sizes] }, results);
 }
 
-/** Repeats axes of size 1, and new leading ones, until x has the given shape. */
+/**
+ * Repeats axes of size 1, and adds leading axes, until x has the given shape.
+ *
+ * @throws ShapeError if x does not broadcast to the shape.
+ */
 export function expand(x: Tensor, shape: readonly Dim[]): Tensor {
   if (sameShape(x.shape, shape)) return x;
   if (!sameShape(broadcastShapes('expand', x, x, x.shape, shape), shape)) {
@@ -93,17 +118,17 @@ export function expand(x: Tensor, shape: readonly Dim[]): Tensor {
   return x.graph.add('Expand', [x], { shape: [...shape] }, [{ dtype: x.dtype, shape }])[0]!;
 }
 
-/** A tensor of one value; dimensions may be named. */
+/** Tensor with one value in every element. Dimensions may be named. */
 export function fill(graph: Graph, value: number, shape: readonly Dim[], dtype: DType = 'f32'): Tensor {
   return graph.add('Fill', [], { shape: [...shape], value, dtype }, [{ dtype, shape }])[0]!;
 }
 
-/** 0, 1, …, length − 1 as i64. */
+/** Vector 0, 1, …, length − 1 as i64. */
 export function range(graph: Graph, length: Dim): Tensor {
   return graph.add('Range', [], { length }, [{ dtype: 'i64', shape: [length] }])[0]!;
 }
 
-/** The size of a dimension as a scalar, for averages over dimensions that are known at run time only. */
+/** Size of a dimension as a scalar, for averages over dimensions that are known at run time only. */
 export function dimSize(graph: Graph, dim: Dim, dtype: DType = 'f32'): Tensor {
   return graph.add('DimSize', [], { dim, dtype }, [{ dtype, shape: [] }])[0]!;
 }
