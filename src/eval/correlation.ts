@@ -1,6 +1,9 @@
 /**
- * Pearson's correlation of two lists:  Σ (x − x̄)(y − ȳ) / √(Σ (x − x̄)² Σ (y − ȳ)²).
- * @returns  from −1 to 1; 0 where one of the lists does not vary
+ * Computes Pearson's correlation of two lists of the same length:
+ *
+ *     Σ (x − x̄)(y − ȳ) / √(Σ (x − x̄)² Σ (y − ȳ)²)
+ *
+ * @returns  from −1 to 1; 0 if all values of one list are equal
  */
 export function pearson(x: ArrayLike<number>, y: ArrayLike<number>): number {
   const n = x.length;
@@ -17,7 +20,10 @@ export function pearson(x: ArrayLike<number>, y: ArrayLike<number>): number {
   return size === 0 ? 0 : products / size;
 }
 
-/** Spearman's correlation: Pearson's of the ranks, equal values with the mean of theirs. */
+/**
+ * Computes Spearman's correlation: Pearson's correlation of the ranks, where equal values share their mean
+ * rank.
+ */
 export const spearman = (x: ArrayLike<number>, y: ArrayLike<number>): number => pearson(ranks(x), ranks(y));
 
 function ranks(values: ArrayLike<number>): Float64Array {

@@ -1,7 +1,9 @@
 import { UsageError } from '../util/errors.ts';
 import { nearest } from '../util/nearest.ts';
 
-/** Metric families and whether a cutoff `@k` may be left out (then the whole ranking counts). */
+/**
+ * Metric families, and whether the cutoff `@k` may be left out. Without a cutoff the whole ranking counts.
+ */
 const FAMILIES = {
   ndcg: 'optional',
   ndcg_exp: 'optional',
@@ -13,14 +15,15 @@ const FAMILIES = {
   judged: 'required',
 } as const;
 
+/** Family of a metric, without its cutoff: `ndcg`, `recall`, … */
 export type MetricFamily = keyof typeof FAMILIES;
 
-/** A metric such as `ndcg@10`: the family, and how deep it looks. */
+/** Metric such as `ndcg@10`: a family and a cutoff. */
 export interface MetricSpec {
   /** Canonical spelling, the key in every result: `ndcg@10`, `map`. */
   readonly name: string;
   readonly family: MetricFamily;
-  /** Documents that count; Infinity where the spelling has no `@k`. */
+  /** Number of top-ranked documents that count; Infinity for a metric without `@k`. */
   readonly cutoff: number;
 }
 
@@ -40,11 +43,13 @@ const HELP =
   'known: ndcg@10, ndcg_exp@10, mrr@10, map, map@100, recall@100, precision@10, success@5, judged@10';
 
 /**
- * Reads one metric: `family@k`, or `family` alone where the whole ranking makes sense (`map`, `mrr`, `ndcg`).
+ * Parses one metric: `family@k`, or `family` alone where the whole ranking makes sense (`map`, `mrr`,
+ * `ndcg`).
  *
- * Case does not matter, and trec_eval's own names (`ndcg_cut_10`, `recip_rank`, `P_10`) mean the same metrics.
+ * Case does not matter. trec_eval's own names (`ndcg_cut_10`, `recip_rank`, `P_10`) are accepted too.
  *
- * @throws UsageError for an unknown name (with the nearest known one), a missing or a senseless cutoff.
+ * @throws UsageError for an unknown name (the message suggests the nearest known one), and for a missing or
+ *   invalid cutoff
  */
 export function parseMetric(text: string): MetricSpec {
   const match = /^([a-z_]*[a-z])(?:[@_.]([^@]*))?$/i.exec(text.trim());
@@ -83,9 +88,9 @@ export function parseMetric(text: string): MetricSpec {
 }
 
 /**
- * Reads a list of metrics, given as an array or as one string with commas; repetitions are dropped.
+ * Parses a list of metrics, given as an array or as one string with commas. Repetitions are dropped.
  *
- * @throws UsageError as `parseMetric`, and when the list is empty.
+ * @throws UsageError as {@link parseMetric} does, and when the list is empty
  */
 export function parseMetrics(list: string | readonly string[]): MetricSpec[] {
   const texts = (typeof list === 'string' ? list.split(',') : list).filter((text) => text.trim() !== '');

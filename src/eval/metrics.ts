@@ -3,37 +3,47 @@ import { type MetricFamily, parseMetrics } from './metric-spec.ts';
 import { type Run, rankDocuments, type ScoredDocument } from './ranking.ts';
 
 /**
- * Relevance grades by query id and document id. A grade of at least 1 is relevant, 0 is judged not relevant, a negative
- * one is "in the pool, not judged" and counts as an unjudged document does.
+ * Relevance grades by query id and document id.
+ *
+ * A grade of at least 1 is relevant and 0 is judged not relevant. A negative grade means "in the pool, not
+ * judged" and counts as if the document had no grade.
  */
 export type Qrels = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
+/** Settings of {@link evaluate}. */
 export interface EvaluateOptions {
-  /** Such as `ndcg@10`; see `parseMetric`. */
+  /** Metrics to compute, such as `ndcg@10`; see `parseMetric`. */
   readonly metrics: readonly string[];
   /**
-   * What becomes of queries in the qrels without results. `zero` (default): every metric of theirs is 0, as in
-   * `trec_eval -c` and pyserini. `skip`: the mean runs over the queries that have results, as in plain trec_eval and BEIR.
+   * Treatment of queries that have judgements but no results. `zero` (default): each of their metrics is 0,
+   * as in `trec_eval -c` and pyserini. `skip`: the mean runs over the queries with results, as in plain
+   * trec_eval and BEIR.
    */
   readonly missingQueries?: 'zero' | 'skip';
 }
 
+/** Result of {@link evaluate}. */
 export interface Evaluation {
   /** Mean over the queries, by canonical metric name. */
   metrics: Record<string, number>;
-  /** The values of each query that went into the mean, in qrels order. */
+  /** Values of each query in the mean, in qrels order. */
   perQuery: Map<string, Record<string, number>>;
-  /** Queries in the mean. */
+  /** Number of queries in the mean. */
   queries: number;
-  /** Queries in the qrels without results: in the mean as zeros, or left out of it. */
+  /**
+   * Number of queries in the qrels without results. They count as zeros or are left out, as `missingQueries`
+   * of the options says.
+   */
   missingQueries: number;
-  /** Queries in the mean whose qrels name no relevant document: each of their metrics but `judged` is 0. */
+  /**
+   * Number of queries in the mean without a relevant document; each of their metrics except `judged` is 0.
+   */
   queriesWithoutRelevant: number;
-  /** Queries of the run that the qrels do not know; ignored. */
+  /** Number of queries of the run that have no judgements; they are ignored. */
   unknownQueries: number;
 }
 
-/** What a metric sees of one query. */
+/** Ranking of one query with the grades that its metrics need. */
 interface JudgedRanking {
   /** Grade of the document at each rank; `UNJUDGED` where there is no grade, or a negative one. */
   readonly grades: Int32Array;
@@ -43,29 +53,35 @@ interface JudgedRanking {
 
 const UNJUDGED = -1;
 
-/** Far beyond any real scale; it catches a rank or an id read as a grade, and 2^1000 is still finite. */
+/**
+ * Largest grade accepted, far beyond any real scale. It catches a rank or an id read as a grade, and 2^1000
+ * is still finite.
+ */
 const GRADE_LIMIT = 1000;
 
 /**
- * Retrieval metrics with the values of trec_eval 9, per query and as their mean.
+ * Computes retrieval metrics per query and their means, with the values of trec_eval 9.
  *
- * With grades g_r at rank r, R relevant documents (grade ≥ 1) and the ideal grades ĝ (all positive grades, descending):
+ * With grades g_r at rank r, R relevant documents (grade ≥ 1) and the ideal grades ĝ (all positive grades,
+ * descending):
  *
- *   ndcg@k       Σ_{r≤k} max(g_r, 0) / log2(r + 1)  divided by the same sum over ĝ   (linear gain; ndcg_cut)
- *   ndcg_exp@k   the same with gain 2^g − 1   (Burges et al. 2005; not in trec_eval; equal to ndcg@k for 0/1 grades)
- *   mrr@k        1 / rank of the first relevant document in the top k, else 0   (recip_rank -M k)
- *   map@k        (1/R) Σ_{r≤k, g_r≥1} precision@r; R is not capped at k   (map, map_cut)
- *   recall@k     relevant documents in the top k / R
- *   precision@k  relevant documents in the top k / k, also where fewer than k were retrieved
- *   success@k    1 if a relevant document is in the top k, else 0
- *   judged@k     documents with a grade ≥ 0 in the top k / documents in the top k: low values say that the qrels
- *                do not cover this run and the other figures mean little
+ *     ndcg@k       Σ_{r≤k} max(g_r, 0) / log2(r + 1), divided by the same sum over ĝ   (linear gain; ndcg_cut)
+ *     ndcg_exp@k   the same with gain 2^g − 1   (Burges et al. 2005; not in trec_eval; equal to ndcg@k for 0/1 grades)
+ *     mrr@k        1 / rank of the first relevant document in the top k, else 0   (recip_rank -M k)
+ *     map@k        (1/R) Σ_{r≤k, g_r≥1} precision@r; R is not capped at k   (map, map_cut)
+ *     recall@k     relevant documents in the top k / R
+ *     precision@k  relevant documents in the top k / k, also where fewer than k were retrieved
+ *     success@k    1 if a relevant document is in the top k, else 0
+ *     judged@k     documents with a grade ≥ 0 in the top k / documents in the top k
  *
- * A query whose qrels hold no relevant document stays in the mean with zeros, as in trec_eval; `queriesWithoutRelevant`
- * counts them. The ranking is that of `rankDocuments`.
+ * A low `judged@k` says that the qrels do not cover this run and that the other figures mean little.
  *
- * @throws UsageError for an unknown metric; UndriftError for a document listed twice in one query, a NaN score, a grade
- *   that is not a whole number, or when nothing is left to average.
+ * A query whose qrels hold no relevant document stays in the mean with zeros, as in trec_eval;
+ * `queriesWithoutRelevant` counts such queries. Documents are ranked by {@link rankDocuments}.
+ *
+ * @throws UsageError for an unknown metric
+ * @throws UndriftError for a document listed twice in one query, a NaN score, a grade that is not a whole
+ *   number, or when no query has both results and judgements
  * @verified trec_eval 9 through pytrec-eval-terrier, every query and metric to 1e-12.
  */
 export function evaluate(qrels: Qrels, run: Run, options: EvaluateOptions): Evaluation {
@@ -77,7 +93,8 @@ export function evaluate(qrels: Qrels, run: Run, options: EvaluateOptions): Eval
   let queriesWithoutRelevant = 0;
 
   for (const [queryId, grades] of qrels) {
-    // A qrels file cannot hold a query without a judgement, so an empty map is a query that trec_eval does not know.
+    // An empty map is ignored: a qrels file cannot hold a query without a judgement, so trec_eval would not
+    // know the query.
     if (grades.size === 0) continue;
     const documents = run.get(queryId) ?? [];
     if (documents.length === 0) {
@@ -109,7 +126,10 @@ export function evaluate(qrels: Qrels, run: Run, options: EvaluateOptions): Eval
   };
 }
 
-/** One function per family. With no relevant document each is 0 but `judged`; beyond the retrieved documents nothing counts. */
+/**
+ * One function per family. With no relevant document each gives 0, except `judged`. Ranks beyond the
+ * retrieved documents count for nothing.
+ */
 const METRICS: Record<MetricFamily, (ranking: JudgedRanking, cutoff: number) => number> = {
   ndcg: (ranking, cutoff) => ndcg(ranking, cutoff, (grade) => grade),
   ndcg_exp: (ranking, cutoff) => ndcg(ranking, cutoff, (grade) => 2 ** grade - 1),
@@ -208,7 +228,10 @@ function countUnknown(qrels: Qrels, run: Run): number {
   return unknown;
 }
 
-/** A mean over nothing is an error, and so is a run of another query set: zeros would pass for a bad model. */
+/**
+ * Throws when there is nothing to average, or when the run is of another query set: zeros would look like a
+ * bad model.
+ */
 function requireOverlap(qrels: Qrels, run: Run, queries: number, unknownQueries: number): void {
   const foreign = run.size > 0 && unknownQueries === run.size;
   if (queries > 0 && !foreign) return;

@@ -4,11 +4,11 @@ import type { Qrels } from './metrics.ts';
 import { requireId } from './text-fields.ts';
 
 /**
- * Writes relevance judgements as a TREC qrels file, one `qid 0 docid grade` a line, as a stream and atomically. It is read by
- * `readQrels` of `src/data/`.
+ * Writes relevance judgements as a TREC qrels file, one `qid 0 docid grade` per line, streamed and
+ * atomically. `readQrels` in `src/data/` reads such files.
  *
- * @throws UndriftError for an id that is empty or holds whitespace, or a grade that is not a whole number. Nothing is left at
- *   `file` then.
+ * @throws UndriftError for an id that is empty or holds white space, or a grade that is not a whole number.
+ *   No file is left at `file` in that case.
  */
 export async function writeQrelsFile(file: string, qrels: Qrels): Promise<void> {
   await writeFileAtomic(file, qrelsLines(qrels));

@@ -1,22 +1,23 @@
 import { UndriftError } from '../util/errors.ts';
 
-/** One retrieved document and its score; higher is better. */
+/** Retrieved document with its score; higher is better. */
 export interface ScoredDocument {
   readonly docId: string;
   readonly score: number;
 }
 
-/** Retrieved documents by query id, in any order: the score alone decides the ranking. */
+/** Retrieved documents by query id, in any order: the scores alone decide the ranking. */
 export type Run = ReadonlyMap<string, readonly ScoredDocument[]>;
 
 /**
- * The ranking that trec_eval 9 sees: score descending *as float32*, ties by document id descending in UTF-8 byte order.
+ * Ranks documents as trec_eval 9 does: by descending score *as float32*, ties by descending document id in
+ * UTF-8 byte order.
  *
- * Two scores that differ by less than a float32 step are a tie, whatever order the system returned them in, and a
- * rank column counts for nothing. (trec_eval 10, of 2026, compares doubles; all else is equal.)
+ * Two scores that are equal as float32 are a tie, whatever the order in which they were returned. A rank
+ * column is ignored. (trec_eval 10, of 2026, compares doubles and is otherwise the same.)
  *
- * @returns the array itself if it is in this order already, otherwise a sorted copy.
- * @throws UndriftError for a score that is NaN.
+ * @returns the array itself if it already is in this order, otherwise a sorted copy
+ * @throws UndriftError for a NaN score
  */
 export function rankDocuments(documents: readonly ScoredDocument[]): readonly ScoredDocument[] {
   const count = documents.length;
@@ -51,8 +52,10 @@ export function rankDocuments(documents: readonly ScoredDocument[]): readonly Sc
 /**
  * Compares two strings as C's `strcmp` compares their UTF-8 bytes, which is code-point order.
  *
- * JavaScript's `<` compares UTF-16 units, where surrogates (code points above U+FFFF) come before U+E000…U+FFFF; moving
- * these two ranges past each other is all that it takes.
+ * JavaScript's `<` compares UTF-16 units, which puts surrogates (code points above U+FFFF) before
+ * U+E000…U+FFFF. Swapping these two ranges gives code-point order.
+ *
+ * @returns a negative number, 0 or a positive number, as for `Array.prototype.sort`
  */
 export function compareUtf8(a: string, b: string): number {
   const length = Math.min(a.length, b.length);

@@ -1,21 +1,22 @@
 import type { RunComparison } from './significance.ts';
 
-/** One row of a table: a system and its figures. */
+/** Row of a table: the name of a system and its metrics. */
 export interface NamedMetrics {
   readonly name: string;
   readonly metrics: Readonly<Record<string, number>>;
 }
 
 /**
- * A table of metrics for the terminal, one system a row, with a line end after each.
+ * Formats metrics as a table for the terminal, one system per row, each row ending with a line end.
  *
  *              ndcg@10  mrr@10
  *     BM25      0.5312  0.5001
  *     trained   0.7204  0.6990
  *
- * Columns are the metrics in the order in which they first occur; `–` stands where a system lacks one.
+ * The columns are the metrics in the order of their first occurrence. A metric that a system lacks is shown
+ * as `–`.
  *
- * @param options.digits after the decimal point. Default 4.
+ * @param options.digits  digits after the decimal point; default 4
  */
 export function formatMetrics(results: readonly NamedMetrics[], { digits = 4 } = {}): string {
   const names = [...new Set(results.flatMap(({ metrics }) => Object.keys(metrics)))];
@@ -32,7 +33,7 @@ export function formatMetrics(results: readonly NamedMetrics[], { digits = 4 } =
 }
 
 /**
- * A paired comparison in words, for the terminal.
+ * Formats a paired comparison as text for the terminal.
  *
  *     ndcg@10 over 323 queries: trained 0.3312, BM25 0.3062
  *     difference +0.0250, 95 % interval +0.0101 to +0.0399, better on 140, worse on 98, equal on 85
@@ -57,7 +58,7 @@ function formatP(p: number): string {
   return p < 0.0001 ? `p = ${p.toExponential(1)}` : `p = ${p.toFixed(4)}`;
 }
 
-/** Columns taken, one for each code point: ids and metric names need no more. */
+/** Number of terminal columns: one per code point, which is enough for ids and metric names. */
 function width(text: string): number {
   return [...text].length;
 }

@@ -3,29 +3,35 @@ import { writeFileAtomic } from '../util/files.ts';
 import { rankDocuments, type ScoredDocument } from './ranking.ts';
 import { readFields, requireId } from './text-fields.ts';
 
-/** `trec`: `qid Q0 docid rank score tag`, separated by whitespace. `msmarco`: `qid pid rank`, separated by tabs. */
+/**
+ * Format of a run file. `trec`: `qid Q0 docid rank score tag`, separated by white space. `msmarco`: `qid pid
+ * rank`, separated by tabs.
+ */
 export type RunFormat = 'trec' | 'msmarco';
 
+/** Settings of {@link writeRunFile}. */
 export interface WriteRunOptions {
-  /** Default `trec`. */
+  /** Format of the file. Default `trec`. */
   readonly format?: RunFormat;
-  /** Name of the system, the last column of a TREC run. Default `undrift`. */
+  /** Name of the system: the last column of a TREC run. Default `undrift`. */
   readonly tag?: string;
 }
 
-/** Results query by query, as a search yields them; a `Run` is one such. */
+/** Results query by query, for example streamed from a search. A `Run` is accepted too. */
 export type RunEntries =
   | Iterable<readonly [string, readonly ScoredDocument[]]>
   | AsyncIterable<readonly [string, readonly ScoredDocument[]]>;
 
 /**
- * Writes a run file as a stream, and atomically: the file is there when all of it is.
+ * Writes a run file, streamed and atomically: the file appears only when it is complete.
  *
- * The documents of a query are written in the order of `rankDocuments`, so that the rank column says what trec_eval will
- * make of the scores. Scores keep every digit that the double has: six decimals would tie documents that differ.
+ * Documents of a query are written in the order of {@link rankDocuments}, so that the rank column agrees with
+ * trec_eval. Scores are written with all digits of the double, since six decimals would tie documents that
+ * differ.
  *
- * @throws UndriftError for an id or tag that is empty or holds whitespace or a NUL, for a query id that begins with `#` (a
- *   comment to trec_eval 10), for a query or document written twice and for a NaN score. Nothing is left at `file` then.
+ * @throws UndriftError for an id or tag that is empty or holds white space or a NUL, for a query id that
+ *   begins with `#` (a comment to trec_eval 10), for a query or document written twice, and for a NaN score.
+ *   No file is left at `file` in that case.
  */
 export async function writeRunFile(
   file: string,
@@ -57,20 +63,26 @@ async function* runLines(run: RunEntries, format: RunFormat, tag: string): Async
   }
 }
 
-/** The shortest decimal that reads back as the same double; infinities as C's `atof` spells them. */
+/**
+ * Formats a score as the shortest decimal that reads back as the same double; infinities as C's `atof` reads
+ * them.
+ */
 function formatScore(score: number): string {
   if (Number.isFinite(score)) return String(score);
   return score > 0 ? 'inf' : '-inf';
 }
 
 /**
- * Reads a run file (`.gz` too) as a stream. The format is that of `format`, or told by the number of columns of the first line.
+ * Reads a run file, plain or gzip, as a stream. Without `format`, the number of columns of the first line
+ * decides the format.
  *
- * As in trec_eval, the rank column of a TREC run counts for nothing. An MS MARCO run has ranks alone: the score becomes −rank.
+ * As in trec_eval, the rank column of a TREC run is ignored. An MS MARCO run has ranks only, so the score is
+ * −rank.
  *
- * @returns queries in the order of their first line, documents in file order.
- * @throws DataError with file and line for a wrong number of columns, a score or rank that is none, a document or a rank
- *   that occurs twice in a query; for a file that is missing, empty or not UTF-8.
+ * @returns queries in the order of their first line, documents in file order
+ * @throws DataError with file and line for a wrong number of columns, an invalid score or rank, or a document
+ *   or rank that occurs twice in a query
+ * @throws DataError for a file that is missing, empty or not UTF-8
  */
 export async function readRunFile(
   file: string,
@@ -79,7 +91,8 @@ export async function readRunFile(
   let format = options.format;
   const run = new Map<string, ScoredDocument[]>();
   let current: { queryId: string; results: ScoredDocument[]; seen: Set<string> } | undefined;
-  // Files nearly always hold a query in one piece, so what was seen is forgotten with the query, and kept if it comes back.
+  // Nearly all files hold the lines of a query together, so the set of seen documents is dropped after the
+  // query. It is rebuilt, and kept, only for a query that occurs again.
   const returned = new Map<string, Set<string>>();
   for await (const { fields, line } of readFields(file)) {
     format ??= fields.length === 3 ? 'msmarco' : 'trec';
@@ -139,7 +152,7 @@ function msmarcoRow(fields: readonly string[], where: Where): Row {
   return { queryId: fields[0]!, result: { docId: fields[1]!, score: -rank } };
 }
 
-/** What may occur once per query: the document, and in an MS MARCO run the rank. */
+/** Keys that may occur only once per query: the document, and in an MS MARCO run also the rank. */
 function seenKeys({ docId, score }: ScoredDocument, format: RunFormat): string[] {
   return format === 'trec' ? [`document "${docId}"`] : [`document "${docId}"`, `rank ${-score}`];
 }

@@ -5,29 +5,33 @@ import { evaluate, type Qrels } from './metrics.ts';
 import type { Run } from './ranking.ts';
 import { studentTTwoSided } from './student-t.ts';
 
+/** Settings of the random sampling in a significance test. */
 export interface SamplingOptions {
-  /** Same seed, same result. Default 0. */
+  /** Seed of the random numbers; the same seed gives the same result. Default 0. */
   readonly seed?: number;
-  /** Sign patterns and resamples drawn. Default 10,000. */
+  /** Number of sign patterns or resamples to draw, from 1 to 10,000,000. Default 10,000. */
   readonly samples?: number;
 }
 
+/** Settings of {@link compareRuns}. */
 export interface CompareOptions extends SamplingOptions {
   /** Coverage of the interval, in (0, 1). Default 0.95. */
   readonly confidence?: number;
-  /** `zero` (default) pairs all judged queries; `skip` only those with results in both runs. */
+  /** Queries to pair. `zero` (default): all judged queries. `skip`: only those with results in both runs. */
   readonly missingQueries?: 'zero' | 'skip';
 }
 
+/** Result of {@link randomisationTest}. */
 export interface RandomisationTest {
   /** Two-sided. */
   readonly pValue: number;
-  /** Sign patterns counted. */
+  /** Number of sign patterns counted. */
   readonly samples: number;
-  /** True if these were all the patterns that there are. */
+  /** True if all possible patterns were counted. */
   readonly exact: boolean;
 }
 
+/** Result of {@link pairedTTest}. */
 export interface PairedTTest {
   readonly t: number;
   readonly degreesOfFreedom: number;
@@ -35,12 +39,14 @@ export interface PairedTTest {
   readonly pValue: number;
 }
 
+/** Confidence interval. */
 export interface Interval {
   readonly low: number;
   readonly high: number;
   readonly confidence: number;
 }
 
+/** Result of {@link compareRuns}: means, counts, two tests and an interval for one metric. */
 export interface RunComparison {
   readonly metric: string;
   readonly queries: number;
@@ -48,9 +54,11 @@ export interface RunComparison {
   readonly meanB: number;
   /** meanA − meanB */
   readonly difference: number;
-  /** Queries on which A is better, B is better, and neither. */
+  /** Number of queries on which A is better. */
   readonly wins: number;
+  /** Number of queries on which B is better. */
   readonly losses: number;
+  /** Number of queries on which A and B are equal. */
   readonly ties: number;
   readonly randomisation: RandomisationTest;
   readonly tTest: PairedTTest;
@@ -59,14 +67,15 @@ export interface RunComparison {
 }
 
 /**
- * Is run A better than run B on one metric, beyond the luck of which queries were asked?
+ * Tests whether run A is better than run B on one metric, beyond the chance in the choice of queries.
  *
- * Reports two tests of "the systems are the same" over the per-query differences, and an interval for the mean
- * difference. The randomisation test is the one to quote: it assumes nothing about the distribution.
+ * The result holds two tests of the hypothesis "the systems are equal" over the per-query differences, and an
+ * interval for the mean difference. Quote the randomisation test: it assumes nothing about the distribution.
  *
- * @throws UsageError for an unknown metric or senseless options; UndriftError as `evaluate`, and for fewer than two queries.
- * @paper Smucker, Allan, Carterette: "A comparison of statistical significance tests for information retrieval
- *   evaluation", CIKM 2007.
+ * @throws UsageError for an unknown metric or invalid options
+ * @throws UndriftError as {@link evaluate} does, and for fewer than two queries
+ * @paper Smucker, Allan, Carterette: "A comparison of statistical significance tests for information
+ *   retrieval evaluation", CIKM 2007.
  */
 export function compareRuns(
   qrels: Qrels,
@@ -86,7 +95,7 @@ export function compareRuns(
   const x = Float64Array.from(queryIds, (id) => valuesA.get(id)![name]!);
   const y = Float64Array.from(queryIds, (id) => valuesB.get(id)![name]!);
   const differences = x.map((value, i) => value - y[i]!);
-  // Two ways to one value, as 1/3 + 1/3 and 2/3, may differ in the last bit.
+  // The same value computed in two ways, such as 1/3 + 1/3 and 2/3, may differ in the last bit.
   const sign = (difference: number) => (Math.abs(difference) < 1e-12 ? 0 : Math.sign(difference));
   const signs = differences.map(sign);
   return {
@@ -105,13 +114,16 @@ export function compareRuns(
 }
 
 /**
- * Paired randomisation (permutation) test of mean difference zero, two-sided.
+ * Runs a paired randomisation (permutation) test of mean difference zero, two-sided.
  *
- * If the systems are the same, each difference d_i could as well have had the other sign. The p-value is the share of
- * sign patterns s with |Σ s_i d_i| ≥ |Σ d_i|: of all 2^n where these are at most `samples`, otherwise of that many
- * drawn ones with the observed pattern added, (count + 1) / (samples + 1), which can never be 0.
+ * If the systems are equal, each difference d_i could as well have the other sign. The p-value is the share
+ * of sign patterns s with |Σ s_i d_i| ≥ |Σ d_i|. All 2^n patterns are counted if there are at most `samples`.
+ * Otherwise `samples` patterns are drawn and the observed one is added, (count + 1) / (samples + 1), so the
+ * p-value is never 0.
  *
- * @param differences metric of A minus metric of B, one per query.
+ * @param differences  metric of A minus metric of B, one per query
+ * @throws UndriftError for fewer than two differences or one that is not finite
+ * @throws UsageError for an invalid number of samples
  * @paper Fisher 1935; Phipson and Smyth 2010 for the added one.
  * @verified scipy 1.17 `permutation_test(permutation_type='samples')`: exact values to 1e-12.
  */
@@ -121,7 +133,7 @@ export function randomisationTest(
 ): RandomisationTest {
   requireQueries(differences);
   const samples = sampleCount(options);
-  // A zero has no sign to flip: leaving it out changes nothing, and lets more cases be counted in full.
+  // A zero has no sign to flip. Leaving zeros out does not change the p-value and allows more exact counts.
   const values = differences.filter((d) => d !== 0);
   const n = values.length;
   const total = sum(values);
@@ -148,12 +160,14 @@ export function randomisationTest(
 }
 
 /**
- * Paired t-test of mean difference zero, two-sided.
+ * Runs a paired t-test of mean difference zero, two-sided.
  *
- *   t = d̄ / √(s² / n),  s² = Σ (d_i − d̄)² / (n − 1),  n − 1 degrees of freedom
+ *     t = d̄ / √(s² / n),  s² = Σ (d_i − d̄)² / (n − 1),  n − 1 degrees of freedom
  *
- * Where no difference varies, t is ±Infinity with p 0, or 0 with p 1 if all are zero.
+ * If all differences are equal, t is ±Infinity with p 0, or 0 with p 1 if all are zero.
  *
+ * @param differences  metric of A minus metric of B, one per query
+ * @throws UndriftError for fewer than two differences or one that is not finite
  * @verified scipy 1.17 `ttest_rel` to 1e-10 relative.
  */
 export function pairedTTest(differences: Float64Array): PairedTTest {
@@ -167,10 +181,15 @@ export function pairedTTest(differences: Float64Array): PairedTTest {
 }
 
 /**
- * Percentile bootstrap interval of the mean difference: the queries are drawn anew, with replacement, `samples` times,
- * and the interval spans the middle `confidence` of the resulting means.
+ * Computes the percentile bootstrap interval of the mean difference.
  *
- * @paper Efron 1979. For fewer than about 20 queries it is too narrow.
+ * The queries are resampled with replacement `samples` times, and the interval spans the middle `confidence`
+ * of the resulting means. For fewer than about 20 queries the interval is too narrow.
+ *
+ * @param differences  metric of A minus metric of B, one per query
+ * @throws UndriftError for fewer than two differences or one that is not finite
+ * @throws UsageError for an invalid number of samples or confidence
+ * @paper Efron 1979.
  */
 export function bootstrapInterval(
   differences: Float64Array,
@@ -197,7 +216,7 @@ export function bootstrapInterval(
   return { low: quantile(means, tail), high: quantile(means, 1 - tail), confidence };
 }
 
-/** Sum of the values whose bit is set: bit i % 32 of word i / 32. */
+/** Sums the values whose bit is set: value i belongs to bit i % 32 of word floor(i / 32). */
 function sumOfSetBits(values: Float64Array, words: Uint32Array): number {
   let all = 0;
   for (let i = 0; i < values.length; i++) {

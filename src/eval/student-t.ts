@@ -1,30 +1,33 @@
 /**
- * Probability that |T| ≥ |t| for Student's t distribution with ν degrees of freedom, without cancellation in the tail.
+ * Computes the probability that |T| ≥ |t| for Student's t distribution with ν degrees of freedom, without
+ * cancellation in the tail.
  *
- *   p = I_{ν/(ν+t²)}(ν/2, 1/2),  I the regularised incomplete beta function
+ *     p = I_{ν/(ν+t²)}(ν/2, 1/2),  I the regularised incomplete beta function
  *
- * @param t any number; ±Infinity gives 0.
- * @param degreesOfFreedom ν > 0
+ * @param t  any number; ±Infinity gives 0
+ * @param degreesOfFreedom  ν > 0
  * @verified scipy 1.17 `2 * stats.t.sf` to 1e-10 relative, down to p of 1e-300.
  */
 export function studentTTwoSided(t: number, degreesOfFreedom: number): number {
   if (!Number.isFinite(t)) return Number.isNaN(t) ? Number.NaN : 0;
   const x = degreesOfFreedom / (degreesOfFreedom + t * t);
-  // 1 − x, written so that it keeps its digits for small t.
+  // 1 − x, in a form that keeps its digits for small t.
   const y = (t * t) / (degreesOfFreedom + t * t);
   return incompleteBeta(x, y, degreesOfFreedom / 2, 0.5);
 }
 
 /**
- * Regularised incomplete beta function I_x(a, b) = B(x; a, b) / B(a, b), by Lentz's continued fraction.
+ * Computes the regularised incomplete beta function I_x(a, b) = B(x; a, b) / B(a, b) by Lentz's continued
+ * fraction.
  *
- * @param x in [0, 1]
- * @param y 1 − x, given apart because the caller knows its digits better
+ * @param x  in [0, 1]
+ * @param y  1 − x, passed separately because the caller can compute it with more digits
  */
 export function incompleteBeta(x: number, y: number, a: number, b: number): number {
   if (x <= 0) return 0;
   if (y <= 0) return 1;
-  // The fraction converges fast below the mean of the beta distribution; above it the mirrored one does.
+  // The continued fraction converges fast below the mean of the beta distribution; above it, its mirror image
+  // does.
   if (x > (a + 1) / (a + b + 2)) return 1 - incompleteBeta(y, x, b, a);
   const logFront = a * Math.log(x) + b * Math.log(y) - Math.log(a) - logBeta(a, b);
   return Math.exp(logFront) * betaFraction(x, a, b);
@@ -50,7 +53,10 @@ function betaFraction(x: number, a: number, b: number): number {
   return fraction;
 }
 
-/** log B(a, b). Where one argument is large, log Γ(a) and log Γ(a + b) nearly cancel: their difference is taken by series. */
+/**
+ * Computes log B(a, b). If one argument is large, log Γ(a) and log Γ(a + b) nearly cancel, so their
+ * difference is computed by series.
+ */
 function logBeta(a: number, b: number): number {
   const large = Math.max(a, b);
   const small = Math.min(a, b);
@@ -74,7 +80,7 @@ function stirling(z: number): number {
 
 /** log Γ(z) for z > 0. */
 function logGamma(z: number): number {
-  // Γ(z) = Γ(z + n) / (z (z+1) … (z+n−1)) moves z to where Stirling's remainder is exact.
+  // Γ(z) = Γ(z + n) / (z (z+1) … (z+n−1)) moves z to where the remainder of Stirling's formula is accurate.
   let product = 1;
   let shifted = z;
   while (shifted < 20) product *= shifted++;

@@ -1,24 +1,32 @@
 import { readLines } from '../data/lines.ts';
 import { DataError, UndriftError } from '../util/errors.ts';
 
-/** No run or judgement is longer: a file that is something else is not held in memory for want of line ends. */
+/**
+ * Longest line of a run or qrels file. It keeps a file of another kind, without line ends, from filling the
+ * memory.
+ */
 const MAX_LINE_BYTES = 2 ** 20;
 
-/** What C's `isspace`, hence trec_eval, takes for a separator. Other Unicode spaces may be part of an id. */
+/**
+ * Field between the separators of C's `isspace`, which trec_eval uses. Other Unicode spaces may be part of an
+ * id.
+ */
 const FIELD = /[^ \t\v\f\r]+/g;
 
+/** Fields of one line, and its number. */
 export interface FieldsLine {
   readonly fields: readonly string[];
-  /** 1-based. */
+  /** Line number, from 1. */
   readonly line: number;
 }
 
 /**
- * The whitespace-separated fields of each line of a UTF-8 text file, plain or gzip, as a stream.
+ * Reads the fields of each line of a UTF-8 text file, plain or gzip, as a stream. Fields are separated by
+ * white space.
  *
- * Blank lines and, as in trec_eval 10, lines that begin with `#` are left out.
+ * Blank lines are skipped, and so are lines that begin with `#`, as in trec_eval 10.
  *
- * @throws DataError where the file cannot be read, is not UTF-8, holds a NUL or a line of over a megabyte.
+ * @throws DataError if the file cannot be read, is not UTF-8, or holds a NUL or a line of over a megabyte
  */
 export async function* readFields(file: string): AsyncGenerator<FieldsLine> {
   for await (const { text, line } of readLines(file, { maxLineBytes: MAX_LINE_BYTES })) {
@@ -29,14 +37,18 @@ export async function* readFields(file: string): AsyncGenerator<FieldsLine> {
   }
 }
 
-/** Unicode's white space, where Python's readers split, NUL, and the control characters that Python counts as white space. */
+/**
+ * Characters that no id may hold: Unicode's white space (where Python's readers split), NUL, and the control
+ * characters that Python counts as white space.
+ */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these control characters are what it looks for
 const SEPARATOR = /[\s\0\x1c-\x1f\x85]/;
 
 /**
- * Holds an id or tag to what every reader of these files takes for one field.
+ * Checks that an id or tag is one field to every reader of these files.
  *
- * @throws UndriftError where it is empty, holds white space, a NUL or half a surrogate pair, or as a query id begins with `#`.
+ * @throws UndriftError if it is empty, holds white space, a NUL or half a surrogate pair, or is a query id
+ *   that begins with `#`
  */
 export function requireId(kind: 'query id' | 'document id' | 'tag', id: string): void {
   let problem: string;
