@@ -22,8 +22,12 @@ import { type Divergence, type DivergenceBounds, divergenceBounds } from './dive
 import { MASKED_SCORE, type MaskedSlots, maskedSlots } from './masks.ts';
 
 /**
- * Squared distance of cached to fresh embeddings, relative to the fresh ones' squared norm:  mean ‖b − g‖² / ‖g‖².
- * @param cached  f32[M, D];  @param fresh  f32[M, D]
+ * Computes the relative squared distance of cached embeddings b from fresh embeddings g:  mean ‖b − g‖² /
+ * ‖g‖².
+ *
+ * @param cached  f32[M, D]
+ * @param fresh  f32[M, D]
+ * @throws ShapeError when the lengths differ, are 0 or are no multiple of `dimension`
  */
 export function staleness(cached: Float32Array, fresh: Float32Array, dimension: number): number {
   if (cached.length !== fresh.length || cached.length === 0 || cached.length % dimension !== 0) {
@@ -43,91 +47,106 @@ export function staleness(cached: Float32Array, fresh: Float32Array, dimension: 
   return total / (cached.length / dimension);
 }
 
-/** Two gradients of one shape: what the table makes of it, and what is right. */
+/** Bias of the expected gradient E∇L̂ under stale scores, against the gradient ∇L under fresh scores. */
 export interface GradientBias {
   /** ‖E∇L̂ − ∇L‖ / ‖∇L‖ */
   readonly relativeError: number;
   /** Cosine of the angle between E∇L̂ and ∇L. */
   readonly cosine: number;
-  /** The largest relative error that the total variation allows. */
+  /** Largest relative error that the total variation of the distributions allows. */
   readonly relativeErrorBound: number;
 }
 
+/** Result of {@link diagnoseTable}. */
 export interface TableDiagnosis {
-  /** Means over the queries of what the table's distribution of negatives is off by; the two errors of scores are the largest. */
+  /**
+   * Divergence of the table's distribution of negatives from the fresh one. `kl` and `totalVariation` are
+   * means over the queries; the two score errors are maxima.
+   */
   readonly divergence: Divergence;
-  /** Means over the queries of what their own errors of scores allow. */
+  /** Means over the queries of the bounds given by each query's own score errors. */
   readonly bounds: DivergenceBounds;
-  /** Share of queries whose error of scores is above 2, where the bounds say nothing. */
+  /** Share of queries with a score error above 2, for which the bounds are vacuous. */
   readonly vacuousRatio: number;
-  /** Share of queries whose best document is the same. */
+  /** Share of queries for which fresh and stale scores have the same best document. */
   readonly topAgreement: number;
-  /** Mean share of the `TOP_RANKS` best documents that fresh and stale scores agree on. */
+  /** Mean share of the `TOP_RANKS` best documents that are common to fresh and stale scores. */
   readonly topOverlap: number;
-  /** Mean probability of the positive against the fresh and against the stale table. */
+  /** Mean probability p⁺ of the positive against the fresh and against the stale table. */
   readonly positiveProbability: { readonly fresh: number; readonly stale: number };
   /** Mean −log p⁺ against the fresh and against the stale table, in nats. */
   readonly risk: {
     readonly fresh: number;
     readonly stale: number;
-    /** Most by which the two can differ for each unit of mean ‖b − g‖; see `diagnoseTable`. */
+    /** Bound on the difference of the two risks, per unit of mean ‖b − g‖; see `diagnoseTable`. */
     readonly gapPerDistance: number;
   };
-  /** Share of queries that learn next to nothing, fresh: 1 − p⁺ < 0.001. */
+  /** Share of queries that learn next to nothing under fresh scores: 1 − p⁺ < 0.001. */
   readonly deadQueryRatio: number;
-  /** Gradient of the loss with respect to the query embeddings, [B, D]. */
+  /** Bias of the loss gradient with respect to the query embeddings, [B, D]. */
   readonly queryGradient: GradientBias;
-  /** And with respect to the document embeddings, [N + B, D]: the table's and the positives. */
+  /**
+   * Bias of the loss gradient with respect to the document embeddings, [N + B, D]: those of the table, then
+   * the positives.
+   */
   readonly documentGradient: GradientBias;
 }
 
+/** Embeddings of {@link diagnoseTable}. */
 export interface DiagnosisInput {
-  /** f32[B, D] */
+  /** Query embeddings, f32[B, D]. */
   readonly queries: Float32Array;
-  /** f32[B, D]: embeddings of the queries' positives, fresh. */
+  /** Fresh embeddings of the queries' positives, f32[B, D]. */
   readonly positives: Float32Array;
-  /** f32[N, D]: documents of the table, embedded with the current weights. */
+  /** Documents of the table embedded with the current weights, f32[N, D]. */
   readonly fresh: Float32Array;
-  /** f32[N, D]: as they are in the table. */
+  /** Embeddings of the same documents as stored in the table, f32[N, D]. */
   readonly stale: Float32Array;
+  /** Embedding size D. */
   readonly dimension: number;
-  /** β = 1/τ, the factor from similarities to scores. */
+  /** Inverse temperature β = 1/τ: the factor from similarities to scores. */
   readonly inverseTemperature: number;
-  /** Documents n that take no part, by query. */
+  /** Documents n to leave out, by query. Default none. */
   readonly masked?: MaskedSlots;
-  /** Documents of the table that each of the N stands for, where they are a sample of them; default 1. */
+  /** Number of table documents that each of the N documents represents, if the N are a sample. Default 1. */
   readonly documentsPerRow?: number;
 }
 
-/** Documents at once: with 128 queries, a few matrices of 4 MiB. */
+/** Documents per chunk: with 128 queries, a few matrices of 4 MiB. */
 const CHUNK_ROWS = 8_192;
 
-/** Ranks that `topOverlap` looks at, at most. */
+/** Largest number of ranks that `topOverlap` compares. */
 export const TOP_RANKS = 10;
-/** Above it the bounds on the divergence are near the trivial ones: tanh(1) = 0.76, ε²/2 = 2 nats. */
+/** Score error above which the bounds on the divergence are near the trivial ones: tanh(1) = 0.76, ε²/2 = 2 nats. */
 const VACUOUS_SCORE_ERROR = 2;
 const DEAD = 1e-3;
 
 /**
- * What staleness does to training: the distribution that negatives are drawn from, and the expected gradient of the Negative
- * Cache loss (`expectation`), against what they would be if every document were embedded now.
+ * Measures the effect of stale embeddings on training.
  *
- *   ∇L       = (β/B) Σ_i [ −(1 − p⁺_i) ∇s⁺_i + Σ_n p_in ∇s_in ],     p over {positive} ∪ documents, from fresh scores
- *   E∇L̂      = the same with p̃ from the table's scores: draws have probability p̃_in / (1 − p̃⁺_i) and weight 1 − p̃⁺_i
+ * Compares the distribution from which negatives are drawn, and the expected gradient of the Negative Cache
+ * loss (`expectation`), with their values if every document were embedded with the current weights:
  *
- *   ‖E∇L̂ − ∇L‖ ≤ 2 β M TV(P, P̃) for each query, ‖q‖, ‖d‖ ≤ M
+ *     ∇L       = (β/B) Σ_i [ −(1 − p⁺_i) ∇s⁺_i + Σ_n p_in ∇s_in ],     p over {positive} ∪ documents, from fresh scores
+ *     E∇L̂      = the same with p̃ from the table's scores: draws have probability p̃_in / (1 − p̃⁺_i) and weight 1 − p̃⁺_i
  *
- *   |R − R̃| ≤ W · (1/B) Σ_i β ‖q_i‖ N e^{s*_i} / min(Z_i, Z̃_i),     W = mean ‖b − g‖, s*_i the largest of both kinds of scores
+ *     ‖E∇L̂ − ∇L‖ ≤ 2 β M TV(P, P̃) for each query, ‖q‖, ‖d‖ ≤ M
  *
- * The last is the bound of the risk by a Wasserstein distance of Monath et al. (ICML 2024, lemma 4.0) with the constant that the data
- * gives, from |e^a − e^b| ≤ max(e^a, e^b) |a − b|.
+ *     |R − R̃| ≤ W · (1/B) Σ_i β ‖q_i‖ N e^{s*_i} / min(Z_i, Z̃_i),     W = mean ‖b − g‖, s*_i the largest of both kinds of scores
  *
- * Where the documents are a sample of the table's, each counts w = `documentsPerRow` times in partition functions and gradients.
+ * The last line bounds the risk by a Wasserstein distance (Monath et al., ICML 2024, lemma 4.0). Its constant
+ * is computed from the data, by |e^a − e^b| ≤ max(e^a, e^b) |a − b|.
  *
- * Costs four matrix products of B × N × D and three more for the gradients, N in chunks; meant for N up to about 100,000.
+ * If the documents are a sample of the table, each counts w = `documentsPerRow` times in partition functions
+ * and gradients.
  *
- * Bounds: Monath et al., "Improving Dual-Encoder Training through Dynamic Indexes for Negative Mining", AISTATS 2023,
- * proposition 5.
+ * The cost is four matrix products of B × N × D and three more for the gradients, with N in chunks. Meant for
+ * N up to about 100,000.
+ *
+ * Bounds: Monath et al., "Improving Dual-Encoder Training through Dynamic Indexes for Negative Mining",
+ * AISTATS 2023, proposition 5.
+ *
+ * @throws ShapeError when the lengths of the embeddings do not fit together
  */
 export async function diagnoseTable(
   input: DiagnosisInput,
@@ -174,13 +193,13 @@ export async function diagnoseTable(
   const divergences = Array.from({ length: B }, (_, i) => ({
     kl: second.crossScore[i]! - first.logZ[i]! + first.staleLogZ[i]!,
     totalVariation: second.distance[i]! / 2,
-    // Nothing is off where all documents are masked.
+    // The errors are 0 if all documents are masked.
     maxScoreError: Math.max(0, first.most[i]!, -first.least[i]!),
     scoreErrorRange: Math.max(0, first.most[i]! - first.least[i]!),
   }));
   const bounds = divergences.map(divergenceBounds);
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / B;
-  // Of all scores: what the positive gets from the stale table against what it should get.
+  // Probability of the positive among all scores, under fresh and under stale scores.
   const p = positiveScores.map((s, i) => Math.exp(s - logAll[i]!));
   const staleP = positiveScores.map((s, i) => Math.exp(s - staleLogAll[i]!));
   const variations = p.map((value, i) => second.distanceWithPositive[i]! + Math.abs(value - staleP[i]!));
@@ -221,10 +240,10 @@ export async function diagnoseTable(
   };
 }
 
-/** Documents of the input in chunks, as feeds. */
+/** Splits the documents of the input into chunks and makes the program inputs of each. */
 function* chunks({ queries, fresh, stale, dimension: D, masked }: DiagnosisInput) {
   const [B, N] = [queries.length / D, fresh.length / D];
-  // Of like size, so that none has fewer rows than are ranked.
+  // Chunks have similar sizes, so that none has fewer rows than are ranked.
   const chunkRows = Math.ceil(N / Math.ceil(N / CHUNK_ROWS));
   for (let start = 0; start < N; start += chunkRows) {
     const rows = Math.min(chunkRows, N - start);
@@ -244,7 +263,7 @@ function* chunks({ queries, fresh, stale, dimension: D, masked }: DiagnosisInput
   }
 }
 
-/** Fresh and stale scores f32[queries, rows] of a chunk; masked ones are `MASKED_SCORE`. */
+/** Declares fresh and stale scores f32[queries, rows] of a chunk; masked scores are `MASKED_SCORE`. */
 function declareScores(graph: Graph, D: number) {
   const queries = graph.input('queries', 'f32', ['queries', D]);
   const fresh = graph.input('fresh', 'f32', ['rows', D]);
@@ -255,7 +274,7 @@ function declareScores(graph: Graph, D: number) {
   return { queries, fresh, masked, scores: score(fresh), staleScores: score(stale) };
 }
 
-/** Partition functions, the best documents, and the errors of the scores, for one chunk. */
+/** Builds the graph of the first pass: partition functions, best documents and score errors of one chunk. */
 function partitionGraph(D: number, ranks: number): Graph {
   const graph = new Graph('diagnose-partition');
   const { masked, scores, staleScores } = declareScores(graph, D);
@@ -275,7 +294,7 @@ function partitionGraph(D: number, ranks: number): Graph {
   return graph;
 }
 
-/** Distances of the two softmaxes, and their gradients, for one chunk. */
+/** Builds the graph of the second pass: distances of the two softmaxes and their gradients, for one chunk. */
 function comparisonGraph(D: number): Graph {
   const graph = new Graph('diagnose-comparison');
   const { queries, fresh, scores, staleScores } = declareScores(graph, D);
@@ -301,13 +320,13 @@ function comparisonGraph(D: number): Graph {
 
 type Outputs = Readonly<Record<string, HostTensor>>;
 
-/** A document of the input, and its score. */
+/** Document of the input with its score. */
 interface Ranked {
   readonly row: number;
   readonly score: number;
 }
 
-/** Results of the first pass, chunk by chunk. */
+/** Results of the first pass, accumulated over the chunks. */
 class Partitions {
   readonly logZ: Float64Array;
   readonly staleLogZ: Float64Array;
@@ -347,7 +366,7 @@ class Partitions {
   }
 }
 
-/** Share of a list that is in another one of the same length; nothing to agree on counts as agreement. */
+/** Share of list `a` that is also in list `b`, of the same length; 1 for empty lists. */
 function overlap(a: readonly Ranked[], b: readonly Ranked[]): number {
   const rows = new Set(b.map(({ row }) => row));
   return a.length === 0 ? 1 : a.filter(({ row }) => rows.has(row)).length / a.length;
@@ -359,10 +378,10 @@ class Comparison {
   readonly crossScore: Float64Array;
   readonly distance: Float64Array;
   readonly distanceWithPositive: Float64Array;
-  /** f64[B, D]: Σ_n p_in d_n, and what the stale p̃ adds to it. */
+  /** f64[B, D]: Σ_n p_in d_n; `queryError` is the change of this sum under the stale p̃. */
   readonly queryGradient: Float64Array;
   readonly queryError: Float64Array;
-  /** Of the gradient with respect to the documents, and what p̃ adds to it. */
+  /** Sums over the gradient with respect to the documents, and over its change under p̃. */
   readonly documents = { squares: 0, errorSquares: 0, product: 0 };
   private readonly weight: number;
 
@@ -386,14 +405,15 @@ class Comparison {
       const values = float32(outputs[name], name);
       for (let i = 0; i < values.length; i++) this[name][i]! += values[i]!;
     }
-    // Each row's gradient is w times that of a single document: w rows of p q have the squares of one of w p q, divided by w.
+    // A row stands for w documents with gradient p q each. The row's gradient w p q has w times the squared
+    // norm of those w gradients together, so the sums are divided by w.
     this.documents.squares += scalarValue(outputs.gradientSquares) / this.weight;
     this.documents.errorSquares += scalarValue(outputs.errorSquares) / this.weight;
     this.documents.product += scalarValue(outputs.product) / this.weight;
   }
 }
 
-/** What the positive is given, fresh and stale, and Σ |p̃ − p| with the positive, for each query. */
+/** Probability of the positive under fresh and stale scores, and Σ |p̃ − p| with the positive, for each query. */
 interface PositiveShares {
   readonly p: Float64Array;
   readonly staleP: Float64Array;
@@ -428,7 +448,7 @@ function documentBias(
   let bound = 0;
   for (const [i, probability] of p.entries()) {
     const norm = rowProduct(queries, queries, i, D);
-    // The positive's gradient is −(1 − p⁺) q, its error (p̃⁺ − p⁺) q.
+    // The positive's gradient is −(1 − p⁺) q and its error is (p̃⁺ − p⁺) q.
     const [weight, error] = [probability - 1, staleP[i]! - probability];
     squares += weight ** 2 * norm;
     errorSquares += error ** 2 * norm;
@@ -438,7 +458,7 @@ function documentBias(
   return bias({ squares, errorSquares, product }, bound);
 }
 
-/** From ‖∇‖², ‖error‖² and ∇·error; nothing to be wrong about counts as right. */
+/** Computes the bias from ‖∇‖², ‖error‖² and ∇·error. Gradient and error of zero give error 0 and cosine 1. */
 function bias(
   { squares, errorSquares, product }: { squares: number; errorSquares: number; product: number },
   bound: number,

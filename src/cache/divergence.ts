@@ -1,28 +1,28 @@
 import { ShapeError } from '../util/errors.ts';
 
-/** How far a softmax over stale scores is from that over fresh ones. */
+/** Divergence of a softmax P̃ over stale scores s̃ from the softmax P over fresh scores s. */
 export interface Divergence {
-  /** KL(P ‖ P̃) = Σ p log(p / p̃), in nats; P is fresh. */
+  /** KL(P ‖ P̃) = Σ p log(p / p̃), in nats. */
   readonly kl: number;
   /** TV(P, P̃) = ½ Σ |p − p̃|, in [0, 1]. */
   readonly totalVariation: number;
   /** ε = max |s̃ − s| */
   readonly maxScoreError: number;
-  /** max (s̃ − s) − min (s̃ − s): a shift of all scores changes nothing. */
+  /** max (s̃ − s) − min (s̃ − s). A shift of all scores changes neither this range nor the softmax. */
   readonly scoreErrorRange: number;
 }
 
-/** What the errors of the scores allow at most. */
+/** Upper bounds on the divergence, given the errors of the scores. */
 export interface DivergenceBounds {
   /** KL ≤ ε² / 2 */
   readonly kl: number;
-  /** KL ≤ range² / 8, which is never above the other (Hoeffding's lemma) */
+  /** KL ≤ range² / 8, never above ε² / 2 (Hoeffding's lemma) */
   readonly klByRange: number;
   /** TV ≤ tanh(ε / 2) */
   readonly totalVariation: number;
 }
 
-/** Bounds on the divergence of two softmaxes whose scores differ by at most ε. Above ε ≈ 2 they say little. */
+/** Bounds the divergence of two softmaxes whose scores differ by at most ε. Above ε ≈ 2 the bounds say little. */
 export function divergenceBounds(
   error: Pick<Divergence, 'maxScoreError' | 'scoreErrorRange'>,
 ): DivergenceBounds {
@@ -34,7 +34,13 @@ export function divergenceBounds(
   };
 }
 
-/** Compares softmax(fresh) and softmax(stale) of one query, in double precision. */
+/**
+ * Compares softmax(fresh) and softmax(stale) of one query, in double precision.
+ *
+ * @param fresh  scores, [N]
+ * @param stale  scores of the same documents, [N]
+ * @throws ShapeError when the lengths differ or are 0
+ */
 export function softmaxDivergence(fresh: ArrayLike<number>, stale: ArrayLike<number>): Divergence {
   if (fresh.length !== stale.length || fresh.length === 0) {
     throw new ShapeError(`${fresh.length} fresh and ${stale.length} stale scores`);

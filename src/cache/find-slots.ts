@@ -1,19 +1,20 @@
 /**
- * Positions of some values in a long array, by one pass over it:  found[i] = n with array[n] = values[i], or −1.
+ * Finds the positions of some values in a long array in one pass:  found[i] = n with array[n] = values[i], or
+ * −1.
  *
- * An array that changes all the time, and in which a few hundred values are looked up now and then, needs no index: a pass takes
- * about a nanosecond an element, an index four bytes or more. Nearly every element is turned away by its low bits, which none of
- * the values has.
+ * No index is kept, because the array changes all the time and only a few hundred values are looked up now
+ * and then. A pass takes about a nanosecond an element, while an index would take four bytes or more an
+ * element. Nearly every element is rejected by its low bits, which no wanted value shares.
  *
- * @param array  values ≥ 0, each at most once, or any below 0
+ * @param array  values ≥ 0, each at most once; negative values may repeat and are never found
  * @param values  integers ≥ 0, repeated or not
- * @returns  i32[values]
+ * @returns i32[values]
  */
 export function findPositions(array: Int32Array, values: ArrayLike<number>): Int32Array<ArrayBuffer> {
   const found = new Int32Array(values.length).fill(-1);
   const wanted = new Map<number, number>();
   for (let i = 0; i < values.length; i++) wanted.set(values[i]!, -1);
-  // A hundredth of the places is taken, while the whole lies near the processor.
+  // About a hundredth of the flags is set, and the flags fit into the processor's caches.
   const bits = Math.min(17, 40 - Math.clz32(wanted.size));
   const mask = 2 ** bits - 1;
   const taken = new Uint8Array(2 ** bits);

@@ -1,25 +1,31 @@
 import type { ScoreTable } from './score-table.ts';
 
-/** Slots of an interval of ages, in steps. */
+/** Number of slots with an age in [from, to], in steps. */
 export interface AgeBin {
   readonly from: number;
   readonly to: number;
   readonly slots: number;
 }
 
-/** Ages of the embeddings in the filled slots, in bins 0, 1, 2-3, 4-7, …, up to the last that holds any. */
+/**
+ * Counts the ages of the embeddings in the filled slots, in bins 0, 1, 2-3, 4-7, …, up to the last bin that
+ * is not empty.
+ */
 export const ageHistogram = (table: ScoreTable): AgeBin[] => ages(table).bins;
 
 /**
- * What a look at a table tells without an encoder, by name. An embedding's age is the number of steps since it was made; what this
- * step has made is 0 old after it, and so is the slot's age with `lru`.
+ * Computes figures of a table that need no encoder, by name.
+ *
+ * The age of an embedding is the number of steps since it was made; an embedding of the current step has age
+ * 0 after the step. With `lru` eviction this is also the age of the slot.
  *
  * - `filledRatio`: share of the slots that hold a document
  * - `ageMean`, `ageMax`: in steps, over the filled slots
- * - `tableVersion`: step with which the newest embedding was made; 0 for before the first
+ * - `tableVersion`: step in which the newest embedding was made; 0 for before the first step
  * - `ageRatio/0`, `ageRatio/1`, `ageRatio/2-3`, `ageRatio/4-7`, …: shares of the filled slots by age
  *
- * One pass over the slots: about 8 ms for a million, which a log line takes and not a step.
+ * The figures take one pass over the slots, about 8 ms for a million: fine for a log line, too slow for every
+ * step.
  */
 export function inspectTable(table: ScoreTable): Record<string, number> {
   const { filled, rows, clock } = table;
@@ -52,5 +58,5 @@ function ages({ versions, documents, clock }: ScoreTable) {
   return { bins, total, least, most };
 }
 
-/** Number of binary digits. */
+/** Index of an age's bin: its number of binary digits. */
 const binOf = (age: number): number => 32 - Math.clz32(age);

@@ -1,12 +1,12 @@
 import { MASKED_SCORE } from './masks.ts';
 import { BLOCK_ROWS } from './score-graphs.ts';
 
-/** All scores of a small table, kept from the pass that summed them up: none needs to be made again. */
+/** All scores of a small table, kept from the pass that summed them, so that none has to be computed again. */
 export class KeptScores {
-  /** f32[B, width]: of the whole blocks. */
+  /** f32[B, width]: scores of the complete blocks. */
   private readonly whole: Float32Array;
   private readonly width: number;
-  /** f32[B, rest]: of the rows of the last block, where it is not whole. */
+  /** f32[B, rest]: scores of the last block's rows, if that block is incomplete. */
   private readonly tail: Float32Array;
   private readonly rest: number;
 
@@ -17,7 +17,7 @@ export class KeptScores {
     this.rest = tail.length / B;
   }
 
-  /** f32[128], a copy; `MASKED_SCORE` for slots that hold nothing. */
+  /** Copies the scores of one block for one query, f32[128]; empty slots have `MASKED_SCORE`. */
   block(query: number, block: number): Float32Array {
     const { width, rest } = this;
     const first = block * BLOCK_ROWS;

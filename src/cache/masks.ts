@@ -1,35 +1,33 @@
 import { UsageError } from '../util/errors.ts';
 import { NONE, type ScoreTable } from './score-table.ts';
 
-/** Score of what takes no part. Not −∞: a difference of infinities would be NaN, and its exponential is 0 all the same. */
+/** Score of a masked or empty slot; its exponential is 0. Not −∞, because a difference of infinities would be NaN. */
 export const MASKED_SCORE = -1e30;
 
-/**
- * Slots that take no part, for each of B queries: those of query b are `slots[offsets[b]] … slots[offsets[b + 1] − 1]`,
- * ascending, each once.
- */
+/** Masked slots of B queries: query b masks `slots[offsets[b]] … slots[offsets[b + 1] − 1]`, ascending, each once. */
 export interface MaskedSlots {
-  /** B + 1 positions in `slots`. */
+  /** u32[B + 1], positions in `slots`. */
   readonly offsets: Uint32Array;
   readonly slots: Int32Array;
 }
 
-/** All documents with the same text as a document, that one included; nothing where there is no other. */
+/** Lists all documents with the same text as a document, including itself; empty if there is no other. */
 export type DuplicateMap = (document: number) => ArrayLike<number>;
 
-/** The slots of one query. */
+/** Masked slots of one query; a view. */
 export const maskedSlots = ({ offsets, slots }: MaskedSlots, query: number): Int32Array =>
   slots.subarray(offsets[query], offsets[query + 1]);
 
 /**
- * Where in the table the right answers of each query are: its own positive, its other known positives, and everything of the
- * same text as one of these. A query must not be pushed away from any of them. Documents that are not in the table need no
- * mask.
+ * Masks the right answers of each query, because a query must not be pushed away from them.
+ *
+ * Right answers are the query's own positive, its other known positives, and all documents with the same text
+ * as one of these. Documents that are not in the table need no mask.
  *
  * @param queryRows  B rows of the query corpus
  * @param known.positives  known positives of a query row
- * @param known.positiveRows  B rows of the corpus: own positives, for those that `positives` does not list
- * @param known.duplicates  documents of the same text, where the corpus repeats itself
+ * @param known.positiveRows  B rows of the corpus: own positives, if `positives` does not list them
+ * @param known.duplicates  documents of the same text, if the corpus repeats itself
  */
 export function maskKnownPositives(
   table: ScoreTable,
@@ -59,7 +57,7 @@ export function maskKnownPositives(
   );
 }
 
-/** Packs the slots of each query, in any order and repeated or not. */
+/** Packs the masked slots of each of B queries. `slotsOf` may return them in any order and repeated. */
 export function maskedSlotLists(B: number, slotsOf: (query: number) => Iterable<number>): MaskedSlots {
   const offsets = new Uint32Array(B + 1);
   const slots: number[] = [];
@@ -70,7 +68,11 @@ export function maskedSlotLists(B: number, slotsOf: (query: number) => Iterable<
   return { offsets, slots: Int32Array.from(slots) };
 }
 
-/** What either masks. */
+/**
+ * Merges two masks of the same queries: a slot is masked if either masks it.
+ *
+ * @throws UsageError when the numbers of queries differ
+ */
 export function mergeMasks(a: MaskedSlots, b: MaskedSlots): MaskedSlots {
   if (a.offsets.length !== b.offsets.length) {
     throw new UsageError(`masks of ${a.offsets.length - 1} and ${b.offsets.length - 1} queries`);
@@ -82,8 +84,8 @@ export function mergeMasks(a: MaskedSlots, b: MaskedSlots): MaskedSlots {
 }
 
 /**
- * Finds documents of the same tokens, so that masks can reach every copy of a right answer. Memory: a few bytes for each
- * document that has a copy.
+ * Finds documents with equal tokens, so that masks can cover every copy of a right answer. Takes a few bytes
+ * of memory for each document with a copy.
  *
  * @param texts  N token sequences, such as a `TokenStore`
  */
@@ -91,9 +93,9 @@ export function duplicateMap(texts: {
   readonly rows: number;
   tokens(row: number): ArrayLike<number>;
 }): DuplicateMap {
-  /** By hash: first rows of different texts that share it. */
+  /** By hash: the first row of each text with that hash. */
   const firsts = new Map<number, number[]>();
-  /** By first row: all rows of its text, where there are several. */
+  /** By first row: all rows of its text, if there are several. */
   const groups = new Map<number, number[]>();
   const firstOf = new Map<number, number>();
   for (let row = 0; row < texts.rows; row++) {
@@ -113,7 +115,7 @@ export function duplicateMap(texts: {
   return (document) => groups.get(firstOf.get(document) ?? document) ?? none;
 }
 
-/** 32-bit FNV-1a over the token ids. */
+/** Computes a 32-bit FNV-1a hash of the token ids. */
 function hashTokens(tokens: ArrayLike<number>): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < tokens.length; i++) hash = Math.imul(hash ^ tokens[i]!, 0x01000193);

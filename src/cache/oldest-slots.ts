@@ -1,28 +1,40 @@
-/** Oldest slots that are listed together, so that finding one is not a pass over the whole table. */
+/**
+ * Number of oldest slots listed beyond those asked for, so that not every query needs a pass over the whole
+ * table.
+ */
 const LOOKAHEAD = 4096;
 
 /**
- * The slots of a table in the order of their stamps, oldest first, the lowest slot among equals. The first few thousand are kept in
- * a list, so that a pass over the table is needed only now and then; memory is 8 bytes for each that is listed.
+ * Finds the slots of a table with the oldest stamps, oldest first, the lowest slot among equals.
  *
- * A slot and its stamp are one number, by which the list is sorted:  key = stamp · rows + slot, exact below 2⁵³.
+ * The next few thousand slots are kept in a sorted list, so a pass over the table is needed only now and
+ * then. The list takes 8 bytes per listed slot and is sorted by one number:
+ *
+ *     key = stamp · rows + slot, exact below 2⁵³
  */
 export class OldestSlots {
   private readonly stamps: () => Int32Array;
   private readonly rows: number;
-  /** Ascending keys of all slots up to the last key, as they were when listed: void where a stamp has changed since. */
+  /**
+   * Ascending keys of all slots up to the last key, at the time of listing. A key is void if the stamp has
+   * changed since.
+   */
   private keys = new Float64Array(0);
   private head = 0;
 
-  /** @param stamps  i32[rows], read whenever slots are asked for */
+  /**
+   * @param rows  number of slots
+   * @param stamps  returns the stamps, i32[rows]; called whenever slots are asked for
+   */
   constructor(rows: number, stamps: () => Int32Array) {
     this.rows = rows;
     this.stamps = stamps;
   }
 
   /**
-   * The n oldest slots, oldest first.
-   * @param clock  stamps above it are of this step
+   * Returns the n oldest slots, oldest first.
+   *
+   * @param clock  number of finished steps; larger stamps belong to the running step
    */
   take(n: number, clock: number): Int32Array {
     const wanted = Math.min(n, this.rows);
@@ -32,11 +44,12 @@ export class OldestSlots {
     return this.takeListed(wanted);
   }
 
-  /** Has to be told of every new stamp. A slot that comes to lie among the listed is not one of them: they are found anew. */
+  /** Must be called for every new stamp. Drops the list if the slot now belongs among the listed ones. */
   stamped(slot: number, stamp: number): void {
     if (this.keys.length > 0 && stamp * this.rows + slot <= this.keys.at(-1)!) this.clear();
   }
 
+  /** Drops the list, after changes that `stamped` was not told of. */
   clear(): void {
     this.keys = new Float64Array(0);
     this.head = 0;
@@ -56,7 +69,7 @@ export class OldestSlots {
     return found.subarray(0, count);
   }
 
-  /** One pass over the table. */
+  /** Lists the oldest slots anew in one pass over the table. */
   private list(wanted: number, clock: number): void {
     const { rows } = this;
     const stamps = this.stamps();
@@ -68,14 +81,16 @@ export class OldestSlots {
       if (key >= limit) continue;
       kept[count++] = key;
       if (count < kept.length || count === most) continue;
-      // Twice as many as are wanted: the larger half goes, and nothing larger comes in any more.
+      // The buffer holds twice as many keys as needed. When it is full, the larger half is dropped, and
+      // larger keys are no longer accepted.
       kept.sort();
       count = most;
       limit = kept[most - 1]!;
     }
     let end = Math.min(count, most);
     const keys = kept.subarray(0, count).sort();
-    // What is written in the running step gets its stamp: a list that leaves such slots out stays whole.
+    // Slots of the running step are left out, because new stamps of this step would invalidate a list that
+    // reached them.
     while (end > wanted && keys[end - 1]! >= (clock + 1) * rows) end -= 1;
     this.keys = keys.slice(0, end);
     this.head = 0;

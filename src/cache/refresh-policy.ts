@@ -1,45 +1,61 @@
 import { UsageError } from '../util/errors.ts';
 
 /**
- * Which rows of a table are embedded again, and when. Parts combine: `write-back,every:500`.
+ * Refresh policy: which rows of a table are re-encoded, and when. Parts are combined with commas:
+ * `write-back,every:500`.
  *
- * - `never`: the table stays as it was filled
- * - `write-back`: embeddings that a step makes anyway, of positives and sampled negatives in the table, go into it
- * - `stream`: positives of the batch enter the table, the oldest rows leave it
- * - `fraction:p[:random]`: after each update the share p of the rows, oldest first or at random
- * - `every:n`: after every n updates all rows, before training goes on
- * - `async:n[:wait]`: from every n-th update on a worker embeds all rows with the weights of that moment, while training goes
- *   on; the new table is swapped in when it is ready, or with `wait` always right before the next refresh begins, so that a run
- *   can be repeated
- * - `auto[:kl:T[:n]]`: every n updates (default 50) KL(P‖P̃) of the distribution that negatives are drawn from is measured on a
- *   probe set; above T nats (default 2) all rows are embedded again
- * - `auto:ess:T[:n]`: likewise where the mean effective sample size of the k draws, since the last look, is below the share T of k
+ * - `never`: keep the table as it was filled
+ * - `write-back`: store the embeddings that a step computes anyway, of positives and sampled negatives in the
+ *   table
+ * - `stream`: insert the positives of the batch and evict the oldest rows
+ * - `fraction:p[:random]`: after each update, re-encode the share p of the rows, oldest first or at random
+ * - `every:n`: after every n updates, re-encode all rows before training continues
+ * - `async:n[:wait]`: every n updates, a worker starts to re-encode all rows with the current weights while
+ *   training continues. The new table is swapped in when it is ready. With `wait` it is swapped in right
+ *   before the next refresh begins, so that a run can be repeated
+ * - `auto[:kl:T[:n]]`: every n updates (default 50), measure KL(P‖P̃) of the sampling distribution on a probe
+ *   set; above T nats (default 2), re-encode all rows
+ * - `auto:ess:T[:n]`: every n updates (default 50), re-encode all rows if the effective sample size of the k
+ *   draws, averaged since the last check, is below the share T of k
  */
 export interface RefreshPolicy {
+  /** Store embeddings that a step computes anyway. */
   readonly writeBack: boolean;
+  /** Insert the positives of the batch and evict the oldest rows. */
   readonly stream: boolean;
+  /** Share of the rows to re-encode after each update, in [0, 1], and their order. Default none. */
   readonly fraction?: { readonly ratio: number; readonly order: 'oldest' | 'random' };
+  /** Re-encode all rows after every so many updates, ≥ 1. Default never. */
   readonly every?: number;
+  /**
+   * Re-encode all rows in a worker after every `every` updates; `wait`: swap the table in right before the
+   * next refresh. Default never.
+   */
   readonly async?: { readonly every: number; readonly wait: boolean };
+  /** Re-encode all rows when a measurement calls for it. Default never. */
   readonly auto?: AutoRefresh;
 }
 
-/** When all rows are embedded again, by what has been measured. */
+/** Refresh of all rows triggered by a measurement. */
 export interface AutoRefresh {
-  /** KL(P‖P̃) in nats, or effective sample size of the draws as a share of their number. */
+  /**
+   * Quantity measured: `kl`, KL(P‖P̃) in nats, or `ess`, effective sample size of the draws as a share of
+   * their number.
+   */
   readonly evidence: 'kl' | 'ess';
-  /** Refresh above (`kl`) or below (`ess`). */
+  /** Threshold: refresh above it (`kl`, > 0 nats) or below it (`ess`, in (0, 1]). */
   readonly threshold: number;
-  /** Updates between two looks. */
+  /** Updates between two measurements, ≥ 1. */
   readonly every: number;
 }
 
 const AUTO: AutoRefresh = { evidence: 'kl', threshold: 2, every: 50 };
 
+/** Short description of the accepted policies, for help texts and errors. */
 export const REFRESH_HELP =
   'never, or a list of write-back, stream, fraction:P[:random], every:N, async:N[:wait], auto[:kl|ess:T[:N]]';
 
-/** The policy in words, one part each. */
+/** Describes a policy in words, one string per part. */
 export function describeRefresh({
   writeBack,
   stream,
@@ -75,7 +91,7 @@ export function describeRefresh({
   return parts.length > 0 ? parts : ['nothing in it is embedded again'];
 }
 
-/** Most values that a part takes. */
+/** Largest number of values of each part. */
 const VALUES: Readonly<Record<string, number>> = {
   never: 0,
   'write-back': 0,
@@ -86,7 +102,11 @@ const VALUES: Readonly<Record<string, number>> = {
   auto: 3,
 };
 
-/** @throws UsageError saying which part is wrong */
+/**
+ * Parses a refresh policy such as `write-back,every:500`; see {@link RefreshPolicy}.
+ *
+ * @throws UsageError that names the invalid part
+ */
 export function parseRefreshPolicy(text: string): RefreshPolicy {
   let policy: RefreshPolicy = { writeBack: false, stream: false };
   const parts = text.split(',').map((part) => part.trim());

@@ -6,17 +6,20 @@ import { type SampledSlots, TableDistribution } from './table-distribution.ts';
 import type { TableScores } from './table-scores.ts';
 
 /**
- * How negatives are chosen from a score table, as plain data. All choose among the slots that are filled and not masked for the
- * query, and none chooses a slot twice for it unless it says so.
+ * Sampler of negatives from a score table, as plain data.
  *
- * - `softmax`: with probability ∝ exp(score): hard ones often, others sometimes. One after the other without replacement
- *   (Gumbel-top-k) unless `replacement`.
- * - `top`: the k of largest score; of equal scores the lowest slots.
- * - `rank-range`: k uniformly from ranks `from` … `to` − 1 by score, 0 the largest, that keep their distance from the positive:
- *   s ≤ s⁺ − `absoluteMargin` and s ≤ s⁺ − `relativeMargin` · |s⁺|, in units of similarity (scores times τ). Near-duplicates
- *   of the positive are mostly right answers that nobody has marked.
- * - `uniform`: any.
- * - `mixture`: so many of each, in this order; what an early part has chosen, a later one does not choose again.
+ * Every sampler chooses among the slots that are filled and not masked for the query. No slot is chosen twice
+ * for a query unless `replacement` is set.
+ *
+ * - `softmax`: draw with probability ∝ exp(score), so hard negatives are frequent. Draws are without
+ *   replacement (Gumbel-top-k) unless `replacement`.
+ * - `top`: take the k largest scores; of equal scores, the lowest slots.
+ * - `rank-range`: draw k uniformly from ranks `from` … `to` − 1 by score (0 is the largest), among slots with
+ *   s ≤ s⁺ − `absoluteMargin` and s ≤ s⁺ − `relativeMargin` · |s⁺|. Margins are in units of similarity (score
+ *   times τ) and exclude near-duplicates of the positive, which are mostly unlabelled right answers.
+ * - `uniform`: draw any slots with equal probability.
+ * - `mixture`: combine several samplers in this order; a later part does not choose slots that an earlier
+ *   part has chosen.
  */
 export type Sampler =
   | { readonly kind: 'softmax'; readonly k: number; readonly replacement?: boolean }
@@ -32,18 +35,19 @@ export type Sampler =
   | { readonly kind: 'uniform'; readonly k: number }
   | { readonly kind: 'mixture'; readonly parts: readonly Exclude<Sampler, { kind: 'mixture' }>[] };
 
-/** What is sampled for. */
+/** Queries for which negatives are sampled. */
 export interface SampleRequest {
-  /** f32[B, D] */
+  /** Query embeddings, f32[B, D]. */
   readonly queries: Float32Array;
-  /** 1/τ, the factor from similarities to scores. */
+  /** Inverse temperature 1/τ: the factor from similarities to scores. */
   readonly inverseTemperature: number;
+  /** Slots to leave out, by query. Default none. */
   readonly masked?: MaskedSlots;
-  /** f32[B]: scores (similarity / τ) of the positives, for margins. */
+  /** Scores (similarity / τ) of the positives, f32[B]. Required by samplers with a margin. */
   readonly positiveScores?: Float32Array;
 }
 
-/** All randomness of a draw is a function of these. */
+/** Key of the random numbers: equal keys give equal draws. */
 export interface SampleKey {
   readonly seed: number;
   /** Number of the batch in the run. */
@@ -51,16 +55,21 @@ export interface SampleKey {
   readonly purpose: string;
 }
 
+/** Negatives of B queries. */
 export interface Sample extends SampledSlots {
-  /** f32[B]: log Z of the table without masked slots, where some part of the sampler is `softmax`. */
+  /** f32[B]: log Z of the table without masked slots. Present if the sampler has a `softmax` part. */
   readonly logPartition?: Float32Array;
 }
 
-/** Number of negatives per query. */
+/** Returns the number of negatives per query. */
 export const sampleSize = (sampler: Sampler): number =>
   sampler.kind === 'mixture' ? sampler.parts.reduce((sum, part) => sum + part.k, 0) : sampler.k;
 
-/** Draws negatives for B queries from a table. @throws UsageError for a sampler that makes no sense */
+/**
+ * Draws negatives for B queries from a table.
+ *
+ * @throws UsageError for an invalid sampler, or for a margin without `positiveScores`
+ */
 export async function sampleSlots(
   source: TableScores,
   sampler: Sampler,
@@ -123,7 +132,7 @@ const alreadyChosen = (B: number, drawn: readonly SampledSlots[]): MaskedSlots =
     drawn.flatMap(({ k, slots }) => [...slots.subarray(b * k, (b + 1) * k)].filter((slot) => slot !== NONE)),
   );
 
-/** [B, k₁ + k₂ + …] */
+/** Joins samples side by side: [B, k₁ + k₂ + …]. */
 function joinSamples(B: number, drawn: readonly SampledSlots[]): SampledSlots {
   if (drawn.length === 1) return drawn[0]!;
   const k = drawn.reduce((sum, part) => sum + part.k, 0);
@@ -140,7 +149,7 @@ function joinSamples(B: number, drawn: readonly SampledSlots[]): SampledSlots {
   return { k, slots, scores };
 }
 
-/** i32[B, k]: slots by their rank, for `top` and `rank-range`. */
+/** Chooses slots by rank, for `top` and `rank-range`: i32[B, k]. */
 async function rankedSlots(
   source: TableScores,
   request: SampleRequest & { readonly masked: MaskedSlots },
@@ -161,7 +170,8 @@ async function rankedSlots(
       limits[b] = s - Math.max(absoluteMargin * inverseTemperature, relativeMargin * Math.abs(s));
     }
   }
-  // So many more as are masked at most; rounded up, as every number of results is a program of its own.
+  // Fetches as many more ranks as any query has masks. The number is rounded up, because every k is a program
+  // of its own.
   let most = 0;
   for (let b = 0; b < B; b++) most = Math.max(most, maskedSlots(masked, b).length);
   const k = Math.min(source.table.filled, Math.ceil((to + most) / 16) * 16);
@@ -184,10 +194,10 @@ async function rankedSlots(
   return result;
 }
 
-/** Numbers of the random sequence that are set aside for each query. */
+/** Random numbers reserved for each query. */
 const WORDS_PER_QUERY = 2 ** 20;
 
-/** A random order, each equally likely (Fisher-Yates). */
+/** Shuffles in place; every order is equally likely (Fisher-Yates). */
 function shuffled(values: number[], key: RngKey, query: number): number[] {
   const words = new Uint32Array(values.length);
   randomInts(key, 2 ** 32, words, query * WORDS_PER_QUERY);
@@ -198,7 +208,7 @@ function shuffled(values: number[], key: RngKey, query: number): number[] {
   return values;
 }
 
-/** i32[B, k]: different slots of [0, filled) without those that are masked. */
+/** Draws distinct unmasked slots of [0, filled) uniformly: i32[B, k]. */
 function uniformSlots(filled: number, masked: MaskedSlots, k: number, key: RngKey): Int32Array {
   const B = masked.offsets.length - 1;
   const result = new Int32Array(B * k).fill(NONE);
@@ -209,7 +219,7 @@ function uniformSlots(filled: number, masked: MaskedSlots, k: number, key: RngKe
       result.set(shuffled(left, key, b).slice(0, k), b * k);
       continue;
     }
-    // At least half of the slots are good, so that few tries fail.
+    // At least half of the slots can be chosen, so few tries fail.
     const tries = new Int32Array(k);
     let found = 0;
     for (let first = 0; found < k; first += k) {

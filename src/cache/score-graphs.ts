@@ -20,48 +20,57 @@ import {
 import type { Tensor } from '../graph/tensor.ts';
 import type { ScoreTable } from './score-table.ts';
 
-/** Slots whose scores are summed up together. Fewer would make more sums to draw from; more, longer lists to draw inside. */
+/**
+ * Slots per block, whose scores are summed together. Smaller blocks mean more sums to draw from; larger ones,
+ * longer lists within a block.
+ */
 export const BLOCK_ROWS = 128;
-/** Blocks whose sums are summed up together again, for the same reason. */
+/** Blocks per group, whose sums are summed together again, for the same reason. */
 export const GROUP_BLOCKS = 128;
 
-/** What the graphs below need to know of a table. */
+/** Properties of a table that the graphs depend on. */
 type TableShape = Pick<ScoreTable, 'dimension' | 'storage'>;
 
-/** queries f32[queries, D] */
+/** Declares the input queries f32[queries, D]. */
 const declareQueries = (graph: Graph, { dimension }: TableShape): Tensor =>
   graph.input('queries', 'f32', ['queries', dimension]);
 
-/** Rows of the table in the dtype that they are stored in. */
+/** Declares rows of the table as an input, in the dtype of their storage. */
 const declareRows = (graph: Graph, { dimension, storage }: TableShape, name: string, rows: Dim): Tensor =>
   graph.input(name, storage, [rows, dimension]);
 
-/** Tells the runtime how many of something there are, where no other input has that dimension by itself. */
+/**
+ * Declares a dummy input that tells the runtime the size of a dimension when no other input has that
+ * dimension alone.
+ */
 const declareCount = (graph: Graph, name: string): Tensor => graph.input(name, 'u8', [name]);
 
 /**
- * sums f32[…, m]: log-sum-exp of the last axis of x, by its first element:
+ * Computes the log-sum-exp over the last axis of x, from its first element x_0:
  *
  *     log Σ exp(x) = x_0 − logSoftmax(x)_0
  *
- * Log-softmax is the fastest way through the exponentials that the runtime has: its own log-sum-exp takes as long as the matrix
- * product before it.
+ * Log-softmax is the fastest operator of the runtime for these exponentials. The runtime's own log-sum-exp
+ * takes as long as the matrix product before it.
  */
 function logSumExpOfRows(x: Tensor, first: Tensor = firstOfRows(x)): Tensor {
   return sub(first, firstOfRows(logSoftmax(x)));
 }
 
-/** [..., m] → [...] */
+/** Takes the first element of the last axis: [..., m] → [...]. */
 const firstOfRows = (x: Tensor): Tensor =>
   gather(x, x.graph.constant('i64', [], BigInt64Array.of(0n)), { axis: x.rank - 1 });
 
 /**
- * sums/i f32[queries, blocks]: log-sum-exp over blocks of 128 rows. Each piece is an input `piece/i` of `blocks` blocks, and is done
- * with before the next one begins, so that its scores need not leave the processor's caches; one run goes through many. What a
- * piece gives are outputs of its own: the runtime goes through a graph output by output.
+ * Builds the graph that scores pieces of a table and sums them by block.
  *
- * Where blocks are picked, also picked/i f32[cells, 128]: scores of some of the blocks of piece i, each for one query. The input
- * `cells/i` i64[cells] has query · blocks + block, block counted within the piece.
+ * Output `sums/i` f32[queries, blocks]: log-sum-exp over the blocks of 128 rows of piece i. Each piece is an
+ * input `piece/i` of `blocks` blocks, and one run goes through many pieces. Each piece has outputs of its
+ * own, because the runtime walks a graph output by output: a piece is finished before the next begins, so its
+ * scores stay in the processor's caches.
+ *
+ * With `isPicked`, also output `picked/i` f32[cells, 128]: the scores of some blocks of piece i, each for one
+ * query. Input `cells/i` i64[cells] holds query · blocks + block, with the block counted within the piece.
  */
 export function blockSumsGraph(
   graph: Graph,
@@ -79,13 +88,14 @@ export function blockSumsGraph(
       const byBlock = reshape(scores, [multiplyDims('queries', 'blocks'), BLOCK_ROWS]);
       graph.output(`picked/${i}`, gather(byBlock, cells));
     }
-    // The first score of each block is made again: that is one product in 128, and picking it out of memory takes longer.
+    // The first score of each block is computed again: one product in 128, faster than picking it out of
+    // memory.
     const first = matmul(queries, cast(gather(rows, firsts), 'f32'), { transB: true });
     graph.output(`sums/${i}`, logSumExpOfRows(reshape(scores, ['queries', 'blocks', BLOCK_ROWS]), first));
   }
 }
 
-/** sums as of one piece of `blockSumsGraph`, and scores f32[queries, blocks · 128]. */
+/** Builds the graph of one piece of `blockSumsGraph` that also outputs `scores` f32[queries, blocks · 128]. */
 export function keptScoresGraph(graph: Graph, table: TableShape): void {
   declareCount(graph, 'blocks');
   const queries = declareQueries(graph, table);
@@ -95,7 +105,7 @@ export function keptScoresGraph(graph: Graph, table: TableShape): void {
   graph.output('sums', logSumExpOfRows(reshape(scores, ['queries', 'blocks', BLOCK_ROWS])));
 }
 
-/** sums f32[queries, 1] and scores f32[queries, rows] of less than a block. */
+/** Builds the graph of an incomplete block: `sums` f32[queries, 1] and `scores` f32[queries, rows]. */
 export function tailGraph(graph: Graph, table: TableShape): void {
   const queries = declareQueries(graph, table);
   const scores = matmul(queries, cast(declareRows(graph, table, 'rows', 'rows'), 'f32'), { transB: true });
@@ -103,7 +113,10 @@ export function tailGraph(graph: Graph, table: TableShape): void {
   graph.output('sums', unsqueeze(logSumExpOfRows(scores), 1));
 }
 
-/** sums f32[queries, groups]: log-sum-exp over groups of 128 of  blockSums f32[queries, blocks], as far as they are whole. */
+/**
+ * Builds the graph of the group sums: `sums` f32[queries, groups], the log-sum-exp over each complete group
+ * of 128 blocks of `blockSums` f32[queries, blocks].
+ */
 export function groupSumsGraph(graph: Graph): void {
   declareCount(graph, 'groups');
   const blockSums = graph.input('blockSums', 'f32', ['queries', 'blocks']);
@@ -111,7 +124,10 @@ export function groupSumsGraph(graph: Graph): void {
   graph.output('sums', logSumExpOfRows(reshape(whole, ['queries', 'groups', GROUP_BLOCKS])));
 }
 
-/** scores f32[pairs, 128]: the rows of one block for one query each. Rows past the end repeat the last. */
+/**
+ * Builds the graph of single blocks: `scores` f32[pairs, 128], each pair one query and one block. Rows past
+ * the end repeat the last row.
+ */
 export function blockScoresGraph(graph: Graph, table: TableShape): void {
   const queries = declareQueries(graph, table);
   const embeddings = declareRows(graph, table, 'table', 'rows');
@@ -121,12 +137,12 @@ export function blockScoresGraph(graph: Graph, table: TableShape): void {
   const last = sub(dimSize(graph, 'rows', 'i64'), 1);
   const rows = minimum(add(first, range(graph, BLOCK_ROWS)), last);
   const gathered = cast(gather(embeddings, rows), 'f32');
-  // The queries as columns: as rows, the same product takes twice the time.
+  // Queries are columns here: as rows, the same product takes twice the time.
   const scores = matmul(gathered, unsqueeze(gather(queries, queryOf), 2));
   graph.output('scores', reshape(scores, ['pairs', BLOCK_ROWS]));
 }
 
-/** scores f32[pairs] of one slot for one query each. */
+/** Builds the graph of single slots: `scores` f32[pairs], each pair one query and one slot. */
 export function pairScoresGraph(graph: Graph, table: TableShape): void {
   const queries = declareQueries(graph, table);
   const embeddings = declareRows(graph, table, 'table', 'rows');
@@ -136,7 +152,10 @@ export function pairScoresGraph(graph: Graph, table: TableShape): void {
   graph.output('scores', sum(mul(gather(queries, queryOf), rows), { axes: 1 }));
 }
 
-/** The k largest scores f32[queries, k], and their rows' positions i64[queries, k]. */
+/**
+ * Builds the graph of the k largest scores: `scores` f32[queries, k] and the `positions` of their rows,
+ * i64[queries, k].
+ */
 export function topGraph(graph: Graph, table: TableShape, k: number): void {
   const queries = declareQueries(graph, table);
   const rows = declareRows(graph, table, 'block', 'rows');

@@ -1,25 +1,28 @@
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { BLOCK_ROWS } from './score-graphs.ts';
 
-/** A block of a table and one of the queries. */
+/** Block of a table together with the index b of a query. */
 export interface Cell {
   readonly b: number;
   readonly block: number;
 }
 
-/** Blocks [first, first + pieces · count) of a table, which a run goes through in pieces of `count`. */
+/**
+ * Blocks [first, first + pieces · count) of a table, which one run of a program scores in pieces of `count`
+ * blocks.
+ */
 export interface BlockRun {
   readonly first: number;
   readonly count: number;
   readonly pieces: number;
 }
 
-/** Blocks whose scores are kept while a table is scored: which of them each run makes, and what it made. */
+/** Collects the scores of chosen blocks while a table is scored: which blocks each run computes, and their scores. */
 export class Picks {
-  /** By place of the cell. */
+  /** Scores f32[128] of each cell, by the cell's index. */
   readonly scores: Float32Array[];
   private readonly cells: readonly Cell[];
-  /** Places of cells by their block. */
+  /** Indices of the cells of each block. */
   private readonly byBlock = new Map<number, number[]>();
 
   constructor(cells: readonly Cell[]) {
@@ -32,7 +35,7 @@ export class Picks {
     }
   }
 
-  /** Inputs `cells/i` of a run; undefined where none of its blocks is asked for. */
+  /** Makes the inputs `cells/i` of a run; undefined if none of its blocks is wanted. */
   feeds({ first, count, pieces }: BlockRun): Record<string, HostTensor> | undefined {
     const feeds: Record<string, HostTensor> = {};
     let isAny = false;
@@ -43,14 +46,14 @@ export class Picks {
         return BigInt(b * count + block - start);
       });
       isAny ||= rows.length > 0;
-      // A piece of which nothing is asked for gives its first block, to nobody.
+      // A piece without wanted blocks asks for its first block, which nobody reads.
       const given = BigInt64Array.from(rows.length > 0 ? rows : [0n]);
       feeds[`cells/${i}`] = hostTensor('i64', [given.length], given);
     }
     return isAny ? feeds : undefined;
   }
 
-  /** Takes the outputs `picked/i` of a run. */
+  /** Stores the outputs `picked/i` of a run. */
   take({ first, count, pieces }: BlockRun, made: Readonly<Record<string, HostTensor>>): void {
     for (let i = 0; i < pieces; i++) {
       const picked = float32(made[`picked/${i}`]);
@@ -60,7 +63,7 @@ export class Picks {
     }
   }
 
-  /** Takes the scores of the block that is not whole. */
+  /** Stores the scores of the last, incomplete block. */
   takeTail(block: number, scoresOf: (b: number) => Float32Array): void {
     for (const place of this.places(block, 1)) this.scores[place] = scoresOf(this.cells[place]!.b);
   }

@@ -4,55 +4,66 @@ import { f16ToF32, f32ToF16 } from '../util/half.ts';
 import { findPositions } from './find-slots.ts';
 import { OldestSlots } from './oldest-slots.ts';
 
+/** Settings of a {@link ScoreTable}. */
 export interface ScoreTableOptions {
-  /** Slots: C for a cache, N for a whole corpus. */
+  /** Number of slots: C for a cache, N for a whole corpus. */
   rows: number;
-  /** Embedding size, D. */
+  /** Embedding size D. */
   dimension: number;
-  /** Documents of the corpus that the slots may hold, N. */
+  /** Number N of documents in the corpus; slots hold documents 0 … N − 1. */
   documents: number;
-  /** How embeddings are stored; `f16` halves the memory. Default `f32`. */
+  /** Dtype of the stored embeddings; `f16` halves the memory. Default `f32`. */
   storage?: 'f32' | 'f16';
-  /** `lru`: re-encoding a slot makes it young again; `fifo`: only insertion does. Default `lru`. */
+  /**
+   * Order of eviction. `lru`: re-encoding a slot makes it young again. `fifo`: only insertion does. Default
+   * `lru`.
+   */
   eviction?: 'lru' | 'fifo';
 }
 
-/** No document in this slot; no slot for this document. */
+/** Marks a slot without a document, or a document without a slot. */
 export const NONE = -1;
 
-/** Version and stamp of a slot that holds nothing: older than anything, so that it is filled first. */
+/** Version and stamp of an empty slot: older than any other, so that empty slots are filled first. */
 const EMPTY = -1;
 
 /**
- * Cached embeddings to score queries against: which document each slot holds, its embedding, and the step in which that was
- * made. The embeddings may be stale; everything that trains on them can tell by how much.
+ * Table of cached embeddings that queries are scored against. For each slot it holds the document, its
+ * embedding, and the step in which the embedding was made.
  *
- * One step of a method is: read (score, sample), `refresh` what was re-encoded, `insert` what is new, `tick`. A slot that holds
- * nothing is never scored: a zero embedding would have a logit of 0 and real probability.
+ * Embeddings may be stale; `versions` tells by how much. A step of a method reads (scores, samples), calls
+ * `refresh` for re-encoded slots and `insert` for new documents, and ends with `tick`. Empty slots are never
+ * scored: a zero embedding would have a logit of 0 and a real probability.
  *
- * Bytes per row: D × 4 (f16: D × 2) for the embedding and 8 for document and version; 4 more once a `fifo` table has been
- * refreshed, whose rows then have two dates. There is no index by document, whose size would follow the corpus: where the documents
- * of a batch are is found in one pass over the rows, a nanosecond each, beside a scoring that takes 2 B D operations for each.
+ * A row takes D × 4 bytes (f16: D × 2) for the embedding and 8 for document and version. A `fifo` table that
+ * has been refreshed takes 4 more, because its rows have two dates. There is no index by document, since its
+ * size would grow with the corpus: documents are found in one pass over the rows, at about a nanosecond a
+ * row, which is little beside the 2 B D operations a row of scoring.
  *
- * Ages and eviction as in google-research/negative_cache: oldest first, the lowest slot among equals. Differs: a document is
- * held once. Inserting one that is there refreshes it, so no document weighs double in the partition function, and a known
- * positive can be masked by one look-up.
+ * Ages and eviction follow google-research/negative_cache: oldest first, the lowest slot among equals. Unlike
+ * there, a document is held only once, and inserting a document that is present refreshes it. So no document
+ * weighs double in the partition function, and one look-up masks a known positive.
  */
 export class ScoreTable {
+  /** Number of slots. */
   readonly rows: number;
+  /** Embedding size D. */
   readonly dimension: number;
   readonly storage: 'f32' | 'f16';
   readonly eviction: 'lru' | 'fifo';
-  /** i32[rows]: document of each slot, or `NONE`. */
+  /** Document of each slot, i32[rows]; `NONE` for an empty slot. */
   readonly documents: Int32Array<ArrayBuffer>;
-  /** i32[rows]: number of the step, from 1, in which the embedding was made; 0 where it was before the first; −1: empty. */
+  /**
+   * Step in which each embedding was made, i32[rows], counted from 1; 0 for before the first step, −1 for an
+   * empty slot.
+   */
   readonly versions: Int32Array<ArrayBuffer>;
-  /** Steps done. */
+  /** Number of finished steps. */
   clock = 0;
   private readonly embeddings: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
   /**
-   * Step from which a slot's age counts: of its embedding (`lru`), of its insertion (`fifo`). These are the versions themselves as
-   * long as no row has been embedded again where it stands.
+   * Step from which the age of a slot counts: that of its embedding (`lru`) or of its insertion (`fifo`).
+   * This is the array `versions` itself as long as no row of a `fifo` table has been re-encoded in place.
    */
   private stamps: Int32Array<ArrayBuffer>;
   private readonly corpusRows: number;
@@ -78,45 +89,57 @@ export class ScoreTable {
     this.corpusRows = documents;
   }
 
-  /** Slots that hold a document. */
+  /** Number of slots that hold a document. */
   get filled(): number {
     return this.filledCount;
   }
 
-  /** Bytes of the rows. */
+  /** Memory of the rows, in bytes. */
   get bytes(): number {
     const { embeddings, documents, versions, stamps } = this;
     const own = stamps === versions ? 0 : stamps.byteLength;
     return embeddings.byteLength + documents.byteLength + versions.byteLength + own;
   }
 
-  /** Steps since the slot's embedding was made (`lru`) or since it was inserted (`fifo`); all steps for an empty one. */
+  /**
+   * Age of a slot: steps since its embedding was made (`lru`) or since it was inserted (`fifo`). The age of
+   * an empty slot is the number of all finished steps.
+   */
   age(slot: number): number {
     return this.clock - Math.max(0, this.stamps[slot]!);
   }
 
-  /** i32[rows] */
+  /** Ages of all slots, i32[rows]; see {@link age}. */
   get ages(): Int32Array<ArrayBuffer> {
     return this.stamps.map((stamp) => this.clock - Math.max(0, stamp));
   }
 
-  /** Slot that holds a document, or `NONE`: a pass over the rows. For several documents there is `slotsOf`. */
+  /**
+   * Finds the slot that holds a document, or `NONE`, in one pass over the rows. Use `slotsOf` for several
+   * documents.
+   */
   slotOf(document: number): number {
     return document < 0 ? NONE : this.documents.indexOf(document);
   }
 
-  /** i32[documents]: slots that hold some documents, or `NONE`; one pass over the rows for all of them. */
+  /**
+   * Finds the slots that hold the given documents, i32[documents]; `NONE` for absent ones. Takes one pass
+   * over the rows in all.
+   */
   slotsOf(documents: ArrayLike<number>): Int32Array<ArrayBuffer> {
     return findPositions(this.documents, documents);
   }
 
-  /** [end − start, D] of consecutive slots, without a copy, in the dtype of the storage. */
+  /**
+   * Returns the embeddings of slots `start` … `end` − 1 as a tensor [end − start, D] in the dtype of the
+   * storage, without a copy.
+   */
   block(start: number, end: number): HostTensor {
     const data = this.embeddings.subarray(start * this.dimension, end * this.dimension);
     return hostTensor(this.storage, [end - start, this.dimension], data);
   }
 
-  /** f32[slots, D]: copies of some rows. */
+  /** Copies the embeddings of some slots: f32[slots, D]. */
   read(slots: ArrayLike<number>): Float32Array<ArrayBuffer> {
     const D = this.dimension;
     const out = new Float32Array(slots.length * D);
@@ -129,11 +152,14 @@ export class ScoreTable {
   }
 
   /**
-   * Writes new embeddings into slots that keep their documents. A slot named twice gets the last one given.
+   * Replaces the embeddings of slots, which keep their documents. If a slot is named twice, the last
+   * embedding counts.
    *
    * @param embeddings  f32[slots, D]
-   * @param options.version  step in which they were made; default the running one
+   * @param options.version  step in which the embeddings were made; default the running step
    * @param options.mask  slots to write; default all
+   * @throws UsageError for a slot that is empty or outside the table
+   * @throws ShapeError when the numbers of slots and embeddings differ
    */
   refresh(
     slots: ArrayLike<number>,
@@ -151,11 +177,14 @@ export class ScoreTable {
   }
 
   /**
-   * Puts documents into the oldest slots, empty ones first; those that are in the table are refreshed where they are, and are
-   * young again. A document given twice gets the last embedding given.
+   * Inserts documents into the oldest slots, empty slots first. Documents already in the table are refreshed
+   * in place and become young again. If a document is given twice, the last embedding counts.
    *
    * @param embeddings  f32[documents, D]
+   * @param options.version  step in which the embeddings were made; default the running step
    * @param options.mask  documents to insert; default all
+   * @throws UsageError for a document outside the corpus, or more new documents than slots
+   * @throws ShapeError when the numbers of documents and embeddings differ
    */
   insert(
     documents: ArrayLike<number>,
@@ -179,7 +208,8 @@ export class ScoreTable {
         help: 'make the cache larger, or the batch smaller',
       });
     }
-    // First those that are here: being young again, they are not evicted by the others unless nothing else is left.
+    // Present documents come first: once young again, they are evicted by new documents only if no other slot
+    // is left.
     const held = unmasked(wanted.length, undefined).filter((i) => slots[i] !== NONE);
     this.place(
       held.map((i) => slots[i]!),
@@ -198,8 +228,12 @@ export class ScoreTable {
   }
 
   /**
-   * Fills slots 0, 1, … at once, and empties the rest: a random snapshot, or the whole corpus.
+   * Fills slots 0, 1, … with the given documents and empties the rest: a random snapshot, or the whole
+   * corpus.
+   *
    * @param embeddings  f32[documents, D]
+   * @param options.version  step in which the embeddings were made; default the last finished step
+   * @throws UsageError for too many documents, a document outside the corpus or one given twice
    */
   fill(documents: ArrayLike<number>, embeddings: Float32Array, options: { version?: number } = {}): void {
     this.checkCount(documents.length, embeddings);
@@ -221,10 +255,12 @@ export class ScoreTable {
   }
 
   /**
-   * Makes this table, of f32, hold slots 0, 1, … of another with other embeddings.
+   * Makes this f32 table hold slots 0, 1, … of another table, with other embeddings.
    *
-   * @param of.documents  i32[rows], each once;  @param of.versions  i32[rows]
-   * @param write  puts f32[rows, D] where the embeddings are stored
+   * @param of.documents  i32[rows], each document once
+   * @param of.versions  i32[rows]
+   * @param write  writes f32[rows, D] into the memory of the embeddings
+   * @throws UsageError when the table is not f32 or has too few rows
    */
   async mirror(
     of: { readonly documents: Int32Array; readonly versions: Int32Array },
@@ -251,7 +287,7 @@ export class ScoreTable {
     this.byAge.clear();
   }
 
-  /** The n oldest slots, oldest first, the lowest among equals. */
+  /** Returns the n oldest slots, oldest first, the lowest slot among equals. */
   oldest(n: number): Int32Array {
     return this.byAge.take(Math.floor(n), this.clock);
   }
@@ -261,7 +297,7 @@ export class ScoreTable {
     this.clock += 1;
   }
 
-  /** Everything, for a checkpoint. The arrays are the live ones. */
+  /** Returns the whole state, for a checkpoint. The arrays are the live ones, not copies. */
   state(): Record<string, HostTensor> {
     const { rows, dimension } = this;
     return {
@@ -273,7 +309,11 @@ export class ScoreTable {
     };
   }
 
-  /** Takes back what `state` gave. @throws ShapeError where it is of another table */
+  /**
+   * Restores a state that `state` returned.
+   *
+   * @throws ShapeError when the state is of another table or another corpus
+   */
   restore(state: Readonly<Record<string, HostTensor>>): void {
     const own = Object.entries(this.state());
     for (const [name, { data: target }] of own) {
@@ -319,13 +359,16 @@ export class ScoreTable {
     }
   }
 
-  /** Rows of documents that come in, or come anew: young by any reckoning. */
+  /** Writes rows of inserted or re-inserted documents, which become young under either eviction order. */
   private place(slots: Int32Array, embeddings: Float32Array, from: Int32Array, version: number): void {
     this.write(slots, embeddings, from, version);
     this.stamp(slots, version);
   }
 
-  /** Copies rows `from[i]` of the embeddings into `slots[i]`; neighbours that stay neighbours go together. */
+  /**
+   * Copies rows `from[i]` of the embeddings into `slots[i]`; runs of consecutive rows and slots are copied at
+   * once.
+   */
   private write(slots: Int32Array, embeddings: Float32Array, from: Int32Array, version: number): void {
     const D = this.dimension;
     for (let i = 0, end = 1; i < slots.length; i = end++) {
@@ -346,7 +389,10 @@ export class ScoreTable {
     }
   }
 
-  /** @param given  the slot as the caller gave it, perhaps no whole number */
+  /**
+   * @param given  slot as given by the caller, perhaps not a whole number
+   * @param slot  the same slot as an int32
+   */
   private checkFilled(given: number, slot: number): void {
     const document = given === slot ? this.documents[slot] : undefined;
     if (document === undefined) {
@@ -369,7 +415,7 @@ export class ScoreTable {
   }
 }
 
-/** i32: the numbers 0 … count − 1 that a mask has. */
+/** Lists the numbers 0 … count − 1 that a mask keeps, as i32. */
 function unmasked(count: number, mask: ArrayLike<boolean> | undefined): Int32Array<ArrayBuffer> {
   const all = new Int32Array(count);
   let kept = 0;

@@ -7,35 +7,38 @@ import { NONE } from './score-table.ts';
 import type { ScoreSums, TableScores } from './table-scores.ts';
 import { cumulate, findAbove, logSumExp, maximum } from './weights.ts';
 
-/** Slots chosen for each of B queries: query b owns `[b * k, (b + 1) * k)`. */
+/** Slots chosen for B queries: those of query b are at positions `[b * k, (b + 1) * k)`. */
 export interface SampledSlots {
   readonly k: number;
-  /** i32[B, k]; `NONE` where a query has fewer slots to choose from. */
+  /** Chosen slots, i32[B, k]; `NONE` if a query has fewer slots to choose from. */
   readonly slots: Int32Array;
-  /** f32[B, k]: their scores in the table; `MASKED_SCORE` where there is none. */
+  /** Scores of the chosen slots in the table, f32[B, k]; `MASKED_SCORE` for `NONE`. */
   readonly scores: Float32Array;
 }
 
-/** Numbers of the random sequence that one draw takes, and draws that a query can make. */
+/** 32-bit random numbers per draw, and most draws per query. */
 const WORDS_PER_DRAW = 4;
 const DRAWS_PER_QUERY = 2 ** 20;
 
 /**
- * The softmax of B queries over the filled and unmasked slots of a table:
+ * Softmax of B queries over the filled and unmasked slots of a table:
  *
  *     P(n | b) = exp s(b, n) / Z_b,     Z_b = Σ_n exp s(b, n)
  *
- * Draws are exact and cost little more than the scores. A group of blocks is drawn by its share of Z, a block by its share of the
- * group, a slot by its share of the block:  P(n) = (Z_group / Z) · (Z_block / Z_group) · (exp s_n / Z_block). Only the chosen
- * blocks' scores are made again. This is the two-stage sampling of the Negative Cache paper's shards (Lindgren et al., NeurIPS
- * 2021), which takes the largest of scores with Gumbel noise at each stage; inverting the distribution function draws from the
- * same distribution with a uniform number instead of one Gumbel number per candidate, and with 384 exponentials for 2 million
- * slots.
+ * Draws are exact and cost little more than the scores. A group of blocks is drawn by its share of Z, then a
+ * block by its share of the group, then a slot by its share of the block:
+ *
+ *     P(n) = (Z_group / Z) · (Z_block / Z_group) · (exp s_n / Z_block)
+ *
+ * Only the scores of the chosen blocks are computed again. The scheme follows the two-stage sampling of the
+ * Negative Cache paper's shards (Lindgren et al., NeurIPS 2021), which takes the largest score with Gumbel
+ * noise at each stage. Inverting the distribution function draws from the same distribution with one uniform
+ * number instead of one Gumbel number per candidate, and with 384 exponentials for 2 million slots.
  *
  * The table must not change between `create` and the last draw.
  */
 export class TableDistribution {
-  /** f32[B]: log Z; `MASKED_SCORE` where nothing is left to draw from. */
+  /** log Z of each query, f32[B]; `MASKED_SCORE` if no slot is left to draw from. */
   readonly logPartition: Float32Array;
   private readonly weights: BlockWeights;
 
@@ -45,8 +48,11 @@ export class TableDistribution {
   }
 
   /**
+   * Scores the table and makes the distribution.
+   *
    * @param queries  f32[B, D], multiplied by 1/τ
    * @param masked  slots that are not drawn and not part of Z
+   * @throws UsageError when `masked` has another number of queries
    */
   static async create(
     source: TableScores,
@@ -65,9 +71,10 @@ export class TableDistribution {
   /**
    * Draws k slots for each query.
    *
-   * @param options.replacement  independent draws; otherwise one after the other, each from what is left, which is the
-   *   distribution of the k largest of  s + Gumbel noise
-   * @param options.exclude  further slots not to draw; `logPartition` does not know of them
+   * @param options.replacement  draw independently. By default each slot is drawn from those left, which is
+   *   the distribution of the k largest of  s + Gumbel noise
+   * @param options.exclude  further slots not to draw; `logPartition` still counts them
+   * @throws UsageError when k is not a whole number from 0 to 2²⁰
    */
   async draw(
     k: number,
@@ -92,12 +99,13 @@ export class TableDistribution {
         const numbers = unitNumbers(key, b, drawn[b]!, wanted);
         drawn[b]! += wanted;
         const own = weights.drawBlocks(b, numbers);
-        if (own.length === 0) found[b] = k; // nothing is left: the others stay `NONE`
+        if (own.length === 0) found[b] = k; // no slot is left: the remaining places stay `NONE`
         return own;
       });
       await weights.fetch(draws);
-      // Without replacement, what is drawn again is skipped. The order of first appearance in independent draws is
-      // that of draws from what is left; before the next round, what has been found is taken out.
+      // Without replacement, repeated draws are skipped: the order of first appearance in independent draws
+      // has the same distribution as draws from the slots left. Slots found are removed before the next
+      // round.
       const taken: { b: number; slot: number }[] = [];
       for (const { b, block, inside } of draws) {
         const { slot, score } = weights.drawSlot(b, block, inside);
@@ -115,22 +123,25 @@ export class TableDistribution {
   }
 }
 
-/** The weights Σ exp s of blocks and groups of blocks for B queries, from which slots can be taken out. */
+/** Weights Σ exp s of blocks and groups of blocks for B queries, from which slots can be removed. */
 class BlockWeights {
   readonly B: number;
   private readonly blocks: number;
   private readonly groups: number;
   private readonly source: TableScores;
   private readonly queries: Float32Array;
-  /** f32[B, blocks] and f32[B, groups]: log-sum-exp of what is left of them; −∞ for nothing. */
+  /** f32[B, blocks] and f32[B, groups]: log-sum-exp of the slots left in each; −∞ if none is left. */
   private sums: ScoreSums;
-  /** Whether the sums are another's, to be copied before they are changed. */
+  /** Whether the sums belong to another object and must be copied before a change. */
   private isShared = false;
-  /** Positions in blocks that were left out, by b · blocks + block. */
+  /** Positions removed from blocks, by b · blocks + block. */
   private readonly takenOut = new Map<number, Set<number>>();
-  /** Scores of some blocks for some queries, likewise; `MASKED_SCORE` where taken out. */
+  /** Scores of some blocks for some queries, by b · blocks + block; `MASKED_SCORE` where removed. */
   private readonly scores = new Map<number, Float32Array>();
-  /** Running sums over the groups of a query, the blocks of a group, the slots of a block; and of which they are. */
+  /**
+   * Running sums over the groups of a query, the blocks of a group and the slots of a block. `blocksOf` and
+   * `slotsOf` name the group and block that the last two belong to.
+   */
   private readonly overGroups: Float64Array;
   private readonly overBlocks = new Float64Array(GROUP_BLOCKS);
   private readonly overSlots = new Float64Array(BLOCK_ROWS);
@@ -147,7 +158,7 @@ class BlockWeights {
     this.overGroups = new Float64Array(this.groups);
   }
 
-  /** The same weights, from which others can be taken out. */
+  /** Copies the weights, so that slots can be removed from the copy alone. */
   copy(): BlockWeights {
     const copy = new BlockWeights(this.source, this.queries, this.sums);
     copy.isShared = true;
@@ -163,21 +174,24 @@ class BlockWeights {
     return total > 0 ? largest + Math.log(total) : MASKED_SCORE;
   }
 
-  /** One block for each pair of numbers, of which the second is kept for the draw inside; none where nothing is left. */
+  /**
+   * Draws one block per pair of random numbers; empty if no slot is left. The second number of each pair is
+   * returned for the draw within the block.
+   */
   drawBlocks(b: number, numbers: Float64Array): (Cell & { inside: number })[] {
     const total = cumulate(this.groupSums(b), this.overGroups);
     if (!(total > 0)) return [];
     return Array.from({ length: numbers.length / 2 }, (_, i) => {
       const target = numbers[2 * i]! * total;
       const group = findAbove(this.overGroups, target);
-      // Where in its group the number falls is uniform again.
+      // The position of the number within its group is again uniform.
       const below = group === 0 ? 0 : this.overGroups[group - 1]!;
       const share = Math.min(1, (target - below) / (this.overGroups[group]! - below));
       return { b, block: this.blockAtShare(b, group, share), inside: numbers[2 * i + 1]! };
     });
   }
 
-  /** A slot of a block that has been fetched. */
+  /** Draws a slot of a block whose scores have been fetched. */
   drawSlot(b: number, block: number, number: number): { slot: number; score: number } {
     const at = b * this.blocks + block;
     const scores = this.scores.get(at)!;
@@ -187,7 +201,7 @@ class BlockWeights {
     return { slot: block * BLOCK_ROWS + position, score: scores[position]! };
   }
 
-  /** Takes slots out, for each query its own. */
+  /** Removes slots, for each query its own. */
   async leaveOut(masked: MaskedSlots): Promise<void> {
     checkMasks(masked, this.B);
     const cells = new Set<number>();
@@ -204,23 +218,24 @@ class BlockWeights {
     if (cells.size === 0) return;
     await this.fetchBlocks([...cells]);
     const sums = this.ownSums();
-    // What is left of a block is summed up anew: a difference of sums would be exact only where little goes.
+    // The sum of a block is computed anew, since subtracting the removed weights would lose digits when most
+    // of the sum goes.
     for (const at of cells) sums[at] = logSumExp(this.scores.get(at)!);
     this.changed(cells);
   }
 
-  /** Takes scores of blocks that have been made already. */
+  /** Stores scores of blocks that are already known. */
   know(cells: readonly Cell[], scores: readonly Float32Array[]): void {
     for (const [i, own] of scores.entries())
       this.scores.set(cells[i]!.b * this.blocks + cells[i]!.block, own);
   }
 
-  /** Has the scores of blocks made that are not known yet. */
+  /** Computes the scores of blocks that are not known yet. */
   async fetch(cells: readonly Cell[]): Promise<void> {
     await this.fetchBlocks(cells.map(({ b, block }) => b * this.blocks + block));
   }
 
-  /** Takes out a slot of a fetched block. */
+  /** Removes a slot of a block whose scores have been fetched. */
   remove(b: number, slot: number): void {
     const at = this.cellOf(b, slot);
     const scores = this.scores.get(at)!;
@@ -252,14 +267,14 @@ class BlockWeights {
     return this.sums.groups.subarray(b * this.groups, (b + 1) * this.groups);
   }
 
-  /** Of the blocks of a group. */
+  /** Log-sum-exp of the blocks of a group. */
   private blockSums(b: number, group: number): Float32Array {
     const first = group * GROUP_BLOCKS;
     const end = Math.min(first + GROUP_BLOCKS, this.blocks);
     return this.sums.blocks.subarray(b * this.blocks + first, b * this.blocks + end);
   }
 
-  /** The block of a group at which a share of the group's weight is reached. */
+  /** Finds the block at which the running sum reaches a share of the group's weight. */
   private blockAtShare(b: number, group: number, share: number): number {
     const own = this.blockSums(b, group);
     const over = this.overBlocks.subarray(0, own.length);
@@ -269,7 +284,7 @@ class BlockWeights {
     return group * GROUP_BLOCKS + findAbove(over, share * over.at(-1)!);
   }
 
-  /** f32[B, blocks] of this one's own. */
+  /** Returns the block sums f32[B, blocks], after copying them if they are shared. */
   private ownSums(): Float32Array {
     if (this.isShared) {
       const { blocks, groups } = this.sums;
@@ -279,7 +294,11 @@ class BlockWeights {
     return this.sums.blocks;
   }
 
-  /** Sums up the groups anew in which blocks have changed. @param cells  b · blocks + block */
+  /**
+   * Recomputes the sums of groups with changed blocks.
+   *
+   * @param cells  b · blocks + block
+   */
   private changed(cells: Iterable<number>): void {
     const { blocks, groups } = this;
     const stale = new Set<number>();
@@ -298,7 +317,7 @@ function checkMasks({ offsets }: MaskedSlots, B: number): void {
   if (offsets.length !== B + 1) throw new UsageError(`masks of ${offsets.length - 1} queries for ${B}`);
 }
 
-/** The blocks that masked slots are in, each once for each query. */
+/** Lists the blocks that hold masked slots, each once for each query. */
 function cellsOf(masked: MaskedSlots, filled: number): Cell[] {
   return Array.from({ length: masked.offsets.length - 1 }, (_, b) => {
     const slots = maskedSlots(masked, b).filter((slot) => slot < filled);
@@ -306,7 +325,10 @@ function cellsOf(masked: MaskedSlots, filled: number): Cell[] {
   }).flat();
 }
 
-/** f64[2 · count] of [0, 1) with 53 random bits: two for each of a query's draws from number `first` on. */
+/**
+ * Makes random numbers in [0, 1) with 53 random bits, f64[2 · count]: two for each draw of a query, from draw
+ * `first` on.
+ */
 function unitNumbers(key: RngKey, query: number, first: number, count: number): Float64Array {
   const words = new Uint32Array(WORDS_PER_DRAW * count);
   randomInts(key, 2 ** 32, words, WORDS_PER_DRAW * (query * DRAWS_PER_QUERY + first));

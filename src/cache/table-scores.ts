@@ -24,54 +24,62 @@ import { logSumExp, notANumber } from './weights.ts';
 export { BLOCK_ROWS };
 
 /**
- * Scores of a piece, and numbers of its embeddings where they are stored as f16 and a copy is made: 2 MiB and 4 MiB, which stay in
- * the processor's caches until they have been summed up. Half as much is a little faster on an idle machine; on a busy one, where
- * threads wait for each other after each operation, it is slower.
+ * Most scores of a piece, and most numbers of its embeddings if they are copied from f16: 2 MiB and 4 MiB,
+ * which stay in the processor's caches until they are summed. Half as much is a little faster on an idle
+ * machine, but slower on a busy one, where threads wait for each other after each operation.
  */
 const PIECE_SCORES = 2 ** 19;
 const PIECE_NUMBERS = 2 ** 20;
-/** Pieces of a run: each run of a program waits for its threads. */
+/** Pieces per run of a program; each run waits for its threads once. */
 const PIECES = 16;
-/** Scores made at once for the largest of them: 8 MiB. */
+/** Scores computed at once when searching for the largest: 8 MiB. */
 const CHUNK_SCORES = 2 ** 21;
-/** Numbers of gathered embeddings at once. */
+/** Numbers of embeddings gathered at once. */
 const GATHERED_NUMBERS = 2 ** 22;
 
+/** Settings of {@link TableScores}. */
 export interface TableScoresOptions extends ComputeOptions {
-  /** Scores, B × C, up to which all are kept instead of made again; default 2¹⁹, 2 MiB. */
+  /** Most scores, B × C, that are kept instead of computed again. Default 2¹⁹, 2 MiB. */
   keptScores?: number;
 }
 
-/** Log-sum-exp of the scores of B queries over parts of the table; NaN where an embedding is. */
+/** Log-sum-exp of the scores of B queries over parts of the table; NaN if an embedding holds NaN. */
 export interface ScoreSums {
-  /** f32[B, blocks]: over the filled slots of each block of 128. */
+  /** f32[B, blocks]: over the filled slots of each block of 128 slots. */
   readonly blocks: Float32Array;
   /** f32[B, groups]: over each group of 128 blocks. */
   readonly groups: Float32Array;
-  /** The scores themselves, where the table is small. */
+  /** Scores themselves, if the table is small. */
   readonly kept?: KeptScores;
-  /** Where it is not: f32[128] of each block that was asked for, in that order; `MASKED_SCORE` for slots that hold nothing. */
+  /**
+   * Scores f32[128] of each wanted block, in the order wanted, if the table is not small; `MASKED_SCORE` for
+   * empty slots.
+   */
   readonly picked: readonly Float32Array[];
 }
 
-/** The largest scores of B queries, best first: query b owns `[b * k, (b + 1) * k)` of both arrays. */
+/**
+ * Largest scores of B queries, best first: those of query b are at positions `[b * k, (b + 1) * k)` of both
+ * arrays.
+ */
 export interface TopSlots {
   readonly k: number;
-  /** i32[B, k]; `NONE` where the table holds fewer. */
+  /** Slots, i32[B, k]; `NONE` if the table holds fewer. */
   readonly slots: Int32Array;
-  /** f32[B, k], descending; `MASKED_SCORE` where there is none. */
+  /** Scores, f32[B, k], descending; `MASKED_SCORE` for `NONE`. */
   readonly scores: Float32Array;
 }
 
 /**
- * Scores of queries against the embeddings of a score table, which is read where it lies, without a copy and as it is at the
- * time of the call:
+ * Scores queries against the embeddings of a score table:
  *
  *     s(b, n) = q_b · e_n            queries come multiplied by 1/τ
  *
- * Of a large table, B × C scores never exist at once. They are made piece by piece, and what leaves the runtime is their
- * log-sum-exp over blocks of 128 slots, or the k largest; the scores of single blocks are then made again for those queries that
- * ask for them.
+ * The table is read in place, without a copy, in its state at the time of the call.
+ *
+ * For a large table the B × C scores never exist at once. They are computed piece by piece; only their
+ * log-sum-exp over blocks of 128 slots, or the k largest, leaves the runtime. The scores of single blocks are
+ * computed again for the queries that need them.
  */
 export class TableScores {
   readonly table: ScoreTable;
@@ -86,19 +94,26 @@ export class TableScores {
     this.keptScores = keptScores;
   }
 
-  /** Blocks that hold a document. */
+  /** Number of blocks that hold a document. */
   get blocks(): number {
     return Math.ceil(this.table.filled / BLOCK_ROWS);
   }
 
-  /** f32[B, blocks]: log Σ exp s(b, n) over the filled slots n of each block of 128. @param queries  f32[B, D] */
+  /**
+   * Computes log Σ exp s(b, n) over the filled slots n of each block of 128 slots: f32[B, blocks].
+   *
+   * @param queries  f32[B, D]
+   */
   async blockLogSumExp(queries: Float32Array): Promise<Float32Array> {
     return (await this.sums(queries)).blocks;
   }
 
   /**
+   * Computes the log-sum-exp of the scores over blocks and groups of blocks.
+   *
    * @param queries  f32[B, D]
-   * @param wanted  blocks of whose scores copies are kept on the way, which costs next to nothing
+   * @param wanted  blocks whose scores are copied on the way, at almost no cost
+   * @throws ShapeError when `queries` is not a whole number of queries
    */
   async sums(queries: Float32Array, wanted: readonly Cell[] = []): Promise<ScoreSums> {
     const { table, blocks } = this;
@@ -146,8 +161,11 @@ export class TableScores {
   }
 
   /**
-   * f32[U, 128]: all scores of some blocks, each for one query; slots that hold nothing score `MASKED_SCORE`.
-   * @param pairs.queryOf  U queries;  @param pairs.blocks  U blocks
+   * Computes all scores of some blocks, each for one query: f32[U, 128]; empty slots have `MASKED_SCORE`.
+   *
+   * @param queries  f32[B, D]
+   * @param pairs.queryOf  query of each of the U pairs
+   * @param pairs.blocks  block of each of the U pairs
    */
   async blockScores(
     queries: Float32Array,
@@ -176,8 +194,11 @@ export class TableScores {
   }
 
   /**
-   * f32[P]: the scores of single pairs; `MASKED_SCORE` where the slot is `NONE`.
-   * @param pairs.queryOf  P queries;  @param pairs.slots  P slots
+   * Computes the scores of single pairs: f32[P]; `MASKED_SCORE` for the slot `NONE`.
+   *
+   * @param queries  f32[B, D]
+   * @param pairs.queryOf  query of each of the P pairs
+   * @param pairs.slots  slot of each of the P pairs
    */
   async pairScores(
     queries: Float32Array,
@@ -202,7 +223,12 @@ export class TableScores {
     return out;
   }
 
-  /** The k filled slots of largest score, equal scores by ascending slot. */
+  /**
+   * Finds the k filled slots of largest score for each query; equal scores are ordered by ascending slot.
+   *
+   * @param queries  f32[B, D]
+   * @throws UndriftError when a score is not a number
+   */
   async top(queries: Float32Array, k: number): Promise<TopSlots> {
     const { table } = this;
     const q = this.queryTensor(queries);
@@ -231,13 +257,17 @@ export class TableScores {
     return result;
   }
 
+  /** Frees the compiled programs. */
   async dispose(): Promise<void> {
     const programs = await Promise.all(this.programs.values());
     this.programs.clear();
     for (const program of programs) await program.dispose();
   }
 
-  /** The whole blocks in runs of 16 pieces that stay in the caches, and what is left in single ones. */
+  /**
+   * Splits the complete blocks into runs of 16 pieces that stay in the caches, and the remaining blocks into
+   * runs of one piece.
+   */
   private *runs(B: number, whole: number): Iterable<BlockRun> {
     const { dimension, storage } = this.table;
     const numbers = storage === 'f32' ? Number.POSITIVE_INFINITY : PIECE_NUMBERS / dimension;
@@ -245,7 +275,7 @@ export class TableScores {
     for (let first = 0; first < whole; ) {
       const left = whole - first;
       const each = Math.min(most, Math.floor(left / PIECES));
-      // Not many small pieces where a few would do.
+      // Many small pieces are avoided where a few large ones do.
       const isMany = each > 0 && 4 * each >= most;
       const [count, pieces] = isMany ? [each, PIECES] : [Math.min(most, left), 1];
       yield { first, count, pieces };
@@ -253,7 +283,7 @@ export class TableScores {
     }
   }
 
-  /** Inputs of `pieces` times `count` blocks, from block `first` on. */
+  /** Makes the inputs for `pieces` times `count` blocks, from block `first` on. */
   private pieces(first: number, count: number, pieces: number): Record<string, HostTensor> {
     const feeds: Record<string, HostTensor> = { blocks: hostTensor('u8', [count], new Uint8Array(count)) };
     for (let i = 0; i < pieces; i++) {
@@ -267,7 +297,7 @@ export class TableScores {
     const blocks = sums.length / B;
     const groups = Math.ceil(blocks / GROUP_BLOCKS);
     const out = new Float32Array(B * groups);
-    // Few are summed up here faster than a program is run.
+    // A few blocks are summed faster here than by running a program.
     const whole = groups > 1 ? Math.floor(blocks / GROUP_BLOCKS) : 0;
     if (whole > 0) {
       const program = await this.program('group-sums', groupSumsGraph);
@@ -284,7 +314,7 @@ export class TableScores {
     return out;
   }
 
-  /** Rows of a chunk: few queries can afford many. */
+  /** Rows per chunk: the fewer the queries, the more rows. */
   private chunkRows(B: number): number {
     return Math.min(65_536, Math.max(2_048, Math.floor(CHUNK_SCORES / B)));
   }
@@ -309,7 +339,7 @@ export class TableScores {
   }
 }
 
-/** i64 of at most `most` values from `start` on. */
+/** Converts at most `most` values from `start` on to an i64 tensor. */
 function integers(
   values: ArrayLike<number>,
   start: number,
@@ -324,13 +354,13 @@ function integers(
 
 const none: Float32Array = new Float32Array(0);
 
-/** Puts f32[B, count] into f32[B, width], as columns from `at` on. */
+/** Copies f32[B, count] into f32[B, width], as columns from `at` on. */
 function copyColumns(from: Float32Array, into: Float32Array, { B, at }: { B: number; at: number }): void {
   const [count, width] = [from.length / B, into.length / B];
   if (count === width) into.set(from);
   else if (count > 64)
     for (let b = 0; b < B; b++) into.set(from.subarray(b * count, (b + 1) * count), b * width + at);
-  // Few are copied faster one by one than by a call.
+  // A few numbers are copied faster one by one than by a call.
   else
     for (let b = 0; b < B; b++)
       for (let i = 0; i < count; i++) into[b * width + at + i] = from[b * count + i]!;

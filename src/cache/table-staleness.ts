@@ -2,10 +2,11 @@ import { staleness } from './diagnostics.ts';
 import { NONE, type ScoreTable } from './score-table.ts';
 
 /**
- * How far the table's embeddings of some documents are from newer ones:  mean ‖b − g‖² / ‖g‖².
+ * Computes the relative squared distance of the table's embeddings b of some documents from newer ones g:
+ * mean ‖b − g‖² / ‖g‖².
  *
- * @param embeddings  f32[documents, D]: g
- * @returns  undefined where the table holds none of the documents
+ * @param embeddings  newer embeddings g, f32[documents, D]
+ * @returns undefined if the table holds none of the documents
  */
 export function tableStaleness(
   table: ScoreTable,

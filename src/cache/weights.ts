@@ -1,7 +1,7 @@
 import { UndriftError } from '../util/errors.ts';
 import { MASKED_SCORE } from './masks.ts';
 
-/** log Σ exp in double precision; −∞ where all are masked, NaN where a value is. */
+/** Computes log Σ exp in double precision; −∞ if all values are masked, NaN if a value is NaN. */
 export function logSumExp(values: Float32Array): number {
   const largest = maximum(values);
   if (largest <= MASKED_SCORE) return values.some(Number.isNaN) ? Number.NaN : Number.NEGATIVE_INFINITY;
@@ -10,6 +10,7 @@ export function logSumExp(values: Float32Array): number {
   return largest + Math.log(total);
 }
 
+/** Finds the largest value; NaN values are ignored. */
 export function maximum(values: Float32Array): number {
   let largest = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < values.length; i++) if (values[i]! > largest) largest = values[i]!;
@@ -17,8 +18,10 @@ export function maximum(values: Float32Array): number {
 }
 
 /**
- * Running sums of the weights exp(value − largest); returns the total. All are 0 where nothing has weight.
- * @throws UndriftError where a value is not a number
+ * Computes the running sums of the weights exp(value − largest) and returns the total. All sums are 0 if
+ * every value is masked.
+ *
+ * @throws UndriftError when a value is NaN
  */
 export function cumulate(values: Float32Array, cumulative: Float64Array): number {
   const largest = maximum(values);
@@ -36,19 +39,23 @@ export function cumulate(values: Float32Array, cumulative: Float64Array): number
   return total;
 }
 
-/** Position of a target of [0, total): the first whose running sum is above it, which has a weight of its own. */
+/**
+ * Finds the position of a target in [0, total): the first whose running sum is above the target. This
+ * position always has a weight above 0.
+ */
 export function findAbove(cumulative: Float64Array, target: number): number {
   let [low, high] = [0, cumulative.length - 1];
   const total = cumulative[high]!;
   while (low < high) {
     const middle = (low + high) >> 1;
-    // The second condition: where rounding has made the target equal to the total.
+    // The second condition holds when rounding has made the target equal to the total.
     if (cumulative[middle]! > target || cumulative[middle] === total) high = middle;
     else low = middle + 1;
   }
   return low;
 }
 
+/** Error for a score that is NaN. */
 export const notANumber = (): UndriftError =>
   new UndriftError('the score of a query with a cached embedding is not a number', {
     help: 'the training has diverged: lower the learning rate',
