@@ -1,10 +1,17 @@
 /**
- * @file `undrift/eval`: measuring and comparing runs with nothing but Node, for programs that search by other means.
+ * `undrift/eval` measures and compares runs, and loads no native code: for programs that search by other means.
  *
  *     import { compareRuns, evaluate, readQrels, readRunFile } from 'undrift/eval';
+ *
+ * @module undrift/eval
  */
 export { readQrels } from './data/qrels.ts';
-export { type EvaluateOptions, type Evaluation, evaluate } from './eval/metrics.ts';
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type Qrels as EvaluationQrels,
+} from './eval/metrics.ts';
 export { writeQrelsFile } from './eval/qrels-file.ts';
 export type { Run, ScoredDocument } from './eval/ranking.ts';
 export { formatComparison, formatMetrics } from './eval/report.ts';

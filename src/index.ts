@@ -1,14 +1,23 @@
 /**
- * @file The library: what `undrift` does on the command line, as functions; and the engine below them.
+ * The library: the commands of `undrift` as functions, and the engine below them.
  *
  *     import { evaluateBm25, evaluateRetriever, loadData, loadRetriever, trainRetriever } from 'undrift';
+ *
+ * @module undrift
  */
 
 /** Data: loading it, and building the quick-start set. */
 
-export { type ApiDocs, type ApiDocsOptions, buildApiDocs } from './data/api-docs.ts';
-export { Corpus, CorpusBuilder, type CorpusRecord } from './data/corpus.ts';
+export {
+  type ApiDocs,
+  type ApiDocsOptions,
+  buildApiDocs,
+  type Split as ApiDocsSplit,
+} from './data/api-docs.ts';
+export { Corpus, CorpusBuilder, type CorpusOptions, type CorpusRecord } from './data/corpus.ts';
 export type { GradedRowLists, Qrels, RowLists, TrainingExamples } from './data/examples.ts';
+export type { LoadProgress } from './data/file-log.ts';
+export type { LineOptions } from './data/lines.ts';
 export { loadCorpus, loadData } from './data/load.ts';
 export type { LoadOptions } from './data/load-options.ts';
 export { readQrels } from './data/qrels.ts';
@@ -17,12 +26,26 @@ export { loadScoredPairs } from './data/scored-pairs.ts';
 
 /** Training: data to a model folder. */
 
+export type {
+  BatchTokens,
+  Method,
+  MethodContext,
+  RunningMethod,
+  RunPlan,
+  StepResult,
+  TrainingBatch,
+  TrainingPairs,
+} from './methods/contract/method.ts';
+export type { MethodOptions } from './methods/contract/method-options.ts';
 export { methods } from './methods/methods.ts';
+export type { CostLedger, EncodePurpose, Phase } from './objective/cost-ledger.ts';
+export type { Temperature } from './objective/temperature.ts';
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';
 export type { TableRefresh } from './train/refresh-history.ts';
-export type { TrainOptions, TrainSettings } from './train/settings.ts';
+export type { OptimizerName, OptionalSetting, TrainOptions, TrainSettings } from './train/settings.ts';
 export {
   InterruptedError,
+  type ReportedStep,
   type TrainCallbacks,
   type TrainResult,
   trainRetriever,
@@ -30,15 +53,40 @@ export {
 
 /** The parts that methods over cached embeddings are made of: table, masks, samplers, losses, refresh, diagnostics. */
 
-export { diagnoseTable, staleness, type TableDiagnosis } from './cache/diagnostics.ts';
-export { type Divergence, divergenceBounds, softmaxDivergence } from './cache/divergence.ts';
-export { ageHistogram, inspectTable } from './cache/inspect-table.ts';
-export { duplicateMap, type MaskedSlots, maskKnownPositives, mergeMasks } from './cache/masks.ts';
-export { parseRefreshPolicy, type RefreshPolicy } from './cache/refresh-policy.ts';
-export { type Sample, type Sampler, sampleSlots } from './cache/samplers.ts';
+export {
+  type DiagnosisInput,
+  diagnoseTable,
+  type GradientBias,
+  staleness,
+  type TableDiagnosis,
+} from './cache/diagnostics.ts';
+export {
+  type Divergence,
+  type DivergenceBounds,
+  divergenceBounds,
+  softmaxDivergence,
+} from './cache/divergence.ts';
+export { type AgeBin, ageHistogram, inspectTable } from './cache/inspect-table.ts';
+export type { KeptScores } from './cache/kept-scores.ts';
+export {
+  type DuplicateMap,
+  duplicateMap,
+  type MaskedSlots,
+  maskKnownPositives,
+  mergeMasks,
+} from './cache/masks.ts';
+export { type AutoRefresh, parseRefreshPolicy, type RefreshPolicy } from './cache/refresh-policy.ts';
+export {
+  type Sample,
+  type SampleKey,
+  type SampleRequest,
+  type Sampler,
+  sampleSlots,
+} from './cache/samplers.ts';
+export type { Cell as ScoreCell } from './cache/score-picks.ts';
 export { ScoreTable, type ScoreTableOptions } from './cache/score-table.ts';
-export { TableDistribution } from './cache/table-distribution.ts';
-export { TableScores } from './cache/table-scores.ts';
+export { type SampledSlots, TableDistribution } from './cache/table-distribution.ts';
+export { type ScoreSums, TableScores, type TableScoresOptions, type TopSlots } from './cache/table-scores.ts';
 export { expectation } from './losses/expectation.ts';
 export { importanceCorrected } from './losses/importance-corrected.ts';
 export { marginMse } from './losses/margin-mse.ts';
@@ -48,7 +96,14 @@ export { truncatedSoftmax } from './losses/truncated-softmax.ts';
 
 /** Retrievers: text in, vectors out; made new, loaded, saved. */
 
+export type {
+  EncoderWeights,
+  FoldedParameters,
+  ForwardOptions,
+  TokenInputs,
+} from './models/architectures/architecture.ts';
 export { type FindModelOptions, findModel } from './models/folder/find-model.ts';
+export type { CardDataset, CardResult, ModelCard } from './models/folder/model-card.ts';
 export {
   type LoadOptions as LoadRetrieverOptions,
   loadRetriever,
@@ -57,26 +112,32 @@ export {
 } from './models/folder/model-folder.ts';
 export { createRetriever, type NewRetrieverOptions } from './models/retriever/create-retriever.ts';
 export { embeddingSpaceId } from './models/retriever/embedding-space.ts';
+export type { Encoder, EncoderConfig } from './models/retriever/encoder.ts';
 export {
   type EncodeOptions,
   Retriever,
   type RetrieverConfig,
   type Side,
+  type Tuning,
+  type Weights as RetrieverWeights,
 } from './models/retriever/retriever.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
 export { nextTokenLogProbabilities, nextTokenLoss } from './losses/next-token.ts';
-export { Decoder } from './models/language/decoder.ts';
+export { Decoder, type ModelConfig } from './models/language/decoder.ts';
 export { LanguageModel, type ScoredTokens, type TextLikelihood } from './models/language/language-model.ts';
 
 /** Search: dense by brute force, and BM25. */
 
+export type { SplitOptions } from './retrieval/evaluate-retriever.ts';
+export { PAIR_METRICS } from './retrieval/evaluate-scored-pairs.ts';
 export {
   type Bm25RetrieveOptions,
   buildBm25,
   type DenseRetrieveOptions,
   encodeCorpus,
+  type RetrievalProgress,
   type RetrievalTask,
   retrievalTask,
   retrieve,
@@ -89,6 +150,7 @@ export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.
 /** Correctors: where stale vectors would be now; between two models, what that recovers of a full re-embedding. */
 
 export type { Corrector, CorrectorBatch, CorrectorKind, EmbeddingPairs } from './correctors/corrector.ts';
+export { CORRECTOR_KINDS } from './correctors/corrector.ts';
 export {
   type CorrectorDescription,
   loadCorrector,
@@ -102,19 +164,26 @@ export { type FitOptions, fitCorrector } from './correctors/fit-corrector.ts';
 export {
   type Correction,
   type CorrectionOptions,
+  type CorrectionProgress,
   type CorrectionReport,
+  DIRECTIONS,
   type Direction,
+  type Gap as EmbeddingGap,
+  type ModelFacts,
   measureCorrection,
+  type Quality as CorrectionQuality,
 } from './migration/measure-correction.ts';
 
 /** Mining: hard negatives, by whoever ranks. */
 
-export type { CandidateRules } from './mining/candidate-filter.ts';
+export type { CandidateRules, Ranking, REASONS, Reason as RemovalReason } from './mining/candidate-filter.ts';
 export {
   bm25Candidates,
   type CandidateSource,
   denseCandidates,
   runCandidates,
+  type SourceProgress,
+  type SourceTexts,
 } from './mining/candidate-source.ts';
 export {
   type MinedBlock,
@@ -127,29 +196,58 @@ export { MiningStatistics } from './mining/mining-statistics.ts';
 
 /** Evaluation: metrics, run and qrels files, significance. All that needs no retriever is in `undrift/eval` too. */
 
-export { type EvaluateOptions, type Evaluation, evaluate } from './eval/metrics.ts';
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type Qrels as EvaluationQrels,
+} from './eval/metrics.ts';
 export { writeQrelsFile } from './eval/qrels-file.ts';
 export type { Run, ScoredDocument } from './eval/ranking.ts';
-export { formatComparison, formatMetrics } from './eval/report.ts';
-export { readRunFile, writeRunFile } from './eval/run-file.ts';
-export { type CompareOptions, compareRuns, type RunComparison } from './eval/significance.ts';
+export { formatComparison, formatMetrics, type NamedMetrics } from './eval/report.ts';
+export {
+  type RunEntries,
+  type RunFormat,
+  readRunFile,
+  type WriteRunOptions,
+  writeRunFile,
+} from './eval/run-file.ts';
+export {
+  type CompareOptions,
+  compareRuns,
+  type Interval as ConfidenceInterval,
+  type PairedTTest,
+  type RandomisationTest,
+  type RunComparison,
+} from './eval/significance.ts';
 export { evaluateBm25, evaluateRetriever, type RetrieverEvaluation } from './retrieval/evaluate-retriever.ts';
 export { evaluateScoredPairs } from './retrieval/evaluate-scored-pairs.ts';
 
 /** Text: tokenizers and vocabularies. */
 
-export { TokenStore } from './text/token-store.ts';
-export { Tokenizer } from './text/tokenizer.ts';
+export type { TokenFrame } from './text/crops.ts';
+export { type TokenArray, TokenStore, type TokenStoreOptions } from './text/token-store.ts';
+export { type SpecialIds, Tokenizer } from './text/tokenizer.ts';
+export type {
+  AddedTokenJson,
+  BpeJson,
+  ComponentJson,
+  TokenizerJson,
+  UnigramJson,
+  WordPieceJson,
+} from './text/tokenizer-json.ts';
 export { trainVocabulary, type VocabularyOptions } from './text/train-vocabulary.ts';
 
 /** The engine: graphs of symbolic tensors, their gradients, and programs that run them. */
 
 export { backward } from './grad/backward.ts';
+export type { Dim } from './graph/dims.ts';
 export { Graph } from './graph/graph.ts';
+export type { None as NoAttributes, OpAttributes, OpType } from './graph/op-types.ts';
 export * as ops from './graph/ops.ts';
 export { printGraph } from './graph/print.ts';
-export type { Tensor } from './graph/tensor.ts';
-export { toOnnx } from './graph/to-onnx.ts';
+export type { GraphNode, Tensor, TensorSource } from './graph/tensor.ts';
+export { type LoweringOptions, toOnnx } from './graph/to-onnx.ts';
 export { angle, angleSimilarity } from './losses/angle.ts';
 export { cosent } from './losses/cosent.ts';
 export { cosineSimilarity } from './losses/cosine-similarity.ts';
@@ -160,20 +258,47 @@ export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
 export { symmetricSoftmax } from './losses/symmetric-softmax.ts';
 export { triplet } from './losses/triplet.ts';
+export type { Adapter } from './nn/lora.ts';
+export type {
+  DeclaredParameters,
+  Initializer,
+  ParameterSpec,
+  Parameters as ParameterTensors,
+} from './nn/parameters.ts';
+export type { Packing } from './nn/text-rows.ts';
 export { decodeModel } from './onnx/decode.ts';
+export type { DType, dtypes, TypedArray, TypedArrayOf } from './onnx/dtypes.ts';
 export { encodeModel } from './onnx/encode.ts';
-export type { OnnxModel } from './onnx/model.ts';
-export { adamw } from './optim/adamw.ts';
+export type {
+  OnnxAttribute,
+  OnnxGraph,
+  OnnxModel,
+  OnnxNode,
+  OnnxTensor,
+  OnnxValue,
+  UntypedValue,
+} from './onnx/model.ts';
+export { type AdamWOptions, adamw } from './optim/adamw.ts';
 export { lion } from './optim/lion.ts';
-export type { Optimizer } from './optim/optimizer.ts';
+export type { Optimizer, StepNumbers } from './optim/optimizer.ts';
+export type { ScheduleName } from './optim/schedule.ts';
 export { sgd } from './optim/sgd.ts';
-export { bundledDevices, type ComputeOptions, type Device } from './runtime/devices.ts';
+export type { DeviceModel } from './runtime/device-model.ts';
+export { bundledDevices, type ComputeOptions, type Device, type Precision } from './runtime/devices.ts';
 export { type HostTensor, hostTensor } from './runtime/host-tensor.ts';
-export { Learner } from './runtime/learner.ts';
-export { Program } from './runtime/program.ts';
+export { type Gradients, Learner, type LearnerOptions, type UpdateOptions } from './runtime/learner.ts';
+export type { LossScale } from './runtime/loss-scale.ts';
+export { type Feeds, Program, type ProgramSignature } from './runtime/program.ts';
 
 /** Files and errors. */
 
-export { openNpy, openNpyWriter, readNpy, writeNpy } from './io/npy.ts';
-export { openSafetensors, readSafetensors, writeSafetensors } from './io/safetensors.ts';
+export { type NpyReader, type NpyWriter, openNpy, openNpyWriter, readNpy, writeNpy } from './io/npy.ts';
+export {
+  openSafetensors,
+  readSafetensors,
+  type SafetensorsReader,
+  writeSafetensors,
+} from './io/safetensors.ts';
+export type { LoadedTensor, TensorData } from './io/tensor-data.ts';
 export { DataError, RuntimeError, ShapeError, UndriftError, UsageError } from './util/errors.ts';
+export type { RngKey } from './util/rng.ts';

@@ -75,7 +75,8 @@ export async function checkCorrectorFolder(folder: string): Promise<void> {
 /**
  * Reads a folder that `saveCorrector` wrote.
  *
- * @param options.fromSpace, options.toSpace  embedding spaces (`embeddingSpaceId`) of the vectors at hand and of those wanted
+ * @param options.fromSpace  embedding space (`embeddingSpaceId`) of the vectors to correct; default: not checked
+ * @param options.toSpace  embedding space of the vectors that are wanted; default: not checked
  * @throws UsageError where it was fitted between others; DataError where the folder is damaged
  */
 export async function loadCorrector(

@@ -37,7 +37,7 @@ export interface ApiDocs {
   readonly sources: readonly { name: string; version: string | null; files: number; described: number }[];
 }
 
-type Split = 'train' | 'dev' | 'test';
+export type Split = 'train' | 'dev' | 'test';
 
 /** Share of the queries, by hash of the description; the rest, 0.15, is test. */
 const TRAIN_SHARE = 0.8;

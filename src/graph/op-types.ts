@@ -1,7 +1,7 @@
 import type { DType } from '../onnx/dtypes.ts';
 import type { Dim } from './dims.ts';
 
-type None = Record<never, never>;
+export type None = Record<never, never>;
 
 /**
  * Operations of a graph and their attributes.

@@ -13,7 +13,7 @@ import {
   retrieveBm25,
 } from './retrieve.ts';
 
-interface SplitOptions {
+export interface SplitOptions {
   /** Such as `ndcg@10`. */
   metrics: readonly string[];
   /** At most so many queries, evenly spaced over the split. */

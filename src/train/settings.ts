@@ -114,7 +114,7 @@ export type TrainSettings = {
 } & { [K in OptionalSetting]: NonNullable<TrainOptions[K]> | null };
 
 /** Settings for which "none" is an answer of its own. */
-type OptionalSetting =
+export type OptionalSetting =
   | keyof MethodOptions
   | 'steps'
   | 'lora'

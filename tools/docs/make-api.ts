@@ -1,0 +1,53 @@
+/**
+ * Makes the API reference from the comments of the code, as a website in docs/api/ (not committed):
+ *
+ *     npm run docs:api
+ *
+ * Every entry point of package.json is a module of the reference. A warning is an error: a type that a public signature uses and that no
+ * entry point exports, a link to a name that does not exist, a description of a parameter that a function does not have.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Application, Converter, type SignatureReflection } from 'typedoc';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const { exports } = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as {
+  exports: Readonly<Record<string, string | { readonly default: string }>>;
+};
+const entryPoints = Object.values(exports).flatMap((entry) => {
+  const built = typeof entry === 'string' ? entry : entry.default;
+  return built.endsWith('.js') ? [root + built.replace(/^\.\/dist\/(.*)\.js$/, 'src/$1.ts')] : [];
+});
+
+const app = await Application.bootstrap({
+  name: 'Undrift',
+  entryPoints,
+  tsconfig: `${root}tsconfig.json`,
+  basePath: root,
+  out: `${root}docs/api`,
+  readme: 'none',
+  includeVersion: true,
+  excludeInternal: true,
+  excludePrivate: true,
+  blockTags: ['@param', '@returns', '@throws', '@yields', '@example', '@file', '@paper', '@verified'],
+  // Paths of the checkout, seen from a page such as docs/api/classes/Graph.html.
+  disableGit: true,
+  sourceLinkTemplate: '../../../{path}',
+});
+
+/** The name that the comment gives to a parameter that is taken apart in the signature: `options` of `@param options.seed`. */
+app.converter.on(Converter.EVENT_CREATE_SIGNATURE, (_, signature: SignatureReflection) => {
+  const unnamed = signature.parameters?.find(({ name }) => name === '__namedParameters');
+  const described = signature.comment?.blockTags.find(
+    ({ tag, name }) => tag === '@param' && name?.includes('.'),
+  );
+  if (unnamed && !signature.comment?.blockTags.some(({ name }) => name === 'options'))
+    unnamed.name = described?.name?.split('.')[0] ?? 'options';
+});
+
+const project = await app.convert();
+if (project) {
+  app.validate(project);
+  await app.generateOutputs(project);
+}
+if (!project || app.logger.hasErrors() || app.logger.hasWarnings()) process.exitCode = 1;
