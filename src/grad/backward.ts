@@ -6,16 +6,21 @@ import { ShapeError } from '../util/errors.ts';
 import { type GradientRule, rules } from './rules.ts';
 
 /**
- * Reverse-mode differentiation: adds to the graph the nodes that compute  ∂output/∂target  for each target, and returns
- * them in the targets' order and shapes. A target that the output does not depend on gets zeros.
+ * Differentiates an output: adds the nodes that compute ∂output/∂target to the graph, and returns the
+ * gradients.
  *
- * Walks the nodes between targets and output once, last to first. Each rule in `rules.ts` says what one operation passes
- * back; contributions to the same tensor are added up here, and here only is a gradient summed over the axes along which
- * its tensor was broadcast.
+ * The gradients have the order and shapes of the targets. A target that the output does not depend on gets
+ * zeros.
  *
- * @param output  float[]: a scalar; or any shape when `seed` is given
- * @param targets  tensors of the same graph, also intermediate ones (gathered rows of a table, say)
- * @param options.seed  gradient with respect to `output`, of its shape (gradient caching); default 1
+ * This is reverse-mode differentiation. The nodes between targets and output are visited once, from last to
+ * first. The rule of an operation in `rules.ts` gives the gradient of each of its inputs. Contributions to
+ * the same tensor are added here. If a tensor was broadcast, its gradient is summed over the repeated axes,
+ * here only.
+ *
+ * @param output float[], or float of any shape if `seed` is given
+ * @param targets tensors of the same graph, which may be intermediate ones (such as gathered rows of a table)
+ * @param options.seed gradient with respect to `output`, of the same shape (for gradient caching); default 1
+ * @throws ShapeError if `output` is not a scalar and there is no seed, or the shape of the seed differs.
  */
 export function backward(
   output: Tensor,
@@ -57,13 +62,15 @@ export function backward(
   return targets.map((target) => gradients.get(target) ?? fill(graph, 0, target.shape, target.dtype));
 }
 
-/** Tensors on a path from a target to the output, and the nodes that make them, in graph order. */
+/**
+ * Finds the tensors on paths from the targets to the output, and the nodes that compute them, in graph order.
+ */
 function dependents(output: Tensor, targets: readonly Tensor[]): { needed: Set<Tensor>; nodes: GraphNode[] } {
   const needed = new Set<Tensor>(targets);
   const nodes: GraphNode[] = [];
   for (const node of output.graph.nodes) {
     if (node.op === 'StopGradient' || !node.inputs.some((input) => needed.has(input))) continue;
-    // Indices and truth values carry no gradient, whatever they were computed from.
+    // Integers and booleans carry no gradient, whatever they were computed from.
     const floats = node.outputs.filter((result) => isFloat(result.dtype));
     for (const result of floats) needed.add(result);
     if (floats.length > 0) nodes.push(node);
@@ -71,7 +78,7 @@ function dependents(output: Tensor, targets: readonly Tensor[]): { needed: Set<T
   return { needed, nodes };
 }
 
-/** The gradient of a broadcast tensor: summed over the axes along which it was repeated. */
+/** Sums the gradient of a broadcast tensor over the axes along which the tensor was repeated. */
 function sumToShape(gradient: Tensor, input: Tensor): Tensor {
   if (sameShape(gradient.shape, input.shape)) return gradient;
   const extra = gradient.rank - input.rank;

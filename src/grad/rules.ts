@@ -38,30 +38,40 @@ import {
 import type { GraphNode, Tensor } from '../graph/tensor.ts';
 import { ShapeError } from '../util/errors.ts';
 
-/** What a rule sees: the forward node, the gradients of its results, and which inputs want one. */
+/**
+ * Arguments of a gradient rule: the forward node, the gradients of its results, and the inputs that need a
+ * gradient.
+ */
 export interface RuleContext<Attributes> {
+  /** Forward node. */
   readonly node: GraphNode;
+  /** Attributes of the forward node. */
   readonly attributes: Attributes;
-  /** ∂output/∂(result i), of the result's shape; undefined where the output does not depend on it. */
+  /**
+   * ∂output/∂(result i), with the shape of the result; undefined if the output does not depend on the result.
+   */
   readonly upstream: readonly (Tensor | undefined)[];
-  /** Whether input i lies on a path to a target: gradients nobody wants need not be built. */
+  /** Whether input i lies on a path to a target. Other gradients need not be built. */
   readonly needs: readonly boolean[];
 }
 
 /**
- * One operation's part of the chain rule: ∂output/∂(input i) for each input, in terms of the graph's own operations. A rule
- * may return a gradient of the broadcast shape; the walk sums it down. Undefined stands for "none".
+ * Chain rule for one operation: returns ∂output/∂(input i) for each input, built from operations of the
+ * graph.
+ *
+ * A rule may return a gradient of the broadcast shape, because `backward` sums it to the shape of the input.
+ * Undefined means that the input gets no gradient.
  */
 export type GradientRule<Attributes = unknown> = (
   context: RuleContext<Attributes>,
 ) => readonly (Tensor | undefined)[];
 
-/** y = f(x): the rule gets dy, x and y and returns dy · f′(x). */
+/** Rule of y = f(x), from a function that returns dy · f′(x). */
 const unary =
   (rule: (dy: Tensor, x: Tensor, y: Tensor) => Tensor): GradientRule =>
   ({ node, upstream }) => [rule(upstream[0]!, node.inputs[0]!, node.outputs[0]!)];
 
-/** y = f(a, b): one function per input, called only where its gradient is wanted. */
+/** Rule of y = f(a, b), from one function per input. A function is called only if its gradient is needed. */
 const binary =
   (
     da: (dy: Tensor, a: Tensor, b: Tensor, y: Tensor) => Tensor,
@@ -73,14 +83,14 @@ const binary =
     return [needs[0] ? da(dy, a, b, y) : undefined, needs[1] ? db(dy, a, b, y) : undefined];
   };
 
-/** Piecewise constant, or made of integers or truth values: nothing flows back. */
+/** Rule without gradients, for operations that are piecewise constant or have integer or boolean results. */
 const none: GradientRule = ({ node }) => node.inputs.map(() => undefined);
 
-/** Picks the winner's side of max or min; a tie gives each side half. */
+/** Gradient of one operand of max or min: dy where it wins, half of dy where both are equal, else 0. */
 const extremum = (wins: typeof greater, ties: Tensor, dy: Tensor, own: Tensor, other: Tensor): Tensor =>
   mul(dy, where(ties, 0.5, cast(wins(own, other), dy.dtype)));
 
-/** The gradient of a reduction, with its reduced axes back as size 1. */
+/** Reshapes the gradient of a reduction so that the reduced axes are back, with size 1. */
 function restoreAxes(dy: Tensor, x: Tensor, axes: readonly number[]): Tensor {
   return reshape(
     dy,
@@ -91,7 +101,7 @@ function restoreAxes(dy: Tensor, x: Tensor, axes: readonly number[]): Tensor {
 const elementCount = (x: Tensor, axes: readonly number[]): Dim =>
   multiplyDims(...axes.map((axis) => x.shape[axis]!));
 
-/** max and min over axes: the gradient goes to the elements that attain it, shared equally. */
+/** Rule of max and min over axes: the elements that attain the extremum share the gradient equally. */
 const reducedExtremum: GradientRule<OpAttributes['ReduceMax']> = ({ node, attributes, upstream }) => {
   const x = node.inputs[0]!;
   const attained = cast(equal(x, restoreAxes(node.outputs[0]!, x, attributes.axes)), x.dtype);
@@ -102,11 +112,11 @@ const reducedExtremum: GradientRule<OpAttributes['ReduceMax']> = ({ node, attrib
   return [mul(attained, share)];
 };
 
-/** zeros of x's shape with dy added at the picked places. */
+/** Zeros with the shape of x, with dy added at the indices. */
 const scatterBack = (x: Tensor, indices: Tensor, dy: Tensor, axis: number): Tensor =>
   scatterAdd(fill(x.graph, 0, x.shape, x.dtype), indices, dy, { axis });
 
-/** dy with zeros around it, so that it has x's size along the axis again. */
+/** Pads dy with zeros on both sides, to the size that x has along the axis. */
 function padBack(dy: Tensor, x: Tensor, axis: number, before: Dim, after: Dim): Tensor {
   const zeros = (size: Dim) =>
     size === 0
@@ -122,7 +132,7 @@ function padBack(dy: Tensor, x: Tensor, axis: number, before: Dim, after: Dim): 
   return concat([...zeros(before), dy, ...zeros(after)], axis);
 }
 
-/** Gradient rules, one for every operation: an operation without a rule does not compile. */
+/** Gradient rule of every operation. An operation without a rule does not compile. */
 export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = {
   Neg: unary((dy) => neg(dy)),
   Abs: unary((dy, x) => mul(dy, sign(x))),
@@ -137,8 +147,9 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
   Softplus: unary((dy, x) => mul(dy, sigmoid(x))),
   Relu: unary((dy, _x, y) => mul(dy, cast(greater(y, 0), y.dtype))),
   Erf: unary((dy, x) => mul(mul(dy, 2 / Math.sqrt(Math.PI)), exp(neg(square(x))))),
-  // Φ(x) + x φ(x), with u = x/√2:  ½ (erf u + 2/√π · u e^(−u²) + 1). Dividing by e^(u²) underflows to 0 where it should. The
-  // half goes to dy: it is a product of matrices, which takes a factor for nothing.
+  // Φ(x) + x φ(x) = ½ (erf u + 2/√π · u e^(−u²) + 1) with u = x/√2. Division by e^(u²) correctly gives 0 when
+  // the exponential overflows. The factor ½ is applied to dy, because dy is a product of matrices, which
+  // takes a factor at no cost.
   Gelu: unary((dy, x) => {
     const u = mul(x, Math.SQRT1_2);
     const density = div(mul(u, 2 / Math.sqrt(Math.PI)), exp(square(u)));
@@ -167,7 +178,7 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
     (dy, _a, b) => div(dy, b),
     (dy, _a, b, y) => neg(div(mul(dy, y), b)),
   ),
-  // b a^(b−1), and a^b log a, which is 0 where a = 0 and b > 0.
+  // b a^(b−1), and a^b log a, which is 0 for a = 0 and b > 0.
   Pow: binary(
     (dy, a, b) => mul(dy, mul(b, pow(a, sub(b, 1)))),
     (dy, a, _b, y) => mul(dy, mul(y, log(where(greater(a, 0), a, 1)))),
@@ -199,7 +210,7 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
     ];
   },
 
-  // y = α op(A) op(B):  dA and dB are products again, with the transpositions moved around.
+  // For y = α op(A) op(B), dA and dB are also matrix products, with other transpositions.
   MatMul: ({ node, upstream, needs, attributes: { transA, transB, alpha } }) => {
     const [a, b] = node.inputs as [Tensor, Tensor];
     const dy = upstream[0]!;
@@ -231,7 +242,8 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
   },
   ReduceMax: reducedExtremum,
   ReduceMin: reducedExtremum,
-  // dx = softmax(x) dy. The softmax itself rather than e^(x−y) where there is one axis: it adds up to 1 for any size of x.
+  // dx = softmax(x) dy. For a single axis, softmax is used instead of e^(x−y), since it sums to 1 for any
+  // size of x.
   ReduceLogSumExp: ({ node, attributes: { axes }, upstream }) => {
     const x = node.inputs[0]!;
     const [axis, ...others] = axes;
@@ -250,8 +262,8 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
     const [dy, y] = [upstream[0]!, node.outputs[0]!];
     return [sub(dy, mul(exp(y), sum(dy, { axes: attributes.axis, keepDims: true })))];
   },
-  // With x̂ = (x − μ)/σ and g = dy · scale:  dx = (g − mean g − x̂ mean(g x̂)) / σ.  The means are products with the vector
-  // scale/D, of dy and of dy x̂, which read once what is there already.
+  // With x̂ = (x − μ)/σ and g = dy · scale:  dx = (g − mean g − x̂ mean(g x̂)) / σ. The means are computed as
+  // products of dy and of dy x̂ with the vector scale/D, which read dy and dy x̂ once.
   LayerNormalization: ({ node, upstream, needs }) => {
     const [x, scale] = node.inputs as [Tensor, Tensor];
     const [, center, inverseDeviation] = node.outputs as [Tensor, Tensor, Tensor];
@@ -305,7 +317,7 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
   Range: none,
   DimSize: none,
 
-  // Each picked slice adds its gradient to the place it came from.
+  // Each gathered slice adds its gradient at the position it came from.
   Gather: ({ node, attributes: { axis }, upstream }) => {
     const [x, indices] = node.inputs as [Tensor, Tensor];
     const flat = multiplyDims(...indices.shape);
@@ -345,14 +357,14 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
   ArgMax: none,
 };
 
-/** dA of  α op(A) op(B). */
+/** dA of α op(A) op(B). */
 function leftFactor(dy: Tensor, b: Tensor, transA: boolean, transB: boolean, alpha: number): Tensor {
   return transA
     ? matmul(b, dy, { transA: transB, transB: true, alpha })
     : matmul(dy, b, { transB: !transB, alpha });
 }
 
-/** dB of  α op(A) op(B). */
+/** dB of α op(A) op(B). */
 function rightFactor(dy: Tensor, a: Tensor, transA: boolean, transB: boolean, alpha: number): Tensor {
   return transB
     ? matmul(dy, a, { transA: true, transB: transA, alpha })

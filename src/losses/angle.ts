@@ -4,14 +4,19 @@ import { normalize } from '../nn/layers.ts';
 import { cosent } from './cosent.ts';
 
 /**
- * Similarity of pairs by the angle in complex space, whose gradient does not vanish where the cosine is near ±1. With each vector of
- * length one, and its first half the real, its second half the imaginary part of D/2 complex numbers:
+ * Similarity of pairs by their angle in complex space. Its gradient does not vanish where the cosine is near
+ * ±1.
  *
- *   a(x, y) = | Re⟨x, y⟩ + Im⟨x, y⟩ | = | Σ_k (x_k y_k + x'_k y'_k) + (x'_k y_k − x_k y'_k) |
+ * Each vector is normalised to length one. Its first half holds the real parts and its second half the
+ * imaginary parts of D/2 complex numbers x_k + i x'_k:
  *
- * @param x  f32[B, D];  @param y  f32[B, D], of any length. An odd D gets one more dimension of zeros
- * @returns  f32[B]: from 0 to √2
+ *     a(x, y) = | Re⟨x, y⟩ + Im⟨x, y⟩ | = | Σ_k (x_k y_k + x'_k y'_k) + (x'_k y_k − x_k y'_k) |
+ *
  * Gradient: to both.
+ *
+ * @param x f32[B, D], of any length; for an odd D, a dimension of zeros is appended
+ * @param y f32[B, D], likewise
+ * @returns f32[B], from 0 to √2
  */
 export function angleSimilarity(x: Tensor, y: Tensor): Tensor {
   const [a, b] = [x, y].map((of) => halves(normalize(of))) as [Halves, Halves];
@@ -36,15 +41,17 @@ function halves(x: Tensor): Halves {
 }
 
 /**
- * CoSENT of angles in complex space.
+ * CoSENT loss of angles in complex space.
  *
- *   L = log( 1 + Σ_{(i, j): label_i > label_j} e^{(a_j − a_i) / τ} )
+ *     L = log( 1 + Σ_{(i, j): label_i > label_j} e^{(a_j − a_i) / τ} )
  *
- * @param similarities  f32[B]: `angleSimilarity` of each pair, already divided by the temperature
- * @param labels  f32[B]: of any scale
  * Gradient: to `similarities`; none to `labels`.
  *
- * Paper: Li and Li, "AnglE-optimized Text Embeddings", arXiv:2309.12871. Also known as AnglELoss. Differs from the paper,
- * which adds it to two other losses.
+ * Paper: Li and Li, "AnglE-optimized Text Embeddings", arXiv:2309.12871. Also known as AnglELoss. The paper
+ * adds this loss to two others.
+ *
+ * @param similarities f32[B], a/τ: `angleSimilarity` of each pair, already divided by the temperature
+ * @param labels f32[B], of any scale; only their order counts
+ * @returns f32[], for the whole batch
  */
 export const angle = (similarities: Tensor, labels: Tensor): Tensor => cosent(similarities, labels);

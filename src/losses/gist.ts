@@ -18,34 +18,47 @@ import {
 import type { Tensor } from '../graph/tensor.ts';
 import { softmaxCrossEntropy } from './softmax-cross-entropy.ts';
 
-/** Similarities inside a batch; the first B documents are the positives in the queries' order. */
+/** Similarities inside a batch. The first B documents are the positives, in the order of the queries. */
 export interface BatchSimilarities {
   /** f32[B, C]: queries with documents. */
   readonly documents: Tensor;
-  /** f32[B, B]: queries with queries; absent where these are no candidates. */
+  /** f32[B, B]: queries with queries. If absent, other queries are not candidates. */
   readonly queries?: Tensor | undefined;
-  /** f32[B, B]: positives with positives; absent where these are no candidates. */
+  /** f32[B, B]: positives with positives. If absent, positives are not scored against each other. */
   readonly positives?: Tensor | undefined;
 }
 
+/**
+ * Names of the ways to apply the margin: as a difference, or relative to the guide's similarity of the
+ * positive.
+ */
 export const GIST_MARGINS = ['absolute', 'relative'] as const;
 
 /**
- * Softmax cross-entropy without the candidates that a guide, another model, finds at least as similar as the positive: they are
- * likely right answers. Other queries, and documents like the positive, are candidates too.
+ * Softmax cross-entropy without candidates that a guide model finds at least as similar as the positive.
  *
- *   keep(g) = g ≤ g⁺_i − m     (`relative`:  g ≤ g⁺_i − m |g⁺_i|)          g: the guide's similarities, g⁺_i that of query i's positive
+ * Such candidates are likely right answers. The candidates of a query are the documents and, where given, the
+ * other queries and the positives of the other queries. The latter are scored by their similarity to the
+ * query's own positive.
  *
- *   L = (1/B) Σ_i [ log( e^{s_ii} + Σ_{j ≠ i, kept} (e^{s(q_i, d_j)} + e^{s(q_i, q_j)} + e^{s(d_i, d_j)}) ) − s_ii ]
+ *     keep(g) = g ≤ g⁺_i − m     (`relative`:  g ≤ g⁺_i − m |g⁺_i|)
  *
- * @param scores  already divided by the temperature
- * @param guide  the guide's cosines of the same texts
- * @param options.margin  m. Default 0
- * @param options.allowed  bool[B, C]: documents that take part; the positive must. Default: all
+ *     L = (1/B) Σ_i [ log( e^{s_ii} + Σ_{j ≠ i, kept} (e^{s(q_i, d_j)} + e^{s(q_i, q_j)} + e^{s(d_i, d_j)}) ) − s_ii ]
+ *
+ * Here g are the guide's similarities, and g⁺_i is the guide's similarity of query i and its positive.
+ *
  * Gradient: to `scores`; none to `guide`.
  *
- * Paper: Solatorio, "GISTEmbed: Guided In-sample Selection of Training Negatives", arXiv:2402.16829. Also known as GISTEmbedLoss.
- * Differs: a text is no candidate beside itself, also where the guide takes query and positive for the same.
+ * Paper: Solatorio, "GISTEmbed: Guided In-sample Selection of Training Negatives", arXiv:2402.16829. Also
+ * known as GISTEmbedLoss. Differs: a text is never a candidate for itself, even where the guide cannot tell
+ * query and positive apart.
+ *
+ * @param scores similarities of the model, already divided by the temperature
+ * @param guide cosines of the same texts by the guide
+ * @param options.margin m, default 0
+ * @param options.strategy whether the margin is `absolute` or `relative`, default `absolute`
+ * @param options.allowed bool[B, C]: documents that take part, including each positive; default: all
+ * @returns f32[], in nats per query
  */
 export function gist(
   scores: BatchSimilarities,

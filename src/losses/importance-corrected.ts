@@ -18,31 +18,37 @@ import {
 import type { Tensor } from '../graph/tensor.ts';
 import type { NegativeScores } from './negative-scores.ts';
 
-/** log of a weight that counts for nothing; not −∞, whose differences are no numbers. */
+/** Logarithm of a weight of zero. It is not −∞, because differences of infinities are NaN. */
 const NOTHING = -1e30;
 
 /**
- * Softmax cross-entropy over a whole score table, its fresh partition function estimated from k draws from the stale table.
+ * Softmax cross-entropy over a whole score table, with its fresh partition function estimated from k draws
+ * from the stale table.
  *
- *   r_ij = s_ij − s̃_ij,     Ẑ_i = (Z̃_i / k) Σ_j e^{r_ij},     j drawn with probability e^{s̃_ij} / Z̃_i
+ *     r_ij = s_ij − s̃_ij,     Ẑ_i = (Z̃_i / k) Σ_j e^{r_ij},     j drawn with probability e^{s̃_ij} / Z̃_i
  *
- *   L = (1/B) Σ_i [ −s⁺_i + log( e^{s⁺_i} + Ẑ_i ) ]
+ *     L = (1/B) Σ_i [ −s⁺_i + log( e^{s⁺_i} + Ẑ_i ) ]
  *
- * with s fresh scores and s̃ those of the table. For independent draws Ẑ is unbiased for the fresh partition function of the
- * table's documents, whatever the table holds; the logarithm makes L slightly too small for small k. On a fresh table r = 0
- * and the gradient is that of `expectation`. On a stale one, a document that has been pushed away already has a small ratio
- * and is pushed no more.
+ *     effectiveSampleSize = (1/B) Σ_i (Σ_j e^{r_ij})² / Σ_j e^{2 r_ij}    in [1, k]
  *
- *   effectiveSampleSize = (1/B) Σ_i (Σ_j e^{r_ij})² / Σ_j e^{2 r_ij}    in [1, k]; near 1 the table says nothing: refresh it
+ * Here s are fresh scores and s̃ the scores in the table. For independent draws, Ẑ is an unbiased estimate of
+ * the fresh partition function over the documents of the table, however stale the table is. Because of the
+ * logarithm, L is slightly too small for small k. On a fresh table r = 0, and the gradient equals that of
+ * `expectation`. On a stale table, a document that has been pushed away already has a small ratio e^r and is
+ * hardly pushed any more. An effective sample size near 1 means that the table is too stale to be of use and
+ * should be refreshed.
  *
- * @param scores  with `allowed` false, a draw is left out; a query without draws adds 0 to both
- * @param stale.scores  f32[B, k]: scores of the draws in the table
- * @param stale.logPartition  f32[B]: log Z̃, the query's right answers left out
- * @returns  also logPartition f32[B]: log Ẑ
  * Gradient: to `positive` and `negatives`. None to `stale`, none from `effectiveSampleSize`.
  *
- * Ours. Self-normalised importance sampling of partition functions: Bengio and Senécal, "Quick Training of Probabilistic
- * Neural Nets by Importance Sampling", AISTATS 2003; here Z̃ is known exactly, so nothing is normalised.
+ * This estimator is our own. Self-normalised importance sampling of partition functions: Bengio and Senécal,
+ * "Quick Training of Probabilistic Neural Nets by Importance Sampling", AISTATS 2003. Here Z̃ is known
+ * exactly, so the weights are not normalised.
+ *
+ * @param scores scores of positives and draws; a draw that is not `allowed` is left out, and a query without
+ *   draws adds 0 to both averages
+ * @param stale.scores f32[B, k]: scores of the draws in the table
+ * @param stale.logPartition f32[B]: log Z̃, without the query's right answers
+ * @returns `trainingLoss` f32[] in nats per query, `logPartition` f32[B] (log Ẑ), `effectiveSampleSize` f32[]
  */
 export function importanceCorrected(
   scores: NegativeScores,

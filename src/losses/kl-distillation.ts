@@ -15,21 +15,25 @@ import type { Tensor } from '../graph/tensor.ts';
 import type { NegativeScores } from './negative-scores.ts';
 
 /**
- * Kullback-Leibler divergence of a student's distribution over a query's candidates from a teacher's.
+ * Kullback-Leibler divergence between a teacher's and the student's distribution over the candidates of each
+ * query.
  *
- *   p_i = softmax(t⁺_i / T, t_i1 / T, …, t_ik / T),     q_i = softmax(s⁺_i, s_i1, …, s_ik)
+ *     p_i = softmax(t⁺_i / T, t_i1 / T, …, t_ik / T),     q_i = softmax(s⁺_i, s_i1, …, s_ik)
  *
- *   L = (1/B) Σ_i Σ_c p_ic (log p_ic − log q_ic)
+ *     L = (1/B) Σ_i Σ_c p_ic (log p_ic − log q_ic)
  *
- * @param scores  the student's, already divided by its temperature; with `allowed` false, a negative is no candidate of its query
- * @param teacher.positive  f32[B];  @param teacher.negatives  f32[B, k]; what is not allowed may hold anything
- * @param options.temperature  the teacher's, T > 0, unitless. Default 1
- * @returns  f32[]: in nats per query; 0 where both agree
  * Gradient: to `positive` and `negatives`; none to the teacher.
  *
- * Paper: Hinton et al., arXiv:1503.02531; for rankings Lin et al., "In-Batch Negatives for Knowledge Distillation with
- * Tightly-Coupled Teachers", RepL4NLP 2021. Also known as DistillKLDivLoss, which multiplies it by the square of the student's
- * temperature.
+ * Paper: Hinton et al., arXiv:1503.02531; for rankings Lin et al., "In-Batch Negatives for Knowledge
+ * Distillation with Tightly-Coupled Teachers", RepL4NLP 2021. Also known as DistillKLDivLoss, which
+ * multiplies the loss by the square of the student's temperature.
+ *
+ * @param scores scores of the student, already divided by its temperature; a negative that is not `allowed`
+ *   is no candidate of its query
+ * @param teacher.positive f32[B]
+ * @param teacher.negatives f32[B, k]; entries that are not allowed may hold anything
+ * @param options.temperature temperature of the teacher, T > 0, unitless, default 1
+ * @returns f32[], in nats per query; 0 if both distributions are equal
  */
 export function klDistillation(
   scores: NegativeScores,
@@ -37,7 +41,7 @@ export function klDistillation(
   options: { temperature?: number } = {},
 ): Tensor {
   const { temperature = 1 } = options;
-  // −1e30, not −∞: 0 times its logarithm is 0.
+  // −1e30 and not −∞: a probability of 0 times its logarithm must be 0, not NaN.
   const logits = (positive: Tensor, negatives: Tensor) => {
     const taking = scores.allowed ? where(scores.allowed, negatives, -1e30) : negatives;
     return concat([unsqueeze(positive, 1), taking], 1);

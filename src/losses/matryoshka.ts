@@ -3,26 +3,30 @@ import type { Tensor } from '../graph/tensor.ts';
 import { normalize } from '../nn/layers.ts';
 import { truncate } from '../nn/truncate.ts';
 
-/** One of the sizes that are trained. */
+/** Truncated embedding size to train, with its weight. */
 export interface MatryoshkaSize {
-  /** Leading dimensions that are kept, m. */
+  /** Number of leading dimensions that are kept, m. */
   readonly dimensions: number;
-  /** w_m */
+  /** Weight w_m of the loss at this size. */
   readonly weight: number;
 }
 
 /**
- * Any loss at several sizes of the same embeddings, so that their leading dimensions can be used alone.
+ * Sum of a loss at several sizes of the same embeddings, so that the leading dimensions can be used alone.
  *
- *   L = Σ_m w_m · loss( x[:m] / ‖x[:m]‖, … )
+ *     L = Σ_m w_m · loss( x[:m] / ‖x[:m]‖, … )
  *
- * @param embeddings  f32[…, D] each
- * @param sizes  m ≤ D
- * @param options.normalize  whether each is of length one after it is cut (true); false where the model's vectors are not either
- * @param options.loss  the loss of embeddings that were cut
  * Gradient: to `embeddings`.
  *
- * Paper: Kusupati et al., "Matryoshka Representation Learning", arXiv:2205.13147. Also known as MatryoshkaLoss.
+ * Paper: Kusupati et al., "Matryoshka Representation Learning", arXiv:2205.13147. Also known as
+ * MatryoshkaLoss.
+ *
+ * @param embeddings f32[…, D] each
+ * @param sizes sizes m ≤ D, at least one
+ * @param options.normalize whether to normalise each vector after truncation, default true; false for models
+ *   whose vectors are not normalised
+ * @param options.loss loss of the truncated embeddings
+ * @returns f32[]
  */
 export function matryoshka<E extends Readonly<Record<string, Tensor>>>(
   embeddings: E,

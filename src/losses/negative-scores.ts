@@ -1,21 +1,32 @@
 import { cast, div, maximum, mean, sum, where } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 
-/** What losses over sampled negatives compare, for each of B queries. */
+/** Scores of B queries with their positives and with sampled negatives. */
 export interface NegativeScores {
-  /** f32[B]: scores of the positives, made with the current weights. */
+  /** f32[B]: scores of the positives, computed with the current weights. */
   readonly positive: Tensor;
-  /** f32[B, k]: scores of the query's own negatives, made with the current weights. */
+  /** f32[B, k]: scores of each query's own negatives, computed with the current weights. */
   readonly negatives: Tensor;
-  /** bool[B, k]: negatives that take part; the others may hold anything. Default: all. */
+  /** bool[B, k]: negatives that take part; entries that do not may hold anything. Default: all. */
   readonly allowed?: Tensor | undefined;
 }
 
-/** The negatives with 0 for those that are not allowed: what takes no part may be no number, and must not become a gradient. */
+/**
+ * Replaces the scores of negatives that are not allowed by 0. Such entries may hold NaN, which must not reach
+ * a gradient.
+ *
+ * @returns f32[B, k]
+ */
 export const allowedNegatives = ({ negatives, allowed }: NegativeScores): Tensor =>
   allowed ? where(allowed, negatives, 0) : negatives;
 
-/** f32[B]: the mean over the allowed entries of each row; 0 for a row without. */
+/**
+ * Mean of the allowed entries of each row; 0 for a row without any.
+ *
+ * @param x f32[B, k]
+ * @param allowed bool[B, k]; default: all
+ * @returns f32[B]
+ */
 export function meanOfAllowed(x: Tensor, allowed?: Tensor): Tensor {
   if (!allowed) return mean(x, { axes: 1 });
   const count = sum(cast(allowed, x.dtype), { axes: 1 });

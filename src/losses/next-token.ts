@@ -16,12 +16,15 @@ import {
 import type { Tensor } from '../graph/tensor.ts';
 
 /**
- * Log-probability of each token but the first, given those before it:  log p(x_t | x_<t) = s_{t−1, x_t} − log Σ_v exp s_{t−1, v}.
+ * Log-probability of each token but the first, given the tokens before it.
  *
- * @param logits  f32[B, T, V]
- * @param ids  i64[B, T]
- * @returns  f32[B, T − 1], in nats; that of padding says nothing
+ *     log p(x_t | x_<t) = s_{t−1, x_t} − log Σ_v exp s_{t−1, v}
+ *
  * Gradient: to `logits`.
+ *
+ * @param logits f32[B, T, V]
+ * @param ids i64[B, T]
+ * @returns f32[B, T − 1], in nats; entries of padding have no meaning
  */
 export function nextTokenLogProbabilities(logits: Tensor, ids: Tensor): Tensor {
   const [batch, tokens, vocabulary] = logits.shape as [string, string, number];
@@ -34,13 +37,14 @@ export function nextTokenLogProbabilities(logits: Tensor, ids: Tensor): Tensor {
 }
 
 /**
- * Language-model loss: the mean of −log p(x_t | x_<t) over all tokens but each text's first.
+ * Language-model loss: the mean of −log p(x_t | x_<t) over all tokens but the first of each text.
  *
- * @param logits  f32[B, T, V]
- * @param ids  i64[B, T]
- * @param mask  f32[B, T]: 1 for tokens, 0 for padding; between them, weights
- * @returns  f32[], nats per token
  * Gradient: to `logits`.
+ *
+ * @param logits f32[B, T, V]
+ * @param ids i64[B, T]
+ * @param mask f32[B, T]: weight of each token; 1 for tokens and 0 for padding
+ * @returns f32[], in nats per token
  */
 export function nextTokenLoss(logits: Tensor, ids: Tensor, mask: Tensor): Tensor {
   const counted = slice(mask, { axis: 1, start: 1 });

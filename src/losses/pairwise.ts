@@ -5,13 +5,16 @@ import { allowedNegatives, meanOfAllowed, type NegativeScores } from './negative
 /**
  * Negative log-likelihood of the positive against one negative at a time.
  *
- *   L = (1/B) Σ_i (1/k) Σ_j − log( e^{s⁺_i} / (e^{s⁺_i} + e^{s_ij}) ) = (1/B) Σ_i (1/k) Σ_j log(1 + e^{s_ij − s⁺_i})
+ *     L = (1/B) Σ_i (1/k) Σ_j − log( e^{s⁺_i} / (e^{s⁺_i} + e^{s_ij}) ) = (1/B) Σ_i (1/k) Σ_j log(1 + e^{s_ij − s⁺_i})
  *
- * @param scores  with `allowed` false, a negative is left out of its query's mean; a query without adds 0
  * Gradient: to `positive` and `negatives`.
  *
- * Paper: Xiong et al., "Approximate Nearest Neighbor Negative Contrastive Learning for Dense Text Retrieval" (ANCE),
- * arXiv:2007.00808; the logistic loss of RankNet, Burges et al., ICML 2005.
+ * Paper: Xiong et al., "Approximate Nearest Neighbor Negative Contrastive Learning for Dense Text Retrieval"
+ * (ANCE), arXiv:2007.00808; the logistic loss of RankNet, Burges et al., ICML 2005.
+ *
+ * @param scores scores of positives and negatives; a negative that is not `allowed` is left out of its
+ *   query's mean, and a query without negatives adds 0
+ * @returns f32[], in nats
  */
 export function pairwise(scores: NegativeScores): Tensor {
   const { positive, allowed } = scores;

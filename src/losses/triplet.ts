@@ -3,17 +3,20 @@ import type { Tensor } from '../graph/tensor.ts';
 import { allowedNegatives, meanOfAllowed, type NegativeScores } from './negative-scores.ts';
 
 /**
- * A query is to be nearer to its positive than to each of its negatives by a margin.
+ * Triplet loss: a query should be nearer to its positive than to each of its negatives by a margin.
  *
- *   L = (1/B) Σ_i (1/k) Σ_j max(0, d⁺_i − d_ij + margin)
+ *     L = (1/B) Σ_i (1/k) Σ_j max(0, d⁺_i − d_ij + margin)
  *
- * @param distances  of the positives f32[B] and of the negatives f32[B, k] (`distances`), where others have scores: small is near.
- *   With `allowed` false, a negative is left out of its query's mean; a query without adds 0
- * @param options.margin  in the unit of the distances; cosine distances lie between 0 and 2
- * Gradient: to `positive` and `negatives`; none from triplets that are right by the margin.
+ * Gradient: to `positive` and `negatives`; none from triplets that satisfy the margin.
  *
- * Paper: Schroff et al., "FaceNet", arXiv:1503.03832, eq. 1, there of squared distances; Reimers and Gurevych, "Sentence-BERT",
- * arXiv:1908.10084, section 3, of Euclidean ones. Also known as TripletLoss.
+ * Paper: Schroff et al., "FaceNet", arXiv:1503.03832, eq. 1, with squared distances; Reimers and Gurevych,
+ * "Sentence-BERT", arXiv:1908.10084, section 3, with Euclidean distances. Also known as TripletLoss.
+ *
+ * @param distances distances (`distances`) in place of scores: of the positives f32[B], of the negatives
+ *   f32[B, k]; a negative that is not `allowed` is left out of its query's mean, and a query without
+ *   negatives adds 0
+ * @param options.margin margin in the unit of the distances; cosine distances lie between 0 and 2
+ * @returns f32[], in the unit of the distances
  */
 export function triplet(distances: NegativeScores, options: { margin: number }): Tensor {
   const { positive, allowed } = distances;

@@ -3,24 +3,30 @@ import type { Tensor } from '../graph/tensor.ts';
 import { softmaxCrossEntropy } from './softmax-cross-entropy.ts';
 
 /**
- * Softmax cross-entropy over a list of candidates that the queries of a batch share (positives, sampled and uniform negatives),
- * optionally corrected for how the candidates were chosen.
+ * Softmax cross-entropy over candidates that the queries of a batch share, optionally corrected for how they
+ * were sampled.
  *
- *   L = (1/B) Σ_i [ −s_i,t(i) + log( e^{s_i,t(i)} + Σ_{j ∈ allowed(i), j ≠ t(i)} e^{s_ij − log Q_ij} ) ]
+ * The candidates are positives, sampled negatives and uniform negatives.
  *
- * Q_ij is how often candidate j was expected in query i's list. With it, the sum is unbiased for that over all documents;
- * without, it is what it is: the sum over the few that are here, which is much less than over all, so that the gradient dies as
- * soon as these few are beaten. Candidates chosen by their scores make that worse. It takes many (64 or more).
+ *     L = (1/B) Σ_i [ −s_i,t(i) + log( e^{s_i,t(i)} + Σ_{j ∈ allowed(i), j ≠ t(i)} e^{s_ij − log Q_ij} ) ]
  *
- * @param scores  f32[B, C]: already divided by the temperature
- * @param target  i64[B]: column of query i's positive
- * @param options.allowed  bool[B, C]: candidates that take part; the target must. Default: all
- * @param options.logQ  f32[C] or f32[B, C]: log of the expected count
+ * Q_ij is the expected number of times that candidate j occurs in the list of query i. With this correction,
+ * the sum over the list is an unbiased estimate of the sum over all documents. Without it, the sum is over
+ * the few candidates of the list and much smaller. The gradient then vanishes as soon as the positive scores
+ * above them, the more so if the candidates were chosen by their scores. Use many candidates without
+ * correction (64 or more).
+ *
  * Gradient: to `scores`; none to `logQ`.
  *
- * Paper: Bengio and Senécal, AISTATS 2003; for in-batch negatives Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large
- * Corpus Item Recommendations", RecSys 2019. Differs from the latter: the positive is not corrected, as it is there with
- * certainty (arXiv:2507.09331).
+ * Paper: Bengio and Senécal, AISTATS 2003; for in-batch negatives Yi et al., "Sampling-Bias-Corrected Neural
+ * Modeling for Large Corpus Item Recommendations", RecSys 2019. Differs from the latter: the positive is not
+ * corrected, because it is in the list with certainty (arXiv:2507.09331).
+ *
+ * @param scores f32[B, C], already divided by the temperature
+ * @param target i64[B]: column of query i's positive
+ * @param options.allowed bool[B, C]: candidates that take part, including the target; default: all
+ * @param options.logQ f32[C] or f32[B, C]: log Q; default: no correction
+ * @returns f32[], in nats per query
  */
 export function truncatedSoftmax(
   scores: Tensor,

@@ -4,7 +4,11 @@ import { lion } from './lion.ts';
 import type { Optimizer } from './optimizer.ts';
 import { sgd } from './sgd.ts';
 
-/** An optimizer by name, with its usual numbers. @throws UsageError listing the names */
+/**
+ * Makes an optimizer with its default options, by name: `adamw`, `sgd` or `lion`.
+ *
+ * @throws UsageError for an unknown name. The error lists the names.
+ */
 export function findOptimizer(name: string): Optimizer {
   const optimizers: Record<string, () => Optimizer> = { adamw, sgd, lion };
   const make = optimizers[name];

@@ -1,27 +1,34 @@
 import type { Tensor } from '../graph/tensor.ts';
 
-/** What is known of a step before its gradients are used; all plain numbers. */
+/** Numbers of one update that are known before its gradients are used. */
 export interface StepNumbers {
-  /** Number of this update, from 1. */
+  /** Number of the update, counted from 1. */
   step: number;
+  /** Learning rate of the update. */
   learningRate: number;
-  /** Factor on every gradient: 1, or less where the global norm is clipped. */
+  /** Factor on every gradient: below 1 if the global norm of the gradients is clipped, else 1. */
   gradientScale: number;
-  /** Weight decay of this parameter: 0 for biases and norms. */
+  /** Weight decay of the parameter: 0 for biases and norms. */
   weightDecay: number;
 }
 
 /**
- * An optimizer is an elementwise formula: from a parameter, its gradient and its state to the next parameter and state.
- * It is compiled once for flat vectors f32[n] and run over every parameter, and once more for the touched rows of tables.
+ * Elementwise formula that computes the next value and state of a parameter from its value, state and
+ * gradient.
+ *
+ * The formula is compiled once for flat vectors f32[n], which serves every parameter, and once for the
+ * touched rows of lookup tables.
  */
 export interface Optimizer {
+  /** Name of the optimizer. */
   readonly id: string;
-  /** Names of the state tensors, each of the parameter's shape, zero at the start. */
+  /** Names of the state tensors. Each has the shape of the parameter and is zero at the start. */
   readonly slots: readonly string[];
-  /** Names of the numbers that `numbers` gives. */
+  /** Names of the numbers that `numbers` returns. */
   readonly scalars: readonly string[];
+  /** Computes the numbers of one update, by the names in `scalars`. */
   numbers(step: StepNumbers): Record<string, number>;
+  /** Builds the update as operations of a graph. `scalars` holds the numbers as scalar tensors. */
   update(
     tensors: { parameter: Tensor; gradient: Tensor; slots: Record<string, Tensor> },
     scalars: Record<string, Tensor>,

@@ -1,26 +1,35 @@
 import { UsageError } from '../util/errors.ts';
 
+/** Name of a learning-rate schedule. */
 export type ScheduleName = 'constant' | 'linear' | 'cosine';
 
+/** Names of all learning-rate schedules. */
 export const SCHEDULES: readonly ScheduleName[] = ['constant', 'linear', 'cosine'];
 
-/** How the learning rate moves over a run. */
+/** Learning-rate schedule of a run. */
 export interface ScheduleOptions {
+  /** Shape of the curve after warm-up. */
   name: ScheduleName;
-  /** Steps over which the rate rises linearly from 0. */
+  /** Number of steps over which the rate rises linearly from 0 to the peak; 0 for no warm-up. */
   warmupSteps: number;
+  /** Number of steps of the whole run, above 0. */
   totalSteps: number;
-  /** Rate at the end of `linear` and `cosine`, as a share of the peak. Default 0. */
+  /** Rate at the end of `linear` and `cosine`, relative to the peak. Default 0. */
   floorRatio?: number;
 }
 
 /**
- * Learning rate of an update as a share of the peak.
+ * Learning rate of an update, relative to the peak.
  *
- *   step ≤ warm-up:  step / warmup;     then, with p from 0 at the end of warm-up to 1 at the last step:
- *   constant 1,     linear  1 − p (1−f),     cosine  f + (1−f)(1 + cos πp)/2
+ *     step ≤ warmup:  step / warmup
+ *     constant:       1
+ *     linear:         1 − p (1−f)
+ *     cosine:         f + (1−f)(1 + cos πp)/2
  *
- * @param step  number of the update, from 1
+ * Here f is `floorRatio`, and p rises from 0 at the end of warm-up to 1 at the last step.
+ *
+ * @param step number of the update, from 1
+ * @throws UsageError if `totalSteps` is not positive, `warmupSteps` is negative, or `step` is below 1.
  */
 export function scheduleRatio(
   step: number,

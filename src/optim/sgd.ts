@@ -2,11 +2,13 @@ import { add, mul, sub } from '../graph/ops.ts';
 import type { Optimizer } from './optimizer.ts';
 
 /**
- * Stochastic gradient descent with momentum and decoupled weight decay.
+ * Makes stochastic gradient descent with momentum and decoupled weight decay.
  *
- *   u ← μ u + g        θ ← (1 − η λ) θ − η u
+ *     u ← μ u + g        θ ← (1 − η λ) θ − η u
  *
- * Differs from PyTorch's, which adds λ θ to the gradient.
+ * Differs from PyTorch, which adds λ θ to the gradient.
+ *
+ * @param options.momentum μ, default 0.9
  */
 export function sgd({ momentum = 0.9 }: { momentum?: number } = {}): Optimizer {
   return {
