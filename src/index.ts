@@ -32,24 +32,27 @@ export type {
   MethodContext,
   RunningMethod,
   RunPlan,
-  StepResult,
   TrainingBatch,
   TrainingPairs,
 } from './methods/contract/method.ts';
 export type { MethodOptions } from './methods/contract/method-options.ts';
 export { methods } from './methods/methods.ts';
-export type { CostLedger, EncodePurpose, Phase } from './objective/cost-ledger.ts';
+export type { CostLedger } from './objective/cost-ledger.ts';
+export type { Objective, StepResult } from './objective/objective.ts';
 export type { Temperature } from './objective/temperature.ts';
+export { InterruptedError, type ReportedStep, type TrainCallbacks } from './train/callbacks.ts';
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';
+export type { BatchSource, StepReport } from './train/loop.ts';
 export type { TableRefresh } from './train/refresh-history.ts';
-export type { OptimizerName, OptionalSetting, TrainOptions, TrainSettings } from './train/settings.ts';
 export {
-  InterruptedError,
-  type ReportedStep,
-  type TrainCallbacks,
-  type TrainResult,
-  trainRetriever,
-} from './train/train-retriever.ts';
+  type RunOptions,
+  type RunParts,
+  type RunResult,
+  runTraining,
+  type Subject,
+} from './train/run.ts';
+export type { OptimizerName, OptionalSetting, TrainOptions, TrainSettings } from './train/settings.ts';
+export { type TrainResult, trainRetriever } from './train/train-retriever.ts';
 
 /** The parts that methods over cached embeddings are made of: table, masks, samplers, losses, refresh, diagnostics. */
 

@@ -6,9 +6,9 @@ import { curvesOf } from '../src/compare/curves.ts';
 import { thisMachine } from '../src/compare/machine.ts';
 import type { RunEvaluation, RunResult } from '../src/compare/run-result.ts';
 import type { Trainer } from '../src/compare/trainer.ts';
+import { InterruptedError } from '../src/train/callbacks.ts';
 import { EventLog, type LoggedEvent } from '../src/train/event-log.ts';
 import { resolveSettings, type TrainSettings } from '../src/train/settings.ts';
-import { InterruptedError } from '../src/train/train-retriever.ts';
 import { UndriftError } from '../src/util/errors.ts';
 import { rngKey, uniform } from '../src/util/rng.ts';
 
@@ -66,8 +66,8 @@ export function fakeTrainer(): FakeTrainer {
             epoch: step / 10,
             learningRate: 0.1,
             gradientNorm: 1,
-            encodes: { queries: 8, documents: 8 },
-            textsPerSecond: 100,
+            spent: { queryEncodes: 8, documentEncodes: 8 },
+            throughput: { unit: 'texts', perSecond: 100 },
             prepareMs: 0,
             trainingLoss: 3 / step,
             interpretableLoss: 3 / step,

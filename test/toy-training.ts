@@ -241,7 +241,7 @@ export class ToyRun {
     await trainingLoop(
       {
         learner,
-        method: running,
+        objective: running,
         batches,
         ledger: context.ledger,
         onStep: async (report) => {

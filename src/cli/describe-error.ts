@@ -1,4 +1,4 @@
-import { InterruptedError } from '../train/train-retriever.ts';
+import { InterruptedError } from '../train/callbacks.ts';
 import { UndriftError } from '../util/errors.ts';
 import { asFlags } from '../util/option-name.ts';
 import { INTERRUPTED_EXIT_CODE, Interrupted } from './io.ts';

@@ -1,5 +1,4 @@
 import { tableAsText } from '../compare/tables.ts';
-import { parseMetric } from '../eval/metric-spec.ts';
 import { findMethod } from '../methods/methods.ts';
 import { ledgerRows } from '../objective/ledger-rows.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
@@ -55,8 +54,6 @@ export const trainCommand = defineCommand({
           : 'for a first try: undrift data api-docs --out data/api-docs',
       });
     }
-    // A misspelt metric would end the run at its first evaluation.
-    if (options.evalMetric !== undefined) parseMetric(options.evalMetric);
     if (options.warmup !== undefined && options.warmup > 1 && !Number.isInteger(options.warmup)) {
       throw new UsageError(
         `--warmup should be below 1 (a share of the run) or a whole number of steps, found "${options.warmup}"`,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { ReportedStep } from '../train/train-retriever.ts';
+import type { ReportedStep } from '../train/callbacks.ts';
 import type { Io, StageOptions } from './io.ts';
 import { TrainingProgress } from './training-progress.ts';
 
@@ -9,12 +9,12 @@ const report = (step: number, documents: number, metrics: Record<string, number>
   epoch: step / 10,
   learningRate: 0.01,
   gradientNorm: 1,
-  encodes: { queries: 32, documents },
+  spent: { queryEncodes: 32, documentEncodes: documents },
   trainingLoss: -0.5,
   interpretableLoss: 1.2345,
   metrics,
   ledger: {},
-  textsPerSecond: 1234,
+  throughput: { unit: 'texts', perSecond: 1234 },
   prepareMs: 0,
 });
 

@@ -1,4 +1,4 @@
-import type { ReportedStep } from '../train/train-retriever.ts';
+import type { ReportedStep } from '../train/callbacks.ts';
 import { formatCount } from '../util/format.ts';
 import type { ProgressFields } from '../util/progress.ts';
 import type { Io } from './io.ts';
@@ -52,7 +52,7 @@ export class TrainingProgress {
   step(report: ReportedStep): void {
     this.between = undefined;
     this.steps += 1;
-    this.encodes += report.encodes.documents;
+    this.encodes += report.spent.documentEncodes ?? 0;
     this.io.progress(this.label, report.step, {
       total: report.totalSteps,
       unit: 'steps',
@@ -61,13 +61,13 @@ export class TrainingProgress {
     });
   }
 
-  private fields({ interpretableLoss, metrics, textsPerSecond }: ReportedStep): ProgressFields {
+  private fields({ interpretableLoss, metrics, throughput }: ReportedStep): ProgressFields {
     const { staleness, refreshLagSteps } = metrics;
     return {
       loss: interpretableLoss.toPrecision(3),
       ...(staleness !== undefined && { staleness: staleness.toPrecision(2) }),
       'encodes/step': formatCount(this.encodes / this.steps),
-      'texts/s': formatCount(textsPerSecond),
+      [`${throughput.unit}/s`]: formatCount(throughput.perSecond),
       ...(refreshLagSteps !== undefined && { lag: refreshLagSteps }),
       ...this.beside,
     };

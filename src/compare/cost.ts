@@ -1,4 +1,4 @@
-import { LEDGER_NAMES } from '../objective/ledger-rows.ts';
+import { LEDGER_NAMES, words } from '../objective/ledger-rows.ts';
 import { formatBytes, formatCount, formatDuration } from '../util/format.ts';
 import type { Unit } from './chart-scale.ts';
 import type { Spread } from './statistics.ts';
@@ -39,7 +39,6 @@ export function ledgerLabel(name: string): string {
 /** Names end in their unit: `wallMs`, `cacheBytes`; the others are counts. */
 export function describeCost(name: string): CostDescription {
   if (name === WALL_TIME) return { ...describeCost('timeMs'), label: 'time' };
-  const words = (text: string) => text.replace(/([a-z0-9])([A-Z])/g, '$1 $2').toLowerCase();
   if (/[a-z]Ms$/.test(name)) {
     return { label: words(name.slice(0, -2)), unit: 'minutes', format: formatDuration, factor: 1 / 60_000 };
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type FakeTrainer, fakeTrainer } from '../../test/fake-comparison.ts';
 import { tempFiles } from '../../test/temp-files.ts';
-import { InterruptedError } from '../train/train-retriever.ts';
+import { InterruptedError } from '../train/callbacks.ts';
 import type { Comparison } from './comparison.ts';
 import { stepsFor } from './plan-steps.ts';
 import { runComparison } from './run-comparison.ts';

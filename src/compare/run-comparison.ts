@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { InterruptedError } from '../train/train-retriever.ts';
+import { InterruptedError } from '../train/callbacks.ts';
 import { UndriftError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { type Comparison, runName } from './comparison.ts';

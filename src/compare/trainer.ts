@@ -2,8 +2,9 @@ import { loadData } from '../data/load.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import type { TrainCallbacks } from '../train/callbacks.ts';
 import type { TrainOptions } from '../train/settings.ts';
-import { type TrainCallbacks, type TrainResult, trainRetriever } from '../train/train-retriever.ts';
+import { type TrainResult, trainRetriever } from '../train/train-retriever.ts';
 import type { EvaluationPlan } from './comparison.ts';
 import type { RunEvaluation } from './run-result.ts';
 

@@ -1,11 +1,12 @@
 import { klDistillation } from '../losses/kl-distillation.ts';
 import { marginMse } from '../losses/margin-mse.ts';
+import { stateless } from '../objective/objective.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { plural } from '../util/format.ts';
 import { describeEncodes } from './contract/describe-run.ts';
 import { DISTILLATION_LOSSES, type DistillationLossName } from './contract/loss-names.ts';
-import { type Method, type MethodContext, stateless, type TrainingBatch } from './contract/method.ts';
+import type { Method, MethodContext, TrainingBatch } from './contract/method.ts';
 import { ContrastiveStep } from './step/contrastive-step.ts';
 import { ownColumns, ownNegatives } from './step/own-negatives.ts';
 import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './step/score-loss.ts';

@@ -2,10 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { smallRetriever, TEXTS } from '../../test/small-models.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
+import type { StepResult } from '../objective/objective.ts';
 import { Temperature } from '../objective/temperature.ts';
 import { adamw } from '../optim/adamw.ts';
 import { Learner } from '../runtime/learner.ts';
-import type { Method, MethodContext, StepResult } from './contract/method.ts';
+import type { Method, MethodContext } from './contract/method.ts';
 import { gradCache } from './grad-cache.ts';
 import { inBatch } from './in-batch.ts';
 

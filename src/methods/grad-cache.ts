@@ -4,6 +4,7 @@ import { add } from '../graph/ops.ts';
 import type { Side } from '../models/retriever/retriever.ts';
 import { dropoutKeys, TokenFeeds } from '../models/retriever/token-feeds.ts';
 import { ROWS_INPUT } from '../nn/parameters.ts';
+import { type StepResult, stateless } from '../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../objective/scaled-loss.ts';
 import { setZero } from '../runtime/device-memory.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
@@ -15,13 +16,7 @@ import { takePrefix } from '../util/prefixes.ts';
 import { rngKey } from '../util/rng.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
 import { BATCH_LOSSES } from './contract/loss-names.ts';
-import {
-  type Method,
-  type MethodContext,
-  type StepResult,
-  stateless,
-  type TrainingBatch,
-} from './contract/method.ts';
+import type { Method, MethodContext, TrainingBatch } from './contract/method.ts';
 import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './step/batch-loss.ts';
 import { lossOfEmbeddings, type ScoreLoss } from './step/score-loss.ts';
 

@@ -1,6 +1,7 @@
+import { stateless } from '../objective/objective.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
 import { BATCH_LOSSES } from './contract/loss-names.ts';
-import { type Method, type MethodContext, type RunningMethod, stateless } from './contract/method.ts';
+import type { Method, MethodContext, RunningMethod } from './contract/method.ts';
 import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './step/batch-loss.ts';
 import { ContrastiveStep } from './step/contrastive-step.ts';
 

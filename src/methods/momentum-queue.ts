@@ -9,6 +9,7 @@ import {
 } from '../cache/masks.ts';
 import { NONE, ScoreTable } from '../cache/score-table.ts';
 import { tableStaleness } from '../cache/table-staleness.ts';
+import type { StepResult } from '../objective/objective.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { MovingAverage } from '../runtime/moving-average.ts';
 import type { TokenStore } from '../text/token-store.ts';
@@ -16,21 +17,14 @@ import { UsageError } from '../util/errors.ts';
 import { count, formatBytes } from '../util/format.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
-import type {
-  Method,
-  MethodContext,
-  RunningMethod,
-  RunPlan,
-  StepResult,
-  TrainingBatch,
-  TrainingPairs,
-} from './contract/method.ts';
+import type { Method, MethodContext, RunningMethod, RunPlan, TrainingBatch } from './contract/method.ts';
 import type { MethodOptions } from './contract/method-options.ts';
 import { candidateSoftmax } from './step/candidate-softmax.ts';
 import { ContrastiveStep, inStore } from './step/contrastive-step.ts';
 import { allowedCandidates } from './step/known-positives.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 import { checkBatchFits } from './table/check-table-plan.ts';
+import { diagnosisProbe } from './table/diagnosis-probe.ts';
 import { tableRows } from './table/table-options.ts';
 import { TableProbe } from './table/table-probe.ts';
 
@@ -222,7 +216,7 @@ class MomentumQueue implements RunningMethod {
     return inspectTable(this.queue);
   }
 
-  async diagnose(pairs: TrainingPairs): Promise<Readonly<Record<string, number>>> {
+  async diagnose(pairs = diagnosisProbe(this.context)): Promise<Readonly<Record<string, number>>> {
     return await this.probe.run(pairs);
   }
 

@@ -3,12 +3,13 @@ import { angle, angleSimilarity } from '../losses/angle.ts';
 import { cosent } from '../losses/cosent.ts';
 import { cosineSimilarity } from '../losses/cosine-similarity.ts';
 import { pairCosines } from '../losses/distances.ts';
+import { stateless } from '../objective/objective.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import { describeEncodes } from './contract/describe-run.ts';
 import { PAIR_LOSSES, type PairLossName } from './contract/loss-names.ts';
-import { type Method, type MethodContext, stateless } from './contract/method.ts';
+import type { Method, MethodContext } from './contract/method.ts';
 import { ContrastiveStep } from './step/contrastive-step.ts';
 import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './step/score-loss.ts';
 

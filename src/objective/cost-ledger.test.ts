@@ -26,7 +26,25 @@ describe('the cost ledger', () => {
       scoringFlops: 2e6,
       cacheBytes: 800,
     });
-    expect(ledger.encodes).toEqual({ queries: 32, documents: 4240 });
+  });
+
+  it('takes purposes, units and phases that nobody has thought of', async () => {
+    const ledger = new CostLedger();
+    ledger.tokens('training', 512);
+    ledger.tokens('scoring', 100);
+    ledger.documents('neighbour', 7);
+    ledger.add('messages', 3);
+    await ledger.time('gather', async () => {});
+    const { gatherMs, ...counts } = ledger.totals;
+    expect(gatherMs).toBeGreaterThanOrEqual(0);
+    expect(counts).toEqual({
+      tokens: 612,
+      trainingTokens: 512,
+      scoringTokens: 100,
+      documentEncodes: 7,
+      neighbourEncodes: 7,
+      messages: 3,
+    });
   });
 
   it('goes on from what it had', () => {

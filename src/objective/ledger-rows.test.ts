@@ -34,3 +34,27 @@ it('shows sums and their parts, and nothing that was not spent', async () => {
   );
   expect(ledgerRows({})).toEqual([]);
 });
+
+it('shows what was added under names of its own, with the sum that it is a part of', () => {
+  const totals = {
+    documentEncodes: 10,
+    neighbourEncodes: 10,
+    tokens: 400,
+    trainingTokens: 300,
+    readerTokens: 100,
+    messages: 3,
+    stepMs: 3000,
+    gatherMs: 1000,
+  };
+  expect(ledgerRows(totals)).toEqual([
+    { name: 'documents embedded', amount: '10' },
+    { name: 'neighbour', amount: '10', share: '100 %' },
+    { name: 'tokens', amount: '400' },
+    { name: 'training', amount: '300', share: '75 %' },
+    { name: 'reader', amount: '100', share: '25 %' },
+    { name: 'training time', amount: '4.0s' },
+    { name: 'loss and gradient', amount: '3.0s', share: '75 %' },
+    { name: 'gather', amount: '1.0s', share: '25 %' },
+    { name: 'messages', amount: '3' },
+  ]);
+});

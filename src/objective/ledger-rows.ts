@@ -1,5 +1,5 @@
-import { formatBytes, formatCount, formatDuration } from '../util/format.ts';
-import type { EncodePurpose, Phase } from './cost-ledger.ts';
+import { count, formatBytes, formatCount, formatDuration } from '../util/format.ts';
+import { isTime } from './cost-ledger.ts';
 
 /** An amount of a run's ledger for people. */
 export interface LedgerRow {
@@ -9,7 +9,8 @@ export interface LedgerRow {
   readonly share?: string;
 }
 
-const PURPOSES: Readonly<Record<EncodePurpose, string>> = {
+/** Purposes of document encodes. */
+const PURPOSES = {
   positive: 'positives',
   negative: 'negatives',
   teaching: 'to teach the corrector',
@@ -19,10 +20,7 @@ const PURPOSES: Readonly<Record<EncodePurpose, string>> = {
   guide: 'by the guide',
 };
 
-/** Phases that are no training. */
-type AsidePhase = 'evaluate' | 'diagnose' | 'save';
-
-const TRAINING: Readonly<Record<Exclude<Phase, AsidePhase>, string>> = {
+const TRAINING = {
   prepare: 'preparing',
   mine: 'mining',
   correct: 'correcting the cache',
@@ -32,7 +30,8 @@ const TRAINING: Readonly<Record<Exclude<Phase, AsidePhase>, string>> = {
   refresh: 'refreshing the cache',
 };
 
-const ASIDE: Readonly<Record<AsidePhase, string>> = {
+/** Phases that are no training. */
+const ASIDE = {
   evaluate: 'evaluating',
   diagnose: 'diagnosing',
   save: 'saving',
@@ -49,11 +48,12 @@ export interface LedgerName {
 const named = (labels: Readonly<Record<string, string>>, unit: string, of?: string): LedgerName[] =>
   Object.entries(labels).map(([name, label]) => ({ name: name + unit, label, ...(of && { of }) }));
 
-/** Everything that a ledger may hold, in the order in which it is shown. `trainingMs` is the sum of its parts. */
+/** Names that have a label of their own, in the order in which they are shown. `trainingMs` is the sum of all phases of training. */
 export const LEDGER_NAMES: readonly LedgerName[] = [
   { name: 'documentEncodes', label: 'documents embedded' },
   ...named(PURPOSES, 'Encodes', 'documentEncodes'),
   { name: 'queryEncodes', label: 'queries embedded' },
+  { name: 'tokens', label: 'tokens' },
   { name: 'diagnosisEncodes', label: 'texts embedded for diagnosis' },
   { name: 'scoringFlops', label: 'scoring of the cache' },
   { name: 'correctionFlops', label: 'correction of the cache' },
@@ -63,20 +63,47 @@ export const LEDGER_NAMES: readonly LedgerName[] = [
   ...named(ASIDE, 'Ms'),
 ];
 
+/** Endings of the parts of each sum. */
+const SUMS: Readonly<Record<string, string>> = {
+  documentEncodes: 'Encodes',
+  tokens: 'Tokens',
+  trainingMs: 'Ms',
+};
+
+/** Names of a ledger in the order in which they are shown. Names without a label of their own follow the known parts of their sum. */
+function namesOf(totals: Readonly<Record<string, number>>): LedgerName[] {
+  const unknown = Object.keys(totals).filter((name) => !LEDGER_NAMES.some((known) => known.name === name));
+  const sumOf = (name: string) => Object.keys(SUMS).find((sum) => name.endsWith(SUMS[sum]!));
+  const partsOf = (of: string): LedgerName[] =>
+    unknown
+      .filter((name) => sumOf(name) === of)
+      .map((name) => ({ name, label: words(name.slice(0, -SUMS[of]!.length)), of }));
+  const ordered = LEDGER_NAMES.flatMap((entry, i) => {
+    const sum = entry.of ?? entry.name;
+    return LEDGER_NAMES[i + 1]?.of === sum ? [entry] : [entry, ...partsOf(sum)];
+  });
+  const rest = unknown.filter((name) => sumOf(name) === undefined);
+  return [...ordered, ...rest.map((name) => ({ name, label: words(name) }))];
+}
+
+/** `trainingTokens` → `training tokens`. */
+export const words = (name: string): string => name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').toLowerCase();
+
 /**
- * The ledger as a table: sums and, under each, its parts. What was not spent is left out.
+ * Lays a ledger out as a table: sums, and under each its parts. Amounts of nothing are left out.
  *
- * @param options.reproducible  only what the same training always costs: no wall times, nothing that a diagnosis spent
+ * @param options.reproducible  only costs that are the same each time: no wall times, no diagnosis
  */
 export function ledgerRows(
   totals: Readonly<Record<string, number>>,
   { reproducible = false }: { reproducible?: boolean } = {},
 ): LedgerRow[] {
+  const names = namesOf(totals);
   const amounts: Record<string, number> = { ...totals };
-  for (const { name, of } of LEDGER_NAMES)
+  for (const { name, of } of names)
     if (of === 'trainingMs') amounts[of] = (amounts[of] ?? 0) + (totals[name] ?? 0);
-  const varies = (name: string) => name.endsWith('Ms') || name === 'diagnosisEncodes';
-  return LEDGER_NAMES.flatMap(({ name, label, of }) => {
+  const varies = (name: string) => isTime(name) || name === 'diagnosisEncodes';
+  return names.flatMap(({ name, label, of }) => {
     const amount = amounts[name] ?? 0;
     if (amount === 0 || (reproducible && varies(name))) return [];
     const share = of ? { share: `${Math.round((100 * amount) / amounts[of]!)} %` } : {};
@@ -85,7 +112,7 @@ export function ledgerRows(
 }
 
 function format(name: string, amount: number): string {
-  if (name.endsWith('Ms')) return formatDuration(amount);
+  if (isTime(name)) return formatDuration(amount);
   if (name.endsWith('Bytes')) return formatBytes(amount);
-  return name.endsWith('Flops') ? `${formatCount(amount)}FLOP` : amount.toLocaleString('en-US');
+  return name.endsWith('Flops') ? `${formatCount(amount)}FLOP` : count(amount);
 }

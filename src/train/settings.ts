@@ -1,4 +1,3 @@
-import { HELD_OUT } from '../data/held-out.ts';
 import type { Method } from '../methods/contract/method.ts';
 import {
   METHOD_OPTION_NAMES,
@@ -9,9 +8,9 @@ import { findMethod } from '../methods/methods.ts';
 import type { Pooling } from '../nn/layers.ts';
 import type { ScheduleName } from '../optim/schedule.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
-import { checkPairMetrics } from '../retrieval/evaluate-scored-pairs.ts';
 import type { Precision } from '../runtime/devices.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
+import { exampleKind } from './examples/example-kinds.ts';
 
 export type OptimizerName = 'adamw' | 'sgd' | 'lion';
 
@@ -153,7 +152,9 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
   const schedule = options.schedule ?? 'linear';
   if (!SCHEDULES.includes(schedule)) throw new UsageError(`unknown schedule "${schedule}"`);
   const method = findMethod(options.method ?? 'in-batch');
-  const texts = method.trainsOn === 'texts';
+  const kind = exampleKind(method);
+  const evalMetric = options.evalMetric ?? kind.evalMetric;
+  kind.checkMetric(evalMetric);
   return {
     ...methodSettings(method, options),
     data: options.data,
@@ -162,7 +163,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     method: method.id,
     epochs: options.epochs ?? (fresh ? 12 : 3),
     steps: options.steps ?? null,
-    batchSize: options.batchSize ?? (isStatic ? 128 : texts ? 64 : 32),
+    batchSize: options.batchSize ?? (isStatic ? 128 : (kind.batchSize ?? 32)),
     accumulate: options.accumulate ?? 1,
     chunkSize: options.chunkSize ?? 32,
     negatives: options.negatives ?? method.negatives ?? 0,
@@ -195,8 +196,8 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
     maxDocTokens: options.maxDocTokens ?? (fresh ? (isStatic ? 256 : 128) : null),
     queryPrompt: options.queryPrompt ?? (fresh ? '' : null),
     docPrompt: options.docPrompt ?? (fresh ? '' : null),
-    evalSplit: options.evalSplit ?? (texts ? HELD_OUT : 'dev'),
-    evalMetric: evalMetric(method, options),
+    evalSplit: options.evalSplit ?? kind.evalSplit,
+    evalMetric,
     evalEvery: options.evalEvery ?? null,
     evalQueries: options.evalQueries ?? 1000,
     patience: options.patience ?? 0,
@@ -219,13 +220,6 @@ function requireGivenModel({ lora, loraAlpha, loraTargets, freeze, trainOnly }: 
   throw new UsageError(`${asked[0]} keeps weights of a model as they are, and a new one has random weights`, {
     help: 'give a trained model: --model <folder>',
   });
-}
-
-function evalMetric({ trainsOn }: Method, options: TrainOptions): string {
-  if (trainsOn !== 'scored-pairs') return options.evalMetric ?? 'ndcg@10';
-  const metric = options.evalMetric ?? 'spearman';
-  checkPairMetrics([metric]);
-  return metric;
 }
 
 /** The method's options with its defaults; null for those that it does not take. */

@@ -5,9 +5,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { permutation, rngKey } from '../util/rng.ts';
+import { InterruptedError, type TrainCallbacks } from './callbacks.ts';
 import { readEventLog } from './event-log.ts';
 import type { TrainOptions } from './settings.ts';
-import { InterruptedError, type TrainCallbacks, trainRetriever } from './train-retriever.ts';
+import { trainRetriever } from './train-retriever.ts';
 
 const SYLLABLES = [
   'ba',

@@ -10,8 +10,9 @@ import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import { evaluateScoredPairs } from '../retrieval/evaluate-scored-pairs.ts';
 import { permutation, rngKey } from '../util/rng.ts';
+import { InterruptedError, type TrainCallbacks } from './callbacks.ts';
 import type { TrainOptions } from './settings.ts';
-import { InterruptedError, type TrainCallbacks, trainRetriever } from './train-retriever.ts';
+import { trainRetriever } from './train-retriever.ts';
 
 /** Documents name three things in one language, queries the same three in another. */
 const words = (i: number) => [...permutation(rngKey(5, i, 'words'), 40).subarray(0, 3)];

@@ -8,10 +8,11 @@ import { loadData } from '../data/load.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import { permutation, rngKey } from '../util/rng.ts';
+import { InterruptedError, type TrainCallbacks } from './callbacks.ts';
 import { readEventLog } from './event-log.ts';
 import { readRunSettings } from './run-folder.ts';
 import type { TrainOptions } from './settings.ts';
-import { InterruptedError, type TrainCallbacks, trainRetriever } from './train-retriever.ts';
+import { trainRetriever } from './train-retriever.ts';
 
 /**
  * A corpus that words alone do not solve: a document names a thing in one language, its query in another, so that BM25 finds

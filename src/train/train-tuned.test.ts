@@ -5,8 +5,9 @@ import { largestDifference } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readSafetensors } from '../io/safetensors.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
+import { InterruptedError } from './callbacks.ts';
 import type { TrainOptions } from './settings.ts';
-import { InterruptedError, trainRetriever } from './train-retriever.ts';
+import { trainRetriever } from './train-retriever.ts';
 
 const line = (record: Record<string, string>) => `${JSON.stringify(record)}\n`;
 const each = (make: (i: number) => string) => Array.from({ length: 40 }, (_, i) => make(i)).join('');

@@ -1,10 +1,10 @@
 import type { TrainingExamples } from '../../data/examples.ts';
 import type { Retriever } from '../../models/retriever/retriever.ts';
 import type { CostLedger } from '../../objective/cost-ledger.ts';
+import type { Objective } from '../../objective/objective.ts';
 import type { Temperature } from '../../objective/temperature.ts';
 import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
-import type { Gradients } from '../../runtime/learner.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import type { LossName } from './loss-names.ts';
@@ -36,17 +36,6 @@ export interface BatchTokens {
   readonly queries: TokenStore;
   /** B positives, and then the negatives. */
   readonly documents: TokenStore;
-}
-
-/** What a step found out; moving the parameters is the loop's part. */
-export interface StepResult {
-  readonly gradients: Gradients;
-  /** Its gradient is what counts; in nats per query. */
-  readonly trainingLoss: number;
-  /** What a person plots: comparable between methods where the training loss is a surrogate. */
-  readonly interpretableLoss: number;
-  /** Anything else worth logging, by name. */
-  readonly metrics: Readonly<Record<string, number>>;
 }
 
 /** What a method works with. The arrays behind `weights` are live: each step sees the parameters that the last one left. */
@@ -114,46 +103,16 @@ export interface RunPlan {
   readonly dimension: number;
 }
 
-/** A method at work: compiled programs and whatever state it keeps between steps (caches, queues). */
-export interface RunningMethod {
-  /** Makes what has to be there before the first step: fills caches, mines. Not called where `restore` is. */
-  begin(): Promise<void>;
+/** A method at work in a run. */
+export interface RunningMethod extends Objective<TrainingBatch> {
   /**
-   * Loss and gradients of one batch. Several batches may make one update; what they leave behind (rows to write back) shows to
-   * none of them.
-   * @param draw  number of this batch in the run, from 0: with the seed it keys all randomness, so a resumed run draws alike
+   * Measures what staleness does to training with the current weights; see `TableProbe`. Changes no parameter and draws nothing that a
+   * step draws, but bypasses a corrector that it finds worse than none until it is better.
+   *
+   * @param probe  queries to measure with; default: up to 128 training queries with their first positives, the same each time
    */
-  step(batch: TrainingBatch, draw: number): Promise<StepResult>;
-  /**
-   * After the weights have moved: caches take in what the steps since the last update have made, refresh policies act.
-   * @param step  number of the update, from 1
-   * @returns  anything worth logging, by name
-   */
-  updated(step: number): Promise<Readonly<Record<string, number>>>;
-  /** Figures that are asked for when a line is logged, because they are dear to compute at every step. */
-  inspect(): Readonly<Record<string, number>>;
-  /**
-   * What staleness does to the training with the weights as they are now, by name: see `TableProbe`. Changes nothing, and draws
-   * nothing that a step draws; but a corrector that it finds worse than none is left out until it is better. Methods that keep no
-   * embeddings have none.
-   * @param probe  the same queries and positives each time
-   */
-  diagnose?(probe: TrainingPairs): Promise<Readonly<Record<string, number>>>;
-  /** State for a checkpoint; empty for methods without. */
-  state(): Readonly<Record<string, HostTensor>>;
-  restore(state: Readonly<Record<string, HostTensor>>): Promise<void>;
-  dispose(): Promise<void>;
+  diagnose?(probe?: TrainingPairs): Promise<Readonly<Record<string, number>>>;
 }
-
-/** A method that keeps nothing from one step to the next. */
-export const stateless = (parts: Pick<RunningMethod, 'step' | 'dispose'>): RunningMethod => ({
-  ...parts,
-  begin: async () => {},
-  updated: async () => ({}),
-  inspect: () => ({}),
-  state: () => ({}),
-  restore: async () => {},
-});
 
 /**
  * A way of training a dense retriever, as plain data and one function; each is one file of this folder. The loop knows nothing

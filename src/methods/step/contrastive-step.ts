@@ -4,6 +4,7 @@ import { cast } from '../../graph/ops.ts';
 import type { Side } from '../../models/retriever/retriever.ts';
 import { dropoutKeys, TokenFeeds } from '../../models/retriever/token-feeds.ts';
 import { ROWS_INPUT } from '../../nn/parameters.ts';
+import type { StepResult } from '../../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
 import { float32, type HostTensor, scalarValue } from '../../runtime/host-tensor.ts';
 import { gradientOutput } from '../../runtime/learner.ts';
@@ -11,7 +12,7 @@ import { Program } from '../../runtime/program.ts';
 import { padBatch } from '../../text/pad-batch.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import { rngKey } from '../../util/rng.ts';
-import type { BatchTokens, MethodContext, StepResult } from '../contract/method.ts';
+import type { BatchTokens, MethodContext } from '../contract/method.ts';
 import { lossOfEmbeddings, type ScoreLoss } from './score-loss.ts';
 
 /** What queries are scored against; the columns of the scores are in this order. */

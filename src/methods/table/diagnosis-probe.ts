@@ -1,15 +1,17 @@
-import type { TrainingExamples } from '../../data/examples.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
-import type { TrainingPairs } from '../contract/method.ts';
+import type { MethodContext, TrainingPairs } from '../contract/method.ts';
 
-/** Queries that staleness is measured with: enough for means, few enough that their scores of 100,000 documents are quickly made. */
+/** Queries of a probe: enough for means, and few enough to score against 100,000 documents in a moment. */
 const PROBE_QUERIES = 128;
 
 /**
- * Training queries that a run is diagnosed with, each with its first positive: the same ones each time, so that what changes
- * between two diagnoses is the encoder and the cache.
+ * Picks the training queries with which a run is diagnosed, each with its first positive. They are the same ones each time, so that two
+ * diagnoses differ by the encoder and the cache alone.
  */
-export function diagnosisProbe({ queryRows, positives }: TrainingExamples, seed: number): TrainingPairs {
+export function diagnosisProbe({
+  examples: { queryRows, positives },
+  seed,
+}: Pick<MethodContext, 'examples' | 'seed'>): TrainingPairs {
   const picked = permutation(rngKey(seed, 0, 'diagnosis/queries'), queryRows.length)
     .slice(0, PROBE_QUERIES)
     .sort();

@@ -2,18 +2,14 @@ import { inspectTable } from '../../cache/inspect-table.ts';
 import { type DuplicateMap, duplicateMap } from '../../cache/masks.ts';
 import { NONE, ScoreTable } from '../../cache/score-table.ts';
 import { tableStaleness } from '../../cache/table-staleness.ts';
+import type { StepResult } from '../../objective/objective.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { addPrefix, takePrefix } from '../../util/prefixes.ts';
-import type {
-  MethodContext,
-  RunningMethod,
-  StepResult,
-  TrainingBatch,
-  TrainingPairs,
-} from '../contract/method.ts';
+import type { MethodContext, RunningMethod, TrainingBatch } from '../contract/method.ts';
 import { ContrastiveStep } from '../step/contrastive-step.ts';
 import { allowedCandidates } from '../step/known-positives.ts';
 import { type OwnColumns, ownColumns } from '../step/own-negatives.ts';
+import { diagnosisProbe } from './diagnosis-probe.ts';
 import { RefreshEvidence } from './refresh-evidence.ts';
 import { TableCorrection } from './table-correction.ts';
 import { tableLosses } from './table-losses.ts';
@@ -155,7 +151,7 @@ export class TableMethod implements RunningMethod {
     return inspectTable(this.table);
   }
 
-  async diagnose(pairs: TrainingPairs): Promise<Readonly<Record<string, number>>> {
+  async diagnose(pairs = diagnosisProbe(this.context)): Promise<Readonly<Record<string, number>>> {
     const key = { seed: this.context.seed, draw: this.table.clock, purpose: 'diagnosis' };
     const { correction } = this;
     const found = await this.probe.run(

@@ -1,0 +1,83 @@
+import type { TrainingExamples } from '../../data/examples.ts';
+import type { LoadOptions } from '../../data/load-options.ts';
+import type { RetrievalData } from '../../data/retrieval-data.ts';
+import type { Method } from '../../methods/contract/method.ts';
+import type { Retriever } from '../../models/retriever/retriever.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
+import type { TokenStore } from '../../text/token-store.ts';
+
+/** The data of a run. */
+export interface TrainingData {
+  /** Data that is trained on. */
+  readonly data: RetrievalData;
+  /** Data with the splits on which the encoder can be evaluated during training. */
+  readonly evaluation: RetrievalData;
+}
+
+/** Token ids of the texts of both sides. */
+export interface SideTokens {
+  readonly queries: TokenStore;
+  readonly documents: TokenStore;
+}
+
+/** The training examples that a method can use. */
+export interface UsableExamples {
+  readonly examples: TrainingExamples;
+  /** Number of examples that were left out, and why; absent where there are none. */
+  readonly note?: string;
+}
+
+/** Settings of a run on which its examples depend. */
+export interface ExampleSettings {
+  readonly data: string;
+  readonly evalSplit: string;
+  readonly evalMetric: string;
+  readonly loss: string | null;
+}
+
+/** Reports how many texts of a stage are done. */
+export type TextProgress = (stage: string, done: number, total: number) => void;
+
+/**
+ * A kind of training example: how data of this kind is read, tokenised and evaluated on, and what messages call its parts. A method
+ * names its kind by `trainsOn`.
+ */
+export interface ExampleKind {
+  /** Nouns of messages: the texts of the corpus, the examples, and the rows of a batch. */
+  readonly nouns: { readonly texts: string; readonly examples: string; readonly batch: string };
+  /** Default batch size; absent where the model decides. */
+  readonly batchSize?: number;
+  /** Default split to evaluate on. */
+  readonly evalSplit: string;
+  /** Splits that there are besides those of the data. */
+  readonly ownSplits: readonly string[];
+  /** Default metric that decides which model is the best. */
+  readonly evalMetric: string;
+  /** @throws UsageError for a metric that this kind of example does not have */
+  checkMetric(metric: string): void;
+  load(settings: Pick<ExampleSettings, 'data' | 'evalSplit'>, options: LoadOptions): Promise<TrainingData>;
+  /** Tokenises the texts to train on. */
+  tokenize(retriever: Retriever, data: RetrievalData, onProgress?: TextProgress): SideTokens;
+  /** Tokenises the texts to evaluate on. @param trained  tokens of the texts that are trained on */
+  evaluationTokens(
+    retriever: Retriever,
+    evaluation: RetrievalData,
+    trained: SideTokens,
+    onProgress?: TextProgress,
+  ): SideTokens;
+  /**
+   * Picks the examples that a method can use.
+   * @throws DataError where none is left
+   */
+  usable(
+    examples: TrainingExamples,
+    of: { documents: TokenStore; settings: ExampleSettings; method: Pick<Method, 'distils'> },
+  ): UsableExamples;
+  /** Evaluates a retriever on a split, on at most `limit` queries or pairs. */
+  measure(
+    retriever: Retriever,
+    evaluation: RetrievalData,
+    settings: Pick<ExampleSettings, 'evalSplit' | 'evalMetric'>,
+    options: ComputeOptions & { limit: number; tokens: SideTokens },
+  ): Promise<Readonly<Record<string, number>>>;
+}

@@ -1,0 +1,42 @@
+import { loadData } from '../../data/load.ts';
+import { parseMetric } from '../../eval/metric-spec.ts';
+import { evaluateRetriever } from '../../retrieval/evaluate-retriever.ts';
+import type { ExampleKind } from './example-kind.ts';
+import { withScores } from './teacher-scores.ts';
+import { tokenizeSide } from './tokenize-data.ts';
+
+/** Metrics of every evaluation, besides the one that decides. */
+const METRICS = ['ndcg@10', 'mrr@10', 'recall@10'];
+
+/** Queries and their documents. */
+export const pairs: ExampleKind = {
+  nouns: { texts: 'documents', examples: 'training queries', batch: 'queries' },
+  evalSplit: 'dev',
+  ownSplits: [],
+  evalMetric: 'ndcg@10',
+  checkMetric: (metric) => void parseMetric(metric),
+  async load({ data: path }, options) {
+    const data = await loadData(path, options);
+    return { data, evaluation: data };
+  },
+  tokenize: (retriever, data, onProgress) => ({
+    documents: tokenizeSide(retriever, 'document', data, onProgress),
+    queries: tokenizeSide(retriever, 'query', data, onProgress),
+  }),
+  evaluationTokens: (_retriever, _evaluation, trained) => trained,
+  usable: (examples, { settings, method }) =>
+    method.distils ? withScores(examples, settings.data) : { examples },
+  measure: measureRetrieval,
+};
+
+/** Evaluates retrieval by the metric that decides and a few more. */
+export async function measureRetrieval(
+  ...[retriever, evaluation, { evalSplit, evalMetric }, { limit, ...options }]: Parameters<
+    ExampleKind['measure']
+  >
+): Promise<Readonly<Record<string, number>>> {
+  const metrics = [...new Set([evalMetric, ...METRICS])];
+  return (
+    await evaluateRetriever(retriever, evaluation, evalSplit, { metrics, limitQueries: limit, ...options })
+  ).metrics;
+}

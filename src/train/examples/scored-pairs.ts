@@ -1,0 +1,40 @@
+import type { TrainingExamples } from '../../data/examples.ts';
+import { loadScoredPairs } from '../../data/scored-pairs.ts';
+import { checkPairMetrics, evaluateScoredPairs } from '../../retrieval/evaluate-scored-pairs.ts';
+import { DataError } from '../../util/errors.ts';
+import type { ExampleKind } from './example-kind.ts';
+import { pairs } from './pairs.ts';
+
+/** Pairs of texts with a score each: the first text is the query, the second the positive, and the score that of the positive. */
+export const scoredPairs: ExampleKind = {
+  ...pairs,
+  nouns: { texts: 'second texts', examples: 'training pairs', batch: 'pairs' },
+  evalMetric: 'spearman',
+  checkMetric: (metric) => checkPairMetrics([metric]),
+  async load({ data: path }, options) {
+    const data = await loadScoredPairs(path, options);
+    return { data, evaluation: data };
+  },
+  usable(examples, { settings }) {
+    if (settings.loss === 'cosine-similarity') checkCosines(examples, settings.data);
+    return { examples };
+  },
+  async measure(retriever, evaluation, { evalSplit }, { limit, ...options }) {
+    return (await evaluateScoredPairs(retriever, evaluation, evalSplit, { limitPairs: limit, ...options }))
+      .metrics;
+  },
+};
+
+/** @throws DataError for scores that no cosine can be */
+function checkCosines({ positives }: TrainingExamples, file: string): void {
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const score of positives.scores ?? []) {
+    least = Math.min(least, score);
+    most = Math.max(most, score);
+  }
+  if (least >= -1 && most <= 1) return;
+  throw new DataError(`cosine-similarity needs scores from −1 to 1; here they are from ${least} to ${most}`, {
+    file,
+    help: 'divide them by the largest, or use --loss cosent, which heeds their order alone',
+  });
+}

@@ -1,0 +1,56 @@
+import type { TrainingExamples } from '../../data/examples.ts';
+import { HELD_OUT, heldOutRetrieval, heldOutRows, ownQueries } from '../../data/held-out.ts';
+import { loadTexts } from '../../data/texts.ts';
+import { parseMetric } from '../../eval/metric-spec.ts';
+import { LEAST_DOCUMENT_TOKENS } from '../../text/crops.ts';
+import type { TokenStore } from '../../text/token-store.ts';
+import { DataError } from '../../util/errors.ts';
+import { count } from '../../util/format.ts';
+import type { ExampleKind, UsableExamples } from './example-kind.ts';
+import { measureRetrieval } from './pairs.ts';
+import { tokenizeSide, tokenizeWhole } from './tokenize-data.ts';
+
+/** Documents alone: each is its own query, and whole texts without special tokens are stored. A few are held out for evaluation. */
+export const texts: ExampleKind = {
+  nouns: { texts: 'documents', examples: 'of them trained on', batch: 'documents' },
+  batchSize: 64,
+  evalSplit: HELD_OUT,
+  ownSplits: [HELD_OUT],
+  evalMetric: 'ndcg@10',
+  checkMetric: (metric) => void parseMetric(metric),
+  async load({ data: path, evalSplit }, options) {
+    const read = await loadTexts(path, options);
+    const rows = evalSplit === HELD_OUT ? heldOutRows(read.corpus) : new Int32Array(0);
+    const heldOut = heldOutRetrieval(read, rows);
+    const evaluation = evalSplit === HELD_OUT ? heldOut : (read.data ?? heldOut);
+    return { data: ownQueries(read, rows), evaluation };
+  },
+  tokenize(retriever, data, onProgress) {
+    const documents = tokenizeWhole(retriever, data, onProgress);
+    return { documents, queries: documents };
+  },
+  evaluationTokens: (retriever, evaluation, _trained, onProgress) => ({
+    queries: tokenizeSide(retriever, 'query', evaluation, onProgress),
+    documents: tokenizeSide(retriever, 'document', evaluation, onProgress),
+  }),
+  usable: (examples, { documents, settings }) => withoutShortTexts(examples, documents, settings.data),
+  measure: measureRetrieval,
+};
+
+function withoutShortTexts(examples: TrainingExamples, store: TokenStore, file: string): UsableExamples {
+  const rows = examples.queryRows.filter((row) => store.length(row) >= LEAST_DOCUMENT_TOKENS);
+  const left = examples.queryRows.length - rows.length;
+  if (left === 0) return { examples };
+  if (rows.length === 0) {
+    throw new DataError(`no document has the ${LEAST_DOCUMENT_TOKENS} tokens that two crops need`, {
+      file,
+      help: 'is it one document a line? Single words or titles are not enough',
+    });
+  }
+  const offsets = Uint32Array.from({ length: rows.length + 1 }, (_, i) => i);
+  const grades = new Float32Array(rows.length).fill(1);
+  return {
+    examples: { queryRows: rows, positives: { offsets, rows, grades } },
+    note: `left out ${count(left)} documents that are too short to crop`,
+  };
+}

@@ -1,0 +1,29 @@
+import type { RetrievalData } from '../../data/retrieval-data.ts';
+import type { Retriever, Side } from '../../models/retriever/retriever.ts';
+import type { TokenStore } from '../../text/token-store.ts';
+
+type Report = ((stage: string, done: number, total: number) => void) | undefined;
+
+/** Tokenises all texts of a side. */
+export function tokenizeSide(
+  retriever: Retriever,
+  side: Side,
+  data: RetrievalData,
+  onProgress: Report,
+): TokenStore {
+  const texts = side === 'query' ? data.queries : data.corpus;
+  const stage = side === 'query' ? 'tokenise queries' : 'tokenise documents';
+  return retriever.tokenize(side, texts.size, (row) => texts.text(row), {
+    onProgress: (done) => onProgress?.(stage, done, texts.size),
+  });
+}
+
+/** Tokenises all documents in full length, without prompts and special tokens. */
+export const tokenizeWhole = (
+  retriever: Retriever,
+  { corpus }: RetrievalData,
+  onProgress: Report,
+): TokenStore =>
+  retriever.tokenizeWhole(corpus.size, (row) => corpus.text(row), {
+    onProgress: (done) => onProgress?.('tokenise documents', done, corpus.size),
+  });

@@ -1,0 +1,359 @@
+import type { ParameterSpec } from '../nn/parameters.ts';
+import { CostLedger } from '../objective/cost-ledger.ts';
+import type { Objective } from '../objective/objective.ts';
+import { findOptimizer } from '../optim/find-optimizer.ts';
+import type { ScheduleName } from '../optim/schedule.ts';
+import { deviceTraffic } from '../runtime/device-memory.ts';
+import type { ComputeOptions, Precision } from '../runtime/devices.ts';
+import type { HostTensor } from '../runtime/host-tensor.ts';
+import { Learner } from '../runtime/learner.ts';
+import { LossScale } from '../runtime/loss-scale.ts';
+import { UndriftError } from '../util/errors.ts';
+import { InterruptedError, type TrainCallbacks } from './callbacks.ts';
+import { type Checkpoint, writeCheckpoint } from './checkpoint.ts';
+import { EventLog } from './event-log.ts';
+import { type BatchSource, type StepReport, trainingLoop } from './loop.ts';
+import { TrainingClock } from './training-clock.ts';
+
+/** Parts of a run that an objective works with. */
+export interface RunParts {
+  /** Buffers for the gradients of dense parameters, by program output. */
+  readonly gradientBuffers: Readonly<Record<string, HostTensor>>;
+  /** Factor of the loss where products are made in half precision. */
+  readonly lossScale: LossScale | undefined;
+  readonly ledger: CostLedger;
+  /** Logs figures of their own kind, outside of the lines of steps. */
+  readonly onEvent: (kind: string, values: Readonly<Record<string, number>>) => void;
+}
+
+/** Anything that a run can train: parameters, batches, an objective, how to measure it, and what to keep of it. */
+export interface Subject<Batch> {
+  /** All parameters, with their names in programs. */
+  readonly specs: readonly ParameterSpec[];
+  /** Live arrays of the parameters by name; the learner moves them in place. */
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  /** Frozen weights: where they come from, and their hash (null where everything is trained). They are no part of a checkpoint. */
+  readonly frozen: { readonly source: string; readonly hash: string | null };
+  readonly batches: BatchSource<Batch>;
+  /** Work of an update for the throughput: `{ unit: 'tokens', of: ({ spent }) => spent.tokens }`. */
+  readonly work: { readonly unit: string; of(report: StepReport): number };
+  /** Starts the objective; its programs read `weights`. */
+  start(parts: RunParts): Promise<Objective<Batch>>;
+  /** Figures of an update in the log, besides losses, learning rate and gradient norm. Default: its metrics. */
+  logged?(report: StepReport): Readonly<Record<string, number>>;
+  /** How to measure during training; absent where nothing is measured, and the last weights are kept instead of the best. */
+  readonly evaluation?:
+    | {
+        /** Metric that decides which weights are the best. */
+        readonly metric: string;
+        /** Whether a smaller value of it is better. Default false. */
+        readonly lowerIsBetter?: boolean;
+        measure(): Promise<Readonly<Record<string, number>>>;
+      }
+    | undefined;
+  /** Note for a run that asks for diagnoses of an objective without any. */
+  readonly nothingToDiagnose: string;
+  /** Saves the weights as they are now. @param metrics  their evaluation; empty where there is none */
+  keep(
+    metrics: Readonly<Record<string, number>>,
+    at: { step: number; ledger: Readonly<Record<string, number>> },
+  ): Promise<void>;
+}
+
+/** Settings of a run, whatever it trains. */
+export interface RunOptions {
+  /** Folder of the run. */
+  readonly folder: string;
+  readonly compute: ComputeOptions;
+  /** Set for a run that goes on; without a checkpoint where it was killed before its first one. */
+  readonly resumed?: { readonly checkpoint: Checkpoint | undefined };
+  /** Writes the files with which a new run begins. Called once nothing can be refused any more: an earlier run is replaced here. */
+  begin(): Promise<void>;
+  /** Called before the first step. */
+  trainingBegins?(): void;
+  /** Command that resumes the run, for messages. */
+  readonly resumeCommand: string;
+  readonly totalSteps: number;
+  /** Batches of an update. */
+  readonly accumulate: number;
+  readonly optimizer: string;
+  readonly precision: Precision;
+  /** Peak learning rate. */
+  readonly lr: number;
+  readonly schedule: ScheduleName;
+  /** Warm-up: a share of the run below 1, a number of steps from 1 on. */
+  readonly warmup: number;
+  readonly weightDecay: number;
+  /** Global norm to which gradients are clipped; 0 for no clipping. */
+  readonly maxGradNorm: number;
+  /** Steps between evaluations. */
+  readonly evalEvery: number;
+  /** Evaluations without a better one after which training stops; 0 for never. */
+  readonly patience: number;
+  /** Steps between checkpoints; null for one at each evaluation. */
+  readonly saveEvery: number | null;
+  /** Steps between diagnoses; 0 for none. */
+  readonly diagnose: number;
+}
+
+export interface RunResult {
+  steps: number;
+  stoppedEarly: boolean;
+  /** Best evaluation during training; its value is null where there was none. */
+  best: { step: number; value: number | null };
+  seconds: number;
+  /** Amounts spent, by name; see `CostLedger`. */
+  ledger: Readonly<Record<string, number>>;
+}
+
+/** Steps between lines of the log. */
+const LOG_EVERY = 10;
+
+/**
+ * Runs the training of a subject in a folder: log, checkpoints, evaluations, diagnoses, resumption, and a stop by signal.
+ *
+ * With the same subject, options and number of threads, the same machine gives the same bytes; so does a run that was stopped, or
+ * killed, and resumed.
+ *
+ * @throws InterruptedError when `callbacks.signal` fires, after saving
+ */
+export async function runTraining<Batch>(
+  subject: Subject<Batch>,
+  options: RunOptions,
+  callbacks: TrainCallbacks = {},
+): Promise<RunResult> {
+  const { compute, precision, folder } = options;
+  const lossScale = precision === 'f16' ? new LossScale() : undefined;
+  const learner = await Learner.create(subject.specs, subject.weights, findOptimizer(options.optimizer), {
+    ...compute,
+    stayOnDevice: true,
+    lossScale,
+  });
+  const { device = 'cpu' } = compute;
+  if (device !== 'cpu') callbacks.onNote?.(`${device}: ${learner.whereWeightsAre}`);
+  const ledger = new CostLedger();
+  let log: EventLog | undefined;
+  let objective: Objective<Batch> | undefined;
+  try {
+    objective = await subject.start({
+      gradientBuffers: learner.gradientBuffers,
+      lossScale,
+      ledger,
+      // Events come from steps and from work between them: the log is open by then.
+      onEvent: (kind, values) =>
+        log?.write({ step: learner.step, epoch: epochOf(learner.step, subject, options), kind, values }),
+    });
+    const checkpoint = options.resumed?.checkpoint;
+    if (checkpoint) {
+      checkFrozen(checkpoint, subject, folder);
+      learner.restore(checkpoint.step, checkpoint.parameters, checkpoint.optimizer);
+      await objective.restore(checkpoint.method);
+      ledger.restore(checkpoint.ledger);
+      callbacks.onNote?.(`resumed at step ${checkpoint.step}`);
+    } else if (!options.resumed) await options.begin();
+    const clock = new TrainingClock();
+    log = await EventLog.open(folder, {
+      ...(options.resumed && { resumeStep: checkpoint?.step ?? 0 }),
+      elapsedMs: () => clock.elapsedMs,
+    });
+    const parts = { learner, objective, ledger, log, clock, best: checkpoint?.best };
+    return await new TrainingRun(subject, options, callbacks, parts).train(checkpoint === undefined);
+  } finally {
+    log?.close();
+    await objective?.dispose();
+    await learner.dispose();
+  }
+}
+
+/** A run between its first and its last step. */
+class TrainingRun<Batch> {
+  private readonly subject: Subject<Batch>;
+  private readonly options: RunOptions;
+  private readonly callbacks: TrainCallbacks;
+  private readonly learner: Learner;
+  private readonly objective: Objective<Batch>;
+  private readonly ledger: CostLedger;
+  private readonly log: EventLog;
+  private readonly clock: TrainingClock;
+  private best: Checkpoint['best'];
+  private stoppedEarly = false;
+  private workDone = 0;
+  private prepareMs = 0;
+  private readonly startMs = performance.now();
+  private copied: { step: number; upBytes: number; downBytes: number };
+
+  constructor(
+    subject: Subject<Batch>,
+    options: RunOptions,
+    callbacks: TrainCallbacks,
+    parts: {
+      learner: Learner;
+      objective: Objective<Batch>;
+      ledger: CostLedger;
+      log: EventLog;
+      clock: TrainingClock;
+      best: Checkpoint['best'] | undefined;
+    },
+  ) {
+    this.subject = subject;
+    this.options = options;
+    this.callbacks = callbacks;
+    this.learner = parts.learner;
+    this.objective = parts.objective;
+    this.ledger = parts.ledger;
+    this.log = parts.log;
+    this.clock = parts.clock;
+    this.best = parts.best ?? { value: null, step: 0, evaluationsSince: 0 };
+    this.copied = { ...deviceTraffic, step: this.learner.step };
+  }
+
+  /** @param begins  whether the objective has to be prepared: not restored from a checkpoint */
+  async train(begins: boolean): Promise<RunResult> {
+    const { subject, options, learner, objective, ledger } = this;
+    if (options.diagnose > 0 && !objective.diagnose) this.callbacks.onNote?.(subject.nothingToDiagnose);
+    if (begins) {
+      await ledger.time('prepare', () => objective.begin());
+      this.prepareMs = this.clock.elapsedMs;
+    }
+    options.trainingBegins?.();
+    const { totalSteps, accumulate, weightDecay } = options;
+    const warmupSteps = stepsOfWarmup(options.warmup, totalSteps);
+    await trainingLoop(
+      { learner, objective, batches: subject.batches, ledger, onStep: (report) => this.onStep(report) },
+      {
+        totalSteps,
+        learningRate: options.lr,
+        schedule: { name: options.schedule, warmupSteps, totalSteps },
+        weightDecay,
+        maxGradientNorm: options.maxGradNorm,
+        accumulate,
+      },
+    );
+    if (!subject.evaluation) await this.keep({});
+    return {
+      steps: learner.step,
+      stoppedEarly: this.stoppedEarly,
+      best: { step: this.best.step, value: this.best.value },
+      seconds: (performance.now() - this.startMs) / 1000,
+      ledger: ledger.totals,
+    };
+  }
+
+  private async onStep(report: StepReport): Promise<'go on' | 'stop'> {
+    const { subject, options, callbacks, ledger, clock, prepareMs } = this;
+    const { step } = report;
+    const { totalSteps, diagnose, evalEvery, patience, saveEvery } = options;
+    const last = step === totalSteps;
+    this.workDone += subject.work.of(report);
+    if (step % LOG_EVERY === 0 || last || step === 1) this.logStep(report);
+    const perSecond = this.workDone / ((clock.elapsedMs - prepareMs) / 1000);
+    callbacks.onStep?.({
+      ...report,
+      totalSteps,
+      throughput: { unit: subject.work.unit, perSecond },
+      prepareMs,
+    });
+    let interrupted = false;
+    await clock.aside(async () => {
+      if (this.objective.diagnose && diagnose > 0 && step % diagnose === 0)
+        await ledger.time('diagnose', () => this.diagnose(report));
+      const evaluates = subject.evaluation !== undefined && (step % evalEvery === 0 || last);
+      if (evaluates) await ledger.time('evaluate', () => this.evaluate(report));
+      this.stoppedEarly = evaluates && patience > 0 && this.best.evaluationsSince >= patience && !last;
+      interrupted = callbacks.signal?.aborted ?? false;
+      const due = saveEvery ? step % saveEvery === 0 : evaluates;
+      if (due || last || this.stoppedEarly || interrupted) await ledger.time('save', () => this.save());
+    });
+    if (interrupted && !last) {
+      throw new InterruptedError(`stopped after step ${step} of ${totalSteps}; everything is saved`, {
+        help: `go on with: ${options.resumeCommand}`,
+      });
+    }
+    return this.stoppedEarly ? 'stop' : 'go on';
+  }
+
+  private logStep(report: StepReport): void {
+    const { step, epoch, trainingLoss, interpretableLoss, learningRate, gradientNorm } = report;
+    const values = {
+      trainingLoss,
+      interpretableLoss,
+      learningRate,
+      gradientNorm,
+      ...(this.subject.logged?.(report) ?? report.metrics),
+      ...this.deviceCopies(step),
+      ...this.objective.inspect(),
+    };
+    this.log.write({ step, epoch, kind: 'train', values });
+    this.log.write({ step, epoch, kind: 'ledger', values: report.ledger });
+  }
+
+  private async evaluate({ step, epoch }: StepReport): Promise<void> {
+    const { evaluation } = this.subject;
+    const { metric, lowerIsBetter = false } = evaluation!;
+    const metrics = await evaluation!.measure();
+    const value = metrics[metric];
+    if (value === undefined) {
+      throw new UndriftError(`the evaluation gives no ${metric}`, {
+        help: `it gives ${Object.keys(metrics).join(', ')}`,
+      });
+    }
+    const { best } = this;
+    const better = best.value === null || (lowerIsBetter ? value < best.value : value > best.value);
+    this.best = better
+      ? { value, step, evaluationsSince: 0 }
+      : { ...best, evaluationsSince: best.evaluationsSince + 1 };
+    if (better) await this.keep(metrics);
+    this.log.write({ step, epoch, kind: 'eval', values: metrics });
+    this.callbacks.onEvaluation?.({ step, metrics, best: better });
+  }
+
+  private async diagnose({ step, epoch }: StepReport): Promise<void> {
+    const values = await this.objective.diagnose!();
+    this.log.write({ step, epoch, kind: 'diagnosis', values });
+    this.callbacks.onDiagnosis?.({ step, values });
+  }
+
+  private async keep(metrics: Readonly<Record<string, number>>): Promise<void> {
+    await this.learner.bringToHost();
+    await this.subject.keep(metrics, { step: this.learner.step, ledger: this.ledger.totals });
+  }
+
+  private async save(): Promise<void> {
+    const { learner } = this;
+    this.log.flush();
+    await learner.bringToHost();
+    await writeCheckpoint(this.options.folder, {
+      step: learner.step,
+      parameters: learner.parameters,
+      frozen: this.subject.frozen.hash,
+      optimizer: learner.state().tensors,
+      method: this.objective.state(),
+      best: this.best,
+      ledger: this.ledger.totals,
+    });
+  }
+
+  /** Bytes copied to and from the device, a step, since the last line of the log. */
+  private deviceCopies(step: number): Record<string, number> {
+    const { device = 'cpu' } = this.options.compute;
+    if (device === 'cpu') return {};
+    const steps = Math.max(1, step - this.copied.step);
+    const perStep = (name: 'upBytes' | 'downBytes') => (deviceTraffic[name] - this.copied[name]) / steps;
+    const found = { deviceUpBytes: perStep('upBytes'), deviceDownBytes: perStep('downBytes') };
+    this.copied = { ...deviceTraffic, step };
+    return found;
+  }
+}
+
+const epochOf = <Batch>(step: number, { batches }: Subject<Batch>, { accumulate }: RunOptions): number =>
+  (step * accumulate) / batches.perEpoch;
+
+const stepsOfWarmup = (warmup: number, totalSteps: number): number =>
+  warmup < 1 ? Math.round(warmup * totalSteps) : Math.round(warmup);
+
+function checkFrozen<Batch>(checkpoint: Checkpoint, { frozen }: Subject<Batch>, folder: string): void {
+  if (checkpoint.frozen === frozen.hash) return;
+  throw new UndriftError(`${frozen.source} is not the model that the run in ${folder} was started from`, {
+    help: 'its frozen weights are others, and they are no part of the checkpoint: resume with the same model',
+  });
+}
