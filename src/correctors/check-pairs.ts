@@ -3,8 +3,10 @@ import type { CorrectorBatch } from './corrector.ts';
 import { notFinite } from './row-map.ts';
 
 /**
- * Number of pairs of a batch.
- * @throws ShapeError for sizes that do not fit, UsageError for numbers that are not finite
+ * Checks the pairs of a batch and returns their number.
+ *
+ * @throws ShapeError when sizes do not fit together
+ * @throws UsageError when a number is not finite
  */
 export function checkPairs(
   batch: CorrectorBatch,
@@ -31,7 +33,7 @@ export function checkPairs(
   return pairs;
 }
 
-/** A few hundred rows: as fast here as by a program. */
+/** Tests whether the sum is finite. For a few hundred rows this is as fast as a compiled program. */
 function isFiniteSum(values: Float32Array): boolean {
   let total = 0;
   for (let i = 0; i < values.length; i++) total += values[i]!;

@@ -14,36 +14,43 @@ const JSON_FILE = 'corrector.json';
 const TENSOR_FILE = 'corrector.safetensors';
 const FORMAT = 1;
 
-/** Of a run that goes on learning; what is fitted needs neither. */
+/** Names of tensors that only continued learning needs; a fitted corrector is saved without them. */
 const TRAINING_STATE = /^(pairs|optimizer)\/|^step$/;
 
-/** What `corrector.json` says beside its format. */
+/** Content of `corrector.json`, apart from the format number. */
 export interface CorrectorDescription {
   readonly kind: CorrectorKind;
-  /** Of the vectors that it takes and gives. */
+  /** Dimension D of the input vectors. */
   readonly dimension: number;
+  /** Dimension D' of the output vectors. */
   readonly toDimension: number;
-  /** Embedding spaces of the vectors that it takes and gives. */
+  /** Embedding space of the input vectors. */
   readonly fromSpace: string;
+  /** Embedding space of the output vectors. */
   readonly toSpace: string;
-  /** `mlp`: width and number of hidden layers. `low-rank`: rank. */
+  /** `mlp`: width of the hidden layers. */
   readonly hidden?: number;
+  /** `mlp`: number of hidden layers. */
   readonly depth?: number;
+  /** `low-rank`: rank of the map. */
   readonly rank?: number;
-  /** Documents that it was fitted to, and mean ‖h(b) − g‖² over others. */
+  /** Number of documents that the corrector was fitted to. */
   readonly sample: number;
+  /** Mean ‖h(b) − g‖² over held-out documents. */
   readonly heldOutError: number;
 }
 
-/** A corrector as a folder holds it. */
+/** Corrector read from a folder, with its description. */
 export interface StoredCorrector {
   readonly corrector: Corrector;
   readonly description: CorrectorDescription;
 }
 
 /**
- * Writes a fitted corrector: `corrector.json` and `corrector.safetensors`. The folder is replaced as a whole.
- * @throws UndriftError where the folder holds anything but a corrector
+ * Writes a fitted corrector as `corrector.json` and `corrector.safetensors`. An existing folder is replaced
+ * as a whole.
+ *
+ * @throws UndriftError when the folder holds anything but a corrector
  */
 export async function saveCorrector(
   folder: string,
@@ -59,7 +66,11 @@ export async function saveCorrector(
   });
 }
 
-/** @throws UndriftError where the folder holds anything but a corrector, and so may not be replaced */
+/**
+ * Checks that a folder may be replaced by a corrector: it is absent, empty or holds a corrector.
+ *
+ * @throws UndriftError when the folder holds anything else
+ */
 export async function checkCorrectorFolder(folder: string): Promise<void> {
   if (!existsSync(folder)) return;
   const names = await readdir(folder).catch((error: unknown) => {
@@ -73,11 +84,12 @@ export async function checkCorrectorFolder(folder: string): Promise<void> {
 }
 
 /**
- * Reads a folder that `saveCorrector` wrote.
+ * Reads a folder that {@link saveCorrector} wrote.
  *
- * @param options.fromSpace  embedding space (`embeddingSpaceId`) of the vectors to correct; default: not checked
- * @param options.toSpace  embedding space of the vectors that are wanted; default: not checked
- * @throws UsageError where it was fitted between others; DataError where the folder is damaged
+ * @param options.fromSpace  embedding space (`embeddingSpaceId`) of the vectors to correct; default unchecked
+ * @param options.toSpace  embedding space of the vectors wanted; default unchecked
+ * @throws UsageError when the corrector was fitted between other spaces
+ * @throws DataError when the folder is damaged
  */
 export async function loadCorrector(
   folder: string,
@@ -110,7 +122,7 @@ export async function loadCorrector(
     const other = Object.keys(tensors).find(isOther);
     if (other) throw new DataError(`tensor '${other}' is ${tensors[other]!.dtype}, not f32`, { file });
     const fitted: Record<string, HostTensor> = tensors;
-    // What it takes to learn on begins anew.
+    // Optimizer state and pairs were not saved; they keep their initial values.
     await corrector.restore({ ...corrector.state(), ...fitted });
     const restored = corrector.state();
     const unknown = Object.keys(fitted).find((name) => !(name in restored));

@@ -2,50 +2,66 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
 import { CORRECTOR_KINDS, type CorrectorKind } from './corrector.ts';
 
-/** What the `mlp` corrector is trained on: the squared distance, the distribution of queries over the pairs, or both. */
+/**
+ * Losses of the `mlp` corrector: squared distance, divergence of the queries' distribution over the pairs, or
+ * both.
+ */
 export const CORRECTOR_LOSSES = ['regression', 'kl', 'both'] as const;
+/** Loss of the `mlp` corrector; see {@link CORRECTOR_LOSSES}. */
 export type CorrectorLoss = (typeof CORRECTOR_LOSSES)[number];
 
+/** Settings of a corrector. */
 export interface CorrectorOptions {
-  /** D, of stale embeddings. */
+  /** Dimension D of the stale embeddings. */
   dimension: number;
-  /** D', of fresh ones, where the model has changed altogether. Default D. */
+  /** Dimension D' of the fresh embeddings, if another model made them. Default D. */
   toDimension?: number;
-  /** `mlp`: width of hidden layers. Default 2·D. */
+  /** `mlp`: width of the hidden layers, ≥ 1. Default 2·D. */
   hidden?: number;
-  /** `mlp`: hidden layers. Default 1. */
+  /** `mlp`: number of hidden layers, ≥ 1. Default 1. */
   depth?: number;
-  /** `low-rank`: rank of what is added to the identity. Default 16, at most D. */
+  /** `low-rank`: rank of the map added to the identity, from 1 to D. Default 16, at most D. */
   rank?: number;
   /**
-   * `ridge`, `low-rank`, `procrustes`: how much evidence it takes to leave the identity, as pairs per dimension that have not moved. The
-   * regularisation is  ridge · (D/pairs) · (mean eigenvalue of the covariance). Default 1: with 0.1 a map fitted to D pairs
-   * was worse than none on real drift, with thousands the two are the same (docs/correctors.md).
+   * `ridge`, `low-rank`, `procrustes`: strength of the regularisation towards the identity, > 0, in unmoved
+   * pairs per dimension. Default 1.
+   *
+   * The regularisation is  ridge · (D/pairs) · (mean eigenvalue of the covariance). With 0.1, a map fitted to
+   * D pairs was worse than none on real drift; with thousands of pairs the two values are the same
+   * (docs/correctors.md).
    */
   ridge?: number;
-  /** `mlp`: updates of the whole run. Where given, the age of a row is an input, and a row of age 0 stays as it is. */
+  /**
+   * `mlp`: number of updates in the whole run, ≥ 1. If given, the age of a row is an input of the network,
+   * and a row of age 0 is not changed. Default: ages are not used.
+   */
   ages?: number;
-  /** `mlp`: of AdamW. Default 3e-3. */
+  /** `mlp`: learning rate of AdamW, > 0. Default 3e-3. */
   learningRate?: number;
-  /** `mlp`. Default `both`. */
+  /** `mlp`: loss. Default `both`. */
   loss?: CorrectorLoss;
-  /** `mlp`: factor of the divergence in `both`. Default 1. */
+  /** `mlp`: weight of the divergence in `both`, ≥ 0. Default 1. */
   klWeight?: number;
-  /** Closed forms are fitted anew at every n-th update. Default 20. */
+  /** Closed forms: refit every n updates, n ≥ 1. Default 20. */
   refitEvery?: number;
-  /** Closed forms are fitted to this many pairs, the latest. Default 8192. */
+  /** Closed forms: number of latest pairs to fit to, ≥ 1. Default 8192. */
   reservoir?: number;
-  /** Of initial values. Default 0. */
+  /** Seed of the initial values. Default 0. */
   seed?: number;
+  /** Device and threads of the programs. */
   compute?: ComputeOptions;
 }
 
-/** Options with defaults filled in. */
+/** Options of a corrector with defaults filled in. */
 export interface CorrectorPlan extends Required<Omit<CorrectorOptions, 'ages'>> {
   readonly ages?: number;
 }
 
-/** @throws UsageError for a number that is out of range, or sizes that this kind cannot serve */
+/**
+ * Fills in the defaults and checks the options.
+ *
+ * @throws UsageError for a number that is out of range, or sizes that this kind cannot serve
+ */
 export function correctorPlan(kind: CorrectorKind, options: CorrectorOptions): CorrectorPlan {
   if (!CORRECTOR_KINDS.includes(kind)) {
     throw new UsageError(`unknown corrector "${kind}"`, { help: `use one of ${CORRECTOR_KINDS.join(', ')}` });
@@ -101,5 +117,5 @@ const WHOLE = [
   'ages',
 ] as const;
 
-/** Kinds that leave an embedding where it is, or nearly so. */
+/** Kinds that need D = D', because they add to the stale embedding. */
 const EQUAL_SIZES: readonly CorrectorKind[] = ['identity', 'mean-shift', 'low-rank'];

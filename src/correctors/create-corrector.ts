@@ -9,7 +9,7 @@ import { MlpCorrector } from './mlp.ts';
 import { procrustes } from './procrustes.ts';
 import { ridge } from './ridge.ts';
 
-/** Kinds that are a linear map fitted to pairs at once. */
+/** Closed forms: the kinds that fit a linear map to all pairs at once. */
 export const CLOSED_FORMS = {
   'mean-shift': meanShift,
   procrustes,
@@ -18,7 +18,8 @@ export const CLOSED_FORMS = {
 } satisfies Partial<Record<CorrectorKind, (plan: CorrectorPlan) => ClosedForm>>;
 
 /**
- * A new corrector, which is the identity at first.
+ * Creates a corrector. If D = D', it is the identity until it has learned.
+ *
  * @throws UsageError for a number that is out of range, or sizes that this kind cannot serve
  */
 export async function createCorrector(kind: CorrectorKind, options: CorrectorOptions): Promise<Corrector> {

@@ -1,14 +1,19 @@
 import { times, transposedTimes } from './matrices.ts';
 
-/** Products with the matrix: eigenvalues of two to three are then told apart to a fiftieth. */
+/**
+ * Number of products with the matrix. Axes whose eigenvalues are as two to three are then separated to about
+ * a fiftieth.
+ */
 const ROUNDS = 10;
 
 /**
- * An orthonormal basis of the r largest principal axes of  S = LᵀR, symmetric and not negative, by subspace iteration.
+ * Computes an orthonormal basis of the r largest principal axes of  S = LᵀR  by subspace iteration. S must be
+ * symmetric and positive semi-definite.
  *
- * @param left, right  f64[n, n]
+ * @param left  L, f64[n, n]
+ * @param right  R, f64[n, n]
  * @param options.start  r random directions, f32[n, r]
- * @returns  f64[n, r]; a column of zeros for each axis that S has not
+ * @returns f64[n, r]; a column is zero if S has fewer axes
  */
 export function dominantSubspace(
   left: Float64Array,
@@ -22,7 +27,10 @@ export function dominantSubspace(
   return basis;
 }
 
-/** Columns made orthonormal, each against those before it, twice: once leaves rounding of what is taken away. */
+/**
+ * Makes the columns orthonormal, each against those before it. The subtraction is done twice, because one
+ * pass leaves rounding errors.
+ */
 function orthonormal(x: Float64Array, n: number, r: number): Float64Array {
   let largest = 0;
   for (let c = 0; c < r; c++) {

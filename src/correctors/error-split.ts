@@ -8,22 +8,26 @@ import type { EmbeddingPairs } from './corrector.ts';
 import { fitCorrector } from './fit-corrector.ts';
 import { squaredDistance } from './squared-distance.ts';
 
-/** Of what the distance of stale to fresh embeddings is made up. */
+/** Parts of the distance from stale to fresh embeddings. */
 export interface ErrorSplit {
-  /** mean ‖b − fresh‖² over the pairs that are looked at. */
+  /** Mean ‖b − fresh‖² over the held-out pairs. */
   readonly squaredDistance: number;
-  /** Shares of it, which add up to 1: gone with the mean shift; gone with an affine map besides; what is left of it then. */
+  /** Share of the distance that a mean shift removes. The three shares add up to 1. */
   readonly meanShiftRatio: number;
+  /** Share of the distance that an affine map removes in addition to the mean shift. */
   readonly linearRatio: number;
+  /** Share of the distance that remains after the affine map. */
   readonly restRatio: number;
 }
 
 /**
- * Splits the drift of embeddings by what it takes to undo it. Maps are fitted to one random half of the pairs, and the distances are those
- * of the other half, so that the rest contains what no map of this kind can learn from so many pairs: what is bent, and what is noise. A
- * share is negative where a map that helps one half harms the other.
+ * Splits the drift of embeddings by the kind of map that removes it: mean shift, affine map, or neither.
  *
- * @throws UsageError for fewer than 4 pairs, or where nothing has moved
+ * Maps are fitted to one random half of the pairs and measured on the other half. The rest therefore contains
+ * all that such a map cannot learn from so many pairs: non-linear drift and noise. A share is negative if a
+ * map that helps one half harms the other.
+ *
+ * @throws UsageError for fewer than 4 pairs, or if no embedding has moved
  */
 export async function errorSplit(
   pairs: EmbeddingPairs,

@@ -10,28 +10,31 @@ import { LinearCorrector } from './linear-corrector.ts';
 import { MlpCorrector } from './mlp.ts';
 import { squaredDistance } from './squared-distance.ts';
 
+/** Settings of {@link fitCorrector}. */
 export interface FitOptions extends CorrectorOptions {
-  /** `mlp`: updates. Default 1000. */
+  /** `mlp`: number of updates, ≥ 1. Default 1000. */
   steps?: number;
-  /** `mlp`: pairs of an update. Default 256, or all where there are fewer. */
+  /** `mlp`: pairs per update, ≥ 1. Default 256, or all pairs if there are fewer. */
   batchSize?: number;
 }
 
-/** Held-out pairs below which the best parameters cannot be told from the others. */
+/** Fewest held-out pairs that can tell the best parameters from others. */
 const FEWEST_HELD_OUT = 8;
-/** Updates between two looks at the held-out pairs. */
+/** Updates between two evaluations on the held-out pairs. */
 const LOOK_EVERY = 50;
-/** Queries of an update. */
+/** Queries per update. */
 const QUERIES = 64;
 
 /**
- * A corrector fitted to a set of pairs once and for all. Closed forms take all of them. The residual network takes 1,000 updates at a
- * learning rate that falls to 0, keeps a tenth of the pairs apart, and ends with the parameters that were nearest on those: the first
- * ones, which change nothing, are among the candidates.
+ * Fits a corrector to a fixed set of pairs.
  *
- * Same pairs, options and seed: same corrector.
+ * Closed forms use all pairs. The residual network (`mlp`) makes `steps` updates with a learning rate that
+ * falls to 0 and holds out a tenth of the pairs. It ends with the parameters of smallest held-out error, and
+ * the initial parameters are among the candidates. Equal pairs, options and seed give the same corrector.
  *
- * @param pairs.queries  for the divergence of `mlp`, f32[Q, D'] · 1/τ; any number of them
+ * @param pairs.queries  any number Q of queries for the divergence of `mlp`, f32[Q, D'] · 1/τ
+ * @throws UsageError for a number that is out of range or not finite
+ * @throws ShapeError when sizes do not fit together
  */
 export async function fitCorrector(
   kind: CorrectorKind,
@@ -102,7 +105,10 @@ async function train(corrector: MlpCorrector, pairs: CorrectorBatch, training: T
   if (best) await corrector.restore(best.state);
 }
 
-/** Rows of the pairs, in random order, each once before any comes again; a batch does not go over the end. */
+/**
+ * Yields batches of pairs in random order, endlessly. Each pair occurs at most once an epoch, and no batch
+ * spans two epochs.
+ */
 function* eachBatch(count: number, size: number, seed: number): Generator<Uint32Array> {
   for (let epoch = 0; ; epoch++) {
     const order = permutation(rngKey(seed, epoch, 'corrector/batches'), count);

@@ -8,10 +8,10 @@ import type { Corrector, CorrectorBatch } from './corrector.ts';
 import { checkRows, notFinite, type RowMapOptions } from './row-map.ts';
 import { squaredDistance } from './squared-distance.ts';
 
-/** Rows at a time. */
+/** Numbers of embeddings converted at a time. */
 const PIECE_NUMBERS = 2 ** 20;
 
-/** h(b) = b: the uncorrected table, in f32. */
+/** Identity corrector h(b) = b: the uncorrected table, in f32. */
 export class IdentityCorrector implements Corrector {
   readonly kind = 'identity';
   readonly parameters = 0;

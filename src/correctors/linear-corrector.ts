@@ -14,10 +14,11 @@ import { type RowFunction, RowMap, type RowMapOptions } from './row-map.ts';
 import { squaredDistance } from './squared-distance.ts';
 
 /**
- * A linear map in closed form, fitted anew to the latest pairs at every n-th update and at the first. Before that it is the identity.
+ * Corrector by a linear map in closed form, refitted to the latest pairs at the first update and at every
+ * n-th. Before the first fit it is the identity.
  *
- * The pairs of a reservoir are not of one moment: "fresh" was fresh when a pair came. A small reservoir lags less behind, and leaves
- * more to chance.
+ * The pairs of the reservoir are of different ages: "fresh" was fresh when the pair arrived. A small
+ * reservoir lags less, but its fit is noisier.
  */
 export class LinearCorrector implements Corrector {
   readonly kind: CorrectorKind;
@@ -27,7 +28,7 @@ export class LinearCorrector implements Corrector {
   private readonly plan: CorrectorPlan;
   private readonly form: ClosedForm;
   private readonly map: RowMap;
-  /** For as long as nothing has been fitted. */
+  /** Map used until the first fit; absent if D ≠ D'. */
   private readonly identity: RowMap | undefined;
   private readonly moments: MomentProgram;
   private readonly reservoir: PairReservoir;
@@ -66,14 +67,14 @@ export class LinearCorrector implements Corrector {
   async learn(batch: CorrectorBatch, step: number): Promise<Readonly<Record<string, number>>> {
     const { dimension, toDimension, refitEvery } = this.plan;
     const pairs = checkPairs(batch, { name: this.kind, dimension, toDimension });
-    // By the map before this batch, which has not seen these pairs.
+    // Error of the map before this batch, which has not seen these pairs.
     const error = this.fitted || this.identity ? await this.error(batch, pairs) : undefined;
     this.reservoir.add(batch);
     if (!this.fitted || step % refitEvery === 0) await this.fit(this.reservoir.pairs);
     return error === undefined ? {} : { correctorError: error };
   }
 
-  /** Fits the map to exactly these pairs. */
+  /** Fits the map to exactly these pairs, without the reservoir. */
   async fit(pairs: { readonly stale: HostTensor; readonly fresh: HostTensor }): Promise<void> {
     const map = await this.form.fit(await this.moments.run(pairs));
     this.fitted = Object.fromEntries(
@@ -110,14 +111,14 @@ export class LinearCorrector implements Corrector {
     await this.form.dispose();
   }
 
-  /** mean ‖h(b) − fresh‖² */
+  /** Computes mean ‖h(b) − fresh‖². */
   private async error({ stale, fresh }: CorrectorBatch, pairs: number): Promise<number> {
     const rows = hostTensor('f32', [pairs, this.plan.dimension], stale as Float32Array<ArrayBuffer>);
     return squaredDistance(await this.correct(rows), fresh) / pairs;
   }
 }
 
-/** m(b) with the parts of a closed form as inputs. */
+/** Builds m(b) with the parts of a closed form as inputs. */
 function linear({ parts }: ClosedForm, graph: Graph): RowFunction {
   const declare = (name: string) => parts[name] && graph.input(name, 'f32', parts[name]);
   const [weight, down, up, shift] = ['weight', 'down', 'up', 'shift'].map(declare);

@@ -1,7 +1,7 @@
 import type { PairMoments } from './moments.ts';
 
 /**
- * What a closed form gives, for  h(b) = m(b)/‖m(b)‖:
+ * Parts of a fitted linear map m, for  h(b) = m(b)/‖m(b)‖:
  *
  *     m(b) = b + c                shift
  *     m(b) = W b + c              weight
@@ -18,10 +18,12 @@ export interface LinearMap {
   readonly down?: Float32Array<ArrayBuffer>;
 }
 
-/** One way to fit a linear map to pairs. */
+/** Closed form: a way to fit a linear map to pairs at once. */
 export interface ClosedForm {
-  /** Sizes of the parts that a fit gives. */
+  /** Shapes of the parts that `fit` returns, by name. */
   readonly parts: Readonly<Record<string, readonly number[]>>;
+  /** Fits the map to the moments of pairs. */
   fit(moments: PairMoments): LinearMap | Promise<LinearMap>;
+  /** Frees compiled programs. */
   dispose(): Promise<void>;
 }

@@ -6,11 +6,13 @@ import { times, transposed, transposedTimes } from './matrices.ts';
 import { ridgeSlope } from './ridge.ts';
 
 /**
- * The ridge solution, cut to rank r where that costs the least on the pairs (reduced-rank ridge regression, Mukherjee & Zhu 2011):
+ * Fits the ridge solution reduced to rank r with the least loss on the pairs (reduced-rank ridge regression,
+ * Mukherjee & Zhu 2011):
  *
  *     m(b) = b + P A (b − x̄) + (ȳ − x̄)        P projects on the r largest principal axes of what A predicts
  *
- * Fewer numbers than A to get wrong with few pairs, and 4 D r operations a row instead of 2 D².
+ * Compared with the full A, it has fewer numbers to get wrong with few pairs, and takes 4 D r operations a
+ * row instead of 2 D².
  */
 export function lowRank(plan: CorrectorPlan): ClosedForm {
   const { dimension: D, rank, seed } = plan;
@@ -20,7 +22,8 @@ export function lowRank(plan: CorrectorPlan): ClosedForm {
     parts: { up: [D, rank], down: [rank, D], shift: [D] },
     fit: (moments) => {
       const slope = ridgeSlope(moments, plan.ridge);
-      // Aᵀ is slope. Axes of A (C + λ) Aᵀ = slopeᵀ · cross, which is [D, D], symmetric and not negative.
+      // `slope` is Aᵀ. The axes are those of A (C + λ) Aᵀ = slopeᵀ · cross, [D, D], symmetric and positive
+      // semi-definite.
       const axes = dominantSubspace(slope, moments.cross, { n: D, rank, start });
       const down = times(slope, axes, D);
       const { meanStale, meanFresh } = moments;

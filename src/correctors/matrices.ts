@@ -1,6 +1,9 @@
-/** @file Products of small matrices, row-major in double precision: what is left to do here after the runtime has met all rows. */
+/**
+ * @file Products of small row-major matrices in double precision, for the work that remains after the runtime
+ *   has reduced all rows.
+ */
 
-/** A B of f64[n, m] and f64[m, r]. */
+/** Computes A B for A f64[n, m] and B f64[m, r]. */
 export function times(a: Float64Array, b: Float64Array, m: number): Float64Array {
   const [n, r] = [a.length / m, b.length / m];
   const out = new Float64Array(n * r);
@@ -13,7 +16,7 @@ export function times(a: Float64Array, b: Float64Array, m: number): Float64Array
   return out;
 }
 
-/** Aᵀ B of f64[m, n] and f64[m, r]. */
+/** Computes Aᵀ B for A f64[m, n] and B f64[m, r]. */
 export function transposedTimes(a: Float64Array, b: Float64Array, m: number): Float64Array {
   const [n, r] = [a.length / m, b.length / m];
   const out = new Float64Array(n * r);
@@ -26,7 +29,7 @@ export function transposedTimes(a: Float64Array, b: Float64Array, m: number): Fl
   return out;
 }
 
-/** f32 of the transpose of a f64[rows, columns]. */
+/** Transposes a f64[rows, columns] matrix into f32[columns, rows]. */
 export function transposed(matrix: Float64Array, rows: number): Float32Array<ArrayBuffer> {
   const columns = matrix.length / rows;
   const out = new Float32Array(matrix.length);

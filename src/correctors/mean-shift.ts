@@ -1,7 +1,7 @@
 import type { CorrectorPlan } from './corrector-options.ts';
 import type { ClosedForm } from './linear-map.ts';
 
-/** m(b) = b + (ȳ − x̄): everything moves as the mean does. */
+/** Fits  m(b) = b + (ȳ − x̄):  every embedding moves as the mean does. */
 export function meanShift({ dimension }: CorrectorPlan): ClosedForm {
   return {
     parts: { shift: [dimension] },

@@ -28,13 +28,19 @@ import { gradientOutput } from '../runtime/learner.ts';
 import type { CorrectorPlan } from './corrector-options.ts';
 
 /**
- * Factor of the last product, over H √D'. Adam moves all weights alike, and the sum of H such moves would throw a vector of unit norm
- * across the sphere in a step. With 64, and 3e-3 to learn by, the network follows an encoder that turns by radians in some hundred steps;
- * with 4 or 16 it lags behind, and gains nothing in calm.
+ * Scale of the last product, divided by H √D'.
+ *
+ * Adam moves all weights by similar amounts, and the sum of H such moves would throw a vector of unit norm
+ * across the sphere in one step. With 64 and a learning rate of 3e-3, the network follows an encoder that
+ * turns by radians within a few hundred steps. With 4 or 16 it lags behind, without a gain when the encoder
+ * drifts little.
  */
 const OUTPUT_SCALE = 64;
 
-/** Weights of the residual network. What is not learned, the skip between different dimensions, is not among them. */
+/**
+ * Lists the learned weights of the residual network. The skip between different dimensions is not among them,
+ * because it is not learned.
+ */
 export function mlpParameters(plan: CorrectorPlan): ParameterSpec[] {
   const { dimension, toDimension, hidden, depth, ages } = plan;
   const normal = (deviation: number) => ({ kind: 'normal', deviation }) as const;
@@ -42,31 +48,35 @@ export function mlpParameters(plan: CorrectorPlan): ParameterSpec[] {
   for (let i = 0; i < depth; i++) {
     const inputs = i === 0 ? dimension : hidden;
     const [weight, bias] = linearParameters(`layer.${i}`, inputs, hidden) as [ParameterSpec, ParameterSpec];
-    // Of inputs of unit norm, and then of H that are about 1/√2 each, this makes sums of about 1: half of a gelu is bent there. Without
-    // biases a gelu has no odd part but the straight one.
+    // With these deviations the sums are about 1, for inputs of unit norm and then for H inputs of about 1/√2
+    // each, where a gelu is half bent. Biases matter: without them the only odd part of a gelu is its linear
+    // one.
     specs.push({ ...weight, init: normal(i === 0 ? 1 : Math.sqrt(2 / hidden)) });
     specs.push({ ...bias, init: normal(i === 0 ? 0.5 : 0.1) });
   }
   if (ages !== undefined) specs.push({ name: 'age.weight', shape: [hidden], init: normal(1), decay: false });
   const zero = { kind: 'constant', value: 0 } as const;
   const [weight] = linearParameters('out', hidden, toDimension) as [ParameterSpec];
-  // No bias: what does not depend on b comes out of the hidden ones, and a pass over all rows is spared.
+  // There is no output bias: the hidden biases already provide terms that do not depend on b, and a pass over
+  // all rows is saved.
   return [...specs, { ...weight, init: zero }];
 }
 
-/** Skip from D to D' numbers: W [D', D] and c [D']. */
+/** Shapes of the skip from D to D' numbers: W [D', D] and c [D']. Empty if D = D'. */
 export const skipSizes = ({ dimension, toDimension }: CorrectorPlan): Record<string, number[]> =>
   dimension === toDimension ? {} : { 'skip.weight': [toDimension, dimension], 'skip.bias': [toDimension] };
 
 /**
- * m(b) = S b + a·r(b, a),  before it is made unit length, with r of one hidden layer:
+ * Builds the residual network  m(b) = S b + a·r(b, a),  before normalisation. With one hidden layer:
  *
  *     r(b, a) = s V gelu(W b + w + u a)        s = 64/(H √D')
- *     a = log(1 + age)/log(1 + ages)                   1, and u absent, where no ages are given
+ *     a = log(1 + age)/log(1 + ages)           1, and u absent, if ages are not used
  *
  * S is the identity, or a fixed affine map between models of different dimension. V is 0 at first.
  *
- * @param rows  f32[rows, D];  @param ages  i32[rows]
+ * @param inputs.rows  f32[rows, D]
+ * @param inputs.ages  i32[rows]
+ * @param inputs.skip  parts of S if D ≠ D'
  */
 export function residualNetwork(
   plan: CorrectorPlan,
@@ -90,18 +100,18 @@ export function residualNetwork(
   return add(base, age ? mul(moved, age) : moved);
 }
 
-/** f32[rows, 1]: 0 for what is fresh, 1 for what is as old as the run. */
+/** Scales ages logarithmically, f32[rows, 1]: 0 for a fresh row, 1 for a row as old as the run. */
 function logAge(ages: Tensor, total: number): Tensor {
   const passed = log(add(maximum(cast(unsqueeze(ages, 1), 'f32'), 0), 1));
   return mul(passed, 1 / Math.log(1 + total));
 }
 
 /**
- * Loss of pairs and its gradients:
+ * Builds the loss of pairs and its gradients:
  *
  *     regression = mean ‖h(b) − fresh‖²        kl = mean over q of KL(softmax(q·fresh) ‖ softmax(q·h(b)))
  *
- * Neither the fresh embeddings nor the queries get a gradient: they are inputs.
+ * Fresh embeddings and queries are inputs and get no gradient.
  */
 export function lossGraph(plan: CorrectorPlan, { hasQueries }: { hasQueries: boolean }): Graph {
   const { dimension, toDimension, loss, klWeight, ages } = plan;
@@ -133,6 +143,7 @@ export function lossGraph(plan: CorrectorPlan, { hasQueries }: { hasQueries: boo
   return graph;
 }
 
+/** Declares the parts of the skip as inputs of a graph. */
 export const declareSkip = (graph: Graph, plan: CorrectorPlan): Record<string, Tensor> =>
   Object.fromEntries(
     Object.entries(skipSizes(plan)).map(([name, dims]) => [name, graph.input(name, 'f32', dims)]),

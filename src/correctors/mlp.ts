@@ -14,7 +14,7 @@ import { MomentProgram } from './moments.ts';
 import { ridge } from './ridge.ts';
 import { RowMap, type RowMapOptions } from './row-map.ts';
 
-/** A residual network, moved by one step of AdamW for each batch that it learns from. */
+/** Corrector by a residual network, updated by one AdamW step for each batch that it learns from. */
 export class MlpCorrector implements Corrector {
   readonly kind = 'mlp';
   readonly parameters: number;
@@ -24,7 +24,7 @@ export class MlpCorrector implements Corrector {
   private readonly learner: Learner;
   private readonly map: RowMap;
   private readonly losses = new Map<boolean, Promise<Program>>();
-  /** Between models of different dimension: affine, and fixed from when it has been fitted. */
+  /** Affine map between models of different dimension, fixed once it has been fitted; empty if D = D'. */
   private skip: Readonly<Record<string, HostTensor>> | undefined;
 
   private constructor(plan: CorrectorPlan, learner: Learner) {
@@ -54,6 +54,7 @@ export class MlpCorrector implements Corrector {
     );
   }
 
+  /** Creates a corrector with initial weights, which is the identity if D = D'. */
   static async create(plan: CorrectorPlan): Promise<MlpCorrector> {
     const specs = mlpParameters(plan);
     const weights = Object.fromEntries(
@@ -78,7 +79,12 @@ export class MlpCorrector implements Corrector {
     return await this.update(batch, this.plan.learningRate);
   }
 
-  /** One update. @returns the distance and divergence before it */
+  /**
+   * Makes one update.
+   *
+   * @returns distance and divergence before the update
+   * @throws UsageError when the loss is `kl` and the batch has no queries
+   */
   async update(batch: CorrectorBatch, learningRate: number): Promise<Readonly<Record<string, number>>> {
     const { plan, usesAges, learner } = this;
     const { dimension, toDimension, loss } = plan;
@@ -112,7 +118,7 @@ export class MlpCorrector implements Corrector {
     };
   }
 
-  /** Fits the affine map between different dimensions; without effect where they are equal. */
+  /** Fits the affine map between different dimensions; does nothing if they are equal. */
   async fitSkip(pairs: EmbeddingPairs): Promise<void> {
     const { plan } = this;
     const { dimension, toDimension, compute } = plan;

@@ -5,19 +5,20 @@ import { float32, type HostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
 import { notFinite } from './row-map.ts';
 
-/** What closed forms need to know of n pairs (x, y), centred; row-major. */
+/** Centred moments of n pairs (x, y), from which closed forms are fitted; row-major. */
 export interface PairMoments {
   readonly pairs: number;
   readonly dimension: number;
   readonly toDimension: number;
-  /** [D] and [D'] */
+  /** Mean x̄ of the stale embeddings, [D]. */
   readonly meanStale: Float64Array;
+  /** Mean ȳ of the fresh embeddings, [D']. */
   readonly meanFresh: Float64Array;
   /** [D, D]: (1/n) Σ (x − x̄)(x − x̄)ᵀ */
   readonly covariance: Float64Array;
-  /** [D, D']: (1/n) Σ (x − x̄)(y − ȳ)ᵀ; with y − x in place of y where the sizes are equal, see `isDifference`. */
+  /** [D, D']: (1/n) Σ (x − x̄)(y − ȳ)ᵀ. If D = D', y stands for y − x here; see `isDifference`. */
   readonly cross: Float64Array;
-  /** Whether `cross` is that of y − x: what has moved, which is small, keeps its digits. */
+  /** Whether `cross` is computed from y − x. The differences are small, and this keeps their digits. */
   readonly isDifference: boolean;
 }
 
@@ -34,7 +35,13 @@ export class MomentProgram {
     this.isDifference = sizes.dimension === sizes.toDimension;
   }
 
-  /** @param pairs.stale  f32[pairs, D];  @param pairs.fresh  f32[pairs, D'] */
+  /**
+   * Computes the moments of pairs.
+   *
+   * @param pairs.stale  f32[pairs, D]
+   * @param pairs.fresh  f32[pairs, D']
+   * @throws UsageError when a number is not finite
+   */
   async run(pairs: { stale: HostTensor; fresh: HostTensor }): Promise<PairMoments> {
     const { isDifference, sizes } = this;
     this.program ??= Program.compile(momentsGraph(sizes, isDifference), this.compute);
@@ -72,7 +79,7 @@ function momentsGraph(
   const y = centred(isDifference ? sub(fresh, stale) : fresh);
   graph.output('meanStale', mean(stale, { axes: 0 }));
   graph.output('meanFresh', mean(fresh, { axes: 0 }));
-  // Divided by n beforehand: sums of thousands of squares would lose digits.
+  // Rows are divided by n before the product: sums of thousands of squares would lose digits.
   const share = div(x, dimSize(graph, 'pairs'));
   graph.output('covariance', matmul(share, x, { transA: true }));
   graph.output('cross', matmul(share, y, { transA: true }));

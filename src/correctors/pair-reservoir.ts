@@ -2,7 +2,10 @@ import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError } from '../util/errors.ts';
 import type { EmbeddingPairs } from './corrector.ts';
 
-/** The latest pairs: a ring, in which new ones replace the oldest. Its memory is taken with the first pair. */
+/**
+ * Ring buffer of the latest pairs, in which new pairs replace the oldest. Memory is allocated with the first
+ * pair.
+ */
 export class PairReservoir {
   private readonly capacity: number;
   private readonly dimension: number;
@@ -10,7 +13,7 @@ export class PairReservoir {
   private stale = new Float32Array(0);
   private fresh = new Float32Array(0);
   private held = 0;
-  /** Where the next pair goes. */
+  /** Position of the next pair. */
   private next = 0;
 
   constructor(capacity: number, dimension: number, toDimension: number) {
@@ -19,11 +22,12 @@ export class PairReservoir {
     this.toDimension = toDimension;
   }
 
+  /** Number of pairs held. */
   get filled(): number {
     return this.held;
   }
 
-  /** All pairs, in no order that matters: views of the memory. */
+  /** Pairs held, f32[pairs, D] and f32[pairs, D'], in no particular order; views of the memory. */
   get pairs(): { readonly stale: HostTensor; readonly fresh: HostTensor } {
     const { held, dimension, toDimension } = this;
     return {
@@ -32,6 +36,7 @@ export class PairReservoir {
     };
   }
 
+  /** Adds pairs; of more than `capacity` pairs, only the last are kept. */
   add({ stale, fresh }: EmbeddingPairs): void {
     const { capacity, dimension, toDimension } = this;
     this.allocate();
@@ -49,12 +54,17 @@ export class PairReservoir {
     }
   }
 
+  /** Returns the pairs and the position of the next, for a checkpoint; empty if there are no pairs. */
   state(): Record<string, HostTensor> {
     if (this.held === 0) return {};
     return { ...this.pairs, next: hostTensor('i32', [1], Int32Array.of(this.next)) };
   }
 
-  /** @throws UndriftError for pairs of other sizes */
+  /**
+   * Restores a state that `state` returned.
+   *
+   * @throws UndriftError for pairs of other sizes
+   */
   restore(state: Readonly<Record<string, HostTensor>>): void {
     const { stale, fresh, next } = state;
     this.held = 0;

@@ -5,18 +5,21 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
 
-/** Singular values down to this share of the norm reach 1; 23 steps. */
+/** Singular values down to this share of the norm reach 1. This takes 23 steps. */
 const SMALLEST = 1e-8;
 
 /**
- * U Vᵀ of M = U S Vᵀ: the orthogonal matrix nearest to M, or, of a rectangular M, the semi-orthogonal one. It is the Q that
- * maximises tr(Qᵀ M). Singular values below 1e-8 ‖M‖ stay below 1: what there is no evidence of is left out.
+ * Computes the polar factor U Vᵀ of M = U S Vᵀ: the orthogonal matrix nearest to M, or the nearest
+ * semi-orthogonal one if M is rectangular. It is the Q that maximises tr(Qᵀ M).
  *
  *     X ← M/‖M‖_F,   then   X ← ½ a X (3 I − a² XᵀX),   a = √(3/(1 + l + l²))
  *
- * where l is what the smallest singular value has grown to (Newton-Schulz steps scaled as in Chen & Chow 2014, who show that each
- * keeps all of them in [l, 1]). They are products of matrices, here in double precision: at D = 384 a tenth of the time of a singular
- * value decomposition in JavaScript.
+ * Here l is a lower bound on the smallest singular value, which grows with each step. Newton-Schulz steps are
+ * scaled as in Chen & Chow 2014, who show that each step keeps all singular values in [l, 1].
+ *
+ * Singular values below 1e-8 ‖M‖ stay below 1, so directions without evidence are left out. All products are
+ * in double precision. At D = 384 this takes a tenth of the time of a singular value decomposition in
+ * JavaScript.
  */
 export class PolarFactor {
   private readonly compute: ComputeOptions;
@@ -26,7 +29,11 @@ export class PolarFactor {
     this.compute = compute;
   }
 
-  /** @param matrix  f64[rows, columns] */
+  /**
+   * Computes the polar factor of a matrix: f64[rows, columns].
+   *
+   * @param matrix  f64[rows, columns]
+   */
   async of(matrix: Float64Array, rows: number, columns: number): Promise<Float64Array> {
     const key = `${rows}×${columns}`;
     const program = this.programs.get(key) ?? Program.compile(polarGraph(rows, columns), this.compute);
@@ -47,7 +54,7 @@ function polarGraph(rows: number, columns: number): Graph {
   let x = div(matrix, sqrt(sum(square(matrix))));
   const isTall = rows >= columns;
   for (const a of scales()) {
-    // The smaller of XᵀX and XXᵀ.
+    // Uses the smaller of XᵀX and XXᵀ.
     const cubed: Tensor = isTall
       ? matmul(x, matmul(x, x, { transA: true }))
       : matmul(matmul(x, x, { transB: true }), x);
@@ -57,7 +64,7 @@ function polarGraph(rows: number, columns: number): Graph {
   return graph;
 }
 
-/** The factor of each step, until the smallest singular value is 1 to the last digit. */
+/** Lists the factor a of each step, until the smallest singular value is 1 to the last digit. */
 function scales(): number[] {
   const factors: number[] = [];
   for (let l = SMALLEST; 1 - l > 1e-15; ) {
@@ -65,6 +72,6 @@ function scales(): number[] {
     factors.push(a);
     l = Math.min(1, 0.5 * a * l * (3 - a * a * l * l));
   }
-  // Once more with numbers that are exact: the runtime keeps factors of products in single precision.
+  // One more step has exact factors: the runtime keeps factors of products in single precision.
   return [...factors, 1];
 }

@@ -4,11 +4,13 @@ import { transposed } from './matrices.ts';
 import { PolarFactor } from './polar-factor.ts';
 
 /**
- * The rotation (with or without reflection) that brings stale to fresh embeddings best (orthogonal Procrustes, Schönemann 1966):
+ * Fits the rotation (with or without reflection) that best maps stale to fresh embeddings (orthogonal
+ * Procrustes, Schönemann 1966):
  *
  *     m(b) = Rᵀ b        R = U Vᵀ of  E[x yᵀ] + λ I = U S Vᵀ        λ = ridge/n
  *
- * λ keeps directions where they are that no pair tells anything about. Semi-orthogonal where D ≠ D', and then without λ.
+ * λ keeps directions unchanged for which the pairs give no evidence. If D ≠ D', R is semi-orthogonal and
+ * there is no λ.
  */
 export function procrustes(plan: CorrectorPlan): ClosedForm {
   const { dimension, toDimension } = plan;

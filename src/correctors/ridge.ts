@@ -5,7 +5,7 @@ import type { PairMoments } from './moments.ts';
 import { solvePositive } from './solve-positive.ts';
 
 /**
- * Affine regression, shrunk towards the identity (towards the mean where D ≠ D'):
+ * Fits an affine regression that is shrunk towards the identity (towards the mean if D ≠ D'):
  *
  *     m(b) = b + A (b − x̄) + (ȳ − x̄)        A minimises  (1/n) Σ ‖(y − x) − (ȳ − x̄) − A (x − x̄)‖² + λ ‖A‖²
  */
@@ -27,7 +27,7 @@ export function ridge(plan: CorrectorPlan): ClosedForm {
   };
 }
 
-/** Aᵀ, f64[D, D']: the slope of what moves, or, where D ≠ D', of the fresh embeddings themselves. */
+/** Computes Aᵀ, f64[D, D']: the slope of the differences y − x, or of the fresh embeddings y if D ≠ D'. */
 export function ridgeSlope(moments: PairMoments, strength: number): Float64Array {
   const { dimension, covariance, cross } = moments;
   const a = covariance.slice();
@@ -37,8 +37,10 @@ export function ridgeSlope(moments: PairMoments, strength: number): Float64Array
 }
 
 /**
- * λ = strength · (D/n) · (mean eigenvalue): as if `strength` pairs for each dimension had been seen that have not moved. A little more
- * than rounding, where all pairs are one.
+ * Computes  λ = strength · (D/n) · (mean eigenvalue),  as if `strength` unmoved pairs had been seen for each
+ * dimension.
+ *
+ * A lower limit just above rounding errors applies if all pairs are equal.
  */
 export function ridgeOf({ pairs, dimension, covariance }: PairMoments, strength: number): number {
   let trace = 0;

@@ -6,40 +6,47 @@ import { type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor
 import { Program } from '../runtime/program.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
 
-/** What is done to each row, as a graph. */
+/** Map that is applied to each row, as a graph. */
 export interface RowMapSpec {
   readonly name: string;
   readonly dimension: number;
   readonly toDimension: number;
-  /** The widest layer, which decides how many rows a piece has. */
+  /** Width of the widest layer, which decides the number of rows in a piece. */
   readonly width: number;
+  /** Whether the map takes the ages of the rows. */
   readonly usesAges: boolean;
-  /** Declares the weights, and gives the map; its results are then made unit length. */
+  /** Declares the weights as inputs and returns the map. Its results are normalised to unit length afterwards. */
   build(graph: Graph): RowFunction;
 }
 
 /**
- * @param rows  f32[rows, D];  @param ages  i32[rows], where they are used
- * @returns  f32[rows, D']
+ * Map of rows as tensors of a graph.
+ *
+ * @param rows  f32[rows, D]
+ * @param ages  i32[rows], if ages are used
+ * @returns f32[rows, D']
  */
 export type RowFunction = (rows: Tensor, ages?: Tensor) => Tensor;
 
-/** Rows to be mapped, as `Corrector.correct` takes them. */
+/** Options of {@link RowMap.run}, as in `Corrector.correct`. */
 export interface RowMapOptions {
+  /** Ages of the rows, i32[rows], in steps. Required if ages are used. */
   readonly ages?: Int32Array | undefined;
+  /** Output f32[rows, D'] to write to. Default a new array. */
   readonly into?: Float32Array<ArrayBuffer> | undefined;
 }
 
 /**
- * Numbers of the widest layer of a piece, for each thread: half a MiB, so that what one operation leaves is in a core's own cache for the
- * next. At D = 256 and 384 pieces of 256 rows kept 80 to 90 % of the rate of their two products alone, and larger ones less.
+ * Numbers of the widest layer of a piece, for each thread: half a MiB, so that each operation finds the
+ * results of the last one in its core's own cache. At D = 256 and 384, pieces of 256 rows kept 80 to 90 % of
+ * the rate of their two products alone, and larger pieces kept less.
  */
 const PIECE_NUMBERS = 2 ** 17;
-/** Pieces of a run: each run of a program waits for its threads. */
+/** Pieces per run of a program; each run waits for its threads once. */
 const PIECES = 8;
 
 /**
- * Applies a map to the rows of a table, piece by piece, reading them where they lie and writing to where they shall be:
+ * Applies a map to the rows of a table, piece by piece, without copies of input or output:
  *
  *     out_n = m(b_n) / ‖m(b_n)‖
  */
@@ -54,9 +61,12 @@ export class RowMap {
   }
 
   /**
+   * Maps rows to unit vectors f32[rows, D'].
+   *
    * @param rows  f32 or f16 [rows, D]
    * @param weights  inputs that `build` has declared
-   * @throws ShapeError for sizes that do not fit, UsageError where a row is not finite
+   * @throws ShapeError when sizes do not fit together
+   * @throws UsageError when a row is not finite
    */
   async run(
     rows: HostTensor,
@@ -117,19 +127,24 @@ export class RowMap {
 function rowGraph(spec: RowMapSpec, dtype: 'f32' | 'f16', pieces: number): Graph {
   const graph = new Graph(`corrector/${spec.name}`);
   const map = spec.build(graph);
-  // What a piece gives are outputs of its own: the runtime goes through a graph output by output, one piece after the other.
+  // Each piece has outputs of its own, because the runtime walks a graph output by output: one piece follows
+  // the other.
   for (let i = 0; i < pieces; i++) {
     const rows = cast(graph.input(`rows/${i}`, dtype, ['rows', spec.dimension]), 'f32');
     const mapped = map(rows, spec.usesAges ? graph.input(`ages/${i}`, 'i32', ['rows']) : undefined);
     const squared = sum(square(mapped), { axes: -1, keepDims: true });
     graph.output(`mapped/${i}`, mul(mapped, reciprocal(sqrt(maximum(squared, 1e-24)))));
-    // Not a number wherever a row holds one: told here, no row has to be looked at in JavaScript.
+    // This sum is NaN if a row holds NaN, so no row has to be checked in JavaScript.
     graph.output(`squares/${i}`, sum(squared));
   }
   return graph;
 }
 
-/** Sizes of what is to be corrected, and where it goes. @throws ShapeError */
+/**
+ * Checks the rows to correct and allocates the output if none is given.
+ *
+ * @throws ShapeError when sizes or dtypes do not fit
+ */
 export function checkRows(
   { dtype, dims, data }: HostTensor,
   spec: Pick<RowMapSpec, 'name' | 'dimension' | 'toDimension' | 'usesAges'>,
@@ -151,6 +166,7 @@ export function checkRows(
   return { count, ages, out: into ?? new Float32Array(count * toDimension) };
 }
 
+/** Error for embeddings that hold NaN or infinity. */
 export const notFinite = (what: string): UsageError =>
   new UsageError(`${what} of what a corrector was given hold a number that is not finite`, {
     help: 'look for embeddings that are NaN, and lower the learning rate if training has diverged',

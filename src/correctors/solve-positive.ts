@@ -1,13 +1,13 @@
 import { UndriftError } from '../util/errors.ts';
 
 /**
- * X of  A X = B  for a symmetric positive definite A, by its Cholesky factor, in double precision.
+ * Solves  A X = B  for a symmetric positive definite A, by Cholesky factorisation in double precision. All
+ * inner loops run along rows, four of them at a time.
  *
- * @param a  f64[n, n], of which the lower triangle is read
- * @param b  f64[n, m]
- * @returns  f64[n, m]
- *
- * All inner loops run along rows, four of them at a time.
+ * @param a  A, f64[n, n]; only the lower triangle is read
+ * @param b  B, f64[n, m]
+ * @returns X, f64[n, m]
+ * @throws UndriftError when A is not positive definite
  */
 export function solvePositive(a: Float64Array, b: Float64Array, n: number): Float64Array {
   const lower = factorize(a, n);
@@ -28,7 +28,7 @@ export function solvePositive(a: Float64Array, b: Float64Array, n: number): Floa
   return x;
 }
 
-/** L of A = L Lᵀ; above the diagonal stands what stood in A. */
+/** Computes L of A = L Lᵀ. Above the diagonal the result keeps the values of A. */
 function factorize(a: Float64Array, n: number): Float64Array {
   const lower = a.slice();
   for (let i = 0; i < n; i++) {
@@ -40,7 +40,10 @@ function factorize(a: Float64Array, n: number): Float64Array {
   return lower;
 }
 
-/** a_ij − Σ_{k < j} l_ik l_jk, in four sums: each alone would wait for the addition before it. */
+/**
+ * Computes a_ij − Σ_{k < j} l_ik l_jk in four sums, since each addition to a single sum would wait for the
+ * one before.
+ */
 function remainder(lower: Float64Array, n: number, i: number, j: number): number {
   const [p, q] = [i * n, j * n];
   let [s0, s1, s2, s3] = [0, 0, 0, 0];
@@ -55,7 +58,7 @@ function remainder(lower: Float64Array, n: number, i: number, j: number): number
   return lower[p + j]! - (s0 + s1 + (s2 + s3));
 }
 
-/** Row i of x, less `factor(k)` times each row k from `from` to before `end`. */
+/** Subtracts `factor(k)` times row k from row i of x, for each k from `from` to `end` − 1. */
 function subtractRows(
   x: Float64Array,
   m: number,
