@@ -1,16 +1,20 @@
-/** How far vectors are from those that they should be. */
+/** Difference of vectors from the expected ones. */
 export interface VectorDifference {
-  /** max |found − expected|, over max(1, max |expected|): of vectors of length one simply the largest difference. */
+  /** max |found − expected| / max(1, max |expected|). For unit vectors this is simply the largest difference. */
   readonly largestDifference: number;
-  /** Row with that difference. */
+  /** Row with the largest difference. */
   readonly row: number;
+  /** Mean cosine of found and expected vectors over the rows. */
   readonly meanCosine: number;
+  /** Smallest cosine of found and expected vectors over the rows. */
   readonly minCosine: number;
 }
 
 /**
- * Compares vectors row by row. A number that is none makes the difference infinite; two zero vectors have the cosine 1.
- * @param found,expected  f32[rows, D]
+ * Compares vectors row by row. NaN makes the difference infinite. Two zero vectors have the cosine 1.
+ *
+ * @param found  f32[rows, D]
+ * @param expected  f32[rows, D]
  */
 export function compareVectors(found: Float32Array, expected: Float32Array, D: number): VectorDifference {
   const rows = expected.length / D;
@@ -27,7 +31,7 @@ export function compareVectors(found: Float32Array, expected: Float32Array, D: n
       b2 += b * b;
     }
     const cosine = a2 === 0 && b2 === 0 ? 1 : product / Math.sqrt(a2 * b2);
-    // Not Math.min: that of NaN would hide the rest, and a cosine of nothing is as far as can be.
+    // A cosine that is not finite counts as −1. Math.min alone would carry its NaN over all other rows.
     const known = Number.isFinite(cosine) ? Math.min(1, cosine) : -1;
     sum += known;
     minCosine = Math.min(minCosine, known);

@@ -16,41 +16,51 @@ import { encodeByOnnx } from './onnx-encoder.ts';
 import { parityTexts } from './parity-texts.ts';
 import { faultOf } from './tolerances.ts';
 
+/** Settings of {@link exportModel}. */
 export interface ExportOptions extends Pick<ComputeOptions, 'threads'> {
+  /** Formats to write. */
   formats: readonly ExportFormat[];
-  /** How weights are stored (f32): see `TowerFilesOptions`. */
+  /** Dtypes of the stored weights; see `TowerFilesOptions`. Default f32 only. */
   dtypes?: readonly ExportDtype[];
-  /** The model card, of one tower of a pair or of the whole. */
+  /** Makes the text of the model card: of one tower of a pair, or of the whole model without an argument. */
   card: (tower?: Side) => string;
-  /** Texts that every file is verified on; default `parityTexts()`. */
+  /** Texts to verify every file on. Default `parityTexts()`. */
   texts?: readonly string[];
   onProgress?: (progress: { stage: string; done: number; total: number }) => void;
 }
 
-/** A file with weights that was written, and how far its vectors are from ours. */
+/** Exported file with weights, and the difference of its vectors from the retriever's. */
 export interface ExportedFile extends VectorDifference {
-  /** Relative to the folder. */
+  /** Path relative to the folder. */
   readonly path: string;
+  /** Size of the file, in bytes. */
   readonly bytes: number;
+  /** Dtype of the stored weights. */
   readonly dtype: ExportDtype;
+  /** Side whose texts were compared. */
   readonly side: Side;
-  /** What was compared: an output of the ONNX file, or the vectors of the folder when it is loaded again. */
+  /** Vectors compared: an output of the ONNX file, or `loaded` for those of the folder loaded again. */
   readonly vectors: 'sentence_embedding' | 'last_hidden_state' | 'loaded';
 }
 
+/** Result of {@link exportModel}. */
 export interface ExportReport {
+  /** Id of the model's embedding space. */
   readonly embeddingSpace: string;
-  /** Number of texts behind each figure. */
+  /** Number of texts compared for each file. */
   readonly texts: number;
+  /** Files with weights, each verified. */
   readonly files: readonly ExportedFile[];
 }
 
 /**
- * Writes a retriever for other programs, and proves each file: ONNX files are run by onnxruntime, `model.safetensors` is read back, and
- * the vectors of `texts` are compared with ours. A file that fails leaves nothing behind: the folder is what it was before.
+ * Writes a retriever for other programs and verifies each file.
  *
- * @throws UsageError where a format has no place for the encoder or the type of numbers
- * @throws UndriftError where the folder holds something else, or a file's vectors are not ours
+ * ONNX files are run by onnxruntime and `model.safetensors` is loaded again. Their vectors of `texts` are
+ * compared with those of the retriever. If a file fails, the folder is left as it was.
+ *
+ * @throws UsageError when a format cannot hold the encoder or the dtype
+ * @throws UndriftError when the folder holds something else, or the vectors of a file differ
  */
 export async function exportModel(
   folder: string,
@@ -132,7 +142,7 @@ async function verify(folder: string, retriever: Retriever, options: Verificatio
       ...compute,
       onProgress: progress('encode'),
     });
-    // The two sides of shared towers are one encoder: documents, which are longer, are enough.
+    // Shared towers are one encoder for both sides, so comparing documents, the longer texts, is enough.
     if (side === 'query' && !pair) continue;
     for (const format of ['onnx', 'onnx-embedding'] as const) {
       for (const dtype of formats.includes(format) ? dtypes : []) {

@@ -6,14 +6,16 @@ import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { readText } from '../util/files.ts';
 
-/** Heading of the last part of a card of ours. */
+/** Heading of the last section of a card that Undrift wrote. */
 const USAGE = '\n## Use\n';
 
 /**
- * Cards for an export of a model folder: what the model's own card says of its training and results stays, and only how to load it is
- * new. Without a card of ours, what the model itself tells.
+ * Makes the model cards of an exported model folder.
  *
- * @returns  the card of one tower of a pair, or of the whole
+ * If the folder has a card by Undrift for this model, its text on training and results is kept and only the
+ * section on loading is new. Otherwise a card is made from the model itself.
+ *
+ * @returns a function that gives the card of one tower of a pair, or of the whole model without an argument
  */
 export async function exportedCards(
   folder: string,
@@ -26,7 +28,7 @@ export async function exportedCards(
     const file = join(folder, tower ?? '', 'README.md');
     const text = existsSync(file) ? await readText(file) : '';
     const end = text.indexOf(USAGE);
-    // A card that names another space was not made for this model as it is now.
+    // A card with another embedding space was not made for the present state of this model.
     const isOurs = end >= 0 && text.includes(fresh.embeddingSpace);
     cards.set(
       tower,

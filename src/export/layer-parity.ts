@@ -12,25 +12,29 @@ import { f16ToF32 } from '../util/half.ts';
 import { onnxFeeds } from './onnx-encoder.ts';
 import { F32_TOLERANCE } from './tolerances.ts';
 
-/** How near another program comes to what one of our layers gives. */
+/** Agreement of another program with one layer of the retriever's encoder. */
 export interface LayerParity {
-  /** 0 for what goes into the first layer, then what each layer gives. */
+  /** Number of the layer from 1; 0 is the input of the first layer. */
   readonly layer: number;
-  /** The nearest value of the ONNX graph. */
+  /** Name of the nearest value in the ONNX graph. */
   readonly value: string;
-  /** max |theirs − ours| over the tokens of a text, over max(1, max |ours|). */
+  /** max |theirs − ours| / max(1, max |ours|), over the tokens of the texts. */
   readonly largestDifference: number;
+  /** Whether the difference exceeds the tolerance of f32. */
   readonly differs: boolean;
 }
 
 /**
- * Where the layers of an ONNX file part from ours. The file may be anybody's: names of its values say nothing, so every value that it
- * computes becomes an output, and each of our layers is compared with the nearest one of its size, in the order of the graph.
+ * Compares the layers of an ONNX file with those of the retriever, to find the first that differs.
+ *
+ * The file may come from any program, and the names of its values carry no meaning. So every value of the
+ * graph becomes an output, and each layer is compared with the nearest value of the same size, in graph
+ * order.
  *
  * @param bytes  the file, weights included
- * @param rows  texts to compare on; few, since everything is kept
- * @returns  empty for encoders without layers
- * @throws DataError where the file cannot be read
+ * @param rows  texts to compare on; few, since all values are kept in memory
+ * @returns one entry per layer; empty for encoders without layers
+ * @throws DataError when the file cannot be read
  */
 export async function layerParity(
   bytes: Uint8Array,
@@ -57,13 +61,14 @@ export async function layerParity(
     }
     const differs = !(best.difference <= F32_TOLERANCE);
     found.push({ layer, value: theirs[best.index]?.name ?? '', largestDifference: best.difference, differs });
-    // What a later layer gives comes later; after layers that part there is no telling which is which.
+    // A later layer's output comes later in the graph. After a layer that differs, values can no longer be
+    // assigned to layers.
     if (!differs) from = best.index + 1;
   }
   return found;
 }
 
-/** f32[B, T, H] of each layer. */
+/** Computes the outputs of the retriever's layers, f32[B, T, H] each. */
 async function ourLayers(retriever: Retriever, side: Side, batch: PaddedBatch): Promise<Float32Array[]> {
   const { encoder } = retriever;
   const prefix = retriever.prefix(side);
@@ -92,7 +97,7 @@ async function ourLayers(retriever: Retriever, side: Side, batch: PaddedBatch): 
   }
 }
 
-/** Every floating-point value of a given size that the graph computes, in its order. */
+/** Computes every floating-point value of a given size in the graph, in graph order. */
 async function allValues(bytes: Uint8Array, name: string, batch: PaddedBatch, elements: number) {
   const model = decodeModel(bytes, name);
   const values = model.graph.nodes.flatMap(({ outputs }) => outputs.filter((output) => output !== ''));
@@ -114,7 +119,7 @@ function floats(tensor: HostTensor | undefined): Float32Array | undefined {
   return tensor?.dtype === 'f32' ? (tensor.data as Float32Array) : undefined;
 }
 
-/** What stands at padding is nobody's. */
+/** Computes the largest relative difference over the tokens; values at padding are ignored. */
 function atTokens(
   theirs: Float32Array,
   ours: Float32Array,

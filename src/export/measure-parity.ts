@@ -20,54 +20,66 @@ import { compareTokens, type TokenParity } from './token-parity.ts';
 import { faultOf } from './tolerances.ts';
 import { encodeByTransformersJs, loadTransformersJs } from './transformers-js.ts';
 
+/** Settings of {@link measureParity}. */
 export interface ParityOptions extends Pick<ComputeOptions, 'threads'> {
-  /** Default `parityTexts()`. */
+  /** Texts to compare on. Default `parityTexts()`. */
   texts?: readonly string[];
+  /** Called with notes on the loaded model. */
   onNote?: (note: string) => void;
   onProgress?: (progress: { stage: string; done: number; total: number }) => void;
 }
 
-/** One other program, or one file, beside our runtime. */
+/** Agreement of another program, or of one ONNX file, with Undrift. */
 export interface ClientParity extends Partial<VectorDifference> {
   readonly client: 'onnxruntime' | 'transformers.js';
+  /** Version of the program, if known. */
   readonly version?: string;
-  /** Relative to the folder; of a fresh export, relative to that. */
+  /** Path relative to the model folder, or to the fresh export. */
   readonly file: string;
+  /** Dtype of the weights; `other` has no tolerance. */
   readonly dtype: ExportDtype | 'other';
-  /** The output that was compared, or what transformers.js made of everything. */
+  /** Vectors compared: an output of the file, or `embedding` for the complete result of transformers.js. */
   readonly vectors: 'sentence_embedding' | 'last_hidden_state' | 'embedding';
-  /** Texts whose vectors were compared. */
+  /** Number of texts whose vectors were compared. */
   readonly texts: number;
-  /** Why it does not agree; absent where it does. */
+  /** Description of the disagreement; absent if the vectors agree. */
   readonly fault?: string;
-  /** Where vectors part: each layer, up to the first one that differs. */
+  /** Layers up to the first that differs, if vectors differ. */
   readonly layers?: readonly LayerParity[];
+  /** Comparison of the token ids, for transformers.js. */
   readonly tokens?: TokenParity;
 }
 
+/** Results for one side of the retriever. */
 export interface SideParity {
   readonly side: Side;
+  /** Model folder of the side. */
   readonly folder: string;
-  /** Whether the ONNX files were made for this comparison, because the folder has none. */
+  /** Whether the ONNX files were exported for this comparison because the folder has none. */
   readonly freshExport: boolean;
+  /** Results of each program and file. */
   readonly clients: readonly ClientParity[];
 }
 
+/** Result of {@link measureParity}. */
 export interface ParityReport {
   /** Whether everything agrees within its tolerance. */
   readonly ok: boolean;
   readonly texts: number;
+  /** Version of transformers.js; undefined if it is not installed. */
   readonly transformersJs: string | undefined;
   readonly sides: readonly SideParity[];
 }
 
-/** Texts on which layers are compared: all that a graph computes is kept for them. */
+/** Number of texts on which layers are compared; all values of a graph are kept for them. */
 const LAYER_TEXTS = 2;
 
 /**
- * The same texts through our runtime, through the folder's ONNX files (or a fresh export where it has none), and through transformers.js
- * where it is installed: tokens first, then vectors, and where vectors part, layers. Folders of ours, of sentence-transformers and plain
- * Hugging Face ones.
+ * Compares the results of other programs with Undrift's on the same texts.
+ *
+ * The texts go through Undrift, through the folder's ONNX files (or a fresh export if it has none), and
+ * through transformers.js if it is installed. Tokens are compared first, then vectors, then layers where
+ * vectors differ. The folder may be by Undrift, by sentence-transformers, or a plain Hugging Face model.
  */
 export async function measureParity(folder: string, options: ParityOptions = {}): Promise<ParityReport> {
   const { onNote } = options;
@@ -92,14 +104,17 @@ export async function measureParity(folder: string, options: ParityOptions = {})
   return { ok, texts: texts.length, transformersJs: library?.env.version, sides };
 }
 
-/** The sides to compare: of one encoder the one with longer texts, whose length is the one that others know. */
+/**
+ * Sides to compare. For one shared encoder it is the side with longer texts, because other programs know only
+ * that length.
+ */
 function sidesOf({ config }: Retriever, pair: boolean): Side[] {
   if (pair) return ['query', 'document'];
   return [config.maxTokens.query > config.maxTokens.document ? 'query' : 'document'];
 }
 
 interface OnnxFolder {
-  /** Holds config.json, the tokenizer and the files. */
+  /** Folder with config.json, the tokenizer and the ONNX files. */
   readonly folder: string;
   readonly original: string;
   readonly fresh: boolean;
@@ -183,7 +198,7 @@ interface Ours extends Comparison {
   onProgress: (done: number) => void;
 }
 
-/** Vectors of the outputs of one file. */
+/** Compares the vectors of each output of one ONNX file. */
 async function byOnnx(
   path: string,
   { folder }: OnnxFolder,
@@ -221,7 +236,7 @@ async function byOnnx(
   }
 }
 
-/** Layers up to the first one that differs, on the text that differs most and one more. */
+/** Compares layers up to the first that differs, on the text that differs most and one more. */
 async function partingLayers(
   path: string,
   { retriever, side, store, row }: { retriever: Retriever; side: Side; store: TokenStore; row: number },
@@ -233,13 +248,13 @@ async function partingLayers(
     const first = layers.findIndex(({ differs }) => differs);
     return { layers: first < 0 ? layers : layers.slice(0, first + 1) };
   } catch (error) {
-    // Weights beside the file, operators of others: then vectors must do.
+    // Files with external weights or unknown operators cannot be compared by layer.
     if (error instanceof UndriftError) return {};
     throw error;
   }
 }
 
-/** Everything by transformers.js: tokens, the encoder, pooling, normalisation. */
+/** Compares the whole of transformers.js: tokens, encoder, pooling and normalisation. */
 async function byTransformersJs(
   { folder }: OnnxFolder,
   {
@@ -286,7 +301,7 @@ async function byTransformersJs(
   }
 }
 
-/** How a file's weights are stored, by the names of transformers.js; `other` ones have no tolerance. */
+/** Reads the dtype of the weights from the file name, by the names of transformers.js. `other` has no tolerance. */
 function dtypeOf(path: string): ClientParity['dtype'] {
   const [, suffix] =
     /_(fp16|quantized|int8|uint8|q\d\w*|bnb4|O\d|qint8\w*|quint8\w*)\.onnx$/.exec(relative('.', path)) ?? [];

@@ -9,22 +9,29 @@ import { padBatch } from '../text/pad-batch.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { DataError } from '../util/errors.ts';
 
-/** Padded tokens in one run, and texts: enough for speed, little enough that one text's range of numbers is not all texts'. */
+/**
+ * Padded tokens and texts of one run: enough for speed, but few enough that the number range of one text does
+ * not set that of all texts.
+ */
 const TOKENS_PER_RUN = 4096;
 const TEXTS_PER_RUN = 16;
 
-/** Names of the outputs that hold a vector for each token, the usual ones first. */
+/** Names of outputs with a vector for each token, the usual ones first. */
 const TOKEN_OUTPUTS = ['last_hidden_state', 'token_embeddings'];
 
 /** Vectors of texts by the outputs of a file, row-major f32[texts, D]. */
 export interface OnnxVectors {
-  /** Of the output `sentence_embedding`: the file pools by itself. */
+  /** Vectors of the output `sentence_embedding`, pooled by the file itself. */
   readonly sentence_embedding?: Float32Array;
-  /** Token vectors of the file, pooled, projected and normalised by us. */
+  /** Vectors from the file's token vectors, with the retriever's own pooling, projection and normalisation. */
   readonly last_hidden_state?: Float32Array;
 }
 
-/** Inputs of an encoder in ONNX for a padded batch, those that the file has. */
+/**
+ * Makes the inputs that an ONNX encoder declares, for a padded batch.
+ *
+ * @throws DataError when the file has an input that is not one of an encoder
+ */
 export function onnxFeeds(
   file: OnnxFile,
   { ids, mask, batch, tokens }: PaddedTokens,
@@ -55,7 +62,12 @@ export function onnxFeeds(
   );
 }
 
-/** Embeds texts by an ONNX file: tokens are the retriever's, everything else is the file's. */
+/**
+ * Embeds texts by an ONNX file. The tokens are the retriever's; everything else is computed by the file,
+ * except pooling for outputs of token vectors.
+ *
+ * @throws DataError when no output holds vectors of texts or tokens
+ */
 export async function encodeByOnnx(
   file: OnnxFile,
   { retriever, side, store }: { retriever: Retriever; side: Side; store: TokenStore },
@@ -97,7 +109,7 @@ export async function encodeByOnnx(
   return found;
 }
 
-/** The retriever's pooling, projection and normalisation, for token vectors of others. */
+/** Applies the retriever's pooling, projection and normalisation to token vectors of other programs. */
 class Pooling {
   private readonly program: Program;
   private readonly weights: Readonly<Record<string, HostTensor>>;

@@ -1,6 +1,6 @@
 import { randomInts, rngKey } from '../util/rng.ts';
 
-/** Whatever tokenizers and programs are known to part over. */
+/** Texts on which tokenizers and programs are known to differ. */
 const HARD = [
   '',
   ' ',
@@ -9,7 +9,7 @@ const HARD = [
   'The quick brown fox jumps over the lazy dog.',
   'MiXeD CaSe, ALL CAPS and lower: İstanbul, STRASSE, straße, ΣΊΣΥΦΟΣ',
   'naïve café, São Paulo, Ångström, Łódź, coöperate',
-  // The same letters composed, and as letters and marks.
+  // Equal letters, once composed and once as letters with combining marks.
   'caf\u00e9 cafe\u0301 \u212b A\u030a \ufb01 ﬁne ½ ² №',
   '日本語のテキストと漢字、カタカナ。',
   '今天天气很好，我们去公园散步吧。',
@@ -47,19 +47,19 @@ const WORDS = (
 
 const MARKS = ['', '', '', ',', '.', '?', '!', ';', ':'];
 
-/** Words of the longest texts: more tokens than common encoders read. */
+/** Words of the longest texts, which have more tokens than common encoders read. */
 const LONGEST_WORDS = 1200;
 
 /**
- * Texts for comparing programs: many scripts, marks, emoji, code, control characters, nothing at all, and sentences of 1 to 1,200
- * words. The same for the same count.
+ * Makes texts for comparing programs: many scripts, marks, emoji, code, control characters, empty texts, and
+ * sentences of 1 to 1,200 words. Equal counts give equal texts.
  */
 export function parityTexts(count = 200): string[] {
   const texts = HARD.slice(0, count);
   for (let i = texts.length; i < count; i++) {
     const drawn = new Uint32Array(2 * LONGEST_WORDS + 1);
     randomInts(rngKey(0, i, 'parity-texts'), 2 ** 32, drawn);
-    // Most are short; every eighth is long.
+    // Most texts are short; every eighth may be long.
     const words = 1 + (drawn[0]! % (i % 8 === 0 ? LONGEST_WORDS : 24));
     const text = Array.from({ length: words }, (_, w) => {
       const word = WORDS[drawn[2 * w + 1]! % WORDS.length]!;

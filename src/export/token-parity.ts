@@ -1,25 +1,30 @@
-/** How the tokens of another program compare with ours. */
+/** Comparison of another program's tokens with Undrift's. */
 export interface TokenParity {
-  /** Texts whose ids are ours, one by one. */
+  /** Number of texts with equal ids. */
   readonly equal: number;
-  /** Rows of texts that the other program cuts in another way; their vectors are not compared. */
+  /** Rows of texts that the other program truncates differently; their vectors are not compared. */
   readonly cut: readonly number[];
-  /** Rows that part by the sigma at the end of a word; likewise. */
+  /** Rows that differ by a sigma at the end of a word; their vectors are not compared. */
   readonly sigma: readonly number[];
-  /** Rows that part for no known reason. */
+  /** Rows that differ for no known reason. */
   readonly other: readonly number[];
 }
 
 /**
- * A capital sigma that ends a word: JavaScript makes it ς where it lowers a text, and so transformers.js; Hugging Face's own tokenizers,
- * and ours, make it σ.
+ * Matches a capital sigma at the end of a word. JavaScript, and so transformers.js, lower-cases it to ς;
+ * Hugging Face's own tokenizers and Undrift make it σ.
  */
 export const FINAL_SIGMA = /Σ(?!\p{L})/u;
 
 /**
- * Compares token ids, and tells apart what is known: transformers.js cuts a long text behind its special tokens, and so loses the closing
- * ones; and it lowers a final sigma as JavaScript does.
+ * Compares token ids and separates known differences from unknown ones.
  *
+ * Two differences of transformers.js are known: it truncates a long text after adding special tokens and so
+ * loses the closing ones, and it lower-cases a final sigma as JavaScript does.
+ *
+ * @param texts  texts of all rows
+ * @param theirs  ids of the other program, by row
+ * @param ours  ids of Undrift for a row
  * @param closing  number of special tokens behind a text
  */
 export function compareTokens(

@@ -1,13 +1,16 @@
 import type { ExportDtype } from '../models/folder/onnx-export.ts';
 import type { VectorDifference } from './compare-vectors.ts';
 
-/** Largest difference of two programs that compute the same in f32, with sums in another order. */
+/** Largest difference of two programs that compute the same in f32 with sums in another order. */
 export const F32_TOLERANCE = 1e-5;
 
-/** Least cosine to the f32 vectors that a file with coarser weights may have. Measured ones are far above (docs/export.md). */
+/**
+ * Smallest cosine to the f32 vectors allowed for coarser weights. Measured cosines are far above
+ * (docs/export.md).
+ */
 export const LEAST_COSINES: Readonly<Record<Exclude<ExportDtype, 'f32'>, number>> = { f16: 0.999, int8: 0.9 };
 
-/** What is wrong with vectors from weights of a type; undefined where they are close enough. */
+/** Describes the fault of vectors computed from weights of a dtype; undefined if they are close enough. */
 export function faultOf(difference: VectorDifference, dtype: ExportDtype): string | undefined {
   const { largestDifference, minCosine } = difference;
   if (dtype === 'f32') {

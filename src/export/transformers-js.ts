@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { UndriftError } from '../util/errors.ts';
 
-/** The part of transformers.js that is used here. */
+/** Part of transformers.js used here. */
 interface Library {
   readonly env: { version: string; allowRemoteModels: boolean; logLevel?: number };
   readonly LogLevel?: { readonly ERROR: number };
@@ -31,7 +31,7 @@ interface Pipeline {
   dispose(): Promise<unknown>;
 }
 
-/** transformers.js where it is installed; undefined where it is not. */
+/** Imports transformers.js; undefined if it is not installed. */
 export async function loadTransformersJs(): Promise<Library | undefined> {
   try {
     return (await import('@huggingface/transformers')) as unknown as Library;
@@ -40,19 +40,22 @@ export async function loadTransformersJs(): Promise<Library | undefined> {
   }
 }
 
-/** Texts in one call. */
+/** Texts per call. */
 const TEXTS_PER_CALL = 16;
 
-/** What transformers.js makes of texts, by the way that the model card shows. */
+/** Tokens and vectors that transformers.js computes, in the way shown in the model card. */
 export interface TransformersJsResult {
   readonly version: string;
   /** Token ids of each text. */
   readonly tokens: readonly Int32Array[];
-  /** Row-major f32[texts, D]. */
+  /** Vectors, row-major f32[texts, D]. */
   readonly vectors: Float32Array;
 }
 
-/** Poolings that its pipeline has, and computes as sentence-transformers does; others are inside the model. */
+/**
+ * Tells whether the pipeline of transformers.js has this pooling and computes it as sentence-transformers
+ * does. Other poolings are part of the ONNX model.
+ */
 export const pipelinePools = ({ encoder }: Pick<Retriever, 'encoder'>): boolean =>
   encoder.moduleClass === 'Transformer' &&
   encoder.dimension === encoder.hiddenSize &&
@@ -60,10 +63,10 @@ export const pipelinePools = ({ encoder }: Pick<Retriever, 'encoder'>): boolean 
   (encoder.config.pooling === 'mean' || encoder.config.pooling === 'cls');
 
 /**
- * Embeds texts by transformers.js from a folder with `onnx/model.onnx`, which it reads from the disk and nowhere else. Prompts are the
- * retriever's; tokens, lengths, pooling and normalisation are its own.
+ * Embeds texts by transformers.js from a folder with `onnx/model.onnx`, read from the disk only. Prompts are
+ * the retriever's; tokens, lengths, pooling and normalisation are those of transformers.js.
  *
- * @throws UndriftError with its own message where it fails
+ * @throws UndriftError with the library's message when it fails
  */
 export async function encodeByTransformersJs(
   library: Library,
@@ -74,7 +77,7 @@ export async function encodeByTransformersJs(
   const { env } = library;
   const { allowRemoteModels, logLevel } = env;
   env.allowRemoteModels = false;
-  // It warns of a model_type that it does not know, and takes it for an encoder all the same.
+  // The library warns of unknown model types, although it treats them as encoders correctly.
   if (library.LogLevel) env.logLevel = library.LogLevel.ERROR;
   try {
     return await encode(library, resolve(folder), { retriever, side, texts }, onProgress);

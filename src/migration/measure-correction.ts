@@ -16,33 +16,36 @@ import { UsageError } from '../util/errors.ts';
 import { pickRows } from '../util/vector-rows.ts';
 import { type DocumentSample, sampleDocuments } from './sample-documents.ts';
 
-/** Which vectors are moved. */
+/** Names of the vectors that a correction can move; see {@link Direction}. */
 export const DIRECTIONS = ['documents', 'queries'] as const;
 /**
- * `documents`: stored vectors of the old model are moved to the space of the new one. `queries`: those of the new model are moved to the
- * old space, and what is stored stays as it is.
+ * Direction of a correction. `documents`: map stored vectors of the old model to the space of the new one.
+ * `queries`: map query vectors of the new model to the old space and leave stored vectors unchanged.
  */
 export type Direction = (typeof DIRECTIONS)[number];
 
+/** Settings of {@link measureCorrection}. */
 export interface CorrectionOptions extends ComputeOptions {
-  /** Default: all that the models' dimensions allow. */
+  /** Kinds of corrector to measure. Default all that the models' dimensions allow. */
   correctors?: readonly CorrectorKind[] | undefined;
-  /** Default `documents`. */
+  /** Directions to measure. Default `documents`. */
   directions?: readonly Direction[] | undefined;
-  /** Documents to fit to (2000), or as many as there are that answer no query. */
+  /** Number of documents to fit to; fewer if not enough documents answer no query. Default 2000. */
   sample?: number | undefined;
-  /** Queries of this split, none of which is fitted to. */
+  /** Split whose queries measure the result. Correctors are never fitted to queries. */
   split: string;
-  /** At most so many of them, evenly spaced. */
+  /** Most queries to use, evenly spaced. Default all. */
   limitQueries?: number | undefined;
-  /** Cutoffs of the metrics (10 and 100). */
+  /** Cutoffs k of the metrics. Default 10 and 100. */
   topK?: readonly number[] | undefined;
-  /** Of the sample, and of what correctors draw (0). */
+  /** Seed of the sample and of the correctors. Default 0. */
   seed?: number | undefined;
+  /** Called with notes on reduced samples and kinds left out. */
   onNote?: ((note: string) => void) | undefined;
   onProgress?: ((progress: CorrectionProgress) => void) | undefined;
 }
 
+/** Progress of one stage of a measurement. */
 export interface CorrectionProgress {
   readonly stage: string;
   readonly done: number;
@@ -50,78 +53,101 @@ export interface CorrectionProgress {
   readonly unit: 'texts' | 'queries';
 }
 
-/** Means over the queries: `recall@k` of the judged documents, `overlap@k` with the k best after a full re-embedding. */
+/**
+ * Means over the queries: `recall@k` of the judged documents, and `overlap@k` with the k best after a full
+ * re-embedding.
+ */
 export type Quality = Readonly<Record<string, number>>;
 
-/** full − stale of a figure, and the two-sided p-value of "it is chance" (randomisation test over the queries). */
+/** Gap between full re-embedding and stale documents for one metric. */
 export interface Gap {
+  /** Metric after full re-embedding minus metric with stale documents. */
   readonly difference: number;
+  /** Two-sided p-value of the hypothesis that the gap is chance (randomisation test over the queries). */
   readonly pValue: number;
 }
 
-/** One corrector in one direction, and what it recovers. */
+/** Measurement of one corrector in one direction. */
 export interface Correction {
   readonly direction: Direction;
   readonly kind: CorrectorKind;
   readonly quality: Quality;
   /**
-   * (corrected − stale) / (full − stale) of each figure: 0 as if nothing had been done, 1 as if everything had been embedded anew. Null
-   * where the dimensions differ, and where full is not above stale beyond chance (p < 0.05).
+   * (corrected − stale) / (full − stale) of each metric: 0 as without correction, 1 as after full
+   * re-embedding. Null if the dimensions differ, or if full is not above stale beyond chance (p < 0.05).
    */
   readonly recovered: Readonly<Record<string, number | null>>;
-  /** corrected / full of each figure. */
+  /** corrected / full of each metric. */
   readonly ratio: Readonly<Record<string, number>>;
-  /** mean ‖h(b) − g‖² over documents that were not fitted to; between 0 and 4. */
+  /** Mean ‖h(b) − g‖² over documents that were not fitted to, from 0 to 4. */
   readonly heldOutError: number;
+  /** Number of parameters of the corrector. */
   readonly parameters: number;
+  /** Time of the fit, in milliseconds. */
   readonly fitMs: number;
+  /** Vectors corrected per second. */
   readonly rowsPerSecond: number;
-  /** Fitted. The caller disposes of it. */
+  /** Fitted corrector, which the caller must dispose of. */
   readonly corrector: Corrector;
 }
 
-/** What is known of a model here. */
+/** Facts about a model in a report. */
 export interface ModelFacts {
+  /** Id of the model's embedding space. */
   readonly embeddingSpace: string;
   readonly dimension: number;
+  /** Number of training steps of the model. */
   readonly trainedSteps: number;
 }
 
+/** Result of {@link measureCorrection}. */
 export interface CorrectionReport {
+  /** Old model, which made the stored vectors. */
   readonly from: ModelFacts;
+  /** New model. */
   readonly to: ModelFacts;
+  /** Number of queries measured. */
   readonly queries: number;
+  /** Number of documents in the corpus. */
   readonly documents: number;
-  /** Documents fitted to: texts that the new model embeds, where a full re-embedding embeds all documents. */
+  /** Number of documents fitted to. Only these need the new model, while a full re-embedding embeds all documents. */
   readonly sample: number;
-  /** The old model by itself: its queries, its documents. */
+  /** Quality of the old model alone: its queries against its documents. */
   readonly old: Quality;
-  /** Nothing done: queries of the new model, documents of the old one. Null where their dimensions differ. */
+  /**
+   * Quality without correction: queries of the new model against documents of the old one. Null if the
+   * dimensions differ.
+   */
   readonly stale: Quality | null;
-  /** Everything embedded by the new model. */
+  /** Quality after full re-embedding: everything embedded by the new model. */
   readonly full: Quality;
-  /** What there is to recover, of each `recall@k`. Null where the dimensions differ. */
+  /** Gap to recover in each `recall@k`. Null if the dimensions differ. */
   readonly gap: Readonly<Record<string, Gap>> | null;
-  /** mean ‖b − g‖² over the documents that were not fitted to. Null where the dimensions differ. */
+  /** Mean ‖b − g‖² over the documents that were not fitted to. Null if the dimensions differ. */
   readonly staleError: number | null;
+  /** Measurements of each corrector in each direction. */
   readonly corrections: readonly Correction[];
 }
 
-/** f32[rows, D] of unit norm. */
+/** Vectors f32[rows, D] of unit norm. */
 type Vectors = Float32Array<ArrayBuffer>;
 
 /**
- * Fits correctors between two models to a sample of documents, and measures how much of a full re-embedding's retrieval they recover.
+ * Fits correctors between two models to a sample of documents, and measures how much of a full re-embedding's
+ * retrieval quality they recover.
  *
  *     documents:  h(old) ≈ new    queries new · documents h(old)     against    queries new · documents new
  *     queries:    h(new) ≈ old    queries h(new) · documents old                (all searches are exact)
  *
- * Moved queries search the old space: at best they find what the old model finds, `old` in the report, and never what the new one adds.
+ * Mapped queries search the old space. At best they find what the old model finds (`old` in the report),
+ * without the improvements of the new model.
  *
- * Both maps are fitted to the same pairs of documents, so either costs `sample` texts of the new model. For the measurement all
- * documents are embedded by both models. Documents of the sample are moved by h like all others, although they are at hand.
+ * Both directions are fitted to the same pairs of documents, so each needs `sample` texts embedded by the new
+ * model. For the measurement, both models embed all documents. Documents of the sample are mapped by h like
+ * all others, although their new vectors are known.
  *
- * @throws UsageError for models that are one, vectors that are not of unit norm, kinds that cannot serve the dimensions
+ * @throws UsageError when both models have one embedding space, vectors are not of unit norm, or a kind
+ *   cannot serve the dimensions
  */
 export async function measureCorrection(
   { from, to }: { from: Retriever; to: Retriever },
@@ -238,7 +264,7 @@ export async function measureCorrection(
   };
 }
 
-/** Beyond it a gap between two means may be the luck of which queries were asked. */
+/** p-value from which a gap between two means may be due to the choice of queries. */
 const CHANCE = 0.05;
 
 function recoveredShare(
@@ -270,7 +296,7 @@ function gaps(
   );
 }
 
-/** Fits one corrector, and moves all documents by it. */
+/** Fits one corrector and corrects all documents with it. */
 async function fit(
   kind: CorrectorKind,
   stale: Vectors,
@@ -290,7 +316,7 @@ async function fit(
   let startMs = performance.now();
   const corrector = await fitCorrector(kind, pairs, { dimension, toDimension, seed, compute });
   const fitMs = performance.now() - startMs;
-  // Compiled by the first rows: that is no part of the rate.
+  // The first call compiles the programs, which is not part of the rate.
   await corrected(corrector, stale.subarray(0, dimension), dimension);
   startMs = performance.now();
   const moved = await corrected(corrector, stale, dimension);
@@ -302,7 +328,7 @@ async function fit(
 const corrected = (corrector: Corrector, vectors: Vectors, dimension: number): Promise<Vectors> =>
   corrector.correct(hostTensor('f32', [vectors.length / dimension, dimension], vectors));
 
-/** mean ‖a − b‖² over some rows. */
+/** Computes mean ‖a − b‖² over some rows. */
 function meanSquaredDistance(a: Vectors, b: Vectors, dimension: number, rows: Uint32Array): number {
   let total = 0;
   for (const row of rows) {
@@ -311,7 +337,7 @@ function meanSquaredDistance(a: Vectors, b: Vectors, dimension: number, rows: Ui
   return total / rows.length;
 }
 
-/** Recall of the judged documents, and overlap with the best. */
+/** Computes recall of the judged documents and overlap with the best results. */
 function quality(
   data: RetrievalData,
   task: RetrievalTask,
@@ -327,7 +353,7 @@ function quality(
   return { ...metrics, ...Object.fromEntries(overlaps) };
 }
 
-/** What was found, by ids. */
+/** Converts search results to a run of ids. */
 function runOf(data: RetrievalData, { queryRows }: RetrievalTask, { rows, scores, k }: SearchResult): Run {
   return new Map(
     Array.from(queryRows, (queryRow, i) => [
@@ -340,7 +366,7 @@ function runOf(data: RetrievalData, { queryRows }: RetrievalTask, { rows, scores
   );
 }
 
-/** Mean share of the k best rows that two searches have in common. */
+/** Computes the mean share of the k best rows that two searches have in common. */
 function overlap(found: SearchResult, best: SearchResult, k: number): number {
   const queries = found.rows.length / found.k;
   let common = 0;
@@ -371,7 +397,11 @@ function checkModels(from: Retriever, to: Retriever): void {
   }
 }
 
-/** Kinds that are asked for, or all that the dimensions allow. @throws UsageError where one asked for cannot serve */
+/**
+ * Returns the kinds asked for, or all that the dimensions allow.
+ *
+ * @throws UsageError when a kind asked for cannot serve the dimensions
+ */
 function usableKinds(
   asked: readonly CorrectorKind[] | undefined,
   {

@@ -3,19 +3,19 @@ import type { RetrievalTask } from '../retrieval/retrieve.ts';
 import { UndriftError } from '../util/errors.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 
-/** Rows of the corpus, ascending. */
+/** Rows of the corpus to fit to and to measure on, ascending. */
 export interface DocumentSample {
-  /** Embedded by both models, to fit correctors to. */
+  /** Documents that correctors are fitted to. */
   readonly fitted: Uint32Array;
-  /** All others that have a text: the error of a fit is measured on them. */
+  /** All other documents with text, on which the error of a fit is measured. */
   readonly heldOut: Uint32Array;
 }
 
 /**
- * Chooses documents to fit to. None of them answers a query of the task: a map that has seen the answers would be measured on what it
- * was told.
+ * Chooses documents to fit correctors to. None of them answers a query of the task, because a corrector must
+ * not be measured on answers it was fitted to.
  *
- * @throws UndriftError where two documents to fit to and one to measure on are not to be had
+ * @throws UndriftError when there are fewer than two documents to fit to and one to measure on
  */
 export function sampleDocuments(
   { corpus }: RetrievalData,

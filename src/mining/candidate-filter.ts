@@ -1,16 +1,17 @@
 import type { DuplicateMap } from '../cache/masks.ts';
 import { UsageError } from '../util/errors.ts';
 
-/** Documents that were found for a query, best first. */
+/** Documents found for a query, best first. */
 export interface Ranking {
-  /** Rows of the corpus. */
+  /** Rows of the corpus, best first. */
   readonly rows: ArrayLike<number>;
-  /** In whatever unit the ranker has; descending. */
+  /** Scores in the ranker's own unit, descending. */
   readonly scores: ArrayLike<number>;
 }
 
 /**
- * Why a document is no negative, in the order in which this is asked: each counts under the first reason that applies.
+ * Reasons to reject a document as a negative, in the order of the checks. A document counts under the first
+ * reason that applies.
  *
  * | reason | the document |
  * |---|---|
@@ -35,34 +36,42 @@ export const REASONS = [
   'relativeMargin',
   'repeated',
 ] as const;
+/** Reason to reject a document as a negative; see {@link REASONS}. */
 export type Reason = (typeof REASONS)[number];
 
-/** Which documents may be negatives of a query. Ranks and scores as the ranker gives them. */
+/** Rules on ranks and scores for negatives of a query. Ranks and scores are those of the ranker. */
 export interface CandidateRules {
-  /** First rank that may be one, 0 the best (0). */
+  /** First rank that may be a negative; 0 is the best. Default 0. */
   readonly rankFrom?: number | undefined;
-  /** Rank before which candidates end (100). */
+  /** Rank before which candidates end. Default 100. */
   readonly rankTo?: number | undefined;
-  /** Drop a document where s + absoluteMargin > s⁺. */
+  /** Drop a document with score s if s + absoluteMargin > s⁺. Default no margin. */
   readonly absoluteMargin?: number | undefined;
-  /** Drop a document where s > s⁺ − |s⁺| · relativeMargin. */
+  /** Drop a document with score s if s > s⁺ − |s⁺| · relativeMargin. Default no margin. */
   readonly relativeMargin?: number | undefined;
+  /** Drop documents with a higher score. Default no limit. */
   readonly maxScore?: number | undefined;
+  /** Drop documents with a lower score. Default no limit. */
   readonly minScore?: number | undefined;
 }
 
-/** What is known of one query. */
+/** Facts about one query that the filter needs. */
 export interface QueryFacts {
-  /** Its own positives, whose lowest score s⁺ the margins are measured from. */
+  /** Rows of the query's own positives. Margins are measured from their lowest score s⁺. */
   readonly positives: ArrayLike<number>;
-  /** Why a document is no negative whatever its score. */
+  /** Reason to reject a document whatever its score; undefined if there is none. */
   readonly reasonOf: (row: number) => Reason | undefined;
+  /** Documents with the same text as a document. */
   readonly sameDocuments: DuplicateMap;
 }
 
 const RANK_TO = 100;
 
-/** The ranks that are looked at. @throws UsageError where they make no sense */
+/**
+ * Returns the range of ranks that may be negatives, from `from` to before `to`.
+ *
+ * @throws UsageError when the range is empty or not of whole numbers ≥ 0
+ */
 export function rankRange({ rankFrom = 0, rankTo = RANK_TO }: CandidateRules): { from: number; to: number } {
   const whole = (rank: number) => Number.isSafeInteger(rank) && rank >= 0;
   if (!whole(rankFrom) || !whole(rankTo) || rankTo <= rankFrom) {
@@ -74,20 +83,23 @@ export function rankRange({ rankFrom = 0, rankTo = RANK_TO }: CandidateRules): {
 }
 
 /**
- * The documents of a ranking that may be negatives of its query.
+ * Selects the documents of a ranking that may be negatives of its query.
  *
  *     s + absoluteMargin ≤ s⁺   and   s ≤ s⁺ − |s⁺| · relativeMargin,      s⁺ = lowest score of the query's positives
  *
- * A rank is a document's place among those that are no right answers (nor empty), so `rankFrom` and `rankTo` mean the same for
- * a query with one positive and for one with fifty. A positive that the ranking does not reach scores at most what the last
- * document of it does: with a margin, no candidate keeps its distance from it.
+ * The rank of a document is its place among those that are neither right answers nor empty. So `rankFrom` and
+ * `rankTo` mean the same for a query with one positive and for a query with fifty. A positive below the end
+ * of the ranking scores at most as much as the last document; if there is a margin, no candidate is accepted
+ * then.
  *
- * The margins and the lowest positive as their anchor are those of sentence-transformers' `mine_hard_negatives` and of
- * NV-Retriever (arXiv:2407.15831; its TopK-PercPos at 95 % is a relative margin of 0.05). There `range_min` counts what the
- * margins have left; here ranks come first, as in the `rank-range` sampler.
+ * Margins, and the lowest positive as their anchor, are those of sentence-transformers' `mine_hard_negatives`
+ * and of NV-Retriever (arXiv:2407.15831; its TopK-PercPos at 95 % is a relative margin of 0.05). In
+ * sentence-transformers `range_min` counts the documents left by the margins; here ranks are counted first,
+ * as in the `rank-range` sampler.
  *
- * @param removed  counts of the reasons, added to
- * @returns  positions in the ranking, ascending
+ * @param removed  counts of the reasons, which this function increases
+ * @returns positions in the ranking, ascending
+ * @throws UsageError for an invalid range of ranks
  */
 export function filterCandidates(
   ranking: Ranking,
@@ -121,7 +133,7 @@ export function filterCandidates(
   return kept;
 }
 
-/** What a score alone decides. */
+/** Makes the check that depends on the score alone. */
 function scoreRule(
   ranking: Ranking,
   { positives }: QueryFacts,
@@ -145,7 +157,7 @@ function scoreRule(
   };
 }
 
-/** The lowest score of the positives; undefined where one of them is not in the ranking, or there is none. */
+/** Finds the lowest score of the positives; undefined if a positive is not in the ranking or there is none. */
 function lowestScore({ rows, scores }: Ranking, positives: ArrayLike<number>): number | undefined {
   const missing = new Set(Array.from(positives));
   let lowest: number | undefined;

@@ -9,15 +9,17 @@ import type { TokenStore } from '../text/token-store.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import type { Ranking } from './candidate-filter.ts';
 
-/** Who ranks the documents for the Q queries that are mined for, numbered 0 … Q − 1. */
+/** Ranker of documents for the Q queries of a mining task, numbered 0 … Q − 1. */
 export interface CandidateSource {
-  /** Q. */
+  /** Number of queries Q. */
   readonly queries: number;
   /**
-   * The best documents of queries `start` … `end` − 1, equal scores by ascending row.
+   * Ranks documents for queries `start` … `end` − 1; equal scores are ordered by ascending row.
    *
-   * @param depth  documents wanted for a query; more may come, and less where there are no more
-   * @param onProgress  queries of these answered so far
+   * @param depth  number of documents wanted for a query. The ranking may be longer, and is shorter if no
+   *   more documents are found
+   * @param onProgress  called with the number of these queries answered so far
+   * @returns the ranking of each of these queries, by its number
    */
   search(
     start: number,
@@ -25,40 +27,42 @@ export interface CandidateSource {
     depth: (query: number) => number,
     onProgress?: (done: number) => void,
   ): Promise<(query: number) => Ranking>;
-  /** Documents that are the same to this ranker. */
+  /** Documents that this ranker cannot tell apart. */
   readonly sameDocuments: DuplicateMap;
-  /** Queries that are the same to it, by their numbers. */
+  /** Queries that this ranker cannot tell apart, by number. */
   readonly sameQueries: DuplicateMap;
-  /** Bytes of the index. */
+  /** Memory of the index, in bytes. */
   readonly bytes: number;
+  /** Frees the index. */
   dispose(): Promise<void>;
 }
 
-/** How far the making of a source has come, in texts. */
+/** Callback for the progress of building a source, in texts. */
 export type SourceProgress = (
   stage: 'read documents' | 'encode documents' | 'index documents',
   done: number,
   total: number,
 ) => void;
 
-/** The texts that a source ranks. */
+/** Texts of the documents and queries of a source. */
 export interface SourceTexts {
-  /** N. */
+  /** Number of documents N. */
   readonly documents: number;
+  /** Text of a document, by its row. */
   readonly document: (row: number) => string;
-  /** Q. */
+  /** Number of queries Q. */
   readonly queries: number;
-  /** By number, not by row of a corpus of queries. */
+  /** Text of a query, by its number, not by its row in the query corpus. */
   readonly query: (query: number) => string;
 }
 
-/** Queries after which a search lets signals and timers have their turn. */
+/** Number of queries after which a search lets signals and timers run. */
 const QUERIES_PER_TURN = 64;
 
 /**
- * BM25 over all documents. What shares no term with a query is not found for it.
+ * Ranks all documents by BM25. A document that shares no term with a query is not found for it.
  *
- * Memory: 8 bytes for each pair of term and document, and the dictionary of terms.
+ * Takes 8 bytes of memory for each pair of term and document, and a dictionary of the terms.
  */
 export function bm25Candidates(
   texts: SourceTexts,
@@ -87,11 +91,15 @@ export function bm25Candidates(
 }
 
 /**
- * Exact search with a retriever's weights as they are now. Texts that are cut to the same tokens are the same to it.
+ * Ranks all documents by exact search with a retriever's current weights. Texts truncated to equal tokens
+ * count as the same.
  *
- * Cost: N documents embedded when it is made, each query when it is searched for. Memory: f32[N, D].
+ * All N documents are embedded when the source is made, queries when they are searched for. Takes memory for
+ * f32[N, D].
  *
- * @param queries.rows  rows of the store of the Q queries
+ * @param queries.tokens  token ids of the query corpus
+ * @param queries.rows  rows of the Q queries in `queries.tokens`
+ * @param documents  token ids of the N documents
  */
 export async function denseCandidates(
   retriever: Retriever,
@@ -110,7 +118,7 @@ export async function denseCandidates(
     async search(start, end, depth, onProgress) {
       let deepest = 1;
       for (let query = start; query < end; query++) deepest = Math.max(deepest, depth(query));
-      // Each number of results is a program of its own: few of them will do.
+      // Every number of results is a program of its own; rounding up to powers of two keeps them few.
       const wanted = 2 ** Math.ceil(Math.log2(deepest));
       const vectors = await retriever.encodeTokens('query', queries.tokens, {
         ...compute,
@@ -133,10 +141,12 @@ export async function denseCandidates(
 }
 
 /**
- * The results of another program, as a run file holds them: no deeper than they are.
+ * Takes the rankings from a run file of another program. Rankings are only as deep as the run.
  *
  * @param queryRows  rows of the query corpus of the Q queries
- * @throws DataError for a document that the corpus does not have; UsageError where the run knows none of the queries
+ * @param options.file  name of the run file, for errors
+ * @throws DataError for a document that is not in the corpus
+ * @throws UsageError when the run has none of the queries
  */
 export function runCandidates(
   run: Run,
@@ -180,7 +190,7 @@ export function runCandidates(
   };
 }
 
-/** Texts that are equal. */
+/** Finds documents and queries with equal texts. */
 function sameTexts(texts: SourceTexts): Pick<CandidateSource, 'sameDocuments' | 'sameQueries'> {
   const equal = (rows: number, textOf: (row: number) => string) =>
     duplicateMap({ rows, tokens: (row) => Buffer.from(textOf(row)) });

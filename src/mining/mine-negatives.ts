@@ -11,50 +11,55 @@ import {
 import type { CandidateSource } from './candidate-source.ts';
 import { MiningStatistics } from './mining-statistics.ts';
 
-/** The queries to mine for, numbered as in the source. */
+/** Queries to mine negatives for, numbered as in the source. */
 export interface MiningTask {
-  /** Known positives of a query. */
+  /** Rows of the known positives of a query. */
   readonly positives: (query: number) => ArrayLike<number>;
-  /** The document that a query itself is, where queries are documents. */
+  /** Row of the document that is the query itself, if queries are documents. Default none. */
   readonly ownDocument?: ((query: number) => number | undefined) | undefined;
-  /** Documents without a text to learn from. */
+  /** Rows of documents without text. Default none. */
   readonly empty?: ReadonlySet<number> | undefined;
 }
 
+/** Settings of {@link mineNegatives}. */
 export interface MiningOptions extends CandidateRules {
-  /** Negatives wanted for each query. */
+  /** Negatives wanted for each query, ≥ 1. */
   readonly negatives: number;
   /**
-   * Which of those that the rules leave: the `top` ones (default), as many at `random`, each set of them equally likely, or
-   * `all`, of which a query that has at least `negatives` does not count as short.
+   * Choice among the documents that the rules leave. `top` (default): the best ones. `random`: as many at
+   * random, every set equally likely. `all`: all of them; a query with at least `negatives` does not count as
+   * short.
    */
   readonly strategy?: 'top' | 'random' | 'all' | undefined;
-  /** Of the random choice, which depends on the number of the query and on nothing else (0). */
+  /**
+   * Seed of the random choice. The choice for a query depends only on the seed and on the number of the
+   * query. Default 0.
+   */
   readonly seed?: number | undefined;
-  /** What was removed, and who came short, is added to this. */
+  /** Statistics to which the counts of removed documents and short queries are added. */
   readonly statistics?: MiningStatistics | undefined;
-  /** Queries done. */
+  /** Called with the number of queries done and their total. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** Negatives of the queries `start` … `start` + B − 1, best first for each. */
+/** Negatives of the queries `start` … `start` + B − 1, best first for each query. */
 export interface MinedBlock extends RowLists {
   readonly start: number;
 }
 
-/** Queries, and results of all of them, that are in memory at once. */
+/** Most queries, and most results of all of them together, in memory at once. */
 const BLOCK_QUERIES = 512;
 const BLOCK_RESULTS = 2 ** 22;
 
 /**
- * Hard negatives: for each query the documents that a ranker puts high although they are no right answers, as far as the
- * rules let them pass. Never mined are the known positives of a query, those of queries of the same text, and documents that
- * are the same as one of these.
+ * Mines hard negatives: for each query, documents that a ranker puts high although they are not right
+ * answers, within the given rules.
  *
- * Memory: what the source holds, and the rankings of one block of queries.
+ * Known positives of a query, positives of queries with the same text, and documents with the text of one of
+ * these are never mined. Memory holds the source and the rankings of one block of queries.
  *
- * @yields block by block, in the order of the queries
- * @throws UsageError for numbers that make no sense
+ * @yields blocks of queries, in order
+ * @throws UsageError for invalid options
  */
 export async function* mineNegatives(
   source: CandidateSource,
@@ -69,7 +74,7 @@ export async function* mineNegatives(
   for (let start = 0; start < total; start += blockQueries) {
     const end = Math.min(total, start + blockQueries);
     const excluded = Array.from({ length: end - start }, (_, i) => exclusions(source, task, start + i));
-    // As many more as may turn out to have no rank.
+    // Excluded documents have no rank, so as many more are fetched.
     const depth = (query: number) => to + excluded[query - start]!.size + empty.size;
     const ranking = await source.search(start, end, depth, (done) => onProgress?.(start + done, total));
     const lists = excluded.map((reasons, i) => {
@@ -88,7 +93,11 @@ export async function* mineNegatives(
   }
 }
 
-/** The ranks that are looked at. @throws UsageError for numbers that make no sense */
+/**
+ * Checks the options and returns the range of ranks, from `from` to before `to`.
+ *
+ * @throws UsageError for numbers that are out of range or contradict each other
+ */
 export function checkMiningOptions(options: MiningOptions): { from: number; to: number } {
   const { negatives, maxScore, minScore } = options;
   if (!Number.isSafeInteger(negatives) || negatives < 1) {
@@ -106,7 +115,10 @@ export function checkMiningOptions(options: MiningOptions): { from: number; to: 
   return { from, to };
 }
 
-/** Every document that is no negative of a query, whatever its score. The first reason stands. */
+/**
+ * Collects the documents that cannot be negatives of a query, whatever their score, with the first reason
+ * that applies.
+ */
 function exclusions(source: CandidateSource, task: MiningTask, query: number): Map<number, Reason> {
   const excluded = new Map<number, Reason>();
   const exclude = (row: number, reason: Reason) => {
@@ -126,7 +138,7 @@ function exclusions(source: CandidateSource, task: MiningTask, query: number): M
   return excluded;
 }
 
-/** Of some positions, in their order, those that are taken. */
+/** Chooses among positions by the strategy, and keeps their order. */
 function choose(
   kept: number[],
   query: number,

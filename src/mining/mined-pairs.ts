@@ -3,22 +3,26 @@ import { UndriftError } from '../util/errors.ts';
 import type { SourceTexts } from './candidate-source.ts';
 import type { MinedBlock, MiningTask } from './mine-negatives.ts';
 
-/** Queries of a split that negatives can be mined for, numbered 0 … Q − 1, with all that mining asks. */
+/** Queries of a split that negatives can be mined for, numbered 0 … Q − 1, with the data that mining needs. */
 export interface MinableQueries extends MiningTask {
-  /** Q rows of the query corpus. */
+  /** Rows of the queries in the query corpus, i32[Q]. */
   readonly queryRows: Int32Array;
-  /** Positives that have a text, in the order of the data. */
+  /** Rows of a query's positives that have text, in the order of the data. */
   readonly positives: (query: number) => Int32Array;
+  /** Texts of all documents and of the Q queries. */
   readonly texts: SourceTexts;
-  /** Queries without a text, or whose positives have none. */
+  /** Number of queries left out, because they or all their positives have no text. */
   readonly skipped: number;
 }
 
 /**
- * The queries of a split as mining wants them. What has no text is left out, as no reader of pairs takes it.
+ * Selects the queries of a split to mine for. Queries and positives without text are left out, because no
+ * reader of pairs accepts them.
  *
- * @param options.dropSameId  a document whose id is the query's is the query itself (ArguAna, Quora)
- * @throws DataError for an absent split; UndriftError where nothing is left
+ * @param options.dropSameId  treat the document with a query's id as the query itself (ArguAna, Quora);
+ *   default false
+ * @throws DataError when the split does not exist
+ * @throws UndriftError when no query is left
  */
 export function minableQueries(
   data: RetrievalData,
@@ -54,18 +58,18 @@ export function minableQueries(
   };
 }
 
-/** Written at once: some queries have hundreds of positives. */
+/** Characters written at once, since some queries have hundreds of positives. */
 const CHUNK_CHARACTERS = 1 << 20;
 
 /**
- * Lines of JSONL, one query each, that `loadData` reads as pairs:
+ * Formats mined negatives as lines of JSONL, one query per line, which `loadData` reads as pairs:
  *
  *     {"query": "…", "positive": ["…", …], "negative": ["…", …]}
  *
- * A query for which nothing was found has an empty list of negatives: its positives still teach.
+ * A query without negatives is kept, with an empty list, since its positives are still useful.
  *
- * @param options.positives  `all` of a query, or the `first` one
- * @yields some lines at a time
+ * @param options.positives  positives to write: `all` of a query (default), or only the `first`
+ * @yields several lines at a time
  */
 export async function* pairLines(
   queries: MinableQueries,
@@ -91,7 +95,7 @@ export async function* pairLines(
   }
 }
 
-/** Whether a text is nothing but white space. Most are seen to be something at their first byte. */
+/** Tells whether a text is only white space. For most texts the first byte decides. */
 const isBlank = (utf8: Uint8Array): boolean =>
   (utf8.length === 0 || utf8[0]! <= 0x20 || utf8[0]! >= 0x80) &&
   Buffer.from(utf8).toString('utf8').trim() === '';

@@ -1,19 +1,20 @@
 import { REASONS, type Reason } from './candidate-filter.ts';
 
-/** What mining found and left out, over all queries so far. */
+/** Counts of documents that mining has found and rejected, over all queries so far. */
 export class MiningStatistics {
   /** Negatives wanted for each query. */
   readonly wanted: number;
-  /** Documents that were looked at and are no negatives, by reason. */
+  /** Number of documents rejected, by reason. */
   readonly removed: Record<Reason, number> = Object.fromEntries(
     REASONS.map((reason) => [reason, 0]),
   ) as Record<Reason, number>;
+  /** Number of queries so far. */
   queries = 0;
-  /** Documents that the rules let pass. */
+  /** Number of documents that passed the rules. */
   kept = 0;
-  /** Of these, how many were chosen. */
+  /** Number of documents chosen as negatives. */
   negatives = 0;
-  /** Queries with 0, 1, … `wanted` − 1 negatives. */
+  /** Number of queries with 0, 1, … `wanted` − 1 negatives. */
   readonly shortCounts: number[];
 
   constructor(wanted: number) {
@@ -21,7 +22,7 @@ export class MiningStatistics {
     this.shortCounts = new Array<number>(wanted).fill(0);
   }
 
-  /** Counts a query. */
+  /** Adds the counts of one query. */
   query({ kept, chosen }: { kept: number; chosen: number }): void {
     this.queries += 1;
     this.kept += kept;
@@ -29,12 +30,15 @@ export class MiningStatistics {
     if (chosen < this.wanted) this.shortCounts[chosen]! += 1;
   }
 
-  /** Documents that were looked at. */
+  /** Number of documents considered. */
   get candidates(): number {
     return this.kept + REASONS.reduce((sum, reason) => sum + this.removed[reason], 0);
   }
 
-  /** Queries that have less than they should. */
+  /**
+   * Queries with fewer negatives than wanted: their number, how many have none, and how many negatives are
+   * missing in all.
+   */
   get short(): { readonly queries: number; readonly withNone: number; readonly missing: number } {
     const { shortCounts, wanted } = this;
     return {

@@ -14,35 +14,41 @@ import {
 } from './retrieve.ts';
 
 export interface SplitOptions {
-  /** Such as `ndcg@10`. */
+  /** Metrics to compute, such as `ndcg@10`. */
   metrics: readonly string[];
-  /** At most so many queries, evenly spaced over the split. */
+  /** Most queries to use, evenly spaced over the split. Default all. */
   limitQueries?: number | undefined;
-  /** Queries without results: metrics of 0 (default), or left out of the mean. */
+  /**
+   * Treatment of queries without results. `zero` (default): their metrics are 0. `skip`: they are left out of
+   * the mean.
+   */
   missingQueries?: 'zero' | 'skip' | undefined;
 }
 
-/** An evaluation with the results behind it. */
+/** Evaluation of a retriever, together with its search results. */
 export interface RetrieverEvaluation extends Evaluation {
+  /** Documents found for each query. */
   readonly run: Run;
+  /** Queries and judgements of the evaluation. */
   readonly task: RetrievalTask;
 }
 
-/** Documents that a metric without a cutoff looks at, as in TREC. */
+/** Depth of a metric without a cutoff, as in TREC. */
 const FULL_DEPTH = 1000;
 
-/** Documents for each query that these metrics look at. */
+/** Returns the number of documents per query that these metrics look at. */
 export function searchDepth(metrics: readonly string[]): number {
   return Math.max(...parseMetrics(metrics).map(({ cutoff }) => (cutoff === Infinity ? FULL_DEPTH : cutoff)));
 }
 
 /**
- * Measures a retriever on a split: embeds queries and documents, searches exactly, and compares with the judgements.
+ * Evaluates a retriever on a split: embeds queries and documents, searches exactly, and compares the results
+ * with the judgements.
  *
- * `topK` defaults to what the metrics look at. During training, hand in `tokens` so that nothing is tokenised twice.
+ * `topK` defaults to the depth of the metrics. During training, pass `tokens` so that nothing is tokenized
+ * twice.
  *
- * @example
- * const { metrics } = await evaluateRetriever(retriever, data, 'dev', { metrics: ['ndcg@10'] });
+ * @example const { metrics } = await evaluateRetriever(retriever, data, 'dev', { metrics: ['ndcg@10'] });
  */
 export async function evaluateRetriever(
   retriever: Retriever,
@@ -54,7 +60,7 @@ export async function evaluateRetriever(
   return measure(task, options, await retrieve(retriever, data, task, withDepth(options)));
 }
 
-/** Measures BM25 on a split. */
+/** Evaluates BM25 on a split. */
 export async function evaluateBm25(
   data: RetrievalData,
   split: string,
@@ -64,7 +70,7 @@ export async function evaluateBm25(
   return measure(task, options, await retrieveBm25(data, task, withDepth(options)));
 }
 
-/** Reads the metrics first of all: a misspelt one should not wait for the search. */
+/** Parses the metrics before the search, so that a misspelt name fails at once. */
 function withDepth<O extends SplitOptions & RetrieveOptions>(options: O): O {
   const depth = searchDepth(options.metrics);
   return { ...options, topK: options.topK ?? depth };

@@ -5,10 +5,14 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
 
-/** How scored pairs are measured: correlations of the cosines with the scores. */
+/** Metrics of scored pairs: correlations of the cosines with the scores. */
 export const PAIR_METRICS = ['spearman', 'pearson'] as const;
 
-/** @throws UsageError for a metric that scored pairs do not have */
+/**
+ * Checks that all metrics are metrics of scored pairs.
+ *
+ * @throws UsageError for another metric
+ */
 export function checkPairMetrics(metrics: readonly string[]): void {
   for (const name of metrics) {
     if (PAIR_METRICS.some((known) => known === name)) continue;
@@ -19,10 +23,11 @@ export function checkPairMetrics(metrics: readonly string[]): void {
 }
 
 /**
- * Measures a retriever on scored pairs (`loadScoredPairs`): each distinct text is embedded once, the first ones as queries.
+ * Evaluates a retriever on scored pairs (`loadScoredPairs`). Each distinct text is embedded once, first texts
+ * as queries and second texts as documents.
  *
- * @param options.limitPairs  at most so many, evenly spaced over the split
- * @param options.tokens  during training, so that nothing is tokenised twice
+ * @param options.limitPairs  most pairs to use, evenly spaced over the split; default all
+ * @param options.tokens  token ids of all texts, if they are at hand, as during training
  */
 export async function evaluateScoredPairs(
   retriever: Retriever,

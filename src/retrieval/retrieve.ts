@@ -9,51 +9,57 @@ import { Bm25, type Bm25Options } from '../text/bm25.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
 
-/** The judged queries of a split: what a retriever is asked, and what the answers are measured against. */
+/** Judged queries of a split with their judgements. */
 export interface RetrievalTask {
   readonly split: string;
   readonly qrels: Qrels;
-  /** B rows of the query corpus, in the order of the qrels. */
+  /** Rows of the query corpus, u32[B], in the order of the qrels. */
   readonly queryRows: Uint32Array;
 }
 
-/** One kind of work of a retrieval, and how much of it is done. */
+/** Progress of one stage of a retrieval. */
 export interface RetrievalProgress {
   readonly stage: 'read documents' | 'encode documents' | 'encode queries' | 'index documents' | 'search';
   readonly done: number;
-  /** Texts; queries in the stage `search`. */
+  /** Texts of the stage; queries in the stage `search`. */
   readonly total: number;
 }
 
+/** Settings of a retrieval. */
 export interface RetrieveOptions {
-  /** Documents for each query (100). */
+  /** Documents to return for each query. Default 100. */
   topK?: number | undefined;
   /**
-   * Drop a document whose id is the query's own id, as BEIR's evaluation does: in ArguAna and Quora every query is itself a
-   * document. Default false: elsewhere equal ids are a coincidence of two numberings, and dropping would hide true answers.
+   * Drop a document with the same id as the query, as BEIR's evaluation does. Default false.
+   *
+   * In ArguAna and Quora every query is itself a document. In other data equal ids are a coincidence of two
+   * numberings, and dropping would hide true answers.
    */
   dropSameId?: boolean | undefined;
   onProgress?: ((progress: RetrievalProgress) => void) | undefined;
 }
 
+/** Settings of {@link retrieve}. */
 export interface DenseRetrieveOptions extends RetrieveOptions, ComputeOptions {
-  /** Token ids of all queries and all documents by their rows, where they are at hand already. */
+  /** Token ids of all queries and all documents, by row, if they are at hand. */
   tokens?: { readonly queries?: TokenStore; readonly documents?: TokenStore } | undefined;
-  /** f32[N, D] of all documents by their rows, where they are at hand already. */
+  /** Embeddings of all documents by row, f32[N, D], if they are at hand. */
   documentEmbeddings?: Float32Array | undefined;
 }
 
+/** Settings of {@link retrieveBm25}. */
 export interface Bm25RetrieveOptions extends RetrieveOptions, Pick<Bm25Options, 'k1' | 'b' | 'tokenize'> {}
 
 const TOP_K = 100;
 const PROGRESS_QUERIES = 256;
 
 /**
- * The queries of a split that have judgements.
+ * Selects the queries of a split that have judgements.
  *
- * @param options.limitQueries  at most so many, for a quick look: evenly spaced over the split, because neighbours are alike (the
- *   questions on one document) and the first ones would stand for themselves only
- * @throws DataError for an absent split; UndriftError for one without judgements
+ * @param options.limitQueries  most queries, for a quick look; default all. They are evenly spaced over the
+ *   split, because neighbours are alike (such as the questions on one document)
+ * @throws DataError when the split does not exist
+ * @throws UndriftError when the split has no judged query
  */
 export function retrievalTask(
   data: RetrievalData,
@@ -75,9 +81,11 @@ export function retrievalTask(
 /**
  * Answers the queries of a task by exact search over the embeddings of all documents.
  *
- * What is not handed in is computed: N·D floats, and for the time of encoding the documents' token ids.
+ * Embeddings that are not given are computed. This takes N·D floats, and memory for the documents' token ids
+ * while they are encoded.
  *
- * @returns  for each query its `topK` best documents, best first
+ * @returns the `topK` best documents of each query, best first
+ * @throws ShapeError when the given embeddings do not fit the corpus
  */
 export async function retrieve(
   retriever: Retriever,
@@ -125,7 +133,10 @@ export async function retrieve(
   }
 }
 
-/** Answers the queries of a task with BM25 (k1 0.9, b 0.4). Documents that share no term with a query are not returned for it. */
+/**
+ * Answers the queries of a task with BM25 (default k1 0.9, b 0.4). Documents that share no term with a query
+ * are not returned for it.
+ */
 export async function retrieveBm25(
   data: RetrievalData,
   task: RetrievalTask,
@@ -140,13 +151,13 @@ export async function retrieveBm25(
     results.push(index.search(data.queries.text(row), wanted));
     if (results.length % PROGRESS_QUERIES !== 0 && results.length !== queryRows.length) continue;
     onProgress?.({ stage: 'search', done: results.length, total: queryRows.length });
-    // The search is one long computation: let signals and timers have their turn.
+    // The search is one long computation; this lets signals and timers run.
     await new Promise((resolve) => setImmediate(resolve));
   }
   return toRun(data, task, options, (i) => results[i]!);
 }
 
-/** A BM25 index over a corpus. */
+/** Builds a BM25 index over a corpus. */
 export function buildBm25(corpus: Corpus, options: Bm25RetrieveOptions = {}): Bm25 {
   const { k1, b, tokenize, onProgress } = options;
   const report = (done: number) => onProgress?.({ stage: 'index documents', done, total: corpus.size });
@@ -161,9 +172,10 @@ export function buildBm25(corpus: Corpus, options: Bm25RetrieveOptions = {}): Bm
 }
 
 /**
- * Embeds the texts of a corpus, or some rows of it, as queries or as documents.
+ * Embeds the texts of a corpus, or some of its rows, as queries or as documents.
  *
- * @returns  f32[rows, D]
+ * @returns f32[rows, D]
+ * @throws UsageError when `tokens` is of another corpus
  */
 export async function encodeCorpus(
   retriever: Retriever,
@@ -172,7 +184,7 @@ export async function encodeCorpus(
   options: ComputeOptions & {
     /** Token ids of the whole corpus. */
     tokens?: TokenStore | undefined;
-    /** Default: all. */
+    /** Rows to embed. Default all. */
     rows?: Uint32Array | undefined;
     onProgress?: ((progress: RetrievalProgress) => void) | undefined;
   } = {},
@@ -186,7 +198,7 @@ export async function encodeCorpus(
     onProgress?.({ stage, done, total: rows.length });
   let store = tokens;
   if (!store) {
-    // Only the texts that are wanted are read. A split's queries take no time worth a report.
+    // Only the wanted texts are read. Tokenizing a split's queries takes too little time to report.
     const onProgress = side === 'document' ? report('read documents') : () => {};
     store = retriever.tokenize(side, rows.length, (i) => corpus.text(rows[i]!), { onProgress });
     onProgress(rows.length);
@@ -199,7 +211,7 @@ export async function encodeCorpus(
   });
 }
 
-/** Results to ask an index for: one more where one may be dropped. */
+/** Number of results to ask an index for: one more if one may be dropped. */
 const depth = ({ topK = TOP_K, dropSameId = false }: RetrieveOptions): number => topK + (dropSameId ? 1 : 0);
 
 function toRun(
