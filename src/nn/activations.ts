@@ -1,10 +1,10 @@
 import { gelu, geluTanh, mul, relu, sigmoid, silu } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 
-/** x σ(1.702 x) */
+/** Gelu in the sigmoid approximation: x σ(1.702 x). */
 const quickGelu = (x: Tensor): Tensor => mul(x, sigmoid(mul(x, 1.702)));
 
-/** Activations by the names that Hugging Face's configurations give them. */
+/** Activation functions by their names in Hugging Face's configurations. */
 export const activations = {
   gelu,
   gelu_python: gelu,
@@ -18,6 +18,8 @@ export const activations = {
   swish: silu,
 } as const;
 
+/** Name of an activation function. */
 export type Activation = keyof typeof activations;
 
+/** Names of all activation functions. */
 export const activationNames = Object.keys(activations) as Activation[];

@@ -17,55 +17,74 @@ import {
 import type { Tensor } from '../graph/tensor.ts';
 import { type Dropout, dropout } from './layers.ts';
 
-/** What is added to the score of a pair of tokens that do not see each other. */
+/** Number added to the score of a pair of tokens that must not attend to each other. */
 const UNSEEN = -1e9;
 
-/** Additive attention mask: 0 where a token is, a large negative number where padding is. f32[B, 1, 1, T] */
+/**
+ * Additive attention mask from a padding mask: 0 for tokens, −1e9 for padding.
+ *
+ * @param mask f32[B, T]: 1 for tokens, 0 for padding
+ * @returns f32[B, 1, 1, T]
+ */
 export function attentionBias(mask: Tensor): Tensor {
   return unsqueeze(unsqueeze(mul(sub(1, mask), UNSEEN), 1), 1);
 }
 
-/** A token sees itself and what stands before it. f32[1, 1, T, T] */
+/**
+ * Additive causal mask: a token attends to itself and the tokens before it.
+ *
+ * @returns f32[1, 1, T, T]: 0 for allowed pairs, −1e9 for others
+ */
 export const causalBias = (graph: Graph, tokens: Dim): Tensor =>
   unsqueeze(unsqueeze(mul(cast(greater(distances(graph, tokens), 0), 'f32'), UNSEEN), 0), 0);
 
-/** A token sees those at most `reach` places away, on either side. f32[1, 1, T, T] */
+/**
+ * Additive local mask: a token attends to tokens at most `reach` positions away, on either side.
+ *
+ * @returns f32[1, 1, T, T]: 0 for allowed pairs, −1e9 for others
+ */
 export const localBias = (graph: Graph, tokens: Dim, reach: number): Tensor =>
   unsqueeze(unsqueeze(mul(cast(greater(abs(distances(graph, tokens)), reach), 'f32'), UNSEEN), 0), 0);
 
-/** Place of the key minus place of the query: f32[T, T] */
+/** Position of the key minus position of the query, f32[T, T]. */
 function distances(graph: Graph, tokens: Dim): Tensor {
   const places = cast(range(graph, tokens), 'f32');
   return sub(unsqueeze(places, 0), unsqueeze(places, 1));
 }
 
-/** What attention needs to know beside its operands. */
+/** Options of `attention`. */
 export interface AttentionOptions {
-  /** B and T, which the operands have only as a product. */
+  /** Number of texts, B. The operands have B and T only as a product. */
   batch: Dim;
+  /** Number of tokens per text, padding included, T. */
   tokens: Dim;
-  /** Heads of the queries, H. */
+  /** Number of query heads, H. */
   heads: number;
-  /** Heads of keys and values, G; each serves H/G heads of queries that stand side by side. Default H. */
+  /** Number of key and value heads, G. Each serves H/G consecutive query heads. Default H. */
   keyHeads?: number;
-  /** Added to the scores: f32 that broadcasts to [B, H, T, T], such as `attentionBias`. */
+  /** Additive mask of the scores: f32 that broadcasts to [B, H, T, T], such as `attentionBias`. */
   bias: Tensor;
-  /** What is done to the heads of queries and keys, f32[B, heads, T, S], before they meet: rotary positions, a norm. */
+  /**
+   * Transforms the heads of queries and keys, f32[B, heads, T, S], before their product: rotary positions, a
+   * norm. Default: none.
+   */
   prepare?: (heads: Tensor, of: 'query' | 'key') => Tensor;
-  /** Name of the place, where attention weights are dropped. */
+  /** Name of the place in the encoder, which seeds the dropout of attention weights. */
   site: string;
+  /** Dropout of attention weights. Default: none. */
   dropout?: Dropout | undefined;
 }
 
 /**
- * Attention with H heads of size S:  softmax(Q Kᵀ / √S + bias) V.
+ * Multi-head attention with H heads of size S: softmax(Q Kᵀ / √S + bias) V.
  *
- * The query heads that share a key head (grouped-query attention, Ainslie et al. 2023, arXiv:2305.13245) are rows of one matrix,
- * f32[B, G, H/G · T, S]: keys and values are not repeated.
+ * Query heads that share a key head (grouped-query attention, Ainslie et al. 2023, arXiv:2305.13245) are rows
+ * of one matrix, f32[B, G, H/G · T, S], so keys and values are not repeated.
  *
- * @param query  f32[B·T, H·S]: the heads side by side
- * @param key, value  f32[B·T, G·S]
- * @returns  f32[B·T, H·S]: the heads' results side by side, before the output projection
+ * @param query f32[B·T, H·S], head after head
+ * @param key f32[B·T, G·S]
+ * @param value f32[B·T, G·S]
+ * @returns f32[B·T, H·S]: results of the heads, head after head, before the output projection
  */
 export function attention(query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions): Tensor {
   const { batch, tokens, heads, keyHeads = heads, bias, site, prepare = (x) => x } = options;

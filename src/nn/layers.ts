@@ -30,26 +30,33 @@ import { ShapeError } from '../util/errors.ts';
 import { rngKey } from '../util/rng.ts';
 import type { Parameters } from './parameters.ts';
 
-/** Whether a layer adds `name.bias` (true). */
+/** Option of layers with a bias. */
 export interface BiasOption {
+  /** Whether the layer adds the parameter `name.bias`. Default true. */
   bias?: boolean;
 }
 
 /**
- * y = x Wᵀ + b, with W = `name.weight` [outputs, inputs] and b = `name.bias`.
- * @param x  f32[…, inputs]
- * @returns  f32[…, outputs]
+ * Linear layer y = x Wᵀ + b with W = `name.weight` [outputs, inputs] and b = `name.bias` [outputs].
+ *
+ * @param x f32[…, inputs]
+ * @returns f32[…, outputs]
  */
 export function linear(x: Tensor, p: Parameters, name: string, { bias = true }: BiasOption = {}): Tensor {
   const weight = p(`${name}.weight`);
   const flat = reshape(x, [multiplyDims(...x.shape.slice(0, -1)), x.shape[x.rank - 1]!]);
   const product = matmul(flat, weight, { transB: true });
-  // Not gemm with a bias: onnxruntime writes the bias into the result beforehand, on one thread.
+  // A gemm with a bias is slower: onnxruntime writes the bias into the result beforehand, on one thread.
   const y = bias ? add(product, p(`${name}.bias`)) : product;
   return reshape(y, [...x.shape.slice(0, -1), weight.shape[0]!]);
 }
 
-/** Layer norm over the last axis with `name.weight` and `name.bias`. */
+/**
+ * Layer norm over the last axis, with the parameters `name.weight` and `name.bias`.
+ *
+ * @param x f32[…, D]
+ * @returns f32[…, D]
+ */
 export function layerNorm(
   x: Tensor,
   p: Parameters,
@@ -62,7 +69,14 @@ export function layerNorm(
   return layerNormOp(x, { scale, bias: shift }, { epsilon });
 }
 
-/** y = x / √(mean(x²) + ε) · scale over the last axis (RMS norm). */
+/**
+ * RMS norm over the last axis: y = x / √(mean(x²) + ε) · scale.
+ *
+ * @param x f32[…, D], with D known
+ * @param scale f32[D]
+ * @returns f32[…, D]
+ * @throws ShapeError if the last axis has a named size.
+ */
 export function rmsNorm(x: Tensor, scale: Tensor, epsilon: number): Tensor {
   const size = x.shape[x.rank - 1];
   if (typeof size !== 'number')
@@ -71,27 +85,30 @@ export function rmsNorm(x: Tensor, scale: Tensor, epsilon: number): Tensor {
   return mul(div(x, sqrt(add(meanSquare, epsilon))), scale);
 }
 
-/** Rate and run-time keys of dropout. */
+/** Rate and random keys of dropout. */
 export interface Dropout {
-  /** Share of elements set to zero, in [0, 1). */
+  /** Probability with which an element is set to zero, in [0, 1). */
   rateRatio: number;
-  /** u32[B]: one random word for each text and step. */
+  /** u32[B]: one random word per text and step. */
   keys: Tensor;
 }
 
-/** Odd multipliers that tell the axes of a text's elements apart. */
+/** Odd multipliers that distinguish the axes of a text's elements. */
 const AXIS_FACTORS = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d];
 
 /**
- * Inverted dropout: each element is 0 with probability `rateRatio`, else divided by 1 − rateRatio.
+ * Inverted dropout: each element is 0 with probability `rateRatio`, and otherwise divided by 1 − rateRatio.
  *
- * The mask is a hash of (text key, site, position within the text), and so does not depend on which other texts are in the batch
- * or how far they are padded. A step can be replayed in other pieces, as gradient caching does, and a resumed run draws what
- * the uninterrupted one drew. (onnxruntime's own random operators advance with every run.)
+ * The mask is a hash of (key of the text, site, position within the text). It therefore does not depend on
+ * the other texts of the batch, nor on the amount of padding. A step can be replayed in smaller pieces, as
+ * gradient caching does, and a resumed run draws the same masks as an uninterrupted one. (The random
+ * operators of onnxruntime advance with every run.)
  *
- * @param x  f32 of B texts: any shape of B · Π perText elements
- * @param place.site  name of the place in the encoder; different places draw independently
- * @param place.perText  at most three dimensions of one text's elements
+ * @param x f32 of B texts: any shape of B · Π perText elements
+ * @param options rate and keys; undefined for no dropout
+ * @param place.site name of the place in the encoder; different places draw independently
+ * @param place.perText dimensions of one text's elements, at most three
+ * @returns tensor with the shape of x
  */
 export function dropout(
   x: Tensor,
@@ -111,7 +128,8 @@ export function dropout(
     shape[axis + 1] = dim;
     bits = add(bits, reshape(steps, shape));
   }
-  // Chris Wellons' low-bias 32-bit mixer, twice with the site between, so that sites do not overlap.
+  // Chris Wellons' low-bias 32-bit mixer, applied twice with the site in between, so that the masks of
+  // different sites are unrelated.
   for (const word of [Math.imul(site, 0x9e3779b9), 0]) {
     bits = mul(bitwiseXor(bits, shiftRight(bits, u32(16))), u32(0x7feb352d));
     bits = mul(bitwiseXor(bits, shiftRight(bits, u32(15))), u32(0x846ca68b));
@@ -123,24 +141,34 @@ export function dropout(
 }
 
 /**
- * How a text's token vectors become one vector, under the names that sentence-transformers has for it: their mean; the first; the last;
- * the largest element by element; the mean weighted with 1, 2, 3, …; their sum over the root of their number.
+ * Names of the poolings of token vectors to one vector per text, as in sentence-transformers:
+ *
+ * - `mean`: mean of all tokens
+ * - `cls`: first token
+ * - `lasttoken`: last token
+ * - `max`: largest value in each dimension
+ * - `weightedmean`: mean weighted with 1, 2, 3, … by position
+ * - `mean_sqrt_len_tokens`: sum divided by the square root of the number of tokens
  */
 export const POOLINGS = ['mean', 'cls', 'lasttoken', 'max', 'weightedmean', 'mean_sqrt_len_tokens'] as const;
 
+/** Name of a pooling. */
 export type Pooling = (typeof POOLINGS)[number];
 
 /**
- * A text without tokens gets the zero vector, except by `cls`.
+ * Pools the token vectors of each text to one vector.
  *
- * @param hidden  f32[B, T, D]
- * @param mask  f32[B, T]: 1 for tokens, 0 for padding, which stands at the end
- * @returns  f32[B, D]
+ * A text without tokens gets the zero vector, except with `cls`.
+ *
+ * @param hidden f32[B, T, D]
+ * @param mask f32[B, T]: 1 for tokens, 0 for padding at the end
+ * @returns f32[B, D]
  */
 export function pool(hidden: Tensor, mask: Tensor, pooling: Pooling): Tensor {
   const { graph } = hidden;
   const places = () => unsqueeze(cast(range(graph, mask.shape[1]!), 'f32'), 0);
-  // Σ_t w_t h_t as a product [B, 1, T]·[B, T, D]: one pass over the hidden states, forward and backward.
+  // Σ_t w_t h_t as a matrix product [B, 1, T]·[B, T, D] takes one pass over the hidden states, forward and
+  // backward.
   const total = (weights: Tensor) => squeeze(matmul(unsqueeze(weights, 1), hidden), 1);
   const count = (weights: Tensor) => maximum(sum(weights, { axes: 1, keepDims: true }), 1e-9);
   switch (pooling) {
@@ -166,10 +194,15 @@ export function pool(hidden: Tensor, mask: Tensor, pooling: Pooling): Tensor {
   }
 }
 
-/** Below every hidden state. */
+/** Value below every hidden state. */
 const LOWEST = -3e38;
 
-/** Rows of length one:  x / max(‖x‖, ε). */
+/**
+ * Normalises rows to length one: x / max(‖x‖, ε).
+ *
+ * @param x f32[…, D]
+ * @returns f32[…, D]
+ */
 export function normalize(x: Tensor, epsilon = 1e-12): Tensor {
   const squared = sum(square(x), { axes: -1, keepDims: true });
   return div(x, sqrt(maximum(squared, epsilon * epsilon)));

@@ -2,23 +2,29 @@ import { add, matmul } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { ParameterSpec, Parameters } from './parameters.ts';
 
-/** What is added to the matrix of a linear layer: the names of A and B, and the factor α / r. */
+/** LoRA adapter of the matrix of a linear layer. */
 export interface Adapter {
+  /** Name of the parameter A [r, inputs]. */
   readonly a: string;
+  /** Name of the parameter B [outputs, r]. */
   readonly b: string;
+  /** Factor α / r of the product B A. */
   readonly scale: number;
+  /** Layout of the adapted matrix. */
   readonly layout: NonNullable<ParameterSpec['linear']>;
 }
 
 /**
- * The two trained matrices that LoRA (Hu et al. 2021, arXiv:2106.09685) puts beside the matrix W of a linear layer:
+ * Declares the two trainable matrices that LoRA adds to the matrix W of a linear layer:
  *
  *     W' = W + (α / r) B A,     A [r, inputs] uniform within ± 1/√inputs,     B [outputs, r] zero
  *
- * so that W' = W at the start. Names and initial values are those of Python's peft. Where W lies as [inputs, outputs] the product
- * is added transposed.
+ * At the start, W' = W. Names and initial values are those of Python's peft. If W is stored as [inputs,
+ * outputs], the product is added transposed.
  *
- * @param spec  of W, whose `linear` says how it lies
+ * Paper: Hu et al. 2021, arXiv:2106.09685.
+ *
+ * @param spec specification of W; its field `linear` gives the layout
  */
 export function loraParameters(
   spec: ParameterSpec,
@@ -49,11 +55,13 @@ export function loraParameters(
 }
 
 /**
- * Parameters as an architecture asks for them, adapted matrices with what is added: architectures know nothing of LoRA.
+ * Wraps parameters so that adapted matrices are returned as W + (α / r) B A. Architectures need no knowledge
+ * of LoRA.
  *
- * The sum is made anew in every run of a program. The other way, x Aᵀ Bᵀ beside x Wᵀ, would make no gradient as large as W, but more
- * of the size of the hidden states, and every linear map would have to know. Processor time of the step of `bench:fine-tuning` at rank
- * 8: 1,040 ms by the sum and 1,105 by products for queries and values, 1,398 and 1,254 for all linear layers.
+ * The sum is computed in every run of a program. The alternative, x Aᵀ Bᵀ added to x Wᵀ, avoids a gradient as
+ * large as W, but adds gradients of the size of the hidden states, and every linear layer would have to
+ * support it. Processor time of the step of `bench:fine-tuning` at rank 8: with queries and values adapted,
+ * 1,040 ms by the sum and 1,105 ms by products; with all linear layers adapted, 1,398 ms and 1,254 ms.
  */
 export function withAdapters(p: Parameters, adapters: ReadonlyMap<string, Adapter>): Parameters {
   const sums = new Map<string, Tensor>();
@@ -61,7 +69,7 @@ export function withAdapters(p: Parameters, adapters: ReadonlyMap<string, Adapte
     const adapter = adapters.get(name);
     if (!adapter) return p(name);
     const sum = sums.get(name) ?? add(p(name), change(p(adapter.a), p(adapter.b), adapter));
-    // Both sides of a dual encoder ask for it in one graph: one product, one gradient.
+    // Both sides of a dual encoder may use the matrix in one graph. They share one product and one gradient.
     sums.set(name, sum);
     return sum;
   };
@@ -70,7 +78,7 @@ export function withAdapters(p: Parameters, adapters: ReadonlyMap<string, Adapte
 const change = (a: Tensor, b: Tensor, { scale: alpha, layout }: Adapter): Tensor =>
   layout === 'outputs-inputs' ? matmul(b, a, { alpha }) : matmul(a, b, { transA: true, transB: true, alpha });
 
-/** W' of an adapted matrix as numbers, rounded once. */
+/** Computes the values of an adapted matrix W', rounded once to f32. */
 export function adaptedWeight(
   weight: Float32Array,
   { a, b }: { a: Float32Array; b: Float32Array },
@@ -80,7 +88,7 @@ export function adaptedWeight(
   const outputs = b.length / rank;
   const sum = new Float32Array(weight.length);
   const row = new Float64Array(inputs);
-  // Place of W'[output, input].
+  // Strides of W'[output, input].
   const [perOutput, perInput] = adapter.layout === 'outputs-inputs' ? [inputs, 1] : [1, outputs];
   for (let output = 0; output < outputs; output++) {
     row.fill(0);

@@ -4,48 +4,69 @@ import { elementCount } from '../onnx/dtypes.ts';
 import { ShapeError } from '../util/errors.ts';
 import { normal, rngKey, uniform } from '../util/rng.ts';
 
-/** How a fresh parameter is filled. */
+/** Distribution of the initial values of a parameter. */
 export type Initializer =
   | { kind: 'normal'; deviation: number }
-  /** From −bound to bound. */
+  /** Uniform from −bound to bound. */
   | { kind: 'uniform'; bound: number }
   | { kind: 'constant'; value: number };
 
-/** One tensor of a model that can be trained. */
+/** Specification of one tensor of a model. */
 export interface ParameterSpec {
-  /** Name in the weight file: Hugging Face's, where the architecture has one. */
+  /** Name in the weight file: that of Hugging Face, if the architecture has one there. */
   readonly name: string;
+  /** Shape of the tensor. */
   readonly shape: readonly number[];
+  /** Distribution of the initial values. */
   readonly init: Initializer;
-  /** Whether weight decay applies: not to biases, norms and temperatures. */
+  /** Whether weight decay applies. It does not to biases, norms and temperatures. */
   readonly decay: boolean;
   /**
-   * An embedding table [V, D], of which a batch touches few rows: a training step gathers the batch's distinct rows once,
-   * differentiates with respect to those, and the optimizer updates only them.
+   * Whether the tensor is an embedding table [V, D], of which a batch uses few rows. Default false.
+   *
+   * A training step gathers the distinct rows of the batch once and differentiates with respect to them. The
+   * optimizer updates only these rows.
    */
   readonly lookup?: boolean;
-  /** The matrix of a linear layer, and how it lies: PyTorch's `Linear` is [outputs, inputs], GPT-2's `Conv1D` [inputs, outputs]. */
+  /**
+   * Layout, if the tensor is the matrix of a linear layer: [outputs, inputs] as in PyTorch's `Linear`, or
+   * [inputs, outputs] as in GPT-2's `Conv1D`.
+   */
   readonly linear?: 'outputs-inputs' | 'inputs-outputs';
-  /** Stays what it is: programs get it as an input without a gradient, and neither learner nor checkpoint holds it. */
+  /**
+   * Whether the tensor is not trained. Programs get it as an input without a gradient, and neither learner
+   * nor checkpoint holds it. Default false.
+   */
   readonly frozen?: boolean;
 }
 
-/** Parameters by name, as a model's forward function asks for them. */
+/** Returns a parameter by name. Forward functions of models get their parameters through this function. */
 export type Parameters = (name: string) => Tensor;
 
-/** Name of the graph input with the distinct row numbers (i64) of the lookup tables that share a vocabulary. */
+/**
+ * Name of the graph input with the distinct row numbers (i64) of the lookup tables that share a vocabulary.
+ */
 export const ROWS_INPUT = 'rows';
 
-/** Parameters as graph tensors: inputs to feed, and the tensors to differentiate with respect to. */
+/** Parameters of a graph, and the tensors to differentiate with respect to. */
 export interface DeclaredParameters {
+  /**
+   * Returns a parameter by name.
+   *
+   * @throws ShapeError if there is no such parameter.
+   */
   readonly get: Parameters;
-  /** Of those that are trained, by name: the input itself, or the gathered rows [rows, D] of a lookup table. */
+  /** Trained parameters by name: the input itself, or the gathered rows [rows, D] of a lookup table. */
   readonly targets: ReadonlyMap<string, Tensor>;
 }
 
 /**
- * Declares every parameter as an input of the graph. A lookup table is an input too, but what the model sees are its rows
- * `ROWS_INPUT`, so token ids fed to the model are positions in that list.
+ * Declares every parameter as an input of the graph.
+ *
+ * A lookup table is an input too, but the model gets only its rows `ROWS_INPUT`. The token ids that are fed
+ * to the model are therefore positions in that list of rows.
+ *
+ * @param gatherRows gathers the rows `ROWS_INPUT` of a table
  */
 export function declareParameters(
   graph: Graph,
@@ -68,7 +89,10 @@ export function declareParameters(
   return { get, targets };
 }
 
-/** A fresh value. Depends on the seed and the parameter's name only, so models that share layers start alike. */
+/**
+ * Draws the initial value of a parameter. It depends on seed and name only, so models that share layers start
+ * alike.
+ */
 export function initialValue(spec: ParameterSpec, seed: number): Float32Array<ArrayBuffer> {
   const data = new Float32Array(elementCount(spec.shape));
   if (spec.init.kind === 'constant') return data.fill(spec.init.value);
@@ -96,7 +120,10 @@ const biasParameter = (name: string, size: number): ParameterSpec => ({
   decay: false,
 });
 
-/** `name.weight` [outputs, inputs] and, unless it has none, `name.bias` [outputs], as PyTorch lays them out. */
+/**
+ * Declares a linear layer in PyTorch's layout: `name.weight` [outputs, inputs] and, by default, `name.bias`
+ * [outputs].
+ */
 export const linearParameters = (
   name: string,
   inputs: number,
@@ -113,7 +140,7 @@ export const linearParameters = (
   ...(bias ? [biasParameter(name, outputs)] : []),
 ];
 
-/** `name.weight` [size] of a layer or RMS norm and, unless it has none, `name.bias`. */
+/** Declares a layer or RMS norm: `name.weight` [size] and, by default, `name.bias` [size]. */
 export const layerNormParameters = (
   name: string,
   size: number,
@@ -123,7 +150,12 @@ export const layerNormParameters = (
   ...(bias ? [biasParameter(name, size)] : []),
 ];
 
-/** `name.weight` [rows, size]. */
+/**
+ * Declares an embedding table: `name.weight` [rows, size].
+ *
+ * @param options.lookup whether only the rows of a batch are gathered and updated, default false
+ * @param options.deviation standard deviation of the initial values, default 0.02
+ */
 export const embeddingParameters = (
   name: string,
   rows: number,

@@ -3,7 +3,7 @@ import type { Graph } from '../graph/graph.ts';
 import { add, cast, concat, cos, mul, neg, range, reshape, sin, split } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 
-/** How frequencies are changed so that a model reads longer texts than it was trained on at first. */
+/** Scaling of the rotary frequencies, for models that read longer texts than they were first trained on. */
 export type RopeScaling =
   | { readonly rope_type: 'linear'; readonly factor: number }
   | {
@@ -14,19 +14,24 @@ export type RopeScaling =
       readonly original_max_position_embeddings: number;
     };
 
-/** What rotary positions depend on, under Hugging Face's names. */
+/** Settings of rotary positions, by their names in Hugging Face's configurations. */
 export interface RopeConfig {
+  /** Base θ of the frequencies. */
   readonly rope_theta: number;
+  /** Scaling of the frequencies; null for none. */
   readonly rope_scaling: RopeScaling | null;
 }
 
 /**
- * Angle by which each of the S/2 pairs of a head turns from one token to the next:  ω_i = θ^(−2i/S), scaled.
+ * Computes the angles, in radians per token, by which the S/2 pairs of a head are rotated: ω_i = θ^(−2i/S),
+ * scaled.
  *
- * `linear` divides all by the factor. `llama3` divides those that turn less than `low_freq_factor` times in a text of the original
- * length, leaves those that turn more than `high_freq_factor` times, and goes from one to the other in between.
+ * `linear` divides all frequencies by the factor. `llama3` divides those with fewer than `low_freq_factor`
+ * turns in a text of the original length, keeps those with more than `high_freq_factor` turns, and
+ * interpolates in between.
  *
- * @returns  f32[S/2], each step rounded as PyTorch rounds it
+ * @param headSize S
+ * @returns f32[S/2]; without scaling, every step is rounded as in PyTorch
  */
 export function rotaryFrequencies(
   headSize: number,
@@ -44,14 +49,20 @@ export function rotaryFrequencies(
   });
 }
 
-/** Cosines and signed sines of every token's angles, f32[T, S]: made once, used by all layers. */
+/** Cosines and signed sines of the angles of every token, computed once for all layers. */
 export interface RotaryTables {
+  /** f32[T, S]: cos. */
   readonly cosines: Tensor;
-  /** −sin for the first half of a head, sin for the second. */
+  /** f32[T, S]: −sin for the first half of a head, sin for the second half. */
   readonly sines: Tensor;
 }
 
-/** The tables for positions 0 … T − 1. @param frequencies  f32[S/2] (see `rotaryFrequencies`) */
+/**
+ * Builds the tables for positions 0 … T − 1.
+ *
+ * @param tokens T
+ * @param frequencies f32[S/2] (see `rotaryFrequencies`)
+ */
 export function rotaryTables(
   graph: Graph,
   tokens: Dim,
@@ -66,15 +77,17 @@ export function rotaryTables(
 }
 
 /**
- * Rotary position embedding (Su et al. 2021, arXiv:2104.09864): turns the pairs of each head by angles that grow with the position, so
- * that products of queries and keys depend on distances alone.
+ * Rotary position embedding: rotates the pairs of each head by angles that grow with the position.
+ *
+ * Products of queries and keys then depend on the distance of their positions only.
  *
  *     y_i = x_i cos tω_i − x_(i+S/2) sin tω_i,     y_(i+S/2) = x_(i+S/2) cos tω_i + x_i sin tω_i
  *
- * Differs: pairs are elements i and i + S/2, as Hugging Face has them, not 2i and 2i + 1.
+ * Paper: Su et al. 2021, arXiv:2104.09864. Differs: the pairs are elements i and i + S/2, as in Hugging
+ * Face's code, not 2i and 2i + 1.
  *
- * @param x  f32[…, T, S]: heads of queries or keys
- * @returns  the same shape
+ * @param x f32[…, T, S]: heads of queries or keys
+ * @returns tensor of the same shape
  */
 export function rotate(x: Tensor, { cosines, sines }: RotaryTables): Tensor {
   const half = (x.shape[x.rank - 1] as number) / 2;

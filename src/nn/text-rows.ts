@@ -6,43 +6,58 @@ import { UndriftError } from '../util/errors.ts';
 import { type AttentionOptions, attention } from './attention.ts';
 import { dropout } from './layers.ts';
 
-/** Where the R tokens of a padded batch stand in its B·T places. */
+/** Positions of the R tokens of a padded batch among its B·T places. */
 export interface Packing {
-  /** i64[R]: the place of each token, ascending. */
+  /** i64[R]: place of each token, ascending. */
   readonly places: Tensor;
-  /** i64[B·T]: the number of the token at each place; any at places of padding. */
+  /** i64[B·T]: number of the token at each place; any number at places of padding. */
   readonly slots: Tensor;
   /** f32[B·T]: 1 for places of tokens, 0 for padding. */
   readonly kept: Tensor;
 }
 
-/** A padded batch of texts, as far as its rows go. */
+/** Padded batch of texts: its token ids, packing and dropout keys. */
 export interface TextBatch {
-  /** i64[B, T] */
+  /** i64[B, T]: token ids. */
   readonly ids: Tensor;
+  /** Positions of the tokens; undefined if padding is computed like tokens. */
   readonly packing?: Packing | undefined;
-  /** u32[B]: one random word for each text and step, where something is dropped. */
+  /** u32[B]: one random word per text and step, required for dropout. */
   readonly dropoutKeys?: Tensor | undefined;
 }
 
 /**
- * Batches of texts that go through an encoder together: their tokens stand one under the other, as rows of one matrix. Products with
- * weights, norms and activations are done once for all rows; what looks from token to token is done batch by batch, each padded to its
- * own length. So queries and documents of a step share every product with a weight, forwards and backwards; and where a batch says
- * where its tokens are, padding takes part in attention alone. Rows: f32[Σ R, D], with R = B·T for a batch that does not say.
+ * Batches of texts that go through an encoder together, with their tokens as rows of one matrix f32[Σ R, D].
+ *
+ * Products with weights, norms and activations are computed once for all rows. Operations across tokens, such
+ * as attention, are computed per batch, padded to the batch's own length. The queries and documents of a step
+ * therefore share every product with a weight, forward and backward. In a batch with `packing`, padding takes
+ * part in attention only. In a batch without it, R = B·T.
  */
 export class TextRows {
+  /** Graph of the batches. */
   readonly graph: Graph;
   private readonly batches: readonly TextBatch[];
   private readonly dropoutRatio: number;
 
+  /**
+   * Collects batches of one graph.
+   *
+   * @param batches at least one batch
+   * @param options.dropoutRatio dropout rate in [0, 1), default 0
+   */
   constructor(batches: readonly TextBatch[], options: { dropoutRatio?: number | undefined } = {}) {
     this.graph = batches[0]!.ids.graph;
     this.batches = batches;
     this.dropoutRatio = options.dropoutRatio ?? 0;
   }
 
-  /** The rows of all batches. @param texts  f32[B, T, D] of each */
+  /**
+   * Converts padded texts to the rows of all batches.
+   *
+   * @param texts f32[B, T, D] of each batch
+   * @returns f32[Σ R, D]
+   */
   join(texts: readonly Tensor[]): Tensor {
     const parts = texts.map((each, i) =>
       this.pack(i, reshape(each, [multiplyDims(each.shape[0]!, each.shape[1]!), each.shape[2]!])),
@@ -50,14 +65,26 @@ export class TextRows {
     return joined(parts);
   }
 
-  /** f32[B, T, D] of each batch; zeros for padding that took no part. @param rows  f32[Σ R, D] */
+  /**
+   * Converts rows to the padded texts of each batch, with zeros for padding that is not packed.
+   *
+   * @param rows f32[Σ R, D]
+   * @returns f32[B, T, D] of each batch
+   */
   split(rows: Tensor): Tensor[] {
     return this.parts(rows).map((part, i) =>
       reshape(this.unpack(i, part), [...this.batches[i]!.ids.shape, rows.shape[1]!]),
     );
   }
 
-  /** See `dropout`. @param rows  f32[Σ R, D] */
+  /**
+   * Applies dropout to rows; see the function `dropout`.
+   *
+   * @param rows f32[Σ R, D]
+   * @param site name of the place in the encoder
+   * @returns f32[Σ R, D]
+   * @throws UndriftError if a batch has no dropout keys.
+   */
   dropout(rows: Tensor, site: string): Tensor {
     if (this.dropoutRatio === 0) return rows;
     const parts = this.parts(rows).map((part, i) => {
@@ -68,10 +95,11 @@ export class TextRows {
   }
 
   /**
-   * Attention of the tokens of a text to each other: see `attention`.
+   * Attention between the tokens of each text; see the function `attention`.
    *
-   * @param query, key, value  f32[Σ R, heads·S]
-   * @param options  of the i-th batch
+   * @param operands query f32[Σ R, H·S], key and value f32[Σ R, G·S]
+   * @param options options for the i-th batch
+   * @returns f32[Σ R, H·S]
    */
   attention(
     operands: readonly [query: Tensor, key: Tensor, value: Tensor],
@@ -99,14 +127,14 @@ export class TextRows {
     return split(rows, this.batches.map(rowCount), 0);
   }
 
-  /** f32[B·T, D] → f32[R, D]. The factor is for the gradient: padding gets none. */
+  /** f32[B·T, D] → f32[R, D]. The factor affects the gradient only: padding gets none. */
   private pack(i: number, padded: Tensor): Tensor {
     const { packing } = this.batches[i]!;
     if (!packing) return padded;
     return takeRows(mul(padded, column(packing.kept)), packing.places, packing.slots);
   }
 
-  /** f32[R, D] → f32[B·T, D] */
+  /** f32[R, D] → f32[B·T, D], with zeros for padding. */
   private unpack(i: number, part: Tensor): Tensor {
     const { packing } = this.batches[i]!;
     if (!packing) return part;

@@ -4,7 +4,7 @@ import { UsageError } from '../util/errors.ts';
 import type { ComputeOptions, Device } from './devices.ts';
 import { Program } from './program.ts';
 
-/** What makes a device work. */
+/** Advice on getting each device to work. */
 export const DEVICE_HELP: Readonly<Record<Device, string>> = {
   cpu: 'install again for this platform: npm ci',
   webgpu:
@@ -17,8 +17,9 @@ export const DEVICE_HELP: Readonly<Record<Device, string>> = {
 };
 
 /**
- * Makes sure that programs can be loaded on a device, before anything else is done for nothing.
- * @throws UsageError saying what is missing and how to get it
+ * Checks that programs can be loaded on a device, before other work is done in vain.
+ *
+ * @throws UsageError if they cannot. The error says what is missing and how to get it.
  */
 export async function checkDevice({ device = 'cpu', ...compute }: ComputeOptions): Promise<void> {
   if (device === 'cpu') return;
@@ -34,7 +35,7 @@ export async function checkDevice({ device = 'cpu', ...compute }: ComputeOptions
   }
 }
 
-/** The part of the runtime's message that says something: what failed, without the place in its sources. */
+/** Extracts the reason from an error message of onnxruntime, without the location in its sources. */
 export function reasonIn(error: unknown): string {
   const line = (error instanceof Error ? error.message : String(error)).split('\n')[0]!.trim();
   return (/\b(Failed|Unable|No|Not|Cannot)\b.*$/.exec(line)?.[0] ?? line) || 'it ended without a reason';

@@ -6,13 +6,15 @@ import { hostTensor } from './host-tensor.ts';
 import { Program } from './program.ts';
 
 /**
- * Makes sure that a device multiplies matrices in a precision.
- * @throws UsageError saying why not
+ * Checks that a device can multiply matrices in a precision.
+ *
+ * @throws UsageError if it cannot. The error gives the reason.
  */
 export async function checkPrecision(precision: Precision, compute: ComputeOptions): Promise<void> {
   if (precision === 'f32') return;
   const { device = 'cpu' } = compute;
-  // onnxruntime casts there and back around f32 kernels, takes away the pairs, and gives the bits of f32.
+  // On the CPU, onnxruntime adds casts around f32 kernels and removes them in pairs, so the result has the
+  // bits of f32.
   if (device === 'cpu') {
     throw new UsageError(
       `--precision ${precision} on the CPU would change nothing: onnxruntime multiplies in f32 there`,

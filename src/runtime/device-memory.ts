@@ -10,27 +10,29 @@ import { sessionOptions } from './session-options.ts';
 import { isUnconverted, UNCONVERTED, withUnconvertedOutput } from './unconverted-output.ts';
 
 /*
- * Tensors that stay on a device from run to run: weights, optimizer state, gradients. onnxruntime-node lets a program read and write
- * such a tensor where it lies (WebGPU alone, as of 1.30; of CUDA it knows no tensors), but gives no way to copy one: that is what two
- * identity programs are for. Its own `getData()` ends the process.
+ * Tensors that stay on a device from run to run: weights, optimizer state, gradients. In onnxruntime-node a program can
+ * read and write such a tensor in place (with WebGPU only, as of 1.30; it has no tensors for CUDA). onnxruntime-node has
+ * no way to copy a tensor, so two identity programs do it. Its own `getData()` ends the process.
  */
 
-/** Devices on which tensors can stay. */
+/** Returns whether tensors can stay on a device. */
 export const keepsTensors = (device: Device): boolean => device === 'webgpu';
 
-/** Bytes that went between this process's memory and devices so far. */
+/** Number of bytes copied between this process's memory and devices so far. */
 export const deviceTraffic = { upBytes: 0, downBytes: 0 };
 
-/** Who has the values. `both` until somebody asks for the array, and might write to it. */
+/**
+ * Holder of the latest values. `both` lasts until the array is requested, since the caller might write to it.
+ */
 type Owner = 'host' | 'both' | 'device';
 
-/** A f32 tensor's memory on a device. */
+/** Memory of an f32 tensor on a device. */
 class KeptTensor {
   readonly device: Device;
   private readonly array: Float32Array;
   private buffer: OrtTensor | undefined;
   private owner: Owner = 'host';
-  /** Copies are made one after the other. */
+  /** Last copy that was requested. Copies are made one after the other. */
   private last: Promise<unknown> = Promise.resolve();
 
   constructor(device: Device, array: Float32Array) {
@@ -38,11 +40,16 @@ class KeptTensor {
     this.array = array;
   }
 
+  /** Number of elements. */
   get elements(): number {
     return this.array.length;
   }
 
-  /** The array in this process, which from now on has the values that count. */
+  /**
+   * Returns the array in this process, which holds the valid values from now on.
+   *
+   * @throws UndriftError if the latest values are on the device.
+   */
   hostArray(): Float32Array {
     if (this.owner === 'device') {
       throw new UndriftError(`the latest values of this tensor are on ${this.device}`, {
@@ -53,13 +60,13 @@ class KeptTensor {
     return this.array;
   }
 
-  /** The array, to be written as a whole: what the device has no longer counts. */
+  /** Returns the array for overwriting it as a whole. The values on the device become invalid. */
   overwrite(): Float32Array {
     this.owner = 'host';
     return this.array;
   }
 
-  /** The tensor on the device, with the latest values. */
+  /** Returns the tensor on the device, with the latest values. */
   async reading(dims: readonly number[]): Promise<OrtTensor> {
     await this.inTurn(async () => {
       if (this.owner !== 'host') return;
@@ -69,7 +76,7 @@ class KeptTensor {
     return this.view(dims);
   }
 
-  /** The tensor on the device, for a program that overwrites it; `written` says that it has. */
+  /** Returns the tensor on the device for a program that overwrites it. Call `written` after the run. */
   async writing(dims: readonly number[]): Promise<OrtTensor> {
     await this.inTurn(async () => {
       if (!this.buffer) await this.upload();
@@ -77,11 +84,12 @@ class KeptTensor {
     return this.view(dims);
   }
 
+  /** Marks the values on the device as the latest. */
   written(): void {
     this.owner = 'device';
   }
 
-  /** Copies values that only the device has into the array. */
+  /** Copies the values to the array, if only the device has the latest. */
   async bringToHost(): Promise<void> {
     await this.inTurn(async () => {
       if (this.owner !== 'device') return;
@@ -121,15 +129,19 @@ class KeptTensor {
 
 const kept = new WeakMap<HostTensor, KeptTensor>();
 
-/** The device's side of a tensor that is kept there. */
+/** Returns the device memory of a tensor that is kept on a device, else undefined. */
 export const keptTensor = (tensor: HostTensor): KeptTensor | undefined => kept.get(tensor);
 
 export type { KeptTensor };
 
 /**
- * Keeps a f32 tensor on a device from now on: programs there read and write it without a copy. Whoever reads its `data` must have
- * awaited `bringToHost` since a program last wrote it: an error says so. Whoever writes to `data` need do nothing, if he asks for it each
- * time that he does: it is taken as changed whenever somebody has asked for it.
+ * Keeps an f32 tensor on a device from now on, so that programs there read and write it without a copy.
+ *
+ * Before reading its `data`, await `bringToHost` if a program has written the tensor; otherwise an error is
+ * thrown. Writing to `data` needs no further call, if `data` is requested anew for each change: the tensor
+ * counts as changed whenever `data` has been requested. On devices that cannot keep tensors, nothing happens.
+ *
+ * @throws RuntimeError if the tensor is not f32.
  */
 export function keepOnDevice(tensor: HostTensor, device: Device): void {
   if (!keepsTensors(device)) return;
@@ -139,21 +151,28 @@ export function keepOnDevice(tensor: HostTensor, device: Device): void {
 }
 
 /**
- * Elements up to which a tensor is not worth keeping, nor a run of its own: a run takes 45 µs even for one element. Of the reference
- * encoder's 100 dense parameters 63 are short, biases and norms, and have 0.3 % of the elements.
+ * Largest number of elements for which keeping a tensor, or running a program for it alone, does not pay.
+ *
+ * A run takes 45 µs even for one element. Of the 100 dense parameters of the reference encoder, 63 are that
+ * short (biases and norms); they have 0.3 % of the elements.
  */
 const SHORT_ELEMENTS = 2 ** 12;
 
+/** Returns whether a tensor is too short to be worth keeping on a device. */
 export const isShort = ({ dims }: HostTensor): boolean => elementCount(dims) <= SHORT_ELEMENTS;
 
-/** Keeps those of the tensors on a device that are worth it. @returns  these */
+/** Keeps the tensors on a device that are long enough, and returns them. */
 export function keepLong(tensors: readonly HostTensor[], device: Device): HostTensor[] {
   const long = keepsTensors(device) ? tensors.filter((tensor) => !isShort(tensor)) : [];
   for (const tensor of long) keepOnDevice(tensor, device);
   return long;
 }
 
-/** A kept tensor with other dims of the same elements, in the same memory. */
+/**
+ * Returns a view of a kept tensor with other dims, in the same memory.
+ *
+ * @throws RuntimeError if the number of elements differs.
+ */
 export function reshapeKept(tensor: HostTensor, dims: readonly number[]): HostTensor {
   const memory = kept.get(tensor)!;
   if (elementCount(dims) !== memory.elements) throw new RuntimeError('a view of another number of elements');
@@ -162,18 +181,21 @@ export function reshapeKept(tensor: HostTensor, dims: readonly number[]): HostTe
   return view;
 }
 
-/** Copies what only a device has into the arrays of this process, so that the tensors' `data` can be read. */
+/**
+ * Copies values that only a device has to the arrays of this process, so that the `data` of the tensors can
+ * be read.
+ */
 export async function bringToHost(tensors: Iterable<HostTensor>): Promise<void> {
   for (const tensor of tensors) await kept.get(tensor)?.bringToHost();
 }
 
-/** Sets all elements to zero, wherever they are. */
+/** Sets all elements of an f32 tensor to zero, whether or not it is kept on a device. */
 export function setZero(tensor: HostTensor): void {
   const data = kept.get(tensor)?.overwrite() ?? (tensor.data as Float32Array);
   data.fill(0);
 }
 
-/** Ends the keeping; what only the device has is brought back first. */
+/** Stops keeping tensors on a device, and first copies values that only the device has to this process. */
 export async function releaseFromDevice(tensors: Iterable<HostTensor>): Promise<void> {
   for (const tensor of tensors) {
     const memory = kept.get(tensor);
@@ -196,15 +218,15 @@ function register(tensor: HostTensor, memory: KeptTensor): void {
 }
 
 interface Copiers {
-  /** Copies into memory that it takes on the device. */
+  /** Program that copies into memory that it allocates on the device. */
   readonly allocate: InferenceSession;
-  /** Copies into given memory, here or on the device. */
+  /** Program that copies into given memory, in this process or on the device. */
   readonly copy: InferenceSession;
 }
 
 const copiersByDevice = new Map<Device, Promise<Copiers>>();
 
-/** Made once in a process. */
+/** Returns the two copying programs of a device. They are compiled once per process. */
 function copiers(device: Device): Promise<Copiers> {
   const known = copiersByDevice.get(device) ?? makeCopiers(device);
   copiersByDevice.set(device, known);

@@ -4,27 +4,33 @@ import { encodeModel } from '../onnx/encode.ts';
 import type { OnnxNode } from '../onnx/model.ts';
 import type { Device, Precision } from './devices.ts';
 
-/** A graph as a device's provider takes it. */
+/** ONNX model of a graph, adapted to the provider of a device. */
 export interface DeviceModel {
-  /** ONNX bytes. */
+  /** Bytes of the ONNX file. */
   readonly bytes: Uint8Array;
-  /** Names of nodes that are to run on the CPU although the device has kernels for them. */
+  /** Names of nodes that must run on the CPU although the device has kernels for them. */
   readonly hostNodes: readonly string[];
 }
 
-/** Lowers a graph for a device. What is peculiar to providers is here, and in `sessionOptions`. */
+/**
+ * Converts a graph to an ONNX model for a device. Differences between providers are handled here and in
+ * `sessionOptions`.
+ */
 export function deviceModel(graph: Graph, device: Device, precision: Precision = 'f32'): DeviceModel {
-  // The WebGPU provider has no FusedMatMul: attention would run on the CPU, with copies there and back.
+  // The WebGPU provider has no FusedMatMul, so attention would run on the CPU, with copies to and from the
+  // device.
   const model = toOnnx(graph, {}, { fusedMatMul: device !== 'webgpu', products: precision });
   const hostNodes = device === 'webgpu' ? model.graph.nodes.filter(isUnfitForShaders) : [];
   return { bytes: encodeModel(model), hostNodes: hostNodes.map(({ name }) => name!) };
 }
 
 /**
- * Sines and cosines in shaders may be off by 2⁻¹¹, and by more outside [−π, π] (WebGPU Shading Language, accuracy of built-in
- * functions): rotary positions would be wrong in the fourth digit. The CPU makes these small tables.
+ * Returns whether a node must not run in shaders, because of accuracy or reproducibility.
  *
- * Shaders add up repeated indices in whatever order threads come: the same step would not give the same bytes.
+ * Sines and cosines in shaders may be off by 2⁻¹¹, and by more outside [−π, π] (WebGPU Shading Language,
+ * accuracy of built-in functions). Rotary positions would be wrong in the fourth digit, so the CPU computes
+ * these small tables. Scatter in shaders adds repeated indices in the order in which threads arrive, so
+ * repeating a step would not give the same bytes.
  */
 const isUnfitForShaders = ({ opType, attributes }: OnnxNode): boolean =>
   opType === 'Sin' ||

@@ -2,29 +2,37 @@ import { availableParallelism } from 'node:os';
 import { listSupportedBackends } from 'onnxruntime-node';
 import { UsageError } from '../util/errors.ts';
 
+/** Device that programs run on. */
 export type Device = 'cpu' | 'webgpu' | 'cuda';
 
+/** All devices. */
 export const DEVICES: readonly Device[] = ['cpu', 'webgpu', 'cuda'];
 
-/** Where programs run, and on how many threads. */
+/** Device and number of threads for programs. */
 export interface ComputeOptions {
-  /** Default `cpu`. */
+  /** Device to run on. Default `cpu`. */
   device?: Device;
-  /** Threads inside one operation; default all cores. */
+  /** Number of threads inside one operation. Default: all cores. */
   threads?: number;
 }
 
 /** Dtype in which a program multiplies matrices; see `LoweringOptions.products`. */
 export type Precision = 'f32' | 'f16';
 
+/** All precisions. */
 export const PRECISIONS: readonly Precision[] = ['f32', 'f16'];
 
+/**
+ * Parses the name of a device.
+ *
+ * @throws UsageError for an unknown name.
+ */
 export function parseDevice(name: string): Device {
   if ((DEVICES as readonly string[]).includes(name)) return name as Device;
   throw new UsageError(`unknown device "${name}"`, { help: `use one of ${DEVICES.join(', ')}` });
 }
 
-/** Devices that this installation of onnxruntime-node carries libraries for. */
+/** Returns the devices for which this installation of onnxruntime-node contains libraries. */
 export function bundledDevices(): Device[] {
   return listSupportedBackends()
     .filter((backend) => backend.bundled)
@@ -32,4 +40,5 @@ export function bundledDevices(): Device[] {
     .filter((name) => DEVICES.includes(name));
 }
 
+/** Number of threads that programs use by default: all cores. */
 export const defaultThreads = (): number => availableParallelism();

@@ -1,14 +1,18 @@
 import { type DType, dtypes, elementCount, type TypedArray } from '../onnx/dtypes.ts';
 import { ShapeError } from '../util/errors.ts';
 
-/** A tensor with values, in this process's memory, row-major. */
+/** Tensor with values in this process's memory, row-major. */
 export interface HostTensor {
   readonly dtype: DType;
   readonly dims: readonly number[];
   readonly data: TypedArray;
 }
 
-/** Wraps an array as a tensor, and checks that the number of elements fits. */
+/**
+ * Makes a tensor from an array, without a copy.
+ *
+ * @throws ShapeError if the array does not have as many elements as `dims`.
+ */
 export function hostTensor(dtype: DType, dims: readonly number[], data: TypedArray): HostTensor {
   if (elementCount(dims) !== data.length) {
     throw new ShapeError(
@@ -18,26 +22,36 @@ export function hostTensor(dtype: DType, dims: readonly number[], data: TypedArr
   return { dtype, dims, data };
 }
 
-/** A tensor of zeros. */
+/** Makes a tensor of zeros. */
 export function zeros(dtype: DType, dims: readonly number[]): HostTensor {
   return { dtype, dims, data: new dtypes[dtype].array(elementCount(dims)) };
 }
 
-/** A scalar f32. */
+/** Makes an f32 scalar. */
 export const scalarTensor = (value: number): HostTensor => ({
   dtype: 'f32',
   dims: [],
   data: Float32Array.of(value),
 });
 
-/** The elements as Float32Array; fails for another dtype. */
+/**
+ * Returns the elements of an f32 tensor.
+ *
+ * @param name name of the tensor, for the error message
+ * @throws ShapeError if the tensor is undefined or has another dtype.
+ */
 export function float32(tensor: HostTensor | undefined, name = 'tensor'): Float32Array {
   if (!(tensor?.data instanceof Float32Array))
     throw new ShapeError(`${name} must be f32, is ${tensor?.dtype}`);
   return tensor.data;
 }
 
-/** The value of a tensor of one element. */
+/**
+ * Returns the value of a tensor with one element.
+ *
+ * @param name name of the tensor, for the error message
+ * @throws ShapeError if the tensor is undefined or has another number of elements.
+ */
 export function scalarValue(tensor: HostTensor | undefined, name = 'tensor'): number {
   if (tensor?.data.length !== 1)
     throw new ShapeError(`${name} must have one element, has ${tensor?.data.length}`);

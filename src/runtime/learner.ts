@@ -14,42 +14,57 @@ import {
   unionOfRows,
 } from './parameter-update.ts';
 
-/** Gradients of a step by parameter name; those of lookup tables are for the step's `rows` only. */
+/** Gradients of one step. Those of lookup tables cover the step's `rows` only. */
 export interface Gradients {
+  /** Gradients by parameter name: f32 of the parameter's shape, or f32[U, D] for a lookup table. */
   readonly byName: Readonly<Record<string, HostTensor>>;
-  /** i64[U]: the distinct table rows that the gradients of lookup tables stand for. */
+  /** i64[U]: distinct table rows of the gradients of lookup tables. */
   readonly rows: HostTensor | undefined;
 }
 
+/** Options of one update. */
 export interface UpdateOptions {
+  /** Learning rate of this update. */
   learningRate: number;
+  /** Decoupled weight decay, for parameters with `decay`. */
   weightDecay: number;
-  /** Gradients are scaled down so that their global norm is at most this; 0 for no clipping. */
+  /** Upper limit on the global norm of the gradients, which are scaled down to it; 0 for no clipping. */
   maxGradientNorm: number;
-  /** Multiplies every gradient before anything else, e.g. 1/n after adding up n batches. Default 1. */
+  /**
+   * Factor on every gradient, applied before clipping: for example 1/n after adding up n batches. Default 1.
+   */
   gradientFactor?: number;
 }
 
 interface Learned extends ParameterState {
   readonly spec: ParameterSpec;
-  /** Buffer for the gradient of a dense parameter, written anew by each step. */
+  /** Buffer for the gradient of a dense parameter, overwritten by each step. */
   readonly gradient: HostTensor | undefined;
 }
 
+/** Options of a learner. */
 export interface LearnerOptions extends ComputeOptions {
+  /**
+   * Whether long parameters, their state and their gradients stay on the device, if it can keep tensors.
+   * Before their arrays are read, `bringToHost` must be awaited. Default false.
+   */
   stayOnDevice?: boolean;
+  /**
+   * Scale of the loss that the gradients belong to. It is divided out of them, and adapted. Default: none.
+   */
   lossScale?: LossScale | undefined;
 }
 
 /**
- * The parameters of a model with their optimizer state: gives them to programs, and moves them along gradients.
+ * Trainable parameters of a model with their optimizer state. It provides them to programs and updates them
+ * by gradients.
  */
 export class Learner {
   /** Number of updates made so far. */
   step = 0;
   private readonly learned: ReadonlyMap<string, Learned>;
   private readonly update: ParameterUpdate;
-  /** What stays on a device. */
+  /** Tensors that stay on a device. */
   private readonly kept: readonly HostTensor[];
   private readonly lossScale: LossScale | undefined;
   private sum: Gradients | undefined;
@@ -69,11 +84,11 @@ export class Learner {
   }
 
   /**
-   * @param specs  parameters, with the names they have in programs; frozen ones are left out
-   * @param weights  their values by name; the arrays are moved in place
-   * @param options.stayOnDevice  keeps long parameters, their state and their gradients on the device, where it can keep tensors.
-   *   Whoever reads the arrays must have awaited `bringToHost` first. Default false
-   * @param options.lossScale  what the loss of the gradients is multiplied by; it is divided out, and adapted
+   * Makes a learner with zero optimizer state.
+   *
+   * @param specs parameters, by their names in programs; frozen ones are left out
+   * @param weights values of the parameters by name; their arrays are updated in place
+   * @throws UndriftError if a parameter has no value in `weights`.
    */
   static async create(
     specs: readonly ParameterSpec[],
@@ -101,17 +116,22 @@ export class Learner {
     return new Learner(learned, { update, kept, lossScale });
   }
 
-  /** Brings what is kept on a device to the arrays of this process: before `state()` and before anybody reads a parameter's data. */
+  /**
+   * Copies tensors that are kept on a device to the arrays of this process. Required before `state()` and
+   * before parameter data is read.
+   */
   async bringToHost(): Promise<void> {
     for (const { value, slots } of this.learned.values()) await bringToHost([value, ...Object.values(slots)]);
   }
 
-  /** Current values of what is trained, by name. The arrays are the live ones. */
+  /** Current values of the trained parameters, by name. The arrays are updated by later steps. */
   get parameters(): Record<string, HostTensor> {
     return Object.fromEntries([...this.learned].map(([name, { value }]) => [name, value]));
   }
 
-  /** Buffers in which a program may leave the gradients of dense parameters, as outputs `gradient/<name>`. */
+  /**
+   * Buffers into which a program may write the gradients of dense parameters, as outputs `gradient/<name>`.
+   */
   get gradientBuffers(): Record<string, HostTensor> {
     return Object.fromEntries(
       [...this.learned].flatMap(([name, { gradient }]) =>
@@ -120,7 +140,7 @@ export class Learner {
     );
   }
 
-  /** Optimizer state and step, for a checkpoint. */
+  /** Returns step and optimizer state, for a checkpoint. */
   state(): { step: number; tensors: Record<string, HostTensor> } {
     const tensors: Record<string, HostTensor> = {};
     for (const [name, { slots }] of this.learned) {
@@ -130,7 +150,7 @@ export class Learner {
     return { step: this.step, tensors };
   }
 
-  /** Where weights, optimizer state and gradients are between runs, in words. */
+  /** Sentence for the log that says where weights, optimizer state and gradients are between runs. */
   get whereWeightsAre(): string {
     const all = [...this.learned.values()].flatMap(tensorsOf);
     const bytes = (tensors: readonly HostTensor[]) =>
@@ -141,13 +161,19 @@ export class Learner {
       : `weights are copied to the device and gradients back at every step (${formatBytes(bytes(all))} with optimizer state, which stays here)`;
   }
 
-  /** Figures for the log. */
+  /** Returns figures for the log: loss scale and number of skipped steps, if there is a loss scale. */
   inspect(): Record<string, number> {
     const { lossScale } = this;
     return lossScale ? { lossScale: lossScale.value, skippedSteps: lossScale.skipped } : {};
   }
 
-  /** Takes back what `state()` and `parameters` gave. */
+  /**
+   * Restores step, parameters and optimizer state from a checkpoint.
+   *
+   * @param parameters values as `parameters` gave them
+   * @param tensors state as `state()` gave it
+   * @throws UndriftError if a tensor is missing or has another size.
+   */
   restore(
     step: number,
     parameters: Readonly<Record<string, HostTensor>>,
@@ -164,11 +190,12 @@ export class Learner {
   }
 
   /**
-   * One optimizer update.
+   * Updates all parameters once by an optimizer step.
    *
-   * @returns  the global norm of the gradients before clipping; NaN where a gradient was not finite and a smaller loss scale may help:
-   *   the step counts, and changes no parameter
-   * @throws UndriftError naming the parameter when a gradient is not finite otherwise; nothing has been changed then
+   * @returns the global norm of the gradients before clipping; NaN if a gradient was not finite and a smaller
+   *   loss scale may help: the step then counts, but changes no parameter
+   * @throws UndriftError if a gradient is not finite otherwise. The error names the parameter, and nothing
+   *   has been changed.
    */
   async apply(gradients: Gradients, options: UpdateOptions): Promise<number> {
     const { maxGradientNorm, learningRate } = options;
@@ -200,8 +227,11 @@ export class Learner {
   }
 
   /**
-   * Adds gradients to a sum that `accumulated` gives. Batches touch different rows of lookup tables: the sum has the union of
-   * their rows.
+   * Adds gradients to a running sum, which `accumulated` returns.
+   *
+   * Batches use different rows of lookup tables, so the sum covers the union of their rows.
+   *
+   * @param options.first whether to start a new sum
    */
   async accumulate({ byName, rows }: Gradients, options: { first: boolean }): Promise<void> {
     if (options.first || !this.sum) {
@@ -226,19 +256,28 @@ export class Learner {
     this.sum = { byName: next, rows: union?.rows ?? rows };
   }
 
-  /** The gradients that `accumulate` has added up. */
+  /**
+   * Sum of the gradients that were given to `accumulate`.
+   *
+   * @throws UndriftError if there are none.
+   */
   get accumulated(): Gradients {
     if (!this.sum) throw new UndriftError('no gradients have been accumulated');
     return this.sum;
   }
 
+  /** Frees the programs, after copying tensors that are kept on a device to this process. */
   async dispose(): Promise<void> {
     await releaseFromDevice(this.kept);
     if (this.sum) await releaseFromDevice(Object.values(this.sum.byName));
     await this.update.dispose();
   }
 
-  /** A gradient's copy, where it lies. @param earlier  memory for it, if it is kept on a device */
+  /**
+   * Copies a gradient, on the device if it is kept there.
+   *
+   * @param earlier memory to reuse, if the gradient is kept on a device
+   */
   private async copy(gradient: HostTensor, earlier: HostTensor | undefined): Promise<HostTensor> {
     const memory = keptTensor(gradient);
     if (!memory) return { ...gradient, data: gradient.data.slice() };
@@ -248,7 +287,7 @@ export class Learner {
     return copy;
   }
 
-  /** Σ g² over all gradients, or the first parameter whose gradient is not finite. */
+  /** Computes Σ g² over all gradients, or finds the first parameter whose gradient is not finite. */
   private async squaredSum(gradients: Gradients): Promise<{ squared: number; notFinite?: string }> {
     const entries = Object.entries(gradients.byName);
     const kept = entries.filter(([, gradient]) => keptTensor(gradient));
@@ -279,10 +318,15 @@ const tensorsOf = ({ value, slots, gradient }: Learned): HostTensor[] => [
   ...(gradient ? [gradient] : []),
 ];
 
-/** Name of the program output that holds a parameter's gradient. */
+/** Name of the program output that holds the gradient of a parameter. */
 export const gradientOutput = (parameter: string): string => `gradient/${parameter}`;
 
-/** Takes a tensor of a checkpoint into a live one. @throws UndriftError where it is missing, or of another size */
+/**
+ * Copies a tensor of a checkpoint into a live tensor.
+ *
+ * @param name name of the tensor, for the error message
+ * @throws UndriftError if the tensor is missing or has another size.
+ */
 export function copyInto(target: HostTensor, source: HostTensor | undefined, name: string): void {
   if (!source || source.data.length !== target.data.length) {
     throw new UndriftError(`the checkpoint has no tensor "${name}" of ${target.data.length} elements`, {

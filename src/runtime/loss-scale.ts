@@ -1,23 +1,29 @@
 import { type HostTensor, hostTensor, scalarTensor } from './host-tensor.ts';
 
+/** Options of a loss scale. */
 export interface LossScaleOptions {
-  /** At the start. Default 2¹². */
+  /** Scale at the start, a power of two. Default 2¹². */
   initial?: number;
-  /** Good steps after which it is doubled. Default 500. */
+  /** Number of steps with finite gradients after which the scale is doubled. Default 500. */
   growAfter?: number;
 }
 
-/** Beyond these a scale helps nothing: what overflows without one is no matter of half precision. */
+/** Bounds of the scale. Gradients that still overflow at a scale of 1 are not a matter of half precision. */
 const SMALLEST = 1;
 const LARGEST = 2 ** 24;
 
 /**
- * A factor on the loss, so that gradients do not vanish in half precision, whose smallest number is 6e-8 (Micikevicius et al. 2018,
- * arXiv:1710.03740). The optimizer divides it out again. It follows the gradients: halved where one is not finite, and that step is
- * skipped; doubled after some good steps. Powers of two: in f32 it changes no bit of a gradient.
+ * Adaptive factor on the loss that keeps gradients from vanishing in half precision, whose smallest number is
+ * 6e-8.
+ *
+ * The optimizer divides the factor out again. If a gradient is not finite, the step is skipped and the scale
+ * is halved. After a number of steps with finite gradients, the scale is doubled. The scale is a power of
+ * two, so it changes no bit of an f32 gradient.
+ *
+ * Paper: Micikevicius et al. 2018, arXiv:1710.03740.
  */
 export class LossScale {
-  /** Steps skipped so far. */
+  /** Number of steps skipped so far. */
   skipped = 0;
   private readonly growAfter: number;
   private scale: number;
@@ -28,16 +34,17 @@ export class LossScale {
     this.growAfter = growAfter;
   }
 
+  /** Current scale. */
   get value(): number {
     return this.scale;
   }
 
-  /** Program input f32[]. */
+  /** Current scale as a program input f32[]. */
   get tensor(): HostTensor {
     return scalarTensor(this.scale);
   }
 
-  /** All gradients of a step were finite. */
+  /** Records a step whose gradients were all finite. Doubles the scale if it is time. */
   succeeded(): void {
     this.good += 1;
     if (this.good < this.growAfter) return;
@@ -45,7 +52,11 @@ export class LossScale {
     this.scale = Math.min(LARGEST, 2 * this.scale);
   }
 
-  /** A gradient was not finite. @returns  whether a smaller scale may help */
+  /**
+   * Records a step with a gradient that is not finite, and halves the scale.
+   *
+   * @returns whether a smaller scale may help; if not, nothing is recorded
+   */
   failed(): boolean {
     if (this.scale <= SMALLEST) return false;
     this.skipped += 1;
@@ -54,11 +65,12 @@ export class LossScale {
     return true;
   }
 
-  /** f32[3], for a checkpoint. */
+  /** Returns the state for a checkpoint, f32[3]. */
   state(): HostTensor {
     return hostTensor('f32', [3], Float32Array.of(this.scale, this.good, this.skipped));
   }
 
+  /** Restores what `state` returned. */
   restore({ data }: HostTensor): void {
     [this.scale, this.good, this.skipped] = [...(data as Float32Array)] as [number, number, number];
   }

@@ -6,15 +6,15 @@ import { copyInto } from './learner.ts';
 import { ParameterUpdate } from './parameter-update.ts';
 
 /**
- * Slowly moving copies of weights that a learner moves:
+ * Exponential moving average of weights that a learner updates.
  *
- *   θ̄ ← m θ̄ + (1 − m) θ,   from θ̄ = θ at the start
+ *     θ̄ ← m θ̄ + (1 − m) θ,   starting from θ̄ = θ
  *
- * All of every tensor moves at every update, the rows of embedding tables too that no batch has touched. One thread takes 2 ms for
- * a million weights. Memory: one copy.
+ * Every update moves all elements of every tensor, including rows of embedding tables that no batch has used.
+ * One thread takes 2 ms for a million weights. Memory: one copy of the weights.
  */
 export class MovingAverage {
-  /** θ̄ by name: the live arrays. */
+  /** Averages θ̄ by name. The arrays are updated in place. */
   readonly weights: Readonly<Record<string, HostTensor>>;
   private readonly source: Readonly<Record<string, HostTensor>>;
   private readonly formula: ParameterUpdate;
@@ -31,8 +31,11 @@ export class MovingAverage {
   }
 
   /**
-   * @param source  f32 tensors by name, whose arrays somebody else moves
-   * @param momentum  m in [0, 1)
+   * Makes the average, which starts as a copy of the weights.
+   *
+   * @param source f32 tensors by name, whose arrays a learner updates in place
+   * @param momentum m in [0, 1)
+   * @throws UsageError if `momentum` is out of range.
    */
   static async create(
     source: Readonly<Record<string, HostTensor>>,
@@ -47,7 +50,7 @@ export class MovingAverage {
     return new MovingAverage(source, await ParameterUpdate.compile(weightAverage(momentum), compute));
   }
 
-  /** After the weights have moved. */
+  /** Moves the average towards the current weights. Call it after the weights were updated. */
   async update(): Promise<void> {
     const parameters = Object.entries(this.weights).map(([name, value]) => ({
       state: { value, slots: {} },
@@ -56,15 +59,20 @@ export class MovingAverage {
     await this.formula.applyAll(parameters, STEP);
   }
 
-  /** Takes back what `weights` was. @throws UndriftError where a tensor is missing or of another size */
+  /**
+   * Restores averages from a checkpoint.
+   *
+   * @throws UndriftError if a tensor is missing or has another size.
+   */
   restore(weights: Readonly<Record<string, HostTensor>>): void {
     for (const [name, target] of Object.entries(this.weights)) copyInto(target, weights[name], name);
   }
 
+  /** Frees the program. */
   async dispose(): Promise<void> {
     await this.formula.dispose();
   }
 }
 
-/** The formula asks for none of these. */
+/** Numbers of a step that the interface requires. The formula of the average uses none of them. */
 const STEP = { step: 1, learningRate: 0, gradientScale: 1, weightDecay: 0 };

@@ -6,12 +6,17 @@ import { type HostTensor, hostTensor } from './host-tensor.ts';
 import { ORT_TYPES, toOrt } from './ort-tensor.ts';
 import { sessionOptions } from './session-options.ts';
 
-/** An ONNX file of any origin, ready to run. What it takes and gives is known by name alone; a `Program` is checked, and faster. */
+/**
+ * ONNX file of any origin, loaded for running.
+ *
+ * Only the names of its inputs and outputs are known. A `Program` checks shapes and is faster.
+ */
 export class OnnxFile {
-  /** For messages. */
+  /** Name for messages. */
   readonly name: string;
-  /** Names of what it takes and of what it gives. */
+  /** Names of the inputs. */
   readonly inputs: readonly string[];
+  /** Names of the outputs. */
   readonly outputs: readonly string[];
   private readonly session: InferenceSession;
 
@@ -23,9 +28,11 @@ export class OnnxFile {
   }
 
   /**
-   * @param source  path or bytes
-   * @param name  for messages
-   * @throws RuntimeError when the runtime rejects it
+   * Loads an ONNX file.
+   *
+   * @param source path or bytes of the file
+   * @param options.name name for messages
+   * @throws RuntimeError if onnxruntime rejects the file.
    */
   static async open(
     source: string | Uint8Array,
@@ -33,7 +40,7 @@ export class OnnxFile {
   ): Promise<OnnxFile> {
     const options = sessionOptions(compute);
     try {
-      // Two signatures of one function.
+      // `create` has two overloads, and a union type matches neither.
       const session =
         typeof source === 'string'
           ? await InferenceSession.create(source, options)
@@ -44,7 +51,14 @@ export class OnnxFile {
     }
   }
 
-  /** @returns  the asked-for outputs of element types that we have, each in memory of its own */
+  /**
+   * Runs the model.
+   *
+   * @param feeds tensors for the inputs
+   * @param outputs names of the outputs to compute, default all
+   * @returns the outputs, each in its own memory; those with an unsupported element type are left out
+   * @throws RuntimeError if the run fails.
+   */
   async run(
     feeds: Readonly<Record<string, HostTensor>>,
     outputs: readonly string[] = this.outputs,
@@ -60,13 +74,14 @@ export class OnnxFile {
     for (const [name, { type, dims, data }] of Object.entries(results)) {
       const dtype = DTYPES.get(type);
       if (!dtype) continue;
-      // Half precision comes as Float16Array where Node has one; ours are the bits.
+      // Half-precision data arrives as Float16Array where Node has it. Here it is viewed as its bits.
       const { buffer, byteOffset, length } = data as Uint8Array<ArrayBuffer>;
       found[name] = hostTensor(dtype, dims, new dtypes[dtype].array(buffer, byteOffset, length));
     }
     return found;
   }
 
+  /** Frees the session. */
   async dispose(): Promise<void> {
     await this.session.release();
   }

@@ -2,7 +2,7 @@ import { Tensor as OrtTensor } from 'onnxruntime-node';
 import type { DType } from '../onnx/dtypes.ts';
 import type { HostTensor } from './host-tensor.ts';
 
-/** The runtime's names of element types. */
+/** Names of element types in onnxruntime. */
 export const ORT_TYPES: Record<DType, OrtTensor.Type> = {
   f32: 'float32',
   f64: 'float64',
@@ -17,6 +17,6 @@ export const ORT_TYPES: Record<DType, OrtTensor.Type> = {
   bool: 'bool',
 };
 
-/** The runtime's view of a tensor, of the same memory. */
+/** Makes an onnxruntime tensor that shares the memory of a tensor. */
 export const toOrt = (tensor: HostTensor): OrtTensor =>
   new OrtTensor(ORT_TYPES[tensor.dtype], tensor.data as Float32Array, tensor.dims as number[]);

@@ -22,39 +22,47 @@ import { float32, type HostTensor, scalarTensor, zeros } from './host-tensor.ts'
 import { Program } from './program.ts';
 import { RowBuffer } from './row-buffer.ts';
 
-/** A parameter with its optimizer state: all in this process's memory, or all kept on a device. */
+/** Parameter with its optimizer state, all in this process's memory or all kept on a device. */
 export interface ParameterState {
+  /** Value of the parameter, f32. */
   readonly value: HostTensor;
+  /** State tensors by slot name, each with the shape of the parameter. */
   readonly slots: Readonly<Record<string, HostTensor>>;
 }
 
-/** A parameter that is updated as a whole, and its gradient. */
+/** Parameter that is updated as a whole, with its gradient. */
 export interface DenseParameter {
+  /** Parameter and optimizer state. */
   readonly state: ParameterState;
+  /** Gradient, with the shape of the parameter. */
   readonly gradient: HostTensor;
 }
 
 /**
- * Runs an optimizer over parameters. The formula is elementwise, so one program over a flat vector f32[n] serves every
- * parameter of every model, long ones piece by piece and short ones together.
+ * Runs an optimizer over parameters.
  *
- * Parameter and state are written in place: the program reads each of them once, before the last operation that writes the
- * buffer, in whatever order the runtime takes the nodes. `learner.test.ts` holds it to that.
+ * The optimizer's formula is elementwise, so one program over a flat vector f32[n] serves every parameter of
+ * every model. Long parameters are updated in pieces, and short ones together.
  *
- * What lies in this process is updated by the CPU, whatever the device: to bring it there and back would take longer. What is kept on
- * the device (`keepOnDevice`) is updated there, whole.
+ * Parameter and state are written in place. This is safe because the program reads each of them once, before
+ * the last operation that writes the buffer, in whatever order onnxruntime runs the nodes. `learner.test.ts`
+ * checks this.
+ *
+ * Parameters in this process's memory are updated by the CPU, whatever the device, because copying them to
+ * the device and back would take longer. Parameters that are kept on the device (`keepOnDevice`) are updated
+ * there, whole.
  */
 export class ParameterUpdate {
   private readonly optimizer: Optimizer;
   private readonly options: ComputeOptions;
   private readonly programs: Programs<typeof GRAPHS>;
-  /** Undefined where nothing can be kept. */
+  /** Programs for kept tensors; undefined if the device cannot keep tensors. */
   private readonly onDevice: Programs<typeof DEVICE_GRAPHS> | undefined;
-  /** By dims of the gradients whose norms it takes. */
+  /** Programs that compute norms, by the dims of the gradients. */
   private readonly normPrograms = new Map<string, Program>();
-  /** By output and width of the table. */
+  /** Row buffers by program output and width of the table. */
   private readonly rowBuffers = new Map<string, RowBuffer>();
-  /** By number of elements: memory in which short parameters stand one after another. */
+  /** Memory in which short parameters are joined to one vector, by number of elements. */
   private readonly joined = new Map<number, DenseParameter>();
 
   private constructor(
@@ -69,6 +77,7 @@ export class ParameterUpdate {
     this.onDevice = onDevice;
   }
 
+  /** Compiles the programs of an optimizer. */
   static async compile(optimizer: Optimizer, options: ComputeOptions): Promise<ParameterUpdate> {
     return new ParameterUpdate(
       optimizer,
@@ -78,7 +87,7 @@ export class ParameterUpdate {
     );
   }
 
-  /** Updates parameters in place that share a step's numbers, weight decay among them. */
+  /** Updates parameters in place that share the numbers of a step, including weight decay. */
   async applyAll(parameters: readonly DenseParameter[], step: StepNumbers): Promise<void> {
     for (const { state, gradient } of parameters) {
       if (!isShort(gradient)) await this.apply(state, gradient, step);
@@ -119,10 +128,12 @@ export class ParameterUpdate {
   }
 
   /**
-   * Updates only some rows of a table [V, D], parameter and state (lazy Adam: rows that a batch does not touch keep their
-   * moments, and decay only when touched).
+   * Updates some rows of a table [V, D] in place, both parameter and state.
    *
-   * @param rows  i64[U], distinct;  @param gradient  f32[U, D]
+   * This is lazy Adam: rows that a batch does not use keep their moments, and decay only when they are used.
+   *
+   * @param rows i64[U], distinct
+   * @param gradient f32[U, D]
    */
   async applyRows(
     state: ParameterState,
@@ -153,12 +164,12 @@ export class ParameterUpdate {
     }
   }
 
-  /** total = gradient, where total is kept on the device. */
+  /** Sets total = gradient, where total is kept on the device. */
   async copy(gradient: HostTensor, total: HostTensor): Promise<void> {
     await this.onDevice!.copy.run({ gradient: flat(gradient) }, { into: { copy: flat(total) } });
   }
 
-  /** total += gradient, in place. */
+  /** Adds a gradient in place: total += gradient. */
   async accumulate(total: HostTensor, gradient: HostTensor): Promise<void> {
     if (keptTensor(total)) {
       const feeds = { total: flat(total), gradient: flat(gradient) };
@@ -172,13 +183,20 @@ export class ParameterUpdate {
     }
   }
 
-  /** The sum of two gradients of table rows, over the union of their rows: f32[rows, D]. */
+  /**
+   * Adds two gradients of table rows, over the union of their rows.
+   *
+   * @returns f32[rows, D]
+   */
   async mergeRows(union: RowUnion, a: HostTensor, b: HostTensor): Promise<HostTensor> {
     const feeds = { a, b, rows: union.rows, placesA: union.placesA, placesB: union.placesB };
     return (await this.programs.mergeRows.run(feeds)).total!;
   }
 
-  /** Σ g², whose root is the norm; not finite when any element is not, or has a square that f32 cannot hold. */
+  /**
+   * Computes Σ g², the square of the gradient's norm. It is not finite if an element is not, or has a square
+   * that f32 cannot hold.
+   */
   async squaredSum(gradient: HostTensor): Promise<number> {
     const values = float32(gradient);
     const width = isShort(gradient) ? 0 : Math.floor(values.length / NORM_ROWS);
@@ -193,7 +211,10 @@ export class ParameterUpdate {
     return Math.fround(total);
   }
 
-  /** `squaredSum` of gradients that are kept on the device: what comes back is a number for each row of each. */
+  /**
+   * Computes `squaredSum` of gradients that are kept on the device. Only one number per row of each gradient
+   * is copied back.
+   */
   async squaredSums(gradients: readonly HostTensor[]): Promise<number[]> {
     if (gradients.length === 0) return [];
     const shaped = gradients.map((gradient) => reshapeKept(gradient, matrixDims(gradient.dims)));
@@ -213,6 +234,7 @@ export class ParameterUpdate {
     });
   }
 
+  /** Frees the programs. */
   async dispose(): Promise<void> {
     const device = this.onDevice ? Object.values(this.onDevice) : [];
     for (const program of [...Object.values(this.programs), ...device, ...this.normPrograms.values()]) {
@@ -250,7 +272,7 @@ const GRAPHS = {
   squaredNorm: squaredNormGraph,
 } as const;
 
-/** For tensors that are kept on a device. */
+/** Graphs for tensors that are kept on a device. */
 const DEVICE_GRAPHS = {
   dense: denseGraph,
   rows: rowsInTableGraph,
@@ -283,7 +305,7 @@ function rowsGraph(optimizer: Optimizer): Graph {
   return update(graph, optimizer, ['vocabulary', 'width'], ['rows', 'width'], (state) => gather(state, rows));
 }
 
-/** The same with whole tables as results, for tables that are written where they lie. */
+/** Like `rowsGraph`, but with whole tables as results, for tables that are written in place. */
 function rowsInTableGraph(optimizer: Optimizer): Graph {
   const graph = new Graph(`${optimizer.id}/rows-in-table`);
   const rows = graph.input('rows', 'i64', ['rows']);
@@ -299,8 +321,10 @@ function rowsInTableGraph(optimizer: Optimizer): Graph {
 }
 
 /**
- * @param pick  the part of a parameter, or of its state, that is updated
- * @param put  the result, from that part as it is next and the whole as it was; default the part alone
+ * Builds the graph of an update.
+ *
+ * @param pick selects the part of a parameter, or of its state, that is updated
+ * @param put makes the result from the updated part and the whole before the update; default: the part alone
  */
 function update(
   graph: Graph,
@@ -331,7 +355,7 @@ function copyGraph(): Graph {
   return graph;
 }
 
-/** Σ g² of every row of several matrices, one after the other. */
+/** Σ g² of every row of several matrices, concatenated. */
 function squaredRowsGraph(gradients: readonly HostTensor[]): Graph {
   const graph = new Graph('squared-rows');
   const squares = gradients.map(({ dims }, i) =>
@@ -350,7 +374,7 @@ function accumulationGraph(): Graph {
 
 function squaredNormGraph(): Graph {
   const graph = new Graph('squared-norm');
-  // As products of vectors it is one pass over memory, with nothing written.
+  // Products of vectors take one pass over memory and write no intermediate.
   const rows = unsqueeze(graph.input('gradient', 'f32', ['rows', 'n']), 1);
   graph.output('squared', matmul(rows, rows, { transB: true }));
   return graph;
@@ -372,13 +396,17 @@ function mergeRowsGraph(): Graph {
   return graph;
 }
 
-/** The distinct rows of two row lists, and where the rows of each are in it. All i64. */
+/** Distinct rows of two row lists, and the positions of each list's rows in them. All i64. */
 export interface RowUnion {
+  /** Distinct rows, i64[rows]. */
   readonly rows: HostTensor;
+  /** Position in `rows` of each row of the first list. */
   readonly placesA: HostTensor;
+  /** Position in `rows` of each row of the second list. */
   readonly placesB: HostTensor;
 }
 
+/** Computes the union of two row lists (i64), in order of first occurrence. */
 export function unionOfRows(a: HostTensor, b: HostTensor): RowUnion {
   const places = new Map<bigint, bigint>();
   const locate = (tensor: HostTensor): HostTensor => {
@@ -398,15 +426,20 @@ export function unionOfRows(a: HostTensor, b: HostTensor): RowUnion {
 }
 
 /**
- * Elements of a parameter that are updated in one run: its dozen passes over temporaries stay in the cores' caches, and there
- * are enough of them to be worth a run. Ten million elements on two cores: 36 ms by 2¹⁷, 29 by 2¹⁸, 31 by 2¹⁹, 85 by 2²².
+ * Number of elements of a parameter that are updated in one run.
+ *
+ * With this size, the dozen passes over temporaries stay in the caches of the cores, and a run has enough
+ * work. Ten million elements on two cores: 36 ms with 2¹⁷, 29 with 2¹⁸, 31 with 2¹⁹, 85 with 2²².
  */
 const CHUNK_ELEMENTS = 2 ** 18;
 
-/** Rows into which a gradient is cut for its norm: threads take whole rows, and short sums round less than long ones. */
+/**
+ * Number of rows into which a gradient is split for its norm. Threads take whole rows, and short sums have
+ * smaller rounding errors.
+ */
 const NORM_ROWS = 16;
 
-/** As a vector, without a copy. */
+/** Views a tensor as a vector. */
 const flat = (tensor: HostTensor): HostTensor => {
   const dims = [elementCount(tensor.dims)];
   return keptTensor(tensor) ? reshapeKept(tensor, dims) : { ...tensor, dims };
@@ -421,7 +454,10 @@ const tensorsOf = ({ state, gradient }: DenseParameter): Record<string, HostTens
   ...state.slots,
 });
 
-/** Cuts tensors of n elements into flat pieces: functions that give a tensor's piece, a view of its memory. */
+/**
+ * Splits tensors of n elements into flat pieces. Returns one function per piece, which views that piece of a
+ * tensor.
+ */
 function chunks(n: number): ((tensor: HostTensor) => HostTensor)[] {
   return Array.from({ length: Math.ceil(n / CHUNK_ELEMENTS) }, (_, i) => ({ dtype, data }) => {
     const piece = data.subarray(i * CHUNK_ELEMENTS, (i + 1) * CHUNK_ELEMENTS);
@@ -438,7 +474,7 @@ const prefixKeys = <A>(prefix: string, record: Readonly<Record<string, A>>): Rec
 const fromNames = <A>(names: readonly string[], make: (name: string) => A): Record<string, A> =>
   Object.fromEntries(names.map((name) => [name, make(name)]));
 
-/** `count` rows of a tensor from `start` on, or what is left: a view of its memory. */
+/** Views `count` rows of a tensor from row `start` on, or as many as are left. */
 function rowsOf({ dtype, dims, data }: HostTensor, start: number, count: number): HostTensor {
   const end = Math.min(dims[0]!, start + count);
   const width = dims.slice(1).reduce((product, size) => product * size, 1);

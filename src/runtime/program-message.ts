@@ -12,14 +12,19 @@ interface Value {
   readonly shape: readonly Dim[];
 }
 
-/** A program as plain data, for another thread or process to compile. */
+/** Program as plain data, for another thread or process to load. */
 export interface ProgramMessage {
+  /** Name of the program. */
   readonly name: string;
+  /** Inputs of the program. */
   readonly inputs: readonly Value[];
+  /** Outputs of the program. */
   readonly outputs: readonly Value[];
+  /** ONNX model for the device. */
   readonly model: DeviceModel;
 }
 
+/** Describes a graph for `programOf` in another thread or process. */
 export function programMessage(graph: Graph, device: Device = 'cpu'): ProgramMessage {
   const value = ({ name, dtype, shape }: Tensor): Value => ({ name, dtype, shape });
   return {
@@ -30,7 +35,11 @@ export function programMessage(graph: Graph, device: Device = 'cpu'): ProgramMes
   };
 }
 
-/** Compiles what `programMessage` has described for the device of `compute`. @throws RuntimeError when the runtime rejects it */
+/**
+ * Loads the program that `programMessage` has described. `compute` must name the same device.
+ *
+ * @throws RuntimeError if onnxruntime rejects the program.
+ */
 export async function programOf(
   { name, inputs, outputs, model }: ProgramMessage,
   compute: ComputeOptions,

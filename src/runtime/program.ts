@@ -12,21 +12,29 @@ import { toOrt } from './ort-tensor.ts';
 import { sessionOptions } from './session-options.ts';
 import { isUnconverted, UNCONVERTED, withUnconvertedOutput } from './unconverted-output.ts';
 
+/** Input tensors by name. */
 export type Feeds = Readonly<Record<string, HostTensor>>;
 
-/** What a program takes and gives. A graph is one. */
+/** Inputs and outputs of a program. A graph has this type. */
 export type ProgramSignature = Pick<Graph, 'name' | 'inputs' | 'outputs'>;
 
 /**
- * A graph that is ready to run. Dimensions are named, so one program serves every batch size and length; feeds are checked
- * against the graph's declarations before anything runs.
+ * Compiled graph, ready to run.
+ *
+ * Dimensions are named, so one program serves every batch size and length. Inputs are checked against the
+ * graph's declarations before each run.
  */
 export class Program {
-  /** Runs in this process so far, and the time spent inside the runtime, for benchmarks. */
+  /**
+   * Number of runs in this process so far, and the time spent inside onnxruntime in milliseconds, for
+   * benchmarks.
+   */
   static readonly stats = { runs: 0, runMs: 0 };
+  /** Name of the graph. */
   readonly name: string;
-  /** Inputs that must be fed, in the graph's order. */
+  /** Inputs that must be fed, in the order of the graph. */
   readonly inputs: readonly Tensor[];
+  /** Outputs by name. */
   readonly outputs: ReadonlyMap<string, Tensor>;
   private readonly session: InferenceSession;
   private readonly device: Device;
@@ -41,8 +49,9 @@ export class Program {
 
   /**
    * Compiles a graph for a device.
-   * @param options.precision  dtype in which matrices are multiplied; default f32
-   * @throws RuntimeError when the runtime rejects it
+   *
+   * @param options.precision dtype in which matrices are multiplied, default f32
+   * @throws RuntimeError if onnxruntime rejects the graph.
    */
   static async compile(
     graph: Graph,
@@ -52,8 +61,9 @@ export class Program {
   }
 
   /**
-   * The program of a model that was written from a graph of this signature for this device, perhaps in another thread.
-   * @throws RuntimeError when the runtime rejects it
+   * Loads a model that was made from a graph of this signature for this device, possibly in another thread.
+   *
+   * @throws RuntimeError if onnxruntime rejects the model.
    */
   static async load(
     signature: ProgramSignature,
@@ -81,10 +91,13 @@ export class Program {
   /**
    * Runs the program.
    *
-   * @param feeds  a tensor for each input
-   * @param options.into  buffers that receive outputs, by name; their dims must be the output's. An input's buffer may be
-   *   given only where the program's author knows that every reader of the input comes before the last writer (optimizers)
-   * @returns  every output; the given buffer itself where there was one
+   * @param feeds a tensor for each input
+   * @param options.into buffers that receive outputs, by name. Their dims must be those of the outputs. A
+   *   buffer may also be that of an input if every node that reads the input runs before the last node that
+   *   writes the buffer, as in optimizers
+   * @returns every output; for outputs in `into`, the given buffer itself
+   * @throws ShapeError if an input is missing, or an input or buffer has the wrong dtype or dims.
+   * @throws RuntimeError if the run fails.
    */
   async run(
     feeds: Feeds,
@@ -118,11 +131,12 @@ export class Program {
     return outputs;
   }
 
+  /** Frees the session. */
   async dispose(): Promise<void> {
     await this.session.release();
   }
 
-  /** The device's own memory of a tensor that is kept on this program's device. */
+  /** Device memory of a tensor, if the tensor is kept on this program's device. */
   private keptHere(tensor: HostTensor): KeptTensor | undefined {
     const memory = keptTensor(tensor);
     return memory?.device === this.device ? memory : undefined;
@@ -143,7 +157,12 @@ export class Program {
     return toOrt(buffer);
   }
 
-  /** Every input present, of its dtype, and with sizes that agree wherever the same name stands. */
+  /**
+   * Checks that every input is present, has its dtype, and has the same size wherever a dimension has the
+   * same name.
+   *
+   * @returns the sizes of the named dimensions
+   */
   private checkFeeds(feeds: Feeds): Map<string, number> {
     const sizes = new Map<string, number>();
     for (const input of this.inputs) {
@@ -173,7 +192,7 @@ export class Program {
     return sizes;
   }
 
-  /** Sizes of an output, all of which follow from those of the inputs. */
+  /** Sizes of an output, which follow from the sizes of the inputs. */
   private outputDims(name: string, tensor: Tensor, sizes: ReadonlyMap<string, number>): number[] {
     return tensor.shape.map((dim) => {
       const size = sizeOf(dim, sizes);
@@ -193,10 +212,11 @@ export class Program {
   }
 }
 
-/** The size of a dimension that an input has as it stands, or whose names all have sizes. */
+/** Size of a dimension that an input has as such, or whose names all have sizes. */
 const sizeOf = (dim: Dim, sizes: ReadonlyMap<string, number>): number | undefined =>
   typeof dim === 'number' ? dim : (sizes.get(dim) ?? evaluateDim(dim, sizes));
 
+/** Number of elements of a tensor, also if it is kept on a device. */
 export const lengthOf = (tensor: HostTensor): number => keptTensor(tensor)?.elements ?? tensor.data.length;
 
 const bytesOf = ({ dtype, dims }: HostTensor): number => elementCount(dims) * dtypes[dtype].bytes;

@@ -1,11 +1,13 @@
 import { float32, type HostTensor } from './host-tensor.ts';
 
-/** Below this many numbers a loop copies a row faster than a call does. */
+/** Width up to which a loop copies a row faster than a call does, in numbers. */
 const SHORT_ROW = 16;
 
 /**
- * Memory for rows of a table [V, D] on their way back to it. It is kept from step to step with a view of each row: a view made
- * for each row of each step is a megabyte of garbage a step, and the heap grows by it.
+ * Reusable memory for updated rows of a table [V, D], before they are copied back to the table.
+ *
+ * The buffer keeps a view of each row from step to step. Making these views anew would create a megabyte of
+ * garbage per step and grow the heap.
  */
 export class RowBuffer {
   private readonly width: number;
@@ -16,7 +18,7 @@ export class RowBuffer {
     this.width = width;
   }
 
-  /** f32[count, D] to be written to. */
+  /** Returns f32[count, D] for a program to write to. Its contents are overwritten by the next use. */
   tensor(count: number): HostTensor {
     const { width } = this;
     if (this.memory.length < count * width) {
@@ -33,7 +35,7 @@ export class RowBuffer {
   copyTo(table: HostTensor, numbers: HostTensor): void {
     const { width, memory, rows } = this;
     const target = float32(table);
-    // The low word of each i64, little-endian: no BigInt for each row.
+    // Reading the lower 32 bits of each i64 (little-endian) avoids a BigInt per row.
     const low = new Int32Array(numbers.data.buffer, numbers.data.byteOffset, 2 * numbers.data.length);
     for (let i = 0; i < numbers.data.length; i++) {
       const to = low[2 * i]! * width;

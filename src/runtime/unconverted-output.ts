@@ -2,16 +2,19 @@ import { fields } from '../onnx/fields.ts';
 import { WireWriter } from '../onnx/wire.ts';
 
 /*
- * onnxruntime-node copies every result into a new array after a run, also where it has just written it into a buffer that the
- * caller gave: 170 MB a step for a model of 10 M parameters, and as much garbage. It takes the outputs in order, and a sequence
- * is a kind that it cannot convert: a first output of that kind ends the run with an error when all buffers have been written and
- * nothing has been copied yet. A version that converts sequences, or that no longer copies, merely does not raise the error.
+ * onnxruntime-node copies every result into a new array after a run, even if it has just written the result into a
+ * buffer of the caller. For a model of 10 M parameters this is 170 MB per step, and as much garbage. It converts the
+ * outputs in order, and it cannot convert a sequence. With a sequence as the first output, the run ends with an error
+ * after all buffers have been written and before anything is copied. A version that converts sequences, or no longer
+ * copies, merely does not raise the error.
  */
 
 /** Name of the extra output. */
 export const UNCONVERTED = 'undrift/unconverted';
 
-/** A piece of an ONNX model with an empty sequence as output. Protobuf joins pieces of a message that stand one after another. */
+/**
+ * Piece of an ONNX model with an empty sequence as output. Protobuf merges concatenated pieces of a message.
+ */
 const PIECE = (() => {
   const model = new WireWriter();
   model.message(fields.model.graph, (graph) => {
@@ -24,9 +27,9 @@ const PIECE = (() => {
   return model.finish();
 })();
 
-/** The model of `bytes` with the extra output before its own. */
+/** Returns the ONNX bytes of a model with the extra output added before the model's own. */
 export const withUnconvertedOutput = (bytes: Uint8Array): Uint8Array => Buffer.concat([PIECE, bytes]);
 
-/** Whether a run ended because of the extra output, so that all others have been written. */
+/** Returns whether a run ended because of the extra output. All other outputs have then been written. */
 export const isUnconverted = (error: unknown): boolean =>
   error instanceof Error && error.message.startsWith('Non tensor type is temporarily not supported');

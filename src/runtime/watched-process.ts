@@ -1,41 +1,51 @@
 import { type ChildProcess, fork, type Serializable } from 'node:child_process';
 import type { Socket } from 'node:net';
 
+/** Options of a watched process. */
 export interface WatchedProcessOptions<Answer> {
-  /** What the script is started with, `process.argv` from 2 on. */
+  /** Arguments of the script: `process.argv` from index 2 on. Default none. */
   readonly argv?: readonly string[];
+  /** Called with each message of the process. */
   onMessage(message: Answer): void;
-  /** Called once, with what happened in words: it ended by itself, or was silent for too long and is gone. Not after `dispose`. */
+  /**
+   * Called once, with the reason in words, when the process ends by itself or is killed after too long a
+   * silence. Not called after `dispose`.
+   */
   onEnd(reason: string): void;
 }
 
-/** Turns of the event loop within a silence that is too long. */
+/** Number of turns of the event loop that a silence must span. */
 const TURNS = 10;
 
-/** What is kept of the process's last words. */
+/** Number of characters that are kept of the end of the process's stderr. */
 const STDERR_CHARACTERS = 4000;
 
 /**
- * A process of ours for native work that may fail in every way: it can crash, be killed and hang without harm to this one. (A
- * thread cannot: one that is ended while a native run goes on takes the whole process along.)
+ * Child process for native work that may crash, be killed or hang, without harm to this process.
  *
- * It is held to say something now and then while it works (`expectWithin`), and ends with this process, however that ends,
- * provided that it listens to `disconnect`. It keeps no event loop alive.
+ * A thread would not do: ending a thread during a native run ends the whole process. While it works, the
+ * child must send a message from time to time (`expectWithin`). The child ends when this process ends,
+ * provided that it listens to `disconnect`. It does not keep the event loop of this process alive.
  */
 export class WatchedProcess<Request extends Serializable, Answer> {
   private readonly child: ChildProcess;
   private readonly options: WatchedProcessOptions<Answer>;
   private readonly closed: Promise<void>;
   private watch: NodeJS.Timeout | undefined;
-  /** Turns of the watch since the last message. */
+  /** Number of turns since the last message. */
   private silentTurns = 0;
   private stderr = '';
   private ended = false;
 
-  /** @throws Error where the system gives no process at all */
+  /**
+   * Starts the process.
+   *
+   * @throws Error if the operating system cannot create a process.
+   */
   constructor(script: URL, options: WatchedProcessOptions<Answer>) {
     this.options = options;
-    // Neither the loaders of this process nor its standard streams: stdout belongs to results.
+    // The child inherits neither the loaders of this process nor its standard streams, because stdout is for
+    // results.
     const child = fork(script, [...(options.argv ?? [])], {
       serialization: 'advanced',
       execArgv: [],
@@ -63,21 +73,24 @@ export class WatchedProcess<Request extends Serializable, Answer> {
     (child.stderr as Socket | null)?.unref();
   }
 
-  /** Undefined where it could not be started. */
+  /** Process id; undefined if the process could not be started. */
   get pid(): number | undefined {
     return this.child.pid;
   }
 
+  /** Sends a message to the process. After the process has ended, nothing is sent. */
   send(message: Request): void {
-    // A channel that has closed is an ended process, which is told of elsewhere.
+    // A closed channel means that the process has ended, which is reported through `onEnd`.
     if (this.child.connected) this.child.send(message, () => {});
   }
 
   /**
-   * From now on a silence of so many milliseconds is a hang: the process is killed. Nothing is expected where it is undefined.
+   * Kills the process if it sends no message for `silenceMs` milliseconds from now on. Undefined switches
+   * this off.
    *
-   * Time alone would be unjust: a native run blocks this event loop, and messages wait unread. So the silence must last for
-   * several turns of the loop as well, each of which reads what has come.
+   * Elapsed time alone is not a fair measure, because a native run blocks the event loop of this process, and
+   * messages stay unread. The silence must therefore last for several turns of the event loop as well, each
+   * of which reads the messages that have arrived.
    */
   expectWithin(silenceMs: number | undefined): void {
     clearInterval(this.watch);
@@ -92,13 +105,13 @@ export class WatchedProcess<Request extends Serializable, Answer> {
     ).unref();
   }
 
-  /** Ends the process, as one that failed. */
+  /** Kills the process and reports `reason` to `onEnd`. */
   kill(reason: string): void {
     this.child.kill('SIGKILL');
     this.end(reason);
   }
 
-  /** Ends the process, and waits until it is gone. */
+  /** Kills the process and waits until it has ended. */
   async dispose(): Promise<void> {
     clearInterval(this.watch);
     this.ended = true;
@@ -114,7 +127,7 @@ export class WatchedProcess<Request extends Serializable, Answer> {
     this.options.onEnd(reason);
   }
 
-  /** The line of its standard error that says most. */
+  /** Most informative line of the process's stderr: the first one with an error, else the last one. */
   private lastWords(): string {
     const lines = this.stderr.split('\n').filter((line) => line.trim() !== '');
     const line = lines.find((text) => /^\w*Error\b/.test(text)) ?? lines.at(-1);
