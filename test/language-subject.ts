@@ -1,0 +1,177 @@
+/*
+ * A language model of two layers on token windows as the subject of a run: nothing of it is a retriever. Also a program, to be killed
+ * and resumed:
+ *
+ *     node --import tsx test/language-subject.ts FOLDER [--resume]
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { backward } from '../src/grad/backward.ts';
+import { Graph } from '../src/graph/graph.ts';
+import { writeSafetensors } from '../src/io/safetensors.ts';
+import { nextTokenLoss } from '../src/losses/next-token.ts';
+import { LanguageModel } from '../src/models/language/language-model.ts';
+import { initialValue } from '../src/nn/parameters.ts';
+import { stateless } from '../src/objective/objective.ts';
+import { hostTensor, scalarValue } from '../src/runtime/host-tensor.ts';
+import { gradientOutput } from '../src/runtime/learner.ts';
+import { Program } from '../src/runtime/program.ts';
+import type { TrainCallbacks } from '../src/train/callbacks.ts';
+import { readCheckpoint } from '../src/train/checkpoint.ts';
+import type { BatchSource } from '../src/train/loop.ts';
+import { type RunOptions, type RunResult, runTraining, type Subject } from '../src/train/run.ts';
+import { permutation, rngKey } from '../src/util/rng.ts';
+
+const FIXTURE = fileURLToPath(new URL('../src/models/language/fixtures/causal/gpt2', import.meta.url));
+const WINDOW = 16;
+const WINDOWS = 60;
+const DEV_WINDOWS = 10;
+const BATCH = 4;
+const SEED = 3;
+const compute = { threads: 1 };
+
+/** i64[B, T] token ids. */
+type Windows = BigInt64Array<ArrayBuffer>;
+
+/** Text with a rule: each letter is followed by one of two. */
+function windows(): Windows[] {
+  return Array.from({ length: WINDOWS }, (_, i) => {
+    const ids = new BigInt64Array(WINDOW);
+    const turns = permutation(rngKey(SEED, i, 'turns'), 64);
+    let letter = i % 26;
+    for (let t = 0; t < WINDOW; t++) {
+      ids[t] = BigInt(2 + letter);
+      letter = (letter * 3 + 1 + (turns[t]! % 2)) % 26;
+    }
+    return ids;
+  });
+}
+
+/** Every epoch visits each window once, in an order of its own. */
+function batchesOf(train: readonly Windows[]): BatchSource<Windows> {
+  const perEpoch = Math.floor(train.length / BATCH);
+  return {
+    perEpoch,
+    batch(number) {
+      const order = permutation(rngKey(SEED, Math.floor(number / perEpoch), 'windows'), train.length);
+      const picked = order.subarray((number % perEpoch) * BATCH, ((number % perEpoch) + 1) * BATCH);
+      return joined(Array.from(picked, (row) => train[row]!));
+    },
+  };
+}
+
+const joined = (rows: readonly Windows[]): Windows => {
+  const ids = new BigInt64Array(rows.length * WINDOW);
+  for (const [i, row] of rows.entries()) ids.set(row, i * WINDOW);
+  return ids;
+};
+
+const feeds = (ids: Windows) => {
+  const dims = [ids.length / WINDOW, WINDOW];
+  return {
+    ids: hostTensor('i64', dims, ids),
+    mask: hostTensor('f32', dims, new Float32Array(ids.length).fill(1)),
+  };
+};
+
+/** Next-token loss, and with `gradients` what the learner needs. */
+async function lossProgram(model: LanguageModel, { gradients }: { gradients: boolean }): Promise<Program> {
+  const graph = new Graph(gradients ? 'train' : 'evaluate');
+  const { get, targets } = model.declare(graph);
+  const ids = graph.input('ids', 'i64', ['texts', 'tokens']);
+  const mask = graph.input('mask', 'f32', ['texts', 'tokens']);
+  const loss = nextTokenLoss(model.decoder.logits(get, { ids, mask }), ids, mask);
+  graph.output('loss', loss);
+  const names = gradients ? [...targets.keys()] : [];
+  const found = gradients ? backward(loss, [...targets.values()]) : [];
+  for (const [i, name] of names.entries()) graph.output(gradientOutput(name), found[i]!);
+  return await Program.compile(graph, compute);
+}
+
+async function languageSubject(model: LanguageModel, folder: string): Promise<Subject<Windows>> {
+  const all = windows();
+  const dev = joined(all.slice(0, DEV_WINDOWS));
+  const evaluation = await lossProgram(model, { gradients: false });
+  const { weights } = model;
+  const { specs } = model.decoder;
+  return {
+    specs,
+    weights,
+    frozen: { source: 'the language model', hash: null },
+    batches: batchesOf(all.slice(DEV_WINDOWS)),
+    work: { unit: 'tokens', of: ({ spent }) => spent.tokens ?? 0 },
+    async start({ gradientBuffers, ledger }) {
+      const program = await lossProgram(model, { gradients: true });
+      return stateless({
+        async step(ids) {
+          ledger.tokens('training', ids.length);
+          const outputs = await program.run({ ...weights, ...feeds(ids) }, { into: gradientBuffers });
+          const loss = scalarValue(outputs.loss);
+          const byName = Object.fromEntries(specs.map(({ name }) => [name, outputs[gradientOutput(name)]!]));
+          const gradients = { byName, rows: undefined };
+          return { gradients, trainingLoss: loss, interpretableLoss: loss, metrics: {} };
+        },
+        dispose: () => program.dispose(),
+      });
+    },
+    evaluation: {
+      metric: 'perplexity',
+      lowerIsBetter: true,
+      async measure() {
+        const { loss } = await evaluation.run({ ...weights, ...feeds(dev) });
+        return { perplexity: Math.exp(scalarValue(loss)) };
+      },
+    },
+    nothingToDiagnose: 'a language model keeps no embeddings',
+    async keep(metrics, { step }) {
+      await writeSafetensors(join(folder, 'model.safetensors'), weights, {
+        step: String(step),
+        perplexity: String(metrics.perplexity),
+      });
+    },
+  };
+}
+
+/** Trains the language model in a folder, from new weights that follow from the seed. */
+export async function trainLanguageModel(
+  folder: string,
+  { resume = false, ...changed }: Partial<RunOptions> & { resume?: boolean } = {},
+  callbacks: TrainCallbacks = {},
+): Promise<RunResult> {
+  const given = await LanguageModel.load(FIXTURE);
+  const fresh = given.decoder.specs.map((spec) => {
+    return [spec.name, hostTensor('f32', spec.shape as number[], initialValue(spec, SEED))] as const;
+  });
+  const model = new LanguageModel(given.decoder, given.tokenizer, Object.fromEntries(fresh));
+  const saved = existsSync(join(folder, 'checkpoint'));
+  return await runTraining(
+    await languageSubject(model, folder),
+    {
+      folder,
+      compute,
+      ...(resume && { resumed: { checkpoint: saved ? await readCheckpoint(folder) : undefined } }),
+      begin: async () => void mkdirSync(folder, { recursive: true }),
+      resumeCommand: `node test/language-subject.ts ${folder} --resume`,
+      totalSteps: 60,
+      accumulate: 2,
+      optimizer: 'adamw',
+      precision: 'f32',
+      lr: 0.02,
+      schedule: 'cosine',
+      warmup: 0.1,
+      weightDecay: 0.01,
+      maxGradNorm: 1,
+      evalEvery: 15,
+      patience: 0,
+      saveEvery: 5,
+      diagnose: 0,
+      ...changed,
+    },
+    callbacks,
+  );
+}
+
+const [, script, folder, flag] = process.argv;
+if (script === fileURLToPath(import.meta.url))
+  await trainLanguageModel(folder!, { resume: flag === '--resume' });
