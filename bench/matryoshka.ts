@@ -4,7 +4,7 @@
  *     npx undrift data api-docs --out data/api-docs
  *     npx tsx bench/matryoshka.ts data/api-docs FOLDER      three seeds of each, about 15 s a run; runs that lie in FOLDER are kept
  *
- * Writes bench/results/matryoshka.json, from which tools/docs/make-losses.ts makes the table of docs/losses.md.
+ * Writes bench/results/matryoshka.json, from which tools/docs/losses.ts makes the table of docs/losses.md.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';

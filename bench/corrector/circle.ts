@@ -4,7 +4,7 @@
  *
  *     npx tsx bench/corrector/circle.ts [--config bench/corrector/circle.json] [--json]
  *
- * Writes bench/results/corrector/circle.json, of which tools/docs/make-correctors.ts makes the table and charts of docs/correctors.md. With
+ * Writes bench/results/corrector/circle.json, of which tools/docs/correctors-circle.ts makes the table and charts of docs/correctors.md. With
  * `--json` the results go to standard output instead.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';

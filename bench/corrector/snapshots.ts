@@ -6,7 +6,7 @@
  *
  * Trains a retriever (with --reuse: takes the weights that the last call has kept, and what it has measured), embeds all documents and some held-out queries by the weights of several steps, fits correctors from the first
  * step's embeddings to those of each later one, and measures KL(P ‖ P_stale) and KL(P ‖ P_corrected) over all documents. The result
- * file goes to `bench/results/corrector/`; `tools/docs/make-corrector-snapshots.ts` makes tables and charts of it.
+ * file goes to `bench/results/corrector/`; `tools/docs/correctors-snapshots.ts` makes tables and charts of it.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';

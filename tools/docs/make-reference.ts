@@ -13,7 +13,7 @@ import type { Method } from '../../src/methods/contract/method.ts';
 import { METHOD_OPTION_NAMES, type MethodOptions } from '../../src/methods/contract/method-options.ts';
 import { methods } from '../../src/methods/methods.ts';
 
-const MADE = '<!-- Made by tools/docs/make-reference.ts: change the code and run it again. -->';
+const MADE = '<!-- Made by tools/docs/make-reference.ts: change the code, then `npm run docs`. -->';
 
 /** The files by their names in this folder. */
 export const references: Readonly<Record<string, () => string>> = {

@@ -29,7 +29,17 @@ const app = await Application.bootstrap({
   includeVersion: true,
   excludeInternal: true,
   excludePrivate: true,
-  blockTags: ['@param', '@returns', '@throws', '@yields', '@example', '@file', '@paper', '@verified'],
+  blockTags: [
+    '@module',
+    '@param',
+    '@returns',
+    '@throws',
+    '@yields',
+    '@example',
+    '@file',
+    '@paper',
+    '@verified',
+  ],
   // Paths of the checkout, seen from a page such as docs/api/classes/Graph.html.
   disableGit: true,
   sourceLinkTemplate: '../../../{path}',

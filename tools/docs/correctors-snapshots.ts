@@ -1,34 +1,27 @@
 /**
- * Makes the tables and charts of docs/correctors.md that are about the snapshots of a training run, from
- * bench/results/corrector/snapshots.json (`bench/corrector/snapshots.ts`):
- *
- *     npx tsx tools/docs/make-corrector-snapshots.ts
+ * @file The snapshots of a training run, in docs/correctors.md: from bench/results/corrector/snapshots.json
+ * (`bench/corrector/snapshots.ts`).
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Fitted, SnapshotResults } from '../../bench/corrector/snapshot-config.ts';
 import { chartFile } from '../../src/compare/chart-file.ts';
 import type { Chart } from '../../src/compare/draw-chart.ts';
 import type { CorrectorKind } from '../../src/correctors/corrector.ts';
-import { fillBlock } from './fill-block.ts';
+import { readResult, markdownTable as table } from './page.ts';
 
-const PAGE = new URL('../../docs/correctors.md', import.meta.url);
-const CHARTS = new URL('../../docs/correctors/', import.meta.url);
-const RESULTS = new URL('../../bench/results/corrector/snapshots.json', import.meta.url);
-
-const results = JSON.parse(readFileSync(RESULTS, 'utf8')) as SnapshotResults;
+const results = readResult<SnapshotResults>('corrector/snapshots.json');
 const { config, stale, fitted } = results;
 const kinds: readonly CorrectorKind[] = config.correctors;
 /** Whose points are drawn, and stand in the table: with few pairs, several correctors lie on one another. */
 const shownSample = Math.max(...config.samples);
 
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 const whole = (value: number) => value.toLocaleString('en-US');
 const nats = (value: number) => value.toFixed(value < 0.1 ? 4 : 3);
 
-mkdirSync(CHARTS, { recursive: true });
+/** Charts of the blocks, SVG text by file. */
+export const snapshotCharts: Record<string, string> = {};
+
 function write(file: string, chart: Chart, arms: readonly string[]): string {
-  writeFileSync(new URL(file, CHARTS), chartFile(chart, arms));
+  snapshotCharts[`docs/correctors/${file}`] = chartFile(chart, arms);
   return `![${chart.title}](correctors/${file})`;
 }
 
@@ -96,23 +89,19 @@ const ratioTable = table(
 const facts =
   `${whole(results.documents)} documents, ${results.queries} held-out queries, D = ${results.dimension}, ` +
   `β = ${results.inverseTemperature}; stale embeddings from step ${config.first}.`;
-fillBlock(
-  'corrector-snapshots',
-  [
-    scatter,
-    '',
-    `${facts} Fitted to ${whole(shownSample)} documents; KL in nats, over all documents:`,
-    '',
-    snapshotTable,
-    '',
-    `KL corrected over KL stale, the least and the largest of the ${stale.length} snapshots; bold where one lies above the parity line:`,
-    '',
-    ratioTable,
-    '',
-    `${results.machine}. From [\`bench/results/corrector/snapshots.json\`](../bench/results/corrector/snapshots.json).`,
-  ].join('\n'),
-  PAGE,
-);
+export const snapshotBlock: string = [
+  scatter,
+  '',
+  `${facts} Fitted to ${whole(shownSample)} documents; KL in nats, over all documents:`,
+  '',
+  snapshotTable,
+  '',
+  `KL corrected over KL stale, the least and the largest of the ${stale.length} snapshots; bold where one lies above the parity line:`,
+  '',
+  ratioTable,
+  '',
+  `${results.machine}. From [\`bench/results/corrector/snapshots.json\`](../bench/results/corrector/snapshots.json).`,
+].join('\n');
 
 /** Curves of a regime, by name: `mlp` has one for each width, `ridge` one for each strength. */
 function curves(grid: readonly Fitted[]): Map<string, Fitted[]> {
@@ -168,4 +157,4 @@ const blocks = Object.entries(results.regimes).map(([name, grid]) => {
   const head = ['KL, nats', 'parameters', ...config.regimes.samples.map(whole)];
   return `${picture}\n\n${table(head, rows)}`;
 });
-fillBlock('corrector-parameters', blocks.join('\n\n'), PAGE);
+export const parameterBlock: string = blocks.join('\n\n');

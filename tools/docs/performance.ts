@@ -1,12 +1,11 @@
 /**
- * Makes the tables of docs/performance.md from result files:
+ * The tables of docs/performance.md, from result files:
  *
  *     npm run --silent bench:cache -- --json > bench/results/cache.json
  *     npm run --silent bench:refresh -- --json > bench/results/refresh.json
  *     npm run --silent bench:corrector -- --json > bench/results/corrector.json
- *     npx tsx tools/docs/make-performance-tables.ts
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { RowsResult, ScoringResult } from '../../bench/measure-cache.ts';
 import type {
   CacheMemoryResult,
@@ -19,7 +18,7 @@ import type {
   EncodeResult,
 } from '../../bench/measure-corrector.ts';
 import type { RefreshResult } from '../../bench/measure-refresh.ts';
-import { fillBlock } from './fill-block.ts';
+import { inRepository, type MadePage, readResult, markdownTable as table } from './page.ts';
 
 interface CacheResults {
   readonly processor: string;
@@ -27,15 +26,14 @@ interface CacheResults {
   readonly results: readonly (ScoringResult | RowsResult | CacheStepResult | CacheMemoryResult)[];
 }
 
-const PAGE = new URL('../../docs/performance.md', import.meta.url);
 const NOT_MEASURED = '*Not measured yet.*';
+const blocks: Record<string, string> = {};
 
-const read = <T>(name: string): T | undefined => {
-  const file = new URL(`../../bench/results/${name}.json`, import.meta.url);
-  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
-};
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+/** Every block stands, measured or not. */
+export const performancePage = (): MadePage => ({ page: 'docs/performance.md', blocks });
+
+const read = <T>(name: string): T | undefined =>
+  existsSync(inRepository(`bench/results/${name}.json`)) ? readResult<T>(`${name}.json`) : undefined;
 const count = (value: number) => Math.round(value).toLocaleString('en-US');
 /** Three digits: more are not the same twice. */
 const rate = (value: number) => count(Number(value.toPrecision(3)));
@@ -44,8 +42,9 @@ const ms = (value: number) => value.toFixed(value < 100 ? 1 : 0);
 const cache = read<CacheResults>('cache');
 const of = <T extends { case: string }>(name: T['case']): T[] =>
   (cache?.results ?? []).filter((result) => result.case === name) as unknown as T[];
-const fill = (name: string, isMeasured: boolean, content: () => string): void =>
-  fillBlock(name, isMeasured ? content() : NOT_MEASURED, PAGE);
+function fill(name: string, isMeasured: boolean, content: () => string): void {
+  blocks[name] = isMeasured ? content() : NOT_MEASURED;
+}
 
 const scoring = of<ScoringResult>('scoring');
 fill('cache-scoring', scoring.length > 0, () => {

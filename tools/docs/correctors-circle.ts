@@ -1,26 +1,13 @@
-/**
- * Makes the table and charts of docs/correctors.md that are about the unit circle, from bench/results/corrector/circle.json
- * (`bench/corrector/circle.ts`):
- *
- *     npx tsx tools/docs/make-correctors.ts
- */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { CircleEntry, CircleResults } from '../../bench/corrector/circle-toy.ts';
 import { chartFile } from '../../src/compare/chart-file.ts';
 import type { Chart } from '../../src/compare/draw-chart.ts';
-import { circleFile } from './circle-chart.ts';
-import { fillBlock } from './fill-block.ts';
+import { circleFile } from './correctors-circle-chart.ts';
+import { readResult, markdownTable as table } from './page.ts';
 
-const PAGE = new URL('../../docs/correctors.md', import.meta.url);
-const CHARTS = new URL('../../docs/correctors/', import.meta.url);
-const RESULTS = new URL('../../bench/results/corrector/circle.json', import.meta.url);
-
-const { config, entries, example } = JSON.parse(readFileSync(RESULTS, 'utf8')) as CircleResults;
+const { config, entries, example } = readResult<CircleResults>('corrector/circle.json');
 const { drift, pairs, width } = config.example;
 const mlp = `mlp ${width}`;
 
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 const nats = (value: number): string => (value === 0 ? '0' : value < 1e-4 ? '< 1e-4' : value.toPrecision(2));
 const spread = ({ kl, sd }: CircleEntry): string =>
   kl < 1e-4 ? nats(kl) : sd > kl / 3 ? `${nats(kl)} ± ${Number(sd.toPrecision(1))}` : nats(kl);
@@ -59,31 +46,28 @@ const chart: Chart = {
   })),
 };
 
-mkdirSync(CHARTS, { recursive: true });
-writeFileSync(new URL('circle.svg', CHARTS), circleFile(example, { mlp }));
-writeFileSync(new URL('circle-distribution.svg', CHARTS), chartFile(chart, names));
+/** The unit circle: tables and charts from bench/results/corrector/circle.json (`bench/corrector/circle.ts`). */
+export const circleCharts: Readonly<Record<string, string>> = {
+  'docs/correctors/circle.svg': circleFile(example, { mlp }),
+  'docs/correctors/circle-distribution.svg': chartFile(chart, names),
+};
 
 const clean = divergences(0);
 const noisy = config.noise.filter((noise) => noise > 0);
-fillBlock(
-  'circle',
-  [
-    '![Stale, corrected and true targets on the unit circle](correctors/circle.svg)',
-    '![Distribution of one query over the targets](correctors/circle-distribution.svg)',
+export const circleBlock: string = [
+  '![Stale, corrected and true targets on the unit circle](correctors/circle.svg)',
+  '![Distribution of one query over the targets](correctors/circle-distribution.svg)',
+  '',
+  `Both: drift ${drift}, correctors fitted to ${pairs} pairs.`,
+  '',
+  `KL(P ‖ ·) in nats, mean over ${config.queries} queries and ${config.seeds.length} seeds, ${config.points.toLocaleString('en-US')} ` +
+    'targets; ± the standard deviation over seeds where it is above a third of the mean:',
+  '',
+  clean,
+  ...noisy.flatMap((noise) => [
     '',
-    `Both: drift ${drift}, correctors fitted to ${pairs} pairs.`,
-    '',
-    `KL(P ‖ ·) in nats, mean over ${config.queries} queries and ${config.seeds.length} seeds, ${config.points.toLocaleString('en-US')} ` +
-      'targets; ± the standard deviation over seeds where it is above a third of the mean:',
-    '',
-    clean,
-    ...noisy.flatMap((noise) => [
-      '',
-      `<details><summary>Each target also moves by itself, by ${noise} radians (one standard deviation)</summary>\n\n${divergences(noise)}\n</details>`,
-    ]),
-    '',
-    'From [`bench/results/corrector/circle.json`](../bench/results/corrector/circle.json).',
-  ].join('\n'),
-  PAGE,
-);
-console.log('docs/correctors.md: circle');
+    `<details><summary>Each target also moves by itself, by ${noise} radians (one standard deviation)</summary>\n\n${divergences(noise)}\n</details>`,
+  ]),
+  '',
+  'From [`bench/results/corrector/circle.json`](../bench/results/corrector/circle.json).',
+].join('\n');

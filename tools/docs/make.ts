@@ -1,0 +1,40 @@
+/**
+ * Makes all generated parts of the documentation that need no measurement: the references from the code, tables and charts from the
+ * result files in bench/results/.
+ *
+ *     npm run docs          writes them
+ *     npm run docs:check    writes nothing; names the files that are out of date, with exit code 1
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { correctorsPage } from './correctors.ts';
+import { experimentsPage } from './experiments.ts';
+import { exportPage } from './export.ts';
+import { lossesPage } from './losses.ts';
+import { references } from './make-reference.ts';
+import { filesOf, inRepository, writeFiles } from './page.ts';
+import { performancePage } from './performance.ts';
+import { readmePage } from './readme.ts';
+
+/** Generated files by name, as they should be. */
+export async function generatedFiles(): Promise<Record<string, string>> {
+  const pages = [
+    correctorsPage(),
+    await experimentsPage(),
+    exportPage(),
+    lossesPage(),
+    performancePage(),
+    readmePage(),
+  ];
+  const whole = Object.entries(references).map(([name, make]) => [`docs/${name}`, make()]);
+  return { ...Object.fromEntries(whole), ...Object.assign({}, ...pages.map(filesOf)) };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const files = await generatedFiles();
+  const stale = Object.keys(files).filter((name) => readFileSync(inRepository(name), 'utf8') !== files[name]);
+  const check = process.argv.includes('--check');
+  if (!check) writeFiles(files);
+  for (const name of stale) console.log(`${name} ${check ? 'is out of date: run npm run docs' : 'written'}`);
+  if (check && stale.length > 0) process.exitCode = 1;
+}
