@@ -11,6 +11,11 @@ it.each(Object.entries(files))('%s is what the code and the results say', (name,
 
 it('pages and charts are among the generated files', () => {
   expect(Object.keys(files)).toEqual(
-    expect.arrayContaining(['README.md', 'docs/commands.md', 'docs/methods.md', 'docs/correctors/circle.svg']),
+    expect.arrayContaining([
+      'README.md',
+      'docs/commands.md',
+      'docs/methods.md',
+      'docs/correctors/circle.svg',
+    ]),
   );
 });
