@@ -16,7 +16,6 @@ export {
 } from './data/api-docs.ts';
 export { Corpus, CorpusBuilder, type CorpusOptions, type CorpusRecord } from './data/corpus.ts';
 export type { GradedRowLists, Qrels, RowLists, TrainingExamples } from './data/examples.ts';
-export type { LoadProgress } from './data/file-log.ts';
 export type { LineOptions } from './data/lines.ts';
 export { loadCorpus, loadData } from './data/load.ts';
 export type { LoadOptions } from './data/load-options.ts';
@@ -140,7 +139,6 @@ export {
   buildBm25,
   type DenseRetrieveOptions,
   encodeCorpus,
-  type RetrievalProgress,
   type RetrievalTask,
   retrievalTask,
   retrieve,
@@ -167,7 +165,6 @@ export { type FitOptions, fitCorrector } from './correctors/fit-corrector.ts';
 export {
   type Correction,
   type CorrectionOptions,
-  type CorrectionProgress,
   type CorrectionReport,
   DIRECTIONS,
   type Direction,
@@ -185,7 +182,6 @@ export {
   type CandidateSource,
   denseCandidates,
   runCandidates,
-  type SourceProgress,
   type SourceTexts,
 } from './mining/candidate-source.ts';
 export {
@@ -293,7 +289,7 @@ export { type Gradients, Learner, type LearnerOptions, type UpdateOptions } from
 export type { LossScale } from './runtime/loss-scale.ts';
 export { type Feeds, Program, type ProgramSignature } from './runtime/program.ts';
 
-/** Files and errors. */
+/** Files, errors, and what every `onProgress` is given. */
 
 export { type NpyReader, type NpyWriter, openNpy, openNpyWriter, readNpy, writeNpy } from './io/npy.ts';
 export {
@@ -304,4 +300,5 @@ export {
 } from './io/safetensors.ts';
 export type { LoadedTensor, TensorData } from './io/tensor-data.ts';
 export { DataError, RuntimeError, ShapeError, UndriftError, UsageError } from './util/errors.ts';
+export type { Progress } from './util/progress.ts';
 export type { RngKey } from './util/rng.ts';

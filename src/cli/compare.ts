@@ -10,6 +10,7 @@ import { formatDuration } from '../util/format.ts';
 import { checkTrainOptions } from './check-train-options.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
+import { loadProgress } from './model-source.ts';
 import { COMPUTE_OPTIONS } from './shared-options.ts';
 import { TrainingProgress } from './training-progress.ts';
 
@@ -116,9 +117,10 @@ async function newResults(file: string, given: Given, io: Io): Promise<Found> {
 /** Shows the runs one after the other. */
 function runCallbacks({ evaluate }: Comparison, io: Io): Parameters<typeof runComparison>[2] {
   const training = new TrainingProgress(io);
+  const loading = loadProgress(io);
   return {
     signal: io.signal,
-    onProgress: (stage, done, total) => training.stage(stage, done, total),
+    onProgress: (progress) => (progress.unit === 'bytes' ? loading(progress) : training.stage(progress)),
     onPlan(arm, steps) {
       training.begin(`pilot of ${arm}`);
       io.log(
@@ -133,7 +135,7 @@ function runCallbacks({ evaluate }: Comparison, io: Io): Parameters<typeof runCo
       ];
       io.log(`run ${number} of ${runs}: ${verb} ${label}`);
     },
-    onBackground: (stage, done, total) => training.background(stage, done, total),
+    onBackground: (progress) => training.background(progress),
     onStep: (report) => training.step(report),
     onResult({ arm, seed, training, evaluation }) {
       const metrics = evaluate.metrics.map((metric) => `${metric} ${evaluation.metrics[metric]!.toFixed(4)}`);

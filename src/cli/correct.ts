@@ -12,7 +12,7 @@ import { UsageError } from '../util/errors.ts';
 import { suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { formatCorrection } from './format-correction.ts';
-import { loadModel, readOptions } from './model-source.ts';
+import { loadModel, readOptions, showProgress } from './model-source.ts';
 import { COMPUTE_OPTIONS, computeOptions, DATA_HELP } from './shared-options.ts';
 
 /** `undrift correct`: how much of a full re-embedding a map between two models recovers. */
@@ -93,7 +93,7 @@ export const correctCommand = defineCommand({
       seed: options.seed,
       ...computeOptions(options),
       onNote: (note) => io.log(`note: ${note}`),
-      onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
+      onProgress: showProgress(io),
     });
     io.finishProgress();
     const saved = out === undefined ? undefined : await saveBest(out, report);

@@ -4,7 +4,7 @@ import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { formatBytes } from '../util/format.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
-import { readOptions } from './model-source.ts';
+import { readOptions, showProgress } from './model-source.ts';
 import { DATA_HELP } from './shared-options.ts';
 
 const number = (value: number): string => value.toLocaleString('en-US');
@@ -33,8 +33,7 @@ const apiDocs = defineCommand({
     const built = await buildApiDocs({
       ...options,
       packages,
-      onProgress: ({ files, totalFiles }) =>
-        io.progress('read declarations', files, { total: totalFiles, unit: 'files' }),
+      onProgress: showProgress(io),
     });
     const splits = Object.entries(built.splits)
       .map(([name, { queries }]) => `${name} ${number(queries)}`)

@@ -211,7 +211,7 @@ async function encodeAll(
     sink.expect(chunk.length);
     const vectors = await retriever.encode(side, chunk, {
       ...compute,
-      onProgress: (done) =>
+      onProgress: ({ done }) =>
         io.progress(stage, before + done, source.total === undefined ? {} : { total: source.total }),
     });
     await sink.append(vectors);

@@ -3,7 +3,7 @@ import { checkPairMetrics, evaluateScoredPairs, PAIR_METRICS } from '../retrieva
 import { UsageError } from '../util/errors.ts';
 import { formatDuration } from '../util/format.ts';
 import type { Io } from './io.ts';
-import { loadModel, readOptions } from './model-source.ts';
+import { loadModel, readOptions, showProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
 interface PairOptions {
@@ -38,7 +38,7 @@ export async function evalScoredPairs(options: PairOptions, io: Io) {
   const startMs = performance.now();
   const { metrics: all, pairs } = await evaluateScoredPairs(retriever, data, options.split, {
     limitPairs: options.limitQueries,
-    onProgress: ({ stage, done, total }) => io.progress(stage, done, { total, unit: 'texts' }),
+    onProgress: showProgress(io),
     ...computeOptions(options),
   });
   await retriever.dispose();

@@ -14,7 +14,7 @@ import {
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
-import { loadModel, MODEL_HELP, readOptions, retrievalProgress } from './model-source.ts';
+import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import {
   BM25_OPTIONS,
   COMPUTE_OPTIONS,
@@ -104,7 +104,7 @@ export const evalCommand = defineCommand({
       limitQueries: options.limitQueries,
       missingQueries: options.missing,
       dropSameId: options.dropSameId,
-      onProgress: retrievalProgress(io),
+      onProgress: showProgress(io),
     };
     const evaluation = retriever
       ? await evaluateRetriever(retriever, data, options.split, { ...common, ...computeOptions(options) })

@@ -7,7 +7,7 @@ import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
-import { loadFolder, MODEL_HELP, modelFolder } from './model-source.ts';
+import { loadFolder, MODEL_HELP, modelFolder, showProgress } from './model-source.ts';
 import { COMPUTE_OPTIONS } from './shared-options.ts';
 
 /** `undrift export`: a model in the formats of other programs, each file verified. */
@@ -61,7 +61,7 @@ export const exportCommand = defineCommand({
       dtypes,
       card: await exportedCards(folder, retriever, { formats, dtypes }),
       ...(threads !== undefined && { threads }),
-      onProgress: ({ stage, done, total }) => io.progress(stage, done, { total }),
+      onProgress: showProgress(io),
     });
     await retriever.dispose();
     io.finishProgress();

@@ -1,5 +1,5 @@
 import { UndriftError } from '../util/errors.ts';
-import { Progress, type ProgressFields } from '../util/progress.ts';
+import { type ProgressFields, ProgressLine } from '../util/progress-line.ts';
 
 /** A command that was stopped by Ctrl-C (or SIGTERM). */
 export class Interrupted extends UndriftError {
@@ -46,7 +46,7 @@ export class TerminalIo implements Io {
   private readonly quiet: boolean;
   private readonly graceful: boolean;
   private stage:
-    | { name: string; total: number | undefined; done: number; startMs: number; progress: Progress }
+    | { name: string; total: number | undefined; done: number; startMs: number; progress: ProgressLine }
     | undefined;
   /** Time of the last sign of progress. */
   private lastMs = performance.now();
@@ -75,7 +75,7 @@ export class TerminalIo implements Io {
       let clockReads = 0;
       const now = () => (clockReads++ === 0 ? startMs : performance.now());
       const settings = { label: name, unit, initial, enabled: !this.quiet, now };
-      const progress = new Progress(total === undefined ? settings : { ...settings, total });
+      const progress = new ProgressLine(total === undefined ? settings : { ...settings, total });
       this.stage = { name, total, done, startMs, progress };
     }
     this.stage.done = done;

@@ -23,7 +23,7 @@ import { formatDuration } from '../util/format.ts';
 import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
-import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
+import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import {
   BM25_OPTIONS,
   COMPUTE_OPTIONS,
@@ -141,7 +141,7 @@ export const mineCommand = defineCommand({
       const blocks = mineNegatives(source, queries, {
         ...rules,
         statistics,
-        onProgress: (done, total) => io.progress('mine', done, { total, unit: 'queries' }),
+        onProgress: showProgress(io),
       });
       await writeFileAtomic(
         out,
@@ -203,7 +203,7 @@ async function openRanker(
 ): Promise<{ source: CandidateSource; ranker: Ranker }> {
   const { model, k1, b } = options;
   const { texts, queryRows } = queries;
-  const onProgress = (stage: string, done: number, total: number) => io.progress(stage, done, { total });
+  const onProgress = showProgress(io);
   if (model === 'bm25') {
     return { source: bm25Candidates(texts, { k1, b, onProgress }), ranker: { kind: 'bm25', k1, b } };
   }
@@ -217,7 +217,7 @@ async function openRanker(
   const { trainedSteps } = retriever;
   const ranker = { kind: 'retriever', embeddingSpace: embeddingSpaceId(retriever), trainedSteps } as const;
   const documents = retriever.tokenize('document', texts.documents, texts.document, {
-    onProgress: (done) => onProgress('read documents', done, texts.documents),
+    onProgress: (progress) => onProgress({ ...progress, stage: 'read documents' }),
   });
   const asked = retriever.tokenize('query', texts.queries, texts.query);
   const rows = Uint32Array.from({ length: texts.queries }, (_, query) => query);

@@ -2,7 +2,7 @@ import type { LoadOptions } from '../data/load-options.ts';
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
-import type { RetrievalProgress } from '../retrieval/retrieve.ts';
+import type { Progress } from '../util/progress.ts';
 import type { Io } from './io.ts';
 
 /** What `--model` takes, for help texts. */
@@ -21,7 +21,7 @@ export async function modelFolder(
 ): Promise<string> {
   return await findModel(path, words, {
     ...(flag && { flag }),
-    onProgress: downloadProgress(io),
+    onProgress: loadProgress(io),
     onNote: (note) => io.log(`note: ${note}`),
   });
 }
@@ -62,35 +62,34 @@ export const loadFolder = (
     onNote: (note) => io.log(`note: ${note}`),
   });
 
-/** Shows how far a download has come. */
-export const downloadProgress =
+/** Shows every stage by its own name, with what is counted. */
+export const showProgress =
   (io: Io) =>
-  ({ done, total }: { done: number; total: number }): void => {
-    const [bytes, unit] = total < 1e7 ? ([1e3, 'kB'] as const) : ([1e6, 'MB'] as const);
-    io.progress('download', Math.floor(done / bytes), { total: Math.ceil(total / bytes), unit });
-  };
-
-/** Shows the stages of a retrieval. */
-export const retrievalProgress =
-  (io: Io) =>
-  ({ stage, done, total }: RetrievalProgress): void =>
-    io.progress(stage, done, { total, unit: stage === 'search' ? 'queries' : 'texts' });
+  ({ stage, done, total, unit }: Progress): void =>
+    io.progress(stage, done, { total, unit });
 
 /** What the commands tell of the data that they read. */
-export const readOptions = (io: Io): Pick<LoadOptions, 'onProgress' | 'onDownload' | 'onNote'> => ({
+export const readOptions = (io: Io): Pick<LoadOptions, 'onProgress' | 'onNote'> => ({
   onProgress: loadProgress(io),
-  onDownload: downloadProgress(io),
   onNote: (note) => io.log(`note: ${note}`),
 });
 
-/** Shows how far the reading of data files has come, all files together: nobody knows how many are still to come. */
-export function loadProgress(io: Io): (progress: { bytes: number }) => void {
+/**
+ * Shows how far bytes have come that are downloaded or read from the disk. Files that are read are shown as one sum without a total,
+ * since nobody knows how many are still to come.
+ */
+export function loadProgress(io: Io): (progress: Progress) => void {
   let before = 0;
   let last = 0;
-  return ({ bytes }) => {
+  return ({ stage, done, total = done }) => {
+    if (stage === 'download') {
+      const [bytes, unit] = total < 1e7 ? ([1e3, 'kB'] as const) : ([1e6, 'MB'] as const);
+      io.progress(stage, Math.floor(done / bytes), { total: Math.ceil(total / bytes), unit });
+      return;
+    }
     // Fewer bytes than a moment ago: another file.
-    if (bytes < last) before += last;
-    last = bytes;
-    io.progress('read data', Math.round((before + bytes) / 1e6), { unit: 'MB' });
+    if (done < last) before += last;
+    last = done;
+    io.progress('read data', Math.round((before + done) / 1e6), { unit: 'MB' });
   };
 }

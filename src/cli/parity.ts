@@ -4,7 +4,7 @@ import { F32_TOLERANCE, LEAST_COSINES } from '../export/tolerances.ts';
 import { DataError } from '../util/errors.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
-import { modelFolder } from './model-source.ts';
+import { modelFolder, showProgress } from './model-source.ts';
 
 /** `undrift doctor --parity`: whether other programs make of a model folder what we make of it. */
 export async function runParity(
@@ -17,7 +17,7 @@ export async function runParity(
     ...(file !== undefined && { texts: await textsIn(file) }),
     ...(threads !== undefined && { threads }),
     onNote: (note) => io.log(`note: ${note}`),
-    onProgress: ({ stage, done, total }) => io.progress(stage, done, { total }),
+    onProgress: showProgress(io),
   });
   io.finishProgress();
   return {

@@ -9,7 +9,7 @@ import { DataError, UsageError } from '../util/errors.ts';
 import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
-import { loadModel, MODEL_HELP, readOptions, retrievalProgress } from './model-source.ts';
+import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import {
   BM25_OPTIONS,
   COMPUTE_OPTIONS,
@@ -103,7 +103,7 @@ async function searchBm25(
   io: Io,
 ): Promise<Found> {
   if (embeddings !== undefined) throw new UsageError('--embeddings has no meaning with --model bm25');
-  const index = buildBm25(corpus, { k1, b, onProgress: retrievalProgress(io) });
+  const index = buildBm25(corpus, { k1, b, onProgress: showProgress(io) });
   return index.search(query, topK);
 }
 
@@ -123,7 +123,7 @@ async function searchDense(
   const retriever = await loadModel(options.model, io, ['bm25'], options);
   const documents =
     options.embeddings === undefined
-      ? await encodeCorpus(retriever, 'document', corpus, { ...compute, onProgress: retrievalProgress(io) })
+      ? await encodeCorpus(retriever, 'document', corpus, { ...compute, onProgress: showProgress(io) })
       : await readEmbeddings(options.embeddings, corpus.size, retriever.dimension);
   const vector = await retriever.encode('query', [query], compute);
   await retriever.dispose();

@@ -10,7 +10,7 @@ import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { isPairMetrics } from './eval-scored-pairs.ts';
 import { formatDiagnosis } from './format-diagnosis.ts';
-import { downloadProgress, loadProgress } from './model-source.ts';
+import { loadProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
 import { TrainingProgress } from './training-progress.ts';
@@ -61,19 +61,14 @@ export const trainCommand = defineCommand({
     }
 
     const progress = new TrainingProgress(io);
-    const reading = loadProgress(io);
-    const downloading = downloadProgress(io);
+    const loading = loadProgress(io);
     const result = await trainRetriever(
       { ...options, data, ...computeOptions({ device, threads }), resume, overwrite },
       {
         signal: io.signal,
         onNote: (note) => io.log(note),
-        onProgress: (stage, done, total) => {
-          if (stage === 'read') reading({ bytes: done });
-          else if (stage === 'download') downloading({ done, total });
-          else progress.stage(stage, done, total);
-        },
-        onBackground: (stage, done, total) => progress.background(stage, done, total),
+        onProgress: (each) => (each.unit === 'bytes' ? loading(each) : progress.stage(each)),
+        onBackground: (each) => progress.background(each),
         onStep: (report) => progress.step(report),
         onDiagnosis: (diagnosis) => {
           for (const line of formatDiagnosis(diagnosis)) io.log(line);

@@ -50,10 +50,10 @@ it('shows how far a refresh beside the steps has come, and how old its predecess
   progress.step(report(1, 30, { refreshLagSteps: 12 }));
   expect(fields()).toMatchObject({ lag: 12 });
   expect(fields()).not.toHaveProperty('refresh');
-  progress.background('refresh', 199, 200);
+  progress.background({ stage: 'refresh', done: 199, total: 200, unit: 'texts' });
   progress.step(report(2, 30, { refreshLagSteps: 13 }));
   expect(fields()).toMatchObject({ lag: 13, refresh: '99%' });
-  progress.background('refresh', 200, 200);
+  progress.background({ stage: 'refresh', done: 200, total: 200, unit: 'texts' });
   progress.step(report(3, 30, { refreshLagSteps: 0 }));
   expect(fields()).toMatchObject({ lag: 0, refresh: '100%' });
 });
@@ -61,16 +61,22 @@ it('shows how far a refresh beside the steps has come, and how old its predecess
 it('shows what comes before the first step, and between steps only what takes long', () => {
   const { progress, shown, clock } = setup();
   const stages = () => shown.splice(0).map(({ stage }) => stage);
-  progress.stage('fill the cache', 10, 100);
+  progress.stage({ stage: 'fill the cache', done: 10, total: 100, unit: 'texts' });
   progress.step(report(1, 30));
   expect(stages()).toEqual(['fill the cache', 'train']);
   for (let step = 2; step < 5; step++) {
     for (clock.ms = 0; clock.ms < 1500; clock.ms += 500)
-      progress.stage('refresh the cache', clock.ms / 15, 100);
+      progress.stage({ stage: 'refresh the cache', done: clock.ms / 15, total: 100, unit: 'texts' });
     progress.step(report(step, 30));
   }
   expect(stages()).toEqual(['train', 'train', 'train']);
   for (clock.ms = 0; clock.ms < 4000; clock.ms += 1000)
-    progress.stage('refresh the cache', clock.ms / 40, 100);
+    progress.stage({ stage: 'refresh the cache', done: clock.ms / 40, total: 100, unit: 'texts' });
   expect(stages()).toEqual(['refresh the cache', 'refresh the cache']);
+});
+
+it('says of a stage what is counted', () => {
+  const { progress, shown } = setup();
+  progress.stage({ stage: 'mine', done: 10, total: 100, unit: 'queries' });
+  expect(shown).toEqual([{ stage: 'mine', done: 10, options: { total: 100, unit: 'queries' } }]);
 });

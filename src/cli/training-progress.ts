@@ -1,6 +1,7 @@
 import type { ReportedStep } from '../train/callbacks.ts';
-import { formatCount } from '../util/format.ts';
-import type { ProgressFields } from '../util/progress.ts';
+import { count, formatCount } from '../util/format.ts';
+import type { Progress } from '../util/progress.ts';
+import type { ProgressFields } from '../util/progress-line.ts';
 import type { Io } from './io.ts';
 
 /** Work between two steps that takes less gets no line of its own. */
@@ -37,16 +38,17 @@ export class TrainingProgress {
   }
 
   /** Shown with the steps. */
-  background(stage: string, done: number, total: number): void {
-    this.beside[stage] = `${Math.floor((100 * done) / total)}%`;
+  background({ stage, done, total, unit }: Progress): void {
+    this.beside[stage] =
+      total === undefined ? `${count(done)} ${unit}` : `${Math.floor((100 * done) / total)}%`;
   }
 
-  stage(stage: string, done: number, total: number): void {
+  stage({ stage, done, total, unit }: Progress): void {
     if (this.steps > 0) {
       if (this.between?.stage !== stage) this.between = { stage, startMs: this.now() };
       if (this.now() - this.between.startMs < QUICK_MS) return;
     }
-    this.io.progress(stage, done, { total });
+    this.io.progress(stage, done, { total, unit });
   }
 
   step(report: ReportedStep): void {

@@ -85,10 +85,6 @@ export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<R
   return differences.length > 0 ? { kind: 'other', differences } : { kind: 'begun' };
 }
 
-export interface RunCallbacks extends TrainCallbacks {
-  onProgress?: (stage: string, done: number, total: number) => void;
-}
-
 /**
  * Brings a run to its end from wherever it stands, and writes its result beside its folder.
  *
@@ -100,7 +96,7 @@ export async function finishRun(
   { data, evaluate: plan }: Comparison,
   trainer: Trainer,
   compute: ComputeOptions,
-  callbacks: RunCallbacks,
+  callbacks: TrainCallbacks,
 ): Promise<RunResult> {
   if (state.kind === 'done') return state.result;
   const folder = runFolder(job);
@@ -132,7 +128,7 @@ async function train(
   state: RunState,
   options: TrainOptions & ComputeOptions,
   trainer: Trainer,
-  callbacks: RunCallbacks,
+  callbacks: TrainCallbacks,
 ): Promise<RunTraining> {
   const folder = runFolder(job);
   if (state.kind === 'other') await rm(resultFile(job), { force: true });

@@ -3,13 +3,12 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseRefreshPolicy } from '../cache/refresh-policy.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { InterruptedError, type ReportedStep } from '../train/callbacks.ts';
+import { InterruptedError, type ReportedStep, type TrainCallbacks } from '../train/callbacks.ts';
 import { resolveSettings } from '../train/settings.ts';
 import { UndriftError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import type { Arm, Budget } from './comparison.ts';
 import { DOCUMENT_ENCODES } from './cost.ts';
-import type { RunCallbacks } from './one-run.ts';
 import { type RunSettings, settingsDifferences } from './run-result.ts';
 import type { Trainer } from './trainer.ts';
 
@@ -30,7 +29,7 @@ export interface PlanContext {
   readonly seed: number;
   readonly trainer: Trainer;
   readonly compute: ComputeOptions;
-  readonly callbacks: RunCallbacks & { onPlan?: (arm: string, steps: number | undefined) => void };
+  readonly callbacks: TrainCallbacks & { onPlan?: (arm: string, steps: number | undefined) => void };
 }
 
 /** A pilot never gets so far: it is stopped when it has shown enough. */

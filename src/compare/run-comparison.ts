@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { InterruptedError } from '../train/callbacks.ts';
+import { InterruptedError, type TrainCallbacks } from '../train/callbacks.ts';
 import { UndriftError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { type Comparison, runName } from './comparison.ts';
-import { finishRun, type RunCallbacks, type RunJob, type RunState, stateOfRun } from './one-run.ts';
+import { finishRun, type RunJob, type RunState, stateOfRun } from './one-run.ts';
 import { type PlanContext, planSteps } from './plan-steps.ts';
 import { type ComparisonResults, combineRuns, type RunFailure, readResults } from './results.ts';
 import type { RunResult } from './run-result.ts';
@@ -17,7 +17,7 @@ export interface RunComparisonOptions extends ComputeOptions {
   trainer?: Trainer | undefined;
 }
 
-export interface ComparisonCallbacks extends RunCallbacks {
+export interface ComparisonCallbacks extends TrainCallbacks {
   /** Before a run that is not done yet. */
   onRun?: (run: { arm: string; seed: number; number: number; runs: number; state: RunState['kind'] }) => void;
   /** When it is found out how many steps a budget lasts for an arm, and when that is known. */

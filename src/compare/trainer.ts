@@ -5,10 +5,11 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from '../train/callbacks.ts';
 import type { TrainOptions } from '../train/settings.ts';
 import { type TrainResult, trainRetriever } from '../train/train-retriever.ts';
+import type { Progress } from '../util/progress.ts';
 import type { EvaluationPlan } from './comparison.ts';
 import type { RunEvaluation } from './run-result.ts';
 
-type OnProgress = (stage: string, done: number, total: number) => void;
+type OnProgress = (progress: Progress) => void;
 
 /** What a comparison needs done: the package's own training and evaluation, or a test's. */
 export interface Trainer {
@@ -36,10 +37,7 @@ export interface TrainerData {
 /** Trains and measures for real. The data is read anew for each, so that nothing of it is held while a run trains. */
 export const realTrainer: Trainer = {
   async describeData(path, onProgress) {
-    const data = await loadData(path, {
-      onProgress: ({ bytes, totalBytes }) => onProgress?.('read', bytes, totalBytes),
-      onDownload: ({ done, total }) => onProgress?.('download', done, total),
-    });
+    const data = await loadData(path, { onProgress });
     const { name, fingerprint, corpus, splits } = data;
     return { name, fingerprint, documents: corpus.size, splits };
   },
@@ -51,7 +49,7 @@ export const realTrainer: Trainer = {
       const evaluation = await evaluateRetriever(retriever, data, split, {
         metrics,
         limitQueries: queries ?? undefined,
-        onProgress: ({ stage, done, total }) => onProgress?.(stage, done, total),
+        onProgress,
         ...compute,
       });
       const { perQuery } = evaluation;

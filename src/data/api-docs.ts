@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import type TypeScript from 'typescript';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError, readText, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
+import type { Progress } from '../util/progress.ts';
 import { type DeclarationSource, declarationSource, packageFolders } from './declaration-source.ts';
 import { type Declaration, declarationsOf } from './declarations.ts';
 
@@ -24,7 +25,8 @@ export interface ApiDocsOptions {
   seed?: number;
   /** Where packages are looked for first (default: the working directory). */
   cwd?: string;
-  onProgress?: (progress: { source: string; files: number; totalFiles: number }) => void;
+  /** Stage `read declarations`, in files. */
+  onProgress?: (progress: Progress) => void;
 }
 
 /** What was built. Written to `manifest.json` too, without `folder`. */
@@ -118,8 +120,8 @@ async function collect(
   options: ApiDocsOptions,
 ): Promise<Collected> {
   const collected = new Collected();
-  const totalFiles = sources.reduce((total, { files }) => total + files.length, 0);
-  let files = 0;
+  const total = sources.reduce((sum, { files }) => sum + files.length, 0);
+  let done = 0;
   for (const source of sources) {
     for (const file of source.files) {
       const path = join(source.folder, file);
@@ -127,7 +129,7 @@ async function collect(
         const place = line === undefined ? file : `${file}:${line}`;
         collected.add(document, description, `${source.name}/${place}`);
       }
-      options.onProgress?.({ source: source.name, files: ++files, totalFiles });
+      options.onProgress?.({ stage: 'read declarations', done: ++done, total, unit: 'files' });
     }
   }
   return collected;

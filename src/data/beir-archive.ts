@@ -31,11 +31,14 @@ export function parseBeirName(text: string): { archive: string; part: string } |
  */
 export async function beirArchive(
   { archive, part }: { archive: string; part: string },
-  { onDownload }: Pick<LoadOptions, 'onDownload'> = {},
+  { onProgress }: Pick<LoadOptions, 'onProgress'> = {},
 ): Promise<string> {
   const folder = join(cacheFolder(), 'beir', archive);
   await recoverFolder(folder);
-  if (!existsSync(folder)) await fetchArchive(archive, folder, onDownload);
+  if (!existsSync(folder))
+    await fetchArchive(archive, folder, (done, total) =>
+      onProgress?.({ stage: 'download', done, total, unit: 'bytes' }),
+    );
   const inside = join(folder, part);
   if (!existsSync(inside)) throw new DataError(`beir/${archive} has no part "${part}"`, { file: folder });
   return inside;
@@ -49,18 +52,18 @@ const cacheFolder = (): string => {
 async function fetchArchive(
   archive: string,
   folder: string,
-  onDownload: LoadOptions['onDownload'],
+  onBytes: (done: number, total: number) => void,
 ): Promise<void> {
   const url = `${(process.env.UNDRIFT_BEIR_URL ?? BEIR_URL).replace(/\/+$/, '')}/${archive}.zip`;
   const zip = `${folder}.${process.pid}.zip.incomplete`;
   try {
     await mkdir(dirname(folder), { recursive: true });
-    await download(url, zip, archive, onDownload);
+    await download(url, zip, archive, onBytes);
     await writeFolderAtomic(folder, async (temporary) => {
       // The archive holds one folder of its own name.
       const nameOf = (name: string) =>
         WANTED.test(name) ? name.replace(new RegExp(`^${archive}/`, 'i'), '') : undefined;
-      const found = await unzip(zip, temporary, nameOf, onDownload);
+      const found = await unzip(zip, temporary, nameOf, onBytes);
       if (found.length === 0) throw new DataError('the archive holds no corpus.jsonl', { file: url });
     });
   } catch (error) {
@@ -74,7 +77,7 @@ async function download(
   url: string,
   file: string,
   archive: string,
-  onDownload: LoadOptions['onDownload'],
+  onBytes: (done: number, total: number) => void,
 ): Promise<void> {
   const help =
     `copy the data set from a machine with a network and give its folder (--data path/to/${archive}), ` +
@@ -105,7 +108,7 @@ async function download(
       done += chunk.length;
       yield chunk;
       try {
-        onDownload?.({ done, total: Math.max(done, total) });
+        onBytes(done, Math.max(done, total));
       } catch (error) {
         stopped = error;
         throw error;

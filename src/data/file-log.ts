@@ -1,20 +1,14 @@
 import { createHash, type Hash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-
-/** How far the reading of a file has come. */
-export interface LoadProgress {
-  readonly file: string;
-  readonly bytes: number;
-  readonly totalBytes: number;
-}
+import type { Progress } from '../util/progress.ts';
 
 /** Watches files while they are read: makes the fingerprint of their bytes and reports progress, without a second pass. */
 export class FileLog {
   readonly #hashes: { name: string; hash: Hash }[] = [];
-  readonly #onProgress: ((progress: LoadProgress) => void) | undefined;
+  readonly #onProgress: ((progress: Progress) => void) | undefined;
 
-  constructor(onProgress?: (progress: LoadProgress) => void) {
+  constructor(onProgress?: (progress: Progress) => void) {
     this.#onProgress = onProgress;
   }
 
@@ -34,7 +28,7 @@ export class FileLog {
     return (bytes) => {
       hash.update(bytes);
       seen += bytes.length;
-      report?.({ file, bytes: seen, totalBytes: Math.max(seen, totalBytes) });
+      report?.({ stage: 'read', done: seen, total: Math.max(seen, totalBytes), unit: 'bytes' });
     };
   }
 

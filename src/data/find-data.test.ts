@@ -55,7 +55,7 @@ describe('data sets of BEIR', () => {
   test('are downloaded once, and read by name', async () => {
     const progress: number[] = [];
     const data = await loadData('beir/scifact', {
-      onDownload: ({ done, total }) => progress.push(done / total),
+      onProgress: ({ done, total }) => progress.push(done / total!),
     });
     expect(data).toMatchObject({ name: 'scifact', splits: ['test'] });
     expect(data.corpus.text(0)).toBe('T one');

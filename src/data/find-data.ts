@@ -10,7 +10,7 @@ import type { LoadOptions } from './load-options.ts';
  */
 export async function findData(
   path: string,
-  options: Pick<LoadOptions, 'onDownload' | 'onNote'> = {},
+  options: Pick<LoadOptions, 'onProgress' | 'onNote'> = {},
 ): Promise<string> {
   if (existsSync(path)) return path;
   const beir = parseBeirName(path);

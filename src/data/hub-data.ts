@@ -23,13 +23,13 @@ const PART = /-(\d{5})-of-(\d{5})\./;
  */
 export async function hubData(
   name: HubName,
-  { onDownload, onNote }: Pick<LoadOptions, 'onDownload' | 'onNote'> = {},
+  { onProgress, onNote }: Pick<LoadOptions, 'onProgress' | 'onNote'> = {},
 ): Promise<string> {
   const { folder: inside } = name;
   const { folder } = await hubSnapshot(name, {
     wanted: (paths) => dataFiles(paths, name),
     isComplete: (folder) => isWhole(join(folder, inside)),
-    onProgress: onDownload,
+    onProgress,
     onNote,
   });
   return join(folder, inside);

@@ -1,4 +1,4 @@
-import type { LoadProgress } from './file-log.ts';
+import type { Progress } from '../util/progress.ts';
 
 export interface LoadOptions {
   /** Read the judgements of these splits only (default all). The fingerprint is that of all files in any case. */
@@ -13,10 +13,8 @@ export interface LoadOptions {
   columns?: { query?: string; positive?: string; negative?: string; scores?: string } | undefined;
   /** Longest line accepted, in bytes (default 64 MiB). */
   maxLineBytes?: number | undefined;
-  /** Called for every block that was read of a file. */
-  onProgress?: ((progress: LoadProgress) => void) | undefined;
-  /** Bytes downloaded of all that are wanted, for data sets that are named. */
-  onDownload?: ((progress: { done: number; total: number }) => void) | undefined;
+  /** Stage `download` for data sets that are named, then `read` for every block of each file; both in bytes. */
+  onProgress?: ((progress: Progress) => void) | undefined;
   /** Told where a named data set was taken from, if that is not as asked. */
   onNote?: ((note: string) => void) | undefined;
 }

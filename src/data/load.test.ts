@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { sharedData } from '../../test/shared-data.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { DataError } from '../util/errors.ts';
-import type { LoadProgress } from './file-log.ts';
+import type { Progress } from '../util/progress.ts';
 import { loadCorpus, loadData } from './load.ts';
 import type { LoadOptions } from './load-options.ts';
 
@@ -133,13 +133,15 @@ describe('a BEIR folder', () => {
   });
 
   it('reports progress up to the size of each file', async () => {
-    const last = new Map<string, LoadProgress>();
-    await load(
-      { ...beir, 'corpus.jsonl': corpus + '\n'.repeat(2 ** 17) },
-      { onProgress: (p) => last.set(p.file, p) },
-    );
-    expect(last.size).toBe(4);
-    for (const { bytes, totalBytes } of last.values()) expect(bytes).toBe(totalBytes);
+    const files = { ...beir, 'corpus.jsonl': corpus + '\n'.repeat(2 ** 17) };
+    const seen: Progress[] = [];
+    await load(files, { onProgress: (progress) => seen.push(progress) });
+    const read = seen.filter(({ stage, unit }) => stage === 'read' && unit === 'bytes');
+    expect(read).toEqual(seen);
+    const sizes = Object.values(files).map((text) => Buffer.byteLength(text));
+    const ends = read.filter(({ done, total }) => done === total).map(({ total }) => total);
+    expect(ends.toSorted()).toEqual(sizes.toSorted());
+    for (const { done, total } of read) expect(done).toBeLessThanOrEqual(total!);
   });
 
   it.each<[string, Record<string, string | Uint8Array>, RegExp]>([

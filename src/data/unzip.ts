@@ -16,6 +16,7 @@ const MOST_ENTRIES = 100_000;
  * Unpacks the entries of a zip file that are wanted, each under the name that `nameOf` gives it.
  *
  * @param nameOf  path inside `folder` for the name of an entry; undefined for one that is not wanted
+ * @param onBytes  called with the bytes unpacked so far, of all that are wanted; may throw to stop
  * @throws DataError for a file that is cut short or damaged, an entry that would lie outside the folder, is encrypted, or has other
  *   bytes than its check sum says, and for an archive that would grow beyond all measure. What was unpacked by then stays.
  */
@@ -23,7 +24,7 @@ export async function unzip(
   file: string,
   folder: string,
   nameOf: (name: string) => string | undefined,
-  onProgress?: (bytes: { done: number; total: number }) => void,
+  onBytes?: (done: number, total: number) => void,
 ): Promise<string[]> {
   const { openPromise } = await import('yauzl');
   const refuse = (message: string, cause?: unknown) =>
@@ -67,7 +68,7 @@ export async function unzip(
           crc = zlib.crc32?.(chunk, crc) ?? entry.crc32;
           done += chunk.length;
           try {
-            onProgress?.({ done: before + done, total });
+            onBytes?.(before + done, total);
             next(null, chunk);
           } catch (error) {
             next(error as Error);

@@ -11,6 +11,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { OnnxFile } from '../runtime/onnx-file.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { writeFolderAtomic } from '../util/files.ts';
+import type { Progress } from '../util/progress.ts';
 import { compareVectors, type VectorDifference } from './compare-vectors.ts';
 import { encodeByOnnx } from './onnx-encoder.ts';
 import { parityTexts } from './parity-texts.ts';
@@ -26,7 +27,7 @@ export interface ExportOptions extends Pick<ComputeOptions, 'threads'> {
   card: (tower?: Side) => string;
   /** Texts to verify every file on. Default `parityTexts()`. */
   texts?: readonly string[];
-  onProgress?: (progress: { stage: string; done: number; total: number }) => void;
+  onProgress?: (progress: Progress) => void;
 }
 
 /** Exported file with weights, and the difference of its vectors from the retriever's. */
@@ -136,11 +137,11 @@ async function verify(folder: string, retriever: Retriever, options: Verificatio
   const expected: Partial<Record<Side, Float32Array>> = {};
   for (const side of ['query', 'document'] as const) {
     const total = texts.length;
-    const progress = (stage: string) => (done: number) => onProgress?.({ stage, done, total });
+    const progress = (stage: string) => (done: number) => onProgress?.({ stage, done, total, unit: 'texts' });
     const store = retriever.tokenize(side, texts.length, (row) => texts[row]!);
     expected[side] = await retriever.encodeTokens(side, store, {
       ...compute,
-      onProgress: progress('encode'),
+      onProgress,
     });
     // Shared towers are one encoder for both sides, so comparing documents, the longer texts, is enough.
     if (side === 'query' && !pair) continue;

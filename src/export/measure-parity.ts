@@ -12,6 +12,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { OnnxFile } from '../runtime/onnx-file.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UndriftError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 import { compareVectors, type VectorDifference } from './compare-vectors.ts';
 import { type LayerParity, layerParity } from './layer-parity.ts';
 import { encodeByOnnx } from './onnx-encoder.ts';
@@ -26,7 +27,7 @@ export interface ParityOptions extends Pick<ComputeOptions, 'threads'> {
   texts?: readonly string[];
   /** Called with notes on the loaded model. */
   onNote?: (note: string) => void;
-  onProgress?: (progress: { stage: string; done: number; total: number }) => void;
+  onProgress?: (progress: Progress) => void;
 }
 
 /** Agreement of another program, or of one ONNX file, with Undrift. */
@@ -168,14 +169,15 @@ interface Comparison {
 async function compareSide(onnx: OnnxFolder, comparison: Comparison): Promise<SideParity> {
   const { retriever, side, texts, library, options } = comparison;
   const total = texts.length;
-  const progress = (stage: string) => (done: number) => options.onProgress?.({ stage, done, total });
+  const progress = (stage: string) => (done: number) =>
+    options.onProgress?.({ stage, done, total, unit: 'texts' });
   const compute = { ...(options.threads && { threads: options.threads }) };
   const store = retriever.tokenize(side, texts.length, (row) => texts[row]!);
-  const ours = await retriever.encodeTokens(side, store, { ...compute, onProgress: progress('encode') });
+  const ours = await retriever.encodeTokens(side, store, { ...compute, onProgress: options.onProgress });
   const clients: ClientParity[] = [];
   for (const path of onnx.files) {
     clients.push(
-      ...(await byOnnx(path, onnx, { ...comparison, store, ours, compute, onProgress: progress(path) })),
+      ...(await byOnnx(path, onnx, { ...comparison, store, ours, compute, onTexts: progress(path) })),
     );
   }
   if (library && onnx.files.some((file) => file === join('onnx', 'model.onnx'))) {
@@ -185,7 +187,7 @@ async function compareSide(onnx: OnnxFolder, comparison: Comparison): Promise<Si
         library,
         store,
         ours,
-        onProgress: progress('transformers.js'),
+        onTexts: progress('transformers.js'),
       }),
     );
   }
@@ -195,21 +197,21 @@ async function compareSide(onnx: OnnxFolder, comparison: Comparison): Promise<Si
 interface Ours extends Comparison {
   store: TokenStore;
   ours: Float32Array;
-  onProgress: (done: number) => void;
+  onTexts: (done: number) => void;
 }
 
 /** Compares the vectors of each output of one ONNX file. */
 async function byOnnx(
   path: string,
   { folder }: OnnxFolder,
-  { retriever, side, store, ours, compute, onProgress }: Ours & { compute: ComputeOptions },
+  { retriever, side, store, ours, compute, onTexts }: Ours & { compute: ComputeOptions },
 ): Promise<ClientParity[]> {
   const dtype = dtypeOf(path);
   const base = { client: 'onnxruntime', file: path, dtype } as const;
   let file: OnnxFile | undefined;
   try {
     file = await OnnxFile.open(join(folder, path), { name: path, ...compute });
-    const found = await encodeByOnnx(file, { retriever, side, store }, onProgress);
+    const found = await encodeByOnnx(file, { retriever, side, store }, onTexts);
     const clients: ClientParity[] = [];
     for (const [vectors, made] of Object.entries(found) as [keyof typeof found, Float32Array][]) {
       const difference = compareVectors(made, ours, retriever.dimension);
@@ -264,7 +266,7 @@ async function byTransformersJs(
     store,
     ours,
     library,
-    onProgress,
+    onTexts,
   }: Ours & { library: NonNullable<Comparison['library']> },
 ): Promise<ClientParity> {
   const base = {
@@ -275,7 +277,7 @@ async function byTransformersJs(
     vectors: 'embedding',
   } as const;
   try {
-    const found = await encodeByTransformersJs(library, folder, { retriever, side, texts }, onProgress);
+    const found = await encodeByTransformersJs(library, folder, { retriever, side, texts }, onTexts);
     const tokens = compareTokens(texts, found.tokens, (row) => store.tokens(row), {
       maxTokens: retriever.config.maxTokens[side],
       closing: retriever.encoder.specialTokens ? retriever.tokenizer.wrapper.after.length : 0,

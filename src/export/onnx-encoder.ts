@@ -71,7 +71,7 @@ export function onnxFeeds(
 export async function encodeByOnnx(
   file: OnnxFile,
   { retriever, side, store }: { retriever: Retriever; side: Side; store: TokenStore },
-  onProgress?: (done: number) => void,
+  onTexts?: (done: number) => void,
 ): Promise<OnnxVectors> {
   const D = retriever.dimension;
   const tokenOutput = TOKEN_OUTPUTS.find((name) => file.outputs.includes(name));
@@ -103,7 +103,7 @@ export async function encodeByOnnx(
     if (embeds) put(float32(outputs.sentence_embedding, 'sentence_embedding'), found.sentence_embedding!);
     if (tokenOutput) put(await pooling!.run(outputs[tokenOutput]!, batch), found.last_hidden_state!);
     start += rows.length;
-    onProgress?.(start);
+    onTexts?.(start);
   }
   await pooling?.dispose();
   return found;

@@ -72,7 +72,7 @@ export async function encodeByTransformersJs(
   library: Library,
   folder: string,
   { retriever, side, texts }: { retriever: Retriever; side: Side; texts: readonly string[] },
-  onProgress?: (done: number) => void,
+  onTexts?: (done: number) => void,
 ): Promise<TransformersJsResult> {
   const { env } = library;
   const { allowRemoteModels, logLevel } = env;
@@ -80,7 +80,7 @@ export async function encodeByTransformersJs(
   // The library warns of unknown model types, although it treats them as encoders correctly.
   if (library.LogLevel) env.logLevel = library.LogLevel.ERROR;
   try {
-    return await encode(library, resolve(folder), { retriever, side, texts }, onProgress);
+    return await encode(library, resolve(folder), { retriever, side, texts }, onTexts);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new UndriftError(`transformers.js ${env.version} fails on ${folder}: ${reason}`, { cause });
@@ -94,7 +94,7 @@ async function encode(
   library: Library,
   folder: string,
   { retriever, side, texts }: { retriever: Retriever; side: Side; texts: readonly string[] },
-  onProgress: ((done: number) => void) | undefined,
+  onTexts: ((done: number) => void) | undefined,
 ): Promise<TransformersJsResult> {
   const { encoder, config, dimension: D } = retriever;
   const { pooling, normalize } = encoder.config;
@@ -121,7 +121,7 @@ async function encode(
       );
     }
     vectors.set(made.data as Float32Array, start * D);
-    onProgress?.(start + batch.length);
+    onTexts?.(start + batch.length);
   }
   await (pipeline ?? model)!.dispose();
   return { version: library.env.version, tokens, vectors };

@@ -41,7 +41,7 @@ test('downloads what is wanted, into the layout of the usual cache', async () =>
   const progress: number[] = [];
   const { folder, commit } = await get('org/name', {
     wanted: (paths) => paths.filter((path) => path !== 'config.json'),
-    onProgress: ({ done, total }) => progress.push(done / total),
+    onProgress: ({ done, total }) => progress.push(done / total!),
   });
   expect(commit).toBe(COMMIT);
   expect(folder).toBe(join(storage(), 'snapshots', COMMIT));

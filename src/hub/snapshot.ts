@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import type { Progress } from '../util/progress.ts';
 import { fetchBlob, type ListedFile, linkBlob } from './fetch-blob.ts';
 import { type HubClient, hubClient } from './hub-client.ts';
 import { HubUnreachable } from './hub-error.ts';
@@ -22,7 +23,7 @@ export interface SnapshotOptions {
    * Called with the number of bytes that have arrived, of the total of all selected files. An error thrown
    * here stops the download; bytes that have arrived are kept.
    */
-  onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
   /** Called with notes for the user, such as the commit in use. */
   onNote?: ((note: string) => void) | undefined;
 }
@@ -105,6 +106,7 @@ async function download(
   const files = wanted([...listed.keys()]).map((path) => listed.get(path)!);
   const folder = join(storage, 'snapshots', commit);
   const total = files.reduce((sum, { size }) => sum + size, 0);
+  const report = (done: number) => onProgress?.({ stage: 'download', done, total, unit: 'bytes' });
   let before = 0;
   // Small files first: configuration errors show before the weights have arrived.
   for (const file of files.toSorted((a, b) => a.size - b.size || (a.path < b.path ? -1 : 1))) {
@@ -119,13 +121,11 @@ async function download(
         if (blob === null) throw new DataError('the hub lists the file, and has none', { file: file.path });
         return (start === 0 ? blob : blob.slice(start, file.size)).stream();
       };
-      const blob = await fetchBlob(join(storage, 'blobs'), file, read, (done) =>
-        onProgress?.({ done: before + done, total }),
-      );
+      const blob = await fetchBlob(join(storage, 'blobs'), file, read, (done) => report(before + done));
       await linkBlob(blob, path);
     }
     before += file.size;
-    onProgress?.({ done: before, total });
+    report(before);
   }
   // The reference is written last, so a snapshot that is found by the name of a branch is complete.
   if (commit !== name.revision) await writeFileAtomic(join(storage, 'refs', name.revision), commit);

@@ -13,6 +13,7 @@ import { hostTensor } from '../runtime/host-tensor.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import type { SearchResult } from '../search/search-index.ts';
 import { UsageError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 import { pickRows } from '../util/vector-rows.ts';
 import { type DocumentSample, sampleDocuments } from './sample-documents.ts';
 
@@ -42,15 +43,7 @@ export interface CorrectionOptions extends ComputeOptions {
   seed?: number | undefined;
   /** Called with notes on reduced samples and kinds left out. */
   onNote?: ((note: string) => void) | undefined;
-  onProgress?: ((progress: CorrectionProgress) => void) | undefined;
-}
-
-/** Progress of one stage of a measurement. */
-export interface CorrectionProgress {
-  readonly stage: string;
-  readonly done: number;
-  readonly total: number;
-  readonly unit: 'texts' | 'queries';
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /**
@@ -171,12 +164,10 @@ export async function measureCorrection(
     const made = await encodeCorpus(retriever, side, side === 'query' ? data.queries : data.corpus, {
       ...compute,
       ...(side === 'query' && { rows: task.queryRows }),
-      onProgress: ({ stage, done, total }) =>
+      onProgress: (progress) =>
         onProgress?.({
-          stage: `${stage}, ${retriever === from ? 'old' : 'new'} model`,
-          done,
-          total,
-          unit: 'texts',
+          ...progress,
+          stage: `${progress.stage}, ${retriever === from ? 'old' : 'new'} model`,
         }),
     });
     return made as Vectors;
@@ -192,7 +183,7 @@ export async function measureCorrection(
   ): Promise<SearchResult> => {
     const index = ExactIndex.create(documents, documents.length / data.corpus.size, compute);
     try {
-      return await index.search(queries, depth, { onProgress: report });
+      return await index.search(queries, depth, { onProgress: ({ done }) => report(done) });
     } finally {
       await index.dispose();
     }

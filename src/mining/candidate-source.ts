@@ -7,6 +7,7 @@ import { ExactIndex } from '../search/exact-search.ts';
 import { Bm25, type Bm25Options } from '../text/bm25.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { DataError, UsageError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 import type { Ranking } from './candidate-filter.ts';
 
 /** Ranker of documents for the Q queries of a mining task, numbered 0 … Q − 1. */
@@ -18,14 +19,14 @@ export interface CandidateSource {
    *
    * @param depth  number of documents wanted for a query. The ranking may be longer, and is shorter if no
    *   more documents are found
-   * @param onProgress  called with the number of these queries answered so far
+   * @param onProgress  called with the number of queries of this call that are answered
    * @returns the ranking of each of these queries, by its number
    */
   search(
     start: number,
     end: number,
     depth: (query: number) => number,
-    onProgress?: (done: number) => void,
+    onProgress?: (progress: Progress) => void,
   ): Promise<(query: number) => Ranking>;
   /** Documents that this ranker cannot tell apart. */
   readonly sameDocuments: DuplicateMap;
@@ -36,13 +37,6 @@ export interface CandidateSource {
   /** Frees the index. */
   dispose(): Promise<void>;
 }
-
-/** Callback for the progress of building a source, in texts. */
-export type SourceProgress = (
-  stage: 'read documents' | 'encode documents' | 'index documents',
-  done: number,
-  total: number,
-) => void;
 
 /** Texts of the documents and queries of a source. */
 export interface SourceTexts {
@@ -64,14 +58,10 @@ const QUERIES_PER_TURN = 64;
  *
  * Takes 8 bytes of memory for each pair of term and document, and a dictionary of the terms.
  */
-export function bm25Candidates(
-  texts: SourceTexts,
-  options: Omit<Bm25Options, 'onProgress'> & { onProgress?: SourceProgress | undefined } = {},
-): CandidateSource {
-  const { onProgress, ...bm25 } = options;
-  const report = (done: number) => onProgress?.('index documents', done, texts.documents);
-  const index = Bm25.build(texts.documents, texts.document, { ...bm25, onProgress: report });
-  report(texts.documents);
+export function bm25Candidates(texts: SourceTexts, options: Bm25Options = {}): CandidateSource {
+  const { documents: total } = texts;
+  const index = Bm25.build(total, texts.document, options);
+  options.onProgress?.({ stage: 'index documents', done: total, total, unit: 'texts' });
   return {
     queries: texts.queries,
     async search(start, end, depth, onProgress) {
@@ -79,7 +69,7 @@ export function bm25Candidates(
       for (let query = start; query < end; query++) {
         found.push(index.search(texts.query(query), depth(query)));
         if (found.length % QUERIES_PER_TURN !== 0 && query !== end - 1) continue;
-        onProgress?.(found.length);
+        onProgress?.({ stage: 'search', done: found.length, total: end - start, unit: 'queries' });
         await new Promise((resolve) => setImmediate(resolve));
       }
       return (query) => found[query - start]!;
@@ -105,12 +95,12 @@ export async function denseCandidates(
   retriever: Retriever,
   queries: { readonly tokens: TokenStore; readonly rows: Uint32Array },
   documents: TokenStore,
-  options: ComputeOptions & { onProgress?: SourceProgress | undefined } = {},
+  options: ComputeOptions & { onProgress?: ((progress: Progress) => void) | undefined } = {},
 ): Promise<CandidateSource> {
   const { onProgress, ...compute } = options;
   const embeddings = await retriever.encodeTokens('document', documents, {
     ...compute,
-    onProgress: (done) => onProgress?.('encode documents', done, documents.rows),
+    onProgress: (progress) => onProgress?.({ ...progress, stage: 'encode documents' }),
   });
   const index = ExactIndex.create(embeddings, retriever.dimension, compute);
   return {
@@ -175,8 +165,8 @@ export function runCandidates(
   });
   return {
     queries: ids.length,
-    search: async (_start, end, _depth, onProgress) => {
-      onProgress?.(end - _start);
+    search: async (start, end, _depth, onProgress) => {
+      onProgress?.({ stage: 'search', done: end - start, total: end - start, unit: 'queries' });
       return (query) => rankings[query]!;
     },
     ...sameTexts({

@@ -164,10 +164,13 @@ describe('mining by a retriever', () => {
       retriever,
       { tokens: retriever.tokenize('query', 25, texts.query), rows: Uint32Array.from(queryRows.keys()) },
       retriever.tokenize('document', documents.length, texts.document),
-      { threads: 1, onProgress: (stage, done, total) => stages.set(`${stage} of ${total}`, done) },
+      { threads: 1, onProgress: ({ stage, done, total }) => stages.set(`${stage} of ${total}`, done) },
     );
     const done: number[] = [];
-    await mine(source, task, { negatives: 1, onProgress: (n, total) => done.push(n, total) });
+    await mine(source, task, {
+      negatives: 1,
+      onProgress: (progress) => done.push(progress.done, progress.total!),
+    });
     expect([...stages]).toEqual([['encode documents of 40', 40]]);
     expect(done).toEqual([25, 25]);
     expect(source.bytes).toBe(40 * 16 * 4);

@@ -1,5 +1,6 @@
 import type { RowLists } from '../data/examples.ts';
 import { UsageError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 import {
   type CandidateRules,
@@ -38,8 +39,7 @@ export interface MiningOptions extends CandidateRules {
   readonly seed?: number | undefined;
   /** Statistics to which the counts of removed documents and short queries are added. */
   readonly statistics?: MiningStatistics | undefined;
-  /** Called with the number of queries done and their total. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** Negatives of the queries `start` … `start` + B − 1, best first for each query. */
@@ -76,7 +76,9 @@ export async function* mineNegatives(
     const excluded = Array.from({ length: end - start }, (_, i) => exclusions(source, task, start + i));
     // Excluded documents have no rank, so as many more are fetched.
     const depth = (query: number) => to + excluded[query - start]!.size + empty.size;
-    const ranking = await source.search(start, end, depth, (done) => onProgress?.(start + done, total));
+    const ranking = await source.search(start, end, depth, ({ done }) =>
+      onProgress?.({ stage: 'mine', done: start + done, total, unit: 'queries' }),
+    );
     const lists = excluded.map((reasons, i) => {
       const { rows, scores } = ranking(start + i);
       const facts: QueryFacts = {

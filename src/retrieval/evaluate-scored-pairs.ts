@@ -4,6 +4,7 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 
 /** Metrics of scored pairs: correlations of the cosines with the scores. */
 export const PAIR_METRICS = ['spearman', 'pearson'] as const;
@@ -36,7 +37,7 @@ export async function evaluateScoredPairs(
   options: ComputeOptions & {
     limitPairs?: number | undefined;
     tokens?: { queries: TokenStore; documents: TokenStore } | undefined;
-    onProgress?: ((progress: { stage: string; done: number; total: number }) => void) | undefined;
+    onProgress?: ((progress: Progress) => void) | undefined;
   } = {},
 ): Promise<{ metrics: Record<(typeof PAIR_METRICS)[number], number>; pairs: number }> {
   const { limitPairs, tokens, onProgress, ...compute } = options;
@@ -53,7 +54,7 @@ export async function evaluateScoredPairs(
     const vectors = await retriever.encodeTokens(side, store, {
       ...compute,
       rows: distinct,
-      onProgress: (done) => onProgress?.({ stage, done, total: distinct.length }),
+      onProgress: (progress) => onProgress?.({ ...progress, stage }),
     });
     const placeOf = new Map(Array.from(distinct, (row, place) => [row, place]));
     const D = retriever.dimension;

@@ -4,8 +4,9 @@ import { loadData } from '../data/load.ts';
 import { Retriever } from '../models/retriever/retriever.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
+import type { Progress } from '../util/progress.ts';
 import { evaluateBm25, evaluateRetriever, searchDepth } from './evaluate-retriever.ts';
-import { encodeCorpus, type RetrievalProgress, retrievalTask, retrieve, retrieveBm25 } from './retrieve.ts';
+import { encodeCorpus, retrievalTask, retrieve, retrieveBm25 } from './retrieve.ts';
 
 const texts = [
   'opens a file and reads its text',
@@ -53,7 +54,7 @@ describe('retrievalTask', () => {
 describe('retrieve', () => {
   it('ranks documents by the dot product of the embeddings', async () => {
     const retriever = makeRetriever();
-    const stages = new Map<string, RetrievalProgress>();
+    const stages = new Map<string, Progress>();
     const run = await retrieve(retriever, data, retrievalTask(data, 'test'), {
       topK: 3,
       threads: 1,

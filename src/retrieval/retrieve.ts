@@ -8,6 +8,7 @@ import { ExactIndex } from '../search/exact-search.ts';
 import { Bm25, type Bm25Options } from '../text/bm25.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 
 /** Judged queries of a split with their judgements. */
 export interface RetrievalTask {
@@ -15,14 +16,6 @@ export interface RetrievalTask {
   readonly qrels: Qrels;
   /** Rows of the query corpus, u32[B], in the order of the qrels. */
   readonly queryRows: Uint32Array;
-}
-
-/** Progress of one stage of a retrieval. */
-export interface RetrievalProgress {
-  readonly stage: 'read documents' | 'encode documents' | 'encode queries' | 'index documents' | 'search';
-  readonly done: number;
-  /** Texts of the stage; queries in the stage `search`. */
-  readonly total: number;
 }
 
 /** Settings of a retrieval. */
@@ -36,7 +29,8 @@ export interface RetrieveOptions {
    * numberings, and dropping would hide true answers.
    */
   dropSameId?: boolean | undefined;
-  onProgress?: ((progress: RetrievalProgress) => void) | undefined;
+  /** Stages `read documents`, `encode documents`, `index documents`, `encode queries` and `search`. */
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** Settings of {@link retrieve}. */
@@ -122,7 +116,7 @@ export async function retrieve(
   try {
     const wanted = depth(options);
     const { rows, scores, k } = await index.search(queries, wanted, {
-      onProgress: (done) => options.onProgress?.({ stage: 'search', done, total: queryRows.length }),
+      onProgress: options.onProgress,
     });
     return toRun(data, task, options, (i) => ({
       rows: rows.subarray(i * k, (i + 1) * k),
@@ -150,7 +144,7 @@ export async function retrieveBm25(
   for (const row of queryRows) {
     results.push(index.search(data.queries.text(row), wanted));
     if (results.length % PROGRESS_QUERIES !== 0 && results.length !== queryRows.length) continue;
-    onProgress?.({ stage: 'search', done: results.length, total: queryRows.length });
+    onProgress?.({ stage: 'search', done: results.length, total: queryRows.length, unit: 'queries' });
     // The search is one long computation; this lets signals and timers run.
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -160,14 +154,13 @@ export async function retrieveBm25(
 /** Builds a BM25 index over a corpus. */
 export function buildBm25(corpus: Corpus, options: Bm25RetrieveOptions = {}): Bm25 {
   const { k1, b, tokenize, onProgress } = options;
-  const report = (done: number) => onProgress?.({ stage: 'index documents', done, total: corpus.size });
   const index = Bm25.build(corpus.size, (row) => corpus.text(row), {
     ...(k1 !== undefined && { k1 }),
     ...(b !== undefined && { b }),
     ...(tokenize && { tokenize }),
-    onProgress: report,
+    onProgress,
   });
-  report(corpus.size);
+  onProgress?.({ stage: 'index documents', done: corpus.size, total: corpus.size, unit: 'texts' });
   return index;
 }
 
@@ -186,7 +179,7 @@ export async function encodeCorpus(
     tokens?: TokenStore | undefined;
     /** Rows to embed. Default all. */
     rows?: Uint32Array | undefined;
-    onProgress?: ((progress: RetrievalProgress) => void) | undefined;
+    onProgress?: ((progress: Progress) => void) | undefined;
   } = {},
 ): Promise<Float32Array> {
   const { tokens, onProgress, device, threads } = options;
@@ -194,20 +187,24 @@ export async function encodeCorpus(
   if (tokens && tokens.rows !== corpus.size) {
     throw new UsageError(`the token store has ${tokens.rows} texts, the corpus ${corpus.size}`);
   }
-  const report = (stage: RetrievalProgress['stage']) => (done: number) =>
-    onProgress?.({ stage, done, total: rows.length });
   let store = tokens;
   if (!store) {
     // Only the wanted texts are read. Tokenizing a split's queries takes too little time to report.
-    const onProgress = side === 'document' ? report('read documents') : () => {};
-    store = retriever.tokenize(side, rows.length, (i) => corpus.text(rows[i]!), { onProgress });
-    onProgress(rows.length);
+    const report = (done: number) => {
+      if (side === 'document')
+        onProgress?.({ stage: 'read documents', done, total: rows.length, unit: 'texts' });
+    };
+    store = retriever.tokenize(side, rows.length, (i) => corpus.text(rows[i]!), {
+      onProgress: ({ done }) => report(done),
+    });
+    report(rows.length);
   }
   return await retriever.encodeTokens(side, store, {
     ...(device && { device }),
     ...(threads && { threads }),
     ...(tokens && { rows }),
-    onProgress: report(side === 'query' ? 'encode queries' : 'encode documents'),
+    onProgress: (progress) =>
+      onProgress?.({ ...progress, stage: side === 'query' ? 'encode queries' : 'encode documents' }),
   });
 }
 

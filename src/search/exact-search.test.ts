@@ -101,7 +101,7 @@ describe('ExactIndex', () => {
   it('reports progress', async () => {
     const seen: number[] = [];
     await makeIndex(randoms(40, 'embeddings')).search(randoms(130, 'queries'), 2, {
-      onProgress: (queries) => seen.push(queries),
+      onProgress: ({ done }) => seen.push(done),
     });
     expect(seen).toEqual([64, 128, 130]);
   });

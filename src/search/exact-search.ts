@@ -94,7 +94,7 @@ export class ExactIndex implements SearchIndex {
       const end = Math.min(B, start + QUERY_ROWS);
       const batch = matrix(queries.subarray(start * D, end * D), D);
       await this.searchBatch(batch, best.slice(start, end), k);
-      options.onProgress?.(end);
+      options.onProgress?.({ stage: 'search', done: end, total: B, unit: 'queries' });
     }
     return { rows, scores, k };
   }

@@ -1,3 +1,5 @@
+import type { Progress } from '../util/progress.ts';
+
 /** The best rows of B queries, best first: query b owns `[b * k, (b + 1) * k)` of both arrays. */
 export interface SearchResult {
   /** i32[B, k]: rows of the index. */
@@ -9,8 +11,8 @@ export interface SearchResult {
 }
 
 export interface SearchOptions {
-  /** Called with the number of queries answered so far. */
-  readonly onProgress?: ((queries: number) => void) | undefined;
+  /** Called after every block of queries. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** N embeddings of one space that can be searched by inner product, wherever they are kept and however they are found. */

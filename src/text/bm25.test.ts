@@ -117,7 +117,7 @@ describe('Bm25', () => {
     const seen: number[] = [];
     const bm25 = Bm25.build(3000, (row) => `doc-${row % 7}`, {
       tokenize: (text) => text.split(' '),
-      onProgress: (rows) => seen.push(rows),
+      onProgress: ({ done }) => seen.push(done),
     });
     expect(Array.from(bm25.search('doc-3', 2).rows)).toEqual([3, 10]);
     expect(bm25.search('doc', 2).rows.length).toBe(0);

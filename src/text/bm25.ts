@@ -1,4 +1,5 @@
 import { UsageError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 import { ownString } from './own-string.ts';
 
 /** Settings of a BM25 index. */
@@ -9,8 +10,8 @@ export interface Bm25Options {
   b?: number;
   /** Splits a text into index terms; used for documents and queries alike. Default {@link bm25Terms}. */
   tokenize?: (text: string) => readonly string[];
-  /** Called after every 1,024th document with the number of documents indexed so far. */
-  onProgress?: (rows: number) => void;
+  /** Called after every 1,024th document. */
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** Ranked result of one query, best first: `scores[i]` belongs to corpus row `rows[i]`. */
@@ -293,7 +294,7 @@ function collectPostings(
   count: number,
   textOf: (row: number) => string,
   tokenize: (text: string) => readonly string[],
-  onProgress: ((rows: number) => void) | undefined,
+  onProgress: ((progress: Progress) => void) | undefined,
 ): Postings {
   const termIds = new Map<string, number>();
   const lengths = new Uint32Array(count);
@@ -331,7 +332,8 @@ function collectPostings(
       }
     }
     rowEnds[row] = size;
-    if (onProgress !== undefined && (row + 1) % 1024 === 0) onProgress(row + 1);
+    if ((row + 1) % 1024 === 0)
+      onProgress?.({ stage: 'index documents', done: row + 1, total: count, unit: 'texts' });
   }
   return { termIds, lengths, terms, frequencies, rowEnds };
 }

@@ -17,7 +17,7 @@ describe('TokenStore', () => {
     const store = TokenStore.build(tokenizer, 2100, textOf, {
       maxTokens: 24,
       prefix: 'query: ',
-      onProgress: (rows) => seen.push(rows),
+      onProgress: ({ done }) => seen.push(done),
     });
     expect(store.rows).toBe(2100);
     expect(seen).toEqual([1024, 2048]);

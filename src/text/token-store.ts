@@ -1,4 +1,5 @@
 import { UsageError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** Token ids; 2 bytes each if the vocabulary has at most 65,536 tokens. */
@@ -12,8 +13,8 @@ export interface TokenStoreOptions {
   prefix?: string;
   /** Put the tokenizer's special tokens around texts, where it defines any. Default true. */
   specialTokens?: boolean;
-  /** Called after every 1,024th text with the number of texts done. */
-  onProgress?: (rows: number) => void;
+  /** Called after every 1,024th text. */
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** Tokens of one block of memory. A text never spans two blocks. */
@@ -77,7 +78,8 @@ export class TokenStore {
       starts[row] = (blocks.length - 1) * blockTokens + used;
       lengths[row] = ids.length;
       used += ids.length;
-      if (onProgress !== undefined && (row + 1) % 1024 === 0) onProgress(row + 1);
+      if ((row + 1) % 1024 === 0)
+        onProgress?.({ stage: 'tokenise', done: row + 1, total: count, unit: 'texts' });
     }
     if (blocks.length > 0) blocks.push(blocks.pop()!.slice(0, used));
     return new TokenStore(blocks, starts, lengths, blockTokens);

@@ -1,4 +1,5 @@
 import { UndriftError } from '../util/errors.ts';
+import type { Progress } from '../util/progress.ts';
 import type { StepReport } from './loop.ts';
 
 /** An update, with what is known of the whole run. */
@@ -15,9 +16,9 @@ export interface TrainCallbacks {
   /** One-time facts: what was loaded, how many negatives a query has, what was assumed. */
   onNote?: (note: string) => void;
   /** Progress of work outside of steps: reading, tokenising, filling a cache. */
-  onProgress?: (stage: string, done: number, total: number) => void;
+  onProgress?: (progress: Progress) => void;
   /** Progress of work beside the steps, such as a refresh in another process. */
-  onBackground?: (stage: string, done: number, total: number) => void;
+  onBackground?: (progress: Progress) => void;
   onStep?: (report: ReportedStep) => void;
   /** Effect of staleness on training, every `diagnose` steps; see `TableProbe`. */
   onDiagnosis?: (diagnosis: { step: number; values: Readonly<Record<string, number>> }) => void;
@@ -48,10 +49,10 @@ export function stoppedWhilePreparing(given: TrainCallbacks): {
   let training = false;
   const callbacks: TrainCallbacks = {
     ...given,
-    onProgress(...progress) {
+    onProgress(progress) {
       // Work between two steps is finished, and saved after the step.
       if (given.signal?.aborted && !training) throw new InterruptedError('stopped before training began');
-      given.onProgress?.(...progress);
+      given.onProgress?.(progress);
     },
   };
   const trainingBegins = () => {

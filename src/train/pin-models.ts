@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { isCommit, parseHubName } from '../hub/hub-name.ts';
 import { pinModel } from '../models/folder/find-model.ts';
 import type { ModelCard } from '../models/folder/model-card.ts';
+import type { Progress } from '../util/progress.ts';
 import type { TrainSettings } from './settings.ts';
 
 /**
@@ -11,14 +12,14 @@ import type { TrainSettings } from './settings.ts';
 export async function pinModels(
   settings: TrainSettings,
   callbacks: {
-    onProgress?: (stage: string, done: number, total: number) => void;
+    onProgress?: (progress: Progress) => void;
     onNote?: (note: string) => void;
   },
 ): Promise<TrainSettings> {
   const pin = (model: string, flag: string) =>
     pinModel(model, {
       flag,
-      onProgress: ({ done, total }) => callbacks.onProgress?.('download', done, total),
+      onProgress: callbacks.onProgress,
       onNote: callbacks.onNote,
     });
   const { model, mineFrom = null, guide = null } = settings;

@@ -60,8 +60,7 @@ export async function trainRetriever(
   const kind = exampleKind(method);
 
   const { data, evaluation } = await kind.load(settings, {
-    onProgress: ({ bytes, totalBytes }) => callbacks.onProgress?.('read', bytes, totalBytes),
-    onDownload: ({ done, total }) => callbacks.onProgress?.('download', done, total),
+    onProgress: callbacks.onProgress,
     onNote: callbacks.onNote,
   });
   for (const note of data.notes) callbacks.onNote?.(note);

@@ -7,6 +7,7 @@ import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
 import type { TokenStore } from '../../text/token-store.ts';
+import type { Progress } from '../../util/progress.ts';
 import type { LossName } from './loss-names.ts';
 import type { MethodOptions } from './method-options.ts';
 
@@ -72,9 +73,9 @@ export interface MethodContext {
   /** Updates that the run will make, at most. */
   readonly totalSteps?: number;
   /** Tells how far work outside of steps has come, such as filling a cache. */
-  readonly onProgress?: (stage: string, done: number, total: number) => void;
+  readonly onProgress?: (progress: Progress) => void;
   /** Tells how far work has come that goes on beside steps. */
-  readonly onBackground?: (stage: string, done: number, total: number) => void;
+  readonly onBackground?: (progress: Progress) => void;
   readonly onNote?: (note: string) => void;
   /** Logs figures of their own kind, which belong to no step's line. */
   readonly onEvent?: (kind: string, values: Readonly<Record<string, number>>) => void;

@@ -297,7 +297,7 @@ describe('mining again', () => {
         step = report.step;
       },
       // While it mines after step 5, of which nobody has heard yet.
-      onProgress: (stage) => stage === 'mine' && step === 4 && controller.abort(),
+      onProgress: ({ stage }) => stage === 'mine' && step === 4 && controller.abort(),
     });
     await expect(run).rejects.toThrow(/stopped after step 5 of 12; everything is saved/);
     await trainRetriever({ ...small('disturbed', options), resume: true });

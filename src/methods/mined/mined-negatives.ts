@@ -69,7 +69,7 @@ export class MinedNegatives {
           ...(absoluteMargin > 0 && { absoluteMargin }),
           ...(relativeMargin > 0 && { relativeMargin }),
           statistics,
-          onProgress: (done, total) => onProgress?.('mine', done, total),
+          onProgress,
         })) {
           const before = offsets[block.start]!;
           for (let i = 1; i < block.offsets.length; i++)
@@ -201,7 +201,7 @@ async function openSource(context: MethodContext, from: string): Promise<Candida
   const folder = await findModel(from, [BM25, SELF], { flag: '--mine-from' });
   const other = await loadRetriever(folder, { ...(onNote && { onNote }) });
   const own = other.tokenize('document', documents.rows, texts.document, {
-    onProgress: (done) => onProgress?.('read documents', done, documents.rows),
+    onProgress: (progress) => onProgress?.({ ...progress, stage: 'read documents' }),
   });
   const asked = other.tokenize('query', rows.length, (query) => texts.query(rows[query]!));
   const source = await denseCandidates(other, { tokens: asked, rows: rows.map((_, query) => query) }, own, {

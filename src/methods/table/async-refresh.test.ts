@@ -188,7 +188,7 @@ describe('a free-running refresh', () => {
     const progress: number[] = [];
     const method = within({
       onEvent: (kind, values) => kind === 'refresh' && events.push(values),
-      onBackground: (_, done) => progress.push(done),
+      onBackground: ({ done }) => progress.push(done),
     });
     const run = await ToyRun.begin(method, { options: { refresh: 'write-back,async:2' } });
     const { table } = run.running as TableMethod;
@@ -244,7 +244,7 @@ describe('Ctrl-C', () => {
     const controller = new AbortController();
     const method = within({
       signal: controller.signal,
-      onProgress: (stage) => stage === 'wait for the refresh' && controller.abort(),
+      onProgress: ({ stage }) => stage === 'wait for the refresh' && controller.abort(),
     });
     const run = await ToyRun.begin(method, settings);
     await run.train(3);

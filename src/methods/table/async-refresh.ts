@@ -68,7 +68,7 @@ export class AsyncRefresh {
       folder,
       blockRows: options.blockRows,
       ...(options.limits && { limits: options.limits }),
-      onProgress: (done, rows) => onBackground?.('refresh', done, rows),
+      onProgress: (progress) => onBackground?.({ ...progress, stage: 'refresh' }),
       onFailure: ({ reason, done, rows, failures, willRetry }) => {
         // Ctrl-C reaches a process that has just been started, too.
         if (context.signal?.aborted) return;
@@ -187,7 +187,10 @@ export class AsyncRefresh {
       stop = resolve;
     });
     // The process alone keeps no event loop alive.
-    const timer = setInterval(() => onProgress?.('wait for the refresh', job.done, job.rows), PROGRESS_MS);
+    const timer = setInterval(
+      () => onProgress?.({ stage: 'wait for the refresh', done: job.done, total: job.rows, unit: 'texts' }),
+      PROGRESS_MS,
+    );
     signal?.addEventListener('abort', stop);
     if (signal?.aborted) stop();
     try {

@@ -215,7 +215,7 @@ export class TableProbe {
     return await retriever.encodeTokens(side, side === 'query' ? queries : documents, {
       ...compute,
       rows: Uint32Array.from(rows),
-      onProgress: (done) => onProgress?.('diagnose', done, rows.length),
+      onProgress: (progress) => onProgress?.({ ...progress, stage: 'diagnose' }),
     });
   }
 

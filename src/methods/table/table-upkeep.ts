@@ -1,6 +1,7 @@
 import { parseRefreshPolicy, type RefreshPolicy } from '../../cache/refresh-policy.ts';
 import { NONE, type ScoreTable } from '../../cache/score-table.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
+import type { Progress } from '../../util/progress.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
 import type { MethodContext } from '../contract/method.ts';
 import { AsyncRefresh } from './async-refresh.ts';
@@ -203,8 +204,8 @@ export class TableUpkeep {
     await ledger.time('refresh', async () => {
       for (let start = 0; start < documents.length; start += REFRESH_ROWS) {
         const piece = (list: Int32Array) => list.subarray(start, start + REFRESH_ROWS);
-        const embeddings = await this.embed(piece(documents), (done) =>
-          onProgress?.(stage, start + done, documents.length),
+        const embeddings = await this.embed(piece(documents), ({ done }) =>
+          onProgress?.({ stage, done: start + done, total: documents.length, unit: 'texts' }),
         );
         take(piece, embeddings);
       }
@@ -212,13 +213,16 @@ export class TableUpkeep {
   }
 
   /** f32[documents, D], without dropout. */
-  private async embed(documents: Int32Array, onProgress?: (done: number) => void): Promise<Float32Array> {
+  private async embed(
+    documents: Int32Array,
+    onProgress?: (progress: Progress) => void,
+  ): Promise<Float32Array> {
     const { retriever, compute, ledger, documents: store } = this.context;
     ledger.documents('refresh', documents.length);
     return await retriever.encodeTokens('document', store, {
       ...compute,
       rows: Uint32Array.from(documents),
-      ...(onProgress && { onProgress }),
+      onProgress,
     });
   }
 }

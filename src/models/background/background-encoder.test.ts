@@ -123,7 +123,7 @@ describe('an encoder in a process of its own', () => {
     let killed = 0;
     const { encoder, here } = encoderOf(retriever, {
       blockRows: 1,
-      onProgress: (done) => {
+      onProgress: ({ done }) => {
         if (killed > 0 || done < 20) return;
         killed = encoder.pid!;
         process.kill(killed, 'SIGKILL');

@@ -7,6 +7,7 @@ import type { TokenStore } from '../../text/token-store.ts';
 import { builtScript } from '../../util/built-script.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { readAt } from '../../util/files.ts';
+import type { Progress } from '../../util/progress.ts';
 import type { Retriever, Side, Weights } from '../retriever/retriever.ts';
 import {
   type EncodeJob,
@@ -56,7 +57,7 @@ export interface BackgroundOptions extends ComputeOptions {
     failures: number;
     willRetry: boolean;
   }) => void;
-  onProgress?: (done: number, rows: number) => void;
+  onProgress?: (progress: Progress) => void;
 }
 
 /** Name of the folder of the files, up to a random ending. */
@@ -192,7 +193,7 @@ export class BackgroundEncoder {
     else if (message.kind === 'progress') {
       this.isWarm = true;
       job.advance(message.rows, message.written);
-      this.options.onProgress?.(job.done, job.rows);
+      this.options.onProgress?.({ stage: 'encode', done: job.done, total: job.rows, unit: 'texts' });
     } else job.settle('done');
     this.expect();
   }

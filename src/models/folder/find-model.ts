@@ -4,6 +4,7 @@ import { type HubName, hubNameText, parseHubName } from '../../hub/hub-name.ts';
 import { UsageError } from '../../util/errors.ts';
 import { recoverFolder } from '../../util/files.ts';
 import { didYouMean } from '../../util/nearest.ts';
+import type { Progress } from '../../util/progress.ts';
 import { hubModel, hubModelName } from './hub-model.ts';
 
 /** Any of these makes a folder a model's. */
@@ -12,8 +13,8 @@ const MODEL_FILES = ['undrift.json', 'modules.json', 'config.json'];
 export interface FindModelOptions {
   /** The option that named the model, for messages. Default `--model`. */
   flag?: string;
-  /** Bytes downloaded, of all that are wanted. */
-  onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
+  /** Stage `download`, in bytes. */
+  onProgress?: ((progress: Progress) => void) | undefined;
   onNote?: ((note: string) => void) | undefined;
 }
 

@@ -28,13 +28,13 @@ export interface RowEncoder {
  * the rows alone: the same rows, weights and number of threads give the same bits, here or in another process.
  *
  * @param out  row-major f32[rows, D], in the order of the rows
- * @param onProgress  rows embedded so far
+ * @param onRows  called after every pass with the number of rows embedded so far
  */
 export async function encodeRows(
   { program, weights, feeder, padId }: RowEncoder,
   { store, rows }: { store: TokenStore; rows: Uint32Array },
   out: Float32Array,
-  onProgress?: (done: number) => void,
+  onRows?: (done: number) => void,
 ): Promise<void> {
   const D = out.length / rows.length;
   const order = Uint32Array.from(rows, (_, i) => i).sort(
@@ -52,7 +52,7 @@ export async function encodeRows(
     const vectors = float32(outputs.embedding, 'embedding');
     for (const [i, place] of picked.entries()) out.set(vectors.subarray(i * D, (i + 1) * D), place * D);
     start = end;
-    onProgress?.(start);
+    onRows?.(start);
   }
 }
 

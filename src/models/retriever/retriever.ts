@@ -19,6 +19,7 @@ import type { TokenFrame } from '../../text/crops.ts';
 import { TokenStore } from '../../text/token-store.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ShapeError, UsageError } from '../../util/errors.ts';
+import type { Progress } from '../../util/progress.ts';
 import { encodeRows } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
 import { TokenFeeds } from './token-feeds.ts';
@@ -192,7 +193,7 @@ export class Retriever {
     side: Side,
     count: number,
     textOf: (row: number) => string,
-    options: { onProgress?: (done: number) => void } = {},
+    options: { onProgress?: ((progress: Progress) => void) | undefined } = {},
   ): TokenStore {
     return TokenStore.build(this.tokenizer, count, textOf, {
       maxTokens: this.config.maxTokens[side],
@@ -224,7 +225,7 @@ export class Retriever {
   tokenizeWhole(
     count: number,
     textOf: (row: number) => string,
-    options: { onProgress?: (done: number) => void } = {},
+    options: { onProgress?: ((progress: Progress) => void) | undefined } = {},
   ): TokenStore {
     return TokenStore.build(this.tokenizer, count, textOf, {
       maxTokens: MAX_WHOLE_TOKENS,
@@ -257,7 +258,9 @@ export class Retriever {
     // Its own weights stay on the device, from pass to pass and from call to call.
     if (options.device && !options.weights) keepLong(Object.values(weights), options.device);
     const encoder = { program, weights, feeder: this.feeder, padId: this.padId };
-    await encodeRows(encoder, { store, rows }, out, options.onProgress);
+    await encodeRows(encoder, { store, rows }, out, (done) =>
+      options.onProgress?.({ stage: 'encode', done, total: rows.length, unit: 'texts' }),
+    );
     return out;
   }
 
@@ -320,8 +323,8 @@ export interface EncodeOptions extends ComputeOptions {
   weights?: Weights;
   /** Receives the vectors; default a new array. */
   out?: Float32Array;
-  /** Texts embedded so far. */
-  onProgress?: (done: number) => void;
+  /** Called after every forward pass. */
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 const prefixes = (config: RetrieverConfig): string[] =>

@@ -5,6 +5,7 @@ import type { Method } from '../../methods/contract/method.ts';
 import type { Retriever } from '../../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { TokenStore } from '../../text/token-store.ts';
+import type { Progress } from '../../util/progress.ts';
 
 /** The data of a run. */
 export interface TrainingData {
@@ -35,9 +36,6 @@ export interface ExampleSettings {
   readonly loss: string | null;
 }
 
-/** Reports how many texts of a stage are done. */
-export type TextProgress = (stage: string, done: number, total: number) => void;
-
 /**
  * A kind of training example: how data of this kind is read, tokenised and evaluated on, and what messages call its parts. A method
  * names its kind by `trainsOn`.
@@ -57,13 +55,13 @@ export interface ExampleKind {
   checkMetric(metric: string): void;
   load(settings: Pick<ExampleSettings, 'data' | 'evalSplit'>, options: LoadOptions): Promise<TrainingData>;
   /** Tokenises the texts to train on. */
-  tokenize(retriever: Retriever, data: RetrievalData, onProgress?: TextProgress): SideTokens;
+  tokenize(retriever: Retriever, data: RetrievalData, onProgress?: (progress: Progress) => void): SideTokens;
   /** Tokenises the texts to evaluate on. @param trained  tokens of the texts that are trained on */
   evaluationTokens(
     retriever: Retriever,
     evaluation: RetrievalData,
     trained: SideTokens,
-    onProgress?: TextProgress,
+    onProgress?: (progress: Progress) => void,
   ): SideTokens;
   /**
    * Picks the examples that a method can use.

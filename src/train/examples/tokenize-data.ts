@@ -1,8 +1,9 @@
 import type { RetrievalData } from '../../data/retrieval-data.ts';
 import type { Retriever, Side } from '../../models/retriever/retriever.ts';
 import type { TokenStore } from '../../text/token-store.ts';
+import type { Progress } from '../../util/progress.ts';
 
-type Report = ((stage: string, done: number, total: number) => void) | undefined;
+type Report = ((progress: Progress) => void) | undefined;
 
 /** Tokenises all texts of a side. */
 export function tokenizeSide(
@@ -14,7 +15,7 @@ export function tokenizeSide(
   const texts = side === 'query' ? data.queries : data.corpus;
   const stage = side === 'query' ? 'tokenise queries' : 'tokenise documents';
   return retriever.tokenize(side, texts.size, (row) => texts.text(row), {
-    onProgress: (done) => onProgress?.(stage, done, texts.size),
+    onProgress: (progress) => onProgress?.({ ...progress, stage }),
   });
 }
 
@@ -25,5 +26,5 @@ export const tokenizeWhole = (
   onProgress: Report,
 ): TokenStore =>
   retriever.tokenizeWhole(corpus.size, (row) => corpus.text(row), {
-    onProgress: (done) => onProgress?.('tokenise documents', done, corpus.size),
+    onProgress: (progress) => onProgress?.({ ...progress, stage: 'tokenise documents' }),
   });

@@ -2,10 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from './errors.ts';
-import { Progress, type ProgressOptions } from './progress.ts';
+import { ProgressLine, type ProgressLineOptions } from './progress-line.ts';
 
 /** A progress on a fake stream and a fake clock. */
-function setup(options: Partial<ProgressOptions> & { isTTY: boolean; columns?: number }) {
+function setup(options: Partial<ProgressLineOptions> & { isTTY: boolean; columns?: number }) {
   const clock = { ms: 0 };
   let written = '';
   const { isTTY, columns, ...rest } = options;
@@ -16,7 +16,7 @@ function setup(options: Partial<ProgressOptions> & { isTTY: boolean; columns?: n
       written += text;
     },
   };
-  const progress = new Progress({ label: 'train', unit: 'steps', stream, now: () => clock.ms, ...rest });
+  const progress = new ProgressLine({ label: 'train', unit: 'steps', stream, now: () => clock.ms, ...rest });
   /** What was written since the last call. */
   const take = () => {
     const text = written;
@@ -26,7 +26,7 @@ function setup(options: Partial<ProgressOptions> & { isTTY: boolean; columns?: n
   return { progress, clock, take };
 }
 
-describe('Progress on a terminal', () => {
+describe('ProgressLine on a terminal', () => {
   it('rewrites one line, no more often than it should', () => {
     const { progress, clock, take } = setup({ isTTY: true, total: 2000 });
     clock.ms = 1000;
@@ -88,7 +88,7 @@ describe('Progress on a terminal', () => {
   });
 });
 
-describe('Progress on a pipe', () => {
+describe('ProgressLine on a pipe', () => {
   it('writes a plain line every few seconds and at the end', () => {
     const { progress, clock, take } = setup({ isTTY: false, total: 100, lineMs: 5000 });
     for (let step = 0; step < 100; step++) {
@@ -167,14 +167,14 @@ describe('edges', () => {
   });
 
   it('refuses a total that is not a number', () => {
-    expect(() => new Progress({ label: 'x', total: Number.NaN })).toThrow(UsageError);
+    expect(() => new ProgressLine({ label: 'x', total: Number.NaN })).toThrow(UsageError);
   });
 
   it('writes to stderr and never to stdout by default', () => {
-    const url = JSON.stringify(new URL('./progress.ts', import.meta.url).href);
+    const url = JSON.stringify(new URL('./progress-line.ts', import.meta.url).href);
     const program = `
-      const { Progress } = await import(${url});
-      const progress = new Progress({ label: 'work', total: 2, lineMs: 0 });
+      const { ProgressLine } = await import(${url});
+      const progress = new ProgressLine({ label: 'work', total: 2, lineMs: 0 });
       progress.update(1); progress.log('note'); progress.finish();`;
     const tsx = fileURLToPath(import.meta.resolve('tsx'));
     const result = spawnSync(process.execPath, ['--import', tsx, '--input-type=module', '-e', program], {
