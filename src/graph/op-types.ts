@@ -1,6 +1,7 @@
 import type { DType } from '../onnx/dtypes.ts';
 import type { Dim } from './dims.ts';
 
+/** Attributes of an operation that has none. */
 export type None = Record<never, never>;
 
 /**
@@ -10,7 +11,7 @@ export type None = Record<never, never>;
  * over these keys, so an operation that lacks either does not compile.
  */
 export interface OpAttributes {
-  // Elementwise, one input.
+  // Elementwise, one input; formulas stand at the functions of `ops/elementwise.ts`.
   Neg: None;
   Abs: None;
   Sign: None;
@@ -58,23 +59,36 @@ export interface OpAttributes {
   /** op(A) op(B) + bias[N], for A and B of rank 2. */
   Gemm: { transA: boolean; transB: boolean };
 
+  /** Sum along axes. */
   ReduceSum: { axes: number[]; keepDims: boolean };
+  /** Mean along axes. */
   ReduceMean: { axes: number[]; keepDims: boolean };
+  /** Largest element along axes. */
   ReduceMax: { axes: number[]; keepDims: boolean };
+  /** Smallest element along axes. */
   ReduceMin: { axes: number[]; keepDims: boolean };
+  /** log Σ exp(x) along axes. */
   ReduceLogSumExp: { axes: number[]; keepDims: boolean };
+  /** exp(x) / Σ exp(x) along an axis. */
   Softmax: { axis: number };
+  /** x − log Σ exp(x) along an axis. */
   LogSoftmax: { axis: number };
   /**
    * Layer norm over the last axis. Inputs (x, scale, bias); outputs (y, mean, inverse standard deviation).
    */
   LayerNormalization: { epsilon: number };
 
+  /** Elements of x in another shape. */
   Reshape: { shape: Dim[] };
+  /** Axes in another order: axis i of the result is axis `perm[i]` of x. */
   Transpose: { perm: number[] };
+  /** Tensors joined along an axis. */
   Concat: { axis: number };
+  /** Part of an axis: `length` elements from `start` on. */
   Slice: { axis: number; start: Dim; length: Dim };
+  /** Pieces of an axis, with the given sizes. One output per piece. */
   Split: { axis: number; sizes: Dim[] };
+  /** Repetition of axes of size 1, and of new leading axes, up to the given shape. */
   Expand: { shape: Dim[] };
   /** Tensor of one repeated value. No inputs. */
   Fill: { shape: Dim[]; value: number; dtype: DType };
@@ -100,6 +114,7 @@ export interface OpAttributes {
   Scatter: { axis: number };
   /** The k largest or smallest elements along `axis`, sorted. Outputs (values, indices i64). */
   TopK: { axis: number; k: Dim; largest: boolean };
+  /** Index of the largest element along an axis, as i64. */
   ArgMax: { axis: number; keepDims: boolean };
 }
 

@@ -5,10 +5,15 @@ import type { OpAttributes, OpType } from './op-types.ts';
 
 /** Operation in a graph, with its inputs, attributes and results. */
 export interface GraphNode<K extends OpType = OpType> {
+  /** Name of the operation. */
   readonly op: K;
+  /** Unique name in the graph, with the scope as prefix. */
   readonly name: string;
+  /** Tensors that the operation reads. */
   readonly inputs: readonly Tensor[];
+  /** Attributes of the operation. */
   readonly attributes: OpAttributes[K];
+  /** Tensors that the operation computes. */
   readonly outputs: readonly Tensor[];
 }
 

@@ -18,11 +18,15 @@ export interface SafetensorsHeader {
   tensors: ReadonlyMap<string, TensorPlace>;
 }
 
-/** Type, shape and position of one tensor. `begin` and `end` are in bytes from the end of the header. */
+/** Type, shape and position of one tensor in a safetensors file. */
 export interface TensorPlace {
+  /** Element type. */
   dtype: DType;
+  /** Shape. */
   dims: readonly number[];
+  /** Position of the first byte, from the end of the header. */
   begin: number;
+  /** Position after the last byte, from the end of the header. */
   end: number;
 }
 

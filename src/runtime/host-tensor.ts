@@ -3,8 +3,11 @@ import { ShapeError } from '../util/errors.ts';
 
 /** Tensor with values in this process's memory, row-major. */
 export interface HostTensor {
+  /** Element type. */
   readonly dtype: DType;
+  /** Shape. */
   readonly dims: readonly number[];
+  /** Product of `dims` elements, row-major. */
   readonly data: TypedArray;
 }
 
