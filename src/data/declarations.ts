@@ -43,124 +43,149 @@ export function declarationsOf(ts: Ts, file: string, text: string): Declaration[
   }
   const sourceText = isSource ? ts.transpileDeclaration(text, { fileName: file }).outputText : text;
   const source = ts.createSourceFile(file, sourceText, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS);
-  const printer = ts.createPrinter({ removeComments: true });
-  const groups: Group[] = [];
-  /** The group that a further overload of the same name joins if it is not described anew. */
-  const open = new Map<string, Group>();
-
-  const print = (node: Node): string =>
-    oneLine(printer.printNode(ts.EmitHint.Unspecified, node, source)).replace(
-      /^(export |declare |default )+/,
-      '',
-    );
-  const nameOf = (node: TypeScript.NamedDeclaration): string => node.name?.getText(source) ?? '';
-
-  const add = (heads: Heads, key: string, node: Node, text: string): void => {
-    const id = [...heads, key].join('\0');
-    const description = cleanDescription(rawComment(ts, node));
-    const before = open.get(id);
-    if (before !== undefined && (description === undefined || description === before.description)) {
-      if (!before.texts.includes(text)) before.texts.push(text);
-      return;
-    }
-    const line = isSource ? undefined : source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1;
-    const group = { heads, texts: [text], description, line };
-    open.set(id, group);
-    groups.push(group);
-  };
-
-  /** A thing with members: the whole if it is short, otherwise its head and the names of its members. */
-  const addContainer = (
-    heads: Heads,
-    node: Node,
-    head: string,
-    members: readonly { name: string; text: string }[],
-  ): void => {
-    const whole = wrap(
-      [head],
-      members.map(({ text }) => text),
-    );
-    const names = [...new Set(members.map(({ name }) => name).filter((name) => name !== ''))];
-    const text =
-      whole.length <= MAX_DOCUMENT_CHARS / 2
-        ? whole
-        : wrap(
-            [head],
-            names.map((name) => `${name};`),
-          );
-    add(heads, head, node, text);
-  };
-
-  /** `clauses` (extends, type parameters' bounds) stand in the container's own document only: to a member they are noise. */
-  const visitMembers = (
-    heads: Heads,
-    node: Node,
-    head: string,
-    clauses: string,
-    members: Iterable<Node>,
-  ): void => {
-    const visible = [...members].filter(
-      (member) => !isPrivate(ts, member) && !isPrototype(ts, member, source),
-    );
-    const parts = visible.map((member) => ({ name: memberName(ts, member, source), text: print(member) }));
-    addContainer(heads, node, head + clauses, parts);
-    for (const [i, member] of visible.entries()) {
-      const { name, text } = parts[i]!;
-      add([...heads, head], `${isStatic(ts, member) ? 'static ' : ''}${name}`, member, text);
-    }
-  };
-
-  const visit = (node: Node, heads: Heads): void => {
-    if (ts.isModuleDeclaration(node)) {
-      const { body } = node;
-      if (body === undefined) return;
-      const isGlobal = (node.flags & ts.NodeFlags.GlobalAugmentation) !== 0;
-      const head = `${ts.isStringLiteral(node.name) ? 'module' : 'namespace'} ${nameOf(node)}`;
-      if (ts.isModuleDeclaration(body)) {
-        visit(body, [...heads, head]); // `namespace A.B`
-      } else if (ts.isModuleBlock(body)) {
-        if (!isGlobal) {
-          const names = body.statements.flatMap((statement) => statementNames(ts, statement, source));
-          addContainer(
-            heads,
-            node,
-            head,
-            [...new Set(names)].map((name) => ({ name, text: `${name};` })),
-          );
-        }
-        for (const statement of body.statements) visit(statement, isGlobal ? heads : [...heads, head]);
-      }
-    } else if (ts.isInterfaceDeclaration(node) || ts.isClassDeclaration(node)) {
-      const clauses = (node.heritageClauses ?? [])
-        .map((clause) => ` ${oneLine(clause.getText(source))}`)
-        .join('');
-      const kind = ts.isClassDeclaration(node) ? 'class' : 'interface';
-      visitMembers(heads, node, `${kind} ${nameOf(node)}${typeParameters(node)}`, clauses, node.members);
-    } else if (ts.isEnumDeclaration(node)) {
-      visitMembers(heads, node, `enum ${nameOf(node)}`, '', node.members);
-    } else if (ts.isTypeAliasDeclaration(node)) {
-      if (ts.isTypeLiteralNode(node.type)) {
-        visitMembers(heads, node, `type ${nameOf(node)}${typeParameters(node)} =`, '', node.type.members);
-      } else add(heads, `type ${nameOf(node)}`, node, print(node));
-    } else if (ts.isFunctionDeclaration(node)) {
-      add(heads, `function ${nameOf(node)}`, node, print(node));
-    } else if (ts.isVariableStatement(node)) {
-      const keyword = (node.declarationList.flags & ts.NodeFlags.Const) !== 0 ? 'const' : 'var';
-      for (const variable of node.declarationList.declarations) {
-        const head = `${keyword} ${nameOf(variable)}`;
-        if (variable.type !== undefined && ts.isTypeLiteralNode(variable.type)) {
-          visitMembers(heads, node, `${head}:`, '', variable.type.members);
-        } else add(heads, head, node, `${keyword} ${print(variable)};`);
-      }
-    }
-  };
-  for (const statement of source.statements) visit(statement, []);
-
-  return groups.map(({ heads, texts, description, line }) => ({
+  const reader = new DeclarationReader(ts, source, { numbered: !isSource });
+  for (const statement of source.statements) reader.visit(statement, []);
+  return reader.groups.map(({ heads, texts, description, line }) => ({
     document: wrap(heads, texts),
     description,
     line,
   }));
+}
+
+/** Collects the declarations of a file in groups of overloads. */
+class DeclarationReader {
+  readonly groups: Group[] = [];
+  private readonly ts: Ts;
+  private readonly source: TypeScript.SourceFile;
+  /** Whether lines are those of the file itself. */
+  private readonly numbered: boolean;
+  private readonly printer: TypeScript.Printer;
+  /** Groups by name, which a further overload joins if it has no description of its own. */
+  private readonly open = new Map<string, Group>();
+
+  constructor(ts: Ts, source: TypeScript.SourceFile, { numbered }: { numbered: boolean }) {
+    this.ts = ts;
+    this.source = source;
+    this.numbered = numbered;
+    this.printer = ts.createPrinter({ removeComments: true });
+  }
+
+  visit(node: Node, heads: Heads): void {
+    const { ts, source } = this;
+    if (ts.isModuleDeclaration(node)) this.visitModule(node, heads);
+    else if (ts.isInterfaceDeclaration(node) || ts.isClassDeclaration(node)) {
+      const clauses = (node.heritageClauses ?? [])
+        .map((clause) => ` ${oneLine(clause.getText(source))}`)
+        .join('');
+      const kind = ts.isClassDeclaration(node) ? 'class' : 'interface';
+      const head = `${kind} ${this.nameOf(node)}${typeParameters(node)}`;
+      this.visitMembers(heads, node, { head, clauses, members: node.members });
+    } else if (ts.isEnumDeclaration(node)) {
+      this.visitMembers(heads, node, { head: `enum ${this.nameOf(node)}`, members: node.members });
+    } else if (ts.isTypeAliasDeclaration(node)) {
+      if (ts.isTypeLiteralNode(node.type)) {
+        const head = `type ${this.nameOf(node)}${typeParameters(node)} =`;
+        this.visitMembers(heads, node, { head, members: node.type.members });
+      } else this.add(heads, `type ${this.nameOf(node)}`, node, this.print(node));
+    } else if (ts.isFunctionDeclaration(node)) {
+      this.add(heads, `function ${this.nameOf(node)}`, node, this.print(node));
+    } else if (ts.isVariableStatement(node)) this.visitVariables(node, heads);
+  }
+
+  private visitModule(node: TypeScript.ModuleDeclaration, heads: Heads): void {
+    const { ts, source } = this;
+    const { body } = node;
+    if (body === undefined) return;
+    const isGlobal = (node.flags & ts.NodeFlags.GlobalAugmentation) !== 0;
+    const head = `${ts.isStringLiteral(node.name) ? 'module' : 'namespace'} ${this.nameOf(node)}`;
+    if (ts.isModuleDeclaration(body)) {
+      this.visit(body, [...heads, head]); // `namespace A.B`
+      return;
+    }
+    if (!ts.isModuleBlock(body)) return;
+    if (!isGlobal) {
+      const names = new Set(body.statements.flatMap((statement) => statementNames(ts, statement, source)));
+      const members = [...names].map((name) => ({ name, text: `${name};` }));
+      this.addContainer(heads, node, head, members);
+    }
+    for (const statement of body.statements) this.visit(statement, isGlobal ? heads : [...heads, head]);
+  }
+
+  private visitVariables(node: TypeScript.VariableStatement, heads: Heads): void {
+    const { ts } = this;
+    const keyword = (node.declarationList.flags & ts.NodeFlags.Const) !== 0 ? 'const' : 'var';
+    for (const variable of node.declarationList.declarations) {
+      const head = `${keyword} ${this.nameOf(variable)}`;
+      if (variable.type !== undefined && ts.isTypeLiteralNode(variable.type)) {
+        this.visitMembers(heads, node, { head: `${head}:`, members: variable.type.members });
+      } else this.add(heads, head, node, `${keyword} ${this.print(variable)};`);
+    }
+  }
+
+  /**
+   * @param of.clauses  `extends` and bounds of type parameters, which stand in the container's own document only: in a member's they
+   *   are noise
+   */
+  private visitMembers(
+    heads: Heads,
+    node: Node,
+    { head, clauses = '', members }: { head: string; clauses?: string; members: Iterable<Node> },
+  ): void {
+    const { ts, source } = this;
+    const visible = [...members].filter(
+      (member) => !isPrivate(ts, member) && !isPrototype(ts, member, source),
+    );
+    const parts = visible.map((member) => ({
+      name: memberName(ts, member, source),
+      text: this.print(member),
+    }));
+    this.addContainer(heads, node, head + clauses, parts);
+    for (const [i, member] of visible.entries()) {
+      const { name, text } = parts[i]!;
+      this.add([...heads, head], `${isStatic(ts, member) ? 'static ' : ''}${name}`, member, text);
+    }
+  }
+
+  /** Adds something with members: whole if it is short, otherwise its head and the names of its members. */
+  private addContainer(
+    heads: Heads,
+    node: Node,
+    head: string,
+    members: readonly { name: string; text: string }[],
+  ): void {
+    const texts = members.map(({ text }) => text);
+    const whole = wrap([head], texts);
+    const names = [...new Set(members.map(({ name }) => name).filter((name) => name !== ''))];
+    const short = names.map((name) => `${name};`);
+    const text = whole.length <= MAX_DOCUMENT_CHARS / 2 ? whole : wrap([head], short);
+    this.add(heads, head, node, text);
+  }
+
+  private add(heads: Heads, key: string, node: Node, text: string): void {
+    const { ts, source } = this;
+    const id = [...heads, key].join('\0');
+    const description = cleanDescription(rawComment(ts, node));
+    const before = this.open.get(id);
+    if (before !== undefined && (description === undefined || description === before.description)) {
+      if (!before.texts.includes(text)) before.texts.push(text);
+      return;
+    }
+    const line = this.numbered
+      ? source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1
+      : undefined;
+    const group = { heads, texts: [text], description, line };
+    this.open.set(id, group);
+    this.groups.push(group);
+  }
+
+  private print(node: Node): string {
+    const text = this.printer.printNode(this.ts.EmitHint.Unspecified, node, this.source);
+    return oneLine(text).replace(/^(export |declare |default )+/, '');
+  }
+
+  private nameOf(node: TypeScript.NamedDeclaration): string {
+    return node.name?.getText(this.source) ?? '';
+  }
 }
 
 /** `head { head { text text } }`, with as many texts as fit, but at least (a part of) the first. */

@@ -70,40 +70,7 @@ const decoder = ({
 
   huggingFaceFields: () => ({ architectures: [modelClass], attention_dropout: 0, initializer_range: 0.02 }),
 
-  parseConfig(json, file) {
-    const f = configFields(json, file);
-    f.oneOf('mlp_bias', [false], false);
-    f.oneOf('use_sliding_window', [false], false);
-    const [hidden, heads] = [f.count('hidden_size'), f.count('num_attention_heads')];
-    const keyHeads = f.count('num_key_value_heads', heads);
-    const share = Number.isInteger(hidden / heads) ? hidden / heads : undefined;
-    const headSize = f.count('head_dim', defaults.head_dim ?? share);
-    if (heads % keyHeads !== 0) {
-      throw new DataError(`num_attention_heads ${heads} is no multiple of num_key_value_heads ${keyHeads}`, {
-        file,
-        help: 'each key head serves an equal share of the query heads',
-      });
-    }
-    if (headSize % 2 !== 0) {
-      throw new DataError(`head_dim ${headSize} is odd: rotary positions turn pairs`, { file });
-    }
-    return {
-      model_type: modelType,
-      vocab_size: f.count('vocab_size'),
-      hidden_size: hidden,
-      num_hidden_layers: f.layers('num_hidden_layers'),
-      num_attention_heads: heads,
-      num_key_value_heads: keyHeads,
-      head_dim: headSize,
-      intermediate_size: f.count('intermediate_size'),
-      max_position_embeddings: f.count('max_position_embeddings', defaults.max_position_embeddings),
-      rms_norm_eps: f.positive('rms_norm_eps', 1e-6),
-      hidden_act: f.oneOf('hidden_act', activationNames, 'silu'),
-      attention_bias: f.flag('attention_bias', false),
-      tie_word_embeddings: f.flag('tie_word_embeddings', false),
-      ...ropeConfig(json, file, { theta: 10_000 }),
-    };
-  },
+  parseConfig: (json, file) => parseConfig(json, file, { modelType, defaults }),
 
   hiddenSize: (config) => config.hidden_size,
   maxTokens: (config) => config.max_position_embeddings,
@@ -186,6 +153,46 @@ const decoder = ({
     return last.map((hidden) => ({ kind: 'tokens', hidden }));
   },
 });
+
+/** @throws DataError for a config that is damaged or that would run with other results */
+function parseConfig(
+  json: Readonly<Record<string, unknown>>,
+  file: string,
+  { modelType, defaults }: Pick<Member, 'modelType' | 'defaults'>,
+): LlamaConfig {
+  const f = configFields(json, file);
+  f.oneOf('mlp_bias', [false], false);
+  f.oneOf('use_sliding_window', [false], false);
+  const [hidden, heads] = [f.count('hidden_size'), f.count('num_attention_heads')];
+  const keyHeads = f.count('num_key_value_heads', heads);
+  const share = Number.isInteger(hidden / heads) ? hidden / heads : undefined;
+  const headSize = f.count('head_dim', defaults.head_dim ?? share);
+  if (heads % keyHeads !== 0) {
+    throw new DataError(`num_attention_heads ${heads} is no multiple of num_key_value_heads ${keyHeads}`, {
+      file,
+      help: 'each key head serves an equal share of the query heads',
+    });
+  }
+  if (headSize % 2 !== 0) {
+    throw new DataError(`head_dim ${headSize} is odd: rotary positions turn pairs`, { file });
+  }
+  return {
+    model_type: modelType,
+    vocab_size: f.count('vocab_size'),
+    hidden_size: hidden,
+    num_hidden_layers: f.layers('num_hidden_layers'),
+    num_attention_heads: heads,
+    num_key_value_heads: keyHeads,
+    head_dim: headSize,
+    intermediate_size: f.count('intermediate_size'),
+    max_position_embeddings: f.count('max_position_embeddings', defaults.max_position_embeddings),
+    rms_norm_eps: f.positive('rms_norm_eps', 1e-6),
+    hidden_act: f.oneOf('hidden_act', activationNames, 'silu'),
+    attention_bias: f.flag('attention_bias', false),
+    tie_word_embeddings: f.flag('tie_word_embeddings', false),
+    ...ropeConfig(json, file, { theta: 10_000 }),
+  };
+}
 
 export const llama = decoder({
   modelType: 'llama',
