@@ -57,7 +57,7 @@ const matrices = (a: CheckedInput, b: CheckedInput, options: ops.MatmulOptions):
   inputs: { a, b },
   build: ({ a, b }) => ops.matmul(a!, b!, options),
 });
-/** Nothing flows back through the operation itself: the sum with x shows that it does not disturb what flows beside it. */
+/** Operations without a gradient. The sum with x shows that they do not disturb other gradients of x. */
 const flat = (f: (x: Tensor) => Tensor): Case[] => [
   {
     inputs: { x: { ...dynamic, low: 0.1, high: 0.9 } },
@@ -149,7 +149,7 @@ const cases: { [K in OpType]: Case[] } = {
   ReduceMin: reductions(ops.min).filter((c) => !c.mayVanish),
   ReduceLogSumExp: reductions(ops.logSumExp).filter((c) => !c.mayVanish),
   Softmax: [
-    // Of no rows the WebGPU provider makes no softmax: it says so.
+    // The WebGPU provider refuses a softmax without rows.
     ...one(ops.softmax).filter(
       ({ inputs: { x } }) => x!.dims?.[2] !== 1 && !(onWebGpu && x!.dims?.[0] === 0),
     ),
@@ -288,7 +288,7 @@ const cases: { [K in OpType]: Case[] } = {
   ArgMax: flat((x) => ops.expand(ops.argMax(x, { keepDims: true }), ['batch', 3])),
 };
 
-/** All of them on the CPU; on another device, where a session takes a tenth of a second, four from among them. */
+/** All cases on the CPU. On another device, where a session takes a tenth of a second, four of the cases. */
 const sampled = (list: readonly Case[]): readonly Case[] =>
   onWebGpu && list.length > 4
     ? [0, 1, 2, 3].map((i) => list[Math.round((i * (list.length - 1)) / 3)]!)

@@ -27,7 +27,7 @@ describe('toOnnx', () => {
     expect(made.has('y')).toBe(true);
   });
 
-  it('one value may be several outputs, and an input or constant may be one', async () => {
+  it('one value may be several outputs, and an input or constant may be an output', async () => {
     const graph = new Graph('g');
     const x = graph.input('x', 'f32', [2]);
     const y = ops.exp(x);
@@ -43,7 +43,7 @@ describe('toOnnx', () => {
     await program.dispose();
   });
 
-  it('refuses a graph without outputs, and a size that nothing tells', () => {
+  it('refuses a graph without outputs, and a dimension whose size no tensor has', () => {
     const graph = new Graph('empty');
     const x = graph.input('x', 'f32', ['a*b']);
     expect(() => toOnnx(graph)).toThrow('graph "empty" has no outputs');
@@ -116,7 +116,7 @@ describe('one program serves every size', () => {
         values.slice(((b + 1) * tokens - 1) * 2, (b + 1) * tokens * 2),
       ).flat(),
     );
-    // d/dx Σ of x with itself as pairs: each row appears as often as there are tokens, on both sides.
+    // Gradient of a sum over all pairs of rows: each row occurs once per token, on both sides.
     const gradient = numbers(results.gradient);
     for (let b = 0; b < batch; b++) {
       for (let d = 0; d < 2; d++) {
@@ -225,7 +225,7 @@ describe('toOnnx for other providers', () => {
         .filter(({ attributes }) => (attributes!.to as { value: number }).value === F16)
         .map(({ outputs }) => outputs[0]),
     );
-    // a, b, the flat product, w, the bias; and a transposed.
+    // a, b, the flat product, w, the bias, and a transposed.
     expect(halves.size).toBe(6);
     const isHalf = (value: string): boolean =>
       halves.has(value) ||

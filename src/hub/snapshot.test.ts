@@ -34,10 +34,10 @@ const everything: SnapshotOptions = {
 const get = (name: string, options: Partial<SnapshotOptions> = {}) =>
   hubSnapshot(parseHubName(name, 'model')!, { ...everything, ...options });
 const storage = () => join(cache, 'models--org--name');
-/** What lies in the cache besides whole files. */
+/** Names of the partial files in the cache. */
 const parts = () => readdirSync(join(storage(), 'blobs')).filter((name) => name.endsWith('.incomplete'));
 
-test('downloads what is wanted, into the layout of the usual cache', async () => {
+test('downloads the selected files, in the layout of the usual cache', async () => {
   const progress: number[] = [];
   const { folder, commit } = await get('org/name', {
     wanted: (paths) => paths.filter((path) => path !== 'config.json'),
@@ -60,11 +60,11 @@ test('downloads what is wanted, into the layout of the usual cache', async () =>
 
   const before = hub.requests.length;
   await get('org/name', { wanted: (paths) => paths.filter((path) => path !== 'config.json') });
-  // Branches are looked up again, files are not fetched again.
+  // The branch is looked up again, but no file is downloaded again.
   expect(hub.requests.slice(before).map((line) => line.split('/')[5])).toEqual(['revision', 'tree']);
 });
 
-test('a commit is completed by its list alone; without a network all is taken from the cache', async () => {
+test('a given commit needs only the list of files; without a network all comes from the cache', async () => {
   const { folder } = await get('org/name@refs/pr/1');
   expect(folder).toContain(OTHER_COMMIT);
   expect(readFileSync(join(storage(), 'refs/refs/pr/1'), 'utf8')).toBe(OTHER_COMMIT);
@@ -90,7 +90,7 @@ test('a commit is completed by its list alone; without a network all is taken fr
   );
 });
 
-test('a download that breaks off goes on where it stopped, in this call and in the next', async () => {
+test('an interrupted download is resumed, within the call and by the next call', async () => {
   hub.breakAfterBytes = 100_000;
   const { folder } = await get('org/name');
   expect(readFileSync(join(folder, 'model.bin')).equals(WEIGHTS)).toBe(true);
@@ -124,14 +124,14 @@ test('a server that sends nothing more: an error that says how far it came', asy
   expect(readdirSync(join(storage(), 'snapshots', COMMIT))).not.toContain('model.bin');
 });
 
-test('what is not what the hub lists is thrown away', async () => {
+test('a file that differs from the listing of the hub is thrown away', async () => {
   hub.damage = (content) => {
     if (content.length > 1000) content[5]! ^= 1;
     return content;
   };
   await expect(get('org/name')).rejects.toThrow(/model\.bin: what arrived has the digest .* try again/s);
   expect(readdirSync(join(storage(), 'blobs'))).toHaveLength(3);
-  // The rest of another download is not believed.
+  // The partial file of a damaged download is not used.
   hub.damage = (content) => content;
   const { folder } = await get('org/name');
   const blob = readdirSync(join(storage(), 'blobs')).find((name) => name.length === 64)!;
@@ -153,7 +153,7 @@ test.each([
   expect(readdirSync(cache)).toEqual([]);
 });
 
-test('a token opens a gated model, and does not go to the server that the hub sends us on to', async () => {
+test('a token opens a gated model, and is not sent to the server of a redirect', async () => {
   const cdn = await fakeHub({});
   cdn.others['/model.bin'] = WEIGHTS;
   hub.cdn = cdn.url;
@@ -181,7 +181,7 @@ test('a file that is in the cache but cut short is fetched again', async () => {
   expect(readFileSync(join(again.folder, 'model.bin')).equals(WEIGHTS)).toBe(true);
 });
 
-test('what another program has put into the cache is found', async () => {
+test('files that another program has put into the cache are found', async () => {
   cache = tempFiles({
     'models--org--name/blobs/abc': 'weights',
     'models--org--name/refs/main': OTHER_COMMIT,

@@ -34,7 +34,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** A file with this header and so many bytes of data. */
+/** File with this header and `dataBytes` bytes of data. */
 async function fileWith(header: string, dataBytes: number, claimedHeaderBytes?: number): Promise<string> {
   const path = join(folder, 'x.safetensors');
   const length = Buffer.alloc(8);

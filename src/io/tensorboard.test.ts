@@ -25,7 +25,7 @@ it("writes the bytes that TensorBoard's own writer writes", async () => {
   file.histogram('weights', [-0.25, 0, Number.NaN, 0.5, 0.5, 3, 1e-13, -2e20, Number.POSITIVE_INFINITY], 9);
   file.histogram('nothing', [Number.NaN], 9);
   file.histogram('zeros', new Float32Array(3), 10);
-  // Everything is there before the file is closed.
+  // All data is in the file before it is closed.
   const written = await readFile(file.path);
   file.close();
   // Written by the Python package tensorboard: tools/reference/tensorboard_golden.py

@@ -29,7 +29,7 @@ describe.each([
       return { loss: angle(similarity, x!.graph.constant('f32', [2], Float32Array.of(0, 1))), similarity };
     });
     expect(others.similarity![0]).toBeCloseTo(reference(x, y), 6);
-    // Of a vector with itself there is no imaginary part.
+    // The product of a vector with itself has no imaginary part.
     expect(others.similarity![1]).toBeCloseTo(1, 6);
   });
 

@@ -11,7 +11,7 @@ const evaluateLoss = (scores: number[], labels: number[]) =>
   );
 
 describe('cosent', () => {
-  it('is the log of one and the violations, ties left out', async () => {
+  it('is log(1 + violations), without ties', async () => {
     const scores = [1, 2, 0.5];
     const { loss, gradients } = await evaluateLoss(scores, [3, 1, 1]);
     const terms = [Math.exp(2 - 1), Math.exp(0.5 - 1)];
@@ -22,20 +22,20 @@ describe('cosent', () => {
     expect(gradients.labels).toEqual([0, 0, 0]);
   });
 
-  it('heeds the order of the labels alone', async () => {
+  it('depends on the order of the labels only', async () => {
     const scores = [0.3, -1, 2, 0.7];
     const one = await evaluateLoss(scores, [0, 1, 2, 3]);
     const other = await evaluateLoss(scores, [-50, 1, 1.5, 1e6]);
     expect(other).toEqual({ ...one, gradients: { ...one.gradients } });
   });
 
-  it('is nothing, with no gradient, where all labels are equal', async () => {
+  it('is 0, with zero gradient, if all labels are equal', async () => {
     const { loss, gradients } = await evaluateLoss([1, 2, 3], [1, 1, 1]);
     expect(loss).toBe(0);
     expect(gradients.scores!.map(Math.abs)).toEqual([0, 0, 0]);
   });
 
-  it('agrees with finite differences, and stands scores of any size', async () => {
+  it('agrees with finite differences, and is finite for scores of any size', async () => {
     await gradcheck({ scores: { shape: [5] } }, ({ scores }) =>
       cosent(scores!, scores!.graph.constant('f32', [5], Float32Array.of(1, 0, 0, 3, 2))),
     );

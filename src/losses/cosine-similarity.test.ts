@@ -6,7 +6,7 @@ import { cosineSimilarity } from './cosine-similarity.ts';
 import { pairCosines } from './distances.ts';
 
 describe('cosineSimilarity', () => {
-  it('is the mean squared error of the cosines; none to the labels', async () => {
+  it('is the mean squared error of the cosines; the labels get no gradient', async () => {
     const inputs = {
       x: f32([2, 2], [3, 4, 1, 0]),
       y: f32([2, 2], [4, 3, 0, -2]),
@@ -18,7 +18,7 @@ describe('cosineSimilarity', () => {
     // cosines 24/25 and 0
     expect(loss).toBeCloseTo((0.46 ** 2 + 0.25 ** 2) / 2, 6);
     expect(gradients.labels).toEqual([0, 0]);
-    // Of the second pair: cos = −y₂ x₁ … with respect to x₂ it is y₂ / ‖y‖ = −1.
+    // Second pair: ∂cos/∂x₂ = y₂ / ‖y‖ = −1.
     expect(gradients.x![3]).toBeCloseTo(-0.25 * -1, 6);
   });
 

@@ -178,7 +178,7 @@ describe('expectation', () => {
   });
 
   it('agrees with finite differences where p⁺ is constant', async () => {
-    // A partition function far above the scores: p⁺ = 0 however they change.
+    // The partition function is far above the scores, so p⁺ = 0 for all of them.
     await gradcheck(
       {
         positive: { shape: ['b'], dims: [3] },

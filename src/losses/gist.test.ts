@@ -40,9 +40,9 @@ const evaluateLoss = (options: Parameters<typeof gist>[2] & { mask?: number[] } 
 };
 
 describe('gist', () => {
-  it('leaves out what the guide finds nearer than the positive', async () => {
+  it('leaves out candidates that the guide finds nearer than the positive', async () => {
     const { loss, gradients } = await evaluateLoss();
-    // Of query 0 document 1 (0.7 > 0.6); of query 1 the other positive (0.55 > 0.5). Never itself.
+    // Left out: for query 0 document 1 (0.7 > 0.6), for query 1 the other positive (0.55 > 0.5), and each text itself.
     const expected = [logSum(1, 0.5, 0.25, 0.75) - 1, logSum(-1, 3, 0, 0.25) - 3];
     expect(loss).toBeCloseTo((expected[0]! + expected[1]!) / 2, 6);
     expect(gradients.documents![1]).toBe(0);
@@ -53,11 +53,11 @@ describe('gist', () => {
   });
 
   it.each([
-    // 0.6 − 0.1: also document 2 (0.55) and the other positive (0.55); query 1: 0.5 − 0.1.
+    // Limit 0.6 − 0.1 for query 0: also document 2 (0.55) and the other positive (0.55). Limit 0.5 − 0.1 for query 1.
     ['absolute', 0.1, [1, 0.25], [-1, 3, 0, 0.25]],
-    // 0.6 · 0.45 = 0.27 and 0.5 · 0.45 = 0.225: the other query (0.3) too.
+    // Limits 0.6 · 0.45 = 0.27 and 0.5 · 0.45 = 0.225: also the other query (0.3).
     ['relative', 0.55, [1], [-1, 3, 0]],
-  ] as const)('with a margin that is %s, more', async (strategy, margin, first, second) => {
+  ] as const)('leaves out more with a margin that is %s', async (strategy, margin, first, second) => {
     const { loss } = await evaluateLoss({ strategy, margin });
     expect(loss).toBeCloseTo((logSum(...first) - 1 + logSum(...second) - 3) / 2, 6);
   });

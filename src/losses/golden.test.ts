@@ -32,11 +32,11 @@ const golden = JSON.parse(readFileSync(new URL('fixtures/golden.json', import.me
   losses: Recorded[];
 };
 
-/** What a loss is made of: the embeddings, and what the data or a guide gives. */
+/** Inputs of a loss: embeddings, and values from the data or a guide. */
 interface Parts {
   anchors: Tensor;
   positives: Tensor;
-  /** Of each column of negatives, B in a column. */
+  /** One tensor per column of negatives, with B rows each. */
   negatives: Tensor[];
   labels: Tensor;
   /** f32[B], f32[B, k] */
@@ -52,7 +52,7 @@ const target = (parts: Parts): Tensor => range(parts.anchors.graph, parts.anchor
 const mnrl = (parts: Parts, { scale }: Options): Tensor =>
   softmaxCrossEntropy(batchScores(parts, scale!), target(parts));
 const symmetric = (parts: Parts, { scale }: Options): Tensor => symmetricSoftmax(batchScores(parts, scale!));
-/** Scores of a query's own documents by a function of rows. */
+/** Scores of each query with its own documents, by a function of rows. */
 const own = ({ anchors, positives, negatives }: Parts, score: (x: Tensor, y: Tensor) => Tensor) => ({
   positive: score(anchors, positives),
   negatives: concat(
@@ -68,7 +68,7 @@ const LOSSES: Record<string, (parts: Parts, options: Options) => Tensor> = {
   MultipleNegativesSymmetricRankingLoss: symmetric,
   TripletLoss(parts, options) {
     const { distance, margin } = options as unknown as { distance: DistanceName; margin: number };
-    // Of each row with the row of the same number: the diagonal of all.
+    // Distances of rows of the same number: the diagonal of all distances.
     const between = (x: Tensor, y: Tensor) => {
       const all = distances(x, y, distance);
       const eye = x.graph.constant(
@@ -133,7 +133,7 @@ const LOSSES: Record<string, (parts: Parts, options: Options) => Tensor> = {
   },
 };
 
-/** The rows of a column, as far as it is wide. */
+/** Rows as a tensor, cut to `width` numbers each. */
 const column = (rows: Rows, width = rows[0]!.length) =>
   f32(
     [rows.length, width],

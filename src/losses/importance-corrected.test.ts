@@ -109,7 +109,7 @@ describe('importanceCorrected', () => {
     expect(others.effectiveSampleSize![0]).toBeCloseTo(3, 5);
   });
 
-  it('a document that has been pushed away since is pushed no more', async () => {
+  it('a document that was pushed away after the last refresh is pushed no further', async () => {
     const pushed = { ...setting, negatives: [[1, 0, -20], setting.negatives[1]!] };
     const { gradients } = await evaluateLoss(pushed);
     expect(gradients.negatives![2]).toBeLessThan(1e-8);

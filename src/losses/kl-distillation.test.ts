@@ -71,7 +71,7 @@ describe('klDistillation', () => {
     expect(gradients.negatives!.slice(1)).toEqual([0, 0, 0]);
   });
 
-  it('agrees with finite differences, and stands scores of any size', async () => {
+  it('agrees with finite differences, and is finite for scores of any size', async () => {
     await gradcheck({ positive: { shape: [2] }, negatives: { shape: [2, 3] } }, ({ positive, negatives }) => {
       const fixed = (dims: number[], values: number[]) =>
         positive!.graph.constant('f32', dims, Float32Array.from(values));

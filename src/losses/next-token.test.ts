@@ -34,7 +34,7 @@ test('each place predicts the token after it; the mean is over tokens, not over 
   expect(found.logProbabilities).toHaveLength(4);
   for (const [i, value] of expected.entries()) expect(found.logProbabilities[i]).toBeCloseTo(value, 5);
   expect(found.loss).toBeCloseTo(-expected.reduce((a, b) => a + b) / 3, 5);
-  // (softmax − one-hot) / 3 where a token is predicted, nothing at a text's last place and at padding.
+  // (softmax − one-hot) / 3 where a token is predicted, 0 at the last place of a text and at padding.
   for (const [row, target] of [[0, 1], [1, 2], [2], [3, 2], [4], [5]] as const) {
     for (let v = 0; v < V; v++) {
       const gradient = (Math.exp(log(row, v)) - (v === target ? 1 : 0)) / 3;
@@ -43,7 +43,7 @@ test('each place predicts the token after it; the mean is over tokens, not over 
   }
 });
 
-test('extreme scores, and nothing to predict', async () => {
+test('is finite for extreme scores, and 0 where there is nothing to predict', async () => {
   const extreme = scores.map((s) => s * 1e30);
   const found = await loss(extreme, [0, 1, 3, 3, 2, 0], [1, 1, 1, 1, 1, 0]);
   expect(found.loss / 1e30).toBeCloseTo((0 + 2 + 0) / 3, 5);

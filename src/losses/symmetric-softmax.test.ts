@@ -8,7 +8,7 @@ import { symmetricSoftmax } from './symmetric-softmax.ts';
 const logSum = (...scores: number[]) => Math.log(scores.reduce((sum, s) => sum + Math.exp(s), 0));
 
 describe('symmetricSoftmax', () => {
-  // The third document is a negative: it looks for no query.
+  // The third document is a negative, so no query is predicted from it.
   const scores = [
     [2, 1, 0.5],
     [-1, 3, 0],

@@ -10,7 +10,7 @@ import { triplet } from './triplet.ts';
 describe('triplet', () => {
   const positive = f32([2], [0.4, 0.1]);
 
-  it('is the mean of what is not right by the margin', async () => {
+  it('is the mean violation of the margin', async () => {
     const inputs = { positive, negatives: f32([2, 2], [0.3, 0.9, 0.5, 0.2]) };
     const { loss, gradients } = await lossAndGradients(inputs, ({ positive, negatives }) => ({
       loss: triplet({ positive: positive!, negatives: negatives! }, { margin: 0.2 }),
@@ -35,7 +35,7 @@ describe('triplet', () => {
     expect(gradients.positive).toEqual([0.5, 0]);
   });
 
-  it('agrees with finite differences where no triplet turns', async () => {
+  it('agrees with finite differences where no triplet is at the margin', async () => {
     const inputs = {
       positive: { shape: [2], low: 1, high: 2 },
       negatives: { shape: [2, 3], low: 0, high: 1 },
@@ -68,7 +68,7 @@ describe('distances', () => {
     });
     const expected = x.flatMap((a) => y.map((b) => distance(a, b)));
     for (const [i, value] of expected.entries()) expect(others.d![i]).toBeCloseTo(value, 3);
-    // Equal texts are at a distance of nothing, whose slope is none: never NaN.
+    // The gradient of a distance of 0 is 0, not NaN.
     expect(gradients.y!.every(Number.isFinite)).toBe(true);
   });
 

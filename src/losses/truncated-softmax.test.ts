@@ -90,7 +90,7 @@ describe('truncatedSoftmax', () => {
   });
 
   it('with the right Q, the sum is unbiased for that over all documents', async () => {
-    // Candidate j of all four documents is drawn with probability Q_j: the mean over lists, weighted, of e^(s − log Q).
+    // Document j of four is drawn with probability Q_j. Mean of e^(s − log Q) over all lists, by probability.
     const Q = [0.1, 0.4, 0.3, 0.2];
     const scores = [0.3, 1, -0.5, 2];
     let mean = 0;
@@ -140,7 +140,7 @@ describe('truncatedSoftmax', () => {
     );
   });
 
-  it('candidates that are nearly never or always there', async () => {
+  it('candidates with an expected count near 0 or 1', async () => {
     const { loss, gradients } = await evaluateLoss({ logQ: [0, -80, 80, 80] });
     expect(loss).toBeCloseTo((79.5 - 1.5 + 84 - 1) / 2, 4);
     expect(gradients.scores!.every(Number.isFinite)).toBe(true);

@@ -101,10 +101,10 @@ describe('attention with fewer key heads, causal, local', () => {
   const mask = f32([B, T], [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
   const options = { batch: B, tokens: T, heads: H, site: 'a' };
 
-  it('each key head serves the query heads that stand side by side', async () => {
+  it('each key head serves consecutive query heads', async () => {
     const { grouped, repeated } = await evaluate({ query, key, value, mask }, (t) => {
       const bias = attentionBias(t.mask!);
-      // Heads 0, 0, 1, 1 of keys and values, as if there were four.
+      // Keys and values repeated to four heads: 0, 0, 1, 1.
       const twice = (x: Tensor) => {
         const heads = reshape(x, [B * T, G, 1, S]);
         return reshape(concat([heads, heads], 2), [B * T, H * S]);
@@ -119,7 +119,7 @@ describe('attention with fewer key heads, causal, local', () => {
     expect(Math.max(...found.map(Math.abs))).toBeGreaterThan(0.3);
   });
 
-  /** Whether the result at place i depends on the token at place j of the first text. */
+  /** Returns whether the result at place i depends on the token at place j of the first text. */
   async function sees(biasOf: (graph: Graph, mask: Tensor) => Tensor): Promise<boolean[][]> {
     const run = async (keys: HostTensor, values: HostTensor) => {
       const inputs = { query, key: keys, value: values, mask };
@@ -146,12 +146,12 @@ describe('attention with fewer key heads, causal, local', () => {
   const expected = (is: (i: number, j: number) => boolean) =>
     Array.from({ length: T }, (_, i) => Array.from({ length: T }, (_, j) => is(i, j)));
 
-  it('causal: itself and what stands before it', async () => {
+  it('causal: a token sees itself and the tokens before it', async () => {
     const seen = await sees((graph, mask) => add(attentionBias(mask), causalBias(graph, T)));
     expect(seen).toEqual(expected((i, j) => j <= i));
   });
 
-  it.each([0, 1, 2, 4])('local: at most %d places away', async (reach) => {
+  it.each([0, 1, 2, 4])('local: a token sees tokens at most %d places away', async (reach) => {
     const seen = await sees((graph, mask) => add(attentionBias(mask), localBias(graph, T, reach)));
     expect(seen).toEqual(expected((i, j) => Math.abs(i - j) <= reach));
   });

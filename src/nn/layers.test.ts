@@ -13,7 +13,7 @@ function random(name: string, dims: readonly number[]): HostTensor {
   normal(rngKey(9, 0, name), data);
   return hostTensor('f32', dims, data);
 }
-/** A word for each of n texts. */
+/** Random words, one per text. */
 function keys(seed: number, texts: number): HostTensor {
   const words = new Uint32Array(texts);
   randomInts(rngKey(seed, 0, 'keys'), 2 ** 32, words);
@@ -25,7 +25,7 @@ describe('dropout', () => {
   const N = B * T * D;
   const ones = f32([B * T, D], new Float32Array(N).fill(1));
 
-  /** Dropout of the texts' ones. */
+  /** Dropout of texts whose elements are all 1. */
   const drop = async (
     rateRatio: number,
     words: HostTensor,
@@ -221,7 +221,7 @@ describe('pool', () => {
 });
 
 describe('linear and parameters', () => {
-  it('multiplies the last axis, whatever stands before it', async () => {
+  it('multiplies the last axis of a tensor of any rank', async () => {
     const inputs = {
       x: f32([2, 1, 2], [1, 2, 3, 4]),
       'l.weight': f32([3, 2], [1, 0, 0, 1, 1, -1]),
@@ -232,7 +232,7 @@ describe('linear and parameters', () => {
     expect(numbers(y)).toEqual([1, 12, -1, 3, 14, -1]);
   });
 
-  it('fresh values depend on seed and name only', () => {
+  it('initial values depend on seed and name only', () => {
     const [spec] = linearParameters('layer', 300, 200) as [ReturnType<typeof embeddingParameters>];
     const values = initialValue(spec, 1);
     expect(initialValue(spec, 1)).toEqual(values);

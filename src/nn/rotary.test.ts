@@ -13,12 +13,12 @@ describe('rotaryFrequencies', () => {
     expect([...rotaryFrequencies(8, plain)]).toEqual([1, 0.1, 0.01, 0.001].map(Math.fround));
   });
 
-  it('linear: all divided', () => {
+  it('linear: all are divided', () => {
     const scaled = rotaryFrequencies(8, { ...plain, rope_scaling: { rope_type: 'linear', factor: 4 } });
     expect([...scaled]).toEqual([0.25, 0.025, 0.0025, 0.00025].map(Math.fround));
   });
 
-  it('llama3: the fast ones kept, the slow ones divided, between them both', () => {
+  it('llama3: fast ones are kept, slow ones divided, and those between interpolated', () => {
     const scaling = { factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
     const [fast, middle, slow] = rotaryFrequencies(6, {
       rope_theta: 1000,

@@ -17,7 +17,7 @@ function random(name: string, dims: readonly number[]) {
   return hostTensor('f32', dims, data);
 }
 
-/** Two batches of other sizes: three texts of two tokens, and two of five, one of them padded. */
+/** Two batches: three texts of two tokens, and two texts of five tokens, one of them padded. */
 const INPUTS = {
   'a/ids': i64([3, 2], Array(6).fill(0)),
   'a/x': random('a', [3, 2, D]),
@@ -30,14 +30,14 @@ const INPUTS = {
   weight: random('weight', [D, D]),
 };
 
-/** The packing of batch b, whose last two places are padding. */
+/** Packing of batch b. Its last two places are padding. */
 const PACKING = {
   'b/places': i64([8], [0, 1, 2, 3, 4, 5, 6, 7]),
   'b/slots': i64([10], [0, 1, 2, 3, 4, 5, 6, 7, 0, 0]),
   'b/kept': f32([10], [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]),
 };
 
-/** A layer over some of the batches, the square sum of what it gives, and the gradient of its weight. */
+/** Layer over some of the batches, with the sum of squares of its results and the gradient of its weight. */
 function layer(
   names: readonly ('a' | 'b')[],
   t: Record<string, Tensor>,
@@ -64,7 +64,7 @@ function layer(
   return { texts, loss: losses.reduce((a, b) => add(a, b)) };
 }
 
-it.each([0, 0.4])('batches together give what each gives by itself, dropout %s', async (dropoutRatio) => {
+it.each([0, 0.4])('joined batches give the results of each batch alone, dropout %s', async (dropoutRatio) => {
   const results = await evaluate(INPUTS, (t) => {
     const together = layer(['a', 'b'], t, { dropoutRatio });
     const [a, b] = [layer(['a'], t, { dropoutRatio }), layer(['b'], t, { dropoutRatio })];
@@ -87,7 +87,7 @@ it.each([0, 0.4])('batches together give what each gives by itself, dropout %s',
   expect(dropped > 0).toBe(dropoutRatio > 0);
 });
 
-it.each([0, 0.4])('padding that is left out changes nothing, dropout %s', async (dropoutRatio) => {
+it.each([0, 0.4])('leaving out padding does not change the results, dropout %s', async (dropoutRatio) => {
   const results = await evaluate({ ...INPUTS, ...PACKING }, (t) => {
     const [padded, packed] = [false, true].map((packed) => layer(['a', 'b'], t, { dropoutRatio, packed }));
     const targets = [t.weight!, t['b/x']!];
@@ -99,14 +99,14 @@ it.each([0, 0.4])('padding that is left out changes nothing, dropout %s', async 
     const expected = numbers(results[`${name}1`]);
     const most = 1e-6 * Math.max(...expected.map(Math.abs));
     for (const [i, value] of numbers(results[`${name}2`]).entries()) {
-      // What stands at padding is nobody's business.
+      // Results at padding do not matter, but must be 0 where padding is packed away.
       if (name === 'b' && i >= 8 * D) expect(value).toBe(0);
       else expect(Math.abs(value - expected[i]!)).toBeLessThan(most);
     }
   }
 });
 
-it('asks for keys where something is dropped', () => {
+it('requires keys for dropout', () => {
   const graph = new Graph('rows');
   const rows = new TextRows([{ ids: graph.input('ids', 'i64', ['B', 'T']) }], { dropoutRatio: 0.1 });
   const x = unsqueeze(graph.input('x', 'f32', [D]), 0);

@@ -80,7 +80,7 @@ describe('decodeModel', () => {
     expect(model.graph.values).toEqual([{ name: 'hidden', dtype: 'f16', shape: ['batch', 4] }]);
   });
 
-  it('and encodeModel give back the bytes of the Python package', () => {
+  it('then encodeModel gives the bytes of the Python package', () => {
     const bytes = fixture('raw.onnx');
     expect(Buffer.from(encodeModel(decodeModel(bytes))).equals(bytes)).toBe(true);
   });
@@ -88,7 +88,7 @@ describe('decodeModel', () => {
   it('reads packed lists', () => {
     const bytes = new WireWriter();
     const varints = (w: WireWriter, field: number, list: number[]) => {
-      // A packed list is the varints alone: those of a writer's fields, without their one-byte tags.
+      // A packed list holds the varints without tags.
       w.bytes(field, Uint8Array.from(list));
     };
     bytes.message(7, (graph) => {
@@ -114,7 +114,7 @@ describe('decodeModel', () => {
     expect(Object.entries(decodeModel(encodeModel(model)).metadata!)).toEqual([['__proto__', 'x']]);
   });
 
-  it('copies no aligned tensor', () => {
+  it('does not copy aligned tensors', () => {
     const bytes = Uint8Array.from(fixture('raw.onnx'));
     const { graph } = decodeModel(bytes);
     const u8 = graph.initializers.find((t) => t.name === 'u8')!;
@@ -136,7 +136,7 @@ describe('decodeModel refuses', () => {
       w.varint(2, 1);
       w.bytes(9, new Uint8Array(rawBytes));
     });
-  /** Graphs in attributes of nodes of graphs. */
+  /** Graphs nested in attributes of nodes. */
   const nested = (depth: number) => (graph: WireWriter) =>
     graph.message(1, (node) => {
       node.string(4, 'If');
@@ -170,7 +170,7 @@ describe('decodeModel refuses', () => {
     expect(() => decodeModel(bytes, 'model.onnx')).toThrow(/^model\.onnx: /);
   });
 
-  it('nothing at moderate nesting', () => {
+  it('no graph of moderate nesting', () => {
     expect(decodeModel(minimal(nested(20))).graph.nodes).toHaveLength(1);
   });
 });

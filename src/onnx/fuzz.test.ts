@@ -11,7 +11,7 @@ it.each(['raw.onnx', 'typed.onnx'])('damaged bytes of %s are read or refused wit
   for (let index = 0; index < 5000; index++) {
     const damaged = damage(bytes, index);
     try {
-      // What is accepted must also be a whole model: it can be written again.
+      // A model that is accepted must be complete, so that it can be encoded again.
       encodeModel(decodeModel(damaged, name));
     } catch (error) {
       if (!(error instanceof DataError)) throw new Error(`case ${index}`, { cause: error });

@@ -13,12 +13,12 @@ const [V, K, N] = [80, 64, 72];
 function random(name: string, dims: [number, number]): OnnxTensor {
   const data = new Float32Array(dims[0] * dims[1]);
   normal(rngKey(1, 0, name), data);
-  // Outputs of very different size: one scale for all of them would lose the small ones.
+  // The outputs differ greatly in size, so that a single scale would lose the small ones.
   for (let i = 0; i < data.length; i++) data[i]! *= 10 ** -(i % 3);
   return { name, dtype: 'f32', dims, data };
 }
 
-/** gather(table, ids) by a Gemm with the weights transposed, and by a MatMul; both read the same rows. */
+/** gather(table, ids), multiplied by a Gemm with transposed weights and by a MatMul. Both read the same rows. */
 const model: OnnxModel = {
   irVersion: 10,
   opsets: { '': 21 },
@@ -53,7 +53,7 @@ async function run(changed: OnnxModel) {
   return outputs;
 }
 
-/** Largest error of each output, as a share of its largest number. */
+/** Largest error of each output, relative to the output's largest number. */
 async function errors(changed: OnnxModel): Promise<number[]> {
   const [expected, found] = [await run(model), await run(changed)];
   return ['x', 'transposed', 'plain'].map((name) => {
@@ -63,7 +63,7 @@ async function errors(changed: OnnxModel): Promise<number[]> {
   });
 }
 
-test('halved weights: half the bytes, and 11 bits of each', async () => {
+test('f16 weights: half the bytes, with 11 significant bits', async () => {
   const half = halfWeights(model);
   expect(encodeModel(half).length / encodeModel(model).length).toBeLessThan(0.52);
   const found = await errors(half);
@@ -71,7 +71,7 @@ test('halved weights: half the bytes, and 11 bits of each', async () => {
   expect(Math.max(...found)).toBeGreaterThan(0);
 });
 
-test('small constants are not halved', () => {
+test('small constants stay f32', () => {
   const small = { name: 's', dtype: 'f32', dims: [2], data: Float32Array.of(1, 1 / 3) } as const;
   const { graph } = halfWeights({ ...model, graph: { ...model.graph, initializers: [small] } });
   expect(graph.initializers).toEqual([small]);
@@ -81,7 +81,7 @@ test('8-bit weights: a quarter of the bytes, one scale for each output', async (
   const changed = quantizeWeights(model);
   expect(encodeModel(changed).length / encodeModel(model).length).toBeLessThan(0.35);
   const [x, transposed, plain] = await errors(changed);
-  // Half a step of 1/127 of the row; products: 1/64 of the column, averaged over K.
+  // Rows: half a step of 1/127 of the row's largest number. Products: 1/64 of the column's, averaged over K.
   expect(x).toBeLessThan(0.5 / 127 + 1e-6);
   for (const error of [transposed!, plain!]) {
     expect(error).toBeGreaterThan(1e-4);
@@ -96,16 +96,16 @@ test('8-bit weights: a quarter of the bytes, one scale for each output', async (
     ['v/columns/int8', 'i8', [K, N]],
     ['v/columns/scales', 'f32', [N]],
   ]);
-  // Products of integers must not exceed 16 bits in pairs.
+  // The sum of two products of integers must fit into 16 bits.
   const largest = initializers
     .filter(({ name }) => !name.startsWith('table'))
     .flatMap(({ data }) => [...(data as Int8Array)]);
   expect(Math.max(...largest.map(Math.abs))).toBe(64);
-  // Both products read the same rows: these are quantised once.
+  // Both products read the same rows, which are quantised once.
   expect(nodes.filter(({ opType }) => opType === 'DynamicQuantizeLinear')).toHaveLength(1);
 });
 
-test('a table that something else reads too stays beside its integers', () => {
+test('a table that another node reads is kept in addition to its integers', () => {
   const twice = structuredClone(model);
   twice.graph.nodes.push({ opType: 'Identity', inputs: ['table'], outputs: ['copy'] });
   twice.graph.outputs.push({ name: 'copy', dtype: 'f32', shape: [V, K] });
@@ -114,7 +114,7 @@ test('a table that something else reads too stays beside its integers', () => {
   expect(names).toContain('table/rows/int8');
 });
 
-test('a matrix of zeros stays one', async () => {
+test('a matrix of zeros stays zero', async () => {
   const zero = structuredClone(model);
   (zero.graph.initializers[1]!.data as Float32Array).fill(0);
   const { transposed } = await run(quantizeWeights(zero));

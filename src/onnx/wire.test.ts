@@ -49,7 +49,7 @@ describe('varint', () => {
     );
   });
 
-  it('saturates at 64 bits, where numbers are coarse', () => {
+  it('saturates at 64 bits, beyond the precision of numbers', () => {
     const bigints: bigint[] = [];
     for (const value of [2 ** 63, 1e300, -1e300]) {
       const writer = new WireWriter();
@@ -59,7 +59,7 @@ describe('varint', () => {
     expect(bigints).toEqual([2n ** 63n - 1n, 2n ** 63n - 1n, -(2n ** 63n)]);
   });
 
-  it('refuses what is no integer', () => {
+  it('refuses numbers that are not integers', () => {
     for (const value of [0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
       expect(() => new WireWriter().varint(1, value)).toThrow(UndriftError);
     }
@@ -113,7 +113,7 @@ it('nested messages of every size around the copying threshold come back', () =>
 });
 
 it('a nested length may not reach beyond its own message', () => {
-  // Field 1 of two bytes holds field 1 of three bytes; the bytes after it belong to the outer message.
+  // Field 1 has two bytes and contains a field 1 that claims three. The next bytes belong to the outer message.
   const reader = new WireReader(Uint8Array.of(0x0a, 2, 0x0a, 3, 0x10, 1, 0x10, 1), 'test');
   reader.next();
   const inner = reader.message();

@@ -6,7 +6,7 @@ import { lion } from './lion.ts';
 import type { Optimizer, StepNumbers } from './optimizer.ts';
 import { sgd } from './sgd.ts';
 
-/** Ordinary, zero, tiny (where AdamW's ε rules) and huge gradients, of both signs. */
+/** Ordinary, zero, tiny (where AdamW's ε dominates) and huge gradients, of both signs. */
 const GRADIENTS = [
   [0.5, -0.25, 0, 1e-8, -3e-9, 1e6, -1e6, 0.125],
   [0.5, 0.75, 0, -1e-8, -3e-9, 1e5, -1e6, -8],
@@ -51,7 +51,7 @@ function reference(
 function expectEqual(ours: number[][], expected: number[][]): void {
   for (const [t, row] of expected.entries()) {
     for (const [i, value] of row.entries()) {
-      // The movement to four digits: f32 parameters of size 4 have no more.
+      // The change is compared to four digits, since f32 parameters of size 4 have no more precision.
       const tolerance = 1e-4 * Math.abs(value - PARAMETER[i]!) + 1e-7 * Math.abs(value);
       const difference = Math.abs(ours[t]![i]! - value);
       expect(difference, `step ${t + 1}, element ${i}: ${ours[t]![i]}, formula ${value}`).toBeLessThanOrEqual(

@@ -35,7 +35,7 @@ const spec = (name: string, shape: number[], extra: Partial<ParameterSpec> = {})
   ...extra,
 });
 
-/** A parameter with state as after some steps: second moments are not negative. */
+/** Parameter with a state like that after some steps: second moments are not negative. */
 const stateOf = (optimizer: Optimizer, dims: readonly number[]): ParameterState => ({
   value: random('value', dims),
   slots: Object.fromEntries(optimizer.slots.map((slot) => [slot, random(slot, dims, uniform)])),
@@ -46,7 +46,7 @@ const copyState = ({ value, slots }: ParameterState): ParameterState => ({
 });
 
 describe('ParameterUpdate', () => {
-  // Nothing promises that the runtime may write a result over its input: this is where we would notice.
+  // onnxruntime does not promise that a result may overwrite an input. This test checks that it may.
   it.each(OPTIMIZERS)('$id $slots: writing in place gives what separate buffers give', async (optimizer) => {
     const graph = new Graph('separate');
     const vector = (name: string) => graph.input(name, 'f32', ['n']);
@@ -88,7 +88,7 @@ describe('ParameterUpdate', () => {
     '$id $slots: touched rows of a table move as in a whole update, others not at all',
     async (optimizer) => {
       const update = await ParameterUpdate.compile(optimizer, COMPUTE);
-      // A few rows of a few numbers; one number each, as the static encoder's token weights; more than one run takes.
+      // A few short rows; rows of one number, like the static encoder's token weights; more rows than one run takes.
       for (const [V, D, rows] of [
         [9, 5, [7, 0, 4]],
         [6, 1, [5, 2]],
@@ -120,7 +120,7 @@ describe('ParameterUpdate', () => {
 
   it.each(OPTIMIZERS)('$id $slots: parameters move together as they move alone', async (optimizer) => {
     const update = await ParameterUpdate.compile(optimizer, COMPUTE);
-    // Long ones among short ones; more short ones than a run takes; none.
+    // Long vectors among short ones; more short vectors than one run takes; no vectors.
     for (const lengths of [[3, 5000, 1, 4096, 300_001, 7], Array(70).fill(4000), [5000], []]) {
       const one = (n: number, i: number) => ({
         state: copyState(stateOf(optimizer, [n])),

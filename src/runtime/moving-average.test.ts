@@ -3,7 +3,7 @@ import { normal, rngKey } from '../util/rng.ts';
 import { float32, hostTensor } from './host-tensor.ts';
 import { MovingAverage } from './moving-average.ts';
 
-/** Shapes as a model has them: short vectors, which are updated together, a scalar, and a table of more than one piece. */
+/** Shapes of a model: short vectors, which are updated together, a scalar, and a table of several pieces. */
 const SHAPES = { bias: [7], scale: [], 'table.weight': [300, 1100] };
 
 const weightsOf = (number: number) =>

@@ -37,7 +37,7 @@ describe.each(formats)('$name', ({ exponentBits, fractionBits, widen, narrow, in
 
   it('rounds to nearest, ties to even, between all neighbours of both signs', () => {
     const wide = widen(allHalves);
-    /** Where the next value would be, were there no infinity: overflow starts half-way to it. */
+    /** Next value above the largest, if there were no infinity. Overflow starts half-way to it. */
     const beyond = wide[infinity - 1]! * 2 - wide[infinity - 2]!;
     for (const sign of [1, -1]) {
       const signBit = sign === 1 ? 0 : 0x8000;

@@ -24,7 +24,7 @@ it('prefers the nearer candidate, then the earlier', () => {
   expect(nearest('x', [])).toBeUndefined();
 });
 
-it('asks, or says nothing', () => {
+it('didYouMean returns a question, or the empty string', () => {
   expect(didYouMean('step', options)).toBe(" Did you mean 'steps'?");
   expect(didYouMean('seed', options)).toBe('');
 });

@@ -20,7 +20,10 @@ function chiSquare(counts: Uint32Array): number {
   return counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
 }
 
-/** The chi-square distribution has mean `degrees` and variance `2 degrees`: five deviations happen once in millions. */
+/**
+ * Checks counts against equal expected counts. The chi-square distribution has mean `degrees` and variance
+ * `2 degrees`; five standard deviations are exceeded once in millions of tests.
+ */
 function expectUniform(counts: Uint32Array): void {
   const degrees = counts.length - 1;
   expect(Math.abs(chiSquare(counts) - degrees)).toBeLessThan(5 * Math.sqrt(2 * degrees));
@@ -187,7 +190,7 @@ describe('distributions', () => {
     }
   });
 
-  it('equal SciPy at given words (norm.ppf, -log(-log u))', () => {
+  it('normal and gumbel equal SciPy for given words (norm.ppf, -log(-log u))', () => {
     const words = new Uint32Array(7);
     randomInts(key, 2 ** 32, words);
     expect([words[0], words[1], words[6]]).toEqual([3236704951, 2273343322, 358480632]);
@@ -236,7 +239,8 @@ describe('distributions', () => {
     const counts = new Uint32Array(97);
     for (const i of ints) counts[i]!++;
     expectUniform(counts);
-    // A bound of 3 * 2^30 rejects a quarter of the words; without rejection a third of the numbers come up twice as often.
+    // A bound of 3 * 2^30 rejects a quarter of the words. Without rejection, a third of the numbers would occur
+    // twice as often as the others.
     const bound = 3 * 2 ** 30;
     randomInts(rngKey(1, 0, 'ints'), bound, ints);
     const residues = new Uint32Array(3);
