@@ -1,4 +1,4 @@
-/** The thread of a `WorkerProgram`: loads a model once, then runs it for every message. */
+/** Thread of a `WorkerProgram`: loads a program once, then runs it for every message. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { programOf } from './program-message.ts';
 import type { WorkerAnswer, WorkerRequest, WorkerStart } from './worker-program.ts';

@@ -7,31 +7,41 @@ import type { HostTensor } from './host-tensor.ts';
 import type { Feeds } from './program.ts';
 import { type ProgramMessage, programMessage } from './program-message.ts';
 
-/** What the thread is started with. */
+/** Start data of the thread of a `WorkerProgram`. */
 export interface WorkerStart {
+  /** Program to load. */
   program: ProgramMessage;
+  /** Device and number of threads. */
   compute: ComputeOptions;
 }
+/** Message to the thread of a `WorkerProgram`. */
 export interface WorkerRequest {
+  /** Number that the answer repeats. */
   id: number;
-  /** Absent: finish. */
+  /** Inputs of the run. Without them, the thread ends. */
   feeds?: Feeds;
 }
-/** Answer 0 tells whether the model was loaded. */
+/** Message from the thread of a `WorkerProgram`. Answer 0 says whether the program was loaded. */
 export interface WorkerAnswer {
+  /** Number of the request. */
   id: number;
+  /** Outputs of a run that succeeded. */
   outputs?: Record<string, HostTensor>;
+  /** Message of the error, if the request failed. */
   error?: string;
 }
 
 const WORKER = builtScript('runtime/program-worker');
 
 /**
- * A program in a thread of its own. `session.run` blocks the thread that calls it: what is to go on beside training (re-embedding
- * a corpus, answering requests) runs here. Feeds are copied, results come back without a copy. Give it its share of the cores
- * by `threads`, or two programs fight for them.
+ * Program that runs in its own thread.
+ *
+ * `session.run` blocks the thread that calls it. Work that should go on beside training (re-embedding a
+ * corpus, answering requests) therefore runs here. Feeds are copied, and results return without a copy. Limit
+ * `threads` to a share of the cores, otherwise two programs compete for them.
  */
 export class WorkerProgram {
+  /** Name of the program. */
   readonly name: string;
   private readonly worker: Worker;
   private readonly waiting = new Map<
@@ -39,7 +49,7 @@ export class WorkerProgram {
     { resolve: (answer: WorkerAnswer) => void; reject: (error: Error) => void }
   >();
   private nextId = 1;
-  /** Why no more runs are possible. */
+  /** Error of later runs, once the thread has ended. */
   private ended: RuntimeError | undefined;
   private closing: Promise<void> | undefined;
 
@@ -58,25 +68,31 @@ export class WorkerProgram {
     worker.on('exit', (code) => this.end(`the thread of program "${name}" has ended (code ${code})`));
   }
 
-  /** @throws RuntimeError when the runtime rejects the graph */
+  /**
+   * Starts a thread and compiles a graph in it.
+   *
+   * @throws RuntimeError if onnxruntime rejects the graph.
+   */
   static async compile(graph: Graph, options: ComputeOptions = {}): Promise<WorkerProgram> {
     const start: WorkerStart = { program: programMessage(graph, options.device), compute: options };
     const program = new WorkerProgram(graph.name, new Worker(WORKER, { workerData: start }));
-    // A thread that could not load its model listens to nothing and ends by itself.
+    // A thread that could not load its program does not listen for messages, and ends by itself.
     await program.answer(0);
     return program;
   }
 
   /**
-   * Runs the program beside whatever this thread does. Several runs may be asked for; they are made one after the other.
-   * @throws RuntimeError when the run fails, or the thread has ended
+   * Runs the program while the calling thread goes on. Several runs may be requested at once; they are made
+   * one after the other.
+   *
+   * @throws RuntimeError if the run fails, or the thread has ended.
    */
   async run(feeds: Feeds): Promise<Record<string, HostTensor>> {
     if (this.ended) throw this.ended;
     if (this.closing) throw new RuntimeError(`the thread of program "${this.name}" is ending`);
     const id = this.nextId++;
     const answer = this.answer(id);
-    // A view would take its whole buffer along.
+    // Sending a view would copy its whole buffer.
     const own = Object.entries(feeds).map(([name, { dtype, dims, data }]) => [
       name,
       { dtype, dims, data: data.byteLength === data.buffer.byteLength ? data : data.slice() },
@@ -86,8 +102,10 @@ export class WorkerProgram {
   }
 
   /**
-   * Ends the thread when it has made the runs that were asked for. It is never terminated from outside: a native run that loses
-   * its thread takes the whole process down.
+   * Ends the thread after the runs that were requested.
+   *
+   * The thread is never terminated from outside, because ending a thread during a native run ends the whole
+   * process.
    */
   async dispose(): Promise<void> {
     this.closing ??= new Promise((resolve) => {

@@ -1,4 +1,7 @@
-/** A duration for people: `850ms`, `12.3s`, `2m 05s`, `3h 07m`, `4d 02h`; `?` where it is not known. */
+/**
+ * Formats a duration for people: `850ms`, `12.3s`, `2m 05s`, `3h 07m`, `4d 02h`; `?` if it is negative or not
+ * finite.
+ */
 export function formatDuration(durationMs: number): string {
   if (!Number.isFinite(durationMs) || durationMs < 0) return '?';
   if (durationMs < 999.5) return `${Math.round(durationMs)}ms`;
@@ -14,12 +17,12 @@ function twoUnits(value: number, size: number, large: string, small: string): st
   return `${Math.floor(value / size)}${large} ${String(value % size).padStart(2, '0')}${small}`;
 }
 
-/** A count or rate for people, to three digits: `0`, `0.043`, `12`, `1.23k`, `45.6M`, `7.89G`. */
+/** Formats a count or rate for people, to three digits: `0`, `0.043`, `12`, `1.23k`, `45.6M`, `7.89G`. */
 export function formatCount(count: number): string {
   return withPrefix(count, 1000, ['', 'k', 'M', 'G', 'T', 'P']);
 }
 
-/** A size for people, to three digits, in powers of 1024: `512 B`, `1.50 KiB`, `346 MiB`. */
+/** Formats a size in bytes for people, to three digits, in powers of 1024: `512 B`, `1.50 KiB`, `346 MiB`. */
 export function formatBytes(bytes: number): string {
   return withPrefix(bytes, 1024, [' B', ' KiB', ' MiB', ' GiB', ' TiB', ' PiB']);
 }
@@ -28,7 +31,7 @@ function withPrefix(value: number, base: number, prefixes: readonly string[]): s
   if (!Number.isFinite(value)) return '?';
   let scaled = value;
   let i = 0;
-  // 999.5 would be written as "1000": it belongs to the next prefix.
+  // 999.5 would be formatted as "1000", so it gets the next prefix.
   while (Math.abs(scaled) >= base - 0.5 && i < prefixes.length - 1) {
     scaled /= base;
     i++;
@@ -43,9 +46,9 @@ function threeDigits(value: number, keepZeros: boolean): string {
   return keepZeros ? text : text.replace(/\.0*$|(\.[0-9]*?)0+$/, '$1');
 }
 
-/** A whole number for people: `12,345`. */
+/** Formats a whole number for people: `12,345`. */
 export const count = (value: number): string => value.toLocaleString('en-US');
 
-/** A number of things: `1 step`, `2,000 steps`. */
+/** Formats a number of things: `1 step`, `2,000 steps`. */
 export const plural = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${value === 1 ? one : many}`;

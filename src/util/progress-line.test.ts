@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { UsageError } from './errors.ts';
 import { ProgressLine, type ProgressLineOptions } from './progress-line.ts';
 
-/** A progress on a fake stream and a fake clock. */
+/** Progress line with a fake stream and a fake clock. */
 function setup(options: Partial<ProgressLineOptions> & { isTTY: boolean; columns?: number }) {
   const clock = { ms: 0 };
   let written = '';
@@ -17,7 +17,7 @@ function setup(options: Partial<ProgressLineOptions> & { isTTY: boolean; columns
     },
   };
   const progress = new ProgressLine({ label: 'train', unit: 'steps', stream, now: () => clock.ms, ...rest });
-  /** What was written since the last call. */
+  /** Returns the text written since the last call. */
   const take = () => {
     const text = written;
     written = '';
@@ -120,7 +120,7 @@ describe('time left', () => {
       done += second <= 200 ? 100 : 20;
       progress.update(done);
     }
-    // 22,000 done in 300 s (73/s), of late 20/s: what counts is of late.
+    // 22,000 steps took 300 s (73/s), but the latest speed of 20/s counts.
     expect(take().trimEnd().split('\n').at(-1)).toMatch(/ 20(\.\d)? steps\/s {2}1h 0[45]m left$/);
   });
 

@@ -1,50 +1,60 @@
 import { UsageError } from './errors.ts';
 import { formatCount, formatDuration } from './format.ts';
 
-/** What progress is written to; `process.stderr` is one. */
+/** Stream that progress is written to, such as `process.stderr`. */
 export interface ProgressStream {
+  /** Writes a text. */
   write(text: string): unknown;
+  /** Whether the stream is a terminal, on which a line can be rewritten. Default false. */
   readonly isTTY?: boolean;
+  /** Width of the terminal in characters. Default 80. */
   readonly columns?: number;
 }
 
+/** Options of a progress line. */
 export interface ProgressLineOptions {
-  /** What is going on: "encode", "train". */
+  /** Name of the activity: "encode", "train". */
   readonly label: string;
-  /** What is counted, for the rate: "texts", "steps". Default "". */
+  /** Name of the units, in the plural, for count and rate: "texts", "steps". Default "". */
   readonly unit?: string;
-  /** Units until done; leave it out where nobody knows. */
+  /** Number of units of the whole job, at least 0. Default: not known. */
   readonly total?: number;
-  /** Units done before this process began (a resumed run); they do not count for the rate. Default 0. */
+  /**
+   * Number of units done before this process began (in a resumed run). They do not count for the rate.
+   * Default 0.
+   */
   readonly initial?: number;
-  /** `false` writes nothing at all. Default true. */
+  /** Whether anything is written. Default true. */
   readonly enabled?: boolean;
-  /** Least time between two rewritten lines of a terminal. Default 100. */
+  /** Shortest time between two rewrites of the line on a terminal, in milliseconds. Default 100. */
   readonly redrawMs?: number;
-  /** Least time between two lines of a pipe or file. Default 10,000. */
+  /** Shortest time between two lines in a pipe or file, in milliseconds. Default 10,000. */
   readonly lineMs?: number;
-  /** Default `process.stderr`; never the standard output, which belongs to results. */
+  /** Stream to write to. Default `process.stderr`, because stdout is for results. */
   readonly stream?: ProgressStream;
-  /** Milliseconds of a clock that never goes back. Default `performance.now`. */
+  /** Monotonic clock in milliseconds. Default `performance.now`. */
   readonly now?: () => number;
 }
 
-/** Extra values at the end of the line: numbers get four significant digits, texts stay. */
+/** Extra values at the end of the line. Numbers are shown with four significant digits, texts unchanged. */
 export type ProgressFields = Readonly<Record<string, number | string>>;
 
-/** Time over which the rate forgets: long enough to even out single steps, short enough to notice a slower phase. */
+/**
+ * Time constant of the smoothed rate: long enough to even out single steps, short enough to notice a slower
+ * phase.
+ */
 const RATE_MEMORY_MS = 15_000;
 
 const BAR_CELLS = 20;
-/** Of a shorter bar nothing is to be seen. */
+/** Shortest bar worth showing. */
 const LEAST_CELLS = 5;
 
 /**
- * Progress of a long job on stderr: on a terminal one line that is rewritten, elsewhere a plain line now and then.
+ * Shows the progress of a long job: one line that is rewritten on a terminal, a plain line from time to time elsewhere.
  *
  *     train ███████████░░░░░░░░░  56%  1,120/2,000 steps  7.05 steps/s  2m 05s left  loss 0.4312
  *
- * The rate is an exponential mean with a memory of 15 s, and the time left is what remains divided by it.
+ * The rate is an exponential mean with a time constant of 15 s. The time left is the remaining count divided by the rate.
  *
  * @example
  * const progress = new ProgressLine({ label: 'encode', unit: 'texts', total: 5000 });
@@ -67,7 +77,7 @@ export class ProgressLine {
   private fields: ProgressFields = {};
   private lastWriteMs: number;
   private finished = false;
-  /** Whether a line without its end stands on the terminal. */
+  /** Whether the terminal's current line is an unfinished progress line. */
   private lineOpen = false;
 
   constructor(options: ProgressLineOptions) {
@@ -86,15 +96,15 @@ export class ProgressLine {
     this.now = options.now ?? (() => performance.now());
     this.startMs = this.now();
     this.rate = new SmoothedRate(initial, this.startMs);
-    // A terminal shows the first update at once; a log gets its first line after the interval.
+    // The first update appears on a terminal at once, and in a log after the interval.
     this.lastWriteMs = this.isTerminal ? Number.NEGATIVE_INFINITY : this.startMs;
   }
 
   /**
-   * Says how many units are done by now. Cheap: a line is written only when one is due.
+   * Reports how many units are done. The call is cheap: a line is written only when one is due.
    *
-   * @param done units since the job began, `initial` included.
-   * @param fields replace the earlier ones with the same name; the others stay.
+   * @param done number of units since the job began, including `initial`
+   * @param fields extra values, which replace earlier ones of the same name
    */
   update(done: number, fields?: ProgressFields): void {
     if (!this.enabled || this.finished) return;
@@ -106,16 +116,19 @@ export class ProgressLine {
     this.write(nowMs);
   }
 
-  /** Writes a line that stays, above the progress line. */
+  /** Writes a permanent line above the progress line. */
   log(line: string): void {
     if (!this.enabled) return;
     this.clearLine();
     this.stream.write(`${line}\n`);
-    // Drawn again by the next update.
+    // The next update redraws the progress line at once.
     if (this.isTerminal) this.lastWriteMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** Writes the last state with the time taken and the overall rate, and ends the line. Later calls do nothing. */
+  /**
+   * Writes the final state with the time taken and the average rate, and ends the line. Later updates are
+   * ignored.
+   */
   finish(): void {
     if (!this.enabled || this.finished) return;
     this.finished = true;
@@ -137,7 +150,10 @@ export class ProgressLine {
     this.lineOpen = true;
   }
 
-  /** The line of a narrow terminal: a shorter bar or none, then fewer of the extra values, the last ones first. */
+  /**
+   * Fits the line to a narrow terminal: with a shorter bar or none, then without some extra values, the last
+   * ones first.
+   */
   private fitting(nowMs: number, width: number): string {
     const length = (parts: readonly string[]) => parts.join('  ').length;
     const excess = Math.max(0, length(this.describe(nowMs, BAR_CELLS)) - width);
@@ -147,7 +163,7 @@ export class ProgressLine {
     return parts.join('  ');
   }
 
-  /** Back to the first column, and erase to the end of the line (ANSI EL). */
+  /** Moves to the first column and erases to the end of the line (ANSI EL). */
   private clearLine(): void {
     if (this.lineOpen) this.stream.write('\r\x1b[K');
     this.lineOpen = false;
@@ -160,7 +176,7 @@ export class ProgressLine {
     if (total === undefined) parts.push(`${this.label} ${formatInteger(done)}${count}`);
     else {
       const ratio = total === 0 ? 1 : Math.min(1, Math.max(0, done / total));
-      // Rounded down: 100 % means that it is done.
+      // The percentage is rounded down, so that 100 % appears only when the job is done.
       const percent = `${Math.floor(ratio * 100)}%`.padStart(4);
       const bar = barCells > 0 ? ` ${drawBar(ratio, barCells)}` : '';
       parts.push(`${this.label}${bar} ${percent}`, `${formatInteger(done)}/${formatInteger(total)}${count}`);
@@ -185,9 +201,9 @@ export class ProgressLine {
 /**
  * Exponentially weighted mean of a rate over irregular intervals.
  *
- *   after Δ units in δ ms:  n ← n e^{−δ/τ} + Δ,  t ← t e^{−δ/τ} + δ,  rate = n / t
+ *     after Δ units in δ ms:  n ← n e^{−δ/τ} + Δ,  t ← t e^{−δ/τ} + δ,  rate = n / t
  *
- * Numerator and denominator decay alike, so the first estimates are the plain mean: no start-up bias.
+ * Numerator and denominator decay alike, so the first estimates are plain means, without start-up bias.
  */
 class SmoothedRate {
   private units = 0;
@@ -224,7 +240,9 @@ function formatInteger(value: number): string {
   return value.toLocaleString('en-US');
 }
 
-/** Four significant digits; very large and very small numbers in scientific notation. */
+/**
+ * Formats a number with four significant digits; very large and very small numbers in scientific notation.
+ */
 function formatValue(value: number): string {
   if (!Number.isFinite(value) || Number.isInteger(value)) return String(value);
   const size = Math.abs(value);

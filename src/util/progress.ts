@@ -1,11 +1,14 @@
-/** How far one stage of a longer job has come. */
+/** Progress of one stage of a longer job. */
 export interface Progress {
-  /** What is being done: `read`, `download`, `encode documents`, `search`. */
+  /** Name of the stage: `read`, `download`, `encode documents`, `search`. */
   readonly stage: string;
-  /** Units done so far. A count below the one before begins a new part of the same stage, such as the next file. */
+  /**
+   * Number of units done so far. A count below the previous one begins a new part of the same stage, such as
+   * the next file.
+   */
   readonly done: number;
-  /** Units until the stage, or this part of it, is done; undefined where that is not known beforehand. */
+  /** Number of units in the stage or in its current part; undefined if it is not known beforehand. */
   readonly total: number | undefined;
-  /** What is counted, in the plural: `texts`, `queries`, `bytes`, `files`. */
+  /** Name of the units, in the plural: `texts`, `queries`, `bytes`, `files`. */
   readonly unit: string;
 }
