@@ -1,7 +1,8 @@
 import { Graph } from '../graph/graph.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
-import { Program } from '../runtime/program.ts';
+import type { Program } from '../runtime/program.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
 import { bestRowsOf } from '../search/best-rows.ts';
 import { ShapeError } from '../util/errors.ts';
 import { KeptScores } from './kept-scores.ts';
@@ -83,14 +84,13 @@ export interface TopSlots {
  */
 export class TableScores {
   readonly table: ScoreTable;
-  private readonly compute: ComputeOptions;
   private readonly keptScores: number;
-  private readonly programs = new Map<string, Promise<Program>>();
+  private readonly programs: ProgramCache;
 
   constructor(table: ScoreTable, options: TableScoresOptions = {}) {
     const { keptScores = 2 ** 19, ...compute } = options;
     this.table = table;
-    this.compute = compute;
+    this.programs = new ProgramCache(compute);
     this.keptScores = keptScores;
   }
 
@@ -259,9 +259,7 @@ export class TableScores {
 
   /** Frees the compiled programs. */
   async dispose(): Promise<void> {
-    const programs = await Promise.all(this.programs.values());
-    this.programs.clear();
-    for (const program of programs) await program.dispose();
+    await this.programs.dispose();
   }
 
   /**
@@ -328,14 +326,11 @@ export class TableScores {
   }
 
   private program(name: string, build: (graph: Graph) => void): Promise<Program> {
-    let program = this.programs.get(name);
-    if (!program) {
+    return this.programs.get(name, () => {
       const graph = new Graph(name);
       build(graph);
-      program = Program.compile(graph, this.compute);
-      this.programs.set(name, program);
-    }
-    return program;
+      return graph;
+    });
   }
 }
 

@@ -2,7 +2,7 @@ import { Graph } from '../graph/graph.ts';
 import { cast, sum } from '../graph/ops.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
-import { Program } from '../runtime/program.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
 import { checkPairs } from './check-pairs.ts';
 import type { Corrector, CorrectorBatch } from './corrector.ts';
 import { checkRows, notFinite, type RowMapOptions } from './row-map.ts';
@@ -18,12 +18,11 @@ export class IdentityCorrector implements Corrector {
   readonly flopsPerRow = 0;
   readonly usesAges = false;
   private readonly dimension: number;
-  private readonly compute: ComputeOptions;
-  private readonly programs = new Map<string, Promise<Program>>();
+  private readonly programs: ProgramCache;
 
   constructor({ dimension, compute }: { dimension: number; compute: ComputeOptions }) {
     this.dimension = dimension;
-    this.compute = compute;
+    this.programs = new ProgramCache(compute);
   }
 
   async correct(rows: HostTensor, options: RowMapOptions = {}): Promise<Float32Array<ArrayBuffer>> {
@@ -36,7 +35,7 @@ export class IdentityCorrector implements Corrector {
       const [from, to, dims] = [start * dimension, end * dimension, [end - start, dimension]];
       const piece = hostTensor(rows.dtype, dims, rows.data.subarray(from, to));
       const into = { copy: hostTensor('f32', dims, out.subarray(from, to)) };
-      const program = await this.program(rows.dtype as 'f32' | 'f16');
+      const program = await this.programs.get(rows.dtype, () => this.graph(rows.dtype as 'f32' | 'f16'));
       const { total } = await program.run({ rows: piece }, { into });
       if (!Number.isFinite(scalarValue(total))) throw notFinite(`rows ${start} to ${end - 1}`);
     }
@@ -56,19 +55,14 @@ export class IdentityCorrector implements Corrector {
   async restore(): Promise<void> {}
 
   async dispose(): Promise<void> {
-    for (const program of this.programs.values()) await (await program).dispose();
-    this.programs.clear();
+    await this.programs.dispose();
   }
 
-  private program(dtype: 'f32' | 'f16'): Promise<Program> {
-    const known = this.programs.get(dtype);
-    if (known) return known;
+  private graph(dtype: 'f32' | 'f16'): Graph {
     const graph = new Graph('corrector/identity');
     const copy = cast(graph.input('rows', dtype, ['rows', this.dimension]), 'f32');
     graph.output('copy', copy);
     graph.output('total', sum(copy));
-    const program = Program.compile(graph, this.compute);
-    this.programs.set(dtype, program);
-    return program;
+    return graph;
   }
 }

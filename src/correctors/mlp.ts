@@ -3,7 +3,7 @@ import { elementCount } from '../onnx/dtypes.ts';
 import { adamw } from '../optim/adamw.ts';
 import { type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
 import { copyInto, gradientOutput, Learner } from '../runtime/learner.ts';
-import { Program } from '../runtime/program.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
 import { checkPairs } from './check-pairs.ts';
@@ -23,7 +23,7 @@ export class MlpCorrector implements Corrector {
   private readonly plan: CorrectorPlan;
   private readonly learner: Learner;
   private readonly map: RowMap;
-  private readonly losses = new Map<boolean, Promise<Program>>();
+  private readonly losses: ProgramCache;
   /** Affine map between models of different dimension, fixed once it has been fitted; empty if D = D'. */
   private skip: Readonly<Record<string, HostTensor>> | undefined;
 
@@ -32,6 +32,7 @@ export class MlpCorrector implements Corrector {
     const specs = mlpParameters(plan);
     const sizes = [...specs.map(({ shape }) => shape), ...Object.values(skipSizes(plan))];
     this.plan = plan;
+    this.losses = new ProgramCache(compute);
     this.learner = learner;
     this.usesAges = ages !== undefined;
     this.parameters = sizes.reduce((sum, dims) => sum + elementCount(dims), 0);
@@ -106,7 +107,9 @@ export class MlpCorrector implements Corrector {
       ...(usesAges && { ages: hostTensor('i32', [pairs], batch.ages as Int32Array<ArrayBuffer>) }),
       ...(hasQueries && { queries: f32(batch.queries!, toDimension) }),
     };
-    const program = await this.lossProgram(hasQueries);
+    const program = await this.losses.get(`loss queries ${hasQueries}`, () =>
+      lossGraph(this.plan, { hasQueries }),
+    );
     const results = await program.run(feeds, { into: learner.gradientBuffers });
     const names = Object.keys(learner.parameters);
     const byName = Object.fromEntries(names.map((name) => [name, results[gradientOutput(name)]!]));
@@ -169,16 +172,6 @@ export class MlpCorrector implements Corrector {
   async dispose(): Promise<void> {
     await this.learner.dispose();
     await this.map.dispose();
-    for (const program of this.losses.values()) await (await program).dispose();
-    this.losses.clear();
-  }
-
-  private lossProgram(hasQueries: boolean): Promise<Program> {
-    let program = this.losses.get(hasQueries);
-    if (!program) {
-      program = Program.compile(lossGraph(this.plan, { hasQueries }), this.plan.compute);
-      this.losses.set(hasQueries, program);
-    }
-    return program;
+    await this.losses.dispose();
   }
 }

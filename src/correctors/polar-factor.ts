@@ -3,7 +3,7 @@ import { div, matmul, mul, sqrt, square, sub, sum } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
-import { Program } from '../runtime/program.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
 
 /** Singular values down to this share of the norm reach 1. This takes 23 steps. */
 const SMALLEST = 1e-8;
@@ -22,11 +22,10 @@ const SMALLEST = 1e-8;
  * JavaScript.
  */
 export class PolarFactor {
-  private readonly compute: ComputeOptions;
-  private readonly programs = new Map<string, Promise<Program>>();
+  private readonly programs: ProgramCache;
 
   constructor(compute: ComputeOptions) {
-    this.compute = compute;
+    this.programs = new ProgramCache(compute);
   }
 
   /**
@@ -35,16 +34,13 @@ export class PolarFactor {
    * @param matrix  f64[rows, columns]
    */
   async of(matrix: Float64Array, rows: number, columns: number): Promise<Float64Array> {
-    const key = `${rows}×${columns}`;
-    const program = this.programs.get(key) ?? Program.compile(polarGraph(rows, columns), this.compute);
-    this.programs.set(key, program);
+    const program = await this.programs.get(`${rows}×${columns}`, () => polarGraph(rows, columns));
     const feeds = { matrix: hostTensor('f64', [rows, columns], matrix as Float64Array<ArrayBuffer>) };
-    return (await (await program).run(feeds)).factor!.data as Float64Array;
+    return (await program.run(feeds)).factor!.data as Float64Array;
   }
 
   async dispose(): Promise<void> {
-    for (const program of this.programs.values()) await (await program).dispose();
-    this.programs.clear();
+    await this.programs.dispose();
   }
 }
 

@@ -3,7 +3,7 @@ import { cast, maximum, mul, reciprocal, sqrt, square, sum } from '../graph/ops.
 import type { Tensor } from '../graph/tensor.ts';
 import { type ComputeOptions, defaultThreads } from '../runtime/devices.ts';
 import { type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
-import { Program } from '../runtime/program.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
 
 /** Map that is applied to each row, as a graph. */
@@ -53,11 +53,12 @@ const PIECES = 8;
 export class RowMap {
   readonly spec: RowMapSpec;
   private readonly compute: ComputeOptions;
-  private readonly programs = new Map<string, Promise<Program>>();
+  private readonly programs: ProgramCache;
 
   constructor(spec: RowMapSpec, compute: ComputeOptions) {
     this.spec = spec;
     this.compute = compute;
+    this.programs = new ProgramCache(compute);
   }
 
   /**
@@ -81,7 +82,9 @@ export class RowMap {
       const left = count - start;
       const pieces = left >= PIECES * pieceRows ? PIECES : 1;
       const n = Math.min(left, pieceRows);
-      const program = await this.program(rows.dtype as 'f32' | 'f16', pieces);
+      const program = await this.programs.get(`${rows.dtype}×${pieces}`, () =>
+        rowGraph(this.spec, rows.dtype as 'f32' | 'f16', pieces),
+      );
       const feeds: Record<string, HostTensor> = { ...weights };
       const into: Record<string, HostTensor> = {};
       for (let i = 0; i < pieces; i++) {
@@ -108,19 +111,7 @@ export class RowMap {
   }
 
   async dispose(): Promise<void> {
-    const programs = await Promise.all(this.programs.values());
-    this.programs.clear();
-    for (const program of programs) await program.dispose();
-  }
-
-  private program(dtype: 'f32' | 'f16', pieces: number): Promise<Program> {
-    const key = `${dtype}×${pieces}`;
-    let program = this.programs.get(key);
-    if (!program) {
-      program = Program.compile(rowGraph(this.spec, dtype, pieces), this.compute);
-      this.programs.set(key, program);
-    }
-    return program;
+    await this.programs.dispose();
   }
 }
 

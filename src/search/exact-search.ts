@@ -2,7 +2,7 @@ import { Graph } from '../graph/graph.ts';
 import { matmul, topK } from '../graph/ops.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
-import { Program } from '../runtime/program.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
 import { type BestRows, bestRowsOf } from './best-rows.ts';
 import type { SearchIndex, SearchOptions, SearchResult } from './search-index.ts';
@@ -35,9 +35,8 @@ export class ExactIndex implements SearchIndex {
   readonly embeddingSpace: string | undefined;
   private readonly embeddings: Float32Array;
   private readonly blockRows: number;
-  private readonly compute: ComputeOptions;
-  /** By the k of a block, which is fixed in a program. */
-  private readonly programs = new Map<number, Promise<Program>>();
+  /** One program for each k of a block, because k is fixed in a program. */
+  private readonly programs: ProgramCache;
 
   private constructor(
     embeddings: Float32Array,
@@ -49,7 +48,7 @@ export class ExactIndex implements SearchIndex {
     this.embeddingSpace = embeddingSpace;
     this.size = embeddings.length / dimension;
     this.blockRows = Math.min(this.size, blockRows);
-    this.compute = compute;
+    this.programs = new ProgramCache(compute);
   }
 
   /**
@@ -100,15 +99,13 @@ export class ExactIndex implements SearchIndex {
   }
 
   async dispose(): Promise<void> {
-    const programs = await Promise.all(this.programs.values());
-    this.programs.clear();
-    for (const program of programs) await program.dispose();
+    await this.programs.dispose();
   }
 
   private async searchBatch(queries: HostTensor, best: readonly BestRows[], k: number): Promise<void> {
     const { size, dimension: D, blockRows } = this;
     const blockK = Math.min(k, blockRows);
-    const program = await this.program(blockK);
+    const program = await this.programs.get(`exact-search-${blockK}`, () => this.graph(blockK));
     for (let seen = 0; seen < size; seen += blockRows) {
       // All blocks have one size, so that one program serves them: the last begins inside the one before it. What is among
       // the k best of all is among the k best of every block that it lies in, so nothing is lost; rows seen twice are skipped.
@@ -127,19 +124,14 @@ export class ExactIndex implements SearchIndex {
     }
   }
 
-  private program(k: number): Promise<Program> {
-    let program = this.programs.get(k);
-    if (!program) {
-      const graph = new Graph(`exact-search-${k}`);
-      const queries = graph.input('queries', 'f32', ['queries', this.dimension]);
-      const block = graph.input('block', 'f32', [this.blockRows, this.dimension]);
-      const best = topK(matmul(queries, block, { transB: true }), { k });
-      graph.output('scores', best.values);
-      graph.output('positions', best.indices);
-      program = Program.compile(graph, this.compute);
-      this.programs.set(k, program);
-    }
-    return program;
+  private graph(k: number): Graph {
+    const graph = new Graph(`exact-search-${k}`);
+    const queries = graph.input('queries', 'f32', ['queries', this.dimension]);
+    const block = graph.input('block', 'f32', [this.blockRows, this.dimension]);
+    const best = topK(matmul(queries, block, { transB: true }), { k });
+    graph.output('scores', best.values);
+    graph.output('positions', best.indices);
+    return graph;
   }
 }
 

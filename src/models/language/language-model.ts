@@ -6,7 +6,8 @@ import { nextTokenLogProbabilities } from '../../losses/next-token.ts';
 import { type DeclaredParameters, declareParameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
-import { Program } from '../../runtime/program.ts';
+import type { Program } from '../../runtime/program.ts';
+import { ProgramCache } from '../../runtime/program-cache.ts';
 import { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
@@ -45,7 +46,7 @@ export class LanguageModel {
   readonly weights: Readonly<Record<string, HostTensor>>;
   /** Tokens after which nothing follows. */
   readonly endIds: ReadonlySet<number>;
-  private readonly programs = new Map<string, Promise<Program>>();
+  private readonly programs = new ProgramCache();
 
   /** @param options.endIds  default: the tokenizer's end-of-text token */
   constructor(
@@ -198,27 +199,22 @@ export class LanguageModel {
   }
 
   async dispose(): Promise<void> {
-    const programs = await Promise.all(this.programs.values());
-    this.programs.clear();
-    for (const program of programs) await program.dispose();
+    await this.programs.dispose();
   }
 
   private program(
     name: string,
-    { device, threads }: ComputeOptions,
+    compute: ComputeOptions,
     build: (graph: Graph, p: DeclaredParameters['get'], inputs: TokenInputs & { ids: Tensor }) => void,
   ): Promise<Program> {
-    const key = `${name} ${device} ${threads}`;
-    let program = this.programs.get(key);
-    if (!program) {
+    const makeGraph = () => {
       const graph = new Graph(name);
       const { get } = this.declare(graph);
       const shape = ['texts', 'textsTokens'];
       build(graph, get, { ids: graph.input('ids', 'i64', shape), mask: graph.input('mask', 'f32', shape) });
-      program = Program.compile(graph, { ...(device && { device }), ...(threads && { threads }) });
-      this.programs.set(key, program);
-    }
-    return program;
+      return graph;
+    };
+    return this.programs.get(name, makeGraph, compute);
   }
 
   private tooLong(tokens: number): UsageError {

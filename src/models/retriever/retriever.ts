@@ -14,7 +14,7 @@ import {
 import { keepLong } from '../../runtime/device-memory.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
-import { Program } from '../../runtime/program.ts';
+import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { TokenFrame } from '../../text/crops.ts';
 import { TokenStore } from '../../text/token-store.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
@@ -69,7 +69,7 @@ export class Retriever {
   readonly fresh: ReadonlySet<string>;
   /** Updates behind these weights. */
   trainedSteps: number;
-  private readonly programs = new Map<string, Promise<Program>>();
+  private readonly programs = new ProgramCache();
   private readonly feeder: TokenFeeds;
 
   constructor(
@@ -249,7 +249,7 @@ export class Retriever {
    */
   async encodeTokens(side: Side, store: TokenStore, options: EncodeOptions = {}): Promise<Float32Array> {
     const { rows = Uint32Array.from({ length: store.rows }, (_, row) => row) } = options;
-    const program = await this.program(side, options);
+    const program = await this.programs.get(this.prefix(side), () => this.encodeGraph(side), options);
     const D = this.dimension;
     const out = options.out ?? new Float32Array(rows.length * D);
     if (out.length !== rows.length * D)
@@ -282,9 +282,7 @@ export class Retriever {
   }
 
   async dispose(): Promise<void> {
-    const programs = await Promise.all(this.programs.values());
-    this.programs.clear();
-    for (const program of programs) await program.dispose();
+    await this.programs.dispose();
   }
 
   /** The weights that embed a side, by name. @param others  stand in the place of the retriever's own, where there are any */
@@ -299,20 +297,6 @@ export class Retriever {
     const prefix = `${this.prefix(side)}/`;
     const own = this.specs.filter(({ name, frozen }) => !frozen && name.startsWith(prefix));
     return Object.fromEntries(own.map(({ name }) => [name, this.weights[name]!]));
-  }
-
-  private program(side: Side, { device, threads }: ComputeOptions): Promise<Program> {
-    const prefix = this.prefix(side);
-    const key = `${prefix} ${device} ${threads}`;
-    let program = this.programs.get(key);
-    if (!program) {
-      program = Program.compile(this.encodeGraph(side), {
-        ...(device && { device }),
-        ...(threads && { threads }),
-      });
-      this.programs.set(key, program);
-    }
-    return program;
   }
 }
 
