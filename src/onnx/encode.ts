@@ -19,7 +19,7 @@ const maximumBytes = 2 ** 31 - 1;
 /**
  * Encodes a model as an ONNX file.
  *
- * Equal models give equal bytes: fields are written in a fixed order, records in their insertion order,
+ * Equal models give equal bytes: fields are written in the order of their numbers, records in their insertion order,
  * tensors as little-endian `raw_data`. Weights are copied once, into the result.
  *
  * @throws ShapeError if the size of a tensor's data does not match its dims and dtype.
