@@ -12,58 +12,65 @@ import { type Declaration, declarationsOf } from './declarations.ts';
 
 type Ts = typeof TypeScript;
 
+/** Settings of {@link buildApiDocs}. */
 export interface ApiDocsOptions {
-  /** Folder to make. One that an earlier call made is replaced; any other must be absent or empty. */
+  /** Folder to write. A folder that an earlier call wrote is replaced; any other must be absent or empty. */
   out: string;
-  /** Packages to read besides `typescript` and `@types/node`, by name; or folders of TypeScript sources, as `./path`. */
+  /**
+   * Packages to read in addition to `typescript` and `@types/node`: names, or folders of TypeScript sources
+   * as `./path`. Default none.
+   */
   packages?: readonly string[];
-  /** Read `packages` only, without `typescript` and `@types/node`. */
+  /** Read `packages` only, without `typescript` and `@types/node`. Default false. */
   only?: boolean;
-  /** Put declarations without a description into the corpus too (default false: see {@link buildApiDocs}). */
+  /** Include declarations without a description in the corpus. Default false: see {@link buildApiDocs}. */
   undescribed?: boolean;
-  /** Another seed makes other splits of the same data (default 0). */
+  /** Seed of the splits. Default 0. */
   seed?: number;
-  /** Where packages are looked for first (default: the working directory). */
+  /** Folder where packages are looked for first. Default: the working directory. */
   cwd?: string;
-  /** Stage `read declarations`, in files. */
+  /** Progress in files, with the stage `read declarations`. */
   onProgress?: (progress: Progress) => void;
 }
 
-/** What was built. Written to `manifest.json` too, without `folder`. */
+/** Result of {@link buildApiDocs}, also written to `manifest.json` (without `folder`). */
 export interface ApiDocs {
   readonly folder: string;
   readonly documents: number;
   readonly queries: number;
-  /** Queries and judgements of each split. */
+  /** Number of queries and judgements in each split. */
   readonly splits: Readonly<Record<Split, { queries: number; judgements: number }>>;
+  /** Packages and folders read, with their number of files and of described declarations. */
   readonly sources: readonly { name: string; version: string | null; files: number; described: number }[];
 }
 
 export type Split = 'train' | 'dev' | 'test';
 
-/** Share of the queries, by hash of the description; the rest, 0.15, is test. */
+/** Share of the queries in each split, by a hash of the description; the rest, 0.15, is test. */
 const TRAIN_SHARE = 0.8;
 const DEV_SHARE = 0.05;
 const BASE_PACKAGES = ['typescript', '@types/node'];
-/** In the manifest; the number changes with the bytes that the same packages give. */
+/** Name and version in the manifest. The version changes when the same packages give other bytes. */
 const GENERATOR_NAME = 'undrift api-docs';
 const GENERATOR_VERSION = 1;
-/** Fewer queries than this teach nothing and measure less. */
+/** Fewest queries that are worth training on. */
 const MIN_QUERIES = 100;
 
 /**
- * Builds the quick-start data set, in BEIR's layout, from the JSDoc of declaration files that are installed anyway:
- * query = the English description of a declaration, document = the declaration without its comment.
+ * Builds the quick-start data set, in BEIR's layout, from the JSDoc of installed declaration files. A query
+ * is the English description of a declaration; its document is the declaration without the comment.
  *
- * - Documents of the same text are one document, queries of the same text one query: a query may have several relevant
- *   documents (the same method of `Int8Array`, `Uint8Array`, …).
- * - The split of a query is a hash of its description's letters and digits, so that no description is in two splits.
- * - Only described declarations are in the corpus. Nobody can say which query an undescribed one answers; as a distractor it would
- *   count as wrong where it is right. `undescribed: true` puts them in, for a corpus to search instead of to measure on.
- * - Equal packages and options give equal bytes. The folder appears complete or not at all.
+ * - Equal texts are one document, or one query. So a query can have several relevant documents, such as the
+ *   same method of `Int8Array`, `Uint8Array`, ….
+ * - The split of a query is a hash of the letters and digits of its description, so no description is in two
+ *   splits.
+ * - Only described declarations are in the corpus, because the query that an undescribed one answers is
+ *   unknown. As a distractor it would count as wrong where it is right. `undescribed: true` includes it, for
+ *   a corpus to search rather than to measure on.
+ * - Equal packages and options give equal bytes. The folder is written completely or not at all.
  *
- * @throws UsageError for a package that is not installed, and where TypeScript is not.
- * @throws DataError where `out` holds something else.
+ * @throws UsageError when a package or TypeScript is not installed, or too few descriptions are found
+ * @throws DataError when `out` holds something else
  */
 export async function buildApiDocs(options: ApiDocsOptions): Promise<ApiDocs> {
   const { out, packages = [], only = false, undescribed = false, seed = 0, cwd = process.cwd() } = options;
@@ -92,7 +99,7 @@ export async function buildApiDocs(options: ApiDocsOptions): Promise<ApiDocs> {
 
 /** Documents and queries with their relation, each text once. */
 class Collected {
-  /** Text → where it was found first, and which queries it answers. */
+  /** Text → place of its first occurrence, and the queries it answers. */
   documents = new Map<string, { source: string; queries: Set<number> }>();
   readonly queries: string[] = [];
   readonly #queryRows = new Map<string, number>();
@@ -147,7 +154,7 @@ function readDeclarations(ts: Ts, path: string, text: string): Declaration[] {
   }
 }
 
-/** All files of the folder as text. */
+/** Makes all files of the folder as text. */
 function render(
   { documents, queries }: Collected,
   sources: readonly DeclarationSource[],
@@ -198,7 +205,7 @@ function render(
   return { files, summary };
 }
 
-/** The split of a description, whatever its case, spacing and punctuation. */
+/** Chooses the split of a description, regardless of case, spacing and punctuation. */
 function splitOfQuery(description: string, seed: number): Split {
   const letters = description.toLowerCase().replace(/[^\p{L}\p{N}]/gu, '');
   const u = createHash('sha256').update(`${seed}\n${letters}`).digest().readUIntBE(0, 6) / 2 ** 48;
@@ -231,7 +238,7 @@ were read from, under the licences of these.
 `;
 }
 
-/** The TypeScript compiler of the user's project, or the one beside our package. */
+/** Loads the TypeScript compiler of the user's project, or the one installed beside Undrift. */
 async function loadTypeScript(cwd: string): Promise<Ts> {
   for (const folder of packageFolders('typescript', cwd)) {
     const entry = join(folder, 'lib', 'typescript.js');
@@ -245,7 +252,11 @@ async function loadTypeScript(cwd: string): Promise<Ts> {
   });
 }
 
-/** @throws DataError where the folder holds anything that we did not make. */
+/**
+ * Checks that the folder is absent, empty or an earlier result of this function.
+ *
+ * @throws DataError when the folder holds anything else
+ */
 async function checkReplaceable(folder: string): Promise<void> {
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];

@@ -11,23 +11,27 @@ import { fileError, recoverFolder, writeFolderAtomic } from '../util/files.ts';
 import type { LoadOptions } from './load-options.ts';
 import { unzip } from './unzip.ts';
 
-/** Where the authors of BEIR keep a zip file of each data set; `UNDRIFT_BEIR_URL` names a mirror. */
+/** Address of the zip files by the authors of BEIR. `UNDRIFT_BEIR_URL` overrides it with a mirror. */
 const BEIR_URL = 'https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets';
 
 const NAME = /^beir\/([a-z0-9][a-z0-9-]*)((?:\/[a-z0-9][a-z0-9-]*)*)$/i;
 
-/** What is kept of an archive. */
+/** Matches the files to keep of an archive. */
 const WANTED = /(^|\/)(corpus\.jsonl|queries\.jsonl|qrels\/[^/]+\.tsv)$/;
 
-/** `beir/NAME`, or `beir/NAME/PART` for the parts of cqadupstack; undefined for another text. */
+/** Parses `beir/NAME`, or `beir/NAME/PART` for the parts of cqadupstack; undefined for other text. */
 export function parseBeirName(text: string): { archive: string; part: string } | undefined {
   const [, archive, part] = NAME.exec(text) ?? [];
   return archive === undefined ? undefined : { archive, part: (part ?? '').slice(1) };
 }
 
 /**
- * The folder of a data set of BEIR: in the cache (`UNDRIFT_CACHE`, else `undrift` in the user's cache folder), into which it is
- * downloaded and unpacked if need be; as a whole, or not at all.
+ * Returns the folder of a BEIR data set in the cache, after downloading and unpacking it if needed. The cache
+ * is `UNDRIFT_CACHE`, else `undrift` in the user's cache folder. The data set is stored completely or not at
+ * all.
+ *
+ * @throws UndriftError when the data set does not exist or cannot be downloaded
+ * @throws DataError when the archive is damaged or has no such part
  */
 export async function beirArchive(
   { archive, part }: { archive: string; part: string },

@@ -17,7 +17,7 @@ import {
   splitFilter,
 } from './retrieval-data.ts';
 
-/** The files of a BEIR folder. */
+/** Files of a BEIR folder. */
 export interface BeirLayout {
   readonly folder: string;
   readonly corpus: readonly string[];
@@ -31,10 +31,13 @@ const TEXT_NAMES = ['text', 'contents', 'body'];
 const TITLE_NAMES = ['title'];
 
 /**
- * Finds the files of a BEIR folder: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, each plain or `.gz`. Instead of
- * a file there may be Parquet, or a folder `corpus/`, `queries/` of JSONL or Parquet parts, as on the Hugging Face hub.
+ * Finds the files of a BEIR folder: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, each plain or
+ * `.gz`.
  *
- * @throws DataError where corpus or queries are absent, or there twice.
+ * Parquet is accepted instead of JSONL, and so are folders `corpus/` and `queries/` with JSONL or Parquet
+ * parts, as on the Hugging Face hub.
+ *
+ * @throws DataError when corpus or queries are absent, or present twice
  */
 export async function openBeir(folder: string): Promise<BeirLayout> {
   const corpus = await roleFiles(folder, 'corpus');
@@ -55,7 +58,7 @@ export async function openBeir(folder: string): Promise<BeirLayout> {
 /**
  * Loads a BEIR folder.
  *
- * @throws DataError for all that is wrong with its files: bad lines, duplicate ids, unknown ids in qrels, nothing inside.
+ * @throws DataError for invalid lines, duplicate ids, unknown ids in qrels, and empty files
  */
 export async function loadRetrievalData(folder: string, options: LoadOptions = {}): Promise<RetrievalData> {
   const layout = await openBeir(folder);
@@ -68,7 +71,7 @@ export async function loadRetrievalData(folder: string, options: LoadOptions = {
   return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
 }
 
-/** Reads the qrels of the splits that are wanted, and only the bytes of the others (for the fingerprint). */
+/** Reads the qrels of the wanted splits. Of the other splits only the bytes are read, for the fingerprint. */
 export async function readSplits(
   qrels: ReadonlyMap<string, readonly string[]>,
   into: {
@@ -77,7 +80,7 @@ export async function readSplits(
     options: LoadOptions;
     isWanted: (split: string) => boolean;
     log: FileLog;
-    /** Gets a line for what was left out. */
+    /** Receives one line per split with judgements left out. */
     notes: string[];
   },
 ): Promise<Map<string, Split>> {
@@ -123,7 +126,7 @@ export async function readCorpus(
   return builder.finish();
 }
 
-/** A record with an id, a text and perhaps a title. */
+/** Converts a record with an id, a text and optionally a title. */
 function corpusRecord(record: DataRecord): CorpusRecord {
   return {
     id: idField(record, ID_NAMES),
@@ -133,7 +136,12 @@ function corpusRecord(record: DataRecord): CorpusRecord {
   };
 }
 
-/** `<role>.jsonl`, `.jsonl.gz` or `.parquet`, or the parts in a folder of that name; none where there is none. */
+/**
+ * Finds `<role>.jsonl`, `.jsonl.gz` or `.parquet`, or the parts in a folder named `<role>`; empty if there is
+ * none.
+ *
+ * @throws DataError when several files match
+ */
 export async function roleFiles(folder: string, role: string): Promise<string[]> {
   const names = await listFolder(folder);
   const own = names.filter((name) => new RegExp(`^${role}\\.(jsonl(\\.gz)?|parquet)$`, 'i').test(name));
@@ -159,7 +167,7 @@ async function qrelsFiles(folder: string): Promise<Map<string, string[]>> {
   return normaliseSplits(found);
 }
 
-/** Names in a folder, sorted. */
+/** Lists the names in a folder, sorted. */
 export async function listFolder(folder: string): Promise<string[]> {
   try {
     return (await readdir(folder)).sort();

@@ -1,27 +1,28 @@
 import { DataError } from '../util/errors.ts';
 import { StringTable } from './string-table.ts';
 
-/** One document or query on its way into a {@link Corpus}. */
+/** Document or query to be added to a {@link Corpus}. */
 export interface CorpusRecord {
   id: string;
   title?: string | undefined;
   text: string;
-  /** 1-based line (or Parquet row) it was read from, for error messages. */
+  /** Line (or Parquet row) of the record in its source, from 1, for error messages. */
   line?: number | undefined;
 }
 
+/** Settings of a {@link CorpusBuilder}. */
 export interface CorpusOptions {
-  /** Where the records come from, for error messages. */
+  /** Source of the records, for error messages. Default `(memory)`. */
   file?: string | undefined;
-  /** What one record is called in messages (`document`). */
+  /** Noun for a record in error messages. Default `document`. */
   noun?: string | undefined;
 }
 
 /**
- * N texts with their ids, addressed by row 0 … N − 1 in the order of the source. Documents and queries alike.
+ * N texts (documents or queries) with their ids, addressed by row 0 … N − 1 in the order of the source.
  *
- * The text of a row is `title + ' ' + text`, as BEIR defines it, or the part that is not empty. Everything is held once, as
- * UTF-8 outside the JavaScript heap; a string is made each time one is asked for.
+ * The text of a row is `title + ' ' + text`, as BEIR defines it, or the part that is not empty. Texts are
+ * held once, as UTF-8 outside the JavaScript heap; each access makes a new string.
  */
 export class Corpus {
   readonly #ids: StringTable;
@@ -36,7 +37,7 @@ export class Corpus {
   /**
    * Reads all records of a source, one at a time.
    *
-   * @throws DataError for an empty source and for an id that occurs twice.
+   * @throws DataError for an empty source, an empty id or an id that occurs twice
    */
   static async from(
     records: AsyncIterable<CorpusRecord> | Iterable<CorpusRecord>,
@@ -47,7 +48,7 @@ export class Corpus {
     return builder.finish();
   }
 
-  /** N. */
+  /** Number of texts N. */
   get size(): number {
     return this.#ids.size;
   }
@@ -57,37 +58,42 @@ export class Corpus {
     return this.#ids.bytes + this.#texts.bytes;
   }
 
+  /** Id of a row. */
   id(row: number): string {
     return this.#ids.get(row);
   }
 
+  /** Text of a row. */
   text(row: number): string {
     return this.#texts.get(row);
   }
 
-  /** The UTF-8 bytes of a text: a view that must not be written to. */
+  /** UTF-8 bytes of a text; a view that must not be written to. */
   utf8(row: number): Uint8Array {
     return this.#texts.utf8(row);
   }
 
-  /** The row of an id, or undefined. */
+  /** Finds the row of an id; undefined if there is none. */
   row(id: string): number | undefined {
     return this.#ids.find(id);
   }
 
-  /** All texts in the order of their rows. */
+  /** Yields all texts in the order of their rows. */
   *texts(): Generator<string> {
     for (let row = 0; row < this.size; row++) yield this.text(row);
   }
 }
 
-/** Fills a {@link Corpus} record by record, from one file or several. */
+/** Builds a {@link Corpus} record by record, from one file or several. */
 export class CorpusBuilder {
   readonly #ids = new StringTable({ indexed: true });
   readonly #texts = new StringTable();
   readonly #noun: string;
   #file: string;
-  /** Line and file number of each row: what a message about a duplicate needs, dropped when the corpus is finished. */
+  /**
+   * Line of each row and first row of each file, for messages about duplicates. They are not part of the
+   * finished corpus.
+   */
   readonly #lines: number[] = [];
   readonly #files: { name: string; firstRow: number }[] = [];
 
@@ -96,11 +102,12 @@ export class CorpusBuilder {
     this.#noun = noun;
   }
 
+  /** Number of records added so far. */
   get size(): number {
     return this.#ids.size;
   }
 
-  /** Names the file that the records added from now on come from. */
+  /** Sets the file name of the records added from now on. */
   from(file: string): this {
     this.#file = file;
     return this;
@@ -109,8 +116,9 @@ export class CorpusBuilder {
   /**
    * Appends a record and returns its row.
    *
-   * @param options.sameTextAgain lets an id come again with the same text (MS MARCO repeats queries in several files).
-   * @throws DataError for an id that was there before.
+   * @param options.sameTextAgain  accept an id again if its text is the same (MS MARCO repeats queries in
+   *   several files)
+   * @throws DataError for an empty id, or an id that was used before
    */
   add(record: CorpusRecord, { sameTextAgain = false }: { sameTextAgain?: boolean } = {}): number {
     const { id, line } = record;
@@ -130,7 +138,11 @@ export class CorpusBuilder {
     return this.#texts.add(text);
   }
 
-  /** @throws DataError where nothing was added. */
+  /**
+   * Returns the finished corpus.
+   *
+   * @throws DataError when nothing was added
+   */
   finish(): Corpus {
     if (this.size === 0) {
       throw new DataError(`holds no ${this.#noun}`, {
@@ -149,13 +161,13 @@ export class CorpusBuilder {
   }
 }
 
-/** The text that is encoded and searched: title and text with a space between, or the one that is not empty. */
+/** Joins title and text with a space, or returns the one that is not empty: the text that is encoded and searched. */
 export function joinTitle(title: string | undefined, text: string): string {
   if (title === undefined || title === '') return text;
   return text === '' ? title : `${title} ${text}`;
 }
 
-/** A string as it may stand in a message: quoted, escaped, and short. */
+/** Formats a string for a message: quoted, escaped and shortened to 60 characters. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text);
 }

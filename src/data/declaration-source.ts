@@ -3,26 +3,27 @@ import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UndriftError, UsageError } from '../util/errors.ts';
 
-/** A package (or folder) whose declarations are read. */
+/** Package or folder whose declarations are read. */
 export interface DeclarationSource {
   readonly name: string;
-  /** From its package.json; undefined for a folder without one. */
+  /** Version in package.json; undefined for a folder without one. */
   readonly version: string | undefined;
   readonly folder: string;
   /** Paths inside the folder, with `/`, sorted. */
   readonly files: readonly string[];
 }
 
-/** Folders that hold no declarations of the package itself, or the same once more. */
+/** Folders without declarations of the package itself, or with copies of them. */
 const SKIPPED_FOLDERS = new Set(['node_modules', 'dist', 'build', 'out', 'coverage']);
 const DECLARATIONS = /\.d\.[cm]?ts$/;
 const SOURCES = /(?<!\.(test|spec|d))\.[cm]?tsx?$/;
 
 /**
- * The declaration files of an installed package, looked for from `cwd` upwards and then beside our own package; of
- * `@types/<name>` where the package brings none. A path (`.`, `./src`, `/…`) names a folder instead: of it, all TypeScript sources.
+ * Finds the declaration files of an installed package, or of `@types/<name>` if the package has none.
+ * Packages are looked for from `cwd` upwards, then beside Undrift. A path (`.`, `./src`, `/…`) names a folder
+ * whose TypeScript sources are all read.
  *
- * @throws UsageError where there is no such package or folder, or no declaration in it.
+ * @throws UsageError when there is no such package or folder, or it has no declarations
  */
 export function declarationSource(name: string, cwd: string): DeclarationSource {
   if (name === '' || name === '.' || /^\.{0,2}[\\/]/.test(name) || isAbsolute(name)) {
@@ -36,7 +37,8 @@ export function declarationSource(name: string, cwd: string): DeclarationSource 
   }
   const types = `@types/${name.replace(/^@/, '').replace('/', '__')}`;
   for (const candidate of [...folders, ...packageFolders(types, cwd)]) {
-    // Only TypeScript keeps its own API beside the library files: the language is wanted, not the compiler.
+    // Of TypeScript's own package, only the library files are read: the language is wanted, not the
+    // compiler's API.
     const all = listFiles(candidate, (folder) => folder !== 'node_modules');
     const files = all.filter((file) =>
       name === 'typescript' ? /^lib\/lib\..*\.d\.ts$/.test(file) : DECLARATIONS.test(file),
@@ -58,7 +60,7 @@ function folderSource(folder: string): DeclarationSource {
   return { name: folder.split(sep).at(-1)!, version: packageVersion(folder), folder, files };
 }
 
-/** Every place where a package of that name is installed, nearest first. */
+/** Finds every folder where a package of that name is installed, nearest first. */
 export function packageFolders(name: string, cwd: string): string[] {
   const found = new Set<string>();
   for (const start of [resolve(cwd), dirname(fileURLToPath(import.meta.url))]) {
@@ -82,7 +84,7 @@ function packageVersion(folder: string): string | undefined {
   }
 }
 
-/** Files below a folder as `/`-separated paths, in an order that does not depend on the machine. */
+/** Lists the files below a folder as `/`-separated paths, in an order that does not depend on the machine. */
 function listFiles(root: string, enter: (folder: string) => boolean): string[] {
   const files: string[] = [];
   const walk = (folder: string): void => {

@@ -5,20 +5,23 @@ import { cleanDescription } from './jsdoc-text.ts';
 type Ts = typeof TypeScript;
 type Node = TypeScript.Node;
 
-/** A declaration: its text without comments, and what its JSDoc says about it. */
+/** Declaration: its text without comments, and its JSDoc description. */
 export interface Declaration {
-  /** On one line, inside the heads of what it is declared in. Overloads that share a description are one declaration. */
+  /**
+   * Text on one line, inside the heads of the enclosing declarations. Overloads with the same description are
+   * one declaration.
+   */
   readonly document: string;
-  /** The cleaned description, or undefined where nothing (or nothing useful) is written. */
+  /** Cleaned description; undefined if there is none, or none that is useful. */
   readonly description: string | undefined;
-  /** 1-based line where it begins; undefined for a `.ts` file, of which the emitted declarations are read. */
+  /** Line of the declaration, from 1; undefined for a `.ts` file, whose emitted declarations are read. */
   readonly line: number | undefined;
 }
 
-/** Longest document. A longer declaration is cut at the end of an overload or member. */
+/** Longest document, in characters. A longer declaration is cut at the end of an overload or member. */
 const MAX_DOCUMENT_CHARS = 800;
 
-/** What a declaration lies in, outermost first: `module "fs"`, `interface Dirent`. */
+/** Heads of the enclosing declarations, outermost first: `module "fs"`, `interface Dirent`. */
 type Heads = readonly string[];
 
 /** Overloads of one name. */
@@ -30,9 +33,11 @@ interface Group {
 }
 
 /**
- * The declarations of a `.d.ts` file in the order of the file: functions, variables, types, interfaces, classes, enums,
- * namespaces, modules, and their members. Private members are left out. Of a `.ts` file, the declarations that the compiler
- * would emit for it (what is exported, without bodies).
+ * Extracts the declarations of a `.d.ts` file in file order: functions, variables, types, interfaces,
+ * classes, enums, namespaces, modules, and their members. Private members are left out. For a `.ts` file,
+ * reads the declarations that the compiler would emit (exports without bodies).
+ *
+ * @throws UsageError when the TypeScript version cannot read sources
  */
 export function declarationsOf(ts: Ts, file: string, text: string): Declaration[] {
   const isSource = !/\.d\.[cm]?ts$/.test(file);
@@ -188,7 +193,7 @@ class DeclarationReader {
   }
 }
 
-/** `head { head { text text } }`, with as many texts as fit, but at least (a part of) the first. */
+/** Builds `head { head { text text } }` with as many texts as fit, but at least part of the first. */
 function wrap(heads: Heads, texts: readonly string[]): string {
   const before = heads.map((head) => `${head} { `).join('');
   const after = ' }'.repeat(heads.length);
@@ -206,7 +211,7 @@ function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
-/** `<K, V>`: names only. */
+/** Type parameters as `<K, V>`: names without bounds. */
 function typeParameters(
   node: TypeScript.InterfaceDeclaration | TypeScript.ClassDeclaration | TypeScript.TypeAliasDeclaration,
 ): string {
@@ -214,7 +219,10 @@ function typeParameters(
   return names.length === 0 ? '' : `<${names.join(', ')}>`;
 }
 
-/** `prototype: X` beside `new(): X` is how a `.d.ts` file spells a class: it tells nothing. */
+/**
+ * Recognises `prototype: X`, which a `.d.ts` file has beside `new(): X` to declare a class; it carries no
+ * information.
+ */
 function isPrototype(ts: Ts, member: Node, source: TypeScript.SourceFile): boolean {
   return ts.isPropertySignature(member) && member.name.getText(source) === 'prototype';
 }
@@ -248,7 +256,7 @@ function hasModifier(ts: Ts, member: TypeScript.HasModifiers, kind: TypeScript.S
   return ts.getModifiers(member)?.some((modifier) => modifier.kind === kind) ?? false;
 }
 
-/** The text of the nearest JSDoc block before its tags. */
+/** Text of the nearest JSDoc block, without its tags. */
 function rawComment(ts: Ts, node: Node): string {
   const block = ts.getJSDocCommentsAndTags(node).findLast((entry) => ts.isJSDoc(entry));
   return ts.getTextOfJSDocComment(block?.comment) ?? '';

@@ -3,7 +3,10 @@ import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Progress } from '../util/progress.ts';
 
-/** Watches files while they are read: makes the fingerprint of their bytes and reports progress, without a second pass. */
+/**
+ * Observes files while they are read: computes a fingerprint of their bytes and reports progress, without a
+ * second pass.
+ */
 export class FileLog {
   readonly #hashes: { name: string; hash: Hash }[] = [];
   readonly #onProgress: ((progress: Progress) => void) | undefined;
@@ -12,7 +15,11 @@ export class FileLog {
     this.#onProgress = onProgress;
   }
 
-  /** The observer to pass as `onBytes` to a reader of this file. */
+  /**
+   * Returns the observer to pass as `onBytes` to the reader of this file.
+   *
+   * @param name  name of the file in the fingerprint
+   */
   async watch(file: string, name = basename(file)): Promise<(bytes: Uint8Array) => void> {
     const hash = createHash('sha256');
     this.#hashes.push({ name, hash });
@@ -32,7 +39,10 @@ export class FileLog {
     };
   }
 
-  /** The first 16 hexadecimal digits of SHA-256 over name and SHA-256 of each file, in the order of their names. */
+  /**
+   * Computes the fingerprint: the first 16 hexadecimal digits of SHA-256 over name and SHA-256 of each file,
+   * in the order of their names.
+   */
   fingerprint(): string {
     const all = createHash('sha256');
     const digests = this.#hashes.map(({ name, hash }) => `${name}\0${hash.digest('hex')}\n`);

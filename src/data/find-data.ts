@@ -5,8 +5,9 @@ import { hubData } from './hub-data.ts';
 import type { LoadOptions } from './load-options.ts';
 
 /**
- * The path of a data set: what exists, as it is; for `beir/NAME` and `hf:organisation/name/folder@revision` a folder of a cache,
- * into which it is downloaded if need be.
+ * Finds the path of a data set. An existing path is returned as it is. `beir/NAME` and
+ * `hf:organisation/name/folder@revision` give a folder of a cache, after a download if needed. Any other text
+ * is returned unchanged.
  */
 export async function findData(
   path: string,

@@ -4,19 +4,19 @@ import type { Judgements } from './judgements.ts';
 import { type RetrievalData, retrievalData } from './retrieval-data.ts';
 import type { Texts } from './texts.ts';
 
-/** The split that texts without queries are measured on. */
+/** Name of the split on which training without queries is evaluated. */
 export const HELD_OUT = 'held-out';
 
-/** Share of the documents that is held out, and their number at most. */
+/** Share of the documents to hold out, and the most documents to hold out. */
 const HELD_OUT_RATIO = 0.05;
 const MOST_HELD_OUT = 1000;
-/** With fewer words a half says too little. */
+/** Fewest words of a held-out document: half of a shorter text says too little. */
 const LEAST_WORDS = 12;
 const LEAST_DOCUMENTS = 2;
 
 /**
- * Documents to hold out, ascending: the same ones whatever the seed of a run, so that runs can be compared. None where there would be
- * fewer than two.
+ * Chooses documents to hold out, ascending. They do not depend on the seed of a run, so that runs can be
+ * compared. Empty if there would be fewer than two.
  */
 export function heldOutRows(corpus: Corpus): Int32Array {
   const wanted = Math.min(MOST_HELD_OUT, Math.floor(HELD_OUT_RATIO * corpus.size));
@@ -30,10 +30,11 @@ export function heldOutRows(corpus: Corpus): Int32Array {
 }
 
 /**
- * Retrieval without supervision: the second half of each document's words is to find the first one among those of all the others.
- * What both halves have in common is what the document is about, and no crop of the training shows either.
+ * Makes a retrieval task without supervision: the second half of each held-out document's words must find the
+ * first half among those of all others. Both halves share the document's subject, and neither half is part of
+ * a training crop.
  *
- * @param rows  documents held out; with none there is no split
+ * @param rows  documents held out; without any there is no split
  */
 export function heldOutRetrieval({ path, corpus, fingerprint }: Texts, rows: Int32Array): RetrievalData {
   const [documents, queries] = [new CorpusBuilder(), new CorpusBuilder({ noun: 'query' })];
@@ -54,7 +55,7 @@ export function heldOutRetrieval({ path, corpus, fingerprint }: Texts, rows: Int
   });
 }
 
-/** Training without queries: each document but those held out is its own query and its own answer. */
+/** Makes training data without queries: each document that is not held out is its own query and its own positive. */
 export function ownQueries({ path, corpus, fingerprint, notes }: Texts, heldOut: Int32Array): RetrievalData {
   const isHeldOut = new Uint8Array(corpus.size);
   for (const row of heldOut) isHeldOut[row] = 1;
@@ -70,7 +71,7 @@ export function ownQueries({ path, corpus, fingerprint, notes }: Texts, heldOut:
   });
 }
 
-/** Row i answers row i. */
+/** Makes judgements in which each row answers itself. */
 function ownDocument(rows: Int32Array): Judgements {
   return {
     queryRows: rows,

@@ -6,12 +6,17 @@ import { dataName } from './retrieval-data.ts';
 
 const DEFAULT_FRACTION = 0.05;
 
+/** Shares of the queries to hold out for the splits dev and test, in [0, 1). */
 export interface Fractions {
   readonly dev: number;
   readonly test: number;
 }
 
-/** Shares of the queries that are held out of the training file, of splits that have no file. @throws UsageError */
+/**
+ * Computes the shares of queries to hold out of the training file, for splits without a file of their own.
+ *
+ * @throws UsageError when a share is out of range or nothing is left to train on
+ */
 export function holdOutFractions(files: ReadonlyMap<string, unknown>, options: LoadOptions): Fractions {
   const { devFraction = DEFAULT_FRACTION, testFraction = DEFAULT_FRACTION } = options;
   for (const [name, value] of Object.entries({ devFraction, testFraction })) {
@@ -24,14 +29,18 @@ export function holdOutFractions(files: ReadonlyMap<string, unknown>, options: L
   return { dev: fraction('dev', devFraction), test: fraction('test', testFraction) };
 }
 
-/** The split of a query of the training file: u = SHA-256(text) / 2^256, of which the first 48 bits are enough. */
+/** Chooses the split of a query of the training file by u = SHA-256(text) / 2^256; the first 48 bits are enough. */
 export function holdOut(query: string, { dev, test }: Fractions): 'train' | 'dev' | 'test' {
   if (dev + test === 0) return 'train';
   const u = createHash('sha256').update(query).digest().readUIntBE(0, 6) / 2 ** 48;
   return u < dev ? 'dev' : u < dev + test ? 'test' : 'train';
 }
 
-/** What a person should know of the splits that were held out. @param queries  of a split */
+/**
+ * Describes the splits that were held out.
+ *
+ * @param queries  number of queries of a split
+ */
 export function heldOutNotes(
   fractions: Fractions,
   path: string,

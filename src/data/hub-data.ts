@@ -5,7 +5,7 @@ import { hubSnapshot } from '../hub/snapshot.ts';
 import { DataError } from '../util/errors.ts';
 import type { LoadOptions } from './load-options.ts';
 
-/** Files that the readers of this folder know, at the places where they look for them. */
+/** Patterns of the files that the data readers know, at the places where they look for them. */
 const WANTED = [
   /^(data\/)?[^/]+\.(jsonl(\.gz)?|parquet)$/i,
   /^(corpus|queries)\/[^/]+\.(jsonl(\.gz)?|parquet)$/i,
@@ -14,12 +14,12 @@ const WANTED = [
 ];
 const isWanted = (path: string): boolean => WANTED.some((pattern) => pattern.test(path));
 
-/** One part of a table in several files: number and count. */
+/** Matches the number and count of a part of a table in several files. */
 const PART = /-(\d{5})-of-(\d{5})\./;
 
 /**
- * Downloads a data set's files of JSONL, Parquet and TSV from the hub, and nothing else (see `hubSnapshot`): the repository's own, or
- * those of one of its folders.
+ * Downloads the JSONL, Parquet and TSV files of a data set on the hub, and nothing else (see `hubSnapshot`):
+ * those of the repository, or of one of its folders. Returns the local folder.
  */
 export async function hubData(
   name: HubName,
@@ -35,7 +35,11 @@ export async function hubData(
   return join(folder, inside);
 }
 
-/** @throws DataError that names the folders with data, where the one that is asked for has none */
+/**
+ * Chooses the data files of a repository or of one of its folders.
+ *
+ * @throws DataError that names the folders with data, when the folder asked for has none
+ */
 function dataFiles(paths: readonly string[], { repo, folder }: HubName): string[] {
   const start = folder === '' ? '' : `${folder}/`;
   const files = paths.filter((path) => path.startsWith(start) && isWanted(path.slice(start.length)));
@@ -62,7 +66,7 @@ function dataFiles(paths: readonly string[], { repo, folder }: HubName): string[
   );
 }
 
-/** Whether the cache has data and, of tables in numbered parts, all of them. */
+/** Tells whether a folder of the cache has data, and all parts of tables in numbered parts. */
 function isWhole(folder: string): boolean {
   if (!existsSync(folder)) return false;
   const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })

@@ -1,15 +1,19 @@
-/** Descriptions outside these bounds make no query: a word or two asks nothing, a page is no question. */
+/** Bounds of a description that can serve as a query: a word or two ask nothing, and a page is no question. */
 const MIN_CHARS = 20;
 const MIN_WORDS = 4;
 const MAX_CHARS = 400;
-/** A first paragraph shorter than this is joined by the next. */
+/** Length below which the first paragraph is joined with the next. */
 const SHORT_CHARS = 40;
 
 /**
- * What a JSDoc comment says, as plain English: its first paragraph (the second too where the first is very short), without
- * markdown, code blocks and tags, links replaced by their text, cut at the end of a sentence after 400 characters.
+ * Extracts the description of a JSDoc comment as plain English.
  *
- * Undefined where nothing is left to ask with: empty, under four words, only a link, only "deprecated", "see …" or "alias".
+ * Takes the first paragraph, and the second too if the first is very short. Markdown, code blocks and tags
+ * are removed, links are replaced by their text, and the result is cut at the end of a sentence after 400
+ * characters.
+ *
+ * @returns undefined if the rest is no query: empty, under four words, only a link, only "deprecated", "see
+ *   …" or "alias"
  */
 export function cleanDescription(comment: string): string | undefined {
   const paragraphs = comment
@@ -26,11 +30,11 @@ export function cleanDescription(comment: string): string | undefined {
   return text.length < MIN_CHARS || words < MIN_WORDS ? undefined : text;
 }
 
-/** Paragraphs that describe nothing. */
+/** Matches paragraphs that describe nothing. */
 const BOILERPLATE =
   /^(mdn reference|deprecated\b|experimental\b|available only in secure contexts|stability: |see( also)? |alias (of|for) |inherit(s|ed)? from |n\/?a\b|todo\b|@)/i;
 
-/** Markdown and JSDoc markup of one paragraph removed. */
+/** Removes Markdown and JSDoc markup from a paragraph. */
 function plainText(paragraph: string): string {
   return paragraph
     .replace(
@@ -51,7 +55,7 @@ function endSentence(text: string): string {
   return /[.!?:;]$/.test(text) ? text : `${text}.`;
 }
 
-/** The longest run of whole sentences within the limit; the words that fit, where the first sentence is longer. */
+/** Cuts a text to the whole sentences within the limit, or to whole words if the first sentence is longer. */
 function cutAtSentence(text: string): string {
   if (text.length <= MAX_CHARS) return text;
   const head = text.slice(0, MAX_CHARS + 1);

@@ -4,9 +4,10 @@ import { type LineOptions, readLines } from './lines.ts';
 import { type DataRecord, describe } from './record.ts';
 
 /**
- * Streams the objects of a JSONL file, plain or gzip: one JSON object a line; blank lines are skipped.
+ * Streams the objects of a JSONL file, plain or gzip: one JSON object a line. Blank lines are skipped.
  *
- * @throws DataError, with file and line, for a line that is no JSON object, and for all that {@link readLines} refuses.
+ * @throws DataError with file and line for a line that is not a JSON object, and for everything that {@link
+ *   readLines} refuses
  */
 export async function* readJsonl(file: string, options: LineOptions = {}): AsyncGenerator<DataRecord> {
   for await (const { text, line } of readLines(file, options)) {
@@ -14,7 +15,11 @@ export async function* readJsonl(file: string, options: LineOptions = {}): Async
   }
 }
 
-/** One line of JSONL as a record. */
+/**
+ * Parses one line of JSONL as a record.
+ *
+ * @throws DataError with file and line when the line is not a JSON object
+ */
 export function parseJsonLine(text: string, file: string, line: number): DataRecord {
   let fields: unknown;
   try {

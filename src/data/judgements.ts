@@ -1,20 +1,23 @@
 import type { GradedRowLists, RowLists, TrainingExamples } from './examples.ts';
 
-/** All judgements of a split, of any grade, grouped by query in the order in which queries first occur. */
+/** All judgements of a split, of any grade, grouped by query in the order in which the queries first occur. */
 export interface Judgements {
   readonly queryRows: Int32Array;
   readonly judged: GradedRowLists;
 }
 
-/** The same (query, document) was given two grades. */
+/** Conflict: two grades for one pair of query and document. */
 export interface Conflict {
   readonly queryRow: number;
   readonly docRow: number;
-  /** Source lines of the two. */
+  /** Source lines of the two judgements. */
   readonly lines: readonly [number, number];
 }
 
-/** Collects (query, document, grade) in any order and groups it: 20 bytes a judgement while it grows. */
+/**
+ * Collects judgements (query, document, grade) in any order and groups them. Takes 20 bytes a judgement while
+ * it grows.
+ */
 export class JudgementsBuilder {
   #size = 0;
   #queryRows = new Int32Array(1024);
@@ -23,10 +26,12 @@ export class JudgementsBuilder {
   #grades = new Float32Array(1024);
   #scores: Float32Array | undefined;
 
+  /** Number of judgements added so far. */
   get size(): number {
     return this.#size;
   }
 
+  /** Adds a judgement; `score` is that of a teacher. */
   add(queryRow: number, docRow: number, grade: number, { line = 0, score = Number.NaN } = {}): void {
     const i = this.#size++;
     if (i >= this.#queryRows.length) this.#grow();
@@ -41,9 +46,9 @@ export class JudgementsBuilder {
   }
 
   /**
-   * Groups by query, keeping the order of the source. Repeated judgements are merged.
+   * Groups the judgements by query, in the order of the source. Repeated judgements are merged.
    *
-   * @param onConflict called for a repetition with another grade. If it returns, the higher grade counts.
+   * @param onConflict  called for a repetition with another grade; if it returns, the higher grade counts
    */
   finish(onConflict: (conflict: Conflict) => void = () => {}): Judgements {
     const groupOf = new Map<number, number>();
@@ -119,7 +124,10 @@ export class JudgementsBuilder {
   }
 }
 
-/** Splits judgements at grade 0: positives above it, negatives at or below it; queries without a positive are left out. */
+/**
+ * Splits judgements at grade 0: positives are above 0, negatives at or below. Queries without a positive are
+ * left out.
+ */
 export function trainingExamples({ queryRows, judged }: Judgements): TrainingExamples {
   const withPositive: number[] = [];
   let anyNegative = false;

@@ -5,16 +5,18 @@ import { createGunzip } from 'node:zlib';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 
+/** Settings of {@link readLines}. */
 export interface LineOptions {
-  /** Longest line accepted, in bytes without its line end (default 64 MiB). */
+  /** Longest line accepted, in bytes without its line end. Default 64 MiB. */
   maxLineBytes?: number | undefined;
-  /** Sees the bytes as they lie on disk (still compressed), in order: for checksums and progress bars. */
+  /** Called with the bytes as stored on disk (still compressed), in order: for checksums and progress bars. */
   onBytes?: ((bytes: Uint8Array) => void) | undefined;
 }
 
+/** Line of a text file. */
 export interface Line {
   readonly text: string;
-  /** 1-based. */
+  /** Line number, from 1. */
   readonly line: number;
 }
 
@@ -23,7 +25,7 @@ const READ_BYTES = 2 ** 18;
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** First bytes of files that people hand in by mistake, with what to do about them. */
+/** First bytes of files that are often given by mistake, with advice for each. */
 const FOREIGN_FORMATS: readonly { name: string; magic: readonly number[]; help: string }[] = [
   {
     name: 'UTF-16 text',
@@ -59,19 +61,19 @@ const FOREIGN_FORMATS: readonly { name: string; magic: readonly number[]; help: 
 ];
 
 /**
- * Streams the lines of a text file, plain or gzip (told by its first bytes, not by its name).
+ * Streams the lines of a text file, plain or gzip (recognised by its first bytes, not by its name).
  *
- * The text is strict UTF-8; a byte order mark is skipped, LF and CRLF both end a line, and the last line may lack its end.
- * Memory is bounded by the longest line.
+ * The text is strict UTF-8. A byte order mark is skipped, LF and CRLF both end a line, and the last line may
+ * lack its end. Memory is bounded by the longest line.
  *
- * @throws DataError for a missing or unreadable file, a damaged or truncated gzip stream, bytes that are not UTF-8, and a
- * line of more than `maxLineBytes`.
+ * @throws DataError for a missing or unreadable file, a damaged or truncated gzip stream, bytes that are not
+ *   UTF-8, and a line of more than `maxLineBytes`
  */
 export async function* readLines(file: string, options: LineOptions = {}): AsyncGenerator<Line> {
   yield* splitLines(inflate(readBytes(file, options.onBytes), file), file, options.maxLineBytes);
 }
 
-/** The bytes of a file as they lie on disk, read in blocks. */
+/** Streams the bytes of a file as stored on disk, in blocks. */
 export async function* readBytes(file: string, onBytes?: LineOptions['onBytes']): AsyncGenerator<Buffer> {
   try {
     for await (const bytes of createReadStream(file, { highWaterMark: READ_BYTES })) {
@@ -83,9 +85,9 @@ export async function* readBytes(file: string, onBytes?: LineOptions['onBytes'])
   }
 }
 
-/** Passes plain bytes through and unpacks gzip. Exported for the tests, which damage bytes by the thousand. */
+/** Passes plain bytes through and unpacks gzip. Exported for tests that damage bytes by the thousand. */
 export async function* inflate(source: AsyncIterable<Buffer>, file: string): AsyncGenerator<Buffer> {
-  // The head may arrive in pieces: collect enough of it to recognise a format.
+  // The first bytes may arrive in pieces: collect enough of them to recognise a format.
   const chunks = source[Symbol.asyncIterator]();
   let head: Buffer = Buffer.alloc(0);
   while (head.length < 5) {
@@ -105,7 +107,8 @@ export async function* inflate(source: AsyncIterable<Buffer>, file: string): Asy
     return;
   }
   const gunzip = createGunzip({ chunkSize: READ_BYTES });
-  // `pipeline` carries an error of either side to the reader below, and closes the file when the reader leaves early.
+  // `pipeline` passes an error of either side to the reader below, and closes the file when the reader stops
+  // early.
   pipeline(Readable.from(whole, { objectMode: false, highWaterMark: READ_BYTES }), gunzip, () => {});
   try {
     for await (const bytes of gunzip) yield bytes as Buffer;
@@ -132,7 +135,7 @@ async function* resume(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerato
   }
 }
 
-/** Cuts bytes into lines of strict UTF-8. */
+/** Splits bytes into lines of strict UTF-8. */
 export async function* splitLines(
   source: AsyncIterable<Buffer>,
   file: string,
@@ -140,7 +143,8 @@ export async function* splitLines(
 ): AsyncGenerator<Line> {
   let line = 0;
   let atStart = true;
-  // A line in progress is kept in pieces and joined once: joining at every block would be quadratic in its length.
+  // An incomplete line is kept in pieces and joined once, since joining at every block would be quadratic in
+  // its length.
   let pieces: Buffer[] = [];
   let pendingBytes = 0;
 
@@ -159,7 +163,8 @@ export async function* splitLines(
     return joined[0] === 0xef && joined[1] === 0xbb && joined[2] === 0xbf ? joined.subarray(3) : joined;
   };
   function* cut(block: Buffer): Generator<Line> {
-    // No UTF-8 character contains the byte of a line end: a block of whole lines is valid if each of its lines is.
+    // No UTF-8 character contains the byte of a line end, so a block of whole lines is valid exactly if each
+    // line is.
     const valid = isUtf8(block);
     for (let start = 0; start < block.length; ) {
       let end = block.indexOf(LF, start);

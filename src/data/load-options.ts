@@ -1,20 +1,27 @@
 import type { Progress } from '../util/progress.ts';
 
+/** Settings of the functions that load data. */
 export interface LoadOptions {
-  /** Read the judgements of these splits only (default all). The fingerprint is that of all files in any case. */
+  /** Splits whose judgements are read. Default all. The fingerprint covers all files in any case. */
   splits?: readonly string[] | undefined;
-  /** A judgement that names no known query or document: an error (default), or left out and counted in the notes. */
+  /**
+   * Treatment of judgements with an unknown query or document id. `error` (default): throw. `skip`: leave
+   * them out and count them in the notes.
+   */
   unknownIds?: 'error' | 'skip' | undefined;
-  /** Pairs without a dev split: share of the queries held out as one, chosen by a hash of their text (default 0.05). */
+  /**
+   * Share of the queries of pairs held out as split dev, if dev has no file, in [0, 1). Queries are chosen by
+   * a hash of their text. Default 0.05.
+   */
   devFraction?: number | undefined;
-  /** The same for a test split (default 0.05). */
+  /** Share of the queries of pairs held out as split test, if test has no file, in [0, 1). Default 0.05. */
   testFraction?: number | undefined;
-  /** Pairs: the columns to use, where their names are not understood or ambiguous. */
+  /** Columns of pairs to use, if their names are unknown or ambiguous. Default: recognised by name. */
   columns?: { query?: string; positive?: string; negative?: string; scores?: string } | undefined;
-  /** Longest line accepted, in bytes (default 64 MiB). */
+  /** Longest line accepted, in bytes. Default 64 MiB. */
   maxLineBytes?: number | undefined;
-  /** Stage `download` for data sets that are named, then `read` for every block of each file; both in bytes. */
+  /** Progress in bytes. Stage `download` for named data sets, then stage `read` after every block of each file. */
   onProgress?: ((progress: Progress) => void) | undefined;
-  /** Told where a named data set was taken from, if that is not as asked. */
+  /** Called with a note if a named data set came from another place than asked. */
   onNote?: ((note: string) => void) | undefined;
 }

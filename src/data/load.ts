@@ -14,7 +14,7 @@ import { dataName, normaliseSplits, type RetrievalData } from './retrieval-data.
 const PAIRS_FILE = /\.(jsonl(\.gz)?|parquet)$/i;
 const SPLIT_FILE = /^(train|dev|validation|valid|val|test)([-_.].*)?\.(jsonl(\.gz)?|parquet)$/i;
 
-/** What is looked for in a folder, in this order. */
+/** Layouts that are looked for in a folder, in this order. */
 const LAYOUTS = [
   'BEIR: corpus.jsonl, queries.jsonl, qrels/<split>.tsv (plain, .gz or Parquet)',
   'MS MARCO: collection.tsv, queries.<split>.tsv, qrels.<split>.tsv (plain or .gz)',
@@ -22,10 +22,11 @@ const LAYOUTS = [
 ];
 
 /**
- * Loads a retrieval data set of any layout that is known: a BEIR folder, an MS MARCO folder, a folder of pairs with a file per
- * split, or one file of pairs; or one that is named (`beir/scifact`, `hf:organisation/name`; see `findData`).
+ * Loads a retrieval data set of any known layout: a BEIR folder, an MS MARCO folder, a folder of pairs with a
+ * file per split, or one file of pairs. `named` may also be a name (`beir/scifact`, `hf:organisation/name`;
+ * see `findData`).
  *
- * @throws DataError where nothing is recognised (saying what was looked for) or something is wrong with a file.
+ * @throws DataError when no layout is recognised (the message lists them) or a file is invalid
  */
 export async function loadData(named: string, options: LoadOptions = {}): Promise<RetrievalData> {
   const path = await findData(named, options);
@@ -57,7 +58,7 @@ async function loadPath(path: string, options: LoadOptions): Promise<RetrievalDa
   });
 }
 
-/** Files of pairs by split, of a folder or the only one; undefined where there are none. */
+/** Finds files of pairs by split, in a folder or as a single file; undefined if there are none. */
 export async function findPairFiles(path: string): Promise<Map<string, string[]> | undefined> {
   if (!(await isFolder(path))) return PAIRS_FILE.test(path) ? new Map([['train', [path]]]) : undefined;
   const names = await listFolder(path);
@@ -65,7 +66,7 @@ export async function findPairFiles(path: string): Promise<Map<string, string[]>
   return (await pairFiles(path, names)) ?? (inside === undefined ? undefined : await pairFiles(inside));
 }
 
-/** Files of pairs by split, or the only one there as `train`. */
+/** Finds files of pairs by split; a single file counts as split `train`. */
 async function pairFiles(
   folder: string,
   names?: readonly string[],
@@ -83,8 +84,12 @@ async function pairFiles(
 }
 
 /**
- * Loads documents alone, to encode or search them: the corpus of a data set, or one file of JSONL or Parquet (`_id`, `text`,
- * perhaps `title`), of TSV (id, text), or of plain text, one document a line with its line number as id.
+ * Loads documents alone, to encode or search them.
+ *
+ * Reads the corpus of a data set, or one file: JSONL or Parquet (`_id`, `text`, optionally `title`), TSV (id,
+ * text), or plain text with one document per line and line numbers as ids.
+ *
+ * @throws DataError for an invalid file
  */
 export async function loadCorpus(named: string, options: LoadOptions = {}): Promise<Corpus> {
   const path = await findData(named, options);
@@ -99,6 +104,11 @@ export async function loadCorpus(named: string, options: LoadOptions = {}): Prom
   return await readPlainText(path, options);
 }
 
+/**
+ * Tells whether a path is a folder.
+ *
+ * @throws DataError when there is nothing at the path
+ */
 export async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();

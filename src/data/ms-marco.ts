@@ -7,7 +7,7 @@ import { readLines } from './lines.ts';
 import type { LoadOptions } from './load-options.ts';
 import { normaliseSplits, type RetrievalData, retrievalData, splitFilter } from './retrieval-data.ts';
 
-/** The files of an MS MARCO folder. */
+/** Files of an MS MARCO folder. */
 export interface MsMarcoLayout {
   readonly folder: string;
   readonly collection: string;
@@ -17,8 +17,10 @@ export interface MsMarcoLayout {
 }
 
 /**
- * Finds the files of MS MARCO passage ranking: `collection.tsv` (id, text), `queries.<split>.tsv` (id, text) and
- * `qrels.<split>.tsv` (query id, 0, passage id, grade), each plain or `.gz`.
+ * Finds the files of MS MARCO passage ranking: `collection.tsv` (id, text), `queries.<split>.tsv` (id, text)
+ * and `qrels.<split>.tsv` (query id, 0, passage id, grade), each plain or `.gz`.
+ *
+ * @throws DataError when collection or queries are absent, or the collection is present twice
  */
 export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
   const names = await listFolder(folder);
@@ -50,7 +52,11 @@ export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
   };
 }
 
-/** Loads an MS MARCO folder. @throws DataError for all that is wrong with its files. */
+/**
+ * Loads an MS MARCO folder.
+ *
+ * @throws DataError when a file is invalid
+ */
 export async function loadMsMarco(folder: string, options: LoadOptions = {}): Promise<RetrievalData> {
   const layout = await openMsMarco(folder);
   const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
@@ -63,8 +69,10 @@ export async function loadMsMarco(folder: string, options: LoadOptions = {}): Pr
 }
 
 /**
- * Reads `id ⇥ text` lines without a header. An id may come again with the same text, as `queries.dev.small.tsv` repeats
- * queries of `queries.dev.tsv`.
+ * Reads `id ⇥ text` lines without a header. A query id may occur again with the same text, as
+ * `queries.dev.small.tsv` repeats queries of `queries.dev.tsv`.
+ *
+ * @throws DataError with file and line for a line that has not exactly two columns, or a repeated id
  */
 export async function readTsvCorpus(
   files: readonly string[],

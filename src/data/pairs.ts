@@ -12,7 +12,7 @@ import { StringTable } from './string-table.ts';
 
 type Role = 'query' | 'positive' | 'negative' | 'scores' | 'positiveScores' | 'negativeScores';
 
-/** Names of each column that are understood, the canonical one first. Columns are matched by name, never by order. */
+/** Known names of each column, the canonical one first. Columns are matched by name, never by order. */
 const ALIASES: Readonly<Record<Role, readonly string[]>> = {
   query: ['query', 'anchor', 'question', 'query_text', 'queries'],
   positive: [
@@ -30,31 +30,35 @@ const ALIASES: Readonly<Record<Role, readonly string[]>> = {
   positiveScores: ['positive_scores', 'pos_scores'],
   negativeScores: ['negative_scores', 'neg_scores'],
 };
-/** `negative_1`, `negative_2`, … as sentence-transformers writes them. */
+/** Matches `negative_1`, `negative_2`, …, as sentence-transformers writes them. */
 const NUMBERED_NEGATIVE = /^negative_\d+$/;
 
-/** One record with its columns recognised. */
+/** Record with its columns recognised. */
 interface Pair {
   readonly query: string;
   readonly positives: readonly string[];
   readonly negatives: readonly string[];
-  /** Teacher's scores: of the positives, then of the negatives. */
+  /** Scores of a teacher: those of the positives, then those of the negatives. */
   readonly scores: readonly number[] | undefined;
 }
 
 /**
- * Loads training pairs or triples as a retrieval data set: JSONL (plain or gzip) or Parquet files with `query`, `positive`
- * (a text or a list), and optionally `negative` (a text or a list) and `scores` (a teacher's, positives first).
+ * Loads training pairs or triples as a retrieval data set.
  *
- * The corpus is the set of all distinct positive and negative texts, `d0`, `d1`, … in the order in which they first occur;
- * queries likewise (`q0`, …): what has the same text is one row, so that every known positive of a query can be masked.
+ * Files are JSONL (plain or gzip) or Parquet with `query`, `positive` (a text or a list), and optionally
+ * `negative` (a text or a list) and `scores` (a teacher's, positives first).
  *
- * A split that no file gives is held out of the training file: with u = SHA-256(query text) / 2^256, a query goes to dev
- * where u < devFraction and to test where devFraction ≤ u < devFraction + testFraction. So a query never changes its split
- * when the file grows or is shuffled.
+ * The corpus holds all distinct positive and negative texts as `d0`, `d1`, … in order of first occurrence,
+ * and the queries are `q0`, `q1`, … likewise. Equal texts are one row, so that every known positive of a
+ * query can be masked.
  *
- * @param files split → files; a single file is the split `train`.
- * @throws DataError, with file and line, for a record without query or positive, or with a field of the wrong type.
+ * A split without a file is held out of the training file: with u = SHA-256(query text) / 2^256, a query goes
+ * to dev if u < devFraction and to test if devFraction ≤ u < devFraction + testFraction. A query therefore
+ * keeps its split when the file grows or is shuffled.
+ *
+ * @param files  split → files; a single file is the split `train`
+ * @throws DataError with file and line for a record without query or positive, or with a field of the wrong
+ *   type
  */
 export async function loadPairs(
   path: string,
@@ -119,7 +123,7 @@ function numbered(texts: StringTable, prefix: string): Corpus {
   return new Corpus(ids.trim(), texts.dropIndex().trim());
 }
 
-/** Recognises columns by name and remembers which it used, for the report. */
+/** Recognises columns by name and records those it used, for the notes. */
 class ColumnNames {
   readonly #chosen: Partial<Record<Role, string>>;
   readonly #used = new Map<string, string>();
@@ -129,7 +133,7 @@ class ColumnNames {
     this.#chosen = chosen;
   }
 
-  /** Of the columns of a Parquet file, those worth reading: all, where none is known, so that the message can list them. */
+  /** Selects the columns of a Parquet file worth reading; all if none is known, so that the error can list them. */
   select(names: readonly string[]): readonly string[] {
     const known = [...Object.values(ALIASES).flat(), ...Object.values(this.#chosen)];
     const wanted = names.filter((name) => known.includes(name) || NUMBERED_NEGATIVE.test(name));
@@ -138,7 +142,7 @@ class ColumnNames {
     return wanted;
   }
 
-  /** The name of the column of a role in this record, or undefined. */
+  /** Finds the column name of a role in this record; undefined if there is none. */
   find(record: DataRecord, role: Role): string | undefined {
     const chosen = this.#chosen[role];
     const names = chosen === undefined ? ALIASES[role] : [chosen];
@@ -167,7 +171,7 @@ class ColumnNames {
     return names;
   }
 
-  /** Every column that no role took is reported: a misspelt "negativ" must not pass in silence. */
+  /** Records columns that no role uses, so that a misspelt "negativ" is reported. */
   seen(record: DataRecord): void {
     if (this.#ignored.size > 20) return;
     for (const key in record.fields)
@@ -220,7 +224,7 @@ function checkCount(record: DataRecord, scores: readonly number[], wanted: numbe
   throw new DataError(`${scores.length} scores for ${wanted} ${what}`, record);
 }
 
-/** A text, or a list of texts or of objects with `text` and perhaps `title`. */
+/** Reads a field that holds a text, or a list of texts or of objects with `text` and optionally `title`. */
 function texts(record: DataRecord, name: string): string[] {
   const value = record.fields[name];
   return (Array.isArray(value) ? value : [value]).map((item: unknown) => {

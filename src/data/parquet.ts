@@ -6,7 +6,10 @@ import { type DataRecord, describe } from './record.ts';
 
 const MAGIC = 'PAR1';
 
-/** Whether the file begins as a Parquet file does. A file that cannot be read is none: its reader will say why. */
+/**
+ * Tells whether a file begins like a Parquet file. False for a file that cannot be read, so that its reader
+ * reports the reason.
+ */
 export async function isParquet(file: string): Promise<boolean> {
   let handle: FileHandle | undefined;
   try {
@@ -21,11 +24,13 @@ export async function isParquet(file: string): Promise<boolean> {
 }
 
 /**
- * Streams the rows of a Parquet file of any codec. One row group is in memory at a time, and of it only `columns`.
+ * Streams the rows of a Parquet file of any codec. One row group is in memory at a time, with only the chosen
+ * columns.
  *
- * @param options.columns picks from the names in the file those to read; default all.
- * @throws DataError for a file that cannot be read or is damaged. (One kind of damage is beyond us: a run length of hundreds of
- * millions in an uncompressed page makes hyparquet 1.31 grow an array until V8 gives up.)
+ * @param options.columns  chooses the columns to read from the names in the file; default all
+ * @throws DataError for a file that cannot be read or is damaged. (One kind of damage is not caught: a run
+ *   length of hundreds of millions in an uncompressed page makes hyparquet 1.31 grow an array until V8 gives
+ *   up.)
  */
 export async function* readParquet(
   file: string,
@@ -39,7 +44,7 @@ export async function* readParquet(
   } catch (error) {
     throw fileError(error, file, 'read');
   }
-  /** The library reports damage by whatever exception it runs into. */
+  /** Turns exceptions into DataError: the library reports damage by whatever exception it runs into. */
   const guard = async <T>(what: string, promise: Promise<T>): Promise<T> => {
     try {
       return await promise;
@@ -94,8 +99,8 @@ function asyncBuffer(handle: FileHandle, byteLength: number, file: string): Asyn
     byteLength,
     slice(start, end = byteLength) {
       const bytes = read(start, end);
-      // The library asks for many ranges ahead and stops at the first that fails: nobody would see the others fail, and
-      // a rejection that nobody sees ends the process.
+      // The library asks for many ranges ahead and stops at the first that fails. Failures of the others
+      // would be unhandled rejections, which end the process.
       bytes.catch(() => {});
       return bytes;
     },

@@ -4,7 +4,7 @@ import { FileLog } from './file-log.ts';
 import { readLines } from './lines.ts';
 import type { LoadOptions } from './load-options.ts';
 
-/** Reads plain text, or `.gz` of it: one document a line, with its line number as id. Blank lines are skipped. */
+/** Reads plain text, or gzip of it: one document per line, with the line number as id. Blank lines are skipped. */
 export async function readPlainText(
   file: string,
   { maxLineBytes, onProgress }: LoadOptions = {},

@@ -8,12 +8,12 @@ import { isParquet } from './parquet.ts';
 import { idField, wrongType } from './record.ts';
 import { readRecords } from './records.ts';
 
-/** One judgement as it stands in a file. */
+/** Judgement as it stands in a file. */
 export interface Judgement {
   readonly queryId: string;
   readonly docId: string;
   readonly grade: number;
-  /** 1-based. */
+  /** Line number, from 1. */
   readonly line: number;
 }
 
@@ -32,10 +32,12 @@ const DOC_NAMES = [
 const GRADE_NAMES = ['score', 'grade', 'rel', 'relevance', 'label'];
 
 /**
- * Streams the judgements of a qrels file: BEIR (`query-id corpus-id score`, tab-separated, with or without that header), TREC
- * and MS MARCO (`qid 0 docid grade`, separated by tabs or spaces), or JSONL and Parquet with fields of those names.
+ * Streams the judgements of a qrels file.
  *
- * @throws DataError, with file and line, for a line of another shape or a grade that is not a number.
+ * Formats: BEIR (`query-id corpus-id score`, tab-separated, with or without that header), TREC and MS MARCO
+ * (`qid 0 docid grade`, separated by tabs or spaces), or JSONL and Parquet with fields of those names.
+ *
+ * @throws DataError with file and line for a line of another shape, or a grade that is not a number
  */
 export async function* readJudgementLines(
   file: string,
@@ -46,14 +48,15 @@ export async function* readJudgementLines(
   } else yield* parseJudgements(readLines(file, options), file);
 }
 
-/** The judgements of the lines of a text file. */
+/** Parses the judgements in the lines of a text file. */
 export async function* parseJudgements(lines: AsyncIterable<Line>, file: string): AsyncGenerator<Judgement> {
   let columns: readonly [query: number, doc: number, grade: number] | undefined;
   let width = 0;
   let tabs: boolean | undefined;
   for await (const { text, line } of lines) {
     if (text.trim() === '') continue;
-    // The first line decides: ids of tab-separated files may hold spaces.
+    // The first line decides whether tabs separate the columns, since ids in tab-separated files may hold
+    // spaces.
     tabs ??= text.includes('\t');
     const cells = tabs ? text.split('\t').map((cell) => cell.trim()) : text.trim().split(/[ \t]+/);
     if (columns === undefined) {
@@ -75,7 +78,11 @@ export async function* parseJudgements(lines: AsyncIterable<Line>, file: string)
   }
 }
 
-/** Judgements by id, without looking the ids up. Of two grades for one pair the higher counts. */
+/**
+ * Reads judgements by id, without looking the ids up. If a pair has two grades, the higher counts.
+ *
+ * @throws DataError when a line is invalid or there is no judgement
+ */
 export async function readQrels(file: string, options: LineOptions = {}): Promise<Qrels> {
   const qrels = new Map<string, Map<string, number>>();
   for await (const { queryId, docId, grade } of readJudgementLines(file, options)) {
@@ -87,26 +94,28 @@ export async function readQrels(file: string, options: LineOptions = {}): Promis
   return qrels;
 }
 
+/** Settings of {@link readJudgements}. */
 export interface ReadJudgementsOptions {
   queries: Corpus;
   corpus: Corpus;
   maxLineBytes?: number | undefined;
-  /** Observer of a file's bytes (see {@link LineOptions}). */
+  /** Returns the observer of a file's bytes (see {@link LineOptions}). */
   watch?: ((file: string) => LineOptions['onBytes']) | undefined;
-  /** What to do about an id that names no query or document: stop (default), or leave the judgement out and count it. */
+  /** Treatment of judgements with an unknown id. `error` (default): throw. `skip`: leave them out and count them. */
   unknownIds?: 'error' | 'skip' | undefined;
 }
 
+/** Judgements of a split, and the number left out. */
 export interface ReadJudgements extends Judgements {
-  /** Judgements left out because of an unknown id. */
+  /** Number of judgements left out because of an unknown id. */
   readonly skipped: number;
 }
 
 /**
  * Reads the qrels files of one split and looks up their ids.
  *
- * @throws DataError for an unknown id (unless they are to be skipped), for one pair with two grades, and for a split that
- * is left with no judgement.
+ * @throws DataError for an unknown id (unless such ids are skipped), for one pair with two grades, and for a
+ *   split without any judgement left
  */
 export async function readJudgements(
   files: readonly string[],
@@ -171,7 +180,7 @@ async function* readJudgementRecords(file: string, options: LineOptions): AsyncG
   }
 }
 
-/** Positions of query, document and grade if the cells are column names. */
+/** Finds the positions of query, document and grade if the cells are column names. */
 function headerColumns(cells: readonly string[]): [number, number, number] | undefined {
   const names = cells.map((cell) => cell.toLowerCase());
   const position = (known: readonly string[]) => names.findIndex((name) => known.includes(name));
@@ -185,7 +194,7 @@ function headerColumns(cells: readonly string[]): [number, number, number] | und
 
 function parseGrade(cell: string, file: string, line: number): number {
   const grade = Number(cell);
-  // A grade is held as float32: what overflows there is no grade either.
+  // Grades are stored as float32, so a number that overflows float32 is no grade.
   if (cell !== '' && Number.isFinite(Math.fround(grade))) return grade;
   throw new DataError(`the grade ${quote(cell)} is not a number`, {
     file,
@@ -230,8 +239,9 @@ function unknownId(found: {
 }
 
 /**
- * A known id that the unknown one was probably meant to be: equal but for case and surrounding space, or a slip of the pen
- * away where ids are words. Looks at the first 100,000; of numbered ids a near one says nothing.
+ * Finds a known id that the unknown one was probably meant to be: equal apart from case and surrounding
+ * space, or, for ids that are words, a typing error away. Looks at the first 100,000 ids. Numbered ids are
+ * skipped, because being near says nothing for them.
  */
 function nearestId(id: string, known: Corpus): string | undefined {
   const plain = id.trim().toLowerCase();

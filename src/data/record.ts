@@ -1,26 +1,31 @@
 import { DataError } from '../util/errors.ts';
 import { quote } from './corpus.ts';
 
-/** One object of a JSONL file or one row of a Parquet file. */
+/** Object of a JSONL file or row of a Parquet file. */
 export interface DataRecord {
   readonly fields: Readonly<Record<string, unknown>>;
   readonly file: string;
-  /** 1-based line, or 1-based row of a Parquet file. */
+  /** Line, or row of a Parquet file, from 1. */
   readonly line: number;
 }
 
-/** The first of the names that the record has a value for (null counts as absent). */
+/** Finds the first of the names for which the record has a value; null counts as absent. */
 export function presentName(record: DataRecord, names: readonly string[]): string | undefined {
   return names.find((name) => hasValue(record, name));
 }
 
+/** Tells whether a record has a value for a name; null counts as absent. */
 export function hasValue(record: DataRecord, name: string): boolean {
   return (
     Object.hasOwn(record.fields, name) && record.fields[name] !== null && record.fields[name] !== undefined
   );
 }
 
-/** A text field under one of its names. */
+/**
+ * Reads a text field under one of its names.
+ *
+ * @throws DataError when the field is absent or not a string
+ */
 export function textField(record: DataRecord, names: readonly string[]): string {
   const name = presentName(record, names);
   if (name === undefined) throw missing(record, names);
@@ -29,12 +34,20 @@ export function textField(record: DataRecord, names: readonly string[]): string 
   throw wrongType(record, name, 'a string', value);
 }
 
-/** The same, where the field may be absent. */
+/**
+ * Reads a text field that may be absent, under one of its names.
+ *
+ * @throws DataError when the field is not a string
+ */
 export function optionalTextField(record: DataRecord, names: readonly string[]): string | undefined {
   return presentName(record, names) === undefined ? undefined : textField(record, names);
 }
 
-/** An id under one of its names: a string, or a whole number (which then reads as its digits). */
+/**
+ * Reads an id under one of its names: a string, or a whole number, which is converted to its digits.
+ *
+ * @throws DataError when the field is absent or of another type
+ */
 export function idField(record: DataRecord, names: readonly string[]): string {
   const name = presentName(record, names);
   if (name === undefined) throw missing(record, names);
@@ -44,6 +57,7 @@ export function idField(record: DataRecord, names: readonly string[]): string {
   throw wrongType(record, name, 'a string or a whole number', value);
 }
 
+/** Makes the error for a field of the wrong type. */
 export function wrongType(record: DataRecord, name: string, wanted: string, value: unknown): DataError {
   return new DataError(`field ${quote(name)} should be ${wanted}, found ${describe(value)}`, record);
 }
@@ -62,7 +76,7 @@ function missing(record: DataRecord, names: readonly string[]): DataError {
   });
 }
 
-/** What a value is, in a few words. */
+/** Describes a value in a few words, for error messages. */
 export function describe(value: unknown): string {
   if (value === null) return 'null';
   if (value === undefined) return 'nothing';

@@ -4,43 +4,56 @@ import { type Corpus, quote } from './corpus.ts';
 import type { Qrels, TrainingExamples } from './examples.ts';
 import { type Judgements, trainingExamples } from './judgements.ts';
 
-/** Documents, queries, and which document answers which query, per split. */
+/** Retrieval data set: documents, queries, and the judgements of each split. */
 export interface RetrievalData {
   /** Name of the folder or file. */
   readonly name: string;
-  /** The N documents. */
+  /** Documents, N rows. */
   readonly corpus: Corpus;
-  /** The queries of all splits. */
+  /** Queries of all splits. */
   readonly queries: Corpus;
   /** Splits present: train, dev and test first, then others by name. */
   readonly splits: readonly string[];
-  /** Short SHA-256 of all files' bytes: equal data, equal fingerprint. */
+  /** Short SHA-256 of all files' bytes: equal data have equal fingerprints. */
   readonly fingerprint: string;
-  /** What the reader decided by itself and a person should know: columns matched by alias, lines left out, held-out splits. */
+  /** Decisions of the reader that a user should know: columns matched by alias, lines left out, held-out splits. */
   readonly notes: readonly string[];
-  /** Queries with their positives (and negatives, where the data has them). @throws DataError for an absent split. */
+  /**
+   * Returns the queries of a split with their positives, and their negatives if the data has any.
+   *
+   * @throws DataError for an absent split, or one without a positive
+   */
   examples(split: string): TrainingExamples;
-  /** Grades by id, as evaluation wants them. @throws DataError for an absent split. */
+  /**
+   * Returns the grades of a split by query id and document id, as evaluation expects them.
+   *
+   * @throws DataError for an absent split
+   */
   qrels(split: string): Qrels;
   /**
-   * The known positives of a query row in a split, as ascending document rows; empty for a query of another split. What
-   * training masks out of the negatives. @throws DataError for an absent split.
+   * Returns a function that gives the known positives of a query row in a split, as ascending document rows;
+   * empty for a query of another split. Training masks them out of the negatives.
+   *
+   * @throws DataError for an absent split
    */
   positiveSets(split: string): (queryRow: number) => Int32Array;
 }
 
-/** One split as a reader hands it over. */
+/** Split as returned by a reader. */
 export interface Split {
   readonly judgements: Judgements;
-  /** Whether documents of grade 0 were judged by a person (and count as judged in evaluation) or are mined negatives. */
+  /**
+   * Whether documents of grade 0 were judged by a person, and so count as judged in evaluation, rather than
+   * being mined negatives.
+   */
   readonly negativesAreJudged: boolean;
 }
 
-/** Order of splits in lists. */
+/** Order of the first splits in lists. */
 const FIRST_SPLITS = ['train', 'dev', 'test'];
 const DEV_NAMES = ['validation', 'valid', 'val'];
 
-/** Puts the parts of a data set behind the interface that training and evaluation use. */
+/** Combines the parts of a data set into the interface that training and evaluation use. */
 export function retrievalData(parts: {
   path: string;
   corpus: Corpus;
@@ -88,18 +101,19 @@ export function retrievalData(parts: {
   };
 }
 
-/** The last part of a path without the extensions of data files. */
+/** Returns the last part of a path without the extensions of data files. */
 export function dataName(path: string): string {
   return basename(path).replace(/(\.(jsonl?|parquet|tsv|txt))?(\.gz)?$/i, '') || 'data';
 }
 
+/** Sorts splits: train, dev and test first, then others by name. */
 export function sortSplits(names: Iterable<string>): string[] {
   const rank = (name: string) =>
     FIRST_SPLITS.includes(name) ? FIRST_SPLITS.indexOf(name) : FIRST_SPLITS.length;
   return [...names].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
 }
 
-/** Maps the spellings of the development split to `dev`, unless that name is taken by a file of its own. */
+/** Maps the spellings of the development split to `dev`, unless another file already has that name. */
 export function normaliseSplits<T>(found: ReadonlyMap<string, T>): Map<string, T> {
   return new Map(
     [...found].map(([name, value]) => [
@@ -113,7 +127,11 @@ function canRename(name: string, found: ReadonlyMap<string, unknown>): boolean {
   return !found.has('dev') && DEV_NAMES.find((spelling) => found.has(spelling)) === name;
 }
 
-/** Whether a split is to be read. @throws DataError where one of those wanted does not exist. */
+/**
+ * Makes a test for the splits to read.
+ *
+ * @throws DataError when a wanted split does not exist
+ */
 export function splitFilter(
   wanted: readonly string[] | undefined,
   present: Iterable<string>,

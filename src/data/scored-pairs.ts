@@ -12,19 +12,21 @@ import { readRecords } from './records.ts';
 import { dataName, type RetrievalData, sortSplits } from './retrieval-data.ts';
 import { StringTable } from './string-table.ts';
 
-/** Names that are understood, the canonical one first. */
+/** Known names of the columns, the canonical one first. */
 const FIRST = ['sentence1', 'text1', 'sentence_1', 'text_1', 'query', 'anchor'];
 const SECOND = ['sentence2', 'text2', 'sentence_2', 'text_2', 'document', 'passage'];
 const SCORE = ['score', 'label', 'similarity', 'similarity_score'];
 
 /**
- * Loads pairs of texts with a score each: JSONL (plain or gzip) or Parquet with `sentence1`, `sentence2` and `score`, as a file or a
- * folder with a file per split; splits that have no file are held out of the training file by a hash of the first text.
+ * Loads pairs of texts with a score each: JSONL (plain or gzip) or Parquet with `sentence1`, `sentence2` and
+ * `score`, as a file or a folder with a file per split. Splits without a file are held out of the training
+ * file by a hash of the first text.
  *
- * The distinct first texts are the queries, the distinct second ones the corpus; every pair is an example of its own, whose only
- * positive is its second text, with the score as its score. There are no relevance judgements: `qrels` throws.
+ * The distinct first texts are the queries and the distinct second texts the corpus. Every pair is an example
+ * of its own; its only positive is the second text, with the pair's score. There are no relevance judgements:
+ * `qrels` throws.
  *
- * @throws DataError, with file and line, for a record without both texts and a score
+ * @throws DataError with file and line for a record without both texts and a score
  */
 export async function loadScoredPairs(named: string, options: LoadOptions = {}): Promise<RetrievalData> {
   const path = await findData(named, options);

@@ -1,24 +1,28 @@
 import { UndriftError } from '../util/errors.ts';
 
-/** Strings never straddle two chunks, so chunk number and offset pack into one float64: `chunk · 2^24 + offset`. */
+/**
+ * Size of a chunk. Strings never span two chunks, so chunk number and offset fit into one float64: `chunk ·
+ * 2^24 + offset`.
+ */
 const CHUNK_BYTES = 2 ** 24;
 const FIRST_CHUNK_BYTES = 2 ** 16;
 const FIRST_ROWS = 1024;
 
 /**
- * An append-only list of strings, held as UTF-8 bytes in a few large buffers outside the JavaScript heap: 12 bytes a row
- * beside the text itself, 24 with the optional hash index that finds a row by its string.
+ * Append-only list of strings, stored as UTF-8 bytes in a few large buffers outside the JavaScript heap.
+ * Takes 12 bytes a row in addition to the text, or 24 with the optional hash index that finds a row by its
+ * string.
  *
- * A half surrogate has no UTF-8 form and is stored as U+FFFD.
+ * A half surrogate pair has no UTF-8 form and is stored as U+FFFD.
  */
 export class StringTable {
   #chunks: Buffer[] = [];
-  /** Bytes used of the last chunk. */
+  /** Bytes used in the last chunk. */
   #tail = 0;
   #size = 0;
   #addresses = new Float64Array(FIRST_ROWS);
   #lengths = new Uint32Array(FIRST_ROWS);
-  /** Open addressing: slot → row + 1, or 0 where free. */
+  /** Hash table with open addressing: slot → row + 1, or 0 if free. */
   #slots: Int32Array | undefined;
   #hashes: Uint32Array | undefined;
 
@@ -41,13 +45,17 @@ export class StringTable {
     return total;
   }
 
-  /** Appends a string, which may be one that is there already, and returns its row. Not for an indexed table. */
+  /**
+   * Appends a string, which may be present already, and returns its row.
+   *
+   * @throws UndriftError when the table is indexed
+   */
   add(text: string): number {
     if (this.#slots !== undefined) throw new UndriftError('an indexed table takes strings by intern()');
     return this.#append(this.#write(text));
   }
 
-  /** The row of the string, appended if it is new. For an indexed table. */
+  /** Returns the row of a string, which is appended if it is new. Requires an indexed table. */
   intern(text: string): number {
     const length = this.#write(text);
     const chunk = this.#chunks.at(-1)!;
@@ -62,19 +70,20 @@ export class StringTable {
     return row;
   }
 
-  /** The row of the string, or undefined. For an indexed table. */
+  /** Finds the row of a string; undefined if there is none. Requires an indexed table. */
   find(text: string): number | undefined {
     const bytes = Buffer.from(text, 'utf8');
     const found = this.#slots![this.#probe(bytes, 0, bytes.length, hashBytes(bytes, 0, bytes.length))]!;
     return found > 0 ? found - 1 : undefined;
   }
 
+  /** String of a row. */
   get(row: number): string {
     const { chunk, start, end } = this.#locate(row);
     return chunk.toString('utf8', start, end);
   }
 
-  /** The bytes of a row: a view, not a copy. */
+  /** UTF-8 bytes of a row; a view, not a copy. */
   utf8(row: number): Buffer {
     const { chunk, start, end } = this.#locate(row);
     return chunk.subarray(start, end);
@@ -89,7 +98,7 @@ export class StringTable {
     return { chunk: this.#chunks[chunk]!, start, end: start + this.#lengths[row]! };
   }
 
-  /** Gives back the memory that growth had in reserve. Strings can still be added afterwards. */
+  /** Releases the spare memory of growth. Strings can still be added afterwards. */
   trim(): this {
     const last = this.#chunks.pop();
     if (last !== undefined) this.#chunks.push(copyOf(last, this.#tail));
@@ -99,22 +108,23 @@ export class StringTable {
     return this;
   }
 
-  /** Forgets the hash index: for a table that was interned into and from now on is only read. */
+  /** Drops the hash index of a table that is only read from now on. */
   dropIndex(): this {
     this.#slots = undefined;
     this.#hashes = undefined;
     return this;
   }
 
-  /** Writes the string behind the tail, where room is made for it, and returns its length in bytes. */
+  /** Writes the string behind the tail, after making room for it, and returns its length in bytes. */
   #write(text: string): number {
     let chunk = this.#chunks.at(-1);
-    // A UTF-16 unit takes at most three bytes: mostly there is room for the worst case and nothing needs counting.
+    // A UTF-16 unit takes at most three bytes. In most cases there is room for the worst case, and bytes need
+    // not be counted.
     if (chunk === undefined || chunk.length - this.#tail < 3 * text.length) {
       const length = Buffer.byteLength(text);
       if (chunk === undefined || chunk.length - this.#tail < length) {
         const grown = chunk === undefined ? FIRST_CHUNK_BYTES : Math.min(CHUNK_BYTES, 2 * chunk.length);
-        // The unused end of the old chunk is given back where it matters.
+        // The unused end of the old chunk is released if it is large.
         if (chunk !== undefined && chunk.length - this.#tail > chunk.length / 8) {
           this.#chunks[this.#chunks.length - 1] = copyOf(chunk, this.#tail);
         }
@@ -126,7 +136,7 @@ export class StringTable {
     return chunk.write(text, this.#tail, 'utf8');
   }
 
-  /** Makes the bytes behind the tail a row. */
+  /** Turns the bytes behind the tail into a row. */
   #append(length: number): number {
     const row = this.#size++;
     if (row >= this.#lengths.length) {
@@ -141,7 +151,7 @@ export class StringTable {
     return row;
   }
 
-  /** The slot that holds the string, or the free slot where it belongs. */
+  /** Finds the slot that holds the string, or the free slot where it belongs. */
   #probe(bytes: Buffer, start: number, length: number, hash: number): number {
     const slots = this.#slots!;
     const mask = slots.length - 1;
@@ -177,7 +187,7 @@ function copyOf(chunk: Buffer, length: number): Buffer {
   return copy;
 }
 
-/** FNV-1a, with MurmurHash3's final mix because the slot comes from the low bits. */
+/** FNV-1a hash with MurmurHash3's final mix, because slots are taken from the low bits. */
 function hashBytes(bytes: Uint8Array, start: number, length: number): number {
   let hash = 0x811c9dc5;
   for (let i = start; i < start + length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);

@@ -11,24 +11,24 @@ import { optionalTextField, textField } from './record.ts';
 import { readRecords } from './records.ts';
 import { dataName, type RetrievalData } from './retrieval-data.ts';
 
-/** Documents alone: what an encoder is trained on without supervision. */
+/** Documents alone, for training an encoder without supervision. */
 export interface Texts {
   readonly name: string;
   readonly path: string;
   readonly corpus: Corpus;
-  /** As that of the data set, where the documents are those of one. */
+  /** Fingerprint of the files; that of the data set, if the documents belong to one. */
   readonly fingerprint: string;
   readonly notes: readonly string[];
-  /** The data set around the documents, where there is more of it than documents. */
+  /** Data set that the documents belong to, if there is more than documents. */
   readonly data?: RetrievalData;
 }
 
 /**
- * Reads documents for training without queries: a file of plain text (a document a line), JSONL or Parquet with `text` and perhaps
- * `title`, TSV (id, text), or the corpus of a data folder, which needs neither queries nor judgements. Ids are the line numbers
- * where the layout does not ask for ids.
+ * Reads documents for training without queries: a file of plain text (one document per line), JSONL or
+ * Parquet with `text` and optionally `title`, TSV (id, text), or the corpus of a data folder, which needs
+ * neither queries nor judgements. Ids are line numbers if the layout has no ids.
  *
- * @throws DataError, with file and line, for what is wrong with a file, and for an empty one
+ * @throws DataError with file and line for an invalid file, and for an empty one
  */
 export async function loadTexts(named: string, options: LoadOptions = {}): Promise<Texts> {
   const path = await findData(named, options);

@@ -8,17 +8,19 @@ import type { Entry, ZipFile } from 'yauzl';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 
-/** Text grows two to twenty times when it is unpacked; a bomb, a thousand times. */
+/** Largest growth accepted: text grows two to twenty times when unpacked, a zip bomb a thousand times. */
 const MOST_GROWTH = 200;
 const MOST_ENTRIES = 100_000;
 
 /**
- * Unpacks the entries of a zip file that are wanted, each under the name that `nameOf` gives it.
+ * Unpacks the wanted entries of a zip file and returns their names.
  *
- * @param nameOf  path inside `folder` for the name of an entry; undefined for one that is not wanted
- * @param onBytes  called with the bytes unpacked so far, of all that are wanted; may throw to stop
- * @throws DataError for a file that is cut short or damaged, an entry that would lie outside the folder, is encrypted, or has other
- *   bytes than its check sum says, and for an archive that would grow beyond all measure. What was unpacked by then stays.
+ * @param nameOf  path inside `folder` for the name of an entry; undefined for an entry that is not wanted
+ * @param onBytes  called with the bytes unpacked so far and their total over the wanted entries; may throw to
+ *   stop
+ * @throws DataError for a truncated or damaged file, an entry that would lie outside the folder, is encrypted
+ *   or has a wrong checksum, and for an archive that would grow too much. Files unpacked before the error
+ *   stay.
  */
 export async function unzip(
   file: string,
@@ -64,7 +66,7 @@ export async function unzip(
       let done = 0;
       const watch = new Transform({
         transform(chunk: Buffer, _encoding, next) {
-          // Node 20 has it from 20.15 on; zlib's own checks of the stream remain.
+          // Node 20 has crc32 only from 20.15 on. Without it, zlib's own checks of the stream remain.
           crc = zlib.crc32?.(chunk, crc) ?? entry.crc32;
           done += chunk.length;
           try {

@@ -9,8 +9,9 @@ import { roberta } from './roberta.ts';
 import { staticEmbedding } from './static.ts';
 import { xlmRoberta } from './xlm-roberta.ts';
 
-/** Every architecture, by the `model_type` of its config.json. */
-// biome-ignore lint/suspicious/noExplicitAny: each architecture has a config type of its own; `parseConfig` is what makes one.
+/** All architectures, by the `model_type` of their config.json. */
+// biome-ignore lint/suspicious/noExplicitAny: each architecture has a config type of its own; `parseConfig`
+// makes one.
 export const architectures: ReadonlyMap<string, Architecture<any>> = new Map(
   [bert, distilbert, gpt2, llama, modernbert, mpnet, qwen2, qwen3, roberta, xlmRoberta, staticEmbedding].map(
     (architecture) => [architecture.modelType, architecture],

@@ -3,81 +3,101 @@ import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
 import type { Packing } from '../../nn/text-rows.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 
-/** A batch of token sequences inside a graph. */
+/** Batch of token sequences inside a graph. */
 export interface TokenInputs {
-  /** i64[B, T]: positions in the rows of the embedding table that are in the graph (see `ROWS_INPUT`). */
+  /** Token ids, i64[B, T]: positions in the rows of the embedding table that are in the graph (see `ROWS_INPUT`). */
   readonly ids: Tensor;
-  /** f32[B, T]: 1 for tokens, 0 for padding. */
+  /** Mask, f32[B, T]: 1 for tokens, 0 for padding. */
   readonly mask: Tensor;
-  /** i64[B, T]: the segment of each token, where an architecture reads it; absent for all 0. */
+  /** Segment of each token, i64[B, T], for architectures with `tokenTypes`. Absent if all are 0. */
   readonly types?: Tensor;
-  /** Where the tokens are, so that padding need not go through the layers; absent: it does, which is right as well. */
+  /**
+   * Positions of the tokens, which let the layers skip padding. If absent, padding goes through the layers,
+   * with the same results.
+   */
   readonly packing?: Packing | undefined;
-  /** u32[B]: one random word for each text and step, where `ForwardOptions.dropoutRatio` is above 0. */
+  /** Random words, u32[B]: one for each text and step. Required if `ForwardOptions.dropoutRatio` is above 0. */
   readonly dropoutKeys?: Tensor | undefined;
 }
 
-/** Weights by the architecture's own names. */
+/** Weights of an encoder, by the architecture's own names. */
 export type EncoderWeights = Readonly<Record<string, HostTensor>>;
 
 /**
- * What turns token ids into one vector for each token or for the whole text. An architecture is one file: its parameters with
- * their Hugging Face names, and its forward function. `Config` is plain JSON, stored as the model folder's `config.json`.
+ * Architecture: turns token ids into one vector for each token or for the whole text.
+ *
+ * An architecture is one file with its parameters, under their Hugging Face names, and its forward function.
+ * `Config` is plain JSON, stored as `config.json` in the model folder.
  */
 export interface Architecture<Config> {
-  /** `model_type` in config.json. */
+  /** Value of `model_type` in config.json. */
   readonly modelType: string;
-  /** What stands before the names in files of models with a head, e.g. `bert.`. */
+  /** Prefix of the parameter names in files of models with a head, for example `bert.`. */
   readonly headPrefix?: string;
-  /** Checks a config from a file or a user and fills in defaults. @throws DataError naming the field */
+  /**
+   * Checks a config from a file or a user and fills in defaults.
+   *
+   * @throws DataError that names the field
+   */
   parseConfig(json: Readonly<Record<string, unknown>>, file: string): Config;
   /** Whether texts are wrapped in the tokenizer's special tokens ([CLS] … [SEP]). */
   readonly specialTokens: boolean;
-  /** The class that has its part in sentence-transformers. */
+  /** Class that plays this role in sentence-transformers. */
   readonly moduleClass: 'Transformer' | 'StaticEmbedding';
-  /** Fields of config.json that others expect and we have no use for. */
+  /** Fields of config.json that other programs expect and Undrift does not use. */
   huggingFaceFields?(config: Config): Readonly<Record<string, unknown>>;
-  /** Whether it reads `TokenInputs.types`. */
+  /** Whether the architecture reads `TokenInputs.types`. */
   readonly tokenTypes: boolean;
-  /** Width of the vectors that `forward` gives. */
+  /** Width D of the vectors that `forward` returns. */
   hiddenSize(config: Config): number;
-  /** Longest sequence it can read; undefined where there is no limit. */
+  /** Longest sequence, in tokens; undefined if there is no limit. */
   maxTokens(config: Config): number | undefined;
+  /** Number of rows of the token embedding table. */
   vocabSize(config: Config): number;
+  /** Lists the parameters with their shapes and initial values. */
   parameters(config: Config): ParameterSpec[];
   /**
-   * Of a decoder, the matrix [V, D] whose products with the last hidden states are the next token's logits: one of `parameters` where
-   * it is tied to the word vectors, else one of its own, under its name in the file. Absent for encoders.
+   * Matrix [V, D] of a decoder, whose products with the last hidden states are the logits of the next token.
+   * It is one of `parameters` if it is tied to the token embeddings, else a parameter of its own, under its
+   * name in the file. Absent for encoders.
    */
   logitParameter?(config: Config): ParameterSpec;
-  /** @param inputs  one or several batches, which go through together (see `TextRows`); the result has one entry for each */
+  /**
+   * Builds the forward pass.
+   *
+   * @param inputs  one or several batches, which go through the layers together (see `TextRows`)
+   * @returns one entry for each batch
+   */
   forward(config: Config, p: Parameters, inputs: readonly TokenInputs[], options: ForwardOptions): Hidden[];
-  /** The parameters that a weight file may lack, because `fold` has left them out; they have their initial values then. */
+  /** Parameters that a weight file may lack because `fold` has removed them. They then have their initial values. */
   readonly foldable?: readonly string[];
   /**
-   * The same encoder in fewer tensors, and in a form that other programs read. What is stored, hashed and exported.
-   * @param lengthMatters  false where the vectors are normalised, so that only their direction has to be kept
+   * Converts the weights to an equivalent encoder with fewer tensors, in a form that other programs read.
+   * Folded weights are stored, hashed and exported.
+   *
+   * @param lengthMatters  false if vectors are normalised, so that only their direction must be kept
    */
   fold?(weights: EncoderWeights, lengthMatters: boolean): EncoderWeights;
-  /** `forward` for whole tables and folded weights; absent where `forward` itself is right for them. */
+  /** Builds the forward pass for whole tables and folded weights. Absent if `forward` is right for them. */
   infer?(config: Config, p: FoldedParameters, inputs: TokenInputs): Hidden;
 }
 
+/** Options of a forward pass. */
 export interface ForwardOptions {
-  /** Share of elements set to zero, in [0, 1). */
+  /** Share of elements that dropout sets to zero, in [0, 1). Default 0. */
   readonly dropoutRatio?: number | undefined;
   /**
-   * Told of what goes into the first layer and of what each layer gives, f32[B, T, D], the last one after a final norm. Of several
-   * batches it is told of the first.
+   * Called with the input of the first layer and the output of each layer, f32[B, T, D]; the last output
+   * comes after a final norm. Of several batches, only the first is reported.
    */
   readonly onLayer?: (hidden: Tensor) => void;
 }
 
-/** What `forward` gives: `tokens`: f32[B, T, D] to be pooled; `pooled`: f32[B, D] already. */
+/** Result of `forward`. `tokens`: f32[B, T, D], to be pooled. `pooled`: f32[B, D], already pooled. */
 export interface Hidden {
   readonly kind: 'tokens' | 'pooled';
   readonly hidden: Tensor;
 }
 
-/** Parameters by name; undefined for those that were folded away. */
+/** Looks up parameters by name; undefined for those that were folded away. */
 export type FoldedParameters = (name: string) => Tensor | undefined;

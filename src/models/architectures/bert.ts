@@ -19,6 +19,7 @@ export interface BertConfig extends PostNormConfig {
 
 const layer = (i: number) => `encoder.layer.${i}`;
 
+/** Names of the parts of a BERT layer. */
 export const BERT_LAYER: LayerNames = {
   query: 'attention.self.query',
   key: 'attention.self.key',
@@ -30,7 +31,7 @@ export const BERT_LAYER: LayerNames = {
   outerNorm: 'output.LayerNorm',
 };
 
-/** The parameters of BERT, which RoBERTa has too. */
+/** Lists the parameters of BERT, which RoBERTa shares. */
 export function bertParameters(config: PostNormConfig & { type_vocab_size: number }): ParameterSpec[] {
   const { hidden_size: hidden, intermediate_size: inner } = config;
   return [
@@ -49,7 +50,8 @@ export function bertParameters(config: PostNormConfig & { type_vocab_size: numbe
  *
  *     embedded = words + positions + type
  *
- * Differs: no pooler (the pooling is the encoder's), no dropout of attention probabilities apart from the hidden one's rate.
+ * Differences: there is no pooler, because pooling is part of the encoder, and attention probabilities have
+ * the dropout rate of hidden states.
  */
 export const bert: Architecture<BertConfig> = {
   modelType: 'bert',

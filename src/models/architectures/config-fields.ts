@@ -2,10 +2,15 @@ import { DataError } from '../../util/errors.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A wild number in a damaged file must not make a graph that fills the memory. */
+/** Largest number of layers: a wild number in a damaged file must not make a graph that fills the memory. */
 const MOST_LAYERS = 1000;
 
-/** Reads the fields of a `config.json`, and says which file and field is wrong. */
+/**
+ * Makes readers for the fields of a `config.json`.
+ *
+ * Each reader returns the field or its fallback, and throws a DataError that names file and field if the
+ * value is invalid.
+ */
 export function configFields(json: Json, file: string) {
   const fail = (name: string, expected: string): never => {
     throw new DataError(`"${name}" must be ${expected}, found ${JSON.stringify(json[name])}`, { file });
@@ -28,7 +33,7 @@ export function configFields(json: Json, file: string) {
     );
   return {
     count,
-    /** A position in a list: 0, 1, 2, … */
+    /** Reads a position in a list: 0, 1, 2, … */
     index: (name: string, fallback?: number): number =>
       or(
         name,
@@ -36,14 +41,14 @@ export function configFields(json: Json, file: string) {
         (v): v is number => Number.isSafeInteger(v) && (v as number) >= 0,
         'a whole number ≥ 0',
       ),
-    /** Number of layers. */
+    /** Reads a number of layers. */
     layers: (name: string): number => {
       const layers = count(name);
       if (layers > MOST_LAYERS)
         throw new DataError(`${name} ${layers} is more than ${MOST_LAYERS}`, { file });
       return layers;
     },
-    /** Number of heads, which share the size that another field names. */
+    /** Reads a number of heads, which must divide the size in another field. */
     heads: (name: string, sizeName: string): number => {
       const [heads, size] = [count(name), count(sizeName)];
       if (size % heads !== 0) {

@@ -32,7 +32,7 @@ const LAYER: LayerNames = {
   outerNorm: 'output_layer_norm',
 };
 
-/** No field of the configuration. */
+/** Epsilon of the layer norms, which is not a field of the configuration. */
 const EPSILON = 1e-12;
 
 /**
@@ -40,7 +40,8 @@ const EPSILON = 1e-12;
  *
  *     embedded = words + positions
  *
- * Differs: dropout after the attention too, as in BERT; sinusoidal positions are read from the file like others, and trained.
+ * Differences: there is dropout after the attention too, as in BERT. Sinusoidal positions are read from the
+ * file like learned ones, and trained.
  */
 export const distilbert: Architecture<DistilBertConfig> = {
   modelType: 'distilbert',

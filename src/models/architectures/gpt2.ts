@@ -35,7 +35,8 @@ export interface Gpt2Config {
  *     h = h + W_o attention(norm(h));  h = h + W_2 gelu(W_1 norm(h))      for each layer
  *     h = norm(h)
  *
- * Its matrices are stored [inputs, outputs]. Differs: padding stands at the end, so that positions count from the text's first token.
+ * Matrices are stored as [inputs, outputs]. Difference: padding stands at the end, so positions count from
+ * the first token of the text.
  */
 export const gpt2: Architecture<Gpt2Config> = {
   modelType: 'gpt2',
@@ -54,7 +55,7 @@ export const gpt2: Architecture<Gpt2Config> = {
 
   parseConfig(json, file) {
     const f = configFields(json, file);
-    // Variants that go by the same name and would run, with other results.
+    // Refuses variants of the same name that would run with wrong results.
     f.oneOf('scale_attn_weights', [true], true);
     f.oneOf('scale_attn_by_inverse_layer_idx', [false], false);
     f.oneOf('add_cross_attention', [false], false);
@@ -137,7 +138,7 @@ export const gpt2: Architecture<Gpt2Config> = {
   },
 };
 
-/** A linear map whose weight lies [inputs, outputs] (`Conv1D`). */
+/** Lists the parameters of a linear map whose weight is stored as [inputs, outputs] (`Conv1D`). */
 const transposedParameters = (name: string, inputs: number, outputs: number): ParameterSpec[] =>
   linearParameters(name, inputs, outputs).map((spec) => ({
     ...spec,
@@ -145,6 +146,10 @@ const transposedParameters = (name: string, inputs: number, outputs: number): Pa
     ...(spec.linear && { linear: 'inputs-outputs' as const }),
   }));
 
-/** y = x W + b. @param x  f32[B·T, inputs] */
+/**
+ * Computes y = x W + b.
+ *
+ * @param x  f32[B·T, inputs]
+ */
 const transposedLinear = (x: Tensor, p: Parameters, name: string): Tensor =>
   add(matmul(x, p(`${name}.weight`)), p(`${name}.bias`));

@@ -13,7 +13,7 @@ import { ropeConfig } from './rope-config.ts';
 
 type ModelType = 'llama' | 'qwen2' | 'qwen3';
 
-/** Fields of the family's `config.json`, under Hugging Face's names. */
+/** Fields of the `config.json` of Llama, Qwen2 and Qwen3, under Hugging Face's names. */
 export interface LlamaConfig extends RopeConfig {
   model_type: ModelType;
   vocab_size: number;
@@ -21,7 +21,7 @@ export interface LlamaConfig extends RopeConfig {
   num_hidden_layers: number;
   num_attention_heads: number;
   num_key_value_heads: number;
-  /** Size of a head, which need not be hidden_size / num_attention_heads. */
+  /** Size of a head, not necessarily hidden_size / num_attention_heads. */
   head_dim: number;
   intermediate_size: number;
   max_position_embeddings: number;
@@ -31,13 +31,13 @@ export interface LlamaConfig extends RopeConfig {
   tie_word_embeddings: boolean;
 }
 
-/** In what the members of the family differ. */
+/** Differences between the members of the family. */
 interface Member {
   modelType: ModelType;
   modelClass: string;
-  /** Which of the attention's linear maps have a bias. */
+  /** Tells which of the attention's linear maps have a bias. */
   biases: (config: LlamaConfig) => { input: boolean; output: boolean };
-  /** Whether the heads of queries and keys go through a norm before they are turned. */
+  /** Whether the heads of queries and keys go through a norm before the rotation. */
   headNorm: boolean;
   defaults: { head_dim?: number; max_position_embeddings: number };
 }
@@ -45,15 +45,16 @@ interface Member {
 const TABLE = 'embed_tokens';
 
 /**
- * Llama (Touvron et al. 2023, arXiv:2302.13971) and its relatives: a causal decoder with rotary positions, pre-norm blocks with RMS
- * norm, grouped key and value heads, and a gated feed-forward part.
+ * Llama (Touvron et al. 2023, arXiv:2302.13971) and its relatives: a causal decoder with rotary positions,
+ * pre-norm blocks with RMS norm, grouped key and value heads, and a gated feed-forward part.
  *
  *     h = words
  *     h = h + W_o attention(norm(h));  h = h + W_down (silu(W_gate x) ∘ W_up x), x = norm(h)      for each layer
  *     h = norm(h)
  *
- * For an embedding, the last token's state is usual: it alone has seen the whole text.
- * Differs: padding stands at the end, so that positions count from the text's first token. Dropout is that of attention weights.
+ * Embeddings usually take the state of the last token, the only one that has seen the whole text.
+ * Differences: padding stands at the end, so positions count from the first token of the text. Dropout
+ * applies to attention weights.
  */
 const decoder = ({
   modelType,
@@ -194,6 +195,7 @@ function parseConfig(
   };
 }
 
+/** Llama (Touvron et al. 2023, arXiv:2302.13971). */
 export const llama = decoder({
   modelType: 'llama',
   modelClass: 'LlamaModel',
@@ -202,7 +204,7 @@ export const llama = decoder({
   defaults: { max_position_embeddings: 2048 },
 });
 
-/** Qwen2 (Yang et al. 2024, arXiv:2407.10671): queries, keys and values have a bias. */
+/** Qwen2 (Yang et al. 2024, arXiv:2407.10671): Llama with a bias for queries, keys and values. */
 export const qwen2 = decoder({
   modelType: 'qwen2',
   modelClass: 'Qwen2Model',
@@ -211,7 +213,7 @@ export const qwen2 = decoder({
   defaults: { max_position_embeddings: 32_768 },
 });
 
-/** Qwen3 (Yang et al. 2025, arXiv:2505.09388): the heads of queries and keys are normalised. */
+/** Qwen3 (Yang et al. 2025, arXiv:2505.09388): Llama with a norm on the heads of queries and keys. */
 export const qwen3 = decoder({
   modelType: 'qwen3',
   modelClass: 'Qwen3Model',

@@ -20,7 +20,7 @@ export interface ModernBertConfig {
   num_attention_heads: number;
   intermediate_size: number;
   max_position_embeddings: number;
-  /** Layers 0, n, 2n, … see the whole text, the others `local_attention` tokens around each. */
+  /** Layers 0, n, 2n, … attend to the whole text; the others to `local_attention` tokens around each token. */
   global_attn_every_n_layers: number;
   local_attention: number;
   global_rope_theta: number;
@@ -33,15 +33,15 @@ export interface ModernBertConfig {
 }
 
 /**
- * ModernBERT (Warner et al. 2024, arXiv:2412.13663): rotary positions, pre-norm blocks with a gated feed-forward part, and
- * attention that is local in most layers.
+ * ModernBERT (Warner et al. 2024, arXiv:2412.13663): rotary positions, pre-norm blocks with a gated
+ * feed-forward part, and attention that is local in most layers.
  *
  *     h = norm(words)
  *     h = h + W_o attention(norm(h));  h = h + W_2 (gelu(a) ∘ b), [a, b] = W_1 norm(h)      for each layer
  *     h = norm(h)
  *
- * The first layer's attention has no norm before it: what comes in is one already. Whole-text and local layers turn positions with a θ
- * of their own. Differs: one dropout rate for all places.
+ * The attention of the first layer has no norm before it, because its input is normalised already. Global and
+ * local layers each have a rotary θ of their own. Difference: one dropout rate applies everywhere.
  */
 export const modernbert: Architecture<ModernBertConfig> = {
   modelType: 'modernbert',
@@ -166,7 +166,10 @@ export const modernbert: Architecture<ModernBertConfig> = {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** n, where layers 0, n, 2n, … see the whole text: as such, or from the list that transformers writes since version 5. */
+/**
+ * Reads n, where layers 0, n, 2n, … attend to the whole text: from a field of its own, or from the list that
+ * transformers writes since version 5.
+ */
 function wholeTextEvery(json: Json, layers: number, file: string): number {
   const { layer_types: types } = json;
   if (types === undefined || types === null)
@@ -185,7 +188,7 @@ function wholeTextEvery(json: Json, layers: number, file: string): number {
   return n;
 }
 
-/** θ of the layers of one kind, in old and new spelling. */
+/** Reads θ for the layers of one kind, in old and new spelling. */
 function theta(
   json: Json,
   { side, layers, fallback, file }: { side: string; layers: string; fallback: number; file: string },

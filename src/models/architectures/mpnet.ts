@@ -35,20 +35,21 @@ const LAYER: LayerNames = {
 
 const RELATIVE_BIAS = 'encoder.relative_attention_bias';
 
-/** The first text position; those before it belong to padding. */
+/** Position of the first token; earlier positions belong to padding. */
 const FIRST_POSITION = 2;
 
-/** transformers has this number in its code, whatever the configuration says. */
+/** Number of buckets, which is fixed in the code of transformers whatever the configuration says. */
 const BUCKETS = 32;
 
 /**
- * MPNet (Song et al. 2020, arXiv:2004.09297): BERT's blocks without token types; a learned bias of each head for the distance between
- * two tokens, the same in all layers, as T5 has it (Raffel et al. 2020, arXiv:1910.10683).
+ * MPNet (Song et al. 2020, arXiv:2004.09297): BERT's blocks without token types. Each head has a learned bias
+ * for the distance between two tokens, shared by all layers, as in T5 (Raffel et al. 2020, arXiv:1910.10683).
  *
  *     embedded_t = words_t + positions_{2 + t}
  *     scores_{q,k} = … + R[bucket(k − q)]
  *
- * Differs from transformers, which numbers only the tokens that are not padding, in texts that have the padding token inside.
+ * Difference: transformers numbers only tokens other than the padding token, so results differ for texts that
+ * contain the padding token.
  */
 export const mpnet: Architecture<MpnetConfig> = {
   modelType: 'mpnet',
@@ -123,7 +124,8 @@ export const mpnet: Architecture<MpnetConfig> = {
 };
 
 /**
- * The bias of each head for each pair of tokens, f32[1, H, T, T].
+ * Computes the bias of each head for each pair of tokens, f32[1, H, T, T].
+ *
  * @param table  f32[buckets, H]
  * @param longest  more than any distance
  */
@@ -142,8 +144,8 @@ function relativeBias(table: Tensor, ids: Tensor, longest: number): Tensor {
 }
 
 /**
- * Row for a key that stands `distance` after its query. 16 rows for each direction: one for each distance below 8, then two for each
- * doubling, the last for all from 91 on.
+ * Returns the bucket of a key that stands `distance` after its query. Each direction has 16 buckets: one for
+ * each distance below 8, then two for each doubling; the last holds all distances from 91 on.
  */
 function bucket(distance: number): number {
   const near = 8;

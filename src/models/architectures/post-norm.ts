@@ -13,7 +13,7 @@ import { DataError } from '../../util/errors.ts';
 import type { ForwardOptions, Hidden, TokenInputs } from './architecture.ts';
 import type { configFields } from './config-fields.ts';
 
-/** Fields of a `config.json` that BERT and most of those after it have under the same names. */
+/** Fields of a `config.json` that BERT and most of its successors share. */
 export interface PostNormConfig {
   vocab_size: number;
   hidden_size: number;
@@ -26,7 +26,7 @@ export interface PostNormConfig {
   hidden_dropout_prob: number;
 }
 
-/** Reads them, and refuses variants that go by the same name and would run, with other results. */
+/** Reads the shared fields, and refuses variants of the same name that would run with wrong results. */
 export function postNormConfig(f: ReturnType<typeof configFields>): PostNormConfig {
   f.oneOf('position_embedding_type', ['absolute'], 'absolute');
   f.oneOf('is_decoder', [false], false);
@@ -45,7 +45,11 @@ export function postNormConfig(f: ReturnType<typeof configFields>): PostNormConf
   };
 }
 
-/** @throws DataError where no text fits, because positions begin at `first`. */
+/**
+ * Checks that there are positions for a text when positions begin at `first`.
+ *
+ * @throws DataError when there are none
+ */
 export function checkPositions(
   { max_position_embeddings: positions }: PostNormConfig,
   first: number,
@@ -58,12 +62,12 @@ export function checkPositions(
   });
 }
 
-/** Where a family's layers have their parts: names after the layer's own. */
+/** Names of the parts of a family's layers, after the name of the layer. */
 export interface LayerNames {
   query: string;
   key: string;
   value: string;
-  /** After the heads. */
+  /** Linear map after the heads. */
   output: string;
   attentionNorm: string;
   inner: string;
@@ -71,7 +75,7 @@ export interface LayerNames {
   outerNorm: string;
 }
 
-/** Parameters of one layer. */
+/** Lists the parameters of one layer. */
 export function postNormParameters(
   layer: string,
   names: LayerNames,
@@ -90,14 +94,15 @@ export function postNormParameters(
 }
 
 /**
- * An encoder of post-norm blocks, as Vaswani et al. 2017 (arXiv:1706.03762) and BERT have them:
+ * Builds an encoder of post-norm blocks, as in Vaswani et al. 2017 (arXiv:1706.03762) and BERT:
  *
  *     h = norm(embedded)
  *     h = norm(h + W_o attention(h));  h = norm(h + W_2 f(W_1 h))      for each layer
  *
- * @param options.embedded  f32[B, T, D] of a batch: what stands at each token before the first norm; called in the scope of the embeddings
- * @param options.layer  a layer's name
- * @param options.bias  of a batch's attention
+ * @param options.embedded  makes the input of the first norm for a batch, f32[B, T, D]; called in the scope
+ *   of the embeddings
+ * @param options.layer  makes the name of a layer
+ * @param options.bias  makes the attention bias of a batch
  */
 export function postNormEncoder(
   inputs: readonly TokenInputs[],

@@ -9,19 +9,20 @@ import { checkPositions, type PostNormConfig, postNormConfig, postNormEncoder } 
 export interface RobertaConfig<Type extends string> extends PostNormConfig {
   model_type: Type;
   type_vocab_size: number;
-  /** The first text position is the one after this. */
+  /** Id of the padding token; positions of texts begin after this number. */
   pad_token_id: number;
 }
 
 const layer = (i: number) => `encoder.layer.${i}`;
 
 /**
- * RoBERTa (Liu et al. 2019, arXiv:1907.11692): BERT's blocks and names. Positions begin after the padding token's id P, and there is
- * one token type:
+ * Makes RoBERTa (Liu et al. 2019, arXiv:1907.11692): BERT's blocks and names. Positions begin after the
+ * padding token's id P, and there is one token type:
  *
  *     embedded_t = words_t + positions_{P + 1 + t} + type_0
  *
- * Differs from transformers, which numbers only the tokens that are not padding, in texts that have the padding token inside.
+ * Difference: transformers numbers only tokens other than the padding token, so results differ for texts that
+ * contain the padding token.
  */
 export const robertaAs = <Type extends string>(
   modelType: Type,
@@ -84,4 +85,5 @@ export const robertaAs = <Type extends string>(
   },
 });
 
+/** RoBERTa (Liu et al. 2019, arXiv:1907.11692). */
 export const roberta = robertaAs('roberta', 'RobertaModel');

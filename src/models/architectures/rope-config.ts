@@ -7,11 +7,11 @@ type Json = Readonly<Record<string, unknown>>;
 const SCALINGS = ['default', 'linear', 'llama3'] as const;
 
 /**
- * Rotary settings of a config.json: `rope_parameters`, as transformers writes them since version 5, or `rope_theta` and
- * `rope_scaling` of earlier ones.
+ * Reads the rotary settings of a config.json: `rope_parameters`, written by transformers since version 5, or
+ * `rope_theta` and `rope_scaling` of earlier versions.
  *
- * @param options.theta  where the file names none
- * @throws DataError for a kind of scaling that we do not have, or a part of each head that is not turned
+ * @param options.theta  default of `rope_theta`
+ * @throws DataError for an unsupported kind of scaling, or rotation of only a part of each head
  */
 export function ropeConfig(json: Json, file: string, { theta }: { theta: number }): RopeConfig {
   const given = json.rope_parameters ?? json.rope_scaling ?? {};

@@ -17,26 +17,30 @@ import { float32, hostTensor } from '../../runtime/host-tensor.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
 
+/** Fields of the `config.json` of a static encoder. */
 export interface StaticConfig {
   model_type: 'undrift-static';
   vocab_size: number;
   hidden_size: number;
 }
 
-/** softplus(0.5413) = 1: a fresh token weighs one. */
+/** Initial logit of a token weight: softplus(0.5413) = 1. */
 const UNIT_LOGIT = Math.fround(Math.log(Math.E - 1));
 
 const TABLE = 'embedding.weight';
 const LOGITS = 'token_logits.weight';
 
 /**
- * A bag of subwords: the weighted mean of one vector for each token, with a learned weight for each token of the vocabulary.
+ * Static encoder, a bag of subwords: the weighted mean of one vector for each token, with a learned weight
+ * for each token of the vocabulary.
  *
  *     y = Σ_t w(t) E(t) / Σ_t w(t),     w = softplus(a)
  *
- * It knows no word order, trains in a minute, and is strong wherever words decide. With n(b, u) the number of times that
- * text b has the batch's distinct token u, the sums are one matrix product  (n ∘ w) E  [B, U]·[U, D]: the gradient of the
- * table is a matrix product too, not a scatter of B·T rows.
+ * The encoder knows no word order, trains in a minute, and is strong where single words decide.
+ *
+ * With n(b, u) the number of times that text b has the batch's distinct token u, the sums are one matrix
+ * product  (n ∘ w) E,  [B, U]·[U, D]. The gradient of the table is then a matrix product too, instead of a
+ * scatter of B·T rows.
  */
 export const staticEmbedding: Architecture<StaticConfig> = {
   modelType: 'undrift-static',
@@ -58,7 +62,8 @@ export const staticEmbedding: Architecture<StaticConfig> = {
   vocabSize: (config) => config.vocab_size,
 
   parameters: ({ vocab_size, hidden_size }) => [
-    // Unit-variance sums of a few dozen tokens; the cosine does not see the scale, Adam's relative step does.
+    // Sums of a few dozen tokens then have about unit variance. The scale does not affect the cosine, but it
+    // affects Adam's relative step.
     embeddingParameters('embedding', vocab_size, hidden_size, { lookup: true, deviation: 0.1 }),
     {
       name: LOGITS,
@@ -83,9 +88,11 @@ export const staticEmbedding: Architecture<StaticConfig> = {
   foldable: [LOGITS],
 
   /**
-   * Token weights belong into the table where only the direction of y counts: Σ w(t) E(t) / Σ w(t) and the plain mean of the
-   * rows w(t) E(t) differ by a positive factor. This plain mean is what sentence-transformers' StaticEmbedding computes. Folding
-   * rounds, so vectors may move by an ulp; folding a folded encoder changes nothing.
+   * Multiplies token weights into the table if only the direction of y matters: Σ w(t) E(t) / Σ w(t) and the
+   * plain mean of the rows w(t) E(t) differ by a positive factor.
+   *
+   * The plain mean is what StaticEmbedding of sentence-transformers computes. Folding rounds, so vectors may
+   * move by an ulp. Folding a folded encoder changes nothing.
    */
   fold(weights, lengthMatters) {
     const { [LOGITS]: logits, ...rest } = weights;
@@ -102,7 +109,10 @@ export const staticEmbedding: Architecture<StaticConfig> = {
     return { ...rest, [TABLE]: hostTensor('f32', dims, folded) };
   },
 
-  /** A row of the table for each token: counting them in [B, V], as training does in [B, U], would cost V columns a text. */
+  /**
+   * Gathers a row of the table for each token. Counts in [B, V], as training has them in [B, U], would cost V
+   * columns a text.
+   */
   infer(_config, p, { ids, mask }) {
     const logits = p(LOGITS);
     const weights = logits ? mul(mask, softplus(squeeze(gather(logits, ids), -1))) : mask;

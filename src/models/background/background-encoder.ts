@@ -18,38 +18,48 @@ import {
   writeJob,
 } from './encode-job.ts';
 
-/** When a process counts as failed, and how often it may. */
+/** Limits after which a process counts as failed, and the number of failures allowed. */
 export interface BackgroundLimits {
-  /** Silence that is a hang before the first pass is done: the model is compiled, and how long a pass takes is not known. */
+  /**
+   * Longest silence before the first pass is done, in ms. The model is compiled in this time, and the
+   * duration of a pass is not known yet. Default 600,000.
+   */
   firstSilenceMs: number;
-  /** The same afterwards, at least; a process may always be silent for 20 times the longest pass so far. */
+  /**
+   * Longest silence after the first pass, in ms; 20 times the longest pass so far is always allowed. Default
+   * 60,000.
+   */
   silenceMs: number;
-  /** Failures in one job after which it is given up. */
+  /** Number of failures after which a job is given up. Default 3. */
   failures: number;
 }
 
-/** A pass is 2048 tokens: up to minutes with a large model on one slow core. */
+/** A pass has 2048 tokens and takes up to minutes for a large model on one slow core. */
 const LIMITS: BackgroundLimits = { firstSilenceMs: 600_000, silenceMs: 60_000, failures: 3 };
 
 const PASSES_OF_SILENCE = 20;
 
 /**
- * Priority of the process. It has as many threads as training, which makes the same bits and uses all cores while training waits;
- * how the cores are shared is left to the operating system. On two cores, for a transformer (`npm run bench:refresh`): at 0 training
- * keeps half of its speed and a refresh takes 2.3 times as long as alone, at 5 it is 0.7 and 6 times, at 10 0.9 and 15 times. The sum
- * of the work is nearly the same, so this chooses between speed and fresh tables.
+ * Default operating system priority of the process.
+ *
+ * The process has as many threads as training: this gives the same bits, and all cores are used while
+ * training waits. The operating system decides how to share the cores. On two cores, for a transformer (`npm
+ * run bench:refresh`): at 0 training keeps half of its speed and a refresh takes 2.3 times as long as alone;
+ * at 5 it is 0.7 of the speed and 6 times; at 10, 0.9 and 15 times. The total work is nearly the same, so the
+ * value is a choice between speed and fresh tables.
  */
 export const NICENESS = 5;
 
+/** Settings of a {@link BackgroundEncoder}. */
 export interface BackgroundOptions extends ComputeOptions {
-  /** Folder in which files are kept while the process works, in a folder of their own. */
+  /** Folder for the files of the process, which lie in a folder of their own inside. */
   folder: string;
-  /** Texts embedded together, which bounds the memory of the process: as many at a time as `Retriever.encodeTokens` is given. */
+  /** Texts embedded per call of `Retriever.encodeTokens`, which bounds the memory of the process. */
   blockRows: number;
-  /** Operating system's priority of the process, from 0 to 19, the least. Default 5. */
+  /** Operating system priority of the process, from 0 to 19 (the lowest). Default 5. */
   niceness?: number;
   limits?: Partial<BackgroundLimits>;
-  /** A process has failed; `willRetry` tells whether another one takes over. */
+  /** Called when a process has failed; `willRetry` tells whether another process takes over. */
   onFailure?: (failure: {
     reason: string;
     done: number;
@@ -60,7 +70,7 @@ export interface BackgroundOptions extends ComputeOptions {
   onProgress?: (progress: Progress) => void;
 }
 
-/** Name of the folder of the files, up to a random ending. */
+/** Prefix of the folder's name, before a random ending. */
 const FOLDER = 'refresh.';
 
 const PROCESS = builtScript('models/background/encode-process');
@@ -68,14 +78,15 @@ const PROCESS = builtScript('models/background/encode-process');
 type EncodeProcess = WatchedProcess<EncoderRequest, EncoderAnswer>;
 
 /**
- * Embeds texts in a process beside this one, with weights as they were when that was asked for, while this process goes on and
- * the weights move.
+ * Embeds texts in another process, with a snapshot of the weights at the time of the request, while this
+ * process continues and changes the weights.
  *
- * The embeddings are those of `Retriever.encodeTokens`, `blockRows` rows a call, with as many threads: to the bit. A process that dies,
- * hangs or reports an error is replaced, and another goes on after the last block. Nothing of it outlives this process: it ends when
- * its channel does, whatever happened here.
+ * The embeddings equal those of `Retriever.encodeTokens`, called with `blockRows` rows and the same number of
+ * threads, to the bit. A process that dies, hangs or reports an error is replaced, and the new one continues
+ * after the last block. The process never outlives this one, because it ends when its channel closes.
  *
- * Memory of the process: weights, one pass, and `blockRows` rows. On disk: weights, tokens and embeddings of the job.
+ * The process holds the weights, one pass and `blockRows` rows in memory. The weights, tokens and embeddings
+ * of the job are on disk.
  */
 export class BackgroundEncoder {
   private readonly retriever: Retriever;
@@ -85,7 +96,7 @@ export class BackgroundEncoder {
   private readonly limits: BackgroundLimits;
   private folder: string | undefined;
   private process: EncodeProcess | undefined;
-  /** Whether the process has done a pass. */
+  /** Whether the process has finished a pass. */
   private isWarm = false;
   private job: BackgroundJob | undefined;
   private jobs = 0;
@@ -98,15 +109,16 @@ export class BackgroundEncoder {
     this.limits = { ...LIMITS, ...options.limits };
   }
 
-  /** Of the process that runs, if one does. */
+  /** Id of the running process; undefined if none runs. */
   get pid(): number | undefined {
     return this.process?.pid;
   }
 
   /**
-   * Begins to embed rows. One job at a time.
-   * @param weights  of the side; read before this returns, so they may change afterwards
-   * @throws UndriftError where the job's files cannot be written
+   * Starts to embed rows. Only one job can run at a time.
+   *
+   * @param weights  weights of the side; copied before the promise resolves, so they may change afterwards
+   * @throws UndriftError when a job is running, or the job's files cannot be written
    */
   async encode(weights: Weights, rows: Uint32Array): Promise<BackgroundJob> {
     if (this.job?.outcome === 'running') throw new UndriftError('the process is still embedding other texts');
@@ -122,7 +134,7 @@ export class BackgroundEncoder {
     return this.job;
   }
 
-  /** Ends the process and removes the files. */
+  /** Ends the process and removes its files. */
   async dispose(): Promise<void> {
     await this.process?.dispose();
     this.process = undefined;
@@ -143,14 +155,14 @@ export class BackgroundEncoder {
     if (this.folder) return this.folder;
     const { folder } = this.options;
     await mkdir(folder, { recursive: true });
-    // What a run has left that was killed together with its process.
+    // Removes files of an earlier run that was killed together with its process.
     const left = (await readdir(folder)).filter((name) => name.startsWith(FOLDER));
     for (const name of left) await rm(join(folder, name), { recursive: true, force: true });
     this.folder = await mkdtemp(join(folder, FOLDER));
     return this.folder;
   }
 
-  /** Starts a process, and hands it the job. */
+  /** Starts a process and sends it the job. */
   private launch(): void {
     const { device, threads = defaultThreads() } = this.options;
     const { retriever, side } = this;
@@ -198,7 +210,7 @@ export class BackgroundEncoder {
     this.expect();
   }
 
-  /** Says what silence is too long now. */
+  /** Sets the silence that now counts as a hang. */
   private expect(): void {
     const { job, limits } = this;
     const { firstSilenceMs, silenceMs } = limits;
@@ -210,7 +222,7 @@ export class BackgroundEncoder {
   private failed(reason: string): void {
     this.process = undefined;
     const { job, limits, options } = this;
-    // Between two jobs nothing is lost: the next one starts another process.
+    // Between two jobs nothing is lost: the next job starts another process.
     if (job?.outcome !== 'running') return;
     job.failures += 1;
     const { done, rows, failures } = job;
@@ -225,19 +237,20 @@ export class BackgroundEncoder {
   }
 }
 
-/** Texts that are being embedded, or have been. */
+/** Job of a {@link BackgroundEncoder}: texts that are being embedded or have been embedded. */
 export class BackgroundJob {
   readonly request: EncodeJob;
+  /** Number of rows of the job. */
   readonly rows: number;
-  /** Rows embedded so far. */
+  /** Number of rows embedded so far. */
   done = 0;
-  /** Rows of them that are safe from a failure. */
+  /** Number of rows in the file, which survive a failure of the process. */
   written = 0;
   failures = 0;
   outcome: 'running' | 'done' | 'failed' = 'running';
-  /** Resolves when the job no longer runs. */
+  /** Resolves when the job is done or has failed. */
   readonly settled: Promise<void>;
-  /** 0 until a pass is done. */
+  /** Duration of the longest pass, in ms; 0 before the first pass is done. */
   longestPassMs = 0;
   private readonly file: string;
   private readonly dimension: number;
@@ -256,12 +269,12 @@ export class BackgroundJob {
     });
   }
 
-  /** Time that it took, or has taken. */
+  /** Duration of the job so far, in ms. */
   get elapsedMs(): number {
     return (this.endMs ?? performance.now()) - this.startMs;
   }
 
-  /** Hands on the embeddings of a job that is done, block by block: f32[rows, D] of the rows from `first` on. */
+  /** Reads the embeddings of a finished job block by block: `take` gets f32[rows, D] of the rows from `first` on. */
   async read(take: (first: number, embeddings: Float32Array) => void): Promise<void> {
     const { file, rows, dimension } = this;
     const rowBytes = dimension * 4;
@@ -274,7 +287,7 @@ export class BackgroundJob {
     });
   }
 
-  /** For `BackgroundEncoder`: some rows are done. */
+  /** Records progress; called by `BackgroundEncoder`. */
   advance(done: number, written: number): void {
     const nowMs = performance.now();
     this.longestPassMs = Math.max(this.longestPassMs, nowMs - this.lastMs);
@@ -283,17 +296,21 @@ export class BackgroundJob {
     this.written = written;
   }
 
-  /** For `BackgroundEncoder`: another process goes on after what is written. */
+  /**
+   * Resets the progress to the rows in the file, after which another process continues; called by
+   * `BackgroundEncoder`.
+   */
   startOver(): void {
     this.done = this.written;
     this.restartClock();
   }
 
-  /** For `BackgroundEncoder`: a pass begins now. */
+  /** Records that a pass begins; called by `BackgroundEncoder`. */
   restartClock(): void {
     this.lastMs = performance.now();
   }
 
+  /** Ends the job with an outcome; called by `BackgroundEncoder`. */
   settle(outcome: 'done' | 'failed'): void {
     if (this.outcome !== 'running') return;
     this.outcome = outcome;

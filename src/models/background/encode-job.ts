@@ -8,8 +8,10 @@ import type { TokenStore } from '../../text/token-store.ts';
 import { fileError } from '../../util/files.ts';
 
 /**
- * Messages between `BackgroundEncoder` and its process. What is large goes through files: a pipe moves a few hundred kilobytes in
- * a turn of the event loop, and a training step is one turn.
+ * First message of `BackgroundEncoder` to its process.
+ *
+ * Large data are exchanged through files: a pipe moves a few hundred kilobytes per turn of the event loop,
+ * and a training step is one turn.
  */
 export interface EncoderStart {
   readonly kind: 'start';
@@ -17,47 +19,51 @@ export interface EncoderStart {
   readonly compute: ComputeOptions;
   readonly vocabSize: number;
   readonly padId: number;
-  /** Embedding size, D. */
+  /** Embedding size D. */
   readonly dimension: number;
-  /** Operating system's priority, from 0 to 19, the least. */
+  /** Operating system priority, from 0 to 19 (the lowest). */
   readonly niceness: number;
 }
 
-/** Texts to be embedded with weights of their own, by files of the folder. */
+/** Message that starts a job: texts to embed with given weights, both in files of the folder. */
 export interface EncodeJob {
   readonly kind: 'job';
   readonly id: number;
-  /** f32, one after the other in the file `weights`. */
+  /** Names and shapes of the weights, which are f32, one after the other, in the file `weights`. */
   readonly weights: readonly { readonly name: string; readonly dims: readonly number[] }[];
   readonly rows: number;
-  /** Kind of token ids in the file `tokens`, which come after the i32[rows] lengths. */
+  /** Dtype of the token ids in the file `tokens`, which follow the i32[rows] lengths. */
   readonly tokens: 'u16' | 'i32';
-  /** Texts embedded together; the file `embeddings` f32[rows, D] grows by so many rows. */
+  /** Texts embedded together. The file `embeddings`, f32[rows, D], grows by this number of rows at a time. */
   readonly blockRows: number;
-  /** Rows that are in that file from an earlier attempt, a multiple of `blockRows`. */
+  /** Number of rows in the file `embeddings` from an earlier attempt, a multiple of `blockRows`. */
   readonly done: number;
 }
 
+/** Messages to the process. */
 export type EncoderRequest = EncoderStart | EncodeJob;
 
+/** Messages from the process. */
 export type EncoderAnswer =
-  /** The encoder is compiled. */
+  /** Reports that the encoder is compiled. */
   | { readonly kind: 'ready' }
-  /** Some more rows are embedded, or, with `written`, in the file. */
+  /** Reports the number of rows embedded, and of those in the file. */
   | { readonly kind: 'progress'; readonly id: number; readonly rows: number; readonly written: number }
   | { readonly kind: 'done'; readonly id: number }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** Files of a job, by what is in them. */
+/** Path of a file of a job, by its content. */
 export const jobFile = (folder: string, id: number, part: 'weights' | 'tokens' | 'embeddings'): string =>
   join(folder, `${id}.${part}`);
 
-/** Bytes that are gathered for one write. */
+/** Bytes gathered for one write. */
 const WRITE_BYTES = 1 << 22;
 
 /**
- * Writes the files of a job, the embeddings still empty. Nothing is forced to the disk: they are worthless after a crash.
- * @throws UndriftError where they cannot be written
+ * Writes the files of a job, with empty embeddings. Nothing is flushed to disk, because the files are
+ * worthless after a crash.
+ *
+ * @throws UndriftError when the files cannot be written
  */
 export async function writeJob(
   folder: string,
@@ -86,7 +92,7 @@ export async function writeJob(
   };
 }
 
-/** Tokens of rows, one text after the other, in pieces of some megabytes. */
+/** Yields the tokens of rows, one text after the other, in pieces of a few megabytes. */
 function* joined(
   store: TokenStore,
   rows: Uint32Array,
@@ -107,7 +113,11 @@ function* joined(
   yield piece.subarray(0, used);
 }
 
-/** Opens a file for some work. @throws UndriftError naming the file where that fails */
+/**
+ * Opens a file, runs `work` with it and closes it.
+ *
+ * @throws UndriftError that names the file when this fails
+ */
 export async function withFile<T>(
   path: string,
   flags: string,

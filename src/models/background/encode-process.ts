@@ -1,6 +1,7 @@
 /**
- * The process of a `BackgroundEncoder`, started with the folder of its files: compiles an encoder once, then embeds texts with the
- * weights of each job. It leaves, and clears the files away, as soon as nobody holds the other end of its channel.
+ * Process of a `BackgroundEncoder`, started with the folder of its files. It compiles an encoder once and
+ * embeds texts with the weights of each job. When the other end of its channel closes, it removes the files
+ * and exits.
  */
 import { rmSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
@@ -20,7 +21,7 @@ import {
   withFile,
 } from './encode-job.ts';
 
-/** Passes of a static encoder take a few milliseconds; who watches needs to hear less. */
+/** Shortest time between two progress messages: passes of a static encoder take only a few milliseconds. */
 const PROGRESS_MS = 100;
 
 process.title = 'undrift encoder';
@@ -34,7 +35,8 @@ const leave = () => {
 };
 const answer = (message: EncoderAnswer) => process.send!(message, () => {});
 
-// Ctrl-C and the end of a terminal reach every process of a job. The one that trains decides what becomes of them.
+// Ctrl-C and the end of a terminal reach every process of a job. The training process decides what happens,
+// so this one ignores them.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 process.on('disconnect', leave);
 let last = Promise.resolve();
@@ -50,10 +52,10 @@ if (!process.connected) leave();
 async function prepare(request: EncoderStart): Promise<void> {
   dimension = request.dimension;
   try {
-    // Before there are threads, which inherit it.
+    // Set before threads exist, because threads inherit the priority.
     setPriority(request.niceness);
   } catch {
-    // Not everywhere may a process do so. Then the cores are shared evenly.
+    // Some systems forbid this. The cores are then shared evenly.
   }
   encoder = {
     program: await programOf(request.program, request.compute),
@@ -112,7 +114,7 @@ async function readWeights(
   return read;
 }
 
-/** The texts of a job that are not embedded yet, so many at a time. */
+/** Yields the texts of a job that are not embedded yet, one block at a time. */
 async function* blocks(
   file: FileHandle,
   path: string,

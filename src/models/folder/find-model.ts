@@ -7,11 +7,12 @@ import { didYouMean } from '../../util/nearest.ts';
 import type { Progress } from '../../util/progress.ts';
 import { hubModel, hubModelName } from './hub-model.ts';
 
-/** Any of these makes a folder a model's. */
+/** Files that make a folder a model folder. */
 const MODEL_FILES = ['undrift.json', 'modules.json', 'config.json'];
 
+/** Settings of {@link findModel}. */
 export interface FindModelOptions {
-  /** The option that named the model, for messages. Default `--model`. */
+  /** Name of the option that named the model, for messages. Default `--model`. */
   flag?: string;
   /** Stage `download`, in bytes. */
   onProgress?: ((progress: Progress) => void) | undefined;
@@ -19,12 +20,18 @@ export interface FindModelOptions {
 }
 
 /**
- * The folder of a model; where a training run is named, that of its best model; where a name on the Hugging Face hub is given,
- * `organisation/name` or `organisation/name@revision`, a folder of the cache, into which it is downloaded if need be. A folder
- * that exists goes before a name.
+ * Finds the folder of a model. `path` may be:
  *
- * @param words  what could be named instead of a folder, for the message
- * @throws UsageError where there is none of these, UndriftError where the hub does not give the model
+ * - a model folder
+ * - the folder of a training run; its best model is used
+ * - a name on the Hugging Face hub, `organisation/name` or `organisation/name@revision`; the model is
+ *   downloaded to a cache if needed
+ *
+ * A folder that exists takes precedence over a name.
+ *
+ * @param words  other values that the option accepts, for the message
+ * @throws UsageError when nothing is found
+ * @throws UndriftError when the hub does not provide the model
  */
 export async function findModel(
   path: string,
@@ -36,8 +43,8 @@ export async function findModel(
 }
 
 /**
- * The text by which the same model is found ever after: a name on the hub with the commit that it stands for now; anything else as
- * it is. The model is downloaded.
+ * Returns a text that always finds the same model: a name on the hub with its current commit, and any other
+ * path unchanged. The model is downloaded.
  */
 export async function pinModel(path: string, options: FindModelOptions = {}): Promise<string> {
   const name = onHub(path);
@@ -54,7 +61,7 @@ async function localModel(
   const isModel = (folder: string) => MODEL_FILES.some((name) => existsSync(join(folder, name)));
   const inRun = join(path, 'model');
   await recoverFolder(inRun);
-  // A run keeps files of its own beside the model: the folder inside goes first.
+  // A run keeps files of its own beside the model, so the folder inside comes first.
   if (isModel(inRun)) return inRun;
   await recoverFolder(path);
   if (isModel(path)) return path;

@@ -5,7 +5,7 @@ import { hubSnapshot, type Snapshot, type SnapshotOptions } from '../../hub/snap
 import { DataError } from '../../util/errors.ts';
 import { convertHelp, PICKLED_WEIGHTS } from './weight-files.ts';
 
-/** What is read of a model besides its weights. */
+/** Files of a model that are read besides its weights. */
 const SMALL_FILES = new Set([
   'config.json',
   'config_sentence_transformers.json',
@@ -23,17 +23,18 @@ const WHOLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 const SHARD = /^model-\d+-of-\d+\.safetensors$/;
 
-/** Folders that repositories keep the same model in for other programs. */
+/** Folders in which repositories keep the same model for other programs. */
 const FOREIGN = /^(onnx|openvino|original|coreml|tflite|ggml|gguf|runs|checkpoint-.*)\//i;
 
-/** The name of a model on the hub; undefined for a path, and for what is likelier to be a misspelt one. */
+/** Parses the name of a model on the hub; undefined for a path, or for text that is more likely a misspelt path. */
 export function hubModelName(text: string): HubName | undefined {
   const name = parseHubName(text, 'model');
-  // With a folder of the organisation's name here, the rest is a typing error, which is nobody else's business.
+  // If a folder with the organisation's name exists here, the text is probably a mistyped path, which should
+  // not be sent to the hub.
   return name && !text.startsWith('hf:') && existsSync(text.split('/')[0]!) ? undefined : name;
 }
 
-/** Downloads what we read of a model, and nothing else; see `hubSnapshot`. */
+/** Downloads the files of a model that Undrift reads, and nothing else; see `hubSnapshot`. */
 export async function hubModel(
   name: HubName,
   options: Pick<SnapshotOptions, 'onProgress' | 'onNote'>,
@@ -46,8 +47,9 @@ export async function hubModel(
 }
 
 /**
- * The files of a repository that make its model.
- * @throws DataError before anything large is downloaded, where it has no safetensors or no `tokenizer.json`
+ * Chooses the files of a repository that make up its model.
+ *
+ * @throws DataError before any large download, when there are no safetensors or no `tokenizer.json`
  */
 export function modelFiles(paths: readonly string[], repo: string): string[] {
   const baseName = (path: string) => path.slice(path.lastIndexOf('/') + 1);
@@ -56,7 +58,7 @@ export function modelFiles(paths: readonly string[], repo: string): string[] {
   const files = own.filter((path) => {
     const name = baseName(path);
     if (SMALL_FILES.has(name) || name === WHOLE) return true;
-    // Shards and the whole are the same weights.
+    // Shards and the whole file hold the same weights.
     return (name === INDEX || SHARD.test(name)) && !isWhole(path.slice(0, -name.length));
   });
   const has = (test: (name: string) => boolean) => files.some((path) => test(baseName(path)));
@@ -81,7 +83,10 @@ export function modelFiles(paths: readonly string[], repo: string): string[] {
   return files;
 }
 
-/** Whether a folder of the cache has weights and a tokenizer: other programs may have fetched the configuration alone. */
+/**
+ * Tells whether a folder of the cache has weights and a tokenizer: other programs may have fetched the
+ * configuration alone.
+ */
 function hasModel(folder: string): boolean {
   const tower = ['', '0_Transformer', '0_StaticEmbedding', 'document'].find((name) =>
     existsSync(join(folder, name, 'tokenizer.json')),

@@ -16,32 +16,44 @@ import { type ModuleList, objectIn, optionalJson, readModuleList } from './sente
 import { LONGEST_TOKENS, readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
 import { openWeights, readWeights, storedShape } from './weight-files.ts';
 
-/** What is to be other than the folder says. Everything here but `onNote` makes another embedding space. */
+/** Settings that override those of the folder. Every setting except `onNote` changes the embedding space. */
 export interface LoadOptions {
+  /** Pooling of token vectors. Default that of the folder, else `mean`. */
   pooling?: Pooling;
+  /** Normalise vectors to unit length. Default as in the folder, else true. */
   normalize?: boolean;
-  /** A projection where the folder has none: a fresh one, from `seed`. */
+  /** Size of a new projection, with initial weights from `seed`, for a folder without one. Default none. */
   projectionSize?: number;
-  /** Leading dimensions of the vectors to keep (Matryoshka), no more than there are. */
+  /**
+   * Leading dimensions of the vectors to keep (Matryoshka), at most as many as there are. Default as in the
+   * folder, else all.
+   */
   dimensions?: number;
-  /** `separate` makes two towers, to be trained apart, out of one. */
+  /** `separate` makes two towers out of one, to be trained separately. Default as in the folder. */
   towers?: RetrieverConfig['towers'];
+  /** Texts to put before every query and document. Default those of the folder. */
   prompts?: Partial<RetrieverConfig['prompts']>;
+  /** Longest query and document, in tokens. Default as in the folder, else 512 or the limit of the encoder. */
   maxTokens?: Partial<RetrieverConfig['maxTokens']>;
+  /** Seed of the weights that the folder lacks. Default 0. */
   seed?: number;
-  /** Told of what the folder did not say and was assumed, and of what in it was not used. */
+  /** Called with notes on assumptions about missing settings, and on parts of the folder that were not used. */
   onNote?: (note: string) => void;
 }
 
-/** Longest text where neither the folder nor the encoder has a limit. */
+/** Longest text, in tokens, if neither the folder nor the encoder has a limit. */
 const DEFAULT_MAX_TOKENS = 512;
 
 /**
- * Reads a model folder: one of ours (`saveRetriever`), one of sentence-transformers (Transformer or StaticEmbedding, with or without
- * a projection), or a plain Hugging Face one, of an architecture that we have; safetensors whole or in shards, f32 or half precision.
+ * Reads a model folder.
  *
- * @throws DataError naming the file, and the tensor or field in it, where something is missing, damaged, of another shape or of
- *   a kind that we do not have.
+ * The folder may be one of Undrift (`saveRetriever`), of sentence-transformers (Transformer or
+ * StaticEmbedding, with or without a projection), or a plain Hugging Face model of a supported architecture.
+ * Weights are safetensors, whole or in shards, in f32 or half precision.
+ *
+ * @throws DataError that names the file, and the tensor or field in it, when something is missing, damaged,
+ *   of another shape or unsupported
+ * @throws UsageError when an option contradicts the folder
  */
 export async function loadRetriever(folder: string, options: LoadOptions = {}): Promise<Retriever> {
   await recoverFolder(folder);
@@ -70,7 +82,7 @@ export async function loadRetriever(folder: string, options: LoadOptions = {}): 
   return retriever;
 }
 
-/** Whether something is asked to be other than the folder says. */
+/** Tells whether an option differs from the folder. */
 function asksForChange(options: LoadOptions, own: UndriftJson): boolean {
   const { pooling, normalize, projectionSize, dimensions, towers, prompts = {}, maxTokens = {} } = options;
   const differs = <T extends object>(asked: { [K in keyof T]?: T[K] | undefined }, said: T) =>
@@ -82,18 +94,18 @@ function asksForChange(options: LoadOptions, own: UndriftJson): boolean {
   );
 }
 
-/** One encoder and its tokenizer, as a folder holds them. */
+/** Encoder and tokenizer read from a folder. */
 interface Tower {
-  /** Where its files lie. */
+  /** Folder of the encoder's files. */
   inside: string;
   tokenizer: Tokenizer;
   encoder: Encoder;
-  /** Absent: a projection that is still to be made. */
+  /** Weights; a projection that is still to be initialised is absent. */
   weights: EncoderWeights;
   modules: ModuleList | undefined;
 }
 
-/** What a folder says beside tokenizer, configuration and weights. */
+/** Settings of a folder apart from tokenizer, configuration and weights. */
 type Settings = Pick<UndriftJson, 'towers' | 'prompts' | 'maxTokens' | 'trainedSteps'>;
 
 async function loadTower(
@@ -140,7 +152,7 @@ function build(
     kind === 'shared' ? { encoder: 'document' } : { query: 'query', document: 'document' };
   const weights: Record<string, HostTensor> = {};
   for (const [prefix, side] of Object.entries(sides)) {
-    // Two towers made of one must not share its arrays: training moves them apart.
+    // Two towers made of one must not share arrays, because training changes them separately.
     const copy = side === 'query' && towers.query === towers.document;
     for (const [name, tensor] of Object.entries(towers[side])) {
       weights[`${prefix}/${name}`] = copy ? { ...tensor, data: tensor.data.slice() } : tensor;
@@ -211,7 +223,7 @@ async function readTower(folder: string, own: UndriftJson | undefined, options: 
   }
 }
 
-/** Pooling and normalisation: what is asked for, else what the folder says, else the usual. */
+/** Chooses pooling and normalisation: as asked for, else as in the folder, else the usual ones. */
 function encoderSettings(
   own: UndriftJson | undefined,
   modules: ModuleList | undefined,
@@ -232,7 +244,7 @@ function encoderSettings(
   return { pooling, normalize: normalize ?? true, ...(dimensions !== undefined && { dimensions }) };
 }
 
-/** Prompts and lengths of a folder of other programs. */
+/** Reads prompts and lengths of a folder by other programs. */
 async function foreignSettings(
   folder: string,
   { inside, encoder, modules }: Tower,
@@ -240,7 +252,7 @@ async function foreignSettings(
 ): Promise<Settings> {
   const { prompts = {}, maxTokens } = modules ?? {};
   const tokenizerConfig = await optionalJson(join(inside, 'tokenizer_config.json'));
-  // Hugging Face writes 1e30 where there is no limit.
+  // Hugging Face writes 1e30 if there is no limit.
   const named = tokenizerConfig?.model_max_length;
   const said =
     maxTokens ?? (Number.isSafeInteger(named) && (named as number) > 0 ? (named as number) : undefined);
@@ -280,7 +292,7 @@ function readTokenizer(file: string): Tokenizer {
   return Tokenizer.fromFile(file);
 }
 
-/** Configuration of a StaticEmbedding: ours, or the shape of the table. */
+/** Configuration of a StaticEmbedding: Undrift's own, or derived from the shape of the table. */
 function bagConfig(
   config: Readonly<Record<string, unknown>> | undefined,
   reader: SafetensorsReader,
@@ -305,7 +317,7 @@ function bagConfig(
   return { model_type: modelType, vocab_size: shape[0]!, hidden_size: shape[1]! };
 }
 
-/** The projection [D, hidden] in the folder of a Dense module. */
+/** Reads the projection [D, hidden] in the folder of a Dense module. */
 async function readDense(folder: string): Promise<HostTensor> {
   const name = 'linear.weight';
   const file = join(folder, 'model.safetensors');

@@ -2,21 +2,25 @@ import type { Retriever, Side } from '../retriever/retriever.ts';
 import type { ExportDtype } from './onnx-export.ts';
 import { type ExportFormat, onnxFileName } from './tower-files.ts';
 
+/** Settings of {@link usageSection}. */
 export interface UsageOptions {
-  /** Set for the folder of one tower of a pair. */
+  /** Side of the tower, for the folder of one tower of a pair. */
   tower?: Side | undefined;
   formats: readonly ExportFormat[];
   dtypes?: readonly ExportDtype[] | undefined;
 }
 
-/** What transformers.js calls how weights are stored. */
+/** Names of the dtypes in transformers.js. */
 const TRANSFORMERS_JS_DTYPES: Readonly<Record<ExportDtype, string>> = {
   f32: 'fp32',
   f16: 'fp16',
   int8: 'q8',
 };
 
-/** The part of a model card that shows how to load the folder, in each program that can. Tests run what it shows. */
+/**
+ * Writes the section of a model card that shows how to load the folder, in each program that can. Tests run
+ * its examples.
+ */
 export function usageSection(
   retriever: Retriever,
   { tower, formats, dtypes = ['f32'] }: UsageOptions,
@@ -67,7 +71,7 @@ function transformersJsPart(retriever: Retriever, side: Side, folder: string, dt
   return [text.join(''), fence('js', transformersJs(retriever, side, folder, dtype))];
 }
 
-/** The file itself pools and normalises: what is left to do is tokens. */
+/** The file itself pools and normalises, so only tokenization is left to the caller. */
 function onnxruntime(
   { config, encoder, padId }: Retriever,
   side: Side,
@@ -95,7 +99,7 @@ function onnxruntime(
   ];
 }
 
-/** Architectures to which others add a layer over the first token, which we have no use for. */
+/** Architectures to which other programs add a layer over the first token, which Undrift does not use. */
 const HAS_POOLER: ReadonlySet<string> = new Set(['bert', 'mpnet', 'roberta', 'xlm-roberta']);
 
 function sentenceTransformers(
@@ -126,7 +130,10 @@ function sentenceTransformers(
   ];
 }
 
-/** The pipeline pools what the encoder gives; what it cannot do (other poolings, projections, cuts, bags) is an output of the model itself. */
+/**
+ * Writes the example for transformers.js. Its pipeline pools token vectors; other poolings, projections,
+ * truncated dimensions and static encoders are outputs of the model itself.
+ */
 function transformersJs(
   { config, encoder }: Retriever,
   side: Side,
@@ -160,6 +167,6 @@ const fence = (language: string, lines: readonly string[]): string =>
 
 const escaped = (text: string): string => JSON.stringify(text).slice(1, -1).replaceAll("'", "\\'");
 
-/** A value as Markdown code; texts in quotation marks, so that spaces at their ends are seen. */
+/** Formats a value as Markdown code. Texts are in quotation marks, so that spaces at their ends are visible. */
 export const code = (value: unknown): string =>
   `\`${JSON.stringify(value).replaceAll('`', "'").replaceAll('|', '\\|')}\``;

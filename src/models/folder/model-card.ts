@@ -4,7 +4,7 @@ import { code, usageSection } from './model-card-usage.ts';
 import type { ExportDtype } from './onnx-export.ts';
 import { type ExportFormat, savedFormats } from './tower-files.ts';
 
-/** What is known about a model beside the model itself. All of it is optional: what is not known is not claimed. */
+/** Facts about a model beyond the model itself. All are optional; the card claims nothing that is not given. */
 export interface ModelCard {
   /** Title of the card. */
   name?: string;
@@ -16,42 +16,46 @@ export interface ModelCard {
   baseModel?: string;
   /** Commit of the base model on the Hub. */
   baseRevision?: string;
+  /** Data sets of the training. */
   datasets?: readonly CardDataset[];
-  /** How it was trained: id of the method, what it does in a sentence, whom to cite. */
+  /** Training method: its id, a description in one sentence, and a citation. */
   method?: { id: string; description?: string; citation?: string };
-  /** Settings of the training, in the order in which they are to be shown; null for none. */
+  /** Settings of the training, in the order to show them; null values are left out. */
   options?: Readonly<Record<string, unknown>>;
-  /** What training has cost up to this model: sums, and below each its parts with their shares. */
+  /** Cost of the training up to this model: totals, each followed by its parts with their shares. */
   cost?: readonly { readonly name: string; readonly amount: string; readonly share?: string }[];
+  /** Evaluation results. */
   results?: readonly CardResult[];
-  /** What the folder is to be read by; default: all that a saved model is. */
+  /** Formats of the folder. Default: all formats of a saved model. */
   formats?: readonly ExportFormat[];
-  /** How its weights are stored, the type that is shown first (f32). */
+  /** Dtypes of the stored weights, the first of which is shown. Default f32. */
   dtypes?: readonly ExportDtype[];
 }
 
+/** Data set of a training, with its numbers of documents and queries. */
 export interface CardDataset {
   name: string;
   documents?: number;
   queries?: number;
 }
 
+/** Evaluation result on one split. */
 export interface CardResult {
   dataset: string;
   split: string;
-  /** Number of queries behind the figures. */
+  /** Number of queries evaluated. */
   queries?: number;
-  /** By metric: `ndcg@10`, `mrr@10`, … */
+  /** Values by metric: `ndcg@10`, `mrr@10`, … */
   metrics: Readonly<Record<string, number>>;
-  /** Other systems on the same queries, by name: `bm25`. */
+  /** Values of other systems on the same queries, by name: `bm25`. */
   baselines?: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 /**
- * The README of a model folder: what the model is, what it was trained on and how, its results, and how to load it; in the
- * form of a Hugging Face model card, whose YAML head the Hub reads.
+ * Writes the README of a model folder: a Hugging Face model card, with the YAML head that the hub reads. It
+ * describes the model, its training and results, and how to load it.
  *
- * @param tower  set for the folder of one tower of a pair
+ * @param tower  side of the tower, for the folder of one tower of a pair
  */
 export function modelCard(
   retriever: Retriever,
@@ -59,7 +63,8 @@ export function modelCard(
   tower?: Side,
 ): string {
   const name = `${card.name ?? 'Dense retriever'}${tower ? `: ${tower} tower` : ''}`;
-  // All but bags whose token weights could not be folded: for those, others have no module.
+  // sentence-transformers has a module for all encoders except static ones whose token weights could not be
+  // folded.
   const known = (['query', 'document'] as const).every((side) => hasOnlyPlainWeights(retriever, side));
   const { formats = savedFormats(known), dtypes } = card;
   const sections = [
@@ -74,7 +79,7 @@ export function modelCard(
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
 
-/** A JSON text is a YAML text too. */
+/** JSON is valid YAML. */
 const yaml = (value: unknown): string => JSON.stringify(value);
 
 const yamlList = (key: string, values: readonly unknown[]): string[] =>
@@ -144,7 +149,7 @@ function facts(
 ) {
   const { pooling, normalize, projectionSize, dimensions, model } = encoder.config;
   const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
-  // DistilBERT and GPT-2 have names of their own for it.
+  // DistilBERT and GPT-2 have other names for the number of layers.
   const layers = model.num_hidden_layers ?? model.n_layers ?? model.n_layer;
   const size = layers === undefined ? '' : `, ${layers} layers of ${encoder.hiddenSize}`;
   const rows: [string, string][] = [
@@ -224,7 +229,7 @@ function resultsSection({ results = [] }: ModelCard): string {
   return ['## Results', ...parts].join('\n\n');
 }
 
-/** A text inside a table. */
+/** Escapes a text for a table cell. */
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll(/\s+/g, ' ');
 
 const table = (header: readonly string[], rows: readonly (readonly string[])[]): string =>

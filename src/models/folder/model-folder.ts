@@ -1,3 +1,3 @@
-/** @file Model folders: a retriever on the disk, in the formats that others read too. */
+/** @file Model folders: a retriever on disk, in formats that other programs read too. */
 export { type LoadOptions, loadRetriever } from './load-retriever.ts';
 export { type SaveOptions, saveRetriever } from './save-retriever.ts';

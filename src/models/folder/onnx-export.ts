@@ -12,18 +12,20 @@ import type { Retriever, Side } from '../retriever/retriever.ts';
 import { storedWeights } from '../retriever/stored-weights.ts';
 
 /**
- * How the weights of an exported file are stored: as they are; halved; as 8-bit integers, the activations quantised at run time.
- * (`halfWeights`, `quantizeWeights`; computed in f32 in the first two.)
+ * Dtypes of the weights in an exported file. `f32`: unchanged. `f16`: half precision, computed in f32.
+ * `int8`: 8-bit integers, with activations quantised at run time. See `halfWeights` and `quantizeWeights`.
  */
 export const EXPORT_DTYPES = ['f32', 'f16', 'int8'] as const;
 
+/** Dtype of the weights in an exported file; see {@link EXPORT_DTYPES}. */
 export type ExportDtype = (typeof EXPORT_DTYPES)[number];
 
+/** Settings of {@link exportOnnx}. */
 export interface OnnxExportOptions {
   embeddingSpace?: string;
-  /** Whether token vectors are an output beside the embedding, where the encoder has them (true). */
+  /** Output token vectors besides the embedding, if the encoder has them. Default true. */
   tokens?: boolean;
-  /** Default f32. */
+  /** Dtype of the weights. Default f32. */
   dtype?: ExportDtype;
 }
 
@@ -34,15 +36,16 @@ const STORED: Readonly<Record<ExportDtype, (model: OnnxModel) => OnnxModel>> = {
 };
 
 /**
- * The encoder of one side as an ONNX file that holds its weights, each under its Hugging Face name, in standard operators.
+ * Exports the encoder of one side as an ONNX file in standard operators, with its weights under their Hugging
+ * Face names.
  *
  *     inputs    input_ids, attention_mask, and token_type_ids where the encoder reads it: i64[batch, sequence]
  *     outputs   last_hidden_state    f32[batch, sequence, hidden size], where the encoder has one vector for each token
  *               sentence_embedding   f32[batch, D]: pooled, projected and normalised, as `Retriever.encode` gives it
  *
- * These are the names that transformers.js and sentence-transformers know. Token ids are rows of the whole table.
+ * transformers.js and sentence-transformers know these names. Token ids are rows of the whole table.
  *
- * @throws UndriftError if the file would exceed ONNX's 2 GiB.
+ * @throws UndriftError when the file would exceed ONNX's limit of 2 GiB
  */
 export function exportOnnx(retriever: Retriever, side: Side, options: OnnxExportOptions = {}): Uint8Array {
   const { embeddingSpace = embeddingSpaceId(retriever), tokens = true, dtype = 'f32' } = options;
@@ -76,12 +79,12 @@ export function exportOnnx(retriever: Retriever, side: Side, options: OnnxExport
 }
 
 /**
- * The same model without onnxruntime's own `FusedMatMul`, which other runtimes do not have, and without results that nothing reads (the
- * means of layer norms):
+ * Replaces onnxruntime's own `FusedMatMul`, which other runtimes lack, and removes results that nothing reads
+ * (the means of layer norms):
  *
  *     FusedMatMul(a, b; transA, transB, α) = α · MatMul(aᵀ, bᵀ),  transposing the last two axes where asked
  *
- * Nothing is lost: onnxruntime fuses the three back when it loads the file.
+ * No speed is lost: onnxruntime fuses the three operators again when it loads the file.
  */
 function standardOperators(model: OnnxModel, graph: Graph): OnnxModel {
   const made = new Map(graph.nodes.map((node) => [node.outputs[0]!.name, node]));

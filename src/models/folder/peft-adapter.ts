@@ -5,16 +5,17 @@ import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { writeFileAtomic, writeFolderAtomic } from '../../util/files.ts';
 import type { Retriever } from '../retriever/retriever.ts';
 
-/** What peft puts before the name of a module of the model that it adapts. */
+/** Prefix that peft puts before module names of the adapted model. */
 const PEFT_PREFIX = 'base_model.model.';
 
 /**
- * Writes the adapters of a retriever as Python's peft reads them, of separate towers each in a folder of its own:
+ * Writes the adapters of a retriever in the format of Python's peft; separate towers each have a folder of
+ * their own:
  *
  *     adapter_config.json        rank, α, the layers, the base model
  *     adapter_model.safetensors  A and B of each layer
  *
- * What else was trained (a fresh projection) is no part of it. Without adapters there is no such folder afterwards.
+ * Other trained weights (a new projection) are not included. Without adapters the folder is removed.
  */
 export async function writePeftAdapter(
   folder: string,
@@ -38,7 +39,7 @@ export async function writePeftAdapter(
   });
 }
 
-/** Undefined where the tower has no adapters. */
+/** Makes the files of one tower; undefined if it has no adapters. */
 function adapterFiles({ adapters, weights }: Retriever, prefix: string, baseModel: string) {
   const own = [...adapters].filter(([name]) => name.startsWith(`${prefix}/`));
   const [first] = own;

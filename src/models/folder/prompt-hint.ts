@@ -2,19 +2,19 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve, sep } from 'node:path';
 
-/** A way of the field to begin the texts that an encoder is trained on. */
+/** Prompt convention: a common way to begin the texts of an encoder. */
 interface Convention {
   readonly query: string;
   readonly document: string;
-  /** How a card that shows a query begins it, after a quotation mark or in code. */
+  /** Matches a query on a model card that begins this way, after a quotation mark or in code. */
   readonly shown: RegExp;
-  /** Names of models that were trained so, whoever trained them. */
+  /** Matches names of models trained with this convention. */
   readonly names: RegExp;
 }
 
 /**
- * The conventions, not the models: a model that keeps to one of them says so on its card, by these very texts. Those whose text is
- * part of another's come later.
+ * Known conventions. A model that follows one shows its text on the model card. A convention whose text is
+ * part of another's comes after it.
  */
 const CONVENTIONS: readonly Convention[] = [
   {
@@ -43,14 +43,15 @@ const CONVENTIONS: readonly Convention[] = [
   },
 ];
 
-/** A model card longer than this is not read to its end. */
+/** Characters of a model card that are read at most. */
 const CARD_CHARS = 500_000;
 
 /**
- * What to say of a model whose folder names no prompts although it seems to need them: its card shows texts that begin like one of
- * the conventions, or its name is that of such models. Undefined where nothing speaks for it.
+ * Writes a note if the folder names no prompts although the model seems to need them: its card shows texts
+ * that begin like one of the conventions, or its name is that of such models.
  *
- * @param names  what else the model is called: in `config.json`, for example
+ * @param names  other names of the model, for example from `config.json`
+ * @returns undefined if nothing suggests prompts
  */
 export async function promptHint(folder: string, names: readonly string[] = []): Promise<string | undefined> {
   const card = join(folder, 'README.md');
@@ -73,7 +74,7 @@ export async function promptHint(folder: string, names: readonly string[] = []):
   );
 }
 
-/** Names that a folder gives its model: its own, and that of the repository whose snapshot it is. */
+/** Names of a model by its folder: that of the folder, and that of the repository whose snapshot it is. */
 function namesOf(folder: string): string[] {
   const path = resolve(folder);
   const repository = path.split(sep).find((part) => part.startsWith('models--'));

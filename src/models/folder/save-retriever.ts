@@ -6,15 +6,17 @@ import { type ModelCard, modelCard } from './model-card.ts';
 import { savedFormats } from './tower-files.ts';
 import { checkReplaceable, writeTowers } from './write-towers.ts';
 
+/** Settings of {@link saveRetriever}. */
 export interface SaveOptions {
-  /** What the model card says beside what the model itself knows. */
+  /** Facts for the model card beyond the model itself. */
   card?: ModelCard;
-  /** Whether to write `onnx/model.onnx`, a second copy of the weights (true). */
+  /** Write `onnx/model.onnx`, a second copy of the weights. Default true. */
   onnx?: boolean;
 }
 
 /**
- * Writes a retriever as a model folder that Undrift, sentence-transformers, transformers and transformers.js read:
+ * Writes a retriever as a model folder that Undrift, sentence-transformers, transformers and transformers.js
+ * read:
  *
  *     config.json, model.safetensors                   architecture and weights, under Hugging Face's names
  *     tokenizer.json, tokenizer_config.json, special_tokens_map.json
@@ -22,12 +24,13 @@ export interface SaveOptions {
  *     undrift.json                                     towers, prompts, lengths of each side, embedding space, steps
  *     onnx/model.onnx, README.md                       the encoder with its weights; the model card
  *
- * Separate towers are two such folders, `query/` and `document/`, joined by `undrift.json` and a Router on top.
+ * Separate towers are two such folders, `query/` and `document/`, joined by `undrift.json` and a Router in
+ * the outer folder.
  *
  * The folder is replaced as a whole: at every moment it holds the old model or the new one.
  *
- * @returns  the embedding-space id
- * @throws UndriftError where the folder exists and holds anything that is not a model of ours.
+ * @returns id of the embedding space
+ * @throws UndriftError when the folder exists and holds anything but a model of Undrift
  */
 export async function saveRetriever(
   folder: string,

@@ -6,37 +6,43 @@ import { readJson } from '../../util/files.ts';
 import type { Architecture } from '../architectures/architecture.ts';
 
 /**
- * The files by which sentence-transformers knows how the parts of a model follow each other: `modules.json` names folder and
- * class of each, `1_Pooling/config.json` the pooling, `2_Dense/` the projection.
+ * Modules of a sentence-transformers model: `modules.json` names folder and class of each,
+ * `1_Pooling/config.json` the pooling, `2_Dense/` the projection.
  */
 export interface ModuleList {
-  /** Folder of the first module's tokenizer and weights, relative to the model's; '' for the model's own. */
+  /**
+   * Folder of the first module's tokenizer and weights, relative to the model folder; '' for the model folder
+   * itself.
+   */
   readonly encoder: string;
-  /** Class of the first module; a StaticEmbedding has no config.json. */
+  /** Class of the first module. A StaticEmbedding has no config.json. */
   readonly moduleClass: ModuleClass;
-  /** Absent where no pooling is written down. */
+  /** Pooling of token vectors; absent if the folder names none. */
   readonly pooling?: Pooling;
-  /** Folder of the projection, relative to the model's. */
+  /** Folder of the projection, relative to the model folder; absent if there is none. */
   readonly projection?: string;
-  /** Absent where neither a Normalize module nor a kind of similarity is written down. */
+  /** Whether vectors are normalised; absent if the folder has neither a Normalize module nor a kind of similarity. */
   readonly normalize?: boolean;
-  /** Prompts by the names that sentence-transformers gives them. */
+  /** Prompts by their names in sentence-transformers. */
   readonly prompts: Readonly<Record<string, string>>;
+  /** Longest text, in tokens; absent if the folder names none. */
   readonly maxTokens?: number;
-  /** Leading dimensions that are kept (`truncate_dim`). */
+  /** Leading dimensions to keep (`truncate_dim`); absent for all. */
   readonly dimensions?: number;
+  /** Notes on settings that are not used. */
   readonly notes: readonly string[];
 }
 
+/** Class of the first module of a model. */
 export type ModuleClass = Architecture<unknown>['moduleClass'];
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Old spellings: every version of sentence-transformers reads them, version 6 through a table of its own. */
+/** Old spellings, which every version of sentence-transformers reads; version 6 through a table of its own. */
 const CLASSES = 'sentence_transformers.models';
 const IDENTITY = 'torch.nn.modules.linear.Identity';
 
-/** What is written down about an encoder. */
+/** Settings of an encoder that the module files hold. */
 interface Parts {
   moduleClass: ModuleClass;
   hiddenSize: number;
@@ -48,7 +54,7 @@ interface Parts {
   prompts: Readonly<Record<'query' | 'document', string>>;
 }
 
-/** The module files of an encoder by path, and the folder of its projection where it has one. */
+/** Makes the module files of an encoder, by path, and the folder of its projection if it has one. */
 export function moduleFiles(parts: Parts): { files: Record<string, unknown>; projection?: string } {
   const modules: { idx: number; name: string; path: string; type: string }[] = [];
   const add = (type: string, inFolder = true): string => {
@@ -84,8 +90,8 @@ export function moduleFiles(parts: Parts): { files: Record<string, unknown>; pro
 }
 
 /**
- * The files that join the complete folders `query` and `document` to one asymmetric model (its Router): `encode_query` and
- * `encode_document` go through their own tower.
+ * Makes the files that join the complete folders `query` and `document` to one asymmetric model, a Router:
+ * `encode_query` and `encode_document` each use their own tower.
  */
 export function routerFiles(
   parts: Pick<Parts, 'prompts' | 'normalize' | 'dimensions'>,
@@ -118,8 +124,9 @@ const sentenceTransformersConfig = ({
 });
 
 /**
- * Reads the module files of a folder, in old and new spellings; undefined where it has none.
- * @throws DataError for modules, poolings or projections that we do not have.
+ * Reads the module files of a folder, in old and new spellings; undefined if there are none.
+ *
+ * @throws DataError for unsupported modules, poolings or projections
  */
 export async function readModuleList(folder: string): Promise<ModuleList | undefined> {
   const path = join(folder, 'modules.json');
@@ -181,7 +188,8 @@ export async function readModuleList(folder: string): Promise<ModuleList | undef
     ...(pooling && { pooling }),
     ...(projection !== undefined && { projection }),
     ...fromConfig(config, notes),
-    // Cosines of vectors are dot products of normalised ones: the module may be left out where cosines are compared.
+    // Cosines equal dot products of normalised vectors, so a model that is compared by cosine may lack the
+    // Normalize module.
     ...(normalized && { normalize: true }),
     ...(Number.isSafeInteger(maxTokens) && (maxTokens as number) > 0 && { maxTokens: maxTokens as number }),
     notes,
@@ -213,7 +221,7 @@ function fromConfig(
   };
 }
 
-/** Old spellings of the poolings: a truth value for each. */
+/** Old spellings of the poolings, with one boolean each. */
 const MODES: Readonly<Record<string, Pooling>> = {
   pooling_mode_cls_token: 'cls',
   pooling_mode_mean_tokens: 'mean',
@@ -258,12 +266,16 @@ async function checkProjection(file: string): Promise<void> {
   }
 }
 
-/** A JSON object that may be absent. */
+/** Reads a file with a JSON object; undefined if there is no such file. */
 export async function optionalJson(file: string): Promise<Json | undefined> {
   return existsSync(file) ? objectIn(await readJson(file), file) : undefined;
 }
 
-/** @throws DataError unless the file's content is a JSON object. */
+/**
+ * Checks that a value is a JSON object.
+ *
+ * @throws DataError when it is not
+ */
 export function objectIn(value: unknown, file: string): Json {
   if (!isObject(value)) throw new DataError('expected a JSON object', { file });
   return value;

@@ -12,7 +12,7 @@ import { moduleFiles } from './sentence-transformers.ts';
 import { UNDRIFT_JSON, type UndriftJson, undriftJson } from './undrift-json.ts';
 
 /**
- * What a folder is to be read by:
+ * Formats of a model folder:
  *
  *     sentence-transformers   modules.json and its folders; config.json, model.safetensors, the tokenizer
  *     huggingface             config.json, model.safetensors, the tokenizer
@@ -21,36 +21,44 @@ import { UNDRIFT_JSON, type UndriftJson, undriftJson } from './undrift-json.ts';
  */
 export const EXPORT_FORMATS = ['sentence-transformers', 'huggingface', 'onnx', 'onnx-embedding'] as const;
 
+/** Format of a model folder; see {@link EXPORT_FORMATS}. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /**
- * What a saved model is to be read by: everything that can. With weights of its tokens a bag is no StaticEmbedding, and nothing else that
- * sentence-transformers has.
- * @param known  whether sentence-transformers has a module for it
+ * Chooses the formats of a saved model: all that can hold it. A static encoder with token weights is no
+ * StaticEmbedding, and sentence-transformers has no other module for it.
+ *
+ * @param known  whether sentence-transformers has a module for the encoder
+ * @param onnx  whether to add the format `onnx`
  */
 export const savedFormats = (known: boolean, onnx = true): ExportFormat[] => [
   known ? 'sentence-transformers' : 'huggingface',
   ...(onnx ? (['onnx'] as const) : []),
 ];
 
-/** Ends of file names, as transformers.js knows them. */
+/** Suffixes of file names, as transformers.js expects them. */
 const SUFFIXES: Readonly<Record<ExportDtype, string>> = { f32: '', f16: '_fp16', int8: '_quantized' };
 
+/** Path of an ONNX file in a model folder. */
 export const onnxFileName = (format: 'onnx' | 'onnx-embedding', dtype: ExportDtype): string =>
   `onnx/${format === 'onnx' ? 'model' : 'embedding'}${SUFFIXES[dtype]}.onnx`;
 
+/** Settings of {@link towerFiles}. */
 export interface TowerFilesOptions {
   formats: readonly ExportFormat[];
-  /** How weights are stored (f32). An ONNX file for each; `model.safetensors` has the first of f32 and f16 that is named. */
+  /**
+   * Dtypes of the stored weights. Default f32. There is an ONNX file for each, and `model.safetensors` has
+   * the first of f32 and f16 in the list.
+   */
   dtypes?: readonly ExportDtype[];
   embeddingSpace: string;
-  /** The model card. */
+  /** Text of the model card. */
   card: string;
-  /** Set for one tower of a pair. */
+  /** Side of the tower, for one tower of a pair. */
   tower?: Side | undefined;
 }
 
-/** Files of one folder, by path. What is large is made when it is written. */
+/** Files of one folder, by path. Large content is made only when it is written. */
 export interface Files {
   json: Record<string, unknown>;
   raw: Record<string, string | (() => Uint8Array)>;
@@ -58,8 +66,9 @@ export interface Files {
 }
 
 /**
- * A complete folder for shared towers, or for one tower of a pair.
- * @throws UsageError where a format has no place for such an encoder
+ * Makes the files of a complete folder, for shared towers or for one tower of a pair.
+ *
+ * @throws UsageError when a format cannot hold the encoder
  */
 export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Files {
   const { formats, dtypes = ['f32'], embeddingSpace, card, tower } = options;
@@ -69,7 +78,7 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   const { prompts } = config;
   const side = tower ?? 'document';
   const has = (...wanted: ExportFormat[]) => wanted.some((format) => formats.includes(format));
-  // Other programs have one length for all texts.
+  // Other programs have one maximum length for all texts.
   const maxTokens = tower ? config.maxTokens[tower] : Math.max(...Object.values(config.maxTokens));
   const modules = has('sentence-transformers')
     ? moduleFiles({
@@ -105,7 +114,8 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   const tokens = specialTokens(tokenizer, roles);
   const tokenizerFile = {
     ...tokenizer.toJson(),
-    // A StaticEmbedding knows no longest text but this one; everybody else cuts with settings of his own.
+    // A StaticEmbedding has no other setting for the longest text; all other modules truncate by settings of
+    // their own.
     truncation:
       moduleClass === 'StaticEmbedding'
         ? { direction: 'Right', max_length: maxTokens, strategy: 'LongestFirst', stride: 0 }
@@ -121,7 +131,8 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
         torch_dtype: stored === 'f16' ? 'float16' : 'float32',
       },
       'tokenizer_config.json': {
-        // The class that takes tokenizer.json as it is; BertTokenizer would put its own settings in the place of the file's.
+        // This class uses tokenizer.json as it is; BertTokenizer would replace the file's settings by its
+        // own.
         tokenizer_class: 'PreTrainedTokenizerFast',
         model_max_length: maxTokens,
         model_input_names: ['input_ids', ...(encoder.tokenTypes ? ['token_type_ids'] : []), 'attention_mask'],
@@ -141,7 +152,11 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   };
 }
 
-/** The type of the numbers in `model.safetensors`. */
+/**
+ * Chooses the dtype of `model.safetensors`.
+ *
+ * @throws UsageError when only int8 is asked for
+ */
 export function safetensorsDtype(dtypes: readonly ExportDtype[]): 'f32' | 'f16' {
   const dtype = dtypes.find((each) => each !== 'int8');
   if (dtype) return dtype;
@@ -162,7 +177,7 @@ function storedAs(
   );
 }
 
-/** What `undrift.json` says. */
+/** Makes the content of `undrift.json`. */
 export function describeRetriever(retriever: Retriever, embeddingSpace: string, tower?: Side): UndriftJson {
   const { towers, prompts, maxTokens } = retriever.config;
   const { pooling, normalize, projectionSize, dimensions } = retriever.encoder.config;
@@ -180,7 +195,10 @@ export function describeRetriever(retriever: Retriever, embeddingSpace: string, 
   };
 }
 
-/** Tokens that have a role. Without one to fill up with, others refuse texts of unequal length: then it is the end-of-text token. */
+/**
+ * Ids of the tokens with a role. Without a padding token other programs refuse texts of unequal length, so
+ * the end-of-text token takes its place.
+ */
 function tokenRoles({ specialIds }: Tokenizer): Readonly<SpecialIds> {
   const { pad = specialIds.eos } = specialIds;
   return pad === undefined ? specialIds : { ...specialIds, pad };

@@ -4,36 +4,46 @@ import { configFields } from '../architectures/config-fields.ts';
 import type { Side } from '../retriever/retriever.ts';
 import { optionalJson } from './sentence-transformers.ts';
 
-/** Name of the file that makes a folder one of ours, and holds what the formats of others have no place for. */
+/**
+ * Name of the file that marks a model folder of Undrift. It holds what the formats of other programs have no
+ * place for.
+ */
 export const UNDRIFT_JSON = 'undrift.json';
 
 const FORMAT = 1;
 
-/** More is a slip or damage: memory is set aside for texts of this length. */
+/**
+ * Largest maximum length accepted. More is a typing error or damage, and memory is reserved for texts of this
+ * length.
+ */
 export const LONGEST_TOKENS = 1_000_000;
 
 /** Content of `undrift.json`. */
 export interface UndriftJson {
   towers: 'shared' | 'separate';
-  /** Set in the folder of one tower of a separate pair. */
+  /** Side of the tower, in the folder of one tower of a separate pair. */
   tower?: Side;
   pooling: Pooling;
   normalize: boolean;
   projectionSize?: number;
-  /** Leading dimensions of the vectors that are kept; absent for all. */
+  /** Leading dimensions of the vectors to keep; absent for all. */
   dimensions?: number;
   prompts: Readonly<Record<Side, string>>;
   maxTokens: Readonly<Record<Side, number>>;
-  /** Id of the space of the vectors; that of the pair in the folder of a tower. */
+  /** Id of the embedding space; in the folder of a tower, that of the pair. */
   embeddingSpace: string;
-  /** Updates behind the weights. */
+  /** Number of updates that the weights have had. */
   trainedSteps: number;
 }
 
-/** What is written to the file. */
+/** Makes the JSON value of the file, with its format number. */
 export const undriftJson = (content: UndriftJson): unknown => ({ format: FORMAT, ...content });
 
-/** Reads and checks the file; undefined where there is none. */
+/**
+ * Reads and checks the file; undefined if there is none.
+ *
+ * @throws DataError that names the field when one is invalid
+ */
 export async function readUndriftJson(file: string): Promise<UndriftJson | undefined> {
   const json = await optionalJson(file);
   if (!json) return undefined;

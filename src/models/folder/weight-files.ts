@@ -7,21 +7,24 @@ import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { DataError } from '../../util/errors.ts';
 import { bf16ToF32, f16ToF32 } from '../../util/half.ts';
 
-/** What may stand before the names in files of other programs, beside the architecture's own prefix of models with a head. */
+/**
+ * Prefixes of parameter names in files of other programs, besides the architecture's own prefix for models
+ * with a head.
+ */
 const PREFIXES = ['', 'model.', '0.auto_model.'];
 
-/** Other names of the same tensors: of TensorFlow's checkpoints, and of model2vec. */
+/** Other names of the same tensors, in TensorFlow's checkpoints and in model2vec. */
 const OLD_NAMES: readonly (readonly [RegExp, string])[] = [
   [/LayerNorm\.weight$/, 'LayerNorm.gamma'],
   [/LayerNorm\.bias$/, 'LayerNorm.beta'],
   [/^embedding\.weight$/, 'embeddings'],
 ];
 
-/** Weights in formats that run code of the file's when they are read, or that only other frameworks read. */
+/** Matches weight files in formats that run code when read, or that only other frameworks read. */
 export const PICKLED_WEIGHTS =
   /^(pytorch_model.*\.(bin|bin\.index\.json)|.*\.(pt|pth|ckpt)|tf_model.*\.h5|model\.ckpt.*|flax_model.*\.msgpack)$/;
 
-/** What to do about a model whose weights lie in such a file. */
+/** Writes the advice for a model whose weights are in such a file. */
 export function convertHelp(file: string, model: string, hasModules: boolean): string {
   const python = hasModules
     ? `from sentence_transformers import SentenceTransformer as S; S('${model}').save_pretrained('converted')`
@@ -32,7 +35,11 @@ export function convertHelp(file: string, model: string, hasModules: boolean): s
   );
 }
 
-/** Opens a folder's weights. @throws DataError that says what to do where only other formats lie. */
+/**
+ * Opens the weights of a folder.
+ *
+ * @throws DataError with advice when there are only other formats
+ */
 export async function openWeights(folder: string): Promise<SafetensorsReader> {
   const path = join(folder, 'model.safetensors');
   if (!existsSync(path) && !existsSync(`${path}.index.json`)) {
@@ -48,7 +55,7 @@ export async function openWeights(folder: string): Promise<SafetensorsReader> {
   return openSafetensors(path);
 }
 
-/** The name under which a file has a parameter; undefined where it has not. */
+/** Finds the name of a parameter in a file; undefined if the file lacks it. */
 function storedName(name: string, prefix: string, names: { has(name: string): boolean }): string | undefined {
   const spellings = [
     name,
@@ -57,20 +64,20 @@ function storedName(name: string, prefix: string, names: { has(name: string): bo
   return spellings.map((spelling) => prefix + spelling).find((stored) => names.has(stored));
 }
 
-/** Shape of a parameter in the file, under whatever name it has there. */
+/** Finds the shape of a parameter in a file, whatever its name there. */
 export function storedShape(reader: SafetensorsReader, name: string): readonly number[] | undefined {
   const stored = PREFIXES.map((prefix) => storedName(name, prefix, reader.tensors)).find((found) => found);
   return stored ? reader.tensors.get(stored)!.dims : undefined;
 }
 
 /**
- * Reads an encoder's parameters as f32; half-precision ones are converted. Tensors that are no part of the encoder (poolers,
- * heads) are left, and named in a note.
+ * Reads an encoder's parameters as f32; half-precision weights are converted. Tensors that are not part of
+ * the encoder (poolers, heads) are skipped and named in a note.
  *
- * @param options.headPrefix  what may stand before the names (see `Architecture`)
- * @param options.isFoldable  whether a parameter may be absent, and has its initial value then
- * @throws DataError naming file and tensor where one is missing, or has another shape, a type that is no float, or elements
- *   that are no numbers.
+ * @param options.headPrefix  prefix of the names in models with a head (see `Architecture`)
+ * @param options.isFoldable  tells whether a parameter may be absent; it then has its initial value
+ * @throws DataError that names file and tensor when one is missing, has another shape or a dtype that is not
+ *   floating-point, or holds a number that is not finite
  */
 export async function readWeights(
   reader: SafetensorsReader,
@@ -85,7 +92,7 @@ export async function readWeights(
   const { file } = options;
   const prefixes = options.headPrefix === undefined ? PREFIXES : [...PREFIXES, options.headPrefix];
   const prefix = prefixes.find((each) => storedName(specs[0]!.name, each, reader.tensors)) ?? '';
-  // A head's own parameters stand beside the prefix.
+  // Parameters of a head itself have no prefix.
   const find = ({ name }: ParameterSpec) =>
     storedName(name, prefix, reader.tensors) ?? storedName(name, '', reader.tensors);
   const storedNames = new Map(specs.map((spec) => [spec, find(spec)]));
@@ -104,7 +111,7 @@ export async function readWeights(
       : hostTensor('f32', spec.shape, initialValue(spec, 0));
   }
   const used = new Set(storedNames.values());
-  // The list of positions 0, 1, 2, … that old versions of transformers stored says nothing.
+  // Old versions of transformers stored the positions 0, 1, 2, … as a tensor, which carries no information.
   const extra = [...reader.tensors.keys()].filter(
     (name) => !used.has(name) && !name.endsWith('embeddings.position_ids'),
   );

@@ -9,13 +9,14 @@ import { routerFiles } from './sentence-transformers.ts';
 import { describeRetriever, type Files, type TowerFilesOptions, towerFiles } from './tower-files.ts';
 import { UNDRIFT_JSON, undriftJson } from './undrift-json.ts';
 
-/** Whatever a model folder of ours can hold: a folder with anything else is not replaced. */
+/** Matches the names that a model folder of Undrift can hold. A folder with any other name inside is not replaced. */
 const OWN_NAMES =
   /^(undrift|config|config_sentence_transformers|modules|router_config|sentence_bert_config|special_tokens_map|tokenizer|tokenizer_config)\.json$|^model\.safetensors$|^README\.md$|^onnx$|^\d_(Pooling|Dense|Normalize)$|^(query|document)$/;
 
 /**
- * Checks that a folder is absent, empty, or a model folder of ours, which may be replaced as a whole.
- * @throws UndriftError where it holds anything else
+ * Checks that a folder is absent, empty, or a model folder of Undrift, which may be replaced as a whole.
+ *
+ * @throws UndriftError when it holds anything else
  */
 export async function checkReplaceable(folder: string): Promise<void> {
   if (!existsSync(folder)) return;
@@ -36,12 +37,16 @@ export async function checkReplaceable(folder: string): Promise<void> {
   }
 }
 
+/** Settings of {@link writeTowers}. */
 export interface TowersOptions extends Omit<TowerFilesOptions, 'card' | 'tower'> {
-  /** The model card of one tower of a pair, or of the whole. */
+  /** Makes the text of the model card: of one tower of a pair, or of the whole without an argument. */
   card: (tower?: Side) => string;
 }
 
-/** Writes the files of a retriever into a folder: one complete folder for shared towers, two joined ones for separate ones. */
+/**
+ * Writes the files of a retriever into a folder: one complete folder for shared towers, two joined folders
+ * for separate ones.
+ */
 export async function writeTowers(
   folder: string,
   retriever: Retriever,

@@ -7,26 +7,33 @@ import { UsageError } from '../../util/errors.ts';
 import { architectures } from '../architectures/all.ts';
 import type { Architecture, ForwardOptions, TokenInputs } from '../architectures/architecture.ts';
 
-/** The architecture's config.json, with its `model_type`. */
+/** Content of the architecture's config.json, with its `model_type`. */
 export type ModelConfig = Readonly<Record<string, unknown>> & { readonly model_type: string };
 
 /**
- * A causal decoder as a function on symbolic tensors, and the list of its parameters. Its word table is used whole, as every token
- * can be the next one: ids are rows of the table, and no parameter is a `lookup`.
+ * Causal decoder as functions on symbolic tensors, with the list of its parameters.
+ *
+ * The token embedding table is used whole, since every token can be the next one: ids are rows of the table,
+ * and no parameter is a `lookup`.
  */
 export class Decoder {
-  /** Checked, with defaults filled in. */
+  /** Configuration, checked and with defaults filled in. */
   readonly config: ModelConfig;
   readonly specs: readonly ParameterSpec[];
   readonly vocabSize: number;
   readonly maxTokens: number | undefined;
-  /** What may stand before the parameters' names in files. */
+  /** Prefix of the parameter names in files of models with a head. */
   readonly headPrefix: string | undefined;
   private readonly architecture: Architecture<unknown>;
-  /** The matrix [V, D] of the logits. */
+  /** Matrix [V, D] of the logits. */
   private readonly output: ParameterSpec;
 
-  /** @throws UsageError for an encoder, DataError for a config that is damaged */
+  /**
+   * Checks the configuration.
+   *
+   * @throws UsageError when the architecture is not a decoder
+   * @throws DataError when the configuration is invalid
+   */
   constructor(config: ModelConfig, file = 'config.json') {
     const architecture = architectures.get(config.model_type);
     if (!architecture?.logitParameter) {
@@ -48,10 +55,10 @@ export class Decoder {
   }
 
   /**
-   * Scores of every token of the vocabulary to be the next one, at every place.
+   * Builds the logits of the next token at every position.
    *
    * @param inputs  ids i64[B, T] (rows of the table), mask f32[B, T], padding at the end
-   * @returns  f32[B, T, V]
+   * @returns f32[B, T, V]
    */
   logits(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
     const hidden = this.hidden(p, inputs, options);
@@ -60,12 +67,16 @@ export class Decoder {
     return reshape(this.score(p, rows), [batch, tokens, this.vocabSize]);
   }
 
-  /** The same after the last token of each text alone. @returns  f32[B, V] */
+  /**
+   * Builds the logits of the next token after the last token of each text.
+   *
+   * @returns f32[B, V]
+   */
   lastLogits(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
     return this.score(p, pool(this.hidden(p, inputs, options), inputs.mask, 'lasttoken'));
   }
 
-  /** Final hidden states, f32[B, T, D]. */
+  /** Builds the final hidden states, f32[B, T, D]. */
   hidden(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
     return this.architecture.forward(this.config, p, [inputs], options)[0]!.hidden;
   }

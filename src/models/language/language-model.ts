@@ -16,39 +16,44 @@ import { objectIn } from '../folder/sentence-transformers.ts';
 import { openWeights, readWeights } from '../folder/weight-files.ts';
 import { Decoder, type ModelConfig } from './decoder.ts';
 
-/** Scores of the vocabulary that one pass may hold: 256 MB of them. */
+/** Most logits in one pass: 256 MB. */
 const SCORES_PER_PASS = 1 << 26;
 
-/** Tokens of which those from `from` on (and after the first) are to be scored. */
+/** Token sequence to score. Tokens before position `from`, and the first token, are context only. */
 export interface ScoredTokens {
   readonly ids: ArrayLike<number>;
   readonly from?: number;
 }
 
-/** How probable a text is. */
+/** Likelihood of a text under a language model. */
 export interface TextLikelihood {
-  /** Σ log p(x_t | x_<t), in nats. */
+  /** Log-likelihood Σ log p(x_t | x_<t), in nats. */
   logLikelihood: number;
-  /** Tokens that were scored: all but the first. */
+  /** Number of tokens scored: all except the first. */
   tokens: number;
   /** exp(−logLikelihood / tokens) */
   perplexity: number;
 }
 
 /**
- * A causal decoder with its tokenizer and weights: what it makes of a text, and how probable it finds one. Its graph functions
- * (`declare`, `decoder`) are what training and retrieval-augmented models build on.
+ * Language model: a causal decoder with its tokenizer and weights. It continues texts and computes their
+ * likelihood. Training and retrieval-augmented models build on its graph functions (`declare`, `decoder`).
  */
 export class LanguageModel {
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
-  /** By the names of `decoder.specs`: live arrays, which a learner moves in place. */
+  /** Weights by the names of `decoder.specs`: live arrays, which a learner updates in place. */
   readonly weights: Readonly<Record<string, HostTensor>>;
-  /** Tokens after which nothing follows. */
+  /** Ids of the tokens that end a text. */
   readonly endIds: ReadonlySet<number>;
   private readonly programs = new ProgramCache();
 
-  /** @param options.endIds  default: the tokenizer's end-of-text token */
+  /**
+   * Combines the parts of a model.
+   *
+   * @param options.endIds  ids of the tokens that end a text; default the tokenizer's end-of-text token
+   * @throws UsageError when the tokenizer has more tokens than the decoder
+   */
   constructor(
     decoder: Decoder,
     tokenizer: Tokenizer,
@@ -69,8 +74,10 @@ export class LanguageModel {
   }
 
   /**
-   * Reads a Hugging Face folder: config.json, model.safetensors (whole or in shards), tokenizer.json.
-   * @throws UsageError, DataError naming the file where it holds no decoder, or is damaged
+   * Reads a Hugging Face folder: config.json, model.safetensors (whole or in shards) and tokenizer.json.
+   *
+   * @throws UsageError when the folder holds no decoder
+   * @throws DataError that names the file when one is missing or damaged
    */
   static async load(
     folder: string,
@@ -92,19 +99,19 @@ export class LanguageModel {
     }
   }
 
-  /** Declares all weights as inputs of a graph, and as what to differentiate with respect to. */
+  /** Declares all weights as inputs of a graph and as targets of differentiation. */
   declare(graph: Graph): DeclaredParameters {
     return declareParameters(graph, this.decoder.specs, (table) => table);
   }
 
   /**
-   * Continues a text with the likeliest token each time, until the end-of-text token. Every token reads the whole text anew: there is no
-   * cache of keys and values.
+   * Continues a text greedily, with the most likely token each time, until the end-of-text token. There is no
+   * cache of keys and values: every token reads the whole text again.
    *
-   * @param text  '' for what follows the start token
-   * @param options.tokens  new tokens at most
-   * @returns  the text with its continuation
-   * @throws UsageError where there is nothing to start from, or the text is longer than the model reads
+   * @param text  beginning of the text; '' to start from the start token
+   * @param options.tokens  most new tokens
+   * @returns the text with its continuation
+   * @throws UsageError when there is nothing to start from, or the text is longer than the model reads
    */
   async continueText(
     text: string,
@@ -132,8 +139,10 @@ export class LanguageModel {
   }
 
   /**
-   * Σ log p(x_t | x_<t) of token sequences, each of which fits the model.
-   * @returns  nats, one for each sequence
+   * Computes Σ log p(x_t | x_<t) of token sequences, each of which must fit the model.
+   *
+   * @returns one number for each sequence, in nats
+   * @throws UsageError when a sequence is longer than the model reads
    */
   async logLikelihoods(
     sequences: readonly ScoredTokens[],
@@ -145,7 +154,7 @@ export class LanguageModel {
       graph.output('scores', nextTokenLogProbabilities(this.decoder.logits(p, inputs), inputs.ids));
     });
     const sums = new Float64Array(sequences.length);
-    // Longest first, so that a pass holds sequences of like length.
+    // Longest first, so that a pass holds sequences of similar length.
     const order = [...sequences.keys()].sort((a, b) => sequences[b]!.ids.length - sequences[a]!.ids.length);
     for (let start = 0; start < order.length; ) {
       const T = sequences[order[start]!]!.ids.length;
@@ -167,11 +176,14 @@ export class LanguageModel {
   }
 
   /**
-   * How probable a text is, special tokens included. One that is longer than `windowTokens` is read in windows that overlap, each token
-   * scored once with at least `windowTokens − strideTokens` tokens before it (fewer at the very beginning).
+   * Computes the likelihood of a text, special tokens included.
    *
-   * @param options.windowTokens  default: what the model reads, at most 1,024
-   * @param options.strideTokens  default: half a window
+   * A text longer than `windowTokens` is read in overlapping windows. Each token is scored once, with at
+   * least `windowTokens − strideTokens` tokens before it (fewer at the very beginning).
+   *
+   * @param options.windowTokens  length of a window; default what the model reads, at most 1,024
+   * @param options.strideTokens  distance of windows; default half a window
+   * @throws UsageError when windows do not overlap
    */
   async likelihood(
     text: string,
@@ -224,7 +236,10 @@ export class LanguageModel {
   }
 }
 
-/** Sequences side by side, the first the longest, padded at the end with token 0, which the mask hides. */
+/**
+ * Lays sequences side by side, the first of which is the longest, padded at the end with token 0. The mask
+ * hides the padding.
+ */
 function feeds(sequences: readonly ArrayLike<number>[]): Record<string, HostTensor> {
   const dims = [sequences.length, sequences[0]!.length];
   const [ids, mask] = [new BigInt64Array(dims[0]! * dims[1]!), new Float32Array(dims[0]! * dims[1]!)];

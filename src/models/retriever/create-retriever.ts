@@ -3,42 +3,53 @@ import type { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { Retriever, type RetrieverConfig } from './retriever.ts';
 
+/** Settings of {@link createRetriever}. */
 export interface NewRetrieverOptions {
-  /** `static`: a bag of subword vectors; `transformer`: a BERT. */
+  /** Kind of encoder. `static`: a bag of subword vectors. `transformer`: a BERT. */
   kind: 'static' | 'transformer';
   tokenizer: Tokenizer;
-  /** Size of token vectors and, without a projection, of the embedding (256). */
+  /** Size of token vectors and, without a projection, of the embedding, ≥ 1. Default 256. */
   hidden?: number;
-  /** Layers of a transformer (2); a static encoder has none. */
+  /** Number of layers of a transformer, ≥ 1. Default 2. A static encoder has none. */
   layers?: number;
-  /** Attention heads of a transformer; default: of 32 dimensions each, above a hidden size of 384 of 64. */
+  /**
+   * Number of attention heads of a transformer, ≥ 1. Default: heads of 32 dimensions, or of 64 above a hidden
+   * size of 384.
+   */
   heads?: number;
-  /** Size inside the feed-forward part of a transformer's layers; default 4 · hidden. */
+  /** Size inside the feed-forward part of a transformer's layers, ≥ 1. Default 4 · hidden. */
   intermediate?: number;
-  /** Rows of the embedding table; default: the tokenizer's vocabulary. */
+  /** Rows of the embedding table. Default: the tokenizer's vocabulary. */
   vocabSize?: number;
-  /** Tokens of a query and of a document at most, special tokens included; default 32 and, static, 256, transformer, 128. */
+  /** Longest query, in tokens, special tokens included. Default 32. */
   maxQueryTokens?: number;
+  /** Longest document, in tokens, special tokens included. Default 256 for `static`, 128 for `transformer`. */
   maxDocTokens?: number;
+  /** Pooling of token vectors. Default `mean`. */
   pooling?: Pooling;
-  /** Whether vectors have length one (true). */
+  /** Normalise vectors to unit length. Default true. */
   normalize?: boolean;
-  /** Size of a linear map after pooling; none by default. */
+  /** Size of a linear map after pooling. Default none. */
   projectionSize?: number;
+  /** Whether queries and documents share an encoder. Default `shared`. */
   towers?: RetrieverConfig['towers'];
-  /** Put before each text of the side; '' by default. */
+  /** Texts to put before every query and document. Default ''. */
   prompts?: Partial<RetrieverConfig['prompts']>;
-  /** Dropout of a transformer's hidden states in training, as its config.json states it (0). */
+  /**
+   * Dropout rate of a transformer's hidden states in training, as written to its config.json, in [0, 1).
+   * Default 0.
+   */
   dropout?: number;
-  /** Of the fresh weights (0). */
+  /** Seed of the initial weights. Default 0. */
   seed?: number;
 }
 
 const TRANSFORMER_ONLY = ['heads', 'intermediate', 'dropout'] as const;
 
 /**
- * A retriever with fresh weights.
- * @throws UsageError where an option has an impossible value, or options contradict each other
+ * Creates a retriever with initial weights.
+ *
+ * @throws UsageError when an option has an impossible value, or options contradict each other
  */
 export function createRetriever(options: NewRetrieverOptions): Retriever {
   const { kind, tokenizer, pooling = 'mean', normalize = true, towers = 'shared', seed = 0 } = options;
@@ -108,7 +119,7 @@ function bert(options: NewRetrieverOptions, { hidden, pooling, maxTokens }: Size
     num_hidden_layers: layers,
     num_attention_heads: heads,
     intermediate_size: intermediate,
-    // No more than are trained: the vectors of positions that no text has would stay noise.
+    // No more positions than texts can have: vectors of unused positions would never be trained.
     max_position_embeddings: Math.max(maxTokens.query, maxTokens.document),
     hidden_dropout_prob: dropout,
   };

@@ -5,14 +5,16 @@ import type { Retriever } from './retriever.ts';
 import { storedWeights } from './stored-weights.ts';
 
 /**
- * Name of the space that a retriever's vectors live in: the first 16 hexadecimal digits of
+ * Computes the id of the space of a retriever's vectors: the first 16 hexadecimal digits of
  *
  *     SHA-256(settings, tokenizer, every weight with its name and shape)
  *
- * with architecture, pooling, normalisation, dimension, prompts and maximum lengths as settings. Vectors may be compared
- * where the ids are equal. The two towers of a pair share one space, and so one id. What does not move a vector (dropout,
- * training steps, the place of the folder) does not enter; nor does it matter whether a static encoder's token weights are
- * folded into its table, though that rounds.
+ * The settings are architecture, pooling, normalisation, dimension, prompts and maximum lengths. Vectors may
+ * be compared if their ids are equal. The two towers of a pair share one space and one id.
+ *
+ * Settings that do not change a vector (dropout, training steps, the place of the folder) are not part of the
+ * id. Whether a static encoder's token weights are folded into its table does not change the id either,
+ * although folding rounds.
  */
 export function embeddingSpaceId(retriever: Retriever): string {
   const { config, dimension, tokenizer } = retriever;
@@ -33,13 +35,16 @@ export function embeddingSpaceId(retriever: Retriever): string {
   return hash.digest('hex').slice(0, 16);
 }
 
-/** A text that is equal for tokenizers that give equal ids: truncation and padding are the caller's, not the file's. */
+/**
+ * Makes a text that is equal for tokenizers that give equal ids. Truncation and padding are left out, because
+ * the caller decides on them.
+ */
 export function tokenizerKey(json: TokenizerJson): string {
   const { version: _version, truncation: _truncation, padding: _padding, ...ids } = json;
   return canonicalJson(ids);
 }
 
-/** JSON with the keys of every object in order. */
+/** Formats JSON with the keys of every object sorted. */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) =>
     typeof part === 'object' && part !== null && !Array.isArray(part)

@@ -5,18 +5,24 @@ import type { TokenStore } from '../../text/token-store.ts';
 import type { TokenFeeds } from './token-feeds.ts';
 
 /**
- * Padded tokens in one forward pass: enough to keep the cores busy, and few enough that a layer's widest activations stay in their
- * caches. With 8192 a token took 1.4 times as long (6 layers, D 384).
+ * Padded tokens in one forward pass: enough to keep the cores busy, but few enough that a layer's widest
+ * activations stay in their caches. With 8192, a token took 1.4 times as long (6 layers, D 384).
  */
 const TOKENS_PER_PASS = 2048;
 
-/** A pass ends before more of it than this, over its tokens, would be padding; but a short pass does not pay. */
+/**
+ * Largest ratio of padded tokens to tokens in a pass. Passes below `SHORT_PASS_TOKENS` are exempt, because
+ * short passes are inefficient.
+ */
 const MOST_PADDING_RATIO = 1.1;
 const SHORT_PASS_TOKENS = 256;
 
-/** What embeds texts of one side; a process of its own has the same, without a retriever. */
+/** Encoder of one side without its retriever, as another process has it too. */
 export interface RowEncoder {
-  /** Inputs: the weights, and tokens as `feeder` makes them of `texts`. Output `embedding` f32[texts, D]. */
+  /**
+   * Compiled encoder. Inputs: the weights, and the tokens of `texts` as made by `feeder`. Output:
+   * `embedding`, f32[texts, D].
+   */
   readonly program: Program;
   readonly weights: Readonly<Record<string, HostTensor>>;
   readonly feeder: TokenFeeds;
@@ -24,11 +30,13 @@ export interface RowEncoder {
 }
 
 /**
- * Embeds rows of a token store, longest first so that a pass holds texts of like length. The passes follow from the lengths of
- * the rows alone: the same rows, weights and number of threads give the same bits, here or in another process.
+ * Embeds rows of a token store, longest first, so that a pass holds texts of similar length.
  *
- * @param out  row-major f32[rows, D], in the order of the rows
- * @param onRows  called after every pass with the number of rows embedded so far
+ * The passes depend only on the lengths of the rows. Equal rows, weights and numbers of threads give equal
+ * bits, in this or another process.
+ *
+ * @param out  output, row-major f32[rows, D], in the order of the rows
+ * @param onProgress  called with the number of rows embedded so far
  */
 export async function encodeRows(
   { program, weights, feeder, padId }: RowEncoder,
@@ -56,7 +64,7 @@ export async function encodeRows(
   }
 }
 
-/** Where the pass ends that begins at `start` of an order by descending length. */
+/** Finds the end of the pass that begins at `start` of an order by descending length. */
 function passEnd(order: Uint32Array, start: number, lengthOf: (i: number) => number): number {
   const longest = Math.max(1, lengthOf(order[start]!));
   let tokens = longest;

@@ -14,41 +14,45 @@ import type {
   TokenInputs,
 } from '../architectures/architecture.ts';
 
-/** What makes a text's vector out of its tokens, apart from the weights. */
+/** Configuration of an encoder: how a text's vector is made from its tokens, apart from the weights. */
 export interface EncoderConfig {
-  /** The architecture's config.json, checked, with its `model_type`. */
+  /** Content of the architecture's config.json, with its `model_type`. */
   model: Readonly<Record<string, unknown>> & { readonly model_type: string };
+  /** Pooling of token vectors. */
   pooling: Pooling;
-  /** Rows of length one, so that dot products are cosines. */
+  /** Normalise vectors to unit length, so that dot products are cosines. */
   normalize: boolean;
-  /** Size of a linear map (no bias) after pooling; absent for none. */
+  /** Size of a linear map without bias after pooling; absent for none. */
   projectionSize?: number;
-  /** Leading dimensions that are kept, before normalisation, of a model trained at several sizes (Matryoshka); absent for all. */
+  /**
+   * Leading dimensions to keep, before normalisation, of a model trained at several sizes (Matryoshka);
+   * absent for all.
+   */
   dimensions?: number;
 }
 
 /** Name of the projection [D, hidden], the last parameter of an encoder that has one. */
 export const PROJECTION = 'projection.weight';
 
-/** An encoder as a function on symbolic tensors, and the list of its parameters. */
+/** Encoder as functions on symbolic tensors, with the list of its parameters. */
 export class Encoder {
   readonly config: EncoderConfig;
   readonly specs: readonly ParameterSpec[];
-  /** Size of what is pooled, before a projection. */
+  /** Size of the pooled vectors, before a projection. */
   readonly hiddenSize: number;
-  /** Size of the embedding, D. */
+  /** Embedding size D. */
   readonly dimension: number;
   readonly maxTokens: number | undefined;
   readonly vocabSize: number;
-  /** Whether texts get special tokens around them. */
+  /** Whether texts are wrapped in special tokens. */
   readonly specialTokens: boolean;
-  /** Whether padding can be left out of it (see `TextRows`). */
+  /** Whether the layers can skip padding (see `TextRows`). */
   readonly packs: boolean;
-  /** Whether it reads token types. */
+  /** Whether the encoder reads token types. */
   readonly tokenTypes: boolean;
-  /** What may stand before the parameters' names in files of models with a head. */
+  /** Prefix of the parameter names in files of models with a head. */
   readonly headPrefix: string | undefined;
-  /** The class that has its part in sentence-transformers. */
+  /** Class that plays this role in sentence-transformers. */
   readonly moduleClass: Architecture<unknown>['moduleClass'];
   private readonly architecture: Architecture<unknown>;
 
@@ -97,24 +101,30 @@ export class Encoder {
   }
 
   /**
-   * The embedding of each text.
+   * Builds the embedding of each text.
    *
    * @param inputs  ids i64[B, T] (positions in the gathered rows), mask f32[B, T]
-   * @returns  f32[B, D]
+   * @returns f32[B, D]
    */
   embed(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
     return this.embedAll(p, [inputs], options)[0]!;
   }
 
-  /** The same of several batches, which go through the layers together (see `TextRows`). @returns  f32[B, D] of each */
+  /**
+   * Builds the embeddings of several batches, which go through the layers together (see `TextRows`).
+   *
+   * @returns f32[B, D] for each batch
+   */
   embedAll(p: Parameters, inputs: readonly TokenInputs[], options: ForwardOptions = {}): Tensor[] {
     const hidden = this.architecture.forward(this.config.model, p, inputs, options);
     return hidden.map((each, i) => this.finish(p, inputs[i]!.mask, each));
   }
 
   /**
-   * The same with whole tables and folded weights, and with what it was pooled from.
-   * @returns  embedding f32[B, D]; hidden f32[B, T, hidden size], absent where the architecture pools by itself
+   * Builds the embedding of each text from whole tables and folded weights, and also returns the token
+   * vectors.
+   *
+   * @returns embedding f32[B, D]; hidden f32[B, T, hidden size], absent if the architecture pools by itself
    */
   infer(p: FoldedParameters, inputs: TokenInputs): { embedding: Tensor; hidden?: Tensor } {
     const every: Parameters = (name) => p(name)!;
@@ -125,7 +135,7 @@ export class Encoder {
     return made.kind === 'tokens' ? { embedding, hidden: made.hidden } : { embedding };
   }
 
-  /** The weights in the form in which they are stored, hashed and exported (see `Architecture.fold`). */
+  /** Converts weights to the form that is stored, hashed and exported (see `Architecture.fold`). */
   fold(weights: EncoderWeights): EncoderWeights {
     return this.architecture.fold?.(weights, !this.config.normalize) ?? weights;
   }
@@ -136,17 +146,17 @@ export class Encoder {
     return { ...this.architecture.huggingFaceFields?.(model), ...model };
   }
 
-  /** Whether a weight file may lack the parameter, because it was folded into another. */
+  /** Tells whether a weight file may lack the parameter, because it was folded into another. */
   isFoldable(name: string): boolean {
     return this.architecture.foldable?.includes(name) ?? false;
   }
 
   /**
-   * What follows where others have made the token vectors: pooling, projection, normalisation.
+   * Pools, projects and normalises given token vectors.
    *
    * @param mask  f32[B, T]
    * @param hidden  f32[B, T, hidden size]
-   * @returns  f32[B, D]
+   * @returns f32[B, D]
    */
   pool(p: Parameters, mask: Tensor, hidden: Tensor): Tensor {
     return this.finish(p, mask, { kind: 'tokens', hidden });

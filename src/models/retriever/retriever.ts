@@ -24,50 +24,58 @@ import { encodeRows } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
 import { TokenFeeds } from './token-feeds.ts';
 
-/** What is longer than this, a shelf of books, is cut all the same. */
+/** Longest whole text, in tokens: a shelf of books. Longer texts are truncated. */
 const MAX_WHOLE_TOKENS = 2 ** 20;
 
-/** The two sides of a dual encoder. */
+/** Side of a dual encoder. */
 export type Side = 'query' | 'document';
 
+/** Configuration of a retriever. */
 export interface RetrieverConfig {
+  /** Configuration of the encoder, or of both. */
   encoder: EncoderConfig;
-  /** Whether queries and documents have one encoder or one each, of the same shape. */
+  /** Whether queries and documents share one encoder or have one each, of the same shape. */
   towers: 'shared' | 'separate';
-  /** Put before every text of the side, e.g. `query: `. */
+  /** Texts to put before every query and document, for example `query: `. */
   prompts: Readonly<Record<Side, string>>;
-  /** Longer texts are cut, closing special token kept. */
+  /**
+   * Longest query and document, in tokens, special tokens included. Longer texts are truncated, but keep the
+   * closing special token.
+   */
   maxTokens: Readonly<Record<Side, number>>;
 }
 
 /** Weights by name: `encoder/<name>` for shared towers, `query/<name>` and `document/<name>` for separate ones. */
 export type Weights = Readonly<Record<string, HostTensor>>;
 
-/** Which parameters a training run moves, where not all; see `planTuning`. Names as in `Weights`. */
+/** Parameters that a training run updates, if not all; see `planTuning`. Names are those of `Weights`. */
 export interface Tuning {
-  /** Stay what they are. */
+  /** Names of parameters that are not updated. */
   readonly frozen: ReadonlySet<string>;
-  /** Matrices that get an adapter, and its rank and α. */
+  /** Matrices that get a LoRA adapter, with its rank and α. */
   readonly lora?: { readonly rank: number; readonly alpha: number; readonly weights: ReadonlySet<string> };
 }
 
 /**
- * A dual encoder: tokenizer, encoder, weights, prompts. Text in, vectors out, for queries and for documents; and the part of a
- * training graph that embeds a side.
+ * Dual encoder: tokenizer, encoder, weights and prompts. It embeds queries and documents, and builds the part
+ * of a training graph that embeds a side.
  */
 export class Retriever {
   readonly config: RetrieverConfig;
   readonly encoder: Encoder;
   readonly tokenizer: Tokenizer;
-  /** The live arrays, adapters included: a learner moves those that are trained in place. */
+  /** Live weights, adapters included; a learner updates the trained ones in place. */
   readonly weights: Weights;
-  /** Every parameter, under its name in `weights`. */
+  /** All parameters, under their names in `weights`. */
   readonly specs: readonly ParameterSpec[];
-  /** LoRA: what is added to which matrices, by name. Programs add it up; `storedWeights` gives the sums. */
+  /**
+   * LoRA adapters by the name of the adapted matrix. Programs add adapters to the matrices; `storedWeights`
+   * returns the sums.
+   */
   readonly adapters: ReadonlyMap<string, Adapter>;
-  /** Names of weights that were not given, and have initial values. */
+  /** Names of weights that were not given and have initial values. */
   readonly fresh: ReadonlySet<string>;
-  /** Updates behind these weights. */
+  /** Number of updates that the weights have had. */
   trainedSteps: number;
   private readonly programs = new ProgramCache();
   private readonly feeder: TokenFeeds;
@@ -109,21 +117,23 @@ export class Retriever {
     );
   }
 
+  /** Embedding size D. */
   get dimension(): number {
     return this.encoder.dimension;
   }
 
-  /** Where the side's weights lie: `encoder`, `query` or `document`. */
+  /** Prefix of the names of the side's weights: `encoder`, `query` or `document`. */
   prefix(side: Side): string {
     return this.config.towers === 'shared' ? 'encoder' : side;
   }
 
   /**
-   * Adds to a graph the embedding of a batch of one side, whose tokens are the inputs `<input>/ids` i64 and `<input>/mask` f32 of
-   * shape [<input>, <input>Tokens].
+   * Adds to a graph the embedding of a batch of one side. The tokens are the inputs `<input>/ids` i64 and
+   * `<input>/mask` f32 of shape [<input>, <input>Tokens].
    *
-   * @param options.packed  leaves padding out of the layers (see `TextRows`), by further inputs that `TokenFeeds` makes
-   * @returns  f32[<input>, D]
+   * @param options.packed  lets the layers skip padding (see `TextRows`), with further inputs that
+   *   `TokenFeeds` makes
+   * @returns f32[<input>, D]
    */
   embed(
     graph: Graph,
@@ -134,7 +144,10 @@ export class Retriever {
     return this.embedSides(graph, p, { [options.input]: side }, options)[options.input]!;
   }
 
-  /** The same of several batches, by the names of their inputs. Those of one tower go through its layers together. */
+  /**
+   * Adds to a graph the embeddings of several batches, by the names of their inputs. Batches of one tower go
+   * through its layers together.
+   */
   embedSides(
     graph: Graph,
     p: Parameters,
@@ -181,14 +194,17 @@ export class Retriever {
     return embeddings;
   }
 
-  /** Declares all weights as inputs of a graph, lookup tables by the batch's distinct rows (see `TokenFeeds`). */
+  /**
+   * Declares all weights as inputs of a graph. Lookup tables are declared by the distinct rows of the batch
+   * (see `TokenFeeds`).
+   */
   declare(graph: Graph, specs: readonly ParameterSpec[] = this.specs): DeclaredParameters {
     const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
     const { get, targets } = declareParameters(graph, specs, (table) => gather(table, rows));
     return { get: withAdapters(get, this.adapters), targets };
   }
 
-  /** Token ids of many texts of one side, prompt and special tokens included. */
+  /** Tokenizes many texts of one side, with prompt and special tokens. */
   tokenize(
     side: Side,
     count: number,
@@ -204,8 +220,10 @@ export class Retriever {
   }
 
   /**
-   * Prompt and special tokens of a side, for texts whose tokens are at hand: between `before` and `after` there is room for so many.
-   * @throws UsageError where there is no room
+   * Returns prompt and special tokens of a side, for texts that are already tokenized, and the room left
+   * between `before` and `after`.
+   *
+   * @throws UsageError when there is no room
    */
   frame(side: Side): TokenFrame {
     const wrapper = this.encoder.specialTokens ? this.tokenizer.wrapper : { before: [], after: [] };
@@ -221,7 +239,7 @@ export class Retriever {
     return { before, after, room };
   }
 
-  /** Token ids of whole texts, without prompts and special tokens: what crops are cut from. */
+  /** Tokenizes whole texts without prompts and special tokens, to cut crops from. */
   tokenizeWhole(
     count: number,
     textOf: (row: number) => string,
@@ -234,7 +252,11 @@ export class Retriever {
     });
   }
 
-  /** Embeds texts. @returns  row-major f32[texts, D] */
+  /**
+   * Embeds texts.
+   *
+   * @returns row-major f32[texts, D]
+   */
   async encode(side: Side, texts: readonly string[], options: EncodeOptions = {}): Promise<Float32Array> {
     return this.encodeTokens(
       side,
@@ -244,8 +266,10 @@ export class Retriever {
   }
 
   /**
-   * Embeds rows of a token store, longest first so that a pass holds texts of like length.
-   * @returns  row-major f32[rows, D], in the order of the rows
+   * Embeds rows of a token store, longest first, so that a pass holds texts of similar length.
+   *
+   * @returns row-major f32[rows, D], in the order of the rows
+   * @throws ShapeError when `options.out` has another size
    */
   async encodeTokens(side: Side, store: TokenStore, options: EncodeOptions = {}): Promise<Float32Array> {
     const { rows = Uint32Array.from({ length: store.rows }, (_, row) => row) } = options;
@@ -255,7 +279,7 @@ export class Retriever {
     if (out.length !== rows.length * D)
       throw new ShapeError(`encode: the buffer needs ${rows.length} × ${D} elements`);
     const weights = this.sideWeights(side, options.weights);
-    // Its own weights stay on the device, from pass to pass and from call to call.
+    // The retriever's own weights stay on the device between passes and calls.
     if (options.device && !options.weights) keepLong(Object.values(weights), options.device);
     const encoder = { program, weights, feeder: this.feeder, padId: this.padId };
     await encodeRows(encoder, { store, rows }, out, (done) =>
@@ -264,7 +288,10 @@ export class Retriever {
     return out;
   }
 
-  /** The graph that `encodeRows` runs for a side: weights and tokens of `texts` in, `embedding` f32[texts, D] out. */
+  /**
+   * Builds the graph that `encodeRows` runs for a side. Inputs: weights, and tokens of `texts`. Output:
+   * `embedding`, f32[texts, D].
+   */
   encodeGraph(side: Side): Graph {
     const prefix = this.prefix(side);
     const graph = new Graph(`encode-${prefix}`);
@@ -276,23 +303,28 @@ export class Retriever {
     return graph;
   }
 
-  /** Token that fills up shorter texts of a batch. */
+  /** Id of the token that pads shorter texts of a batch. */
   get padId(): number {
     return this.tokenizer.specialIds.pad ?? 0;
   }
 
+  /** Frees the compiled programs. */
   async dispose(): Promise<void> {
     await this.programs.dispose();
   }
 
-  /** The weights that embed a side, by name. @param others  stand in the place of the retriever's own, where there are any */
+  /**
+   * Returns the weights that embed a side, by name.
+   *
+   * @param others  weights that replace the retriever's own of the same names
+   */
   sideWeights(side: Side, others: Weights = {}): Record<string, HostTensor> {
     const prefix = `${this.prefix(side)}/`;
     const all = Object.entries({ ...this.weights, ...others });
     return Object.fromEntries(all.filter(([name]) => name.startsWith(prefix)));
   }
 
-  /** Those of them that are trained: all that tells two moments of a run apart. */
+  /** Returns the weights of a side that are trained: all that differs between two moments of a run. */
   trainedWeights(side: Side): Record<string, HostTensor> {
     const prefix = `${this.prefix(side)}/`;
     const own = this.specs.filter(({ name, frozen }) => !frozen && name.startsWith(prefix));
@@ -300,12 +332,16 @@ export class Retriever {
   }
 }
 
+/** Options of {@link Retriever.encode}. */
 export interface EncodeOptions extends ComputeOptions {
-  /** Rows of the store to embed; default all. */
+  /** Rows of the store to embed. Default all. */
   rows?: Uint32Array;
-  /** Weights in place of the retriever's own of the same names and shapes: an average or a snapshot of them. */
+  /**
+   * Weights in place of the retriever's own, with the same names and shapes: an average or a snapshot of
+   * them. Default the retriever's own.
+   */
   weights?: Weights;
-  /** Receives the vectors; default a new array. */
+  /** Output f32[rows, D] to write to. Default a new array. */
   out?: Float32Array;
   /** Called after every forward pass. */
   onProgress?: ((progress: Progress) => void) | undefined;
@@ -314,7 +350,7 @@ export interface EncodeOptions extends ComputeOptions {
 const prefixes = (config: RetrieverConfig): string[] =>
   config.towers === 'shared' ? ['encoder'] : ['query', 'document'];
 
-/** The encoder's parameters under their names in each tower, and adapters after them. */
+/** Lists the encoder's parameters under their names in each tower, followed by adapters. */
 function parameters(config: RetrieverConfig, encoder: Encoder, tuning: Tuning | undefined) {
   const own = prefixes(config).flatMap((prefix) =>
     encoder.specs.map((spec): ParameterSpec => {
@@ -332,7 +368,10 @@ function parameters(config: RetrieverConfig, encoder: Encoder, tuning: Tuning | 
   };
 }
 
-/** A weight as given, or a fresh one; both towers of a separate pair start alike, as copies of one encoder do. */
+/**
+ * Returns a weight as given, or its initial value. Both towers of a separate pair start equal, as copies of
+ * one encoder do.
+ */
 function checked(spec: ParameterSpec, given: HostTensor | undefined, seed: number): HostTensor {
   if (!given) {
     const own = { ...spec, name: spec.name.slice(spec.name.indexOf('/') + 1) };

@@ -4,8 +4,9 @@ import type { EncoderWeights } from '../architectures/architecture.ts';
 import type { Retriever, Side } from './retriever.ts';
 
 /**
- * The weights of one side under the encoder's own names, in the form in which they are stored, hashed and exported: adapters
- * added to what they adapt. Views of the live arrays, where nothing was added or folded.
+ * Returns the weights of one side under the encoder's own names, in the form that is stored, hashed and
+ * exported: adapters are added to their matrices. Weights that were neither added to nor folded are views of
+ * the live arrays.
  */
 export function storedWeights(retriever: Retriever, side: Side): EncoderWeights {
   const { encoder } = retriever;
@@ -28,7 +29,10 @@ function merged({ weights, adapters }: Retriever, name: string): HostTensor {
   );
 }
 
-/** Whether a bag of tokens is a plain mean in its stored form: then other programs have the same encoder. */
+/**
+ * Tells whether the stored encoder has only weights that other programs know. This fails for a static encoder
+ * whose token weights could not be folded.
+ */
 export function hasOnlyPlainWeights(retriever: Retriever, side: Side): boolean {
   return Object.keys(storedWeights(retriever, side)).every((name) => !retriever.encoder.isFoldable(name));
 }

@@ -3,23 +3,25 @@ import { elementCount } from '../../onnx/dtypes.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { type RngKey, randomInts } from '../../util/rng.ts';
 
-/** A padded batch of token ids, as `padBatch` makes it. */
+/** Padded batch of token ids, as made by `padBatch`. */
 export interface PaddedTokens {
-  /** [batch × tokens], padding included. */
+  /** Token ids, [batch × tokens], padding included. */
   readonly ids: Int32Array;
-  /** 1 for tokens, 0 for padding. */
+  /** Mask, [batch × tokens]: 1 for tokens, 0 for padding. */
   readonly mask: Float32Array;
   readonly batch: number;
   readonly tokens: number;
 }
 
 /**
- * Turns padded batches into program inputs `<name>/ids`, `<name>/mask` and `rows`: the distinct token ids of all batches
- * together, in order of first appearance. What a program sees as ids are positions in that list, so it gathers each table row
- * once and its gradient has one row for each, however large the vocabulary.
+ * Converts padded batches into program inputs `<name>/ids`, `<name>/mask` and `rows`: the distinct token ids
+ * of all batches together, in order of first appearance.
+ *
+ * The ids that a program sees are positions in the list `rows`. So the program gathers each table row once,
+ * and the gradient of the table has one row for each distinct token, however large the vocabulary.
  */
 export class TokenFeeds {
-  /** Position of a token id in the current list; stale where `stamps` is not the current call's. */
+  /** Position of each token id in the current list; out of date if its stamp is not that of the current call. */
   private readonly positions: Int32Array;
   private readonly stamps: Int32Array;
   private stamp = 0;
@@ -29,7 +31,12 @@ export class TokenFeeds {
     this.stamps = new Int32Array(vocabSize);
   }
 
-  /** @param options.packed  adds the inputs of programs that leave padding out (see `packingFeeds`) */
+  /**
+   * Makes the inputs of a program for padded batches.
+   *
+   * @param batches  batches by the names of their inputs
+   * @param options.packed  adds the inputs of programs that skip padding (see `packingFeeds`)
+   */
   feeds(
     batches: Readonly<Record<string, PaddedTokens>>,
     { packed = false }: { packed?: boolean } = {},
@@ -42,7 +49,8 @@ export class TokenFeeds {
       const dims = [batch, tokens];
       const count = elementCount(dims);
       const local = new BigInt64Array(count);
-      // The low word of each i64, little-endian: several times faster than one BigInt an element.
+      // Writes the low word of each i64, little-endian, which is several times faster than one BigInt per
+      // element.
       const low = new Int32Array(local.buffer);
       for (let i = 0; i < count; i++) {
         const id = ids[i]!;
@@ -66,8 +74,9 @@ export class TokenFeeds {
 }
 
 /**
- * Inputs `<name>/places`, `<name>/slots` and `<name>/kept` of a program that leaves padding out (see `Packing`). The first place
- * of a text is kept even where it has no token, so that there is always something to compute.
+ * Makes the inputs `<name>/places`, `<name>/slots` and `<name>/kept` of a program that skips padding (see
+ * `Packing`). The first position of a text is kept even if it holds no token, so that there is always
+ * something to compute.
  */
 function packingFeeds(
   name: string,
@@ -95,8 +104,9 @@ function packingFeeds(
 }
 
 /**
- * Input `<name>/dropout` of a training program: a random word for each text of a batch.
- * @param offset  number of the first text in the batch, where a program is run on a part of it
+ * Makes the input `<name>/dropout` of a training program: a random word for each text of a batch.
+ *
+ * @param offset  number of the first text in the batch, when a program runs on a part of it
  */
 export function dropoutKeys(key: RngKey, texts: number, offset = 0): HostTensor {
   const words = new Uint32Array(texts);

@@ -4,35 +4,42 @@ import { bytesOf, elementCount } from '../../onnx/dtypes.ts';
 import { UsageError } from '../../util/errors.ts';
 import { Retriever, type Tuning } from './retriever.ts';
 
-/** Which parameters of a given model a run trains; nothing given: all. */
+/** Choice of the parameters that a run trains. Default all. */
 export interface TuningOptions {
-  /** Parts that stay what they are (see `partMatcher`), and get no adapters. */
+  /** Parts that are not trained (see `partMatcher`) and get no adapters. Default none. */
   freeze?: readonly string[];
-  /** Parts outside of which everything stays what it is. */
+  /** The only parts that are trained. Default all. */
   trainOnly?: readonly string[];
-  /** Rank r of LoRA: adapters are trained in the place of the weights. */
+  /** Rank r of LoRA, ≥ 1: adapters are trained instead of the weights. Default: no LoRA. */
   lora?: number;
-  /** LoRA's α: adapters count α / r times. Default 2 r. */
+  /** LoRA's α: adapters are scaled by α / r. Default 2 r. */
   loraAlpha?: number;
-  /** Of fresh adapters (0). */
+  /** Seed of the initial adapters. Default 0. */
   seed?: number;
-  /** Linear layers that get adapters, by the ends of their names; `all-linear` for all. Default: queries and values of the attention. */
+  /**
+   * Linear layers that get adapters, by the ends of their names; `all-linear` for all. Default: queries and
+   * values of the attention.
+   */
   loraTargets?: readonly string[];
 }
 
 const ALL_LINEAR = 'all-linear';
 
-/** Queries and values of the attention, or what holds them, as the architectures of Hugging Face call them. */
+/**
+ * Names of the attention's queries and values, or of the matrices that hold them, in the architectures of
+ * Hugging Face.
+ */
 const QUERIES_AND_VALUES = [
   ...['query', 'value', 'q_lin', 'v_lin', 'attn.q', 'attn.v'],
   ...['q_proj', 'v_proj', 'attn.c_attn', 'attn.Wqkv'],
 ];
 
 /**
- * A retriever of the same weights of which a run trains only what the options say. Weights that are fresh, such as a projection that
- * the model did not have, are always trained.
+ * Returns a retriever with the same weights of which a run trains only the chosen parameters. New weights,
+ * such as a projection that the model did not have, are always trained.
  *
- * @throws UsageError where a part or target names nothing (with the names that there are), or nothing is left to train
+ * @throws UsageError when a part or target names nothing (the message lists the known names), or nothing is
+ *   left to train
  */
 export function tuned(retriever: Retriever, options: TuningOptions): Retriever {
   const { config, tokenizer, weights, trainedSteps } = retriever;
@@ -78,11 +85,11 @@ function planTuning({ specs, fresh }: Retriever, options: TuningOptions): Tuning
   return { frozen, lora: { rank, alpha: loraAlpha ?? 2 * rank, weights } };
 }
 
-/** Matrices of the linear layers that are asked for. */
+/** Selects the matrices of the linear layers asked for. */
 function targets(specs: readonly ParameterSpec[], asked: readonly string[]): ParameterSpec[] {
   const linear = specs.filter((spec) => spec.linear);
   const module = ({ name }: ParameterSpec) => name.replace(/\.weight$/, '');
-  // Every name begins with that of its tower.
+  // Every name begins with its tower.
   const isCalled = (end: string) => (spec: ParameterSpec) =>
     end === ALL_LINEAR || ['.', '/'].some((before) => module(spec).endsWith(before + end));
   const ends = asked.length > 0 ? asked : QUERIES_AND_VALUES;
@@ -103,7 +110,11 @@ function targets(specs: readonly ParameterSpec[], asked: readonly string[]): Par
   return found;
 }
 
-/** Whether a name is in one of the parts. @throws UsageError where a part is nowhere */
+/**
+ * Makes a test for names in one of the parts.
+ *
+ * @throws UsageError when a part matches no name
+ */
 function anyOf(parts: readonly string[], names: readonly string[], option: string) {
   const matchers = parts.map((part) => {
     const matches = partMatcher(part);
@@ -117,19 +128,22 @@ function anyOf(parts: readonly string[], names: readonly string[], option: strin
   return (name: string) => matchers.some((matches) => matches(name));
 }
 
-/** Names of layers in the architectures of Hugging Face: `encoder.layer.3.…`, `layers.3.…`, `h.3.…` */
+/**
+ * Matches the layer in parameter names of Hugging Face's architectures: `encoder.layer.3.…`, `layers.3.…`,
+ * `h.3.…`
+ */
 const LAYER = /(?:^|\.)(?:layers?|h)\.(\d+)\./;
 
 const EMBEDDINGS = /(?:^|\.)(?:embeddings?|embed_tokens|wte|wpe|token_logits)\./;
 
 /**
- * What a part of a model is, as a test of names in `Weights`:
+ * Makes a test for the names in `Weights` that belong to a part of a model:
  *
  *     embeddings         tables of tokens, positions and types, and their norm
  *     layers:3           a layer, from 0
  *     layers:0-3         some layers, the last included
  *     query, document    one of two separate towers
- *     *.bias             parameters whose name, in the weight file, is this; `*` for anything
+ *     *.bias             parameters with this name in the weight file; `*` stands for anything
  */
 export function partMatcher(part: string): (name: string) => boolean {
   const own = (name: string) => name.slice(name.indexOf('/') + 1);
@@ -148,7 +162,7 @@ export function partMatcher(part: string): (name: string) => boolean {
   return (name) => whole.test(own(name));
 }
 
-/** Names without their tower, layers of equal names once, with N for their number. */
+/** Lists names without their tower; layers with equal names are listed once, with N for their number. */
 function listed(names: readonly string[]): string {
   const own = names.map((name) => name.slice(name.indexOf('/') + 1).replace(/\.\d+\./, '.N.'));
   return [...new Set(own)].join(', ');
@@ -159,7 +173,7 @@ const nothingLeft = (names: readonly string[]) =>
     help: `freeze less; parameters: ${listed(names)}`,
   });
 
-/** What a run trains, in words; undefined where it is all. */
+/** Describes the parameters that a run trains; undefined if it trains all. */
 export function describeTuning({ specs, adapters, weights }: Retriever): string | undefined {
   const trained = specs.filter(({ frozen }) => !frozen);
   if (trained.length === specs.length) return undefined;
@@ -172,7 +186,7 @@ export function describeTuning({ specs, adapters, weights }: Retriever): string 
   return `trains ${count(trained)} of ${count(specs)} parameters${lora}`;
 }
 
-/** SHA-256 of the names and values that a run leaves as they are; null where it trains all. */
+/** Computes SHA-256 over the names and values that a run does not train; null if it trains all. */
 export function frozenHash({ specs, weights }: Retriever): string | null {
   const frozen = specs.filter((spec) => spec.frozen);
   if (frozen.length === 0) return null;
