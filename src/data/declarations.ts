@@ -62,7 +62,7 @@ class DeclarationReader {
   readonly groups: Group[] = [];
   private readonly ts: Ts;
   private readonly source: TypeScript.SourceFile;
-  /** Whether lines are those of the file itself. */
+  /** Whether line numbers refer to the file itself; false for a `.ts` file, whose emitted declarations are read. */
   private readonly numbered: boolean;
   private readonly printer: TypeScript.Printer;
   /** Groups by name, which a further overload joins if it has no description of its own. */
@@ -128,8 +128,10 @@ class DeclarationReader {
   }
 
   /**
-   * @param of.clauses  `extends` and bounds of type parameters, which stand in the container's own document only: in a member's they
-   *   are noise
+   * Adds a declaration and each of its members.
+   *
+   * @param of.clauses  `extends` and bounds of type parameters. They are part of the container's own document
+   *   only, because they are noise for members
    */
   private visitMembers(
     heads: Heads,
@@ -151,7 +153,7 @@ class DeclarationReader {
     }
   }
 
-  /** Adds something with members: whole if it is short, otherwise its head and the names of its members. */
+  /** Adds a declaration with members: in full if it is short, otherwise its head and the names of its members. */
   private addContainer(
     heads: Heads,
     node: Node,

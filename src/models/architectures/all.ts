@@ -10,8 +10,7 @@ import { staticEmbedding } from './static.ts';
 import { xlmRoberta } from './xlm-roberta.ts';
 
 /** All architectures, by the `model_type` of their config.json. */
-// biome-ignore lint/suspicious/noExplicitAny: each architecture has a config type of its own; `parseConfig`
-// makes one.
+// biome-ignore lint/suspicious/noExplicitAny: each architecture has a config type of its own, made by `parseConfig`.
 export const architectures: ReadonlyMap<string, Architecture<any>> = new Map(
   [bert, distilbert, gpt2, llama, modernbert, mpnet, qwen2, qwen3, roberta, xlmRoberta, staticEmbedding].map(
     (architecture) => [architecture.modelType, architecture],

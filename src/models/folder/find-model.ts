@@ -14,7 +14,7 @@ const MODEL_FILES = ['undrift.json', 'modules.json', 'config.json'];
 export interface FindModelOptions {
   /** Name of the option that named the model, for messages. Default `--model`. */
   flag?: string;
-  /** Stage `download`, in bytes. */
+  /** Progress in bytes, with the stage `download`. */
   onProgress?: ((progress: Progress) => void) | undefined;
   onNote?: ((note: string) => void) | undefined;
 }

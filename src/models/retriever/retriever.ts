@@ -343,7 +343,7 @@ export interface EncodeOptions extends ComputeOptions {
   weights?: Weights;
   /** Output f32[rows, D] to write to. Default a new array. */
   out?: Float32Array;
-  /** Called after every forward pass. */
+  /** Called after every forward pass, with progress in texts. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
