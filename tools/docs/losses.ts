@@ -26,7 +26,7 @@ export function lossesPage(): MadePage {
   const seeds = new Set(results.map(({ seed }) => seed)).size;
   const matryoshka = `${table}
 
-nDCG@10 of the test split at so many dimensions (\`undrift eval --split test --dimensions N\`), mean and standard deviation over ${seeds} seeds of
+nDCG@10 of the test split by the number of dimensions (\`undrift eval --split test --dimensions N\`), mean and standard deviation over ${seeds} seeds of
 \`${command}\`. From [\`bench/results/matryoshka.json\`](../bench/results/matryoshka.json), made by
 [\`bench/matryoshka.ts\`](../bench/matryoshka.ts).`;
   return { page: 'docs/losses.md', blocks: { matryoshka } };
