@@ -2,8 +2,11 @@ import type { ScoreTable } from './score-table.ts';
 
 /** Number of slots with an age in [from, to], in steps. */
 export interface AgeBin {
+  /** Smallest age in the bin, in steps. */
   readonly from: number;
+  /** Largest age in the bin, in steps. */
   readonly to: number;
+  /** Number of slots in the bin. */
   readonly slots: number;
 }
 

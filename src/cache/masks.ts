@@ -8,6 +8,7 @@ export const MASKED_SCORE = -1e30;
 export interface MaskedSlots {
   /** u32[B + 1], positions in `slots`. */
   readonly offsets: Uint32Array;
+  /** Masked slots of all queries, i32. */
   readonly slots: Int32Array;
 }
 

@@ -49,9 +49,11 @@ export interface SampleRequest {
 
 /** Key of the random numbers: equal keys give equal draws. */
 export interface SampleKey {
+  /** Seed of the run. */
   readonly seed: number;
   /** Number of the batch in the run. */
   readonly draw: number;
+  /** Name of the use, which separates draws of the same batch. */
   readonly purpose: string;
 }
 

@@ -3,7 +3,9 @@ import { BLOCK_ROWS } from './score-graphs.ts';
 
 /** Block of a table together with the index b of a query. */
 export interface Cell {
+  /** Index of the query. */
   readonly b: number;
+  /** Index of the block. */
   readonly block: number;
 }
 
@@ -12,8 +14,11 @@ export interface Cell {
  * blocks.
  */
 export interface BlockRun {
+  /** First block. */
   readonly first: number;
+  /** Blocks per piece. */
   readonly count: number;
+  /** Number of pieces. */
   readonly pieces: number;
 }
 

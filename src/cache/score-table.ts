@@ -49,7 +49,9 @@ export class ScoreTable {
   readonly rows: number;
   /** Embedding size D. */
   readonly dimension: number;
+  /** Dtype of the stored embeddings. */
   readonly storage: 'f32' | 'f16';
+  /** Order of eviction. */
   readonly eviction: 'lru' | 'fifo';
   /** Document of each slot, i32[rows]; `NONE` for an empty slot. */
   readonly documents: Int32Array<ArrayBuffer>;

@@ -9,6 +9,7 @@ import { cumulate, findAbove, logSumExp, maximum } from './weights.ts';
 
 /** Slots chosen for B queries: those of query b are at positions `[b * k, (b + 1) * k)`. */
 export interface SampledSlots {
+  /** Slots per query. */
   readonly k: number;
   /** Chosen slots, i32[B, k]; `NONE` if a query has fewer slots to choose from. */
   readonly slots: Int32Array;

@@ -64,6 +64,7 @@ export interface ScoreSums {
  * arrays.
  */
 export interface TopSlots {
+  /** Slots per query. */
   readonly k: number;
   /** Slots, i32[B, k]; `NONE` if the table holds fewer. */
   readonly slots: Int32Array;
@@ -83,6 +84,7 @@ export interface TopSlots {
  * computed again for the queries that need them.
  */
 export class TableScores {
+  /** Table that queries are scored against. */
   readonly table: ScoreTable;
   private readonly keptScores: number;
   private readonly programs: ProgramCache;

@@ -19,6 +19,7 @@ const TRAINING_STATE = /^(pairs|optimizer)\/|^step$/;
 
 /** Content of `corrector.json`, apart from the format number. */
 export interface CorrectorDescription {
+  /** Kind of corrector. */
   readonly kind: CorrectorKind;
   /** Dimension D of the input vectors. */
   readonly dimension: number;

@@ -54,6 +54,7 @@ export interface CorrectorOptions {
 
 /** Options of a corrector with defaults filled in. */
 export interface CorrectorPlan extends Required<Omit<CorrectorOptions, 'ages'>> {
+  /** Number of updates in the whole run; undefined if ages are not used. */
   readonly ages?: number;
 }
 

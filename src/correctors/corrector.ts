@@ -34,6 +34,7 @@ export interface CorrectorBatch extends EmbeddingPairs {
  * stale embedding: documents with similar stale embeddings keep similar ones.
  */
 export interface Corrector {
+  /** Kind of corrector. */
   readonly kind: CorrectorKind;
   /** Number of parameters. */
   readonly parameters: number;

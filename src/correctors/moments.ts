@@ -7,8 +7,11 @@ import { notFinite } from './row-map.ts';
 
 /** Centred moments of n pairs (x, y), from which closed forms are fitted; row-major. */
 export interface PairMoments {
+  /** Number of pairs n. */
   readonly pairs: number;
+  /** Dimension D of the stale embeddings. */
   readonly dimension: number;
+  /** Dimension D' of the fresh embeddings. */
   readonly toDimension: number;
   /** Mean x̄ of the stale embeddings, [D]. */
   readonly meanStale: Float64Array;
@@ -62,6 +65,7 @@ export class MomentProgram {
     return made;
   }
 
+  /** Frees the compiled program. */
   async dispose(): Promise<void> {
     await (await this.program)?.dispose();
   }

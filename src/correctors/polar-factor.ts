@@ -39,6 +39,7 @@ export class PolarFactor {
     return (await program.run(feeds)).factor!.data as Float64Array;
   }
 
+  /** Frees the compiled programs. */
   async dispose(): Promise<void> {
     await this.programs.dispose();
   }

@@ -8,8 +8,11 @@ import { ShapeError, UsageError } from '../util/errors.ts';
 
 /** Map that is applied to each row, as a graph. */
 export interface RowMapSpec {
+  /** Name for messages and graphs. */
   readonly name: string;
+  /** Dimension D of the rows. */
   readonly dimension: number;
+  /** Dimension D' of the mapped rows. */
   readonly toDimension: number;
   /** Width of the widest layer, which decides the number of rows in a piece. */
   readonly width: number;
@@ -110,6 +113,7 @@ export class RowMap {
     return out;
   }
 
+  /** Frees the compiled programs. */
   async dispose(): Promise<void> {
     await this.programs.dispose();
   }

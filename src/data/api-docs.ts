@@ -35,8 +35,11 @@ export interface ApiDocsOptions {
 
 /** Result of {@link buildApiDocs}, also written to `manifest.json` (without `folder`). */
 export interface ApiDocs {
+  /** Folder written, as an absolute path. */
   readonly folder: string;
+  /** Number of documents. */
   readonly documents: number;
+  /** Number of queries. */
   readonly queries: number;
   /** Number of queries and judgements in each split. */
   readonly splits: Readonly<Record<Split, { queries: number; judgements: number }>>;
@@ -44,6 +47,7 @@ export interface ApiDocs {
   readonly sources: readonly { name: string; version: string | null; files: number; described: number }[];
 }
 
+/** Split of the data set. */
 export type Split = 'train' | 'dev' | 'test';
 
 /** Share of the queries in each split, by a hash of the description; the rest, 0.15, is test. */

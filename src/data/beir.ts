@@ -19,8 +19,11 @@ import {
 
 /** Files of a BEIR folder. */
 export interface BeirLayout {
+  /** Folder of the data set. */
   readonly folder: string;
+  /** Files of the documents. */
   readonly corpus: readonly string[];
+  /** Files of the queries. */
   readonly queries: readonly string[];
   /** Split → qrels files. */
   readonly qrels: ReadonlyMap<string, readonly string[]>;

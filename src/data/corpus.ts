@@ -3,8 +3,11 @@ import { StringTable } from './string-table.ts';
 
 /** Document or query to be added to a {@link Corpus}. */
 export interface CorpusRecord {
+  /** Unique id, not empty. */
   id: string;
+  /** Title, put before the text. */
   title?: string | undefined;
+  /** Text; may be empty if there is a title. */
   text: string;
   /** Line (or Parquet row) of the record in its source, from 1, for error messages. */
   line?: number | undefined;

@@ -5,6 +5,7 @@
 export interface RowLists {
   /** Positions in `rows`, u32[B + 1]. */
   readonly offsets: Uint32Array;
+  /** Rows of the corpus, list after list. */
   readonly rows: Int32Array;
   /** Scores of a teacher, aligned with `rows`; NaN where the data has none. */
   readonly scores?: Float32Array | undefined;

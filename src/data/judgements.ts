@@ -2,7 +2,9 @@ import type { GradedRowLists, RowLists, TrainingExamples } from './examples.ts';
 
 /** All judgements of a split, of any grade, grouped by query in the order in which the queries first occur. */
 export interface Judgements {
+  /** Rows of the query corpus, one per list in `judged`. */
   readonly queryRows: Int32Array;
+  /** Judged documents of each query, with their grades. */
   readonly judged: GradedRowLists;
 }
 

@@ -15,6 +15,7 @@ export interface LineOptions {
 
 /** Line of a text file. */
 export interface Line {
+  /** Text without its line end. */
   readonly text: string;
   /** Line number, from 1. */
   readonly line: number;

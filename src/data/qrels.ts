@@ -12,6 +12,7 @@ import { readRecords } from './records.ts';
 export interface Judgement {
   readonly queryId: string;
   readonly docId: string;
+  /** Relevance grade; above 0 is relevant. */
   readonly grade: number;
   /** Line number, from 1. */
   readonly line: number;
@@ -96,8 +97,11 @@ export async function readQrels(file: string, options: LineOptions = {}): Promis
 
 /** Settings of {@link readJudgements}. */
 export interface ReadJudgementsOptions {
+  /** Queries that the ids refer to. */
   queries: Corpus;
+  /** Documents that the ids refer to. */
   corpus: Corpus;
+  /** Longest line accepted, in bytes. Default 64 MiB. */
   maxLineBytes?: number | undefined;
   /** Returns the observer of a file's bytes (see {@link LineOptions}). */
   watch?: ((file: string) => LineOptions['onBytes']) | undefined;

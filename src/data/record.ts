@@ -3,7 +3,9 @@ import { quote } from './corpus.ts';
 
 /** Object of a JSONL file or row of a Parquet file. */
 export interface DataRecord {
+  /** Values by field name. */
   readonly fields: Readonly<Record<string, unknown>>;
+  /** File of the record, for error messages. */
   readonly file: string;
   /** Line, or row of a Parquet file, from 1. */
   readonly line: number;

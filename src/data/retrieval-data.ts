@@ -41,6 +41,7 @@ export interface RetrievalData {
 
 /** Split as returned by a reader. */
 export interface Split {
+  /** All judgements of the split. */
   readonly judgements: Judgements;
   /**
    * Whether documents of grade 0 were judged by a person, and so count as judged in evaluation, rather than

@@ -13,11 +13,15 @@ import { dataName, type RetrievalData } from './retrieval-data.ts';
 
 /** Documents alone, for training an encoder without supervision. */
 export interface Texts {
+  /** Name of the data set. */
   readonly name: string;
+  /** Path of the file or folder. */
   readonly path: string;
+  /** Documents. */
   readonly corpus: Corpus;
   /** Fingerprint of the files; that of the data set, if the documents belong to one. */
   readonly fingerprint: string;
+  /** Notes of the reader. */
   readonly notes: readonly string[];
   /** Data set that the documents belong to, if there is more than documents. */
   readonly data?: RetrievalData;

@@ -22,6 +22,7 @@ export type MetricFamily = keyof typeof FAMILIES;
 export interface MetricSpec {
   /** Canonical spelling, the key in every result: `ndcg@10`, `map`. */
   readonly name: string;
+  /** Family of the metric: `ndcg`. */
   readonly family: MetricFamily;
   /** Number of top-ranked documents that count; Infinity for a metric without `@k`. */
   readonly cutoff: number;

@@ -33,7 +33,9 @@ export interface RandomisationTest {
 
 /** Result of {@link pairedTTest}. */
 export interface PairedTTest {
+  /** Test statistic; ±Infinity if all differences are equal and not zero. */
   readonly t: number;
+  /** Number of queries − 1. */
   readonly degreesOfFreedom: number;
   /** Two-sided. */
   readonly pValue: number;
@@ -41,16 +43,23 @@ export interface PairedTTest {
 
 /** Confidence interval. */
 export interface Interval {
+  /** Lower end. */
   readonly low: number;
+  /** Upper end. */
   readonly high: number;
+  /** Coverage, in (0, 1). */
   readonly confidence: number;
 }
 
 /** Result of {@link compareRuns}: means, counts, two tests and an interval for one metric. */
 export interface RunComparison {
+  /** Canonical name of the metric. */
   readonly metric: string;
+  /** Number of queries compared. */
   readonly queries: number;
+  /** Mean of the metric over the queries for run A. */
   readonly meanA: number;
+  /** Mean of the metric over the queries for run B. */
   readonly meanB: number;
   /** meanA − meanB */
   readonly difference: number;
@@ -60,7 +69,9 @@ export interface RunComparison {
   readonly losses: number;
   /** Number of queries on which A and B are equal. */
   readonly ties: number;
+  /** Randomisation test of `difference`. */
   readonly randomisation: RandomisationTest;
+  /** Paired t-test of `difference`. */
   readonly tTest: PairedTTest;
   /** Bootstrap interval of `difference`. */
   readonly interval: Interval;

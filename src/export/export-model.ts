@@ -27,6 +27,7 @@ export interface ExportOptions extends Pick<ComputeOptions, 'threads'> {
   card: (tower?: Side) => string;
   /** Texts to verify every file on. Default `parityTexts()`. */
   texts?: readonly string[];
+  /** Called with progress in texts. */
   onProgress?: (progress: Progress) => void;
 }
 

@@ -27,11 +27,13 @@ export interface ParityOptions extends Pick<ComputeOptions, 'threads'> {
   texts?: readonly string[];
   /** Called with notes on the loaded model. */
   onNote?: (note: string) => void;
+  /** Called with progress in texts. */
   onProgress?: (progress: Progress) => void;
 }
 
 /** Agreement of another program, or of one ONNX file, with Undrift. */
 export interface ClientParity extends Partial<VectorDifference> {
+  /** Program compared. */
   readonly client: 'onnxruntime' | 'transformers.js';
   /** Version of the program, if known. */
   readonly version?: string;
@@ -53,6 +55,7 @@ export interface ClientParity extends Partial<VectorDifference> {
 
 /** Results for one side of the retriever. */
 export interface SideParity {
+  /** Side compared. */
   readonly side: Side;
   /** Model folder of the side. */
   readonly folder: string;
@@ -66,9 +69,11 @@ export interface SideParity {
 export interface ParityReport {
   /** Whether everything agrees within its tolerance. */
   readonly ok: boolean;
+  /** Number of texts. */
   readonly texts: number;
   /** Version of transformers.js; undefined if it is not installed. */
   readonly transformersJs: string | undefined;
+  /** Results of each side. */
   readonly sides: readonly SideParity[];
 }
 

@@ -62,8 +62,11 @@ export interface Gap {
 
 /** Measurement of one corrector in one direction. */
 export interface Correction {
+  /** Vectors that the corrector maps. */
   readonly direction: Direction;
+  /** Kind of corrector. */
   readonly kind: CorrectorKind;
+  /** Retrieval quality after the correction. */
   readonly quality: Quality;
   /**
    * (corrected − stale) / (full − stale) of each metric: 0 as without correction, 1 as after full
@@ -88,6 +91,7 @@ export interface Correction {
 export interface ModelFacts {
   /** Id of the model's embedding space. */
   readonly embeddingSpace: string;
+  /** Embedding size D. */
   readonly dimension: number;
   /** Number of training steps of the model. */
   readonly trainedSteps: number;

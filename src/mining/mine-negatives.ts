@@ -44,6 +44,7 @@ export interface MiningOptions extends CandidateRules {
 
 /** Negatives of the queries `start` … `start` + B − 1, best first for each query. */
 export interface MinedBlock extends RowLists {
+  /** Number of the first query. */
   readonly start: number;
 }
 

@@ -13,6 +13,7 @@ import {
   retrieveBm25,
 } from './retrieve.ts';
 
+/** Settings of an evaluation on a split. */
 export interface SplitOptions {
   /** Metrics to compute, such as `ndcg@10`. */
   metrics: readonly string[];

@@ -12,7 +12,9 @@ import type { Progress } from '../util/progress.ts';
 
 /** Judged queries of a split with their judgements. */
 export interface RetrievalTask {
+  /** Name of the split. */
   readonly split: string;
+  /** Judgements of the queries. */
   readonly qrels: Qrels;
   /** Rows of the query corpus, u32[B], in the order of the qrels. */
   readonly queryRows: Uint32Array;

@@ -16,7 +16,9 @@ export interface Bm25Options {
 
 /** Ranked result of one query, best first: `scores[i]` belongs to corpus row `rows[i]`. */
 export interface Bm25Result {
+  /** Corpus rows, best first, at most k. */
   rows: Int32Array;
+  /** Scores of the rows, descending. */
   scores: Float32Array;
 }
 
@@ -46,7 +48,9 @@ export function bm25Terms(text: string): readonly string[] {
  * changes no score and no rank.
  */
 export class Bm25 {
+  /** Saturation of the term frequency. */
   readonly k1: number;
+  /** Strength of the length normalisation. */
   readonly b: number;
   /** Number of documents N. */
   readonly rows: number;

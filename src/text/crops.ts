@@ -34,7 +34,9 @@ export interface CropOptions {
  * text.
  */
 export interface TokenFrame {
+  /** Token ids before the text. */
   readonly before: Int32Array;
+  /** Token ids after the text. */
   readonly after: Int32Array;
   /** Most tokens of the text itself. */
   readonly room: number;
@@ -42,7 +44,9 @@ export interface TokenFrame {
 
 /** Crops of one batch: row i of both stores comes from row i of the batch. */
 export interface CropPairs {
+  /** Query crops. */
   readonly queries: TokenStore;
+  /** Document crops. */
   readonly documents: TokenStore;
 }
 

@@ -1,6 +1,8 @@
 /** Words as sequences of token ids, and the number of occurrences of each word. */
 export interface SymbolWords {
+  /** Token ids of each word. */
   symbols: readonly number[][];
+  /** Number of occurrences of each word. */
   counts: readonly number[];
 }
 

@@ -104,6 +104,7 @@ function isRunOfSpaces(component: ComponentJson): boolean {
 
 /** Cuts texts into the parts that the components of a tokenizer see one at a time. */
 export class TextParts {
+  /** How texts are split. */
   readonly separation: Separation;
   /** Whether spaces between parts belong to no part and are skipped. */
   readonly #skipsSpace: boolean;

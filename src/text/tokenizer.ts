@@ -9,12 +9,19 @@ import { checkTokenizerJson, modelIds, type TokenizerJson } from './tokenizer-js
 
 /** Ids of the tokens with a special role; a role that the vocabulary lacks is absent. */
 export interface SpecialIds {
+  /** Padding. */
   pad?: number;
+  /** First token of a text. */
   cls?: number;
+  /** Separator, or last token of a text. */
   sep?: number;
+  /** Unknown token. */
   unk?: number;
+  /** Masked token. */
   mask?: number;
+  /** Beginning of a text. */
   bos?: number;
+  /** End of a text. */
   eos?: number;
 }
 

@@ -95,6 +95,7 @@ export interface ForwardOptions {
 
 /** Result of `forward`. `tokens`: f32[B, T, D], to be pooled. `pooled`: f32[B, D], already pooled. */
 export interface Hidden {
+  /** Whether `hidden` holds token vectors or vectors of whole texts. */
   readonly kind: 'tokens' | 'pooled';
   readonly hidden: Tensor;
 }

@@ -58,6 +58,7 @@ export interface BackgroundOptions extends ComputeOptions {
   blockRows: number;
   /** Operating system priority of the process, from 0 to 19 (the lowest). Default 5. */
   niceness?: number;
+  /** Limits of silence and failures. Default those of {@link BackgroundLimits}. */
   limits?: Partial<BackgroundLimits>;
   /** Called when a process has failed; `willRetry` tells whether another process takes over. */
   onFailure?: (failure: {
@@ -67,6 +68,7 @@ export interface BackgroundOptions extends ComputeOptions {
     failures: number;
     willRetry: boolean;
   }) => void;
+  /** Called with progress in texts. */
   onProgress?: (progress: Progress) => void;
 }
 
@@ -239,6 +241,7 @@ export class BackgroundEncoder {
 
 /** Job of a {@link BackgroundEncoder}: texts that are being embedded or have been embedded. */
 export class BackgroundJob {
+  /** Message that started the job. */
   readonly request: EncodeJob;
   /** Number of rows of the job. */
   readonly rows: number;
@@ -246,7 +249,9 @@ export class BackgroundJob {
   done = 0;
   /** Number of rows in the file, which survive a failure of the process. */
   written = 0;
+  /** Number of processes that have failed in this job. */
   failures = 0;
+  /** State of the job. */
   outcome: 'running' | 'done' | 'failed' = 'running';
   /** Resolves when the job is done or has failed. */
   readonly settled: Promise<void>;

@@ -15,9 +15,13 @@ import { fileError } from '../../util/files.ts';
  */
 export interface EncoderStart {
   readonly kind: 'start';
+  /** Encoder to compile, without weights. */
   readonly program: ProgramMessage;
+  /** Device and threads. */
   readonly compute: ComputeOptions;
+  /** Number of rows of the token embedding table. */
   readonly vocabSize: number;
+  /** Id of the padding token. */
   readonly padId: number;
   /** Embedding size D. */
   readonly dimension: number;
@@ -28,9 +32,11 @@ export interface EncoderStart {
 /** Message that starts a job: texts to embed with given weights, both in files of the folder. */
 export interface EncodeJob {
   readonly kind: 'job';
+  /** Number of the job, which names its files. */
   readonly id: number;
   /** Names and shapes of the weights, which are f32, one after the other, in the file `weights`. */
   readonly weights: readonly { readonly name: string; readonly dims: readonly number[] }[];
+  /** Number of texts. */
   readonly rows: number;
   /** Dtype of the token ids in the file `tokens`, which follow the i32[rows] lengths. */
   readonly tokens: 'u16' | 'i32';

@@ -16,6 +16,7 @@ export interface FindModelOptions {
   flag?: string;
   /** Progress in bytes, with the stage `download`. */
   onProgress?: ((progress: Progress) => void) | undefined;
+  /** Called with a note if the model came from another place than asked. */
   onNote?: ((note: string) => void) | undefined;
 }
 

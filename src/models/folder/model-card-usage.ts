@@ -6,7 +6,9 @@ import { type ExportFormat, onnxFileName } from './tower-files.ts';
 export interface UsageOptions {
   /** Side of the tower, for the folder of one tower of a pair. */
   tower?: Side | undefined;
+  /** Formats of the folder. */
   formats: readonly ExportFormat[];
+  /** Dtypes of the stored weights; examples use the first. Default f32. */
   dtypes?: readonly ExportDtype[] | undefined;
 }
 

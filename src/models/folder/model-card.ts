@@ -32,7 +32,7 @@ export interface ModelCard {
   dtypes?: readonly ExportDtype[];
 }
 
-/** Data set of a training, with its numbers of documents and queries. */
+/** Data set of a training: its name, number of documents and number of training queries. */
 export interface CardDataset {
   name: string;
   documents?: number;

@@ -22,6 +22,7 @@ export type ExportDtype = (typeof EXPORT_DTYPES)[number];
 
 /** Settings of {@link exportOnnx}. */
 export interface OnnxExportOptions {
+  /** Id of the embedding space, stored in the file. Default that of the retriever. */
   embeddingSpace?: string;
   /** Output token vectors besides the embedding, if the encoder has them. Default true. */
   tokens?: boolean;

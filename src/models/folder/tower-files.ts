@@ -45,12 +45,14 @@ export const onnxFileName = (format: 'onnx' | 'onnx-embedding', dtype: ExportDty
 
 /** Settings of {@link towerFiles}. */
 export interface TowerFilesOptions {
+  /** Formats of the folder. */
   formats: readonly ExportFormat[];
   /**
    * Dtypes of the stored weights. Default f32. There is an ONNX file for each, and `model.safetensors` has
    * the first of f32 and f16 in the list.
    */
   dtypes?: readonly ExportDtype[];
+  /** Id of the embedding space. */
   embeddingSpace: string;
   /** Text of the model card. */
   card: string;
@@ -60,8 +62,11 @@ export interface TowerFilesOptions {
 
 /** Files of one folder, by path. Large content is made only when it is written. */
 export interface Files {
+  /** Content of JSON files. */
   json: Record<string, unknown>;
+  /** Content of other files, or functions that make it. */
   raw: Record<string, string | (() => Uint8Array)>;
+  /** Tensors of safetensors files. */
   tensors: Record<string, Parameters<typeof writeSafetensors>[1]>;
 }
 

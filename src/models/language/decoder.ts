@@ -19,8 +19,11 @@ export type ModelConfig = Readonly<Record<string, unknown>> & { readonly model_t
 export class Decoder {
   /** Configuration, checked and with defaults filled in. */
   readonly config: ModelConfig;
+  /** Parameters, with their shapes and initial values. */
   readonly specs: readonly ParameterSpec[];
+  /** Number of tokens V. */
   readonly vocabSize: number;
+  /** Longest sequence, in tokens; undefined if there is no limit. */
   readonly maxTokens: number | undefined;
   /** Prefix of the parameter names in files of models with a head. */
   readonly headPrefix: string | undefined;

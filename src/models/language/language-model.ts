@@ -21,7 +21,9 @@ const SCORES_PER_PASS = 1 << 26;
 
 /** Token sequence to score. Tokens before position `from`, and the first token, are context only. */
 export interface ScoredTokens {
+  /** Token ids of the sequence. */
   readonly ids: ArrayLike<number>;
+  /** Position of the first token to score. Default 1. */
   readonly from?: number;
 }
 
@@ -40,7 +42,9 @@ export interface TextLikelihood {
  * likelihood. Training and retrieval-augmented models build on its graph functions (`declare`, `decoder`).
  */
 export class LanguageModel {
+  /** Decoder as graph functions. */
   readonly decoder: Decoder;
+  /** Tokenizer of the model. */
   readonly tokenizer: Tokenizer;
   /** Weights by the names of `decoder.specs`: live arrays, which a learner updates in place. */
   readonly weights: Readonly<Record<string, HostTensor>>;
@@ -210,6 +214,7 @@ export class LanguageModel {
     return { logLikelihood, tokens, perplexity: tokens === 0 ? 1 : Math.exp(-logLikelihood / tokens) };
   }
 
+  /** Frees the compiled programs. */
   async dispose(): Promise<void> {
     await this.programs.dispose();
   }

@@ -7,6 +7,7 @@ import { Retriever, type RetrieverConfig } from './retriever.ts';
 export interface NewRetrieverOptions {
   /** Kind of encoder. `static`: a bag of subword vectors. `transformer`: a BERT. */
   kind: 'static' | 'transformer';
+  /** Tokenizer, whose vocabulary the embedding table must cover. */
   tokenizer: Tokenizer;
   /** Size of token vectors and, without a projection, of the embedding, ≥ 1. Default 256. */
   hidden?: number;

@@ -24,8 +24,11 @@ export interface RowEncoder {
    * `embedding`, f32[texts, D].
    */
   readonly program: Program;
+  /** Weights by input name. */
   readonly weights: Readonly<Record<string, HostTensor>>;
+  /** Makes the token inputs. */
   readonly feeder: TokenFeeds;
+  /** Id of the padding token. */
   readonly padId: number;
 }
 

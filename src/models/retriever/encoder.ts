@@ -36,13 +36,17 @@ export const PROJECTION = 'projection.weight';
 
 /** Encoder as functions on symbolic tensors, with the list of its parameters. */
 export class Encoder {
+  /** Configuration, checked and with defaults filled in. */
   readonly config: EncoderConfig;
+  /** Parameters, with their shapes and initial values. */
   readonly specs: readonly ParameterSpec[];
   /** Size of the pooled vectors, before a projection. */
   readonly hiddenSize: number;
   /** Embedding size D. */
   readonly dimension: number;
+  /** Longest sequence, in tokens; undefined if there is no limit. */
   readonly maxTokens: number | undefined;
+  /** Number of rows of the token embedding table. */
   readonly vocabSize: number;
   /** Whether texts are wrapped in special tokens. */
   readonly specialTokens: boolean;

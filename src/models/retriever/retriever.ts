@@ -61,8 +61,11 @@ export interface Tuning {
  * of a training graph that embeds a side.
  */
 export class Retriever {
+  /** Configuration, with the encoder's defaults filled in. */
   readonly config: RetrieverConfig;
+  /** Encoder as graph functions, of both towers. */
   readonly encoder: Encoder;
+  /** Tokenizer of both sides. */
   readonly tokenizer: Tokenizer;
   /** Live weights, adapters included; a learner updates the trained ones in place. */
   readonly weights: Weights;

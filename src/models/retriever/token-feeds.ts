@@ -9,7 +9,9 @@ export interface PaddedTokens {
   readonly ids: Int32Array;
   /** Mask, [batch × tokens]: 1 for tokens, 0 for padding. */
   readonly mask: Float32Array;
+  /** Number of texts. */
   readonly batch: number;
+  /** Padded length, in tokens. */
   readonly tokens: number;
 }
 
