@@ -6,7 +6,6 @@
  * others use, only the former says something.
  */
 import { parseArgs } from 'node:util';
-import { backward } from '../src/grad/backward.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { matmul, range } from '../src/graph/ops.ts';
 import { softmaxCrossEntropy } from '../src/losses/softmax-cross-entropy.ts';
@@ -14,10 +13,10 @@ import { createRetriever } from '../src/models/retriever/create-retriever.ts';
 import { Retriever } from '../src/models/retriever/retriever.ts';
 import { TokenFeeds } from '../src/models/retriever/token-feeds.ts';
 import { describeTuning, type TuningOptions, tuned } from '../src/models/retriever/tuning.ts';
-import { ROWS_INPUT } from '../src/nn/parameters.ts';
 import { adamw } from '../src/optim/adamw.ts';
 import { defaultThreads } from '../src/runtime/devices.ts';
-import { gradientOutput, Learner } from '../src/runtime/learner.ts';
+import { gradientsIn, outputGradients } from '../src/runtime/gradients.ts';
+import { Learner } from '../src/runtime/learner.ts';
 import { Program } from '../src/runtime/program.ts';
 import { Tokenizer } from '../src/text/tokenizer.ts';
 import { trainVocabulary } from '../src/text/train-vocabulary.ts';
@@ -65,13 +64,11 @@ async function measure(number: number, steps: number, threads: number): Promise<
   const retriever = tuned(referenceModel(), tuning);
   const graph = new Graph('fine-tuning');
   const p = retriever.declare(graph);
-  const { query, document } = retriever.embedSides(graph, p.get, { query: 'query', document: 'document' });
+  const { query, document } = retriever.embedSides(p, { query: 'query', document: 'document' });
   const scores = matmul(query!, document!, { transB: true, alpha: 20 });
   const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
   graph.output('loss', loss);
-  const names = [...p.targets.keys()];
-  for (const [i, gradient] of backward(loss, [...p.targets.values()]).entries())
-    graph.output(gradientOutput(names[i]!), gradient);
+  outputGradients(loss, p.targets);
   const program = await Program.compile(graph, { threads });
   const learner = await Learner.create(retriever.specs, retriever.weights, adamw(), { threads });
   const feeder = new TokenFeeds(retriever.encoder.vocabSize);
@@ -89,8 +86,7 @@ async function measure(number: number, steps: number, threads: number): Promise<
     const [startMs, before] = [performance.now(), process.cpuUsage()];
     const feeds = feeder.feeds({ query: batch(), document: batch() });
     const results = await program.run({ ...retriever.weights, ...feeds }, { into: learner.gradientBuffers });
-    const byName = Object.fromEntries(names.map((name) => [name, results[gradientOutput(name)]!]));
-    await learner.apply({ byName, rows: feeds[ROWS_INPUT] }, UPDATE);
+    await learner.apply(gradientsIn(results, feeds), UPDATE);
     if (i < 0) continue;
     const { user, system } = process.cpuUsage(before);
     timesMs.push(performance.now() - startMs);

@@ -8,7 +8,6 @@
 import { CORRECTOR_KINDS, type CorrectorKind } from '../src/correctors/corrector.ts';
 import { createCorrector } from '../src/correctors/create-corrector.ts';
 import { Graph } from '../src/graph/graph.ts';
-import { gather } from '../src/graph/ops.ts';
 import { Encoder } from '../src/models/retriever/encoder.ts';
 import { declareParameters, initialValue, ROWS_INPUT } from '../src/nn/parameters.ts';
 import { hostTensor } from '../src/runtime/host-tensor.ts';
@@ -142,8 +141,7 @@ async function encode(): Promise<EncodeResult> {
   const [texts, tokens] = [32, 128];
   const encoder = new Encoder(shape);
   const graph = new Graph('encode');
-  const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
-  const p = declareParameters(graph, encoder.specs, (tableOf) => gather(tableOf, rows));
+  const p = declareParameters(graph, encoder.specs);
   const ids = graph.input('ids', 'i64', [texts, tokens]);
   const mask = graph.input('mask', 'f32', [texts, tokens]);
   graph.output('embeddings', encoder.embed(p.get, { ids, mask }));

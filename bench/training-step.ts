@@ -1,17 +1,17 @@
-import { backward } from '../src/grad/backward.ts';
 import type { Dim } from '../src/graph/dims.ts';
 import { Graph } from '../src/graph/graph.ts';
-import { gather, matmul, range, slice } from '../src/graph/ops.ts';
+import { matmul, range, slice } from '../src/graph/ops.ts';
 import type { Tensor } from '../src/graph/tensor.ts';
 import { softmaxCrossEntropy } from '../src/losses/softmax-cross-entropy.ts';
 import type { TokenInputs } from '../src/models/architectures/architecture.ts';
 import { Encoder, type EncoderConfig } from '../src/models/retriever/encoder.ts';
 import { type PaddedTokens, TokenFeeds } from '../src/models/retriever/token-feeds.ts';
-import { declareParameters, initialValue, ROWS_INPUT } from '../src/nn/parameters.ts';
+import { declareParameters, initialValue } from '../src/nn/parameters.ts';
 import { adamw } from '../src/optim/adamw.ts';
 import type { ComputeOptions } from '../src/runtime/devices.ts';
+import { gradientsIn, outputGradients } from '../src/runtime/gradients.ts';
 import { type HostTensor, hostTensor, scalarValue } from '../src/runtime/host-tensor.ts';
-import { gradientOutput, Learner } from '../src/runtime/learner.ts';
+import { Learner } from '../src/runtime/learner.ts';
 import { Program } from '../src/runtime/program.ts';
 
 /** Texts of one length, without padding. */
@@ -83,7 +83,6 @@ export class TrainingStep {
   readonly parameters: number;
   private readonly program: Program;
   private readonly learner: Learner;
-  private readonly names: readonly string[];
   private readonly feeder: TokenFeeds;
   private readonly shape: StepCase;
   private drawn = 0;
@@ -92,7 +91,6 @@ export class TrainingStep {
     this.shape = shape;
     this.program = program;
     this.learner = learner;
-    this.names = encoder.specs.map((spec) => spec.name);
     this.feeder = new TokenFeeds(encoder.vocabSize);
     this.parameters = encoder.specs.reduce((n, spec) => n + spec.shape.reduce((a, b) => a * b, 1), 0);
   }
@@ -120,8 +118,7 @@ export class TrainingStep {
       { ...this.learner.parameters, ...feeds },
       { into: this.learner.gradientBuffers },
     );
-    const byName = Object.fromEntries(this.names.map((name) => [name, results[gradientOutput(name)]!]));
-    await this.learner.apply({ byName, rows: feeds[ROWS_INPUT] }, UPDATE);
+    await this.learner.apply(gradientsIn(results, feeds), UPDATE);
     return scalarValue(results.loss);
   }
 
@@ -146,8 +143,7 @@ const inOneBatch = ({ queries, documents }: StepCase): boolean => queries.tokens
 /** Both sides of a dual encoder with one set of weights, loss and gradients. */
 function stepGraph(shape: StepCase, encoder: Encoder): Graph {
   const graph = new Graph('training-step');
-  const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
-  const p = declareParameters(graph, encoder.specs, (table) => gather(table, rows));
+  const p = declareParameters(graph, encoder.specs);
   const tokens = (name: string, texts: Dim): TokenInputs => {
     const dims = [texts, `${name}Tokens`];
     const ids = graph.input(`${name}/ids`, 'i64', dims);
@@ -166,8 +162,7 @@ function stepGraph(shape: StepCase, encoder: Encoder): Graph {
   const scores = matmul(queries!, documents!, { transB: true, alpha: 1 / TEMPERATURE });
   const loss = softmaxCrossEntropy(scores, range(graph, queries!.shape[0]!));
   graph.output('loss', loss);
-  const gradients = backward(loss, [...p.targets.values()]);
-  for (const [i, name] of [...p.targets.keys()].entries()) graph.output(gradientOutput(name), gradients[i]!);
+  outputGradients(loss, p.targets);
   return graph;
 }
 

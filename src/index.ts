@@ -123,6 +123,8 @@ export {
   type Tuning,
   type Weights as RetrieverWeights,
 } from './models/retriever/retriever.ts';
+export { type PaddedTokens, TokenFeeds, wholeTableFeeds } from './models/retriever/token-feeds.ts';
+export { type TokenInputOptions, tokenInputs } from './models/retriever/token-inputs.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
@@ -260,6 +262,7 @@ export { triplet } from './losses/triplet.ts';
 export type { Adapter } from './nn/lora.ts';
 export type {
   DeclaredParameters,
+  GraphPlace,
   Initializer,
   ParameterSpec,
   Parameters as ParameterTensors,
@@ -284,8 +287,10 @@ export type { ScheduleName } from './optim/schedule.ts';
 export { sgd } from './optim/sgd.ts';
 export type { DeviceModel } from './runtime/device-model.ts';
 export { bundledDevices, type ComputeOptions, type Device, type Precision } from './runtime/devices.ts';
+export { type Gradients, gradientsIn, outputGradients } from './runtime/gradients.ts';
 export { type HostTensor, hostTensor } from './runtime/host-tensor.ts';
-export { type Gradients, Learner, type LearnerOptions, type UpdateOptions } from './runtime/learner.ts';
+export { joinParameters, type ModelParameters } from './runtime/join-parameters.ts';
+export { Learner, type LearnerOptions, type UpdateOptions } from './runtime/learner.ts';
 export type { LossScale } from './runtime/loss-scale.ts';
 export { type Feeds, Program, type ProgramSignature } from './runtime/program.ts';
 

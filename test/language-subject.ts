@@ -7,15 +7,14 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { backward } from '../src/grad/backward.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { writeSafetensors } from '../src/io/safetensors.ts';
 import { nextTokenLoss } from '../src/losses/next-token.ts';
 import { LanguageModel } from '../src/models/language/language-model.ts';
 import { initialValue } from '../src/nn/parameters.ts';
 import { stateless } from '../src/objective/objective.ts';
+import { gradientsIn, outputGradients } from '../src/runtime/gradients.ts';
 import { hostTensor, scalarValue } from '../src/runtime/host-tensor.ts';
-import { gradientOutput } from '../src/runtime/learner.ts';
 import { Program } from '../src/runtime/program.ts';
 import type { TrainCallbacks } from '../src/train/callbacks.ts';
 import { readCheckpoint } from '../src/train/checkpoint.ts';
@@ -83,9 +82,7 @@ async function lossProgram(model: LanguageModel, { gradients }: { gradients: boo
   const mask = graph.input('mask', 'f32', ['texts', 'tokens']);
   const loss = nextTokenLoss(model.decoder.logits(get, { ids, mask }), ids, mask);
   graph.output('loss', loss);
-  const names = gradients ? [...targets.keys()] : [];
-  const found = gradients ? backward(loss, [...targets.values()]) : [];
-  for (const [i, name] of names.entries()) graph.output(gradientOutput(name), found[i]!);
+  if (gradients) outputGradients(loss, targets);
   return await Program.compile(graph, compute);
 }
 
@@ -108,8 +105,7 @@ async function languageSubject(model: LanguageModel, folder: string): Promise<Su
           ledger.tokens('training', ids.length);
           const outputs = await program.run({ ...weights, ...feeds(ids) }, { into: gradientBuffers });
           const loss = scalarValue(outputs.loss);
-          const byName = Object.fromEntries(specs.map(({ name }) => [name, outputs[gradientOutput(name)]!]));
-          const gradients = { byName, rows: undefined };
+          const gradients = gradientsIn(outputs, {});
           return { gradients, trainingLoss: loss, interpretableLoss: loss, metrics: {} };
         },
         dispose: () => program.dispose(),

@@ -1,4 +1,3 @@
-import { backward } from '../grad/backward.ts';
 import { Graph } from '../graph/graph.ts';
 import {
   add,
@@ -24,7 +23,7 @@ import {
   type ParameterSpec,
   type Parameters,
 } from '../nn/parameters.ts';
-import { gradientOutput } from '../runtime/learner.ts';
+import { outputGradients } from '../runtime/gradients.ts';
 import type { CorrectorPlan } from './corrector-options.ts';
 
 /**
@@ -116,7 +115,7 @@ function logAge(ages: Tensor, total: number): Tensor {
 export function lossGraph(plan: CorrectorPlan, { hasQueries }: { hasQueries: boolean }): Graph {
   const { dimension, toDimension, loss, klWeight, ages } = plan;
   const graph = new Graph(`corrector/mlp-loss${hasQueries ? '-queries' : ''}`);
-  const p = declareParameters(graph, mlpParameters(plan), (table) => table);
+  const p = declareParameters(graph, mlpParameters(plan));
   const rows = graph.input('stale', 'f32', ['pairs', dimension]);
   const fresh = graph.input('fresh', 'f32', ['pairs', toDimension]);
   const corrected = normalize(
@@ -138,8 +137,7 @@ export function lossGraph(plan: CorrectorPlan, { hasQueries }: { hasQueries: boo
     const weighted = mul(kl, loss === 'kl' ? 1 : klWeight);
     total = total ? add(total, weighted) : weighted;
   }
-  const gradients = backward(total!, [...p.targets.values()]);
-  for (const [i, name] of [...p.targets.keys()].entries()) graph.output(gradientOutput(name), gradients[i]!);
+  outputGradients(total!, p.targets);
   return graph;
 }
 

@@ -1,8 +1,9 @@
 import { declareParameters, initialValue } from '../nn/parameters.ts';
 import { elementCount } from '../onnx/dtypes.ts';
 import { adamw } from '../optim/adamw.ts';
+import { gradientsIn } from '../runtime/gradients.ts';
 import { type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
-import { copyInto, gradientOutput, Learner } from '../runtime/learner.ts';
+import { copyInto, Learner } from '../runtime/learner.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
@@ -46,7 +47,7 @@ export class MlpCorrector implements Corrector {
         width: Math.max(dimension, toDimension, hidden),
         usesAges: this.usesAges,
         build: (graph) => {
-          const { get } = declareParameters(graph, specs, (table) => table);
+          const { get } = declareParameters(graph, specs);
           const skip = declareSkip(graph, plan);
           return (rows, ages) => residualNetwork(plan, get, { rows, ages, skip });
         },
@@ -111,10 +112,8 @@ export class MlpCorrector implements Corrector {
       lossGraph(this.plan, { hasQueries }),
     );
     const results = await program.run(feeds, { into: learner.gradientBuffers });
-    const names = Object.keys(learner.parameters);
-    const byName = Object.fromEntries(names.map((name) => [name, results[gradientOutput(name)]!]));
     const options = { learningRate, weightDecay: 0, maxGradientNorm: 0 };
-    await learner.apply({ byName, rows: undefined }, options);
+    await learner.apply(gradientsIn(results, feeds), options);
     return {
       correctorError: scalarValue(results.regression),
       ...(hasQueries && { correctorKl: scalarValue(results.kl) }),

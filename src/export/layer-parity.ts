@@ -73,10 +73,9 @@ async function ourLayers(retriever: Retriever, side: Side, batch: PaddedBatch): 
   const { encoder } = retriever;
   const prefix = retriever.prefix(side);
   const graph = new Graph('layers');
-  const p = retriever.declare(
-    graph,
-    retriever.specs.filter(({ name }) => name.startsWith(`${prefix}/`)),
-  );
+  const p = retriever.declare(graph, {
+    specs: retriever.specs.filter(({ name }) => name.startsWith(`${prefix}/`)),
+  });
   const ids = graph.input('texts/ids', 'i64', ['texts', 'tokens']);
   const mask = graph.input('texts/mask', 'f32', ['texts', 'tokens']);
   let layers = 0;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { f32, i64, numbers } from '../../test/evaluate.ts';
 import { backward } from '../grad/backward.ts';
 import { Encoder } from '../models/retriever/encoder.ts';
-import { declareParameters, ROWS_INPUT } from '../nn/parameters.ts';
+import { declareParameters } from '../nn/parameters.ts';
 import { decodeModel } from '../onnx/decode.ts';
 import { encodeModel } from '../onnx/encode.ts';
 import { Program } from '../runtime/program.ts';
@@ -67,8 +67,7 @@ describe('toOnnx', () => {
         normalize: true,
       });
       const graph = new Graph('twice');
-      const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
-      const { get, targets } = declareParameters(graph, encoder.specs, (table) => ops.gather(table, rows));
+      const { get, targets } = declareParameters(graph, encoder.specs);
       const ids = graph.input('ids', 'i64', ['batch', 'tokens']);
       const loss = ops.sum(
         encoder.embed(get, { ids, mask: graph.input('mask', 'f32', ['batch', 'tokens']) }),

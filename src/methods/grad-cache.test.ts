@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { smallRetriever, TEXTS } from '../../test/small-models.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import { ROWS_INPUT } from '../nn/parameters.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
 import type { StepResult } from '../objective/objective.ts';
 import { Temperature } from '../objective/temperature.ts';
@@ -62,7 +63,7 @@ async function gradientsOf(
 function wholeTable({ gradients }: StepResult, name: string, tableRows: number): number[] {
   const { data, dims } = gradients.byName[name]!;
   const whole = new Float32Array(tableRows * dims[1]!);
-  for (const [i, row] of (gradients.rows!.data as BigInt64Array).entries()) {
+  for (const [i, row] of (gradients.rows[ROWS_INPUT]!.data as BigInt64Array).entries()) {
     whole.set((data as Float32Array).subarray(i * dims[1]!, (i + 1) * dims[1]!), Number(row) * dims[1]!);
   }
   return [...whole];

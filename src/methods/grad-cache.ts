@@ -7,8 +7,8 @@ import { ROWS_INPUT } from '../nn/parameters.ts';
 import { type StepResult, stateless } from '../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../objective/scaled-loss.ts';
 import { setZero } from '../runtime/device-memory.ts';
+import { gradientOutput } from '../runtime/gradients.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
-import { gradientOutput } from '../runtime/learner.ts';
 import { Program } from '../runtime/program.ts';
 import { padBatch } from '../text/pad-batch.ts';
 import { plural } from '../util/format.ts';
@@ -98,10 +98,10 @@ const trainedSpecs = (context: MethodContext, side: Side) =>
 /** One chunk of a side in a graph: its embeddings f32[texts, D], as training computes them. */
 function embedChunk(graph: Graph, context: MethodContext, side: Side) {
   const { retriever, dropoutRatio } = context;
-  const { get, targets } = retriever.declare(graph, towerSpecs(context, side));
+  const declared = retriever.declare(graph, { specs: towerSpecs(context, side) });
   return {
-    embedding: retriever.embed(graph, get, side, { input: 'texts', dropoutRatio, packed: true }),
-    targets,
+    embedding: retriever.embed(declared, side, { input: 'texts', dropoutRatio, packed: true }),
+    targets: declared.targets,
   };
 }
 
@@ -209,7 +209,7 @@ class GradCache {
     }
     const trainingLoss = scalarValue(loss.loss, 'loss');
     return {
-      gradients: { byName: { ...totals, ...gradients }, rows },
+      gradients: { byName: { ...totals, ...gradients }, rows: { [ROWS_INPUT]: rows } },
       trainingLoss,
       interpretableLoss: scalarValue(loss.interpretableLoss, 'interpretableLoss'),
       metrics: Object.fromEntries(

@@ -243,7 +243,7 @@ describe('linear and parameters', () => {
   });
 
   it('asking for a parameter that does not exist lists those that do', () => {
-    const { get } = declareParameters(new Graph('g'), linearParameters('l', 1, 1), (table) => table);
+    const { get } = declareParameters(new Graph('g'), linearParameters('l', 1, 1));
     expect(() => get('l.wieght')).toThrow('no parameter "l.wieght"; there are l.weight, l.bias');
   });
 });

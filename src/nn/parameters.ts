@@ -1,7 +1,9 @@
 import type { Graph } from '../graph/graph.ts';
+import { gather } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { elementCount } from '../onnx/dtypes.ts';
 import { ShapeError } from '../util/errors.ts';
+import { underPrefix } from '../util/prefixes.ts';
 import { normal, rngKey, uniform } from '../util/rng.ts';
 
 /** Distribution of the initial values of a parameter. */
@@ -22,12 +24,14 @@ export interface ParameterSpec {
   /** Whether weight decay applies. It does not to biases, norms and temperatures. */
   readonly decay: boolean;
   /**
-   * Whether the tensor is an embedding table [V, D], of which a batch uses few rows. Default false.
+   * Marks an embedding table [V, D], of which a batch uses few rows. The value is the name of the graph input
+   * with the row numbers, which tables of one vocabulary share: `ROWS_INPUT`, or `retriever/rows` for a model
+   * with the prefix `retriever`. Default: no such table.
    *
    * A training step gathers the distinct rows of the batch once and differentiates with respect to them. The
    * optimizer updates only these rows.
    */
-  readonly lookup?: boolean;
+  readonly lookup?: string;
   /**
    * Layout, if the tensor is the matrix of a linear layer: [outputs, inputs] as in PyTorch's `Linear`, or
    * [inputs, outputs] as in GPT-2's `Conv1D`.
@@ -45,18 +49,33 @@ export type Parameters = (name: string) => Tensor;
 
 /**
  * Name of the graph input with the distinct row numbers (i64) of the lookup tables that share a vocabulary.
+ * Models with a prefix have it before this name.
  */
 export const ROWS_INPUT = 'rows';
 
+/** Returns whether a graph input of this name holds row numbers of lookup tables, with or without a prefix. */
+export const isRowsInput = (name: string): boolean => name === ROWS_INPUT || name.endsWith(`/${ROWS_INPUT}`);
+
+/** Graph in which a model is declared, and the prefix of the model in it. */
+export interface GraphPlace {
+  /** Graph that holds the model, perhaps beside others. */
+  readonly graph: Graph;
+  /** Prefix of the names of all inputs of the model, without the slash after it. Empty for no prefix. */
+  readonly prefix: string;
+}
+
 /** Parameters of a graph, and the tensors to differentiate with respect to. */
-export interface DeclaredParameters {
+export interface DeclaredParameters extends GraphPlace {
   /**
-   * Returns a parameter by name.
+   * Returns a parameter by the model's own name for it, without the prefix.
    *
    * @throws ShapeError if there is no such parameter.
    */
   readonly get: Parameters;
-  /** Trained parameters by name: the input itself, or the gathered rows [rows, D] of a lookup table. */
+  /**
+   * Trained parameters by the names of their inputs, with the prefix: the input itself, or the gathered rows
+   * [rows, D] of a lookup table.
+   */
   readonly targets: ReadonlyMap<string, Tensor>;
 }
 
@@ -66,27 +85,55 @@ export interface DeclaredParameters {
  * A lookup table is an input too, but the model gets only its rows `ROWS_INPUT`. The token ids that are fed
  * to the model are therefore positions in that list of rows.
  *
- * @param gatherRows gathers the rows `ROWS_INPUT` of a table
+ * @param options.prefix prefix of the names of all inputs, so that several models fit into one graph; default none
+ * @throws ShapeError if the graph already has an input of such a name.
  */
 export function declareParameters(
   graph: Graph,
   specs: readonly ParameterSpec[],
-  gatherRows: (table: Tensor) => Tensor,
+  { prefix = '' }: { prefix?: string } = {},
 ): DeclaredParameters {
+  const rows = new Map<string, Tensor>();
+  for (const { lookup } of specs) {
+    if (!lookup || rows.has(lookup)) continue;
+    rows.set(lookup, graph.input(underPrefix(prefix, lookup), 'i64', [dimUnderPrefix(prefix, lookup)]));
+  }
   const all = new Map<string, Tensor>();
   const targets = new Map<string, Tensor>();
   for (const { name, shape, lookup, frozen } of specs) {
-    const input = graph.input(name, 'f32', shape);
-    const tensor = lookup ? gatherRows(input) : input;
+    const input = graph.input(underPrefix(prefix, name), 'f32', shape);
+    const tensor = lookup ? gather(input, rows.get(lookup)!) : input;
     all.set(name, tensor);
-    if (!frozen) targets.set(name, tensor);
+    if (!frozen) targets.set(input.name, tensor);
   }
   const get = (name: string): Tensor => {
     const tensor = all.get(name);
     if (!tensor) throw new ShapeError(`no parameter "${name}"; there are ${[...all.keys()].join(', ')}`);
     return tensor;
   };
-  return { get, targets };
+  return { graph, prefix, get, targets };
+}
+
+/** Renames specs as `declareParameters` names the inputs of a model with this prefix. */
+export const prefixedSpecs = (prefix: string, specs: readonly ParameterSpec[]): ParameterSpec[] =>
+  specs.map((spec) => ({
+    ...spec,
+    name: underPrefix(prefix, spec.name),
+    ...(spec.lookup && { lookup: underPrefix(prefix, spec.lookup) }),
+  }));
+
+/**
+ * Returns the name of a dimension that belongs to one model of a graph.
+ *
+ * @throws ShapeError if the prefix has characters that names of dimensions cannot have.
+ */
+export function dimUnderPrefix(prefix: string, name: string): string {
+  if (!/^[\w./]*$/.test(prefix)) {
+    throw new ShapeError(`the prefix "${prefix}" has characters that names of dimensions cannot have`, {
+      help: 'use letters, digits, dots, underscores and slashes',
+    });
+  }
+  return underPrefix(prefix, name).replaceAll('/', '.');
 }
 
 /**
@@ -166,5 +213,5 @@ export const embeddingParameters = (
   shape: [rows, size],
   init: { kind: 'normal', deviation: options.deviation ?? 0.02 },
   decay: true,
-  ...(options.lookup ? { lookup: true } : {}),
+  ...(options.lookup ? { lookup: ROWS_INPUT } : {}),
 });

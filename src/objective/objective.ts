@@ -1,5 +1,5 @@
+import type { Gradients } from '../runtime/gradients.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
-import type { Gradients } from '../runtime/learner.ts';
 
 /** Loss and gradients of one batch. Moving the parameters is the loop's part. */
 export interface StepResult {

@@ -7,6 +7,7 @@ import type { Optimizer } from '../optim/optimizer.ts';
 import { sgd } from '../optim/sgd.ts';
 import { weightAverage } from '../optim/weight-average.ts';
 import { normal, rngKey, uniform } from '../util/rng.ts';
+import type { Gradients } from './gradients.ts';
 import { float32, type HostTensor, hostTensor, scalarTensor } from './host-tensor.ts';
 import { Learner } from './learner.ts';
 import { type ParameterState, ParameterUpdate } from './parameter-update.ts';
@@ -183,7 +184,7 @@ describe('Learner', () => {
   const specs = [
     spec('w', [2, 3]),
     spec('b', [3], { decay: false }),
-    spec('table', [6, 2], { lookup: true }),
+    spec('table', [6, 2], { lookup: 'rows' }),
   ];
   const weights = () => Object.fromEntries(specs.map((s) => [s.name, random(s.name, s.shape)]));
   const gradients = (factor = 1) => ({
@@ -204,7 +205,7 @@ describe('Learner', () => {
         Float32Array.of(1, 1, -1, 2).map((x) => x * factor),
       ),
     },
-    rows: i64(5, 1),
+    rows: { rows: i64(5, 1) },
   });
   const NORM = Math.sqrt(1 + 4 + 4 + 9 + 1 + 1 + 1 + 4);
 
@@ -279,13 +280,13 @@ describe('Learner', () => {
 
   it('adds up gradients of batches that touch different rows', async () => {
     const dense = [1, 2, 4].map((factor) => gradients(factor));
-    dense[1]!.rows = i64(1, 3);
-    dense[2]!.rows = i64(0, 5);
+    dense[1]!.rows = { rows: i64(1, 3) };
+    dense[2]!.rows = { rows: i64(0, 5) };
     const learner = await Learner.create(specs, weights(), adamw(), COMPUTE);
     for (const [i, batch] of dense.entries()) await learner.accumulate(batch, { first: i === 0 });
     const { byName, rows } = learner.accumulated;
     expect(Array.from(byName.w!.data, Number)).toEqual([7, -14, 0, 14, 0, 0]);
-    expect(Array.from(rows!.data, Number)).toEqual([5, 1, 3, 0]);
+    expect(Array.from(rows.rows!.data, Number)).toEqual([5, 1, 3, 0]);
     // Row 5 got (1, 1) and 4·(−1, 2), row 1 got (−1, 2) and 2·(1, 1).
     expect(Array.from(byName.table!.data, Number)).toEqual([-3, 9, 1, 4, -2, 4, 4, 4]);
     expect(Array.from(dense[0]!.byName.w.data, Number), 'a batch of its own is left alone').toEqual([
@@ -293,6 +294,62 @@ describe('Learner', () => {
     ]);
     await learner.accumulate(gradients(), { first: true });
     expect(Array.from(learner.accumulated.byName.b!.data, Number)).toEqual([0, 3, 0]);
+    await learner.dispose();
+  });
+
+  it('lookup tables of two vocabularies move and add up, each at rows of its own', async () => {
+    const tables = [
+      spec('a/table', [6, 2], { lookup: 'a/rows' }),
+      spec('b/table', [4, 1], { lookup: 'b/rows' }),
+      spec('b/weights', [4, 1], { lookup: 'b/rows' }),
+    ];
+    const values = () => Object.fromEntries(tables.map((s) => [s.name, random(s.name, s.shape)]));
+    const batch = (a: number[], b: number[]): Gradients => ({
+      byName: {
+        'a/table': hostTensor('f32', [a.length, 2], Float32Array.from(a.flatMap((row) => [row, 1]))),
+        'b/table': hostTensor('f32', [b.length, 1], Float32Array.from(b)),
+        'b/weights': hostTensor(
+          'f32',
+          [b.length, 1],
+          Float32Array.from(b, (row) => -row),
+        ),
+      },
+      rows: { 'a/rows': i64(...a), 'b/rows': i64(...b) },
+    });
+    const numbers = (tensor: HostTensor | undefined) => Array.from(tensor!.data, Number);
+    const weights = values();
+    const learner = await Learner.create(tables, weights, sgd({ momentum: 0 }), COMPUTE);
+    await learner.accumulate(batch([5, 1], [3]), { first: true });
+    await learner.accumulate(batch([1, 2, 4], [2, 3]), { first: false });
+    const { byName, rows } = learner.accumulated;
+    expect([numbers(rows['a/rows']), numbers(rows['b/rows'])]).toEqual([
+      [5, 1, 2, 4],
+      [3, 2],
+    ]);
+    expect(numbers(byName['a/table'])).toEqual([5, 1, 2, 2, 2, 1, 4, 1]);
+    expect([numbers(byName['b/table']), numbers(byName['b/weights'])]).toEqual([
+      [6, 2],
+      [-6, -2],
+    ]);
+    await learner.apply(learner.accumulated, { learningRate: 1, weightDecay: 0, maxGradientNorm: 0 });
+    const moved = (name: string) =>
+      numbers(values()[name]).map((before, i) => Math.round(before - numbers(weights[name])[i]!));
+    expect(moved('a/table')).toEqual([0, 0, 2, 2, 2, 1, 0, 0, 4, 1, 5, 1]);
+    expect(moved('b/table')).toEqual([0, 0, 2, 6]);
+    expect(moved('b/weights').map((x) => x + 0)).toEqual([0, 0, -2, -6]);
+
+    const { 'b/weights': _, ...fewer } = batch([1], [1]).byName;
+    await expect(learner.accumulate({ ...batch([1], [1]), byName: fewer }, { first: false })).rejects.toThrow(
+      'only some batches of a sum have a gradient of b/weights',
+    );
+    const unknown = { byName: { table: byName['a/table']! }, rows };
+    await expect(learner.apply(unknown, UPDATE)).rejects.toThrow(
+      'a gradient of table, which the learner does not train',
+    );
+    const wrong = { ...batch([1], [1]), rows: { rows: i64(1) } };
+    await expect(learner.apply(wrong, UPDATE)).rejects.toThrow(
+      /lookup table a\/table came without its rows\n.*"a\/rows"/,
+    );
     await learner.dispose();
   });
 
@@ -316,7 +373,7 @@ describe('Learner', () => {
     expect(() => learner.restore(1, weights(), {})).toThrow(
       'the checkpoint has no tensor "u/w" of 6 elements',
     );
-    await expect(learner.apply({ ...gradients(), rows: undefined }, UPDATE)).rejects.toThrow(
+    await expect(learner.apply({ ...gradients(), rows: {} }, UPDATE)).rejects.toThrow(
       'lookup table table came without its rows',
     );
     await learner.dispose();

@@ -5,22 +5,11 @@ import { UndriftError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { bringToHost, keepLong, keepOnDevice, keptTensor, releaseFromDevice } from './device-memory.ts';
 import type { ComputeOptions } from './devices.ts';
+import { type Gradients, gradientOutput } from './gradients.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
 import type { LossScale } from './loss-scale.ts';
-import {
-  type DenseParameter,
-  type ParameterState,
-  ParameterUpdate,
-  unionOfRows,
-} from './parameter-update.ts';
-
-/** Gradients of one step. Those of lookup tables cover the step's `rows` only. */
-export interface Gradients {
-  /** Gradients by parameter name: f32 of the parameter's shape, or f32[U, D] for a lookup table. */
-  readonly byName: Readonly<Record<string, HostTensor>>;
-  /** i64[U]: distinct table rows of the gradients of lookup tables. */
-  readonly rows: HostTensor | undefined;
-}
+import { type DenseParameter, type ParameterState, ParameterUpdate } from './parameter-update.ts';
+import { type RowUnion, unionOfRows } from './row-union.ts';
 
 /** Options of one update. */
 export interface UpdateOptions {
@@ -56,8 +45,8 @@ export interface LearnerOptions extends ComputeOptions {
 }
 
 /**
- * Trainable parameters of a model with their optimizer state. It provides them to programs and updates them
- * by gradients.
+ * Trainable parameters of a model, or of several (see `joinParameters`), with their optimizer state. It
+ * provides them to programs and updates them by gradients.
  */
 export class Learner {
   /** Number of updates made so far. */
@@ -194,12 +183,13 @@ export class Learner {
    *
    * @returns the global norm of the gradients before clipping; NaN if a gradient was not finite and a smaller
    *   loss scale may help: the step then counts, but changes no parameter
-   * @throws UndriftError if a gradient is not finite otherwise. The error names the parameter, and nothing
-   *   has been changed.
+   * @throws UndriftError if a gradient is not finite otherwise, belongs to no parameter of the learner, or
+   *   lacks its rows. The error names the parameter, and nothing has been changed.
    */
   async apply(gradients: Gradients, options: UpdateOptions): Promise<number> {
     const { maxGradientNorm, learningRate } = options;
     const gradientFactor = (options.gradientFactor ?? 1) / (this.lossScale?.value ?? 1);
+    this.check(gradients);
     const { squared, notFinite } = await this.squaredSum(gradients);
     if (notFinite === undefined) this.lossScale?.succeeded();
     else if (this.lossScale?.failed()) {
@@ -217,9 +207,9 @@ export class Learner {
       for (const [name, state] of this.learned) {
         const gradient = gradients.byName[name];
         if (!gradient || state.spec.decay !== decay) continue;
-        if (!state.spec.lookup) dense.push({ state, gradient });
-        else if (gradients.rows) await this.update.applyRows(state, gradients.rows, gradient, numbers);
-        else throw new UndriftError(`the gradient of the lookup table ${name} came without its rows`);
+        const { lookup } = state.spec;
+        if (lookup) await this.update.applyRows(state, gradients.rows[lookup]!, gradient, numbers);
+        else dense.push({ state, gradient });
       }
       await this.update.applyAll(dense, numbers);
     }
@@ -232,8 +222,11 @@ export class Learner {
    * Batches use different rows of lookup tables, so the sum covers the union of their rows.
    *
    * @param options.first whether to start a new sum
+   * @throws UndriftError if the batches of a sum have gradients of different parameters.
    */
-  async accumulate({ byName, rows }: Gradients, options: { first: boolean }): Promise<void> {
+  async accumulate(gradients: Gradients, options: { first: boolean }): Promise<void> {
+    const { byName, rows } = gradients;
+    this.check(gradients);
     if (options.first || !this.sum) {
       const copies: Record<string, HostTensor> = {};
       for (const [name, gradient] of Object.entries(byName)) {
@@ -242,18 +235,31 @@ export class Learner {
       this.sum = { byName: copies, rows };
       return;
     }
-    const union = rows && this.sum.rows ? unionOfRows(this.sum.rows, rows) : undefined;
+    const { sum } = this;
+    const other = [...Object.keys(sum.byName), ...Object.keys(byName)].find(
+      (name) => !(sum.byName[name] && byName[name]),
+    );
+    if (other !== undefined) {
+      throw new UndriftError(`only some batches of a sum have a gradient of ${other}`, {
+        help: 'add up gradients of one program',
+      });
+    }
+    const unions = new Map<string, RowUnion>();
     const next: Record<string, HostTensor> = {};
     for (const [name, gradient] of Object.entries(byName)) {
-      const total = this.sum.byName[name]!;
-      if (union && this.learned.get(name)?.spec.lookup) {
+      const total = sum.byName[name]!;
+      const lookup = this.learned.get(name)?.spec.lookup;
+      if (lookup) {
+        const union = unions.get(lookup) ?? unionOfRows(sum.rows[lookup]!, rows[lookup]!);
+        unions.set(lookup, union);
         next[name] = await this.update.mergeRows(union, total, gradient);
       } else {
         await this.update.accumulate(total, gradient);
         next[name] = total;
       }
     }
-    this.sum = { byName: next, rows: union?.rows ?? rows };
+    const united = [...unions].map(([lookup, union]) => [lookup, union.rows] as const);
+    this.sum = { byName: next, rows: Object.fromEntries(united) };
   }
 
   /**
@@ -271,6 +277,23 @@ export class Learner {
     await releaseFromDevice(this.kept);
     if (this.sum) await releaseFromDevice(Object.values(this.sum.byName));
     await this.update.dispose();
+  }
+
+  /** @throws UndriftError if a gradient belongs to no parameter, or to a lookup table and lacks its rows. */
+  private check({ byName, rows }: Gradients): void {
+    for (const name of Object.keys(byName)) {
+      const learned = this.learned.get(name);
+      if (!learned) {
+        throw new UndriftError(`a gradient of ${name}, which the learner does not train`, {
+          help: 'give the learner the specs under the names that they have in the graph (joinParameters)',
+        });
+      }
+      const { lookup } = learned.spec;
+      if (!lookup || rows[lookup]) continue;
+      throw new UndriftError(`the gradient of the lookup table ${name} came without its rows`, {
+        help: `Gradients.rows must have "${lookup}"`,
+      });
+    }
   }
 
   /**
@@ -317,9 +340,6 @@ const tensorsOf = ({ value, slots, gradient }: Learned): HostTensor[] => [
   ...Object.values(slots),
   ...(gradient ? [gradient] : []),
 ];
-
-/** Name of the program output that holds the gradient of a parameter. */
-export const gradientOutput = (parameter: string): string => `gradient/${parameter}`;
 
 /**
  * Copies a tensor of a checkpoint into a live tensor.

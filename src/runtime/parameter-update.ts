@@ -1,19 +1,4 @@
-import { Graph } from '../graph/graph.ts';
-import {
-  add,
-  concat,
-  expand,
-  fill,
-  gather,
-  matmul,
-  scatter,
-  scatterAdd,
-  square,
-  stopGradient,
-  sum,
-  unsqueeze,
-} from '../graph/ops.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { Graph } from '../graph/graph.ts';
 import { elementCount } from '../onnx/dtypes.ts';
 import type { Optimizer, StepNumbers } from '../optim/optimizer.ts';
 import { bringToHost, isShort, keepsTensors, keptTensor, reshapeKept } from './device-memory.ts';
@@ -21,6 +6,8 @@ import type { ComputeOptions } from './devices.ts';
 import { float32, type HostTensor, scalarTensor, zeros } from './host-tensor.ts';
 import { Program } from './program.ts';
 import { RowBuffer } from './row-buffer.ts';
+import type { RowUnion } from './row-union.ts';
+import { DEVICE_UPDATE_GRAPHS, squaredRowsGraph, UPDATE_GRAPHS } from './update-graphs.ts';
 
 /** Parameter with its optimizer state, all in this process's memory or all kept on a device. */
 export interface ParameterState {
@@ -55,9 +42,9 @@ export interface DenseParameter {
 export class ParameterUpdate {
   private readonly optimizer: Optimizer;
   private readonly options: ComputeOptions;
-  private readonly programs: Programs<typeof GRAPHS>;
+  private readonly programs: Programs<typeof UPDATE_GRAPHS>;
   /** Programs for kept tensors; undefined if the device cannot keep tensors. */
-  private readonly onDevice: Programs<typeof DEVICE_GRAPHS> | undefined;
+  private readonly onDevice: Programs<typeof DEVICE_UPDATE_GRAPHS> | undefined;
   /** Programs that compute norms, by the dims of the gradients. */
   private readonly normPrograms = new Map<string, Program>();
   /** Row buffers by program output and width of the table. */
@@ -68,8 +55,8 @@ export class ParameterUpdate {
   private constructor(
     optimizer: Optimizer,
     options: ComputeOptions,
-    programs: Programs<typeof GRAPHS>,
-    onDevice: Programs<typeof DEVICE_GRAPHS> | undefined,
+    programs: Programs<typeof UPDATE_GRAPHS>,
+    onDevice: Programs<typeof DEVICE_UPDATE_GRAPHS> | undefined,
   ) {
     this.optimizer = optimizer;
     this.options = options;
@@ -82,8 +69,10 @@ export class ParameterUpdate {
     return new ParameterUpdate(
       optimizer,
       options,
-      await compileAll(GRAPHS, optimizer, { ...options, device: 'cpu' }),
-      keepsTensors(options.device ?? 'cpu') ? await compileAll(DEVICE_GRAPHS, optimizer, options) : undefined,
+      await compileAll(UPDATE_GRAPHS, optimizer, { ...options, device: 'cpu' }),
+      keepsTensors(options.device ?? 'cpu')
+        ? await compileAll(DEVICE_UPDATE_GRAPHS, optimizer, options)
+        : undefined,
     );
   }
 
@@ -264,22 +253,6 @@ export class ParameterUpdate {
   }
 }
 
-const GRAPHS = {
-  dense: denseGraph,
-  rows: rowsGraph,
-  accumulate: accumulationGraph,
-  mergeRows: mergeRowsGraph,
-  squaredNorm: squaredNormGraph,
-} as const;
-
-/** Graphs for tensors that are kept on a device. */
-const DEVICE_GRAPHS = {
-  dense: denseGraph,
-  rows: rowsInTableGraph,
-  accumulate: accumulationGraph,
-  copy: copyGraph,
-} as const;
-
 type Programs<Graphs> = Readonly<Record<keyof Graphs, Program>>;
 
 async function compileAll<Name extends string>(
@@ -292,137 +265,6 @@ async function compileAll<Name extends string>(
     programs[name] = await Program.compile(graphs[name](optimizer), options);
   }
   return programs as Record<Name, Program>;
-}
-
-function denseGraph(optimizer: Optimizer): Graph {
-  const graph = new Graph(`${optimizer.id}/dense`);
-  return update(graph, optimizer, ['n'], ['n'], (state) => state);
-}
-
-function rowsGraph(optimizer: Optimizer): Graph {
-  const graph = new Graph(`${optimizer.id}/rows`);
-  const rows = graph.input('rows', 'i64', ['rows']);
-  return update(graph, optimizer, ['vocabulary', 'width'], ['rows', 'width'], (state) => gather(state, rows));
-}
-
-/** Like `rowsGraph`, but with whole tables as results, for tables that are written in place. */
-function rowsInTableGraph(optimizer: Optimizer): Graph {
-  const graph = new Graph(`${optimizer.id}/rows-in-table`);
-  const rows = graph.input('rows', 'i64', ['rows']);
-  const places = expand(unsqueeze(rows, 1), ['rows', 'width']);
-  return update(
-    graph,
-    optimizer,
-    ['vocabulary', 'width'],
-    ['rows', 'width'],
-    (state) => gather(state, rows),
-    (next, state) => scatter(state, places, next),
-  );
-}
-
-/**
- * Builds the graph of an update.
- *
- * @param pick selects the part of a parameter, or of its state, that is updated
- * @param put makes the result from the updated part and the whole before the update; default: the part alone
- */
-function update(
-  graph: Graph,
-  optimizer: Optimizer,
-  stateShape: string[],
-  gradientShape: string[],
-  pick: (state: Tensor) => Tensor,
-  put: (next: Tensor, state: Tensor) => Tensor = (next) => next,
-): Graph {
-  const parameter = graph.input('parameter', 'f32', stateShape);
-  const gradient = graph.input('gradient', 'f32', gradientShape);
-  const slots = fromNames(optimizer.slots, (slot) => graph.input(slot, 'f32', stateShape));
-  const scalars = fromNames(optimizer.scalars, (name) => graph.input(name, 'f32', []));
-  const next = optimizer.update(
-    { parameter: pick(parameter), gradient, slots: mapValues(slots, pick) },
-    scalars,
-  );
-  graph.output('next/parameter', put(next.parameter, parameter));
-  for (const [slot, tensor] of Object.entries(next.slots)) {
-    graph.output(`next/${slot}`, put(tensor, slots[slot]!));
-  }
-  return graph;
-}
-
-function copyGraph(): Graph {
-  const graph = new Graph('copy');
-  graph.output('copy', stopGradient(graph.input('gradient', 'f32', ['n'])));
-  return graph;
-}
-
-/** Σ g² of every row of several matrices, concatenated. */
-function squaredRowsGraph(gradients: readonly HostTensor[]): Graph {
-  const graph = new Graph('squared-rows');
-  const squares = gradients.map(({ dims }, i) =>
-    sum(square(graph.input(`gradient${i}`, 'f32', dims)), { axes: 1 }),
-  );
-  graph.output('squares', concat(squares, 0));
-  return graph;
-}
-
-function accumulationGraph(): Graph {
-  const graph = new Graph('accumulate');
-  const total = graph.input('total', 'f32', ['n']);
-  graph.output('next/total', add(total, graph.input('gradient', 'f32', ['n'])));
-  return graph;
-}
-
-function squaredNormGraph(): Graph {
-  const graph = new Graph('squared-norm');
-  // Products of vectors take one pass over memory and write no intermediate.
-  const rows = unsqueeze(graph.input('gradient', 'f32', ['rows', 'n']), 1);
-  graph.output('squared', matmul(rows, rows, { transB: true }));
-  return graph;
-}
-
-function mergeRowsGraph(): Graph {
-  const graph = new Graph('merge-rows');
-  graph.input('rows', 'i64', ['rows']);
-  const parts = ['a', 'b'].map((name) => {
-    const values = graph.input(name, 'f32', [`${name}Rows`, 'width']);
-    const places = graph.input(`places${name.toUpperCase()}`, 'i64', [`${name}Rows`]);
-    return { values, places: expand(unsqueeze(places, 1), values.shape) };
-  });
-  const total = parts.reduce(
-    (sum, { values, places }) => scatterAdd(sum, places, values, { axis: 0 }),
-    fill(graph, 0, ['rows', 'width']),
-  );
-  graph.output('total', total);
-  return graph;
-}
-
-/** Distinct rows of two row lists, and the positions of each list's rows in them. All i64. */
-export interface RowUnion {
-  /** Distinct rows, i64[rows]. */
-  readonly rows: HostTensor;
-  /** Position in `rows` of each row of the first list. */
-  readonly placesA: HostTensor;
-  /** Position in `rows` of each row of the second list. */
-  readonly placesB: HostTensor;
-}
-
-/** Computes the union of two row lists (i64), in order of first occurrence. */
-export function unionOfRows(a: HostTensor, b: HostTensor): RowUnion {
-  const places = new Map<bigint, bigint>();
-  const locate = (tensor: HostTensor): HostTensor => {
-    const located = (tensor.data as BigInt64Array).map((row) => {
-      const known = places.get(row) ?? BigInt(places.size);
-      places.set(row, known);
-      return known;
-    });
-    return { dtype: 'i64', dims: tensor.dims, data: located };
-  };
-  const [placesA, placesB] = [locate(a), locate(b)];
-  return {
-    rows: { dtype: 'i64', dims: [places.size], data: BigInt64Array.from(places.keys()) },
-    placesA,
-    placesB,
-  };
 }
 
 /**

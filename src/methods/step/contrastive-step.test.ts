@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { smallRetriever, TEXTS } from '../../../test/small-models.ts';
+import { ROWS_INPUT } from '../../nn/parameters.ts';
 import { CostLedger } from '../../objective/cost-ledger.ts';
 import { Temperature } from '../../objective/temperature.ts';
 import { adamw } from '../../optim/adamw.ts';
@@ -102,7 +103,7 @@ function wholeOf({ gradients }: ContrastiveResult, name: string): Float32Array {
   if (!spec?.lookup) return float32(gradient);
   const [V, width] = spec.shape as [number, number];
   const table = new Float32Array(V * width);
-  for (const [i, row] of (gradients.rows!.data as BigInt64Array).entries())
+  for (const [i, row] of (gradients.rows[ROWS_INPUT]!.data as BigInt64Array).entries())
     table.set(float32(gradient).subarray(i * width, (i + 1) * width), Number(row) * width);
   return table;
 }

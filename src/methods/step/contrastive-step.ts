@@ -1,16 +1,15 @@
-import { backward } from '../../grad/backward.ts';
 import { Graph } from '../../graph/graph.ts';
 import { cast } from '../../graph/ops.ts';
 import type { Side } from '../../models/retriever/retriever.ts';
 import { dropoutKeys, TokenFeeds } from '../../models/retriever/token-feeds.ts';
-import { ROWS_INPUT } from '../../nn/parameters.ts';
 import type { StepResult } from '../../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
+import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
 import { float32, type HostTensor, scalarValue } from '../../runtime/host-tensor.ts';
-import { gradientOutput } from '../../runtime/learner.ts';
 import { Program } from '../../runtime/program.ts';
 import { padBatch } from '../../text/pad-batch.ts';
 import type { TokenStore } from '../../text/token-store.ts';
+import { takePrefix } from '../../util/prefixes.ts';
 import { rngKey } from '../../util/rng.ts';
 import type { BatchTokens, MethodContext } from '../contract/method.ts';
 import { lossOfEmbeddings, type ScoreLoss } from './score-loss.ts';
@@ -54,9 +53,9 @@ export class ContrastiveStep {
   ): Promise<ContrastiveStep> {
     const { retriever, temperature, dropoutRatio, compute, precision = 'f32' } = context;
     const graph = new Graph(name);
-    const { get: p, targets } = retriever.declare(graph, [...retriever.specs, ...temperature.specs]);
+    const declared = retriever.declare(graph, { specs: [...retriever.specs, ...temperature.specs] });
     const sides: Record<string, Side> = { queries: 'query', ...(embedded && { documents: 'document' }) };
-    const embeddings = retriever.embedSides(graph, p, sides, { dropoutRatio, packed: true });
+    const embeddings = retriever.embedSides(declared, sides, { dropoutRatio, packed: true });
     const [queries, documents] = [embeddings.queries!, embeddings.documents];
     if (documents) graph.output('documentEmbeddings', documents);
     const constants = Object.entries(fed).map(([name, dtype]) => {
@@ -68,15 +67,12 @@ export class ContrastiveStep {
       trainingLoss,
       interpretableLoss = trainingLoss,
       metrics = {},
-    } = lossOfEmbeddings(context, parts, p, loss);
+    } = lossOfEmbeddings(context, parts, declared.get, loss);
     graph.output('trainingLoss', trainingLoss);
     graph.output('interpretableLoss', interpretableLoss);
     graph.output('queryEmbeddings', queries);
     for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
-    const gradients = backward(scaledLoss(trainingLoss, context), [...targets.values()]);
-    for (const [i, parameter] of [...targets.keys()].entries()) {
-      graph.output(gradientOutput(parameter), gradients[i]!);
-    }
+    outputGradients(scaledLoss(trainingLoss, context), declared.targets);
     return new ContrastiveStep(context, await Program.compile(graph, { ...compute, precision }));
   }
 
@@ -115,15 +111,16 @@ export class ContrastiveStep {
       }
     }
     const outputs = await this.program.run(feeds, { into: gradientBuffers });
-    const named = (prefix: string) =>
-      Object.entries(outputs).flatMap(([name, tensor]) =>
-        name.startsWith(prefix) ? [[name.slice(prefix.length), tensor] as const] : [],
-      );
     return {
-      gradients: { byName: Object.fromEntries(named(gradientOutput(''))), rows: tokens[ROWS_INPUT] },
+      gradients: gradientsIn(outputs, tokens),
       trainingLoss: scalarValue(outputs.trainingLoss, 'trainingLoss'),
       interpretableLoss: scalarValue(outputs.interpretableLoss, 'interpretableLoss'),
-      metrics: Object.fromEntries(named('metric/').map(([name, value]) => [name, scalarValue(value, name)])),
+      metrics: Object.fromEntries(
+        Object.entries(takePrefix('metric/', outputs)).map(([name, value]) => [
+          name,
+          scalarValue(value, name),
+        ]),
+      ),
       queryEmbeddings: float32(outputs.queryEmbeddings),
       documentEmbeddings: outputs.documentEmbeddings
         ? float32(outputs.documentEmbeddings)

@@ -12,7 +12,7 @@ import {
   sum,
 } from '../../graph/ops.ts';
 import { pool } from '../../nn/layers.ts';
-import { embeddingParameters } from '../../nn/parameters.ts';
+import { embeddingParameters, ROWS_INPUT } from '../../nn/parameters.ts';
 import { float32, hostTensor } from '../../runtime/host-tensor.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
@@ -70,7 +70,7 @@ export const staticEmbedding: Architecture<StaticConfig> = {
       shape: [vocab_size, 1],
       init: { kind: 'constant', value: UNIT_LOGIT },
       decay: false,
-      lookup: true,
+      lookup: ROWS_INPUT,
     },
   ],
 

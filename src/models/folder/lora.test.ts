@@ -4,15 +4,14 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { embeddings, largestDifference, smallRetriever } from '../../../test/small-models.ts';
 import { tempFiles } from '../../../test/temp-files.ts';
-import { backward } from '../../grad/backward.ts';
 import { Graph } from '../../graph/graph.ts';
 import { matmul, range } from '../../graph/ops.ts';
 import { readSafetensors } from '../../io/safetensors.ts';
 import { softmaxCrossEntropy } from '../../losses/softmax-cross-entropy.ts';
-import { ROWS_INPUT } from '../../nn/parameters.ts';
 import { adamw } from '../../optim/adamw.ts';
+import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
 import { float32, type HostTensor, scalarValue } from '../../runtime/host-tensor.ts';
-import { gradientOutput, Learner } from '../../runtime/learner.ts';
+import { Learner } from '../../runtime/learner.ts';
 import { Program } from '../../runtime/program.ts';
 import { padBatch } from '../../text/pad-batch.ts';
 import { TokenStore } from '../../text/token-store.ts';
@@ -99,13 +98,11 @@ describe.each(['bert', 'gpt2'])('%s adapted as by peft', (name) => {
   test('three steps of AdamW to 1e-4; what is frozen stays to the bit', async () => {
     const graph = new Graph('lora');
     const p = retriever.declare(graph);
-    const { query, document } = retriever.embedSides(graph, p.get, { query: 'query', document: 'document' });
+    const { query, document } = retriever.embedSides(p, { query: 'query', document: 'document' });
     const scores = matmul(query!, document!, { transB: true, alpha: 1 / batches.temperature });
     const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
     graph.output('loss', loss);
-    const names = [...p.targets.keys()];
-    for (const [i, gradient] of backward(loss, [...p.targets.values()]).entries())
-      graph.output(gradientOutput(names[i]!), gradient);
+    outputGradients(loss, p.targets);
     const program = await Program.compile(graph, { threads: 1 });
     const learner = await Learner.create(retriever.specs, retriever.weights, adamw(), { threads: 1 });
     const feeder = new TokenFeeds(retriever.encoder.vocabSize);
@@ -120,15 +117,11 @@ describe.each(['bert', 'gpt2'])('%s adapted as by peft', (name) => {
       ]);
       const feeds = feeder.feeds(Object.fromEntries(padded));
       const results = await program.run({ ...retriever.weights, ...feeds });
-      const byName = Object.fromEntries(names.map((key) => [key, results[gradientOutput(key)]!]));
-      const norm = await learner.apply(
-        { byName, rows: feeds[ROWS_INPUT] },
-        {
-          learningRate: batches.learningRate,
-          weightDecay: batches.weightDecay,
-          maxGradientNorm: batches.maxGradientNorm,
-        },
-      );
+      const norm = await learner.apply(gradientsIn(results, feeds), {
+        learningRate: batches.learningRate,
+        weightDecay: batches.weightDecay,
+        maxGradientNorm: batches.maxGradientNorm,
+      });
       expect(scalarValue(results.loss) / theirLoss).toBeCloseTo(1, 4);
       expect(norm / gradientNorm).toBeCloseTo(1, 4);
     }

@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import { Graph } from '../../graph/graph.ts';
 import { argMax } from '../../graph/ops.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import { nextTokenLogProbabilities } from '../../losses/next-token.ts';
-import { type DeclaredParameters, declareParameters } from '../../nn/parameters.ts';
+import { type DeclaredParameters, declareParameters, type ParameterSpec } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
-import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { float32, type HostTensor } from '../../runtime/host-tensor.ts';
 import type { Program } from '../../runtime/program.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { Tokenizer } from '../../text/tokenizer.ts';
@@ -14,6 +13,8 @@ import { readJson } from '../../util/files.ts';
 import type { TokenInputs } from '../architectures/architecture.ts';
 import { objectIn } from '../folder/sentence-transformers.ts';
 import { openWeights, readWeights } from '../folder/weight-files.ts';
+import { wholeTableFeeds } from '../retriever/token-feeds.ts';
+import { tokenInputs } from '../retriever/token-inputs.ts';
 import { Decoder, type ModelConfig } from './decoder.ts';
 
 /** Most logits in one pass: 256 MB. */
@@ -103,9 +104,20 @@ export class LanguageModel {
     }
   }
 
-  /** Declares all weights as inputs of a graph and as targets of differentiation. */
-  declare(graph: Graph): DeclaredParameters {
-    return declareParameters(graph, this.decoder.specs, (table) => table);
+  /** Specifications of all parameters, by their names in `weights`. */
+  get specs(): readonly ParameterSpec[] {
+    return this.decoder.specs;
+  }
+
+  /**
+   * Declares all weights as inputs of a graph and as targets of differentiation. The whole table of tokens is an
+   * input, so the ids that are fed are its rows (see `tokenInputs` and `wholeTableFeeds`).
+   *
+   * @param options.prefix prefix of the model in a graph that it shares with others (see `joinParameters`),
+   *   default none
+   */
+  declare(graph: Graph, options: { prefix?: string } = {}): DeclaredParameters {
+    return declareParameters(graph, this.specs, options);
   }
 
   /**
@@ -222,13 +234,12 @@ export class LanguageModel {
   private program(
     name: string,
     compute: ComputeOptions,
-    build: (graph: Graph, p: DeclaredParameters['get'], inputs: TokenInputs & { ids: Tensor }) => void,
+    build: (graph: Graph, p: DeclaredParameters['get'], inputs: TokenInputs) => void,
   ): Promise<Program> {
     const makeGraph = () => {
       const graph = new Graph(name);
-      const { get } = this.declare(graph);
-      const shape = ['texts', 'textsTokens'];
-      build(graph, get, { ids: graph.input('ids', 'i64', shape), mask: graph.input('mask', 'f32', shape) });
+      const declared = this.declare(graph);
+      build(graph, declared.get, tokenInputs(declared, 'texts'));
       return graph;
     };
     return this.programs.get(name, makeGraph, compute);
@@ -246,12 +257,11 @@ export class LanguageModel {
  * hides the padding.
  */
 function feeds(sequences: readonly ArrayLike<number>[]): Record<string, HostTensor> {
-  const dims = [sequences.length, sequences[0]!.length];
-  const [ids, mask] = [new BigInt64Array(dims[0]! * dims[1]!), new Float32Array(dims[0]! * dims[1]!)];
+  const [batch, tokens] = [sequences.length, sequences[0]!.length];
+  const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)];
   for (const [row, sequence] of sequences.entries()) {
-    const start = row * dims[1]!;
-    for (let t = 0; t < sequence.length; t++) ids[start + t] = BigInt(sequence[t]!);
-    mask.fill(1, start, start + sequence.length);
+    ids.set(sequence, row * tokens);
+    mask.fill(1, row * tokens, row * tokens + sequence.length);
   }
-  return { ids: hostTensor('i64', dims, ids), mask: hostTensor('f32', dims, mask) };
+  return wholeTableFeeds({ texts: { ids, mask, batch, tokens } });
 }

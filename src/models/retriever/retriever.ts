@@ -1,6 +1,4 @@
-import { multiplyDims } from '../../graph/dims.ts';
 import { Graph } from '../../graph/graph.ts';
-import { gather } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Adapter, loraParameters, withAdapters } from '../../nn/lora.ts';
 import {
@@ -9,7 +7,6 @@ import {
   initialValue,
   type ParameterSpec,
   type Parameters,
-  ROWS_INPUT,
 } from '../../nn/parameters.ts';
 import { keepLong } from '../../runtime/device-memory.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
@@ -19,10 +16,12 @@ import type { TokenFrame } from '../../text/crops.ts';
 import { TokenStore } from '../../text/token-store.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ShapeError, UsageError } from '../../util/errors.ts';
+import { underPrefix } from '../../util/prefixes.ts';
 import type { Progress } from '../../util/progress.ts';
 import { encodeRows } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
 import { TokenFeeds } from './token-feeds.ts';
+import { tokenInputs } from './token-inputs.ts';
 
 /** Longest whole text, in tokens: a shelf of books. Longer texts are truncated. */
 const MAX_WHOLE_TOKENS = 2 ** 20;
@@ -131,61 +130,48 @@ export class Retriever {
   }
 
   /**
-   * Adds to a graph the embedding of a batch of one side. The tokens are the inputs `<input>/ids` i64 and
-   * `<input>/mask` f32 of shape [<input>, <input>Tokens].
+   * Adds to a graph the embedding of a batch of one side. The tokens are inputs (see `tokenInputs`).
    *
+   * @param declared the retriever's parameters, as `declare` returns them
+   * @param options.input name of the batch
    * @param options.packed  lets the layers skip padding (see `TextRows`), with further inputs that
    *   `TokenFeeds` makes
    * @returns f32[<input>, D]
    */
   embed(
-    graph: Graph,
-    p: Parameters,
+    declared: DeclaredParameters,
     side: Side,
     options: { input: string; dropoutRatio?: number; packed?: boolean },
   ): Tensor {
-    return this.embedSides(graph, p, { [options.input]: side }, options)[options.input]!;
+    return this.embedSides(declared, { [options.input]: side }, options)[options.input]!;
   }
 
   /**
-   * Adds to a graph the embeddings of several batches, by the names of their inputs. Batches of one tower go
-   * through its layers together.
+   * Adds to a graph the embeddings of several batches, like `embed`. Batches of one tower go through its layers
+   * together.
+   *
+   * @param sides side of each batch, by the name of the batch
+   * @returns f32[<input>, D] by the names of the batches
    */
   embedSides(
-    graph: Graph,
-    p: Parameters,
+    declared: DeclaredParameters,
     sides: Readonly<Record<string, Side>>,
     options: { dropoutRatio?: number; packed?: boolean } = {},
   ): Record<string, Tensor> {
+    const { graph, get: p, prefix: model } = declared;
     const { dropoutRatio = 0 } = options;
     const packed = options.packed && this.encoder.packs;
-    const inputs = Object.entries(sides).map(([input, side]) => {
-      const places = multiplyDims(input, `${input}Tokens`);
-      const shape = [input, `${input}Tokens`];
-      const ids = graph.input(`${input}/ids`, 'i64', shape);
-      const mask = graph.input(`${input}/mask`, 'f32', shape);
-      return {
-        input,
-        prefix: this.prefix(side),
-        tokens: {
-          ids,
-          mask,
-          ...(packed && {
-            packing: {
-              places: graph.input(`${input}/places`, 'i64', [`${input}Places`]),
-              slots: graph.input(`${input}/slots`, 'i64', [places]),
-              kept: graph.input(`${input}/kept`, 'f32', [places]),
-            },
-          }),
-          ...(dropoutRatio > 0 && { dropoutKeys: graph.input(`${input}/dropout`, 'u32', [input]) }),
-        },
-      };
-    });
+    const inputs = Object.entries(sides).map(([input, side]) => ({
+      input,
+      prefix: this.prefix(side),
+      tokens: tokenInputs(declared, input, { packed, dropout: dropoutRatio > 0 }),
+    }));
     const embeddings: Record<string, Tensor> = {};
     for (const prefix of new Set(inputs.map((each) => each.prefix))) {
       const own = inputs.filter((each) => each.prefix === prefix);
       const weights: Parameters = (name) => p(`${prefix}/${name}`);
-      const made = graph.scope(own.map(({ input }) => input).join('+'), () =>
+      const scope = underPrefix(model, own.map(({ input }) => input).join('+'));
+      const made = graph.scope(scope, () =>
         this.encoder.embedAll(
           weights,
           own.map(({ tokens }) => tokens),
@@ -200,11 +186,17 @@ export class Retriever {
   /**
    * Declares all weights as inputs of a graph. Lookup tables are declared by the distinct rows of the batch
    * (see `TokenFeeds`).
+   *
+   * @param options.specs parameters to declare; default: all of the retriever
+   * @param options.prefix prefix of the retriever in a graph that it shares with other models (see
+   *   `joinParameters`), default none
    */
-  declare(graph: Graph, specs: readonly ParameterSpec[] = this.specs): DeclaredParameters {
-    const rows = graph.input(ROWS_INPUT, 'i64', [ROWS_INPUT]);
-    const { get, targets } = declareParameters(graph, specs, (table) => gather(table, rows));
-    return { get: withAdapters(get, this.adapters), targets };
+  declare(
+    graph: Graph,
+    { specs = this.specs, prefix = '' }: { specs?: readonly ParameterSpec[]; prefix?: string } = {},
+  ): DeclaredParameters {
+    const declared = declareParameters(graph, specs, { prefix });
+    return { ...declared, get: withAdapters(declared.get, this.adapters) };
   }
 
   /** Tokenizes many texts of one side, with prompt and special tokens. */
@@ -298,11 +290,10 @@ export class Retriever {
   encodeGraph(side: Side): Graph {
     const prefix = this.prefix(side);
     const graph = new Graph(`encode-${prefix}`);
-    const p = this.declare(
-      graph,
-      this.specs.filter((spec) => spec.name.startsWith(`${prefix}/`)),
-    );
-    graph.output('embedding', this.embed(graph, p.get, side, { input: 'texts' }));
+    const declared = this.declare(graph, {
+      specs: this.specs.filter((spec) => spec.name.startsWith(`${prefix}/`)),
+    });
+    graph.output('embedding', this.embed(declared, side, { input: 'texts' }));
     return graph;
   }
 

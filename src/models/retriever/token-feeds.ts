@@ -1,6 +1,7 @@
 import { ROWS_INPUT } from '../../nn/parameters.ts';
 import { elementCount } from '../../onnx/dtypes.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { underPrefix } from '../../util/prefixes.ts';
 import { type RngKey, randomInts } from '../../util/rng.ts';
 
 /** Padded batch of token ids, as made by `padBatch`. */
@@ -17,7 +18,8 @@ export interface PaddedTokens {
 
 /**
  * Converts padded batches into program inputs `<name>/ids`, `<name>/mask` and `rows`: the distinct token ids
- * of all batches together, in order of first appearance.
+ * of all batches together, in order of first appearance. The prefix of the model in its graph, if it has one,
+ * stands before all these names.
  *
  * The ids that a program sees are positions in the list `rows`. So the program gathers each table row once,
  * and the gradient of the table has one row for each distinct token, however large the vocabulary.
@@ -27,8 +29,14 @@ export class TokenFeeds {
   private readonly positions: Int32Array;
   private readonly stamps: Int32Array;
   private stamp = 0;
+  private readonly prefix: string;
 
-  constructor(vocabSize: number) {
+  /**
+   * @param vocabSize number of rows of the embedding table
+   * @param options.prefix prefix of the model in its graph (see `Retriever.declare`), default none
+   */
+  constructor(vocabSize: number, { prefix = '' }: { prefix?: string } = {}) {
+    this.prefix = prefix;
     this.positions = new Int32Array(vocabSize);
     this.stamps = new Int32Array(vocabSize);
   }
@@ -44,10 +52,11 @@ export class TokenFeeds {
     { packed = false }: { packed?: boolean } = {},
   ): Record<string, HostTensor> {
     this.stamp += 1;
-    const { positions, stamps, stamp } = this;
+    const { positions, stamps, stamp, prefix } = this;
     const feeds: Record<string, HostTensor> = {};
     const distinct: number[] = [];
-    for (const [name, { ids, mask, batch, tokens }] of Object.entries(batches)) {
+    for (const [own, { ids, mask, batch, tokens }] of Object.entries(batches)) {
+      const name = underPrefix(prefix, own);
       const dims = [batch, tokens];
       const count = elementCount(dims);
       const local = new BigInt64Array(count);
@@ -70,9 +79,30 @@ export class TokenFeeds {
     const rows = new BigInt64Array(distinct.length);
     const low = new Int32Array(rows.buffer);
     for (let i = 0; i < distinct.length; i++) low[2 * i] = distinct[i]!;
-    feeds[ROWS_INPUT] = hostTensor('i64', [distinct.length], rows);
+    feeds[underPrefix(prefix, ROWS_INPUT)] = hostTensor('i64', [distinct.length], rows);
     return feeds;
   }
+}
+
+/**
+ * Converts padded batches into program inputs `<name>/ids` and `<name>/mask` for a language model. Its whole table of tokens is in the
+ * graph, so the inputs hold the token ids themselves.
+ *
+ * @param options.prefix prefix of the model in its graph, default none
+ */
+export function wholeTableFeeds(
+  batches: Readonly<Record<string, PaddedTokens>>,
+  { prefix = '' }: { prefix?: string } = {},
+): Record<string, HostTensor> {
+  const feeds: Record<string, HostTensor> = {};
+  for (const [own, { ids, mask, batch, tokens }] of Object.entries(batches)) {
+    const name = underPrefix(prefix, own);
+    const dims = [batch, tokens];
+    const count = elementCount(dims);
+    feeds[`${name}/ids`] = hostTensor('i64', dims, BigInt64Array.from(ids.subarray(0, count), BigInt));
+    feeds[`${name}/mask`] = hostTensor('f32', dims, mask.slice(0, count));
+  }
+  return feeds;
 }
 
 /**
