@@ -15,10 +15,28 @@ export {
   type Split as ApiDocsSplit,
 } from './data/api-docs.ts';
 export { Corpus, CorpusBuilder, type CorpusOptions, type CorpusRecord } from './data/corpus.ts';
+export type {
+  DataInMemory,
+  JudgedData,
+  JudgementRecord,
+  PairData,
+  Records,
+  ScoredPairData,
+  ScoredPairRecord,
+  TextData,
+  TextRecord,
+} from './data/data-in-memory.ts';
 export type { GradedRowLists, Qrels, RowLists, TrainingExamples } from './data/examples.ts';
 export type { LineOptions } from './data/lines.ts';
 export { loadCorpus, loadData } from './data/load.ts';
 export type { LoadOptions } from './data/load-options.ts';
+export {
+  type OptionalPairField,
+  PAIR_FIELDS,
+  type PairField,
+  type PairRecord,
+  type Passage,
+} from './data/pairs.ts';
 export { readQrels } from './data/qrels.ts';
 export type { RetrievalData } from './data/retrieval-data.ts';
 export { loadScoredPairs } from './data/scored-pairs.ts';
@@ -304,6 +322,6 @@ export {
   writeSafetensors,
 } from './io/safetensors.ts';
 export type { LoadedTensor, TensorData } from './io/tensor-data.ts';
-export { DataError, RuntimeError, ShapeError, UndriftError, UsageError } from './util/errors.ts';
+export { DataError, type Place, RuntimeError, ShapeError, UndriftError, UsageError } from './util/errors.ts';
 export type { Progress } from './util/progress.ts';
 export type { RngKey } from './util/rng.ts';

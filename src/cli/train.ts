@@ -1,4 +1,5 @@
 import { tableAsText } from '../compare/tables.ts';
+import { IN_MEMORY } from '../data/data-in-memory.ts';
 import { findMethod } from '../methods/methods.ts';
 import { ledgerRows } from '../objective/ledger-rows.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
@@ -112,6 +113,11 @@ type GivenOptions = Omit<TrainOptions, 'data'> & { readonly data?: string | unde
 /** Options of a run that goes on: those it was started with, and whatever is given again, which has to be the same. */
 async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
   const stored: TrainSettings = await readRunSettings(given.out);
+  if (stored.data === IN_MEMORY && given.data === undefined) {
+    throw new UsageError(`the run in ${given.out} was trained on data from the memory of a program`, {
+      help: 'resume it in that program: trainRetriever({ …, resume: true }); or train on from its model: --model <run> --data <folder> --out <folder>',
+    });
+  }
   const kept = Object.fromEntries(Object.entries(stored).filter(([, value]) => value !== null));
   const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   // A run stores both; only one of them may be given.

@@ -2,13 +2,13 @@ import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
-import { type Corpus, CorpusBuilder, type CorpusRecord } from './corpus.ts';
+import { type Corpus, CorpusBuilder } from './corpus.ts';
 import { FileLog } from './file-log.ts';
 import { readBytes } from './lines.ts';
 import type { LoadOptions } from './load-options.ts';
 import { readJudgements } from './qrels.ts';
-import { type DataRecord, idField, optionalTextField, textField } from './record.ts';
-import { readRecords } from './records.ts';
+import { idField, optionalTextField, placeOf, textField } from './record.ts';
+import { type RecordSource, recordsOfFile } from './records.ts';
 import {
   normaliseSplits,
   type RetrievalData,
@@ -100,14 +100,14 @@ export async function readSplits(
     const watch = (file: string) => observers.get(file);
     const read = await readJudgements(files, { queries, corpus, unknownIds, maxLineBytes, watch });
     splits.set(name, { judgements: read, negativesAreJudged: true });
-    if (read.skipped > 0) {
-      notes.push(
-        `split ${name}: left out ${read.skipped} judgement${read.skipped === 1 ? '' : 's'} of unknown ids`,
-      );
-    }
+    if (read.skipped > 0) notes.push(skippedNote(name, read.skipped));
   }
   return splits;
 }
+
+/** Tells of judgements that were left out. */
+export const skippedNote = (split: string, skipped: number): string =>
+  `split ${split}: left out ${skipped} judgement${skipped === 1 ? '' : 's'} of unknown ids`;
 
 /** Reads a corpus from JSONL or Parquet files with the fields `_id`, `text` and perhaps `title`. */
 export async function readCorpus(
@@ -117,26 +117,23 @@ export async function readCorpus(
   log = new FileLog(options.onProgress),
 ): Promise<Corpus> {
   const builder = new CorpusBuilder({ file: files[0], noun });
-  const wanted = [...ID_NAMES, ...TEXT_NAMES, ...TITLE_NAMES];
-  const columns = (names: readonly string[]) => names.filter((name) => wanted.includes(name));
   for (const file of files) {
-    builder.from(file);
-    const onBytes = await log.watch(file, `${noun}/${basename(file)}`);
-    for await (const record of readRecords(file, { onBytes, maxLineBytes: options.maxLineBytes, columns })) {
-      builder.add(corpusRecord(record));
-    }
+    await addRecords(builder.from(file), recordsOfFile(file, noun, log, options));
   }
   return builder.finish();
 }
 
-/** Converts a record with an id, a text and optionally a title. */
-function corpusRecord(record: DataRecord): CorpusRecord {
-  return {
-    id: idField(record, ID_NAMES),
-    title: optionalTextField(record, TITLE_NAMES),
-    text: textField(record, TEXT_NAMES),
-    line: record.line,
-  };
+/** Adds records with an id, a text and perhaps a title to a corpus. @throws DataError */
+export async function addRecords(builder: CorpusBuilder, records: RecordSource): Promise<void> {
+  const wanted = [...ID_NAMES, ...TEXT_NAMES, ...TITLE_NAMES];
+  for await (const record of records((names) => names.filter((name) => wanted.includes(name)))) {
+    builder.add({
+      id: idField(record, ID_NAMES),
+      title: optionalTextField(record, TITLE_NAMES),
+      text: textField(record, TEXT_NAMES),
+      ...placeOf(record),
+    });
+  }
 }
 
 /**

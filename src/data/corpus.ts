@@ -1,4 +1,4 @@
-import { DataError } from '../util/errors.ts';
+import { DataError, type Place, placeText } from '../util/errors.ts';
 import { StringTable } from './string-table.ts';
 
 /** Document or query to be added to a {@link Corpus}. */
@@ -11,6 +11,8 @@ export interface CorpusRecord {
   text: string;
   /** Line (or Parquet row) of the record in its source, from 1, for error messages. */
   line?: number | undefined;
+  /** Position of the record in an iterable in memory, from 0, instead of a line. */
+  item?: number | undefined;
 }
 
 /** Settings of a {@link CorpusBuilder}. */
@@ -94,11 +96,11 @@ export class CorpusBuilder {
   readonly #noun: string;
   #file: string;
   /**
-   * Line of each row and first row of each file, for messages about duplicates. They are not part of the
+   * Line or item of each row and first row of each file, for messages about duplicates. They are not part of the
    * finished corpus.
    */
-  readonly #lines: number[] = [];
-  readonly #files: { name: string; firstRow: number }[] = [];
+  readonly #numbers: number[] = [];
+  readonly #files: { name: string; firstRow: number; inMemory: boolean }[] = [];
 
   constructor({ file = '(memory)', noun = 'document' }: CorpusOptions = {}) {
     this.#file = file;
@@ -124,9 +126,9 @@ export class CorpusBuilder {
    * @throws DataError for an empty id, or an id that was used before
    */
   add(record: CorpusRecord, { sameTextAgain = false }: { sameTextAgain?: boolean } = {}): number {
-    const { id, line } = record;
+    const { id, line, item } = record;
     const text = joinTitle(record.title, record.text);
-    const where = line === undefined ? { file: this.#file } : { file: this.#file, line };
+    const where: Place = { file: this.#file, line, item };
     if (id === '') throw new DataError(`a ${this.#noun} needs an id that is not empty`, where);
     const row = this.#ids.intern(id);
     if (row < this.#texts.size) {
@@ -136,8 +138,9 @@ export class CorpusBuilder {
         help: 'ids must be unique: rename or remove one of the two',
       });
     }
-    if (this.#files.at(-1)?.name !== this.#file) this.#files.push({ name: this.#file, firstRow: row });
-    this.#lines.push(line ?? 0);
+    if (this.#files.at(-1)?.name !== this.#file)
+      this.#files.push({ name: this.#file, firstRow: row, inMemory: item !== undefined });
+    this.#numbers.push(item ?? line ?? 0);
     return this.#texts.add(text);
   }
 
@@ -157,10 +160,11 @@ export class CorpusBuilder {
   }
 
   #place(row: number): string {
-    const file = this.#files.findLast(({ firstRow }) => firstRow <= row)!.name;
-    const line = this.#lines[row]!;
-    if (line === 0) return `in row ${row + 1}`;
-    return file === this.#file ? `in line ${line}` : `in ${file}:${line}`;
+    const { name: file, inMemory } = this.#files.findLast(({ firstRow }) => firstRow <= row)!;
+    const number = this.#numbers[row]!;
+    if (inMemory) return `in ${placeText({ file, item: number })}`;
+    if (number === 0) return `in row ${row + 1}`;
+    return file === this.#file ? `in line ${number}` : `in ${placeText({ file, line: number })}`;
   }
 }
 

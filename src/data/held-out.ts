@@ -36,7 +36,10 @@ export function heldOutRows(corpus: Corpus): Int32Array {
  *
  * @param rows  documents held out; without any there is no split
  */
-export function heldOutRetrieval({ path, corpus, fingerprint }: Texts, rows: Int32Array): RetrievalData {
+export function heldOutRetrieval(
+  { name, path, corpus, fingerprint }: Texts,
+  rows: Int32Array,
+): RetrievalData {
   const [documents, queries] = [new CorpusBuilder(), new CorpusBuilder({ noun: 'query' })];
   for (const row of rows) {
     const all = words(corpus.text(row));
@@ -47,6 +50,7 @@ export function heldOutRetrieval({ path, corpus, fingerprint }: Texts, rows: Int
   const each = Int32Array.from(rows, (_, i) => i);
   const split = { judgements: ownDocument(each), negativesAreJudged: true };
   return retrievalData({
+    name,
     path,
     corpus: rows.length > 0 ? documents.finish() : corpus,
     queries: rows.length > 0 ? queries.finish() : corpus,
@@ -56,12 +60,16 @@ export function heldOutRetrieval({ path, corpus, fingerprint }: Texts, rows: Int
 }
 
 /** Makes training data without queries: each document that is not held out is its own query and its own positive. */
-export function ownQueries({ path, corpus, fingerprint, notes }: Texts, heldOut: Int32Array): RetrievalData {
+export function ownQueries(
+  { name, path, corpus, fingerprint, notes }: Texts,
+  heldOut: Int32Array,
+): RetrievalData {
   const isHeldOut = new Uint8Array(corpus.size);
   for (const row of heldOut) isHeldOut[row] = 1;
   const rows = Int32Array.from({ length: corpus.size }, (_, row) => row).filter((row) => !isHeldOut[row]);
   const split = { judgements: ownDocument(rows), negativesAreJudged: true };
   return retrievalData({
+    name,
     path,
     corpus,
     queries: corpus,

@@ -13,7 +13,7 @@ export interface Fractions {
 }
 
 /**
- * Computes the shares of queries to hold out of the training file, for splits without a file of their own.
+ * Computes the shares of queries to hold out of the training split, for splits that are not given.
  *
  * @throws UsageError when a share is out of range or nothing is left to train on
  */
@@ -29,7 +29,7 @@ export function holdOutFractions(files: ReadonlyMap<string, unknown>, options: L
   return { dev: fraction('dev', devFraction), test: fraction('test', testFraction) };
 }
 
-/** Chooses the split of a query of the training file by u = SHA-256(text) / 2^256; the first 48 bits are enough. */
+/** Chooses the split of a training query by u = SHA-256(text) / 2^256; the first 48 bits are enough. */
 export function holdOut(query: string, { dev, test }: Fractions): 'train' | 'dev' | 'test' {
   if (dev + test === 0) return 'train';
   const u = createHash('sha256').update(query).digest().readUIntBE(0, 6) / 2 ** 48;
@@ -53,8 +53,8 @@ export function heldOutNotes(
     const share = `${name}Fraction ${fractions[name]}`;
     notes.push(
       held === 0
-        ? `split ${name}: no query of ${dataName(path)} fell into it (${share}); give a file of its own`
-        : `split ${name}: ${held} queries held out of the training file by a hash of their text (${share})`,
+        ? `split ${name}: no query of ${dataName(path)} fell into it (${share}); give a split of its own`
+        : `split ${name}: ${held} queries held out of the training split by a hash of their text (${share})`,
     );
   }
   return notes;

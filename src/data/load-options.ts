@@ -20,7 +20,10 @@ export interface LoadOptions {
   columns?: { query?: string; positive?: string; negative?: string; scores?: string } | undefined;
   /** Longest line accepted, in bytes. Default 64 MiB. */
   maxLineBytes?: number | undefined;
-  /** Progress in bytes. Stage `download` for named data sets, then stage `read` after every block of each file. */
+  /**
+   * Progress in bytes: stage `download` for named data sets, then stage `read` after every block of each file. For data in memory:
+   * stage `read`, in records.
+   */
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Called with a note if a named data set came from another place than asked. */
   onNote?: ((note: string) => void) | undefined;

@@ -4,7 +4,9 @@ import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 import { listFolder, loadRetrievalData, readCorpus, roleFiles } from './beir.ts';
 import { type Corpus, quote } from './corpus.ts';
+import type { DataInMemory } from './data-in-memory.ts';
 import { findData } from './find-data.ts';
+import { retrievalDataInMemory } from './load-memory.ts';
 import type { LoadOptions } from './load-options.ts';
 import { loadMsMarco, readTsvCorpus } from './ms-marco.ts';
 import { loadPairs } from './pairs.ts';
@@ -24,11 +26,16 @@ const LAYOUTS = [
 /**
  * Loads a retrieval data set of any known layout: a BEIR folder, an MS MARCO folder, a folder of pairs with a
  * file per split, or one file of pairs. `named` may also be a name (`beir/scifact`, `hf:organisation/name`;
- * see `findData`).
+ * see `findData`), or data in memory: `{ pairs }` (see `PairData`) or `{ documents, queries, judgements }` (see
+ * `JudgedData`).
  *
  * @throws DataError when no layout is recognised (the message lists them) or a file is invalid
  */
-export async function loadData(named: string, options: LoadOptions = {}): Promise<RetrievalData> {
+export async function loadData(
+  named: string | DataInMemory,
+  options: LoadOptions = {},
+): Promise<RetrievalData> {
+  if (typeof named !== 'string') return await retrievalDataInMemory(named, options);
   const path = await findData(named, options);
   const data = await loadPath(path, options);
   return path === named ? data : { ...data, name: dataName(named) };

@@ -196,7 +196,7 @@ describe('splits of pairs', () => {
       expect(queriesOf(part, split).every((query) => wholeQueries.includes(query))).toBe(true);
     }
     expect(whole.notes[0]).toMatch(
-      /^split dev: \d+ queries held out of the training file by a hash of their text/,
+      /^split dev: \d+ queries held out of the training split by a hash of their text/,
     );
   });
 

@@ -1,19 +1,16 @@
-import { basename } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { Corpus, joinTitle, quote } from './corpus.ts';
 import { FileLog } from './file-log.ts';
 import { heldOutNotes, holdOut, holdOutFractions } from './hold-out-fraction.ts';
 import { JudgementsBuilder } from './judgements.ts';
 import type { LoadOptions } from './load-options.ts';
-import { type DataRecord, hasValue, wrongType } from './record.ts';
-import { readRecords } from './records.ts';
+import { type DataRecord, hasValue, placeOf, wrongType } from './record.ts';
+import { type RecordSource, recordsOfFiles } from './records.ts';
 import { type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
 import { StringTable } from './string-table.ts';
 
-type Role = 'query' | 'positive' | 'negative' | 'scores' | 'positiveScores' | 'negativeScores';
-
 /** Known names of each column, the canonical one first. Columns are matched by name, never by order. */
-const ALIASES: Readonly<Record<Role, readonly string[]>> = {
+export const PAIR_FIELDS = {
   query: ['query', 'anchor', 'question', 'query_text', 'queries'],
   positive: [
     'positive',
@@ -29,7 +26,36 @@ const ALIASES: Readonly<Record<Role, readonly string[]>> = {
   scores: ['scores', 'teacher_scores'],
   positiveScores: ['positive_scores', 'pos_scores'],
   negativeScores: ['negative_scores', 'neg_scores'],
+} as const;
+
+type Role = keyof typeof PAIR_FIELDS;
+
+/** A required field that goes by one of several names. */
+export type PairField<Names extends string, T> = { [N in Names]: { readonly [Name in N]: T } }[Names];
+
+/** An optional field that goes by one of several names; null counts as absent. */
+export type OptionalPairField<Names extends string, T> = {
+  readonly [Name in Names]?: T | null | undefined;
 };
+
+/** A text, or a title and a text. */
+export type Passage = string | { readonly title?: string | undefined; readonly text: string };
+
+/**
+ * A training pair: `{ query, positive }`, with `negative` and a teacher's `scores` (of the positives, then of the negatives) where
+ * there are any. Fields may go by all names that are understood in a file of pairs (`anchor`, `question`, `answer`, `negative_1`, …).
+ */
+export type PairRecord = PairField<(typeof PAIR_FIELDS)['query'][number], string> &
+  PairField<(typeof PAIR_FIELDS)['positive'][number], Passage | readonly Passage[]> &
+  OptionalPairField<
+    (typeof PAIR_FIELDS)['negative'][number] | `negative_${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9}`,
+    Passage | readonly Passage[]
+  > &
+  OptionalPairField<
+    (typeof PAIR_FIELDS)['scores' | 'positiveScores' | 'negativeScores'][number],
+    number | readonly number[]
+  >;
+
 /** Matches `negative_1`, `negative_2`, …, as sentence-transformers writes them. */
 const NUMBERED_NEGATIVE = /^negative_\d+$/;
 
@@ -65,27 +91,38 @@ export async function loadPairs(
   files: ReadonlyMap<string, readonly string[]>,
   options: LoadOptions = {},
 ): Promise<RetrievalData> {
-  const fractions = holdOutFractions(files, options);
   const log = new FileLog(options.onProgress);
+  const read = await readPairs(recordsOfFiles(files, log, options), path, options);
+  return retrievalData({ ...read, path, fingerprint: log.fingerprint() });
+}
+
+/**
+ * Reads pairs from sources of records, as {@link loadPairs} says.
+ *
+ * @param path what the data is called in messages
+ */
+export async function readPairs(
+  sources: ReadonlyMap<string, readonly RecordSource[]>,
+  path: string,
+  options: LoadOptions,
+): Promise<{ corpus: Corpus; queries: Corpus; splits: Map<string, Split>; notes: string[] }> {
+  const fractions = holdOutFractions(sources, options);
   const columns = new ColumnNames(options.columns);
   const queryTexts = new StringTable({ indexed: true });
   const docTexts = new StringTable({ indexed: true });
   const builders = new Map<string, JudgementsBuilder>();
   let conflicts = 0;
-  for (const [fileSplit, parts] of files) {
-    for (const file of parts) {
-      const onBytes = await log.watch(file, `${fileSplit}/${basename(file)}`);
-      const { maxLineBytes } = options;
-      const select = (names: readonly string[]) => columns.select(names);
-      for await (const record of readRecords(file, { onBytes, maxLineBytes, columns: select })) {
+  for (const [given, parts] of sources) {
+    for (const records of parts) {
+      for await (const record of records((names) => columns.select(names))) {
         const pair = readPair(record, columns);
-        const split = fileSplit === 'train' ? holdOut(pair.query, fractions) : fileSplit;
+        const split = given === 'train' ? holdOut(pair.query, fractions) : given;
         const builder = builders.get(split) ?? new JudgementsBuilder();
         builders.set(split, builder);
         const queryRow = queryTexts.intern(pair.query);
         for (const [i, text] of [...pair.positives, ...pair.negatives].entries()) {
           const grade = i < pair.positives.length ? 1 : 0;
-          builder.add(queryRow, docTexts.intern(text), grade, { line: record.line, score: pair.scores?.[i] });
+          builder.add(queryRow, docTexts.intern(text), grade, { score: pair.scores?.[i] });
         }
       }
     }
@@ -93,7 +130,7 @@ export async function loadPairs(
   if (queryTexts.size === 0) {
     throw new DataError('holds no pair', {
       file: path,
-      help: 'one JSON object a line: {"query": …, "positive": …}',
+      help: 'one object for each pair, in a file one a line: {"query": …, "positive": …}',
     });
   }
   const splits = new Map<string, Split>();
@@ -107,14 +144,7 @@ export async function loadPairs(
   ];
   if (conflicts > 0)
     notes.push(`${conflicts} texts were positive and negative of one query: they count as positive`);
-  return retrievalData({
-    path,
-    corpus: numbered(docTexts, 'd'),
-    queries: numbered(queryTexts, 'q'),
-    splits,
-    fingerprint: log.fingerprint(),
-    notes,
-  });
+  return { corpus: numbered(docTexts, 'd'), queries: numbered(queryTexts, 'q'), splits, notes };
 }
 
 function numbered(texts: StringTable, prefix: string): Corpus {
@@ -135,7 +165,7 @@ class ColumnNames {
 
   /** Selects the columns of a Parquet file worth reading; all if none is known, so that the error can list them. */
   select(names: readonly string[]): readonly string[] {
-    const known = [...Object.values(ALIASES).flat(), ...Object.values(this.#chosen)];
+    const known: readonly string[] = [...Object.values(PAIR_FIELDS).flat(), ...Object.values(this.#chosen)];
     const wanted = names.filter((name) => known.includes(name) || NUMBERED_NEGATIVE.test(name));
     if (wanted.length === 0) return names;
     for (const name of names) if (!wanted.includes(name)) this.#ignored.add(name);
@@ -145,12 +175,11 @@ class ColumnNames {
   /** Finds the column name of a role in this record; undefined if there is none. */
   find(record: DataRecord, role: Role): string | undefined {
     const chosen = this.#chosen[role];
-    const names = chosen === undefined ? ALIASES[role] : [chosen];
+    const names: readonly string[] = chosen === undefined ? PAIR_FIELDS[role] : [chosen];
     const present = names.filter((name) => hasValue(record, name));
     if (present.length > 1 && present[0] !== names[0]) {
       throw new DataError(`both ${present.map(quote).join(' and ')} could be the ${role}`, {
-        file: record.file,
-        line: record.line,
+        ...placeOf(record),
         help: `drop one of them, or say in code which: columns: { ${role}: '${present[0]}' }`,
       });
     }
@@ -260,11 +289,10 @@ function missingRole(record: DataRecord, role: 'query' | 'positive'): DataError 
   const present = Object.keys(record.fields);
   const names = present.slice(0, 8).map(quote).join(', ');
   return new DataError(`no ${role} column`, {
-    file: record.file,
-    line: record.line,
+    ...placeOf(record),
     help:
       `${present.length === 0 ? 'the record is empty' : `the record has ${names}${present.length > 8 ? ', …' : ''}`}; ` +
-      `understood are ${ALIASES[role].join(', ')}; rename yours, or name it in code: columns: { ${role}: … }` +
+      `understood are ${PAIR_FIELDS[role].join(', ')}; rename yours, or name it in code: columns: { ${role}: … }` +
       (present.includes('sentence1') || present.includes('text1')
         ? '. Scored pairs are trained on by --method scored-pairs, and measured by eval --metrics spearman'
         : ''),

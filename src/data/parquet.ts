@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import { DataError } from '../util/errors.ts';
 import { fileError, readAt } from '../util/files.ts';
-import { type DataRecord, describe } from './record.ts';
+import { describe, type FileRecord } from './record.ts';
 
 const MAGIC = 'PAR1';
 
@@ -35,7 +35,7 @@ export async function isParquet(file: string): Promise<boolean> {
 export async function* readParquet(
   file: string,
   options: { columns?: ((names: readonly string[]) => readonly string[]) | undefined } = {},
-): AsyncGenerator<DataRecord> {
+): AsyncGenerator<FileRecord> {
   const { parquetMetadataAsync, parquetReadObjects, parquetSchema } = await import('hyparquet');
   const { compressors } = await import('hyparquet-compressors');
   let handle: FileHandle;

@@ -1,29 +1,35 @@
-import { DataError } from '../util/errors.ts';
+import { DataError, type Place, placeText } from '../util/errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { type Corpus, quote } from './corpus.ts';
 import type { Qrels } from './examples.ts';
 import { type Judgements, JudgementsBuilder } from './judgements.ts';
 import { type Line, type LineOptions, readLines } from './lines.ts';
 import { isParquet } from './parquet.ts';
-import { idField, wrongType } from './record.ts';
+import { type DataRecord, idField, placeOf, wrongType } from './record.ts';
 import { readRecords } from './records.ts';
 
-/** Judgement as it stands in a file. */
-export interface Judgement {
+/** Judgement and the place where it was read. */
+export interface Judgement extends Place {
   readonly queryId: string;
   readonly docId: string;
   /** Relevance grade; above 0 is relevant. */
   readonly grade: number;
-  /** Line number, from 1. */
-  readonly line: number;
 }
 
-const QUERY_NAMES = ['query-id', 'query_id', 'queryid', 'qid', 'query'];
+/** Judgements of one file or one iterable. */
+export interface JudgementSource {
+  /** Path of the file, or name of the iterable in memory. */
+  readonly file: string;
+  readonly judgements: AsyncIterable<Judgement>;
+}
+
+const QUERY_NAMES = ['query-id', 'query_id', 'queryId', 'queryid', 'qid', 'query'];
 const DOC_NAMES = [
   'corpus-id',
   'corpus_id',
   'doc-id',
   'doc_id',
+  'docId',
   'docid',
   'docno',
   'pid',
@@ -75,7 +81,7 @@ export async function* parseJudgements(lines: AsyncIterable<Line>, file: string)
     const queryId = cells[query]!;
     const docId = cells[doc]!;
     if (queryId === '' || docId === '') throw new DataError('an id is empty', { file, line });
-    yield { queryId, docId, grade: parseGrade(cells[gradeColumn]!, file, line), line };
+    yield { queryId, docId, grade: parseGrade(cells[gradeColumn]!, file, line), file, line };
   }
 }
 
@@ -125,26 +131,37 @@ export async function readJudgements(
   files: readonly string[],
   options: ReadJudgementsOptions,
 ): Promise<ReadJudgements> {
-  const { queries, corpus, unknownIds = 'error', maxLineBytes } = options;
+  const { maxLineBytes, watch } = options;
+  const sources = files.map((file) => {
+    return { file, judgements: readJudgementLines(file, { maxLineBytes, onBytes: watch?.(file) }) };
+  });
+  return await collectJudgements(sources, options);
+}
+
+/** Collects the judgements of one split from its sources, like {@link readJudgements}. @throws DataError */
+export async function collectJudgements(
+  sources: readonly JudgementSource[],
+  { queries, corpus, unknownIds = 'error' }: Pick<ReadJudgementsOptions, 'queries' | 'corpus' | 'unknownIds'>,
+): Promise<ReadJudgements> {
   const builder = new JudgementsBuilder();
   let skipped = 0;
-  for (const file of files) {
-    for await (const { queryId, docId, grade, line } of readJudgementLines(file, {
-      maxLineBytes,
-      onBytes: options.watch?.(file),
-    })) {
+  let inMemory = false;
+  for (const { judgements } of sources) {
+    for await (const judgement of judgements) {
+      const { queryId, docId, grade, line, item } = judgement;
       const queryRow = queries.row(queryId);
       const docRow = corpus.row(docId);
+      inMemory = item !== undefined;
       if (queryRow !== undefined && docRow !== undefined) {
-        builder.add(queryRow, docRow, grade, { line });
+        builder.add(queryRow, docRow, grade, { line: item ?? line });
       } else if (unknownIds === 'skip') {
         skipped++;
       } else {
-        throw unknownId({ queryId, docId, queries, corpus, file, line });
+        throw unknownId(judgement, queries, corpus);
       }
     }
   }
-  const file = files.join(', ');
+  const file = sources.map((source) => source.file).join(', ');
   if (builder.size === 0) {
     throw new DataError(
       skipped === 0
@@ -154,34 +171,37 @@ export async function readJudgements(
         file,
         help:
           skipped === 0
-            ? 'one line is wanted per judgement: query id, document id, grade'
+            ? 'a judgement is a query id, a document id and a grade'
             : 'do the files belong together?',
       },
     );
   }
-  const judgements = builder.finish(({ queryRow, docRow, lines: [first, line] }) => {
+  const judgements = builder.finish(({ queryRow, docRow, lines: [first, second] }) => {
+    const earlier = inMemory ? placeText({ file, item: first }) : `line ${first}`;
     throw new DataError(
-      `query ${quote(queries.id(queryRow))} and document ${quote(corpus.id(docRow))} have another grade here than in line ${first}`,
-      { file, line, help: 'keep one of the two lines' },
+      `query ${quote(queries.id(queryRow))} and document ${quote(corpus.id(docRow))} have another grade here than in ${earlier}`,
+      {
+        file,
+        ...(inMemory ? { item: second } : { line: second }),
+        help: `keep one of the two ${inMemory ? 'judgements' : 'lines'}`,
+      },
     );
   });
   return { ...judgements, skipped };
 }
 
 async function* readJudgementRecords(file: string, options: LineOptions): AsyncGenerator<Judgement> {
-  for await (const record of readRecords(file, options)) {
-    const name = GRADE_NAMES.find((name) => Object.hasOwn(record.fields, name));
-    const value = name === undefined ? 1 : record.fields[name];
-    const grade = typeof value === 'bigint' ? Number(value) : value;
-    if (typeof grade !== 'number' || !Number.isFinite(grade))
-      throw wrongType(record, name!, 'a number', value);
-    yield {
-      queryId: idField(record, QUERY_NAMES),
-      docId: idField(record, DOC_NAMES),
-      grade,
-      line: record.line,
-    };
-  }
+  for await (const record of readRecords(file, options)) yield judgementOf(record);
+}
+
+/** Converts a record to a judgement. The grade of a record without one is 1. @throws DataError */
+export function judgementOf(record: DataRecord): Judgement {
+  const name = GRADE_NAMES.find((name) => record.fields[name] !== undefined);
+  const value = name === undefined ? 1 : record.fields[name];
+  const grade = typeof value === 'bigint' ? Number(value) : value;
+  if (typeof grade !== 'number' || !Number.isFinite(grade)) throw wrongType(record, name!, 'a number', value);
+  const [queryId, docId] = [idField(record, QUERY_NAMES), idField(record, DOC_NAMES)];
+  return { queryId, docId, grade, ...placeOf(record) };
 }
 
 /** Finds the positions of query, document and grade if the cells are column names. */
@@ -215,15 +235,7 @@ function shapeError(cells: readonly string[], file: string, line: number): DataE
   });
 }
 
-function unknownId(found: {
-  queryId: string;
-  docId: string;
-  queries: Corpus;
-  corpus: Corpus;
-  file: string;
-  line: number;
-}): DataError {
-  const { queryId, docId, queries, corpus, file, line } = found;
+function unknownId({ queryId, docId, ...place }: Judgement, queries: Corpus, corpus: Corpus): DataError {
   const isQuery = queries.row(queryId) === undefined;
   const [noun, id, known, others] = isQuery
     ? (['query', queryId, queries, corpus] as const)
@@ -237,9 +249,9 @@ function unknownId(found: {
   } else if (others.row(id) !== undefined) {
     help = `${quote(id)} is the id of a ${isQuery ? 'document' : 'query'}`;
   } else {
-    help = `${noun} ids look like ${quote(known.id(0))}; unknownIds: 'skip' leaves such lines out`;
+    help = `${noun} ids look like ${quote(known.id(0))}; unknownIds: 'skip' leaves such judgements out`;
   }
-  return new DataError(`unknown ${noun} id ${quote(id)}`, { file, line, help });
+  return new DataError(`unknown ${noun} id ${quote(id)}`, { ...place, help });
 }
 
 /**

@@ -1,15 +1,20 @@
-import { DataError } from '../util/errors.ts';
+import { DataError, type Place } from '../util/errors.ts';
 import { quote } from './corpus.ts';
 
-/** Object of a JSONL file or row of a Parquet file. */
-export interface DataRecord {
+/** Object of a JSONL file, row of a Parquet file (its number, from 1, stands as the line), or item of an iterable in memory. */
+export interface DataRecord extends Place {
   /** Values by field name. */
   readonly fields: Readonly<Record<string, unknown>>;
-  /** File of the record, for error messages. */
-  readonly file: string;
-  /** Line, or row of a Parquet file, from 1. */
-  readonly line: number;
 }
+
+/** Record of a file. */
+export type FileRecord = DataRecord & { readonly line: number };
+
+/** Takes the place of a record alone. */
+export const placeOf = ({ file, line, item }: Place): Place => ({ file, line, item });
+
+/** Number of a record in its source, from 1. */
+export const recordNumber = ({ line, item = -1 }: Place): number => line ?? item + 1;
 
 /** Finds the first of the names for which the record has a value; null counts as absent. */
 export function presentName(record: DataRecord, names: readonly string[]): string | undefined {
@@ -68,8 +73,7 @@ function missing(record: DataRecord, names: readonly string[]): DataError {
   const [name, ...others] = names;
   const present = Object.keys(record.fields);
   return new DataError(`field ${quote(name!)} is missing`, {
-    file: record.file,
-    line: record.line,
+    ...placeOf(record),
     help:
       (present.length === 0
         ? 'the record is empty'

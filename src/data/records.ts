@@ -1,12 +1,23 @@
+import { basename } from 'node:path';
+import { DataError, UsageError } from '../util/errors.ts';
+import { isRecords } from './data-in-memory.ts';
+import type { FileLog } from './file-log.ts';
 import { readJsonl } from './jsonl.ts';
 import { type LineOptions, readBytes } from './lines.ts';
+import type { LoadOptions } from './load-options.ts';
 import { isParquet, readParquet } from './parquet.ts';
-import type { DataRecord } from './record.ts';
+import { type DataRecord, describe } from './record.ts';
+
+/** Of the columns of a file, those worth reading. */
+type ChooseColumns = (names: readonly string[]) => readonly string[];
+
+/** Streams the records of one file, or of one iterable in memory; once. */
+export type RecordSource = (columns?: ChooseColumns) => AsyncIterable<DataRecord>;
 
 /** Streams the records of a JSONL (plain or gzip) or Parquet file, recognised by its first bytes. */
 export async function* readRecords(
   file: string,
-  options: LineOptions & { columns?: (names: readonly string[]) => readonly string[] } = {},
+  options: LineOptions & { columns?: ChooseColumns | undefined } = {},
 ): AsyncGenerator<DataRecord> {
   if (!(await isParquet(file))) {
     yield* readJsonl(file, options);
@@ -16,3 +27,68 @@ export async function* readRecords(
   if (options.onBytes !== undefined) for await (const bytes of readBytes(file)) options.onBytes(bytes);
   yield* readParquet(file, options);
 }
+
+/** The records of a file whose bytes the log watches. @param role  what the file is in the data set, for the fingerprint */
+export const recordsOfFile = (
+  file: string,
+  role: string,
+  log: FileLog,
+  { maxLineBytes }: LoadOptions,
+): RecordSource =>
+  async function* (columns) {
+    const onBytes = await log.watch(file, `${role}/${basename(file)}`);
+    yield* readRecords(file, { onBytes, maxLineBytes, columns });
+  };
+
+/** The records of files by split. */
+export const recordsOfFiles = (
+  files: ReadonlyMap<string, readonly string[]>,
+  log: FileLog,
+  options: LoadOptions,
+): Map<string, RecordSource[]> =>
+  new Map(
+    [...files].map(([split, parts]) => [
+      split,
+      parts.map((file) => recordsOfFile(file, split, log, options)),
+    ]),
+  );
+
+/** Items of a source in memory between two reports of progress. */
+const REPORT_EVERY = 1000;
+
+/**
+ * The records of an iterable in memory. Each is told from the others by its position, from 0.
+ *
+ * @param name    what messages call it (`pairs`)
+ * @param fields  of an item that is no object; others are refused
+ */
+export const recordsInMemory = (
+  name: string,
+  items: unknown,
+  { onProgress }: LoadOptions,
+  fields: (item: unknown) => Readonly<Record<string, unknown>> | undefined = () => undefined,
+): RecordSource =>
+  async function* () {
+    if (!isRecords(items)) {
+      throw new UsageError(`${name} should be an iterable of records, found ${describe(items)}`, {
+        help: 'an array, a generator, or anything else that for await takes',
+      });
+    }
+    let item = 0;
+    for await (const found of items) {
+      const isObject = typeof found === 'object' && found !== null && !Array.isArray(found);
+      const record = isObject ? (found as Record<string, unknown>) : fields(found);
+      if (record === undefined)
+        throw new DataError(`expected an object, found ${describe(found)}`, { file: name, item });
+      yield { fields: record, file: name, item };
+      item++;
+      if (item % REPORT_EVERY === 0)
+        onProgress?.({ stage: 'read', done: item, total: undefined, unit: 'records' });
+    }
+    if (item === 0) {
+      throw new DataError('holds no record', {
+        file: name,
+        help: 'a generator gives its items once: make a new one for each call',
+      });
+    }
+  };

@@ -56,6 +56,8 @@ const DEV_NAMES = ['validation', 'valid', 'val'];
 
 /** Combines the parts of a data set into the interface that training and evaluation use. */
 export function retrievalData(parts: {
+  /** Default: the last part of the path. */
+  name?: string | undefined;
   path: string;
   corpus: Corpus;
   queries: Corpus;
@@ -71,7 +73,7 @@ export function retrievalData(parts: {
     return split;
   };
   return {
-    name: dataName(path),
+    name: parts.name ?? dataName(path),
     corpus,
     queries,
     splits: names,
@@ -166,12 +168,12 @@ function missingSplit(name: string, present: readonly string[], path: string): D
       : `no split ${quote(name)}; splits present: ${present.join(', ')}`;
   const help =
     name === 'train'
-      ? 'to train here, write judgements of further queries to qrels/train.tsv (query id, document id, grade), give pairs as ' +
-        'JSONL (query, positive), or train on other data and only evaluate on this'
+      ? 'to train here, write judgements of further queries to qrels/train.tsv (query id, document id, grade; in code, ' +
+        'judgements.train), give pairs as JSONL (query, positive), or train on other data and only evaluate on this'
       : name === 'dev'
-        ? 'move some of the training judgements to qrels/dev.tsv: whole queries, never part of one query'
+        ? 'move some of the training judgements to qrels/dev.tsv (in code, judgements.dev): whole queries, never part of one query'
         : present.length === 0
-          ? `write qrels/${name}.tsv: query id, document id, grade`
+          ? `write qrels/${name}.tsv (in code, judgements.${name}): query id, document id, grade`
           : `choose one with --split ${present.at(-1)}`;
   return new DataError(message, { file: path, help });
 }

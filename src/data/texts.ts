@@ -1,14 +1,15 @@
-import { basename } from 'node:path';
 import { readCorpus, roleFiles } from './beir.ts';
+import { contentFingerprint } from './content-fingerprint.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
+import { checkDataInMemory, type DataInMemory, IN_MEMORY } from './data-in-memory.ts';
 import { FileLog } from './file-log.ts';
 import { findData } from './find-data.ts';
 import { isFolder, loadData } from './load.ts';
 import type { LoadOptions } from './load-options.ts';
 import { readTsvCorpus } from './ms-marco.ts';
 import { readPlainText } from './plain-text.ts';
-import { optionalTextField, textField } from './record.ts';
-import { readRecords } from './records.ts';
+import { optionalTextField, placeOf, recordNumber, textField } from './record.ts';
+import { type RecordSource, recordsInMemory, recordsOfFile } from './records.ts';
 import { dataName, type RetrievalData } from './retrieval-data.ts';
 
 /** Documents alone, for training an encoder without supervision. */
@@ -30,11 +31,13 @@ export interface Texts {
 /**
  * Reads documents for training without queries: a file of plain text (one document per line), JSONL or
  * Parquet with `text` and optionally `title`, TSV (id, text), or the corpus of a data folder, which needs
- * neither queries nor judgements. Ids are line numbers if the layout has no ids.
+ * neither queries nor judgements. Ids are line numbers if the layout has no ids. Data in memory is given as
+ * `{ texts }` (see `TextData`); of other data in memory the documents are read.
  *
- * @throws DataError with file and line for an invalid file, and for an empty one
+ * @throws DataError with file and line, or the position of the item, for invalid or empty data
  */
-export async function loadTexts(named: string, options: LoadOptions = {}): Promise<Texts> {
+export async function loadTexts(named: string | DataInMemory, options: LoadOptions = {}): Promise<Texts> {
+  if (typeof named !== 'string') return await textsInMemory(named, options);
   const path = await findData(named, options);
   const log = new FileLog(options.onProgress);
   const alone = (corpus: Corpus): Texts => {
@@ -53,13 +56,28 @@ export async function loadTexts(named: string, options: LoadOptions = {}): Promi
   return alone(await readPlainText(path, options, log));
 }
 
-async function readRecordTexts(file: string, { maxLineBytes }: LoadOptions, log: FileLog): Promise<Corpus> {
+async function textsInMemory(source: DataInMemory, options: LoadOptions): Promise<Texts> {
+  checkDataInMemory(source);
+  const { name = IN_MEMORY } = source;
+  if ('texts' in source) {
+    const asFields = (item: unknown) => (typeof item === 'string' ? { text: item } : undefined);
+    const corpus = await readTexts('texts', recordsInMemory('texts', source.texts, options, asFields));
+    return { name, path: name, corpus, fingerprint: contentFingerprint([corpus]), notes: [] };
+  }
+  const data = await loadData(source, options);
+  return { name, path: name, corpus: data.corpus, fingerprint: data.fingerprint, notes: data.notes, data };
+}
+
+async function readRecordTexts(file: string, options: LoadOptions, log: FileLog): Promise<Corpus> {
+  return await readTexts(file, recordsOfFile(file, 'document', log, options));
+}
+
+/** Reads records with a text and perhaps a title; their numbers in the source, from 1, are their ids. @throws DataError */
+async function readTexts(file: string, records: RecordSource): Promise<Corpus> {
   const builder = new CorpusBuilder({ file });
-  const onBytes = await log.watch(file, `document/${basename(file)}`);
-  const columns = (names: readonly string[]) => names.filter((name) => FIELDS.includes(name));
-  for await (const record of readRecords(file, { onBytes, maxLineBytes, columns })) {
+  for await (const record of records((names) => names.filter((name) => FIELDS.includes(name)))) {
     const [text, title] = [textField(record, TEXT_NAMES), optionalTextField(record, ['title'])];
-    builder.add({ id: String(record.line), title, text, line: record.line });
+    builder.add({ id: String(recordNumber(record)), title, text, ...placeOf(record) });
   }
   return builder.finish();
 }

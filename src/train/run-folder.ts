@@ -55,8 +55,8 @@ export async function openRun(
   checkSameSettings(await readRunSettings(out), settings, out);
   const stored = await readSettingsFile(join(out, SETTINGS));
   if (stored.fingerprint !== fingerprint) {
-    throw new UndriftError(`the data in ${settings.data} is not what the run in ${out} was trained on`, {
-      help: `its fingerprint was ${stored.fingerprint}, now it is ${fingerprint}: resume with the same files`,
+    throw new UndriftError(`the data ${settings.data} is not what the run in ${out} was trained on`, {
+      help: `its fingerprint was ${stored.fingerprint}, now it is ${fingerprint}: resume with the same data`,
     });
   }
   // A run that was killed before its first checkpoint starts over, from the same settings.

@@ -1,3 +1,4 @@
+import { type DataInMemory, IN_MEMORY } from '../data/data-in-memory.ts';
 import type { Method } from '../methods/contract/method.ts';
 import {
   METHOD_OPTION_NAMES,
@@ -22,8 +23,8 @@ type MethodChoices = { [K in Exclude<keyof MethodOptions, 'loss'>]?: MethodOptio
 
 /** What a training run can be told. Only `data` and `out` must be given; what is left out depends on the model. */
 export interface TrainOptions extends MethodChoices {
-  /** Data folder or file (see `loadData`, and `loadTexts` for methods on texts). */
-  data: string;
+  /** Data folder or file, or data in memory (see `loadData`, and `loadTexts` for methods on texts). */
+  data: string | DataInMemory;
   /** Folder of the run: checkpoint, log, and the model in `model/`. */
   out: string;
   /** `static`, `transformer`, or a model to go on from: its folder, or its name on the hub. Default `static`. */
@@ -109,7 +110,10 @@ export interface TrainOptions extends MethodChoices {
 
 /** The options with every default filled in: what a run is, as stored in its `settings.json`. */
 export type TrainSettings = {
-  [K in Exclude<keyof TrainOptions, OptionalSetting>]-?: NonNullable<TrainOptions[K]>;
+  [K in Exclude<keyof TrainOptions, OptionalSetting | 'data'>]-?: NonNullable<TrainOptions[K]>;
+} & {
+  /** The path of the data; `(memory)` for data in memory. */
+  data: string;
 } & { [K in OptionalSetting]: NonNullable<TrainOptions[K]> | null };
 
 /** Settings for which "none" is an answer of its own. */
@@ -157,7 +161,7 @@ export function resolveSettings(options: TrainOptions): TrainSettings {
   kind.checkMetric(evalMetric);
   return {
     ...methodSettings(method, options),
-    data: options.data,
+    data: typeof options.data === 'string' ? options.data : IN_MEMORY,
     out: options.out,
     model,
     method: method.id,

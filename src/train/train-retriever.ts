@@ -59,10 +59,13 @@ export async function trainRetriever(
   const method = findMethod(settings.method);
   const kind = exampleKind(method);
 
-  const { data, evaluation } = await kind.load(settings, {
-    onProgress: callbacks.onProgress,
-    onNote: callbacks.onNote,
-  });
+  const { data, evaluation } = await kind.load(
+    { ...settings, data: options.data },
+    {
+      onProgress: callbacks.onProgress,
+      onNote: callbacks.onNote,
+    },
+  );
   for (const note of data.notes) callbacks.onNote?.(note);
   const { fingerprint } = data;
   const checkpoint = resume ? await openRun(out, settings, fingerprint) : undefined;

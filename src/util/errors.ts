@@ -39,17 +39,33 @@ export class UsageError extends UndriftError {
   override readonly exitCode = 2;
 }
 
-/** Error in the contents of a file, or a file that cannot be read. */
-export class DataError extends UndriftError {
-  /** Path of the file. */
+/** Place at which something was read: a file, a line of a file, or an item of an iterable in memory. */
+export interface Place {
+  /** Path of the file, or the name of the iterable (`pairs`). */
   readonly file: string;
-  /** Line of the error, counted from 1; undefined where the format has no lines or the line is not known. */
-  readonly line: number | undefined;
+  /** Line, counted from 1; undefined where the format has no lines or the line is not known. */
+  readonly line?: number | undefined;
+  /** Position of an item in an iterable, counted from 0; undefined for files. */
+  readonly item?: number | undefined;
+}
 
-  constructor(message: string, where: { file: string; line?: number; help?: string; cause?: unknown }) {
-    super(`${where.file}${where.line === undefined ? '' : `:${where.line}`}: ${message}`, where);
+/** Text of a place in a message: `train.jsonl:3`, or `pairs[2]` for an item in memory. */
+export function placeText({ file, line, item }: Place): string {
+  if (item !== undefined) return `${file}[${item}]`;
+  return line === undefined ? file : `${file}:${line}`;
+}
+
+/** Error in the contents of a file or of data in memory, or a file that cannot be read. */
+export class DataError extends UndriftError implements Place {
+  readonly file: string;
+  readonly line: number | undefined;
+  readonly item: number | undefined;
+
+  constructor(message: string, where: Place & { help?: string; cause?: unknown }) {
+    super(`${placeText(where)}: ${message}`, where);
     this.file = where.file;
     this.line = where.line;
+    this.item = where.item;
   }
 }
 

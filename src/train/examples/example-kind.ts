@@ -1,3 +1,4 @@
+import type { DataInMemory } from '../../data/data-in-memory.ts';
 import type { TrainingExamples } from '../../data/examples.ts';
 import type { LoadOptions } from '../../data/load-options.ts';
 import type { RetrievalData } from '../../data/retrieval-data.ts';
@@ -53,7 +54,11 @@ export interface ExampleKind {
   readonly evalMetric: string;
   /** @throws UsageError for a metric that this kind of example does not have */
   checkMetric(metric: string): void;
-  load(settings: Pick<ExampleSettings, 'data' | 'evalSplit'>, options: LoadOptions): Promise<TrainingData>;
+  /** Reads the data of a run: a path, or data in memory. */
+  load(
+    source: { data: string | DataInMemory } & Pick<ExampleSettings, 'evalSplit'>,
+    options: LoadOptions,
+  ): Promise<TrainingData>;
   /** Tokenises the texts to train on. */
   tokenize(retriever: Retriever, data: RetrievalData, onProgress?: (progress: Progress) => void): SideTokens;
   /** Tokenises the texts to evaluate on. @param trained  tokens of the texts that are trained on */

@@ -15,8 +15,8 @@ export const pairs: ExampleKind = {
   ownSplits: [],
   evalMetric: 'ndcg@10',
   checkMetric: (metric) => void parseMetric(metric),
-  async load({ data: path }, options) {
-    const data = await loadData(path, options);
+  async load({ data: source }, options) {
+    const data = await loadData(source, options);
     return { data, evaluation: data };
   },
   tokenize: (retriever, data, onProgress) => ({

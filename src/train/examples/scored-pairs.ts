@@ -11,8 +11,8 @@ export const scoredPairs: ExampleKind = {
   nouns: { texts: 'second texts', examples: 'training pairs', batch: 'pairs' },
   evalMetric: 'spearman',
   checkMetric: (metric) => checkPairMetrics([metric]),
-  async load({ data: path }, options) {
-    const data = await loadScoredPairs(path, options);
+  async load({ data: source }, options) {
+    const data = await loadScoredPairs(source, options);
     return { data, evaluation: data };
   },
   usable(examples, { settings }) {

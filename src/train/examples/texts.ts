@@ -18,8 +18,8 @@ export const texts: ExampleKind = {
   ownSplits: [HELD_OUT],
   evalMetric: 'ndcg@10',
   checkMetric: (metric) => void parseMetric(metric),
-  async load({ data: path, evalSplit }, options) {
-    const read = await loadTexts(path, options);
+  async load({ data: source, evalSplit }, options) {
+    const read = await loadTexts(source, options);
     const rows = evalSplit === HELD_OUT ? heldOutRows(read.corpus) : new Int32Array(0);
     const heldOut = heldOutRetrieval(read, rows);
     const evaluation = evalSplit === HELD_OUT ? heldOut : (read.data ?? heldOut);

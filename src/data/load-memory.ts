@@ -1,0 +1,127 @@
+import { UsageError } from '../util/errors.ts';
+import { addRecords, skippedNote } from './beir.ts';
+import { contentFingerprint, numbersOf } from './content-fingerprint.ts';
+import { type Corpus, CorpusBuilder } from './corpus.ts';
+import {
+  checkDataInMemory,
+  type DataInMemory,
+  IN_MEMORY,
+  isRecords,
+  type JudgedData,
+  type JudgementRecord,
+  type PairData,
+} from './data-in-memory.ts';
+import type { Qrels } from './examples.ts';
+import type { LoadOptions } from './load-options.ts';
+import { readPairs } from './pairs.ts';
+import { collectJudgements, type Judgement, judgementOf } from './qrels.ts';
+import { describe } from './record.ts';
+import { type RecordSource, recordsInMemory } from './records.ts';
+import {
+  normaliseSplits,
+  type RetrievalData,
+  retrievalData,
+  type Split,
+  splitFilter,
+} from './retrieval-data.ts';
+
+/**
+ * Reads pairs, or documents with queries and judgements, from memory: each source once, in the order that the types name. Texts are
+ * held once, as those of files are.
+ *
+ * @throws UsageError for data of another kind; DataError (`pairs[3]: …`) for a record that is wrong
+ */
+export async function retrievalDataInMemory(
+  data: DataInMemory,
+  options: LoadOptions = {},
+): Promise<RetrievalData> {
+  checkDataInMemory(data);
+  if ('pairs' in data) return await pairsInMemory(data, options);
+  if ('documents' in data) return await judgedInMemory(data, options);
+  const [found, method] = 'texts' in data ? ['texts', 'crop'] : ['scoredPairs', 'scored-pairs'];
+  throw new UsageError(`data with ${found} has no queries with relevant documents`, {
+    help: `give { pairs } or { documents, queries, judgements }, or train on it with method: '${method}'`,
+  });
+}
+
+async function pairsInMemory(data: PairData, options: LoadOptions): Promise<RetrievalData> {
+  const { name = IN_MEMORY } = data;
+  const read = await readPairs(splitSources('pairs', data, options), 'pairs', options);
+  return retrievalData({ ...read, name, path: name, fingerprint: judgedFingerprint(read) });
+}
+
+async function judgedInMemory(data: JudgedData, options: LoadOptions): Promise<RetrievalData> {
+  const { name = IN_MEMORY, judgements } = data;
+  if (typeof judgements !== 'object' || judgements === null || isRecords(judgements)) {
+    throw new UsageError(`judgements should be an object of splits, found ${describe(judgements)}`, {
+      help: 'judgements: { train: [{ queryId, docId, grade }, …], dev: [ … ] }',
+    });
+  }
+  const given = Object.entries(judgements).filter(([, records]) => records !== undefined);
+  const bySplit = normaliseSplits(new Map(given.map((entry) => [entry[0], entry])));
+  const isWanted = splitFilter(options.splits, bySplit.keys(), name);
+  const read = async (file: 'documents' | 'queries', noun: string): Promise<Corpus> => {
+    const builder = new CorpusBuilder({ file, noun });
+    await addRecords(builder, recordsInMemory(file, data[file], options));
+    return builder.finish();
+  };
+  const corpus = await read('documents', 'document');
+  const queries = await read('queries', 'query');
+  const splits = new Map<string, Split>();
+  const notes: string[] = [];
+  for (const [split, [field, records]] of bySplit) {
+    const file = `judgements.${field}`;
+    const source = recordsInMemory(
+      file,
+      records instanceof Map ? judgementRecords(records) : records,
+      options,
+    );
+    const found = await collectJudgements([{ file, judgements: judgementsIn(source) }], {
+      queries,
+      corpus,
+      unknownIds: options.unknownIds,
+    });
+    splits.set(split, { judgements: found, negativesAreJudged: true });
+    if (found.skipped > 0 && isWanted(split)) notes.push(skippedNote(split, found.skipped));
+  }
+  const fingerprint = judgedFingerprint({ corpus, queries, splits });
+  for (const split of bySplit.keys()) if (!isWanted(split)) splits.delete(split);
+  return retrievalData({ name, path: name, corpus, queries, splits, fingerprint, notes });
+}
+
+/**
+ * The sources of data with splits of its own: `dev` and `test` where they are given, and the main field as `train`. In this order, in
+ * which the files of a folder are read too, so that the rows are the same.
+ */
+export function splitSources(
+  field: 'pairs' | 'scoredPairs',
+  data: { readonly [K in typeof field | 'dev' | 'test']?: unknown },
+  options: LoadOptions,
+): Map<string, RecordSource[]> {
+  const fields = { dev: 'dev', test: 'test', train: field } as const;
+  const given = Object.entries(fields).filter(([, name]) => data[name] !== undefined);
+  return new Map(given.map(([split, name]) => [split, [recordsInMemory(name, data[name], options)]]));
+}
+
+/** The records of qrels. */
+function* judgementRecords(qrels: Qrels): Generator<JudgementRecord> {
+  for (const [queryId, grades] of qrels) for (const [docId, grade] of grades) yield { queryId, docId, grade };
+}
+
+async function* judgementsIn(records: RecordSource): AsyncGenerator<Judgement> {
+  for await (const record of records()) yield judgementOf(record);
+}
+
+const judgedFingerprint = ({
+  corpus,
+  queries,
+  splits,
+}: {
+  corpus: Corpus;
+  queries: Corpus;
+  splits: ReadonlyMap<string, Split>;
+}): string =>
+  contentFingerprint(
+    [corpus, queries],
+    new Map([...splits].map(([name, { judgements }]) => [name, numbersOf(judgements)])),
+  );
