@@ -4,9 +4,11 @@
  * Each case runs in a fresh process. Matrix products of 1024³ are timed between the steps, so that both see the same machine:
  * its rate is what a step is measured against. `--case memory` runs 10,000 static steps and follows the resident memory.
  */
+
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
+import { percent } from '../src/util/format.ts';
 import { freshNode } from './fresh-process.ts';
 import type { GemmResult, MemoryResult, StepResult } from './measure-step.ts';
 import { table } from './statistics.ts';
@@ -22,7 +24,6 @@ const { values: options } = parseArgs({
 });
 const threads = Number(options.threads);
 
-const percent = (ratio: number) => `${(100 * ratio).toFixed(1)} %`;
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
 
 function stepRows(r: StepResult): string[][] {

@@ -14,12 +14,13 @@ import {
   unsqueeze,
   where,
 } from '../graph/ops.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
 import { ShapeError } from '../util/errors.ts';
 import { type Divergence, type DivergenceBounds, divergenceBounds } from './divergence.ts';
-import { MASKED_SCORE, type MaskedSlots, maskedSlots } from './masks.ts';
+import { type MaskedSlots, maskedSlots } from './masks.ts';
 
 /**
  * Computes the relative squared distance of cached embeddings b from fresh embeddings g:  mean ‖b − g‖² /

@@ -1,4 +1,4 @@
-import { MASKED_SCORE } from './masks.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { BLOCK_ROWS } from './score-graphs.ts';
 
 /** All scores of a small table, kept from the pass that summed them, so that none has to be computed again. */

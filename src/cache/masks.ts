@@ -1,8 +1,6 @@
 import { UsageError } from '../util/errors.ts';
-import { NONE, type ScoreTable } from './score-table.ts';
-
-/** Score of a masked or empty slot; its exponential is 0. Not −∞, because a difference of infinities would be NaN. */
-export const MASKED_SCORE = -1e30;
+import { NONE } from '../util/vector-rows.ts';
+import type { ScoreTable } from './score-table.ts';
 
 /** Masked slots of B queries: query b masks `slots[offsets[b]] … slots[offsets[b + 1] − 1]`, ascending, each once. */
 export interface MaskedSlots {

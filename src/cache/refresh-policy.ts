@@ -1,4 +1,5 @@
 import { UsageError } from '../util/errors.ts';
+import { count } from '../util/format.ts';
 
 /**
  * Refresh policy: which rows of a table are re-encoded, and when. Parts are combined with commas:
@@ -64,7 +65,7 @@ export function describeRefresh({
   async,
   auto,
 }: RefreshPolicy): string[] {
-  const steps = (n: number) => (n === 1 ? 'every step' : `every ${n.toLocaleString('en-US')} steps`);
+  const steps = (n: number) => (n === 1 ? 'every step' : `every ${count(n)} steps`);
   const parts = [
     ...(writeBack ? ['what a step embeds is written back'] : []),
     ...(stream ? ['positives of the batch enter as the oldest rows leave'] : []),

@@ -1,9 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { expectDistribution } from '../../test/chi-square.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { normal, rngKey } from '../util/rng.ts';
-import { MASKED_SCORE, maskedSlotLists } from './masks.ts';
+import { NONE } from '../util/vector-rows.ts';
+import { maskedSlotLists } from './masks.ts';
 import { type Sampler, sampleSize, sampleSlots } from './samplers.ts';
-import { NONE, ScoreTable } from './score-table.ts';
+import { ScoreTable } from './score-table.ts';
 import { TableScores } from './table-scores.ts';
 
 const open: TableScores[] = [];

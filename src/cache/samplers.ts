@@ -1,7 +1,7 @@
 import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts, rngKey } from '../util/rng.ts';
+import { NONE } from '../util/vector-rows.ts';
 import { type MaskedSlots, maskedSlotLists, maskedSlots, mergeMasks } from './masks.ts';
-import { NONE } from './score-table.ts';
 import { type SampledSlots, TableDistribution } from './table-distribution.ts';
 import type { TableScores } from './table-scores.ts';
 

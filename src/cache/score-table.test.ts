@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { randomInts, rngKey, uniform } from '../util/rng.ts';
-import { NONE, ScoreTable, type ScoreTableOptions } from './score-table.ts';
+import { NONE } from '../util/vector-rows.ts';
+import { ScoreTable, type ScoreTableOptions } from './score-table.ts';
 
 /** A table of one-dimensional embeddings. */
 const make = (options: Partial<ScoreTableOptions> = {}) =>

@@ -1,6 +1,7 @@
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
 import { f16ToF32, f32ToF16 } from '../util/half.ts';
+import { NONE } from '../util/vector-rows.ts';
 import { findPositions } from './find-slots.ts';
 import { OldestSlots } from './oldest-slots.ts';
 
@@ -20,9 +21,6 @@ export interface ScoreTableOptions {
    */
   eviction?: 'lru' | 'fifo';
 }
-
-/** Marks a slot without a document, or a document without a slot. */
-export const NONE = -1;
 
 /** Version and stamp of an empty slot: older than any other, so that empty slots are filled first. */
 const EMPTY = -1;

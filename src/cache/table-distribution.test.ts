@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectDistribution } from '../../test/chi-square.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { UndriftError } from '../util/errors.ts';
 import { normal, rngKey } from '../util/rng.ts';
-import { MASKED_SCORE, maskedSlotLists, maskKnownPositives } from './masks.ts';
+import { NONE } from '../util/vector-rows.ts';
+import { maskedSlotLists, maskKnownPositives } from './masks.ts';
 import { BLOCK_ROWS, GROUP_BLOCKS } from './score-graphs.ts';
-import { NONE, ScoreTable, type ScoreTableOptions } from './score-table.ts';
+import { ScoreTable, type ScoreTableOptions } from './score-table.ts';
 import { TableDistribution } from './table-distribution.ts';
 import { TableScores } from './table-scores.ts';
 

@@ -1,9 +1,10 @@
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts } from '../util/rng.ts';
-import { MASKED_SCORE, type MaskedSlots, maskedSlots } from './masks.ts';
+import { NONE } from '../util/vector-rows.ts';
+import { type MaskedSlots, maskedSlots } from './masks.ts';
 import { BLOCK_ROWS, GROUP_BLOCKS } from './score-graphs.ts';
 import type { Cell } from './score-picks.ts';
-import { NONE } from './score-table.ts';
 import type { ScoreSums, TableScores } from './table-scores.ts';
 import { cumulate, findAbove, logSumExp, maximum } from './weights.ts';
 

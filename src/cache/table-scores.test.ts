@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { UndriftError } from '../util/errors.ts';
 import { normal, randomInts, rngKey } from '../util/rng.ts';
-import { MASKED_SCORE } from './masks.ts';
-import { NONE, ScoreTable } from './score-table.ts';
+import { NONE } from '../util/vector-rows.ts';
+import { ScoreTable } from './score-table.ts';
 import { BLOCK_ROWS, TableScores } from './table-scores.ts';
 
 const D = 3;

@@ -1,12 +1,13 @@
 import { Graph } from '../graph/graph.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { float32, type HostTensor, hostTensor, int32Words } from '../runtime/host-tensor.ts';
 import type { Program } from '../runtime/program.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { bestRowsOf } from '../search/best-rows.ts';
 import { ShapeError } from '../util/errors.ts';
+import { NONE } from '../util/vector-rows.ts';
 import { KeptScores } from './kept-scores.ts';
-import { MASKED_SCORE } from './masks.ts';
 import {
   BLOCK_ROWS,
   blockScoresGraph,
@@ -19,7 +20,7 @@ import {
   topGraph,
 } from './score-graphs.ts';
 import { type BlockRun, type Cell, Picks } from './score-picks.ts';
-import { NONE, type ScoreTable } from './score-table.ts';
+import type { ScoreTable } from './score-table.ts';
 import { logSumExp, notANumber } from './weights.ts';
 
 export { BLOCK_ROWS };
@@ -247,12 +248,11 @@ export class TableScores {
       const chunkK = Math.min(k, end - start);
       const program = await this.program(`top-${chunkK}`, (graph) => topGraph(graph, table, chunkK));
       const { scores, positions } = await program.run({ queries: q, block: table.block(start, end) });
-      // The low word of each i64, little-endian: a chunk has fewer than 2³¹ rows.
-      const low = new Int32Array((positions!.data as BigInt64Array).buffer, positions!.data.byteOffset);
+      const words = int32Words(positions!.data as BigInt64Array);
       for (const [b, list] of best.entries()) {
         list.merge(
           float32(scores).subarray(b * chunkK, (b + 1) * chunkK),
-          (i) => start + low[2 * (b * chunkK + i)]!,
+          (i) => start + words[2 * (b * chunkK + i)]!,
         );
       }
     }

@@ -1,5 +1,6 @@
+import { NONE } from '../util/vector-rows.ts';
 import { staleness } from './diagnostics.ts';
-import { NONE, type ScoreTable } from './score-table.ts';
+import type { ScoreTable } from './score-table.ts';
 
 /**
  * Computes the relative squared distance of the table's embeddings b of some documents from newer ones g:

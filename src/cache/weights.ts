@@ -1,5 +1,5 @@
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { UndriftError } from '../util/errors.ts';
-import { MASKED_SCORE } from './masks.ts';
 
 /** Computes log Σ exp in double precision; −∞ if all values are masked, NaN if a value is NaN. */
 export function logSumExp(values: Float32Array): number {

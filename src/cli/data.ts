@@ -2,12 +2,10 @@ import { buildApiDocs } from '../data/api-docs.ts';
 import type { Corpus } from '../data/corpus.ts';
 import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import { formatBytes } from '../util/format.ts';
+import { count, formatBytes } from '../util/format.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
 import { readOptions, showProgress } from './model-source.ts';
 import { DATA_HELP } from './shared-options.ts';
-
-const number = (value: number): string => value.toLocaleString('en-US');
 
 const apiDocs = defineCommand({
   name: 'api-docs',
@@ -36,17 +34,17 @@ const apiDocs = defineCommand({
       onProgress: showProgress(io),
     });
     const splits = Object.entries(built.splits)
-      .map(([name, { queries }]) => `${name} ${number(queries)}`)
+      .map(([name, { queries }]) => `${name} ${count(queries)}`)
       .join(', ');
     const sources = built.sources
       .map(
-        ({ name, version, described }) => `  ${name}${version ? ` ${version}` : ''}: ${number(described)}\n`,
+        ({ name, version, described }) => `  ${name}${version ? ` ${version}` : ''}: ${count(described)}\n`,
       )
       .join('');
     return {
       json: { ...built },
       text:
-        `${built.folder}\n${number(built.documents)} documents, ${number(built.queries)} queries (${splits})\n` +
+        `${built.folder}\n${count(built.documents)} documents, ${count(built.queries)} queries (${splits})\n` +
         `described declarations by source:\n${sources}`,
     };
   },
@@ -125,16 +123,16 @@ function countWords(utf8: Uint8Array): number {
 
 function formatStatistics(found: ReturnType<typeof statistics>): string {
   const words = ({ mean, median, p95, max }: LengthStatistics) =>
-    `${mean} words on average, median ${number(median)}, 95 % up to ${number(p95)}, longest ${number(max)}`;
+    `${mean} words on average, median ${count(median)}, 95 % up to ${count(p95)}, longest ${count(max)}`;
   const splits = Object.entries(found.splits).map(
     ([name, { queries, judgements, relevant }]) =>
-      `  ${name}: ${number(queries)} queries, ${number(judgements)} judgements, ${number(relevant)} relevant\n`,
+      `  ${name}: ${count(queries)} queries, ${count(judgements)} judgements, ${count(relevant)} relevant\n`,
   );
   const notes = found.notes.map((note) => `note: ${note}\n`);
   return (
     `${found.name} (${found.fingerprint}), ${formatBytes(found.bytes)}\n` +
-    `${number(found.documents)} documents: ${words(found.documentWords)}\n` +
-    `${number(found.queries)} queries: ${words(found.queryWords)}\n` +
+    `${count(found.documents)} documents: ${words(found.documentWords)}\n` +
+    `${count(found.queries)} queries: ${words(found.queryWords)}\n` +
     `splits:\n${splits.join('') || '  none\n'}${notes.join('')}`
   );
 }

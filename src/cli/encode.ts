@@ -5,7 +5,7 @@ import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import { formatCount, formatDuration } from '../util/format.ts';
+import { count, formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
@@ -85,7 +85,7 @@ export const encodeCommand = defineCommand({
     const speed = `${formatCount(shape.rows / seconds)} texts/s, ${formatDuration(seconds * 1000)}`;
     return {
       json: { ...files, ...facts },
-      text: `${Object.values(files).join('\n')}\n${shape.rows.toLocaleString('en-US')} × ${shape.dimension} (${speed})\n`,
+      text: `${Object.values(files).join('\n')}\n${count(shape.rows)} × ${shape.dimension} (${speed})\n`,
     };
   },
 });

@@ -1,7 +1,7 @@
 import { loadScoredPairs } from '../data/scored-pairs.ts';
 import { checkPairMetrics, evaluateScoredPairs, PAIR_METRICS } from '../retrieval/evaluate-scored-pairs.ts';
 import { UsageError } from '../util/errors.ts';
-import { formatDuration } from '../util/format.ts';
+import { count, formatDuration } from '../util/format.ts';
 import type { Io } from './io.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
@@ -59,7 +59,6 @@ export async function evalScoredPairs(options: PairOptions, io: Io) {
     text:
       Object.entries(metrics)
         .map(([metric, value]) => `${metric.padEnd(10)} ${value.toFixed(4)}\n`)
-        .join('') +
-      `${pairs.toLocaleString('en-US')} pairs of ${name}/${options.split}, ${formatDuration(seconds * 1000)}\n`,
+        .join('') + `${count(pairs)} pairs of ${name}/${options.split}, ${formatDuration(seconds * 1000)}\n`,
   };
 }

@@ -11,7 +11,7 @@ import {
   type RetrieverEvaluation,
   searchDepth,
 } from '../retrieval/evaluate-retriever.ts';
-import { formatDuration } from '../util/format.ts';
+import { count, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
@@ -138,8 +138,8 @@ export const evalCommand = defineCommand({
       ...(comparison && { comparison }),
     };
     const counts =
-      `${evaluation.queries.toLocaleString('en-US')} queries of ${data.name}/${options.split}, ` +
-      `${data.corpus.size.toLocaleString('en-US')} documents, ${formatDuration(seconds * 1000)}\n`;
+      `${count(evaluation.queries)} queries of ${data.name}/${options.split}, ` +
+      `${count(data.corpus.size)} documents, ${formatDuration(seconds * 1000)}\n`;
     const text =
       formatMetrics([{ name: options.model, metrics: evaluation.metrics }]) +
       counts +

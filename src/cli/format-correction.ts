@@ -1,5 +1,5 @@
 import type { Correction, CorrectionReport, Direction, Quality } from '../migration/measure-correction.ts';
-import { formatCount, formatDuration } from '../util/format.ts';
+import { count, formatCount, formatDuration, percent } from '../util/format.ts';
 
 /** What a report does not know of itself. */
 interface Named {
@@ -17,9 +17,6 @@ const TITLES: Readonly<Record<Direction, string>> = {
     'queries: new queries moved to the old space, on old vectors as they are; at best as the old model alone',
 };
 
-const whole = (count: number): string => count.toLocaleString('en-US');
-const percent = (ratio: number): string => `${(100 * ratio).toFixed(1)} %`;
-
 /** A report for the terminal. */
 export function formatCorrection(report: CorrectionReport, named: Named): string {
   const { from, to, queries, documents, sample, corrections, stale } = report;
@@ -28,8 +25,8 @@ export function formatCorrection(report: CorrectionReport, named: Named): string
   const directions = [...new Set(corrections.map(({ direction }) => direction))];
   return (
     `from  ${model(named.from, from)}\nto    ${model(named.to, to)}\n` +
-    `${whole(queries)} queries of ${named.data}/${named.split}, ${whole(documents)} documents, ${formatDuration(named.seconds * 1000)}\n` +
-    `fitted to ${whole(sample)} documents: texts for the new model to embed, ${percent(sample / documents)} of the corpus\n` +
+    `${count(queries)} queries of ${named.data}/${named.split}, ${count(documents)} documents, ${formatDuration(named.seconds * 1000)}\n` +
+    `fitted to ${count(sample)} documents: texts for the new model to embed, ${percent(sample / documents)} of the corpus\n` +
     (stale
       ? ''
       : 'the dimensions differ: without a corrector, new queries cannot be compared with old vectors\n') +
@@ -69,7 +66,7 @@ function table(report: CorrectionReport, direction: Direction, topK: readonly nu
       correction.kind,
       ...cells(correction.quality, correction),
       correction.heldOutError.toFixed(4),
-      whole(correction.parameters),
+      count(correction.parameters),
       formatDuration(correction.fitMs),
       formatCount(correction.rowsPerSecond),
     ]);

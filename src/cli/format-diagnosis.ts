@@ -1,3 +1,5 @@
+import { count } from '../util/format.ts';
+
 /**
  * A diagnosis for people: measured values beside what theory allows at most, and what to worry about.
  *
@@ -42,7 +44,7 @@ export function formatDiagnosis({
       : []),
     ...alarms(values).map((alarm) => `take care: ${alarm}`),
   ];
-  const rows = v('rows').toLocaleString('en-US');
+  const rows = count(v('rows'));
   return [
     `step ${step}: ${rows} cached embeddings against fresh ones: staleness ${short(v('staleness'))}`,
     ...lines.map((line) => `  ${line}`),

@@ -19,7 +19,7 @@ import { MiningStatistics } from '../mining/mining-statistics.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
-import { formatDuration } from '../util/format.ts';
+import { count, formatDuration } from '../util/format.ts';
 import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
@@ -283,8 +283,6 @@ const LABELS: Readonly<Record<Reason, string>> = {
   repeated: 'copies of another candidate',
 };
 
-const whole = (count: number): string => count.toLocaleString('en-US');
-
 function report(found: {
   out: string;
   model: string;
@@ -307,11 +305,11 @@ function report(found: {
     ['taken', negatives],
   ];
   const label = Math.max(...lines.map(([name]) => name.length));
-  const counts = lines.map(([, count]) => whole(count).replace('-', '−'));
+  const counts = lines.map(([, rows]) => count(rows).replace('-', '−'));
   const width = Math.max(...counts.map((text) => text.length));
   const table = lines
-    .map(([name, count], i) => {
-      const share = `${((100 * Math.abs(count)) / candidates).toFixed(1)} %`;
+    .map(([name, rows], i) => {
+      const share = `${((100 * Math.abs(rows)) / candidates).toFixed(1)} %`;
       return `${name.padEnd(label)}  ${counts[i]!.padStart(width)}  ${share.padStart(7)}\n`;
     })
     .join('');
@@ -320,18 +318,18 @@ function report(found: {
       ? `BM25 (k1 ${ranker.k1}, b ${ranker.b})`
       : ranker.kind === 'run'
         ? `the run ${model}`
-        : `${model} (embedding space ${ranker.embeddingSpace}, ${whole(ranker.trainedSteps)} steps)`;
+        : `${model} (embedding space ${ranker.embeddingSpace}, ${count(ranker.trainedSteps)} steps)`;
   const shortLines =
     short.queries === 0
       ? `every query has ${wanted}\n`
-      : `short: ${whole(short.queries)} of ${whole(queries)} queries lack ${whole(short.missing)} negatives ` +
+      : `short: ${count(short.queries)} of ${count(queries)} queries lack ${count(short.missing)} negatives ` +
         `(${describeCounts(shortCounts)})\n`;
   const skipped =
     skippedQueries > 0
-      ? `${whole(skippedQueries)} queries without text, or without a positive that has one, left out\n`
+      ? `${count(skippedQueries)} queries without text, or without a positive that has one, left out\n`
       : '';
   return (
-    `${out}\n${whole(negatives)} negatives for ${whole(queries)} queries of ${data}/${split}, by ${who}, ` +
+    `${out}\n${count(negatives)} negatives for ${count(queries)} queries of ${data}/${split}, by ${who}, ` +
     `${formatDuration(seconds * 1000)}\n\n` +
     `${table}\n${shortLines}${skipped}` +
     `train on them: undrift train --data ${out} --negatives ${wanted} --out runs/mined\n`
@@ -347,7 +345,7 @@ function describeCounts(counts: readonly number[]): string {
     .slice(0, 5)
     .map(
       ([queries, chosen]) =>
-        `${whole(queries)} ${queries === 1 ? 'has' : 'have'} ${chosen === 0 ? 'none' : chosen}`,
+        `${count(queries)} ${queries === 1 ? 'has' : 'have'} ${chosen === 0 ? 'none' : chosen}`,
     );
   return shown.join(', ') + (present.length > shown.length ? ', …' : '');
 }

@@ -7,7 +7,7 @@ import { readRunSettings } from '../train/run-folder.ts';
 import type { TrainOptions, TrainSettings } from '../train/settings.ts';
 import { trainRetriever } from '../train/train-retriever.ts';
 import { UsageError } from '../util/errors.ts';
-import { formatDuration } from '../util/format.ts';
+import { count, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { isPairMetrics } from './eval-scored-pairs.ts';
 import { formatDiagnosis } from './format-diagnosis.ts';
@@ -91,7 +91,7 @@ export const trainCommand = defineCommand({
       json: { ...result, out: settings.out },
       text:
         `${result.model}\n` +
-        `${steps.toLocaleString('en-US')} steps in ${formatDuration(seconds * 1000)}${result.stoppedEarly ? ', stopped early' : ''}; ${found}\n` +
+        `${count(steps)} steps in ${formatDuration(seconds * 1000)}${result.stoppedEarly ? ', stopped early' : ''}; ${found}\n` +
         `${refreshes ? `${refreshes}\n` : ''}` +
         `\n${ledgerText(result.ledger)}\n` +
         (onTexts

@@ -7,6 +7,7 @@ import { InterruptedError, type ReportedStep, type TrainCallbacks } from '../tra
 import { resolveSettings } from '../train/settings.ts';
 import { UndriftError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
+import { count } from '../util/format.ts';
 import type { Arm, Budget } from './comparison.ts';
 import { DOCUMENT_ENCODES } from './cost.ts';
 import { type RunSettings, settingsDifferences } from './run-result.ts';
@@ -83,7 +84,7 @@ export async function planSteps(arm: Arm, budget: Budget, context: PlanContext):
     const amount = spent[1]!.toLocaleString('en-US', { maximumSignificantDigits: 3 });
     throw new UndriftError(
       `${arm.name} has spent ${amount} ${budget.kind} after its first step, more than the budget of ` +
-        budget.amount.toLocaleString('en-US'),
+        count(budget.amount),
       { help: 'raise the budget, or let the arm fill a smaller cache or mine less before it begins' },
     );
   }

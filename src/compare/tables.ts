@@ -1,3 +1,4 @@
+import { count } from '../util/format.ts';
 import type { Budget } from './comparison.ts';
 import {
   DOCUMENT_ENCODES,
@@ -118,12 +119,12 @@ export function formatP(p: number): string {
 /** What the numbers of the table are: two or three sentences. */
 export function tableNotes(results: ComparisonResults): string[] {
   const { arms, seeds, data, evaluate, budget } = results;
-  const queries = data.testQueries.toLocaleString('en-US');
+  const queries = count(data.testQueries);
   const headline = evaluate.metrics[0]!;
   const compared = arms.filter(({ againstFirst }) => againstFirst[headline]).length;
   const length = budget ? `, ${describeBudget(budget)} each` : '';
   return [
-    `${data.name}: ${data.documents.toLocaleString('en-US')} documents, ${queries} queries of ${evaluate.split}${length}.`,
+    `${data.name}: ${count(data.documents)} documents, ${queries} queries of ${evaluate.split}${length}.`,
     seeds.length > 1
       ? `Metrics are mean ± standard deviation over the seeds ${seeds.join(', ')}.`
       : `One seed (${seeds[0]}): nothing is known of the spread between seeds.`,
@@ -143,7 +144,7 @@ export function tableNotes(results: ComparisonResults): string[] {
 export function describeBudget({ kind, amount }: Budget): string {
   const what = kind === 'encodes' ? 'document encodes' : kind;
   const one = amount === 1 ? what.replace(/s$/, '') : what;
-  return `${amount.toLocaleString('en-US')} ${one}`;
+  return `${count(amount)} ${one}`;
 }
 
 /** The table for a terminal. */

@@ -2,10 +2,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { mapRows, orthogonal, product, randomNumbers, unit, unitRows } from '../../test/planted-drift.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { f16ToF32, f32ToF16 } from '../util/half.ts';
+import { squaredDistance } from '../util/vector-rows.ts';
 import { CORRECTOR_KINDS, type Corrector, type CorrectorKind } from './corrector.ts';
 import type { CorrectorOptions } from './corrector-options.ts';
 import { createCorrector } from './create-corrector.ts';
-import { squaredDistance } from './squared-distance.ts';
 
 const D = 12;
 const compute = { threads: 1 };

@@ -2,11 +2,10 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { UsageError } from '../util/errors.ts';
 import { permutation, rngKey } from '../util/rng.ts';
-import { pickRows } from '../util/vector-rows.ts';
+import { pickRows, squaredDistance } from '../util/vector-rows.ts';
 import { checkPairs } from './check-pairs.ts';
 import type { EmbeddingPairs } from './corrector.ts';
 import { fitCorrector } from './fit-corrector.ts';
-import { squaredDistance } from './squared-distance.ts';
 
 /** Parts of the distance from stale to fresh embeddings. */
 export interface ErrorSplit {

@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
 import { mapRows, randomNumbers, unit, unitRows } from '../../test/planted-drift.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
+import { squaredDistance } from '../util/vector-rows.ts';
 import type { CorrectorKind } from './corrector.ts';
 import { errorSplit } from './error-split.ts';
 import { type FitOptions, fitCorrector } from './fit-corrector.ts';
-import { squaredDistance } from './squared-distance.ts';
 
 const D = 8;
 const compute = { threads: 1 };

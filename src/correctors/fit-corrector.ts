@@ -1,14 +1,13 @@
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { UsageError } from '../util/errors.ts';
 import { permutation, randomInts, rngKey } from '../util/rng.ts';
-import { pickRows } from '../util/vector-rows.ts';
+import { pickRows, squaredDistance } from '../util/vector-rows.ts';
 import { checkPairs } from './check-pairs.ts';
 import type { Corrector, CorrectorBatch, CorrectorKind } from './corrector.ts';
 import { type CorrectorOptions, correctorPlan } from './corrector-options.ts';
 import { createCorrector } from './create-corrector.ts';
 import { LinearCorrector } from './linear-corrector.ts';
 import { MlpCorrector } from './mlp.ts';
-import { squaredDistance } from './squared-distance.ts';
 
 /** Settings of {@link fitCorrector}. */
 export interface FitOptions extends CorrectorOptions {

@@ -3,10 +3,10 @@ import { cast, sum } from '../graph/ops.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
+import { squaredDistance } from '../util/vector-rows.ts';
 import { checkPairs } from './check-pairs.ts';
 import type { Corrector, CorrectorBatch } from './corrector.ts';
 import { checkRows, notFinite, type RowMapOptions } from './row-map.ts';
-import { squaredDistance } from './squared-distance.ts';
 
 /** Numbers of embeddings converted at a time. */
 const PIECE_NUMBERS = 2 ** 20;

@@ -4,6 +4,7 @@ import { elementCount } from '../onnx/dtypes.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError } from '../util/errors.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
+import { squaredDistance } from '../util/vector-rows.ts';
 import { checkPairs } from './check-pairs.ts';
 import type { Corrector, CorrectorBatch, CorrectorKind } from './corrector.ts';
 import type { CorrectorPlan } from './corrector-options.ts';
@@ -11,7 +12,6 @@ import type { ClosedForm } from './linear-map.ts';
 import { MomentProgram } from './moments.ts';
 import { PairReservoir } from './pair-reservoir.ts';
 import { type RowFunction, RowMap, type RowMapOptions } from './row-map.ts';
-import { squaredDistance } from './squared-distance.ts';
 
 /**
  * Corrector by a linear map in closed form, refitted to the latest pairs at the first update and at every

@@ -4,6 +4,7 @@ import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
+import { count } from '../util/format.ts';
 
 /** Settings of {@link readLines}. */
 export interface LineOptions {
@@ -150,7 +151,7 @@ export async function* splitLines(
   let pendingBytes = 0;
 
   const tooLong = () =>
-    new DataError(`the line is longer than ${maxLineBytes.toLocaleString('en')} bytes`, {
+    new DataError(`the line is longer than ${count(maxLineBytes)} bytes`, {
       file,
       line: line + 1,
       help: 'is the file one record a line? A larger limit can be set with maxLineBytes',

@@ -1,3 +1,4 @@
+import { count } from '../util/format.ts';
 import type { RunComparison } from './significance.ts';
 
 /** Row of a table: the name of a system and its metrics. */
@@ -42,10 +43,10 @@ export function formatMetrics(results: readonly NamedMetrics[], { digits = 4 } =
 export function formatComparison(comparison: RunComparison, nameA = 'A', nameB = 'B'): string {
   const { randomisation, tTest, interval } = comparison;
   const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
-  const samples = randomisation.samples.toLocaleString('en-US');
+  const samples = count(randomisation.samples);
   const how = randomisation.exact ? `exact, ${samples} patterns` : `${samples} samples`;
   return (
-    `${comparison.metric} over ${comparison.queries.toLocaleString('en-US')} queries: ` +
+    `${comparison.metric} over ${count(comparison.queries)} queries: ` +
     `${nameA} ${comparison.meanA.toFixed(4)}, ${nameB} ${comparison.meanB.toFixed(4)}\n` +
     `difference ${signed(comparison.difference)}, ${Number((interval.confidence * 100).toPrecision(4))} % interval ` +
     `${signed(interval.low)} to ${signed(interval.high)}, ` +

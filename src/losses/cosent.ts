@@ -1,5 +1,6 @@
 import { greater, logSumExp, softplus, sub, unsqueeze, where } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 
 /**
  * CoSENT loss: a pair with a higher label should have a higher score. Only the order of the labels counts.
@@ -21,6 +22,6 @@ import type { Tensor } from '../graph/tensor.ts';
 export function cosent(scores: Tensor, labels: Tensor): Tensor {
   const violations = sub(unsqueeze(scores, 0), unsqueeze(scores, 1));
   const counts = greater(unsqueeze(labels, 1), unsqueeze(labels, 0));
-  // −1e30 and not −∞: if all labels are equal, the sum has no terms, and its logarithm must not become NaN.
-  return softplus(logSumExp(where(counts, violations, -1e30)));
+  // Not −∞: if all labels are equal, the sum has no terms, and its logarithm must not become NaN.
+  return softplus(logSumExp(where(counts, violations, MASKED_SCORE)));
 }

@@ -16,6 +16,7 @@ import {
   where,
 } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { softmaxCrossEntropy } from './softmax-cross-entropy.ts';
 
 /** Similarities inside a batch. The first B documents are the positives, in the order of the queries. */
@@ -76,13 +77,13 @@ export function gist(
   const mayAnswer = allowed && slice(allowed, { axis: 1, length: B });
 
   const documents = or(kept(guide.documents), equal(own, range(graph, C)));
-  const candidates = [where(allowed ? and(documents, allowed) : documents, scores.documents, -1e30)];
+  const candidates = [where(allowed ? and(documents, allowed) : documents, scores.documents, MASKED_SCORE)];
   if (scores.queries && guide.queries) {
-    candidates.push(where(and(kept(guide.queries), others), scores.queries, -1e30));
+    candidates.push(where(and(kept(guide.queries), others), scores.queries, MASKED_SCORE));
   }
   if (scores.positives && guide.positives) {
     const unlike = and(kept(guide.positives), mayAnswer ? and(others, mayAnswer) : others);
-    candidates.push(where(unlike, scores.positives, -1e30));
+    candidates.push(where(unlike, scores.positives, MASKED_SCORE));
   }
   return softmaxCrossEntropy(concat(candidates, 1), range(graph, B));
 }

@@ -16,10 +16,8 @@ import {
   where,
 } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import type { NegativeScores } from './negative-scores.ts';
-
-/** Logarithm of a weight of zero. It is not −∞, because differences of infinities are NaN. */
-const NOTHING = -1e30;
 
 /**
  * Softmax cross-entropy over a whole score table, with its fresh partition function estimated from k draws
@@ -56,7 +54,7 @@ export function importanceCorrected(
 ): { trainingLoss: Tensor; logPartition: Tensor; effectiveSampleSize: Tensor } {
   const { positive, negatives, allowed } = scores;
   const ratios = sub(negatives, stopGradient(stale.scores));
-  const logRatios = allowed ? where(allowed, ratios, NOTHING) : ratios;
+  const logRatios = allowed ? where(allowed, ratios, MASKED_SCORE) : ratios;
   const draws = allowed
     ? sum(cast(allowed, 'f32'), { axes: 1 })
     : dimSize(negatives.graph, negatives.shape[1]!);

@@ -12,6 +12,7 @@ import {
   where,
 } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 import type { NegativeScores } from './negative-scores.ts';
 
 /**
@@ -41,9 +42,9 @@ export function klDistillation(
   options: { temperature?: number } = {},
 ): Tensor {
   const { temperature = 1 } = options;
-  // −1e30 and not −∞: a probability of 0 times its logarithm must be 0, not NaN.
+  // Not −∞: a probability of 0 times its logarithm must be 0, not NaN.
   const logits = (positive: Tensor, negatives: Tensor) => {
-    const taking = scores.allowed ? where(scores.allowed, negatives, -1e30) : negatives;
+    const taking = scores.allowed ? where(scores.allowed, negatives, MASKED_SCORE) : negatives;
     return concat([unsqueeze(positive, 1), taking], 1);
   };
   const logQ = logSoftmax(logits(scores.positive, scores.negatives));

@@ -1,7 +1,6 @@
 import { add, mul } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { normalize } from '../nn/layers.ts';
-import { truncate } from '../nn/truncate.ts';
+import { normalize, truncate } from '../nn/layers.ts';
 
 /** Truncated embedding size to train, with its weight. */
 export interface MatryoshkaSize {

@@ -1,5 +1,6 @@
 import { gatherElements, logSumExp, mean, squeeze, sub, unsqueeze, where } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { MASKED_SCORE } from '../nn/masked-score.ts';
 
 /**
  * Mean negative log-likelihood of each query's positive among its candidates.
@@ -23,8 +24,8 @@ export function softmaxCrossEntropy(
   target: Tensor,
   options: { allowed?: Tensor } = {},
 ): Tensor {
-  // −1e30 and not −∞: a difference of infinities is NaN, and the exponential is 0 in either case.
-  const candidates = options.allowed ? where(options.allowed, scores, -1e30) : scores;
+  // Not −∞: a difference of infinities is NaN, and the exponential is 0 in either case.
+  const candidates = options.allowed ? where(options.allowed, scores, MASKED_SCORE) : scores;
   const positive = squeeze(gatherElements(scores, unsqueeze(target, 1), { axis: 1 }), 1);
   return mean(sub(logSumExp(candidates, { axes: 1 }), positive));
 }

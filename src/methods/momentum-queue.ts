@@ -7,7 +7,7 @@ import {
   maskKnownPositives,
   mergeMasks,
 } from '../cache/masks.ts';
-import { NONE, ScoreTable } from '../cache/score-table.ts';
+import { ScoreTable } from '../cache/score-table.ts';
 import { tableStaleness } from '../cache/table-staleness.ts';
 import type { StepResult } from '../objective/objective.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
@@ -16,6 +16,7 @@ import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatBytes } from '../util/format.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
+import { NONE } from '../util/vector-rows.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
 import type { Method, MethodContext, RunningMethod, RunPlan, TrainingBatch } from './contract/method.ts';
 import type { MethodOptions } from './contract/method-options.ts';

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
-import { NONE } from '../cache/score-table.ts';
 import { readSafetensors } from '../io/safetensors.ts';
 import type { TuningOptions } from '../models/retriever/tuning.ts';
 import { float32, hostTensor } from '../runtime/host-tensor.ts';
+import { NONE } from '../util/vector-rows.ts';
 import { asyncIndex } from './async-index.ts';
 import type { Method } from './contract/method.ts';
 import { gradCache } from './grad-cache.ts';

@@ -207,3 +207,12 @@ export function normalize(x: Tensor, epsilon = 1e-12): Tensor {
   const squared = sum(square(x), { axes: -1, keepDims: true });
   return div(x, sqrt(maximum(squared, epsilon * epsilon)));
 }
+
+/**
+ * Truncates rows to their first dimensions: float[…, D] → float[…, dimensions]. Rows that have no more are
+ * returned unchanged.
+ */
+export function truncate(x: Tensor, dimensions: number): Tensor {
+  const axis = x.rank - 1;
+  return x.shape[axis] === dimensions ? x : slice(x, { axis, length: dimensions });
+}

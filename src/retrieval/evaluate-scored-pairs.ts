@@ -5,6 +5,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
 import type { Progress } from '../util/progress.ts';
+import { positionsIn } from '../util/vector-rows.ts';
 
 /** Metrics of scored pairs: correlations of the cosines with the scores. */
 export const PAIR_METRICS = ['spearman', 'pearson'] as const;
@@ -56,10 +57,10 @@ export async function evaluateScoredPairs(
       rows: distinct,
       onProgress: (progress) => onProgress?.({ ...progress, stage }),
     });
-    const placeOf = new Map(Array.from(distinct, (row, place) => [row, place]));
+    const places = positionsIn(distinct, texts.size);
     const D = retriever.dimension;
     return (pair: number) => {
-      const at = placeOf.get(rows[pair]!)! * D;
+      const at = places[rows[pair]!]! * D;
       return vectors.subarray(at, at + D);
     };
   };

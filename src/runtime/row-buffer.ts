@@ -1,4 +1,4 @@
-import { float32, type HostTensor } from './host-tensor.ts';
+import { float32, type HostTensor, int32Words } from './host-tensor.ts';
 
 /** Width up to which a loop copies a row faster than a call does, in numbers. */
 const SHORT_ROW = 16;
@@ -35,10 +35,9 @@ export class RowBuffer {
   copyTo(table: HostTensor, numbers: HostTensor): void {
     const { width, memory, rows } = this;
     const target = float32(table);
-    // Reading the lower 32 bits of each i64 (little-endian) avoids a BigInt per row.
-    const low = new Int32Array(numbers.data.buffer, numbers.data.byteOffset, 2 * numbers.data.length);
+    const words = int32Words(numbers.data as BigInt64Array);
     for (let i = 0; i < numbers.data.length; i++) {
-      const to = low[2 * i]! * width;
+      const to = words[2 * i]! * width;
       if (width > SHORT_ROW) target.set(rows[i]!, to);
       else for (let j = 0; j < width; j++) target[to + j] = memory[i * width + j]!;
     }

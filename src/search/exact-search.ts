@@ -1,7 +1,7 @@
 import { Graph } from '../graph/graph.ts';
 import { matmul, topK } from '../graph/ops.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { float32, type HostTensor, hostTensor, int32Words } from '../runtime/host-tensor.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
 import { type BestRows, bestRowsOf } from './best-rows.ts';
@@ -113,11 +113,10 @@ export class ExactIndex implements SearchIndex {
       const block = matrix(this.embeddings.subarray(start * D, (start + blockRows) * D), D);
       const { scores, positions } = await program.run({ queries, block });
       const values = float32(scores, 'scores');
-      // The low word of each i64, little-endian: a block has fewer than 2³¹ rows.
-      const low = new Int32Array((positions!.data as BigInt64Array).buffer, positions!.data.byteOffset);
+      const words = int32Words(positions!.data as BigInt64Array);
       for (const [b, list] of best.entries()) {
         list.merge(values.subarray(b * blockK, (b + 1) * blockK), (i) => {
-          const row = start + low[2 * (b * blockK + i)]!;
+          const row = start + words[2 * (b * blockK + i)]!;
           return row < seen ? undefined : row;
         });
       }

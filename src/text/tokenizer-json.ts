@@ -1,4 +1,5 @@
 import { DataError } from '../util/errors.ts';
+import { isObject } from '../util/json-objects.ts';
 
 /**
  * Normalizer, pre-tokenizer, post-processor or decoder of a `tokenizer.json`. `type` determines the other
@@ -279,10 +280,6 @@ function shown(value: unknown): string {
     return 'something nested too deep'; // a deeply nested file overflows the stack of JSON.stringify
   }
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function checkFields(

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type EventFile, openEventFile } from '../io/tensorboard.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError, writeFileAtomic } from '../util/files.ts';
+import { isObject } from '../util/json-objects.ts';
 
 /** One measurement of a run. */
 export interface LogEvent {
@@ -226,8 +227,4 @@ function parseLine(text: string, where: { file: string; line: number }): LoggedE
 
 function isStep(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,10 +1,10 @@
-import { NONE } from '../cache/score-table.ts';
 import type { TrainingExamples } from '../data/examples.ts';
 import type { TrainingBatch } from '../methods/contract/method.ts';
 import { lengthGroupedBatches } from '../text/length-grouped-batches.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
 import { permutation, rngKey, uniform } from '../util/rng.ts';
+import { NONE } from '../util/vector-rows.ts';
 
 export interface BatchOptions {
   batchSize: number;

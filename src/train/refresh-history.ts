@@ -1,3 +1,4 @@
+import { count, plural } from '../util/format.ts';
 import type { LoggedEvent } from './event-log.ts';
 
 /** A refresh of a table that went on beside training. */
@@ -52,8 +53,3 @@ export function describeRefreshes(history: readonly TableRefresh[]): string | un
     ...(givenUp > 0 ? [`${count(givenUp)} given up`] : []),
   ].join('; ');
 }
-
-const count = (value: number): string => value.toLocaleString('en-US');
-
-const plural = (value: number, one: string, many = `${one}s`): string =>
-  `${count(value)} ${value === 1 ? one : many}`;

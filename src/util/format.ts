@@ -52,3 +52,6 @@ export const count = (value: number): string => value.toLocaleString('en-US');
 /** Formats a number of things: `1 step`, `2,000 steps`. */
 export const plural = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${value === 1 ? one : many}`;
+
+/** Formats a ratio as a percentage, `12.3 %`. */
+export const percent = (ratio: number, digits = 1): string => `${(100 * ratio).toFixed(digits)} %`;

@@ -1,5 +1,5 @@
 import { UsageError } from './errors.ts';
-import { formatCount, formatDuration } from './format.ts';
+import { count, formatCount, formatDuration } from './format.ts';
 
 /** Stream that progress is written to, such as `process.stderr`. */
 export interface ProgressStream {
@@ -172,20 +172,20 @@ export class ProgressLine {
   private describe(nowMs: number, barCells = 0): string[] {
     const { total, done, unit } = this;
     const parts: string[] = [];
-    const count = unit === '' ? '' : ` ${unit}`;
-    if (total === undefined) parts.push(`${this.label} ${formatInteger(done)}${count}`);
+    const units = unit === '' ? '' : ` ${unit}`;
+    if (total === undefined) parts.push(`${this.label} ${count(done)}${units}`);
     else {
       const ratio = total === 0 ? 1 : Math.min(1, Math.max(0, done / total));
       // The percentage is rounded down, so that 100 % appears only when the job is done.
       const percent = `${Math.floor(ratio * 100)}%`.padStart(4);
       const bar = barCells > 0 ? ` ${drawBar(ratio, barCells)}` : '';
-      parts.push(`${this.label}${bar} ${percent}`, `${formatInteger(done)}/${formatInteger(total)}${count}`);
+      parts.push(`${this.label}${bar} ${percent}`, `${count(done)}/${count(total)}${units}`);
     }
     const elapsedMs = nowMs - this.startMs;
     const overall = elapsedMs > 0 ? ((done - this.initial) / elapsedMs) * 1000 : undefined;
     const perSecond = this.finished ? overall : this.rate.perSecond;
     if (perSecond !== undefined && perSecond > 0) {
-      parts.push(`${formatCount(perSecond)}${count}/s`);
+      parts.push(`${formatCount(perSecond)}${units}/s`);
     }
     if (this.finished) parts.push(`in ${formatDuration(elapsedMs)}`);
     else if (total !== undefined && done < total && perSecond !== undefined && perSecond > 0) {
@@ -234,10 +234,6 @@ class SmoothedRate {
 function drawBar(ratio: number, cells: number): string {
   const full = Math.floor(ratio * cells);
   return '█'.repeat(full) + '░'.repeat(cells - full);
-}
-
-function formatInteger(value: number): string {
-  return value.toLocaleString('en-US');
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { CircleEntry, CircleResults } from '../../bench/corrector/circle-toy.ts';
 import { chartFile } from '../../src/compare/chart-file.ts';
 import type { Chart } from '../../src/compare/draw-chart.ts';
+import { count } from '../../src/util/format.ts';
 import { circleFile } from './correctors-circle-chart.ts';
 import { readResult, markdownTable as table } from './page.ts';
 
@@ -60,7 +61,7 @@ export const circleBlock: string = [
   '',
   `Both: drift ${drift}, correctors fitted to ${pairs} pairs.`,
   '',
-  `KL(P ‖ ·) in nats, mean over ${config.queries} queries and ${config.seeds.length} seeds, ${config.points.toLocaleString('en-US')} ` +
+  `KL(P ‖ ·) in nats, mean over ${config.queries} queries and ${config.seeds.length} seeds, ${count(config.points)} ` +
     'targets; ± the standard deviation over seeds where it is above a third of the mean:',
   '',
   clean,

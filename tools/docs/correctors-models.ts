@@ -1,4 +1,5 @@
 import type { CorrectionReport, Direction, Quality } from '../../src/migration/measure-correction.ts';
+import { count } from '../../src/util/format.ts';
 import { markdownTable, readResult } from './page.ts';
 
 const SHOWN = ['recall@10', 'recall@100', 'overlap@10'];
@@ -6,8 +7,6 @@ const TITLES: Readonly<Record<Direction, string>> = {
   documents: 'old documents moved',
   queries: 'new queries moved',
 };
-
-const whole = (value: number) => value.toLocaleString('en-US');
 
 /** The table of what `undrift correct` wrote with `--json` to a file of bench/results/corrector/. */
 export function betweenModels(file: string): string {
@@ -33,7 +32,7 @@ export function betweenModels(file: string): string {
   ];
   const table = markdownTable(['', ...SHOWN, 'recall@10 recovered', 'error'], rows);
   return (
-    `${table}\n\n${whole(queries)} test queries, ${whole(documents)} documents, fitted to ${whole(sample)}; ` +
+    `${table}\n\n${count(queries)} test queries, ${count(documents)} documents, fitted to ${count(sample)}; ` +
     `D ${from.dimension} to ${to.dimension}. From [\`bench/results/corrector/${file}\`](../bench/results/corrector/${file}).`
   );
 }

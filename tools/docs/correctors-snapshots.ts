@@ -2,10 +2,12 @@
  * @file The snapshots of a training run, in docs/correctors.md: from bench/results/corrector/snapshots.json
  * (`bench/corrector/snapshots.ts`).
  */
+
 import type { Fitted, SnapshotResults } from '../../bench/corrector/snapshot-config.ts';
 import { chartFile } from '../../src/compare/chart-file.ts';
 import type { Chart } from '../../src/compare/draw-chart.ts';
 import type { CorrectorKind } from '../../src/correctors/corrector.ts';
+import { count } from '../../src/util/format.ts';
 import { readResult, markdownTable as table } from './page.ts';
 
 const results = readResult<SnapshotResults>('corrector/snapshots.json');
@@ -14,7 +16,6 @@ const kinds: readonly CorrectorKind[] = config.correctors;
 /** Whose points are drawn, and stand in the table: with few pairs, several correctors lie on one another. */
 const shownSample = Math.max(...config.samples);
 
-const whole = (value: number) => value.toLocaleString('en-US');
 const nats = (value: number) => value.toFixed(value < 0.1 ? 4 : 3);
 
 /** Charts of the blocks, SVG text by file. */
@@ -30,7 +31,7 @@ const scatter = write(
   'snapshots.svg',
   {
     id: 'snapshots',
-    title: `${stale.length} snapshots, correctors fitted to ${whole(shownSample)} documents`,
+    title: `${stale.length} snapshots, correctors fitted to ${count(shownSample)} documents`,
     kind: 'scatter',
     xLabel: 'KL(P ‖ P stale), nats',
     yLabel: 'KL(P ‖ P corrected), nats',
@@ -60,7 +61,7 @@ const snapshotTable = table(
     '`mlp`',
   ],
   stale.map(({ step, distance, kl, recall }) => [
-    whole(step),
+    count(step),
     nats(distance),
     nats(kl),
     ...kinds.map((kind) => nats(of(step, kind).kl)),
@@ -74,10 +75,10 @@ const ratios = (kind: string, sample: number) =>
     .filter((one) => one.corrector === kind && one.sample === sample)
     .map(({ step, kl }) => kl / staleKl.get(step)!);
 const ratioTable = table(
-  ['corrector', 'parameters', ...config.samples.map((sample) => `${whole(sample)} documents`)],
+  ['corrector', 'parameters', ...config.samples.map((sample) => `${count(sample)} documents`)],
   kinds.map((kind) => [
     `\`${kind}\``,
-    whole(of(stale[0]!.step, kind).parameters),
+    count(of(stale[0]!.step, kind).parameters),
     ...config.samples.map((sample) => {
       const found = ratios(kind, sample);
       const above = found.filter((ratio) => ratio > 1).length;
@@ -87,12 +88,12 @@ const ratioTable = table(
   ]),
 );
 const facts =
-  `${whole(results.documents)} documents, ${results.queries} held-out queries, D = ${results.dimension}, ` +
+  `${count(results.documents)} documents, ${results.queries} held-out queries, D = ${results.dimension}, ` +
   `β = ${results.inverseTemperature}; stale embeddings from step ${config.first}.`;
 export const snapshotBlock: string = [
   scatter,
   '',
-  `${facts} Fitted to ${whole(shownSample)} documents; KL in nats, over all documents:`,
+  `${facts} Fitted to ${count(shownSample)} documents; KL in nats, over all documents:`,
   '',
   snapshotTable,
   '',
@@ -125,7 +126,7 @@ const blocks = Object.entries(results.regimes).map(([name, grid]) => {
     ['stale', unchanged],
     ...curves(grid),
   ];
-  const title = `${name === 'mild' ? 'Mild' : 'Strong'} staleness: step ${config.first} to step ${whole(step)}`;
+  const title = `${name === 'mild' ? 'Mild' : 'Strong'} staleness: step ${config.first} to step ${count(step)}`;
   const picture = write(
     `${name}.svg`,
     {
@@ -151,10 +152,10 @@ const blocks = Object.entries(results.regimes).map(([name, grid]) => {
     line === 'identity'
       ? 'stale'
       : `\`${line.split(',')[0]}\`${line.includes(',') ? line.slice(line.indexOf(',')) : ''}`,
-    whole(points[0]!.parameters),
+    count(points[0]!.parameters),
     ...points.map(({ kl }) => nats(kl)),
   ]);
-  const head = ['KL, nats', 'parameters', ...config.regimes.samples.map(whole)];
+  const head = ['KL, nats', 'parameters', ...config.regimes.samples.map(count)];
   return `${picture}\n\n${table(head, rows)}`;
 });
 export const parameterBlock: string = blocks.join('\n\n');

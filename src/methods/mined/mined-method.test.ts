@@ -2,7 +2,6 @@ import { cp, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tempFiles } from '../../../test/temp-files.ts';
-import { NONE } from '../../cache/score-table.ts';
 import { loadData } from '../../data/load.ts';
 import type { RetrievalData } from '../../data/retrieval-data.ts';
 import { readSafetensors } from '../../io/safetensors.ts';
@@ -19,6 +18,7 @@ import { readEventLog } from '../../train/event-log.ts';
 import type { TrainOptions } from '../../train/settings.ts';
 import { trainRetriever } from '../../train/train-retriever.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 import { MinedNegatives } from './mined-negatives.ts';
 

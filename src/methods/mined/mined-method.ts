@@ -1,8 +1,8 @@
 import { type DuplicateMap, duplicateMap } from '../../cache/masks.ts';
-import { NONE } from '../../cache/score-table.ts';
 import type { StepResult } from '../../objective/objective.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext, RunningMethod, TrainingBatch } from '../contract/method.ts';
 import { candidateSoftmax } from '../step/candidate-softmax.ts';
 import { ContrastiveStep } from '../step/contrastive-step.ts';

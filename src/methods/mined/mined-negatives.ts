@@ -1,4 +1,3 @@
-import { NONE } from '../../cache/score-table.ts';
 import type { RowLists } from '../../data/examples.ts';
 import { bm25Candidates, type CandidateSource, denseCandidates } from '../../mining/candidate-source.ts';
 import { mineNegatives } from '../../mining/mine-negatives.ts';
@@ -8,6 +7,7 @@ import { loadRetriever } from '../../models/folder/model-folder.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError, UsageError } from '../../util/errors.ts';
 import { rngKey, uniform } from '../../util/rng.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 import type { MethodOptions } from '../contract/method-options.ts';
 

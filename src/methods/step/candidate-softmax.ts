@@ -1,6 +1,7 @@
 import { cast, gatherElements, greaterOrEqual, max, mean, range, unsqueeze, where } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { softmaxCrossEntropy } from '../../losses/softmax-cross-entropy.ts';
+import { MASKED_SCORE } from '../../nn/masked-score.ts';
 import type { LossParts, ScoredBatch } from './score-loss.ts';
 
 /**
@@ -28,6 +29,6 @@ export const allowedInput = ({ scores, input }: ScoredBatch): Tensor =>
 export function accuracy(scores: Tensor, allowed: Tensor): Tensor {
   const own = unsqueeze(range(scores.graph, 'queries'), 1);
   const positive = gatherElements(scores, own, { axis: 1 });
-  const best = max(where(allowed, scores, -1e30), { axes: 1, keepDims: true });
+  const best = max(where(allowed, scores, MASKED_SCORE), { axes: 1, keepDims: true });
   return mean(cast(greaterOrEqual(positive, best), 'f32'));
 }

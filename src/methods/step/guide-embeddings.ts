@@ -5,6 +5,7 @@ import { embeddingSpaceId } from '../../models/retriever/embedding-space.ts';
 import type { Retriever, Side } from '../../models/retriever/retriever.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
+import { positionsIn } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 
 /** Texts embedded at once. */
@@ -121,8 +122,7 @@ class SideTexts {
     const isUsed = new Uint8Array(corpusRows);
     for (const row of rows) isUsed[row] = 1;
     this.used = Int32Array.from({ length: corpusRows }, (_, row) => row).filter((row) => isUsed[row] === 1);
-    this.placeOf = new Int32Array(corpusRows).fill(-1);
-    for (const [place, row] of this.used.entries()) this.placeOf[row] = place;
+    this.placeOf = positionsIn(this.used, corpusRows);
     this.dimension = dimension;
     const blocks = Math.ceil(this.used.length / BLOCK);
     this.blocks = new Array(blocks);

@@ -1,7 +1,7 @@
-import { NONE } from '../../cache/score-table.ts';
 import { gatherElements, range, squeeze, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { NegativeScores } from '../../losses/negative-scores.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { ScoredBatch } from './score-loss.ts';
 
 /**

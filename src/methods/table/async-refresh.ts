@@ -1,4 +1,4 @@
-import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import type { ScoreTable } from '../../cache/score-table.ts';
 import {
   BackgroundEncoder,
   type BackgroundJob,
@@ -7,6 +7,8 @@ import {
 import type { Weights } from '../../models/retriever/retriever.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { count } from '../../util/format.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 
 export interface AsyncRefreshOptions {
@@ -235,7 +237,5 @@ const WEIGHTS = 'refresh/weights/';
 
 /** Between two signs of life while training waits. */
 const PROGRESS_MS = 200;
-
-const count = (value: number): string => value.toLocaleString('en-US');
 
 const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,6 +1,7 @@
-import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import type { ScoreTable } from '../../cache/score-table.ts';
 import { TableScores } from '../../cache/table-scores.ts';
 import { permutation, randomInts, rngKey } from '../../util/rng.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 import type { TableOptions } from './table-options.ts';
 

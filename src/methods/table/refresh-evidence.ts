@@ -1,10 +1,12 @@
-import { type DuplicateMap, MASKED_SCORE, maskedSlots, maskKnownPositives } from '../../cache/masks.ts';
-import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import { type DuplicateMap, maskedSlots, maskKnownPositives } from '../../cache/masks.ts';
+import type { ScoreTable } from '../../cache/score-table.ts';
 import { Graph } from '../../graph/graph.ts';
 import { logSumExp, matmul, mean, mul, softmax, sub, sum, where } from '../../graph/ops.ts';
+import { MASKED_SCORE } from '../../nn/masked-score.ts';
 import { type HostTensor, hostTensor, scalarValue } from '../../runtime/host-tensor.ts';
 import { Program } from '../../runtime/program.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
+import { NONE, positionsIn } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 
 /** Training queries and rows of the table that are looked at, the same ones each time. */
@@ -87,13 +89,13 @@ export class RefreshEvidence {
     );
     const queryEmbeddings = await embed('query', Uint32Array.from(queryRows));
     const masked = maskKnownPositives(table, queryRows, { positives, duplicates });
-    const placeOf = new Map(Array.from(slots, (slot, place) => [slot, place]));
+    const places = positionsIn(slots, table.rows);
     const [B, M, D] = [queryRows.length, slots.length, table.dimension];
     const flags = new Uint8Array(B * M);
     for (let b = 0; b < B; b++) {
       for (const slot of maskedSlots(masked, b)) {
-        const place = placeOf.get(slot);
-        if (place !== undefined) flags[b * M + place] = 1;
+        const place = places[slot]!;
+        if (place !== NONE) flags[b * M + place] = 1;
       }
     }
     const beta = 1 / context.temperature.value;

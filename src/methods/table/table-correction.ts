@@ -1,10 +1,11 @@
-import { NONE, ScoreTable } from '../../cache/score-table.ts';
+import { ScoreTable } from '../../cache/score-table.ts';
 import type { Corrector } from '../../correctors/corrector.ts';
 import { createCorrector } from '../../correctors/create-corrector.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UsageError } from '../../util/errors.ts';
 import { addPrefix, takePrefix } from '../../util/prefixes.ts';
 import { randomInts, rngKey } from '../../util/rng.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 import { CorrectedSubset } from './corrected-subset.ts';
 import type { TableOptions } from './table-options.ts';

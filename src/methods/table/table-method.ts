@@ -1,10 +1,11 @@
 import { inspectTable } from '../../cache/inspect-table.ts';
 import { type DuplicateMap, duplicateMap } from '../../cache/masks.ts';
-import { NONE, ScoreTable } from '../../cache/score-table.ts';
+import { ScoreTable } from '../../cache/score-table.ts';
 import { tableStaleness } from '../../cache/table-staleness.ts';
 import type { StepResult } from '../../objective/objective.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { addPrefix, takePrefix } from '../../util/prefixes.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext, RunningMethod, TrainingBatch } from '../contract/method.ts';
 import { ContrastiveStep } from '../step/contrastive-step.ts';
 import { allowedCandidates } from '../step/known-positives.ts';

@@ -1,8 +1,10 @@
-import { type DuplicateMap, MASKED_SCORE, type MaskedSlots, maskKnownPositives } from '../../cache/masks.ts';
+import { type DuplicateMap, type MaskedSlots, maskKnownPositives } from '../../cache/masks.ts';
 import { type Sample, type SampleKey, type Sampler, sampleSize, sampleSlots } from '../../cache/samplers.ts';
-import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import type { ScoreTable } from '../../cache/score-table.ts';
 import { TableScores } from '../../cache/table-scores.ts';
+import { MASKED_SCORE } from '../../nn/masked-score.ts';
 import { UsageError } from '../../util/errors.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext, TrainingPairs } from '../contract/method.ts';
 import type { TableOptions } from './table-options.ts';
 

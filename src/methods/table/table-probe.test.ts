@@ -8,7 +8,7 @@ import {
 } from '../../../test/toy-training.ts';
 import { softmaxDivergence } from '../../cache/divergence.ts';
 import { duplicateMap } from '../../cache/masks.ts';
-import { NONE } from '../../cache/score-table.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import { exhaustive } from '../exhaustive.ts';
 import { inBatch } from '../in-batch.ts';
 import { negativeCache } from '../negative-cache.ts';

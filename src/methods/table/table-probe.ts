@@ -6,11 +6,13 @@ import {
   maskedSlots,
   maskKnownPositives,
 } from '../../cache/masks.ts';
-import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import type { ScoreTable } from '../../cache/score-table.ts';
 import { errorSplit } from '../../correctors/error-split.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { count } from '../../util/format.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
+import { NONE, positionsIn } from '../../util/vector-rows.ts';
 import type { MethodContext, TrainingPairs } from '../contract/method.ts';
 
 /** Cached embeddings that are compared at most; of more, a uniform sample is. */
@@ -102,7 +104,7 @@ export class TableProbe {
       stale,
       dimension: D,
       inverseTemperature: 1 / context.temperature.value,
-      masked: positionsIn(slots, table.rows, masked),
+      masked: masksIn(slots, table.rows, masked),
       documentsPerRow: table.filled / slots.length,
     };
     const found = await diagnoseTable(input, context.compute);
@@ -199,7 +201,6 @@ export class TableProbe {
     const filled = (slot: number) => table.documents[slot] !== NONE;
     if (table.filled <= this.rows) return Int32Array.from(table.documents.keys()).filter(filled);
     if (!this.told) {
-      const count = (rows: number) => rows.toLocaleString('en-US');
       context.onNote?.(
         `diagnosis by a uniform sample of ${count(this.rows)} of the ${count(table.filled)} cached embeddings`,
       );
@@ -262,10 +263,9 @@ export class TableProbe {
   }
 }
 
-/** Masks by the place of a slot in a list; slots that are not in it need none. */
-function positionsIn(slots: Int32Array, rows: number, masked: MaskedSlots): MaskedSlots {
-  const places = new Int32Array(rows).fill(NONE);
-  for (const [place, slot] of slots.entries()) places[slot] = place;
+/** Returns the masks by the place of each slot in a list. Slots that are not in the list need no mask. */
+function masksIn(slots: Int32Array, rows: number, masked: MaskedSlots): MaskedSlots {
+  const places = positionsIn(slots, rows);
   return maskedSlotLists(masked.offsets.length - 1, (query) =>
     Array.from(maskedSlots(masked, query), (slot) => places[slot]!).filter((place) => place !== NONE),
   );

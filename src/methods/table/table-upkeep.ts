@@ -1,8 +1,9 @@
 import { parseRefreshPolicy, type RefreshPolicy } from '../../cache/refresh-policy.ts';
-import { NONE, type ScoreTable } from '../../cache/score-table.ts';
+import type { ScoreTable } from '../../cache/score-table.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { Progress } from '../../util/progress.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
+import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 import { AsyncRefresh } from './async-refresh.ts';
 import type { RefreshEvidence } from './refresh-evidence.ts';

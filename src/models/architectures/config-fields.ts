@@ -1,6 +1,5 @@
 import { DataError } from '../../util/errors.ts';
-
-type Json = Readonly<Record<string, unknown>>;
+import type { Json } from '../../util/json-objects.ts';
 
 /** Largest number of layers: a wild number in a damaged file must not make a graph that fills the memory. */
 const MOST_LAYERS = 1000;

@@ -7,6 +7,7 @@ import { embeddingParameters, layerNormParameters, linearParameters } from '../.
 import { rotaryFrequencies, rotaryTables, rotate } from '../../nn/rotary.ts';
 import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
+import type { Json } from '../../util/json-objects.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
 import { ropeConfig } from './rope-config.ts';
@@ -163,8 +164,6 @@ export const modernbert: Architecture<ModernBertConfig> = {
     return last.map((hidden) => ({ kind: 'tokens', hidden }));
   },
 };
-
-type Json = Readonly<Record<string, unknown>>;
 
 /**
  * Reads n, where layers 0, n, 2n, … attend to the whole text: from a field of its own, or from the list that

@@ -1,8 +1,7 @@
 import type { RopeConfig, RopeScaling } from '../../nn/rotary.ts';
 import { DataError } from '../../util/errors.ts';
+import type { Json } from '../../util/json-objects.ts';
 import { configFields } from './config-fields.ts';
-
-type Json = Readonly<Record<string, unknown>>;
 
 const SCALINGS = ['default', 'linear', 'llama3'] as const;
 

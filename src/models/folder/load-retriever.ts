@@ -6,13 +6,14 @@ import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { Tokenizer } from '../../text/tokenizer.ts';
 import { DataError, UsageError } from '../../util/errors.ts';
 import { readJson, recoverFolder } from '../../util/files.ts';
+import { objectIn, optionalJson } from '../../util/json-objects.ts';
 import type { EncoderWeights } from '../architectures/architecture.ts';
 import { staticEmbedding } from '../architectures/static.ts';
 import { canonicalJson, embeddingSpaceId, tokenizerKey } from '../retriever/embedding-space.ts';
 import { Encoder, type EncoderConfig, PROJECTION } from '../retriever/encoder.ts';
 import { Retriever, type RetrieverConfig, type Side } from '../retriever/retriever.ts';
 import { promptHint } from './prompt-hint.ts';
-import { type ModuleList, objectIn, optionalJson, readModuleList } from './sentence-transformers.ts';
+import { type ModuleList, readModuleList } from './sentence-transformers.ts';
 import { LONGEST_TOKENS, readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
 import { openWeights, readWeights, storedShape } from './weight-files.ts';
 

@@ -1,3 +1,4 @@
+import { count } from '../../util/format.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
 import { hasOnlyPlainWeights } from '../retriever/stored-weights.ts';
 import { code, usageSection } from './model-card-usage.ts';
@@ -155,8 +156,8 @@ function facts(
   const rows: [string, string][] = [
     ['Embedding space', `\`${card.embeddingSpace}\` (vectors of another id must not be mixed with these)`],
     ['Architecture', `\`${model.model_type}\`${size}, ${config.towers} towers`],
-    ['Parameters', parameters.toLocaleString('en')],
-    ['Vocabulary', `${tokenizer.vocabSize.toLocaleString('en')} tokens`],
+    ['Parameters', count(parameters)],
+    ['Vocabulary', `${count(tokenizer.vocabSize)} tokens`],
     ['Pooling', encoder.moduleClass === 'StaticEmbedding' ? 'mean of the token vectors' : pooling],
     ...(projectionSize
       ? [['Projection', `linear, to ${projectionSize} dimensions`] as [string, string]]
@@ -173,7 +174,7 @@ function facts(
     ['Normalised', normalize ? 'yes' : 'no'],
     ['Longest text', `${config.maxTokens.query} tokens (query), ${config.maxTokens.document} (document)`],
     ['Prompts', `${code(config.prompts.query)} (query), ${code(config.prompts.document)} (document)`],
-    ['Training steps', trainedSteps.toLocaleString('en')],
+    ['Training steps', count(trainedSteps)],
   ];
   return table(['', ''], rows);
 }
@@ -185,15 +186,15 @@ function trainingSection({ trainedSteps }: Retriever, card: ModelCard): string {
   if (method) {
     const { id, description, citation } = method;
     parts.push(
-      `Method: \`${id}\`${description ? `, ${description}` : ''}; ${trainedSteps.toLocaleString('en')} steps${baseModel ? `, from ${code(baseModel)}${baseRevision ? ` at commit ${code(baseRevision)}` : ''}` : ''}.${citation ? ` ${citation}` : ''}`,
+      `Method: \`${id}\`${description ? `, ${description}` : ''}; ${count(trainedSteps)} steps${baseModel ? `, from ${code(baseModel)}${baseRevision ? ` at commit ${code(baseRevision)}` : ''}` : ''}.${citation ? ` ${citation}` : ''}`,
     );
   }
   if (datasets.length > 0) {
-    const count = (value: number | undefined) => value?.toLocaleString('en') ?? '';
+    const known = (value: number | undefined) => (value === undefined ? '' : count(value));
     parts.push(
       table(
         ['data', 'documents', 'training queries'],
-        datasets.map((dataset) => [cell(dataset.name), count(dataset.documents), count(dataset.queries)]),
+        datasets.map((dataset) => [cell(dataset.name), known(dataset.documents), known(dataset.queries)]),
       ),
     );
   }
@@ -224,7 +225,7 @@ function resultsSection({ results = [] }: ModelCard): string {
       ...Object.entries(baselines).map(([name, values]) => row(name, values)),
       row('this model', metrics),
     ];
-    return `${cell(dataset)}, ${cell(split)} split${queries === undefined ? '' : `, ${queries.toLocaleString('en')} queries`}:\n\n${table(['', ...names.map(cell)], rows)}`;
+    return `${cell(dataset)}, ${cell(split)} split${queries === undefined ? '' : `, ${count(queries)} queries`}:\n\n${table(['', ...names.map(cell)], rows)}`;
   });
   return ['## Results', ...parts].join('\n\n');
 }

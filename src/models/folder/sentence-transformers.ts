@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path';
 import { POOLINGS, type Pooling } from '../../nn/layers.ts';
 import { DataError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
+import { isObject, type Json, objectIn, optionalJson } from '../../util/json-objects.ts';
 import type { Architecture } from '../architectures/architecture.ts';
 
 /**
@@ -35,8 +36,6 @@ export interface ModuleList {
 
 /** Class of the first module of a model. */
 export type ModuleClass = Architecture<unknown>['moduleClass'];
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** Old spellings, which every version of sentence-transformers reads; version 6 through a table of its own. */
 const CLASSES = 'sentence_transformers.models';
@@ -265,24 +264,6 @@ async function checkProjection(file: string): Promise<void> {
     throw unlike(`the input "${input}" or the output`);
   }
 }
-
-/** Reads a file with a JSON object; undefined if there is no such file. */
-export async function optionalJson(file: string): Promise<Json | undefined> {
-  return existsSync(file) ? objectIn(await readJson(file), file) : undefined;
-}
-
-/**
- * Checks that a value is a JSON object.
- *
- * @throws DataError when it is not
- */
-export function objectIn(value: unknown, file: string): Json {
-  if (!isObject(value)) throw new DataError('expected a JSON object', { file });
-  return value;
-}
-
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isModule = (value: unknown): value is { path: string; type: string } =>
   isObject(value) &&

@@ -1,8 +1,8 @@
 import { POOLINGS, type Pooling } from '../../nn/layers.ts';
 import { DataError } from '../../util/errors.ts';
+import { optionalJson } from '../../util/json-objects.ts';
 import { configFields } from '../architectures/config-fields.ts';
 import type { Side } from '../retriever/retriever.ts';
-import { optionalJson } from './sentence-transformers.ts';
 
 /**
  * Name of the file that marks a model folder of Undrift. It holds what the formats of other programs have no

@@ -1,8 +1,7 @@
 import { matmul, reshape } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { normalize, type Pooling, pool } from '../../nn/layers.ts';
+import { normalize, type Pooling, pool, truncate } from '../../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
-import { truncate } from '../../nn/truncate.ts';
 import { UsageError } from '../../util/errors.ts';
 import { architectures } from '../architectures/all.ts';
 import type {

@@ -1,6 +1,6 @@
 import { ROWS_INPUT } from '../../nn/parameters.ts';
 import { elementCount } from '../../onnx/dtypes.ts';
-import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { type HostTensor, hostTensor, int32Words } from '../../runtime/host-tensor.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import { type RngKey, randomInts } from '../../util/rng.ts';
 
@@ -60,9 +60,7 @@ export class TokenFeeds {
       const dims = [batch, tokens];
       const count = elementCount(dims);
       const local = new BigInt64Array(count);
-      // Writes the low word of each i64, little-endian, which is several times faster than one BigInt per
-      // element.
-      const low = new Int32Array(local.buffer);
+      const words = int32Words(local);
       for (let i = 0; i < count; i++) {
         const id = ids[i]!;
         if (stamps[id] !== stamp) {
@@ -70,15 +68,15 @@ export class TokenFeeds {
           positions[id] = distinct.length;
           distinct.push(id);
         }
-        low[2 * i] = positions[id]!;
+        words[2 * i] = positions[id]!;
       }
       feeds[`${name}/ids`] = hostTensor('i64', dims, local);
       feeds[`${name}/mask`] = hostTensor('f32', dims, mask.slice(0, count));
       if (packed) Object.assign(feeds, packingFeeds(name, { mask, batch, tokens }));
     }
     const rows = new BigInt64Array(distinct.length);
-    const low = new Int32Array(rows.buffer);
-    for (let i = 0; i < distinct.length; i++) low[2 * i] = distinct[i]!;
+    const words = int32Words(rows);
+    for (let i = 0; i < distinct.length; i++) words[2 * i] = distinct[i]!;
     feeds[underPrefix(prefix, ROWS_INPUT)] = hostTensor('i64', [distinct.length], rows);
     return feeds;
   }
@@ -117,9 +115,9 @@ function packingFeeds(
   const count = batch * tokens;
   const kept = new Float32Array(count);
   const slots = new BigInt64Array(count);
-  const slotWords = new Int32Array(slots.buffer);
+  const slotWords = int32Words(slots);
   const places = new BigInt64Array(count);
-  const placeWords = new Int32Array(places.buffer);
+  const placeWords = int32Words(places);
   let R = 0;
   for (let place = 0; place < count; place++) {
     if (mask[place] === 0 && place % tokens !== 0) continue;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { ParameterSpec } from '../../nn/parameters.ts';
 import { bytesOf, elementCount } from '../../onnx/dtypes.ts';
 import { UsageError } from '../../util/errors.ts';
+import { count } from '../../util/format.ts';
 import { Retriever, type Tuning } from './retriever.ts';
 
 /** Choice of the parameters that a run trains. Default all. */
@@ -177,13 +178,13 @@ const nothingLeft = (names: readonly string[]) =>
 export function describeTuning({ specs, adapters, weights }: Retriever): string | undefined {
   const trained = specs.filter(({ frozen }) => !frozen);
   if (trained.length === specs.length) return undefined;
-  const count = (of: readonly ParameterSpec[]) =>
-    of.reduce((sum, { shape }) => sum + elementCount(shape), 0).toLocaleString('en-US');
+  const numbers = (of: readonly ParameterSpec[]) =>
+    count(of.reduce((sum, { shape }) => sum + elementCount(shape), 0));
   const [adapter] = adapters.values();
   const lora = adapter
     ? `; LoRA of rank ${weights[adapter.a]!.dims[0]} beside ${adapters.size} matrices, scaled by ${adapter.scale}`
     : '';
-  return `trains ${count(trained)} of ${count(specs)} parameters${lora}`;
+  return `trains ${numbers(trained)} of ${numbers(specs)} parameters${lora}`;
 }
 
 /** Computes SHA-256 over the names and values that a run does not train; null if it trains all. */
