@@ -37,7 +37,7 @@ function units(rows: number, D: number, purpose: string): Float32Array {
   return values;
 }
 
-/** Everything by its definition, in double precision. */
+/** Computes the diagnosis by definition, in double precision. */
 function reference(setting: {
   queries: Float32Array;
   positives: Float32Array;
@@ -168,7 +168,7 @@ describe('diagnoseTable', () => {
     expect(found.bounds.totalVariation).toBeGreaterThanOrEqual(found.divergence.totalVariation);
   });
 
-  it('tells queries that learn nothing, and where the bounds say nothing', async () => {
+  it('reports queries that learn nothing, and queries with vacuous bounds', async () => {
     const setting = makeSetting(8192 + 37, 0.3);
     const found = await diagnoseTable({ ...setting, inverseTemperature: 60 }, { threads: 1 });
     const expected = reference({ ...setting, inverseTemperature: 60 });
@@ -187,7 +187,7 @@ describe('diagnoseTable', () => {
     expect(dead.topOverlap).toBe(1);
   });
 
-  it('counts each document of a sample as so many as it stands for', async () => {
+  it('weights each document of a sample by the number it represents', async () => {
     const setting = makeSetting(30, 0.2);
     const masked = maskedSlotLists(5, (i) => (i === 1 ? [3] : []));
     const times = <T extends Float32Array>(rows: T) =>
@@ -215,7 +215,7 @@ describe('diagnoseTable', () => {
     expect(unweighted.positiveProbability.fresh - whole.positiveProbability.fresh).toBeGreaterThan(0.05);
   });
 
-  it('a fresh table is off by nothing', async () => {
+  it('a fresh table has no bias', async () => {
     const setting = makeSetting(50, 0);
     const found = await diagnoseTable(setting, { threads: 1 });
     expect(found.divergence).toEqual({ kl: 0, totalVariation: 0, maxScoreError: 0, scoreErrorRange: 0 });
@@ -236,7 +236,7 @@ describe('diagnoseTable', () => {
     expect(large.queryGradient.cosine).toBeLessThan(small.queryGradient.cosine);
   });
 
-  it('with all documents masked there is nothing to be wrong about', async () => {
+  it('with all documents masked, all errors are 0', async () => {
     const setting = { ...makeSetting(3, 0.3), masked: maskedSlotLists(5, () => [0, 1, 2]) };
     const found = await diagnoseTable(setting, { threads: 1 });
     expect(found.divergence).toEqual({ kl: 0, totalVariation: 0, maxScoreError: 0, scoreErrorRange: 0 });

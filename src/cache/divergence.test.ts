@@ -15,7 +15,7 @@ describe('softmaxDivergence', () => {
     expect(scoreErrorRange).toBeCloseTo(Math.log(0.7 / 0.2) - Math.log(0.3 / 0.8), 12);
   });
 
-  it('is nothing between equal scores, and of any size it stays finite', () => {
+  it('is 0 between equal scores, and finite for scores of any size', () => {
     expect(softmaxDivergence([1, 2, 3], [1, 2, 3])).toEqual({
       kl: 0,
       totalVariation: 0,
@@ -26,7 +26,7 @@ describe('softmaxDivergence', () => {
     expect(() => softmaxDivergence([1], [])).toThrow('1 fresh and 0 stale scores');
   });
 
-  it('never passes its bounds, and comes up to them (U5)', () => {
+  it('never exceeds its bounds, and reaches them (U5)', () => {
     const largest = { kl: 0, klByRange: 0, totalVariation: 0 };
     const cases = 20_000;
     const sizes = new Float32Array(3 * cases);

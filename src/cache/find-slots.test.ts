@@ -25,7 +25,7 @@ describe('findPositions', () => {
     expect([...findPositions(array, wanted)]).toEqual(wanted.map((value) => array.indexOf(value)));
   });
 
-  it('of nothing is nothing', () => {
+  it('of no values is empty', () => {
     expect(findPositions(Int32Array.of(1, 2), [])).toHaveLength(0);
     expect([...findPositions(new Int32Array(0), [3])]).toEqual([-1]);
   });

@@ -25,7 +25,7 @@ describe('ageHistogram', () => {
 });
 
 describe('inspectTable', () => {
-  it('tells fill, ages and version, the shares of all ages together 1', () => {
+  it('reports fill, ages and version; the shares of all ages sum to 1', () => {
     const table = new ScoreTable({ rows: 8, dimension: 1, documents: 20 });
     expect(inspectTable(table)).toEqual({ filledRatio: 0 });
     table.insert([3, 4, 5, 6], new Float32Array(4), { version: 0 });
@@ -47,7 +47,7 @@ describe('inspectTable', () => {
     });
   });
 
-  it('asks when an embedding was made, not when its document came', () => {
+  it('counts age from when an embedding was made, not from when its document was inserted', () => {
     const table = new ScoreTable({ rows: 2, dimension: 1, documents: 2, eviction: 'fifo' });
     table.insert([0, 1], new Float32Array(2), { version: 0 });
     table.tick();

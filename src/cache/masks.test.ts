@@ -24,7 +24,7 @@ describe('maskKnownPositives', () => {
     ]);
   });
 
-  it('and the own positive, and documents of the same text', () => {
+  it('includes the own positive and documents of the same text', () => {
     const duplicates = duplicateMap({
       rows: 30,
       // 3, 14 and 16 are one text, 11 and 13 another.
@@ -48,7 +48,7 @@ describe('maskKnownPositives', () => {
 });
 
 describe('duplicateMap', () => {
-  it('gives all of a text, and nothing where there is one', () => {
+  it('gives all documents of a text, and none if there is only one', () => {
     const texts = [[1, 2], [], [1, 2], [2, 1], [], [1, 2], [1]];
     const of = duplicateMap({ rows: texts.length, tokens: (row) => texts[row]! });
     expect(texts.map((_, row) => [...Array.from(of(row))])).toEqual([

@@ -150,7 +150,7 @@ function probability(b: number, n: number): number {
 }
 
 describe('the gradient from samples of a fresh table', () => {
-  it('is in expectation that of the full softmax (U2)', () => {
+  it('equals that of the full softmax in expectation (U2)', () => {
     expect(norm(exact)).toBeGreaterThan(0.1);
     const mean = new Float64Array(exact.length);
     for (let b = 0; b < B; b++) {
@@ -196,7 +196,7 @@ describe('the gradient from samples of a fresh table', () => {
 });
 
 describe('the partition function from samples of a stale table', () => {
-  it('is in the mean that of the fresh one, however stale (U6)', async () => {
+  it('equals that of the fresh table on average, however stale the table (U6)', async () => {
     const program = await compile((graph) => {
       const fresh = graph.input('fresh', 'f32', ['b', 'n']);
       const stale = graph.input('stale', 'f32', ['b', 'n']);

@@ -106,7 +106,7 @@ describe('rank-range', () => {
     expect(await draw({ absoluteMargin: 2 }, 20)).toEqual([ranks.filter((s) => s <= 12), []]);
   });
 
-  it('refuses what makes no sense', async () => {
+  it('refuses invalid ranks and margins', async () => {
     const source = makeScores(values);
     const draw = (sampler: Sampler) => sampleSlots(source, sampler, request(1), key);
     await expect(draw({ kind: 'rank-range', k: 5, from: 2, to: 6 })).rejects.toThrow(
@@ -139,7 +139,7 @@ describe('uniform', () => {
     expect(sample.scores.every((score, i) => score === sample.slots[i])).toBe(true);
   });
 
-  it('gives what there is', async () => {
+  it('gives all slots left if there are fewer than asked for', async () => {
     const masked = maskedSlotLists(1, () => [0]);
     const { slots } = await sampleSlots(
       makeScores([1, 2, 3]),
@@ -203,7 +203,7 @@ describe('mixture', () => {
     expect(sample.logPartition![7]).toBeCloseTo(log(7), 5);
   });
 
-  it('draws the same again, and other things for another batch', async () => {
+  it('repeats its draws, and draws differently for another batch', async () => {
     const source = makeScores([...values]);
     const draw = (step: number) => sampleSlots(source, sampler, request(5), { ...key, draw: step });
     expect(await draw(1)).toEqual(await draw(1));

@@ -117,7 +117,7 @@ describe('ScoreTable agrees with the reference implementation', () => {
 });
 
 describe('ScoreTable holds a document once', () => {
-  it('a document that is here is refreshed where it is, and is young again, also with fifo', () => {
+  it('a document that is present is refreshed in place and becomes young again, also with fifo', () => {
     for (const eviction of ['lru', 'fifo'] as const) {
       const table = filled({ eviction });
       table.tick();
@@ -154,7 +154,7 @@ describe('ScoreTable holds a document once', () => {
   });
 });
 
-/** The definition: a list of slots, sorted anew whenever one is needed. */
+/** Reference: a list of slots that is sorted whenever a slot is needed. */
 class NaiveTable {
   readonly slots: { document: number; stamp: number; version: number; embedding: number }[];
   clock = 0;

@@ -95,7 +95,7 @@ describe.each([
     }
   });
 
-  it('sampling a block and then inside it is sampling from all at once, however the mass is spread (U4)', async () => {
+  it('sampling a block and then a slot inside equals sampling from all slots at once, however the mass is spread (U4)', async () => {
     // Blocks of very different mass: the spread of the scores grows along the table.
     const N = 4 * BLOCK_ROWS;
     const embeddings = normals(N, 'table').map((z, i) => z * (0.2 + (2 * i) / (N * D)));
@@ -106,7 +106,7 @@ describe.each([
     expectDistribution(counts(slots, N), reference(source, queries).p);
   });
 
-  it('the many that are unlikely come as often as they should: noise in single precision would miss them (P6)', async () => {
+  it('many unlikely slots are drawn as often as they should be; single-precision noise would miss them (P6)', async () => {
     // One slot of score 0, 2¹⁷ − 1 of score −18. With single-precision Gumbel noise, which ends at 16.6, the others would come
     // less than a tenth as often as they have to.
     const N = 2 ** 17;
@@ -120,7 +120,7 @@ describe.each([
     const share = ((N - 1) * Math.exp(-18)) / (1 + (N - 1) * Math.exp(-18));
     expect(share * draws).toBeGreaterThan(300);
     expectDistribution([draws - others.length, others.length], [1 - share, share]);
-    // And each of them alike, wherever it lies.
+    // Each of them is equally likely, wherever it lies.
     expectDistribution(
       counts(
         others.map((slot) => Math.floor((32 * slot) / N)),
@@ -165,7 +165,7 @@ describe.each([
     );
   });
 
-  it('without replacement, all slots come, the likely ones first; then none', async () => {
+  it('without replacement, all slots are drawn, the likely ones first; then none', async () => {
     const N = BLOCK_ROWS + 6;
     const source = makeScores(N, { rows: 3 * BLOCK_ROWS });
     // Scores hundreds apart: after the largest, what is left has a share that is 0 in double precision.
@@ -223,7 +223,7 @@ describe.each([
     expect(await hitsIn(masked, { replacement: false, k: 60 })).toBe(0);
   });
 
-  it('masked slots are no part of Z, also where they had nearly all of it', async () => {
+  it('masked slots are not part of Z, even if they had nearly all of it', async () => {
     const N = 2 * BLOCK_ROWS;
     const embeddings = normals(N, 'table', 0.1);
     embeddings.set([9, 9, 9, 9], 70 * D);
@@ -288,7 +288,7 @@ describe.each([
     expect(distribution.logPartition[0]).toBeCloseTo(reference(source, queries).logZ, 5);
   });
 
-  it('nothing to draw from: no slot, and a partition function of nearly 0', async () => {
+  it('with nothing to draw from, gives no slot and a partition function of nearly 0', async () => {
     const source = makeScores(3);
     const all = maskedSlotLists(1, () => [0, 1, 2]);
     const empty = new TableScores(new ScoreTable({ rows: 8, dimension: D, documents: 8 }), { threads: 1 });
@@ -306,7 +306,7 @@ describe.each([
     }
   });
 
-  it('draws the same for the same key, something else for another, and for a query whatever the others are', async () => {
+  it('draws depend on the key and on the query, not on the other queries', async () => {
     const source = makeScores(300);
     const queries = normals(6, 'queries');
     const draw = async (q: Float32Array, seed: number, step: number) =>
@@ -331,7 +331,7 @@ describe.each([
     expect(scores[0]).toBeCloseTo(expected.scores[slots[0]!]!, 4);
   });
 
-  it('refuses embeddings that are no numbers, and masks of another batch', async () => {
+  it('refuses embeddings that are NaN, and masks of another batch', async () => {
     const embeddings = normals(100, 'table');
     embeddings[4 * 77] = Number.NaN;
     await expect(

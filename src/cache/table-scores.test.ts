@@ -107,7 +107,7 @@ describe('blockLogSumExp', () => {
     expect(wanted.length).toBeGreaterThan(2);
   });
 
-  it('stands scores of any size', async () => {
+  it('handles scores of any size', async () => {
     const table = new ScoreTable({ rows: BLOCK_ROWS, dimension: 1, documents: BLOCK_ROWS });
     const values = Float32Array.from({ length: BLOCK_ROWS }, (_, n) => n * 1e4);
     table.fill([...values.keys()], values);
@@ -145,7 +145,7 @@ describe('blockScores and pairScores', () => {
     expect(await source.blockScores(queries, { queryOf: [], blocks: [] })).toHaveLength(0);
   });
 
-  it('many blocks at once are made part by part', async () => {
+  it('computes many blocks in parts', async () => {
     const dimension = 256;
     const table = new ScoreTable({ rows: BLOCK_ROWS * 2, dimension, documents: BLOCK_ROWS * 2 });
     const embeddings = new Float32Array(BLOCK_ROWS * 2 * dimension);
@@ -197,7 +197,7 @@ describe('top', () => {
     }
   });
 
-  it('refuses scores that are no numbers', async () => {
+  it('refuses scores that are NaN', async () => {
     const source = makeScores({ filled: 10 });
     await expect(source.top(Float32Array.of(Number.NaN, 0, 0), 2)).rejects.toThrow(UndriftError);
   });

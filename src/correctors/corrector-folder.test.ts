@@ -44,7 +44,7 @@ async function saved(kind: CorrectorKind, { dimension = 8, toDimension = 8 } = {
 }
 
 describe('saveCorrector and loadCorrector', () => {
-  it.each(CORRECTOR_KINDS)('%s maps as it did', async (kind) => {
+  it.each(CORRECTOR_KINDS)('%s gives the same vectors after loading', async (kind) => {
     const { folder, description, rows, moved } = await saved(kind);
     const loaded = await loadCorrector(folder, { fromSpace: 'aaaa', toSpace: 'bbbb', compute });
     expect(loaded.description).toEqual(description);
@@ -59,12 +59,12 @@ describe('saveCorrector and loadCorrector', () => {
     await corrector.dispose();
   });
 
-  it('keeps nothing of what it was fitted to', async () => {
+  it('stores none of the pairs it was fitted to', async () => {
     const { folder } = await saved('mean-shift');
     expect(readFileSync(join(folder, 'corrector.safetensors')).length).toBeLessThan(300);
   });
 
-  it('is not used between other models', async () => {
+  it('is refused between other models', async () => {
     const { folder } = await saved('mean-shift');
     await expect(loadCorrector(folder, { fromSpace: 'cccc' })).rejects.toThrow(
       'takes vectors of the embedding space aaaa, not of cccc',

@@ -42,7 +42,7 @@ describe.each(CORRECTOR_KINDS)('corrector %s', (kind) => {
     for (const [i, value] of corrected.entries()) expect(Math.abs(value - test[i]!)).toBeLessThan(2e-7);
   });
 
-  it('comes nearer on rows that it has not seen, which stay of unit norm', async () => {
+  it('reduces the error on unseen rows, which keep unit norm', async () => {
     const corrector = await create(kind, { learningRate: 1e-2 });
     for (let step = 1; step <= 60; step++) await corrector.learn(batchOf(bent), step);
     const corrected = await corrector.correct(rowsOf(test));
@@ -53,7 +53,7 @@ describe.each(CORRECTOR_KINDS)('corrector %s', (kind) => {
       expect(Math.hypot(...corrected.subarray(i, i + D))).toBeCloseTo(1, 5);
   });
 
-  it('goes on from a saved state to the bit, in learning and correcting', async () => {
+  it('continues from a saved state to the bit, in learning and correcting', async () => {
     const options = { refitEvery: 3, reservoir: 450, seed: 5 };
     const [a, b] = [await create(kind, options), await create(kind, options)];
     for (let step = 1; step <= 4; step++) await a.learn(batchOf(bent, step * 20), step);
@@ -88,7 +88,7 @@ describe.each(CORRECTOR_KINDS)('corrector %s', (kind) => {
     expect(meanDistance(corrected, test)).toBeLessThan(1e-12);
   });
 
-  it('takes f16 rows as their values in f32, and writes where it is told', async () => {
+  it('treats f16 rows as their values in f32, and writes to the given array', async () => {
     const corrector = await create(kind);
     await corrector.learn(batchOf(bent), 1);
     const half = f32ToF16(test);
@@ -99,7 +99,7 @@ describe.each(CORRECTOR_KINDS)('corrector %s', (kind) => {
     expect(into).toEqual(await corrector.correct(rowsOf(values)));
   });
 
-  it('takes no rows, and more than a piece', async () => {
+  it('accepts zero rows, and more rows than a piece', async () => {
     const corrector = await create(kind, { hidden: 2 ** 18 });
     expect((await corrector.correct(rowsOf(new Float32Array(0)))).length).toBe(0);
     if (kind !== 'mlp') return;
@@ -125,7 +125,7 @@ describe.each(CORRECTOR_KINDS)('corrector %s', (kind) => {
     await expect(corrector.learn({ ...batch, fresh }, 1)).rejects.toThrow('fresh ones');
     const notFinite = { ...batch, stale: batch.stale.map((x, i) => (i === 9 ? Number.NaN : x)) };
     await expect(corrector.learn(notFinite, 1)).rejects.toThrow('the stale embeddings');
-    // Nothing of it has been kept.
+    // No part of the invalid batch was kept.
     expect(meanDistance(await corrector.correct(rowsOf(test)), test)).toBeLessThan(1e-12);
   });
 });
@@ -169,7 +169,7 @@ describe('closed forms recover a planted map', () => {
     expect(error).toBeLessThan(1e-8);
   });
 
-  it('procrustes leaves what no pair tells of where it is', async () => {
+  it('procrustes keeps directions unchanged for which there is no evidence', async () => {
     const corrector = await create('procrustes');
     const one = new Float32Array(D);
     one[0] = 1;
@@ -177,7 +177,7 @@ describe('closed forms recover a planted map', () => {
     expect(meanDistance(await corrector.correct(rowsOf(test)), test)).toBeLessThan(1e-6);
   });
 
-  it('ridge: an affine map, but for what unit length bends', async () => {
+  it('ridge: an affine map, up to the bend by unit length', async () => {
     const matrix = randomNumbers(D * D, 'affine').map((x) => 0.05 * x);
     const affine = (x: Float32Array) =>
       mapRows(x, D, (row) => product(matrix, row).map((v, i) => v + row[i]! + 0.3 * shift[i]!));
@@ -196,7 +196,7 @@ describe('closed forms recover a planted map', () => {
     expect(await recovered('low-rank', changed, { rank: 1 })).toBeGreaterThan(0.1 * stays);
   });
 
-  it('ridge moves little on little evidence', async () => {
+  it('ridge stays near the identity with few pairs', async () => {
     const corrector = await create('ridge', { ridge: 1e3 });
     await corrector.learn(batchOf(bent, 0, 4), 1);
     const weight = corrector.state()['map/weight']!.data as Float32Array;
@@ -208,7 +208,7 @@ describe('closed forms recover a planted map', () => {
 describe('mlp', () => {
   const queries = unitRows(16, D, 'queries').map((x) => 20 * x);
 
-  it('follows a bend that ridge cannot', async () => {
+  it('follows a non-linear drift that ridge cannot', async () => {
     const turned = (x: Float32Array) =>
       mapRows(x, D, (row) => row.map((v, j) => v + 2 * row[(j + 1) % D]! * row[(j + 2) % D]!));
     const error = { ridge: 0, mlp: 0 };
@@ -229,7 +229,7 @@ describe('mlp', () => {
     expect(figures.at(-1)![name]).toBeLessThan(0.3 * figures[0]![name]!);
   });
 
-  it('a divergence needs queries', async () => {
+  it('the loss kl needs queries', async () => {
     const corrector = await create('mlp', { loss: 'kl' });
     await expect(corrector.learn(batchOf(bent), 1)).rejects.toThrow('needs queries');
   });

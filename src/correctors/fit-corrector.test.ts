@@ -26,7 +26,7 @@ async function fit(kind: CorrectorKind, options: Partial<FitOptions> = {}, from 
 }
 const error = (corrected: Float32Array) => squaredDistance(corrected, turned(test)) / 300;
 
-it('mlp, fitted, is nearer than ridge where the drift is bent, and ridge nearer than nothing', async () => {
+it('for non-linear drift, a fitted mlp has less error than ridge, and ridge less than no corrector', async () => {
   const errors = {
     identity: error(await fit('identity')),
     ridge: error(await fit('ridge')),
@@ -36,7 +36,7 @@ it('mlp, fitted, is nearer than ridge where the drift is bent, and ridge nearer 
   expect(errors.ridge).toBeLessThan(errors.identity);
 });
 
-it('mlp keeps the parameters that were nearest on held-out pairs: on noise, the first ones', async () => {
+it('mlp keeps the parameters with the least held-out error; on noise, the initial ones', async () => {
   const from = unitRows(100, D, 'a');
   const noise = randomNumbers(100 * D, 'b');
   const fresh = unit(

@@ -139,7 +139,7 @@ describe('data sets of the hub', () => {
     expect(existsSync(join(cache, 'hub/datasets--org--parts/snapshots', COMMIT, 'other'))).toBe(false);
   });
 
-  test('offline, a table of which a part is missing is not taken for whole', async () => {
+  test('offline, a table with a missing part is not accepted as complete', async () => {
     const snapshot = join(cache, 'hub/datasets--org--parts/snapshots', COMMIT, 'pairs');
     mkdirSync(snapshot, { recursive: true });
     writeFileSync(join(snapshot, 'train-00000-of-00002.jsonl'), '{"query":"a","positive":"b"}\n');
@@ -184,7 +184,7 @@ describe('zip archives', () => {
     const { folder, work } = unpack(makeZip({ 'a.txt': Buffer.alloc(1e6) }));
     await expect(work).rejects.toThrow(/would grow to 1000000/);
     expect(readdirSync(folder)).toEqual(['a.zip']);
-    // One that says it is small.
+    // An archive that claims to be small.
     const liar = unpack(makeZip({ 'a.txt': Buffer.alloc(1e6) }, { claim: () => 1000 }));
     await expect(liar.work).rejects.toThrow(/damaged or cut short.*bytes/);
   });

@@ -31,7 +31,7 @@ async function fuzz(
   return refused;
 }
 
-describe('damaged bytes give an error of ours or a clean load', () => {
+describe('damaged bytes give a DataError or a clean load', () => {
   const jsonl = Buffer.from(
     Array.from(
       { length: 12 },

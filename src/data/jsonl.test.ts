@@ -60,7 +60,7 @@ describe('fields', () => {
       /^f:3: field "text" is missing\n {2}help: the record has "body", "id"; "contents" would also be understood/,
     );
     expect(() => textField(record({}), ['text'])).toThrow(/the record is empty/);
-    // No field of Object's own making is taken for data.
+    // Members of Object.prototype are not data fields.
     expect(() => textField(record({}), ['constructor'])).toThrow(/is missing/);
     for (const _id of [1.5, 2 ** 60, true, []]) {
       expect(() => idField(record({ _id }), ['_id'])).toThrow(/a string or a whole number/);

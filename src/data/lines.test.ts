@@ -45,7 +45,7 @@ describe('readLines', () => {
     expect(await read(gzipSync(content))).toEqual(lines);
   });
 
-  it('cuts lines and characters right however the bytes arrive', async () => {
+  it('splits lines and characters correctly however the bytes arrive', async () => {
     const text = '\ufeffzürich 🌍\r\n\r\n東京\nlast';
     const bytes = Buffer.from(text);
     for (let size = 1; size <= bytes.length; size++) {

@@ -62,7 +62,7 @@ describe('a BEIR folder', () => {
     expect([...positivesOf(1)]).toEqual([]);
   });
 
-  it('reads .gz by content, whatever the name, and byte for byte the same data has the same fingerprint', async () => {
+  it('recognises gzip by content, and equal bytes have equal fingerprints', async () => {
     const zipped = { ...beir, 'corpus.jsonl': gzipSync(corpus) };
     const named = { ...zipped, 'corpus.jsonl.gz': zipped['corpus.jsonl'] } as Record<
       string,
@@ -98,7 +98,7 @@ describe('a BEIR folder', () => {
     ]);
   });
 
-  it('calls the development split dev, however the file calls it', async () => {
+  it('names the development split dev, whatever its file name', async () => {
     const data = await load({ ...beir, 'qrels/validation.tsv': 'q2\td1\t1\n' });
     expect(data.splits).toEqual(['train', 'dev', 'test']);
     expect([...data.examples('validation').positives.rows]).toEqual([0]);
@@ -110,7 +110,7 @@ describe('a BEIR folder', () => {
     expect(both.splits).toEqual(['train', 'dev', 'test', 'validation']);
   });
 
-  it('says which splits there are where one is missing, and how to make it', async () => {
+  it('names the splits present if one is missing, and how to make it', async () => {
     const data = await load({ ...beir, 'qrels/train.tsv': 'q1\td1\t0\n' });
     expect(() => data.examples('dev')).toThrow(
       /no split "dev"; splits present: train, test\n {2}help: move some/,
@@ -258,7 +258,7 @@ describe('loadData', () => {
     expect(await failure(noQueries)).toMatch(/no queries\.jsonl or queries\.jsonl\.gz/);
   });
 
-  it('names a path that is not there or no data', async () => {
+  it('names a path that does not exist or holds no data', async () => {
     const folder = tempFiles({ 'a.csv': 'a,b' });
     await expect(loadData(join(folder, 'absent'))).rejects.toThrow(/no such file or folder/);
     await expect(loadData(join(folder, 'a.csv'))).rejects.toThrow(
@@ -310,7 +310,7 @@ describe('memory', () => {
     expect(held.size).toBe(documents);
     // The texts, the ids, and at most 60 bytes of bookkeeping a document.
     expect(held.bytes).toBeLessThan(1.1 * textBytes + documents * 60);
-    // Buffers never held the file beside the corpus: read blocks, reserve of growth and nothing else.
+    // Buffers never hold the file in addition to the corpus, only read blocks and spare room for growth.
     expect(peak).toBeLessThan(1.5 * held.bytes + 2 ** 24);
     expect(held.text(199_999)).toMatch(/^document 199999 lorem/);
   });

@@ -47,7 +47,7 @@ describe('pairs', () => {
     expect(['d0', 'd3', 'd4'].map((id) => data.corpus.row(id))).toEqual([0, 3, undefined]);
     expect(data.queries.id(1)).toBe('q1');
     expect([...data.positiveSets('train')(0)]).toEqual([0, 3]);
-    // A mined negative was not judged by anybody.
+    // A mined negative was not judged by a person.
     expect(data.qrels('train')).toEqual(
       new Map([
         [
@@ -96,7 +96,7 @@ describe('pairs', () => {
     for (const entry of mapping) expect(data.notes.join()).toContain(entry);
   });
 
-  it('match columns by name, never by order, and report those nobody wanted', async () => {
+  it('match columns by name, never by order, and report unused ones', async () => {
     const data = await load([{ negativ: 'typo', positive: 'p', id: 3, query: 'q' }]);
     expect(spell(data)).toEqual([['q', ['p']]]);
     expect(data.notes).toEqual(['columns not used: negativ, id']);
@@ -238,7 +238,7 @@ describe('splits of pairs', () => {
     expect(queriesOf(testOnly, 'test')).toHaveLength(2000);
   });
 
-  it('say so where nothing fell into one', async () => {
+  it('add a note if a split is empty', async () => {
     const data = await load([{ query: 'a', positive: 'A' }], {});
     expect(data.notes.join('\n')).toMatch(
       /split test: no query of pairs fell into it \(testFraction 0\.05\)/,
@@ -293,7 +293,7 @@ describe('Parquet', () => {
     await expect(wrong).rejects.toThrow(/parquet:1: no query column\n {2}help: the record has "_id", "text"/);
   });
 
-  it('a damaged footer gives an error of ours or a clean load', async () => {
+  it('a damaged footer gives a DataError or a clean load', async () => {
     const whole = readFileSync(fixture('pairs-snappy.parquet'));
     const footerStart = whole.length - 8 - whole.readUInt32LE(whole.length - 8);
     const file = join(tempFiles(), 'f.parquet');

@@ -112,7 +112,7 @@ describe('readJudgements', () => {
     await expect(read(content)).rejects.toBeInstanceOf(DataError);
   });
 
-  it('leaves unknown ids out and counts them, where that is wanted', async () => {
+  it('skips and counts unknown ids when asked to', async () => {
     const judgements = await read('q1 d1 1\nq9 d1 1\nq2 d9 1\n', 'skip');
     expect(judgements.skipped).toBe(2);
     expect([...judgements.queryRows]).toEqual([0]);

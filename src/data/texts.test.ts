@@ -37,7 +37,7 @@ describe('loadTexts', () => {
     expect(fingerprint).toMatch(/^[0-9a-f]{16}$/);
   });
 
-  it('knows a data set around the documents, by whose fingerprint a comparison knows its runs', async () => {
+  it('has the fingerprint of the data set around the documents, by which a comparison recognises its runs', async () => {
     expect((await load('alone')).data).toBeUndefined();
     const { data, fingerprint } = await load('whole');
     expect(data!.splits).toEqual(['dev']);
@@ -60,7 +60,7 @@ describe('held-out documents', () => {
   const sentence = (i: number) => Array.from({ length: 16 }, (_, word) => `word${i}x${word}`).join(' ');
   const make = (lines: string[]) => loadTexts(join(tempFiles({ 'a.txt': lines.join('\n') }), 'a.txt'));
 
-  it('are the same few ones each time, without short ones, and not trained on', async () => {
+  it('are always the same few, without short ones, and are not trained on', async () => {
     const texts = await make(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? sentence(i) : 'short')));
     const rows = heldOutRows(texts.corpus);
     expect(rows).toHaveLength(5);
@@ -79,7 +79,7 @@ describe('held-out documents', () => {
     }
   });
 
-  it('are none where there are few documents', async () => {
+  it('are empty if there are few documents', async () => {
     const texts = await make(Array.from({ length: 30 }, (_, i) => sentence(i)));
     const rows = heldOutRows(texts.corpus);
     expect(rows).toHaveLength(0);

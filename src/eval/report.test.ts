@@ -17,7 +17,7 @@ it('aligns the columns and marks what is missing', () => {
   expect(formatMetrics([])).toBe('\n');
 });
 
-it('says a comparison in words', () => {
+it('formats a comparison as text', () => {
   const text = formatComparison(
     {
       metric: 'mrr@10',

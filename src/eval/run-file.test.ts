@@ -200,7 +200,7 @@ describe('readRunFile', () => {
     await expect(readRunFile(folder)).rejects.toThrow(DataError);
   });
 
-  it('holds a file to the format asked for', async () => {
+  it('refuses a file in another format than asked for', async () => {
     await writeFile(file, 'q\td\t1\n');
     await expect(readRunFile(file, { format: 'trec' })).rejects.toThrow(/expected 6 columns, found 3/);
   });

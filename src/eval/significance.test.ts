@@ -104,7 +104,7 @@ describe('randomisationTest', () => {
 });
 
 describe('pairedTTest without spread', () => {
-  it('is certain, or knows nothing', () => {
+  it('gives p 0 for equal differences and p 1 for zeros', () => {
     expect(pairedTTest(Float64Array.of(0.25, 0.25))).toEqual({ t: Infinity, degreesOfFreedom: 1, pValue: 0 });
     expect(pairedTTest(Float64Array.of(0, 0, 0))).toEqual({ t: 0, degreesOfFreedom: 2, pValue: 1 });
   });
@@ -133,7 +133,7 @@ describe('compareRuns', () => {
     });
   });
 
-  it('pairs only what both answered under skip, and is antisymmetric', () => {
+  it('pairs only queries with results in both runs under skip, and is antisymmetric', () => {
     const options = { missingQueries: 'skip', samples: 500 } as const;
     const forward = compareRuns(qrels, a, b, 'mrr', options);
     const backward = compareRuns(qrels, b, a, 'mrr', options);
@@ -142,7 +142,7 @@ describe('compareRuns', () => {
     expect(backward.interval.low).toBeCloseTo(-forward.interval.high, 1);
   });
 
-  it('refuses what it cannot answer', () => {
+  it('refuses too few queries and invalid options', () => {
     expect(() => compareRuns(qrels, a, b, 'ndgc@10')).toThrow(UsageError);
     expect(() => compareRuns(qrels, a, b, 'mrr', { samples: 0 })).toThrow(/samples must be a whole number/);
     expect(() => compareRuns(qrels, a, b, 'mrr', { confidence: 95 })).toThrow(

@@ -75,7 +75,7 @@ test('every format and type of a transformer, each within its bound', async () =
   await retriever.dispose();
 });
 
-test('a folder of halves: what it says of itself, and what it gives', async () => {
+test('a folder in f16 states its dtype and gives nearby vectors', async () => {
   const retriever = smallRetriever({ kind: 'transformer' });
   const folder = folderName();
   await exportModel(folder, retriever, options(['huggingface'], ['f16']));
@@ -111,7 +111,7 @@ test('separate towers: a folder each, each verified', async () => {
   expect(existsSync(join(folder, 'router_config.json'))).toBe(true);
 });
 
-test('a bag: for sentence-transformers and onnxruntime, and not for those who have none', async () => {
+test('a static encoder: exported for sentence-transformers and onnxruntime, refused for huggingface', async () => {
   const retriever = smallRetriever({ kind: 'static' });
   const { files } = await exportModel(
     folderName(),
@@ -137,7 +137,7 @@ test('model.safetensors has no 8-bit form', async () => {
   expect(existsSync(folder)).toBe(false);
 });
 
-test('what cannot be verified leaves nothing, and what was there stays', async () => {
+test('an export that fails verification leaves the old folder as it was', async () => {
   const retriever = smallRetriever({ kind: 'static' });
   const folder = folderName();
   await exportModel(folder, retriever, options(['onnx']));
@@ -165,7 +165,7 @@ test('a folder with anything else is not replaced', async () => {
   expect(readdirSync(folder)).toEqual(['notes.txt']);
 });
 
-test('the card keeps what is known of training, and shows how to load what was exported', async () => {
+test('the card keeps its section on training and shows how to load the export', async () => {
   const retriever = smallRetriever({ kind: 'transformer' });
   const folder = join(tempFiles(), 'model');
   await saveRetriever(folder, retriever, { card: { name: 'Named', datasets: [{ name: 'a-set' }] } });

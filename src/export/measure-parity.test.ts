@@ -76,7 +76,7 @@ test.each([
   expect(sides[0]!.clients.at(-1)).toMatchObject({ client: 'transformers.js', fault: expect.any(String) });
 });
 
-test('tells a fault behind the layers from one inside', async () => {
+test('distinguishes a fault behind the layers from one inside', async () => {
   const folder = await saved({ kind: 'transformer', projectionSize: 8, normalize: false });
   changed(folder, scaled('projection.weight', 1.01));
   const { sides } = await measureParity(folder, { texts });
@@ -95,7 +95,7 @@ test('a folder without an ONNX file is compared with a fresh export', async () =
   expect(sides[0]!.clients.length).toBe(3);
 });
 
-test('a damaged or foreign file is a fault, not the end', async () => {
+test('a damaged or foreign file is reported as a fault and does not stop the comparison', async () => {
   const folder = await saved({ kind: 'transformer' });
   writeFileSync(join(folder, 'onnx', 'broken.onnx'), 'no model');
   changed(folder, ({ graph }) => {
@@ -113,7 +113,7 @@ test('a damaged or foreign file is a fault, not the end', async () => {
   ]);
 });
 
-test('tokens: what is cut, the final sigma, and what has no excuse', () => {
+test('tokens: separates truncation and the final sigma from unknown differences', () => {
   const of = (...ids: number[]) => Int32Array.of(...ids);
   const ours = [of(2, 5, 3), of(2, 5, 6, 3), of(2, 5, 3), of(2, 8, 3)];
   const theirs = [of(2, 5, 3), of(2, 5, 6, 7), of(2, 9, 3), of(2, 9, 3)];

@@ -91,7 +91,7 @@ describe('measureCorrection', () => {
     }
   });
 
-  it('tells no share of a gap that may be chance', async () => {
+  it('gives no recovered share for a gap that may be chance', async () => {
     const gapOf = ({ gap }: CorrectionReport) => gap!['recall@5']!;
     const { from, to } = rotatedModels();
     // Moved by a little: some order changes, recall hardly.
@@ -107,7 +107,7 @@ describe('measureCorrection', () => {
     expect(gapOf(single).pValue).toBe(1);
   });
 
-  it('goes between dimensions, and leaves out what cannot', async () => {
+  it('works between dimensions, and leaves out kinds that cannot', async () => {
     const notes: string[] = [];
     const report = await measure(rotatedModels({ toDimension: 24 }), {
       correctors: undefined,

@@ -33,7 +33,7 @@ function filtered(rules: CandidateRules, scores = SCORES, positives: readonly nu
   return { kept, removed: Object.fromEntries(counts), looked };
 }
 
-/** What is out in any case. */
+/** Documents that are rejected in any case. */
 const ALWAYS = { positive: 2, duplicate: 1, empty: 1 };
 
 describe('filterCandidates', () => {
@@ -98,7 +98,7 @@ describe('filterCandidates', () => {
     expect(filtered({ absoluteMargin: 0 }, [1, 1, 1, 1, 1], [1]).kept).toEqual([0, 3]);
   });
 
-  it('lets nothing keep its distance from a positive that the ranking does not reach', () => {
+  it('accepts no candidate under a margin if the ranking does not reach the positive', () => {
     const all = { positive: 2, duplicate: 1, empty: 1 };
     for (const margin of [{ absoluteMargin: 0 }, { relativeMargin: 0 }]) {
       const found = filtered(margin, SCORES, [1, 4, 99]);
@@ -108,7 +108,7 @@ describe('filterCandidates', () => {
     expect(filtered({}, SCORES, [1, 4, 99]).kept.length).toBe(5);
   });
 
-  it('of an empty ranking leaves nothing', () => {
+  it('returns nothing for an empty ranking', () => {
     expect(filtered({ absoluteMargin: 0.1 }, [])).toEqual({ kept: [], removed: {}, looked: 0 });
   });
 

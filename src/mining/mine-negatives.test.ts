@@ -157,7 +157,7 @@ describe('mining by a retriever', () => {
     await retriever.dispose();
   });
 
-  it('tells how far it is, and what it is about', async () => {
+  it('reports progress with its stage', async () => {
     const retriever = makeRetriever();
     const stages = new Map<string, number>();
     const source = await denseCandidates(
@@ -186,7 +186,7 @@ describe('mining from a run', () => {
     ['another', [{ docId: 'nothing of ours', score: 1 }]],
   ]);
 
-  it('takes its order', async () => {
+  it('keeps the order of the run', async () => {
     const source = runCandidates(run, data, queryRows, { file: 'r.run' });
     const statistics = new MiningStatistics(2);
     const found = await mine(source, task, { negatives: 2, statistics });

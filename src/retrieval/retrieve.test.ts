@@ -78,7 +78,7 @@ describe('retrieve', () => {
     await retriever.dispose();
   });
 
-  it('takes tokens and embeddings that are there already', async () => {
+  it('uses given tokens and embeddings', async () => {
     const retriever = makeRetriever();
     const task = retrievalTask(data, 'test');
     const fresh = await retrieve(retriever, data, task, { threads: 1 });
@@ -110,7 +110,7 @@ describe('retrieve', () => {
 });
 
 describe('evaluateRetriever and evaluateBm25', () => {
-  it('measure a run over the split', async () => {
+  it('evaluate a run over the split', async () => {
     const bm25 = await evaluateBm25(data, 'test', { metrics: ['mrr@10', 'recall@5'] });
     // "file" is in two documents, the shorter of which is no answer; the other two queries match one document.
     expect(bm25.metrics['recall@5']).toBe(1);
@@ -127,7 +127,7 @@ describe('evaluateRetriever and evaluateBm25', () => {
     await retriever.dispose();
   });
 
-  it('read the metrics before they work', async () => {
+  it('check the metrics before the search', async () => {
     const retriever = makeRetriever();
     const options = {
       metrics: ['ndgc@10'],

@@ -88,7 +88,7 @@ describe('Bm25', () => {
     }
   });
 
-  it('keeps nothing of one query for the next', () => {
+  it('keeps no state from one query to the next', () => {
     const random = randomNumbers(9);
     const docs = Array.from({ length: 100 }, () => randomText(random, 30, 80));
     const queries = Array.from({ length: 20 }, () => randomText(random, 5, 80));
@@ -113,7 +113,7 @@ describe('Bm25', () => {
     expect(bm25Terms('\ud800 …')).toEqual([]);
   });
 
-  it('takes another tokenisation and reports progress', () => {
+  it('accepts another tokenisation and reports progress', () => {
     const seen: number[] = [];
     const bm25 = Bm25.build(3000, (row) => `doc-${row % 7}`, {
       tokenize: (text) => text.split(' '),

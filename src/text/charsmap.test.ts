@@ -14,7 +14,7 @@ test('replaces characters and whole graphemes by the rules of the file', () => {
   const map = new Charsmap(base64, 'x');
   expect(map.normalize('plain ASCII')).toBe('plain ASCII');
   expect(map.normalize('tab\tand\u0001 ﬁ, ｶ, e\u0301')).toBe('tab and fi, カ, é');
-  // As in Hugging Face's library, a short grapheme becomes what its beginning becomes: the second mark is lost. A long one does not.
+  // As in Hugging Face's library, the rule of its beginning replaces a whole short grapheme, so the second mark is lost.
   expect(map.normalize('a\u030a\u0323')).toBe('å');
   expect(map.normalize('👩‍👩‍👧‍👦')).toBe('👩👩👧👦');
 });

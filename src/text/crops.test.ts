@@ -74,7 +74,7 @@ describe('independent crops', () => {
     }
   });
 
-  it('leave out tokens at the rate asked for, and never all', () => {
+  it('delete tokens at the rate asked for, and never all', () => {
     const kept = (deleteRatio: number) =>
       all(crops({ deleteRatio })).documents.reduce((sum, { length }) => sum + length, 0);
     const whole = kept(0);
@@ -85,7 +85,7 @@ describe('independent crops', () => {
     expect(all(crops({ deleteRatio: 0.999 })).queries.every(({ length }) => length > 0)).toBe(true);
   });
 
-  it('differ from draw to draw and from seed to seed, and come again', () => {
+  it('differ from draw to draw and from seed to seed, and can be repeated', () => {
     const first = all(crops());
     expect(all(crops())).toEqual(first);
     for (const other of [all(crops(), 1), all(crops({}, { seed: 2 }))]) {
@@ -130,7 +130,7 @@ describe('the inverse cloze task', () => {
     expect(wholes.length).toBeGreaterThan(60);
   });
 
-  it('leaves the sentence in as often as it is told to', () => {
+  it('keeps the sentence in the document at the rate asked for', () => {
     const { queries, documents } = all(crops({ task, removeRatio: 0.7 }));
     const removed = queries.filter((query, i) => !documents[i]!.includes(query[0]!)).length;
     expect(removed / queries.length).toBeGreaterThan(0.6);

@@ -17,7 +17,7 @@ const golden: {
   gunzipSync(readFileSync(join(import.meta.dirname, 'fixtures', 'families.json.gz'))).toString(),
 );
 
-/** The texts whose ids are others, with the ids that we give. */
+/** Texts with ids that differ from Hugging Face's, with the ids of Undrift. */
 function differences(tokenizer: Tokenizer, hashes: string): { text: string; ids: string }[] {
   return golden.texts.flatMap((text, i) => {
     const ids = tokenizer.encode(text);

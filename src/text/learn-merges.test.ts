@@ -3,7 +3,7 @@ import { learnMerges } from './learn-merges.ts';
 
 const join = (left: string, right: string) => left + right;
 
-/** The definition, with all pairs counted anew before every merge. */
+/** Learns merges by definition: counts all pairs before every merge. */
 function naiveMerges(
   words: number[][],
   counts: number[],
@@ -51,7 +51,7 @@ describe('learnMerges', () => {
     );
   });
 
-  it.each([1, 2, 3, 4, 5, 6])('equals counting anew before every merge (seed %i)', (seed) => {
+  it.each([1, 2, 3, 4, 5, 6])('equals recounting before every merge (seed %i)', (seed) => {
     let state = seed;
     const random = (bound: number) => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

@@ -73,7 +73,7 @@ describe('lengthGroupedBatches', () => {
     expect(other).not.toEqual(once);
   });
 
-  it('does not come in order of length, and mixes within windows only', () => {
+  it('is not ordered by length, and mixes within windows only', () => {
     const batches = lengthGroupedBatches(lengths, order, { batchSize: 32, windowBatches: 50 });
     const longest = batches
       .slice(0, 50)

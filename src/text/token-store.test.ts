@@ -12,7 +12,7 @@ const tokenizer = Tokenizer.fromFile(new URL('wordpiece.json', fixtures).pathnam
 const textOf = (row: number) => texts[row % texts.length]!;
 
 describe('TokenStore', () => {
-  it('holds what the tokenizer gives', () => {
+  it('holds the ids that the tokenizer gives', () => {
     const seen: number[] = [];
     const store = TokenStore.build(tokenizer, 2100, textOf, {
       maxTokens: 24,
@@ -62,7 +62,7 @@ describe('TokenStore', () => {
     }
   });
 
-  it('may begin with texts of no tokens', () => {
+  it('may begin with texts without tokens', () => {
     const few = ['', '', textOf(0)];
     const store = TokenStore.build(tokenizer, 3, (row) => few[row]!, { maxTokens: 8, specialTokens: false });
     expect([store.length(0), store.length(1)]).toEqual([0, 0]);
@@ -123,7 +123,7 @@ describe('padBatch', () => {
     expect(() => padBatch(store, [1], { padId: 0, multipleOf: 0 })).toThrow(UsageError);
   });
 
-  it('writes to the same memory again and leaves nothing of an earlier batch', () => {
+  it('reuses its memory and leaves no trace of an earlier batch', () => {
     const buffers = new BatchBuffers();
     const large = padBatch(store, [1, 1, 1, 1], { padId: 0, buffers });
     const small = padBatch(store, [0, 2], { padId: 0, buffers });
@@ -131,7 +131,7 @@ describe('padBatch', () => {
     expect(small).toEqual(padBatch(store, [0, 2], { padId: 0 }));
   });
 
-  it('takes an empty batch and refuses unknown rows', () => {
+  it('accepts an empty batch and refuses unknown rows', () => {
     expect(padBatch(store, [], { padId: 0 })).toMatchObject({ batch: 0, tokens: 1 });
     expect(() => padBatch(store, [4], { padId: 0 })).toThrow('row 4 is outside');
   });

@@ -49,7 +49,7 @@ describe('Tokenizer', () => {
     for (const [i, line] of golden.lines.entries()) {
       expect(Array.from(tokenizer.encode(line)), line).toEqual(golden.tokenizers[name][i]);
     }
-    // Again, now that the words are known.
+    // Once more, now that the words are cached.
     for (const [i, line] of golden.lines.entries()) {
       expect(Array.from(tokenizer.encode(line)), line).toEqual(golden.tokenizers[name][i]);
     }
@@ -101,7 +101,7 @@ describe('Tokenizer', () => {
     }
   });
 
-  it('cuts a text that cannot be taken apart where the first tokens do not depend on it', () => {
+  it('cuts a text that cannot be split only where the first tokens do not depend on the cut', () => {
     // No separation is known for these components: the text goes to the library as a whole.
     const components = [
       {
@@ -128,7 +128,7 @@ describe('Tokenizer', () => {
     }
   });
 
-  it.each(NAMES)('takes texts of a megabyte, with and without spaces (%s)', (name) => {
+  it.each(NAMES)('accepts texts of a megabyte, with and without spaces (%s)', (name) => {
     const tokenizer = load(name);
     const prose = golden.lines.slice(0, 30).join('\n');
     for (const unit of [`${prose} `, 'retriever', '検索', '. ', ' ', '👍🏽', '\ud800']) {
@@ -145,7 +145,7 @@ describe('Tokenizer', () => {
     expect(tokenizer.encodeRaw(words).length).toBeGreaterThan(60_000);
   });
 
-  it('takes lone surrogates and the empty text', () => {
+  it('accepts lone surrogates and the empty text', () => {
     for (const name of NAMES) {
       const tokenizer = load(name);
       expect(tokenizer.encodeRaw('').length).toBe(0);
@@ -158,7 +158,7 @@ describe('Tokenizer', () => {
     }
   });
 
-  it('knows its special tokens and hands out its file', () => {
+  it('knows its special tokens and returns its file', () => {
     const wordpiece = load('wordpiece');
     expect(wordpiece.vocabSize).toBe(700);
     expect(wordpiece.specialIds).toEqual({ pad: 0, unk: 1, cls: 2, sep: 3, mask: 4 });
@@ -317,7 +317,7 @@ describe('a damaged tokenizer.json', () => {
         }
       }
     }
-    // Both happen: damage is real, and not everything is refused.
+    // Some damage is refused and some is not.
     expect(outcomes.works).toBeGreaterThan(50);
     expect(outcomes.refused).toBeGreaterThan(200);
   });

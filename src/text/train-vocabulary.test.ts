@@ -10,7 +10,7 @@ const texts = readFileSync(new URL('corpus.txt', fixtures), 'utf8').trim().split
 const committed = (name: string) => JSON.parse(readFileSync(new URL(name, fixtures), 'utf8')) as unknown;
 
 describe('trainVocabulary', () => {
-  // That Hugging Face's library reads these very files to the same ids is the golden test of tokenizer.test.ts.
+  // The golden test in tokenizer.test.ts checks that Hugging Face's library gives the same ids for these files.
   it.each(['wordpiece', 'bpe'] as const)(
     'makes the committed file again, in any order of texts (%s)',
     (model) => {
@@ -60,7 +60,7 @@ describe('trainVocabulary', () => {
     expect(lower.decode(lower.encode('Été'))).toBe('ete');
   });
 
-  it('knows every text with byte-level BPE', () => {
+  it('encodes every text with byte-level BPE', () => {
     const json = trainVocabulary(texts, { model: 'bpe', vocabSize: 400 });
     const { vocab, merges } = json.model as BpeJson;
     expect(Object.keys(vocab).length).toBe(400);
@@ -71,7 +71,7 @@ describe('trainVocabulary', () => {
     }
   });
 
-  it('takes words that are names of object members', () => {
+  it('accepts words that are names of object members', () => {
     const words = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', '123', '7'];
     for (const model of ['wordpiece', 'bpe'] as const) {
       const text = `${words.join(' ')} `.repeat(9);

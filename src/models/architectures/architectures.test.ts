@@ -184,7 +184,7 @@ describe.each(fixtures)('%s', (fixture) => {
     BigInt64Array.from(batch.ids, (_, i) => BigInt(Math.floor((i % batch.tokens) / 4) % 2)),
   );
 
-  /** Hidden states at tokens: what stands at padding is nobody's. */
+  /** Hidden states at tokens; values at padding are ignored. */
   function atTokens(hidden: Float32Array): Float32Array {
     const width = hidden.length / batch.mask.length;
     return hidden.filter((_, i) => batch.mask[Math.floor(i / width)] === 1);

@@ -163,18 +163,18 @@ describe('an encoder in a process of its own', () => {
     expect([job.outcome, job.failures, isAlive(stopped)]).toEqual(['done', 1, false]);
   });
 
-  it('does not take the time in which nobody listens for a hang', async () => {
+  it('does not count time in which this process is blocked as a hang', async () => {
     const retriever = make(bert);
     const { encoder } = encoderOf(retriever, { limits: { silenceMs: 1000 } });
     const job = await encoder.encode(retriever.weights, all);
     while (job.longestPassMs === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-    // As a native run does.
+    // Blocks this process, as a native run does.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500);
     await job.settled;
     expect([job.outcome, job.failures]).toEqual(['done', 0]);
   });
 
-  it('gives a job up after several failures, and takes the next', async () => {
+  it('gives up a job after several failures, and accepts the next', async () => {
     const retriever = make();
     const retries: boolean[] = [];
     const { encoder, here, folder, files } = encoderOf(retriever, {
@@ -190,7 +190,7 @@ describe('an encoder in a process of its own', () => {
     expect(await embeddingsOf(next)).toEqual(await here(all));
   });
 
-  it('passes on what the runtime says, and what keeps the process from starting', async () => {
+  it('reports errors of the runtime, and reasons why the process cannot start', async () => {
     const retriever = make();
     const reasons: string[] = [];
     const { encoder } = encoderOf(retriever, {

@@ -46,7 +46,7 @@ const ones = (dims: number[]): LoadedTensor => ({
   data: new Float32Array(dims.reduce((a, b) => a * b)).fill(1),
 });
 
-test('what a plain folder does not say is assumed, and what is not used is left, with a note of each', async () => {
+test('missing settings of a plain folder are assumed and unused tensors skipped, with a note for each', async () => {
   const folder = await folderOf('bert', (tensors) => ({
     ...tensors,
     'pooler.dense.weight': ones([8, 8]),

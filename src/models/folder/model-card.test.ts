@@ -26,7 +26,7 @@ const card = {
   embeddingSpace: '0123456789abcdef',
 };
 
-test('says what was trained on what by which method, with which result', () => {
+test('states data, method and results of the training', () => {
   const retriever = smallRetriever({ kind: 'transformer', prompts: { query: 'query: ' }, pooling: 'cls' });
   retriever.trainedSteps = 1200;
   const text = modelCard(retriever, card);
@@ -58,7 +58,7 @@ test('says what was trained on what by which method, with which result', () => {
   expect(body).not.toContain('steps | `null`');
 });
 
-test('claims nothing that is not known', () => {
+test('makes no claims without data', () => {
   const text = modelCard(smallRetriever({ kind: 'static' }), { embeddingSpace: 'id' });
   for (const part of ['## Training', '## Results', 'model-index', 'datasets:', 'license', 'undefined']) {
     expect(text).not.toContain(part);

@@ -114,7 +114,7 @@ describe('save and load', () => {
       expect(readFileSync(join(a, file)), file).toEqual(readFileSync(join(b, file)));
   });
 
-  test('towers of one encoder are copies that part', async () => {
+  test('two towers made of one encoder are separate copies', async () => {
     const folder = await saved(smallRetriever({ kind: 'transformer' }));
     const pair = await loadRetriever(folder, { towers: 'separate', maxTokens: { query: 5 } });
     expect(pair.config).toMatchObject({ towers: 'separate', maxTokens: { query: 5, document: 20 } });
@@ -207,7 +207,7 @@ describe('damaged folders', () => {
     expect(error.help).toBeDefined();
   });
 
-  test('without modules.json the projection is missed', async () => {
+  test('without modules.json the missing projection is reported', async () => {
     const folder = await saved(smallRetriever({ kind: 'transformer', projectionSize: 8 }));
     rmSync(join(folder, 'modules.json'));
     expect((await failure(folder)).message).toContain('projection.weight');
@@ -276,7 +276,7 @@ describe('damaged folders', () => {
     expect(error.message).toContain(name);
   });
 
-  test('damaged bytes in any JSON file: an error of ours, or a model', async () => {
+  test('damaged bytes in any JSON file give an UndriftError or a model', async () => {
     const folder = await saved(smallRetriever({ kind: 'transformer', projectionSize: 8 }));
     let refused = 0;
     for (const name of [
@@ -312,7 +312,7 @@ describe('damaged folders', () => {
     );
   });
 
-  test('weights that are no numbers, or quantised', async () => {
+  test('weights that are NaN, or quantised, are refused', async () => {
     const retriever = smallRetriever({ kind: 'static' });
     const folder = await saved(retriever);
     const path = join(folder, 'model.safetensors');
@@ -327,7 +327,7 @@ describe('damaged folders', () => {
     expect((await failure(folder)).message).toContain('holds i8 numbers');
   });
 
-  test('weights that were changed are another embedding space, which a note says', async () => {
+  test('changed weights are another embedding space, which a note reports', async () => {
     const folder = await saved(smallRetriever({ kind: 'static' }));
     const path = join(folder, 'model.safetensors');
     const { tensors } = await readSafetensors(path);

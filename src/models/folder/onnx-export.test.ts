@@ -84,7 +84,7 @@ test('the file has Hugging Face names and layout, and standard operators only', 
   });
 });
 
-test('a bag is a gather of rows: nothing of the size batch × vocabulary', () => {
+test('a static encoder gathers rows, without any tensor of size batch × vocabulary', () => {
   const { graph } = decodeModel(exportOnnx(smallRetriever({ kind: 'static' }), 'query'));
   const types = graph.nodes.map((node) => node.opType);
   expect(types).toContain('Gather');

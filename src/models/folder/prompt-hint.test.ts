@@ -36,7 +36,7 @@ test.each([
   expect(hint?.includes('models of this name were trained with prompts') ?? false).toBe(isKnown);
 });
 
-test('said when a model is loaded without prompts, and not where there are some', async () => {
+test('is given when a model is loaded without prompts, and not if it has some', async () => {
   const folder = join(tempFiles(), 'e5-tiny');
   cpSync(BERT, folder, { recursive: true });
   const hints = async (options: Parameters<typeof loadRetriever>[1] = {}) => {

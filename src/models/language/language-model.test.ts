@@ -94,7 +94,7 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     }
   });
 
-  test('writes what transformers writes, greedily', async () => {
+  test('continues texts as transformers does, greedily', async () => {
     expect(await model.continueText(golden.start, { tokens: 12, threads: 1 })).toBe(golden.written);
     expect(await model.continueText(golden.start, { tokens: 0 })).toBe(golden.start);
   });
@@ -142,7 +142,7 @@ describe('long texts', () => {
     expect(Math.abs(shorter.logLikelihood - expected)).toBeGreaterThan(1);
   });
 
-  test('what does not fit the model is refused, and so are windows that leave gaps', async () => {
+  test('refuses texts that do not fit the model, and windows that leave gaps', async () => {
     await expect(model.continueText(text, { tokens: 1 })).rejects.toThrow(
       'a text of 51 tokens, where the model reads 32',
     );
@@ -168,7 +168,7 @@ test('ends where the config says, also with several end tokens', async () => {
   await model.dispose();
 });
 
-test('a learner takes it as it is: the loss of a text falls, tied word vectors move whole', async () => {
+test('a learner can train it: the loss of a text falls, and the whole tied word table moves', async () => {
   const model = await LanguageModel.load(fixture('gpt2'));
   const graph = new Graph('train');
   const { get, targets } = model.declare(graph);

@@ -14,7 +14,7 @@ test('equal retrievers have equal ids: sixteen hexadecimal digits', () => {
   expect(embeddingSpaceId(smallRetriever(base))).toBe(id);
 });
 
-test('whatever moves a vector changes the id', () => {
+test('every change that moves a vector changes the id', () => {
   const tokenizer = Tokenizer.fromJson(
     trainVocabulary(['a b ab ba'], { model: 'wordpiece', vocabSize: 120 }),
   );
@@ -42,7 +42,7 @@ test('whatever moves a vector changes the id', () => {
   expect(new Set(retrievers.map(embeddingSpaceId)).size).toBe(retrievers.length);
 });
 
-test('what moves no vector does not', () => {
+test('changes that move no vector keep the id', () => {
   const retriever = smallRetriever(base);
   const { config, tokenizer, weights } = retriever;
   const model = { ...config.encoder.model, hidden_dropout_prob: 0.3 };

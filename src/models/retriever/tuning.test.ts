@@ -39,18 +39,18 @@ describe('what is trained', () => {
   const retriever = given();
   const all = retriever.specs.map(({ name }) => name.replace('encoder/', ''));
 
-  test('is all, where nothing is said', () => {
+  test('is everything by default', () => {
     expect(trainedOf(retriever, {})).toEqual(all);
     expect(frozenHash(tuned(retriever, {}))).toBeNull();
   });
 
-  test('is what is not frozen', () => {
+  test('is everything except frozen parts', () => {
     expect(trainedOf(retriever, { freeze: ['embeddings', 'layers:0'] })).toEqual(
       all.filter((name) => name.startsWith('encoder.layer.1.')),
     );
   });
 
-  test('is what alone is asked for, but for what is frozen', () => {
+  test('is the parts of trainOnly, without frozen ones', () => {
     const biases = all.filter((name) => name.endsWith('.bias'));
     expect(trainedOf(retriever, { trainOnly: ['*.bias'] })).toEqual(biases);
     expect(trainedOf(retriever, { trainOnly: ['*.bias'], freeze: ['layers:0-1'] })).toEqual([
@@ -63,7 +63,7 @@ describe('what is trained', () => {
     expect(trainedOf(pair, { freeze: ['document'] }).every((name) => name.startsWith('query/'))).toBe(true);
   });
 
-  test('is adapters of queries and values, of those asked for, of none that are frozen', () => {
+  test('is adapters of queries and values by default, or of the chosen targets, never of frozen parts', () => {
     const modules = (options: TuningOptions) => [
       ...new Set(trainedOf(retriever, { lora: 2, ...options }).map((name) => name.replace(/\.lora_.*/, ''))),
     ];
@@ -78,7 +78,7 @@ describe('what is trained', () => {
     expect(modules({ loraTargets: ['all-linear'] })).toHaveLength(12);
   });
 
-  test('is a fresh projection, whatever else is', () => {
+  test('always includes a new projection', () => {
     const { config, tokenizer, weights } = smallRetriever({ kind: 'transformer' });
     const fresh = () =>
       new Retriever({ ...config, encoder: { ...config.encoder, projectionSize: 8 } }, tokenizer, { weights });
@@ -86,7 +86,7 @@ describe('what is trained', () => {
     expect(trainedOf(fresh(), { freeze: ['*'] })).toEqual(['projection.weight']);
   });
 
-  test('a frozen weight that is another changes the hash', () => {
+  test('changing a frozen weight changes the hash', () => {
     const own = given();
     const before = frozenHash(tuned(own, { freeze: ['embeddings'] }));
     (own.weights['encoder/embeddings.LayerNorm.bias']!.data as Float32Array)[0]! += 1;
