@@ -13,6 +13,7 @@ import { Learner } from '../src/runtime/learner.ts';
 import { TokenStore } from '../src/text/token-store.ts';
 import { Tokenizer } from '../src/text/tokenizer.ts';
 import { trainVocabulary } from '../src/text/train-vocabulary.ts';
+import { optionValues } from '../src/util/option-table.ts';
 import { fillTable } from './cache-table.ts';
 
 /** An encoder and a batch: as the command line has them by default, and one for very many steps. */
@@ -167,7 +168,7 @@ export class CacheTraining {
   private async start(id: TrainingMethod): Promise<RunningMethod> {
     const method: Method = METHODS[id];
     const keepsTable = 'cacheSize' in method.options;
-    const options = { ...method.options, ...(keepsTable && { cacheSize: this.documents }) };
+    const options = optionValues(method.options, keepsTable ? { cacheSize: this.documents } : {});
     const running = await method.start({ ...this.context, options });
     if (keepsTable) fillTable((running as TableMethod).table);
     this.methods.set(id, running);

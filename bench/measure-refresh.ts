@@ -17,6 +17,7 @@ import { Learner } from '../src/runtime/learner.ts';
 import { makeRetriever } from '../src/train/make-retriever.ts';
 import { Batches } from '../src/train/pair-batches.ts';
 import { resolveSettings } from '../src/train/settings.ts';
+import { optionValues } from '../src/util/option-table.ts';
 import { report } from './fresh-process.ts';
 import { median } from './statistics.ts';
 
@@ -77,7 +78,7 @@ const method = (await asyncIndex.start({
   chunkSize: 32,
   seed: 1,
   compute,
-  options: { ...asyncIndex.options, cacheSize, refresh: 'never' },
+  options: optionValues(asyncIndex.options, { cacheSize, refresh: 'never' }),
   ledger: new CostLedger(),
   texts: { query: (row) => data.queries.text(row), document: (row) => data.corpus.text(row) },
   examples,

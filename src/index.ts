@@ -52,8 +52,9 @@ export type {
   TrainingBatch,
   TrainingPairs,
 } from './methods/contract/method.ts';
-export type { MethodOptions } from './methods/contract/method-options.ts';
+export type { MethodOptionValues } from './methods/contract/method-options.ts';
 export { methods } from './methods/methods.ts';
+export type { MethodOptions } from './methods/options.ts';
 export type { CostLedger } from './objective/cost-ledger.ts';
 export type { Objective, StepResult } from './objective/objective.ts';
 export type { Temperature } from './objective/temperature.ts';
@@ -68,8 +69,28 @@ export {
   runTraining,
   type Subject,
 } from './train/run.ts';
-export type { OptimizerName, OptionalSetting, TrainOptions, TrainSettings } from './train/settings.ts';
+export type { OptionalSetting, TrainOptions, TrainSettings } from './train/settings.ts';
 export { type TrainResult, trainRetriever } from './train/train-retriever.ts';
+export {
+  type ChoiceOption,
+  type GivenOptions,
+  type GivenValues,
+  type IntegerOption,
+  type ListOption,
+  type NumberBase,
+  type NumbersOption,
+  type OptionBase,
+  type OptionSpec,
+  type OptionTable,
+  type OptionValue,
+  type OptionValues,
+  optionValues,
+  pickOptions,
+  type RealOption,
+  type SwitchOption,
+  type TextOption,
+  withDefaults,
+} from './util/option-table.ts';
 
 /** The parts that methods over cached embeddings are made of: table, masks, samplers, losses, refresh, diagnostics. */
 
@@ -322,6 +343,14 @@ export {
   writeSafetensors,
 } from './io/safetensors.ts';
 export type { LoadedTensor, TensorData } from './io/tensor-data.ts';
-export { DataError, type Place, RuntimeError, ShapeError, UndriftError, UsageError } from './util/errors.ts';
+export {
+  DataError,
+  type MarkedMessage,
+  type Place,
+  RuntimeError,
+  ShapeError,
+  UndriftError,
+  UsageError,
+} from './util/errors.ts';
 export type { Progress } from './util/progress.ts';
 export type { RngKey } from './util/rng.ts';

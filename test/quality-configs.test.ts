@@ -1,7 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { checkTrainOptions } from '../src/cli/check-train-options.ts';
 import { readComparison } from '../src/compare/read-comparison.ts';
 import { methods } from '../src/methods/methods.ts';
 
@@ -10,9 +9,7 @@ const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
 
 describe('the committed comparisons', () => {
   it.each(files)('%s is a valid config with three seeds', async (file) => {
-    const { name, arms, seeds } = await readComparison(`${folder}/${file}`, {
-      checkOptions: checkTrainOptions,
-    });
+    const { name, arms, seeds } = await readComparison(`${folder}/${file}`, {});
     expect(`${name}.json`).toBe(file);
     expect(seeds).toEqual([1, 2, 3]);
     expect(arms[0]!.method).toMatch(/in-batch|negative-cache/);
@@ -21,7 +18,7 @@ describe('the committed comparisons', () => {
   it.each(['api-docs', 'medquad', 'squad'])(
     '%s compares every method that differs in its negatives',
     async (name) => {
-      const { arms } = await readComparison(`${folder}/${name}.json`, { checkOptions: checkTrainOptions });
+      const { arms } = await readComparison(`${folder}/${name}.json`);
       // The same gradient as in-batch in less memory; one with comparisons of its own; one that needs no queries; two that learn
       // from scores that these sets have not.
       const others = ['grad-cache', 'corrector', 'crop', 'distill', 'scored-pairs'];

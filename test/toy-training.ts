@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { TrainingExamples } from '../src/data/examples.ts';
 import type { Method, MethodContext, RunningMethod } from '../src/methods/contract/method.ts';
-import { type MethodOptions, resolveMethodOptions } from '../src/methods/contract/method-options.ts';
+import { resolveMethodOptions } from '../src/methods/contract/method-options.ts';
+import type { MethodOptions } from '../src/methods/options.ts';
 import { createRetriever, type NewRetrieverOptions } from '../src/models/retriever/create-retriever.ts';
 import { Retriever } from '../src/models/retriever/retriever.ts';
 import { type TuningOptions, tuned } from '../src/models/retriever/tuning.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../util/errors.ts';
-import { kebabCase } from '../util/option-name.ts';
+import { kebabCase, option } from '../util/option-name.ts';
 import type { OptionSpec } from '../util/option-table.ts';
 import { allOptions, type Outcome, parseCommandLine } from './command.ts';
 import { describeError } from './describe-error.ts';
@@ -85,6 +85,11 @@ describe('parseCommandLine', () => {
     [['data', 'api-doc'], "unknown command 'api-doc', did you mean 'api-docs'?"],
     [['eval', '--modle', 'x'], "unknown option '--modle', did you mean '--model'?"],
     [['train', '--bacth-size=3'], "unknown option '--bacth-size', did you mean '--batch-size'?"],
+    [['train', '--learning-rate', '0.1'], "unknown option '--learning-rate', did you mean '--lr'?"],
+    [
+      ['train', '--max_seq_length', '9'],
+      "unknown option '--max_seq_length', did you mean '--max-doc-tokens'?",
+    ],
     [['train', '--normalize'], "unknown option '--normalize', did you mean '--no-normalize'?"],
     [['--verzion'], "unknown option '--verzion', did you mean '--version'?"],
     [['eval', '--model'], "option '--model <model>' argument missing"],
@@ -168,6 +173,19 @@ describe('every command', () => {
     expect(named).toContain('--overwrite');
     expect([...new Set(named)].filter((flag) => ![...flags, ...others].includes(flag))).toEqual([]);
   });
+
+  it('has the options that messages of the library name', () => {
+    const source = fileURLToPath(new URL('..', import.meta.url));
+    const known = specs.flatMap((spec) => Object.keys(allOptions(spec)));
+    const named = readdirSync(source, { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.ts$/.test(file) && !/\.test\.ts$/.test(file))
+      .flatMap((file) => [
+        ...readFileSync(join(source, file), 'utf8').matchAll(/\$\{option\(\s*'([a-zA-Z]+)'/g),
+      ])
+      .map(([, key]) => key!);
+    expect(named).toContain('maxGradNorm');
+    expect([...new Set(named)].filter((key) => !known.includes(key))).toEqual([]);
+  });
 });
 
 describe('describeError', () => {
@@ -187,6 +205,27 @@ describe('describeError', () => {
     expect(message).toMatch(/fault in undrift \d+\.\d+\.\d+ \(Node v\d+.*Please report it/s);
     expect(json).toEqual({ type: 'TypeError', message: 'x is not a function' });
     expect(describeError('text').message).toContain('text');
+  });
+
+  it('turns the names of options into flags', () => {
+    const message = `${option('loss', 'gist')} needs ${option('guide')}; sizes are ${option('matryoshka', [8, 4])}`;
+    const error = new UsageError(message, {
+      help: `use ${option('normalize', false)} or ${option('learnTemperature', true)}`,
+    });
+    expect(error.message).toBe(
+      "loss: 'gist' needs guide; sizes are matryoshka: [8, 4]\n  help: use normalize: false or learnTemperature: true",
+    );
+    expect(error.help).toBe('use normalize: false or learnTemperature: true');
+    expect(describeError(error)).toEqual({
+      message:
+        'error: --loss gist needs --guide; sizes are --matryoshka 8,4\n  help: use --no-normalize or --learn-temperature\n',
+      json: {
+        type: 'UsageError',
+        message: '--loss gist needs --guide; sizes are --matryoshka 8,4',
+        help: 'use --no-normalize or --learn-temperature',
+      },
+      exitCode: 2,
+    });
   });
 
   it('takes Ctrl-C for no error', () => {

@@ -1,4 +1,4 @@
-import { Argument, Command as Commander, type CommanderError, Option } from 'commander';
+import { Argument, Command as Commander, type CommanderError, Help, Option } from 'commander';
 import { type UndriftError, UsageError } from '../util/errors.ts';
 import {
   type GivenValues,
@@ -152,9 +152,21 @@ function strict(command: Commander, table: OptionTable = {}): Commander {
       throw translated(error, command, table);
     })
     .configureOutput({ outputError: () => {} })
-    .configureHelp({ showGlobalOptions: false })
+    .configureHelp({ showGlobalOptions: false, padWidth, formatItem })
     .helpOption('-h, --help', 'show this help')
     .showSuggestionAfterError(false);
+}
+
+/** Widest column of flags; what is said of a longer flag stands below it. */
+const FLAG_COLUMN = 26;
+
+function padWidth(this: Help, command: Commander, helper: Help): number {
+  return Math.min(FLAG_COLUMN, Help.prototype.padWidth.call(this, command, helper));
+}
+
+function formatItem(this: Help, term: string, termWidth: number, text: string, helper: Help): string {
+  const item = (shown: string) => Help.prototype.formatItem.call(this, shown, termWidth, text, helper);
+  return term.length > termWidth && text !== '' ? `  ${term}\n${item('')}` : item(term);
 }
 
 /** What a complaint of the parser becomes. */

@@ -4,14 +4,13 @@ import { readComparison } from '../compare/read-comparison.ts';
 import { type ComparisonResults, isResults, readResults } from '../compare/results.ts';
 import { RESULTS, runComparison } from '../compare/run-comparison.ts';
 import { formatResults, writeCharts, writeMarkdown, writeReport } from '../compare/write-report.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { DEVICES, type Device } from '../runtime/devices.ts';
 import { readJson } from '../util/files.ts';
 import { formatDuration } from '../util/format.ts';
-import { checkTrainOptions } from './check-train-options.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadProgress } from './model-source.ts';
-import { COMPUTE_OPTIONS } from './shared-options.ts';
 import { TrainingProgress } from './training-progress.ts';
 
 /** `undrift compare`: ways of training side by side. */
@@ -95,12 +94,12 @@ async function storedResults(file: string, given: Given): Promise<Found> {
   if (isResults(await readJson(file))) {
     return { out: given.out ?? dirname(file), results: await readResults(file) };
   }
-  const { out } = await readComparison(file, { ...given, checkOptions: checkTrainOptions });
+  const { out } = await readComparison(file, given);
   return { out, results: await readResults(join(out, RESULTS)) };
 }
 
 async function newResults(file: string, given: Given, io: Io): Promise<Found> {
-  const comparison = await readComparison(file, { ...given, checkOptions: checkTrainOptions });
+  const comparison = await readComparison(file, given);
   const results = await runComparison(
     comparison,
     {

@@ -6,10 +6,11 @@ import { tempFiles } from '../../test/temp-files.ts';
 import { loadCorrector } from '../correctors/corrector-folder.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
-import { UsageError } from '../util/errors.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
 import type { OptionTable } from '../util/option-table.ts';
 import { allOptions } from './command.ts';
 import { correctCommand } from './correct.ts';
+import { describeError } from './describe-error.ts';
 import type { Io } from './io.ts';
 import { parseFlag, resolveOptions } from './options.ts';
 
@@ -106,6 +107,8 @@ describe('undrift correct', () => {
     [{ to: at('old') }, 'both models have one embedding space'],
     [{ from: at('missing') }, '--from'],
   ])('refuses %j', async (flags, message) => {
-    await expect(correct(flags as Record<string, string>)).rejects.toThrow(message);
+    const error = await correct(flags as Record<string, string>).catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(UndriftError);
+    expect(describeError(error).message).toContain(message);
   });
 });

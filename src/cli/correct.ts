@@ -8,12 +8,13 @@ import {
   DIRECTIONS,
   measureCorrection,
 } from '../migration/measure-correction.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { formatCorrection } from './format-correction.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
-import { COMPUTE_OPTIONS, computeOptions, DATA_HELP } from './shared-options.ts';
+import { computeOptions, DATA_HELP } from './shared-options.ts';
 
 /** `undrift correct`: how much of a full re-embedding a map between two models recovers. */
 export const correctCommand = defineCommand({
@@ -78,8 +79,8 @@ export const correctCommand = defineCommand({
       await checkCorrectorFolder(out);
     }
     const startMs = performance.now();
-    const from = await loadModel(options.from, io, [], { flag: '--from' });
-    const to = await loadModel(options.to, io, [], { flag: '--to' });
+    const from = await loadModel(options.from, io, [], { option: 'from' });
+    const to = await loadModel(options.to, io, [], { option: 'to' });
     const data = await loadData(options.data, { splits: [options.split], ...readOptions(io) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);

@@ -2,6 +2,7 @@ import { readLines } from '../data/lines.ts';
 import { loadCorpus, loadData } from '../data/load.ts';
 import { openNpyWriter } from '../io/npy.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -9,7 +10,7 @@ import { count, formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
-import { COMPUTE_OPTIONS, computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Texts, or characters of them, that are in memory at once. */
 const CHUNK_TEXTS = 8192;

@@ -11,13 +11,13 @@ import {
   type RetrieverEvaluation,
   searchDepth,
 } from '../retrieval/evaluate-retriever.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import {
   BM25_OPTIONS,
-  COMPUTE_OPTIONS,
   computeOptions,
   DATA_HELP,
   DIMENSIONS_OPTION,

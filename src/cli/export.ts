@@ -3,12 +3,12 @@ import { type ExportedFile, exportModel } from '../export/export-model.ts';
 import { exportedCards } from '../export/exported-card.ts';
 import { EXPORT_DTYPES } from '../models/folder/onnx-export.ts';
 import { EXPORT_FORMATS } from '../models/folder/tower-files.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { loadFolder, MODEL_HELP, modelFolder, showProgress } from './model-source.ts';
-import { COMPUTE_OPTIONS } from './shared-options.ts';
 
 /** `undrift export`: a model in the formats of other programs, each file verified. */
 export const exportCommand = defineCommand({

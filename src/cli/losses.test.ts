@@ -118,7 +118,7 @@ describe('undrift, losses by name', () => {
       'the method in-batch has no loss margin-mse\n  help: --method distill has it',
     );
     expect(sizes.stderr).toContain(
-      '--matryoshka should be numbers of at least 1 separated by commas, found "4,two"',
+      '--matryoshka should be whole numbers of at least 1 separated by commas, found "4,two"',
     );
     expect(existsSync(join(folder, 'x'))).toBe(false);
   });

@@ -17,6 +17,7 @@ import { checkMiningOptions, mineNegatives } from '../mining/mine-negatives.ts';
 import { type MinableQueries, minableQueries, pairLines } from '../mining/mined-pairs.ts';
 import { MiningStatistics } from '../mining/mining-statistics.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
@@ -24,13 +25,7 @@ import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
-import {
-  BM25_OPTIONS,
-  COMPUTE_OPTIONS,
-  computeOptions,
-  DATA_HELP,
-  PROMPT_OPTIONS,
-} from './shared-options.ts';
+import { BM25_OPTIONS, computeOptions, DATA_HELP, PROMPT_OPTIONS } from './shared-options.ts';
 
 const OPTIONS = {
   model: {

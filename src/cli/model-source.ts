@@ -17,10 +17,10 @@ export async function modelFolder(
   path: string,
   io: Io,
   words: readonly string[] = [],
-  flag?: string,
+  option?: string,
 ): Promise<string> {
   return await findModel(path, words, {
-    ...(flag && { flag }),
+    ...(option && { option }),
     onProgress: loadProgress(io),
     onNote: (note) => io.log(`note: ${note}`),
   });
@@ -42,9 +42,9 @@ export async function loadModel(
   path: string,
   io: Io,
   words: readonly string[] = [],
-  { flag, ...choices }: { flag?: string } & ModelChoices = {},
+  { option, ...choices }: { option?: string } & ModelChoices = {},
 ): Promise<Retriever> {
-  return await loadFolder(await modelFolder(path, io, words, flag), io, choices);
+  return await loadFolder(await modelFolder(path, io, words, option), io, choices);
 }
 
 /** Loads the retriever in a folder. */

@@ -2,18 +2,17 @@ import { UsageError } from '../util/errors.ts';
 import { parseJson, readText } from '../util/files.ts';
 import { kebabCase } from '../util/option-name.ts';
 import {
-  accepts,
   describeBounds,
   describeRange,
   describeValue,
   type GivenValues,
-  nearestOption,
   type OptionSpec,
   type OptionTable,
   type OptionValues,
   optionValues,
   suggestion,
 } from '../util/option-table.ts';
+import { describeTexts, isWritten, readOptions, valueOfText } from '../util/option-text.ts';
 
 /** `--batch-size`, or `--no-…` for a switch that is turned off. */
 export const flagOf = (key: string, spec: OptionSpec): string =>
@@ -48,9 +47,9 @@ export function describeDefault(spec: OptionSpec): string {
   const parts: string[] = [];
   if (spec.required) parts.push('required');
   const value = shownDefault(spec);
-  if (value !== undefined) parts.push(`default ${value}`);
+  if (value !== undefined) parts.push(`default${/\s/.test(value) ? ':' : ''} ${value}`);
   if (spec.type === 'number') {
-    const range = describeBounds(spec).trim();
+    const range = describeBounds(spec).trim().replace(/^of /, '');
     if (range !== '') parts.push(range);
   }
   return parts.length === 0 ? '' : ` (${parts.join('; ')})`;
@@ -58,42 +57,12 @@ export function describeDefault(spec: OptionSpec): string {
 
 /** Reads a value as it stands on the command line. @throws UsageError naming flag, value and range */
 export function parseFlag(key: string, spec: OptionSpec, text: string): unknown {
-  const value = fromText(spec, text);
-  if (!isGiven(spec, value)) {
+  const value = valueOfText(spec, text);
+  if (!isWritten(spec, value)) {
     const near = spec.type === 'choice' ? suggestion(text, spec.choices) : '';
-    throw new UsageError(`${flagOf(key, spec)} should be ${describeText(spec)}, found "${text}"${near}`);
+    throw new UsageError(`${flagOf(key, spec)} should be ${describeTexts(spec)}, found "${text}"${near}`);
   }
   return value;
-}
-
-/** Whether a text holds a value of the option. A list without items is a slip here, though the library takes one for "none". */
-const isGiven = (spec: OptionSpec, value: unknown): boolean =>
-  accepts(spec, value) && !(Array.isArray(value) && value.length === 0);
-
-/** The texts that an option takes: `numbers of at least 1 separated by commas`. */
-const describeText = (spec: OptionSpec): string =>
-  spec.type === 'list' || spec.type === 'numbers'
-    ? `${describeRange(spec).replace('a list of ', '')} separated by commas`
-    : describeRange(spec);
-
-const NUMBER = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i;
-
-function fromText(spec: OptionSpec, text: string): unknown {
-  switch (spec.type) {
-    case 'integer':
-    case 'number':
-      return NUMBER.test(text.trim()) ? Number(text) : undefined;
-    case 'list':
-      return text.split(',').flatMap((item) => item.trim() || []);
-    case 'numbers':
-      return text.split(',').map((item) => (NUMBER.test(item.trim()) ? Number(item) : Number.NaN));
-    case 'choice':
-      return text;
-    case 'text':
-      return text;
-    case 'switch':
-      return text === 'true' ? true : text === 'false' ? false : undefined;
-  }
 }
 
 /**
@@ -109,32 +78,13 @@ export async function readConfigFile(file: string, table: OptionTable): Promise<
       help: 'for example {"model": "static", "batch-size": 64}',
     });
   }
-  const keys = new Map(Object.keys(table).flatMap((key) => [[key, key] as const, [kebabCase(key), key]]));
-  const values: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(json)) {
-    const key = keys.get(name);
-    if (key === undefined) {
-      const meant = nearestOption(name, table);
-      const hint = meant === undefined ? '' : `, did you mean '${kebabCase(meant)}'?`;
-      throw new UsageError(`${file}: unknown option "${name}"${hint}`, {
-        help: `known: ${Object.keys(table).map(kebabCase).join(', ')}`,
-      });
-    }
-    if (key in values) throw new UsageError(`${file}: "${kebabCase(key)}" is given twice`);
-    const spec = table[key]!;
-    if (value === null) continue;
-    // A list may be written as one text, as on the command line.
-    const isList = spec.type === 'list' || spec.type === 'numbers';
-    const read = isList && typeof value === 'string' ? fromText(spec, value) : value;
-    if (!isGiven(spec, read)) {
-      throw new UsageError(
-        `${file}: "${name}" should be ${describeText(spec)}, found ${describeValue(value)}` +
-          (spec.type === 'choice' && typeof value === 'string' ? suggestion(value, spec.choices) : ''),
-      );
-    }
-    values[key] = read;
+  try {
+    return readOptions(table, json as GivenValues);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const { message, help } = error.marked;
+    throw new UsageError(`${file}: ${message}`, help === undefined ? {} : { help });
   }
-  return values;
 }
 
 /**
@@ -163,7 +113,7 @@ export function optionsAsMarkdown(table: OptionTable): string {
     const words = spec.defaultHelp !== undefined && /\s/.test(spec.defaultHelp);
     const value = spec.required ? 'required' : shown === undefined ? '' : words ? shown : `\`${shown}\``;
     const hasRange = spec.type === 'integer' || spec.type === 'number' || spec.type === 'choice';
-    const range = hasRange ? describeRange(spec) : spec.type === 'numbers' ? describeText(spec) : '';
+    const range = hasRange ? describeRange(spec) : spec.type === 'numbers' ? describeTexts(spec) : '';
     return `| \`${cell(flagWithValue(key, spec))}\` | ${cell(spec.help)} | ${cell(value)} | ${cell(range)} |`;
   });
   return `| option | | default | value |\n|---|---|---|---|\n${rows.join('\n')}\n`;

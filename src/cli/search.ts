@@ -4,19 +4,14 @@ import type { Corpus } from '../data/corpus.ts';
 import { loadCorpus } from '../data/load.ts';
 import { readNpy } from '../io/npy.ts';
 import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
-import {
-  BM25_OPTIONS,
-  COMPUTE_OPTIONS,
-  computeOptions,
-  DIMENSIONS_OPTION,
-  PROMPT_OPTIONS,
-} from './shared-options.ts';
+import { BM25_OPTIONS, computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /**
  * onnxruntime 1.30 on Linux reads /proc/self/cmdline and overflows the stack with a command line of some 30,000 bytes (at the

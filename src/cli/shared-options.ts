@@ -1,20 +1,9 @@
-import { type ComputeOptions, DEVICES } from '../runtime/devices.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { SUBJECT_OPTIONS } from '../train/options.ts';
 import type { OptionTable } from '../util/option-table.ts';
 
 /** What `--data` takes, for help texts. */
-export const DATA_HELP = 'data set: BEIR, MS MARCO, or pairs; or its name: beir/NAME, hf:organisation/name';
-
-/** Where and on how many threads to compute. */
-export const COMPUTE_OPTIONS = {
-  device: { type: 'choice', choices: DEVICES, default: 'cpu', help: 'where to compute', group: 'Machine' },
-  threads: {
-    type: 'integer',
-    min: 1,
-    max: 1024,
-    help: 'threads inside one operation (default: all cores)',
-    group: 'Machine',
-  },
-} as const satisfies OptionTable;
+export const DATA_HELP = SUBJECT_OPTIONS.data.help;
 
 /** Vectors of a model trained by --matryoshka, cut. */
 export const DIMENSIONS_OPTION = {

@@ -55,11 +55,6 @@ export const trainCommand = defineCommand({
           : 'for a first try: undrift data api-docs --out data/api-docs',
       });
     }
-    if (options.warmup !== undefined && options.warmup > 1 && !Number.isInteger(options.warmup)) {
-      throw new UsageError(
-        `--warmup should be below 1 (a share of the run) or a whole number of steps, found "${options.warmup}"`,
-      );
-    }
 
     const progress = new TrainingProgress(io);
     const loading = loadProgress(io);
@@ -118,7 +113,10 @@ async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
       help: 'resume it in that program: trainRetriever({ …, resume: true }); or train on from its model: --model <run> --data <folder> --out <folder>',
     });
   }
-  const kept = Object.fromEntries(Object.entries(stored).filter(([, value]) => value !== null));
+  // Another version may have stored settings that there are no longer.
+  const kept = Object.fromEntries(
+    Object.entries(stored).filter(([key, value]) => value !== null && Object.hasOwn(TRAIN_OPTIONS, key)),
+  );
   const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   // A run stores both; only one of them may be given.
   if ('steps' in kept || 'steps' in own) delete kept.epochs;

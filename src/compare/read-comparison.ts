@@ -1,10 +1,14 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import { parseMetrics } from '../eval/metric-spec.ts';
 import { findMethod } from '../methods/methods.ts';
-import { resolveSettings } from '../train/settings.ts';
+import { TRAIN_OPTIONS } from '../train/options.ts';
+import { isNewModel, resolveSettings } from '../train/settings.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { didYouMean } from '../util/nearest.ts';
+import { option } from '../util/option-name.ts';
+import type { OptionSpec } from '../util/option-table.ts';
+import { readOptions } from '../util/option-text.ts';
 import {
   type Arm,
   type ArmOptions,
@@ -18,18 +22,6 @@ export interface ReadComparisonOptions {
   /** Instead of the data and folder that the file names; relative to the working directory. */
   data?: string | undefined;
   out?: string | undefined;
-  /**
-   * Checks options of a training run, spelt as on the command line or in camel case. The command line knows them.
-   * @throws UsageError for an unknown name or a senseless value
-   */
-  checkOptions: (given: Readonly<Record<string, unknown>>) => CheckedOptions;
-}
-
-export interface CheckedOptions {
-  /** In camel case. */
-  readonly options: Readonly<Record<string, unknown>>;
-  /** Those of them that name a file or folder. */
-  readonly paths: readonly string[];
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -42,7 +34,7 @@ const NOT_FOR_ARMS: Readonly<Record<string, string>> = {
   out: 'at the top of the file: each run gets a folder of its own inside it',
   seed: 'as "seeds" at the top of the file',
   resume: 'nowhere: a comparison goes on where it stopped',
-  overwrite: 'as --overwrite on the command line',
+  overwrite: `as ${option('overwrite')} of the whole comparison`,
 };
 const MAX_RUNS = 10_000;
 
@@ -63,14 +55,14 @@ const MAX_RUNS = 10_000;
  * @throws UsageError naming file and place for what is missing, unknown (with the nearest known name) or senseless; DataError where
  *   the file cannot be read or is no JSON
  */
-export async function readComparison(file: string, options: ReadComparisonOptions): Promise<Comparison> {
+export async function readComparison(file: string, options: ReadComparisonOptions = {}): Promise<Comparison> {
   const json = await readJson(file);
-  const reader = new ConfigReader(file, options.checkOptions);
+  const reader = new ConfigReader(file);
   const top = reader.fields(json, '', KEYS);
   const inFile = (path: string) => fromConfig(file, path);
 
-  const data = options.data ?? inFile(reader.text(top, 'data', '--data'));
-  const out = options.out ?? inFile(reader.text(top, 'out', '--out'));
+  const data = options.data ?? inFile(reader.text(top, 'data', option('data')));
+  const out = options.out ?? inFile(reader.text(top, 'out', option('out')));
   const budget = reader.budget(top.budget);
   const seeds = reader.seeds(top.seeds);
   const arms = reader.arms(top, budget);
@@ -93,11 +85,9 @@ export async function readComparison(file: string, options: ReadComparisonOption
 /** Reads parts of one config file; all complaints name the file and the place. */
 class ConfigReader {
   private readonly file: string;
-  private readonly checkOptions: ReadComparisonOptions['checkOptions'];
 
-  constructor(file: string, checkOptions: ReadComparisonOptions['checkOptions']) {
+  constructor(file: string) {
     this.file = file;
-    this.checkOptions = checkOptions;
   }
 
   /** An object, with only these keys where they are named. */
@@ -190,22 +180,26 @@ class ConfigReader {
     const label = `${place} ("${armName}")`;
     this.armOptions(own, label, budget);
     const checked = this.armOptions({ ...base, ...own }, label, budget);
-    const { method: _, ...written } = checked.options;
+    const { method: _, ...written } = checked;
+    const table: Readonly<Record<string, OptionSpec>> = TRAIN_OPTIONS;
     const options = Object.fromEntries(
       Object.entries(written).map(([key, option]) => [
         key,
-        checked.paths.includes(key) ? fromConfig(this.file, option as string) : option,
+        isPath(table[key]!, option) ? fromConfig(this.file, option as string) : option,
       ]),
     );
     this.at(label, () => resolveSettings({ ...(options as ArmOptions), method: id, data: '', out: '' }));
     return { name: armName, method: id, written: written as ArmOptions, options: options as ArmOptions };
   }
 
-  private armOptions(given: Fields, place: string, budget: Budget | null): CheckedOptions {
-    const checked = this.at(place, () => this.checkOptions(given));
-    for (const key of Object.keys(checked.options)) {
-      const elsewhere = NOT_FOR_ARMS[key];
+  /** Options of a training run, by their names in camel case. */
+  private armOptions(given: Fields, place: string, budget: Budget | null): Fields {
+    for (const key of Object.keys(given)) {
+      const elsewhere = Object.hasOwn(NOT_FOR_ARMS, key) ? NOT_FOR_ARMS[key] : undefined;
       if (elsewhere) throw this.error(place, `"${key}" does not belong here`, `say it ${elsewhere}`);
+    }
+    const checked = this.at(place, () => readOptions(TRAIN_OPTIONS, given));
+    for (const key of Object.keys(checked)) {
       if (budget && (key === 'steps' || key === 'epochs')) {
         throw this.error(place, `"${key}" contradicts the budget of all arms`, 'leave out one of the two');
       }
@@ -263,6 +257,12 @@ class ConfigReader {
     );
   }
 }
+
+/** A model is a path where it has a separator: `./model`, not `static`. */
+const isPath = ({ value }: OptionSpec, given: unknown): boolean =>
+  value === 'file' ||
+  value === 'folder' ||
+  (value === 'model' && typeof given === 'string' && !isNewModel(given) && /[\\/]/.test(given));
 
 /** A path as written in the config file, from the working directory. */
 const fromConfig = (file: string, path: string): string =>

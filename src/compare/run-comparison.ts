@@ -4,6 +4,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { InterruptedError, type TrainCallbacks } from '../train/callbacks.ts';
 import { UndriftError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import { option } from '../util/option-name.ts';
 import { type Comparison, runName } from './comparison.ts';
 import { finishRun, type RunJob, type RunState, stateOfRun } from './one-run.ts';
 import { type PlanContext, planSteps } from './plan-steps.ts';
@@ -147,7 +148,7 @@ function requireSameRuns(jobs: readonly RunJob[], states: readonly RunState[], o
   throw new UndriftError(
     `${others.length} of the runs in ${out} are not those of the config file\n  ${shown.join('\n  ')}`,
     {
-      help: 'choose another "out" (or --out), rename the arms, or do these runs again by --overwrite',
+      help: `choose another "out" (or ${option('out')}), rename the arms, or do these runs again by ${option('overwrite', true)}`,
     },
   );
 }

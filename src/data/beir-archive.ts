@@ -8,6 +8,7 @@ import { isOffline } from '../hub/hub-client.ts';
 import { unreachable } from '../hub/hub-error.ts';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { fileError, recoverFolder, writeFolderAtomic } from '../util/files.ts';
+import { option } from '../util/option-name.ts';
 import type { LoadOptions } from './load-options.ts';
 import { unzip } from './unzip.ts';
 
@@ -84,7 +85,7 @@ async function download(
   onBytes: (done: number, total: number) => void,
 ): Promise<void> {
   const help =
-    `copy the data set from a machine with a network and give its folder (--data path/to/${archive}), ` +
+    `copy the data set from a machine with a network and give its folder (${option('data', `path/to/${archive}`)}), ` +
     'or set UNDRIFT_BEIR_URL to a mirror that can be reached';
   if (isOffline()) {
     throw new UndriftError(`beir/${archive} is not in the cache, and HF_HUB_OFFLINE is set`, { help });

@@ -69,7 +69,7 @@ describe('data sets of BEIR', () => {
     expect((await loadCorpus('beir/scifact')).size).toBe(2);
     expect(hub.requests).toHaveLength(length);
     await expect(loadData('beir/nfcorpus')).rejects.toThrow(
-      /not in the cache, and HF_HUB_OFFLINE.*\n.*--data/,
+      /not in the cache, and HF_HUB_OFFLINE.*\n.*data: 'path\/to/,
     );
   });
 
@@ -111,7 +111,7 @@ describe('data sets of BEIR', () => {
       'no network',
       'beir/scifact',
       () => hub.close(),
-      /not in the cache, and .*ECONNREFUSED[\s\S]*--data path\/to\/scifact/,
+      /not in the cache, and .*ECONNREFUSED[\s\S]*data: 'path\/to\/scifact'/,
     ],
   ])('%s: an error, and nothing left', async (_title, name, spoil, message) => {
     await spoil();

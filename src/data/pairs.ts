@@ -1,4 +1,5 @@
 import { DataError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { Corpus, joinTitle, quote } from './corpus.ts';
 import { FileLog } from './file-log.ts';
 import { heldOutNotes, holdOut, holdOutFractions } from './hold-out-fraction.ts';
@@ -294,7 +295,7 @@ function missingRole(record: DataRecord, role: 'query' | 'positive'): DataError 
       `${present.length === 0 ? 'the record is empty' : `the record has ${names}${present.length > 8 ? ', …' : ''}`}; ` +
       `understood are ${PAIR_FIELDS[role].join(', ')}; rename yours, or name it in code: columns: { ${role}: … }` +
       (present.includes('sentence1') || present.includes('text1')
-        ? '. Scored pairs are trained on by --method scored-pairs, and measured by eval --metrics spearman'
+        ? `. Scored pairs are trained on by ${option('method', 'scored-pairs')}, and measured by eval --metrics spearman`
         : ''),
   });
 }

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { DataError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { type Corpus, quote } from './corpus.ts';
 import type { Qrels, TrainingExamples } from './examples.ts';
 import { type Judgements, trainingExamples } from './judgements.ts';
@@ -174,6 +175,6 @@ function missingSplit(name: string, present: readonly string[], path: string): D
         ? 'move some of the training judgements to qrels/dev.tsv (in code, judgements.dev): whole queries, never part of one query'
         : present.length === 0
           ? `write qrels/${name}.tsv (in code, judgements.${name}): query id, document id, grade`
-          : `choose one with --split ${present.at(-1)}`;
+          : `choose one with ${option('split', present.at(-1))}`;
   return new DataError(message, { file: path, help });
 }

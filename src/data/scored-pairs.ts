@@ -1,4 +1,5 @@
 import { DataError, UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { contentFingerprint } from './content-fingerprint.ts';
 import { Corpus, quote } from './corpus.ts';
 import { checkDataInMemory, type DataInMemory, IN_MEMORY } from './data-in-memory.ts';
@@ -167,7 +168,7 @@ function score(record: DataRecord): number {
   if (name === undefined) {
     throw new DataError('the pair has no score', {
       ...placeOf(record),
-      help: `understood are ${SCORE.join(', ')}; pairs without a score are trained on by --method in-batch, as query and positive`,
+      help: `understood are ${SCORE.join(', ')}; pairs without a score are trained on by ${option('method', 'in-batch')}, as query and positive`,
     });
   }
   const value = record.fields[name];

@@ -1,3 +1,4 @@
+import { withDefaults } from '../util/option-table.ts';
 import { LOSS_FORMS } from './contract/loss-names.ts';
 import type { Method } from './contract/method.ts';
 import { checkTablePlan } from './table/check-table-plan.ts';
@@ -34,7 +35,7 @@ export const asyncIndex: Method = {
     year: 2020,
     url: 'https://arxiv.org/abs/2007.00808',
   },
-  options: { ...TABLE_OPTIONS, loss: 'pairwise', sampler: 'rank-range', refresh: 'async:500' },
+  options: withDefaults(TABLE_OPTIONS, { loss: 'pairwise', sampler: 'rank-range', refresh: 'async:500' }),
   losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,

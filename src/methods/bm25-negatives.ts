@@ -1,10 +1,11 @@
+import { optionValues, withDefaults } from '../util/option-table.ts';
 import type { Method } from './contract/method.ts';
 import { describeMining } from './mined/describe-mining.ts';
 import { MinedMethod } from './mined/mined-method.ts';
+import { MINED_OPTIONS } from './mined/mining-options.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 
-/** Options and their defaults. */
-const OPTIONS = { samples: 1, rankFrom: 0, rankTo: 50, absoluteMargin: 0, relativeMargin: 0 } as const;
+const OPTIONS = { ...withDefaults(MINED_OPTIONS, { rankTo: 50 }), ...MATRYOSHKA_OPTIONS };
 
 /**
  * BM25 negatives: beside the batch's positives, each query brings documents that share its words and are no right answer.
@@ -30,12 +31,11 @@ export const bm25Negatives: Method = {
     year: 2020,
     url: 'https://arxiv.org/abs/2004.04906',
   },
-  options: { ...OPTIONS, ...MATRYOSHKA_OPTIONS },
+  options: OPTIONS,
   describe: (plan) => describeMining(plan, { from: 'bm25', every: 0 }),
   start: (context) =>
     MinedMethod.start('bm25-negatives', context, {
-      ...OPTIONS,
-      ...context.options,
+      ...optionValues(OPTIONS, context.options),
       mineFrom: 'bm25',
       mineEvery: 0,
     }),

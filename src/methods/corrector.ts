@@ -1,3 +1,4 @@
+import { withDefaults } from '../util/option-table.ts';
 import { LOSS_FORMS } from './contract/loss-names.ts';
 import type { Method } from './contract/method.ts';
 import { checkTablePlan } from './table/check-table-plan.ts';
@@ -31,7 +32,7 @@ export const corrector: Method = {
     year: 2024,
     url: 'https://proceedings.mlr.press/v235/monath24a.html',
   },
-  options: { ...TABLE_OPTIONS, ...CORRECTOR_OPTIONS, loss: 'importance-corrected' },
+  options: { ...withDefaults(TABLE_OPTIONS, { loss: 'importance-corrected' }), ...CORRECTOR_OPTIONS },
   losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,

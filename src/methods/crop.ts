@@ -1,37 +1,83 @@
-import { Crops } from '../text/crops.ts';
+import { CROP_TASKS, Crops } from '../text/crops.ts';
 import { sentenceEnds } from '../text/sentence-ends.ts';
 import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
+import { type OptionTable, optionValues, withDefaults } from '../util/option-table.ts';
 import type { Method, MethodContext, RunningMethod, RunPlan } from './contract/method.ts';
-import type { MethodOptions } from './contract/method-options.ts';
+import type { MethodOptionValues } from './contract/method-options.ts';
 import { inBatch } from './in-batch.ts';
-import { momentumQueue } from './momentum-queue.ts';
+import { MOMENTUM_OPTIONS, momentumQueue } from './momentum-queue.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 
-type CropMethodOptions = Required<
-  Pick<
-    MethodOptions,
-    | 'cropTask'
-    | 'cropMin'
-    | 'cropMax'
-    | 'cropWindow'
-    | 'cropDelete'
-    | 'cropRemove'
-    | 'queueSize'
-    | 'momentum'
-    | 'positives'
-  >
->;
+/** Options of how crops are cut, and of the queue of earlier ones. */
+export const CROP_OPTIONS = {
+  /** How query and positive are cut from a document. */
+  cropTask: {
+    type: 'choice',
+    choices: CROP_TASKS,
+    default: 'independent',
+    help: 'two spans of a document (independent), or a sentence and the text around it (inverse-cloze)',
+    group: 'Crops',
+  },
+  /** Least length of a crop, as a share of the tokens of its window. */
+  cropMin: {
+    type: 'number',
+    above: 0,
+    max: 1,
+    default: 0.05,
+    help: 'least length of a crop, as a share of the tokens of its window',
+    group: 'Crops',
+  },
+  /** Greatest length of a crop, as a share of the tokens of its window. */
+  cropMax: {
+    type: 'number',
+    above: 0,
+    max: 1,
+    default: 0.5,
+    help: 'greatest length of a crop, as a share of the tokens of its window',
+    group: 'Crops',
+  },
+  /** Tokens of the part of a document that both crops are cut from; it lies at a random place. */
+  cropWindow: {
+    type: 'integer',
+    min: 8,
+    max: 65_536,
+    default: 256,
+    help: 'tokens of the part of a document that both crops are cut from, at a random place',
+    group: 'Crops',
+  },
+  /** Probability with which each token of a crop is left out. */
+  cropDelete: {
+    type: 'number',
+    min: 0,
+    below: 1,
+    default: 0.1,
+    help: 'probability with which each token of a crop is left out',
+    group: 'Crops',
+  },
+  /** `inverse-cloze`: probability with which the query is taken out of the text around it. */
+  cropRemove: {
+    type: 'number',
+    min: 0,
+    max: 1,
+    default: 0.9,
+    help: 'inverse-cloze: probability with which the sentence is taken out of the text around it',
+    group: 'Crops',
+  },
+  /** Earlier positives that are negatives of each crop, by a slow encoder; 0 for those of the batch alone. */
+  queueSize: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    help: 'earlier positives that are negatives too, embedded by a slow encoder; 0 for those of the batch alone',
+    group: 'Crops',
+  },
+} as const satisfies OptionTable;
 
-const OPTIONS: CropMethodOptions = {
-  cropTask: 'independent',
-  cropMin: 0.05,
-  cropMax: 0.5,
-  cropWindow: 256,
-  cropDelete: 0.1,
-  cropRemove: 0.9,
-  queueSize: 0,
-  momentum: 0.9,
-  positives: 'momentum',
+const OPTIONS = {
+  ...CROP_OPTIONS,
+  ...withDefaults(MOMENTUM_OPTIONS, { positives: 'momentum' }),
+  ...MATRYOSHKA_OPTIONS,
 };
 
 /**
@@ -74,11 +120,11 @@ export const crop: Method = {
     url: 'https://arxiv.org/abs/2112.09118',
   },
   trainsOn: 'texts',
-  options: { ...OPTIONS, ...MATRYOSHKA_OPTIONS },
+  options: OPTIONS,
   check(plan) {
-    const { cropMin, cropMax } = { ...OPTIONS, ...plan.options };
+    const { cropMin, cropMax } = optionValues(OPTIONS, plan.options);
     if (cropMin > cropMax) {
-      throw new UsageError(`--crop-min ${cropMin} is more than --crop-max ${cropMax}`);
+      throw new UsageError(`${option('cropMin', cropMin)} is more than ${option('cropMax', cropMax)}`);
     }
     const { method, options } = within(plan.options);
     method.check?.({ ...plan, options });
@@ -88,22 +134,18 @@ export const crop: Method = {
 };
 
 /** The method that crops are trained with, and its options. */
-function within(given: Partial<MethodOptions>): { method: Method; options: Partial<MethodOptions> } {
-  const { queueSize, momentum, positives, matryoshka, matryoshkaWeights } = {
-    ...OPTIONS,
-    ...MATRYOSHKA_OPTIONS,
-    ...given,
-  };
+function within(given: MethodOptionValues): { method: Method; options: MethodOptionValues } {
+  const { queueSize, momentum, positives, matryoshka, matryoshkaWeights } = optionValues(OPTIONS, given);
   const sizes = { matryoshka, matryoshkaWeights };
-  if (queueSize === 0) return { method: inBatch, options: { ...inBatch.options, ...sizes } };
+  if (queueSize === 0) return { method: inBatch, options: optionValues(inBatch.options, sizes) };
   return {
     method: momentumQueue,
-    options: { ...momentumQueue.options, ...sizes, cacheSize: queueSize, momentum, positives },
+    options: optionValues(momentumQueue.options, { ...sizes, cacheSize: queueSize, momentum, positives }),
   };
 }
 
 function describe(plan: RunPlan): string[] {
-  const { cropTask, cropMin, cropMax, cropWindow } = { ...OPTIONS, ...plan.options };
+  const { cropTask, cropMin, cropMax, cropWindow } = optionValues(OPTIONS, plan.options);
   const percent = (ratio: number) => `${Number((100 * ratio).toFixed(2))} %`;
   const share = `${percent(cropMin)} to ${percent(cropMax)} of a window of up to ${cropWindow} tokens`;
   const { method, options } = within(plan.options);
@@ -117,7 +159,7 @@ function describe(plan: RunPlan): string[] {
 
 async function start(context: MethodContext): Promise<RunningMethod> {
   const { retriever, documents, seed } = context;
-  const given = { ...OPTIONS, ...MATRYOSHKA_OPTIONS, ...context.options };
+  const given = optionValues(OPTIONS, context.options);
   const crops = new Crops(documents, {
     frames: { query: retriever.frame('query'), document: retriever.frame('document') },
     options: {

@@ -4,14 +4,32 @@ import { stateless } from '../objective/objective.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { plural } from '../util/format.ts';
+import { option } from '../util/option-name.ts';
+import { type OptionTable, optionValues, withDefaults } from '../util/option-table.ts';
 import { describeEncodes } from './contract/describe-run.ts';
-import { DISTILLATION_LOSSES, type DistillationLossName } from './contract/loss-names.ts';
+import { DISTILLATION_LOSSES, type DistillationLossName, LOSS_OPTIONS } from './contract/loss-names.ts';
 import type { Method, MethodContext, TrainingBatch } from './contract/method.ts';
 import { ContrastiveStep } from './step/contrastive-step.ts';
 import { ownColumns, ownNegatives } from './step/own-negatives.ts';
 import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './step/score-loss.ts';
 
-const OPTIONS = { loss: 'margin-mse', teacherTemperature: 1, ...MATRYOSHKA_OPTIONS } as const;
+/** Options of the teacher. */
+export const TEACHER_OPTIONS = {
+  /** `kl`: temperature of the teacher's softmax. */
+  teacherTemperature: {
+    type: 'number',
+    above: 0,
+    default: 1,
+    help: "kl: temperature of the softmax over the teacher's scores",
+    group: 'Loss',
+  },
+} as const satisfies OptionTable;
+
+const OPTIONS = {
+  ...withDefaults(LOSS_OPTIONS, { loss: 'margin-mse' }),
+  ...TEACHER_OPTIONS,
+  ...MATRYOSHKA_OPTIONS,
+};
 
 /**
  * Distillation from a teacher's scores, such as a cross-encoder's: each query with its positive and `--negatives` N of its own
@@ -44,7 +62,7 @@ export const distill: Method = {
   check({ negativesPerQuery }) {
     if (negativesPerQuery > 0) return;
     throw new UsageError('there are no negatives to compare with the positives', {
-      help: 'use --negatives 1 or more, and data with negatives and a score for each',
+      help: `use ${option('negatives', 1)} or more, and data with negatives and a score for each`,
     });
   },
   describe: (plan) => [
@@ -67,7 +85,7 @@ export const distill: Method = {
 };
 
 function lossOf({ options }: MethodContext): ScoreLoss {
-  const { loss, teacherTemperature: temperature } = { ...OPTIONS, ...options };
+  const { loss, teacherTemperature: temperature } = optionValues(OPTIONS, options);
   return (batch) => {
     const student = ownNegatives(batch);
     const teacher = {

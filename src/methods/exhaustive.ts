@@ -1,3 +1,4 @@
+import { withDefaults } from '../util/option-table.ts';
 import { LOSS_FORMS } from './contract/loss-names.ts';
 import type { Method } from './contract/method.ts';
 import { checkTablePlan } from './table/check-table-plan.ts';
@@ -20,7 +21,7 @@ export const exhaustive: Method = {
     year: 2023,
     url: 'https://proceedings.mlr.press/v206/monath23a.html',
   },
-  options: { ...TABLE_OPTIONS, refresh: 'every:100' },
+  options: withDefaults(TABLE_OPTIONS, { refresh: 'every:100' }),
   losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,

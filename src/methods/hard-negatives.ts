@@ -1,18 +1,15 @@
+import { optionValues, withDefaults } from '../util/option-table.ts';
 import type { Method } from './contract/method.ts';
 import { describeMining } from './mined/describe-mining.ts';
 import { MinedMethod } from './mined/mined-method.ts';
+import { MINED_OPTIONS, MINER_OPTIONS } from './mined/mining-options.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 
-/** Options and their defaults. */
 const OPTIONS = {
-  samples: 1,
-  rankFrom: 10,
-  rankTo: 100,
-  absoluteMargin: 0,
-  relativeMargin: 0.05,
-  mineFrom: 'self',
-  mineEvery: 0,
-} as const;
+  ...withDefaults(MINED_OPTIONS, { rankFrom: 10, rankTo: 100, relativeMargin: 0.05 }),
+  ...MINER_OPTIONS,
+  ...MATRYOSHKA_OPTIONS,
+};
 
 /**
  * Hard negatives: beside the batch's positives, each query brings documents that an encoder ranks high for it although they
@@ -42,10 +39,10 @@ export const hardNegatives: Method = {
     year: 2021,
     url: 'https://arxiv.org/abs/2007.00808',
   },
-  options: { ...OPTIONS, ...MATRYOSHKA_OPTIONS },
+  options: OPTIONS,
   describe(plan) {
-    const { mineFrom, mineEvery } = { ...OPTIONS, ...plan.options };
+    const { mineFrom, mineEvery } = optionValues(OPTIONS, plan.options);
     return describeMining(plan, { from: mineFrom, every: mineEvery });
   },
-  start: (context) => MinedMethod.start('hard-negatives', context, { ...OPTIONS, ...context.options }),
+  start: (context) => MinedMethod.start('hard-negatives', context, optionValues(OPTIONS, context.options)),
 };

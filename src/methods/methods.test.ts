@@ -2,9 +2,11 @@ import { describe, expect, it, vi } from 'vitest';
 import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
 import { BackgroundEncoder } from '../models/background/background-encoder.ts';
 import { Program } from '../runtime/program.ts';
+import { optionValues } from '../util/option-table.ts';
 import type { Method } from './contract/method.ts';
-import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from './contract/method-options.ts';
+import { resolveMethodOptions } from './contract/method-options.ts';
 import { findMethod, methods } from './methods.ts';
+import { METHOD_OPTIONS, type MethodOptions } from './options.ts';
 
 /** What has to be small for 60 documents, or wait, for a run that can be repeated. */
 const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
@@ -117,13 +119,13 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
   });
 
   it('refuses options that it does not take, and names those that it does', () => {
-    for (const option of METHOD_OPTION_NAMES) {
-      const flag = `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-      const resolve = () => resolveMethodOptions(method, { [option]: method.options[option] ?? 1 });
-      if (option in method.options) expect(resolve()).toEqual(method.options);
-      else expect(resolve, option).toThrow(`the method ${method.id} takes no ${flag}\n`);
+    const defaults = optionValues(method.options, {});
+    for (const option of Object.keys(METHOD_OPTIONS)) {
+      const resolve = () => resolveMethodOptions(method, { [option]: defaults[option] ?? 1 });
+      if (option in method.options) expect(resolve()).toEqual(defaults);
+      else expect(resolve, option).toThrow(`the method ${method.id} takes no ${option}\n`);
     }
-    for (const option of Object.keys(method.options)) expect(METHOD_OPTION_NAMES).toContain(option);
+    for (const option of Object.keys(method.options)) expect(METHOD_OPTIONS).toHaveProperty(option);
   });
 
   it('is found by its id and its aliases', () => {

@@ -234,7 +234,7 @@ describe('momentum-queue', () => {
 
   it('refuses momentum positives where no gradient would reach the document encoder', async () => {
     await expect(begin({ positives: 'momentum' }, { model: { towers: 'separate' } })).rejects.toThrow(
-      /no gradient.*\n.*--positives fresh/,
+      /no gradient.*\n.*positives: 'fresh'/,
     );
     await expect(begin({ momentum: 1 })).rejects.toThrow(/at least 0 and below 1/);
   });

@@ -15,28 +15,55 @@ import { MovingAverage } from '../runtime/moving-average.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatBytes } from '../util/format.ts';
+import { option } from '../util/option-name.ts';
+import {
+  type OptionTable,
+  type OptionValues,
+  optionValues,
+  pickOptions,
+  withDefaults,
+} from '../util/option-table.ts';
 import { addPrefix, takePrefix } from '../util/prefixes.ts';
 import { NONE } from '../util/vector-rows.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
 import type { Method, MethodContext, RunningMethod, RunPlan, TrainingBatch } from './contract/method.ts';
-import type { MethodOptions } from './contract/method-options.ts';
 import { candidateSoftmax } from './step/candidate-softmax.ts';
 import { ContrastiveStep, inStore } from './step/contrastive-step.ts';
 import { allowedCandidates } from './step/known-positives.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 import { checkBatchFits } from './table/check-table-plan.ts';
 import { diagnosisProbe } from './table/diagnosis-probe.ts';
-import { tableRows } from './table/table-options.ts';
+import { CACHE_OPTIONS, tableRows } from './table/table-options.ts';
 import { TableProbe } from './table/table-probe.ts';
 
-type QueueOptions = Required<Pick<MethodOptions, 'cacheSize' | 'cacheStorage' | 'momentum' | 'positives'>>;
+/** Options of methods with a slow encoder. */
+export const MOMENTUM_OPTIONS = {
+  /** Share of its weights that the slow encoder keeps at each update, m. */
+  momentum: {
+    type: 'number',
+    min: 0,
+    below: 1,
+    default: 0.9,
+    help: 'share of its weights that the slow encoder keeps at each update',
+    group: 'Method',
+  },
+  /** Encoder of the positives: the slow one without a gradient (MoCo), or the trained one with a gradient. */
+  positives: {
+    type: 'choice',
+    choices: ['momentum', 'fresh'],
+    default: 'fresh',
+    help: 'encoder of the positives: the slow one without a gradient (momentum), or the trained one (fresh)',
+    group: 'Method',
+  },
+} as const satisfies OptionTable;
 
-const OPTIONS: QueueOptions = {
-  cacheSize: 4096,
-  cacheStorage: 'f32',
-  momentum: 0.9,
-  positives: 'fresh',
+const OPTIONS = {
+  ...withDefaults(pickOptions(CACHE_OPTIONS, 'cacheSize', 'cacheStorage'), { cacheSize: 4096 }),
+  ...MOMENTUM_OPTIONS,
+  ...MATRYOSHKA_OPTIONS,
 };
+
+type QueueOptions = OptionValues<typeof OPTIONS>;
 
 /**
  * Momentum contrast: a queue of embeddings of recent documents, all of which are negatives. What fights their staleness is that a
@@ -73,15 +100,15 @@ export const momentumQueue: Method = {
     year: 2020,
     url: 'https://arxiv.org/abs/1911.05722',
   },
-  options: { ...OPTIONS, ...MATRYOSHKA_OPTIONS },
+  options: OPTIONS,
   check: ({ options, batchSize, documents }) =>
-    checkBatchFits(batchSize, tableRows({ ...OPTIONS, ...options }.cacheSize, documents)),
+    checkBatchFits(batchSize, tableRows(optionValues(OPTIONS, options).cacheSize, documents)),
   describe,
   start: (context) => MomentumQueue.start(context),
 };
 
 function describe(plan: RunPlan): string[] {
-  const { cacheSize, cacheStorage, momentum, positives } = { ...OPTIONS, ...plan.options };
+  const { cacheSize, cacheStorage, momentum, positives } = optionValues(OPTIONS, plan.options);
   const rows = tableRows(cacheSize, plan.documents);
   const bytes = formatBytes(rows * plan.dimension * (cacheStorage === 'f16' ? 2 : 4));
   const slow = positives === 'momentum' ? 'positives and queue come' : 'the queue comes';
@@ -135,13 +162,16 @@ class MomentumQueue implements RunningMethod {
   }
 
   static async start(context: MethodContext): Promise<MomentumQueue> {
-    const options = { ...OPTIONS, ...context.options };
+    const options = optionValues(OPTIONS, context.options);
     const { retriever, compute } = context;
     const isFresh = options.positives === 'fresh';
     if (!isFresh && retriever.config.towers === 'separate') {
-      throw new UsageError('with --positives momentum the document encoder gets no gradient of its own', {
-        help: 'use --positives fresh, or one encoder for both sides (--towers shared)',
-      });
+      throw new UsageError(
+        `with ${option('positives', 'momentum')} the document encoder gets no gradient of its own`,
+        {
+          help: `use ${option('positives', 'fresh')}, or one encoder for both sides (${option('towers', 'shared')})`,
+        },
+      );
     }
     // What is frozen needs no average.
     const slow = await MovingAverage.create(retriever.trainedWeights('document'), options.momentum, compute);

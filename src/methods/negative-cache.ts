@@ -1,3 +1,4 @@
+import { withDefaults } from '../util/option-table.ts';
 import { LOSS_FORMS } from './contract/loss-names.ts';
 import type { Method } from './contract/method.ts';
 import { checkTablePlan } from './table/check-table-plan.ts';
@@ -30,7 +31,7 @@ export const negativeCache: Method = {
     year: 2021,
     url: 'https://proceedings.neurips.cc/paper/2021/hash/2175f8c5cd9604f6b1e576b252d4c86e-Abstract.html',
   },
-  options: { ...TABLE_OPTIONS, cacheSize: 4096, refresh: 'write-back,stream' },
+  options: withDefaults(TABLE_OPTIONS, { cacheSize: 4096, refresh: 'write-back,stream' }),
   losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,

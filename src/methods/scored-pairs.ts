@@ -7,13 +7,14 @@ import { stateless } from '../objective/objective.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
+import { optionValues, withDefaults } from '../util/option-table.ts';
 import { describeEncodes } from './contract/describe-run.ts';
-import { PAIR_LOSSES, type PairLossName } from './contract/loss-names.ts';
+import { LOSS_OPTIONS, PAIR_LOSSES, type PairLossName } from './contract/loss-names.ts';
 import type { Method, MethodContext } from './contract/method.ts';
 import { ContrastiveStep } from './step/contrastive-step.ts';
 import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './step/score-loss.ts';
 
-const OPTIONS = { loss: 'cosent', ...MATRYOSHKA_OPTIONS } as const;
+const OPTIONS = { ...withDefaults(LOSS_OPTIONS, { loss: 'cosent' }), ...MATRYOSHKA_OPTIONS };
 
 /**
  * Pairs of texts with a score each, such as judged similarities: records `{"sentence1": …, "sentence2": …, "score": …}`.
@@ -61,7 +62,7 @@ export const scoredPairs: Method = {
 };
 
 function lossOf({ options }: MethodContext): ScoreLoss {
-  const { loss } = { ...OPTIONS, ...options };
+  const { loss } = optionValues(OPTIONS, options);
   return ({ queries, documents, divide, input }) => {
     const labels = input('labels', 'f32', ['queries']);
     // There are as many of both sides.

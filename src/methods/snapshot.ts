@@ -1,9 +1,10 @@
+import { withDefaults } from '../util/option-table.ts';
 import { LOSS_FORMS } from './contract/loss-names.ts';
 import type { Method } from './contract/method.ts';
 import { checkTablePlan } from './table/check-table-plan.ts';
 import { describeTable } from './table/describe-table.ts';
 import { TableMethod } from './table/table-method.ts';
-import { TABLE_OPTIONS } from './table/table-options.ts';
+import { SNAPSHOT_OPTIONS, TABLE_OPTIONS } from './table/table-options.ts';
 
 /**
  * Stochastic negative mining: negatives from the softmax over a random sample of the corpus, which is drawn and embedded anew every n
@@ -23,7 +24,10 @@ export const snapshot: Method = {
     year: 2023,
     url: 'https://proceedings.mlr.press/v206/monath23a.html',
   },
-  options: { ...TABLE_OPTIONS, loss: 'truncated', samples: 4, cacheSize: 2048, snapshotEvery: 100 },
+  options: {
+    ...withDefaults(TABLE_OPTIONS, { loss: 'truncated', samples: 4, cacheSize: 2048 }),
+    ...SNAPSHOT_OPTIONS,
+  },
   losses: LOSS_FORMS,
   check: checkTablePlan,
   describe: describeTable,

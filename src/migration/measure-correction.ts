@@ -13,6 +13,7 @@ import { hostTensor } from '../runtime/host-tensor.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import type { SearchResult } from '../search/search-index.ts';
 import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import type { Progress } from '../util/progress.ts';
 import { pickRows } from '../util/vector-rows.ts';
 import { type DocumentSample, sampleDocuments } from './sample-documents.ts';
@@ -375,7 +376,7 @@ function overlap(found: SearchResult, best: SearchResult, k: number): number {
 function checkModels(from: Retriever, to: Retriever): void {
   if (embeddingSpaceId(from) === embeddingSpaceId(to)) {
     throw new UsageError('both models have one embedding space: there is nothing to correct', {
-      help: 'name the model that made the stored vectors as --from, and the one that shall embed queries from now on as --to',
+      help: `name the model that made the stored vectors as ${option('from')}, and the one that shall embed queries from now on as ${option('to')}`,
     });
   }
   for (const [name, retriever] of [

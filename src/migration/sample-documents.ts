@@ -1,6 +1,7 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import type { RetrievalTask } from '../retrieval/retrieve.ts';
 import { UndriftError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 
 /** Rows of the corpus to fit to and to measure on, ascending. */
@@ -32,7 +33,7 @@ export function sampleDocuments(
   if (wanted < 2) {
     throw new UndriftError(
       `of ${corpus.size} documents ${candidates.length} answer no query of split "${split}": too few to fit to`,
-      { help: 'measure with fewer queries (--limit-queries), or on a larger corpus' },
+      { help: `measure with fewer queries (${option('limitQueries')}), or on a larger corpus` },
     );
   }
   const order = permutation(rngKey(seed, 0, 'corrector sample'), candidates.length);

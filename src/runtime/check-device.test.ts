@@ -19,12 +19,12 @@ describe('checkDevice', () => {
     const check = checkDevice({ device: 'cuda' });
     await expect(check).rejects.toBeInstanceOf(UsageError);
     await expect(check).rejects.toThrow(
-      /^--device cuda does not work here: .*\n {2}help: (an NVIDIA GPU.*npm rebuild onnxruntime-node|onnxruntime-node has CUDA on Linux x64 only)/,
+      /^device: 'cuda' does not work here: .*\n {2}help: (an NVIDIA GPU.*npm rebuild onnxruntime-node|onnxruntime-node has CUDA on Linux x64 only)/,
     );
   });
 
   it('refuses half precision on the CPU', async () => {
-    await expect(checkPrecision('f16', {})).rejects.toThrow(/--precision f16 on the CPU/);
+    await expect(checkPrecision('f16', {})).rejects.toThrow(/precision: 'f16' on the CPU/);
   });
 
   it('leaves the places in the runtime out of reasons', () => {

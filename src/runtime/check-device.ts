@@ -1,6 +1,7 @@
 import { Graph } from '../graph/graph.ts';
 import { neg } from '../graph/ops.ts';
 import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import type { ComputeOptions, Device } from './devices.ts';
 import { Program } from './program.ts';
 
@@ -28,7 +29,7 @@ export async function checkDevice({ device = 'cpu', ...compute }: ComputeOptions
   try {
     await (await Program.compile(graph, { ...compute, device })).dispose();
   } catch (cause) {
-    throw new UsageError(`--device ${device} does not work here: ${reasonIn(cause)}`, {
+    throw new UsageError(`${option('device', device)} does not work here: ${reasonIn(cause)}`, {
       cause,
       help: `${DEVICE_HELP[device]}. undrift doctor tells more`,
     });

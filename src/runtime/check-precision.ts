@@ -1,6 +1,7 @@
 import { Graph } from '../graph/graph.ts';
 import { matmul } from '../graph/ops.ts';
 import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import type { ComputeOptions, Precision } from './devices.ts';
 import { hostTensor } from './host-tensor.ts';
 import { Program } from './program.ts';
@@ -17,9 +18,9 @@ export async function checkPrecision(precision: Precision, compute: ComputeOptio
   // bits of f32.
   if (device === 'cpu') {
     throw new UsageError(
-      `--precision ${precision} on the CPU would change nothing: onnxruntime multiplies in f32 there`,
+      `${option('precision', precision)} on the CPU would change nothing: onnxruntime multiplies in f32 there`,
       {
-        help: 'leave it out, or train on a GPU: --device webgpu or cuda',
+        help: `leave it out, or train on a GPU: ${option('device', 'webgpu')} or cuda`,
       },
     );
   }
@@ -33,10 +34,13 @@ export async function checkPrecision(precision: Precision, compute: ComputeOptio
   try {
     await program.run({ a: a!, b: b! });
   } catch (cause) {
-    throw new UsageError(`--precision ${precision}: the driver behind ${device} has no half precision`, {
-      cause,
-      help: 'leave it out; a GPU and driver with shader-f16 are needed',
-    });
+    throw new UsageError(
+      `${option('precision', precision)}: the driver behind ${device} has no half precision`,
+      {
+        cause,
+        help: 'leave it out; a GPU and driver with shader-f16 are needed',
+      },
+    );
   } finally {
     await program.dispose();
   }

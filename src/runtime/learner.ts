@@ -3,6 +3,7 @@ import { elementCount } from '../onnx/dtypes.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { UndriftError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
+import { option } from '../util/option-name.ts';
 import { bringToHost, keepLong, keepOnDevice, keptTensor, releaseFromDevice } from './device-memory.ts';
 import type { ComputeOptions } from './devices.ts';
 import { type Gradients, gradientOutput } from './gradients.ts';
@@ -327,7 +328,7 @@ export class Learner {
 
   private notFinite(name: string): UndriftError {
     return new UndriftError(`step ${this.step + 1}: the gradient of ${name} is not finite`, {
-      help: 'lower the learning rate, clip gradients (--max-grad-norm), raise the temperature, or lengthen the warm-up',
+      help: `lower the learning rate, clip gradients (${option('maxGradNorm')}), raise the temperature, or lengthen the warm-up`,
     });
   }
 }

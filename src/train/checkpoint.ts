@@ -3,6 +3,7 @@ import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 import { DataError } from '../util/errors.ts';
 import { readJson, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
+import { option } from '../util/option-name.ts';
 
 /** Everything a run needs to go on as if it had never stopped. Randomness needs nothing: it is a function of step and seed. */
 export interface Checkpoint {
@@ -45,7 +46,7 @@ export async function readCheckpoint(run: string): Promise<Checkpoint> {
   if (!Number.isSafeInteger(state?.step) || !isBest(state.best)) {
     throw new DataError('this is not the state of a checkpoint', {
       file,
-      help: 'start the run anew with --overwrite',
+      help: `start the run anew with ${option('overwrite', true)}`,
     });
   }
   const read = async (part: string) => (await readSafetensors(join(folder, `${part}.safetensors`))).tensors;

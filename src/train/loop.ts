@@ -3,6 +3,7 @@ import type { Objective, StepResult } from '../objective/objective.ts';
 import { type ScheduleOptions, scheduleRatio } from '../optim/schedule.ts';
 import type { Learner } from '../runtime/learner.ts';
 import { UndriftError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 
 export interface LoopOptions {
   totalSteps: number;
@@ -74,7 +75,7 @@ export async function trainingLoop<Batch>(
       const result = await ledger.time('step', () => objective.step(batch, draw));
       if (!Number.isFinite(result.trainingLoss)) {
         throw new UndriftError(`step ${step}: the loss is ${result.trainingLoss}`, {
-          help: 'lower the learning rate, clip gradients (--max-grad-norm 1), or raise the temperature',
+          help: `lower the learning rate, clip gradients (${option('maxGradNorm', 1)}), or raise the temperature`,
         });
       }
       if (accumulate > 1)

@@ -3,6 +3,7 @@ import type { TrainingBatch } from '../methods/contract/method.ts';
 import { lengthGroupedBatches } from '../text/length-grouped-batches.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { permutation, rngKey, uniform } from '../util/rng.ts';
 import { NONE } from '../util/vector-rows.ts';
 
@@ -32,7 +33,7 @@ export class Batches {
     const count = examples.queryRows.length;
     if (options.batchSize > count) {
       throw new UsageError(`a batch of ${options.batchSize} is more than the ${count} training queries`, {
-        help: `use --batch-size ${Math.max(2, 2 ** Math.floor(Math.log2(count / 2)))} or less`,
+        help: `use ${option('batchSize', Math.max(2, 2 ** Math.floor(Math.log2(count / 2))))} or less`,
       });
     }
     this.examples = examples;

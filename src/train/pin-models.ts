@@ -16,18 +16,18 @@ export async function pinModels(
     onNote?: (note: string) => void;
   },
 ): Promise<TrainSettings> {
-  const pin = (model: string, flag: string) =>
+  const pin = (model: string, option: string) =>
     pinModel(model, {
-      flag,
+      option,
       onProgress: callbacks.onProgress,
       onNote: callbacks.onNote,
     });
   const { model, mineFrom = null, guide = null } = settings;
   return {
     ...settings,
-    model: await pin(model, '--model'),
-    ...(typeof mineFrom === 'string' && { mineFrom: await pin(mineFrom, '--mine-from') }),
-    ...(guide && { guide: await pin(guide, '--guide') }),
+    model: await pin(model, 'model'),
+    ...(typeof mineFrom === 'string' && { mineFrom: await pin(mineFrom, 'mineFrom') }),
+    ...(guide && { guide: await pin(guide, 'guide') }),
   };
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
+import { option } from '../util/option-name.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { checkSameSettings, type TrainSettings } from './settings.ts';
 
@@ -23,7 +24,7 @@ export async function readRunSettings(out: string): Promise<TrainSettings> {
   const file = join(out, SETTINGS);
   if (!existsSync(file)) {
     throw new UndriftError(`there is no run to resume in ${out}: no ${SETTINGS}`, {
-      help: 'start it without --resume',
+      help: `start it without ${option('resume')}`,
     });
   }
   return (await readSettingsFile(file)).settings;
@@ -37,7 +38,7 @@ async function readSettingsFile(file: string): Promise<{ fingerprint: string; se
   if (typeof stored?.settings?.data !== 'string' || typeof stored.fingerprint !== 'string') {
     throw new DataError('these are not the settings of a run', {
       file,
-      help: 'start the run anew with --overwrite',
+      help: `start the run anew with ${option('overwrite', true)}`,
     });
   }
   return stored as { fingerprint: string; settings: TrainSettings };
@@ -69,7 +70,7 @@ export async function openRun(
 export async function checkFree(out: string, overwrite: boolean): Promise<void> {
   if (!existsSync(out)) return;
   const names = await readdir(out).catch((cause) => {
-    throw new UsageError(`--out ${out} is not a folder`, { cause });
+    throw new UsageError(`${option('out', out)} is not a folder`, { cause });
   });
   if (names.length === 0) return;
   const foreign = names.filter((name) => !isOwnFile(name));
@@ -77,13 +78,13 @@ export async function checkFree(out: string, overwrite: boolean): Promise<void> 
     throw new UndriftError(
       `${out} is not empty, and not a run of ours (it holds ${(foreign[0] ?? names[0])!})`,
       {
-        help: 'choose another --out',
+        help: `choose another ${option('out')}`,
       },
     );
   }
   if (!overwrite) {
     throw new UndriftError(`${out} already holds a run`, {
-      help: 'go on with it by --resume, replace it by --overwrite, or choose another --out',
+      help: `go on with it by ${option('resume', true)}, replace it by ${option('overwrite', true)}, or choose another ${option('out')}`,
     });
   }
 }

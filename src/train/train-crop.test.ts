@@ -124,9 +124,9 @@ describe('training on crops', () => {
 
   it.each([
     [{ evalSplit: 'dev' }, /no split "dev" to evaluate on.*\n.*held-out/],
-    [{ cropMin: 0.6 }, /--crop-min 0\.6 is more than --crop-max 0\.5/],
+    [{ cropMin: 0.6 }, /cropMin: 0\.6 is more than cropMax: 0\.5/],
     [{ queueSize: 8 }, /a batch of 32 documents does not fit/],
-    [{ maxQueryTokens: 2, queryPrompt: 'a long prompt: ' }, /no room.*\n.*--max-query-tokens/],
+    [{ maxQueryTokens: 2, queryPrompt: 'a long prompt: ' }, /no room.*\n.*maxQueryTokens/],
   ])('refuses what cannot go well: %j', async (options, message) => {
     await expect(trainRetriever(small('refused', options))).rejects.toThrow(message);
   });

@@ -115,13 +115,13 @@ describe('distill', () => {
       /plain\.jsonl: there are no negatives to distil from\n {2}help: give each record a teacher's/,
     ],
     ['unscored.jsonl', {}, /unscored\.jsonl: there are no teacher's scores to distil from/],
-    ['judged', { negatives: 0 }, /no negatives to compare with the positives\n {2}help: use --negatives 1/],
+    ['judged', { negatives: 0 }, /no negatives to compare with the positives\n {2}help: use negatives: 1/],
     [
       'judged',
       { loss: 'cosent' },
-      /the method distill has no loss cosent\n {2}help: --method scored-pairs has it/,
+      /the method distill has no loss cosent\n {2}help: method: 'scored-pairs' has it/,
     ],
-    ['judged', { teacherTemperature: 0 }, /--teacher-temperature must be a number above 0/],
+    ['judged', { teacherTemperature: 0 }, /teacherTemperature should be a number above 0, found 0/],
   ])('refuses %s %j, and leaves nothing behind', async (file, more, message) => {
     const options = small('refused', { data: join(data, file), method: 'distill', ...more });
     await expect(trainRetriever(options)).rejects.toThrow(message);
@@ -165,7 +165,7 @@ describe('scored-pairs', () => {
     [
       'ratings.jsonl',
       { loss: 'cosine-similarity' },
-      /needs scores from −1 to 1; here they are from 0 to 5\n.*--loss cosent/,
+      /needs scores from −1 to 1; here they are from 0 to 5\n.*loss: 'cosent'/,
     ],
     ['no-score.jsonl', {}, /no-score\.jsonl:1: the pair has no score\n {2}help: understood are score, label/],
     [
@@ -182,7 +182,7 @@ describe('scored-pairs', () => {
     [
       'pairs.jsonl',
       { method: 'in-batch' },
-      /no query column\n.*Scored pairs are trained on by --method scored-pairs/,
+      /no query column\n.*Scored pairs are trained on by method: 'scored-pairs'/,
     ],
   ])('refuses %s %j', async (file, more, message) => {
     const options = small('refused', { data: join(data, file), method: 'scored-pairs', ...more });

@@ -259,7 +259,7 @@ describe('a training run', () => {
       InterruptedError,
     );
     await expect(trainRetriever(small('guard', { lr: 0.02 }))).rejects.toThrow(
-      /already holds a run.*\n.*--resume/,
+      /already holds a run.*\n.*resume: true/,
     );
     await expect(trainRetriever({ ...small('guard', { lr: 0.5 }), resume: true })).rejects.toThrow(
       /lr: 0.02 then, 0.5 now/,

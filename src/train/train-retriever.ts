@@ -48,13 +48,13 @@ export async function trainRetriever(
   given: TrainCallbacks = {},
 ): Promise<TrainResult> {
   const { callbacks, trainingBegins } = stoppedWhilePreparing(given);
-  const { device, threads, resume = false, overwrite = false, ...own } = options;
+  const { device, threads, resume, overwrite } = options;
   const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
-  const asked = resolveSettings(own);
+  const asked = resolveSettings(options);
   const { out } = asked;
   await checkDevice(compute);
   await checkPrecision(asked.precision, compute);
-  if (!resume) await checkFree(out, overwrite);
+  if (!resume) await checkFree(out, overwrite ?? false);
   const settings = await pinModels(asked, callbacks);
   const method = findMethod(settings.method);
   const kind = exampleKind(method);

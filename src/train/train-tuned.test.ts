@@ -109,9 +109,9 @@ it('does not resume over another model than it began with', async () => {
 });
 
 it.each<[Partial<TrainOptions>, RegExp]>([
-  [{ lora: 4 }, /--lora keeps weights .*\n.*--model <folder>/],
-  [{ freeze: ['embeddings'] }, /--freeze keeps weights/],
-  [{ loraAlpha: 4 }, /--lora-alpha keeps weights/],
+  [{ lora: 4 }, /lora keeps weights .*\n.*model: '<folder>'/],
+  [{ freeze: ['embeddings'] }, /freeze keeps weights/],
+  [{ loraAlpha: 4 }, /loraAlpha keeps weights/],
 ])('refuses %o for a new model', async (tuning, message) => {
   await expect(trainRetriever(options('new', tuning))).rejects.toThrow(message);
 });

@@ -29,7 +29,7 @@ export class UndriftError extends Error {
 }
 
 /** A message, without its help line, in which options are marked; see `option`. */
-interface MarkedMessage {
+export interface MarkedMessage {
   readonly message: string;
   readonly help: string | undefined;
 }

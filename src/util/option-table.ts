@@ -2,7 +2,8 @@ import { UsageError } from './errors.ts';
 import { nearest } from './nearest.ts';
 import { option } from './option-name.ts';
 
-interface OptionBase {
+/** Members of every option. */
+export interface OptionBase {
   /** One line for `--help`. Default and range are added from the other fields. */
   readonly help: string;
   /** Stands for the value in the help: `folder`, `n`. */
@@ -17,7 +18,8 @@ interface OptionBase {
   readonly aliases?: readonly string[];
 }
 
-interface NumberBase extends OptionBase {
+/** Members of options whose value is a number. */
+export interface NumberBase extends OptionBase {
   readonly default?: number;
   /** Smallest and largest value allowed. */
   readonly min?: number;
@@ -34,6 +36,8 @@ export interface RealOption extends NumberBase {
   readonly type: 'number';
   readonly above?: number;
   readonly below?: number;
+  /** A further check, which throws a UsageError. */
+  readonly check?: (value: number) => unknown;
 }
 
 export interface TextOption extends OptionBase {
@@ -41,6 +45,8 @@ export interface TextOption extends OptionBase {
   readonly default?: string;
   /** Refuses the empty text. */
   readonly nonEmpty?: true;
+  /** A further check, which throws a UsageError. */
+  readonly check?: (value: string) => unknown;
 }
 
 /** Texts; on the command line separated by commas. */
@@ -206,7 +212,11 @@ export function checkOptions(table: OptionTable, given: GivenValues): void {
 
 /** @throws UsageError for a value of another type or out of range */
 export function checkOption(key: string, spec: OptionSpec, value: unknown): void {
-  if (accepts(spec, value)) return;
+  if (accepts(spec, value)) {
+    if (spec.type === 'text') spec.check?.(value as string);
+    if (spec.type === 'number') spec.check?.(value as number);
+    return;
+  }
   const near = spec.type === 'choice' && typeof value === 'string' ? suggestion(value, spec.choices) : '';
   throw new UsageError(
     `${option(key)} should be ${describeRange(spec)}, found ${describeValue(value)}${near}`,
@@ -218,6 +228,12 @@ export function optionValues<T extends OptionTable>(table: T, given: GivenValues
   const values = Object.entries(table).map(([key, spec]) => [key, given[key] ?? spec.default]);
   return Object.fromEntries(values) as OptionValues<T>;
 }
+
+/** Some of a table's options, in the order of the names. */
+export const pickOptions = <T extends OptionTable, K extends keyof T & string>(
+  table: T,
+  ...names: readonly K[]
+): Pick<T, K> => Object.fromEntries(names.map((name) => [name, table[name]])) as unknown as Pick<T, K>;
 
 /** A table with other defaults for some of its options. */
 export function withDefaults<T extends OptionTable, D extends GivenOptions<T>>(

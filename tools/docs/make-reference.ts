@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url';
 import { flagOf } from '../../src/cli/options.ts';
 import { commandReference } from '../../src/cli/reference.ts';
 import { COMMANDS } from '../../src/cli/run-cli.ts';
-import { TRAIN_OPTIONS } from '../../src/cli/train-options.ts';
 import type { Method } from '../../src/methods/contract/method.ts';
-import { METHOD_OPTION_NAMES, type MethodOptions } from '../../src/methods/contract/method-options.ts';
 import { methods } from '../../src/methods/methods.ts';
+import { METHOD_OPTIONS } from '../../src/methods/options.ts';
+import { describeRange } from '../../src/util/option-table.ts';
 
 const MADE = '<!-- Made by tools/docs/make-reference.ts: change the code, then `npm run docs`. -->';
 
@@ -22,9 +22,8 @@ export const references: Readonly<Record<string, () => string>> = {
 };
 
 function methodReference(): string {
-  const names = METHOD_OPTION_NAMES.filter((name) => methods.some(({ options }) => name in options));
-  const helps = names.map(
-    (name) => `| \`${flagOf(name, TRAIN_OPTIONS[name])}\` | ${cell(TRAIN_OPTIONS[name].help)} |`,
+  const helps = Object.entries(METHOD_OPTIONS).map(
+    ([name, spec]) => `| \`${flagOf(name, spec)}\` | ${cell(spec.help)} | ${cell(describeRange(spec))} |`,
   );
   return `# Training methods
 
@@ -39,8 +38,8 @@ options can be exchanged at will.
 |---|---|
 ${methods.map(({ id, summary }) => `| [\`${id}\`](#${id}) | ${cell(summary)} |`).join('\n')}
 
-| option | |
-|---|---|
+| option | | value |
+|---|---|---|
 ${helps.join('\n')}
 
 ${methods.map(section).join('\n')}`;
@@ -48,10 +47,10 @@ ${methods.map(section).join('\n')}`;
 
 function section(method: Method): string {
   const { id, aliases, paper, options } = method;
-  const defaults = (Object.entries(options) as [keyof MethodOptions, unknown][]).map(([name, value]) => {
-    const flag = flagOf(name, TRAIN_OPTIONS[name]);
-    const none = typeof value === 'boolean' || String(value) === '';
-    return none ? `\`${flag}\` not given` : `\`${flag} ${value}\``;
+  const defaults = Object.entries(options).map(([name, spec]) => {
+    const flag = flagOf(name, spec);
+    const none = spec.type === 'switch' || String(spec.default) === '';
+    return none ? `\`${flag}\` not given` : `\`${flag} ${spec.default}\``;
   });
   return `## ${id}
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { findMethod, methods } from '../methods.ts';
-import type { MethodOptions } from './method-options.ts';
+import type { MethodOptions } from '../options.ts';
 import { resolveMethodOptions } from './method-options.ts';
 
 const told = (id: string, options: Partial<MethodOptions> = {}, plan: { accumulate?: number } = {}) => {

@@ -1,5 +1,7 @@
 import { UsageError } from '../../util/errors.ts';
 import { didYouMean } from '../../util/nearest.ts';
+import { option } from '../../util/option-name.ts';
+import type { OptionTable } from '../../util/option-table.ts';
 
 /** Losses over negatives that were sampled from a score table; see `tableLosses`. */
 export const LOSS_FORMS = ['expectation', 'importance-corrected', 'truncated', 'pairwise'] as const;
@@ -20,6 +22,20 @@ export type PairLossName = (typeof PAIR_LOSSES)[number];
 /** Every loss that a method can be given. */
 export const LOSSES = [...BATCH_LOSSES, ...DISTILLATION_LOSSES, ...PAIR_LOSSES, ...LOSS_FORMS] as const;
 export type LossName = (typeof LOSSES)[number];
+
+/** The option of methods that have several losses; which of them, and the default, is the method's own. */
+export const LOSS_OPTIONS = {
+  /** Loss function, by its id or by the name that sentence-transformers gives it. */
+  loss: {
+    type: 'text',
+    value: 'id',
+    help:
+      `loss function: ${BATCH_LOSSES.join(', ')} (in-batch, grad-cache); ${DISTILLATION_LOSSES.join(', ')} (distill); ` +
+      `${PAIR_LOSSES.join(', ')} (scored-pairs); ${LOSS_FORMS.join(', ')} (methods that sample negatives from a cache)`,
+    group: 'Loss',
+    aliases: ['lossFunction', 'lossType'],
+  },
+} as const satisfies OptionTable;
 
 /** What sentence-transformers calls them. */
 export const LOSS_ALIASES: Readonly<Partial<Record<LossName, readonly string[]>>> = {
@@ -58,6 +74,6 @@ export function findLoss(name: string, method: string, taken: readonly LossName[
   if (taken.includes(loss)) return loss;
   const other = METHODS.find(([losses]) => losses.includes(loss))![1];
   throw new UsageError(`the method ${method} has no loss ${loss}`, {
-    help: `--method ${other} has it; ${list}`,
+    help: `${option('method', other)} has it; ${list}`,
   });
 }

@@ -1,20 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../util/errors.ts';
+import { optionValues, pickOptions, withDefaults } from '../../util/option-table.ts';
 import { methods } from '../methods.ts';
+import { METHOD_OPTIONS } from '../options.ts';
 import { LOSS_FORMS } from './loss-names.ts';
-import { METHOD_OPTION_NAMES, type MethodOptions, resolveMethodOptions } from './method-options.ts';
-
-/** A method that takes everything. */
-const all = Object.assign({}, ...methods.map(({ options }) => options)) as Partial<MethodOptions>;
+import { resolveMethodOptions } from './method-options.ts';
 
 describe('resolveMethodOptions', () => {
   it('puts what was given over the defaults, and leaves out what was not', () => {
-    const defaults = { samples: 2, refresh: 'never', cacheSize: 0 };
+    const options = withDefaults(pickOptions(METHOD_OPTIONS, 'samples', 'refresh', 'cacheSize'), {
+      samples: 2,
+    });
     expect(
-      resolveMethodOptions(
-        { id: 'm', options: defaults },
-        { samples: 5, refresh: undefined, cacheSize: null },
-      ),
+      resolveMethodOptions({ id: 'm', options }, { samples: 5, refresh: undefined, cacheSize: null }),
     ).toEqual({
       samples: 5,
       refresh: 'never',
@@ -23,41 +21,47 @@ describe('resolveMethodOptions', () => {
   });
 
   it('every option belongs to a method, and its default is a value that it may have', () => {
-    expect(new Set(METHOD_OPTION_NAMES)).toEqual(new Set(Object.keys(all)));
-    for (const method of methods)
-      expect(resolveMethodOptions(method, method.options)).toEqual(method.options);
+    const taken = methods.flatMap(({ options }) => Object.keys(options));
+    expect(new Set(taken)).toEqual(new Set(Object.keys(METHOD_OPTIONS)));
+    for (const method of methods) {
+      const defaults = optionValues(method.options, {});
+      expect(Object.values(defaults)).not.toContain(undefined);
+      expect(resolveMethodOptions(method, defaults)).toEqual(defaults);
+    }
   });
 
   it.each([
     [{ loss: 'expectations' }, /unknown loss "expectations". Did you mean 'expectation'\?/],
-    [{ loss: 'CoSENTLoss' }, /the method m has no loss cosent\n {2}help: --method scored-pairs has it; /],
-    [{ loss: 3 }, /--loss must be one of multiple-negatives, symmetric, triplet, gist, margin-mse, kl, /],
-    [{ margin: -1 }, /--margin must be a number of at least 0/],
-    [{ distance: 'manhattan' }, /--distance must be one of cosine, euclidean/],
-    [{ guide: 3 }, /--guide must be a model folder/],
-    [{ teacherTemperature: 0 }, /--teacher-temperature must be a number above 0/],
-    [{ matryoshka: [64, 0] }, /--matryoshka must be a list, each of it a whole number of at least 1/],
-    [{ matryoshka: 64 }, /--matryoshka must be a list/],
-    [{ matryoshkaWeights: [-1] }, /--matryoshka-weights must be a list, each of it a number of at least 0/],
-    [{ sampler: 3 }, /--sampler must be one of/],
-    [{ samples: 0 }, /--samples must be a whole number of at least 1, got 0/],
-    [{ samples: 1.5 }, /--samples must be a whole number/],
-    [{ samples: '4' }, /--samples must be a whole number of at least 1, got "4"/],
-    [{ uniformSamples: -1 }, /--uniform-samples must be/],
-    [{ absoluteMargin: Number.POSITIVE_INFINITY }, /--absolute-margin must be/],
-    [{ relativeMargin: 1.1 }, /--relative-margin must be a number from 0 to 1/],
-    [{ cacheSize: -1 }, /--cache-size must be/],
-    [{ cacheStorage: 'bf16' }, /--cache-storage must be one of f32, f16/],
-    [{ eviction: 'random' }, /--eviction must be/],
-    [{ prefill: 'yes' }, /--prefill must be true or false/],
-    [{ momentum: 1 }, /--momentum must be a number of at least 0 and below 1/],
-    [{ momentum: Number.NaN }, /--momentum must be/],
-    [{ positives: 'slow' }, /--positives must be one of momentum, fresh/],
-    [{ mineFrom: '' }, /--mine-from must be/],
-    [{ snapshotEvery: 0 }, /--snapshot-every must be/],
+    [{ loss: 'CoSENTLoss' }, /the method m has no loss cosent\n {2}help: method: 'scored-pairs' has it; /],
+    [{ loss: 3 }, /loss should be a text, found 3/],
+    [{ margin: -1 }, /margin should be a number of at least 0, found -1/],
+    [{ distance: 'manhattan' }, /distance should be one of cosine, euclidean, found "manhattan"/],
+    [{ guide: 3 }, /guide should be a text, found 3/],
+    [{ teacherTemperature: 0 }, /teacherTemperature should be a number above 0, found 0/],
+    [{ matryoshka: [64, 0] }, /matryoshka should be a list of whole numbers of at least 1, found \[64,0\]/],
+    [{ matryoshka: [64, 1.5] }, /matryoshka should be a list of whole numbers/],
+    [{ matryoshka: 64 }, /matryoshka should be a list/],
+    [{ matryoshkaWeights: [-1] }, /matryoshkaWeights should be a list of numbers of at least 0/],
+    [{ sampler: 3 }, /sampler should be one of/],
+    [{ samples: 0 }, /samples should be a whole number from 1 to 4,096, found 0/],
+    [{ samples: 1.5 }, /samples should be a whole number/],
+    [{ samples: '4' }, /samples should be a whole number from 1 to 4,096, found "4"/],
+    [{ uniformSamples: -1 }, /uniformSamples should be/],
+    [{ absoluteMargin: Number.POSITIVE_INFINITY }, /absoluteMargin should be .* found Infinity/],
+    [{ relativeMargin: 1.1 }, /relativeMargin should be a number from 0 to 1/],
+    [{ cacheSize: -1 }, /cacheSize should be/],
+    [{ cacheStorage: 'bf16' }, /cacheStorage should be one of f32, f16/],
+    [{ eviction: 'random' }, /eviction should be/],
+    [{ prefill: 'yes' }, /prefill should be true or false/],
+    [{ momentum: 1 }, /momentum should be a number of at least 0 and below 1/],
+    [{ momentum: Number.NaN }, /momentum should be .* found NaN/],
+    [{ positives: 'slow' }, /positives should be one of momentum, fresh/],
+    [{ mineFrom: '' }, /mineFrom should be a text that is not empty/],
+    [{ snapshotEvery: 0 }, /snapshotEvery should be/],
     [{ refresh: 'sometimes' }, /refresh policy "sometimes"/],
   ])('refuses %j', (given, message) => {
-    const resolve = () => resolveMethodOptions({ id: 'm', options: all, losses: LOSS_FORMS }, given);
+    const method = { id: 'm', options: METHOD_OPTIONS, losses: LOSS_FORMS };
+    const resolve = () => resolveMethodOptions(method, given);
     expect(resolve).toThrow(message);
     expect(resolve).toThrow(UsageError);
   });

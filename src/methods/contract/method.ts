@@ -7,9 +7,10 @@ import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
 import type { TokenStore } from '../../text/token-store.ts';
+import type { OptionTable } from '../../util/option-table.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { LossName } from './loss-names.ts';
-import type { MethodOptions } from './method-options.ts';
+import type { MethodOptionValues } from './method-options.ts';
 
 /** Queries, of which the i-th answers to the i-th positive. */
 export interface TrainingPairs {
@@ -61,8 +62,8 @@ export interface MethodContext {
   readonly precision?: Precision;
   /** What the loss is multiplied by before it is differentiated; gradients come out multiplied. */
   readonly lossScale?: LossScale;
-  /** The method's own options, defaults filled in. */
-  readonly options: Partial<MethodOptions>;
+  /** The method's own options, checked, defaults filled in; `optionValues` of its table gives them their types. */
+  readonly options: MethodOptionValues;
   /** Where everything that the method spends is written down. */
   readonly ledger: CostLedger;
   /** The texts behind `queries` and `documents`, prompts not included; read from disk at each call. */
@@ -85,8 +86,8 @@ export interface MethodContext {
 
 /** A run before it begins, as far as it decides what a method does and costs. */
 export interface RunPlan {
-  /** The method's own, defaults filled in. */
-  readonly options: Partial<MethodOptions>;
+  /** The method's own, checked, defaults filled in. */
+  readonly options: MethodOptionValues;
   /** Updates. */
   readonly updates: number;
   /** Queries of a batch, B. */
@@ -133,8 +134,8 @@ export interface Method {
    * first text is the query, its second the positive, its score that of the positive.
    */
   readonly trainsOn?: 'pairs' | 'texts' | 'scored-pairs';
-  /** Every option of its own that the method takes, with its default. */
-  readonly options: Partial<MethodOptions>;
+  /** Every option of its own that the method takes: type, range, help, and the method's default. */
+  readonly options: OptionTable;
   /** What its option `loss` may be. */
   readonly losses?: readonly LossName[];
   /** Negatives of the data for each query, where the run does not say; default 0. */

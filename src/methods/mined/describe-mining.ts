@@ -1,10 +1,12 @@
 import { count, plural } from '../../util/format.ts';
+import { optionValues } from '../../util/option-table.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives } from '../contract/describe-run.ts';
 import type { RunPlan } from '../contract/method.ts';
+import { MINED_OPTIONS } from './mining-options.ts';
 
 /** What a run on mined negatives trains against, who mines, and what that costs. */
 export function describeMining(plan: RunPlan, { from, every }: { from: string; every: number }): string[] {
-  const { samples = 1, rankFrom = 0, rankTo = 0 } = plan.options;
+  const { samples, rankFrom, rankTo } = optionValues(MINED_OPTIONS, plan.options);
   // BM25 embeds nothing, and a given model embeds all documents before the first step.
   const each = plan.documents;
   const embeds = from !== 'bm25';

@@ -205,10 +205,10 @@ describe('mined negatives', () => {
 
   it('need a ranker, and ranks for what is drawn', async () => {
     await expect(MinedNegatives.check(CHOICES, 'bm52')).rejects.toThrow(
-      /--mine-from bm52: no such folder\. Did you mean 'bm25'\?/,
+      /mineFrom bm52: no such folder\. Did you mean 'bm25'\?/,
     );
     await expect(MinedNegatives.check({ ...CHOICES, rankFrom: 10, rankTo: 12 }, 'bm25')).rejects.toThrow(
-      /ranks from 10 and before 12 do not hold 3 negatives\n {2}help: use --rank-to 13 or more/,
+      /ranks from 10 and before 12 do not hold 3 negatives\n {2}help: use rankTo: 13 or more/,
     );
   });
 });
@@ -351,7 +351,7 @@ describe('mining again', () => {
   it('that finds nothing says what to change', async () => {
     const options = { method: 'hard-negatives', absoluteMargin: 2.5 };
     await expect(trainRetriever(small('nothing', options))).rejects.toThrow(
-      /mining by self found no negative for any query\n {2}help: lower --relative-margin/,
+      /mining by self found no negative for any query\n {2}help: lower relativeMargin and absoluteMargin/,
     );
   });
 });

@@ -2,6 +2,7 @@ import { type DuplicateMap, duplicateMap } from '../../cache/masks.ts';
 import type { StepResult } from '../../objective/objective.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext, RunningMethod, TrainingBatch } from '../contract/method.ts';
 import { candidateSoftmax } from '../step/candidate-softmax.ts';
@@ -100,7 +101,9 @@ export class MinedMethod implements RunningMethod {
     this.mined = await MinedNegatives.mine(this.context, this.plan, { from, step });
     if (this.mined.perQuery === 0) {
       throw new UndriftError(`mining by ${from} found no negative for any query`, {
-        help: 'lower --relative-margin and --absolute-margin, or widen the ranks (--rank-from, --rank-to)',
+        help:
+          `lower ${option('relativeMargin')} and ${option('absoluteMargin')}, ` +
+          `or widen the ranks (${option('rankFrom')}, ${option('rankTo')})`,
       });
     }
   }

@@ -6,16 +6,15 @@ import { findModel } from '../../models/folder/find-model.ts';
 import { loadRetriever } from '../../models/folder/model-folder.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError, UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
+import type { OptionValues } from '../../util/option-table.ts';
 import { rngKey, uniform } from '../../util/rng.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
-import type { MethodOptions } from '../contract/method-options.ts';
+import type { MINED_OPTIONS } from './mining-options.ts';
 
 /** Options of mining, as methods take them. A margin of 0 is none. */
-export type MiningChoices = Pick<
-  MethodOptions,
-  'samples' | 'rankFrom' | 'rankTo' | 'absoluteMargin' | 'relativeMargin'
->;
+export type MiningChoices = OptionValues<typeof MINED_OPTIONS>;
 
 /** What ranks with the weights that are being trained. */
 export const SELF = 'self';
@@ -99,10 +98,10 @@ export class MinedNegatives {
   static async check({ samples, rankFrom, rankTo }: MiningChoices, from: string): Promise<void> {
     if (rankTo < rankFrom + samples) {
       throw new UsageError(`ranks from ${rankFrom} and before ${rankTo} do not hold ${samples} negatives`, {
-        help: `use --rank-to ${rankFrom + samples} or more`,
+        help: `use ${option('rankTo', rankFrom + samples)} or more`,
       });
     }
-    if (from !== BM25 && from !== SELF) await findModel(from, [BM25, SELF], { flag: '--mine-from' });
+    if (from !== BM25 && from !== SELF) await findModel(from, [BM25, SELF], { option: 'mineFrom' });
   }
 
   /** Negatives of a query on average. */
@@ -159,14 +158,14 @@ export class MinedNegatives {
     const examples = context.examples.queryRows.length;
     if (!(offsets instanceof Uint32Array && rows instanceof Int32Array && typeof step === 'number')) {
       throw new UndriftError('the checkpoint holds no mined negatives', {
-        help: 'start the run anew with --overwrite',
+        help: `start the run anew with ${option('overwrite', true)}`,
       });
     }
     const { rows: documents } = context.documents;
     const fits = offsets.length === examples + 1 && offsets.at(-1) === rows.length;
     if (!fits || rows.some((row) => row < 0 || row >= documents)) {
       throw new UndriftError('the negatives in the checkpoint were mined for other data', {
-        help: 'start the run anew with --overwrite',
+        help: `start the run anew with ${option('overwrite', true)}`,
       });
     }
     return new MinedNegatives(context, step, { offsets, rows });
@@ -198,7 +197,7 @@ async function openSource(context: MethodContext, from: string): Promise<Candida
       ...progress,
     });
   }
-  const folder = await findModel(from, [BM25, SELF], { flag: '--mine-from' });
+  const folder = await findModel(from, [BM25, SELF], { option: 'mineFrom' });
   const other = await loadRetriever(folder, { ...(onNote && { onNote }) });
   const own = other.tokenize('document', documents.rows, texts.document, {
     onProgress: (progress) => onProgress?.({ ...progress, stage: 'read documents' }),

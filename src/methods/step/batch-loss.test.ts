@@ -4,11 +4,11 @@ import { tempFiles } from '../../../test/temp-files.ts';
 import { type ToyOptions, ToyRun } from '../../../test/toy-training.ts';
 import { saveRetriever } from '../../models/folder/model-folder.ts';
 import type { Method, TrainingBatch } from '../contract/method.ts';
-import type { MethodOptions } from '../contract/method-options.ts';
 import { distill } from '../distill.ts';
 import { gradCache } from '../grad-cache.ts';
 import { inBatch } from '../in-batch.ts';
 import { momentumQueue } from '../momentum-queue.ts';
+import type { MethodOptions } from '../options.ts';
 import { scoredPairs } from '../scored-pairs.ts';
 import { batchLoss } from './batch-loss.ts';
 
@@ -107,9 +107,9 @@ describe('matryoshka', () => {
   });
 
   it.each([
-    [{ matryoshka: [32] }, /--matryoshka 32 is more than the 16 dimensions of the model/],
-    [{ matryoshka: [8, 8] }, /--matryoshka names 8 twice/],
-    [{ matryoshka: [8, 4], matryoshkaWeights: [1] }, /1 --matryoshka-weights for 2 sizes/],
+    [{ matryoshka: [32] }, /matryoshka: 32 is more than the 16 dimensions of the model/],
+    [{ matryoshka: [8, 8] }, /matryoshka names 8 twice/],
+    [{ matryoshka: [8, 4], matryoshkaWeights: [1] }, /1 matryoshkaWeights for 2 sizes/],
   ])('refuses %j', async (options, message) => {
     await expect(begin(inBatch, options)).rejects.toThrow(message);
   });
@@ -153,11 +153,11 @@ describe('gist', () => {
   });
 
   it.each([
-    [{ loss: 'gist' }, /--loss gist needs a guide/],
-    [{ guide: 'somewhere' }, /--guide is for --loss gist, not for multiple-negatives/],
-    [{ loss: 'triplet', relativeMargin: 0.1 }, /--relative-margin is for --loss gist/],
+    [{ loss: 'gist' }, /loss: 'gist' needs a guide/],
+    [{ guide: 'somewhere' }, /guide is for loss: 'gist', not for multiple-negatives/],
+    [{ loss: 'triplet', relativeMargin: 0.1 }, /relativeMargin is for loss: 'gist'/],
     [{ loss: 'gist', guide: 'g', relativeMargin: 0.1, absoluteMargin: 0.1 }, /exclude each other/],
-    [{ loss: 'gist', guide: 'no-such-folder' }, /--guide no-such-folder: no such folder/],
+    [{ loss: 'gist', guide: 'no-such-folder' }, /guide no-such-folder: no such folder/],
   ] as [Partial<MethodOptions>, RegExp][])('refuses %j', async (options, message) => {
     await expect(ToyRun.begin(inBatch, { options })).rejects.toThrow(message);
   });

@@ -1,31 +1,67 @@
 import { duplicateMap } from '../../cache/masks.ts';
 import { slice } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { cosines, distances } from '../../losses/distances.ts';
+import { cosines, DISTANCES, distances } from '../../losses/distances.ts';
 import { type BatchSimilarities, gist } from '../../losses/gist.ts';
 import { symmetricSoftmax } from '../../losses/symmetric-softmax.ts';
 import { triplet } from '../../losses/triplet.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UsageError } from '../../util/errors.ts';
-import type { BatchLossName } from '../contract/loss-names.ts';
+import { option } from '../../util/option-name.ts';
+import {
+  type OptionTable,
+  type OptionValues,
+  optionValues,
+  pickOptions,
+  withDefaults,
+} from '../../util/option-table.ts';
+import { type BatchLossName, LOSS_OPTIONS } from '../contract/loss-names.ts';
 import type { MethodContext, TrainingBatch } from '../contract/method.ts';
-import type { MethodOptions } from '../contract/method-options.ts';
+import type { MethodOptionValues } from '../contract/method-options.ts';
+import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
 import { accuracy, allowedInput, candidateSoftmax } from './candidate-softmax.ts';
 import { GuideEmbeddings } from './guide-embeddings.ts';
 import { allowedCandidates } from './known-positives.ts';
 import { ownPositives } from './own-negatives.ts';
 import { MATRYOSHKA_OPTIONS, type ScoredBatch, type ScoreLoss } from './score-loss.ts';
 
-/** What methods over the documents of a batch take, with the defaults. */
+/** Options of single losses over the documents of a batch. */
+export const BATCH_LOSS_CHOICES = {
+  /** `triplet`: distance by which a positive has to be nearer to its query than a negative. */
+  margin: {
+    type: 'number',
+    min: 0,
+    default: 0.2,
+    help: 'triplet: distance by which a positive has to be nearer to its query than a negative',
+    group: 'Loss',
+    aliases: ['triplet_margin'],
+  },
+  /** `triplet`: the distance between embeddings. */
+  distance: {
+    type: 'choice',
+    choices: DISTANCES,
+    default: 'cosine',
+    help: 'triplet: distance between embeddings',
+    group: 'Loss',
+    aliases: ['distance_metric'],
+  },
+  /** `gist`: the model, or run, whose similarities tell likely right answers among the candidates. */
+  guide: {
+    type: 'text',
+    value: 'model',
+    default: '',
+    help: 'gist: model or run that finds likely right answers among the negatives; both margins are by its similarities',
+    group: 'Loss',
+  },
+} as const satisfies OptionTable;
+
+/** Options of methods over the documents of a batch. */
 export const BATCH_LOSS_OPTIONS = {
-  loss: 'multiple-negatives',
-  margin: 0.2,
-  distance: 'cosine',
-  guide: '',
-  absoluteMargin: 0,
-  relativeMargin: 0,
+  ...withDefaults(LOSS_OPTIONS, { loss: 'multiple-negatives' }),
+  ...BATCH_LOSS_CHOICES,
+  ...pickOptions(NEGATIVE_OPTIONS, 'absoluteMargin', 'relativeMargin'),
   ...MATRYOSHKA_OPTIONS,
-} as const satisfies Partial<MethodOptions>;
+} as const satisfies OptionTable;
 
 /** A loss over the documents of a batch, and what is fed to it. */
 export interface BatchLoss {
@@ -41,21 +77,26 @@ export interface BatchLoss {
 }
 
 /** Whether the options go together. @throws UsageError */
-export function checkBatchLoss(given: Partial<MethodOptions>): void {
-  const { loss, guide, absoluteMargin, relativeMargin } = { ...BATCH_LOSS_OPTIONS, ...given };
+export function checkBatchLoss(given: MethodOptionValues): void {
+  const { loss, guide, absoluteMargin, relativeMargin } = optionValues(BATCH_LOSS_OPTIONS, given);
   if (loss === 'gist' && guide === '') {
-    throw new UsageError('--loss gist needs a guide: the model that tells likely right answers', {
-      help: 'name one by --guide FOLDER',
-    });
+    throw new UsageError(
+      `${option('loss', 'gist')} needs a guide: the model that tells likely right answers`,
+      {
+        help: `name one by ${option('guide', 'FOLDER')}`,
+      },
+    );
   }
   if (loss !== 'gist' && (guide !== '' || absoluteMargin > 0 || relativeMargin > 0)) {
-    const flag = guide !== '' ? '--guide' : absoluteMargin > 0 ? '--absolute-margin' : '--relative-margin';
-    throw new UsageError(`${flag} is for --loss gist, not for ${loss}`, {
-      help: 'add --loss gist, or leave it out',
+    const name = guide !== '' ? 'guide' : absoluteMargin > 0 ? 'absoluteMargin' : 'relativeMargin';
+    throw new UsageError(`${option(name)} is for ${option('loss', 'gist')}, not for ${loss}`, {
+      help: `add ${option('loss', 'gist')}, or leave it out`,
     });
   }
   if (absoluteMargin > 0 && relativeMargin > 0) {
-    throw new UsageError('--absolute-margin and --relative-margin exclude each other with --loss gist');
+    throw new UsageError(
+      `${option('absoluteMargin')} and ${option('relativeMargin')} exclude each other with ${option('loss', 'gist')}`,
+    );
   }
 }
 
@@ -70,7 +111,7 @@ export function checkBatchLoss(given: Partial<MethodOptions>): void {
  * | `gist` | documents, other queries, and other positives beside its own, but what the guide finds too similar | `gist` |
  */
 export async function batchLoss(context: MethodContext): Promise<BatchLoss> {
-  const options: LossOptions = { ...BATCH_LOSS_OPTIONS, ...context.options };
+  const options = optionValues(BATCH_LOSS_OPTIONS, context.options);
   const known = { positives: context.positives, duplicates: duplicateMap(context.documents) };
   const guide = options.guide === '' ? undefined : await GuideEmbeddings.load(context, options.guide);
   const name = options.loss as BatchLossName;
@@ -93,10 +134,7 @@ export async function batchLoss(context: MethodContext): Promise<BatchLoss> {
   };
 }
 
-type LossOptions = Pick<
-  MethodOptions,
-  'loss' | 'margin' | 'distance' | 'guide' | 'absoluteMargin' | 'relativeMargin'
->;
+type LossOptions = OptionValues<typeof BATCH_LOSS_OPTIONS>;
 
 const LOSSES: Readonly<Record<BatchLossName, (options: LossOptions) => ScoreLoss>> = {
   'multiple-negatives': () => candidateSoftmax,

@@ -5,6 +5,7 @@ import { embeddingSpaceId } from '../../models/retriever/embedding-space.ts';
 import type { Retriever, Side } from '../../models/retriever/retriever.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import { positionsIn } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 
@@ -35,7 +36,7 @@ export class GuideEmbeddings {
   /** @param folder  of the guide, a model or a run. @throws UsageError where there is none */
   static async load(context: MethodContext, folder: string): Promise<GuideEmbeddings> {
     const { onNote } = context;
-    const found = await findModel(folder, [], { flag: '--guide' });
+    const found = await findModel(folder, [], { option: 'guide' });
     const guide = await loadRetriever(found, {
       ...(onNote && { onNote: (note: string) => onNote(`guide: ${note}`) }),
     });
@@ -68,14 +69,14 @@ export class GuideEmbeddings {
     const id = embeddingSpaceId(this.guide);
     if (!space || Buffer.from(space.data as Uint8Array).toString() !== id) {
       throw new UndriftError('the guide is not the one that the run was started with', {
-        help: 'put the same model into the folder of --guide, or start the run anew with --overwrite',
+        help: `put the same model into the folder of ${option('guide')}, or start the run anew with ${option('overwrite', true)}`,
       });
     }
     for (const side of ['query', 'document'] as const) {
       const stored = state[`guide/${side}`];
       if (stored?.data.length !== this.sides[side].counted.length) {
         throw new UndriftError('the checkpoint is that of a run on other data', {
-          help: 'start the run anew with --overwrite',
+          help: `start the run anew with ${option('overwrite', true)}`,
         });
       }
       this.sides[side].counted.set(stored.data as Uint8Array);

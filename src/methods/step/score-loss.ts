@@ -6,14 +6,33 @@ import { type MatryoshkaSize, matryoshka } from '../../losses/matryoshka.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import type { DType } from '../../onnx/dtypes.ts';
 import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
+import { type GivenOptions, type OptionTable, optionValues } from '../../util/option-table.ts';
 import type { MethodContext } from '../contract/method.ts';
-import type { MethodOptions } from '../contract/method-options.ts';
 
-/** The option of methods whose losses can be taken at several sizes. */
+/** Options of methods whose losses can be taken at several sizes of the embeddings. */
 export const MATRYOSHKA_OPTIONS = {
-  matryoshka: [],
-  matryoshkaWeights: [],
-} as const satisfies Partial<MethodOptions>;
+  /** Smaller sizes of the embeddings that are trained besides the full one; see `matryoshka`. */
+  matryoshka: {
+    type: 'numbers',
+    whole: true,
+    min: 1,
+    default: [],
+    help: 'smaller embedding sizes to train besides the full one, such as 256,128,64',
+    group: 'Loss',
+    aliases: ['matryoshka_dims'],
+  },
+  /** The weight of each of these sizes; all 1 where there are none. */
+  matryoshkaWeights: {
+    type: 'numbers',
+    min: 0,
+    default: [],
+    defaultHelp: '1 for each',
+    help: 'weight of the loss at each of these sizes; the full size has weight 1',
+    group: 'Loss',
+    aliases: ['matryoshka_weights'],
+  },
+} as const satisfies OptionTable;
 
 /** What a loss makes of the scores of a batch. */
 export interface LossParts {
@@ -73,7 +92,7 @@ export function lossOfEmbeddings(
     ...(embeddings.documents && { documents: embeddings.documents }),
     ...Object.fromEntries(Object.entries(fed).map(([name, tensor]) => [`fed/${name}`, tensor])),
   };
-  const sizes = matryoshkaSizes(options, retriever.dimension);
+  const sizes = matryoshkaSizes(optionValues(MATRYOSHKA_OPTIONS, options), retriever.dimension);
   if (sizes.length === 0) return at(all);
   let full: LossParts | undefined;
   const trainingLoss = matryoshka<Readonly<Record<string, Tensor>>>(all, sizes, {
@@ -104,12 +123,12 @@ function inputOnce(graph: Graph): ScoredBatch['input'] {
  * @throws UsageError for a size beyond the embedding, one given twice, or weights that do not fit
  */
 export function matryoshkaSizes(
-  { matryoshka: listed = [], matryoshkaWeights: weights = [] }: Partial<MethodOptions>,
+  { matryoshka: listed = [], matryoshkaWeights: weights = [] }: GivenOptions<typeof MATRYOSHKA_OPTIONS>,
   dimension: number,
 ): MatryoshkaSize[] {
   if (weights.length > 0 && weights.length !== listed.length) {
     throw new UsageError(
-      `${weights.length} --matryoshka-weights for ${listed.length} sizes of --matryoshka`,
+      `${weights.length} ${option('matryoshkaWeights')} for ${listed.length} sizes of ${option('matryoshka')}`,
       {
         help: 'give one weight for each size, or none: all count alike then',
       },
@@ -117,12 +136,15 @@ export function matryoshkaSizes(
   }
   const tooLarge = listed.find((size) => size > dimension);
   if (tooLarge !== undefined) {
-    throw new UsageError(`--matryoshka ${tooLarge} is more than the ${dimension} dimensions of the model`, {
-      help: `use sizes below ${dimension}, such as ${dimension / 2},${dimension / 4}`,
-    });
+    throw new UsageError(
+      `${option('matryoshka', tooLarge)} is more than the ${dimension} dimensions of the model`,
+      {
+        help: `use sizes below ${dimension}, such as ${dimension / 2},${dimension / 4}`,
+      },
+    );
   }
   const twice = listed.find((size, i) => listed.indexOf(size) !== i);
-  if (twice !== undefined) throw new UsageError(`--matryoshka names ${twice} twice`);
+  if (twice !== undefined) throw new UsageError(`${option('matryoshka')} names ${twice} twice`);
   if (listed.every((size) => size === dimension)) return [];
   const sizes = listed.map((dimensions, i) => ({ dimensions, weight: weights[i] ?? 1 }));
   const full = listed.includes(dimension) ? [] : [{ dimensions: dimension, weight: 1 }];

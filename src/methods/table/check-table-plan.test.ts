@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../util/errors.ts';
 import type { RunPlan } from '../contract/method.ts';
-import { type MethodOptions, resolveMethodOptions } from '../contract/method-options.ts';
+import { resolveMethodOptions } from '../contract/method-options.ts';
 import { findMethod } from '../methods.ts';
+import type { MethodOptions } from '../options.ts';
 
 /** Checks a run of a method with some options, batches of 32 and 1,000 documents. */
 function check(id: string, options: Partial<MethodOptions>, plan: Partial<RunPlan> = {}): void {
@@ -38,10 +39,10 @@ describe('what is checked before a run over a table', () => {
       {},
       /needs negatives drawn from the softmax/,
     ],
-    ['snapshot', { relativeMargin: 0.1 }, {}, /the sampler softmax keeps no margin\n.*--sampler rank-range/],
+    ['snapshot', { relativeMargin: 0.1 }, {}, /the sampler softmax keeps no margin\n.*sampler: 'rank-range'/],
     ['negative-cache', { cacheSize: 31 }, {}, /a batch of 32 documents does not fit into a cache of 31 rows/],
     ['negative-cache', {}, { documents: 20 }, /does not fit into a cache of 20 rows/],
-    ['momentum-queue', { cacheSize: 16 }, {}, /does not fit into a cache of 16 rows\n.*--cache-size 32/],
+    ['momentum-queue', { cacheSize: 16 }, {}, /does not fit into a cache of 16 rows\n.*cacheSize: 32/],
   ] as const)('%s %j %j is refused', (id, options, plan, message) => {
     expect(() => check(id, options, plan)).toThrow(message);
     expect(() => check(id, options, plan)).toThrow(UsageError);

@@ -1,5 +1,6 @@
 import { parseRefreshPolicy } from '../../cache/refresh-policy.ts';
 import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import type { RunPlan } from '../contract/method.ts';
 import { samplerOf } from './table-negatives.ts';
 import { tableOptions, tableRows } from './table-options.ts';
@@ -16,23 +17,23 @@ export function checkTablePlan({ options: given, negativesPerQuery, batchSize, d
   const { loss, cacheSize, refresh, samples } = options;
   if (negativesPerQuery > 0 && loss !== 'truncated') {
     throw new UsageError(`the loss form ${loss} takes no negatives from the data`, {
-      help: 'use --loss truncated, or --negatives 0',
+      help: `use ${option('loss', 'truncated')}, or ${option('negatives', 0)}`,
     });
   }
   const rows = tableRows(cacheSize, documents);
   const { correctedRows = 0, correctedFrom = 'random' } = options;
   if (correctedFrom === 'shortlist' && (loss === 'expectation' || loss === 'importance-corrected')) {
     throw new UsageError(`the loss form ${loss} needs a partition function, which a shortlist has not`, {
-      help: 'use --loss truncated, or --corrected-from random',
+      help: `use ${option('loss', 'truncated')}, or ${option('correctedFrom', 'random')}`,
     });
   }
   if (correctedFrom === 'shortlist' && correctedRows === 0) {
-    throw new UsageError('a shortlist needs a number of rows', { help: 'give --corrected-rows' });
+    throw new UsageError('a shortlist needs a number of rows', { help: `give ${option('correctedRows')}` });
   }
   const { auto } = parseRefreshPolicy(refresh);
   if (auto?.evidence === 'ess' && !(loss === 'importance-corrected' && samples > 1)) {
     throw new UsageError('refresh policy "auto:ess" needs several draws whose weights differ', {
-      help: 'use --loss importance-corrected and --samples 4 or more, or auto:kl',
+      help: `use ${option('loss', 'importance-corrected')} and ${option('samples', 4)} or more, or auto:kl`,
     });
   }
   if (parseRefreshPolicy(refresh).stream) checkBatchFits(batchSize, rows);
@@ -42,6 +43,6 @@ export function checkTablePlan({ options: given, negativesPerQuery, batchSize, d
 export function checkBatchFits(batchSize: number, rows: number): void {
   if (batchSize <= rows) return;
   throw new UsageError(`a batch of ${batchSize} documents does not fit into a cache of ${rows} rows`, {
-    help: `use --cache-size ${batchSize} or more`,
+    help: `use ${option('cacheSize', batchSize)} or more`,
   });
 }

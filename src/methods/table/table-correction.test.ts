@@ -3,9 +3,9 @@ import { type ToyOptions, ToyRun } from '../../../test/toy-training.ts';
 import { ScoreTable } from '../../cache/score-table.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { Method, MethodContext } from '../contract/method.ts';
-import type { MethodOptions } from '../contract/method-options.ts';
 import { corrector } from '../corrector.ts';
 import { exhaustive } from '../exhaustive.ts';
+import type { MethodOptions } from '../options.ts';
 import { TableCorrection } from './table-correction.ts';
 import { tableOptions } from './table-options.ts';
 
@@ -181,7 +181,7 @@ describe('a corrected table', () => {
       UsageError,
     );
     await expect(begin(corrector, { loss: 'truncated', correctedFrom: 'shortlist' })).rejects.toThrow(
-      /--corrected-rows/,
+      /correctedRows/,
     );
   });
 });

@@ -3,6 +3,7 @@ import type { Corrector } from '../../correctors/corrector.ts';
 import { createCorrector } from '../../correctors/create-corrector.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import { addPrefix, takePrefix } from '../../util/prefixes.ts';
 import { randomInts, rngKey } from '../../util/rng.ts';
 import { NONE } from '../../util/vector-rows.ts';
@@ -87,7 +88,7 @@ export class TableCorrection {
     const { corrector: kind = 'identity', correctorHidden: hidden = 0 } = options;
     if (!context.retriever.config.encoder.normalize) {
       throw new UsageError('corrected embeddings have unit norm, and those of this model have not', {
-        help: 'train a model that normalises (no --no-normalize), or use another method',
+        help: `train a model that normalises (not with ${option('normalize', false)}), or use another method`,
       });
     }
     const corrector = await createCorrector(kind, {

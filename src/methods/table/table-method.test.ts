@@ -8,14 +8,15 @@ import type { StepResult } from '../../objective/objective.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import { LOSS_FORMS, type LossForm } from '../contract/loss-names.ts';
 import type { Method, TrainingBatch } from '../contract/method.ts';
-import type { MethodOptions } from '../contract/method-options.ts';
 import { exhaustive } from '../exhaustive.ts';
 import { gradCache } from '../grad-cache.ts';
 import { inBatch } from '../in-batch.ts';
 import { momentumQueue } from '../momentum-queue.ts';
 import { negativeCache } from '../negative-cache.ts';
+import type { MethodOptions } from '../options.ts';
 import { snapshot } from '../snapshot.ts';
 import type { TableMethod } from './table-method.ts';
+import { tableOptions } from './table-options.ts';
 
 /*
  * Whole steps of methods over a score table. The pitfalls P1-P12 that two earlier implementations of negative caches have, and the
@@ -88,7 +89,7 @@ const embed = ({ context }: ToyRun, side: 'query' | 'document', rows: Iterable<n
 /** Slots that a step will draw, by the same key: i32[B, k]. */
 async function drawsOf(run: ToyRun, batch: TrainingBatch, draw: number): Promise<Int32Array> {
   const { context } = run;
-  const { samples = 1, loss } = context.options;
+  const { samples, loss } = tableOptions(context.options);
   const source = new TableScores(tableOf(run), context.compute);
   const { slots } = await sampleSlots(
     source,
@@ -536,7 +537,7 @@ describe('samplers', () => {
   it('refuses loss forms that need independent draws from the softmax with anything else', async () => {
     for (const options of [{ sampler: 'top' }, { uniformSamples: 2 }] as const) {
       await expect(begin(negativeCache, options)).rejects.toThrow(
-        /the loss form expectation needs negatives drawn from the softmax.*\n.*--loss truncated/,
+        /the loss form expectation needs negatives drawn from the softmax.*\n.*loss: 'truncated'/,
       );
     }
   });

@@ -4,6 +4,7 @@ import type { ScoreTable } from '../../cache/score-table.ts';
 import { TableScores } from '../../cache/table-scores.ts';
 import { MASKED_SCORE } from '../../nn/masked-score.ts';
 import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext, TrainingPairs } from '../contract/method.ts';
 import type { TableOptions } from './table-options.ts';
@@ -122,11 +123,13 @@ export function samplerOf(options: TableOptions): Sampler {
   const independent = loss === 'expectation' || loss === 'importance-corrected';
   if (independent && (kind !== 'softmax' || uniformSamples > 0)) {
     throw new UsageError(`the loss form ${loss} needs negatives drawn from the softmax over the table`, {
-      help: 'use --sampler softmax and no --uniform-samples, or --loss truncated',
+      help: `use ${option('sampler', 'softmax')} and no ${option('uniformSamples')}, or ${option('loss', 'truncated')}`,
     });
   }
   if (kind !== 'rank-range' && (absoluteMargin > 0 || relativeMargin > 0)) {
-    throw new UsageError(`the sampler ${kind} keeps no margin`, { help: 'use --sampler rank-range' });
+    throw new UsageError(`the sampler ${kind} keeps no margin`, {
+      help: `use ${option('sampler', 'rank-range')}`,
+    });
   }
   const chosen =
     kind === 'softmax'

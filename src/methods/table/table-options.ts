@@ -1,48 +1,203 @@
-import type { LossForm } from '../contract/loss-names.ts';
-import type { MethodOptions } from '../contract/method-options.ts';
+import { parseRefreshPolicy, REFRESH_HELP } from '../../cache/refresh-policy.ts';
+import { CORRECTOR_KINDS } from '../../correctors/corrector.ts';
+import { CORRECTOR_LOSSES } from '../../correctors/corrector-options.ts';
+import { type OptionTable, type OptionValues, optionValues, withDefaults } from '../../util/option-table.ts';
+import { LOSS_OPTIONS, type LossForm } from '../contract/loss-names.ts';
+import type { MethodOptionValues } from '../contract/method-options.ts';
+import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
+
+export const CORRECTED_FROM = ['random', 'shortlist'] as const;
+
+/** Options of the table of embeddings itself. */
+export const CACHE_OPTIONS = {
+  /** Rows of the table; 0 for the whole corpus. */
+  cacheSize: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    help: 'documents in the cache; 0 for the whole corpus',
+    group: 'Method',
+    aliases: ['queue_length'],
+  },
+  /** Dtype of the cached embeddings. */
+  cacheStorage: {
+    type: 'choice',
+    choices: ['f32', 'f16'],
+    default: 'f32',
+    help: 'dtype of the cached embeddings; f16 takes half the memory',
+    group: 'Method',
+  },
+  /** Whether the row that leaves is the one re-encoded longest ago (`lru`) or inserted longest ago (`fifo`). */
+  eviction: {
+    type: 'choice',
+    choices: ['lru', 'fifo'],
+    default: 'lru',
+    help: 'row that leaves a full cache: embedded longest ago (lru) or inserted longest ago (fifo)',
+    group: 'Method',
+  },
+  /** Whether the table is filled before the first step, with random documents where it does not hold all. */
+  prefill: {
+    type: 'switch',
+    negative: true,
+    default: true,
+    help: 'start with an empty cache instead of embedding documents for it before the first step',
+    group: 'Method',
+  },
+  /** Which rows are embedded again, and when; see `parseRefreshPolicy`. */
+  refresh: {
+    type: 'text',
+    nonEmpty: true,
+    value: 'policy',
+    default: 'never',
+    check: parseRefreshPolicy,
+    help: `when cached embeddings are computed again: ${REFRESH_HELP}`,
+    group: 'Method',
+  },
+  /** Whether write-back embeds again without dropout, instead of using the embeddings of the step. */
+  writeBackWithoutDropout: {
+    type: 'switch',
+    default: false,
+    help: 'embed documents again without dropout before they are written back to the cache',
+    group: 'Method',
+  },
+} as const satisfies OptionTable;
 
 /** Options that every method over a score table takes, with the defaults of most. */
 export const TABLE_OPTIONS = {
-  loss: 'expectation',
-  sampler: 'softmax',
-  samples: 1,
-  uniformSamples: 0,
-  rankFrom: 0,
-  rankTo: 200,
-  absoluteMargin: 0,
-  relativeMargin: 0,
-  cacheSize: 0,
-  cacheStorage: 'f32',
-  eviction: 'lru',
-  prefill: true,
-  refresh: 'never',
-  writeBackWithoutDropout: false,
-} as const satisfies Partial<MethodOptions>;
+  ...withDefaults(LOSS_OPTIONS, { loss: 'expectation' }),
+  ...NEGATIVE_OPTIONS,
+  ...CACHE_OPTIONS,
+} as const satisfies OptionTable;
 
-/** Further ones of methods that correct their table; see `TableCorrection`. */
+/** The option of tables that hold a random part of the corpus, drawn anew from time to time. */
+export const SNAPSHOT_OPTIONS = {
+  /** Steps after which the random snapshot is drawn anew. */
+  snapshotEvery: {
+    type: 'integer',
+    min: 1,
+    default: 100,
+    help: 'draw and embed a new snapshot every n steps',
+    group: 'Method',
+  },
+} as const satisfies OptionTable;
+
+/** Further options of methods that correct their table; see `TableCorrection`. */
 export const CORRECTOR_OPTIONS = {
-  corrector: 'mlp',
-  correctorHidden: 0,
-  correctorDepth: 1,
-  correctorRank: 16,
-  correctorLr: 0.003,
-  correctorLoss: 'both',
-  correctorAge: false,
-  refitEvery: 20,
-  reservoir: 8192,
-  teachingSamples: 64,
-  correctedRows: 0,
-  correctedFrom: 'random',
-  uniformSteps: 0,
-} as const satisfies Partial<MethodOptions>;
+  /** Map that moves cached embeddings to where the current encoder would put them. */
+  corrector: {
+    type: 'choice',
+    choices: CORRECTOR_KINDS,
+    default: 'mlp',
+    help: 'map that moves cached embeddings to where the current encoder would put them',
+    group: 'Corrector',
+  },
+  /** `mlp`: width of its hidden layers; 0 for 2 D. */
+  correctorHidden: {
+    type: 'integer',
+    min: 0,
+    max: 65_536,
+    default: 0,
+    help: 'mlp: width of the hidden layers; 0 for twice the embedding size',
+    group: 'Corrector',
+  },
+  /** `mlp`: number of hidden layers. */
+  correctorDepth: {
+    type: 'integer',
+    min: 1,
+    max: 16,
+    default: 1,
+    help: 'mlp: number of hidden layers',
+    group: 'Corrector',
+  },
+  /** `low-rank`: rank of the correction. */
+  correctorRank: {
+    type: 'integer',
+    min: 1,
+    default: 16,
+    help: 'low-rank: rank of the correction',
+    group: 'Corrector',
+  },
+  /** `mlp`: learning rate, constant over the run. */
+  correctorLr: {
+    type: 'number',
+    above: 0,
+    default: 0.003,
+    help: 'mlp: learning rate, constant over the run',
+    group: 'Corrector',
+  },
+  /** `mlp`: whether it is fitted to fresh embeddings, to the queries' distribution over them, or to both. */
+  correctorLoss: {
+    type: 'choice',
+    choices: CORRECTOR_LOSSES,
+    default: 'both',
+    help: 'mlp: fit to fresh embeddings (regression), to the distribution of queries over them (kl), or both',
+    group: 'Corrector',
+  },
+  /** `mlp`: whether the age of a row is an input. Rows of age 0 are then left as they are. */
+  correctorAge: {
+    type: 'switch',
+    default: false,
+    help: 'mlp: take the age of each row as an input; for caches of which a part is refreshed',
+    group: 'Corrector',
+  },
+  /** Closed forms: steps after which they are fitted anew. */
+  refitEvery: {
+    type: 'integer',
+    min: 1,
+    default: 20,
+    help: 'correctors other than mlp: fit again every n steps',
+    group: 'Corrector',
+  },
+  /** Closed forms: number of the latest pairs that they are fitted to. */
+  reservoir: {
+    type: 'integer',
+    min: 1,
+    default: 8192,
+    help: 'correctors other than mlp: fit to the latest n pairs of embeddings',
+    group: 'Corrector',
+  },
+  /** Documents of each step, drawn uniformly from the table, that are embedded without a gradient for the corrector to learn from. */
+  teachingSamples: {
+    type: 'integer',
+    min: 0,
+    max: 65_536,
+    default: 64,
+    help: 'random documents embedded at each step, without a gradient, for the corrector to learn from',
+    group: 'Corrector',
+  },
+  /** Rows of the table that are corrected for a step; 0 for all. */
+  correctedRows: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    help: 'rows of the cache that a step corrects and draws negatives from; 0 for all',
+    group: 'Corrector',
+  },
+  /** Whether `correctedRows` are random, or some of them the nearest to the batch's queries in the stale table. */
+  correctedFrom: {
+    type: 'choice',
+    choices: CORRECTED_FROM,
+    default: 'random',
+    help: 'choice of these rows: random ones, or a shortlist of those nearest to the queries and random ones',
+    group: 'Corrector',
+  },
+  /** Steps at the beginning whose negatives are uniform and from the batch. */
+  uniformSteps: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    help: 'first steps of the run that take random negatives and those of the batch',
+    group: 'Corrector',
+  },
+} as const satisfies OptionTable;
 
-export type TableOptions = Required<Omit<Pick<MethodOptions, keyof typeof TABLE_OPTIONS>, 'loss'>> & {
-  loss: LossForm;
-} & Partial<Pick<MethodOptions, 'snapshotEvery' | keyof typeof CORRECTOR_OPTIONS>>;
+export type TableOptions = Omit<OptionValues<typeof TABLE_OPTIONS>, 'loss'> & {
+  readonly loss: LossForm;
+} & Partial<OptionValues<typeof SNAPSHOT_OPTIONS> & OptionValues<typeof CORRECTOR_OPTIONS>>;
 
 /** Those of a run, defaults filled in: methods over a table have no other losses. */
-export const tableOptions = (given: Partial<MethodOptions>): TableOptions =>
-  ({ ...TABLE_OPTIONS, ...given }) as TableOptions;
+export const tableOptions = (given: MethodOptionValues): TableOptions =>
+  ({ ...given, ...optionValues(TABLE_OPTIONS, given) }) as TableOptions;
 
 /**
  * Rows of a method's table.

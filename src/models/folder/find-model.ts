@@ -4,6 +4,7 @@ import { type HubName, hubNameText, parseHubName } from '../../hub/hub-name.ts';
 import { UsageError } from '../../util/errors.ts';
 import { recoverFolder } from '../../util/files.ts';
 import { didYouMean } from '../../util/nearest.ts';
+import { option } from '../../util/option-name.ts';
 import type { Progress } from '../../util/progress.ts';
 import { hubModel, hubModelName } from './hub-model.ts';
 
@@ -12,8 +13,8 @@ const MODEL_FILES = ['undrift.json', 'modules.json', 'config.json'];
 
 /** Settings of {@link findModel}. */
 export interface FindModelOptions {
-  /** Name of the option that named the model, for messages. Default `--model`. */
-  flag?: string;
+  /** Name of the option by which the model was given, for messages. Default `model`. */
+  option?: string;
   /** Progress in bytes, with the stage `download`. */
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Called with a note if the model came from another place than asked. */
@@ -57,7 +58,7 @@ const onHub = (path: string): HubName | undefined => (existsSync(path) ? undefin
 async function localModel(
   path: string,
   words: readonly string[],
-  { flag = '--model' }: FindModelOptions,
+  { option: by = 'model' }: FindModelOptions,
 ): Promise<string> {
   const isModel = (folder: string) => MODEL_FILES.some((name) => existsSync(join(folder, name)));
   const inRun = join(path, 'model');
@@ -67,23 +68,23 @@ async function localModel(
   await recoverFolder(path);
   if (isModel(path)) return path;
   if (existsSync(join(path, 'adapter_config.json'))) {
-    throw new UsageError(`${flag} ${path}: an adapter (LoRA), not a whole model`, {
+    throw new UsageError(`${option(by)} ${path}: an adapter (LoRA), not a whole model`, {
       help: 'merge it into its base model; with Python: peft’s merge_and_unload(), then save_pretrained',
     });
   }
   if (existsSync(path)) {
     throw new UsageError(
-      `${flag} ${path}: neither a model folder (no ${MODEL_FILES.join(', ')}) nor a training run (no model/)`,
+      `${option(by)} ${path}: neither a model folder (no ${MODEL_FILES.join(', ')}) nor a training run (no model/)`,
       { help: 'a training run has a model after its first evaluation, or at its end' },
     );
   }
   if (parseHubName(path, 'model')) {
-    throw new UsageError(`${flag} ${path}: no such folder`, {
+    throw new UsageError(`${option(by)} ${path}: no such folder`, {
       help: `for the model of that name on the hub, though there is a folder ${path.split('/')[0]} here, write hf:${path}`,
     });
   }
   const near = didYouMean(path, words);
-  throw new UsageError(`${flag} ${path}: no such folder${near && `.${near}`}`, {
+  throw new UsageError(`${option(by)} ${path}: no such folder${near && `.${near}`}`, {
     help: `name ${['a training run', 'a model folder', 'a model on the hub (organisation/name)', ...words].join(', ').replace(/, ([^,]*)$/, ' or $1')}`,
   });
 }

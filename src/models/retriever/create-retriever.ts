@@ -1,6 +1,7 @@
 import type { Pooling } from '../../nn/layers.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import { Retriever, type RetrieverConfig } from './retriever.ts';
 
 /** Settings of {@link createRetriever}. */
@@ -130,7 +131,7 @@ function bag(options: NewRetrieverOptions, hidden: number) {
   const foreign = TRANSFORMER_ONLY.find((name) => options[name]);
   if (foreign) {
     throw new UsageError(`a static encoder has no ${foreign}`, {
-      help: 'leave it out, or use --model transformer',
+      help: `leave it out, or use ${option('model', 'transformer')}`,
     });
   }
   return { model_type: 'undrift-static', hidden_size: hidden };

@@ -16,6 +16,7 @@ import type { TokenFrame } from '../../text/crops.ts';
 import { TokenStore } from '../../text/token-store.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ShapeError, UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import type { Progress } from '../../util/progress.ts';
 import { encodeRows } from './encode-rows.ts';
@@ -104,7 +105,7 @@ export class Retriever {
         throw new UsageError(
           `${side === 'query' ? 'queries' : 'documents'} of ${tokens} tokens are longer than the encoder's ${limit} positions`,
           {
-            help: `use --max-${side === 'query' ? 'query' : 'doc'}-tokens ${limit} or less`,
+            help: `use ${option(side === 'query' ? 'maxQueryTokens' : 'maxDocTokens', limit)} or less`,
           },
         );
       }
@@ -228,7 +229,7 @@ export class Retriever {
     if (room < 1) {
       throw new UsageError(
         `${this.config.maxTokens[side]} tokens leave no room for a text beside the prompt and special tokens of a ${side}`,
-        { help: `raise --max-${side === 'query' ? 'query' : 'doc'}-tokens` },
+        { help: `raise ${option(side === 'query' ? 'maxQueryTokens' : 'maxDocTokens')}` },
       );
     }
     return { before, after, room };

@@ -96,8 +96,8 @@ describe('what is trained', () => {
 
 describe('refuses', () => {
   const bad: [string, TuningOptions, Partial<NewRetrieverOptions>, RegExp][] = [
-    ['a part that is nowhere', { freeze: ['layers:7'] }, {}, /--freeze: nothing in the model is "layers:7"/],
-    ['the same alone', { trainOnly: ['pooler.*'] }, {}, /--train-only: nothing .* "pooler\.\*"/],
+    ['a part that is nowhere', { freeze: ['layers:7'] }, {}, /freeze: nothing in the model is "layers:7"/],
+    ['the same alone', { trainOnly: ['pooler.*'] }, {}, /trainOnly: nothing .* "pooler\.\*"/],
     ['a tower of a shared encoder', { freeze: ['document'] }, {}, /nothing in the model is "document"/],
     ['everything', { freeze: ['*'] }, {}, /nothing is left to train/],
     ['adapters where all is frozen', { lora: 2, freeze: ['layers:0-1'] }, {}, /nothing is left to train/],
@@ -109,8 +109,8 @@ describe('refuses', () => {
     ],
     ['half of a name', { lora: 2, loraTargets: ['uery'] }, {}, /no linear layer is called "uery"/],
     ['a bag of tokens', { lora: 2 }, { kind: 'static' }, /no queries and values/],
-    ['a rank above a size', { lora: 33 }, {}, /--lora 33 is more than/],
-    ['an α without a rank', { loraAlpha: 8 }, {}, /--lora-alpha without --lora/],
+    ['a rank above a size', { lora: 33 }, {}, /lora: 33 is more than/],
+    ['an α without a rank', { loraAlpha: 8 }, {}, /loraAlpha without lora/],
     ['two ways to say what is trained', { lora: 2, trainOnly: ['*.bias'] }, {}, /both say what is trained/],
   ];
   test.each(bad)('%s', (_, options, model, message) => {

@@ -3,6 +3,7 @@ import type { ParameterSpec } from '../../nn/parameters.ts';
 import { bytesOf, elementCount } from '../../onnx/dtypes.ts';
 import { UsageError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
+import { option } from '../../util/option-name.ts';
 import { Retriever, type Tuning } from './retriever.ts';
 
 /** Choice of the parameters that a run trains. Default all. */
@@ -56,18 +57,21 @@ export function tuned(retriever: Retriever, options: TuningOptions): Retriever {
 function planTuning({ specs, fresh }: Retriever, options: TuningOptions): Tuning {
   const { freeze = [], trainOnly = [], lora: rank, loraAlpha, loraTargets } = options;
   if (rank === undefined && (loraAlpha !== undefined || loraTargets?.length)) {
-    throw new UsageError(`${loraAlpha === undefined ? '--lora-targets' : '--lora-alpha'} without --lora`, {
-      help: 'give the rank of the adapters: --lora 8',
-    });
+    throw new UsageError(
+      `${option(loraAlpha === undefined ? 'loraTargets' : 'loraAlpha')} without ${option('lora')}`,
+      {
+        help: `give the rank of the adapters: ${option('lora', 8)}`,
+      },
+    );
   }
   if (rank !== undefined && trainOnly.length > 0) {
-    throw new UsageError('--lora and --train-only both say what is trained', {
-      help: 'with --lora only adapters are; --freeze and --lora-targets say where there are some',
+    throw new UsageError(`${option('lora')} and ${option('trainOnly')} both say what is trained`, {
+      help: `with ${option('lora')} only adapters are; ${option('freeze')} and ${option('loraTargets')} say where there are some`,
     });
   }
   const names = specs.map(({ name }) => name);
-  const kept = anyOf(freeze, names, '--freeze');
-  const chosen = trainOnly.length > 0 ? anyOf(trainOnly, names, '--train-only') : () => true;
+  const kept = anyOf(freeze, names, 'freeze');
+  const chosen = trainOnly.length > 0 ? anyOf(trainOnly, names, 'trainOnly') : () => true;
   const isFrozen = (name: string) => !fresh.has(name) && (rank !== undefined || kept(name) || !chosen(name));
   const frozen = new Set(names.filter(isFrozen));
   if (rank === undefined) {
@@ -78,9 +82,12 @@ function planTuning({ specs, fresh }: Retriever, options: TuningOptions): Tuning
   if (adapted.length === 0) throw nothingLeft(names);
   const narrow = adapted.find(({ shape }) => shape.some((size) => size < rank));
   if (narrow) {
-    throw new UsageError(`--lora ${rank} is more than ${narrow.name} [${narrow.shape.join(', ')}] has`, {
-      help: `use ${Math.min(...narrow.shape)} or less; 4 to 32 is usual`,
-    });
+    throw new UsageError(
+      `${option('lora', rank)} is more than ${narrow.name} [${narrow.shape.join(', ')}] has`,
+      {
+        help: `use ${Math.min(...narrow.shape)} or less; 4 to 32 is usual`,
+      },
+    );
   }
   const weights = new Set(adapted.map(({ name }) => name));
   return { frozen, lora: { rank, alpha: loraAlpha ?? 2 * rank, weights } };
@@ -100,7 +107,7 @@ function targets(specs: readonly ParameterSpec[], asked: readonly string[]): Par
     const what =
       missing === undefined
         ? 'the model has no queries and values that LoRA would adapt by default'
-        : `--lora-targets: no linear layer is called "${missing}"`;
+        : `${option('loraTargets')}: no linear layer is called "${missing}"`;
     throw new UsageError(what, {
       help:
         linear.length > 0
@@ -116,11 +123,11 @@ function targets(specs: readonly ParameterSpec[], asked: readonly string[]): Par
  *
  * @throws UsageError when a part matches no name
  */
-function anyOf(parts: readonly string[], names: readonly string[], option: string) {
+function anyOf(parts: readonly string[], names: readonly string[], asked: string) {
   const matchers = parts.map((part) => {
     const matches = partMatcher(part);
     if (!names.some(matches)) {
-      throw new UsageError(`${option}: nothing in the model is "${part}"`, {
+      throw new UsageError(`${option(asked)}: nothing in the model is "${part}"`, {
         help: `parameters: ${listed(names)}; or embeddings, layers:0-3, query and document for separate towers; * stands for anything`,
       });
     }

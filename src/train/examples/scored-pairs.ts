@@ -2,6 +2,7 @@ import type { TrainingExamples } from '../../data/examples.ts';
 import { loadScoredPairs } from '../../data/scored-pairs.ts';
 import { checkPairMetrics, evaluateScoredPairs } from '../../retrieval/evaluate-scored-pairs.ts';
 import { DataError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import type { ExampleKind } from './example-kind.ts';
 import { pairs } from './pairs.ts';
 
@@ -35,6 +36,6 @@ function checkCosines({ positives }: TrainingExamples, file: string): void {
   if (least >= -1 && most <= 1) return;
   throw new DataError(`cosine-similarity needs scores from −1 to 1; here they are from ${least} to ${most}`, {
     file,
-    help: 'divide them by the largest, or use --loss cosent, which heeds their order alone',
+    help: `divide them by the largest, or use ${option('loss', 'cosent')}, which heeds their order alone`,
   });
 }

@@ -1,0 +1,33 @@
+import { type OptionTable, pickOptions } from '../../util/option-table.ts';
+import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
+
+/** Options of who mines and how often. */
+export const MINER_OPTIONS = {
+  /** Ranker of the candidates: `bm25`, `self`, or a model. */
+  mineFrom: {
+    type: 'text',
+    nonEmpty: true,
+    value: 'model',
+    default: 'self',
+    help: 'ranker of the candidates: bm25, self (the model that is trained), or another model',
+    group: 'Method',
+  },
+  /** Steps after which the current weights mine again; 0 for never. */
+  mineEvery: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    help: 're-mine with the current weights every n steps; 0 for never',
+    group: 'Method',
+  },
+} as const satisfies OptionTable;
+
+/** Options of which negatives are taken from the lists that were mined. */
+export const MINED_OPTIONS = pickOptions(
+  NEGATIVE_OPTIONS,
+  'samples',
+  'rankFrom',
+  'rankTo',
+  'absoluteMargin',
+  'relativeMargin',
+);

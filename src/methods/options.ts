@@ -1,0 +1,39 @@
+import type { GivenOptions, OptionTable } from '../util/option-table.ts';
+import { LOSS_OPTIONS } from './contract/loss-names.ts';
+import { NEGATIVE_OPTIONS } from './contract/negative-options.ts';
+import { CROP_OPTIONS } from './crop.ts';
+import { TEACHER_OPTIONS } from './distill.ts';
+import { MINER_OPTIONS } from './mined/mining-options.ts';
+import { MOMENTUM_OPTIONS } from './momentum-queue.ts';
+import { BATCH_LOSS_CHOICES } from './step/batch-loss.ts';
+import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
+import { CACHE_OPTIONS, CORRECTOR_OPTIONS, SNAPSHOT_OPTIONS } from './table/table-options.ts';
+
+/** Every option of every method, in the order of the documentation. Its default is the method's own: see `Method.options`. */
+export const METHOD_OPTIONS = {
+  ...LOSS_OPTIONS,
+  ...BATCH_LOSS_CHOICES,
+  ...TEACHER_OPTIONS,
+  ...MATRYOSHKA_OPTIONS,
+  ...NEGATIVE_OPTIONS,
+  ...CACHE_OPTIONS,
+  ...MOMENTUM_OPTIONS,
+  ...MINER_OPTIONS,
+  ...SNAPSHOT_OPTIONS,
+  ...CROP_OPTIONS,
+  ...CORRECTOR_OPTIONS,
+} as const satisfies OptionTable;
+
+/** Options of training methods, as a caller gives them. Each method takes some of these. */
+export interface MethodOptions
+  extends GivenOptions<typeof LOSS_OPTIONS>,
+    GivenOptions<typeof BATCH_LOSS_CHOICES>,
+    GivenOptions<typeof TEACHER_OPTIONS>,
+    GivenOptions<typeof MATRYOSHKA_OPTIONS>,
+    GivenOptions<typeof NEGATIVE_OPTIONS>,
+    GivenOptions<typeof CACHE_OPTIONS>,
+    GivenOptions<typeof MOMENTUM_OPTIONS>,
+    GivenOptions<typeof MINER_OPTIONS>,
+    GivenOptions<typeof SNAPSHOT_OPTIONS>,
+    GivenOptions<typeof CROP_OPTIONS>,
+    GivenOptions<typeof CORRECTOR_OPTIONS> {}

@@ -1,0 +1,107 @@
+import type { DataInMemory } from '../data/data-in-memory.ts';
+import { methods } from '../methods/methods.ts';
+import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
+import { TUNING_OPTIONS } from '../models/retriever/tuning-options.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import type { GivenOptions, OptionTable } from '../util/option-table.ts';
+import { MODEL_OPTIONS, TEXT_OPTIONS } from './model-options.ts';
+import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from './run-options.ts';
+
+/** What a run trains, on what, and where it lies. */
+export const SUBJECT_OPTIONS = {
+  /** Data folder or file, or the name of a data set (see `loadData`, and `loadTexts` for methods on texts). */
+  data: {
+    type: 'text',
+    value: 'folder',
+    required: true,
+    help: 'data set: BEIR, MS MARCO, or pairs; or its name: beir/NAME, hf:organisation/name',
+    aliases: ['dataset', 'train_dataset', 'trainDataset', 'train_data', 'trainData'],
+  },
+  /** Folder of the run: checkpoint, log, and the model in `model/`. */
+  out: {
+    type: 'text',
+    value: 'folder',
+    required: true,
+    help: 'folder of the run: model, checkpoint, logs',
+    aliases: ['output_dir', 'outputDir', 'output', 'folder'],
+  },
+  /** `static`, `transformer`, or a model to go on from: its folder, a run, or its name on the hub. Default `static`. */
+  model: {
+    type: 'text',
+    value: 'model',
+    default: 'static',
+    help: 'static, transformer, or a model to start from: a folder, a run, or a name on the Hugging Face hub',
+    aliases: ['model_name_or_path', 'modelNameOrPath', 'modelName', 'base_model'],
+  },
+  /** Training method, by its id or an alias. Default `in-batch`. */
+  method: {
+    type: 'text',
+    value: 'id',
+    default: 'in-batch',
+    help: `training method: ${methods.map(({ id }) => id).join(', ')}`,
+  },
+} as const satisfies OptionTable;
+
+/** What becomes of a run that is there already. */
+export const FOLDER_OPTIONS = {
+  /** Whether the run in `out` goes on. Default false. */
+  resume: {
+    type: 'switch',
+    default: false,
+    help: 'continue the run in --out from its checkpoint',
+    aliases: ['resume_from_checkpoint', 'resumeFromCheckpoint'],
+  },
+  /** Whether a run in `out` is replaced. Default false. */
+  overwrite: {
+    type: 'switch',
+    default: false,
+    help: 'replace the run in --out',
+    aliases: ['overwrite_output_dir', 'overwriteOutputDir', 'force'],
+  },
+} as const satisfies OptionTable;
+
+/** Every option of a run that is not its method's, in the order of the documentation. */
+export const RUN_OPTIONS = {
+  ...SUBJECT_OPTIONS,
+  ...FOLDER_OPTIONS,
+  ...LENGTH_OPTIONS,
+  ...OPTIMISATION_OPTIONS,
+  ...TUNING_OPTIONS,
+  ...MODEL_OPTIONS,
+  ...TEXT_OPTIONS,
+  ...EVALUATION_OPTIONS,
+  ...COMPUTE_OPTIONS,
+} as const satisfies OptionTable;
+
+/** Every option of `trainRetriever`, those of all methods included, in the order of the documentation. */
+export const TRAIN_OPTIONS = {
+  ...SUBJECT_OPTIONS,
+  ...FOLDER_OPTIONS,
+  ...LENGTH_OPTIONS,
+  ...OPTIMISATION_OPTIONS,
+  ...TUNING_OPTIONS,
+  ...METHOD_OPTIONS,
+  ...MODEL_OPTIONS,
+  ...TEXT_OPTIONS,
+  ...EVALUATION_OPTIONS,
+  ...COMPUTE_OPTIONS,
+} as const satisfies OptionTable;
+
+/** Options of a training run. Only `data` and `out` must be given; defaults depend on the model and the method. */
+export interface TrainOptions
+  extends MethodOptions,
+    GivenOptions<typeof LENGTH_OPTIONS>,
+    GivenOptions<typeof OPTIMISATION_OPTIONS>,
+    GivenOptions<typeof TUNING_OPTIONS>,
+    GivenOptions<typeof MODEL_OPTIONS>,
+    GivenOptions<typeof TEXT_OPTIONS>,
+    GivenOptions<typeof EVALUATION_OPTIONS> {
+  /** Data folder or file, the name of a data set, or data in memory (see `loadData`, and `loadTexts` for methods on texts). */
+  data: string | DataInMemory;
+  /** Folder of the run: checkpoint, log, and the model in `model/`. */
+  out: string;
+  /** `static`, `transformer`, or a model to go on from: its folder, a run, or its name on the hub. Default `static`. */
+  model?: string | undefined;
+  /** Training method, by its id or an alias. Default `in-batch`. */
+  method?: string | undefined;
+}

@@ -1,0 +1,77 @@
+import { UsageError } from './errors.ts';
+import { kebabCase } from './option-name.ts';
+import {
+  accepts,
+  describeRange,
+  describeValue,
+  type GivenValues,
+  nearestOption,
+  type OptionSpec,
+  type OptionTable,
+  suggestion,
+} from './option-table.ts';
+
+/** Options as people write them: texts of the command line, objects of config files. */
+
+const NUMBER = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i;
+
+/** The value that a text stands for, in range or not; undefined for a text that stands for none of the option's type. */
+export function valueOfText(spec: OptionSpec, text: string): unknown {
+  switch (spec.type) {
+    case 'integer':
+    case 'number':
+      return NUMBER.test(text.trim()) ? Number(text) : undefined;
+    case 'list':
+      return text.split(',').flatMap((item) => item.trim() || []);
+    case 'numbers':
+      return text.split(',').map((item) => (NUMBER.test(item.trim()) ? Number(item) : Number.NaN));
+    case 'choice':
+    case 'text':
+      return text;
+    case 'switch':
+      return text === 'true' ? true : text === 'false' ? false : undefined;
+  }
+}
+
+/** Whether a value that somebody wrote is one of the option. A list without items is a slip here, though the library takes it for "none". */
+export const isWritten = (spec: OptionSpec, value: unknown): boolean =>
+  accepts(spec, value) && !(Array.isArray(value) && value.length === 0);
+
+/** The texts that an option takes: `numbers of at least 1 separated by commas`. */
+export const describeTexts = (spec: OptionSpec): string =>
+  spec.type === 'list' || spec.type === 'numbers'
+    ? `${describeRange(spec).replace('a list of ', '')} separated by commas`
+    : describeRange(spec);
+
+/**
+ * Options from a JSON object, by their names in either spelling: `"batch-size"` or `"batchSize"`. A list may be written as one text, as
+ * on the command line. Null stands for "not given".
+ *
+ * @throws UsageError for an unknown name (with the option that was probably meant), a name given twice, and a value that does not fit
+ */
+export function readOptions(table: OptionTable, json: GivenValues): GivenValues {
+  const keys = new Map(Object.keys(table).flatMap((key) => [[key, key] as const, [kebabCase(key), key]]));
+  const values: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(json)) {
+    const key = keys.get(name);
+    if (key === undefined) {
+      const meant = nearestOption(name, table);
+      const hint = meant === undefined ? '' : `, did you mean '${kebabCase(meant)}'?`;
+      throw new UsageError(`unknown option "${name}"${hint}`, {
+        help: `known: ${Object.keys(table).map(kebabCase).join(', ')}`,
+      });
+    }
+    if (key in values) throw new UsageError(`"${kebabCase(key)}" is given twice`);
+    if (value === null) continue;
+    values[key] = valueInJson(name, table[key]!, value);
+  }
+  return values;
+}
+
+function valueInJson(name: string, spec: OptionSpec, value: unknown): unknown {
+  const isList = spec.type === 'list' || spec.type === 'numbers';
+  const read = isList && typeof value === 'string' ? valueOfText(spec, value) : value;
+  if (isWritten(spec, read)) return read;
+  const near = spec.type === 'choice' && typeof value === 'string' ? suggestion(value, spec.choices) : '';
+  throw new UsageError(`"${name}" should be ${describeTexts(spec)}, found ${describeValue(value)}${near}`);
+}
