@@ -26,9 +26,9 @@ import { logSumExp, notANumber } from './weights.ts';
 export { BLOCK_ROWS };
 
 /**
- * Most scores of a piece, and most numbers of its embeddings if they are copied from f16: 2 MiB and 4 MiB,
- * which stay in the processor's caches until they are summed. Half as much is a little faster on an idle
- * machine, but slower on a busy one, where threads wait for each other after each operation.
+ * Maximum number of scores of a piece, and of numbers of its embeddings if they are copied from f16: 2 MiB
+ * and 4 MiB, which stay in the processor's caches until they are summed. Half as much is a little faster on
+ * an idle machine, but slower on a busy one, where threads wait for each other after each operation.
  */
 const PIECE_SCORES = 2 ** 19;
 const PIECE_NUMBERS = 2 ** 20;
@@ -41,7 +41,7 @@ const GATHERED_NUMBERS = 2 ** 22;
 
 /** Settings of {@link TableScores}. */
 export interface TableScoresOptions extends ComputeOptions {
-  /** Most scores, B × C, that are kept instead of computed again. Default 2¹⁹, 2 MiB. */
+  /** Maximum number of scores, B × C, that are kept instead of computed again. Default 2¹⁹, 2 MiB. */
   keptScores?: number;
 }
 

@@ -17,7 +17,7 @@ export interface FitOptions extends CorrectorOptions {
   batchSize?: number;
 }
 
-/** Fewest held-out pairs that can tell the best parameters from others. */
+/** Minimum number of held-out pairs that can tell the best parameters from others. */
 const FEWEST_HELD_OUT = 8;
 /** Updates between two evaluations on the held-out pairs. */
 const LOOK_EVERY = 50;

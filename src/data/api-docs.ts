@@ -57,7 +57,7 @@ const BASE_PACKAGES = ['typescript', '@types/node'];
 /** Name and version in the manifest. The version changes when the same packages give other bytes. */
 const GENERATOR_NAME = 'undrift api-docs';
 const GENERATOR_VERSION = 1;
-/** Fewest queries that are worth training on. */
+/** Minimum number of queries that are worth training on. */
 const MIN_QUERIES = 100;
 
 /**

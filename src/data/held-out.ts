@@ -7,10 +7,10 @@ import type { Texts } from './texts.ts';
 /** Name of the split on which training without queries is evaluated. */
 export const HELD_OUT = 'held-out';
 
-/** Share of the documents to hold out, and the most documents to hold out. */
+/** Share of the documents to hold out, and the maximum number of documents to hold out. */
 const HELD_OUT_RATIO = 0.05;
 const MOST_HELD_OUT = 1000;
-/** Fewest words of a held-out document: half of a shorter text says too little. */
+/** Minimum number of words of a held-out document: half of a shorter text says too little. */
 const LEAST_WORDS = 12;
 const LEAST_DOCUMENTS = 2;
 

@@ -6,7 +6,7 @@ import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 import { count } from '../util/format.ts';
 
-/** Settings of {@link readLines}. */
+/** Settings of `readLines`. */
 export interface LineOptions {
   /** Longest line accepted, in bytes without its line end. Default 64 MiB. */
   maxLineBytes?: number | undefined;

@@ -77,7 +77,7 @@ const GRADE_LIMIT = 1000;
  * A low `judged@k` says that the qrels do not cover this run and that the other figures mean little.
  *
  * A query whose qrels hold no relevant document stays in the mean with zeros, as in trec_eval;
- * `queriesWithoutRelevant` counts such queries. Documents are ranked by {@link rankDocuments}.
+ * `queriesWithoutRelevant` counts such queries. Documents are ranked by `rankDocuments`.
  *
  * @throws UsageError for an unknown metric
  * @throws UndriftError for a document listed twice in one query, a NaN score, a grade that is not a whole

@@ -25,7 +25,7 @@ export type RunEntries =
 /**
  * Writes a run file, streamed and atomically: the file appears only when it is complete.
  *
- * Documents of a query are written in the order of {@link rankDocuments}, so that the rank column agrees with
+ * Documents of a query are written in the order of `rankDocuments`, so that the rank column agrees with
  * trec_eval. Scores are written with all digits of the double, since six decimals would tie documents that
  * differ.
  *

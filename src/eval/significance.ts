@@ -21,7 +21,7 @@ export interface CompareOptions extends SamplingOptions {
   readonly missingQueries?: 'zero' | 'skip';
 }
 
-/** Result of {@link randomisationTest}. */
+/** Result of `randomisationTest`. */
 export interface RandomisationTest {
   /** Two-sided. */
   readonly pValue: number;
@@ -31,7 +31,7 @@ export interface RandomisationTest {
   readonly exact: boolean;
 }
 
-/** Result of {@link pairedTTest}. */
+/** Result of `pairedTTest`. */
 export interface PairedTTest {
   /** Test statistic; ±Infinity if all differences are equal and not zero. */
   readonly t: number;

@@ -36,7 +36,7 @@ export interface CorrectionOptions extends ComputeOptions {
   sample?: number | undefined;
   /** Split whose queries measure the result. Correctors are never fitted to queries. */
   split: string;
-  /** Most queries to use, evenly spaced. Default all. */
+  /** Maximum number of queries to use, evenly spaced. Default all. */
   limitQueries?: number | undefined;
   /** Cutoffs k of the metrics. Default 10 and 100. */
   topK?: readonly number[] | undefined;

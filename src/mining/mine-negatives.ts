@@ -48,7 +48,7 @@ export interface MinedBlock extends RowLists {
   readonly start: number;
 }
 
-/** Most queries, and most results of all of them together, in memory at once. */
+/** Maximum number of queries, and of results of all of them together, in memory at once. */
 const BLOCK_QUERIES = 512;
 const BLOCK_RESULTS = 2 ** 22;
 

@@ -17,7 +17,7 @@ import {
 export interface SplitOptions {
   /** Metrics to compute, such as `ndcg@10`. */
   metrics: readonly string[];
-  /** Most queries to use, evenly spaced over the split. Default all. */
+  /** Maximum number of queries to use, evenly spaced over the split. Default all. */
   limitQueries?: number | undefined;
   /**
    * Treatment of queries without results. `zero` (default): their metrics are 0. `skip`: they are left out of

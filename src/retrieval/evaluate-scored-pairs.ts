@@ -28,7 +28,7 @@ export function checkPairMetrics(metrics: readonly string[]): void {
  * Evaluates a retriever on scored pairs (`loadScoredPairs`). Each distinct text is embedded once, first texts
  * as queries and second texts as documents.
  *
- * @param options.limitPairs  most pairs to use, evenly spaced over the split; default all
+ * @param options.limitPairs  maximum number of pairs to use, evenly spaced over the split; default all
  * @param options.tokens  token ids of all texts, if they are at hand, as during training
  */
 export async function evaluateScoredPairs(

@@ -37,9 +37,9 @@ export interface RetrieveOptions {
 
 /** Settings of {@link retrieve}. */
 export interface DenseRetrieveOptions extends RetrieveOptions, ComputeOptions {
-  /** Token ids of all queries and all documents, by row, if they are at hand. */
+  /** Token ids of all queries and all documents, by row. Default: computed. */
   tokens?: { readonly queries?: TokenStore; readonly documents?: TokenStore } | undefined;
-  /** Embeddings of all documents by row, f32[N, D], if they are at hand. */
+  /** Embeddings of all documents by row, f32[N, D]. Default: computed. */
   documentEmbeddings?: Float32Array | undefined;
 }
 
@@ -52,8 +52,8 @@ const PROGRESS_QUERIES = 256;
 /**
  * Selects the queries of a split that have judgements.
  *
- * @param options.limitQueries  most queries, for a quick look; default all. They are evenly spaced over the
- *   split, because neighbours are alike (such as the questions on one document)
+ * @param options.limitQueries  maximum number of queries, for a quick look; default all. They are evenly
+ *   spaced over the split, because neighbours are alike (such as the questions on one document)
  * @throws DataError when the split does not exist
  * @throws UndriftError when the split has no judged query
  */

@@ -84,7 +84,7 @@ export class Charsmap {
   }
 }
 
-/** Most characters and graphemes in the cache of replacements. */
+/** Maximum number of characters and graphemes in the cache of replacements. */
 const MOST_KNOWN = 1 << 16;
 
 const ANY = /[\s\S]/gu;

@@ -38,7 +38,7 @@ export interface TokenFrame {
   readonly before: Int32Array;
   /** Token ids after the text. */
   readonly after: Int32Array;
-  /** Most tokens of the text itself. */
+  /** Maximum number of tokens of the text itself. */
   readonly room: number;
 }
 
@@ -50,11 +50,11 @@ export interface CropPairs {
   readonly documents: TokenStore;
 }
 
-/** Fewest tokens of a crop, before any are deleted. */
+/** Minimum number of tokens of a crop, before any are deleted. */
 const LEAST_TOKENS = 4;
 /**
- * Fewest tokens of a document that is cropped. In shorter documents both crops would be nearly the whole
- * text.
+ * Minimum number of tokens of a document that is cropped. In shorter documents both crops would be nearly the
+ * whole text.
  */
 export const LEAST_DOCUMENT_TOKENS = 2 * LEAST_TOKENS;
 
@@ -173,7 +173,7 @@ export class Crops {
     return { query, document };
   }
 
-  /** Fewest and most tokens of a crop of a window of `size` tokens. */
+  /** Minimum and maximum number of tokens of a crop of a window of `size` tokens. */
   private lengths(size: number, room: number): { least: number; most: number } {
     const { minRatio, maxRatio } = this.options;
     // The window without the sentence is a crop too and must keep LEAST_TOKENS tokens.

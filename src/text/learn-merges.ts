@@ -12,7 +12,7 @@ export interface LearnMergesOptions {
   tokens: string[];
   /** Number of tokens at which learning stops. */
   vocabSize: number;
-  /** Fewest occurrences of a pair to merge. */
+  /** Minimum number of occurrences of a pair to merge. */
   minFrequency: number;
   /** Makes the string of the token that replaces a pair. */
   join: (left: string, right: string) => string;

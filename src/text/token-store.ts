@@ -7,7 +7,7 @@ export type TokenArray = Uint16Array | Int32Array;
 
 /** Settings of {@link TokenStore.build}. */
 export interface TokenStoreOptions {
-  /** Most tokens of a text, special tokens included; a whole number ≥ 1. */
+  /** Maximum number of tokens of a text, special tokens included; a whole number ≥ 1. */
   maxTokens: number;
   /** Text to put in front of every text, for example `query: `. Default none. */
   prefix?: string;

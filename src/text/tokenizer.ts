@@ -169,7 +169,7 @@ export class Tokenizer {
    * A text that is too long is truncated before the special tokens are added, so [CLS] … [SEP] stays whole,
    * as in Hugging Face's truncation.
    *
-   * @param maxTokens  most ids to return, special tokens included; default no limit
+   * @param maxTokens  maximum number of ids to return, special tokens included; default no limit
    * @throws UsageError when `maxTokens` leaves no room for the special tokens
    */
   encode(text: string, maxTokens = Number.POSITIVE_INFINITY): Int32Array {

@@ -5,14 +5,17 @@ import type { TokenizerJson } from './tokenizer-json.ts';
 /** Special tokens of RoBERTa; the id of a token is its position. */
 export const BPE_SPECIAL_TOKENS = ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] as const;
 
-/** Longer words are skipped: they are mostly runs of one kind of character, teach nothing and cost time. */
+/**
+ * Maximum number of bytes of a word. Longer words are skipped: they are mostly runs of one kind of character,
+ * teach nothing and cost time.
+ */
 const MAX_WORD_BYTES = 256;
 
 /** Settings of {@link trainBpe}. */
 export interface BpeOptions {
-  /** Most tokens of the vocabulary, special tokens included. */
+  /** Maximum number of tokens of the vocabulary, special tokens included. */
   vocabSize: number;
-  /** Fewest occurrences of a pair to merge. */
+  /** Minimum number of occurrences of a pair to merge. */
   minFrequency: number;
 }
 

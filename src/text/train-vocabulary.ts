@@ -9,19 +9,23 @@ export interface VocabularyOptions {
   /** Kind of model. `wordpiece`: BERT's tokenizer. `bpe`: GPT-2's byte-level tokenizer. */
   model: 'wordpiece' | 'bpe';
   /**
-   * Most tokens, special tokens included, ≥ 1. There are fewer when the texts have no more frequent pairs.
+   * Maximum number of tokens, special tokens included, ≥ 1. The result is smaller when the texts have no more
+   * frequent pairs.
    */
   vocabSize: number;
   /** Make WordPiece ignore case and accents. Default true. */
   lowercase?: boolean;
-  /** Fewest occurrences of a pair to merge, ≥ 1. Default 2. */
+  /** Minimum number of occurrences of a pair to merge, ≥ 1. Default 2. */
   minFrequency?: number;
   /**
-   * Most characters in a WordPiece vocabulary, ≥ 1. Default 1,000, or a quarter of the vocabulary if that is
-   * less.
+   * Maximum number of characters in a WordPiece vocabulary, ≥ 1. Default 1,000, or a quarter of the
+   * vocabulary if that is less.
    */
   alphabetLimit?: number;
-  /** Most distinct words held while counting, ≥ 1. Beyond this, rare words are dropped. Default 2,000,000. */
+  /**
+   * Maximum number of distinct words held while counting, ≥ 1. Beyond this, rare words are dropped. Default
+   * 2,000,000.
+   */
   maxWords?: number;
 }
 

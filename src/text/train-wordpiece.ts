@@ -7,16 +7,16 @@ export const WORDPIECE_SPECIAL_TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[M
 
 const PREFIX = '##';
 
-/** Most characters of a word. Longer words are one [UNK] when encoded, so they are skipped. */
+/** Maximum number of characters of a word. Longer words are one [UNK] when encoded, so they are skipped. */
 const MAX_WORD_CHARS = 100;
 
 /** Settings of {@link trainWordPiece}. */
 export interface WordPieceOptions {
-  /** Most tokens of the vocabulary, special tokens included. */
+  /** Maximum number of tokens of the vocabulary, special tokens included. */
   vocabSize: number;
-  /** Fewest occurrences of a pair to merge. */
+  /** Minimum number of occurrences of a pair to merge. */
   minFrequency: number;
-  /** Most characters in the vocabulary. Words with other characters become [UNK]. */
+  /** Maximum number of characters in the vocabulary. Words with other characters become [UNK]. */
   alphabetLimit: number;
   /** Ignore case and accents. */
   lowercase: boolean;

@@ -17,7 +17,7 @@ import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
 import { Decoder, type ModelConfig } from './decoder.ts';
 
-/** Most logits in one pass: 256 MB. */
+/** Maximum number of logits in one pass: 256 MB. */
 const SCORES_PER_PASS = 1 << 26;
 
 /** Token sequence to score. Tokens before position `from`, and the first token, are context only. */
@@ -125,7 +125,7 @@ export class LanguageModel {
    * cache of keys and values: every token reads the whole text again.
    *
    * @param text  beginning of the text; '' to start from the start token
-   * @param options.tokens  most new tokens
+   * @param options.tokens  maximum number of new tokens
    * @returns the text with its continuation
    * @throws UsageError when there is nothing to start from, or the text is longer than the model reads
    */
