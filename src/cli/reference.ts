@@ -1,7 +1,7 @@
 import { type AnyCommand, allOptions, COMMON_OPTIONS, type CommandGroup } from './command.ts';
 import { flagOf, optionsAsMarkdown } from './options.ts';
 
-/** The reference of all commands as Markdown, made from the tables that the parser is made from. */
+/** Reference of all commands as Markdown, from the tables that the parser uses. */
 export function commandReference(commands: readonly (AnyCommand | CommandGroup)[]): string {
   const sections = commands.flatMap((entry) =>
     'commands' in entry
@@ -19,8 +19,8 @@ function section(spec: AnyCommand, group: string): string {
     Object.entries(allOptions(spec)).filter(([key]) => !(key in COMMON_OPTIONS)),
   );
   const config = spec.config
-    ? `\nWith \`${flagOf('config', options.config!)} FILE\` the same options come from a JSON object, ` +
-      'by their names without the dashes: `{"model": "static", "batch-size": 64}`. Flags win.\n'
+    ? `\n\`${flagOf('config', options.config!)} FILE\` reads the same options from a JSON object, under their names without ` +
+      'the dashes: `{"model": "static", "batch-size": 64}`. Flags take precedence over the file.\n'
     : '';
   return (
     `## \`${name}${args.join('')}\`\n\n${[`${capital(spec.summary)}.`, spec.description].join(' ').trim()}\n\n` +

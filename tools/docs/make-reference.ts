@@ -29,12 +29,12 @@ function methodReference(): string {
 
 ${MADE}
 
-\`undrift train --method ID\`. What all of them share, a batch of queries with their positives, the temperature, the optimizer, is
-in [commands.md](commands.md). The methods over a score table are one composition
-([\`src/methods/table/table-method.ts\`](../src/methods/table/table-method.ts)) with different choices of table, sampler, loss and refresh: their
-options can be exchanged at will.
+\`undrift train --method ID\` chooses one of these methods. Options that all of them share, such as batch size, temperature and optimizer, are in
+[commands.md](commands.md). All methods over a table of cached embeddings are compositions of the same parts
+([\`src/methods/table/table-method.ts\`](../src/methods/table/table-method.ts)): table, sampler, loss and refresh policy. Each of them accepts the
+options of the others.
 
-| method | in one line |
+| method | summary |
 |---|---|
 ${methods.map(({ id, summary }) => `| [\`${id}\`](#${id}) | ${cell(summary)} |`).join('\n')}
 
