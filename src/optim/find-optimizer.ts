@@ -6,6 +6,7 @@ import { sgd } from './sgd.ts';
 
 /** Names of the optimizers. */
 export const OPTIMIZERS = ['adamw', 'sgd', 'lion'] as const;
+/** Name of an optimizer. */
 export type OptimizerName = (typeof OPTIMIZERS)[number];
 
 const MAKE: Readonly<Record<OptimizerName, () => Optimizer>> = { adamw, sgd, lion };

@@ -1,7 +1,7 @@
 import type { OptionTable } from '../util/option-table.ts';
 import { DEVICES } from './devices.ts';
 
-/** Where and on how many threads to compute. */
+/** Options for the device and the number of threads of programs. */
 export const COMPUTE_OPTIONS = {
   /** Device that programs run on. */
   device: {

@@ -13,7 +13,12 @@ export class UndriftError extends Error {
   readonly help: string | undefined;
   readonly #marked: MarkedMessage;
 
-  /** @param message  may mark options by `option(…)`; the error's own message has their names */
+  /**
+   * Makes an error.
+   *
+   * @param message text in which options may be marked by `option(…)`; the error's `message` has their names instead
+   * @param options.help one line that says what to do next
+   */
   constructor(message: string, options: { help?: string; cause?: unknown } = {}) {
     const { help, cause } = options;
     super(asNames(help ? `${message}\n  help: ${help}` : message), { cause });
@@ -22,20 +27,23 @@ export class UndriftError extends Error {
     this.#marked = { message, help };
   }
 
-  /** Message and help with the marks of their options, for those who render them another way or quote them in an error of their own. */
+  /** Message and help in which options are still marked, for rendering them as flags or quoting them in another error. */
   get marked(): MarkedMessage {
     return this.#marked;
   }
 }
 
-/** A message, without its help line, in which options are marked; see `option`. */
+/** Message and help line in which options are marked; see `option`. */
 export interface MarkedMessage {
+  /** Message without the help line. */
   readonly message: string;
+  /** Help line. */
   readonly help: string | undefined;
 }
 
 /** Error in the flags, option values or arguments that the user gave. Exit code 2. */
 export class UsageError extends UndriftError {
+  /** Exit code of the process. */
   override readonly exitCode = 2;
 }
 

@@ -1,7 +1,9 @@
 /**
- * How messages name options. The same option is `batchSize` to a program that calls the library and `--batch-size` on the command
- * line, and the same setting is `normalize: false` and `--no-normalize`. A message therefore marks its options by `option(…)`;
- * `UndriftError` renders them as names, and the command line renders the same error's options as flags.
+ * Marks of option names in error messages.
+ *
+ * An option is `batchSize` to a program that calls the library, and `--batch-size` on the command line. A
+ * setting is likewise `normalize: false` or `--no-normalize`. Messages therefore mark their options with
+ * `option(…)`. `UndriftError` renders the marks as names, and the command line renders them as flags.
  */
 const START = '\u0001';
 const VALUE = '\u0002';
@@ -9,22 +11,22 @@ const END = '\u0003';
 const MARKED = new RegExp(`${START}([^${VALUE}${END}]*)(?:${VALUE}([^${END}]*))?${END}`, 'g');
 
 /**
- * Marks an option, with a value where the message says what to give.
+ * Marks an option in a message, with a value if the message says what to give.
  *
- * @param key  in camel case
+ * @param key name of the option, in camel case
  */
 export const option = (
   key: string,
   value?: string | number | boolean | readonly (string | number)[],
 ): string => `${START}${key}${value === undefined ? '' : VALUE + JSON.stringify(value)}${END}`;
 
-/** A message for those who call the library: `batchSize`, `loss: 'gist'`, `normalize: false`. */
+/** Renders a message for callers of the library: `batchSize`, `loss: 'gist'`, `normalize: false`. */
 export const asNames = (message: string): string =>
   message.replace(MARKED, (_, key: string, value: string | undefined) =>
     value === undefined ? key : `${key}: ${asLiteral(JSON.parse(value))}`,
   );
 
-/** A message for the command line: `--batch-size`, `--loss gist`, `--no-normalize`. */
+/** Renders a message for the command line: `--batch-size`, `--loss gist`, `--no-normalize`. */
 export const asFlags = (message: string): string =>
   message.replace(MARKED, (_, key: string, json: string | undefined) => {
     const value: unknown = json === undefined ? true : JSON.parse(json);
@@ -32,7 +34,7 @@ export const asFlags = (message: string): string =>
     return `--${kebabCase(key)} ${value}`;
   });
 
-/** `batchSize` → `batch-size`. */
+/** Converts camel case to kebab case: `batchSize` → `batch-size`. */
 export const kebabCase = (key: string): string =>
   key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 

@@ -2,84 +2,102 @@ import { UsageError } from './errors.ts';
 import { nearest } from './nearest.ts';
 import { option } from './option-name.ts';
 
-/** Members of every option. */
+/** Fields that every option has. */
 export interface OptionBase {
   /** One line for `--help`. Default and range are added from the other fields. */
   readonly help: string;
-  /** Stands for the value in the help: `folder`, `n`. */
+  /** Placeholder for the value in the help: `folder`, `n`. */
   readonly value?: string;
-  /** Heading of the help under which it stands. */
+  /** Heading in the help under which the option is listed. */
   readonly group?: string;
-  /** Must be given. */
+  /** Whether the option must be given. Default: optional. */
   readonly required?: true;
-  /** The default in words, where it depends on other options: `128 for static, else 32`. */
+  /** Default in words, if it depends on other options: `128 for static, else 32`. */
   readonly defaultHelp?: string;
-  /** Names that other libraries give the option. They are not accepted: an error for one of them names this option. */
+  /**
+   * Names of the option in other libraries. They are not accepted, but an error for one of them names this
+   * option.
+   */
   readonly aliases?: readonly string[];
 }
 
-/** Members of options whose value is a number. */
+/** Fields of options with a number as value. */
 export interface NumberBase extends OptionBase {
+  /** Value if the option is not given. */
   readonly default?: number;
-  /** Smallest and largest value allowed. */
+  /** Smallest value allowed. */
   readonly min?: number;
+  /** Largest value allowed. */
   readonly max?: number;
 }
 
-/** A whole number. */
+/** Option with a whole number. */
 export interface IntegerOption extends NumberBase {
   readonly type: 'integer';
 }
 
-/** A finite number, perhaps with a bound that itself is not allowed. */
+/** Option with a finite number. */
 export interface RealOption extends NumberBase {
   readonly type: 'number';
+  /** Exclusive lower bound. */
   readonly above?: number;
+  /** Exclusive upper bound. */
   readonly below?: number;
-  /** A further check, which throws a UsageError. */
+  /** Additional check, which throws a UsageError. */
   readonly check?: (value: number) => unknown;
 }
 
+/** Option with a text. */
 export interface TextOption extends OptionBase {
   readonly type: 'text';
+  /** Value if the option is not given. */
   readonly default?: string;
-  /** Refuses the empty text. */
+  /** Whether the empty text is refused. Default: it is allowed. */
   readonly nonEmpty?: true;
-  /** A further check, which throws a UsageError. */
+  /** Additional check, which throws a UsageError. */
   readonly check?: (value: string) => unknown;
 }
 
-/** Texts; on the command line separated by commas. */
+/** Option with a list of texts, which are separated by commas on the command line. */
 export interface ListOption extends OptionBase {
   readonly type: 'list';
+  /** Value if the option is not given. */
   readonly default?: readonly string[];
 }
 
-/** Numbers; on the command line separated by commas. */
+/** Option with a list of numbers, which are separated by commas on the command line. */
 export interface NumbersOption extends OptionBase {
   readonly type: 'numbers';
+  /** Value if the option is not given. */
   readonly default?: readonly number[];
-  /** Smallest value of each. */
+  /** Smallest value allowed for each number. */
   readonly min?: number;
-  /** Whether each is a whole number. */
+  /** Whether each number must be whole. Default: any finite number is allowed. */
   readonly whole?: true;
 }
 
-/** One of a few words. */
+/** Option with one of a few words. */
 export interface ChoiceOption extends OptionBase {
   readonly type: 'choice';
+  /** Words that are allowed. */
   readonly choices: readonly string[];
+  /** Value if the option is not given. */
   readonly default?: string;
 }
 
-/** On or off. */
+/** Option that is on or off. */
 export interface SwitchOption extends OptionBase {
   readonly type: 'switch';
+  /** Value if the option is not given. */
   readonly default?: boolean;
-  /** The flag is `--no-…` and turns it off; where nothing is given and there is no default, the value is undefined. */
+  /**
+   * Whether the flag is `--no-…` and turns the option off. Without the flag and a default, the value is
+   * undefined.
+   */
   readonly negative?: true;
 }
 
+/** Declaration of one option. */
 export type OptionSpec =
   | IntegerOption
   | RealOption
@@ -90,12 +108,14 @@ export type OptionSpec =
   | SwitchOption;
 
 /**
- * Options by their names in camel case, declared once: the types of the library, its checks, the flags of the command line, their
- * help, the check of config files and the reference in the documentation are made from this one table.
+ * Declarations of options, by their names in camel case.
+ *
+ * Each option is declared once. The types of the library, its checks, the flags of the command line, their
+ * help, the check of config files and the reference in the documentation are derived from the table.
  */
 export type OptionTable = Readonly<Record<string, OptionSpec>>;
 
-/** The type of an option's value. */
+/** Type of an option's value. */
 export type OptionValue<S extends OptionSpec> = S extends IntegerOption | RealOption
   ? number
   : S extends SwitchOption
@@ -108,22 +128,22 @@ export type OptionValue<S extends OptionSpec> = S extends IntegerOption | RealOp
           ? C
           : string;
 
-/** The values of a table's options: undefined only for those with neither a default nor `required`. */
+/** Values of a table's options. Only those with neither a default nor `required` can be undefined. */
 export type OptionValues<T extends OptionTable> = {
   readonly [K in keyof T]:
     | OptionValue<T[K]>
     | (T[K] extends { required: true } ? never : T[K] extends { default: unknown } ? never : undefined);
 };
 
-/** A table's options as a caller gives them: each may be left out. */
+/** Options of a table as a caller gives them. Each may be left out. */
 export type GivenOptions<T extends OptionTable> = {
   -readonly [K in keyof T]?: OptionValue<T[K]> | undefined;
 };
 
-/** Values by name, of which nothing is known yet. */
+/** Unchecked values by name. */
 export type GivenValues = Readonly<Record<string, unknown>>;
 
-/** The values that an option takes, in words: `a whole number from 1 to 65,536`. */
+/** Describes the values that an option accepts: `a whole number from 1 to 65,536`. */
 export function describeRange(spec: OptionSpec): string {
   switch (spec.type) {
     case 'integer':
@@ -145,7 +165,7 @@ export function describeRange(spec: OptionSpec): string {
   }
 }
 
-/** The bounds of a number, in words: ` from 1 to 65,536`, ` above 0`, or nothing. */
+/** Describes the bounds of a number: ` from 1 to 65,536`, ` above 0`, or the empty text. */
 export function describeBounds(spec: IntegerOption | RealOption): string {
   const { min, max } = spec;
   const { above, below } = spec.type === 'number' ? spec : {};
@@ -158,7 +178,7 @@ export function describeBounds(spec: IntegerOption | RealOption): string {
   return lower && upper ? `${lower} and${upper}` : lower || upper;
 }
 
-/** Whether a value has the option's type and lies in its range. */
+/** Returns whether a value has the option's type and lies in its range. */
 export function accepts(spec: OptionSpec, value: unknown): boolean {
   switch (spec.type) {
     case 'integer':
@@ -189,10 +209,10 @@ function withinBounds(spec: IntegerOption | RealOption, value: number): boolean 
 }
 
 /**
- * Checks options that a caller gave. Undefined and null stand for "not given".
+ * Checks the options that a caller gave. Undefined and null stand for "not given".
  *
- * @throws UsageError for a name that is not in the table, with the option that was probably meant, and for a value of another type
- *   or out of range
+ * @throws UsageError for a name that is not in the table, with the option that was probably meant, and for a
+ *   value of the wrong type or out of range.
  */
 export function checkOptions(table: OptionTable, given: GivenValues): void {
   for (const [key, value] of Object.entries(given)) {
@@ -210,7 +230,11 @@ export function checkOptions(table: OptionTable, given: GivenValues): void {
   }
 }
 
-/** @throws UsageError for a value of another type or out of range */
+/**
+ * Checks the value of one option.
+ *
+ * @throws UsageError for a value of the wrong type or out of range.
+ */
 export function checkOption(key: string, spec: OptionSpec, value: unknown): void {
   if (accepts(spec, value)) {
     if (spec.type === 'text') spec.check?.(value as string);
@@ -223,19 +247,23 @@ export function checkOption(key: string, spec: OptionSpec, value: unknown): void
   );
 }
 
-/** The values of a table's options: those that were given, else the defaults. Other values are left out; nothing is checked. */
+/**
+ * Returns the value of every option in a table: the given value, else the default.
+ *
+ * Values of other names are left out. Nothing is checked.
+ */
 export function optionValues<T extends OptionTable>(table: T, given: GivenValues): OptionValues<T> {
   const values = Object.entries(table).map(([key, spec]) => [key, given[key] ?? spec.default]);
   return Object.fromEntries(values) as OptionValues<T>;
 }
 
-/** Some of a table's options, in the order of the names. */
+/** Returns a table with some of a table's options, in the order of the names. */
 export const pickOptions = <T extends OptionTable, K extends keyof T & string>(
   table: T,
   ...names: readonly K[]
 ): Pick<T, K> => Object.fromEntries(names.map((name) => [name, table[name]])) as unknown as Pick<T, K>;
 
-/** A table with other defaults for some of its options. */
+/** Returns a table with other defaults for some of its options. */
 export function withDefaults<T extends OptionTable, D extends GivenOptions<T>>(
   table: T,
   defaults: D,
@@ -251,7 +279,10 @@ export function withDefaults<T extends OptionTable, D extends GivenOptions<T>>(
   return Object.fromEntries(specs);
 }
 
-/** A table for a front end that leaves the defaults to the library: they are shown in the help, and no value is filled in. */
+/**
+ * Returns a table for a front end that leaves the defaults to the library. The help shows the defaults, but
+ * `optionValues` fills in none.
+ */
 export function withoutDefaults<T extends OptionTable>(
   table: T,
 ): { readonly [K in keyof T]: Omit<T[K], 'default'> } {
@@ -263,8 +294,10 @@ export function withoutDefaults<T extends OptionTable>(
 }
 
 /**
- * The option that a word was probably meant to be: one that another library calls so (`learning_rate` for `lr`), else the one that
- * is spelt most like it.
+ * Finds the option that was probably meant by an unknown name.
+ *
+ * The name is compared with the names and aliases of all options, ignoring case and the way in which words
+ * are joined. `learning_rate` gives `lr`, which has it as an alias.
  */
 export function nearestOption(word: string, table: OptionTable): string | undefined {
   const names = Object.entries(table).flatMap(([key, { aliases = [] }]) =>
@@ -278,16 +311,16 @@ export function nearestOption(word: string, table: OptionTable): string | undefi
   return names.find(([name]) => name === (found ?? asked))?.[1];
 }
 
-/** A name whatever way its words are joined: `batch-size`, `batch_size` and `batchSize` are the same. */
+/** Normalises a name, so that `batch-size`, `batch_size` and `batchSize` are equal. */
 const letters = (name: string): string => name.replace(/[-_]/g, '').toLowerCase();
 
-/** `, did you mean 'x'?`, or nothing. */
+/** Suggestion to append to a message: `, did you mean 'x'?`, or the empty text. */
 export function suggestion(word: string, candidates: Iterable<string>): string {
   const near = nearest(word, candidates);
   return near === undefined ? '' : `, did you mean '${near}'?`;
 }
 
-/** A value for a message, shortened. */
+/** Formats a value for a message, in at most 60 characters. */
 export function describeValue(value: unknown): string {
   const text = typeof value === 'object' || typeof value === 'string' ? asJson(value) : String(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;

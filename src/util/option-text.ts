@@ -15,7 +15,10 @@ import {
 
 const NUMBER = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i;
 
-/** The value that a text stands for, in range or not; undefined for a text that stands for none of the option's type. */
+/**
+ * Parses the text of an option's value, without checking its range. Returns undefined if the text is not of the
+ * option's type.
+ */
 export function valueOfText(spec: OptionSpec, text: string): unknown {
   switch (spec.type) {
     case 'integer':
@@ -33,21 +36,26 @@ export function valueOfText(spec: OptionSpec, text: string): unknown {
   }
 }
 
-/** Whether a value that somebody wrote is one of the option. A list without items is a slip here, though the library takes it for "none". */
+/**
+ * Returns whether an option accepts a value that a person wrote. An empty list is refused as a mistake, although
+ * the library accepts it as "none".
+ */
 export const isWritten = (spec: OptionSpec, value: unknown): boolean =>
   accepts(spec, value) && !(Array.isArray(value) && value.length === 0);
 
-/** The texts that an option takes: `numbers of at least 1 separated by commas`. */
+/** Describes the texts that an option accepts: `numbers of at least 1 separated by commas`. */
 export const describeTexts = (spec: OptionSpec): string =>
   spec.type === 'list' || spec.type === 'numbers'
     ? `${describeRange(spec).replace('a list of ', '')} separated by commas`
     : describeRange(spec);
 
 /**
- * Options from a JSON object, by their names in either spelling: `"batch-size"` or `"batchSize"`. A list may be written as one text, as
- * on the command line. Null stands for "not given".
+ * Reads options from a JSON object, by their names in either spelling: `"batch-size"` or `"batchSize"`.
  *
- * @throws UsageError for an unknown name (with the option that was probably meant), a name given twice, and a value that does not fit
+ * A list may be written as one text, as on the command line. Null stands for "not given".
+ *
+ * @throws UsageError for an unknown name (with the option that was probably meant), a name that is given twice,
+ *   and a value that does not fit.
  */
 export function readOptions(table: OptionTable, json: GivenValues): GivenValues {
   const keys = new Map(Object.keys(table).flatMap((key) => [[key, key] as const, [kebabCase(key), key]]));
