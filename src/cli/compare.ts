@@ -5,9 +5,10 @@ import { type ComparisonResults, isResults, readResults } from '../compare/resul
 import { RESULTS, runComparison } from '../compare/run-comparison.ts';
 import { formatResults, writeCharts, writeMarkdown, writeReport } from '../compare/write-report.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
-import { DEVICES, type Device } from '../runtime/devices.ts';
+import type { Device } from '../runtime/devices.ts';
 import { readJson } from '../util/files.ts';
 import { formatDuration } from '../util/format.ts';
+import { withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadProgress } from './model-source.ts';
@@ -45,8 +46,7 @@ export const compareCommand = defineCommand({
     },
     charts: { type: 'text', value: 'folder', help: 'write the charts as SVG files' },
     // Without defaults: what is not given is the config file's to say.
-    device: { type: 'choice', choices: DEVICES, help: 'where to compute (default cpu)', group: 'Machine' },
-    threads: COMPUTE_OPTIONS.threads,
+    ...withoutDefaults(COMPUTE_OPTIONS),
   },
   stopsGracefully: true,
   examples: [

@@ -91,6 +91,9 @@ describe('undrift, losses by name', () => {
   it('trains on scored pairs, and measures them', async () => {
     const trained = await train('pairs', 'sts', '--method', 'scored-pairs', '--loss', 'CosineSimilarityLoss');
     expect(trained).toMatchObject({ code: 0 });
+    expect(await undrift('train', '--out', 'sts', '--resume', '--eval-metric', 'spearman')).toMatchObject({
+      code: 0,
+    });
     const measure = (...argv: string[]) =>
       undrift('eval', '--model', 'sts', '--data', 'pairs', '--threads', '1', ...argv);
     const [both, mixed, again] = await Promise.all([
