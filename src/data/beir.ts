@@ -105,11 +105,11 @@ export async function readSplits(
   return splits;
 }
 
-/** Tells of judgements that were left out. */
+/** Writes the note on judgements that were left out. */
 export const skippedNote = (split: string, skipped: number): string =>
   `split ${split}: left out ${skipped} judgement${skipped === 1 ? '' : 's'} of unknown ids`;
 
-/** Reads a corpus from JSONL or Parquet files with the fields `_id`, `text` and perhaps `title`. */
+/** Reads a corpus from JSONL or Parquet files with the fields `_id`, `text` and optionally `title`. */
 export async function readCorpus(
   files: readonly string[],
   noun: 'document' | 'query',

@@ -4,7 +4,7 @@ import type { Qrels } from './examples.ts';
 import type { PairRecord } from './pairs.ts';
 import { describe } from './record.ts';
 
-/** Records one after the other: an array, a generator, a cursor of a database. Read once, and never held as a whole. */
+/** Stream of records: an array, a generator or a database cursor. It is read once and never held as a whole. */
 export type Records<T> = Iterable<T> | AsyncIterable<T>;
 
 interface Named {
@@ -13,41 +13,48 @@ interface Named {
 }
 
 /**
- * Queries with the passages that answer them. Read in the order dev, test, pairs. A split that is not given is held out of
- * `pairs` by a hash of the query: 5 % of the queries each.
+ * Training pairs from memory: queries with the passages that answer them.
+ *
+ * The sources are read in the order dev, test, pairs. A split that is not given is held out of `pairs` by a
+ * hash of the query, 5 % of the queries each.
  */
 export interface PairData extends Named {
-  /** The training pairs. */
+  /** Training pairs. */
   pairs: Records<PairRecord>;
+  /** Pairs to evaluate on during training. Default: held out of `pairs`. */
   dev?: Records<PairRecord> | undefined;
+  /** Pairs of the split test. Default: held out of `pairs`. */
   test?: Records<PairRecord> | undefined;
 }
 
-/** A document or a query of {@link JudgedData}; ids are unique among the documents, and among the queries. */
+/** Document or query of {@link JudgedData}. Ids are unique among the documents and among the queries. */
 export type TextRecord = (
   | { readonly id: string | number | bigint }
   | { readonly _id: string | number | bigint }
 ) & {
   readonly text: string;
-  /** Put before the text, with a space between. */
+  /** Title, put before the text with a space between. */
   readonly title?: string | null | undefined;
 };
 
-/** One relevance judgement (one line of a qrels file). */
+/** Relevance judgement, like one line of a qrels file. */
 export interface JudgementRecord {
+  /** Id of a query. */
   readonly queryId: string | number | bigint;
+  /** Id of a document. */
   readonly docId: string | number | bigint;
-  /** Above 0: the document answers the query. Default 1. */
+  /** Relevance grade; above 0 the document answers the query. Default 1. */
   readonly grade?: number | bigint | undefined;
 }
 
 /**
- * Documents, queries, and judgements of which document answers which query: what a BEIR folder holds as corpus, queries and qrels.
- * Read in this order; judgements split by split.
+ * Documents, queries and relevance judgements from memory, like corpus, queries and qrels of a BEIR folder.
+ * They are read in this order, judgements split by split.
  */
 export interface JudgedData extends Named {
+  /** Documents to search. */
   documents: Records<TextRecord>;
-  /** The queries of all splits. */
+  /** Queries of all splits. */
   queries: Records<TextRecord>;
   /** Judgements by split (`train`, `dev`, `test`), as records or as a map of maps: query id → document id → grade. */
   judgements: Readonly<Record<string, Records<JudgementRecord> | Qrels>>;
@@ -55,31 +62,40 @@ export interface JudgedData extends Named {
 
 /** Documents alone, for methods that need no queries (`crop`). */
 export interface TextData extends Named {
-  /** Texts, or records with `text` and perhaps `title`. */
+  /** Texts, or records with `text` and optionally `title`. */
   texts: Records<string | { readonly text: string; readonly title?: string | null | undefined }>;
 }
 
-/** A pair of texts and how similar they are, for the method `scored-pairs`. */
+/** Pair of texts with a similarity score, for the method `scored-pairs`. */
 export interface ScoredPairRecord {
+  /** First text. */
   readonly sentence1: string;
+  /** Second text. */
   readonly sentence2: string;
+  /** Similarity of the two texts. */
   readonly score: number | bigint;
 }
 
-/** Scored pairs; a split that is not given is held out of `scoredPairs` by a hash of the first text, 5 % each. */
+/**
+ * Scored pairs from memory. A split that is not given is held out of `scoredPairs` by a hash of the first
+ * text, 5 % each.
+ */
 export interface ScoredPairData extends Named {
+  /** Training pairs. */
   scoredPairs: Records<ScoredPairRecord>;
+  /** Pairs to evaluate on during training. Default: held out of `scoredPairs`. */
   dev?: Records<ScoredPairRecord> | undefined;
+  /** Pairs of the split test. Default: held out of `scoredPairs`. */
   test?: Records<ScoredPairRecord> | undefined;
 }
 
-/** Data that a program gives from memory, instead of the path of a file or folder. */
+/** Data from memory, instead of the path of a file or folder. */
 export type DataInMemory = PairData | JudgedData | TextData | ScoredPairData;
 
-/** The name of data from memory that was given none, also in the `settings.json` of a run. */
+/** Default name of data from memory, also in the `settings.json` of a run. */
 export const IN_MEMORY = '(memory)';
 
-/** What may stand in data from memory, by the field that says of what kind it is. */
+/** Fields of data from memory, by the field that marks each kind. */
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
   pairs: ['pairs', 'dev', 'test'],
   documents: ['documents', 'queries', 'judgements'],
@@ -90,7 +106,12 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
 const FORMS =
   'give { pairs, dev?, test? }, { documents, queries, judgements: { train, dev? } }, { texts } or { scoredPairs, dev?, test? }';
 
-/** @throws UsageError for data of no known kind, with fields of two kinds, or with a field that is missing or misspelt */
+/**
+ * Checks the fields of data from memory.
+ *
+ * @throws UsageError for data of no known kind, with fields of two kinds, or with a field that is missing or
+ *   misspelt
+ */
 export function checkDataInMemory(data: DataInMemory): void {
   if (typeof data !== 'object' || data === null || isRecords(data)) {
     throw new UsageError(`data should be a path or an object, found ${describe(data)}`, { help: FORMS });
@@ -115,6 +136,6 @@ export function checkDataInMemory(data: DataInMemory): void {
   if (missing !== undefined) throw new UsageError(`data with ${kind} needs ${missing} too`, { help: FORMS });
 }
 
-/** Whether a value can be read item by item. A string is not meant to be. */
+/** Tells whether a value can be read item by item; false for a string. */
 export const isRecords = (value: unknown): value is Records<unknown> =>
   typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);

@@ -26,10 +26,11 @@ import {
 } from './retrieval-data.ts';
 
 /**
- * Reads pairs, or documents with queries and judgements, from memory: each source once, in the order that the types name. Texts are
- * held once, as those of files are.
+ * Reads pairs, or documents with queries and judgements, from memory. Each source is read once, in the order
+ * given at its type. Texts are held once, as UTF-8 (see `Corpus`).
  *
- * @throws UsageError for data of another kind; DataError (`pairs[3]: …`) for a record that is wrong
+ * @throws UsageError for data of another kind
+ * @throws DataError (`pairs[3]: …`) for an invalid record
  */
 export async function retrievalDataInMemory(
   data: DataInMemory,

@@ -8,10 +8,10 @@ import type { LoadOptions } from './load-options.ts';
 import { isParquet, readParquet } from './parquet.ts';
 import { type DataRecord, describe } from './record.ts';
 
-/** Of the columns of a file, those worth reading. */
+/** Chooses the columns to read from the names in a file. */
 type ChooseColumns = (names: readonly string[]) => readonly string[];
 
-/** Streams the records of one file, or of one iterable in memory; once. */
+/** Streams the records of one file or one iterable in memory. Can be called only once. */
 export type RecordSource = (columns?: ChooseColumns) => AsyncIterable<DataRecord>;
 
 /** Streams the records of a JSONL (plain or gzip) or Parquet file, recognised by its first bytes. */
@@ -28,7 +28,11 @@ export async function* readRecords(
   yield* readParquet(file, options);
 }
 
-/** The records of a file whose bytes the log watches. @param role  what the file is in the data set, for the fingerprint */
+/**
+ * Makes the source of a file's records. `log` observes the bytes of the file.
+ *
+ * @param role  role of the file in the data set, for the fingerprint
+ */
 export const recordsOfFile = (
   file: string,
   role: string,
@@ -40,7 +44,7 @@ export const recordsOfFile = (
     yield* readRecords(file, { onBytes, maxLineBytes, columns });
   };
 
-/** The records of files by split. */
+/** Makes the sources of the records of several files, by split. */
 export const recordsOfFiles = (
   files: ReadonlyMap<string, readonly string[]>,
   log: FileLog,
@@ -53,14 +57,14 @@ export const recordsOfFiles = (
     ]),
   );
 
-/** Items of a source in memory between two reports of progress. */
+/** Number of items in memory between two progress reports. */
 const REPORT_EVERY = 1000;
 
 /**
- * The records of an iterable in memory. Each is told from the others by its position, from 0.
+ * Makes the source of the records of an iterable in memory. A record is identified by its position, from 0.
  *
- * @param name    what messages call it (`pairs`)
- * @param fields  of an item that is no object; others are refused
+ * @param name  name of the source in messages (`pairs`)
+ * @param fields  makes the fields of an item that is not an object; undefined for an item to refuse
  */
 export const recordsInMemory = (
   name: string,
