@@ -22,11 +22,6 @@ export class PairReservoir {
     this.toDimension = toDimension;
   }
 
-  /** Number of pairs held. */
-  get filled(): number {
-    return this.held;
-  }
-
   /** Pairs held, f32[pairs, D] and f32[pairs, D'], in no particular order; views of the memory. */
   get pairs(): { readonly stale: HostTensor; readonly fresh: HostTensor } {
     const { held, dimension, toDimension } = this;

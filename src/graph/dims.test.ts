@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import {
   addDims,
   canonicalDim,
-  dimSymbols,
   dimTerms,
   evaluateDim,
   formatShape,
@@ -63,7 +62,6 @@ describe('dimensions are polynomials in named sizes', () => {
   it('has no value while a name has none', () => {
     expect(evaluateDim('batch*tokens', new Map([['batch', 2]]))).toBeUndefined();
     expect(evaluateDim(7, new Map())).toBe(7);
-    expect(dimSymbols('batch*tokens+2*batch-3')).toEqual(['batch', 'tokens']);
     expect(dimTerms('512-2*tokens')).toEqual([
       { coefficient: 512, symbols: [] },
       { coefficient: -2, symbols: ['tokens'] },

@@ -93,13 +93,6 @@ export function multiplyDims(...dims: Dim[]): Dim {
   return format(product);
 }
 
-/** Names that occur in a dimension, without repetition. */
-export function dimSymbols(dim: Dim): string[] {
-  const symbols = new Set<string>();
-  for (const monomial of parse(dim).keys()) for (const s of monomial.split('*')) if (s) symbols.add(s);
-  return [...symbols];
-}
-
 /** Size of a dimension for given values of its names; undefined if a name has no value. */
 export function evaluateDim(dim: Dim, sizes: ReadonlyMap<string, number>): number | undefined {
   let total = 0;

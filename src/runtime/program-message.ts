@@ -12,7 +12,7 @@ interface Value {
   readonly shape: readonly Dim[];
 }
 
-/** Program as plain data, for another thread or process to load. */
+/** Program as plain data, for another process to load. */
 export interface ProgramMessage {
   /** Name of the program. */
   readonly name: string;
@@ -24,7 +24,7 @@ export interface ProgramMessage {
   readonly model: DeviceModel;
 }
 
-/** Describes a graph for `programOf` in another thread or process. */
+/** Describes a graph for `programOf` in another process. */
 export function programMessage(graph: Graph, device: Device = 'cpu'): ProgramMessage {
   const value = ({ name, dtype, shape }: Tensor): Value => ({ name, dtype, shape });
   return {
@@ -47,7 +47,7 @@ export async function programOf(
   const graph = new Graph(name);
   for (const input of inputs) graph.input(input.name, input.dtype, input.shape);
   const results = new Map(
-    outputs.map((output) => [output.name, new Tensor(graph, { ...output, origin: 'another thread' })]),
+    outputs.map((output) => [output.name, new Tensor(graph, { ...output, origin: 'another process' })]),
   );
   return await Program.load({ name, inputs: graph.inputs, outputs: results }, model, compute);
 }

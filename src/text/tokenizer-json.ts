@@ -253,13 +253,6 @@ export function modelIds(model: TokenizerJson['model']): Map<string, number> {
   return new Map(Object.entries(model.vocab));
 }
 
-/** Lists the left and right part of each merge of a BPE model, in order of rank. */
-export function mergePairs(model: BpeJson): [string, string][] {
-  return model.merges.map((merge) =>
-    typeof merge === 'string' ? (merge.split(' ') as [string, string]) : merge,
-  );
-}
-
 type Fail = (at: string, expected: string, found: unknown) => never;
 
 function failure(file: string): Fail {

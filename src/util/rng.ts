@@ -70,40 +70,6 @@ export function normal(key: RngKey, out: Float32Array, offset = 0): void {
 }
 
 /**
- * Fills `out` with standard Gumbel random numbers `g = -log(-log u)`, which lie in (-3.2, 22.9).
- *
- * `out[j]` is number `offset + j` of the sequence. The numbers are computed in double precision from 32
- * random bits. A float32 `u` cannot come nearer to 1 than 2^-24, which would cap `g` at 16.6 and bias the
- * Gumbel-max trick over more than about 10^7 rows. Here the cap is log(2^33) = 22.9.
- */
-export function gumbel(key: RngKey, out: Float32Array, offset = 0): void {
-  eachWord(key, offset, out.length, (words, first, begin, end) => {
-    for (let j = begin; j < end; j++) {
-      out[j] = -Math.log(-Math.log((words[first + j - begin]! + 0.5) * 2 ** -32));
-    }
-  });
-}
-
-/**
- * Fills `out` with a mask for inverted dropout: `1 / keepRatio` with probability `keepRatio`, else 0.
- *
- * The expected factor is 1. `out[j]` is number `offset + j` of the sequence.
- *
- * @param keepRatio in (0, 1]
- * @throws UsageError if `keepRatio` is out of range.
- */
-export function dropoutMask(key: RngKey, keepRatio: number, out: Float32Array, offset = 0): void {
-  if (!(keepRatio > 0 && keepRatio <= 1)) {
-    throw new UsageError(`keepRatio must be above 0 and at most 1, found ${keepRatio}`);
-  }
-  const threshold = keepRatio * 2 ** 32;
-  const kept = 1 / keepRatio;
-  eachWord(key, offset, out.length, (words, first, begin, end) => {
-    for (let j = begin; j < end; j++) out[j] = words[first + j - begin]! < threshold ? kept : 0;
-  });
-}
-
-/**
  * Fills `out` with random integers of [0, bound), each equally likely.
  *
  * `out[j]` is number `offset + j` of the sequence.

@@ -109,10 +109,6 @@ export class MinedNegatives {
     return this.lists.rows.length / (this.lists.offsets.length - 1);
   }
 
-  get bytes(): number {
-    return this.lists.rows.byteLength + this.lists.offsets.byteLength;
-  }
-
   /**
    * Draws k different negatives for each query, every set of k equally likely.
    *

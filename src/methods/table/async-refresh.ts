@@ -82,11 +82,6 @@ export class AsyncRefresh {
     });
   }
 
-  /** Process id of the worker, if there is one. */
-  get workerPid(): number | undefined {
-    return this.encoder.pid;
-  }
-
   /** Step whose weights made the last table that was swapped in; 0 before. */
   get tableVersion(): number {
     return this.version;
