@@ -145,12 +145,8 @@ export type {
 } from './models/architectures/architecture.ts';
 export { type FindModelOptions, findModel } from './models/folder/find-model.ts';
 export type { CardDataset, CardResult, ModelCard } from './models/folder/model-card.ts';
-export {
-  type LoadOptions as LoadRetrieverOptions,
-  loadRetriever,
-  type SaveOptions,
-  saveRetriever,
-} from './models/folder/model-folder.ts';
+export { type SaveOptions, saveRetriever } from './models/folder/model-folder.ts';
+export { type LoadRetrieverOptions, loadRetriever } from './models/folder/open-retriever.ts';
 export { createRetriever, type NewRetrieverOptions } from './models/retriever/create-retriever.ts';
 export { embeddingSpaceId } from './models/retriever/embedding-space.ts';
 export type { Encoder, EncoderConfig } from './models/retriever/encoder.ts';

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -36,22 +36,92 @@ describe('the published package', () => {
     const native = sharedObjects.filter((path) => path.includes('onnxruntime'));
     console.log(JSON.stringify({ exported, native }));`;
 
-  it('undrift/eval loads no native code', async () => {
-    const found = (await inNode(loading('undrift/eval'))) as { exported: string[]; native: string[] };
-    expect(found.exported).toEqual([
-      'compareRuns',
-      'evaluate',
-      'formatComparison',
-      'formatMetrics',
-      'readQrels',
-      'readRunFile',
-      'writeQrelsFile',
-      'writeRunFile',
-    ]);
-    expect(found.native).toEqual([]);
+  /** What each entry point exports, types left out, and whether it loads the native code of onnxruntime. */
+  const entries: Record<string, { exports: string; native: boolean }> = {
+    eval: {
+      exports:
+        'compareRuns evaluate formatComparison formatMetrics readQrels readRunFile writeQrelsFile writeRunFile',
+      native: false,
+    },
+    graph: { exports: 'Graph backward decodeModel encodeModel ops printGraph toOnnx', native: false },
+    io: {
+      exports: 'openNpy openNpyWriter openSafetensors readNpy readSafetensors writeNpy writeSafetensors',
+      native: false,
+    },
+    losses: {
+      exports:
+        'angle angleSimilarity cosent cosineSimilarity cosines distances expectation gist importanceCorrected klDistillation ' +
+        'marginMse matryoshka nextTokenLogProbabilities nextTokenLoss pairCosines pairwise softmaxCrossEntropy ' +
+        'symmetricSoftmax triplet truncatedSoftmax',
+      native: false,
+    },
+    search: { exports: 'Bm25 ExactIndex bm25Terms', native: true },
+  };
+
+  it('its entry points are those of package.json', () => {
+    const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const names = ['.', ...Object.keys(entries).map((name) => `./${name}`), './package.json'];
+    expect(Object.keys(exports)).toEqual(names);
+  });
+
+  it.each(Object.keys(entries))(
+    'undrift/%s is imported alone, with native code only where it computes',
+    async (name) => {
+      const { exports, native } = entries[name]!;
+      const found = (await inNode(loading(`undrift/${name}`))) as { exported: string[]; native: string[] };
+      expect(found.exported.join(' ')).toBe(exports);
+      expect(found.native.length > 0).toBe(native);
+    },
+  );
+
+  it('undrift is the whole of them', async () => {
     const whole = (await inNode(loading('undrift'))) as { exported: string[]; native: string[] };
     expect(whole.native.length).toBeGreaterThan(0);
-    expect(whole.exported).toEqual(expect.arrayContaining(found.exported));
+    const parts = Object.values(entries).flatMap(({ exports }) => exports.split(' '));
+    expect(whole.exported).toEqual(expect.arrayContaining(parts));
+  });
+
+  /** Codes of the errors that the compiler finds in a file of a project that has installed the package. */
+  function faultsOf(name: string, code: string, options: ts.CompilerOptions): number[] {
+    const folder = realpathSync(tempFiles({ [name]: code, 'node_modules/.keep': '' }));
+    symlinkSync(root, join(folder, 'node_modules', 'undrift'), 'dir');
+    const program = ts.createProgram([join(folder, name)], {
+      target: ts.ScriptTarget.ES2022,
+      strict: true,
+      noEmit: true,
+      skipLibCheck: true,
+      typeRoots: [join(root, 'node_modules', '@types')],
+      types: ['node'],
+      ...options,
+    });
+    return ts.getPreEmitDiagnostics(program).map((fault) => fault.code);
+  }
+
+  it.each([
+    ['node16', ts.ModuleKind.Node16, ts.ModuleResolutionKind.Node16],
+    ['bundler', ts.ModuleKind.ESNext, ts.ModuleResolutionKind.Bundler],
+  ])('its types are found by module resolution %s', (_, module, moduleResolution) => {
+    const lines = Object.entries(entries).map(([name, { exports }]) => {
+      const names = exports.split(' ').join(', ');
+      return `import { ${names} } from 'undrift/${name}';\nexport const of_${name} = [${names}];\n`;
+    });
+    // Wrong on purpose: the types are seen, and are not "any".
+    const wrong =
+      "import { trainRetriever } from 'undrift';\nexport const train: (n: 1) => void = trainRetriever;\n";
+    expect(faultsOf('use.mts', lines.join('') + wrong, { module, moduleResolution })).toEqual([2322]);
+  });
+
+  it('is taken by CommonJS as README says', async () => {
+    const code = "const { Graph } = require('undrift'); console.log(JSON.stringify(new Graph('g').name));";
+    const { stdout } = await run(process.execPath, ['--input-type=commonjs', '--eval', code], { cwd: root });
+    expect(JSON.parse(stdout)).toBe('g');
+    const imported = "import { trainRetriever } from 'undrift';\nexport const train = trainRetriever;\n";
+    const nodeNext = { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext };
+    const node16 = { module: ts.ModuleKind.Node16, moduleResolution: ts.ModuleResolutionKind.Node16 };
+    expect(faultsOf('use.cts', imported, nodeNext)).toEqual([]);
+    expect(faultsOf('use.cts', imported, node16)).toEqual([1479]);
+    const dynamic = "export const train = async () => (await import('undrift')).trainRetriever;\n";
+    expect(faultsOf('use.cts', dynamic, node16)).toEqual([]);
   });
 });
 
@@ -74,7 +144,7 @@ describe('README.md', () => {
       typeRoots: [join(root, 'node_modules', '@types')],
       paths: {
         undrift: [join(root, 'dist', 'index.d.ts')],
-        'undrift/eval': [join(root, 'dist', 'eval.d.ts')],
+        'undrift/*': [join(root, 'dist', '*.d.ts')],
       },
     });
     const faults = ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {

@@ -91,7 +91,7 @@ describe('the folders of docs/architecture.md', () => {
     const wrong: string[] = [];
     for (const [file, imports] of files) {
       const own = folders.indexOf(folderOf(file));
-      if (own < 0) continue; // index.ts and eval.ts stand above all
+      if (own < 0) continue; // index.ts and the other entry points stand above all
       for (const { to, isPackage } of imports) {
         const other = folders.indexOf(folderOf(to));
         if (!isPackage && (other < 0 || other > own)) wrong.push(`${file} imports ${to}`);

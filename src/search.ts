@@ -1,0 +1,10 @@
+/**
+ * Search over vectors (exact, by brute force) and over words (BM25).
+ *
+ *     import { Bm25, ExactIndex } from 'undrift/search';
+ *
+ * @module undrift/search
+ */
+export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
+export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
+export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
