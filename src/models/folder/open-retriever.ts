@@ -18,6 +18,6 @@ export interface LoadRetrieverOptions extends LoadOptions {
  */
 export async function loadRetriever(model: string, options: LoadRetrieverOptions = {}): Promise<Retriever> {
   const { onProgress, ...load } = options;
-  const folder = await findModel(model, [], { flag: 'model', onProgress, onNote: options.onNote });
+  const folder = await findModel(model, [], { onProgress, onNote: options.onNote });
   return await loadFolder(folder, load);
 }
