@@ -55,8 +55,13 @@ export type {
 export type { MethodOptionValues } from './methods/contract/method-options.ts';
 export { methods } from './methods/methods.ts';
 export type { MethodOptions } from './methods/options.ts';
-export type { CostLedger } from './objective/cost-ledger.ts';
-export type { Objective, StepResult } from './objective/objective.ts';
+export { type BatchMethodSpec, batchMethod, type MaskedBatch } from './methods/step/batch-method.ts';
+export { candidateSoftmax } from './methods/step/candidate-softmax.ts';
+export { type Candidates, type ContrastiveResult, ContrastiveStep } from './methods/step/contrastive-step.ts';
+export { allowedCandidates } from './methods/step/known-positives.ts';
+export type { LossParts, ScoredBatch, ScoreLoss } from './methods/step/score-loss.ts';
+export { CostLedger } from './objective/cost-ledger.ts';
+export { defineObjective, type Objective, type StepResult } from './objective/objective.ts';
 export type { Temperature } from './objective/temperature.ts';
 export { InterruptedError, type ReportedStep, type TrainCallbacks } from './train/callbacks.ts';
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';

@@ -80,7 +80,9 @@ it('the page on diagnostics has every name that any method logs, and no other', 
   ];
   for (const [i, arm] of arms.entries()) {
     const out = join(tempFiles({}), `run-${i}`);
-    const ranks = arm.method?.endsWith('-negatives') ? { rankFrom: 0, rankTo: 10, relativeMargin: 0 } : {};
+    const ranks = String(arm.method).endsWith('-negatives')
+      ? { rankFrom: 0, rankTo: 10, relativeMargin: 0 }
+      : {};
     const own = {
       ...(arm.method === 'distill' && { data: scoredData('distill'), negatives: 2 }),
       ...(arm.method === 'scored-pairs' && { data: scoredData('scored-pairs'), evalMetric: 'spearman' }),

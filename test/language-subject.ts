@@ -12,7 +12,7 @@ import { writeSafetensors } from '../src/io/safetensors.ts';
 import { nextTokenLoss } from '../src/losses/next-token.ts';
 import { LanguageModel } from '../src/models/language/language-model.ts';
 import { initialValue } from '../src/nn/parameters.ts';
-import { stateless } from '../src/objective/objective.ts';
+import { defineObjective } from '../src/objective/objective.ts';
 import { gradientsIn, outputGradients } from '../src/runtime/gradients.ts';
 import { hostTensor, scalarValue } from '../src/runtime/host-tensor.ts';
 import { Program } from '../src/runtime/program.ts';
@@ -100,7 +100,7 @@ async function languageSubject(model: LanguageModel, folder: string): Promise<Su
     work: { unit: 'tokens', of: ({ spent }) => spent.tokens ?? 0 },
     async start({ gradientBuffers, ledger }) {
       const program = await lossProgram(model, { gradients: true });
-      return stateless({
+      return defineObjective({
         async step(ids) {
           ledger.tokens('training', ids.length);
           const outputs = await program.run({ ...weights, ...feeds(ids) }, { into: gradientBuffers });

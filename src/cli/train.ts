@@ -1,6 +1,6 @@
 import { tableAsText } from '../compare/tables.ts';
 import { IN_MEMORY } from '../data/data-in-memory.ts';
-import { findMethod } from '../methods/methods.ts';
+import { findMethod, methods } from '../methods/methods.ts';
 import { ledgerRows } from '../objective/ledger-rows.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
 import { readRunSettings } from '../train/run-folder.ts';
@@ -103,7 +103,10 @@ function ledgerText(ledger: Readonly<Record<string, number>>): string {
   return tableAsText({ header: ['what it cost', '', ''], rows });
 }
 
-type GivenOptions = Omit<TrainOptions, 'data'> & { readonly data?: string | undefined };
+type GivenOptions = Omit<TrainOptions, 'data' | 'method' | 'methodOptions'> & {
+  readonly data?: string | undefined;
+  readonly method?: string | undefined;
+};
 
 /** Options of a run that goes on: those it was started with, and whatever is given again, which has to be the same. */
 async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
@@ -111,6 +114,11 @@ async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
   if (stored.data === IN_MEMORY && given.data === undefined) {
     throw new UsageError(`the run in ${given.out} was trained on data from the memory of a program`, {
       help: 'resume it in that program: trainRetriever({ …, resume: true }); or train on from its model: --model <run> --data <folder> --out <folder>',
+    });
+  }
+  if (!methods.some(({ id }) => id === stored.method)) {
+    throw new UsageError(`the run in ${given.out} was trained by the method ${stored.method} of a program`, {
+      help: 'resume it in that program: trainRetriever({ …, method, resume: true })',
     });
   }
   // Another version may have stored settings that there are no longer.

@@ -1,6 +1,6 @@
 import { klDistillation } from '../losses/kl-distillation.ts';
 import { marginMse } from '../losses/margin-mse.ts';
-import { stateless } from '../objective/objective.ts';
+import { defineObjective } from '../objective/objective.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { plural } from '../util/format.ts';
@@ -71,7 +71,7 @@ export const distill: Method = {
   ],
   async start(context) {
     const step = await ContrastiveStep.compile('distill', context, lossOf(context));
-    return stateless({
+    return defineObjective({
       async step(batch, draw) {
         const { queryRows, positiveRows } = batch;
         const { documentRows, inputs } = inputsOf(batch);

@@ -4,7 +4,7 @@ import { add } from '../graph/ops.ts';
 import type { Side } from '../models/retriever/retriever.ts';
 import { dropoutKeys, TokenFeeds } from '../models/retriever/token-feeds.ts';
 import { ROWS_INPUT } from '../nn/parameters.ts';
-import { type StepResult, stateless } from '../objective/objective.ts';
+import { defineObjective, type StepResult } from '../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../objective/scaled-loss.ts';
 import { setZero } from '../runtime/device-memory.ts';
 import { gradientOutput } from '../runtime/gradients.ts';
@@ -62,7 +62,7 @@ export const gradCache: Method = {
     };
     const cache = new GradCache(context, programs, loss);
     return {
-      ...stateless({
+      ...defineObjective({
         step: (batch, draw) => cache.step(batch, draw),
         dispose: () => cache.dispose(),
       }),

@@ -1,9 +1,7 @@
-import { stateless } from '../objective/objective.ts';
-import { batchDocuments, describeEncodes, inBatchNegatives } from './contract/describe-run.ts';
 import { BATCH_LOSSES } from './contract/loss-names.ts';
-import type { Method, MethodContext, RunningMethod } from './contract/method.ts';
-import { BATCH_LOSS_OPTIONS, type BatchLoss, batchLoss, checkBatchLoss } from './step/batch-loss.ts';
-import { ContrastiveStep } from './step/contrastive-step.ts';
+import type { Method } from './contract/method.ts';
+import { BATCH_LOSS_OPTIONS, batchLoss, checkBatchLoss } from './step/batch-loss.ts';
+import { describeBatch, startBatchLoss } from './step/batch-method.ts';
 
 /**
  * In-batch negatives: every other query's positive in the batch is a negative, and so are the negatives that the data gives.
@@ -30,28 +28,6 @@ export const inBatch: Method = {
   options: BATCH_LOSS_OPTIONS,
   losses: BATCH_LOSSES,
   check: ({ options }) => checkBatchLoss(options),
-  describe: (plan) => [inBatchNegatives(plan), describeEncodes(plan, { perBatch: batchDocuments(plan) })],
-  async start(context) {
-    const loss = await batchLoss(context);
-    return running(context, loss, await ContrastiveStep.compile('in-batch', context, loss.loss));
-  },
+  describe: describeBatch,
+  start: async (context) => await startBatchLoss('in-batch', context, await batchLoss(context)),
 };
-
-const running = (context: MethodContext, loss: BatchLoss, step: ContrastiveStep): RunningMethod => ({
-  ...stateless({
-    async step(batch, draw) {
-      const { queryRows, positiveRows, negativeRows, tokens } = batch;
-      const documentRows = Int32Array.of(...positiveRows, ...negativeRows);
-      context.ledger.documents('positive', positiveRows.length);
-      context.ledger.documents('negative', negativeRows.length);
-      const inputs = await loss.inputs(batch, documentRows);
-      return await step.run({ queryRows, documentRows, tokens, inputs, draw });
-    },
-    async dispose() {
-      await step.dispose();
-      await loss.dispose();
-    },
-  }),
-  state: () => loss.state(),
-  restore: async (state) => loss.restore(state),
-});

@@ -129,7 +129,7 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
   });
 
   it('is found by its id and its aliases', () => {
-    for (const name of [method.id, ...method.aliases, method.id.toUpperCase()])
+    for (const name of [method.id, ...(method.aliases ?? []), method.id.toUpperCase()])
       expect(findMethod(name)).toBe(method);
   });
 });
@@ -140,7 +140,9 @@ const textsOf = (feeds: Parameters<Program['run']>[0]): number =>
 
 describe('methods', () => {
   it('have ids and aliases of their own', () => {
-    const names = methods.flatMap(({ id, aliases }) => [id, ...aliases].map((name) => name.toLowerCase()));
+    const names = methods.flatMap(({ id, aliases = [] }) =>
+      [id, ...aliases].map((name) => name.toLowerCase()),
+    );
     expect(new Set(names).size).toBe(names.length);
     expect(() => findMethod('negative-cach')).toThrow(/Did you mean 'negative-cache'/);
   });

@@ -1,5 +1,6 @@
 import { UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
+import { option } from '../util/option-name.ts';
 import { asyncIndex } from './async-index.ts';
 import { bm25Negatives } from './bm25-negatives.ts';
 import type { Method } from './contract/method.ts';
@@ -32,11 +33,37 @@ export const methods: readonly Method[] = [
   scoredPairs,
 ];
 
+/**
+ * The method that a run names: one of the library's by its id or alias, or an object of the caller's.
+ *
+ * @throws UsageError for an unknown name, and for an object that is no method or takes the id of one of the library's
+ */
+export function methodOf(named: string | Method): Method {
+  if (typeof named === 'string') return findMethod(named);
+  const { id, summary, options, describe, start } = named;
+  const isMethod =
+    typeof id === 'string' &&
+    typeof summary === 'string' &&
+    typeof options === 'object' &&
+    typeof describe === 'function' &&
+    typeof start === 'function';
+  if (!isMethod) {
+    throw new UsageError(`${option('method')} is neither the id of a method nor a Method`, {
+      help: 'a Method has id, summary, options, describe and start; batchMethod makes one of a loss',
+    });
+  }
+  const other = methods.find((known) => known.id === id && known !== named);
+  if (!other) return named;
+  throw new UsageError(`a method of the id "${id}" is in the library already`, {
+    help: 'give yours another id: settings and model cards name the method by it',
+  });
+}
+
 /** A method by its id or by a name that others use for it. @throws UsageError listing the ids */
 export function findMethod(name: string): Method {
   const lower = name.toLowerCase();
   const method = methods.find(({ id, aliases }) =>
-    [id, ...aliases].some((known) => known.toLowerCase() === lower),
+    [id, ...(aliases ?? [])].some((known) => known.toLowerCase() === lower),
   );
   if (method) return method;
   const ids = methods.map(({ id }) => id);

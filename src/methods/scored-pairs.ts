@@ -3,7 +3,7 @@ import { angle, angleSimilarity } from '../losses/angle.ts';
 import { cosent } from '../losses/cosent.ts';
 import { cosineSimilarity } from '../losses/cosine-similarity.ts';
 import { pairCosines } from '../losses/distances.ts';
-import { stateless } from '../objective/objective.ts';
+import { defineObjective } from '../objective/objective.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { UndriftError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
@@ -48,7 +48,7 @@ export const scoredPairs: Method = {
   async start(context) {
     const { ledger } = context;
     const step = await ContrastiveStep.compile('scored-pairs', context, lossOf(context));
-    return stateless({
+    return defineObjective({
       async step({ queryRows, positiveRows, scores }, draw) {
         if (!scores) throw new UndriftError('a batch of scored pairs needs scores');
         ledger.documents('positive', positiveRows.length);

@@ -48,12 +48,14 @@ export interface Objective<Batch> {
   dispose(): Promise<void>;
 }
 
-/** An objective that keeps nothing between steps. */
-export const stateless = <Batch>(parts: Pick<Objective<Batch>, 'step' | 'dispose'>): Objective<Batch> => ({
-  ...parts,
+/** Makes an objective of its step. Members that are left out do nothing: it then keeps no state, and has no diagnosis. */
+export const defineObjective = <Batch>(
+  parts: Pick<Objective<Batch>, 'step' | 'dispose'> & Partial<Objective<Batch>>,
+): Objective<Batch> => ({
   begin: async () => {},
   updated: async () => ({}),
   inspect: () => ({}),
   state: () => ({}),
   restore: async () => {},
+  ...parts,
 });

@@ -1,4 +1,5 @@
 import type { DataInMemory } from '../data/data-in-memory.ts';
+import type { Method } from '../methods/contract/method.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
 import { TUNING_OPTIONS } from '../models/retriever/tuning-options.ts';
@@ -102,6 +103,8 @@ export interface TrainOptions
   out: string;
   /** `static`, `transformer`, or a model to go on from: its folder, a run, or its name on the hub. Default `static`. */
   model?: string | undefined;
-  /** Training method, by its id or an alias. Default `in-batch`. */
-  method?: string | undefined;
+  /** Training method: one of the library's by its id or an alias, or a `Method` of one's own. Default `in-batch`. */
+  method?: string | Method | undefined;
+  /** Options of a `Method` of one's own that no method of the library has, by name. They are stored with the settings of the run. */
+  methodOptions?: Readonly<Record<string, unknown>> | undefined;
 }

@@ -24,7 +24,11 @@ export function runCard(
         queries: data.queries === data.corpus ? 0 : data.queries.size,
       },
     ],
-    method: { id, description: summary, citation: `${paper.title} (${paper.year}), ${paper.url}` },
+    method: {
+      id,
+      description: summary,
+      ...(paper && { citation: `${paper.title} (${paper.year}), ${paper.url}` }),
+    },
     options: shown,
     cost: ledgerRows(ledger, { reproducible: true }),
     results:

@@ -1,7 +1,7 @@
 import { IN_MEMORY } from '../data/data-in-memory.ts';
 import type { Method } from '../methods/contract/method.ts';
 import { resolveMethodOptions } from '../methods/contract/method-options.ts';
-import { findMethod } from '../methods/methods.ts';
+import { methodOf } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
@@ -13,8 +13,12 @@ export type { TrainOptions } from './options.ts';
 
 /** The options with every default filled in: what a run is, as stored in its `settings.json`. */
 export type TrainSettings = {
-  [K in Exclude<keyof TrainOptions, OptionalSetting | 'data'>]-?: NonNullable<TrainOptions[K]>;
+  [K in Exclude<keyof TrainOptions, OptionalSetting | 'data' | 'method' | 'methodOptions'>]-?: NonNullable<
+    TrainOptions[K]
+  >;
 } & {
+  /** The id of the method. */
+  method: string;
   /** The path of the data; `(memory)` for data in memory. */
   data: string;
 } & { [K in OptionalSetting]: NonNullable<TrainOptions[K]> | null };
@@ -55,10 +59,10 @@ export const isNewModel = (model: string): model is (typeof NEW_MODELS)[number] 
  *   that contradict each other
  */
 export function resolveSettings(given: TrainOptions): TrainSettings {
-  const { data, method: named, ...others } = given;
-  const methodName = named ?? RUN_OPTIONS.method.default;
-  checkOption('method', RUN_OPTIONS.method, methodName);
-  const method = findMethod(methodName);
+  const { data, method: named, methodOptions: own = {}, ...shared } = given;
+  const others = { ...shared, ...own };
+  if (typeof named !== 'object') checkOption('method', RUN_OPTIONS.method, named ?? undefined);
+  const method = methodOf(named ?? RUN_OPTIONS.method.default);
   checkOptions({ ...TRAIN_OPTIONS, ...method.options }, others);
   for (const key of ['data', 'out'] as const) {
     if ((given[key] ?? null) === null) throw new UsageError(`${option(key)} is missing`);
@@ -81,7 +85,7 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
   const evalMetric = options.evalMetric ?? kind.evalMetric;
   kind.checkMetric(evalMetric);
   return {
-    ...methodSettings(method, given),
+    ...methodSettings(method, others),
     data: typeof data === 'string' ? data : IN_MEMORY,
     out: given.out,
     model,
@@ -147,9 +151,9 @@ function requireGivenModel({ lora, loraAlpha, loraTargets, freeze, trainOnly }: 
 }
 
 /** The method's options with its defaults; null for those that it does not take. */
-function methodSettings(method: Method, options: TrainOptions): Pick<TrainSettings, keyof MethodOptions> {
+function methodSettings(method: Method, options: GivenValues): Pick<TrainSettings, keyof MethodOptions> {
   const names = Object.keys({ ...METHOD_OPTIONS, ...method.options });
-  const given = Object.fromEntries(names.map((name) => [name, (options as unknown as GivenValues)[name]]));
+  const given = Object.fromEntries(names.map((name) => [name, options[name]]));
   const resolved = resolveMethodOptions(method, given);
   const all = names.map((name) => [name, resolved[name] ?? null]);
   return Object.fromEntries(all) as Pick<TrainSettings, keyof MethodOptions>;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import { findMethod } from '../methods/methods.ts';
+import { methodOf } from '../methods/methods.ts';
 import { describeTuning } from '../models/retriever/tuning.ts';
 import { checkDevice } from '../runtime/check-device.ts';
 import { checkPrecision } from '../runtime/check-precision.ts';
@@ -56,7 +56,7 @@ export async function trainRetriever(
   await checkPrecision(asked.precision, compute);
   if (!resume) await checkFree(out, overwrite ?? false);
   const settings = await pinModels(asked, callbacks);
-  const method = findMethod(settings.method);
+  const method = methodOf(options.method ?? settings.method);
   const kind = exampleKind(method);
 
   const { data, evaluation } = await kind.load(

@@ -46,7 +46,8 @@ ${methods.map(section).join('\n')}`;
 }
 
 function section(method: Method): string {
-  const { id, aliases, paper, options } = method;
+  const { id, aliases = [], paper, options } = method;
+  if (!paper) throw new Error(`the method ${id} cites no paper`);
   const defaults = Object.entries(options).map(([name, spec]) => {
     const flag = flagOf(name, spec);
     const none = spec.type === 'switch' || String(spec.default) === '';

@@ -117,17 +117,18 @@ export interface RunningMethod extends Objective<TrainingBatch> {
 }
 
 /**
- * A way of training a dense retriever, as plain data and one function; each is one file of this folder. The loop knows nothing
- * of what is inside.
+ * A way of training a dense retriever, as plain data and one function. The methods of the library are objects of this type, one file
+ * each in `src/methods/`; `trainRetriever({ method })` takes one of these by its id, or any other object.
  */
 export interface Method {
   /** kebab-case, as on the command line. */
   readonly id: string;
-  /** What others call it. */
-  readonly aliases: readonly string[];
+  /** Names that others use for it. */
+  readonly aliases?: readonly string[];
   /** One line for help and model cards. */
   readonly summary: string;
-  readonly paper: { readonly title: string; readonly year: number; readonly url: string };
+  /** Paper to cite in model cards. */
+  readonly paper?: { readonly title: string; readonly year: number; readonly url: string };
   /**
    * Default: queries and their documents. With `texts`, documents alone: each is an example, whose query and positive are the same row
    * of the same store, which holds whole texts without special tokens. With `scored-pairs`, pairs of texts: each is an example, whose
@@ -136,7 +137,7 @@ export interface Method {
   readonly trainsOn?: 'pairs' | 'texts' | 'scored-pairs';
   /** Every option of its own that the method takes: type, range, help, and the method's default. */
   readonly options: OptionTable;
-  /** What its option `loss` may be. */
+  /** Values of its option `loss`. */
   readonly losses?: readonly LossName[];
   /** Negatives of the data for each query, where the run does not say; default 0. */
   readonly negatives?: number;
