@@ -166,6 +166,33 @@ export {
 export { type PaddedTokens, TokenFeeds, wholeTableFeeds } from './models/retriever/token-feeds.ts';
 export { type TokenInputOptions, tokenInputs } from './models/retriever/token-inputs.ts';
 
+/** Export for other programs, and the proof that they compute the same vectors. */
+
+export {
+  type ExportedFile,
+  type ExportOptions,
+  type ExportReport,
+  exportModel,
+} from './export/export-model.ts';
+export {
+  type ClientParity,
+  measureParity,
+  type ParityOptions,
+  type ParityReport,
+  type SideParity,
+} from './export/measure-parity.ts';
+
+/** Comparison: several ways of training on one budget. */
+
+export type { Arm, ArmOptions, Budget, Comparison, EvaluationPlan } from './compare/comparison.ts';
+export type { ComparisonResults } from './compare/results.ts';
+export {
+  type ComparisonCallbacks,
+  type RunComparisonOptions,
+  runComparison,
+} from './compare/run-comparison.ts';
+export { writeReport } from './compare/write-report.ts';
+
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
 export { nextTokenLogProbabilities, nextTokenLoss } from './losses/next-token.ts';

@@ -75,6 +75,15 @@ test('every format and type of a transformer, each within its bound', async () =
   await retriever.dispose();
 });
 
+test('without options: for sentence-transformers and as ONNX, with a card of its own', async () => {
+  const retriever = smallRetriever({ kind: 'static' });
+  const folder = folderName();
+  const { files, embeddingSpace } = await exportModel(folder, retriever);
+  expect(new Set(files.map(({ path }) => path))).toEqual(new Set(['onnx/model.onnx', 'model.safetensors']));
+  expect(readFileSync(join(folder, 'README.md'), 'utf8')).toContain(embeddingSpace);
+  await retriever.dispose();
+});
+
 test('a folder in f16 states its dtype and gives nearby vectors', async () => {
   const retriever = smallRetriever({ kind: 'transformer' });
   const folder = folderName();

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadRetriever } from '../models/folder/load-retriever.ts';
+import { modelCard } from '../models/folder/model-card.ts';
 import type { ExportDtype } from '../models/folder/onnx-export.ts';
 import { type ExportFormat, onnxFileName, safetensorsDtype } from '../models/folder/tower-files.ts';
 import { checkReplaceable, writeTowers } from '../models/folder/write-towers.ts';
@@ -19,17 +20,20 @@ import { faultOf } from './tolerances.ts';
 
 /** Settings of {@link exportModel}. */
 export interface ExportOptions extends Pick<ComputeOptions, 'threads'> {
-  /** Formats to write. */
-  formats: readonly ExportFormat[];
+  /** Formats to write. Default `sentence-transformers` and `onnx`. */
+  formats?: readonly ExportFormat[] | undefined;
   /** Dtypes of the stored weights; see `TowerFilesOptions`. Default f32 only. */
   dtypes?: readonly ExportDtype[];
-  /** Makes the text of the model card: of one tower of a pair, or of the whole model without an argument. */
-  card: (tower?: Side) => string;
+  /** Makes the text of the model card: of one tower of a pair, or of the whole model without an argument. Default: a card without training and results. */
+  card?: (tower?: Side) => string;
   /** Texts to verify every file on. Default `parityTexts()`. */
   texts?: readonly string[];
   /** Called with progress in texts. */
   onProgress?: (progress: Progress) => void;
 }
+
+/** Formats that are written unless others are asked for. */
+const DEFAULT_FORMATS: readonly ExportFormat[] = ['sentence-transformers', 'onnx'];
 
 /** Exported file with weights, and the difference of its vectors from the retriever's. */
 export interface ExportedFile extends VectorDifference {
@@ -67,17 +71,19 @@ export interface ExportReport {
 export async function exportModel(
   folder: string,
   retriever: Retriever,
-  options: ExportOptions,
+  options: ExportOptions = {},
 ): Promise<ExportReport> {
-  const { formats, dtypes = ['f32'], card } = options;
+  const { formats = DEFAULT_FORMATS, dtypes = ['f32'] } = options;
   checkFormats(retriever, { formats, dtypes });
   await checkReplaceable(folder);
   const embeddingSpace = embeddingSpaceId(retriever);
+  const card =
+    options.card ?? ((tower?: Side) => modelCard(retriever, { formats, dtypes, embeddingSpace }, tower));
   const texts = options.texts ?? parityTexts();
   let files: ExportedFile[] = [];
   await writeFolderAtomic(folder, async (temporary) => {
     await writeTowers(temporary, retriever, { formats, dtypes, embeddingSpace, card });
-    files = await verify(temporary, retriever, { ...options, dtypes, texts });
+    files = await verify(temporary, retriever, { ...options, formats, dtypes, texts });
   });
   return { embeddingSpace, texts: texts.length, files };
 }
@@ -107,7 +113,11 @@ function checkFormats(
   }
 }
 
-type Verification = ExportOptions & { dtypes: readonly ExportDtype[]; texts: readonly string[] };
+type Verification = ExportOptions & {
+  formats: readonly ExportFormat[];
+  dtypes: readonly ExportDtype[];
+  texts: readonly string[];
+};
 
 async function verify(folder: string, retriever: Retriever, options: Verification): Promise<ExportedFile[]> {
   const { formats, dtypes, texts, threads, onProgress } = options;

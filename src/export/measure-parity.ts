@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/load-retriever.ts';
 import type { ExportDtype } from '../models/folder/onnx-export.ts';
 import { readUndriftJson, UNDRIFT_JSON } from '../models/folder/undrift-json.ts';
@@ -86,9 +87,12 @@ const LAYER_TEXTS = 2;
  * The texts go through Undrift, through the folder's ONNX files (or a fresh export if it has none), and
  * through transformers.js if it is installed. Tokens are compared first, then vectors, then layers where
  * vectors differ. The folder may be by Undrift, by sentence-transformers, or a plain Hugging Face model.
+ *
+ * @param model  a model folder, a training run, or a name on the Hugging Face hub; see `findModel`
  */
-export async function measureParity(folder: string, options: ParityOptions = {}): Promise<ParityReport> {
+export async function measureParity(model: string, options: ParityOptions = {}): Promise<ParityReport> {
   const { onNote } = options;
+  const folder = await findModel(model, [], { onNote, onProgress: options.onProgress });
   const texts = options.texts ?? parityTexts();
   const own = await readUndriftJson(join(folder, UNDRIFT_JSON));
   const retriever = await loadRetriever(folder, { ...(onNote && { onNote }) });
