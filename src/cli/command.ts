@@ -65,7 +65,7 @@ export const defineCommand = <const T extends OptionTable>(spec: CommandSpec<T>)
 /** Options of every command. */
 export const COMMON_OPTIONS = {
   json: { type: 'switch', default: false, help: 'print the result as one JSON object' },
-  quiet: { type: 'switch', default: false, help: 'no progress on stderr' },
+  quiet: { type: 'switch', default: false, help: 'print no progress on stderr' },
 } as const satisfies OptionTable;
 
 const CONFIG_OPTION = {

@@ -17,34 +17,32 @@ import { TrainingProgress } from './training-progress.ts';
 /** `undrift compare`: ways of training side by side. */
 export const compareCommand = defineCommand({
   name: 'compare',
-  summary: 'train several ways side by side, measure them, and report',
+  summary: 'train with several methods or settings, evaluate each, and report',
   description:
     'CONFIG is a JSON file: {"data": folder, "out": folder, "base": {train options}, "budget": {"steps" | "epochs" | "encodes" | ' +
     '"minutes": n}, "seeds": [1, 2, 3], "arms": [{"name", "method", further options}], "evaluate": {"split", "metrics", ' +
     '"queries"}}; paths are relative to it. Every arm is trained with every seed and measured on the test split; the others are ' +
     'compared with the first arm. Writes results.json and report.html. Run it again to go on where it stopped.',
-  arguments: [
-    { name: 'config', help: 'the JSON file; with --report-only also a results.json', required: true },
-  ],
+  arguments: [{ name: 'config', help: 'JSON file; with --report-only also a results.json', required: true }],
   options: {
     data: { type: 'text', value: 'folder', help: 'data set instead of the one in the file' },
     out: { type: 'text', value: 'folder', help: 'folder of the comparison instead of the one in the file' },
     overwrite: {
       type: 'switch',
       default: false,
-      help: 'do runs again whose settings or data have changed',
+      help: 'repeat runs whose settings or data have changed',
     },
     reportOnly: {
       type: 'switch',
       default: false,
-      help: 'train nothing: make the report again from results.json',
+      help: 'do not train; only make the report again from results.json',
     },
     markdown: {
       type: 'text',
       value: 'file',
-      help: 'write the tables as Markdown: a page, or between <!-- NAME --> and <!-- /NAME --> of one',
+      help: 'file for the tables as Markdown; in an existing page they replace the text between <!-- NAME --> and <!-- /NAME -->',
     },
-    charts: { type: 'text', value: 'folder', help: 'write the charts as SVG files' },
+    charts: { type: 'text', value: 'folder', help: 'folder for the charts as SVG files' },
     // Without defaults: what is not given is the config file's to say.
     ...withoutDefaults(COMPUTE_OPTIONS),
   },

@@ -19,20 +19,21 @@ import { computeOptions, DATA_HELP } from './shared-options.ts';
 /** `undrift correct`: how much of a full re-embedding a map between two models recovers. */
 export const correctCommand = defineCommand({
   name: 'correct',
-  summary: 'fit a map between two models, and measure what it recovers of a full re-embedding',
+  summary: 'fit a map between two models, and measure how much of a full re-embedding it recovers',
   description:
-    'Embeds a sample of documents by both models and fits correctors to the pairs. Direction documents moves stored vectors to the ' +
-    'space of the new model; queries moves the new model’s queries to the old space, where nothing that is stored changes, and at best finds what the old model finds. Both are ' +
-    'measured on the queries of a split, whose answers are never in the sample, against nothing done and against all documents ' +
-    'embedded by the new model: recall of the judged documents, and overlap with the best documents of the full re-embedding.',
+    'Embeds a sample of documents by both models and fits correctors to the pairs. Direction documents maps stored vectors to the space ' +
+    'of the new model. Direction queries maps the new model’s queries to the old space: no stored vector changes, and the result is at ' +
+    'best that of the old model. Both are evaluated on the queries of a split, whose relevant documents are never in the sample. They ' +
+    'are compared with no correction and with all documents embedded by the new model, by recall of the relevant documents and by ' +
+    'overlap with the best documents of the full re-embedding.',
   options: {
     from: {
       type: 'text',
       value: 'model',
       required: true,
-      help: 'the old model, which made the stored vectors: a folder or a run',
+      help: 'old model, which made the stored vectors: a folder or a run',
     },
-    to: { type: 'text', value: 'model', required: true, help: 'the new model' },
+    to: { type: 'text', value: 'model', required: true, help: 'new model' },
     data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
     corrector: {
       type: 'list',
@@ -42,23 +43,27 @@ export const correctCommand = defineCommand({
       type: 'choice',
       choices: [...DIRECTIONS, 'both'],
       default: 'documents',
-      help: 'which vectors are moved: old documents to the new space, or new queries to the old one',
+      help: 'vectors to map: old documents to the new space, or new queries to the old space',
     },
     sample: {
       type: 'integer',
       default: 2000,
       min: 2,
-      help: 'documents to fit to, none of which answers a query of the split',
+      help: 'number of documents to fit to; none is relevant to a query of the split',
     },
     split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
-    limitQueries: { type: 'integer', min: 1, help: 'at most so many queries, evenly spaced over the split' },
+    limitQueries: {
+      type: 'integer',
+      min: 1,
+      help: 'largest number of queries to use, evenly spaced over the split',
+    },
     topK: { type: 'list', default: ['10', '100'], help: 'cutoffs of recall and overlap' },
     out: {
       type: 'text',
       value: 'folder',
-      help: 'save the corrector with the least error on held-out documents; takes one direction',
+      help: 'folder to save the corrector with the smallest error on held-out documents; needs a single direction',
     },
-    seed: { type: 'integer', default: 0, min: 0, help: 'of the sample, and of what correctors draw' },
+    seed: { type: 'integer', default: 0, min: 0, help: 'seed of the sample and of the correctors' },
     ...COMPUTE_OPTIONS,
   },
   examples: [

@@ -11,20 +11,22 @@ const apiDocs = defineCommand({
   name: 'api-docs',
   summary: 'build the quick-start data set from the declaration files of installed packages',
   description:
-    'Query: the JSDoc description of a declaration. Document: the declaration without its comment. Reads typescript and ' +
-    '@types/node, and the packages or folders (./path) that are named. Writes BEIR files with train, dev and test splits.',
-  arguments: [
-    { name: 'packages...', help: 'further installed packages, or folders of TypeScript as ./path' },
-  ],
+    'A query is the JSDoc description of a declaration; its document is the declaration without the comment. Reads typescript, ' +
+    '@types/node, and the given packages or folders (./path). Writes BEIR files with train, dev and test splits.',
+  arguments: [{ name: 'packages...', help: 'more installed packages, or folders of TypeScript as ./path' }],
   options: {
-    out: { type: 'text', value: 'folder', required: true, help: 'folder to make' },
-    only: { type: 'switch', default: false, help: 'read the named packages alone' },
+    out: { type: 'text', value: 'folder', required: true, help: 'folder to create' },
+    only: {
+      type: 'switch',
+      default: false,
+      help: 'read only the given packages, without typescript and @types/node',
+    },
     undescribed: {
       type: 'switch',
       default: false,
-      help: 'put declarations without a description into the corpus too',
+      help: 'include declarations without a description in the corpus',
     },
-    seed: { type: 'integer', default: 0, min: 0, help: 'another seed splits the queries otherwise' },
+    seed: { type: 'integer', default: 0, min: 0, help: 'seed of the assignment of queries to splits' },
   },
   examples: ['--out data/api-docs', '--out data/mine --only zod ./src'],
   async run(options, io, packages) {

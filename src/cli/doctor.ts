@@ -40,12 +40,12 @@ export const doctorCommand = defineCommand({
     parity: {
       type: 'text',
       value: 'model',
-      help: 'instead: whether onnxruntime and transformers.js make the same vectors of this model as we do; exit code 1 where they do not',
+      help: 'only check whether onnxruntime and transformers.js compute the same vectors as Undrift with this model; exit code 1 if not',
     },
     texts: {
       type: 'text',
       value: 'file',
-      help: 'texts for --parity, one a line (default: 200 built-in ones in many scripts)',
+      help: 'file of texts for --parity, one per line (default: 200 built-in ones in many scripts)',
     },
   },
   examples: ['', '--json', '--parity runs/first'],

@@ -24,21 +24,25 @@ const JSON_BYTES_PER_NUMBER = 13;
 /** `undrift encode`: texts to vectors. */
 export const encodeCommand = defineCommand({
   name: 'encode',
-  summary: 'turn texts into vectors',
+  summary: 'encode texts as vectors',
   description:
-    'Row i of the .npy file is the text of line i, or document i of the corpus; the ids of documents or queries are written ' +
-    'beside it, one a line. Memory stays bounded: any number of texts.',
+    'Row i of the .npy file is the vector of line i, or of document i of the corpus. The ids of documents or queries are written to ' +
+    'a file beside it, one per line. Memory is bounded whatever the number of texts.',
   options: {
     model: { type: 'text', value: 'model', required: true, help: MODEL_HELP },
-    input: { type: 'text', value: 'file', help: 'texts, one a line (plain or .gz)' },
-    data: { type: 'text', value: 'folder', help: 'data set or corpus file: its documents, or its queries' },
+    input: { type: 'text', value: 'file', help: 'texts, one per line (plain or .gz)' },
+    data: {
+      type: 'text',
+      value: 'folder',
+      help: 'data set or corpus file whose documents or queries to encode',
+    },
     side: {
       type: 'choice',
       choices: ['document', 'query'],
       default: 'document',
-      help: 'encode as documents or as queries: prompt, length limit and tower',
+      help: 'encode as documents or as queries, which decides prompt, length limit and tower',
     },
-    out: { type: 'text', value: 'file.npy', help: 'where the vectors go, f32[texts, D]' },
+    out: { type: 'text', value: 'file.npy', help: 'file for the vectors, f32[texts, D]' },
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
     ...COMPUTE_OPTIONS,

@@ -34,7 +34,7 @@ export const evalCommand = defineCommand({
   description:
     'Encodes all documents and the queries of the split, searches exactly, and computes metrics as trec_eval does. ' +
     'Metrics: ndcg@10, ndcg_exp@10 (gain 2^grade − 1), mrr@10, map, recall@100, precision@10, success@5, judged@10. ' +
-    'Pairs of texts with a score (sentence1, sentence2, score) are measured by spearman and pearson: correlations of cosines and scores.',
+    'For pairs of texts with a score (sentence1, sentence2, score) the metrics are spearman and pearson: correlations of cosines and scores.',
   options: {
     model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
     data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
@@ -48,14 +48,18 @@ export const evalCommand = defineCommand({
       type: 'integer',
       min: 1,
       max: 100_000,
-      help: `documents for each query (default: ${RUN_DEPTH}, or as deep as the metrics look)`,
+      help: `documents for each query (default: ${RUN_DEPTH}, or the largest cutoff of the metrics)`,
     },
-    limitQueries: { type: 'integer', min: 1, help: 'at most so many queries, evenly spaced over the split' },
+    limitQueries: {
+      type: 'integer',
+      min: 1,
+      help: 'largest number of queries to use, evenly spaced over the split',
+    },
     missing: {
       type: 'choice',
       choices: ['zero', 'skip'],
       default: 'zero',
-      help: 'queries without results count as zero, or not at all',
+      help: 'count queries without results as zero, or leave them out',
     },
     dropSameId: {
       type: 'switch',
@@ -66,9 +70,9 @@ export const evalCommand = defineCommand({
     compare: {
       type: 'text',
       value: 'run file',
-      help: 'test for a significant difference from another run of the same queries (on the first metric)',
+      help: 'run file of the same queries to test against, for a significant difference of the first metric',
     },
-    seed: { type: 'integer', default: 0, min: 0, help: 'seed of that test' },
+    seed: { type: 'integer', default: 0, min: 0, help: 'seed of the significance test' },
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
     ...BM25_OPTIONS,

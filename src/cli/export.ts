@@ -15,27 +15,28 @@ export const exportCommand = defineCommand({
   name: 'export',
   summary: 'write a model for sentence-transformers, transformers, transformers.js or onnxruntime',
   description:
-    'Every file is verified before the folder gets its name: it is loaded again, ONNX files by onnxruntime, and its vectors of 200 texts are ' +
-    'compared with ours. A file whose vectors differ fails the export, and nothing is left. Formats and types may be several, separated ' +
-    'by commas. ONNX files are named as transformers.js asks for them: model.onnx, model_fp16.onnx, model_quantized.onnx; with format ' +
-    'onnx-embedding, embedding.onnx and so on, which hold pooling, projection and normalisation and give nothing but the embedding.',
+    'Every file is verified before the folder gets its name: it is loaded again, ONNX files by onnxruntime, and its vectors of 200 texts ' +
+    'are compared with those of Undrift. If a vector differs, the export fails and leaves nothing behind. Several formats and types are ' +
+    'separated by commas. ONNX files have the names that transformers.js expects: model.onnx, model_fp16.onnx, model_quantized.onnx. ' +
+    'Those of format onnx-embedding are called embedding.onnx and so on; they include pooling, projection and normalisation, and their ' +
+    'only output is the embedding.',
   options: {
     model: { type: 'text', value: 'model', required: true, help: MODEL_HELP },
     out: {
       type: 'text',
       value: 'folder',
       required: true,
-      help: 'the new folder; one that was exported before is replaced',
+      help: 'folder to create; an earlier export in it is replaced',
     },
     format: {
       type: 'list',
       default: ['sentence-transformers', 'onnx'],
-      help: `who is to read it: ${EXPORT_FORMATS.join(', ')}`,
+      help: `programs that are to read it: ${EXPORT_FORMATS.join(', ')}`,
     },
     dtype: {
       type: 'list',
       default: ['f32'],
-      help: `how weights are stored: ${EXPORT_DTYPES.join(', ')} (int8: ONNX files only)`,
+      help: `types in which weights are stored: ${EXPORT_DTYPES.join(', ')} (int8: ONNX files only)`,
     },
     threads: COMPUTE_OPTIONS.threads,
   },

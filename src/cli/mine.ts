@@ -32,10 +32,15 @@ const OPTIONS = {
     type: 'text',
     value: 'model',
     required: true,
-    help: `who ranks: bm25, ${MODEL_HELP}, or a TREC run file`,
+    help: `ranker: bm25, ${MODEL_HELP}, or a TREC run file`,
   },
   data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
-  out: { type: 'text', value: 'file.jsonl', required: true, help: 'where the queries go, one a line' },
+  out: {
+    type: 'text',
+    value: 'file.jsonl',
+    required: true,
+    help: 'file to write: one query per line, with its positives and negatives',
+  },
   split: { type: 'text', value: 'name', default: 'train', help: 'queries of this split' },
   negatives: { type: 'integer', default: 5, min: 1, max: 10_000, help: 'negatives for each query' },
   positives: {
@@ -48,29 +53,35 @@ const OPTIONS = {
     type: 'choice',
     choices: ['top', 'random'],
     default: 'top',
-    help: 'take the best of what is left, or any of it',
+    help: 'take the best of the remaining candidates, or random ones',
     group: 'Choice',
   },
-  rankFrom: { type: 'integer', default: 0, min: 0, help: 'first rank to take, 0 the best', group: 'Choice' },
+  rankFrom: {
+    type: 'integer',
+    default: 0,
+    min: 0,
+    help: 'first rank to take, counted from 0',
+    group: 'Choice',
+  },
   rankTo: {
     type: 'integer',
     default: 100,
     min: 1,
     max: 1_000_000,
-    help: 'rank before which to end',
+    help: 'end of the ranks to take; this rank itself is not taken',
     group: 'Choice',
   },
   absoluteMargin: {
     type: 'number',
     min: 0,
-    help: 'drop a document whose score plus this is above that of the lowest positive',
+    help: 'drop a document whose score is above the lowest score of a positive minus this margin',
     group: 'Choice',
   },
   relativeMargin: {
     type: 'number',
     min: 0,
     max: 1,
-    help: 'the same with this share of the score of the positive',
+    help: 'the same with a margin of this share of the score of the positive',
     group: 'Choice',
   },
   maxScore: { type: 'number', help: 'drop a document that scores above this', group: 'Choice' },
@@ -81,7 +92,7 @@ const OPTIONS = {
     help: "drop a document whose id is the query's: it is the query itself (ArguAna, Quora)",
     group: 'Choice',
   },
-  seed: { type: 'integer', default: 0, min: 0, help: 'of --strategy random', group: 'Choice' },
+  seed: { type: 'integer', default: 0, min: 0, help: 'seed of --strategy random', group: 'Choice' },
   ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
   ...COMPUTE_OPTIONS,
@@ -92,9 +103,9 @@ export const mineCommand = defineCommand({
   name: 'mine',
   summary: 'find hard negatives for the queries of a data set',
   description:
-    'Ranks all documents for each query and writes what is high and no right answer, as pairs that train --data reads. ' +
-    'Known positives and documents of the same text are never taken. What a model ranks best of all is mostly a right answer ' +
-    'that nobody has marked: --rank-from 10 and --relative-margin 0.05 are a good start for it. ' +
+    'Ranks all documents for each query and writes highly ranked documents that are no right answers, as pairs that train --data ' +
+    'reads. Known positives and documents with the same text are never taken. The highest ranks of a trained model are mostly right ' +
+    'answers without a judgement: begin with --rank-from 10 and --relative-margin 0.05. ' +
     'Beside the file, FILE.mining.json says what it was made of.',
   options: OPTIONS,
   examples: [

@@ -25,12 +25,12 @@ const OPTIONS = {
   corpus: {
     type: 'text',
     value: 'file',
-    help: 'documents to search: JSONL, Parquet, TSV (id, text), or one text a line',
+    help: 'documents to search: JSONL, Parquet, TSV (id, text), or one text per line',
   },
   embeddings: {
     type: 'text',
     value: 'file',
-    help: '.npy of the documents by this model (undrift encode --data), to search without encoding them',
+    help: '.npy file of the documents, encoded by this model (undrift encode --data); avoids encoding them again',
   },
   topK: { type: 'integer', default: 10, min: 1, max: 100_000, help: 'documents to show' },
   ...DIMENSIONS_OPTION,

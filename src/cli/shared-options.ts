@@ -10,14 +10,14 @@ export const DIMENSIONS_OPTION = {
   dimensions: {
     type: 'integer',
     min: 1,
-    help: 'leading dimensions of the vectors to keep, normalised again; for models trained by --matryoshka (default: all)',
+    help: 'number of leading dimensions of the vectors to keep, normalised again; for models trained with --matryoshka (default: all)',
   },
 } as const satisfies OptionTable;
 
 /** What stands before texts, for models whose folder does not say it. */
 export const PROMPT_OPTIONS = {
-  queryPrompt: { type: 'text', help: 'put before every query, instead of what the model says' },
-  docPrompt: { type: 'text', help: 'put before every document, instead of what the model says' },
+  queryPrompt: { type: 'text', help: 'text put before every query, in place of the prompt of the model' },
+  docPrompt: { type: 'text', help: 'text put before every document, in place of the prompt of the model' },
 } as const satisfies OptionTable;
 
 /** BM25's two constants. */

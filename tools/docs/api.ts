@@ -22,7 +22,7 @@ const entryPoints = Object.values(exports).flatMap((entry) => {
 const app = await Application.bootstrap({
   name: 'Undrift',
   entryPoints,
-  tsconfig: `${root}tsconfig.json`,
+  tsconfig: `${root}tsconfig.build.json`,
   basePath: root,
   out: `${root}docs/api`,
   readme: 'none',
