@@ -174,6 +174,7 @@ export {
   type ExportReport,
   exportModel,
 } from './export/export-model.ts';
+export type { LayerParity } from './export/layer-parity.ts';
 export {
   type ClientParity,
   measureParity,
@@ -181,16 +182,20 @@ export {
   type ParityReport,
   type SideParity,
 } from './export/measure-parity.ts';
+export type { TokenParity } from './export/token-parity.ts';
 
 /** Comparison: several ways of training on one budget. */
 
 export type { Arm, ArmOptions, Budget, Comparison, EvaluationPlan } from './compare/comparison.ts';
-export type { ComparisonResults } from './compare/results.ts';
+export type { Machine } from './compare/machine.ts';
+export type { ArmResults, ComparisonResults, DataFacts, RunFailure } from './compare/results.ts';
 export {
   type ComparisonCallbacks,
   type RunComparisonOptions,
   runComparison,
 } from './compare/run-comparison.ts';
+export type { RunResult as ComparedRun } from './compare/run-result.ts';
+export type { Trainer as ComparisonTrainer } from './compare/trainer.ts';
 export { writeReport } from './compare/write-report.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
