@@ -99,10 +99,9 @@ export {
 
 /** The parts that methods over cached embeddings are made of: table, masks, samplers, losses, refresh, diagnostics. */
 
+export type { DiagnosisInput } from './cache/diagnosis-passes.ts';
 export {
-  type DiagnosisInput,
   diagnoseTable,
-  type GradientBias,
   staleness,
   type TableDiagnosis,
 } from './cache/diagnostics.ts';
@@ -112,6 +111,7 @@ export {
   divergenceBounds,
   softmaxDivergence,
 } from './cache/divergence.ts';
+export type { GradientBias } from './cache/gradient-bias.ts';
 export { type AgeBin, ageHistogram, inspectTable } from './cache/inspect-table.ts';
 export type { KeptScores } from './cache/kept-scores.ts';
 export {
@@ -242,11 +242,10 @@ export {
   type CorrectionReport,
   DIRECTIONS,
   type Direction,
-  type Gap as EmbeddingGap,
   type ModelFacts,
   measureCorrection,
-  type Quality as CorrectionQuality,
 } from './migration/measure-correction.ts';
+export type { Gap, Quality } from './migration/search-quality.ts';
 
 /** Mining: hard negatives, by whoever ranks. */
 

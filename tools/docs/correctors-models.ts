@@ -1,4 +1,5 @@
-import type { CorrectionReport, Direction, Quality } from '../../src/migration/measure-correction.ts';
+import type { CorrectionReport, Direction } from '../../src/migration/measure-correction.ts';
+import type { Quality } from '../../src/migration/search-quality.ts';
 import { count } from '../../src/util/format.ts';
 import { markdownTable, readResult } from './page.ts';
 

@@ -1,4 +1,5 @@
-import { type DiagnosisInput, diagnoseTable, staleness, TOP_RANKS } from '../../cache/diagnostics.ts';
+import { type DiagnosisInput, TOP_RANKS } from '../../cache/diagnosis-passes.ts';
+import { diagnoseTable, staleness } from '../../cache/diagnostics.ts';
 import {
   type DuplicateMap,
   type MaskedSlots,
