@@ -17,52 +17,62 @@ import {
   resolveOptions,
 } from './options.ts';
 
-/** What a command found out: for programs and for people. */
+/** Result of a command, in a form for programs and a form for people. */
 export interface CommandResult {
-  /** Printed by `--json`, alone on the standard output. */
+  /** Object that `--json` prints to standard output. Nothing else is printed there. */
   readonly json: Readonly<Record<string, unknown>>;
-  /** Printed without `--json`; ends with a line end. */
+  /** Text printed without `--json`. Ends with a line break. */
   readonly text: string;
-  /** Default 0. */
+  /** Exit code. Default 0. */
   readonly exitCode?: 0 | 1;
 }
 
-/** A command as data: the parser, the help and the reference are made from it. */
+/** Command as data. The parser, the help and the reference are made from it. */
 export interface CommandSpec<T extends OptionTable> {
+  /** Word that names the command. */
   readonly name: string;
-  /** One line, for the list of commands. */
+  /** Summary of one line, for the list of commands. */
   readonly summary: string;
-  /** Further sentences, for the command's own help. */
+  /** Further sentences, for the help of the command. */
   readonly description?: string;
-  /** The last one may end in `...`, and takes all that is left. */
+  /**
+   * Positional arguments in order. If the name of the last one ends in `...`, it takes all remaining words.
+   */
   readonly arguments?: readonly {
     readonly name: string;
     readonly help: string;
     readonly required?: boolean;
   }[];
+  /** Table of the options. */
   readonly options: T;
-  /** Options may also come from `--config FILE`; flags win. */
+  /** Accepts options from `--config FILE` too; flags take precedence. */
   readonly config?: boolean;
-  /** It stops by itself, in its own time, when `io.signal` is aborted. */
+  /** Stops by itself, in its own time, when `io.signal` is aborted. Default false. */
   readonly stopsGracefully?: boolean;
+  /** Examples for the help, each without `undrift` and the name of the command. */
   readonly examples: readonly string[];
+  /** Does the work. `args` holds the positional arguments. */
   readonly run: (options: OptionValues<T>, io: Io, args: readonly string[]) => Promise<CommandResult>;
 }
 
+/** Command with any table of options. */
 // biome-ignore lint/suspicious/noExplicitAny: a list of commands holds specs of different option tables.
 export type AnyCommand = CommandSpec<any>;
 
-/** Commands under a common first word. */
+/** Commands that share their first word. */
 export interface CommandGroup {
+  /** The shared first word. */
   readonly name: string;
+  /** Summary of one line, for the list of commands. */
   readonly summary: string;
+  /** Commands of the group. */
   readonly commands: readonly AnyCommand[];
 }
 
-/** Checks a command's table against its `run`. */
+/** Declares a command; the types of its `run` are checked against its option table. */
 export const defineCommand = <const T extends OptionTable>(spec: CommandSpec<T>): CommandSpec<T> => spec;
 
-/** Options of every command. */
+/** Options that every command has. */
 export const COMMON_OPTIONS = {
   json: { type: 'switch', default: false, help: 'print the result as one JSON object' },
   quiet: { type: 'switch', default: false, help: 'print no progress on stderr' },
@@ -72,30 +82,33 @@ const CONFIG_OPTION = {
   config: { type: 'text', value: 'file', help: 'JSON file of options; flags override it' },
 } as const satisfies OptionTable;
 
-/** All options of a command, as its parser takes them. */
+/** Returns all options of a command: its own, `--config` if it takes a config file, and `COMMON_OPTIONS`. */
 export const allOptions = (spec: AnyCommand): OptionTable => ({
   ...(spec.options as OptionTable),
   ...(spec.config && CONFIG_OPTION),
   ...COMMON_OPTIONS,
 });
 
-/** A command line that was understood. */
+/** Parsed command line of one command. */
 export interface Invocation {
+  /** The command to run. */
   readonly spec: AnyCommand;
-  /** What stood on the command line, by option key. */
+  /** Values given on the command line, by option key. */
   readonly given: GivenValues;
+  /** Positional arguments. */
   readonly args: readonly string[];
 }
 
-/** What to do instead of a command: text was asked for and printed already, or help was shown for want of a command. */
+/** Outcome of parsing: a command to run, or `done` with an exit code after help or version was printed. */
 export type Outcome =
   | { readonly kind: 'run'; readonly invocation: Invocation }
   | { readonly kind: 'done'; readonly exitCode: 0 | 2 };
 
 /**
- * Parses a command line. Help and version are printed here.
+ * Parses a command line. Prints help and version itself.
  *
- * @throws UsageError for anything that is not understood, with the nearest known word
+ * @throws UsageError for an unknown command or option, or an invalid value; the message suggests the nearest
+ *   known word
  */
 export function parseCommandLine(
   argv: readonly string[],
@@ -135,7 +148,7 @@ export function parseCommandLine(
   return { kind: 'run', invocation };
 }
 
-/** Help or version was printed. */
+/** Signals that help or version was printed. */
 class Shown extends Error {
   readonly exitCode: 0 | 2;
 
@@ -145,7 +158,7 @@ class Shown extends Error {
   }
 }
 
-/** A parser that throws errors of ours and never ends the process. */
+/** Configures a parser to throw this package's errors and never to end the process. */
 function strict(command: Commander, table: OptionTable = {}): Commander {
   return command
     .exitOverride((error) => {
@@ -157,7 +170,7 @@ function strict(command: Commander, table: OptionTable = {}): Commander {
     .showSuggestionAfterError(false);
 }
 
-/** Widest column of flags; what is said of a longer flag stands below it. */
+/** Maximum width of the flag column, in characters. The help of a longer flag stands below the flag. */
 const FLAG_COLUMN = 26;
 
 function padWidth(this: Help, command: Commander, helper: Help): number {
@@ -169,7 +182,7 @@ function formatItem(this: Help, term: string, termWidth: number, text: string, h
   return term.length > termWidth && text !== '' ? `  ${term}\n${item('')}` : item(term);
 }
 
-/** What a complaint of the parser becomes. */
+/** Translates an error of the parser into one of this package. */
 function translated(error: CommanderError, command: Commander, table: OptionTable): Shown | UndriftError {
   if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return new Shown(0);
   // Help was shown because a command is missing.
@@ -190,7 +203,11 @@ function translated(error: CommanderError, command: Commander, table: OptionTabl
   return new UsageError(error.message.replace(/^error: /, ''), { help: `see ${path} --help` });
 }
 
-/** @param near  the word that was meant, or words of which it may be one */
+/**
+ * Makes the error for an unknown word.
+ *
+ * @param near  the nearest known word, or all known words to search for it
+ */
 function unknown(what: string, word: string, near: string | readonly string[], see: string): UsageError {
   const hint = typeof near === 'string' ? `, did you mean '${near}'?` : suggestion(word, near);
   return new UsageError(`unknown ${what} '${word}'${hint}`, { help: `see ${see}` });
@@ -234,7 +251,7 @@ function parserOf(
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** Runs a command that was parsed: reads its config file, fills in defaults, and does the work. */
+/** Runs a parsed command: reads its config file, fills in defaults, and calls its `run`. */
 export async function runInvocation({ spec, given, args }: Invocation, io: Io): Promise<CommandResult> {
   const file = given.config;
   const config = typeof file === 'string' ? await readConfigFile(file, spec.options as OptionTable) : {};

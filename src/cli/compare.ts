@@ -14,7 +14,7 @@ import type { Io } from './io.ts';
 import { loadProgress } from './model-source.ts';
 import { TrainingProgress } from './training-progress.ts';
 
-/** `undrift compare`: ways of training side by side. */
+/** The command `undrift compare`: trains with several methods or settings and compares the models. */
 export const compareCommand = defineCommand({
   name: 'compare',
   summary: 'train with several methods or settings, evaluate each, and report',
@@ -43,7 +43,7 @@ export const compareCommand = defineCommand({
       help: 'file for the tables as Markdown; in an existing page they replace the text between <!-- NAME --> and <!-- /NAME -->',
     },
     charts: { type: 'text', value: 'folder', help: 'folder for the charts as SVG files' },
-    // Without defaults: what is not given is the config file's to say.
+    // Without defaults, since the config file decides about options that are not given.
     ...withoutDefaults(COMPUTE_OPTIONS),
   },
   stopsGracefully: true,
@@ -111,7 +111,7 @@ async function newResults(file: string, given: Given, io: Io): Promise<Found> {
   return { out: comparison.out, results };
 }
 
-/** Shows the runs one after the other. */
+/** Returns callbacks that show the runs one after the other. */
 function runCallbacks({ evaluate }: Comparison, io: Io): Parameters<typeof runComparison>[2] {
   const training = new TrainingProgress(io);
   const loading = loadProgress(io);

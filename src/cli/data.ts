@@ -66,17 +66,22 @@ const stats = defineCommand({
   },
 });
 
+/** The commands `undrift data api-docs` and `undrift data stats`. */
 export const dataCommands: CommandGroup = {
   name: 'data',
   summary: 'build or inspect a data set',
   commands: [apiDocs, stats],
 };
 
+/** Lengths of the texts in words. A word is a run of non-space characters. */
 interface LengthStatistics {
-  /** Words (runs of non-space characters) of a text: mean, median, 95th percentile, longest. */
+  /** Mean length. */
   mean: number;
+  /** Median length. */
   median: number;
+  /** 95th percentile of the lengths. */
   p95: number;
+  /** Greatest length. */
   max: number;
 }
 
@@ -111,7 +116,7 @@ function wordLengths(corpus: Corpus): LengthStatistics {
   return { mean: Number(mean.toFixed(2)), median: quantile(0.5), p95: quantile(0.95), max: lengths.at(-1)! };
 }
 
-/** Runs of bytes that are no ASCII space; no string is made. */
+/** Counts runs of bytes that are not ASCII space, without making a string. */
 function countWords(utf8: Uint8Array): number {
   let words = 0;
   let inWord = false;

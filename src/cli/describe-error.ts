@@ -4,18 +4,22 @@ import { asFlags } from '../util/option-name.ts';
 import { INTERRUPTED_EXIT_CODE, Interrupted } from './io.ts';
 import { packageVersion } from './package-version.ts';
 
-/** How a failed command ends. */
+/** Description of a failed command. */
 export interface ErrorDescription {
-  /** For people, on stderr. */
+  /** Message for people, printed to stderr. */
   readonly message: string;
-  /** For programs, with `--json`. */
+  /** Error object for programs, printed with `--json`. */
   readonly json: { readonly type: string; readonly message: string; readonly help?: string };
+  /** Exit code of the process. */
   readonly exitCode: number;
 }
 
 /**
- * Errors of ours say what is wrong and what to do, and need no stack trace. Options in them become flags. Anything else is a fault of this package: the trace is
- * shown, with the request to report it.
+ * Describes an error to the user.
+ *
+ * Errors of this package state the fault and a remedy, and are shown without a stack trace; options named in
+ * them become flags. Any other error is a fault of this package. It is shown with its stack trace and a
+ * request to report it.
  */
 export function describeError(error: unknown): ErrorDescription {
   if (!(error instanceof UndriftError)) {

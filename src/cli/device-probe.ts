@@ -1,7 +1,8 @@
 /**
- * @file Runs a tiny program on the device that is named as the argument, in a process of its own: a graphics driver that crashes
- * or hangs takes no more than this process with it. Exit code 0: the device computes, and computes right; 1: the reason why not is
- * on the standard output.
+ * @file Runs a tiny program on the device named by the argument, in a separate process.
+ *
+ * A graphics driver that crashes or hangs affects only this process. Exit code 0: the device computes correct
+ * results. Exit code 1: it does not, and the reason is on standard output.
  */
 import { Graph } from '../graph/graph.ts';
 import { add, matmul } from '../graph/ops.ts';

@@ -12,17 +12,23 @@ import { defineCommand } from './command.ts';
 import { type GemmRate, measureGemmRate } from './gemm-rate.ts';
 import { runParity } from './parity.ts';
 
-/** Loading a GPU driver and compiling its shaders takes seconds; longer is a hang. */
+/**
+ * Time limit for one device, in milliseconds. Loading a GPU driver and compiling its shaders takes seconds; a
+ * longer time means a hang.
+ */
 const PROBE_MS = 30_000;
 const MAX_ANSWER = 65_536;
 
+/** Result of trying one device. */
 interface DeviceReport {
   readonly device: Device;
-  /** Whether the installed onnxruntime-node came with the device's libraries. */
+  /** Whether the installed onnxruntime-node includes the libraries of the device. */
   readonly bundled: boolean;
+  /** Whether the device computes correct results. */
   readonly works: boolean;
+  /** Time of the trial, in seconds. */
   readonly seconds: number;
-  /** Why it does not work. */
+  /** Reason for a failure. */
   readonly reason?: string;
 }
 
@@ -31,7 +37,7 @@ interface Missing {
   readonly how: string;
 }
 
-/** `undrift doctor`: what works on this machine, how fast it is, and what is missing. */
+/** The command `undrift doctor`: reports what works on this machine, how fast it is, and what is missing. */
 export const doctorCommand = defineCommand({
   name: 'doctor',
   summary: 'report what works on this machine, how fast it is, and what is missing',
@@ -86,10 +92,10 @@ export const doctorCommand = defineCommand({
   },
 });
 
-/** Tries a device in a process of its own. */
+/** Tries a device in a separate process. */
 function probe(device: Device, signal: AbortSignal): Promise<Omit<DeviceReport, 'device' | 'bundled'>> {
   const here = fileURLToPath(import.meta.url);
-  // The probe lies beside this file, with its extension: .js when built, .ts under a loader.
+  // The probe is in this folder and has the extension of this file: .js when built, .ts under a loader.
   const script = here.replace(/doctor(\.[jt]s)$/, 'device-probe$1');
   const startMs = performance.now();
   return new Promise((resolve) => {
@@ -117,10 +123,12 @@ function probe(device: Device, signal: AbortSignal): Promise<Omit<DeviceReport, 
   });
 }
 
-/** Version of a package as installed for us; undefined where it is not. */
+/**
+ * Finds the version of an installed package, as this package resolves it; undefined if it is not installed.
+ */
 function installedVersion(name: string): string | undefined {
   try {
-    // A package may not export its package.json: look for it upwards from its main file.
+    // Some packages do not export their package.json, so it is searched for upwards from the main file.
     let folder = dirname(createRequire(import.meta.url).resolve(name));
     for (; dirname(folder) !== folder; folder = dirname(folder)) {
       const text = read(join(folder, 'package.json'));
@@ -129,7 +137,7 @@ function installedVersion(name: string): string | undefined {
       if (json.name === name) return json.version;
     }
   } catch {
-    // not installed
+    // The package is not installed.
   }
   return undefined;
 }

@@ -12,16 +12,16 @@ import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
 import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
-/** Texts, or characters of them, that are in memory at once. */
+/** Number of texts, or of their characters, after which the texts read so far are encoded. */
 const CHUNK_TEXTS = 8192;
 const CHUNK_CHARACTERS = 1 << 24;
 
-/** More JSON than this is for no program to read. */
+/** Size limit of JSON output, in bytes. A larger output has to go to a file. */
 const JSON_LIMIT_BYTES = 50e6;
-/** `-0.0123456789,` */
+/** Typical size of a number in JSON, in bytes: `-0.0123456789,`. */
 const JSON_BYTES_PER_NUMBER = 13;
 
-/** `undrift encode`: texts to vectors. */
+/** The command `undrift encode`: encodes texts to vectors. */
 export const encodeCommand = defineCommand({
   name: 'encode',
   summary: 'encode texts as vectors',
@@ -95,11 +95,11 @@ export const encodeCommand = defineCommand({
   },
 });
 
-/** Where texts come from. */
+/** Source of the texts to encode. */
 interface Source {
   texts: AsyncIterable<string> | Iterable<string>;
   total?: number;
-  /** Lines of the file of ids, where the texts have any. */
+  /** Yields the lines of the id file. Absent if the texts have no ids. */
   ids?: () => Iterable<Uint8Array>;
 }
 
@@ -111,7 +111,7 @@ const linesOf = (file: string): Source => ({
 
 async function corpusOf(path: string, side: Side, io: Io): Promise<Source> {
   const reading = readOptions(io);
-  // The documents alone need no judgements, and no queries.
+  // The corpus alone is read for documents: neither queries nor judgements are needed.
   const corpus =
     side === 'document'
       ? await loadCorpus(path, reading)
@@ -133,10 +133,14 @@ async function corpusOf(path: string, side: Side, io: Io): Promise<Source> {
 
 const idsFile = (out: string): string => out.replace(/\.npy$/, '.ids.txt');
 
-/** Where vectors go. */
+/** Destination of the vectors. */
 interface Sink {
   readonly rows: number;
-  /** Called before texts are encoded, so that nothing is computed in vain. @throws UsageError */
+  /**
+   * Announces `rows` more vectors before their texts are encoded, so that no work is wasted.
+   *
+   * @throws UsageError if so many vectors are too large for the destination
+   */
   expect(rows: number): void;
   append(vectors: Float32Array): Promise<void>;
   close(): Promise<void>;
@@ -156,7 +160,7 @@ async function npySink(out: string, dimension: number): Promise<Sink> {
   };
 }
 
-/** Vectors as numbers for JSON, as many as are sensible. */
+/** Collects vectors as numbers for JSON, up to `JSON_LIMIT_BYTES`. */
 class JsonSink implements Sink {
   readonly embeddings: number[][] = [];
   private readonly dimension: number;
@@ -184,7 +188,7 @@ class JsonSink implements Sink {
     }
   }
 
-  /** One vector a line, values separated by spaces. */
+  /** Formats one vector per line, its values separated by spaces. */
   text(): string {
     return this.embeddings.map((vector) => `${vector.join(' ')}\n`).join('');
   }
@@ -194,7 +198,7 @@ class JsonSink implements Sink {
   async discard(): Promise<void> {}
 }
 
-/** Nine digits tell any two f32 apart. */
+/** Rounds a number to nine significant digits, which distinguish any two f32. */
 const shortest = (value: number): number => Number(value.toPrecision(9));
 
 async function encodeAll(

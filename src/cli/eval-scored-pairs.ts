@@ -19,11 +19,11 @@ interface PairOptions {
   readonly threads: number | undefined;
 }
 
-/** Whether these are metrics of scored pairs: one of them is enough. */
+/** Tests whether at least one of the metrics is a metric of scored pairs. */
 export const isPairMetrics = (metrics: readonly string[]): boolean =>
   metrics.some((name) => PAIR_METRICS.some((known) => known === name));
 
-/** `undrift eval --metrics spearman`: correlation of cosines and scores. */
+/** Runs `undrift eval --metrics spearman`: correlates cosines with the scores of the pairs. */
 export async function evalScoredPairs(options: PairOptions, io: Io) {
   checkPairMetrics(options.metrics);
   if (options.model === 'bm25')

@@ -24,10 +24,10 @@ import {
   PROMPT_OPTIONS,
 } from './shared-options.ts';
 
-/** Documents kept for each query: what people expect in a run file. */
+/** Default number of documents kept for each query, as is usual in run files. */
 const RUN_DEPTH = 100;
 
-/** `undrift eval`: measures a retriever, or BM25, on a split. */
+/** The command `undrift eval`: measures a retriever or BM25 on a split. */
 export const evalCommand = defineCommand({
   name: 'eval',
   summary: 'measure a retriever or BM25 on the judged queries of a split',
@@ -87,7 +87,7 @@ export const evalCommand = defineCommand({
   async run(options, io) {
     if (isPairMetrics(options.metrics)) return await evalScoredPairs(options, io);
     const metrics = parseMetrics(options.metrics).map(({ name }) => name);
-    // Read first: a file that is not there should not cost an evaluation.
+    // The run file is read first, so that a missing file is reported before the evaluation.
     const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
     const retriever =
       options.model === 'bm25' ? undefined : await loadModel(options.model, io, ['bm25'], options);
@@ -95,7 +95,7 @@ export const evalCommand = defineCommand({
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
 
-    // A run file takes no ids with spaces: said now, not after the evaluation.
+    // Ids in a run file must not contain spaces; this is checked before the evaluation.
     if (options.runFile !== undefined) {
       for (let row = 0; row < data.corpus.size; row++) requireId('document id', data.corpus.id(row));
       for (const id of data.qrels(options.split).keys()) requireId('query id', id);
@@ -163,5 +163,5 @@ function remarks({ missingQueries, queriesWithoutRelevant }: RetrieverEvaluation
   );
 }
 
-/** The last column of a run file takes no spaces. */
+/** Makes the tag, the last column of a run file, which must not contain spaces. */
 const runTag = (model: string): string => basename(model).replace(/\s+/g, '-') || 'undrift';

@@ -10,7 +10,7 @@ import { suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { loadFolder, MODEL_HELP, modelFolder, showProgress } from './model-source.ts';
 
-/** `undrift export`: a model in the formats of other programs, each file verified. */
+/** The command `undrift export`: writes a model in formats of other programs and verifies each file. */
 export const exportCommand = defineCommand({
   name: 'export',
   summary: 'write a model for sentence-transformers, transformers, transformers.js or onnxruntime',
@@ -73,7 +73,11 @@ export const exportCommand = defineCommand({
   },
 });
 
-/** Words of a list option, each once. @throws UsageError for an unknown one */
+/**
+ * Returns the distinct words of a list option.
+ *
+ * @throws UsageError for an unknown word
+ */
 function words<W extends string>(flag: string, texts: readonly string[], known: readonly W[]): W[] {
   const unknown = texts.find((text) => !(known as readonly string[]).includes(text));
   if (unknown !== undefined || texts.length === 0) {

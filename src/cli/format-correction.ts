@@ -2,7 +2,7 @@ import type { Correction, CorrectionReport, Direction } from '../migration/measu
 import type { Quality } from '../migration/search-quality.ts';
 import { count, formatCount, formatDuration, percent } from '../util/format.ts';
 
-/** What a report does not know of itself. */
+/** Facts that a report does not contain itself. */
 interface Named {
   readonly from: string;
   readonly to: string;
@@ -18,7 +18,7 @@ const TITLES: Readonly<Record<Direction, string>> = {
     'queries: new queries moved to the old space, on old vectors as they are; at best as the old model alone',
 };
 
-/** A report for the terminal. */
+/** Formats a report for the terminal. */
 export function formatCorrection(report: CorrectionReport, named: Named): string {
   const { from, to, queries, documents, sample, corrections, stale } = report;
   const model = (path: string, { dimension, embeddingSpace }: CorrectionReport['from']) =>
@@ -80,7 +80,7 @@ function table(report: CorrectionReport, direction: Direction, topK: readonly nu
   ]);
 }
 
-/** Columns but the first are aligned at the right. */
+/** Formats rows as columns. All but the first are aligned at the right. */
 function aligned(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   return rows

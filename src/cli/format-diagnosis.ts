@@ -1,9 +1,10 @@
 import { count } from '../util/format.ts';
 
 /**
- * A diagnosis for people: measured values beside what theory allows at most, and what to worry about.
+ * Formats a diagnosis for people: measured values, their theoretical bounds, and warnings.
  *
- * @param values  as `TableProbe` gives them
+ * @param values  values as returned by `TableProbe`
+ * @returns  lines of text
  */
 export function formatDiagnosis({
   step,
@@ -51,7 +52,7 @@ export function formatDiagnosis({
   ];
 }
 
-/** As in docs/diagnostics.md. */
+/** Lists the warnings described in docs/diagnostics.md. */
 function alarms(values: Readonly<Record<string, number>>): string[] {
   const {
     staleness = 0,
@@ -75,7 +76,7 @@ function alarms(values: Readonly<Record<string, number>>): string[] {
   ];
 }
 
-/** Three significant digits, and no more than five places. */
+/** Formats a number with three significant digits and at most five decimal places. */
 const short = (value: number): string =>
   Math.abs(value) < 1e-5
     ? '0'

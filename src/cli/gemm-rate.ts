@@ -5,19 +5,25 @@ import { hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
 import { rngKey, uniform } from '../util/rng.ts';
 
-/** Products in one run: what a run costs besides is spread over them. */
+/** Number of products in one run. The overhead of a run is spread over them. */
 const CHAIN = 4;
 
+/** Measured speed of matrix products. */
 export interface GemmRate {
   /** Rows, columns and inner size of the matrices. */
   readonly size: number;
-  /** 10⁹ additions and multiplications a second, of the fastest run. */
+  /** Speed of the fastest run, in 10⁹ additions and multiplications per second. */
   readonly gflops: number;
 }
 
 /**
- * How fast this machine multiplies f32 matrices inside onnxruntime, which bounds everything that this package does:
- * the best of several runs of a chain of products of size³.
+ * Measures how fast this machine multiplies f32 matrices inside onnxruntime. This rate bounds everything that
+ * the package computes.
+ *
+ * Takes the best of several runs of a chain of products of size³.
+ *
+ * @param options.size  rows and columns of the matrices. Default 1024
+ * @param options.repeats  number of timed runs. Default 8
  */
 export async function measureGemmRate(
   options: ComputeOptions & { size?: number; repeats?: number } = {},
@@ -32,7 +38,7 @@ export async function measureGemmRate(
   try {
     const values = new Float32Array(size * size);
     uniform(rngKey(0, 0, 'cli/gemm-rate'), values);
-    // Zero mean and a variance of 1/size: the numbers neither grow nor vanish along the chain.
+    // With mean zero and variance 1/size, the numbers neither grow nor vanish along the chain.
     const scale = Math.sqrt(12 / size);
     const tensor = hostTensor(
       'f32',
@@ -43,7 +49,7 @@ export async function measureGemmRate(
     for (let i = 0; i <= repeats; i++) {
       const startMs = performance.now();
       await program.run({ matrix: tensor, start: tensor });
-      // The first run allocates and starts the threads.
+      // The first run allocates memory and starts the threads, so it is not timed.
       if (i > 0) bestMs = Math.min(bestMs, performance.now() - startMs);
     }
     return { size, gflops: (CHAIN * 2 * size ** 3) / (bestMs * 1e6) };

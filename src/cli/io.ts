@@ -1,40 +1,45 @@
 import { UndriftError } from '../util/errors.ts';
 import { type ProgressFields, ProgressLine } from '../util/progress-line.ts';
 
-/** A command that was stopped by Ctrl-C (or SIGTERM). */
+/** Error of a command that was stopped by Ctrl-C or SIGTERM. */
 export class Interrupted extends UndriftError {
   constructor() {
     super('interrupted');
   }
 }
 
-/** Exit code after Ctrl-C, as shells count it: 128 + SIGINT. */
+/** Exit code after Ctrl-C, following the convention of shells: 128 + SIGINT. */
 export const INTERRUPTED_EXIT_CODE = 130;
 
-/** What a command may use of the terminal. The standard output is not among it: it belongs to the command's result. */
+/**
+ * Terminal as seen by a command. Standard output is not part of it, since only the result of the command goes
+ * there.
+ */
 export interface Io {
-  /** Aborted by the first Ctrl-C. */
+  /** Signal that the first Ctrl-C aborts. */
   readonly signal: AbortSignal;
-  /** A line for people, on stderr. */
+  /** Prints a line for people to stderr. */
   log(line: string): void;
   /**
-   * Shows how far a stage of the work has come; another stage ends the one before.
-   * @throws Interrupted after Ctrl-C, which is how long work stops
+   * Shows the progress of a stage. A new stage ends the previous one.
+   *
+   * @throws Interrupted after Ctrl-C, unless the command stops gracefully
    */
   progress(stage: string, done: number, options?: StageOptions): void;
   /** Ends the last stage. */
   finishProgress(): void;
 }
 
-/** A stage that takes less gets no line in a log. */
+/** Minimum duration of a stage that gets a line in a log, in milliseconds. */
 const QUICK_MS = 2000;
 
+/** Options of a stage. */
 export interface StageOptions {
-  /** Units until the stage is done, where it is known. */
+  /** Number of units in the stage, if known. */
   total?: number | undefined;
-  /** What is counted; default `texts`. */
+  /** Unit of the counts. Default `texts`. */
   unit?: string | undefined;
-  /** Units that were done before this process began. */
+  /** Number of units done before this process began. Default 0. */
   initial?: number | undefined;
   /** Further values to show. */
   fields?: ProgressFields | undefined;
@@ -48,10 +53,17 @@ export class TerminalIo implements Io {
   private stage:
     | { name: string; total: number | undefined; done: number; startMs: number; progress: ProgressLine }
     | undefined;
-  /** Time of the last sign of progress. */
+  /** Time of the last progress report, in milliseconds. */
   private lastMs = performance.now();
 
-  /** @param options.graceful  the command looks after `signal` itself, and is not thrown out of its work */
+  /**
+   * Creates the terminal of one command.
+   *
+   * @param options.signal  signal that the first Ctrl-C aborts
+   * @param options.quiet  prints no progress and no messages
+   * @param options.graceful  leaves the reaction to `signal` to the command; `progress` does not throw
+   *   `Interrupted`
+   */
   constructor(options: { signal: AbortSignal; quiet: boolean; graceful: boolean }) {
     this.signal = options.signal;
     this.quiet = options.quiet;
@@ -66,10 +78,10 @@ export class TerminalIo implements Io {
   progress(name: string, done: number, options: StageOptions = {}): void {
     if (this.signal.aborted && !this.graceful) throw new Interrupted();
     const { total, unit = 'texts', initial = 0, fields } = options;
-    // A count that begins again is the same work on something else.
+    // A count that starts again from a lower number belongs to a new stage of the same name.
     const goesOn = this.stage?.name === name && this.stage.total === total && done >= this.stage.done;
     if (!this.stage || !goesOn) {
-      // The first report comes when something is done: the work began where the last stage was left.
+      // The first report comes only after some work is done, so the stage began when the last one ended.
       const startMs = this.lastMs;
       this.finishProgress();
       let clockReads = 0;

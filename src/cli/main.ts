@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { runCli } from './run-cli.ts';
 
-// A reader that has seen enough, as in `undrift search … | head -1`, is no fault.
+// A reader may close the pipe early, as in `undrift search … | head -1`. That is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
   throw error;

@@ -5,13 +5,15 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import type { Progress } from '../util/progress.ts';
 import type { Io } from './io.ts';
 
-/** What `--model` takes, for help texts. */
+/** Values that `--model` accepts, for help texts. */
 export const MODEL_HELP =
   'a model folder, a training run (its best model), or a name on the Hugging Face hub (organisation/name@revision)';
 
 /**
- * The folder of the model that `--model` names.
- * @param words  what `--model` takes besides folders and names on the hub
+ * Finds or downloads the folder of the model named by `--model`.
+ *
+ * @param words  words that `--model` accepts besides folders and names on the hub
+ * @param option  name of the option in error messages, if not `--model`
  */
 export async function modelFolder(
   path: string,
@@ -26,17 +28,20 @@ export async function modelFolder(
   });
 }
 
-/** What a model is to be other than its folder says. */
+/** Settings that replace those in the model folder. */
 export interface ModelChoices {
-  /** Leading dimensions of the vectors that are kept. */
+  /** Number of leading dimensions of the vectors to keep. */
   readonly dimensions?: number | undefined;
+  /** Text put before every query. */
   readonly queryPrompt?: string | undefined;
+  /** Text put before every document. */
   readonly docPrompt?: string | undefined;
 }
 
 /**
- * Loads the retriever that `--model` names.
- * @param words  see `modelFolder`
+ * Loads the retriever named by `--model`.
+ *
+ * @param words  words that `--model` accepts besides folders and names on the hub
  */
 export async function loadModel(
   path: string,
@@ -47,7 +52,7 @@ export async function loadModel(
   return await loadFolder(await modelFolder(path, io, words, option), io, choices);
 }
 
-/** Loads the retriever in a folder. */
+/** Loads the retriever from a folder. */
 export const loadFolder = (
   folder: string,
   io: Io,
@@ -62,21 +67,23 @@ export const loadFolder = (
     onNote: (note) => io.log(`note: ${note}`),
   });
 
-/** Shows every stage by its own name, with what is counted. */
+/** Returns a callback that shows every stage under its own name, in its own unit. */
 export const showProgress =
   (io: Io) =>
   ({ stage, done, total, unit }: Progress): void =>
     io.progress(stage, done, { total, unit });
 
-/** What the commands tell of the data that they read. */
+/** Returns callbacks for loading data that show progress and print notes. */
 export const readOptions = (io: Io): Pick<LoadOptions, 'onProgress' | 'onNote'> => ({
   onProgress: loadProgress(io),
   onNote: (note) => io.log(`note: ${note}`),
 });
 
 /**
- * Shows how far bytes have come that are downloaded or read from the disk. Files that are read are shown as one sum without a total,
- * since nobody knows how many are still to come.
+ * Returns a callback that shows how many bytes have been downloaded or read from disk.
+ *
+ * All files that are read are shown as one sum. It has no total, since the number of files to come is not
+ * known.
  */
 export function loadProgress(io: Io): (progress: Progress) => void {
   let before = 0;
@@ -87,7 +94,7 @@ export function loadProgress(io: Io): (progress: Progress) => void {
       io.progress(stage, Math.floor(done / bytes), { total: Math.ceil(total / bytes), unit });
       return;
     }
-    // Fewer bytes than a moment ago: another file.
+    // A byte count below the last one means that another file has begun.
     if (done < last) before += last;
     last = done;
     io.progress('read data', Math.round((before + done) / 1e6), { unit: 'MB' });

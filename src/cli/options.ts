@@ -14,11 +14,11 @@ import {
 } from '../util/option-table.ts';
 import { describeTexts, isWritten, readOptions, valueOfText } from '../util/option-text.ts';
 
-/** `--batch-size`, or `--no-…` for a switch that is turned off. */
+/** Returns the flag of an option: `--batch-size`, or `--no-…` for a negative switch. */
 export const flagOf = (key: string, spec: OptionSpec): string =>
   `--${spec.type === 'switch' && spec.negative ? 'no-' : ''}${kebabCase(key)}`;
 
-/** `--batch-size <n>`, as in the help. */
+/** Returns the flag with its placeholder, as shown in the help: `--batch-size <n>`. */
 export function flagWithValue(key: string, spec: OptionSpec): string {
   return spec.type === 'switch' ? flagOf(key, spec) : `${flagOf(key, spec)} <${placeholder(spec)}>`;
 }
@@ -38,11 +38,14 @@ function placeholder(spec: OptionSpec): string {
   return spec.value ?? PLACEHOLDERS[spec.type];
 }
 
-/** The default in words, or undefined where there is none to show. */
+/** Returns the default in words, or undefined if there is none to show. */
 export const shownDefault = (spec: OptionSpec): string | undefined =>
   spec.defaultHelp ?? (spec.default === undefined || spec.type === 'switch' ? undefined : `${spec.default}`);
 
-/** Default and range for the help: ` (default 0.4; from 0 to 1)`. The ranges of whole numbers are in the reference alone. */
+/**
+ * Returns default and range for the help: ` (default 0.4; from 0 to 1)`. Ranges of integers appear only in
+ * the reference.
+ */
 export function describeDefault(spec: OptionSpec): string {
   const parts: string[] = [];
   if (spec.required) parts.push('required');
@@ -55,7 +58,11 @@ export function describeDefault(spec: OptionSpec): string {
   return parts.length === 0 ? '' : ` (${parts.join('; ')})`;
 }
 
-/** Reads a value as it stands on the command line. @throws UsageError naming flag, value and range */
+/**
+ * Parses the value of a flag.
+ *
+ * @throws UsageError with flag, value and range if the value is invalid
+ */
 export function parseFlag(key: string, spec: OptionSpec, text: string): unknown {
   const value = valueOfText(spec, text);
   if (!isWritten(spec, value)) {
@@ -66,10 +73,11 @@ export function parseFlag(key: string, spec: OptionSpec, text: string): unknown 
 }
 
 /**
- * Reads a config file: a JSON object of option names (`"batch-size"`, or `"batchSize"`) and values.
+ * Reads a config file: a JSON object of option names (`"batch-size"` or `"batchSize"`) and values.
  *
- * @throws UsageError naming the file for an unknown name (with the nearest known one), a name given twice and a value that does not
- *   fit; DataError where the file is missing or no JSON.
+ * @throws UsageError with the name of the file for an unknown name (and the nearest known one), a name given
+ *   twice or an invalid value
+ * @throws DataError if the file is missing or is not JSON
  */
 export async function readConfigFile(file: string, table: OptionTable): Promise<GivenValues> {
   const json = parseJson(await readText(file), file);
@@ -88,9 +96,9 @@ export async function readConfigFile(file: string, table: OptionTable): Promise<
 }
 
 /**
- * All options of a table: what was given (later arguments win), else the default.
+ * Resolves all options of a table: the given value, or else the default. Later arguments take precedence.
  *
- * @throws UsageError where a required one is missing
+ * @throws UsageError if a required option is missing
  */
 export function resolveOptions<T extends OptionTable>(
   table: T,
@@ -105,7 +113,7 @@ export function resolveOptions<T extends OptionTable>(
   return optionValues(table, all);
 }
 
-/** The table as a Markdown table, for the reference. */
+/** Formats an option table as Markdown, for the reference. */
 export function optionsAsMarkdown(table: OptionTable): string {
   const cell = (text: string) => text.replaceAll('|', '\\|');
   const rows = Object.entries(table).map(([key, spec]) => {

@@ -6,7 +6,9 @@ import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
 import { modelFolder, showProgress } from './model-source.ts';
 
-/** `undrift doctor --parity`: whether other programs make of a model folder what we make of it. */
+/**
+ * Runs `undrift doctor --parity`: checks whether other programs compute the same vectors with a model folder.
+ */
 export async function runParity(
   model: string,
   { texts: file, threads }: { texts: string | undefined; threads?: number | undefined },

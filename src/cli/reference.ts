@@ -1,7 +1,7 @@
 import { type AnyCommand, allOptions, COMMON_OPTIONS, type CommandGroup } from './command.ts';
 import { flagOf, optionsAsMarkdown } from './options.ts';
 
-/** Reference of all commands as Markdown, from the tables that the parser uses. */
+/** Makes the reference of all commands as Markdown, from the tables that the parser uses. */
 export function commandReference(commands: readonly (AnyCommand | CommandGroup)[]): string {
   const sections = commands.flatMap((entry) =>
     'commands' in entry

@@ -13,7 +13,7 @@ import { packageVersion } from './package-version.ts';
 import { searchCommand } from './search.ts';
 import { trainCommand } from './train.ts';
 
-/** Every command, in the order of the help. */
+/** All commands, in the order of the help. */
 export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   dataCommands,
   trainCommand,
@@ -29,18 +29,20 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
 
 const SUMMARY = 'Train dense retrievers at native speed, on embeddings that are allowed to go stale.';
 
-/** How long a command that does not stop by itself may take to clean up after Ctrl-C. */
+/** Time that a command without a graceful stop has for cleaning up after Ctrl-C, in milliseconds. */
 const CLEANUP_MS = 3000;
 
 /**
  * Runs one command line. The result goes to stdout, everything else to stderr.
  *
- * With `--json` stdout gets exactly one JSON object: the result, or `{"error": {"type", "message", "help"}}`.
+ * With `--json`, exactly one JSON object goes to stdout: the result, or `{"error": {"type", "message",
+ * "help"}}`.
  *
+ * @param argv  words after the name of the program
  * @returns  the exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted
  */
 export async function runCli(argv: readonly string[]): Promise<number> {
-  // A command line that was not understood may have asked for JSON all the same.
+  // A command line that cannot be parsed may still contain `--json`.
   let json = argv.includes('--json');
   try {
     const outcome = parseCommandLine(argv, {
@@ -72,8 +74,10 @@ export async function runCli(argv: readonly string[]): Promise<number> {
 }
 
 /**
- * The first Ctrl-C asks the command to stop: a graceful one finishes in its own time, the others at their next sign of progress,
- * and at the latest after `CLEANUP_MS`. The second ends the process.
+ * Stops the command on SIGINT and SIGTERM.
+ *
+ * After the first signal, a graceful command finishes in its own time. Any other command ends at its next
+ * progress report, or after `CLEANUP_MS`. The second signal ends the process.
  */
 function stopOnSignals({ graceful }: { graceful: boolean }): { signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();

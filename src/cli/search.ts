@@ -14,8 +14,10 @@ import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source
 import { BM25_OPTIONS, computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /**
- * onnxruntime 1.30 on Linux reads /proc/self/cmdline and overflows the stack with a command line of some 30,000 bytes (at the
- * usual 8 MiB of stack): the process is gone without a word.
+ * Maximum length of the command line, in bytes.
+ *
+ * On Linux, onnxruntime 1.30 reads /proc/self/cmdline and overflows the stack if the command line has some
+ * 30,000 bytes (at the usual stack size of 8 MiB). The process then ends without a message.
  */
 const MAX_COMMAND_LINE_BYTES = 16_384;
 
@@ -39,7 +41,7 @@ const OPTIONS = {
   ...COMPUTE_OPTIONS,
 } as const;
 
-/** `undrift search`: the best documents for a text. */
+/** The command `undrift search`: finds the best documents for a text. */
 export const searchCommand = defineCommand({
   name: 'search',
   summary: 'find the best documents for a text',

@@ -2,10 +2,10 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { SUBJECT_OPTIONS } from '../train/options.ts';
 import type { OptionTable } from '../util/option-table.ts';
 
-/** What `--data` takes, for help texts. */
+/** Values that `--data` accepts, for help texts. */
 export const DATA_HELP = SUBJECT_OPTIONS.data.help;
 
-/** Vectors of a model trained by --matryoshka, cut. */
+/** Option that truncates the vectors of a model trained with `--matryoshka`. */
 export const DIMENSIONS_OPTION = {
   dimensions: {
     type: 'integer',
@@ -14,13 +14,13 @@ export const DIMENSIONS_OPTION = {
   },
 } as const satisfies OptionTable;
 
-/** What stands before texts, for models whose folder does not say it. */
+/** Options for the prompts of queries and documents. */
 export const PROMPT_OPTIONS = {
   queryPrompt: { type: 'text', help: 'text put before every query, in place of the prompt of the model' },
   docPrompt: { type: 'text', help: 'text put before every document, in place of the prompt of the model' },
 } as const satisfies OptionTable;
 
-/** BM25's two constants. */
+/** Options for the two constants of BM25. */
 export const BM25_OPTIONS = {
   k1: {
     type: 'number',
@@ -39,7 +39,7 @@ export const BM25_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** The compute options without those that were not given. */
+/** Returns the compute options that were given. */
 export function computeOptions(options: { device: string; threads: number | undefined }): ComputeOptions {
   return {
     device: options.device as NonNullable<ComputeOptions['device']>,

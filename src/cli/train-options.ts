@@ -7,15 +7,18 @@ import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../train/options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from '../train/run-options.ts';
 import { type OptionTable, withoutDefaults } from '../util/option-table.ts';
 
-/** Above so many different defaults their list would be longer than the help. */
+/** Maximum number of different defaults that the help lists. */
 const MOST_DEFAULTS = 4;
 
 const { data, out, ...SUBJECT } = SUBJECT_OPTIONS;
 const { required: _, ...DATA } = data;
 
 /**
- * Every option of `undrift train`, on the command line and in a config file: those of `trainRetriever`, and `--corpus`. No default is
- * filled in here: a run that is resumed has its own, and else `resolveSettings` knows them.
+ * All options of `undrift train`, on the command line and in a config file: those of `trainRetriever`, and
+ * `--corpus`.
+ *
+ * The table contains no defaults. A resumed run has its own stored settings, and `resolveSettings` fills in
+ * the defaults of a new run.
  */
 export const TRAIN_OPTIONS = {
   data: DATA,
@@ -34,11 +37,13 @@ export const TRAIN_OPTIONS = {
   ...withoutDefaults(MODEL_OPTIONS),
   ...withoutDefaults(TEXT_OPTIONS),
   ...withoutDefaults(EVALUATION_OPTIONS),
-  // The device and the number of threads are not stored with the run: they are what this machine has.
+  // Device and number of threads depend on the machine, so they are not stored with the run.
   ...COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
-/** The same options with the defaults of all methods in words: `never; async:500 for async-index`. */
+/**
+ * Replaces the defaults by a text on the defaults of all methods, such as `never; async:500 for async-index`.
+ */
 function byMethod<T extends OptionTable>(table: T): T {
   const specs = Object.entries(table).map(([key, spec]) => {
     const defaultHelp = spec.type === 'switch' ? undefined : (spec.defaultHelp ?? defaultsOf(key));

@@ -16,7 +16,7 @@ import { computeOptions } from './shared-options.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
 import { TrainingProgress } from './training-progress.ts';
 
-/** `undrift train`: data to a model folder. */
+/** The command `undrift train`: trains a model on data and writes the model folder. */
 export const trainCommand = defineCommand({
   name: 'train',
   summary: 'train a retriever',
@@ -108,7 +108,10 @@ type GivenOptions = Omit<TrainOptions, 'data' | 'method' | 'methodOptions'> & {
   readonly method?: string | undefined;
 };
 
-/** Options of a run that goes on: those it was started with, and whatever is given again, which has to be the same. */
+/**
+ * Merges the stored options of a resumed run with the options given now. Any option given now must equal the
+ * stored one.
+ */
 async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
   const stored: TrainSettings = await readRunSettings(given.out);
   if (stored.data === IN_MEMORY && given.data === undefined) {
@@ -121,12 +124,12 @@ async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
       help: 'resume it in that program: trainRetriever({ …, method, resume: true })',
     });
   }
-  // Another version may have stored settings that there are no longer.
+  // Settings stored by another version of the package may no longer exist.
   const kept = Object.fromEntries(
     Object.entries(stored).filter(([key, value]) => value !== null && Object.hasOwn(TRAIN_OPTIONS, key)),
   );
   const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  // A run stores both; only one of them may be given.
+  // A run stores both `steps` and `epochs`, but only one of them may be given.
   if ('steps' in kept || 'steps' in own) delete kept.epochs;
   return { ...kept, ...own } as GivenOptions;
 }

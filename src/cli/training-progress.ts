@@ -4,13 +4,16 @@ import type { Progress } from '../util/progress.ts';
 import type { ProgressFields } from '../util/progress-line.ts';
 import type { Io } from './io.ts';
 
-/** Work between two steps that takes less gets no line of its own. */
+/** Minimum duration of work between two steps that gets its own line, in milliseconds. */
 const QUICK_MS = 2000;
 
 /**
- * Shows training runs, one after the other: what comes before the first step, then the steps with loss, staleness (where there is
- * one), mean document encodes of a step and speed, how many steps a table is behind and how far the next one has come. What happens between two steps, such as a refresh of a cache, is shown where it
- * takes long.
+ * Shows the progress of training runs, one after the other.
+ *
+ * Shows the stages before the first step, then the steps. A line of a step has the loss, the mean number of
+ * document encodes per step, and the speed. If the method has them, the line also shows the staleness, the
+ * lag of the table in steps, and the progress of background work. Work between two steps, such as a refresh
+ * of a cache, is shown if it takes longer than `QUICK_MS`.
  */
 export class TrainingProgress {
   private readonly io: Io;
@@ -18,9 +21,9 @@ export class TrainingProgress {
   private label = 'train';
   private steps = 0;
   private encodes = 0;
-  /** How far work has come that goes on beside the steps, by its name. */
+  /** Progress of background work, by the name of the stage. */
   private beside: Record<string, string> = {};
-  /** What goes on between two steps, and since when. */
+  /** Stage of the work between two steps, with its start. */
   private between: { stage: string; startMs: number } | undefined;
 
   constructor(io: Io, { now = () => performance.now() }: { now?: () => number } = {}) {
@@ -28,7 +31,11 @@ export class TrainingProgress {
     this.now = now;
   }
 
-  /** Another run begins. */
+  /**
+   * Begins another run and resets the counts.
+   *
+   * @param label  name of the run in the progress line
+   */
   begin(label: string): void {
     this.label = label;
     this.steps = 0;
@@ -37,12 +44,13 @@ export class TrainingProgress {
     this.beside = {};
   }
 
-  /** Shown with the steps. */
+  /** Updates the progress of background work, which is shown with the steps. */
   background({ stage, done, total, unit }: Progress): void {
     this.beside[stage] =
       total === undefined ? `${count(done)} ${unit}` : `${Math.floor((100 * done) / total)}%`;
   }
 
+  /** Shows the progress of work before the first step or between two steps. */
   stage({ stage, done, total, unit }: Progress): void {
     if (this.steps > 0) {
       if (this.between?.stage !== stage) this.between = { stage, startMs: this.now() };
@@ -51,6 +59,7 @@ export class TrainingProgress {
     this.io.progress(stage, done, { total, unit });
   }
 
+  /** Shows a step. */
   step(report: ReportedStep): void {
     this.between = undefined;
     this.steps += 1;
