@@ -1,24 +1,24 @@
 /**
- * Counts what a run spends, by name. Anything that trains may add purposes and units of its own; names end in their unit, and counts of
- * embedded texts end in `Encodes`:
+ * Counts the costs of a run, by name. Anything that trains may add purposes and units of its own. A name ends in its unit; counts
+ * of embedded texts end in `Encodes`:
  *
- * - `documentEncodes` is the sum of its purposes: `positiveEncodes`, `negativeEncodes`, `teachingEncodes` (a corrector learns from
- *   them, the loss does not), `probeEncodes` (they decide whether a refresh is due), `refreshEncodes` (the first fill of a cache
- *   included), `miningEncodes` and `guideEncodes` (by the guide that masks negatives).
- * - `queryEncodes` stand apart. Evaluation is not counted: all methods pay for it alike.
- * - `diagnosisEncodes` are texts of both sides that `--diagnose` embeds. They are in no sum: watching a run must not make its method
- *   look more expensive.
+ * - `documentEncodes` is the sum of its purposes: `positiveEncodes`, `negativeEncodes`, `teachingEncodes` (only a corrector
+ *   learns from them, not the loss), `probeEncodes` (they decide whether a refresh is due), `refreshEncodes` (including the first
+ *   fill of a cache), `miningEncodes` and `guideEncodes` (by the guide that masks negatives).
+ * - `queryEncodes` is counted apart from documents. Evaluation is not counted: all methods pay the same for it.
+ * - `diagnosisEncodes` counts the texts of both sides that `--diagnose` embeds. It is part of no sum, so that watching a run does
+ *   not make its method look more expensive.
  * - `tokens` is the sum of its purposes, such as `trainingTokens`, for language models.
- * - `scoringFlops`: products of queries with cached embeddings, 2 B C D each. `correctionFlops`: correcting cached embeddings and
- *   teaching the corrector.
- * - `cacheBytes`: the most that caches have held at once.
- * - `…Ms`: wall time by phase. No time is in two phases.
+ * - `scoringFlops` counts products of queries with cached embeddings, 2 B C D each.
+ * - `correctionFlops` counts the correction of cached embeddings and the teaching of the corrector.
+ * - `cacheBytes` is the largest amount of memory that caches have held at once.
+ * - `…Ms` is the wall time of a phase. No time is counted in two phases.
  *
- * The ledger is part of a checkpoint: a resumed run goes on counting.
+ * The ledger is part of a checkpoint: a resumed run continues its counts.
  */
 export class CostLedger {
   private readonly amounts = new Map<string, number>();
-  /** Time of the phases inside the running one. */
+  /** Milliseconds of the phases that ran inside the current one. */
   private insideMs = 0;
 
   /** Adds document encodes of a purpose: `documents('positive', 8)` counts as `documentEncodes` and `positiveEncodes`. */
@@ -51,20 +51,27 @@ export class CostLedger {
     this.add('correctionFlops', flops);
   }
 
-  /** Notes how many bytes caches hold now. */
+  /** Notes how many bytes caches hold now. The ledger keeps the maximum. */
   cache(bytes: number): void {
     this.amounts.set('cacheBytes', Math.max(bytes, this.amounts.get('cacheBytes') ?? 0));
   }
 
-  /** Adds an amount under any name, and to the sum that it is a part of. */
+  /**
+   * Adds an amount under any name.
+   *
+   * @param options.of  name of a sum that the amount is also added to
+   */
   add(name: string, amount: number, { of }: { of?: string } = {}): void {
     if (of !== undefined) this.add(of, amount);
     this.amounts.set(name, (this.amounts.get(name) ?? 0) + amount);
   }
 
   /**
-   * Runs work and adds its wall time to a phase. Phases nest, and the time of an inner one counts for it alone; they must not run side
-   * by side.
+   * Runs work and adds its wall time to a phase. Phases may nest: the time of an inner phase counts for that phase alone. They
+   * must not run concurrently.
+   *
+   * @param phase  name of the phase; its time is counted as `<phase>Ms`
+   * @returns  the result of the work
    */
   async time<T>(phase: string, work: () => Promise<T>): Promise<T> {
     const startMs = performance.now();
@@ -79,17 +86,17 @@ export class CostLedger {
     }
   }
 
-  /** All amounts so far, by name. */
+  /** Returns all amounts so far, by name. */
   get totals(): Record<string, number> {
     return Object.fromEntries(this.amounts);
   }
 
-  /** Takes back the totals of a checkpoint. */
+  /** Replaces all amounts by the totals of a checkpoint. */
   restore(totals: Readonly<Record<string, number>>): void {
     this.amounts.clear();
     for (const [name, amount] of Object.entries(totals)) this.amounts.set(name, amount);
   }
 }
 
-/** Whether a name of the ledger is a wall time. */
+/** Tells whether a name of the ledger is a wall time. */
 export const isTime = (name: string): boolean => name.endsWith('Ms');

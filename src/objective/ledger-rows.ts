@@ -1,11 +1,13 @@
 import { count, formatBytes, formatCount, formatDuration } from '../util/format.ts';
 import { isTime } from './cost-ledger.ts';
 
-/** An amount of a run's ledger for people. */
+/** One line of a ledger in readable form. */
 export interface LedgerRow {
+  /** Label of the amount, such as "documents embedded". */
   readonly name: string;
+  /** Amount with its unit, such as "4,096" or "2.1 s". */
   readonly amount: string;
-  /** Of the sum above it, whose part it is: "33 %". Absent for sums, and what is no part of any. */
+  /** Share of the sum that the amount is part of, such as "33 %". Absent for sums, and for amounts that are part of none. */
   readonly share?: string;
 }
 
@@ -20,6 +22,7 @@ const PURPOSES = {
   guide: 'by the guide',
 };
 
+/** Phases of training. */
 const TRAINING = {
   prepare: 'preparing',
   mine: 'mining',
@@ -30,25 +33,27 @@ const TRAINING = {
   refresh: 'refreshing the cache',
 };
 
-/** Phases that are no training. */
+/** Phases that are not part of training. */
 const ASIDE = {
   evaluate: 'evaluating',
   diagnose: 'diagnosing',
   save: 'saving',
 };
 
-/** A name of the ledger for people. */
+/** Name of the ledger with its label. */
 export interface LedgerName {
+  /** Name in the ledger. */
   readonly name: string;
+  /** Label for people. */
   readonly label: string;
-  /** What it is a part of. */
+  /** Name of the sum that the amount is part of; absent where there is none. */
   readonly of?: string;
 }
 
 const named = (labels: Readonly<Record<string, string>>, unit: string, of?: string): LedgerName[] =>
   Object.entries(labels).map(([name, label]) => ({ name: name + unit, label, ...(of && { of }) }));
 
-/** Names that have a label of their own, in the order in which they are shown. `trainingMs` is the sum of all phases of training. */
+/** Names that have a label of their own, in display order. `trainingMs` is the sum of all phases of training. */
 export const LEDGER_NAMES: readonly LedgerName[] = [
   { name: 'documentEncodes', label: 'documents embedded' },
   ...named(PURPOSES, 'Encodes', 'documentEncodes'),
@@ -63,14 +68,14 @@ export const LEDGER_NAMES: readonly LedgerName[] = [
   ...named(ASIDE, 'Ms'),
 ];
 
-/** Endings of the parts of each sum. */
+/** Endings of the names that each sum adds up. */
 const SUMS: Readonly<Record<string, string>> = {
   documentEncodes: 'Encodes',
   tokens: 'Tokens',
   trainingMs: 'Ms',
 };
 
-/** Names of a ledger in the order in which they are shown. Names without a label of their own follow the known parts of their sum. */
+/** Lists the names of a ledger in display order. Names without a label of their own follow the known parts of their sum. */
 function namesOf(totals: Readonly<Record<string, number>>): LedgerName[] {
   const unknown = Object.keys(totals).filter((name) => !LEDGER_NAMES.some((known) => known.name === name));
   const sumOf = (name: string) => Object.keys(SUMS).find((sum) => name.endsWith(SUMS[sum]!));
@@ -86,13 +91,14 @@ function namesOf(totals: Readonly<Record<string, number>>): LedgerName[] {
   return [...ordered, ...rest.map((name) => ({ name, label: words(name) }))];
 }
 
-/** `trainingTokens` → `training tokens`. */
+/** Splits a camel-case name into lower-case words: `trainingTokens` → `training tokens`. */
 export const words = (name: string): string => name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').toLowerCase();
 
 /**
- * Lays a ledger out as a table: sums, and under each its parts. Amounts of nothing are left out.
+ * Lays a ledger out as a table: each sum, followed by its parts. Amounts of 0 are left out.
  *
- * @param options.reproducible  only costs that are the same each time: no wall times, no diagnosis
+ * @param totals  amounts by name, from `CostLedger.totals`
+ * @param options.reproducible  keep only costs that are the same in every run: no wall times, no diagnosis
  */
 export function ledgerRows(
   totals: Readonly<Record<string, number>>,

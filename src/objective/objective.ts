@@ -1,30 +1,34 @@
 import type { Gradients } from '../runtime/gradients.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 
-/** Loss and gradients of one batch. Moving the parameters is the loop's part. */
+/** Loss and gradients of one batch. The training loop, not the objective, moves the parameters. */
 export interface StepResult {
+  /** Gradients of the training loss with respect to the trained parameters. */
   readonly gradients: Gradients;
   /** Loss that is differentiated, in nats per example of the batch. */
   readonly trainingLoss: number;
-  /** Loss to plot, in nats: comparable between objectives where the training loss is a surrogate. Equal to it otherwise. */
+  /**
+   * Loss to plot, in nats. It can be compared between objectives even where the training loss is a surrogate; elsewhere it equals
+   * the training loss.
+   */
   readonly interpretableLoss: number;
   /** Further figures for the log, by name. */
   readonly metrics: Readonly<Record<string, number>>;
 }
 
 /**
- * Anything that can be trained, as the training loop sees it: compiled programs, and the state that they keep between steps (caches,
- * queues, indexes). A training method of a retriever starts one; so does a language model.
+ * Objective of training as the training loop sees it: compiled programs, and the state that they keep between steps (caches,
+ * queues, indexes). A training method of a retriever starts an objective; so does a language model.
  */
 export interface Objective<Batch> {
   /** Prepares for the first step: fills caches, mines negatives. Not called after `restore`. */
   begin(): Promise<void>;
   /**
-   * Computes loss and gradients of one batch. Where several batches make one update, none of them sees the state that another leaves
-   * behind.
+   * Computes loss and gradients of one batch. Where several batches make one update, no batch sees state that another batch of
+   * the update has changed.
    *
-   * @param draw  number of the batch in the run, from 0. Together with the seed it keys all randomness, so that a resumed run draws
-   *   the same numbers
+   * @param draw  number of the batch in the run, from 0. Together with the seed, it keys all randomness, so that a resumed run
+   *   draws the same numbers.
    */
   step(batch: Batch, draw: number): Promise<StepResult>;
   /**
@@ -34,21 +38,31 @@ export interface Objective<Batch> {
    * @returns  figures for the log, by name
    */
   updated(step: number): Promise<Readonly<Record<string, number>>>;
-  /** Computes figures that are too expensive for every step. Called when a line is logged. */
+  /**
+   * Computes figures that are too expensive for every step. Called when a line is logged.
+   *
+   * @returns  figures for the log, by name
+   */
   inspect(): Readonly<Record<string, number>>;
   /**
-   * Measures with the current weights what the age of kept embeddings does to training. The parameters stay the same to the byte.
-   * Absent where nothing is kept whose age could be measured.
+   * Measures, with the current weights, how the age of kept embeddings affects training. Parameters stay the same to the byte.
+   * Absent where the objective keeps nothing whose age could be measured.
+   *
+   * @returns  figures for the log, by name
    */
   diagnose?(): Promise<Readonly<Record<string, number>>>;
-  /** State for a checkpoint, by name; empty where there is none. */
+  /** Returns the state for a checkpoint, by name; empty where there is none. */
   state(): Readonly<Record<string, HostTensor>>;
-  /** Takes back the state of a checkpoint. */
+  /** Restores the state of a checkpoint. */
   restore(state: Readonly<Record<string, HostTensor>>): Promise<void>;
+  /** Frees programs and buffers. */
   dispose(): Promise<void>;
 }
 
-/** Makes an objective of its step. Members that are left out do nothing: it then keeps no state, and has no diagnosis. */
+/**
+ * Makes an objective from a `step` and any other members. Members that are left out do nothing: such an objective keeps no state
+ * and has no diagnosis.
+ */
 export const defineObjective = <Batch>(
   parts: Pick<Objective<Batch>, 'step' | 'dispose'> & Partial<Objective<Batch>>,
 ): Objective<Batch> => ({

@@ -1,6 +1,6 @@
 import { UndriftError } from '../util/errors.ts';
 
-/** The k best rows of one query so far, best first, in arrays of the caller's. */
+/** Collects the k best rows of one query, best first, in arrays that the caller owns. */
 export class BestRows {
   private readonly rows: Int32Array;
   private readonly scores: Float32Array;
@@ -8,8 +8,9 @@ export class BestRows {
   private count = 0;
 
   /**
-   * @param rows, scores  i32[k] and f32[k] to write to; places for which there is no row keep what they hold
-   * @param notANumber  error for a score that is not a number
+   * @param rows  i32[k], written to: rows of the index. Places without a row keep their value.
+   * @param scores  f32[k], written to: scores of these rows, descending
+   * @param notANumber  makes the error for a score that is not a number
    */
   constructor(rows: Int32Array, scores: Float32Array, notANumber: () => UndriftError = overflow) {
     this.rows = rows;
@@ -18,10 +19,10 @@ export class BestRows {
   }
 
   /**
-   * Merges the best of a block of rows. Of equal scores the rows of earlier blocks come first, and within a block the order given.
+   * Merges the best rows of a block. Among equal scores, rows of earlier blocks come first; rows of one block keep their order.
    *
-   * @param blockScores  descending
-   * @param rowOf  row of the i-th of them; undefined for one that an earlier block has had
+   * @param blockScores  f32[n], descending
+   * @param rowOf  row of the i-th score; undefined for a row that an earlier block has contributed already
    * @throws UndriftError where a score is not a number
    */
   merge(blockScores: Float32Array, rowOf: (i: number) => number | undefined): void {
@@ -48,7 +49,13 @@ export class BestRows {
   }
 }
 
-/** A list for each of B queries, over arrays that they share: i32[B, k] and f32[B, k]. */
+/**
+ * Makes one `BestRows` for each of B queries. All of them write to the same two arrays.
+ *
+ * @param of.rows  i32[B, k], written to
+ * @param of.scores  f32[B, k], written to
+ * @param of.k  rows of each query
+ */
 export function bestRowsOf(
   { rows, scores, k }: { rows: Int32Array; scores: Float32Array; k: number },
   options: { notANumber?: () => UndriftError } = {},

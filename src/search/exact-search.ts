@@ -7,15 +7,19 @@ import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
 import { type BestRows, bestRowsOf } from './best-rows.ts';
 import type { SearchIndex, SearchOptions, SearchResult } from './search-index.ts';
 
+/** Options of `ExactIndex.create`. */
 export interface ExactIndexOptions extends ComputeOptions {
-  /** Corpus rows scored at once (32,768): with 64 queries 8 MiB of scores. Smaller blocks merge more often, larger ones leave the cache. */
+  /**
+   * Corpus rows scored at once, ≥ 1. Default 32,768: with 64 queries, a block of scores takes 8 MiB. Smaller blocks are merged
+   * more often; larger ones leave the processor's cache.
+   */
   blockRows?: number;
-  /** Id of the space of the embeddings, where it is known. */
+  /** Id of the space of the embeddings. Default: unknown. */
   embeddingSpace?: string;
 }
 
 const BLOCK_ROWS = 32_768;
-/** More queries at once make the matrix product no faster, and push the scores out of the cache. */
+/** Queries scored at once. More make the matrix product no faster, and push the scores out of the processor's cache. */
 const QUERY_ROWS = 64;
 
 /**
@@ -23,19 +27,20 @@ const QUERY_ROWS = 64;
  *
  *     top-k over rows n of  s(q, n) = q · e_n,     equal scores by ascending row
  *
- * Scores are computed block by block as one matrix product Q Eᵀ [64, blockRows], of which only the k best of each row leave the
- * runtime, to be merged with those of the blocks before. The embeddings are used where they lie, without a copy; what comes on
- * top is one block of scores, whatever N and the number of queries.
+ * Scores are computed block by block, as one matrix product Q Eᵀ f32[64, blockRows]. Only the k best scores of each query leave
+ * the runtime; they are merged with those of earlier blocks. The embeddings are not copied. The index needs one block of scores
+ * besides them, whatever N and the number of queries.
  */
 export class ExactIndex implements SearchIndex {
-  /** N. */
+  /** Number of embeddings, N. */
   readonly size: number;
-  /** D. */
+  /** Size of an embedding, D. */
   readonly dimension: number;
+  /** Id of the space of the embeddings; undefined where it was not given. */
   readonly embeddingSpace: string | undefined;
   private readonly embeddings: Float32Array;
   private readonly blockRows: number;
-  /** One program for each k of a block, because k is fixed in a program. */
+  /** Programs by the k of a block, which is fixed in a program. */
   private readonly programs: ProgramCache;
 
   private constructor(
@@ -52,9 +57,14 @@ export class ExactIndex implements SearchIndex {
   }
 
   /**
-   * @param embeddings  f32[N, D], row-major; not copied, and not to be changed while the index is in use
+   * Creates an index over embeddings in memory.
+   *
+   * @param embeddings  f32[N, D], row-major. They are not copied, and must not change while the index is in use.
    * @param dimension  D
-   * @throws ShapeError where the array is empty or no whole number of rows; UndriftError for an embedding that is not finite
+   * @throws ShapeError for an empty array, for one that is not a whole number of rows, for more than 2³¹ − 1 rows, and for memory
+   *   shared between threads
+   * @throws UndriftError for an embedding that is not finite
+   * @throws UsageError for a `blockRows` that is not a whole number ≥ 1
    */
   static create(embeddings: Float32Array, dimension: number, options: ExactIndexOptions = {}): ExactIndex {
     checkRows('the corpus', embeddings, dimension);
@@ -72,11 +82,13 @@ export class ExactIndex implements SearchIndex {
   }
 
   /**
-   * The `topK` best rows of each query.
+   * Finds the `topK` best rows of each query.
    *
    * @param queries  f32[B, D], row-major
-   * @throws UsageError for a senseless `topK`; ShapeError for queries of another dimension; UndriftError for a query that is
-   *   not finite
+   * @param topK  rows for each query; N of them where the index holds fewer
+   * @throws UsageError for a `topK` that is not a whole number ≥ 1
+   * @throws ShapeError for queries of another dimension
+   * @throws UndriftError for a query that is not finite
    */
   async search(queries: Float32Array, topK: number, options: SearchOptions = {}): Promise<SearchResult> {
     if (!Number.isInteger(topK) || topK < 1) {
@@ -98,6 +110,7 @@ export class ExactIndex implements SearchIndex {
     return { rows, scores, k };
   }
 
+  /** Frees the compiled programs. The embeddings belong to the caller. */
   async dispose(): Promise<void> {
     await this.programs.dispose();
   }
@@ -107,8 +120,9 @@ export class ExactIndex implements SearchIndex {
     const blockK = Math.min(k, blockRows);
     const program = await this.programs.get(`exact-search-${blockK}`, () => this.graph(blockK));
     for (let seen = 0; seen < size; seen += blockRows) {
-      // All blocks have one size, so that one program serves them: the last begins inside the one before it. What is among
-      // the k best of all is among the k best of every block that it lies in, so nothing is lost; rows seen twice are skipped.
+      // All blocks have one size, so that one program serves them; the last block therefore begins inside the one before it. A
+      // row among the k best of all is among the k best of each block that holds it, so none is lost. Rows seen before are
+      // skipped.
       const start = Math.min(seen, size - blockRows);
       const block = matrix(this.embeddings.subarray(start * D, (start + blockRows) * D), D);
       const { scores, positions } = await program.run({ queries, block });
@@ -134,11 +148,11 @@ export class ExactIndex implements SearchIndex {
   }
 }
 
-/** A view as a tensor; `checkRows` has made sure that it is no shared memory. */
+/** Views numbers as a tensor; `checkRows` has made sure that their memory is not shared. */
 const matrix = (values: Float32Array, dimension: number): HostTensor =>
   hostTensor('f32', [values.length / dimension, dimension], values as Float32Array<ArrayBuffer>);
 
-/** Whole rows of finite numbers, in memory that the runtime takes. */
+/** Checks that an array holds whole rows of finite numbers, in memory that the runtime accepts. */
 function checkRows(what: string, values: Float32Array, dimension: number): void {
   if (!Number.isInteger(dimension) || dimension < 1) {
     throw new ShapeError(`the dimension must be a whole number ≥ 1, found ${dimension}`);

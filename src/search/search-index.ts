@@ -1,33 +1,39 @@
 import type { Progress } from '../util/progress.ts';
 
-/** The best rows of B queries, best first: query b owns `[b * k, (b + 1) * k)` of both arrays. */
+/** Best rows of B queries, best first. Query b owns the places `[b * k, (b + 1) * k)` of both arrays. */
 export interface SearchResult {
   /** i32[B, k]: rows of the index. */
   readonly rows: Int32Array;
-  /** f32[B, k], descending. */
+  /** f32[B, k]: inner products, descending. */
   readonly scores: Float32Array;
-  /** Results of each query: the number asked for, or N where that is less. */
+  /** Results of each query: the number asked for, or N where the index holds fewer. */
   readonly k: number;
 }
 
+/** Options of a search. */
 export interface SearchOptions {
   /** Called after every block of queries. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-/** N embeddings of one space that can be searched by inner product, wherever they are kept and however they are found. */
+/**
+ * Index over N embeddings of one space, searched by inner product. The interface says neither where embeddings are kept nor how
+ * they are found.
+ */
 export interface SearchIndex {
-  /** N. */
+  /** Number of embeddings, N. */
   readonly size: number;
-  /** D. */
+  /** Size of an embedding, D. */
   readonly dimension: number;
-  /** Id of the space of the embeddings (see `embeddingSpaceId`); undefined where nobody said. Queries must be of the same space. */
+  /** Id of the space of the embeddings (see `embeddingSpaceId`); undefined where it is unknown. Queries must be of the same space. */
   readonly embeddingSpace: string | undefined;
   /**
-   * The k rows of largest inner product with each query.
-   * @param queries  f32[B, D]
+   * Finds the k rows with the largest inner product with each query.
+   *
+   * @param queries  f32[B, D], row-major
+   * @param k  rows for each query, ≥ 1
    */
   search(queries: Float32Array, k: number, options?: SearchOptions): Promise<SearchResult>;
-  /** Frees what the index holds outside of JavaScript's memory. */
+  /** Frees memory that the index holds outside of JavaScript's heap. */
   dispose(): Promise<void>;
 }
