@@ -20,7 +20,6 @@ export type {
   JudgedData,
   JudgementRecord,
   PairData,
-  Records,
   ScoredPairData,
   ScoredPairRecord,
   TextData,
@@ -38,6 +37,7 @@ export {
   type Passage,
 } from './data/pairs.ts';
 export { readQrels } from './data/qrels.ts';
+export type { Records } from './data/records.ts';
 export type { RetrievalData } from './data/retrieval-data.ts';
 export { loadScoredPairs } from './data/scored-pairs.ts';
 
@@ -47,12 +47,12 @@ export type {
   BatchTokens,
   Method,
   MethodContext,
+  MethodOptionValues,
   RunningMethod,
   RunPlan,
   TrainingBatch,
   TrainingPairs,
 } from './methods/contract/method.ts';
-export type { MethodOptionValues } from './methods/contract/method-options.ts';
 export { methods } from './methods/methods.ts';
 export type { MethodOptions } from './methods/options.ts';
 export { type BatchMethodSpec, batchMethod, type MaskedBatch } from './methods/step/batch-method.ts';
@@ -67,14 +67,9 @@ export { InterruptedError, type ReportedStep, type TrainCallbacks } from './trai
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';
 export type { BatchSource, StepReport } from './train/loop.ts';
 export type { TableRefresh } from './train/refresh-history.ts';
-export {
-  type RunOptions,
-  type RunParts,
-  type RunResult,
-  runTraining,
-  type Subject,
-} from './train/run.ts';
+export { type RunResult, runTraining } from './train/run.ts';
 export type { OptionalSetting, TrainOptions, TrainSettings } from './train/settings.ts';
+export type { RunOptions, RunParts, Subject } from './train/subject.ts';
 export { type TrainResult, trainRetriever } from './train/train-retriever.ts';
 export {
   type ChoiceOption,

@@ -19,7 +19,8 @@ import { Program } from '../src/runtime/program.ts';
 import type { TrainCallbacks } from '../src/train/callbacks.ts';
 import { readCheckpoint } from '../src/train/checkpoint.ts';
 import type { BatchSource } from '../src/train/loop.ts';
-import { type RunOptions, type RunResult, runTraining, type Subject } from '../src/train/run.ts';
+import { type RunResult, runTraining } from '../src/train/run.ts';
+import type { RunOptions, Subject } from '../src/train/subject.ts';
 import { permutation, rngKey } from '../src/util/rng.ts';
 
 const FIXTURE = fileURLToPath(new URL('../src/models/language/fixtures/causal/gpt2', import.meta.url));

@@ -3,9 +3,7 @@ import { didYouMean } from '../util/nearest.ts';
 import type { Qrels } from './examples.ts';
 import type { PairRecord } from './pairs.ts';
 import { describe } from './record.ts';
-
-/** Stream of records: an array, a generator or a database cursor. It is read once and never held as a whole. */
-export type Records<T> = Iterable<T> | AsyncIterable<T>;
+import { isRecords, type Records } from './records.ts';
 
 interface Named {
   /** Name of the data, for notes and for the card of the model. Default `(memory)`. */
@@ -135,7 +133,3 @@ export function checkDataInMemory(data: DataInMemory): void {
   const missing = FIELDS[kind]!.find((name) => !['dev', 'test'].includes(name) && !given.includes(name));
   if (missing !== undefined) throw new UsageError(`data with ${kind} needs ${missing} too`, { help: FORMS });
 }
-
-/** Tells whether a value can be read item by item; false for a string. */
-export const isRecords = (value: unknown): value is Records<unknown> =>
-  typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);

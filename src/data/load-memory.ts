@@ -6,7 +6,6 @@ import {
   checkDataInMemory,
   type DataInMemory,
   IN_MEMORY,
-  isRecords,
   type JudgedData,
   type JudgementRecord,
   type PairData,
@@ -16,7 +15,7 @@ import type { LoadOptions } from './load-options.ts';
 import { readPairs } from './pairs.ts';
 import { collectJudgements, type Judgement, judgementOf } from './qrels.ts';
 import { describe } from './record.ts';
-import { type RecordSource, recordsInMemory } from './records.ts';
+import { isRecords, type RecordSource, recordsInMemory } from './records.ts';
 import {
   normaliseSplits,
   type RetrievalData,

@@ -1,12 +1,18 @@
 import { basename } from 'node:path';
 import { DataError, UsageError } from '../util/errors.ts';
-import { isRecords } from './data-in-memory.ts';
 import type { FileLog } from './file-log.ts';
 import { readJsonl } from './jsonl.ts';
 import { type LineOptions, readBytes } from './lines.ts';
 import type { LoadOptions } from './load-options.ts';
 import { isParquet, readParquet } from './parquet.ts';
 import { type DataRecord, describe } from './record.ts';
+
+/** Stream of records: an array, a generator or a database cursor. It is read once and never held as a whole. */
+export type Records<T> = Iterable<T> | AsyncIterable<T>;
+
+/** Tells whether a value can be read item by item; false for a string. */
+export const isRecords = (value: unknown): value is Records<unknown> =>
+  typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
 
 /** Chooses the columns to read from the names in a file. */
 type ChooseColumns = (names: readonly string[]) => readonly string[];

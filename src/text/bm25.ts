@@ -1,6 +1,7 @@
 import { UsageError } from '../util/errors.ts';
 import type { Progress } from '../util/progress.ts';
 import { ownString } from './own-string.ts';
+import { RowHeap } from './row-heap.ts';
 
 /** Settings of a BM25 index. */
 export interface Bm25Options {
@@ -165,7 +166,7 @@ export class Bm25 {
     const scores = this.#scores;
     const touched = this.#touched;
     const k = Math.min(topK, this.rows);
-    const best = new BestRows(k);
+    const best = new RowHeap(k);
 
     const terms = this.#queryTerms(query);
     // reach[i]: the most that terms i, i + 1, … can add to the score of a document.
@@ -229,7 +230,7 @@ export class Bm25 {
     reach: Float64Array,
     slack: number,
     touchedCount: number,
-    best: BestRows,
+    best: RowHeap,
   ): void {
     const scores = this.#scores;
     const postingRows = this.#postingRows;
@@ -345,81 +346,4 @@ function collectPostings(
 function grown<A extends Uint32Array | Float64Array>(from: A, to: A): A {
   to.set(from);
   return to;
-}
-
-/** Keeps the k best rows in a binary heap with the worst kept row at the root. */
-class BestRows {
-  readonly #k: number;
-  readonly #rows: Int32Array;
-  readonly #scores: Float32Array;
-  #size = 0;
-
-  constructor(k: number) {
-    this.#k = k;
-    this.#rows = new Int32Array(k);
-    this.#scores = new Float32Array(k);
-  }
-
-  /** Score of the worst row in the heap. */
-  get worstScore(): number {
-    return this.#scores[0]!;
-  }
-
-  fill(scores: Float32Array, candidates: Uint32Array, count: number): void {
-    const k = this.#k;
-    const heapRows = this.#rows;
-    const heapScores = this.#scores;
-    let size = 0;
-    for (let c = 0; c < count; c++) {
-      const row = candidates[c]!;
-      const score = scores[row]!;
-      if (size < k) {
-        let at = size++;
-        for (let parent: number; at > 0; at = parent) {
-          parent = (at - 1) >> 1;
-          if (!isWorse(score, row, heapScores[parent]!, heapRows[parent]!)) break;
-          heapScores[at] = heapScores[parent]!;
-          heapRows[at] = heapRows[parent]!;
-        }
-        heapScores[at] = score;
-        heapRows[at] = row;
-      } else if (isWorse(heapScores[0]!, heapRows[0]!, score, row)) {
-        this.#sink(score, row, size);
-      }
-    }
-    this.#size = size;
-  }
-
-  /** Empties the heap and returns its rows, best first. */
-  take(): Bm25Result {
-    const rows = new Int32Array(this.#size);
-    const scores = new Float32Array(this.#size);
-    for (let at = this.#size - 1; at >= 0; at--) {
-      rows[at] = this.#rows[0]!;
-      scores[at] = this.#scores[0]!;
-      this.#sink(this.#scores[at]!, this.#rows[at]!, at);
-    }
-    return { rows, scores };
-  }
-
-  /** Replaces the root of a heap of `size` entries and restores the heap order. */
-  #sink(score: number, row: number, size: number): void {
-    const rows = this.#rows;
-    const scores = this.#scores;
-    let at = 0;
-    for (let child = 1; child < size; child = 2 * at + 1) {
-      const right = child + 1;
-      if (right < size && isWorse(scores[right]!, rows[right]!, scores[child]!, rows[child]!)) child = right;
-      if (!isWorse(scores[child]!, rows[child]!, score, row)) break;
-      scores[at] = scores[child]!;
-      rows[at] = rows[child]!;
-      at = child;
-    }
-    scores[at] = score;
-    rows[at] = row;
-  }
-}
-
-function isWorse(scoreA: number, rowA: number, scoreB: number, rowB: number): boolean {
-  return scoreA < scoreB || (scoreA === scoreB && rowA > rowB);
 }

@@ -11,10 +11,10 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from './callbacks.ts';
 import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
 import type { Batches } from './pair-batches.ts';
-import type { Subject } from './run.ts';
 import { runCard } from './run-card.ts';
 import { ADAPTER, MODEL } from './run-folder.ts';
 import { methodOptions, type TrainSettings } from './settings.ts';
+import type { Subject } from './subject.ts';
 
 /** The parts of which `trainRetriever` makes a subject. */
 export interface RetrieverParts {

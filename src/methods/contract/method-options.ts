@@ -1,11 +1,8 @@
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
-import { checkOption, type GivenValues, optionValues } from '../../util/option-table.ts';
+import { checkOption, optionValues } from '../../util/option-table.ts';
 import { findLoss } from './loss-names.ts';
-import type { Method } from './method.ts';
-
-/** A method's options by name, checked and with defaults filled in. Each method reads its own by `optionValues(TABLE, …)`. */
-export type MethodOptionValues = GivenValues;
+import type { Method, MethodOptionValues } from './method.ts';
 
 /**
  * The options of a method: what was given, else its defaults. Undefined and null stand for "not given".

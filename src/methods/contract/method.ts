@@ -7,10 +7,12 @@ import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
 import type { TokenStore } from '../../text/token-store.ts';
-import type { OptionTable } from '../../util/option-table.ts';
+import type { GivenValues, OptionTable } from '../../util/option-table.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { LossName } from './loss-names.ts';
-import type { MethodOptionValues } from './method-options.ts';
+
+/** Options of a method by name, checked and with defaults filled in. Each method reads its own by `optionValues(TABLE, …)`. */
+export type MethodOptionValues = GivenValues;
 
 /** Queries, of which the i-th answers to the i-th positive. */
 export interface TrainingPairs {

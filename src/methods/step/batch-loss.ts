@@ -16,8 +16,7 @@ import {
   withDefaults,
 } from '../../util/option-table.ts';
 import { type BatchLossName, LOSS_OPTIONS } from '../contract/loss-names.ts';
-import type { MethodContext, TrainingBatch } from '../contract/method.ts';
-import type { MethodOptionValues } from '../contract/method-options.ts';
+import type { MethodContext, MethodOptionValues, TrainingBatch } from '../contract/method.ts';
 import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
 import { accuracy, allowedInput, candidateSoftmax } from './candidate-softmax.ts';
 import { GuideEmbeddings } from './guide-embeddings.ts';

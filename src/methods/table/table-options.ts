@@ -3,7 +3,7 @@ import { CORRECTOR_KINDS } from '../../correctors/corrector.ts';
 import { CORRECTOR_LOSSES } from '../../correctors/corrector-options.ts';
 import { type OptionTable, type OptionValues, optionValues, withDefaults } from '../../util/option-table.ts';
 import { LOSS_OPTIONS, type LossForm } from '../contract/loss-names.ts';
-import type { MethodOptionValues } from '../contract/method-options.ts';
+import type { MethodOptionValues } from '../contract/method.ts';
 import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
 
 export const CORRECTED_FROM = ['random', 'shortlist'] as const;
