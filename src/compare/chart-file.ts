@@ -5,7 +5,12 @@ const WIDTH = 640;
 const PLOT_HEIGHT = 330;
 const ROW_HEIGHT = 22;
 
-/** A chart as an SVG file of its own: title, legend and plot. It follows the reader's light or dark mode. */
+/**
+ * Draws a chart as a self-contained SVG file with title, legend and plot. The file follows the reader's light
+ * or dark mode.
+ *
+ * @param arms  names of all arms, by arm number
+ */
 export function chartFile(chart: Chart, arms: readonly string[]): string {
   const { markup } = drawChart(chart, { width: WIDTH, height: PLOT_HEIGHT, arms });
   const legend = legendRows(
@@ -22,13 +27,16 @@ export function chartFile(chart: Chart, arms: readonly string[]): string {
   );
 }
 
-/** Arms that a legend must name: single points are labelled where they are. */
+/** Lists the arms that the legend must name. Points that carry their own labels need no legend. */
 function legendArms(chart: Chart): readonly number[] {
   if (chart.kind === 'lines') return chart.series.map(({ arm }) => arm);
   return chart.unlabelled ? [...new Set(chart.points.map(({ arm }) => arm))].sort((a, b) => a - b) : [];
 }
 
-/** A marker, and for lines a line, before each name, broken into rows. */
+/**
+ * Draws the legend: for each arm a marker and its name, in lines charts also a line. Breaks the entries into
+ * rows.
+ */
 function legendRows(entries: readonly { arm: number; name: string }[], kind: Chart['kind']): string[] {
   const line = kind === 'lines' ? '<path class="line" d="M0 0H30"/>' : '';
   const rows: string[] = [];

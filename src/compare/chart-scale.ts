@@ -1,34 +1,47 @@
 /**
- * @file Axes of charts. This module runs here and, inlined, in the report page: it imports nothing, and uses nothing of Node.
+ * @file Axes of charts. This module runs here and, inlined, in the report page. It has no imports and uses
+ *   nothing of Node.
  */
 
-/** What the numbers of an axis are. */
+/** Unit of the numbers on an axis. */
 export type Unit = 'count' | 'value' | 'minutes' | 'bytes';
 
-/** Maps values to pixels. */
+/** Scale that maps values to pixels. */
 export interface Scale {
+  /** Position of a value, in pixels. */
   readonly at: (value: number) => number;
+  /** Ticks of the axis. */
   readonly ticks: readonly Tick[];
 }
 
+/** Tick of an axis. */
 export interface Tick {
+  /** Position on the axis, as a value. */
   readonly value: number;
+  /** Text at the tick. */
   readonly label: string;
 }
 
+/** Options of `makeScale`. */
 export interface ScaleOptions {
-  /** Pixels of the smallest and of the largest value. */
+  /** Position of the smallest value, in pixels. */
   readonly from: number;
+  /** Position of the largest value, in pixels. */
   readonly to: number;
+  /** Unit of the values. */
   readonly unit: Unit;
-  /** About so many ticks. */
+  /** Approximate number of ticks. */
   readonly ticks: number;
+  /** Makes the scale logarithmic. Default false. */
   readonly log?: boolean;
-  /** Ticks at these values, instead of round ones. */
+  /** Values to place ticks at, in place of round ones. */
   readonly tickValues?: readonly number[];
 }
 
-/** A scale that holds all values, with a little air. On a logarithmic one zeros stand left of all others. */
+/**
+ * Makes a scale that covers all values with a small margin. On a logarithmic scale, zeros are placed left of
+ * all other values.
+ */
 export function makeScale(values: readonly number[], options: ScaleOptions): Scale {
   return options.log ? logScale(values, options) : linearScale(values, options);
 }
@@ -37,7 +50,7 @@ function linearScale(values: readonly number[], { from, to, unit, ticks, tickVal
   let low = Math.min(...values);
   let high = Math.max(...values);
   const air = (high - low || Math.abs(high) || 1) * 0.04;
-  // No air below a count that begins at nothing.
+  // Counts that begin at zero have no margin below.
   if (!(low === 0 && unit !== 'value')) low -= air;
   high += air;
   const step = roundStep((high - low) / ticks);
@@ -70,7 +83,7 @@ function logScale(values: readonly number[], { from, to, unit, ticks, tickValues
   };
 }
 
-/** The nearest of 1, 2, 5, 10, … times a power of ten, in ratio. */
+/** Rounds a step to the nearest of 1, 2, 5, 10, … times a power of ten, by ratio. */
 function roundStep(wanted: number): number {
   const power = 10 ** Math.floor(Math.log10(wanted));
   const distance = (factor: number) => Math.abs(Math.log((factor * power) / wanted));
@@ -84,7 +97,11 @@ function multiples(step: number, low: number, high: number): number[] {
   return found;
 }
 
-/** @param step  distance to the next tick: what has to be seen of the digits */
+/**
+ * Formats a tick.
+ *
+ * @param step  distance to the next tick, which determines the number of decimals
+ */
 function tickLabel(value: number, unit: Unit, step: number): string {
   if (unit === 'count' || unit === 'bytes') return shortCount(value, unit === 'bytes');
   if (value === 0) return '0';
@@ -94,7 +111,7 @@ function tickLabel(value: number, unit: Unit, step: number): string {
   return value.toFixed(decimals);
 }
 
-/** `12`, `1.5k`, `2.4M`; bytes in powers of 1024. */
+/** Formats a number with a prefix: `12`, `1.5k`, `2.4M`. Bytes use powers of 1024. */
 function shortCount(value: number, bytes: boolean): string {
   const base = bytes ? 1024 : 1000;
   const prefixes = bytes ? ['', 'Ki', 'Mi', 'Gi', 'Ti'] : ['', 'k', 'M', 'G', 'T'];
@@ -107,7 +124,7 @@ function shortCount(value: number, bytes: boolean): string {
   return `${Number(scaled.toPrecision(3))}${prefixes[i]}${bytes ? 'B' : ''}`;
 }
 
-/** A value for people who want to know it, with its spread: more digits than a tick. */
+/** Formats a value with its unit and, if given, its standard deviation. Has more digits than a tick. */
 export function exactLabel(value: number, unit: Unit, sd?: number): string {
   const tiny = Math.abs(value) < 0.001 && value !== 0;
   const format = (number: number): string => {

@@ -1,49 +1,67 @@
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainOptions } from '../train/settings.ts';
 
-/** What every run may spend on training. */
+/** Budget for the training of each run. */
 export interface Budget {
+  /** Unit of the budget. */
   readonly kind: BudgetKind;
+  /** Amount in that unit. */
   readonly amount: number;
 }
 
+/** Kinds of budget: training steps, epochs, document encodes, minutes of training. */
 export const BUDGET_KINDS = ['steps', 'epochs', 'encodes', 'minutes'] as const;
+/** Kind of a budget. */
 export type BudgetKind = (typeof BUDGET_KINDS)[number];
 
-/** Options of a training run that an arm may set; the comparison itself sets data, folder, seed and length. */
+/** Training options that an arm may set. The comparison sets data, folder and seed itself. */
 export type ArmOptions = Omit<TrainOptions, 'data' | 'out' | 'seed' | 'method'> & ComputeOptions;
 
-/** One way of training. */
+/** Arm of a comparison: one way of training. */
 export interface Arm {
+  /** Name of the arm, unique within the comparison. */
   readonly name: string;
+  /** Name of the training method. */
   readonly method: string;
-  /** Base and arm together, with file names as they stand in the config file. */
+  /** Options of base and arm merged, with paths as written in the config file. */
   readonly written: ArmOptions;
-  /** The same with file names that hold from the working directory. */
+  /** Options of base and arm merged, with paths relative to the working directory. */
   readonly options: ArmOptions;
 }
 
-/** What finished models are measured on. */
+/** Evaluation of the finished models. */
 export interface EvaluationPlan {
+  /** Name of the split. */
   readonly split: string;
-  /** Canonical names; the first one is the headline. */
+  /** Canonical names of the metrics. The first one is the headline metric. */
   readonly metrics: readonly string[];
-  /** At most so many queries, evenly spaced over the split; null for all. */
+  /** Maximum number of queries, evenly spaced over the split; null for all. */
   readonly queries: number | null;
 }
 
-/** A checked config file of `undrift compare`. */
+/** Checked config file of `undrift compare`. */
 export interface Comparison {
+  /** Name of the comparison. */
   readonly name: string;
+  /** Path of the data set. */
   readonly data: string;
+  /** Folder of the comparison. */
   readonly out: string;
-  /** Null where the arms' own `steps` or `epochs`, or the defaults, say how long to train. */
+  /**
+   * Budget of each run. Null if the options `steps` or `epochs` of the arms, or their defaults, determine the
+   * length of training.
+   */
   readonly budget: Budget | null;
+  /** Seeds that every arm is trained with. */
   readonly seeds: readonly number[];
-  /** The others are compared with the first. */
+  /** Arms. All others are compared with the first. */
   readonly arms: readonly Arm[];
+  /** Evaluation of the finished models. */
   readonly evaluate: EvaluationPlan;
 }
 
-/** Folder of a run inside the comparison's; its result lies beside it, as `….json`. */
+/**
+ * Name of a run's folder inside the folder of the comparison. The result of the run is in the file of this
+ * name with `.json` appended.
+ */
 export const runName = (arm: Pick<Arm, 'name'>, seed: number): string => `${arm.name}-${seed}`;

@@ -3,32 +3,41 @@ import { formatBytes, formatCount, formatDuration } from '../util/format.ts';
 import type { Unit } from './chart-scale.ts';
 import type { Spread } from './statistics.ts';
 
-/** What a cost in a run's ledger is, told from its name alone: methods may spend on what nobody has thought of yet. */
+/**
+ * Description of a cost in the ledger of a run. It is derived from the name of the cost, since methods may
+ * add costs of their own.
+ */
 export interface CostDescription {
-  /** `document encodes` */
+  /** Words for the cost, such as `document encodes`. */
   readonly label: string;
+  /** Unit of the cost in charts. */
   readonly unit: Unit;
-  /** For people, to three digits. */
+  /** Formats an amount of the ledger for people, to three digits. */
   readonly format: (value: number) => string;
-  /** Factor from the ledger's number to the unit's. */
+  /** Factor from the amount in the ledger to `unit`. */
   readonly factor: number;
 }
 
-/** All document encodes of a run, whatever for: the cost that the papers' claims are about. */
+/**
+ * Name of the cost that counts all document encodes of a run, for any purpose. Claims in the papers refer to
+ * this cost.
+ */
 export const DOCUMENT_ENCODES = 'documentEncodes';
+/** Name of the cost for the time of training, in milliseconds. */
 export const WALL_TIME = 'wallMs';
+/** Name of the cost for the number of training steps. */
 export const STEPS = 'steps';
 
-/** Names of costs in the order in which they are shown; `wallMs` is the time of training. Others come behind. */
+/** Known costs in display order; `wallMs` is the time of training. Unknown costs follow them. */
 const ORDER = [STEPS, ...LEDGER_NAMES.map(({ name }) => (name === 'trainingMs' ? WALL_TIME : name))];
 
-/** @returns  sorted; parts of a sum behind it */
+/** Sorts the names of costs into display order. The parts of a sum follow the sum. */
 export function sortCosts(names: readonly string[]): string[] {
   const place = (name: string) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
   return [...names].sort((a, b) => place(a) - place(b));
 }
 
-/** What a ledger table calls a cost: parts of a sum are marked. */
+/** Returns the label of a cost in a ledger table. The parts of a sum are marked. */
 export function ledgerLabel(name: string): string {
   if (name === WALL_TIME) return 'training time';
   const known = LEDGER_NAMES.find((candidate) => candidate.name === name);
@@ -36,7 +45,10 @@ export function ledgerLabel(name: string): string {
   return `${known.of ? '· ' : ''}${known.label}${name.endsWith('Flops') ? ' (FLOP)' : ''}`;
 }
 
-/** Names end in their unit: `wallMs`, `cacheBytes`; the others are counts. */
+/**
+ * Derives the description of a cost from its name. The end of a name gives the unit, as in `wallMs` or
+ * `cacheBytes`; all other costs are counts.
+ */
 export function describeCost(name: string): CostDescription {
   if (name === WALL_TIME) return { ...describeCost('timeMs'), label: 'time' };
   if (/[a-z]Ms$/.test(name)) {
@@ -49,11 +61,11 @@ export function describeCost(name: string): CostDescription {
   return { label, unit: 'count', format: formatCost, factor: 1 };
 }
 
-/** Small counts in full, large ones to three digits. */
+/** Formats small counts in full and large ones to three digits. */
 const formatCost = (value: number): string =>
   Math.abs(value) < 10_000 ? value.toLocaleString('en-US', { maximumFractionDigits: 1 }) : formatCount(value);
 
-/** Mean, and the spread where there is one. */
+/** Formats the mean and, if there is one, the standard deviation. */
 export function formatSpread({ mean, sd }: Spread, format: (value: number) => string): string {
   const spread = sd === null ? '' : format(sd);
   return sd === null || spread === format(0) ? format(mean) : `${format(mean)} ± ${spread}`;

@@ -1,31 +1,41 @@
 import type { LoggedEvent } from '../train/event-log.ts';
 import { DOCUMENT_ENCODES } from './cost.ts';
 
-/** One value of one run over time. The three arrays have one length. */
+/** Curve of one logged value over one run. The three arrays have the same length. */
 export interface Curve {
-  /** Kind of the events it comes from: `eval`, `train`, … */
+  /** Kind of the events that the values come from: `eval`, `train`, … */
   readonly kind: string;
+  /** Name of the value. */
   readonly name: string;
+  /** Steps at which the value was logged. */
   readonly steps: readonly number[];
+  /** Time of training at each point, in milliseconds. */
   readonly wallMs: readonly number[];
+  /** The values. */
   readonly values: readonly number[];
 }
 
-/** Kind of the events that a run's ledger is logged as. */
+/** Kind of the events in which the ledger of a run is logged. */
 export const LEDGER = 'ledger';
 
-/** Points of a curve at most: finer than any screen shows. */
+/** Maximum number of points in a curve. It exceeds the resolution of screens. */
 const MAX_POINTS = 200;
 
-/** Amounts of the ledger that have a curve: what others are drawn against. */
+/** Amounts of the ledger that have a curve. Other values are drawn against them. */
 const LEDGER_CURVES = [DOCUMENT_ENCODES];
 
 /**
- * Curves of all values that a run logged, thinned to `maxPoints` points: of each stretch of steps the mean, which is noise of the
- * batches smoothed away, at its last step. Values that are not finite are left out; so is the ledger but for document encodes, of
- * which each stretch has the last value: they are sums.
+ * Makes curves of all values that a run logged, with at most `maxPoints` points each.
  *
- * Stretches are cut at the same steps in every run that logged at the same steps, so that curves of several seeds have a mean.
+ * A longer curve is divided into stretches of points, and each stretch becomes one point at its last step.
+ * The value of that point is the mean over the stretch, which smooths the noise of the batches. Ledger
+ * amounts are running sums, so their last value is taken instead. Of the ledger, only document encodes get a
+ * curve. Values that are not finite are left out.
+ *
+ * Runs that logged at the same steps are divided at the same steps, so that the mean over several seeds can
+ * be computed.
+ *
+ * @param maxPoints  maximum number of points in a curve. Default 200
  */
 export function curvesOf(events: readonly LoggedEvent[], { maxPoints = MAX_POINTS } = {}): Curve[] {
   const series = new Map<string, { kind: string; name: string; points: Point[] }>();
@@ -74,5 +84,5 @@ function thinned(
   return kept;
 }
 
-/** Six digits are more than a chart shows, and a third of the bytes of a double. */
+/** Rounds to six digits. They are more than a chart shows, and a third of the bytes of a double. */
 const significant = (value: number): number => Number(value.toPrecision(6));

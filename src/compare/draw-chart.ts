@@ -1,5 +1,5 @@
 /**
- * @file Charts as SVG text. This module runs here and, inlined, in the report page: it uses nothing of Node.
+ * @file Charts as SVG text. This module runs here and, inlined, in the report page. It uses nothing of Node.
  */
 import { exactLabel, makeScale, type Scale, type Unit } from './chart-scale.ts';
 
@@ -12,78 +12,105 @@ interface ChartBase {
   readonly yUnit: Unit;
   readonly logX?: boolean;
   readonly logY?: boolean;
-  /** Ticks at these values of x only. */
+  /** Only values of x that have ticks. */
   readonly xTicks?: readonly number[];
-  /** What a reader must know. */
+  /** Note for the reader. */
   readonly note?: string;
 }
 
-/** Values over time, one line for each arm; the band is mean ± standard deviation over the seeds. */
+/**
+ * Chart of values over time, with one line for each arm. Bands show mean ± standard deviation over the seeds.
+ */
 export interface LineChart extends ChartBase {
   readonly kind: 'lines';
+  /** The lines. */
   readonly series: readonly Series[];
 }
 
-/** The arrays have one length, x ascends. */
+/** Line of one arm. The arrays have the same length, and x ascends. */
 export interface Series {
+  /** Number of the arm. */
   readonly arm: number;
+  /** Values of x. */
   readonly x: readonly number[];
+  /** Values of y. */
   readonly y: readonly number[];
-  /** Standard deviations of `y`; absent for a single seed. */
+  /** Standard deviations of `y`. Absent for a single seed. */
   readonly sd?: readonly number[];
 }
 
-/** Points with mean ± standard deviation both ways: one labelled point for each arm, or many with a legend. */
+/**
+ * Chart of points with mean ± standard deviation in both directions: one labelled point for each arm, or many
+ * points with a legend.
+ */
 export interface ScatterChart extends ChartBase {
   readonly kind: 'scatter';
+  /** The points. */
   readonly points: readonly ScatterPoint[];
-  /** Arms have several points each, which carry no labels. */
+  /** Leaves out the labels, for arms with several points each. Default false. */
   readonly unlabelled?: boolean;
-  /** Both axes have one range, and a line where y = x. */
+  /** Gives both axes the same range, and draws the line y = x. Default false. */
   readonly parity?: boolean;
-  /** Join the points by a line, in the order of x. */
+  /** Joins the points by a line, in the order of x. Default false. */
   readonly joined?: boolean;
 }
 
+/** Point of a scatter chart. */
 export interface ScatterPoint {
+  /** Number of the arm. */
   readonly arm: number;
+  /** Value of x. */
   readonly x: number;
+  /** Value of y. */
   readonly y: number;
+  /** Standard deviation of `x`. Absent for a single seed. */
   readonly xSd?: number;
+  /** Standard deviation of `y`. Absent for a single seed. */
   readonly ySd?: number;
 }
 
+/** Chart of any kind. */
 export type Chart = LineChart | ScatterChart;
 
+/** Options of `drawChart`. */
 export interface DrawOptions {
+  /** Width of the drawing, in pixels. */
   readonly width: number;
+  /** Height of the drawing, in pixels. */
   readonly height: number;
-  /** Names of all arms, by their number. */
+  /** Names of all arms, by arm number. */
   readonly arms: readonly string[];
-  /** Arms that are not shown; the axes fit the others. */
+  /** Numbers of the arms that are not shown. The axes fit the other arms. Default none. */
   readonly hidden?: ReadonlySet<number>;
 }
 
+/** Result of `drawChart`. */
 export interface Drawing {
-  /** What stands inside the svg element. */
+  /** Content of the svg element. */
   readonly markup: string;
-  /** The plot without its margins, in pixels. */
+  /** Plot area without margins, in pixels. */
   readonly plot: Box;
+  /** Horizontal scale. */
   readonly x: Scale;
+  /** Vertical scale. */
   readonly y: Scale;
-  /** What a pointer or the arrow keys can be on, from left to right. */
+  /** Positions that the pointer or the arrow keys can select, from left to right. */
   readonly stops: readonly Stop[];
 }
 
-/** A place of a chart about which something can be said. */
+/** Position in a chart with values to show. */
 export interface Stop {
+  /** Horizontal position, in pixels. */
   readonly left: number;
-  /** Absent for the whole column at `left`. */
+  /** Vertical position, in pixels. Absent if the stop is the whole column at `left`. */
   readonly top?: number;
+  /** Title of the values. */
   readonly title: string;
+  /** Values to show, with the vertical position of each in pixels. */
   readonly entries: readonly { readonly arm: number; readonly text: string; readonly top: number }[];
 }
 
+/** Rectangle, in pixels. */
 export interface Box {
   readonly left: number;
   readonly right: number;
@@ -91,11 +118,11 @@ export interface Box {
   readonly bottom: number;
 }
 
-/** Width of a letter of the labels, on average; in pixels. */
+/** Average width of a letter in the labels, in pixels. */
 export const LETTER = 7.4;
 const LINE_HEIGHT = 15;
 
-/** Draws a chart: axes, and of each arm that is shown a line with markers, or a point. */
+/** Draws a chart: the axes, and for each shown arm a line with markers or its points. */
 export function drawChart(chart: Chart, options: DrawOptions): Drawing {
   const shown = (item: { arm: number }) => !options.hidden?.has(item.arm);
   return chart.kind === 'lines'
@@ -118,7 +145,7 @@ function drawLines(chart: LineChart, options: DrawOptions): Drawing {
     const band = line.sd
       ? `<path class="band" d="M${edge(1).join('L')}L${edge(-1).reverse().join('L')}Z"/>`
       : '';
-    // Markers tell lines apart without colour; a few are enough.
+    // A few markers are enough to distinguish lines without colour.
     const stride = Math.max(1, Math.ceil(points.length / 12));
     const marks = points.filter((_, i) => i % stride === 0 || i === points.length - 1);
     const markers = marks.map((point) => marker(line.arm, point)).join('');
@@ -127,7 +154,7 @@ function drawLines(chart: LineChart, options: DrawOptions): Drawing {
   return { ...frame, markup: frame.markup + lines.join(''), stops: lineStops(chart, frame) };
 }
 
-/** One stop for each x at which something was measured. */
+/** Makes one stop for each x with a measurement. */
 function lineStops({ series, xLabel, xUnit, yUnit }: LineChart, { x, y }: { x: Scale; y: Scale }): Stop[] {
   const values = [...new Set(series.flatMap((line) => line.x))].sort((a, b) => a - b);
   return values.map((value) => {
@@ -145,7 +172,7 @@ function lineStops({ series, xLabel, xUnit, yUnit }: LineChart, { x, y }: { x: S
 function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
   const { points, xUnit, yUnit, xLabel, yLabel } = chart;
   const around = (mean: number, sd = 0) => [mean - sd, mean + sd];
-  // A logarithmic axis has no place for what lies below zero.
+  // A logarithmic axis has no position for values below zero.
   const own = {
     x: points.flatMap(({ x, xSd }) => (chart.logX ? [x] : around(x, xSd))),
     y: points.flatMap(({ y, ySd }) => (chart.logY ? [y] : around(y, ySd))),
@@ -205,10 +232,10 @@ function drawScatter(chart: ScatterChart, options: DrawOptions): Drawing {
   return { ...frame, markup: frame.markup + parity + joined + marks.join(''), stops };
 }
 
-/** A value behind its name; the value brings its unit along. */
+/** Formats a label with a value. The value contains the unit, so the label's unit is removed. */
 const told = (label: string, value: string): string => `${label.replace(/ \([^)]*\)$/, '')} ${value}`;
 
-/** Axes, grid and their labels. */
+/** Draws axes, grid and their labels. */
 function drawFrame(
   chart: Chart,
   { width, height }: DrawOptions,
@@ -262,8 +289,8 @@ function drawFrame(
 }
 
 /**
- * Labels beside their points, moved until none covers another label, a point or its bars; a line leads from a label that had to go
- * far.
+ * Places labels beside their points and moves them until none covers another label, a point or its bars. A
+ * line connects a distant label with its point.
  */
 function placeLabels(
   points: readonly { text: string; left: number; top: number; bars: Box }[],
@@ -319,8 +346,12 @@ function placeLabels(
   });
 }
 
-/** Colours are eight; the markers go on in another order after them, so that the pairs are all different. */
+/**
+ * Number of colours. Arms beyond it use the markers in another order, so that all pairs of colour and marker
+ * differ.
+ */
 const COLOURS = 8;
+/** Returns the CSS classes of an arm. */
 export const armClass = (arm: number): string =>
   `arm-${arm % COLOURS} dash-${(arm + Math.floor(arm / COLOURS)) % COLOURS}`;
 
@@ -335,15 +366,16 @@ const MARKERS = [
   'M0 -5L4.8 -1.5L3 4H-3L-4.8 -1.5Z',
 ];
 
-/** An arm's marker around a point `x y`. */
+/** Draws the marker of an arm around a point `x y`. */
 export function marker(arm: number, point: string, size = 1): string {
   const shape = MARKERS[(arm + Math.floor(arm / COLOURS)) % COLOURS];
   const scale = size === 1 ? '' : ` scale(${size})`;
   return `<path class="marker" transform="translate(${point})${scale}" d="${shape}"/>`;
 }
 
+/** Escapes text for HTML and SVG. */
 export const escapeText = (text: string): string =>
   text.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
 
-/** A coordinate; a tenth of a pixel is enough. */
+/** Formats a coordinate, rounded to a tenth of a pixel. */
 const px = (value: number): string => String(Math.round(value * 10) / 10);

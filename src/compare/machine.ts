@@ -1,19 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 
-/** Where a run took place. */
+/** Machine on which a run took place. */
 export interface Machine {
+  /** Model of the processor. */
   readonly processor: string;
+  /** Number of processor cores available. */
   readonly cores: number;
+  /** Size of the memory, in bytes. */
   readonly memoryBytes: number;
+  /** Operating system and architecture. */
   readonly platform: string;
-  /** Versions of what computes, by name. */
+  /** Versions of Undrift, onnxruntime-node and Node, by name. */
   readonly versions: Readonly<Record<string, string>>;
 }
 
-/** This machine, and the versions that run on it. */
+/** Describes this machine and the versions that run on it. */
 export function thisMachine(): Machine {
-  // package.json lies two folders up, from the sources and from the built package; it pins the runtime exactly.
+  // package.json is two folders up, from the sources and from the built package. It pins the exact version of
+  // the runtime.
   const own = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
     version: string;
     dependencies: Record<string, string>;

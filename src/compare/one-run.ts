@@ -21,31 +21,34 @@ import {
 } from './run-result.ts';
 import type { Trainer } from './trainer.ts';
 
-/** What is to be done for one arm and seed. */
+/** Run to do: one arm with one seed. */
 export interface RunJob {
+  /** Arm to train. */
   readonly arm: Arm;
+  /** Seed of the run. */
   readonly seed: number;
-  /** Steps that the budget allows; null where the arm's own options say how long. */
+  /** Length that the budget allows. Empty if the options of the arm determine the length. */
   readonly length: Pick<TrainOptions, 'steps' | 'epochs'>;
   /** Folder of the comparison. */
   readonly out: string;
+  /** Fingerprint of the data set. */
   readonly dataFingerprint: string;
 }
 
-/** How far a run has come. */
+/** Progress of a run. */
 export type RunState =
   | { readonly kind: 'done'; readonly result: RunResult }
-  /** Trained, but measured on something else than is asked for now. */
+  /** The run is trained, but its evaluation differs from the one asked for now. */
   | { readonly kind: 'trained'; readonly result: RunResult }
   | { readonly kind: 'begun' }
   | { readonly kind: 'new' }
-  /** There is a run in its place that differs. */
+  /** A different run occupies the folder. */
   | { readonly kind: 'other'; readonly differences: readonly string[] };
 
 const runFolder = ({ out, arm, seed }: RunJob): string => join(out, 'runs', runName(arm, seed));
 const resultFile = (job: RunJob): string => `${runFolder(job)}.json`;
 
-/** Options for the trainer. */
+/** Makes the options for the trainer. */
 const trainOptions = (job: RunJob, data: string): TrainOptions & ComputeOptions => ({
   ...job.arm.options,
   ...job.length,
@@ -55,14 +58,17 @@ const trainOptions = (job: RunJob, data: string): TrainOptions & ComputeOptions 
   out: runFolder(job),
 });
 
-/** Settings to keep and compare: file names as they stand in the config file, which hold wherever it is moved to. */
+/**
+ * Makes the settings to store and compare. Paths stay as written in the config file, so that they remain
+ * valid if the comparison is moved.
+ */
 function writtenSettings({ arm, length, seed }: RunJob): RunSettings {
   const options = { ...arm.written, ...length, method: arm.method, seed, data: '', out: '' };
   const { data: _, out: __, ...settings } = resolveSettings(options);
   return settings;
 }
 
-/** Looks at what lies in a run's place. */
+/** Determines the state of a run from the files in its place. */
 export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<RunState> {
   const result = await readRunResult(resultFile(job));
   if (result) {
@@ -86,9 +92,9 @@ export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<R
 }
 
 /**
- * Brings a run to its end from wherever it stands, and writes its result beside its folder.
+ * Completes a run from any state, and writes its result beside its folder.
  *
- * @throws InterruptedError after saving, when `callbacks.signal` fires while it trains
+ * @throws InterruptedError after saving, when `callbacks.signal` fires during training
  */
 export async function finishRun(
   job: RunJob,
@@ -132,10 +138,11 @@ async function train(
 ): Promise<RunTraining> {
   const folder = runFolder(job);
   if (state.kind === 'other') await rm(resultFile(job), { force: true });
-  // A run that was killed before its first checkpoint has nothing to go on from.
+  // A run that was killed before its first checkpoint cannot be resumed.
   const saved = ['checkpoint', 'checkpoint.old'].some((name) => existsSync(join(folder, name)));
   const resume = state.kind === 'begun' && saved;
-  // What was killed while its folder was being set up is no run yet; the folder's place is ours alone.
+  // A run that was killed while its folder was being set up counts as new. The folder belongs to this
+  // comparison alone, so it may be removed.
   if (state.kind === 'new') await rm(folder, { recursive: true, force: true });
   const result = await trainer.train(
     { ...options, ...(resume ? { resume } : { overwrite: true }) },

@@ -2,16 +2,16 @@ import { readFile } from 'node:fs/promises';
 import { UndriftError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 
-/** The modules of the page's script, in an order in which each uses only those before it. */
+/** Modules of the page's script. Each module uses only modules before it. */
 const MODULES = ['chart-scale', 'draw-chart', 'report-page'];
 
-/** Where the built package has them, as seen from the sources and from the built package alike. */
+/** Folder of the built modules. The path is the same from the sources and from the built package. */
 const BUILT = new URL('../../dist/compare/', import.meta.url);
 
 /**
- * The script of the report page: the JavaScript that the modules were built to, one after the other in one scope.
+ * Makes the script of the report page. Joins the built JavaScript of its modules in one scope.
  *
- * @throws UndriftError in a checkout that was never built
+ * @throws UndriftError if the package has not been built
  */
 export async function pageScript(): Promise<string> {
   const parts: string[] = [];
@@ -34,7 +34,7 @@ async function builtModule(name: string): Promise<string> {
   }
 }
 
-/** All modules become one scope. Comments go: they are for readers of the sources. */
+/** Removes imports and exports, since all modules share one scope. Removes comments too. */
 function withoutModuleSyntax(code: string): string {
   return code
     .replace(/^ *\/\*\*?[\s\S]*?\*\/\n/gm, '')

@@ -13,7 +13,7 @@ import { DOCUMENT_ENCODES } from './cost.ts';
 import { type RunSettings, settingsDifferences } from './run-result.ts';
 import type { Trainer } from './trainer.ts';
 
-/** How many steps an arm gets, and what that was concluded from. */
+/** Number of steps of an arm, with the facts that it was derived from. */
 interface Plan {
   readonly steps: number;
   readonly budget: Budget;
@@ -22,38 +22,55 @@ interface Plan {
   readonly measuredSteps: number;
 }
 
+/** Context of `planSteps`. */
 export interface PlanContext {
+  /** Path of the data set. */
   readonly data: string;
+  /** Fingerprint of the data set. */
   readonly dataFingerprint: string;
   /** Folder for plans, and for pilots while they run. */
   readonly folder: string;
+  /** Seed of the pilots. */
   readonly seed: number;
+  /** Trainer that runs the pilots. */
   readonly trainer: Trainer;
+  /** Device and number of threads. */
   readonly compute: ComputeOptions;
+  /**
+   * Callbacks of the pilots. `onPlan` is called before an arm is measured, without `steps`, and again with
+   * the result.
+   */
   readonly callbacks: TrainCallbacks & { onPlan?: (arm: string, steps: number | undefined) => void };
 }
 
-/** A pilot never gets so far: it is stopped when it has shown enough. */
+/** Number of steps that a pilot is given. The pilot is stopped long before. */
 const HORIZON = 1_000_000_000;
 const LEAST_STEPS = 20;
-/** Of the budget; rates that are to be had for less are noise of the first steps. */
+/**
+ * Share of the budget that a pilot spends at least. Rates from less are dominated by noise of the first
+ * steps.
+ */
 const PILOT_SHARE = 0.1;
 
 /**
- * The number of steps for which a budget of document encodes or of minutes lasts, so that the schedule of the learning rate ends
- * where the budget does, and all seeds of an arm take the same steps.
+ * Computes the number of steps that fit into a budget of document encodes or minutes.
  *
- * A pilot of the arm is trained until it has spent a tenth of the budget and seen two periods of whatever it does every so many
- * steps; the cost of the last whole period is taken to go on:
+ * With a fixed number of steps, the learning rate schedule ends with the budget, and all seeds of an arm take
+ * the same steps.
+ *
+ * A pilot of the arm is trained until it has spent a tenth of the budget and covered two periods of its
+ * periodic work, such as refreshes. The cost of the last whole period is then extrapolated, where s is the
+ * last step of the pilot and P the period:
  *
  *     steps = s + (budget − spent(s)) · P / (spent(s) − spent(s − P))
  *
- * What is spent before the first step, to fill a cache or to mine, is in spent(1) and in no period. A budget of minutes is one of
- * training: evaluations, diagnoses and checkpoints take none of it.
+ * The cost of work before the first step, such as filling a cache or mining, is part of spent(1) but of no
+ * period. A budget in minutes covers training only, not evaluations, diagnoses and checkpoints.
  *
- * @throws UndriftError where the budget does not last for one step
+ * The plan is stored in a file. It is reused until the arm, the data or the budget changes. The ledger of a
+ * run shows what it actually spent.
  *
- * The plan is kept in a file and serves until the arm, the data or the budget changes. What runs really spend is in their ledger.
+ * @throws UndriftError if the budget is too small for one step
  */
 export async function planSteps(arm: Arm, budget: Budget, context: PlanContext): Promise<number> {
   const { folder, dataFingerprint, seed } = context;
@@ -95,25 +112,38 @@ export async function planSteps(arm: Arm, budget: Budget, context: PlanContext):
   return steps;
 }
 
-/** Steps between refreshes, re-minings, or whatever else an arm does every so many steps; 1 if nothing. */
+/**
+ * Returns the longest interval of the arm's periodic work (refreshes, mining, snapshots), in steps; 1 if
+ * there is none.
+ */
 function longestPeriod({ refresh, mineEvery, snapshotEvery }: RunSettings): number {
   const { every, async } = parseRefreshPolicy(refresh ?? 'never');
   const periods = [every, async?.every, mineEvery, snapshotEvery].flatMap((period) => period ?? []);
   return Math.max(1, ...periods);
 }
 
-/** @param spent  of the budget after 0, 1, 2, … steps */
+/**
+ * Computes the number of steps from the spending of a pilot.
+ *
+ * @param budget  amount to spend
+ * @param spent  amount spent after 0, 1, 2, … steps
+ * @param period  interval of the periodic work, in steps
+ */
 export function stepsFor(budget: number, spent: readonly number[], period: number): number {
   const beyond = spent.findIndex((value) => value > budget);
   if (beyond >= 0) return Math.max(1, beyond - 1);
   const last = spent.length - 1;
   const from = last - period * Math.max(1, Math.floor((last - 1) / period));
   const each = (spent[last]! - spent[Math.max(0, from)]!) / (last - Math.max(0, from));
-  // A count is what it is: only the rounding of the sum needs some room.
+  // Counts are exact, so only the rounding of the sum needs a margin.
   return each > 0 ? Math.max(1, Math.floor(last + (budget - spent[last]!) / each + 1e-6)) : last;
 }
 
-/** Trains until the rate is known; gives what was spent after 0, 1, 2, … steps. */
+/**
+ * Trains a pilot until the rate is known.
+ *
+ * @returns  amounts spent after 0, 1, 2, … steps
+ */
 async function pilot(arm: Arm, budget: Budget, period: number, context: PlanContext): Promise<number[]> {
   const { trainer, callbacks, compute, data, seed, folder } = context;
   const out = join(folder, arm.name);
@@ -145,7 +175,10 @@ async function pilot(arm: Arm, budget: Budget, period: number, context: PlanCont
 
 type Meter = (report: ReportedStep) => number;
 
-/** Minutes of training. The first step compiles and warms up; it counts as much as the second. */
+/**
+ * Measures minutes of training. The first step includes compilation and warm-up, so it is counted with the
+ * mean time of the steps after it.
+ */
 function timeMeter(): Meter {
   let steps = 0;
   let startMs = 0;

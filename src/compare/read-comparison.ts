@@ -18,16 +18,18 @@ import {
   type EvaluationPlan,
 } from './comparison.ts';
 
+/** Options of `readComparison`. */
 export interface ReadComparisonOptions {
-  /** Instead of the data and folder that the file names; relative to the working directory. */
+  /** Data set in place of the one in the file. Relative to the working directory. */
   data?: string | undefined;
+  /** Folder of the comparison in place of the one in the file. Relative to the working directory. */
   out?: string | undefined;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
 
 const KEYS = ['name', 'data', 'base', 'budget', 'seeds', 'arms', 'evaluate', 'out'];
-/** What the comparison sets itself, and where to say it instead. */
+/** Options that the comparison sets itself, each with the place to set it instead. */
 const NOT_FOR_ARMS: Readonly<Record<string, string>> = {
   data: 'at the top of the file, for all arms',
   corpus: 'as "data" at the top of the file, for all arms',
@@ -50,10 +52,11 @@ const MAX_RUNS = 10_000;
  *       "evaluate": {"split": "test", "metrics": ["ndcg@10"], "queries": 500}
  *     }
  *
- * File names in it are relative to the file. Only `data`, `out` and `arms` must be there.
+ * Paths in the file are relative to the file. Only `data`, `out` and `arms` are required.
  *
- * @throws UsageError naming file and place for what is missing, unknown (with the nearest known name) or senseless; DataError where
- *   the file cannot be read or is no JSON
+ * @throws UsageError with file and place for a key that is missing or unknown (and the nearest known one), or
+ *   an invalid value
+ * @throws DataError if the file cannot be read or is not JSON
  */
 export async function readComparison(file: string, options: ReadComparisonOptions = {}): Promise<Comparison> {
   const json = await readJson(file);
@@ -82,7 +85,7 @@ export async function readComparison(file: string, options: ReadComparisonOption
   };
 }
 
-/** Reads parts of one config file; all complaints name the file and the place. */
+/** Reads the parts of one config file. Every error names the file and the place. */
 class ConfigReader {
   private readonly file: string;
 
@@ -90,7 +93,7 @@ class ConfigReader {
     this.file = file;
   }
 
-  /** An object, with only these keys where they are named. */
+  /** Checks that a value is an object and, if `known` is given, has no other keys. */
   fields(value: unknown, place: string, known?: readonly string[]): Fields {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw this.wrong(place, 'an object', value);
@@ -153,7 +156,7 @@ class ConfigReader {
     const names = new Set<string>();
     return top.arms.map((value, i) => {
       const arm = this.arm(value, `arms[${i}]`, base, budget);
-      // On some disks names that differ in case only are one folder.
+      // Some file systems ignore case, so names that differ only in case would share a folder.
       const folder = arm.name.toLowerCase();
       if (names.has(folder)) throw this.error(`arms[${i}]`, `there is another arm "${arm.name}"`);
       names.add(folder);
@@ -192,7 +195,7 @@ class ConfigReader {
     return { name: armName, method: id, written: written as ArmOptions, options: options as ArmOptions };
   }
 
-  /** Options of a training run, by their names in camel case. */
+  /** Reads options of a training run. Returns them by their names in camel case. */
   private armOptions(given: Fields, place: string, budget: Budget | null): Fields {
     for (const key of Object.keys(given)) {
       const elsewhere = Object.hasOwn(NOT_FOR_ARMS, key) ? NOT_FOR_ARMS[key] : undefined;
@@ -231,7 +234,7 @@ class ConfigReader {
     };
   }
 
-  /** Adds file and place to what another part of the package complains about. */
+  /** Runs a check of another module, and adds file and place to its error. */
   private at<T>(place: string, check: () => T): T {
     try {
       return check();
@@ -258,13 +261,15 @@ class ConfigReader {
   }
 }
 
-/** A model is a path where it has a separator: `./model`, not `static`. */
+/**
+ * Tests whether a value is a path. A model is a path if it contains a separator: `./model`, but not `static`.
+ */
 const isPath = ({ value }: OptionSpec, given: unknown): boolean =>
   value === 'file' ||
   value === 'folder' ||
   (value === 'model' && typeof given === 'string' && !isNewModel(given) && /[\\/]/.test(given));
 
-/** A path as written in the config file, from the working directory. */
+/** Converts a path of the config file to one relative to the working directory. */
 const fromConfig = (file: string, path: string): string =>
   isAbsolute(path) ? path : join(dirname(file), path);
 

@@ -4,29 +4,29 @@ import type { Chart, LineChart, ScatterChart, Series } from './draw-chart.ts';
 import type { ArmResults, ComparisonResults } from './results.ts';
 import { spread } from './statistics.ts';
 
-/** Charts of a comparison, the telling ones first. */
+/** Charts of a comparison, the most informative ones first. */
 export interface ReportCharts {
-  /** Quality over time and against cost, staleness, loss. */
+  /** Quality over time and against cost, staleness, and loss. */
   readonly main: readonly Chart[];
-  /** Whatever else was logged. */
+  /** Other logged values. */
   readonly more: readonly Chart[];
 }
 
-/** Points of a line at most: three for each pixel column of a telephone would help nobody. */
+/** Maximum number of points in a line. More points are not visible on a small screen. */
 const MAX_POINTS = 100;
 
-/** Logged values that have a chart of their own, or say the same for all arms. */
+/** Logged values that have their own chart, or are equal in all arms. */
 const NOT_MORE = [
   'train/staleness',
   'train/interpretableLoss',
   'train/learningRate',
-  // Of single steps: whether one of them was a step that refreshes is chance.
+  // Logged for single steps. Whether a logged step is one that refreshes is chance.
   'train/documentEncodes',
 ];
-/** A histogram makes no curves. */
+/** Tests whether a value is a bin of a histogram, which makes no useful curve. */
 const isBin = (key: string): boolean => key.startsWith('train/ageRatio/');
 
-/** What a logged value is drawn over. */
+/** Horizontal axis for a logged value. */
 type Over = 'steps' | 'minutes' | 'encodes';
 const AXES: Readonly<Record<Over, Pick<LineChart, 'xLabel' | 'xUnit'>>> = {
   steps: { xLabel: 'step', xUnit: 'count' },
@@ -34,6 +34,7 @@ const AXES: Readonly<Record<Over, Pick<LineChart, 'xLabel' | 'xUnit'>>> = {
   encodes: { xLabel: 'document encodes', xUnit: 'count' },
 };
 
+/** Makes the charts of a comparison. */
 export function chartsOf(results: ComparisonResults): ReportCharts {
   const { arms, evaluate } = results;
   const headline = evaluate.metrics[0]!;
@@ -55,7 +56,7 @@ export function chartsOf(results: ComparisonResults): ReportCharts {
       ...present(lineChart(arms, 'train/staleness', 'steps', 'Staleness of the cached embeddings')),
       ...present(lineChart(arms, 'train/interpretableLoss', 'steps', 'Interpretable loss')).map((chart) => ({
         ...chart,
-        note: 'each method’s is over its own candidates: compare steps, not arms',
+        note: 'each method computes it over its own candidates: compare its values over time, not between arms',
       })),
     ],
     more: logged
@@ -67,7 +68,7 @@ export function chartsOf(results: ComparisonResults): ReportCharts {
   };
 }
 
-/** One value for all arms at all steps: there is nothing to see. */
+/** Tests whether one value holds for all arms at all steps. */
 function isFlat({ series }: LineChart): boolean {
   const values = series.flatMap(({ y }) => y);
   return values.every((value) => value === values[0]);
@@ -76,7 +77,7 @@ function isFlat({ series }: LineChart): boolean {
 const keyOf = ({ kind, name }: Curve): string => `${kind}/${name}`;
 const nameOf = (key: string): string => key.slice(key.indexOf('/') + 1);
 
-/** A logged value over time or cost: mean and spread over the seeds. */
+/** Draws a logged value over steps, time or cost, with mean and spread over the seeds. */
 function lineChart(
   arms: readonly ArmResults[],
   key: string,
@@ -98,20 +99,20 @@ function lineChart(
     ...AXES[over],
     yLabel: nameOf(key),
     yUnit: 'value',
-    // One dear arm would press all others into a corner.
+    // On a linear axis, one expensive arm would press all others into a corner.
     ...(over !== 'steps' && { logX: isWide(series.map(({ x }) => x.at(-1)!)) }),
     series,
   };
 }
 
-/** A curve with its places on the axis. */
+/** Curve with its positions on the horizontal axis. */
 interface PlacedCurve {
   readonly steps: readonly number[];
   readonly places: readonly number[];
   readonly values: readonly number[];
 }
 
-/** None for encodes that the run did not count. */
+/** Places a curve on the horizontal axis. Empty if the run did not count its document encodes. */
 function place({ steps, wallMs, values }: Curve, over: Over, curves: readonly Curve[]): PlacedCurve[] {
   if (over === 'steps') return [{ steps, values, places: steps }];
   if (over === 'minutes') return [{ steps, values, places: wallMs.map((ms) => ms / 60_000) }];
@@ -119,7 +120,7 @@ function place({ steps, wallMs, values }: Curve, over: Over, curves: readonly Cu
   return spent ? [{ steps, values, places: steps.map((step) => valueAt(spent, step)) }] : [];
 }
 
-/** Value of a curve at a step between those at which it was logged. */
+/** Interpolates a curve at a step between those at which it was logged. */
 function valueAt({ steps, values }: Curve, step: number): number {
   const after = steps.findIndex((logged) => logged >= step);
   if (after < 0) return values.at(-1)!;
@@ -128,7 +129,7 @@ function valueAt({ steps, values }: Curve, step: number): number {
   return values[after - 1]! + share * (values[after]! - values[after - 1]!);
 }
 
-/** Values are joined by step: only what was measured after the same number of steps has a mean. */
+/** Averages curves by step. Only values measured after the same number of steps are averaged. */
 function meanCurve(curves: readonly PlacedCurve[]): Omit<Series, 'arm'> {
   const atStep = new Map<number, { values: number[]; places: number[] }>();
   for (const { steps, values, places } of curves) {
@@ -151,7 +152,7 @@ function meanCurve(curves: readonly PlacedCurve[]): Omit<Series, 'arm'> {
   };
 }
 
-/** The headline metric against something that training cost. */
+/** Draws the headline metric against a cost of training. */
 function costChart(
   { arms, evaluate }: ComparisonResults,
   metric: string,
@@ -177,7 +178,10 @@ function costChart(
   };
 }
 
-/** The headline metric against the one setting in which the arms differ, where it is a number: a curve through the arms. */
+/**
+ * Draws the headline metric against the one setting in which the arms differ, if it is a number. A curve
+ * joins the arms.
+ */
 function settingChart({ arms, evaluate }: ComparisonResults, metric: string): ScatterChart | undefined {
   const done = arms.flatMap(({ settings, metrics }, arm) => {
     const y = metrics[metric];
@@ -217,7 +221,7 @@ function point(arm: number, x: number, y: { mean: number; sd: number | null }, x
   return { arm, x, y: y.mean, ...(y.sd !== null && { ySd: y.sd }), ...(xSd !== null && { xSd }) };
 }
 
-/** Whether a linear axis would press most of the points into a corner. */
+/** Tests whether a linear axis would press most of the points into a corner. */
 function isWide(xs: readonly number[]): boolean {
   const positive = xs.filter((x) => x > 0);
   return xs.every((x) => x >= 0) && Math.max(...positive) / Math.min(...positive) > 12;

@@ -16,8 +16,8 @@ import {
 } from './tables.ts';
 
 /**
- * The report of a comparison as one HTML page. It loads nothing: style, script and data are inside, and a content security policy
- * forbids the rest.
+ * Makes the report of a comparison as one HTML page. The page contains its styles, script and data, and loads
+ * nothing; a content security policy forbids loading.
  */
 export async function reportHtml(results: ComparisonResults): Promise<string> {
   const charts = chartsOf(results);
@@ -50,7 +50,7 @@ ${tableNotes(results)
 ${table(resultTable(results), 'Results')}
 </section>
 <section aria-labelledby="charts"><h2 id="charts">Charts</h2>
-<noscript><p>The charts are drawn by a script inside this page; the tables hold their values.</p></noscript>
+<noscript><p>A script inside this page draws the charts. The tables contain their values.</p></noscript>
 ${legend(arms)}
 <div class="charts">
 ${figures(charts.main)}
@@ -69,7 +69,7 @@ ${figures(charts.more)}
 ${table(ledgerTable(results), 'Cost of a run')}
 </section>
 <section aria-labelledby="settings"><h2 id="settings">Settings</h2>
-${differing.rows.length === 0 ? '' : table(differing, 'Settings that the arms do not share', 'text')}
+${differing.rows.length === 0 ? '' : table(differing, 'Settings that differ between the arms', 'text')}
 <details><summary>Settings of all arms</summary>
 ${definitions(commonSettings(results))}
 </details>
@@ -90,7 +90,7 @@ function table({ header, rows }: Table, label: string, className = ''): string {
   const head = header.map((cell) => `<th scope="col">${escapeText(cell)}</th>`).join('');
   const body = rows.map(([first, ...cells]) => {
     const data = cells.map((cell) => `<td>${escapeText(cell)}</td>`).join('');
-    // What is a part of the row above keeps its dot where the name is broken.
+    // A part of the row above keeps its dot with the first word if the name wraps.
     const name = escapeText(first!).replace(/^· /, '·&#160;');
     return `<tr><th scope="row">${name}</th>${data}</tr>`;
   });
@@ -122,7 +122,7 @@ function figure(chart: Chart, arms: readonly string[]): string {
       : []),
     ...(chart.note ? [chart.note] : []),
   ].join('; ');
-  const label = `${chart.title}: ${chart.yLabel} against ${chart.xLabel} for ${names}. Arrow keys tell the values.`;
+  const label = `${chart.title}: ${chart.yLabel} against ${chart.xLabel} for ${names}. Use the arrow keys to read the values.`;
   return (
     `<figure class="chart" id="chart-${chart.id}"><figcaption><h3>${escapeText(chart.title)}</h3>` +
     `${notes && `<p class="soft">${escapeText(notes)}</p>`}</figcaption>` +
@@ -132,7 +132,7 @@ function figure(chart: Chart, arms: readonly string[]): string {
   );
 }
 
-/** The values of a chart as a table; of long lines evenly spaced ones. */
+/** Makes a table of the values of a chart. Long lines are sampled at even distances. */
 function chartValues(chart: Chart, arms: readonly string[]): Table {
   if (chart.kind === 'scatter') {
     return {
@@ -166,7 +166,7 @@ function evenlySpaced(values: readonly number[]): number[] {
 const definitions = (rows: readonly (readonly [string, string])[]): string =>
   `<dl>${rows.map(([name, value]) => `<dt>${escapeText(name)}</dt><dd>${escapeText(value)}</dd>`).join('\n')}</dl>`;
 
-/** Where the numbers come from. */
+/** Lists the provenance of the numbers: data, seeds, dates and machines. */
 export function provenance(results: ComparisonResults): [string, string][] {
   const finished = results.arms.flatMap(({ runs }) => runs.map((run) => run.finished)).sort();
   const first = finished[0]?.slice(0, 10);

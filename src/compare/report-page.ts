@@ -1,6 +1,8 @@
 /**
- * @file The script of the report page: draws the charts, hides and shows arms, tells values under the pointer or the arrow keys.
- * It runs in a browser, inlined behind `chart-scale.ts` and `draw-chart.ts`, and uses nothing of Node.
+ * @file Script of the report page. Draws the charts, shows and hides arms, and shows the values under the
+ *   pointer or at the position of the arrow keys.
+ *
+ * The script runs in a browser, inlined after `chart-scale.ts` and `draw-chart.ts`, and uses nothing of Node.
  */
 import {
   armClass,
@@ -12,13 +14,18 @@ import {
   type Stop,
 } from './draw-chart.ts';
 
-/** What the page hands over, in its element `#report-data`. */
+/** Data in the element `#report-data` of the page. */
 export interface PageData {
+  /** Names of the arms. */
   readonly arms: readonly string[];
+  /** All charts of the page. */
   readonly charts: readonly Chart[];
 }
 
-/** As much of the browser's interface as is used here; the package is compiled without the types of browsers. */
+/**
+ * Part of the browser's DOM interface that is used here. The package is compiled without the types of
+ * browsers.
+ */
 interface PageElement {
   innerHTML: string;
   hidden: boolean;
@@ -60,11 +67,15 @@ export function startReport(): void {
     for (const box of boxes) box.checked = true;
     update();
   });
-  // A browser that goes back to the page restores the boxes.
+  // A browser that navigates back to the page restores the state of the boxes.
   update();
 }
 
-/** @returns  what draws the chart anew */
+/**
+ * Draws one chart and handles its pointer and key events.
+ *
+ * @returns  function that redraws the chart
+ */
 function startChart(chart: Chart, arms: readonly string[], hidden: ReadonlySet<number>): () => void {
   const plot = document.querySelector(`#chart-${chart.id} .plot`)!;
   const svg = plot.querySelector('svg')!;
@@ -75,7 +86,7 @@ function startChart(chart: Chart, arms: readonly string[], hidden: ReadonlySet<n
 
   const draw = () => {
     const { clientWidth: width, clientHeight: height } = plot;
-    // In a part of the page that is folded up there may be no room yet.
+    // A chart in a collapsed part of the page has no width yet.
     if (width === 0) return;
     drawing = drawChart(chart, { width, height, arms, hidden });
     svg.setAttribute('viewBox', `0 0 ${width} ${height}`);

@@ -1,7 +1,10 @@
-/** Colours of a chart and its arms. They differ for every kind of colour vision, and have a contrast of at least 3 : 1 to the page. */
+/**
+ * Colours of a chart and its arms. They differ for every kind of colour vision and have a contrast of at
+ * least 3 : 1 to the page.
+ */
 const LIGHT = ['#0072b2', '#d55e00', '#2b2b2b', '#cc66aa', '#007a5e', '#8a8a8a', '#5b2a86', '#9e1c1c'];
 const DARK = ['#56b4e9', '#ff8a3d', '#ececec', '#d977bd', '#17a67d', '#f2d75c', '#8b7bff', '#8a97a8'];
-/** Dashes tell lines apart without colour. */
+/** Dash patterns, which distinguish lines without colour. */
 const DASHES = ['none', '7 3', '2 2.5', '9 3 2 3', '5 2', '12 4', '2 5', '8 2 2 2 2 2'];
 
 const colours = (list: readonly string[]): string =>
@@ -10,7 +13,7 @@ const colours = (list: readonly string[]): string =>
 const LIGHT_THEME = `--page:#ffffff;--panel:#f6f7f9;--ink:#1b1f24;--soft:#57606a;--rule:#d0d7de;--grid:#e7eaee;--focus:#0057b8;${colours(LIGHT)}`;
 const DARK_THEME = `--page:#14171c;--panel:#1d2229;--ink:#e8ebef;--soft:#a4adb8;--rule:#3a424d;--grid:#2a3038;--focus:#7fb8ff;${colours(DARK)}`;
 
-/** What charts need, in a page or in an SVG file of their own. */
+/** Styles of charts, for a page or a separate SVG file. */
 export const CHART_STYLE = `
 :root{${LIGHT_THEME};color-scheme:light dark}
 @media (prefers-color-scheme:dark){:root{${DARK_THEME}}}
@@ -29,7 +32,7 @@ svg .name{fill:var(--ink)}
 .trend{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:4 3}
 `.trim();
 
-/** Everything else of the report page. */
+/** Styles of the report page except those of its charts. */
 export const PAGE_STYLE = `
 *{box-sizing:border-box}
 body{margin:0 auto;padding:1.25rem 1rem 3rem;max-width:72rem;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}

@@ -7,89 +7,126 @@ import type { Machine } from './machine.ts';
 import type { RunResult, RunSettings } from './run-result.ts';
 import { holm, type Spread, spread } from './statistics.ts';
 
-/** `results.json`: all that a comparison found, and all that its tables and charts are made from. */
+/** Contents of `results.json`: all results of a comparison. Tables and charts are made from them alone. */
 export interface ComparisonResults {
+  /** Version of the format. */
   readonly format: typeof FORMAT;
+  /** Name of the comparison. */
   readonly name: string;
+  /** Data set of the comparison. */
   readonly data: DataFacts;
+  /** Budget of each run; null if the options of the arms determined the length of training. */
   readonly budget: Budget | null;
+  /** Evaluation of the models. */
   readonly evaluate: EvaluationPlan;
+  /** Seeds that every arm is trained with. */
   readonly seeds: readonly number[];
   /** Whether every arm has been run with every seed. */
   readonly complete: boolean;
-  /** In the order of the config file; the others are compared with the first. */
+  /** Arms in the order of the config file. All others are compared with the first. */
   readonly arms: readonly ArmResults[];
-  /** Where the runs took place, each machine once. */
+  /** Machines on which the runs took place, each listed once. */
   readonly machines: readonly Machine[];
-  /** Runs that ended with an error. They are tried again by the next `undrift compare`. */
+  /** Runs that ended with an error. The next `undrift compare` tries them again. */
   readonly failures: readonly RunFailure[];
 }
 
+/** Run that ended with an error. */
 export interface RunFailure {
+  /** Name of the arm. */
   readonly arm: string;
+  /** Seed of the run. */
   readonly seed: number;
+  /** Message of the error. */
   readonly message: string;
 }
 
+/** Facts about the data set of a comparison. */
 export interface DataFacts {
+  /** Name of the data set. */
   readonly name: string;
+  /** Fingerprint of its content. */
   readonly fingerprint: string;
+  /** Number of documents. */
   readonly documents: number;
-  /** Queries that the metrics are means over. */
+  /** Number of queries that the metrics are averaged over. */
   readonly testQueries: number;
 }
 
+/** Results of one arm. */
 export interface ArmResults {
+  /** Name of the arm. */
   readonly name: string;
+  /** Name of the training method. */
   readonly method: string;
-  /** Of the first seed; the others differ in `seed` only. Null where no run is done. */
+  /** Settings of the first seed; other seeds differ only in `seed`. Null if no run is done. */
   readonly settings: RunSettings | null;
+  /** Mean and standard deviation of each metric over the seeds. */
   readonly metrics: Readonly<Record<string, Spread>>;
-  /** What training cost: steps, wall time and the ledger. */
+  /** Cost of training: steps, wall time and the amounts of the ledger. */
   readonly cost: Readonly<Record<string, Spread>>;
-  /** By metric; empty for the first arm, and where no seed was run in both. */
+  /**
+   * Comparison with the first arm, by metric. Empty for the first arm, and if no seed was run with both arms.
+   */
   readonly againstFirst: Readonly<Record<string, PairedTest>>;
+  /** The runs that are done. */
   readonly runs: readonly RunSummary[];
 }
 
-/** Is the arm better than the first one beyond the luck of which queries were asked? Values of a query are means over the seeds. */
+/**
+ * Comparison of an arm with the first one on one metric. Each query's values are averaged over the seeds. The
+ * test asks whether the difference exceeds chance in the choice of queries.
+ */
 export interface PairedTest {
-  /** Mean of this arm minus mean of the first. */
+  /** Mean of this arm minus mean of the first arm. */
   readonly difference: number;
   /** Bootstrap interval of the difference. */
   readonly interval: { readonly low: number; readonly high: number; readonly confidence: number };
-  /** Paired randomisation test, two-sided. */
+  /** p-value of the paired two-sided randomisation test. */
   readonly pValue: number;
-  /** The same, adjusted for the number of arms that were compared on this metric. */
+  /** p-value adjusted by Holm's method for the number of arms compared on this metric. */
   readonly pHolm: number;
   /** Seeds that both arms were run with. */
   readonly seeds: readonly number[];
+  /** Number of queries compared. */
   readonly queries: number;
 }
 
+/** Summary of one run. */
 export interface RunSummary {
+  /** Seed of the run. */
   readonly seed: number;
+  /** Metrics of the finished model. */
   readonly metrics: Readonly<Record<string, number>>;
+  /** Number of training steps. */
   readonly steps: number;
+  /** Whether training stopped early. */
   readonly stoppedEarly: boolean;
+  /** Best evaluation during training. `value` is null if there was none. */
   readonly best: { readonly step: number; readonly value: number | null };
+  /** Embedding space of the finished model. */
   readonly embeddingSpace: string;
+  /** Time of training, in milliseconds. */
   readonly wallMs: number;
+  /** Amounts that the run spent, by name. */
   readonly ledger: Readonly<Record<string, number>>;
+  /** Curves of the logged values. */
   readonly curves: readonly Curve[];
-  /** ISO 8601 */
+  /** Time of completion, in ISO 8601. */
   readonly finished: string;
 }
 
 const FORMAT = 'undrift-comparison-1';
 
+/** Options of `combineRuns`. */
 export interface CombineOptions {
+  /** Runs that ended with an error. Default none. */
   readonly failures?: readonly RunFailure[];
-  /** Compare the arms with the first one (default); it takes seconds. */
+  /** Tests the arms against the first one, which takes seconds. Default true. */
   readonly tests?: boolean;
 }
 
-/** Puts the runs of a comparison together; some may still be missing. */
+/** Combines the runs of a comparison into its results. Runs may be missing. */
 export function combineRuns(
   comparison: Pick<Comparison, 'name' | 'budget' | 'evaluate' | 'seeds' | 'arms'>,
   data: Omit<DataFacts, 'testQueries'>,
@@ -142,7 +179,7 @@ function combineArm(
   };
 }
 
-/** Mean and spread of each name over the records that have it. */
+/** Computes mean and spread of each name over the records that have it. */
 function spreads(records: readonly Readonly<Record<string, number>>[]): Record<string, Spread> {
   const names = [...new Set(records.flatMap((record) => Object.keys(record)))];
   return Object.fromEntries(
@@ -182,7 +219,7 @@ function testsAgainst(
   return tests;
 }
 
-/** Adjusts the tests of each metric for the number of arms. */
+/** Adjusts the p-values of each metric for the number of arms. */
 function adjust(
   tests: readonly Readonly<Record<string, UnadjustedTest>>[],
   metrics: readonly string[],
@@ -200,10 +237,15 @@ function distinct<T>(values: readonly T[]): T[] {
   return [...new Map(values.map((value) => [JSON.stringify(value), value])).values()];
 }
 
+/** Tests whether a JSON value has the format of `results.json`. */
 export const isResults = (json: unknown): json is ComparisonResults =>
   (json as Partial<ComparisonResults> | null)?.format === FORMAT;
 
-/** @throws DataError where it cannot be read or is something else */
+/**
+ * Reads the results of a comparison.
+ *
+ * @throws DataError if the file cannot be read or has another format
+ */
 export async function readResults(file: string): Promise<ComparisonResults> {
   const json = await readJson(file);
   if (!isResults(json)) {

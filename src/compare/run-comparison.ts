@@ -12,34 +12,44 @@ import { type ComparisonResults, combineRuns, type RunFailure, readResults } fro
 import type { RunResult } from './run-result.ts';
 import { realTrainer, type Trainer } from './trainer.ts';
 
+/** Options of `runComparison`. */
 export interface RunComparisonOptions extends ComputeOptions {
-  /** Do runs again whose settings or data are no longer those of the config file. Default: refuse to start. */
+  /** Repeats runs whose settings or data no longer match the config file. Default: throws an error. */
   overwrite?: boolean | undefined;
+  /** Trainer that does the runs. Default: the package's own training and evaluation. */
   trainer?: Trainer | undefined;
 }
 
+/** Callbacks of `runComparison`. */
 export interface ComparisonCallbacks extends TrainCallbacks {
-  /** Before a run that is not done yet. */
+  /** Called before each run that is not done yet. `number` counts the runs from 1. */
   onRun?: (run: { arm: string; seed: number; number: number; runs: number; state: RunState['kind'] }) => void;
-  /** When it is found out how many steps a budget lasts for an arm, and when that is known. */
+  /**
+   * Called before the cost of an arm is measured, without `steps`, and again with the number of steps that
+   * fit into the budget.
+   */
   onPlan?: (arm: string, steps: number | undefined) => void;
+  /** Called after each run. */
   onResult?: (result: RunResult) => void;
+  /** Called after each run that failed. */
   onFailure?: (failure: RunFailure) => void;
 }
 
-/** Name of the file in a comparison's folder. */
+/** Name of the result file in the folder of a comparison. */
 export const RESULTS = 'results.json';
 
 /**
- * Runs every arm with every seed, one after the other, and measures the models:
+ * Runs every arm with every seed, one after the other, and evaluates the models.
  *
  *     out/results.json  runs/<arm>-<seed>/  runs/<arm>-<seed>.json
  *
- * Runs that are done are not done again, a run that was stopped goes on where it stopped, to the same bytes. `results.json` is
- * written anew after each run, at the end with significance tests. A run that fails is reported, and the others go on.
+ * Finished runs are kept. A run that was stopped is resumed and gives the same bytes. `results.json` is
+ * rewritten after each run, and at the end with significance tests. A failed run is reported, and the
+ * remaining runs continue.
  *
- * @throws InterruptedError after saving, when `callbacks.signal` fires; UndriftError where a run in the folder differs from what is
- *   asked for, before anything is started
+ * @throws InterruptedError after saving, when `callbacks.signal` fires
+ * @throws UndriftError before any training, if a run in the folder differs from the config file and
+ *   `overwrite` is not set
  */
 export async function runComparison(
   comparison: Comparison,
@@ -49,7 +59,7 @@ export async function runComparison(
   const { overwrite = false, trainer = realTrainer, ...compute } = options;
   const { out, evaluate, arms, seeds } = comparison;
   const resultsFile = join(out, RESULTS);
-  // A file of that name that is not ours is not to be lost.
+  // An existing file of that name must be a result file, or it would be overwritten.
   if (existsSync(resultsFile)) await readResults(resultsFile);
 
   const data = await trainer.describeData(comparison.data, callbacks.onProgress);
@@ -104,7 +114,7 @@ export async function runComparison(
   }
 }
 
-/** How long the runs of each arm train. */
+/** Determines the length of training of each arm. */
 async function lengthsOf(
   { budget, arms, out, data, seeds }: Comparison,
   dataFingerprint: string,

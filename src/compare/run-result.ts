@@ -6,51 +6,72 @@ import type { EvaluationPlan } from './comparison.ts';
 import type { Curve } from './curves.ts';
 import type { Machine } from './machine.ts';
 
-/** What one finished run leaves for the comparison: an arm trained with one seed, and measured. */
+/** Result of one finished run: an arm trained with one seed and evaluated. */
 export interface RunResult {
+  /** Name of the arm. */
   readonly arm: string;
+  /** Seed of the run. */
   readonly seed: number;
+  /** Settings of the run. */
   readonly settings: RunSettings;
+  /** Fingerprint of the data set. */
   readonly dataFingerprint: string;
+  /** Facts about the training. */
   readonly training: RunTraining;
-  /** What `evaluation` was asked for. */
+  /** Evaluation that was asked for. */
   readonly plan: EvaluationPlan;
+  /** Evaluation of the finished model. */
   readonly evaluation: RunEvaluation;
 }
 
-/** Settings of a run but for where it lies; file names as written in the config file. */
+/** Settings of a run without its folder and data. Paths are as written in the config file. */
 export type RunSettings = Omit<TrainSettings, 'data' | 'out'>;
 
+/** Facts about the training of a run. */
 export interface RunTraining {
+  /** Number of training steps. */
   readonly steps: number;
+  /** Whether training stopped early. */
   readonly stoppedEarly: boolean;
-  /** Best evaluation during training. */
+  /** Best evaluation during training. `value` is null if there was none. */
   readonly best: { readonly step: number; readonly value: number | null };
+  /** Embedding space of the finished model. */
   readonly embeddingSpace: string;
-  /** Time of training, first fills of caches and mining included; evaluations, diagnoses, checkpoints and pauses not. */
+  /**
+   * Time of training, in milliseconds. Includes the first fill of a cache and mining, but not evaluations,
+   * diagnoses, checkpoints and pauses.
+   */
   readonly wallMs: number;
-  /** What the run spent, by name; see `describeCost`. */
+  /** Amounts that the run spent, by name; see `describeCost`. */
   readonly ledger: Readonly<Record<string, number>>;
+  /** Curves of the logged values. */
   readonly curves: readonly Curve[];
+  /** Machine on which the run took place. */
   readonly machine: Machine;
-  /** ISO 8601 */
+  /** Time of completion, in ISO 8601. */
   readonly finished: string;
 }
 
+/** Evaluation of a finished model. */
 export interface RunEvaluation {
+  /** Mean of each metric over the queries. */
   readonly metrics: Readonly<Record<string, number>>;
+  /** Ids of the queries. */
   readonly queryIds: readonly string[];
-  /** Values in the order of `queryIds`, by metric. */
+  /** Values of each metric, in the order of `queryIds`. */
   readonly perQuery: Readonly<Record<string, readonly number[]>>;
 }
 
-/** What decides nothing about what is learnt: where a run lies, how often it is saved and looked at. */
+/**
+ * Settings without influence on what is learnt: the place of a run and how often it is saved and diagnosed.
+ */
 const FREE = ['data', 'out', 'saveEvery', 'diagnose'];
 
 /**
- * What a run was told and what it would be told now, where the two differ: empty if it is the same run.
+ * Compares the settings of a stored run with those asked for now. A setting that did not exist when the run
+ * was made counts as having its default.
  *
- * A setting that did not exist when the run was made counts as having had its default.
+ * @returns  descriptions of the differences; empty if the settings are the same
  */
 export function settingsDifferences(stored: RunSettings, now: RunSettings): string[] {
   const { model, method } = now;
@@ -63,10 +84,15 @@ export function settingsDifferences(stored: RunSettings, now: RunSettings): stri
     .map((key) => `${key}: ${value(stored, key)} then, ${value(now, key)} now`);
 }
 
+/** Tests whether two evaluations have the same split, queries and metrics. */
 export const samePlan = (a: EvaluationPlan, b: EvaluationPlan): boolean =>
   a.split === b.split && a.queries === b.queries && a.metrics.join() === b.metrics.join();
 
-/** The result in a file; undefined where there is none. @throws DataError for a file that is something else */
+/**
+ * Reads the result of a run; undefined if the file does not exist.
+ *
+ * @throws DataError if the file is not the result of a run
+ */
 export async function readRunResult(file: string): Promise<RunResult | undefined> {
   if (!existsSync(file)) return undefined;
   const json = (await readJson(file)) as Partial<RunResult> | null;
@@ -79,6 +105,7 @@ export async function readRunResult(file: string): Promise<RunResult | undefined
   return json as RunResult;
 }
 
+/** Writes the result of a run. */
 export async function writeRunResult(file: string, result: RunResult): Promise<void> {
   await writeFileAtomic(file, `${JSON.stringify(result)}\n`);
 }

@@ -1,12 +1,18 @@
 /** Mean and spread of a value over the seeds. */
 export interface Spread {
+  /** Arithmetic mean. */
   readonly mean: number;
   /** Sample standard deviation, √(Σ (x − mean)² / (n − 1)); null for fewer than two values. */
   readonly sd: number | null;
+  /** The values themselves. */
   readonly values: readonly number[];
 }
 
-/** @throws RangeError for no values */
+/**
+ * Computes mean and sample standard deviation.
+ *
+ * @throws RangeError for an empty list
+ */
 export function spread(values: readonly number[]): Spread {
   const n = values.length;
   if (n === 0) throw new RangeError('no values have no mean');
@@ -16,9 +22,10 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /**
- * p-values of m tests, adjusted by Holm's method so that the chance of even one false alarm among them stays below the level.
+ * Adjusts the p-values of m tests by Holm's method. The probability of even one false rejection among the
+ * tests stays below the level.
  *
- *   sorted ascending p_(1) ≤ … ≤ p_(m):  p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j))
+ *     sorted ascending p_(1) ≤ … ≤ p_(m):  p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j))
  *
  * @paper Holm 1979: "A simple sequentially rejective multiple test procedure".
  */

@@ -11,16 +11,21 @@ import {
 } from './cost.ts';
 import type { ArmResults, ComparisonResults, PairedTest } from './results.ts';
 
-/** A table for any medium: the first column names the row, the others are figures. */
+/** Table for any medium. The first column names the row, and the others hold figures. */
 export interface Table {
+  /** Names of the columns. */
   readonly header: readonly string[];
+  /** Cells of each row. */
   readonly rows: readonly (readonly string[])[];
 }
 
-/** Stands where there is nothing to tell. */
+/** Mark for a missing value. */
 const NONE = '–';
 
-/** One row for each arm: metrics with their spread over the seeds, difference from the first arm, what training cost. */
+/**
+ * Makes a table with one row for each arm: metrics with their spread over the seeds, difference from the
+ * first arm, and cost of training.
+ */
 export function resultTable(results: ComparisonResults): Table {
   const { arms, evaluate } = results;
   const headline = evaluate.metrics[0]!;
@@ -45,7 +50,7 @@ export function resultTable(results: ComparisonResults): Table {
   };
 }
 
-/** What a run of each arm cost. */
+/** Makes a table of the costs of a run, by arm. */
 export function ledgerTable({ arms }: ComparisonResults): Table {
   const names = sortCosts([...new Set(arms.flatMap(({ cost }) => Object.keys(cost)))]);
   return tall({
@@ -54,12 +59,12 @@ export function ledgerTable({ arms }: ComparisonResults): Table {
   });
 }
 
-/** The settings that the arms do not share. */
+/** Makes a table of the settings that differ between the arms. */
 export function differingSettingsTable({ arms }: ComparisonResults): Table {
   return tall(settingsTable(arms, (values) => new Set(values).size > 1));
 }
 
-/** Rows and columns swapped if there are more columns than rows: pages are narrow. */
+/** Swaps rows and columns if there are more columns than rows, since pages are narrow. */
 function tall(table: Table): Table {
   const { header, rows } = table;
   if (rows.length >= header.length - 1) return table;
@@ -69,7 +74,7 @@ function tall(table: Table): Table {
   };
 }
 
-/** The settings that all arms share: name and value. */
+/** Lists the settings that are equal in all arms, with name and value. */
 export function commonSettings({ arms }: ComparisonResults): (readonly [name: string, value: string])[] {
   const { rows } = settingsTable(arms, (values) => new Set(values).size === 1);
   return rows.map((row) => [row[0]!, row[1]!]);
@@ -110,13 +115,15 @@ function costCell({ cost }: ArmResults, name: string, show: 'mean' | 'spread'): 
 const testCells = (test: PairedTest | undefined): string[] =>
   test ? [signed(test.difference), formatP(test.pHolm)] : ['', ''];
 
+/** Formats a difference with its sign and four decimals. */
 export const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
 
+/** Formats a p-value with three decimals. */
 export function formatP(p: number): string {
   return p < 0.001 ? '< 0.001' : p.toFixed(3);
 }
 
-/** What the numbers of the table are: two or three sentences. */
+/** Explains the numbers of the table in a few sentences. */
 export function tableNotes(results: ComparisonResults): string[] {
   const { arms, seeds, data, evaluate, budget } = results;
   const queries = count(data.testQueries);
@@ -141,16 +148,17 @@ export function tableNotes(results: ComparisonResults): string[] {
   ];
 }
 
+/** Formats a budget, such as `1,000 steps`. */
 export function describeBudget({ kind, amount }: Budget): string {
   const what = kind === 'encodes' ? 'document encodes' : kind;
   const one = amount === 1 ? what.replace(/s$/, '') : what;
   return `${count(amount)} ${one}`;
 }
 
-/** The table for a terminal. */
+/** Formats a table for the terminal. */
 export function tableAsText({ header, rows }: Table): string {
   const all = [header, ...rows];
-  // One column for each code point: names and figures need no more.
+  // Every code point counts as one column, which is right for names and figures.
   const width = (text: string) => [...text].length;
   const widths = header.map((_, i) => Math.max(...all.map((row) => width(row[i]!))));
   return all
@@ -167,7 +175,7 @@ export function tableAsText({ header, rows }: Table): string {
     .join('');
 }
 
-/** The table in Markdown, figures to the right. */
+/** Formats a table in Markdown, with figures aligned at the right. */
 export function tableAsMarkdown({ header, rows }: Table): string {
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`;

@@ -11,14 +11,16 @@ import type { RunEvaluation } from './run-result.ts';
 
 type OnProgress = (progress: Progress) => void;
 
-/** What a comparison needs done: the package's own training and evaluation, or a test's. */
+/** Work that a comparison delegates: the package's own training and evaluation, or a substitute in tests. */
 export interface Trainer {
+  /** Reads the name, the size and the splits of a data set. */
   describeData(path: string, onProgress?: OnProgress): Promise<TrainerData>;
+  /** Trains one run. */
   train(
     options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
     callbacks: TrainCallbacks,
   ): Promise<TrainResult>;
-  /** Measures the model in a folder. */
+  /** Evaluates the model in a folder. */
   evaluate(
     model: string,
     data: string,
@@ -27,14 +29,22 @@ export interface Trainer {
   ): Promise<RunEvaluation>;
 }
 
+/** Facts about a data set. */
 export interface TrainerData {
+  /** Name of the data set. */
   readonly name: string;
+  /** Fingerprint of its content. */
   readonly fingerprint: string;
+  /** Number of documents. */
   readonly documents: number;
+  /** Names of the splits. */
   readonly splits: readonly string[];
 }
 
-/** Trains and measures for real. The data is read anew for each, so that nothing of it is held while a run trains. */
+/**
+ * Trainer that uses the package's own training and evaluation. Reads the data anew each time, so that no data
+ * is held in memory while a run trains.
+ */
 export const realTrainer: Trainer = {
   async describeData(path, onProgress) {
     const data = await loadData(path, { onProgress });
