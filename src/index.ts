@@ -64,6 +64,7 @@ export { CostLedger } from './objective/cost-ledger.ts';
 export { defineObjective, type Objective, type StepResult } from './objective/objective.ts';
 export type { Temperature } from './objective/temperature.ts';
 export { InterruptedError, type ReportedStep, type TrainCallbacks } from './train/callbacks.ts';
+export type { Checkpoint } from './train/checkpoint.ts';
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';
 export type { BatchSource, StepReport } from './train/loop.ts';
 export type { TableRefresh } from './train/refresh-history.ts';
@@ -182,15 +183,29 @@ export type { TokenParity } from './export/token-parity.ts';
 /** Comparison: several ways of training on one budget. */
 
 export type { Arm, ArmOptions, Budget, Comparison, EvaluationPlan } from './compare/comparison.ts';
+export type { Curve } from './compare/curves.ts';
 export type { Machine } from './compare/machine.ts';
-export type { ArmResults, ComparisonResults, DataFacts, RunFailure } from './compare/results.ts';
+export type {
+  ArmResults,
+  ComparisonResults,
+  DataFacts,
+  PairedTest,
+  RunFailure,
+  RunSummary,
+} from './compare/results.ts';
 export {
   type ComparisonCallbacks,
   type RunComparisonOptions,
   runComparison,
 } from './compare/run-comparison.ts';
-export type { RunResult as ComparedRun } from './compare/run-result.ts';
-export type { Trainer as ComparisonTrainer } from './compare/trainer.ts';
+export type {
+  RunEvaluation,
+  RunResult as ComparedRun,
+  RunSettings,
+  RunTraining,
+} from './compare/run-result.ts';
+export type { Spread } from './compare/statistics.ts';
+export type { OnProgress, Trainer as ComparisonTrainer, TrainerData } from './compare/trainer.ts';
 export { writeReport } from './compare/write-report.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */

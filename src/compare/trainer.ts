@@ -9,7 +9,7 @@ import type { Progress } from '../util/progress.ts';
 import type { EvaluationPlan } from './comparison.ts';
 import type { RunEvaluation } from './run-result.ts';
 
-type OnProgress = (progress: Progress) => void;
+export type OnProgress = (progress: Progress) => void;
 
 /** Work that a comparison delegates: the package's own training and evaluation, or a substitute in tests. */
 export interface Trainer {
