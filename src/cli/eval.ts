@@ -12,17 +12,12 @@ import {
   searchDepth,
 } from '../retrieval/evaluate-retriever.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
-import {
-  BM25_OPTIONS,
-  computeOptions,
-  DATA_HELP,
-  DIMENSIONS_OPTION,
-  PROMPT_OPTIONS,
-} from './shared-options.ts';
+import { computeOptions, DATA_HELP, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Default number of documents kept for each query, as is usual in run files. */
 const RUN_DEPTH = 100;

@@ -15,17 +15,21 @@ import {
 } from '../mining/candidate-source.ts';
 import { checkMiningOptions, mineNegatives } from '../mining/mine-negatives.ts';
 import { type MinableQueries, minableQueries, pairLines } from '../mining/mined-pairs.ts';
+import { MINABLE_OPTIONS, MINING_OPTIONS, PAIR_OPTIONS } from '../mining/mining-options.ts';
 import { MiningStatistics } from '../mining/mining-statistics.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
-import type { OptionValues } from '../util/option-table.ts';
+import { type OptionValues, optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
-import { BM25_OPTIONS, computeOptions, DATA_HELP, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DATA_HELP, PROMPT_OPTIONS } from './shared-options.ts';
+
+const { negatives, strategy: _, ...RULES } = MINING_OPTIONS;
 
 const OPTIONS = {
   model: {
@@ -42,57 +46,12 @@ const OPTIONS = {
     help: 'file to write: one query per line, with its positives and negatives',
   },
   split: { type: 'text', value: 'name', default: 'train', help: 'queries of this split' },
-  negatives: { type: 'integer', default: 5, min: 1, max: 10_000, help: 'negatives for each query' },
-  positives: {
-    type: 'choice',
-    choices: ['all', 'first'],
-    default: 'all',
-    help: 'positives written for each query; none of them is ever a negative',
-  },
-  strategy: {
-    type: 'choice',
-    choices: ['top', 'random'],
-    default: 'top',
-    help: 'take the best of the remaining candidates, or random ones',
-    group: 'Choice',
-  },
-  rankFrom: {
-    type: 'integer',
-    default: 0,
-    min: 0,
-    help: 'first rank to take, counted from 0',
-    group: 'Choice',
-  },
-  rankTo: {
-    type: 'integer',
-    default: 100,
-    min: 1,
-    max: 1_000_000,
-    help: 'end of the ranks to take; this rank itself is not taken',
-    group: 'Choice',
-  },
-  absoluteMargin: {
-    type: 'number',
-    min: 0,
-    help: 'drop a document whose score is above the lowest score of a positive minus this margin',
-    group: 'Choice',
-  },
-  relativeMargin: {
-    type: 'number',
-    min: 0,
-    max: 1,
-    help: 'the same with a margin of this share of the score of the positive',
-    group: 'Choice',
-  },
-  maxScore: { type: 'number', help: 'drop a document that scores above this', group: 'Choice' },
-  minScore: { type: 'number', help: 'drop a document that scores below this', group: 'Choice' },
-  dropSameId: {
-    type: 'switch',
-    default: false,
-    help: "drop a document whose id is the query's: it is the query itself (ArguAna, Quora)",
-    group: 'Choice',
-  },
-  seed: { type: 'integer', default: 0, min: 0, help: 'seed of --strategy random', group: 'Choice' },
+  negatives,
+  ...PAIR_OPTIONS,
+  // With `all` the number of negatives would differ from query to query.
+  strategy: { ...MINING_OPTIONS.strategy, choices: ['top', 'random'] },
+  ...RULES,
+  ...MINABLE_OPTIONS,
   ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
   ...COMPUTE_OPTIONS,
@@ -118,17 +77,7 @@ export const mineCommand = defineCommand({
     if (!out.endsWith('.jsonl')) {
       throw new UsageError(`--out should be a file name ending in .jsonl, found "${out}"`);
     }
-    const rules = {
-      negatives: options.negatives,
-      rankFrom: options.rankFrom,
-      rankTo: options.rankTo,
-      absoluteMargin: options.absoluteMargin,
-      relativeMargin: options.relativeMargin,
-      maxScore: options.maxScore,
-      minScore: options.minScore,
-      strategy: options.strategy,
-      seed: options.seed,
-    };
+    const rules = optionValues(MINING_OPTIONS, options);
     checkMiningOptions(rules);
     checkNotOfData(out, options.data);
     // Before hours of ranking: can the file be written?

@@ -6,12 +6,13 @@ import { readNpy } from '../io/npy.ts';
 import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { ExactIndex } from '../search/exact-search.ts';
+import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
-import { BM25_OPTIONS, computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /**
  * Maximum length of the command line, in bytes.

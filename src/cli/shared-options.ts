@@ -20,25 +20,6 @@ export const PROMPT_OPTIONS = {
   docPrompt: { type: 'text', help: 'text put before every document, in place of the prompt of the model' },
 } as const satisfies OptionTable;
 
-/** Options for the two constants of BM25. */
-export const BM25_OPTIONS = {
-  k1: {
-    type: 'number',
-    default: 0.9,
-    min: 0,
-    help: 'BM25: saturation of the term frequency',
-    group: 'BM25',
-  },
-  b: {
-    type: 'number',
-    default: 0.4,
-    min: 0,
-    max: 1,
-    help: 'BM25: strength of the length normalisation',
-    group: 'BM25',
-  },
-} as const satisfies OptionTable;
-
 /** Returns the compute options that were given. */
 export function computeOptions(options: { device: string; threads: number | undefined }): ComputeOptions {
   return {

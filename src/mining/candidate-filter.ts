@@ -1,5 +1,8 @@
 import type { DuplicateMap } from '../cache/masks.ts';
 import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
+import { checkOption, type GivenOptions, optionValues } from '../util/option-table.ts';
+import { RULE_OPTIONS } from './mining-options.ts';
 
 /** Documents found for a query, best first. */
 export interface Ranking {
@@ -40,20 +43,7 @@ export const REASONS = [
 export type Reason = (typeof REASONS)[number];
 
 /** Rules on ranks and scores for negatives of a query. Ranks and scores are those of the ranker. */
-export interface CandidateRules {
-  /** First rank that may be a negative; 0 is the best. Default 0. */
-  readonly rankFrom?: number | undefined;
-  /** Rank before which candidates end. Default 100. */
-  readonly rankTo?: number | undefined;
-  /** Drop a document with score s if s + absoluteMargin > s⁺. Default no margin. */
-  readonly absoluteMargin?: number | undefined;
-  /** Drop a document with score s if s > s⁺ − |s⁺| · relativeMargin. Default no margin. */
-  readonly relativeMargin?: number | undefined;
-  /** Drop documents with a higher score. Default no limit. */
-  readonly maxScore?: number | undefined;
-  /** Drop documents with a lower score. Default no limit. */
-  readonly minScore?: number | undefined;
-}
+export interface CandidateRules extends Readonly<GivenOptions<typeof RULE_OPTIONS>> {}
 
 /** Facts about one query that the filter needs. */
 export interface QueryFacts {
@@ -65,18 +55,18 @@ export interface QueryFacts {
   readonly sameDocuments: DuplicateMap;
 }
 
-const RANK_TO = 100;
-
 /**
  * Returns the range of ranks that may be negatives, from `from` to before `to`.
  *
  * @throws UsageError when the range is empty or not of whole numbers ≥ 0
  */
-export function rankRange({ rankFrom = 0, rankTo = RANK_TO }: CandidateRules): { from: number; to: number } {
-  const whole = (rank: number) => Number.isSafeInteger(rank) && rank >= 0;
-  if (!whole(rankFrom) || !whole(rankTo) || rankTo <= rankFrom) {
+export function rankRange(rules: CandidateRules): { from: number; to: number } {
+  const { rankFrom, rankTo } = optionValues(RULE_OPTIONS, { ...rules });
+  checkOption('rankFrom', RULE_OPTIONS.rankFrom, rankFrom);
+  checkOption('rankTo', RULE_OPTIONS.rankTo, rankTo);
+  if (rankTo <= rankFrom) {
     throw new UsageError(`there is no rank from ${rankFrom} and before ${rankTo}`, {
-      help: 'give whole numbers, the second one larger',
+      help: `give a larger ${option('rankTo')}, or a smaller ${option('rankFrom')}`,
     });
   }
   return { from: rankFrom, to: rankTo };

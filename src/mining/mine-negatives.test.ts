@@ -254,9 +254,10 @@ describe('the choice', () => {
   });
 
   it.each([
-    [{ negatives: 0 }, /number of negatives must be a whole number ≥ 1/],
+    [{ negatives: 0 }, /^negatives should be a whole number from 1 to 10,000, found 0/],
     [{ rankFrom: 10 }, /ranks 10 … 11 hold 2 documents, not 3\n {2}help: end the range at rank 13 or later/],
-    [{ rankTo: 0 }, /no rank from 0 and before 0/],
+    [{ rankTo: 0 }, /^rankTo should be a whole number of at least 1, found 0/],
+    [{ rankFrom: 1, rankTo: 1 }, /no rank from 1 and before 1/],
     [{ maxScore: 1, minScore: 2 }, /no score is below 1 and above 2/],
   ])('refuses %j', async (wrong, message) => {
     await expect(mine(source, task, { ...rules, ...wrong })).rejects.toThrow(message);

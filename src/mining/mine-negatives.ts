@@ -1,15 +1,12 @@
 import type { RowLists } from '../data/examples.ts';
 import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
+import { checkOptions, type GivenOptions, type OptionValues, optionValues } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { permutation, rngKey } from '../util/rng.ts';
-import {
-  type CandidateRules,
-  filterCandidates,
-  type QueryFacts,
-  type Reason,
-  rankRange,
-} from './candidate-filter.ts';
+import { filterCandidates, type QueryFacts, type Reason, rankRange } from './candidate-filter.ts';
 import type { CandidateSource } from './candidate-source.ts';
+import { MINING_OPTIONS } from './mining-options.ts';
 import { MiningStatistics } from './mining-statistics.ts';
 
 /** Queries to mine negatives for, numbered as in the source. */
@@ -23,22 +20,10 @@ export interface MiningTask {
 }
 
 /** Settings of {@link mineNegatives}. */
-export interface MiningOptions extends CandidateRules {
-  /** Negatives wanted for each query, ≥ 1. */
-  readonly negatives: number;
-  /**
-   * Choice among the documents that the rules leave. `top` (default): the best ones. `random`: as many at
-   * random, every set equally likely. `all`: all of them; a query with at least `negatives` does not count as
-   * short.
-   */
-  readonly strategy?: 'top' | 'random' | 'all' | undefined;
-  /**
-   * Seed of the random choice. The choice for a query depends only on the seed and on the number of the
-   * query. Default 0.
-   */
-  readonly seed?: number | undefined;
+export interface MiningOptions extends Readonly<GivenOptions<typeof MINING_OPTIONS>> {
   /** Statistics to which the counts of removed documents and short queries are added. */
   readonly statistics?: MiningStatistics | undefined;
+  /** Called with progress in queries, in stage `mine`. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -51,6 +36,9 @@ export interface MinedBlock extends RowLists {
 /** Maximum number of queries, and of results of all of them together, in memory at once. */
 const BLOCK_QUERIES = 512;
 const BLOCK_RESULTS = 2 ** 22;
+
+/** Options that are no values. */
+const CALLER_OPTIONS = ['statistics', 'onProgress'] as const satisfies readonly (keyof MiningOptions)[];
 
 /**
  * Mines hard negatives: for each query, documents that a ranker puts high although they are not right
@@ -65,10 +53,10 @@ const BLOCK_RESULTS = 2 ** 22;
 export async function* mineNegatives(
   source: CandidateSource,
   task: MiningTask,
-  options: MiningOptions,
+  options: MiningOptions = {},
 ): AsyncGenerator<MinedBlock> {
-  const { onProgress, negatives, statistics = new MiningStatistics(negatives) } = options;
-  const { to } = checkMiningOptions(options);
+  const { to, ...values } = checkMiningOptions(options);
+  const { onProgress, statistics = new MiningStatistics(values.negatives) } = options;
   const { empty = new Set() } = task;
   const total = source.queries;
   const blockQueries = Math.max(1, Math.min(BLOCK_QUERIES, Math.floor(BLOCK_RESULTS / to)));
@@ -87,8 +75,8 @@ export async function* mineNegatives(
         reasonOf: (row) => reasons.get(row) ?? (empty.has(row) ? 'empty' : undefined),
         sameDocuments: source.sameDocuments,
       };
-      const kept = filterCandidates({ rows, scores }, facts, options, statistics.removed);
-      const chosen = choose(kept, start + i, options);
+      const kept = filterCandidates({ rows, scores }, facts, values, statistics.removed);
+      const chosen = choose(kept, start + i, values);
       statistics.query({ kept: kept.length, chosen: chosen.length });
       return chosen.map((position) => rows[position]!);
     });
@@ -96,26 +84,33 @@ export async function* mineNegatives(
   }
 }
 
+/** Values of the options, and the range of ranks: from `from` to before `to`. */
+interface MiningRules extends OptionValues<typeof MINING_OPTIONS> {
+  readonly from: number;
+  readonly to: number;
+}
+
 /**
- * Checks the options and returns the range of ranks, from `from` to before `to`.
+ * Checks the options and fills in the defaults.
  *
- * @throws UsageError for numbers that are out of range or contradict each other
+ * @throws UsageError for unknown options, and for numbers that are out of range or contradict each other
  */
-export function checkMiningOptions(options: MiningOptions): { from: number; to: number } {
-  const { negatives, maxScore, minScore } = options;
-  if (!Number.isSafeInteger(negatives) || negatives < 1) {
-    throw new UsageError(`the number of negatives must be a whole number ≥ 1, got ${negatives}`);
-  }
+export function checkMiningOptions(options: MiningOptions): MiningRules {
+  checkOptions(MINING_OPTIONS, options, CALLER_OPTIONS);
+  const values = optionValues(MINING_OPTIONS, { ...options });
+  const { negatives, maxScore, minScore } = values;
   if (maxScore !== undefined && minScore !== undefined && maxScore < minScore) {
-    throw new UsageError(`no score is below ${maxScore} and above ${minScore}`);
+    throw new UsageError(`no score is below ${maxScore} and above ${minScore}`, {
+      help: `give a larger ${option('maxScore')}, or a smaller ${option('minScore')}`,
+    });
   }
-  const { from, to } = rankRange(options);
+  const { from, to } = rankRange(values);
   if (to - from < negatives) {
     throw new UsageError(`ranks ${from} … ${to - 1} hold ${to - from} documents, not ${negatives}`, {
       help: `end the range at rank ${from + negatives} or later`,
     });
   }
-  return { from, to };
+  return { ...values, from, to };
 }
 
 /**
@@ -145,7 +140,7 @@ function exclusions(source: CandidateSource, task: MiningTask, query: number): M
 function choose(
   kept: number[],
   query: number,
-  { strategy = 'top', negatives, seed = 0 }: MiningOptions,
+  { strategy, negatives, seed }: Pick<MiningRules, 'strategy' | 'negatives' | 'seed'>,
 ): number[] {
   if (strategy === 'all' || kept.length <= negatives) return kept;
   if (strategy === 'top') return kept.slice(0, negatives);

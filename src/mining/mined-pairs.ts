@@ -1,7 +1,9 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { UndriftError } from '../util/errors.ts';
+import { checkOptions, type GivenOptions, optionValues } from '../util/option-table.ts';
 import type { SourceTexts } from './candidate-source.ts';
 import type { MinedBlock, MiningTask } from './mine-negatives.ts';
+import { MINABLE_OPTIONS, PAIR_OPTIONS } from './mining-options.ts';
 
 /** Queries of a split that negatives can be mined for, numbered 0 … Q − 1, with the data that mining needs. */
 export interface MinableQueries extends MiningTask {
@@ -23,12 +25,15 @@ export interface MinableQueries extends MiningTask {
  *   default false
  * @throws DataError when the split does not exist
  * @throws UndriftError when no query is left
+ * @throws UsageError for an unknown option
  */
 export function minableQueries(
   data: RetrievalData,
   split: string,
-  { dropSameId = false }: { dropSameId?: boolean } = {},
+  options: GivenOptions<typeof MINABLE_OPTIONS> = {},
 ): MinableQueries {
+  checkOptions(MINABLE_OPTIONS, options);
+  const { dropSameId } = optionValues(MINABLE_OPTIONS, options);
   const { corpus, queries } = data;
   const { queryRows, positives } = data.examples(split);
   const empty = new Set<number>();
@@ -70,12 +75,15 @@ const CHUNK_CHARACTERS = 1 << 20;
  *
  * @param options.positives  positives to write: `all` of a query (default), or only the `first`
  * @yields several lines at a time
+ * @throws UsageError for an unknown option, and for other words as `positives`
  */
 export async function* pairLines(
   queries: MinableQueries,
   blocks: AsyncIterable<MinedBlock>,
-  { positives = 'all' }: { positives?: 'all' | 'first' } = {},
+  options: GivenOptions<typeof PAIR_OPTIONS> = {},
 ): AsyncGenerator<string> {
+  checkOptions(PAIR_OPTIONS, options);
+  const { positives } = optionValues(PAIR_OPTIONS, options);
   const { texts } = queries;
   for await (const { start, offsets, rows } of blocks) {
     let lines = '';

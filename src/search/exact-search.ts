@@ -3,7 +3,9 @@ import { matmul, topK } from '../graph/ops.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor, int32Words } from '../runtime/host-tensor.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
+import { COMMON_RANGES } from '../util/common-options.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
+import { checkOption } from '../util/option-table.ts';
 import { type BestRows, bestRowsOf } from './best-rows.ts';
 import type { SearchIndex, SearchOptions, SearchResult } from './search-index.ts';
 
@@ -91,9 +93,7 @@ export class ExactIndex implements SearchIndex {
    * @throws UndriftError for a query that is not finite
    */
   async search(queries: Float32Array, topK: number, options: SearchOptions = {}): Promise<SearchResult> {
-    if (!Number.isInteger(topK) || topK < 1) {
-      throw new UsageError(`topK must be a whole number ≥ 1, found ${topK}`);
-    }
+    checkOption('topK', COMMON_RANGES.topK, topK);
     const D = this.dimension;
     checkRows('the queries', queries, D);
     const B = queries.length / D;

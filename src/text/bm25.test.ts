@@ -63,7 +63,7 @@ describe('Bm25', () => {
     );
     docs[7] = docs[3]!; // equal scores
     docs[9] = docs[3]!;
-    const bm25 = build(docs, arm);
+    const bm25 = build(docs, { k1: arm.k1, b: arm.b });
     for (let q = 0; q < 20; q++) {
       const query = q === 0 ? docs[3]! : randomText(random, 1 + Math.floor(random() * 8), arm.vocabulary);
       const scores = naiveScores(docs, query, arm.k1, arm.b);
@@ -134,9 +134,9 @@ describe('Bm25', () => {
   });
 
   it('refuses parameters out of range', () => {
-    expect(() => build(['a'], { k1: -1 })).toThrow('k1 must be');
-    expect(() => build(['a'], { b: 1.5 })).toThrow('b must lie');
-    expect(() => build(['a']).search('a', 0)).toThrow('topK must be');
+    expect(() => build(['a'], { k1: -1 })).toThrow('k1 should be a number of at least 0, found -1');
+    expect(() => build(['a'], { b: 1.5 })).toThrow('b should be a number from 0 to 1, found 1.5');
+    expect(() => build(['a']).search('a', 0)).toThrow('topK should be a whole number of at least 1, found 0');
   });
 
   const nfcorpus = sharedData('nfcorpus');

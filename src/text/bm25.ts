@@ -1,19 +1,20 @@
-import { UsageError } from '../util/errors.ts';
+import { COMMON_RANGES } from '../util/common-options.ts';
+import { checkOption, checkOptions, type GivenOptions, optionValues } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
+import { BM25_OPTIONS } from './bm25-options.ts';
 import { ownString } from './own-string.ts';
 import { RowHeap } from './row-heap.ts';
 
 /** Settings of a BM25 index. */
-export interface Bm25Options {
-  /** Saturation of the term frequency, ≥ 0. Default 0.9, as in Anserini and Pyserini. */
-  k1?: number;
-  /** Strength of the length normalisation, in [0, 1]. Default 0.4. */
-  b?: number;
+export interface Bm25Options extends GivenOptions<typeof BM25_OPTIONS> {
   /** Splits a text into index terms; used for documents and queries alike. Default {@link bm25Terms}. */
-  tokenize?: (text: string) => readonly string[];
+  tokenize?: ((text: string) => readonly string[]) | undefined;
   /** Called after every 1,024th document. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
+
+/** Options that are no values. */
+const CALLER_OPTIONS = ['tokenize', 'onProgress'] as const satisfies readonly (keyof Bm25Options)[];
 
 /** Ranked result of one query, best first: `scores[i]` belongs to corpus row `rows[i]`. */
 export interface Bm25Result {
@@ -127,12 +128,12 @@ export class Bm25 {
    * Builds an index of `count` documents. `textOf` is called once per row, in row order, and the texts are
    * not kept.
    *
-   * @throws UsageError when k1 or b is out of range
+   * @throws UsageError for an unknown option, and when k1 or b is out of range
    */
   static build(count: number, textOf: (row: number) => string, options: Bm25Options = {}): Bm25 {
-    const { k1 = 0.9, b = 0.4, tokenize = bm25Terms, onProgress } = options;
-    if (!(k1 >= 0 && k1 < Infinity)) throw new UsageError(`BM25 k1 must be a number ≥ 0, found ${k1}`);
-    if (!(b >= 0 && b <= 1)) throw new UsageError(`BM25 b must lie in [0, 1], found ${b}`);
+    checkOptions(BM25_OPTIONS, options, CALLER_OPTIONS);
+    const { k1, b } = optionValues(BM25_OPTIONS, { ...options });
+    const { tokenize = bm25Terms, onProgress } = options;
     return new Bm25(collectPostings(count, textOf, tokenize, onProgress), tokenize, k1, b);
   }
 
@@ -157,9 +158,7 @@ export class Bm25 {
    * @throws UsageError when `topK` is not a whole number ≥ 1
    */
   search(query: string, topK: number): Bm25Result {
-    if (!Number.isInteger(topK) || topK < 1) {
-      throw new UsageError(`topK must be a whole number ≥ 1, found ${topK}`);
-    }
+    checkOption('topK', COMMON_RANGES.topK, topK);
     const offsets = this.#offsets;
     const postingRows = this.#postingRows;
     const impacts = this.#impacts;

@@ -61,7 +61,7 @@ export const isNewModel = (model: string): model is (typeof NEW_MODELS)[number] 
 export function resolveSettings(given: TrainOptions): TrainSettings {
   const { data, method: named, methodOptions: own = {}, ...shared } = given;
   const others = { ...shared, ...own };
-  if (typeof named !== 'object') checkOption('method', RUN_OPTIONS.method, named ?? undefined);
+  if (named !== undefined && typeof named !== 'object') checkOption('method', RUN_OPTIONS.method, named);
   const method = methodOf(named ?? RUN_OPTIONS.method.default);
   checkOptions({ ...TRAIN_OPTIONS, ...method.options }, others);
   for (const key of ['data', 'out'] as const) {

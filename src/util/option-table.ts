@@ -61,6 +61,8 @@ export interface TextOption extends OptionBase {
 /** Option with a list of texts, which are separated by commas on the command line. */
 export interface ListOption extends OptionBase {
   readonly type: 'list';
+  /** Words that are allowed. Default: all. */
+  readonly choices?: readonly string[];
   /** Value if the option is not given. */
   readonly default?: readonly string[];
 }
@@ -72,6 +74,8 @@ export interface NumbersOption extends OptionBase {
   readonly default?: readonly number[];
   /** Smallest value allowed for each number. */
   readonly min?: number;
+  /** Largest value allowed for each number. */
+  readonly max?: number;
   /** Whether each number must be whole. Default: any finite number is allowed. */
   readonly whole?: true;
 }
@@ -121,7 +125,7 @@ export type OptionValue<S extends OptionSpec> = S extends IntegerOption | RealOp
   : S extends SwitchOption
     ? boolean
     : S extends ListOption
-      ? readonly string[]
+      ? readonly (S extends { choices: readonly (infer C)[] } ? C : string)[]
       : S extends NumbersOption
         ? readonly number[]
         : S extends { choices: readonly (infer C)[] }
@@ -155,18 +159,16 @@ export function describeRange(spec: OptionSpec): string {
     case 'switch':
       return 'true or false';
     case 'list':
-      return 'a list of words';
-    case 'numbers': {
-      const least = spec.min === undefined ? '' : ` of at least ${spec.min}`;
-      return `a list of ${spec.whole ? 'whole ' : ''}numbers${least}`;
-    }
+      return spec.choices ? `a list of ${spec.choices.join(', ')}` : 'a list of words';
+    case 'numbers':
+      return `a list of ${spec.whole ? 'whole ' : ''}numbers${describeBounds(spec)}`;
     case 'text':
       return spec.nonEmpty ? 'a text that is not empty' : 'a text';
   }
 }
 
 /** Describes the bounds of a number: ` from 1 to 65,536`, ` above 0`, or the empty text. */
-export function describeBounds(spec: IntegerOption | RealOption): string {
+export function describeBounds(spec: IntegerOption | RealOption | NumbersOption): string {
   const { min, max } = spec;
   const { above, below } = spec.type === 'number' ? spec : {};
   const number = (value: number) => value.toLocaleString('en-US', { maximumFractionDigits: 6 });
@@ -188,13 +190,8 @@ export function accepts(spec: OptionSpec, value: unknown): boolean {
     case 'choice':
       return spec.choices.includes(value as string);
     case 'list':
-      return Array.isArray(value) && value.every((item) => typeof item === 'string');
-    case 'numbers': {
-      const { min = -Infinity, whole = false } = spec;
-      const fits = (x: unknown) =>
-        (whole ? Number.isSafeInteger(x) : Number.isFinite(x)) && (x as number) >= min;
-      return Array.isArray(value) && value.every(fits);
-    }
+    case 'numbers':
+      return Array.isArray(value) && value.every((item) => acceptsItem(spec, item));
     case 'text':
       return typeof value === 'string' && !(spec.nonEmpty && value === '');
     case 'switch':
@@ -202,7 +199,15 @@ export function accepts(spec: OptionSpec, value: unknown): boolean {
   }
 }
 
-function withinBounds(spec: IntegerOption | RealOption, value: number): boolean {
+/** Returns whether a value is allowed as an item of a list. */
+export function acceptsItem(spec: ListOption | NumbersOption, item: unknown): boolean {
+  if (spec.type === 'list') return typeof item === 'string' && (spec.choices?.includes(item) ?? true);
+  return (
+    (spec.whole ? Number.isSafeInteger(item) : Number.isFinite(item)) && withinBounds(spec, item as number)
+  );
+}
+
+function withinBounds(spec: IntegerOption | RealOption | NumbersOption, value: number): boolean {
   const { min = -Infinity, max = Infinity } = spec;
   const { above = -Infinity, below = Infinity } = spec.type === 'number' ? spec : {};
   return value >= min && value <= max && value > above && value < below;
@@ -211,18 +216,19 @@ function withinBounds(spec: IntegerOption | RealOption, value: number): boolean 
 /**
  * Checks the options that a caller gave. Undefined and null stand for "not given".
  *
+ * @param others names that are allowed beside those of the table, such as callbacks; their values are not checked
  * @throws UsageError for a name that is not in the table, with the option that was probably meant, and for a
  *   value of the wrong type or out of range.
  */
-export function checkOptions(table: OptionTable, given: GivenValues): void {
+export function checkOptions(table: OptionTable, given: object, others: readonly string[] = []): void {
   for (const [key, value] of Object.entries(given)) {
-    if (value === undefined || value === null) continue;
+    if (value === undefined || value === null || others.includes(key)) continue;
     if (!Object.hasOwn(table, key)) {
-      const meant = nearestOption(key, table);
+      const meant = nearestOption(key, table) ?? nearest(key, others);
       throw new UsageError(
         `unknown option "${key}"${meant === undefined ? '' : `, did you mean '${meant}'?`}`,
         {
-          help: `known: ${Object.keys(table).join(', ')}`,
+          help: `known: ${[...Object.keys(table), ...others].join(', ')}`,
         },
       );
     }
@@ -241,10 +247,16 @@ export function checkOption(key: string, spec: OptionSpec, value: unknown): void
     if (spec.type === 'number') spec.check?.(value as number);
     return;
   }
-  const near = spec.type === 'choice' && typeof value === 'string' ? suggestion(value, spec.choices) : '';
   throw new UsageError(
-    `${option(key)} should be ${describeRange(spec)}, found ${describeValue(value)}${near}`,
+    `${option(key)} should be ${describeRange(spec)}, found ${describeValue(value)}${nearestChoice(spec, value)}`,
   );
+}
+
+/** Suggestion for a word that is none of an option's choices, or for the first such word of a list. */
+function nearestChoice(spec: OptionSpec, value: unknown): string {
+  if ((spec.type !== 'choice' && spec.type !== 'list') || !spec.choices) return '';
+  const wrong = Array.isArray(value) ? value.find((item) => !spec.choices!.includes(item)) : value;
+  return typeof wrong === 'string' ? suggestion(wrong, spec.choices) : '';
 }
 
 /**

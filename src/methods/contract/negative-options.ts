@@ -1,3 +1,4 @@
+import { RULE_OPTIONS } from '../../mining/mining-options.ts';
 import type { OptionTable } from '../../util/option-table.ts';
 
 export const SAMPLER_KINDS = ['softmax', 'top', 'rank-range', 'uniform'] as const;
@@ -33,39 +34,29 @@ export const NEGATIVE_OPTIONS = {
   },
   /** First rank that negatives are taken from; 0 is the best. */
   rankFrom: {
-    type: 'integer',
-    min: 0,
-    default: 0,
+    ...RULE_OPTIONS.rankFrom,
     help: 'first rank that negatives are taken from, 0 for the best; for --sampler rank-range and for mining',
     group: 'Method',
-    aliases: ['range_min'],
   },
   /** Rank at which the range of negatives ends; it is not part of the range. */
   rankTo: {
-    type: 'integer',
-    min: 1,
+    ...RULE_OPTIONS.rankTo,
     default: 200,
     help: 'rank before which the range of negatives ends; for --sampler rank-range and for mining',
     group: 'Method',
-    aliases: ['range_max'],
   },
   /** Least distance between the similarities of positive and negative: nearer candidates are left out. 0 for none. */
   absoluteMargin: {
-    type: 'number',
-    min: 0,
+    ...RULE_OPTIONS.absoluteMargin,
     default: 0,
     help: 'leave out candidates whose similarity is less than this below that of the positive; 0 to keep all',
     group: 'Method',
-    aliases: ['absolute_margin'],
   },
   /** The least distance as a share of the positive's similarity. 0 for none. */
   relativeMargin: {
-    type: 'number',
-    min: 0,
-    max: 1,
+    ...RULE_OPTIONS.relativeMargin,
     default: 0,
     help: "the same margin as a share of the positive's similarity; 0 to keep all",
     group: 'Method',
-    aliases: ['relative_margin'],
   },
 } as const satisfies OptionTable;
