@@ -7,23 +7,24 @@ import { TableMethod } from './table/table-method.ts';
 import { TABLE_OPTIONS } from './table/table-options.ts';
 
 /**
- * ANCE: negatives uniformly from the top ranks of an index over the whole corpus, which another process builds anew with the
- * newest weights again and again while training goes on.
+ * ANCE: negatives drawn uniformly from the top ranks of an index over the whole corpus. While training goes on, another process
+ * rebuilds the index again and again with the newest weights.
  *
  *   j_i ~ uniform over the 200 best documents for q_i by the stale embeddings, right answers left out
  *   L   = (1/B) Σ_i softplus(s_ij − s⁺_i),     s fresh
  *
- * `--refresh async:n` begins a refresh every n steps and takes the new embeddings in when they are ready; `async:n:wait` takes them in
- * n steps later in any case, so that runs can be repeated. See `AsyncRefresh` for what happens when the process fails. The log
- * has `refreshLagSteps` with every line, and a line of kind `refresh` for each new table: the step whose weights made it (`version`),
- * the step at which it came in, how long it took.
+ * `--refresh async:n` begins a refresh every n steps, and takes the new embeddings in as soon as they are ready. `async:n:wait`
+ * always takes them in exactly n steps later, so that runs can be repeated. `AsyncRefresh` says what happens when the process
+ * fails. Every line of the log has `refreshLagSteps`. Each new table adds a line of kind `refresh` with the step whose weights
+ * made it (`version`), the step at which it came in, and the time that it took.
  *
- * Cost per step: B positives and up to B k negatives embedded, 2 B N D operations of scoring; and, beside training, N documents
- * every n steps, for which the cores are shared. Memory: N rows of D numbers; in the other process the encoder and 16,384 rows.
+ * Cost per step: B positives and up to B k negatives embedded, 2 B N D operations of scoring. Beside training, N documents are
+ * embedded every n steps; both share the processor's cores. Memory: N rows of D numbers; in the other process, the encoder and
+ * 16,384 rows.
  *
- * Differs from the paper's code: ranks are those of the query as it is embedded now, not when the index was built, so that only
- * documents are stale; every query can be drawn at any step, not a fifth of them per index; all known right answers are left out, not
- * one; search is exact; which version made a negative is known and logged.
+ * Differs from the paper's code: ranks follow from the query as it is embedded now, not as it was when the index was built, so
+ * that only documents are stale; every query can be drawn at any step, not a fifth of them per index; all known right answers are
+ * left out, not one; search is exact; the version that made a negative is known and logged.
  */
 export const asyncIndex: Method = {
   id: 'async-index',

@@ -8,19 +8,19 @@ import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 const OPTIONS = { ...withDefaults(MINED_OPTIONS, { rankTo: 50 }), ...MATRYOSHKA_OPTIONS };
 
 /**
- * BM25 negatives: beside the batch's positives, each query brings documents that share its words and are no right answer.
+ * BM25 negatives: besides the batch's positives, each query adds documents that share its words but are not right answers.
  *
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over B positives and up to B h mined documents
  *
- * They are mined once, before the first step, and h of each query's are drawn anew for every batch, uniformly from the ranks
- * `rankFrom` … `rankTo` − 1. A query that shares words with too few documents gets fewer. Known positives and documents of the
- * same text as one of them are neither mined nor candidates.
+ * Negatives are mined once, before the first step. Every batch draws h of each query's mined documents anew, uniformly from the
+ * ranks `rankFrom` … `rankTo` − 1. A query that shares words with too few documents gets fewer. Known positives, and documents
+ * with the same text as one of them, are neither mined nor candidates.
  *
- * Cost per step: B queries, B positives and up to B h negatives embedded, all fresh; none for mining, which is BM25. Memory: 4
- * bytes for each mined negative, and 8 for each pair of term and document while it mines.
+ * Cost per step: B queries, B positives and up to B h negatives embedded, all fresh. BM25 embeds nothing for mining. Memory: 4
+ * bytes for each mined negative, and 8 for each pair of term and document during mining.
  *
- * Differs from the paper: there the best document without the answer string is taken, always the same one; scores are cosines
- * divided by τ unless `--no-normalize`.
+ * Differs from the paper, which always takes the one best document without the answer string. Scores are cosines divided by τ
+ * unless `--no-normalize` is given.
  */
 export const bm25Negatives: Method = {
   id: 'bm25-negatives',

@@ -7,21 +7,22 @@ import { TableMethod } from './table/table-method.ts';
 import { CORRECTOR_OPTIONS, TABLE_OPTIONS } from './table/table-options.ts';
 
 /**
- * Corrector networks: the corpus is embedded once, before the first step, and a small network moves the stale embeddings to where they
- * would be now.
+ * Corrector networks: the corpus is embedded once, before the first step. A small network then moves the stale embeddings to
+ * where the current encoder would put them.
  *
  *   j_i ~ softmax( q_i·h(b_n; Ψ) / τ ) over the corpus       b: embedded once; right answers of i left out
  *   L_Θ = (1/B) Σ_i −log p̂⁺_i                                on fresh embeddings (`src/losses/importance-corrected.ts`)
- *   L_Ψ = mean ‖h(b_y) − g(y)‖² + KL( softmax(q·g / τ) ‖ softmax(q·h(b) / τ) )        y: what the step has embedded anyway
+ *   L_Ψ = mean ‖h(b_y) − g(y)‖² + KL( softmax(q·g / τ) ‖ softmax(q·h(b) / τ) )        y: documents that the step has embedded
  *
- * No gradient goes from L_Ψ to the encoders. With `corrector` a closed form, Ψ is fitted anew every `refitEvery` steps instead. Refresh
- * policies combine with it; with `write-back` give `correctorAge`, as rows are then of many ages.
+ * L_Ψ sends no gradient to the encoders. Where `corrector` is a closed form, Ψ is fitted anew every `refitEvery` steps instead.
+ * Refresh policies can be combined with it. With `write-back`, give `correctorAge` too, because rows are then of many ages.
  *
- * Cost per step: `teachingSamples` documents embedded without a gradient, B positives, up to B k negatives; correction of all N rows
- * (4 N D H operations of an `mlp` of width H), or of `correctedRows`; 2 B N D of scoring. Memory: 2 N rows of D numbers.
+ * Cost per step: `teachingSamples` documents embedded without a gradient, B positives, up to B k negatives; correction of all N
+ * rows (4 N D H operations for an `mlp` of width H), or of `correctedRows`; 2 B N D operations of scoring. Memory: 2 N rows of D
+ * numbers.
  *
- * The paper's own code is not public: the form of Ψ and of L_Ψ is ours where the paper is not explicit, and so is the choice of the
- * importance-corrected loss. See docs/correctors.md.
+ * The paper's own code is not public. Where the paper is not explicit, the form of Ψ and of L_Ψ is ours, and so is the choice of
+ * the importance-corrected loss. See docs/correctors.md.
  */
 export const corrector: Method = {
   id: 'corrector',

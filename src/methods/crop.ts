@@ -36,7 +36,7 @@ export const CROP_OPTIONS = {
     help: 'greatest length of a crop, as a share of the tokens of its window',
     group: 'Crops',
   },
-  /** Tokens of the part of a document that both crops are cut from; it lies at a random place. */
+  /** Length, in tokens, of the window that both crops are cut from. The window lies at a random place of the document. */
   cropWindow: {
     type: 'integer',
     min: 8,
@@ -54,7 +54,7 @@ export const CROP_OPTIONS = {
     help: 'probability with which each token of a crop is left out',
     group: 'Crops',
   },
-  /** `inverse-cloze`: probability with which the query is taken out of the text around it. */
+  /** `inverse-cloze`: probability with which the query is removed from the text around it. */
   cropRemove: {
     type: 'number',
     min: 0,
@@ -63,7 +63,10 @@ export const CROP_OPTIONS = {
     help: 'inverse-cloze: probability with which the sentence is taken out of the text around it',
     group: 'Crops',
   },
-  /** Earlier positives that are negatives of each crop, by a slow encoder; 0 for those of the batch alone. */
+  /**
+   * Number of earlier positives that are negatives of each crop, embedded by a slow encoder; 0 for the positives of the batch
+   * alone.
+   */
   queueSize: {
     type: 'integer',
     min: 0,
@@ -80,34 +83,37 @@ const OPTIONS = {
 };
 
 /**
- * Unsupervised pre-training on raw text, without queries or judgements: two random parts of the same document are query and
- * positive, parts of other documents the negatives.
+ * Unsupervised pre-training on raw text, without queries or judgements. Two random parts of one document are query and positive;
+ * parts of other documents are negatives.
  *
  *   window  = up to `cropWindow` tokens of the document, at a random place
  *   query, positive = two spans of it, lengths uniform between the shares `cropMin` and `cropMax` of the window, places uniform,
  *                     each token left out with probability `cropDelete`
  *   L = (1/B) Σ_i [ log Σ_j exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over the positives of the batch, and the queue
  *
- * With `cropTask` `inverse-cloze` the query is a sentence, and the positive the window around it, from which the sentence is taken
- * out with probability `cropRemove` (Lee et al., arXiv:1906.00300). What the sides have in common in either task is what the
- * document is about, and some of its words: the encoder learns to tell documents apart by both.
+ * With `cropTask` `inverse-cloze` the query is a sentence, and the positive is the window around it. The sentence is removed from
+ * the window with probability `cropRemove` (Lee et al., arXiv:1906.00300). In either task, query and positive share the subject
+ * of the document and some of its words: the encoder learns to tell documents apart by both.
  *
- * Without a queue the negatives are those of `in-batch`; with `queueSize` K the last K positives as well, by a slow encoder, as in
- * `momentum-queue`, whose `momentum` and `positives` these are. A document's earlier crops in the queue are no negatives of it, and
- * neither are documents of the same text. Crops are cut from the token ids and follow from seed and step: every epoch has others.
+ * Without a queue, the negatives are those of `in-batch`. With `queueSize` K, the last K positives are negatives too, embedded by
+ * a slow encoder as in `momentum-queue`; the options `momentum` and `positives` are those of that method. Earlier crops of a
+ * document in the queue are not its negatives, and neither are crops of documents with the same text. Crops are cut from token
+ * ids, and follow from seed and step: every epoch has others.
  *
- * It gives a starting point for the other methods (`--model RUN`), whose first cache is then not that of a random encoder. While it
- * trains it is measured on the split `held-out`: up to 1,000 documents, a twentieth of them at most, that are not trained on, each
- * to be found among the first halves of all by its second half. `--eval-split dev` takes the data set's own instead.
+ * The result is a starting point for the other methods (`--model RUN`), so that their first cache is not that of a random
+ * encoder. During training it is measured on the split `held-out`: up to 1,000 documents, at most a twentieth of all, which are
+ * not trained on. The second half of each must find its first half among the first halves of all documents. `--eval-split dev`
+ * takes a split of the data set instead.
  *
  * Cost per step: B queries and B documents embedded, each a crop. Memory: 2 or 4 bytes for each token of the corpus.
  *
  * On medquad, zero-shot nDCG@10 of 500 test queries (`--model transformer --layers 2 --hidden 128 --max-query-tokens 32
- * --max-doc-tokens 96 --steps 600`, one seed): 0.083 for the untrained encoder, 0.363 after; 0.360 with `--lr 1e-3`, which on the
- * documents held out was better, 0.353 against 0.330.
+ * --max-doc-tokens 96 --steps 600`, one seed) is 0.083 for the untrained encoder and 0.363 after training. With `--lr 1e-3` it is
+ * 0.360, although that run was better on the held-out documents (0.353 against 0.330).
  *
- * Differs from Contriever: cosines divided by τ unless `--no-normalize`; the window lies anywhere in its document instead of on a
- * grid of 256 tokens over all of them; the batch's other positives are negatives besides the queue; `momentum` is for short runs.
+ * Differs from Contriever: scores are cosines divided by τ unless `--no-normalize` is given; the window lies anywhere in its
+ * document instead of on a grid of 256 tokens over all of them; the batch's other positives are negatives besides the queue; the
+ * default of `momentum` is for short runs.
  */
 export const crop: Method = {
   id: 'crop',
@@ -132,7 +138,7 @@ export const crop: Method = {
   start,
 };
 
-/** The method that crops are trained with, and its options. */
+/** Returns the method that crops are trained with, and its options. */
 function within(given: MethodOptionValues): { method: Method; options: MethodOptionValues } {
   const { queueSize, momentum, positives, matryoshka, matryoshkaWeights } = optionValues(OPTIONS, given);
   const sizes = { matryoshka, matryoshkaWeights };
@@ -174,7 +180,7 @@ async function start(context: MethodContext): Promise<RunningMethod> {
   });
   const { method, options } = within(given);
   const inner = await method.start({ ...context, options });
-  // Without its diagnosis, which embeds whole texts: in the queue there are crops.
+  // The inner method's diagnosis is left out: it would embed whole texts, but the queue holds crops.
   return {
     begin: () => inner.begin(),
     step: (batch, draw) => inner.step({ ...batch, tokens: crops.cut(batch.positiveRows, draw) }, draw),

@@ -13,7 +13,7 @@ import { ContrastiveStep } from './step/contrastive-step.ts';
 import { ownColumns, ownNegatives } from './step/own-negatives.ts';
 import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './step/score-loss.ts';
 
-/** Options of the teacher. */
+/** Options for the teacher's scores. */
 export const TEACHER_OPTIONS = {
   /** `kl`: temperature of the teacher's softmax. */
   teacherTemperature: {
@@ -32,19 +32,21 @@ const OPTIONS = {
 };
 
 /**
- * Distillation from a teacher's scores, such as a cross-encoder's: each query with its positive and `--negatives` N of its own
- * negatives (default 4), and the scores that the data has for them (`scores`: positives first).
+ * Distillation from a teacher's scores, such as those of a cross-encoder. Each query comes with its positive, with `--negatives`
+ * N negatives of its own (default 4), and with the data's scores for them (`scores`: positives first).
  *
  *   s = q·d / τ,     t: the teacher's score
  *
  *   margin-mse:  L = (1/B) Σ_i (1/N) Σ_j ( (s⁺_i − s_ij) − (t⁺_i − t_ij) )²
  *   kl:          L = (1/B) Σ_i KL( softmax(t_i / T) ‖ softmax(s_i) )          T = `--teacher-temperature`
  *
- * `margin-mse` matches the teacher's margins in size: cosines divided by τ = 0.05 span 40, dot products (`--no-normalize
- * --temperature 1`) anything. `kl` matches its shares alone. Other documents of the batch are not candidates: the teacher has not seen
- * them. Positives and negatives without a score are left out, and queries that keep none.
+ * `margin-mse` matches the size of the teacher's margins: cosines divided by τ = 0.05 span a range of 40, dot products
+ * (`--no-normalize --temperature 1`) any range. `kl` matches only the softmax of the teacher's scores. Other documents of the
+ * batch are not candidates, because the teacher has not scored them. Positives and negatives without a score are left out, and so
+ * are queries that keep none.
  *
- * Cost per step: B queries, B positives and at most B N negatives, all fresh. `undrift mine` finds negatives; a teacher scores them.
+ * Cost per step: B queries, B positives and at most B N negatives, all fresh. `undrift mine` finds negatives; a teacher scores
+ * them.
  */
 export const distill: Method = {
   id: 'distill',

@@ -7,8 +7,8 @@ import { TableMethod } from './table/table-method.ts';
 import { TABLE_OPTIONS } from './table/table-options.ts';
 
 /**
- * Exhaustive re-embedding: negatives from the softmax over the whole corpus, all of which is embedded again every n steps. What
- * the other methods are measured against: with n = 1 nothing is ever stale, and nothing could cost more.
+ * Exhaustive re-embedding: negatives are sampled from the softmax over the whole corpus, all of which is embedded again every n
+ * steps. It is the reference for the other methods: with n = 1 nothing is ever stale, and no method costs more.
  *
  * Cost per step: N / n documents, B positives, up to B k negatives, 2 B N D operations of scoring. Memory: N rows of D numbers.
  */

@@ -27,8 +27,10 @@ import { lossOfEmbeddings, type ScoreLoss } from './step/score-loss.ts';
  *   2. loss and its gradient with respect to the embeddings alone                       → ∂L/∂q, ∂L/∂d
  *   3. chunk by chunk: encode again, go back from ∂L/∂(embedding), add up over chunks   → ∂L/∂θ
  *
- * Dropout masks are functions of the text's key, so both passes draw the same ones and the result does not depend on the chunk
- * size. Cost per step: two forwards and one backward, against one of each. Memory: activations of one chunk.
+ * Dropout masks are functions of the text's key: both passes draw the same masks, and the result does not depend on the chunk
+ * size.
+ *
+ * Cost per step: two forward passes and one backward pass, instead of one of each. Memory: activations of one chunk.
  */
 export const gradCache: Method = {
   id: 'grad-cache',
@@ -53,7 +55,7 @@ export const gradCache: Method = {
     const programs = {
       loss: await Program.compile(lossGraph(context, loss.loss), compute),
       encode: await bothSides((side) => Program.compile(encodeGraph(context, side), encoding)),
-      // A side that is wholly frozen has nothing to go back to.
+      // A side that is entirely frozen needs no backward pass.
       backward: await bothSides(async (side) =>
         trainedSpecs(context, side).length > 0
           ? await Program.compile(backwardGraph(context, side), encoding)
@@ -84,18 +86,18 @@ const bothSides = async <T>(make: (side: Side) => Promise<T>): Promise<BothSides
   document: await make('document'),
 });
 
-/** What `TokenFeeds` makes for a batch. */
+/** Inputs that `TokenFeeds` makes for a batch. */
 const TEXT_INPUTS = ['ids', 'mask'];
 const PACKING_INPUTS = ['places', 'slots', 'kept'];
 
-/** Parameters of one side's tower. */
+/** Lists the parameters of one side's tower. */
 const towerSpecs = ({ retriever }: MethodContext, side: Side) =>
   retriever.specs.filter(({ name }) => name.startsWith(`${retriever.prefix(side)}/`));
 
 const trainedSpecs = (context: MethodContext, side: Side) =>
   towerSpecs(context, side).filter(({ frozen }) => !frozen);
 
-/** One chunk of a side in a graph: its embeddings f32[texts, D], as training computes them. */
+/** Embeds one chunk of a side in a graph: f32[texts, D], as training computes it. */
 function embedChunk(graph: Graph, context: MethodContext, side: Side) {
   const { retriever, dropoutRatio } = context;
   const declared = retriever.declare(graph, { specs: towerSpecs(context, side) });
@@ -111,7 +113,10 @@ function encodeGraph(context: MethodContext, side: Side): Graph {
   return graph;
 }
 
-/** ∂L/∂θ of a chunk from ∂L/∂(embedding), added to the sum over earlier chunks: of what is trained. */
+/**
+ * Builds the graph that adds a chunk's ∂L/∂θ, from its ∂L/∂(embedding), to the sum over earlier chunks. Only trained parameters
+ * have a sum.
+ */
 function backwardGraph(context: MethodContext, side: Side): Graph {
   const graph = new Graph(`grad-cache/backward-${side}`);
   const { embedding, targets } = embedChunk(graph, context, side);
@@ -225,7 +230,7 @@ class GradCache {
       await program?.dispose();
   }
 
-  /** The batch in pieces, all of them with positions in one list of table rows, so that their gradients add up. */
+  /** Cuts the batch into chunks. All of them index one list of table rows, so that their gradients add up. */
   private chunks(queryRows: Int32Array, documentRows: Int32Array, draw: number) {
     const { retriever, queries, documents, seed, dropoutRatio, chunkSize } = this.context;
     const padId = retriever.tokenizer.specialIds.pad ?? 0;
@@ -265,7 +270,10 @@ class GradCache {
     );
   }
 
-  /** Sums to add to: the learner's buffers for dense parameters, new ones for the touched rows of tables. */
+  /**
+   * Makes the sums that chunks add to, all 0: the learner's buffers for dense parameters, new arrays for the touched rows of
+   * lookup tables.
+   */
   private zeroGradients(touchedRows: number): Record<string, HostTensor> {
     const { retriever, gradientBuffers } = this.context;
     const trained = retriever.specs.filter(({ frozen }) => !frozen);

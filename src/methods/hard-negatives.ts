@@ -12,22 +12,24 @@ const OPTIONS = {
 };
 
 /**
- * Hard negatives: beside the batch's positives, each query brings documents that an encoder ranks high for it although they
- * are no right answers.
+ * Hard negatives: besides the batch's positives, each query adds documents that an encoder ranks high for it but that are not
+ * right answers.
  *
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over B positives and up to B h mined documents
  *
- * Who ranks is `mineFrom`: the model that training starts from (`self`), another one, or `bm25`. Every `mineEvery` updates
- * the weights as they then are mine again, while training waits. What is highest of all is mostly a right answer that nobody
- * has marked: ranks before `rankFrom` are left out, and what comes nearer to the query's lowest positive than a share
- * `relativeMargin` of its score. A new model has nothing to rank by yet: mine from `bm25`, or again after some steps. Where
- * queries have many positives, the lowest one is so low that the margin leaves little: a note says so, and 0 turns it off.
+ * `mineFrom` names the ranker: the model that training starts from (`self`), another model, or `bm25`. Every `mineEvery` updates,
+ * training waits while the current weights mine again. The documents of the highest ranks are mostly right answers that nobody
+ * has marked. Two rules leave them out: ranks before `rankFrom` are skipped, and so are documents that score more than 1 −
+ * `relativeMargin` times as high as the query's lowest positive. A new model cannot rank yet: mine from `bm25`, or again after
+ * some steps. Where queries have many positives, the lowest one scores so low that the margin leaves few negatives. A note says
+ * so; `relativeMargin` 0 turns the margin off.
  *
- * Cost per step: B queries, B positives and up to B h negatives embedded, all fresh. Each mining: N documents and all training
- * queries embedded, 2 Q N D operations of scoring. Memory: 4 bytes for each mined negative; while it mines N rows of D numbers.
+ * Cost per step: B queries, B positives and up to B h negatives embedded, all fresh. Each mining embeds N documents and all
+ * training queries, and takes 2 Q N D operations of scoring. Memory: 4 bytes for each mined negative; during mining, N rows of D
+ * numbers.
  *
- * Differs from the paper: training waits for the index instead of going on with the old one (that is `async-index`), the loss is
- * over the batch instead of one negative, and margins keep unmarked right answers out (NV-Retriever, arXiv:2407.15831).
+ * Differs from the paper: training waits for the index instead of going on with the old one (`async-index` does that), the loss
+ * is over the batch instead of one negative, and margins keep unmarked right answers out (NV-Retriever, arXiv:2407.15831).
  */
 export const hardNegatives: Method = {
   id: 'hard-negatives',

@@ -8,13 +8,13 @@ import { describeBatch, startBatchLoss } from './step/batch-method.ts';
  *
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over the batch's B + K documents
  *
- * A document that is a known positive of query i, or has the text of one, is not its negative: it is left out of i's sum. Other losses
- * over the same documents, by `--loss` (docs/losses.md): `symmetric`, the mean of both directions; `triplet`, of distances and a
- * margin; `gist`, without what a guide (`--guide`) finds as similar as the positive. With `--matryoshka` each is the sum over several
- * sizes of the embeddings.
+ * A document that is a known positive of query i, or has the text of one, is not a negative of i: it is left out of the sum.
+ * `--loss` selects other losses over the same documents (docs/losses.md): `symmetric` is the mean of both directions; `triplet`
+ * compares distances by a margin; `gist` leaves out documents that a guide (`--guide`) finds as similar as the positive. With
+ * `--matryoshka` each loss is the sum over several sizes of the embeddings.
  *
- * Cost per step: B + K document encodes, all fresh; with a guide each training text once more. Memory: activations of the whole batch.
- * The quality of the negatives is bounded by the batch size, which is what the caches of the other methods are for.
+ * Cost per step: B + K document encodes, all fresh; with a guide, one more encode of each training text. Memory: activations of
+ * the whole batch. The batch size limits the quality of the negatives; the caches of other methods lift that limit.
  */
 export const inBatch: Method = {
   id: 'in-batch',

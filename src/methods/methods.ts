@@ -34,9 +34,10 @@ export const methods: readonly Method[] = [
 ];
 
 /**
- * The method that a run names: one of the library's by its id or alias, or an object of the caller's.
+ * Returns the method that a run names: one of the library's by its id or alias, or an object of the caller's.
  *
- * @throws UsageError for an unknown name, and for an object that is no method or takes the id of one of the library's
+ * @throws UsageError for an unknown name, for an object that is not a method, and for one that takes the id of a method of the
+ *   library
  */
 export function methodOf(named: string | Method): Method {
   if (typeof named === 'string') return findMethod(named);
@@ -59,7 +60,11 @@ export function methodOf(named: string | Method): Method {
   });
 }
 
-/** A method by its id or by a name that others use for it. @throws UsageError listing the ids */
+/**
+ * Finds a method by its id, or by a name that others use for it.
+ *
+ * @throws UsageError for an unknown name, with the list of ids
+ */
 export function findMethod(name: string): Method {
   const lower = name.toLowerCase();
   const method = methods.find(({ id, aliases }) =>

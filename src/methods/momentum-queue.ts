@@ -38,7 +38,7 @@ import { TableProbe } from './table/table-probe.ts';
 
 /** Options of methods with a slow encoder. */
 export const MOMENTUM_OPTIONS = {
-  /** Share of its weights that the slow encoder keeps at each update, m. */
+  /** Share of its weights that the slow encoder keeps at each update, m in [0, 1). */
   momentum: {
     type: 'number',
     min: 0,
@@ -66,29 +66,31 @@ const OPTIONS = {
 type QueueOptions = OptionValues<typeof OPTIONS>;
 
 /**
- * Momentum contrast: a queue of embeddings of recent documents, all of which are negatives. What fights their staleness is that a
- * slow encoder makes them, whose weights θ̄ follow the trained ones:
+ * Momentum contrast: a queue of embeddings of recent documents, all of which are negatives. A slow encoder makes them, so that
+ * they go stale slowly; its weights θ̄ follow the trained weights θ:
  *
  *   θ̄ ← m θ̄ + (1 − m) θ                  after every update
  *   L = (1/B) Σ_i [ log Σ_j exp(s_ij) − s_ii ],     j over the B documents of the batch and the queue
  *
- * The queue is constant: no gradient reaches what made it. Right answers of a query take no part in its sum, in the batch or in
- * the queue; a document of the batch takes part as such, not in the queue; and rows that are not filled yet are no candidates.
- * After the update the slow encoder's embeddings of the batch's positives enter the queue as the oldest leave it.
+ * Embeddings of the queue are constants: no gradient goes through them. Right answers of a query are left out of its sum, in the
+ * batch and in the queue. A document of the batch that is also in the queue counts once, as part of the batch. Rows that are not
+ * filled yet are not candidates. After the update, the slow encoder's embeddings of the batch's positives enter the queue, and
+ * the oldest rows leave it.
  *
- * With `positives` `momentum` those of the batch come from the slow encoder too, without gradient, as in MoCo and Contriever: the
- * document side learns only where it shares its weights with the query side. With `fresh` they come from the trained encoder with
- * a gradient, and the slow one embeds them again for the queue.
+ * With `positives` `momentum`, the batch's positives come from the slow encoder too, without a gradient, as in MoCo and
+ * Contriever: the document side learns only where it shares its weights with the query side. With `fresh`, they come from the
+ * trained encoder with a gradient, and the slow encoder embeds them again for the queue.
  *
- * Cost per step: B queries, B documents (`fresh`: 2 B), 4 B K D operations of scoring and its gradient, and one pass over the
+ * Cost per step: B queries, B documents (`fresh`: 2 B), 4 B K D operations for scoring and its gradient, and one pass over the
  * document encoder's weights. Memory: K rows of D numbers, a second copy of these weights, two to three matrices [B, K].
  *
  * Differs from MoCo: the batch's other positives are negatives besides the queue, as in all methods here; the queue starts empty,
  * not with random vectors; a document is held once; the slow encoder runs without dropout.
  *
- * θ̄ is about 1 / (1 − m) updates behind. MoCo has K = 65,536 and m = 0.999, Contriever K = 131,072 and m = 0.9995, for hundreds of
- * thousands of updates. For 716 (api-docs, static, `--batch-size 16 --epochs 2`, means of 3 seeds, nDCG@10 of the test split)
- * `fresh` gave 0.651 with m = 0.5, 0.674 with 0.9, 0.653 with 0.99; `momentum` 0.669 with 0.9, 0.665 with 0.99; in-batch 0.650.
+ * θ̄ is about 1 / (1 − m) updates behind θ. MoCo has K = 65,536 and m = 0.999, Contriever K = 131,072 and m = 0.9995, for
+ * hundreds of thousands of updates. In runs of 716 updates (api-docs, static, `--batch-size 16 --epochs 2`, means of 3 seeds,
+ * nDCG@10 of the test split) `fresh` gave 0.651 with m = 0.5, 0.674 with 0.9, 0.653 with 0.99; `momentum` gave 0.669 with 0.9,
+ * 0.665 with 0.99; in-batch gave 0.650.
  */
 export const momentumQueue: Method = {
   id: 'momentum-queue',
@@ -122,7 +124,7 @@ function describe(plan: RunPlan): string[] {
   ];
 }
 
-/** Embeddings of the slow encoder, to enter the queue when the weights have moved. */
+/** Embeddings by the slow encoder that enter the queue after the next update. */
 interface Keys {
   readonly documents: Int32Array;
   /** f32[documents, D] */
@@ -173,7 +175,7 @@ class MomentumQueue implements RunningMethod {
         },
       );
     }
-    // What is frozen needs no average.
+    // Frozen weights need no average.
     const slow = await MovingAverage.create(retriever.trainedWeights('document'), options.momentum, compute);
     const queue = options.cacheStorage;
     const contrastive = await ContrastiveStep.compile('momentum-queue', context, candidateSoftmax, {
@@ -209,7 +211,7 @@ class MomentumQueue implements RunningMethod {
       }),
       ...(!isFresh && { keys: hostTensor('f32', [keyed.length, D], keys) }),
     };
-    // Once forward, once for the gradient of the queries.
+    // Forward pass, and gradient of the queries.
     ledger.scoring(4 * B * queue.filled * D);
     const result = await this.contrastive.run({
       queryRows,
@@ -220,7 +222,7 @@ class MomentumQueue implements RunningMethod {
     });
     const own = { documents: positiveRows, embeddings: keys.subarray(0, B * D) };
     const newest = isFresh ? result.documentEmbeddings.subarray(0, B * D) : own.embeddings;
-    // Another part of a document is another text: what lies between its embeddings is no age.
+    // Another part of a document is another text: the distance of its embeddings is no measure of age.
     const distance = tokens ? undefined : tableStaleness(queue, positiveRows, newest);
     this.made.push(own);
     return {
@@ -270,7 +272,7 @@ class MomentumQueue implements RunningMethod {
     await this.contrastive.dispose();
   }
 
-  /** f32[documents, D] by θ̄, without dropout. */
+  /** Embeds documents by θ̄, without dropout: f32[documents, D]. */
   private async encodeSlowly(
     documents: Int32Array,
     own: TokenStore | undefined,
@@ -287,7 +289,10 @@ class MomentumQueue implements RunningMethod {
     return out;
   }
 
-  /** Slots of right answers, for each query its own; and for all, those of documents that the batch has itself. */
+  /**
+   * Lists the slots that take no part: for each query those of its right answers, and for all queries those of documents that the
+   * batch holds itself.
+   */
   private maskedSlots({ queryRows, positiveRows }: TrainingBatch, documentRows: Int32Array) {
     const { queue, duplicates } = this;
     const { positives } = this.context;

@@ -7,19 +7,20 @@ import { TableMethod } from './table/table-method.ts';
 import { TABLE_OPTIONS } from './table/table-options.ts';
 
 /**
- * Negative cache: softmax cross-entropy against a large cache of stale embeddings, of which only what is sampled is embedded again.
+ * Negative cache: softmax cross-entropy against a large cache of stale embeddings. Only sampled negatives are embedded again.
  *
  *   j_i ~ softmax( q_i·b_n / τ ) over the cache        b: cached embeddings, right answers of i left out
  *   L   = (1/B) Σ_i (1 − p⁺_i) (s_ij − s⁺_i)           p⁺ from the cache, s fresh (`src/losses/expectation.ts`)
  *
- * The expected gradient is that of the full softmax over the positive and the cache, were the cache fresh. Fresh embeddings are
- * written back, and the batch's positives enter the cache as the oldest rows leave it (streaming). With `cacheSize` 0 the
- * cache is the whole corpus and nothing leaves it; `refresh` can add a share of the rows per step (`write-back,fraction:0.001`).
+ * If the cache were fresh, the expected gradient would be that of the full softmax over the positive and the cache. Fresh
+ * embeddings are written back. The batch's positives enter the cache, and the oldest rows leave it (streaming). With `cacheSize`
+ * 0 the cache holds the whole corpus, and no row leaves it. `refresh` can add a share of the rows per step
+ * (`write-back,fraction:0.001`).
  *
  * Cost per step: B positives and up to B k negatives embedded, 2 B C D operations of scoring. Memory: C rows of D numbers.
  *
- * Differs from the paper's code: a document is cached once, right answers and empty rows are masked, draws are from the whole
- * cache and exact, k may be more than 1.
+ * Differs from the paper's code: a document is cached once, right answers and empty rows are masked, draws are exact and from the
+ * whole cache, k may be more than 1.
  */
 export const negativeCache: Method = {
   id: 'negative-cache',

@@ -9,7 +9,7 @@ import { BATCH_LOSS_CHOICES } from './step/batch-loss.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 import { CACHE_OPTIONS, CORRECTOR_OPTIONS, SNAPSHOT_OPTIONS } from './table/table-options.ts';
 
-/** Every option of every method, in the order of the documentation. Its default is the method's own: see `Method.options`. */
+/** Options of all methods, in the order of the documentation. Each method sets its own defaults: see `Method.options`. */
 export const METHOD_OPTIONS = {
   ...LOSS_OPTIONS,
   ...BATCH_LOSS_CHOICES,
@@ -24,7 +24,7 @@ export const METHOD_OPTIONS = {
   ...CORRECTOR_OPTIONS,
 } as const satisfies OptionTable;
 
-/** Options of training methods, as a caller gives them. Each method takes some of these. */
+/** Options of training methods, as a caller gives them. Each method takes some of them. */
 export interface MethodOptions
   extends GivenOptions<typeof LOSS_OPTIONS>,
     GivenOptions<typeof BATCH_LOSS_CHOICES>,

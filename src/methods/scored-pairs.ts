@@ -23,9 +23,9 @@ const OPTIONS = { ...withDefaults(LOSS_OPTIONS, { loss: 'cosent' }), ...MATRYOSH
  *   angle:              the same of angles in complex space, whose gradient does not vanish near ±1
  *   cosine-similarity:  L = (1/B) Σ_i (cos_i − y_i)²                                           scores from −1 to 1
  *
- * The first text is embedded as a query, the second as a document: prompts and lengths are those of the sides. Nothing else of the
- * batch is a negative. While it trains the model is measured by Spearman's correlation of cosines and scores (`--eval-metric
- * spearman` or `pearson`).
+ * The first text is embedded as a query, the second as a document, each with the prompt and the length limit of its side. No
+ * other text of the batch is a negative. During training the model is measured by Spearman's correlation of cosines and scores
+ * (`--eval-metric spearman` or `pearson`).
  *
  * Cost per step: 2 B texts embedded.
  */
@@ -65,7 +65,7 @@ function lossOf({ options }: MethodContext): ScoreLoss {
   const { loss } = optionValues(OPTIONS, options);
   return ({ queries, documents, divide, input }) => {
     const labels = input('labels', 'f32', ['queries']);
-    // There are as many of both sides.
+    // Both sides have the same number of texts.
     const second = slice(documents!, { axis: 0, length: 'queries' });
     const make = {
       cosent: () => cosent(divide(pairCosines(queries, second)), labels),

@@ -7,13 +7,13 @@ import { TableMethod } from './table/table-method.ts';
 import { SNAPSHOT_OPTIONS, TABLE_OPTIONS } from './table/table-options.ts';
 
 /**
- * Stochastic negative mining: negatives from the softmax over a random sample of the corpus, which is drawn and embedded anew every n
- * steps and stale in between.
+ * Stochastic negative mining: negatives are sampled from the softmax over a random part of the corpus. This snapshot is drawn and
+ * embedded anew every n steps, and stale in between.
  *
  * Cost per step: M / n documents for the snapshot of M, B positives, up to B k negatives. Memory: M rows of D numbers.
  *
- * As described for comparison in the paper below; named after Reddi et al., "Stochastic Negative Mining for Learning with Large
- * Output Spaces", AISTATS 2019.
+ * Implemented as the paper below describes it for comparison; named after Reddi et al., "Stochastic Negative Mining for Learning
+ * with Large Output Spaces", AISTATS 2019.
  */
 export const snapshot: Method = {
   id: 'snapshot',

@@ -1,21 +1,24 @@
 import { count, plural } from '../../util/format.ts';
 import type { RunPlan } from './method.ts';
 
-/** Documents that a method will embed. */
+/** Numbers of documents that a method will embed. */
 export interface EncodePlan {
-  /** Before the first step. */
+  /** Documents before the first step. Default 0. */
   readonly before?: number;
-  /** With each batch. */
+  /** Documents of each batch. */
   readonly perBatch: number;
-  /** With each update, whatever the number of its batches. */
+  /** Documents of each update, besides those of its batches. Default 0. */
   readonly perUpdate?: number;
-  /** So many more with every n-th update. */
+  /** Additional documents of every n-th update. Default none. */
   readonly every?: readonly { readonly updates: number; readonly documents: number }[];
-  /** Fewer are possible: the same document may be chosen for several queries. */
+  /** Whether the numbers are upper bounds, because several queries may choose the same document. Default false. */
   readonly atMost?: boolean;
 }
 
-/** "documents embedded: 4,096 before the first step, up to 32 a step, 4,096 every 100 steps; up to 11,392 in all" */
+/**
+ * Describes how many documents a run will embed: "documents embedded: 4,096 before the first step, up to 32 a step, 4,096 every
+ * 100 steps; up to 11,392 in all".
+ */
 export function describeEncodes(plan: RunPlan, encodes: EncodePlan): string {
   const { before = 0, perBatch, perUpdate = 0, every = [], atMost = false } = encodes;
   const upTo = atMost ? 'up to ' : '';
@@ -34,11 +37,11 @@ export function describeEncodes(plan: RunPlan, encodes: EncodePlan): string {
   return `documents embedded: ${parts.join(', ')}; ${upTo}${count(total)} in all`;
 }
 
-/** Documents that a batch brings itself: positives, and negatives of the data. */
+/** Counts the documents that a batch of the data holds: positives, and negatives of the data. */
 export const batchDocuments = ({ batchSize, negativesPerQuery }: RunPlan): number =>
   batchSize * (1 + negativesPerQuery);
 
-/** Negatives that a query finds in its batch. */
+/** Describes how many negatives a query finds in its batch. */
 export function inBatchNegatives(plan: RunPlan): string {
   const given = plan.negativesPerQuery > 0 ? ' and negatives of the data' : '';
   return `${plural(batchDocuments(plan) - 1, 'negative')} a query: the other positives${given} of its batch`;

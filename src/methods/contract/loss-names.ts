@@ -5,25 +5,30 @@ import type { OptionTable } from '../../util/option-table.ts';
 
 /** Losses over negatives that were sampled from a score table; see `tableLosses`. */
 export const LOSS_FORMS = ['expectation', 'importance-corrected', 'truncated', 'pairwise'] as const;
+/** Id of a loss over negatives sampled from a score table. */
 export type LossForm = (typeof LOSS_FORMS)[number];
 
 /** Losses over the documents of a batch; see `batchLoss`. */
 export const BATCH_LOSSES = ['multiple-negatives', 'symmetric', 'triplet', 'gist'] as const;
+/** Id of a loss over the documents of a batch. */
 export type BatchLossName = (typeof BATCH_LOSSES)[number];
 
 /** Losses that learn from a teacher's scores. */
 export const DISTILLATION_LOSSES = ['margin-mse', 'kl'] as const;
+/** Id of a loss that learns from a teacher's scores. */
 export type DistillationLossName = (typeof DISTILLATION_LOSSES)[number];
 
-/** Losses of pairs of texts with a score each. */
+/** Losses over pairs of texts with a score each. */
 export const PAIR_LOSSES = ['cosent', 'angle', 'cosine-similarity'] as const;
+/** Id of a loss over scored pairs. */
 export type PairLossName = (typeof PAIR_LOSSES)[number];
 
-/** Every loss that a method can be given. */
+/** All losses that methods take. */
 export const LOSSES = [...BATCH_LOSSES, ...DISTILLATION_LOSSES, ...PAIR_LOSSES, ...LOSS_FORMS] as const;
+/** Id of a loss. */
 export type LossName = (typeof LOSSES)[number];
 
-/** The option of methods that have several losses; which of them, and the default, is the method's own. */
+/** Option of methods that have several losses. Each method sets its own default, and takes some of the losses. */
 export const LOSS_OPTIONS = {
   /** Loss function, by its id or by the name that sentence-transformers gives it. */
   loss: {
@@ -37,7 +42,7 @@ export const LOSS_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** What sentence-transformers calls them. */
+/** Names of the losses in sentence-transformers. */
 export const LOSS_ALIASES: Readonly<Partial<Record<LossName, readonly string[]>>> = {
   'multiple-negatives': ['MultipleNegativesRankingLoss', 'CachedMultipleNegativesRankingLoss'],
   symmetric: ['MultipleNegativesSymmetricRankingLoss', 'CachedMultipleNegativesSymmetricRankingLoss'],
@@ -50,7 +55,7 @@ export const LOSS_ALIASES: Readonly<Partial<Record<LossName, readonly string[]>>
   'cosine-similarity': ['CosineSimilarityLoss'],
 };
 
-/** The method whose loss it is, for messages; of those in `LOSS_FORMS` there are several. */
+/** Losses, and a method that takes them, for error messages. Several methods take those of `LOSS_FORMS`. */
 const METHODS: readonly (readonly [readonly string[], string])[] = [
   [BATCH_LOSSES, 'in-batch'],
   [DISTILLATION_LOSSES, 'distill'],
@@ -59,10 +64,12 @@ const METHODS: readonly (readonly [readonly string[], string])[] = [
 ];
 
 /**
- * A loss by its id or by the name that sentence-transformers gives it.
+ * Finds a loss by its id, or by its name in sentence-transformers.
  *
- * @param taken  those that the method has
- * @throws UsageError for an unknown one, and for one that the method does not have, naming a method that has it
+ * @param name  id or name of the loss; case does not matter
+ * @param method  id of the method, for error messages
+ * @param taken  losses that the method takes
+ * @throws UsageError for an unknown loss, and for one that the method does not take; the message names a method that takes it
  */
 export function findLoss(name: string, method: string, taken: readonly LossName[]): LossName {
   const lower = name.toLowerCase();

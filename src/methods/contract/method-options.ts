@@ -5,11 +5,12 @@ import { findLoss } from './loss-names.ts';
 import type { Method, MethodOptionValues } from './method.ts';
 
 /**
- * The options of a method: what was given, else its defaults. Undefined and null stand for "not given".
+ * Checks the options of a method and fills in its defaults.
  *
- * @param method  its table of options, and the losses that it has
- * @throws UsageError for an option that the method does not take, for a value of another type or out of range, and for a loss of
- *   another method
+ * @param method  id of the method, its table of options, and the losses that it takes
+ * @param given  options by name; undefined and null stand for "not given"
+ * @throws UsageError for an option that the method does not take, for a value of another type or out of range, and for a loss
+ *   that the method does not take
  */
 export function resolveMethodOptions(
   { id, options: table, losses = [] }: Pick<Method, 'id' | 'options' | 'losses'>,

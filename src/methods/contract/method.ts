@@ -14,143 +14,177 @@ import type { LossName } from './loss-names.ts';
 /** Options of a method by name, checked and with defaults filled in. Each method reads its own by `optionValues(TABLE, …)`. */
 export type MethodOptionValues = GivenValues;
 
-/** Queries, of which the i-th answers to the i-th positive. */
+/** Pairs of queries and positives: the i-th positive answers the i-th query. */
 export interface TrainingPairs {
-  /** B rows of the query corpus. */
+  /** i32[B]: rows of the query corpus. */
   readonly queryRows: Int32Array;
-  /** B rows of the corpus. */
+  /** i32[B]: rows of the document corpus. */
   readonly positiveRows: Int32Array;
 }
 
-/** One step's examples. */
+/** Examples of one step. */
 export interface TrainingBatch extends TrainingPairs {
-  /** Rows of the corpus given as negatives by the data; may be empty. Shared by all queries of the batch. */
+  /** Document rows that the data gives as negatives, shared by all queries of the batch; may be empty. */
   readonly negativeRows: Int32Array;
-  /** i32[B, k]: the same by query, `NONE` where one has fewer; absent where no negatives of the data are asked for. */
+  /**
+   * i32[B, k]: the negatives of the data by query; `NONE` where a query has fewer than k. Absent where no negatives of the data
+   * are asked for.
+   */
   readonly ownNegatives?: Int32Array;
-  /** Where the data has scores: of the positives f32[B], and of `ownNegatives` f32[B, k], 0 where there is none. */
+  /**
+   * Scores of the data: of the positives f32[B], and of `ownNegatives` f32[B, k], 0 where there is no negative. Absent where the
+   * data has none.
+   */
   readonly scores?: { readonly positives: Float32Array; readonly negatives?: Float32Array };
-  /** Set where other texts than the rows' own are embedded: parts of them. `in-batch` and `momentum-queue` heed it. */
+  /** Texts to embed in place of the rows' own, such as parts of them. `in-batch` and `momentum-queue` use them. */
   readonly tokens?: BatchTokens;
 }
 
 /** Tokens of a batch's texts, special tokens included, in the order of the batch. */
 export interface BatchTokens {
-  /** B queries. */
+  /** Tokens of the B queries. */
   readonly queries: TokenStore;
-  /** B positives, and then the negatives. */
+  /** Tokens of the B positives, followed by those of the negatives. */
   readonly documents: TokenStore;
 }
 
-/** What a method works with. The arrays behind `weights` are live: each step sees the parameters that the last one left. */
+/**
+ * Parts of a run that a method works with. The arrays behind `weights` are live: each step sees the parameters that the last
+ * update left.
+ */
 export interface MethodContext {
+  /** Retriever that is trained. */
   readonly retriever: Retriever;
-  /** Every parameter to feed and to differentiate, the temperature's included. */
+  /** Live arrays of all parameters to feed and to differentiate, by name. The temperature's is among them where it is learned. */
   readonly weights: Readonly<Record<string, HostTensor>>;
   /** Buffers for the gradients of dense parameters, by program output. */
   readonly gradientBuffers: Readonly<Record<string, HostTensor>>;
+  /** Tokens of all queries, by row. */
   readonly queries: TokenStore;
+  /** Tokens of all documents, by row. */
   readonly documents: TokenStore;
-  /** Known positives of a query row, ascending. */
+  /** Returns the known positives of a query row: document rows, ascending. */
   readonly positives: (queryRow: number) => Int32Array;
+  /** Softmax temperature τ. */
   readonly temperature: Temperature;
-  /** Share of hidden units dropped in training. */
+  /** Share of hidden units dropped in training, in [0, 1). */
   readonly dropoutRatio: number;
-  /** Texts encoded at once by methods that work in pieces. */
+  /** Texts encoded at once by methods that encode a batch in chunks. */
   readonly chunkSize: number;
+  /** Seed of all randomness of the run. */
   readonly seed: number;
+  /** Device and threads for compiling programs. */
   readonly compute: ComputeOptions;
-  /** Dtype in which a step's programs multiply matrices; default f32. Nothing else is made in half precision. */
+  /** Dtype in which the programs of a step multiply matrices. Default f32. Nothing else is computed in half precision. */
   readonly precision?: Precision;
-  /** What the loss is multiplied by before it is differentiated; gradients come out multiplied. */
+  /**
+   * Factor that the loss is multiplied by before it is differentiated; gradients come out multiplied by it. Absent where products
+   * are made in f32.
+   */
   readonly lossScale?: LossScale;
-  /** The method's own options, checked, defaults filled in; `optionValues` of its table gives them their types. */
+  /** Options of the method, checked and with defaults filled in. `optionValues` of the method's table gives them their types. */
   readonly options: MethodOptionValues;
-  /** Where everything that the method spends is written down. */
+  /** Ledger to which the method adds all its costs. */
   readonly ledger: CostLedger;
-  /** The texts behind `queries` and `documents`, prompts not included; read from disk at each call. */
+  /** Functions that return the text of a row of `queries` or `documents`, without prompts. Each call reads from disk. */
   readonly texts: { readonly query: (row: number) => string; readonly document: (row: number) => string };
+  /** Examples that the run trains on. */
   readonly examples: TrainingExamples;
-  /** Folder of the run, for files that a method needs while it works. */
+  /** Folder of the run, for files that a method needs during training. */
   readonly folder: string;
-  /** Updates that the run will make, at most. */
+  /** Largest number of updates that the run will make. */
   readonly totalSteps?: number;
-  /** Tells how far work outside of steps has come, such as filling a cache. */
+  /** Reports progress of work outside of steps, such as filling a cache. */
   readonly onProgress?: (progress: Progress) => void;
-  /** Tells how far work has come that goes on beside steps. */
+  /** Reports progress of work that runs beside the steps. */
   readonly onBackground?: (progress: Progress) => void;
+  /** Reports a fact to the user, once. */
   readonly onNote?: (note: string) => void;
-  /** Logs figures of their own kind, which belong to no step's line. */
+  /** Logs figures of a kind of their own, outside of the lines of steps. */
   readonly onEvent?: (kind: string, values: Readonly<Record<string, number>>) => void;
-  /** Aborted where the run is to stop after this step: long waits end, and what they waited for is left to a resumed run. */
+  /**
+   * Signal that is aborted where the run is to stop after the current step. Long waits then end early; a resumed run takes them
+   * up again.
+   */
   readonly signal?: AbortSignal;
 }
 
-/** A run before it begins, as far as it decides what a method does and costs. */
+/** Plan of a run before it begins: the settings that decide what a method does and costs. */
 export interface RunPlan {
-  /** The method's own, checked, defaults filled in. */
+  /** Options of the method, checked and with defaults filled in. */
   readonly options: MethodOptionValues;
-  /** Updates. */
+  /** Updates of the parameters. */
   readonly updates: number;
-  /** Queries of a batch, B. */
+  /** Queries in a batch, B. */
   readonly batchSize: number;
-  /** Batches of an update. */
+  /** Batches in an update. */
   readonly accumulate: number;
-  /** Negatives of the data for each query. */
+  /** Negatives of the data for each query; 0 where the data has none. */
   readonly negativesPerQuery: number;
+  /** Texts encoded at once by methods that encode a batch in chunks. */
   readonly chunkSize: number;
+  /** Share of hidden units dropped in training, in [0, 1). */
   readonly dropoutRatio: number;
-  /** Of the corpus, N. */
+  /** Documents of the corpus, N. */
   readonly documents: number;
+  /** Queries that the run trains on. */
   readonly trainingQueries: number;
   /** Embedding size, D. */
   readonly dimension: number;
 }
 
-/** A method at work in a run. */
+/** Method at work in a run. */
 export interface RunningMethod extends Objective<TrainingBatch> {
   /**
-   * Measures what staleness does to training with the current weights; see `TableProbe`. Changes no parameter and draws nothing that a
-   * step draws, but bypasses a corrector that it finds worse than none until it is better.
+   * Measures, with the current weights, how staleness affects training; see `TableProbe`. It changes no parameter, and draws no
+   * random number that a step draws. It bypasses a corrector that turns out to be worse than none, until a later measurement
+   * finds the corrector better.
    *
-   * @param probe  queries to measure with; default: up to 128 training queries with their first positives, the same each time
+   * @param probe  queries to measure with. Default: up to 128 training queries with their first positives, the same each time.
+   * @returns  figures by name
    */
   diagnose?(probe?: TrainingPairs): Promise<Readonly<Record<string, number>>>;
 }
 
 /**
- * A way of training a dense retriever, as plain data and one function. The methods of the library are objects of this type, one file
- * each in `src/methods/`; `trainRetriever({ method })` takes one of these by its id, or any other object.
+ * Way of training a dense retriever, as plain data and one function. The methods of the library are objects of this type, one
+ * file each in `src/methods/`. `trainRetriever({ method })` takes one of these by its id, or any other object.
  */
 export interface Method {
-  /** kebab-case, as on the command line. */
+  /** Id in kebab-case, as on the command line. */
   readonly id: string;
-  /** Names that others use for it. */
+  /** Names that others use for the method. Default none. */
   readonly aliases?: readonly string[];
   /** One line for help and model cards. */
   readonly summary: string;
   /** Paper to cite in model cards. */
   readonly paper?: { readonly title: string; readonly year: number; readonly url: string };
   /**
-   * Default: queries and their documents. With `texts`, documents alone: each is an example, whose query and positive are the same row
-   * of the same store, which holds whole texts without special tokens. With `scored-pairs`, pairs of texts: each is an example, whose
-   * first text is the query, its second the positive, its score that of the positive.
+   * Kind of training example. Default `pairs`.
+   *
+   * - `pairs`: queries and their documents.
+   * - `texts`: documents alone. Query and positive of an example are the same row of the same store, which holds whole texts
+   *   without special tokens.
+   * - `scored-pairs`: pairs of texts. The first text is the query and the second the positive; the pair's score is that of the
+   *   positive.
    */
   readonly trainsOn?: 'pairs' | 'texts' | 'scored-pairs';
-  /** Every option of its own that the method takes: type, range, help, and the method's default. */
+  /** Options of the method, each with type, range, help and default. */
   readonly options: OptionTable;
-  /** Values of its option `loss`. */
+  /** Values that the option `loss` of the method can take. Default none. */
   readonly losses?: readonly LossName[];
-  /** Negatives of the data for each query, where the run does not say; default 0. */
+  /** Negatives of the data for each query, where the run does not say. Default 0. */
   readonly negatives?: number;
-  /** Whether it learns from a teacher's scores, which the data must then have. */
+  /** Whether the method learns from a teacher's scores, which the data must then have. Default false. */
   readonly distils?: boolean;
   /**
-   * Whether options, data and batch go together, before anything is embedded or written.
+   * Checks that options, data and batch go together, before anything is embedded or written.
+   *
    * @throws UsageError where they do not
    */
   check?(plan: RunPlan): void;
-  /** What a run will train against and what that will cost, in words: a sentence each, without a full stop. */
+  /** Describes in words what a run will train against and what it will cost: one sentence a line, without a full stop. */
   describe(plan: RunPlan): readonly string[];
+  /** Compiles the programs of the method and starts it. */
   start(context: MethodContext): Promise<RunningMethod>;
 }

@@ -1,9 +1,10 @@
 import { RULE_OPTIONS } from '../../mining/mining-options.ts';
 import type { OptionTable } from '../../util/option-table.ts';
 
+/** Distributions from which negatives are drawn, by their scores in the cache. */
 export const SAMPLER_KINDS = ['softmax', 'top', 'rank-range', 'uniform'] as const;
 
-/** Options by which methods choose negatives from candidates that are ranked or scored. Each method takes some of them. */
+/** Options that choose negatives from ranked or scored candidates. Each method takes some of them. */
 export const NEGATIVE_OPTIONS = {
   /** How negatives are drawn by their scores in the cache. */
   sampler: {
@@ -38,21 +39,21 @@ export const NEGATIVE_OPTIONS = {
     help: 'first rank that negatives are taken from, 0 for the best; for --sampler rank-range and for mining',
     group: 'Method',
   },
-  /** Rank at which the range of negatives ends; it is not part of the range. */
+  /** Rank before which the range of negatives ends. */
   rankTo: {
     ...RULE_OPTIONS.rankTo,
     default: 200,
     help: 'rank before which the range of negatives ends; for --sampler rank-range and for mining',
     group: 'Method',
   },
-  /** Least distance between the similarities of positive and negative: nearer candidates are left out. 0 for none. */
+  /** Margin between the similarities of positive and negative, ≥ 0. Candidates within the margin are left out; 0 keeps all. */
   absoluteMargin: {
     ...RULE_OPTIONS.absoluteMargin,
     default: 0,
     help: 'leave out candidates whose similarity is less than this below that of the positive; 0 to keep all',
     group: 'Method',
   },
-  /** The least distance as a share of the positive's similarity. 0 for none. */
+  /** Margin as a share of the positive's similarity, 0 to 1. Candidates within the margin are left out; 0 keeps all. */
   relativeMargin: {
     ...RULE_OPTIONS.relativeMargin,
     default: 0,
