@@ -11,7 +11,7 @@ import type { GivenValues, OptionTable } from '../../util/option-table.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { LossName } from './loss-names.ts';
 
-/** Options of a method by name, checked and with defaults filled in. Each method reads its own by `optionValues(TABLE, …)`. */
+/** Options of a method by name, checked and with defaults filled in. A method reads its own by `optionValues(TABLE, …)`. */
 export type MethodOptionValues = GivenValues;
 
 /** Pairs of queries and positives: the i-th positive answers the i-th query. */

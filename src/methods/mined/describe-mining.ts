@@ -4,7 +4,12 @@ import { batchDocuments, describeEncodes, inBatchNegatives } from '../contract/d
 import type { RunPlan } from '../contract/method.ts';
 import { MINED_OPTIONS } from './mining-options.ts';
 
-/** What a run on mined negatives trains against, who mines, and what that costs. */
+/**
+ * Describes a run on mined negatives: what it trains against, who mines, and what that costs.
+ *
+ * @param mining.from  ranker before the first step
+ * @param mining.every  updates between minings by the current weights; 0 for never
+ */
 export function describeMining(plan: RunPlan, { from, every }: { from: string; every: number }): string[] {
   const { samples, rankFrom, rankTo } = optionValues(MINED_OPTIONS, plan.options);
   // BM25 embeds nothing, and a given model embeds all documents before the first step.

@@ -10,19 +10,19 @@ import { ContrastiveStep } from '../step/contrastive-step.ts';
 import { allowedCandidates } from '../step/known-positives.ts';
 import { MinedNegatives, type MiningChoices, SELF } from './mined-negatives.ts';
 
-/** Who mines, and how often. */
+/** Plan of mining: which ranker, how often, and which negatives. */
 export interface MiningPlan extends MiningChoices {
-  /** Who ranks before the first step. */
+  /** Ranker before the first step: `bm25`, `self`, or a model. */
   readonly mineFrom: string;
-  /** Updates after which the present weights mine again; 0 for never. */
+  /** Re-mine with the current weights every n updates; 0 for never. */
   readonly mineEvery: number;
 }
 
 /**
  * Training on mined negatives: softmax cross-entropy over the batch's positives and, for each of its queries, h of the negatives
- * that were mined for it. All of them are candidates for all queries, right answers left out.
+ * that were mined for it. All of these documents are candidates for all queries, except their right answers.
  *
- * Cost of a step: B queries, B positives and at most B h negatives, all fresh; and what mining costs, each time.
+ * Cost of a step: B queries, B positives and at most B h negatives embedded, all fresh. Each mining costs what its ranker does.
  */
 export class MinedMethod implements RunningMethod {
   private readonly context: MethodContext;
@@ -30,7 +30,7 @@ export class MinedMethod implements RunningMethod {
   private readonly contrastive: ContrastiveStep;
   private readonly duplicates: DuplicateMap;
   private mined: MinedNegatives | undefined;
-  /** Updates made, as far as this has heard. */
+  /** Updates made, by the last call of `updated`. */
   private updates = 0;
 
   private constructor(context: MethodContext, plan: MiningPlan, contrastive: ContrastiveStep) {
@@ -40,6 +40,12 @@ export class MinedMethod implements RunningMethod {
     this.duplicates = duplicateMap(context.documents);
   }
 
+  /**
+   * Checks the ranker, and compiles the program of a step.
+   *
+   * @param name  id of the method
+   * @throws UsageError where there is no such ranker, or where the ranks hold fewer documents than are to be drawn
+   */
   static async start(name: string, context: MethodContext, plan: MiningPlan): Promise<MinedMethod> {
     await MinedNegatives.check(plan, plan.mineFrom);
     return new MinedMethod(context, plan, await ContrastiveStep.compile(name, context, candidateSoftmax));
@@ -109,7 +115,7 @@ export class MinedMethod implements RunningMethod {
   }
 }
 
-/** Positives, negatives of the data, then each mined document once, however many queries drew it. */
+/** Lists the documents of a step: positives, negatives of the data, then each mined document once, however many queries drew it. */
 function candidates({ positiveRows, negativeRows }: TrainingBatch, drawn: Int32Array): Int32Array {
   const documents = [...positiveRows, ...negativeRows];
   const seen = new Set(documents);

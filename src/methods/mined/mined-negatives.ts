@@ -13,25 +13,25 @@ import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 import type { MINED_OPTIONS } from './mining-options.ts';
 
-/** Options of mining, as methods take them. A margin of 0 is none. */
+/** Options that choose negatives from ranked documents. A margin of 0 is no margin. */
 export type MiningChoices = OptionValues<typeof MINED_OPTIONS>;
 
-/** What ranks with the weights that are being trained. */
+/** Name of the ranker that uses the weights in training. */
 export const SELF = 'self';
 const BM25 = 'bm25';
 
 /**
- * Hard negatives of every training query, mined at some moment: those that the rules let pass, of which a step draws some. It
- * is the choice that grows stale; what is drawn is embedded anew.
+ * Hard negatives of every training query, mined once with the weights of one moment. A step draws some of them. The choice of
+ * documents grows stale between minings; the drawn documents are embedded anew.
  *
- * Memory: 4 bytes for each negative, at most `rankTo` − `rankFrom` for a query; while they are mined that of the ranker.
+ * Memory: 4 bytes for each negative, at most `rankTo` − `rankFrom` for a query; during mining, the memory of the ranker.
  */
 export class MinedNegatives {
-  /** Updates behind the weights that mined. */
+  /** Updates made before the mining. */
   readonly step: number;
-  /** By training example. */
+  /** Negatives by training example. */
   private readonly lists: RowLists;
-  /** Query row → example, or NONE. */
+  /** Training example of each query row, or `NONE`. */
   private readonly exampleOf: Int32Array;
 
   private constructor(context: MethodContext, step: number, lists: RowLists) {
@@ -43,8 +43,10 @@ export class MinedNegatives {
   }
 
   /**
-   * @param from  who ranks: `bm25`, `self` (the present weights), or the folder of a model
-   * @param step  updates made so far
+   * Mines negatives for all training queries, and adds the costs to the ledger.
+   *
+   * @param mining.from  ranker: `bm25`, `self` (the current weights), or the folder of a model
+   * @param mining.step  updates made so far
    */
   static async mine(
     context: MethodContext,
@@ -94,7 +96,11 @@ export class MinedNegatives {
     return new MinedNegatives(context, step, { offsets, rows });
   }
 
-  /** Whether there is such a ranker, and whether the ranks hold what is to be drawn. @throws UsageError where not */
+  /**
+   * Checks that there is such a ranker, and that the ranks hold as many documents as are to be drawn.
+   *
+   * @throws UsageError where not
+   */
   static async check({ samples, rankFrom, rankTo }: MiningChoices, from: string): Promise<void> {
     if (rankTo < rankFrom + samples) {
       throw new UsageError(`ranks from ${rankFrom} and before ${rankTo} do not hold ${samples} negatives`, {
@@ -104,16 +110,17 @@ export class MinedNegatives {
     if (from !== BM25 && from !== SELF) await findModel(from, [BM25, SELF], { option: 'mineFrom' });
   }
 
-  /** Negatives of a query on average. */
+  /** Mean number of negatives of a query. */
   get perQuery(): number {
     return this.lists.rows.length / (this.lists.offsets.length - 1);
   }
 
   /**
-   * Draws k different negatives for each query, every set of k equally likely.
+   * Draws k different negatives for each query. Every set of k is equally likely.
    *
-   * @param queryRows  B rows of the query corpus
-   * @returns  i32[B, k]: rows of the corpus; `NONE` at the end where a query has fewer
+   * @param queryRows  i32[B]: rows of the query corpus
+   * @param key  seed of the run, and number of the batch
+   * @returns  i32[B, k]: document rows; `NONE` at the end where a query has fewer
    */
   draw(queryRows: Int32Array, k: number, key: { seed: number; draw: number }): Int32Array {
     const { offsets, rows } = this.lists;
@@ -125,7 +132,8 @@ export class MinedNegatives {
       if (example === NONE) continue;
       const list = rows.subarray(offsets[example], offsets[example + 1]);
       const count = Math.min(k, list.length);
-      // Floyd's way of drawing a set: the j-th draw is from the first n − count + j + 1, or else the last of these.
+      // Floyd's algorithm for drawing a set: the j-th draw is one of the first n − count + j + 1 places, or else the last of
+      // these.
       const places = new Set<number>();
       for (let j = 0; j < count; j++) {
         const last = list.length - count + j;
@@ -137,6 +145,7 @@ export class MinedNegatives {
     return drawn;
   }
 
+  /** Returns the negatives for a checkpoint, by name. */
   state(): Readonly<Record<string, HostTensor>> {
     const { offsets, rows } = this.lists;
     return {
@@ -146,7 +155,11 @@ export class MinedNegatives {
     };
   }
 
-  /** @throws UndriftError where the state is that of other data */
+  /**
+   * Restores the negatives of a checkpoint.
+   *
+   * @throws UndriftError where the checkpoint holds none, or those of other data
+   */
   static restore(context: MethodContext, state: Readonly<Record<string, HostTensor>>): MinedNegatives {
     const offsets = state['mined/offsets']?.data;
     const rows = state['mined/rows']?.data;
@@ -168,7 +181,7 @@ export class MinedNegatives {
   }
 }
 
-/** Makes what ranks, and writes down what that takes. */
+/** Creates the ranker, and adds its costs to the ledger. */
 async function openSource(context: MethodContext, from: string): Promise<CandidateSource> {
   const { compute, ledger, examples, texts, retriever, queries, documents, onNote, onProgress } = context;
   const rows = Uint32Array.from(examples.queryRows);

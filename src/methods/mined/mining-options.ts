@@ -1,7 +1,7 @@
 import { type OptionTable, pickOptions } from '../../util/option-table.ts';
 import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
 
-/** Options of who mines and how often. */
+/** Options that choose the ranker, and how often it mines. */
 export const MINER_OPTIONS = {
   /** Ranker of the candidates: `bm25`, `self`, or a model. */
   mineFrom: {
@@ -12,7 +12,7 @@ export const MINER_OPTIONS = {
     help: 'ranker of the candidates: bm25, self (the model that is trained), or another model',
     group: 'Method',
   },
-  /** Steps after which the current weights mine again; 0 for never. */
+  /** Re-mine with the current weights every n steps; 0 for never. */
   mineEvery: {
     type: 'integer',
     min: 0,
@@ -22,7 +22,7 @@ export const MINER_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** Options of which negatives are taken from the lists that were mined. */
+/** Options that choose negatives from ranked documents. */
 export const MINED_OPTIONS = pickOptions(
   NEGATIVE_OPTIONS,
   'samples',

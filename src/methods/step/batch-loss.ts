@@ -26,7 +26,7 @@ import { MATRYOSHKA_OPTIONS, type ScoredBatch, type ScoreLoss } from './score-lo
 
 /** Options of single losses over the documents of a batch. */
 export const BATCH_LOSS_CHOICES = {
-  /** `triplet`: distance by which a positive has to be nearer to its query than a negative. */
+  /** `triplet`: distance by which a positive has to be nearer to its query than a negative, ≥ 0. */
   margin: {
     type: 'number',
     min: 0,
@@ -35,7 +35,7 @@ export const BATCH_LOSS_CHOICES = {
     group: 'Loss',
     aliases: ['triplet_margin'],
   },
-  /** `triplet`: the distance between embeddings. */
+  /** `triplet`: measure of the distance between embeddings. */
   distance: {
     type: 'choice',
     choices: DISTANCES,
@@ -44,7 +44,7 @@ export const BATCH_LOSS_CHOICES = {
     group: 'Loss',
     aliases: ['distance_metric'],
   },
-  /** `gist`: the model, or run, whose similarities tell likely right answers among the candidates. */
+  /** `gist`: model or run that finds likely right answers among the candidates by its similarities. */
   guide: {
     type: 'text',
     value: 'model',
@@ -62,20 +62,29 @@ export const BATCH_LOSS_OPTIONS = {
   ...MATRYOSHKA_OPTIONS,
 } as const satisfies OptionTable;
 
-/** A loss over the documents of a batch, and what is fed to it. */
+/** Loss over the documents of a batch, with the inputs that it needs. */
 export interface BatchLoss {
+  /** Builds the loss in the graph of a step. */
   readonly loss: ScoreLoss;
   /**
-   * What the loss declares.
-   * @param documentRows  positives of the batch in the queries' order, then its negatives
+   * Computes the inputs that the loss has declared.
+   *
+   * @param documentRows  document rows: positives of the batch in the queries' order, then its negatives
    */
   inputs(batch: TrainingBatch, documentRows: Int32Array): Promise<Readonly<Record<string, HostTensor>>>;
+  /** Returns the state for a checkpoint, by name; empty where there is none. */
   state(): Readonly<Record<string, HostTensor>>;
+  /** Restores the state of a checkpoint. */
   restore(state: Readonly<Record<string, HostTensor>>): void;
+  /** Frees the models that the loss uses. */
   dispose(): Promise<void>;
 }
 
-/** Whether the options go together. @throws UsageError */
+/**
+ * Checks that the options of a batch loss go together.
+ *
+ * @throws UsageError where they do not
+ */
 export function checkBatchLoss(given: MethodOptionValues): void {
   const { loss, guide, absoluteMargin, relativeMargin } = optionValues(BATCH_LOSS_OPTIONS, given);
   if (loss === 'gist' && guide === '') {
@@ -100,14 +109,16 @@ export function checkBatchLoss(given: MethodOptionValues): void {
 }
 
 /**
- * The loss that a run's options name:
+ * Makes the loss that a run's options name:
  *
  * | loss | candidates of query i | |
  * |---|---|---|
- * | `multiple-negatives` | all documents of the batch but other right answers | `softmaxCrossEntropy` |
- * | `symmetric` | the same, and for positive i all queries of the batch | `symmetricSoftmax` |
- * | `triplet` | its own negatives of the data; where the batch brings none, all documents but its right answers | `triplet` |
- * | `gist` | documents, other queries, and other positives beside its own, but what the guide finds too similar | `gist` |
+ * | `multiple-negatives` | all documents of the batch except other right answers | `softmaxCrossEntropy` |
+ * | `symmetric` | the same; and all queries of the batch for positive i | `symmetricSoftmax` |
+ * | `triplet` | its own negatives of the data; where the batch has none, all documents except its right answers | `triplet` |
+ * | `gist` | documents, other queries, and other positives beside its own, except those that the guide finds too similar | `gist` |
+ *
+ * @throws UsageError where the guide is not a model
  */
 export async function batchLoss(context: MethodContext): Promise<BatchLoss> {
   const options = optionValues(BATCH_LOSS_OPTIONS, context.options);
@@ -184,7 +195,7 @@ const LOSSES: Readonly<Record<BatchLossName, (options: LossOptions) => ScoreLoss
 
 const embedded = ({ documents }: ScoredBatch): Tensor => documents!;
 
-/** Cosines inside a batch; the first of the documents are the positives. */
+/** Computes the cosines inside a batch. The first B documents are the positives. */
 function similarities(
   queries: Tensor,
   documents: Tensor,
@@ -198,7 +209,7 @@ function similarities(
   };
 }
 
-/** bool[B, C]: which documents make a triplet with which query. */
+/** Computes which documents make a triplet with which query: bool[B, C]. */
 function negativesOf(
   { queryRows, ownNegatives, negativeRows }: TrainingBatch,
   allowed: HostTensor,

@@ -11,23 +11,23 @@ import { allowedCandidates } from './known-positives.ts';
 import { ownPositives } from './own-negatives.ts';
 import { type LossParts, MATRYOSHKA_OPTIONS, type ScoredBatch } from './score-loss.ts';
 
-/** A batch as a loss of one's own sees it: B queries and C documents, of which the first B are their positives. */
+/** Batch as a loss sees it: B queries and C documents, of which the first B are the queries' positives. */
 export interface MaskedBatch extends ScoredBatch {
   /** f32[queries]: the score of each query's positive. */
   readonly positives: Tensor;
   /**
-   * bool[queries, documents]: document j is a negative of query i. Not its positive, no other known right answer of the query, and no
-   * document with the text of one.
+   * bool[queries, documents]: whether document j is a negative of query i. Excluded are the query's positive, its other known
+   * right answers, and documents with the text of one.
    */
   readonly negatives: Tensor;
 }
 
-/** A loss over the documents of a batch, as a method. */
+/** Specification of a training method by its loss over the documents of a batch. */
 export interface BatchMethodSpec
   extends Pick<Method, 'id' | 'summary'>,
     Partial<Pick<Method, 'paper' | 'aliases'>> {
   /**
-   * Builds the loss in the graph of a training step. The first B documents of the batch are the positives in the queries' order; the
+   * Builds the loss in the graph of a training step. The first B documents of the batch are the positives in the queries' order;
    * negatives of the data follow. Gradients reach both encoders.
    */
   readonly loss: (batch: MaskedBatch) => LossParts;
@@ -74,13 +74,17 @@ function masked(batch: ScoredBatch): MaskedBatch {
   return { ...batch, positives: ownPositives(scores), negatives: and(allowedInput(batch), not(isOwn)) };
 }
 
-/** Describes a run over the documents of its batches. */
+/** Describes a run whose negatives are the documents of its batches. */
 export const describeBatch: Method['describe'] = (plan) => [
   inBatchNegatives(plan),
   describeEncodes(plan, { perBatch: batchDocuments(plan) }),
 ];
 
-/** Starts a method that applies a loss to the documents of each batch. */
+/**
+ * Starts a method that applies a loss to the documents of each batch.
+ *
+ * @param id  id of the method
+ */
 export async function startBatchLoss(
   id: string,
   context: MethodContext,

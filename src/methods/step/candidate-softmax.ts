@@ -5,12 +5,12 @@ import { MASKED_SCORE } from '../../nn/masked-score.ts';
 import type { LossParts, ScoredBatch } from './score-loss.ts';
 
 /**
- * Softmax cross-entropy of each query's positive among all candidates of the step, of which the first B are the positives in
+ * Softmax cross-entropy of each query's positive among all candidates of the step. The first B candidates are the positives, in
  * the queries' order.
  *
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(s_ij) − s_ii ]
  *
- * Input to feed: `allowed`, see `allowedInput`. Logs `accuracy`.
+ * The step must feed the input `allowed` (see `allowedInput`). Logs `accuracy`.
  */
 export function candidateSoftmax(batch: ScoredBatch): LossParts {
   const { scores } = batch;
@@ -21,11 +21,17 @@ export function candidateSoftmax(batch: ScoredBatch): LossParts {
   };
 }
 
-/** `allowed` bool[queries, candidates]: see `allowedCandidates`. */
+/** Declares the input `allowed` bool[queries, candidates], which `allowedCandidates` computes. */
 export const allowedInput = ({ scores, input }: ScoredBatch): Tensor =>
   input('allowed', 'bool', scores.shape);
 
-/** f32[]: the share of queries whose positive, candidate i of query i, scores best among what is allowed. */
+/**
+ * Computes the share of queries whose positive scores highest among the allowed candidates: f32[]. The positive of query i is
+ * candidate i.
+ *
+ * @param scores  f32[queries, candidates]
+ * @param allowed  bool[queries, candidates]
+ */
 export function accuracy(scores: Tensor, allowed: Tensor): Tensor {
   const own = unsqueeze(range(scores.graph, 'queries'), 1);
   const positive = gatherElements(scores, own, { axis: 1 });

@@ -14,25 +14,28 @@ import { rngKey } from '../../util/rng.ts';
 import type { BatchTokens, MethodContext } from '../contract/method.ts';
 import { lossOfEmbeddings, type ScoreLoss } from './score-loss.ts';
 
-/** What queries are scored against; the columns of the scores are in this order. */
+/** Candidates that queries are scored against. The columns of the scores are in the order of these fields. */
 export interface Candidates {
-  /** Whether documents are embedded in the step, with a gradient. Default true. */
+  /** Whether the step embeds documents, with a gradient. Default true. */
   readonly embedded?: boolean;
-  /** Candidates whose embeddings are fed as [<name>, D] of this dtype under this name: constants, no gradient goes to them. */
+  /**
+   * Dtypes of further candidates by name. The step must feed their embeddings under this name, [<name>, D]; they are constants
+   * and get no gradient. Default none.
+   */
   readonly fed?: Readonly<Record<string, 'f32' | 'f16'>>;
 }
 
-/** A step's results, and the embeddings that it made on the way: what a cache writes back. */
+/** Results of a step, and the embeddings that it computed, which a cache can write back. */
 export interface ContrastiveResult extends StepResult {
-  /** f32[B, D] */
+  /** f32[B, D]: embeddings of the queries. */
   readonly queryEmbeddings: Float32Array;
-  /** f32[C, D]; nothing where no documents are embedded */
+  /** f32[C, D]: embeddings of the documents; empty where the step embeds none. */
   readonly documentEmbeddings: Float32Array;
 }
 
 /**
- * The part that all methods share: encode B queries and C documents, score all pairs, apply a loss, differentiate. A method
- * chooses the documents and the loss, and may add candidates that are embedded already.
+ * Step that all methods share: encodes B queries and C documents, scores all pairs, applies a loss, and differentiates it. A
+ * method chooses the documents and the loss, and may add candidates that are embedded already.
  */
 export class ContrastiveStep {
   private readonly context: MethodContext;
@@ -45,6 +48,13 @@ export class ContrastiveStep {
     this.tokens = new TokenFeeds(context.retriever.encoder.vocabSize);
   }
 
+  /**
+   * Compiles the program of a step.
+   *
+   * @param name  name of the graph, for messages
+   * @param loss  builds the loss in the graph
+   * @param candidates  default: the documents that the step embeds
+   */
   static async compile(
     name: string,
     context: MethodContext,
@@ -77,11 +87,13 @@ export class ContrastiveStep {
   }
 
   /**
-   * @param batch.queryRows  B rows of the query corpus
-   * @param batch.documentRows  C rows of the corpus, where documents are embedded
+   * Computes loss and gradients of one batch.
+   *
+   * @param batch.queryRows  i32[B]: rows of the query corpus
+   * @param batch.documentRows  i32[C]: rows of the document corpus, where the step embeds documents
    * @param batch.tokens  tokens to embed in place of the rows' own
-   * @param batch.inputs  what the loss declared, and embeddings of fed candidates
-   * @param batch.draw  number of this batch in the run: with the seed it keys dropout
+   * @param batch.inputs  inputs that the loss has declared, and embeddings of fed candidates
+   * @param batch.draw  number of the batch in the run; together with the seed, it keys dropout
    */
   async run(batch: {
     queryRows: Int32Array;
@@ -128,11 +140,12 @@ export class ContrastiveStep {
     };
   }
 
+  /** Frees the program. */
   async dispose(): Promise<void> {
     await this.program.dispose();
   }
 }
 
-/** Where the tokens of rows are: in the store that they are rows of, or one after the other in a store of the batch. */
+/** Locates the tokens of rows: in the store that the rows index, or in order in a store of the batch. */
 export const inStore = (rows: Int32Array, store: TokenStore, own: TokenStore | undefined) =>
   own ? { store: own, rows: rows.map((_, i) => i) } : { store, rows };

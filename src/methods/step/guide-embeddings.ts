@@ -9,14 +9,14 @@ import { option } from '../../util/option-name.ts';
 import { positionsIn } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 
-/** Texts embedded at once. */
+/** Texts embedded together. */
 const BLOCK = 32;
 
 /**
- * What a guide makes of the training texts: each is embedded at most once, when a batch first has it, and kept.
+ * Embeddings of the training texts by a guide model. Each text is embedded at most once, when a batch first needs it, and kept.
  *
- * Texts are embedded in blocks of fixed members, so that the bits of a vector do not depend on which batch asked first, and a resumed
- * run sees the same ones. Memory: 4 bytes for each number of what has been embedded.
+ * Texts are embedded in blocks with fixed members: the bits of a vector do not depend on which batch needs it first, and a
+ * resumed run sees the same vectors. Memory: 4 bytes for each number of the texts embedded so far.
  */
 export class GuideEmbeddings {
   private readonly context: MethodContext;
@@ -33,7 +33,12 @@ export class GuideEmbeddings {
     };
   }
 
-  /** @param folder  of the guide, a model or a run. @throws UsageError where there is none */
+  /**
+   * Loads the guide.
+   *
+   * @param folder  folder of the guide: a model or a run
+   * @throws UsageError where there is no model
+   */
   static async load(context: MethodContext, folder: string): Promise<GuideEmbeddings> {
     const { onNote } = context;
     const found = await findModel(folder, [], { option: 'guide' });
@@ -43,7 +48,11 @@ export class GuideEmbeddings {
     return new GuideEmbeddings(context, guide);
   }
 
-  /** f32[rows, D of the guide]: not of length one, unless the guide's are. */
+  /**
+   * Returns the guide's embeddings of texts, f32[rows, D of the guide]. They have length one only where the guide normalises.
+   *
+   * @param rows  rows of the side's corpus, all of them training texts
+   */
   async of(side: Side, rows: Int32Array): Promise<HostTensor> {
     const texts = this.sides[side];
     for (const block of texts.missing(rows)) await this.embed(side, block);
@@ -53,7 +62,7 @@ export class GuideEmbeddings {
     return hostTensor('f32', [rows.length, dimension], out);
   }
 
-  /** Which texts the ledger has, and of which guide. */
+  /** Returns, for a checkpoint, which texts the ledger has counted, and the embedding space of the guide. */
   state(): Readonly<Record<string, HostTensor>> {
     const bytes = (data: Uint8Array<ArrayBuffer>) => hostTensor('u8', [data.length], data);
     return {
@@ -63,7 +72,11 @@ export class GuideEmbeddings {
     };
   }
 
-  /** @throws UndriftError where the run had another guide, or other data */
+  /**
+   * Restores the counts of a checkpoint.
+   *
+   * @throws UndriftError where the run had another guide, or other data
+   */
   restore(state: Readonly<Record<string, HostTensor>>): void {
     const space = state['guide/space'];
     const id = embeddingSpaceId(this.guide);
@@ -83,6 +96,7 @@ export class GuideEmbeddings {
     }
   }
 
+  /** Frees the guide. */
   async dispose(): Promise<void> {
     await this.guide.dispose();
   }
@@ -106,16 +120,16 @@ export class GuideEmbeddings {
 const allRows = (...lists: (RowLists | undefined)[]): Int32Array =>
   Int32Array.from(lists.flatMap((list) => (list ? [...list.rows] : [])));
 
-/** The texts of one side that training uses, in blocks. */
+/** Training texts of one side, in blocks. */
 class SideTexts {
-  /** Ascending, each once. */
+  /** Rows of the texts, ascending, each once. */
   private readonly used: Int32Array;
-  /** Row → place in `used`. */
+  /** Place in `used` of each row. */
   private readonly placeOf: Int32Array;
-  /** f32[block, D] of those that were embedded. */
+  /** f32[block, D]: vectors of the blocks embedded so far. */
   private readonly blocks: (Float32Array | undefined)[];
   private readonly dimension: number;
-  /** 1 for each block that the ledger has. */
+  /** 1 for each block that the ledger has counted. */
   readonly counted: Uint8Array<ArrayBuffer>;
   bytes = 0;
 
@@ -130,7 +144,7 @@ class SideTexts {
     this.counted = new Uint8Array(blocks);
   }
 
-  /** Blocks of these rows that are still to be embedded, each once. */
+  /** Returns the blocks of these rows that are still to be embedded, each once. */
   missing(rows: Int32Array): Set<number> {
     const missing = new Set<number>();
     for (const row of rows) {

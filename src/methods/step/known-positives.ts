@@ -2,14 +2,14 @@ import { type DuplicateMap, type MaskedSlots, maskedSlots } from '../../cache/ma
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 
 /**
- * Which candidates may stand in a query's softmax: all but its right answers other than its own target, so that no query is
- * pushed away from one.
+ * Computes which candidates may stand in a query's softmax: all except its right answers other than its own target, so that no
+ * query is pushed away from a right answer.
  *
- * @param queryRows  B queries; the target of query i is candidate i
- * @param documentRows  C candidates, the B targets first
- * @param known.positives  known positives of a query
- * @param known.duplicates  documents of the same text, where the corpus repeats itself
- * @param known.table  further candidates: the filled slots of a table, of which those of `masked` take no part
+ * @param queryRows  i32[B]: query rows; the target of query i is candidate i
+ * @param documentRows  i32[C]: document rows of the candidates, the B targets first
+ * @param known.positives  returns the known positives of a query row
+ * @param known.duplicates  returns the documents with the same text as a document, where the corpus repeats itself
+ * @param known.table  further candidates: the filled slots of a table, except the masked ones
  * @returns  bool[B, C + filled]
  */
 export function allowedCandidates(

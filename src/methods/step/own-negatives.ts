@@ -5,8 +5,9 @@ import { NONE } from '../../util/vector-rows.ts';
 import type { ScoredBatch } from './score-loss.ts';
 
 /**
- * The scores of each query's positive, which is the document of its number, and of its own negatives, whose columns are fed:
- * `negatives` i64[queries, k], and `drawn` bool[queries, k], which of them there are.
+ * Picks the scores of each query's positive, and of its own negatives. The positive of query i is document i. The columns of the
+ * negatives are inputs that the step must feed: `negatives` i64[queries, k], and `drawn` bool[queries, k], which is false where a
+ * query has fewer than k.
  */
 export function ownNegatives({ scores, input }: ScoredBatch): NegativeScores {
   return {
@@ -16,23 +17,28 @@ export function ownNegatives({ scores, input }: ScoredBatch): NegativeScores {
   };
 }
 
-/** f32[queries]: the diagonal of a matrix f32[queries, documents]. */
+/** Picks the scores of each query's positive, f32[queries]: the diagonal of f32[queries, documents]. */
 export const ownPositives = (scores: Tensor): Tensor =>
   squeeze(gatherElements(scores, unsqueeze(range(scores.graph, 'queries'), 1), { axis: 1 }), 1);
 
-/** What a step embeds where each query has negatives of its own. */
+/** Documents of a step in which each query has negatives of its own. */
 export interface OwnColumns {
-  /** What is embedded anyway, and then each negative once, however many queries have it. */
+  /**
+   * i32[C]: document rows to embed. Documents that are embedded anyway come first, then each negative once, however many queries
+   * have it.
+   */
   readonly documentRows: Int32Array;
-  /** i64[B, k]: where among these each query's own negatives are. */
+  /** i64[B, k]: places in `documentRows` of each query's negatives. */
   readonly columns: BigInt64Array<ArrayBuffer>;
-  /** bool[B, k]: which of them there are. */
+  /** bool[B, k]: false where a query has fewer than k negatives. */
   readonly drawn: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * @param embedded  documents of the batch that are embedded anyway
- * @param own  i32[B, k]: negatives of each query; `NONE` where it has fewer
+ * Lists the documents to embed, and the places of each query's negatives among them.
+ *
+ * @param embedded  document rows of the batch that are embedded anyway
+ * @param own  i32[B, k]: document rows of each query's negatives; `NONE` where it has fewer
  */
 export function ownColumns(embedded: Iterable<number>, own: Int32Array): OwnColumns {
   const documents = [...embedded];

@@ -10,9 +10,9 @@ import { option } from '../../util/option-name.ts';
 import { type GivenOptions, type OptionTable, optionValues } from '../../util/option-table.ts';
 import type { MethodContext } from '../contract/method.ts';
 
-/** Options of methods whose losses can be taken at several sizes of the embeddings. */
+/** Options of methods that can take their loss at several sizes of the embeddings. */
 export const MATRYOSHKA_OPTIONS = {
-  /** Smaller sizes of the embeddings that are trained besides the full one; see `matryoshka`. */
+  /** Embedding sizes that are trained besides the full one, in dimensions; see `matryoshka`. */
   matryoshka: {
     type: 'numbers',
     whole: true,
@@ -22,7 +22,7 @@ export const MATRYOSHKA_OPTIONS = {
     group: 'Loss',
     aliases: ['matryoshka_dims'],
   },
-  /** The weight of each of these sizes; all 1 where there are none. */
+  /** Weight of the loss at each size of `matryoshka`. Default: 1 each. */
   matryoshkaWeights: {
     type: 'numbers',
     min: 0,
@@ -34,39 +34,44 @@ export const MATRYOSHKA_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** What a loss makes of the scores of a batch. */
+/** Tensors that a loss computes from a batch. */
 export interface LossParts {
-  /** f32[]: differentiated. */
+  /** f32[]: loss that is differentiated. */
   trainingLoss: Tensor;
-  /** f32[]: plotted; default the training loss. */
+  /** f32[]: loss to plot. Default: the training loss. */
   interpretableLoss?: Tensor;
-  /** f32[]: logged, by name. */
+  /** f32[] each: figures to log, by name. Default none. */
   metrics?: Readonly<Record<string, Tensor>>;
 }
 
-/** A batch as a loss sees it, at one size of its embeddings. */
+/** Batch as a loss sees it, at one size of its embeddings. */
 export interface ScoredBatch {
-  /** f32[queries, documents]: q_i·d_j / τ, candidates that are fed in further columns. */
+  /** f32[queries, candidates]: q_i·d_j / τ. Columns of embedded documents come first, then those of fed candidates. */
   readonly scores: Tensor;
-  /** f32[queries, D] */
+  /** f32[queries, D]: embeddings of the queries. */
   readonly queries: Tensor;
-  /** f32[documents, D]: those embedded in the step; absent where all candidates are fed. */
+  /** f32[documents, D]: embeddings of the documents that the step embeds; absent where all candidates are fed. */
   readonly documents?: Tensor | undefined;
-  /** Products of embeddings divided by the temperature. */
+  /** Divides products of embeddings by the temperature τ. */
   divide(products: Tensor): Tensor;
-  /** Declares what is fed to a step (masks, columns, partition functions), once however often the loss is taken. */
+  /**
+   * Declares an input of the step, such as masks, columns or partition functions. A name is declared once, even where the loss is
+   * taken at several sizes.
+   */
   input(name: string, dtype: DType, shape: readonly Dim[]): Tensor;
 }
 
-/** A loss over a batch, as a part of a step's graph; gradients reach both encoders, and of fed candidates none but the queries'. */
+/** Builds a loss over a batch in the graph of a step. Gradients reach both encoders; embeddings of fed candidates get none. */
 export type ScoreLoss = (batch: ScoredBatch) => LossParts;
 
 /**
- * The loss of embeddings; with the method's option `matryoshka`, its weighted sum over several sizes of them. What is plotted and
- * logged is that of the full size.
+ * Builds the loss of embeddings. With the method's option `matryoshka`, it is the weighted sum over several sizes of the
+ * embeddings; the interpretable loss and the metrics are then those of the full size.
  *
- * @param embeddings.queries  f32[queries, D];  @param embeddings.documents  f32[documents, D], where documents are embedded
+ * @param embeddings.queries  f32[queries, D]
+ * @param embeddings.documents  f32[documents, D], where documents are embedded
  * @param embeddings.fed  f32[…, D] each: further candidates
+ * @param p  parameters of the graph
  */
 export function lossOfEmbeddings(
   { retriever, temperature, options }: Pick<MethodContext, 'retriever' | 'temperature' | 'options'>,
@@ -79,8 +84,8 @@ export function lossOfEmbeddings(
   const { fed = {} } = embeddings;
   const at = (cut: Readonly<Record<string, Tensor>>): LossParts => {
     const { queries, documents } = cut as { queries: Tensor; documents?: Tensor };
-    // Products are put side by side, not embeddings: with fewer queries than dimensions there is less to copy. What is fed may be
-    // long: there it is the queries that are divided by the temperature, not the products and their gradients.
+    // Products are concatenated, not embeddings: with fewer queries than dimensions there is less to copy. Fed candidates may be
+    // many: the queries are divided by the temperature there, not the products and their gradients.
     const parts = documents ? [divide(matmul(queries, documents, { transB: true }))] : [];
     for (const name of Object.keys(fed)) {
       parts.push(matmul(divide(queries), cut[`fed/${name}`]!, { transB: true }));
@@ -119,8 +124,11 @@ function inputOnce(graph: Graph): ScoredBatch['input'] {
 }
 
 /**
- * The sizes that are trained, largest first, the full one always among them (with weight 1 unless it is listed); none where only it is.
- * @throws UsageError for a size beyond the embedding, one given twice, or weights that do not fit
+ * Lists the embedding sizes to train, largest first. The full size is always among them, with weight 1 unless it is listed. The
+ * list is empty where only the full size is trained.
+ *
+ * @param dimension  full size, D
+ * @throws UsageError for a size beyond D, a size given twice, or weights that do not match the sizes
  */
 export function matryoshkaSizes(
   { matryoshka: listed = [], matryoshkaWeights: weights = [] }: GivenOptions<typeof MATRYOSHKA_OPTIONS>,

@@ -11,43 +11,45 @@ import { count } from '../../util/format.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 
+/** Options of `AsyncRefresh`. */
 export interface AsyncRefreshOptions {
-  /** Updates after which a refresh begins. */
+  /** Begin a refresh every n updates. */
   readonly every: number;
-  /** Whether the new table is swapped in right before the next refresh begins, and never earlier: so that a run can be repeated. */
+  /** Whether the new table is always swapped in right before the next refresh begins, so that a run can be repeated. */
   readonly wait: boolean;
-  /** Rows embedded together; the same as of a refresh in this process, so that both make the same bits. */
+  /** Rows embedded together. A refresh in this process uses the same number, so that both compute the same bits. */
   readonly blockRows: number;
+  /** Limits of time and failures for the background process. */
   readonly limits?: Partial<BackgroundLimits>;
 }
 
-/** What is being embedded: all that a process needs to begin anew, here or after a resumption. */
+/** Refresh in progress, with everything that a process needs to begin it again, here or after a resumption. */
 interface Running {
-  /** Step that had moved the weights last. */
+  /** Number of the last update of the weights that the refresh uses. */
   readonly version: number;
   readonly documents: Int32Array<ArrayBuffer>;
-  /** Those of the documents' encoder that are trained, as they were then. */
+  /** Trained weights of the document encoder, as they were at the beginning of the refresh. */
   readonly weights: Weights;
-  /** Undefined where its files could not be written. */
+  /** Job of the background process; undefined where its files could not be written. */
   readonly job: BackgroundJob | undefined;
 }
 
 /**
- * Asynchronous refresh of a score table: a process of its own embeds all rows with the weights of one moment, while training goes on
- * with the old table; the new one is swapped in between two steps. Rows that were embedded later than that moment, because a step
- * wrote them back, stay; so do documents that have come in since.
+ * Asynchronous refresh of a score table. A process of its own embeds all rows with the weights of one moment, while training goes
+ * on with the old table. The new table is swapped in between two steps. Rows that a step has written back since that moment are
+ * kept, and so are documents that have come in since.
  *
  *     begins after update  v = n, 2n, …   with the weights of v
  *     swapped in           when ready, then begins the next one that is due;   with `wait` at v + n, whenever ready
  *
- * With `wait` training waits for a refresh that takes longer than n steps, and the run's bytes depend on nothing but its settings:
- * they are those of a refresh in this process with the weights of v, swapped in at v + n.
+ * With `wait`, training waits for a refresh that takes longer than n steps. The bytes of the run then depend only on its
+ * settings: they equal those of a refresh in this process with the weights of v, swapped in at v + n.
  *
- * A process that dies or hangs is replaced; after several failures the refresh is given up, and the next one tries again. Training
- * stays on the table that it has.
+ * A process that dies or hangs is replaced. After several failures the refresh is given up, training keeps its table, and the
+ * next refresh tries again.
  *
- * Memory: a copy of the documents' encoder while a refresh runs, which is part of a checkpoint: a resumed run begins the same
- * refresh again. The process has its weights and 16,384 rows.
+ * Memory: during a refresh, a copy of the document encoder's weights. The copy is part of a checkpoint, so that a resumed run
+ * begins the same refresh again. The process holds its own weights and 16,384 rows.
  */
 export class AsyncRefresh {
   private readonly table: ScoreTable;
@@ -57,7 +59,7 @@ export class AsyncRefresh {
   private running: Running | undefined;
   /** Step at which the last refresh began. */
   private begun = 0;
-  /** Step whose weights made the last table that was swapped in; 0 for what it was filled with. */
+  /** Step whose weights made the last table that was swapped in; 0 for the first table. */
   private version = 0;
 
   constructor(table: ScoreTable, context: MethodContext, options: AsyncRefreshOptions) {
@@ -82,24 +84,25 @@ export class AsyncRefresh {
     });
   }
 
-  /** Step whose weights made the last table that was swapped in; 0 before. */
+  /** Step whose weights made the last table that was swapped in; 0 for the first table. */
   get tableVersion(): number {
     return this.version;
   }
 
-  /** Whether a table should have come in before the next step, and has not: Ctrl-C has cut the wait for it short. */
+  /** Whether a table should have come in before the next step but has not, because Ctrl-C cut the wait for it short. */
   get isOwed(): boolean {
     return this.options.wait && this.running !== undefined && this.isDue;
   }
 
   /**
-   * After an update: swaps in what is to be swapped in, and begins what is due.
-   * @returns  version of the table and its lag behind the weights, in steps
+   * Swaps in a table that is ready or owed after an update, and begins a refresh that is due.
+   *
+   * @returns  version of the table, and its lag behind the weights in steps
    */
   async settle(): Promise<Record<string, number>> {
     const { table, options, context, running, isDue } = this;
     const step = table.clock;
-    // What begins with the last update is for nobody.
+    // Nothing would use a refresh that begins with the last update.
     const isLast = step >= (context.totalSteps ?? Number.POSITIVE_INFINITY);
     const swaps = running && (options.wait ? isDue && !isLast : running.job?.outcome !== 'running');
     if (swaps && (await this.finished(running))) {
@@ -110,7 +113,7 @@ export class AsyncRefresh {
     return { refreshVersion: this.version, refreshLagSteps: step - this.version };
   }
 
-  /** For a checkpoint. */
+  /** Returns the state for a checkpoint: the steps of the refreshes, and the weights of the one in progress. */
   state(): Record<string, HostTensor> {
     const { begun, version, running } = this;
     const steps = Int32Array.of(begun, version, running ? running.version : NONE);
@@ -125,7 +128,7 @@ export class AsyncRefresh {
     };
   }
 
-  /** Takes back what `state` gave, and begins the refresh that was running anew. */
+  /** Restores the state of a checkpoint, and begins the refresh that was in progress again. */
   async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
     const [begun = 0, version = 0, running = NONE] = (state['refresh/steps']?.data ?? []) as Int32Array;
     this.begun = begun;
@@ -141,6 +144,7 @@ export class AsyncRefresh {
     });
   }
 
+  /** Ends the background process. */
   async dispose(): Promise<void> {
     await this.encoder.dispose();
   }
@@ -175,7 +179,11 @@ export class AsyncRefresh {
     this.running = { ...refresh, job };
   }
 
-  /** Waits until a refresh is finished. @returns  false where the run is to be stopped first */
+  /**
+   * Waits until a refresh is finished.
+   *
+   * @returns  false where the run is to be stopped first
+   */
   private async finished({ job }: Running): Promise<boolean> {
     const { signal, onProgress } = this.context;
     if (job?.outcome !== 'running') return true;
@@ -183,7 +191,7 @@ export class AsyncRefresh {
     const stopped = new Promise<void>((resolve) => {
       stop = resolve;
     });
-    // The process alone keeps no event loop alive.
+    // The process alone does not keep the event loop alive.
     const timer = setInterval(
       () => onProgress?.({ stage: 'wait for the refresh', done: job.done, total: job.rows, unit: 'texts' }),
       PROGRESS_MS,
@@ -207,7 +215,7 @@ export class AsyncRefresh {
       try {
         await job.read((first, embeddings) => {
           const slots = table.slotsOf(documents.subarray(first, first + embeddings.length / D));
-          // Of a version above this one, where a step has embedded it since.
+          // A row of a later version has been embedded by a step since.
           const mask = Array.from(slots, (slot) => slot !== NONE && table.versions[slot]! <= version);
           table.refresh(slots, embeddings, { version, mask });
           rows += mask.reduce((sum, taken) => sum + Number(taken), 0);
@@ -230,7 +238,7 @@ export class AsyncRefresh {
 
 const WEIGHTS = 'refresh/weights/';
 
-/** Between two signs of life while training waits. */
+/** Milliseconds between reports of progress while training waits. */
 const PROGRESS_MS = 200;
 
 const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -6,10 +6,10 @@ import { samplerOf } from './table-negatives.ts';
 import { tableOptions, tableRows } from './table-options.ts';
 
 /**
- * Whether a run over a score table can go well, before anything is embedded.
+ * Checks the plan of a run over a score table, before anything is embedded.
  *
- * @throws UsageError where the loss form cannot use what the sampler draws or what the data gives, and where a batch does not fit
- *   into the table that it is to enter
+ * @throws UsageError where the loss form cannot use what the sampler draws or what the data gives, where options contradict each
+ *   other, and where the table is smaller than a batch that has to enter it
  */
 export function checkTablePlan({ options: given, negativesPerQuery, batchSize, documents }: RunPlan): void {
   const options = tableOptions(given);
@@ -39,7 +39,11 @@ export function checkTablePlan({ options: given, negativesPerQuery, batchSize, d
   if (parseRefreshPolicy(refresh).stream) checkBatchFits(batchSize, rows);
 }
 
-/** @throws UsageError where a table cannot take in the positives of one batch */
+/**
+ * Checks that a table can take in the positives of one batch.
+ *
+ * @throws UsageError where it cannot
+ */
 export function checkBatchFits(batchSize: number, rows: number): void {
   if (batchSize <= rows) return;
   throw new UsageError(`a batch of ${batchSize} documents does not fit into a cache of ${rows} rows`, {

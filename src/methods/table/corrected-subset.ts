@@ -6,11 +6,11 @@ import type { MethodContext } from '../contract/method.ts';
 import type { TableOptions } from './table-options.ts';
 
 /**
- * Which rows of a large table are corrected for a batch, where not all are:
+ * Choice of the rows of a large table that are corrected for a batch, where not all rows are:
  *
- * - `random`: M uniformly; Z over them times N / M is unbiased for Z over all
- * - `shortlist`: half of them the nearest to the batch's queries before correction, as many for each query, the others uniformly. No
- *   factor makes a partition function of these, so that loss forms that need one cannot use them.
+ * - `random`: M rows, uniformly. Z over them times N / M is an unbiased estimate of Z over all rows.
+ * - `shortlist`: half of the rows are the nearest to the batch's queries before correction, as many for each query; the others
+ *   are uniform. No factor turns their sum into a partition function, so that loss forms that need one cannot use a shortlist.
  *
  * Cost of a shortlist: the scores of all rows, 2 B N D operations.
  */
@@ -26,8 +26,10 @@ export class CorrectedSubset {
   }
 
   /**
-   * i32[rows], ascending: filled slots, all of them where there are no more.
-   * @param queries  f32[B, D]
+   * Chooses filled slots, ascending: i32[rows]. Returns all filled slots where there are no more than `rows`.
+   *
+   * @param rows  slots to choose, M
+   * @param queries  f32[B, D]: embeddings of the batch's queries
    * @param draw  number of the batch in the run
    */
   async choose(rows: number, queries: Float32Array, draw: number): Promise<Int32Array> {
@@ -45,11 +47,12 @@ export class CorrectedSubset {
     return Int32Array.from(chosen).sort();
   }
 
+  /** Frees the scoring program. */
   async dispose(): Promise<void> {
     await this.scores?.dispose();
   }
 
-  /** Up to half of `rows` slots. */
+  /** Returns up to half of `rows` slots, the nearest to the queries. */
   private async nearest(rows: number, queries: Float32Array): Promise<Set<number>> {
     const { table, context } = this;
     const B = queries.length / table.dimension;

@@ -4,7 +4,7 @@ import { describeEncodes } from '../contract/describe-run.ts';
 import type { RunPlan } from '../contract/method.ts';
 import { type TableOptions, tableRows } from './table-options.ts';
 
-/** What a run over a score table trains against, how the table is kept, and what that costs. */
+/** Describes a run over a score table: what it trains against, how the table is kept, and what that costs. */
 export function describeTable(plan: RunPlan): string[] {
   const options = plan.options as TableOptions;
   const { batchSize: B, documents: N, dimension: D, negativesPerQuery } = plan;
@@ -37,7 +37,7 @@ export function describeTable(plan: RunPlan): string[] {
   ];
 }
 
-/** What moves the rows of a table, how many, and what it learns from. */
+/** Describes the corrector of a table: which rows it moves, and what it learns from. */
 function describeCorrection(
   options: TableOptions,
   { rows, teaching }: { rows: number; teaching: number },

@@ -1,12 +1,12 @@
 import { permutation, rngKey } from '../../util/rng.ts';
 import type { MethodContext, TrainingPairs } from '../contract/method.ts';
 
-/** Queries of a probe: enough for means, and few enough to score against 100,000 documents in a moment. */
+/** Queries of a probe: enough for means, and few enough to score quickly against 100,000 documents. */
 const PROBE_QUERIES = 128;
 
 /**
- * Picks the training queries with which a run is diagnosed, each with its first positive. They are the same ones each time, so that two
- * diagnoses differ by the encoder and the cache alone.
+ * Picks up to 128 training queries for diagnoses, each with its first positive. The same queries are picked each time, so that
+ * two diagnoses differ only by the encoder and the cache.
  */
 export function diagnosisProbe({
   examples: { queryRows, positives },

@@ -9,24 +9,24 @@ import { permutation, rngKey } from '../../util/rng.ts';
 import { NONE, positionsIn } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 
-/** Training queries and rows of the table that are looked at, the same ones each time. */
+/** Training queries, and rows of the table, in the probe. They are the same each time. */
 const QUERIES = 64;
 const ROWS = 256;
 
-/** Means over the probe's queries, in nats. */
+/** Divergence between table and fresh embeddings, as means over the probe's queries, in nats. */
 export interface ProbeDivergence {
   /** KL(P‖P̃) of the table as it is. */
   readonly stale: number;
-  /** And of what negatives are drawn from: the same without a corrector. */
+  /** KL(P‖P̃) of the corrected rows that negatives are drawn from. Equals `stale` without a corrector. */
   readonly corrected: number;
 }
 
 /**
  * Evidence of how stale a table is, for a refresh policy to act on.
  *
- * - `kl`: KL(P‖P̃) over a uniform sample of 256 rows for 64 training queries, right answers left out. Both are softmaxes over
- *   the sample: a corpus has harder documents than that, and a larger divergence.
- * - `sampleRatio`: mean effective sample size of the draws as a share of k, since it was last asked for; costs nothing
+ * - `kl` is KL(P‖P̃) over a uniform sample of 256 rows for 64 training queries, right answers left out. Both are softmaxes over
+ *   the sample. The whole corpus has harder documents than the sample, and a larger divergence.
+ * - The sample ratio is the mean effective sample size of the draws as a share of k, since it was last taken. It costs nothing.
  *
  * Cost of `kl`: 256 documents and 64 queries embedded.
  */
@@ -36,10 +36,14 @@ export class RefreshEvidence {
   private readonly duplicates: DuplicateMap;
   private readonly corrected: ((slots: Int32Array) => Promise<Float32Array>) | undefined;
   private program: Promise<Program> | undefined;
-  /** Sum of ratios, and how many. */
+  /** Sum of sample ratios, and their number. */
   private sampled: [number, number] = [0, 0];
 
-  /** @param of.corrected  what the table's rows are drawn as, where that is not what they are */
+  /**
+   * @param of.table  table to measure
+   * @param of.duplicates  returns the documents with the same text as a document
+   * @param of.corrected  returns rows as a corrector moves them, f32[slots, D]; absent without a corrector
+   */
   constructor(
     context: MethodContext,
     of: {
@@ -54,19 +58,20 @@ export class RefreshEvidence {
     this.corrected = of.corrected;
   }
 
-  /** Takes in a batch's effective sample size as a share of the draws. */
+  /** Adds the effective sample size of one batch, as a share of the draws. */
   sampleSize(ratio: number): void {
     const [sum, count] = this.sampled;
     this.sampled = [sum + ratio, count + 1];
   }
 
-  /** 1 before any batch. */
+  /** Returns the mean sample ratio since the last call, and starts anew; 1 where there was no batch. */
   takeSampleRatio(): number {
     const [sum, count] = this.sampled;
     this.sampled = [0, 0];
     return count > 0 ? sum / count : 1;
   }
 
+  /** Measures KL(P‖P̃) with the current weights. Returns 0 for an empty table. */
   async kl(): Promise<ProbeDivergence> {
     const { context, table, duplicates, corrected } = this;
     const { retriever, queries, documents, compute, ledger, seed, examples, positives } = context;
@@ -119,23 +124,25 @@ export class RefreshEvidence {
     return { stale, corrected: corrected ? await against(await corrected(slots)) : stale };
   }
 
-  /** For a checkpoint. */
+  /** Returns the sample ratios for a checkpoint. */
   state(): Record<string, HostTensor> {
     const [sum, count] = this.sampled;
     return count > 0 ? { 'evidence/sampled': hostTensor('f64', [2], Float64Array.of(sum, count)) } : {};
   }
 
+  /** Restores the sample ratios of a checkpoint. */
   restore(state: Readonly<Record<string, HostTensor>>): void {
     const stored = state['evidence/sampled']?.data;
     this.sampled = stored ? [Number(stored[0]), Number(stored[1])] : [0, 0];
   }
 
+  /** Frees the program. */
   async dispose(): Promise<void> {
     await (await this.program)?.dispose();
   }
 }
 
-/** kl f32[]: mean over the queries of  Σ p (s − s̃) − log Z + log Z̃. */
+/** Builds the graph of kl f32[]: the mean over the queries of  Σ p (s − s̃) − log Z + log Z̃. */
 function divergenceGraph(D: number): Graph {
   const graph = new Graph('probe-divergence');
   const queries = graph.input('queries', 'f32', ['queries', D]);

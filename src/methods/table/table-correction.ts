@@ -14,47 +14,49 @@ import type { TableOptions } from './table-options.ts';
 /** Documents embedded with the current weights. */
 export interface FreshDocuments {
   readonly documents: Int32Array;
-  /** f32[documents, D] */
+  /** f32[documents, D]: embeddings of the documents. */
   readonly embeddings: Float32Array;
 }
 
-/** What one batch gives a corrector to learn from. */
+/** Pairs of embeddings from one batch that a corrector learns from. */
 interface Lesson {
-  /** f32[pairs, D] */
+  /** f32[pairs, D]: embeddings as they are in the table. */
   readonly stale: Float32Array;
+  /** f32[pairs, D]: embeddings of the same documents by the current weights. */
   readonly fresh: Float32Array;
-  /** i32[pairs] */
+  /** i32[pairs]: ages of the stale embeddings, in steps. */
   readonly ages: Int32Array;
-  /** f32[B, D] · 1/τ */
+  /** f32[B, D]: embeddings of the batch's queries, divided by τ. */
   readonly queries: Float32Array;
 }
 
 /**
- * A corrector over a score table: before each batch it moves the stale embeddings to where they would be now, into a table of its own
- * that negatives are drawn from; after each update it learns from the documents that the update's batches have embedded anyway, and
- * from a few random ones, without which it would never see the bulk.
+ * Corrector over a score table. Before each batch it moves the stale embeddings to where the current weights would put them. The
+ * corrected rows form a table of their own, from which negatives are drawn. After each update the corrector learns from the
+ * documents that the update's batches have embedded, and from a few random documents, without which it would never see most of
+ * the corpus.
  *
  *     view_n = h(b_n, age_n; Ψ)        all N rows, or M of them for each batch
  *
- * Neither the table nor the encoders get anything from it: what is stale stays stale, until it is refreshed.
+ * The corrector changes neither the table nor the encoders: stale embeddings stay stale until they are refreshed.
  *
- * Cost of a batch: `flopsPerRow` for each corrected row; `teachingSamples` documents embedded without a gradient. Memory: M rows of D
- * numbers, f32.
+ * Cost of a batch: `flopsPerRow` for each corrected row; `teachingSamples` documents embedded without a gradient. Memory: M rows
+ * of D numbers, f32.
  */
 export class TableCorrection {
-  /** Corrected rows; slot n holds what slot n of the table holds, unless they are a part of it. */
+  /** Corrected rows. Where all rows are corrected, slot n of the view holds the document of slot n of the table. */
   readonly view: ScoreTable;
   private readonly context: MethodContext;
   private readonly table: ScoreTable;
   private readonly options: TableOptions;
   private readonly corrector: Corrector;
-  /** For rows that are left as they are. */
+  /** Corrector that leaves rows unchanged. */
   private readonly none: Corrector;
   private readonly subset: CorrectedSubset | undefined;
-  /** The corrector's state at first: the identity. */
+  /** State of the corrector at first: the identity. */
   private readonly initial: Record<string, HostTensor>;
   private lessons: Lesson[] = [];
-  /** Whether the view shows the table and the corrector as they are. */
+  /** Whether the view is up to date with the table and the corrector. */
   private isShown = false;
   private isBypassed = false;
 
@@ -78,6 +80,11 @@ export class TableCorrection {
     context.ledger.cache(table.bytes + this.view.bytes);
   }
 
+  /**
+   * Creates the corrector that options describe.
+   *
+   * @throws UsageError for a model whose embeddings are not normalised
+   */
   static async create(
     context: MethodContext,
     table: ScoreTable,
@@ -108,17 +115,17 @@ export class TableCorrection {
     return new TableCorrection(context, table, options, { corrector, none });
   }
 
-  /** Whether the table is used as it is, because corrected it would be further from the truth. */
+  /** Whether the table is used without correction, because corrected rows would be further from the fresh ones. */
   get bypassed(): boolean {
     return this.isBypassed;
   }
 
-  /** Rows of the table for each row of the view. */
+  /** Number of rows of the table for each row of the view. */
   get rowsPerRow(): number {
     return this.table.filled / Math.max(1, this.view.filled);
   }
 
-  /** f32[slots, D]: rows of the table as they are corrected now. */
+  /** Returns rows of the table as the corrector moves them now: f32[slots, D]. */
   async corrected(slots: Int32Array): Promise<Float32Array<ArrayBuffer>> {
     const { table, corrector } = this;
     const rows = hostTensor('f32', [slots.length, table.dimension], table.read(slots));
@@ -126,8 +133,9 @@ export class TableCorrection {
   }
 
   /**
-   * Before a batch: brings the view up to date.
-   * @param queries  f32[B, D], embeddings of the batch's queries
+   * Brings the view up to date before a batch.
+   *
+   * @param queries  f32[B, D]: embeddings of the batch's queries
    * @param draw  number of the batch in the run
    */
   async show(queries: Float32Array, draw: number): Promise<void> {
@@ -150,7 +158,12 @@ export class TableCorrection {
     this.isShown = true;
   }
 
-  /** Random documents of the table, embedded for the corrector to learn from; the same draw gives the same. */
+  /**
+   * Embeds random documents of the table, for the corrector to learn from. The same draw gives the same documents.
+   *
+   * @param draw  number of the batch in the run
+   * @returns  undefined where no documents are asked for, or the table is empty
+   */
   async teachers(draw: number): Promise<FreshDocuments | undefined> {
     const { context, table, options } = this;
     const { retriever, compute, documents: store, ledger, seed } = context;
@@ -168,8 +181,10 @@ export class TableCorrection {
   }
 
   /**
-   * Remembers what a batch has embedded, for the update after it. The table must be as the batch found it.
-   * @param queries  f32[B, D]
+   * Collects the embeddings of a batch for the next call of `learn`. The table must still be as the batch found it.
+   *
+   * @param queries  f32[B, D]: embeddings of the batch's queries
+   * @param parts  documents that the batch has embedded, and teachers
    */
   take(queries: Float32Array, parts: readonly FreshDocuments[]): void {
     const { table, context } = this;
@@ -194,7 +209,12 @@ export class TableCorrection {
     });
   }
 
-  /** After an update, before the table is refreshed: learns. @param step  number of the update, from 1 */
+  /**
+   * Trains the corrector after an update, before the table is refreshed.
+   *
+   * @param step  number of the update, from 1
+   * @returns  figures for the log, by name
+   */
   async learn(step: number): Promise<Readonly<Record<string, number>>> {
     const { lessons, corrector, context } = this;
     this.lessons = [];
@@ -211,7 +231,10 @@ export class TableCorrection {
     return await corrector.learn(batch, step);
   }
 
-  /** The table has been embedded anew: what the corrector knew is about embeddings that are no more. */
+  /**
+   * Resets the corrector after all rows have been embedded again, because it has learnt from embeddings that are gone. A
+   * corrector with ages as inputs keeps its state.
+   */
   async forget(): Promise<void> {
     this.isShown = false;
     if (this.corrector.usesAges) return;
@@ -219,8 +242,10 @@ export class TableCorrection {
   }
 
   /**
-   * Takes the corrector out, or in again, by what a measurement has found.
-   * @param kl  KL(P‖·) of the table as it is, and corrected
+   * Bypasses the corrector, or uses it again, by a measurement.
+   *
+   * @param kl  KL(P‖P̃) of the table as it is, and of the corrected rows, in nats
+   * @param step  number of the update, for the note
    */
   judge(kl: { readonly stale: number; readonly corrected: number }, step: number): void {
     const isWorse = kl.corrected > kl.stale;
@@ -263,7 +288,7 @@ export class TableCorrection {
   }
 }
 
-/** Steps since embeddings of these versions were made. */
+/** Computes the steps since embeddings of these versions were made. */
 const agesOf = (versions: Int32Array, clock: number): Int32Array =>
   versions.map((version) => Math.max(0, clock - Math.max(0, version)));
 

@@ -9,18 +9,18 @@ import { ownNegatives } from '../step/own-negatives.ts';
 import type { ScoredBatch, ScoreLoss } from '../step/score-loss.ts';
 
 /**
- * Losses over negatives that were sampled from a score table, as functions of the fresh scores f32[queries, documents] of a
- * step: its first B documents are the positives, and query i's own k negatives are the columns that are fed for it.
+ * Losses over negatives that were sampled from a score table. Each is a function of the fresh scores f32[queries, documents] of a
+ * step. The first B documents are the positives; the columns of query i's own k negatives are fed.
  *
- * Inputs that are fed to a step, all from `TableMethod`:
+ * A step must feed these inputs, which `TableMethod` computes:
  *
  * | input | shape | |
  * |---|---|---|
  * | `negatives` | i64[queries, k] | columns of each query's negatives |
- * | `drawn` | bool[queries, k] | which of them there are |
+ * | `drawn` | bool[queries, k] | false where fewer than k were drawn |
  * | `logPartition` | f32[queries] | log Z of the table, right answers left out |
  * | `tableScores` | f32[queries, k] | scores of the negatives in the table |
- * | `allowed` | bool[queries, documents] | documents that are no right answer to a query |
+ * | `allowed` | bool[queries, documents] | documents that are not right answers to a query |
  */
 export const tableLosses: Readonly<Record<LossForm, ScoreLoss>> = {
   expectation: (batch) => expectation(ownNegatives(batch), logPartition(batch)),

@@ -20,17 +20,19 @@ import { TableProbe } from './table-probe.ts';
 import { TableUpkeep } from './table-upkeep.ts';
 
 /**
- * Training against cached embeddings, of which the published methods are choices of five parts: a score table, a sampler, masks,
- * a loss and a refresh policy.
+ * Training against cached embeddings. The published methods are choices of five parts: a score table, a sampler, masks, a loss,
+ * and a refresh policy.
  *
  *   1. where there is a corrector, move the stale rows to where they would be now                           `TableCorrection`
  *   2. embed the queries, score the rows, mask every right answer, sample k negatives for each query       `TableNegatives`
  *   3. embed queries, positives and the distinct negatives with the current weights; loss; gradient       `ContrastiveStep`
  *   4. after the update: teach the corrector; write back what was embedded, insert positives, refresh rows    `TableUpkeep`
  *
- * Cost of a step: B queries twice, B positives, at most B k negatives, and a product of B × C × D; plus what is refreshed.
+ * Cost of a step: B queries embedded twice, B positives, at most B k negatives, and a product of B × C × D; plus the refreshed
+ * rows.
  */
 export class TableMethod implements RunningMethod {
+  /** Table of cached embeddings. */
   readonly table: ScoreTable;
   private readonly context: MethodContext;
   private readonly options: TableOptions;
@@ -41,7 +43,10 @@ export class TableMethod implements RunningMethod {
   private readonly evidence: RefreshEvidence;
   private readonly upkeep: TableUpkeep;
   private readonly probe: TableProbe;
-  /** At first, where options say so: the loss is the truncated softmax over the batch and uniform negatives. */
+  /**
+   * Step of the first `uniformSteps` updates, where the options ask for them: truncated softmax over the batch and uniform
+   * negatives.
+   */
   private readonly warmUp: WarmUp | undefined;
 
   private constructor(context: MethodContext, of: TableParts) {
@@ -68,6 +73,11 @@ export class TableMethod implements RunningMethod {
     };
   }
 
+  /**
+   * Creates the table, and compiles the programs of a step.
+   *
+   * @param name  id of the method
+   */
   static async start(name: string, context: MethodContext): Promise<TableMethod> {
     const options = tableOptions(context.options);
     const { retriever, documents, ledger } = context;
@@ -85,6 +95,7 @@ export class TableMethod implements RunningMethod {
       table,
       duplicates: duplicateMap(documents),
       contrastive: await compile(options.loss),
+      // A sample from a part of the table would be another part at each draw, so there is none with a corrector.
       correction: options.corrector ? await TableCorrection.create(context, table, options) : undefined,
       warmUp: options.uniformSteps ? await compile('truncated') : undefined,
     });
@@ -193,7 +204,7 @@ export class TableMethod implements RunningMethod {
     await this.warmUp?.step.dispose();
   }
 
-  /** What `tableLosses` declare. */
+  /** Computes the inputs that `tableLosses` declare. */
   private inputs(
     { queryRows }: TrainingBatch,
     { documentRows, columns, drawn, chosen }: OwnColumns & { chosen: ChosenNegatives },
@@ -216,7 +227,7 @@ export class TableMethod implements RunningMethod {
     };
   }
 
-  /** f32[B]: log Z of all rows, from that of those that were drawn from. */
+  /** Scales log Z of the rows that were drawn from to log Z of all rows: f32[B]. */
   private wholeTable(logPartition: Float32Array): Float32Array {
     const share = Math.log(this.correction?.rowsPerRow ?? 1);
     return share === 0 ? logPartition : logPartition.map((value) => value + share);

@@ -9,16 +9,17 @@ import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext, TrainingPairs } from '../contract/method.ts';
 import type { TableOptions } from './table-options.ts';
 
-/** Negatives chosen for a batch. */
+/** Negatives that were chosen for a batch. */
 export interface ChosenNegatives extends Sample {
-  /** Slots that are no negatives, summed over the queries. */
+  /** Number of masked slots, summed over the queries. */
   readonly maskedSlots: number;
 }
 
 /**
- * Chooses negatives from a score table: embeds the queries without gradient, scores the table, masks every right answer, samples.
+ * Chooses negatives from a score table: embeds the queries without a gradient, scores the table, masks every right answer, and
+ * samples.
  *
- * Cost: B queries embedded, 2 B C D operations of scoring. Memory: a few MiB, whatever the table.
+ * Cost: B queries embedded, 2 B C D operations of scoring. Memory: a few MiB, whatever the size of the table.
  */
 export class TableNegatives {
   private readonly context: MethodContext;
@@ -41,8 +42,11 @@ export class TableNegatives {
   }
 
   /**
-   * @param queries  f32[B, D], as of `embedQueries`
-   * @param draw  number of the batch in the run: with the seed it keys the draws
+   * Chooses negatives for a batch, and adds the cost of scoring to the ledger. An empty table gives none.
+   *
+   * @param pairs  queries and positives of the batch
+   * @param queries  f32[B, D], from `embedQueries`
+   * @param draw  number of the batch in the run; together with the seed, it keys the draws
    */
   async choose(pairs: TrainingPairs, queries: Float32Array, draw: number): Promise<ChosenNegatives> {
     const { context, table, duplicates, sampler } = this;
@@ -56,7 +60,7 @@ export class TableNegatives {
     return { ...sample, maskedSlots: masked.slots.length };
   }
 
-  /** f32[B, D], without a gradient. */
+  /** Embeds the queries without a gradient: f32[B, D]. */
   async embedQueries(pairs: TrainingPairs): Promise<Float32Array> {
     const { retriever, ledger, compute, queries } = this.context;
     const rows = Uint32Array.from(pairs.queryRows);
@@ -64,7 +68,13 @@ export class TableNegatives {
     return await retriever.encodeTokens('query', queries, { ...compute, rows });
   }
 
-  /** @param queries  f32[B, D] */
+  /**
+   * Samples slots of the table.
+   *
+   * @param queries  f32[B, D]
+   * @param masked  slots that are not negatives of each query
+   * @param pairs  queries and positives, for margins
+   */
   async sample(
     queries: Float32Array,
     masked: MaskedSlots,
@@ -87,11 +97,15 @@ export class TableNegatives {
     );
   }
 
+  /** Frees the scoring program. */
   async dispose(): Promise<void> {
     await this.scores.dispose();
   }
 
-  /** Scores of the positives as they are in the table; infinite for what is not in it, which keeps nothing out. */
+  /**
+   * Computes the scores of the positives as they are in the table. A positive that is not in the table scores +∞, so that its
+   * margin keeps nothing out.
+   */
   private positiveScores(
     queries: Float32Array,
     { positiveRows }: TrainingPairs,
@@ -109,7 +123,7 @@ export class TableNegatives {
   }
 }
 
-/** From an empty table: no draws, and log Z of nearly −∞. */
+/** Sample from an empty table: no draws, and a log Z of nearly −∞. */
 const nothing = (B: number, k: number): Sample => ({
   k,
   slots: new Int32Array(B * k).fill(NONE),
@@ -117,7 +131,12 @@ const nothing = (B: number, k: number): Sample => ({
   logPartition: new Float32Array(B).fill(MASKED_SCORE),
 });
 
-/** @throws UsageError where options contradict each other: draws that the loss form cannot use, margins that nothing heeds */
+/**
+ * Makes the sampler that options describe.
+ *
+ * @throws UsageError where options contradict each other: draws that the loss form cannot use, or margins for a sampler without
+ *   margins
+ */
 export function samplerOf(options: TableOptions): Sampler {
   const { loss, sampler: kind, samples: k, uniformSamples, absoluteMargin, relativeMargin } = options;
   const independent = loss === 'expectation' || loss === 'importance-corrected';

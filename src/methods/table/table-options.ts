@@ -6,6 +6,7 @@ import { LOSS_OPTIONS, type LossForm } from '../contract/loss-names.ts';
 import type { MethodOptionValues } from '../contract/method.ts';
 import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
 
+/** Ways of choosing the rows that a step corrects, where not all rows are. */
 export const CORRECTED_FROM = ['random', 'shortlist'] as const;
 
 /** Options of the table of embeddings itself. */
@@ -27,7 +28,7 @@ export const CACHE_OPTIONS = {
     help: 'dtype of the cached embeddings; f16 takes half the memory',
     group: 'Method',
   },
-  /** Whether the row that leaves is the one re-encoded longest ago (`lru`) or inserted longest ago (`fifo`). */
+  /** Row that leaves a full table: the one embedded longest ago (`lru`), or inserted longest ago (`fifo`). */
   eviction: {
     type: 'choice',
     choices: ['lru', 'fifo'],
@@ -35,7 +36,7 @@ export const CACHE_OPTIONS = {
     help: 'row that leaves a full cache: embedded longest ago (lru) or inserted longest ago (fifo)',
     group: 'Method',
   },
-  /** Whether the table is filled before the first step, with random documents where it does not hold all. */
+  /** Whether the table is filled before the first step. Random documents fill a table that does not hold the whole corpus. */
   prefill: {
     type: 'switch',
     negative: true,
@@ -43,7 +44,7 @@ export const CACHE_OPTIONS = {
     help: 'start with an empty cache instead of embedding documents for it before the first step',
     group: 'Method',
   },
-  /** Which rows are embedded again, and when; see `parseRefreshPolicy`. */
+  /** Policy by which rows are embedded again; see `parseRefreshPolicy`. */
   refresh: {
     type: 'text',
     nonEmpty: true,
@@ -53,7 +54,7 @@ export const CACHE_OPTIONS = {
     help: `when cached embeddings are computed again: ${REFRESH_HELP}`,
     group: 'Method',
   },
-  /** Whether write-back embeds again without dropout, instead of using the embeddings of the step. */
+  /** Whether documents are embedded again without dropout for write-back, instead of using the embeddings of the step. */
   writeBackWithoutDropout: {
     type: 'switch',
     default: false,
@@ -62,16 +63,16 @@ export const CACHE_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** Options that every method over a score table takes, with the defaults of most. */
+/** Options that every method over a score table takes, with common defaults. */
 export const TABLE_OPTIONS = {
   ...withDefaults(LOSS_OPTIONS, { loss: 'expectation' }),
   ...NEGATIVE_OPTIONS,
   ...CACHE_OPTIONS,
 } as const satisfies OptionTable;
 
-/** The option of tables that hold a random part of the corpus, drawn anew from time to time. */
+/** Option of tables that hold a random part of the corpus, which is drawn anew from time to time. */
 export const SNAPSHOT_OPTIONS = {
-  /** Steps after which the random snapshot is drawn anew. */
+  /** Draw and embed a new snapshot every n steps. */
   snapshotEvery: {
     type: 'integer',
     min: 1,
@@ -125,7 +126,7 @@ export const CORRECTOR_OPTIONS = {
     help: 'mlp: learning rate, constant over the run',
     group: 'Corrector',
   },
-  /** `mlp`: whether it is fitted to fresh embeddings, to the queries' distribution over them, or to both. */
+  /** `mlp`: target that it is fitted to: fresh embeddings, the queries' distribution over them, or both. */
   correctorLoss: {
     type: 'choice',
     choices: CORRECTOR_LOSSES,
@@ -133,14 +134,14 @@ export const CORRECTOR_OPTIONS = {
     help: 'mlp: fit to fresh embeddings (regression), to the distribution of queries over them (kl), or both',
     group: 'Corrector',
   },
-  /** `mlp`: whether the age of a row is an input. Rows of age 0 are then left as they are. */
+  /** `mlp`: whether the age of a row is an input. Rows of age 0 are then left unchanged. */
   correctorAge: {
     type: 'switch',
     default: false,
     help: 'mlp: take the age of each row as an input; for caches of which a part is refreshed',
     group: 'Corrector',
   },
-  /** Closed forms: steps after which they are fitted anew. */
+  /** Closed forms: fit again every n steps. */
   refitEvery: {
     type: 'integer',
     min: 1,
@@ -148,7 +149,7 @@ export const CORRECTOR_OPTIONS = {
     help: 'correctors other than mlp: fit again every n steps',
     group: 'Corrector',
   },
-  /** Closed forms: number of the latest pairs that they are fitted to. */
+  /** Closed forms: number of the latest pairs of embeddings that they are fitted to. */
   reservoir: {
     type: 'integer',
     min: 1,
@@ -156,7 +157,7 @@ export const CORRECTOR_OPTIONS = {
     help: 'correctors other than mlp: fit to the latest n pairs of embeddings',
     group: 'Corrector',
   },
-  /** Documents of each step, drawn uniformly from the table, that are embedded without a gradient for the corrector to learn from. */
+  /** Documents of each step, drawn uniformly from the table, that are embedded without a gradient to teach the corrector. */
   teachingSamples: {
     type: 'integer',
     min: 0,
@@ -165,7 +166,7 @@ export const CORRECTOR_OPTIONS = {
     help: 'random documents embedded at each step, without a gradient, for the corrector to learn from',
     group: 'Corrector',
   },
-  /** Rows of the table that are corrected for a step; 0 for all. */
+  /** Rows of the table that a step corrects, and draws negatives from; 0 for all. */
   correctedRows: {
     type: 'integer',
     min: 0,
@@ -173,7 +174,7 @@ export const CORRECTOR_OPTIONS = {
     help: 'rows of the cache that a step corrects and draws negatives from; 0 for all',
     group: 'Corrector',
   },
-  /** Whether `correctedRows` are random, or some of them the nearest to the batch's queries in the stale table. */
+  /** Choice of `correctedRows`: random rows, or a shortlist of rows near the batch's queries in the stale table and random ones. */
   correctedFrom: {
     type: 'choice',
     choices: CORRECTED_FROM,
@@ -181,7 +182,7 @@ export const CORRECTOR_OPTIONS = {
     help: 'choice of these rows: random ones, or a shortlist of those nearest to the queries and random ones',
     group: 'Corrector',
   },
-  /** Steps at the beginning whose negatives are uniform and from the batch. */
+  /** First steps of the run, in which negatives are uniform from the table and from the batch. */
   uniformSteps: {
     type: 'integer',
     min: 0,
@@ -191,18 +192,20 @@ export const CORRECTOR_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
+/** Options of a method over a score table. Options of snapshots and correctors are absent for methods without them. */
 export type TableOptions = Omit<OptionValues<typeof TABLE_OPTIONS>, 'loss'> & {
   readonly loss: LossForm;
 } & Partial<OptionValues<typeof SNAPSHOT_OPTIONS> & OptionValues<typeof CORRECTOR_OPTIONS>>;
 
-/** Those of a run, defaults filled in: methods over a table have no other losses. */
+/** Reads the options of a run, with defaults filled in. Methods over a table take no losses other than `LOSS_FORMS`. */
 export const tableOptions = (given: MethodOptionValues): TableOptions =>
   ({ ...given, ...optionValues(TABLE_OPTIONS, given) }) as TableOptions;
 
 /**
- * Rows of a method's table.
+ * Returns the number of rows of a method's table.
+ *
  * @param cacheSize  rows asked for; 0 for one row for each document
- * @param documents  documents of the corpus: more rows than these would stay empty
+ * @param documents  documents of the corpus: the upper limit, because further rows would stay empty
  */
 export const tableRows = (cacheSize: number, documents: number): number =>
   cacheSize === 0 ? documents : Math.min(cacheSize, documents);

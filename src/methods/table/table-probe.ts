@@ -16,10 +16,10 @@ import { permutation, rngKey } from '../../util/rng.ts';
 import { NONE, positionsIn } from '../../util/vector-rows.ts';
 import type { MethodContext, TrainingPairs } from '../contract/method.ts';
 
-/** Cached embeddings that are compared at most; of more, a uniform sample is. */
+/** Largest number of cached embeddings that are compared. Of a larger table, a uniform sample is compared. */
 const ROWS = 100_000;
 
-/** Slots that a method would choose for queries, `NONE` for none, as many for each. */
+/** Draws the slots that a method would choose for queries: i32[B, k], `NONE` where a query has fewer. */
 export type DrawSlots = (queries: Float32Array, masked: MaskedSlots) => Promise<Int32Array>;
 
 /**
@@ -55,13 +55,13 @@ export class TableProbe {
   private readonly duplicates: DuplicateMap;
   private readonly rows: number;
   private readonly corrected: ((slots: Int32Array) => Promise<Float32Array>) | undefined;
-  /** At the last diagnosis. */
+  /** Weights and positives at the last diagnosis. */
   private before: { weights: Record<string, Float32Array>; embeddings: Float32Array } | undefined;
   private told = false;
 
   /**
-   * @param of.rows  cached embeddings to compare at most
-   * @param of.corrected  f32[slots, D]: what a corrector makes of rows, where there is one
+   * @param of.rows  largest number of cached embeddings to compare. Default 100,000.
+   * @param of.corrected  returns rows as a corrector moves them, f32[slots, D]; absent without a corrector
    */
   constructor(
     context: MethodContext,
@@ -79,7 +79,13 @@ export class TableProbe {
     this.corrected = of.corrected;
   }
 
-  /** @param draw  how the method chooses negatives, where it does */
+  /**
+   * Measures with the current weights.
+   *
+   * @param pairs  queries and positives of the probe
+   * @param draw  draws negatives as the method would; absent where the false negatives are not measured
+   * @returns  figures by name, as in the table of the class
+   */
   async run(pairs: TrainingPairs, draw?: DrawSlots): Promise<Readonly<Record<string, number>>> {
     const { table, context } = this;
     const positives = await this.embed('document', pairs.positiveRows);
@@ -145,7 +151,7 @@ export class TableProbe {
     };
   }
 
-  /** The figures that tell whether a corrector does any good, of the same rows corrected. */
+  /** Computes the figures that tell whether a corrector helps, from the corrected rows. */
   private async afterCorrection(
     input: DiagnosisInput,
     corrected: Float32Array,
@@ -153,7 +159,7 @@ export class TableProbe {
     const found = await diagnoseTable({ ...input, stale: corrected }, this.context.compute);
     const { stale, fresh, dimension: D } = input;
     const { compute } = this.context;
-    // Too few rows to split, or none of them has moved: there is no error to be of any kind.
+    // With too few rows to split, or rows that have not moved, there is no error to split.
     const isSplit = stale.length >= 4 * D && stale.some((value, i) => value !== fresh[i]);
     const split = isSplit ? await errorSplit({ stale, fresh }, { dimension: D, compute }) : undefined;
     return {
@@ -170,7 +176,7 @@ export class TableProbe {
     };
   }
 
-  /** What the next diagnosis compares with; empty before the first. */
+  /** Returns the weights and embeddings that the next diagnosis compares with; empty before the first. */
   state(): Record<string, HostTensor> {
     if (!this.before) return {};
     const { weights, embeddings } = this.before;
@@ -184,7 +190,7 @@ export class TableProbe {
     };
   }
 
-  /** Takes back what `state` gave; other tensors are left alone. */
+  /** Restores the state of a checkpoint; ignores other tensors. */
   restore(state: Readonly<Record<string, HostTensor>>): void {
     const embeddings = state['diagnosis/embeddings'];
     if (!embeddings) return;
@@ -196,7 +202,7 @@ export class TableProbe {
     };
   }
 
-  /** The filled slots, or the same sample of them each time as far as they are filled. */
+  /** Lists the filled slots, or a sample of them. The sample is the same each time, as far as its slots are filled. */
   private slots(): Int32Array {
     const { table, context } = this;
     const filled = (slot: number) => table.documents[slot] !== NONE;
@@ -221,7 +227,7 @@ export class TableProbe {
     });
   }
 
-  /** How far the positives' embeddings and the weights behind them have moved since the last time. */
+  /** Measures how far the positives' embeddings and the weights behind them have moved since the last diagnosis. */
   private async changeSince(embeddings: Float32Array): Promise<Record<string, number>> {
     const { retriever } = this.context;
     const { before } = this;
@@ -246,7 +252,7 @@ export class TableProbe {
     };
   }
 
-  /** Share of drawn documents that are known positives or have the text of one: by the texts, not by the masks. */
+  /** Computes the share of drawn documents that are known positives or have the text of one. It compares texts, not masks. */
   private falseNegatives({ queryRows, positiveRows }: TrainingPairs, slots: Int32Array): number {
     const { table, context } = this;
     const k = slots.length / queryRows.length;
@@ -264,7 +270,7 @@ export class TableProbe {
   }
 }
 
-/** Returns the masks by the place of each slot in a list. Slots that are not in the list need no mask. */
+/** Renumbers masks by the place of each slot in a list. Slots that are not in the list need no mask. */
 function masksIn(slots: Int32Array, rows: number, masked: MaskedSlots): MaskedSlots {
   const places = positionsIn(slots, rows);
   return maskedSlotLists(masked.offsets.length - 1, (query) =>
@@ -272,7 +278,7 @@ function masksIn(slots: Int32Array, rows: number, masked: MaskedSlots): MaskedSl
   );
 }
 
-/** Mean ‖a − b‖ of the rows of two matrices. */
+/** Computes the mean ‖a − b‖ over the rows of two matrices. */
 function meanDistance(a: Float32Array, b: Float32Array, D: number): number {
   let total = 0;
   for (let start = 0; start < a.length; start += D) {

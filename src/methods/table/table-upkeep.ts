@@ -10,22 +10,22 @@ import type { RefreshEvidence } from './refresh-evidence.ts';
 import type { TableCorrection } from './table-correction.ts';
 import type { TableOptions } from './table-options.ts';
 
-/** Rows that are embedded at once when a table is filled or refreshed: what bounds the memory of the fresh embeddings. */
+/** Rows that are embedded at once when a table is filled or refreshed. They limit the memory of the fresh embeddings. */
 const REFRESH_ROWS = 16_384;
 
-/** Documents that a batch has embedded: its positives, then whatever else. */
+/** Documents that a batch has embedded, its positives first. */
 interface Embedded {
   readonly documents: Int32Array;
-  /** How many of them are positives. */
+  /** Number of positives among the documents. */
   readonly positives: number;
-  /** f32[documents, D] */
+  /** f32[documents, D]: embeddings of the documents. */
   readonly embeddings: Float32Array;
 }
 
 /**
- * Keeps a score table filled and, as its refresh policy says, fresh. What batches have embedded is collected (`take`), and goes into
- * the table once an update (`updated`): write-backs, then insertions, then a tick of the clock, then rows that are embedded again
- * with the new weights.
+ * Keeps a score table filled, and as fresh as its refresh policy demands. `take` collects the embeddings of batches; `updated`
+ * moves them into the table once an update. Each update applies write-backs, then insertions, then a tick of the table's clock,
+ * then refreshes of rows with the new weights.
  *
  * Memory: embeddings of the batches of an update, or 16,384 rows.
  */
@@ -44,9 +44,9 @@ export class TableUpkeep {
     of: {
       readonly table: ScoreTable;
       readonly options: TableOptions;
-      /** What a policy that acts on evidence looks at. */
+      /** Evidence for a policy that acts on it. */
       readonly evidence: RefreshEvidence;
-      /** Told when all rows are fresh again. */
+      /** Correction of the table, which is told when all rows are fresh again. */
       readonly correction?: TableCorrection | undefined;
     },
   ) {
@@ -61,18 +61,18 @@ export class TableUpkeep {
     if (async) this.background = new AsyncRefresh(table, context, { ...async, blockRows: REFRESH_ROWS });
   }
 
-  /** Before the first step. */
+  /** Fills the table before the first step, if the options say so. */
   async begin(): Promise<void> {
     if (this.options.prefill) await this.fill(0);
   }
 
-  /** Before a step: takes in a table that should have come in earlier. */
+  /** Takes in, before a step, a refreshed table that should have come in earlier. */
   async settle(): Promise<void> {
     const { background, context } = this;
     if (background?.isOwed) await context.ledger.time('refresh', () => this.settleBackground());
   }
 
-  /** Remembers what a batch has embedded, where the policy has a use for it. */
+  /** Collects the embeddings of a batch, if the policy uses them. */
   async take(embedded: Embedded): Promise<void> {
     const { policy, options, context } = this;
     if (!policy.writeBack && !policy.stream) return;
@@ -83,10 +83,15 @@ export class TableUpkeep {
     this.taken.push({ ...embedded, embeddings });
   }
 
-  /** @param step  number of the update, from 1 */
+  /**
+   * Brings the table up to date after an update.
+   *
+   * @param step  number of the update, from 1
+   * @returns  figures for the log, by name
+   */
   async updated(step: number): Promise<Record<string, number>> {
     const { table, policy, options, taken } = this;
-    // All write-backs first: what any batch has embedded again must not leave for what another one brings.
+    // All write-backs come first: a row that one batch has embedded again must not be evicted by an insertion of another batch.
     if (policy.writeBack) {
       for (const { documents, embeddings } of taken) {
         const slots = table.slotsOf(documents);
@@ -107,7 +112,7 @@ export class TableUpkeep {
     return { ...found, ...(await this.settleBackground()) };
   }
 
-  /** Takes in a table that is ready or owed, whenever that is: what a corrector knew is then about embeddings that are no more. */
+  /** Takes in a table that is ready or owed. A corrector then forgets what it has learnt, because the old embeddings are gone. */
   private async settleBackground(): Promise<Record<string, number>> {
     const { background, correction } = this;
     if (!background) return {};
@@ -117,7 +122,7 @@ export class TableUpkeep {
     return settled;
   }
 
-  /** Embeds all rows again where the evidence says so. */
+  /** Embeds all rows again where the evidence demands it. */
   private async act(
     { evidence: kind, threshold }: NonNullable<RefreshPolicy['auto']>,
     step: number,
@@ -146,22 +151,27 @@ export class TableUpkeep {
     await this.correction?.forget();
   }
 
-  /** Of a refresh that another process is at, and of evidence for one; the table's own state is not in it. */
+  /** Returns the state of a running background refresh, and of the evidence. The table's own state is not included. */
   state(): Record<string, HostTensor> {
     return { ...this.evidence.state(), ...this.background?.state() };
   }
 
+  /** Restores the state of a checkpoint. */
   async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
     this.evidence.restore(state);
     await this.background?.restore(state);
   }
 
+  /** Frees programs, and ends the background process. */
   async dispose(): Promise<void> {
     await this.evidence.dispose();
     await this.background?.dispose();
   }
 
-  /** Fills the table with random documents, or with all where it holds all, embedded with the current weights. */
+  /**
+   * Fills the table with documents embedded with the current weights: all of the corpus, or random ones where the table is
+   * smaller.
+   */
   private async fill(step: number): Promise<void> {
     const { table, context } = this;
     const all = permutation(rngKey(context.seed, step, 'fill'), context.documents.rows);
@@ -182,11 +192,11 @@ export class TableUpkeep {
     );
   }
 
-  /** A share of the filled slots. */
+  /** Picks a share of the filled slots. */
   private share({ ratio, order }: NonNullable<RefreshPolicy['fraction']>, step: number): Int32Array {
     const { table } = this;
     const count = Math.ceil(ratio * table.filled);
-    // Empty slots count as oldest; there is nothing to refresh in them.
+    // Empty slots count as the oldest; there is nothing to refresh in them.
     const empty = table.rows - table.filled;
     if (order === 'oldest')
       return table.oldest(empty + count).filter((slot) => table.documents[slot] !== NONE);
@@ -195,7 +205,11 @@ export class TableUpkeep {
     return Int32Array.from(picked, (i) => filled[i]!).sort();
   }
 
-  /** Embeds documents piece by piece. @param take  gets each piece's embeddings, and what cuts that piece out of a list */
+  /**
+   * Embeds documents piece by piece.
+   *
+   * @param take  receives a function that cuts the piece out of a list, and the piece's embeddings
+   */
   private async embedPieces(
     documents: Int32Array,
     stage: string,
@@ -213,7 +227,7 @@ export class TableUpkeep {
     });
   }
 
-  /** f32[documents, D], without dropout. */
+  /** Embeds documents without dropout: f32[documents, D]. */
   private async embed(
     documents: Int32Array,
     onProgress?: (progress: Progress) => void,
