@@ -1,10 +1,10 @@
 import { ScoreTable } from '../src/cache/score-table.ts';
 import { normal, rngKey } from '../src/util/rng.ts';
 
-/** Rows that are made, inserted or refreshed together. */
+/** Number of rows that are made, inserted or refreshed together. */
 export const PIECE_ROWS = 16_384;
 
-/** f32[rows, D] of length one. */
+/** Makes random rows of unit length, f32[rows, dimension], that depend on `purpose`. */
 export function unitRows(rows: number, dimension: number, purpose: string): Float32Array<ArrayBuffer> {
   const values = new Float32Array(rows * dimension);
   normal(rngKey(1, 0, purpose), values);
@@ -12,6 +12,7 @@ export function unitRows(rows: number, dimension: number, purpose: string): Floa
   return values;
 }
 
+/** Scales each row to unit length, in place. */
 export function normalise(values: Float32Array, dimension: number): void {
   for (let start = 0; start < values.length; start += dimension) {
     let square = 0;
@@ -21,12 +22,13 @@ export function normalise(values: Float32Array, dimension: number): void {
   }
 }
 
-/** Pieces [first, end) of `rows` rows. */
+/** Divides `rows` rows into pieces [first, end). */
 export function* pieces(rows: number): Iterable<{ first: number; end: number }> {
   for (let first = 0; first < rows; first += PIECE_ROWS)
     yield { first, end: Math.min(rows, first + PIECE_ROWS) };
 }
 
+/** Returns the integers first, …, end − 1. */
 export const range = (first: number, end: number): Int32Array<ArrayBuffer> =>
   Int32Array.from({ length: end - first }, (_, i) => first + i);
 
@@ -38,6 +40,7 @@ export function fillTable(table: ScoreTable): void {
   }
 }
 
+/** Makes a table filled with documents of random directions. */
 export function randomTable(options: {
   rows: number;
   dimension: number;

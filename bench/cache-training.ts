@@ -16,7 +16,10 @@ import { trainVocabulary } from '../src/text/train-vocabulary.ts';
 import { optionValues } from '../src/util/option-table.ts';
 import { fillTable } from './cache-table.ts';
 
-/** An encoder and a batch: as the command line has them by default, and one for very many steps. */
+/**
+ * Encoder and batch of a training step. Two cases are the defaults of the command line, and a small one is
+ * for runs of many steps.
+ */
 export interface TrainingCase {
   readonly id: string;
   readonly title: string;
@@ -27,6 +30,7 @@ export interface TrainingCase {
   readonly documentTokens: number;
 }
 
+/** All training cases. */
 export const TRAINING_CASES: readonly TrainingCase[] = [
   {
     id: 'static',
@@ -57,30 +61,34 @@ export const TRAINING_CASES: readonly TrainingCase[] = [
   },
 ];
 
-/** What steps are timed of. */
+/** Methods whose steps are timed. */
 const METHODS = { 'in-batch': inBatch, 'negative-cache': negativeCache, corrector } satisfies Record<
   string,
   Method
 >;
+/** Name of a method whose steps are timed. */
 export type TrainingMethod = keyof typeof METHODS;
 
 const VOCABULARY = 8192;
 const QUERIES = 4096;
 const UPDATE = { learningRate: 1e-5, weightDecay: 0.01, maxGradientNorm: 1 };
 
-/** Texts of one length whose tokens are random. */
+/** Makes texts of one length with random tokens. */
 function randomTexts(count: number, tokens: number): TokenStore {
   const ids = new Uint16Array(count * tokens);
   let state = 1;
   for (let i = 0; i < ids.length; i++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    // Past the special tokens; the upper bits are the random ones.
+    // Ids start after those of the special tokens. The upper bits of the state are the random ones.
     ids[i] = 16 + ((state >>> 8) % (VOCABULARY - 16));
   }
   return TokenStore.of(new Int32Array(count).fill(tokens), ids);
 }
 
-/** Training steps of several methods on one encoder, one set of weights and one made-up corpus of as many documents as the cache has rows. */
+/**
+ * Training steps of several methods with one encoder, one set of weights and one synthetic corpus. The corpus
+ * has as many documents as the cache has rows.
+ */
 export class CacheTraining {
   readonly ledger = new CostLedger();
   private readonly shape: TrainingCase;
@@ -143,7 +151,7 @@ export class CacheTraining {
     return new CacheTraining(shape, { documents, context, learner, ledger });
   }
 
-  /** One whole step: batch, loss and gradients, update, cache. */
+  /** Runs one whole step: batch, loss and gradients, update, cache. */
   async step(id: TrainingMethod): Promise<void> {
     const method = this.methods.get(id) ?? (await this.start(id));
     const { batch } = this.shape;
@@ -164,7 +172,10 @@ export class CacheTraining {
     await this.learner.dispose();
   }
 
-  /** Of a cache with made-up embeddings: encoding a million documents would take longer than all that is measured. */
+  /**
+   * Starts a method. A cache is filled with random embeddings, since encoding a million documents would take
+   * longer than all measurements.
+   */
   private async start(id: TrainingMethod): Promise<RunningMethod> {
     const method: Method = METHODS[id];
     const keepsTable = 'cacheSize' in method.options;

@@ -1,16 +1,17 @@
 /**
- * The speed of caches of embeddings:
+ * Measures the speed of embedding caches:
  *
  *     npm run bench:cache -- [--case scoring,rows,step,memory] [--rows 131072,1048576] [--storage f32,f16]
  *                            [--encoder static,transformer] [--step-rows 4096,65536,1048576] [--rounds N] [--threads N] [--json]
  *
- * - `scoring`: sums of scores, masks and samples for 128 queries of dimension 256, against the bare product of the queries with the
- *   same rows, alternating
+ * - `scoring`: sums of scores, masks and samples for 128 queries of dimension 256, compared with the bare
+ *   product of the queries with the same rows, alternating
  * - `rows`: rows inserted and refreshed per second, bytes per row
- * - `step`: a training step of `negative-cache` against one of `in-batch` with the same encoder, alternating
+ * - `step`: a training step of `negative-cache` compared with one of `in-batch` with the same encoder,
+ *   alternating
  * - `memory`: resident memory over 10,000 steps of `negative-cache`
  *
- * Each measurement has a process of its own. A refresh beside training has a benchmark of its own, `npm run bench:refresh`.
+ * Each measurement runs in a separate process. `npm run bench:refresh` measures a refresh during training.
  */
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -49,7 +50,9 @@ const child = <Result>(file: string, args: readonly string[]): Promise<Result> =
   freshNode<Result>(new URL(file, import.meta.url), args);
 
 const processor = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${process.version}`;
-/** Processes that wanted to run in the minute before: more than are measured here share the cores with them. */
+/**
+ * Load average of the last minute. A load means that other processes share the cores with the measurement.
+ */
 const loadBefore = loadavg()[0]!;
 say(`${processor}; load ${loadBefore.toFixed(1)}\n`);
 const results: (ScoringResult | RowsResult | CacheStepResult | CacheMemoryResult)[] = [];

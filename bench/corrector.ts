@@ -1,15 +1,15 @@
 /**
- * The speed of correctors:
+ * Measures the speed of correctors:
  *
  *     npm run bench:corrector -- [--case rows,step,learn] [--kind mlp,ridge] [--dimension 256,384] [--rows 1048576] [--storage f32]
  *                                [--rounds N] [--threads N] [--json]
  *
- * - `rows`: rows corrected per second, as a share of the rate of a 1024³ product that is measured between the rounds; and how many times
- *   faster than embedding as many texts with the 6-layer reference encoder
- * - `step`: the corrector's share of a step of the method `corrector`, by the encoders of `bench:cache`
- * - `learn`: what an update of the corrector adds to a training step, refits among them
+ * - `rows`: rows corrected per second. Reported as a share of the rate of a 1024³ product measured between
+ *   the rounds, and as a multiple of the speed of embedding texts with the 6-layer reference encoder
+ * - `step`: the corrector's share of a step of the method `corrector`, for the encoders of `bench:cache`
+ * - `learn`: time that an update of the corrector adds to a training step, including refits
  *
- * Each measurement has a process of its own.
+ * Each measurement runs in a separate process.
  */
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -20,7 +20,7 @@ import type { CorrectedRowsResult, CorrectorLearnResult, EncodeResult } from './
 import { table } from './statistics.ts';
 
 const CASES = ['rows', 'step', 'learn'];
-/** Documents of the cases `step`. */
+/** Numbers of documents in the cases of `step`. */
 const STEP_ROWS = [20_000, 200_000];
 
 const { values: options } = parseArgs({
@@ -51,7 +51,9 @@ const child = <Result>(args: readonly string[]): Promise<Result> =>
   freshNode<Result>(new URL('measure-corrector.ts', import.meta.url), args);
 
 const processor = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${process.version}`;
-/** Processes that wanted to run in the minute before: more than are measured here share the cores with them. */
+/**
+ * Load average of the last minute. A load means that other processes share the cores with the measurement.
+ */
 const loadBefore = loadavg()[0]!;
 say(`${processor}; load ${loadBefore.toFixed(1)}\n`);
 const results: (CorrectedRowsResult | CorrectorStepResult | CorrectorLearnResult | EncodeResult)[] = [];

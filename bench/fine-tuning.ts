@@ -1,9 +1,11 @@
 /**
- * What a step costs that trains a part of a model:  npm run bench:fine-tuning -- [--steps N] [--threads N] [--json]
+ * Measures the cost of a step that trains a part of a model:
  *
- * The reference step of `bench:step` (6 layers, D 384, 16 queries and 16 documents of 64 tokens), with all parameters, with LoRA
- * adapters, with parts frozen. Each case runs in a fresh process. Time of the processor beside time of the clock: on a machine that
- * others use, only the former says something.
+ *     npm run bench:fine-tuning -- [--steps N] [--threads N] [--json]
+ *
+ * Runs the reference step of `bench:step` (6 layers, D 384, 16 queries and 16 documents of 64 tokens) with
+ * all parameters, with LoRA adapters, and with frozen parts. Each case runs in a fresh process. Both
+ * processor time and elapsed time are reported; on a shared machine only processor time is meaningful.
  */
 import { parseArgs } from 'node:util';
 import { Graph } from '../src/graph/graph.ts';
@@ -41,7 +43,7 @@ interface Result {
   readonly peakResidentBytes: number;
 }
 
-/** A model of the reference size; its tokenizer is for no text. */
+/** Makes a model of the reference size. Its tokenizer is a placeholder. */
 function referenceModel(): Retriever {
   const tokenizer = Tokenizer.fromJson(
     trainVocabulary(['a text', 'a text'], { model: 'wordpiece', vocabSize: 40, minFrequency: 1 }),

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** Marks the line of a child's output that carries its result. */
+/** Prefix of the line of a child's output that contains its result. */
 const MARK = 'bench-result ';
 
 /**
- * Runs a command and gives the JSON value that it reported. Every measurement has a process of its own: memory of one does
- * not lie in another's peak, and no order of cases favours one.
+ * Runs a command and returns the JSON value that it reported. Each measurement gets a process of its own, so
+ * that neither the memory of another one nor the order of cases affects it.
  *
- * @throws Error with what the command wrote when it fails or reports nothing
+ * @throws Error with the output of the command if it fails or reports nothing
  */
 export async function freshProcess<Result>(
   command: string,
@@ -35,7 +35,7 @@ export async function freshProcess<Result>(
   return JSON.parse(line.slice(MARK.length)) as Result;
 }
 
-/** What a child calls when it is done. */
+/** Reports the result of a child process. */
 export const report = (result: unknown): void => console.log(MARK + JSON.stringify(result));
 
 /** Runs a TypeScript file of this project in a fresh process. */

@@ -1,10 +1,11 @@
 /**
- * What is left of a model at fewer dimensions, trained with and without --matryoshka:
+ * Measures the quality that remains at fewer dimensions, for models trained with and without `--matryoshka`:
  *
  *     npx undrift data api-docs --out data/api-docs
- *     npx tsx bench/matryoshka.ts data/api-docs FOLDER      three seeds of each, about 15 s a run; runs that lie in FOLDER are kept
+ *     npx tsx bench/matryoshka.ts data/api-docs FOLDER
  *
- * Writes bench/results/matryoshka.json, from which tools/docs/losses.ts makes the table of docs/losses.md.
+ * Trains three seeds of each model, at about 15 s a run. Runs that are already in FOLDER are kept. Writes
+ * bench/results/matryoshka.json, from which tools/docs/losses.ts makes the table of docs/losses.md.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * The child of `bench/cache.ts` that trains.
+ * Child process of `bench/cache.ts` and `bench/corrector.ts` that runs training steps:
  *
- *     measure-cache-step.ts step ENCODER ROWS THREADS [ROUNDS]       a step of negative-cache against one of in-batch
+ *     measure-cache-step.ts step ENCODER ROWS THREADS [ROUNDS]       a step of negative-cache compared with one of in-batch
  *     measure-cache-step.ts corrector ENCODER ROWS THREADS [ROUNDS]  a step of corrector, and the corrector's part of it
  *     measure-cache-step.ts memory ENCODER ROWS THREADS [STEPS]      the memory of many steps
  */
@@ -10,6 +10,7 @@ import { report } from './fresh-process.ts';
 import { followMemory, type ResidentMemory } from './resident-memory.ts';
 import { median, minimum } from './statistics.ts';
 
+/** Times of a step of `negative-cache` and of `in-batch`. */
 export interface CacheStepResult {
   readonly case: 'step';
   readonly encoder: string;
@@ -17,26 +18,35 @@ export interface CacheStepResult {
   readonly rows: number;
   readonly threads: number;
   readonly rounds: number;
-  /** Medians. */
+  /** Median time of a step of `in-batch`, in milliseconds. */
   readonly inBatchMs: number;
+  /** Median time of a step of `negative-cache`, in milliseconds. */
   readonly negativeCacheMs: number;
-  /** Of a step of negative-cache: its scoring, masking and sampling, the encoding of the queries for it included. */
+  /**
+   * Median time of scoring, masking and sampling in a step of `negative-cache`, in milliseconds. Includes
+   * encoding the queries for it.
+   */
   readonly sampleMs: number;
-  /** Median over the rounds, and the best over the best. */
+  /** Median ratio over the rounds, `negative-cache` to `in-batch`. */
   readonly ratio: number;
+  /** Ratio of the best times. */
   readonly bestRatio: number;
 }
+/** Times of a step of `corrector`. */
 export interface CorrectorStepResult {
   readonly case: 'step';
   readonly title: string;
   readonly rows: number;
   readonly threads: number;
   readonly rounds: number;
-  /** Medians: of the whole step; of what its corrector takes, teaching included; of the median over the rounds of the second's share. */
+  /** Median time of the whole step, in milliseconds. */
   readonly stepMs: number;
+  /** Median time of the corrector in a step, in milliseconds. Includes its training. */
   readonly correctMs: number;
+  /** Median over the rounds of the corrector's share of the step. */
   readonly share: number;
 }
+/** Memory over many steps of `negative-cache`. */
 export interface CacheMemoryResult extends ResidentMemory {
   readonly case: 'memory';
   readonly title: string;

@@ -1,7 +1,7 @@
 /**
- * The child of `bench/cache.ts`: measures one case and reports it.
+ * Child process of `bench/cache.ts` that measures one case and reports it:
  *
- *     measure-cache.ts scoring ROWS STORAGE THREADS [ROUNDS]      scores, masks and samples against the bare matrix product
+ *     measure-cache.ts scoring ROWS STORAGE THREADS [ROUNDS]      scores, masks and samples compared with the bare matrix product
  *     measure-cache.ts rows ROWS STORAGE THREADS                  rows inserted and refreshed per second, bytes per row
  */
 import { maskKnownPositives } from '../src/cache/masks.ts';
@@ -18,34 +18,45 @@ const DIMENSION = 256;
 const BATCH = 128;
 const INVERSE_TEMPERATURE = 20;
 
+/** Times of scoring a table. */
 export interface ScoringResult {
   readonly case: 'scoring';
   readonly rows: number;
   readonly storage: 'f32' | 'f16';
   readonly threads: number;
   readonly rounds: number;
-  /** Medians: the bare product, the sums of the scores, and masks, sums and draws together. */
+  /** Median time of the bare matrix product, in milliseconds. */
   readonly productMs: number;
+  /** Median time of the sums of the scores, in milliseconds. */
   readonly sumsMs: number;
+  /** Median time of masks, sums and draws together, in milliseconds. */
   readonly sampleMs: number;
-  /** Median over the rounds of what a round's sampling took over what its product took; and the best over the best. */
+  /** Median over the rounds of the time of sampling divided by the time of the product. */
   readonly ratio: number;
+  /** Ratio of the best times. */
   readonly bestRatio: number;
+  /** Rate of the product, in 10⁹ operations per second. */
   readonly productGflops: number;
 }
+/** Speed and memory of inserting and refreshing rows. */
 export interface RowsResult {
   readonly case: 'rows';
   readonly rows: number;
   readonly storage: 'f32' | 'f16';
   readonly threads: number;
-  /** Of a batch of 128: into a full table, of which half are there already; random slots. */
+  /**
+   * Rows inserted per second, in batches of 128 into a full table. Half of the rows are in the table already.
+   */
   readonly insertedPerSecond: number;
+  /** Rows refreshed per second, in batches of 128 random slots. */
   readonly refreshedPerSecond: number;
-  /** Of the whole table, 16,384 rows at a time: into an empty one; slot after slot. */
+  /** Rows inserted per second into an empty table, 16,384 at a time. */
   readonly filledPerSecond: number;
+  /** Rows refreshed per second over the whole table, slot after slot, 16,384 at a time. */
   readonly allRefreshedPerSecond: number;
+  /** Size of a row, in bytes. */
   readonly bytesPerRow: number;
-  /** What the process holds more than without the table, each row. */
+  /** Memory that the process holds in addition to that without the table, per row, in bytes. */
   readonly heldBytesPerRow: number;
 }
 
@@ -54,7 +65,10 @@ const rows = Number(rowsGiven);
 const storage = storageGiven === 'f16' ? 'f16' : 'f32';
 const threads = Number(threadsGiven);
 
-/** Queries that lie near their right answers, as those of a trained encoder do: most of a block's weight is then masked. */
+/**
+ * Makes queries close to their positives, as a trained encoder does. Most of the weight of a block is then
+ * masked.
+ */
 function makeQueries(positives: Int32Array, table: ScoreTable): Float32Array {
   const queries = unitRows(BATCH, DIMENSION, 'queries');
   const right = table.read(table.slotsOf(positives));

@@ -1,7 +1,7 @@
 /**
- * The child of `bench/corrector.ts`: measures one case and reports it.
+ * Child process of `bench/corrector.ts` that measures one case and reports it:
  *
- *     measure-corrector.ts rows KIND D ROWS STORAGE THREADS [ROUNDS]    rows corrected per second, against the rate of matrix products
+ *     measure-corrector.ts rows KIND D ROWS STORAGE THREADS [ROUNDS]    rows corrected per second, compared with the rate of matrix products
  *     measure-corrector.ts learn KIND D THREADS                         time of an update of the corrector
  *     measure-corrector.ts encode THREADS                               texts that the reference encoder embeds per second
  */
@@ -19,6 +19,7 @@ import { GemmTimer, SQUARE } from './gemm-rate.ts';
 import { median, minimum } from './statistics.ts';
 import { STEP_CASES } from './training-step.ts';
 
+/** Speed of a corrector. */
 export interface CorrectedRowsResult {
   readonly case: 'rows';
   readonly kind: CorrectorKind;
@@ -29,22 +30,26 @@ export interface CorrectedRowsResult {
   readonly rounds: number;
   readonly flopsPerRow: number;
   readonly rowsPerSecond: number;
-  /** Of the 1024³ product, measured between the rounds, and of the corrector: medians. */
+  /** Median rate of the 1024³ product measured between the rounds, in 10⁹ operations per second. */
   readonly gemmGflops: number;
+  /** Median rate of the corrector, in 10⁹ operations per second. */
   readonly gflops: number;
-  /** Median over the rounds of the corrector's rate over that of the product just before; and the best over the best. */
+  /** Median over the rounds of the corrector's rate divided by that of the product just before. */
   readonly share: number;
+  /** Best rate of the corrector divided by the best rate of the product. */
   readonly bestShare: number;
 }
+/** Time of an update of a corrector. */
 export interface CorrectorLearnResult {
   readonly case: 'learn';
   readonly kind: CorrectorKind;
   readonly dimension: number;
   readonly threads: number;
   readonly pairs: number;
-  /** Mean over 40 updates, refits among them. */
+  /** Mean time over 40 updates, including refits, in milliseconds. */
   readonly updateMs: number;
 }
+/** Speed of the reference encoder. */
 export interface EncodeResult {
   readonly case: 'encode';
   readonly title: string;
@@ -58,10 +63,10 @@ const kindOf = (name: string | undefined): CorrectorKind => {
   if (!kind) throw new Error(`unknown corrector "${name}"`);
   return kind;
 };
-/** Pairs of a training step: positives, negatives and some random documents. */
+/** Number of pairs in a training step: positives, negatives and some random documents. */
 const PAIRS = 256;
 const INVERSE_TEMPERATURE = 20;
-/** Products before each round, of which the fastest counts. */
+/** Number of products before each round. The fastest one counts. */
 const PRODUCTS = 5;
 
 async function learned(kind: CorrectorKind, dimension: number, threads: number, steps: number) {
@@ -84,7 +89,7 @@ async function rows(): Promise<CorrectedRowsResult> {
   const { corrector } = await learned(kindOf(name), dimension, threads, 2);
   const memory = storage === 'f16' ? new Uint16Array(count * dimension) : new Float32Array(count * dimension);
   for (const { first, end } of pieces(count)) {
-    // The same numbers again and again: what they are changes nothing.
+    // The same numbers are used for every piece, since their values do not affect the time.
     const piece = unitRows(Math.min(1024, end - first), dimension, 'piece');
     const values = storage === 'f16' ? f32ToF16(piece) : piece;
     for (let at = first; at < end; at += 1024)

@@ -1,5 +1,5 @@
 /**
- * The child of `bench/refresh.ts`: training steps with and without a refresh beside them.
+ * Child process of `bench/refresh.ts` that runs training steps with and without a concurrent refresh:
  *
  *     measure-refresh.ts CASE DATA THREADS WORKER_THREADS NICENESS ROUNDS
  */
@@ -21,6 +21,7 @@ import { optionValues } from '../src/util/option-table.ts';
 import { report } from './fresh-process.ts';
 import { median } from './statistics.ts';
 
+/** Speed of training and of a refresh, alone and together. Medians over the rounds. */
 export interface RefreshResult {
   readonly case: string;
   readonly title: string;
@@ -28,17 +29,21 @@ export interface RefreshResult {
   readonly workerThreads: number;
   readonly niceness: number;
   readonly rows: number;
-  /** Medians over the rounds. */
+  /** Training steps per second without a refresh. */
   readonly stepsPerSecond: number;
+  /** Training steps per second during a refresh. */
   readonly stepsPerSecondBeside: number;
-  /** Refresh in the training process, on all of its threads, with training at rest. */
+  /**
+   * Time of a refresh in the training process, with all of its threads and training paused, in milliseconds.
+   */
   readonly hereMs: number;
-  /** The same in the worker. */
+  /** Time of a refresh in the worker, with training paused, in milliseconds. */
   readonly aloneMs: number;
-  /** The same with training beside it. */
+  /** Time of a refresh in the worker during training, in milliseconds. */
   readonly besideMs: number;
 }
 
+/** Cases by name. `rows` is the option `cacheSize`. */
 export const REFRESH_CASES = {
   static: { title: 'static, D 512, B 128', model: 'static', rows: 0 },
   transformer: { title: 'transformer, 2 layers, D 256, B 32', model: 'transformer', rows: 2000 },
@@ -101,7 +106,11 @@ async function step(): Promise<void> {
   await learner.apply(gradients, update);
   await method.updated(++draw);
 }
-/** Steps per second, as long as something goes on. */
+/**
+ * Trains as long as `goesOn` returns true.
+ *
+ * @returns  steps per second
+ */
 async function stepsWhile(goesOn: (elapsedMs: number) => boolean): Promise<number> {
   const startMs = performance.now();
   let steps = 0;
@@ -110,7 +119,7 @@ async function stepsWhile(goesOn: (elapsedMs: number) => boolean): Promise<numbe
 }
 const rows = Uint32Array.from(method.table.documents);
 const begin = () => encoder.encode(retriever.weights, rows);
-/** The job alone keeps no event loop alive. */
+/** Waits for a job. A timer keeps the event loop alive, which the job alone does not. */
 async function settled(job: BackgroundJob): Promise<void> {
   const timer = setInterval(() => {}, 1000);
   await job.settled;
@@ -122,7 +131,7 @@ const timed = async (work: () => Promise<unknown>): Promise<number> => {
   return performance.now() - startMs;
 };
 
-// Compiles everything, and fills the arenas.
+// Compiles all programs and fills the memory arenas.
 for (let i = 0; i < 3; i++) await step();
 await settled(await begin());
 

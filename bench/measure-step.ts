@@ -1,5 +1,7 @@
 /**
- * The child of `bench/step.ts`: measures one case and reports it.  measure-step.ts CASE THREADS [STEPS]
+ * Child process of `bench/step.ts` that measures one case and reports it:
+ *
+ *     measure-step.ts CASE THREADS [STEPS]
  */
 import { Program } from '../src/runtime/program.ts';
 import { report } from './fresh-process.ts';
@@ -11,11 +13,13 @@ import { STEP_CASES, type StepCase, stepFlops, TrainingStep } from './training-s
 const WARMUP_STEPS = 3;
 const MEMORY_STEPS = 10_000;
 
+/** Rate of a matrix product, in 10⁹ operations per second. */
 export interface GemmResult {
   readonly name: string;
   readonly bestGflops: number;
   readonly medianGflops: number;
 }
+/** Speed and memory of a training step. */
 export interface StepResult {
   readonly case: string;
   readonly title: string;
@@ -24,16 +28,19 @@ export interface StepResult {
   readonly steps: number;
   readonly medianMs: number;
   readonly minMs: number;
-  /** Floating-point operations of a step, 10⁹; 0 where a step is no matter of matrix products. */
+  /** Floating-point operations of a step, in 10⁹; 0 for a step that is not dominated by matrix products. */
   readonly gflop: number;
   readonly gemm: GemmResult;
-  /** Median step rate over median rate of the 1024³ products between the steps, and the same of the best. */
+  /** Median rate of the step divided by the median rate of the 1024³ products between the steps. */
   readonly gemmShareRatio: number;
+  /** Best rate of the step divided by the best rate of the products. */
   readonly bestGemmShareRatio: number;
+  /** Share of the time of a step that is spent outside the runtime. */
   readonly outsideRuntimeRatio: number;
   readonly peakResidentBytes: number;
   readonly loss: number;
 }
+/** Memory over many training steps. */
 export interface MemoryResult extends ResidentMemory {
   readonly case: 'memory';
   readonly title: string;

@@ -1,9 +1,11 @@
 /**
- * Our vectors beside those of Python:  npm run bench:parity -- [--model FOLDER] [--steps N] [--json]
+ * Compares the vectors of Undrift with those of Python:
  *
- * The model of the quick start, a transformer, and a pair of towers with a projection are trained, or `--model` is taken; then 200 texts of
- * each side are embedded here and by sentence-transformers, and the snippets of the model cards are run. Exit code 1 where anything
- * differs by more than 1e-5.
+ *     npm run bench:parity -- [--model FOLDER] [--steps N] [--json]
+ *
+ * Trains the model of the quick start, a transformer, and a pair of towers with a projection, or takes the
+ * model of `--model`. Embeds 200 texts of each side with Undrift and with sentence-transformers, and runs the
+ * snippets of the model cards. Exits with code 1 if any element differs by more than 1e-5.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -39,8 +41,8 @@ interface Answer {
 }
 
 /**
- * 200 texts of a side. Queries are only those that are not cut: sentence-transformers has one length for both sides, which for queries is
- * longer than ours.
+ * Returns 200 texts of a side. Queries that would be truncated are left out, since sentence-transformers has
+ * one maximum length for both sides, which is longer than Undrift's for queries.
  */
 function textsOf(retriever: Retriever, side: Side): string[] {
   const { maxTokens } = retriever.config;
@@ -118,7 +120,7 @@ try {
   await rm(scratch, { recursive: true, force: true });
 }
 
-/** Trains the models that are compared; each has prompts, which the quick start has not, in a copy. */
+/** Trains the models to compare. Each one also gets a copy with prompts. */
 async function trained(folder: string): Promise<[string, string][]> {
   const data = join(folder, 'api-docs');
   await buildApiDocs({ out: data });
@@ -138,7 +140,7 @@ async function trained(folder: string): Promise<[string, string][]> {
   }
   const pair = await loadRetriever(models.at(-1)![1], { towers: 'separate', projectionSize: 32, seed: 1 });
   for (const [key, { data: weights }] of Object.entries(pair.weights)) {
-    // Towers that are not alike.
+    // Makes the two towers different.
     if (key.startsWith('query/'))
       for (let i = 0; i < weights.length; i += 3) (weights as Float32Array)[i]! *= 1.1;
   }

@@ -1,16 +1,16 @@
 /**
- * Undrift beside its peers:
+ * Compares Undrift with other libraries:
  *
  *     npm run bench:peers -- [--suite step,encode,train] [--case …] [--rounds N] [--threads N] [--json]
  *
- * | suite  | cases        | what is measured                              | beside                                        |
+ * | suite  | cases        | measured                                      | compared with                                 |
  * |--------|--------------|-----------------------------------------------|-----------------------------------------------|
- * | step   | t64, t128    | the reference training step on made-up tokens | PyTorch eager, with and without fused AdamW   |
+ * | step   | t64, t128    | the reference training step, synthetic tokens | PyTorch eager, with and without fused AdamW   |
  * | encode | minilm, base | texts of real lengths to embeddings           | sentence-transformers; transformers.js        |
  * | train  | minilm, base | fine-tuning on the same batches of real text  | sentence-transformers' trainer, both AdamWs   |
  *
- * Every round runs each side in a fresh process on the same number of threads, in an order that turns round after round, so
- * that a machine that slows down or speeds up favours none. Embeddings and losses are compared too.
+ * Every round runs each side in a fresh process with the same number of threads. The order rotates from round to
+ * round, so that a change in the speed of the machine favours no side. Embeddings and losses are compared too.
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -24,10 +24,10 @@ import { STEP_CASES } from './training-step.ts';
 interface Measurement {
   readonly timesMs: readonly number[];
   readonly peakResidentBytes: number;
-  /** Largest resident memory before the model exists. */
+  /** Largest resident memory before the model was created, in bytes. */
   readonly startResidentBytes: number;
   readonly version: string;
-  /** Embeddings of the first texts, or the loss of each step: numbers that must agree. */
+  /** Embeddings of the first texts, which must agree between the sides. */
   readonly sample?: readonly number[];
   readonly losses?: readonly number[];
 }
@@ -35,11 +35,11 @@ interface Measurement {
 interface Suite {
   readonly cases: readonly string[];
   title(id: string): string;
-  /** Makes what the sides work on. */
+  /** Writes the workload of the sides. */
   prepare?(id: string): Promise<void>;
-  /** Each in a process of its own; ours first. */
+  /** Sides of the comparison, each run in a separate process. Undrift is the first. */
   readonly sides: Readonly<Record<string, (id: string) => Promise<Measurement>>>;
-  /** What is counted per second, and how many of them one time is. */
+  /** Unit of the rate. `units` gives the number of units that one time covers. */
   readonly unit?: string;
   units?(id: string): number;
 }
@@ -55,7 +55,7 @@ const { values: options } = parseArgs({
 });
 const { threads } = options;
 
-/** Timed steps of a case, by what one takes. */
+/** Number of timed steps by case, chosen by the duration of a step. */
 const STEPS: Readonly<Record<string, number>> = { t64: 8, t128: 6, minilm: 10, base: 5 };
 const ENCODE_REPEATS = '2';
 
@@ -71,7 +71,7 @@ const steps = (id: string) => String(STEPS[id]!);
 const encoders = {
   cases: Object.keys(ENCODERS),
   title: (id: string) => ENCODERS[id as EncoderName].title,
-  // The first step of a trainer ends no interval.
+  // The first step of a trainer ends no interval, so one more is needed.
   prepare: (id: string) => writeWorkload(workload(id), id as EncoderName, STEPS[id]! + 1),
 };
 const trainer = (id: string, ...flags: string[]) =>
@@ -147,7 +147,7 @@ function fail(message: string, help: string): never {
   process.exit(2);
 }
 
-/** One side's figures over all rounds; ratios say how many times our time and memory it takes. */
+/** Summarises one side over all rounds. Ratios are relative to Undrift's time and memory. */
 function summary(name: string, own: readonly Measurement[], ours: readonly Measurement[]) {
   const ratios = own.map((m, round) => median(m.timesMs) / median(ours[round]!.timesMs));
   const times = own.flatMap((m) => m.timesMs);
@@ -166,7 +166,10 @@ function summary(name: string, own: readonly Measurement[], ours: readonly Measu
   };
 }
 
-/** Largest absolute difference of embeddings, or relative one of losses; null where a suite compares neither. */
+/**
+ * Computes the largest absolute difference of embeddings, or relative difference of losses; null if the suite
+ * compares neither.
+ */
 function largestDifference(own: Measurement, ours: Measurement): number | null {
   const { sample, losses } = own;
   if (sample) return largest(sample.map((value, i) => Math.abs(value - ours.sample![i]!)));

@@ -1,10 +1,12 @@
 /**
- * A refresh beside training: what it costs the training, and what the training costs it.
+ * Measures a refresh during training: the effect on the speed of training, and the effect of training on the
+ * refresh:
  *
  *     npm run bench:refresh -- --data DIR [--case static,transformer] [--threads N] [--worker-threads N] [--niceness N] [--rounds N] [--json]
  *
- * Each case runs in a fresh process. A round times, one after the other, a refresh in that process, one in the worker, steps without a
- * refresh for as long, and steps while the worker refreshes; the medians are reported.
+ * Each case runs in a fresh process. A round times in turn: a refresh in that process, a refresh in the
+ * worker, steps without a refresh for the same duration, and steps while the worker refreshes. The medians
+ * are reported.
  */
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';

@@ -1,14 +1,16 @@
 import { median } from './statistics.ts';
 
+/** Resident memory over many steps. */
 export interface ResidentMemory {
+  /** Median time of a step, in milliseconds. */
   readonly medianMs: number;
-  /** Largest resident memory seen between one mark and the next. */
+  /** Largest resident memory between one mark and the next, in bytes. */
   readonly residentBytes: readonly { readonly step: number; readonly bytes: number }[];
-  /** Of the last mark over the first, at a twentieth of the steps. */
+  /** Relative growth from the first mark, at a twentieth of the steps, to the last. */
   readonly growthRatio: number;
 }
 
-/** Runs so many steps and follows the memory of this process. */
+/** Runs `count` steps and follows the resident memory of this process. */
 export async function followMemory(count: number, step: () => Promise<unknown>): Promise<ResidentMemory> {
   const marks = [0.05, 0.1, 0.25, 0.5, 0.75, 1].map((part) => Math.round(part * count));
   const residentBytes: { step: number; bytes: number }[] = [];
@@ -18,7 +20,7 @@ export async function followMemory(count: number, step: () => Promise<unknown>):
     const startMs = performance.now();
     await step();
     timesMs.push(performance.now() - startMs);
-    // Garbage makes a saw-tooth: its upper edge since the last mark is what counts.
+    // Garbage collection makes a saw-tooth curve, so the maximum since the last mark is taken.
     if (i % 10 === 0) largest = Math.max(largest, process.memoryUsage.rss());
     if (i === marks[mark]) {
       residentBytes.push({ step: i, bytes: largest });

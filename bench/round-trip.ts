@@ -1,11 +1,13 @@
 /**
- * From Python and back:  npm run bench:round-trip -- [--steps N] [--json]
+ * Checks the way of a model from Python and back:
  *
- * 1. transformers makes a tiny BERT; Undrift loads the folder: both embed the same texts.
- * 2. Undrift and sentence-transformers train it on the same batches: the losses, step by step.
- * 3. sentence-transformers loads what Undrift has saved: both embed the same texts.
+ *     npm run bench:round-trip -- [--steps N] [--json]
  *
- * Exits with 1 where embeddings differ by more than 1e-5, or losses by more than a thousandth.
+ * 1. transformers makes a tiny BERT, and Undrift loads the folder. Both embed the same texts.
+ * 2. Undrift and sentence-transformers train it on the same batches. Their losses are compared step by step.
+ * 3. sentence-transformers loads the model saved by Undrift. Both embed the same texts.
+ *
+ * Exits with code 1 if embeddings differ by more than 1e-5, or losses by more than a thousandth.
  */
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -63,8 +65,9 @@ else {
 if (Math.max(loaded, saved) > MOST.embeddings || losses > MOST.losses) process.exitCode = 1;
 
 /**
- * Largest difference of an element between our embeddings of the texts and sentence-transformers', in rows of length one: a folder
- * of transformers does not say whether vectors are to be normalised, and we assume so.
+ * Computes the largest difference of an element between the embeddings of Undrift and of
+ * sentence-transformers, in rows of unit length. A folder of transformers does not say whether vectors are
+ * normalised; Undrift assumes that they are.
  */
 async function embeddingDifference(): Promise<number> {
   const [a, b] = [

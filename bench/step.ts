@@ -1,8 +1,11 @@
 /**
- * The speed and memory of training steps:  npm run bench:step -- [--case t64,t128,static] [--steps N] [--threads N] [--json]
+ * Measures the speed and memory of training steps:
  *
- * Each case runs in a fresh process. Matrix products of 1024³ are timed between the steps, so that both see the same machine:
- * its rate is what a step is measured against. `--case memory` runs 10,000 static steps and follows the resident memory.
+ *     npm run bench:step -- [--case t64,t128,static] [--steps N] [--threads N] [--json]
+ *
+ * Each case runs in a fresh process. Matrix products of 1024³ are timed between the steps, so that both see
+ * the same state of the machine. The step is compared with their rate. `--case memory` runs 10,000 static
+ * steps and follows the resident memory.
  */
 
 import { cpus } from 'node:os';

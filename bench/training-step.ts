@@ -14,20 +14,20 @@ import { type HostTensor, hostTensor, scalarValue } from '../src/runtime/host-te
 import { Learner } from '../src/runtime/learner.ts';
 import { Program } from '../src/runtime/program.ts';
 
-/** Texts of one length, without padding. */
+/** Shape of texts of one length, without padding. */
 interface TextShape {
   readonly texts: number;
   readonly tokens: number;
 }
 
-/** One training step that is measured. */
+/** Training step to measure. */
 export interface StepCase {
   readonly id: string;
   readonly title: string;
   readonly encoder: EncoderConfig;
   readonly queries: TextShape;
   readonly documents: TextShape;
-  /** Distinct token ids in a batch. */
+  /** Number of distinct token ids in a batch. */
   readonly distinctTokens: number;
   readonly steps: number;
 }
@@ -54,6 +54,7 @@ const transformerCase = (tokens: number, steps: number): StepCase => ({
   steps,
 });
 
+/** All step cases. */
 export const STEP_CASES: readonly StepCase[] = [
   transformerCase(64, 20),
   transformerCase(128, 10),
@@ -76,10 +77,11 @@ const TEMPERATURE = 0.05;
 const UPDATE = { learningRate: 1e-4, weightDecay: 0.01, maxGradientNorm: 1 };
 
 /**
- * A whole training step on made-up tokens: batch to program inputs, forward, in-batch softmax cross-entropy, backward, clipping,
- * AdamW with lazy rows of the embedding table.
+ * Runs whole training steps on synthetic tokens: batch to program inputs, forward, in-batch softmax
+ * cross-entropy, backward, clipping, AdamW with lazy rows of the embedding table.
  */
 export class TrainingStep {
+  /** Number of parameters. */
   readonly parameters: number;
   private readonly program: Program;
   private readonly learner: Learner;
@@ -95,6 +97,7 @@ export class TrainingStep {
     this.parameters = encoder.specs.reduce((n, spec) => n + spec.shape.reduce((a, b) => a * b, 1), 0);
   }
 
+  /** Compiles the step, with fresh weights. */
   static async create(shape: StepCase, options: ComputeOptions): Promise<TrainingStep> {
     const encoder = new Encoder(shape.encoder);
     const weights: Record<string, HostTensor> = {};
@@ -105,7 +108,11 @@ export class TrainingStep {
     return new TrainingStep(shape, encoder, program, learner);
   }
 
-  /** One step on a new batch. @returns the loss */
+  /**
+   * Runs one step on a new batch.
+   *
+   * @returns  the loss
+   */
   async run(): Promise<number> {
     const { queries, documents } = this.shape;
     const texts = queries.texts + documents.texts;
@@ -122,12 +129,13 @@ export class TrainingStep {
     return scalarValue(results.loss);
   }
 
+  /** Releases the programs. */
   async dispose(): Promise<void> {
     await this.program.dispose();
     await this.learner.dispose();
   }
 
-  /** Token ids that walk through `distinctTokens` of the vocabulary, spread over all of it. */
+  /** Makes a batch of token ids. They cycle through `distinctTokens` ids spread over the whole vocabulary. */
   private batch({ texts, tokens }: TextShape): PaddedTokens {
     const { distinctTokens } = this.shape;
     const stride = Math.floor((this.shape.encoder.model.vocab_size as number) / distinctTokens);
@@ -137,10 +145,10 @@ export class TrainingStep {
   }
 }
 
-/** Queries and documents of one length go through the encoder together. */
+/** Tests whether queries and documents have the same length and can share one batch of the encoder. */
 const inOneBatch = ({ queries, documents }: StepCase): boolean => queries.tokens === documents.tokens;
 
-/** Both sides of a dual encoder with one set of weights, loss and gradients. */
+/** Builds the graph of a dual encoder with shared weights, its loss and gradients. */
 function stepGraph(shape: StepCase, encoder: Encoder): Graph {
   const graph = new Graph('training-step');
   const p = declareParameters(graph, encoder.specs);
@@ -167,9 +175,9 @@ function stepGraph(shape: StepCase, encoder: Encoder): Graph {
 }
 
 /**
- * Floating-point operations of one step of a transformer: 6 for each dense weight and token (one multiplication and one
- * addition forward, twice that backward), and the two products of the attention. 0 for a static encoder, whose step is no
- * matter of matrix products.
+ * Counts the floating-point operations of one step of a transformer. Counts 6 for each dense weight and token
+ * (one multiplication and one addition in the forward pass, twice that in the backward pass), and the two
+ * products of the attention. Returns 0 for a static encoder, whose step is not dominated by matrix products.
  */
 export function stepFlops({ encoder: { model }, queries, documents }: StepCase): number {
   if (model.model_type !== 'bert') return 0;

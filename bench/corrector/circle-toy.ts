@@ -1,23 +1,26 @@
 import { normal, rngKey, uniform } from '../../src/util/rng.ts';
 
-/** What bench/corrector/circle.json holds. */
+/** Contents of bench/corrector/circle.json. */
 export interface CircleConfig {
+  /** Number of targets. */
   readonly points: number;
-  /** Directions, evenly spaced, over which divergences are averaged. */
+  /** Number of evenly spaced query directions over which divergences are averaged. */
   readonly queries: number;
-  /** β */
+  /** Inverse temperature β. */
   readonly inverseTemperature: number;
   /** Amplitudes of the drift, in radians. */
   readonly drift: readonly number[];
-  /** Standard deviations of what moves each point by itself, in radians. */
+  /** Standard deviations of each point's own movement, in radians. */
   readonly noise: readonly number[];
-  /** Pairs that correctors are fitted to. */
+  /** Numbers of pairs that correctors are fitted to. */
   readonly pairs: readonly number[];
   /** Hidden widths of `mlp`. */
   readonly widths: readonly number[];
+  /** Seeds of the points and the correctors. */
   readonly seeds: readonly number[];
+  /** Options of the fit. */
   readonly fit: { readonly steps: number; readonly learningRate: number; readonly loss: 'regression' };
-  /** What the chart shows. */
+  /** Setting that the chart shows. */
   readonly example: {
     readonly drift: number;
     readonly noise: number;
@@ -28,34 +31,41 @@ export interface CircleConfig {
   };
 }
 
-/** One corrector in one setting: mean and standard deviation over the seeds, in nats. */
+/**
+ * Result of one corrector in one setting. Mean `kl` and standard deviation `sd` over the seeds are in nats.
+ */
 export interface CircleEntry {
   readonly corrector: string;
   readonly drift: number;
   readonly noise: number;
-  /** 0 for no corrector. */
+  /** Number of pairs in the fit; 0 for no corrector. */
   readonly pairs: number;
   readonly parameters: number;
   readonly kl: number;
   readonly sd: number;
 }
 
+/** Contents of bench/results/corrector/circle.json. */
 export interface CircleResults {
   readonly config: CircleConfig;
   readonly entries: readonly CircleEntry[];
   readonly example: CircleExample;
 }
 
-/** Angles in degrees of some targets, and the distribution of one query over all of them. */
+/** Angles of some targets in degrees, and the distribution of one query over all targets. */
 export interface CircleExample {
   readonly stale: readonly number[];
   readonly fresh: readonly number[];
   readonly corrected: Readonly<Record<string, readonly number[]>>;
-  /** Of the probability, by intervals of 5° of where the targets truly are. */
+  /** Share of the probability, by intervals of 5° of the true angles of the targets. */
   readonly distribution: Readonly<Record<string, readonly number[]>>;
 }
 
-/** f32[points, 2] twice: targets at random angles θ, and the same at  θ + drift · (0.6 + 0.4 sin 2θ) + noise · z. */
+/**
+ * Makes random targets and their drifted copies, each f32[points, 2].
+ *
+ * The targets are at random angles θ. Their copies are at  θ + drift · (0.6 + 0.4 sin 2θ) + noise · z.
+ */
 export function circlePoints(
   points: number,
   { drift, noise, seed }: { drift: number; noise: number; seed: number },
@@ -71,11 +81,16 @@ export function circlePoints(
   };
 }
 
-/** f32[n, 2] */
+/** Returns the points of the unit circle at the given angles (in radians), f32[n, 2]. */
 export const pointsAt = (angles: readonly number[]): Float32Array<ArrayBuffer> =>
   Float32Array.from(angles.flatMap((angle) => [Math.cos(angle), Math.sin(angle)]));
 
-/** Log-probabilities of targets, f32[n, 2], for a query in the direction of an angle. */
+/**
+ * Computes the log-probabilities of targets f32[n, 2] for a query.
+ *
+ * @param angle  direction of the query, in radians
+ * @param beta  inverse temperature β
+ */
 export function logProbabilities(targets: Float32Array, angle: number, beta: number): Float64Array {
   const scores = new Float64Array(targets.length / 2);
   const [x, y] = [beta * Math.cos(angle), beta * Math.sin(angle)];
@@ -85,7 +100,10 @@ export function logProbabilities(targets: Float32Array, angle: number, beta: num
   return scores.map((s) => s - logZ);
 }
 
-/** Mean KL(P ‖ P̃) over evenly spaced queries, P of the fresh targets. */
+/**
+ * Computes the mean KL(P ‖ P̃) over evenly spaced queries, where P is the distribution over the fresh
+ * targets.
+ */
 export function meanDivergence(
   fresh: Float32Array,
   other: Float32Array,
@@ -101,7 +119,7 @@ export function meanDivergence(
   return total / queries;
 }
 
-/** Angles of points f32[n, 2] in [0, 360). */
+/** Returns the angles of points f32[n, 2] in degrees, in [0, 360). */
 export const degreesOf = (points: Float32Array): number[] =>
   Array.from({ length: points.length / 2 }, (_, i) => {
     const degrees = (Math.atan2(points[2 * i + 1]!, points[2 * i]!) * 180) / Math.PI;

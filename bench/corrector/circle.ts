@@ -1,11 +1,12 @@
 /**
- * Correctors on a toy of two dimensions: targets on the unit circle drift along it, further in some places than in others, and a corrector
- * is fitted to a few pairs (after figure 5 of the Corrector Networks paper, ICML 2024):
+ * Fits correctors to a two-dimensional toy problem. Targets on the unit circle drift along it, with a drift
+ * that depends on the place, and a corrector is fitted to a few pairs (after figure 5 of the Corrector
+ * Networks paper, ICML 2024):
  *
  *     npx tsx bench/corrector/circle.ts [--config bench/corrector/circle.json] [--json]
  *
- * Writes bench/results/corrector/circle.json, of which tools/docs/correctors-circle.ts makes the table and charts of docs/correctors.md. With
- * `--json` the results go to standard output instead.
+ * Writes bench/results/corrector/circle.json, from which tools/docs/correctors-circle.ts makes the table and
+ * charts of docs/correctors.md. With `--json`, the results go to standard output instead.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -34,7 +35,7 @@ const BIN_DEGREES = 5;
 
 const config = JSON.parse(readFileSync(options.config, 'utf8')) as CircleConfig;
 
-/** A corrector of the comparison; `mlp` has one for each width. */
+/** Corrector of the comparison. There is one `mlp` for each width. */
 interface Arm {
   readonly name: string;
   readonly kind: CorrectorKind;
@@ -52,7 +53,7 @@ interface Setting {
   readonly seed: number;
 }
 
-/** Fits to points of their own, and corrects others. */
+/** Fits a corrector to separate points and corrects the given ones. */
 async function corrected<R>(
   { kind, hidden }: Arm,
   { pairs, ...toy }: Setting,

@@ -8,11 +8,12 @@ import type { DistributionError } from './snapshot-config.ts';
 const RANKS = 10;
 
 /**
- * What other embeddings of the same N documents do to the softmax over them:
+ * Measures the change of the softmax over N documents when their embeddings are replaced by others:
  *
  *     KL(P ‖ P̃) = Σ_n p_n (s_n − s̃_n) − log Z + log Z̃,     p = softmax(s),  s_n = β⟨q, d_n⟩
  *
- * The same as `diagnoseTable`, without gradients and with one matrix of B × N in memory: a second product in place of seven.
+ * Computes the same divergence as `diagnoseTable`, but no gradients. Takes two matrix products in place of
+ * seven, and holds a matrix of B × N in memory.
  */
 export class DistributionErrors {
   private readonly program: Program;
@@ -23,6 +24,11 @@ export class DistributionErrors {
     this.dimension = dimension;
   }
 
+  /**
+   * Compiles the program.
+   *
+   * @param dimension  embedding size D
+   */
   static async create(dimension: number, compute: ComputeOptions): Promise<DistributionErrors> {
     const graph = new Graph('distribution-error');
     const queries = graph.input('queries', 'f32', ['queries', dimension]);
@@ -36,7 +42,13 @@ export class DistributionErrors {
     return new DistributionErrors(await Program.compile(graph, compute), dimension);
   }
 
-  /** @param queries  f32[B, D] · β;  @param fresh, other  f32[N, D] */
+  /**
+   * Compares the distributions over `fresh` and `other`.
+   *
+   * @param queries  f32[B, D], multiplied by β
+   * @param fresh  f32[N, D]
+   * @param other  f32[N, D]
+   */
   async measure(
     queries: Float32Array<ArrayBuffer>,
     fresh: Float32Array<ArrayBuffer>,
@@ -60,6 +72,7 @@ export class DistributionErrors {
     return { kl: Math.max(0, divergences.reduce((a, b) => a + b, 0) / B), recall: common / (B * RANKS) };
   }
 
+  /** Releases the program. */
   async dispose(): Promise<void> {
     await this.program.dispose();
   }

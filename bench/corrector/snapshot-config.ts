@@ -1,64 +1,81 @@
 import type { CorrectorKind } from '../../src/correctors/corrector.ts';
 import type { TrainOptions } from '../../src/train/settings.ts';
 
-/** What `snapshots.ts` is told. Paths are relative to the file. */
+/** Config file of `snapshots.ts`. Paths are relative to the file. */
 export interface SnapshotConfig {
+  /** Name of the experiment. */
   readonly name: string;
+  /** Folder of the data set. */
   readonly data: string;
   /** Folder of the training run. */
   readonly run: string;
+  /** Result file. */
   readonly result: string;
+  /** Options of the training run. */
   readonly train: Omit<TrainOptions, 'data' | 'out'>;
-  /** Step whose embeddings are kept: the stale ones. */
+  /** Step of the stale embeddings. */
   readonly first: number;
-  /** Later steps, whose embeddings are the fresh ones. */
+  /** Later steps, which give the fresh embeddings. */
   readonly snapshots: readonly number[];
+  /** Split of the queries. */
   readonly split: string;
-  /** Queries of the split, evenly spaced. */
+  /** Number of queries, evenly spaced over the split. */
   readonly queries: number;
+  /** Kinds of corrector to fit. */
   readonly correctors: readonly CorrectorKind[];
   /** Strength of the regularisation of `procrustes`, `ridge` and `low-rank`. */
   readonly ridge: number;
-  /** Pairs that they are fitted to. */
+  /** Numbers of pairs in a fit. */
   readonly samples: readonly number[];
-  /** Parameters against sample size, at two ages. */
+  /** Grid of parameters and sample sizes, at two ages. */
   readonly regimes: {
     readonly snapshots: Readonly<Record<string, number>>;
-    /** Of the hidden layer of `mlp`. */
+    /** Widths of the hidden layer of `mlp`. */
     readonly widths: readonly number[];
-    /** Other strengths of `ridge`. */
+    /** Further strengths of `ridge`. */
     readonly ridges: readonly number[];
     readonly samples: readonly number[];
   };
 }
 
-/** Means over the queries, over all N documents. */
+/** Error of a distribution over all N documents. Means over the queries. */
 export interface DistributionError {
   /** KL(P ‖ P̃) in nats. */
   readonly kl: number;
-  /** Share of the ten documents that score best, fresh, which are among the ten best of the other scores. */
+  /**
+   * Share of the ten best documents under fresh scores that are also among the ten best under the other
+   * scores.
+   */
   readonly recall: number;
 }
 
+/** Error of uncorrected stale embeddings at one snapshot. */
 export interface SnapshotFact extends DistributionError {
+  /** Training step of the fresh embeddings. */
   readonly step: number;
   /** mean ‖b − g‖² */
   readonly distance: number;
 }
 
-/** A corrector that was fitted, and what it is worth. */
+/** Fitted corrector with its error. */
 export interface Fitted extends DistributionError {
+  /** Training step of the fresh embeddings. */
   readonly step: number;
+  /** Kind of the corrector. */
   readonly corrector: CorrectorKind;
-  /** What is not as everywhere else: width of `mlp`, strength of `ridge`. */
+  /** Width of `mlp`, if it differs from the default. */
   readonly hidden?: number;
+  /** Strength of `ridge`, if it differs from that of the config. */
   readonly ridge?: number;
+  /** Number of parameters. */
   readonly parameters: number;
+  /** Number of pairs in the fit. */
   readonly sample: number;
-  /** mean ‖h(b) − g‖² over documents that were not fitted to. */
+  /** mean ‖h(b) − g‖² over documents outside the fit. */
   readonly error: number;
 }
 
+/** Result file of `snapshots.ts`. */
 export interface SnapshotResults {
   readonly name: string;
   readonly machine: string;
@@ -67,9 +84,10 @@ export interface SnapshotResults {
   readonly queries: number;
   readonly dimension: number;
   readonly inverseTemperature: number;
-  /** Of the snapshots, stale embeddings as they are. */
+  /** Errors of the uncorrected stale embeddings, by snapshot. */
   readonly stale: SnapshotFact[];
+  /** Correctors by snapshot and sample size. */
   readonly fitted: Fitted[];
-  /** By the name of the regime. */
+  /** Correctors of each regime, by its name. */
   readonly regimes: Readonly<Record<string, Fitted[]>>;
 }

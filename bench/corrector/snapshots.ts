@@ -1,12 +1,17 @@
 /**
- * Correctors over the snapshots of one training run: what a fit to a few pairs leaves of the error that stale embeddings make.
+ * Measures how much of the error of stale embeddings remains after a corrector is fitted to a few pairs, over
+ * the snapshots of one training run:
  *
  *     npx undrift data api-docs --out data/api-docs
  *     npx tsx bench/corrector/snapshots.ts --config bench/corrector/snapshots.json [--threads 1] [--reuse]
  *
- * Trains a retriever (with --reuse: takes the weights that the last call has kept, and what it has measured), embeds all documents and some held-out queries by the weights of several steps, fits correctors from the first
- * step's embeddings to those of each later one, and measures KL(P ‖ P_stale) and KL(P ‖ P_corrected) over all documents. The result
- * file goes to `bench/results/corrector/`; `tools/docs/correctors-snapshots.ts` makes tables and charts of it.
+ * Trains a retriever, and embeds all documents and some held-out queries with the weights of several steps.
+ * Fits correctors from the embeddings of the first step to those of each later one. Measures KL(P ‖ P_stale)
+ * and KL(P ‖ P_corrected) over all documents. With `--reuse`, the weights and measurements kept by the last
+ * call are used again.
+ *
+ * The result file goes to `bench/results/corrector/`. From it, `tools/docs/correctors-snapshots.ts` makes
+ * tables and charts.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -43,7 +48,7 @@ const [first, ...later] = snapshots as [Snapshot, ...Snapshot[]];
 const N = first.documents.length / D;
 console.log(`${N} documents embedded by ${snapshots.length} snapshots, ${elapsed()}`);
 
-/** Smaller samples are the beginnings of larger ones. */
+/** Order of the documents. Each sample is a prefix of it, so smaller samples are contained in larger ones. */
 const order = permutation(rngKey(seed, 0, 'corrector sample'), N);
 const errors = await DistributionErrors.create(D, compute);
 const scaled = new Map(later.map(({ step, queries }) => [step, queries.map((x) => inverseTemperature * x)]));
@@ -55,7 +60,11 @@ async function stale({ step, documents }: Snapshot): Promise<SnapshotFact> {
   return { step, distance, kl: digits(kl), recall: digits(recall) };
 }
 
-/** @param own  what is not as everywhere else */
+/**
+ * Fits a corrector and measures it, unless it is known already.
+ *
+ * @param own  options that differ from those of the config
+ */
 async function fit(
   { step, documents }: Snapshot,
   corrector: CorrectorKind,
@@ -126,7 +135,7 @@ for (const [name, step] of Object.entries(regimes.snapshots)) {
 await errors.dispose();
 console.log(`${out}, ${elapsed()}`);
 
-/** What an earlier call has measured with the same weights. */
+/** Reads the results that an earlier call measured with the same weights. */
 function earlier(): Map<string, Fitted> {
   if (!options.reuse || !existsSync(out)) return new Map();
   const { config: its, fitted, regimes: grids } = JSON.parse(readFileSync(out, 'utf8')) as SnapshotResults;
@@ -149,7 +158,7 @@ function keyOf({
   return JSON.stringify([step, corrector, sample, hidden, ridge]);
 }
 
-/** mean ‖a − b‖² over some rows. */
+/** Computes the mean ‖a − b‖² over some rows. */
 function distanceOf(a: Float32Array, b: Float32Array, rows: Uint32Array): number {
   let total = 0;
   for (const row of rows) for (let i = row * D; i < (row + 1) * D; i++) total += (a[i]! - b[i]!) ** 2;

@@ -9,18 +9,21 @@ import { resolveSettings } from '../../src/train/settings.ts';
 import { trainRetriever } from '../../src/train/train-retriever.ts';
 import type { SnapshotConfig } from './snapshot-config.ts';
 
-/** All documents and some queries, embedded by the weights of one step of training. */
+/** Embeddings of all documents and some queries with the weights of one training step. */
 export interface Snapshot {
+  /** Training step of the weights. */
   readonly step: number;
-  /** f32[N, D] */
+  /** Document embeddings, f32[N, D]. */
   readonly documents: Float32Array<ArrayBuffer>;
-  /** f32[B, D] */
+  /** Query embeddings, f32[B, D]. */
   readonly queries: Float32Array<ArrayBuffer>;
 }
 
 /**
- * Trains once, as `undrift train` does, and keeps the weights of some steps; with `reuse` those of an earlier call.
- * @returns  the embeddings by each of them, in order
+ * Trains once, as `undrift train` does, and keeps the weights of some steps. With `reuse`, takes the weights
+ * kept by an earlier call.
+ *
+ * @returns  the embeddings with each of these weights, in order
  */
 export async function trainSnapshots(
   config: SnapshotConfig,
@@ -81,7 +84,7 @@ export async function trainSnapshots(
         evalSplit: 'none',
         overwrite: true,
       },
-      // A checkpoint is written after its step was reported.
+      // A checkpoint is written only after its step was reported.
       { onStep: ({ step }) => keep(step - 1) },
     );
     keep(settings.steps!);

@@ -1,4 +1,4 @@
-"""sentence-transformers' side of encoding.  encode.py FOLDER THREADS REPEATS"""
+"""Encodes texts with sentence-transformers.  encode.py FOLDER THREADS REPEATS"""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 WARMUP_TEXTS = 32
-SAMPLE_TEXTS = 200  # whose embeddings are reported, to be compared
+SAMPLE_TEXTS = 200  # number of texts whose embeddings are reported for comparison
 
 folder, threads, repeats = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What every Python side of the benchmark reports. To be imported before anything large: it notes the memory at the start."""
+"""Measures and reports for every Python side of the benchmark. Records the memory at the start, so import it first."""
 
 import json
 import resource

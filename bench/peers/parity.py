@@ -1,9 +1,9 @@
-"""What Python makes of a model folder of ours.  parity.py FOLDER INPUT.json
+"""Embeds texts with a model folder of Undrift in Python.  parity.py FOLDER INPUT.json
 
 INPUT.json     {"query": [texts], "document": [texts], "card": the model card's file, "towers": "shared" or "separate"}
 
-Embeds the texts with sentence-transformers, by prompt name or by tower, and the document texts by onnxruntime on the exported files;
-then runs every Python snippet of the model card as it stands there. Prints the vectors.
+Embeds the texts with sentence-transformers, by prompt name or by tower, and the document texts with onnxruntime on the
+exported files. Then runs every Python snippet of the model card unchanged. Prints the vectors.
 """
 
 import json
@@ -20,7 +20,7 @@ import transformers
 
 
 def snippets(card: pathlib.Path, folder: str) -> dict[str, dict]:
-    """Names that each Python snippet of a card has defined when it is done, by the package that it shows."""
+    """Runs each Python snippet of a card. Returns the names that it defines, by the package that it shows."""
     found = {}
     for code in re.findall(r"^```python\n(.*?)^```$", card.read_text(), re.M | re.S):
         names: dict = {}

@@ -6,8 +6,8 @@ const FOLDER = fileURLToPath(new URL('.', import.meta.url));
 const INSTALLED = `${FOLDER}.venv/installed`;
 
 /**
- * A Python with PyTorch: the one that UNDRIFT_PEERS_PYTHON names, or that of a virtual environment beside this file, which is
- * made at the first call.
+ * Finds a Python with PyTorch. Takes the one named by UNDRIFT_PEERS_PYTHON, or that of a virtual environment
+ * beside this file, which the first call creates.
  */
 export function peersPython(): string {
   const given = process.env.UNDRIFT_PEERS_PYTHON;

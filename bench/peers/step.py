@@ -1,8 +1,8 @@
-"""The reference training step in PyTorch eager, as bench/training-step.ts has it.  step.py CASE THREADS STEPS [--fused]
+"""Runs the reference training step of bench/training-step.ts in PyTorch eager.  step.py CASE THREADS STEPS [--fused]
 
 BERT encoder (6 layers, hidden 384, 12 heads, ff 1536) over 32 texts with scaled_dot_product_attention, mean pooling, rows of
-length one, in-batch softmax cross-entropy of 16 queries and 16 documents, clipping, AdamW over all parameters, the embedding
-table included. --fused takes the AdamW that PyTorch offers as one kernel, which is not its default.
+unit length, in-batch softmax cross-entropy of 16 queries and 16 documents, clipping, AdamW over all parameters including the
+embedding table. --fused uses PyTorch's fused AdamW, which is not its default.
 """
 
 import sys

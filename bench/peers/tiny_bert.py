@@ -1,4 +1,4 @@
-"""A tiny BERT with random weights, as transformers saves one.  tiny_bert.py FOLDER   (reads FOLDER/texts.json, writes FOLDER/model)"""
+"""Saves a tiny BERT with random weights by transformers.  tiny_bert.py FOLDER   (reads FOLDER/texts.json, writes FOLDER/model)"""
 
 import json
 import pathlib

@@ -1,6 +1,6 @@
-"""sentence-transformers' side of fine-tuning: its trainer on the same batches.  train.py FOLDER THREADS TRAINING-JSON [--fused]
+"""Fine-tunes with the trainer of sentence-transformers on the same batches.  train.py FOLDER THREADS TRAINING-JSON [--fused]
 
-MultipleNegativesRankingLoss, AdamW, clipping, a constant rate. --fused takes the AdamW that PyTorch offers as one kernel.
+MultipleNegativesRankingLoss, AdamW, clipping, a constant rate. --fused uses PyTorch's fused AdamW.
 """
 
 import json
@@ -40,7 +40,7 @@ class Steps(TrainerCallback):
 
 
 class Recorded(MultipleNegativesRankingLoss):
-    """The loss of every batch, unrounded."""
+    """Loss that records its unrounded value for every batch."""
 
     losses = []
 

@@ -1,7 +1,10 @@
 /**
- * transformers.js's side of encoding: the pipeline that its users call, on the same ONNX file.  transformers-js-encode.ts FOLDER THREADS REPEATS
+ * Encodes with transformers.js, using the pipeline that its users call, on the same ONNX file:
  *
- * It pads a call's texts to the longest of them and does not sort: it is given 32 texts of like length at a time.
+ *     transformers-js-encode.ts FOLDER THREADS REPEATS
+ *
+ * The pipeline pads the texts of a call to the longest one and does not sort. It is therefore given 32 texts
+ * of similar length at a time.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +12,7 @@ import { env, pipeline } from '@huggingface/transformers';
 import { report } from '../fresh-process.ts';
 
 const BATCH = 32;
-/** Texts whose embeddings are reported, to be compared. */
+/** Number of texts whose embeddings are reported for comparison. */
 const SAMPLE_TEXTS = 200;
 
 const startResidentBytes = process.resourceUsage().maxRSS * 1024;

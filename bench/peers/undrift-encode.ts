@@ -1,11 +1,15 @@
-/** Undrift's side of encoding, in a process of its own.  undrift-encode.ts FOLDER THREADS REPEATS */
+/**
+ * Encodes with Undrift, in a separate process:
+ *
+ *     undrift-encode.ts FOLDER THREADS REPEATS
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadRetriever } from '../../src/models/folder/model-folder.ts';
 import { report } from '../fresh-process.ts';
 
 const WARMUP_TEXTS = 32;
-/** Texts whose embeddings are reported, to be compared. */
+/** Number of texts whose embeddings are reported for comparison. */
 const SAMPLE_TEXTS = 200;
 
 const startResidentBytes = process.resourceUsage().maxRSS * 1024;

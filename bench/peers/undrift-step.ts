@@ -1,4 +1,8 @@
-/** Our side of `bench/peers.ts`, in a process of its own.  undrift-step.ts CASE THREADS STEPS */
+/**
+ * Runs Undrift's side of the suite `step` of `bench/peers.ts`, in a separate process:
+ *
+ *     undrift-step.ts CASE THREADS STEPS
+ */
 import { report } from '../fresh-process.ts';
 import { STEP_CASES, TrainingStep } from '../training-step.ts';
 

@@ -1,4 +1,8 @@
-/** Undrift's side of fine-tuning: `undrift train` as a function.  undrift-train.ts FOLDER THREADS STEPS, the run in FOLDER/run */
+/**
+ * Fine-tunes with Undrift by calling `trainRetriever`. The run goes to FOLDER/run:
+ *
+ *     undrift-train.ts FOLDER THREADS STEPS
+ */
 import { join } from 'node:path';
 import { trainRetriever } from '../../src/train/train-retriever.ts';
 import { report } from '../fresh-process.ts';
@@ -29,7 +33,7 @@ await trainRetriever(
       if (before > 0) timesMs.push(now - before);
       before = now;
       losses.push(trainingLoss);
-      // What comes after the last step, saving the model, is not part of training.
+      // Work after the last step, such as saving the model, is not part of training.
       peakResidentBytes = process.resourceUsage().maxRSS * 1024;
     },
   },

@@ -1,5 +1,5 @@
 /**
- * What the sides of `bench/peers.ts` work on, in a folder that all of them read:
+ * Makes the workload of `bench/peers.ts`, in a folder that all sides read:
  *
  *     model/          an encoder with fresh weights, as Undrift saves one
  *     texts.json      documents of real lengths, to be embedded
@@ -17,18 +17,20 @@ import { Tokenizer } from '../../src/text/tokenizer.ts';
 import { trainVocabulary } from '../../src/text/train-vocabulary.ts';
 import { Batches } from '../../src/train/pair-batches.ts';
 
-/** Encoders by the names of well-known ones of their size. */
+/** Encoders, each under the name of a well-known model of its size. */
 export const ENCODERS = {
   minilm: { title: 'MiniLM size (6 layers, D 384)', layers: 6, hidden: 384, heads: 12, texts: 768 },
   base: { title: 'BERT-base size (12 layers, D 768)', layers: 12, hidden: 768, heads: 12, texts: 192 },
 } as const;
+/** Name of an encoder. */
 export type EncoderName = keyof typeof ENCODERS;
 
-/** Rows of the embedding table, as in BERT; the tokenizer has fewer tokens. */
+/** Number of rows of the embedding table, as in BERT. The tokenizer has fewer tokens. */
 const TABLE_ROWS = 30_522;
+/** Maximum number of tokens of a text. */
 export const MAX_TOKENS = 128;
 
-/** What both trainers are told. */
+/** Training options of both trainers. */
 export const TRAINING = {
   batchSize: 16,
   lr: 2e-5,
@@ -38,7 +40,7 @@ export const TRAINING = {
   seed: 1,
 };
 
-/** Writes everything for an encoder with fresh weights, and the first `steps` batches of a run on it. */
+/** Writes the workload for an encoder with fresh weights, and the first `steps` batches of a run on it. */
 export async function writeWorkload(folder: string, name: EncoderName, steps: number): Promise<void> {
   const data = await writeTexts(folder, ENCODERS[name].texts);
   await writeEncoder(folder, name, data);
@@ -78,7 +80,10 @@ function* corpusTexts({ corpus }: RetrievalData): Iterable<string> {
   for (let row = 0; row < corpus.size; row++) yield corpus.text(row);
 }
 
-/** One document for each query, and no document twice: nothing has to be masked, which the others do not do. */
+/**
+ * Writes one pair for each query, with no document in two pairs. Then nothing needs to be masked, which the
+ * other trainers do not do.
+ */
 function writePairs(file: string, data: RetrievalData): void {
   const { queryRows, positives } = data.examples('train');
   const taken = new Set<number>();

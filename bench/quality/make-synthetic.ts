@@ -1,10 +1,11 @@
 /**
- * Writes the synthetic data set of the experiments as a BEIR folder, with a tokenizer that has every word as one token, and in
- * `crops/` pairs of half a document and the whole, for a first encoder that knows no query:
+ * Writes the synthetic data set of the experiments as a BEIR folder:
  *
  *     npx tsx bench/quality/make-synthetic.ts --out data/synthetic [--documents 10000] [--seed 1] …
  *
- * Every number of `SyntheticOptions` is an option. The same options give the same bytes.
+ * The folder also has a tokenizer that maps every word to one token. Its subfolder `crops/` has pairs of half
+ * a document and the whole, to train a first encoder without queries. Every number of `SyntheticOptions` is
+ * an option. The same options give the same bytes.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

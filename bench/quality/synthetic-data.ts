@@ -1,5 +1,6 @@
 import { permutation, type RngKey, randomInts, rngKey } from '../../src/util/rng.ts';
 
+/** Options of `syntheticData`: numbers of documents, queries and word types, and the seed. */
 export interface SyntheticOptions {
   documents: number;
   trainQueries: number;
@@ -11,6 +12,7 @@ export interface SyntheticOptions {
   seed: number;
 }
 
+/** Default options. */
 export const SYNTHETIC_DEFAULTS: SyntheticOptions = {
   documents: 10_000,
   trainQueries: 6_000,
@@ -33,35 +35,42 @@ const BACKGROUND_WORDS = 7;
 /** Words of a query: of its topic, of each of its facets, of the background. */
 const QUERY_WORDS = 2;
 
+/** Query with its answer. */
 export interface SyntheticQuery {
+  /** Text of the query. */
   text: string;
-  /** Row of the one document that answers it. */
+  /** Row of the only document that answers the query. */
   document: number;
 }
 
+/** Synthetic data set. */
 export interface SyntheticData {
+  /** Texts of the documents. */
   documents: string[];
+  /** Queries by split. */
   queries: Readonly<Record<'train' | 'dev' | 'test', SyntheticQuery[]>>;
-  /** Text i is half of document i's words, in any order: what a first encoder learns from, without queries. */
+  /** Half of the words of each document, in any order. A first encoder learns from them without queries. */
   crops: string[];
-  /** Every word that documents or queries may have, in a fixed order. */
+  /** All words that documents or queries may have, in a fixed order. */
   vocabulary: string[];
 }
 
 /**
- * Documents that differ in facets, queries that say half of it in other words: made so that negatives matter, and small enough to train
- * in seconds.
+ * Makes a data set in which negatives matter, small enough to train in seconds. Documents differ in facets,
+ * and queries use other words for half of their content.
  *
- * - A document has 24 words: 8 of one topic (8 word types each), 3 of each of 3 facets of this topic (3 word types each), 7
- *   background words. Only the facets, and which of them comes first, tell the documents of a topic apart.
- * - A query has 10 words: 2 of its document's topic, 2 of each of its facets, 2 of the background; no two queries have the same
- *   document. Words are drawn anew, with replacement, so a query's need not be those that its document has.
- * - Half of all word types have a paraphrase, which stands in queries instead of the word, and which no document has: it has to be
- *   learnt, and counting common words (BM25) finds half of them.
+ * - A document has 24 words: 8 of one topic (8 word types each), 3 of each of 3 facets of this topic (3 word
+ *   types each), 7 background words. Documents of a topic differ only in their facets and in the facet that
+ *   comes first.
+ * - A query has 10 words: 2 of its document's topic, 2 of each of its facets, 2 of the background. No two
+ *   queries have the same document. The words of a query are drawn separately, with replacement, so they need
+ *   not be those of its document.
+ * - Half of all word types have a paraphrase, which replaces the word in queries and occurs in no document.
+ *   Paraphrases have to be learnt. Counting common words (BM25) finds the other half.
  *
- * Document i depends on (seed, i) and the numbers of word types alone.
+ * Document i depends only on (seed, i) and the numbers of word types.
  *
- * @throws RangeError where there are fewer documents than queries, or fewer than three facets per topic
+ * @throws RangeError for fewer documents than queries, or fewer than three facets per topic
  */
 export function syntheticData(given: Partial<SyntheticOptions> = {}): SyntheticData {
   const options = { ...SYNTHETIC_DEFAULTS, ...given };
@@ -104,7 +113,7 @@ export function syntheticData(given: Partial<SyntheticOptions> = {}): SyntheticD
 
 const paraphrase = (word: string): string => `other${word}`;
 
-/** Word types by number: topics', facets', background's. */
+/** Lists the word types in order: of the topics, the facets, the background. */
 function wordTypes({ topics, facetsPerTopic, backgroundWords }: SyntheticOptions): string[] {
   const list = (length: number, word: (i: number) => string) => Array.from({ length }, (_, i) => word(i));
   const ofTopic = list(topics * TOPIC_TYPES, (i) => `topic${Math.floor(i / TOPIC_TYPES)}x${i % TOPIC_TYPES}`);
@@ -115,7 +124,7 @@ function wordTypes({ topics, facetsPerTopic, backgroundWords }: SyntheticOptions
   return [...ofTopic, ...ofFacet, ...list(backgroundWords, (i) => `word${i}`)];
 }
 
-/** What a document is about, by numbers of word types: its topic, its facets, the background. */
+/** Returns the word types of a document: those of its topic, its facets, and the background. */
 function groupsOf(row: number, { topics, facetsPerTopic, backgroundWords, seed }: SyntheticOptions): Group[] {
   const topic = draw(rngKey(seed, row, 'topic'), topics, 1)[0]!;
   const facets = permutation(rngKey(seed, row, 'facets'), facetsPerTopic).subarray(0, FACETS);
@@ -132,14 +141,14 @@ function groupsOf(row: number, { topics, facetsPerTopic, backgroundWords, seed }
   ];
 }
 
-/** Word types `first` … `first + types − 1`. */
+/** Range of word types: `first` … `first + types − 1`. */
 interface Group {
   readonly first: number;
   readonly types: number;
   readonly documentWords: number;
 }
 
-/** Words of each group, so many as `count` says, each type equally likely. */
+/** Draws `count` words from each group, with all types equally likely. */
 const drawWords = (groups: readonly Group[], count: (group: Group) => number, key: (i: number) => RngKey) =>
   groups.flatMap((group, i) => draw(key(i), group.types, count(group)).map((type) => group.first + type));
 

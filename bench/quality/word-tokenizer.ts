@@ -4,8 +4,8 @@ const UNKNOWN = '[UNK]';
 const PAD = '[PAD]';
 
 /**
- * A `tokenizer.json` for texts of known words between spaces: each word is one token, ids in the order given, after those of
- * padding (0) and unknown words (1).
+ * Makes a `tokenizer.json` for texts of known words between spaces. Each word is one token. Padding has id 0,
+ * unknown words have id 1, and the words follow in the order given.
  */
 export function wordTokenizer(words: readonly string[]): TokenizerJson {
   const tokens = [PAD, UNKNOWN, ...words];
@@ -19,7 +19,7 @@ export function wordTokenizer(words: readonly string[]): TokenizerJson {
     model: {
       type: 'WordPiece',
       unk_token: UNKNOWN,
-      // No word begins like this, so none is put together from pieces.
+      // No word begins like this, so no token continues another.
       continuing_subword_prefix: '##',
       max_input_chars_per_word: 100,
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
