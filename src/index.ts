@@ -182,7 +182,16 @@ export type { TokenParity } from './export/token-parity.ts';
 
 /** Comparison: several ways of training on one budget. */
 
-export type { Arm, ArmOptions, Budget, Comparison, EvaluationPlan } from './compare/comparison.ts';
+export { compare } from './compare/compare.ts';
+export {
+  type ArmConfig,
+  type ArmOptions,
+  BUDGET_KINDS,
+  type Budget,
+  type BudgetKind,
+  type ComparisonConfig,
+  type EvaluationPlan,
+} from './compare/comparison.ts';
 export type { Curve } from './compare/curves.ts';
 export type { Machine } from './compare/machine.ts';
 export type {
@@ -193,11 +202,7 @@ export type {
   RunFailure,
   RunSummary,
 } from './compare/results.ts';
-export {
-  type ComparisonCallbacks,
-  type RunComparisonOptions,
-  runComparison,
-} from './compare/run-comparison.ts';
+export type { ComparisonCallbacks, ComparisonOptions } from './compare/run-comparison.ts';
 export type {
   RunEvaluation,
   RunResult as ComparedRun,
@@ -205,8 +210,6 @@ export type {
   RunTraining,
 } from './compare/run-result.ts';
 export type { Spread } from './compare/statistics.ts';
-export type { OnProgress, Trainer as ComparisonTrainer, TrainerData } from './compare/trainer.ts';
-export { writeReport } from './compare/write-report.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 

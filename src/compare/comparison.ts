@@ -60,6 +60,40 @@ export interface Comparison {
   readonly evaluate: EvaluationPlan;
 }
 
+/** Options of an arm as a config gives them, by their names in camel case. */
+export type ArmConfig = ArmOptions & {
+  /** Training method, by its id or an alias. May stand in `base`, for all arms. */
+  readonly method?: string | undefined;
+};
+
+/** A comparison as a config file or a caller describes it. */
+export interface ComparisonConfig {
+  /** Default `comparison`, or the name of the file. */
+  readonly name?: string | undefined;
+  /** Data set of all runs: a folder, a file, or a name. */
+  readonly data: string;
+  /** Folder of the comparison. */
+  readonly out: string;
+  /** Options that all arms share. */
+  readonly base?: ArmConfig | undefined;
+  /** Amount that every run may spend on training, of one kind. Default: the arms say how long they train. */
+  readonly budget?: { readonly [K in BudgetKind]?: number | undefined } | undefined;
+  /** Default [1]. */
+  readonly seeds?: readonly number[] | undefined;
+  /** Ways of training. The others are compared with the first. */
+  readonly arms: readonly (ArmConfig & { readonly name?: string | undefined })[];
+  readonly evaluate?:
+    | {
+        /** Default `test`. */
+        readonly split?: string | undefined;
+        /** Default nDCG@10, MRR@10 and recall@100. */
+        readonly metrics?: readonly string[] | undefined;
+        /** Maximum number of queries; default all. */
+        readonly queries?: number | null | undefined;
+      }
+    | undefined;
+}
+
 /**
  * Name of a run's folder inside the folder of the comparison. The result of the run is in the file of this
  * name with `.json` appended.

@@ -59,9 +59,22 @@ const MAX_RUNS = 10_000;
  * @throws DataError if the file cannot be read or is not JSON
  */
 export async function readComparison(file: string, options: ReadComparisonOptions = {}): Promise<Comparison> {
-  const json = await readJson(file);
+  return checkComparison(await readJson(file), { ...options, file });
+}
+
+/**
+ * Checks the content of a config file, or an object of the same form.
+ *
+ * @param options.file  file that the content comes from, to which its paths are relative; default: an object, with paths relative to the
+ *   working directory
+ * @throws UsageError naming the place of whatever is missing, unknown or senseless
+ */
+export function checkComparison(
+  config: unknown,
+  { file = '', ...options }: ReadComparisonOptions & { file?: string } = {},
+): Comparison {
   const reader = new ConfigReader(file);
-  const top = reader.fields(json, '', KEYS);
+  const top = reader.fields(config, '', KEYS);
   const inFile = (path: string) => fromConfig(file, path);
 
   const data = options.data ?? inFile(reader.text(top, 'data', option('data')));
@@ -71,11 +84,11 @@ export async function readComparison(file: string, options: ReadComparisonOption
   const arms = reader.arms(top, budget);
   if (arms.length * seeds.length > MAX_RUNS) {
     throw new UsageError(
-      `${file}: ${arms.length} arms with ${seeds.length} seeds are more than ${MAX_RUNS} runs`,
+      `${prefixOf(file)}${arms.length} arms with ${seeds.length} seeds are more than ${MAX_RUNS} runs`,
     );
   }
   return {
-    name: top.name === undefined ? fileStem(file) : reader.text(top, 'name'),
+    name: top.name === undefined ? fileStem(file) || 'comparison' : reader.text(top, 'name'),
     data,
     out,
     budget,
@@ -255,7 +268,7 @@ class ConfigReader {
 
   private error(place: string, message: string, help?: string): UsageError {
     return new UsageError(
-      `${this.file}: ${place === '' ? '' : `${place}: `}${message}`,
+      `${prefixOf(this.file)}${place === '' ? '' : `${place}: `}${message}`,
       help ? { help } : {},
     );
   }
@@ -272,5 +285,8 @@ const isPath = ({ value }: OptionSpec, given: unknown): boolean =>
 /** Converts a path of the config file to one relative to the working directory. */
 const fromConfig = (file: string, path: string): string =>
   isAbsolute(path) ? path : join(dirname(file), path);
+
+/** Start of a complaint about a file; empty for an object. */
+const prefixOf = (file: string): string => (file === '' ? '' : `${file}: `);
 
 const fileStem = (file: string): string => file.replace(/^.*[\\/]/, '').replace(/\.json$/i, '');

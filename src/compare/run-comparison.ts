@@ -12,10 +12,14 @@ import { type ComparisonResults, combineRuns, type RunFailure, readResults } fro
 import type { RunResult } from './run-result.ts';
 import { realTrainer, type Trainer } from './trainer.ts';
 
-/** Options of `runComparison`. */
-export interface RunComparisonOptions extends ComputeOptions {
-  /** Repeats runs whose settings or data no longer match the config file. Default: throws an error. */
+/** Options of a comparison that are no part of its config. */
+export interface ComparisonOptions extends ComputeOptions {
+  /** Repeats runs whose settings or data no longer match the config. Default: throws an error. */
   overwrite?: boolean | undefined;
+}
+
+/** Options of `runComparison`. */
+export interface RunComparisonOptions extends ComparisonOptions {
   /** Trainer that does the runs. Default: the package's own training and evaluation. */
   trainer?: Trainer | undefined;
 }
