@@ -2,45 +2,48 @@ import { UndriftError } from '../util/errors.ts';
 import type { Progress } from '../util/progress.ts';
 import type { StepReport } from './loop.ts';
 
-/** An update, with what is known of the whole run. */
+/** Report of an update, with facts about the whole run. */
 export interface ReportedStep extends StepReport {
+  /** Updates of the whole run. */
   totalSteps: number;
-  /** Work done per second of training in this process, and its unit: `texts`, `tokens`. */
+  /** Work done per second of training in this process, and its unit, such as `texts` or `tokens`. */
   throughput: { readonly unit: string; readonly perSecond: number };
-  /** Milliseconds before the first step, to fill a cache or to mine. 0 where the run was resumed. */
+  /** Milliseconds of preparation before the first step, such as filling a cache or mining. 0 for a resumed run. */
   prepareMs: number;
 }
 
-/** Functions that a run calls while it goes on. */
+/** Functions that a run calls during training. */
 export interface TrainCallbacks {
-  /** One-time facts: what was loaded, how many negatives a query has, what was assumed. */
+  /** Called with facts that are stated once: what was loaded, how many negatives a query has, what was assumed. */
   onNote?: (note: string) => void;
-  /** Progress of work outside of steps: reading, tokenising, filling a cache. */
+  /** Called with the progress of work outside of steps: reading, tokenising, filling a cache. */
   onProgress?: (progress: Progress) => void;
-  /** Progress of work beside the steps, such as a refresh in another process. */
+  /** Called with the progress of work beside the steps, such as a refresh in another process. */
   onBackground?: (progress: Progress) => void;
+  /** Called after every update. */
   onStep?: (report: ReportedStep) => void;
-  /** Effect of staleness on training, every `diagnose` steps; see `TableProbe`. */
+  /** Called every `diagnose` steps with the effect of staleness on training; see `TableProbe`. */
   onDiagnosis?: (diagnosis: { step: number; values: Readonly<Record<string, number>> }) => void;
+  /** Called after every evaluation. `best` tells whether it is the best so far. */
   onEvaluation?: (evaluation: {
     step: number;
     metrics: Readonly<Record<string, number>>;
     best: boolean;
   }) => void;
   /**
-   * Stops the run. Before the first step it stops at once; later it saves after the current step. Either way it throws
-   * `InterruptedError`.
+   * Signal that stops the run. Before the first step the run stops at once; later it saves after the current step. In both cases
+   * it throws `InterruptedError`.
    */
   signal?: AbortSignal;
 }
 
-/** A run was stopped by its user; where training had begun, everything is saved. */
+/** Error of a run that its user has stopped. If training had begun, everything is saved. */
 export class InterruptedError extends UndriftError {}
 
 /**
- * Callbacks by which an aborted run stops at its next report of progress, until training begins.
+ * Wraps callbacks so that, until training begins, an aborted run stops at its next report of progress.
  *
- * @returns  the callbacks, and the function to call when training begins
+ * @returns  the wrapped callbacks, and the function to call when training begins
  */
 export function stoppedWhilePreparing(given: TrainCallbacks): {
   callbacks: TrainCallbacks;
@@ -50,7 +53,7 @@ export function stoppedWhilePreparing(given: TrainCallbacks): {
   const callbacks: TrainCallbacks = {
     ...given,
     onProgress(progress) {
-      // Work between two steps is finished, and saved after the step.
+      // Work between two steps is completed; the run saves after the step.
       if (given.signal?.aborted && !training) throw new InterruptedError('stopped before training began');
       given.onProgress?.(progress);
     },

@@ -5,25 +5,31 @@ import { DataError } from '../util/errors.ts';
 import { readJson, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
 import { option } from '../util/option-name.ts';
 
-/** Everything a run needs to go on as if it had never stopped. Randomness needs nothing: it is a function of step and seed. */
+/** State from which a run continues as if it had never stopped. Random numbers need no state: they are functions of step and seed. */
 export interface Checkpoint {
-  /** Optimizer updates made. */
+  /** Updates made. */
   step: number;
-  /** Of what is trained. */
+  /** Trained parameters, by name. */
   parameters: Readonly<Record<string, HostTensor>>;
-  /** Hash of what is frozen, which the run reads from its model again; null where all is trained. */
+  /** Hash of the frozen weights, which a resumed run reads from its model again; null where all weights are trained. */
   frozen: string | null;
+  /** State of the optimizer, by name. */
   optimizer: Readonly<Record<string, HostTensor>>;
+  /** State of the objective, such as a method's caches, by name. */
   method: Readonly<Record<string, HostTensor>>;
-  /** Best evaluation so far, and evaluations since without a better one. */
+  /** Value and step of the best evaluation so far (value null where there was none), and number of evaluations since. */
   best: { value: number | null; step: number; evaluationsSince: number };
-  /** What has been spent. */
+  /** Costs so far, by name; see `CostLedger`. */
   ledger: Readonly<Record<string, number>>;
 }
 
 const FOLDER = 'checkpoint';
 
-/** Writes a run's checkpoint whole, or leaves the earlier one as it was. */
+/**
+ * Writes a run's checkpoint as a whole; on failure, the earlier checkpoint stays as it was.
+ *
+ * @param run  folder of the run
+ */
 export async function writeCheckpoint(run: string, checkpoint: Checkpoint): Promise<void> {
   await writeFolderAtomic(join(run, FOLDER), async (folder) => {
     for (const part of ['parameters', 'optimizer', 'method'] as const) {
@@ -32,12 +38,17 @@ export async function writeCheckpoint(run: string, checkpoint: Checkpoint): Prom
     const { step, best, ledger, frozen } = checkpoint;
     const state = { step, best, ...(frozen !== null && { frozen }) };
     await writeFileAtomic(join(folder, 'state.json'), `${JSON.stringify(state, null, 2)}\n`);
-    // Apart: times differ between runs that are the same otherwise.
+    // A file of its own: times differ between runs that are otherwise the same.
     await writeFileAtomic(join(folder, 'ledger.json'), `${JSON.stringify(ledger, null, 2)}\n`);
   });
 }
 
-/** @throws DataError when there is none, or a file of it is damaged */
+/**
+ * Reads the checkpoint of a run.
+ *
+ * @param run  folder of the run
+ * @throws DataError where there is none, or one of its files is damaged
+ */
 export async function readCheckpoint(run: string): Promise<Checkpoint> {
   const folder = join(run, FOLDER);
   await recoverFolder(folder);

@@ -7,32 +7,36 @@ import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError, writeFileAtomic } from '../util/files.ts';
 import { isObject } from '../util/json-objects.ts';
 
-/** One measurement of a run. */
+/** Measurement of a run at a step. */
 export interface LogEvent {
-  /** Optimizer steps made so far. */
+  /** Updates made so far. */
   readonly step: number;
-  /** Passes over the training data, fractions included. */
+  /** Passes over the training data so far, fractions included. */
   readonly epoch: number;
-  /** What was measured: `train`, `eval`, … */
+  /** Kind of the measurement: `train`, `eval`, … */
   readonly kind: string;
-  /** The numbers, by name; NaN and infinities are kept. */
+  /** Measured numbers by name; NaN and infinities are kept. */
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** A `LogEvent` as it was logged. */
+/** Measurement as it stands in the log. */
 export interface LoggedEvent extends LogEvent {
-  /** Milliseconds that the run had taken by `EventLogOptions.elapsedMs`, pauses between a stop and its resumption left out. */
+  /**
+   * Milliseconds that the run had taken, by `EventLogOptions.elapsedMs`. Pauses between a stop and its resumption are not
+   * included.
+   */
   readonly wallMs: number;
 }
 
+/** Options of `EventLog.open`. */
 export interface EventLogOptions {
-  /** Continues the log of a run that was stopped, from this step: what was logged after it is dropped. */
+  /** Step from which to continue the log of a stopped run. Later entries are dropped. Default: a new log. */
   readonly resumeStep?: number;
-  /** Also writes TensorBoard event files, into the folder `tensorboard`. Default true. */
+  /** Whether to write TensorBoard event files too, into the folder `tensorboard`. Default true. */
   readonly tensorBoard?: boolean;
-  /** Milliseconds since 1970. Default `Date.now`. */
+  /** Returns the time in milliseconds since 1970. Default `Date.now`. */
   readonly now?: () => number;
-  /** Milliseconds that the run has taken in this process. Default: since the log was opened. */
+  /** Returns the milliseconds that the run has taken in this process. Default: the time since the log was opened. */
   readonly elapsedMs?: () => number;
 }
 
@@ -41,21 +45,21 @@ const LOG_NAME = 'metrics.jsonl';
 const TENSORBOARD_NAME = 'tensorboard';
 
 /**
- * The log of a training run: `metrics.jsonl`, one measurement a line, and the same numbers for TensorBoard.
+ * Log of a training run: `metrics.jsonl` with one measurement a line, and the same numbers for TensorBoard.
  *
  *     {"step":100,"epoch":0.5,"wallMs":61234,"kind":"train","loss":0.4312,"learningRate":0.0003}
  *     {"step":200,"epoch":1,"wallMs":122101,"kind":"train","loss":null,"nonFinite":{"loss":"NaN"}}
  *
- * JSON has no NaN and no infinity: such a number is `null`, and `nonFinite` says which it was. A line is in the hands of the
- * operating system before `write` returns, so a killed process loses none. The log of a resumed run equals that of an
- * uninterrupted one but for `wallMs`.
+ * JSON has no NaN and no infinity: such a number is written as `null`, and `nonFinite` holds its name. `write` returns after the
+ * operating system has received the line, so that a killed process loses none. The log of a resumed run equals that of an
+ * uninterrupted run, except for `wallMs`.
  *
- * TensorBoard's tags are `train/loss`, `eval/ndcg@10`; each resumption adds an event file, which says from where on the earlier
- * ones no longer count.
+ * Tags in TensorBoard have the form `train/loss`, `eval/ndcg@10`. Each resumption adds an event file, which tells TensorBoard to
+ * ignore later steps of the earlier files.
  */
 export class EventLog {
   private readonly file: string;
-  /** Milliseconds that the run has taken, earlier processes included. */
+  /** Returns the milliseconds that the run has taken, earlier processes included. */
   private readonly wallMs: () => number;
   private readonly board: EventFile | undefined;
   private descriptor: number | undefined;
@@ -68,10 +72,10 @@ export class EventLog {
   }
 
   /**
-   * Opens the log of the run in `folder`, which is made if need be.
+   * Opens the log of the run in `folder`, and creates the folder if needed.
    *
-   * @throws UndriftError if a log is there and `resumeStep` is not given, or if it cannot be written;
-   *   DataError if the log to continue is damaged elsewhere than in its last line.
+   * @throws UndriftError where a log exists and `resumeStep` is not given, and where the log cannot be written
+   * @throws DataError where the log to continue is damaged elsewhere than in its last line
    */
   static async open(folder: string, options: EventLogOptions = {}): Promise<EventLog> {
     const { resumeStep, tensorBoard = true, now = Date.now } = options;
@@ -111,9 +115,9 @@ export class EventLog {
   /**
    * Logs one measurement.
    *
-   * @returns what was logged.
-   * @throws UndriftError for a step that is no whole number, an epoch that is not finite, or a value named as a column of
-   *   the log is; where the file cannot be written (a full disk); after `close`.
+   * @returns  the measurement with its time
+   * @throws UndriftError for a step that is not a whole number, an epoch that is not finite, or a value with the name of a column
+   *   of the log; where the file cannot be written, as on a full disk; and after `close`
    */
   write(event: LogEvent): LoggedEvent {
     if (this.descriptor === undefined) throw new UndriftError(`${this.file} is closed for logging`);
@@ -130,7 +134,7 @@ export class EventLog {
     return logged;
   }
 
-  /** Forces what was logged to the disk. Call it before a checkpoint that resumes from here. */
+  /** Forces all logged lines to the disk. Call it before writing a checkpoint that resumes from here. */
   flush(): void {
     if (this.descriptor === undefined) return;
     try {
@@ -140,6 +144,7 @@ export class EventLog {
     }
   }
 
+  /** Flushes and closes the log. Later calls do nothing. */
   close(): void {
     if (this.descriptor === undefined) return;
     this.flush();
@@ -150,15 +155,19 @@ export class EventLog {
 }
 
 /**
- * Reads the events of a `metrics.jsonl`.
+ * Reads the events of a `metrics.jsonl`. A last line that was cut off by a crash is left out.
  *
- * @throws DataError, with file and line, for a line that is not an event. A last line that was cut off by a crash is left out.
+ * @throws DataError, with file and line, for a line that is not an event
  */
 export async function readEventLog(file: string): Promise<LoggedEvent[]> {
   return (await readEntries(file)).map(({ event }) => event);
 }
 
-/** Drops what was logged after `lastStep`, and what a crash left of a last line; gives the events that stay. */
+/**
+ * Drops entries after `lastStep`, and the rest of a last line that was cut off by a crash.
+ *
+ * @returns  the events that are kept
+ */
 async function cutLog(file: string, lastStep: number): Promise<LoggedEvent[]> {
   const kept = (await readEntries(file)).filter(({ event }) => event.step <= lastStep);
   await writeFileAtomic(file, kept.map(({ text }) => `${text}\n`).join(''));

@@ -5,59 +5,78 @@ import type { Learner } from '../runtime/learner.ts';
 import { UndriftError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 
+/** Options of a training loop. */
 export interface LoopOptions {
+  /** Updates of the run. */
   totalSteps: number;
   /** Peak learning rate. */
   learningRate: number;
+  /** Change of the learning rate during the run. */
   schedule: ScheduleOptions;
+  /** Decoupled weight decay. */
   weightDecay: number;
-  /** Global-norm clipping; 0 for none. */
+  /** Global norm to which gradients are clipped; 0 for no clipping. */
   maxGradientNorm: number;
   /** Batches whose gradients are averaged into one update. */
   accumulate: number;
 }
 
-/** The batches of a run, by number. Each can be made by itself, so that a resumed run needs none of the earlier ones. */
+/**
+ * Source of the batches of a run, by number. Each batch can be made without the earlier ones, so that a resumed run needs none of
+ * them.
+ */
 export interface BatchSource<Batch> {
-  /** Batches of a pass over the data; a fraction where the data is no whole number of batches. */
+  /** Batches of one pass over the data; a fraction where the data is not a whole number of batches. */
   readonly perEpoch: number;
-  /** @param number  place of the batch in the run, from 0 */
+  /**
+   * Returns a batch of the run.
+   *
+   * @param number  number of the batch in the run, from 0
+   */
   batch(number: number): Batch;
 }
 
-/** One update, as reported to callbacks and the log. */
+/** Report of one update, for callbacks and the log. */
 export interface StepReport {
-  /** Updates made, this one included. */
+  /** Updates made, including this one. */
   step: number;
-  /** Passes over the data. */
+  /** Passes over the data so far, fractions included. */
   epoch: number;
+  /** Learning rate of this update. */
   learningRate: number;
+  /** Global norm of the gradient; NaN where the loss scale was too large, and no parameter has moved. */
   gradientNorm: number;
-  /** Counts that this update added to the ledger, by name; refreshes of caches are included, times are not. */
+  /** Counts that this update added to the ledger, by name. Refreshes of caches are included, times are not. */
   spent: Readonly<Record<string, number>>;
+  /** Loss that was differentiated, in nats; mean over the batches of the update. */
   trainingLoss: number;
+  /** Loss to plot, in nats; mean over the batches of the update. */
   interpretableLoss: number;
-  /** Means over the batches of the update, and figures of the update itself. */
+  /** Figures of the update by name; those of its batches are means. */
   metrics: Readonly<Record<string, number>>;
-  /** Amounts that the run has spent so far, by name. */
+  /** Costs of the run so far, by name. */
   ledger: Readonly<Record<string, number>>;
 }
 
-/** The parts of a training loop. */
+/** Parts of a training loop. */
 export interface LoopParts<Batch> {
+  /** Optimizer with its parameters. */
   learner: Learner;
+  /** Objective that computes loss and gradients. */
   objective: Objective<Batch>;
+  /** Source of the batches. */
   batches: BatchSource<Batch>;
+  /** Ledger of the run. */
   ledger: CostLedger;
-  /** Called after every update; the loop waits for it, and stops early when it gives `stop`. */
+  /** Called after every update. The loop waits for the result, and ends early on `stop`. */
   onStep: (report: StepReport) => Promise<'go on' | 'stop'>;
 }
 
 /**
- * The training loop: batch → loss and gradients (by the objective) → update (by the learner) → report. Starts after the learner's last
- * step, so that a restored learner goes on where it stopped.
+ * Trains: batch → loss and gradients (by the objective) → update (by the learner) → report. The loop starts after the learner's
+ * last step, so that a restored learner continues where it stopped.
  *
- * @throws UndriftError naming the step when the loss is not finite; the parameters are then those of the step before
+ * @throws UndriftError, naming the step, where the loss is not finite; the parameters are then those of the step before
  */
 export async function trainingLoop<Batch>(
   { learner, objective, batches, ledger, onStep }: LoopParts<Batch>,
@@ -84,7 +103,7 @@ export async function trainingLoop<Batch>(
     }
     const gradients = accumulate > 1 ? learner.accumulated : results[0]!.gradients;
     const update = { learningRate, weightDecay, maxGradientNorm, gradientFactor: 1 / accumulate };
-    // Not a number where the loss scale was too large: then nothing has moved.
+    // NaN where the loss scale was too large; no parameter has moved then.
     const gradientNorm = await ledger.time('update', () => learner.apply(gradients, update));
     const afterwards = await ledger.time('refresh', () => objective.updated(step));
     const totals = ledger.totals;
@@ -113,7 +132,7 @@ const averages = (records: readonly Readonly<Record<string, number>>[]): Record<
     ]),
   );
 
-/** Growth of every count. */
+/** Computes the growth of every count. */
 const difference = (
   after: Readonly<Record<string, number>>,
   before: Readonly<Record<string, number>>,

@@ -11,10 +11,10 @@ import { trainVocabulary } from '../text/train-vocabulary.ts';
 import { isNewModel, NEW_MODELS, type TrainSettings } from './settings.ts';
 
 /**
- * The retriever a run starts from: a given one (its model folder, or the run that trained it), or a new one with a tokenizer that
- * is given or trained on the documents and the training queries (never on dev or test queries).
+ * Makes the retriever that a run starts from. It is a given one (a model folder, or the run that trained it), or a new one. The
+ * tokenizer of a new one is given, or trained on the documents and the training queries, never on dev or test queries.
  *
- * @param options.fromRun  folder of the run to resume: its tokenizer is read instead of trained again
+ * @param options.fromRun  folder of the run to resume; its tokenizer is read instead of trained again
  */
 export async function makeRetriever(
   settings: TrainSettings,
@@ -23,7 +23,7 @@ export async function makeRetriever(
 ): Promise<Retriever> {
   if (!isNewModel(settings.model)) return await givenModel(settings, settings.model, options.onNote);
   const stored = options.fromRun && join(options.fromRun, 'tokenizer.json');
-  // A run that was killed at its very start has settings only: its vocabulary is made again, from the same data.
+  // A run that was killed at its very start has only settings: its vocabulary is trained again, on the same data.
   const file = stored && existsSync(stored) ? stored : settings.tokenizer;
   const tokenizer = file ? Tokenizer.fromFile(file) : vocabulary(settings, data);
   return createRetriever({
@@ -79,7 +79,7 @@ async function givenModel(
 function vocabulary(settings: TrainSettings, data: RetrievalData): Tokenizer {
   function* texts(): Iterable<string> {
     for (let row = 0; row < data.corpus.size; row++) yield data.corpus.text(row);
-    // Where documents are their own queries there are no others.
+    // Documents that are their own queries have been read already.
     if (data.queries === data.corpus) return;
     for (const row of data.examples('train').queryRows) yield data.queries.text(row);
   }

@@ -1,9 +1,12 @@
 import { POOLINGS } from '../nn/layers.ts';
 import type { OptionTable } from '../util/option-table.ts';
 
-/** Shape of a new model; a given model keeps its own, but for towers, pooling, normalisation and projection. */
+/**
+ * Options of the shape of a new model. A given model keeps its own shape, except for towers, pooling, normalisation and
+ * projection.
+ */
 export const MODEL_OPTIONS = {
-  /** Width of a new model: embedding size for `static` (default 512), hidden size for `transformer` (default 256). */
+  /** Width of a new model, in dimensions: embedding size for `static` (default 512), hidden size for `transformer` (default 256). */
   hidden: {
     type: 'integer',
     min: 1,
@@ -23,7 +26,7 @@ export const MODEL_OPTIONS = {
     group: 'Model',
     aliases: ['num_hidden_layers'],
   },
-  /** Attention heads of a new transformer. Default: of 32 dimensions each, above a hidden size of 384 of 64. */
+  /** Attention heads of a new transformer. Default: heads of 32 dimensions; of 64 dimensions above a hidden size of 384. */
   heads: {
     type: 'integer',
     min: 1,
@@ -33,7 +36,7 @@ export const MODEL_OPTIONS = {
     group: 'Model',
     aliases: ['num_attention_heads'],
   },
-  /** Whether queries and documents share one encoder or have one each. Default for a new model: `shared`. */
+  /** Whether queries and documents share one encoder or have one each. Default: as a given model says, `shared` for a new one. */
   towers: {
     type: 'choice',
     choices: ['shared', 'separate'],
@@ -41,7 +44,7 @@ export const MODEL_OPTIONS = {
     help: 'one encoder for queries and documents, or one for each',
     group: 'Model',
   },
-  /** How the vectors of a text's tokens become one. Default: as a given model says, `mean` for a new one. */
+  /** Rule by which the vectors of a text's tokens become one. Default: as a given model says, `mean` for a new one. */
   pooling: {
     type: 'choice',
     choices: POOLINGS,
@@ -58,7 +61,7 @@ export const MODEL_OPTIONS = {
     group: 'Model',
     aliases: ['normalize_embeddings'],
   },
-  /** Size of a linear projection after the pooling. Default: none. */
+  /** Output size of a linear projection after the pooling, in dimensions. Default: no projection. */
   projection: {
     type: 'integer',
     min: 1,
@@ -70,9 +73,9 @@ export const MODEL_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** How a model reads texts. */
+/** Options of how a model reads texts. */
 export const TEXT_OPTIONS = {
-  /** A `tokenizer.json` for a new model. Default: a vocabulary is trained on the data. */
+  /** Path of the `tokenizer.json` of a new model. Default: a vocabulary is trained on the data. */
   tokenizer: {
     type: 'text',
     value: 'file',
@@ -81,7 +84,7 @@ export const TEXT_OPTIONS = {
     group: 'Text',
     aliases: ['tokenizer_name_or_path'],
   },
-  /** Kind of vocabulary that is trained. Default `wordpiece`. */
+  /** Kind of vocabulary to train. Default `wordpiece`. */
   vocabulary: {
     type: 'choice',
     choices: ['wordpiece', 'bpe'],
@@ -89,7 +92,7 @@ export const TEXT_OPTIONS = {
     help: 'kind of vocabulary that is trained',
     group: 'Text',
   },
-  /** Tokens of a trained vocabulary, at most. Default 4096 for `static`, 8192 for `transformer`. */
+  /** Largest number of tokens of a trained vocabulary. Default 4096 for `static`, 8192 for `transformer`. */
   vocabSize: {
     type: 'integer',
     min: 64,
@@ -99,7 +102,7 @@ export const TEXT_OPTIONS = {
     group: 'Text',
     aliases: ['vocab_size', 'vocabularySize'],
   },
-  /** Tokens of a query; longer queries are truncated. Default for a new model 64. */
+  /** Largest length of a query, in tokens; longer queries are truncated. Default: as a given model says, 64 for a new one. */
   maxQueryTokens: {
     type: 'integer',
     min: 1,
@@ -109,7 +112,10 @@ export const TEXT_OPTIONS = {
     group: 'Text',
     aliases: ['maxQueryLength', 'query_max_len'],
   },
-  /** Tokens of a document; longer documents are truncated. Default for a new model 256 (`static`) or 128. */
+  /**
+   * Largest length of a document, in tokens; longer documents are truncated. Default: as a given model says; for a new one 256
+   * (`static`) or 128.
+   */
   maxDocTokens: {
     type: 'integer',
     min: 1,
@@ -126,14 +132,14 @@ export const TEXT_OPTIONS = {
       'maxDocumentTokens',
     ],
   },
-  /** Text put before every query, such as `"query: "`. */
+  /** Text put before every query, such as `"query: "`. Default: as a given model says, none for a new one. */
   queryPrompt: {
     type: 'text',
     help: 'text put before every query, such as "query: "',
     group: 'Text',
     aliases: ['prompts', 'query_instruction'],
   },
-  /** Text put before every document. */
+  /** Text put before every document. Default: as a given model says, none for a new one. */
   docPrompt: {
     type: 'text',
     help: 'text put before every document',

@@ -8,9 +8,9 @@ import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import { MODEL_OPTIONS, TEXT_OPTIONS } from './model-options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from './run-options.ts';
 
-/** What a run trains, on what, and where it lies. */
+/** Options of what a run trains, on which data, and into which folder. */
 export const SUBJECT_OPTIONS = {
-  /** Data folder or file, or the name of a data set (see `loadData`, and `loadTexts` for methods on texts). */
+  /** Path of a data folder or file, or the name of a data set (see `loadData`, and `loadTexts` for methods on texts). */
   data: {
     type: 'text',
     value: 'folder',
@@ -26,7 +26,10 @@ export const SUBJECT_OPTIONS = {
     help: 'folder of the run: model, checkpoint, logs',
     aliases: ['output_dir', 'outputDir', 'output', 'folder'],
   },
-  /** `static`, `transformer`, or a model to go on from: its folder, a run, or its name on the hub. Default `static`. */
+  /**
+   * Kind of a new model (`static`, `transformer`), or a model to start from: its folder, a run, or its name on the hub. Default
+   * `static`.
+   */
   model: {
     type: 'text',
     value: 'model',
@@ -43,16 +46,16 @@ export const SUBJECT_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** What becomes of a run that is there already. */
+/** Options for a folder that holds a run already. */
 export const FOLDER_OPTIONS = {
-  /** Whether the run in `out` goes on. Default false. */
+  /** Whether to continue the run in `out` from its checkpoint. Default false. */
   resume: {
     type: 'switch',
     default: false,
     help: 'continue the run in --out from its checkpoint',
     aliases: ['resume_from_checkpoint', 'resumeFromCheckpoint'],
   },
-  /** Whether a run in `out` is replaced. Default false. */
+  /** Whether to replace a run in `out`. Default false. */
   overwrite: {
     type: 'switch',
     default: false,
@@ -61,7 +64,7 @@ export const FOLDER_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** Every option of a run that is not its method's, in the order of the documentation. */
+/** Options of a run except those of its method, in the order of the documentation. */
 export const RUN_OPTIONS = {
   ...SUBJECT_OPTIONS,
   ...FOLDER_OPTIONS,
@@ -74,7 +77,7 @@ export const RUN_OPTIONS = {
   ...COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
-/** Every option of `trainRetriever`, those of all methods included, in the order of the documentation. */
+/** Options of `trainRetriever`, including those of all methods, in the order of the documentation. */
 export const TRAIN_OPTIONS = {
   ...SUBJECT_OPTIONS,
   ...FOLDER_OPTIONS,
@@ -88,7 +91,7 @@ export const TRAIN_OPTIONS = {
   ...COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
-/** Options of a training run. Only `data` and `out` must be given; defaults depend on the model and the method. */
+/** Options of a training run. Only `data` and `out` are required; defaults depend on the model and the method. */
 export interface TrainOptions
   extends MethodOptions,
     GivenOptions<typeof LENGTH_OPTIONS>,
@@ -97,14 +100,17 @@ export interface TrainOptions
     GivenOptions<typeof MODEL_OPTIONS>,
     GivenOptions<typeof TEXT_OPTIONS>,
     GivenOptions<typeof EVALUATION_OPTIONS> {
-  /** Data folder or file, the name of a data set, or data in memory (see `loadData`, and `loadTexts` for methods on texts). */
+  /** Path of a data folder or file, name of a data set, or data in memory (see `loadData`, and `loadTexts` for methods on texts). */
   data: string | DataInMemory;
   /** Folder of the run: checkpoint, log, and the model in `model/`. */
   out: string;
-  /** `static`, `transformer`, or a model to go on from: its folder, a run, or its name on the hub. Default `static`. */
+  /**
+   * Kind of a new model (`static`, `transformer`), or a model to start from: its folder, a run, or its name on the hub. Default
+   * `static`.
+   */
   model?: string | undefined;
-  /** Training method: one of the library's by its id or an alias, or a `Method` of one's own. Default `in-batch`. */
+  /** Training method: one of the library's by its id or an alias, or a `Method` object of your own. Default `in-batch`. */
   method?: string | Method | undefined;
-  /** Options of a `Method` of one's own that no method of the library has, by name. They are stored with the settings of the run. */
+  /** Options of your own `Method` that no method of the library has, by name. They are stored with the settings of the run. */
   methodOptions?: Readonly<Record<string, unknown>> | undefined;
 }

@@ -7,28 +7,36 @@ import { option } from '../util/option-name.ts';
 import { permutation, rngKey, uniform } from '../util/rng.ts';
 import { NONE } from '../util/vector-rows.ts';
 
+/** Options of `Batches`. */
 export interface BatchOptions {
+  /** Examples in a batch. */
   batchSize: number;
-  /** Given negatives drawn for each query; 0 for none. */
+  /** Negatives of the data drawn for each query; 0 for none. */
   negativesPerQuery: number;
+  /** Seed of the run. */
   seed: number;
 }
 
 /**
- * The batches of a run. Every epoch visits each example once, in an order of its own; an example's positive is drawn anew where
- * it has several. Texts of like length go together, so that little of a batch is padding. Any batch can be made from (seed,
- * number) alone, which is what lets a resumed run go on as if it had never stopped.
+ * Batches of a run. Each epoch visits each example once, in an order of its own. An example with several positives gets one of
+ * them, drawn anew each epoch. Texts of similar length are batched together, so that little of a batch is padding. A batch
+ * depends only on seed and number, so that a resumed run continues as if it had never stopped.
  */
 export class Batches {
+  /** Batches of one pass over the data. */
   readonly perEpoch: number;
   private readonly examples: TrainingExamples;
   private readonly documents: TokenStore;
   private readonly options: BatchOptions;
   private epoch = -1;
-  /** Place of each example's positive in the list of all. */
+  /** Places of the examples' positives in the list of all positives. */
   private epochPositives = new Int32Array(0);
   private epochBatches: readonly Uint32Array[] = [];
 
+  /**
+   * @param documents  tokens of all documents, for their lengths
+   * @throws UsageError where a batch is larger than the data
+   */
   constructor(examples: TrainingExamples, documents: TokenStore, options: BatchOptions) {
     const count = examples.queryRows.length;
     if (options.batchSize > count) {
@@ -39,11 +47,16 @@ export class Batches {
     this.examples = examples;
     this.documents = documents;
     this.options = options;
-    // The rest of an epoch that fills no batch is left out; the next epoch shuffles anew, so no example is left out for good.
+    // Examples at the end of an epoch that fill no batch are left out. The next epoch has another order, so that no example is
+    // left out for good.
     this.perEpoch = Math.floor(count / options.batchSize);
   }
 
-  /** Batch by its number in the run, from 0. */
+  /**
+   * Returns a batch of the run.
+   *
+   * @param number  number of the batch in the run, from 0
+   */
   batch(number: number): TrainingBatch {
     const epoch = Math.floor(number / this.perEpoch);
     if (epoch !== this.epoch) this.shuffle(epoch);
@@ -80,7 +93,7 @@ export class Batches {
     this.epoch = epoch;
   }
 
-  /** i32[B, k]: of each example so many of its negatives, `NONE` where it has fewer; and f32[B, k], their scores. */
+  /** Draws up to k negatives of each example: i32[B, k], `NONE` where it has fewer; and their scores f32[B, k]. */
   private negatives(picked: Uint32Array, number: number) {
     const { negativesPerQuery: k, seed } = this.options;
     const { negatives } = this.examples;

@@ -6,8 +6,8 @@ import type { Progress } from '../util/progress.ts';
 import type { TrainSettings } from './settings.ts';
 
 /**
- * Settings in which every model that is a name on the hub is held to the commit that the name stands for now: a run that is
- * resumed, or repeated from its `settings.json`, begins with the same weights whatever happens to the branch. Downloads them.
+ * Replaces every model name on the hub by the commit that the name stands for now, and downloads the models. A run that is
+ * resumed, or repeated from its `settings.json`, then begins with the same weights, even if the branch has changed.
  */
 export async function pinModels(
   settings: TrainSettings,
@@ -31,7 +31,7 @@ export async function pinModels(
   };
 }
 
-/** What a model card says of the model that training started from. */
+/** Returns the entries of a model card for the model that training started from. */
 export function baseModel(model: string): Pick<ModelCard, 'baseModel' | 'baseRevision'> {
   const name = existsSync(model) ? undefined : parseHubName(model, 'model');
   return name && isCommit(name.revision)

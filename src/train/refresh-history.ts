@@ -1,23 +1,23 @@
 import { count, plural } from '../util/format.ts';
 import type { LoggedEvent } from './event-log.ts';
 
-/** A refresh of a table that went on beside training. */
+/** Refresh of a table that ran beside training. */
 export interface TableRefresh {
-  /** Step whose weights made the embeddings; at it the refresh began. */
+  /** Step whose weights made the embeddings. The refresh began at this step. */
   readonly version: number;
-  /** Step after which they came into the table. */
+  /** Step after which the embeddings came into the table. */
   readonly step: number;
-  /** Rows that they came into; 0 where the refresh was given up. */
+  /** Rows that received an embedding; 0 where the refresh was given up. */
   readonly rows: number;
   /** Rows that kept an embedding of a later step. */
   readonly newerRows: number;
-  /** Time that the worker took, from being asked to being done. */
+  /** Milliseconds that the worker took, from the request to the last row. */
   readonly workerMs: number;
-  /** Workers that died or hung meanwhile. */
+  /** Number of workers that died or hung during the refresh. */
   readonly workerFailures: number;
 }
 
-/** The refreshes that a run has logged, in order. Those of a run that was stopped and resumed are all there. */
+/** Lists the refreshes in the log of a run, in order. Those before a stop and a resumption are included. */
 export const refreshHistory = (events: readonly LoggedEvent[]): TableRefresh[] =>
   events
     .filter(({ kind }) => kind === 'refresh')
@@ -26,11 +26,11 @@ export const refreshHistory = (events: readonly LoggedEvent[]): TableRefresh[] =
       return { version, step, rows, newerRows, workerMs, workerFailures };
     });
 
-/** Versions that are listed at either end of a long history. */
+/** Versions that are listed at each end of a long history. */
 const LISTED = 3;
 
 /**
- * The history in words, for the end of a run; undefined where there is none.
+ * Describes the refreshes of a run in words; undefined where there were none.
  *
  *     5 refreshes beside training, each 212 steps later in use (at most 260): 500 → 731, 1,000 → 1,203, …; 1 failure of the worker
  */

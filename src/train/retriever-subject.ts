@@ -16,23 +16,33 @@ import { ADAPTER, MODEL } from './run-folder.ts';
 import { methodOptions, type TrainSettings } from './settings.ts';
 import type { Subject } from './subject.ts';
 
-/** The parts of which `trainRetriever` makes a subject. */
+/** Parts from which `trainRetriever` makes the subject of a run. */
 export interface RetrieverParts {
+  /** Settings of the run. */
   readonly settings: TrainSettings;
+  /** Training method. */
   readonly method: Method;
+  /** Kind of example that the method trains on. */
   readonly kind: ExampleKind;
+  /** Retriever that is trained. */
   readonly retriever: Retriever;
+  /** Data to train on. */
   readonly data: RetrievalData;
+  /** Tokens of the texts to train on. */
   readonly tokens: SideTokens;
+  /** Examples that the method can use. */
   readonly examples: TrainingExamples;
+  /** Batches of these examples. */
   readonly batches: Batches;
-  /** Data and tokens to evaluate on; absent where nothing is evaluated. */
+  /** Data and tokens to evaluate on; undefined for a run without evaluation. */
   readonly evaluation: { readonly data: RetrievalData; readonly tokens: SideTokens } | undefined;
+  /** Plan of the run, for the method. */
   readonly plan: RunPlan;
+  /** Device and threads for compiling programs. */
   readonly compute: ComputeOptions;
 }
 
-/** A retriever and its training method as the subject of a run. */
+/** Makes the subject of a run from a retriever and its training method. */
 export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallbacks): Subject<TrainingBatch> {
   const { settings, method, kind, retriever, data, tokens, examples, batches, evaluation, plan, compute } =
     parts;

@@ -5,14 +5,19 @@ import { ledgerRows } from '../objective/ledger-rows.ts';
 import { baseModel } from './pin-models.ts';
 import { isNewModel, type TrainSettings } from './settings.ts';
 
-/** What the model card says of the run. */
+/**
+ * Makes the model card of a run.
+ *
+ * @param results.metrics  evaluation of the model; empty where there is none
+ * @param results.ledger  costs of the run, by name
+ */
 export function runCard(
   settings: TrainSettings,
   data: RetrievalData,
   { id, summary, paper }: Method,
   { metrics, ledger }: Readonly<Record<'metrics' | 'ledger', Readonly<Record<string, number>>>>,
 ): ModelCard {
-  // Without what makes no other model: the same training gives the same card.
+  // Options that do not change the model are left out: the same training gives the same card.
   const { data: _, out: __, diagnose: ___, saveEvery: ____, ...shown } = settings;
   return {
     name: `${data.name}, ${isNewModel(settings.model) ? settings.model : 'fine-tuned'} retriever`,

@@ -8,18 +8,27 @@ import { option } from '../util/option-name.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { checkSameSettings, type TrainSettings } from './settings.ts';
 
-/** Names in a run's folder. */
+/** File of a run's folder with its settings. */
 const SETTINGS = 'settings.json';
+/** Folder of the best model, inside a run's folder. */
 export const MODEL = 'model';
+/** Folder of the LoRA adapter, inside a run's folder. */
 export const ADAPTER = 'adapter';
+/** File of the log, inside a run's folder. */
 export const LOG = 'metrics.jsonl';
 const OWN_FILES = [SETTINGS, MODEL, ADAPTER, 'checkpoint', LOG, 'tensorboard', 'tokenizer.json', 'refresh'];
 
-/** Of a run, or left of one by a process that was killed while it wrote. */
+/** Tells whether a name belongs to a run, or was left by a process that was killed while it wrote one. */
 const isOwnFile = (name: string): boolean =>
   OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`));
 
-/** The settings of a run in a folder, to resume it without repeating them. */
+/**
+ * Reads the settings of the run in a folder, so that it can be resumed without repeating them.
+ *
+ * @param out  folder of the run
+ * @throws UndriftError where there is no run
+ * @throws DataError where its settings are damaged
+ */
 export async function readRunSettings(out: string): Promise<TrainSettings> {
   const file = join(out, SETTINGS);
   if (!existsSync(file)) {
@@ -45,8 +54,11 @@ async function readSettingsFile(file: string): Promise<{ fingerprint: string; se
 }
 
 /**
- * Where a run in a folder has come to; undefined where it was killed before its first checkpoint, and starts over.
- * @throws UndriftError where it was started with other settings or data
+ * Reads the checkpoint of the run in a folder, for a resumption. Returns undefined for a run that was killed before its first
+ * checkpoint, which then starts over.
+ *
+ * @param fingerprint  fingerprint of the data
+ * @throws UndriftError where the run was started with other settings or data
  */
 export async function openRun(
   out: string,
@@ -66,7 +78,13 @@ export async function openRun(
     : undefined;
 }
 
-/** @throws UndriftError if the folder holds anything else than a run that may be replaced. Nothing is removed yet. */
+/**
+ * Checks that a folder can take a new run: it is absent, empty, or holds a run that may be replaced. Nothing is removed.
+ *
+ * @param overwrite  whether a run may be replaced
+ * @throws UndriftError where the folder holds anything else
+ * @throws UsageError where `out` is not a folder
+ */
 export async function checkFree(out: string, overwrite: boolean): Promise<void> {
   if (!existsSync(out)) return;
   const names = await readdir(out).catch((cause) => {
@@ -89,7 +107,11 @@ export async function checkFree(out: string, overwrite: boolean): Promise<void> 
   }
 }
 
-/** Writes what a run begins with. An earlier run in the folder, which `checkFree` has let pass, is removed. */
+/**
+ * Writes the files with which a run begins. An earlier run in the folder is removed; `checkFree` must have allowed that.
+ *
+ * @param fingerprint  fingerprint of the data
+ */
 export async function startRun(
   out: string,
   settings: TrainSettings,

@@ -95,7 +95,6 @@ export class TableMethod implements RunningMethod {
       table,
       duplicates: duplicateMap(documents),
       contrastive: await compile(options.loss),
-      // A sample from a part of the table would be another part at each draw, so there is none with a corrector.
       correction: options.corrector ? await TableCorrection.create(context, table, options) : undefined,
       warmUp: options.uniformSteps ? await compile('truncated') : undefined,
     });
@@ -168,7 +167,7 @@ export class TableMethod implements RunningMethod {
     const { correction } = this;
     const found = await this.probe.run(
       pairs,
-      // What a part of the table would give is another part at each draw.
+      // With a corrector nothing is sampled here: each draw may correct another part of the table.
       correction
         ? undefined
         : async (queries, masked) => (await this.negatives.sample(queries, masked, pairs, key)).slots,

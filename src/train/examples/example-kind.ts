@@ -8,9 +8,9 @@ import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import type { Progress } from '../../util/progress.ts';
 
-/** The data of a run. */
+/** Data of a run. */
 export interface TrainingData {
-  /** Data that is trained on. */
+  /** Data to train on. */
   readonly data: RetrievalData;
   /** Data with the splits on which the encoder can be evaluated during training. */
   readonly evaluation: RetrievalData;
@@ -18,14 +18,17 @@ export interface TrainingData {
 
 /** Token ids of the texts of both sides. */
 export interface SideTokens {
+  /** Tokens of all queries, by row. */
   readonly queries: TokenStore;
+  /** Tokens of all documents, by row. */
   readonly documents: TokenStore;
 }
 
-/** The training examples that a method can use. */
+/** Training examples that a method can use. */
 export interface UsableExamples {
+  /** Examples to train on. */
   readonly examples: TrainingExamples;
-  /** Number of examples that were left out, and why; absent where there are none. */
+  /** Note with the number of examples that were left out, and the reason; absent where none were. */
   readonly note?: string;
 }
 
@@ -38,21 +41,25 @@ export interface ExampleSettings {
 }
 
 /**
- * A kind of training example: how data of this kind is read, tokenised and evaluated on, and what messages call its parts. A method
- * names its kind by `trainsOn`.
+ * Kind of training example: how its data is read, tokenised and evaluated on, and what messages call its parts. A method names
+ * its kind by `trainsOn`.
  */
 export interface ExampleKind {
-  /** Nouns of messages: the texts of the corpus, the examples, and the rows of a batch. */
+  /** Nouns for messages: the texts of the corpus, the examples, and the rows of a batch. */
   readonly nouns: { readonly texts: string; readonly examples: string; readonly batch: string };
-  /** Default batch size; absent where the model decides. */
+  /** Default batch size, in examples; absent where the model decides. */
   readonly batchSize?: number;
   /** Default split to evaluate on. */
   readonly evalSplit: string;
-  /** Splits that there are besides those of the data. */
+  /** Splits that the kind adds to those of the data. */
   readonly ownSplits: readonly string[];
   /** Default metric that decides which model is the best. */
   readonly evalMetric: string;
-  /** @throws UsageError for a metric that this kind of example does not have */
+  /**
+   * Checks that this kind of example has a metric.
+   *
+   * @throws UsageError where it does not
+   */
   checkMetric(metric: string): void;
   /** Reads the data of a run: a path, or data in memory. */
   load(
@@ -61,7 +68,11 @@ export interface ExampleKind {
   ): Promise<TrainingData>;
   /** Tokenises the texts to train on. */
   tokenize(retriever: Retriever, data: RetrievalData, onProgress?: (progress: Progress) => void): SideTokens;
-  /** Tokenises the texts to evaluate on. @param trained  tokens of the texts that are trained on */
+  /**
+   * Tokenises the texts to evaluate on.
+   *
+   * @param trained  tokens of the texts that are trained on
+   */
   evaluationTokens(
     retriever: Retriever,
     evaluation: RetrievalData,
@@ -76,7 +87,12 @@ export interface ExampleKind {
     examples: TrainingExamples,
     of: { documents: TokenStore; settings: ExampleSettings; method: Pick<Method, 'distils'> },
   ): UsableExamples;
-  /** Evaluates a retriever on a split, on at most `limit` queries or pairs. */
+  /**
+   * Evaluates a retriever on a split.
+   *
+   * @param options.limit  largest number of queries or pairs
+   * @returns  metrics by name
+   */
   measure(
     retriever: Retriever,
     evaluation: RetrievalData,

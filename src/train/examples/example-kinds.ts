@@ -10,5 +10,5 @@ const KINDS: Readonly<Record<NonNullable<Method['trainsOn']>, ExampleKind>> = {
   'scored-pairs': scoredPairs,
 };
 
-/** The kind of example that a method trains on. */
+/** Returns the kind of example that a method trains on. */
 export const exampleKind = ({ trainsOn = 'pairs' }: Pick<Method, 'trainsOn'>): ExampleKind => KINDS[trainsOn];

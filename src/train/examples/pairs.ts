@@ -5,10 +5,10 @@ import type { ExampleKind } from './example-kind.ts';
 import { withScores } from './teacher-scores.ts';
 import { tokenizeSide } from './tokenize-data.ts';
 
-/** Metrics of every evaluation, besides the one that decides. */
+/** Metrics of every evaluation, besides the metric that decides. */
 const METRICS = ['ndcg@10', 'mrr@10', 'recall@10'];
 
-/** Queries and their documents. */
+/** Example kind of queries and their documents. */
 export const pairs: ExampleKind = {
   nouns: { texts: 'documents', examples: 'training queries', batch: 'queries' },
   evalSplit: 'dev',
@@ -29,7 +29,7 @@ export const pairs: ExampleKind = {
   measure: measureRetrieval,
 };
 
-/** Evaluates retrieval by the metric that decides and a few more. */
+/** Evaluates retrieval by the metric that decides, and by nDCG@10, MRR@10 and recall@10. */
 export async function measureRetrieval(
   ...[retriever, evaluation, { evalSplit, evalMetric }, { limit, ...options }]: Parameters<
     ExampleKind['measure']

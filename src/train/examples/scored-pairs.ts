@@ -6,7 +6,10 @@ import { option } from '../../util/option-name.ts';
 import type { ExampleKind } from './example-kind.ts';
 import { pairs } from './pairs.ts';
 
-/** Pairs of texts with a score each: the first text is the query, the second the positive, and the score that of the positive. */
+/**
+ * Example kind of pairs of texts with a score each. The first text is the query and the second the positive; the pair's score is
+ * that of the positive.
+ */
 export const scoredPairs: ExampleKind = {
   ...pairs,
   nouns: { texts: 'second texts', examples: 'training pairs', batch: 'pairs' },
@@ -26,7 +29,11 @@ export const scoredPairs: ExampleKind = {
   },
 };
 
-/** @throws DataError for scores that no cosine can be */
+/**
+ * Checks that scores can be cosines.
+ *
+ * @throws DataError for scores outside of −1 to 1
+ */
 function checkCosines({ positives }: TrainingExamples, file: string): void {
   let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const score of positives.scores ?? []) {

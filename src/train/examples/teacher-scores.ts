@@ -3,7 +3,12 @@ import { DataError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
 import type { UsableExamples } from './example-kind.ts';
 
-/** Picks the positives and negatives that a teacher has scored, of queries that have both. */
+/**
+ * Picks the queries of which a teacher has scored a positive and a negative, with their scored documents.
+ *
+ * @param file  path of the data, for error messages
+ * @throws DataError where the data has no negatives or no scores, and where no query is left
+ */
 export function withScores(examples: TrainingExamples, file: string): UsableExamples {
   const { queryRows, positives, negatives } = examples;
   const help =
@@ -34,7 +39,7 @@ export function withScores(examples: TrainingExamples, file: string): UsableExam
   };
 }
 
-/** What has a score, of some of the lists; and where it stood. */
+/** Picks the scored entries of some lists, and their places in the given lists. */
 function pickScored(list: RowLists, picked: readonly number[]): { lists: RowLists; places: number[] } {
   const places: number[] = [];
   const offsets = new Uint32Array(picked.length + 1);

@@ -10,7 +10,10 @@ import type { ExampleKind, UsableExamples } from './example-kind.ts';
 import { measureRetrieval } from './pairs.ts';
 import { tokenizeSide, tokenizeWhole } from './tokenize-data.ts';
 
-/** Documents alone: each is its own query, and whole texts without special tokens are stored. A few are held out for evaluation. */
+/**
+ * Example kind of documents alone: each is its own query. Whole texts are stored, without special tokens. A few documents are
+ * held out for evaluation.
+ */
 export const texts: ExampleKind = {
   nouns: { texts: 'documents', examples: 'of them trained on', batch: 'documents' },
   batchSize: 64,

@@ -19,7 +19,7 @@ export function tokenizeSide(
   });
 }
 
-/** Tokenises all documents in full length, without prompts and special tokens. */
+/** Tokenises all documents in full length, without prompts or special tokens. */
 export const tokenizeWhole = (
   retriever: Retriever,
   { corpus }: RetrievalData,
