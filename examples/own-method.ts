@@ -1,4 +1,4 @@
-/** A method of your own: cross-batch memory (arXiv:1912.06798). Documents of earlier batches are negatives too, as constants. */
+/** A method of your own: cross-batch memory (arXiv:1912.06798). Documents of earlier batches are negatives without gradient. */
 // npx tsx own-method.ts DATA RUN
 import {
   allowedCandidates,

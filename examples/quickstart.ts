@@ -1,4 +1,4 @@
-/** `npm run quickstart`: a dense retriever, trained from nothing on the documentation of installed packages, against BM25. */
+/** `npm run quickstart`: a dense retriever, trained from scratch on the documentation of installed packages, against BM25. */
 import {
   buildApiDocs,
   evaluateBm25,

@@ -1,5 +1,5 @@
 /**
- * `undrift/eval` measures and compares runs, and loads no native code: for programs that search by other means.
+ * Metrics, comparison of runs, and run and qrels files, for programs that search by other means. Loads no native code.
  *
  *     import { compareRuns, evaluate, readQrels, readRunFile } from 'undrift/eval';
  *

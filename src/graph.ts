@@ -1,5 +1,6 @@
 /**
- * Graphs of symbolic tensors, their gradients, and the ONNX files made of them. Loads no native code; `Program` of `undrift` runs a graph.
+ * Graphs of symbolic tensors, their gradients, and the ONNX files made of them. Loads no native code. To run a graph, use
+ * `Program` of `undrift`.
  *
  *     import { backward, Graph, ops, printGraph, toOnnx } from 'undrift/graph';
  *

@@ -1,12 +1,12 @@
 /**
- * The library: the commands of `undrift` as functions, and the engine below them.
+ * Library of `undrift`: its commands as functions, and the engine below them.
  *
  *     import { evaluateBm25, evaluateRetriever, loadData, loadRetriever, trainRetriever } from 'undrift';
  *
  * @module undrift
  */
 
-/** Data: loading it, and building the quick-start set. */
+/** Data: loading data sets, and building the one of the quick start. */
 
 export {
   type ApiDocs,
@@ -41,7 +41,7 @@ export type { Records } from './data/records.ts';
 export type { RetrievalData } from './data/retrieval-data.ts';
 export { loadScoredPairs } from './data/scored-pairs.ts';
 
-/** Training: data to a model folder. */
+/** Training: from data to a model folder, with methods and losses of the library or your own. */
 
 export type {
   BatchTokens,
@@ -93,7 +93,7 @@ export {
   withDefaults,
 } from './util/option-table.ts';
 
-/** The parts that methods over cached embeddings are made of: table, masks, samplers, losses, refresh, diagnostics. */
+/** Parts of methods over cached embeddings: table, masks, samplers, losses, refresh, diagnostics. */
 
 export type { DiagnosisInput } from './cache/diagnosis-passes.ts';
 export {
@@ -136,7 +136,7 @@ export type { NegativeScores } from './losses/negative-scores.ts';
 export { pairwise } from './losses/pairwise.ts';
 export { truncatedSoftmax } from './losses/truncated-softmax.ts';
 
-/** Retrievers: text in, vectors out; made new, loaded, saved. */
+/** Retrievers: encoders that turn texts into vectors; created, loaded, saved. */
 
 export type {
   EncoderWeights,
@@ -162,7 +162,7 @@ export {
 export { type PaddedTokens, TokenFeeds, wholeTableFeeds } from './models/retriever/token-feeds.ts';
 export { type TokenInputOptions, tokenInputs } from './models/retriever/token-inputs.ts';
 
-/** Export for other programs, and the proof that they compute the same vectors. */
+/** Export of models for other programs, and a check that these compute the same vectors. */
 
 export {
   type ExportedFile,
@@ -180,7 +180,7 @@ export {
 } from './export/measure-parity.ts';
 export type { TokenParity } from './export/token-parity.ts';
 
-/** Comparison: several ways of training on one budget. */
+/** Comparison: several ways of training, each on the same budget. */
 
 export { compare } from './compare/compare.ts';
 export {
@@ -235,7 +235,7 @@ export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
 export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
 export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
 
-/** Correctors: where stale vectors would be now; between two models, what that recovers of a full re-embedding. */
+/** Correctors: maps from stale vectors to current ones, and how close they come to re-embedding a corpus with a new model. */
 
 export type { Corrector, CorrectorBatch, CorrectorKind, EmbeddingPairs } from './correctors/corrector.ts';
 export { CORRECTOR_KINDS } from './correctors/corrector.ts';
@@ -260,7 +260,7 @@ export {
 } from './migration/measure-correction.ts';
 export type { Gap, Quality } from './migration/search-quality.ts';
 
-/** Mining: hard negatives, by whoever ranks. */
+/** Mining: hard negatives from the ranking of BM25, an encoder, or a run file. */
 
 export type { CandidateRules, Ranking, REASONS, Reason as RemovalReason } from './mining/candidate-filter.ts';
 export {
@@ -280,7 +280,7 @@ export { type MinableQueries, minableQueries, pairLines } from './mining/mined-p
 export { type MINABLE_OPTIONS, PAIR_OPTIONS } from './mining/mining-options.ts';
 export { MiningStatistics } from './mining/mining-statistics.ts';
 
-/** Evaluation: metrics, run and qrels files, significance. All that needs no retriever is in `undrift/eval` too. */
+/** Evaluation: metrics, run and qrels files, significance. Everything that needs no retriever is in `undrift/eval` too. */
 
 export {
   type EvaluateOptions,
@@ -379,7 +379,7 @@ export { Learner, type LearnerOptions, type UpdateOptions } from './runtime/lear
 export type { LossScale } from './runtime/loss-scale.ts';
 export { type Feeds, Program, type ProgramSignature } from './runtime/program.ts';
 
-/** Files, errors, and what every `onProgress` is given. */
+/** Files, errors, and the type of progress reports. */
 
 export { type NpyReader, type NpyWriter, openNpy, openNpyWriter, readNpy, writeNpy } from './io/npy.ts';
 export {

@@ -1,5 +1,5 @@
 /**
- * Files of arrays: safetensors and npy, read and written in whole or in part. Loads no native code.
+ * Files of arrays: safetensors and npy, read and written as a whole or in part. Loads no native code.
  *
  *     import { readNpy, readSafetensors, writeNpy, writeSafetensors } from 'undrift/io';
  *

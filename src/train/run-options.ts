@@ -5,9 +5,9 @@ import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import type { OptionTable } from '../util/option-table.ts';
 
-/** How long a run trains, and on how much at once. */
+/** Options of the length of a run, and of the size of its batches. */
 export const LENGTH_OPTIONS = {
-  /** Passes over the training queries. Default 12 for a new model, 3 for a given one. */
+  /** Passes over the training queries, > 0. Default 12 for a new model, 3 for a given one. */
   epochs: {
     type: 'number',
     above: 0,
@@ -16,7 +16,7 @@ export const LENGTH_OPTIONS = {
     group: 'Length',
     aliases: ['num_train_epochs', 'numTrainEpochs', 'num_epochs', 'numEpochs'],
   },
-  /** Updates of the parameters, instead of epochs. */
+  /** Updates of the parameters, as an alternative to `epochs`. */
   steps: {
     type: 'integer',
     min: 1,
@@ -24,7 +24,7 @@ export const LENGTH_OPTIONS = {
     group: 'Length',
     aliases: ['max_steps', 'maxSteps', 'num_steps', 'numSteps', 'totalSteps'],
   },
-  /** Queries per batch, B. Default 128 for `static`, else 32, for methods on texts 64. */
+  /** Queries in a batch, B. Default 128 for `static`, 32 for other models, 64 for methods on texts. */
   batchSize: {
     type: 'integer',
     min: 2,
@@ -44,7 +44,7 @@ export const LENGTH_OPTIONS = {
     group: 'Length',
     aliases: ['gradient_accumulation_steps', 'gradientAccumulationSteps', 'accumulationSteps'],
   },
-  /** Texts encoded at once by `grad-cache`, which bounds its memory. Default 32. */
+  /** Texts that `grad-cache` encodes at once; they limit its memory. Default 32. */
   chunkSize: {
     type: 'integer',
     min: 1,
@@ -54,7 +54,7 @@ export const LENGTH_OPTIONS = {
     group: 'Length',
     aliases: ['mini_batch_size', 'miniBatchSize'],
   },
-  /** Negatives of the data for each query of a batch, where the data has some. Default 0, for `distill` 4. */
+  /** Negatives of the data for each query of a batch, where the data has some. Default 0; 4 for `distill`. */
   negatives: {
     type: 'integer',
     min: 0,
@@ -64,7 +64,7 @@ export const LENGTH_OPTIONS = {
     group: 'Length',
     aliases: ['hardNegatives', 'num_hard_negatives', 'train_group_size'],
   },
-  /** Evaluations without a new best one after which training stops; 0 for never. Default 0. */
+  /** Stop after n evaluations without a new best one; 0 for never. Default 0. */
   patience: {
     type: 'integer',
     min: 0,
@@ -75,9 +75,9 @@ export const LENGTH_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** How gradients move the parameters. */
+/** Options of how gradients move the parameters. */
 export const OPTIMISATION_OPTIONS = {
-  /** Peak learning rate. Default 0.01 for `static`, 5e-4 for a new transformer and with LoRA, 5e-5 for a given model. */
+  /** Peak learning rate. Default 0.01 for `static`; 5e-4 for a new transformer and with LoRA; 5e-5 for a given model. */
   lr: {
     type: 'number',
     above: 0,
@@ -86,7 +86,7 @@ export const OPTIMISATION_OPTIONS = {
     group: 'Optimisation',
     aliases: ['learning_rate', 'learningRate'],
   },
-  /** Softmax temperature τ. Default 0.05. */
+  /** Softmax temperature τ, by which scores are divided. Default 0.05. */
   temperature: {
     type: 'number',
     above: 0,
@@ -95,7 +95,7 @@ export const OPTIMISATION_OPTIONS = {
     group: 'Optimisation',
     aliases: ['scale', 'tau', 'logit_scale', 'logitScale'],
   },
-  /** Whether the temperature is a parameter that is trained. Default false. */
+  /** Whether the temperature is trained as a parameter. Default false. */
   learnTemperature: {
     type: 'switch',
     default: false,
@@ -111,7 +111,7 @@ export const OPTIMISATION_OPTIONS = {
     group: 'Optimisation',
     aliases: ['optim', 'optimiser'],
   },
-  /** Dtype in which training multiplies matrices; weights, sums and the optimizer are f32. Default `f32`. */
+  /** Dtype in which training multiplies matrices; weights, sums and the optimizer stay f32. Default `f32`. */
   precision: {
     type: 'choice',
     choices: PRECISIONS,
@@ -120,7 +120,7 @@ export const OPTIMISATION_OPTIONS = {
     group: 'Optimisation',
     aliases: ['fp16', 'bf16', 'dtype', 'torch_dtype'],
   },
-  /** Decoupled weight decay, which norms and biases do not get. Default 0.01. */
+  /** Decoupled weight decay, 0 to 10; norms and biases get none. Default 0.01. */
   weightDecay: {
     type: 'number',
     min: 0,
@@ -139,7 +139,7 @@ export const OPTIMISATION_OPTIONS = {
     group: 'Optimisation',
     aliases: ['max_grad_norm', 'clipGradNorm', 'maxGradientNorm', 'gradientClipping'],
   },
-  /** How the learning rate changes after the warm-up. Default `linear`. */
+  /** Change of the learning rate after the warm-up. Default `linear`. */
   schedule: {
     type: 'choice',
     choices: SCHEDULES,
@@ -148,7 +148,7 @@ export const OPTIMISATION_OPTIONS = {
     group: 'Optimisation',
     aliases: ['lr_scheduler_type', 'lrSchedulerType', 'scheduler', 'lrScheduler'],
   },
-  /** Warm-up: a share of the run below 1, a number of steps from 1 on. Default 0.1. */
+  /** Length of the warm-up: a share of the run below 1, a number of steps from 1 on. Default 0.1. */
   warmup: {
     type: 'number',
     min: 0,
@@ -158,7 +158,7 @@ export const OPTIMISATION_OPTIONS = {
     group: 'Optimisation',
     aliases: ['warmup_ratio', 'warmupRatio', 'warmup_steps', 'warmupSteps'],
   },
-  /** Share of hidden units dropped in training. Default 0. */
+  /** Share of hidden units dropped in training, in [0, 1). Default 0. */
   dropout: {
     type: 'number',
     min: 0,
@@ -180,11 +180,11 @@ export const OPTIMISATION_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
-/** What is measured, kept and saved during a run. */
+/** Options of measuring and saving during a run. */
 export const EVALUATION_OPTIONS = {
   /**
-   * Split for evaluation during training; `none` for none, as where the data has no `dev`. Default `dev`; for methods on texts
-   * `held-out`, some documents that are not trained on.
+   * Split to evaluate on during training; `none` for no evaluation. Default `dev`, and no evaluation where the data has none; for
+   * methods on texts `held-out`, documents that are not trained on.
    */
   evalSplit: {
     type: 'text',
@@ -194,7 +194,7 @@ export const EVALUATION_OPTIONS = {
     group: 'Evaluation',
     aliases: ['eval_dataset', 'evalDataset'],
   },
-  /** Metric that decides which model is the best. Default `ndcg@10`; for scored pairs `spearman`. */
+  /** Metric that decides which model is the best. Default `ndcg@10`; `spearman` for scored pairs. */
   evalMetric: {
     type: 'text',
     value: 'metric',
@@ -212,7 +212,7 @@ export const EVALUATION_OPTIONS = {
     group: 'Evaluation',
     aliases: ['eval_steps', 'evalSteps', 'evaluation_steps', 'evaluationSteps'],
   },
-  /** Queries of an evaluation at most, evenly spaced over the split. Default 1000. */
+  /** Largest number of queries of an evaluation, evenly spaced over the split. Default 1000. */
   evalQueries: {
     type: 'integer',
     min: 1,
@@ -230,7 +230,10 @@ export const EVALUATION_OPTIONS = {
     group: 'Evaluation',
     aliases: ['save_steps', 'saveSteps', 'checkpoint_save_steps'],
   },
-  /** Steps between measurements of what stale embeddings do to the gradient; 0 for none. They do not change the run. Default 0. */
+  /**
+   * Steps between measurements of how stale embeddings affect the gradient; 0 for none. They do not change the run, except that a
+   * corrector found worse than none is bypassed. Default 0.
+   */
   diagnose: {
     type: 'integer',
     min: 0,

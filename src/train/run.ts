@@ -12,13 +12,17 @@ import { type StepReport, trainingLoop } from './loop.ts';
 import type { RunOptions, Subject } from './subject.ts';
 import { TrainingClock } from './training-clock.ts';
 
+/** Result of a run. */
 export interface RunResult {
+  /** Updates made. */
   steps: number;
+  /** Whether the run ended before its last step for lack of better evaluations. */
   stoppedEarly: boolean;
-  /** Best evaluation during training; its value is null where there was none. */
+  /** Best evaluation during training. Its value is null where there was none. */
   best: { step: number; value: number | null };
+  /** Seconds of wall time in this process, from the preparation to the last step, including evaluations and saving. */
   seconds: number;
-  /** Amounts spent, by name; see `CostLedger`. */
+  /** Costs of the run, by name; see `CostLedger`. */
   ledger: Readonly<Record<string, number>>;
 }
 
@@ -26,12 +30,14 @@ export interface RunResult {
 const LOG_EVERY = 10;
 
 /**
- * Runs the training of a subject in a folder: log, checkpoints, evaluations, diagnoses, resumption, and a stop by signal.
+ * Runs the training of a subject in a folder, with log, checkpoints, evaluations, diagnoses, resumption, and a stop by signal.
  *
- * With the same subject, options and number of threads, the same machine gives the same bytes; so does a run that was stopped, or
- * killed, and resumed.
+ * The same subject, options and number of threads give the same bytes on the same machine. So does a run that was stopped or
+ * killed, and then resumed.
  *
  * @throws InterruptedError when `callbacks.signal` fires, after saving
+ * @throws UndriftError where the frozen weights are not those of the checkpoint, where the evaluation lacks the metric that
+ *   decides, and where the loss is not finite
  */
 export async function runTraining<Batch>(
   subject: Subject<Batch>,
@@ -81,7 +87,7 @@ export async function runTraining<Batch>(
   }
 }
 
-/** A run between its first and its last step. */
+/** Run between its first and its last step. */
 class TrainingRun<Batch> {
   private readonly subject: Subject<Batch>;
   private readonly options: RunOptions;
@@ -123,7 +129,11 @@ class TrainingRun<Batch> {
     this.copied = { ...deviceTraffic, step: this.learner.step };
   }
 
-  /** @param begins  whether the objective has to be prepared: not restored from a checkpoint */
+  /**
+   * Trains to the last step.
+   *
+   * @param begins  whether the objective has to be prepared, because it was not restored from a checkpoint
+   */
   async train(begins: boolean): Promise<RunResult> {
     const { subject, options, learner, objective, ledger } = this;
     if (options.diagnose > 0 && !objective.diagnose) this.callbacks.onNote?.(subject.nothingToDiagnose);
@@ -249,7 +259,7 @@ class TrainingRun<Batch> {
     });
   }
 
-  /** Bytes copied to and from the device, a step, since the last line of the log. */
+  /** Returns the bytes per step that were copied to and from the device since the last line of the log. */
   private deviceCopies(step: number): Record<string, number> {
     const { device = 'cpu' } = this.options.compute;
     if (device === 'cpu') return {};

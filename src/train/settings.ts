@@ -11,19 +11,19 @@ import { RUN_OPTIONS, TRAIN_OPTIONS, type TrainOptions } from './options.ts';
 
 export type { TrainOptions } from './options.ts';
 
-/** The options with every default filled in: what a run is, as stored in its `settings.json`. */
+/** Options of a run with every default filled in, as stored in its `settings.json`. */
 export type TrainSettings = {
   [K in Exclude<keyof TrainOptions, OptionalSetting | 'data' | 'method' | 'methodOptions'>]-?: NonNullable<
     TrainOptions[K]
   >;
 } & {
-  /** The id of the method. */
+  /** Id of the method. */
   method: string;
-  /** The path of the data; `(memory)` for data in memory. */
+  /** Path or name of the data; `(memory)` for data in memory. */
   data: string;
 } & { [K in OptionalSetting]: NonNullable<TrainOptions[K]> | null };
 
-/** Settings for which "none" is an answer of its own. */
+/** Settings that may be null, for "none". */
 export type OptionalSetting =
   | keyof MethodOptions
   | 'steps'
@@ -45,18 +45,20 @@ export type OptionalSetting =
   | 'queryPrompt'
   | 'docPrompt';
 
-/** Kinds of model that a run can make. */
+/** Kinds of model that a run can create. */
 export const NEW_MODELS = ['static', 'transformer'] as const;
 
+/** Tells whether the option `model` names a new model instead of a given one. */
 export const isNewModel = (model: string): model is (typeof NEW_MODELS)[number] =>
   (NEW_MODELS as readonly string[]).includes(model);
 
 /**
  * Checks the options of a run and fills in defaults, which depend on the model and the method. A given model keeps its own shape,
- * prompts and lengths. Options of the machine and of the folder (`threads`, `resume`, …) are checked and are no part of the result.
+ * prompts and lengths. Options of the machine and of the folder (`threads`, `resume`, …) are checked, but are not part of the
+ * result.
  *
- * @throws UsageError for an option that is unknown, missing, of another type, out of range or not for this method, and for options
- *   that contradict each other
+ * @throws UsageError for an option that is unknown, missing, of another type, out of range or not for this method, and for
+ *   options that contradict each other
  */
 export function resolveSettings(given: TrainOptions): TrainSettings {
   const { data, method: named, methodOptions: own = {}, ...shared } = given;
@@ -136,7 +138,11 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
   };
 }
 
-/** @throws UsageError where a new model is asked to keep some of its weights, which are random */
+/**
+ * Checks that a new model is not asked to keep some of its weights, which are random.
+ *
+ * @throws UsageError where it is
+ */
 function requireGivenModel({ lora, loraAlpha, loraTargets, freeze, trainOnly }: GivenValues): void {
   const asked = Object.entries({ lora, loraAlpha, loraTargets, freeze, trainOnly }).find(
     ([, value]) => value !== undefined,
@@ -150,7 +156,7 @@ function requireGivenModel({ lora, loraAlpha, loraTargets, freeze, trainOnly }: 
   );
 }
 
-/** The method's options with its defaults; null for those that it does not take. */
+/** Returns the options of a method with defaults filled in; null for those that it does not take. */
 function methodSettings(method: Method, options: GivenValues): Pick<TrainSettings, keyof MethodOptions> {
   const names = Object.keys({ ...METHOD_OPTIONS, ...method.options });
   const given = Object.fromEntries(names.map((name) => [name, options[name]]));
@@ -159,16 +165,21 @@ function methodSettings(method: Method, options: GivenValues): Pick<TrainSetting
   return Object.fromEntries(all) as Pick<TrainSettings, keyof MethodOptions>;
 }
 
-/** The options of the method alone, as it takes them. */
+/** Picks the options of the method from the settings of a run. */
 export const methodOptions = (settings: TrainSettings): GivenValues =>
   Object.fromEntries(
     Object.entries(settings).filter(([name, value]) => !Object.hasOwn(RUN_OPTIONS, name) && value !== null),
   );
 
-/** Settings that may differ between a run and its resumption: where the folders lie now, and what decides nothing about the model. */
+/** Settings that may differ between a run and its resumption: the places of its folders, and options that do not change the model. */
 const FREE = new Set<string>(['data', 'out', 'saveEvery', 'diagnose']);
 
-/** @throws UndriftError listing what differs: a resumed run must be the run it resumes */
+/**
+ * Checks that a resumed run has the settings of the run that it resumes.
+ *
+ * @param out  folder of the run, for the message
+ * @throws UndriftError, with a list of the settings that differ
+ */
 export function checkSameSettings(stored: TrainSettings, now: TrainSettings, out: string): void {
   const differing = (Object.keys(now) as (keyof TrainSettings)[]).filter(
     (key) => !FREE.has(key) && JSON.stringify(stored[key] ?? null) !== JSON.stringify(now[key] ?? null),

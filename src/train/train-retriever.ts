@@ -21,16 +21,19 @@ import { type RunResult, runTraining } from './run.ts';
 import { checkFree, LOG, MODEL, openRun, startRun } from './run-folder.ts';
 import { methodOptions, resolveSettings, type TrainOptions, type TrainSettings } from './settings.ts';
 
+/** Result of training a retriever. */
 export interface TrainResult extends RunResult {
-  /** Folder of the best model by the evaluation metric, or of the last one where nothing was evaluated. */
+  /** Folder of the best model by the evaluation metric, or of the last model where nothing was evaluated. */
   model: string;
+  /** Id of the model's embedding space; see `embeddingSpaceId`. */
   embeddingSpace: string;
-  /** Refreshes of a table beside training: the step whose weights made it, and the step from which it was used. */
+  /** Refreshes of a table that ran beside training. */
   refreshes: readonly TableRefresh[];
+  /** Settings of the run, with defaults filled in. */
   settings: TrainSettings;
 }
 
-/** Asks for no evaluation during training, whatever splits there are. */
+/** Value of `evalSplit` for no evaluation during training. */
 const NO_SPLIT = 'none';
 
 /**
@@ -38,10 +41,12 @@ const NO_SPLIT = 'none';
  *
  *     out/settings.json  metrics.jsonl  tensorboard/  checkpoint/  model/  and with LoRA adapter/
  *
- * With the same options, data and number of threads, the same machine gives the same bytes; so does a run that was stopped, or
- * killed, and resumed.
+ * The same options, data and number of threads give the same bytes on the same machine. So does a run that was stopped or killed,
+ * and then resumed.
  *
- * @throws InterruptedError when `signal` fires: after saving, where there is anything to save
+ * @param given  functions to call during training
+ * @throws UsageError for options that are unknown, out of range or contradict each other
+ * @throws InterruptedError when `signal` fires, after saving what there is to save
  */
 export async function trainRetriever(
   options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
@@ -173,7 +178,11 @@ function checkPlan(
   return evaluates;
 }
 
-/** @throws UsageError for a split that was asked for and is not there; the default one may be absent */
+/**
+ * Checks an evaluation split that the data does not have. Only the default split may be absent.
+ *
+ * @throws UsageError for a split that was asked for
+ */
 function checkAbsentSplit(kind: ExampleKind, evaluation: RetrievalData, split: string): void {
   if (split === NO_SPLIT || split === kind.evalSplit) return;
   const present = [...new Set([...kind.ownSplits, ...evaluation.splits])];
