@@ -277,7 +277,7 @@ export {
   mineNegatives,
 } from './mining/mine-negatives.ts';
 export { type MinableQueries, minableQueries, pairLines } from './mining/mined-pairs.ts';
-export { type MINABLE_OPTIONS, PAIR_OPTIONS } from './mining/mining-options.ts';
+export { MINABLE_OPTIONS, PAIR_OPTIONS } from './mining/mining-options.ts';
 export { MiningStatistics } from './mining/mining-statistics.ts';
 
 /** Evaluation: metrics, run and qrels files, significance. Everything that needs no retriever is in `undrift/eval` too. */

@@ -21,7 +21,7 @@ export interface MinableQueries extends MiningTask {
  * Selects the queries of a split to mine for. Queries and positives without text are left out, because no
  * reader of pairs accepts them.
  *
- * @param options.dropSameId  treat the document with a query's id as the query itself (ArguAna, Quora);
+ * @param options  `dropSameId`: treat the document with a query's id as the query itself (ArguAna, Quora);
  *   default false
  * @throws DataError when the split does not exist
  * @throws UndriftError when no query is left
@@ -73,7 +73,7 @@ const CHUNK_CHARACTERS = 1 << 20;
  *
  * A query without negatives is kept, with an empty list, since its positives are still useful.
  *
- * @param options.positives  positives to write: `all` of a query (default), or only the `first`
+ * @param options  `positives`: positives to write, `all` of a query (default) or only the `first`
  * @yields several lines at a time
  * @throws UsageError for an unknown option, and for other words as `positives`
  */
