@@ -17,21 +17,23 @@ import { permutation, rngKey } from '../src/util/rng.ts';
 import { swiftShaderEnvironment } from '../test/swiftshader.ts';
 
 /*
- * Trains short runs of every method, and of options that reach deep, and prints the SHA-256 of what each wrote: the model's weights, and
- * its log without times. A change that should not change any result prints the same table as before:
+ * Trains short runs of every method and of options that affect many parts of the code. Prints the SHA-256 of
+ * the output of each run: the weights of the model, and the log without times.
+ *
+ * A change that should not affect any result prints the same table as before:
  *
  *     npx tsx tools/fingerprint-runs.ts --out before.json              # at the old commit, after npm run build
- *     npx tsx tools/fingerprint-runs.ts --against before.json          # at the new one; exit code 1 where a run differs
+ *     npx tsx tools/fingerprint-runs.ts --against before.json          # at the new one; exit code 1 if a run differs
  *
- * Compare on one machine only: another processor or another number of cores gives other last bits.
+ * Compare only on the same machine: the last bits depend on the processor and the number of cores.
  */
 
 interface Run {
   readonly name: string;
   readonly arguments: readonly string[];
-  /** Environment of the run; undefined where this machine cannot make it. */
+  /** Environment of the run; undefined if this machine cannot provide it. */
   readonly environment?: () => Record<string, string> | undefined;
-  /** Killed with its checkpoint at this step or later, and resumed. */
+  /** Step at which the run is killed, once its checkpoint has reached that step. The run is then resumed. */
   readonly killedAtStep?: number;
 }
 
@@ -134,7 +136,10 @@ const RUNS: readonly Run[] = [
   },
 ];
 
-/** 120 documents of three "words" out of 40, and queries of the same words in another language, and one in the same. */
+/**
+ * Writes 120 documents of three "words" out of 40. Each query has the words of its document in another
+ * language, and one of them in the same language.
+ */
 function writeData(folder: string): void {
   const rows = Array.from({ length: 120 }, (_, i) => [
     ...permutation(rngKey(5, i, 'words'), 40).subarray(0, 3),
@@ -174,7 +179,10 @@ function writeData(folder: string): void {
   }
 }
 
-/** Runs a command of the build; with `killAt`, kills it as soon as the run's checkpoint is at that step. */
+/**
+ * Runs a command of the build. With `killAt`, kills it as soon as the checkpoint of the run has reached that
+ * step.
+ */
 async function undrift(
   cli: string,
   argv: readonly string[],
@@ -199,7 +207,7 @@ async function undrift(
         const { step } = JSON.parse(readFileSync(state!, 'utf8')) as { step: number };
         if (step >= killAt.step) child.kill('SIGKILL');
       } catch {
-        // The folder is being replaced.
+        // The folder is being replaced at this moment.
       }
     }, 2);
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
@@ -210,7 +218,7 @@ async function undrift(
   }
 }
 
-/** The lines of a log without what is measured by a clock. */
+/** Returns the lines of a log without values that depend on the clock. */
 function logWithoutTimes(file: string): string {
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
   const isTime = (key: string) => /Ms$|PerSecond$/.test(key);
@@ -222,7 +230,7 @@ function logWithoutTimes(file: string): string {
     .join('');
 }
 
-/** Every file of weights in a model folder: a model of two towers has one each. */
+/** Concatenates all weight files of a model folder. A model with two towers has one file for each. */
 const weightFiles = (folder: string): Buffer =>
   Buffer.concat(
     readdirSync(folder, { recursive: true, encoding: 'utf8' })

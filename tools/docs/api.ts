@@ -3,8 +3,9 @@
  *
  *     npm run docs:api
  *
- * Every entry point of package.json is a module of the reference. A warning is an error: a type that a public signature uses and that no
- * entry point exports, a link to a name that does not exist, a description of a parameter that a function does not have.
+ * Every entry point of package.json is a module of the reference. A warning is treated as an error. Examples
+ * are a type in a public signature that no entry point exports, a link to a name that does not exist, and a
+ * description of a parameter that a function does not have.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -40,12 +41,12 @@ const app = await Application.bootstrap({
     '@paper',
     '@verified',
   ],
-  // Paths of the checkout, seen from a page such as docs/api/classes/Graph.html.
+  // Paths of the checkout, relative to a page such as docs/api/classes/Graph.html.
   disableGit: true,
   sourceLinkTemplate: '../../../{path}',
 });
 
-/** The name that the comment gives to a parameter that is taken apart in the signature: `options` of `@param options.seed`. */
+/** Names a destructured parameter as its comment does: `options` for `@param options.seed`. */
 app.converter.on(Converter.EVENT_CREATE_SIGNATURE, (_, signature: SignatureReflection) => {
   const unnamed = signature.parameters?.find(({ name }) => name === '__namedParameters');
   const described = signature.comment?.blockTags.find(

@@ -8,8 +8,9 @@ const CENTRE = { x: WIDTH / 2, y: 270 };
 const HEIGHT = 510;
 
 /**
- * Targets on rings, so that they do not hide each other: from the stale place of each a line leads over the corrected ones to the true one.
- * A line that turns no more after a ring says that the corrector of that ring is right.
+ * Draws targets on rings, so that they do not hide each other. A line leads from the stale position of each
+ * target over the corrected positions to the true one. A line that does not turn after a ring shows that the
+ * corrector of that ring is right.
  */
 export function circleFile(example: CircleExample, { mlp }: { mlp: string }): string {
   const rings = [

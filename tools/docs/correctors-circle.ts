@@ -13,7 +13,7 @@ const nats = (value: number): string => (value === 0 ? '0' : value < 1e-4 ? '< 1
 const spread = ({ kl, sd }: CircleEntry): string =>
   kl < 1e-4 ? nats(kl) : sd > kl / 3 ? `${nats(kl)} ± ${Number(sd.toPrecision(1))}` : nats(kl);
 
-/** One corrector and sample size a row, one drift a column. */
+/** Makes a table with one row for each corrector and sample size, and one column for each drift. */
 function divergences(noise: number): string {
   const correctors = [...new Set(entries.map(({ corrector }) => corrector))];
   const rows = correctors.flatMap((corrector) => {
@@ -47,7 +47,7 @@ const chart: Chart = {
   })),
 };
 
-/** The unit circle: tables and charts from bench/results/corrector/circle.json (`bench/corrector/circle.ts`). */
+/** Charts of the unit circle, from bench/results/corrector/circle.json (`bench/corrector/circle.ts`). */
 export const circleCharts: Readonly<Record<string, string>> = {
   'docs/correctors/circle.svg': circleFile(example, { mlp }),
   'docs/correctors/circle-distribution.svg': chartFile(chart, names),
@@ -55,6 +55,7 @@ export const circleCharts: Readonly<Record<string, string>> = {
 
 const clean = divergences(0);
 const noisy = config.noise.filter((noise) => noise > 0);
+/** Tables of the unit circle, from the same file, with links to the charts. */
 export const circleBlock: string = [
   '![Stale, corrected and true targets on the unit circle](correctors/circle.svg)',
   '![Distribution of one query over the targets](correctors/circle-distribution.svg)',

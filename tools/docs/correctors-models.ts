@@ -9,7 +9,7 @@ const TITLES: Readonly<Record<Direction, string>> = {
   queries: 'new queries moved',
 };
 
-/** The table of what `undrift correct` wrote with `--json` to a file of bench/results/corrector/. */
+/** Makes a table from the output of `undrift correct --json` in a file of bench/results/corrector/. */
 export function betweenModels(file: string): string {
   const report = readResult<CorrectionReport>(`corrector/${file}`);
   const { old, stale, full, staleError, corrections, from, to, sample, documents, queries } = report;

@@ -1,6 +1,6 @@
 /**
- * @file The snapshots of a training run, in docs/correctors.md: from bench/results/corrector/snapshots.json
- * (`bench/corrector/snapshots.ts`).
+ * @file Makes the part of docs/correctors.md on the snapshots of a training run, from
+ *   bench/results/corrector/snapshots.json (`bench/corrector/snapshots.ts`).
  */
 
 import type { Fitted, SnapshotResults } from '../../bench/corrector/snapshot-config.ts';
@@ -13,12 +13,15 @@ import { readResult, markdownTable as table } from './page.ts';
 const results = readResult<SnapshotResults>('corrector/snapshots.json');
 const { config, stale, fitted } = results;
 const kinds: readonly CorrectorKind[] = config.correctors;
-/** Whose points are drawn, and stand in the table: with few pairs, several correctors lie on one another. */
+/**
+ * Sample size of the points in the charts and the table. With few pairs, the points of several correctors
+ * coincide.
+ */
 const shownSample = Math.max(...config.samples);
 
 const nats = (value: number) => value.toFixed(value < 0.1 ? 4 : 3);
 
-/** Charts of the blocks, SVG text by file. */
+/** Charts of the blocks: SVG text by file name. */
 export const snapshotCharts: Record<string, string> = {};
 
 function write(file: string, chart: Chart, arms: readonly string[]): string {
@@ -90,6 +93,7 @@ const ratioTable = table(
 const facts =
   `${count(results.documents)} documents, ${results.queries} held-out queries, D = ${results.dimension}, ` +
   `β = ${results.inverseTemperature}; stale embeddings from step ${config.first}.`;
+/** Block on the snapshots of the run. */
 export const snapshotBlock: string = [
   scatter,
   '',
@@ -104,7 +108,10 @@ export const snapshotBlock: string = [
   `${results.machine}. From [\`bench/results/corrector/snapshots.json\`](../bench/results/corrector/snapshots.json).`,
 ].join('\n');
 
-/** Curves of a regime, by name: `mlp` has one for each width, `ridge` one for each strength. */
+/**
+ * Returns the curves of a regime by name. There is one of `mlp` for each width and one of `ridge` for each
+ * strength.
+ */
 function curves(grid: readonly Fitted[]): Map<string, Fitted[]> {
   const found = new Map<string, Fitted[]>();
   for (const one of grid) {
@@ -158,4 +165,5 @@ const blocks = Object.entries(results.regimes).map(([name, grid]) => {
   const head = ['KL, nats', 'parameters', ...config.regimes.samples.map(count)];
   return `${picture}\n\n${table(head, rows)}`;
 });
+/** Block on the number of parameters. */
 export const parameterBlock: string = blocks.join('\n\n');

@@ -1,6 +1,4 @@
-/**
- * @file What docs/experiments.md shows of each comparison, as functions of its results alone.
- */
+/** @file Makes the blocks of docs/experiments.md from the results of each comparison. */
 import { chartFile } from '../../src/compare/chart-file.ts';
 import { DOCUMENT_ENCODES, describeCost, formatSpread, WALL_TIME } from '../../src/compare/cost.ts';
 import type { Chart, Series } from '../../src/compare/draw-chart.ts';
@@ -9,23 +7,28 @@ import type { ArmResults, ComparisonResults } from '../../src/compare/results.ts
 import { spread } from '../../src/compare/statistics.ts';
 import { formatP, signed, type Table, tableAsMarkdown, tableNotes } from '../../src/compare/tables.ts';
 
-/** A block of the page, and the picture that it shows. */
+/** Block of the page, with its chart. */
 export interface ExperimentBlock {
+  /** Tables and notes of the block. */
   readonly markdown: string;
-  /** File in docs/experiments/ and its SVG. */
+  /** Name of the chart's file in docs/experiments/, and its SVG text. */
   readonly chart?: { readonly file: string; readonly svg: string };
 }
 
 interface Experiment {
-  /** Instead of one table of all arms: metric by row and column, of arms that are called `<column>-<row>`. */
+  /**
+   * Columns of a table in place of one table of all arms. Its cells are the metric of the arms named
+   * `<column>-<row>`.
+   */
   readonly columns?: readonly string[];
+  /** Makes the chart. */
   readonly chart?: (results: ComparisonResults) => {
     readonly chart: Chart;
     readonly names: readonly string[];
   };
 }
 
-/** By the name of the comparison, which is that of its config, its results and its block. */
+/** Experiments by the name of the comparison. Config, results and block have the same name. */
 export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   'loss-forms': { columns: ['expectation', 'importance', 'truncated'] },
   'loss-forms-static': { columns: ['expectation', 'importance', 'truncated'] },
@@ -61,7 +64,11 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   },
 };
 
-/** @throws Error for a comparison that is not among the experiments */
+/**
+ * Makes the block of a comparison.
+ *
+ * @throws Error for a comparison that is not an experiment
+ */
 export function experimentBlock(results: ComparisonResults): ExperimentBlock {
   const { name } = results;
   const experiment = EXPERIMENTS[name];
@@ -83,7 +90,10 @@ export function experimentBlock(results: ComparisonResults): ExperimentBlock {
   return { markdown: parts.join('\n'), ...(chart && { chart }) };
 }
 
-/** One row for each arm: metrics, difference from the first arm, what training cost. Costs that no arm has are left out. */
+/**
+ * Makes a table with one row for each arm: metrics, difference from the first arm, cost of training. Leaves
+ * out costs that no arm has.
+ */
 export function qualityAndCostTable({ arms, evaluate }: ComparisonResults): Table {
   const headline = evaluate.metrics[0]!;
   const tested = arms.some(({ againstFirst }) => againstFirst[headline]);
@@ -118,8 +128,8 @@ export function qualityAndCostTable({ arms, evaluate }: ComparisonResults): Tabl
 }
 
 /**
- * The headline metric of arms `<column>-<row>`, and below those that are called otherwise; what a run embeds is a mean over the arms
- * of a row.
+ * Makes a table of the headline metric of the arms named `<column>-<row>`. Arms with other names follow
+ * below. The cost of a row is the mean over its arms.
  */
 export function crossTable({ arms, evaluate }: ComparisonResults, columns: readonly string[]): Table {
   const metric = evaluate.metrics[0]!;
@@ -153,13 +163,16 @@ interface SettingChart {
   readonly title: string;
   readonly xLabel: string;
   readonly xUnit: 'count' | 'value';
-  /** What arms are called before their number, and the name of the line through them. */
+  /** Lines by the prefix of their arms' names, each with its name in the chart. */
   readonly lines: Readonly<Record<string, string>>;
-  /** An arm without a number, drawn as a level line. */
+  /** Arm without a number, drawn as a horizontal line. */
   readonly level?: string;
 }
 
-/** The headline metric over the number at the end of the arms' names, mean ± standard deviation over the seeds. */
+/**
+ * Draws the headline metric over the number at the end of the arms' names, as mean ± standard deviation over
+ * the seeds.
+ */
 export function settingChart(
   { arms, evaluate }: ComparisonResults,
   { lines, level, ...labels }: SettingChart,
@@ -206,7 +219,7 @@ export function settingChart(
   };
 }
 
-/** The headline metric against all documents that a run embeds. */
+/** Draws the headline metric against the number of documents that a run encodes. */
 function encodesChart(results: ComparisonResults): { chart: Chart; names: string[] } {
   const chart = chartsOf(results).main.find(
     ({ kind, id }) => kind === 'scatter' && /-documentencodes$/.test(id),
@@ -222,7 +235,7 @@ function metricCell({ metrics }: ArmResults, metric: string): string {
   return found ? formatSpread(found, (value) => value.toFixed(3)) : NONE;
 }
 
-/** Mean of a sum of costs over the seeds. */
+/** Formats the sum of the costs, each averaged over the seeds. */
 function costCell({ cost }: ArmResults, names: readonly string[]): string {
   const found = names.flatMap((name) => cost[name] ?? []);
   if (found.length === 0) return NONE;

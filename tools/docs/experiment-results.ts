@@ -1,13 +1,19 @@
 import type { ComparisonResults } from '../../src/compare/results.ts';
 import type { Spread } from '../../src/compare/statistics.ts';
 
-/** Results without the curves of their runs: a hundredth of the size, and all that tables need. */
+/**
+ * Removes the curves of the runs. The remaining results are a hundredth of the size, and sufficient for all
+ * tables.
+ */
 export const withoutCurves = (results: ComparisonResults): ComparisonResults => ({
   ...results,
   arms: results.arms.map((arm) => ({ ...arm, runs: arm.runs.map((run) => ({ ...run, curves: [] })) })),
 });
 
-/** Results without times (0 for what must be there): those of runs beside other work say nothing. All else does not depend on it. */
+/**
+ * Removes times that were measured beside other work, since they are meaningless. Required times become 0. No
+ * other result depends on them.
+ */
 export const withoutTimes = (results: ComparisonResults): ComparisonResults => ({
   ...results,
   arms: results.arms.map((arm) => ({

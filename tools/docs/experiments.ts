@@ -1,10 +1,11 @@
 /**
- * The tables and charts of docs/experiments.md, from the result files in bench/results/quality/. Run as a program, it first takes in
- * results of `undrift compare`, without their curves:
+ * @file Makes the tables and charts of docs/experiments.md from the result files in bench/results/quality/.
+ *
+ * Run as a program, it first copies results of `undrift compare` there, without their curves:
  *
  *     npx tsx tools/docs/experiments.ts --take runs/loss-forms/results.json --take …
  *
- * `--without-times` leaves out the times of what is taken in, where runs shared the machine with other work.
+ * `--without-times` leaves out the times of these results, for runs that shared the machine with other work.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +17,7 @@ import { filesOf, inRepository, type MadePage, writeFiles } from './page.ts';
 
 const fileOf = (name: string): URL => inRepository(`bench/results/quality/${name}.json`);
 
+/** Makes the generated parts of docs/experiments.md. */
 export async function experimentsPage(): Promise<MadePage> {
   const blocks: Record<string, string> = {};
   const charts: Record<string, string> = {};

@@ -1,5 +1,5 @@
 /**
- * The tables of docs/export.md, from what these commands wrote:
+ * @file Makes the tables of docs/export.md from the output of these commands:
  *
  *     undrift export --model … --format sentence-transformers,onnx,onnx-embedding --dtype f32,f16,int8 --json > bench/results/export/….json
  *     npm run --silent bench:parity -- --json > bench/results/export/parity.json
@@ -14,12 +14,13 @@ interface Parity {
   readonly versions: Readonly<Record<string, string>>;
 }
 
+/** Generated parts of docs/export.md. */
 export const exportPage = (): MadePage => ({
   page: 'docs/export.md',
   blocks: { 'export-differences': differences(), parity: parity() },
 });
 
-/** One row for each file that a model was exported to. */
+/** Makes a table with one row for each exported file. */
 function differences(): string {
   const rows = Object.entries(MODELS).flatMap(([name, title]) =>
     readResult<ExportReport>(`export/${name}.json`)

@@ -1,4 +1,4 @@
-/** The table of docs/losses.md, from bench/results/matryoshka.json (`bench/matryoshka.ts`). */
+/** @file Makes the table of docs/losses.md from bench/results/matryoshka.json (`bench/matryoshka.ts`). */
 import { spread } from '../../src/compare/statistics.ts';
 import { type MadePage, markdownTable, readResult } from './page.ts';
 
@@ -9,6 +9,7 @@ interface Results {
   readonly results: readonly { arm: string; seed: number; ndcg: number[] }[];
 }
 
+/** Makes the generated parts of docs/losses.md. */
 export function lossesPage(): MadePage {
   const { command, options, dimensions, results } = readResult<Results>('matryoshka.json');
   const arms = [...new Set(results.map(({ arm }) => arm))];

@@ -1,7 +1,9 @@
 /**
- * Writes docs/commands.md and docs/methods.md from the tables and comments of the code:  npx tsx tools/docs/make-reference.ts
+ * @file Writes docs/commands.md and docs/methods.md from the tables and comments of the code:
  *
- * `test/reference.test.ts` fails where the files are not what this would write.
+ *     npx tsx tools/docs/make-reference.ts
+ *
+ * `test/reference.test.ts` fails if the files differ from the output of this script.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -15,7 +17,7 @@ import { describeRange } from '../../src/util/option-table.ts';
 
 const MADE = '<!-- Made by tools/docs/make-reference.ts: change the code, then `npm run docs`. -->';
 
-/** The files by their names in this folder. */
+/** Functions that make the files of docs/, by file name. */
 export const references: Readonly<Record<string, () => string>> = {
   'commands.md': () => `# Commands\n\n${MADE}\n\n${commandReference(COMMANDS)}`,
   'methods.md': methodReference,
@@ -63,7 +65,7 @@ ${defaults.length > 0 ? `Options and their defaults: ${defaults.join(', ')}.` : 
 `;
 }
 
-/** The comment before the method in its file, formulas as code blocks. */
+/** Returns the comment before the method in its file, with formulas as code blocks. */
 function comment(id: string): string {
   const source = readFileSync(new URL(`../../src/methods/${id}.ts`, import.meta.url), 'utf8');
   const name = id.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

@@ -1,9 +1,9 @@
 /**
- * Makes all generated parts of the documentation that need no measurement: the references from the code, tables and charts from the
- * result files in bench/results/.
+ * @file Makes all generated parts of the documentation that need no measurement: references from the code,
+ *   and tables and charts from the result files in bench/results/.
  *
  *     npm run docs          writes them
- *     npm run docs:check    writes nothing; names the files that are out of date, with exit code 1
+ *     npm run docs:check    writes nothing; lists outdated files, with exit code 1
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -16,7 +16,7 @@ import { filesOf, inRepository, writeFiles } from './page.ts';
 import { performancePage } from './performance.ts';
 import { readmePage } from './readme.ts';
 
-/** Generated files by name, as they should be. */
+/** Makes the contents of all generated files, by their path. */
 export async function generatedFiles(): Promise<Record<string, string>> {
   const pages = [
     correctorsPage(),

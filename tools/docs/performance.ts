@@ -1,5 +1,5 @@
 /**
- * The tables of docs/performance.md, from result files:
+ * @file Makes the tables of docs/performance.md from result files:
  *
  *     npm run --silent bench:cache -- --json > bench/results/cache.json
  *     npm run --silent bench:refresh -- --json > bench/results/refresh.json
@@ -29,13 +29,13 @@ interface CacheResults {
 const NOT_MEASURED = '*Not measured yet.*';
 const blocks: Record<string, string> = {};
 
-/** Every block stands, measured or not. */
+/** Generated parts of docs/performance.md. Every block is filled, with or without a measurement. */
 export const performancePage = (): MadePage => ({ page: 'docs/performance.md', blocks });
 
 const read = <T>(name: string): T | undefined =>
   existsSync(inRepository(`bench/results/${name}.json`)) ? readResult<T>(`${name}.json`) : undefined;
 const count = (value: number) => Math.round(value).toLocaleString('en-US');
-/** Three digits: more are not the same twice. */
+/** Rounds a rate to three digits. Further digits are not reproducible. */
 const rate = (value: number) => count(Number(value.toPrecision(3)));
 const ms = (value: number) => value.toFixed(value < 100 ? 1 : 0);
 

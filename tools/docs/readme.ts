@@ -1,14 +1,16 @@
 /**
- * The generated parts of README.md. The table of speed is made from a result file:
+ * @file Makes the generated parts of README.md.
+ *
+ * The table of speed is made from a result file:
  *
  *     npm run --silent bench:step -- --json > bench/results/step.json && npm run docs
  *
- * The picture and the output of the quick start come from real runs, about five minutes:
+ * The chart and the output of the quick start come from real runs, which take about five minutes:
  *
  *     npm run docs:quickstart
  *
- * This runs the quick start as a user does and copies what it printed; then it trains once more with the same seed, evaluates more often,
- * and draws docs/quickstart.svg.
+ * This command runs the quick start as a user does and copies its output. Then it trains again with the same
+ * seed and more frequent evaluations, and draws docs/quickstart.svg.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -29,6 +31,7 @@ interface Step {
   peakResidentBytes: number;
 }
 
+/** Generated parts of README.md. */
 export const readmePage = (): MadePage => ({
   page: PAGE,
   blocks: {
@@ -63,7 +66,7 @@ interface Measured {
   /** nDCG@10 on the dev split during training. */
   readonly curve: readonly { step: number; value: number }[];
   readonly bm25OnDev: number;
-  /** Metrics of the test split. */
+  /** Metrics on the test split. */
   readonly bm25: Readonly<Record<string, number>>;
   readonly trained: Readonly<Record<string, number>>;
 }
@@ -95,7 +98,7 @@ async function quickstartPage(): Promise<MadePage> {
   };
 }
 
-/** Two panels: the learning curve on dev, and the final figures on test. */
+/** Draws two panels: the learning curve on dev, and the final metrics on test. */
 function draw({ curve, bm25OnDev, bm25, trained }: Measured): string {
   const lastStep = curve.at(-1)!.step;
   const x = (step: number) => 50 + (330 * step) / lastStep;

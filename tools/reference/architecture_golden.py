@@ -1,4 +1,4 @@
-"""A tiny random model of each architecture as transformers saves it, what it computes, and what training makes of it.
+"""Writes a tiny random model of each architecture, saved by transformers, with its outputs and the result of training.
 
 Run from the repository root:  python tools/reference/architecture_golden.py [name …]
 (needs: torch, transformers, tokenizers, safetensors)
@@ -6,27 +6,27 @@ Run from the repository root:  python tools/reference/architecture_golden.py [na
 A new architecture is an entry in CASES. For src/models/architectures/architectures.test.ts:
 
 src/models/architectures/fixtures/
-    batches.json            for every case: settings of the training, and token ids of its three batches of texts
+    batches.json            settings of the training and token ids of three batches of texts, for every case
     <name>/config.json      as transformers writes it
     <name>/model.safetensors
-    <name>/tokenizer.json   of some: words, byte-level BPE or Unigram, with the special tokens of the architecture
-    <name>/golden.json      padding id, pooling, whether states are with token types; loss and gradients' norm of each of the
-                            three steps, the loss of 50 steps, which go through the same batches again and again;
-                            with a tokenizer, texts and their token ids
+    <name>/tokenizer.json   for some cases: words, byte-level BPE or Unigram, with the special tokens of the architecture
+    <name>/golden.json      padding id, pooling, whether states use token types; loss and gradient norm of each of the three
+                            steps; the loss of 50 steps that cycle through the same batches; if there is a tokenizer, texts
+                            and their token ids
     <name>/golden.safetensors
-        state/<i>           hidden states of the first batch's documents, padded: what goes into the first layer, and what each
-                            layer gives; for models with several token types, with the types (column // 4) % 2
-        embedding           the same texts pooled, rows of length one; token types all 0
-        texts               the same of the texts in golden.json
-        gradient/<name>     of the first step, before clipping
-        trained/<name>      after three steps
+        state/<i>           hidden states of the first batch's documents, padded: the input of the first layer and the output
+                            of each layer; models with several token types use the types (column // 4) % 2
+        embedding           pooled embeddings of the same texts, rows of unit length; token types all 0
+        texts               pooled embeddings of the texts in golden.json
+        gradient/<name>     gradient of the first step, before clipping
+        trained/<name>      parameter after three steps
 
 No dropout; softmax cross-entropy over the batch's documents with a temperature; AdamW with decoupled decay of
-matrices, and clipping of the global norm. PyTorch computes in float64, so every difference that the test finds is ours; what is
-stored is float32.
+matrices, and clipping of the global norm. PyTorch computes in float64, so every difference that the test finds is Undrift's. Stored
+values are float32.
 
-Word rows: our table updates only the rows that a batch touches, PyTorch decays all of them. So every batch has each of the used
-tokens and the padding token, whose rows must agree, and none of the others, whose rows must not have moved on our side.
+Word rows: Undrift updates only the rows that a batch touches, while PyTorch decays all of them. So every batch has each of the
+used tokens and the padding token. Their rows must agree, and all other rows of Undrift must be unchanged.
 """
 
 import copy
@@ -62,7 +62,7 @@ LETTERS = list("abcdefghijklmnopqrstuvwxyz")
 
 
 def around(tokenizer, cls, sep):
-    """Puts special tokens, (name, id) each, around a text."""
+    """Returns a post-processor that puts special tokens, given as (name, id), around a text."""
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{cls[0]} $A {sep[0]}", special_tokens=[cls, sep])
     return tokenizer
 
@@ -193,7 +193,7 @@ CASES = {
         ),
         pooling="lasttoken",
     ),
-    # Heads of another size than a share of the hidden size.
+    # The size of a head is not the hidden size divided by the number of heads.
     "qwen3": dict(
         cls=transformers.Qwen3Model,
         attention="sdpa",
@@ -204,7 +204,7 @@ CASES = {
 
 
 def texts():
-    """Token ids of three batches, each of which has every used token at least once."""
+    """Draws token ids of three batches. Every used token occurs at least once in each batch."""
     total = sum(sum(lengths) for lengths in LENGTHS.values())
     steps = []
     for _ in range(3):

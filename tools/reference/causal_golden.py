@@ -1,4 +1,4 @@
-"""Tiny random causal decoders as transformers saves them, their next-token logits, loss, gradients, and what they write.
+"""Writes tiny random causal decoders, saved by transformers, with their logits, loss, gradients and greedy outputs.
 
 Run from the repository root:  python tools/reference/causal_golden.py     (needs: torch, transformers, safetensors, tokenizers)
 
@@ -6,13 +6,13 @@ For src/models/language-model.test.ts:
 
 src/models/language/fixtures/causal/<name>/
     config.json, model.safetensors, tokenizer.json   a folder of transformers; tokens are letters
-    golden.json          texts, their token ids, the sum of each one's log-probabilities, the loss over all of them, and what greedy
-                         decoding makes of a beginning
+    golden.json          texts, their token ids, the sum of log-probabilities of each text, the loss over all texts, and the greedy
+                         continuation of a prompt
     golden.safetensors
         logits           f32[texts, longest, vocabulary], padded with zeros
-        gradient/<name>  of the loss, by the names in model.safetensors
+        gradient/<name>  gradient of the loss, by the names in model.safetensors
 
-PyTorch computes in float64 (its eager softmax of attention would not, so the other kind is used); what is stored is float32.
+PyTorch computes in float64. Its eager attention would not, so another implementation is used. Stored values are float32.
 """
 
 import copy

@@ -1,16 +1,16 @@
-"""LoRA by Python's peft on the tiny models of src/models/architectures/fixtures/: embeddings and three steps of training.
+"""Writes embeddings and three training steps of LoRA by peft, on the tiny models of src/models/architectures/fixtures/.
 
 Run from the repository root:  python tools/reference/lora_golden.py
 (needs: torch, transformers, peft, safetensors; and the output of architecture_golden.py)
 
 src/models/folder/fixtures/lora/<name>/        bert: two kinds of target, matrices [outputs, inputs]; gpt2: [inputs, outputs]
-    adapter_config.json, adapter_model.safetensors   as peft saves them, before training; B is not zero, so that A has a gradient
-    golden.json                         loss and norm of the gradients of each step
+    adapter_config.json, adapter_model.safetensors   saved by peft before training; B is not zero, so that A has a gradient
+    golden.json                         loss and gradient norm of each step
     golden.safetensors
-        embedding                       of the first batch's documents, pooled, rows of length one, before training
+        embedding                       pooled embeddings of the first batch's documents before training, rows of unit length
         trained/<name>                  A and B after three steps, under the names of adapter_model.safetensors
 
-Batches, temperature, learning rate, decay and clipping are those of batches.json there. PyTorch computes in float64.
+Batches, temperature, learning rate, decay and clipping come from batches.json of those fixtures. PyTorch computes in float64.
 """
 
 import json

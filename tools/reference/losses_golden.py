@@ -2,10 +2,10 @@
 
 Run from the repository root:  python tools/reference/losses_golden.py     (needs: torch, sentence-transformers 6)
 
-src/losses/fixtures/golden.json    embeddings that go in (they need not be of length one), labels, and for each loss its options,
-                                   its value and its gradient with respect to each of the embeddings
+src/losses/fixtures/golden.json    input embeddings (not necessarily of unit length), labels, and for each loss its options, its value
+                                   and its gradient with respect to each of the embeddings
 
-The "model" hands on the embeddings that it is given, so that nothing but the losses is compared.
+The "model" returns its input embeddings, so that only the losses are compared.
 """
 
 import json
@@ -20,7 +20,7 @@ B, K, D, GUIDE_D = 5, 3, 8, 6
 
 
 class HandOn(nn.Module):
-    """A model whose embeddings are its input."""
+    """Model that returns its input as embeddings."""
 
     def __init__(self, dimension):
         super().__init__()
@@ -37,7 +37,7 @@ class HandOn(nn.Module):
 
 
 def round_trip(tensor):
-    """Values that are the same as text with 6 digits."""
+    """Makes values that survive formatting with 6 digits."""
     return torch.tensor([float(f"{x:.6g}") for x in tensor.flatten().tolist()]).reshape(tensor.shape)
 
 
@@ -56,7 +56,7 @@ record = []
 
 
 def take(name, loss, columns, wanted=None, cached=False, **options):
-    """Value and gradients of a loss over columns of embeddings."""
+    """Computes value and gradients of a loss over columns of embeddings."""
     leaves = {key: value.clone().requires_grad_() for key, value in columns.items()}
     features = [{"input_embedding": leaf} for leaf in leaves.values()]
     value = loss(features, wanted)
@@ -140,7 +140,7 @@ for columns, strategy, margin, contrast in (
         "contrast_positives": contrast,
     }
     own = guides if len(columns) == 2 else [*guides, guide_negatives]
-    # embed_columns merges like columns of a module; of a function it embeds one after the other.
+    # For a module, embed_columns merges columns of the same kind; for a function, it embeds them one after the other.
     take(
         "GISTEmbedLoss",
         gist(columns, own, **options),

@@ -1,9 +1,9 @@
-"""Golden values of sentence-transformers' mine_hard_negatives for src/mining/mine-negatives.test.ts.
+"""Writes golden values of sentence-transformers' mine_hard_negatives for src/mining/mine-negatives.test.ts.
 
     pip install sentence-transformers==6.2.0 datasets
     python tools/reference/mine_golden.py > src/mining/fixtures/mine-golden.json
 
-Queries and documents are given vectors, so that only what is made of their scores is compared. Query i has 1 + i mod 3 positives.
+Queries and documents have given vectors, so that only the use of their scores is compared. Query i has 1 + i mod 3 positives.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ def unit_rows(x):
 
 documents = unit_rows(rng.normal(size=(DOCUMENTS, DIMENSION)))
 positives = [sorted(rng.choice(DOCUMENTS, size=1 + i % 3, replace=False).tolist()) for i in range(QUERIES)]
-# Near its positives, more or less.
+# Approximately near its positives.
 queries = unit_rows(
     np.stack([documents[p].sum(axis=0) + 0.5 * rng.normal(size=DIMENSION) for p in positives])
 )
 
 
 class GivenVectors:
-    """What mine_hard_negatives asks of a model."""
+    """Model with the interface that mine_hard_negatives needs."""
 
     device = torch.device("cpu")
     similarity = staticmethod(lambda a, b: dot_score(torch.as_tensor(a), torch.as_tensor(b)))

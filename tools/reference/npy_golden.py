@@ -46,7 +46,7 @@ def encode(array, version=None):
 files = {name: encode(array) for name, array in arrays.items()}
 files["version 2"] = encode(counting, (2, 0))
 files["version 3"] = encode(counting, (3, 0))
-# A header that is aligned before its padding: numpy then adds a whole block of 64 spaces.
+# A header that is already aligned. numpy then pads it with a whole block of 64 spaces.
 files["aligned"] = encode(np.zeros((1,) * 15, np.float32))
 out = pathlib.Path("src/io/fixtures/npy.json")
 out.write_text(json.dumps({"numpy": np.__version__, "files": files}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Writes ONNX files with the official Python package, and what they hold, for src/onnx/decode.test.ts.
+"""Writes ONNX files with the official Python package, and their contents as JSON, for src/onnx/decode.test.ts.
 
 Run from the repository root:  python tools/reference/onnx_golden.py     (needs: onnx, numpy)
 
@@ -34,7 +34,7 @@ values = {
 
 
 def typed(name, code, array):
-    """The tensor with its elements in the list that ONNX foresees for the type."""
+    """Makes a tensor with its elements in the list that ONNX defines for their type."""
     if code == TensorProto.FLOAT16:
         proto = TensorProto(name=name, data_type=code, dims=array.shape)
         proto.int32_data.extend(int(x) for x in array.view(np.uint16))
@@ -113,7 +113,7 @@ def model(make):
 
 
 def plain(array):
-    """Elements as JSON: half precision as bits, integers as decimal strings, the rest as text that parses back."""
+    """Returns elements as JSON: half precision as bits, integers as decimal strings, others as text that parses to the same value."""
     if array.dtype == np.float16:
         return [str(x) for x in array.view(np.uint16).flatten()]
     if array.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Writes the Parquet files under src/data/fixtures/ that the readers are tested with.
+"""Writes the Parquet files under src/data/fixtures/ for the tests of the readers.
 
     pip install pyarrow && python tools/reference/parquet_fixtures.py
 
@@ -14,7 +14,7 @@ OUT = Path(__file__).resolve().parents[2] / "src" / "data" / "fixtures"
 
 
 def pairs(rows: int) -> pa.Table:
-    """Triples with a text positive, a list of negatives (none in every fifth row), scores, and a column nobody wants."""
+    """Makes triples with a text positive, a list of negatives (none in every fifth row), scores, and an irrelevant column."""
     return pa.table(
         {
             "anchor": [f"query number {i} — ünïcödé" for i in range(rows)],

@@ -2,7 +2,7 @@
 
 Run from the repository root:  python tools/reference/safetensors_golden.py     (needs: safetensors, numpy, torch)
 
-golden.safetensors        every element type that numpy has, and names that need care
+golden.safetensors        every element type of numpy, and names that need care
 bf16.safetensors          bfloat16, by torch
 """
 

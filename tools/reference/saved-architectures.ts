@@ -1,5 +1,6 @@
 /**
- * Writes each of the tiny models of src/models/architectures/fixtures as a model folder of ours, for saved_architectures.py:
+ * @file Writes each of the tiny models of src/models/architectures/fixtures as an Undrift model folder, for
+ *   saved_architectures.py:
  *
  *     npx tsx tools/reference/saved-architectures.ts FOLDER && python tools/reference/saved_architectures.py FOLDER
  */

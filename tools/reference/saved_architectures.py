@@ -1,10 +1,10 @@
-"""Whether transformers and sentence-transformers read the folders that we write, and compute the same.
+"""Checks that transformers and sentence-transformers read folders written by Undrift and compute the same values.
 
     npx tsx tools/reference/saved-architectures.ts FOLDER && python tools/reference/saved_architectures.py FOLDER
 
 (needs: torch, transformers, sentence-transformers, safetensors). For each of the tiny models of src/models/architectures/fixtures:
-AutoModel finds every weight (but a pooler's, which we have not) and has use for each, and its last hidden states are those of
-the model that it was made from; SentenceTransformer gives the same embeddings of texts.
+AutoModel finds every weight except that of a pooler, which Undrift does not have, and uses each. Its last hidden states equal
+those of the original model. SentenceTransformer computes the same embeddings of texts.
 """
 
 import json

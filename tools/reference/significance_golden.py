@@ -1,4 +1,4 @@
-"""Golden values of scipy for src/eval/significance.test.ts.
+"""Writes golden values of scipy for src/eval/significance.test.ts.
 
     pip install scipy==1.17.1 numpy
     python tools/reference/significance_golden.py > src/eval/fixtures/significance-golden.json

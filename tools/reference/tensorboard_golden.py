@@ -2,7 +2,7 @@
 
 Run from the repository root:  python tools/reference/tensorboard_golden.py     (needs: tensorboard, numpy)
 
-With the name of an event file or folder as argument, prints what TensorBoard reads from it instead.
+With an event file or folder as argument, prints the values that TensorBoard reads from it instead.
 """
 
 import io

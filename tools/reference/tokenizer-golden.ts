@@ -1,9 +1,9 @@
 /**
- * Trains the tokenizers of src/text/fixtures from corpus.txt with our own trainers:
+ * @file Trains the tokenizers of src/text/fixtures from corpus.txt with Undrift's own trainers:
  *
  *     npx tsx tools/reference/tokenizer-golden.ts
  *
- * Run tokenizer_golden.py afterwards: it asks Hugging Face's library for the ids that these files give.
+ * Run tokenizer_golden.py afterwards. It writes the ids that Hugging Face's library gives with these files.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { trainVocabulary } from '../../src/text/train-vocabulary.ts';

@@ -1,14 +1,14 @@
-"""Golden ids of Hugging Face's `tokenizers` for a tokenizer of each family, on 1,000 texts.
+"""Writes golden ids of Hugging Face's `tokenizers` for a tokenizer of each family, on 1,000 texts.
 
     python tools/reference/tokenizer_families.py [FOLDER]   # pip install tokenizers sentencepiece (0.23.3 and 0.2.3 made the committed file)
 
 Writes src/text/fixtures/families.json.gz:
 
     texts       1,000 texts: prose, code, numbers, URLs, every script, emoji, control characters, very long, empty
-    tokenizers  by family, a small tokenizer.json with the components of a well-known model of the family
-    variants    by name, one of the families with other parts
-    hashes      by family and variant, for each text six hexadecimal digits: the first of SHA-256 over its ids as little-endian u32
-    real        the same for real tokenizers, where FOLDER holds any: FOLDER/NAME/tokenizer.json, or vocab.json and merges.txt
+    tokenizers  small tokenizer.json by family, with the components of a well-known model of the family
+    variants    tokenizers by name: one of the families with other parts
+    hashes      for each text, the first six hexadecimal digits of SHA-256 over its ids as little-endian u32; by family and variant
+    real        hashes of real tokenizers, if FOLDER has any: FOLDER/NAME/tokenizer.json, or vocab.json and merges.txt
 
 The vocabularies are trained on the texts themselves, so that they have pieces of all scripts.
 """
@@ -145,7 +145,7 @@ LLAMA_3 = QWEN_2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 
 
 def charsmap(sample, lines):
-    """Compiled normalisation of SentencePiece: NFKC of the characters of these lines, and the usual spaces and controls."""
+    """Compiles a SentencePiece normalisation: NFKC of the characters of these lines, and the usual spaces and controls."""
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2 as proto
 
@@ -185,7 +185,7 @@ def unigram(sample, special, wrapper, normalizer, metaspace):
 
 
 def sentencepiece_bpe(sample):
-    """Llama 2: no pre-tokenizer, spaces are ▁, what has no token falls into its bytes."""
+    """Makes a tokenizer like that of Llama 2: no pre-tokenizer, spaces are ▁, text without a token becomes byte tokens."""
     special = ["<unk>", "<s>", "</s>"]
     bytes_ = [f"<0x{value:02X}>" for value in range(256)]
     trained = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
@@ -263,7 +263,7 @@ VARIANTS = {
 
 
 def varied(tokenizer, parts):
-    """A tokenizer.json with other parts, and with added tokens that are not special."""
+    """Makes a tokenizer.json with other parts, and with added tokens that are not special."""
     data = {**tokenizer, **{name: part for name, part in parts.items() if name != "more_tokens"}}
     first_id = max(max(data["model"]["vocab"].values()), *(token["id"] for token in data["added_tokens"])) + 1 if "more_tokens" in parts else 0
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}

@@ -1,12 +1,12 @@
-"""Golden ids of Hugging Face's `tokenizers` library for src/text.
+"""Writes golden ids of Hugging Face's `tokenizers` library for src/text.
 
     npx tsx tools/reference/tokenizer-golden.ts   # trains wordpiece.json and bpe.json from corpus.txt
     python tools/reference/tokenizer_golden.py       # needs `pip install tokenizers` (0.23.3 made the committed file)
 
 Writes src/text/fixtures/unigram.json and src/text/fixtures/hugging-face-ids.json:
 
-    lines       about 200 texts: the corpus, awkward Unicode, and seeded mixtures of both
-    tokenizers  ids of every line by each of the three tokenizers, special tokens included
+    lines       about 200 texts: the corpus, unusual Unicode, and seeded mixtures of both
+    tokenizers  ids of every line from each of the three tokenizers, including special tokens
     variants    other components around the WordPiece vocabulary, ids of a part of the lines without special tokens
     truncated   ids of the first lines cut to 12 tokens
 """
@@ -143,7 +143,7 @@ def train_unigram(corpus):
 
 
 def compare_training(corpus, ours):
-    """Our WordPiece trainer against theirs: the same tokens (their ids depend on the order of a hash map)."""
+    """Compares Undrift's WordPiece trainer with Hugging Face's. Only tokens are compared, since their ids depend on a hash map's order."""
     theirs = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     theirs.normalizer = normalizers.BertNormalizer()
     theirs.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

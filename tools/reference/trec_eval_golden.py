@@ -1,9 +1,9 @@
-"""Golden metric values of trec_eval 9 for src/eval/metrics.test.ts.
+"""Writes golden metric values of trec_eval 9 for src/eval/metrics.test.ts.
 
     pip install pytrec-eval-terrier==0.5.11 numpy
     python tools/reference/trec_eval_golden.py > src/eval/fixtures/trec-eval-golden.json
 
-A seeded synthetic judgement set and run with everything that trips re-implementations: exact ties, ties only in float32,
+Makes a seeded synthetic set of judgements and a run, with all cases that re-implementations often get wrong: exact ties, ties only in float32,
 queries without results, queries without judgements, queries without a relevant document, unjudged documents, graded and
 negative relevance, fewer results than the cutoff, and ids outside ASCII whose UTF-8 byte order differs from UTF-16's.
 """
@@ -48,7 +48,7 @@ def make(rng):
 
 
 def top(scores, k):
-    """The first k documents in trec_eval's order."""
+    """Returns the first k documents in trec_eval's order."""
     order = sorted(scores, key=lambda d: (np.float32(scores[d]), d.encode()), reverse=True)
     return {d: scores[d] for d in order[:k]}
 
