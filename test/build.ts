@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** Before all tests: brings `dist/` up to date, for the tests that import or spawn the package as it is published. */
+/** Updates `dist/` before all tests. Some tests import or spawn the package as it is published. */
 export default function build(): void {
   const root = fileURLToPath(new URL('..', import.meta.url));
   try {
@@ -10,7 +10,7 @@ export default function build(): void {
       encoding: 'utf8',
     });
   } catch (error) {
-    // The files are written all the same; failing on types is the business of `npm run typecheck`.
+    // The files are written despite type errors, which `npm run typecheck` reports.
     process.stderr.write(`${(error as { stdout: string }).stdout}\n`);
   }
 }

@@ -1,10 +1,11 @@
 import { expect } from 'vitest';
 
 /**
- * Expects observed counts to follow a distribution. Cells with an expectation below 5 are put together.
+ * Expects observed counts to follow a distribution. Cells with an expectation below 5 are merged.
  *
- * χ² = Σ (observed − expected)² / expected, judged by the Wilson-Hilferty approximation: (χ²/n)^(1/3) is nearly normal. The
- * limit of 4 standard deviations is passed by chance once in 30,000 seeds, and ours are fixed.
+ * χ² = Σ (observed − expected)² / expected is judged by the Wilson-Hilferty approximation, in which
+ * (χ²/n)^(1/3) is nearly normal. The limit of 4 standard deviations is exceeded by chance for one in 30,000
+ * seeds, and the seeds of the tests are fixed.
  */
 export function expectDistribution(observed: ArrayLike<number>, probabilities: ArrayLike<number>): void {
   let draws = 0;

@@ -5,12 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 
-/** The browser's program: `CHROMIUM_PATH`, or where Debian's package `chromium` puts it; undefined where there is none. */
+/**
+ * Finds the program of the browser: `CHROMIUM_PATH`, or the path of Debian's package `chromium`. Undefined if
+ * there is none.
+ */
 export function chromiumPath(): string | undefined {
   return [process.env.CHROMIUM_PATH, '/usr/bin/chromium'].find((path) => path && existsSync(path));
 }
 
-/** Why tests in a browser are left out, where they are. */
+/** Reason for skipping tests that need a browser. */
 export const NO_CHROMIUM =
   'no Chromium: install Debian\'s package "chromium", or let CHROMIUM_PATH name the program';
 
@@ -25,7 +28,7 @@ const FLAGS = [
   '--disable-sync',
   '--remote-debugging-pipe',
 ];
-/** Long enough for a machine that is busy with other things. */
+/** Time limit for an answer of the browser, in milliseconds. Long enough for a busy machine. */
 const ANSWER_MS = 60_000;
 
 type Values = Record<string, unknown>;
@@ -38,11 +41,13 @@ interface Message extends Values {
 }
 
 /**
- * A page in a headless Chromium, spoken to in the DevTools protocol over a pair of pipes: JSON with a NUL after each message.
- * https://chromedevtools.github.io/devtools-protocol/
+ * Page in a headless Chromium. It is controlled by the DevTools protocol over a pair of pipes, with JSON
+ * messages that each end in a NUL: https://chromedevtools.github.io/devtools-protocol/
  */
 export class ChromiumPage {
-  /** What the page wrote to the console as an error or warning, uncaught exceptions, and what it tried to load but its own file. */
+  /**
+   * Console errors and warnings, uncaught exceptions, and attempts to load anything but the page's own file.
+   */
   readonly complaints: string[] = [];
   private readonly process: ChildProcess;
   private readonly profile: string;
@@ -55,7 +60,7 @@ export class ChromiumPage {
     this.profile = mkdtempSync(join(tmpdir(), 'undrift-chromium-'));
     this.process = spawn(program, [...FLAGS, `--user-data-dir=${this.profile}`, 'about:blank'], {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
-      // A process group of its own, which ends as a whole.
+      // The browser gets its own process group, so that all its processes can be ended together.
       detached: true,
     });
     const ended = (why: string) => {
@@ -63,7 +68,7 @@ export class ChromiumPage {
     };
     this.process.on('error', ({ message }) => ended(message));
     this.process.on('exit', () => ended('the browser ended'));
-    // A write to a browser that is gone is answered by its end.
+    // A write to a browser that has ended is reported by its exit.
     (this.process.stdio[3] as Writable).on('error', () => {});
     let rest = '';
     const fromBrowser = this.process.stdio[4] as Readable;
@@ -88,7 +93,7 @@ export class ChromiumPage {
     }
   }
 
-  /** Loads a page and waits until it is there. */
+  /** Opens a page and waits until it is loaded. */
   async goto(url: string): Promise<void> {
     this.listeners.set('Network.requestWillBeSent', ({ request }) => {
       const asked = (request as { url: string }).url;
@@ -100,7 +105,7 @@ export class ChromiumPage {
     await this.settled();
   }
 
-  /** The value of an expression in the page. */
+  /** Evaluates an expression in the page and returns its value. */
   async evaluate<T>(expression: string): Promise<T> {
     const { result, exceptionDetails } = await this.send('Runtime.evaluate', {
       expression,
@@ -111,7 +116,7 @@ export class ChromiumPage {
     return (result as { value: T }).value;
   }
 
-  /** Shows the page as a screen of that size does. */
+  /** Emulates a screen of the given size. */
   async screen(options: { width: number; height: number; dark?: boolean; phone?: boolean }): Promise<void> {
     const { width, height, dark = false, phone = false } = options;
     await this.send('Emulation.setDeviceMetricsOverride', {
@@ -136,7 +141,7 @@ export class ChromiumPage {
     await this.settled();
   }
 
-  /** Moves the pointer to a place inside an element, as shares of its width and height. */
+  /** Moves the pointer to a position inside an element, given as shares of its width and height. */
   async hover(selector: string, across: number, down: number): Promise<void> {
     const { x, y } = await this.evaluate<{ x: number; y: number }>(
       `(() => { const e = document.querySelector(${JSON.stringify(selector)}); e.scrollIntoView({ block: 'center' });
@@ -147,7 +152,7 @@ export class ChromiumPage {
   }
 
   async press(key: string): Promise<void> {
-    // The browser wants the number of old too: of a letter's key it is the letter's.
+    // The browser also needs the legacy key code. For a letter, this is the code of the key of that letter.
     const codes: Record<string, number> = {
       Tab: 9,
       ' ': 32,
@@ -167,7 +172,7 @@ export class ChromiumPage {
     await this.settled();
   }
 
-  /** A picture of the whole page. */
+  /** Writes a picture of the whole page to a file. */
   async screenshot(file: string): Promise<void> {
     const { data } = await this.send('Page.captureScreenshot', {
       format: 'png',
@@ -183,11 +188,11 @@ export class ChromiumPage {
       process.kill(-pid, 'SIGKILL');
       await ended;
     }
-    // On a busy machine its helpers may need a moment to end.
+    // On a busy machine, the helper processes of the browser may take a moment to end.
     rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
-  /** Two frames later everything that was asked for has been drawn. */
+  /** Waits two frames, after which everything requested has been drawn. */
   private async settled(): Promise<void> {
     await this.evaluate(
       'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => 0)',

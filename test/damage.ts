@@ -1,8 +1,9 @@
 import { randomInts, rngKey } from '../src/util/rng.ts';
 
 /**
- * A damaged copy of a file's bytes, number `index` of a reproducible series: flipped bits, overwritten bytes, inflated
- * integers, cut ends, lost, doubled or inserted stretches, one to three of them at once.
+ * Makes a damaged copy of a file's bytes: number `index` of a reproducible series. A copy has one to three of
+ * these faults: flipped bits, overwritten bytes, inflated integers, truncation, and lost, doubled or inserted
+ * stretches.
  */
 export function damage(bytes: Uint8Array, index: number): Uint8Array {
   const draws = new Uint32Array(16);

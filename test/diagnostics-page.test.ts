@@ -10,7 +10,7 @@ import { tempFiles } from './temp-files.ts';
 
 const page = readFileSync(new URL('../docs/diagnostics.md', import.meta.url), 'utf8');
 
-/** Names in the first column of the tables of a section. */
+/** Returns the names in the first column of the tables of a section. */
 function documented(heading: RegExp): string[] {
   const section = page.split(/^## /m).find((part) => heading.test(part));
   expect(section, String(heading)).toBeDefined();
@@ -19,7 +19,7 @@ function documented(heading: RegExp): string[] {
   );
 }
 
-/** 60 documents of three words each; queries are the same words in another language. */
+/** Makes 60 documents of three words each. Queries have the same words in another language. */
 function toyData(): string {
   const words = (i: number) => [...permutation(rngKey(5, i, 'words'), 30).subarray(0, 3)];
   const texts = (word: (w: number) => string) =>
@@ -42,7 +42,7 @@ function toyData(): string {
   });
 }
 
-/** The same pairs with two negatives each and a teacher's scores, or with one score. */
+/** Makes the same pairs, either with two negatives each and a teacher's scores, or with one score each. */
 function scoredData(kind: 'distill' | 'scored-pairs'): string {
   const query = (i: number) => `ask${i} shared`;
   const document = (i: number) => `doc${i % 60}x shared`;
@@ -61,7 +61,7 @@ function scoredData(kind: 'distill' | 'scored-pairs'): string {
   return join(folder, file);
 }
 
-/** Names that are logged on a device other than the CPU alone. */
+/** Names that are logged only on devices other than the CPU. */
 const OF_DEVICES = ['deviceUpBytes', 'deviceDownBytes', 'lossScale', 'skippedSteps'];
 
 it('the page on diagnostics has every name that any method logs, and no other', async () => {
@@ -70,7 +70,7 @@ it('the page on diagnostics has every name that any method logs, and no other', 
   const guide = await trainRetriever({ data, out: join(tempFiles({}), 'guide'), ...small });
   const logged = new Map<string, Set<string>>();
   const arms: Partial<TrainOptions>[] = [
-    // In the process itself, so that nothing has to be built.
+    // Training runs in this process, so that no build is needed.
     ...methods.filter(({ id }) => id !== 'async-index').map(({ id }) => ({ method: id })),
     { method: 'in-batch', loss: 'gist', guide: guide.model },
     { method: 'negative-cache', loss: 'importance-corrected', samples: 2 },

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (page: string) => readFileSync(join(root, page), 'utf8');
 
-/** Pages of the documentation, but for the API reference, which is not committed. */
+/** Pages of the documentation, without the API reference, which is not committed. */
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'bench/quality/README.md'],
   ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
@@ -14,7 +14,7 @@ const pages = [
     .filter((file) => file.endsWith('.md') && !file.startsWith('docs/api/')),
 ];
 
-/** The anchor that a heading gets on GitHub. */
+/** Returns the anchor that GitHub gives to a heading. */
 const anchor = (heading: string) =>
   heading
     .trim()

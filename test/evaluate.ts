@@ -5,8 +5,10 @@ import { Program } from '../src/runtime/program.ts';
 import { TEST_COMPUTE } from './test-device.ts';
 
 /**
- * Values of symbolic expressions: builds a graph over inputs of the values' shapes, runs it once on one thread, and gives the
- * results by name.
+ * Evaluates symbolic expressions. Builds a graph whose inputs have the shapes of the given values, and runs
+ * it once on one thread.
+ *
+ * @returns  the results by name
  */
 export async function evaluate(
   inputs: Readonly<Record<string, HostTensor>>,
@@ -25,14 +27,14 @@ export async function evaluate(
   }
 }
 
-/** A f32 tensor of the given numbers. */
+/** Makes an f32 tensor of the given numbers. */
 export const f32 = (dims: readonly number[], values: Iterable<number>): HostTensor =>
   hostTensor('f32', dims, Float32Array.from(values));
 
-/** An i64 tensor of the given numbers. */
+/** Makes an i64 tensor of the given numbers. */
 export const i64 = (dims: readonly number[], values: Iterable<number>): HostTensor =>
   hostTensor('i64', dims, BigInt64Array.from([...values].map(BigInt)));
 
-/** The elements as plain numbers, −0 as 0. */
+/** Returns the elements of a tensor as numbers, with −0 as 0. */
 export const numbers = (tensor: HostTensor | undefined): number[] =>
   Array.from(tensor!.data as ArrayLike<number | bigint>, (value) => Number(value) + 0);

@@ -10,7 +10,7 @@ import { tempFiles } from './temp-files.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
 
-/** Documents name three things in one language, queries the same three in another. */
+/** Makes a document that names three things in one language, and a query with the same three in another. */
 const pair = (i: number) => {
   const words = [...permutation(rngKey(5, i, 'words'), 40).subarray(0, 3)];
   return {
@@ -22,7 +22,7 @@ const lines = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, i) => `${JSON.stringify(pair(from + i))}\n`).join('');
 const folder = tempFiles({ 'data/train.jsonl': lines(0, 640), 'data/dev.jsonl': lines(640, 720) });
 
-/** Runs an example in a process of its own, against the build, with the toy data. */
+/** Runs an example in a separate process, with the built package and the toy data. */
 async function example(name: string): Promise<string> {
   const tsx = fileURLToPath(import.meta.resolve('tsx'));
   const argv = ['--import', tsx, join(root, 'examples', name), join(folder, 'data'), join(folder, name)];

@@ -28,7 +28,7 @@ describe('docs/experiments.md', () => {
   });
 });
 
-/** An arm with values of recall@1 over two seeds, and costs. */
+/** Makes an arm with values of recall@1 over two seeds, and costs. */
 function arm(name: string, values: number[], cost: Record<string, number> = {}): ArmResults {
   return {
     name,

@@ -10,7 +10,10 @@ import { tempFiles } from './temp-files.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
 
-/** Runs a module in a fresh Node, inside the package, where it may name itself; gives the JSON that it printed. */
+/**
+ * Runs a module in a fresh Node process inside the package, where it can import the package by name. Returns
+ * the JSON that it printed.
+ */
 async function inNode(code: string): Promise<unknown> {
   const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', code], { cwd: root });
   return JSON.parse(stdout);
@@ -36,7 +39,7 @@ describe('the published package', () => {
     const native = sharedObjects.filter((path) => path.includes('onnxruntime'));
     console.log(JSON.stringify({ exported, native }));`;
 
-  /** What each entry point exports, types left out, and whether it loads the native code of onnxruntime. */
+  /** Exports of each entry point without types, and whether it loads the native code of onnxruntime. */
   const entries: Record<string, { exports: string; native: boolean }> = {
     eval: {
       exports:
@@ -81,7 +84,7 @@ describe('the published package', () => {
     expect(whole.exported).toEqual(expect.arrayContaining(parts));
   });
 
-  /** Codes of the errors that the compiler finds in a file of a project that has installed the package. */
+  /** Returns the codes of the compiler's errors for a file of a project that has installed the package. */
   function faultsOf(name: string, code: string, options: ts.CompilerOptions): number[] {
     const folder = realpathSync(tempFiles({ [name]: code, 'node_modules/.keep': '' }));
     symlinkSync(root, join(folder, 'node_modules', 'undrift'), 'dir');
@@ -105,7 +108,7 @@ describe('the published package', () => {
       const names = exports.split(' ').join(', ');
       return `import { ${names} } from 'undrift/${name}';\nexport const of_${name} = [${names}];\n`;
     });
-    // Wrong on purpose: the types are seen, and are not "any".
+    // This code is wrong on purpose, to prove that the types are found and are not "any".
     const wrong =
       "import { trainRetriever } from 'undrift';\nexport const train: (n: 1) => void = trainRetriever;\n";
     expect(faultsOf('use.mts', lines.join('') + wrong, { module, moduleResolution })).toEqual([2322]);

@@ -12,14 +12,15 @@ import { resolveSettings, type TrainSettings } from '../src/train/settings.ts';
 import { UndriftError } from '../src/util/errors.ts';
 import { rngKey, uniform } from '../src/util/rng.ts';
 
-/** What happened in a fake trainer, in order: `train a-1 from 0`, `evaluate a-1`. */
+/** Trainer of a fake comparison. `calls` lists its actions in order: `train a-1 from 0`, `evaluate a-1`. */
 export type FakeTrainer = Trainer & { calls: string[]; fingerprint: string };
 
 const QUERIES = 40;
 
 /**
- * Trains nothing, and leaves the files that training leaves. A model's quality is a function of its settings: temperature 0.05 is
- * the best, and the seed adds a little noise. A temperature above 100 fails, as diverging training does.
+ * Makes a trainer that writes the files of a training run without training. The quality of a model is a
+ * function of its settings: temperature 0.05 is the best, and the seed adds a little noise. A temperature
+ * above 100 fails, like training that diverges.
  */
 export function fakeTrainer(): FakeTrainer {
   const trainer: FakeTrainer = {
@@ -106,13 +107,13 @@ export function fakeTrainer(): FakeTrainer {
   return trainer;
 }
 
-/** Document encodes so far: 100 before the first step, 8 with each. */
+/** Returns the number of document encodes so far: 100 before the first step, 8 with each step. */
 const encodes = (step: number): number => 100 + 8 * step;
 
 const quality = ({ temperature, seed }: TrainSettings): number =>
   0.7 - Math.abs(temperature - 0.05) + 0.01 * (seed % 3);
 
-/** Values of single queries around a mean. */
+/** Makes values of single queries around a mean. */
 export function fakeEvaluation(
   mean: number,
   seed: number,
@@ -130,7 +131,10 @@ export function fakeEvaluation(
   };
 }
 
-/** A comparison of nine methods with three seeds, and what its runs might have found: for reports to be looked at. */
+/**
+ * Makes a comparison of nine methods with three seeds, and plausible results of its runs, for inspecting
+ * reports.
+ */
 export function sampleComparison(): { comparison: Comparison; runs: RunResult[] } {
   const names = [
     'in-batch',

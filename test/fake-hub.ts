@@ -3,42 +3,48 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { afterAll } from 'vitest';
 
-/** A repository of a fake hub. */
+/** Repository of a fake hub. */
 export interface FakeRepo {
-  /** Path → content, at every revision. */
+  /** Contents by path, the same at every revision. */
   files: Record<string, Uint8Array | string>;
-  /** Branch or tag → commit. Default: `main`. */
+  /** Commits by branch or tag. Default: `main`. */
   refs?: Record<string, string>;
-  /** Whether only those with a token get it. */
+  /** Whether access needs a token. Default false. */
   gated?: boolean;
 }
 
+/** Fake of the Hugging Face hub. */
 export interface FakeHub {
+  /** URL of the server. */
   readonly url: string;
-  /** `models/org/name` or `datasets/org/name` → what it has; may be changed between requests. */
+  /** Repositories by `models/org/name` or `datasets/org/name`. May be changed between requests. */
   readonly repos: Record<string, FakeRepo>;
-  /** Method and path of every request so far, with the range and the token that came with it. */
+  /** Requests so far: method and path, with the range and the token sent. */
   readonly requests: string[];
-  /** Sends no more than so many bytes of each answer with a file's content, then closes the connection. */
+  /** Maximum number of bytes sent of a file's content. The server then closes the connection. */
   breakAfterBytes: number;
-  /** Changes a file's content on its way. */
+  /** Changes the content of a file before it is sent. */
   damage: (content: Buffer) => Buffer;
-  /** Where large files lie: requests for them are sent on to `CDN/PATH`. */
+  /** URL of the server of large files. Requests for them are redirected to `CDN/PATH`. */
   cdn: string | undefined;
-  /** Other places, by path: answered with these bytes. */
+  /** Contents of other paths. */
   readonly others: Record<string, Uint8Array>;
+  /** Stops the server. */
   close(): Promise<void>;
 }
 
-/** The token that opens gated repositories. */
+/** Token that opens gated repositories. */
 export const FAKE_TOKEN = 'hf_test';
+/** Commit of the branch `main`. */
 export const COMMIT = 'c0ffee'.repeat(7).slice(0, 40);
-/** Files from this size on are stored as large ones, with their SHA-256. */
+/** Minimum size of files stored as large files, with their SHA-256, in bytes. */
 const LARGE_BYTES = 1000;
 
 const sha = (kind: string, bytes: Uint8Array) => createHash(kind).update(bytes).digest('hex');
 
-/** Starts a server on this machine that answers what the hub library asks. It is stopped when the test file is done. */
+/**
+ * Starts a local server that answers the requests of the hub library. It stops at the end of the test file.
+ */
 export async function fakeHub(repos: Record<string, FakeRepo>): Promise<FakeHub> {
   const hub: Omit<FakeHub, 'url' | 'close'> = {
     repos,
@@ -113,7 +119,7 @@ function answer(
   return sendBytes(hub, request, response, hub.damage(Buffer.from(content)));
 }
 
-/** A file, or the range of it that is asked for. */
+/** Sends a file, or the requested range of it. */
 function sendBytes(
   hub: Pick<FakeHub, 'breakAfterBytes'>,
   request: IncomingMessage,

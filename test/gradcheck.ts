@@ -9,29 +9,40 @@ import { Program } from '../src/runtime/program.ts';
 import { permutation, rngKey, uniform } from '../src/util/rng.ts';
 import { sameAsOnCpu, TEST_COMPUTE } from './test-device.ts';
 
-/** One input of a checked function: its declared shape, its real one, and the interval its values are drawn from. */
+/**
+ * Input of a checked function: its declared shape, its actual dimensions, and the interval of its random
+ * values.
+ */
 export interface CheckedInput {
   shape: readonly Dim[];
   dims?: readonly number[];
   low?: number;
   high?: number;
-  /** Given values instead of drawn ones; an i64 tensor is an index and gets no gradient. */
+  /** Given values in place of random ones. An i64 tensor is an index and gets no gradient. */
   value?: HostTensor;
 }
 
+/** Options of `gradcheck`. */
 export interface GradcheckOptions {
-  /** Half the distance of the two evaluations of a central difference. */
+  /** Half the distance between the two evaluations of a central difference. */
   step?: number;
-  /** Allowed difference, relative to 1 + |numeric|. f32 arithmetic over `step` leaves about 1e-5; curvature the rest. */
+  /**
+   * Allowed difference, relative to 1 + |numeric|. The error of f32 arithmetic divided by `step` is about
+   * 1e-5. The rest is for curvature.
+   */
   tolerance?: number;
   seed?: number;
-  /** A function whose gradient is meant to vanish (empty tensors, stop-gradient). */
+  /**
+   * Accepts a gradient of zero, for functions whose gradient is meant to vanish (empty tensors,
+   * stop-gradient). Default false.
+   */
   mayVanish?: boolean;
 }
 
 /**
- * Compares the gradient that `backward` builds with central differences of the forward program, for every element of every
- * float input, through  L = Σ w·f(inputs)  with random fixed weights w. First makes sure that the gradient is not zero.
+ * Compares the gradient built by `backward` with central differences of the forward program, for every
+ * element of every float input. The differentiated function is  L = Σ w·f(inputs)  with random fixed weights
+ * w. Checks first that the gradient is not zero.
  */
 export async function gradcheck(
   inputs: Record<string, CheckedInput>,
@@ -114,7 +125,7 @@ export async function gradcheck(
   }
 }
 
-/** The dims of a tensor where the inputs have those that are fed. */
+/** Evaluates the dims of a tensor, given those of the fed inputs. */
 function evaluatedDims(
   y: Tensor,
   inputs: Readonly<Record<string, Tensor>>,
@@ -130,8 +141,8 @@ function evaluatedDims(
 function drawn(spec: CheckedInput, name: string, seed: number): HostTensor {
   const dims = spec.dims ?? (spec.shape as number[]);
   const { low = -1, high = 1 } = spec;
-  // One value in each of n equal cells, in random order, at least half a cell apart: a maximum stays the same element
-  // while one of them moves by `step`.
+  // Each of n equal cells gets one value, in random order and at least half a cell apart. A maximum therefore
+  // stays at the same element while one value moves by `step`.
   const n = elementCount(dims);
   const cells = permutation(rngKey(seed, 0, `${name}/cells`), n);
   const data = uniforms(name, seed, n).map((u, i) => low + ((high - low) * (cells[i]! + u / 2)) / n);

@@ -1,6 +1,6 @@
 /*
- * A language model of two layers on token windows as the subject of a run: nothing of it is a retriever. Also a program, to be killed
- * and resumed:
+ * Trains a language model of two layers on token windows as the subject of a run, without any part of a
+ * retriever. Also a program, so that a test can kill and resume it:
  *
  *     node --import tsx test/language-subject.ts FOLDER [--resume]
  */
@@ -31,10 +31,10 @@ const BATCH = 4;
 const SEED = 3;
 const compute = { threads: 1 };
 
-/** i64[B, T] token ids. */
+/** Token ids, i64[B, T]. */
 type Windows = BigInt64Array<ArrayBuffer>;
 
-/** Text with a rule: each letter is followed by one of two. */
+/** Makes text with a rule: each letter is followed by one of two letters. */
 function windows(): Windows[] {
   return Array.from({ length: WINDOWS }, (_, i) => {
     const ids = new BigInt64Array(WINDOW);
@@ -48,7 +48,7 @@ function windows(): Windows[] {
   });
 }
 
-/** Every epoch visits each window once, in an order of its own. */
+/** Makes batches. Every epoch visits each window once, in a different order. */
 function batchesOf(train: readonly Windows[]): BatchSource<Windows> {
   const perEpoch = Math.floor(train.length / BATCH);
   return {
@@ -75,7 +75,7 @@ const feeds = (ids: Windows) => {
   };
 };
 
-/** Next-token loss, and with `gradients` what the learner needs. */
+/** Compiles the next-token loss and, with `gradients`, the gradients for the learner. */
 async function lossProgram(model: LanguageModel, { gradients }: { gradients: boolean }): Promise<Program> {
   const graph = new Graph(gradients ? 'train' : 'evaluate');
   const { get, targets } = model.declare(graph);
@@ -130,7 +130,7 @@ async function languageSubject(model: LanguageModel, folder: string): Promise<Su
   };
 }
 
-/** Trains the language model in a folder, from new weights that follow from the seed. */
+/** Trains the language model in a folder, from initial weights that depend on the seed. */
 export async function trainLanguageModel(
   folder: string,
   { resume = false, ...changed }: Partial<RunOptions> & { resume?: boolean } = {},

@@ -9,14 +9,14 @@ const source = join(root, 'src');
 const architecture = readFileSync(join(root, 'docs', 'architecture.md'), 'utf8');
 
 interface Import {
-  /** `src/…` file below src, or the name of a package. */
+  /** Path of a file below src, or name of a package. */
   readonly to: string;
   readonly isPackage: boolean;
-  /** Erased by the compiler: nothing is loaded at run time. */
+  /** Whether the compiler erases the import, so that nothing is loaded at run time. */
   readonly typeOnly: boolean;
 }
 
-/** Everything a file imports, re-exports, or names in an `import('…')`, type or expression. */
+/** Lists all imports and re-exports of a file, including `import('…')` as a type or an expression. */
 function importsOf(file: string): Import[] {
   const tree = ts.createSourceFile(file, readFileSync(join(source, file), 'utf8'), ts.ScriptTarget.Latest);
   const imports: Import[] = [];
@@ -41,7 +41,7 @@ function importsOf(file: string): Import[] {
 
 const slashes = (path: string): string => path.split(sep).join('/');
 
-/** File → what it imports, for all of src but its tests. */
+/** Imports by file, for all files of src except tests. */
 const files = new Map(
   readdirSync(source, { recursive: true, encoding: 'utf8' })
     .map(slashes)
@@ -49,7 +49,7 @@ const files = new Map(
     .map((file) => [file, importsOf(file)]),
 );
 
-/** Rows of the table under a heading of docs/architecture.md. */
+/** Returns the rows of the table under a heading of docs/architecture.md. */
 function tableOf(heading: string): string[][] {
   const section = architecture.split(/^## /m).find((part) => part.startsWith(heading)) ?? '';
   const rows = section.split('\n').filter((line) => line.startsWith('| `'));
@@ -63,7 +63,10 @@ function tableOf(heading: string): string[][] {
 
 const folders = tableOf('Folders').map(([cell]) => /^`src\/([a-z/]+)\/`$/.exec(cell!)?.[1] ?? cell!);
 
-/** The row of the table that a file belongs to: of a wing, `models/folder`, before the folder around it. */
+/**
+ * Returns the row of the table that a file belongs to. A wing such as `models/folder` takes precedence over
+ * the folder around it.
+ */
 const folderOf = (file: string): string =>
   folders.filter((folder) => file.startsWith(`${folder}/`)).sort((a, b) => b.length - a.length)[0] ??
   file.slice(0, Math.max(0, file.indexOf('/')));

@@ -3,10 +3,14 @@ import { join } from 'node:path';
 import { readSafetensors, writeSafetensors } from '../src/io/safetensors.ts';
 
 /**
- * Writes a Llama of llama2.c as a Hugging Face folder. Two things differ: rotary pairs, which lie at 2i and 2i + 1 of a head there, at
- * i and i + S/2 here; and the vocabulary, a list of pieces with scores there (spaces written out), a BPE with merges here.
+ * Writes a Llama of llama2.c as a Hugging Face folder.
+ *
+ * Two things differ. llama2.c has the elements of a rotary pair at 2i and 2i + 1 of a head; Hugging Face has
+ * them at i and i + S/2. llama2.c has a vocabulary of pieces with scores and literal spaces; Hugging Face has
+ * a BPE with merges.
  *
  * @param from  folder with config.json, model.safetensors, tokenizer.json of llama2.c
+ * @param to  existing folder to write to
  */
 export async function llama2cFolder(from: string, to: string): Promise<void> {
   const json = (name: string) => JSON.parse(readFileSync(join(from, name), 'utf8'));
@@ -32,14 +36,15 @@ export async function llama2cFolder(from: string, to: string): Promise<void> {
   await writeSafetensors(join(to, 'model.safetensors'), tensors);
 }
 
-/** What Hugging Face's library wants to be told of every added token. */
+/** Flags that Hugging Face's library requires for every added token. */
 const PLAIN = { single_word: false, lstrip: false, rstrip: false, normalized: false };
 
 function tokenizerJson(pieces: readonly { id: number; piece: string; score: number }[]) {
   const special = ['<unk>', '<s>', '</s>'];
   const vocabulary = pieces.map(({ piece }, id) => special[id] ?? piece.replaceAll(' ', '▁'));
   const ids = new Map(vocabulary.map((piece, id) => [piece, id]));
-  // Of all pairs that can be joined, the one with the best score is: merges stand in the order of their result's score.
+  // Of all pairs that can be joined, llama2.c takes the one whose result has the best score. Merges are
+  // therefore ordered by that score.
   const merges = [...vocabulary.keys()]
     .sort((a, b) => pieces[b]!.score - pieces[a]!.score || a - b)
     .flatMap((id) => {

@@ -4,8 +4,9 @@ import { type HostTensor, scalarValue } from '../src/runtime/host-tensor.ts';
 import { evaluate, numbers } from './evaluate.ts';
 
 /**
- * A loss, its gradient with respect to each f32 input, and other results, as plain numbers.
- * @param build  `loss` f32[]: differentiated; the others are only evaluated
+ * Computes a loss, its gradient with respect to each f32 input, and other results, as numbers.
+ *
+ * @param build  returns `loss` f32[], which is differentiated, and other results, which are only evaluated
  */
 export async function lossAndGradients(
   inputs: Readonly<Record<string, HostTensor>>,

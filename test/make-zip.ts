@@ -1,6 +1,6 @@
 import { crc32, deflateRawSync } from 'node:zlib';
 
-/** A zip archive, deflated; `claim` gives an entry another size in the headers than it has. */
+/** Makes a zip archive with deflated entries. `claim` changes the size of an entry in the headers. */
 export function makeZip(
   files: Readonly<Record<string, string | Uint8Array>>,
   { claim, flags = 0x800 }: { claim?: (size: number) => number; flags?: number } = {},
@@ -12,7 +12,7 @@ export function makeZip(
     const name = Buffer.from(path);
     const bytes = Buffer.from(content);
     const packed = deflateRawSync(bytes);
-    // Version, flags, method 8, time, date, CRC-32, sizes, lengths of name and extra.
+    // Fields: version, flags, method 8, time, date, CRC-32, sizes, lengths of name and extra.
     const head = Buffer.alloc(26);
     head.writeUInt16LE(20, 0);
     head.writeUInt16LE(flags, 2);

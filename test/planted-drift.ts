@@ -1,13 +1,13 @@
 import { normal, rngKey } from '../src/util/rng.ts';
 
-/** Normal numbers that depend on the name alone. */
+/** Draws normal numbers that depend only on the name. */
 export function randomNumbers(count: number, name: string): Float32Array<ArrayBuffer> {
   const out = new Float32Array(count);
   normal(rngKey(11, 0, `planted/${name}`), out);
   return out;
 }
 
-/** Makes rows unit length, in place. */
+/** Scales rows to unit length, in place. */
 export function unit(rows: Float32Array<ArrayBuffer>, dimension: number): Float32Array<ArrayBuffer> {
   for (let start = 0; start < rows.length; start += dimension) {
     const row = rows.subarray(start, start + dimension);
@@ -17,10 +17,11 @@ export function unit(rows: Float32Array<ArrayBuffer>, dimension: number): Float3
   return rows;
 }
 
+/** Draws rows of unit length, f32[rows, dimension]. */
 export const unitRows = (rows: number, dimension: number, name: string): Float32Array<ArrayBuffer> =>
   unit(randomNumbers(rows * dimension, name), dimension);
 
-/** Each row mapped and made unit length. */
+/** Maps each row and scales it to unit length. */
 export function mapRows(
   rows: Float32Array,
   dimension: number,
@@ -36,7 +37,7 @@ export function mapRows(
   return unit(Float32Array.from(mapped), width);
 }
 
-/** M x for a matrix [n, m] with rows one after another. */
+/** Multiplies a row-major matrix [n, m] by a vector. */
 export function product(matrix: ArrayLike<number>, x: ArrayLike<number>): number[] {
   const rows = matrix.length / x.length;
   return Array.from({ length: rows }, (_, i) => {
@@ -46,7 +47,7 @@ export function product(matrix: ArrayLike<number>, x: ArrayLike<number>): number
   });
 }
 
-/** Rows of an orthogonal matrix [n, n], or of fewer rows than columns. */
+/** Makes random orthonormal rows, f32[rows, columns]. At most `columns` rows are possible. */
 export function orthogonal(rows: number, columns: number, name: string): Float32Array<ArrayBuffer> {
   const q = randomNumbers(rows * columns, name);
   for (let i = 0; i < rows; i++) {

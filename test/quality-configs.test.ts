@@ -19,8 +19,9 @@ describe('the committed comparisons', () => {
     '%s compares every method that differs in its negatives',
     async (name) => {
       const { arms } = await readComparison(`${folder}/${name}.json`);
-      // The same gradient as in-batch in less memory; one with comparisons of its own; one that needs no queries; two that learn
-      // from scores that these sets have not.
+      // Methods without an arm here: grad-cache has the gradient of in-batch with less memory. corrector has
+      // comparisons of its own. crop needs no queries. distill and scored-pairs learn from scores, which
+      // these data sets do not have.
       const others = ['grad-cache', 'corrector', 'crop', 'distill', 'scored-pairs'];
       const ids = methods.map(({ id }) => id).filter((id) => !others.includes(id));
       expect(arms.map(({ method }) => method).toSorted()).toEqual(ids.toSorted());

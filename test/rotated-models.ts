@@ -13,7 +13,10 @@ const words = (i: number): string[] =>
   [...permutation(rngKey(8, i, 'words'), WORDS).subarray(0, 4)].map((word) => `word${word}`);
 const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
-/** A BEIR folder `set/`: documents of four words, and queries that have two of them. Document 100 has no text. */
+/**
+ * Makes a BEIR folder `set/` of documents with four words, and queries with two of their words. Document 100
+ * has no text.
+ */
 export function rotatedData(): Record<string, string> {
   const judged = (from: number, to: number) =>
     `query-id\tcorpus-id\tscore\n${Array.from({ length: to - from }, (_, i) => `q${from + i}\td${from + i}\t1\n`).join('')}`;
@@ -29,8 +32,9 @@ export function rotatedData(): Record<string, string> {
 }
 
 /**
- * Two static encoders whose spaces are one, turned: token vectors of the second are those of the first times a matrix [D, D'] of
- * orthonormal rows. Whatever is a rotation recovers everything; nothing else does.
+ * Makes two static encoders whose spaces differ by a rotation. The token vectors of the second are those of
+ * the first, multiplied by a matrix [D, D'] with orthonormal rows. Only correctors that are rotations recover
+ * everything.
  */
 export function rotatedModels(sizes: { dimension?: number; toDimension?: number } = {}): {
   from: Retriever;
@@ -61,7 +65,7 @@ export function rotatedModels(sizes: { dimension?: number; toDimension?: number 
   return { from, to: new Retriever(model.config, tokenizer, { weights, trainedSteps: 5 }) };
 }
 
-/** [rows, inner] · [inner, columns] */
+/** Multiplies [rows, inner] by [inner, columns]. */
 function times(
   a: Float32Array,
   b: Float32Array,
@@ -78,7 +82,7 @@ function times(
   return out;
 }
 
-/** f32[rows, columns] of random orthonormal rows, by Gram-Schmidt. */
+/** Makes random orthonormal rows, f32[rows, columns], by Gram-Schmidt. */
 function orthonormalRows(rows: number, columns: number): Float32Array {
   const out = new Float32Array(rows * columns);
   normal(rngKey(7, 0, 'rotation'), out);

@@ -3,7 +3,8 @@ import { expand, fill, scatterAdd, unsqueeze } from '../src/graph/ops.ts';
 import { hostTensor } from '../src/runtime/host-tensor.ts';
 import { evaluate } from './evaluate.ts';
 
-// onnxruntime's ScatterND adds from several threads at once and loses updates where indices repeat (docs/bugs-and-fixes.md).
+// ScatterND of onnxruntime adds from several threads at once and loses updates if indices repeat
+// (docs/bugs-and-fixes.md).
 it('scatterAdd loses no update where many indices are the same', async () => {
   const [updates, width, rows] = [20_000, 16, 3];
   const indices = BigInt64Array.from({ length: updates }, (_, i) => BigInt(i % rows));
@@ -19,7 +20,7 @@ it('scatterAdd loses no update where many indices are the same', async () => {
       { axis: 0 },
     ),
   }));
-  // Whole numbers below 2^24: exact in f32, whatever the order.
+  // Integers below 2^24 are exact in f32, in any order of summation.
   const expected = Array.from({ length: rows * width }, (_, i) =>
     Math.ceil((updates - Math.floor(i / width)) / rows),
   );

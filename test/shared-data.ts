@@ -5,8 +5,11 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'shared', 'data');
 
 /**
- * Folder of a development data set that lies beside the checkout (`../shared/data/<name>`), or undefined where it is absent.
- * Nothing of it is part of the repository: tests that want it are skipped, with this reason, where it is missing.
+ * Finds the folder of a development data set beside the checkout (`../shared/data/<name>`). Returns undefined
+ * if it is missing.
+ *
+ * These data sets are not part of the repository. Tests that need a missing one are skipped, with this
+ * reason.
  */
 export function sharedData(name: string): string | undefined {
   const folder = join(process.env.UNDRIFT_SHARED_DATA ?? root, name);

@@ -4,7 +4,7 @@ import { Tokenizer } from '../src/text/tokenizer.ts';
 import { trainVocabulary } from '../src/text/train-vocabulary.ts';
 import { normal, rngKey } from '../src/util/rng.ts';
 
-/** Texts of several lengths, one of them longer than the small models below read. */
+/** Texts of several lengths. One of them is longer than the small models below can read. */
 export const TEXTS = [
   'Returns the arc tangent of a number.',
   'map(callback, thisArg): calls a function for each element and returns the results',
@@ -15,7 +15,7 @@ export const TEXTS = [
 
 let tokenizer: Tokenizer | undefined;
 
-/** A retriever small enough for tests, whose every weight differs from its initial value. */
+/** Makes a retriever small enough for tests. Every weight differs from its initial value. */
 export function smallRetriever(
   options: Partial<NewRetrieverOptions> & Pick<NewRetrieverOptions, 'kind'>,
 ): Retriever {
@@ -44,7 +44,7 @@ export function smallRetriever(
   return retriever;
 }
 
-/** Embeddings of the texts, of both sides. */
+/** Embeds `TEXTS` as queries and as documents. */
 export async function embeddings(
   retriever: Retriever,
 ): Promise<{ query: Float32Array; document: Float32Array }> {
@@ -54,6 +54,7 @@ export async function embeddings(
   };
 }
 
+/** Returns the largest absolute difference of two arrays; NaN if their lengths differ. */
 export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) return Number.NaN;
   let largest = 0;

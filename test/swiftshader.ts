@@ -1,16 +1,18 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Where Debian's package `chromium` puts its programs and the software driver, or the folder of `CHROMIUM_PATH`. */
+/** Folders of the software driver: that of `CHROMIUM_PATH`, and that of Debian's package `chromium`. */
 const FOLDERS = [process.env.CHROMIUM_PATH && dirname(process.env.CHROMIUM_PATH), '/usr/lib/chromium'];
 
-/** Why tests on WebGPU are left out, where they are. */
+/** Reason for skipping tests on WebGPU. */
 export const NO_SWIFTSHADER =
   'no software GPU: install Debian\'s package "chromium", which brings the Vulkan driver SwiftShader and a loader';
 
 /**
- * The environment of a process in which WebGPU computes by SwiftShader: a Vulkan driver for the CPU, and the loader beside it.
- * Undefined where there is none. The loader is found at the start of a process only.
+ * Returns the environment of a process in which WebGPU runs on SwiftShader. It names a Vulkan driver for the
+ * CPU and the folder of its loader. Undefined if SwiftShader is missing.
+ *
+ * The loader is found only at the start of a process.
  */
 export function swiftShaderEnvironment(): Record<string, string> | undefined {
   const folder = FOLDERS.find((path) => path && existsSync(join(path, 'vk_swiftshader_icd.json')));

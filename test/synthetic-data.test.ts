@@ -49,7 +49,7 @@ describe('the synthetic data of the experiments', () => {
     for (const { text, document } of all) {
       const asked = words(text).map(plain);
       expect(asked).toHaveLength(10);
-      // What it asks for, without which word type of it: "topic2", "facet2x3".
+      // Topics and facets of the words, without the number of the word type: "topic2", "facet2x3".
       const about = (list: readonly string[]) =>
         new Set(list.filter((word) => !word.startsWith('word')).map((word) => word.replace(/x\d+$/, '')));
       expect(about(asked)).toEqual(about(words(documents[document]!)));

@@ -4,8 +4,10 @@ import { dirname, join } from 'node:path';
 import { afterAll } from 'vitest';
 
 /**
- * Writes files (path → content, folders made as needed) into a fresh temporary folder and returns the folder. It is removed
- * when the test file is done.
+ * Writes files into a fresh temporary folder, which is removed at the end of the test file.
+ *
+ * @param files  contents by path. Folders are created as needed
+ * @returns  the path of the folder
  */
 export function tempFiles(files: Readonly<Record<string, string | Uint8Array>> = {}): string {
   const folder = mkdtempSync(join(tmpdir(), 'undrift-test-'));

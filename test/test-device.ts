@@ -5,8 +5,8 @@ import type { HostTensor } from '../src/runtime/host-tensor.ts';
 import { Program } from '../src/runtime/program.ts';
 
 /**
- * Where tests of graphs compute: the CPU, unless the environment names another device. `webgpu.test.ts` runs such tests once more on
- * a software GPU.
+ * Device for tests of graphs: the CPU, unless the environment names another one. `webgpu.test.ts` runs these
+ * tests again on a software GPU.
  */
 export const TEST_COMPUTE: Required<ComputeOptions> = {
   device: parseDevice(process.env.UNDRIFT_TEST_DEVICE ?? 'cpu'),
@@ -14,12 +14,12 @@ export const TEST_COMPUTE: Required<ComputeOptions> = {
 };
 
 /**
- * What two orders of summation of the same f32 products may differ by, relative to 1 + |value|: shaders sum in other orders, and have
- * exp and tanh of their own, of 2 to 3 ulp more.
+ * Tolerance between two devices, relative to 1 + |value|. Shaders sum f32 products in another order, and
+ * their exp and tanh differ by 2 to 3 ulp.
  */
 const DEVICE_TOLERANCE = 1e-5;
 
-/** Runs a graph on the CPU and on the test device, and expects every output the same. */
+/** Runs a graph on the CPU and on the test device, and expects equal outputs within the tolerance. */
 export async function sameAsOnCpu(
   graph: Graph,
   feeds: Readonly<Record<string, HostTensor>>,
@@ -39,7 +39,7 @@ export async function sameAsOnCpu(
     let largest = 0;
     for (const [i, value] of expected.data.entries()) {
       const difference = Math.abs(Number(found.data[i]) - Number(value)) / (1 + Math.abs(Number(value)));
-      // Not a number counts as the largest difference.
+      // NaN counts as the largest difference.
       if (!(difference <= largest)) largest = difference;
     }
     expect(largest, `${graph.name}: ${name} on ${TEST_COMPUTE.device} against the CPU`).toBeLessThan(

@@ -23,21 +23,24 @@ import { permutation, rngKey } from '../src/util/rng.ts';
 import { tempFiles } from './temp-files.ts';
 import { TEST_COMPUTE } from './test-device.ts';
 
-/** Queries 0 … 47 answer to documents 0 … 47; the other documents are nobody's, but for the following. */
+/**
+ * Number of queries. Queries 0 … 47 have the answers 0 … 47. The other documents answer no query, except for
+ * those below.
+ */
 const QUERIES = 48;
 const DOCUMENTS = 60;
 const BATCH_SIZE = 8;
-/** Query 2 has a second right answer. */
+/** Second right answer of query 2. */
 export const SECOND_POSITIVE = { query: 2, document: 50 };
-/** Copies of other documents' texts. */
+/** Documents with the text of another document, as [copy, original]. */
 export const COPIES = new Map([
   [58, 0],
   [59, 1],
 ]);
 
 /**
- * A corpus that words alone do not solve: a document names three things in one language, its query in another. What they have in
- * common is a word for every fifth of the corpus.
+ * Makes the texts of a corpus that cannot be solved by word overlap. A document names three things in one
+ * language, and its query names them in another. They share only one word, which a fifth of the corpus has.
  */
 const text = (i: number, name: (word: number) => string): string =>
   [`part${i % 5}`, ...Array.from(permutation(rngKey(5, i, 'words'), 16).subarray(0, 3), name)].join(' ');
@@ -47,7 +50,10 @@ const queryText = (row: number) => text(row, (word) => `ask${word}y`);
 const positives = (query: number): Int32Array =>
   query === SECOND_POSITIVE.query ? Int32Array.of(query, SECOND_POSITIVE.document) : Int32Array.of(query);
 
-/** Each query's first right answer is its example's positive; for methods on texts the queries are the documents themselves. */
+/**
+ * Training examples. The positive of each example is the query's first right answer. For methods on texts,
+ * the queries are the documents themselves.
+ */
 const examples: TrainingExamples = {
   queryRows: Int32Array.from({ length: QUERIES }, (_, i) => i),
   positives: {
@@ -58,8 +64,8 @@ const examples: TrainingExamples = {
 };
 
 /**
- * For methods on texts: a document is on 3 of 12 topics, and has the 3 words of each. Asked with one word of each topic for the rest,
- * what counts is which words go together.
+ * Makes the texts for methods on texts. A document is on 3 of 12 topics and has the 3 words of each. A query
+ * has one word of each topic and asks for the rest, so that the co-occurrence of words has to be learnt.
  */
 const topicWords = (row: number, keep: (place: number) => boolean): string => {
   const key = (purpose: string) => rngKey(6, COPIES.get(row) ?? row, purpose);
@@ -72,7 +78,7 @@ const topicWords = (row: number, keep: (place: number) => boolean): string => {
 };
 const wholeText = (row: number) => topicWords(row, () => true);
 
-/** Negatives of the data, and a teacher who knows the right answers: 4 negatives for each query. */
+/** Number of negatives for each query in `judgedExamples`, whose teacher knows the right answers. */
 const NEGATIVES = 4;
 const judgedExamples: TrainingExamples = {
   ...examples,
@@ -88,7 +94,7 @@ const judgedExamples: TrainingExamples = {
   },
 };
 
-/** Pairs with a score: each query with its answer, 1, and with a negative, 0. */
+/** Pairs with a score: each query with its answer (1) and with a negative (0). */
 const scoredExamples: TrainingExamples = {
   queryRows: Int32Array.from({ length: 2 * QUERIES }, (_, i) => i >> 1),
   positives: {
@@ -103,11 +109,12 @@ const scoredExamples: TrainingExamples = {
 
 let tokenizer: Tokenizer | undefined;
 
+/** Options of a toy run. */
 export interface ToyOptions {
-  /** Of the method; checked and completed as those of a run. */
+  /** Options of the method, checked and completed like those of a run. */
   options?: Partial<MethodOptions>;
   model?: Partial<NewRetrieverOptions>;
-  /** Parts of the model that are trained; its weights count as given ones. */
+  /** Parts of the model to train. The weights of the model are treated as given ones. */
   tuning?: TuningOptions;
   dropoutRatio?: number;
   temperature?: { initial: number; learned?: boolean };
@@ -118,18 +125,18 @@ export interface ToyOptions {
   seed?: number;
   threads?: number;
   device?: Device;
-  /** In f16, with a loss scale of this start. */
+  /** Trains in f16 with this loss scale. */
   lossScale?: LossScale;
 }
 
-/** A small training run in memory, with the parts of a real one: the loop, the learner, the batches, the checkpoint. */
+/** Small training run in memory, with the parts of a real one: loop, learner, batches, checkpoint. */
 export class ToyRun {
   readonly context: MethodContext;
   readonly learner: Learner;
   readonly running: RunningMethod;
   private readonly settings: ToyOptions;
   readonly batches: Batches;
-  /** What `exactLoss` looks at. */
+  /** Tokens for `exactLoss`. */
   private readonly measured: { queries: TokenStore; documents: TokenStore };
 
   private constructor(
@@ -155,14 +162,14 @@ export class ToyRun {
     });
   }
 
-  /** Up to the first step. */
+  /** Starts a run and does the work before the first step. */
   static async begin(method: Method, settings: ToyOptions = {}): Promise<ToyRun> {
     const run = await ToyRun.start(method, settings);
     await run.running.begin();
     return run;
   }
 
-  /** A run that goes on from what another has saved, with weights of its own that are replaced. */
+  /** Starts a run and restores the state that another run has saved. Its initial weights are replaced. */
   static async resume(method: Method, settings: ToyOptions, folder: string): Promise<ToyRun> {
     const run = await ToyRun.start(method, settings);
     const checkpoint = await readCheckpoint(folder);
@@ -234,7 +241,7 @@ export class ToyRun {
     return new ToyRun(settings, { context, learner, measured, running, negativesPerQuery });
   }
 
-  /** Makes so many more updates. */
+  /** Trains for `steps` more updates. */
   async train(steps: number): Promise<StepReport[]> {
     const { learner, running, batches, context, settings } = this;
     const reports: StepReport[] = [];
@@ -263,7 +270,11 @@ export class ToyRun {
     return reports;
   }
 
-  /** Writes a checkpoint. @returns  its folder */
+  /**
+   * Writes a checkpoint.
+   *
+   * @returns  its folder
+   */
   async save(): Promise<string> {
     const folder = join(tempFiles({}), 'run');
     await writeCheckpoint(folder, {
@@ -278,19 +289,22 @@ export class ToyRun {
     return folder;
   }
 
-  /** Everything that a run leaves, as bytes by name. */
+  /** Returns the whole state of the run, as hexadecimal bytes by name. */
   bytes(): Record<string, string> {
     const tensors = { ...this.context.weights, ...this.learner.state().tensors, ...this.running.state() };
     return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, hex(tensor)]));
   }
 
-  /** What was spent, times left out. */
+  /** Returns the ledger without times. */
   spent(): Record<string, number> {
     const totals = Object.entries(this.context.ledger.totals);
     return Object.fromEntries(totals.filter(([name]) => !name.endsWith('Ms')));
   }
 
-  /** Cross-entropy over the whole corpus, everything embedded anew, right answers other than the own left out. */
+  /**
+   * Computes the cross-entropy over the whole corpus with fresh embeddings. Other right answers of a query
+   * are left out.
+   */
   async exactLoss(): Promise<number> {
     const { retriever, compute, temperature } = this.context;
     const { queries, documents } = this.measured;
@@ -322,7 +336,7 @@ export class ToyRun {
   }
 }
 
-/** Documents that a query must never be pushed away from: known positives and their copies. */
+/** Lists the documents that must never be negatives of a query: known positives and their copies. */
 export function rightAnswers(query: number): number[] {
   const known = [...positives(query)];
   const copies = [...COPIES].filter(([, of]) => known.includes(of)).map(([copy]) => copy);
@@ -348,7 +362,7 @@ function makeRetriever(options: Partial<NewRetrieverOptions>): Retriever {
   });
 }
 
-/** The same retriever, as one that was not made a moment ago. */
+/** Copies a retriever without the mark that it is newly made. */
 const asGiven = ({ config, tokenizer, weights }: Retriever): Retriever =>
   new Retriever(config, tokenizer, { weights });
 

@@ -20,7 +20,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const run = promisify(execFile);
 const library = (await loadTransformersJs())!;
 
-/** The texts that neither program cuts, and those that both do. */
+/** Divides texts into those that neither program truncates and those that both truncate. */
 function byLength(retriever: Retriever, texts: readonly string[]) {
   const limit = retriever.config.maxTokens.document;
   const store = retriever.tokenize('document', texts.length, (row) => texts[row]!);
@@ -33,7 +33,7 @@ const ids = (retriever: Retriever, texts: readonly string[]) => {
   return texts.map((_, row) => [...store.tokens(row)]);
 };
 
-/** What the model card shows for transformers.js, run as it stands there, in a Node of its own. */
+/** Runs the transformers.js snippet of the model card unchanged, in a separate Node process. */
 async function runCard(folder: string, prompt: string): Promise<Float32Array> {
   const card = readFileSync(join(folder, 'README.md'), 'utf8');
   const snippet = /^```js\n(.*?)^```$/ms.exec(card)![1]!;
@@ -66,7 +66,8 @@ describe.each<[string, Partial<TrainOptions>]>([
     const retriever = await loadRetriever(model);
     const { whole, cut } = byLength(retriever, parityTexts(260));
     expect(cut.length).toBeGreaterThan(5);
-    // Without special tokens a text that is cut is the same everywhere; else transformers.js drops the closing one.
+    // Both programs truncate texts without special tokens alike. With special tokens, transformers.js drops
+    // the closing one.
     const isStatic = name === 'static';
     const equal = 200;
     const texts = [...whole.slice(0, isStatic ? equal - 5 : equal), ...cut.slice(0, 5)];

@@ -12,7 +12,10 @@ interface Report {
   testResults: { message: string; assertionResults: { fullName: string; failureMessages: string[] }[] }[];
 }
 
-/** Runs the tests of `test/webgpu/vitest.config.ts`: a driver that crashes takes no more than their process with it. */
+/**
+ * Runs the tests of `test/webgpu/vitest.config.ts` in a separate process, which a crash of the driver does
+ * not outlive.
+ */
 function testsOnWebGpu(): Promise<{ report: Report | undefined; errors: string }> {
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/webgpu/vitest.config.ts'];
   const child = spawn(process.execPath, [...vitest, '--reporter=json'], {
@@ -48,7 +51,7 @@ describe.skipIf(!environment)(
         ),
       ]);
       expect(failures).toEqual([]);
-      // All operations, and the runs: that none of them was left out.
+      // The number proves that no operation and no run was left out.
       expect(report!.numPassedTests).toBeGreaterThan(65);
     }, 900_000);
   },

@@ -25,7 +25,7 @@ async function begin(device: Device, method: Method, options: ToyOptions): Promi
   return run;
 }
 
-/** Large enough for weights that are kept on the device. */
+/** Transformer large enough for weights that are kept on the device. */
 const TRANSFORMER: ToyOptions = {
   model: { kind: 'transformer', hidden: 96, layers: 1, heads: 2, intermediate: 192 },
   learningRate: 1e-3,
@@ -57,7 +57,8 @@ describe('training on WebGPU', () => {
         (max, value, i) => Math.max(max, Math.abs(value - other[i]!)),
         0,
       );
-      // Adam moves a weight by the learning rate whatever its gradient: where that is all rounding, the sign is anybody's.
+      // Adam moves a weight by the learning rate, whatever the size of its gradient. If the gradient is only
+      // rounding error, its sign is arbitrary.
       expect(largest, name).toBeLessThan(2.1 * STEPS * (options.learningRate ?? 0.01));
     }
   });
@@ -78,7 +79,7 @@ describe('training on WebGPU', () => {
     const weightBytes = Object.values(run.context.weights).reduce((sum, w) => sum + bytesOf(w), 0);
     const longBytes = long.reduce((sum, [, w]) => sum + bytesOf(w), 0);
     expect(longBytes / weightBytes).toBeGreaterThan(0.8);
-    // The weights up, the gradients down, the optimizer's tensors up and down: none of these.
+    // Neither weights, nor gradients, nor the tensors of the optimizer are transferred.
     expect(deviceTraffic.upBytes - before.upBytes).toBeLessThan(weightBytes / 3);
     expect(deviceTraffic.downBytes - before.downBytes).toBeLessThan(weightBytes / 3);
   });
@@ -122,7 +123,7 @@ describe('training on WebGPU', () => {
     expect(() => tensor.data, name).toThrow(/latest values of this tensor are on webgpu/);
     await run.learner.bringToHost();
     expect(float32(tensor)).not.toEqual(before);
-    // What is written here reaches the device.
+    // A write to the host tensor has to reach the device.
     float32(tensor).fill(0);
     const { gradientNorm } = (await run.train(1))[0]!;
     expect(Number.isFinite(gradientNorm)).toBe(true);

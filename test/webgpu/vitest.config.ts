@@ -1,7 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-/** What `webgpu.test.ts` runs in a process of its own, whose environment names the driver and the device. */
+/**
+ * Configuration of the tests that `webgpu.test.ts` runs in a separate process. The environment of that
+ * process names the driver and the device.
+ */
 export default defineConfig({
   test: {
     root: fileURLToPath(new URL('../..', import.meta.url)),
