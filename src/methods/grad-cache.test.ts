@@ -59,7 +59,7 @@ async function gradientsOf(
   return result;
 }
 
-/** The gradient of a table, whole: what is not among the step's rows (padding, in chunks that need none) is zero. */
+/** Dense gradient of a lookup table: rows outside of the step (padding, in chunks that need none) are zero. */
 function wholeTable({ gradients }: StepResult, name: string, tableRows: number): number[] {
   const { data, dims } = gradients.byName[name]!;
   const whole = new Float32Array(tableRows * dims[1]!);
@@ -99,7 +99,7 @@ describe.each([
             : Array.from(result.gradients.byName[name]!.data as Float32Array),
         );
         const norm = Math.hypot(...a!);
-        // A key's bias shifts all scores of a query alike: the softmax does not see it.
+        // A key's bias shifts all scores of a query by the same amount, which the softmax cancels.
         if (!name.endsWith('key.bias'))
           expect(norm, `the gradient of ${name} must not vanish`).toBeGreaterThan(1e-6);
         const difference = Math.hypot(...a!.map((value, i) => value - b![i]!));

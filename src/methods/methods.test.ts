@@ -8,7 +8,7 @@ import { resolveMethodOptions } from './contract/method-options.ts';
 import { findMethod, methods } from './methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from './options.ts';
 
-/** What has to be small for 60 documents, or wait, for a run that can be repeated. */
+/** Options that fit 60 documents, and a refresh that waits, so that the run can be repeated. */
 const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
   'momentum-queue': { cacheSize: 20 },
   'negative-cache': { cacheSize: 20, samples: 2 },
@@ -25,7 +25,7 @@ const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
   },
 };
 
-/** Runs that differ in all that a method must not trip over. */
+/** Runs with settings that every method must handle. */
 const SETTINGS: [string, ToyOptions][] = [
   ['static', {}],
   [
@@ -44,7 +44,7 @@ const withOptions = (method: Method, settings: ToyOptions): ToyOptions => ({
   options: SMALL[method.id] ?? {},
 });
 
-/** Runs something and lets go of its run. */
+/** Runs a function on a run, and disposes of the run. */
 async function using<T>(run: ToyRun, work: (run: ToyRun) => Promise<T>): Promise<T> {
   try {
     return await work(run);
@@ -67,7 +67,7 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
   describe.each(SETTINGS)('%s', (_, given) => {
     const settings = withOptions(method, given);
 
-    it('saved, loaded and gone on is gone on, to the byte (U10)', async () => {
+    it('continues from a checkpoint to the same bytes (U10)', async () => {
       const whole = await ToyRun.begin(method, settings);
       await using(whole, async () => {
         await whole.train(4);
@@ -85,7 +85,7 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
       });
     });
 
-    it('same seed, same bytes; another seed, others', async () => {
+    it('gives the same bytes for the same seed, and others for another seed', async () => {
       const runs = await Promise.all([1, 1, 2].map((seed) => ToyRun.begin(method, { ...settings, seed })));
       for (const run of runs) await run.train(3);
       const [first, same, other] = runs.map((run) => run.bytes());
@@ -94,7 +94,7 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
       for (const run of runs) await run.dispose();
     });
 
-    it('the ledger has every text that was embedded, and its purposes add up', async () => {
+    it('counts every embedded text in the ledger, by purposes that add up', async () => {
       const fed = vi.spyOn(Program.prototype, 'run');
       const beside = vi.spyOn(BackgroundEncoder.prototype, 'encode');
       try {

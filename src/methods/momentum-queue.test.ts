@@ -108,11 +108,11 @@ describe.each(['fresh', 'momentum'] as const)('momentum-queue, %s positives', (p
       await run.running.updated(draw + 1);
     }
     expect(filled).toEqual([0, 8, 16, 24, 32, 40, 45, 45, 45]);
-    // Older embeddings of right answers score above those of the slow encoder now and then: they count for nothing.
+    // Older embeddings of right answers sometimes score above those of the slow encoder; they do not count.
     if (positives === 'momentum') expect(misled).toBeGreaterThan(0);
   });
 
-  it('masks copies of right answers and what stands in the batch', async () => {
+  it('masks copies of right answers, and documents of the batch', async () => {
     const run = await begin({ cacheSize: 60, positives });
     const batch = (queries: number[], documents = queries) => ({
       queryRows: Int32Array.from(queries),
@@ -131,7 +131,7 @@ describe.each(['fresh', 'momentum'] as const)('momentum-queue, %s positives', (p
     expect(result.metrics.maskedRatio).toBeCloseTo(5 / 9, 10);
   });
 
-  it('the slow encoder makes what enters the queue, and follows the trained one (MoCo, algorithm 1)', async () => {
+  it('fills the queue by the slow encoder, which follows the trained one (MoCo, algorithm 1)', async () => {
     const momentum = 0.75;
     const run = await begin({ cacheSize: 12, positives, momentum });
     const { context, running } = run;
@@ -158,7 +158,7 @@ describe.each(['fresh', 'momentum'] as const)('momentum-queue, %s positives', (p
     }
   });
 
-  it('with accumulation takes in the keys of all batches once, and shows none of them to another (U12)', async () => {
+  it('takes in the keys of all accumulated batches once, after the update (U12)', async () => {
     const run = await begin({ cacheSize: 40, positives }, { accumulate: 2 });
     const [first, second] = [run.batches.batch(0), run.batches.batch(1)];
     const losses = [
@@ -175,7 +175,7 @@ describe.each(['fresh', 'momentum'] as const)('momentum-queue, %s positives', (p
     expect(queueOf(run).filled).toBe(32);
   });
 
-  it('what came first leaves first (fifo)', async () => {
+  it('evicts the oldest row first (fifo)', async () => {
     const run = await begin({ cacheSize: 16, positives });
     const seen: number[] = [];
     for (let step = 0; step < 5; step++) {

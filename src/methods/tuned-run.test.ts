@@ -13,7 +13,7 @@ import { momentumQueue } from './momentum-queue.ts';
 import { negativeCache } from './negative-cache.ts';
 import { TableMethod } from './table/table-method.ts';
 
-// Runs that train a part of a model only: adapters beside frozen weights, or all but frozen weights.
+// Runs that train only part of a model: adapters of frozen weights, or the weights that are not frozen.
 
 const TUNINGS: Record<string, TuningOptions> = {
   adapters: { lora: 2, loraTargets: ['all-linear'] },
@@ -78,7 +78,7 @@ describe.each(Object.entries(TUNINGS))('%s', (_, tuning) => {
     await run.dispose();
   });
 
-  it('a refresh beside training embeds with the adapted weights of its step', async () => {
+  it('refreshes beside training with the adapted weights of the step at which the refresh began', async () => {
     const run = await ToyRun.begin(asyncIndex, settingsOf(tuning, { refresh: 'async:3:wait' }));
     await run.train(3);
     const { retriever, documents, compute } = run.context;

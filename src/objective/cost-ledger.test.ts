@@ -28,7 +28,7 @@ describe('the cost ledger', () => {
     });
   });
 
-  it('takes purposes, units and phases that nobody has thought of', async () => {
+  it('takes purposes, units and phases of any name', async () => {
     const ledger = new CostLedger();
     ledger.tokens('training', 512);
     ledger.tokens('scoring', 100);
@@ -47,7 +47,7 @@ describe('the cost ledger', () => {
     });
   });
 
-  it('goes on from what it had', () => {
+  it('continues from restored totals', () => {
     const ledger = new CostLedger();
     ledger.documents('positive', 3);
     const other = new CostLedger();

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { CostLedger } from './cost-ledger.ts';
 import { ledgerRows } from './ledger-rows.ts';
 
-it('shows sums and their parts, and nothing that was not spent', async () => {
+it('shows sums and their parts, without amounts of 0', async () => {
   const ledger = new CostLedger();
   ledger.documents('positive', 4000);
   ledger.documents('negative', 3000);
@@ -35,7 +35,7 @@ it('shows sums and their parts, and nothing that was not spent', async () => {
   expect(ledgerRows({})).toEqual([]);
 });
 
-it('shows what was added under names of its own, with the sum that it is a part of', () => {
+it('shows amounts under unknown names with the sum that they are part of', () => {
   const totals = {
     documentEncodes: 10,
     neighbourEncodes: 10,

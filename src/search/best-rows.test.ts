@@ -14,7 +14,7 @@ describe('BestRows', () => {
     expect([...found.scores]).toEqual([5, 5, 3, 3]);
   });
 
-  it('passes over rows that an earlier block has had', () => {
+  it('skips rows that an earlier block has contributed', () => {
     const found = list(3);
     const best = new BestRows(found.rows, found.scores);
     best.merge(Float32Array.of(2, 1), (i) => i);
@@ -22,7 +22,7 @@ describe('BestRows', () => {
     expect([...found.rows]).toEqual([0, 4, 1]);
   });
 
-  it('leaves places alone for which there is no row', () => {
+  it('leaves places without a row unchanged', () => {
     const found = list(3);
     new BestRows(found.rows, found.scores).merge(Float32Array.of(1), () => 6);
     expect([[...found.rows], [...found.scores]]).toEqual([
@@ -31,7 +31,7 @@ describe('BestRows', () => {
     ]);
   });
 
-  it('refuses a score that is not a number, with the error of its user', () => {
+  it('refuses a score that is not a number, with the error of the caller', () => {
     const own = () => new UndriftError('diverged');
     const [best] = bestRowsOf(list(2), { notANumber: own });
     expect(() => best!.merge(Float32Array.of(Number.NaN), () => 0)).toThrow('diverged');

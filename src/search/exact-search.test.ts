@@ -59,7 +59,7 @@ describe('ExactIndex', () => {
     expect(found.k).toBe(k);
     expect([...found.rows]).toEqual(expected.rows);
     expect([...found.scores]).toEqual(expected.scores);
-    // The data has ties at the cut, or the test of their order says nothing.
+    // The data must have ties at the cut; otherwise the test of their order would prove nothing.
     expect(new Set(found.scores).size).toBeLessThan(found.scores.length);
   });
 
@@ -72,7 +72,7 @@ describe('ExactIndex', () => {
     for (const [i, score] of found.scores.entries()) expect(score).toBeCloseTo(expected.scores[i]!, 5);
   });
 
-  it('gives every row where more are wanted than there are', async () => {
+  it('returns every row if k is larger than the index', async () => {
     const found = await makeIndex(coarse(randoms(5, 'embeddings'))).search(
       coarse(randoms(2, 'queries')),
       100,
@@ -124,7 +124,7 @@ describe('ExactIndex', () => {
     );
   });
 
-  it('refuses what has no meaning', async () => {
+  it('refuses invalid arguments', async () => {
     expect(() => makeIndex(new Float32Array(0))).toThrow(UndriftError);
     expect(() => makeIndex(new Float32Array(D + 1))).toThrow(/no whole number of rows/);
     expect(() => makeIndex(randoms(3, 'embeddings'), { blockRows: 0 })).toThrow(/blockRows/);

@@ -100,7 +100,7 @@ describe('resuming', () => {
     expect(await readdir(folder)).toEqual(['metrics.jsonl']);
   });
 
-  it('goes on counting where the kept lines end, the pause left out', async () => {
+  it('continues the time of the kept lines, without the pause', async () => {
     const first = await open();
     train(first, 1, 5);
     first.close();

@@ -208,7 +208,7 @@ function formatLine({ step, epoch, wallMs, kind, values }: LoggedEvent): string 
     if (RESERVED.includes(name)) throw new UndriftError(`a logged value cannot be named "${name}"`);
     if (!Number.isFinite(value)) nonFinite[name] = String(value);
   }
-  // JSON.stringify turns what is not finite into null by itself.
+  // JSON.stringify writes numbers that are not finite as null.
   const record = { step, epoch, wallMs, kind, ...values };
   return `${JSON.stringify(Object.keys(nonFinite).length === 0 ? record : { ...record, nonFinite })}\n`;
 }

@@ -45,7 +45,7 @@ describe('training with a loss scale', () => {
     expect(steps.at(-1)!.trainingLoss).toBeLessThan(first.trainingLoss);
   });
 
-  it('grows after good steps, and a resumed run goes on with it to the same bytes', async () => {
+  it('grows after good steps, and a resumed run continues with it to the same bytes', async () => {
     const lossScale = () => new LossScale({ initial: 2, growAfter: 3 });
     const whole = await begin(inBatch, { model: MODEL, lossScale: lossScale() });
     expect((await whole.train(4)).map(({ metrics }) => metrics.lossScale)).toEqual([2, 2, 4, 4]);
@@ -57,7 +57,7 @@ describe('training with a loss scale', () => {
     expect(resumed.bytes()).toEqual(whole.bytes());
   });
 
-  it('gradients that no scale mends end the run', async () => {
+  it('ends the run where gradients overflow at every scale', async () => {
     const scale = new LossScale({ initial: 4 });
     expect([scale.failed(), scale.failed(), scale.failed()]).toEqual([true, true, false]);
   });

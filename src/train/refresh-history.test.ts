@@ -18,7 +18,7 @@ const event = (version: number, step: number, more: Record<string, number> = {})
   },
 });
 
-it('tells of every table that came in, and of those that did not', () => {
+it('lists every refresh, including those that were given up', () => {
   const events = [
     { ...event(0, 1), kind: 'train' },
     event(500, 731),
@@ -41,7 +41,7 @@ it('tells of every table that came in, and of those that did not', () => {
   );
 });
 
-it('shortens a long history, and says nothing of none', () => {
+it('shortens a long history, and gives no text for an empty one', () => {
   const history = refreshHistory(Array.from({ length: 9 }, (_, i) => event(10 * i, 10 * i + 1)));
   expect(describeRefreshes(history)).toBe(
     '9 refreshes beside training, each 1 step later in use (at most 1): 0 → 1, 10 → 11, 20 → 21, …, 60 → 61, 70 → 71, 80 → 81',

@@ -98,7 +98,7 @@ describe('a run of a language model', () => {
     expect(await events('killed')).toEqual(await events('whole'));
   });
 
-  it('saves and stops where it is told to, and says how to go on', async () => {
+  it('saves and stops on a signal, and says how to resume', async () => {
     const stop = new AbortController();
     const onStep = ({ step }: ReportedStep) => step === 17 && stop.abort();
     const stopped = trainLanguageModel(at('stopped'), {}, { signal: stop.signal, onStep });
@@ -122,7 +122,7 @@ describe('a run of a language model', () => {
     expect(steps).toBe(best.step + 4);
   });
 
-  it('says where there is nothing to diagnose', async () => {
+  it('notes that there is nothing to diagnose', async () => {
     const notes: string[] = [];
     await trainLanguageModel(
       at('diagnosed'),

@@ -108,11 +108,11 @@ describe('training on crops', () => {
     }
     const events = await readEventLog(join(runs, parts, 'metrics.jsonl'));
     expect(events.filter(({ kind }) => kind === 'eval').map(({ step }) => step)).toEqual([10, 20]);
-    // The distance between crops of a document is no staleness.
+    // The distance between crops of a document is not staleness.
     expect(events.some(({ values }) => 'staleness' in values)).toBe(false);
   });
 
-  it('is not measured where that is not wanted, and all documents are trained on', async () => {
+  it('is not evaluated on request, and then trains on all documents', async () => {
     const notes: string[] = [];
     const { best } = await trainRetriever(small('unmeasured', { evalSplit: 'none', steps: 2 }), {
       onNote: (note) => notes.push(note),

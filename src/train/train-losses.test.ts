@@ -146,7 +146,7 @@ describe('scored-pairs', () => {
     expect(metrics.spearman).toBeCloseTo(result.best.value!, 6);
   });
 
-  it('AnglELoss makes a model better that knows some of it', async () => {
+  it('AnglELoss improves a model that is trained already', async () => {
     const file = { data: join(data, 'pairs.jsonl'), method: 'scored-pairs' };
     const { result } = await train(small('angle-start', { ...file, steps: 60, evalEvery: 60 }));
     const more = { ...file, model: join(runs, 'angle-start'), loss: 'AnglELoss', lr: 0.01, batchSize: 64 };
@@ -191,7 +191,7 @@ describe('scored-pairs', () => {
 });
 
 describe('gist', () => {
-  it('goes on to the byte after an interruption', async () => {
+  it('continues to the same bytes after an interruption', async () => {
     const { result } = await train(small('guide', { method: 'in-batch' }));
     const options = (out: string) =>
       small(out, {
@@ -243,7 +243,7 @@ describe('matryoshka', () => {
     expect(await of(nested.model, 4)).toBeGreaterThan((await of(plain.model, 4)) + 0.02);
   });
 
-  it('a cut model is saved as such: its folder says so, and it is a space of its own', async () => {
+  it('a model cut to fewer dimensions says so in its folder, and has an embedding space of its own', async () => {
     const { result } = await train(small('cut', { steps: 2, matryoshka: [8] }));
     const whole = await loadRetriever(result.model);
     const cut = await loadRetriever(result.model, { dimensions: 8 });

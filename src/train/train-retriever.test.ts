@@ -102,7 +102,7 @@ function interruptAt(step: number): TrainCallbacks {
 }
 
 describe('a training run', () => {
-  it('learns what words alone do not tell, and keeps the best model', async () => {
+  it('learns matches that share no words, and keeps the best model', async () => {
     const losses: number[] = [];
     const result = await trainRetriever(small('learn', { steps: 120, evalEvery: 40 }), {
       onStep: ({ trainingLoss }) => losses.push(trainingLoss),
@@ -118,7 +118,7 @@ describe('a training run', () => {
     expect(metrics['ndcg@10']).toBeCloseTo(result.best.value!, 6);
   });
 
-  it('is the same to the byte with the same seed, and another one with another', async () => {
+  it('gives the same bytes with the same seed, and others with another', async () => {
     await trainRetriever(small('same-a'));
     await trainRetriever(small('same-b'));
     await trainRetriever(small('other', { seed: 2 }));
@@ -181,7 +181,7 @@ describe('a training run', () => {
     expect(plain.ledger).not.toHaveProperty('diagnosisEncodes');
   });
 
-  it('says where there is nothing to diagnose', async () => {
+  it('notes that there is nothing to diagnose', async () => {
     const notes: string[] = [];
     await trainRetriever(small('nothing', { steps: 4, diagnose: 2 }), { onNote: (note) => notes.push(note) });
     expect(notes.join()).toContain('in-batch keeps no embeddings whose staleness could be measured');
@@ -208,7 +208,7 @@ describe('a training run', () => {
       expect(values.staleness).toBeGreaterThanOrEqual(0);
       expect(values.maskedRatio).toBeCloseTo(1 / 200, 3);
     }
-    // The first fill is no update's.
+    // The first fill belongs to no update.
     expect(ledger).toMatchObject({ refreshEncodes: 600, positiveEncodes: 640 });
     const { prepareMs, refreshMs, sampleMs, stepMs, updateMs, evaluateMs, saveMs } = ledger;
     const training = prepareMs! + refreshMs! + sampleMs! + stepMs! + updateMs!;
@@ -233,7 +233,7 @@ describe('a training run', () => {
     await expectSameRun('whole-start', 'killed');
   });
 
-  it('goes on from a model folder with the weights of that model', async () => {
+  it('starts from the weights of a model folder', async () => {
     const first = await trainRetriever(small('first'));
     const notes: string[] = [];
     const second = await trainRetriever(small('second', { model: first.model, steps: 1, lr: 1e-9 }), {
@@ -299,7 +299,7 @@ describe('a training run', () => {
     await expect(trainRetriever(small('large', { batchSize: 500 }))).rejects.toThrow(
       /500 is more than the 160 training queries/,
     );
-    // The corrected command is not refused for what this one has left.
+    // The failed run leaves nothing for which the corrected command would be refused.
     expect(existsSync(join(runs, 'large'))).toBe(false);
   });
 
@@ -317,7 +317,7 @@ describe('a training run', () => {
     expect((await again({ steps: 1 })).steps).toBe(1);
   });
 
-  it('evaluates nothing where that is asked for, and keeps the last model', async () => {
+  it('evaluates nothing on request, and keeps the last model', async () => {
     const notes: string[] = [];
     const onEvaluation = vi.fn();
     const result = await trainRetriever(
@@ -330,7 +330,7 @@ describe('a training run', () => {
     expect((await loadRetriever(result.model)).trainedSteps).toBe(3);
   });
 
-  it('stops at once while it still reads', async () => {
+  it('stops at once while it reads data', async () => {
     const controller = new AbortController();
     const run = trainRetriever(small('reading'), {
       signal: controller.signal,

@@ -70,7 +70,7 @@ describe.each<[string, Partial<TrainOptions>]>([
     }
   });
 
-  it('moves what is trained, in the model too, and nothing else', async () => {
+  it('moves only trained weights, in the saved model too', async () => {
     const tower = tuning.towers ? 'document/' : '';
     const [before, after] = [
       await weights('base', 'model', 'model.safetensors'),
@@ -88,7 +88,7 @@ describe.each<[string, Partial<TrainOptions>]>([
     if (tuning.projection) expect(kept).toContain('document/projection.weight');
   });
 
-  it('gives a model that is like any other', async () => {
+  it('saves a model that loads without adapters', async () => {
     const retriever = await loadRetriever(join(runs, `${name} whole`, 'model'));
     expect(retriever.adapters.size).toBe(0);
     expect(retriever.dimension).toBe(tuning.projection ?? 16);
@@ -99,7 +99,7 @@ describe.each<[string, Partial<TrainOptions>]>([
   });
 });
 
-it('does not resume over another model than it began with', async () => {
+it('refuses to resume from another model than it began with', async () => {
   const model = join(runs, 'copy');
   await cp(base, model, { recursive: true });
   const own = options('moved', { model, lora: 4, saveEvery: 2 });

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { TrainingClock } from './training-clock.ts';
 
-it('stands still while something else is done, also where that fails', async () => {
+it('stands still during other work, also where that fails', async () => {
   const clock = new TrainingClock();
   await sleep(20);
   const readings: number[] = [];

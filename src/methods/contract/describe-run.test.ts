@@ -20,7 +20,7 @@ const told = (id: string, options: Partial<MethodOptions> = {}, plan: { accumula
   });
 };
 
-describe('what a method says of itself before it begins', () => {
+describe('description of a run before it begins', () => {
   it('in-batch and grad-cache', () => {
     expect(told('in-batch')).toEqual([
       '15 negatives a query: the other positives of its batch',
@@ -32,7 +32,7 @@ describe('what a method says of itself before it begins', () => {
     ]);
   });
 
-  it('a negative cache, with what its fill costs', () => {
+  it('a negative cache, with the cost of filling it', () => {
     expect(told('negative-cache')).toEqual([
       '1 negative a query drawn by the softmax of their scores, from a table of 4,096 of 8,377 documents ' +
         '(4,096 × 512 f32, 8.00 MiB); loss form expectation',
@@ -61,7 +61,7 @@ describe('what a method says of itself before it begins', () => {
     ]);
   });
 
-  it('methods that renew their table every so many steps', () => {
+  it('methods that refresh their table every n steps', () => {
     expect(told('exhaustive')).toEqual([
       expect.stringContaining('from a table of all 8,377 documents'),
       'the table: filled before the first step; all rows are embedded again every 100 steps',
@@ -89,7 +89,7 @@ describe('what a method says of itself before it begins', () => {
     ]);
   });
 
-  it('every method says what it costs', () => {
+  it('every method describes its cost', () => {
     for (const { id } of methods) expect(told(id).join(), id).toMatch(/documents embedded: .* in all/);
   });
 });

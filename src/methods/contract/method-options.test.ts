@@ -7,7 +7,7 @@ import { LOSS_FORMS } from './loss-names.ts';
 import { resolveMethodOptions } from './method-options.ts';
 
 describe('resolveMethodOptions', () => {
-  it('puts what was given over the defaults, and leaves out what was not', () => {
+  it('overrides defaults by given values, and takes undefined and null as not given', () => {
     const options = withDefaults(pickOptions(METHOD_OPTIONS, 'samples', 'refresh', 'cacheSize'), {
       samples: 2,
     });
@@ -20,7 +20,7 @@ describe('resolveMethodOptions', () => {
     });
   });
 
-  it('every option belongs to a method, and its default is a value that it may have', () => {
+  it('has a method for every option, and defaults within range', () => {
     const taken = methods.flatMap(({ options }) => Object.keys(options));
     expect(new Set(taken)).toEqual(new Set(Object.keys(METHOD_OPTIONS)));
     for (const method of methods) {

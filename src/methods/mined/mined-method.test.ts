@@ -83,7 +83,7 @@ beforeAll(async () => {
   });
 });
 
-/** What `MinedNegatives` needs to know. */
+/** Context with the parts that `MinedNegatives` reads. */
 function context(more: Partial<MethodContext> = {}): MethodContext {
   return {
     retriever,
@@ -134,13 +134,13 @@ describe('mined negatives', () => {
       const copy = data.corpus.row('d3')!;
       expect([...drawn.values()].some((rows) => rows.has(copy))).toBe(true);
       expect(drawn.get(data.queries.row('q4')!)!.has(copy)).toBe(false);
-      // All that were mined come up sometime: 200 draws of 3 out of at most 30.
+      // Every mined document is drawn at some point: 200 draws of 3 out of at most 30.
       const sizes = [...drawn.values()].map(({ size }) => size);
       expect(sizes.reduce((a, b) => a + b, 0) / sizes.length).toBeCloseTo(mined.perQuery, 1);
     },
   );
 
-  it('are drawn evenly, and alike for the same seed and batch', async () => {
+  it('are drawn uniformly, and are the same for the same seed and batch', async () => {
     const given = context();
     const mined = await MinedNegatives.mine(given, { ...CHOICES, rankTo: 6 }, { from: 'self', step: 0 });
     const query = given.examples.queryRows.subarray(0, 1);
@@ -156,7 +156,7 @@ describe('mined negatives', () => {
     expect(twice[2]).not.toEqual(twice[0]);
   });
 
-  it('give what there is where a query has fewer', async () => {
+  it('give all negatives of a query that has fewer', async () => {
     const given = context();
     const mined = await MinedNegatives.mine(given, { ...CHOICES, rankTo: 3 }, { from: 'self', step: 0 });
     const rows = mined.draw(given.examples.queryRows.subarray(0, 2), 5, { seed: 1, draw: 0 });
@@ -169,7 +169,7 @@ describe('mined negatives', () => {
     expect([...mined.draw(dev, 2, { seed: 1, draw: 0 })]).toEqual([NONE, NONE]);
   });
 
-  it('go into a checkpoint and come back', async () => {
+  it('are restored from a checkpoint', async () => {
     const given = context();
     const mined = await MinedNegatives.mine(given, CHOICES, { from: 'bm25', step: 12 });
     const back = MinedNegatives.restore(given, mined.state());
@@ -183,7 +183,7 @@ describe('mined negatives', () => {
     expect(() => MinedNegatives.restore(other, mined.state())).toThrow(/mined for other data/);
   });
 
-  it('cost what the ledger says', async () => {
+  it('add their cost to the ledger', async () => {
     const dense = context();
     await MinedNegatives.mine(dense, CHOICES, { from: 'self', step: 0 });
     const queries = dense.examples.queryRows.length;
@@ -203,7 +203,7 @@ describe('mined negatives', () => {
     expect(bm25.ledger.totals.mineMs).toBeGreaterThan(0);
   });
 
-  it('need a ranker, and ranks for what is drawn', async () => {
+  it('need a ranker, and at least as many ranks as draws', async () => {
     await expect(MinedNegatives.check(CHOICES, 'bm52')).rejects.toThrow(
       /mineFrom bm52: no such folder\. Did you mean 'bm25'\?/,
     );
@@ -271,7 +271,7 @@ describe.each([
     expect(mean(drawn)).toBeGreaterThan(0.5);
   });
 
-  it('is the same to the byte with the same seed, and when it was stopped in between', async () => {
+  it('gives the same bytes with the same seed, also when stopped in between', async () => {
     await trainRetriever(settings('whole'));
     await trainRetriever(settings('again'));
     await expectSameRun(`${name}-whole`, `${name}-again`);
@@ -286,7 +286,7 @@ describe.each([
 });
 
 describe('mining again', () => {
-  it('is finished when somebody presses Ctrl-C, and nothing is lost', async () => {
+  it('is completed on Ctrl-C, and nothing is lost', async () => {
     const options = { method: 'hard-negatives', rankFrom: 2, rankTo: 40, mineEvery: 5, steps: 12 };
     await trainRetriever(small('undisturbed', options));
     const controller = new AbortController();
@@ -304,7 +304,7 @@ describe('mining again', () => {
     await expectSameRun('undisturbed', 'disturbed');
   });
 
-  it('is done by the weights as they have become', async () => {
+  it('ranks with the current weights', async () => {
     const options = { method: 'hard-negatives', rankFrom: 0, rankTo: 20, relativeMargin: 0, mineEvery: 6 };
     // The last mining is after step 12, of 12: a checkpoint holds what those weights rank.
     const result = await trainRetriever(small('again', { ...options, steps: 12, evalEvery: 12 }));
@@ -331,12 +331,12 @@ describe('mining again', () => {
     const textsOf = (tensors: Readonly<Record<string, HostTensor>>) =>
       [...(tensors['mined/rows']!.data as Int32Array)].map((row) => data.corpus.text(row));
     expect(textsOf(again)).toEqual(textsOf(now));
-    // And not what the first weights would.
+    // The first weights would rank others.
     await trainRetriever(small('once', { ...options, mineEvery: 0, steps: 12, evalEvery: 12 }));
     expect(textsOf(await stored('once'))).not.toEqual(textsOf(now));
   });
 
-  it('by another model takes its rankings, whatever is trained', async () => {
+  it('uses the ranking of another model, not of the trained one', async () => {
     const { model } = await trainRetriever(small('teacher', { steps: 8, evalEvery: 8 }));
     await cp(model, join(folder, 'moved'), { recursive: true });
     const notes: string[] = [];
@@ -348,7 +348,7 @@ describe('mining again', () => {
     expect(result.ledger.documentEncodes).toBeGreaterThan(DOCUMENTS + 4 * 16);
   });
 
-  it('that finds nothing says what to change', async () => {
+  it('says what to change where it finds nothing', async () => {
     const options = { method: 'hard-negatives', absoluteMargin: 2.5 };
     await expect(trainRetriever(small('nothing', options))).rejects.toThrow(
       /mining by self found no negative for any query\n {2}help: lower relativeMargin and absoluteMargin/,

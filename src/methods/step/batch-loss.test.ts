@@ -57,7 +57,7 @@ describe.each(VARIANTS)('%s', (_, method, options) => {
     await run.dispose();
   });
 
-  it('saved, loaded and gone on is gone on, to the byte', async () => {
+  it('continues from a checkpoint to the same bytes', async () => {
     const towers = method === momentumQueue ? ('shared' as const) : ('separate' as const);
     const settings = { dropoutRatio: 0.1, accumulate: 2, model: { towers } };
     const whole = await begin(method, options, settings);
@@ -141,7 +141,7 @@ describe('gist', () => {
     await b.dispose();
   });
 
-  it('a run does not go on with another guide', async () => {
+  it('refuses to resume a run with another guide', async () => {
     const loss = await batchLoss(run.context);
     const state = { ...loss.state() };
     state['guide/space'] = {
@@ -164,7 +164,7 @@ describe('gist', () => {
 });
 
 describe('triplet', () => {
-  it('takes the own negatives of the data, where the batch brings some', async () => {
+  it('takes the negatives that the data gives for each query, where the batch has some', async () => {
     const run = await begin(inBatch, { loss: 'triplet' });
     const loss = await batchLoss(run.context);
     const batch = { queryRows: Int32Array.of(4, 5), positiveRows: Int32Array.of(4, 5) };

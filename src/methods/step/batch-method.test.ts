@@ -10,7 +10,7 @@ import { batchMethod } from './batch-method.ts';
 const settings = { options: {}, learningRate: 0.02 };
 
 describe("a method of a loss of one's own", () => {
-  it('is in-batch training with the loss of in-batch training, to the bit', async () => {
+  it('equals in-batch training to the bit, given its loss', async () => {
     const own = batchMethod({
       id: 'own-softmax',
       summary: 'the loss of in-batch',
@@ -59,7 +59,7 @@ describe('methodOf', () => {
     for (const method of methods) expect(methodOf(method)).toBe(method);
   });
 
-  it('refuses what is no method, and another method of a known id', () => {
+  it('refuses objects that are not methods, and a second method of a known id', () => {
     expect(() => methodOf({ id: 'own' } as never)).toThrow(
       /method is neither the id of a method nor a Method/,
     );

@@ -15,7 +15,7 @@ import { allowedCandidates } from './known-positives.ts';
 const DOCUMENTS = [...TEXTS, 'an element', 'bytes of a string', 'number'].map((text, i) => `${i} ${text}`);
 const QUERIES = TEXTS.slice(0, 3);
 const [B, C] = [QUERIES.length, DOCUMENTS.length];
-/** Documents that are embedded in the step where the others are fed. */
+/** Documents that are embedded in the step; the embeddings of the others are fed. */
 const EMBEDDED = 5;
 
 const retriever = smallRetriever({ kind: 'static', towers: 'separate', projectionSize: 6 });
@@ -116,12 +116,12 @@ describe('candidates whose embeddings are fed', () => {
     expect(mixed.metrics.accuracy).toBe(whole.metrics.accuracy);
     expect(distance(whole, mixed, 'query')).toBeLessThan(1e-5);
     expect(distance(whole, mixed, 'log_inverse')).toBeLessThan(1e-5);
-    // What was fed is constant: the document encoder misses its part of the gradient, which is not little.
+    // Fed embeddings are constants: the document encoder misses their part of the gradient, which is large.
     expect(distance(whole, mixed, 'document')).toBeGreaterThan(0.05);
     expect(mixed.documentEmbeddings).toHaveLength(EMBEDDED * D);
   });
 
-  it('may be all there are, in several blocks: then the document encoder has no gradient', async () => {
+  it('may be the only candidates, in several blocks, without a gradient for the document encoder', async () => {
     const fed = { keys: rowsOf(0, B), queue: rowsOf(B, C) };
     const constant = await run({ embedded: false, fed: { keys: 'f32', queue: 'f32' } }, 0, fed);
     expect(constant.trainingLoss).toBeCloseTo(whole.trainingLoss, 5);
@@ -133,7 +133,7 @@ describe('candidates whose embeddings are fed', () => {
     expect(constant.documentEmbeddings).toHaveLength(0);
   });
 
-  it('may be none yet', async () => {
+  it('may be empty', async () => {
     const none = await run({ fed: { others: 'f32' } }, C, {
       others: hostTensor('f32', [0, D], new Float32Array(0)),
     });

@@ -107,7 +107,7 @@ export class GuideEmbeddings {
     const rows = own.rowsOf(block);
     const strings = Array.from(rows, side === 'query' ? texts.query : texts.document);
     own.fill(block, await this.guide.encode(side, strings, compute));
-    // What was embedded before the run was resumed has been counted.
+    // The ledger of a resumed run has counted texts that were embedded before the stop.
     if (own.counted[block] === 0) {
       if (side === 'query') ledger.queries(rows.length);
       else ledger.documents('guide', rows.length);

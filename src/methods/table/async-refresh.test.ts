@@ -23,13 +23,13 @@ const workers = (): number[] => {
   }
 };
 
-/** The method, with something else in its context. */
+/** Method with a changed context. */
 const within = (more: Partial<MethodContext>, method: Method = asyncIndex): Method => ({
   ...method,
   start: (context) => method.start({ ...context, ...more }),
 });
 
-/** Hashes of what is left of a run, without what is only there while a refresh runs. */
+/** Hashes of the files of a run, except those that exist only during a refresh. */
 const bytesOf = (run: ToyRun): Record<string, string> =>
   Object.fromEntries(
     Object.entries(run.bytes())
@@ -156,7 +156,7 @@ describe('a worker that fails', () => {
     expect(workers()).toEqual([]);
   });
 
-  it('is given up after some failures: training stays on its table until the next refresh', async () => {
+  it('is given up after several failures: training keeps its table until the next refresh', async () => {
     const notes: string[] = [];
     const events: Readonly<Record<string, number>>[] = [];
     const method = within(
@@ -183,7 +183,7 @@ describe('a worker that fails', () => {
 });
 
 describe('a free-running refresh', () => {
-  it('comes in when it is ready, with its version, and the next one begins', async () => {
+  it('swaps the table in when it is ready, with its version, and begins the next refresh', async () => {
     const events: Readonly<Record<string, number>>[] = [];
     const progress: number[] = [];
     const method = within({
@@ -200,7 +200,7 @@ describe('a free-running refresh', () => {
     }
     const [first, second] = events as [Record<string, number>, Record<string, number>];
     expect(first.version).toBe(2);
-    // At once where a multiple of two has passed meanwhile.
+    // The next refresh begins at once where a multiple of two has passed meanwhile.
     expect(second.version).toBe(2 + first.lagSteps!);
     expect(first.rows! + first.newerRows!).toBe(60);
     expect(second.newerRows).toBeGreaterThan(0);
@@ -213,7 +213,7 @@ describe('a free-running refresh', () => {
     expect(workers()).toEqual([]);
   });
 
-  it('goes on after a resumption, from the weights that it had', async () => {
+  it('continues after a resumption with the weights that it had', async () => {
     const settings = { options: { refresh: 'async:2' } };
     const run = await ToyRun.begin(asyncIndex, settings);
     await run.train(2);

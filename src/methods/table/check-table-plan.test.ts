@@ -23,7 +23,7 @@ function check(id: string, options: Partial<MethodOptions>, plan: Partial<RunPla
   });
 }
 
-describe('what is checked before a run over a table', () => {
+describe('checks before a run over a table', () => {
   it.each([
     [
       'negative-cache',

@@ -22,7 +22,7 @@ const weights = ({ context }: ToyRun) =>
   Object.entries(context.weights).map(([name, { data }]) => [name, [...(data as Float32Array)]] as const);
 
 describe('a corrected table', () => {
-  it('is the stale one with the identity: the same draws, the same weights but for rounding', async () => {
+  it('equals the stale table with the identity: same draws, same weights up to rounding', async () => {
     const plain = await begin(exhaustive, { refresh: 'never', loss: 'importance-corrected', samples: 2 });
     const same = await begin(corrector, { corrector: 'identity', teachingSamples: 0, samples: 2 });
     const [expected, found] = [await plain.train(6), await same.train(6)];
@@ -32,7 +32,7 @@ describe('a corrected table', () => {
     expect(same.spent().teachingEncodes).toBeUndefined();
   });
 
-  it('is drawn from without embedding the corpus again, and is nearer to the truth than the stale one', async () => {
+  it('gives negatives without embedding the corpus again, and is nearer to fresh embeddings than the stale table', async () => {
     const settings = { learningRate: 0.03 };
     const run = await begin(corrector, { samples: 2, teachingSamples: 16, correctorLr: 0.01 }, settings);
     await run.train(60);
@@ -53,7 +53,7 @@ describe('a corrected table', () => {
     expect(correctionFlops).toBeGreaterThan(0);
   });
 
-  it('of a random part estimates the partition function of all rows', async () => {
+  it('estimates the partition function of all rows from a random part', async () => {
     const { context } = await begin(corrector, { teachingSamples: 0 });
     const table = await filledTable(context);
     const options = tableOptions({ ...context.options, correctedRows: 20 });
@@ -85,7 +85,7 @@ describe('a corrected table', () => {
     await part.dispose();
   });
 
-  it('by a shortlist holds the nearest rows of the stale table', async () => {
+  it('holds the nearest rows of the stale table where it is a shortlist', async () => {
     const { context } = await begin(corrector, { teachingSamples: 0 });
     const table = await filledTable(context);
     const options = tableOptions({
@@ -156,7 +156,7 @@ describe('a corrected table', () => {
     await other.dispose();
   });
 
-  it('a full refresh makes it the identity again', async () => {
+  it('becomes the identity again after a full refresh', async () => {
     const run = await begin(corrector, {
       corrector: 'mean-shift',
       refitEvery: 1,
@@ -187,7 +187,7 @@ describe('a corrected table', () => {
 });
 
 describe('refresh by evidence', () => {
-  it('above a threshold of nearly nothing is a refresh at each look', async () => {
+  it('refreshes at every measurement with a threshold near 0', async () => {
     const auto = await begin(exhaustive, { refresh: 'auto:kl:0.0000001:3' });
     const every = await begin(exhaustive, { refresh: 'every:3' });
     const reports = await auto.train(7);
@@ -206,7 +206,7 @@ describe('refresh by evidence', () => {
     expect(auto.spent().probeEncodes).toBe(2 * 60);
   });
 
-  it('below a threshold is none, and what it measures grows as the encoder moves on', async () => {
+  it('does not refresh below the threshold, and measures more as the encoder moves', async () => {
     const auto = await begin(exhaustive, { refresh: 'auto:kl:1000:2' }, { learningRate: 0.03 });
     const never = await begin(exhaustive, { refresh: 'never' }, { learningRate: 0.03 });
     const reports = await auto.train(12);
@@ -231,7 +231,7 @@ describe('refresh by evidence', () => {
 });
 
 describe('uniform steps', () => {
-  it('draw from the corpus as it is, whatever the scores, and end', async () => {
+  it('draw uniformly for the given number of steps', async () => {
     const run = await begin(corrector, { uniformSteps: 3, samples: 2, teachingSamples: 4 });
     const reports = await run.train(5);
     // Only the importance-corrected form has a sample size.

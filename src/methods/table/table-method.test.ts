@@ -67,7 +67,7 @@ const batchOf = (queries: number[], documents = queries): TrainingBatch => ({
   negativeRows: new Int32Array(0),
 });
 
-/** A step and its update, for a batch of the test's own. */
+/** Runs a step and its update on a given batch. */
 async function stepWith(
   run: ToyRun,
   batch: TrainingBatch,
@@ -188,11 +188,11 @@ describe.each(LOSS_FORMS)('the %s loss of a whole step', (loss) => {
 });
 
 describe('the first steps of an empty cache (P1)', () => {
-  it.each(LOSS_FORMS)('learn nothing from rows that are not there: %s', async (loss) => {
+  it.each(LOSS_FORMS)('learn nothing from empty rows: %s', async (loss) => {
     const run = await begin(negativeCache, { prefill: false, cacheSize: 40, loss });
     const [first, second] = await run.train(2);
     expect(first!.metrics.drawnRatio).toBe(0);
-    // The truncated form has the batch; the others have nothing to push away.
+    // The truncated form has the batch as negatives; the other forms have none.
     if (loss !== 'truncated') {
       expect(first!.trainingLoss).toBe(0);
       expect(first!.interpretableLoss).toBe(0);
@@ -233,7 +233,7 @@ describe('one step of a method (U1)', () => {
     },
   );
 
-  it('with fifo what was drawn is as old as before, and may be what leaves', async () => {
+  it('with fifo a drawn row keeps its age, and may be evicted', async () => {
     const draw = await drawFor(0, { eviction: 'fifo' });
     const { run, table, batch } = await start({ eviction: 'fifo' });
     await stepWith(run, batch, 1, draw);
@@ -241,7 +241,7 @@ describe('one step of a method (U1)', () => {
     expect([...table.ages]).toEqual([0, 1, 1, 1]);
   });
 
-  it('goes around when the batch does not divide the cache (P5)', async () => {
+  it('wraps around when the batch does not divide the cache (P5)', async () => {
     const options = { cacheSize: 3, prefill: false, refresh: 'stream' };
     const run = await begin(negativeCache, options, { batchSize: 2 });
     await stepWith(run, batchOf([10, 11]), 1);
@@ -266,7 +266,7 @@ describe('write-back', () => {
     expect(distance(table.read([0]), expected)).toBeLessThan(1e-5);
   });
 
-  it('puts what the step has embedded into the rows that hold it, and nothing elsewhere (P8)', async () => {
+  it('writes embeddings of the step to the rows of their documents, and nothing elsewhere (P8)', async () => {
     const run = await begin(exhaustive, { refresh: 'write-back', samples: 2 });
     const table = tableOf(run);
     for (let draw = 0; draw < 3; draw++) {
@@ -288,7 +288,7 @@ describe('write-back', () => {
     }
   });
 
-  it('has the dropout of the step in it, or none on request (P12)', async () => {
+  it('has the dropout of the step, or none on request (P12)', async () => {
     const far: number[] = [];
     for (const writeBackWithoutDropout of [false, true]) {
       const run = await begin(
@@ -324,7 +324,7 @@ const distance = (a: Float32Array, b: Float32Array): number => {
 };
 
 describe('accumulation (U12)', () => {
-  it('takes in the rows of all batches once, after the update, and shows them to none of these', async () => {
+  it('takes in the rows of all batches once, after the update, so that none of these sees them', async () => {
     const options = {
       cacheSize: 50,
       prefill: false,
@@ -344,7 +344,7 @@ describe('accumulation (U12)', () => {
     expect(table.clock).toBe(2);
   });
 
-  it('leaves the table that one large batch leaves', async () => {
+  it('leaves the same table as one large batch', async () => {
     const large = await begin(negativeCache, { cacheSize: 30, loss: 'truncated' }, {});
     const small = await begin(negativeCache, { cacheSize: 30, loss: 'truncated' }, {});
     const [a, b] = [batchOf([10, 11, 12, 13]), batchOf([14, 15, 16, 17])];
@@ -364,7 +364,7 @@ describe('accumulation (U12)', () => {
       for (const slot of inserted(run)) expect(tableOf(run).versions[slot]).toBe(1);
   });
 
-  it('rows that a later batch has embedded again do not leave for what an earlier one brings', async () => {
+  it('does not evict rows that a later batch has embedded again for documents of an earlier one', async () => {
     const options = { cacheSize: 8, refresh: 'write-back,stream' } as const;
     const probe = await begin(negativeCache, options);
     const table = tableOf(probe);
@@ -406,7 +406,7 @@ describe('refresh policies', () => {
     expect([...tableOf(run).documents]).toEqual(Array.from({ length: 60 }, (_, i) => i));
   });
 
-  it('every:n: all rows after every n-th update, with the weights as they are then', async () => {
+  it('every:n: all rows after every n-th update, with the current weights', async () => {
     const { run, history } = await versionsAfter('every:2', 4);
     expect(history).toEqual([0, 2, 2, 4].map((version) => Array(60).fill(version)));
     expect(run.spent().refreshEncodes).toBe(3 * 60);
@@ -415,7 +415,7 @@ describe('refresh policies', () => {
     expect(distance(table.read([...table.documents.keys()]), fresh)).toBeLessThan(1e-4);
   });
 
-  it('fraction:p: the oldest rows, each in its turn', async () => {
+  it('fraction:p: the oldest rows in turn', async () => {
     const { run, history } = await versionsAfter('fraction:0.25', 5);
     for (const [i, versions] of history.entries()) {
       const turn = Array.from({ length: 60 }, (_, slot) => {
@@ -427,7 +427,7 @@ describe('refresh policies', () => {
     expect(run.spent().refreshEncodes).toBe(60 + 5 * 15);
   });
 
-  it('fraction:p:random: so many rows, others each time', async () => {
+  it('fraction:p:random: random rows, others each time', async () => {
     const { history } = await versionsAfter('fraction:0.1:random', 6);
     const refreshed = history.map((versions, i) =>
       versions.flatMap((v, slot) => (v === i + 1 ? [slot] : [])),
@@ -445,14 +445,14 @@ describe('refresh policies', () => {
     expect(history[1]).toEqual(expected);
   });
 
-  it('a share of a table that is filled in part is a share of what is there', async () => {
+  it('a share of a partly filled table is a share of its filled rows', async () => {
     const { run } = await versionsAfter('stream,fraction:0.5', 2, { prefill: false, cacheSize: 40 });
     // 8 rows after the first update, 16 after the second.
     expect(run.spent().refreshEncodes).toBe(4 + 8);
     expect(filled(tableOf(run))).toHaveLength(16);
   });
 
-  it('combined: write-back every step, everything every second', async () => {
+  it('combined: write-back every step, all rows every second step', async () => {
     const { history } = await versionsAfter('write-back,every:2', 3);
     expect(history[0]!.filter((version) => version === 1).length).toBeGreaterThanOrEqual(8);
     expect(history[0]!.filter((version) => version === 0).length).toBeGreaterThan(30);

@@ -24,10 +24,10 @@ const rows = (count: number) => Int32Array.from({ length: count }, (_, i) => i);
 const tableOf = ({ running }: ToyRun) => (running as TableMethod).table;
 const diagnose = (run: ToyRun) => run.running.diagnose!(PAIRS);
 
-/** A cache of 32 documents that nothing renews. */
+/** Cache of 32 documents that is never refreshed. */
 const UNTENDED: ToyOptions = { options: { cacheSize: 32, refresh: 'never' }, learningRate: 0.05 };
 
-/** Cosine scores over the temperature of queries 0 … 15 with what lies in the filled slots, embedded anew and as it is. */
+/** Scores of queries 0 … 15 with the documents of the filled slots, divided by τ: by fresh and by cached embeddings. */
 async function scoresOf(run: ToyRun) {
   const { retriever, queries, documents, compute, temperature } = run.context;
   const table = tableOf(run);
@@ -73,7 +73,7 @@ describe('the probe of a table', () => {
     await run.dispose();
   });
 
-  it('measures a stale one as the definitions say, below the bounds', async () => {
+  it('measures a stale table by the definitions, within the bounds', async () => {
     const run = await ToyRun.begin(negativeCache, UNTENDED);
     await run.train(12);
     const found = await diagnose(run);
@@ -161,7 +161,7 @@ describe('the probe of a table', () => {
     await resumed.dispose();
   });
 
-  it('finds right answers among what is drawn: known ones, and copies of them', async () => {
+  it('finds right answers among the draws: known ones, and copies of them', async () => {
     const run = await ToyRun.begin(exhaustive);
     const table = tableOf(run);
     const probe = new TableProbe(run.context, { table, duplicates: duplicateMap(run.context.documents) });
@@ -202,7 +202,7 @@ describe('the probe of a table', () => {
     await run.dispose();
   });
 
-  it('has nothing to say of an empty table, and methods without a table have no probe', async () => {
+  it('gives no figures for an empty table; methods without a table have no probe', async () => {
     const empty = await ToyRun.begin(negativeCache, { options: { prefill: false } });
     expect(await diagnose(empty)).toEqual({ rows: 0 });
     await empty.dispose();

@@ -23,15 +23,15 @@ const ROWS = 100_000;
 export type DrawSlots = (queries: Float32Array, masked: MaskedSlots) => Promise<Int32Array>;
 
 /**
- * Measures on request what the staleness of a table does to the training: its rows, embedded anew with the weights as they are
- * now, against the rows as they are. Changes neither the table nor the weights; what it embeds is counted apart.
+ * Measures on request how the staleness of a table affects training: compares its rows with embeddings of the same documents by
+ * the current weights. The probe changes neither the table nor the weights. Texts that it embeds are counted apart.
  *
  * | name | |
  * |---|---|
  * | `rows`, `rowsRatio` | cached embeddings compared, and their share of the table |
  * | `staleness` | mean ‖b − g‖² / ‖g‖² over them, b cached and g fresh |
  * | `embeddingDistance` | mean ‖b − g‖: an upper bound of the Wasserstein distance of the two sets |
- * | `riskFresh`, `riskStale`, `riskGapBound` | mean −log p⁺ by g and by b, and how far these can be apart by `embeddingDistance` |
+ * | `riskFresh`, `riskStale`, `riskGapBound` | mean −log p⁺ by g and by b, and the largest gap between them that `embeddingDistance` allows |
  * | `scoreError`, `scoreErrorRange` | ε = max \|s̃ − s\| and max − min of s̃ − s, the largest of all queries |
  * | `klStale`, `klBound`, `klRangeBound` | KL(P‖P̃) in nats; ε²/2 and range²/8 |
  * | `totalVariation`, `totalVariationBound` | TV(P, P̃); tanh(ε/2) |
@@ -40,11 +40,11 @@ export type DrawSlots = (queries: Float32Array, masked: MaskedSlots) => Promise<
  * | `documentGradientError`, … | with respect to the document embeddings |
  * | `topAgreement`, `overlap@10` | whether the best document is the same; share of the ten best |
  * | `positiveProbabilityFresh`, `…Stale` | mean p⁺ of the queries' positives |
- * | `klCorrected`, `stalenessCorrected`, `…Corrected` | with a corrector: the same of h(b) instead of b |
- * | `errorMeanShift`, `errorLinear`, `errorRest` | and the shares of mean ‖b − g‖² that a translation explains, an affine map beyond it, and neither: `errorSplit` |
+ * | `klCorrected`, `stalenessCorrected`, `…Corrected` | with a corrector: the same figures of h(b) instead of b |
+ * | `errorMeanShift`, `errorLinear`, `errorRest` | with a corrector: shares of mean ‖b − g‖² that a translation explains, that an affine map explains beyond it, and the rest: `errorSplit` |
  * | `deadQueryRatio` | share of queries with 1 − p⁺ < 0.001 |
- * | `falseNegativeRatio` | share of what the method would draw now that is a right answer: must be 0 |
- * | `embeddingChange`, `parameterChange`, `lipschitzEstimate` | of the probe's positives and of the document encoder since the last time: mean ‖g − g₀‖, ‖θ − θ₀‖, and their ratio |
+ * | `falseNegativeRatio` | share of right answers among the documents that the method would draw now: must be 0 |
+ * | `embeddingChange`, `parameterChange`, `lipschitzEstimate` | change since the last diagnosis: mean ‖g − g₀‖ of the probe's positives, ‖θ − θ₀‖ of the document encoder, and their ratio |
  *
  * Cost: one encoding of the table, of the probe's queries and positives; `diagnoseTable`. Memory while it runs: two copies of the
  * compared rows, f32; between runs a copy of the document encoder's weights, which is part of the method's state.
