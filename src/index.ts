@@ -249,12 +249,11 @@ export type { CorrectorOptions } from './correctors/corrector-options.ts';
 export { createCorrector } from './correctors/create-corrector.ts';
 export { type ErrorSplit, errorSplit } from './correctors/error-split.ts';
 export { type FitOptions, fitCorrector } from './correctors/fit-corrector.ts';
+export { DIRECTIONS, type Direction } from './migration/correction-options.ts';
 export {
   type Correction,
   type CorrectionOptions,
   type CorrectionReport,
-  DIRECTIONS,
-  type Direction,
   type ModelFacts,
   measureCorrection,
 } from './migration/measure-correction.ts';

@@ -2,15 +2,15 @@ import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts'
 import { checkCorrectorFolder, saveCorrector } from '../correctors/corrector-folder.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
 import { loadData } from '../data/load.ts';
+import { CORRECTION_OPTIONS, DIRECTIONS } from '../migration/correction-options.ts';
 import {
   type Correction,
   type CorrectionReport,
-  DIRECTIONS,
   measureCorrection,
 } from '../migration/measure-correction.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { UsageError } from '../util/errors.ts';
-import { suggestion } from '../util/option-table.ts';
+import { acceptsItem, describeRange, suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { formatCorrection } from './format-correction.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
@@ -35,35 +35,28 @@ export const correctCommand = defineCommand({
     },
     to: { type: 'text', value: 'model', required: true, help: 'new model' },
     data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
-    corrector: {
-      type: 'list',
-      help: `correctors to fit: ${CORRECTOR_KINDS.join(', ')} (default: all that the dimensions allow)`,
-    },
+    // Read as words, so that an error names the one that is wrong.
+    corrector: { type: 'list', help: CORRECTION_OPTIONS.correctors.help },
     direction: {
       type: 'choice',
       choices: [...DIRECTIONS, 'both'],
       default: 'documents',
-      help: 'vectors to map: old documents to the new space, or new queries to the old space',
+      help: CORRECTION_OPTIONS.directions.help,
     },
-    sample: {
-      type: 'integer',
-      default: 2000,
-      min: 2,
-      help: 'number of documents to fit to; none is relevant to a query of the split',
+    sample: CORRECTION_OPTIONS.sample,
+    split: CORRECTION_OPTIONS.split,
+    limitQueries: CORRECTION_OPTIONS.limitQueries,
+    topK: {
+      type: 'list',
+      default: CORRECTION_OPTIONS.topK.default.map(String),
+      help: CORRECTION_OPTIONS.topK.help,
     },
-    split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
-    limitQueries: {
-      type: 'integer',
-      min: 1,
-      help: 'largest number of queries to use, evenly spaced over the split',
-    },
-    topK: { type: 'list', default: ['10', '100'], help: 'cutoffs of recall and overlap' },
     out: {
       type: 'text',
       value: 'folder',
       help: 'folder to save the corrector with the smallest error on held-out documents; needs a single direction',
     },
-    seed: { type: 'integer', default: 0, min: 0, help: 'seed of the sample and of the correctors' },
+    seed: CORRECTION_OPTIONS.seed,
     ...COMPUTE_OPTIONS,
   },
   examples: [
@@ -135,10 +128,12 @@ export const correctCommand = defineCommand({
 });
 
 function cutoffs(texts: readonly string[]): number[] {
+  const spec = CORRECTION_OPTIONS.topK;
   const values = texts.map((text) => (/^[0-9]+$/.test(text) ? Number(text) : Number.NaN));
-  const wrong = values.findIndex((value) => !(value >= 1 && value <= 100_000));
+  const wrong = values.findIndex((value) => !acceptsItem(spec, value));
   if (wrong >= 0) {
-    throw new UsageError(`--top-k should be whole numbers from 1 to 100,000, found "${texts[wrong]}"`, {
+    const items = describeRange(spec).replace('a list of ', '');
+    throw new UsageError(`--top-k should be ${items}, found "${texts[wrong]}"`, {
       help: 'for example --top-k 10,100',
     });
   }

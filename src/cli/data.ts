@@ -2,6 +2,7 @@ import { buildApiDocs } from '../data/api-docs.ts';
 import type { Corpus } from '../data/corpus.ts';
 import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
+import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatBytes } from '../util/format.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
 import { readOptions, showProgress } from './model-source.ts';
@@ -26,7 +27,7 @@ const apiDocs = defineCommand({
       default: false,
       help: 'include declarations without a description in the corpus',
     },
-    seed: { type: 'integer', default: 0, min: 0, help: 'seed of the assignment of queries to splits' },
+    seed: { ...COMMON_RANGES.seed, help: 'seed of the assignment of queries to splits' },
   },
   examples: ['--out data/api-docs', '--out data/mine --only zod ./src'],
   async run(options, io, packages) {

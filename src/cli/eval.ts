@@ -11,8 +11,10 @@ import {
   type RetrieverEvaluation,
   searchDepth,
 } from '../retrieval/evaluate-retriever.ts';
+import { RANKING_OPTIONS, SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
@@ -34,40 +36,21 @@ export const evalCommand = defineCommand({
     model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
     data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
     split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
-    metrics: {
-      type: 'list',
-      default: ['ndcg@10', 'mrr@10', 'recall@100'],
-      help: 'metrics to compute',
-    },
+    metrics: { ...SPLIT_OPTIONS.metrics, default: ['ndcg@10', 'mrr@10', 'recall@100'] },
     topK: {
-      type: 'integer',
-      min: 1,
-      max: 100_000,
+      ...RANKING_OPTIONS.topK,
       help: `documents for each query (default: ${RUN_DEPTH}, or the largest cutoff of the metrics)`,
     },
-    limitQueries: {
-      type: 'integer',
-      min: 1,
-      help: 'largest number of queries to use, evenly spaced over the split',
-    },
-    missing: {
-      type: 'choice',
-      choices: ['zero', 'skip'],
-      default: 'zero',
-      help: 'count queries without results as zero, or leave them out',
-    },
-    dropSameId: {
-      type: 'switch',
-      default: false,
-      help: "drop a document whose id is the query's, as BEIR does (ArguAna, Quora)",
-    },
+    limitQueries: SPLIT_OPTIONS.limitQueries,
+    missing: SPLIT_OPTIONS.missingQueries,
+    dropSameId: RANKING_OPTIONS.dropSameId,
     runFile: { type: 'text', value: 'file', help: 'write the results as a TREC run file' },
     compare: {
       type: 'text',
       value: 'run file',
       help: 'run file of the same queries to test against, for a significant difference of the first metric',
     },
-    seed: { type: 'integer', default: 0, min: 0, help: 'seed of the significance test' },
+    seed: { ...COMMON_RANGES.seed, help: 'seed of the significance test' },
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
     ...BM25_OPTIONS,

@@ -1,4 +1,5 @@
-import type { Correction, CorrectionReport, Direction } from '../migration/measure-correction.ts';
+import type { Direction } from '../migration/correction-options.ts';
+import type { Correction, CorrectionReport } from '../migration/measure-correction.ts';
 import type { Quality } from '../migration/search-quality.ts';
 import { count, formatCount, formatDuration, percent } from '../util/format.ts';
 

@@ -3,6 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import type { Corpus } from '../data/corpus.ts';
 import { loadCorpus } from '../data/load.ts';
 import { readNpy } from '../io/npy.ts';
+import { RANKING_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { ExactIndex } from '../search/exact-search.ts';
@@ -35,7 +36,7 @@ const OPTIONS = {
     value: 'file',
     help: '.npy file of the documents, encoded by this model (undrift encode --data); avoids encoding them again',
   },
-  topK: { type: 'integer', default: 10, min: 1, max: 100_000, help: 'documents to show' },
+  topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
   ...DIMENSIONS_OPTION,
   ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,

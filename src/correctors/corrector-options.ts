@@ -1,5 +1,15 @@
 import type { ComputeOptions } from '../runtime/devices.ts';
+import { COMMON_RANGES } from '../util/common-options.ts';
 import { UsageError } from '../util/errors.ts';
+import {
+  checkOption,
+  checkOptions,
+  type GivenOptions,
+  type OptionTable,
+  type OptionValues,
+  optionValues,
+  suggestion,
+} from '../util/option-table.ts';
 import { CORRECTOR_KINDS, type CorrectorKind } from './corrector.ts';
 
 /**
@@ -10,18 +20,27 @@ export const CORRECTOR_LOSSES = ['regression', 'kl', 'both'] as const;
 /** Loss of the `mlp` corrector; see {@link CORRECTOR_LOSSES}. */
 export type CorrectorLoss = (typeof CORRECTOR_LOSSES)[number];
 
-/** Settings of a corrector. */
-export interface CorrectorOptions {
+/** Options of a corrector. */
+export const PLAN_OPTIONS = {
   /** Dimension D of the stale embeddings. */
-  dimension: number;
+  dimension: { type: 'integer', min: 1, required: true, help: 'dimension of the stale embeddings' },
   /** Dimension D' of the fresh embeddings, if another model made them. Default D. */
-  toDimension?: number;
+  toDimension: {
+    type: 'integer',
+    min: 1,
+    help: 'dimension of the fresh embeddings (default: that of the stale ones)',
+  },
   /** `mlp`: width of the hidden layers, ≥ 1. Default 2·D. */
-  hidden?: number;
-  /** `mlp`: number of hidden layers, ≥ 1. Default 1. */
-  depth?: number;
+  hidden: {
+    type: 'integer',
+    min: 1,
+    max: 1_048_576,
+    help: 'mlp: width of the hidden layers (default: twice the dimension)',
+  },
+  /** `mlp`: number of hidden layers, from 1 to 16. Default 1. */
+  depth: { type: 'integer', min: 1, max: 16, default: 1, help: 'mlp: number of hidden layers' },
   /** `low-rank`: rank of the map added to the identity, from 1 to D. Default 16, at most D. */
-  rank?: number;
+  rank: { type: 'integer', min: 1, default: 16, help: 'low-rank: rank of the correction' },
   /**
    * `ridge`, `low-rank`, `procrustes`: strength of the regularisation towards the identity, > 0, in unmoved
    * pairs per dimension. Default 1.
@@ -30,72 +49,101 @@ export interface CorrectorOptions {
    * D pairs was worse than none on real drift; with thousands of pairs the two values are the same
    * (docs/correctors.md).
    */
-  ridge?: number;
+  ridge: {
+    type: 'number',
+    above: 0,
+    default: 1,
+    help: 'ridge, low-rank, procrustes: strength of the regularisation towards the identity',
+  },
   /**
    * `mlp`: number of updates in the whole run, ≥ 1. If given, the age of a row is an input of the network,
    * and a row of age 0 is not changed. Default: ages are not used.
    */
-  ages?: number;
+  ages: {
+    type: 'integer',
+    min: 1,
+    help: 'mlp: number of updates in the whole run, if the age of each row is an input',
+  },
   /** `mlp`: learning rate of AdamW, > 0. Default 3e-3. */
-  learningRate?: number;
+  learningRate: {
+    type: 'number',
+    above: 0,
+    default: 0.003,
+    help: 'mlp: learning rate of AdamW',
+  },
   /** `mlp`: loss. Default `both`. */
-  loss?: CorrectorLoss;
+  loss: {
+    type: 'choice',
+    choices: CORRECTOR_LOSSES,
+    default: 'both',
+    help: 'mlp: squared distance, divergence of the distribution of queries, or both',
+  },
   /** `mlp`: weight of the divergence in `both`, ≥ 0. Default 1. */
-  klWeight?: number;
+  klWeight: { type: 'number', min: 0, default: 1, help: 'mlp: weight of the divergence in loss both' },
   /** Closed forms: refit every n updates, n ≥ 1. Default 20. */
-  refitEvery?: number;
+  refitEvery: {
+    type: 'integer',
+    min: 1,
+    default: 20,
+    help: 'correctors other than mlp: updates between refits',
+  },
   /** Closed forms: number of latest pairs to fit to, ≥ 1. Default 8192. */
-  reservoir?: number;
+  reservoir: {
+    type: 'integer',
+    min: 1,
+    default: 8192,
+    help: 'correctors other than mlp: number of latest pairs to fit to',
+  },
   /** Seed of the initial values. Default 0. */
-  seed?: number;
+  seed: { ...COMMON_RANGES.seed, help: 'seed of the initial values' },
+} as const satisfies OptionTable;
+
+/** Settings of a corrector. */
+export interface CorrectorOptions extends GivenOptions<typeof PLAN_OPTIONS> {
+  /** Dimension D of the stale embeddings. */
+  dimension: number;
   /** Device and threads of the programs. */
-  compute?: ComputeOptions;
+  compute?: ComputeOptions | undefined;
 }
 
+/** Options that are no values. */
+export const CALLER_OPTIONS = ['compute'] as const satisfies readonly (keyof CorrectorOptions)[];
+
 /** Options of a corrector with defaults filled in. */
-export interface CorrectorPlan extends Required<Omit<CorrectorOptions, 'ages'>> {
-  /** Number of updates in the whole run; undefined if ages are not used. */
-  readonly ages?: number;
+export interface CorrectorPlan extends OptionValues<typeof PLAN_OPTIONS> {
+  /** Dimension D' of the fresh embeddings. */
+  readonly toDimension: number;
+  /** `mlp`: width of the hidden layers. */
+  readonly hidden: number;
+  /** Device and threads of the programs. */
+  readonly compute: ComputeOptions;
 }
 
 /**
  * Fills in the defaults and checks the options.
  *
- * @throws UsageError for a number that is out of range, or sizes that this kind cannot serve
+ * @throws UsageError for an unknown option, a value out of range, or sizes that this kind cannot serve
  */
 export function correctorPlan(kind: CorrectorKind, options: CorrectorOptions): CorrectorPlan {
   if (!CORRECTOR_KINDS.includes(kind)) {
-    throw new UsageError(`unknown corrector "${kind}"`, { help: `use one of ${CORRECTOR_KINDS.join(', ')}` });
+    throw new UsageError(`unknown corrector "${kind}"${suggestion(kind, CORRECTOR_KINDS)}`, {
+      help: `use one of ${CORRECTOR_KINDS.join(', ')}`,
+    });
   }
+  checkOptions(PLAN_OPTIONS, options, CALLER_OPTIONS);
   const { dimension } = options;
+  checkOption('dimension', PLAN_OPTIONS.dimension, dimension);
+  const values = optionValues(PLAN_OPTIONS, { ...options });
   const plan: CorrectorPlan = {
-    ...options,
-    toDimension: options.toDimension ?? dimension,
-    hidden: options.hidden ?? 2 * dimension,
-    depth: options.depth ?? 1,
-    rank: options.rank ?? Math.min(16, dimension),
-    ridge: options.ridge ?? 1,
-    learningRate: options.learningRate ?? 3e-3,
-    loss: options.loss ?? 'both',
-    klWeight: options.klWeight ?? 1,
-    refitEvery: options.refitEvery ?? 20,
-    reservoir: options.reservoir ?? 8192,
-    seed: options.seed ?? 0,
+    ...values,
+    toDimension: values.toDimension ?? dimension,
+    hidden: values.hidden ?? 2 * dimension,
+    rank: options.rank ?? Math.min(values.rank, dimension),
     compute: options.compute ?? {},
   };
-  const bad = (name: keyof CorrectorOptions, expected: string) =>
-    new UsageError(`corrector ${kind}: ${name} must be ${expected}, got ${plan[name]}`);
-  for (const name of WHOLE) {
-    const value = plan[name];
-    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
-      throw bad(name, 'a whole number from 1');
+  if (plan.rank > dimension) {
+    throw new UsageError(`rank should be at most the dimension, ${dimension}, found ${plan.rank}`);
   }
-  for (const name of ['ridge', 'learningRate'] as const) {
-    if (!(plan[name] > 0 && plan[name] < Infinity)) throw bad(name, 'above 0');
-  }
-  if (!(plan.klWeight >= 0 && plan.klWeight < Infinity)) throw bad('klWeight', 'at least 0');
-  if (!CORRECTOR_LOSSES.includes(plan.loss)) throw bad('loss', `one of ${CORRECTOR_LOSSES.join(', ')}`);
-  if (plan.rank > dimension) throw bad('rank', `at most the dimension, ${dimension}`);
   if (plan.toDimension !== dimension && EQUAL_SIZES.includes(kind)) {
     throw new UsageError(
       `corrector ${kind}: embeddings of ${dimension} numbers cannot become ones of ${plan.toDimension}`,
@@ -106,17 +154,6 @@ export function correctorPlan(kind: CorrectorKind, options: CorrectorOptions): C
   }
   return plan;
 }
-
-const WHOLE = [
-  'dimension',
-  'toDimension',
-  'hidden',
-  'depth',
-  'rank',
-  'refitEvery',
-  'reservoir',
-  'ages',
-] as const;
 
 /** Kinds that need D = D', because they add to the stale embedding. */
 const EQUAL_SIZES: readonly CorrectorKind[] = ['identity', 'mean-shift', 'low-rank'];

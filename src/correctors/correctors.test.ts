@@ -132,10 +132,10 @@ describe.each(CORRECTOR_KINDS)('corrector %s', (kind) => {
 
 describe('options', () => {
   it.each([
-    ['mlp', { hidden: 0 }, 'hidden must be a whole number'],
-    ['ridge', { ridge: 0 }, 'ridge must be above 0'],
-    ['low-rank', { rank: 13 }, 'rank must be at most the dimension'],
-    ['mlp', { ages: 1.5 }, 'ages must be a whole number'],
+    ['mlp', { hidden: 0 }, 'hidden should be a whole number from 1 to 1,048,576, found 0'],
+    ['ridge', { ridge: 0 }, 'ridge should be a number above 0, found 0'],
+    ['low-rank', { rank: 13 }, 'rank should be at most the dimension, 12, found 13'],
+    ['mlp', { ages: 1.5 }, 'ages should be a whole number of at least 1, found 1.5'],
     ['mean-shift', { toDimension: 8 }, 'cannot become ones of 8'],
     ['low-rank', { toDimension: 8 }, 'cannot become ones of 8'],
     ['identity', { toDimension: 8 }, 'cannot become ones of 8'],

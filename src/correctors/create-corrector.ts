@@ -20,7 +20,7 @@ export const CLOSED_FORMS = {
 /**
  * Creates a corrector. If D = D', it is the identity until it has learned.
  *
- * @throws UsageError for a number that is out of range, or sizes that this kind cannot serve
+ * @throws UsageError for an unknown option, a value out of range, or sizes that this kind cannot serve
  */
 export async function createCorrector(kind: CorrectorKind, options: CorrectorOptions): Promise<Corrector> {
   const plan = correctorPlan(kind, options);

@@ -64,7 +64,9 @@ it('a closed form takes all pairs, not only the latest', async () => {
 });
 
 it('refuses a fit of no steps', async () => {
-  await expect(fit('mlp', { steps: 0 })).rejects.toThrow('steps must be a whole number');
+  await expect(fit('mlp', { steps: 0 })).rejects.toThrow(
+    'steps should be a whole number of at least 1, found 0',
+  );
 });
 
 it('splits an error into mean shift, linear part and rest', async () => {

@@ -1,21 +1,24 @@
 import { hostTensor } from '../runtime/host-tensor.ts';
-import { UsageError } from '../util/errors.ts';
+import { checkOptions, type GivenOptions, type OptionTable, optionValues } from '../util/option-table.ts';
 import { permutation, randomInts, rngKey } from '../util/rng.ts';
 import { pickRows, squaredDistance } from '../util/vector-rows.ts';
 import { checkPairs } from './check-pairs.ts';
 import type { Corrector, CorrectorBatch, CorrectorKind } from './corrector.ts';
-import { type CorrectorOptions, correctorPlan } from './corrector-options.ts';
+import { CALLER_OPTIONS, type CorrectorOptions, correctorPlan, PLAN_OPTIONS } from './corrector-options.ts';
 import { createCorrector } from './create-corrector.ts';
 import { LinearCorrector } from './linear-corrector.ts';
 import { MlpCorrector } from './mlp.ts';
 
-/** Settings of {@link fitCorrector}. */
-export interface FitOptions extends CorrectorOptions {
+/** Options of a fit beside those of the corrector. */
+export const FIT_OPTIONS = {
   /** `mlp`: number of updates, ≥ 1. Default 1000. */
-  steps?: number;
+  steps: { type: 'integer', min: 1, default: 1000, help: 'mlp: number of updates' },
   /** `mlp`: pairs per update, ≥ 1. Default 256, or all pairs if there are fewer. */
-  batchSize?: number;
-}
+  batchSize: { type: 'integer', min: 1, default: 256, help: 'mlp: pairs per update' },
+} as const satisfies OptionTable;
+
+/** Settings of {@link fitCorrector}. */
+export interface FitOptions extends CorrectorOptions, GivenOptions<typeof FIT_OPTIONS> {}
 
 /** Minimum number of held-out pairs that can tell the best parameters from others. */
 const FEWEST_HELD_OUT = 8;
@@ -32,7 +35,7 @@ const QUERIES = 64;
  * the initial parameters are among the candidates. Equal pairs, options and seed give the same corrector.
  *
  * @param pairs.queries  any number Q of queries for the divergence of `mlp`, f32[Q, D'] · 1/τ
- * @throws UsageError for a number that is out of range or not finite
+ * @throws UsageError for an unknown option, and for a value out of range or not finite
  * @throws ShapeError when sizes do not fit together
  */
 export async function fitCorrector(
@@ -40,13 +43,12 @@ export async function fitCorrector(
   pairs: CorrectorBatch,
   options: FitOptions,
 ): Promise<Corrector> {
-  const { steps = 1000, batchSize = 256, ...rest } = options;
-  for (const [name, value] of Object.entries({ steps, batchSize })) {
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new UsageError(`${name} must be a whole number from 1, got ${value}`);
-  }
-  const { dimension, toDimension } = correctorPlan(kind, rest);
-  const sizes = { name: kind, dimension, toDimension, usesAges: rest.ages !== undefined && kind === 'mlp' };
+  checkOptions({ ...PLAN_OPTIONS, ...FIT_OPTIONS }, options, CALLER_OPTIONS);
+  const { steps, batchSize } = optionValues(FIT_OPTIONS, { ...options });
+  const { steps: _, batchSize: __, ...rest } = options;
+  const plan = correctorPlan(kind, rest);
+  const { dimension, toDimension, ages } = plan;
+  const sizes = { name: kind, dimension, toDimension, usesAges: ages !== undefined && kind === 'mlp' };
   const count = checkPairs(pairs, sizes);
   const corrector = await createCorrector(kind, rest);
   try {
@@ -56,7 +58,7 @@ export async function fitCorrector(
         fresh: hostTensor('f32', [count, toDimension], pairs.fresh as Float32Array<ArrayBuffer>),
       });
     } else if (corrector instanceof MlpCorrector) {
-      await train(corrector, pairs, { count, steps, batchSize, ...correctorPlan(kind, rest) });
+      await train(corrector, pairs, { count, steps, batchSize, ...plan });
     }
     return corrector;
   } catch (error) {

@@ -4,8 +4,10 @@ import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type TypeScript from 'typescript';
+import { COMMON_RANGES } from '../util/common-options.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError, readText, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
+import { checkOption } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { type DeclarationSource, declarationSource, packageFolders } from './declaration-source.ts';
 import { type Declaration, declarationsOf } from './declarations.ts';
@@ -78,7 +80,7 @@ const MIN_QUERIES = 100;
  */
 export async function buildApiDocs(options: ApiDocsOptions): Promise<ApiDocs> {
   const { out, packages = [], only = false, undescribed = false, seed = 0, cwd = process.cwd() } = options;
-  if (!Number.isSafeInteger(seed)) throw new UsageError(`seed should be a whole number, found ${seed}`);
+  checkOption('seed', COMMON_RANGES.seed, seed);
   const folder = resolve(cwd, out);
   await checkReplaceable(folder);
   const names = [...new Set([...(only ? [] : BASE_PACKAGES), ...packages])];

@@ -11,39 +11,23 @@ import { ExactIndex } from '../search/exact-search.ts';
 import type { SearchResult } from '../search/search-index.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
+import { checkOptions, type GivenOptions, optionValues } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { pickRows } from '../util/vector-rows.ts';
+import { CORRECTION_OPTIONS, type Direction } from './correction-options.ts';
 import { type DocumentSample, sampleDocuments } from './sample-documents.ts';
 import { type Gap, gaps, mapValues, type Quality, quality, recoveredShare, runOf } from './search-quality.ts';
 
-/** Names of the vectors that a correction can move; see {@link Direction}. */
-export const DIRECTIONS = ['documents', 'queries'] as const;
-/**
- * Direction of a correction. `documents`: map stored vectors of the old model to the space of the new one.
- * `queries`: map query vectors of the new model to the old space and leave stored vectors unchanged.
- */
-export type Direction = (typeof DIRECTIONS)[number];
-
 /** Settings of {@link measureCorrection}. */
-export interface CorrectionOptions extends ComputeOptions {
-  /** Kinds of corrector to measure. Default all that the models' dimensions allow. */
-  correctors?: readonly CorrectorKind[] | undefined;
-  /** Directions to measure. Default `documents`. */
-  directions?: readonly Direction[] | undefined;
-  /** Number of documents to fit to; fewer if not enough documents answer no query. Default 2000. */
-  sample?: number | undefined;
-  /** Split whose queries measure the result. Correctors are never fitted to queries. */
-  split: string;
-  /** Maximum number of queries to use, evenly spaced. Default all. */
-  limitQueries?: number | undefined;
-  /** Cutoffs k of the metrics. Default 10 and 100. */
-  topK?: readonly number[] | undefined;
-  /** Seed of the sample and of the correctors. Default 0. */
-  seed?: number | undefined;
+export interface CorrectionOptions extends GivenOptions<typeof CORRECTION_OPTIONS> {
   /** Called with notes on reduced samples and kinds left out. */
   onNote?: ((note: string) => void) | undefined;
+  /** Called with progress in texts and queries. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
+
+/** Options that are no values. */
+const CALLER_OPTIONS = ['onNote', 'onProgress'] as const satisfies readonly (keyof CorrectionOptions)[];
 
 /** Measurement of one corrector in one direction. */
 export interface Correction {
@@ -128,16 +112,18 @@ type Vectors = Float32Array<ArrayBuffer>;
  * model. For the measurement, both models embed all documents. Documents of the sample are mapped by h like
  * all others, although their new vectors are known.
  *
- * @throws UsageError when both models have one embedding space, vectors are not of unit norm, or a kind
+ * @throws UsageError for an unknown option, a value out of range, when both models have one embedding space, vectors are not of unit norm, or a kind
  *   cannot serve the dimensions
  */
 export async function measureCorrection(
   { from, to }: { from: Retriever; to: Retriever },
   data: RetrievalData,
-  options: CorrectionOptions,
+  options: CorrectionOptions = {},
 ): Promise<CorrectionReport> {
-  const { split, limitQueries, topK = [10, 100], seed = 0, sample = 2000, onNote, onProgress } = options;
-  const { directions = ['documents'] } = options;
+  checkOptions(CORRECTION_OPTIONS, options, CALLER_OPTIONS);
+  const values = optionValues(CORRECTION_OPTIONS, { ...options });
+  const { split, limitQueries, topK, seed, sample, directions } = values;
+  const { onNote, onProgress } = options;
   const compute: ComputeOptions = {
     ...(options.device && { device: options.device }),
     ...(options.threads && { threads: options.threads }),
@@ -297,7 +283,7 @@ function checkModels(from: Retriever, to: Retriever): void {
   ] as const) {
     if (retriever.config.encoder.normalize) continue;
     throw new UsageError(
-      `the model --${name} does not normalise its vectors, and correctors give vectors of unit norm`,
+      `the model ${option(name)} does not normalise its vectors, and correctors give vectors of unit norm`,
       {
         help: 'train it with normalisation, or compare models that have it',
       },

@@ -3,27 +3,23 @@ import { parseMetrics } from '../eval/metric-spec.ts';
 import { type Evaluation, evaluate } from '../eval/metrics.ts';
 import type { Run } from '../eval/ranking.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import { checkOption, checkOptions, type GivenOptions } from '../util/option-table.ts';
+import { DENSE_OPTIONS, LEXICAL_OPTIONS, SPLIT_OPTIONS } from './retrieval-options.ts';
 import {
   type Bm25RetrieveOptions,
+  DENSE_CALLER_OPTIONS,
   type DenseRetrieveOptions,
+  LEXICAL_CALLER_OPTIONS,
   type RetrievalTask,
-  type RetrieveOptions,
   retrievalTask,
   retrieve,
   retrieveBm25,
 } from './retrieve.ts';
 
 /** Settings of an evaluation on a split. */
-export interface SplitOptions {
+export interface SplitOptions extends GivenOptions<typeof SPLIT_OPTIONS> {
   /** Metrics to compute, such as `ndcg@10`. */
   metrics: readonly string[];
-  /** Maximum number of queries to use, evenly spaced over the split. Default all. */
-  limitQueries?: number | undefined;
-  /**
-   * Treatment of queries without results. `zero` (default): their metrics are 0. `skip`: they are left out of
-   * the mean.
-   */
-  missingQueries?: 'zero' | 'skip' | undefined;
 }
 
 /** Evaluation of a retriever, together with its search results. */
@@ -39,6 +35,7 @@ const FULL_DEPTH = 1000;
 
 /** Returns the number of documents per query that these metrics look at. */
 export function searchDepth(metrics: readonly string[]): number {
+  checkOption('metrics', SPLIT_OPTIONS.metrics, metrics);
   return Math.max(...parseMetrics(metrics).map(({ cutoff }) => (cutoff === Infinity ? FULL_DEPTH : cutoff)));
 }
 
@@ -57,8 +54,11 @@ export async function evaluateRetriever(
   split: string,
   options: SplitOptions & DenseRetrieveOptions,
 ): Promise<RetrieverEvaluation> {
-  const task = retrievalTask(data, split, options);
-  return measure(task, options, await retrieve(retriever, data, task, withDepth(options)));
+  checkOptions({ ...SPLIT_OPTIONS, ...DENSE_OPTIONS }, options, DENSE_CALLER_OPTIONS);
+  const { metrics, limitQueries, missingQueries, ...own } = options;
+  const task = retrievalTask(data, split, { limitQueries });
+  const depth = searchDepth(metrics);
+  return measure(task, options, await retrieve(retriever, data, task, { ...own, topK: own.topK ?? depth }));
 }
 
 /** Evaluates BM25 on a split. */
@@ -67,20 +67,17 @@ export async function evaluateBm25(
   split: string,
   options: SplitOptions & Bm25RetrieveOptions,
 ): Promise<RetrieverEvaluation> {
-  const task = retrievalTask(data, split, options);
-  return measure(task, options, await retrieveBm25(data, task, withDepth(options)));
-}
-
-/** Parses the metrics before the search, so that a misspelt name fails at once. */
-function withDepth<O extends SplitOptions & RetrieveOptions>(options: O): O {
-  const depth = searchDepth(options.metrics);
-  return { ...options, topK: options.topK ?? depth };
+  checkOptions({ ...SPLIT_OPTIONS, ...LEXICAL_OPTIONS }, options, LEXICAL_CALLER_OPTIONS);
+  const { metrics, limitQueries, missingQueries, ...own } = options;
+  const task = retrievalTask(data, split, { limitQueries });
+  const depth = searchDepth(metrics);
+  return measure(task, options, await retrieveBm25(data, task, { ...own, topK: own.topK ?? depth }));
 }
 
 function measure(task: RetrievalTask, options: SplitOptions, run: Run): RetrieverEvaluation {
   const evaluation = evaluate(task.qrels, run, {
     metrics: options.metrics,
-    missingQueries: options.missingQueries ?? 'zero',
+    missingQueries: options.missingQueries ?? SPLIT_OPTIONS.missingQueries.default,
   });
   return { ...evaluation, run, task };
 }

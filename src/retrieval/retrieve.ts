@@ -8,7 +8,9 @@ import { ExactIndex } from '../search/exact-search.ts';
 import { Bm25, type Bm25Options } from '../text/bm25.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
+import { checkOptions, type GivenOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
+import { DENSE_OPTIONS, LEXICAL_OPTIONS, LIMIT_QUERIES, type RANKING_OPTIONS } from './retrieval-options.ts';
 
 /** Judged queries of a split with their judgements. */
 export interface RetrievalTask {
@@ -21,22 +23,13 @@ export interface RetrievalTask {
 }
 
 /** Settings of a retrieval. */
-export interface RetrieveOptions {
-  /** Documents to return for each query. Default 100. */
-  topK?: number | undefined;
-  /**
-   * Drop a document with the same id as the query, as BEIR's evaluation does. Default false.
-   *
-   * In ArguAna and Quora every query is itself a document. In other data equal ids are a coincidence of two
-   * numberings, and dropping would hide true answers.
-   */
-  dropSameId?: boolean | undefined;
+export interface RetrieveOptions extends GivenOptions<typeof RANKING_OPTIONS> {
   /** Stages `read documents`, `encode documents`, `index documents`, `encode queries` and `search`. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** Settings of {@link retrieve}. */
-export interface DenseRetrieveOptions extends RetrieveOptions, ComputeOptions {
+export interface DenseRetrieveOptions extends RetrieveOptions, GivenOptions<typeof DENSE_OPTIONS> {
   /** Token ids of all queries and all documents, by row. Default: computed. */
   tokens?: { readonly queries?: TokenStore; readonly documents?: TokenStore } | undefined;
   /** Embeddings of all documents by row, f32[N, D]. Default: computed. */
@@ -44,7 +37,23 @@ export interface DenseRetrieveOptions extends RetrieveOptions, ComputeOptions {
 }
 
 /** Settings of {@link retrieveBm25}. */
-export interface Bm25RetrieveOptions extends RetrieveOptions, Pick<Bm25Options, 'k1' | 'b' | 'tokenize'> {}
+export interface Bm25RetrieveOptions
+  extends RetrieveOptions,
+    GivenOptions<typeof LEXICAL_OPTIONS>,
+    Pick<Bm25Options, 'tokenize'> {}
+
+/** Options of `retrieve` that are no values. */
+export const DENSE_CALLER_OPTIONS = [
+  'tokens',
+  'documentEmbeddings',
+  'onProgress',
+] as const satisfies readonly (keyof DenseRetrieveOptions)[];
+
+/** Options of `retrieveBm25` that are no values. */
+export const LEXICAL_CALLER_OPTIONS = [
+  'tokenize',
+  'onProgress',
+] as const satisfies readonly (keyof Bm25RetrieveOptions)[];
 
 const TOP_K = 100;
 const PROGRESS_QUERIES = 256;
@@ -60,8 +69,10 @@ const PROGRESS_QUERIES = 256;
 export function retrievalTask(
   data: RetrievalData,
   split: string,
-  { limitQueries = Number.POSITIVE_INFINITY }: { limitQueries?: number | undefined } = {},
+  options: { limitQueries?: number | undefined } = {},
 ): RetrievalTask {
+  checkOptions({ limitQueries: LIMIT_QUERIES }, options);
+  const { limitQueries = Number.POSITIVE_INFINITY } = options;
   const all = [...data.qrels(split)].filter(([, grades]) => grades.size > 0);
   const stride = Math.max(1, Math.floor(all.length / limitQueries));
   const judged = all.filter((_, i) => i % stride === 0).slice(0, limitQueries);
@@ -81,6 +92,7 @@ export function retrievalTask(
  * while they are encoded.
  *
  * @returns the `topK` best documents of each query, best first
+ * @throws UsageError for an unknown option, and for a value out of range
  * @throws ShapeError when the given embeddings do not fit the corpus
  */
 export async function retrieve(
@@ -89,6 +101,7 @@ export async function retrieve(
   task: RetrievalTask,
   options: DenseRetrieveOptions = {},
 ): Promise<Run> {
+  checkOptions(DENSE_OPTIONS, options, DENSE_CALLER_OPTIONS);
   const { queryRows } = task;
   const compute: ComputeOptions = {
     ...(options.device && { device: options.device }),
@@ -132,12 +145,15 @@ export async function retrieve(
 /**
  * Answers the queries of a task with BM25 (default k1 0.9, b 0.4). Documents that share no term with a query
  * are not returned for it.
+ *
+ * @throws UsageError for an unknown option, and for a value out of range
  */
 export async function retrieveBm25(
   data: RetrievalData,
   task: RetrievalTask,
   options: Bm25RetrieveOptions = {},
 ): Promise<Run> {
+  checkOptions(LEXICAL_OPTIONS, options, LEXICAL_CALLER_OPTIONS);
   const { queryRows } = task;
   const { onProgress } = options;
   const index = buildBm25(data.corpus, options);

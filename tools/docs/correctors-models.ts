@@ -1,4 +1,5 @@
-import type { CorrectionReport, Direction } from '../../src/migration/measure-correction.ts';
+import type { Direction } from '../../src/migration/correction-options.ts';
+import type { CorrectionReport } from '../../src/migration/measure-correction.ts';
 import type { Quality } from '../../src/migration/search-quality.ts';
 import { count } from '../../src/util/format.ts';
 import { markdownTable, readResult } from './page.ts';

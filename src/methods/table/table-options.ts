@@ -1,6 +1,6 @@
 import { parseRefreshPolicy, REFRESH_HELP } from '../../cache/refresh-policy.ts';
 import { CORRECTOR_KINDS } from '../../correctors/corrector.ts';
-import { CORRECTOR_LOSSES } from '../../correctors/corrector-options.ts';
+import { PLAN_OPTIONS } from '../../correctors/corrector-options.ts';
 import { type OptionTable, type OptionValues, optionValues, withDefaults } from '../../util/option-table.ts';
 import { LOSS_OPTIONS, type LossForm } from '../contract/loss-names.ts';
 import type { MethodOptionValues } from '../contract/method.ts';
@@ -94,43 +94,31 @@ export const CORRECTOR_OPTIONS = {
   },
   /** `mlp`: width of its hidden layers; 0 for 2 D. */
   correctorHidden: {
-    type: 'integer',
+    ...PLAN_OPTIONS.hidden,
     min: 0,
-    max: 65_536,
     default: 0,
     help: 'mlp: width of the hidden layers; 0 for twice the embedding size',
     group: 'Corrector',
   },
   /** `mlp`: number of hidden layers. */
   correctorDepth: {
-    type: 'integer',
-    min: 1,
-    max: 16,
-    default: 1,
-    help: 'mlp: number of hidden layers',
+    ...PLAN_OPTIONS.depth,
     group: 'Corrector',
   },
   /** `low-rank`: rank of the correction. */
   correctorRank: {
-    type: 'integer',
-    min: 1,
-    default: 16,
-    help: 'low-rank: rank of the correction',
+    ...PLAN_OPTIONS.rank,
     group: 'Corrector',
   },
   /** `mlp`: learning rate, constant over the run. */
   correctorLr: {
-    type: 'number',
-    above: 0,
-    default: 0.003,
+    ...PLAN_OPTIONS.learningRate,
     help: 'mlp: learning rate, constant over the run',
     group: 'Corrector',
   },
   /** `mlp`: target that it is fitted to: fresh embeddings, the queries' distribution over them, or both. */
   correctorLoss: {
-    type: 'choice',
-    choices: CORRECTOR_LOSSES,
-    default: 'both',
+    ...PLAN_OPTIONS.loss,
     help: 'mlp: fit to fresh embeddings (regression), to the distribution of queries over them (kl), or both',
     group: 'Corrector',
   },
@@ -143,17 +131,13 @@ export const CORRECTOR_OPTIONS = {
   },
   /** Closed forms: fit again every n steps. */
   refitEvery: {
-    type: 'integer',
-    min: 1,
-    default: 20,
+    ...PLAN_OPTIONS.refitEvery,
     help: 'correctors other than mlp: fit again every n steps',
     group: 'Corrector',
   },
   /** Closed forms: number of the latest pairs of embeddings that they are fitted to. */
   reservoir: {
-    type: 'integer',
-    min: 1,
-    default: 8192,
+    ...PLAN_OPTIONS.reservoir,
     help: 'correctors other than mlp: fit to the latest n pairs of embeddings',
     group: 'Corrector',
   },
