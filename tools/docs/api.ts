@@ -49,11 +49,12 @@ const app = await Application.bootstrap({
 /** Names a destructured parameter as its comment does: `options` for `@param options.seed`. */
 app.converter.on(Converter.EVENT_CREATE_SIGNATURE, (_, signature: SignatureReflection) => {
   const unnamed = signature.parameters?.find(({ name }) => name === '__namedParameters');
-  const described = signature.comment?.blockTags.find(
-    ({ tag, name }) => tag === '@param' && name?.includes('.'),
-  );
-  if (unnamed && !signature.comment?.blockTags.some(({ name }) => name === 'options'))
-    unnamed.name = described?.name?.split('.')[0] ?? 'options';
+  const tags = signature.comment?.blockTags.filter(({ tag }) => tag === '@param') ?? [];
+  const isParameter = (name: string) => signature.parameters?.some((parameter) => parameter.name === name);
+  // TypeDoc itself takes the first name that no parameter has.
+  const named = tags.some(({ name }) => name && !name.includes('.') && !isParameter(name));
+  if (unnamed && !named)
+    unnamed.name = tags.find(({ name }) => name?.includes('.'))?.name?.split('.')[0] ?? 'options';
 });
 
 const project = await app.convert();
