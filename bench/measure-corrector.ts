@@ -89,7 +89,7 @@ async function rows(): Promise<CorrectedRowsResult> {
   const { corrector } = await learned(kindOf(name), dimension, threads, 2);
   const memory = storage === 'f16' ? new Uint16Array(count * dimension) : new Float32Array(count * dimension);
   for (const { first, end } of pieces(count)) {
-    // The same numbers are used for every piece, since their values do not affect the time.
+    // All pieces use equal numbers, since the values do not affect the time.
     const piece = unitRows(Math.min(1024, end - first), dimension, 'piece');
     const values = storage === 'f16' ? f32ToF16(piece) : piece;
     for (let at = first; at < end; at += 1024)

@@ -16,7 +16,9 @@ import { formatCorrection } from './format-correction.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
 import { computeOptions, DATA_HELP } from './shared-options.ts';
 
-/** `undrift correct`: how much of a full re-embedding a map between two models recovers. */
+/**
+ * The command `undrift correct`: measures how much of a full re-embedding a map between two models recovers.
+ */
 export const correctCommand = defineCommand({
   name: 'correct',
   summary: 'fit a map between two models, and measure how much of a full re-embedding it recovers',
@@ -152,7 +154,10 @@ function correctorKinds(texts: readonly string[]): CorrectorKind[] {
   return [...new Set(texts.filter(isKind))];
 }
 
-/** Saves the correction with the least error on documents that it has not seen: no query and no judgement has a say in it. */
+/**
+ * Saves the correction with the smallest error on held-out documents. Queries and judgements do not influence
+ * the choice.
+ */
 async function saveBest(
   out: string,
   { corrections, from, to, sample }: CorrectionReport,

@@ -48,7 +48,7 @@ const OPTIONS = {
   split: { type: 'text', value: 'name', default: 'train', help: 'queries of this split' },
   negatives,
   ...PAIR_OPTIONS,
-  // With `all` the number of negatives would differ from query to query.
+  // With `all`, the number of negatives would differ between queries.
   strategy: { ...MINING_OPTIONS.strategy, choices: ['top', 'random'] },
   ...RULES,
   ...MINABLE_OPTIONS,
@@ -57,7 +57,7 @@ const OPTIONS = {
   ...COMPUTE_OPTIONS,
 } as const;
 
-/** `undrift mine`: hard negatives for the queries of a split. */
+/** The command `undrift mine`: finds hard negatives for the queries of a split. */
 export const mineCommand = defineCommand({
   name: 'mine',
   summary: 'find hard negatives for the queries of a data set',
@@ -80,7 +80,7 @@ export const mineCommand = defineCommand({
     const rules = optionValues(MINING_OPTIONS, options);
     checkMiningOptions(rules);
     checkNotOfData(out, options.data);
-    // Before hours of ranking: can the file be written?
+    // The file is opened once before hours of ranking, to find out whether it can be written.
     await (await openFileAtomic(out)).discard();
 
     const startMs = performance.now();
@@ -102,7 +102,7 @@ export const mineCommand = defineCommand({
         out,
         hashed(pairLines(queries, blocks, { positives }), hash, async () => {
           if (statistics.negatives === 0) throw nothingMined(statistics);
-          // A record that tells of the file before this one would be worse than none.
+          // A record that describes the previous file would be worse than none.
           await rm(record, { force: true });
         }),
       );
@@ -137,14 +137,18 @@ export const mineCommand = defineCommand({
   },
 });
 
-/** @throws UsageError for a file that the data may be read from */
+/**
+ * Checks that the output file is not part of the data.
+ *
+ * @throws UsageError for a file that the data may be read from
+ */
 function checkNotOfData(out: string, data: string): void {
   const isData = [resolve(out), dirname(resolve(out))].includes(resolve(data)) && existsSync(out);
   if (!isData) return;
   throw new UsageError(`--out ${out} would replace a file of the data`, { help: 'choose another name' });
 }
 
-/** What ranked, so that it can be told later on whether a file is of this model. */
+/** Facts about the ranker, stored so that a file of negatives can be assigned to its model later. */
 type Ranker =
   | { readonly kind: 'bm25'; readonly k1: number; readonly b: number }
   | { readonly kind: 'retriever'; readonly embeddingSpace: string; readonly trainedSteps: number }
@@ -192,7 +196,7 @@ async function openRanker(
   };
 }
 
-/** Passes text on and takes its hash; `last` is called when all of it was passed. */
+/** Passes text on and updates its hash. Calls `last` after all text was passed on. */
 async function* hashed(
   chunks: AsyncIterable<string>,
   hash: ReturnType<typeof createHash>,
@@ -207,7 +211,9 @@ async function* hashed(
 
 const recordFile = (out: string): string => out.replace(/\.jsonl$/, '.mining.json');
 
-/** JSON drops what is undefined; that nothing was asked for is part of the record. */
+/**
+ * Replaces undefined by null. JSON drops undefined values, but the absence of a rule is part of the record.
+ */
 const nulls = (values: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value ?? null]));
 
@@ -291,7 +297,7 @@ function report(found: {
   );
 }
 
-/** `3 have none, 1 has 2`; beyond a few numbers, the first ones. */
+/** Describes the counts: `3 have none, 1 has 2`. A long list is cut after the first few numbers. */
 function describeCounts(counts: readonly number[]): string {
   const present = counts.flatMap((queries, chosen): [number, number][] =>
     queries > 0 ? [[queries, chosen]] : [],

@@ -5,15 +5,16 @@ import { type ComparisonCallbacks, type ComparisonOptions, runComparison } from 
 import { writeReport } from './write-report.ts';
 
 /**
- * Compares ways of training: trains every arm with every seed, evaluates the models, tests the differences for significance, and writes
- * `results.json` and `report.html` into the folder of the comparison.
+ * Compares ways of training. Trains every arm with every seed, evaluates the models, and tests the differences
+ * for significance. Writes `results.json` and `report.html` into the folder of the comparison.
  *
- * A comparison that was stopped goes on where it stopped, to the same bytes. A run that fails is reported, and the others go on.
+ * A comparison that was stopped is resumed and gives the same bytes. A failed run is reported, and the
+ * remaining runs continue.
  *
  * @param config  config, or the path of a JSON file with one; paths in a file are relative to the file
  * @returns  results, and the path of the report
- * @throws UsageError naming the place of whatever is missing, unknown or senseless in the config; InterruptedError after saving, when
- *   `callbacks.signal` fires
+ * @throws UsageError with the place in the config of a key that is missing or unknown, or an invalid value
+ * @throws InterruptedError after saving, when `callbacks.signal` fires
  *
  * @example
  * const { arms, report } = await compare({

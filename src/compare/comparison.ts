@@ -66,9 +66,9 @@ export type ArmConfig = ArmOptions & {
   readonly method?: string | undefined;
 };
 
-/** A comparison as a config file or a caller describes it. */
+/** Comparison as described by a config file or a caller. */
 export interface ComparisonConfig {
-  /** Default `comparison`, or the name of the file. */
+  /** Name of the comparison. Default: `comparison`, or the name of the file. */
   readonly name?: string | undefined;
   /** Data set of all runs: a folder, a file, or a name. */
   readonly data: string;
@@ -76,19 +76,19 @@ export interface ComparisonConfig {
   readonly out: string;
   /** Options that all arms share. */
   readonly base?: ArmConfig | undefined;
-  /** Amount that every run may spend on training, of one kind. Default: the arms say how long they train. */
+  /** Amount that every run may spend on training, of one kind. Default: the options of the arms decide. */
   readonly budget?: { readonly [K in BudgetKind]?: number | undefined } | undefined;
-  /** Default [1]. */
+  /** Seeds that every arm is trained with. Default [1]. */
   readonly seeds?: readonly number[] | undefined;
-  /** Ways of training. The others are compared with the first. */
+  /** Ways of training. All others are compared with the first. */
   readonly arms: readonly (ArmConfig & { readonly name?: string | undefined })[];
   readonly evaluate?:
     | {
-        /** Default `test`. */
+        /** Name of the split. Default `test`. */
         readonly split?: string | undefined;
-        /** Default nDCG@10, MRR@10 and recall@100. */
+        /** Names of the metrics. Default: nDCG@10, MRR@10 and recall@100. */
         readonly metrics?: readonly string[] | undefined;
-        /** Maximum number of queries; default all. */
+        /** Maximum number of queries. Default: all. */
         readonly queries?: number | null | undefined;
       }
     | undefined;

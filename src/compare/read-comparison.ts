@@ -65,9 +65,9 @@ export async function readComparison(file: string, options: ReadComparisonOption
 /**
  * Checks the content of a config file, or an object of the same form.
  *
- * @param options.file  file that the content comes from, to which its paths are relative; default: an object, with paths relative to the
- *   working directory
- * @throws UsageError naming the place of whatever is missing, unknown or senseless
+ * @param options.file  file with the content, to which its paths are relative. Default: none; paths are relative
+ *   to the working directory
+ * @throws UsageError with the place of a key that is missing or unknown, or an invalid value
  */
 export function checkComparison(
   config: unknown,
@@ -286,7 +286,7 @@ const isPath = ({ value }: OptionSpec, given: unknown): boolean =>
 const fromConfig = (file: string, path: string): string =>
   isAbsolute(path) ? path : join(dirname(file), path);
 
-/** Start of a complaint about a file; empty for an object. */
+/** Start of an error message about a file; empty for an object. */
 const prefixOf = (file: string): string => (file === '' ? '' : `${file}: `);
 
 const fileStem = (file: string): string => file.replace(/^.*[\\/]/, '').replace(/\.json$/i, '');

@@ -12,7 +12,7 @@ import { type ComparisonResults, combineRuns, type RunFailure, readResults } fro
 import type { RunResult } from './run-result.ts';
 import { realTrainer, type Trainer } from './trainer.ts';
 
-/** Options of a comparison that are no part of its config. */
+/** Options of a comparison that are not part of its config. */
 export interface ComparisonOptions extends ComputeOptions {
   /** Repeats runs whose settings or data no longer match the config. Default: throws an error. */
   overwrite?: boolean | undefined;

@@ -9,6 +9,7 @@ import type { Progress } from '../util/progress.ts';
 import type { EvaluationPlan } from './comparison.ts';
 import type { RunEvaluation } from './run-result.ts';
 
+/** Callback that receives the progress of a stage. */
 export type OnProgress = (progress: Progress) => void;
 
 /** Work that a comparison delegates: the package's own training and evaluation, or a substitute in tests. */
