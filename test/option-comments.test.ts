@@ -21,7 +21,8 @@ it('every option shows a comment in an editor', { timeout: 60_000 }, () => {
   const members = checker.getPropertiesOfType(type);
   expect(members.length).toBeGreaterThan(80);
   for (const member of members) {
-    expect(TRAIN_OPTIONS).toHaveProperty(member.name);
+    // Options of a caller's own method have a place of their own.
+    if (member.name !== 'methodOptions') expect(TRAIN_OPTIONS).toHaveProperty(member.name);
     const comment = ts.displayPartsToString(member.getDocumentationComment(checker));
     expect(comment, member.name).toMatch(/^[A-Z`].+/);
   }

@@ -2,6 +2,7 @@ import type { LoadOptions } from '../data/load-options.ts';
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import { asFlags } from '../util/option-name.ts';
 import type { Progress } from '../util/progress.ts';
 import type { Io } from './io.ts';
 
@@ -64,7 +65,7 @@ export const loadFolder = (
       ...(queryPrompt !== undefined && { query: queryPrompt }),
       ...(docPrompt !== undefined && { document: docPrompt }),
     },
-    onNote: (note) => io.log(`note: ${note}`),
+    onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
   });
 
 /** Returns a callback that shows every stage under its own name, in its own unit. */

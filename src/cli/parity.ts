@@ -2,6 +2,7 @@ import { readLines } from '../data/lines.ts';
 import { type ClientParity, measureParity, type ParityReport } from '../export/measure-parity.ts';
 import { F32_TOLERANCE, LEAST_COSINES } from '../export/tolerances.ts';
 import { DataError } from '../util/errors.ts';
+import { asFlags } from '../util/option-name.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
 import { modelFolder, showProgress } from './model-source.ts';
@@ -18,7 +19,7 @@ export async function runParity(
   const report = await measureParity(folder, {
     ...(file !== undefined && { texts: await textsIn(file) }),
     ...(threads !== undefined && { threads }),
-    onNote: (note) => io.log(`note: ${note}`),
+    onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
     onProgress: showProgress(io),
   });
   io.finishProgress();

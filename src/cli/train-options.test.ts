@@ -1,15 +1,28 @@
 import { describe, expect, expectTypeOf, it } from 'vitest';
+import { correctorPlan, PLAN_OPTIONS } from '../correctors/corrector-options.ts';
+import { FIT_OPTIONS, fitCorrector } from '../correctors/fit-corrector.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
+import { CORRECTION_OPTIONS } from '../migration/correction-options.ts';
+import { measureCorrection } from '../migration/measure-correction.ts';
+import { checkMiningOptions } from '../mining/mine-negatives.ts';
+import { MINING_OPTIONS } from '../mining/mining-options.ts';
 import { TUNING_OPTIONS } from '../models/retriever/tuning-options.ts';
+import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
+import { DENSE_OPTIONS, SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { Bm25 } from '../text/bm25.ts';
+import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { MODEL_OPTIONS, TEXT_OPTIONS } from '../train/model-options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS, TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from '../train/run-options.ts';
 import { resolveSettings } from '../train/settings.ts';
 import { trainRetriever } from '../train/train-retriever.ts';
 import { UsageError } from '../util/errors.ts';
-import type { OptionSpec } from '../util/option-table.ts';
+import type { OptionSpec, OptionTable } from '../util/option-table.ts';
+import { correctCommand } from './correct.ts';
+import { evalCommand } from './eval.ts';
+import { mineCommand } from './mine.ts';
 import { flagOf, parseFlag } from './options.ts';
 import { TRAIN_OPTIONS as FLAGS } from './train-options.ts';
 
@@ -205,5 +218,64 @@ describe('unknown options', () => {
     );
     expect(resolve(none)).toEqual(defaults);
     expect(resolve({ method: undefined, lr: undefined })).toEqual(defaults);
+  });
+});
+
+describe('the options of other parts of the library', () => {
+  const pairs = { stale: new Float32Array(0), fresh: new Float32Array(0) };
+  const models = {} as Parameters<typeof measureCorrection>[0];
+  const data = {} as Parameters<typeof measureCorrection>[1];
+  const retriever = {} as Parameters<typeof evaluateRetriever>[0];
+  /** Table, function of the library that checks it, and the command's own table where it has one. */
+  const parts: readonly [string, OptionTable, (given: object) => unknown, OptionTable?][] = [
+    ['mining', MINING_OPTIONS, (given) => checkMiningOptions(given), mineCommand.options],
+    ['bm25', BM25_OPTIONS, (given) => Bm25.build(0, String, given), mineCommand.options],
+    ['corrector', PLAN_OPTIONS, (given) => correctorPlan('mlp', { dimension: 8, ...given })],
+    ['fit', FIT_OPTIONS, (given) => fitCorrector('mlp', pairs, { dimension: 8, ...given })],
+    [
+      'correction',
+      CORRECTION_OPTIONS,
+      (given) => measureCorrection(models, data, given),
+      // Lists of words, which the command checks itself.
+      { ...correctCommand.options, topK: CORRECTION_OPTIONS.topK },
+    ],
+    [
+      'evaluation',
+      { ...SPLIT_OPTIONS, ...DENSE_OPTIONS },
+      (given) => evaluateRetriever(retriever, data, 'test', { metrics: ['ndcg@10'], ...given }),
+      evalCommand.options,
+    ],
+  ];
+  const all = parts.flatMap(([part, table, check, flags]) =>
+    Object.entries(table).map(([key, spec]) => [part, key, { spec, check, flags }] as const),
+  );
+  const failure = async (check: (given: object) => unknown, given: object): Promise<string> => {
+    try {
+      await check(given);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return '';
+  };
+
+  it.each(all)('%s, %s: the library and the command line refuse the same values', async (_, key, part) => {
+    const { spec, check, flags } = part;
+    expect(spec.help.length).toBeGreaterThan(15);
+    const { outside, inside } = edges(spec);
+    const flag = flags?.[key];
+    for (const value of outside) {
+      expect(await failure(check, { [key]: value })).toMatch(new RegExp(`^${key} should be .*, found `));
+      if (flag) expect(() => parseFlag(key, flag, asText(value))).toThrow(`${flagOf(key, flag)} should be `);
+    }
+    for (const value of inside)
+      expect(await failure(check, { [key]: value })).not.toContain(`${key} should be `);
+  });
+
+  it.each(parts)('%s: unknown options are refused, with the one that was meant', async (_, table, check) => {
+    const known = Object.keys(table).at(-1)!;
+    expect(await failure(check, { [`${known}z`]: 1 })).toMatch(
+      `unknown option "${known}z", did you mean '${known}'?`,
+    );
+    expect(await failure(check, { zzzzzzzz: 1 })).toMatch(/^unknown option "zzzzzzzz"\n {2}help: known: /);
   });
 });

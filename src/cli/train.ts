@@ -8,6 +8,7 @@ import type { TrainOptions, TrainSettings } from '../train/settings.ts';
 import { trainRetriever } from '../train/train-retriever.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
+import { asFlags } from '../util/option-name.ts';
 import { defineCommand } from './command.ts';
 import { isPairMetrics } from './eval-scored-pairs.ts';
 import { formatDiagnosis } from './format-diagnosis.ts';
@@ -62,7 +63,7 @@ export const trainCommand = defineCommand({
       { ...options, data, ...computeOptions({ device, threads }), resume, overwrite },
       {
         signal: io.signal,
-        onNote: (note) => io.log(note),
+        onNote: (note, marked = note) => io.log(asFlags(marked)),
         onProgress: (each) => (each.unit === 'bytes' ? loading(each) : progress.stage(each)),
         onBackground: (each) => progress.background(each),
         onStep: (report) => progress.step(report),

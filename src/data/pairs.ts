@@ -295,7 +295,7 @@ function missingRole(record: DataRecord, role: 'query' | 'positive'): DataError 
       `${present.length === 0 ? 'the record is empty' : `the record has ${names}${present.length > 8 ? ', …' : ''}`}; ` +
       `understood are ${PAIR_FIELDS[role].join(', ')}; rename yours, or name it in code: columns: { ${role}: … }` +
       (present.includes('sentence1') || present.includes('text1')
-        ? `. Scored pairs are trained on by ${option('method', 'scored-pairs')}, and measured by eval --metrics spearman`
+        ? `. Scored pairs are trained on by ${option('method', 'scored-pairs')}, and measured by undrift eval --metrics spearman`
         : ''),
   });
 }

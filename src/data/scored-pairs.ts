@@ -132,7 +132,7 @@ function scoredPairs(
     qrels() {
       throw new DataError('scored pairs have no relevance judgements', {
         file: path,
-        help: 'measure them by eval --metrics spearman',
+        help: 'measure them by: undrift eval --metrics spearman',
       });
     },
     positiveSets: () => () => new Int32Array(0),

@@ -13,6 +13,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { OnnxFile } from '../runtime/onnx-file.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { UndriftError } from '../util/errors.ts';
+import type { NoteListener } from '../util/option-name.ts';
 import type { Progress } from '../util/progress.ts';
 import { compareVectors, type VectorDifference } from './compare-vectors.ts';
 import { type LayerParity, layerParity } from './layer-parity.ts';
@@ -27,7 +28,7 @@ export interface ParityOptions extends Pick<ComputeOptions, 'threads'> {
   /** Texts to compare on. Default `parityTexts()`. */
   texts?: readonly string[];
   /** Called with notes on the loaded model. */
-  onNote?: (note: string) => void;
+  onNote?: NoteListener;
   /** Called with progress in texts. */
   onProgress?: (progress: Progress) => void;
 }

@@ -1,4 +1,5 @@
 import { UndriftError } from '../util/errors.ts';
+import type { NoteListener } from '../util/option-name.ts';
 import type { Progress } from '../util/progress.ts';
 import type { StepReport } from './loop.ts';
 
@@ -15,7 +16,7 @@ export interface ReportedStep extends StepReport {
 /** Functions that a run calls during training. */
 export interface TrainCallbacks {
   /** Called with facts that are stated once: what was loaded, how many negatives a query has, what was assumed. */
-  onNote?: (note: string) => void;
+  onNote?: NoteListener;
   /** Called with the progress of work outside of steps: reading, tokenising, filling a cache. */
   onProgress?: (progress: Progress) => void;
   /** Called with the progress of work beside the steps, such as a refresh in another process. */

@@ -8,6 +8,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { count } from '../util/format.ts';
+import { option, tellNote } from '../util/option-name.ts';
 import { stoppedWhilePreparing, type TrainCallbacks } from './callbacks.ts';
 import { readEventLog } from './event-log.ts';
 import type { ExampleKind } from './examples/example-kind.ts';
@@ -170,7 +171,10 @@ function checkPlan(
   const evaluates = evalSplit !== NO_SPLIT && evaluation.splits.includes(evalSplit);
   if (!evaluates) checkAbsentSplit(kind, evaluation, evalSplit);
   if (examples.negatives && settings.negatives === 0)
-    onNote?.('the data has negatives, and none of them is used: --negatives N takes N for each query');
+    tellNote(
+      onNote,
+      `the data has negatives, and none of them is used: ${option('negatives')} N takes N for each query`,
+    );
   if (!evaluates) {
     const why = evalSplit === NO_SPLIT ? 'no evaluation' : `no split "${evalSplit}"`;
     onNote?.(`${why}: the last model is kept, not the best`);

@@ -20,6 +20,18 @@ export const option = (
   value?: string | number | boolean | readonly (string | number)[],
 ): string => `${START}${key}${value === undefined ? '' : VALUE + JSON.stringify(value)}${END}`;
 
+/**
+ * Callback for notes.
+ *
+ * @param note text that names options as the library does
+ * @param marked the same text in which options are marked, if it names any
+ */
+export type NoteListener = (note: string, marked?: string) => void;
+
+/** Tells a note in which options are marked. */
+export const tellNote = (listener: NoteListener | undefined, marked: string): void =>
+  listener?.(asNames(marked), marked);
+
 /** Renders a message for callers of the library: `batchSize`, `loss: 'gist'`, `normalize: false`. */
 export const asNames = (message: string): string =>
   message.replace(MARKED, (_, key: string, value: string | undefined) =>
@@ -31,7 +43,8 @@ export const asFlags = (message: string): string =>
   message.replace(MARKED, (_, key: string, json: string | undefined) => {
     const value: unknown = json === undefined ? true : JSON.parse(json);
     if (typeof value === 'boolean') return `--${value ? '' : 'no-'}${kebabCase(key)}`;
-    return `--${kebabCase(key)} ${value}`;
+    const text = String(value);
+    return `--${kebabCase(key)} ${/\s/.test(text) ? JSON.stringify(text) : text}`;
   });
 
 /** Converts camel case to kebab case: `batchSize` → `batch-size`. */

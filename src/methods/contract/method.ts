@@ -7,6 +7,7 @@ import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
 import type { TokenStore } from '../../text/token-store.ts';
+import type { NoteListener } from '../../util/option-name.ts';
 import type { GivenValues, OptionTable } from '../../util/option-table.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { LossName } from './loss-names.ts';
@@ -99,7 +100,7 @@ export interface MethodContext {
   /** Reports progress of work that runs beside the steps. */
   readonly onBackground?: (progress: Progress) => void;
   /** Reports a fact to the user, once. */
-  readonly onNote?: (note: string) => void;
+  readonly onNote?: NoteListener;
   /** Logs figures of a kind of their own, outside of the lines of steps. */
   readonly onEvent?: (kind: string, values: Readonly<Record<string, number>>) => void;
   /**

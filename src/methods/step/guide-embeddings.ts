@@ -43,7 +43,9 @@ export class GuideEmbeddings {
     const { onNote } = context;
     const found = await findModel(folder, [], { option: 'guide' });
     const guide = await loadRetriever(found, {
-      ...(onNote && { onNote: (note: string) => onNote(`guide: ${note}`) }),
+      ...(onNote && {
+        onNote: (note: string, marked = note) => onNote(`guide: ${note}`, `guide: ${marked}`),
+      }),
     });
     return new GuideEmbeddings(context, guide);
   }

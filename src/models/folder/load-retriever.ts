@@ -7,6 +7,7 @@ import { Tokenizer } from '../../text/tokenizer.ts';
 import { DataError, UsageError } from '../../util/errors.ts';
 import { readJson, recoverFolder } from '../../util/files.ts';
 import { objectIn, optionalJson } from '../../util/json-objects.ts';
+import { type NoteListener, option, tellNote } from '../../util/option-name.ts';
 import type { EncoderWeights } from '../architectures/architecture.ts';
 import { staticEmbedding } from '../architectures/static.ts';
 import { canonicalJson, embeddingSpaceId, tokenizerKey } from '../retriever/embedding-space.ts';
@@ -39,7 +40,7 @@ export interface LoadOptions {
   /** Seed of the weights that the folder lacks. Default 0. */
   seed?: number;
   /** Called with notes on assumptions about missing settings, and on parts of the folder that were not used. */
-  onNote?: (note: string) => void;
+  onNote?: NoteListener;
 }
 
 /** Longest text, in tokens, if neither the folder nor the encoder has a limit. */
@@ -271,9 +272,9 @@ async function foreignSettings(
     const { _name_or_path: name } = encoder.config.model;
     const note =
       others.length > 0
-        ? `the folder has prompts for ${others.join(', ')}, and none that is for queries or documents: give one by --query-prompt`
+        ? `the folder has prompts for ${others.join(', ')}, and none that is for queries or documents: give one by ${option('queryPrompt')}`
         : await promptHint(folder, typeof name === 'string' ? [name] : []);
-    if (note) options.onNote?.(note);
+    if (note) tellNote(options.onNote, note);
   }
   return {
     towers: 'shared',

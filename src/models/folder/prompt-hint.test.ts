@@ -2,6 +2,7 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { tempFiles } from '../../../test/temp-files.ts';
+import { asFlags } from '../../util/option-name.ts';
 import { loadRetriever } from './load-retriever.ts';
 import { promptHint } from './prompt-hint.ts';
 
@@ -20,7 +21,7 @@ test.each([
 ])('a card that says %s', async (card, flags) => {
   const hint = await promptHint(tempFiles({ 'README.md': card }));
   if (flags === undefined) expect(hint).toBeUndefined();
-  else expect(hint).toContain(flags);
+  else expect(asFlags(hint!)).toContain(flags);
 });
 
 test.each([
@@ -41,7 +42,15 @@ test('is given when a model is loaded without prompts, and not if it has some', 
   cpSync(BERT, folder, { recursive: true });
   const hints = async (options: Parameters<typeof loadRetriever>[1] = {}) => {
     const notes: string[] = [];
-    await loadRetriever(folder, { ...options, onNote: (note) => notes.push(note) });
+    const plain: string[] = [];
+    await loadRetriever(folder, {
+      ...options,
+      onNote: (note, marked = note) => {
+        plain.push(note);
+        notes.push(asFlags(marked));
+      },
+    });
+    expect(plain.join()).not.toContain('--');
     return notes.filter((note) => note.includes('prompt'));
   };
   expect(await hints()).toEqual([expect.stringContaining('--query-prompt "query: "')]);

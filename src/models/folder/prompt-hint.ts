@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve, sep } from 'node:path';
+import { option } from '../../util/option-name.ts';
 
 /** Prompt convention: a common way to begin the texts of an encoder. */
 interface Convention {
@@ -51,7 +52,7 @@ const CARD_CHARS = 500_000;
  * that begin like one of the conventions, or its name is that of such models.
  *
  * @param names  other names of the model, for example from `config.json`
- * @returns undefined if nothing suggests prompts
+ * @returns text in which options are marked; undefined if nothing suggests prompts
  */
 export async function promptHint(folder: string, names: readonly string[] = []): Promise<string | undefined> {
   const card = join(folder, 'README.md');
@@ -65,8 +66,8 @@ export async function promptHint(folder: string, names: readonly string[] = []):
     ? `README.md shows texts that begin with ${quoted(found.query)}`
     : 'models of this name were trained with prompts';
   const flags = [
-    `--query-prompt ${quoted(found.query)}`,
-    ...(found.document === '' ? [] : [`--doc-prompt ${quoted(found.document)}`]),
+    option('queryPrompt', found.query),
+    ...(found.document === '' ? [] : [option('docPrompt', found.document)]),
   ];
   return (
     `the folder names no prompts, but ${why}: if the model was trained with them it is much better with ${flags.join(' ')} ` +
