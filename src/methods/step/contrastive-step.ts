@@ -49,11 +49,10 @@ export class ContrastiveStep {
   }
 
   /**
-   * Compiles the program of a step.
+   * Compiles the program of a step. By default the candidates are the documents that the step embeds.
    *
    * @param name  name of the graph, for messages
    * @param loss  builds the loss in the graph
-   * @param candidates  default: the documents that the step embeds
    */
   static async compile(
     name: string,
