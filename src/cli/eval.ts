@@ -79,10 +79,15 @@ export const evalCommand = defineCommand({
       for (const id of data.qrels(options.split).keys()) requireId('query id', id);
     }
 
+    const looked = searchDepth(metrics);
+    if (options.topK !== undefined && options.topK < looked)
+      io.log(
+        `note: the metrics look at ${looked} documents for each query, and --top-k keeps ${options.topK}`,
+      );
     const startMs = performance.now();
     const common = {
       metrics,
-      topK: options.topK ?? Math.max(RUN_DEPTH, searchDepth(metrics)),
+      topK: options.topK ?? Math.max(RUN_DEPTH, looked),
       limitQueries: options.limitQueries,
       missingQueries: options.missing,
       dropSameId: options.dropSameId,

@@ -4,6 +4,7 @@ import { fitCorrector } from '../correctors/fit-corrector.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import { idOrder } from '../retrieval/id-order.ts';
 import { encodeCorpus, retrievalTask } from '../retrieval/retrieve.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
@@ -151,6 +152,7 @@ export async function measureCorrection(
   const fresh = { queries: await encode('query', to), documents: await encode('document', to) };
 
   const depth = Math.max(...topK);
+  const ties = idOrder(data.corpus);
   const search = async (
     queries: Vectors,
     documents: Vectors,
@@ -158,7 +160,7 @@ export async function measureCorrection(
   ): Promise<SearchResult> => {
     const index = ExactIndex.create(documents, documents.length / data.corpus.size, compute);
     try {
-      return await index.search(queries, depth, { onProgress: ({ done }) => report(done) });
+      return await index.search(queries, depth, { ties, onProgress: ({ done }) => report(done) });
     } finally {
       await index.dispose();
     }

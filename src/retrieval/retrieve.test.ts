@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadData } from '../data/load.ts';
+import { evaluate } from '../eval/metrics.ts';
+import { readRunFile, writeRunFile } from '../eval/run-file.ts';
 import { Retriever } from '../models/retriever/retriever.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
@@ -140,5 +142,72 @@ describe('evaluateRetriever and evaluateBm25', () => {
   it('searches as deep as the metrics look', () => {
     expect(searchDepth(['ndcg@10', 'recall@100'])).toBe(100);
     expect(searchDepth(['map', 'ndcg@10'])).toBe(1000);
+  });
+});
+
+describe('metrics of documents with equal scores', () => {
+  const colours = ['red', 'blue', 'black', 'white'];
+  const products = Array.from({ length: 160 }, (_, i) => `usb cable ${colours[i % 4]!}`);
+  const tied = tempFiles({
+    'corpus.jsonl': lines(products.map((text, i) => ({ _id: `p${String(i).padStart(3, '0')}`, text }))),
+    'queries.jsonl': lines([
+      { _id: 'q1', text: 'usb cable' },
+      { _id: 'q2', text: 'red cable' },
+    ]),
+    'qrels/test.tsv': 'query-id\tcorpus-id\tscore\nq1\tp159\t1\nq1\tp010\t1\nq2\tp156\t1\n',
+  });
+  const metrics = ['ndcg@10', 'mrr@10', 'recall@10'];
+
+  it('do not depend on the depth of a BM25 search, and are those of trec_eval on the full ranking', async () => {
+    const ties = await loadData(tied);
+    const full = await evaluateBm25(ties, 'test', { metrics, topK: 1000 });
+    expect(full.perQuery.get('q1')!['ndcg@10']).toBeCloseTo(0.613147, 6);
+    expect(full.perQuery.get('q2')!['ndcg@10']).toBe(1);
+    for (const topK of [10, 11, 40, 41, 100]) {
+      const { metrics: found, run } = await evaluateBm25(ties, 'test', { metrics, topK });
+      expect(found).toEqual(full.metrics);
+      for (const [id, documents] of run) expect(documents).toEqual(full.run.get(id)!.slice(0, topK));
+    }
+    const byMetrics = await evaluateBm25(ties, 'test', { metrics: ['ndcg@10', 'recall@1000'] });
+    expect(byMetrics.metrics['ndcg@10']).toBe(full.metrics['ndcg@10']);
+    // A run file of ten documents gives the same figures as one of all.
+    const folder = tempFiles({});
+    for (const topK of [10, 1000]) {
+      const { run } = await evaluateBm25(ties, 'test', { metrics, topK });
+      await writeRunFile(`${folder}/${topK}.run`, run, { tag: 'bm25' });
+      const read = await readRunFile(`${folder}/${topK}.run`);
+      expect(evaluate(full.task.qrels, read, { metrics }).metrics).toEqual(full.metrics);
+    }
+  });
+
+  it('do not depend on the depth of a dense search', async () => {
+    const ties = await loadData(tied);
+    const retriever = makeRetriever();
+    const options = { metrics, threads: 1 };
+    const full = await evaluateRetriever(retriever, ties, 'test', { ...options, topK: 1000 });
+    expect(full.metrics['ndcg@10']).toBeGreaterThan(0);
+    for (const topK of [10, 39, 40, 100]) {
+      const { metrics: found, run } = await evaluateRetriever(retriever, ties, 'test', { ...options, topK });
+      expect(found).toEqual(full.metrics);
+      for (const [id, documents] of run) expect(documents).toEqual(full.run.get(id)!.slice(0, topK));
+    }
+    await retriever.dispose();
+  });
+
+  it('do not depend on the depth where the document with the id of the query is dropped', async () => {
+    const same = tempFiles({
+      'corpus.jsonl': lines(products.slice(0, 40).map((text, i) => ({ _id: `p${10 + i}`, text }))),
+      'queries.jsonl': lines([{ _id: 'p49', text: 'usb cable' }]),
+      'qrels/test.tsv': 'query-id\tcorpus-id\tscore\np49\tp48\t1\n',
+    });
+    const loaded = await loadData(same);
+    for (const topK of [1, 10, 39]) {
+      const { metrics: found } = await evaluateBm25(loaded, 'test', {
+        metrics: ['mrr@1'],
+        topK,
+        dropSameId: true,
+      });
+      expect(found['mrr@1']).toBe(1);
+    }
   });
 });

@@ -1,7 +1,7 @@
 import type { Corpus } from '../data/corpus.ts';
 import type { Qrels } from '../data/examples.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import type { Run, ScoredDocument } from '../eval/ranking.ts';
+import { type Run, rankDocuments, type ScoredDocument } from '../eval/ranking.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { ExactIndex } from '../search/exact-search.ts';
@@ -10,6 +10,7 @@ import type { TokenStore } from '../text/token-store.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
 import { checkOptions, type GivenOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
+import { idOrder } from './id-order.ts';
 import { DENSE_OPTIONS, LEXICAL_OPTIONS, LIMIT_QUERIES, type RANKING_OPTIONS } from './retrieval-options.ts';
 
 /** Judged queries of a split with their judgements. */
@@ -91,7 +92,7 @@ export function retrievalTask(
  * Embeddings that are not given are computed. This takes N·D floats, and memory for the documents' token ids
  * while they are encoded.
  *
- * @returns the `topK` best documents of each query, best first
+ * @returns the `topK` best documents of each query, best first; equal scores by descending id, as the metrics order them
  * @throws UsageError for an unknown option, and for a value out of range
  * @throws ShapeError when the given embeddings do not fit the corpus
  */
@@ -131,6 +132,7 @@ export async function retrieve(
   try {
     const wanted = depth(options);
     const { rows, scores, k } = await index.search(queries, wanted, {
+      ties: idOrder(data.corpus),
       onProgress: options.onProgress,
     });
     return toRun(data, task, options, (i) => ({
@@ -158,9 +160,10 @@ export async function retrieveBm25(
   const { onProgress } = options;
   const index = buildBm25(data.corpus, options);
   const wanted = depth(options);
+  const ties = idOrder(data.corpus);
   const results: ReturnType<Bm25['search']>[] = [];
   for (const row of queryRows) {
-    results.push(index.search(data.queries.text(row), wanted));
+    results.push(index.search(data.queries.text(row), wanted, { ties }));
     if (results.length % PROGRESS_QUERIES !== 0 && results.length !== queryRows.length) continue;
     onProgress?.({ stage: 'search', done: results.length, total: queryRows.length, unit: 'queries' });
     // The search is one long computation; this lets signals and timers run.
@@ -235,13 +238,13 @@ function toRun(
   { topK = TOP_K, dropSameId = false }: RetrieveOptions,
   resultOf: (i: number) => { rows: Int32Array; scores: Float32Array },
 ): Run {
-  const run = new Map<string, ScoredDocument[]>();
+  const run = new Map<string, readonly ScoredDocument[]>();
   for (const [i, queryRow] of queryRows.entries()) {
     const queryId = data.queries.id(queryRow);
     const { rows, scores } = resultOf(i);
     const documents = Array.from(rows, (row, rank) => ({ docId: data.corpus.id(row), score: scores[rank]! }));
     const kept = dropSameId ? documents.filter(({ docId }) => docId !== queryId) : documents;
-    run.set(queryId, kept.slice(0, topK));
+    run.set(queryId, rankDocuments(kept.slice(0, topK)));
   }
   return run;
 }

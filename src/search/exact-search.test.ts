@@ -25,7 +25,12 @@ function randoms(rows: number, purpose: string, dimension = D): Float32Array {
 const coarse = (values: Float32Array) => values.map((value) => Math.round(2 * value) / 2);
 
 /** Every score, sorted. */
-function naive(embeddings: Float32Array, queries: Float32Array, k: number) {
+function naive(
+  embeddings: Float32Array,
+  queries: Float32Array,
+  k: number,
+  ties = (a: number, b: number) => a - b,
+) {
   const N = embeddings.length / D;
   const rows: number[] = [];
   const scores: number[] = [];
@@ -35,7 +40,7 @@ function naive(embeddings: Float32Array, queries: Float32Array, k: number) {
       for (let d = 0; d < D; d++) score += queries[b * D + d]! * embeddings[row * D + d]!;
       return { row, score };
     });
-    all.sort((x, y) => y.score - x.score || x.row - y.row);
+    all.sort((x, y) => y.score - x.score || ties(x.row, y.row));
     rows.push(...all.slice(0, k).map(({ row }) => row));
     scores.push(...all.slice(0, k).map(({ score }) => score));
   }
@@ -61,6 +66,24 @@ describe('ExactIndex', () => {
     expect([...found.scores]).toEqual(expected.scores);
     // The data must have ties at the cut; otherwise the test of their order would prove nothing.
     expect(new Set(found.scores).size).toBeLessThan(found.scores.length);
+  });
+
+  it.each([
+    { N: 1000, B: 70, k: 10, blockRows: 128 },
+    { N: 1000, B: 3, k: 300, blockRows: 128 },
+    { N: 129, B: 1, k: 129, blockRows: 128 },
+    { N: 50, B: 2, k: 1, blockRows: 16_384 },
+  ])('cuts ties by a given order: $N rows, $B queries, top $k, blocks of $blockRows', async (setting) => {
+    const { N, B, k, blockRows } = setting;
+    const embeddings = coarse(randoms(N, 'embeddings'));
+    const queries = coarse(randoms(B, 'queries'));
+    // 7 has no common factor with any N: an order in which neighbours are far apart.
+    const ties = (a: number, b: number) => ((7 * b) % N) - ((7 * a) % N);
+    const found = await makeIndex(embeddings, { blockRows }).search(queries, k, { ties });
+    const expected = naive(embeddings, queries, k, ties);
+    expect([...found.rows]).toEqual(expected.rows);
+    expect([...found.scores]).toEqual(expected.scores);
+    if (k > 1) expect(expected.rows).not.toEqual(naive(embeddings, queries, k).rows);
   });
 
   it('finds rows by real-valued scores too', async () => {

@@ -3,6 +3,7 @@ import { matmul, topK } from '../graph/ops.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor, int32Words } from '../runtime/host-tensor.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
+import { RowHeap, type RowOrder } from '../text/row-heap.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
 import { checkOption } from '../util/option-table.ts';
@@ -27,7 +28,7 @@ const QUERY_ROWS = 64;
 /**
  * Exact maximum inner product search over N embeddings:
  *
- *     top-k over rows n of  s(q, n) = q · e_n,     equal scores by ascending row
+ *     top-k over rows n of  s(q, n) = q · e_n,     equal scores by ascending row, or by the order that a search is given
  *
  * Scores are computed block by block, as one matrix product Q Eᵀ f32[64, blockRows]. Only the k best scores of each query leave
  * the runtime; they are merged with those of earlier blocks. The embeddings are not copied. The index needs one block of scores
@@ -98,6 +99,7 @@ export class ExactIndex implements SearchIndex {
     checkRows('the queries', queries, D);
     const B = queries.length / D;
     const k = Math.min(topK, this.size);
+    if (options.ties !== undefined) return await this.searchWithTies(queries, k, options.ties, options);
     const rows = new Int32Array(B * k);
     const scores = new Float32Array(B * k);
     const best = bestRowsOf({ rows, scores, k });
@@ -115,8 +117,70 @@ export class ExactIndex implements SearchIndex {
     await this.programs.dispose();
   }
 
+  /**
+   * Searches with another order of ties than that by row.
+   *
+   * The runtime's top-k knows only the order by row. One row more than asked for shows whether the cut goes through a tie. If
+   * it does, all scores of the batch are computed again and the rows are picked here.
+   */
+  private async searchWithTies(
+    queries: Float32Array,
+    k: number,
+    ties: RowOrder,
+    options: SearchOptions,
+  ): Promise<SearchResult> {
+    const D = this.dimension;
+    const B = queries.length / D;
+    const wide = Math.min(k + 1, this.size);
+    const rows = new Int32Array(B * k);
+    const scores = new Float32Array(B * k);
+    for (let start = 0; start < B; start += QUERY_ROWS) {
+      const count = Math.min(B - start, QUERY_ROWS);
+      const batch = matrix(queries.subarray(start * D, (start + count) * D), D);
+      const found = { rows: new Int32Array(count * wide), scores: new Float32Array(count * wide), k: wide };
+      await this.searchBatch(batch, bestRowsOf(found), wide);
+      const heaps = new Map<number, RowHeap>();
+      for (let b = 0; b < count; b++) {
+        const own = found.scores.subarray(b * wide, (b + 1) * wide);
+        if (wide > k && own[k] === own[k - 1]) heaps.set(b, new RowHeap(k, ties));
+      }
+      if (heaps.size > 0) await this.offerAll(batch, heaps);
+      for (let b = 0; b < count; b++) {
+        const heap = heaps.get(b) ?? new RowHeap(k, ties);
+        if (!heaps.has(b))
+          for (let i = 0; i < k; i++) heap.offer(found.rows[b * wide + i]!, found.scores[b * wide + i]!);
+        const best = heap.take();
+        rows.set(best.rows, (start + b) * k);
+        scores.set(best.scores, (start + b) * k);
+      }
+      options.onProgress?.({ stage: 'search', done: start + count, total: B, unit: 'queries' });
+    }
+    return { rows, scores, k };
+  }
+
+  /** Offers the scores of all rows for some queries of a batch, by their place in it. */
+  private async offerAll(queries: HostTensor, heaps: ReadonlyMap<number, RowHeap>): Promise<void> {
+    const { size, blockRows } = this;
+    const program = await this.programs.get('exact-scores', () => this.graph());
+    for (let seen = 0; seen < size; seen += blockRows) {
+      const start = Math.min(seen, size - blockRows);
+      const { scores } = await program.run({ queries, block: this.block(start) });
+      const values = float32(scores, 'scores');
+      for (const [b, heap] of heaps) {
+        for (let row = seen; row < start + blockRows; row++)
+          heap.offer(row, values[b * blockRows + row - start]!);
+      }
+    }
+  }
+
+  /** Embeddings from a row on that are scored at once. */
+  private block(start: number): HostTensor {
+    const { dimension: D, blockRows } = this;
+    return matrix(this.embeddings.subarray(start * D, (start + blockRows) * D), D);
+  }
+
   private async searchBatch(queries: HostTensor, best: readonly BestRows[], k: number): Promise<void> {
-    const { size, dimension: D, blockRows } = this;
+    const { size, blockRows } = this;
     const blockK = Math.min(k, blockRows);
     const program = await this.programs.get(`exact-search-${blockK}`, () => this.graph(blockK));
     for (let seen = 0; seen < size; seen += blockRows) {
@@ -124,8 +188,7 @@ export class ExactIndex implements SearchIndex {
       // row among the k best of all is among the k best of each block that holds it, so none is lost. Rows seen before are
       // skipped.
       const start = Math.min(seen, size - blockRows);
-      const block = matrix(this.embeddings.subarray(start * D, (start + blockRows) * D), D);
-      const { scores, positions } = await program.run({ queries, block });
+      const { scores, positions } = await program.run({ queries, block: this.block(start) });
       const values = float32(scores, 'scores');
       const words = int32Words(positions!.data as BigInt64Array);
       for (const [b, list] of best.entries()) {
@@ -137,11 +200,17 @@ export class ExactIndex implements SearchIndex {
     }
   }
 
-  private graph(k: number): Graph {
-    const graph = new Graph(`exact-search-${k}`);
+  /** Graph of one block: its k best scores with their positions, or all scores where k is not given. */
+  private graph(k?: number): Graph {
+    const graph = new Graph(k === undefined ? 'exact-scores' : `exact-search-${k}`);
     const queries = graph.input('queries', 'f32', ['queries', this.dimension]);
     const block = graph.input('block', 'f32', [this.blockRows, this.dimension]);
-    const best = topK(matmul(queries, block, { transB: true }), { k });
+    const products = matmul(queries, block, { transB: true });
+    if (k === undefined) {
+      graph.output('scores', products);
+      return graph;
+    }
+    const best = topK(products, { k });
     graph.output('scores', best.values);
     graph.output('positions', best.indices);
     return graph;

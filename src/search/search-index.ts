@@ -1,3 +1,4 @@
+import type { RowOrder } from '../text/row-heap.ts';
 import type { Progress } from '../util/progress.ts';
 
 /** Best rows of B queries, best first. Query b owns the places `[b * k, (b + 1) * k)` of both arrays. */
@@ -12,6 +13,8 @@ export interface SearchResult {
 
 /** Options of a search. */
 export interface SearchOptions {
+  /** Order of rows with equal scores, which also decides which of them are cut. Default ascending. */
+  readonly ties?: RowOrder | undefined;
   /** Called after every block of queries. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }

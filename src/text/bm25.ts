@@ -3,7 +3,7 @@ import { checkOption, checkOptions, type GivenOptions, optionValues } from '../u
 import type { Progress } from '../util/progress.ts';
 import { BM25_OPTIONS } from './bm25-options.ts';
 import { ownString } from './own-string.ts';
-import { RowHeap } from './row-heap.ts';
+import { RowHeap, type RowOrder } from './row-heap.ts';
 
 /** Settings of a BM25 index. */
 export interface Bm25Options extends GivenOptions<typeof BM25_OPTIONS> {
@@ -41,7 +41,8 @@ export function bm25Terms(text: string): readonly string[] {
  *     score(q, d) = Σ_{t in q} ln(1 + (N − df_t + ½) / (df_t + ½)) · tf / (tf + k1·(1 − b + b·|d| / avgdl))
  *
  * A term that occurs twice in the query counts twice. Only documents that share a term with the query are
- * returned, so a result can hold fewer rows than asked for. Equal scores are ordered by row, lower first.
+ * returned, so a result can hold fewer rows than asked for. Equal scores are ordered by row, lower first,
+ * unless the search is given another order.
  *
  * Each summand depends on (t, d) only and is computed once, when the index is built (its "impact"; Lù 2024,
  * BM25S). A query adds up short lists of float32 impacts, starting with the terms of the largest possible
@@ -153,11 +154,13 @@ export class Bm25 {
   }
 
   /**
-   * Finds the `topK` best rows of a query, by descending score; equal scores are ordered by ascending row.
+   * Finds the `topK` best rows of a query, by descending score.
    *
+   * @param options.ties  order of rows with equal scores, which also decides which of them are cut; default
+   *   ascending
    * @throws UsageError when `topK` is not a whole number ≥ 1
    */
-  search(query: string, topK: number): Bm25Result {
+  search(query: string, topK: number, options: { ties?: RowOrder | undefined } = {}): Bm25Result {
     checkOption('topK', COMMON_RANGES.topK, topK);
     const offsets = this.#offsets;
     const postingRows = this.#postingRows;
@@ -165,7 +168,7 @@ export class Bm25 {
     const scores = this.#scores;
     const touched = this.#touched;
     const k = Math.min(topK, this.rows);
-    const best = new RowHeap(k);
+    const best = new RowHeap(k, options.ties);
 
     const terms = this.#queryTerms(query);
     // reach[i]: the most that terms i, i + 1, … can add to the score of a document.
