@@ -397,5 +397,6 @@ export {
   UndriftError,
   UsageError,
 } from './util/errors.ts';
+export type { NoteListener } from './util/option-name.ts';
 export type { Progress } from './util/progress.ts';
 export type { RngKey } from './util/rng.ts';

@@ -56,9 +56,8 @@ export async function evalScoredPairs(options: PairOptions, io: Io) {
       fingerprint,
       seconds: Number(seconds.toFixed(3)),
     },
-    text:
-      Object.entries(metrics)
-        .map(([metric, value]) => `${metric.padEnd(10)} ${value.toFixed(4)}\n`)
-        .join('') + `${count(pairs)} pairs of ${name}/${options.split}, ${formatDuration(seconds * 1000)}\n`,
+    text: `${Object.entries(metrics)
+      .map(([metric, value]) => `${metric.padEnd(10)} ${value.toFixed(4)}\n`)
+      .join('')}${count(pairs)} pairs of ${name}/${options.split}, ${formatDuration(seconds * 1000)}\n`,
   };
 }
