@@ -14,19 +14,23 @@ export interface ScheduleOptions {
   warmupSteps: number;
   /** Number of steps of the whole run, above 0. */
   totalSteps: number;
-  /** Rate at the end of `linear` and `cosine`, relative to the peak. Default 0. */
+  /** Rate that `linear` and `cosine` would reach in the update after the last one, relative to the peak. Default 0. */
   floorRatio?: number;
 }
 
 /**
- * Learning rate of an update, relative to the peak.
+ * Learning rate of an update, relative to the peak. It is above 0 in every update of a run.
  *
  *     step ≤ warmup:  step / warmup
  *     constant:       1
  *     linear:         1 − p (1−f)
  *     cosine:         f + (1−f)(1 + cos πp)/2
  *
- * Here f is `floorRatio`, and p rises from 0 at the end of warm-up to 1 at the last step.
+ * Here f is `floorRatio`, and p = (step − 1 − warmup) / (totalSteps − warmup): 0 in the first update after the warm-up, and 1 only
+ * in the update that would follow the last one.
+ *
+ * After the warm-up, the values are those of the schedulers of Hugging Face's transformers. Within it they are one update ahead:
+ * transformers begins with a rate of 0, with which the first update would change nothing.
  *
  * @param step number of the update, from 1
  * @throws UsageError if `totalSteps` is not positive, `warmupSteps` is negative, or `step` is below 1.
@@ -39,7 +43,7 @@ export function scheduleRatio(
     throw new UsageError(`no schedule for step ${step} of ${totalSteps} with ${warmupSteps} warm-up steps`);
   }
   if (step <= warmupSteps) return step / warmupSteps;
-  const progress = Math.min(1, (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps));
+  const progress = Math.min(1, (step - 1 - warmupSteps) / Math.max(1, totalSteps - warmupSteps));
   if (name === 'constant') return 1;
   if (name === 'linear') return 1 - progress * (1 - floorRatio);
   return floorRatio + ((1 - floorRatio) * (1 + Math.cos(Math.PI * progress))) / 2;

@@ -19,6 +19,8 @@ export interface LoopOptions {
   maxGradientNorm: number;
   /** Batches whose gradients are averaged into one update. */
   accumulate: number;
+  /** Batches of the run, at most `totalSteps` × `accumulate`, which is the default. The last update averages those that remain. */
+  totalBatches?: number | undefined;
 }
 
 /**
@@ -83,13 +85,15 @@ export async function trainingLoop<Batch>(
   options: LoopOptions,
 ): Promise<void> {
   const { accumulate, totalSteps, weightDecay, maxGradientNorm } = options;
+  const { totalBatches = totalSteps * accumulate } = options;
   while (learner.step < totalSteps) {
     const step = learner.step + 1;
     const learningRate = options.learningRate * scheduleRatio(step, options.schedule);
     const results: StepResult[] = [];
     const before = ledger.totals;
-    for (let part = 0; part < accumulate; part++) {
-      const draw = (step - 1) * accumulate + part;
+    const first = (step - 1) * accumulate;
+    const end = Math.min(step * accumulate, totalBatches);
+    for (let draw = first; draw < end; draw++) {
       const batch = batches.batch(draw);
       const result = await ledger.time('step', () => objective.step(batch, draw));
       if (!Number.isFinite(result.trainingLoss)) {
@@ -98,18 +102,18 @@ export async function trainingLoop<Batch>(
         });
       }
       if (accumulate > 1)
-        await ledger.time('update', () => learner.accumulate(result.gradients, { first: part === 0 }));
+        await ledger.time('update', () => learner.accumulate(result.gradients, { first: draw === first }));
       results.push(result);
     }
     const gradients = accumulate > 1 ? learner.accumulated : results[0]!.gradients;
-    const update = { learningRate, weightDecay, maxGradientNorm, gradientFactor: 1 / accumulate };
+    const update = { learningRate, weightDecay, maxGradientNorm, gradientFactor: 1 / results.length };
     // NaN where the loss scale was too large; no parameter has moved then.
     const gradientNorm = await ledger.time('update', () => learner.apply(gradients, update));
     const afterwards = await ledger.time('refresh', () => objective.updated(step));
     const totals = ledger.totals;
     const verdict = await onStep({
       step,
-      epoch: (step * accumulate) / batches.perEpoch,
+      epoch: end / batches.perEpoch,
       learningRate,
       gradientNorm,
       spent: difference(totals, before),

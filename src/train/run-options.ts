@@ -34,7 +34,7 @@ export const LENGTH_OPTIONS = {
     group: 'Length',
     aliases: ['per_device_train_batch_size', 'perDeviceTrainBatchSize', 'train_batch_size', 'trainBatchSize'],
   },
-  /** Batches whose gradients are averaged into one update. Default 1. */
+  /** Batches whose gradients are averaged into one update; the last update of the epochs may have fewer. Default 1. */
   accumulate: {
     type: 'integer',
     min: 1,
@@ -139,7 +139,7 @@ export const OPTIMISATION_OPTIONS = {
     group: 'Optimisation',
     aliases: ['max_grad_norm', 'clipGradNorm', 'maxGradientNorm', 'gradientClipping'],
   },
-  /** Change of the learning rate after the warm-up. Default `linear`. */
+  /** Change of the learning rate after the warm-up, as in transformers: the last update still has a rate above 0. Default `linear`. */
   schedule: {
     type: 'choice',
     choices: SCHEDULES,

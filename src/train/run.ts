@@ -153,6 +153,7 @@ class TrainingRun<Batch> {
         weightDecay,
         maxGradientNorm: options.maxGradNorm,
         accumulate,
+        totalBatches: options.totalBatches,
       },
     );
     if (!subject.evaluation) await this.keep({});
@@ -271,8 +272,10 @@ class TrainingRun<Batch> {
   }
 }
 
-const epochOf = <Batch>(step: number, { batches }: Subject<Batch>, { accumulate }: RunOptions): number =>
-  (step * accumulate) / batches.perEpoch;
+function epochOf<Batch>(step: number, { batches }: Subject<Batch>, options: RunOptions): number {
+  const { accumulate, totalBatches = Number.POSITIVE_INFINITY } = options;
+  return Math.min(step * accumulate, totalBatches) / batches.perEpoch;
+}
 
 const stepsOfWarmup = (warmup: number, totalSteps: number): number =>
   warmup < 1 ? Math.round(warmup * totalSteps) : Math.round(warmup);

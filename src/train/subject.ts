@@ -82,6 +82,8 @@ export interface RunOptions {
   readonly totalSteps: number;
   /** Batches whose gradients are averaged into one update, ≥ 1. */
   readonly accumulate: number;
+  /** Batches of the run, at most `totalSteps` × `accumulate`, which is the default. The last update averages those that remain. */
+  readonly totalBatches?: number | undefined;
   /** Name of the optimizer; see `findOptimizer`. */
   readonly optimizer: string;
   /** Dtype in which programs multiply matrices. With `f16` the loss is scaled. */

@@ -83,7 +83,7 @@ export async function trainRetriever(
     const tokens = kind.tokenize(retriever, data, callbacks.onProgress);
     const usable = kind.usable(data.examples('train'), { documents: tokens.documents, settings, method });
     const batches = batchesOf(usable.examples, tokens.documents, settings);
-    const totalSteps = stepsOf(settings, batches);
+    const { totalSteps, totalBatches } = lengthOf(settings, batches);
     const parts: Omit<RetrieverParts, 'evaluation'> = {
       ...{ settings, method, kind, retriever, data, tokens, batches, compute },
       examples: usable.examples,
@@ -91,7 +91,7 @@ export async function trainRetriever(
         options: methodOptions(settings),
         updates: totalSteps,
         batchSize: settings.batchSize,
-        accumulate: settings.accumulate,
+        accumulate: Math.min(settings.accumulate, totalBatches),
         negativesPerQuery: usable.examples.negatives ? settings.negatives : 0,
         chunkSize: settings.chunkSize,
         dropoutRatio: settings.dropout,
@@ -124,6 +124,7 @@ export async function trainRetriever(
         trainingBegins,
         resumeCommand: `undrift train --out ${out} --resume`,
         totalSteps,
+        totalBatches,
         evalEvery: settings.evalEvery ?? Math.max(1, Math.ceil(totalSteps / 10)),
       },
       callbacks,
@@ -143,8 +144,15 @@ const batchesOf = (
   { batchSize, negatives, seed }: TrainSettings,
 ): Batches => new Batches(examples, documents, { batchSize, negativesPerQuery: negatives, seed });
 
-const stepsOf = ({ steps, epochs, accumulate }: TrainSettings, { perEpoch }: Batches): number =>
-  steps ?? Math.max(1, Math.round(epochs * (perEpoch / accumulate)));
+/** Computes the updates and the batches of a run. A last update of fewer batches completes the epochs that were asked for. */
+function lengthOf(
+  { steps, epochs, accumulate }: TrainSettings,
+  { perEpoch }: Batches,
+): { totalSteps: number; totalBatches: number } {
+  if (steps !== null) return { totalSteps: steps, totalBatches: steps * accumulate };
+  const totalBatches = Math.max(1, Math.round(epochs * perEpoch));
+  return { totalSteps: Math.ceil(totalBatches / accumulate), totalBatches };
+}
 
 /**
  * Notes what the run will do, and checks that method, data and splits go together.
@@ -160,7 +168,7 @@ function checkPlan(
   const { texts, examples: trainedOn, batch } = kind.nouns;
   onNote?.(
     `${count(data.corpus.size)} ${texts}, ${count(examples.queryRows.length)} ${trainedOn}; ` +
-      `${count(plan.updates)} steps of ${count(settings.batchSize * settings.accumulate)} ${batch}`,
+      `${count(plan.updates)} steps of ${count(plan.batchSize * plan.accumulate)} ${batch}`,
   );
   if (leftOut) onNote?.(leftOut);
   const trained = describeTuning(retriever);
