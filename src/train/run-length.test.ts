@@ -10,7 +10,11 @@ const line = (i: number) =>
   JSON.stringify({ query: `ask${i % 50}y ask${i % 7}y`, positive: `doc${i}x doc${i % 7}x` });
 const pairs = (from: number, to: number) =>
   `${Array.from({ length: to - from }, (_, i) => line(from + i)).join('\n')}\n`;
-const folder = tempFiles({ 'split/train.jsonl': pairs(0, 64), 'split/dev.jsonl': pairs(64, 80) });
+const folder = tempFiles({
+  'split/train.jsonl': pairs(0, 64),
+  'split/dev.jsonl': pairs(64, 80),
+  'split/test.jsonl': pairs(80, 96),
+});
 const base = join(folder, 'base');
 
 const options = (out: string, more: Partial<TrainOptions>): TrainOptions & { threads: number } => ({
