@@ -221,6 +221,7 @@ export { LanguageModel, type ScoredTokens, type TextLikelihood } from './models/
 
 export type { SplitOptions } from './retrieval/evaluate-retriever.ts';
 export { PAIR_METRICS } from './retrieval/evaluate-scored-pairs.ts';
+export { readVectors, type StoredVectors, type WantedVectors } from './retrieval/read-vectors.ts';
 export {
   type Bm25RetrieveOptions,
   buildBm25,
@@ -231,6 +232,13 @@ export {
   retrieve,
   retrieveBm25,
 } from './retrieval/retrieve.ts';
+export type { AppliedCorrector, VectorManifest, VectorSettings } from './retrieval/vector-manifest.ts';
+export {
+  openVectorWriter,
+  type VectorOrigin,
+  type VectorWriter,
+  writeVectors,
+} from './retrieval/write-vectors.ts';
 export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
 export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
 export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';

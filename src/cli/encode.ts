@@ -1,7 +1,8 @@
 import { readLines } from '../data/lines.ts';
 import { loadCorpus, loadData } from '../data/load.ts';
-import { openNpyWriter } from '../io/npy.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import { manifestFile } from '../retrieval/vector-manifest.ts';
+import { openVectorWriter } from '../retrieval/write-vectors.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DataError, UsageError } from '../util/errors.ts';
@@ -27,7 +28,8 @@ export const encodeCommand = defineCommand({
   summary: 'encode texts as vectors',
   description:
     'Row i of the .npy file is the vector of line i, or of document i of the corpus. The ids of documents or queries are written to ' +
-    'a file beside it, one per line. Memory is bounded whatever the number of texts.',
+    'a file beside it, one per line. The manifest FILE.npy.json says of which model and which texts the vectors are; commands that read ' +
+    'them check it. Memory is bounded whatever the number of texts.',
   options: {
     model: { type: 'text', value: 'model', required: true, help: MODEL_HELP },
     input: { type: 'text', value: 'file', help: 'texts, one per line (plain or .gz)' },
@@ -66,8 +68,7 @@ export const encodeCommand = defineCommand({
     const startMs = performance.now();
     const retriever = await loadModel(options.model, io, [], options);
     const source = input !== undefined ? linesOf(input) : await corpusOf(data!, side, io);
-    const sink =
-      out === undefined ? new JsonSink(retriever.dimension) : await npySink(out, retriever.dimension);
+    const sink = out === undefined ? new JsonSink(retriever.dimension) : await npySink(out, retriever, side);
     try {
       await encodeAll(retriever, { side, source, sink, io, compute: computeOptions(options) });
       if (sink.rows === 0) throw new DataError('holds no text', { file: (input ?? data)! });
@@ -86,7 +87,7 @@ export const encodeCommand = defineCommand({
     if (sink instanceof JsonSink) {
       return { json: { embeddings: sink.embeddings, ...facts }, text: sink.text() };
     }
-    const files = { out: out!, ...(source.ids && { ids: idsFile(out!) }) };
+    const files = { out: out!, ...(source.ids && { ids: idsFile(out!) }), manifest: manifestFile(out!) };
     const speed = `${formatCount(shape.rows / seconds)} texts/s, ${formatDuration(seconds * 1000)}`;
     return {
       json: { ...files, ...facts },
@@ -101,6 +102,8 @@ interface Source {
   total?: number;
   /** Yields the lines of the id file. Absent if the texts have no ids. */
   ids?: () => Iterable<Uint8Array>;
+  /** Returns the id of a text by its row. Absent if the texts have no ids. */
+  id?: (row: number) => string;
 }
 
 const linesOf = (file: string): Source => ({
@@ -120,6 +123,7 @@ async function corpusOf(path: string, side: Side, io: Io): Promise<Source> {
   return {
     texts: corpus.texts(),
     total: corpus.size,
+    id: (row) => corpus.id(row),
     *ids() {
       for (let row = 0; row < corpus.size; row++) {
         const id = corpus.id(row);
@@ -142,20 +146,23 @@ interface Sink {
    * @throws UsageError if so many vectors are too large for the destination
    */
   expect(rows: number): void;
-  append(vectors: Float32Array): Promise<void>;
+  /** Appends the vectors of some texts. */
+  append(vectors: Float32Array, texts: readonly string[], ids?: readonly string[]): Promise<void>;
   close(): Promise<void>;
   discard(): Promise<void>;
 }
 
-async function npySink(out: string, dimension: number): Promise<Sink> {
-  const writer = await openNpyWriter(out, { dtype: 'f32', rowDims: [dimension] });
+async function npySink(out: string, retriever: Retriever, side: Side): Promise<Sink> {
+  const writer = await openVectorWriter(out, { retriever, side });
   return {
     get rows() {
       return writer.rows;
     },
     expect() {},
-    append: (vectors) => writer.append(vectors as Float32Array<ArrayBuffer>),
-    close: () => writer.close(),
+    append: (vectors, texts, ids) => writer.append(vectors, texts, ids),
+    async close() {
+      await writer.close();
+    },
     discard: () => writer.discard(),
   };
 }
@@ -223,7 +230,8 @@ async function encodeAll(
       onProgress: ({ done }) =>
         io.progress(stage, before + done, source.total === undefined ? {} : { total: source.total }),
     });
-    await sink.append(vectors);
+    const { id } = source;
+    await sink.append(vectors, chunk, id && chunk.map((_, i) => id(before + i)));
     chunk = [];
     characters = 0;
   };

@@ -2,8 +2,10 @@ import { isUtf8 } from 'node:buffer';
 import { buffer } from 'node:stream/consumers';
 import type { Corpus } from '../data/corpus.ts';
 import { loadCorpus } from '../data/load.ts';
-import { readNpy } from '../io/npy.ts';
-import { RANKING_OPTIONS } from '../retrieval/retrieval-options.ts';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
+import { readVectors } from '../retrieval/read-vectors.ts';
+import { RANKING_OPTIONS, VECTOR_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { ExactIndex } from '../search/exact-search.ts';
@@ -34,8 +36,9 @@ const OPTIONS = {
   embeddings: {
     type: 'text',
     value: 'file',
-    help: '.npy file of the documents, encoded by this model (undrift encode --data); avoids encoding them again',
+    help: '.npy file of the documents, encoded by this model (undrift encode --data); avoids encoding them again. Its manifest is checked',
   },
+  ...VECTOR_OPTIONS,
   topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
   ...DIMENSIONS_OPTION,
   ...PROMPT_OPTIONS,
@@ -62,6 +65,9 @@ export const searchCommand = defineCommand({
           ? 'nothing to search in: --data or --corpus is missing'
           : '--data and --corpus exclude each other',
       );
+    }
+    if (options.trustVectors && options.embeddings === undefined) {
+      throw new UsageError('--trust-vectors is about the file of --embeddings, which is missing');
     }
     const corpus = await loadCorpus((options.data ?? options.corpus)!, { ...readOptions(io) });
     io.finishProgress();
@@ -123,7 +129,7 @@ async function searchDense(
   const documents =
     options.embeddings === undefined
       ? await encodeCorpus(retriever, 'document', corpus, { ...compute, onProgress: showProgress(io) })
-      : await readEmbeddings(options.embeddings, corpus.size, retriever.dimension);
+      : await readEmbeddings(options.embeddings, corpus, retriever, { options, io });
   const vector = await retriever.encode('query', [query], compute);
   await retriever.dispose();
   const index = ExactIndex.create(documents, retriever.dimension, compute);
@@ -132,15 +138,44 @@ async function searchDense(
   return found;
 }
 
-async function readEmbeddings(file: string, rows: number, dimension: number): Promise<Float32Array> {
-  const { dtype, dims, data } = await readNpy(file);
-  if (dtype !== 'f32' || dims.length !== 2 || dims[0] !== rows || dims[1] !== dimension) {
-    throw new DataError(
-      `holds ${dtype}[${dims.join(', ')}], but ${rows} documents of this model are f32[${rows}, ${dimension}]`,
-      { file, help: 'write it again: undrift encode --model … --data … --out file.npy' },
+/** Reads the vectors of all documents, checked against model and corpus by their manifest. */
+async function readEmbeddings(
+  file: string,
+  corpus: Corpus,
+  retriever: Retriever,
+  { options, io }: { options: OptionValues<typeof OPTIONS>; io: Io },
+): Promise<Float32Array> {
+  const { trustVectors } = options;
+  const command = encodeCommandLine(file, options);
+  const { vectors, manifest } = await readVectors(file, { retriever, corpus, trustVectors, command });
+  if (!manifest) {
+    io.log(
+      `note: ${file} has no manifest: only its shape was checked, not its model (${embeddingSpaceId(retriever)}) or its texts`,
+    );
+  } else if (manifest.corrector) {
+    const { kind, fromSpace } = manifest.corrector;
+    io.log(
+      `note: the vectors of ${file} were moved from the embedding space ${fromSpace} by a ${kind} corrector`,
     );
   }
-  return data as Float32Array;
+  return vectors;
+}
+
+/** Composes the command that writes the vectors of the documents that are searched. */
+function encodeCommandLine(file: string, options: OptionValues<typeof OPTIONS>): string {
+  const { model, data, corpus, dimensions, queryPrompt, docPrompt } = options;
+  const flags = {
+    '--model': model,
+    '--data': data ?? corpus,
+    '--out': file,
+    '--dimensions': dimensions,
+    '--query-prompt': queryPrompt,
+    '--doc-prompt': docPrompt,
+  };
+  const words = Object.entries(flags).flatMap(([flag, value]) =>
+    value === undefined ? [] : [flag, /^[\w./@:+-]+$/.test(String(value)) ? value : JSON.stringify(value)],
+  );
+  return `undrift encode ${words.join(' ')}`;
 }
 
 const EXCERPT_CHARACTERS = 160;

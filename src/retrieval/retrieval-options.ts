@@ -33,6 +33,19 @@ export const DENSE_OPTIONS = { ...RANKING_OPTIONS, ...COMPUTE_OPTIONS } as const
 /** Options of a retrieval by BM25. */
 export const LEXICAL_OPTIONS = { ...RANKING_OPTIONS, ...BM25_OPTIONS } as const satisfies OptionTable;
 
+/** Options of reading stored vectors. */
+export const VECTOR_OPTIONS = {
+  /**
+   * Accept vectors without a manifest, whose model and texts nothing proves. Shapes are still checked, and a
+   * manifest that is present is checked as always. Default false.
+   */
+  trustVectors: {
+    type: 'switch',
+    default: false,
+    help: 'accept stored vectors without a manifest, such as those of another program; only their shape is checked',
+  },
+} as const satisfies OptionTable;
+
 /** Options of an evaluation on a split. */
 export const SPLIT_OPTIONS = {
   /** Metrics to compute, such as `ndcg@10`. */

@@ -11,6 +11,7 @@ import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
 import { checkOptions, type GivenOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { idOrder } from './id-order.ts';
+import { checkStored, type StoredVectors } from './read-vectors.ts';
 import { DENSE_OPTIONS, LEXICAL_OPTIONS, LIMIT_QUERIES, type RANKING_OPTIONS } from './retrieval-options.ts';
 
 /** Judged queries of a split with their judgements. */
@@ -33,8 +34,11 @@ export interface RetrieveOptions extends GivenOptions<typeof RANKING_OPTIONS> {
 export interface DenseRetrieveOptions extends RetrieveOptions, GivenOptions<typeof DENSE_OPTIONS> {
   /** Token ids of all queries and all documents, by row. Default: computed. */
   tokens?: { readonly queries?: TokenStore; readonly documents?: TokenStore } | undefined;
-  /** Embeddings of all documents by row, f32[N, D]. Default: computed. */
-  documentEmbeddings?: Float32Array | undefined;
+  /**
+   * Embeddings of all documents by row: those that `readVectors` returned, or f32[N, D]. Default: computed. The
+   * space of an array is unknown; that of stored vectors must be the retriever's.
+   */
+  documentEmbeddings?: Float32Array | StoredVectors | undefined;
 }
 
 /** Settings of {@link retrieveBm25}. */
@@ -93,7 +97,7 @@ export function retrievalTask(
  * while they are encoded.
  *
  * @returns the `topK` best documents of each query, best first; equal scores by descending id, as the metrics order them
- * @throws UsageError for an unknown option, and for a value out of range
+ * @throws UsageError for an unknown option, for a value out of range, and for stored vectors of another space, side or corpus
  * @throws ShapeError when the given embeddings do not fit the corpus
  */
 export async function retrieve(
@@ -108,13 +112,19 @@ export async function retrieve(
     ...(options.device && { device: options.device }),
     ...(options.threads && { threads: options.threads }),
   };
+  const given = options.documentEmbeddings;
+  const stored = given instanceof Float32Array ? undefined : given;
+  if (stored) checkStored(stored, { retriever, corpus: data.corpus, side: 'document' });
   const documents =
-    options.documentEmbeddings ??
+    stored?.vectors ??
+    (given as Float32Array | undefined) ??
     (await encodeCorpus(retriever, 'document', data.corpus, {
       ...compute,
       tokens: options.tokens?.documents,
       onProgress: options.onProgress,
     }));
+  // The space of stored vectors has been found to be the retriever's. An id of its own would take a hash of all weights.
+  const space = stored?.embeddingSpace;
   const D = retriever.dimension;
   if (documents.length !== data.corpus.size * D) {
     throw new ShapeError(
@@ -128,11 +138,12 @@ export async function retrieve(
     rows: queryRows,
     onProgress: options.onProgress,
   });
-  const index = ExactIndex.create(documents, D, compute);
+  const index = ExactIndex.create(documents, D, { ...compute, embeddingSpace: space });
   try {
     const wanted = depth(options);
     const { rows, scores, k } = await index.search(queries, wanted, {
       ties: idOrder(data.corpus),
+      embeddingSpace: space,
       onProgress: options.onProgress,
     });
     return toRun(data, task, options, (i) => ({

@@ -18,7 +18,7 @@ export interface ExactIndexOptions extends ComputeOptions {
    */
   blockRows?: number;
   /** Id of the space of the embeddings. Default: unknown. */
-  embeddingSpace?: string;
+  embeddingSpace?: string | undefined;
 }
 
 const BLOCK_ROWS = 32_768;
@@ -89,12 +89,14 @@ export class ExactIndex implements SearchIndex {
    *
    * @param queries  f32[B, D], row-major
    * @param topK  rows for each query; N of them where the index holds fewer
-   * @throws UsageError for a `topK` that is not a whole number ≥ 1
+   * @param options.embeddingSpace  id of the space of the queries; checked if that of the index is known too
+   * @throws UsageError for a `topK` that is not a whole number ≥ 1, and for queries of another space
    * @throws ShapeError for queries of another dimension
    * @throws UndriftError for a query that is not finite
    */
   async search(queries: Float32Array, topK: number, options: SearchOptions = {}): Promise<SearchResult> {
     checkOption('topK', COMMON_RANGES.topK, topK);
+    checkSpace(this.embeddingSpace, options.embeddingSpace);
     const D = this.dimension;
     checkRows('the queries', queries, D);
     const B = queries.length / D;
@@ -220,6 +222,17 @@ export class ExactIndex implements SearchIndex {
 /** Views numbers as a tensor; `checkRows` has made sure that their memory is not shared. */
 const matrix = (values: Float32Array, dimension: number): HostTensor =>
   hostTensor('f32', [values.length / dimension, dimension], values as Float32Array<ArrayBuffer>);
+
+/** Checks that queries are of the space of the index, where both are known. */
+function checkSpace(index: string | undefined, queries: string | undefined): void {
+  if (index === undefined || queries === undefined || index === queries) return;
+  throw new UsageError(
+    `the index holds vectors of the embedding space ${index}, the queries are of ${queries}`,
+    {
+      help: 'encode the documents again with the model of the queries, or the queries with that of the documents',
+    },
+  );
+}
 
 /** Checks that an array holds whole rows of finite numbers, in memory that the runtime accepts. */
 function checkRows(what: string, values: Float32Array, dimension: number): void {

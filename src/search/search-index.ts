@@ -15,6 +15,8 @@ export interface SearchResult {
 export interface SearchOptions {
   /** Order of rows with equal scores, which also decides which of them are cut. Default ascending. */
   readonly ties?: RowOrder | undefined;
+  /** Id of the space of the queries (see `embeddingSpaceId`). Default: unknown. */
+  readonly embeddingSpace?: string | undefined;
   /** Called after every block of queries. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -35,6 +37,7 @@ export interface SearchIndex {
    *
    * @param queries  f32[B, D], row-major
    * @param k  rows for each query, ≥ 1
+   * @throws UsageError for queries of another space, where both spaces are known
    */
   search(queries: Float32Array, k: number, options?: SearchOptions): Promise<SearchResult>;
   /** Frees memory that the index holds outside of JavaScript's heap. */
