@@ -84,7 +84,8 @@ export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<R
   if (!existsSync(settingsFile)) return { kind: 'new' };
   const stored = (await readJson(settingsFile)) as { fingerprint: string; settings: RunSettings };
   const now = resolveSettings(trainOptions(job, comparison.data));
-  const differences = settingsDifferences(stored.settings, now);
+  // The default rate of a given model is known to the trainer alone, which checks it when the run is resumed.
+  const differences = settingsDifferences(stored.settings, { ...now, lr: now.lr ?? stored.settings.lr });
   if (stored.fingerprint !== job.dataFingerprint) {
     differences.push(`data: fingerprint ${stored.fingerprint} then, ${job.dataFingerprint} now`);
   }

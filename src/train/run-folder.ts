@@ -55,7 +55,7 @@ async function readSettingsFile(file: string): Promise<{ fingerprint: string; se
 
 /**
  * Reads the checkpoint of the run in a folder, for a resumption. Returns undefined for a run that was killed before its first
- * checkpoint, which then starts over.
+ * checkpoint, which then starts over. A null `lr` is not compared: the default rate of a given model is known once it is loaded.
  *
  * @param fingerprint  fingerprint of the data
  * @throws UndriftError where the run was started with other settings or data
@@ -65,7 +65,8 @@ export async function openRun(
   settings: TrainSettings,
   fingerprint: string,
 ): Promise<Checkpoint | undefined> {
-  checkSameSettings(await readRunSettings(out), settings, out);
+  const { lr } = await readRunSettings(out);
+  checkSameSettings(await readRunSettings(out), { ...settings, lr: settings.lr ?? lr }, out);
   const stored = await readSettingsFile(join(out, SETTINGS));
   if (stored.fingerprint !== fingerprint) {
     throw new UndriftError(`the data ${settings.data} is not what the run in ${out} was trained on`, {

@@ -77,11 +77,11 @@ export const LENGTH_OPTIONS = {
 
 /** Options of how gradients move the parameters. */
 export const OPTIMISATION_OPTIONS = {
-  /** Peak learning rate. Default 0.01 for `static`; 5e-4 for a new transformer and with LoRA; 5e-5 for a given model. */
+  /** Peak learning rate. Default 0.01 for static models; 5e-4 for a new transformer and with LoRA; 5e-5 for a given one. */
   lr: {
     type: 'number',
     above: 0,
-    defaultHelp: '0.01 for static, 5e-4 for transformer, 5e-5 for a given model, 5e-4 with --lora',
+    defaultHelp: '0.01 for a static model; transformer: 5e-4 new or with --lora, 5e-5 given',
     help: 'peak learning rate',
     group: 'Optimisation',
     aliases: ['learning_rate', 'learningRate'],

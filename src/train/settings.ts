@@ -3,6 +3,7 @@ import type { Method } from '../methods/contract/method.ts';
 import { resolveMethodOptions } from '../methods/contract/method-options.ts';
 import { methodOf } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { checkOption, checkOptions, type GivenValues, optionValues } from '../util/option-table.ts';
@@ -23,10 +24,14 @@ export type TrainSettings = {
   data: string;
 } & { [K in OptionalSetting]: NonNullable<TrainOptions[K]> | null };
 
-/** Settings that may be null, for "none". */
+/**
+ * Settings that may be null, for "none". A null `lr` is the default of a given model, which depends on its kind; a run stores the
+ * number.
+ */
 export type OptionalSetting =
   | keyof MethodOptions
   | 'steps'
+  | 'lr'
   | 'lora'
   | 'loraAlpha'
   | 'loraTargets'
@@ -44,6 +49,15 @@ export type OptionalSetting =
   | 'maxDocTokens'
   | 'queryPrompt'
   | 'docPrompt';
+
+/** Default learning rate of static models, new or given. Their token vectors are looked up: no layers amplify a change. */
+const STATIC_RATE = 0.01;
+/** Default learning rate of a given transformer. */
+const GIVEN_TRANSFORMER_RATE = 5e-5;
+
+/** Returns the default learning rate of a given model, by its kind. */
+export const defaultRate = ({ encoder }: Retriever): number =>
+  encoder.moduleClass === 'StaticEmbedding' ? STATIC_RATE : GIVEN_TRANSFORMER_RATE;
 
 /** Kinds of model that a run can create. */
 export const NEW_MODELS = ['static', 'transformer'] as const;
@@ -98,7 +112,7 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
     accumulate: options.accumulate,
     chunkSize: options.chunkSize,
     negatives: options.negatives ?? method.negatives ?? 0,
-    lr: options.lr ?? (isStatic ? 0.01 : fresh || options.lora ? 5e-4 : 5e-5),
+    lr: options.lr ?? (isStatic ? STATIC_RATE : fresh || options.lora ? 5e-4 : null),
     optimizer: options.optimizer,
     precision: options.precision,
     weightDecay: options.weightDecay,

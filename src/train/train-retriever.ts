@@ -19,8 +19,15 @@ import { pinModels } from './pin-models.ts';
 import { refreshHistory, type TableRefresh } from './refresh-history.ts';
 import { type RetrieverParts, retrieverSubject } from './retriever-subject.ts';
 import { type RunResult, runTraining } from './run.ts';
-import { checkFree, LOG, MODEL, openRun, startRun } from './run-folder.ts';
-import { methodOptions, resolveSettings, type TrainOptions, type TrainSettings } from './settings.ts';
+import { checkFree, LOG, MODEL, openRun, readRunSettings, startRun } from './run-folder.ts';
+import {
+  checkSameSettings,
+  defaultRate,
+  methodOptions,
+  resolveSettings,
+  type TrainOptions,
+  type TrainSettings,
+} from './settings.ts';
 
 /** Result of training a retriever. */
 export interface TrainResult extends RunResult {
@@ -61,12 +68,12 @@ export async function trainRetriever(
   await checkDevice(compute);
   await checkPrecision(asked.precision, compute);
   if (!resume) await checkFree(out, overwrite ?? false);
-  const settings = await pinModels(asked, callbacks);
-  const method = methodOf(options.method ?? settings.method);
+  const pinned = await pinModels(asked, callbacks);
+  const method = methodOf(options.method ?? pinned.method);
   const kind = exampleKind(method);
 
   const { data, evaluation } = await kind.load(
-    { ...settings, data: options.data },
+    { ...pinned, data: options.data },
     {
       onProgress: callbacks.onProgress,
       onNote: callbacks.onNote,
@@ -74,12 +81,14 @@ export async function trainRetriever(
   );
   for (const note of data.notes) callbacks.onNote?.(note);
   const { fingerprint } = data;
-  const checkpoint = resume ? await openRun(out, settings, fingerprint) : undefined;
-  const retriever = await makeRetriever(settings, data, {
+  const checkpoint = resume ? await openRun(out, pinned, fingerprint) : undefined;
+  const retriever = await makeRetriever(pinned, data, {
     ...(callbacks.onNote && { onNote: callbacks.onNote }),
     fromRun: resume ? out : undefined,
   });
   try {
+    const settings = { ...pinned, lr: pinned.lr ?? defaultRate(retriever) };
+    if (resume) checkSameSettings(await readRunSettings(out), settings, out);
     const tokens = kind.tokenize(retriever, data, callbacks.onProgress);
     const usable = kind.usable(data.examples('train'), { documents: tokens.documents, settings, method });
     const batches = batchesOf(usable.examples, tokens.documents, settings);
