@@ -134,6 +134,7 @@ export class CacheTraining {
       queries: randomTexts(QUERIES, shape.queryTokens),
       documents: randomTexts(documents, shape.documentTokens),
       positives: (query) => Int32Array.of(query % documents),
+      copies: () => [],
       temperature,
       dropoutRatio: 0,
       chunkSize: 32,

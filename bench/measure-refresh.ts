@@ -78,6 +78,7 @@ const method = (await asyncIndex.start({
   queries,
   documents,
   positives: data.positiveSets('train'),
+  copies: () => [],
   temperature,
   dropoutRatio: 0,
   chunkSize: 32,

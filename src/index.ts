@@ -40,6 +40,14 @@ export { readQrels } from './data/qrels.ts';
 export type { Records } from './data/records.ts';
 export type { RetrievalData } from './data/retrieval-data.ts';
 export { loadScoredPairs } from './data/scored-pairs.ts';
+export {
+  comparableText,
+  type DuplicateMap,
+  duplicateMap,
+  type SideTexts,
+  TextIdentity,
+  type TokenRows,
+} from './data/text-identity.ts';
 
 /** Training: from data to a model folder, with methods and losses of the library or your own. */
 
@@ -111,8 +119,6 @@ export type { GradientBias } from './cache/gradient-bias.ts';
 export { type AgeBin, ageHistogram, inspectTable } from './cache/inspect-table.ts';
 export type { KeptScores } from './cache/kept-scores.ts';
 export {
-  type DuplicateMap,
-  duplicateMap,
   type MaskedSlots,
   maskKnownPositives,
   mergeMasks,

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { TrainingExamples } from '../src/data/examples.ts';
+import { duplicateMap } from '../src/data/text-identity.ts';
 import type { Method, MethodContext, RunningMethod } from '../src/methods/contract/method.ts';
 import { resolveMethodOptions } from '../src/methods/contract/method-options.ts';
 import type { MethodOptions } from '../src/methods/options.ts';
@@ -208,6 +209,7 @@ export class ToyRun {
       gradientBuffers: learner.gradientBuffers,
       ...(onTexts ? { queries: whole, documents: whole } : measured),
       positives,
+      copies: duplicateMap(onTexts ? whole : measured.documents),
       temperature,
       dropoutRatio,
       chunkSize,

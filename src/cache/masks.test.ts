@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { duplicateMap, maskedSlotLists, maskedSlots, maskKnownPositives, mergeMasks } from './masks.ts';
+import { duplicateMap } from '../data/text-identity.ts';
+import { maskedSlotLists, maskedSlots, maskKnownPositives, mergeMasks } from './masks.ts';
 import { ScoreTable } from './score-table.ts';
 
 /** Documents 10, 11, … 17 in slots 0 … 7. */

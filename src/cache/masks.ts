@@ -1,3 +1,4 @@
+import type { DuplicateMap } from '../data/text-identity.ts';
 import { UsageError } from '../util/errors.ts';
 import { NONE } from '../util/vector-rows.ts';
 import type { ScoreTable } from './score-table.ts';
@@ -9,9 +10,6 @@ export interface MaskedSlots {
   /** Masked slots of all queries, i32. */
   readonly slots: Int32Array;
 }
-
-/** Lists all documents with the same text as a document, including itself; empty if there is no other. */
-export type DuplicateMap = (document: number) => ArrayLike<number>;
 
 /** Masked slots of one query; a view. */
 export const maskedSlots = ({ offsets, slots }: MaskedSlots, query: number): Int32Array =>
@@ -80,49 +78,4 @@ export function mergeMasks(a: MaskedSlots, b: MaskedSlots): MaskedSlots {
     ...maskedSlots(a, query),
     ...maskedSlots(b, query),
   ]);
-}
-
-/**
- * Finds documents with equal tokens, so that masks can cover every copy of a right answer. Takes a few bytes
- * of memory for each document with a copy.
- *
- * @param texts  N token sequences, such as a `TokenStore`
- */
-export function duplicateMap(texts: {
-  readonly rows: number;
-  tokens(row: number): ArrayLike<number>;
-}): DuplicateMap {
-  /** By hash: the first row of each text with that hash. */
-  const firsts = new Map<number, number[]>();
-  /** By first row: all rows of its text, if there are several. */
-  const groups = new Map<number, number[]>();
-  const firstOf = new Map<number, number>();
-  for (let row = 0; row < texts.rows; row++) {
-    const tokens = texts.tokens(row);
-    const hash = hashTokens(tokens);
-    const candidates = firsts.get(hash);
-    const first = candidates?.find((other) => sameTokens(tokens, texts.tokens(other)));
-    if (first !== undefined) {
-      const group = groups.get(first);
-      if (group) group.push(row);
-      else groups.set(first, [first, row]);
-      firstOf.set(row, first);
-    } else if (candidates) candidates.push(row);
-    else firsts.set(hash, [row]);
-  }
-  const none: number[] = [];
-  return (document) => groups.get(firstOf.get(document) ?? document) ?? none;
-}
-
-/** Computes a 32-bit FNV-1a hash of the token ids. */
-function hashTokens(tokens: ArrayLike<number>): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < tokens.length; i++) hash = Math.imul(hash ^ tokens[i]!, 0x01000193);
-  return hash;
-}
-
-function sameTokens(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

@@ -37,6 +37,7 @@ async function gradientsOf(
     gradientBuffers: learner.gradientBuffers,
     queries: retriever.tokenize('query', QUERIES.length, (row) => QUERIES[row]!),
     documents: retriever.tokenize('document', DOCUMENTS.length, (row) => DOCUMENTS[row]!),
+    copies: () => [],
     positives: (row) => (row === 4 ? Int32Array.of(1, 4) : Int32Array.of(row)),
     temperature,
     dropoutRatio: 0.3,

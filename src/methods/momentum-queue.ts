@@ -1,12 +1,6 @@
 import { staleness } from '../cache/diagnostics.ts';
 import { inspectTable } from '../cache/inspect-table.ts';
-import {
-  type DuplicateMap,
-  duplicateMap,
-  maskedSlotLists,
-  maskKnownPositives,
-  mergeMasks,
-} from '../cache/masks.ts';
+import { maskedSlotLists, maskKnownPositives, mergeMasks } from '../cache/masks.ts';
 import { ScoreTable } from '../cache/score-table.ts';
 import { tableStaleness } from '../cache/table-staleness.ts';
 import type { StepResult } from '../objective/objective.ts';
@@ -137,7 +131,6 @@ class MomentumQueue implements RunningMethod {
   private readonly queue: ScoreTable;
   private readonly slow: MovingAverage;
   private readonly contrastive: ContrastiveStep;
-  private readonly duplicates: DuplicateMap;
   private readonly probe: TableProbe;
   private made: Keys[] = [];
 
@@ -159,8 +152,7 @@ class MomentumQueue implements RunningMethod {
       eviction: 'fifo',
     });
     ledger.cache(this.queue.bytes);
-    this.duplicates = duplicateMap(documents);
-    this.probe = new TableProbe(context, { table: this.queue, duplicates: this.duplicates });
+    this.probe = new TableProbe(context, { table: this.queue });
   }
 
   static async start(context: MethodContext): Promise<MomentumQueue> {
@@ -206,7 +198,7 @@ class MomentumQueue implements RunningMethod {
       queue: queue.block(0, queue.filled),
       allowed: allowedCandidates(queryRows, documentRows, {
         positives: context.positives,
-        duplicates: this.duplicates,
+        duplicates: context.copies,
         table: { filled: queue.filled, masked },
       }),
       ...(!isFresh && { keys: hostTensor('f32', [keyed.length, D], keys) }),
@@ -294,8 +286,8 @@ class MomentumQueue implements RunningMethod {
    * batch holds itself.
    */
   private maskedSlots({ queryRows, positiveRows }: TrainingBatch, documentRows: Int32Array) {
-    const { queue, duplicates } = this;
-    const { positives } = this.context;
+    const { queue } = this;
+    const { positives, copies: duplicates } = this.context;
     const known = maskKnownPositives(queue, queryRows, { positives, positiveRows, duplicates });
     const twice = queue.slotsOf(documentRows).filter((slot) => slot !== NONE);
     return twice.length === 0

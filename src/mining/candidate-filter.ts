@@ -1,4 +1,4 @@
-import type { DuplicateMap } from '../cache/masks.ts';
+import type { DuplicateMap } from '../data/text-identity.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { checkOption, type GivenOptions, optionValues } from '../util/option-table.ts';
@@ -20,7 +20,7 @@ export interface Ranking {
  * |---|---|
  * | `positive` | is a known positive of the query, or of a query of the same text |
  * | `duplicate` | has the text of one of these |
- * | `sameId` | is the query itself, or a copy of it |
+ * | `sameId` | is the query itself: has its id (`dropSameId`) or its text |
  * | `empty` | has no text |
  * | `rank` | is better than rank `rankFrom` |
  * | `maxScore`, `minScore` | scores above or below these |

@@ -1,5 +1,5 @@
-import { type DuplicateMap, duplicateMap } from '../cache/masks.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
+import { type DuplicateMap, duplicateMap, type SideTexts, TextIdentity } from '../data/text-identity.ts';
 import { type Run, rankDocuments } from '../eval/ranking.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
@@ -38,17 +38,8 @@ export interface CandidateSource {
   dispose(): Promise<void>;
 }
 
-/** Texts of the documents and queries of a source. */
-export interface SourceTexts {
-  /** Number of documents N. */
-  readonly documents: number;
-  /** Text of a document, by its row. */
-  readonly document: (row: number) => string;
-  /** Number of queries Q. */
-  readonly queries: number;
-  /** Text of a query, by its number, not by its row in the query corpus. */
-  readonly query: (query: number) => string;
-}
+/** Texts of the documents and queries of a source. A query goes by its number, not by its row in the query corpus. */
+export type SourceTexts = SideTexts;
 
 /** Number of queries after which a search lets signals and timers run. */
 const QUERIES_PER_TURN = 64;
@@ -180,12 +171,20 @@ export function runCandidates(
   };
 }
 
-/** Finds documents and queries with equal texts. */
+/** Finds documents and queries of the same text. */
 function sameTexts(texts: SourceTexts): Pick<CandidateSource, 'sameDocuments' | 'sameQueries'> {
-  const equal = (rows: number, textOf: (row: number) => string) =>
-    duplicateMap({ rows, tokens: (row) => Buffer.from(textOf(row)) });
+  const identity = identityOf(texts);
   return {
-    sameDocuments: equal(texts.documents, texts.document),
-    sameQueries: equal(texts.queries, texts.query),
+    sameDocuments: (document) => identity.copies(document),
+    sameQueries: (query) => identity.twins(query),
   };
+}
+
+const identities = new WeakMap<SourceTexts, TextIdentity>();
+
+/** Returns the identity of some texts, which is made once. */
+export function identityOf(texts: SourceTexts): TextIdentity {
+  const identity = identities.get(texts) ?? new TextIdentity(texts);
+  identities.set(texts, identity);
+  return identity;
 }

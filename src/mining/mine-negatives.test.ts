@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
-import { duplicateMap } from '../cache/masks.ts';
 import { loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
+import { duplicateMap } from '../data/text-identity.ts';
 import type { Run } from '../eval/ranking.ts';
 import { createRetriever } from '../models/retriever/create-retriever.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -14,6 +14,7 @@ import { trainVocabulary } from '../text/train-vocabulary.ts';
 import { permutation, rngKey } from '../util/rng.ts';
 import { bm25Candidates, type CandidateSource, denseCandidates, runCandidates } from './candidate-source.ts';
 import { type MiningOptions, type MiningTask, mineNegatives } from './mine-negatives.ts';
+import { minableQueries } from './mined-pairs.ts';
 import { MiningStatistics } from './mining-statistics.ts';
 
 /** All negatives, by query. */
@@ -302,4 +303,34 @@ describe("sentence-transformers' mine_hard_negatives", () => {
     expect(found).toEqual(negatives);
     await source.dispose();
   });
+});
+
+it('mines neither the own text of a query nor copies of its positive, whatever the case and white space', async () => {
+  const positive = 'Paris is the capital of France';
+  const twins = [`${positive} `, 'Paris is  the capital\nof France', positive.toUpperCase()];
+  const asked = 'what is the capital of France';
+  const given = await loadData({
+    documents: [positive, ...twins, 'Lyon in France', 'Berlin is the capital', `${asked.toUpperCase()} `].map(
+      (text, i) => ({ id: `d${i}`, text }),
+    ),
+    queries: [
+      { id: 'a', text: asked },
+      { id: 'b', text: ` ${asked}` },
+    ],
+    judgements: {
+      train: [
+        { queryId: 'a', docId: 'd0' },
+        { queryId: 'b', docId: 'd4' },
+      ],
+    },
+  });
+  const minable = minableQueries(given, 'train');
+  const statistics = new MiningStatistics(5);
+  const options: MiningOptions = { negatives: 5, strategy: 'all', statistics };
+  const bm25 = bm25Candidates(minable.texts);
+  expect(await mine(bm25, minable, options)).toEqual([[5], [5]]);
+  expect(statistics.removed).toMatchObject({ positive: 4, duplicate: 6, sameId: 2 });
+  // A source that knows nothing of texts mines the same.
+  const unknowing = { ...bm25, sameDocuments: () => [], sameQueries: () => [] };
+  expect(await mine(unknowing, minable, { ...options, statistics: undefined })).toEqual([[5], [5]]);
 });

@@ -1,4 +1,5 @@
 import type { RowLists } from '../data/examples.ts';
+import type { DuplicateMap } from '../data/text-identity.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { checkOptions, type GivenOptions, type OptionValues, optionValues } from '../util/option-table.ts';
@@ -15,6 +16,15 @@ export interface MiningTask {
   readonly positives: (query: number) => ArrayLike<number>;
   /** Row of the document that is the query itself, if queries are documents. Default none. */
   readonly ownDocument?: ((query: number) => number | undefined) | undefined;
+  /** Documents that have the text of a query. Default none. */
+  readonly sameText?: ((query: number) => ArrayLike<number>) | undefined;
+  /**
+   * All documents that are never negatives of a query, where more than the source can tell. Default: its positives, those of
+   * queries that are the same to the source, and what is the same to the source as one of these.
+   */
+  readonly rightAnswers?: ((query: number) => ArrayLike<number>) | undefined;
+  /** Documents of the same text, where more than the source can tell. Default none. */
+  readonly copies?: DuplicateMap | undefined;
   /** Rows of documents without text. Default none. */
   readonly empty?: ReadonlySet<number> | undefined;
 }
@@ -44,8 +54,8 @@ const CALLER_OPTIONS = ['statistics', 'onProgress'] as const satisfies readonly 
  * Mines hard negatives: for each query, documents that a ranker puts high although they are not right
  * answers, within the given rules.
  *
- * Known positives of a query, positives of queries with the same text, and documents with the text of one of
- * these are never mined. Memory holds the source and the rankings of one block of queries.
+ * Known positives of a query, positives of queries with the same text, documents with the text of one of
+ * these, and documents with the text of the query are never mined. Memory holds the source and the rankings of one block of queries.
  *
  * @yields blocks of queries, in order
  * @throws UsageError for invalid options
@@ -68,12 +78,13 @@ export async function* mineNegatives(
     const ranking = await source.search(start, end, depth, ({ done }) =>
       onProgress?.({ stage: 'mine', done: start + done, total, unit: 'queries' }),
     );
+    const sameDocuments = copiesOf(source, task);
     const lists = excluded.map((reasons, i) => {
       const { rows, scores } = ranking(start + i);
       const facts: QueryFacts = {
         positives: task.positives(start + i),
         reasonOf: (row) => reasons.get(row) ?? (empty.has(row) ? 'empty' : undefined),
-        sameDocuments: source.sameDocuments,
+        sameDocuments,
       };
       const kept = filterCandidates({ rows, scores }, facts, values, statistics.removed);
       const chosen = choose(kept, start + i, values);
@@ -125,15 +136,29 @@ function exclusions(source: CandidateSource, task: MiningTask, query: number): M
   for (const same of [query, ...Array.from(source.sameQueries(query))]) {
     for (const row of Array.from(task.positives(same))) exclude(row, 'positive');
   }
-  for (const row of [...excluded.keys()]) {
-    for (const copy of Array.from(source.sameDocuments(row))) exclude(copy, 'duplicate');
-  }
+  const sameDocuments = copiesOf(source, task);
+  const excludeCopies = (rows: Iterable<number>, reason: Reason) => {
+    for (const row of [...rows]) for (const copy of Array.from(sameDocuments(row))) exclude(copy, reason);
+  };
+  excludeCopies(excluded.keys(), 'duplicate');
   const own = task.ownDocument?.(query);
-  if (own !== undefined) {
-    exclude(own, 'sameId');
-    for (const copy of Array.from(source.sameDocuments(own))) exclude(copy, 'sameId');
-  }
+  const itself = [...(own === undefined ? [] : [own]), ...Array.from(task.sameText?.(query) ?? [])];
+  for (const row of itself) exclude(row, 'sameId');
+  excludeCopies(itself, 'sameId');
+  const others = Array.from(task.rightAnswers?.(query) ?? []);
+  for (const row of others) exclude(row, 'duplicate');
+  excludeCopies(others, 'duplicate');
   return excluded;
+}
+
+/** Lists the documents that are the same as a document to the source, or by their texts. */
+function copiesOf({ sameDocuments }: CandidateSource, { copies }: MiningTask): DuplicateMap {
+  if (!copies) return sameDocuments;
+  return (document) => {
+    const [found, others] = [sameDocuments(document), copies(document)];
+    if (others.length === 0) return found;
+    return found.length === 0 ? others : [...Array.from(found), ...Array.from(others)];
+  };
 }
 
 /** Chooses among positions by the strategy, and keeps their order. */

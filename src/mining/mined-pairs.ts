@@ -1,7 +1,7 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { UndriftError } from '../util/errors.ts';
 import { checkOptions, type GivenOptions, optionValues } from '../util/option-table.ts';
-import type { SourceTexts } from './candidate-source.ts';
+import { identityOf, type SourceTexts } from './candidate-source.ts';
 import type { MinedBlock, MiningTask } from './mine-negatives.ts';
 import { MINABLE_OPTIONS, PAIR_OPTIONS } from './mining-options.ts';
 
@@ -48,17 +48,26 @@ export function minableQueries(
   if (kept.length === 0)
     throw new UndriftError(`no query of ${data.name}/${split} has a text and a positive with one`);
   const rows = Int32Array.from(kept, (example) => queryRows[example]!);
+  const texts: SourceTexts = {
+    documents: corpus.size,
+    document: (row) => corpus.text(row),
+    queries: rows.length,
+    query: (query) => queries.text(rows[query]!),
+  };
+  const known = (query: number) => rowsOf(kept[query]!);
+  let rightAnswers: ((query: number) => Int32Array) | undefined;
   return {
     queryRows: rows,
-    positives: (query) => rowsOf(kept[query]!),
+    positives: known,
+    sameText: (query) => identityOf(texts).ownDocuments(query),
+    rightAnswers(query) {
+      rightAnswers ??= identityOf(texts).rightAnswers(known);
+      return rightAnswers(query);
+    },
+    copies: (document) => identityOf(texts).copies(document),
     empty,
     ...(dropSameId && { ownDocument: (query: number) => corpus.row(queries.id(rows[query]!)) }),
-    texts: {
-      documents: corpus.size,
-      document: (row) => corpus.text(row),
-      queries: rows.length,
-      query: (query) => queries.text(rows[query]!),
-    },
+    texts,
     skipped: queryRows.length - kept.length,
   };
 }

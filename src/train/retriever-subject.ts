@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { TrainingExamples } from '../data/examples.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
+import { TextIdentity } from '../data/text-identity.ts';
 import type { Method, RunPlan, TrainingBatch } from '../methods/contract/method.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { writePeftAdapter } from '../models/folder/peft-adapter.ts';
@@ -49,6 +50,12 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
   const weights = { ...retriever.weights, ...temperature.weights };
   const stepsBefore = retriever.trainedSteps;
+  const texts = {
+    documents: data.corpus.size,
+    document: (row: number) => data.corpus.text(row),
+    queries: data.queries.size,
+    query: (row: number) => data.queries.text(row),
+  };
   const { onProgress, onBackground, onNote, signal } = callbacks;
   return {
     specs: [...retriever.specs, ...temperature.specs],
@@ -59,13 +66,15 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
       unit: 'texts',
       of: ({ spent }) => (spent.queryEncodes ?? 0) + (spent.documentEncodes ?? 0),
     },
-    start: ({ gradientBuffers, lossScale, ledger, onEvent }) =>
-      method.start({
+    start: ({ gradientBuffers, lossScale, ledger, onEvent }) => {
+      const identity = new TextIdentity(texts, tokens);
+      return method.start({
         retriever,
         weights,
         gradientBuffers,
         ...tokens,
-        positives: data.positiveSets('train'),
+        positives: identity.rightAnswers(data.positiveSets('train')),
+        copies: (document) => identity.copies(document),
         temperature,
         dropoutRatio: settings.dropout,
         chunkSize: settings.chunkSize,
@@ -75,7 +84,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         ...(lossScale && { lossScale }),
         options: methodOptions(settings),
         ledger,
-        texts: { query: (row) => data.queries.text(row), document: (row) => data.corpus.text(row) },
+        texts,
         examples,
         folder: settings.out,
         totalSteps: plan.updates,
@@ -84,7 +93,8 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         ...(onBackground && { onBackground }),
         ...(onNote && { onNote }),
         ...(signal && { signal }),
-      }),
+      });
+    },
     logged: ({ metrics, spent }) => ({
       temperature: temperature.value,
       ...metrics,

@@ -1,4 +1,5 @@
 import type { TrainingExamples } from '../../data/examples.ts';
+import type { DuplicateMap } from '../../data/text-identity.ts';
 import type { Retriever } from '../../models/retriever/retriever.ts';
 import type { CostLedger } from '../../objective/cost-ledger.ts';
 import type { Objective } from '../../objective/objective.ts';
@@ -64,8 +65,13 @@ export interface MethodContext {
   readonly queries: TokenStore;
   /** Tokens of all documents, by row. */
   readonly documents: TokenStore;
-  /** Returns the known positives of a query row: document rows, ascending. */
+  /**
+   * Returns the documents that are never negatives of a query row, ascending: known positives of all queries of the same text,
+   * copies of these, and documents with the text of the query. See `TextIdentity`.
+   */
   readonly positives: (queryRow: number) => Int32Array;
+  /** Lists the documents that are the same as a document, including itself; empty if there is no other. */
+  readonly copies: DuplicateMap;
   /** Softmax temperature τ. */
   readonly temperature: Temperature;
   /** Share of hidden units dropped in training, in [0, 1). */

@@ -92,6 +92,7 @@ function context(more: Partial<MethodContext> = {}): MethodContext {
     queries: retriever.tokenize('query', data.queries.size, (row) => data.queries.text(row)),
     documents: retriever.tokenize('document', data.corpus.size, (row) => data.corpus.text(row)),
     positives: data.positiveSets('train'),
+    copies: () => [],
     temperature: new Temperature(0.05),
     dropoutRatio: 0,
     chunkSize: 8,

@@ -1,4 +1,3 @@
-import { type DuplicateMap, duplicateMap } from '../../cache/masks.ts';
 import type { StepResult } from '../../objective/objective.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
@@ -28,7 +27,6 @@ export class MinedMethod implements RunningMethod {
   private readonly context: MethodContext;
   private readonly plan: MiningPlan;
   private readonly contrastive: ContrastiveStep;
-  private readonly duplicates: DuplicateMap;
   private mined: MinedNegatives | undefined;
   /** Updates made, by the last call of `updated`. */
   private updates = 0;
@@ -37,7 +35,6 @@ export class MinedMethod implements RunningMethod {
     this.context = context;
     this.plan = plan;
     this.contrastive = contrastive;
-    this.duplicates = duplicateMap(context.documents);
   }
 
   /**
@@ -56,8 +53,8 @@ export class MinedMethod implements RunningMethod {
   }
 
   async step(batch: TrainingBatch, draw: number): Promise<StepResult> {
-    const { context, contrastive, duplicates } = this;
-    const { ledger, positives, seed } = context;
+    const { context, contrastive } = this;
+    const { ledger, positives, copies: duplicates, seed } = context;
     const { queryRows } = batch;
     const B = queryRows.length;
     const drawn = this.negatives.draw(queryRows, this.plan.samples, { seed, draw });

@@ -53,7 +53,7 @@ export class MinedNegatives {
     choices: MiningChoices,
     { from, step }: { from: string; step: number },
   ): Promise<MinedNegatives> {
-    const { examples, positives, ledger, onProgress, onNote } = context;
+    const { examples, positives, copies, ledger, onProgress, onNote } = context;
     const { samples, rankFrom, rankTo, absoluteMargin, relativeMargin } = choices;
     const statistics = new MiningStatistics(samples);
     const offsets = new Uint32Array(examples.queryRows.length + 1);
@@ -61,7 +61,12 @@ export class MinedNegatives {
     await ledger.time('mine', async () => {
       const source = await openSource(context, from);
       try {
-        const task = { positives: (query: number) => positives(examples.queryRows[query]!) };
+        const { offsets: starts, rows: own } = examples.positives;
+        const task = {
+          positives: (query: number) => own.subarray(starts[query], starts[query + 1]),
+          rightAnswers: (query: number) => positives(examples.queryRows[query]!),
+          copies,
+        };
         for await (const block of mineNegatives(source, task, {
           negatives: samples,
           strategy: 'all',

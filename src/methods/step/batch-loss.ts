@@ -1,4 +1,3 @@
-import { duplicateMap } from '../../cache/masks.ts';
 import { slice } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { cosines, DISTANCES, distances } from '../../losses/distances.ts';
@@ -122,7 +121,7 @@ export function checkBatchLoss(given: MethodOptionValues): void {
  */
 export async function batchLoss(context: MethodContext): Promise<BatchLoss> {
   const options = optionValues(BATCH_LOSS_OPTIONS, context.options);
-  const known = { positives: context.positives, duplicates: duplicateMap(context.documents) };
+  const known = { positives: context.positives, duplicates: context.copies };
   const guide = options.guide === '' ? undefined : await GuideEmbeddings.load(context, options.guide);
   const name = options.loss as BatchLossName;
   return {

@@ -1,4 +1,3 @@
-import { duplicateMap } from '../../cache/masks.ts';
 import { and, equal, not, range, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { defineObjective } from '../../objective/objective.ts';
@@ -54,7 +53,7 @@ export const batchMethod = ({ loss, ...spec }: BatchMethodSpec): Method => ({
   options: MATRYOSHKA_OPTIONS,
   describe: describeBatch,
   start(context) {
-    const known = { positives: context.positives, duplicates: duplicateMap(context.documents) };
+    const known = { positives: context.positives, duplicates: context.copies };
     return startBatchLoss(spec.id, context, {
       loss: (batch) => loss(masked(batch)),
       inputs: async ({ queryRows }, documentRows) => ({

@@ -39,6 +39,7 @@ beforeAll(async () => {
     queries: retriever.tokenize('query', B, (row) => QUERIES[row]!),
     documents: retriever.tokenize('document', C, (row) => DOCUMENTS[row]!),
     positives: (row) => Int32Array.of(row),
+    copies: () => [],
     temperature,
     dropoutRatio: 0,
     chunkSize: 1,

@@ -1,4 +1,5 @@
-import { type DuplicateMap, type MaskedSlots, maskedSlots } from '../../cache/masks.ts';
+import { type MaskedSlots, maskedSlots } from '../../cache/masks.ts';
+import type { DuplicateMap } from '../../data/text-identity.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { type DuplicateMap, maskedSlots, maskKnownPositives } from '../../cache/masks.ts';
+import { maskedSlots, maskKnownPositives } from '../../cache/masks.ts';
 import type { ScoreTable } from '../../cache/score-table.ts';
 import { Graph } from '../../graph/graph.ts';
 import { logSumExp, matmul, mean, mul, softmax, sub, sum, where } from '../../graph/ops.ts';
@@ -33,7 +33,6 @@ export interface ProbeDivergence {
 export class RefreshEvidence {
   private readonly context: MethodContext;
   private readonly table: ScoreTable;
-  private readonly duplicates: DuplicateMap;
   private readonly corrected: ((slots: Int32Array) => Promise<Float32Array>) | undefined;
   private program: Promise<Program> | undefined;
   /** Sum of sample ratios, and their number. */
@@ -41,20 +40,17 @@ export class RefreshEvidence {
 
   /**
    * @param of.table  table to measure
-   * @param of.duplicates  returns the documents with the same text as a document
    * @param of.corrected  returns rows as a corrector moves them, f32[slots, D]; absent without a corrector
    */
   constructor(
     context: MethodContext,
     of: {
       readonly table: ScoreTable;
-      readonly duplicates: DuplicateMap;
       readonly corrected?: ((slots: Int32Array) => Promise<Float32Array>) | undefined;
     },
   ) {
     this.context = context;
     this.table = of.table;
-    this.duplicates = of.duplicates;
     this.corrected = of.corrected;
   }
 
@@ -73,7 +69,7 @@ export class RefreshEvidence {
 
   /** Measures KL(P‖P̃) with the current weights. Returns 0 for an empty table. */
   async kl(): Promise<ProbeDivergence> {
-    const { context, table, duplicates, corrected } = this;
+    const { context, table, corrected } = this;
     const { retriever, queries, documents, compute, ledger, seed, examples, positives } = context;
     const filled = (slot: number) => table.documents[slot] !== NONE;
     const slots = Int32Array.from(
@@ -93,7 +89,7 @@ export class RefreshEvidence {
       Uint32Array.from(slots, (slot) => table.documents[slot]!),
     );
     const queryEmbeddings = await embed('query', Uint32Array.from(queryRows));
-    const masked = maskKnownPositives(table, queryRows, { positives, duplicates });
+    const masked = maskKnownPositives(table, queryRows, { positives, duplicates: context.copies });
     const places = positionsIn(slots, table.rows);
     const [B, M, D] = [queryRows.length, slots.length, table.dimension];
     const flags = new Uint8Array(B * M);

@@ -1,5 +1,4 @@
 import { inspectTable } from '../../cache/inspect-table.ts';
-import { type DuplicateMap, duplicateMap } from '../../cache/masks.ts';
 import { ScoreTable } from '../../cache/score-table.ts';
 import { tableStaleness } from '../../cache/table-staleness.ts';
 import type { StepResult } from '../../objective/objective.ts';
@@ -37,7 +36,6 @@ export class TableMethod implements RunningMethod {
   private readonly context: MethodContext;
   private readonly options: TableOptions;
   private readonly contrastive: ContrastiveStep;
-  private readonly duplicates: DuplicateMap;
   private readonly correction: TableCorrection | undefined;
   private readonly negatives: TableNegatives;
   private readonly evidence: RefreshEvidence;
@@ -50,24 +48,22 @@ export class TableMethod implements RunningMethod {
   private readonly warmUp: WarmUp | undefined;
 
   private constructor(context: MethodContext, of: TableParts) {
-    const { table, duplicates, correction } = of;
+    const { table, correction } = of;
     this.context = context;
     this.options = of.options;
     this.contrastive = of.contrastive;
     this.table = table;
-    this.duplicates = duplicates;
     this.correction = correction;
     const corrected = correction && ((slots: Int32Array) => correction.corrected(slots));
     const { options } = of;
-    this.negatives = new TableNegatives(context, { table: correction?.view ?? table, duplicates, options });
-    this.evidence = new RefreshEvidence(context, { table, duplicates, corrected });
+    this.negatives = new TableNegatives(context, { table: correction?.view ?? table, options });
+    this.evidence = new RefreshEvidence(context, { table, corrected });
     this.upkeep = new TableUpkeep(context, { table, options, evidence: this.evidence, correction });
-    this.probe = new TableProbe(context, { table, duplicates, corrected });
+    this.probe = new TableProbe(context, { table, corrected });
     this.warmUp = of.warmUp && {
       step: of.warmUp,
       negatives: new TableNegatives(context, {
         table,
-        duplicates,
         options: { ...options, loss: 'truncated', sampler: 'uniform' },
       }),
     };
@@ -93,7 +89,6 @@ export class TableMethod implements RunningMethod {
     return new TableMethod(context, {
       options,
       table,
-      duplicates: duplicateMap(documents),
       contrastive: await compile(options.loss),
       correction: options.corrector ? await TableCorrection.create(context, table, options) : undefined,
       warmUp: options.uniformSteps ? await compile('truncated') : undefined,
@@ -220,7 +215,7 @@ export class TableMethod implements RunningMethod {
       ...(loss === 'truncated' && {
         allowed: allowedCandidates(queryRows, documentRows, {
           positives: this.context.positives,
-          duplicates: this.duplicates,
+          duplicates: this.context.copies,
         }),
       }),
     };
@@ -236,7 +231,6 @@ export class TableMethod implements RunningMethod {
 interface TableParts {
   readonly options: TableOptions;
   readonly table: ScoreTable;
-  readonly duplicates: DuplicateMap;
   readonly contrastive: ContrastiveStep;
   readonly correction: TableCorrection | undefined;
   readonly warmUp: ContrastiveStep | undefined;

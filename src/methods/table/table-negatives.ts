@@ -1,4 +1,4 @@
-import { type DuplicateMap, type MaskedSlots, maskKnownPositives } from '../../cache/masks.ts';
+import { type MaskedSlots, maskKnownPositives } from '../../cache/masks.ts';
 import { type Sample, type SampleKey, type Sampler, sampleSize, sampleSlots } from '../../cache/samplers.ts';
 import type { ScoreTable } from '../../cache/score-table.ts';
 import { TableScores } from '../../cache/table-scores.ts';
@@ -24,18 +24,13 @@ export interface ChosenNegatives extends Sample {
 export class TableNegatives {
   private readonly context: MethodContext;
   private readonly table: ScoreTable;
-  private readonly duplicates: DuplicateMap;
   private readonly options: TableOptions;
   private readonly sampler: Sampler;
   private readonly scores: TableScores;
 
-  constructor(
-    context: MethodContext,
-    of: { readonly table: ScoreTable; readonly duplicates: DuplicateMap; readonly options: TableOptions },
-  ) {
+  constructor(context: MethodContext, of: { readonly table: ScoreTable; readonly options: TableOptions }) {
     this.context = context;
     this.table = of.table;
-    this.duplicates = of.duplicates;
     this.options = of.options;
     this.sampler = samplerOf(of.options);
     this.scores = new TableScores(of.table, context.compute);
@@ -49,8 +44,8 @@ export class TableNegatives {
    * @param draw  number of the batch in the run; together with the seed, it keys the draws
    */
   async choose(pairs: TrainingPairs, queries: Float32Array, draw: number): Promise<ChosenNegatives> {
-    const { context, table, duplicates, sampler } = this;
-    const { ledger, seed, positives } = context;
+    const { context, table, sampler } = this;
+    const { ledger, seed, positives, copies: duplicates } = context;
     const { queryRows, positiveRows } = pairs;
     const B = queryRows.length;
     if (table.filled === 0) return { ...nothing(B, sampleSize(sampler)), maskedSlots: 0 };

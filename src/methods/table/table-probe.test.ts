@@ -7,7 +7,6 @@ import {
   ToyRun,
 } from '../../../test/toy-training.ts';
 import { softmaxDivergence } from '../../cache/divergence.ts';
-import { duplicateMap } from '../../cache/masks.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import { exhaustive } from '../exhaustive.ts';
 import { inBatch } from '../in-batch.ts';
@@ -164,7 +163,7 @@ describe('the probe of a table', () => {
   it('finds right answers among the draws: known ones, and copies of them', async () => {
     const run = await ToyRun.begin(exhaustive);
     const table = tableOf(run);
-    const probe = new TableProbe(run.context, { table, duplicates: duplicateMap(run.context.documents) });
+    const probe = new TableProbe(run.context, { table });
     const [copy, of] = [...COPIES][0]!;
     const pairs = {
       queryRows: Int32Array.of(of, SECOND_POSITIVE.query, 5),
@@ -186,7 +185,7 @@ describe('the probe of a table', () => {
     await run.train(6);
     const notes: string[] = [];
     const context = { ...run.context, onNote: (note: string) => notes.push(note) };
-    const of = { table: tableOf(run), duplicates: duplicateMap(context.documents) };
+    const of = { table: tableOf(run) };
     const sample = new TableProbe(context, { ...of, rows: 45 });
     const [first, second, whole] = [
       await sample.run(PAIRS),

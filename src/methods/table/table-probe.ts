@@ -1,12 +1,6 @@
 import { type DiagnosisInput, TOP_RANKS } from '../../cache/diagnosis-passes.ts';
 import { diagnoseTable, staleness } from '../../cache/diagnostics.ts';
-import {
-  type DuplicateMap,
-  type MaskedSlots,
-  maskedSlotLists,
-  maskedSlots,
-  maskKnownPositives,
-} from '../../cache/masks.ts';
+import { type MaskedSlots, maskedSlotLists, maskedSlots, maskKnownPositives } from '../../cache/masks.ts';
 import type { ScoreTable } from '../../cache/score-table.ts';
 import { errorSplit } from '../../correctors/error-split.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
@@ -52,7 +46,6 @@ export type DrawSlots = (queries: Float32Array, masked: MaskedSlots) => Promise<
 export class TableProbe {
   private readonly context: MethodContext;
   private readonly table: ScoreTable;
-  private readonly duplicates: DuplicateMap;
   private readonly rows: number;
   private readonly corrected: ((slots: Int32Array) => Promise<Float32Array>) | undefined;
   /** Weights and positives at the last diagnosis. */
@@ -67,14 +60,12 @@ export class TableProbe {
     context: MethodContext,
     of: {
       readonly table: ScoreTable;
-      readonly duplicates: DuplicateMap;
       readonly rows?: number;
       readonly corrected?: ((slots: Int32Array) => Promise<Float32Array>) | undefined;
     },
   ) {
     this.context = context;
     this.table = of.table;
-    this.duplicates = of.duplicates;
     this.rows = of.rows ?? ROWS;
     this.corrected = of.corrected;
   }
@@ -102,7 +93,7 @@ export class TableProbe {
     const masked = maskKnownPositives(table, pairs.queryRows, {
       positives: context.positives,
       positiveRows: pairs.positiveRows,
-      duplicates: this.duplicates,
+      duplicates: context.copies,
     });
     const input = {
       queries,
