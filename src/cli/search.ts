@@ -4,7 +4,7 @@ import type { Corpus } from '../data/corpus.ts';
 import { loadCorpus } from '../data/load.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
-import { readVectors } from '../retrieval/read-vectors.ts';
+import { readVectors, type StoredVectors } from '../retrieval/read-vectors.ts';
 import { RANKING_OPTIONS, VECTOR_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
@@ -126,14 +126,20 @@ async function searchDense(
   }
   const compute = computeOptions(options);
   const retriever = await loadModel(options.model, io, ['bm25'], options);
-  const documents =
+  const stored =
     options.embeddings === undefined
-      ? await encodeCorpus(retriever, 'document', corpus, { ...compute, onProgress: showProgress(io) })
+      ? undefined
       : await readEmbeddings(options.embeddings, corpus, retriever, { options, io });
+  const documents =
+    stored?.vectors ??
+    (await encodeCorpus(retriever, 'document', corpus, { ...compute, onProgress: showProgress(io) }));
   const vector = await retriever.encode('query', [query], compute);
   await retriever.dispose();
-  const index = ExactIndex.create(documents, retriever.dimension, compute);
-  const found = await index.search(vector, options.topK);
+  const embeddingSpace = stored?.embeddingSpace;
+  const index = ExactIndex.create(documents, retriever.dimension, { ...compute, embeddingSpace });
+  const found = await index.search(vector, options.topK, {
+    embeddingSpace: stored && embeddingSpaceId(retriever),
+  });
   await index.dispose();
   return found;
 }
@@ -144,10 +150,11 @@ async function readEmbeddings(
   corpus: Corpus,
   retriever: Retriever,
   { options, io }: { options: OptionValues<typeof OPTIONS>; io: Io },
-): Promise<Float32Array> {
+): Promise<StoredVectors> {
   const { trustVectors } = options;
   const command = encodeCommandLine(file, options);
-  const { vectors, manifest } = await readVectors(file, { retriever, corpus, trustVectors, command });
+  const stored = await readVectors(file, { retriever, corpus, trustVectors, command });
+  const { manifest } = stored;
   if (!manifest) {
     io.log(
       `note: ${file} has no manifest: only its shape was checked, not its model (${embeddingSpaceId(retriever)}) or its texts`,
@@ -158,7 +165,7 @@ async function readEmbeddings(
       `note: the vectors of ${file} were moved from the embedding space ${fromSpace} by a ${kind} corrector`,
     );
   }
-  return vectors;
+  return stored;
 }
 
 /** Composes the command that writes the vectors of the documents that are searched. */

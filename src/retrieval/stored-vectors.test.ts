@@ -184,7 +184,7 @@ describe('stored vectors', () => {
     expect((await refusal(file, { retriever: other })).message).toContain('the model at hand has');
   });
 
-  it('keep file and manifest where writing fails or is given up', async () => {
+  it('stay as they were, with their manifest, where new ones are given up', async () => {
     const file = await stored();
     const writer = await openVectorWriter(file, { retriever });
     await writer.append(
@@ -211,7 +211,7 @@ describe('stored vectors', () => {
     expect((await refusal(file)).message).toContain('not valid JSON');
   });
 
-  it('that a corrector moved name it, and are of the space that it maps to', async () => {
+  it('moved by a corrector name it, and are of the space that it maps to', async () => {
     const file = join(tempFiles(), 'moved.npy');
     const corrector = { kind: 'ridge', fromSpace: 'aaaa', toSpace: space };
     await writeVectors(file, vectors, corpus, { retriever, corrector });
