@@ -17,9 +17,12 @@ const decoupled = batchMethod({
   },
   // s_ij = q_i·d_j / τ. Known right answers are no negatives, and gradients reach both encoders.
   loss({ scores, positives, negatives }) {
-    const partition = ops.logSumExp(ops.where(negatives, scores, -1e30), { axes: 1 });
-    const margin = ops.mean(ops.sub(positives, ops.max(ops.where(negatives, scores, -1e30), { axes: 1 })));
-    return { trainingLoss: ops.mean(ops.sub(partition, positives)), metrics: { margin } };
+    const others = ops.where(negatives, scores, -1e30);
+    const hardest = ops.max(others, { axes: 1 });
+    const loss = ops.sub(ops.logSumExp(others, { axes: 1 }), positives);
+    // A query without negatives has nothing to be compared with.
+    const counted = ops.where(ops.greater(hardest, -1e29), loss, 0);
+    return { trainingLoss: ops.mean(counted), metrics: { hardest: ops.mean(hardest) } };
   },
 });
 

@@ -72,7 +72,7 @@ export { CostLedger } from './objective/cost-ledger.ts';
 export { defineObjective, type Objective, type StepResult } from './objective/objective.ts';
 export type { Temperature } from './objective/temperature.ts';
 export { InterruptedError, type ReportedStep, type TrainCallbacks } from './train/callbacks.ts';
-export type { Checkpoint } from './train/checkpoint.ts';
+export { type Checkpoint, readCheckpoint } from './train/checkpoint.ts';
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';
 export type { BatchSource, StepReport } from './train/loop.ts';
 export type { TableRefresh } from './train/refresh-history.ts';
@@ -248,6 +248,7 @@ export {
 export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
 export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
 export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
+export type { RowOrder } from './text/row-heap.ts';
 
 /** Correctors: maps from stale vectors to current ones, and how close they come to re-embedding a corpus with a new model. */
 
@@ -358,12 +359,14 @@ export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
 export { symmetricSoftmax } from './losses/symmetric-softmax.ts';
 export { triplet } from './losses/triplet.ts';
 export type { Adapter } from './nn/lora.ts';
-export type {
-  DeclaredParameters,
-  GraphPlace,
-  Initializer,
-  ParameterSpec,
-  Parameters as ParameterTensors,
+export {
+  type DeclaredParameters,
+  declareParameters,
+  type GraphPlace,
+  type Initializer,
+  initialValue,
+  type ParameterSpec,
+  type Parameters as ParameterTensors,
 } from './nn/parameters.ts';
 export type { Packing } from './nn/text-rows.ts';
 export { decodeModel } from './onnx/decode.ts';
@@ -386,7 +389,7 @@ export { sgd } from './optim/sgd.ts';
 export type { DeviceModel } from './runtime/device-model.ts';
 export { bundledDevices, type ComputeOptions, type Device, type Precision } from './runtime/devices.ts';
 export { type Gradients, gradientsIn, outputGradients } from './runtime/gradients.ts';
-export { type HostTensor, hostTensor } from './runtime/host-tensor.ts';
+export { float32, type HostTensor, hostTensor, scalarValue } from './runtime/host-tensor.ts';
 export { joinParameters, type ModelParameters } from './runtime/join-parameters.ts';
 export { Learner, type LearnerOptions, type UpdateOptions } from './runtime/learner.ts';
 export type { LossScale } from './runtime/loss-scale.ts';
@@ -413,4 +416,4 @@ export {
 } from './util/errors.ts';
 export type { NoteListener } from './util/option-name.ts';
 export type { Progress } from './util/progress.ts';
-export type { RngKey } from './util/rng.ts';
+export { normal, permutation, type RngKey, rngKey, uniform } from './util/rng.ts';

@@ -39,7 +39,7 @@ describe('examples that users copy', () => {
     const stdout = await example('own-loss.ts');
     expect(stdout).toMatch(/^in-batch +nDCG@10 0\.\d{3}\ndecoupled +nDCG@10 0\.\d{3}\n$/);
     const log = readFileSync(join(folder, 'own-loss.ts-decoupled', 'metrics.jsonl'), 'utf8');
-    expect(JSON.parse(log.split('\n')[0]!)).toHaveProperty('margin');
+    expect(JSON.parse(log.split('\n')[0]!)).toHaveProperty('hardest');
     const card = readFileSync(join(folder, 'own-loss.ts-decoupled', 'model', 'README.md'), 'utf8');
     expect(card).toContain('Decoupled Contrastive Learning (2022)');
   });

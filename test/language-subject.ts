@@ -4,7 +4,6 @@
  *
  *     node --import tsx test/language-subject.ts FOLDER [--resume]
  */
-import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Graph } from '../src/graph/graph.ts';
@@ -17,7 +16,6 @@ import { gradientsIn, outputGradients } from '../src/runtime/gradients.ts';
 import { hostTensor, scalarValue } from '../src/runtime/host-tensor.ts';
 import { Program } from '../src/runtime/program.ts';
 import type { TrainCallbacks } from '../src/train/callbacks.ts';
-import { readCheckpoint } from '../src/train/checkpoint.ts';
 import type { BatchSource } from '../src/train/loop.ts';
 import { type RunResult, runTraining } from '../src/train/run.ts';
 import type { RunOptions, Subject } from '../src/train/subject.ts';
@@ -96,7 +94,6 @@ async function languageSubject(model: LanguageModel, folder: string): Promise<Su
   return {
     specs,
     weights,
-    frozen: { source: 'the language model', hash: null },
     batches: batchesOf(all.slice(DEV_WINDOWS)),
     work: { unit: 'tokens', of: ({ spent }) => spent.tokens ?? 0 },
     async start({ gradientBuffers, ledger }) {
@@ -121,6 +118,7 @@ async function languageSubject(model: LanguageModel, folder: string): Promise<Su
       },
     },
     nothingToDiagnose: 'a language model keeps no embeddings',
+    dispose: () => evaluation.dispose(),
     async keep(metrics, { step }) {
       await writeSafetensors(join(folder, 'model.safetensors'), weights, {
         step: String(step),
@@ -133,7 +131,7 @@ async function languageSubject(model: LanguageModel, folder: string): Promise<Su
 /** Trains the language model in a folder, from initial weights that depend on the seed. */
 export async function trainLanguageModel(
   folder: string,
-  { resume = false, ...changed }: Partial<RunOptions> & { resume?: boolean } = {},
+  { resume = false, ...changed }: Partial<RunOptions> = {},
   callbacks: TrainCallbacks = {},
 ): Promise<RunResult> {
   const given = await LanguageModel.load(FIXTURE);
@@ -141,28 +139,19 @@ export async function trainLanguageModel(
     return [spec.name, hostTensor('f32', spec.shape as number[], initialValue(spec, SEED))] as const;
   });
   const model = new LanguageModel(given.decoder, given.tokenizer, Object.fromEntries(fresh));
-  const saved = existsSync(join(folder, 'checkpoint'));
   return await runTraining(
     await languageSubject(model, folder),
     {
       folder,
+      resume,
       compute,
-      ...(resume && { resumed: { checkpoint: saved ? await readCheckpoint(folder) : undefined } }),
-      begin: async () => void mkdirSync(folder, { recursive: true }),
       resumeCommand: `node test/language-subject.ts ${folder} --resume`,
       totalSteps: 60,
       accumulate: 2,
-      optimizer: 'adamw',
-      precision: 'f32',
       lr: 0.02,
       schedule: 'cosine',
-      warmup: 0.1,
-      weightDecay: 0.01,
-      maxGradNorm: 1,
       evalEvery: 15,
-      patience: 0,
       saveEvery: 5,
-      diagnose: 0,
       ...changed,
     },
     callbacks,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
@@ -42,6 +43,12 @@ export async function writeCheckpoint(run: string, checkpoint: Checkpoint): Prom
     await writeFileAtomic(join(folder, 'ledger.json'), `${JSON.stringify(ledger, null, 2)}\n`);
   });
 }
+
+/** Reads the checkpoint of a run; undefined for a run that has none yet. @throws DataError for a damaged one */
+export const findCheckpoint = async (run: string): Promise<Checkpoint | undefined> =>
+  existsSync(join(run, FOLDER)) || existsSync(join(run, `${FOLDER}.old`))
+    ? await readCheckpoint(run)
+    : undefined;
 
 /**
  * Reads the checkpoint of a run.

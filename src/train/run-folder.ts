@@ -5,7 +5,6 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { option } from '../util/option-name.ts';
-import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { checkSameSettings, type TrainSettings } from './settings.ts';
 
 /** File of a run's folder with its settings. */
@@ -54,17 +53,13 @@ async function readSettingsFile(file: string): Promise<{ fingerprint: string; se
 }
 
 /**
- * Reads the checkpoint of the run in a folder, for a resumption. Returns undefined for a run that was killed before its first
- * checkpoint, which then starts over. A null `lr` is not compared: the default rate of a given model is known once it is loaded.
+ * Checks that the run in a folder is the one to resume. A null `lr` is not compared: the default rate of a given model is known once
+ * the model is loaded.
  *
  * @param fingerprint  fingerprint of the data
  * @throws UndriftError where the run was started with other settings or data
  */
-export async function openRun(
-  out: string,
-  settings: TrainSettings,
-  fingerprint: string,
-): Promise<Checkpoint | undefined> {
+export async function checkResumed(out: string, settings: TrainSettings, fingerprint: string): Promise<void> {
   const { lr } = await readRunSettings(out);
   checkSameSettings(await readRunSettings(out), { ...settings, lr: settings.lr ?? lr }, out);
   const stored = await readSettingsFile(join(out, SETTINGS));
@@ -73,10 +68,6 @@ export async function openRun(
       help: `its fingerprint was ${stored.fingerprint}, now it is ${fingerprint}: resume with the same data`,
     });
   }
-  // A run that was killed before its first checkpoint starts over, from the same settings.
-  return existsSync(join(out, 'checkpoint')) || existsSync(join(out, 'checkpoint.old'))
-    ? await readCheckpoint(out)
-    : undefined;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { CostLedger } from '../objective/cost-ledger.ts';
 import type { Objective } from '../objective/objective.ts';
 import { findOptimizer } from '../optim/find-optimizer.ts';
@@ -6,10 +7,10 @@ import { Learner } from '../runtime/learner.ts';
 import { LossScale } from '../runtime/loss-scale.ts';
 import { UndriftError } from '../util/errors.ts';
 import { InterruptedError, type TrainCallbacks } from './callbacks.ts';
-import { type Checkpoint, writeCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, findCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { EventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
-import type { RunOptions, Subject } from './subject.ts';
+import { type ResolvedRunOptions, type RunOptions, resolveRunOptions, type Subject } from './subject.ts';
 import { TrainingClock } from './training-clock.ts';
 
 /** Result of a run. */
@@ -26,6 +27,8 @@ export interface RunResult {
   ledger: Readonly<Record<string, number>>;
 }
 
+const NOTHING_TO_DIAGNOSE = 'nothing is kept whose age could be measured: there is nothing to diagnose';
+
 /** Steps between lines of the log. */
 const LOG_EVERY = 10;
 
@@ -41,10 +44,11 @@ const LOG_EVERY = 10;
  */
 export async function runTraining<Batch>(
   subject: Subject<Batch>,
-  options: RunOptions,
+  given: RunOptions,
   callbacks: TrainCallbacks = {},
 ): Promise<RunResult> {
-  const { compute, precision, folder } = options;
+  const options = resolveRunOptions(given);
+  const { compute, precision, folder, resume = false } = options;
   const lossScale = precision === 'f16' ? new LossScale() : undefined;
   const learner = await Learner.create(subject.specs, subject.weights, findOptimizer(options.optimizer), {
     ...compute,
@@ -65,17 +69,17 @@ export async function runTraining<Batch>(
       onEvent: (kind, values) =>
         log?.write({ step: learner.step, epoch: epochOf(learner.step, subject, options), kind, values }),
     });
-    const checkpoint = options.resumed?.checkpoint;
+    const checkpoint = resume ? await findCheckpoint(folder) : undefined;
     if (checkpoint) {
       checkFrozen(checkpoint, subject, folder);
       learner.restore(checkpoint.step, checkpoint.parameters, checkpoint.optimizer);
       await objective.restore(checkpoint.method);
       ledger.restore(checkpoint.ledger);
       callbacks.onNote?.(`resumed at step ${checkpoint.step}`);
-    } else if (!options.resumed) await options.begin();
+    } else if (!resume) await (options.begin?.() ?? mkdir(folder, { recursive: true }));
     const clock = new TrainingClock();
     log = await EventLog.open(folder, {
-      ...(options.resumed && { resumeStep: checkpoint?.step ?? 0 }),
+      ...(resume && { resumeStep: checkpoint?.step ?? 0 }),
       elapsedMs: () => clock.elapsedMs,
     });
     const parts = { learner, objective, ledger, log, clock, best: checkpoint?.best };
@@ -83,6 +87,7 @@ export async function runTraining<Batch>(
   } finally {
     log?.close();
     await objective?.dispose();
+    await subject.dispose?.();
     await learner.dispose();
   }
 }
@@ -90,7 +95,7 @@ export async function runTraining<Batch>(
 /** Run between its first and its last step. */
 class TrainingRun<Batch> {
   private readonly subject: Subject<Batch>;
-  private readonly options: RunOptions;
+  private readonly options: ResolvedRunOptions;
   private readonly callbacks: TrainCallbacks;
   private readonly learner: Learner;
   private readonly objective: Objective<Batch>;
@@ -106,7 +111,7 @@ class TrainingRun<Batch> {
 
   constructor(
     subject: Subject<Batch>,
-    options: RunOptions,
+    options: ResolvedRunOptions,
     callbacks: TrainCallbacks,
     parts: {
       learner: Learner;
@@ -136,7 +141,8 @@ class TrainingRun<Batch> {
    */
   async train(begins: boolean): Promise<RunResult> {
     const { subject, options, learner, objective, ledger } = this;
-    if (options.diagnose > 0 && !objective.diagnose) this.callbacks.onNote?.(subject.nothingToDiagnose);
+    if (options.diagnose > 0 && !objective.diagnose)
+      this.callbacks.onNote?.(subject.nothingToDiagnose ?? NOTHING_TO_DIAGNOSE);
     if (begins) {
       await ledger.time('prepare', () => objective.begin());
       this.prepareMs = this.clock.elapsedMs;
@@ -193,7 +199,7 @@ class TrainingRun<Batch> {
     });
     if (interrupted && !last) {
       throw new InterruptedError(`stopped after step ${step} of ${totalSteps}; everything is saved`, {
-        help: `go on with: ${options.resumeCommand}`,
+        help: options.resumeCommand ? `go on with: ${options.resumeCommand}` : 'resume the run to go on',
       });
     }
     return this.stoppedEarly ? 'stop' : 'go on';
@@ -252,7 +258,7 @@ class TrainingRun<Batch> {
     await writeCheckpoint(this.options.folder, {
       step: learner.step,
       parameters: learner.parameters,
-      frozen: this.subject.frozen.hash,
+      frozen: this.subject.frozen?.hash ?? null,
       optimizer: learner.state().tensors,
       method: this.objective.state(),
       best: this.best,
@@ -272,7 +278,7 @@ class TrainingRun<Batch> {
   }
 }
 
-function epochOf<Batch>(step: number, { batches }: Subject<Batch>, options: RunOptions): number {
+function epochOf<Batch>(step: number, { batches }: Subject<Batch>, options: ResolvedRunOptions): number {
   const { accumulate, totalBatches = Number.POSITIVE_INFINITY } = options;
   return Math.min(step * accumulate, totalBatches) / batches.perEpoch;
 }
@@ -281,8 +287,11 @@ const stepsOfWarmup = (warmup: number, totalSteps: number): number =>
   warmup < 1 ? Math.round(warmup * totalSteps) : Math.round(warmup);
 
 function checkFrozen<Batch>(checkpoint: Checkpoint, { frozen }: Subject<Batch>, folder: string): void {
-  if (checkpoint.frozen === frozen.hash) return;
-  throw new UndriftError(`${frozen.source} is not the model that the run in ${folder} was started from`, {
-    help: 'its frozen weights are others, and they are no part of the checkpoint: resume with the same model',
-  });
+  if (checkpoint.frozen === (frozen?.hash ?? null)) return;
+  throw new UndriftError(
+    `${frozen?.source ?? 'the subject'} is not the model that the run in ${folder} was started from`,
+    {
+      help: 'its frozen weights are others, and they are no part of the checkpoint: resume with the same model',
+    },
+  );
 }

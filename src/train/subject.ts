@@ -1,12 +1,22 @@
 import type { ParameterSpec } from '../nn/parameters.ts';
 import type { CostLedger } from '../objective/cost-ledger.ts';
 import type { Objective } from '../objective/objective.ts';
-import type { ScheduleName } from '../optim/schedule.ts';
-import type { ComputeOptions, Precision } from '../runtime/devices.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 import type { LossScale } from '../runtime/loss-scale.ts';
-import type { Checkpoint } from './checkpoint.ts';
+import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
+import {
+  checkOption,
+  type GivenOptions,
+  type GivenValues,
+  type OptionTable,
+  type OptionValues,
+  optionValues,
+  pickOptions,
+} from '../util/option-table.ts';
 import type { BatchSource, StepReport } from './loop.ts';
+import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from './run-options.ts';
 
 /** Parts of a run that an objective works with. */
 export interface RunParts {
@@ -26,8 +36,11 @@ export interface Subject<Batch> {
   readonly specs: readonly ParameterSpec[];
   /** Live arrays of the parameters by name. The learner moves them in place. */
   readonly weights: Readonly<Record<string, HostTensor>>;
-  /** Source of the frozen weights, and their hash (null where everything is trained). Frozen weights are not part of a checkpoint. */
-  readonly frozen: { readonly source: string; readonly hash: string | null };
+  /**
+   * Source of the frozen weights, and their hash (null where everything is trained). Frozen weights are not part of a checkpoint.
+   * Absent where everything is trained.
+   */
+  readonly frozen?: { readonly source: string; readonly hash: string | null };
   /** Batches to train on. */
   readonly batches: BatchSource<Batch>;
   /** Unit and amount of the work of an update, for the throughput: `{ unit: 'tokens', of: ({ spent }) => spent.tokens }`. */
@@ -48,7 +61,7 @@ export interface Subject<Batch> {
       }
     | undefined;
   /** Note for a run that asks for diagnoses of an objective without any. */
-  readonly nothingToDiagnose: string;
+  readonly nothingToDiagnose?: string;
   /**
    * Saves the current weights.
    *
@@ -59,51 +72,68 @@ export interface Subject<Batch> {
     metrics: Readonly<Record<string, number>>,
     at: { step: number; ledger: Readonly<Record<string, number>> },
   ): Promise<void>;
+  /** Frees what the subject holds besides its objective, such as a program for evaluation. Called when the run ends. */
+  dispose?(): Promise<void>;
 }
 
-/** Settings of a run, whatever it trains. */
-export interface RunOptions {
+/** Options of any run, as tables; those of `trainRetriever` are the same. */
+export const ANY_RUN_OPTIONS = {
+  ...pickOptions(LENGTH_OPTIONS, 'accumulate', 'patience'),
+  ...pickOptions(
+    OPTIMISATION_OPTIONS,
+    'lr',
+    'optimizer',
+    'precision',
+    'weightDecay',
+    'maxGradNorm',
+    'schedule',
+    'warmup',
+  ),
+  ...pickOptions(EVALUATION_OPTIONS, 'evalEvery', 'saveEvery', 'diagnose'),
+} as const satisfies OptionTable;
+
+/** Options of a run, whatever it trains. */
+export interface RunOptions extends Omit<GivenOptions<typeof ANY_RUN_OPTIONS>, 'lr'> {
   /** Folder of the run. */
   readonly folder: string;
-  /** Device and threads for compiling programs. */
-  readonly compute: ComputeOptions;
-  /**
-   * Checkpoint of a run that is resumed; its value is undefined for a run that was killed before its first checkpoint. Absent for
-   * a new run.
-   */
-  readonly resumed?: { readonly checkpoint: Checkpoint | undefined };
-  /** Writes the files with which a new run begins. Called after all checks have passed, because it replaces an earlier run. */
-  begin(): Promise<void>;
-  /** Called before the first step. */
-  trainingBegins?(): void;
-  /** Command that resumes the run, for messages. */
-  readonly resumeCommand: string;
   /** Updates of the run, ≥ 1. */
   readonly totalSteps: number;
-  /** Batches whose gradients are averaged into one update, ≥ 1. */
-  readonly accumulate: number;
   /** Batches of the run, at most `totalSteps` × `accumulate`, which is the default. The last update averages those that remain. */
   readonly totalBatches?: number | undefined;
-  /** Name of the optimizer; see `findOptimizer`. */
-  readonly optimizer: string;
-  /** Dtype in which programs multiply matrices. With `f16` the loss is scaled. */
-  readonly precision: Precision;
   /** Peak learning rate. */
   readonly lr: number;
-  /** Change of the learning rate after the warm-up. */
-  readonly schedule: ScheduleName;
-  /** Length of the warm-up: a share of the run below 1, a number of steps from 1 on. */
-  readonly warmup: number;
-  /** Decoupled weight decay. */
-  readonly weightDecay: number;
-  /** Global norm to which gradients are clipped; 0 for no clipping. */
-  readonly maxGradNorm: number;
-  /** Steps between evaluations. */
-  readonly evalEvery: number;
-  /** Stop after n evaluations without a new best one; 0 for never. */
-  readonly patience: number;
-  /** Steps between checkpoints; null to save at each evaluation. */
-  readonly saveEvery: number | null;
-  /** Steps between diagnoses; 0 for none. */
-  readonly diagnose: number;
+  /** Device and threads for compiling programs. Default: the CPU with all cores. */
+  readonly compute?: ComputeOptions | undefined;
+  /** Whether the run in the folder goes on from its checkpoint, or from the start if it has none yet. Default false. */
+  readonly resume?: boolean | undefined;
+  /**
+   * Writes the files with which a new run begins. Called after all checks have passed, because it replaces an earlier run. Default:
+   * makes the folder.
+   */
+  readonly begin?: (() => Promise<void>) | undefined;
+  /** Called before the first step. */
+  readonly trainingBegins?: (() => void) | undefined;
+  /** Command that resumes the run, for the message of a run that was stopped. */
+  readonly resumeCommand?: string | undefined;
+}
+
+/** The options of a run with their defaults. */
+export type ResolvedRunOptions = RunOptions &
+  OptionValues<typeof ANY_RUN_OPTIONS> & { readonly compute: ComputeOptions; readonly evalEvery: number };
+
+/** Checks the options of a run and fills in their defaults. An evaluation is due ten times a run. @throws UsageError */
+export function resolveRunOptions(options: RunOptions): ResolvedRunOptions {
+  const { totalSteps, compute = {} } = options;
+  const given: GivenValues = Object.fromEntries(Object.entries(options));
+  for (const [name, spec] of Object.entries(ANY_RUN_OPTIONS)) {
+    if (given[name] !== undefined && given[name] !== null) checkOption(name, spec, given[name]);
+  }
+  if (!(Number.isSafeInteger(totalSteps) && totalSteps >= 1)) {
+    throw new UsageError(
+      `${option('totalSteps')} should be a whole number of at least 1, found ${totalSteps}`,
+    );
+  }
+  const values = optionValues(ANY_RUN_OPTIONS, given);
+  const evalEvery = values.evalEvery ?? Math.max(1, Math.ceil(totalSteps / 10));
+  return { ...options, ...values, lr: options.lr, compute, evalEvery };
 }

@@ -19,7 +19,7 @@ import { pinModels } from './pin-models.ts';
 import { refreshHistory, type TableRefresh } from './refresh-history.ts';
 import { type RetrieverParts, retrieverSubject } from './retriever-subject.ts';
 import { type RunResult, runTraining } from './run.ts';
-import { checkFree, LOG, MODEL, openRun, readRunSettings, startRun } from './run-folder.ts';
+import { checkFree, checkResumed, LOG, MODEL, readRunSettings, startRun } from './run-folder.ts';
 import {
   checkSameSettings,
   defaultRate,
@@ -28,6 +28,7 @@ import {
   type TrainOptions,
   type TrainSettings,
 } from './settings.ts';
+import type { RunOptions } from './subject.ts';
 
 /** Result of training a retriever. */
 export interface TrainResult extends RunResult {
@@ -81,7 +82,7 @@ export async function trainRetriever(
   );
   for (const note of data.notes) callbacks.onNote?.(note);
   const { fingerprint } = data;
-  const checkpoint = resume ? await openRun(out, pinned, fingerprint) : undefined;
+  if (resume) await checkResumed(out, pinned, fingerprint);
   const retriever = await makeRetriever(pinned, data, {
     ...(callbacks.onNote && { onNote: callbacks.onNote }),
     fromRun: resume ? out : undefined,
@@ -125,16 +126,15 @@ export async function trainRetriever(
     const result = await runTraining(
       subject,
       {
-        ...settings,
+        ...runSettings(settings),
         folder: out,
         compute,
-        ...(resume && { resumed: { checkpoint } }),
+        resume: resume ?? false,
         begin: () => startRun(out, settings, fingerprint, retriever),
         trainingBegins,
         resumeCommand: `undrift train --out ${out} --resume`,
         totalSteps,
         totalBatches,
-        evalEvery: settings.evalEvery ?? Math.max(1, Math.ceil(totalSteps / 10)),
       },
       callbacks,
     );
@@ -161,6 +161,42 @@ function lengthOf(
   if (steps !== null) return { totalSteps: steps, totalBatches: steps * accumulate };
   const totalBatches = Math.max(1, Math.round(epochs * perEpoch));
   return { totalSteps: Math.ceil(totalBatches / accumulate), totalBatches };
+}
+
+/** The settings of any run, among those of a retriever's. */
+function runSettings({
+  evalEvery,
+  saveEvery,
+  ...settings
+}: TrainSettings & { lr: number }): Omit<RunOptions, 'folder' | 'totalSteps'> {
+  const {
+    accumulate,
+    lr,
+    optimizer,
+    precision,
+    weightDecay,
+    maxGradNorm,
+    schedule,
+    warmup,
+    patience,
+    diagnose,
+  } = settings;
+  return {
+    ...{
+      accumulate,
+      lr,
+      optimizer,
+      precision,
+      weightDecay,
+      maxGradNorm,
+      schedule,
+      warmup,
+      patience,
+      diagnose,
+    },
+    ...(evalEvery !== null && { evalEvery }),
+    ...(saveEvery !== null && { saveEvery }),
+  };
 }
 
 /**

@@ -8,7 +8,7 @@
 const START = '\u0001';
 const VALUE = '\u0002';
 const END = '\u0003';
-const MARKED = new RegExp(`${START}([^${VALUE}${END}]*)(?:${VALUE}([^${END}]*))?${END}`, 'g');
+const MARKED = new RegExp(`${START}([A-Za-z]\\w*)(?:${VALUE}([^${END}]*))?${END}`, 'g');
 
 /**
  * Marks an option in a message, with a value if the message says what to give.
@@ -34,14 +34,17 @@ export const tellNote = (listener: NoteListener | undefined, marked: string): vo
 
 /** Renders a message for callers of the library: `batchSize`, `loss: 'gist'`, `normalize: false`. */
 export const asNames = (message: string): string =>
-  message.replace(MARKED, (_, key: string, value: string | undefined) =>
-    value === undefined ? key : `${key}: ${asLiteral(JSON.parse(value))}`,
-  );
+  message.replace(MARKED, (mark: string, key: string, json: string | undefined) => {
+    if (json === undefined) return key;
+    const value = parsed(json);
+    return value === undefined ? mark : `${key}: ${asLiteral(value)}`;
+  });
 
 /** Renders a message for the command line: `--batch-size`, `--loss gist`, `--no-normalize`. */
 export const asFlags = (message: string): string =>
-  message.replace(MARKED, (_, key: string, json: string | undefined) => {
-    const value: unknown = json === undefined ? true : JSON.parse(json);
+  message.replace(MARKED, (mark: string, key: string, json: string | undefined) => {
+    const value = json === undefined ? true : parsed(json);
+    if (value === undefined) return mark;
     if (typeof value === 'boolean') return `--${value ? '' : 'no-'}${kebabCase(key)}`;
     const text = String(value);
     return `--${kebabCase(key)} ${/\s/.test(text) ? JSON.stringify(text) : text}`;
@@ -50,6 +53,15 @@ export const asFlags = (message: string): string =>
 /** Converts camel case to kebab case: `batchSize` → `batch-size`. */
 export const kebabCase = (key: string): string =>
   key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** Value of a mark; undefined where the text of a damaged file only looks like one. */
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
 
 const asLiteral = (value: unknown): string => {
   if (Array.isArray(value)) return `[${value.map(asLiteral).join(', ')}]`;
