@@ -16,6 +16,15 @@ export interface Conflict {
   readonly lines: readonly [number, number];
 }
 
+/** Two scores of a teacher for one pair of query and document. */
+export interface ScoreConflict {
+  readonly queryRow: number;
+  readonly docRow: number;
+  /** Positions of the two judgements, in the order in which they were added. */
+  readonly added: readonly [number, number];
+  readonly scores: readonly [number, number];
+}
+
 /**
  * Collects judgements (query, document, grade) in any order and groups them. Takes 20 bytes a judgement while
  * it grows.
@@ -51,8 +60,12 @@ export class JudgementsBuilder {
    * Groups the judgements by query, in the order of the source. Repeated judgements are merged.
    *
    * @param onConflict  called for a repetition with another grade; if it returns, the higher grade counts
+   * @param onScores  called for a repetition with another score; if it returns, the first score counts
    */
-  finish(onConflict: (conflict: Conflict) => void = () => {}): Judgements {
+  finish(
+    onConflict: (conflict: Conflict) => void = () => {},
+    onScores: (conflict: ScoreConflict) => void = () => {},
+  ): Judgements {
     const groupOf = new Map<number, number>();
     const groups = new Int32Array(this.#size);
     const counts: number[] = [];
@@ -78,6 +91,7 @@ export class JudgementsBuilder {
     const grades = new Float32Array(this.#size);
     const scores = this.#scores === undefined ? undefined : new Float32Array(this.#size);
     const lines = new Int32Array(this.#size);
+    const scoredBy = new Uint32Array(scores === undefined ? 0 : this.#size);
     const seen = new Map<number, number>();
     let kept = 0;
     for (let group = 0; group < counts.length; group++) {
@@ -92,13 +106,26 @@ export class JudgementsBuilder {
             onConflict({ queryRow: this.#queryRows[i]!, docRow, lines: [lines[before]!, this.#lines[i]!] });
             if (grade > grades[before]!) grades[before] = grade;
           }
+          const score = this.#scores?.[i] ?? Number.NaN;
+          if (scores === undefined || Number.isNaN(score)) continue;
+          const known = scores[before]!;
+          if (Number.isNaN(known)) {
+            scores[before] = score;
+            scoredBy[before] = i;
+          } else if (known !== score) {
+            const added = [scoredBy[before]!, i] as const;
+            onScores({ queryRow: this.#queryRows[i]!, docRow, added, scores: [known, score] });
+          }
           continue;
         }
         seen.set(docRow, kept);
         rows[kept] = docRow;
         grades[kept] = grade;
         lines[kept] = this.#lines[i]!;
-        if (scores !== undefined) scores[kept] = this.#scores![i]!;
+        if (scores !== undefined) {
+          scores[kept] = this.#scores![i]!;
+          scoredBy[kept] = i;
+        }
         kept++;
       }
       offsets[group + 1] = kept;

@@ -17,7 +17,9 @@ export interface LoadOptions {
   /** Share of the queries of pairs held out as split test, if test has no file, in [0, 1). Default 0.05. */
   testFraction?: number | undefined;
   /** Columns of pairs to use, if their names are unknown or ambiguous. Default: recognised by name. */
-  columns?: { query?: string; positive?: string; negative?: string; scores?: string } | undefined;
+  columns?:
+    | { query?: string; positive?: string; negative?: string; scores?: string; label?: string }
+    | undefined;
   /** Longest line accepted, in bytes. Default 64 MiB. */
   maxLineBytes?: number | undefined;
   /**

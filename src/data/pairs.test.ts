@@ -312,3 +312,61 @@ describe('Parquet', () => {
     expect(refused).toBeLessThan(300);
   });
 });
+
+describe('label column', () => {
+  const rows = (name: string, labels: readonly unknown[]) =>
+    labels.map((label, i) => ({ query: `q${i >> 1}`, passage: `p${i}`, [name]: label }));
+  const load = (pairs: readonly object[]) =>
+    loadData({ pairs } as unknown as Parameters<typeof loadData>[0], ALL_TRAIN);
+
+  it.each(['label', 'score', 'relevance', 'grade'])('%s: 1 makes positives, 0 negatives', async (name) => {
+    const data = await load(rows(name, [1, 0, 0, 1, true, false, 0, 0]));
+    const { queryRows, positives, negatives } = data.examples('train');
+    const texts = (list: ArrayLike<number>) => Array.from(list, (row) => data.corpus.text(row));
+    // The last query has no right passage, and so is no example.
+    expect([...queryRows]).toEqual([0, 1, 2]);
+    expect(texts(positives.rows)).toEqual(['p0', 'p3', 'p4']);
+    expect(texts(negatives!.rows)).toEqual(['p1', 'p2', 'p5']);
+    expect(data.notes.join()).not.toContain('not used');
+  });
+
+  it('is refused where it is no label', async () => {
+    await expect(load(rows('score', [1, 0.7]))).rejects.toThrow(
+      /pairs\[1\].*"score" should be a label.*"0\.7"/s,
+    );
+    const both = [{ query: 'a', positive: 'b', negative: 'c', label: 0 }];
+    await expect(load(both)).rejects.toThrow('label 0 beside negatives');
+  });
+});
+
+describe('scores of a pair in several records', () => {
+  const pair = { query: 'a', positive: 'b', negative: 'c' };
+  const load = (pairs: readonly object[]) =>
+    loadData({ pairs } as unknown as Parameters<typeof loadData>[0], ALL_TRAIN);
+
+  it.each([
+    [[pair, { ...pair, scores: [9, -2] }]],
+    [[{ ...pair, scores: [9, -2] }, pair]],
+    [
+      [
+        { ...pair, scores: [9, -2] },
+        { ...pair, scores: [9, -2] },
+      ],
+    ],
+  ])('a record without scores erases none: %j', async (pairs) => {
+    const { positives, negatives } = (await load(pairs)).examples('train');
+    expect([...positives.scores!, ...negatives!.scores!]).toEqual([9, -2]);
+  });
+
+  it('two different scores are an error with both places and values', async () => {
+    const pairs = [
+      { query: 'x', positive: 'y' },
+      pair,
+      { ...pair, scores: [9, -2] },
+      { ...pair, scores: [9, 0] },
+    ];
+    await expect(load(pairs)).rejects.toThrow(
+      /pairs\[3\]: two scores of one pair: 0 here, and -2 in pairs\[2\]/,
+    );
+  });
+});

@@ -1,4 +1,4 @@
-import { DataError } from '../util/errors.ts';
+import { DataError, type Place, placeText } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { Corpus, joinTitle, quote } from './corpus.ts';
 import { FileLog } from './file-log.ts';
@@ -27,6 +27,7 @@ export const PAIR_FIELDS = {
   scores: ['scores', 'teacher_scores'],
   positiveScores: ['positive_scores', 'pos_scores'],
   negativeScores: ['negative_scores', 'neg_scores'],
+  label: ['label', 'score', 'relevance', 'grade'],
 } as const;
 
 type Role = keyof typeof PAIR_FIELDS;
@@ -55,7 +56,8 @@ export type PairRecord = PairField<(typeof PAIR_FIELDS)['query'][number], string
   OptionalPairField<
     (typeof PAIR_FIELDS)['scores' | 'positiveScores' | 'negativeScores'][number],
     number | readonly number[]
-  >;
+  > &
+  OptionalPairField<(typeof PAIR_FIELDS)['label'][number], number | bigint | boolean>;
 
 /** Matches `negative_1`, `negative_2`, …, as sentence-transformers writes them. */
 const NUMBERED_NEGATIVE = /^negative_\d+$/;
@@ -112,6 +114,7 @@ export async function readPairs(
   const queryTexts = new StringTable({ indexed: true });
   const docTexts = new StringTable({ indexed: true });
   const builders = new Map<string, JudgementsBuilder>();
+  const places = new Places();
   let conflicts = 0;
   for (const [given, parts] of sources) {
     for (const records of parts) {
@@ -123,6 +126,7 @@ export async function readPairs(
         const queryRow = queryTexts.intern(pair.query);
         for (const [i, text] of [...pair.positives, ...pair.negatives].entries()) {
           const grade = i < pair.positives.length ? 1 : 0;
+          places.add(split, builder.size, record);
           builder.add(queryRow, docTexts.intern(text), grade, { score: pair.scores?.[i] });
         }
       }
@@ -136,7 +140,16 @@ export async function readPairs(
   }
   const splits = new Map<string, Split>();
   for (const [name, builder] of builders) {
-    const judgements = builder.finish(() => conflicts++);
+    const judgements = builder.finish(
+      () => conflicts++,
+      ({ queryRow, added, scores }) => {
+        const [first, second] = [places.of(name, added[0]), places.of(name, added[1])];
+        throw new DataError(
+          `two scores of one pair: ${scores[1]} here, and ${scores[0]} in ${placeText(first)}, for query ${quote(queryTexts.get(queryRow))}`,
+          { ...second, help: 'keep one of the two: a pair has one score of a teacher' },
+        );
+      },
+    );
     splits.set(name, { judgements, negativesAreJudged: false });
   }
   const notes = [
@@ -146,6 +159,32 @@ export async function readPairs(
   if (conflicts > 0)
     notes.push(`${conflicts} texts were positive and negative of one query: they count as positive`);
   return { corpus: numbered(docTexts, 'd'), queries: numbered(queryTexts, 'q'), splits, notes };
+}
+
+/** Places of judgements, by split and position: of each record the first judgement. */
+class Places {
+  readonly #starts = new Map<string, { numbers: number[]; at: number[] }>();
+  readonly #files = new Map<string, { file: string; at: number; inMemory: boolean }[]>();
+
+  add(split: string, at: number, { file, line, item }: DataRecord): void {
+    const files = this.#files.get(split) ?? [];
+    this.#files.set(split, files);
+    if (files.length === 0 || files.at(-1)!.file !== (file ?? ''))
+      files.push({ file: file ?? '', at, inMemory: item !== undefined });
+    const starts = this.#starts.get(split) ?? { numbers: [], at: [] };
+    this.#starts.set(split, starts);
+    const number = item ?? line ?? 0;
+    if (starts.numbers.at(-1) === number && files.at(-1)!.at !== at) return;
+    starts.numbers.push(number);
+    starts.at.push(at);
+  }
+
+  of(split: string, position: number): Place {
+    const { file, inMemory } = this.#files.get(split)!.findLast(({ at }) => at <= position)!;
+    const { numbers, at } = this.#starts.get(split)!;
+    const number = numbers[at.findLastIndex((start) => start <= position)]!;
+    return { file, ...(inMemory ? { item: number } : { line: number }) };
+  }
 }
 
 function numbered(texts: StringTable, prefix: string): Corpus {
@@ -229,9 +268,17 @@ function readPair(record: DataRecord, columns: ColumnNames): Pair {
 
   const positiveName = columns.find(record, 'positive');
   if (positiveName === undefined) throw missingRole(record, 'positive');
-  const positives = texts(record, positiveName);
-  if (positives.length === 0) throw new DataError(`${quote(positiveName)} is an empty list`, record);
-  const negatives = columns.negatives(record).flatMap((name) => texts(record, name));
+  const found = texts(record, positiveName);
+  if (found.length === 0) throw new DataError(`${quote(positiveName)} is an empty list`, record);
+  const given = columns.negatives(record).flatMap((name) => texts(record, name));
+  const isWrong = isLabelledWrong(record, columns.find(record, 'label'));
+  if (isWrong && given.length > 0) {
+    throw new DataError(`label 0 beside negatives: is ${quote(positiveName)} right or wrong?`, {
+      ...placeOf(record),
+      help: 'give a wrong passage as a negative, or in a record of its own with label 0',
+    });
+  }
+  const [positives, negatives] = isWrong ? [[], found] : [found, given];
 
   let scores = numbers(record, columns.find(record, 'scores'));
   const positiveScores = numbers(record, columns.find(record, 'positiveScores'));
@@ -247,6 +294,29 @@ function readPair(record: DataRecord, columns: ColumnNames): Pair {
     checkCount(record, scores, positives.length + negatives.length, 'texts (positives, then negatives)');
   }
   return { query, positives, negatives, scores };
+}
+
+/**
+ * Tells whether a label says that the passage of a record does not answer the query.
+ *
+ * @throws DataError for a label that is no whole number ≥ 0
+ */
+function isLabelledWrong(record: DataRecord, name: string | undefined): boolean {
+  if (name === undefined) return false;
+  const value = record.fields[name];
+  const isNumber =
+    ['number', 'bigint', 'boolean'].includes(typeof value) || /^\s*\d+\s*$/.test(String(value));
+  const label = isNumber ? Number(value) : Number.NaN;
+  if (Number.isInteger(label) && label >= 0) return label === 0;
+  throw new DataError(
+    `column ${quote(name)} should be a label, 1 for a right passage and 0 for a wrong one, found ${quote(String(value))}`,
+    {
+      ...placeOf(record),
+      help:
+        'a teacher\'s scores are called "scores" (positives first); similarities of two texts are trained on by ' +
+        `${option('method', 'scored-pairs')}; drop the column if it means something else`,
+    },
+  );
 }
 
 function checkCount(record: DataRecord, scores: readonly number[], wanted: number, what: string): void {
