@@ -2,6 +2,7 @@ import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts'
 import { checkCorrectorFolder, saveCorrector } from '../correctors/corrector-folder.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
 import { loadData } from '../data/load.ts';
+import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { CORRECTION_OPTIONS, DIRECTIONS } from '../migration/correction-options.ts';
 import {
   type Correction,
@@ -59,6 +60,7 @@ export const correctCommand = defineCommand({
       help: 'folder to save the corrector with the smallest error on held-out documents; needs a single direction',
     },
     seed: CORRECTION_OPTIONS.seed,
+    ...FAULT_OPTIONS,
     ...COMPUTE_OPTIONS,
   },
   examples: [
@@ -81,7 +83,7 @@ export const correctCommand = defineCommand({
     const startMs = performance.now();
     const from = await loadModel(options.from, io, [], { option: 'from' });
     const to = await loadModel(options.to, io, [], { option: 'to' });
-    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io) });
+    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
     const report = await measureCorrection({ from, to }, data, {

@@ -1,6 +1,7 @@
 import { buildApiDocs } from '../data/api-docs.ts';
 import type { Corpus } from '../data/corpus.ts';
 import { loadData } from '../data/load.ts';
+import { FAULT_OPTIONS } from '../data/load-options.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatBytes } from '../util/format.ts';
@@ -57,10 +58,10 @@ const stats = defineCommand({
   name: 'stats',
   summary: 'count the documents, queries and judgements of a data set',
   arguments: [{ name: 'data', help: DATA_HELP, required: true }],
-  options: {},
+  options: FAULT_OPTIONS,
   examples: ['data/api-docs'],
-  async run(_options, io, [path]) {
-    const data = await loadData(path!, { ...readOptions(io) });
+  async run(options, io, [path]) {
+    const data = await loadData(path!, { ...readOptions(io, options) });
     io.finishProgress();
     const found = statistics(data);
     return { json: { ...found }, text: formatStatistics(found) };

@@ -1,5 +1,6 @@
 import { readLines } from '../data/lines.ts';
 import { loadCorpus, loadData } from '../data/load.ts';
+import { FAULT_OPTIONS, type LoadOptions } from '../data/load-options.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { manifestFile } from '../retrieval/vector-manifest.ts';
 import { openVectorWriter } from '../retrieval/write-vectors.ts';
@@ -45,6 +46,7 @@ export const encodeCommand = defineCommand({
       help: 'encode as documents or as queries, which decides prompt, length limit and tower',
     },
     out: { type: 'text', value: 'file.npy', help: 'file for the vectors, f32[texts, D]' },
+    skipBadRows: FAULT_OPTIONS.skipBadRows,
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
     ...COMPUTE_OPTIONS,
@@ -67,7 +69,9 @@ export const encodeCommand = defineCommand({
     }
     const startMs = performance.now();
     const retriever = await loadModel(options.model, io, [], options);
-    const source = input !== undefined ? linesOf(input) : await corpusOf(data!, side, io);
+    const source =
+      input !== undefined ? linesOf(input) : await corpusOf(data!, side, readOptions(io, options));
+    io.finishProgress();
     const sink = out === undefined ? new JsonSink(retriever.dimension) : await npySink(out, retriever, side);
     try {
       await encodeAll(retriever, { side, source, sink, io, compute: computeOptions(options) });
@@ -112,14 +116,12 @@ const linesOf = (file: string): Source => ({
   })(),
 });
 
-async function corpusOf(path: string, side: Side, io: Io): Promise<Source> {
-  const reading = readOptions(io);
+async function corpusOf(path: string, side: Side, reading: LoadOptions): Promise<Source> {
   // The corpus alone is read for documents: neither queries nor judgements are needed.
   const corpus =
     side === 'document'
       ? await loadCorpus(path, reading)
       : (await loadData(path, { splits: [], ...reading })).queries;
-  io.finishProgress();
   return {
     texts: corpus.texts(),
     total: corpus.size,

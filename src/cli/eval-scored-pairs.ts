@@ -1,12 +1,14 @@
+import type { FAULT_OPTIONS } from '../data/load-options.ts';
 import { loadScoredPairs } from '../data/scored-pairs.ts';
 import { checkPairMetrics, evaluateScoredPairs, PAIR_METRICS } from '../retrieval/evaluate-scored-pairs.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
+import type { GivenOptions } from '../util/option-table.ts';
 import type { Io } from './io.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
-interface PairOptions {
+interface PairOptions extends GivenOptions<typeof FAULT_OPTIONS> {
   readonly model: string;
   readonly data: string;
   readonly split: string;
@@ -32,7 +34,7 @@ export async function evalScoredPairs(options: PairOptions, io: Io) {
     options.runFile !== undefined ? '--run-file' : options.compare !== undefined ? '--compare' : undefined;
   if (other) throw new UsageError(`${other} is for retrieval, not for scored pairs`);
   const retriever = await loadModel(options.model, io, [], options);
-  const data = await loadScoredPairs(options.data, readOptions(io));
+  const data = await loadScoredPairs(options.data, readOptions(io, options));
   io.finishProgress();
   for (const note of data.notes) io.log(`note: ${note}`);
   const startMs = performance.now();

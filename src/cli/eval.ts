@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { loadData } from '../data/load.ts';
+import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { parseMetrics } from '../eval/metric-spec.ts';
 import { formatComparison, formatMetrics } from '../eval/report.ts';
 import { readRunFile, writeRunFile } from '../eval/run-file.ts';
@@ -51,6 +52,7 @@ export const evalCommand = defineCommand({
       help: 'run file of the same queries to test against, for a significant difference of the first metric',
     },
     seed: { ...COMMON_RANGES.seed, help: 'seed of the significance test' },
+    ...FAULT_OPTIONS,
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
     ...BM25_OPTIONS,
@@ -69,7 +71,7 @@ export const evalCommand = defineCommand({
     const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
     const retriever =
       options.model === 'bm25' ? undefined : await loadModel(options.model, io, ['bm25'], options);
-    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io) });
+    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
 

@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { loadData } from '../data/load.ts';
+import { FAULT_OPTIONS } from '../data/load-options.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { readRunFile } from '../eval/run-file.ts';
 import { REASONS, type Reason } from '../mining/candidate-filter.ts';
@@ -52,6 +53,7 @@ const OPTIONS = {
   strategy: { ...MINING_OPTIONS.strategy, choices: ['top', 'random'] },
   ...RULES,
   ...MINABLE_OPTIONS,
+  ...FAULT_OPTIONS,
   ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
   ...COMPUTE_OPTIONS,
@@ -84,7 +86,7 @@ export const mineCommand = defineCommand({
     await (await openFileAtomic(out)).discard();
 
     const startMs = performance.now();
-    const data = await loadData(options.data, { splits: [split], ...readOptions(io) });
+    const data = await loadData(options.data, { splits: [split], ...readOptions(io, options) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
     const queries = minableQueries(data, split, { dropSameId });

@@ -1,8 +1,9 @@
-import type { LoadOptions } from '../data/load-options.ts';
+import type { FAULT_OPTIONS, LoadOptions } from '../data/load-options.ts';
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { asFlags } from '../util/option-name.ts';
+import type { GivenOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import type { Io } from './io.ts';
 
@@ -74,8 +75,13 @@ export const showProgress =
   ({ stage, done, total, unit }: Progress): void =>
     io.progress(stage, done, { total, unit });
 
-/** Returns callbacks for loading data that show progress and print notes. */
-export const readOptions = (io: Io): Pick<LoadOptions, 'onProgress' | 'onNote'> => ({
+/** Returns the settings for loading data: how faults are treated, and callbacks that show progress and print notes. */
+export const readOptions = (
+  io: Io,
+  { missingDocuments, skipBadRows }: GivenOptions<typeof FAULT_OPTIONS> = {},
+): Pick<LoadOptions, 'onProgress' | 'onNote' | keyof typeof FAULT_OPTIONS> => ({
+  missingDocuments,
+  skipBadRows,
   onProgress: loadProgress(io),
   onNote: (note) => io.log(`note: ${note}`),
 });

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { buffer } from 'node:stream/consumers';
 import type { Corpus } from '../data/corpus.ts';
 import { loadCorpus } from '../data/load.ts';
+import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { readVectors, type StoredVectors } from '../retrieval/read-vectors.ts';
@@ -40,6 +41,7 @@ const OPTIONS = {
   },
   ...VECTOR_OPTIONS,
   topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
+  skipBadRows: FAULT_OPTIONS.skipBadRows,
   ...DIMENSIONS_OPTION,
   ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
@@ -69,7 +71,7 @@ export const searchCommand = defineCommand({
     if (options.trustVectors && options.embeddings === undefined) {
       throw new UsageError('--trust-vectors is about the file of --embeddings, which is missing');
     }
-    const corpus = await loadCorpus((options.data ?? options.corpus)!, { ...readOptions(io) });
+    const corpus = await loadCorpus((options.data ?? options.corpus)!, { ...readOptions(io, options) });
     io.finishProgress();
     const { rows, scores } = await (options.model === 'bm25' ? searchBm25 : searchDense)(
       query,

@@ -2,14 +2,16 @@ import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
+import { attemptRow, type BadRows } from './bad-rows.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
 import { FileLog } from './file-log.ts';
 import { readBytes } from './lines.ts';
-import type { LoadOptions } from './load-options.ts';
-import { readJudgements } from './qrels.ts';
+import type { LoadOptions, ReadingOptions } from './load-options.ts';
+import { type ReadJudgements, readJudgements } from './qrels.ts';
 import { idField, optionalTextField, placeOf, textField } from './record.ts';
 import { type RecordSource, recordsOfFile } from './records.ts';
 import {
+  DEV_NAMES,
   normaliseSplits,
   type RetrievalData,
   retrievalData,
@@ -63,7 +65,10 @@ export async function openBeir(folder: string): Promise<BeirLayout> {
  *
  * @throws DataError for invalid lines, duplicate ids, unknown ids in qrels, and empty files
  */
-export async function loadRetrievalData(folder: string, options: LoadOptions = {}): Promise<RetrievalData> {
+export async function loadRetrievalData(
+  folder: string,
+  options: ReadingOptions = {},
+): Promise<RetrievalData> {
   const layout = await openBeir(folder);
   const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
   const log = new FileLog(options.onProgress);
@@ -80,16 +85,15 @@ export async function readSplits(
   into: {
     queries: Corpus;
     corpus: Corpus;
-    options: LoadOptions;
+    options: ReadingOptions;
     isWanted: (split: string) => boolean;
     log: FileLog;
     /** Receives one line per split with judgements left out. */
     notes: string[];
   },
-): Promise<Map<string, Split>> {
+): Promise<Map<string, Split | DataError>> {
   const { queries, corpus, options, isWanted, log, notes } = into;
-  const { maxLineBytes, unknownIds } = options;
-  const splits = new Map<string, Split>();
+  const splits = new Map<string, Split | DataError>();
   for (const [name, files] of qrels) {
     const observers = new Map<string, (bytes: Uint8Array) => void>();
     for (const file of files) observers.set(file, await log.watch(file, join('qrels', basename(file))));
@@ -98,41 +102,70 @@ export async function readSplits(
       continue;
     }
     const watch = (file: string) => observers.get(file);
-    const read = await readJudgements(files, { queries, corpus, unknownIds, maxLineBytes, watch });
-    splits.set(name, { judgements: read, negativesAreJudged: true });
-    if (read.skipped > 0) notes.push(skippedNote(name, read.skipped));
+    const read = () => readJudgements(files, { ...options, queries, corpus, watch });
+    splits.set(name, await judgedSplit(name, read, options, notes));
   }
   return splits;
 }
 
-/** Writes the note on judgements that were left out. */
-export const skippedNote = (split: string, skipped: number): string =>
-  `split ${split}: left out ${skipped} judgement${skipped === 1 ? '' : 's'} of unknown ids`;
+/**
+ * Reads the judgements of a split, and notes those left out and those of absent documents.
+ *
+ * @returns  the split, or its error if it is none of the splits that are needed
+ */
+export async function judgedSplit(
+  name: string,
+  read: () => Promise<ReadJudgements>,
+  { neededSplits }: Pick<LoadOptions, 'neededSplits'>,
+  notes: string[],
+): Promise<Split | DataError> {
+  try {
+    const judgements = await read();
+    const { skipped, missing, missingNote } = judgements;
+    if (skipped > 0)
+      notes.push(`split ${name}: left out ${skipped} judgement${skipped === 1 ? '' : 's'} of unknown ids`);
+    if (missingNote) notes.push(`split ${name}: ${missingNote}`);
+    return { judgements, negativesAreJudged: true, ...(missing && { missing }) };
+  } catch (error) {
+    if (!(error instanceof DataError) || isNeeded(name, neededSplits)) throw error;
+    notes.push(`split ${name} cannot be used: ${error.marked.message}`);
+    return error;
+  }
+}
+
+const isNeeded = (name: string, needed: readonly string[] | undefined): boolean =>
+  needed?.some((each) => each === name || (name === 'dev' && DEV_NAMES.includes(each))) ?? true;
 
 /** Reads a corpus from JSONL or Parquet files with the fields `_id`, `text` and optionally `title`. */
 export async function readCorpus(
   files: readonly string[],
   noun: 'document' | 'query',
-  options: LoadOptions = {},
+  options: ReadingOptions = {},
   log = new FileLog(options.onProgress),
 ): Promise<Corpus> {
   const builder = new CorpusBuilder({ file: files[0], noun });
   for (const file of files) {
-    await addRecords(builder.from(file), recordsOfFile(file, noun, log, options));
+    await addRecords(builder.from(file), recordsOfFile(file, noun, log, options), options.badRows);
   }
   return builder.finish();
 }
 
 /** Adds records with an id, a text and perhaps a title to a corpus. @throws DataError */
-export async function addRecords(builder: CorpusBuilder, records: RecordSource): Promise<void> {
+export async function addRecords(
+  builder: CorpusBuilder,
+  records: RecordSource,
+  badRows?: BadRows,
+): Promise<void> {
   const wanted = [...ID_NAMES, ...TEXT_NAMES, ...TITLE_NAMES];
   for await (const record of records((names) => names.filter((name) => wanted.includes(name)))) {
-    builder.add({
-      id: idField(record, ID_NAMES),
-      title: optionalTextField(record, TITLE_NAMES),
-      text: textField(record, TEXT_NAMES),
-      ...placeOf(record),
-    });
+    attemptRow(badRows, () =>
+      builder.add({
+        id: idField(record, ID_NAMES),
+        title: optionalTextField(record, TITLE_NAMES),
+        text: textField(record, TEXT_NAMES),
+        ...placeOf(record),
+      }),
+    );
   }
 }
 

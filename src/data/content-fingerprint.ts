@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Corpus } from './corpus.ts';
-import type { Judgements } from './judgements.ts';
+import type { Split } from './retrieval-data.ts';
 
-type Numbers = Int32Array | Uint32Array | Float32Array;
+type Numbers = Int32Array | Uint32Array | Float32Array | Uint8Array;
 
 /**
  * The first 16 hexadecimal digits of SHA-256 over ids, texts and splits: for data that has no files whose bytes could be hashed.
@@ -33,11 +33,12 @@ export function contentFingerprint(
   return hash.digest('hex').slice(0, 16);
 }
 
-/** The numbers of judgements, for their fingerprint. */
-export const numbersOf = ({ queryRows, judged }: Judgements): Numbers[] => [
+/** The numbers of the judgements of a split, for their fingerprint. */
+export const numbersOf = ({ judgements: { queryRows, judged }, missing }: Split): Numbers[] => [
   queryRows,
   judged.offsets,
   judged.rows,
   judged.grades,
   ...(judged.scores ? [judged.scores] : []),
+  ...(missing ? [Buffer.from(JSON.stringify([...missing].map(([row, grades]) => [row, ...grades])))] : []),
 ];

@@ -11,7 +11,16 @@ import { type DataRecord, describe } from './record.ts';
  */
 export async function* readJsonl(file: string, options: LineOptions = {}): AsyncGenerator<DataRecord> {
   for await (const { text, line } of readLines(file, options)) {
-    if (text.trim() !== '') yield parseJsonLine(text, file, line);
+    if (text.trim() === '') continue;
+    let record: DataRecord;
+    try {
+      record = parseJsonLine(text, file, line);
+    } catch (error) {
+      if (!options.onBadLine) throw error;
+      options.onBadLine(error);
+      continue;
+    }
+    yield record;
   }
 }
 

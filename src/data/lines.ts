@@ -12,6 +12,8 @@ export interface LineOptions {
   maxLineBytes?: number | undefined;
   /** Called with the bytes as stored on disk (still compressed), in order: for checksums and progress bars. */
   onBytes?: ((bytes: Uint8Array) => void) | undefined;
+  /** Called with the error of a line that cannot be read, which is then left out. Default: the error is thrown. */
+  onBadLine?: ((error: unknown) => void) | undefined;
 }
 
 /** Line of a text file. */
@@ -72,7 +74,12 @@ const FOREIGN_FORMATS: readonly { name: string; magic: readonly number[]; help: 
  *   UTF-8, and a line of more than `maxLineBytes`
  */
 export async function* readLines(file: string, options: LineOptions = {}): AsyncGenerator<Line> {
-  yield* splitLines(inflate(readBytes(file, options.onBytes), file), file, options.maxLineBytes);
+  yield* splitLines(
+    inflate(readBytes(file, options.onBytes), file),
+    file,
+    options.maxLineBytes,
+    options.onBadLine,
+  );
 }
 
 /** Streams the bytes of a file as stored on disk, in blocks. */
@@ -137,11 +144,16 @@ async function* resume(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerato
   }
 }
 
+function rethrow(error: unknown): void {
+  throw error;
+}
+
 /** Splits bytes into lines of strict UTF-8. */
 export async function* splitLines(
   source: AsyncIterable<Buffer>,
   file: string,
   maxLineBytes = MAX_LINE_BYTES,
+  onBadLine: (error: unknown) => void = rethrow,
 ): AsyncGenerator<Line> {
   let line = 0;
   let atStart = true;
@@ -175,13 +187,11 @@ export async function* splitLines(
       if (last - start > maxLineBytes) throw tooLong();
       line++;
       if (!valid && !isUtf8(block.subarray(start, last))) {
-        throw new DataError('not UTF-8', {
-          file,
-          line,
-          help: 'save it as UTF-8, for example with iconv -f LATIN1 -t UTF-8',
-        });
+        const help = 'save it as UTF-8, for example with iconv -f LATIN1 -t UTF-8';
+        onBadLine(new DataError('not UTF-8', { file, line, help }));
+      } else {
+        yield { text: block.toString('utf8', start, last), line };
       }
-      yield { text: block.toString('utf8', start, last), line };
       start = end + 1;
     }
   }

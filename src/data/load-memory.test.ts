@@ -122,6 +122,19 @@ describe('documents, queries and judgements in memory', () => {
   });
 });
 
+it('judgements in memory of absent documents are counted, and are part of the fingerprint', async () => {
+  const absent = whole({ judgements: { train: [...judged, { queryId: 'q1', docId: 'd9' }] } });
+  const data = await loadData(absent);
+  expect(data.qrels('train').get('q1')!.get('d9')).toBe(1);
+  expect(data.notes).toEqual([expect.stringMatching(/"d9", judgements\.train\[2\]/)]);
+  const dropped = await loadData(absent, { missingDocuments: 'drop' });
+  expect(dropped.qrels('train').get('q1')!.has('d9')).toBe(false);
+  expect(dropped.fingerprint).not.toBe(data.fingerprint);
+  await expect(loadData(absent, { missingDocuments: 'error' })).rejects.toThrow(
+    /^judgements\.train\[2\]: unknown document id "d9"/,
+  );
+});
+
 it('the fingerprint of data in memory is that of its content', async () => {
   const fingerprint = async (data: DataInMemory, options?: LoadOptions) =>
     (await loadData(data, options)).fingerprint;
@@ -216,8 +229,8 @@ describe('wrong data in memory', () => {
     ],
     [
       'an unknown id',
-      whole({ judgements: { train: [...judged, { queryId: 'q1', docId: 'd9' }] } }),
-      /^judgements\.train\[2\]: unknown document id "d9"/,
+      whole({ judgements: { train: [...judged, { queryId: 'q9', docId: 'd1' }] } }),
+      /^judgements\.train\[2\]: unknown query id "q9"/,
     ],
     [
       'two grades',

@@ -1,5 +1,6 @@
-import { UsageError } from '../util/errors.ts';
-import { addRecords, skippedNote } from './beir.ts';
+import { DataError, UsageError } from '../util/errors.ts';
+import { onBadLine } from './bad-rows.ts';
+import { addRecords, judgedSplit } from './beir.ts';
 import { contentFingerprint, numbersOf } from './content-fingerprint.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
 import {
@@ -11,9 +12,9 @@ import {
   type PairData,
 } from './data-in-memory.ts';
 import type { Qrels } from './examples.ts';
-import type { LoadOptions } from './load-options.ts';
+import type { ReadingOptions } from './load-options.ts';
 import { readPairs } from './pairs.ts';
-import { collectJudgements, type Judgement, judgementOf } from './qrels.ts';
+import { collectJudgements, judgementsOf } from './qrels.ts';
 import { describe } from './record.ts';
 import { isRecords, type RecordSource, recordsInMemory } from './records.ts';
 import {
@@ -33,7 +34,7 @@ import {
  */
 export async function retrievalDataInMemory(
   data: DataInMemory,
-  options: LoadOptions = {},
+  options: ReadingOptions = {},
 ): Promise<RetrievalData> {
   checkDataInMemory(data);
   if ('pairs' in data) return await pairsInMemory(data, options);
@@ -44,13 +45,13 @@ export async function retrievalDataInMemory(
   });
 }
 
-async function pairsInMemory(data: PairData, options: LoadOptions): Promise<RetrievalData> {
+async function pairsInMemory(data: PairData, options: ReadingOptions): Promise<RetrievalData> {
   const { name = IN_MEMORY } = data;
   const read = await readPairs(splitSources('pairs', data, options), 'pairs', options);
   return retrievalData({ ...read, name, path: name, fingerprint: judgedFingerprint(read) });
 }
 
-async function judgedInMemory(data: JudgedData, options: LoadOptions): Promise<RetrievalData> {
+async function judgedInMemory(data: JudgedData, options: ReadingOptions): Promise<RetrievalData> {
   const { name = IN_MEMORY, judgements } = data;
   if (typeof judgements !== 'object' || judgements === null || isRecords(judgements)) {
     throw new UsageError(`judgements should be an object of splits, found ${describe(judgements)}`, {
@@ -62,12 +63,12 @@ async function judgedInMemory(data: JudgedData, options: LoadOptions): Promise<R
   const isWanted = splitFilter(options.splits, bySplit.keys(), name);
   const read = async (file: 'documents' | 'queries', noun: string): Promise<Corpus> => {
     const builder = new CorpusBuilder({ file, noun });
-    await addRecords(builder, recordsInMemory(file, data[file], options));
+    await addRecords(builder, recordsInMemory(file, data[file], options), options.badRows);
     return builder.finish();
   };
   const corpus = await read('documents', 'document');
   const queries = await read('queries', 'query');
-  const splits = new Map<string, Split>();
+  const splits = new Map<string, Split | DataError>();
   const notes: string[] = [];
   for (const [split, [field, records]] of bySplit) {
     const file = `judgements.${field}`;
@@ -76,13 +77,11 @@ async function judgedInMemory(data: JudgedData, options: LoadOptions): Promise<R
       records instanceof Map ? judgementRecords(records) : records,
       options,
     );
-    const found = await collectJudgements([{ file, judgements: judgementsIn(source) }], {
-      queries,
-      corpus,
-      unknownIds: options.unknownIds,
-    });
-    splits.set(split, { judgements: found, negativesAreJudged: true });
-    if (found.skipped > 0 && isWanted(split)) notes.push(skippedNote(split, found.skipped));
+    const found = () => {
+      const judgements = judgementsOf(source(), onBadLine(options.badRows));
+      return collectJudgements([{ file, judgements }], { ...options, queries, corpus });
+    };
+    splits.set(split, await judgedSplit(split, found, options, isWanted(split) ? notes : []));
   }
   const fingerprint = judgedFingerprint({ corpus, queries, splits });
   for (const split of bySplit.keys()) if (!isWanted(split)) splits.delete(split);
@@ -96,7 +95,7 @@ async function judgedInMemory(data: JudgedData, options: LoadOptions): Promise<R
 export function splitSources(
   field: 'pairs' | 'scoredPairs',
   data: { readonly [K in typeof field | 'dev' | 'test']?: unknown },
-  options: LoadOptions,
+  options: ReadingOptions,
 ): Map<string, RecordSource[]> {
   const fields = { dev: 'dev', test: 'test', train: field } as const;
   const given = Object.entries(fields).filter(([, name]) => data[name] !== undefined);
@@ -108,10 +107,6 @@ function* judgementRecords(qrels: Qrels): Generator<JudgementRecord> {
   for (const [queryId, grades] of qrels) for (const [docId, grade] of grades) yield { queryId, docId, grade };
 }
 
-async function* judgementsIn(records: RecordSource): AsyncGenerator<Judgement> {
-  for await (const record of records()) yield judgementOf(record);
-}
-
 const judgedFingerprint = ({
   corpus,
   queries,
@@ -119,9 +114,9 @@ const judgedFingerprint = ({
 }: {
   corpus: Corpus;
   queries: Corpus;
-  splits: ReadonlyMap<string, Split>;
+  splits: ReadonlyMap<string, Split | DataError>;
 }): string =>
   contentFingerprint(
     [corpus, queries],
-    new Map([...splits].map(([name, { judgements }]) => [name, numbersOf(judgements)])),
+    new Map([...splits].map(([name, split]) => [name, split instanceof DataError ? [] : numbersOf(split)])),
   );

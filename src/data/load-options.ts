@@ -1,12 +1,40 @@
+import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
+import type { BadRows } from './bad-rows.ts';
+
+/** Options for faults in data. */
+export const FAULT_OPTIONS = {
+  /**
+   * Treatment of judgements whose document is not in the corpus. `count` (default): the document is judged and cannot be found, as in
+   * trec_eval, BEIR and MTEB. `drop`: leave the judgement out. `error`: throw.
+   */
+  missingDocuments: {
+    type: 'choice',
+    choices: ['count', 'drop', 'error'],
+    default: 'count',
+    help: 'judgements of documents that are not in the corpus: count them in the metrics as never found, drop them, or refuse the data',
+  },
+  /** Number of bad lines, rows or items to leave out, over all files of the data. With more of them the data is refused. Default 0. */
+  skipBadRows: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    help: 'bad rows to leave out, such as blank ones; with more of them the data is refused, and the error lists them',
+  },
+} as const satisfies OptionTable;
 
 /** Settings of the functions that load data. */
-export interface LoadOptions {
+export interface LoadOptions extends GivenOptions<typeof FAULT_OPTIONS> {
   /** Splits whose judgements are read. Default all. The fingerprint covers all files in any case. */
   splits?: readonly string[] | undefined;
   /**
-   * Treatment of judgements with an unknown query or document id. `error` (default): throw. `skip`: leave
-   * them out and count them in the notes.
+   * Splits whose faults are errors at once. A fault in the judgements of another split is a note, and an error where that split is
+   * used. Default all.
+   */
+  neededSplits?: readonly string[] | undefined;
+  /**
+   * Treatment of judgements with an unknown query id. `error` (default): throw. `skip`: leave them out and count them in the notes.
+   * For unknown document ids it is the default of `missingDocuments`: `skip` means `drop`, and `error` given here means `error`.
    */
   unknownIds?: 'error' | 'skip' | undefined;
   /**
@@ -29,4 +57,10 @@ export interface LoadOptions {
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Called with a note if a named data set came from another place than asked. */
   onNote?: ((note: string) => void) | undefined;
+}
+
+/** Settings of a load and the bad rows that it has met. */
+export interface ReadingOptions extends LoadOptions {
+  /** Collects bad rows. Default: the first bad row throws. */
+  badRows?: BadRows | undefined;
 }

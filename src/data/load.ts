@@ -2,12 +2,14 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
+import { checkOption } from '../util/option-table.ts';
+import { BadRows } from './bad-rows.ts';
 import { listFolder, loadRetrievalData, readCorpus, roleFiles } from './beir.ts';
 import { type Corpus, quote } from './corpus.ts';
 import type { DataInMemory } from './data-in-memory.ts';
 import { findData } from './find-data.ts';
 import { retrievalDataInMemory } from './load-memory.ts';
-import type { LoadOptions } from './load-options.ts';
+import { FAULT_OPTIONS, type LoadOptions, type ReadingOptions } from './load-options.ts';
 import { loadMsMarco, readTsvCorpus } from './ms-marco.ts';
 import { loadPairs } from './pairs.ts';
 import { readPlainText } from './plain-text.ts';
@@ -35,13 +37,26 @@ export async function loadData(
   named: string | DataInMemory,
   options: LoadOptions = {},
 ): Promise<RetrievalData> {
+  checkFaultOptions(options);
+  const badRows = new BadRows(options.skipBadRows);
+  const data = await badRows.during(() => readData(named, { ...options, badRows }));
+  return { ...data, notes: [...data.notes, ...badRows.notes()] };
+}
+
+/** Checks the options for faults in data. @throws UsageError */
+function checkFaultOptions(options: LoadOptions): void {
+  for (const key of ['missingDocuments', 'skipBadRows'] as const)
+    if (options[key] !== undefined) checkOption(key, FAULT_OPTIONS[key], options[key]);
+}
+
+async function readData(named: string | DataInMemory, options: ReadingOptions): Promise<RetrievalData> {
   if (typeof named !== 'string') return await retrievalDataInMemory(named, options);
   const path = await findData(named, options);
   const data = await loadPath(path, options);
   return path === named ? data : { ...data, name: dataName(named) };
 }
 
-async function loadPath(path: string, options: LoadOptions): Promise<RetrievalData> {
+async function loadPath(path: string, options: ReadingOptions): Promise<RetrievalData> {
   if (!(await isFolder(path))) {
     const file = await findPairFiles(path);
     if (file) return await loadPairs(path, file, options);
@@ -99,12 +114,19 @@ async function pairFiles(
  * @throws DataError for an invalid file
  */
 export async function loadCorpus(named: string, options: LoadOptions = {}): Promise<Corpus> {
+  const badRows = new BadRows(options.skipBadRows);
+  const corpus = await badRows.during(() => readDocuments(named, { ...options, badRows }));
+  for (const note of badRows.notes()) options.onNote?.(note);
+  return corpus;
+}
+
+async function readDocuments(named: string, options: ReadingOptions): Promise<Corpus> {
   const path = await findData(named, options);
   if (await isFolder(path)) {
     const files = await roleFiles(path, 'corpus');
     return files.length > 0
       ? await readCorpus(files, 'document', options)
-      : (await loadData(path, options)).corpus;
+      : (await readData(path, options)).corpus;
   }
   if (PAIRS_FILE.test(path)) return await readCorpus([path], 'document', options);
   if (/\.tsv(\.gz)?$/i.test(path)) return await readTsvCorpus([path], 'document', options);

@@ -1,10 +1,11 @@
 import { basename, join } from 'node:path';
 import { DataError } from '../util/errors.ts';
+import { attemptRow, onBadLine } from './bad-rows.ts';
 import { listFolder, readSplits } from './beir.ts';
 import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
 import { FileLog } from './file-log.ts';
 import { readLines } from './lines.ts';
-import type { LoadOptions } from './load-options.ts';
+import type { ReadingOptions } from './load-options.ts';
 import { normaliseSplits, type RetrievalData, retrievalData, splitFilter } from './retrieval-data.ts';
 
 /** Files of an MS MARCO folder. */
@@ -57,7 +58,7 @@ export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
  *
  * @throws DataError when a file is invalid
  */
-export async function loadMsMarco(folder: string, options: LoadOptions = {}): Promise<RetrievalData> {
+export async function loadMsMarco(folder: string, options: ReadingOptions = {}): Promise<RetrievalData> {
   const layout = await openMsMarco(folder);
   const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
   const log = new FileLog(options.onProgress);
@@ -77,7 +78,7 @@ export async function loadMsMarco(folder: string, options: LoadOptions = {}): Pr
 export async function readTsvCorpus(
   files: readonly string[],
   noun: 'document' | 'query',
-  options: LoadOptions = {},
+  options: ReadingOptions = {},
   log = new FileLog(options.onProgress),
 ): Promise<Corpus> {
   const builder = new CorpusBuilder({ file: files[0], noun });
@@ -87,21 +88,30 @@ export async function readTsvCorpus(
     for await (const { text: row, line } of readLines(file, {
       onBytes,
       maxLineBytes: options.maxLineBytes,
+      onBadLine: onBadLine(options.badRows),
     })) {
       if (row.trim() === '') continue;
-      const tab = row.indexOf('\t');
-      if (tab === -1 || row.includes('\t', tab + 1)) {
-        throw new DataError(`${row.split('\t').length} columns: ${quote(row)}`, {
-          file,
-          line,
-          help: `two columns are wanted, with one tab between them: ${noun} id, text`,
-        });
-      }
-      builder.add(
-        { id: row.slice(0, tab).trim(), text: row.slice(tab + 1), line },
-        { sameTextAgain: noun === 'query' },
-      );
+      attemptRow(options.badRows, () => addRow(builder, row, { file, line, noun }));
     }
   }
   return builder.finish();
+}
+
+function addRow(
+  builder: CorpusBuilder,
+  row: string,
+  { file, line, noun }: { file: string; line: number; noun: 'document' | 'query' },
+): void {
+  const tab = row.indexOf('\t');
+  if (tab === -1 || row.includes('\t', tab + 1)) {
+    throw new DataError(`${row.split('\t').length} columns: ${quote(row)}`, {
+      file,
+      line,
+      help: `two columns are wanted, with one tab between them: ${noun} id, text`,
+    });
+  }
+  builder.add(
+    { id: row.slice(0, tab).trim(), text: row.slice(tab + 1), line },
+    { sameTextAgain: noun === 'query' },
+  );
 }

@@ -1,10 +1,11 @@
 import { DataError, type Place, placeText } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
+import { attemptRow } from './bad-rows.ts';
 import { Corpus, joinTitle, quote } from './corpus.ts';
 import { FileLog } from './file-log.ts';
 import { heldOutNotes, holdOut, holdOutFractions } from './hold-out-fraction.ts';
 import { JudgementsBuilder } from './judgements.ts';
-import type { LoadOptions } from './load-options.ts';
+import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { type DataRecord, hasValue, placeOf, wrongType } from './record.ts';
 import { type RecordSource, recordsOfFiles } from './records.ts';
 import { type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
@@ -92,7 +93,7 @@ interface Pair {
 export async function loadPairs(
   path: string,
   files: ReadonlyMap<string, readonly string[]>,
-  options: LoadOptions = {},
+  options: ReadingOptions = {},
 ): Promise<RetrievalData> {
   const log = new FileLog(options.onProgress);
   const read = await readPairs(recordsOfFiles(files, log, options), path, options);
@@ -107,7 +108,7 @@ export async function loadPairs(
 export async function readPairs(
   sources: ReadonlyMap<string, readonly RecordSource[]>,
   path: string,
-  options: LoadOptions,
+  options: ReadingOptions,
 ): Promise<{ corpus: Corpus; queries: Corpus; splits: Map<string, Split>; notes: string[] }> {
   const fractions = holdOutFractions(sources, options);
   const columns = new ColumnNames(options.columns);
@@ -119,7 +120,8 @@ export async function readPairs(
   for (const [given, parts] of sources) {
     for (const records of parts) {
       for await (const record of records((names) => columns.select(names))) {
-        const pair = readPair(record, columns);
+        const pair = attemptRow(options.badRows, () => readPair(record, columns));
+        if (pair === undefined) continue;
         const split = given === 'train' ? holdOut(pair.query, fractions) : given;
         const builder = builders.get(split) ?? new JudgementsBuilder();
         builders.set(split, builder);

@@ -69,8 +69,11 @@ describe('readJudgements', () => {
     queries = await Corpus.from(['q1', 'q2', 'q3'].map((id) => ({ id, text: id })));
     corpus = await Corpus.from(['d1', 'd2', 'd3', 'Apple', 'cherry'].map((id) => ({ id, text: id })));
   });
-  const read = (content: string, unknownIds?: 'error' | 'skip') =>
-    readJudgements([file(content)], { queries, corpus, unknownIds });
+  const read = (
+    content: string,
+    unknownIds?: 'error' | 'skip',
+    missingDocuments?: 'error' | 'count' | 'drop',
+  ) => readJudgements([file(content)], { queries, corpus, unknownIds, missingDocuments });
 
   it('groups by query in order of appearance, and keeps grades', async () => {
     const { queryRows, judged, skipped } = await read('q3 d2 1\nq1 d3 2\nq3 d1 0\nq3 d2 1\nq1 d1 -1\n');
@@ -94,8 +97,8 @@ describe('readJudgements', () => {
 
   it.each([
     [
-      'q1 d1 1\nq1 d9 1\n',
-      /test\.tsv:2: unknown document id "d9"\n {2}help: document ids look like "d1"; unknownIds: 'skip'/,
+      'q1 d8 1\nq1 d9 1\n',
+      /:1: unknown document id "d8"\n {2}help: document ids look like "d1"; none of the 2/,
     ],
     ['q9 d1 1\n', /:1: unknown query id "q9"\n {2}help: query ids look like "q1"/],
     ['Q1 d1 1\n', /:1: unknown query id "Q1"\n {2}help: did you mean "q1"\?/],
@@ -110,6 +113,29 @@ describe('readJudgements', () => {
   ])('refuses %j', async (content, message) => {
     await expect(read(content)).rejects.toThrow(message);
     await expect(read(content)).rejects.toBeInstanceOf(DataError);
+  });
+
+  it('refuses, drops or counts judgements of documents that are not in the corpus', async () => {
+    const content = 'q1 d1 1\nq1 d9 1\nq2 d9 0\n';
+    for (const refused of [read(content, undefined, 'error'), read(content, 'error')])
+      await expect(refused).rejects.toThrow(
+        /test\.tsv:2: unknown document id "d9"\n {2}help: document ids look like "d1"; missingDocuments: 'count'/,
+      );
+    for (const dropped of [await read(content, undefined, 'drop'), await read(content, 'skip')])
+      expect(dropped).toMatchObject({ skipped: 2, missing: undefined, missingNote: undefined });
+    const counted = await read(content);
+    expect(counted.skipped).toBe(0);
+    expect(counted.missing).toEqual(
+      new Map([
+        [0, new Map([['d9', 1]])],
+        [1, new Map([['d9', 0]])],
+      ]),
+    );
+    expect(counted.missingNote).toMatch(
+      /^2 judgements name documents .* \(the first is "d9", .*test\.tsv:2\)/,
+    );
+    expect((await read(content, undefined, 'count')).missing).toEqual(counted.missing);
+    await expect(read('q1 d1 1\nq1 d9 1\nq1 d9 2\n')).rejects.toThrow(/:3: .* have another grade here/);
   });
 
   it('skips and counts unknown ids when asked to', async () => {

@@ -1,9 +1,13 @@
 import { DataError, type Place, placeText } from '../util/errors.ts';
+import { count } from '../util/format.ts';
 import { nearest } from '../util/nearest.ts';
+import { option } from '../util/option-name.ts';
+import { attemptRow, onBadLine } from './bad-rows.ts';
 import { type Corpus, quote } from './corpus.ts';
 import type { Qrels } from './examples.ts';
 import { type Judgements, JudgementsBuilder } from './judgements.ts';
 import { type Line, type LineOptions, readLines } from './lines.ts';
+import type { ReadingOptions } from './load-options.ts';
 import { isParquet } from './parquet.ts';
 import { type DataRecord, idField, placeOf, wrongType } from './record.ts';
 import { readRecords } from './records.ts';
@@ -52,37 +56,53 @@ export async function* readJudgementLines(
 ): AsyncGenerator<Judgement> {
   if (/\.jsonl?(\.gz)?$/i.test(file) || (await isParquet(file))) {
     yield* readJudgementRecords(file, options);
-  } else yield* parseJudgements(readLines(file, options), file);
+  } else yield* parseJudgements(readLines(file, options), file, options.onBadLine);
 }
 
-/** Parses the judgements in the lines of a text file. */
-export async function* parseJudgements(lines: AsyncIterable<Line>, file: string): AsyncGenerator<Judgement> {
-  let columns: readonly [query: number, doc: number, grade: number] | undefined;
-  let width = 0;
-  let tabs: boolean | undefined;
+/** Parses the judgements in the lines of a text file. Lines of another shape throw, or go to `onBad`. */
+export async function* parseJudgements(
+  lines: AsyncIterable<Line>,
+  file: string,
+  onBad?: LineOptions['onBadLine'],
+): AsyncGenerator<Judgement> {
+  let shape: Shape | undefined;
   for await (const { text, line } of lines) {
     if (text.trim() === '') continue;
-    // The first line decides whether tabs separate the columns, since ids in tab-separated files may hold
-    // spaces.
-    tabs ??= text.includes('\t');
-    const cells = tabs ? text.split('\t').map((cell) => cell.trim()) : text.trim().split(/[ \t]+/);
-    if (columns === undefined) {
-      width = cells.length;
-      const header = headerColumns(cells);
-      if (header !== undefined) {
-        columns = header;
-        continue;
+    try {
+      // The first line decides whether tabs separate the columns, since ids in tab-separated files may hold
+      // spaces.
+      const tabs: boolean = shape?.tabs ?? text.includes('\t');
+      const cells = tabs ? text.split('\t').map((cell) => cell.trim()) : text.trim().split(/[ \t]+/);
+      if (shape === undefined) {
+        const header = headerColumns(cells);
+        const width = cells.length;
+        if (header === undefined && width !== 3 && width !== 4) throw shapeError(cells, file, line);
+        shape = { columns: header ?? (width === 3 ? [0, 1, 2] : [0, 2, 3]), width, tabs };
+        if (header !== undefined) continue;
       }
-      if (width !== 3 && width !== 4) throw shapeError(cells, file, line);
-      columns = width === 3 ? [0, 1, 2] : [0, 2, 3];
+      yield judgementOfCells(cells, shape, file, line);
+    } catch (error) {
+      if (!onBad) throw error;
+      onBad(error);
     }
-    if (cells.length !== width) throw shapeError(cells, file, line);
-    const [query, doc, gradeColumn] = columns;
-    const queryId = cells[query]!;
-    const docId = cells[doc]!;
-    if (queryId === '' || docId === '') throw new DataError('an id is empty', { file, line });
-    yield { queryId, docId, grade: parseGrade(cells[gradeColumn]!, file, line), file, line };
   }
+}
+
+/** Shape of the lines of a qrels file. */
+interface Shape {
+  readonly columns: readonly [query: number, doc: number, grade: number];
+  readonly width: number;
+  readonly tabs: boolean;
+}
+
+function judgementOfCells(cells: readonly string[], shape: Shape, file: string, line: number): Judgement {
+  const { columns, width } = shape;
+  if (cells.length !== width) throw shapeError(cells, file, line);
+  const [query, doc, gradeColumn] = columns;
+  const queryId = cells[query]!;
+  const docId = cells[doc]!;
+  if (queryId === '' || docId === '') throw new DataError('an id is empty', { file, line });
+  return { queryId, docId, grade: parseGrade(cells[gradeColumn]!, file, line), file, line };
 }
 
 /**
@@ -102,38 +122,40 @@ export async function readQrels(file: string, options: LineOptions = {}): Promis
 }
 
 /** Settings of {@link readJudgements}. */
-export interface ReadJudgementsOptions {
+export interface ReadJudgementsOptions
+  extends Pick<ReadingOptions, 'maxLineBytes' | 'unknownIds' | 'missingDocuments' | 'badRows'> {
   /** Queries that the ids refer to. */
   queries: Corpus;
   /** Documents that the ids refer to. */
   corpus: Corpus;
-  /** Longest line accepted, in bytes. Default 64 MiB. */
-  maxLineBytes?: number | undefined;
   /** Returns the observer of a file's bytes (see {@link LineOptions}). */
   watch?: ((file: string) => LineOptions['onBytes']) | undefined;
-  /** Treatment of judgements with an unknown id. `error` (default): throw. `skip`: leave them out and count them. */
-  unknownIds?: 'error' | 'skip' | undefined;
 }
 
-/** Judgements of a split, and the number left out. */
+/** Judgements of a split, and those whose ids are unknown. */
 export interface ReadJudgements extends Judgements {
   /** Number of judgements left out because of an unknown id. */
   readonly skipped: number;
+  /** Judgements of documents that are not in the corpus: query row → document id → grade. Absent if there are none. */
+  readonly missing?: ReadonlyMap<number, ReadonlyMap<string, number>> | undefined;
+  /** Note with the number of judgements in `missing`. */
+  readonly missingNote?: string | undefined;
 }
 
 /**
  * Reads the qrels files of one split and looks up their ids.
  *
- * @throws DataError for an unknown id (unless such ids are skipped), for one pair with two grades, and for a
- *   split without any judgement left
+ * @throws DataError for an unknown query id (unless such ids are skipped), for an unknown document id (if asked), for one pair with
+ *   two grades, and for a split without any judgement left
  */
 export async function readJudgements(
   files: readonly string[],
   options: ReadJudgementsOptions,
 ): Promise<ReadJudgements> {
-  const { maxLineBytes, watch } = options;
+  const { maxLineBytes, watch, badRows } = options;
   const sources = files.map((file) => {
-    return { file, judgements: readJudgementLines(file, { maxLineBytes, onBytes: watch?.(file) }) };
+    const reading = { maxLineBytes, onBytes: watch?.(file), onBadLine: onBadLine(badRows) };
+    return { file, judgements: readJudgementLines(file, reading) };
   });
   return await collectJudgements(sources, options);
 }
@@ -141,9 +163,14 @@ export async function readJudgements(
 /** Collects the judgements of one split from its sources, like {@link readJudgements}. @throws DataError */
 export async function collectJudgements(
   sources: readonly JudgementSource[],
-  { queries, corpus, unknownIds = 'error' }: Pick<ReadJudgementsOptions, 'queries' | 'corpus' | 'unknownIds'>,
+  options: Omit<ReadJudgementsOptions, 'maxLineBytes' | 'watch'>,
 ): Promise<ReadJudgements> {
+  const { queries, corpus, badRows, unknownIds = 'error' } = options;
+  const missingDocuments =
+    options.missingDocuments ??
+    (options.unknownIds === undefined ? 'count' : unknownIds === 'skip' ? 'drop' : 'error');
   const builder = new JudgementsBuilder();
+  const missing = new MissingDocuments();
   let skipped = 0;
   let inMemory = false;
   for (const { judgements } of sources) {
@@ -154,48 +181,125 @@ export async function collectJudgements(
       inMemory = item !== undefined;
       if (queryRow !== undefined && docRow !== undefined) {
         builder.add(queryRow, docRow, grade, { line: item ?? line });
-      } else if (unknownIds === 'skip') {
+      } else if (queryRow === undefined ? unknownIds === 'skip' : missingDocuments === 'drop') {
         skipped++;
       } else {
-        throw unknownId(judgement, queries, corpus);
+        attemptRow(badRows, () => {
+          if (queryRow === undefined || missingDocuments === 'error')
+            throw unknownId(judgement, queries, corpus);
+          missing.add(queryRow, judgement);
+        });
       }
     }
   }
   const file = sources.map((source) => source.file).join(', ');
-  if (builder.size === 0) {
-    throw new DataError(
-      skipped === 0
-        ? 'holds no judgement'
-        : `none of its ${skipped} judgements names a known query and document`,
-      {
-        file,
-        help:
-          skipped === 0
-            ? 'a judgement is a query id, a document id and a grade'
-            : 'do the files belong together?',
-      },
+  if (builder.size === 0 && missing.first) throw unknownId(missing.first, queries, corpus, missing.size);
+  if (builder.size === 0) throw noJudgement(file, skipped);
+  const judgements = builder.finish(({ queryRow, docRow, lines: [first, second] }) => {
+    const earlier = inMemory ? `in ${placeText({ file, item: first })}` : `in line ${first}`;
+    throw gradesDiffer([queries.id(queryRow), corpus.id(docRow)], earlier, {
+      file,
+      ...(inMemory ? { item: second } : { line: second }),
+    });
+  });
+  return { ...judgements, skipped, missing: missing.byQuery, missingNote: missing.note(corpus) };
+}
+
+/** Judgements of documents that are not in the corpus. */
+class MissingDocuments {
+  readonly #byQuery = new Map<number, Map<string, number>>();
+  #first: Judgement | undefined;
+  #size = 0;
+
+  /** First judgement of them. */
+  get first(): Judgement | undefined {
+    return this.#first;
+  }
+
+  /** Number of judgements, each pair of query and document counted once. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Judgements by query row and document id; undefined if there are none. */
+  get byQuery(): ReadonlyMap<number, ReadonlyMap<string, number>> | undefined {
+    return this.#size === 0 ? undefined : this.#byQuery;
+  }
+
+  /** Adds a judgement. @throws DataError for one pair with two grades */
+  add(queryRow: number, judgement: Judgement): void {
+    const { queryId, docId, grade, ...place } = judgement;
+    const grades = this.#byQuery.get(queryRow) ?? new Map<string, number>();
+    this.#byQuery.set(queryRow, grades);
+    const before = grades.get(docId);
+    if (before !== undefined && before !== grade) throw gradesDiffer([queryId, docId], 'before', place);
+    if (before === undefined) this.#size++;
+    grades.set(docId, grade);
+    this.#first ??= judgement;
+  }
+
+  /** Note with the number of judgements and the first of them; undefined if there are none. */
+  note(corpus: Corpus): string | undefined {
+    if (this.#first === undefined) return undefined;
+    const { docId, ...place } = this.#first;
+    const [names, effect] =
+      this.#size === 1
+        ? ['judgement names a document', 'it counts in the metrics as never found, and is not trained on']
+        : ['judgements name documents', 'they count in the metrics as never found, and are not trained on'];
+    const near = nearestId(docId, corpus);
+    return (
+      `${count(this.#size)} ${names} that the corpus does not have (the first is ${quote(docId)}, ${placeText(place)}` +
+      `${near === undefined ? '' : `; did you mean ${quote(near)}?`}); ${effect}`
     );
   }
-  const judgements = builder.finish(({ queryRow, docRow, lines: [first, second] }) => {
-    const earlier = inMemory ? placeText({ file, item: first }) : `line ${first}`;
-    throw new DataError(
-      `query ${quote(queries.id(queryRow))} and document ${quote(corpus.id(docRow))} have another grade here than in ${earlier}`,
-      {
-        file,
-        ...(inMemory ? { item: second } : { line: second }),
-        help: `keep one of the two ${inMemory ? 'judgements' : 'lines'}`,
-      },
-    );
-  });
-  return { ...judgements, skipped };
+}
+
+function noJudgement(file: string, unknown: number): DataError {
+  return new DataError(
+    unknown === 0
+      ? 'holds no judgement'
+      : `none of its ${unknown} judgements names a known query and document`,
+    {
+      file,
+      help:
+        unknown === 0
+          ? 'a judgement is a query id, a document id and a grade'
+          : 'do the files belong together?',
+    },
+  );
+}
+
+function gradesDiffer([query, doc]: readonly [string, string], earlier: string, place: Place): DataError {
+  return new DataError(
+    `query ${quote(query)} and document ${quote(doc)} have another grade here than ${earlier}`,
+    { ...place, help: `keep one of the two ${place.item === undefined ? 'lines' : 'judgements'}` },
+  );
 }
 
 async function* readJudgementRecords(file: string, options: LineOptions): AsyncGenerator<Judgement> {
-  for await (const record of readRecords(file, options)) yield judgementOf(record);
+  yield* judgementsOf(readRecords(file, options), options.onBadLine);
+}
+
+/** Converts records to judgements. A bad record throws, or goes to `onBad`. */
+export async function* judgementsOf(
+  records: AsyncIterable<DataRecord>,
+  onBad?: LineOptions['onBadLine'],
+): AsyncGenerator<Judgement> {
+  for await (const record of records) {
+    let judgement: Judgement;
+    try {
+      judgement = judgementOf(record);
+    } catch (error) {
+      if (!onBad) throw error;
+      onBad(error);
+      continue;
+    }
+    yield judgement;
+  }
 }
 
 /** Converts a record to a judgement. The grade of a record without one is 1. @throws DataError */
-export function judgementOf(record: DataRecord): Judgement {
+function judgementOf(record: DataRecord): Judgement {
   const name = GRADE_NAMES.find((name) => record.fields[name] !== undefined);
   const value = name === undefined ? 1 : record.fields[name];
   const grade = typeof value === 'bigint' ? Number(value) : value;
@@ -235,7 +339,17 @@ function shapeError(cells: readonly string[], file: string, line: number): DataE
   });
 }
 
-function unknownId({ queryId, docId, ...place }: Judgement, queries: Corpus, corpus: Corpus): DataError {
+/**
+ * Makes the error for an unknown id.
+ *
+ * @param all  number of judgements, if none of them names a known document
+ */
+function unknownId(
+  { queryId, docId, ...place }: Judgement,
+  queries: Corpus,
+  corpus: Corpus,
+  all?: number,
+): DataError {
   const isQuery = queries.row(queryId) === undefined;
   const [noun, id, known, others] = isQuery
     ? (['query', queryId, queries, corpus] as const)
@@ -248,8 +362,14 @@ function unknownId({ queryId, docId, ...place }: Judgement, queries: Corpus, cor
     help = `did you mean ${quote(near)}?`;
   } else if (others.row(id) !== undefined) {
     help = `${quote(id)} is the id of a ${isQuery ? 'document' : 'query'}`;
+  } else if (all !== undefined) {
+    help = `${noun} ids look like ${quote(known.id(0))}; none of the ${count(all)} judgements names a known document: do the files belong together?`;
   } else {
-    help = `${noun} ids look like ${quote(known.id(0))}; unknownIds: 'skip' leaves such judgements out`;
+    help = `${noun} ids look like ${quote(known.id(0))}; ${
+      isQuery
+        ? "unknownIds: 'skip' leaves such judgements out"
+        : `${option('missingDocuments', 'count')} counts such judgements as never found`
+    }`;
   }
   return new DataError(`unknown ${noun} id ${quote(id)}`, { ...place, help });
 }

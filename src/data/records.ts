@@ -1,9 +1,10 @@
 import { basename } from 'node:path';
 import { DataError, UsageError } from '../util/errors.ts';
+import { attemptRow, onBadLine } from './bad-rows.ts';
 import type { FileLog } from './file-log.ts';
 import { readJsonl } from './jsonl.ts';
 import { type LineOptions, readBytes } from './lines.ts';
-import type { LoadOptions } from './load-options.ts';
+import type { ReadingOptions } from './load-options.ts';
 import { isParquet, readParquet } from './parquet.ts';
 import { type DataRecord, describe } from './record.ts';
 
@@ -43,18 +44,18 @@ export const recordsOfFile = (
   file: string,
   role: string,
   log: FileLog,
-  { maxLineBytes }: LoadOptions,
+  { maxLineBytes, badRows }: ReadingOptions,
 ): RecordSource =>
   async function* (columns) {
     const onBytes = await log.watch(file, `${role}/${basename(file)}`);
-    yield* readRecords(file, { onBytes, maxLineBytes, columns });
+    yield* readRecords(file, { onBytes, maxLineBytes, columns, onBadLine: onBadLine(badRows) });
   };
 
 /** Makes the sources of the records of several files, by split. */
 export const recordsOfFiles = (
   files: ReadonlyMap<string, readonly string[]>,
   log: FileLog,
-  options: LoadOptions,
+  options: ReadingOptions,
 ): Map<string, RecordSource[]> =>
   new Map(
     [...files].map(([split, parts]) => [
@@ -75,7 +76,7 @@ const REPORT_EVERY = 1000;
 export const recordsInMemory = (
   name: string,
   items: unknown,
-  { onProgress }: LoadOptions,
+  { onProgress, badRows }: Pick<ReadingOptions, 'onProgress' | 'badRows'>,
   fields: (item: unknown) => Readonly<Record<string, unknown>> | undefined = () => undefined,
 ): RecordSource =>
   async function* () {
@@ -88,9 +89,12 @@ export const recordsInMemory = (
     for await (const found of items) {
       const isObject = typeof found === 'object' && found !== null && !Array.isArray(found);
       const record = isObject ? (found as Record<string, unknown>) : fields(found);
-      if (record === undefined)
-        throw new DataError(`expected an object, found ${describe(found)}`, { file: name, item });
-      yield { fields: record, file: name, item };
+      if (record !== undefined) yield { fields: record, file: name, item };
+      else {
+        attemptRow(badRows, () => {
+          throw new DataError(`expected an object, found ${describe(found)}`, { file: name, item });
+        });
+      }
       item++;
       if (item % REPORT_EVERY === 0)
         onProgress?.({ stage: 'read', done: item, total: undefined, unit: 'records' });

@@ -49,11 +49,14 @@ export interface Split {
    * being mined negatives.
    */
   readonly negativesAreJudged: boolean;
+  /** Judgements of documents that are not in the corpus: query row → document id → grade. */
+  readonly missing?: ReadonlyMap<number, ReadonlyMap<string, number>> | undefined;
 }
 
 /** Order of the first splits in lists. */
 const FIRST_SPLITS = ['train', 'dev', 'test'];
-const DEV_NAMES = ['validation', 'valid', 'val'];
+/** Other names of the development split. */
+export const DEV_NAMES = ['validation', 'valid', 'val'];
 
 /** Combines the parts of a data set into the interface that training and evaluation use. */
 export function retrievalData(parts: {
@@ -62,7 +65,8 @@ export function retrievalData(parts: {
   path: string;
   corpus: Corpus;
   queries: Corpus;
-  splits: ReadonlyMap<string, Split>;
+  /** Splits. One with an error throws it when it is used. */
+  splits: ReadonlyMap<string, Split | DataError>;
   fingerprint: string;
   notes?: readonly string[];
 }): RetrievalData {
@@ -71,6 +75,7 @@ export function retrievalData(parts: {
   const pick = (name: string): Split => {
     const split = splits.get(name) ?? (DEV_NAMES.includes(name) ? splits.get('dev') : undefined);
     if (split === undefined) throw missingSplit(name, names, path);
+    if (split instanceof DataError) throw split;
     return split;
   };
   return {
@@ -148,7 +153,7 @@ export function splitFilter(
   return (name) => resolved.includes(name);
 }
 
-function toQrels({ judgements, negativesAreJudged }: Split, queries: Corpus, corpus: Corpus): Qrels {
+function toQrels({ judgements, negativesAreJudged, missing }: Split, queries: Corpus, corpus: Corpus): Qrels {
   const { queryRows, judged } = judgements;
   const qrels = new Map<string, Map<string, number>>();
   for (let i = 0; i < queryRows.length; i++) {
@@ -158,6 +163,10 @@ function toQrels({ judgements, negativesAreJudged }: Split, queries: Corpus, cor
       if (grade > 0 || negativesAreJudged) grades.set(corpus.id(judged.rows[j]!), grade);
     }
     qrels.set(queries.id(queryRows[i]!), grades);
+  }
+  for (const [queryRow, absent] of missing ?? []) {
+    const id = queries.id(queryRow);
+    qrels.set(id, new Map([...(qrels.get(id) ?? []), ...absent]));
   }
   return qrels;
 }

@@ -1,5 +1,6 @@
 import { DataError, UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
+import { attemptRow, BadRows } from './bad-rows.ts';
 import { contentFingerprint } from './content-fingerprint.ts';
 import { Corpus, quote } from './corpus.ts';
 import { checkDataInMemory, type DataInMemory, IN_MEMORY } from './data-in-memory.ts';
@@ -9,7 +10,7 @@ import { findData } from './find-data.ts';
 import { heldOutNotes, holdOut, holdOutFractions } from './hold-out-fraction.ts';
 import { findPairFiles } from './load.ts';
 import { splitSources } from './load-memory.ts';
-import type { LoadOptions } from './load-options.ts';
+import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { type DataRecord, placeOf, presentName, textField, wrongType } from './record.ts';
 import { type RecordSource, recordsOfFiles } from './records.ts';
 import { dataName, type RetrievalData, sortSplits } from './retrieval-data.ts';
@@ -35,6 +36,12 @@ export async function loadScoredPairs(
   named: string | DataInMemory,
   options: LoadOptions = {},
 ): Promise<RetrievalData> {
+  const badRows = new BadRows(options.skipBadRows);
+  const data = await badRows.during(() => readData(named, { ...options, badRows }));
+  return { ...data, notes: [...data.notes, ...badRows.notes()] };
+}
+
+async function readData(named: string | DataInMemory, options: ReadingOptions): Promise<RetrievalData> {
   if (typeof named !== 'string') return await scoredPairsInMemory(named, options);
   const path = await findData(named, options);
   const files = await findPairFiles(path);
@@ -49,7 +56,7 @@ export async function loadScoredPairs(
   return scoredPairs(read, { name: dataName(named), path, fingerprint: log.fingerprint() });
 }
 
-async function scoredPairsInMemory(data: DataInMemory, options: LoadOptions): Promise<RetrievalData> {
+async function scoredPairsInMemory(data: DataInMemory, options: ReadingOptions): Promise<RetrievalData> {
   checkDataInMemory(data);
   if (!('scoredPairs' in data)) {
     throw new UsageError('pairs with scores are wanted', {
@@ -77,7 +84,7 @@ interface ReadScoredPairs {
 async function readScoredPairs(
   sources: ReadonlyMap<string, readonly RecordSource[]>,
   path: string,
-  options: LoadOptions,
+  options: ReadingOptions,
 ): Promise<ReadScoredPairs> {
   const fractions = holdOutFractions(sources, options);
   const [first, second] = [new StringTable({ indexed: true }), new StringTable({ indexed: true })];
@@ -87,13 +94,17 @@ async function readScoredPairs(
   for (const [given, parts] of sources) {
     for (const records of parts) {
       for await (const record of records(columns)) {
-        const [one, other] = [text(record, FIRST), text(record, SECOND)];
+        const pair = attemptRow(options.badRows, () => {
+          return { one: text(record, FIRST), other: text(record, SECOND), score: score(record) };
+        });
+        if (pair === undefined) continue;
+        const { one, other } = pair;
         const split = given === 'train' ? holdOut(one, fractions) : given;
         const list = splits.get(split) ?? { first: [], second: [], scores: [] };
         splits.set(split, list);
         list.first.push(first.intern(one));
         list.second.push(second.intern(other));
-        list.scores.push(score(record));
+        list.scores.push(pair.score);
       }
     }
   }

@@ -1,3 +1,4 @@
+import { attemptRow, BadRows } from './bad-rows.ts';
 import { readCorpus, roleFiles } from './beir.ts';
 import { contentFingerprint } from './content-fingerprint.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
@@ -5,7 +6,7 @@ import { checkDataInMemory, type DataInMemory, IN_MEMORY } from './data-in-memor
 import { FileLog } from './file-log.ts';
 import { findData } from './find-data.ts';
 import { isFolder, loadData } from './load.ts';
-import type { LoadOptions } from './load-options.ts';
+import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { readTsvCorpus } from './ms-marco.ts';
 import { readPlainText } from './plain-text.ts';
 import { optionalTextField, placeOf, recordNumber, textField } from './record.ts';
@@ -37,6 +38,12 @@ export interface Texts {
  * @throws DataError with file and line, or the position of the item, for invalid or empty data
  */
 export async function loadTexts(named: string | DataInMemory, options: LoadOptions = {}): Promise<Texts> {
+  const badRows = new BadRows(options.skipBadRows);
+  const texts = await badRows.during(() => readAll(named, { ...options, badRows }));
+  return { ...texts, notes: [...texts.notes, ...badRows.notes()] };
+}
+
+async function readAll(named: string | DataInMemory, options: ReadingOptions): Promise<Texts> {
   if (typeof named !== 'string') return await textsInMemory(named, options);
   const path = await findData(named, options);
   const log = new FileLog(options.onProgress);
@@ -56,28 +63,31 @@ export async function loadTexts(named: string | DataInMemory, options: LoadOptio
   return alone(await readPlainText(path, options, log));
 }
 
-async function textsInMemory(source: DataInMemory, options: LoadOptions): Promise<Texts> {
+async function textsInMemory(source: DataInMemory, options: ReadingOptions): Promise<Texts> {
   checkDataInMemory(source);
   const { name = IN_MEMORY } = source;
   if ('texts' in source) {
     const asFields = (item: unknown) => (typeof item === 'string' ? { text: item } : undefined);
-    const corpus = await readTexts('texts', recordsInMemory('texts', source.texts, options, asFields));
+    const records = recordsInMemory('texts', source.texts, options, asFields);
+    const corpus = await readTexts('texts', records, options);
     return { name, path: name, corpus, fingerprint: contentFingerprint([corpus]), notes: [] };
   }
   const data = await loadData(source, options);
   return { name, path: name, corpus: data.corpus, fingerprint: data.fingerprint, notes: data.notes, data };
 }
 
-async function readRecordTexts(file: string, options: LoadOptions, log: FileLog): Promise<Corpus> {
-  return await readTexts(file, recordsOfFile(file, 'document', log, options));
+async function readRecordTexts(file: string, options: ReadingOptions, log: FileLog): Promise<Corpus> {
+  return await readTexts(file, recordsOfFile(file, 'document', log, options), options);
 }
 
 /** Reads records with a text and perhaps a title; their numbers in the source, from 1, are their ids. @throws DataError */
-async function readTexts(file: string, records: RecordSource): Promise<Corpus> {
+async function readTexts(file: string, records: RecordSource, { badRows }: ReadingOptions): Promise<Corpus> {
   const builder = new CorpusBuilder({ file });
   for await (const record of records((names) => names.filter((name) => FIELDS.includes(name)))) {
-    const [text, title] = [textField(record, TEXT_NAMES), optionalTextField(record, ['title'])];
-    builder.add({ id: String(recordNumber(record)), title, text, ...placeOf(record) });
+    attemptRow(badRows, () => {
+      const [text, title] = [textField(record, TEXT_NAMES), optionalTextField(record, ['title'])];
+      builder.add({ id: String(recordNumber(record)), title, text, ...placeOf(record) });
+    });
   }
   return builder.finish();
 }

@@ -106,6 +106,8 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
     out: given.out,
     model,
     method: method.id,
+    missingDocuments: options.missingDocuments,
+    skipBadRows: options.skipBadRows,
     epochs: options.epochs ?? (fresh ? 12 : 3),
     steps: options.steps ?? null,
     batchSize: options.batchSize ?? (isStatic ? 128 : (kind.batchSize ?? 32)),

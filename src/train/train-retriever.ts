@@ -76,6 +76,8 @@ export async function trainRetriever(
   const { data, evaluation } = await kind.load(
     { ...pinned, data: options.data },
     {
+      missingDocuments: settings.missingDocuments,
+      skipBadRows: settings.skipBadRows,
       onProgress: callbacks.onProgress,
       onNote: callbacks.onNote,
     },

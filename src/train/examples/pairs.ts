@@ -15,8 +15,8 @@ export const pairs: ExampleKind = {
   ownSplits: [],
   evalMetric: 'ndcg@10',
   checkMetric: (metric) => void parseMetric(metric),
-  async load({ data: source }, options) {
-    const data = await loadData(source, options);
+  async load({ data: source, evalSplit }, options) {
+    const data = await loadData(source, { ...options, neededSplits: ['train', evalSplit] });
     return { data, evaluation: data };
   },
   tokenize: (retriever, data, onProgress) => ({
