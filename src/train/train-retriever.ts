@@ -76,8 +76,8 @@ export async function trainRetriever(
   const { data, evaluation } = await kind.load(
     { ...pinned, data: options.data },
     {
-      missingDocuments: settings.missingDocuments,
-      skipBadRows: settings.skipBadRows,
+      missingDocuments: pinned.missingDocuments,
+      skipBadRows: pinned.skipBadRows,
       onProgress: callbacks.onProgress,
       onNote: callbacks.onNote,
     },
