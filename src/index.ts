@@ -247,7 +247,8 @@ export {
 } from './retrieval/write-vectors.ts';
 export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
 export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
-export { Bm25, type Bm25Options, type Bm25Result, bm25Terms } from './text/bm25.ts';
+export { Bm25, type Bm25Options, type Bm25Result } from './text/bm25.ts';
+export { bm25Terms, type TermOptions } from './text/index-terms.ts';
 export type { RowOrder } from './text/row-heap.ts';
 
 /** Correctors: maps from stale vectors to current ones, and how close they come to re-embedding a corpus with a new model. */

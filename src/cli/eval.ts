@@ -17,6 +17,7 @@ import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatDuration } from '../util/format.ts';
+import { optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
@@ -97,7 +98,7 @@ export const evalCommand = defineCommand({
     };
     const evaluation = retriever
       ? await evaluateRetriever(retriever, data, options.split, { ...common, ...computeOptions(options) })
-      : await evaluateBm25(data, options.split, { ...common, k1: options.k1, b: options.b });
+      : await evaluateBm25(data, options.split, { ...common, ...optionValues(BM25_OPTIONS, options) });
     await retriever?.dispose();
     io.finishProgress();
     const seconds = (performance.now() - startMs) / 1000;

@@ -152,7 +152,7 @@ function checkNotOfData(out: string, data: string): void {
 
 /** Facts about the ranker, stored so that a file of negatives can be assigned to its model later. */
 type Ranker =
-  | { readonly kind: 'bm25'; readonly k1: number; readonly b: number }
+  | ({ readonly kind: 'bm25' } & OptionValues<typeof BM25_OPTIONS>)
   | { readonly kind: 'retriever'; readonly embeddingSpace: string; readonly trainedSteps: number }
   | { readonly kind: 'run'; readonly sha256: string };
 
@@ -162,11 +162,12 @@ async function openRanker(
   queries: MinableQueries,
   io: Io,
 ): Promise<{ source: CandidateSource; ranker: Ranker }> {
-  const { model, k1, b } = options;
+  const { model } = options;
   const { texts, queryRows } = queries;
   const onProgress = showProgress(io);
   if (model === 'bm25') {
-    return { source: bm25Candidates(texts, { k1, b, onProgress }), ranker: { kind: 'bm25', k1, b } };
+    const bm25 = optionValues(BM25_OPTIONS, options);
+    return { source: bm25Candidates(texts, { ...bm25, onProgress }), ranker: { kind: 'bm25', ...bm25 } };
   }
   if (existsSync(model) && statSync(model).isFile()) {
     const hash = createHash('sha256');

@@ -12,7 +12,7 @@ import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { DataError, UsageError } from '../util/errors.ts';
-import type { OptionValues } from '../util/option-table.ts';
+import { type OptionValues, optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
@@ -106,12 +106,15 @@ type Found = { rows: Int32Array; scores: Float32Array };
 async function searchBm25(
   query: string,
   corpus: Corpus,
-  { k1, b, topK, embeddings }: OptionValues<typeof OPTIONS>,
+  options: OptionValues<typeof OPTIONS>,
   io: Io,
 ): Promise<Found> {
-  if (embeddings !== undefined) throw new UsageError('--embeddings has no meaning with --model bm25');
-  const index = buildBm25(corpus, { k1, b, onProgress: showProgress(io) });
-  return index.search(query, topK);
+  if (options.embeddings !== undefined) throw new UsageError('--embeddings has no meaning with --model bm25');
+  const index = buildBm25(corpus, {
+    ...optionValues(BM25_OPTIONS, options),
+    onProgress: showProgress(io),
+  });
+  return index.search(query, options.topK);
 }
 
 async function searchDense(

@@ -185,11 +185,9 @@ export async function retrieveBm25(
 
 /** Builds a BM25 index over a corpus. */
 export function buildBm25(corpus: Corpus, options: Bm25RetrieveOptions = {}): Bm25 {
-  const { k1, b, tokenize, onProgress } = options;
+  const { topK: _, dropSameId: __, onProgress, ...own } = options;
   const index = Bm25.build(corpus.size, (row) => corpus.text(row), {
-    ...(k1 !== undefined && { k1 }),
-    ...(b !== undefined && { b }),
-    ...(tokenize && { tokenize }),
+    ...own,
     onProgress,
   });
   onProgress?.({ stage: 'index documents', done: corpus.size, total: corpus.size, unit: 'texts' });

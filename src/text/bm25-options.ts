@@ -1,6 +1,35 @@
 import type { OptionTable } from '../util/option-table.ts';
 
-/** Constants of BM25. */
+/** Options of index terms. */
+export const TERM_OPTIONS = {
+  /**
+   * Language of the texts. Default `any`: scripts are recognised by themselves, and a language is needed only
+   * for Turkish and Azerbaijani, whose I is the capital of ı.
+   */
+  language: {
+    type: 'choice',
+    choices: ['any', 'en', 'zh', 'ja', 'ko', 'th', 'tr', 'az'],
+    default: 'any',
+    help: 'BM25: language of the texts; scripts are recognised by themselves, tr and az lower I to ı',
+    group: 'BM25',
+  },
+  /** Reduce English words to their stems (Porter 1980). Default false. */
+  stem: {
+    type: 'switch',
+    default: false,
+    help: 'BM25: reduce English words to their stems (Porter)',
+    group: 'BM25',
+  },
+  /** Leave out the 33 English stop words of Lucene. Default false. */
+  stopWords: {
+    type: 'switch',
+    default: false,
+    help: 'BM25: leave out English stop words (the 33 of Lucene)',
+    group: 'BM25',
+  },
+} as const satisfies OptionTable;
+
+/** Options of BM25: its constants and its terms. */
 export const BM25_OPTIONS = {
   /** Saturation of the term frequency, ≥ 0. Default 0.9, as in Anserini and Pyserini. */
   k1: {
@@ -19,4 +48,5 @@ export const BM25_OPTIONS = {
     help: 'BM25: strength of the length normalisation',
     group: 'BM25',
   },
+  ...TERM_OPTIONS,
 } as const satisfies OptionTable;

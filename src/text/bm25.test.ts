@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { sharedData } from '../../test/shared-data.ts';
-import { Bm25, bm25Terms } from './bm25.ts';
+import { Bm25 } from './bm25.ts';
+import { bm25Terms } from './index-terms.ts';
 
 /** The formula, document by document, in float64 and without an index. */
 function naiveScores(docs: string[], query: string, k1: number, b: number): number[] {
@@ -98,21 +99,6 @@ describe('Bm25', () => {
     expect(bm25.searchMany(queries, 3)).toEqual(together);
   });
 
-  it('reads letters and digits of any script', () => {
-    expect(bm25Terms("L'Été 2024: naïve Ελλάδα_x 東京, №5!")).toEqual([
-      'l',
-      'été',
-      '2024',
-      'naïve',
-      'ελλάδα',
-      'x',
-      '東京',
-      '5',
-    ]);
-    expect(bm25Terms('')).toEqual([]);
-    expect(bm25Terms('\ud800 …')).toEqual([]);
-  });
-
   it('accepts another tokenisation and reports progress', () => {
     const seen: number[] = [];
     const bm25 = Bm25.build(3000, (row) => `doc-${row % 7}`, {
@@ -135,6 +121,10 @@ describe('Bm25', () => {
 
   it('refuses parameters out of range', () => {
     expect(() => build(['a'], { k1: -1 })).toThrow('k1 should be a number of at least 0, found -1');
+    expect(() => build(['a'], { stem: true, language: 'tr' })).toThrow('stem knows English only');
+    expect(() => build(['a'], { stem: true, tokenize: (text: string) => [text] })).toThrow(
+      'stem has no meaning with tokenize',
+    );
     expect(() => build(['a'], { b: 1.5 })).toThrow('b should be a number from 0 to 1, found 1.5');
     expect(() => build(['a']).search('a', 0)).toThrow('topK should be a whole number of at least 1, found 0');
   });

@@ -1,7 +1,10 @@
 import { COMMON_RANGES } from '../util/common-options.ts';
+import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { checkOption, checkOptions, type GivenOptions, optionValues } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
-import { BM25_OPTIONS } from './bm25-options.ts';
+import { BM25_OPTIONS, TERM_OPTIONS } from './bm25-options.ts';
+import { termsOf } from './index-terms.ts';
 import { ownString } from './own-string.ts';
 import { RowHeap, type RowOrder } from './row-heap.ts';
 
@@ -16,23 +19,14 @@ export interface Bm25Options extends GivenOptions<typeof BM25_OPTIONS> {
 /** Options that are no values. */
 const CALLER_OPTIONS = ['tokenize', 'onProgress'] as const satisfies readonly (keyof Bm25Options)[];
 
+const TERM_NAMES = Object.keys(TERM_OPTIONS) as (keyof typeof TERM_OPTIONS)[];
+
 /** Ranked result of one query, best first: `scores[i]` belongs to corpus row `rows[i]`. */
 export interface Bm25Result {
   /** Corpus rows, best first, at most k. */
   rows: Int32Array;
   /** Scores of the rows, descending. */
   scores: Float32Array;
-}
-
-/**
- * Splits a text into the default index terms: the runs of Unicode letters and digits of the lower-cased text.
- *
- * Single characters are terms. There is no stemming and no list of stop words. With k1 0.9 and b 0.4 over
- * "title text", these terms give nDCG@10 0.3055 on BEIR's NFCorpus (gain 2^score − 1). Dropping single
- * characters costs 0.001 there.
- */
-export function bm25Terms(text: string): readonly string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 }
 
 /**
@@ -133,8 +127,14 @@ export class Bm25 {
    */
   static build(count: number, textOf: (row: number) => string, options: Bm25Options = {}): Bm25 {
     checkOptions(BM25_OPTIONS, options, CALLER_OPTIONS);
-    const { k1, b } = optionValues(BM25_OPTIONS, { ...options });
-    const { tokenize = bm25Terms, onProgress } = options;
+    const { k1, b, ...terms } = optionValues(BM25_OPTIONS, { ...options });
+    const { tokenize = termsOf(terms), onProgress } = options;
+    for (const name of TERM_NAMES) {
+      if (options.tokenize === undefined || terms[name] === TERM_OPTIONS[name].default) continue;
+      throw new UsageError(`${option(name)} has no meaning with ${option('tokenize')}`, {
+        help: `call bm25Terms(text, { ${name} }) in your own function`,
+      });
+    }
     return new Bm25(collectPostings(count, textOf, tokenize, onProgress), tokenize, k1, b);
   }
 
