@@ -41,8 +41,11 @@ const IS_SOUTH_EAST = new RegExp(`^[${SOUTH_EAST}]`, 'u');
  * Characters that do not distinguish words: the invisible ones, variation selectors, and the optional vowel
  * signs of Hebrew and Arabic with Arabic's tatweel.
  */
-const IGNORED =
-  /[\u00ad\u034f\u200c\u200d\u2060\ufe00-\ufe0f\u{e0100}-\u{e01ef}\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0640\u064b-\u0652\u0670]/gu;
+const IGNORED = new RegExp(
+  '[\\u00ad\\u034f\\u200c\\u200d\\u2060\\ufe00-\\ufe0f\\u{e0100}-\\u{e01ef}' +
+    '\\u0591-\\u05bd\\u05bf\\u05c1\\u05c2\\u05c4\\u05c5\\u05c7\\u0640\\u064b-\\u0652\\u0670]',
+  'gu',
+);
 
 let segmenter: Intl.Segmenter | undefined;
 
