@@ -12,6 +12,7 @@ import { EventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
 import { type ResolvedRunOptions, type RunOptions, resolveRunOptions, type Subject } from './subject.ts';
 import { TrainingClock } from './training-clock.ts';
+import { TrainingWatch } from './training-watch.ts';
 
 /** Result of a run. */
 export interface RunResult {
@@ -102,6 +103,7 @@ class TrainingRun<Batch> {
   private readonly ledger: CostLedger;
   private readonly log: EventLog;
   private readonly clock: TrainingClock;
+  private readonly watch: TrainingWatch;
   private best: Checkpoint['best'];
   private stoppedEarly = false;
   private workDone = 0;
@@ -130,6 +132,7 @@ class TrainingRun<Batch> {
     this.ledger = parts.ledger;
     this.log = parts.log;
     this.clock = parts.clock;
+    this.watch = new TrainingWatch(options.totalSteps, callbacks.onNote);
     this.best = parts.best ?? { value: null, step: 0, evaluationsSince: 0 };
     this.copied = { ...deviceTraffic, step: this.learner.step };
   }
@@ -175,6 +178,7 @@ class TrainingRun<Batch> {
   private async onStep(report: StepReport): Promise<'go on' | 'stop'> {
     const { subject, options, callbacks, ledger, clock, prepareMs } = this;
     const { step } = report;
+    this.watch.step(report);
     const { totalSteps, diagnose, evalEvery, patience, saveEvery } = options;
     const last = step === totalSteps;
     this.workDone += subject.work.of(report);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { methodOf } from '../methods/methods.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import { describeTuning } from '../models/retriever/tuning.ts';
 import { checkDevice } from '../runtime/check-device.ts';
 import { checkPrecision } from '../runtime/check-precision.ts';
@@ -11,7 +12,7 @@ import { count } from '../util/format.ts';
 import { option, tellNote } from '../util/option-name.ts';
 import { stoppedWhilePreparing, type TrainCallbacks } from './callbacks.ts';
 import { readEventLog } from './event-log.ts';
-import type { ExampleKind } from './examples/example-kind.ts';
+import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
 import { exampleKind } from './examples/example-kinds.ts';
 import { makeRetriever } from './make-retriever.ts';
 import { Batches } from './pair-batches.ts';
@@ -29,6 +30,7 @@ import {
   type TrainSettings,
 } from './settings.ts';
 import type { RunOptions } from './subject.ts';
+import { unknownTextsNote } from './unknown-texts.ts';
 
 /** Result of training a retriever. */
 export interface TrainResult extends RunResult {
@@ -93,6 +95,7 @@ export async function trainRetriever(
     const settings = { ...pinned, lr: pinned.lr ?? defaultRate(retriever) };
     if (resume) checkSameSettings(await readRunSettings(out), settings, out);
     const tokens = kind.tokenize(retriever, data, callbacks.onProgress);
+    noteUnknownTexts(retriever, kind, tokens, callbacks);
     const usable = kind.usable(data.examples('train'), { documents: tokens.documents, settings, method });
     const batches = batchesOf(usable.examples, tokens.documents, settings);
     const { totalSteps, totalBatches } = lengthOf(settings, batches);
@@ -147,6 +150,21 @@ export async function trainRetriever(
   } finally {
     await retriever.dispose();
   }
+}
+
+/** Notes sides on which many texts consist of unknown tokens alone. */
+function noteUnknownTexts(
+  { tokenizer }: Retriever,
+  { nouns }: ExampleKind,
+  { queries, documents }: SideTokens,
+  { onNote }: TrainCallbacks,
+): void {
+  // Texts that are their own queries are one side.
+  const found = [
+    queries !== documents && unknownTextsNote('queries', queries, tokenizer.specialIds),
+    unknownTextsNote(nouns.texts, documents, tokenizer.specialIds),
+  ];
+  for (const note of found) if (note) onNote?.(note);
 }
 
 const batchesOf = (
