@@ -11,8 +11,10 @@ import { findData } from './find-data.ts';
 import { retrievalDataInMemory } from './load-memory.ts';
 import { FAULT_OPTIONS, type LoadOptions, type ReadingOptions } from './load-options.ts';
 import { loadMsMarco, readTsvCorpus } from './ms-marco.ts';
-import { loadPairs } from './pairs.ts';
+import { loadPairs, PAIR_FIELDS } from './pairs.ts';
 import { readPlainText } from './plain-text.ts';
+import { hasValue, presentName } from './record.ts';
+import { readRecords } from './records.ts';
 import { dataName, normaliseSplits, type RetrievalData } from './retrieval-data.ts';
 
 const PAIRS_FILE = /\.(jsonl(\.gz)?|parquet)$/i;
@@ -108,7 +110,7 @@ async function pairFiles(
 /**
  * Loads documents alone, to encode or search them.
  *
- * Reads the corpus of a data set, or one file: JSONL or Parquet (`_id`, `text`, optionally `title`), TSV (id,
+ * Reads the corpus of a data set, the passages of a file of pairs, or one file: JSONL or Parquet (`_id`, `text`, optionally `title`), TSV (id,
  * text), or plain text with one document per line and line numbers as ids.
  *
  * @throws DataError for an invalid file
@@ -128,9 +130,21 @@ async function readDocuments(named: string, options: ReadingOptions): Promise<Co
       ? await readCorpus(files, 'document', options)
       : (await readData(path, options)).corpus;
   }
-  if (PAIRS_FILE.test(path)) return await readCorpus([path], 'document', options);
+  if (PAIRS_FILE.test(path)) {
+    return (await holdsPairs(path, options))
+      ? (await loadPairs(path, new Map([['train', [path]]]), options)).corpus
+      : await readCorpus([path], 'document', options);
+  }
   if (/\.tsv(\.gz)?$/i.test(path)) return await readTsvCorpus([path], 'document', options);
   return await readPlainText(path, options);
+}
+
+/** Tells whether the first good record of a file is a pair: it has a positive, and no text of its own. */
+async function holdsPairs(file: string, { maxLineBytes }: LoadOptions): Promise<boolean> {
+  const names: readonly string[] = PAIR_FIELDS.positive;
+  for await (const record of readRecords(file, { maxLineBytes, onBadLine: () => {} }))
+    return !hasValue(record, 'text') && presentName(record, names) !== undefined;
+  return false;
 }
 
 /**
