@@ -198,7 +198,11 @@ const FREE = new Set<string>(['data', 'out', 'saveEvery', 'diagnose']);
  */
 export function checkSameSettings(stored: TrainSettings, now: TrainSettings, out: string): void {
   const differing = (Object.keys(now) as (keyof TrainSettings)[]).filter(
-    (key) => !FREE.has(key) && JSON.stringify(stored[key] ?? null) !== JSON.stringify(now[key] ?? null),
+    // A run of an earlier version has no value for a setting that came later.
+    (key) =>
+      !FREE.has(key) &&
+      key in stored &&
+      JSON.stringify(stored[key] ?? null) !== JSON.stringify(now[key] ?? null),
   );
   if (differing.length === 0) return;
   const list = differing.map(
