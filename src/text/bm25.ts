@@ -131,7 +131,7 @@ export class Bm25 {
     const { tokenize = termsOf(terms), onProgress } = options;
     for (const name of TERM_NAMES) {
       if (options.tokenize === undefined || terms[name] === TERM_OPTIONS[name].default) continue;
-      throw new UsageError(`${option(name)} has no meaning with ${option('tokenize')}`, {
+      throw new UsageError(`${option(name)} has no meaning with tokenize`, {
         help: `call bm25Terms(text, { ${name} }) in your own function`,
       });
     }

@@ -5,7 +5,6 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 import type { LossScale } from '../runtime/loss-scale.ts';
 import { UsageError } from '../util/errors.ts';
-import { option } from '../util/option-name.ts';
 import {
   checkOption,
   type GivenOptions,
@@ -129,9 +128,7 @@ export function resolveRunOptions(options: RunOptions): ResolvedRunOptions {
     if (given[name] !== undefined && given[name] !== null) checkOption(name, spec, given[name]);
   }
   if (!(Number.isSafeInteger(totalSteps) && totalSteps >= 1)) {
-    throw new UsageError(
-      `${option('totalSteps')} should be a whole number of at least 1, found ${totalSteps}`,
-    );
+    throw new UsageError(`totalSteps should be a whole number of at least 1, found ${totalSteps}`);
   }
   const values = optionValues(ANY_RUN_OPTIONS, given);
   const evalEvery = values.evalEvery ?? Math.max(1, Math.ceil(totalSteps / 10));
