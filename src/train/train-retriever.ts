@@ -29,7 +29,6 @@ import {
   type TrainOptions,
   type TrainSettings,
 } from './settings.ts';
-import type { RunOptions } from './subject.ts';
 import { unknownTextsNote } from './unknown-texts.ts';
 
 /** Result of training a retriever. */
@@ -131,7 +130,9 @@ export async function trainRetriever(
     const result = await runTraining(
       subject,
       {
-        ...runSettings(settings),
+        ...settings,
+        evalEvery: settings.evalEvery ?? undefined,
+        saveEvery: settings.saveEvery ?? undefined,
         folder: out,
         compute,
         resume: resume ?? false,
@@ -181,42 +182,6 @@ function lengthOf(
   if (steps !== null) return { totalSteps: steps, totalBatches: steps * accumulate };
   const totalBatches = Math.max(1, Math.round(epochs * perEpoch));
   return { totalSteps: Math.ceil(totalBatches / accumulate), totalBatches };
-}
-
-/** The settings of any run, among those of a retriever's. */
-function runSettings({
-  evalEvery,
-  saveEvery,
-  ...settings
-}: TrainSettings & { lr: number }): Omit<RunOptions, 'folder' | 'totalSteps'> {
-  const {
-    accumulate,
-    lr,
-    optimizer,
-    precision,
-    weightDecay,
-    maxGradNorm,
-    schedule,
-    warmup,
-    patience,
-    diagnose,
-  } = settings;
-  return {
-    ...{
-      accumulate,
-      lr,
-      optimizer,
-      precision,
-      weightDecay,
-      maxGradNorm,
-      schedule,
-      warmup,
-      patience,
-      diagnose,
-    },
-    ...(evalEvery !== null && { evalEvery }),
-    ...(saveEvery !== null && { saveEvery }),
-  };
 }
 
 /**
