@@ -1,8 +1,7 @@
+import { loadAnyData } from '../data/any-data.ts';
 import { buildApiDocs } from '../data/api-docs.ts';
-import type { Corpus } from '../data/corpus.ts';
-import { loadData } from '../data/load.ts';
 import { FAULT_OPTIONS } from '../data/load-options.ts';
-import type { RetrievalData } from '../data/retrieval-data.ts';
+import { type DataStatistics, dataStatistics, type LengthStatistics } from '../data/statistics.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatBytes } from '../util/format.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
@@ -56,14 +55,16 @@ const apiDocs = defineCommand({
 
 const stats = defineCommand({
   name: 'stats',
-  summary: 'count the documents, queries and judgements of a data set',
+  summary: 'measure a data set: counts, lengths, repeated texts, scripts',
+  description:
+    'Reads every kind of data that can be trained on: queries with judgements, pairs, scored pairs, and documents alone.',
   arguments: [{ name: 'data', help: DATA_HELP, required: true }],
   options: FAULT_OPTIONS,
   examples: ['data/api-docs'],
   async run(options, io, [path]) {
-    const data = await loadData(path!, { ...readOptions(io, options) });
+    const data = await loadAnyData(path!, { ...readOptions(io, options) });
     io.finishProgress();
-    const found = statistics(data);
+    const found = dataStatistics(data);
     return { json: { ...found }, text: formatStatistics(found) };
   },
 });
@@ -75,73 +76,39 @@ export const dataCommands: CommandGroup = {
   commands: [apiDocs, stats],
 };
 
-/** Lengths of the texts in words. A word is a run of non-space characters. */
-interface LengthStatistics {
-  /** Mean length. */
-  mean: number;
-  /** Median length. */
-  median: number;
-  /** 95th percentile of the lengths. */
-  p95: number;
-  /** Greatest length. */
-  max: number;
-}
-
-function statistics(data: RetrievalData) {
-  const splits = Object.fromEntries(
-    data.splits.map((name) => {
-      const lists = [...data.qrels(name).values()].filter((grades) => grades.size > 0);
-      const grades = lists.flatMap((list) => [...list.values()]);
-      const relevant = grades.filter((grade) => grade > 0).length;
-      return [name, { queries: lists.length, judgements: grades.length, relevant }];
-    }),
-  );
-  return {
-    name: data.name,
-    fingerprint: data.fingerprint,
-    documents: data.corpus.size,
-    queries: data.queries.size,
-    splits,
-    documentWords: wordLengths(data.corpus),
-    queryWords: wordLengths(data.queries),
-    bytes: data.corpus.bytes + data.queries.bytes,
-    notes: data.notes,
-  };
-}
-
-function wordLengths(corpus: Corpus): LengthStatistics {
-  const lengths = new Uint32Array(corpus.size);
-  for (let row = 0; row < corpus.size; row++) lengths[row] = countWords(corpus.utf8(row));
-  lengths.sort();
-  const quantile = (q: number) => lengths[Math.min(lengths.length - 1, Math.floor(q * lengths.length))]!;
-  const mean = lengths.reduce((sum, length) => sum + length, 0) / lengths.length;
-  return { mean: Number(mean.toFixed(2)), median: quantile(0.5), p95: quantile(0.95), max: lengths.at(-1)! };
-}
-
-/** Counts runs of bytes that are not ASCII space, without making a string. */
-function countWords(utf8: Uint8Array): number {
-  let words = 0;
-  let inWord = false;
-  for (const byte of utf8) {
-    const isSpace = byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
-    if (!isSpace && !inWord) words++;
-    inWord = !isSpace;
-  }
-  return words;
-}
-
-function formatStatistics(found: ReturnType<typeof statistics>): string {
+function formatStatistics(found: DataStatistics): string {
   const words = ({ mean, median, p95, max }: LengthStatistics) =>
     `${mean} words on average, median ${count(median)}, 95 % up to ${count(p95)}, longest ${count(max)}`;
-  const splits = Object.entries(found.splits).map(
-    ([name, { queries, judgements, relevant }]) =>
-      `  ${name}: ${count(queries)} queries, ${count(judgements)} judgements, ${count(relevant)} relevant\n`,
+  const splits = Object.entries(found.splits).map(([name, { queries, judgements, relevant }]) =>
+    found.kind === 'scored-pairs'
+      ? `  ${name}: ${count(queries)} scored pairs\n`
+      : `  ${name}: ${count(queries)} queries, ${count(judgements)} judgements, ${count(relevant)} relevant\n`,
   );
+  const lines = [
+    `${found.name} (${found.fingerprint}), ${formatBytes(found.bytes)}`,
+    `${count(found.documents)} documents: ${words(found.documentWords)}`,
+    ...(found.queryWords ? [`${count(found.queries)} queries: ${words(found.queryWords)}`] : []),
+    ...repetitions(found),
+    `letters: ${
+      Object.entries(found.scripts)
+        .map(([script, share]) => `${script} ${Math.round(100 * share)} %`)
+        .join(', ') || 'none'
+    }`,
+  ];
   const notes = found.notes.map((note) => `note: ${note}\n`);
-  return (
-    `${found.name} (${found.fingerprint}), ${formatBytes(found.bytes)}\n` +
-    `${count(found.documents)} documents: ${words(found.documentWords)}\n` +
-    `${count(found.queries)} queries: ${words(found.queryWords)}\n` +
-    `splits:\n${splits.join('') || '  none\n'}${notes.join('')}`
+  return `${lines.join('\n')}\nsplits:\n${splits.join('') || '  none\n'}${notes.join('')}`;
+}
+
+/** Describes texts that occur more than once, a line each; none where every text is unique. */
+function repetitions({ duplicateDocuments, duplicateQueries, sharedQueries }: DataStatistics): string[] {
+  const shared = Object.entries(sharedQueries).map(
+    ([split, queries]) => `training queries that are in split ${split} too: ${count(queries)}`,
   );
+  return [
+    ...(duplicateDocuments > 0
+      ? [`documents with the text of an earlier one: ${count(duplicateDocuments)}`]
+      : []),
+    ...(duplicateQueries > 0 ? [`queries with the text of an earlier one: ${count(duplicateQueries)}`] : []),
+    ...shared,
+  ];
 }
