@@ -1,7 +1,12 @@
-import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { DataError, UndriftError } from './errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DataError } from './errors.ts';
+import { fileError, guard } from './file-error.ts';
+import { isLocked, lockBeside, withLock } from './lock.ts';
+import { removeLeftovers, temporaryName } from './temporary-name.ts';
+
+export { fileError };
 
 /** Content of a file to be written: the whole of it, or a sequence of chunks. */
 export type FileContent = string | Uint8Array | AsyncIterable<string | Uint8Array> | Iterable<Uint8Array>;
@@ -50,7 +55,8 @@ export async function openFileAtomic(path: string): Promise<AtomicFile> {
   const check = guard(path, 'write');
   await check(mkdir(dirname(path), { recursive: true }));
   if (await isFolder(path)) throw fileError({ code: 'EISDIR' }, path, 'write');
-  const temporary = `${path}.${randomUUID().slice(0, 8)}.tmp`;
+  await removeLeftovers(path);
+  const temporary = temporaryName(path);
   const handle = await check(open(temporary, 'wx'));
 
   async function discard(): Promise<void> {
@@ -81,49 +87,77 @@ export async function openFileAtomic(path: string): Promise<AtomicFile> {
  * Replaces a folder as a whole: `fill` writes into a temporary folder, which is then renamed to `folder`.
  *
  * An existing folder is deleted with everything in it after the new one has taken its place. On any error the
- * existing folder stays as it was.
+ * existing folder stays as it was. One process at a time does this; `folder.lock` names it.
  *
  * File systems cannot replace a folder in one step, so the old one is renamed to `folder.old` before the new
  * one is renamed to `folder`. A process that is killed between the two renames leaves only `folder.old`: call
  * `recoverFolder` before reading. Errors that `fill` throws are passed on.
  *
- * @throws UndriftError if the folder cannot be written.
+ * @throws UndriftError if the folder cannot be written, or another process is writing it.
  */
 export async function writeFolderAtomic(
   folder: string,
   fill: (temporary: string) => Promise<void>,
 ): Promise<void> {
   const path = resolve(folder); // a trailing slash would put the temporary folder inside
-  const check = guard(path, 'write');
-  const temporary = `${path}.tmp`;
-  const old = `${path}.old`;
-  await recoverFolder(path);
-  if ((await exists(path)) && !(await isFolder(path))) throw fileError({ code: 'ENOTDIR' }, path, 'write');
-  try {
-    await check(rm(temporary, { recursive: true, force: true }));
-    await check(mkdir(temporary, { recursive: true }));
-    await fill(temporary);
-    await check(syncTree(temporary));
-    if (await exists(path)) {
-      await check(rm(old, { recursive: true, force: true }));
-      await check(rename(path, old));
+  await withLock(lockBeside(path), async (lock) => {
+    const check = guard(path, 'write');
+    const temporary = temporaryName(path);
+    const old = `${path}.old`;
+    await restoreOld(path);
+    if ((await exists(path)) && !(await isFolder(path))) throw fileError({ code: 'ENOTDIR' }, path, 'write');
+    try {
+      await removeLeftovers(path);
+      await check(rm(`${path}.tmp`, { recursive: true, force: true })); // the temporary name of earlier versions
+      await check(mkdir(temporary));
+      await fill(temporary);
+      await check(syncTree(temporary));
+      await lock.check();
+      if (await exists(path)) await check(rename(path, old));
+      await check(rename(temporary, path));
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true });
+      await restoreOld(path);
+      throw error;
     }
-    await check(rename(temporary, path));
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    await recoverFolder(path);
-    throw error;
-  }
-  await syncFolder(dirname(path));
-  await check(rm(old, { recursive: true, force: true }));
+    await syncFolder(dirname(path));
+    await check(rm(old, { recursive: true, force: true }));
+  });
 }
 
-/** Restores the old content of a folder if `writeFolderAtomic` was killed while it replaced the folder. */
+/**
+ * Repairs a folder if `writeFolderAtomic` was killed while it replaced the folder: restores the old content, or removes it where the
+ * new content is in place. Where a process is replacing the folder right now, waits until the folder is there.
+ */
 export async function recoverFolder(folder: string): Promise<void> {
   const path = resolve(folder);
-  if (!(await exists(path)) && (await exists(`${path}.old`))) {
-    await guard(path, 'restore')(rename(`${path}.old`, path));
+  for (let tries = 0; tries < REPLACING_TRIES; tries++) {
+    if (!(await exists(`${path}.old`))) return;
+    if (!(await isLocked(lockBeside(path)))) return await restoreOld(path);
+    if (await exists(path)) return;
+    await sleep(REPLACING_MS);
   }
+}
+
+/** Time between looks at a folder that another process is replacing, in milliseconds, and the number of looks. */
+const REPLACING_MS = 20;
+const REPLACING_TRIES = 250;
+
+/** Renames `path.old` back to `path` if there is no `path`, and else removes it. */
+async function restoreOld(path: string): Promise<void> {
+  const old = `${path}.old`;
+  if (!(await exists(old))) return;
+  if (!(await exists(path))) {
+    // Another reader may have restored it just now.
+    await guard(
+      path,
+      'restore',
+    )(rename(old, path)).catch(async (error: unknown) => {
+      if (!(await exists(path))) throw error;
+    });
+  }
+  // A folder that may only be read keeps what is left in it.
+  else await rm(old, { recursive: true, force: true }).catch(() => {});
 }
 
 /**
@@ -195,52 +229,6 @@ export async function readAt(
     done += bytesRead;
   }
   return bytes;
-}
-
-/**
- * Converts the error of a failed file operation: to a `DataError` where `action` is `'read'`, else to an
- * `UndriftError`.
- *
- * An error that does not come from the operating system is returned unchanged.
- *
- * @param action verb for the message: "cannot `action` `path`"
- */
-export function fileError(error: unknown, path: string, action: string): unknown {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  if (code === undefined || error instanceof UndriftError) return error;
-  const [reason, help] = reasons[code] ?? [error instanceof Error ? error.message : code, undefined];
-  const options = { cause: error, ...(help && { help }) };
-  return action === 'read'
-    ? new DataError(reason, { file: path, ...options })
-    : new UndriftError(`cannot ${action} ${path}: ${reason}`, options);
-}
-
-/** Explanation and advice for each error code of the operating system. */
-const reasons: Record<string, [reason: string, help: string]> = {
-  ENOENT: ['no such file or folder', 'check the path for typing errors'],
-  EACCES: ['no permission', 'change the permissions of the file or its folder, or choose another path'],
-  EPERM: ['the operation is not permitted', 'choose another path'],
-  EISDIR: ['it is a folder, not a file', 'give the path of a file'],
-  ENOTDIR: ['a part of the path is a file, not a folder', 'choose another path, or move the file away'],
-  EEXIST: ['a file of that name is in the way', 'choose another path, or move the file away'],
-  ENOSPC: ['no space left on the disk', 'free some space, or choose a path on another disk'],
-  EDQUOT: ['the disk quota is used up', 'free some space, or choose a path on another disk'],
-  EROFS: ['the disk is read-only', 'choose a path on another disk'],
-  EMFILE: ['too many files are open', 'raise the limit (ulimit -n)'],
-  ENAMETOOLONG: ['the name is too long', 'choose a shorter path'],
-  EFBIG: ['the file is too large for the disk', 'choose a path on another disk'],
-  EIO: ['the disk reports an input/output error', 'check the disk'],
-};
-
-/** Returns a function that awaits a file operation on `path` and converts its error with `fileError`. */
-function guard(path: string, action: string): <T>(operation: Promise<T>) => Promise<T> {
-  return async (operation) => {
-    try {
-      return await operation;
-    } catch (error) {
-      throw fileError(error, path, action);
-    }
-  };
 }
 
 async function exists(path: string): Promise<boolean> {
