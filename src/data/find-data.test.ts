@@ -189,6 +189,13 @@ describe('zip archives', () => {
     await expect(liar.work).rejects.toThrow(/damaged or cut short.*bytes/);
   });
 
+  test('one name twice', async () => {
+    const twice = makeZip({ 'a.txt': 'one', 'b.txt': 'two' }).toString('latin1').replaceAll('b.txt', 'a.txt');
+    const { folder, work } = unpack(Buffer.from(twice, 'latin1'));
+    await expect(work).rejects.toThrow(/a\.zip: the archive has two entries a\.txt/);
+    expect(readdirSync(folder)).toEqual(['a.zip']);
+  });
+
   test('damage of any kind', async () => {
     const archive = makeZip({ 'a.txt': 'some text of some length', 'b.txt': 'more of the same text' });
     let refused = 0;

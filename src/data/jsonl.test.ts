@@ -40,6 +40,11 @@ describe('readJsonl', () => {
   });
 });
 
+it('refuses JSON that is nested deeply', async () => {
+  const deep = `{}\n{"a": ${'['.repeat(2e5)}${']'.repeat(2e5)}}`;
+  await expect(read(deep)).rejects.toThrow(/f\.jsonl:2: JSON nested more than 200 levels deep$/);
+});
+
 describe('fields', () => {
   const record = (fields: Record<string, unknown>) => ({ fields, file: 'f', line: 3 });
 

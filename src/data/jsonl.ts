@@ -1,4 +1,5 @@
 import { DataError } from '../util/errors.ts';
+import { parseShallowJson, TOO_DEEP } from '../util/shallow-json.ts';
 import { quote } from './corpus.ts';
 import { type LineOptions, readLines } from './lines.ts';
 import { type DataRecord, describe } from './record.ts';
@@ -32,9 +33,11 @@ export async function* readJsonl(file: string, options: LineOptions = {}): Async
 export function parseJsonLine(text: string, file: string, line: number): DataRecord {
   let fields: unknown;
   try {
-    fields = JSON.parse(text);
+    fields = parseShallowJson(text);
   } catch (cause) {
-    throw new DataError(`bad JSON: ${quote(text.trim())}`, { file, line, help: advice(text), cause });
+    const deep = (cause as Error).message === TOO_DEEP;
+    const reason = deep ? `JSON ${TOO_DEEP}` : `bad JSON: ${quote(text.trim())}`;
+    throw new DataError(reason, { file, line, cause, ...(!deep && { help: advice(text) }) });
   }
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
     throw new DataError(`expected a JSON object, found ${describe(fields)}`, {

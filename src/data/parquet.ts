@@ -1,10 +1,13 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import type { AsyncBuffer, FileMetaData } from 'hyparquet';
+import type { AsyncBuffer } from 'hyparquet';
 import { DataError } from '../util/errors.ts';
 import { fileError, readAt } from '../util/files.ts';
+import { checkColumns, checkedGroup } from './parquet-pages.ts';
 import { describe, type FileRecord } from './record.ts';
 
 const MAGIC = 'PAR1';
+const FETCH_AGAIN =
+  'the Parquet file is damaged or uses a feature that cannot be read: fetch or write it again';
 
 /**
  * Tells whether a file begins like a Parquet file. False for a file that cannot be read, so that its reader
@@ -28,9 +31,7 @@ export async function isParquet(file: string): Promise<boolean> {
  * columns.
  *
  * @param options.columns  chooses the columns to read from the names in the file; default all
- * @throws DataError for a file that cannot be read or is damaged. (One kind of damage is not caught: a run
- *   length of hundreds of millions in an uncompressed page makes hyparquet 1.31 grow an array until V8 gives
- *   up.)
+ * @throws DataError for a file that cannot be read or is damaged
  */
 export async function* readParquet(
   file: string,
@@ -52,32 +53,35 @@ export async function* readParquet(
       if (error instanceof DataError) throw error;
       throw new DataError(`${what} (${(error as Error)?.message ?? describe(error)})`, {
         file,
-        help: 'the Parquet file is damaged or uses a feature that cannot be read: fetch or write it again',
+        help: FETCH_AGAIN,
         cause: error,
       });
     }
   };
   try {
     const source = asyncBuffer(handle, (await guard('could not be read', handle.stat())).size, file);
-    const readFooter = async (): Promise<{ metadata: FileMetaData; names: string[] }> => {
+    const readFooter = async () => {
       const metadata = await parquetMetadataAsync(source);
-      return { metadata, names: parquetSchema(metadata).children.map(({ element }) => element.name) };
+      const schema = parquetSchema(metadata);
+      checkColumns(metadata, schema);
+      return { metadata, schema, names: schema.children.map(({ element }) => element.name) };
     };
-    const { metadata, names } = await guard('damaged Parquet footer', readFooter());
+    const { metadata, schema, names } = await guard('damaged Parquet footer', readFooter());
     const columns = [...(options.columns?.(names) ?? names)];
     let groupStart = 0;
     for (const group of metadata.row_groups) {
       const rows = Number(group.num_rows);
       if (!(rows >= 0)) throw new DataError(`damaged Parquet footer: a group of ${rows} rows`, { file });
-      const read = {
-        file: source,
-        metadata,
-        columns,
-        compressors,
-        rowStart: groupStart,
-        rowEnd: groupStart + rows,
+      const readGroup = async () => {
+        const checked = await checkedGroup(group, schema, columns, source, compressors);
+        return await parquetReadObjects({
+          file: source,
+          metadata: { ...metadata, row_groups: [checked.group] },
+          columns,
+          compressors: checked.compressors,
+        });
       };
-      const objects = rows === 0 ? [] : await guard('damaged Parquet data', parquetReadObjects(read));
+      const objects = rows === 0 ? [] : await guard('damaged Parquet data', readGroup());
       for (const [i, fields] of objects.entries()) yield { fields, file, line: groupStart + i + 1 };
       groupStart += rows;
     }
@@ -95,14 +99,18 @@ function asyncBuffer(handle: FileHandle, byteLength: number, file: string): Asyn
     }
     return (await readAt(handle, file, start, end - start)).buffer;
   };
-  return {
-    byteLength,
-    slice(start, end = byteLength) {
-      const bytes = read(start, end);
-      // The library asks for many ranges ahead and stops at the first that fails. Failures of the others
-      // would be unhandled rejections, which end the process.
-      bytes.catch(() => {});
-      return bytes;
-    },
-  };
+  return { byteLength, slice: (start, end = byteLength) => observed(read(start, end)) };
+}
+
+/**
+ * Marks the rejection of a promise as handled, and that of every promise that is made from it by `then`.
+ *
+ * The library starts to read and decode all columns, and forgets the others at the first error. Their failures
+ * would be unhandled rejections, which end the process. The error that the library returns is not affected.
+ */
+function observed<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  const derive = promise.then.bind(promise) as Promise<T>['then'];
+  const then: Promise<T>['then'] = (onValue, onError) => observed(derive(onValue, onError));
+  return Object.defineProperty(promise, 'then', { value: then });
 }

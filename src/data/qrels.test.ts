@@ -43,6 +43,20 @@ describe('readQrels', () => {
     expect(await plain('q 1\td 1\t1\n')).toEqual([['q 1', { 'd 1': 1 }]]);
   });
 
+  it('reads decimal grades', async () => {
+    const grades = ['1', '+2', '-1', '0.5', '.5', '2.', '1e1', '5E-1'];
+    const content = grades.map((grade, i) => `q\td${i}\t${grade}\n`).join('');
+    expect(Object.values((await plain(content))[0]![1]!)).toEqual([1, 2, -1, 0.5, 0.5, 2, 10, 0.5]);
+  });
+
+  it('refuses grades of JSON that are no numbers of float32', async () => {
+    for (const grade of ['1e39', '-1e39', '1e999', '"1"', 'true', '[1]']) {
+      await expect(
+        plain(`{"query-id":"q1","corpus-id":"d1","score":${grade}}\n`, 'test.jsonl'),
+      ).rejects.toThrow(/test\.jsonl:1: field "score" should be a number below 3\.4e38, found/);
+    }
+  });
+
   it.each([
     ['', /test\.tsv: holds no judgement/],
     ['query-id\tcorpus-id\tscore\n', /holds no judgement/],
@@ -53,7 +67,10 @@ describe('readQrels', () => {
     ['q1\td1\tone\n', /:1: the grade "one" is not a number/],
     ['q1\td1\t\n', /:1: the grade "" is not a number/],
     ['q1\td1\t1e39\n', /:1: the grade "1e39" is not a number/],
-    ['q1\td1\tInfinity\n', /is not a number/],
+    ...['Infinity', '0x10', '0b11', '0o7', '1_0', '+-1', '.', '1e'].map((grade): [string, RegExp] => [
+      `q1\td1\t${grade}\n`,
+      /:1: the grade ".*" is not a number/,
+    ]),
     ['q1\td1\t1\n\td1\t1\n', /:2: an id is empty/],
     ['q1\td1\t1\nquery-id\tcorpus-id\tscore\n', /:2: the grade "score" is not a number/],
   ])('refuses %j', async (content, message) => {

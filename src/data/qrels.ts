@@ -303,7 +303,7 @@ function judgementOf(record: DataRecord): Judgement {
   const name = GRADE_NAMES.find((name) => record.fields[name] !== undefined);
   const value = name === undefined ? 1 : record.fields[name];
   const grade = typeof value === 'bigint' ? Number(value) : value;
-  if (typeof grade !== 'number' || !Number.isFinite(grade)) throw wrongType(record, name!, 'a number', value);
+  if (typeof grade !== 'number' || !isGrade(grade)) throw wrongType(record, name!, GRADE, value);
   const [queryId, docId] = [idField(record, QUERY_NAMES), idField(record, DOC_NAMES)];
   return { queryId, docId, grade, ...placeOf(record) };
 }
@@ -320,10 +320,17 @@ function headerColumns(cells: readonly string[]): [number, number, number] | und
   return columns.includes(-1) ? undefined : columns;
 }
 
+/** Tells whether a number is a grade. Grades are stored as float32, so a number that overflows it is none. */
+const isGrade = (value: number): boolean => Number.isFinite(Math.fround(value));
+
+const GRADE = 'a number below 3.4e38';
+
+/** Matches a decimal number. `Number` alone would also take `0x10`, `0b11` and the empty text. */
+const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
 function parseGrade(cell: string, file: string, line: number): number {
   const grade = Number(cell);
-  // Grades are stored as float32, so a number that overflows float32 is no grade.
-  if (cell !== '' && Number.isFinite(Math.fround(grade))) return grade;
+  if (DECIMAL.test(cell) && isGrade(grade)) return grade;
   throw new DataError(`the grade ${quote(cell)} is not a number`, {
     file,
     line,

@@ -19,8 +19,8 @@ const MOST_ENTRIES = 100_000;
  * @param onBytes  called with the bytes unpacked so far and their total over the wanted entries; may throw to
  *   stop
  * @throws DataError for a truncated or damaged file, an entry that would lie outside the folder, is encrypted
- *   or has a wrong checksum, and for an archive that would grow too much. Files unpacked before the error
- *   stay.
+ *   or has a wrong checksum, for two entries of one name, and for an archive that would grow too much. Files
+ *   unpacked before the error stay.
  */
 export async function unzip(
   file: string,
@@ -45,10 +45,14 @@ export async function unzip(
   try {
     if (zip.entryCount > MOST_ENTRIES) throw refuse(`the archive has ${zip.entryCount} entries`);
     const entries: [Entry, string][] = [];
+    const names = new Set<string>();
     const collect = async () => {
       for await (const entry of zip.eachEntry()) {
         const name = entry.fileName.endsWith('/') ? undefined : nameOf(entry.fileName);
-        if (name !== undefined) entries.push([entry, name]);
+        if (name === undefined) continue;
+        if (names.has(name)) throw refuse(`the archive has two entries ${name}`);
+        names.add(name);
+        entries.push([entry, name]);
       }
     };
     await guard(collect());

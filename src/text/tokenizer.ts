@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Tokenizer as Library } from '@huggingface/tokenizers';
 import { DataError, type UndriftError, UsageError } from '../util/errors.ts';
+import { parseShallowJson } from '../util/shallow-json.ts';
 import { Charsmap } from './charsmap.ts';
 import { libraryJson, wrapperIds } from './library-json.ts';
 import { ownString } from './own-string.ts';
@@ -131,7 +132,7 @@ export class Tokenizer {
     }
     let value: unknown;
     try {
-      value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+      value = parseShallowJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new DataError(`not UTF-8 JSON: ${reason}`, { file: path, cause: error });

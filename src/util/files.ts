@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DataError } from './errors.ts';
 import { fileError, guard } from './file-error.ts';
 import { isLocked, lockBeside, withLock } from './lock.ts';
+import { parseShallowJson } from './shallow-json.ts';
 import { removeLeftovers, temporaryName } from './temporary-name.ts';
 
 export { fileError };
@@ -188,11 +189,12 @@ export async function readJson(path: string): Promise<unknown> {
  * Parses the text of a JSON file.
  *
  * @param file path of the file, for error messages
- * @throws DataError if the text is not JSON. The error names the line of the fault where it is known.
+ * @throws DataError if the text is not JSON, or nested too deeply. The error names the line of the fault where
+ *   it is known.
  */
 export function parseJson(text: string, file: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseShallowJson(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     // V8 states the position of some faults only.
