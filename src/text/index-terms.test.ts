@@ -60,6 +60,22 @@ describe('bm25Terms', () => {
     expect(bm25Terms(text.normalize('NFD'))).toEqual(expected);
   });
 
+  it('reads every letter alike in plain words and in words that need folding', () => {
+    // The soft hyphen is ignored, and a word that holds one is folded.
+    for (let code = 0; code < 0x10000; code += 7) {
+      const character = String.fromCodePoint(code);
+      if (!/[\p{L}\p{N}]/u.test(character)) continue;
+      for (const [plain, folded] of [
+        [`b${character}`, `b\u00ad${character}`],
+        [`${character}b c`, `${character}\u00adb c`],
+      ] as const) {
+        if (String(bm25Terms(plain)) !== String(bm25Terms(folded)))
+          expect(bm25Terms(plain)).toEqual(bm25Terms(folded));
+      }
+    }
+    expect(bm25Terms('x\ud83d\ude00y \ude00z \ud83dw')).toEqual(['x', 'y', 'z', 'w']);
+  });
+
   it('lowers I by the language', () => {
     expect(bm25Terms('IŞIK İZMİR ışık', { language: 'tr' })).toEqual(['ışık', 'izmir', 'ışık']);
     expect(bm25Terms('IŞIK İZMİR'.normalize('NFD'), { language: 'az' })).toEqual(['ışık', 'izmir']);

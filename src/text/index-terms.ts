@@ -23,12 +23,13 @@ const SOUTH_EAST = '\\p{sc=Thai}\\p{sc=Lao}\\p{sc=Khmer}\\p{sc=Myanmar}';
 /** Marks, and invisible characters inside of words: soft hyphen, (non-)joiners. */
 const MARKS = '\\p{M}\\u00ad\\u200c\\u200d\\u2060';
 
-const NON_ASCII = /[^\0-\x7f]/;
-/** Characters beyond ASCII that may belong to words; most texts have punctuation such as – and “ only. */
-const BEYOND_ASCII = /[\u00aa\u00ad\u00b2-\u00b6\u00b9-\u1fff\u200c-\u200d\u2060-\uffff]/;
-const ASCII_WORDS = /[a-z0-9]+/g;
 const ASCII_WORD = /^[a-z]+$/;
-const WORDS = new RegExp(`[\\p{L}\\p{N}][\\p{L}\\p{N}${MARKS}]*`, 'gu');
+const WORD = `[\\p{L}\\p{N}][\\p{L}\\p{N}${MARKS}]*`;
+const WORDS = new RegExp(WORD, 'gu');
+/** A word that begins at `lastIndex`. */
+const WORD_HERE = new RegExp(WORD, 'uy');
+const LETTER = /^[\p{L}\p{N}]$/u;
+const MARK = new RegExp(`^[${MARKS}]$`, 'u');
 const UNSPACED = new RegExp(`[${CJK}${SOUTH_EAST}]`, 'u');
 /** Parts of a word by kind of script; a mark belongs to the letter before it. */
 const PARTS = new RegExp(
@@ -110,18 +111,54 @@ export function termsOf(options: TermOptions): (text: string) => readonly string
 /** Number of stems that are remembered, so that a word is stemmed once. */
 const KEPT_STEMS = 1 << 18;
 
+/** Kinds of UTF-16 code units, as {@link words} reads a text in lower case. */
+const UNKNOWN = 0;
+const OUTSIDE = 1;
+/** Letter or digit that is its own folded form beside any other such character. */
+const PLAIN = 2;
+/** Part of a word that needs folding, of a script without spaces, or of a pair of surrogates; or a mark. */
+const OTHER = 3;
+
+/** Kind of each UTF-16 code unit, found out at its first occurrence. */
+const KINDS = new Uint8Array(1 << 16);
+
+function kindOf(code: number): number {
+  const character = String.fromCharCode(code);
+  const surrogate = code >= 0xd800 && code < 0xe000;
+  if (surrogate || MARK.test(character) || UNSPACED.test(character)) return OTHER;
+  if (!LETTER.test(character)) return OUTSIDE;
+  return fold(character, false) === character && fold(character, true) === character ? PLAIN : OTHER;
+}
+
 function words(text: string, turkic: boolean): readonly string[] {
   const lower = turkic ? text.toLocaleLowerCase('tr') : text.toLowerCase();
-  if (!BEYOND_ASCII.test(lower)) return lower.match(ASCII_WORDS) ?? [];
-  const found: readonly string[] = lower.match(WORDS) ?? [];
-  const unspaced = UNSPACED.test(lower);
   const terms: string[] = [];
-  for (const word of found) {
-    if (!NON_ASCII.test(word)) terms.push(word);
-    else if (unspaced && UNSPACED.test(word)) addParts(word, turkic, terms);
-    else addFolded(word, turkic, terms);
+  const { length } = lower;
+  for (let at = 0; at < length; at++) {
+    let kind = kindAt(lower, at);
+    if (kind === OUTSIDE) continue;
+    const start = at;
+    while (kind === PLAIN) kind = ++at < length ? kindAt(lower, at) : OUTSIDE;
+    if (kind === OUTSIDE) terms.push(lower.slice(start, at));
+    else {
+      // The pattern finds the end of the word, or that no word begins here: a mark or a symbol of two units.
+      WORD_HERE.lastIndex = start;
+      const word = WORD_HERE.exec(lower)?.[0];
+      if (word === undefined) continue;
+      at = start + word.length;
+      if (UNSPACED.test(word)) addParts(word, turkic, terms);
+      else addFolded(word, turkic, terms);
+    }
   }
   return terms;
+}
+
+function kindAt(text: string, at: number): number {
+  const code = text.charCodeAt(at);
+  const kind = KINDS[code]!;
+  if (kind !== UNKNOWN) return kind;
+  KINDS[code] = kindOf(code);
+  return KINDS[code]!;
 }
 
 /** Adds the terms of a word that holds characters of scripts without spaces. */
