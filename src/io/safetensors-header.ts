@@ -1,4 +1,4 @@
-import { type DType, dtypeBySafetensorsName, tensorBytes } from '../onnx/dtypes.ts';
+import { type DType, dtypeBySafetensorsName, dtypes, elementCount, tensorBytes } from '../onnx/dtypes.ts';
 import { DataError } from '../util/errors.ts';
 import { parseJson } from '../util/files.ts';
 
@@ -16,6 +16,8 @@ export interface SafetensorsHeader {
   metadata: Record<string, string>;
   /** Type, shape and position of each tensor, in the order of the header. */
   tensors: ReadonlyMap<string, TensorPlace>;
+  /** Names of the tensors whose element type is not read, with the type as the header spells it. */
+  unreadable: ReadonlyMap<string, string>;
 }
 
 /** Type, shape and position of one tensor in a safetensors file. */
@@ -33,6 +35,32 @@ export interface TensorPlace {
 /** Limit of the reference implementation on the length of a header, in bytes. */
 export const maximumHeaderBytes = 100_000_000;
 
+/** Element types of safetensors that are not read, with their size in bits. */
+const OTHER_TYPES: ReadonlyMap<string, number> = new Map([
+  ['F4', 4],
+  ['F6_E2M3', 6],
+  ['F6_E3M2', 6],
+  ['F8_E4M3', 8],
+  ['F8_E4M3FNUZ', 8],
+  ['F8_E5M2', 8],
+  ['F8_E5M2FNUZ', 8],
+  ['F8_E8M0', 8],
+  ['I16', 16],
+  ['U64', 64],
+  ['C64', 64],
+]);
+
+/** Makes the error for a tensor whose element type is not read. */
+export function unreadableTensor(file: string, name: string, type: string): DataError {
+  const readable = Object.values(dtypes).map(({ safetensors }) => safetensors);
+  return new DataError(`tensor '${name}' has the element type ${type}, which we do not read`, {
+    file,
+    help: OTHER_TYPES.has(type)
+      ? `save the tensor in one of these types: ${readable.join(', ')}`
+      : 'the file is damaged, or of a newer version of safetensors',
+  });
+}
+
 /** Key of the metadata in the header; no tensor can have this name. */
 export const metadataKey = '__metadata__';
 
@@ -42,7 +70,7 @@ export const metadataKey = '__metadata__';
  * @param bytes the N bytes of JSON
  * @param dataBytes number of bytes that follow the header in the file
  * @param file path of the file, for error messages
- * @throws DataError if the header is not valid JSON, a tensor's type is unknown, its size does not match its
+ * @throws DataError if the header is not valid JSON, a tensor has no type, its size does not match its type and
  *   shape, or the tensors do not fill the rest of the file without gap or overlap.
  */
 export function parseSafetensorsHeader(
@@ -69,6 +97,8 @@ export function parseSafetensorsHeader(
 
   let metadata: Record<string, string> = {};
   const tensors = new Map<string, TensorPlace>();
+  const unreadable = new Map<string, string>();
+  const places: (Pick<TensorPlace, 'begin' | 'end'> & { name: string })[] = [];
   for (const [name, entry] of Object.entries(header)) {
     if (name === metadataKey) {
       if (!isTextRecord(entry)) return fail(`${metadataKey} of the header is not an object of strings`);
@@ -76,41 +106,44 @@ export function parseSafetensorsHeader(
       continue;
     }
     if (!isRecord(entry)) return fail(`the header's entry for tensor '${name}' is not an object`);
-    const dtype = dtypeBySafetensorsName.get(entry.dtype);
-    if (dtype === undefined) {
-      const found = typeof entry.dtype === 'string' ? entry.dtype : 'none';
-      return fail(`tensor '${name}' has the element type ${found}, which we do not read`);
-    }
+    const type = entry.dtype;
+    if (typeof type !== 'string') return fail(`tensor '${name}' has no element type`);
     if (!isSizes(entry.shape)) return fail(`tensor '${name}' has no valid shape`);
     if (!isSizes(entry.data_offsets) || entry.data_offsets.length !== 2) {
       return fail(`tensor '${name}' has no valid data_offsets`);
     }
     const dims = entry.shape;
     const [begin, end] = entry.data_offsets as [number, number];
-    const expected = tensorBytes(dtype, dims);
     if (begin > end || end > dataBytes) {
       fail(`tensor '${name}' lies at bytes ${begin} to ${end} of the data, the file has ${dataBytes}`);
     }
-    if (end - begin !== expected) {
+    const dtype = dtypeBySafetensorsName.get(type);
+    const bits = OTHER_TYPES.get(type);
+    // The size of a type that is not known is not known either.
+    const expected =
+      dtype === undefined ? bits && Math.ceil((elementCount(dims) * bits) / 8) : tensorBytes(dtype, dims);
+    if (expected !== undefined && end - begin !== expected) {
       fail(
-        `tensor '${name}' of type ${dtype} and shape [${dims}] needs ${expected} bytes, has ${end - begin}`,
+        `tensor '${name}' of type ${type} and shape [${dims}] needs ${expected} bytes, has ${end - begin}`,
       );
     }
-    tensors.set(name, { dtype, dims, begin, end });
+    places.push({ name, begin, end });
+    if (dtype === undefined) unreadable.set(name, type);
+    else tensors.set(name, { dtype, dims, begin, end });
   }
-  checkCover(tensors, dataBytes, fail);
-  return { metadata, tensors };
+  checkCover(places, dataBytes, fail);
+  return { metadata, tensors, unreadable };
 }
 
 /** Checks that every byte of the data belongs to exactly one tensor. */
 function checkCover(
-  tensors: ReadonlyMap<string, TensorPlace>,
+  places: (Pick<TensorPlace, 'begin' | 'end'> & { name: string })[],
   dataBytes: number,
   fail: (message: string) => never,
 ): void {
-  const inOrder = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  const inOrder = [...places].sort((a, b) => a.begin - b.begin || a.end - b.end);
   let position = 0;
-  for (const [name, { begin, end }] of inOrder) {
+  for (const { name, begin, end } of inOrder) {
     if (begin < position) fail(`tensor '${name}' overlaps the one before it`);
     if (begin > position) fail(`bytes ${position} to ${begin} of the data belong to no tensor`);
     position = end;

@@ -4,25 +4,30 @@ import { basename, dirname, join } from 'node:path';
 import { bytesOf, checkDataSize, type DType, dtypes, elementCount, viewAs } from '../onnx/dtypes.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { fileError, readAt, readJson, writeFileAtomic } from '../util/files.ts';
+import { isObject } from '../util/json-objects.ts';
 import { didYouMean } from '../util/nearest.ts';
 import {
   maximumHeaderBytes,
   metadataKey,
   parseSafetensorsHeader,
   type SafetensorsHeader,
+  unreadableTensor,
 } from './safetensors-header.ts';
 import type { LoadedTensor, TensorData } from './tensor-data.ts';
 
 /** Open safetensors file, or set of shards, from which single tensors can be read. */
 export interface SafetensorsReader {
-  /** Free text by key, from the header of the file or of the first shard. */
+  /** Free text by key, from the header of the file; of shards, from the index and from the headers of all. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Type and shape of every tensor, by name. */
   readonly tensors: ReadonlyMap<string, { readonly dtype: DType; readonly dims: readonly number[] }>;
+  /** Names of the tensors that cannot be read, with their element type as the file spells it, such as `F8_E4M3`. */
+  readonly unreadable: ReadonlyMap<string, string>;
   /**
    * Reads one tensor.
    *
-   * @throws DataError if there is no tensor of this name, or the file was truncated since it was opened.
+   * @throws DataError if there is no tensor of this name, its element type is not read, or the file was truncated
+   *   since it was opened.
    */
   read(name: string): Promise<LoadedTensor>;
   /** Closes the file or all shards. */
@@ -89,7 +94,8 @@ export async function readSafetensors(
   const reader = await openSafetensors(path);
   try {
     const tensors: [string, LoadedTensor][] = [];
-    for (const name of reader.tensors.keys()) tensors.push([name, await reader.read(name)]);
+    for (const name of [...reader.tensors.keys(), ...reader.unreadable.keys()])
+      tensors.push([name, await reader.read(name)]);
     return { tensors: Object.fromEntries(tensors), metadata: { ...reader.metadata } };
   } finally {
     await reader.close();
@@ -142,9 +148,10 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
   return {
     metadata: header.metadata,
     tensors: header.tensors,
+    unreadable: header.unreadable,
     async read(name) {
       const place = header.tensors.get(name);
-      if (place === undefined) throw missingTensor(path, name, header.tensors.keys());
+      if (place === undefined) throw noTensor(path, name, header);
       const { dtype, dims, begin, end } = place;
       const bytes = await readAt(handle, path, dataStart + begin, end - begin);
       return { dtype, dims, data: viewAs(dtype, bytes, 0, elementCount(dims)) };
@@ -159,17 +166,20 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
  */
 async function openShards(path: string): Promise<SafetensorsReader> {
   const index = await readJson(path);
-  const map =
-    typeof index === 'object' && index !== null && 'weight_map' in index ? index.weight_map : undefined;
-  if (typeof map !== 'object' || map === null || Array.isArray(map)) {
-    throw new DataError("there is no object 'weight_map'", { file: path });
+  if (!isObject(index) || !isObject(index.weight_map)) {
+    throw new DataError("there is no object 'weight_map'", {
+      file: path,
+      help: 'copy or download the index again',
+    });
   }
+  const map = index.weight_map;
   const shards = new Map<string, SafetensorsReader>();
   const close = async () => {
     for (const shard of shards.values()) await shard.close();
   };
   try {
     const tensors = new Map<string, { dtype: DType; dims: readonly number[] }>();
+    const unreadable = new Map<string, string>();
     const shardOf = new Map<string, SafetensorsReader>();
     for (const [name, file] of Object.entries(map)) {
       if (typeof file !== 'string' || file !== basename(file) || !file.endsWith('.safetensors')) {
@@ -184,16 +194,19 @@ async function openShards(path: string): Promise<SafetensorsReader> {
         shards.set(file, shard);
       }
       const info = shard.tensors.get(name);
-      if (info === undefined) throw missingTensor(shardPath, name, shard.tensors.keys());
-      tensors.set(name, info);
+      const type = shard.unreadable.get(name);
+      if (info !== undefined) tensors.set(name, info);
+      else if (type !== undefined) unreadable.set(name, type);
+      else throw noTensor(shardPath, name, shard);
       shardOf.set(name, shard);
     }
     return {
-      metadata: [...shards.values()][0]?.metadata ?? {},
+      metadata: Object.assign(textsOf(index), ...[...shards.values()].map(({ metadata }) => metadata)),
       tensors,
+      unreadable,
       async read(name) {
         const shard = shardOf.get(name);
-        if (shard === undefined) throw missingTensor(path, name, tensors.keys());
+        if (shard === undefined) throw noTensor(path, name, { tensors, unreadable });
         return shard.read(name);
       },
       close,
@@ -204,6 +217,21 @@ async function openShards(path: string): Promise<SafetensorsReader> {
   }
 }
 
-function missingTensor(file: string, name: string, names: Iterable<string>): DataError {
-  return new DataError(`there is no tensor '${name}'.${didYouMean(name, names)}`, { file });
+/** Keeps the texts of an index's `metadata`, which has numbers too. */
+function textsOf(index: { metadata?: unknown }): Record<string, string> {
+  const entries = Object.entries(index.metadata ?? {}) as [string, unknown][];
+  return Object.fromEntries(
+    entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
+}
+
+/** Makes the error for a tensor that is absent or cannot be read. */
+function noTensor(
+  file: string,
+  name: string,
+  { tensors, unreadable }: Pick<SafetensorsReader, 'tensors' | 'unreadable'>,
+): DataError {
+  const type = unreadable.get(name);
+  if (type !== undefined) return unreadableTensor(file, name, type);
+  return new DataError(`there is no tensor '${name}'.${didYouMean(name, tensors.keys())}`, { file });
 }

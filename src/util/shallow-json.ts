@@ -1,3 +1,5 @@
+import { parseJsonText } from './json-text.ts';
+
 /** Deepest nesting of arrays and objects that is read. Our formats and those of Hugging Face need about ten. */
 const MOST_DEPTH = 200;
 
@@ -5,13 +7,13 @@ const MOST_DEPTH = 200;
 export const TOO_DEEP = `nested more than ${MOST_DEPTH} levels deep`;
 
 /**
- * Parses JSON that is not nested deeply. Functions that walk a value recursively, such as `JSON.stringify`, would
+ * Parses JSON that is not nested deeply, with numbers as Python writes them (see `parseJsonText`). Functions that walk a value recursively, such as `JSON.stringify`, would
  * overflow the stack on a value of some thousand levels.
  *
  * @throws SyntaxError if the text is not JSON, or nested more than 200 levels deep
  */
 export function parseShallowJson(text: string): unknown {
-  const value: unknown = JSON.parse(text);
+  const value: unknown = parseJsonText(text);
   // Each level takes an opening and a closing bracket.
   if (text.length > 2 * MOST_DEPTH) checkDepth(value);
   return value;

@@ -318,7 +318,7 @@ describe.each(fixtures)('%s', (fixture) => {
     const read = await weightsIn(file, encoder, heard);
     for (const { name } of encoder.specs) expect(read[name]!.data, name).toEqual(initial[name]);
     expect(heard).toEqual([
-      'model.safetensors: 1 tensors are no part of the encoder and were left: head.dense.bias',
+      'model.safetensors: 1 tensor is no part of the encoder and was left: head.dense.bias',
     ]);
   });
 

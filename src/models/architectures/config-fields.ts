@@ -12,7 +12,7 @@ const MOST_LAYERS = 1000;
  */
 export function configFields(json: Json, file: string) {
   const fail = (name: string, expected: string): never => {
-    throw new DataError(`"${name}" must be ${expected}, found ${JSON.stringify(json[name])}`, { file });
+    throw new DataError(`"${name}" must be ${expected}, found ${valueText(json[name])}`, { file });
   };
   const or = <T>(
     name: string,
@@ -61,10 +61,19 @@ export function configFields(json: Json, file: string) {
     ratio: (name: string, fallback?: number): number =>
       or(name, fallback, (v): v is number => typeof v === 'number' && v >= 0 && v < 1, 'a number in [0, 1)'),
     positive: (name: string, fallback?: number): number =>
-      or(name, fallback, (v): v is number => typeof v === 'number' && v > 0, 'a positive number'),
+      or(
+        name,
+        fallback,
+        (v): v is number => typeof v === 'number' && v > 0 && v < Infinity,
+        'a positive number',
+      ),
     oneOf: <T extends string | boolean>(name: string, values: readonly T[], fallback?: T): T =>
       or(name, fallback, (v): v is T => values.includes(v as T), `one of ${values.join(', ')}`),
     flag: (name: string, fallback?: boolean): boolean =>
       or(name, fallback, (v): v is boolean => typeof v === 'boolean', 'true or false'),
   };
 }
+
+/** Writes a value as JSON, and a number that is not finite by its name. */
+const valueText = (value: unknown): string =>
+  typeof value === 'number' ? String(value) : JSON.stringify(value);

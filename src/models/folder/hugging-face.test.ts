@@ -127,7 +127,7 @@ test('tensors that are missing, of another shape, or of a model with other layer
     .tensors;
   const error = async (tensors: Record<string, LoadedTensor>) =>
     expect(loadRetriever(await folderOf('roberta', () => tensors))).rejects;
-  await (await error(rest)).toThrow(`1 of 37 tensors are missing: ${name}`);
+  await (await error(rest)).toThrow(`1 of 37 tensors is missing: ${name}`);
   await (await error({ ...rest, [name]: ones([9]) })).toThrow(
     `tensor '${name}' has the shape [9], config.json asks for [8]`,
   );

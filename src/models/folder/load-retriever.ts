@@ -302,7 +302,7 @@ function bagConfig(
 ): EncoderConfig['model'] {
   const { modelType } = staticEmbedding;
   if (config?.model_type === modelType) return { ...config, model_type: modelType };
-  const shape = storedShape(reader, 'embedding.weight');
+  const shape = storedShape(reader, 'embedding.weight', file);
   if (shape?.length !== 2) {
     throw new DataError("there is no matrix 'embedding.weight'", {
       file,

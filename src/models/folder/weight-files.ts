@@ -6,19 +6,7 @@ import { initialValue, type ParameterSpec } from '../../nn/parameters.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { DataError } from '../../util/errors.ts';
 import { bf16ToF32, f16ToF32 } from '../../util/half.ts';
-
-/**
- * Prefixes of parameter names in files of other programs, besides the architecture's own prefix for models
- * with a head.
- */
-const PREFIXES = ['', 'model.', '0.auto_model.'];
-
-/** Other names of the same tensors, in TensorFlow's checkpoints and in model2vec. */
-const OLD_NAMES: readonly (readonly [RegExp, string])[] = [
-  [/LayerNorm\.weight$/, 'LayerNorm.gamma'],
-  [/LayerNorm\.bias$/, 'LayerNorm.beta'],
-  [/^embedding\.weight$/, 'embeddings'],
-];
+import { type FoundNames, findNames } from './tensor-names.ts';
 
 /** Matches weight files in formats that run code when read, or that only other frameworks read. */
 export const PICKLED_WEIGHTS =
@@ -55,19 +43,14 @@ export async function openWeights(folder: string): Promise<SafetensorsReader> {
   return openSafetensors(path);
 }
 
-/** Finds the name of a parameter in a file; undefined if the file lacks it. */
-function storedName(name: string, prefix: string, names: { has(name: string): boolean }): string | undefined {
-  const spellings = [
-    name,
-    ...OLD_NAMES.filter(([is]) => is.test(name)).map(([is, old]) => name.replace(is, old)),
-  ];
-  return spellings.map((spelling) => prefix + spelling).find((stored) => names.has(stored));
-}
-
 /** Finds the shape of a parameter in a file, whatever its name there. */
-export function storedShape(reader: SafetensorsReader, name: string): readonly number[] | undefined {
-  const stored = PREFIXES.map((prefix) => storedName(name, prefix, reader.tensors)).find((found) => found);
-  return stored ? reader.tensors.get(stored)!.dims : undefined;
+export function storedShape(
+  reader: SafetensorsReader,
+  name: string,
+  file: string,
+): readonly number[] | undefined {
+  const stored = findNames(file, reader, [name]).stored.get(name);
+  return stored === undefined ? undefined : reader.tensors.get(stored)?.dims;
 }
 
 /**
@@ -90,37 +73,89 @@ export async function readWeights(
   },
 ): Promise<Record<string, HostTensor>> {
   const { file } = options;
-  const prefixes = options.headPrefix === undefined ? PREFIXES : [...PREFIXES, options.headPrefix];
-  const prefix = prefixes.find((each) => storedName(specs[0]!.name, each, reader.tensors)) ?? '';
-  // Parameters of a head itself have no prefix.
-  const find = ({ name }: ParameterSpec) =>
-    storedName(name, prefix, reader.tensors) ?? storedName(name, '', reader.tensors);
-  const storedNames = new Map(specs.map((spec) => [spec, find(spec)]));
-  const missing = specs.filter((spec) => !storedNames.get(spec) && !options.isFoldable?.(spec.name));
-  if (missing.length > 0) {
-    const names = someOf(missing.map(({ name }) => prefix + name));
-    throw new DataError(`${missing.length} of ${specs.length} tensors are missing: ${names}`, {
-      file,
-      help: 'config.json and the weights come from different models, or the file is incomplete',
-    });
+  const parameters = specs.map(({ name }) => name);
+  const found = findNames(file, reader, parameters, options.headPrefix);
+  const missing = specs.filter(({ name }) => !found.stored.has(name) && !options.isFoldable?.(name));
+  if (missing.length > 0) throw missingTensors(file, reader, { specs, missing, found });
+  if (!found.known) {
+    options.onNote?.(
+      `${basename(file)}: the weights are read from the names that begin with '${found.prefix}'`,
+    );
   }
   const weights: Record<string, HostTensor> = {};
-  for (const [spec, stored] of storedNames) {
-    weights[spec.name] = stored
-      ? toF32(await reader.read(stored), { spec, stored, file })
-      : hostTensor('f32', spec.shape, initialValue(spec, 0));
+  for (const spec of specs) {
+    const stored = found.stored.get(spec.name);
+    weights[spec.name] =
+      stored === undefined
+        ? hostTensor('f32', spec.shape, initialValue(spec, 0))
+        : toF32(await reader.read(stored), { spec, stored, file });
   }
-  const used = new Set(storedNames.values());
+  const used = new Set(found.stored.values());
   // Old versions of transformers stored the positions 0, 1, 2, … as a tensor, which carries no information.
-  const extra = [...reader.tensors.keys()].filter(
+  const extra = allNames(reader).filter(
     (name) => !used.has(name) && !name.endsWith('embeddings.position_ids'),
   );
   if (extra.length > 0) {
+    const are = extra.length === 1 ? 'tensor is' : 'tensors are';
+    const were = extra.length === 1 ? 'was' : 'were';
     options.onNote?.(
-      `${basename(file)}: ${extra.length} tensors are no part of the encoder and were left: ${someOf(extra)}`,
+      `${basename(file)}: ${extra.length} ${are} no part of the encoder and ${were} left: ${someOf(extra)}`,
     );
   }
   return weights;
+}
+
+const allNames = ({ tensors, unreadable }: SafetensorsReader): string[] => [
+  ...tensors.keys(),
+  ...unreadable.keys(),
+];
+
+/** Signs of models in another form, in the names of their tensors, with the advice for each. */
+const OTHER_FORMS: readonly (readonly [RegExp, string])[] = [
+  [
+    /\.(lora_[AB]|lora_embedding_[AB]|base_layer)\./,
+    'the file has LoRA adapters beside the weights: merge them; with Python: peft’s merge_and_unload(), then save_pretrained',
+  ],
+  [
+    /\.(qweight|qzeros|weight_packed|weight_scale|weight_scale_inv|SCB|absmax|quant_map)$/,
+    'the weights are quantised, which cannot be trained: use the original ones',
+  ],
+];
+
+/** Makes the error for parameters that a weight file lacks, with the most likely cause. */
+function missingTensors(
+  file: string,
+  reader: SafetensorsReader,
+  {
+    specs,
+    missing,
+    found,
+  }: { specs: readonly ParameterSpec[]; missing: readonly ParameterSpec[]; found: FoundNames },
+): DataError {
+  const names = someOf(missing.map(({ name }) => found.prefix + name));
+  const are = missing.length === 1 ? 'is' : 'are';
+  const used = new Set(found.stored.values());
+  const others = allNames(reader).filter((name) => !used.has(name));
+  return new DataError(`${missing.length} of ${specs.length} tensors ${are} missing: ${names}`, {
+    file,
+    help: help(),
+  });
+
+  function help(): string {
+    const form = OTHER_FORMS.find(([sign]) => others.some((name) => sign.test(name)));
+    if (form) return form[1];
+    const [spec] = missing;
+    const twin = others.find((name) => String(reader.tensors.get(name)?.dims) === String(spec!.shape));
+    if (missing.length === 1 && spec!.shape.length > 1 && twin !== undefined) {
+      return `the file has '${twin}' of the same shape: if the two are tied, save the model with save_pretrained, which keeps both or names the one`;
+    }
+    if (found.stored.size === 0) {
+      return others.length === 0
+        ? 'the file is empty: copy or download it again'
+        : `the file has other tensors, such as '${others[0]}': config.json and the weights come from different models`;
+    }
+    return 'config.json describes another model than the weights (more layers, for example), or the file is incomplete';
+  }
 }
 
 const someOf = (names: readonly string[]): string =>

@@ -248,7 +248,7 @@ describe('bad folders', () => {
   test('weights of the bare model have no head of their own', async () => {
     const copy = folder(() => {});
     cpSync(fixture('qwen3-tied/model.safetensors'), join(copy, 'model.safetensors'));
-    await expect(LanguageModel.load(copy)).rejects.toThrow(/1 of 2\d tensors are missing: .*lm_head\.weight/);
+    await expect(LanguageModel.load(copy)).rejects.toThrow(/1 of 2\d tensors is missing: .*lm_head\.weight/);
   });
 });
 
