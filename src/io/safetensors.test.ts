@@ -175,7 +175,7 @@ describe('safetensors files that are refused', () => {
     ['no JSON', '{"a":', 0, undefined, /not valid JSON/],
     ['JSON, but a list', '[]', 0, undefined, /not a JSON object/],
     ['null', 'null', 0, undefined, /not a JSON object/],
-    ['entry that is no object', '{"a":1}', 0, undefined, /nested more than 200 levels deep/],
+    ['entry that is no object', '{"a":1}', 0, undefined, /'a' is not an object/],
     ['metadata that is not text', '{"__metadata__":{"a":1}}', 0, undefined, /__metadata__/],
     ['no element type', '{"a":{}}', 0, undefined, /no element type/],
     [
@@ -217,7 +217,13 @@ describe('safetensors files that are refused', () => {
       undefined,
       /'a' occurs twice/,
     ],
-    ['deep nesting', `{"a":${'['.repeat(2e5)}${']'.repeat(2e5)}}`, 0, undefined, /nested more than 200 levels deep/],
+    [
+      'deep nesting',
+      `{"a":${'['.repeat(2e5)}${']'.repeat(2e5)}}`,
+      0,
+      undefined,
+      /nested more than 200 levels deep/,
+    ],
     [
       'deep nesting as a shape',
       `{"a":${entry(`${'['.repeat(2e5)}${']'.repeat(2e5)}`, '[0,0]')}}`,
