@@ -1,5 +1,6 @@
 import { loadAnyData } from '../data/any-data.ts';
 import { buildApiDocs } from '../data/api-docs.ts';
+import { CLEAN_OPTIONS, cleanData } from '../data/clean-data.ts';
 import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { type DataStatistics, dataStatistics, type LengthStatistics } from '../data/statistics.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
@@ -69,11 +70,52 @@ const stats = defineCommand({
   },
 });
 
-/** The commands `undrift data api-docs` and `undrift data stats`. */
+const clean = defineCommand({
+  name: 'clean',
+  summary: 'copy a data set without repeated texts, and with dev and test splits',
+  description:
+    'Writes BEIR files: documents of the same text become one; training queries whose text is a query of another split, or that of ' +
+    'their only positives, are left out; dev and test are held out of the training split where the data has none.',
+  arguments: [{ name: 'data', help: DATA_HELP, required: true }],
+  options: {
+    out: { type: 'text', value: 'folder', required: true, help: 'folder to create' },
+    ...CLEAN_OPTIONS,
+    ...FAULT_OPTIONS,
+  },
+  examples: ['pairs.jsonl --out data/clean', 'data/mine --out data/clean --dev-fraction 0.1'],
+  async run({ out, devFraction, testFraction, ...faults }, io, [path]) {
+    const cleaned = await cleanData(path!, { ...readOptions(io, faults), out, devFraction, testFraction });
+    io.finishProgress();
+    const splits = Object.entries(cleaned.splits)
+      .map(
+        ([name, queries]) =>
+          `${name} ${count(queries)}${cleaned.heldOut.includes(name) ? ' (held out)' : ''}`,
+      )
+      .join(', ');
+    const shared = Object.entries(cleaned.sharedQueries).map(
+      ([split, queries]) =>
+        `left out of training, because they are in split ${split} too: ${count(queries)} queries\n`,
+    );
+    return {
+      json: { ...cleaned },
+      text:
+        `${cleaned.folder}\n${count(cleaned.documents)} documents; queries: ${splits}\n` +
+        (cleaned.mergedDocuments > 0
+          ? `documents merged into an earlier one: ${count(cleaned.mergedDocuments)}\n`
+          : '') +
+        shared.join('') +
+        (cleaned.ownTextQueries > 0
+          ? `left out of training, because they are their own positive: ${count(cleaned.ownTextQueries)} queries\n`
+          : ''),
+    };
+  },
+});
+
+/** The commands `undrift data api-docs`, `undrift data stats` and `undrift data clean`. */
 export const dataCommands: CommandGroup = {
   name: 'data',
-  summary: 'build or inspect a data set',
-  commands: [apiDocs, stats],
+  summary: 'build, measure or clean a data set',
+  commands: [apiDocs, stats, clean],
 };
 
 function formatStatistics(found: DataStatistics): string {

@@ -4,12 +4,15 @@ import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { DEVICE_HELP, reasonIn } from '../runtime/check-device.ts';
 import { bundledDevices, DEVICES, type Device } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { defineCommand } from './command.ts';
+import { runDataAdvice } from './doctor-data.ts';
 import { type GemmRate, measureGemmRate } from './gemm-rate.ts';
+import { flagOf } from './options.ts';
 import { runParity } from './parity.ts';
 
 /**
@@ -40,9 +43,23 @@ interface Missing {
 /** The command `undrift doctor`: reports what works on this machine, how fast it is, and what is missing. */
 export const doctorCommand = defineCommand({
   name: 'doctor',
-  summary: 'report what works on this machine, how fast it is, and what is missing',
+  summary: 'report what works on this machine, or recommend a training method for data',
+  description:
+    'Without --data and --parity: devices, speed and what is missing. With --data: a training method, why it suits the data, the ' +
+    'command to type, and what in the data hurts, with a remedy each.',
   options: {
+    data: {
+      type: 'text',
+      value: 'folder',
+      help: 'recommend a training method for this data: a set that can be trained on, or documents alone',
+    },
+    model: {
+      type: 'text',
+      value: 'model',
+      help: 'with --data: model that is to be trained, whose lengths and tokenizer are checked (default: static; transformer for documents alone)',
+    },
     threads: { type: 'integer', min: 1, max: 1024, help: 'threads for the measurement (default: all cores)' },
+    ...FAULT_OPTIONS,
     parity: {
       type: 'text',
       value: 'model',
@@ -54,11 +71,20 @@ export const doctorCommand = defineCommand({
       help: 'file of texts for --parity, one per line (default: 200 built-in ones in many scripts)',
     },
   },
-  examples: ['', '--json', '--parity runs/first'],
+  examples: [
+    '',
+    '--json',
+    '--data pairs.jsonl',
+    '--data data/mine --model transformer',
+    '--parity runs/first',
+  ],
   async run(options, io) {
+    checkTogether(options);
+    if (options.data !== undefined) {
+      const { data, model, missingDocuments, skipBadRows } = options;
+      return await runDataAdvice(data, { model, missingDocuments, skipBadRows }, io);
+    }
     if (options.parity !== undefined) return await runParity(options.parity, options, io);
-    if (options.texts !== undefined)
-      throw new UsageError('--texts is for --parity', { help: 'name a model: --parity FOLDER' });
     const { threads = availableParallelism() } = options;
     const devices: DeviceReport[] = [];
     const bundled = bundledDevices();
@@ -91,6 +117,23 @@ export const doctorCommand = defineCommand({
     };
   },
 });
+
+/** Checks that options of one report are not given to another. @throws UsageError where they are */
+function checkTogether(options: Readonly<Record<string, unknown>>): void {
+  const { data, model, parity, texts } = options;
+  if (data !== undefined && parity !== undefined)
+    throw new UsageError('--data and --parity exclude each other', { help: 'run undrift doctor twice' });
+  if (texts !== undefined && parity === undefined)
+    throw new UsageError('--texts is for --parity', { help: 'name a model: --parity FOLDER' });
+  if (data !== undefined) return;
+  if (model !== undefined)
+    throw new UsageError('--model is for --data', {
+      help: 'name a data set: --data FOLDER; to compare a model with other programs: --parity MODEL',
+    });
+  for (const [key, spec] of Object.entries(FAULT_OPTIONS))
+    if ((options[key] ?? spec.default) !== spec.default)
+      throw new UsageError(`${flagOf(key, spec)} is for --data`, { help: 'name a data set: --data FOLDER' });
+}
 
 /** Tries a device in a separate process. */
 function probe(device: Device, signal: AbortSignal): Promise<Omit<DeviceReport, 'device' | 'bundled'>> {

@@ -5,6 +5,7 @@ import { smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { UsageError } from '../util/errors.ts';
+import { optionValues } from '../util/option-table.ts';
 import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
 import type { Io } from './io.ts';
@@ -67,7 +68,7 @@ test('does not write over the model that it reads, or into it', async () => {
 
 test('doctor --parity: exit code 0 where all agree; texts of a file', async () => {
   const texts = join(tempFiles({ 'texts.txt': 'one text\nanother\n\n' }), 'texts.txt');
-  const given = { threads: 1, parity: model, texts };
+  const given = optionValues(doctorCommand.options, { threads: 1, parity: model, texts });
   const { exitCode, json, text } = await doctorCommand.run(given, io, []);
   expect(exitCode).toBe(0);
   expect(json).toMatchObject({ ok: true, texts: 3 });

@@ -11,6 +11,7 @@ import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import { commandLine } from '../util/command-line.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { type OptionValues, optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
@@ -176,18 +177,14 @@ async function readEmbeddings(
 /** Composes the command that writes the vectors of the documents that are searched. */
 function encodeCommandLine(file: string, options: OptionValues<typeof OPTIONS>): string {
   const { model, data, corpus, dimensions, queryPrompt, docPrompt } = options;
-  const flags = {
-    '--model': model,
-    '--data': data ?? corpus,
-    '--out': file,
-    '--dimensions': dimensions,
-    '--query-prompt': queryPrompt,
-    '--doc-prompt': docPrompt,
-  };
-  const words = Object.entries(flags).flatMap(([flag, value]) =>
-    value === undefined ? [] : [flag, /^[\w./@:+-]+$/.test(String(value)) ? value : JSON.stringify(value)],
-  );
-  return `undrift encode ${words.join(' ')}`;
+  return commandLine('encode', {
+    model,
+    data: data ?? corpus,
+    out: file,
+    dimensions,
+    queryPrompt,
+    docPrompt,
+  });
 }
 
 const EXCERPT_CHARACTERS = 160;

@@ -181,7 +181,8 @@ function missingSplit(name: string, present: readonly string[], path: string): D
       ? 'to train here, write judgements of further queries to qrels/train.tsv (query id, document id, grade; in code, ' +
         'judgements.train), give pairs as JSONL (query, positive), or train on other data and only evaluate on this'
       : name === 'dev'
-        ? 'move some of the training judgements to qrels/dev.tsv (in code, judgements.dev): whole queries, never part of one query'
+        ? 'undrift data clean DATA --out FOLDER copies the data and holds out a dev split; or move the judgements of some training ' +
+          'queries to qrels/dev.tsv (in code, judgements.dev): whole queries, never part of one query'
         : present.length === 0
           ? `write qrels/${name}.tsv (in code, judgements.${name}): query id, document id, grade`
           : `choose one with ${option('split', present.at(-1))}`;
