@@ -261,7 +261,7 @@ async function syncTree(folder: string): Promise<void> {
 }
 
 /** Syncs the directory entries of a folder to the disk, on platforms that support it. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, 'r');

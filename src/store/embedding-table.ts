@@ -1,0 +1,165 @@
+import type { Table } from '@lancedb/lancedb';
+import type { RecordBatch } from 'apache-arrow';
+import { type EmbeddingRows, embeddingColumns } from './columns.ts';
+import type { Lance } from './lance.ts';
+import { inParts, isOneOf } from './sql.ts';
+
+/** Index for approximate search. */
+export type ApproximateKind = 'ivf' | 'hnsw';
+
+/** Settings of one approximate search. */
+export interface ApproximateOptions {
+  /** Partitions that are searched. More find more of the best rows and take longer. Default 32. */
+  readonly probes?: number | undefined;
+  /** Candidates for each result whose scores are computed from the stored vectors. Default 10. */
+  readonly refine?: number | undefined;
+}
+
+/** Rows of the best scores, best first. */
+export interface ScoredRows {
+  readonly pids: Int32Array;
+  /** Inner products with the query, descending. */
+  readonly scores: Float32Array;
+}
+
+const INDEX_FROM_ROWS = 10_000;
+
+/** Embeddings of one space, in one version of their table. */
+export class EmbeddingTable {
+  /** Embedding size D. */
+  readonly dimension: number;
+  private readonly lance: Lance;
+  private readonly table: Table;
+
+  constructor(lance: Lance, table: Table, dimension: number) {
+    this.lance = lance;
+    this.table = table;
+    this.dimension = dimension;
+  }
+
+  /** Number of embeddings. */
+  async count(): Promise<number> {
+    return await this.table.countRows();
+  }
+
+  /** Streams all embeddings in the order of the table, in parts that are views of LanceDB's memory. */
+  async *stream(): AsyncGenerator<EmbeddingRows> {
+    for await (const batch of this.table.query()) yield this.rowsOf(batch);
+  }
+
+  /** Streams the numbers of the passages that have an embedding. */
+  async *pids(): AsyncGenerator<Int32Array> {
+    for await (const batch of this.table.query().select(['pid'])) {
+      yield batch.getChild('pid')!.toArray() as Int32Array;
+    }
+  }
+
+  /** Streams embeddings by the numbers of their passages, in the order of the table within each thousand. */
+  async *read(pids: readonly number[]): AsyncGenerator<EmbeddingRows> {
+    for (const part of inParts(pids)) {
+      for await (const batch of this.table.query().where(isOneOf('pid', part))) yield this.rowsOf(batch);
+    }
+  }
+
+  /** Tells which of some passages have an embedding. */
+  async having(pids: readonly number[]): Promise<Set<number>> {
+    const found = new Set<number>();
+    for (const part of inParts(pids)) {
+      const query = this.table.query().where(isOneOf('pid', part)).select(['pid']);
+      for await (const batch of query) for (const pid of batch.getChild('pid')!.toArray()) found.add(pid);
+    }
+    return found;
+  }
+
+  /** Appends embeddings of passages that have none. */
+  async add(rows: EmbeddingRows): Promise<void> {
+    if (rows.pids.length > 0) await this.table.add(embeddingColumns(this.lance, rows));
+  }
+
+  /** Adds embeddings, in place of those that the passages have if these are of an earlier step. */
+  async put(rows: EmbeddingRows): Promise<void> {
+    if (rows.pids.length === 0) return;
+    await this.table
+      .mergeInsert('pid')
+      .whenMatchedUpdateAll({ where: 'target.step <= source.step' })
+      .whenNotMatchedInsertAll()
+      .execute(embeddingColumns(this.lance, rows));
+  }
+
+  /** Removes the embeddings of passages. */
+  async remove(pids: readonly number[]): Promise<void> {
+    for (const part of inParts(pids)) await this.table.delete(isOneOf('pid', part));
+  }
+
+  /** Kind of the index for approximate search; undefined if there is none. */
+  async approximate(): Promise<ApproximateKind | undefined> {
+    const index = (await this.table.listIndices()).find(({ columns }) => columns.includes('vector'));
+    if (!index) return undefined;
+    return index.indexType.toLowerCase().includes('hnsw') ? 'hnsw' : 'ivf';
+  }
+
+  /**
+   * Builds the index for approximate search anew.
+   *
+   * `ivf`: inverted lists with one bit a dimension (RaBitQ), which take D / 8 bytes a row. `hnsw`: a graph over rows of one byte a
+   * dimension, which takes several times as long to build and is larger.
+   */
+  async buildApproximate(kind: ApproximateKind, partitions: number): Promise<void> {
+    const { Index } = this.lance.lancedb;
+    const config =
+      kind === 'hnsw'
+        ? Index.hnswSq({ distanceType: 'dot', numPartitions: 1, m: 20, efConstruction: 100 })
+        : Index.ivfRq({ distanceType: 'dot', numPartitions: partitions, numBits: 1 });
+    await this.table.createIndex('vector', { config, replace: true });
+  }
+
+  /** Finds about the k best rows by the index for approximate search. */
+  async searchApproximately(
+    query: Float32Array,
+    k: number,
+    { probes = 32, refine = 10 }: ApproximateOptions = {},
+  ): Promise<ScoredRows> {
+    const rows = await this.table
+      .query()
+      .nearestTo(query)
+      .distanceType('dot')
+      .nprobes(probes)
+      .refineFactor(refine)
+      .select(['pid', '_distance'])
+      .limit(k)
+      .toArray();
+    const best = rows
+      .map(({ pid, _distance }) => ({ pid: pid as number, score: 1 - (_distance as number) }))
+      .sort((a, b) => b.score - a.score || a.pid - b.pid);
+    return {
+      pids: Int32Array.from(best, ({ pid }) => pid),
+      scores: Float32Array.from(best, ({ score }) => score),
+    };
+  }
+
+  /**
+   * Makes or extends the indices, and merges small files.
+   *
+   * @param unneededBefore  versions older than this are deleted
+   */
+  async optimize(unneededBefore: Date): Promise<void> {
+    const { Index } = this.lance.lancedb;
+    const indexed = new Set((await this.table.listIndices()).flatMap(({ columns }) => columns));
+    if (!indexed.has('pid') && (await this.table.countRows()) >= INDEX_FROM_ROWS) {
+      await this.table.createIndex('pid', { config: Index.btree() });
+    }
+    await this.table.optimize({ cleanupOlderThan: unneededBefore });
+  }
+
+  private rowsOf(batch: RecordBatch): EmbeddingRows {
+    const list = batch.getChild('vector')!.data[0]!;
+    const values = list.children[0]!.values as Float32Array;
+    const from = list.offset * this.dimension;
+    return {
+      pids: batch.getChild('pid')!.toArray() as Int32Array,
+      vectors: values.subarray(from, from + batch.numRows * this.dimension),
+      steps: batch.getChild('step')!.toArray() as Int32Array,
+      times: batch.getChild('time')!.toArray() as Float64Array,
+    };
+  }
+}

@@ -1,0 +1,160 @@
+import { joinTitle } from '../data/corpus.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import type { Progress } from '../util/progress.ts';
+import { checkPassages, digestOf, haveSameText, type PassageInput, PassageRows } from './passage-input.ts';
+import { type Store, type StoreDraft, spaceOf } from './store.ts';
+import type { StoredSpace } from './store-head.ts';
+import { saveEncoder } from './stored-encoder.ts';
+
+/** Settings of {@link indexPassages}. */
+export interface IndexOptions extends ComputeOptions {
+  /** Name of the model, to be shown to users. Default `(memory)`. */
+  readonly model?: string | undefined;
+  /** Number of passages, if it is known, for progress. */
+  readonly total?: number | undefined;
+  /** Aborting ends the work after the current commit. What is committed stays. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called after every commit, with progress in passages. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** Counts of passages that were indexed. */
+export interface IndexCounts {
+  /** Passages read. */
+  readonly read: number;
+  /** Passages that the store did not have. */
+  readonly added: number;
+  /** Passages whose text or fields have changed. */
+  readonly changed: number;
+  /** Passages that were stored as they are. */
+  readonly unchanged: number;
+  /** Passages that were embedded: new and changed texts, and texts without a vector of this model. */
+  readonly embedded: number;
+}
+
+/** Passages of one commit. Embedding them should take seconds, so that a kill loses little and a commit costs little. */
+const COMMIT_TEXTS = 1024;
+const COMMIT_TEXTS_STATIC = 16_384;
+/** Characters of one commit, which bound its memory. */
+const COMMIT_CHARACTERS = 1 << 24;
+/** Commits between two compactions. */
+const OPTIMIZE_EVERY = 64;
+
+/**
+ * Stores passages with their embeddings. A passage of a known id is replaced if it has changed, and skipped if it is stored with a
+ * vector of this model: repeating a call after a kill goes on where it was.
+ *
+ * Passages are read, embedded and committed in parts. Memory is bounded by one part, whatever their number.
+ *
+ * @param passages  passages in any order
+ * @throws DataError for a passage without text or id, and for an id that occurs twice within a part
+ */
+export async function indexPassages(
+  store: Store,
+  retriever: Retriever,
+  passages: AsyncIterable<PassageInput> | Iterable<PassageInput>,
+  options: IndexOptions = {},
+): Promise<IndexCounts> {
+  const space = spaceOf(retriever, options.model ?? '(memory)');
+  await saveEncoder(store, retriever, space.id);
+  await store.commit(async (draft) => {
+    await draft.addSpace(space);
+    if (draft.head.current === null) draft.setCurrent(space.id);
+  });
+  const rows = new PassageRows(store.head.terms);
+  const isStatic = retriever.encoder.moduleClass === 'StaticEmbedding';
+  let counts: IndexCounts = { read: 0, added: 0, changed: 0, unchanged: 0, embedded: 0 };
+  let commits = 0;
+  for await (const part of inParts(passages, isStatic ? COMMIT_TEXTS_STATIC : COMMIT_TEXTS)) {
+    checkPassages(part);
+    const done = await store.commit((draft) => indexPart(draft, part, { retriever, space, rows, options }));
+    counts = sum(counts, done);
+    options.onProgress?.({ stage: 'index', done: counts.read, total: options.total, unit: 'passages' });
+    commits += 1;
+    if (commits % OPTIMIZE_EVERY === 0) await store.optimize();
+    if (options.signal?.aborted) break;
+  }
+  await store.optimize();
+  return counts;
+}
+
+/** Model, and what is derived from it once, to index parts with. */
+interface Indexer {
+  readonly retriever: Retriever;
+  readonly space: StoredSpace;
+  readonly rows: PassageRows;
+  readonly options: IndexOptions;
+}
+
+async function indexPart(
+  draft: StoreDraft,
+  part: readonly PassageInput[],
+  { retriever, space, rows, options }: Indexer,
+): Promise<IndexCounts> {
+  const { passages } = draft;
+  const own = draft.embeddings(space.id);
+  const known = await passages.known(part.map(({ id }) => id));
+  const added = part.filter(({ id }) => !known.has(id));
+  const changed = part.filter(
+    (input) => known.has(input.id) && known.get(input.id)!.digest !== digestOf(input),
+  );
+  const otherText = changed.filter((input) => !haveSameText(known.get(input.id)!.digest, digestOf(input)));
+
+  const newPids = draft.takePids(added.length);
+  const numbered = new Map<string, number>([...known].map(([id, { pid }]) => [id, pid]));
+  for (const [i, { id }] of added.entries()) numbered.set(id, newPids[i]!);
+  const row = (input: PassageInput) => rows.row(input, numbered.get(input.id)!);
+  await passages.add(added.map(row));
+  await passages.replace(changed.map(row));
+  // A vector of the former text is wrong in every space.
+  const removed = otherText.map(({ id }) => numbered.get(id)!);
+  if (removed.length > 0)
+    for (const each of draft.head.spaces) await draft.embeddings(each.id).remove(removed);
+
+  const present = await own.having([...known.values()].map(({ pid }) => pid));
+  const missing = part.filter(({ id }) => !present.has(numbered.get(id)!));
+  if (missing.length > 0) {
+    const texts = missing.map(({ title, text }) => joinTitle(title, text));
+    const vectors = await retriever.encode('document', texts, options);
+    await own.add({
+      pids: Int32Array.from(missing, ({ id }) => numbered.get(id)!),
+      vectors,
+      steps: new Int32Array(missing.length).fill(space.steps),
+      times: new Float64Array(missing.length).fill(Date.now()),
+    });
+  }
+  return {
+    read: part.length,
+    added: added.length,
+    changed: changed.length,
+    unchanged: part.length - added.length - changed.length,
+    embedded: missing.length,
+  };
+}
+
+const sum = (a: IndexCounts, b: IndexCounts): IndexCounts => ({
+  read: a.read + b.read,
+  added: a.added + b.added,
+  changed: a.changed + b.changed,
+  unchanged: a.unchanged + b.unchanged,
+  embedded: a.embedded + b.embedded,
+});
+
+/** Collects passages up to a number, or to `COMMIT_CHARACTERS`. */
+async function* inParts(
+  passages: AsyncIterable<PassageInput> | Iterable<PassageInput>,
+  most: number,
+): AsyncGenerator<PassageInput[]> {
+  let part: PassageInput[] = [];
+  let characters = 0;
+  for await (const passage of passages) {
+    part.push(passage);
+    characters += passage.text.length;
+    if (part.length < most && characters < COMMIT_CHARACTERS) continue;
+    yield part;
+    part = [];
+    characters = 0;
+  }
+  if (part.length > 0) yield part;
+}

@@ -1,0 +1,149 @@
+import type { Table } from '@lancedb/lancedb';
+import { type PassageRow, passageColumns } from './columns.ts';
+import type { Lance } from './lance.ts';
+import { inParts, isOneOf, isOneOfTexts } from './sql.ts';
+
+/** Passage as it is shown: without its index terms. */
+export interface StoredPassage {
+  /** Number of the passage in the store. */
+  readonly pid: number;
+  /** Id that the user knows it by. */
+  readonly id: string;
+  /** Title, empty if there is none. */
+  readonly title: string;
+  /** Text without the title. */
+  readonly text: string;
+  /** Further fields; null if there are none. */
+  readonly metadata: Readonly<Record<string, unknown>> | null;
+}
+
+/** Passage found by its index terms. */
+export interface TermMatch {
+  readonly pid: number;
+  /** BM25 score with k1 1.2 and b 0.75. */
+  readonly score: number;
+}
+
+const SHOWN = ['pid', 'id', 'title', 'text', 'metadata'];
+
+/** Number of unindexed rows from which on finding ids by a scan is slower than by an index. */
+const INDEX_FROM_ROWS = 10_000;
+
+/** Passages of a store, in one version of their table. */
+export class PassageTable {
+  private readonly lance: Lance;
+  private readonly table: Table;
+
+  constructor(lance: Lance, table: Table) {
+    this.lance = lance;
+    this.table = table;
+  }
+
+  /** Number of passages, or of those that a condition holds for. */
+  async count(condition?: string): Promise<number> {
+    return await this.table.countRows(condition);
+  }
+
+  /** Finds number and digest of the passages that exist of some ids. */
+  async known(ids: readonly string[]): Promise<Map<string, { pid: number; digest: string }>> {
+    const found = new Map<string, { pid: number; digest: string }>();
+    for (const part of inParts(ids)) {
+      const query = this.table.query().where(isOneOfTexts('id', part)).select(['pid', 'id', 'digest']);
+      for (const { pid, id, digest } of await query.toArray()) found.set(id, { pid, digest });
+    }
+    return found;
+  }
+
+  /** Reads passages by their numbers, in the order asked for; numbers that do not exist are left out. */
+  async read(pids: readonly number[]): Promise<StoredPassage[]> {
+    const found = new Map<number, StoredPassage>();
+    for (const part of inParts(pids)) {
+      const query = this.table.query().where(isOneOf('pid', part)).select(SHOWN);
+      for (const row of await query.toArray()) found.set(row.pid, shown(row));
+    }
+    return pids.flatMap((pid) => found.get(pid) ?? []);
+  }
+
+  /** Streams all passages, or those that a condition holds for, in the order of the table. */
+  async *stream(condition?: string): AsyncGenerator<StoredPassage> {
+    const query = this.table.query().select(SHOWN);
+    for await (const batch of condition === undefined ? query : query.where(condition)) {
+      for (const row of batch.toArray()) yield shown(row);
+    }
+  }
+
+  /** Streams the numbers of all passages, or of those that a condition holds for. */
+  async *pids(condition?: string): AsyncGenerator<Int32Array> {
+    const query = this.table.query().select(['pid']);
+    for await (const batch of condition === undefined ? query : query.where(condition)) {
+      yield batch.getChild('pid')!.toArray() as Int32Array;
+    }
+  }
+
+  /**
+   * Finds the passages of the largest BM25 score.
+   *
+   * @param terms  index terms of the query
+   */
+  async search(terms: readonly string[], k: number, condition?: string): Promise<TermMatch[]> {
+    if (terms.length === 0 || (await this.count()) === 0) return [];
+    const { MatchQuery } = this.lance.lancedb;
+    const query = this.table
+      .query()
+      .fullTextSearch(new MatchQuery(terms.join(' '), 'terms'))
+      .select(['pid', '_score'])
+      .limit(k);
+    const rows = await (condition === undefined ? query : query.where(condition)).toArray();
+    const matches = rows.map(({ pid, _score }) => ({ pid: pid as number, score: _score as number }));
+    return matches.sort((a, b) => b.score - a.score || a.pid - b.pid);
+  }
+
+  /** Appends new passages. */
+  async add(rows: readonly PassageRow[]): Promise<void> {
+    if (rows.length > 0) await this.table.add(passageColumns(this.lance, rows));
+  }
+
+  /** Replaces passages by their numbers. */
+  async replace(rows: readonly PassageRow[]): Promise<void> {
+    if (rows.length === 0) return;
+    await this.table.mergeInsert('pid').whenMatchedUpdateAll().execute(passageColumns(this.lance, rows));
+  }
+
+  /** Removes passages by their numbers. */
+  async remove(pids: readonly number[]): Promise<void> {
+    for (const part of inParts(pids)) await this.table.delete(isOneOf('pid', part));
+  }
+
+  /**
+   * Makes or extends the indices by number, id and term, and merges small files.
+   *
+   * @param unneededBefore  versions older than this are deleted
+   */
+  async optimize(unneededBefore: Date): Promise<void> {
+    const { Index } = this.lance.lancedb;
+    const indexed = new Set((await this.table.listIndices()).flatMap(({ columns }) => columns));
+    const rows = await this.table.countRows();
+    for (const column of rows < INDEX_FROM_ROWS ? [] : ['pid', 'id']) {
+      if (!indexed.has(column)) await this.table.createIndex(column, { config: Index.btree() });
+    }
+    if (!indexed.has('terms') && rows > 0) {
+      const config = Index.fts({
+        baseTokenizer: 'whitespace',
+        withPosition: false,
+        stem: false,
+        removeStopWords: false,
+        lowercase: false,
+        asciiFolding: false,
+        maxTokenLength: 2 ** 16,
+      });
+      await this.table.createIndex('terms', { config });
+    }
+    await this.table.optimize({ cleanupOlderThan: unneededBefore });
+  }
+}
+
+function shown(row: Record<string, unknown>): StoredPassage {
+  const { pid, id, title, text, metadata } = row as unknown as PassageRow;
+  const fields = metadata === null ? null : (JSON.parse(metadata) as Record<string, unknown>);
+  return { pid, id, title, text, metadata: fields };
+}

@@ -1,0 +1,159 @@
+import { existsSync } from 'node:fs';
+import { DataError } from '../util/errors.ts';
+import { readJson, writeFileAtomic } from '../util/files.ts';
+import { isObject, type Json, objectIn } from '../util/json-objects.ts';
+
+/** Format of stores that this version writes, and the newest that it reads. */
+export const STORE_FORMAT = 1;
+
+/** Embedding space of a store: the vectors that one version of an encoder made. */
+export interface StoredSpace {
+  /** Id of the space (see `embeddingSpaceId`). */
+  readonly id: string;
+  /** Embedding size D. */
+  readonly dimension: number;
+  /** Model as it was named when the space was added: a folder or a repository of the hub. */
+  readonly model: string;
+  /** Training steps of the encoder. */
+  readonly steps: number;
+  /** Time at which the space was added, in milliseconds since 1970. */
+  readonly added: number;
+}
+
+/** Settings of the index terms of a store's BM25. */
+export interface StoredTerms {
+  readonly language: string;
+  readonly stem: boolean;
+  readonly stopWords: boolean;
+}
+
+/**
+ * State of a store after its last commit. Each table is read at the version that is recorded here. What a writer has added since is
+ * not part of the store, so that a commit over several tables is seen as a whole or not at all.
+ */
+export interface StoreHead {
+  /** Committed version of each table, by name. */
+  readonly versions: Readonly<Record<string, number>>;
+  /** Number of the next new passage. Numbers are never used again. */
+  readonly nextPassage: number;
+  /** Embedding spaces, in the order in which they were added. */
+  readonly spaces: readonly StoredSpace[];
+  /** Id of the space that queries are embedded in; null before the first. */
+  readonly current: string | null;
+  /** Settings of the index terms. */
+  readonly terms: StoredTerms;
+}
+
+/** Reads and writes the head of a store. */
+export interface HeadFile {
+  /** Reads the head; undefined if there is no store. */
+  read(): Promise<StoreHead | undefined>;
+  /** Replaces the head, atomically and durably. */
+  write(head: StoreHead): Promise<void>;
+}
+
+/** Head of a store in a folder: a JSON file that is replaced by renaming, and synced to the disk. */
+export const headFile = (file: string): HeadFile => ({
+  async read() {
+    return existsSync(file) ? parseHead(objectIn(await readJson(file), file), file) : undefined;
+  },
+  async write(head) {
+    await writeFileAtomic(file, formatHead(head));
+  },
+});
+
+/** Formats a head as JSON. */
+export const formatHead = (head: StoreHead): string =>
+  `${JSON.stringify({ undriftStore: STORE_FORMAT, ...head }, null, 2)}\n`;
+
+/**
+ * Checks the content of a head.
+ *
+ * @throws DataError if it is damaged, of a later format, or not of a store
+ */
+export function parseHead(json: Json, file: string): StoreHead {
+  const format = json.undriftStore;
+  if (!Number.isSafeInteger(format)) {
+    throw new DataError('not the head of a store: "undriftStore" is missing', {
+      file,
+      help: 'name a folder that undrift index has written, or an empty one',
+    });
+  }
+  if ((format as number) > STORE_FORMAT) {
+    throw new DataError(`the store has format ${format}, this version of Undrift reads ${STORE_FORMAT}`, {
+      file,
+      help: 'update Undrift',
+    });
+  }
+  const check = new Fields(file);
+  const versions = check.object(json, 'versions');
+  for (const name of Object.keys(versions)) check.count(versions, name);
+  const spaces = check.array(json, 'spaces').map((space, i) => {
+    const found = isObject(space) ? space : check.fail(`spaces[${i}]`, 'an object', space);
+    return {
+      id: check.text(found, 'id'),
+      dimension: check.count(found, 'dimension', 1),
+      model: check.text(found, 'model'),
+      steps: check.count(found, 'steps'),
+      added: check.count(found, 'added'),
+    };
+  });
+  const { current } = json;
+  if (current !== null && !spaces.some(({ id }) => id === current)) {
+    check.fail('current', 'the id of one of the spaces', current);
+  }
+  const terms = check.object(json, 'terms');
+  return {
+    versions: versions as Record<string, number>,
+    nextPassage: check.count(json, 'nextPassage'),
+    spaces,
+    current: current as string | null,
+    terms: {
+      language: check.text(terms, 'language'),
+      stem: check.flag(terms, 'stem'),
+      stopWords: check.flag(terms, 'stopWords'),
+    },
+  };
+}
+
+/** Checks of single fields, with errors that name the file and the field. */
+class Fields {
+  private readonly file: string;
+
+  constructor(file: string) {
+    this.file = file;
+  }
+
+  fail(name: string, expected: string, found: unknown): never {
+    throw new DataError(`"${name}" must be ${expected}, found ${JSON.stringify(found)?.slice(0, 80)}`, {
+      file: this.file,
+      help: 'the head of the store is damaged: restore the file from a copy, or index the documents again',
+    });
+  }
+
+  text(of: Json, name: string): string {
+    const value = of[name];
+    return typeof value === 'string' && value !== '' ? value : this.fail(name, 'a text', value);
+  }
+
+  flag(of: Json, name: string): boolean {
+    const value = of[name];
+    return typeof value === 'boolean' ? value : this.fail(name, 'true or false', value);
+  }
+
+  count(of: Json, name: string, min = 0): number {
+    const value = of[name];
+    const isCount = Number.isSafeInteger(value) && (value as number) >= min;
+    return isCount ? (value as number) : this.fail(name, `a whole number ≥ ${min}`, value);
+  }
+
+  object(of: Json, name: string): Json {
+    const value = of[name];
+    return isObject(value) ? value : this.fail(name, 'an object', value);
+  }
+
+  array(of: Json, name: string): readonly unknown[] {
+    const value = of[name];
+    return Array.isArray(value) ? value : this.fail(name, 'an array', value);
+  }
+}

@@ -1,0 +1,323 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Connection, Table } from '@lancedb/lancedb';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
+import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { fileError } from '../util/files.ts';
+import { embeddingSchema, passageSchema } from './columns.ts';
+import { DurableFolder } from './durable-folder.ts';
+import { EmbeddingTable } from './embedding-table.ts';
+import { type Lance, loadLance } from './lance.ts';
+import { PassageTable } from './passage-table.ts';
+import { type HeadFile, headFile, type StoredSpace, type StoredTerms, type StoreHead } from './store-head.ts';
+
+const HEAD = 'store.json';
+const PASSAGES = 'passages';
+/** Time for which compaction keeps versions that are no longer current, for processes that still read them. */
+const KEEP_MS = 10 * 60_000;
+
+/** Settings of {@link Store.open}. */
+export interface StoreOptions {
+  /** Create the store if there is none, with these settings of its index terms. Default: a missing store is an error. */
+  readonly create?: StoredTerms | undefined;
+  /** Called with a note, for example about uncommitted rows of a killed writer that were set aside. */
+  readonly onNote?: ((note: string) => void) | undefined;
+}
+
+/** Tables of one commit, for reading. A later commit does not change them. */
+export interface StoreSnapshot {
+  /** State of the commit. */
+  readonly head: StoreHead;
+  /** Passages. */
+  readonly passages: PassageTable;
+  /** Embeddings of a space by its id. */
+  embeddings(space: string): EmbeddingTable;
+}
+
+/** Tables that a commit changes, and the part of the head that it sets. */
+export interface StoreDraft extends StoreSnapshot {
+  /** Takes numbers for new passages. */
+  takePids(count: number): Int32Array;
+  /** Adds an embedding space, or returns the table of one that exists. */
+  addSpace(space: StoredSpace): Promise<EmbeddingTable>;
+  /** Sets the space that queries are embedded in. */
+  setCurrent(space: string): void;
+}
+
+/**
+ * Passages and their embeddings in a folder.
+ *
+ * A store has one table of passages and one table of embeddings for each embedding space, so that vectors of two encoders are
+ * never mixed. The tables are LanceDB's; their committed versions stand in the head, `store.json`. A commit syncs all files to the
+ * disk before it replaces the head. After a kill or a loss of power, the store is what the head says.
+ *
+ * A store has one writer at a time and any number of readers.
+ */
+export class Store {
+  /** Absolute path of the folder. */
+  readonly folder: string;
+  private readonly lance: Lance;
+  private readonly connection: Connection;
+  private readonly file: HeadFile;
+  private readonly onNote: (note: string) => void;
+  private readonly tables = new Map<string, Table>();
+  private readonly folders = new Map<string, DurableFolder>();
+  private current: StoreHead;
+  private reading: Promise<StoreSnapshot> | undefined;
+  /** Commit that is running; others wait for it. */
+  private writing: Promise<unknown> = Promise.resolve();
+  /** Whether tables may hold rows of a commit that failed or of a writer that was killed. */
+  private isUnclean = true;
+
+  private constructor(
+    folder: string,
+    parts: { lance: Lance; connection: Connection; file: HeadFile; head: StoreHead },
+    onNote: (note: string) => void,
+  ) {
+    this.folder = folder;
+    this.lance = parts.lance;
+    this.connection = parts.connection;
+    this.file = parts.file;
+    this.current = parts.head;
+    this.onNote = onNote;
+  }
+
+  /**
+   * Opens the store in a folder.
+   *
+   * @throws UsageError if there is no store, or the folder holds something else
+   * @throws DataError if the head is damaged or of a later version of Undrift
+   * @throws UndriftError if LanceDB is not installed
+   */
+  static async open(location: string, { create, onNote = () => {} }: StoreOptions = {}): Promise<Store> {
+    const lance = await loadLance();
+    const folder = resolve(location);
+    const file = headFile(join(folder, HEAD));
+    let head = await file.read();
+    if (!head && !create) {
+      throw new UsageError(`${location} is not a store`, {
+        help: `make one: undrift index --model MODEL --data DATA --store ${location}`,
+      });
+    }
+    // LanceDB takes an address that begins with "db" for one of its cloud, so that the path must be absolute.
+    const connection = await lance.lancedb.connect(folder, { readConsistencyInterval: 0 });
+    if (!head) {
+      if (
+        existsSync(folder) &&
+        (await readdir(folder)).some((name) => !name.endsWith('.tmp') && name !== `${PASSAGES}.lance`)
+      ) {
+        throw new UsageError(`${location} is not a store, and not empty`, {
+          help: 'name an empty folder, or one that does not exist',
+        });
+      }
+      head = await createTables(lance, connection, folder, create!);
+      await file.write(head);
+    }
+    return new Store(folder, { lance, connection, file, head }, onNote);
+  }
+
+  /** State after the last commit. */
+  get head(): StoreHead {
+    return this.current;
+  }
+
+  /** Finds an embedding space by its id; undefined if the store has none such. */
+  space(id: string): StoredSpace | undefined {
+    return this.current.spaces.find((space) => space.id === id);
+  }
+
+  /** Returns the tables as of the last commit. They stay as they are while later commits are made. */
+  async snapshot(): Promise<StoreSnapshot> {
+    this.reading ??= this.openSnapshot(this.current);
+    return await this.reading;
+  }
+
+  /** Reads the head again, so that `snapshot` returns what another process has committed. */
+  async reload(): Promise<void> {
+    const head = await this.file.read();
+    if (!head) throw new UndriftError(`the store ${this.folder} has been removed`);
+    this.current = head;
+    this.reading = undefined;
+  }
+
+  /**
+   * Changes tables in one step: after an error, a kill or a loss of power either all changes or none are part of the store.
+   * Commits of one store wait for each other.
+   */
+  async commit<T>(work: (draft: StoreDraft) => Promise<T>): Promise<T> {
+    const result = this.writing.then(() => this.commitNow(work));
+    this.writing = result.catch(() => {});
+    return await result;
+  }
+
+  /** Merges small files, extends the indices, and deletes versions that no reader needs any more. */
+  async optimize(): Promise<void> {
+    await this.commit(async ({ head, passages, embeddings }) => {
+      await passages.optimize(await this.unneededBefore(PASSAGES));
+      for (const { id } of head.spaces)
+        await embeddings(id).optimize(await this.unneededBefore(tableName(id)));
+    });
+  }
+
+  /** Closes the tables. */
+  close(): void {
+    for (const table of this.tables.values()) table.close();
+    this.connection.close();
+  }
+
+  private async commitNow<T>(work: (draft: StoreDraft) => Promise<T>): Promise<T> {
+    if (this.isUnclean) await this.rollBack();
+    this.isUnclean = true;
+    const { lance } = this;
+    let { nextPassage, spaces, current } = this.current;
+    const tables = new Map<string, EmbeddingTable>();
+    for (const { id, dimension } of spaces) {
+      tables.set(id, new EmbeddingTable(lance, await this.writable(tableName(id)), dimension));
+    }
+    const result = await work({
+      head: this.current,
+      passages: new PassageTable(lance, await this.writable(PASSAGES)),
+      embeddings: (space) => tables.get(space) ?? noSpace(space, spaces),
+      takePids: (count) => Int32Array.from({ length: count }, () => nextPassage++),
+      addSpace: async (space) => {
+        const known = tables.get(space.id);
+        if (known) return known;
+        const name = tableName(space.id);
+        const schema = embeddingSchema(lance, space.dimension);
+        this.tables.set(name, await this.connection.createEmptyTable(name, schema, { mode: 'overwrite' }));
+        const table = new EmbeddingTable(lance, await this.writable(name), space.dimension);
+        tables.set(space.id, table);
+        spaces = [...spaces, space];
+        return table;
+      },
+      setCurrent: (space) => {
+        current = space;
+      },
+    });
+    const versions: Record<string, number> = {};
+    for (const name of [PASSAGES, ...spaces.map(({ id }) => tableName(id))]) {
+      const table = await this.writable(name);
+      versions[name] = await table.version();
+      if (versions[name] !== this.current.versions[name]) await this.durable(name).sync();
+    }
+    const head = { ...this.current, versions, nextPassage, spaces, current };
+    await this.file.write(head);
+    this.current = head;
+    this.reading = undefined;
+    this.isUnclean = false;
+    return result;
+  }
+
+  /**
+   * Time before which no version of a table is needed. It is not later than that of the committed version, which stays until the
+   * head names another: a process that is killed between compaction and commit must find it.
+   */
+  private async unneededBefore(name: string): Promise<Date> {
+    const versions = await (await this.writable(name)).listVersions();
+    const committed = versions.find(({ version }) => version === this.current.versions[name]);
+    return new Date(Math.min(Date.now() - KEEP_MS, committed?.timestamp.getTime() ?? 0));
+  }
+
+  /** Removes what is not committed from the tables. */
+  private async rollBack(): Promise<void> {
+    for (const name of Object.keys(this.current.versions)) {
+      if ((await this.setAside(name)) === 0) continue;
+      this.tables.get(name)?.close();
+      this.tables.delete(name);
+    }
+  }
+
+  /** Sets the uncommitted versions of a table aside, and returns their number. */
+  private async setAside(name: string): Promise<number> {
+    const committed = this.current.versions[name]!;
+    const removed = await this.durable(name).rollBack(committed, join(this.folder, 'quarantine', name));
+    if (removed.length > 0) {
+      const list = removed.join(', ');
+      this.onNote(`table ${name}: version ${list}, which a writer did not finish, is set aside`);
+    }
+    return removed.length;
+  }
+
+  private async writable(name: string): Promise<Table> {
+    const open = this.tables.get(name) ?? (await this.openTable(name));
+    this.tables.set(name, open);
+    return open;
+  }
+
+  /** Opens a table; if its newest version cannot be read, sets aside what is not committed and tries again. */
+  private async openTable(name: string): Promise<Table> {
+    try {
+      return await this.connection.openTable(name);
+    } catch (cause) {
+      if ((await this.setAside(name)) > 0) return await this.connection.openTable(name);
+      throw new DataError('the table cannot be read', {
+        file: join(this.folder, `${name}.lance`),
+        help: 'restore the folder from a copy, or index the documents again into a new store',
+        cause,
+      });
+    }
+  }
+
+  private durable(name: string): DurableFolder {
+    const known = this.folders.get(name) ?? new DurableFolder(join(this.folder, `${name}.lance`));
+    this.folders.set(name, known);
+    return known;
+  }
+
+  private async openSnapshot(head: StoreHead): Promise<StoreSnapshot> {
+    const { lance } = this;
+    const at = async (name: string): Promise<Table> => {
+      const table = await this.openTable(name);
+      await table.checkout(head.versions[name]!);
+      return table;
+    };
+    const tables = new Map<string, EmbeddingTable>();
+    for (const { id, dimension } of head.spaces) {
+      tables.set(id, new EmbeddingTable(lance, await at(tableName(id)), dimension));
+    }
+    return {
+      head,
+      passages: new PassageTable(lance, await at(PASSAGES)),
+      embeddings: (space) => tables.get(space) ?? noSpace(space, head.spaces),
+    };
+  }
+}
+
+/** Describes the embedding space of a retriever. */
+export const spaceOf = (retriever: Retriever, model: string): StoredSpace => ({
+  id: embeddingSpaceId(retriever),
+  dimension: retriever.dimension,
+  model,
+  steps: retriever.trainedSteps,
+  added: Date.now(),
+});
+
+const tableName = (space: string): string => `vectors-${space}`;
+
+async function createTables(
+  lance: Lance,
+  connection: Connection,
+  folder: string,
+  terms: StoredTerms,
+): Promise<StoreHead> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw fileError(error, folder, 'create');
+  }
+  const passages = await connection.createEmptyTable(PASSAGES, passageSchema(lance), { mode: 'overwrite' });
+  const version = await passages.version();
+  passages.close();
+  await new DurableFolder(join(folder, `${PASSAGES}.lance`)).sync();
+  return { versions: { [PASSAGES]: version }, nextPassage: 0, spaces: [], current: null, terms };
+}
+
+function noSpace(id: string, spaces: readonly StoredSpace[]): never {
+  const known = spaces.map((space) => `${space.id} (${space.model})`).join(', ');
+  throw new UsageError(
+    `the store has no vectors of the embedding space ${id}${known === '' ? '' : `, only of ${known}`}`,
+    { help: 'index the documents with this model: undrift index --model MODEL --store STORE' },
+  );
+}

@@ -1,0 +1,35 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadRetriever, saveRetriever } from '../models/folder/model-folder.ts';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
+import { DataError } from '../util/errors.ts';
+import type { Store } from './store.ts';
+
+/** Folder of the model that made the vectors of a space. */
+export const encoderFolder = (store: Store, space: string): string => join(store.folder, 'encoders', space);
+
+/** Saves a model in a store, so that queries can be embedded without the folder that it came from. */
+export async function saveEncoder(store: Store, retriever: Retriever, space: string): Promise<void> {
+  const folder = encoderFolder(store, space);
+  if (!existsSync(join(folder, 'undrift.json'))) await saveRetriever(folder, retriever, { onnx: false });
+}
+
+/**
+ * Loads the model of a space of a store.
+ *
+ * @throws DataError if the model gives vectors of another space
+ */
+export async function loadEncoder(store: Store, space: string): Promise<Retriever> {
+  const folder = encoderFolder(store, space);
+  const retriever = await loadRetriever(folder);
+  const found = embeddingSpaceId(retriever);
+  if (found === space) return retriever;
+  throw new DataError(
+    `the model gives vectors of the embedding space ${found}, the store names it ${space}`,
+    {
+      file: folder,
+      help: 'the folder has been changed: restore it from a copy, or index the documents again',
+    },
+  );
+}
