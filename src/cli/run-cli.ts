@@ -7,10 +7,12 @@ import { doctorCommand } from './doctor.ts';
 import { encodeCommand } from './encode.ts';
 import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
+import { indexCommand } from './index-store.ts';
 import { INTERRUPTED_EXIT_CODE, TerminalIo } from './io.ts';
 import { mineCommand } from './mine.ts';
 import { packageVersion } from './package-version.ts';
 import { searchCommand } from './search.ts';
+import { statusCommand } from './status.ts';
 import { trainCommand } from './train.ts';
 
 /** All commands, in the order of the help. */
@@ -19,7 +21,9 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   trainCommand,
   evalCommand,
   encodeCommand,
+  indexCommand,
   searchCommand,
+  statusCommand,
   mineCommand,
   correctCommand,
   exportCommand,

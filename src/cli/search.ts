@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { buffer } from 'node:stream/consumers';
-import type { Corpus } from '../data/corpus.ts';
+import { type Corpus, joinTitle } from '../data/corpus.ts';
 import { loadCorpus } from '../data/load.ts';
 import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
@@ -10,13 +10,17 @@ import { RANKING_OPTIONS, VECTOR_OPTIONS } from '../retrieval/retrieval-options.
 import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { ExactIndex } from '../search/exact-search.ts';
+import { STORE_OPTION, STORE_SEARCH_OPTIONS } from '../store/store-options.ts';
+import type { StoreHit } from '../store/store-searcher.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { commandLine } from '../util/command-line.ts';
 import { DataError, UsageError } from '../util/errors.ts';
-import { type OptionValues, optionValues } from '../util/option-table.ts';
+import { type OptionSpec, type OptionValues, optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { flagOf } from './options.ts';
+import { searchStore } from './search-store.ts';
 import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /**
@@ -28,7 +32,7 @@ import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-opti
 const MAX_COMMAND_LINE_BYTES = 16_384;
 
 const OPTIONS = {
-  model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
+  model: { type: 'text', value: 'model', help: `bm25, or ${MODEL_HELP}; not needed with --store` },
   data: { type: 'text', value: 'folder', help: 'data set whose documents to search' },
   corpus: {
     type: 'text',
@@ -41,6 +45,8 @@ const OPTIONS = {
     help: '.npy file of the documents, encoded by this model (undrift encode --data); avoids encoding them again. Its manifest is checked',
   },
   ...VECTOR_OPTIONS,
+  store: { ...STORE_OPTION.store, help: 'store to search (undrift index)' },
+  ...STORE_SEARCH_OPTIONS,
   topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
   skipBadRows: FAULT_OPTIONS.skipBadRows,
   ...DIMENSIONS_OPTION,
@@ -58,10 +64,30 @@ export const searchCommand = defineCommand({
   examples: [
     '--model runs/first --data data/api-docs "read a file line by line"',
     '--model bm25 --corpus notes.txt --top-k 3 meeting in march',
+    '--store stores/docs --mode hybrid --filter year>=2020 "read a file line by line"',
   ],
   async run(options, io, words) {
     const query = words.join(' ') === '-' ? await readStdin() : words.join(' ');
     if (query.trim() === '') throw new UsageError('the text to search for is empty');
+    if (options.store !== undefined) {
+      refuseOthers(
+        options,
+        ['store', 'topK', ...Object.keys(STORE_SEARCH_OPTIONS), ...COMPUTE_NAMES],
+        'a store',
+      );
+      const { passages, results } = await searchStore(options.store, query, options, {
+        io,
+        compute: computeOptions(options),
+      });
+      const json = { store: options.store, query, mode: options.mode, documents: passages, results };
+      return { json, text: results.map(formatHit).join('') || 'no passage was found\n' };
+    }
+    refuseOthers(
+      options,
+      Object.keys(OPTIONS).filter((name) => !(name in STORE_SEARCH_OPTIONS)),
+      '--data and --corpus',
+    );
+    if (options.model === undefined) throw new UsageError('--model is missing');
     if ((options.data === undefined) === (options.corpus === undefined)) {
       throw new UsageError(
         options.data === undefined
@@ -90,6 +116,21 @@ export const searchCommand = defineCommand({
     return { json, text: results.map(formatResult).join('') || 'no document has a word of the query\n' };
   },
 });
+
+const COMPUTE_NAMES = Object.keys(COMPUTE_OPTIONS);
+
+/** Refuses options that have no meaning for what is searched and are not left at their defaults. */
+function refuseOthers(
+  options: OptionValues<typeof OPTIONS>,
+  allowed: readonly string[],
+  searched: string,
+): void {
+  for (const [name, spec] of Object.entries<OptionSpec>(OPTIONS)) {
+    const value = options[name as keyof typeof OPTIONS];
+    if (allowed.includes(name) || value === undefined || value === spec.default) continue;
+    throw new UsageError(`${flagOf(name, spec)} has no meaning for a search in ${searched}`);
+  }
+}
 
 async function readStdin(): Promise<string> {
   const bytes = await buffer(process.stdin);
@@ -131,7 +172,7 @@ async function searchDense(
     });
   }
   const compute = computeOptions(options);
-  const retriever = await loadModel(options.model, io, ['bm25'], options);
+  const retriever = await loadModel(options.model!, io, ['bm25'], options);
   const stored =
     options.embeddings === undefined
       ? undefined
@@ -186,6 +227,9 @@ function encodeCommandLine(file: string, options: OptionValues<typeof OPTIONS>):
     docPrompt,
   });
 }
+
+/** Formats a passage of a store like a document, with its title before its text. */
+const formatHit = (hit: StoreHit): string => formatResult({ ...hit, text: joinTitle(hit.title, hit.text) });
 
 const EXCERPT_CHARACTERS = 160;
 

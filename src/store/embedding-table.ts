@@ -91,6 +91,18 @@ export class EmbeddingTable {
     for (const part of inParts(pids)) await this.table.delete(isOneOf('pid', part));
   }
 
+  /** Times of the oldest and of the newest embedding, in milliseconds since 1970; undefined if there is none. */
+  async times(): Promise<{ oldest: number | undefined; newest: number | undefined }> {
+    let [oldest, newest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for await (const batch of this.table.query().select(['time'])) {
+      for (const time of batch.getChild('time')!.toArray() as Float64Array) {
+        if (time < oldest) oldest = time;
+        if (time > newest) newest = time;
+      }
+    }
+    return newest < oldest ? { oldest: undefined, newest: undefined } : { oldest, newest };
+  }
+
   /** Kind of the index for approximate search; undefined if there is none. */
   async approximate(): Promise<ApproximateKind | undefined> {
     const index = (await this.table.listIndices()).find(({ columns }) => columns.includes('vector'));
@@ -106,6 +118,7 @@ export class EmbeddingTable {
    */
   async buildApproximate(kind: ApproximateKind, partitions: number): Promise<void> {
     const { Index } = this.lance.lancedb;
+    await this.rewrite();
     const config =
       kind === 'hnsw'
         ? Index.hnswSq({ distanceType: 'dot', numPartitions: 1, m: 20, efConstruction: 100 })
@@ -149,6 +162,16 @@ export class EmbeddingTable {
       await this.table.createIndex('pid', { config: Index.btree() });
     }
     await this.table.optimize({ cleanupOlderThan: unneededBefore });
+  }
+
+  /** Writes all rows anew. LanceDB samples a table with few deleted rows so slowly that an index would take hours. */
+  private async rewrite(): Promise<void> {
+    let mode: 'overwrite' | 'append' = 'overwrite';
+    // The query reads the version of its start, whatever is written meanwhile.
+    for await (const part of this.stream()) {
+      await this.table.add(embeddingColumns(this.lance, part), { mode });
+      mode = 'append';
+    }
   }
 
   private rowsOf(batch: RecordBatch): EmbeddingRows {

@@ -32,10 +32,10 @@ export function parseCondition(text: string): FieldCondition {
       help: 'write field, comparison and value, for example year>=2020, lang=en, tags~draft',
     });
   }
-  return { field, is: sign === '~' ? 'contains' : (sign as FieldCondition['is']), value: valueOf(found) };
+  return { field, is: sign === '~' ? 'contains' : (sign as FieldCondition['is']), value: literalOf(found) };
 }
 
-function valueOf(text: string): FilterValue {
+function literalOf(text: string): FilterValue {
   const quoted = /^(["'])(.*)\1$/s.exec(text);
   if (quoted) return quoted[2]!;
   if (text === 'true' || text === 'false') return text === 'true';

@@ -15,7 +15,7 @@ export interface IndexOptions extends ComputeOptions {
   readonly total?: number | undefined;
   /** Aborting ends the work after the current commit. What is committed stays. */
   readonly signal?: AbortSignal | undefined;
-  /** Called after every commit, with progress in passages. */
+  /** Called after every forward pass and every commit, with progress in passages. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -48,7 +48,7 @@ const OPTIMIZE_EVERY = 64;
  * Passages are read, embedded and committed in parts. Memory is bounded by one part, whatever their number.
  *
  * @param passages  passages in any order
- * @throws DataError for a passage without text or id, and for an id that occurs twice within a part
+ * @throws DataError for a passage without id, and for an id that occurs twice within a part
  */
 export async function indexPassages(
   store: Store,
@@ -68,9 +68,18 @@ export async function indexPassages(
   let commits = 0;
   for await (const part of inParts(passages, isStatic ? COMMIT_TEXTS_STATIC : COMMIT_TEXTS)) {
     checkPassages(part);
-    const done = await store.commit((draft) => indexPart(draft, part, { retriever, space, rows, options }));
-    counts = sum(counts, done);
-    options.onProgress?.({ stage: 'index', done: counts.read, total: options.total, unit: 'passages' });
+    const report = (done: number) =>
+      options.onProgress?.({
+        stage: 'index',
+        done: counts.read + done,
+        total: options.total,
+        unit: 'passages',
+      });
+    counts = sum(
+      counts,
+      await store.commit((draft) => indexPart(draft, part, { retriever, space, rows, options, report })),
+    );
+    report(0);
     commits += 1;
     if (commits % OPTIMIZE_EVERY === 0) await store.optimize();
     if (options.signal?.aborted) break;
@@ -85,12 +94,14 @@ interface Indexer {
   readonly space: StoredSpace;
   readonly rows: PassageRows;
   readonly options: IndexOptions;
+  /** Reports how many passages of the part are embedded. */
+  readonly report: (done: number) => void;
 }
 
 async function indexPart(
   draft: StoreDraft,
   part: readonly PassageInput[],
-  { retriever, space, rows, options }: Indexer,
+  { retriever, space, rows, options, report }: Indexer,
 ): Promise<IndexCounts> {
   const { passages } = draft;
   const own = draft.embeddings(space.id);
@@ -116,7 +127,11 @@ async function indexPart(
   const missing = part.filter(({ id }) => !present.has(numbered.get(id)!));
   if (missing.length > 0) {
     const texts = missing.map(({ title, text }) => joinTitle(title, text));
-    const vectors = await retriever.encode('document', texts, options);
+    const before = part.length - missing.length;
+    const vectors = await retriever.encode('document', texts, {
+      ...options,
+      onProgress: ({ done }) => report(before + done),
+    });
     await own.add({
       pids: Int32Array.from(missing, ({ id }) => numbered.get(id)!),
       vectors,

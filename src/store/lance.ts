@@ -23,7 +23,7 @@ export function loadLance(): Promise<Lance> {
 
 async function importLance(): Promise<Lance> {
   // LanceDB warns on stderr about every table that it creates.
-  process.env.LANCE_LOG ??= 'error';
+  process.env.LANCEDB_LOG ??= 'error';
   try {
     const [lancedb, arrow] = await Promise.all([import('@lancedb/lancedb'), import('apache-arrow')]);
     return { lancedb, arrow };

@@ -71,7 +71,7 @@ function metadataOf({ metadata }: PassageInput): string | null {
 /**
  * Checks passages that are stored together.
  *
- * @throws DataError or UsageError for an empty id, an id that occurs twice, and a passage without any text
+ * @throws DataError or UsageError for an empty id or one that occurs twice
  */
 export function checkPassages(inputs: readonly PassageInput[]): void {
   const ids = new Set<string>();
@@ -82,9 +82,6 @@ export function checkPassages(inputs: readonly PassageInput[]): void {
       throw faulty(input, `passage id ${JSON.stringify(input.id)} was used before`, 'ids must be unique');
     }
     ids.add(input.id);
-    if (joinTitle(input.title, input.text).trim() === '') {
-      throw faulty(input, `passage ${JSON.stringify(input.id)} has no text`, 'remove it, or give it a text');
-    }
   }
 }
 

@@ -1,0 +1,140 @@
+import type { Corpus } from '../data/corpus.ts';
+import { readLines } from '../data/lines.ts';
+import { loadCorpus } from '../data/load.ts';
+import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { type IndexCounts, indexPassages } from '../store/index-passages.ts';
+import { buildApproximateIndex, removePassages } from '../store/maintain.ts';
+import type { PassageInput } from '../store/passage-input.ts';
+import { Store } from '../store/store.ts';
+import type { StoredTerms } from '../store/store-head.ts';
+import { STORE_OPTION } from '../store/store-options.ts';
+import { TERM_OPTIONS } from '../text/bm25-options.ts';
+import { UsageError } from '../util/errors.ts';
+import { count, formatDuration } from '../util/format.ts';
+import { optionValues } from '../util/option-table.ts';
+import { defineCommand } from './command.ts';
+import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
+import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+
+/** The command `undrift index`: stores passages and their vectors. */
+export const indexCommand = defineCommand({
+  name: 'index',
+  summary: 'store passages with their vectors, to search and serve them',
+  description:
+    'A passage of a known id is replaced if it has changed and skipped if it has not, so that a command that was stopped goes on when ' +
+    'it is given again. Memory is bounded whatever the number of passages. A second model adds vectors of its own; those of two ' +
+    'models are never mixed.',
+  options: {
+    ...STORE_OPTION,
+    store: { ...STORE_OPTION.store, required: true, help: 'folder of the store; made if it does not exist' },
+    model: { type: 'text', value: 'model', help: MODEL_HELP },
+    data: { type: 'text', value: 'folder', help: 'data set whose documents to store' },
+    corpus: { type: 'text', value: 'path', help: 'file of documents to store, or a folder of them' },
+    remove: { type: 'text', value: 'file', help: 'ids of passages to remove, one per line' },
+    approximate: {
+      type: 'choice',
+      choices: ['ivf', 'hnsw'],
+      help: 'build an index for approximate search: inverted lists of bits, or a graph (slower to build, larger)',
+    },
+    skipBadRows: FAULT_OPTIONS.skipBadRows,
+    ...DIMENSIONS_OPTION,
+    ...PROMPT_OPTIONS,
+    ...TERM_OPTIONS,
+    ...COMPUTE_OPTIONS,
+  },
+  stopsGracefully: true,
+  examples: [
+    '--model runs/first --data data/api-docs --store stores/docs',
+    '--model runs/first --corpus notes/ --store stores/notes --approximate ivf',
+    '--store stores/docs --remove withdrawn.txt',
+  ],
+  async run(options, io) {
+    const { model, data, corpus, remove, approximate } = options;
+    if (data !== undefined && corpus !== undefined)
+      throw new UsageError('--data and --corpus exclude each other');
+    const source = data ?? corpus;
+    if (source === undefined && remove === undefined && approximate === undefined) {
+      throw new UsageError('nothing to do: --data, --corpus, --remove or --approximate is missing');
+    }
+    if (source !== undefined && model === undefined) throw new UsageError('--model is missing');
+    const startMs = performance.now();
+    const compute = computeOptions(options);
+    const retriever = model === undefined ? undefined : await loadModel(model, io, [], options);
+    const documents = source === undefined ? undefined : await loadCorpus(source, readOptions(io, options));
+    const terms: StoredTerms = optionValues(TERM_OPTIONS, options);
+    const store = await Store.open(options.store, {
+      create: source === undefined ? undefined : terms,
+      onNote: (note) => io.log(`note: ${note}`),
+    });
+    checkTerms(store, terms, options.store);
+    const removed = remove === undefined ? 0 : await removeListed(store, remove);
+    let counts: IndexCounts = { read: 0, added: 0, changed: 0, unchanged: 0, embedded: 0 };
+    if (retriever && documents) {
+      counts = await indexPassages(store, retriever, passagesOf(documents), {
+        ...compute,
+        model: model!,
+        total: documents.size,
+        signal: io.signal,
+        onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
+      });
+    }
+    const space = retriever ? embeddingSpaceId(retriever) : store.head.current;
+    if (approximate !== undefined && space !== null && !io.signal.aborted) {
+      io.log(`building the index for approximate search (${approximate})`);
+      await buildApproximateIndex(store, space, approximate);
+    }
+    io.finishProgress();
+    await retriever?.dispose();
+    const rows = await (await store.snapshot()).passages.count();
+    store.close();
+    const seconds = (performance.now() - startMs) / 1000;
+    const stopped = io.signal.aborted;
+    return {
+      json: {
+        store: options.store,
+        rows,
+        space,
+        ...counts,
+        removed,
+        seconds: Number(seconds.toFixed(3)),
+        stopped,
+      },
+      text:
+        `${count(rows)} passages in ${options.store} (space ${space ?? 'none'})\n` +
+        `${describe(counts, removed)}, ${formatDuration(seconds * 1000)}\n` +
+        (stopped
+          ? 'stopped: give the command again to go on\n'
+          : `next: undrift search --store ${options.store} "…"\n`),
+      ...(stopped && { exitCode: 1 as const }),
+    };
+  },
+});
+
+function* passagesOf(corpus: Corpus): Generator<PassageInput> {
+  for (let row = 0; row < corpus.size; row++) yield { id: corpus.id(row), text: corpus.text(row) };
+}
+
+async function removeListed(store: Store, file: string): Promise<number> {
+  const ids: string[] = [];
+  for await (const { text } of readLines(file)) if (text !== '') ids.push(text);
+  return await removePassages(store, ids);
+}
+
+/** Checks that the index terms are those that the store was made with. */
+function checkTerms(store: Store, wanted: StoredTerms, name: string): void {
+  const { terms } = store.head;
+  const differs = (Object.keys(terms) as (keyof StoredTerms)[]).find((key) => wanted[key] !== terms[key]);
+  const isDefault = Object.entries(optionValues(TERM_OPTIONS, {})).every(
+    ([key, value]) => wanted[key as 'stem'] === value,
+  );
+  if (differs === undefined || isDefault) return;
+  throw new UsageError(`the store ${name} was made with another --${differs}: ${terms[differs]}`, {
+    help: 'the words of a store are split in one way: make a new store for another',
+  });
+}
+
+const describe = ({ added, changed, unchanged, embedded }: IndexCounts, removed: number): string =>
+  `${count(added)} added, ${count(changed)} changed, ${count(unchanged)} unchanged, ${count(removed)} removed; ` +
+  `${count(embedded)} embedded`;
