@@ -418,3 +418,7 @@ export {
 export type { NoteListener } from './util/option-name.ts';
 export type { Progress } from './util/progress.ts';
 export { normal, permutation, type RngKey, rngKey, uniform } from './util/rng.ts';
+
+/** Stores of passages and vectors. */
+
+export * from './store.ts';

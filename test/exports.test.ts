@@ -59,6 +59,11 @@ describe('the published package', () => {
       native: false,
     },
     search: { exports: 'Bm25 ExactIndex bm25Terms', native: true },
+    store: {
+      exports:
+        'Store StoreSearcher buildApproximateIndex fuseRanks fuseScores indexPassages parseCondition removePassages storeStatus',
+      native: true,
+    },
   };
 
   it('its entry points are those of package.json', () => {

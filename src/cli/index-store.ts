@@ -88,7 +88,7 @@ export const indexCommand = defineCommand({
     io.finishProgress();
     await retriever?.dispose();
     const rows = await (await store.snapshot()).passages.count();
-    store.close();
+    await store.close();
     const seconds = (performance.now() - startMs) / 1000;
     const stopped = io.signal.aborted;
     return {

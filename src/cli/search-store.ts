@@ -27,6 +27,6 @@ export async function searchStore(
     return { passages: await (await store.snapshot()).passages.count(), results };
   } finally {
     await searcher.dispose();
-    store.close();
+    await store.close();
   }
 }

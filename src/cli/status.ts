@@ -13,7 +13,7 @@ export const statusCommand = defineCommand({
   async run(options, io) {
     const store = await Store.open(options.store, { onNote: (note) => io.log(`note: ${note}`) });
     const status = await storeStatus(store);
-    store.close();
+    await store.close();
     const lines = status.spaces.map(({ id, model, dimension, rows, share, approximate, current, oldest }) => {
       const facts = [
         `${count(rows)} vectors (${(100 * share).toFixed(1)} %)`,

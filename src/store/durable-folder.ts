@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { fileError, syncFolder } from '../util/files.ts';
+import { fileError } from '../util/file-error.ts';
+import { syncFolder } from '../util/files.ts';
 
 /** Largest number in the file name of a manifest: version v is `(2^64 − 1 − v).manifest`, so that the newest is listed first. */
 const LAST_VERSION = 2n ** 64n - 1n;

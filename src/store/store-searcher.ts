@@ -43,7 +43,7 @@ export interface StoreHit extends StoredPassage {
   readonly parts?: { readonly dense?: number; readonly bm25?: number };
 }
 
-/** Settings of {@link StoreSearcher.open}. */
+/** Settings of a {@link StoreSearcher}. */
 export interface SearcherOptions extends ComputeOptions {
   /** Most bytes of vectors to keep in memory. Default 40 % of the machine's. */
   readonly memoryBytes?: number | undefined;

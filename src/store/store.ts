@@ -5,7 +5,8 @@ import type { Connection, Table } from '@lancedb/lancedb';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
-import { fileError } from '../util/files.ts';
+import { fileError } from '../util/file-error.ts';
+import { lockInside, type TakenLock, takeLock } from '../util/lock.ts';
 import { embeddingSchema, passageSchema } from './columns.ts';
 import { DurableFolder } from './durable-folder.ts';
 import { EmbeddingTable } from './embedding-table.ts';
@@ -15,6 +16,8 @@ import { type HeadFile, headFile, type StoredSpace, type StoredTerms, type Store
 
 const HEAD = 'store.json';
 const PASSAGES = 'passages';
+/** Files that a process leaves in a new store when it is killed before the head is written. */
+const OWN_LEFTOVERS = /^(\.lock|passages\.lance|.*\.tmp)$/;
 /** Time for which compaction keeps versions that are no longer current, for processes that still read them. */
 const KEEP_MS = 10 * 60_000;
 
@@ -66,6 +69,8 @@ export class Store {
   private readonly folders = new Map<string, DurableFolder>();
   private current: StoreHead;
   private reading: Promise<StoreSnapshot> | undefined;
+  /** Lock against other writers, from the first commit until the store is closed. */
+  private lock: TakenLock | undefined;
   /** Commit that is running; others wait for it. */
   private writing: Promise<unknown> = Promise.resolve();
   /** Whether tables may hold rows of a commit that failed or of a writer that was killed. */
@@ -104,10 +109,7 @@ export class Store {
     // LanceDB takes an address that begins with "db" for one of its cloud, so that the path must be absolute.
     const connection = await lance.lancedb.connect(folder, { readConsistencyInterval: 0 });
     if (!head) {
-      if (
-        existsSync(folder) &&
-        (await readdir(folder)).some((name) => !name.endsWith('.tmp') && name !== `${PASSAGES}.lance`)
-      ) {
+      if (existsSync(folder) && (await readdir(folder)).some((name) => !OWN_LEFTOVERS.test(name))) {
         throw new UsageError(`${location} is not a store, and not empty`, {
           help: 'name an empty folder, or one that does not exist',
         });
@@ -145,6 +147,8 @@ export class Store {
   /**
    * Changes tables in one step: after an error, a kill or a loss of power either all changes or none are part of the store.
    * Commits of one store wait for each other.
+   *
+   * @throws UndriftError if another process writes to the store
    */
   async commit<T>(work: (draft: StoreDraft) => Promise<T>): Promise<T> {
     const result = this.writing.then(() => this.commitNow(work));
@@ -161,13 +165,21 @@ export class Store {
     });
   }
 
-  /** Closes the tables. */
-  close(): void {
+  /** Closes the tables, and lets other processes write. */
+  async close(): Promise<void> {
+    await this.writing;
+    await this.lock?.release();
+    this.lock = undefined;
     for (const table of this.tables.values()) table.close();
     this.connection.close();
   }
 
   private async commitNow<T>(work: (draft: StoreDraft) => Promise<T>): Promise<T> {
+    if (this.lock) await this.lock.check();
+    else {
+      this.lock = await takeLock(lockInside(this.folder));
+      await this.reload();
+    }
     if (this.isUnclean) await this.rollBack();
     this.isUnclean = true;
     const { lance } = this;

@@ -1,0 +1,36 @@
+/**
+ * Passages and their vectors in a folder: indexing, search by vectors, by words and by both. Needs the optional peers
+ * `@lancedb/lancedb` and `apache-arrow`.
+ *
+ *     import { indexPassages, Store, StoreSearcher } from 'undrift/store';
+ *
+ * @module undrift/store
+ */
+export { type FusedRows, fuseRanks, fuseScores, type RankedRows } from './search/fusion.ts';
+export type { EmbeddingRows, PassageRow } from './store/columns.ts';
+export type {
+  ApproximateKind,
+  ApproximateOptions,
+  EmbeddingTable,
+  ScoredRows,
+} from './store/embedding-table.ts';
+export {
+  type FieldCondition,
+  type FilterValue,
+  type MetadataFilter,
+  parseCondition,
+} from './store/filter.ts';
+export { type IndexCounts, type IndexOptions, indexPassages } from './store/index-passages.ts';
+export { buildApproximateIndex, removePassages } from './store/maintain.ts';
+export type { PassageInput } from './store/passage-input.ts';
+export type { PassageTable, StoredPassage, TermMatch } from './store/passage-table.ts';
+export { Store, type StoreDraft, type StoreOptions, type StoreSnapshot } from './store/store.ts';
+export type { StoredSpace, StoredTerms, StoreHead } from './store/store-head.ts';
+export {
+  type SearcherOptions,
+  type SearchMode,
+  type StoreHit,
+  StoreSearcher,
+  type StoreSearchOptions,
+} from './store/store-searcher.ts';
+export { type SpaceStatus, type StoreStatus, storeStatus } from './store/store-status.ts';
