@@ -66,15 +66,20 @@ export class JudgementsBuilder {
     onConflict: (conflict: Conflict) => void = () => {},
     onScores: (conflict: ScoreConflict) => void = () => {},
   ): Judgements {
-    const groupOf = new Map<number, number>();
+    let queries = 0;
+    for (let i = 0; i < this.#size; i++) queries = Math.max(queries, this.#queryRows[i]! + 1);
+    // An array, because a map holds 2²⁴ entries at most.
+    const groupOf = new Int32Array(queries).fill(-1);
+    const queryRows: number[] = [];
     const groups = new Int32Array(this.#size);
     const counts: number[] = [];
     for (let i = 0; i < this.#size; i++) {
       const queryRow = this.#queryRows[i]!;
-      let group = groupOf.get(queryRow);
-      if (group === undefined) {
-        group = groupOf.size;
-        groupOf.set(queryRow, group);
+      let group = groupOf[queryRow]!;
+      if (group < 0) {
+        group = counts.length;
+        groupOf[queryRow] = group;
+        queryRows.push(queryRow);
         counts.push(0);
       }
       groups[i] = group;
@@ -132,7 +137,7 @@ export class JudgementsBuilder {
     }
     const judged = { offsets, rows: rows.slice(0, kept), grades: grades.slice(0, kept) };
     return {
-      queryRows: Int32Array.from(groupOf.keys()),
+      queryRows: Int32Array.from(queryRows),
       judged: scores === undefined ? judged : { ...judged, scores: scores.slice(0, kept) },
     };
   }

@@ -7,6 +7,7 @@ import { BM25_OPTIONS, TERM_OPTIONS } from './bm25-options.ts';
 import { termsOf } from './index-terms.ts';
 import { ownString } from './own-string.ts';
 import { RowHeap, type RowOrder } from './row-heap.ts';
+import { TermIds } from './term-ids.ts';
 
 /** Settings of a BM25 index. */
 export interface Bm25Options extends GivenOptions<typeof BM25_OPTIONS> {
@@ -54,7 +55,7 @@ export class Bm25 {
   /** Mean number of terms of a document. */
   readonly averageLength: number;
   readonly #tokenize: (text: string) => readonly string[];
-  readonly #termIds: ReadonlyMap<string, number>;
+  readonly #termIds: TermIds;
   /** Postings in compressed sparse rows: term t owns [offsets[t], offsets[t + 1]), ascending by document row. */
   readonly #offsets: Uint32Array;
   readonly #postingRows: Uint32Array;
@@ -288,7 +289,7 @@ interface QueryTerm {
 }
 
 interface Postings {
-  termIds: Map<string, number>;
+  termIds: TermIds;
   /** Terms of each document, counted with repetition. */
   lengths: Uint32Array;
   /** Distinct terms of document 0, then of document 1, …; document r ends at rowEnds[r]. */
@@ -303,7 +304,7 @@ function collectPostings(
   tokenize: (text: string) => readonly string[],
   onProgress: ((progress: Progress) => void) | undefined,
 ): Postings {
-  const termIds = new Map<string, number>();
+  const termIds = new TermIds();
   const lengths = new Uint32Array(count);
   const rowEnds = new Float64Array(count);
   let terms = new Uint32Array(1 << 16);
@@ -325,8 +326,7 @@ function collectPostings(
     for (const word of words) {
       let term = termIds.get(word);
       if (term === undefined) {
-        term = termIds.size;
-        termIds.set(ownString(word), term);
+        term = termIds.add(ownString(word));
         if (term >= lastAt.length) lastAt = grown(lastAt, new Float64Array(2 * lastAt.length).fill(-1));
       }
       const at = lastAt[term]!;
