@@ -72,7 +72,7 @@ export { CostLedger } from './objective/cost-ledger.ts';
 export { defineObjective, type Objective, type StepResult } from './objective/objective.ts';
 export type { Temperature } from './objective/temperature.ts';
 export { InterruptedError, type ReportedStep, type TrainCallbacks } from './train/callbacks.ts';
-export { type Checkpoint, readCheckpoint } from './train/checkpoint.ts';
+export { type Checkpoint, type RunIdentity, readCheckpoint } from './train/checkpoint.ts';
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';
 export type { BatchSource, StepReport } from './train/loop.ts';
 export type { TableRefresh } from './train/refresh-history.ts';

@@ -3,7 +3,7 @@ import { IN_MEMORY } from '../data/data-in-memory.ts';
 import { findMethod, methods } from '../methods/methods.ts';
 import { ledgerRows } from '../objective/ledger-rows.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
-import { readRunSettings } from '../train/run-folder.ts';
+import { findRunSettings } from '../train/run-folder.ts';
 import type { TrainOptions, TrainSettings } from '../train/settings.ts';
 import { trainRetriever } from '../train/train-retriever.ts';
 import { UsageError } from '../util/errors.ts';
@@ -114,7 +114,8 @@ type GivenOptions = Omit<TrainOptions, 'data' | 'method' | 'methodOptions'> & {
  * stored one.
  */
 async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
-  const stored: TrainSettings = await readRunSettings(given.out);
+  const stored: TrainSettings | undefined = await findRunSettings(given.out);
+  if (stored === undefined) return checkComplete(given);
   if (stored.data === IN_MEMORY && given.data === undefined) {
     throw new UsageError(`the run in ${given.out} was trained on data from the memory of a program`, {
       help: 'resume it in that program: trainRetriever({ …, resume: true }); or train on from its model: --model <run> --data <folder> --out <folder>',
@@ -133,4 +134,16 @@ async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
   // A run stores both `steps` and `epochs`, but only one of them may be given.
   if ('steps' in kept || 'steps' in own) delete kept.epochs;
   return { ...kept, ...own } as GivenOptions;
+}
+
+/**
+ * Checks the options for a run that was killed before it had written any. With all of its options it begins anew.
+ *
+ * @throws UsageError where the data is missing
+ */
+function checkComplete(given: GivenOptions): GivenOptions {
+  if (given.data !== undefined) return given;
+  throw new UsageError(`the run in ${given.out} was stopped before it had written its settings`, {
+    help: 'give all of its options again: it begins anew',
+  });
 }

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from '../train/callbacks.ts';
+import { hasCheckpoint } from '../train/checkpoint.ts';
 import { readEventLog } from '../train/event-log.ts';
 import { resolveSettings, type TrainOptions } from '../train/settings.ts';
 import { readJson } from '../util/files.ts';
@@ -139,12 +140,8 @@ async function train(
 ): Promise<RunTraining> {
   const folder = runFolder(job);
   if (state.kind === 'other') await rm(resultFile(job), { force: true });
-  // A run that was killed before its first checkpoint cannot be resumed.
-  const saved = ['checkpoint', 'checkpoint.old'].some((name) => existsSync(join(folder, name)));
-  const resume = state.kind === 'begun' && saved;
-  // A run that was killed while its folder was being set up counts as new. The folder belongs to this
-  // comparison alone, so it may be removed.
-  if (state.kind === 'new') await rm(folder, { recursive: true, force: true });
+  // A run that was killed before its first checkpoint begins anew.
+  const resume = state.kind === 'begun' && hasCheckpoint(folder);
   const result = await trainer.train(
     { ...options, ...(resume ? { resume } : { overwrite: true }) },
     callbacks,

@@ -42,6 +42,7 @@ export interface SafetensorsReader {
  * name. The tensors must not change until the promise settles.
  *
  * @param metadata free text by key; transformers refuses files without `format`
+ * @param onBytes called with all bytes of the file in order, for a digest
  * @throws ShapeError if the size of a tensor's data does not match its dims and dtype.
  * @throws UsageError if a tensor has the reserved name `__metadata__`, or the header gets too long.
  * @throws UndriftError if the file cannot be written.
@@ -50,6 +51,7 @@ export async function writeSafetensors(
   path: string,
   tensors: Readonly<Record<string, TensorData>>,
   metadata: Readonly<Record<string, string>> = { format: 'pt' },
+  onBytes?: (bytes: Uint8Array) => void,
 ): Promise<void> {
   const inOrder = Object.entries(tensors).sort(
     ([nameA, a], [nameB, b]) =>
@@ -77,7 +79,7 @@ export async function writeSafetensors(
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
   const pieces = [length, header, ...inOrder.map(([, tensor]) => bytesOf(tensor.data))];
-  await writeFileAtomic(path, pieces);
+  await writeFileAtomic(path, pieces, onBytes);
 }
 
 /** Element types in the order of the reference implementation. */

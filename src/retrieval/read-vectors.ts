@@ -3,11 +3,12 @@ import { type NpyReader, openNpy } from '../io/npy.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { bytesOf } from '../onnx/dtypes.ts';
+import { ByteDigest } from '../util/byte-digest.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { checkOptions, type GivenOptions } from '../util/option-table.ts';
 import { VECTOR_OPTIONS } from './retrieval-options.ts';
-import { ByteDigest, corpusDigests } from './row-digest.ts';
+import { corpusDigests } from './row-digest.ts';
 import { manifestFile, modelFacts, readManifest, type VectorManifest } from './vector-manifest.ts';
 
 /** Vectors read from a file, after a check that they are of the model and the texts at hand. */

@@ -2,8 +2,6 @@ import { createHash } from 'node:crypto';
 import type { Corpus } from '../data/corpus.ts';
 
 const BUFFER_BYTES = 1 << 16;
-/** Most bytes that one call of a hash takes. */
-const UPDATE_BYTES = 1 << 30;
 
 /**
  * Digest of a sequence of texts: the first 16 hexadecimal digits of SHA-256 over the length and the UTF-8 bytes
@@ -49,21 +47,4 @@ export function corpusDigests(corpus: Corpus): { texts: string; ids: string } {
     ids.add(corpus.id(row));
   }
   return { texts: texts.digest(), ids: ids.digest() };
-}
-
-/** SHA-256 of bytes that arrive in parts of any size. */
-export class ByteDigest {
-  private readonly hash = createHash('sha256');
-
-  /** Adds bytes. */
-  add(bytes: Uint8Array): void {
-    for (let start = 0; start < bytes.length; start += UPDATE_BYTES) {
-      this.hash.update(bytes.subarray(start, start + UPDATE_BYTES));
-    }
-  }
-
-  /** Returns the digest in hexadecimal digits; nothing can be added afterwards. */
-  digest(): string {
-    return this.hash.digest('hex');
-  }
 }

@@ -2,8 +2,9 @@ import type { Corpus } from '../data/corpus.ts';
 import { openNpyWriter } from '../io/npy.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { bytesOf } from '../onnx/dtypes.ts';
+import { ByteDigest } from '../util/byte-digest.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
-import { ByteDigest, RowDigest } from './row-digest.ts';
+import { RowDigest } from './row-digest.ts';
 import { type AppliedCorrector, modelFacts, type VectorManifest, writeManifest } from './vector-manifest.ts';
 
 /** Origin of vectors that are to be stored. */

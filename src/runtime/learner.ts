@@ -346,12 +346,17 @@ const tensorsOf = ({ value, slots, gradient }: Learned): HostTensor[] => [
  * Copies a tensor of a checkpoint into a live tensor.
  *
  * @param name name of the tensor, for the error message
- * @throws UndriftError if the tensor is missing or has another size.
+ * @throws UndriftError if the tensor is missing, or has another size or element type.
  */
 export function copyInto(target: HostTensor, source: HostTensor | undefined, name: string): void {
   if (!source || source.data.length !== target.data.length) {
     throw new UndriftError(`the checkpoint has no tensor "${name}" of ${target.data.length} elements`, {
       help: 'it was written by a run with other settings',
+    });
+  }
+  if (source.dtype !== target.dtype) {
+    throw new UndriftError(`the tensor "${name}" of the checkpoint is ${source.dtype}, not ${target.dtype}`, {
+      help: `the checkpoint is damaged: start the run anew with ${option('overwrite', true)}`,
     });
   }
   (target.data as Float32Array).set(source.data as Float32Array);

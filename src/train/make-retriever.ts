@@ -23,7 +23,7 @@ export async function makeRetriever(
 ): Promise<Retriever> {
   if (!isNewModel(settings.model)) return await givenModel(settings, settings.model, options.onNote);
   const stored = options.fromRun && join(options.fromRun, 'tokenizer.json');
-  // A run that was killed at its very start has only settings: its vocabulary is trained again, on the same data.
+  // A run of an early version may lack it: its vocabulary is trained again, on the same data.
   const file = stored && existsSync(stored) ? stored : settings.tokenizer;
   const tokenizer = file ? Tokenizer.fromFile(file) : vocabulary(settings, data);
   return createRetriever({

@@ -1,55 +1,95 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
-import { readJson, writeFileAtomic } from '../util/files.ts';
+import { readJson, recoverFolder, writeFileAtomic } from '../util/files.ts';
+import { isObject } from '../util/json-objects.ts';
+import { LOCK_NAME } from '../util/lock.ts';
 import { option } from '../util/option-name.ts';
-import { checkSameSettings, type TrainSettings } from './settings.ts';
+import { removeLeftoversIn } from '../util/temporary-name.ts';
+import { CHECKPOINT, hasCheckpoint, type RunIdentity } from './checkpoint.ts';
+import { checkSameSettings, identifyingSettings, type TrainSettings } from './settings.ts';
 
 /** File of a run's folder with its settings. */
 const SETTINGS = 'settings.json';
+/** Settings of a run whose folder is being set up. The file becomes `settings.json` when everything that a run begins with is there. */
+const STARTING = 'starting.json';
 /** Folder of the best model, inside a run's folder. */
 export const MODEL = 'model';
 /** Folder of the LoRA adapter, inside a run's folder. */
 export const ADAPTER = 'adapter';
 /** File of the log, inside a run's folder. */
 export const LOG = 'metrics.jsonl';
-const OWN_FILES = [SETTINGS, MODEL, ADAPTER, 'checkpoint', LOG, 'tensorboard', 'tokenizer.json', 'refresh'];
+/** Tokenizer of a run that makes a new model. */
+const TOKENIZER = 'tokenizer.json';
+/** Scratch folder of an encoding process. */
+const REFRESH = 'refresh';
+const OWN_FILES = [SETTINGS, STARTING, MODEL, ADAPTER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH];
+
+/** Tells whether a name is that of a lock, which a run's folder may hold besides its files. */
+const isLock = (name: string): boolean => name === LOCK_NAME || name.startsWith(`${LOCK_NAME}.`);
 
 /** Tells whether a name belongs to a run, or was left by a process that was killed while it wrote one. */
 const isOwnFile = (name: string): boolean =>
-  OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`));
+  isLock(name) || OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`));
+
+/** Tells whether a file of a run is of no value by itself: what a killed process leaves before its run has begun. */
+const isScrap = (name: string): boolean =>
+  isLock(name) || name === REFRESH || name.startsWith(`${REFRESH}.`) || name.endsWith('.tmp');
+
+/** Content of `settings.json`. */
+interface StoredSettings {
+  /** Fingerprint of the data. */
+  readonly fingerprint: string;
+  readonly settings: TrainSettings;
+}
 
 /**
  * Reads the settings of the run in a folder, so that it can be resumed without repeating them.
  *
  * @param out  folder of the run
+ * @returns  the settings; undefined for a folder in which a run was killed before it had written them
  * @throws UndriftError where there is no run
  * @throws DataError where its settings are damaged
  */
-export async function readRunSettings(out: string): Promise<TrainSettings> {
-  const file = join(out, SETTINGS);
-  if (!existsSync(file)) {
-    throw new UndriftError(`there is no run to resume in ${out}: no ${SETTINGS}`, {
-      help: `start it without ${option('resume')}`,
-    });
-  }
-  return (await readSettingsFile(file)).settings;
+export async function findRunSettings(out: string): Promise<TrainSettings | undefined> {
+  return (await findStored(out))?.settings;
 }
 
-async function readSettingsFile(file: string): Promise<{ fingerprint: string; settings: TrainSettings }> {
-  const stored = (await readJson(file)) as {
-    fingerprint?: unknown;
-    settings?: Partial<TrainSettings>;
-  } | null;
-  if (typeof stored?.settings?.data !== 'string' || typeof stored.fingerprint !== 'string') {
+/** Reads the settings of the run in a folder. @throws UndriftError where there are none */
+export async function readRunSettings(out: string): Promise<TrainSettings> {
+  return (await readStored(out)).settings;
+}
+
+async function readStored(out: string): Promise<StoredSettings> {
+  const stored = await findStored(out);
+  if (stored) return stored;
+  throw new UndriftError(`the run in ${out} was stopped before it had written its settings`, {
+    help: `give all of its options again; it then begins anew`,
+  });
+}
+
+async function findStored(out: string): Promise<StoredSettings | undefined> {
+  const file = [SETTINGS, STARTING].map((name) => join(out, name)).find((path) => existsSync(path));
+  if (file !== undefined) return await readSettingsFile(file);
+  const names = await readdir(out).catch(() => undefined);
+  if (names?.every(isScrap)) return undefined;
+  throw new UndriftError(`there is no run to resume in ${out}: no ${SETTINGS}`, {
+    help: `start it without ${option('resume')}`,
+  });
+}
+
+async function readSettingsFile(file: string): Promise<StoredSettings> {
+  const stored = await readJson(file);
+  const { fingerprint, settings } = isObject(stored) ? stored : {};
+  if (!isObject(settings) || typeof settings.data !== 'string' || typeof fingerprint !== 'string') {
     throw new DataError('these are not the settings of a run', {
       file,
       help: `start the run anew with ${option('overwrite', true)}`,
     });
   }
-  return stored as { fingerprint: string; settings: TrainSettings };
+  return { fingerprint, settings: settings as unknown as TrainSettings };
 }
 
 /**
@@ -60,9 +100,8 @@ async function readSettingsFile(file: string): Promise<{ fingerprint: string; se
  * @throws UndriftError where the run was started with other settings or data
  */
 export async function checkResumed(out: string, settings: TrainSettings, fingerprint: string): Promise<void> {
-  const { lr } = await readRunSettings(out);
-  checkSameSettings(await readRunSettings(out), { ...settings, lr: settings.lr ?? lr }, out);
-  const stored = await readSettingsFile(join(out, SETTINGS));
+  const stored = await readStored(out);
+  checkSameSettings(stored.settings, { ...settings, lr: settings.lr ?? stored.settings.lr }, out);
   if (stored.fingerprint !== fingerprint) {
     throw new UndriftError(`the data ${settings.data} is not what the run in ${out} was trained on`, {
       help: `its fingerprint was ${stored.fingerprint}, now it is ${fingerprint}: resume with the same data`,
@@ -70,37 +109,80 @@ export async function checkResumed(out: string, settings: TrainSettings, fingerp
   }
 }
 
+/** Returns what tells a run from others, to be stored in its checkpoints. */
+export const runIdentity = (settings: TrainSettings, fingerprint: string): RunIdentity => ({
+  ...identifyingSettings(settings),
+  fingerprint,
+});
+
+/** Progress of the run in a folder. `new`: it begins, and an earlier run may be replaced. `begun`: its settings are stored. `saved`: it has a checkpoint. */
+export type RunProgress = 'new' | 'begun' | 'saved';
+
 /**
- * Checks that a folder can take a new run: it is absent, empty, or holds a run that may be replaced. Nothing is removed.
+ * Checks that a folder can take a run. Nothing is changed.
  *
- * @param overwrite  whether a run may be replaced
- * @throws UndriftError where the folder holds anything else
+ * @returns  progress of the run that is to be trained
+ * @throws UndriftError where there is no run to resume, or the folder holds something that may not be replaced
  * @throws UsageError where `out` is not a folder
  */
-export async function checkFree(out: string, overwrite: boolean): Promise<void> {
+export async function checkRunFolder(
+  out: string,
+  { resume, overwrite }: { resume: boolean; overwrite: boolean },
+): Promise<RunProgress> {
+  if (!resume) await checkFree(out, overwrite);
+  else if (await findStored(out)) return isSetUp(out) && hasCheckpoint(out) ? 'saved' : 'begun';
+  return 'new';
+}
+
+/** Checks that a folder can take a new run: it is absent or empty, or holds a run that may be replaced, or scraps of one. */
+async function checkFree(out: string, overwrite: boolean): Promise<void> {
   if (!existsSync(out)) return;
   const names = await readdir(out).catch((cause) => {
     throw new UsageError(`${option('out', out)} is not a folder`, { cause });
   });
-  if (names.length === 0) return;
-  const foreign = names.filter((name) => !isOwnFile(name));
-  if (foreign.length > 0 || !names.includes(SETTINGS)) {
-    throw new UndriftError(
-      `${out} is not empty, and not a run of ours (it holds ${(foreign[0] ?? names[0])!})`,
-      {
-        help: `choose another ${option('out')}`,
-      },
-    );
+  const foreign = names.find((name) => !isOwnFile(name));
+  if (foreign !== undefined) {
+    throw new UndriftError(`${out} is not empty, and not a run of ours (it holds ${foreign})`, {
+      help: `choose another ${option('out')}`,
+    });
   }
-  if (!overwrite) {
+  if (overwrite) return;
+  if (names.includes(SETTINGS)) {
     throw new UndriftError(`${out} already holds a run`, {
       help: `go on with it by ${option('resume', true)}, replace it by ${option('overwrite', true)}, or choose another ${option('out')}`,
     });
   }
+  const part = names.find((name) => !isScrap(name));
+  if (part === undefined || names.includes(STARTING)) return;
+  throw new UndriftError(`${out} holds ${part}, a part of a run that has lost its ${SETTINGS}`, {
+    help: `replace it by ${option('overwrite', true)}, or choose another ${option('out')}`,
+  });
+}
+
+/** Removes what killed processes have left in the folder of a run. The caller holds the lock of the folder. */
+export async function tidyRunFolder(out: string): Promise<void> {
+  await removeLeftoversIn(out, isOwnFile);
+  for (const name of [CHECKPOINT, MODEL, ADAPTER]) await recoverFolder(join(out, name));
+  if (isSetUp(out)) await rm(join(out, STARTING), { force: true });
+  else if (existsSync(join(out, STARTING))) await removeEarlier(out);
+}
+
+/** Tells whether the set-up of a run's folder was completed. */
+const isSetUp = (out: string): boolean => existsSync(join(out, SETTINGS));
+
+/** Removes an earlier run, all but the lock of the folder and the settings of the run that begins. */
+async function removeEarlier(out: string): Promise<void> {
+  const names = (await readdir(out)).filter((name) => isOwnFile(name) && !isLock(name) && name !== STARTING);
+  // The settings go first: without them the other files are the rest of a run that is being replaced.
+  for (const name of names.sort((a, b) => Number(b === SETTINGS) - Number(a === SETTINGS))) {
+    await rm(join(out, name), { recursive: true, force: true });
+  }
 }
 
 /**
- * Writes the files with which a run begins. An earlier run in the folder is removed; `checkFree` must have allowed that.
+ * Writes the files with which a run begins. An earlier run in the folder is removed; `checkRunFolder` must have allowed that.
+ *
+ * A process that is killed here leaves `starting.json`, from which a later one knows that everything in the folder may be replaced.
  *
  * @param fingerprint  fingerprint of the data
  */
@@ -110,9 +192,17 @@ export async function startRun(
   fingerprint: string,
   retriever: Retriever,
 ): Promise<void> {
-  await mkdir(out, { recursive: true });
-  const earlier = (await readdir(out)).filter(isOwnFile);
-  for (const name of earlier) await rm(join(out, name), { recursive: true, force: true });
-  await writeFileAtomic(join(out, SETTINGS), `${JSON.stringify({ fingerprint, settings }, null, 2)}\n`);
-  await writeFileAtomic(join(out, 'tokenizer.json'), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);
+  const stored: StoredSettings = { fingerprint, settings };
+  await writeFileAtomic(join(out, STARTING), `${JSON.stringify(stored, null, 2)}\n`);
+  await removeEarlier(out);
+  await writeTokenizer(out, retriever);
+  await rename(join(out, STARTING), join(out, SETTINGS));
 }
+
+/** Writes the tokenizer of a run that has none, as when an early version was killed before it wrote one. */
+export async function completeRun(out: string, retriever: Retriever): Promise<void> {
+  if (!existsSync(join(out, TOKENIZER))) await writeTokenizer(out, retriever);
+}
+
+const writeTokenizer = (out: string, retriever: Retriever): Promise<void> =>
+  writeFileAtomic(join(out, TOKENIZER), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);

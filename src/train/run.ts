@@ -1,13 +1,14 @@
-import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CostLedger } from '../objective/cost-ledger.ts';
 import type { Objective } from '../objective/objective.ts';
 import { findOptimizer } from '../optim/find-optimizer.ts';
 import { deviceTraffic } from '../runtime/device-memory.ts';
 import { Learner } from '../runtime/learner.ts';
 import { LossScale } from '../runtime/loss-scale.ts';
-import { UndriftError } from '../util/errors.ts';
+import { DataError, UndriftError } from '../util/errors.ts';
+import { type Lock, lockInside, withLock } from '../util/lock.ts';
 import { InterruptedError, type TrainCallbacks } from './callbacks.ts';
-import { type Checkpoint, findCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { CHECKPOINT, type Checkpoint, hasCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { EventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
 import { type ResolvedRunOptions, type RunOptions, resolveRunOptions, type Subject } from './subject.ts';
@@ -49,6 +50,16 @@ export async function runTraining<Batch>(
   callbacks: TrainCallbacks = {},
 ): Promise<RunResult> {
   const options = resolveRunOptions(given);
+  return await withLock(lockInside(options.folder), (lock) => runLocked(subject, options, callbacks, lock));
+}
+
+/** Runs the training in a folder that no other process writes. */
+async function runLocked<Batch>(
+  subject: Subject<Batch>,
+  options: ResolvedRunOptions,
+  callbacks: TrainCallbacks,
+  lock: Lock,
+): Promise<RunResult> {
   const { compute, precision, folder, resume = false } = options;
   const lossScale = precision === 'f16' ? new LossScale() : undefined;
   const learner = await Learner.create(subject.specs, subject.weights, findOptimizer(options.optimizer), {
@@ -70,20 +81,24 @@ export async function runTraining<Batch>(
       onEvent: (kind, values) =>
         log?.write({ step: learner.step, epoch: epochOf(learner.step, subject, options), kind, values }),
     });
-    const checkpoint = resume ? await findCheckpoint(folder) : undefined;
+    const checkpoint =
+      resume && hasCheckpoint(folder) ? await checkedCheckpoint(subject, options) : undefined;
     if (checkpoint) {
-      checkFrozen(checkpoint, subject, folder);
       learner.restore(checkpoint.step, checkpoint.parameters, checkpoint.optimizer);
       await objective.restore(checkpoint.method);
       ledger.restore(checkpoint.ledger);
+      if (!checkpoint.verified) callbacks.onNote?.(UNVERIFIED);
       callbacks.onNote?.(`resumed at step ${checkpoint.step}`);
-    } else if (!resume) await (options.begin?.() ?? mkdir(folder, { recursive: true }));
+    } else {
+      if (resume) callbacks.onNote?.('nothing was saved yet: the run begins anew');
+      await options.begin?.();
+    }
     const clock = new TrainingClock();
     log = await EventLog.open(folder, {
       ...(resume && { resumeStep: checkpoint?.step ?? 0 }),
       elapsedMs: () => clock.elapsedMs,
     });
-    const parts = { learner, objective, ledger, log, clock, best: checkpoint?.best };
+    const parts = { learner, objective, ledger, log, clock, lock, best: checkpoint?.best };
     return await new TrainingRun(subject, options, callbacks, parts).train(checkpoint === undefined);
   } finally {
     log?.close();
@@ -92,6 +107,9 @@ export async function runTraining<Batch>(
     await learner.dispose();
   }
 }
+
+const UNVERIFIED =
+  'the checkpoint was written by an earlier version, without digests: damage to it would not be noticed';
 
 /** Run between its first and its last step. */
 class TrainingRun<Batch> {
@@ -103,6 +121,7 @@ class TrainingRun<Batch> {
   private readonly ledger: CostLedger;
   private readonly log: EventLog;
   private readonly clock: TrainingClock;
+  private readonly lock: Lock;
   private readonly watch: TrainingWatch;
   private best: Checkpoint['best'];
   private stoppedEarly = false;
@@ -121,6 +140,7 @@ class TrainingRun<Batch> {
       ledger: CostLedger;
       log: EventLog;
       clock: TrainingClock;
+      lock: Lock;
       best: Checkpoint['best'] | undefined;
     },
   ) {
@@ -132,6 +152,7 @@ class TrainingRun<Batch> {
     this.ledger = parts.ledger;
     this.log = parts.log;
     this.clock = parts.clock;
+    this.lock = parts.lock;
     this.watch = new TrainingWatch(options.totalSteps, callbacks.onNote);
     this.best = parts.best ?? { value: null, step: 0, evaluationsSince: 0 };
     this.copied = { ...deviceTraffic, step: this.learner.step };
@@ -251,15 +272,18 @@ class TrainingRun<Batch> {
   }
 
   private async keep(metrics: Readonly<Record<string, number>>): Promise<void> {
+    await this.lock.check();
     await this.learner.bringToHost();
     await this.subject.keep(metrics, { step: this.learner.step, ledger: this.ledger.totals });
   }
 
   private async save(): Promise<void> {
-    const { learner } = this;
+    const { learner, options } = this;
+    // A folder that was removed is not made again: what lies in it would not be a whole run.
+    await this.lock.check();
     this.log.flush();
     await learner.bringToHost();
-    await writeCheckpoint(this.options.folder, {
+    const checkpoint = {
       step: learner.step,
       parameters: learner.parameters,
       frozen: this.subject.frozen?.hash ?? null,
@@ -267,7 +291,8 @@ class TrainingRun<Batch> {
       method: this.objective.state(),
       best: this.best,
       ledger: this.ledger.totals,
-    });
+    };
+    await writeCheckpoint(options.folder, checkpoint, options.identity);
   }
 
   /** Returns the bytes per step that were copied to and from the device since the last line of the log. */
@@ -290,12 +315,25 @@ function epochOf<Batch>(step: number, { batches }: Subject<Batch>, options: Reso
 const stepsOfWarmup = (warmup: number, totalSteps: number): number =>
   warmup < 1 ? Math.round(warmup * totalSteps) : Math.round(warmup);
 
-function checkFrozen<Batch>(checkpoint: Checkpoint, { frozen }: Subject<Batch>, folder: string): void {
-  if (checkpoint.frozen === (frozen?.hash ?? null)) return;
-  throw new UndriftError(
-    `${frozen?.source ?? 'the subject'} is not the model that the run in ${folder} was started from`,
-    {
-      help: 'its frozen weights are others, and they are no part of the checkpoint: resume with the same model',
-    },
-  );
+/** Reads the checkpoint of a run, and checks that the subject can go on from it. */
+async function checkedCheckpoint<Batch>(
+  { frozen }: Subject<Batch>,
+  { folder, identity, totalSteps }: ResolvedRunOptions,
+): Promise<Awaited<ReturnType<typeof readCheckpoint>>> {
+  const checkpoint = await readCheckpoint(folder, identity);
+  if (checkpoint.step > totalSteps) {
+    throw new DataError(`step ${checkpoint.step} is after the last step ${totalSteps} of the run`, {
+      file: join(folder, CHECKPOINT, 'state.json'),
+      help: 'the checkpoint is that of another run, or damaged',
+    });
+  }
+  if (checkpoint.frozen !== (frozen?.hash ?? null)) {
+    throw new UndriftError(
+      `${frozen?.source ?? 'the subject'} is not the model that the run in ${folder} was started from`,
+      {
+        help: 'its frozen weights are others, and they are no part of the checkpoint: resume with the same model',
+      },
+    );
+  }
+  return checkpoint;
 }

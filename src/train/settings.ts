@@ -190,6 +190,10 @@ export const methodOptions = (settings: TrainSettings): GivenValues =>
 /** Settings that may differ between a run and its resumption: the places of its folders, and options that do not change the model. */
 const FREE = new Set<string>(['data', 'out', 'saveEvery', 'diagnose']);
 
+/** Returns the settings that a run cannot change when it is resumed. */
+export const identifyingSettings = (settings: TrainSettings): Partial<TrainSettings> =>
+  Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE.has(key)));
+
 /**
  * Checks that a resumed run has the settings of the run that it resumes.
  *
@@ -197,12 +201,9 @@ const FREE = new Set<string>(['data', 'out', 'saveEvery', 'diagnose']);
  * @throws UndriftError, with a list of the settings that differ
  */
 export function checkSameSettings(stored: TrainSettings, now: TrainSettings, out: string): void {
-  const differing = (Object.keys(now) as (keyof TrainSettings)[]).filter(
+  const differing = (Object.keys(identifyingSettings(now)) as (keyof TrainSettings)[]).filter(
     // A run of an earlier version has no value for a setting that came later.
-    (key) =>
-      !FREE.has(key) &&
-      key in stored &&
-      JSON.stringify(stored[key] ?? null) !== JSON.stringify(now[key] ?? null),
+    (key) => key in stored && JSON.stringify(stored[key] ?? null) !== JSON.stringify(now[key] ?? null),
   );
   if (differing.length === 0) return;
   const list = differing.map(

@@ -14,6 +14,7 @@ import {
   optionValues,
   pickOptions,
 } from '../util/option-table.ts';
+import type { RunIdentity } from './checkpoint.ts';
 import type { BatchSource, StepReport } from './loop.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from './run-options.ts';
 
@@ -106,8 +107,13 @@ export interface RunOptions extends Omit<GivenOptions<typeof ANY_RUN_OPTIONS>, '
   /** Whether the run in the folder goes on from its checkpoint, or from the start if it has none yet. Default false. */
   readonly resume?: boolean | undefined;
   /**
-   * Writes the files with which a new run begins. Called after all checks have passed, because it replaces an earlier run. Default:
-   * makes the folder.
+   * Facts that tell the run from others, such as its settings and the fingerprint of its data: JSON values by name. Checkpoints store
+   * them, and a checkpoint with other values is refused. Default none.
+   */
+  readonly identity?: RunIdentity | undefined;
+  /**
+   * Writes the files with which a run begins. Called after all checks have passed, because it replaces an earlier run; not for a run
+   * that goes on from a checkpoint. Default: nothing.
    */
   readonly begin?: (() => Promise<void>) | undefined;
   /** Called before the first step. */

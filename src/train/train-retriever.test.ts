@@ -343,12 +343,6 @@ describe('a training run', () => {
   it.each([
     ['settings.json', 'null', /settings\.json: these are not the settings of a run/],
     ['settings.json', '{"settings": {}}', /settings\.json: these are not the settings of a run/],
-    [
-      'checkpoint/state.json',
-      '{"step": 2, "best": null}',
-      /state\.json: this is not the state of a checkpoint/,
-    ],
-    ['checkpoint/state.json', '{"step": 2, "best": {"value": "1"}}', /this is not the state of a checkpoint/],
   ])('names what is damaged of a run that is to go on: %s %s', async (file, content, message) => {
     if (!existsSync(join(runs, 'whole'))) await trainRetriever(small('whole', { steps: 2 }));
     const damaged = join(runs, 'damaged');

@@ -9,6 +9,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { count } from '../util/format.ts';
+import { lockInside, withLock } from '../util/lock.ts';
 import { option, tellNote } from '../util/option-name.ts';
 import { stoppedWhilePreparing, type TrainCallbacks } from './callbacks.ts';
 import { readEventLog } from './event-log.ts';
@@ -20,7 +21,18 @@ import { pinModels } from './pin-models.ts';
 import { refreshHistory, type TableRefresh } from './refresh-history.ts';
 import { type RetrieverParts, retrieverSubject } from './retriever-subject.ts';
 import { type RunResult, runTraining } from './run.ts';
-import { checkFree, checkResumed, LOG, MODEL, readRunSettings, startRun } from './run-folder.ts';
+import {
+  checkResumed,
+  checkRunFolder,
+  completeRun,
+  LOG,
+  MODEL,
+  type RunProgress,
+  readRunSettings,
+  runIdentity,
+  startRun,
+  tidyRunFolder,
+} from './run-folder.ts';
 import {
   checkSameSettings,
   defaultRate,
@@ -62,14 +74,32 @@ export async function trainRetriever(
   options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
   given: TrainCallbacks = {},
 ): Promise<TrainResult> {
-  const { callbacks, trainingBegins } = stoppedWhilePreparing(given);
-  const { device, threads, resume, overwrite } = options;
+  const { device, threads, resume = false, overwrite = false } = options;
   const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const asked = resolveSettings(options);
   const { out } = asked;
   await checkDevice(compute);
   await checkPrecision(asked.precision, compute);
-  if (!resume) await checkFree(out, overwrite ?? false);
+  // Checked before anything is written, and again when no other process can change the folder any more.
+  await checkRunFolder(out, { resume, overwrite });
+  return await withLock(lockInside(out), async () => {
+    const progress = await checkRunFolder(out, { resume, overwrite });
+    await tidyRunFolder(out);
+    return await trainInFolder(options, { asked, compute, progress }, given);
+  });
+}
+
+/** Trains in a folder that no other process writes. */
+async function trainInFolder(
+  options: TrainOptions & { resume?: boolean },
+  { asked, compute, progress }: { asked: TrainSettings; compute: ComputeOptions; progress: RunProgress },
+  given: TrainCallbacks,
+): Promise<TrainResult> {
+  const { callbacks, trainingBegins } = stoppedWhilePreparing(given);
+  const { out } = asked;
+  const begun = progress !== 'new';
+  if (options.resume && !begun)
+    given.onNote?.('the run was stopped before it had written its settings: it begins anew');
   const pinned = await pinModels(asked, callbacks);
   const method = methodOf(options.method ?? pinned.method);
   const kind = exampleKind(method);
@@ -85,14 +115,14 @@ export async function trainRetriever(
   );
   for (const note of data.notes) callbacks.onNote?.(note);
   const { fingerprint } = data;
-  if (resume) await checkResumed(out, pinned, fingerprint);
+  if (begun) await checkResumed(out, pinned, fingerprint);
   const retriever = await makeRetriever(pinned, data, {
     ...(callbacks.onNote && { onNote: callbacks.onNote }),
-    fromRun: resume ? out : undefined,
+    fromRun: progress === 'saved' ? out : undefined,
   });
   try {
     const settings = { ...pinned, lr: pinned.lr ?? defaultRate(retriever) };
-    if (resume) checkSameSettings(await readRunSettings(out), settings, out);
+    if (begun) checkSameSettings(await readRunSettings(out), settings, out);
     const tokens = kind.tokenize(retriever, data, callbacks.onProgress);
     noteUnknownTexts(retriever, kind, tokens, callbacks);
     const usable = kind.usable(data.examples('train'), { documents: tokens.documents, settings, method });
@@ -127,6 +157,7 @@ export async function trainRetriever(
       },
       callbacks,
     );
+    if (progress === 'saved') await completeRun(out, retriever);
     const result = await runTraining(
       subject,
       {
@@ -135,7 +166,8 @@ export async function trainRetriever(
         saveEvery: settings.saveEvery ?? undefined,
         folder: out,
         compute,
-        resume: resume ?? false,
+        resume: begun,
+        identity: runIdentity(settings, fingerprint),
         begin: () => startRun(out, settings, fingerprint, retriever),
         trainingBegins,
         resumeCommand: `undrift train --out ${out} --resume`,

@@ -18,13 +18,24 @@ export type FileContent = string | Uint8Array | AsyncIterable<string | Uint8Arra
  * Errors that iterating `content` throws are passed on. After any error the old file is unchanged and no
  * temporary file is left.
  *
+ * @param onBytes called with every chunk while it is being written, for a digest that costs no extra time
  * @throws UndriftError if the file cannot be written (no space, no permission, a folder of that name).
  */
-export async function writeFileAtomic(path: string, content: FileContent): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  content: FileContent,
+  onBytes?: (bytes: Uint8Array) => void,
+): Promise<void> {
   const file = await openFileAtomic(path);
+  const append = async (chunk: string | Uint8Array) => {
+    const written = file.append(chunk);
+    // The operating system writes in another thread meanwhile.
+    onBytes?.(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
+    await written;
+  };
   try {
-    if (typeof content === 'string' || content instanceof Uint8Array) await file.append(content);
-    else for await (const chunk of content) await file.append(chunk);
+    if (typeof content === 'string' || content instanceof Uint8Array) await append(content);
+    else for await (const chunk of content) await append(chunk);
   } catch (error) {
     await file.discard();
     throw error;
