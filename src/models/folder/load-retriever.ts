@@ -15,7 +15,13 @@ import { Encoder, type EncoderConfig, PROJECTION } from '../retriever/encoder.ts
 import { Retriever, type RetrieverConfig, type Side } from '../retriever/retriever.ts';
 import { promptHint } from './prompt-hint.ts';
 import { type ModuleList, readModuleList } from './sentence-transformers.ts';
-import { LONGEST_TOKENS, readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
+import {
+  LONGEST_TOKENS,
+  readUndriftJson,
+  UNDRIFT_JSON,
+  type UndriftJson,
+  verifyWeights,
+} from './undrift-json.ts';
 import { openWeights, readWeights, storedShape } from './weight-files.ts';
 
 /** Settings that override those of the folder. Every setting except `onNote` changes the embedding space. */
@@ -65,10 +71,30 @@ export async function loadRetriever(folder: string, options: LoadOptions = {}): 
       help: 'give the folder of a model: the one with config.json and model.safetensors',
     });
   }
-  const file = join(folder, UNDRIFT_JSON);
-  const own = await readUndriftJson(file);
+  for (let tries = 1; ; tries++) {
+    const own = await readUndriftJson(join(folder, UNDRIFT_JSON));
+    try {
+      return await loadWhole(folder, own, options);
+    } catch (error) {
+      // A training run may have replaced the folder while it was read.
+      const now = await readUndriftJson(join(folder, UNDRIFT_JSON)).catch(() => undefined);
+      const wasReplaced = now !== undefined && canonicalJson(now) !== canonicalJson(own ?? null);
+      if (!wasReplaced || tries === REPLACED_TRIES) throw error;
+    }
+  }
+}
+
+/** Number of tries to read a folder that another process replaces. */
+const REPLACED_TRIES = 3;
+
+async function loadWhole(
+  folder: string,
+  own: UndriftJson | undefined,
+  options: LoadOptions,
+): Promise<Retriever> {
   const retriever =
     own?.towers === 'separate' ? await loadPair(folder, own, options) : await loadTower(folder, own, options);
+  if (own) await verifyWeights(folder, own);
   if (own?.tower) {
     options.onNote?.(
       `${folder} is the ${own.tower} tower of a pair: by itself it is an embedding space of its own`,

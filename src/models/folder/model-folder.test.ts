@@ -327,8 +327,28 @@ describe('damaged folders', () => {
     expect((await failure(folder)).message).toContain('holds i8 numbers');
   });
 
-  test('changed weights are another embedding space, which a note reports', async () => {
+  test.each([
+    ['model.safetensors', {}],
+    ['2_Dense/model.safetensors', { projectionSize: 6 }],
+    ['query/model.safetensors', { towers: 'separate' }],
+    ['document/model.safetensors', { towers: 'separate' }],
+  ] as const)('%s with other weights than were saved is an error', async (file, options) => {
+    const folder = await saved(smallRetriever({ kind: 'transformer', ...options }));
+    const path = join(folder, file);
+    const bytes = readFileSync(path);
+    bytes[bytes.length - 2]! ^= 1;
+    writeFileSync(path, bytes);
+    const error = await failure(folder);
+    expect(error.message).toMatch(/the weights are not those that were saved: their SHA-256 begins with/);
+    expect(error.message).toContain(file);
+    expect(error.message).toContain('delete undrift.json');
+  });
+
+  test('a folder of an early version, without digests: a note reports other weights', async () => {
     const folder = await saved(smallRetriever({ kind: 'static' }));
+    const { weights, ...json } = JSON.parse(readFileSync(join(folder, 'undrift.json'), 'utf8'));
+    expect(Object.keys(weights)).toEqual(['model.safetensors']);
+    writeFileSync(join(folder, 'undrift.json'), JSON.stringify(json));
     const path = join(folder, 'model.safetensors');
     const { tensors } = await readSafetensors(path);
     (tensors['embedding.weight']!.data as Float32Array)[0]! += 1;

@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import { POOLINGS, type Pooling } from '../../nn/layers.ts';
+import { digestOfFile } from '../../util/byte-digest.ts';
 import { DataError } from '../../util/errors.ts';
-import { optionalJson } from '../../util/json-objects.ts';
+import { isObject, optionalJson } from '../../util/json-objects.ts';
 import { configFields } from '../architectures/config-fields.ts';
 import type { Side } from '../retriever/retriever.ts';
 
@@ -34,6 +36,8 @@ export interface UndriftJson {
   embeddingSpace: string;
   /** Number of updates that the weights have had. */
   trainedSteps: number;
+  /** SHA-256 of each file of weights, by its path in the folder. Absent in folders of early versions. */
+  weights?: Readonly<Record<string, string>>;
 }
 
 /** Makes the JSON value of the file, with its format number. */
@@ -55,7 +59,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
       help: 'update Undrift',
     });
   }
-  const { trainedSteps, embeddingSpace, tower, projectionSize, dimensions } = json;
+  const { trainedSteps, embeddingSpace, tower, projectionSize, dimensions, weights } = json;
   const sides = <T>(name: string, is: (value: unknown) => value is T, expected: string): Record<Side, T> => {
     const value = json[name] as Record<string, unknown> | null | undefined;
     const { query, document } = value ?? {};
@@ -68,6 +72,9 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
     throw new DataError(`"trainedSteps" must be a whole number, found ${JSON.stringify(trainedSteps)}`, {
       file,
     });
+  }
+  if (weights !== undefined && !isWeights(weights)) {
+    throw new DataError('"weights" must hold the SHA-256 of each file of weights', { file });
   }
   if (typeof embeddingSpace !== 'string') throw new DataError('"embeddingSpace" must be a text', { file });
   return {
@@ -86,5 +93,34 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
     ),
     embeddingSpace,
     trainedSteps: trainedSteps as number,
+    ...(weights !== undefined && { weights }),
   };
+}
+
+/** Tells whether a value has digests by paths that do not lead out of the folder. */
+const isWeights = (value: unknown): value is Record<string, string> =>
+  isObject(value) &&
+  Object.entries(value).every(
+    ([path, digest]) =>
+      /^(\w+\/)*\w+\.safetensors$/.test(path) && typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest),
+  );
+
+/**
+ * Checks the files of weights in a folder by the digests that were recorded when it was saved.
+ *
+ * @throws DataError that names the file which was damaged or replaced
+ */
+export async function verifyWeights(folder: string, { weights = {} }: UndriftJson): Promise<void> {
+  for (const [path, expected] of Object.entries(weights)) {
+    const file = join(folder, path);
+    const found = await digestOfFile(file);
+    if (found === expected) continue;
+    throw new DataError(
+      `the weights are not those that were saved: their SHA-256 begins with ${found.slice(0, 12)}, ${UNDRIFT_JSON} says ${expected.slice(0, 12)}`,
+      {
+        file,
+        help: `copy the folder again; if another program was to change the weights, delete ${UNDRIFT_JSON}, and the folder is read as that program left it`,
+      },
+    );
+  }
 }

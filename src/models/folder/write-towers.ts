@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { writeSafetensors } from '../../io/safetensors.ts';
+import { ByteDigest } from '../../util/byte-digest.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { fileError } from '../../util/files.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
@@ -58,9 +59,11 @@ export async function writeTowers(
     return;
   }
   let modules: Record<string, unknown> = {};
+  const weights: Record<string, string> = {};
   for (const tower of ['query', 'document'] as const) {
     const files = towerFiles(retriever, { ...shared, card: card(tower), tower });
-    await writeFiles(join(folder, tower), files);
+    const own = await writeFiles(join(folder, tower), files);
+    for (const [path, digest] of Object.entries(own)) weights[`${tower}/${path}`] = digest;
     modules = files.json;
   }
   const { normalize, dimensions } = retriever.config.encoder;
@@ -69,17 +72,31 @@ export async function writeTowers(
       ...('modules.json' in modules
         ? routerFiles({ ...retriever.config, normalize, dimensions }, modules)
         : {}),
-      [UNDRIFT_JSON]: undriftJson(describeRetriever(retriever, options.embeddingSpace)),
+      [UNDRIFT_JSON]: undriftJson({ ...describeRetriever(retriever, options.embeddingSpace), weights }),
     },
     raw: { 'README.md': card() },
     tensors: {},
   });
 }
 
-async function writeFiles(folder: string, { json, raw, tensors }: Files): Promise<void> {
+/**
+ * Writes the files of a folder. The digests of its files of weights become a part of its `undrift.json`.
+ *
+ * @returns  SHA-256 of the files of weights, by path
+ */
+async function writeFiles(folder: string, { json, raw, tensors }: Files): Promise<Record<string, string>> {
+  const weights: Record<string, string> = {};
+  for (const [path, values] of Object.entries(tensors)) {
+    const digest = new ByteDigest();
+    await writeSafetensors(join(folder, path), values, undefined, (bytes) => digest.add(bytes));
+    weights[path] = digest.digest();
+  }
   const contents: Files['raw'] = { ...raw };
-  for (const [path, value] of Object.entries(json))
-    contents[path] = `${JSON.stringify(value, undefined, 2)}\n`;
+  for (const [path, value] of Object.entries(json)) {
+    const isOwn = path === UNDRIFT_JSON && Object.keys(weights).length > 0;
+    const content = isOwn ? { ...(value as object), weights } : value;
+    contents[path] = `${JSON.stringify(content, undefined, 2)}\n`;
+  }
   for (const [path, content] of Object.entries(contents)) {
     const file = join(folder, path);
     try {
@@ -89,5 +106,5 @@ async function writeFiles(folder: string, { json, raw, tensors }: Files): Promis
       throw fileError(error, file, 'write');
     }
   }
-  for (const [path, weights] of Object.entries(tensors)) await writeSafetensors(join(folder, path), weights);
+  return weights;
 }
