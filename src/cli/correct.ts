@@ -11,11 +11,54 @@ import {
 } from '../migration/measure-correction.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { UsageError } from '../util/errors.ts';
-import { acceptsItem, describeRange, suggestion } from '../util/option-table.ts';
-import { defineCommand } from './command.ts';
+import { lockBeside, withLock } from '../util/lock.ts';
+import {
+  acceptsItem,
+  describeRange,
+  type OptionTable,
+  type OptionValues,
+  suggestion,
+} from '../util/option-table.ts';
+import { type CommandResult, defineCommand } from './command.ts';
 import { formatCorrection } from './format-correction.ts';
+import type { Io } from './io.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
 import { computeOptions, DATA_HELP } from './shared-options.ts';
+
+const OPTIONS = {
+  from: {
+    type: 'text',
+    value: 'model',
+    required: true,
+    help: 'old model, which made the stored vectors: a folder or a run',
+  },
+  to: { type: 'text', value: 'model', required: true, help: 'new model' },
+  data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
+  // Read as words, so that an error names the one that is wrong.
+  corrector: { type: 'list', help: CORRECTION_OPTIONS.correctors.help },
+  direction: {
+    type: 'choice',
+    choices: [...DIRECTIONS, 'both'],
+    default: 'documents',
+    help: CORRECTION_OPTIONS.directions.help,
+  },
+  sample: CORRECTION_OPTIONS.sample,
+  split: CORRECTION_OPTIONS.split,
+  limitQueries: CORRECTION_OPTIONS.limitQueries,
+  topK: {
+    type: 'list',
+    default: CORRECTION_OPTIONS.topK.default.map(String),
+    help: CORRECTION_OPTIONS.topK.help,
+  },
+  out: {
+    type: 'text',
+    value: 'folder',
+    help: 'folder to save the corrector with the smallest error on held-out documents; needs a single direction',
+  },
+  seed: CORRECTION_OPTIONS.seed,
+  ...FAULT_OPTIONS,
+  ...COMPUTE_OPTIONS,
+} as const satisfies OptionTable;
 
 /**
  * The command `undrift correct`: measures how much of a full re-embedding a map between two models recovers.
@@ -29,40 +72,7 @@ export const correctCommand = defineCommand({
     'best that of the old model. Both are evaluated on the queries of a split, whose relevant documents are never in the sample. They ' +
     'are compared with no correction and with all documents embedded by the new model, by recall of the relevant documents and by ' +
     'overlap with the best documents of the full re-embedding.',
-  options: {
-    from: {
-      type: 'text',
-      value: 'model',
-      required: true,
-      help: 'old model, which made the stored vectors: a folder or a run',
-    },
-    to: { type: 'text', value: 'model', required: true, help: 'new model' },
-    data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
-    // Read as words, so that an error names the one that is wrong.
-    corrector: { type: 'list', help: CORRECTION_OPTIONS.correctors.help },
-    direction: {
-      type: 'choice',
-      choices: [...DIRECTIONS, 'both'],
-      default: 'documents',
-      help: CORRECTION_OPTIONS.directions.help,
-    },
-    sample: CORRECTION_OPTIONS.sample,
-    split: CORRECTION_OPTIONS.split,
-    limitQueries: CORRECTION_OPTIONS.limitQueries,
-    topK: {
-      type: 'list',
-      default: CORRECTION_OPTIONS.topK.default.map(String),
-      help: CORRECTION_OPTIONS.topK.help,
-    },
-    out: {
-      type: 'text',
-      value: 'folder',
-      help: 'folder to save the corrector with the smallest error on held-out documents; needs a single direction',
-    },
-    seed: CORRECTION_OPTIONS.seed,
-    ...FAULT_OPTIONS,
-    ...COMPUTE_OPTIONS,
-  },
+  options: OPTIONS,
   examples: [
     '--from runs/old --to runs/new --data data/api-docs',
     '--from runs/old --to runs/new --data data/api-docs --corrector ridge,mlp --sample 500 --direction both --json',
@@ -80,56 +90,68 @@ export const correctCommand = defineCommand({
       }
       await checkCorrectorFolder(out);
     }
-    const startMs = performance.now();
-    const from = await loadModel(options.from, io, [], { option: 'from' });
-    const to = await loadModel(options.to, io, [], { option: 'to' });
-    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
-    io.finishProgress();
-    for (const note of data.notes) io.log(`note: ${note}`);
-    const report = await measureCorrection({ from, to }, data, {
-      correctors,
-      directions: direction === 'both' ? DIRECTIONS : [direction],
-      sample: options.sample,
-      split: options.split,
-      limitQueries: options.limitQueries,
-      topK,
-      seed: options.seed,
-      ...computeOptions(options),
-      onNote: (note) => io.log(`note: ${note}`),
-      onProgress: showProgress(io),
-    });
-    io.finishProgress();
-    const saved = out === undefined ? undefined : await saveBest(out, report);
-    for (const { corrector } of report.corrections) await corrector.dispose();
-    await from.dispose();
-    await to.dispose();
-    const seconds = (performance.now() - startMs) / 1000;
-    const named = {
-      from: options.from,
-      to: options.to,
-      data: data.name,
-      split: options.split,
-      topK,
-      seconds,
-    };
-    return {
-      json: {
-        ...report,
-        ...named,
-        from: { model: options.from, ...report.from },
-        to: { model: options.to, ...report.to },
-        encodesRatio: report.sample / report.documents,
-        corrections: report.corrections.map(({ corrector: _, ...measured }) => measured),
-        fingerprint: data.fingerprint,
-        seconds: Number(seconds.toFixed(3)),
-        ...(saved && { out, saved: saved.kind }),
-      },
-      text:
-        formatCorrection(report, named) +
-        (saved ? `\n${out}: ${saved.kind}, the least error of its direction\n` : ''),
-    };
+    const chosen = { topK, correctors };
+    return out === undefined
+      ? await correct(options, chosen, io)
+      : await withLock(lockBeside(out), () => correct(options, chosen, io));
   },
 });
+
+async function correct(
+  options: OptionValues<typeof OPTIONS>,
+  { topK, correctors }: { topK: readonly number[]; correctors: readonly CorrectorKind[] | undefined },
+  io: Io,
+): Promise<CommandResult> {
+  const { direction, out } = options;
+  const startMs = performance.now();
+  const from = await loadModel(options.from, io, [], { option: 'from' });
+  const to = await loadModel(options.to, io, [], { option: 'to' });
+  const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
+  io.finishProgress();
+  for (const note of data.notes) io.log(`note: ${note}`);
+  const report = await measureCorrection({ from, to }, data, {
+    correctors,
+    directions: direction === 'both' ? DIRECTIONS : [direction],
+    sample: options.sample,
+    split: options.split,
+    limitQueries: options.limitQueries,
+    topK,
+    seed: options.seed,
+    ...computeOptions(options),
+    onNote: (note) => io.log(`note: ${note}`),
+    onProgress: showProgress(io),
+  });
+  io.finishProgress();
+  const saved = out === undefined ? undefined : await saveBest(out, report);
+  for (const { corrector } of report.corrections) await corrector.dispose();
+  await from.dispose();
+  await to.dispose();
+  const seconds = (performance.now() - startMs) / 1000;
+  const named = {
+    from: options.from,
+    to: options.to,
+    data: data.name,
+    split: options.split,
+    topK,
+    seconds,
+  };
+  return {
+    json: {
+      ...report,
+      ...named,
+      from: { model: options.from, ...report.from },
+      to: { model: options.to, ...report.to },
+      encodesRatio: report.sample / report.documents,
+      corrections: report.corrections.map(({ corrector: _, ...measured }) => measured),
+      fingerprint: data.fingerprint,
+      seconds: Number(seconds.toFixed(3)),
+      ...(saved && { out, saved: saved.kind }),
+    },
+    text:
+      formatCorrection(report, named) +
+      (saved ? `\n${out}: ${saved.kind}, the least error of its direction\n` : ''),
+  };
+}
 
 function cutoffs(texts: readonly string[]): number[] {
   const spec = CORRECTION_OPTIONS.topK;

@@ -7,7 +7,6 @@ import { openVectorWriter } from '../retrieval/write-vectors.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DataError, UsageError } from '../util/errors.ts';
-import { writeFileAtomic } from '../util/files.ts';
 import { count, formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
@@ -76,7 +75,6 @@ export const encodeCommand = defineCommand({
     try {
       await encodeAll(retriever, { side, source, sink, io, compute: computeOptions(options) });
       if (sink.rows === 0) throw new DataError('holds no text', { file: (input ?? data)! });
-      if (out !== undefined && source.ids) await writeFileAtomic(idsFile(out), source.ids());
       await sink.close();
     } catch (error) {
       await sink.discard();
@@ -91,7 +89,7 @@ export const encodeCommand = defineCommand({
     if (sink instanceof JsonSink) {
       return { json: { embeddings: sink.embeddings, ...facts }, text: sink.text() };
     }
-    const files = { out: out!, ...(source.ids && { ids: idsFile(out!) }), manifest: manifestFile(out!) };
+    const files = { out: out!, ...(source.id && { ids: idsFile(out!) }), manifest: manifestFile(out!) };
     const speed = `${formatCount(shape.rows / seconds)} texts/s, ${formatDuration(seconds * 1000)}`;
     return {
       json: { ...files, ...facts },
@@ -104,8 +102,6 @@ export const encodeCommand = defineCommand({
 interface Source {
   texts: AsyncIterable<string> | Iterable<string>;
   total?: number;
-  /** Yields the lines of the id file. Absent if the texts have no ids. */
-  ids?: () => Iterable<Uint8Array>;
   /** Returns the id of a text by its row. Absent if the texts have no ids. */
   id?: (row: number) => string;
 }
@@ -126,14 +122,6 @@ async function corpusOf(path: string, side: Side, reading: LoadOptions): Promise
     texts: corpus.texts(),
     total: corpus.size,
     id: (row) => corpus.id(row),
-    *ids() {
-      for (let row = 0; row < corpus.size; row++) {
-        const id = corpus.id(row);
-        if (/[\r\n]/.test(id))
-          throw new DataError(`the id ${JSON.stringify(id)} has a line end in it`, { file: path });
-        yield Buffer.from(`${id}\n`);
-      }
-    },
   };
 }
 
@@ -155,7 +143,7 @@ interface Sink {
 }
 
 async function npySink(out: string, retriever: Retriever, side: Side): Promise<Sink> {
-  const writer = await openVectorWriter(out, { retriever, side });
+  const writer = await openVectorWriter(out, { retriever, side, idsFile: idsFile(out) });
   return {
     get rows() {
       return writer.rows;

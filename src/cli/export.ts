@@ -6,6 +6,7 @@ import { EXPORT_FORMATS } from '../models/folder/tower-files.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
+import { lockBeside, withLock } from '../util/lock.ts';
 import { suggestion } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { loadFolder, MODEL_HELP, modelFolder, showProgress } from './model-source.ts';
@@ -56,15 +57,18 @@ export const exportCommand = defineCommand({
         help: 'name a folder outside the model’s',
       });
     }
-    const retriever = await loadFolder(folder, io);
-    const report = await exportModel(out, retriever, {
-      formats,
-      dtypes,
-      card: await exportedCards(folder, retriever, { formats, dtypes }),
-      ...(threads !== undefined && { threads }),
-      onProgress: showProgress(io),
+    const report = await withLock(lockBeside(out), async () => {
+      const retriever = await loadFolder(folder, io);
+      const made = await exportModel(out, retriever, {
+        formats,
+        dtypes,
+        card: await exportedCards(folder, retriever, { formats, dtypes }),
+        ...(threads !== undefined && { threads }),
+        onProgress: showProgress(io),
+      });
+      await retriever.dispose();
+      return made;
     });
-    await retriever.dispose();
     io.finishProgress();
     return {
       json: { out, model: options.model, formats, ...report },

@@ -24,8 +24,9 @@ import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
+import { lockBeside, withLock } from '../util/lock.ts';
 import { type OptionValues, optionValues } from '../util/option-table.ts';
-import { defineCommand } from './command.ts';
+import { type CommandResult, defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { computeOptions, DATA_HELP, PROMPT_OPTIONS } from './shared-options.ts';
@@ -75,69 +76,78 @@ export const mineCommand = defineCommand({
     '--data data/api-docs --model first.run --negatives 1 --out mined.jsonl --json',
   ],
   async run(options, io) {
-    const { out, model, split, dropSameId, positives } = options;
+    const { out } = options;
     if (!out.endsWith('.jsonl')) {
       throw new UsageError(`--out should be a file name ending in .jsonl, found "${out}"`);
     }
     const rules = optionValues(MINING_OPTIONS, options);
     checkMiningOptions(rules);
     checkNotOfData(out, options.data);
-    // The file is opened once before hours of ranking, to find out whether it can be written.
-    await (await openFileAtomic(out)).discard();
-
-    const startMs = performance.now();
-    const data = await loadData(options.data, { splits: [split], ...readOptions(io, options) });
-    io.finishProgress();
-    for (const note of data.notes) io.log(`note: ${note}`);
-    const queries = minableQueries(data, split, { dropSameId });
-    const { source, ranker } = await openRanker(options, data, queries, io);
-    const statistics = new MiningStatistics(rules.negatives);
-    const hash = createHash('sha256');
-    const record = recordFile(out);
-    try {
-      const blocks = mineNegatives(source, queries, {
-        ...rules,
-        statistics,
-        onProgress: showProgress(io),
-      });
-      await writeFileAtomic(
-        out,
-        hashed(pairLines(queries, blocks, { positives }), hash, async () => {
-          if (statistics.negatives === 0) throw nothingMined(statistics);
-          // A record that describes the previous file would be worse than none.
-          await rm(record, { force: true });
-        }),
-      );
-    } finally {
-      await source.dispose();
-    }
-    io.finishProgress();
-    const facts = {
-      model,
-      ranker,
-      embeddingSpace: 'embeddingSpace' in ranker ? ranker.embeddingSpace : null,
-      data: data.name,
-      fingerprint: data.fingerprint,
-      split,
-      documents: data.corpus.size,
-      queries: statistics.queries,
-      skippedQueries: queries.skipped,
-      rules: { ...nulls(rules), positives, dropSameId },
-      candidates: statistics.candidates,
-      removed: statistics.removed,
-      kept: statistics.kept,
-      negatives: statistics.negatives,
-      short: { ...statistics.short, counts: statistics.shortCounts },
-      sha256: hash.digest('hex'),
-    };
-    await writeFileAtomic(record, `${JSON.stringify(facts, null, 2)}\n`);
-    const seconds = (performance.now() - startMs) / 1000;
-    return {
-      json: { out, record, ...facts, seconds: Number(seconds.toFixed(3)) },
-      text: report({ ...facts, out, seconds, statistics }),
-    };
+    return await withLock(lockBeside(out), () => mine(options, rules, io));
   },
 });
+
+async function mine(
+  options: OptionValues<typeof OPTIONS>,
+  rules: OptionValues<typeof MINING_OPTIONS>,
+  io: Io,
+): Promise<CommandResult> {
+  const { out, model, split, dropSameId, positives } = options;
+  // The file is opened once before hours of ranking, to find out whether it can be written.
+  await (await openFileAtomic(out)).discard();
+
+  const startMs = performance.now();
+  const data = await loadData(options.data, { splits: [split], ...readOptions(io, options) });
+  io.finishProgress();
+  for (const note of data.notes) io.log(`note: ${note}`);
+  const queries = minableQueries(data, split, { dropSameId });
+  const { source, ranker } = await openRanker(options, data, queries, io);
+  const statistics = new MiningStatistics(rules.negatives);
+  const hash = createHash('sha256');
+  const record = recordFile(out);
+  try {
+    const blocks = mineNegatives(source, queries, {
+      ...rules,
+      statistics,
+      onProgress: showProgress(io),
+    });
+    await writeFileAtomic(
+      out,
+      hashed(pairLines(queries, blocks, { positives }), hash, async () => {
+        if (statistics.negatives === 0) throw nothingMined(statistics);
+        // A record that describes the previous file would be worse than none.
+        await rm(record, { force: true });
+      }),
+    );
+  } finally {
+    await source.dispose();
+  }
+  io.finishProgress();
+  const facts = {
+    model,
+    ranker,
+    embeddingSpace: 'embeddingSpace' in ranker ? ranker.embeddingSpace : null,
+    data: data.name,
+    fingerprint: data.fingerprint,
+    split,
+    documents: data.corpus.size,
+    queries: statistics.queries,
+    skippedQueries: queries.skipped,
+    rules: { ...nulls(rules), positives, dropSameId },
+    candidates: statistics.candidates,
+    removed: statistics.removed,
+    kept: statistics.kept,
+    negatives: statistics.negatives,
+    short: { ...statistics.short, counts: statistics.shortCounts },
+    sha256: hash.digest('hex'),
+  };
+  await writeFileAtomic(record, `${JSON.stringify(facts, null, 2)}\n`);
+  const seconds = (performance.now() - startMs) / 1000;
+  return {
+    json: { out, record, ...facts, seconds: Number(seconds.toFixed(3)) },
+    text: report({ ...facts, out, seconds, statistics }),
+  };
+}
 
 /**
  * Checks that the output file is not part of the data.

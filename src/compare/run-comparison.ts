@@ -4,13 +4,16 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { InterruptedError, type TrainCallbacks } from '../train/callbacks.ts';
 import { UndriftError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import { type Lock, lockInside, withLock } from '../util/lock.ts';
 import { option } from '../util/option-name.ts';
+import { removeLeftoversIn } from '../util/temporary-name.ts';
 import { type Comparison, runName } from './comparison.ts';
 import { finishRun, type RunJob, type RunState, stateOfRun } from './one-run.ts';
 import { type PlanContext, planSteps } from './plan-steps.ts';
 import { type ComparisonResults, combineRuns, type RunFailure, readResults } from './results.ts';
 import type { RunResult } from './run-result.ts';
 import { realTrainer, type Trainer } from './trainer.ts';
+import { REPORT } from './write-report.ts';
 
 /** Options of a comparison that are not part of its config. */
 export interface ComparisonOptions extends ComputeOptions {
@@ -41,6 +44,8 @@ export interface ComparisonCallbacks extends TrainCallbacks {
 
 /** Name of the result file in the folder of a comparison. */
 export const RESULTS = 'results.json';
+/** Folder of the plans of arms, in the folder of a comparison. */
+const PLANS = 'plans';
 
 /**
  * Runs every arm with every seed, one after the other, and evaluates the models.
@@ -60,9 +65,21 @@ export async function runComparison(
   options: RunComparisonOptions = {},
   callbacks: ComparisonCallbacks = {},
 ): Promise<ComparisonResults> {
+  return await withLock(lockInside(comparison.out), (lock) =>
+    runLocked(comparison, options, callbacks, lock),
+  );
+}
+
+async function runLocked(
+  comparison: Comparison,
+  options: RunComparisonOptions,
+  callbacks: ComparisonCallbacks,
+  lock: Lock,
+): Promise<ComparisonResults> {
   const { overwrite = false, trainer = realTrainer, ...compute } = options;
   const { out, evaluate, arms, seeds } = comparison;
   const resultsFile = join(out, RESULTS);
+  await tidyFolder(out);
   // An existing file of that name must be a result file, or it would be overwritten.
   if (existsSync(resultsFile)) await readResults(resultsFile);
 
@@ -82,6 +99,7 @@ export async function runComparison(
   const failures: RunFailure[] = [];
   const { name, fingerprint, documents } = data;
   const write = async (tests: boolean) => {
+    await lock.check();
     const results = combineRuns(comparison, { name, fingerprint, documents }, done, { failures, tests });
     await writeFileAtomic(resultsFile, `${JSON.stringify(results)}\n`);
     return results;
@@ -118,6 +136,12 @@ export async function runComparison(
   }
 }
 
+/** Removes what killed processes have left of files that they were writing. Runs tidy their folders themselves. */
+async function tidyFolder(out: string): Promise<void> {
+  await removeLeftoversIn(out, (name) => name === RESULTS || name === REPORT);
+  for (const inner of ['runs', PLANS]) await removeLeftoversIn(join(out, inner), () => true);
+}
+
 /** Determines the length of training of each arm. */
 async function lengthsOf(
   { budget, arms, out, data, seeds }: Comparison,
@@ -132,7 +156,7 @@ async function lengthsOf(
   const context: PlanContext = {
     data,
     dataFingerprint,
-    folder: join(out, 'plans'),
+    folder: join(out, PLANS),
     seed: seeds[0]!,
     trainer,
     compute,

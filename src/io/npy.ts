@@ -36,7 +36,13 @@ export interface NpyWriter {
    */
   append(rows: TypedArray): Promise<void>;
   /**
-   * Completes the header and gives the file its name.
+   * Completes the file under its temporary name: the header is final, and everything is on the disk.
+   *
+   * @throws ShapeError if the number of rows differs from the announced one.
+   */
+  finish(): Promise<void>;
+  /**
+   * Gives the file its name, after `finish` if that was not called.
    *
    * @throws ShapeError if the number of rows differs from the announced one.
    */
@@ -65,6 +71,19 @@ export async function openNpyWriter(
   const file = await openFileAtomic(path);
   await file.append(placeholder);
   let rows = 0;
+  let finished = false;
+  const finish = async () => {
+    if (finished) return;
+    if (options.rows !== undefined && rows !== options.rows) {
+      await file.discard();
+      throw new ShapeError(`${path}: ${options.rows} rows were announced, ${rows} appended`);
+    }
+    // numpy pads the header for the longest possible first dimension, so its length does not depend on the
+    // row count.
+    if (options.rows === undefined) await file.overwrite(npyHeader(dtype, [rows, ...rowDims]), 0);
+    await file.finish();
+    finished = true;
+  };
   return {
     get rows() {
       return rows;
@@ -81,14 +100,9 @@ export async function openNpyWriter(
       await file.append(bytesOf(data));
       rows += data.length / rowElements;
     },
+    finish,
     async close() {
-      if (options.rows !== undefined && rows !== options.rows) {
-        await file.discard();
-        throw new ShapeError(`${path}: ${options.rows} rows were announced, ${rows} appended`);
-      }
-      // numpy pads the header for the longest possible first dimension, so its length does not depend on the
-      // row count.
-      if (options.rows === undefined) await file.overwrite(npyHeader(dtype, [rows, ...rowDims]), 0);
+      await finish();
       await file.commit();
     },
     discard: () => file.discard(),

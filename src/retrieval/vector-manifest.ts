@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { DataError } from '../util/errors.ts';
-import { readJson, writeFileAtomic } from '../util/files.ts';
+import { readJson } from '../util/files.ts';
 import { isObject, type Json, objectIn } from '../util/json-objects.ts';
 
 const FORMAT = 1;
@@ -67,10 +67,9 @@ export function modelFacts(
   };
 }
 
-/** Writes the manifest of a file of vectors, atomically. */
-export async function writeManifest(file: string, manifest: VectorManifest): Promise<void> {
-  await writeFileAtomic(manifestFile(file), `${JSON.stringify({ format: FORMAT, ...manifest }, null, 2)}\n`);
-}
+/** Formats a manifest as the content of its file. */
+export const manifestText = (manifest: VectorManifest): string =>
+  `${JSON.stringify({ format: FORMAT, ...manifest }, null, 2)}\n`;
 
 /**
  * Reads the manifest of a file of vectors; undefined if there is none.

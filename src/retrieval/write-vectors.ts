@@ -1,11 +1,20 @@
+import { rm } from 'node:fs/promises';
 import type { Corpus } from '../data/corpus.ts';
 import { openNpyWriter } from '../io/npy.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { bytesOf } from '../onnx/dtypes.ts';
 import { ByteDigest } from '../util/byte-digest.ts';
-import { ShapeError, UsageError } from '../util/errors.ts';
+import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
+import { type AtomicFile, openFileAtomic } from '../util/files.ts';
+import { lockBeside, takeLock } from '../util/lock.ts';
 import { RowDigest } from './row-digest.ts';
-import { type AppliedCorrector, modelFacts, type VectorManifest, writeManifest } from './vector-manifest.ts';
+import {
+  type AppliedCorrector,
+  manifestFile,
+  manifestText,
+  modelFacts,
+  type VectorManifest,
+} from './vector-manifest.ts';
 
 /** Origin of vectors that are to be stored. */
 export interface VectorOrigin {
@@ -15,6 +24,11 @@ export interface VectorOrigin {
   readonly side?: Side | undefined;
   /** Corrector that has moved the vectors to the space of `retriever`: the description that `loadCorrector` returns. */
   readonly corrector?: AppliedCorrector | undefined;
+  /**
+   * File beside the vectors for their ids, one a line. It becomes one with the vectors; an earlier one is removed where the texts
+   * have no ids. Default none.
+   */
+  readonly idsFile?: string | undefined;
 }
 
 /** Writer of a file of vectors and of its manifest, some rows at a time. */
@@ -29,21 +43,23 @@ export interface VectorWriter {
    * @throws ShapeError if the numbers of vectors, texts and ids differ
    */
   append(vectors: Float32Array, texts: readonly string[], ids?: readonly string[]): Promise<void>;
-  /** Gives the file its name, then writes the manifest, and returns it. */
+  /** Gives the vectors, the ids and the manifest their names, and returns the manifest. */
   close(): Promise<VectorManifest>;
-  /** Deletes the unfinished file. */
+  /** Deletes the unfinished files. */
   discard(): Promise<void>;
 }
 
 /**
  * Opens a .npy file of vectors for writing. The manifest `file.json` says of which model and of which texts the
- * vectors are, and holds the digest of their numbers.
+ * vectors are, and holds the digest of their numbers. Until the writer is closed or discarded, no other process can
+ * write the same file.
  *
- * The manifest is written after the .npy file has its name. If the process is killed in between, the vectors have
- * no manifest, or an older one with another digest. Readers refuse both.
+ * `close` completes all files under temporary names, removes the earlier ids and manifest, and then gives the names
+ * in the order vectors, ids, manifest. If the process is killed in between, there are vectors without a manifest, which
+ * readers refuse; ids and vectors of two calls never lie side by side.
  *
  * @throws UsageError if the corrector maps to another space than that of the model
- * @throws UndriftError if the file cannot be written
+ * @throws UndriftError if a file cannot be written, or another process is writing it
  */
 export async function openVectorWriter(file: string, origin: VectorOrigin): Promise<VectorWriter> {
   const { retriever, side = 'document', corrector } = origin;
@@ -55,7 +71,30 @@ export async function openVectorWriter(file: string, origin: VectorOrigin): Prom
       { help: 'name the model to whose space the vectors were moved' },
     );
   }
-  const npy = await openNpyWriter(file, { dtype: 'f32', rowDims: [D] });
+  const lock = await takeLock(lockBeside(file));
+  const opened: { discard(): Promise<void> }[] = [];
+  const discard = async () => {
+    for (const each of opened) await each.discard();
+    await lock.release();
+  };
+  const orDiscard = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      await discard();
+      throw error;
+    }
+  };
+  const npy = await orDiscard(() => openNpyWriter(file, { dtype: 'f32', rowDims: [D] }));
+  opened.push(npy);
+  const open = (path: string) =>
+    orDiscard(async () => {
+      const made = await openFileAtomic(path);
+      opened.push(made);
+      return made;
+    });
+  const { idsFile } = origin;
+  let idLines: AtomicFile | undefined;
   const [bytes, textRows] = [new ByteDigest(), new RowDigest()];
   let idRows: RowDigest | undefined;
   return {
@@ -78,10 +117,12 @@ export async function openVectorWriter(file: string, origin: VectorOrigin): Prom
       bytes.add(bytesOf(vectors));
       for (const text of texts) textRows.add(text);
       for (const id of ids ?? []) idRows?.add(id);
+      if (!ids || idsFile === undefined) return;
+      idLines ??= await open(idsFile);
+      await idLines.append(ids.map((id) => `${checkLine(id)}\n`).join(''));
     },
     async close() {
       const { rows } = npy;
-      await npy.close();
       const manifest: VectorManifest = {
         ...facts,
         side,
@@ -94,11 +135,30 @@ export async function openVectorWriter(file: string, origin: VectorOrigin): Prom
           ? { kind: corrector.kind, fromSpace: corrector.fromSpace, toSpace: corrector.toSpace }
           : null,
       };
-      await writeManifest(file, manifest);
+      const description = await open(manifestFile(file));
+      await orDiscard(async () => {
+        await description.append(manifestText(manifest));
+        await npy.finish();
+        await idLines?.finish();
+        await description.finish();
+        // From here on the earlier ids and manifest are wrong.
+        const earlier = [manifestFile(file), ...(idsFile === undefined ? [] : [idsFile])];
+        for (const path of earlier) await rm(path, { force: true });
+        await npy.close();
+        await idLines?.commit();
+        await description.commit();
+      });
+      await lock.release();
       return manifest;
     },
-    discard: () => npy.discard(),
+    discard,
   };
+}
+
+/** @throws UndriftError for an id that would take several lines */
+function checkLine(id: string): string {
+  if (!/[\r\n]/.test(id)) return id;
+  throw new UndriftError(`the id ${JSON.stringify(id)} has a line end in it: a file of ids has one a line`);
 }
 
 /** Texts written at once. */

@@ -49,7 +49,9 @@ export interface AtomicFile {
   append(chunk: string | Uint8Array): Promise<void>;
   /** Overwrites bytes that were appended earlier, from byte `position` on. */
   overwrite(chunk: Uint8Array, position: number): Promise<void>;
-  /** Syncs the file to the disk and gives it its final name. If that fails, the file is discarded. */
+  /** Syncs the file to the disk under its temporary name, and closes it. If that fails, the file is discarded. */
+  finish(): Promise<void>;
+  /** Gives the file its final name, after `finish` if that was not called. If that fails, the file is discarded. */
   commit(): Promise<void>;
   /** Closes and deletes the temporary file. */
   discard(): Promise<void>;
@@ -71,24 +73,36 @@ export async function openFileAtomic(path: string): Promise<AtomicFile> {
   const temporary = temporaryName(path);
   const handle = await check(open(temporary, 'wx'));
 
+  let finished = false;
+
   async function discard(): Promise<void> {
     await handle.close().catch(() => {}); // the file is deleted next: a failed flush does not matter
     await rm(temporary, { force: true });
   }
+  async function orDiscard(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      await discard();
+      throw error;
+    }
+  }
+  const finish = () =>
+    orDiscard(async () => {
+      if (finished) return;
+      await check(handle.sync());
+      await check(handle.close());
+      finished = true;
+    });
   return {
     append: (chunk) => check(handle.writeFile(chunk)),
     overwrite: async (chunk, position) => {
       await check(handle.write(chunk, 0, chunk.byteLength, position));
     },
+    finish,
     commit: async () => {
-      try {
-        await check(handle.sync());
-        await check(handle.close());
-        await check(rename(temporary, path));
-      } catch (error) {
-        await discard();
-        throw error;
-      }
+      await finish();
+      await orDiscard(() => check(rename(temporary, path)));
       await syncFolder(dirname(path));
     },
     discard,
