@@ -99,13 +99,13 @@ export interface Invocation {
   readonly args: readonly string[];
 }
 
-/** Outcome of parsing: a command to run, or `done` with an exit code after help or version was printed. */
+/** Outcome of parsing: a command to run, or the text of a help or version that was asked for, with an exit code. */
 export type Outcome =
   | { readonly kind: 'run'; readonly invocation: Invocation }
-  | { readonly kind: 'done'; readonly exitCode: 0 | 2 };
+  | { readonly kind: 'done'; readonly text: string; readonly exitCode: 0 | 2 };
 
 /**
- * Parses a command line. Prints help and version itself.
+ * Parses a command line.
  *
  * @throws UsageError for an unknown command or option, or an invalid value; the message suggests the nearest
  *   known word
@@ -115,7 +115,8 @@ export function parseCommandLine(
   options: { version: string; summary: string; commands: readonly (AnyCommand | CommandGroup)[] },
 ): Outcome {
   let invocation: Invocation | undefined;
-  const root = strict(new Commander('undrift'))
+  const shown: string[] = [];
+  const root = strict(new Commander('undrift'), shown)
     .description(options.summary)
     .version(options.version, '--version', 'print the version')
     .usage('<command> [options]')
@@ -125,13 +126,13 @@ export function parseCommandLine(
   };
   for (const entry of options.commands) {
     if (!('commands' in entry)) {
-      root.addCommand(parserOf(entry, found));
+      root.addCommand(parserOf(entry, { found, shown }));
       continue;
     }
-    const group = strict(new Commander(entry.name))
+    const group = strict(new Commander(entry.name), shown)
       .description(`${capital(entry.summary)}.`)
       .summary(entry.summary);
-    for (const spec of entry.commands) group.addCommand(parserOf(spec, found, `${entry.name} `));
+    for (const spec of entry.commands) group.addCommand(parserOf(spec, { found, shown }, `${entry.name} `));
     root.addCommand(group);
   }
   const names = root.commands.map((command) => command.name());
@@ -141,7 +142,7 @@ export function parseCommandLine(
   try {
     root.parse([...argv], { from: 'user' });
   } catch (error) {
-    if (error instanceof Shown) return { kind: 'done', exitCode: error.exitCode };
+    if (error instanceof Shown) return { kind: 'done', text: shown.join(''), exitCode: error.exitCode };
     throw error;
   }
   if (!invocation) throw new UsageError('no command is given', { help: 'see undrift --help' });
@@ -158,13 +159,13 @@ class Shown extends Error {
   }
 }
 
-/** Configures a parser to throw this package's errors and never to end the process. */
-function strict(command: Commander, table: OptionTable = {}): Commander {
+/** Configures a parser to throw this package's errors, to collect what it shows, and never to end the process. */
+function strict(command: Commander, shown: string[], table: OptionTable = {}): Commander {
   return command
     .exitOverride((error) => {
       throw translated(error, command, table);
     })
-    .configureOutput({ outputError: () => {} })
+    .configureOutput({ outputError: () => {}, writeOut: (text) => void shown.push(text) })
     .configureHelp({ showGlobalOptions: false, padWidth, formatItem })
     .helpOption('-h, --help', 'show this help')
     .showSuggestionAfterError(false);
@@ -219,11 +220,14 @@ function commandPath(command: Commander): string {
 
 function parserOf(
   spec: AnyCommand,
-  found: (spec: AnyCommand, given: GivenValues, args: readonly string[]) => void,
+  {
+    found,
+    shown,
+  }: { found: (spec: AnyCommand, given: GivenValues, args: readonly string[]) => void; shown: string[] },
   group = '',
 ): Commander {
   const table = allOptions(spec);
-  const command = strict(new Commander(spec.name), table).summary(spec.summary);
+  const command = strict(new Commander(spec.name), shown, table).summary(spec.summary);
   command.description(
     spec.description ? `${capital(spec.summary)}.\n\n${spec.description}` : `${capital(spec.summary)}.`,
   );

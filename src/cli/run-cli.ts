@@ -13,6 +13,7 @@ import { mineCommand } from './mine.ts';
 import { packageVersion } from './package-version.ts';
 import { searchCommand } from './search.ts';
 import { statusCommand } from './status.ts';
+import { checkOutputOpen, OutputError, writeOut } from './stdout.ts';
 import { trainCommand } from './train.ts';
 
 /** All commands, in the order of the help. */
@@ -49,12 +50,16 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   // A command line that cannot be parsed may still contain `--json`.
   let json = argv.includes('--json');
   try {
+    checkOutputOpen();
     const outcome = parseCommandLine(argv, {
       version: packageVersion(),
       summary: SUMMARY,
       commands: COMMANDS,
     });
-    if (outcome.kind === 'done') return outcome.exitCode;
+    if (outcome.kind === 'done') {
+      await writeOut(outcome.text);
+      return outcome.exitCode;
+    }
     const { invocation } = outcome;
     json = invocation.given.json === true;
     const graceful = invocation.spec.stopsGracefully ?? false;
@@ -63,7 +68,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     try {
       const result = await runInvocation(invocation, io);
       io.finishProgress();
-      process.stdout.write(json ? `${JSON.stringify(result.json)}\n` : result.text);
+      await writeOut(json ? `${JSON.stringify(result.json)}\n` : result.text);
       return result.exitCode ?? 0;
     } finally {
       io.finishProgress();
@@ -72,7 +77,10 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   } catch (error) {
     const { message, ...found } = describeError(error);
     process.stderr.write(message);
-    if (json) process.stdout.write(`${JSON.stringify({ error: found.json })}\n`);
+    if (json && !(error instanceof OutputError)) {
+      // The error is on standard error already.
+      await writeOut(`${JSON.stringify({ error: found.json })}\n`).catch(() => {});
+    }
     return found.exitCode;
   }
 }
