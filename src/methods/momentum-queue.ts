@@ -98,7 +98,7 @@ export const momentumQueue: Method = {
   },
   options: OPTIONS,
   check: ({ options, batchSize, documents }) =>
-    checkBatchFits(batchSize, tableRows(optionValues(OPTIONS, options).cacheSize, documents)),
+    checkBatchFits({ batchSize, documents }, tableRows(optionValues(OPTIONS, options).cacheSize, documents)),
   describe,
   start: (context) => MomentumQueue.start(context),
 };

@@ -6,6 +6,7 @@ import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { permutation, rngKey, uniform } from '../util/rng.ts';
 import { NONE } from '../util/vector-rows.ts';
+import { LENGTH_OPTIONS } from './run-options.ts';
 
 /** Options of `Batches`. */
 export interface BatchOptions {
@@ -16,6 +17,9 @@ export interface BatchOptions {
   /** Seed of the run. */
   seed: number;
 }
+
+/** Fewest examples in a batch. */
+const LEAST_BATCH = LENGTH_OPTIONS.batchSize.min;
 
 /**
  * Batches of a run. Each epoch visits each example once, in an order of its own. An example with several positives gets one of
@@ -39,9 +43,17 @@ export class Batches {
    */
   constructor(examples: TrainingExamples, documents: TokenStore, options: BatchOptions) {
     const count = examples.queryRows.length;
+    if (count < LEAST_BATCH) {
+      throw new UsageError(
+        `the data has ${count === 0 ? 'no' : 'only one'} training query, and a batch has at least ${LEAST_BATCH}`,
+        {
+          help: 'give more training data: the queries of a batch learn from each other',
+        },
+      );
+    }
     if (options.batchSize > count) {
       throw new UsageError(`a batch of ${options.batchSize} is more than the ${count} training queries`, {
-        help: `use ${option('batchSize', Math.max(2, 2 ** Math.floor(Math.log2(count / 2))))} or less`,
+        help: `use ${option('batchSize', Math.max(LEAST_BATCH, 2 ** Math.floor(Math.log2(count / 2))))} or less`,
       });
     }
     this.examples = examples;

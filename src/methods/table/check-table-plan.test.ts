@@ -41,7 +41,14 @@ describe('checks before a run over a table', () => {
     ],
     ['snapshot', { relativeMargin: 0.1 }, {}, /the sampler softmax keeps no margin\n.*sampler: 'rank-range'/],
     ['negative-cache', { cacheSize: 31 }, {}, /a batch of 32 documents does not fit into a cache of 31 rows/],
-    ['negative-cache', {}, { documents: 20 }, /does not fit into a cache of 20 rows/],
+    [
+      'negative-cache',
+      {},
+      { documents: 20 },
+      /does not fit into a cache of 20 rows\n.*only 20 documents: use batchSize: 20 or less/,
+    ],
+    ['negative-cache', { cacheSize: 32 }, { documents: 20 }, /use batchSize: 20 or less/],
+    ['momentum-queue', { cacheSize: 32 }, { documents: 20 }, /use batchSize: 20 or less/],
     ['momentum-queue', { cacheSize: 16 }, {}, /does not fit into a cache of 16 rows\n.*cacheSize: 32/],
   ] as const)('%s %j %j is refused', (id, options, plan, message) => {
     expect(() => check(id, options, plan)).toThrow(message);

@@ -36,7 +36,7 @@ export function checkTablePlan({ options: given, negativesPerQuery, batchSize, d
       help: `use ${option('loss', 'importance-corrected')} and ${option('samples', 4)} or more, or auto:kl`,
     });
   }
-  if (parseRefreshPolicy(refresh).stream) checkBatchFits(batchSize, rows);
+  if (parseRefreshPolicy(refresh).stream) checkBatchFits({ batchSize, documents }, rows);
 }
 
 /**
@@ -44,9 +44,19 @@ export function checkTablePlan({ options: given, negativesPerQuery, batchSize, d
  *
  * @throws UsageError where it cannot
  */
-export function checkBatchFits(batchSize: number, rows: number): void {
+export function checkBatchFits(
+  { batchSize, documents }: Pick<RunPlan, 'batchSize' | 'documents'>,
+  rows: number,
+): void {
   if (batchSize <= rows) return;
+  // A cache never has more rows than there are documents, so that a larger one would not help.
+  const help =
+    batchSize <= documents
+      ? `use ${option('cacheSize', batchSize)} or more`
+      : documents < 2
+        ? 'the data has only one document: give more data'
+        : `the data has only ${documents} documents: use ${option('batchSize', documents)} or less`;
   throw new UsageError(`a batch of ${batchSize} documents does not fit into a cache of ${rows} rows`, {
-    help: `use ${option('cacheSize', batchSize)} or more`,
+    help,
   });
 }
