@@ -1,3 +1,4 @@
+import type { AddedToken } from './added-tokens.ts';
 import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
 
 /**
@@ -27,10 +28,16 @@ const LOCAL_NORMALIZERS = [
   'Precompiled',
 ];
 
-/** Tells how texts can be split for the components of a `tokenizer.json`. */
-export function separationOf(json: TokenizerJson): Separation {
+/** Tells how texts can be split for the components and the added tokens of a `tokenizer.json`. */
+export function separationOf(json: TokenizerJson, added: readonly AddedToken[]): Separation {
   // A token that holds or swallows space spans parts.
-  if (json.added_tokens.some((token) => /\s/.test(token.content) || token.rstrip === true)) return 'whole';
+  if (
+    added.some(
+      ({ text, json: token }) => /\s/.test(text) || /\s/.test(token.content) || token.rstrip === true,
+    )
+  ) {
+    return 'whole';
+  }
   if (
     !flat(json.normalizer, 'normalizers').every(
       (part) => LOCAL_NORMALIZERS.includes(part.type) || isRunOfSpaces(part),
@@ -64,13 +71,13 @@ export function separationOf(json: TokenizerJson): Separation {
 
 /**
  * Tells whether the components are BERT's and every added token begins with an ASCII sign, by which it is
- * recognised in a text.
+ * recognised in a text, without regard to what comes before.
  */
 function isBert(json: TokenizerJson): boolean {
   return (
     (json.normalizer === null || json.normalizer.type === 'BertNormalizer') &&
     json.pre_tokenizer?.type === 'BertPreTokenizer' &&
-    json.added_tokens.every((token) => isAsciiSign(token.content.charCodeAt(0)))
+    json.added_tokens.every((token) => token.single_word !== true && isAsciiSign(token.content.charCodeAt(0)))
   );
 }
 
@@ -85,7 +92,7 @@ function isAsciiSign(unit: number): boolean {
 }
 
 /** Lists the components of a chain, with nested sequences expanded. */
-function flat(component: ComponentJson | null, list: string): ComponentJson[] {
+export function flat(component: ComponentJson | null, list: string): ComponentJson[] {
   if (component === null) return [];
   return component.type === 'Sequence'
     ? (component[list] as ComponentJson[]).flatMap((part) => flat(part, list))
@@ -111,8 +118,8 @@ export class TextParts {
   /** First characters of the added tokens. */
   readonly #addedStarts: ReadonlySet<number>;
 
-  constructor(json: TokenizerJson) {
-    this.separation = separationOf(json);
+  constructor(json: TokenizerJson, added: readonly AddedToken[]) {
+    this.separation = separationOf(json, added);
     this.#skipsSpace = this.separation === 'words' || this.separation === 'signs';
     this.#addedStarts = new Set(json.added_tokens.map((token) => token.content.charCodeAt(0)));
   }

@@ -13,12 +13,20 @@ const nonEmptyString: Check = (value) =>
 export const id: Check = (value) => wholeNumber(value, 0, 'an id (a whole number ≥ 0)');
 const count: Check = (value) => wholeNumber(value, 0, 'a whole number ≥ 0');
 const positiveCount: Check = (value) => wholeNumber(value, 1, 'a whole number ≥ 1');
+/** Limits texts that are put into every text of a user. */
+const shortText: Check = (value) =>
+  typeof value === 'string' && value.length <= 1000 ? undefined : 'a string of at most 1,000 characters';
+const character: Check = (value) =>
+  typeof value === 'string' && [...value].length === 1 ? undefined : 'a single character';
+const behavior = oneOf('Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous');
 const tokenAndId: Check = (value) =>
   Array.isArray(value) && value.length === 2 && string(value[0]) === undefined && id(value[1]) === undefined
     ? undefined
     : 'a pair [token, id]';
 const pattern: Check = (value) =>
-  isObject(value) && nonEmptyString(value.String ?? value.Regex) === undefined
+  isObject(value) &&
+  (value.String === undefined) !== (value.Regex === undefined) &&
+  nonEmptyString(value.String ?? value.Regex) === undefined
     ? undefined
     : '{"String": …} or {"Regex": …} with a text that is not empty';
 const object: Check = (value) => (isObject(value) ? undefined : 'an object');
@@ -33,8 +41,9 @@ function optional(check: Check): Check {
 }
 
 function oneOf(...values: unknown[]): Check {
+  const expected = values.map((v) => JSON.stringify(v)).join(', ');
   return (value) =>
-    values.includes(value) ? undefined : `one of ${values.map((v) => JSON.stringify(v)).join(', ')}`;
+    values.includes(value) ? undefined : values.length > 1 ? `one of ${expected}` : expected;
 }
 
 export interface ComponentSpec {
@@ -56,14 +65,16 @@ export const NORMALIZERS: Record<string, ComponentSpec> = {
       lowercase: boolean,
     },
   },
+  ByteLevel: {},
   Lowercase: {},
   NFC: {},
   NFD: {},
   NFKC: {},
   NFKD: {},
+  Nmt: {},
   Precompiled: { fields: { precompiled_charsmap: optional(string) } },
-  Prepend: { fields: { prepend: string } },
-  Replace: { fields: { pattern, content: string } },
+  Prepend: { fields: { prepend: shortText } },
+  Replace: { fields: { pattern, content: shortText } },
   Sequence: { list: 'normalizers' },
   Strip: { fields: { strip_left: boolean, strip_right: boolean } },
   StripAccents: {},
@@ -74,19 +85,20 @@ export const PRE_TOKENIZERS: Record<string, ComponentSpec> = {
   ByteLevel: {
     fields: { add_prefix_space: boolean, trim_offsets: optional(boolean), use_regex: optional(boolean) },
   },
+  CharDelimiterSplit: { fields: { delimiter: character } },
   Digits: { fields: { individual_digits: boolean } },
-  FixedLength: { fields: { length: positiveCount } },
+  FixedLength: { fields: { length: optional(positiveCount) } },
   Metaspace: {
     fields: {
-      replacement: nonEmptyString,
+      replacement: character,
       prepend_scheme: optional(oneOf('always', 'first', 'never')),
       add_prefix_space: optional(boolean),
       split: optional(boolean),
     },
   },
-  Punctuation: { fields: { behavior: optional(oneOf('Isolated', 'Contiguous')) } },
+  Punctuation: { fields: { behavior: optional(behavior) } },
   Sequence: { list: 'pretokenizers' },
-  Split: { fields: { pattern, behavior: oneOf('Isolated', 'Removed'), invert: boolean } },
+  Split: { fields: { pattern, behavior, invert: boolean } },
   Whitespace: {},
   WhitespaceSplit: {},
 };
@@ -105,17 +117,19 @@ export const DECODERS: Record<string, ComponentSpec> = {
   ByteLevel: {},
   CTC: { fields: { pad_token: string, word_delimiter_token: string, cleanup: boolean } },
   Fuse: {},
-  Metaspace: { fields: { replacement: nonEmptyString } },
+  Metaspace: {
+    fields: { replacement: character, prepend_scheme: optional(oneOf('always', 'first', 'never')) },
+  },
   Replace: { fields: { pattern, content: string } },
   Sequence: { list: 'decoders' },
-  Strip: { fields: { content: string, start: count, stop: count } },
+  Strip: { fields: { content: character, start: count, stop: count } },
   WordPiece: { fields: { prefix: string, cleanup: boolean } },
 };
 
 export const ADDED_TOKEN_FIELDS: Record<string, Check> = {
   id,
   content: nonEmptyString,
-  single_word: optional(oneOf(false)),
+  single_word: optional(boolean),
   lstrip: optional(boolean),
   rstrip: optional(boolean),
   normalized: optional(boolean),
@@ -135,7 +149,7 @@ export const WORDPIECE_FIELDS: Record<string, Check> = {
 
 export const BPE_FIELDS: Record<string, Check> = {
   unk_token: optional(string),
-  continuing_subword_prefix: optional(oneOf('')),
+  continuing_subword_prefix: optional(string),
   end_of_word_suffix: optional(string),
   fuse_unk: optional(boolean),
   byte_fallback: optional(boolean),
@@ -146,7 +160,14 @@ export const BPE_FIELDS: Record<string, Check> = {
 };
 
 export const UNIGRAM_FIELDS: Record<string, Check> = {
-  unk_id: id,
-  byte_fallback: optional(oneOf(false)),
+  unk_id: optional(id),
+  byte_fallback: optional(boolean),
   vocab: array,
 };
+
+export const WORD_LEVEL_FIELDS: Record<string, Check> = { unk_token: string, vocab: object };
+
+export const TRUNCATION_FIELDS: Record<string, Check> = { direction: optional(oneOf('Left', 'Right')) };
+
+/** Fields of a Metaspace with `add_prefix_space: false`, the older word for the scheme `never`. */
+export const METASPACE_NEVER: Record<string, Check> = { prepend_scheme: oneOf('never') };

@@ -7,10 +7,13 @@ import {
   type ComponentSpec,
   DECODERS,
   id,
+  METASPACE_NEVER,
   NORMALIZERS,
   POST_PROCESSORS,
   PRE_TOKENIZERS,
+  TRUNCATION_FIELDS,
   UNIGRAM_FIELDS,
+  WORD_LEVEL_FIELDS,
   WORDPIECE_FIELDS,
 } from './tokenizer-json-fields.ts';
 
@@ -43,6 +46,13 @@ export interface WordPieceJson {
   vocab: Record<string, number>;
 }
 
+/** WordLevel model of a `tokenizer.json`: whole words alone. */
+export interface WordLevelJson {
+  type: 'WordLevel';
+  unk_token: string;
+  vocab: Record<string, number>;
+}
+
 /** Byte-pair encoding model of a `tokenizer.json`. */
 export interface BpeJson {
   type: 'BPE';
@@ -61,7 +71,8 @@ export interface BpeJson {
 /** Unigram model of a `tokenizer.json`. */
 export interface UnigramJson {
   type: 'Unigram';
-  unk_id: number;
+  /** Position of the unknown token; without one, texts with unknown characters cannot be tokenised. */
+  unk_id?: number | null;
   byte_fallback?: boolean;
   /** Pieces with their log probabilities (natural logarithm); the id of a piece is its position. */
   vocab: [string, number][];
@@ -70,14 +81,15 @@ export interface UnigramJson {
 /** File format of Hugging Face's tokenizers library: the parts that Undrift reads and writes. */
 export interface TokenizerJson {
   version?: string;
-  truncation?: unknown;
+  /** Truncation that the file asks for; `direction` says which end of a long text is kept away from: `Right` (default) or `Left`. */
+  truncation?: { direction?: unknown; [field: string]: unknown } | null;
   padding?: unknown;
   added_tokens: AddedTokenJson[];
   normalizer: ComponentJson | null;
   pre_tokenizer: ComponentJson | null;
   post_processor: ComponentJson | null;
   decoder: ComponentJson | null;
-  model: WordPieceJson | BpeJson | UnigramJson;
+  model: WordPieceJson | WordLevelJson | BpeJson | UnigramJson;
 }
 
 /**
@@ -95,18 +107,33 @@ export function checkTokenizerJson(value: unknown, file: string): TokenizerJson 
     post_processor: checkComponent(value.post_processor, POST_PROCESSORS, 'post_processor', fail),
     decoder: checkComponent(value.decoder, DECODERS, 'decoder', fail),
   };
+  checkCounts(components, fail);
+  checkProcessors(components.post_processor, fail);
+  const { truncation } = value;
+  if (truncation !== undefined && truncation !== null) {
+    if (!isObject(truncation)) return fail('truncation', 'an object', truncation);
+    checkFields(truncation, TRUNCATION_FIELDS, 'truncation', fail);
+  }
   const model = checkModel(value.model, fail);
   const addedTokens = value.added_tokens ?? [];
   if (!Array.isArray(addedTokens)) return fail('added_tokens', 'a list', addedTokens);
+  if (addedTokens.length > MOST_ADDED_TOKENS) {
+    fail('added_tokens', `at most ${MOST_ADDED_TOKENS} tokens`, addedTokens.length);
+  }
   const ids = modelIds(model);
+  let characters = 0;
   for (const [i, token] of addedTokens.entries()) {
     const at = `added_tokens[${i}]`;
     if (!isObject(token)) return fail(at, 'an object', token);
     checkFields(token, ADDED_TOKEN_FIELDS, at, fail);
+    characters += (token.content as string).length;
     const known = ids.get(token.content as string);
     if (known !== undefined && known !== token.id)
       fail(`${at}.id`, `${known}, as in the vocabulary`, token.id);
     ids.set(token.content as string, token.id as number);
+  }
+  if (characters > MOST_ADDED_CHARS) {
+    fail('added_tokens', `at most ${MOST_ADDED_CHARS} characters in all tokens together`, characters);
   }
   checkIds(ids, fail);
   return { ...value, ...components, added_tokens: addedTokens as AddedTokenJson[], model };
@@ -118,13 +145,19 @@ export function modelIds(model: TokenizerJson['model']): Map<string, number> {
   return new Map(Object.entries(model.vocab));
 }
 
+/** Limits of a file, far above those of well-known models; a damaged or hostile one must not take all memory. */
+const MOST_COMPONENTS = 256;
+const MOST_WRAPPER_IDS = 256;
+const MOST_ADDED_TOKENS = 300_000;
+const MOST_ADDED_CHARS = 5_000_000;
+
 type Fail = (at: string, expected: string, found: unknown) => never;
 
 function failure(file: string): Fail {
   return (at, expected, found) => {
     throw new DataError(`${at}: expected ${expected}, found ${shown(found)}`, {
       file,
-      help: "the file must be a tokenizer.json of Hugging Face's tokenizers library (WordPiece, BPE or Unigram)",
+      help: "the file must be a tokenizer.json of Hugging Face's tokenizers library (WordPiece, WordLevel, BPE or Unigram)",
     });
   };
 }
@@ -169,6 +202,9 @@ function checkComponent(
   if (spec.list !== undefined) {
     const parts = value[spec.list];
     if (!Array.isArray(parts)) return fail(`${at}.${spec.list}`, 'a list', parts);
+    if (parts.length > MOST_COMPONENTS) {
+      fail(`${at}.${spec.list}`, `at most ${MOST_COMPONENTS} components`, parts.length);
+    }
     for (const [i, part] of parts.entries()) {
       if (checkComponent(part, specs, `${at}.${spec.list}[${i}]`, fail, depth + 1) === null) {
         fail(`${at}.${spec.list}[${i}]`, 'an object with a type', part);
@@ -176,12 +212,47 @@ function checkComponent(
     }
   }
   if (value.type === 'TemplateProcessing') checkTemplate(value, at, fail);
+  if (value.type === 'Metaspace' && value.add_prefix_space === false && value.prepend_scheme !== undefined) {
+    checkFields(value, METASPACE_NEVER, at, fail);
+  }
   return value as ComponentJson;
+}
+
+/** Refuses what Hugging Face's library does not do or does piece by piece: special tokens around the pieces of a template. */
+function checkProcessors(component: ComponentJson | null, fail: Fail): void {
+  const flat = (part: ComponentJson): ComponentJson[] =>
+    part.type === 'Sequence' ? (part.processors as ComponentJson[]).flatMap(flat) : [part];
+  const parts = component === null ? [] : flat(component).filter(({ type }) => type !== 'ByteLevel');
+  const template = parts.findIndex(({ single }) => Array.isArray(single) && single.length > 1);
+  if (template >= 0 && template < parts.length - 1) {
+    fail('post_processor', 'nothing but ByteLevel after a TemplateProcessing', parts[template + 1]?.type);
+  }
+}
+
+/** Limits the number of components in all levels of sequences together: eight levels of 256 would be too many. */
+function checkCounts(components: Record<string, ComponentJson | null>, fail: Fail): void {
+  const count = (value: unknown): number => {
+    if (Array.isArray(value)) return value.reduce((sum: number, part) => sum + count(part), 0);
+    if (!isObject(value)) return 0;
+    const lists = ['normalizers', 'pretokenizers', 'processors', 'decoders'].map((list) => value[list]);
+    return 1 + lists.reduce((sum: number, list) => sum + (Array.isArray(list) ? count(list) : 0), 0);
+  };
+  for (const [name, component] of Object.entries(components)) {
+    const found = count(component);
+    if (found > MOST_COMPONENTS) fail(name, `at most ${MOST_COMPONENTS} components`, found);
+  }
 }
 
 function checkTemplate(value: Record<string, unknown>, at: string, fail: Fail): void {
   const special = value.special_tokens as Record<string, unknown>;
   let sequences = 0;
+  let added = (value.single as unknown[]).length - 1;
+  const checkAdded = () => {
+    if (added > MOST_WRAPPER_IDS)
+      fail(`${at}.single`, `at most ${MOST_WRAPPER_IDS} tokens around a text`, added);
+  };
+  checkAdded();
+  added = 0;
   for (const [i, item] of (value.single as unknown[]).entries()) {
     const itemAt = `${at}.single[${i}]`;
     if (isObject(item) && isObject(item.SpecialToken)) {
@@ -191,6 +262,8 @@ function checkTemplate(value: Record<string, unknown>, at: string, fail: Fail): 
       if (!Array.isArray(ids) || ids.some((each) => id(each) !== undefined)) {
         fail(itemAt, 'a token whose ids are in special_tokens', item);
       }
+      added += (ids as unknown[]).length;
+      checkAdded();
     } else if (isObject(item) && isObject(item.Sequence) && item.Sequence.id === 'A') {
       sequences++;
     } else {
@@ -213,17 +286,27 @@ function checkModel(value: unknown, fail: Fail): TokenizerJson['model'] {
         fail('model.unk_token', 'a token of vocab', model.unk_token);
       return model;
     }
+    case 'WordLevel': {
+      checkFields(value, WORD_LEVEL_FIELDS, 'model', fail);
+      const model = { ...value, type } as unknown as WordLevelJson;
+      checkVocabulary(model.vocab, fail);
+      if (!Object.hasOwn(model.vocab, model.unk_token))
+        fail('model.unk_token', 'a token of vocab', model.unk_token);
+      return model;
+    }
     case 'BPE': {
       checkFields(value, BPE_FIELDS, 'model', fail);
       const model = { ...value, type } as unknown as BpeJson;
       checkVocabulary(model.vocab, fail);
+      const prefix = model.continuing_subword_prefix ?? '';
       for (const [i, merge] of (value.merges as unknown[]).entries()) {
         const parts = typeof merge === 'string' ? merge.split(' ') : merge;
         const isMerge =
           Array.isArray(parts) &&
           parts.length === 2 &&
           parts.every((part) => typeof part === 'string' && Object.hasOwn(model.vocab, part)) &&
-          Object.hasOwn(model.vocab, parts.join(''));
+          parts[1].length >= prefix.length &&
+          Object.hasOwn(model.vocab, parts[0] + parts[1].slice(prefix.length));
         if (!isMerge) fail(`model.merges[${i}]`, 'two tokens of vocab whose join is in vocab too', merge);
       }
       return model;
@@ -239,11 +322,12 @@ function checkModel(value: unknown, fail: Fail): TokenizerJson['model'] {
           Number.isFinite(entry[1] as number);
         if (!isPiece) fail(`model.vocab[${i}]`, '[piece, log probability]', entry);
       }
-      if (model.unk_id >= model.vocab.length) fail('model.unk_id', 'a position in vocab', model.unk_id);
+      if ((model.unk_id ?? 0) >= model.vocab.length)
+        fail('model.unk_id', 'a position in vocab', model.unk_id);
       return model;
     }
     default:
-      return fail('model.type', 'WordPiece, BPE or Unigram', type);
+      return fail('model.type', 'WordPiece, WordLevel, BPE or Unigram', type);
   }
 }
 

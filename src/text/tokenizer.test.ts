@@ -208,8 +208,8 @@ describe('a damaged tokenizer.json', () => {
     ['no model', { ...valid(), model: undefined }, 'model: expected an object, found nothing'],
     [
       'another model',
-      { ...valid(), model: { type: 'WordLevel', vocab: {} } },
-      'model.type: expected WordPiece, BPE or',
+      { ...valid(), model: { type: 'CharLevel', vocab: {} } },
+      'model.type: expected WordPiece, WordLevel, BPE or',
     ],
     [
       'no vocabulary',
@@ -228,7 +228,7 @@ describe('a damaged tokenizer.json', () => {
     ],
     [
       'an unknown normalizer',
-      { ...valid(), normalizer: { type: 'Nmt' } },
+      { ...valid(), normalizer: { type: 'Uppercase' } },
       'normalizer.type: expected one of BertNormalizer, Lowercase',
     ],
     [
@@ -245,7 +245,7 @@ describe('a damaged tokenizer.json', () => {
         ...valid(),
         pre_tokenizer: { type: 'Split', pattern: { Regex: '(' }, behavior: 'Isolated', invert: false },
       },
-      'the tokenizer cannot be built',
+      'pre_tokenizer.pattern: the regular expression "(" cannot be read: Unclosed group',
     ],
     [
       'a special token without ids',

@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
-import { Tokenizer as Library } from '@huggingface/tokenizers';
-import { DataError, type UndriftError, UsageError } from '../util/errors.ts';
+import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { parseShallowJson } from '../util/shallow-json.ts';
-import { Charsmap } from './charsmap.ts';
-import { libraryJson, wrapperIds } from './library-json.ts';
-import { ownString } from './own-string.ts';
+import { type Decoder, makeDecoder } from './decoders.ts';
+import { shortened } from './long-words.ts';
+import { Pipeline } from './pipeline.ts';
 import { cutBefore, TextParts } from './text-parts.ts';
 import { checkTokenizerJson, modelIds, type TokenizerJson } from './tokenizer-json.ts';
+import { UnknownPiece } from './unknown-piece.ts';
+import { CACHE_WORD_CHARS, WordCache } from './word-cache.ts';
+import { wrapperIds } from './wrapper-ids.ts';
 
 /** Ids of the tokens with a special role; a role that the vocabulary lacks is absent. */
 export interface SpecialIds {
@@ -37,24 +39,20 @@ const SPECIAL_NAMES: Record<keyof SpecialIds, readonly string[]> = {
   eos: ['[EOS]', '</s>', '<eos>', '<|end_of_text|>', '<|endoftext|>'],
 };
 
-/** Words in each of the two generations of the cache. */
-const CACHE_WORDS = 1 << 16;
-const CACHE_WORD_CHARS = 48;
-
 /** Tokens required between the last token used and the end of a text that was cut (see `#upTo`). */
 const SLACK_TOKENS = 128;
 
 /**
- * Longest text, in characters, that the Unigram model gets at once: the library builds a lattice of the whole
- * text and fails on very long ones. Longer texts are cut at spaces, or at this length where no space follows.
+ * Longest text, in UTF-16 units, that the Unigram model gets at once: it needs 16 bytes for each of them. Longer texts are cut at
+ * spaces, or at this length where no space follows.
  */
-const UNIGRAM_BLOCK_CHARS = 32_768;
+const UNIGRAM_BLOCK_CHARS = 1 << 16;
 
 /**
- * Converts text to token ids and back, as a `tokenizer.json` says (WordPiece, BPE or Unigram).
+ * Converts text to token ids and back, as a `tokenizer.json` says (WordPiece, WordLevel, BPE or Unigram).
  *
- * Built on `@huggingface/tokenizers`, with strict checks of the file, truncation, and the ids of Hugging
- * Face's Rust library where the JavaScript library differs (see `library-json.ts`).
+ * The ids are those of Hugging Face's Rust library, which is the standard. A file with a component or a setting that Undrift does
+ * not have is refused.
  *
  * For most tokenizers the ids of a text are the ids of its words, one after the other. Words are looked up in
  * a cache and only new words go through the library. A text is read only as far as `maxTokens` needs.
@@ -66,34 +64,36 @@ export class Tokenizer {
   readonly specialIds: Readonly<SpecialIds>;
   readonly #json: TokenizerJson;
   readonly #file: string;
-  readonly #library: Library;
+  readonly #pipeline: Pipeline;
+  readonly #decoder: Decoder;
   readonly #parts: TextParts;
   readonly #before: Int32Array;
   readonly #after: Int32Array;
   readonly #slackTokens: number;
-  /**
-   * Two generations of the cache. When the young one is full it replaces the old one, so words not seen since
-   * are forgotten.
-   */
-  #young = new Map<string, readonly number[]>();
-  #old = new Map<string, readonly number[]>();
+  /** Token of each id. */
+  readonly #tokens = new Map<number, string>();
+  readonly #ids: ReadonlyMap<string, number>;
+  /** Tokens that `decode` leaves out. */
+  readonly #special: ReadonlySet<string>;
+  readonly #cache = new WordCache();
   #scratch = new Int32Array(1024);
 
   private constructor(json: TokenizerJson, file: string) {
     this.#json = json;
     this.#file = file;
-    this.#parts = new TextParts(json);
-    try {
-      this.#library = new Library(libraryJson(json), { clean_up_tokenization_spaces: false });
-    } catch (error) {
-      throw this.#failure('the tokenizer cannot be built', error);
-    }
-    useCharsmaps(this.#library.normalizer, file);
-    // Undrift fuses unknown tokens in #encodeAll: the library needs time quadratic in the length of a run of
-    // them.
-    if (json.model.type === 'Unigram') this.#library.model!.fuse_unk = false;
+    this.#pipeline = new Pipeline(json, file);
+    this.#decoder = makeDecoder(json.decoder, file);
+    this.#parts = new TextParts(json, this.#pipeline.added);
     const ids = modelIds(json.model);
-    for (const token of json.added_tokens) ids.set(token.content, token.id);
+    for (const [token, id] of ids) this.#tokens.set(id, token);
+    for (const token of this.#pipeline.added) {
+      ids.set(token.json.content, token.id);
+      this.#tokens.set(token.id, token.text);
+    }
+    this.#ids = ids;
+    this.#special = new Set(
+      json.added_tokens.filter(({ special }) => special === true).map(({ content }) => content),
+    );
     let largest = 0;
     for (const id of ids.values()) largest = Math.max(largest, id);
     this.vocabSize = largest + 1;
@@ -110,7 +110,6 @@ export class Tokenizer {
       SLACK_TOKENS,
       json.model.type === 'WordPiece' ? json.model.max_input_chars_per_word : 0,
     );
-    this.#encodeAll('A first try: 1 2 3.');
   }
 
   /**
@@ -205,27 +204,31 @@ export class Tokenizer {
    * @throws UsageError when an id is not in the vocabulary
    */
   decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
-    const list = Array.from(ids);
-    for (const id of list) {
-      if (!Number.isInteger(id) || this.#library.id_to_token(id) === undefined) {
+    const tokens = Array.from(ids, (id) => {
+      const token = this.#tokens.get(id);
+      if (token === undefined) {
         throw new UsageError(`token id ${id} is not in the vocabulary of ${this.vocabSize}`);
       }
-    }
-    if (list.length === 0) return '';
-    try {
-      return this.#library.decode(list, { skip_special_tokens: options.skipSpecialTokens ?? true });
-    } catch (error) {
-      throw this.#failure('the ids cannot be decoded', error);
-    }
+      return token;
+    });
+    const shown =
+      options.skipSpecialTokens === false ? tokens : tokens.filter((token) => !this.#special.has(token));
+    return this.#decoder(shown).join('');
   }
 
   /** Looks up the id of a token, for example `[MASK]`; undefined when the vocabulary lacks it. */
   tokenId(token: string): number | undefined {
-    return this.#library.token_to_id(token);
+    return this.#ids.get(token);
   }
 
   /** Writes at most `limit` ids to the scratch array and returns their number. */
   #encode(text: string, limit: number): number {
+    return this.#json.truncation?.direction === 'Left'
+      ? this.#encodeEnd(text, limit)
+      : this.#encodeStart(text, limit);
+  }
+
+  #encodeStart(text: string, limit: number): number {
     let size = 0;
     let start = this.#parts.start(text, 0);
     while (start < text.length && size < limit) {
@@ -243,17 +246,26 @@ export class Tokenizer {
     return size;
   }
 
-  #part(text: string, limit: number): readonly number[] {
-    if (text.length > CACHE_WORD_CHARS) return this.#upTo(text, limit);
-    let ids = this.#young.get(text);
-    if (ids !== undefined) return ids;
-    ids = this.#old.get(text) ?? this.#encodeAll(text);
-    if (this.#young.size >= CACHE_WORDS) {
-      this.#old = this.#young;
-      this.#young = new Map();
+  /**
+   * Keeps the last ids of a text instead of the first. As in `#upTo`, only as much of a long text is encoded as is needed, here from a
+   * place further and further from its end.
+   */
+  #encodeEnd(text: string, limit: number): number {
+    const wanted = limit + this.#slackTokens;
+    let count = -1;
+    for (let chars = 1024 + 8 * wanted; chars < text.length && count < wanted; chars *= 4) {
+      count = this.#encodeStart(text.slice(cutBefore(text, text.length - chars)), Number.POSITIVE_INFINITY);
     }
-    this.#young.set(ownString(text), ids);
-    return ids;
+    if (count < wanted) count = this.#encodeStart(text, Number.POSITIVE_INFINITY);
+    if (count <= limit) return count;
+    this.#scratch.copyWithin(0, count - limit, count);
+    return limit;
+  }
+
+  #part(text: string, limit: number): readonly number[] {
+    if (text.length > CACHE_WORD_CHARS)
+      return this.#upTo(shortened(this.#json, this.#parts.separation, text), limit);
+    return this.#cache.get(text, this.#encodeAll);
   }
 
   /**
@@ -273,53 +285,45 @@ export class Tokenizer {
   }
 
   #blocks(text: string): readonly number[] {
-    if (this.#json.model.type !== 'Unigram' || text.length <= UNIGRAM_BLOCK_CHARS)
-      return this.#encodeAll(text);
+    const { model } = this.#json;
+    if (model.type !== 'Unigram' || text.length <= UNIGRAM_BLOCK_CHARS) return this.#encodeAll(text);
     const ids: number[] = [];
+    let last = '';
     for (let start = 0; start < text.length; ) {
       const end = cutBefore(text, Math.min(start + UNIGRAM_BLOCK_CHARS, text.length));
-      for (const id of this.#encodeAll(text.slice(start, end))) ids.push(id);
+      const block = text.slice(start, end);
+      // A cut in a run of unknown characters must not make two tokens of it.
+      const continues = start > 0 && text[start] !== ' ' && ids.at(-1) === model.unk_id;
       start = end;
+      if (continues && block === last) continue;
+      const found = this.#encodeAll(block);
+      for (let i = continues && found[0] === model.unk_id ? 1 : 0; i < found.length; i++) ids.push(found[i]!);
+      last = found.length === 1 ? block : '';
     }
     return ids;
   }
 
-  #encodeAll(text: string): readonly number[] {
-    let ids: readonly (number | undefined)[];
-    let tokens: readonly string[];
+  readonly #encodeAll = (text: string): readonly number[] => {
     try {
-      ({ ids, tokens } = this.#library.encode(text, { add_special_tokens: false }));
+      return this.#pipeline.encode(text, this.#parts.separation === 'whole');
     } catch (error) {
+      if (error instanceof UnknownPiece) {
+        const part = JSON.stringify(error.piece.slice(0, 40));
+        throw new DataError(`the tokenizer has no token for ${part}, and none for unknown text`, {
+          file: this.#file,
+          help: 'take a tokenizer with an unknown token or with byte fallback, or leave such characters out of the texts',
+          cause: error,
+        });
+      }
+      if (error instanceof UndriftError) throw error;
       throw this.#failure(`the tokenizer fails on ${JSON.stringify(text.slice(0, 40))}`, error);
     }
-    if (ids.includes(undefined)) {
-      throw this.#failure(`the tokenizer has no token for a part of ${JSON.stringify(text.slice(0, 40))}`);
-    }
-    const { model } = this.#json;
-    if (model.type !== 'Unigram') return ids as readonly number[];
-    // A run of unknown characters becomes one unknown token. The unknown token written out in the text is not
-    // part of a run.
-    const isUnknown = (i: number) => ids[i] === model.unk_id && tokens[i] !== model.vocab[model.unk_id]![0];
-    return (ids as readonly number[]).filter((_, i) => !(i > 0 && isUnknown(i) && isUnknown(i - 1)));
-  }
+  };
 
   #failure(message: string, cause?: unknown): UndriftError {
     const reason = cause instanceof Error ? `: ${cause.message}` : '';
     return new DataError(message + reason, { file: this.#file, cause });
   }
-}
-
-/** Gives every Precompiled normalizer the rules of the file; the library has one set of rules built in. */
-function useCharsmaps(normalizer: unknown, file: string): void {
-  const part = normalizer as {
-    charsmap?: string | null;
-    normalizers?: unknown[];
-    normalize?: unknown;
-  } | null;
-  for (const inner of part?.normalizers ?? []) useCharsmaps(inner, file);
-  if (part?.charsmap === undefined) return;
-  const map = part.charsmap === null ? undefined : new Charsmap(part.charsmap, file);
-  part.normalize = (text: string) => map?.normalize(text) ?? text;
 }
 
 function findSpecialIds(
@@ -336,7 +340,11 @@ function findSpecialIds(
   // Tokens around a text have the roles of [CLS] and [SEP], whatever their names (RoBERTa: <s> and </s>).
   if (found.cls === undefined && before.length > 0) found.cls = before[0]!;
   if (found.sep === undefined && after.length > 0) found.sep = after[after.length - 1]!;
-  if (json.model.type === 'Unigram') found.unk = json.model.unk_id;
-  else if (json.model.unk_token && ids.has(json.model.unk_token)) found.unk = ids.get(json.model.unk_token)!;
+  if (json.model.type === 'Unigram') {
+    const { unk_id: unk } = json.model;
+    if (unk !== undefined && unk !== null) found.unk = unk;
+    else delete found.unk;
+  } else if (json.model.unk_token && ids.has(json.model.unk_token))
+    found.unk = ids.get(json.model.unk_token)!;
   return found;
 }

@@ -1,6 +1,5 @@
-import { Tokenizer as Library } from '@huggingface/tokenizers';
-import { libraryJson } from './library-json.ts';
 import { ownString } from './own-string.ts';
+import { Splitter } from './pipeline.ts';
 import { TextParts } from './text-parts.ts';
 import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
 
@@ -13,7 +12,7 @@ import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
  * exact.
  */
 export class WordCounts {
-  readonly #library: Library;
+  readonly #splitter: Splitter;
   readonly #parts: TextParts;
   readonly #maxPieces: number;
   readonly #pieces = new Map<string, number>();
@@ -35,8 +34,8 @@ export class WordCounts {
         vocab: { '?': 0 },
       },
     };
-    this.#library = new Library(libraryJson(json), {});
-    this.#parts = new TextParts(json);
+    this.#splitter = new Splitter(json, 'tokenizer.json');
+    this.#parts = new TextParts(json, []);
     this.#maxPieces = maxPieces;
   }
 
@@ -58,8 +57,8 @@ export class WordCounts {
   words(): Map<string, number> {
     const words = new Map<string, number>();
     for (const [piece, count] of this.#pieces) {
-      const normalized: string = this.#library.normalizer?.normalize(piece) ?? piece;
-      for (const word of this.#library.pre_tokenizer!.pre_tokenize(normalized)) {
+      const text = this.#splitter.normalize(piece);
+      for (const { text: word } of text === '' ? [] : this.#splitter.preTokenize([{ text, lead: 0 }])) {
         words.set(word, (words.get(word) ?? 0) + count);
       }
     }
