@@ -1,6 +1,5 @@
-import type { TokenModel } from './token-model.ts';
+import { bytesAsIds, byteTokens, type TokenModel, UnknownPiece } from './model-parts.ts';
 import type { BpeJson } from './tokenizer-json.ts';
-import { bytesAsIds, byteTokens, UnknownPiece } from './unknown-piece.ts';
 
 /** Number that no id reaches: a pair of ids is one number, left · PAIR + right. */
 const PAIR = 2 ** 26;

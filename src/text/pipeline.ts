@@ -1,9 +1,10 @@
 import { DataError } from '../util/errors.ts';
 import { withinTime } from '../util/time-limit.ts';
 import { type AddedToken, AddedTokenFinder, addedTokens, isNormalized } from './added-tokens.ts';
+import type { TokenModel } from './model-parts.ts';
 import { type Limits, makeNormalizer, type Normalizer } from './normalizers.ts';
 import { asksForStart, makePreTokenizer, type PreTokenizer } from './pre-tokenizers.ts';
-import { type TokenModel, tokenModel } from './token-model.ts';
+import { tokenModel } from './token-model.ts';
 import type { TokenizerJson } from './tokenizer-json.ts';
 import { WordCache } from './word-cache.ts';
 

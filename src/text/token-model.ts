@@ -1,13 +1,7 @@
 import { bpe } from './bpe-model.ts';
+import type { TokenModel } from './model-parts.ts';
 import type { TokenizerJson, WordLevelJson, WordPieceJson } from './tokenizer-json.ts';
 import { unigram } from './unigram-model.ts';
-
-/**
- * Model of a tokenizer: appends the ids of one piece of text to `ids`.
- *
- * @throws UnknownPiece when there is no token for a part of the piece, and none for unknown parts either
- */
-export type TokenModel = (piece: string, ids: number[]) => void;
 
 /** Builds the model of a tokenizer. */
 export function tokenModel(json: TokenizerJson['model']): TokenModel {

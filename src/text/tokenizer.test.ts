@@ -229,7 +229,7 @@ describe('a damaged tokenizer.json', () => {
     [
       'an unknown normalizer',
       { ...valid(), normalizer: { type: 'Uppercase' } },
-      'normalizer.type: expected one of BertNormalizer, Lowercase',
+      'normalizer.type: expected one of BertNormalizer, ByteLevel',
     ],
     [
       'an endless splitter',

@@ -3,10 +3,10 @@ import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { parseShallowJson } from '../util/shallow-json.ts';
 import { type Decoder, makeDecoder } from './decoders.ts';
 import { shortened } from './long-words.ts';
+import { UnknownPiece } from './model-parts.ts';
 import { Pipeline } from './pipeline.ts';
 import { cutBefore, TextParts } from './text-parts.ts';
 import { checkTokenizerJson, modelIds, type TokenizerJson } from './tokenizer-json.ts';
-import { UnknownPiece } from './unknown-piece.ts';
 import { CACHE_WORD_CHARS, WordCache } from './word-cache.ts';
 import { wrapperIds } from './wrapper-ids.ts';
 

@@ -1,7 +1,6 @@
-import type { TokenModel } from './token-model.ts';
+import { bytesAsIds, byteTokens, type TokenModel, UnknownPiece } from './model-parts.ts';
 import type { UnigramJson } from './tokenizer-json.ts';
 import { Trie } from './trie.ts';
-import { bytesAsIds, byteTokens, UnknownPiece } from './unknown-piece.ts';
 
 /** Log probability by which an unknown character is worse than the worst piece. */
 const UNKNOWN_PENALTY = 10;

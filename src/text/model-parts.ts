@@ -1,3 +1,10 @@
+/**
+ * Model of a tokenizer: appends the ids of one piece of text to `ids`.
+ *
+ * @throws UnknownPiece when there is no token for a part of the piece, and none for unknown parts either
+ */
+export type TokenModel = (piece: string, ids: number[]) => void;
+
 /** Error of a model that has no token for a part of a text. */
 export class UnknownPiece extends Error {
   readonly piece: string;
