@@ -27,6 +27,10 @@ export interface FakeHub {
   damage: (content: Buffer) => Buffer;
   /** URL of the server of large files. Requests for them are redirected to `CDN/PATH`. */
   cdn: string | undefined;
+  /** Answers a request in another way. Returns whether it has done so, or will do so. */
+  intercept: ((request: IncomingMessage, response: ServerResponse, path: string) => boolean) | undefined;
+  /** Time before each answer, in milliseconds. */
+  delayMs: number;
   /** Contents of other paths. */
   readonly others: Record<string, Uint8Array>;
   /** Stops the server. */
@@ -52,9 +56,14 @@ export async function fakeHub(repos: Record<string, FakeRepo>): Promise<FakeHub>
     breakAfterBytes: Number.POSITIVE_INFINITY,
     damage: (content) => content,
     cdn: undefined,
+    intercept: undefined,
+    delayMs: 0,
     others: {},
   };
-  const server = createServer((request, response) => answer(hub, request, response));
+  const server = createServer((request, response) => {
+    if (hub.delayMs === 0) answer(hub, request, response);
+    else setTimeout(() => answer(hub, request, response), hub.delayMs);
+  });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   let open = true;
   const close = () =>
@@ -77,6 +86,7 @@ function answer(
   const path = decodeURIComponent(url.pathname);
   const { range, authorization } = request.headers;
   hub.requests.push([request.method, path, range, authorization].filter(Boolean).join(' '));
+  if (hub.intercept?.(request, response, path)) return;
   const refuse = (status: number, code?: string) => {
     response.writeHead(status, code ? { 'X-Error-Code': code } : {});
     response.end();

@@ -95,10 +95,12 @@ export const readOptions = (
 export function loadProgress(io: Io): (progress: Progress) => void {
   let before = 0;
   let last = 0;
-  return ({ stage, done, total = done }) => {
+  return ({ stage, done, total }) => {
     if (stage === 'download') {
-      const [bytes, unit] = total < 1e7 ? ([1e3, 'kB'] as const) : ([1e6, 'MB'] as const);
-      io.progress(stage, Math.floor(done / bytes), { total: Math.ceil(total / bytes), unit });
+      const [bytes, unit] = (total ?? done) < 1e7 ? ([1e3, 'kB'] as const) : ([1e6, 'MB'] as const);
+      // The total is not known yet while the list of files is waited for.
+      const inUnits = total === undefined ? undefined : Math.ceil(total / bytes);
+      io.progress(stage, Math.floor(done / bytes), { total: inUnits, unit });
       return;
     }
     // A byte count below the last one means that another file has begun.

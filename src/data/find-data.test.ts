@@ -1,5 +1,15 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { COMMIT, FAKE_TOKEN, type FakeHub, fakeHub } from '../../test/fake-hub.ts';
 import { makeZip } from '../../test/make-zip.ts';
@@ -49,7 +59,10 @@ beforeEach(async () => {
 });
 afterEach(() => vi.unstubAllEnvs());
 
-const left = () => readdirSync(join(cache, 'undrift', 'beir')).sort();
+const left = () => {
+  const folder = join(cache, 'undrift', 'beir');
+  return existsSync(folder) ? readdirSync(folder) : [];
+};
 
 describe('data sets of BEIR', () => {
   test('are downloaded once, and read by name', async () => {
@@ -72,6 +85,51 @@ describe('data sets of BEIR', () => {
       /not in the cache, and HF_HUB_OFFLINE.*\n.*data: 'path\/to/,
     );
   });
+
+  const inCache = (name: string) => join(cache, 'undrift', 'beir', 'scifact', name);
+
+  test('a folder that lacks a file, or has a shorter one, is replaced', async () => {
+    const { fingerprint } = await loadData('beir/scifact');
+    const spoil = [
+      () => truncateSync(inCache('corpus.jsonl'), 10),
+      () => rmSync(inCache('qrels/test.tsv')),
+      () => rmSync(inCache('.contents.json')), // as of a version that did not list the contents
+      () => writeFileSync(inCache('.contents.json'), '{"corpus'),
+    ];
+    for (const each of spoil) {
+      each();
+      expect((await loadData('beir/scifact')).fingerprint).toBe(fingerprint);
+    }
+    expect(hub.requests).toHaveLength(1 + spoil.length);
+  });
+
+  test('without a network, a folder of an earlier version is used with a note', async () => {
+    await loadData('beir/scifact');
+    rmSync(inCache('.contents.json'));
+    await hub.close();
+    const notes: string[] = [];
+    const { corpus } = await loadData('beir/scifact', { onNote: (note) => notes.push(note) });
+    expect(corpus.size).toBe(2);
+    expect(notes).toEqual([
+      expect.stringMatching(/taken from the cache as it is, though it may not be whole: .*ECONNREFUSED/),
+    ]);
+  });
+
+  test('four processes at once: one downloads, the others wait', async () => {
+    const script = join(tempFiles(), 'load.mts');
+    writeFileSync(
+      script,
+      `import { loadData } from ${JSON.stringify(join(import.meta.dirname, 'load.ts'))};
+       console.log((await loadData('beir/scifact')).fingerprint);`,
+    );
+    hub.delayMs = 1000;
+    const found = await Promise.all(
+      [1, 2, 3, 4].map(() => promisify(execFile)(process.execPath, ['--import', 'tsx', script])),
+    );
+    expect(new Set(found.map(({ stdout }) => stdout)).size).toBe(1);
+    expect(hub.requests).toHaveLength(1);
+    expect(left()).toEqual(['scifact']);
+  }, 60_000);
 
   test('have parts', async () => {
     expect((await loadData('beir/cqadupstack/android')).name).toBe('android');

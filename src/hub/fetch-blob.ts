@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { copyFile, mkdir, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { copyFile, mkdir, open, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
+import { lockBeside } from '../util/lock.ts';
+import { removeLeftovers, temporaryName } from '../util/temporary-name.ts';
+import { waitForLock } from '../util/wait-for-lock.ts';
+import { Stalled, steadyBytes } from './steady-bytes.ts';
+import { waitLimits } from './wait-limits.ts';
 
 /** File in the listing of a repository. */
 export interface ListedFile {
@@ -22,8 +25,8 @@ export interface ListedFile {
   readonly isLarge: boolean;
 }
 
-/** Number of times in a row that an interrupted download is resumed without receiving a byte. */
-const IDLE_TRIES = 3;
+/** Number of times in a row that an interrupted download is resumed without receiving a byte, or after it has stalled. */
+const IDLE_TRIES = 2;
 /** Age in milliseconds after which an untouched partial file of another process counts as abandoned. */
 const ABANDONED_MS = 60_000;
 
@@ -31,10 +34,11 @@ const ABANDONED_MS = 60_000;
  * Downloads a file into `blobs`, a folder of the repository in the cache, unless the file is there already.
  *
  * The partial file of an earlier, interrupted download is resumed. A file gets its name only once its size
- * and digest are right. Errors that `read` and `onBytes` throw are passed on.
+ * and digest are right. Errors that `read` and `onBytes` throw are passed on. Of several processes that want the
+ * same file, one downloads it and the others wait.
  *
  * @param read returns the bytes from a position on
- * @param onBytes is told how many bytes have arrived so far
+ * @param onBytes is told how many bytes have arrived so far, and ten times a second while none arrive
  * @returns path of the file
  * @throws DataError if the bytes differ from those that the repository lists, or the download keeps breaking
  *   off.
@@ -43,7 +47,7 @@ const ABANDONED_MS = 60_000;
 export async function fetchBlob(
   blobs: string,
   file: ListedFile,
-  read: (start: number) => Promise<AsyncIterable<Uint8Array>>,
+  read: (start: number) => Promise<ReadableStream<Uint8Array>>,
   onBytes: (done: number) => void,
 ): Promise<string> {
   const path = join(blobs, file.digest);
@@ -56,11 +60,29 @@ export async function fetchBlob(
   } catch (error) {
     throw fileError(error, blobs, 'write');
   }
+  return await waitForLock(
+    lockBeside(path),
+    () => onBytes(0),
+    async () => {
+      // Another process may have downloaded it meanwhile.
+      if ((await sizeOf(path)) !== file.size) await fetchNew(path, file, read, onBytes);
+      onBytes(file.size);
+      return path;
+    },
+  );
+}
+
+async function fetchNew(
+  path: string,
+  file: ListedFile,
+  read: (start: number) => Promise<ReadableStream<Uint8Array>>,
+  onBytes: (done: number) => void,
+): Promise<void> {
   // No other process writes to a partial file with this name. After a failure it is renamed to the shared
   // name for the next try.
   const shared = `${path}.incomplete`;
   const own = `${path}.${process.pid}-${Date.now().toString(36)}.incomplete`;
-  await claimPart(blobs, file.digest, own);
+  await claimPart(dirname(path), file.digest, own);
   try {
     const resumed = ((await sizeOf(own)) ?? 0) > 0;
     await download(own, file, read, onBytes);
@@ -79,19 +101,20 @@ export async function fetchBlob(
       });
     }
     await rename(own, path);
+    for (const part of await abandonedParts(dirname(path), file.digest)) await rm(part, { force: true });
   } catch (error) {
     await rename(own, shared).catch(() => {}); // there may be none
     throw fileError(error, path, 'write');
   }
-  return path;
 }
 
 async function download(
   part: string,
   file: ListedFile,
-  read: (start: number) => Promise<AsyncIterable<Uint8Array>>,
+  read: (start: number) => Promise<ReadableStream<Uint8Array>>,
   onBytes: (done: number) => void,
 ): Promise<void> {
+  const limits = waitLimits();
   for (let idle = 0; ; idle++) {
     let done = (await sizeOf(part)) ?? 0;
     if (done > file.size) {
@@ -100,27 +123,33 @@ async function download(
     }
     onBytes(done);
     const before = done;
-    let stopped: unknown;
+    let stopped: { error: unknown } | undefined;
     let broken: unknown;
+    const report = () => {
+      try {
+        onBytes(Math.min(done, file.size));
+      } catch (error) {
+        stopped = { error };
+        throw error;
+      }
+    };
     try {
-      const bytes = done === file.size ? [] : await read(done);
-      async function* counted(): AsyncGenerator<Uint8Array> {
+      // Each chunk is written before the next one is received: what is on the disk is what was counted.
+      const handle = await open(part, 'a');
+      try {
+        const bytes = done === file.size ? [] : steadyBytes(await read(done), limits, report);
         for await (const chunk of bytes) {
           done += chunk.length;
           // More bytes than listed have arrived: stop.
-          if (done > file.size) return;
-          yield chunk;
-          try {
-            onBytes(done);
-          } catch (error) {
-            stopped = error;
-            throw error;
-          }
+          if (done > file.size) break;
+          await handle.writeFile(chunk);
+          report();
         }
+      } finally {
+        await handle.close();
       }
-      await pipeline(Readable.from(counted()), createWriteStream(part, { flags: 'a' }));
     } catch (error) {
-      if (stopped !== undefined) throw stopped;
+      if (stopped !== undefined) throw stopped.error;
       broken = error;
     }
     if (done === file.size) return;
@@ -130,7 +159,8 @@ async function download(
         new DataError(`more than the ${file.size} bytes arrived that the hub lists`, { file: file.path })
       );
     }
-    if (done > before) idle = 0;
+    // A server that stalls gets as few tries as one that sends nothing, whatever has arrived before.
+    if (done > before && !(broken instanceof Stalled)) idle = 0;
     if (idle >= IDLE_TRIES) {
       const reason = broken instanceof Error ? broken.message : String(broken ?? 'the connection was closed');
       throw new DataError(`the download broke off after ${done} of ${file.size} bytes (${reason})`, {
@@ -151,21 +181,27 @@ const isDiskError = (error: unknown): boolean =>
 
 /** Takes over the partial file that an earlier download has left, if there is one. */
 async function claimPart(blobs: string, digest: string, own: string): Promise<void> {
+  for (const part of await abandonedParts(blobs, digest)) {
+    // The rename fails if another process was quicker. That partial file is then not available.
+    const claimed = await rename(part, own).then(
+      () => true,
+      () => false,
+    );
+    if (claimed) return;
+  }
+}
+
+/** Partial files of a download that no process writes: those of the shared name, and those untouched for a minute. */
+async function abandonedParts(blobs: string, digest: string): Promise<string[]> {
+  const parts: string[] = [];
   for (const name of await readdir(blobs)) {
     if (!name.startsWith(`${digest}.`) || !name.endsWith('.incomplete')) continue;
     const part = join(blobs, name);
     const isShared = name === `${digest}.incomplete`;
     const { mtimeMs } = (await stat(part).catch(() => undefined)) ?? { mtimeMs: Number.POSITIVE_INFINITY };
-    if (!isShared && Date.now() - mtimeMs < ABANDONED_MS) continue;
-    // The rename fails if another process was quicker. That partial file is then not available.
-    if (
-      await rename(part, own).then(
-        () => true,
-        () => false,
-      )
-    )
-      return;
+    if (isShared || Date.now() - mtimeMs >= ABANDONED_MS) parts.push(part);
   }
+  return parts;
 }
 
 /**
@@ -193,8 +229,11 @@ const sizeOf = (path: string): Promise<number | undefined> =>
 export async function linkBlob(blob: string, path: string): Promise<void> {
   try {
     await mkdir(dirname(path), { recursive: true });
-    await rm(path, { force: true });
-    await symlink(relative(dirname(path), blob), path).catch(() => copyFile(blob, path));
+    // A rename replaces an earlier file in one step, so that another process always finds one.
+    await removeLeftovers(path);
+    const temporary = temporaryName(path);
+    await symlink(relative(dirname(path), blob), temporary).catch(() => copyFile(blob, temporary));
+    await rename(temporary, path);
   } catch (error) {
     throw fileError(error, path, 'write');
   }

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { COMMIT, FAKE_TOKEN, type FakeHub, fakeHub } from '../../test/fake-hub.ts';
 import { tempFiles } from '../../test/temp-files.ts';
+import { linkBlob } from './fetch-blob.ts';
 import { parseHubName } from './hub-name.ts';
 import { hubSnapshot, type SnapshotOptions } from './snapshot.ts';
 
@@ -194,7 +195,7 @@ test('files that another program has put into the cache are found', async () => 
   expect((await get('org/name')).folder).toBe(folder);
 });
 
-test('two processes at once do not disturb each other', async () => {
+test('of four processes at once, one downloads a file', async () => {
   const script = join(tempFiles(), 'get.mts');
   writeFileSync(
     script,
@@ -205,14 +206,31 @@ test('two processes at once do not disturb each other', async () => {
   );
   const run = promisify(execFile);
   const found = await Promise.all(
-    [1, 2].map(() => run(process.execPath, ['--import', 'tsx', script], { cwd: process.cwd() })),
+    [1, 2, 3, 4].map(() => run(process.execPath, ['--import', 'tsx', script], { cwd: process.cwd() })),
   );
+  const wholes = hub.requests.filter((line) => line.includes('model.bin') && !line.endsWith('=0-0'));
+  expect(wholes).toHaveLength(1);
   expect(found.map(({ stdout }) => stdout.trim())).toEqual(
-    Array(2).fill(join(storage(), 'snapshots', COMMIT)),
+    Array(4).fill(join(storage(), 'snapshots', COMMIT)),
   );
   expect(readFileSync(join(storage(), 'snapshots', COMMIT, 'model.bin')).equals(WEIGHTS)).toBe(true);
   expect(parts()).toEqual([]);
-}, 30_000);
+}, 60_000);
+
+test('a file that is linked again is there at every moment', async () => {
+  const folder = tempFiles({ blob: 'content' });
+  const path = join(folder, 'snapshot/file');
+  await linkBlob(join(folder, 'blob'), path);
+  let reads = 0;
+  const timer = setInterval(() => {
+    expect(readFileSync(path, 'utf8')).toBe('content');
+    reads++;
+  }, 0);
+  for (let i = 0; i < 200; i++) await linkBlob(join(folder, 'blob'), path);
+  clearInterval(timer);
+  expect(reads).toBeGreaterThan(5);
+  expect(readdirSync(join(folder, 'snapshot'))).toEqual(['file']);
+});
 
 test.each([
   ['org/name', { repo: 'org/name', revision: 'main' }],

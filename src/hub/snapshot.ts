@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import { count } from '../util/format.ts';
 import type { Progress } from '../util/progress.ts';
 import { fetchBlob, type ListedFile, linkBlob } from './fetch-blob.ts';
 import { type HubClient, hubClient } from './hub-client.ts';
@@ -20,8 +21,8 @@ export interface SnapshotOptions {
   /** Returns whether a folder of the cache, which any program may have filled, holds all required files. */
   isComplete(folder: string): boolean;
   /**
-   * Called with the number of bytes that have arrived, of the total of all selected files. An error thrown
-   * here stops the download; bytes that have arrived are kept.
+   * Called with the number of bytes that have arrived, of the total of all selected files, and ten times a second while
+   * the hub is waited for. An error thrown here stops the wait or the download; bytes that have arrived are kept.
    */
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Called with notes for the user, such as the commit in use. */
@@ -51,18 +52,33 @@ export interface Snapshot {
  */
 export async function hubSnapshot(name: HubName, options: SnapshotOptions): Promise<Snapshot> {
   const { getHFHubCachePath } = await import('@huggingface/hub');
-  const client = hubClient(name);
+  let progress: Progress = { stage: 'download', done: 0, total: undefined, unit: 'bytes' };
+  let stopped: { error: unknown } | undefined;
+  const report = (next: Progress) => {
+    progress = next;
+    try {
+      options.onProgress?.(next);
+    } catch (error) {
+      stopped = { error };
+      throw error;
+    }
+  };
+  const client = hubClient(name, () => report(progress));
   const storage = join(getHFHubCachePath(), [`${name.kind}s`, ...name.repo.split('/')].join('--'));
   const cached = await cachedSnapshot(storage, name, options);
   try {
     if (client.isOffline) throw new HubUnreachable('HF_HUB_OFFLINE is set');
-    return await download(name, client, storage, options);
+    return await download(name, client, storage, { ...options, onProgress: report });
   } catch (error) {
+    // The library replaces errors that are thrown in the midst of its requests.
+    if (stopped) throw stopped.error;
     if (!(error instanceof HubUnreachable)) throw error;
     if (!cached) throw absent(name, error);
     // Programs that fetch single files may have left some out, such as those with the pooling, so the user is
     // told.
-    options.onNote?.(`${error.message}: ${name.repo} is taken from the cache as it is, at ${cached.commit}`);
+    options.onNote?.(
+      `${error.marked.message}: ${name.repo} is taken from the cache as it is, at ${cached.commit}`,
+    );
     return cached;
   }
 }
@@ -70,11 +86,12 @@ export async function hubSnapshot(name: HubName, options: SnapshotOptions): Prom
 function absent({ kind, repo, revision }: HubName, cause: UndriftError): UndriftError {
   const what = kind === 'model' ? 'model' : 'data set';
   return new HubUnreachable(
-    `the ${what} ${repo} (${revision}) is not, or not whole, in the cache, and ${cause.message}`,
+    `the ${what} ${repo} (${revision}) is not, or not whole, in the cache, and ${cause.marked.message}`,
     {
       help:
+        cause.help ??
         `copy the ${what} from a machine with a network and give its folder (--${kind === 'model' ? 'model' : 'data'} path/to/folder), ` +
-        'set HF_HUB_CACHE to a cache that has it, or HF_ENDPOINT to a mirror that can be reached',
+          'set HF_HUB_CACHE to a cache that has it, or HF_ENDPOINT to a mirror that can be reached',
       cause,
     },
   );
@@ -114,12 +131,12 @@ async function download(
     const present = await stat(path).catch(() => undefined);
     if (present?.size !== file.size) {
       const repo = { type: name.kind, name: name.repo };
-      const read = async (start: number): Promise<AsyncIterable<Uint8Array>> => {
+      const read = async (start: number): Promise<ReadableStream<Uint8Array>> => {
         const { hubUrl, fetch } = client;
         const request = { repo, path: file.path, revision: commit, fetch, ...(hubUrl && { hubUrl }) };
         const blob = await downloadFile(request);
         if (blob === null) throw new DataError('the hub lists the file, and has none', { file: file.path });
-        return (start === 0 ? blob : blob.slice(start, file.size)).stream();
+        return (start === 0 ? blob : blob.slice(start, file.size)).stream() as ReadableStream<Uint8Array>;
       };
       const blob = await fetchBlob(join(storage, 'blobs'), file, read, (done) => report(before + done));
       await linkBlob(blob, path);
@@ -132,6 +149,9 @@ async function download(
   if (files.length > 0) onNote?.(`${name.repo} at ${commit}`);
   return { folder, commit };
 }
+
+/** Most files of a repository. */
+const MOST_FILES = 200_000;
 
 /** Commit that a branch or tag currently points to. */
 async function commitOf({ kind, repo, revision }: HubName, client: HubClient): Promise<string> {
@@ -164,6 +184,8 @@ async function listAll(
         });
       }
       files.set(path, { path, size, digest: digest!, isLarge: lfs !== undefined });
+      if (files.size > MOST_FILES)
+        throw new DataError(`has more than ${count(MOST_FILES)} files`, { file: repo });
     }
   };
   await whole(collect());
