@@ -14,6 +14,7 @@ export {
   buildApiDocs,
   type Split as ApiDocsSplit,
 } from './data/api-docs.ts';
+export { COLUMNS, type Column, type Role } from './data/columns.ts';
 export { Corpus, CorpusBuilder, type CorpusOptions, type CorpusRecord } from './data/corpus.ts';
 export type {
   DataInMemory,
@@ -25,9 +26,10 @@ export type {
   TextData,
   TextRecord,
 } from './data/data-in-memory.ts';
+export { loadCorpus, loadQueries } from './data/documents.ts';
 export type { GradedRowLists, Qrels, RowLists, TrainingExamples } from './data/examples.ts';
 export type { LineOptions } from './data/lines.ts';
-export { loadCorpus, loadData } from './data/load.ts';
+export { loadData } from './data/load.ts';
 export type { LoadOptions } from './data/load-options.ts';
 export {
   type OptionalPairField,
@@ -86,6 +88,7 @@ export {
   type GivenValues,
   type IntegerOption,
   type ListOption,
+  type MapOption,
   type NumberBase,
   type NumbersOption,
   type OptionBase,

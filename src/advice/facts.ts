@@ -6,6 +6,7 @@ import { countPieces } from '../data/pieces.ts';
 import { type DataStatistics, dataStatistics, lengthStatistics, sampleOf } from '../data/statistics.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { isNewModel, resolveSettings } from '../train/settings.ts';
+import type { CommandOptions } from '../util/command-line.ts';
 
 /** Model that is to be trained: how it reads texts, and the batches it is trained in. */
 export interface ModelPlan {
@@ -36,7 +37,7 @@ export interface Facts {
   /** Whether the data is one file, of which dev and test are held out. */
   readonly isFile: boolean;
   /** Options of reading that were given; suggested commands repeat them. */
-  readonly reading: Readonly<Record<string, string | number | undefined>>;
+  readonly reading: CommandOptions;
   readonly statistics: DataStatistics;
   readonly model: ModelPlan;
   /** Lengths by side; null where there are no queries. */

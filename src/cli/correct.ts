@@ -2,7 +2,7 @@ import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts'
 import { checkCorrectorFolder, saveCorrector } from '../correctors/corrector-folder.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
 import { loadData } from '../data/load.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { READ_OPTIONS } from '../data/load-options.ts';
 import { CORRECTION_OPTIONS, DIRECTIONS } from '../migration/correction-options.ts';
 import {
   type Correction,
@@ -56,7 +56,7 @@ const OPTIONS = {
     help: 'folder to save the corrector with the smallest error on held-out documents; needs a single direction',
   },
   seed: CORRECTION_OPTIONS.seed,
-  ...FAULT_OPTIONS,
+  ...READ_OPTIONS,
   ...COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 

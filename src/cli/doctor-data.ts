@@ -1,17 +1,18 @@
 import { type Advice, adviseOn } from '../advice/advice.ts';
 import { collectFacts, type Facts } from '../advice/facts.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { READ_OPTIONS } from '../data/load-options.ts';
 import { isNewModel, NEW_MODELS } from '../train/settings.ts';
 import { count, percent } from '../util/format.ts';
 import type { GivenOptions } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, readOptions } from './model-source.ts';
+import { givenOptions } from './shared-options.ts';
 
 /** Runs `undrift doctor --data`: recommends a training method for a data set, and warns about what hurts. */
 export async function runDataAdvice(
   path: string,
-  { model, ...faults }: { model?: string | undefined } & GivenOptions<typeof FAULT_OPTIONS>,
+  { model, ...faults }: { model?: string | undefined } & GivenOptions<typeof READ_OPTIONS>,
   io: Io,
 ): Promise<CommandResult> {
   const isGiven = model !== undefined && !isNewModel(model);
@@ -19,7 +20,7 @@ export async function runDataAdvice(
   try {
     const facts = await collectFacts(path, {
       ...readOptions(io, faults),
-      reading: notDefault(faults),
+      reading: givenOptions(READ_OPTIONS, faults),
       model,
       retriever,
     });
@@ -34,14 +35,6 @@ export async function runDataAdvice(
     await retriever?.dispose();
   }
 }
-
-/** Returns the options of reading that differ from their defaults. */
-const notDefault = (faults: GivenOptions<typeof FAULT_OPTIONS>): Facts['reading'] =>
-  Object.fromEntries(
-    Object.entries(FAULT_OPTIONS)
-      .filter(([key, spec]) => (faults[key as keyof typeof FAULT_OPTIONS] ?? spec.default) !== spec.default)
-      .map(([key]) => [key, faults[key as keyof typeof FAULT_OPTIONS]]),
-  );
 
 function formatAdvice(
   facts: Facts,

@@ -4,16 +4,18 @@ import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { READ_OPTIONS } from '../data/load-options.ts';
 import { DEVICE_HELP, reasonIn } from '../runtime/check-device.ts';
 import { bundledDevices, DEVICES, type Device } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
+import type { OptionSpec } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { runDataAdvice } from './doctor-data.ts';
 import { type GemmRate, measureGemmRate } from './gemm-rate.ts';
 import { flagOf } from './options.ts';
 import { runParity } from './parity.ts';
+import { DOCUMENT_OPTIONS } from './shared-options.ts';
 
 /**
  * Time limit for one device, in milliseconds. Loading a GPU driver and compiling its shaders takes seconds; a
@@ -59,7 +61,7 @@ export const doctorCommand = defineCommand({
       help: 'with --data: model that is to be trained, whose lengths and tokenizer are checked (default: static; transformer for documents alone)',
     },
     threads: { type: 'integer', min: 1, max: 1024, help: 'threads for the measurement (default: all cores)' },
-    ...FAULT_OPTIONS,
+    ...READ_OPTIONS,
     parity: {
       type: 'text',
       value: 'model',
@@ -68,7 +70,7 @@ export const doctorCommand = defineCommand({
     texts: {
       type: 'text',
       value: 'file',
-      help: 'file of texts for --parity, one per line (default: 200 built-in ones in many scripts)',
+      help: 'texts for --parity: one per line, or any file that search reads (default: 200 built-in ones in many scripts)',
     },
   },
   examples: [
@@ -130,9 +132,11 @@ function checkTogether(options: Readonly<Record<string, unknown>>): void {
     throw new UsageError('--model is for --data', {
       help: 'name a data set: --data FOLDER; to compare a model with other programs: --parity MODEL',
     });
-  for (const [key, spec] of Object.entries(FAULT_OPTIONS))
+  for (const [key, spec] of Object.entries<OptionSpec>(READ_OPTIONS)) {
+    if (texts !== undefined && Object.hasOwn(DOCUMENT_OPTIONS, key)) continue;
     if ((options[key] ?? spec.default) !== spec.default)
       throw new UsageError(`${flagOf(key, spec)} is for --data`, { help: 'name a data set: --data FOLDER' });
+  }
 }
 
 /** Tries a device in a separate process. */

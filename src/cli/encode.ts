@@ -1,6 +1,6 @@
+import { loadCorpus, loadQueries } from '../data/documents.ts';
 import { readLines } from '../data/lines.ts';
-import { loadCorpus, loadData } from '../data/load.ts';
-import { FAULT_OPTIONS, type LoadOptions } from '../data/load-options.ts';
+import type { LoadOptions } from '../data/load-options.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { manifestFile } from '../retrieval/vector-manifest.ts';
 import { openVectorWriter } from '../retrieval/write-vectors.ts';
@@ -11,7 +11,7 @@ import { count, formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
-import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DIMENSIONS_OPTION, DOCUMENT_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Number of texts, or of their characters, after which the texts read so far are encoded. */
 const CHUNK_TEXTS = 8192;
@@ -36,7 +36,7 @@ export const encodeCommand = defineCommand({
     data: {
       type: 'text',
       value: 'folder',
-      help: 'data set or corpus file whose documents or queries to encode',
+      help: 'data set or file whose documents or queries to encode',
     },
     side: {
       type: 'choice',
@@ -45,7 +45,7 @@ export const encodeCommand = defineCommand({
       help: 'encode as documents or as queries, which decides prompt, length limit and tower',
     },
     out: { type: 'text', value: 'file.npy', help: 'file for the vectors, f32[texts, D]' },
-    skipBadRows: FAULT_OPTIONS.skipBadRows,
+    ...DOCUMENT_OPTIONS,
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
     ...COMPUTE_OPTIONS,
@@ -114,10 +114,7 @@ const linesOf = (file: string): Source => ({
 
 async function corpusOf(path: string, side: Side, reading: LoadOptions): Promise<Source> {
   // The corpus alone is read for documents: neither queries nor judgements are needed.
-  const corpus =
-    side === 'document'
-      ? await loadCorpus(path, reading)
-      : (await loadData(path, { splits: [], ...reading })).queries;
+  const corpus = side === 'document' ? await loadCorpus(path, reading) : await loadQueries(path, reading);
   return {
     texts: corpus.texts(),
     total: corpus.size,

@@ -1,4 +1,4 @@
-import type { FAULT_OPTIONS } from '../data/load-options.ts';
+import type { READ_OPTIONS } from '../data/load-options.ts';
 import { loadScoredPairs } from '../data/scored-pairs.ts';
 import { checkPairMetrics, evaluateScoredPairs, PAIR_METRICS } from '../retrieval/evaluate-scored-pairs.ts';
 import { UsageError } from '../util/errors.ts';
@@ -8,7 +8,7 @@ import type { Io } from './io.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
-interface PairOptions extends GivenOptions<typeof FAULT_OPTIONS> {
+interface PairOptions extends GivenOptions<typeof READ_OPTIONS> {
   readonly model: string;
   readonly data: string;
   readonly split: string;

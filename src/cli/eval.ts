@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { loadData } from '../data/load.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { READ_OPTIONS } from '../data/load-options.ts';
 import { parseMetrics } from '../eval/metric-spec.ts';
 import { formatComparison, formatMetrics } from '../eval/report.ts';
 import { readRunFile, writeRunFile } from '../eval/run-file.ts';
@@ -53,7 +53,7 @@ export const evalCommand = defineCommand({
       help: 'run file of the same queries to test against, for a significant difference of the first metric',
     },
     seed: { ...COMMON_RANGES.seed, help: 'seed of the significance test' },
-    ...FAULT_OPTIONS,
+    ...READ_OPTIONS,
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
     ...BM25_OPTIONS,

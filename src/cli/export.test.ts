@@ -71,7 +71,7 @@ test('doctor --parity: exit code 0 where all agree; texts of a file', async () =
   const given = optionValues(doctorCommand.options, { threads: 1, parity: model, texts });
   const { exitCode, json, text } = await doctorCommand.run(given, io, []);
   expect(exitCode).toBe(0);
-  expect(json).toMatchObject({ ok: true, texts: 3 });
+  expect(json).toMatchObject({ ok: true, texts: 2 });
   expect(text).toContain('all agree\n');
   await expect(doctorCommand.run({ ...given, parity: undefined }, io, [])).rejects.toThrow(
     /--texts is for --parity/,

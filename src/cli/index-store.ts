@@ -1,7 +1,6 @@
 import type { Corpus } from '../data/corpus.ts';
+import { loadCorpus } from '../data/documents.ts';
 import { readLines } from '../data/lines.ts';
-import { loadCorpus } from '../data/load.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { type IndexCounts, indexPassages } from '../store/index-passages.ts';
@@ -16,7 +15,7 @@ import { count, formatDuration } from '../util/format.ts';
 import { optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
-import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DIMENSIONS_OPTION, DOCUMENT_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** The command `undrift index`: stores passages and their vectors. */
 export const indexCommand = defineCommand({
@@ -30,7 +29,7 @@ export const indexCommand = defineCommand({
     ...STORE_OPTION,
     store: { ...STORE_OPTION.store, required: true, help: 'folder of the store; made if it does not exist' },
     model: { type: 'text', value: 'model', help: MODEL_HELP },
-    data: { type: 'text', value: 'folder', help: 'data set whose documents to store' },
+    data: { type: 'text', value: 'folder', help: 'data set or file whose documents to store' },
     corpus: { type: 'text', value: 'path', help: 'file of documents to store, or a folder of them' },
     remove: { type: 'text', value: 'file', help: 'ids of passages to remove, one per line' },
     approximate: {
@@ -38,7 +37,7 @@ export const indexCommand = defineCommand({
       choices: ['ivf', 'hnsw'],
       help: 'build an index for approximate search: inverted lists of bits, or a graph (slower to build, larger)',
     },
-    skipBadRows: FAULT_OPTIONS.skipBadRows,
+    ...DOCUMENT_OPTIONS,
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
     ...TERM_OPTIONS,

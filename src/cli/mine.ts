@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { loadData } from '../data/load.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { READ_OPTIONS } from '../data/load-options.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { readRunFile } from '../eval/run-file.ts';
 import { REASONS, type Reason } from '../mining/candidate-filter.ts';
@@ -54,7 +54,7 @@ const OPTIONS = {
   strategy: { ...MINING_OPTIONS.strategy, choices: ['top', 'random'] },
   ...RULES,
   ...MINABLE_OPTIONS,
-  ...FAULT_OPTIONS,
+  ...READ_OPTIONS,
   ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
   ...COMPUTE_OPTIONS,

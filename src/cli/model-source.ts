@@ -1,4 +1,4 @@
-import type { FAULT_OPTIONS, LoadOptions } from '../data/load-options.ts';
+import type { LoadOptions, READ_OPTIONS } from '../data/load-options.ts';
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -78,10 +78,11 @@ export const showProgress =
 /** Returns the settings for loading data: how faults are treated, and callbacks that show progress and print notes. */
 export const readOptions = (
   io: Io,
-  { missingDocuments, skipBadRows }: GivenOptions<typeof FAULT_OPTIONS> = {},
-): Pick<LoadOptions, 'onProgress' | 'onNote' | keyof typeof FAULT_OPTIONS> => ({
+  { missingDocuments, skipBadRows, columns }: GivenOptions<typeof READ_OPTIONS> = {},
+): Pick<LoadOptions, 'onProgress' | 'onNote' | keyof typeof READ_OPTIONS> => ({
   missingDocuments,
   skipBadRows,
+  columns,
   onProgress: loadProgress(io),
   onNote: (note) => io.log(`note: ${note}`),
 });

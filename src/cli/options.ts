@@ -6,11 +6,11 @@ import {
   describeRange,
   describeValue,
   type GivenValues,
+  nearestChoice,
   type OptionSpec,
   type OptionTable,
   type OptionValues,
   optionValues,
-  suggestion,
 } from '../util/option-table.ts';
 import { describeTexts, isWritten, readOptions, valueOfText } from '../util/option-text.ts';
 
@@ -29,6 +29,7 @@ const PLACEHOLDERS: Record<OptionSpec['type'], string> = {
   text: 'text',
   list: 'list',
   numbers: 'n,n,…',
+  map: 'word=name,…',
   choice: 'choice',
   switch: '',
 };
@@ -66,7 +67,7 @@ export function describeDefault(spec: OptionSpec): string {
 export function parseFlag(key: string, spec: OptionSpec, text: string): unknown {
   const value = valueOfText(spec, text);
   if (!isWritten(spec, value)) {
-    const near = spec.type === 'choice' ? suggestion(text, spec.choices) : '';
+    const near = nearestChoice(spec, value);
     throw new UsageError(`${flagOf(key, spec)} should be ${describeTexts(spec)}, found "${text}"${near}`);
   }
   return value;
@@ -121,7 +122,11 @@ export function optionsAsMarkdown(table: OptionTable): string {
     const words = spec.defaultHelp !== undefined && /\s/.test(spec.defaultHelp);
     const value = spec.required ? 'required' : shown === undefined ? '' : words ? shown : `\`${shown}\``;
     const hasRange = spec.type === 'integer' || spec.type === 'number' || spec.type === 'choice';
-    const range = hasRange ? describeRange(spec) : spec.type === 'numbers' ? describeTexts(spec) : '';
+    const range = hasRange
+      ? describeRange(spec)
+      : spec.type === 'numbers' || spec.type === 'map'
+        ? describeTexts(spec)
+        : '';
     return `| \`${cell(flagWithValue(key, spec))}\` | ${cell(spec.help)} | ${cell(value)} | ${cell(range)} |`;
   });
   return `| option | | default | value |\n|---|---|---|---|\n${rows.join('\n')}\n`;

@@ -1,23 +1,28 @@
-import { readLines } from '../data/lines.ts';
+import { loadCorpus } from '../data/documents.ts';
 import { type ClientParity, measureParity, type ParityReport } from '../export/measure-parity.ts';
 import { F32_TOLERANCE, LEAST_COSINES } from '../export/tolerances.ts';
-import { DataError } from '../util/errors.ts';
 import { asFlags } from '../util/option-name.ts';
+import type { GivenOptions } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
-import { modelFolder, showProgress } from './model-source.ts';
+import { modelFolder, readOptions, showProgress } from './model-source.ts';
+import type { DOCUMENT_OPTIONS } from './shared-options.ts';
 
 /**
  * Runs `undrift doctor --parity`: checks whether other programs compute the same vectors with a model folder.
  */
 export async function runParity(
   model: string,
-  { texts: file, threads }: { texts: string | undefined; threads?: number | undefined },
+  {
+    texts: file,
+    threads,
+    ...reading
+  }: { texts: string | undefined; threads?: number | undefined } & GivenOptions<typeof DOCUMENT_OPTIONS>,
   io: Io,
 ): Promise<CommandResult> {
   const folder = await modelFolder(model, io, [], '--parity');
   const report = await measureParity(folder, {
-    ...(file !== undefined && { texts: await textsIn(file) }),
+    ...(file !== undefined && { texts: [...(await loadCorpus(file, readOptions(io, reading))).texts()] }),
     ...(threads !== undefined && { threads }),
     onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
     onProgress: showProgress(io),
@@ -28,13 +33,6 @@ export async function runParity(
     text: formatParity(model, report),
     exitCode: report.ok ? 0 : 1,
   };
-}
-
-async function textsIn(file: string): Promise<string[]> {
-  const texts: string[] = [];
-  for await (const { text } of readLines(file)) texts.push(text);
-  if (texts.length === 0) throw new DataError('holds no text', { file });
-  return texts;
 }
 
 function formatParity(model: string, { ok, texts, sides, transformersJs }: ParityReport): string {

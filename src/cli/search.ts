@@ -1,8 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { buffer } from 'node:stream/consumers';
 import { type Corpus, joinTitle } from '../data/corpus.ts';
-import { loadCorpus } from '../data/load.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { loadCorpus } from '../data/documents.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { readVectors, type StoredVectors } from '../retrieval/read-vectors.ts';
@@ -21,7 +20,13 @@ import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { flagOf } from './options.ts';
 import { searchStore } from './search-store.ts';
-import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import {
+  computeOptions,
+  DIMENSIONS_OPTION,
+  DOCUMENT_OPTIONS,
+  givenOptions,
+  PROMPT_OPTIONS,
+} from './shared-options.ts';
 
 /**
  * Maximum length of the command line, in bytes.
@@ -33,11 +38,11 @@ const MAX_COMMAND_LINE_BYTES = 16_384;
 
 const OPTIONS = {
   model: { type: 'text', value: 'model', help: `bm25, or ${MODEL_HELP}; not needed with --store` },
-  data: { type: 'text', value: 'folder', help: 'data set whose documents to search' },
+  data: { type: 'text', value: 'folder', help: 'data set or file whose documents to search' },
   corpus: {
     type: 'text',
     value: 'file',
-    help: 'documents to search: JSONL, Parquet, TSV (id, text), or one text per line',
+    help: 'documents to search: JSONL, CSV, Parquet, TSV (id, text), one text per line, or any data that train reads',
   },
   embeddings: {
     type: 'text',
@@ -48,7 +53,7 @@ const OPTIONS = {
   store: { ...STORE_OPTION.store, help: 'store to search (undrift index)' },
   ...STORE_SEARCH_OPTIONS,
   topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
-  skipBadRows: FAULT_OPTIONS.skipBadRows,
+  ...DOCUMENT_OPTIONS,
   ...DIMENSIONS_OPTION,
   ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
@@ -225,6 +230,7 @@ function encodeCommandLine(file: string, options: OptionValues<typeof OPTIONS>):
     dimensions,
     queryPrompt,
     docPrompt,
+    ...givenOptions(DOCUMENT_OPTIONS, options),
   });
 }
 

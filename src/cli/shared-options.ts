@@ -1,6 +1,14 @@
+import { FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { SUBJECT_OPTIONS } from '../train/options.ts';
+import type { CommandOptions } from '../util/command-line.ts';
 import type { OptionTable } from '../util/option-table.ts';
+
+/** Options for reading documents alone. */
+export const DOCUMENT_OPTIONS = {
+  skipBadRows: FAULT_OPTIONS.skipBadRows,
+  ...LAYOUT_OPTIONS,
+} as const satisfies OptionTable;
 
 /** Values that `--data` accepts, for help texts. */
 export const DATA_HELP = SUBJECT_OPTIONS.data.help;
@@ -19,6 +27,18 @@ export const PROMPT_OPTIONS = {
   queryPrompt: { type: 'text', help: 'text put before every query, in place of the prompt of the model' },
   docPrompt: { type: 'text', help: 'text put before every document, in place of the prompt of the model' },
 } as const satisfies OptionTable;
+
+/** Returns the options of a table that differ from their defaults, to repeat them in a suggested command. */
+export const givenOptions = (
+  table: OptionTable,
+  options: Readonly<Record<string, unknown>>,
+): CommandOptions =>
+  Object.fromEntries(
+    Object.entries(table).flatMap(([key, spec]) => {
+      const value = options[key] as CommandOptions[string] | null;
+      return (value ?? undefined) === undefined || value === spec.default ? [] : [[key, value!]];
+    }),
+  );
 
 /** Returns the compute options that were given. */
 export function computeOptions(options: { device: string; threads: number | undefined }): ComputeOptions {

@@ -82,7 +82,7 @@ describe('undrift train --method crop', () => {
 
   it.each([
     [['--corpus', 'bad.jsonl'], /bad\.jsonl:2: bad JSON/],
-    [['--corpus', 'untexted.jsonl'], /untexted\.jsonl:1: field "text" is missing/],
+    [['--corpus', 'untexted.jsonl'], /untexted\.jsonl:1: no text column/],
     [['--corpus', 'empty.txt'], /empty\.txt: holds no document/],
     [['--corpus', 'absent.txt'], /absent\.txt: no such file/],
     [['--corpus', 'plain.txt', '--data', 'set'], /--data and --corpus exclude each other/],

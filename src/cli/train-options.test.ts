@@ -1,7 +1,7 @@
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { correctorPlan, PLAN_OPTIONS } from '../correctors/corrector-options.ts';
 import { FIT_OPTIONS, fitCorrector } from '../correctors/fit-corrector.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { READ_OPTIONS } from '../data/load-options.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
 import { CORRECTION_OPTIONS } from '../migration/correction-options.ts';
@@ -75,7 +75,7 @@ describe('the options of a run', () => {
     const tables = [
       ...[
         SUBJECT_OPTIONS,
-        FAULT_OPTIONS,
+        READ_OPTIONS,
         FOLDER_OPTIONS,
         LENGTH_OPTIONS,
         OPTIMISATION_OPTIONS,
@@ -152,7 +152,16 @@ describe('the options of a run', () => {
   });
 
   it.each(specs)('%s: a value of another type is refused', (key, spec) => {
-    const others = { integer: '3', number: '3', text: 3, choice: 3, list: 'x', numbers: '3', switch: 'yes' };
+    const others = {
+      integer: '3',
+      number: '3',
+      text: 3,
+      choice: 3,
+      list: 'x',
+      numbers: '3',
+      map: 'x',
+      switch: 'yes',
+    };
     const refused = () => resolve({ method: methodFor(key), [key]: others[spec.type] });
     expect(refused).toThrow(UsageError);
     expect(refused).toThrow(new RegExp(`^${key} should be .*, found ${JSON.stringify(others[spec.type])}`));

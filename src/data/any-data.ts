@@ -1,5 +1,6 @@
-import { DataError } from '../util/errors.ts';
 import type { Corpus } from './corpus.ts';
+import { dataKind } from './documents.ts';
+import { findData } from './find-data.ts';
 import { loadData } from './load.ts';
 import type { LoadOptions } from './load-options.ts';
 import type { RetrievalData } from './retrieval-data.ts';
@@ -25,38 +26,21 @@ export interface AnyData {
   readonly data?: RetrievalData;
 }
 
-/** Readers by the kind of data that they read, in the order in which they are tried. */
-const READERS: readonly { read: (path: string, options: LoadOptions) => Promise<AnyData> }[] = [
-  { read: async (path, options) => ofPairs('pairs', await loadData(path, options)) },
-  { read: async (path, options) => ofPairs('scored-pairs', await loadScoredPairs(path, options)) },
-  {
-    async read(path, options) {
-      const { name, corpus, fingerprint, notes } = await loadTexts(path, options);
-      return { kind: 'texts', name, corpus, fingerprint, notes };
-    },
-  },
-];
+/**
+ * Loads a data set whose kind is not known: queries with judgements or pairs (see `loadData`), scored pairs, or documents alone.
+ *
+ * @throws DataError where the files are of no known kind or invalid
+ */
+export async function loadAnyData(named: string, options: LoadOptions = {}): Promise<AnyData> {
+  const path = await findData(named, options);
+  const kind = await dataKind(path, options);
+  if (kind === 'scored pairs') return ofPairs('scored-pairs', await loadScoredPairs(named, options));
+  if (kind === 'pairs') return ofPairs('pairs', await loadData(named, options));
+  const { name, corpus, fingerprint, notes } = await loadTexts(named, options);
+  return { kind: 'texts', name, corpus, fingerprint, notes };
+}
 
 const ofPairs = (kind: DataKind, data: RetrievalData): AnyData => {
   const { name, corpus, fingerprint, notes } = data;
   return { kind, name, corpus, fingerprint, notes, data };
 };
-
-/**
- * Loads a data set whose kind is not known: queries with judgements or pairs (see `loadData`), scored pairs, or documents alone.
- *
- * @throws DataError where no reader accepts the data. It is the error of the reader that came furthest: a bad row in the middle of
- *   a file of pairs is an error about this row, not about the layout.
- */
-export async function loadAnyData(path: string, options: LoadOptions = {}): Promise<AnyData> {
-  let furthest: DataError | undefined;
-  for (const { read } of READERS) {
-    try {
-      return await read(path, options);
-    } catch (error) {
-      if (!(error instanceof DataError)) throw error;
-      if (furthest === undefined || (error.line ?? 0) > (furthest.line ?? 0)) furthest = error;
-    }
-  }
-  throw furthest!;
-}

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
 import { evaluateBm25 } from '../retrieval/evaluate-retriever.ts';
-import { loadCorpus, loadData } from './load.ts';
+import { loadCorpus } from './documents.ts';
+import { loadData } from './load.ts';
 import type { LoadOptions } from './load-options.ts';
 import { loadScoredPairs } from './scored-pairs.ts';
 import { loadTexts } from './texts.ts';

@@ -2,14 +2,16 @@ import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
-import { attemptRow, type BadRows } from './bad-rows.ts';
-import { type Corpus, CorpusBuilder } from './corpus.ts';
+import { attemptRow, type BadRows, onBadLine } from './bad-rows.ts';
+import { ColumnChoice } from './column-choice.ts';
+import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
+import { lacksHeader } from './delimited.ts';
 import { FileLog } from './file-log.ts';
-import { readBytes } from './lines.ts';
+import { readBytes, readLines } from './lines.ts';
 import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { type ReadJudgements, readJudgements } from './qrels.ts';
-import { idField, optionalTextField, placeOf, textField } from './record.ts';
-import { type RecordSource, recordsOfFile } from './records.ts';
+import { idField, placeOf, recordNumber, textField } from './record.ts';
+import { chosenNames, isRecordFile, type RecordSource, recordsOfFile } from './records.ts';
 import {
   DEV_NAMES,
   normaliseSplits,
@@ -31,15 +33,11 @@ export interface BeirLayout {
   readonly qrels: ReadonlyMap<string, readonly string[]>;
 }
 
-const ID_NAMES = ['_id', 'id', 'docid', 'doc_id'];
-const TEXT_NAMES = ['text', 'contents', 'body'];
-const TITLE_NAMES = ['title'];
-
 /**
  * Finds the files of a BEIR folder: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, each plain or
  * `.gz`.
  *
- * Parquet is accepted instead of JSONL, and so are folders `corpus/` and `queries/` with JSONL or Parquet
+ * CSV, TSV and Parquet are accepted instead of JSONL, and so are folders `corpus/` and `queries/` with such
  * parts, as on the Hugging Face hub.
  *
  * @throws DataError when corpus or queries are absent, or present twice
@@ -73,8 +71,10 @@ export async function loadRetrievalData(
   const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
   const log = new FileLog(options.onProgress);
   const notes: string[] = [];
-  const corpus = await readCorpus(layout.corpus, 'document', options, log);
-  const queries = await readCorpus(layout.queries, 'query', options, log);
+  const columns = judgedColumns('documents', options);
+  const corpus = await readCorpus(layout.corpus, 'document', options, { log, columns });
+  const queries = await readCorpus(layout.queries, 'query', options, { log, columns });
+  columns.check(folder);
   const splits = await readSplits(layout.qrels, { queries, corpus, options, isWanted, log, notes });
   return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
 }
@@ -136,64 +136,147 @@ export async function judgedSplit(
 const isNeeded = (name: string, needed: readonly string[] | undefined): boolean =>
   needed?.some((each) => each === name || (name === 'dev' && DEV_NAMES.includes(each))) ?? true;
 
-/** Reads a corpus from JSONL or Parquet files with the fields `_id`, `text` and optionally `title`. */
+/** Columns of a data set of documents, queries and judgements, whose files may differ in their names. */
+export const judgedColumns = (
+  kind: 'documents' | 'judgements',
+  { columns }: Pick<LoadOptions, 'columns'>,
+): ColumnChoice =>
+  new ColumnChoice(kind, columns, {
+    others: ['documents', 'judgements'],
+    fallsBack: kind === 'documents',
+  });
+
+/** Settings of {@link readCorpus}. */
+export interface ReadCorpusOptions {
+  /** Observes the files. */
+  log?: FileLog | undefined;
+  /** Columns of the records. Default: those of documents. */
+  columns?: ColumnChoice | undefined;
+  /** Ids of the records: those of the data; those of the data if its first record has one; or their numbers. Default `given`. */
+  ids?: 'given' | 'if given' | 'numbers' | undefined;
+}
+
+/**
+ * Reads a corpus from JSONL, CSV, TSV or Parquet files with the fields `_id`, `text` and optionally `title`. A TSV file without a
+ * header holds an id and a text.
+ */
 export async function readCorpus(
   files: readonly string[],
   noun: 'document' | 'query',
   options: ReadingOptions = {},
-  log = new FileLog(options.onProgress),
+  { log = new FileLog(options.onProgress), columns, ids }: ReadCorpusOptions = {},
 ): Promise<Corpus> {
+  const own = columns ?? new ColumnChoice('documents', options.columns);
   const builder = new CorpusBuilder({ file: files[0], noun });
   for (const file of files) {
-    await addRecords(builder.from(file), recordsOfFile(file, noun, log, options), options.badRows);
+    builder.from(file);
+    if (await lacksHeader(file, chosenNames(options.columns))) {
+      await addTsvTexts(builder, file, { noun, options, log });
+      continue;
+    }
+    const records = recordsOfFile(file, noun, log, options);
+    await addRecords(builder, records, { columns: own, badRows: options.badRows, ids });
   }
-  return builder.finish();
+  const corpus = builder.finish();
+  if (columns === undefined) own.check(files[0]!);
+  return corpus;
 }
 
 /** Adds records with an id, a text and perhaps a title to a corpus. @throws DataError */
 export async function addRecords(
   builder: CorpusBuilder,
   records: RecordSource,
-  badRows?: BadRows,
+  {
+    columns,
+    badRows,
+    ids = 'given',
+  }: { columns: ColumnChoice; badRows?: BadRows | undefined; ids?: ReadCorpusOptions['ids'] },
 ): Promise<void> {
-  const wanted = [...ID_NAMES, ...TEXT_NAMES, ...TITLE_NAMES];
-  for await (const record of records((names) => names.filter((name) => wanted.includes(name)))) {
-    attemptRow(badRows, () =>
+  let numbered = ids === 'numbers' ? true : ids === 'given' ? false : undefined;
+  for await (const record of records(columns.select)) {
+    attemptRow(badRows, () => {
+      const text = columns.first(record, 'text');
+      const title = columns.first(record, 'title');
+      const id = columns.first(record, 'id');
+      if (text === undefined) throw columns.missing(record, 'text');
+      numbered ??= id === undefined;
+      if (id === undefined && !numbered) throw columns.missing(record, 'id');
       builder.add({
-        id: idField(record, ID_NAMES),
-        title: optionalTextField(record, TITLE_NAMES),
-        text: textField(record, TEXT_NAMES),
+        id: numbered ? String(recordNumber(record)) : idField(record, id!),
+        title: title === undefined ? undefined : textField(record, title),
+        text: textField(record, text),
         ...placeOf(record),
-      }),
-    );
+      });
+    });
   }
 }
 
 /**
- * Finds `<role>.jsonl`, `.jsonl.gz` or `.parquet`, or the parts in a folder named `<role>`; empty if there is
- * none.
+ * Adds the `id ⇥ text` lines of a file without a header. A query id may occur again with the same text, as
+ * `queries.dev.small.tsv` repeats queries of `queries.dev.tsv`.
+ *
+ * @throws DataError with file and line for a line that has not exactly two columns, or a repeated id
+ */
+export async function addTsvTexts(
+  builder: CorpusBuilder,
+  file: string,
+  { noun, options, log }: { noun: 'document' | 'query'; options: ReadingOptions; log: FileLog },
+): Promise<void> {
+  const onBytes = await log.watch(file, `${noun}/${basename(file)}`);
+  for await (const { text: row, line } of readLines(file, {
+    onBytes,
+    maxLineBytes: options.maxLineBytes,
+    onBadLine: onBadLine(options.badRows),
+  })) {
+    if (row.trim() === '') continue;
+    attemptRow(options.badRows, () => addTsvRow(builder, row, { file, line, noun }));
+  }
+}
+
+function addTsvRow(
+  builder: CorpusBuilder,
+  row: string,
+  { file, line, noun }: { file: string; line: number; noun: 'document' | 'query' },
+): void {
+  const tab = row.indexOf('\t');
+  if (tab === -1 || row.includes('\t', tab + 1)) {
+    throw new DataError(`${row.split('\t').length} columns: ${quote(row)}`, {
+      file,
+      line,
+      help: `two columns are wanted, with one tab between them: ${noun} id, text; a file with other columns names them in its first line`,
+    });
+  }
+  builder.add(
+    { id: row.slice(0, tab).trim(), text: row.slice(tab + 1), line },
+    { sameTextAgain: noun === 'query' },
+  );
+}
+
+/**
+ * Finds the file of a role, such as `corpus.jsonl`, in any format of records, or the parts in a folder named `<role>`; empty if
+ * there is none.
  *
  * @throws DataError when several files match
  */
 export async function roleFiles(folder: string, role: string): Promise<string[]> {
   const names = await listFolder(folder);
-  const own = names.filter((name) => new RegExp(`^${role}\\.(jsonl(\\.gz)?|parquet)$`, 'i').test(name));
+  const own = names.filter(
+    (name) => isRecordFile(name) && new RegExp(`^${role}\\.[a-z]+(\\.gz)?$`, 'i').test(name),
+  );
   if (own.length > 1) {
     throw new DataError(`holds ${own.join(' and ')}`, { file: folder, help: 'keep one of them' });
   }
   if (own.length === 1) return [join(folder, own[0]!)];
   if (!names.includes(role)) return [];
   const parts = await listFolder(join(folder, role)).catch(() => []);
-  return parts
-    .filter((name) => /\.(jsonl(\.gz)?|parquet)$/i.test(name))
-    .map((name) => join(folder, role, name));
+  return parts.filter(isRecordFile).map((name) => join(folder, role, name));
 }
 
 async function qrelsFiles(folder: string): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
   if (!(await listFolder(folder)).includes('qrels')) return found;
   for (const name of await listFolder(join(folder, 'qrels'))) {
-    const split = /^([^.].*?)(-\d{5}-of-\d{5})?\.(tsv|txt|jsonl|parquet)(\.gz)?$/i.exec(name)?.[1];
+    const split = /^([^.].*?)(-\d{5}-of-\d{5})?\.(tsv|csv|txt|jsonl|parquet)(\.gz)?$/i.exec(name)?.[1];
     if (split === undefined) continue;
     found.set(split, [...(found.get(split) ?? []), join(folder, 'qrels', name)]);
   }

@@ -7,9 +7,9 @@ import { option } from '../util/option-name.ts';
 import { checkOption, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import { loadAnyData } from './any-data.ts';
 import { type Corpus, quote } from './corpus.ts';
-import { holdOut } from './hold-out-fraction.ts';
 import type { LoadOptions } from './load-options.ts';
 import type { RetrievalData } from './retrieval-data.ts';
+import { holdOut } from './split-assignment.ts';
 import { identityOf, sharedTrainingQueries } from './statistics.ts';
 import { comparableText, type TextIdentity } from './text-identity.ts';
 

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
-import { loadCorpus, loadData } from './load.ts';
+import { loadCorpus } from './documents.ts';
+import { loadData } from './load.ts';
 
 it('the passages of a file of pairs are a corpus, with the ids of the data set', async () => {
   const pairs = '{"query":"a","positive":"b","negative":["c"]}\n{"question":"d","answer":"e"}\n';

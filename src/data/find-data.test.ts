@@ -15,7 +15,8 @@ import { COMMIT, FAKE_TOKEN, type FakeHub, fakeHub } from '../../test/fake-hub.t
 import { makeZip } from '../../test/make-zip.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { DataError } from '../util/errors.ts';
-import { loadCorpus, loadData } from './load.ts';
+import { loadCorpus } from './documents.ts';
+import { loadData } from './load.ts';
 import { loadTexts } from './texts.ts';
 import { unzip } from './unzip.ts';
 

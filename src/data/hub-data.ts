@@ -3,22 +3,27 @@ import { join, sep } from 'node:path';
 import type { HubName } from '../hub/hub-name.ts';
 import { hubSnapshot } from '../hub/snapshot.ts';
 import { DataError } from '../util/errors.ts';
+import { DELIMITED_FILE } from './delimited.ts';
 import type { LoadOptions } from './load-options.ts';
 
 /** Patterns of the files that the data readers know, at the places where they look for them. */
 const WANTED = [
-  /^(data\/)?[^/]+\.(jsonl(\.gz)?|parquet)$/i,
-  /^(corpus|queries)\/[^/]+\.(jsonl(\.gz)?|parquet)$/i,
+  /^(data\/)?[^/]+\.(jsonl(\.gz)?|parquet|(csv|tsv)(\.gz)?)$/i,
+  /^(corpus|queries)\/[^/]+\.(jsonl(\.gz)?|parquet|(csv|tsv)(\.gz)?)$/i,
   /^qrels\/[^/]+\.(tsv|txt|jsonl|parquet)(\.gz)?$/i,
   /^(collection|queries\.[^/]+|qrels\.[^/]+)\.tsv(\.gz)?$/i,
 ];
 const isWanted = (path: string): boolean => WANTED.some((pattern) => pattern.test(path));
 
+/** Tells whether a path is that of a CSV or TSV file that is no part of BEIR or MS MARCO. */
+const isTable = (path: string): boolean =>
+  DELIMITED_FILE.test(path) && !WANTED.slice(2).some((pattern) => pattern.test(path));
+
 /** Matches the number and count of a part of a table in several files. */
 const PART = /-(\d{5})-of-(\d{5})\./;
 
 /**
- * Downloads the JSONL, Parquet and TSV files of a data set on the hub, and nothing else (see `hubSnapshot`):
+ * Downloads the JSONL, CSV, TSV and Parquet files of a data set on the hub, and nothing else (see `hubSnapshot`):
  * those of the repository, or of one of its folders. Returns the local folder.
  */
 export async function hubData(
@@ -43,7 +48,10 @@ export async function hubData(
 function dataFiles(paths: readonly string[], { repo, folder }: HubName): string[] {
   const start = folder === '' ? '' : `${folder}/`;
   const files = paths.filter((path) => path.startsWith(start) && isWanted(path.slice(start.length)));
-  if (files.length > 0) return files;
+  const tables = files.filter((path) => isTable(path.slice(start.length)));
+  // A repository with several formats holds the same rows in each.
+  const others = files.filter((path) => !tables.includes(path));
+  if (files.length > 0) return others.some((path) => WANTED[0]!.test(path)) ? others : files;
   const folders = [
     ...new Set(
       paths
@@ -61,7 +69,7 @@ function dataFiles(paths: readonly string[], { repo, folder }: HubName): string[
               .slice(0, 12)
               .map((each) => `hf:${repo}/${each}`)
               .join(', ')}${folders.length > 12 ? ', …' : ''}`
-          : 'JSONL, Parquet, and the files of BEIR and MS MARCO are read; it holds none',
+          : 'JSONL, CSV, TSV, Parquet, and the files of BEIR and MS MARCO are read; it holds none',
     },
   );
 }

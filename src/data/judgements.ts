@@ -158,6 +158,30 @@ export class JudgementsBuilder {
   }
 }
 
+/** Joins judgements of different queries. */
+export function joinJudgements(parts: readonly Judgements[]): Judgements {
+  if (parts.length === 1) return parts[0]!;
+  const all = <T>(list: (part: Judgements) => Iterable<T>): T[] => parts.flatMap((part) => [...list(part)]);
+  const offsets = [0];
+  for (const { judged } of parts) {
+    const start = offsets.at(-1)!;
+    for (const end of judged.offsets.subarray(1)) offsets.push(start + end);
+  }
+  const none = ({ judged }: Judgements) => new Float32Array(judged.rows.length).fill(Number.NaN);
+  const judged = {
+    offsets: Uint32Array.from(offsets),
+    rows: Int32Array.from(all(({ judged }) => judged.rows)),
+    grades: Float32Array.from(all(({ judged }) => judged.grades)),
+  };
+  const hasScores = parts.some(({ judged }) => judged.scores !== undefined);
+  return {
+    queryRows: Int32Array.from(all(({ queryRows }) => queryRows)),
+    judged: hasScores
+      ? { ...judged, scores: Float32Array.from(all((part) => part.judged.scores ?? none(part))) }
+      : judged,
+  };
+}
+
 /**
  * Splits judgements at grade 0: positives are above 0, negatives at or below. Queries without a positive are
  * left out.

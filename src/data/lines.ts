@@ -24,7 +24,8 @@ export interface Line {
   readonly line: number;
 }
 
-const MAX_LINE_BYTES = 64 * 2 ** 20;
+/** Default of `maxLineBytes`. */
+export const MAX_LINE_BYTES = 64 * 2 ** 20;
 const READ_BYTES = 2 ** 18;
 const LF = 0x0a;
 const CR = 0x0d;

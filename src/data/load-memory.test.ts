@@ -215,7 +215,7 @@ describe('wrong data in memory', () => {
     [
       'a document without an id',
       whole({ documents: [{ text: 'x' }] }),
-      /^documents\[0\]: field "_id" is missing/,
+      /^documents\[0\]: no id column\n {2}help: the record has .*; understood are _id, id, /,
     ],
     [
       'a duplicate document',
@@ -241,7 +241,7 @@ describe('wrong data in memory', () => {
     [
       'a grade that is no number',
       whole({ judgements: { train: [{ ...judged[0], grade: 'high' }] } }),
-      /^judgements\.train\[0\]: field "grade" should be a number, found the string "high"/,
+      /^judgements\.train\[0\]: field "grade" should be a number below 3\.4e38, found the string "high"/,
     ],
   ])('%s: the error names the item', async (_, data, message) => {
     const error = await loadData(data as DataInMemory).catch((error: unknown) => error);

@@ -1,6 +1,6 @@
 import { DataError, UsageError } from '../util/errors.ts';
 import { onBadLine } from './bad-rows.ts';
-import { addRecords, judgedSplit } from './beir.ts';
+import { addRecords, judgedColumns, judgedSplit } from './beir.ts';
 import { contentFingerprint, numbersOf } from './content-fingerprint.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
 import {
@@ -61,13 +61,16 @@ async function judgedInMemory(data: JudgedData, options: ReadingOptions): Promis
   const given = Object.entries(judgements).filter(([, records]) => records !== undefined);
   const bySplit = normaliseSplits(new Map(given.map((entry) => [entry[0], entry])));
   const isWanted = splitFilter(options.splits, bySplit.keys(), name);
+  const columns = judgedColumns('documents', options);
   const read = async (file: 'documents' | 'queries', noun: string): Promise<Corpus> => {
     const builder = new CorpusBuilder({ file, noun });
-    await addRecords(builder, recordsInMemory(file, data[file], options), options.badRows);
+    const { badRows } = options;
+    await addRecords(builder, recordsInMemory(file, data[file], options), { columns, badRows });
     return builder.finish();
   };
   const corpus = await read('documents', 'document');
   const queries = await read('queries', 'query');
+  columns.check(name);
   const splits = new Map<string, Split | DataError>();
   const notes: string[] = [];
   for (const [split, [field, records]] of bySplit) {
@@ -78,7 +81,11 @@ async function judgedInMemory(data: JudgedData, options: ReadingOptions): Promis
       options,
     );
     const found = () => {
-      const judgements = judgementsOf(source(), onBadLine(options.badRows));
+      const judgements = judgementsOf(
+        source(),
+        judgedColumns('judgements', options),
+        onBadLine(options.badRows),
+      );
       return collectJudgements([{ file, judgements }], { ...options, queries, corpus });
     };
     splits.set(split, await judgedSplit(split, found, options, isWanted(split) ? notes : []));

@@ -1,6 +1,7 @@
 import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import type { BadRows } from './bad-rows.ts';
+import { COLUMNS, type Role } from './columns.ts';
 
 /** Options for faults in data. */
 export const FAULT_OPTIONS = {
@@ -23,8 +24,27 @@ export const FAULT_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
+/** Options for the layout of data. */
+export const LAYOUT_OPTIONS = {
+  /**
+   * Names of columns by role, where they are not recognised: `{ query: 'prompt', positive: 'reply' }`. Roles `positive` and
+   * `negative` also take a list of names. The empty name stands for no column of the role. Default: columns are recognised by the
+   * names in `COLUMNS`.
+   */
+  columns: {
+    type: 'map',
+    choices: Object.keys(COLUMNS) as Role[],
+    value: 'role=name,…',
+    help: 'names of your columns, such as query=prompt,positive=reply; docs/data.md lists the roles and the names that are recognised',
+    aliases: ['column_names', 'columnNames', 'fields', 'column_mapping'],
+  },
+} as const satisfies OptionTable;
+
+/** Options for reading a data set. */
+export const READ_OPTIONS = { ...FAULT_OPTIONS, ...LAYOUT_OPTIONS } as const satisfies OptionTable;
+
 /** Settings of the functions that load data. */
-export interface LoadOptions extends GivenOptions<typeof FAULT_OPTIONS> {
+export interface LoadOptions extends GivenOptions<typeof READ_OPTIONS> {
   /** Splits whose judgements are read. Default all. The fingerprint covers all files in any case. */
   splits?: readonly string[] | undefined;
   /**
@@ -44,10 +64,6 @@ export interface LoadOptions extends GivenOptions<typeof FAULT_OPTIONS> {
   devFraction?: number | undefined;
   /** Share of the queries of pairs held out as split test, if test has no file, in [0, 1). Default 0.05. */
   testFraction?: number | undefined;
-  /** Columns of pairs to use, if their names are unknown or ambiguous. Default: recognised by name. */
-  columns?:
-    | { query?: string; positive?: string; negative?: string; scores?: string; label?: string }
-    | undefined;
   /** Longest line accepted, in bytes. Default 64 MiB. */
   maxLineBytes?: number | undefined;
   /**

@@ -5,7 +5,8 @@ import { sharedData } from '../../test/shared-data.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { DataError } from '../util/errors.ts';
 import type { Progress } from '../util/progress.ts';
-import { loadCorpus, loadData } from './load.ts';
+import { loadCorpus } from './documents.ts';
+import { loadData } from './load.ts';
 import type { LoadOptions } from './load-options.ts';
 
 const corpus =
@@ -146,8 +147,8 @@ describe('a BEIR folder', () => {
 
   it.each<[string, Record<string, string | Uint8Array>, RegExp]>([
     ['a bad line', { 'corpus.jsonl': `${corpus}{"_id":"d4","text":"x"` }, /corpus\.jsonl:4: bad JSON/],
-    ['no id', { 'corpus.jsonl': '{"text":"x"}\n' }, /corpus\.jsonl:1: field "_id" is missing/],
-    ['no text', { 'corpus.jsonl': '{"_id":"x"}\n' }, /corpus\.jsonl:1: field "text" is missing/],
+    ['no id', { 'corpus.jsonl': '{"text":"x"}\n' }, /corpus\.jsonl:1: no id column/],
+    ['no text', { 'corpus.jsonl': '{"_id":"x"}\n' }, /corpus\.jsonl:1: no text column/],
     [
       'text of a wrong type',
       { 'queries.jsonl': '{"_id":"x","text":{}}\n' },
@@ -259,12 +260,14 @@ describe('loadData', () => {
   });
 
   it('names a path that does not exist or holds no data', async () => {
-    const folder = tempFiles({ 'a.csv': 'a,b' });
+    const folder = tempFiles({ 'a.doc': 'a,b', 'a.xlsx': 'x', 'a.json': '[]' });
     await expect(loadData(join(folder, 'absent'))).rejects.toThrow(/no such file or folder/);
-    await expect(loadData(join(folder, 'a.csv'))).rejects.toThrow(
+    await expect(loadData(join(folder, 'a.doc'))).rejects.toThrow(
       /is no data set\n {2}help: a folder is wanted/,
     );
-    await expect(loadData(join(folder, 'a.csv'))).rejects.toBeInstanceOf(DataError);
+    await expect(loadData(join(folder, 'a.xlsx'))).rejects.toThrow(/save the table as CSV/);
+    await expect(loadData(join(folder, 'a.json'))).rejects.toThrow(/jq -c/);
+    await expect(loadData(join(folder, 'a.doc'))).rejects.toBeInstanceOf(DataError);
   });
 });
 

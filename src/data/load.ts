@@ -1,30 +1,28 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
+import { option } from '../util/option-name.ts';
 import { checkOption } from '../util/option-table.ts';
 import { BadRows } from './bad-rows.ts';
-import { listFolder, loadRetrievalData, readCorpus, roleFiles } from './beir.ts';
-import { type Corpus, quote } from './corpus.ts';
+import { listFolder, loadRetrievalData, roleFiles } from './beir.ts';
+import { quote } from './corpus.ts';
 import type { DataInMemory } from './data-in-memory.ts';
 import { findData } from './find-data.ts';
 import { retrievalDataInMemory } from './load-memory.ts';
-import { FAULT_OPTIONS, type LoadOptions, type ReadingOptions } from './load-options.ts';
-import { loadMsMarco, readTsvCorpus } from './ms-marco.ts';
-import { loadPairs, PAIR_FIELDS } from './pairs.ts';
-import { readPlainText } from './plain-text.ts';
-import { hasValue, presentName } from './record.ts';
-import { readRecords } from './records.ts';
+import { type LoadOptions, READ_OPTIONS, type ReadingOptions } from './load-options.ts';
+import { loadMsMarco } from './ms-marco.ts';
+import { loadPairs } from './pairs.ts';
+import { isRecordFile } from './records.ts';
 import { dataName, normaliseSplits, type RetrievalData } from './retrieval-data.ts';
 
-const PAIRS_FILE = /\.(jsonl(\.gz)?|parquet)$/i;
-const SPLIT_FILE = /^(train|dev|validation|valid|val|test)([-_.].*)?\.(jsonl(\.gz)?|parquet)$/i;
+const SPLIT_FILE = /^(train|dev|validation|valid|val|test)([-_.].*)?\.[a-z]+(\.gz)?$/i;
 
 /** Layouts that are looked for in a folder, in this order. */
 const LAYOUTS = [
-  'BEIR: corpus.jsonl, queries.jsonl, qrels/<split>.tsv (plain, .gz or Parquet)',
+  'BEIR: corpus.jsonl, queries.jsonl, qrels/<split>.tsv (also CSV, .gz or Parquet)',
   'MS MARCO: collection.tsv, queries.<split>.tsv, qrels.<split>.tsv (plain or .gz)',
-  'pairs: train.jsonl and perhaps dev.jsonl, test.jsonl with query, positive and perhaps negative (plain, .gz or Parquet)',
+  'pairs: train.jsonl and perhaps dev.jsonl, test.jsonl with query, positive and perhaps negative (also CSV, TSV, .gz or Parquet)',
 ];
 
 /**
@@ -39,16 +37,18 @@ export async function loadData(
   named: string | DataInMemory,
   options: LoadOptions = {},
 ): Promise<RetrievalData> {
-  checkFaultOptions(options);
+  checkReadOptions(options);
   const badRows = new BadRows(options.skipBadRows);
   const data = await badRows.during(() => readData(named, { ...options, badRows }));
   return { ...data, notes: [...data.notes, ...badRows.notes()] };
 }
 
-/** Checks the options for faults in data. @throws UsageError */
-function checkFaultOptions(options: LoadOptions): void {
-  for (const key of ['missingDocuments', 'skipBadRows'] as const)
-    if (options[key] !== undefined) checkOption(key, FAULT_OPTIONS[key], options[key]);
+/** Checks the options for reading a data set. @throws UsageError */
+function checkReadOptions(options: LoadOptions): void {
+  for (const [key, spec] of Object.entries(READ_OPTIONS)) {
+    const value = options[key as keyof typeof READ_OPTIONS];
+    if (value !== undefined) checkOption(key, spec, value);
+  }
 }
 
 async function readData(named: string | DataInMemory, options: ReadingOptions): Promise<RetrievalData> {
@@ -58,14 +58,12 @@ async function readData(named: string | DataInMemory, options: ReadingOptions): 
   return path === named ? data : { ...data, name: dataName(named) };
 }
 
-async function loadPath(path: string, options: ReadingOptions): Promise<RetrievalData> {
+/** Loads the data set at a path. @throws DataError when no layout is recognised, or a file is invalid */
+export async function loadPath(path: string, options: ReadingOptions): Promise<RetrievalData> {
   if (!(await isFolder(path))) {
     const file = await findPairFiles(path);
     if (file) return await loadPairs(path, file, options);
-    throw new DataError('is no data set', {
-      file: path,
-      help: 'a folder is wanted (BEIR, MS MARCO, or pairs), or one file of pairs: .jsonl, .jsonl.gz or .parquet',
-    });
+    throw new DataError('is no data set', { file: path, help: fileHelp(path) });
   }
   const names = await listFolder(path);
   if ((await roleFiles(path, 'corpus')).length > 0) return await loadRetrievalData(path, options);
@@ -82,9 +80,20 @@ async function loadPath(path: string, options: ReadingOptions): Promise<Retrieva
   });
 }
 
+/** Advice for a file that is not read as pairs. */
+function fileHelp(path: string): string {
+  if (/\.(xlsx?|ods|numbers)$/i.test(path)) return 'save the table as CSV (UTF-8)';
+  if (/\.json$/i.test(path))
+    return "one object a line is wanted, in a file .jsonl: jq -c '.[]' FILE.json > FILE.jsonl turns an array into that";
+  return (
+    'a folder is wanted (BEIR, MS MARCO, or pairs), or one file of pairs: .csv, .tsv, .jsonl (each also .gz) or .parquet. ' +
+    `Documents alone are trained on by ${option('method', 'crop')}`
+  );
+}
+
 /** Finds files of pairs by split, in a folder or as a single file; undefined if there are none. */
 export async function findPairFiles(path: string): Promise<Map<string, string[]> | undefined> {
-  if (!(await isFolder(path))) return PAIRS_FILE.test(path) ? new Map([['train', [path]]]) : undefined;
+  if (!(await isFolder(path))) return isRecordFile(path) ? new Map([['train', [path]]]) : undefined;
   const names = await listFolder(path);
   const inside = names.includes('data') ? join(path, 'data') : undefined;
   return (await pairFiles(path, names)) ?? (inside === undefined ? undefined : await pairFiles(inside));
@@ -95,56 +104,30 @@ async function pairFiles(
   folder: string,
   names?: readonly string[],
 ): Promise<Map<string, string[]> | undefined> {
-  const present = (names ?? (await listFolder(folder).catch(() => []))).filter((name) =>
-    PAIRS_FILE.test(name),
-  );
+  const present = (names ?? (await listFolder(folder).catch(() => []))).filter(isRecordFile);
   const bySplit = new Map<string, string[]>();
   for (const name of present) {
     const split = SPLIT_FILE.exec(name)?.[1]?.toLowerCase();
     if (split !== undefined) bySplit.set(split, [...(bySplit.get(split) ?? []), join(folder, name)]);
   }
+  for (const [split, files] of bySplit) checkOneFormat(folder, split, files);
   if (bySplit.size > 0) return normaliseSplits(bySplit);
   return present.length === 1 ? new Map([['train', [join(folder, present[0]!)]]]) : undefined;
 }
 
 /**
- * Loads documents alone, to encode or search them.
+ * Checks that the files of a split are parts of one table.
  *
- * Reads the corpus of a data set, the passages of a file of pairs, or one file: JSONL or Parquet (`_id`, `text`, optionally `title`), TSV (id,
- * text), or plain text with one document per line and line numbers as ids.
- *
- * @throws DataError for an invalid file
+ * @throws DataError for files of several formats, which are copies of each other rather than parts
  */
-export async function loadCorpus(named: string, options: LoadOptions = {}): Promise<Corpus> {
-  const badRows = new BadRows(options.skipBadRows);
-  const corpus = await badRows.during(() => readDocuments(named, { ...options, badRows }));
-  for (const note of badRows.notes()) options.onNote?.(note);
-  return corpus;
-}
-
-async function readDocuments(named: string, options: ReadingOptions): Promise<Corpus> {
-  const path = await findData(named, options);
-  if (await isFolder(path)) {
-    const files = await roleFiles(path, 'corpus');
-    return files.length > 0
-      ? await readCorpus(files, 'document', options)
-      : (await readData(path, options)).corpus;
-  }
-  if (PAIRS_FILE.test(path)) {
-    return (await holdsPairs(path, options))
-      ? (await loadPairs(path, new Map([['train', [path]]]), options)).corpus
-      : await readCorpus([path], 'document', options);
-  }
-  if (/\.tsv(\.gz)?$/i.test(path)) return await readTsvCorpus([path], 'document', options);
-  return await readPlainText(path, options);
-}
-
-/** Tells whether the first good record of a file is a pair: it has a positive, and no text of its own. */
-async function holdsPairs(file: string, { maxLineBytes }: LoadOptions): Promise<boolean> {
-  const names: readonly string[] = PAIR_FIELDS.positive;
-  for await (const record of readRecords(file, { maxLineBytes, onBadLine: () => {} }))
-    return !hasValue(record, 'text') && presentName(record, names) !== undefined;
-  return false;
+function checkOneFormat(folder: string, split: string, files: readonly string[]): void {
+  const format = (file: string) => /\.([a-z]+)(\.gz)?$/i.exec(file)![1]!.toLowerCase();
+  const other = files.find((file) => format(file) !== format(files[0]!));
+  if (other === undefined) return;
+  throw new DataError(`${basename(files[0]!)} and ${basename(other)} are both split ${split}`, {
+    file: folder,
+    help: 'keep one of the two, or name a file alone',
+  });
 }
 
 /**

@@ -1,10 +1,9 @@
-import { basename, join } from 'node:path';
-import { DataError } from '../util/errors.ts';
-import { attemptRow, onBadLine } from './bad-rows.ts';
-import { listFolder, readSplits } from './beir.ts';
-import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
+import { join } from 'node:path';
+import { DataError, UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
+import { addTsvTexts, listFolder, readSplits } from './beir.ts';
+import { type Corpus, CorpusBuilder } from './corpus.ts';
 import { FileLog } from './file-log.ts';
-import { readLines } from './lines.ts';
 import type { ReadingOptions } from './load-options.ts';
 import { normaliseSplits, type RetrievalData, retrievalData, splitFilter } from './retrieval-data.ts';
 
@@ -59,6 +58,14 @@ export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
  * @throws DataError when a file is invalid
  */
 export async function loadMsMarco(folder: string, options: ReadingOptions = {}): Promise<RetrievalData> {
+  if (options.columns !== undefined) {
+    throw new UsageError(
+      `${option('columns')} names columns of a header, and the files of MS MARCO have none`,
+      {
+        help: `leave it out for ${folder}`,
+      },
+    );
+  }
   const layout = await openMsMarco(folder);
   const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
   const log = new FileLog(options.onProgress);
@@ -69,49 +76,14 @@ export async function loadMsMarco(folder: string, options: ReadingOptions = {}):
   return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
 }
 
-/**
- * Reads `id ⇥ text` lines without a header. A query id may occur again with the same text, as
- * `queries.dev.small.tsv` repeats queries of `queries.dev.tsv`.
- *
- * @throws DataError with file and line for a line that has not exactly two columns, or a repeated id
- */
-export async function readTsvCorpus(
+/** Reads `id ⇥ text` lines without a header. @throws DataError for a line of another shape, or a repeated id */
+async function readTsvCorpus(
   files: readonly string[],
   noun: 'document' | 'query',
-  options: ReadingOptions = {},
-  log = new FileLog(options.onProgress),
+  options: ReadingOptions,
+  log: FileLog,
 ): Promise<Corpus> {
   const builder = new CorpusBuilder({ file: files[0], noun });
-  for (const file of files) {
-    builder.from(file);
-    const onBytes = await log.watch(file, `${noun}/${basename(file)}`);
-    for await (const { text: row, line } of readLines(file, {
-      onBytes,
-      maxLineBytes: options.maxLineBytes,
-      onBadLine: onBadLine(options.badRows),
-    })) {
-      if (row.trim() === '') continue;
-      attemptRow(options.badRows, () => addRow(builder, row, { file, line, noun }));
-    }
-  }
+  for (const file of files) await addTsvTexts(builder.from(file), file, { noun, options, log });
   return builder.finish();
-}
-
-function addRow(
-  builder: CorpusBuilder,
-  row: string,
-  { file, line, noun }: { file: string; line: number; noun: 'document' | 'query' },
-): void {
-  const tab = row.indexOf('\t');
-  if (tab === -1 || row.includes('\t', tab + 1)) {
-    throw new DataError(`${row.split('\t').length} columns: ${quote(row)}`, {
-      file,
-      line,
-      help: `two columns are wanted, with one tab between them: ${noun} id, text`,
-    });
-  }
-  builder.add(
-    { id: row.slice(0, tab).trim(), text: row.slice(tab + 1), line },
-    { sameTextAgain: noun === 'query' },
-  );
 }

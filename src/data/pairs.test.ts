@@ -145,7 +145,7 @@ describe('pairs', () => {
       [{ query: 'a', positive: 'A' }, { query: 'a' }],
       /:2: no positive column\n {2}help: the record has "query"; understood are positive, positives/,
     ],
-    [[{ positive: 'a', text: 1 }], /:1: no query column\n {2}help: .*columns: \{ query: … \}/],
+    [[{ positive: 'a', text: 1 }], /:1: no query column\n {2}help: .*columns: \{ query: 'NAME' \}/],
     [[{ query: 'a', positive: null }], /:1: no positive column/],
     [[{ query: 1, positive: 'a' }], /:1: field "query" should be a string, found the number 1/],
     [[{ query: ' ', positive: 'a' }], /:1: the query is empty/],
@@ -162,7 +162,7 @@ describe('pairs', () => {
     [[{ question: 'a', anchor: 'b', positive: 'c' }], /:1: both "anchor" and "question" could be the query/],
     [[{ query: 'a', positive: 'b', scores: [1, 2] }], /:1: 2 scores for 1 texts/],
     [
-      [{ query: 'a', positive: 'b', scores: ['1'] }],
+      [{ query: 'a', positive: 'b', scores: ['high'] }],
       /:1: field "scores" should be a number or a list of numbers/,
     ],
     [[{ query: 'a', positive: 'b', scores: [1], pos_scores: [1] }], /:1: scores are given twice/],

@@ -1,37 +1,29 @@
 import { DataError, type Place, placeText } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { attemptRow } from './bad-rows.ts';
+import { ColumnChoice } from './column-choice.ts';
+import { COLUMNS } from './columns.ts';
 import { Corpus, joinTitle, quote } from './corpus.ts';
 import { FileLog } from './file-log.ts';
-import { heldOutNotes, holdOut, holdOutFractions } from './hold-out-fraction.ts';
-import { JudgementsBuilder } from './judgements.ts';
-import type { LoadOptions, ReadingOptions } from './load-options.ts';
-import { type DataRecord, hasValue, placeOf, wrongType } from './record.ts';
+import { JudgementsBuilder, joinJudgements } from './judgements.ts';
+import type { ReadingOptions } from './load-options.ts';
+import { type DataRecord, numberOf, placeOf, textField, wrongType } from './record.ts';
 import { type RecordSource, recordsOfFiles } from './records.ts';
 import { type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
+import { SplitAssignment } from './split-assignment.ts';
 import { StringTable } from './string-table.ts';
 
-/** Known names of each column, the canonical one first. Columns are matched by name, never by order. */
+/** Names of the columns of pairs by role, the canonical one first. Columns are matched by name, never by order. */
 export const PAIR_FIELDS = {
-  query: ['query', 'anchor', 'question', 'query_text', 'queries'],
-  positive: [
-    'positive',
-    'positives',
-    'pos',
-    'positive_text',
-    'positive_passages',
-    'document',
-    'passage',
-    'answer',
-  ],
-  negative: ['negative', 'negatives', 'neg', 'negative_text', 'negative_passages', 'hard_negatives'],
-  scores: ['scores', 'teacher_scores'],
-  positiveScores: ['positive_scores', 'pos_scores'],
-  negativeScores: ['negative_scores', 'neg_scores'],
-  label: ['label', 'score', 'relevance', 'grade'],
+  query: COLUMNS.query.names,
+  positive: COLUMNS.positive.names,
+  negative: COLUMNS.negative.names,
+  scores: COLUMNS.scores.names,
+  positiveScores: COLUMNS.positiveScores.names,
+  negativeScores: COLUMNS.negativeScores.names,
+  label: COLUMNS.label.names,
+  split: COLUMNS.split.names,
 } as const;
-
-type Role = keyof typeof PAIR_FIELDS;
 
 /** A required field that goes by one of several names. */
 export type PairField<Names extends string, T> = { [N in Names]: { readonly [Name in N]: T } }[Names];
@@ -58,10 +50,8 @@ export type PairRecord = PairField<(typeof PAIR_FIELDS)['query'][number], string
     (typeof PAIR_FIELDS)['scores' | 'positiveScores' | 'negativeScores'][number],
     number | readonly number[]
   > &
-  OptionalPairField<(typeof PAIR_FIELDS)['label'][number], number | bigint | boolean>;
-
-/** Matches `negative_1`, `negative_2`, …, as sentence-transformers writes them. */
-const NUMBERED_NEGATIVE = /^negative_\d+$/;
+  OptionalPairField<(typeof PAIR_FIELDS)['label'][number], number | bigint | boolean> &
+  OptionalPairField<(typeof PAIR_FIELDS)['split'][number], string>;
 
 /** Record with its columns recognised. */
 interface Pair {
@@ -70,19 +60,21 @@ interface Pair {
   readonly negatives: readonly string[];
   /** Scores of a teacher: those of the positives, then those of the negatives. */
   readonly scores: readonly number[] | undefined;
+  /** Name of a split. */
+  readonly split: string | undefined;
 }
 
 /**
  * Loads training pairs or triples as a retrieval data set.
  *
- * Files are JSONL (plain or gzip) or Parquet with `query`, `positive` (a text or a list), and optionally
- * `negative` (a text or a list) and `scores` (a teacher's, positives first).
+ * Files are JSONL, CSV or TSV with a header (each plain or gzip), or Parquet, with `query`, `positive` (a text or a list), and
+ * optionally `negative` (a text or a list), `label`, `scores` (a teacher's, positives first) and `split`.
  *
  * The corpus holds all distinct positive and negative texts as `d0`, `d1`, … in order of first occurrence,
  * and the queries are `q0`, `q1`, … likewise. Equal texts are one row, so that every known positive of a
  * query can be masked.
  *
- * A split without a file is held out of the training file: with u = SHA-256(query text) / 2^256, a query goes
+ * A split without a file, and without a record that names it, is held out of the training file: with u = SHA-256(query text) / 2^256, a query goes
  * to dev if u < devFraction and to test if devFraction ≤ u < devFraction + testFraction. A query therefore
  * keeps its split when the file grows or is shuffled.
  *
@@ -110,25 +102,26 @@ export async function readPairs(
   path: string,
   options: ReadingOptions,
 ): Promise<{ corpus: Corpus; queries: Corpus; splits: Map<string, Split>; notes: string[] }> {
-  const fractions = holdOutFractions(sources, options);
-  const columns = new ColumnNames(options.columns);
+  const assignment = new SplitAssignment(sources, options);
+  const columns = new ColumnChoice('pairs', options.columns);
   const queryTexts = new StringTable({ indexed: true });
   const docTexts = new StringTable({ indexed: true });
   const builders = new Map<string, JudgementsBuilder>();
   const places = new Places();
-  let conflicts = 0;
   for (const [given, parts] of sources) {
     for (const records of parts) {
-      for await (const record of records((names) => columns.select(names))) {
-        const pair = attemptRow(options.badRows, () => readPair(record, columns));
+      for await (const record of records(columns.select)) {
+        const pair = attemptRow(options.badRows, () => {
+          const read = readPair(record, columns);
+          return { ...read, key: assignment.key(given, read.split, read.query, record) };
+        });
         if (pair === undefined) continue;
-        const split = given === 'train' ? holdOut(pair.query, fractions) : given;
-        const builder = builders.get(split) ?? new JudgementsBuilder();
-        builders.set(split, builder);
+        const builder = builders.get(pair.key) ?? new JudgementsBuilder();
+        builders.set(pair.key, builder);
         const queryRow = queryTexts.intern(pair.query);
         for (const [i, text] of [...pair.positives, ...pair.negatives].entries()) {
           const grade = i < pair.positives.length ? 1 : 0;
-          places.add(split, builder.size, record);
+          places.add(pair.key, builder.size, record);
           builder.add(queryRow, docTexts.intern(text), grade, { score: pair.scores?.[i] });
         }
       }
@@ -137,30 +130,42 @@ export async function readPairs(
   if (queryTexts.size === 0) {
     throw new DataError('holds no pair', {
       file: path,
-      help: 'one object for each pair, in a file one a line: {"query": …, "positive": …}',
+      help: 'one object for each pair, in a file one a line: {"query": …, "positive": …}; a CSV file has the names in its first row',
     });
   }
-  const splits = new Map<string, Split>();
-  for (const [name, builder] of builders) {
-    const judgements = builder.finish(
-      () => conflicts++,
-      ({ queryRow, added, scores }) => {
-        const [first, second] = [places.of(name, added[0]), places.of(name, added[1])];
-        throw new DataError(
-          `two scores of one pair: ${scores[1]} here, and ${scores[0]} in ${placeText(first)}, for query ${quote(queryTexts.get(queryRow))}`,
-          { ...second, help: 'keep one of the two: a pair has one score of a teacher' },
-        );
-      },
-    );
-    splits.set(name, { judgements, negativesAreJudged: false });
-  }
+  columns.check(path);
+  const { splits, conflicts } = finishSplits(builders, { assignment, places, queryTexts });
   const notes = [
     ...columns.notes(),
-    ...heldOutNotes(fractions, path, (name) => splits.get(name)?.judgements.queryRows.length ?? 0),
+    ...assignment.notes(path, (name) => splits.get(name)?.judgements.queryRows.length ?? 0),
   ];
   if (conflicts > 0)
     notes.push(`${conflicts} texts were positive and negative of one query: they count as positive`);
   return { corpus: numbered(docTexts, 'd'), queries: numbered(queryTexts, 'q'), splits, notes };
+}
+
+/** Groups the judgements of each split. @throws DataError for two scores of one pair */
+function finishSplits(
+  builders: ReadonlyMap<string, JudgementsBuilder>,
+  {
+    assignment,
+    places,
+    queryTexts,
+  }: { assignment: SplitAssignment; places: Places; queryTexts: StringTable },
+): { splits: Map<string, Split>; conflicts: number } {
+  let conflicts = 0;
+  const finished = (key: string) =>
+    builders.get(key)!.finish(
+      () => conflicts++,
+      ({ queryRow, added, scores }) => {
+        const [first, second] = [places.of(key, added[0]), places.of(key, added[1])];
+        throw twoScores(scores, first, second, `query ${quote(queryTexts.get(queryRow))}`);
+      },
+    );
+  const splits = new Map<string, Split>();
+  for (const [name, keys] of assignment.splits(builders.keys()))
+    splits.set(name, { judgements: joinJudgements(keys.map(finished)), negativesAreJudged: false });
+  return { splits, conflicts };
 }
 
 /** Places of judgements, by split and position: of each record the first judgement. */
@@ -195,84 +200,19 @@ function numbered(texts: StringTable, prefix: string): Corpus {
   return new Corpus(ids.trim(), texts.dropIndex().trim());
 }
 
-/** Recognises columns by name and records those it used, for the notes. */
-class ColumnNames {
-  readonly #chosen: Partial<Record<Role, string>>;
-  readonly #used = new Map<string, string>();
-  readonly #ignored = new Set<string>();
-
-  constructor(chosen: LoadOptions['columns'] = {}) {
-    this.#chosen = chosen;
-  }
-
-  /** Selects the columns of a Parquet file worth reading; all if none is known, so that the error can list them. */
-  select(names: readonly string[]): readonly string[] {
-    const known: readonly string[] = [...Object.values(PAIR_FIELDS).flat(), ...Object.values(this.#chosen)];
-    const wanted = names.filter((name) => known.includes(name) || NUMBERED_NEGATIVE.test(name));
-    if (wanted.length === 0) return names;
-    for (const name of names) if (!wanted.includes(name)) this.#ignored.add(name);
-    return wanted;
-  }
-
-  /** Finds the column name of a role in this record; undefined if there is none. */
-  find(record: DataRecord, role: Role): string | undefined {
-    const chosen = this.#chosen[role];
-    const names: readonly string[] = chosen === undefined ? PAIR_FIELDS[role] : [chosen];
-    const present = names.filter((name) => hasValue(record, name));
-    if (present.length > 1 && present[0] !== names[0]) {
-      throw new DataError(`both ${present.map(quote).join(' and ')} could be the ${role}`, {
-        ...placeOf(record),
-        help: `drop one of them, or say in code which: columns: { ${role}: '${present[0]}' }`,
-      });
-    }
-    const name = present[0];
-    if (name !== undefined) this.#used.set(name, role);
-    return name;
-  }
-
-  negatives(record: DataRecord): string[] {
-    const name = this.find(record, 'negative');
-    const names = name === undefined ? [] : [name];
-    if (this.#chosen.negative !== undefined) return names;
-    for (const key in record.fields) {
-      if (!NUMBERED_NEGATIVE.test(key) || !hasValue(record, key)) continue;
-      names.push(key);
-      this.#used.set(key, 'negative');
-    }
-    return names;
-  }
-
-  /** Records columns that no role uses, so that a misspelt "negativ" is reported. */
-  seen(record: DataRecord): void {
-    if (this.#ignored.size > 20) return;
-    for (const key in record.fields)
-      if (!this.#used.has(key) && hasValue(record, key)) this.#ignored.add(key);
-  }
-
-  notes(): string[] {
-    const renamed = [...this.#used].filter(([name, role]) => name !== role);
-    const ignored = [...this.#ignored].filter((name) => !this.#used.has(name));
-    return [
-      ...(renamed.length === 0
-        ? []
-        : [`columns: ${renamed.map(([name, role]) => `${name} as ${role}`).join(', ')}`]),
-      ...(ignored.length === 0 ? [] : [`columns not used: ${ignored.join(', ')}`]),
-    ];
-  }
-}
-
-function readPair(record: DataRecord, columns: ColumnNames): Pair {
+function readPair(record: DataRecord, columns: ColumnChoice): Pair {
   const queryName = columns.find(record, 'query');
-  if (queryName === undefined) throw missingRole(record, 'query');
+  if (queryName === undefined) throw columns.missing(record, 'query', scoredPairsHelp(record));
   const query = record.fields[queryName];
   if (typeof query !== 'string') throw wrongType(record, queryName, 'a string', query);
   if (query.trim() === '') throw new DataError('the query is empty', record);
 
-  const positiveName = columns.find(record, 'positive');
-  if (positiveName === undefined) throw missingRole(record, 'positive');
-  const found = texts(record, positiveName);
+  const positiveNames = columns.all(record, 'positive');
+  const [positiveName] = positiveNames;
+  if (positiveName === undefined) throw columns.missing(record, 'positive', scoredPairsHelp(record));
+  const found = positiveNames.flatMap((name) => texts(record, name));
   if (found.length === 0) throw new DataError(`${quote(positiveName)} is an empty list`, record);
-  const given = columns.negatives(record).flatMap((name) => texts(record, name));
+  const given = columns.all(record, 'negative').flatMap((name) => texts(record, name));
   const isWrong = isLabelledWrong(record, columns.find(record, 'label'));
   if (isWrong && given.length > 0) {
     throw new DataError(`label 0 beside negatives: is ${quote(positiveName)} right or wrong?`, {
@@ -285,6 +225,8 @@ function readPair(record: DataRecord, columns: ColumnNames): Pair {
   let scores = numbers(record, columns.find(record, 'scores'));
   const positiveScores = numbers(record, columns.find(record, 'positiveScores'));
   const negativeScores = numbers(record, columns.find(record, 'negativeScores'));
+  const splitName = columns.find(record, 'split');
+  const split = splitName === undefined ? undefined : textField(record, splitName);
   columns.seen(record);
   if (positiveScores !== undefined || negativeScores !== undefined) {
     if (scores !== undefined) throw new DataError('scores are given twice, together and apart', record);
@@ -295,7 +237,7 @@ function readPair(record: DataRecord, columns: ColumnNames): Pair {
   } else if (scores !== undefined) {
     checkCount(record, scores, positives.length + negatives.length, 'texts (positives, then negatives)');
   }
-  return { query, positives, negatives, scores };
+  return { query, positives, negatives, scores, split };
 }
 
 /**
@@ -315,11 +257,26 @@ function isLabelledWrong(record: DataRecord, name: string | undefined): boolean 
     {
       ...placeOf(record),
       help:
-        'a teacher\'s scores are called "scores" (positives first); similarities of two texts are trained on by ' +
-        `${option('method', 'scored-pairs')}; drop the column if it means something else`,
+        `say what it is: ${option('columns', { positiveScores: name })} for a teacher's scores of the positives, ` +
+        `${option('method', 'scored-pairs')} to train on similarities of two texts, or ${option('columns', { label: '' })} to ignore it`,
     },
   );
 }
+
+/** Error for two scores of one pair. */
+export const twoScores = (
+  [first, second]: readonly [number, number],
+  firstPlace: Place,
+  secondPlace: Place,
+  what: string,
+): DataError =>
+  new DataError(
+    `two scores of one pair: ${second} here, and ${first} in ${placeText(firstPlace)}, for ${what}`,
+    {
+      ...secondPlace,
+      help: 'keep one of the two: a pair has one score',
+    },
+  );
 
 function checkCount(record: DataRecord, scores: readonly number[], wanted: number, what: string): void {
   if (scores.length === wanted) return;
@@ -349,25 +306,27 @@ function textOf(item: unknown): string | undefined {
 
 function numbers(record: DataRecord, name: string | undefined): number[] | undefined {
   if (name === undefined) return undefined;
-  const value = record.fields[name];
+  const value = listOf(record.fields[name]);
   const list: unknown[] = Array.isArray(value) ? value : [value];
   return list.map((item) => {
-    const score = typeof item === 'bigint' ? Number(item) : item;
-    if (typeof score === 'number' && Number.isFinite(Math.fround(score))) return score;
+    const score = numberOf(item);
+    if (score !== undefined) return score;
     throw wrongType(record, name, 'a number or a list of numbers', item);
   });
 }
 
-function missingRole(record: DataRecord, role: 'query' | 'positive'): DataError {
-  const present = Object.keys(record.fields);
-  const names = present.slice(0, 8).map(quote).join(', ');
-  return new DataError(`no ${role} column`, {
-    ...placeOf(record),
-    help:
-      `${present.length === 0 ? 'the record is empty' : `the record has ${names}${present.length > 8 ? ', …' : ''}`}; ` +
-      `understood are ${PAIR_FIELDS[role].join(', ')}; rename yours, or name it in code: columns: { ${role}: … }` +
-      (present.includes('sentence1') || present.includes('text1')
-        ? `. Scored pairs are trained on by ${option('method', 'scored-pairs')}, and measured by undrift eval --metrics spearman`
-        : ''),
-  });
+/** Reads a list written as text, such as `[0.9, 0.1]` in a CSV file. Returns any other value unchanged. */
+function listOf(value: unknown): unknown {
+  if (typeof value !== 'string' || !value.trim().startsWith('[')) return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
 }
+
+/** Help for a record that looks like a scored pair; empty for others. */
+const scoredPairsHelp = ({ fields }: DataRecord): string =>
+  'sentence1' in fields || 'text1' in fields
+    ? `. Scored pairs are trained on by ${option('method', 'scored-pairs')}, and measured by undrift eval --metrics spearman`
+    : '';

@@ -3,13 +3,14 @@ import { count } from '../util/format.ts';
 import { nearest } from '../util/nearest.ts';
 import { option } from '../util/option-name.ts';
 import { attemptRow, onBadLine } from './bad-rows.ts';
+import { ColumnChoice } from './column-choice.ts';
 import { type Corpus, quote } from './corpus.ts';
 import type { Qrels } from './examples.ts';
 import { type Judgements, JudgementsBuilder } from './judgements.ts';
 import { type Line, type LineOptions, readLines } from './lines.ts';
-import type { ReadingOptions } from './load-options.ts';
+import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { isParquet } from './parquet.ts';
-import { type DataRecord, idField, placeOf, wrongType } from './record.ts';
+import { type DataRecord, idField, numberOf, placeOf, wrongType } from './record.ts';
 import { readRecords } from './records.ts';
 
 /** Judgement and the place where it was read. */
@@ -27,42 +28,40 @@ export interface JudgementSource {
   readonly judgements: AsyncIterable<Judgement>;
 }
 
-const QUERY_NAMES = ['query-id', 'query_id', 'queryId', 'queryid', 'qid', 'query'];
-const DOC_NAMES = [
-  'corpus-id',
-  'corpus_id',
-  'doc-id',
-  'doc_id',
-  'docId',
-  'docid',
-  'docno',
-  'pid',
-  'document-id',
-  'document_id',
-];
-const GRADE_NAMES = ['score', 'grade', 'rel', 'relevance', 'label'];
+/** Columns of judgements by their known names. */
+const KNOWN_COLUMNS = new ColumnChoice('judgements');
+
+/** Settings of {@link readJudgementLines}. */
+export interface JudgementLineOptions extends LineOptions {
+  /** Columns of files with names. Default: recognised by the known names. */
+  columns?: ColumnChoice | undefined;
+  /** Names of columns that the user chose. */
+  chosen?: LoadOptions['columns'];
+}
 
 /**
  * Streams the judgements of a qrels file.
  *
  * Formats: BEIR (`query-id corpus-id score`, tab-separated, with or without that header), TREC and MS MARCO
- * (`qid 0 docid grade`, separated by tabs or spaces), or JSONL and Parquet with fields of those names.
+ * (`qid 0 docid grade`, separated by tabs or spaces), or JSONL, CSV and Parquet with fields of those names.
  *
  * @throws DataError with file and line for a line of another shape, or a grade that is not a number
  */
 export async function* readJudgementLines(
   file: string,
-  options: LineOptions = {},
+  options: JudgementLineOptions = {},
 ): AsyncGenerator<Judgement> {
-  if (/\.jsonl?(\.gz)?$/i.test(file) || (await isParquet(file))) {
-    yield* readJudgementRecords(file, options);
-  } else yield* parseJudgements(readLines(file, options), file, options.onBadLine);
+  const { columns = KNOWN_COLUMNS, onBadLine } = options;
+  if (/\.(jsonl?|csv)(\.gz)?$/i.test(file) || (await isParquet(file))) {
+    yield* judgementsOf(readRecords(file, options), columns, onBadLine);
+  } else yield* parseJudgements(readLines(file, options), file, columns, onBadLine);
 }
 
 /** Parses the judgements in the lines of a text file. Lines of another shape throw, or go to `onBad`. */
 export async function* parseJudgements(
   lines: AsyncIterable<Line>,
   file: string,
+  columns: ColumnChoice = KNOWN_COLUMNS,
   onBad?: LineOptions['onBadLine'],
 ): AsyncGenerator<Judgement> {
   let shape: Shape | undefined;
@@ -74,7 +73,7 @@ export async function* parseJudgements(
       const tabs: boolean = shape?.tabs ?? text.includes('\t');
       const cells = tabs ? text.split('\t').map((cell) => cell.trim()) : text.trim().split(/[ \t]+/);
       if (shape === undefined) {
-        const header = headerColumns(cells);
+        const header = headerColumns(cells, columns, { file, line });
         const width = cells.length;
         if (header === undefined && width !== 3 && width !== 4) throw shapeError(cells, file, line);
         shape = { columns: header ?? (width === 3 ? [0, 1, 2] : [0, 2, 3]), width, tabs };
@@ -123,7 +122,7 @@ export async function readQrels(file: string, options: LineOptions = {}): Promis
 
 /** Settings of {@link readJudgements}. */
 export interface ReadJudgementsOptions
-  extends Pick<ReadingOptions, 'maxLineBytes' | 'unknownIds' | 'missingDocuments' | 'badRows'> {
+  extends Pick<ReadingOptions, 'maxLineBytes' | 'unknownIds' | 'missingDocuments' | 'badRows' | 'columns'> {
   /** Queries that the ids refer to. */
   queries: Corpus;
   /** Documents that the ids refer to. */
@@ -152,9 +151,11 @@ export async function readJudgements(
   files: readonly string[],
   options: ReadJudgementsOptions,
 ): Promise<ReadJudgements> {
-  const { maxLineBytes, watch, badRows } = options;
+  const { maxLineBytes, watch, badRows, columns: chosen } = options;
+  const columns = new ColumnChoice('judgements', chosen, { others: ['documents'] });
   const sources = files.map((file) => {
-    const reading = { maxLineBytes, onBytes: watch?.(file), onBadLine: onBadLine(badRows) };
+    const onBytes = watch?.(file);
+    const reading = { maxLineBytes, onBytes, onBadLine: onBadLine(badRows), columns, chosen };
     return { file, judgements: readJudgementLines(file, reading) };
   });
   return await collectJudgements(sources, options);
@@ -163,7 +164,7 @@ export async function readJudgements(
 /** Collects the judgements of one split from its sources, like {@link readJudgements}. @throws DataError */
 export async function collectJudgements(
   sources: readonly JudgementSource[],
-  options: Omit<ReadJudgementsOptions, 'maxLineBytes' | 'watch'>,
+  options: Omit<ReadJudgementsOptions, 'maxLineBytes' | 'watch' | 'columns'>,
 ): Promise<ReadJudgements> {
   const { queries, corpus, badRows, unknownIds = 'error' } = options;
   const missingDocuments =
@@ -276,19 +277,16 @@ function gradesDiffer([query, doc]: readonly [string, string], earlier: string, 
   );
 }
 
-async function* readJudgementRecords(file: string, options: LineOptions): AsyncGenerator<Judgement> {
-  yield* judgementsOf(readRecords(file, options), options.onBadLine);
-}
-
 /** Converts records to judgements. A bad record throws, or goes to `onBad`. */
 export async function* judgementsOf(
   records: AsyncIterable<DataRecord>,
+  columns: ColumnChoice = KNOWN_COLUMNS,
   onBad?: LineOptions['onBadLine'],
 ): AsyncGenerator<Judgement> {
   for await (const record of records) {
     let judgement: Judgement;
     try {
-      judgement = judgementOf(record);
+      judgement = judgementOf(record, columns);
     } catch (error) {
       if (!onBad) throw error;
       onBad(error);
@@ -299,25 +297,40 @@ export async function* judgementsOf(
 }
 
 /** Converts a record to a judgement. The grade of a record without one is 1. @throws DataError */
-function judgementOf(record: DataRecord): Judgement {
-  const name = GRADE_NAMES.find((name) => record.fields[name] !== undefined);
-  const value = name === undefined ? 1 : record.fields[name];
-  const grade = typeof value === 'bigint' ? Number(value) : value;
-  if (typeof grade !== 'number' || !isGrade(grade)) throw wrongType(record, name!, GRADE, value);
-  const [queryId, docId] = [idField(record, QUERY_NAMES), idField(record, DOC_NAMES)];
-  return { queryId, docId, grade, ...placeOf(record) };
+function judgementOf(record: DataRecord, columns: ColumnChoice): Judgement {
+  const name = columns.first(record, 'grade');
+  const grade = name === undefined ? 1 : numberOf(record.fields[name]);
+  if (grade === undefined) throw wrongType(record, name!, GRADE, record.fields[name!]);
+  const id = (role: 'queryId' | 'docId'): string => {
+    const found = columns.first(record, role);
+    if (found === undefined) throw columns.missing(record, role);
+    return idField(record, found);
+  };
+  return { queryId: id('queryId'), docId: id('docId'), grade, ...placeOf(record) };
 }
 
-/** Finds the positions of query, document and grade if the cells are column names. */
-function headerColumns(cells: readonly string[]): [number, number, number] | undefined {
-  const names = cells.map((cell) => cell.toLowerCase());
-  const position = (known: readonly string[]) => names.findIndex((name) => known.includes(name));
-  const columns: [number, number, number] = [
-    position(QUERY_NAMES),
-    position(DOC_NAMES),
-    position(GRADE_NAMES),
-  ];
-  return columns.includes(-1) ? undefined : columns;
+/**
+ * Finds the positions of query, document and grade if the cells are column names.
+ *
+ * @throws DataError where columns were chosen and the cells do not name them
+ */
+function headerColumns(
+  cells: readonly string[],
+  columns: ColumnChoice,
+  place: Place,
+): [number, number, number] | undefined {
+  const position = (role: 'queryId' | 'docId' | 'grade') => {
+    const known = columns.names(role);
+    return cells.findIndex((cell) => known.includes(cell) || known.includes(cell.toLowerCase()));
+  };
+  const found: [number, number, number] = [position('queryId'), position('docId'), position('grade')];
+  if (!found.includes(-1)) return found;
+  const { chosen } = columns;
+  if (chosen.length === 0) return undefined;
+  throw new DataError(`the header lacks a column that ${option('columns')} names: ${chosen.join(', ')}`, {
+    ...place,
+    help: `it has ${cells.map(quote).join(', ')}`,
+  });
 }
 
 /** Tells whether a number is a grade. Grades are stored as float32, so a number that overflows it is none. */

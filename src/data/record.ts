@@ -16,11 +16,6 @@ export const placeOf = ({ file, line, item }: Place): Place => ({ file, line, it
 /** Number of a record in its source, from 1. */
 export const recordNumber = ({ line, item = -1 }: Place): number => line ?? item + 1;
 
-/** Finds the first of the names for which the record has a value; null counts as absent. */
-export function presentName(record: DataRecord, names: readonly string[]): string | undefined {
-  return names.find((name) => hasValue(record, name));
-}
-
 /** Tells whether a record has a value for a name; null counts as absent. */
 export function hasValue(record: DataRecord, name: string): boolean {
   return (
@@ -28,58 +23,34 @@ export function hasValue(record: DataRecord, name: string): boolean {
   );
 }
 
-/**
- * Reads a text field under one of its names.
- *
- * @throws DataError when the field is absent or not a string
- */
-export function textField(record: DataRecord, names: readonly string[]): string {
-  const name = presentName(record, names);
-  if (name === undefined) throw missing(record, names);
+/** Reads a text. @throws DataError for another type of value */
+export function textField(record: DataRecord, name: string): string {
   const value = record.fields[name];
   if (typeof value === 'string') return value;
   throw wrongType(record, name, 'a string', value);
 }
 
-/**
- * Reads a text field that may be absent, under one of its names.
- *
- * @throws DataError when the field is not a string
- */
-export function optionalTextField(record: DataRecord, names: readonly string[]): string | undefined {
-  return presentName(record, names) === undefined ? undefined : textField(record, names);
-}
-
-/**
- * Reads an id under one of its names: a string, or a whole number, which is converted to its digits.
- *
- * @throws DataError when the field is absent or of another type
- */
-export function idField(record: DataRecord, names: readonly string[]): string {
-  const name = presentName(record, names);
-  if (name === undefined) throw missing(record, names);
+/** Reads an id: a string, or a whole number, which is converted to its digits. @throws DataError for another type of value */
+export function idField(record: DataRecord, name: string): string {
   const value = record.fields[name];
   if (typeof value === 'string') return value;
   if (typeof value === 'bigint' || Number.isSafeInteger(value)) return String(value);
   throw wrongType(record, name, 'a string or a whole number', value);
 }
 
+/**
+ * Converts a value to a number: a finite number within the range of f32, a bigint, or such a number written as text, as in CSV.
+ * Returns undefined for anything else.
+ */
+export function numberOf(value: unknown): number | undefined {
+  const isText = typeof value === 'string' && /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(value);
+  const number = typeof value === 'bigint' || isText ? Number(value) : value;
+  return typeof number === 'number' && Number.isFinite(Math.fround(number)) ? number : undefined;
+}
+
 /** Makes the error for a field of the wrong type. */
 export function wrongType(record: DataRecord, name: string, wanted: string, value: unknown): DataError {
   return new DataError(`field ${quote(name)} should be ${wanted}, found ${describe(value)}`, record);
-}
-
-function missing(record: DataRecord, names: readonly string[]): DataError {
-  const [name, ...others] = names;
-  const present = Object.keys(record.fields);
-  return new DataError(`field ${quote(name!)} is missing`, {
-    ...placeOf(record),
-    help:
-      (present.length === 0
-        ? 'the record is empty'
-        : `the record has ${present.slice(0, 8).map(quote).join(', ')}${present.length > 8 ? ', …' : ''}`) +
-      (others.length === 0 ? '' : `; ${others.map(quote).join(' or ')} would also be understood`),
-  });
 }
 
 /** Describes a value in a few words, for error messages. */

@@ -1,10 +1,11 @@
 import { basename } from 'node:path';
 import { DataError, UsageError } from '../util/errors.ts';
 import { attemptRow, onBadLine } from './bad-rows.ts';
+import { DELIMITED_FILE, readDelimited } from './delimited.ts';
 import type { FileLog } from './file-log.ts';
 import { readJsonl } from './jsonl.ts';
 import { type LineOptions, readBytes } from './lines.ts';
-import type { ReadingOptions } from './load-options.ts';
+import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { isParquet, readParquet } from './parquet.ts';
 import { type DataRecord, describe } from './record.ts';
 
@@ -19,21 +20,43 @@ export const isRecords = (value: unknown): value is Records<unknown> =>
 type ChooseColumns = (names: readonly string[]) => readonly string[];
 
 /** Streams the records of one file or one iterable in memory. Can be called only once. */
-export type RecordSource = (columns?: ChooseColumns) => AsyncIterable<DataRecord>;
+export type RecordSource = (select?: ChooseColumns) => AsyncIterable<DataRecord>;
 
-/** Streams the records of a JSONL (plain or gzip) or Parquet file, recognised by its first bytes. */
+/** Settings of {@link readRecords}. */
+export interface RecordOptions extends LineOptions {
+  /** Chooses the columns to read of a Parquet file. Default all. */
+  select?: ChooseColumns | undefined;
+  /** Names of columns that the user chose. */
+  chosen?: LoadOptions['columns'];
+}
+
+/**
+ * Streams the records of a file: Parquet, recognised by its first bytes; CSV or TSV, by the name; JSONL otherwise. Text formats may
+ * be compressed by gzip.
+ */
 export async function* readRecords(
   file: string,
-  options: LineOptions & { columns?: ChooseColumns | undefined } = {},
+  { select, chosen, ...options }: RecordOptions = {},
 ): AsyncGenerator<DataRecord> {
   if (!(await isParquet(file))) {
-    yield* readJsonl(file, options);
+    const names = chosenNames(chosen);
+    yield* DELIMITED_FILE.test(file)
+      ? readDelimited(file, { ...options, chosen: names })
+      : readJsonl(file, options);
     return;
   }
   // Parquet is read out of order and in part, so an observer of all bytes gets them in a pass of its own.
   if (options.onBytes !== undefined) for await (const bytes of readBytes(file)) options.onBytes(bytes);
-  yield* readParquet(file, options);
+  yield* readParquet(file, { columns: select });
 }
+
+/** Tells whether a name is that of a file of records: JSONL, CSV, TSV (each plain or gzip) or Parquet. */
+export const isRecordFile = (name: string): boolean =>
+  /\.(jsonl(\.gz)?|parquet)$/i.test(name) || DELIMITED_FILE.test(name);
+
+/** Names of all chosen columns. */
+export const chosenNames = (chosen: LoadOptions['columns'] = {}): string[] =>
+  Object.values(chosen).flatMap((names) => names ?? []);
 
 /**
  * Makes the source of a file's records. `log` observes the bytes of the file.
@@ -44,11 +67,11 @@ export const recordsOfFile = (
   file: string,
   role: string,
   log: FileLog,
-  { maxLineBytes, badRows }: ReadingOptions,
+  { maxLineBytes, badRows, columns: chosen }: ReadingOptions,
 ): RecordSource =>
-  async function* (columns) {
+  async function* (select) {
     const onBytes = await log.watch(file, `${role}/${basename(file)}`);
-    yield* readRecords(file, { onBytes, maxLineBytes, columns, onBadLine: onBadLine(badRows) });
+    yield* readRecords(file, { onBytes, maxLineBytes, select, chosen, onBadLine: onBadLine(badRows) });
   };
 
 /** Makes the sources of the records of several files, by split. */

@@ -112,7 +112,7 @@ export function retrievalData(parts: {
 
 /** Returns the last part of a path without the extensions of data files. */
 export function dataName(path: string): string {
-  return basename(path).replace(/(\.(jsonl?|parquet|tsv|txt))?(\.gz)?$/i, '') || 'data';
+  return basename(path).replace(/(\.(jsonl?|parquet|csv|tsv|txt|md))?(\.gz)?$/i, '') || 'data';
 }
 
 /** Sorts splits: train, dev and test first, then others by name. */

@@ -1,28 +1,25 @@
-import { DataError, UsageError } from '../util/errors.ts';
+import { DataError, type Place, UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { attemptRow, BadRows } from './bad-rows.ts';
+import { ColumnChoice } from './column-choice.ts';
 import { contentFingerprint } from './content-fingerprint.ts';
 import { Corpus, quote } from './corpus.ts';
 import { checkDataInMemory, type DataInMemory, IN_MEMORY } from './data-in-memory.ts';
 import type { TrainingExamples } from './examples.ts';
 import { FileLog } from './file-log.ts';
 import { findData } from './find-data.ts';
-import { heldOutNotes, holdOut, holdOutFractions } from './hold-out-fraction.ts';
 import { findPairFiles } from './load.ts';
 import { splitSources } from './load-memory.ts';
 import type { LoadOptions, ReadingOptions } from './load-options.ts';
-import { type DataRecord, placeOf, presentName, textField, wrongType } from './record.ts';
+import { twoScores } from './pairs.ts';
+import { type DataRecord, numberOf, placeOf, textField, wrongType } from './record.ts';
 import { type RecordSource, recordsOfFiles } from './records.ts';
 import { dataName, type RetrievalData, sortSplits } from './retrieval-data.ts';
+import { SplitAssignment } from './split-assignment.ts';
 import { StringTable } from './string-table.ts';
 
-/** Known names of the columns, the canonical one first. */
-const FIRST = ['sentence1', 'text1', 'sentence_1', 'text_1', 'query', 'anchor'];
-const SECOND = ['sentence2', 'text2', 'sentence_2', 'text_2', 'document', 'passage'];
-const SCORE = ['score', 'label', 'similarity', 'similarity_score'];
-
 /**
- * Loads pairs of texts with a score each: JSONL (plain or gzip) or Parquet with `sentence1`, `sentence2` and
+ * Loads pairs of texts with a score each: JSONL, CSV or TSV (plain or gzip) or Parquet with `sentence1`, `sentence2` and
  * `score`, as a file or a folder with a file per split; or from memory, see `ScoredPairData`. Splits that are
  * not given are held out of the training split by a hash of the first text.
  *
@@ -51,9 +48,18 @@ async function readData(named: string | DataInMemory, options: ReadingOptions): 
       help: 'a .jsonl, .jsonl.gz or .parquet file with sentence1, sentence2 and score, or a folder with train.jsonl and perhaps dev.jsonl',
     });
   }
+  return { ...(await scoredPairsOfFiles(files, path, options)), name: dataName(named) };
+}
+
+/** Reads scored pairs from files by split. @throws DataError */
+export async function scoredPairsOfFiles(
+  files: ReadonlyMap<string, readonly string[]>,
+  path: string,
+  options: ReadingOptions,
+): Promise<RetrievalData> {
   const log = new FileLog(options.onProgress);
   const read = await readScoredPairs(recordsOfFiles(files, log, options), path, options);
-  return scoredPairs(read, { name: dataName(named), path, fingerprint: log.fingerprint() });
+  return scoredPairs(read, { name: dataName(path), path, fingerprint: log.fingerprint() });
 }
 
 async function scoredPairsInMemory(data: DataInMemory, options: ReadingOptions): Promise<RetrievalData> {
@@ -86,25 +92,20 @@ async function readScoredPairs(
   path: string,
   options: ReadingOptions,
 ): Promise<ReadScoredPairs> {
-  const fractions = holdOutFractions(sources, options);
+  const assignment = new SplitAssignment(sources, options);
+  const columns = new ColumnChoice('scored pairs', options.columns);
   const [first, second] = [new StringTable({ indexed: true }), new StringTable({ indexed: true })];
-  const splits = new Map<string, PairList>();
-  const columns = (names: readonly string[]) =>
-    names.filter((name) => [...FIRST, ...SECOND, ...SCORE].includes(name));
+  const lists = new Map<string, ReadPairs>();
   for (const [given, parts] of sources) {
     for (const records of parts) {
-      for await (const record of records(columns)) {
-        const pair = attemptRow(options.badRows, () => {
-          return { one: text(record, FIRST), other: text(record, SECOND), score: score(record) };
+      for await (const record of records(columns.select)) {
+        attemptRow(options.badRows, () => {
+          const { one, other, score, split } = readPair(record, columns);
+          const key = assignment.key(given, split, one, record);
+          const list = lists.get(key) ?? new ReadPairs();
+          list.add(first.intern(one), second.intern(other), score, record);
+          lists.set(key, list);
         });
-        if (pair === undefined) continue;
-        const { one, other } = pair;
-        const split = given === 'train' ? holdOut(one, fractions) : given;
-        const list = splits.get(split) ?? { first: [], second: [], scores: [] };
-        splits.set(split, list);
-        list.first.push(first.intern(one));
-        list.second.push(second.intern(other));
-        list.scores.push(pair.score);
       }
     }
   }
@@ -114,8 +115,41 @@ async function readScoredPairs(
       help: 'one object for each pair, in a file one a line: {"sentence1": …, "sentence2": …, "score": 0.8}',
     });
   }
-  const notes = heldOutNotes(fractions, path, (name) => splits.get(name)?.first.length ?? 0);
+  columns.check(path);
+  const splits = new Map<string, PairList>();
+  for (const [name, keys] of assignment.splits(lists.keys())) {
+    const parts = keys.map((key) => lists.get(key)!);
+    splits.set(name, {
+      first: parts.flatMap((part) => part.first),
+      second: parts.flatMap((part) => part.second),
+      scores: parts.flatMap((part) => part.scores),
+    });
+  }
+  const notes = [
+    ...columns.notes(),
+    ...assignment.notes(path, (name) => splits.get(name)?.first.length ?? 0),
+  ];
   return { corpus: numbered(second, 'b'), queries: numbered(first, 'a'), splits, notes };
+}
+
+/** Pairs of a split as they are read. */
+class ReadPairs implements PairList {
+  readonly first: number[] = [];
+  readonly second: number[] = [];
+  readonly scores: number[] = [];
+  readonly #before = new Map<number, { score: number; place: Place }>();
+
+  /** Adds a pair. @throws DataError for a pair that had another score before */
+  add(first: number, second: number, score: number, record: DataRecord): void {
+    const key = first * 2 ** 26 + second;
+    const before = this.#before.get(key);
+    if (before && before.score !== score)
+      throw twoScores([before.score, score], before.place, placeOf(record), 'the same two texts');
+    if (!before) this.#before.set(key, { score, place: placeOf(record) });
+    this.first.push(first);
+    this.second.push(second);
+    this.scores.push(score);
+  }
 }
 
 /** Scored pairs behind the interface that training and evaluation use. */
@@ -167,25 +201,30 @@ const examples = ({ first, second, scores }: PairList): TrainingExamples => ({
   },
 });
 
-function text(record: DataRecord, names: readonly string[]): string {
-  const found = textField(record, names);
-  if (found.trim() === '')
-    throw new DataError(`field ${quote(presentName(record, names)!)} is empty`, record);
-  return found;
-}
-
-function score(record: DataRecord): number {
-  const name = presentName(record, SCORE);
-  if (name === undefined) {
-    throw new DataError('the pair has no score', {
-      ...placeOf(record),
-      help: `understood are ${SCORE.join(', ')}; pairs without a score are trained on by ${option('method', 'in-batch')}, as query and positive`,
-    });
+/** Reads a pair and the split that it names. @throws DataError for a record without both texts and a score */
+function readPair(record: DataRecord, columns: ColumnChoice) {
+  const text = (role: 'sentence1' | 'sentence2'): string => {
+    const name = columns.first(record, role);
+    if (name === undefined) throw columns.missing(record, role);
+    const found = textField(record, name);
+    if (found.trim() === '') throw new DataError(`field ${quote(name)} is empty`, record);
+    return found;
+  };
+  const [one, other] = [text('sentence1'), text('sentence2')];
+  const scoreName = columns.first(record, 'score');
+  if (scoreName === undefined) {
+    throw columns.missing(
+      record,
+      'score',
+      `. Pairs without a score are trained on by ${option('method', 'in-batch')}, as query and positive`,
+    );
   }
-  const value = record.fields[name];
-  const found = typeof value === 'bigint' ? Number(value) : value;
-  if (typeof found === 'number' && Number.isFinite(Math.fround(found))) return found;
-  throw wrongType(record, name, 'a number', value);
+  const score = numberOf(record.fields[scoreName]);
+  if (score === undefined) throw wrongType(record, scoreName, 'a number', record.fields[scoreName]);
+  const splitName = columns.first(record, 'split');
+  const split = splitName === undefined ? undefined : textField(record, splitName);
+  columns.seen(record);
+  return { one, other, score, split };
 }
 
 function numbered(texts: StringTable, prefix: string): Corpus {

@@ -14,6 +14,7 @@ const files = tempFiles({
   'empty.txt': '\n\n',
   'bad.jsonl': '{"text": "fine"}\n{"text": \n',
   'pairs.jsonl': '{"query": "q", "positive": "p"}\n',
+  'untexted.jsonl': '{"body_text": "p"}\n',
   'array.json': '["a", "b"]\n',
   'latin.txt': Uint8Array.of(0x61, 0x0a, 0xe4, 0x0a),
   'alone/corpus.jsonl': '{"_id": "d1", "text": "only a corpus"}\n',
@@ -31,6 +32,7 @@ describe('loadTexts', () => {
     ['table.tsv', ['the first', 'the second']],
     ['alone', ['only a corpus']],
     ['whole', ['with queries']],
+    ['pairs.jsonl', ['p']],
   ])('reads %s', async (name, texts) => {
     const { corpus, fingerprint } = await load(name);
     expect([...corpus.texts()]).toEqual(texts);
@@ -47,7 +49,10 @@ describe('loadTexts', () => {
   it.each([
     ['empty.txt', /empty\.txt: holds no document/],
     ['bad.jsonl', /bad\.jsonl:2: bad JSON/],
-    ['pairs.jsonl', /pairs\.jsonl:1: field "text" is missing/],
+    [
+      'untexted.jsonl',
+      /untexted\.jsonl:1: no text column\n {2}help: the record has "body_text"; understood are text, /,
+    ],
     ['array.json', /array\.json:1: expected a JSON object/],
     ['latin.txt', /latin\.txt:2: not UTF-8/],
     ['absent.txt', /absent\.txt: no such file/],

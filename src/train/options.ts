@@ -1,5 +1,5 @@
 import type { DataInMemory } from '../data/data-in-memory.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { READ_OPTIONS } from '../data/load-options.ts';
 import type { Method } from '../methods/contract/method.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
@@ -68,7 +68,7 @@ export const FOLDER_OPTIONS = {
 /** Options of a run except those of its method, in the order of the documentation. */
 export const RUN_OPTIONS = {
   ...SUBJECT_OPTIONS,
-  ...FAULT_OPTIONS,
+  ...READ_OPTIONS,
   ...FOLDER_OPTIONS,
   ...LENGTH_OPTIONS,
   ...OPTIMISATION_OPTIONS,
@@ -82,7 +82,7 @@ export const RUN_OPTIONS = {
 /** Options of `trainRetriever`, including those of all methods, in the order of the documentation. */
 export const TRAIN_OPTIONS = {
   ...SUBJECT_OPTIONS,
-  ...FAULT_OPTIONS,
+  ...READ_OPTIONS,
   ...FOLDER_OPTIONS,
   ...LENGTH_OPTIONS,
   ...OPTIMISATION_OPTIONS,
@@ -97,7 +97,7 @@ export const TRAIN_OPTIONS = {
 /** Options of a training run. Only `data` and `out` are required; defaults depend on the model and the method. */
 export interface TrainOptions
   extends MethodOptions,
-    GivenOptions<typeof FAULT_OPTIONS>,
+    GivenOptions<typeof READ_OPTIONS>,
     GivenOptions<typeof LENGTH_OPTIONS>,
     GivenOptions<typeof OPTIMISATION_OPTIONS>,
     GivenOptions<typeof TUNING_OPTIONS>,

@@ -7,6 +7,7 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { checkOption, checkOptions, type GivenValues, optionValues } from '../util/option-table.ts';
+import { inOrder } from '../util/option-text.ts';
 import { exampleKind } from './examples/example-kinds.ts';
 import { RUN_OPTIONS, TRAIN_OPTIONS, type TrainOptions } from './options.ts';
 
@@ -30,6 +31,7 @@ export type TrainSettings = {
  */
 export type OptionalSetting =
   | keyof MethodOptions
+  | 'columns'
   | 'steps'
   | 'lr'
   | 'lora'
@@ -108,6 +110,7 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
     method: method.id,
     missingDocuments: options.missingDocuments,
     skipBadRows: options.skipBadRows,
+    columns: options.columns ? inOrder(RUN_OPTIONS.columns, options.columns) : null,
     epochs: options.epochs ?? (fresh ? 12 : 3),
     steps: options.steps ?? null,
     batchSize: options.batchSize ?? (isStatic ? 128 : (kind.batchSize ?? 32)),

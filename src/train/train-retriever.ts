@@ -109,6 +109,7 @@ async function trainInFolder(
     {
       missingDocuments: pinned.missingDocuments,
       skipBadRows: pinned.skipBadRows,
+      columns: pinned.columns ?? undefined,
       onProgress: callbacks.onProgress,
       onNote: callbacks.onNote,
     },

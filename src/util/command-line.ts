@@ -1,7 +1,9 @@
-import { kebabCase } from './option-name.ts';
+import { kebabCase, textOfMap } from './option-name.ts';
 
 /** Values of options by their keys in camel case; those that are undefined or false are left out. */
-export type CommandOptions = Readonly<Record<string, string | number | boolean | undefined>>;
+export type CommandOptions = Readonly<
+  Record<string, string | number | boolean | Readonly<Record<string, unknown>> | undefined>
+>;
 
 /**
  * Composes a command of this package that can be pasted into a shell.
@@ -12,7 +14,9 @@ export type CommandOptions = Readonly<Record<string, string | number | boolean |
 export function commandLine(command: string, options: CommandOptions, args: readonly string[] = []): string {
   const flags = Object.entries(options).flatMap(([key, value]) => {
     if (value === undefined || value === false) return [];
-    return value === true ? [`--${kebabCase(key)}`] : [`--${kebabCase(key)}`, quoteWord(String(value))];
+    return value === true
+      ? [`--${kebabCase(key)}`]
+      : [`--${kebabCase(key)}`, quoteWord(typeof value === 'object' ? textOfMap(value) : String(value))];
   });
   return ['undrift', command, ...args.map(quoteWord), ...flags].join(' ');
 }

@@ -17,7 +17,7 @@ const MARKED = new RegExp(`${START}([A-Za-z]\\w*)(?:${VALUE}([^${END}]*))?${END}
  */
 export const option = (
   key: string,
-  value?: string | number | boolean | readonly (string | number)[],
+  value?: string | number | boolean | readonly (string | number)[] | Readonly<Record<string, string>>,
 ): string => `${START}${key}${value === undefined ? '' : VALUE + JSON.stringify(value)}${END}`;
 
 /**
@@ -46,7 +46,7 @@ export const asFlags = (message: string): string =>
     const value = json === undefined ? true : parsed(json);
     if (value === undefined) return mark;
     if (typeof value === 'boolean') return `--${value ? '' : 'no-'}${kebabCase(key)}`;
-    const text = String(value);
+    const text = isMap(value) ? textOfMap(value) : String(value);
     return `--${kebabCase(key)} ${/\s/.test(text) ? JSON.stringify(text) : text}`;
   });
 
@@ -63,7 +63,24 @@ function parsed(json: string): unknown {
   }
 }
 
+const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Writes a map as on the command line: `query=question,positive=answer`. */
+export const textOfMap = (map: Readonly<Record<string, unknown>>): string =>
+  Object.entries(map)
+    .flatMap(([word, names]) =>
+      (Array.isArray(names) ? names : [names]).map(
+        (name) => `${word}=${String(name).replaceAll(',', '\\,')}`,
+      ),
+    )
+    .join(',');
+
 const asLiteral = (value: unknown): string => {
   if (Array.isArray(value)) return `[${value.map(asLiteral).join(', ')}]`;
+  if (isMap(value)) {
+    const entries = Object.entries(value).map(([word, name]) => `${word}: ${asLiteral(name)}`);
+    return `{ ${entries.join(', ')} }`;
+  }
   return typeof value === 'string' ? `'${value}'` : String(value);
 };

@@ -80,6 +80,15 @@ export interface NumbersOption extends OptionBase {
   readonly whole?: true;
 }
 
+/** Option with a text, or several, for some of a few words: `query=question,positive=answer` on the command line. */
+export interface MapOption extends OptionBase {
+  readonly type: 'map';
+  /** Words that may have a text. */
+  readonly choices: readonly string[];
+  /** Value if the option is not given. */
+  readonly default?: Readonly<Record<string, string | readonly string[]>>;
+}
+
 /** Option with one of a few words. */
 export interface ChoiceOption extends OptionBase {
   readonly type: 'choice';
@@ -108,6 +117,7 @@ export type OptionSpec =
   | TextOption
   | ListOption
   | NumbersOption
+  | MapOption
   | ChoiceOption
   | SwitchOption;
 
@@ -128,9 +138,11 @@ export type OptionValue<S extends OptionSpec> = S extends IntegerOption | RealOp
       ? readonly (S extends { choices: readonly (infer C)[] } ? C : string)[]
       : S extends NumbersOption
         ? readonly number[]
-        : S extends { choices: readonly (infer C)[] }
-          ? C
-          : string;
+        : S extends MapOption
+          ? { readonly [K in S['choices'][number]]?: string | readonly string[] | undefined }
+          : S extends { choices: readonly (infer C)[] }
+            ? C
+            : string;
 
 /** Values of a table's options. Only those with neither a default nor `required` can be undefined. */
 export type OptionValues<T extends OptionTable> = {
@@ -162,6 +174,8 @@ export function describeRange(spec: OptionSpec): string {
       return spec.choices ? `a list of ${spec.choices.join(', ')}` : 'a list of words';
     case 'numbers':
       return `a list of ${spec.whole ? 'whole ' : ''}numbers${describeBounds(spec)}`;
+    case 'map':
+      return `a text for some of ${spec.choices.join(', ')}`;
     case 'text':
       return spec.nonEmpty ? 'a text that is not empty' : 'a text';
   }
@@ -192,11 +206,21 @@ export function accepts(spec: OptionSpec, value: unknown): boolean {
     case 'list':
     case 'numbers':
       return Array.isArray(value) && value.every((item) => acceptsItem(spec, item));
+    case 'map':
+      return isMap(spec, value);
     case 'text':
       return typeof value === 'string' && !(spec.nonEmpty && value === '');
     case 'switch':
       return typeof value === 'boolean';
   }
+}
+
+function isMap({ choices }: MapOption, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return Object.entries(value).every(([key, text]) => {
+    const texts: readonly unknown[] = Array.isArray(text) ? text : [text];
+    return text === undefined || (choices.includes(key) && texts.every((each) => typeof each === 'string'));
+  });
 }
 
 /** Returns whether a value is allowed as an item of a list. */
@@ -252,10 +276,12 @@ export function checkOption(key: string, spec: OptionSpec, value: unknown): void
   );
 }
 
-/** Suggestion for a word that is none of an option's choices, or for the first such word of a list. */
-function nearestChoice(spec: OptionSpec, value: unknown): string {
-  if ((spec.type !== 'choice' && spec.type !== 'list') || !spec.choices) return '';
-  const wrong = Array.isArray(value) ? value.find((item) => !spec.choices!.includes(item)) : value;
+/** Suggestion for a word that is none of an option's choices, or for the first such word of a list or map. */
+export function nearestChoice(spec: OptionSpec, value: unknown): string {
+  if ((spec.type !== 'choice' && spec.type !== 'list' && spec.type !== 'map') || !spec.choices) return '';
+  const words =
+    spec.type === 'map' && typeof value === 'object' && value !== null ? Object.keys(value) : value;
+  const wrong = Array.isArray(words) ? words.find((item) => !spec.choices!.includes(item)) : words;
   return typeof wrong === 'string' ? suggestion(wrong, spec.choices) : '';
 }
 
@@ -324,7 +350,7 @@ export function nearestOption(word: string, table: OptionTable): string | undefi
 }
 
 /** Normalises a name, so that `batch-size`, `batch_size` and `batchSize` are equal. */
-const letters = (name: string): string => name.replace(/[-_]/g, '').toLowerCase();
+export const letters = (name: string): string => name.replace(/[-_]/g, '').toLowerCase();
 
 /** Suggestion to append to a message: `, did you mean 'x'?`, or the empty text. */
 export function suggestion(word: string, candidates: Iterable<string>): string {

@@ -5,10 +5,12 @@ import {
   describeRange,
   describeValue,
   type GivenValues,
+  letters,
+  type MapOption,
+  nearestChoice,
   nearestOption,
   type OptionSpec,
   type OptionTable,
-  suggestion,
 } from './option-table.ts';
 
 /** Options as people write them: texts of the command line, objects of config files. */
@@ -28,6 +30,8 @@ export function valueOfText(spec: OptionSpec, text: string): unknown {
       return text.split(',').flatMap((item) => item.trim() || []);
     case 'numbers':
       return text.split(',').map((item) => (NUMBER.test(item.trim()) ? Number(item) : Number.NaN));
+    case 'map':
+      return mapOfText(spec, text);
     case 'choice':
     case 'text':
       return text;
@@ -35,6 +39,32 @@ export function valueOfText(spec: OptionSpec, text: string): unknown {
       return text === 'true' ? true : text === 'false' ? false : undefined;
   }
 }
+
+/**
+ * Parses `query=question,positive=answer`. A word that stands twice has a list of texts; `\\,` is a comma in a text. The words
+ * come in the order of the option's choices. Returns undefined for an item without `=`.
+ */
+function mapOfText(spec: MapOption, text: string): Record<string, string | string[]> | undefined {
+  const found = new Map<string, string[]>();
+  for (const item of text.split(/(?<!\\),/)) {
+    const [word = '', ...rest] = item.replaceAll('\\,', ',').split('=');
+    if (rest.length === 0) return undefined;
+    const key = wordOf(spec, word.trim());
+    found.set(key, [...(found.get(key) ?? []), rest.join('=').trim()]);
+  }
+  return inOrder(
+    spec,
+    Object.fromEntries([...found].map(([key, all]) => [key, all.length > 1 ? all : all[0]!])),
+  );
+}
+
+/** Word of a map in its canonical spelling; `positive-scores` and `positive_scores` are `positiveScores`. */
+const wordOf = ({ choices }: MapOption, word: string): string =>
+  choices.find((choice) => letters(choice) === letters(word)) ?? word;
+
+/** Puts the words of a map into the order of the option's choices, so that equal maps are equal as JSON. */
+export const inOrder = <T>({ choices }: MapOption, map: Readonly<Record<string, T>>): Record<string, T> =>
+  Object.fromEntries(Object.entries(map).sort(([a], [b]) => choices.indexOf(a) - choices.indexOf(b)));
 
 /**
  * Returns whether an option accepts a value that a person wrote. An empty list is refused as a mistake, although
@@ -45,9 +75,11 @@ export const isWritten = (spec: OptionSpec, value: unknown): boolean =>
 
 /** Describes the texts that an option accepts: `numbers of at least 1 separated by commas`. */
 export const describeTexts = (spec: OptionSpec): string =>
-  spec.type === 'list' || spec.type === 'numbers'
-    ? `${describeRange(spec).replace('a list of ', '')} separated by commas`
-    : describeRange(spec);
+  spec.type === 'map'
+    ? `word=name separated by commas, with the words ${spec.choices.join(', ')}`
+    : spec.type === 'list' || spec.type === 'numbers'
+      ? `${describeRange(spec).replace('a list of ', '')} separated by commas`
+      : describeRange(spec);
 
 /**
  * Reads options from a JSON object, by their names in either spelling: `"batch-size"` or `"batchSize"`.
@@ -77,9 +109,9 @@ export function readOptions(table: OptionTable, json: GivenValues): GivenValues 
 }
 
 function valueInJson(name: string, spec: OptionSpec, value: unknown): unknown {
-  const isList = spec.type === 'list' || spec.type === 'numbers';
+  const isList = spec.type === 'list' || spec.type === 'numbers' || spec.type === 'map';
   const read = isList && typeof value === 'string' ? valueOfText(spec, value) : value;
   if (isWritten(spec, read)) return read;
-  const near = spec.type === 'choice' && typeof value === 'string' ? suggestion(value, spec.choices) : '';
+  const near = nearestChoice(spec, read ?? value);
   throw new UsageError(`"${name}" should be ${describeTexts(spec)}, found ${describeValue(value)}${near}`);
 }
