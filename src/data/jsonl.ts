@@ -1,4 +1,5 @@
 import { DataError } from '../util/errors.ts';
+import { foreignFile } from '../util/foreign-file.ts';
 import { parseShallowJson, TOO_DEEP } from '../util/shallow-json.ts';
 import { quote } from './corpus.ts';
 import { type LineOptions, readLines } from './lines.ts';
@@ -36,6 +37,8 @@ export function parseJsonLine(text: string, file: string, line: number): DataRec
     fields = parseShallowJson(text);
   } catch (cause) {
     const deep = (cause as Error).message === TOO_DEEP;
+    const foreign = line === 1 ? foreignFile(text) : undefined;
+    if (foreign) throw new DataError(`this is ${foreign.is}`, { file, line, cause, help: foreign.help });
     const reason = deep ? `JSON ${TOO_DEEP}` : `bad JSON: ${quote(text.trim())}`;
     throw new DataError(reason, { file, line, cause, ...(!deep && { help: advice(text) }) });
   }

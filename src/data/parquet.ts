@@ -2,6 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import type { AsyncBuffer } from 'hyparquet';
 import { DataError } from '../util/errors.ts';
 import { fileError, readAt } from '../util/files.ts';
+import { foreignFile, RECOGNISED_BYTES } from '../util/foreign-file.ts';
 import { checkColumns, checkedGroup } from './parquet-pages.ts';
 import { describe, type FileRecord } from './record.ts';
 
@@ -60,6 +61,10 @@ export async function* readParquet(
   };
   try {
     const source = asyncBuffer(handle, (await guard('could not be read', handle.stat())).size, file);
+    const foreign = foreignFile(
+      new Uint8Array(await source.slice(0, Math.min(source.byteLength, RECOGNISED_BYTES))),
+    );
+    if (foreign) throw new DataError(`this is ${foreign.is}`, { file, help: foreign.help });
     const readFooter = async () => {
       const metadata = await parquetMetadataAsync(source);
       const schema = parquetSchema(metadata);

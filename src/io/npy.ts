@@ -11,6 +11,7 @@ import {
 } from '../onnx/dtypes.ts';
 import { DataError, ShapeError, UsageError } from '../util/errors.ts';
 import { fileError, openFileAtomic, readAt, writeFileAtomic } from '../util/files.ts';
+import { foreignFile, RECOGNISED_BYTES } from '../util/foreign-file.ts';
 import type { LoadedTensor, TensorData } from './tensor-data.ts';
 
 /**
@@ -198,8 +199,11 @@ async function readHeader(handle: FileHandle, path: string): Promise<NpyReader> 
   const { size } = await handle.stat();
   if (size < magic.length + 4) fail(`a .npy file has a header, this one has ${size} bytes`);
   const start = await readAt(handle, path, 0, Math.min(size, magic.length + 6));
-  if (!start.subarray(0, magic.length).equals(magic))
+  if (!start.subarray(0, magic.length).equals(magic)) {
+    const foreign = foreignFile(await readAt(handle, path, 0, Math.min(size, RECOGNISED_BYTES)));
+    if (foreign) fail(`this is ${foreign.is}`, foreign.help);
     fail('this is not a .npy file', 'write it with numpy.save');
+  }
   const version = start[magic.length]!;
   if (version < 1 || version > 3) fail(`the .npy format ${version} is not known`);
   const lengthBytes = version === 1 ? 2 : 4;

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { bytesOf, checkDataSize, type DType, dtypes, elementCount, viewAs } from '../onnx/dtypes.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { fileError, readAt, readJson, writeFileAtomic } from '../util/files.ts';
+import { foreignFile, RECOGNISED_BYTES } from '../util/foreign-file.ts';
 import { isObject } from '../util/json-objects.ts';
 import { didYouMean } from '../util/nearest.ts';
 import {
@@ -140,6 +141,11 @@ async function readHeader(handle: FileHandle, path: string): Promise<Safetensors
     });
   if (size < 8) throw damaged(`a safetensors file has at least 8 bytes, this one has ${size}`);
   const headerBytes = (await readAt(handle, path, 0, 8)).readBigUInt64LE();
+  const isHeader = headerBytes <= BigInt(maximumHeaderBytes) && headerBytes <= BigInt(size - 8);
+  const foreign = isHeader
+    ? undefined
+    : foreignFile(await readAt(handle, path, 0, Math.min(size, RECOGNISED_BYTES)));
+  if (foreign) throw new DataError(`this is ${foreign.is}`, { file: path, help: foreign.help });
   if (headerBytes > BigInt(maximumHeaderBytes)) {
     throw damaged(`the header claims ${headerBytes} bytes, at most ${maximumHeaderBytes} are allowed`);
   }
@@ -192,6 +198,12 @@ async function openShards(path: string): Promise<SafetensorsReader> {
       const shardPath = join(dirname(path), file);
       let shard = shards.get(file);
       if (shard === undefined) {
+        if (!existsSync(shardPath)) {
+          throw new DataError('no such file', {
+            file: shardPath,
+            help: `${basename(path)} names it: copy or download all files of the model`,
+          });
+        }
         shard = await openFile(shardPath);
         shards.set(file, shard);
       }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { foreignFile } from '../util/foreign-file.ts';
 import { parseShallowJson } from '../util/shallow-json.ts';
 import { type Decoder, makeDecoder } from './decoders.ts';
 import { shortened } from './long-words.ts';
@@ -134,7 +135,12 @@ export class Tokenizer {
       value = parseShallowJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw new DataError(`not UTF-8 JSON: ${reason}`, { file: path, cause: error });
+      const foreign = foreignFile(bytes);
+      throw new DataError(foreign ? `this is ${foreign.is}` : `not UTF-8 JSON: ${reason}`, {
+        file: path,
+        help: foreign?.help ?? 'the file is damaged or incomplete: copy or download it again',
+        cause: error,
+      });
     }
     return Tokenizer.fromJson(value, path);
   }

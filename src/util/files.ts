@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataError } from './errors.ts';
 import { fileError, guard } from './file-error.ts';
+import { foreignFile } from './foreign-file.ts';
 import { isLocked, lockBeside, withLock } from './lock.ts';
 import { parseShallowJson } from './shallow-json.ts';
 import { removeLeftovers, temporaryName } from './temporary-name.ts';
@@ -225,6 +226,8 @@ export function parseJson(text: string, file: string): unknown {
     // V8 states the position of some faults only.
     const position = reason.includes('end of JSON') ? text.length : /at position (\d+)/.exec(reason)?.[1];
     const line = position === undefined ? undefined : text.slice(0, Number(position)).split('\n').length;
+    const foreign = foreignFile(text);
+    if (foreign) throw new DataError(`this is ${foreign.is}`, { file, cause, help: foreign.help });
     throw new DataError(`not valid JSON: ${reason}`, { file, cause, ...(line && { line }) });
   }
 }

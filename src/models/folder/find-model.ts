@@ -7,9 +7,7 @@ import { didYouMean } from '../../util/nearest.ts';
 import { option } from '../../util/option-name.ts';
 import type { Progress } from '../../util/progress.ts';
 import { hubModel, hubModelName } from './hub-model.ts';
-
-/** Files that make a folder a model folder. */
-const MODEL_FILES = ['undrift.json', 'modules.json', 'config.json'];
+import { isModelFolder, noModelIn, refuseAdapter } from './no-model.ts';
 
 /** Settings of {@link findModel}. */
 export interface FindModelOptions {
@@ -60,24 +58,14 @@ async function localModel(
   words: readonly string[],
   { option: by = 'model' }: FindModelOptions,
 ): Promise<string> {
-  const isModel = (folder: string) => MODEL_FILES.some((name) => existsSync(join(folder, name)));
   const inRun = join(path, 'model');
   await recoverFolder(inRun);
   // A run keeps files of its own beside the model, so the folder inside comes first.
-  if (isModel(inRun)) return inRun;
+  if (isModelFolder(inRun)) return inRun;
   await recoverFolder(path);
-  if (isModel(path)) return path;
-  if (existsSync(join(path, 'adapter_config.json'))) {
-    throw new UsageError(`${option(by)} ${path}: an adapter (LoRA), not a whole model`, {
-      help: 'merge it into its base model; with Python: peft’s merge_and_unload(), then save_pretrained',
-    });
-  }
-  if (existsSync(path)) {
-    throw new UsageError(
-      `${option(by)} ${path}: neither a model folder (no ${MODEL_FILES.join(', ')}) nor a training run (no model/)`,
-      { help: 'a training run has a model after its first evaluation, or at its end' },
-    );
-  }
+  if (existsSync(path)) refuseAdapter(path, by);
+  if (isModelFolder(path)) return path;
+  if (existsSync(path)) throw noModelIn(path, by);
   if (parseHubName(path, 'model')) {
     throw new UsageError(`${option(by)} ${path}: no such folder`, {
       help: `for the model of that name on the hub, though there is a folder ${path.split('/')[0]} here, write hf:${path}`,

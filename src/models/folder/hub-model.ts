@@ -7,6 +7,7 @@ import { convertHelp, PICKLED_WEIGHTS } from './weight-files.ts';
 
 /** Files of a model that are read besides its weights. */
 const SMALL_FILES = new Set([
+  'adapter_config.json',
   'config.json',
   'config_sentence_transformers.json',
   'modules.json',
@@ -63,12 +64,15 @@ export function modelFiles(paths: readonly string[], repo: string): string[] {
   });
   const has = (test: (name: string) => boolean) => files.some((path) => test(baseName(path)));
   if (!has((name) => name === WHOLE || SHARD.test(name))) {
+    const adapter = own.includes('adapter_config.json');
     const pickled = own.find((path) => PICKLED_WEIGHTS.test(baseName(path)));
     throw new DataError('the repository has no model.safetensors', {
       file: repo,
       help: pickled
         ? convertHelp(pickled, repo, own.includes('modules.json'))
-        : 'it holds no model of a kind that we read, or adapters only: name the model they belong to',
+        : adapter
+          ? 'it holds an adapter (LoRA) only: merge it into its base model; with Python: peft’s merge_and_unload(), then save_pretrained'
+          : 'it holds no model of a kind that we read',
     });
   }
   if (!has((name) => name === 'tokenizer.json')) {

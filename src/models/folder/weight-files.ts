@@ -35,12 +35,19 @@ export async function openWeights(folder: string): Promise<SafetensorsReader> {
     const other = names.find((name) => PICKLED_WEIGHTS.test(name));
     throw new DataError('no such file', {
       file: path,
-      help: other
-        ? convertHelp(other, folder, names.includes('modules.json'))
-        : 'the folder is no model folder, or not all of it was copied',
+      help: other ? convertHelp(other, folder, names.includes('modules.json')) : weightsHelp(names),
     });
   }
   return openSafetensors(path);
+}
+
+function weightsHelp(names: readonly string[]): string {
+  const shard = names.find((name) => /-\d+-of-\d+\.safetensors$/.test(name));
+  if (shard !== undefined)
+    return `${shard} is one of several files, which model.safetensors.index.json names: copy it too`;
+  const named = names.find((name) => name.endsWith('.safetensors') && !name.startsWith('adapter_'));
+  if (named !== undefined) return `the folder has ${named}: if it is the model’s, name it model.safetensors`;
+  return 'not all of the model was copied or downloaded: its weights belong into this folder';
 }
 
 /** Finds the shape of a parameter in a file, whatever its name there. */
