@@ -65,7 +65,7 @@ test.each<[string, (folder: string) => Promise<void> | void, RegExp[]]>([
         delete all['encoder.layer.0.attention.self.query.weight'];
       }),
     [
-      /bad-model\/model\.safetensors: 1 of \d+ tensors are missing: .*query\.weight/,
+      /bad-model\/model\.safetensors: 1 of \d+ tensors is missing: .*query\.weight/,
       /help: config\.json and the weights/,
     ],
   ],
@@ -181,6 +181,6 @@ test('what is missing but has a usual value is assumed, and what is too much is 
   );
   expect(code).toBe(0);
   expect(stderr).toContain('note: the folder names no pooling: mean is assumed');
-  expect(stderr).toContain('1 tensors are no part of the encoder and were left: cls.predictions.bias');
+  expect(stderr).toContain('1 tensor is no part of the encoder and was left: cls.predictions.bias');
   expect(files).toContain('vectors.npy');
 });

@@ -289,7 +289,7 @@ describe('a damaged tokenizer.json', () => {
     }
     const deep = `{"normalizer":${'{"type":"Sequence","normalizers":['.repeat(5000)}${']}'.repeat(5000)}}`;
     writeFileSync(file, deep);
-    expect(() => Tokenizer.fromFile(file)).toThrow(/nested at most eight deep/);
+    expect(() => Tokenizer.fromFile(file)).toThrow(/nested more than 200 levels deep/);
   });
 
   it('never gives anything but a DataError or working ids: 600 seeded damages', () => {
