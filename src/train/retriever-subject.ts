@@ -114,7 +114,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
       retriever.trainedSteps = stepsBefore + step;
       await writePeftAdapter(join(settings.out, ADAPTER), retriever, { baseModel: settings.model });
       await saveRetriever(join(settings.out, MODEL), retriever, {
-        card: runCard(settings, data, method, { metrics, ledger }),
+        card: runCard(settings, data, examples, method, { metrics, ledger }),
       });
     },
   };

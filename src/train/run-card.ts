@@ -1,3 +1,4 @@
+import type { TrainingExamples } from '../data/examples.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import type { Method } from '../methods/contract/method.ts';
 import type { ModelCard } from '../models/folder/model-card.ts';
@@ -8,12 +9,14 @@ import { isNewModel, type TrainSettings } from './settings.ts';
 /**
  * Makes the model card of a run.
  *
+ * @param examples  examples that were trained on
  * @param results.metrics  evaluation of the model; empty where there is none
  * @param results.ledger  costs of the run, by name
  */
 export function runCard(
   settings: TrainSettings,
   data: RetrievalData,
+  examples: TrainingExamples,
   { id, summary, paper }: Method,
   { metrics, ledger }: Readonly<Record<'metrics' | 'ledger', Readonly<Record<string, number>>>>,
 ): ModelCard {
@@ -26,7 +29,8 @@ export function runCard(
       {
         name: data.name,
         documents: data.corpus.size,
-        queries: data.queries === data.corpus ? 0 : data.queries.size,
+        // Documents that are their own queries are no queries of the data.
+        queries: data.queries === data.corpus ? 0 : new Set(examples.queryRows).size,
       },
     ],
     method: {

@@ -164,6 +164,10 @@ describe('a training run', () => {
       expect((await bytes('undiagnosed', file)).equals(await bytes('diagnosed', file)), file).toBe(true);
     }
 
+    // Of 200 queries 160 are in the train split.
+    const card = String(await bytes('diagnosed', 'model/README.md'));
+    expect(card).toMatch(/\| data \| documents \| training queries \|\n.*\n\|[^|]*\| 200 \| 160 \|/);
+
     const events = await readEventLog(join(runs, 'diagnosed', 'metrics.jsonl'));
     const diagnoses = events.filter(({ kind }) => kind === 'diagnosis');
     expect(diagnoses.map(({ step }) => step)).toEqual([8, 16, 24]);
