@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../util/errors.ts';
 import { kebabCase, option } from '../util/option-name.ts';
 import type { OptionSpec } from '../util/option-table.ts';
-import { allOptions, type Outcome, parseCommandLine } from './command.ts';
+import { allOptions, HELP_WIDTH, type Outcome, parseCommandLine } from './command.ts';
 import { describeError } from './describe-error.ts';
 import { Interrupted } from './io.ts';
 import { flagOf } from './options.ts';
@@ -73,6 +73,21 @@ describe('parseCommandLine', () => {
       given: { out: 'x' },
       args: ['zod'],
     });
+  });
+
+  const paths = COMMANDS.flatMap((entry) =>
+    'commands' in entry
+      ? [[entry.name], ...entry.commands.map(({ name }) => [entry.name, name])]
+      : [[entry.name]],
+  );
+  it.each([[], ...paths])('the help of %s %s fits a terminal of 80 columns', (...path) => {
+    parse(...path, '--help');
+    const lines = stdout.split('\n');
+    expect(lines.length).toBeGreaterThan(8);
+    expect(lines.filter((line) => line.length > HELP_WIDTH)).toEqual([]);
+    // An example that is broken is one command for a shell.
+    const broken = lines.filter((line) => line.endsWith('\\'));
+    for (const line of broken) expect(lines[lines.indexOf(line) + 1]).toMatch(/^ {4}--/);
   });
 
   it('knows every option that the issue asks of train', () => {

@@ -240,7 +240,9 @@ function parserOf(
     if (option.group) parser.helpGroup(`${option.group}:`);
     command.addOption(parser);
   }
-  const examples = spec.examples.map((example) => `  undrift ${group}${spec.name} ${example}\n`).join('');
+  const examples = spec.examples
+    .map((example) => `${wrappedExample(`undrift ${group}${spec.name} ${example}`)}\n`)
+    .join('');
   if (examples !== '') command.addHelpText('after', `\nExamples:\n${examples.trimEnd()}`);
   command.action(() => {
     const given: Record<string, unknown> = {};
@@ -251,6 +253,25 @@ function parserOf(
     found(spec, given, args);
   });
   return command;
+}
+
+/** Width of the help, in characters: that of a terminal of the usual size. */
+export const HELP_WIDTH = 80;
+
+/** Breaks a command line before options, with a backslash at each break, so that a shell reads it as one line. */
+function wrappedExample(line: string): string {
+  const [command = '', ...options] = line.trimEnd().split(/ (?=--)/);
+  let last = `  ${command}`;
+  const lines: string[] = [];
+  for (const option of options) {
+    if (`${last} ${option} \\`.length <= HELP_WIDTH) {
+      last += ` ${option}`;
+      continue;
+    }
+    lines.push(`${last} \\`);
+    last = `    ${option}`;
+  }
+  return [...lines, last].join('\n');
 }
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
