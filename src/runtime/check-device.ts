@@ -13,7 +13,7 @@ export const DEVICE_HELP: Readonly<Record<Device, string>> = {
     'Without a GPU the software driver SwiftShader works: docs/devices.md',
   cuda:
     process.platform === 'linux' && process.arch === 'x64'
-      ? 'an NVIDIA GPU, CUDA 12 and cuDNN 9; then: npm rebuild onnxruntime-node --onnxruntime-node-install=cuda12 (it downloads)'
+      ? 'an NVIDIA GPU, CUDA 12 and cuDNN 9; then: ONNXRUNTIME_NODE_INSTALL=true npm rebuild onnxruntime-node (it downloads; docs/devices.md)'
       : 'onnxruntime-node has CUDA on Linux x64 only',
 };
 

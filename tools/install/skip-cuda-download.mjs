@@ -25,7 +25,8 @@ const SETTINGS = [
 
 const here = fileURLToPath(import.meta.url);
 const isDependency = here.split(sep).includes('node_modules');
-const isDecided = SETTINGS.some((name) => process.env[name]) || ownDependency(process.env.npm_config_local_prefix);
+const isDecided =
+  SETTINGS.some((name) => process.env[name]) || ownDependency(process.env.npm_config_local_prefix);
 
 if (isDependency && !isDecided) {
   try {
