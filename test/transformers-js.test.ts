@@ -7,7 +7,8 @@ import { describe, expect, it, test } from 'vitest';
 import { compareVectors } from '../src/export/compare-vectors.ts';
 import { parityTexts } from '../src/export/parity-texts.ts';
 import { FINAL_SIGMA } from '../src/export/token-parity.ts';
-import { encodeByTransformersJs, loadTransformersJs, pipelinePools } from '../src/export/transformers-js.ts';
+import { encodeByTransformersJs, loadTransformersJs } from '../src/export/transformers-js.ts';
+import { pipelinePools } from '../src/models/folder/model-card-usage.ts';
 import { loadRetriever, saveRetriever } from '../src/models/folder/model-folder.ts';
 import type { NewRetrieverOptions } from '../src/models/retriever/create-retriever.ts';
 import type { Retriever } from '../src/models/retriever/retriever.ts';
@@ -115,7 +116,7 @@ test.each<[string, Partial<NewRetrieverOptions> & Pick<NewRetrieverOptions, 'kin
   expect(whole.length).toBeGreaterThan(30);
   expect(compareVectors(found.vectors, expected, retriever.dimension).largestDifference).toBeLessThan(1e-5);
   expect(readFileSync(join(folder, 'README.md'), 'utf8').includes('pipeline(')).toBe(
-    pipelinePools(retriever),
+    pipelinePools(retriever.encoder),
   );
   const shown = await runCard(folder, escaped(retriever.config.prompts.document));
   const wanted = await retriever.encode('document', ['a text']);

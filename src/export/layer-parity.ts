@@ -49,7 +49,10 @@ export async function layerParity(
   const batch = padBatch(store, rows, { padId: retriever.padId });
   const ours = await ourLayers(retriever, side, batch);
   if (ours.length === 0) return [];
-  const theirs = await allValues(bytes, name, batch, ours[0]!.length);
+  const theirs = await allValues(bytes, {
+    ...{ name, batch, elements: ours[0]!.length },
+    unpooled: retriever.unpooledTokens(side),
+  });
   const H = ours[0]!.length / batch.mask.length;
   const found: LayerParity[] = [];
   let from = 0;
@@ -97,13 +100,21 @@ async function ourLayers(retriever: Retriever, side: Side, batch: PaddedBatch): 
 }
 
 /** Computes every floating-point value of a given size in the graph, in graph order. */
-async function allValues(bytes: Uint8Array, name: string, batch: PaddedBatch, elements: number) {
+async function allValues(
+  bytes: Uint8Array,
+  {
+    name,
+    batch,
+    elements,
+    unpooled,
+  }: { name: string; batch: PaddedBatch; elements: number; unpooled: number },
+) {
   const model = decodeModel(bytes, name);
   const values = model.graph.nodes.flatMap(({ outputs }) => outputs.filter((output) => output !== ''));
   const outputs = values.map((value) => ({ name: value }));
   const file = await OnnxFile.open(encodeModel({ ...model, graph: { ...model.graph, outputs } }), { name });
   try {
-    const found = await file.run(onnxFeeds(file, batch));
+    const found = await file.run(onnxFeeds(file, batch, unpooled));
     return values.flatMap((value) => {
       const data = floats(found[value]);
       return data?.length === elements ? [{ name: value, data }] : [];

@@ -1,4 +1,5 @@
 import { Graph } from '../graph/graph.ts';
+import { PROMPT_LENGTH } from '../models/folder/onnx-export.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { storedWeights } from '../models/retriever/stored-weights.ts';
 import type { PaddedTokens } from '../models/retriever/token-feeds.ts';
@@ -30,11 +31,13 @@ export interface OnnxVectors {
 /**
  * Makes the inputs that an ONNX encoder declares, for a padded batch.
  *
+ * @param unpooled  number of tokens at the beginning of the texts that pooling leaves out
  * @throws DataError when the file has an input that is not one of an encoder
  */
 export function onnxFeeds(
   file: OnnxFile,
   { ids, mask, batch, tokens }: PaddedTokens,
+  unpooled: number,
 ): Record<string, HostTensor> {
   const i64 = (values: ArrayLike<number>) =>
     hostTensor(
@@ -47,6 +50,7 @@ export function onnxFeeds(
     attention_mask: () => i64(mask),
     token_type_ids: () => i64(new Int32Array(batch * tokens)),
     position_ids: () => i64(Int32Array.from({ length: batch * tokens }, (_, i) => i % tokens)),
+    [PROMPT_LENGTH]: () => hostTensor('i64', [batch], new BigInt64Array(batch).fill(BigInt(unpooled))),
   };
   return Object.fromEntries(
     file.inputs.map((name) => {
@@ -96,7 +100,7 @@ export async function encodeByOnnx(
     const size = Math.max(1, Math.min(TEXTS_PER_RUN, Math.floor(TOKENS_PER_RUN / longest)));
     const rows = order.subarray(start, start + size);
     const batch = padBatch(store, rows, { padId: retriever.padId });
-    const outputs = await file.run(onnxFeeds(file, batch), wanted);
+    const outputs = await file.run(onnxFeeds(file, batch, retriever.unpooledTokens(side)), wanted);
     const put = (vectors: Float32Array, into: Float32Array) => {
       for (const [i, row] of rows.entries()) into.set(vectors.subarray(i * D, (i + 1) * D), row * D);
     };
@@ -130,7 +134,7 @@ class Pooling {
       weights[name] = stored[name]!;
       return graph.input(name, 'f32', stored[name]!.dims);
     };
-    graph.output('embedding', encoder.pool(p, mask, hidden));
+    graph.output('embedding', encoder.pool(p, { mask, unpooled: retriever.unpooledTokens(side) }, hidden));
     return new Pooling(await Program.compile(graph), weights);
   }
 

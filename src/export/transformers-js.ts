@@ -1,4 +1,6 @@
 import { resolve } from 'node:path';
+import { pipelinePools } from '../models/folder/model-card-usage.ts';
+import { PROMPT_LENGTH } from '../models/folder/onnx-export.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { UndriftError } from '../util/errors.ts';
 
@@ -6,6 +8,7 @@ import { UndriftError } from '../util/errors.ts';
 interface Library {
   readonly env: { version: string; allowRemoteModels: boolean; logLevel?: number };
   readonly LogLevel?: { readonly ERROR: number };
+  readonly Tensor: new (dtype: string, data: BigInt64Array, dims: number[]) => LibraryTensor;
   readonly AutoTokenizer: { from_pretrained(folder: string): Promise<Tokenize> };
   readonly AutoModel: { from_pretrained(folder: string, options: LoadOptions): Promise<Model> };
   pipeline(task: 'feature-extraction', folder: string, options: LoadOptions): Promise<Pipeline>;
@@ -53,16 +56,6 @@ export interface TransformersJsResult {
 }
 
 /**
- * Tells whether the pipeline of transformers.js has this pooling and computes it as sentence-transformers
- * does. Other poolings are part of the ONNX model.
- */
-export const pipelinePools = ({ encoder }: Pick<Retriever, 'encoder'>): boolean =>
-  encoder.moduleClass === 'Transformer' &&
-  encoder.dimension === encoder.hiddenSize &&
-  encoder.config.projectionSize === undefined &&
-  (encoder.config.pooling === 'mean' || encoder.config.pooling === 'cls');
-
-/**
  * Embeds texts by transformers.js from a folder with `onnx/model.onnx`, read from the disk only. Prompts are
  * the retriever's; tokens, lengths, pooling and normalisation are those of transformers.js.
  *
@@ -100,10 +93,13 @@ async function encode(
   const { pooling, normalize } = encoder.config;
   const special = encoder.specialTokens ? {} : { add_special_tokens: false };
   const tokenizer = await library.AutoTokenizer.from_pretrained(folder);
-  const pipeline = pipelinePools(retriever)
+  const pipeline = pipelinePools(encoder)
     ? await library.pipeline('feature-extraction', folder, { dtype: 'fp32' })
     : undefined;
   const model = pipeline ? undefined : await library.AutoModel.from_pretrained(folder, { dtype: 'fp32' });
+  const unpooled = BigInt(retriever.unpooledTokens(side));
+  const counts = (texts: number) =>
+    new library.Tensor('int64', new BigInt64Array(texts).fill(unpooled), [texts]);
   const vectors = new Float32Array(texts.length * D);
   const tokens: Int32Array[] = [];
   for (let start = 0; start < texts.length; start += TEXTS_PER_CALL) {
@@ -112,9 +108,13 @@ async function encode(
       const { input_ids: ids } = tokenizer(text, { truncation: true, ...special });
       tokens.push(Int32Array.from(ids!.data, Number));
     }
+    const inputs = () => ({
+      ...tokenizer(batch, { padding: true, truncation: true, ...special }),
+      ...(encoder.config.includePrompt === false && { [PROMPT_LENGTH]: counts(batch.length) }),
+    });
     const made = pipeline
       ? await pipeline(batch, { pooling, normalize })
-      : (await model!(tokenizer(batch, { padding: true, truncation: true, ...special }))).sentence_embedding;
+      : (await model!(inputs())).sentence_embedding;
     if (made?.data.length !== batch.length * D) {
       throw new Error(
         `it gives ${made ? `[${made.dims}]` : 'no sentence_embedding'} for ${batch.length} texts of ${D} dimensions`,

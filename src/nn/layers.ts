@@ -158,39 +158,52 @@ export type Pooling = (typeof POOLINGS)[number];
 /**
  * Pools the token vectors of each text to one vector.
  *
- * A text without tokens gets the zero vector, except with `cls`.
+ * A text without tokens gets the zero vector, except with `cls`, which then takes the first token.
  *
  * @param hidden f32[B, T, D]
  * @param mask f32[B, T]: 1 for tokens, 0 for padding at the end
+ * @param options.skipped number of tokens at the beginning that are not pooled, such as those of a prompt: one for
+ *   all texts, or i64[B]. The weights of `weightedmean` count them all the same. Default 0
  * @returns f32[B, D]
  */
-export function pool(hidden: Tensor, mask: Tensor, pooling: Pooling): Tensor {
+export function pool(
+  hidden: Tensor,
+  mask: Tensor,
+  pooling: Pooling,
+  { skipped = 0 }: { skipped?: number | Tensor } = {},
+): Tensor {
   const { graph } = hidden;
   const places = () => unsqueeze(cast(range(graph, mask.shape[1]!), 'f32'), 0);
+  const first = typeof skipped === 'number' ? skipped : unsqueeze(cast(skipped, 'f32'), 1);
+  const pooled = first === 0 ? mask : mul(mask, cast(greaterOrEqual(places(), first), 'f32'));
   // Σ_t w_t h_t as a matrix product [B, 1, T]·[B, T, D] takes one pass over the hidden states, forward and
   // backward.
   const total = (weights: Tensor) => squeeze(matmul(unsqueeze(weights, 1), hidden), 1);
   const count = (weights: Tensor) => maximum(sum(weights, { axes: 1, keepDims: true }), 1e-9);
   switch (pooling) {
     case 'mean':
-      return div(total(mask), count(mask));
-    case 'cls':
-      return squeeze(slice(hidden, { axis: 1, start: 0, length: 1 }), 1);
+      return div(total(pooled), count(pooled));
+    case 'cls': {
+      if (first === 0) return squeeze(slice(hidden, { axis: 1, start: 0, length: 1 }), 1);
+      const any = greater(sum(pooled, { axes: 1, keepDims: true }), 0);
+      return total(cast(equal(places(), where(any, first, 0)), 'f32'));
+    }
     case 'lasttoken': {
       const last = sub(sum(mask, { axes: 1, keepDims: true }), 1);
-      return total(cast(equal(places(), last), 'f32'));
+      const chosen = cast(equal(places(), last), 'f32');
+      return total(first === 0 ? chosen : mul(chosen, pooled));
     }
     case 'max': {
-      const tokens = greater(unsqueeze(mask, 2), 0);
+      const tokens = greater(unsqueeze(pooled, 2), 0);
       const largest = max(where(tokens, hidden, LOWEST), { axes: 1 });
-      return where(greater(sum(mask, { axes: 1, keepDims: true }), 0), largest, 0);
+      return where(greater(sum(pooled, { axes: 1, keepDims: true }), 0), largest, 0);
     }
     case 'weightedmean': {
-      const weights = mul(mask, add(places(), 1));
+      const weights = mul(pooled, add(places(), 1));
       return div(total(weights), count(weights));
     }
     case 'mean_sqrt_len_tokens':
-      return div(total(mask), sqrt(count(mask)));
+      return div(total(pooled), sqrt(count(pooled)));
   }
 }
 

@@ -16,6 +16,11 @@ export interface TokenInputs {
    * with the same results.
    */
   readonly packing?: Packing | undefined;
+  /**
+   * Number of tokens at the beginning of each text that pooling leaves out: one for all texts, or i64[B]. Default
+   * 0.
+   */
+  readonly unpooled?: number | Tensor | undefined;
   /** Random words, u32[B]: one for each text and step. Required if `ForwardOptions.dropoutRatio` is above 0. */
   readonly dropoutKeys?: Tensor | undefined;
 }

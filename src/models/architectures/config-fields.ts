@@ -67,8 +67,15 @@ export function configFields(json: Json, file: string) {
         (v): v is number => typeof v === 'number' && v > 0 && v < Infinity,
         'a positive number',
       ),
-    oneOf: <T extends string | boolean>(name: string, values: readonly T[], fallback?: T): T =>
+    oneOf: <T extends string | boolean | number>(name: string, values: readonly T[], fallback?: T): T =>
       or(name, fallback, (v): v is T => values.includes(v as T), `one of ${values.join(', ')}`),
+    /** Checks that an optional list has no other entries than the given ones. */
+    listOf: (name: string, values: readonly string[]): void => {
+      const list = json[name] ?? [];
+      if (!Array.isArray(list) || !list.every((each) => values.includes(each as string))) {
+        fail(name, `a list of ${values.join(' or ')}`);
+      }
+    },
     flag: (name: string, fallback?: boolean): boolean =>
       or(name, fallback, (v): v is boolean => typeof v === 'boolean', 'true or false'),
   };

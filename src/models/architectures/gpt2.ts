@@ -1,7 +1,6 @@
 import { add, gather, matmul, slice, split, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { attentionBias, causalBias } from '../../nn/attention.ts';
 import { layerNorm } from '../../nn/layers.ts';
 import {
   embeddingParameters,
@@ -13,9 +12,10 @@ import {
 import { TextRows } from '../../nn/text-rows.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
+import { type Direction, direction, seenBias } from './direction.ts';
 
 /** Fields of a GPT-2 `config.json`, under Hugging Face's names. */
-export interface Gpt2Config {
+export interface Gpt2Config extends Direction {
   model_type: 'gpt2';
   vocab_size: number;
   n_positions: number;
@@ -35,7 +35,7 @@ export interface Gpt2Config {
  *     h = h + W_o attention(norm(h));  h = h + W_2 gelu(W_1 norm(h))      for each layer
  *     h = norm(h)
  *
- * Matrices are stored as [inputs, outputs]. Difference: padding stands at the end, so positions count from
+ * Matrices are stored as [inputs, outputs]. With `is_causal: false` every token sees the whole text. Difference: padding stands at the end, so positions count from
  * the first token of the text.
  */
 export const gpt2: Architecture<Gpt2Config> = {
@@ -71,6 +71,7 @@ export const gpt2: Architecture<Gpt2Config> = {
       activation_function: f.oneOf('activation_function', activationNames, 'gelu_new'),
       layer_norm_epsilon: f.positive('layer_norm_epsilon', 1e-5),
       tie_word_embeddings: f.flag('tie_word_embeddings', true),
+      ...direction(json, file),
     };
   },
 
@@ -107,7 +108,7 @@ export const gpt2: Architecture<Gpt2Config> = {
     const norm = (x: Tensor, name: string) => layerNorm(x, p, name, config.layer_norm_epsilon);
     const activation = activations[config.activation_function];
 
-    const biases = inputs.map(({ ids, mask }) => add(attentionBias(mask), causalBias(graph, ids.shape[1]!)));
+    const biases = inputs.map(({ mask }) => seenBias(config, mask));
     let h = graph.scope('embeddings', () => {
       const texts = inputs.map(({ ids }) => {
         const positions = slice(p('wpe.weight'), { axis: 0, length: ids.shape[1]! });

@@ -1,7 +1,6 @@
 import { add, gather, mul } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { attentionBias, causalBias } from '../../nn/attention.ts';
 import { linear, rmsNorm } from '../../nn/layers.ts';
 import { embeddingParameters, layerNormParameters, linearParameters } from '../../nn/parameters.ts';
 import { type RopeConfig, rotaryFrequencies, rotaryTables, rotate } from '../../nn/rotary.ts';
@@ -9,12 +8,13 @@ import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
+import { type Direction, direction, seenBias } from './direction.ts';
 import { ropeConfig } from './rope-config.ts';
 
 type ModelType = 'llama' | 'qwen2' | 'qwen3';
 
 /** Fields of the `config.json` of Llama, Qwen2 and Qwen3, under Hugging Face's names. */
-export interface LlamaConfig extends RopeConfig {
+export interface LlamaConfig extends RopeConfig, Direction {
   model_type: ModelType;
   vocab_size: number;
   hidden_size: number;
@@ -52,7 +52,8 @@ const TABLE = 'embed_tokens';
  *     h = h + W_o attention(norm(h));  h = h + W_down (silu(W_gate x) ∘ W_up x), x = norm(h)      for each layer
  *     h = norm(h)
  *
- * Embeddings usually take the state of the last token, the only one that has seen the whole text.
+ * Embeddings usually take the state of the last token, the only one that has seen the whole text. With
+ * `is_causal: false` every token sees the whole text.
  * Differences: padding stands at the end, so positions count from the first token of the text. Dropout
  * applies to attention weights.
  */
@@ -117,7 +118,7 @@ const decoder = ({
     const frequencies = rotaryFrequencies(config.head_dim, config);
     const batches = inputs.map(({ ids, mask }) => {
       const tokens = ids.shape[1]!;
-      const bias = add(attentionBias(mask), causalBias(graph, tokens));
+      const bias = seenBias(config, mask);
       return { bias, tables: rotaryTables(graph, tokens, frequencies) };
     });
     let h = rows.join(inputs.map(({ ids }) => gather(p(`${TABLE}.weight`), ids)));
@@ -164,6 +165,7 @@ function parseConfig(
   const f = configFields(json, file);
   f.oneOf('mlp_bias', [false], false);
   f.oneOf('use_sliding_window', [false], false);
+  f.listOf('layer_types', ['full_attention']);
   const [hidden, heads] = [f.count('hidden_size'), f.count('num_attention_heads')];
   const keyHeads = f.count('num_key_value_heads', heads);
   const share = Number.isInteger(hidden / heads) ? hidden / heads : undefined;
@@ -191,6 +193,7 @@ function parseConfig(
     hidden_act: f.oneOf('hidden_act', activationNames, 'silu'),
     attention_bias: f.flag('attention_bias', false),
     tie_word_embeddings: f.flag('tie_word_embeddings', false),
+    ...direction(json, file),
     ...ropeConfig(json, file, { theta: 10_000 }),
   };
 }

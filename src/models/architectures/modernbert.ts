@@ -67,6 +67,8 @@ export const modernbert: Architecture<ModernBertConfig> = {
         file,
       });
     }
+    // The rotary positions of transformers follow this field, its attention does not.
+    if (json.head_dim !== undefined && json.head_dim !== null) f.oneOf('head_dim', [hidden / heads]);
     const layers = f.layers('num_hidden_layers');
     return {
       model_type: 'modernbert',

@@ -27,7 +27,8 @@ export interface StaticConfig {
 /** Initial logit of a token weight: softplus(0.5413) = 1. */
 const UNIT_LOGIT = Math.fround(Math.log(Math.E - 1));
 
-const TABLE = 'embedding.weight';
+/** Name of the table of token vectors. */
+export const STATIC_TABLE = 'embedding.weight';
 const LOGITS = 'token_logits.weight';
 
 /**
@@ -76,7 +77,7 @@ export const staticEmbedding: Architecture<StaticConfig> = {
 
   forward: (_config, p, inputs) =>
     inputs.map(({ ids, mask }) => {
-      const table = p(TABLE);
+      const table = p(STATIC_TABLE);
       const [batch, rows] = [ids.shape[0]!, table.shape[0]!];
       const counts = scatterAdd(fill(ids.graph, 0, [batch, rows]), ids, mask, { axis: 1 });
       const weights = softplus(reshape(p(LOGITS), [1, rows]));
@@ -99,14 +100,14 @@ export const staticEmbedding: Architecture<StaticConfig> = {
     const a = float32(logits, LOGITS);
     if (a.every((logit) => logit === UNIT_LOGIT)) return rest;
     if (lengthMatters) return weights;
-    const { dims, data } = weights[TABLE]!;
+    const { dims, data } = weights[STATIC_TABLE]!;
     const D = dims[1]!;
     const folded = new Float32Array(data.length);
     for (let t = 0; t < a.length; t++) {
       const w = Math.max(a[t]!, 0) + Math.log1p(Math.exp(-Math.abs(a[t]!)));
       for (let i = t * D; i < (t + 1) * D; i++) folded[i] = w * (data[i] as number);
     }
-    return { ...rest, [TABLE]: hostTensor('f32', dims, folded) };
+    return { ...rest, [STATIC_TABLE]: hostTensor('f32', dims, folded) };
   },
 
   /**
@@ -116,6 +117,6 @@ export const staticEmbedding: Architecture<StaticConfig> = {
   infer(_config, p, { ids, mask }) {
     const logits = p(LOGITS);
     const weights = logits ? mul(mask, softplus(squeeze(gather(logits, ids), -1))) : mask;
-    return { kind: 'pooled', hidden: pool(gather(p(TABLE)!, ids), weights, 'mean') };
+    return { kind: 'pooled', hidden: pool(gather(p(STATIC_TABLE)!, ids), weights, 'mean') };
   },
 };

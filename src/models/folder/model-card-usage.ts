@@ -1,5 +1,6 @@
+import type { Encoder } from '../retriever/encoder.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
-import type { ExportDtype } from './onnx-export.ts';
+import { type ExportDtype, PROMPT_LENGTH } from './onnx-export.ts';
 import { type ExportFormat, onnxFileName } from './tower-files.ts';
 
 /** Settings of {@link usageSection}. */
@@ -74,14 +75,14 @@ function transformersJsPart(retriever: Retriever, side: Side, folder: string, dt
 }
 
 /** The file itself pools and normalises, so only tokenization is left to the caller. */
-function onnxruntime(
-  { config, encoder, padId }: Retriever,
-  side: Side,
-  folder: string,
-  file: string,
-): string[] {
+function onnxruntime(retriever: Retriever, side: Side, folder: string, file: string): string[] {
+  const { config, encoder, padId } = retriever;
   const special = encoder.specialTokens ? '' : ', add_special_tokens=False';
   const types = encoder.tokenTypes ? ', "token_type_ids": np.zeros_like(ids)' : '';
+  const skipped =
+    encoder.config.includePrompt === false
+      ? `, "${PROMPT_LENGTH}": np.full(len(ids), ${retriever.unpooledTokens(side)})`
+      : '';
   return [
     `With onnxruntime alone; \`${file}\` pools and normalises by itself:`,
     fence('python', [
@@ -95,7 +96,7 @@ function onnxruntime(
       `encodings = tokenizer.encode_batch([${JSON.stringify(`${config.prompts[side]}a text`)}]${special})`,
       'ids = np.array([e.ids for e in encodings], dtype=np.int64)',
       'mask = np.array([e.attention_mask for e in encodings], dtype=np.int64)',
-      `inputs = {"input_ids": ids, "attention_mask": mask${types}}`,
+      `inputs = {"input_ids": ids, "attention_mask": mask${types}${skipped}}`,
       'vectors = session.run(["sentence_embedding"], inputs)[0]',
     ]),
   ];
@@ -133,19 +134,25 @@ function sentenceTransformers(
 }
 
 /**
- * Writes the example for transformers.js. Its pipeline pools token vectors; other poolings, projections,
+ * Tells whether the pipeline of transformers.js has this pooling and computes it as sentence-transformers
+ * does. Other poolings are part of the ONNX model.
+ */
+export const pipelinePools = ({ config, moduleClass, dimension, hiddenSize }: Encoder): boolean =>
+  moduleClass === 'Transformer' &&
+  dimension === hiddenSize &&
+  (config.dense ?? []).length === 0 &&
+  config.includePrompt !== false &&
+  (config.pooling === 'mean' || config.pooling === 'cls');
+
+/**
+ * Writes the example for transformers.js. Its pipeline pools token vectors; other poolings, dense layers,
  * truncated dimensions and static encoders are outputs of the model itself.
  */
-function transformersJs(
-  { config, encoder }: Retriever,
-  side: Side,
-  folder: string,
-  dtype: ExportDtype,
-): string[] {
+function transformersJs(retriever: Retriever, side: Side, folder: string, dtype: ExportDtype): string[] {
+  const { config, encoder } = retriever;
   const text = `['${escaped(config.prompts[side])}a text']`;
-  const { pooling, normalize, projectionSize, dimensions } = encoder.config;
-  const isWhole = !projectionSize && !dimensions;
-  if (encoder.moduleClass === 'Transformer' && isWhole && (pooling === 'mean' || pooling === 'cls')) {
+  const { pooling, normalize } = encoder.config;
+  if (pipelinePools(encoder)) {
     return [
       "import { pipeline } from '@huggingface/transformers';",
       '',
@@ -154,12 +161,19 @@ function transformersJs(
     ];
   }
   const special = encoder.specialTokens ? '' : ', add_special_tokens: false';
+  const skips = encoder.config.includePrompt === false;
   return [
-    "import { AutoModel, AutoTokenizer } from '@huggingface/transformers';",
+    `import { AutoModel, AutoTokenizer${skips ? ', Tensor' : ''} } from '@huggingface/transformers';`,
     '',
     `const tokenizer = await AutoTokenizer.from_pretrained('path/to/model${folder}');`,
     `const model = await AutoModel.from_pretrained('path/to/model${folder}', { dtype: '${TRANSFORMERS_JS_DTYPES[dtype]}' });`,
     `const inputs = tokenizer(${text}, { padding: true, truncation: true${special} });`,
+    ...(skips
+      ? [
+          `// Tokens of the prompt, which are not pooled: ${retriever.unpooledTokens('query')} of a query, ${retriever.unpooledTokens('document')} of a document; one number for each text.`,
+          `inputs.${PROMPT_LENGTH} = new Tensor('int64', BigInt64Array.of(${retriever.unpooledTokens(side)}n), [1]);`,
+        ]
+      : []),
     'const { sentence_embedding } = await model(inputs);',
   ];
 }

@@ -1,3 +1,4 @@
+import type { DenseLayer } from '../../nn/dense.ts';
 import { count } from '../../util/format.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
 import { hasOnlyPlainWeights } from '../retriever/stored-weights.ts';
@@ -148,7 +149,7 @@ function facts(
   { config, encoder, tokenizer, weights, trainedSteps }: Retriever,
   card: { embeddingSpace: string },
 ) {
-  const { pooling, normalize, projectionSize, dimensions, model } = encoder.config;
+  const { pooling, normalize, dense = [], includePrompt = true, dimensions, model } = encoder.config;
   const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
   // DistilBERT and GPT-2 have other names for the number of layers.
   const layers = model.num_hidden_layers ?? model.n_layers ?? model.n_layer;
@@ -158,15 +159,18 @@ function facts(
     ['Architecture', `\`${model.model_type}\`${size}, ${config.towers} towers`],
     ['Parameters', count(parameters)],
     ['Vocabulary', `${count(tokenizer.vocabSize)} tokens`],
-    ['Pooling', encoder.moduleClass === 'StaticEmbedding' ? 'mean of the token vectors' : pooling],
-    ...(projectionSize
-      ? [['Projection', `linear, to ${projectionSize} dimensions`] as [string, string]]
-      : []),
+    [
+      'Pooling',
+      encoder.moduleClass === 'StaticEmbedding'
+        ? 'mean of the token vectors'
+        : `${pooling}${includePrompt ? '' : ', without the tokens of the prompt'}`,
+    ],
+    ...dense.map((layer): [string, string] => ['Projection', layerText(layer)]),
     ...(dimensions
       ? [
           [
             'Dimensions',
-            `the first ${dimensions} of ${projectionSize ?? encoder.hiddenSize}` +
+            `the first ${dimensions} of ${dense.at(-1)?.size ?? encoder.hiddenSize}` +
               `${normalize ? ', then normalised; sentence-transformers normalises before it cuts: use `normalize_embeddings=True`' : ''}`,
           ] as [string, string],
         ]
@@ -177,6 +181,16 @@ function facts(
     ['Training steps', count(trainedSteps)],
   ];
   return table(['', ''], rows);
+}
+
+/** Describes a dense layer. */
+function layerText({ size, bias, activation, residual, normalizeInput }: DenseLayer): string {
+  const parts = [
+    `${normalizeInput ? 'of the normalised vector, ' : ''}${activation ?? 'linear'}, to ${size} dimensions`,
+    ...(bias ? ['with a bias'] : []),
+    ...(residual ? ['added to its input'] : []),
+  ];
+  return parts.join(', ');
 }
 
 function trainingSection({ trainedSteps }: Retriever, card: ModelCard): string {

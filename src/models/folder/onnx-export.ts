@@ -30,6 +30,12 @@ export interface OnnxExportOptions {
   dtype?: ExportDtype;
 }
 
+/**
+ * Name of the input i64[batch] with the number of tokens at the beginning of each text that pooling leaves out: the
+ * prompt and the special tokens before it.
+ */
+export const PROMPT_LENGTH = 'prompt_length';
+
 const STORED: Readonly<Record<ExportDtype, (model: OnnxModel) => OnnxModel>> = {
   f32: (model) => model,
   f16: halfWeights,
@@ -41,6 +47,7 @@ const STORED: Readonly<Record<ExportDtype, (model: OnnxModel) => OnnxModel>> = {
  * Face names.
  *
  *     inputs    input_ids, attention_mask, and token_type_ids where the encoder reads it: i64[batch, sequence]
+ *               prompt_length where the pooling leaves out the prompt: i64[batch], the number of tokens of the prompt
  *     outputs   last_hidden_state    f32[batch, sequence, hidden size], where the encoder has one vector for each token
  *               sentence_embedding   f32[batch, D]: pooled, projected and normalised, as `Retriever.encode` gives it
  *
@@ -67,7 +74,14 @@ export function exportOnnx(retriever: Retriever, side: Side, options: OnnxExport
     constants.set(name, made);
     return made;
   };
-  const { hidden, embedding } = encoder.infer(parameters, { ids, mask, ...(types && { types }) });
+  const unpooled =
+    encoder.config.includePrompt === false ? graph.input(PROMPT_LENGTH, 'i64', ['batch']) : undefined;
+  const { hidden, embedding } = encoder.infer(parameters, {
+    ids,
+    mask,
+    ...(types && { types }),
+    ...(unpooled && { unpooled }),
+  });
   if (hidden && tokens) graph.output('last_hidden_state', hidden);
   graph.output('sentence_embedding', embedding);
 

@@ -4,12 +4,13 @@ import type { SpecialIds, Tokenizer } from '../../text/tokenizer.ts';
 import { modelIds } from '../../text/tokenizer-json.ts';
 import { UsageError } from '../../util/errors.ts';
 import { f32ToF16 } from '../../util/half.ts';
-import { PROJECTION } from '../retriever/encoder.ts';
+import { isProjection } from '../retriever/encoder.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
 import { storedWeights } from '../retriever/stored-weights.ts';
+import { moduleTensor } from './dense-modules.ts';
+import { moduleFiles } from './module-files.ts';
 import { type ExportDtype, exportOnnx } from './onnx-export.ts';
-import { moduleFiles } from './sentence-transformers.ts';
-import { UNDRIFT_JSON, type UndriftJson, undriftJson } from './undrift-json.ts';
+import { LONGEST_TOKENS, UNDRIFT_JSON, type UndriftJson, undriftJson } from './undrift-json.ts';
 
 /**
  * Formats of a model folder:
@@ -79,7 +80,7 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   const { formats, dtypes = ['f32'], embeddingSpace, card, tower } = options;
   const { encoder, tokenizer, config } = retriever;
   const { moduleClass } = encoder;
-  const { pooling, normalize, projectionSize, dimensions } = encoder.config;
+  const { pooling, normalize, dense = [], dimensions, includePrompt = true } = encoder.config;
   const { prompts } = config;
   const side = tower ?? 'document';
   const has = (...wanted: ExportFormat[]) => wanted.some((format) => formats.includes(format));
@@ -89,9 +90,10 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
     ? moduleFiles({
         moduleClass,
         hiddenSize: encoder.hiddenSize,
-        projectionSize,
+        dense,
         dimensions,
         pooling,
+        includePrompt,
         normalize,
         maxTokens,
         prompts,
@@ -100,12 +102,16 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   const stored = has('sentence-transformers', 'huggingface') ? safetensorsDtype(dtypes) : undefined;
   const tensors: Files['tensors'] = {};
   if (stored) {
-    const { [PROJECTION]: projection, ...weights } = storedAs(storedWeights(retriever, side), stored);
+    const weights = storedAs(storedWeights(retriever, side), stored);
     tensors['model.safetensors'] = weights;
-    if (projection && modules?.projection) {
-      tensors[`${modules.projection}/model.safetensors`] = { 'linear.weight': projection };
-    } else if (projection) {
-      tensors['model.safetensors'] = { ...weights, [PROJECTION]: projection };
+    // Without modules the dense layers are in the encoder's own file.
+    for (const [layer, folder] of (modules?.dense ?? []).entries()) {
+      const own: typeof weights = {};
+      for (const { name } of encoder.denseSpecs[layer]!) {
+        own[moduleTensor(name)] = weights[name]!;
+        delete weights[name];
+      }
+      tensors[`${folder}/model.safetensors`] = own;
     }
   }
   const onnx: Files['raw'] = {};
@@ -122,7 +128,7 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
     // A StaticEmbedding has no other setting for the longest text; all other modules truncate by settings of
     // their own.
     truncation:
-      moduleClass === 'StaticEmbedding'
+      moduleClass === 'StaticEmbedding' && maxTokens < LONGEST_TOKENS
         ? { direction: 'Right', max_length: maxTokens, strategy: 'LongestFirst', stride: 0 }
         : null,
     padding: null,
@@ -185,13 +191,15 @@ function storedAs(
 /** Makes the content of `undrift.json`. */
 export function describeRetriever(retriever: Retriever, embeddingSpace: string, tower?: Side): UndriftJson {
   const { towers, prompts, maxTokens } = retriever.config;
-  const { pooling, normalize, projectionSize, dimensions } = retriever.encoder.config;
+  const { pooling, normalize, dense = [], dimensions, includePrompt } = retriever.encoder.config;
+  const [projection] = dense;
   return {
     towers: tower ? 'shared' : towers,
     ...(tower && { tower }),
     pooling,
     normalize,
-    ...(projectionSize && { projectionSize }),
+    ...(includePrompt === false && { includePrompt }),
+    ...(projection && (isProjection(dense) ? { projectionSize: projection.size } : { dense })),
     ...(dimensions && { dimensions }),
     prompts,
     maxTokens,

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
+import { type DenseActivation, type DenseLayer, denseActivations } from '../../nn/dense.ts';
 import { POOLINGS, type Pooling } from '../../nn/layers.ts';
 import { digestOfFile } from '../../util/byte-digest.ts';
 import { DataError } from '../../util/errors.ts';
-import { isObject, optionalJson } from '../../util/json-objects.ts';
+import { isObject, objectIn, optionalJson } from '../../util/json-objects.ts';
 import { configFields } from '../architectures/config-fields.ts';
 import type { Side } from '../retriever/retriever.ts';
 
@@ -12,7 +13,8 @@ import type { Side } from '../retriever/retriever.ts';
  */
 export const UNDRIFT_JSON = 'undrift.json';
 
-const FORMAT = 1;
+/** Format of the folder. Format 2 has `dense` and `includePrompt`; folders without them are of format 1. */
+const FORMAT = 2;
 
 /**
  * Largest maximum length accepted. More is a typing error or damage, and memory is reserved for texts of this
@@ -27,7 +29,12 @@ export interface UndriftJson {
   tower?: Side;
   pooling: Pooling;
   normalize: boolean;
+  /** Outputs of a single dense layer without bias and activation function. */
   projectionSize?: number;
+  /** Other dense layers. */
+  dense?: readonly DenseLayer[];
+  /** `false`: pooling leaves out the prompt. */
+  includePrompt?: false;
   /** Leading dimensions of the vectors to keep; absent for all. */
   dimensions?: number;
   prompts: Readonly<Record<Side, string>>;
@@ -41,7 +48,10 @@ export interface UndriftJson {
 }
 
 /** Makes the JSON value of the file, with its format number. */
-export const undriftJson = (content: UndriftJson): unknown => ({ format: FORMAT, ...content });
+export const undriftJson = (content: UndriftJson): unknown => ({
+  format: content.dense || content.includePrompt === false ? FORMAT : 1,
+  ...content,
+});
 
 /**
  * Reads and checks the file; undefined if there is none.
@@ -59,7 +69,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
       help: 'update Undrift',
     });
   }
-  const { trainedSteps, embeddingSpace, tower, projectionSize, dimensions, weights } = json;
+  const { trainedSteps, embeddingSpace, tower, projectionSize, dense, dimensions, includePrompt, weights } = json;
   const sides = <T>(name: string, is: (value: unknown) => value is T, expected: string): Record<Side, T> => {
     const value = json[name] as Record<string, unknown> | null | undefined;
     const { query, document } = value ?? {};
@@ -83,6 +93,8 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
     pooling: f.oneOf('pooling', POOLINGS),
     normalize: f.flag('normalize'),
     ...(projectionSize !== undefined && { projectionSize: f.count('projectionSize') }),
+    ...(dense !== undefined && { dense: denseLayers(dense, file) }),
+    ...(includePrompt !== undefined && !f.flag('includePrompt') && { includePrompt: false as const }),
     ...(dimensions !== undefined && { dimensions: f.count('dimensions') }),
     prompts: sides('prompts', (value): value is string => typeof value === 'string', 'a text'),
     maxTokens: sides(
@@ -123,4 +135,20 @@ export async function verifyWeights(folder: string, { weights = {} }: UndriftJso
       },
     );
   }
+}
+
+function denseLayers(value: unknown, file: string): DenseLayer[] {
+  if (!Array.isArray(value)) throw new DataError('"dense" must be a list of layers', { file });
+  return value.map((each) => {
+    const json = objectIn(each, file);
+    const f = configFields(json, file);
+    const names = Object.keys(denseActivations) as DenseActivation[];
+    return {
+      size: f.count('size'),
+      ...(f.flag('bias', false) && { bias: true }),
+      ...(json.activation !== undefined && { activation: f.oneOf('activation', names) }),
+      ...(f.flag('residual', false) && { residual: true }),
+      ...(f.flag('normalizeInput', false) && { normalizeInput: true }),
+    };
+  });
 }

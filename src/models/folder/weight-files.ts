@@ -168,7 +168,8 @@ function missingTensors(
 const someOf = (names: readonly string[]): string =>
   names.slice(0, 4).join(', ') + (names.length > 4 ? `, … ${names.length - 4} more` : '');
 
-function toF32(
+/** Converts a floating-point tensor that was read from a file to f32, and checks its shape and its numbers. */
+export function toF32(
   { dtype, dims, data }: LoadedTensor,
   { spec, stored, file }: { spec: ParameterSpec; stored: string; file: string },
 ): HostTensor {

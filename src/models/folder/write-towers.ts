@@ -6,13 +6,13 @@ import { ByteDigest } from '../../util/byte-digest.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { fileError } from '../../util/files.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
-import { routerFiles } from './sentence-transformers.ts';
+import { routerFiles } from './module-files.ts';
 import { describeRetriever, type Files, type TowerFilesOptions, towerFiles } from './tower-files.ts';
 import { UNDRIFT_JSON, undriftJson } from './undrift-json.ts';
 
 /** Matches the names that a model folder of Undrift can hold. A folder with any other name inside is not replaced. */
 const OWN_NAMES =
-  /^(undrift|config|config_sentence_transformers|modules|router_config|sentence_bert_config|special_tokens_map|tokenizer|tokenizer_config)\.json$|^model\.safetensors$|^README\.md$|^onnx$|^\d_(Pooling|Dense|Normalize)$|^(query|document)$/;
+  /^(undrift|config|config_sentence_transformers|modules|router_config|sentence_bert_config|special_tokens_map|tokenizer|tokenizer_config)\.json$|^model\.safetensors$|^README\.md$|^onnx$|^\d+_(Pooling|Dense|Normalize)$|^(query|document)$/;
 
 /**
  * Checks that a folder is absent, empty, or a model folder of Undrift, which may be replaced as a whole.

@@ -6,6 +6,7 @@ import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
 import { UsageError } from '../../util/errors.ts';
 import { architectures } from '../architectures/all.ts';
 import type { Architecture, ForwardOptions, TokenInputs } from '../architectures/architecture.ts';
+import type { Direction } from '../architectures/direction.ts';
 
 /** Content of the architecture's config.json, with its `model_type`. */
 export type ModelConfig = Readonly<Record<string, unknown>> & { readonly model_type: string };
@@ -34,7 +35,7 @@ export class Decoder {
   /**
    * Checks the configuration.
    *
-   * @throws UsageError when the architecture is not a decoder
+   * @throws UsageError when the architecture is not a decoder, or reads in both directions
    * @throws DataError when the configuration is invalid
    */
   constructor(config: ModelConfig, file = 'config.json') {
@@ -46,6 +47,11 @@ export class Decoder {
       });
     }
     const parsed = architecture.parseConfig(config, file);
+    if ((parsed as Direction).is_causal === false) {
+      throw new UsageError(`"is_causal": false in ${file}: the model reads in both directions`, {
+        help: 'a model that sees the next token cannot predict it: load it as a retriever',
+      });
+    }
     this.config = parsed as ModelConfig;
     this.architecture = architecture;
     this.headPrefix = architecture.headPrefix;

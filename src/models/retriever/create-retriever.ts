@@ -2,6 +2,7 @@ import type { Pooling } from '../../nn/layers.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
+import { projectionTo } from './encoder.ts';
 import { Retriever, type RetrieverConfig } from './retriever.ts';
 
 /** Settings of {@link createRetriever}. */
@@ -70,7 +71,7 @@ export function createRetriever(options: NewRetrieverOptions): Retriever {
         model: { ...model, vocab_size: vocabSize },
         pooling,
         normalize,
-        ...(projectionSize !== undefined && { projectionSize }),
+        ...projectionTo(projectionSize),
       },
       towers,
       prompts: { query: '', document: '', ...options.prompts },

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { bytesOf } from '../../onnx/dtypes.ts';
 import type { TokenizerJson } from '../../text/tokenizer-json.ts';
+import { isProjection } from './encoder.ts';
 import type { Retriever } from './retriever.ts';
 import { storedWeights } from './stored-weights.ts';
 
@@ -9,7 +10,7 @@ import { storedWeights } from './stored-weights.ts';
  *
  *     SHA-256(settings, tokenizer, every weight with its name and shape)
  *
- * The settings are architecture, pooling, normalisation, dimension, prompts and maximum lengths. Vectors may
+ * The settings are architecture, pooling, dense layers, normalisation, dimension, prompts and maximum lengths. Vectors may
  * be compared if their ids are equal. The two towers of a pair share one space and one id.
  *
  * Settings that do not change a vector (dropout, training steps, the place of the folder) are not part of the
@@ -18,10 +19,15 @@ import { storedWeights } from './stored-weights.ts';
  */
 export function embeddingSpaceId(retriever: Retriever): string {
   const { config, dimension, tokenizer } = retriever;
-  const { model, pooling, normalize } = config.encoder;
+  const { model, pooling, normalize, includePrompt, dense = [] } = config.encoder;
   const { hidden_dropout_prob: _bert, dropout: _distilbert, ...architecture } = model;
   const { towers, prompts, maxTokens } = config;
-  const settings = { architecture, pooling, normalize, dimension, towers, prompts, maxTokens };
+  const settings = {
+    ...{ architecture, pooling, normalize, dimension, towers, prompts, maxTokens },
+    // Left out where they have their usual values, for which the ids are older than the settings.
+    ...(includePrompt === false && { includePrompt }),
+    ...(!isProjection(dense) && { dense }),
+  };
   const hash = createHash('sha256');
   hash.update(canonicalJson(settings)).update('\n').update(tokenizerKey(tokenizer.toJson())).update('\n');
   const sides = towers === 'shared' ? (['document'] as const) : (['query', 'document'] as const);

@@ -1,5 +1,6 @@
-import { matmul, reshape } from '../../graph/ops.ts';
+import { reshape } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
+import { type DenseLayer, dense, denseParameters, isPlainDense } from '../../nn/dense.ts';
 import { normalize, type Pooling, pool, truncate } from '../../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
 import { UsageError } from '../../util/errors.ts';
@@ -21,8 +22,10 @@ export interface EncoderConfig {
   pooling: Pooling;
   /** Normalise vectors to unit length, so that dot products are cosines. */
   normalize: boolean;
-  /** Size of a linear map without bias after pooling; absent for none. */
-  projectionSize?: number;
+  /** `false`: pooling leaves out the tokens of the prompt. Absent: it covers them too. */
+  includePrompt?: false;
+  /** Dense layers after pooling; absent for none. */
+  dense?: readonly DenseLayer[];
   /**
    * Leading dimensions to keep, before normalisation, of a model trained at several sizes (Matryoshka);
    * absent for all.
@@ -30,8 +33,16 @@ export interface EncoderConfig {
   dimensions?: number;
 }
 
-/** Name of the projection [D, hidden], the last parameter of an encoder that has one. */
-export const PROJECTION = 'projection.weight';
+/**
+ * Returns dense layers of a linear map without bias to `size` dimensions, the usual projection; none without a
+ * size.
+ */
+export const projectionTo = (size: number | undefined): Pick<EncoderConfig, 'dense'> =>
+  size === undefined ? {} : { dense: [{ size }] };
+
+/** Tells whether dense layers are none, or the usual projection. */
+export const isProjection = (layers: readonly DenseLayer[]): boolean =>
+  layers.length === 0 || (layers.length === 1 && isPlainDense(layers[0]!));
 
 /** Encoder as functions on symbolic tensors, with the list of its parameters. */
 export class Encoder {
@@ -39,7 +50,9 @@ export class Encoder {
   readonly config: EncoderConfig;
   /** Parameters, with their shapes and initial values. */
   readonly specs: readonly ParameterSpec[];
-  /** Size of the pooled vectors, before a projection. */
+  /** Parameters of each dense layer, which are the last ones of `specs`. */
+  readonly denseSpecs: readonly (readonly ParameterSpec[])[];
+  /** Size of the pooled vectors, before dense layers. */
   readonly hiddenSize: number;
   /** Embedding size D. */
   readonly dimension: number;
@@ -83,24 +96,16 @@ export class Encoder {
     this.vocabSize = architecture.vocabSize(model);
     const hidden = architecture.hiddenSize(model);
     this.hiddenSize = hidden;
-    const whole = config.projectionSize ?? hidden;
+    const { dense: layers = [] } = config;
+    const whole = layers.at(-1)?.size ?? hidden;
     this.dimension = config.dimensions ?? whole;
     if (this.dimension > whole) {
       throw new UsageError(`${this.dimension} dimensions of a model that has ${whole}`, {
         help: `keep ${whole} or fewer`,
       });
     }
-    const projection: ParameterSpec[] = config.projectionSize
-      ? [
-          {
-            name: PROJECTION,
-            shape: [config.projectionSize, hidden],
-            init: { kind: 'normal', deviation: 1 / Math.sqrt(hidden) },
-            decay: true,
-          },
-        ]
-      : [];
-    this.specs = [...architecture.parameters(model), ...projection];
+    this.denseSpecs = denseParameters(layers, hidden);
+    this.specs = [...architecture.parameters(model), ...this.denseSpecs.flat()];
   }
 
   /**
@@ -120,7 +125,7 @@ export class Encoder {
    */
   embedAll(p: Parameters, inputs: readonly TokenInputs[], options: ForwardOptions = {}): Tensor[] {
     const hidden = this.architecture.forward(this.config.model, p, inputs, options);
-    return hidden.map((each, i) => this.finish(p, inputs[i]!.mask, each));
+    return hidden.map((each, i) => this.finish(p, inputs[i]!, each));
   }
 
   /**
@@ -134,13 +139,17 @@ export class Encoder {
     const made = this.architecture.infer
       ? this.architecture.infer(this.config.model, p, inputs)
       : this.architecture.forward(this.config.model, every, [inputs], {})[0]!;
-    const embedding = this.finish(every, inputs.mask, made);
+    const embedding = this.finish(every, inputs, made);
     return made.kind === 'tokens' ? { embedding, hidden: made.hidden } : { embedding };
   }
 
   /** Converts weights to the form that is stored, hashed and exported (see `Architecture.fold`). */
   fold(weights: EncoderWeights): EncoderWeights {
-    return this.architecture.fold?.(weights, !this.config.normalize) ?? weights;
+    const { normalize, dense = [] } = this.config;
+    // Linear maps keep the direction of a scaled vector, and so does all that follows a normalised one.
+    const bent = dense.findIndex((layer) => !isPlainDense(layer));
+    const lengthMatters = bent < 0 ? !normalize : !dense[bent]!.normalizeInput;
+    return this.architecture.fold?.(weights, lengthMatters) ?? weights;
   }
 
   /** Content of config.json, with the fields that other programs expect. */
@@ -157,19 +166,23 @@ export class Encoder {
   /**
    * Pools, projects and normalises given token vectors.
    *
-   * @param mask  f32[B, T]
+   * @param inputs  mask f32[B, T], and the tokens that pooling leaves out
    * @param hidden  f32[B, T, hidden size]
    * @returns f32[B, D]
    */
-  pool(p: Parameters, mask: Tensor, hidden: Tensor): Tensor {
-    return this.finish(p, mask, { kind: 'tokens', hidden });
+  pool(p: Parameters, inputs: Pick<TokenInputs, 'mask' | 'unpooled'>, hidden: Tensor): Tensor {
+    return this.finish(p, inputs, { kind: 'tokens', hidden });
   }
 
-  private finish(p: Parameters, mask: Tensor, { kind, hidden }: Hidden): Tensor {
-    let vectors = kind === 'pooled' ? hidden : pool(hidden, mask, this.config.pooling);
-    vectors = reshape(vectors, [mask.shape[0]!, vectors.shape[1]!]);
-    if (this.config.projectionSize) vectors = matmul(vectors, p(PROJECTION), { transB: true });
-    vectors = truncate(vectors, this.dimension);
-    return this.config.normalize ? normalize(vectors) : vectors;
+  private finish(
+    p: Parameters,
+    { mask, unpooled = 0 }: Pick<TokenInputs, 'mask' | 'unpooled'>,
+    { kind, hidden }: Hidden,
+  ): Tensor {
+    const { pooling, dense: layers = [] } = this.config;
+    const pooled = kind === 'pooled' ? hidden : pool(hidden, mask, pooling, { skipped: unpooled });
+    const vectors = dense(reshape(pooled, [mask.shape[0]!, pooled.shape[1]!]), p, layers);
+    const kept = truncate(vectors, this.dimension);
+    return this.config.normalize ? normalize(kept) : kept;
   }
 }

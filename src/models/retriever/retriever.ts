@@ -21,6 +21,7 @@ import { underPrefix } from '../../util/prefixes.ts';
 import type { Progress } from '../../util/progress.ts';
 import { encodeRows } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
+import { promptTokens } from './prompt-tokens.ts';
 import { TokenFeeds } from './token-feeds.ts';
 import { tokenInputs } from './token-inputs.ts';
 
@@ -131,6 +132,16 @@ export class Retriever {
   }
 
   /**
+   * Number of tokens at the beginning of a side's texts that pooling leaves out: those of the prompt with the
+   * special tokens before it, if the model pools without the prompt, else 0.
+   */
+  unpooledTokens(side: Side): number {
+    const { encoder, prompts, maxTokens } = this.config;
+    if (encoder.includePrompt !== false || prompts[side] === '' || !this.encoder.specialTokens) return 0;
+    return promptTokens(this.tokenizer, prompts[side], maxTokens[side]);
+  }
+
+  /**
    * Adds to a graph the embedding of a batch of one side. The tokens are inputs (see `tokenInputs`).
    *
    * @param declared the retriever's parameters, as `declare` returns them
@@ -165,7 +176,10 @@ export class Retriever {
     const inputs = Object.entries(sides).map(([input, side]) => ({
       input,
       prefix: this.prefix(side),
-      tokens: tokenInputs(declared, input, { packed, dropout: dropoutRatio > 0 }),
+      tokens: {
+        ...tokenInputs(declared, input, { packed, dropout: dropoutRatio > 0 }),
+        unpooled: this.unpooledTokens(side),
+      },
     }));
     const embeddings: Record<string, Tensor> = {};
     for (const prefix of new Set(inputs.map((each) => each.prefix))) {
@@ -269,7 +283,8 @@ export class Retriever {
    */
   async encodeTokens(side: Side, store: TokenStore, options: EncodeOptions = {}): Promise<Float32Array> {
     const { rows = Uint32Array.from({ length: store.rows }, (_, row) => row) } = options;
-    const program = await this.programs.get(this.prefix(side), () => this.encodeGraph(side), options);
+    const key = `${this.prefix(side)}/${this.unpooledTokens(side)}`;
+    const program = await this.programs.get(key, () => this.encodeGraph(side), options);
     const D = this.dimension;
     const out = options.out ?? new Float32Array(rows.length * D);
     if (out.length !== rows.length * D)
