@@ -1,43 +1,18 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Pooling } from '../../nn/layers.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { DataError, UsageError } from '../../util/errors.ts';
 import { recoverFolder } from '../../util/files.ts';
 import { isObject, optionalJson } from '../../util/json-objects.ts';
-import { type NoteListener, option, tellNote } from '../../util/option-name.ts';
+import { option, tellNote } from '../../util/option-name.ts';
 import type { EncoderWeights } from '../architectures/architecture.ts';
 import { canonicalJson, embeddingSpaceId, tokenizerKey } from '../retriever/embedding-space.ts';
-import { Retriever, type RetrieverConfig, type Side } from '../retriever/retriever.ts';
+import { Retriever, type Side } from '../retriever/retriever.ts';
+import type { LoadOptions } from './load-options.ts';
 import { promptHint } from './prompt-hint.ts';
 import { readTower, type Tower } from './read-tower.ts';
 import { lengthOf } from './transformer-settings.ts';
 import { LONGEST_TOKENS, readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
-
-/** Settings that override those of the folder. Every setting except `onNote` changes the embedding space. */
-export interface LoadOptions {
-  /** Pooling of token vectors. Default that of the folder, else `mean`. */
-  pooling?: Pooling;
-  /** Normalise vectors to unit length. Default as in the folder, else true. */
-  normalize?: boolean;
-  /** Size of a new projection, with initial weights from `seed`, for a folder without one. Default none. */
-  projectionSize?: number;
-  /**
-   * Leading dimensions of the vectors to keep (Matryoshka), at most as many as there are. Default as in the
-   * folder, else all.
-   */
-  dimensions?: number;
-  /** `separate` makes two towers out of one, to be trained separately. Default as in the folder. */
-  towers?: RetrieverConfig['towers'];
-  /** Texts to put before every query and document. Default those of the folder. */
-  prompts?: Partial<RetrieverConfig['prompts']>;
-  /** Longest query and document, in tokens. Default as in the folder, else 512 or the limit of the encoder. */
-  maxTokens?: Partial<RetrieverConfig['maxTokens']>;
-  /** Seed of the weights that the folder lacks. Default 0. */
-  seed?: number;
-  /** Called with notes on assumptions about missing settings, and on parts of the folder that were not used. */
-  onNote?: NoteListener;
-}
 
 /** Longest text, in tokens, if neither the folder nor the encoder has a limit. */
 const DEFAULT_MAX_TOKENS = 512;

@@ -254,7 +254,7 @@ describe('damaged folders', () => {
       'mamba',
       /unknown model_type "mamba".*config\.json\n {2}help: known ones: bert, distilbert, .*undrift-static/,
     ],
-    ['undrift.json', 'format', 2, /has format 2.*reads 1\n {2}help: update Undrift/],
+    ['undrift.json', 'format', 3, /has format 3.*reads 2\n {2}help: update Undrift/],
     [
       'undrift.json',
       'maxTokens',

@@ -1,7 +1,8 @@
 import type { Progress } from '../../util/progress.ts';
 import type { Retriever } from '../retriever/retriever.ts';
 import { findModel } from './find-model.ts';
-import { type LoadOptions, loadRetriever as loadFolder } from './load-retriever.ts';
+import type { LoadOptions } from './load-options.ts';
+import { loadRetriever as loadFolder } from './load-retriever.ts';
 
 /** Settings of {@link loadRetriever}. */
 export interface LoadRetrieverOptions extends LoadOptions {

@@ -9,7 +9,7 @@ import type { EncoderWeights } from '../architectures/architecture.ts';
 import { Encoder, type EncoderConfig, projectionTo } from '../retriever/encoder.ts';
 import { checkConfig, usualPooling } from './config-json.ts';
 import { readDenseWeights } from './dense-modules.ts';
-import type { LoadOptions } from './load-retriever.ts';
+import type { LoadOptions } from './load-options.ts';
 import { lowerCased } from './lower-case.ts';
 import { type ModuleList, readModuleList } from './module-list.ts';
 import { readStaticWeights, staticConfig } from './static-table.ts';

@@ -81,7 +81,9 @@ describe('what is trained', () => {
   test('always includes a new projection', () => {
     const { config, tokenizer, weights } = smallRetriever({ kind: 'transformer' });
     const fresh = () =>
-      new Retriever({ ...config, encoder: { ...config.encoder, dense: [{ size: 8 }] } }, tokenizer, { weights });
+      new Retriever({ ...config, encoder: { ...config.encoder, dense: [{ size: 8 }] } }, tokenizer, {
+        weights,
+      });
     expect(trainedOf(fresh(), { lora: 2 })).toContain('projection.weight');
     expect(trainedOf(fresh(), { freeze: ['*'] })).toEqual(['projection.weight']);
   });
