@@ -362,6 +362,7 @@ export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
 export { symmetricSoftmax } from './losses/symmetric-softmax.ts';
 export { triplet } from './losses/triplet.ts';
+export type { DenseActivation, DenseLayer } from './nn/dense.ts';
 export type { Adapter } from './nn/lora.ts';
 export {
   type DeclaredParameters,

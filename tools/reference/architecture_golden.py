@@ -200,6 +200,17 @@ CASES = {
         config=dict(SIZES, num_attention_heads=4, num_key_value_heads=2, head_dim=4),
         pooling="lasttoken",
     ),
+    # Decoders that attend to the whole text.
+    "gpt2-bidirectional": dict(
+        cls=transformers.GPT2Model,
+        attention="sdpa",
+        config=dict(vocab_size=VOCABULARY, n_embd=8, n_layer=2, n_head=2, n_inner=12, n_positions=16, is_causal=False),
+    ),
+    "qwen3-bidirectional": dict(
+        cls=transformers.Qwen3Model,
+        attention="sdpa",
+        config=dict(SIZES, num_attention_heads=4, num_key_value_heads=2, head_dim=4, is_causal=False),
+    ),
 }
 
 
