@@ -12,7 +12,13 @@ import type { LoadOptions } from './load-options.ts';
 import { promptHint } from './prompt-hint.ts';
 import { readTower, type Tower } from './read-tower.ts';
 import { lengthOf } from './transformer-settings.ts';
-import { LONGEST_TOKENS, readUndriftJson, UNDRIFT_JSON, type UndriftJson } from './undrift-json.ts';
+import {
+  LONGEST_TOKENS,
+  readUndriftJson,
+  UNDRIFT_JSON,
+  type UndriftJson,
+  verifyWeights,
+} from './undrift-json.ts';
 
 /** Longest text, in tokens, if neither the folder nor the encoder has a limit. */
 const DEFAULT_MAX_TOKENS = 512;
@@ -36,10 +42,30 @@ export async function loadRetriever(folder: string, options: LoadOptions = {}): 
       help: 'give the folder of a model: the one with config.json and model.safetensors',
     });
   }
-  const file = join(folder, UNDRIFT_JSON);
-  const own = await readUndriftJson(file);
+  for (let tries = 1; ; tries++) {
+    const own = await readUndriftJson(join(folder, UNDRIFT_JSON));
+    try {
+      return await loadWhole(folder, own, options);
+    } catch (error) {
+      // A training run may have replaced the folder while it was read.
+      const now = await readUndriftJson(join(folder, UNDRIFT_JSON)).catch(() => undefined);
+      const wasReplaced = now !== undefined && canonicalJson(now) !== canonicalJson(own ?? null);
+      if (!wasReplaced || tries === REPLACED_TRIES) throw error;
+    }
+  }
+}
+
+/** Number of tries to read a folder that another process replaces. */
+const REPLACED_TRIES = 3;
+
+async function loadWhole(
+  folder: string,
+  own: UndriftJson | undefined,
+  options: LoadOptions,
+): Promise<Retriever> {
   const retriever =
     own?.towers === 'separate' ? await loadPair(folder, own, options) : await loadTower(folder, own, options);
+  if (own) await verifyWeights(folder, own);
   if (own?.tower) {
     options.onNote?.(
       `${folder} is the ${own.tower} tower of a pair: by itself it is an embedding space of its own`,

@@ -69,7 +69,8 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
       help: 'update Undrift',
     });
   }
-  const { trainedSteps, embeddingSpace, tower, projectionSize, dense, dimensions, includePrompt, weights } = json;
+  const { trainedSteps, embeddingSpace, tower, projectionSize, dense, dimensions, includePrompt, weights } =
+    json;
   const sides = <T>(name: string, is: (value: unknown) => value is T, expected: string): Record<Side, T> => {
     const value = json[name] as Record<string, unknown> | null | undefined;
     const { query, document } = value ?? {};
