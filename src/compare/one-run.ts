@@ -1,12 +1,11 @@
-import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from '../train/callbacks.ts';
 import { hasCheckpoint } from '../train/checkpoint.ts';
 import { readEventLog } from '../train/event-log.ts';
+import { storedSettings } from '../train/run-folder.ts';
 import { resolveSettings, type TrainOptions } from '../train/settings.ts';
-import { readJson } from '../util/files.ts';
 import type { Arm, Comparison } from './comparison.ts';
 import { runName } from './comparison.ts';
 import { curvesOf } from './curves.ts';
@@ -74,6 +73,9 @@ export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<R
   const result = await readRunResult(resultFile(job));
   if (result) {
     const differences = settingsDifferences(result.settings, writtenSettings(job));
+    const { arm, seed } = result;
+    if (arm !== job.arm.name) differences.push(`arm: "${arm}" then, "${job.arm.name}" now`);
+    if (seed !== job.seed) differences.push(`seed: ${seed} then, ${job.seed} now`);
     if (result.dataFingerprint !== job.dataFingerprint) {
       differences.push(`data: fingerprint ${result.dataFingerprint} then, ${job.dataFingerprint} now`);
     }
@@ -81,9 +83,8 @@ export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<R
     const measured = samePlan(result.plan, comparison.evaluate);
     return { kind: measured ? 'done' : 'trained', result };
   }
-  const settingsFile = join(runFolder(job), 'settings.json');
-  if (!existsSync(settingsFile)) return { kind: 'new' };
-  const stored = (await readJson(settingsFile)) as { fingerprint: string; settings: RunSettings };
+  const stored = await storedSettings(runFolder(job));
+  if (!stored) return { kind: 'new' };
   const now = resolveSettings(trainOptions(job, comparison.data));
   // The default rate of a given model is known to the trainer alone, which checks it when the run is resumed.
   const differences = settingsDifferences(stored.settings, { ...now, lr: now.lr ?? stored.settings.lr });

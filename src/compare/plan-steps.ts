@@ -8,9 +8,11 @@ import { resolveSettings } from '../train/settings.ts';
 import { UndriftError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { count } from '../util/format.ts';
+import { checkShape } from '../util/json-shape.ts';
 import type { Arm, Budget } from './comparison.ts';
 import { DOCUMENT_ENCODES } from './cost.ts';
 import { type RunSettings, settingsDifferences } from './run-result.ts';
+import { PLAN } from './stored-shapes.ts';
 import type { Trainer } from './trainer.ts';
 
 /** Number of steps of an arm, with the facts that it was derived from. */
@@ -86,7 +88,7 @@ export async function planSteps(arm: Arm, budget: Budget, context: PlanContext):
     data: '',
     out: '',
   });
-  const stored = existsSync(file) ? ((await readJson(file)) as Plan) : undefined;
+  const stored = existsSync(file) ? await readPlan(file) : undefined;
   const holds =
     stored?.dataFingerprint === dataFingerprint &&
     stored.budget.kind === budget.kind &&
@@ -110,6 +112,15 @@ export async function planSteps(arm: Arm, budget: Budget, context: PlanContext):
   await writeFileAtomic(file, `${JSON.stringify(plan, null, 2)}\n`);
   context.callbacks.onPlan?.(arm.name, steps);
   return steps;
+}
+
+async function readPlan(file: string): Promise<Plan> {
+  const json = await readJson(file);
+  checkShape(json, PLAN, {
+    file,
+    help: 'the file is damaged: remove it, and the cost of the arm is measured again',
+  });
+  return json as Plan;
 }
 
 /**

@@ -1,11 +1,14 @@
 import { bootstrapInterval, randomisationTest } from '../eval/significance.ts';
 import { DataError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
+import { isObject } from '../util/json-objects.ts';
+import { checkShape } from '../util/json-shape.ts';
 import type { Budget, Comparison, EvaluationPlan } from './comparison.ts';
 import type { Curve } from './curves.ts';
 import type { Machine } from './machine.ts';
 import type { RunResult, RunSettings } from './run-result.ts';
 import { holm, type Spread, spread } from './statistics.ts';
+import { RESULTS_SHAPE } from './stored-shapes.ts';
 
 /** Contents of `results.json`: all results of a comparison. Tables and charts are made from them alone. */
 export interface ComparisonResults {
@@ -239,17 +242,24 @@ function distinct<T>(values: readonly T[]): T[] {
 
 /** Tests whether a JSON value has the format of `results.json`. */
 export const isResults = (json: unknown): json is ComparisonResults =>
-  (json as Partial<ComparisonResults> | null)?.format === FORMAT;
+  isObject(json) && json.format === FORMAT;
 
 /**
  * Reads the results of a comparison.
  *
- * @throws DataError if the file cannot be read or has another format
+ * @throws DataError if the file cannot be read or has another format, or a field of it is missing or of another type
  */
 export async function readResults(file: string): Promise<ComparisonResults> {
   const json = await readJson(file);
   if (!isResults(json)) {
-    throw new DataError(`this is no result of a comparison: "format" is not "${FORMAT}"`, { file });
+    throw new DataError(`this is no result of a comparison: "format" is not "${FORMAT}"`, {
+      file,
+      help: 'name the results.json of a comparison; a damaged one may be removed, and the comparison run again',
+    });
   }
-  return json;
+  checkShape(json, RESULTS_SHAPE, {
+    file,
+    help: 'remove the file, and run the comparison again: finished runs are kept',
+  });
+  return { ...json, failures: json.failures ?? [] };
 }

@@ -220,6 +220,6 @@ describe('runComparison', () => {
     await writeFile(join(out, 'runs/cold-1.json'), '{"arm":"cold"');
     await expect(run()).rejects.toThrow(/cold-1\.json:1: not valid JSON/);
     await writeFile(join(out, 'runs/cold-1.json'), '{"arm":"cold"}');
-    await expect(run()).rejects.toThrow(/cold-1\.json: this is no result of a run/);
+    await expect(run()).rejects.toThrow(/cold-1\.json: "seed" must be a number, found nothing/);
   });
 });

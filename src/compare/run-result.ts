@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { resolveSettings, type TrainOptions, type TrainSettings } from '../train/settings.ts';
-import { DataError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
+import { checkShape } from '../util/json-shape.ts';
 import type { EvaluationPlan } from './comparison.ts';
 import type { Curve } from './curves.ts';
 import type { Machine } from './machine.ts';
+import { RUN_RESULT } from './stored-shapes.ts';
 
 /** Result of one finished run: an arm trained with one seed and evaluated. */
 export interface RunResult {
@@ -91,17 +92,15 @@ export const samePlan = (a: EvaluationPlan, b: EvaluationPlan): boolean =>
 /**
  * Reads the result of a run; undefined if the file does not exist.
  *
- * @throws DataError if the file is not the result of a run
+ * @throws DataError that names the field if the file is not the result of a run
  */
 export async function readRunResult(file: string): Promise<RunResult | undefined> {
   if (!existsSync(file)) return undefined;
-  const json = (await readJson(file)) as Partial<RunResult> | null;
-  if (!json?.settings || !json.training || !json.evaluation || !json.plan) {
-    throw new DataError('this is no result of a run', {
-      file,
-      help: 'move it away, and the run is done again',
-    });
-  }
+  const json = await readJson(file);
+  checkShape(json, RUN_RESULT, {
+    file,
+    help: 'the file is damaged: remove it, and the run is evaluated or done again',
+  });
   return json as RunResult;
 }
 

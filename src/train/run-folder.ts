@@ -39,7 +39,7 @@ const isScrap = (name: string): boolean =>
   isLock(name) || name === REFRESH || name.startsWith(`${REFRESH}.`) || name.endsWith('.tmp');
 
 /** Content of `settings.json`. */
-interface StoredSettings {
+export interface StoredSettings {
   /** Fingerprint of the data. */
   readonly fingerprint: string;
   readonly settings: TrainSettings;
@@ -78,6 +78,15 @@ async function findStored(out: string): Promise<StoredSettings | undefined> {
   throw new UndriftError(`there is no run to resume in ${out}: no ${SETTINGS}`, {
     help: `start it without ${option('resume')}`,
   });
+}
+
+/**
+ * Reads the settings of the run in a folder, and the fingerprint of its data; undefined if there is no run.
+ *
+ * @throws DataError where they are damaged
+ */
+export async function storedSettings(out: string): Promise<StoredSettings | undefined> {
+  return isSetUp(out) ? await readSettingsFile(join(out, SETTINGS)) : undefined;
 }
 
 async function readSettingsFile(file: string): Promise<StoredSettings> {
