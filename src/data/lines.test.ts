@@ -94,6 +94,30 @@ describe('readLines', () => {
     );
   });
 
+  /** Number of lines, or the error. */
+  async function linesOf(content: Uint8Array): Promise<number> {
+    let lines = 0;
+    for await (const _ of readLines(join(tempFiles({ f: content }), 'f'))) lines++;
+    return lines;
+  }
+
+  it('refuses gzip data that grows as no text does', async () => {
+    // Up to 32 MiB any growth is read.
+    const line = Buffer.alloc(100_000, 'x').fill('\n', 99_999);
+    expect(await linesOf(gzipSync(Buffer.concat(Array(300).fill(line))))).toBe(300);
+    await expect(linesOf(gzipSync(Buffer.concat(Array(400).fill(line))))).rejects.toThrow(
+      /: the gzip data grows to more than 200 times its size \(\d\d,\d+,\d+ bytes from [\d,]+\): no text does\n {2}help: /,
+    );
+  });
+
+  it('refuses more than a million blank lines in a row', async () => {
+    const few = Buffer.from(`${'\n'.repeat(600_000)}a\n${' \r\n'.repeat(600_000)}`);
+    expect(await linesOf(few)).toBe(1_200_001);
+    await expect(linesOf(Buffer.from(`a\n${' \t\r\n'.repeat(1_000_001)}b\n`))).rejects.toThrow(
+      /:1000002: more than 1,000,000 lines in a row are blank/,
+    );
+  });
+
   it('tells what is wrong with a gzip file', async () => {
     const bytes = gzipSync('line of some text\n'.repeat(5000));
     for (const length of [2, 9, 12, bytes.length >> 1, bytes.length - 1]) {

@@ -27,6 +27,12 @@ export interface Line {
 /** Default of `maxLineBytes`. */
 export const MAX_LINE_BYTES = 64 * 2 ** 20;
 const READ_BYTES = 2 ** 18;
+/** Largest growth of gzip data that is unpacked. Text grows two to twenty times, a bomb a thousand times. */
+const MOST_GROWTH = 200;
+/** Number of unpacked bytes from which on the growth is limited. */
+const FREE_BYTES = 2 ** 25;
+/** Most blank lines in a row. */
+const MOST_BLANK_LINES = 1_000_000;
 const LF = 0x0a;
 const CR = 0x0d;
 
@@ -71,8 +77,9 @@ const FOREIGN_FORMATS: readonly { name: string; magic: readonly number[]; help: 
  * The text is strict UTF-8. A byte order mark is skipped, LF and CRLF both end a line, and the last line may
  * lack its end. Memory is bounded by the longest line.
  *
- * @throws DataError for a missing or unreadable file, a damaged or truncated gzip stream, bytes that are not
- *   UTF-8, and a line of more than `maxLineBytes`
+ * @throws DataError for a missing or unreadable file, a damaged or truncated gzip stream, one that grows more than
+ *   200 times (beyond 32 MiB), bytes that are not UTF-8, a line of more than `maxLineBytes`, and more than a million blank
+ *   lines in a row
  */
 export async function* readLines(file: string, options: LineOptions = {}): AsyncGenerator<Line> {
   yield* splitLines(
@@ -116,13 +123,25 @@ export async function* inflate(source: AsyncIterable<Buffer>, file: string): Asy
     yield* whole;
     return;
   }
+  let unpacked = 0;
   const gunzip = createGunzip({ chunkSize: READ_BYTES });
   // `pipeline` passes an error of either side to the reader below, and closes the file when the reader stops
   // early.
   pipeline(Readable.from(whole, { objectMode: false, highWaterMark: READ_BYTES }), gunzip, () => {});
   try {
-    for await (const bytes of gunzip) yield bytes as Buffer;
+    for await (const bytes of gunzip) {
+      unpacked += (bytes as Buffer).length;
+      const packed = gunzip.bytesWritten;
+      if (unpacked > FREE_BYTES && unpacked > MOST_GROWTH * packed) {
+        throw new DataError(
+          `the gzip data grows to more than ${MOST_GROWTH} times its size (${count(unpacked)} bytes from ${count(packed)}): no text does`,
+          { file, help: 'if the file is meant to be so, unpack it first' },
+        );
+      }
+      yield bytes as Buffer;
+    }
   } catch (error) {
+    if (error instanceof DataError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'Z_BUF_ERROR') {
       throw new DataError('the gzip data ends too early', {
@@ -145,6 +164,12 @@ async function* resume(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerato
   }
 }
 
+/** Tells whether a line holds nothing but spaces and control characters. */
+function isBlank(block: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (block[i]! > 0x20) return false;
+  return true;
+}
+
 function rethrow(error: unknown): void {
   throw error;
 }
@@ -158,6 +183,7 @@ export async function* splitLines(
 ): AsyncGenerator<Line> {
   let line = 0;
   let atStart = true;
+  let blank = 0;
   // An incomplete line is kept in pieces and joined once, since joining at every block would be quadratic in
   // its length.
   let pieces: Buffer[] = [];
@@ -187,6 +213,14 @@ export async function* splitLines(
       const last = end > start && block[end - 1] === CR ? end - 1 : end;
       if (last - start > maxLineBytes) throw tooLong();
       line++;
+      blank = isBlank(block, start, last) ? blank + 1 : 0;
+      if (blank > MOST_BLANK_LINES) {
+        throw new DataError(`more than ${count(MOST_BLANK_LINES)} lines in a row are blank`, {
+          file,
+          line,
+          help: 'is the file damaged? Remove the blank lines if it is not',
+        });
+      }
       if (!valid && !isUtf8(block.subarray(start, last))) {
         const help = 'save it as UTF-8, for example with iconv -f LATIN1 -t UTF-8';
         onBadLine(new DataError('not UTF-8', { file, line, help }));

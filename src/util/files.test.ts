@@ -31,6 +31,17 @@ describe('writeFileAtomic', () => {
     expect((await readdir(join(folder, 'a', 'b'))).sort()).toEqual(['bytes', 'pieces', 'text']);
   });
 
+  it('writes pieces of any size in their order', async () => {
+    const sizes = [0, 1, 2 ** 18 - 1, 1, 2 ** 18, 2 ** 18 + 1, 7, 2 ** 19, 3];
+    const shared = Buffer.alloc(2 ** 19);
+    async function* pieces() {
+      for (const [i, size] of sizes.entries()) yield shared.subarray(0, size).fill(i); // the piece before is overwritten
+    }
+    await writeFileAtomic(join(folder, 'pieces'), pieces());
+    const expected = Buffer.concat(sizes.map((size, i) => Buffer.alloc(size, i)));
+    expect((await readFile(join(folder, 'pieces'))).equals(expected)).toBe(true);
+  });
+
   it('keeps the old content until all of the new is there', async () => {
     const path = join(folder, 'file');
     await writeFileAtomic(path, 'old');
