@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { methods } from '../src/methods/methods.ts';
+import { architectures } from '../src/models/architectures/all.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (page: string) => readFileSync(join(root, page), 'utf8');
@@ -43,9 +45,26 @@ it.each(pages)('%s names files that exist', (page) => {
 });
 
 it('docs/README.md lists every page', () => {
-  const index = read('docs/README.md') + read('docs/how-it-works/README.md');
+  const index = ['', 'how-it-works/', 'guides/'].map((folder) => read(`docs/${folder}README.md`)).join('');
   const listed = [...index.matchAll(/\]\(([^)#]+)\)/g)].map((match) => match[1]!.split('/').at(-1));
   const names = pages.filter((page) => page.startsWith('docs/')).map((page) => page.split('/').at(-1)!);
   expect(names.length).toBeGreaterThan(20);
   expect(names.filter((name) => !listed.includes(name))).toEqual([]);
+});
+
+describe('README.md', () => {
+  const [, status] = /^\| works now .*\n\|.*\n(\|.*)$/m.exec(read('README.md'))!;
+
+  it('counts the sources of negatives', () => {
+    const words = ['eight', 'nine', 'ten', 'eleven', 'twelve', 'thirteen', 'fourteen', 'fifteen'];
+    // crop needs no queries; distill and scored-pairs learn from scores, not from negatives of their own.
+    const sources = methods.filter(({ id }) => !['crop', 'distill', 'scored-pairs'].includes(id));
+    expect(status).toContain(`${words[sources.length - 8]} sources of negatives`);
+  });
+
+  it('names every architecture', () => {
+    const plain = (text: string) => text.toLowerCase().replace(/[^a-z]/g, '');
+    const families = [...architectures.keys()].map((type) => plain(type).replace(/embedding|encoder/g, ''));
+    for (const family of families) expect(plain(status!)).toContain(family);
+  });
 });

@@ -79,6 +79,13 @@ describe('adviseOn', () => {
     expect(found.remedies).toEqual([found.commands[0]]);
   });
 
+  it('recommends in-batch where a document answers many queries', async () => {
+    const train = range(4000, (i) => ({ query: `question ${i}`, positive: `answer ${i % 800}` }));
+    const found = await advice({ ...healthy, 'set/train.jsonl': lines(train) });
+    expect(found).toMatchObject({ rule: 'many-queries-per-document', method: 'in-batch', warned: [] });
+    expect(found.reason).toContain('a right document answers 5 training queries');
+  });
+
   it('recommends scored-pairs for scored pairs', async () => {
     const scored = lines(range(300, (i) => ({ sentence1: `a ${i}`, sentence2: `b ${i}`, score: i / 300 })));
     expect(await advice({ 'scored.jsonl': scored })).toMatchObject({
@@ -149,7 +156,7 @@ describe('adviseOn', () => {
     );
     expect(small.remedies).toEqual([null]);
     const held = await advice({ 'pairs.jsonl': lines(pairs(600)) });
-    expect(held.warned).toEqual(['small-split', 'few-queries']);
+    expect(held.warned).toEqual(['small-split']);
     expect(held.remedies[0]).toMatch(
       /^undrift data clean DIR\/pairs.jsonl --out data\/clean --dev-fraction 0\.\d+ --test-fraction 0\.\d+$/,
     );
@@ -176,7 +183,7 @@ describe('adviseOn', () => {
 
   it('warns about few training queries, with an encoder where the language may be English', async () => {
     const files = (query: (i: number) => string) => ({
-      'set/train.jsonl': lines(range(600, (i) => ({ query: query(i), positive: `${query(i)} ${i} ab` }))),
+      'set/train.jsonl': lines(range(290, (i) => ({ query: query(i), positive: `${query(i)} ${i} ab` }))),
       'set/dev.jsonl': healthy['set/dev.jsonl'],
       'set/test.jsonl': healthy['set/test.jsonl'],
     });

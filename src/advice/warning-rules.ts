@@ -7,8 +7,8 @@ import type { FoundWarning, WarningRule } from './rule.ts';
 const MOST_COPIES = 0.005;
 /** Share of too long texts from which a warning is given. */
 const MOST_CUT = 0.1;
-/** Training queries below which a model trained from nothing has seen too little. */
-export const FEW_QUERIES = 3000;
+/** Training queries below which a model trained from nothing has little to learn from. */
+const FEW_QUERIES = 300;
 /** Queries of a split below which its figures say little. */
 const LEAST_EVALUATED = 50;
 /** Share of documents that a tokenizer does not know from which a warning is given. */
@@ -159,13 +159,14 @@ export const WARNING_RULES: readonly WarningRule[] = [
   {
     id: 'few-queries',
     when: `there are fewer than ${count(FEW_QUERIES)} training queries, and the model is new`,
-    harm: 'a model trained from nothing stays behind BM25',
+    harm: 'a model trained from nothing has little to learn from, and BM25 may find more',
     find(facts) {
-      const { training, scripts } = facts.statistics;
-      if (!training || !facts.model.isNew || training.queries >= FEW_QUERIES) return undefined;
+      const { kind, training, scripts } = facts.statistics;
+      if (kind !== 'pairs' || !training || !facts.model.isNew || training.queries >= FEW_QUERIES)
+        return undefined;
       const isLatin = (scripts.Latin ?? 0) >= 0.9;
       return {
-        message: `${plural(training.queries, 'training query', 'training queries')}: a model trained from nothing will hardly know more words than these`,
+        message: `${plural(training.queries, 'training query', 'training queries')}: a model trained from nothing has little to learn from, and BM25 may find more`,
         remedy: `start from a trained encoder${isLatin ? '; this one is for English' : ' of your language'}`,
         ...(isLatin && { options: { model: ENCODER } }),
       };

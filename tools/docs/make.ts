@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { correctorsPage } from './correctors.ts';
 import { experimentsPage } from './experiments.ts';
 import { exportPage } from './export.ts';
+import { methodGuide } from './guides.ts';
 import { lossesPage } from './losses.ts';
 import { references } from './make-reference.ts';
 import { filesOf, inRepository, writeFiles } from './page.ts';
@@ -23,6 +24,7 @@ export async function generatedFiles(): Promise<Record<string, string>> {
     await experimentsPage(),
     exportPage(),
     lossesPage(),
+    methodGuide(),
     performancePage(),
     readmePage(),
   ];
