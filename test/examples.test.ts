@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -53,5 +54,93 @@ describe('examples that users copy', () => {
     const trained = log.map((line) => JSON.parse(line)).filter(({ kind }) => kind === 'train');
     expect(trained.at(-1).memoryRows).toBeGreaterThan(trained[0].memoryRows);
     expect(existsSync(join(out, 'checkpoint', 'method.safetensors'))).toBe(true);
+  });
+});
+
+describe('examples of deploying', () => {
+  /** Trains a small model, once. */
+  const trained = (async () => {
+    const { trainRetriever } = await import('../src/train/train-retriever.ts');
+    const out = join(folder, 'model-to-deploy');
+    await trainRetriever({
+      data: join(folder, 'data'),
+      out,
+      hidden: 16,
+      vocabSize: 128,
+      epochs: 1,
+      threads: 1,
+    });
+    return out;
+  })();
+  const documents = 640 + 80;
+
+  /** Runs an example in a separate process with these arguments. */
+  const start = (name: string, ...argv: string[]) => {
+    const tsx = fileURLToPath(import.meta.resolve('tsx'));
+    return run(process.execPath, ['--import', tsx, join(root, 'examples', name), ...argv], {
+      cwd: folder,
+      maxBuffer: 2 ** 26,
+    });
+  };
+
+  it('ai-sdk-embedder.ts gives the vectors of the retriever', async () => {
+    const { undriftEmbedder } = await import('../examples/ai-sdk-embedder.ts');
+    const { loadRetriever } = await import('undrift');
+    const model = await trained;
+    const retriever = await loadRetriever(model);
+    const embedder = await undriftEmbedder(model, 'document');
+    const values = ['doc1x doc2x', 'doc3x'];
+    const { embeddings, warnings } = await embedder.doEmbed({ values });
+    expect(warnings).toEqual([]);
+    expect(embeddings.flat()).toEqual([...(await retriever.encode('document', values))]);
+    expect(embedder).toMatchObject({ specificationVersion: 'v3', provider: 'undrift' });
+    const aborted = AbortSignal.abort(new Error('gone'));
+    await expect(embedder.doEmbed({ values, abortSignal: aborted })).rejects.toThrow('gone');
+    expect((await start('ai-sdk-embedder.ts', model)).stdout).toMatch(
+      /^cosine -?\d\.\d{3}, 16 dimensions\n$/,
+    );
+  });
+
+  it('http-server.ts finds documents, and says what is wrong with a request', async () => {
+    const tsx = fileURLToPath(import.meta.resolve('tsx'));
+    const script = join(root, 'examples', 'http-server.ts');
+    const argv = ['--import', tsx, script, await trained, join(folder, 'data'), '0'];
+    const server = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const [printed] = (await once(server.stdout.setEncoding('utf8'), 'data')) as [string];
+      const address = /^(\d+) documents on (http:\S+?)\/search/.exec(printed)!;
+      expect(Number(address[1])).toBeLessThanOrEqual(documents);
+      const get = async (path: string) => {
+        const response = await fetch(`${address[2]}${path}`);
+        return { status: response.status, ...((await response.json()) as object) };
+      };
+      const found = (await get('/search?q=ask1y+ask2y&k=3')) as unknown as { results: { score: number }[] };
+      expect(found).toMatchObject({ status: 200, query: 'ask1y ask2y' });
+      const scores = found.results.map(({ score }) => score);
+      expect(scores).toHaveLength(3);
+      expect(scores).toEqual(scores.toSorted((a, b) => b - a));
+      expect(await get('/health')).toMatchObject({ status: 200 });
+      for (const path of ['/search', '/search?q=', '/search?q=a&k=0', '/search?q=a&k=x', '/search?q=a&k=101'])
+        expect(await get(path)).toMatchObject({ status: 400, error: expect.any(String) });
+      expect(await get('/other')).toMatchObject({ status: 404 });
+    } finally {
+      server.kill();
+    }
+  });
+
+  it('pgvector.ts writes SQL in which texts are quoted and the embedding space is compared', async () => {
+    const model = await trained;
+    const file = join(folder, 'notes.txt');
+    writeFileSync(file, "it's doc1x\nback\\slash\n");
+    const { stdout } = await start('pgvector.ts', 'load', model, file);
+    const { embeddingSpace } = JSON.parse(readFileSync(join(model, 'model', 'undrift.json'), 'utf8'));
+    expect(stdout).toContain(`COMMENT ON TABLE passages IS '${embeddingSpace}';`);
+    expect(stdout).toContain("('1', 'it''s doc1x', '[");
+    expect(stdout).toContain("('2', 'back\\slash', '[");
+    expect(stdout).toMatch(/^BEGIN;\n.*\nCOMMIT;\n$/s);
+    for (const [, list] of stdout.matchAll(/'\[(.*?)\]'/g)) expect(list!.split(',')).toHaveLength(16);
+    const search = (await start('pgvector.ts', 'search', model, 'ask1y')).stdout;
+    expect(search).toContain(`obj_description('passages'::regclass) = '${embeddingSpace}'`);
+    await expect(start('pgvector.ts', 'load')).rejects.toThrow('usage');
   });
 });
