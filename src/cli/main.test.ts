@@ -293,6 +293,10 @@ describe('train, and what is done with its model', () => {
       code: 1,
       stderr: expect.stringContaining('was started with other settings'),
     });
+    expect(await undrift(folder, 'train', '--out', 'run', '--resume', '--steps', '9')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('start another run from its model: --model run and another --out'),
+    });
   });
 
   it('evaluates the run and its model folder alike', async () => {

@@ -197,6 +197,9 @@ const FREE = new Set<string>(['data', 'out', 'saveEvery', 'diagnose']);
 export const identifyingSettings = (settings: TrainSettings): Partial<TrainSettings> =>
   Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE.has(key)));
 
+/** Settings of the length of a run. */
+const LENGTHS = new Set<string>(['epochs', 'steps']);
+
 /**
  * Checks that a resumed run has the settings of the run that it resumes.
  *
@@ -213,6 +216,9 @@ export function checkSameSettings(stored: TrainSettings, now: TrainSettings, out
     (key) => `${key}: ${JSON.stringify(stored[key])} then, ${JSON.stringify(now[key])} now`,
   );
   throw new UndriftError(`the run in ${out} was started with other settings\n  ${list.join('\n  ')}`, {
-    help: `resume with the same options (or give only ${option('out')} and ${option('resume')}), or start another run in another folder`,
+    help: differing.some((key) => LENGTHS.has(key))
+      ? 'a run keeps its length, because its learning rate falls towards its end; to train longer, start another run from its model: ' +
+        `${option('model', out)} and another ${option('out')}`
+      : `resume with the same options (or give only ${option('out')} and ${option('resume')}), or start another run in another folder`,
   });
 }
