@@ -34,6 +34,7 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   'loss-forms-static': { columns: ['expectation', 'importance', 'truncated'] },
   'api-docs': { chart: encodesChart },
   'defaults-api-docs': {},
+  'defaults-fairytaleqa': {},
   'defaults-nfcorpus': {},
   medquad: { chart: encodesChart },
   squad: { chart: encodesChart },
