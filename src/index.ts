@@ -226,20 +226,20 @@ export { nextTokenLogProbabilities, nextTokenLoss } from './losses/next-token.ts
 export { Decoder, type ModelConfig } from './models/language/decoder.ts';
 export { LanguageModel, type ScoredTokens, type TextLikelihood } from './models/language/language-model.ts';
 
-/** Search: dense by brute force, and BM25. */
+/** Search: dense by brute force, and by words with BM25 and TF-IDF. */
 
 export type { SplitOptions } from './retrieval/evaluate-retriever.ts';
 export { PAIR_METRICS } from './retrieval/evaluate-scored-pairs.ts';
 export { readVectors, type StoredVectors, type WantedVectors } from './retrieval/read-vectors.ts';
 export {
-  type Bm25RetrieveOptions,
-  buildBm25,
+  buildLexicalIndex,
   type DenseRetrieveOptions,
   encodeCorpus,
+  type LexicalRetrieveOptions,
   type RetrievalTask,
   retrievalTask,
   retrieve,
-  retrieveBm25,
+  retrieveLexical,
 } from './retrieval/retrieve.ts';
 export type { AppliedCorrector, VectorManifest, VectorSettings } from './retrieval/vector-manifest.ts';
 export {
@@ -250,9 +250,13 @@ export {
 } from './retrieval/write-vectors.ts';
 export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
 export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
-export { Bm25, type Bm25Options, type Bm25Result } from './text/bm25.ts';
+export { Bm25, type Bm25Options } from './text/bm25.ts';
 export { bm25Terms, type TermOptions } from './text/index-terms.ts';
+export type { IndexingOptions } from './text/indexing-options.ts';
+export { InvertedIndex, type RankedRows } from './text/inverted-index.ts';
+export { LEXICAL_RANKERS, type LexicalOptions, type LexicalRanker } from './text/lexical-rankers.ts';
 export type { RowOrder } from './text/row-heap.ts';
+export { TfIdf, type TfIdfOptions } from './text/tfidf.ts';
 
 /** Correctors: maps from stale vectors to current ones, and how close they come to re-embedding a corpus with a new model. */
 
@@ -278,13 +282,13 @@ export {
 } from './migration/measure-correction.ts';
 export type { Gap, Quality } from './migration/search-quality.ts';
 
-/** Mining: hard negatives from the ranking of BM25, an encoder, or a run file. */
+/** Mining: hard negatives from the ranking of BM25, TF-IDF, an encoder, or a run file. */
 
 export type { CandidateRules, Ranking, REASONS, Reason as RemovalReason } from './mining/candidate-filter.ts';
 export {
-  bm25Candidates,
   type CandidateSource,
   denseCandidates,
+  lexicalCandidates,
   runCandidates,
   type SourceTexts,
 } from './mining/candidate-source.ts';
@@ -324,7 +328,12 @@ export {
   type RandomisationTest,
   type RunComparison,
 } from './eval/significance.ts';
-export { evaluateBm25, evaluateRetriever, type RetrieverEvaluation } from './retrieval/evaluate-retriever.ts';
+export {
+  evaluateBm25,
+  evaluateLexical,
+  evaluateRetriever,
+  type RetrieverEvaluation,
+} from './retrieval/evaluate-retriever.ts';
 export { evaluateScoredPairs } from './retrieval/evaluate-scored-pairs.ts';
 
 /** Text: tokenizers and vocabularies. */

@@ -1,5 +1,5 @@
 /**
- * Search over vectors (exact, by brute force) and over words (BM25).
+ * Search over vectors (exact, by brute force) and over words (BM25, TF-IDF).
  *
  *     import { Bm25, ExactIndex } from 'undrift/search';
  *
@@ -7,5 +7,8 @@
  */
 export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
 export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
-export { Bm25, type Bm25Options, type Bm25Result } from './text/bm25.ts';
+export { Bm25, type Bm25Options } from './text/bm25.ts';
 export { bm25Terms, type TermOptions } from './text/index-terms.ts';
+export type { IndexingOptions } from './text/indexing-options.ts';
+export { InvertedIndex, type RankedRows } from './text/inverted-index.ts';
+export { TfIdf, type TfIdfOptions } from './text/tfidf.ts';

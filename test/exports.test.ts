@@ -58,7 +58,7 @@ describe('the published package', () => {
         'symmetricSoftmax triplet truncatedSoftmax',
       native: false,
     },
-    search: { exports: 'Bm25 ExactIndex bm25Terms', native: true },
+    search: { exports: 'Bm25 ExactIndex InvertedIndex TfIdf bm25Terms', native: true },
     store: {
       exports:
         'Store StoreSearcher buildApproximateIndex fuseRanks fuseScores indexPassages parseCondition removePassages storeStatus',

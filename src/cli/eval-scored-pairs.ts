@@ -1,6 +1,7 @@
 import type { READ_OPTIONS } from '../data/load-options.ts';
 import { loadScoredPairs } from '../data/scored-pairs.ts';
 import { checkPairMetrics, evaluateScoredPairs, PAIR_METRICS } from '../retrieval/evaluate-scored-pairs.ts';
+import { isLexical } from '../text/lexical-rankers.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
 import type { GivenOptions } from '../util/option-table.ts';
@@ -28,8 +29,8 @@ export const isPairMetrics = (metrics: readonly string[]): boolean =>
 /** Runs `undrift eval --metrics spearman`: correlates cosines with the scores of the pairs. */
 export async function evalScoredPairs(options: PairOptions, io: Io) {
   checkPairMetrics(options.metrics);
-  if (options.model === 'bm25')
-    throw new UsageError('bm25 gives scored pairs no cosines', { help: 'name a model' });
+  if (isLexical(options.model))
+    throw new UsageError(`${options.model} gives scored pairs no cosines`, { help: 'name a model' });
   const other =
     options.runFile !== undefined ? '--run-file' : options.compare !== undefined ? '--compare' : undefined;
   if (other) throw new UsageError(`${other} is for retrieval, not for scored pairs`);

@@ -6,36 +6,39 @@ import { formatComparison, formatMetrics } from '../eval/report.ts';
 import { readRunFile, writeRunFile } from '../eval/run-file.ts';
 import { compareRuns } from '../eval/significance.ts';
 import { requireId } from '../eval/text-fields.ts';
+import { BASELINE, BASELINE_DOCUMENTS, measureBaseline } from '../retrieval/baseline.ts';
 import {
-  evaluateBm25,
+  evaluateLexical,
   evaluateRetriever,
   type RetrieverEvaluation,
   searchDepth,
 } from '../retrieval/evaluate-retriever.ts';
-import { RANKING_OPTIONS, SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
+import { BASELINE_OPTIONS, RANKING_OPTIONS, SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import { ownLexicalOptions } from '../text/lexical-rankers.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatDuration } from '../util/format.ts';
-import { optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
+import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { computeOptions, DATA_HELP, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Default number of documents kept for each query, as is usual in run files. */
 const RUN_DEPTH = 100;
 
-/** The command `undrift eval`: measures a retriever or BM25 on a split. */
+/** The command `undrift eval`: measures a retriever, BM25 or TF-IDF on a split. */
 export const evalCommand = defineCommand({
   name: 'eval',
-  summary: 'measure a retriever or BM25 on the judged queries of a split',
+  summary: 'measure a retriever, BM25 or TF-IDF on the judged queries of a split',
   description:
     'Encodes all documents and the queries of the split, searches exactly, and computes metrics as trec_eval does. ' +
+    'BM25 stands beside every other model, as the figure to exceed; --no-baseline leaves it out. ' +
     'Metrics: ndcg@10, ndcg_exp@10 (gain 2^grade − 1), mrr@10, map, recall@100, precision@10, success@5, judged@10. ' +
     'For pairs of texts with a score (sentence1, sentence2, score) the metrics are spearman and pearson: correlations of cosines and scores.',
   options: {
-    model: { type: 'text', value: 'model', required: true, help: `bm25, or ${MODEL_HELP}` },
+    model: { type: 'text', value: 'model', required: true, help: `${LEXICAL_HELP}, or ${MODEL_HELP}` },
     data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
     split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
     metrics: { ...SPLIT_OPTIONS.metrics, default: ['ndcg@10', 'mrr@10', 'recall@100'] },
@@ -56,6 +59,7 @@ export const evalCommand = defineCommand({
     ...READ_OPTIONS,
     ...DIMENSIONS_OPTION,
     ...PROMPT_OPTIONS,
+    ...BASELINE_OPTIONS,
     ...BM25_OPTIONS,
     ...COMPUTE_OPTIONS,
   },
@@ -70,8 +74,9 @@ export const evalCommand = defineCommand({
     const metrics = parseMetrics(options.metrics).map(({ name }) => name);
     // The run file is read first, so that a missing file is reported before the evaluation.
     const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
-    const retriever =
-      options.model === 'bm25' ? undefined : await loadModel(options.model, io, ['bm25'], options);
+    const compared = options.baseline && options.model !== 'bm25';
+    const ranker = lexicalRanker(options, compared);
+    const retriever = ranker ? undefined : await loadModel(options.model, io, LEXICAL_WORDS, options);
     const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
     io.finishProgress();
     for (const note of data.notes) io.log(`note: ${note}`);
@@ -98,9 +103,21 @@ export const evalCommand = defineCommand({
     };
     const evaluation = retriever
       ? await evaluateRetriever(retriever, data, options.split, { ...common, ...computeOptions(options) })
-      : await evaluateBm25(data, options.split, { ...common, ...optionValues(BM25_OPTIONS, options) });
+      : await evaluateLexical(ranker!, data, options.split, {
+          ...common,
+          ...ownLexicalOptions(ranker!, options),
+        });
     await retriever?.dispose();
+    const baseline = compared
+      ? await measureBaseline(data, options.split, { ...common, ...lexicalOptions(options) })
+      : undefined;
     io.finishProgress();
+    if (compared && !baseline) {
+      io.log(
+        `note: BM25 is left out beside the model, as for every corpus of more than ${count(BASELINE_DOCUMENTS)} documents: ` +
+          'measure it with --model bm25',
+      );
+    }
     const seconds = (performance.now() - startMs) / 1000;
 
     if (options.runFile !== undefined) {
@@ -117,6 +134,7 @@ export const evalCommand = defineCommand({
       data: data.name,
       split: options.split,
       metrics: evaluation.metrics,
+      baseline: baseline ? { model: 'bm25', metrics: baseline } : null,
       queries: evaluation.queries,
       documents: data.corpus.size,
       missingQueries: evaluation.missingQueries,
@@ -131,7 +149,10 @@ export const evalCommand = defineCommand({
       `${count(evaluation.queries)} queries of ${data.name}/${options.split}, ` +
       `${count(data.corpus.size)} documents, ${formatDuration(seconds * 1000)}\n`;
     const text =
-      formatMetrics([{ name: options.model, metrics: evaluation.metrics }]) +
+      formatMetrics([
+        { name: options.model, metrics: evaluation.metrics },
+        ...(baseline ? [{ name: BASELINE, metrics: baseline }] : []),
+      ]) +
       counts +
       remarks(evaluation, options.missing) +
       (comparison ? `\n${formatComparison(comparison, options.model, basename(options.compare!))}` : '');

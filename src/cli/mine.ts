@@ -9,9 +9,9 @@ import type { RetrievalData } from '../data/retrieval-data.ts';
 import { readRunFile } from '../eval/run-file.ts';
 import { REASONS, type Reason } from '../mining/candidate-filter.ts';
 import {
-  bm25Candidates,
   type CandidateSource,
   denseCandidates,
+  lexicalCandidates,
   runCandidates,
 } from '../mining/candidate-source.ts';
 import { checkMiningOptions, mineNegatives } from '../mining/mine-negatives.ts';
@@ -20,14 +20,16 @@ import { MINABLE_OPTIONS, MINING_OPTIONS, PAIR_OPTIONS } from '../mining/mining-
 import { MiningStatistics } from '../mining/mining-statistics.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
-import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import { BM25_OPTIONS, type TERM_OPTIONS } from '../text/bm25-options.ts';
+import { describeLexical, type LexicalRanker, ownLexicalOptions } from '../text/lexical-rankers.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { lockBeside, withLock } from '../util/lock.ts';
-import { type OptionValues, optionValues } from '../util/option-table.ts';
+import { type GivenOptions, type OptionValues, optionValues } from '../util/option-table.ts';
 import { type CommandResult, defineCommand } from './command.ts';
 import type { Io } from './io.ts';
+import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { computeOptions, DATA_HELP, PROMPT_OPTIONS } from './shared-options.ts';
 
@@ -38,7 +40,7 @@ const OPTIONS = {
     type: 'text',
     value: 'model',
     required: true,
-    help: `ranker: bm25, ${MODEL_HELP}, or a TREC run file`,
+    help: `ranker: ${LEXICAL_HELP}, ${MODEL_HELP}, or a TREC run file`,
   },
   data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
   out: {
@@ -162,7 +164,7 @@ function checkNotOfData(out: string, data: string): void {
 
 /** Facts about the ranker, stored so that a file of negatives can be assigned to its model later. */
 type Ranker =
-  | ({ readonly kind: 'bm25' } & OptionValues<typeof BM25_OPTIONS>)
+  | ({ readonly kind: LexicalRanker } & OptionValues<typeof TERM_OPTIONS> & GivenOptions<typeof BM25_OPTIONS>)
   | { readonly kind: 'retriever'; readonly embeddingSpace: string; readonly trainedSteps: number }
   | { readonly kind: 'run'; readonly sha256: string };
 
@@ -175,9 +177,10 @@ async function openRanker(
   const { model } = options;
   const { texts, queryRows } = queries;
   const onProgress = showProgress(io);
-  if (model === 'bm25') {
-    const bm25 = optionValues(BM25_OPTIONS, options);
-    return { source: bm25Candidates(texts, { ...bm25, onProgress }), ranker: { kind: 'bm25', ...bm25 } };
+  const lexical = lexicalRanker(options);
+  if (lexical) {
+    const source = lexicalCandidates(lexical, texts, { ...lexicalOptions(options), onProgress });
+    return { source, ranker: { kind: lexical, ...ownLexicalOptions(lexical, options) } };
   }
   if (existsSync(model) && statSync(model).isFile()) {
     const hash = createHash('sha256');
@@ -185,7 +188,7 @@ async function openRanker(
     const source = runCandidates(await readRunFile(model), data, queryRows, { file: model });
     return { source, ranker: { kind: 'run', sha256: hash.digest('hex') } };
   }
-  const retriever = await loadModel(model, io, ['bm25'], options);
+  const retriever = await loadModel(model, io, LEXICAL_WORDS, options);
   const { trainedSteps } = retriever;
   const ranker = { kind: 'retriever', embeddingSpace: embeddingSpaceId(retriever), trainedSteps } as const;
   const documents = retriever.tokenize('document', texts.documents, texts.document, {
@@ -288,10 +291,10 @@ function report(found: {
     })
     .join('');
   const who =
-    ranker.kind === 'bm25'
-      ? `BM25 (k1 ${ranker.k1}, b ${ranker.b})`
-      : ranker.kind === 'run'
-        ? `the run ${model}`
+    ranker.kind === 'run'
+      ? `the run ${model}`
+      : ranker.kind !== 'retriever'
+        ? describeLexical(ranker.kind, ranker)
         : `${model} (embedding space ${ranker.embeddingSpace}, ${count(ranker.trainedSteps)} steps)`;
   const shortLines =
     short.queries === 0

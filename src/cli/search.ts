@@ -6,17 +6,19 @@ import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { readVectors, type StoredVectors } from '../retrieval/read-vectors.ts';
 import { RANKING_OPTIONS, VECTOR_OPTIONS } from '../retrieval/retrieval-options.ts';
-import { buildBm25, encodeCorpus } from '../retrieval/retrieve.ts';
+import { buildLexicalIndex, encodeCorpus } from '../retrieval/retrieve.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import { STORE_OPTION, STORE_SEARCH_OPTIONS } from '../store/store-options.ts';
 import type { StoreHit } from '../store/store-searcher.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import type { LexicalRanker } from '../text/lexical-rankers.ts';
 import { commandLine } from '../util/command-line.ts';
 import { DataError, UsageError } from '../util/errors.ts';
-import { type OptionSpec, type OptionValues, optionValues } from '../util/option-table.ts';
+import type { OptionSpec, OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
+import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { flagOf } from './options.ts';
 import { searchStore } from './search-store.ts';
@@ -37,7 +39,7 @@ import {
 const MAX_COMMAND_LINE_BYTES = 16_384;
 
 const OPTIONS = {
-  model: { type: 'text', value: 'model', help: `bm25, or ${MODEL_HELP}; not needed with --store` },
+  model: { type: 'text', value: 'model', help: `${LEXICAL_HELP}, or ${MODEL_HELP}; not needed with --store` },
   data: { type: 'text', value: 'folder', help: 'data set or file whose documents to search' },
   corpus: {
     type: 'text',
@@ -103,14 +105,14 @@ export const searchCommand = defineCommand({
     if (options.trustVectors && options.embeddings === undefined) {
       throw new UsageError('--trust-vectors is about the file of --embeddings, which is missing');
     }
+    const ranker = lexicalRanker({ ...options, model: options.model });
+    if (ranker && options.embeddings !== undefined)
+      throw new UsageError(`--embeddings has no meaning with --model ${ranker}`);
     const corpus = await loadCorpus((options.data ?? options.corpus)!, { ...readOptions(io, options) });
     io.finishProgress();
-    const { rows, scores } = await (options.model === 'bm25' ? searchBm25 : searchDense)(
-      query,
-      corpus,
-      options,
-      io,
-    );
+    const { rows, scores } = ranker
+      ? searchLexical(ranker, query, corpus, options, io)
+      : await searchDense(query, corpus, options, io);
     const results = Array.from(rows, (row, i) => ({
       rank: i + 1,
       score: scores[i]!,
@@ -150,15 +152,15 @@ async function readStdin(): Promise<string> {
 
 type Found = { rows: Int32Array; scores: Float32Array };
 
-async function searchBm25(
+function searchLexical(
+  ranker: LexicalRanker,
   query: string,
   corpus: Corpus,
   options: OptionValues<typeof OPTIONS>,
   io: Io,
-): Promise<Found> {
-  if (options.embeddings !== undefined) throw new UsageError('--embeddings has no meaning with --model bm25');
-  const index = buildBm25(corpus, {
-    ...optionValues(BM25_OPTIONS, options),
+): Found {
+  const index = buildLexicalIndex(ranker, corpus, {
+    ...lexicalOptions(options),
     onProgress: showProgress(io),
   });
   return index.search(query, options.topK);
@@ -177,7 +179,7 @@ async function searchDense(
     });
   }
   const compute = computeOptions(options);
-  const retriever = await loadModel(options.model!, io, ['bm25'], options);
+  const retriever = await loadModel(options.model!, io, LEXICAL_WORDS, options);
   const stored =
     options.embeddings === undefined
       ? undefined

@@ -1,11 +1,18 @@
-import { optionValues, withDefaults } from '../util/option-table.ts';
+import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import { type GivenValues, optionValues, withDefaults } from '../util/option-table.ts';
 import type { Method } from './contract/method.ts';
 import { describeMining } from './mined/describe-mining.ts';
 import { MinedMethod } from './mined/mined-method.ts';
+import type { Miner } from './mined/mined-negatives.ts';
 import { MINED_OPTIONS } from './mined/mining-options.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 
-const OPTIONS = { ...withDefaults(MINED_OPTIONS, { rankTo: 50 }), ...MATRYOSHKA_OPTIONS };
+const OPTIONS = { ...withDefaults(MINED_OPTIONS, { rankTo: 50 }), ...BM25_OPTIONS, ...MATRYOSHKA_OPTIONS };
+
+const minerOf = (options: GivenValues): Miner => ({
+  from: 'bm25',
+  lexical: optionValues(BM25_OPTIONS, options),
+});
 
 /**
  * BM25 negatives: besides the batch's positives, each query adds documents that share its words but are not right answers.
@@ -32,11 +39,11 @@ export const bm25Negatives: Method = {
     url: 'https://arxiv.org/abs/2004.04906',
   },
   options: OPTIONS,
-  describe: (plan) => describeMining(plan, { from: 'bm25', every: 0 }),
+  describe: (plan) => describeMining(plan, { ...minerOf(plan.options), every: 0 }),
   start: (context) =>
     MinedMethod.start('bm25-negatives', context, {
       ...optionValues(OPTIONS, context.options),
-      mineFrom: 'bm25',
+      miner: minerOf(context.options),
       mineEvery: 0,
     }),
 };

@@ -1,15 +1,23 @@
-import { optionValues, withDefaults } from '../util/option-table.ts';
+import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import { type GivenValues, optionValues, withDefaults } from '../util/option-table.ts';
 import type { Method } from './contract/method.ts';
 import { describeMining } from './mined/describe-mining.ts';
 import { MinedMethod } from './mined/mined-method.ts';
+import type { Miner } from './mined/mined-negatives.ts';
 import { MINED_OPTIONS, MINER_OPTIONS } from './mined/mining-options.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 
 const OPTIONS = {
   ...withDefaults(MINED_OPTIONS, { rankFrom: 10, rankTo: 100, relativeMargin: 0.05 }),
   ...MINER_OPTIONS,
+  ...BM25_OPTIONS,
   ...MATRYOSHKA_OPTIONS,
 };
+
+const minerOf = (options: GivenValues): Miner => ({
+  from: optionValues(MINER_OPTIONS, options).mineFrom,
+  lexical: optionValues(BM25_OPTIONS, options),
+});
 
 /**
  * Hard negatives: besides the batch's positives, each query adds documents that an encoder ranks high for it but that are not
@@ -17,7 +25,8 @@ const OPTIONS = {
  *
  *   L = (1/B) Σ_i [ log Σ_{j ∈ allowed(i)} exp(q_i·d_j / τ) − q_i·d_i / τ ],     j over B positives and up to B h mined documents
  *
- * `mineFrom` names the ranker: the model that training starts from (`self`), another model, or `bm25`. Every `mineEvery` updates,
+ * `mineFrom` names the ranker: the model that training starts from (`self`), another model, or `bm25` or `tfidf`
+ * with their options. Every `mineEvery` updates,
  * training waits while the current weights mine again. The documents of the highest ranks are mostly right answers that nobody
  * has marked. Two rules leave them out: ranks before `rankFrom` are skipped, and so are documents that score more than 1 −
  * `relativeMargin` times as high as the query's lowest positive. A new model cannot rank yet: mine from `bm25`, or again after
@@ -43,8 +52,12 @@ export const hardNegatives: Method = {
   },
   options: OPTIONS,
   describe(plan) {
-    const { mineFrom, mineEvery } = optionValues(OPTIONS, plan.options);
-    return describeMining(plan, { from: mineFrom, every: mineEvery });
+    const { mineEvery } = optionValues(OPTIONS, plan.options);
+    return describeMining(plan, { ...minerOf(plan.options), every: mineEvery });
   },
-  start: (context) => MinedMethod.start('hard-negatives', context, optionValues(OPTIONS, context.options)),
+  start: (context) =>
+    MinedMethod.start('hard-negatives', context, {
+      ...optionValues(OPTIONS, context.options),
+      miner: minerOf(context.options),
+    }),
 };

@@ -1,3 +1,4 @@
+import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import { LOSS_OPTIONS } from './contract/loss-names.ts';
 import { NEGATIVE_OPTIONS } from './contract/negative-options.ts';
@@ -19,6 +20,7 @@ export const METHOD_OPTIONS = {
   ...CACHE_OPTIONS,
   ...MOMENTUM_OPTIONS,
   ...MINER_OPTIONS,
+  ...BM25_OPTIONS,
   ...SNAPSHOT_OPTIONS,
   ...CROP_OPTIONS,
   ...CORRECTOR_OPTIONS,
@@ -34,6 +36,7 @@ export interface MethodOptions
     GivenOptions<typeof CACHE_OPTIONS>,
     GivenOptions<typeof MOMENTUM_OPTIONS>,
     GivenOptions<typeof MINER_OPTIONS>,
+    GivenOptions<typeof BM25_OPTIONS>,
     GivenOptions<typeof SNAPSHOT_OPTIONS>,
     GivenOptions<typeof CROP_OPTIONS>,
     GivenOptions<typeof CORRECTOR_OPTIONS> {}

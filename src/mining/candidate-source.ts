@@ -4,7 +4,7 @@ import { type Run, rankDocuments } from '../eval/ranking.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { ExactIndex } from '../search/exact-search.ts';
-import { Bm25, type Bm25Options } from '../text/bm25.ts';
+import { buildLexical, type LexicalOptions, type LexicalRanker } from '../text/lexical-rankers.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import type { Progress } from '../util/progress.ts';
@@ -45,13 +45,17 @@ export type SourceTexts = SideTexts;
 const QUERIES_PER_TURN = 64;
 
 /**
- * Ranks all documents by BM25. A document that shares no term with a query is not found for it.
+ * Ranks all documents by BM25 or TF-IDF. A document that shares no term with a query is not found for it.
  *
  * Takes 8 bytes of memory for each pair of term and document, and a dictionary of the terms.
  */
-export function bm25Candidates(texts: SourceTexts, options: Bm25Options = {}): CandidateSource {
+export function lexicalCandidates(
+  ranker: LexicalRanker,
+  texts: SourceTexts,
+  options: LexicalOptions = {},
+): CandidateSource {
   const { documents: total } = texts;
-  const index = Bm25.build(total, texts.document, options);
+  const index = buildLexical(ranker, total, texts.document, options);
   options.onProgress?.({ stage: 'index documents', done: total, total, unit: 'texts' });
   return {
     queries: texts.queries,

@@ -12,7 +12,12 @@ import { Bm25 } from '../text/bm25.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
 import { permutation, rngKey } from '../util/rng.ts';
-import { bm25Candidates, type CandidateSource, denseCandidates, runCandidates } from './candidate-source.ts';
+import {
+  type CandidateSource,
+  denseCandidates,
+  lexicalCandidates,
+  runCandidates,
+} from './candidate-source.ts';
 import { type MiningOptions, type MiningTask, mineNegatives } from './mine-negatives.ts';
 import { minableQueries } from './mined-pairs.ts';
 import { MiningStatistics } from './mining-statistics.ts';
@@ -105,7 +110,7 @@ describe('mining by BM25', () => {
     [0, 40],
     [2, 9],
   ])('gives ranks %d to %d without right answers and copies', async (from, to) => {
-    const source = bm25Candidates(texts);
+    const source = lexicalCandidates('bm25', texts);
     const found = await mine(source, task, { negatives: 1, strategy: 'all', rankFrom: from, rankTo: to });
     const index = Bm25.build(documents.length, texts.document);
     const wanted = queries.map((text, i) => expected([...index.search(text, 40).rows], i, from, to));
@@ -117,7 +122,7 @@ describe('mining by BM25', () => {
   });
 
   it('leaves out the query itself, where ids say so', async () => {
-    const source = bm25Candidates(texts);
+    const source = lexicalCandidates('bm25', texts);
     const statistics = new MiningStatistics(3);
     // As if documents were queries: none of them has its own among its answers now.
     const own: MiningTask = {
@@ -215,7 +220,7 @@ describe('mining from a run', () => {
 });
 
 describe('the choice', () => {
-  const source = bm25Candidates(texts);
+  const source = lexicalCandidates('bm25', texts);
   const rules = { rankFrom: 0, rankTo: 12, negatives: 3 };
 
   it('is the best ones, or random ones that follow from the seed and the query', async () => {
@@ -327,7 +332,7 @@ it('mines neither the own text of a query nor copies of its positive, whatever t
   const minable = minableQueries(given, 'train');
   const statistics = new MiningStatistics(5);
   const options: MiningOptions = { negatives: 5, strategy: 'all', statistics };
-  const bm25 = bm25Candidates(minable.texts);
+  const bm25 = lexicalCandidates('bm25', minable.texts);
   expect(await mine(bm25, minable, options)).toEqual([[5], [5]]);
   expect(statistics.removed).toMatchObject({ positive: 4, duplicate: 6, sameId: 2 });
   // A source that knows nothing of texts mines the same.

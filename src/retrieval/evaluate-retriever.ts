@@ -3,17 +3,18 @@ import { parseMetrics } from '../eval/metric-spec.ts';
 import { type Evaluation, evaluate } from '../eval/metrics.ts';
 import type { Run } from '../eval/ranking.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import type { LexicalRanker } from '../text/lexical-rankers.ts';
 import { checkOption, checkOptions, type GivenOptions } from '../util/option-table.ts';
 import { DENSE_OPTIONS, LEXICAL_OPTIONS, SPLIT_OPTIONS } from './retrieval-options.ts';
 import {
-  type Bm25RetrieveOptions,
   DENSE_CALLER_OPTIONS,
   type DenseRetrieveOptions,
   LEXICAL_CALLER_OPTIONS,
+  type LexicalRetrieveOptions,
   type RetrievalTask,
   retrievalTask,
   retrieve,
-  retrieveBm25,
+  retrieveLexical,
 } from './retrieve.ts';
 
 /** Settings of an evaluation on a split. */
@@ -65,13 +66,31 @@ export async function evaluateRetriever(
 export async function evaluateBm25(
   data: RetrievalData,
   split: string,
-  options: SplitOptions & Bm25RetrieveOptions,
+  options: SplitOptions & LexicalRetrieveOptions,
+): Promise<RetrieverEvaluation> {
+  return await evaluateLexical('bm25', data, split, options);
+}
+
+/**
+ * Evaluates BM25 or TF-IDF on a split.
+ *
+ * @example const { metrics } = await evaluateLexical('tfidf', data, 'test', { metrics: ['ndcg@10'] });
+ */
+export async function evaluateLexical(
+  ranker: LexicalRanker,
+  data: RetrievalData,
+  split: string,
+  options: SplitOptions & LexicalRetrieveOptions,
 ): Promise<RetrieverEvaluation> {
   checkOptions({ ...SPLIT_OPTIONS, ...LEXICAL_OPTIONS }, options, LEXICAL_CALLER_OPTIONS);
   const { metrics, limitQueries, missingQueries, ...own } = options;
   const task = retrievalTask(data, split, { limitQueries });
   const depth = searchDepth(metrics);
-  return measure(task, options, await retrieveBm25(data, task, { ...own, topK: own.topK ?? depth }));
+  return measure(
+    task,
+    options,
+    await retrieveLexical(ranker, data, task, { ...own, topK: own.topK ?? depth }),
+  );
 }
 
 function measure(task: RetrievalTask, options: SplitOptions, run: Run): RetrieverEvaluation {

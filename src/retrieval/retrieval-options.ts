@@ -30,7 +30,7 @@ export const RANKING_OPTIONS = {
 /** Options of a retrieval by a retriever. */
 export const DENSE_OPTIONS = { ...RANKING_OPTIONS, ...COMPUTE_OPTIONS } as const satisfies OptionTable;
 
-/** Options of a retrieval by BM25. */
+/** Options of a retrieval by shared words. */
 export const LEXICAL_OPTIONS = { ...RANKING_OPTIONS, ...BM25_OPTIONS } as const satisfies OptionTable;
 
 /** Options of reading stored vectors. */
@@ -43,6 +43,18 @@ export const VECTOR_OPTIONS = {
     type: 'switch',
     default: false,
     help: 'accept stored vectors without a manifest, such as those of another program; only their shape is checked',
+  },
+} as const satisfies OptionTable;
+
+/** Option of an evaluation of a model. */
+export const BASELINE_OPTIONS = {
+  /** Measure BM25 on the same queries, as a baseline. Default true, up to a million documents. */
+  baseline: {
+    type: 'switch',
+    negative: true,
+    default: true,
+    help: 'do not measure BM25 on the same queries',
+    group: 'Evaluation',
   },
 } as const satisfies OptionTable;
 

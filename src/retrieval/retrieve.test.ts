@@ -8,7 +8,7 @@ import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
 import type { Progress } from '../util/progress.ts';
 import { evaluateBm25, evaluateRetriever, searchDepth } from './evaluate-retriever.ts';
-import { encodeCorpus, retrievalTask, retrieve, retrieveBm25 } from './retrieve.ts';
+import { encodeCorpus, retrievalTask, retrieve, retrieveLexical } from './retrieve.ts';
 
 const texts = [
   'opens a file and reads its text',
@@ -99,9 +99,9 @@ describe('retrieve', () => {
 
   it('drops the document that is the query itself only when asked to', async () => {
     const task = retrievalTask(data, 'test');
-    const kept = (await retrieveBm25(data, task, { topK: 1 })).get('d3')!;
+    const kept = (await retrieveLexical('bm25', data, task, { topK: 1 })).get('d3')!;
     expect(kept.map(({ docId }) => docId)).toEqual(['d3']);
-    const dropped = (await retrieveBm25(data, task, { topK: 1, dropSameId: true })).get('d3')!;
+    const dropped = (await retrieveLexical('bm25', data, task, { topK: 1, dropSameId: true })).get('d3')!;
     expect(dropped.map(({ docId }) => docId)).not.toContain('d3');
     const retriever = makeRetriever();
     const dense = await retrieve(retriever, data, task, { topK: 5, dropSameId: true, threads: 1 });

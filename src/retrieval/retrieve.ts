@@ -5,7 +5,9 @@ import { type Run, rankDocuments, type ScoredDocument } from '../eval/ranking.ts
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { ExactIndex } from '../search/exact-search.ts';
-import { Bm25, type Bm25Options } from '../text/bm25.ts';
+import type { Bm25Options } from '../text/bm25.ts';
+import type { InvertedIndex, RankedRows } from '../text/inverted-index.ts';
+import { buildLexical, type LexicalRanker } from '../text/lexical-rankers.ts';
 import type { TokenStore } from '../text/token-store.ts';
 import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
 import { checkOptions, type GivenOptions } from '../util/option-table.ts';
@@ -41,8 +43,8 @@ export interface DenseRetrieveOptions extends RetrieveOptions, GivenOptions<type
   documentEmbeddings?: Float32Array | StoredVectors | undefined;
 }
 
-/** Settings of {@link retrieveBm25}. */
-export interface Bm25RetrieveOptions
+/** Settings of {@link retrieveLexical}. */
+export interface LexicalRetrieveOptions
   extends RetrieveOptions,
     GivenOptions<typeof LEXICAL_OPTIONS>,
     Pick<Bm25Options, 'tokenize'> {}
@@ -54,11 +56,11 @@ export const DENSE_CALLER_OPTIONS = [
   'onProgress',
 ] as const satisfies readonly (keyof DenseRetrieveOptions)[];
 
-/** Options of `retrieveBm25` that are no values. */
+/** Options of `retrieveLexical` that are no values. */
 export const LEXICAL_CALLER_OPTIONS = [
   'tokenize',
   'onProgress',
-] as const satisfies readonly (keyof Bm25RetrieveOptions)[];
+] as const satisfies readonly (keyof LexicalRetrieveOptions)[];
 
 const TOP_K = 100;
 const PROGRESS_QUERIES = 256;
@@ -156,23 +158,24 @@ export async function retrieve(
 }
 
 /**
- * Answers the queries of a task with BM25 (default k1 0.9, b 0.4). Documents that share no term with a query
- * are not returned for it.
+ * Answers the queries of a task by shared words: with BM25 (default k1 0.9, b 0.4) or with TF-IDF, which has no
+ * constants. Documents that share no term with a query are not returned for it.
  *
- * @throws UsageError for an unknown option, and for a value out of range
+ * @throws UsageError for an unknown option, for a value out of range, and for an option of the other ranker
  */
-export async function retrieveBm25(
+export async function retrieveLexical(
+  ranker: LexicalRanker,
   data: RetrievalData,
   task: RetrievalTask,
-  options: Bm25RetrieveOptions = {},
+  options: LexicalRetrieveOptions = {},
 ): Promise<Run> {
   checkOptions(LEXICAL_OPTIONS, options, LEXICAL_CALLER_OPTIONS);
   const { queryRows } = task;
   const { onProgress } = options;
-  const index = buildBm25(data.corpus, options);
+  const index = buildLexicalIndex(ranker, data.corpus, options);
   const wanted = depth(options);
   const ties = idOrder(data.corpus);
-  const results: ReturnType<Bm25['search']>[] = [];
+  const results: RankedRows[] = [];
   for (const row of queryRows) {
     results.push(index.search(data.queries.text(row), wanted, { ties }));
     if (results.length % PROGRESS_QUERIES !== 0 && results.length !== queryRows.length) continue;
@@ -183,13 +186,14 @@ export async function retrieveBm25(
   return toRun(data, task, options, (i) => results[i]!);
 }
 
-/** Builds a BM25 index over a corpus. */
-export function buildBm25(corpus: Corpus, options: Bm25RetrieveOptions = {}): Bm25 {
+/** Builds the index of BM25 or TF-IDF over a corpus. */
+export function buildLexicalIndex(
+  ranker: LexicalRanker,
+  corpus: Corpus,
+  options: LexicalRetrieveOptions = {},
+): InvertedIndex {
   const { topK: _, dropSameId: __, onProgress, ...own } = options;
-  const index = Bm25.build(corpus.size, (row) => corpus.text(row), {
-    ...own,
-    onProgress,
-  });
+  const index = buildLexical(ranker, corpus.size, (row) => corpus.text(row), { ...own, onProgress });
   onProgress?.({ stage: 'index documents', done: corpus.size, total: corpus.size, unit: 'texts' });
   return index;
 }

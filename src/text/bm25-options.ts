@@ -10,22 +10,22 @@ export const TERM_OPTIONS = {
     type: 'choice',
     choices: ['any', 'en', 'zh', 'ja', 'ko', 'th', 'tr', 'az'],
     default: 'any',
-    help: 'BM25: language of the texts; scripts are recognised by themselves, tr and az lower I to ı',
-    group: 'BM25',
+    help: 'bm25, tfidf: language of the texts; scripts are recognised by themselves, tr and az lower I to ı',
+    group: 'BM25 and TF-IDF',
   },
   /** Reduce English words to their stems (Porter 1980). Default false. */
   stem: {
     type: 'switch',
     default: false,
-    help: 'BM25: reduce English words to their stems (Porter)',
-    group: 'BM25',
+    help: 'bm25, tfidf: reduce English words to their stems (Porter)',
+    group: 'BM25 and TF-IDF',
   },
   /** Leave out the 33 English stop words of Lucene. Default false. */
   stopWords: {
     type: 'switch',
     default: false,
-    help: 'BM25: leave out English stop words (the 33 of Lucene)',
-    group: 'BM25',
+    help: 'bm25, tfidf: leave out English stop words (the 33 of Lucene)',
+    group: 'BM25 and TF-IDF',
   },
 } as const satisfies OptionTable;
 
@@ -36,8 +36,8 @@ export const BM25_OPTIONS = {
     type: 'number',
     default: 0.9,
     min: 0,
-    help: 'BM25: saturation of the term frequency',
-    group: 'BM25',
+    help: 'bm25: saturation of the term frequency',
+    group: 'BM25 and TF-IDF',
   },
   /** Strength of the length normalisation, in [0, 1]. Default 0.4. */
   b: {
@@ -45,8 +45,8 @@ export const BM25_OPTIONS = {
     default: 0.4,
     min: 0,
     max: 1,
-    help: 'BM25: strength of the length normalisation',
-    group: 'BM25',
+    help: 'bm25: strength of the length normalisation',
+    group: 'BM25 and TF-IDF',
   },
   ...TERM_OPTIONS,
 } as const satisfies OptionTable;

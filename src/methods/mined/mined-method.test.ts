@@ -205,10 +205,12 @@ describe('mined negatives', () => {
   });
 
   it('need a ranker, and at least as many ranks as draws', async () => {
-    await expect(MinedNegatives.check(CHOICES, 'bm52')).rejects.toThrow(
+    await expect(MinedNegatives.check(CHOICES, { from: 'bm52' })).rejects.toThrow(
       /mineFrom bm52: no such folder\. Did you mean 'bm25'\?/,
     );
-    await expect(MinedNegatives.check({ ...CHOICES, rankFrom: 10, rankTo: 12 }, 'bm25')).rejects.toThrow(
+    await expect(
+      MinedNegatives.check({ ...CHOICES, rankFrom: 10, rankTo: 12 }, { from: 'bm25' }),
+    ).rejects.toThrow(
       /ranks from 10 and before 12 do not hold 3 negatives\n {2}help: use rankTo: 13 or more/,
     );
   });

@@ -7,12 +7,12 @@ import type { MethodContext, RunningMethod, TrainingBatch } from '../contract/me
 import { candidateSoftmax } from '../step/candidate-softmax.ts';
 import { ContrastiveStep } from '../step/contrastive-step.ts';
 import { allowedCandidates } from '../step/known-positives.ts';
-import { MinedNegatives, type MiningChoices, SELF } from './mined-negatives.ts';
+import { MinedNegatives, type Miner, type MiningChoices, SELF } from './mined-negatives.ts';
 
 /** Plan of mining: which ranker, how often, and which negatives. */
 export interface MiningPlan extends MiningChoices {
-  /** Ranker before the first step: `bm25`, `self`, or a model. */
-  readonly mineFrom: string;
+  /** Ranker before the first step. */
+  readonly miner: Miner;
   /** Re-mine with the current weights every n updates; 0 for never. */
   readonly mineEvery: number;
 }
@@ -44,12 +44,12 @@ export class MinedMethod implements RunningMethod {
    * @throws UsageError where there is no such ranker, or where the ranks hold fewer documents than are to be drawn
    */
   static async start(name: string, context: MethodContext, plan: MiningPlan): Promise<MinedMethod> {
-    await MinedNegatives.check(plan, plan.mineFrom);
+    await MinedNegatives.check(plan, plan.miner);
     return new MinedMethod(context, plan, await ContrastiveStep.compile(name, context, candidateSoftmax));
   }
 
   async begin(): Promise<void> {
-    await this.mine(this.plan.mineFrom, 0);
+    await this.mine(this.plan.miner, 0);
   }
 
   async step(batch: TrainingBatch, draw: number): Promise<StepResult> {
@@ -73,7 +73,7 @@ export class MinedMethod implements RunningMethod {
   async updated(step: number): Promise<Readonly<Record<string, number>>> {
     const { mineEvery } = this.plan;
     this.updates = step;
-    if (mineEvery > 0 && step % mineEvery === 0) await this.mine(SELF, step);
+    if (mineEvery > 0 && step % mineEvery === 0) await this.mine({ from: SELF }, step);
     return {};
   }
 
@@ -100,10 +100,10 @@ export class MinedMethod implements RunningMethod {
     return this.mined;
   }
 
-  private async mine(from: string, step: number): Promise<void> {
-    this.mined = await MinedNegatives.mine(this.context, this.plan, { from, step });
+  private async mine(miner: Miner, step: number): Promise<void> {
+    this.mined = await MinedNegatives.mine(this.context, this.plan, { ...miner, step });
     if (this.mined.perQuery === 0) {
-      throw new UndriftError(`mining by ${from} found no negative for any query`, {
+      throw new UndriftError(`mining by ${miner.from} found no negative for any query`, {
         help:
           `lower ${option('relativeMargin')} and ${option('absoluteMargin')}, ` +
           `or widen the ranks (${option('rankFrom')}, ${option('rankTo')})`,

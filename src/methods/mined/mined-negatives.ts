@@ -1,10 +1,17 @@
 import type { RowLists } from '../../data/examples.ts';
-import { bm25Candidates, type CandidateSource, denseCandidates } from '../../mining/candidate-source.ts';
+import { type CandidateSource, denseCandidates, lexicalCandidates } from '../../mining/candidate-source.ts';
 import { mineNegatives } from '../../mining/mine-negatives.ts';
 import { MiningStatistics } from '../../mining/mining-statistics.ts';
 import { findModel } from '../../models/folder/find-model.ts';
 import { loadRetriever } from '../../models/folder/model-folder.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { BM25_OPTIONS } from '../../text/bm25-options.ts';
+import {
+  checkLexicalOptions,
+  isLexical,
+  LEXICAL_RANKERS,
+  type LexicalOptions,
+} from '../../text/lexical-rankers.ts';
 import { UndriftError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { OptionValues } from '../../util/option-table.ts';
@@ -18,7 +25,16 @@ export type MiningChoices = OptionValues<typeof MINED_OPTIONS>;
 
 /** Name of the ranker that uses the weights in training. */
 export const SELF = 'self';
-const BM25 = 'bm25';
+/** Words that name a ranker. */
+const WORDS = [...LEXICAL_RANKERS, SELF];
+
+/** Ranker to mine with. */
+export interface Miner {
+  /** `bm25`, `tfidf`, `self` (the current weights), or the folder of a model. */
+  readonly from: string;
+  /** Options of a ranker by shared words. */
+  readonly lexical?: LexicalOptions;
+}
 
 /**
  * Hard negatives of every training query, mined once with the weights of one moment. A step draws some of them. The choice of
@@ -45,21 +61,22 @@ export class MinedNegatives {
   /**
    * Mines negatives for all training queries, and adds the costs to the ledger.
    *
-   * @param mining.from  ranker: `bm25`, `self` (the current weights), or the folder of a model
+   * @param mining.from  ranker, with its options
    * @param mining.step  updates made so far
    */
   static async mine(
     context: MethodContext,
     choices: MiningChoices,
-    { from, step }: { from: string; step: number },
+    { step, ...miner }: Miner & { step: number },
   ): Promise<MinedNegatives> {
+    const { from } = miner;
     const { examples, positives, copies, ledger, onProgress, onNote } = context;
     const { samples, rankFrom, rankTo, absoluteMargin, relativeMargin } = choices;
     const statistics = new MiningStatistics(samples);
     const offsets = new Uint32Array(examples.queryRows.length + 1);
     const parts: Int32Array[] = [];
     await ledger.time('mine', async () => {
-      const source = await openSource(context, from);
+      const source = await openSource(context, miner);
       try {
         const { offsets: starts, rows: own } = examples.positives;
         const task = {
@@ -102,17 +119,28 @@ export class MinedNegatives {
   }
 
   /**
-   * Checks that there is such a ranker, and that the ranks hold as many documents as are to be drawn.
+   * Checks that there is such a ranker, that it takes the options, and that the ranks hold as many documents as are to be drawn.
    *
    * @throws UsageError where not
    */
-  static async check({ samples, rankFrom, rankTo }: MiningChoices, from: string): Promise<void> {
+  static async check(
+    { samples, rankFrom, rankTo }: MiningChoices,
+    { from, lexical = {} }: Miner,
+  ): Promise<void> {
     if (rankTo < rankFrom + samples) {
       throw new UsageError(`ranks from ${rankFrom} and before ${rankTo} do not hold ${samples} negatives`, {
         help: `use ${option('rankTo', rankFrom + samples)} or more`,
       });
     }
-    if (from !== BM25 && from !== SELF) await findModel(from, [BM25, SELF], { option: 'mineFrom' });
+    if (isLexical(from)) return checkLexicalOptions(from, lexical);
+    for (const [name, { default: usual }] of Object.entries(BM25_OPTIONS)) {
+      const value = lexical[name as keyof typeof BM25_OPTIONS] ?? usual;
+      if (value === usual) continue;
+      throw new UsageError(`${option(name, value)} has no meaning with ${option('mineFrom', from)}`, {
+        help: `it is for ${LEXICAL_RANKERS.map((ranker) => option('mineFrom', ranker)).join(' and ')}`,
+      });
+    }
+    if (from !== SELF) await findModel(from, WORDS, { option: 'mineFrom' });
   }
 
   /** Mean number of negatives of a query. */
@@ -187,19 +215,20 @@ export class MinedNegatives {
 }
 
 /** Creates the ranker, and adds its costs to the ledger. */
-async function openSource(context: MethodContext, from: string): Promise<CandidateSource> {
+async function openSource(context: MethodContext, { from, lexical }: Miner): Promise<CandidateSource> {
   const { compute, ledger, examples, texts, retriever, queries, documents, onNote, onProgress } = context;
   const rows = Uint32Array.from(examples.queryRows);
   const progress = onProgress && { onProgress };
-  if (from === BM25) {
-    return bm25Candidates(
+  if (isLexical(from)) {
+    return lexicalCandidates(
+      from,
       {
         documents: documents.rows,
         document: texts.document,
         queries: rows.length,
         query: (query) => texts.query(rows[query]!),
       },
-      progress,
+      { ...lexical, ...progress },
     );
   }
   ledger.documents('mining', documents.rows);
@@ -211,7 +240,7 @@ async function openSource(context: MethodContext, from: string): Promise<Candida
       ...progress,
     });
   }
-  const folder = await findModel(from, [BM25, SELF], { option: 'mineFrom' });
+  const folder = await findModel(from, WORDS, { option: 'mineFrom' });
   const other = await loadRetriever(folder, { ...(onNote && { onNote }) });
   const own = other.tokenize('document', documents.rows, texts.document, {
     onProgress: (progress) => onProgress?.({ ...progress, stage: 'read documents' }),

@@ -3,13 +3,13 @@ import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
 
 /** Options that choose the ranker, and how often it mines. */
 export const MINER_OPTIONS = {
-  /** Ranker of the candidates: `bm25`, `self`, or a model. */
+  /** Ranker of the candidates: `bm25`, `tfidf`, `self`, or a model. */
   mineFrom: {
     type: 'text',
     nonEmpty: true,
     value: 'model',
     default: 'self',
-    help: 'ranker of the candidates: bm25, self (the model that is trained), or another model',
+    help: 'ranker of the candidates: bm25, tfidf, self (the model that is trained), or another model',
     group: 'Method',
   },
   /** Re-mine with the current weights every n steps; 0 for never. */
