@@ -73,7 +73,12 @@ export type { LossParts, ScoredBatch, ScoreLoss } from './methods/step/score-los
 export { CostLedger } from './objective/cost-ledger.ts';
 export { defineObjective, type Objective, type StepResult } from './objective/objective.ts';
 export type { Temperature } from './objective/temperature.ts';
-export { InterruptedError, type ReportedStep, type TrainCallbacks } from './train/callbacks.ts';
+export {
+  type Baseline,
+  InterruptedError,
+  type ReportedStep,
+  type TrainCallbacks,
+} from './train/callbacks.ts';
 export { type Checkpoint, type RunIdentity, readCheckpoint } from './train/checkpoint.ts';
 export { type LoggedEvent, readEventLog } from './train/event-log.ts';
 export type { BatchSource, StepReport } from './train/loop.ts';
@@ -253,9 +258,10 @@ export type { SearchIndex, SearchOptions, SearchResult } from './search/search-i
 export { Bm25, type Bm25Options } from './text/bm25.ts';
 export { bm25Terms, type TermOptions } from './text/index-terms.ts';
 export type { IndexingOptions } from './text/indexing-options.ts';
-export { InvertedIndex, type RankedRows } from './text/inverted-index.ts';
+export { InvertedIndex, type QueryTerm, type RankedRows, type Weighting } from './text/inverted-index.ts';
 export { LEXICAL_RANKERS, type LexicalOptions, type LexicalRanker } from './text/lexical-rankers.ts';
 export type { RowOrder } from './text/row-heap.ts';
+export type { TermPostings } from './text/term-postings.ts';
 export { TfIdf, type TfIdfOptions } from './text/tfidf.ts';
 
 /** Correctors: maps from stale vectors to current ones, and how close they come to re-embedding a corpus with a new model. */

@@ -10,5 +10,6 @@ export type { SearchIndex, SearchOptions, SearchResult } from './search/search-i
 export { Bm25, type Bm25Options } from './text/bm25.ts';
 export { bm25Terms, type TermOptions } from './text/index-terms.ts';
 export type { IndexingOptions } from './text/indexing-options.ts';
-export { InvertedIndex, type RankedRows } from './text/inverted-index.ts';
+export { InvertedIndex, type QueryTerm, type RankedRows, type Weighting } from './text/inverted-index.ts';
+export type { TermPostings } from './text/term-postings.ts';
 export { TfIdf, type TfIdfOptions } from './text/tfidf.ts';

@@ -12,8 +12,8 @@ import { resolveSettings, type TrainSettings } from '../src/train/settings.ts';
 import { UndriftError } from '../src/util/errors.ts';
 import { rngKey, uniform } from '../src/util/rng.ts';
 
-/** Trainer of a fake comparison. `calls` lists its actions in order: `train a-1 from 0`, `evaluate a-1`. */
-export type FakeTrainer = Trainer & { calls: string[]; fingerprint: string };
+/** Trainer of a fake comparison. `calls` lists its actions in order: `train a-1 from 0`, `evaluate a-1`; `baselines` counts the measurements of BM25. */
+export type FakeTrainer = Trainer & { calls: string[]; baselines: number; fingerprint: string };
 
 const QUERIES = 40;
 
@@ -25,6 +25,7 @@ const QUERIES = 40;
 export function fakeTrainer(): FakeTrainer {
   const trainer: FakeTrainer = {
     calls: [],
+    baselines: 0,
     fingerprint: 'f1',
     async describeData(path) {
       return {
@@ -91,12 +92,17 @@ export function fakeTrainer(): FakeTrainer {
         steps: step,
         stoppedEarly: false,
         best: { step, value: quality(settings) },
+        baseline: null,
         embeddingSpace: 'e1',
         seconds: 1,
         settings,
         ledger: { documentEncodes: encodes(step), cacheBytes: 1024 },
         refreshes: [],
       };
+    },
+    async baseline(_data, { metrics }) {
+      trainer.baselines++;
+      return Object.fromEntries(metrics.map((metric) => [metric, 0.5]));
     },
     async evaluate(model, _data, { metrics, queries }) {
       trainer.calls.push(`evaluate ${model.split('/').at(-2)}`);

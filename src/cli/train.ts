@@ -70,19 +70,20 @@ export const trainCommand = defineCommand({
         onDiagnosis: (diagnosis) => {
           for (const line of formatDiagnosis(diagnosis)) io.log(line);
         },
+        onBaseline: ({ name, metrics }) => io.log(`${name}: ${formatValues(metrics)}`),
         onEvaluation: ({ step, metrics, best }) => {
-          const values = Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
-          io.log(`step ${step}: ${values.join(', ')}${best ? ' (best)' : ''}`);
+          io.log(`step ${step}: ${formatValues(metrics)}${best ? ' (best)' : ''}`);
         },
       },
     );
     io.finishProgress();
-    const { settings, best, steps, seconds } = result;
+    const { settings, best, baseline, steps, seconds } = result;
+    const theirs = baseline?.metrics[settings.evalMetric];
     const refreshes = describeRefreshes(result.refreshes);
     const found =
       best.value === null
         ? 'not evaluated'
-        : `best ${settings.evalMetric} on ${settings.evalSplit} ${best.value.toFixed(4)} at step ${best.step}`;
+        : `best ${settings.evalMetric} on ${settings.evalSplit} ${best.value.toFixed(4)} at step ${best.step}${theirs === undefined ? '' : `, ${baseline!.name} ${theirs.toFixed(4)}`}`;
     return {
       json: { ...result, out: settings.out },
       text:
@@ -96,6 +97,11 @@ export const trainCommand = defineCommand({
     };
   },
 });
+
+const formatValues = (metrics: Readonly<Record<string, number>>): string =>
+  Object.entries(metrics)
+    .map(([name, value]) => `${name} ${value.toFixed(4)}`)
+    .join(', ');
 
 function ledgerText(ledger: Readonly<Record<string, number>>): string {
   const rows = ledgerRows(ledger).map(({ name, amount, share }) =>

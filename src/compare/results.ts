@@ -1,4 +1,5 @@
 import { bootstrapInterval, randomisationTest } from '../eval/significance.ts';
+import type { Baseline } from '../train/callbacks.ts';
 import { DataError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { isObject } from '../util/json-objects.ts';
@@ -26,6 +27,8 @@ export interface ComparisonResults {
   readonly seeds: readonly number[];
   /** Whether every arm has been run with every seed. */
   readonly complete: boolean;
+  /** Ranker that needs no training, on the same queries. Absent where it was not measured, and in files of earlier versions. */
+  readonly baseline?: Baseline;
   /** Arms in the order of the config file. All others are compared with the first. */
   readonly arms: readonly ArmResults[];
   /** Machines on which the runs took place, each listed once. */
@@ -123,6 +126,8 @@ const FORMAT = 'undrift-comparison-1';
 
 /** Options of `combineRuns`. */
 export interface CombineOptions {
+  /** Ranker that needs no training. Default none. */
+  readonly baseline?: Baseline | undefined;
   /** Runs that ended with an error. Default none. */
   readonly failures?: readonly RunFailure[];
   /** Tests the arms against the first one, which takes seconds. Default true. */
@@ -134,7 +139,7 @@ export function combineRuns(
   comparison: Pick<Comparison, 'name' | 'budget' | 'evaluate' | 'seeds' | 'arms'>,
   data: Omit<DataFacts, 'testQueries'>,
   runs: readonly RunResult[],
-  { failures = [], tests: wanted = true }: CombineOptions = {},
+  { baseline, failures = [], tests: wanted = true }: CombineOptions = {},
 ): ComparisonResults {
   const { name, budget, evaluate, seeds, arms } = comparison;
   const runsOf = (arm: string) =>
@@ -151,6 +156,7 @@ export function combineRuns(
     budget,
     evaluate,
     seeds,
+    ...(baseline && { baseline }),
     complete: runs.length === arms.length * seeds.length,
     arms: arms.map((arm, i) => combineArm(arm, runsOf(arm.name), adjusted[i]!)),
     machines: distinct(runs.map(({ training }) => training.machine)),

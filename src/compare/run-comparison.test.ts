@@ -51,9 +51,21 @@ const inFull = (names: readonly string[]) =>
   names.flatMap((name) => [`train ${name} from 0`, `evaluate ${name}`]);
 
 describe('runComparison', () => {
+  it('measures BM25 once, where an arm is trained beside it', async () => {
+    await run();
+    await run();
+    expect(trainer.baselines).toBe(1);
+    await run({ evaluate: { split: 'dev', metrics: ['map'], queries: null } });
+    expect(trainer.baselines).toBe(2);
+    trainer.fingerprint = 'f2';
+    const without = await run({ arms: [arm('warm', { temperature: 0.1, baseline: false })] }, {}, true);
+    expect([trainer.baselines, without.baseline]).toEqual([2, undefined]);
+  });
+
   it('trains and measures every arm with every seed, seed by seed', async () => {
     const results = await run();
     expect(trainer.calls).toEqual(inFull(ALL));
+    expect(results.baseline).toEqual({ name: 'BM25', metrics: { 'ndcg@10': 0.5, 'mrr@10': 0.5 } });
     expect(results).toEqual(await readResults(join(out, 'results.json')));
     expect(results.complete).toBe(true);
     expect(results.data).toEqual({ name: 'toy', fingerprint: 'f1', documents: 123, testQueries: 30 });

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { BASELINE } from '../retrieval/baseline.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { InterruptedError, type TrainCallbacks } from '../train/callbacks.ts';
+import { type Baseline, InterruptedError, type TrainCallbacks } from '../train/callbacks.ts';
 import { UndriftError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { type Lock, lockInside, withLock } from '../util/lock.ts';
@@ -11,7 +12,7 @@ import { type Comparison, runName } from './comparison.ts';
 import { finishRun, type RunJob, type RunState, stateOfRun } from './one-run.ts';
 import { type PlanContext, planSteps } from './plan-steps.ts';
 import { type ComparisonResults, combineRuns, type RunFailure, readResults } from './results.ts';
-import type { RunResult } from './run-result.ts';
+import { type RunResult, samePlan } from './run-result.ts';
 import { realTrainer, type Trainer } from './trainer.ts';
 import { REPORT } from './write-report.ts';
 
@@ -81,7 +82,7 @@ async function runLocked(
   const resultsFile = join(out, RESULTS);
   await tidyFolder(out);
   // An existing file of that name must be a result file, or it would be overwritten.
-  if (existsSync(resultsFile)) await readResults(resultsFile);
+  const before = existsSync(resultsFile) ? await readResults(resultsFile) : undefined;
 
   const data = await trainer.describeData(comparison.data, callbacks.onProgress);
   requireSplit(comparison, data.splits);
@@ -95,12 +96,17 @@ async function runLocked(
   for (const job of jobs) states.push(await stateOfRun(job, comparison));
   if (!overwrite) requireSameRuns(jobs, states, out);
 
+  let baseline: Baseline | undefined;
   const done: RunResult[] = [];
   const failures: RunFailure[] = [];
   const { name, fingerprint, documents } = data;
   const write = async (tests: boolean) => {
     await lock.check();
-    const results = combineRuns(comparison, { name, fingerprint, documents }, done, { failures, tests });
+    const results = combineRuns(comparison, { name, fingerprint, documents }, done, {
+      baseline,
+      failures,
+      tests,
+    });
     await writeFileAtomic(resultsFile, `${JSON.stringify(results)}\n`);
     return results;
   };
@@ -126,6 +132,12 @@ async function runLocked(
     }
     await write(false);
   }
+  baseline = await baselineOf(comparison, {
+    before,
+    fingerprint: data.fingerprint,
+    trainer,
+    callbacks,
+  });
   return await write(true);
 
   function requireSplit({ data: path }: Comparison, splits: readonly string[]): void {
@@ -140,6 +152,32 @@ async function runLocked(
 async function tidyFolder(out: string): Promise<void> {
   await removeLeftoversIn(out, (name) => name === RESULTS || name === REPORT);
   for (const inner of ['runs', PLANS]) await removeLeftoversIn(join(out, inner), () => true);
+}
+
+/**
+ * Measures BM25 on the queries of the evaluation. An earlier figure for the same data and queries is taken over.
+ *
+ * @returns undefined for a corpus that is too large, and where all arms are trained without a baseline
+ */
+async function baselineOf(
+  { data, evaluate, arms }: Comparison,
+  {
+    before,
+    fingerprint,
+    trainer,
+    callbacks,
+  }: {
+    before: ComparisonResults | undefined;
+    fingerprint: string;
+    trainer: Trainer;
+    callbacks: ComparisonCallbacks;
+  },
+): Promise<Baseline | undefined> {
+  if (arms.every(({ options }) => options.baseline === false)) return undefined;
+  const known = before?.data.fingerprint === fingerprint && samePlan(before.evaluate, evaluate);
+  if (known && before.baseline) return before.baseline;
+  const metrics = await trainer.baseline(data, evaluate, callbacks.onProgress);
+  return metrics && { name: BASELINE, metrics };
 }
 
 /** Determines the length of training of each arm. */

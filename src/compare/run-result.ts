@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { resolveSettings, type TrainOptions, type TrainSettings } from '../train/settings.ts';
+import { FREE_SETTINGS, resolveSettings, type TrainOptions, type TrainSettings } from '../train/settings.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { checkShape } from '../util/json-shape.ts';
 import type { EvaluationPlan } from './comparison.ts';
@@ -64,11 +64,6 @@ export interface RunEvaluation {
 }
 
 /**
- * Settings without influence on what is learnt: the place of a run and how often it is saved and diagnosed.
- */
-const FREE = ['data', 'out', 'saveEvery', 'diagnose'];
-
-/**
  * Compares the settings of a stored run with those asked for now. A setting that did not exist when the run
  * was made counts as having its default.
  *
@@ -81,7 +76,7 @@ export function settingsDifferences(stored: RunSettings, now: RunSettings): stri
     JSON.stringify((settings[key] === undefined ? defaults[key] : settings[key]) ?? null);
   const keys = new Set([...Object.keys(stored), ...Object.keys(now)] as (keyof RunSettings)[]);
   return [...keys]
-    .filter((key) => !FREE.includes(key) && value(stored, key) !== value(now, key))
+    .filter((key) => !FREE_SETTINGS.has(key) && value(stored, key) !== value(now, key))
     .map((key) => `${key}: ${value(stored, key)} then, ${value(now, key)} now`);
 }
 

@@ -24,10 +24,10 @@ const NONE = '–';
 
 /**
  * Makes a table with one row for each arm: metrics with their spread over the seeds, difference from the
- * first arm, and cost of training.
+ * first arm, and cost of training. The last row is the ranker that needs no training.
  */
 export function resultTable(results: ComparisonResults): Table {
-  const { arms, evaluate } = results;
+  const { arms, baseline, evaluate } = results;
   const headline = evaluate.metrics[0]!;
   const tested = arms.some(({ againstFirst }) => againstFirst[headline]);
   const costs = [STEPS, DOCUMENT_ENCODES, WALL_TIME].filter((name) => arms.some(({ cost }) => cost[name]));
@@ -40,13 +40,26 @@ export function resultTable(results: ComparisonResults): Table {
       ...costs.map((name) => describeCost(name).label),
       ...(seedsDiffer ? ['seeds'] : []),
     ],
-    rows: arms.map((arm) => [
-      arm.name,
-      ...evaluate.metrics.map((metric) => metricCell(arm, metric)),
-      ...(tested ? testCells(arm.againstFirst[headline]) : []),
-      ...costs.map((name) => costCell(arm, name, 'mean')),
-      ...(seedsDiffer ? [`${arm.runs.length} of ${results.seeds.length}`] : []),
-    ]),
+    rows: [
+      ...arms.map((arm) => [
+        arm.name,
+        ...evaluate.metrics.map((metric) => metricCell(arm, metric)),
+        ...(tested ? testCells(arm.againstFirst[headline]) : []),
+        ...costs.map((name) => costCell(arm, name, 'mean')),
+        ...(seedsDiffer ? [`${arm.runs.length} of ${results.seeds.length}`] : []),
+      ]),
+      ...(baseline
+        ? [
+            [
+              baseline.name,
+              ...evaluate.metrics.map((metric) => baseline.metrics[metric]?.toFixed(4) ?? NONE),
+              ...(tested ? ['', ''] : []),
+              ...costs.map(() => NONE),
+              ...(seedsDiffer ? [''] : []),
+            ],
+          ]
+        : []),
+    ],
   };
 }
 
@@ -141,11 +154,23 @@ export function tableNotes(results: ComparisonResults): string[] {
             `${compared > 1 ? `, p adjusted by Holm's method for ${compared} arms` : ''}.`,
         ]
       : []),
+    ...belowBaseline(results),
     ...results.failures.map(
       ({ arm, seed, message }) => `${arm} with seed ${seed} failed: ${message.split('\n')[0]!}.`,
     ),
     ...(results.complete ? [] : ['Not all runs are done.']),
   ];
+}
+
+/** Names the arms that fall short of the ranker that needs no training. */
+function belowBaseline({ arms, baseline, evaluate }: ComparisonResults): string[] {
+  const headline = evaluate.metrics[0]!;
+  const theirs = baseline?.metrics[headline];
+  if (!baseline || theirs === undefined) return [];
+  const short = arms.filter(({ metrics }) => (metrics[headline]?.mean ?? theirs) < theirs);
+  if (short.length === 0) return [];
+  const names = short.map(({ name }) => name).join(', ');
+  return [`Short of ${baseline.name}, which needs no training, in ${headline}: ${names}.`];
 }
 
 /** Formats a budget, such as `1,000 steps`. */

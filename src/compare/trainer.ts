@@ -1,5 +1,6 @@
 import { loadData } from '../data/load.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
+import { measureBaseline } from '../retrieval/baseline.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from '../train/callbacks.ts';
@@ -21,6 +22,12 @@ export interface Trainer {
     options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
     callbacks: TrainCallbacks,
   ): Promise<TrainResult>;
+  /** Measures BM25, by metric; undefined for a corpus that is too large. */
+  baseline(
+    data: string,
+    plan: EvaluationPlan,
+    onProgress?: OnProgress,
+  ): Promise<Readonly<Record<string, number>> | undefined>;
   /** Evaluates the model in a folder. */
   evaluate(
     model: string,
@@ -53,6 +60,10 @@ export const realTrainer: Trainer = {
     return { name, fingerprint, documents: corpus.size, splits };
   },
   train: trainRetriever,
+  async baseline(path, { split, metrics, queries }, onProgress) {
+    const data = await loadData(path, { splits: [split] });
+    return await measureBaseline(data, split, { metrics, limitQueries: queries ?? undefined, onProgress });
+  },
   async evaluate(model, path, { split, metrics, queries }, { onProgress, ...compute }) {
     const data = await loadData(path, { splits: [split] });
     const retriever = await loadRetriever(model);

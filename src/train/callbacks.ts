@@ -13,6 +13,14 @@ export interface ReportedStep extends StepReport {
   prepareMs: number;
 }
 
+/** Ranker that needs no training, measured on the evaluation's queries. */
+export interface Baseline {
+  /** Name in messages: `BM25`. */
+  readonly name: string;
+  /** Metrics by name. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
 /** Functions that a run calls during training. */
 export interface TrainCallbacks {
   /** Called with facts that are stated once: what was loaded, how many negatives a query has, what was assumed. */
@@ -31,6 +39,8 @@ export interface TrainCallbacks {
     metrics: Readonly<Record<string, number>>;
     best: boolean;
   }) => void;
+  /** Called once, before the first evaluation, with the metrics of a ranker that needs no training. */
+  onBaseline?: (baseline: Baseline) => void;
   /**
    * Signal that stops the run. Before the first step the run stops at once; later it saves after the current step. In both cases
    * it throws `InterruptedError`.

@@ -8,6 +8,7 @@ import { writePeftAdapter } from '../models/folder/peft-adapter.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { frozenHash } from '../models/retriever/tuning.ts';
 import { Temperature } from '../objective/temperature.ts';
+import { BASELINE } from '../retrieval/baseline.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from './callbacks.ts';
 import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
@@ -57,6 +58,10 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
     query: (row: number) => data.queries.text(row),
   };
   const { onProgress, onBackground, onNote, signal } = callbacks;
+  const measureBaseline = async () =>
+    settings.baseline && evaluation
+      ? await kind.baseline?.(evaluation.data, settings, { limit: settings.evalQueries, onProgress })
+      : undefined;
   return {
     specs: [...retriever.specs, ...temperature.specs],
     weights,
@@ -108,13 +113,16 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
           tokens: evaluation.tokens,
           ...compute,
         }),
+      baseline: { name: BASELINE, measure: measureBaseline },
     },
     nothingToDiagnose: `${method.id} keeps no embeddings whose staleness could be measured: there is nothing to diagnose`,
     async keep(metrics, { step, ledger }) {
       retriever.trainedSteps = stepsBefore + step;
+      const baseline = Object.keys(metrics).length > 0 ? await measureBaseline() : undefined;
+      const baselines = baseline && { [BASELINE]: baseline };
       await writePeftAdapter(join(settings.out, ADAPTER), retriever, { baseModel: settings.model });
       await saveRetriever(join(settings.out, MODEL), retriever, {
-        card: runCard(settings, data, examples, method, { metrics, ledger }),
+        card: runCard(settings, data, examples, method, { metrics, ...(baselines && { baselines }), ledger }),
       });
     },
   };

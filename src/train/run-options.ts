@@ -1,5 +1,6 @@
 import { OPTIMIZERS } from '../optim/find-optimizer.ts';
 import { SCHEDULES } from '../optim/schedule.ts';
+import { BASELINE_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { PRECISIONS } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
@@ -221,6 +222,7 @@ export const EVALUATION_OPTIONS = {
     group: 'Evaluation',
     aliases: ['max_eval_samples', 'maxEvalSamples'],
   },
+  ...BASELINE_OPTIONS,
   /** Steps between checkpoints. Default: at each evaluation. */
   saveEvery: {
     type: 'integer',

@@ -7,7 +7,8 @@ import { Learner } from '../runtime/learner.ts';
 import { LossScale } from '../runtime/loss-scale.ts';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { type Lock, lockInside, withLock } from '../util/lock.ts';
-import { InterruptedError, type TrainCallbacks } from './callbacks.ts';
+import { option, tellNote } from '../util/option-name.ts';
+import { type Baseline, InterruptedError, type TrainCallbacks } from './callbacks.ts';
 import { CHECKPOINT, type Checkpoint, hasCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { EventLog } from './event-log.ts';
 import { type StepReport, trainingLoop } from './loop.ts';
@@ -23,6 +24,8 @@ export interface RunResult {
   stoppedEarly: boolean;
   /** Best evaluation during training. Its value is null where there was none. */
   best: { step: number; value: number | null };
+  /** Ranker that needs no training, measured on the evaluation's queries. Null where there was none. */
+  baseline: Baseline | null;
   /** Seconds of wall time in this process, from the preparation to the last step, including evaluations and saving. */
   seconds: number;
   /** Costs of the run, by name; see `CostLedger`. */
@@ -124,6 +127,7 @@ class TrainingRun<Batch> {
   private readonly lock: Lock;
   private readonly watch: TrainingWatch;
   private best: Checkpoint['best'];
+  private baseline: Baseline | null | undefined;
   private stoppedEarly = false;
   private workDone = 0;
   private prepareMs = 0;
@@ -187,10 +191,12 @@ class TrainingRun<Batch> {
       },
     );
     if (!subject.evaluation) await this.keep({});
+    this.noteBelowBaseline();
     return {
       steps: learner.step,
       stoppedEarly: this.stoppedEarly,
       best: { step: this.best.step, value: this.best.value },
+      baseline: this.baseline ?? null,
       seconds: (performance.now() - this.startMs) / 1000,
       ledger: ledger.totals,
     };
@@ -245,9 +251,37 @@ class TrainingRun<Batch> {
     this.log.write({ step, epoch, kind: 'ledger', values: report.ledger });
   }
 
+  /** Measures the baseline before the first evaluation in this process. Null where there is none. */
+  private async measureBaseline(at: Pick<StepReport, 'step' | 'epoch'>): Promise<Baseline | null> {
+    const baseline = this.subject.evaluation?.baseline;
+    const metrics = await baseline?.measure();
+    if (!baseline || !metrics) return null;
+    const measured = { name: baseline.name, metrics };
+    // A resumed run has it in its log.
+    if (this.best.value === null) this.log.write({ ...at, kind: 'baseline', values: metrics });
+    this.callbacks.onBaseline?.(measured);
+    return measured;
+  }
+
+  /** Notes a run whose best model falls short of the baseline. */
+  private noteBelowBaseline(): void {
+    const { evaluation } = this.subject;
+    const { value } = this.best;
+    const theirs = this.baseline?.metrics[evaluation?.metric ?? ''];
+    if (!this.baseline || !evaluation || value === null || theirs === undefined) return;
+    if (evaluation.lowerIsBetter ? value <= theirs : value >= theirs) return;
+    const { name } = this.baseline;
+    tellNote(
+      this.callbacks.onNote,
+      `the best model falls short of ${name}: ${evaluation.metric} ${value.toFixed(4)} against ${theirs.toFixed(4)}, so that ${name} ` +
+        `ranks better without any training; train longer (${option('epochs')}), look at ${option('lr')}, or start from a trained model`,
+    );
+  }
+
   private async evaluate({ step, epoch }: StepReport): Promise<void> {
     const { evaluation } = this.subject;
     const { metric, lowerIsBetter = false } = evaluation!;
+    this.baseline ??= await this.measureBaseline({ step, epoch });
     const metrics = await evaluation!.measure();
     const value = metrics[metric];
     if (value === undefined) {

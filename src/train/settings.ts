@@ -150,6 +150,7 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
     evalMetric,
     evalEvery: options.evalEvery ?? null,
     evalQueries: options.evalQueries,
+    baseline: options.baseline,
     patience: options.patience,
     saveEvery: options.saveEvery ?? null,
     diagnose: options.diagnose,
@@ -191,11 +192,17 @@ export const methodOptions = (settings: TrainSettings): GivenValues =>
   );
 
 /** Settings that may differ between a run and its resumption: the places of its folders, and options that do not change the model. */
-const FREE = new Set<string>(['data', 'out', 'saveEvery', 'diagnose']);
+export const FREE_SETTINGS: ReadonlySet<string> = new Set([
+  'data',
+  'out',
+  'baseline',
+  'saveEvery',
+  'diagnose',
+]);
 
 /** Returns the settings that a run cannot change when it is resumed. */
 export const identifyingSettings = (settings: TrainSettings): Partial<TrainSettings> =>
-  Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE.has(key)));
+  Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE_SETTINGS.has(key)));
 
 /** Settings of the length of a run. */
 const LENGTHS = new Set<string>(['epochs', 'steps']);

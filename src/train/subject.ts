@@ -58,6 +58,15 @@ export interface Subject<Batch> {
         readonly lowerIsBetter?: boolean;
         /** Evaluates the current weights and returns metrics by name. */
         measure(): Promise<Readonly<Record<string, number>>>;
+        /** Ranker that needs no training, to compare with. Absent where there is none. */
+        readonly baseline?:
+          | {
+              /** Name in messages: `BM25`. */
+              readonly name: string;
+              /** Measures it on the same queries; undefined where that costs too much. */
+              measure(): Promise<Readonly<Record<string, number>> | undefined>;
+            }
+          | undefined;
       }
     | undefined;
   /** Note for a run that asks for diagnoses of an objective without any. */

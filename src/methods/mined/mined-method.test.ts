@@ -11,6 +11,7 @@ import type { Retriever } from '../../models/retriever/retriever.ts';
 import { CostLedger } from '../../objective/cost-ledger.ts';
 import { Temperature } from '../../objective/temperature.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
+import type { LexicalOptions } from '../../text/lexical-rankers.ts';
 import { Tokenizer } from '../../text/tokenizer.ts';
 import { trainVocabulary } from '../../text/train-vocabulary.ts';
 import { InterruptedError, type TrainCallbacks } from '../../train/callbacks.ts';
@@ -202,6 +203,34 @@ describe('mined negatives', () => {
     await MinedNegatives.mine(bm25, CHOICES, { from: 'bm25', step: 0 });
     expect(bm25.ledger.totals.documentEncodes).toBeUndefined();
     expect(bm25.ledger.totals.mineMs).toBeGreaterThan(0);
+  });
+
+  it.each(['bm25', 'tfidf'])('by %s heed the options of its terms', async (from) => {
+    const documents = ['run', 'the'];
+    const given = context({
+      texts: {
+        ...context().texts,
+        query: () => 'the running',
+        document: (row) => documents[row] ?? 'other',
+      },
+    });
+    const found = async (lexical: LexicalOptions) => {
+      const mined = await MinedNegatives.mine(given, { ...CHOICES, samples: 1 }, { from, lexical, step: 0 });
+      return new Set(mined.state()['mined/rows']!.data as Int32Array);
+    };
+    expect(await found({})).toEqual(new Set([1]));
+    expect(await found({ stem: true, stopWords: true })).toEqual(new Set([0]));
+  });
+
+  it('refuse options that their ranker does not take', async () => {
+    const checked = (from: string, lexical: LexicalOptions) =>
+      MinedNegatives.check({ ...CHOICES, rankTo: 100 }, { from, lexical });
+    await checked('bm25', { k1: 2, stem: true });
+    await checked('tfidf', { k1: 0.9, stem: true });
+    await expect(checked('tfidf', { k1: 2 })).rejects.toThrow('k1 is for BM25');
+    await expect(checked('self', { stem: true })).rejects.toThrow(
+      /stem: true has no meaning with mineFrom: 'self'\n {2}help: it is for mineFrom: 'bm25' and mineFrom: 'tfidf'/,
+    );
   });
 
   it('need a ranker, and at least as many ranks as draws', async () => {

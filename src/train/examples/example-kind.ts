@@ -99,4 +99,15 @@ export interface ExampleKind {
     settings: Pick<ExampleSettings, 'evalSplit' | 'evalMetric'>,
     options: ComputeOptions & { limit: number; tokens: SideTokens },
   ): Promise<Readonly<Record<string, number>>>;
+  /**
+   * Measures BM25 on the same queries; absent where it has no such metrics.
+   *
+   * @param options.limit  largest number of queries
+   * @returns  metrics by name; undefined for a corpus that is too large
+   */
+  baseline?(
+    evaluation: RetrievalData,
+    settings: Pick<ExampleSettings, 'evalSplit' | 'evalMetric'>,
+    options: { limit: number; onProgress?: ((progress: Progress) => void) | undefined },
+  ): Promise<Readonly<Record<string, number>> | undefined>;
 }

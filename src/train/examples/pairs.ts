@@ -1,5 +1,6 @@
 import { loadData } from '../../data/load.ts';
 import { parseMetric } from '../../eval/metric-spec.ts';
+import { measureBaseline } from '../../retrieval/baseline.ts';
 import { evaluateRetriever } from '../../retrieval/evaluate-retriever.ts';
 import type { ExampleKind } from './example-kind.ts';
 import { withScores } from './teacher-scores.ts';
@@ -27,7 +28,10 @@ export const pairs: ExampleKind = {
   usable: (examples, { settings, method }) =>
     method.distils ? withScores(examples, settings.data) : { examples },
   measure: measureRetrieval,
+  baseline: retrievalBaseline,
 };
+
+const metricsOf = (evalMetric: string): string[] => [...new Set([evalMetric, ...METRICS])];
 
 /** Evaluates retrieval by the metric that decides, and by nDCG@10, MRR@10 and recall@10. */
 export async function measureRetrieval(
@@ -35,8 +39,18 @@ export async function measureRetrieval(
     ExampleKind['measure']
   >
 ): Promise<Readonly<Record<string, number>>> {
-  const metrics = [...new Set([evalMetric, ...METRICS])];
+  const metrics = metricsOf(evalMetric);
   return (
     await evaluateRetriever(retriever, evaluation, evalSplit, { metrics, limitQueries: limit, ...options })
   ).metrics;
+}
+
+/** Measures BM25 as {@link measureRetrieval} measures a retriever. */
+export async function retrievalBaseline(
+  ...[evaluation, { evalSplit, evalMetric }, { limit, onProgress }]: Parameters<
+    NonNullable<ExampleKind['baseline']>
+  >
+): Promise<Readonly<Record<string, number>> | undefined> {
+  const metrics = metricsOf(evalMetric);
+  return await measureBaseline(evaluation, evalSplit, { metrics, limitQueries: limit, onProgress });
 }

@@ -7,7 +7,7 @@ import type { TokenStore } from '../../text/token-store.ts';
 import { DataError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
 import type { ExampleKind, UsableExamples } from './example-kind.ts';
-import { measureRetrieval } from './pairs.ts';
+import { measureRetrieval, retrievalBaseline } from './pairs.ts';
 import { tokenizeSide, tokenizeWhole } from './tokenize-data.ts';
 
 /**
@@ -38,6 +38,7 @@ export const texts: ExampleKind = {
   }),
   usable: (examples, { documents, settings }) => withoutShortTexts(examples, documents, settings.data),
   measure: measureRetrieval,
+  baseline: retrievalBaseline,
 };
 
 function withoutShortTexts(examples: TrainingExamples, store: TokenStore, file: string): UsableExamples {
