@@ -49,8 +49,8 @@ export const gradCache: Method = {
     describeEncodes(plan, { perBatch: 2 * batchDocuments(plan) }),
   ],
   start: async (context) => {
-    const { compute, precision = 'f32' } = context;
-    const encoding = { ...compute, precision };
+    const { compute, precision = 'f32', onNeed } = context;
+    const encoding = { ...compute, precision, onNeed };
     const loss = await batchLoss(context);
     const programs = {
       loss: await Program.compile(lossGraph(context, loss.loss), compute),

@@ -1,9 +1,12 @@
 import { InferenceSession, type Tensor as OrtTensor } from 'onnxruntime-node';
 import { type Dim, evaluateDim, formatShape } from '../graph/dims.ts';
 import type { Graph } from '../graph/graph.ts';
+import { MemoryPlan } from '../graph/memory-plan.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { dtypes, elementCount } from '../onnx/dtypes.ts';
-import { RuntimeError, ShapeError } from '../util/errors.ts';
+import { availableMemory } from '../util/available-memory.ts';
+import { isOutOfMemory, OutOfMemoryError, RuntimeError, ShapeError } from '../util/errors.ts';
+import { formatBytes } from '../util/format.ts';
 import { deviceTraffic, type KeptTensor, keptTensor } from './device-memory.ts';
 import { type DeviceModel, deviceModel } from './device-model.ts';
 import type { ComputeOptions, Device, Precision } from './devices.ts';
@@ -11,6 +14,32 @@ import { type HostTensor, zeros } from './host-tensor.ts';
 import { toOrt } from './ort-tensor.ts';
 import { sessionOptions } from './session-options.ts';
 import { isUnconverted, UNCONVERTED, withUnconvertedOutput } from './unconverted-output.ts';
+
+/** Memory that a run needs on the CPU, besides the memory of its inputs. */
+export interface MemoryNeed {
+  /** Name of the program. */
+  readonly program: string;
+  /** Estimate of what the run takes, in bytes. */
+  readonly bytes: number;
+  /** Part of it that earlier runs of the program have not taken already, in bytes. */
+  readonly moreBytes: number;
+}
+
+/** Callback for the memory that a run needs. */
+export type MemoryListener = (need: MemoryNeed) => void;
+
+/** Options of a program besides those of the machine. */
+export interface ProgramOptions {
+  /** Dtype in which matrices are multiplied. Default f32. */
+  readonly precision?: Precision | undefined;
+  /** Called before a run that needs more memory on the CPU than all runs before it. */
+  readonly onNeed?: MemoryListener | undefined;
+}
+
+interface MemoryOptions {
+  readonly plan?: MemoryPlan | undefined;
+  readonly onNeed?: MemoryListener | undefined;
+}
 
 /** Input tensors by name. */
 export type Feeds = Readonly<Record<string, HostTensor>>;
@@ -39,7 +68,18 @@ export class Program {
   private readonly session: InferenceSession;
   private readonly device: Device;
 
-  private constructor(signature: ProgramSignature, session: InferenceSession, device: Device) {
+  /** Plan of the memory of a run. Undefined for a program of another process. */
+  private readonly plan: MemoryPlan | undefined;
+  private readonly onNeed: MemoryListener | undefined;
+  private largest = 0;
+
+  private constructor(
+    signature: ProgramSignature,
+    session: InferenceSession,
+    { device, plan, onNeed }: { device: Device } & MemoryOptions,
+  ) {
+    this.plan = plan;
+    this.onNeed = onNeed;
     this.name = signature.name;
     this.device = device;
     this.inputs = signature.inputs;
@@ -51,13 +91,16 @@ export class Program {
    * Compiles a graph for a device.
    *
    * @param options.precision dtype in which matrices are multiplied, default f32
+   * @param options.onNeed called before a run that needs more memory on the CPU than all runs before it
    * @throws RuntimeError if onnxruntime rejects the graph.
+   * @throws OutOfMemoryError if there is no memory for it.
    */
   static async compile(
     graph: Graph,
-    { precision, ...options }: ComputeOptions & { precision?: Precision } = {},
+    { precision, onNeed, ...options }: ComputeOptions & ProgramOptions = {},
   ): Promise<Program> {
-    return await Program.load(graph, deviceModel(graph, options.device ?? 'cpu', precision), options);
+    const model = deviceModel(graph, options.device ?? 'cpu', precision);
+    return await Program.load(graph, model, options, { plan: new MemoryPlan(graph), onNeed });
   }
 
   /**
@@ -69,6 +112,7 @@ export class Program {
     signature: ProgramSignature,
     model: DeviceModel,
     options: ComputeOptions = {},
+    memory: MemoryOptions = {},
   ): Promise<Program> {
     const { device = 'cpu' } = options;
     try {
@@ -76,8 +120,9 @@ export class Program {
         withUnconvertedOutput(model.bytes),
         sessionOptions(options, model.hostNodes),
       );
-      return new Program(signature, session, device);
+      return new Program(signature, session, { device, ...memory });
     } catch (cause) {
+      if (isOutOfMemory(cause)) throw outOfMemory(signature.name, cause);
       throw new RuntimeError(
         `program "${signature.name}" could not be loaded on ${device}: ${reason(cause)}`,
         {
@@ -98,12 +143,45 @@ export class Program {
    * @returns every output; for outputs in `into`, the given buffer itself
    * @throws ShapeError if an input is missing, or an input or buffer has the wrong dtype or dims.
    * @throws RuntimeError if the run fails.
+   * @throws OutOfMemoryError if memory runs out.
    */
   async run(
     feeds: Feeds,
     options: { into?: Readonly<Record<string, HostTensor>> } = {},
   ): Promise<Record<string, HostTensor>> {
     const sizes = this.checkFeeds(feeds);
+    this.tellNeed(sizes);
+    try {
+      return await this.runChecked(feeds, sizes, options);
+    } catch (cause) {
+      if (isOutOfMemory(cause)) throw outOfMemory(this.name, cause, this.neededBytes(sizes));
+      throw cause;
+    }
+  }
+
+  /**
+   * Estimates the memory that a run takes besides its inputs, in bytes: intermediate values and outputs. Undefined
+   * for a program of another process.
+   */
+  private neededBytes(sizes: ReadonlyMap<string, number>): number | undefined {
+    return this.plan && ARENA_RATIO * this.plan.peakBytes(sizes);
+  }
+
+  /** Tells the listener of a run that needs more memory than all before it. */
+  private tellNeed(sizes: ReadonlyMap<string, number>): void {
+    if (!this.onNeed || this.device !== 'cpu') return;
+    const bytes = this.neededBytes(sizes) ?? 0;
+    if (bytes <= this.largest) return;
+    // The arena keeps the memory of earlier runs.
+    this.onNeed({ program: this.name, bytes, moreBytes: bytes - this.largest });
+    this.largest = bytes;
+  }
+
+  private async runChecked(
+    feeds: Feeds,
+    sizes: ReadonlyMap<string, number>,
+    options: { into?: Readonly<Record<string, HostTensor>> },
+  ): Promise<Record<string, HostTensor>> {
     const ortFeeds: Record<string, OrtTensor> = {};
     for (const input of this.inputs) ortFeeds[input.name] = await this.fed(feeds[input.name]!);
     const outputs: Record<string, HostTensor> = {};
@@ -212,6 +290,9 @@ export class Program {
   }
 }
 
+/** Memory of onnxruntime's arena for one byte of live intermediate values: it keeps blocks of sizes that are free now. */
+const ARENA_RATIO = 1;
+
 /** Size of a dimension that an input has as such, or whose names all have sizes. */
 const sizeOf = (dim: Dim, sizes: ReadonlyMap<string, number>): number | undefined =>
   typeof dim === 'number' ? dim : (sizes.get(dim) ?? evaluateDim(dim, sizes));
@@ -220,5 +301,18 @@ const sizeOf = (dim: Dim, sizes: ReadonlyMap<string, number>): number | undefine
 export const lengthOf = (tensor: HostTensor): number => keptTensor(tensor)?.elements ?? tensor.data.length;
 
 const bytesOf = ({ dtype, dims }: HostTensor): number => elementCount(dims) * dtypes[dtype].bytes;
+
+/** Makes the error of a program that memory cannot be had for. */
+function outOfMemory(program: string, cause: unknown, neededBytes?: number): OutOfMemoryError {
+  const need =
+    neededBytes === undefined
+      ? ''
+      : `: a run of this size takes about ${formatBytes(neededBytes)} besides weights, and ${formatBytes(availableMemory())} are available`;
+  return new OutOfMemoryError(`program "${program}" ran out of memory${need}`, {
+    cause,
+    neededBytes,
+    help: 'use smaller batches or shorter texts, or free memory',
+  });
+}
 
 const reason = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

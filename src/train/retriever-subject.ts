@@ -16,6 +16,7 @@ import type { Batches } from './pair-batches.ts';
 import { runCard } from './run-card.ts';
 import { ADAPTER, MODEL } from './run-folder.ts';
 import { methodOptions, type TrainSettings } from './settings.ts';
+import { memoryNotes } from './step-memory.ts';
 import type { Subject } from './subject.ts';
 
 /** Parts from which `trainRetriever` makes the subject of a run. */
@@ -97,6 +98,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         ...(onProgress && { onProgress }),
         ...(onBackground && { onBackground }),
         ...(onNote && { onNote }),
+        onNeed: memoryNotes({ settings, tokens }, onNote),
         ...(signal && { signal }),
       });
     },

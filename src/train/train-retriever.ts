@@ -41,6 +41,7 @@ import {
   type TrainOptions,
   type TrainSettings,
 } from './settings.ts';
+import { withMemoryError } from './step-memory.ts';
 import { unknownTextsNote } from './unknown-texts.ts';
 
 /** Result of training a retriever. */
@@ -159,23 +160,25 @@ async function trainInFolder(
       callbacks,
     );
     if (progress === 'saved') await completeRun(out, retriever);
-    const result = await runTraining(
-      subject,
-      {
-        ...settings,
-        evalEvery: settings.evalEvery ?? undefined,
-        saveEvery: settings.saveEvery ?? undefined,
-        folder: out,
-        compute,
-        resume: begun,
-        identity: runIdentity(settings, fingerprint),
-        begin: () => startRun(out, settings, fingerprint, retriever),
-        trainingBegins,
-        resumeCommand: `undrift train --out ${out} --resume`,
-        totalSteps,
-        totalBatches,
-      },
-      callbacks,
+    const result = await withMemoryError({ settings, tokens }, () =>
+      runTraining(
+        subject,
+        {
+          ...settings,
+          evalEvery: settings.evalEvery ?? undefined,
+          saveEvery: settings.saveEvery ?? undefined,
+          folder: out,
+          compute,
+          resume: begun,
+          identity: runIdentity(settings, fingerprint),
+          begin: () => startRun(out, settings, fingerprint, retriever),
+          trainingBegins,
+          resumeCommand: `undrift train --out ${out} --resume`,
+          totalSteps,
+          totalBatches,
+        },
+        callbacks,
+      ),
     );
     const model = join(out, MODEL);
     const { embeddingSpace } = (await readJson(join(model, 'undrift.json'))) as { embeddingSpace: string };

@@ -82,3 +82,27 @@ export class ShapeError extends UndriftError {}
 
 /** Failure to load or to run a program of onnxruntime. */
 export class RuntimeError extends UndriftError {}
+
+/** Memory that could not be had. */
+export class OutOfMemoryError extends RuntimeError {
+  /** Estimate of the memory that was needed, in bytes; undefined where it is not known. */
+  readonly neededBytes: number | undefined;
+
+  constructor(
+    message: string,
+    options: { help?: string; cause?: unknown; neededBytes?: number | undefined } = {},
+  ) {
+    super(message, options);
+    this.neededBytes = options.neededBytes;
+  }
+}
+
+/** What onnxruntime, the C++ library, the drivers and V8 say when memory cannot be had. */
+const NO_MEMORY =
+  /bad_alloc|failed to allocate memory|allocation failed|cannot allocate memory|out of memory|out_of_memory|cudaErrorMemoryAllocation|invalid array buffer length/i;
+
+/** Tells whether an error says that memory could not be had. */
+export function isOutOfMemory(error: unknown): boolean {
+  if (error instanceof OutOfMemoryError) return true;
+  return NO_MEMORY.test(error instanceof Error ? error.message : String(error));
+}

@@ -7,6 +7,7 @@ import type { Temperature } from '../../objective/temperature.ts';
 import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
+import type { MemoryListener } from '../../runtime/program.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import type { NoteListener } from '../../util/option-name.ts';
 import type { GivenValues, OptionTable } from '../../util/option-table.ts';
@@ -107,6 +108,8 @@ export interface MethodContext {
   readonly onBackground?: (progress: Progress) => void;
   /** Reports a fact to the user, once. */
   readonly onNote?: NoteListener;
+  /** Called before a step that needs more memory than all before it. Methods hand it to the programs that embed a batch. */
+  readonly onNeed?: MemoryListener;
   /** Logs figures of a kind of their own, outside of the lines of steps. */
   readonly onEvent?: (kind: string, values: Readonly<Record<string, number>>) => void;
   /**

@@ -82,7 +82,10 @@ export class ContrastiveStep {
     graph.output('queryEmbeddings', queries);
     for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
     outputGradients(scaledLoss(trainingLoss, context), declared.targets);
-    return new ContrastiveStep(context, await Program.compile(graph, { ...compute, precision }));
+    return new ContrastiveStep(
+      context,
+      await Program.compile(graph, { ...compute, precision, onNeed: context.onNeed }),
+    );
   }
 
   /**
