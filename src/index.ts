@@ -413,7 +413,14 @@ export { float32, type HostTensor, hostTensor, scalarValue } from './runtime/hos
 export { joinParameters, type ModelParameters } from './runtime/join-parameters.ts';
 export { Learner, type LearnerOptions, type UpdateOptions } from './runtime/learner.ts';
 export type { LossScale } from './runtime/loss-scale.ts';
-export { type Feeds, Program, type ProgramSignature } from './runtime/program.ts';
+export {
+  type Feeds,
+  type MemoryListener,
+  type MemoryNeed,
+  Program,
+  type ProgramOptions,
+  type ProgramSignature,
+} from './runtime/program.ts';
 
 /** Files, errors, and the type of progress reports. */
 
@@ -428,6 +435,7 @@ export type { LoadedTensor, TensorData } from './io/tensor-data.ts';
 export {
   DataError,
   type MarkedMessage,
+  OutOfMemoryError,
   type Place,
   RuntimeError,
   ShapeError,
