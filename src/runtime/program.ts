@@ -100,7 +100,7 @@ export class Program {
     { precision, onNeed, ...options }: ComputeOptions & ProgramOptions = {},
   ): Promise<Program> {
     const model = deviceModel(graph, options.device ?? 'cpu', precision);
-    return await Program.load(graph, model, options, { plan: new MemoryPlan(graph), onNeed });
+    return await Program.open(graph, model, options, { plan: new MemoryPlan(graph), onNeed });
   }
 
   /**
@@ -112,7 +112,15 @@ export class Program {
     signature: ProgramSignature,
     model: DeviceModel,
     options: ComputeOptions = {},
-    memory: MemoryOptions = {},
+  ): Promise<Program> {
+    return await Program.open(signature, model, options, {});
+  }
+
+  private static async open(
+    signature: ProgramSignature,
+    model: DeviceModel,
+    options: ComputeOptions,
+    memory: MemoryOptions,
   ): Promise<Program> {
     const { device = 'cpu' } = options;
     try {
