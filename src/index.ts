@@ -261,6 +261,7 @@ export type { IndexingOptions } from './text/indexing-options.ts';
 export { InvertedIndex, type QueryTerm, type RankedRows, type Weighting } from './text/inverted-index.ts';
 export { LEXICAL_RANKERS, type LexicalOptions, type LexicalRanker } from './text/lexical-rankers.ts';
 export type { RowOrder } from './text/row-heap.ts';
+export type { TermIds } from './text/term-ids.ts';
 export type { TermPostings } from './text/term-postings.ts';
 export { TfIdf, type TfIdfOptions } from './text/tfidf.ts';
 
