@@ -15,7 +15,7 @@ const IN_PLACE: ReadonlySet<OpType> = new Set<OpType>([
 ]);
 
 /**
- * Plan of the memory of a graph's intermediate values: which of them live at the same time when onnxruntime runs
+ * Plan of the memory of a graph's values: which of them live at the same time when onnxruntime runs
  * the nodes in its order, one after the other.
  */
 export class MemoryPlan {
@@ -23,9 +23,11 @@ export class MemoryPlan {
   /** Position after which a value is free; values that are outputs are not part of the plan. */
   private readonly lastUse = new Map<Tensor, number>();
   private readonly kept: ReadonlySet<Tensor>;
+  private readonly outputs: readonly Tensor[];
 
   constructor(graph: Graph) {
     this.order = executionOrder(graph);
+    this.outputs = [...graph.outputs.values()];
     this.kept = new Set([...graph.outputs.values()].map(ownerOf));
     for (const [position, node] of this.order.entries()) {
       for (const input of node.inputs) this.lastUse.set(ownerOf(input), position);
@@ -33,8 +35,8 @@ export class MemoryPlan {
   }
 
   /**
-   * Computes the largest number of bytes that intermediate values take at one time. Inputs and outputs of the
-   * graph are not counted.
+   * Computes the largest number of bytes that values take at one time: all outputs, and the intermediate values.
+   * Inputs are not counted.
    *
    * @param sizes  sizes of the named dimensions
    */
@@ -50,8 +52,8 @@ export class MemoryPlan {
       }
     }
     const freed = new Set<Tensor>();
-    let live = 0;
-    let peak = 0;
+    let live = this.outputs.reduce((sum, output) => sum + bytesOf(output), 0);
+    let peak = live;
     for (const [position, node] of this.order.entries()) {
       const ending = ends.get(position) ?? [];
       if (!VIEWS.has(node.op)) {

@@ -298,8 +298,11 @@ export class Program {
   }
 }
 
-/** Memory of onnxruntime's arena for one byte of live intermediate values: it keeps blocks of sizes that are free now. */
-const ARENA_RATIO = 1;
+/**
+ * Memory of onnxruntime for one byte of live values, since its arena keeps free blocks. Resident memory was 0.7 to 1.3
+ * times the estimate in seven steps of static encoders and transformers (`docs/fine-tuning.md`).
+ */
+const ARENA_RATIO = 1.15;
 
 /** Size of a dimension that an input has as such, or whose names all have sizes. */
 const sizeOf = (dim: Dim, sizes: ReadonlyMap<string, number>): number | undefined =>

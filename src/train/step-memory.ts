@@ -24,7 +24,11 @@ export function memoryNotes(
   available: () => number = availableMemory,
 ): MemoryListener {
   let noted = 0;
-  return ({ bytes, moreBytes }: MemoryNeed) => {
+  /** Bytes that each program of a step takes; none gives memory back to another. */
+  const taken = new Map<string, number>();
+  return ({ program, bytes: own, moreBytes }: MemoryNeed) => {
+    taken.set(program, own);
+    const bytes = [...taken.values()].reduce((sum, each) => sum + each, 0);
     const left = available();
     if (moreBytes <= left || bytes < 1.25 * noted) return;
     noted = bytes;
