@@ -60,7 +60,7 @@ export async function indexPassages(
   await saveEncoder(store, retriever, space.id);
   await store.commit(async (draft) => {
     await draft.addSpace(space);
-    if (draft.head.current === null) draft.setCurrent(space.id);
+    if (draft.head.current === null) draft.set({ current: space.id });
   });
   const rows = new PassageRows(store.head.terms);
   const isStatic = retriever.encoder.moduleClass === 'StaticEmbedding';

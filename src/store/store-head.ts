@@ -20,6 +20,33 @@ export interface StoredSpace {
   readonly added: number;
 }
 
+/**
+ * Corrector between two spaces of a store: vectors of passages that are not embedded in the space `to` yet are moved there from the
+ * space `from`. It lies in `correctors/FROM-TO/`.
+ */
+export interface StoredBridge {
+  /** Space of the vectors that are moved. */
+  readonly from: string;
+  /** Space that they are moved to. */
+  readonly to: string;
+  /** Kind of corrector. */
+  readonly kind: string;
+  /** Number of passages that it was fitted to. */
+  readonly sample: number;
+  /** Mean squared distance between moved and true vectors, over passages that it was not fitted to. */
+  readonly heldOutError: number;
+}
+
+/** Migration of a store from one encoder to another. */
+export interface StoredMigration {
+  /** Space of the former encoder. */
+  readonly from: string;
+  /** Space of the new encoder. */
+  readonly to: string;
+  /** Time of its start, in milliseconds since 1970. */
+  readonly started: number;
+}
+
 /** Settings of the index terms of a store's BM25. */
 export interface StoredTerms {
   readonly language: string;
@@ -38,6 +65,10 @@ export interface StoreHead {
   readonly nextPassage: number;
   /** Embedding spaces, in the order in which they were added. */
   readonly spaces: readonly StoredSpace[];
+  /** Correctors between spaces. */
+  readonly bridges: readonly StoredBridge[];
+  /** Migration that is under way; null if there is none. */
+  readonly migration: StoredMigration | null;
   /** Id of the space that queries are embedded in; null before the first. */
   readonly current: string | null;
   /** Settings of the index terms. */
@@ -98,8 +129,21 @@ export function parseHead(json: Json, file: string): StoreHead {
       added: check.count(found, 'added'),
     };
   });
+  const isSpace = (id: unknown) => spaces.some((space) => space.id === id);
+  const bridges = check.array(json, 'bridges').map((bridge, i) => {
+    const found = isObject(bridge) ? bridge : check.fail(`bridges[${i}]`, 'an object', bridge);
+    const { heldOutError } = found;
+    if (typeof heldOutError !== 'number') check.fail('heldOutError', 'a number', heldOutError);
+    return {
+      from: check.text(found, 'from'),
+      to: check.text(found, 'to'),
+      kind: check.text(found, 'kind'),
+      sample: check.count(found, 'sample'),
+      heldOutError: heldOutError as number,
+    };
+  });
   const { current } = json;
-  if (current !== null && !spaces.some(({ id }) => id === current)) {
+  if (current !== null && !isSpace(current)) {
     check.fail('current', 'the id of one of the spaces', current);
   }
   const terms = check.object(json, 'terms');
@@ -107,6 +151,8 @@ export function parseHead(json: Json, file: string): StoreHead {
     versions: versions as Record<string, number>,
     nextPassage: check.count(json, 'nextPassage'),
     spaces,
+    bridges,
+    migration: parseMigration(json, check),
     current: current as string | null,
     terms: {
       language: check.text(terms, 'language'),
@@ -114,6 +160,13 @@ export function parseHead(json: Json, file: string): StoreHead {
       stopWords: check.flag(terms, 'stopWords'),
     },
   };
+}
+
+function parseMigration(json: Json, check: Fields): StoredMigration | null {
+  const { migration } = json;
+  if (migration === null) return null;
+  const found = isObject(migration) ? migration : check.fail('migration', 'an object or null', migration);
+  return { from: check.text(found, 'from'), to: check.text(found, 'to'), started: check.count(found, 'started') };
 }
 
 /** Checks of single fields, with errors that name the file and the field. */

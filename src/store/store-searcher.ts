@@ -10,6 +10,7 @@ import type { StoredPassage } from './passage-table.ts';
 import type { Store, StoreSnapshot } from './store.ts';
 import { loadEncoder } from './stored-encoder.ts';
 import { openStoredIndex } from './stored-index.ts';
+import { openVectors, type VectorSource } from './vector-source.ts';
 
 /** Way of finding passages. */
 export type SearchMode = 'dense' | 'bm25' | 'hybrid';
@@ -49,16 +50,31 @@ export interface SearcherOptions extends ComputeOptions {
   readonly memoryBytes?: number | undefined;
 }
 
+/** Index over the vectors of a snapshot. */
+interface OpenIndex {
+  readonly snapshot: StoreSnapshot;
+  readonly source: Promise<VectorSource>;
+  readonly index: Promise<SearchIndex>;
+}
+
+async function free(open: OpenIndex | undefined): Promise<void> {
+  await (await open?.index)?.dispose();
+  await (await open?.source)?.dispose();
+}
+
 /** Searches a store. It keeps the model of the current space and, if they fit, its vectors in memory. */
 export class StoreSearcher {
   private readonly store: Store;
   private readonly options: SearcherOptions;
+  private readonly compute: ComputeOptions;
   private encoder: { space: string; retriever: Promise<Retriever> } | undefined;
-  private exact: { snapshot: StoreSnapshot; index: Promise<SearchIndex> } | undefined;
+  private exact: OpenIndex | undefined;
 
   constructor(store: Store, options: SearcherOptions = {}) {
+    const { memoryBytes: _, ...compute } = options;
     this.store = store;
     this.options = options;
+    this.compute = compute;
   }
 
   /**
@@ -92,13 +108,13 @@ export class StoreSearcher {
       this.encoder = { space, retriever: loadEncoder(this.store, space) };
       if (former) await (await former.retriever).dispose();
     }
-    return await (await this.encoder.retriever).encode('query', [text], this.options);
+    return await (await this.encoder.retriever).encode('query', [text], this.compute);
   }
 
   /** Frees the model and the vectors. */
   async dispose(): Promise<void> {
     await (await this.encoder?.retriever)?.dispose();
-    await (await this.exact?.index)?.dispose();
+    await free(this.exact);
   }
 
   private async dense(
@@ -123,19 +139,15 @@ export class StoreSearcher {
         return { rows: pids, scores };
       }
     }
-    if (condition !== undefined) {
-      const among = new Set<number>();
-      for await (const pids of snapshot.passages.pids(condition)) for (const pid of pids) among.add(pid);
-      const index = await openStoredIndex(snapshot.embeddings(space), {
-        ...this.options,
-        embeddingSpace: space,
-        among,
-      });
-      const found = await index.search(query, k);
-      await index.dispose();
-      return found;
-    }
-    return await (await this.exactIndex(snapshot, space)).search(query, k);
+    if (condition === undefined) return await (await this.exactIndex(snapshot, space)).search(query, k);
+    const among = new Set<number>();
+    for await (const pids of snapshot.passages.pids(condition)) for (const pid of pids) among.add(pid);
+    const source = await openVectors(this.store, snapshot, space, { ...this.compute, among });
+    const index = await openStoredIndex(source, this.options);
+    const found = await index.search(query, k);
+    await index.dispose();
+    await source.dispose();
+    return found;
   }
 
   private async bm25(
@@ -152,9 +164,10 @@ export class StoreSearcher {
   private async exactIndex(snapshot: StoreSnapshot, space: string): Promise<SearchIndex> {
     if (this.exact?.snapshot !== snapshot) {
       const former = this.exact;
-      const index = openStoredIndex(snapshot.embeddings(space), { ...this.options, embeddingSpace: space });
-      this.exact = { snapshot, index };
-      if (former) await (await former.index).dispose();
+      const source = openVectors(this.store, snapshot, space, this.compute);
+      const index = source.then((vectors) => openStoredIndex(vectors, this.options));
+      this.exact = { snapshot, source, index };
+      await free(former);
     }
     return await this.exact.index;
   }

@@ -11,6 +11,7 @@ import type { PassageInput } from './passage-input.ts';
 import { Store } from './store.ts';
 import { StoreSearcher } from './store-searcher.ts';
 import { openStoredIndex } from './stored-index.ts';
+import { openVectors } from './vector-source.ts';
 
 const TERMS = { language: 'any', stem: false, stopWords: false };
 const PASSAGES: PassageInput[] = [
@@ -233,17 +234,16 @@ describe('search in a store', () => {
       Array.from({ length: 300 }, (_, i) => ({ id: `d${i}`, text: `text ${i % 90} of ${i % 7}` })),
     );
     await indexPassages(store, retriever, [{ id: 'd5', text: 'text 6 of 2' }], compute);
-    const table = (await store.snapshot()).embeddings(space);
+    const snapshot = await store.snapshot();
     const queries = await retriever.encode('query', ['text 5', 'of 3'], compute);
-    const inMemory = await openStoredIndex(table, { embeddingSpace: space, ...compute });
-    const fromDisk = await openStoredIndex(table, { embeddingSpace: space, memoryBytes: 0, ...compute });
+    const source = await openVectors(store, snapshot, space, compute);
+    const inMemory = await openStoredIndex(source, compute);
+    const fromDisk = await openStoredIndex(source, { memoryBytes: 0, ...compute });
     for (const k of [1, 10, 300, 500]) {
       expect(await fromDisk.search(queries, k)).toEqual(await inMemory.search(queries, k));
     }
     const among = new Set([5, 6, 7, 250]);
-    const part = await openStoredIndex(table, { embeddingSpace: space, among, ...compute });
-    expect([...(await part.search(queries, 10)).rows].sort((a, b) => a - b)).toEqual([
-      5, 5, 6, 6, 7, 7, 250, 250,
-    ]);
+    const part = await openStoredIndex(await openVectors(store, snapshot, space, { among, ...compute }), compute);
+    expect([...(await part.search(queries, 10)).rows].sort((a, b) => a - b)).toEqual([5, 5, 6, 6, 7, 7, 250, 250]);
   });
 });

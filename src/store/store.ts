@@ -45,8 +45,10 @@ export interface StoreDraft extends StoreSnapshot {
   takePids(count: number): Int32Array;
   /** Adds an embedding space, or returns the table of one that exists. */
   addSpace(space: StoredSpace): Promise<EmbeddingTable>;
-  /** Sets the space that queries are embedded in. */
-  setCurrent(space: string): void;
+  /** Sets other fields of the head. */
+  set(fields: Partial<Pick<StoreHead, 'current' | 'bridges' | 'migration'>>): void;
+  /** Removes an embedding space with its vectors and its correctors. */
+  removeSpace(space: string): Promise<void>;
 }
 
 /**
@@ -183,7 +185,8 @@ export class Store {
     if (this.isUnclean) await this.rollBack();
     this.isUnclean = true;
     const { lance } = this;
-    let { nextPassage, spaces, current } = this.current;
+    let { nextPassage, spaces, ...fields } = this.current;
+    const dropped: string[] = [];
     const tables = new Map<string, EmbeddingTable>();
     for (const { id, dimension } of spaces) {
       tables.set(id, new EmbeddingTable(lance, await this.writable(tableName(id)), dimension));
@@ -204,8 +207,15 @@ export class Store {
         spaces = [...spaces, space];
         return table;
       },
-      setCurrent: (space) => {
-        current = space;
+      set: (changed) => {
+        fields = { ...fields, ...changed };
+      },
+      removeSpace: async (id) => {
+        spaces = spaces.filter((space) => space.id !== id);
+        tables.delete(id);
+        const bridges = fields.bridges.filter(({ from, to }) => from !== id && to !== id);
+        fields = { ...fields, bridges };
+        dropped.push(tableName(id));
       },
     });
     const versions: Record<string, number> = {};
@@ -214,9 +224,11 @@ export class Store {
       versions[name] = await table.version();
       if (versions[name] !== this.current.versions[name]) await this.durable(name).sync();
     }
-    const head = { ...this.current, versions, nextPassage, spaces, current };
+    const head = { ...fields, versions, nextPassage, spaces };
     await this.file.write(head);
     this.current = head;
+    // Only now: until the head is written, the space is part of the store. A kill before this leaves files that no head names.
+    for (const name of dropped) await this.drop(name);
     this.reading = undefined;
     this.isUnclean = false;
     return result;
@@ -250,6 +262,13 @@ export class Store {
       this.onNote(`table ${name}: version ${list}, which a writer did not finish, is set aside`);
     }
     return removed.length;
+  }
+
+  private async drop(name: string): Promise<void> {
+    this.tables.get(name)?.close();
+    this.tables.delete(name);
+    this.folders.delete(name);
+    await this.connection.dropTable(name);
   }
 
   private async writable(name: string): Promise<Table> {
@@ -323,7 +342,15 @@ async function createTables(
   const version = await passages.version();
   passages.close();
   await new DurableFolder(join(folder, `${PASSAGES}.lance`)).sync();
-  return { versions: { [PASSAGES]: version }, nextPassage: 0, spaces: [], current: null, terms };
+  return {
+    versions: { [PASSAGES]: version },
+    nextPassage: 0,
+    spaces: [],
+    bridges: [],
+    migration: null,
+    current: null,
+    terms,
+  };
 }
 
 function noSpace(id: string, spaces: readonly StoredSpace[]): never {

@@ -3,8 +3,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import type { SearchIndex, SearchOptions, SearchResult } from '../search/search-index.ts';
 import { RowHeap } from '../text/row-heap.ts';
-import { UndriftError } from '../util/errors.ts';
-import type { EmbeddingTable } from './embedding-table.ts';
+import type { VectorSource } from './vector-source.ts';
 
 /** Share of the machine's memory that vectors may take before each search reads them from the disk. */
 const MEMORY_SHARE = 0.4;
@@ -13,32 +12,23 @@ const BLOCK_ROWS = 32_768;
 
 /** Settings of {@link openStoredIndex}. */
 export interface StoredIndexOptions extends ComputeOptions {
-  /** Id of the space of the embeddings. */
-  readonly embeddingSpace: string;
   /** Most bytes of vectors to keep in memory. Default 40 % of the machine's. */
   readonly memoryBytes?: number | undefined;
-  /** Numbers of the passages to search. Default all. */
-  readonly among?: ReadonlySet<number> | undefined;
 }
 
 /**
- * Makes an index for exact search over the embeddings of a table. The rows of its results are numbers of passages, and equal scores
- * are ordered by them.
+ * Makes an index for exact search over stored vectors. The rows of its results are numbers of passages, and equal scores are ordered
+ * by them.
  *
- * The vectors are kept in memory if they fit; otherwise each search streams them from the disk in blocks, and takes several queries
- * at the cost of one.
+ * The vectors are kept in memory if they fit; otherwise each search streams them in blocks, and takes several queries at the cost of
+ * one.
  */
-export async function openStoredIndex(
-  table: EmbeddingTable,
-  options: StoredIndexOptions,
-): Promise<SearchIndex> {
-  const { among, memoryBytes = MEMORY_SHARE * totalmem() } = options;
-  const size = among?.size ?? (await table.count());
-  if (size === 0) return new EmptyIndex(table.dimension, options.embeddingSpace);
-  // Tables are read in the order of their rows, and put into that of the passages' numbers: for a moment there are two copies.
-  return 2 * size * table.dimension * 4 <= memoryBytes
-    ? await loadIndex(table, size, options)
-    : new StreamedIndex(table, size, options);
+export async function openStoredIndex(source: VectorSource, options: StoredIndexOptions = {}): Promise<SearchIndex> {
+  const { memoryBytes = MEMORY_SHARE * totalmem(), ...compute } = options;
+  const { size, dimension } = source;
+  // Vectors arrive in the order of their tables, and are put into that of the passages' numbers: for a moment there are two copies.
+  const fits = 2 * size * dimension * 4 <= memoryBytes;
+  return fits ? await loadIndex(source, compute) : new StreamedIndex(source, compute);
 }
 
 class EmptyIndex implements SearchIndex {
@@ -59,21 +49,17 @@ class EmptyIndex implements SearchIndex {
 }
 
 /** Reads all vectors into memory. */
-async function loadIndex(
-  table: EmbeddingTable,
-  size: number,
-  { among, embeddingSpace, memoryBytes: _, ...compute }: StoredIndexOptions,
-): Promise<SearchIndex> {
-  const D = table.dimension;
+async function loadIndex(source: VectorSource, compute: ComputeOptions): Promise<SearchIndex> {
+  const { size, dimension: D, embeddingSpace } = source;
   const pids = new Int32Array(size);
   const vectors = new Float32Array(size * D);
   let count = 0;
-  for await (const part of among ? table.read([...among]) : table.stream()) {
-    if (count + part.pids.length > size) throw new UndriftError('the table grew while it was read');
+  for await (const part of source.stream()) {
     pids.set(part.pids, count);
     vectors.set(part.vectors, count * D);
     count += part.pids.length;
   }
+  if (count === 0) return new EmptyIndex(D, embeddingSpace);
   const sorted = inOrder(pids.subarray(0, count), vectors.subarray(0, count * D), D);
   return new NumberedIndex(sorted.pids, ExactIndex.create(sorted.vectors, D, { ...compute, embeddingSpace }));
 }
@@ -123,65 +109,66 @@ class NumberedIndex implements SearchIndex {
   }
 }
 
-/** Index that reads its vectors from the disk for every search. */
+/** Index that streams its vectors for every search. */
 class StreamedIndex implements SearchIndex {
-  readonly size: number;
-  readonly embeddingSpace: string;
-  private readonly table: EmbeddingTable;
-  private readonly options: StoredIndexOptions;
+  private readonly source: VectorSource;
+  private readonly compute: ComputeOptions;
 
-  constructor(table: EmbeddingTable, size: number, options: StoredIndexOptions) {
-    this.size = size;
-    this.table = table;
-    this.options = options;
-    this.embeddingSpace = options.embeddingSpace;
+  constructor(source: VectorSource, compute: ComputeOptions) {
+    this.source = source;
+    this.compute = compute;
+  }
+
+  get size(): number {
+    return this.source.size;
   }
 
   get dimension(): number {
-    return this.table.dimension;
+    return this.source.dimension;
+  }
+
+  get embeddingSpace(): string {
+    return this.source.embeddingSpace;
   }
 
   async search(queries: Float32Array, topK: number, options: SearchOptions = {}): Promise<SearchResult> {
     const B = queries.length / this.dimension;
-    const k = Math.min(topK, this.size);
-    const heaps = Array.from({ length: B }, () => new RowHeap(k, options.ties));
+    const heaps = Array.from({ length: B }, () => new RowHeap(Math.min(topK, this.size), options.ties));
     for await (const { pids, vectors } of this.blocks()) {
       const block = inOrder(pids, vectors, this.dimension);
-      const index = new NumberedIndex(
-        block.pids,
-        ExactIndex.create(block.vectors, this.dimension, this.options),
-      );
-      const found = await index.search(queries, k, options);
+      const exact = ExactIndex.create(block.vectors, this.dimension, this.compute);
+      const index = new NumberedIndex(block.pids, exact);
+      const found = await index.search(queries, Math.min(topK, this.size), options);
       for (const [b, heap] of heaps.entries()) {
         for (let i = b * found.k; i < (b + 1) * found.k; i++) heap.offer(found.rows[i]!, found.scores[i]!);
       }
       await index.dispose();
     }
     const best = heaps.map((heap) => heap.take());
-    const least = Math.min(...best.map(({ rows }) => rows.length));
+    const k = Math.min(...best.map(({ rows }) => rows.length));
     return {
-      rows: Int32Array.from(best.flatMap(({ rows }) => [...rows.subarray(0, least)])),
-      scores: Float32Array.from(best.flatMap(({ scores }) => [...scores.subarray(0, least)])),
-      k: least,
+      rows: Int32Array.from(best.flatMap(({ rows }) => [...rows.subarray(0, k)])),
+      scores: Float32Array.from(best.flatMap(({ scores }) => [...scores.subarray(0, k)])),
+      k,
     };
   }
 
   async dispose(): Promise<void> {}
 
-  /** Collects what the table gives in parts of other sizes. The arrays of a block are used again for the next. */
+  /** Joins what the source gives in parts of other sizes. The arrays of a block are used again for the next. */
   private async *blocks(): AsyncGenerator<{ pids: Int32Array; vectors: Float32Array }> {
     const D = this.dimension;
-    const { among } = this.options;
     const rows = Math.min(BLOCK_ROWS, this.size);
     const pids = new Int32Array(rows);
     const vectors = new Float32Array(rows * D);
     let count = 0;
-    for await (const part of this.table.stream()) {
-      for (let i = 0; i < part.pids.length; i++) {
-        if (among && !among.has(part.pids[i]!)) continue;
-        pids[count] = part.pids[i]!;
-        vectors.set(part.vectors.subarray(i * D, (i + 1) * D), count * D);
-        count += 1;
+    for await (const part of this.source.stream()) {
+      for (let start = 0; start < part.pids.length; ) {
+        const end = Math.min(part.pids.length, start + rows - count);
+        pids.set(part.pids.subarray(start, end), count);
+        vectors.set(part.vectors.subarray(start * D, end * D), count * D);
+        count += end - start;
+        start = end;
         if (count < rows) continue;
         yield { pids, vectors };
         count = 0;
