@@ -9,6 +9,7 @@ import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
 import { indexCommand } from './index-store.ts';
 import { INTERRUPTED_EXIT_CODE, TerminalIo } from './io.ts';
+import { migrateCommands } from './migrate.ts';
 import { mineCommand } from './mine.ts';
 import { packageVersion } from './package-version.ts';
 import { searchCommand } from './search.ts';
@@ -25,6 +26,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   indexCommand,
   searchCommand,
   statusCommand,
+  migrateCommands,
   mineCommand,
   correctCommand,
   exportCommand,

@@ -15,7 +15,18 @@ const compute = { threads: 1 };
 const old = smallRetriever({ kind: 'static' });
 const fresh = smallRetriever({ kind: 'static', seed: 11 });
 const [from, to] = [embeddingSpaceId(old), embeddingSpaceId(fresh)];
-const words = ['reads', 'a file', 'opens', 'whole', 'array', 'of bytes', 'returns', 'encoding', 'number', 'calls'];
+const words = [
+  'reads',
+  'a file',
+  'opens',
+  'whole',
+  'array',
+  'of bytes',
+  'returns',
+  'encoding',
+  'number',
+  'calls',
+];
 const passages = Array.from({ length: 400 }, (_, i) => ({
   id: `p${i}`,
   text: [i, i * 7, i * 13, i * 29, i >> 3].map((n) => words[n % 10]).join(' '),
@@ -46,11 +57,19 @@ const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, i) => su
 describe('a migration', () => {
   it('serves all passages at once, by corrected vectors until the new model has embedded them', async () => {
     const store = await indexed();
-    const chosen = await startMigration(store, fresh, { sample: 150, correctors: ['procrustes', 'ridge'], ...compute });
+    const chosen = await startMigration(store, fresh, {
+      sample: 150,
+      correctors: ['procrustes', 'ridge'],
+      ...compute,
+    });
     expect(chosen.sample).toBe(150);
     expect(chosen.heldOutError).toBeLessThan(chosen.staleError!);
     expect(store.head).toMatchObject({ current: to, migration: { from, to } });
-    const expected = await fresh.encode('document', passages.map(({ text }) => text), compute);
+    const expected = await fresh.encode(
+      'document',
+      passages.map(({ text }) => text),
+      compute,
+    );
     const truth = (pid: number) => expected.subarray(pid * 32, (pid + 1) * 32);
     const mixed = await vectorsOf(store);
     expect(mixed.size).toBe(400);
@@ -69,13 +88,23 @@ describe('a migration', () => {
     expect(store.head).toMatchObject({ current: to, migration: null, bridges: [], spaces: [{ id: to }] });
     const { folder } = store;
     await store.close();
-    expect(await storeStatus(await Store.open(folder))).toMatchObject({ spaces: [{ id: to, rows: 400, share: 1 }] });
+    expect(await storeStatus(await Store.open(folder))).toMatchObject({
+      spaces: [{ id: to, rows: 400, share: 1 }],
+    });
   });
 
   it('is undone, with passages of the meantime embedded by the former model', async () => {
     const store = await indexed();
     await startMigration(store, fresh, { sample: 100, correctors: ['ridge'], ...compute });
-    await indexPassages(store, fresh, [{ id: 'new', text: 'whole new file' }, { id: 'p3', text: 'opens bytes' }], compute);
+    await indexPassages(
+      store,
+      fresh,
+      [
+        { id: 'new', text: 'whole new file' },
+        { id: 'p3', text: 'opens bytes' },
+      ],
+      compute,
+    );
     expect(await rollBack(store, old, compute)).toBe(2);
     expect(store.head).toMatchObject({ current: from, migration: null });
     const found = await vectorsOf(store);
@@ -88,8 +117,19 @@ describe('a migration', () => {
   it('is planned from a sample, without a trace in the store', async () => {
     const store = await indexed();
     const before = structuredClone(store.head);
-    const plan = await planMigration(store, fresh, { model: 'new', sample: 100, correctors: ['ridge'], ...compute });
-    expect(plan).toMatchObject({ passages: 400, missing: 400, kind: 'ridge', sample: 100, to: { model: 'new' } });
+    const plan = await planMigration(store, fresh, {
+      model: 'new',
+      sample: 100,
+      correctors: ['ridge'],
+      ...compute,
+    });
+    expect(plan).toMatchObject({
+      passages: 400,
+      missing: 400,
+      kind: 'ridge',
+      sample: 100,
+      to: { model: 'new' },
+    });
     expect(plan.overlap).toBeGreaterThan(0.2);
     expect(plan.seconds).toBeGreaterThan(0);
     expect(store.head).toEqual(before);

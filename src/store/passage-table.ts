@@ -72,6 +72,15 @@ export class PassageTable {
     }
   }
 
+  /** Streams numbers and ids of all passages. */
+  async *ids(): AsyncGenerator<{ pid: number; id: string }> {
+    for await (const batch of this.table.query().select(['pid', 'id'])) {
+      const pids = batch.getChild('pid')!.toArray() as Int32Array;
+      const ids = batch.getChild('id')!;
+      for (const [row, pid] of pids.entries()) yield { pid, id: ids.get(row) as string };
+    }
+  }
+
   /** Streams the numbers of all passages, or of those that a condition holds for. */
   async *pids(condition?: string): AsyncGenerator<Int32Array> {
     const query = this.table.query().select(['pid']);

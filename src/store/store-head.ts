@@ -166,7 +166,11 @@ function parseMigration(json: Json, check: Fields): StoredMigration | null {
   const { migration } = json;
   if (migration === null) return null;
   const found = isObject(migration) ? migration : check.fail('migration', 'an object or null', migration);
-  return { from: check.text(found, 'from'), to: check.text(found, 'to'), started: check.count(found, 'started') };
+  return {
+    from: check.text(found, 'from'),
+    to: check.text(found, 'to'),
+    started: check.count(found, 'started'),
+  };
 }
 
 /** Checks of single fields, with errors that name the file and the field. */

@@ -1,7 +1,7 @@
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { fuseRanks, fuseScores, type RankedRows } from '../search/fusion.ts';
-import type { SearchIndex } from '../search/search-index.ts';
+import { type FusedRows, fuseRanks, fuseScores, type RankedRows } from '../search/fusion.ts';
+import type { SearchIndex, SearchResult } from '../search/search-index.ts';
 import { UsageError } from '../util/errors.ts';
 import type { ApproximateOptions } from './embedding-table.ts';
 import { filterSql, type MetadataFilter } from './filter.ts';
@@ -9,7 +9,7 @@ import { PassageRows } from './passage-input.ts';
 import type { StoredPassage } from './passage-table.ts';
 import type { Store, StoreSnapshot } from './store.ts';
 import { loadEncoder } from './stored-encoder.ts';
-import { openStoredIndex } from './stored-index.ts';
+import { openStoredIndex, type StoredIndexOptions } from './stored-index.ts';
 import { openVectors, type VectorSource } from './vector-source.ts';
 
 /** Way of finding passages. */
@@ -46,6 +46,10 @@ export interface StoreHit extends StoredPassage {
 
 /** Settings of a {@link StoreSearcher}. */
 export interface SearcherOptions extends ComputeOptions {
+  /** Space to search in. Default the current one of the store. */
+  readonly space?: string | undefined;
+  /** Find passages without a vector in this space by those of other spaces, moved by the store's correctors. Default true. */
+  readonly corrected?: boolean | undefined;
   /** Most bytes of vectors to keep in memory. Default 40 % of the machine's. */
   readonly memoryBytes?: number | undefined;
 }
@@ -67,14 +71,16 @@ export class StoreSearcher {
   private readonly store: Store;
   private readonly options: SearcherOptions;
   private readonly compute: ComputeOptions;
+  private readonly indexOptions: StoredIndexOptions;
   private encoder: { space: string; retriever: Promise<Retriever> } | undefined;
   private exact: OpenIndex | undefined;
 
   constructor(store: Store, options: SearcherOptions = {}) {
-    const { memoryBytes: _, ...compute } = options;
+    const { memoryBytes: _, space: __, corrected: ___, ...compute } = options;
     this.store = store;
     this.options = options;
     this.compute = compute;
+    this.indexOptions = { ...compute, memoryBytes: options.memoryBytes };
   }
 
   /**
@@ -83,32 +89,59 @@ export class StoreSearcher {
    * @throws UsageError for an empty text, a dense search of a store without vectors, and an approximate search without index
    */
   async search(text: string, options: StoreSearchOptions = {}): Promise<StoreHit[]> {
-    const { mode = 'hybrid', topK = 10 } = options;
     if (text.trim() === '') throw new UsageError('the text to search for is empty');
     const snapshot = await this.store.snapshot();
-    const depth = mode === 'hybrid' ? (options.candidates ?? Math.max(100, 10 * topK)) : topK;
-    const dense = mode === 'bm25' ? undefined : await this.dense(snapshot, text, depth, options);
-    const bm25 = mode === 'dense' ? undefined : await this.bm25(snapshot, text, depth, options);
-    const found = dense && bm25 ? fused(dense, bm25, options.denseWeight) : (dense ?? bm25)!;
-    const rows = Array.from(found.rows).slice(0, topK);
+    const [found] = await this.rankAll(snapshot, [text], options);
+    const { rows, scores, parts } = found!;
     const passages = new Map((await snapshot.passages.read(rows)).map((passage) => [passage.pid, passage]));
-    const parts = dense && bm25 && partsOf(dense, bm25);
     return rows.flatMap((pid, i) => {
       const passage = passages.get(pid);
       if (!passage) return [];
-      return { ...passage, rank: i + 1, score: found.scores[i]!, ...(parts && { parts: parts(pid) }) };
+      return { ...passage, rank: i + 1, score: scores[i]!, ...(parts && { parts: parts(pid) }) };
     });
   }
 
-  /** Embeds a text as a query in the current space. */
-  async embed(text: string): Promise<Float32Array> {
+  /**
+   * Ranks passages for several texts, which takes less time than one search for each.
+   *
+   * @returns  numbers of passages and scores for each text, best first
+   */
+  async rank(texts: readonly string[], options: StoreSearchOptions = {}): Promise<FusedRows[]> {
+    return await this.rankAll(await this.store.snapshot(), texts, options);
+  }
+
+  private async rankAll(
+    snapshot: StoreSnapshot,
+    texts: readonly string[],
+    options: StoreSearchOptions,
+  ): Promise<Ranking[]> {
+    const { mode = 'hybrid', topK = 10 } = options;
+    const depth = mode === 'hybrid' ? (options.candidates ?? Math.max(100, 10 * topK)) : topK;
+    const dense = mode === 'bm25' ? undefined : await this.dense(snapshot, texts, depth, options);
+    const bm25: RankedRows[] = [];
+    if (mode !== 'dense') {
+      for (const text of texts) bm25.push(await this.bm25(snapshot, text, depth, options));
+    }
+    return texts.map((_, i) => {
+      const both = mode === 'hybrid';
+      const found = both ? fused(dense![i]!, bm25[i]!, options.denseWeight) : (dense ?? bm25)[i]!;
+      return {
+        rows: Array.from(found.rows).slice(0, topK),
+        scores: Array.from(found.scores).slice(0, topK),
+        ...(both && { parts: partsOf(dense![i]!, bm25[i]!) }),
+      };
+    });
+  }
+
+  /** Embeds texts as queries in the current space: f32[texts, D]. */
+  async embed(texts: readonly string[]): Promise<Float32Array> {
     const space = this.currentSpace();
     if (this.encoder?.space !== space) {
       const former = this.encoder;
       this.encoder = { space, retriever: loadEncoder(this.store, space) };
       if (former) await (await former.retriever).dispose();
     }
-    return await (await this.encoder.retriever).encode('query', [text], this.compute);
+    return await (await this.encoder.retriever).encode('query', texts, this.compute);
   }
 
   /** Frees the model and the vectors. */
@@ -119,14 +152,17 @@ export class StoreSearcher {
 
   private async dense(
     snapshot: StoreSnapshot,
-    text: string,
+    texts: readonly string[],
     k: number,
     { filter = [], approximate }: StoreSearchOptions,
-  ): Promise<RankedRows> {
+  ): Promise<RankedRows[]> {
     const space = this.currentSpace();
-    const query = await this.embed(text);
+    const queries = await this.embed(texts);
     const condition = filterSql(filter);
     if (approximate) {
+      if (condition !== undefined) {
+        throw new UsageError('an approximate search takes no filter', { help: 'search exactly' });
+      }
       const table = snapshot.embeddings(space);
       if ((await table.approximate()) === undefined) {
         throw new UsageError('the store has no index for approximate search', {
@@ -134,20 +170,26 @@ export class StoreSearcher {
         });
       }
       const settings = approximate === true ? {} : approximate;
-      if (condition === undefined) {
-        const { pids, scores } = await table.searchApproximately(query, k, settings);
-        return { rows: pids, scores };
+      const D = table.dimension;
+      const found: RankedRows[] = [];
+      for (let start = 0; start < queries.length; start += D) {
+        const best = await table.searchApproximately(queries.subarray(start, start + D), k, settings);
+        found.push({ rows: best.pids, scores: best.scores });
       }
+      return found;
     }
-    if (condition === undefined) return await (await this.exactIndex(snapshot, space)).search(query, k);
+    if (condition === undefined) {
+      return splitRows(await (await this.exactIndex(snapshot, space)).search(queries, k), texts.length);
+    }
     const among = new Set<number>();
     for await (const pids of snapshot.passages.pids(condition)) for (const pid of pids) among.add(pid);
-    const source = await openVectors(this.store, snapshot, space, { ...this.compute, among });
-    const index = await openStoredIndex(source, this.options);
-    const found = await index.search(query, k);
+    const { corrected } = this.options;
+    const source = await openVectors(this.store, snapshot, space, { ...this.compute, among, corrected });
+    const index = await openStoredIndex(source, this.indexOptions);
+    const found = await index.search(queries, k);
     await index.dispose();
     await source.dispose();
-    return found;
+    return splitRows(found, texts.length);
   }
 
   private async bm25(
@@ -164,8 +206,9 @@ export class StoreSearcher {
   private async exactIndex(snapshot: StoreSnapshot, space: string): Promise<SearchIndex> {
     if (this.exact?.snapshot !== snapshot) {
       const former = this.exact;
-      const source = openVectors(this.store, snapshot, space, this.compute);
-      const index = source.then((vectors) => openStoredIndex(vectors, this.options));
+      const { corrected } = this.options;
+      const source = openVectors(this.store, snapshot, space, { ...this.compute, corrected });
+      const index = source.then((vectors) => openStoredIndex(vectors, this.indexOptions));
       this.exact = { snapshot, source, index };
       await free(former);
     }
@@ -173,13 +216,25 @@ export class StoreSearcher {
   }
 
   private currentSpace(): string {
-    const { current } = this.store.head;
+    const current = this.options.space ?? this.store.head.current;
     if (current !== null) return current;
     throw new UsageError('the store has no vectors yet', {
       help: 'undrift index --model MODEL --store STORE',
     });
   }
 }
+
+/** Ranking of one text, with the parts of its scores where there are two. */
+interface Ranking extends FusedRows {
+  readonly parts?: (pid: number) => StoreHit['parts'] & {};
+}
+
+/** Splits the result of a search for several queries. */
+const splitRows = ({ rows, scores, k }: SearchResult, queries: number): RankedRows[] =>
+  Array.from({ length: queries }, (_, i) => ({
+    rows: rows.subarray(i * k, (i + 1) * k),
+    scores: scores.subarray(i * k, (i + 1) * k),
+  }));
 
 const fused = (dense: RankedRows, bm25: RankedRows, denseWeight: number | undefined): RankedRows =>
   denseWeight === undefined

@@ -23,7 +23,10 @@ export interface StoredIndexOptions extends ComputeOptions {
  * The vectors are kept in memory if they fit; otherwise each search streams them in blocks, and takes several queries at the cost of
  * one.
  */
-export async function openStoredIndex(source: VectorSource, options: StoredIndexOptions = {}): Promise<SearchIndex> {
+export async function openStoredIndex(
+  source: VectorSource,
+  options: StoredIndexOptions = {},
+): Promise<SearchIndex> {
   const { memoryBytes = MEMORY_SHARE * totalmem(), ...compute } = options;
   const { size, dimension } = source;
   // Vectors arrive in the order of their tables, and are put into that of the passages' numbers: for a moment there are two copies.

@@ -73,7 +73,11 @@ export async function openVectors(
         for await (const part of table.stream()) {
           const kept = keepRows(part, isWanted, table.dimension);
           if (kept.pids.length === 0) continue;
-          const rows = hostTensor('f32', [kept.pids.length, table.dimension], kept.vectors as Float32Array<ArrayBuffer>);
+          const rows = hostTensor(
+            'f32',
+            [kept.pids.length, table.dimension],
+            kept.vectors as Float32Array<ArrayBuffer>,
+          );
           yield { pids: kept.pids, vectors: await corrector.correct(rows) };
           for (const pid of kept.pids) seen.add(pid);
         }

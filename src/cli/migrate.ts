@@ -1,0 +1,258 @@
+import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
+import { loadData } from '../data/load.ts';
+import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { formatMetrics } from '../eval/report.ts';
+import type { ChosenCorrector } from '../migration/choose-corrector.ts';
+import {
+  backfill,
+  cutOver,
+  planMigration,
+  rollBack,
+  startMigration,
+  underWay,
+} from '../migration/migrate-store.ts';
+import { migrationReport } from '../migration/migration-report.ts';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import { SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { Store } from '../store/store.ts';
+import { STORE_OPTION } from '../store/store-options.ts';
+import { loadEncoder } from '../store/stored-encoder.ts';
+import { COMMON_RANGES } from '../util/common-options.ts';
+import { UsageError } from '../util/errors.ts';
+import { count, formatDuration } from '../util/format.ts';
+import { type CommandGroup, defineCommand } from './command.ts';
+import type { Io } from './io.ts';
+import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { computeOptions, DATA_HELP } from './shared-options.ts';
+
+const STORE = { store: { ...STORE_OPTION.store, required: true } } as const;
+
+const SAMPLE_OPTIONS = {
+  sample: {
+    type: 'integer',
+    min: 10,
+    default: 2000,
+    help: 'passages that both models embed, to fit the corrector to',
+  },
+  corrector: {
+    type: 'list',
+    choices: CORRECTOR_KINDS,
+    help: 'correctors to choose from by their error on held-out passages (default: procrustes, ridge, mlp)',
+  },
+  seed: { ...COMMON_RANGES.seed, help: 'seed of the sample' },
+} as const;
+
+const BACKFILL_OPTIONS = {
+  until: {
+    type: 'number',
+    min: 0,
+    max: 1,
+    default: 1,
+    help: 'share of the passages at which the backfill stops; 0 embeds the sample only',
+  },
+  workShare: {
+    type: 'number',
+    above: 0,
+    max: 1,
+    default: 1,
+    help: 'share of the time that the backfill works; the rest is left to searches',
+  },
+} as const;
+
+const open = (folder: string, io: Io): Promise<Store> =>
+  Store.open(folder, { onNote: (note) => io.log(`note: ${note}`) });
+
+const describe = ({ kind, sample, heldOutError, staleError, overlap }: ChosenCorrector): string =>
+  `corrector ${kind}, fitted to ${count(sample)} passages: error on held-out passages ${heldOutError.toFixed(4)}` +
+  `${staleError === null ? '' : ` (${staleError.toFixed(4)} without)`}, ` +
+  `${(100 * overlap).toFixed(1)} % of the 10 nearest kept\n`;
+
+const planCommand = defineCommand({
+  name: 'plan',
+  summary: 'estimate time and quality of a migration from a sample; stores nothing',
+  options: {
+    ...STORE,
+    to: { type: 'text', value: 'model', required: true, help: `new model: ${MODEL_HELP}` },
+    ...SAMPLE_OPTIONS,
+    ...COMPUTE_OPTIONS,
+  },
+  examples: ['--store stores/docs --to runs/new'],
+  async run(options, io) {
+    const store = await open(options.store, io);
+    const retriever = await loadModel(options.to, io, [], { option: 'to' });
+    const plan = await planMigration(store, retriever, {
+      model: options.to,
+      sample: options.sample,
+      correctors: options.corrector,
+      seed: options.seed,
+      ...computeOptions(options),
+      onProgress: showProgress(io),
+    });
+    io.finishProgress();
+    await retriever.dispose();
+    await store.close();
+    return {
+      json: { store: options.store, ...plan },
+      text:
+        `${count(plan.missing)} of ${count(plan.passages)} passages to embed, about ${formatDuration(1000 * plan.seconds)} ` +
+        `(${plan.passagesPerSecond.toFixed(0)} a second)\n${describe(plan)}` +
+        `next: undrift migrate start --store ${options.store} --to ${options.to}\n`,
+    };
+  },
+});
+
+const startCommand = defineCommand({
+  name: 'start',
+  summary: 'serve a new model at once by corrected vectors, and embed all passages by it',
+  description:
+    'Fits a corrector from the stored vectors to those of the new model, on a sample of passages. From then on, queries are embedded by ' +
+    'the new model, and passages that it has not embedded are found by their corrected vectors. The backfill embeds them in small ' +
+    'commits; when it is stopped, the same command goes on with it.',
+  options: {
+    ...STORE,
+    to: {
+      type: 'text',
+      value: 'model',
+      help: `new model: ${MODEL_HELP}; not needed to go on with a backfill`,
+    },
+    ...SAMPLE_OPTIONS,
+    ...BACKFILL_OPTIONS,
+    ...COMPUTE_OPTIONS,
+  },
+  stopsGracefully: true,
+  examples: [
+    '--store stores/docs --to runs/new',
+    '--store stores/docs --to runs/new --until 0.1 --work-share 0.5',
+  ],
+  async run(options, io) {
+    const store = await open(options.store, io);
+    const { migration, current } = store.head;
+    const compute = computeOptions(options);
+    if (!migration && options.to === undefined) throw new UsageError('--to is missing');
+    const retriever =
+      options.to === undefined
+        ? await loadEncoder(store, current!)
+        : await loadModel(options.to, io, [], { option: 'to' });
+    const space = embeddingSpaceId(retriever);
+    const isUnderWay = migration?.to === space;
+    const chosen = isUnderWay
+      ? undefined
+      : await startMigration(store, retriever, {
+          model: options.to!,
+          sample: options.sample,
+          correctors: options.corrector,
+          seed: options.seed,
+          ...compute,
+          onProgress: showProgress(io),
+        });
+    if (chosen) {
+      io.finishProgress();
+      io.log(describe(chosen).trimEnd());
+    }
+    const { embedded, missing } = await backfill(store, retriever, {
+      until: options.until,
+      share: options.workShare,
+      signal: io.signal,
+      ...compute,
+      onProgress: showProgress(io),
+    });
+    io.finishProgress();
+    await retriever.dispose();
+    await store.close();
+    const stopped = io.signal.aborted;
+    return {
+      json: { store: options.store, ...store.head.migration, ...chosen, embedded, missing, stopped },
+      text:
+        `${count(embedded)} passages embedded, ${count(missing)} missing\n` +
+        (missing > 0
+          ? `go on: undrift migrate start --store ${options.store}\n`
+          : `next: undrift migrate cutover --store ${options.store}\n`),
+      ...(stopped && { exitCode: 1 as const }),
+    };
+  },
+});
+
+const reportCommand = defineCommand({
+  name: 'report',
+  summary: 'measure the former model, the store as it is, and the new model alone',
+  options: {
+    ...STORE,
+    data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
+    split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
+    metrics: { ...SPLIT_OPTIONS.metrics, default: ['ndcg@10', 'recall@100'] },
+    limitQueries: SPLIT_OPTIONS.limitQueries,
+    ...FAULT_OPTIONS,
+    ...COMPUTE_OPTIONS,
+  },
+  examples: ['--store stores/docs --data data/api-docs --split test --json'],
+  async run(options, io) {
+    const store = await open(options.store, io);
+    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
+    io.finishProgress();
+    const report = await migrationReport(store, data, options.split, {
+      metrics: options.metrics,
+      limitQueries: options.limitQueries,
+      ...computeOptions(options),
+      onProgress: showProgress(io),
+    });
+    io.finishProgress();
+    await store.close();
+    const rows = [
+      { name: 'former model', metrics: report.old },
+      { name: 'store as it is', metrics: report.mixed },
+      { name: 'new model alone', metrics: report.uncorrected },
+    ];
+    return {
+      json: { store: options.store, data: data.name, split: options.split, ...report },
+      text:
+        formatMetrics(rows) +
+        `${(100 * report.share).toFixed(1)} % embedded by the new model; ` +
+        `overlap@10 with the former model ${report.overlap.toFixed(3)}, ${count(report.queries)} queries\n`,
+    };
+  },
+});
+
+const cutoverCommand = defineCommand({
+  name: 'cutover',
+  summary: 'end a migration: remove vectors and model of the former space',
+  options: STORE,
+  examples: ['--store stores/docs'],
+  async run(options, io) {
+    const store = await open(options.store, io);
+    const { from, to } = underWay(store);
+    await cutOver(store);
+    await store.close();
+    return { json: { store: options.store, from, to }, text: `${options.store} holds space ${to} only\n` };
+  },
+});
+
+const rollbackCommand = defineCommand({
+  name: 'rollback',
+  summary: 'undo a migration: queries are embedded by the former model again',
+  options: { ...STORE, ...COMPUTE_OPTIONS },
+  examples: ['--store stores/docs'],
+  async run(options, io) {
+    const store = await open(options.store, io);
+    const { from, to } = underWay(store);
+    const retriever = await loadEncoder(store, from);
+    const embedded = await rollBack(store, retriever, {
+      ...computeOptions(options),
+      onProgress: showProgress(io),
+    });
+    io.finishProgress();
+    await retriever.dispose();
+    await store.close();
+    return {
+      json: { store: options.store, from: to, to: from, embedded },
+      text: `${options.store} is back in space ${from}; ${count(embedded)} newer passages were embedded by its model\n`,
+    };
+  },
+});
+
+/** The commands `undrift migrate …`: replace the encoder of a store. */
+export const migrateCommands: CommandGroup = {
+  name: 'migrate',
+  summary: 'replace the encoder of a store without a gap',
+  commands: [planCommand, startCommand, reportCommand, cutoverCommand, rollbackCommand],
+};
