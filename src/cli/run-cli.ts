@@ -13,6 +13,7 @@ import { migrateCommands } from './migrate.ts';
 import { mineCommand } from './mine.ts';
 import { packageVersion } from './package-version.ts';
 import { searchCommand } from './search.ts';
+import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 import { checkOutputOpen, OutputError, writeOut } from './stdout.ts';
 import { trainCommand } from './train.ts';
@@ -27,6 +28,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   searchCommand,
   statusCommand,
   migrateCommands,
+  serveCommand,
   mineCommand,
   correctCommand,
   exportCommand,

@@ -89,16 +89,24 @@ export class StoreSearcher {
    * @throws UsageError for an empty text, a dense search of a store without vectors, and an approximate search without index
    */
   async search(text: string, options: StoreSearchOptions = {}): Promise<StoreHit[]> {
-    if (text.trim() === '') throw new UsageError('the text to search for is empty');
+    const [found] = await this.searchAll([text], options);
+    return found!;
+  }
+
+  /** Finds passages for several texts; see {@link StoreSearcher.search}. */
+  async searchAll(texts: readonly string[], options: StoreSearchOptions = {}): Promise<StoreHit[][]> {
+    if (texts.some((text) => text.trim() === '')) throw new UsageError('the text to search for is empty');
     const snapshot = await this.store.snapshot();
-    const [found] = await this.rankAll(snapshot, [text], options);
-    const { rows, scores, parts } = found!;
-    const passages = new Map((await snapshot.passages.read(rows)).map((passage) => [passage.pid, passage]));
-    return rows.flatMap((pid, i) => {
-      const passage = passages.get(pid);
-      if (!passage) return [];
-      return { ...passage, rank: i + 1, score: scores[i]!, ...(parts && { parts: parts(pid) }) };
-    });
+    const rankings = await this.rankAll(snapshot, texts, options);
+    const pids = [...new Set(rankings.flatMap(({ rows }) => rows))];
+    const passages = new Map((await snapshot.passages.read(pids)).map((passage) => [passage.pid, passage]));
+    return rankings.map(({ rows, scores, parts }) =>
+      rows.flatMap((pid, i) => {
+        const passage = passages.get(pid);
+        if (!passage) return [];
+        return { ...passage, rank: i + 1, score: scores[i]!, ...(parts && { parts: parts(pid) }) };
+      }),
+    );
   }
 
   /**
@@ -135,13 +143,25 @@ export class StoreSearcher {
 
   /** Embeds texts as queries in the current space: f32[texts, D]. */
   async embed(texts: readonly string[]): Promise<Float32Array> {
+    const { retriever } = await this.model();
+    return await retriever.encode('query', texts, this.compute);
+  }
+
+  /** Returns the model of the current space. It belongs to the searcher. */
+  async model(): Promise<{ retriever: Retriever; space: string }> {
     const space = this.currentSpace();
     if (this.encoder?.space !== space) {
       const former = this.encoder;
       this.encoder = { space, retriever: loadEncoder(this.store, space) };
       if (former) await (await former.retriever).dispose();
     }
-    return await (await this.encoder.retriever).encode('query', texts, this.compute);
+    return { retriever: await this.encoder.retriever, space };
+  }
+
+  /** Loads the model and the vectors, so that the next search need not. */
+  async warm(): Promise<void> {
+    await this.model();
+    await this.exactIndex(await this.store.snapshot(), this.currentSpace());
   }
 
   /** Frees the model and the vectors. */

@@ -6,7 +6,7 @@ import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError } from '../util/file-error.ts';
-import { lockInside, type TakenLock, takeLock } from '../util/lock.ts';
+import { isLocked, type LockTarget, lockInside, type TakenLock, takeLock } from '../util/lock.ts';
 import { embeddingSchema, passageSchema } from './columns.ts';
 import { DurableFolder } from './durable-folder.ts';
 import { EmbeddingTable } from './embedding-table.ts';
@@ -14,10 +14,13 @@ import { type Lance, loadLance } from './lance.ts';
 import { PassageTable } from './passage-table.ts';
 import { type HeadFile, headFile, type StoredSpace, type StoredTerms, type StoreHead } from './store-head.ts';
 
-const HEAD = 'store.json';
+/** File of the head of a store. */
+export const HEAD = 'store.json';
 const PASSAGES = 'passages';
 /** Files that a process leaves in a new store when it is killed before the head is written. */
 const OWN_LEFTOVERS = /^(\.lock|passages\.lance|.*\.tmp)$/;
+/** Longest wait for the commit of another process, in milliseconds. */
+const WAIT_MS = 30_000;
 /** Time for which compaction keeps versions that are no longer current, for processes that still read them. */
 const KEEP_MS = 10 * 60_000;
 
@@ -58,7 +61,7 @@ export interface StoreDraft extends StoreSnapshot {
  * never mixed. The tables are LanceDB's; their committed versions stand in the head, `store.json`. A commit syncs all files to the
  * disk before it replaces the head. After a kill or a loss of power, the store is what the head says.
  *
- * A store has one writer at a time and any number of readers.
+ * Commits of several processes follow each other. Any number of processes read meanwhile.
  */
 export class Store {
   /** Absolute path of the folder. */
@@ -71,12 +74,8 @@ export class Store {
   private readonly folders = new Map<string, DurableFolder>();
   private current: StoreHead;
   private reading: Promise<StoreSnapshot> | undefined;
-  /** Lock against other writers, from the first commit until the store is closed. */
-  private lock: TakenLock | undefined;
   /** Commit that is running; others wait for it. */
   private writing: Promise<unknown> = Promise.resolve();
-  /** Whether tables may hold rows of a commit that failed or of a writer that was killed. */
-  private isUnclean = true;
 
   private constructor(
     folder: string,
@@ -142,6 +141,7 @@ export class Store {
   async reload(): Promise<void> {
     const head = await this.file.read();
     if (!head) throw new UndriftError(`the store ${this.folder} has been removed`);
+    if (JSON.stringify(head) === JSON.stringify(this.current)) return;
     this.current = head;
     this.reading = undefined;
   }
@@ -150,10 +150,10 @@ export class Store {
    * Changes tables in one step: after an error, a kill or a loss of power either all changes or none are part of the store.
    * Commits of one store wait for each other.
    *
-   * @throws UndriftError if another process writes to the store
+   * @throws UndriftError if another process is in the middle of a commit for longer than half a minute
    */
   async commit<T>(work: (draft: StoreDraft) => Promise<T>): Promise<T> {
-    const result = this.writing.then(() => this.commitNow(work));
+    const result = this.writing.then(() => this.locked(() => this.commitNow(work)));
     this.writing = result.catch(() => {});
     return await result;
   }
@@ -167,23 +167,27 @@ export class Store {
     });
   }
 
-  /** Closes the tables, and lets other processes write. */
+  /** Closes the tables, after the commits that have begun. */
   async close(): Promise<void> {
     await this.writing;
-    await this.lock?.release();
-    this.lock = undefined;
     for (const table of this.tables.values()) table.close();
     this.connection.close();
   }
 
-  private async commitNow<T>(work: (draft: StoreDraft) => Promise<T>): Promise<T> {
-    if (this.lock) await this.lock.check();
-    else {
-      this.lock = await takeLock(lockInside(this.folder));
+  /** Works while no other process changes the store, on its newest head. */
+  private async locked<T>(work: () => Promise<T>): Promise<T> {
+    const lock = await takeInTime(lockInside(this.folder));
+    try {
       await this.reload();
+      // Every time: another process may have been killed in the middle of a commit.
+      await this.rollBack();
+      return await work();
+    } finally {
+      await lock.release();
     }
-    if (this.isUnclean) await this.rollBack();
-    this.isUnclean = true;
+  }
+
+  private async commitNow<T>(work: (draft: StoreDraft) => Promise<T>): Promise<T> {
     const { lance } = this;
     let { nextPassage, spaces, ...fields } = this.current;
     const dropped: string[] = [];
@@ -230,7 +234,6 @@ export class Store {
     // Only now: until the head is written, the space is part of the store. A kill before this leaves files that no head names.
     for (const name of dropped) await this.drop(name);
     this.reading = undefined;
-    this.isUnclean = false;
     return result;
   }
 
@@ -313,6 +316,18 @@ export class Store {
       passages: new PassageTable(lance, await at(PASSAGES)),
       embeddings: (space) => tables.get(space) ?? noSpace(space, head.spaces),
     };
+  }
+}
+
+/** Takes a lock; waits while another process has it. */
+async function takeInTime(target: LockTarget): Promise<TakenLock> {
+  for (const startMs = performance.now(); ; ) {
+    try {
+      return await takeLock(target);
+    } catch (error) {
+      if (performance.now() - startMs > WAIT_MS || !(await isLocked(target))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 }
 

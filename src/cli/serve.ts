@@ -1,0 +1,51 @@
+import { serveStore } from '../serve/server.ts';
+import { STORE_OPTION } from '../store/store-options.ts';
+import { defineCommand } from './command.ts';
+import { packageVersion } from './package-version.ts';
+
+/** The command `undrift serve`: serves a store over HTTP until it is interrupted. */
+export const serveCommand = defineCommand({
+  name: 'serve',
+  summary: 'serve a store over HTTP: search, embedding, changes, and a page',
+  description:
+    'POST /search {"query", "topK"}, POST /embed, POST and DELETE /passages, GET /status, /health, /metrics (Prometheus), ' +
+    '/openapi.json, and POST /v1/embeddings in the format of the OpenAI API. / is a page to search with. A bearer token is read from the ' +
+    'environment variable UNDRIFT_TOKEN; without one, only this machine is served. Ctrl-C answers what has begun and ends.',
+  options: {
+    store: { ...STORE_OPTION.store, required: true },
+    port: { type: 'integer', min: 0, max: 65_535, default: 8080, help: 'port; 0 for any that is free' },
+    host: { type: 'text', nonEmpty: true, default: '127.0.0.1', help: 'address to listen at' },
+    readOnly: { type: 'switch', default: false, help: 'refuse changes of the store' },
+    maxBody: { type: 'integer', min: 1, default: 4_194_304, help: 'largest body of a request, in bytes' },
+    maxConcurrent: {
+      type: 'integer',
+      min: 1,
+      default: 512,
+      help: 'requests at once; more are answered with status 503',
+    },
+    threads: { type: 'integer', min: 1, help: 'threads of the runtime (default: its own choice)' },
+  },
+  stopsGracefully: true,
+  examples: ['--store stores/docs', '--store stores/docs --port 9000 --read-only'],
+  async run(options, io) {
+    const { store, port, host, readOnly, threads, maxBody, maxConcurrent } = options;
+    const server = await serveStore(store, {
+      port,
+      host,
+      readOnly,
+      threads,
+      maxConcurrent,
+      maxBodyBytes: maxBody,
+      token: process.env.UNDRIFT_TOKEN || undefined,
+      version: packageVersion(),
+    });
+    io.log(`serving ${store} at ${server.url} (Ctrl-C ends)`);
+    if (!io.signal.aborted) {
+      await new Promise<void>((resolve) =>
+        io.signal.addEventListener('abort', () => resolve(), { once: true }),
+      );
+    }
+    await server.close();
+    return { json: { store, url: server.url }, text: 'stopped\n' };
+  },
+});

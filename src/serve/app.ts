@@ -1,0 +1,150 @@
+import { timingSafeEqual } from 'node:crypto';
+import { type Context, Hono } from 'hono';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { isObject, type Json } from '../util/json-objects.ts';
+import { openApiDocument } from './openapi.ts';
+import { PAGE } from './page.ts';
+import { type Backend, makeRoutes, type Route } from './routes.ts';
+
+/** Limits and access of a server. */
+export interface AppOptions {
+  /** Bearer token that requests must carry; undefined to ask for none. */
+  readonly token: string | undefined;
+  /** Largest body, in bytes. */
+  readonly maxBodyBytes: number;
+  /** Most requests at once. More are answered with 503. */
+  readonly maxConcurrent: number;
+  /** Whether requests must be addressed to a name of this machine, as protection against other names that lead here. */
+  readonly loopbackOnly: boolean;
+  /** Version of the package. */
+  readonly version: string;
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
+/** Paths that need no token: they say nothing about the store. */
+const OPEN_PATHS = new Set(['/health', '/', '/openapi.json']);
+
+/** Makes the HTTP application over a store. */
+export function makeApp(backend: Backend, options: AppOptions): Hono {
+  const { token, maxConcurrent, loopbackOnly, version } = options;
+  const { metrics } = backend;
+  const app = new Hono();
+  let running = 0;
+  metrics.gauge('undrift_requests_running', 'Requests that are being answered.', () => running);
+
+  app.use(async (context, next) => {
+    const startMs = performance.now();
+    const { path } = context.req;
+    const done = (response: Response): Response => {
+      // Unknown paths share one label, so that a client cannot add labels without end.
+      const label = known.has(path) ? path : 'other';
+      metrics.add(label, response.status, (performance.now() - startMs) / 1000);
+      return response;
+    };
+    if (loopbackOnly && !LOOPBACK.test(context.req.header('host') ?? '')) {
+      return done(failure(context, 403, 'this server answers requests to localhost only'));
+    }
+    if (
+      token !== undefined &&
+      !OPEN_PATHS.has(path) &&
+      !isToken(context.req.header('authorization'), token)
+    ) {
+      context.header('www-authenticate', 'Bearer');
+      return done(failure(context, 401, 'a bearer token is missing or wrong'));
+    }
+    if (running >= maxConcurrent) {
+      context.header('retry-after', '1');
+      return done(failure(context, 503, 'too many requests at once'));
+    }
+    running += 1;
+    try {
+      await next();
+    } finally {
+      running -= 1;
+    }
+    context.header('x-content-type-options', 'nosniff');
+    done(context.res);
+  });
+
+  const routes = makeRoutes(backend);
+  const known = new Set([...routes.map(({ path }) => path), ...OPEN_PATHS, '/metrics']);
+  for (const route of routes) {
+    app.on(route.method.toUpperCase(), route.path, (context) => answer(context, route, options));
+  }
+  app.get('/health', (context) => context.json({ ok: true }));
+  app.get('/metrics', (context) => context.text(metrics.format()));
+  app.get('/openapi.json', (context) => context.json(openApiDocument(routes, version)));
+  app.get('/', (context) => {
+    context.header(
+      'content-security-policy',
+      "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+    );
+    return context.html(PAGE);
+  });
+  app.notFound((context) => failure(context, 404, `no route ${context.req.method} ${context.req.path}`));
+  app.onError((error, context) => failureOf(error, context));
+  return app;
+}
+
+function isToken(header: string | undefined, token: string): boolean {
+  const given = Buffer.from(header?.replace(/^Bearer +/i, '') ?? '');
+  const wanted = Buffer.from(token);
+  return given.length === wanted.length && timingSafeEqual(given, wanted);
+}
+
+async function answer(
+  context: Context,
+  { method, run }: Route,
+  { maxBodyBytes }: AppOptions,
+): Promise<Response> {
+  const body = method === 'get' ? {} : await readBody(context, maxBodyBytes);
+  return context.json((await run({ body, signal: context.req.raw.signal })) as Json);
+}
+
+/** Error with a status of its own. */
+class HttpError extends UsageError {
+  readonly status: 400 | 413 | 415;
+
+  constructor(status: 400 | 413 | 415, message: string, help?: string) {
+    super(message, help === undefined ? {} : { help });
+    this.status = status;
+  }
+}
+
+async function readBody(context: Context, maxBytes: number): Promise<Json> {
+  // A page of another site can send texts here without asking, but not JSON.
+  if (!/^application\/json\b/i.test(context.req.header('content-type') ?? '')) {
+    throw new HttpError(415, 'the body must be JSON', 'send the header content-type: application/json');
+  }
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of context.req.raw.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new HttpError(413, `the body is larger than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
+  } catch (error) {
+    throw new HttpError(400, `the body is not valid JSON: ${(error as Error).message}`);
+  }
+  if (!isObject(value)) throw new HttpError(400, 'the body must be a JSON object');
+  return value;
+}
+
+const failure = (
+  context: Context,
+  status: 400 | 401 | 403 | 404 | 413 | 415 | 500 | 503,
+  message: string,
+  help?: string,
+) => context.json({ error: { message, ...(help !== undefined && { help }) } }, status);
+
+function failureOf(error: Error, context: Context): Response {
+  if (error instanceof HttpError) return failure(context, error.status, plain(error), error.help);
+  if (error instanceof UsageError) return failure(context, 400, plain(error), error.help);
+  if (error instanceof UndriftError) return failure(context, 500, plain(error), error.help);
+  return failure(context, 500, error.name === 'AbortError' ? 'the client has left' : 'internal error');
+}
+
+const plain = (error: UndriftError): string => error.message.split('\n  help: ')[0]!;

@@ -1,0 +1,78 @@
+/** Settings of a {@link Batcher}. */
+export interface BatcherOptions {
+  /** Most items of one batch. */
+  readonly most: number;
+}
+
+interface Item<T, R> {
+  readonly value: T;
+  readonly key: string;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (result: R) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Dynamic batching: items that arrive while a batch is worked on form the next one. A single item never waits for others, and under
+ * load a batch grows until the work keeps up.
+ */
+export class Batcher<T, R> {
+  private readonly work: (values: readonly T[]) => Promise<readonly R[]>;
+  private readonly most: number;
+  private queue: Item<T, R>[] = [];
+  private isWorking = false;
+
+  /** @param work  makes the result of each value of a batch, in order */
+  constructor(work: (values: readonly T[]) => Promise<readonly R[]>, { most }: BatcherOptions) {
+    this.work = work;
+    this.most = most;
+  }
+
+  /** Number of items that wait for a batch. */
+  get waiting(): number {
+    return this.queue.length;
+  }
+
+  /**
+   * Adds an item.
+   *
+   * @param key  items of equal keys may share a batch
+   * @param signal  removes the item from the queue when it is aborted, so that nobody works for a client that has left
+   */
+  add(value: T, key: string, signal?: AbortSignal): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      this.queue.push({ value, key, signal, resolve, reject });
+      void this.run();
+    });
+  }
+
+  private async run(): Promise<void> {
+    if (this.isWorking) return;
+    this.isWorking = true;
+    while (this.queue.length > 0) {
+      const batch = this.take();
+      if (batch.length === 0) continue;
+      try {
+        const results = await this.work(batch.map(({ value }) => value));
+        for (const [i, { resolve }] of batch.entries()) resolve(results[i]!);
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.isWorking = false;
+  }
+
+  /** Takes the oldest item and those that may share its batch. */
+  private take(): Item<T, R>[] {
+    const batch: Item<T, R>[] = [];
+    const left: Item<T, R>[] = [];
+    for (const item of this.queue) {
+      if (item.signal?.aborted) item.reject(item.signal.reason);
+      else if (batch.length < this.most && (batch.length === 0 || item.key === batch[0]!.key))
+        batch.push(item);
+      else left.push(item);
+    }
+    this.queue = left;
+    return batch;
+  }
+}

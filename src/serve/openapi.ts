@@ -1,0 +1,27 @@
+import type { Route } from './routes.ts';
+
+/** Makes the OpenAPI document of some routes. */
+export function openApiDocument(routes: readonly Route[], version: string): Record<string, unknown> {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const { method, path, summary, body } of routes) {
+    paths[path] ??= {};
+    paths[path][method] = {
+      summary,
+      ...(body && { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
+      responses: {
+        200: { description: 'result', content: { 'application/json': {} } },
+        400: { description: 'wrong request: {"error": {"message", "help"}}' },
+        401: { description: 'missing or wrong bearer token' },
+        413: { description: 'body too large' },
+        503: { description: 'too many requests at once' },
+      },
+    };
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Undrift', version, description: 'Search over a store of passages and their vectors.' },
+    components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+    security: [{}, { token: [] }],
+    paths,
+  };
+}

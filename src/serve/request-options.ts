@@ -1,0 +1,73 @@
+import type { OptionSpec, OptionTable } from '../util/option-table.ts';
+
+/** Body of a search. */
+export const SEARCH_BODY = {
+  query: { type: 'text', nonEmpty: true, required: true, help: 'text to search for' },
+  topK: { type: 'integer', min: 1, max: 1000, default: 10, help: 'passages to find' },
+  mode: {
+    type: 'choice',
+    choices: ['dense', 'bm25', 'hybrid'],
+    default: 'hybrid',
+    help: 'by vectors, by words, or by both',
+  },
+  filter: { type: 'list', help: 'conditions on the fields of passages, such as "year>=2020"' },
+  denseWeight: {
+    type: 'number',
+    min: 0,
+    max: 1,
+    help: 'hybrid: weight of the vectors (default: fusion by ranks)',
+  },
+  approximate: { type: 'switch', default: false, help: 'search the vectors approximately' },
+} as const satisfies OptionTable;
+
+/** Body of an embedding. */
+export const EMBED_BODY = {
+  texts: { type: 'list', required: true, help: 'texts to embed' },
+  side: {
+    type: 'choice',
+    choices: ['query', 'document'],
+    default: 'document',
+    help: 'embed as queries or as documents',
+  },
+} as const satisfies OptionTable;
+
+/** Body of a removal. */
+export const REMOVE_BODY = {
+  ids: { type: 'list', required: true, help: 'ids of the passages to remove' },
+} as const satisfies OptionTable;
+
+/** Makes the JSON schema of a body. */
+export function bodySchema(table: OptionTable): Record<string, unknown> {
+  const required = Object.entries(table).filter(([, spec]) => spec.required);
+  return {
+    type: 'object',
+    additionalProperties: false,
+    properties: Object.fromEntries(Object.entries(table).map(([name, spec]) => [name, schemaOf(spec)])),
+    ...(required.length > 0 && { required: required.map(([name]) => name) }),
+  };
+}
+
+function schemaOf(spec: OptionSpec): Record<string, unknown> {
+  const { help: description, default: value } = spec;
+  const common = { description, ...(value !== undefined && { default: value }) };
+  switch (spec.type) {
+    case 'integer':
+    case 'number':
+      return {
+        ...common,
+        type: spec.type,
+        ...(spec.min !== undefined && { minimum: spec.min }),
+        ...(spec.max !== undefined && { maximum: spec.max }),
+      };
+    case 'switch':
+      return { ...common, type: 'boolean' };
+    case 'choice':
+      return { ...common, type: 'string', enum: spec.choices };
+    case 'list':
+      return { ...common, type: 'array', items: { type: 'string' } };
+    case 'numbers':
+      return { ...common, type: 'array', items: { type: 'number' } };
+    case 'text':
+      return { ...common, type: 'string', ...(spec.nonEmpty && { minLength: 1 }) };
+  }
+}

@@ -1,0 +1,131 @@
+import { statSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { getRequestListener } from '@hono/node-server';
+import { HEAD, Store } from '../store/store.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { makeApp } from './app.ts';
+import { Metrics } from './metrics.ts';
+import { StoreThread } from './worker-client.ts';
+
+/** Settings of {@link serveStore}. */
+export interface ServeOptions {
+  /** Port; 0 for any that is free. Default 8080. */
+  readonly port?: number | undefined;
+  /** Address to listen at. Default 127.0.0.1, which only this machine reaches. */
+  readonly host?: string | undefined;
+  /** Bearer token that requests must carry. Needed for any host but this machine's own. */
+  readonly token?: string | undefined;
+  /** Refuse changes of the store. Default false. */
+  readonly readOnly?: boolean | undefined;
+  /** Largest body of a request, in bytes. Default 4 MiB. */
+  readonly maxBodyBytes?: number | undefined;
+  /** Most requests that are answered at once; more get status 503. Default 512. */
+  readonly maxConcurrent?: number | undefined;
+  /** Threads of the runtime. Default its own. */
+  readonly threads?: number | undefined;
+  /** Version that the OpenAPI document names. Default 0. */
+  readonly version?: string | undefined;
+}
+
+/** Server that listens. */
+export interface RunningServer {
+  /** Address for clients. */
+  readonly url: string;
+  /** Stops to accept requests, answers those that have begun, and ends the threads. */
+  close(): Promise<void>;
+}
+
+const isLoopback = (host: string): boolean => /^(localhost|127\.|::1$)/.test(host);
+/** Time for all headers of a request, and for the whole request, in milliseconds: a slow client does not hold a place for ever. */
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 60_000;
+/** Time between two looks for commits of other processes, in milliseconds. */
+const WATCH_MS = 1000;
+
+/**
+ * Serves a store over HTTP: search, embedding, changes, status, and a page. Models and vectors are in threads of their own, so that
+ * a long search delays no other request's headers, health or metrics.
+ *
+ * @throws UsageError for a host that other machines reach, without a token
+ * @throws UndriftError if the port is in use or the store cannot be opened
+ */
+export async function serveStore(folder: string, options: ServeOptions = {}): Promise<RunningServer> {
+  const { port = 8080, host = '127.0.0.1', token, readOnly = false, threads } = options;
+  const loopback = isLoopback(host);
+  if (!loopback && token === undefined) {
+    throw new UsageError(`other machines reach ${host}, and there is no token`, {
+      help: 'set one in the environment variable UNDRIFT_TOKEN, or listen at 127.0.0.1',
+    });
+  }
+  const store = await Store.open(folder);
+  const { current, spaces } = store.head;
+  const model = spaces.find(({ id }) => id === current)?.model ?? 'none';
+  await store.close();
+  const reader = await StoreThread.start({ folder, threads });
+  const writer = readOnly ? undefined : await StoreThread.start({ folder, threads });
+  await reader.call('reload', {});
+  const metrics = new Metrics();
+  const app = makeApp(
+    { reader, writer, model, metrics },
+    {
+      token,
+      maxBodyBytes: options.maxBodyBytes ?? 4 << 20,
+      maxConcurrent: options.maxConcurrent ?? 512,
+      loopbackOnly: loopback && token === undefined,
+      version: options.version ?? '0',
+    },
+  );
+  const server = createServer(
+    { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS },
+    getRequestListener(app.fetch),
+  );
+  try {
+    await listen(server, port, host);
+  } catch (error) {
+    await Promise.all([reader.close(), writer?.close()]);
+    throw error;
+  }
+  const { port: bound } = server.address() as AddressInfo;
+  const watching = watchHead(store.folder, reader);
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
+    async close() {
+      clearInterval(watching);
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeIdleConnections();
+      await closed;
+      await Promise.all([reader.close(), writer?.close()]);
+    },
+  };
+}
+
+/** Lets a thread read what other processes commit. */
+function watchHead(folder: string, reader: StoreThread): NodeJS.Timeout {
+  const head = join(folder, HEAD);
+  let last = statSync(head).mtimeMs;
+  const look = () => {
+    // A store that is removed while it is served is reported by the next search.
+    const { mtimeMs = last } = statSync(head, { throwIfNoEntry: false }) ?? {};
+    if (mtimeMs === last) return;
+    last = mtimeMs;
+    reader.call('reload', {}).catch(() => {});
+  };
+  return setInterval(look, WATCH_MS).unref();
+}
+
+async function listen(server: Server, port: number, host: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const reason = cause.code === 'EADDRINUSE' ? 'the port is in use' : cause.message;
+      reject(
+        new UndriftError(`cannot listen at ${host}:${port}: ${reason}`, {
+          help: 'choose another --port',
+          cause,
+        }),
+      );
+    });
+    server.listen(port, host, resolve);
+  });
+}

@@ -1,0 +1,65 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { indexPassages } from '../store/index-passages.ts';
+import { removePassages } from '../store/maintain.ts';
+import { Store } from '../store/store.ts';
+import { StoreSearcher } from '../store/store-searcher.ts';
+import { storeStatus } from '../store/store-status.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import type { CallName, WorkerCalls, WorkerError, WorkerRequest, WorkerSettings } from './worker-messages.ts';
+
+// A thread of its own that searches or changes a store, so that the thread of the HTTP server never waits for a model.
+
+const { folder, threads } = workerData as WorkerSettings;
+const compute = { ...(threads !== undefined && { threads }) };
+const store = await Store.open(folder);
+const searcher = new StoreSearcher(store, compute);
+
+const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise<WorkerCalls[C]['result']> } =
+  {
+    search: ({ texts, options }) => searcher.searchAll(texts, options),
+    async embed({ texts, side }) {
+      const { retriever, space } = await searcher.model();
+      const tokens = retriever.tokenize(side, texts.length, (row) => texts[row]!);
+      const vectors = await retriever.encodeTokens(side, tokens, compute);
+      return { vectors, dimension: retriever.dimension, tokens: tokens.totalTokens, space };
+    },
+    async upsert({ passages }) {
+      const { retriever } = await searcher.model();
+      return await indexPassages(store, retriever, passages, compute);
+    },
+    remove: async ({ ids }) => ({ removed: await removePassages(store, ids) }),
+    status: () => storeStatus(store),
+    async reload() {
+      await store.reload();
+      if (store.head.current !== null) await searcher.warm();
+      return {};
+    },
+  };
+
+const asError = (error: unknown): WorkerError => {
+  const { name, message } = error instanceof Error ? error : new Error(String(error));
+  const help = error instanceof UndriftError ? error.help : undefined;
+  const [first] = help === undefined ? [message] : message.split('\n  help: ');
+  return { name, message: first!, help, isUsage: error instanceof UsageError };
+};
+
+async function answer({ id, call, values }: WorkerRequest): Promise<void> {
+  try {
+    const result = await CALLS[call](values as never);
+    parentPort!.postMessage({ id, result });
+  } catch (error) {
+    parentPort!.postMessage({ id, error: asError(error) });
+  }
+}
+
+// One call at a time: a second one would take memory and no less time.
+let last = Promise.resolve();
+parentPort!.on('message', (request: WorkerRequest | 'close') => {
+  last = last.then(async () => {
+    if (request !== 'close') return await answer(request);
+    await searcher.dispose();
+    await store.close();
+    parentPort!.close();
+  });
+});
+parentPort!.postMessage({ id: 0, result: {} });

@@ -1,0 +1,65 @@
+import type { Side } from '../models/retriever/retriever.ts';
+import type { IndexCounts } from '../store/index-passages.ts';
+import type { PassageInput } from '../store/passage-input.ts';
+import type { StoreHit, StoreSearchOptions } from '../store/store-searcher.ts';
+import type { StoreStatus } from '../store/store-status.ts';
+
+/** Calls that a worker answers: arguments and result of each. */
+export interface WorkerCalls {
+  /** Searches for several texts with the same options. */
+  search: {
+    arguments: { readonly texts: readonly string[]; readonly options: StoreSearchOptions };
+    result: readonly (readonly StoreHit[])[];
+  };
+  /** Embeds texts in the current space. */
+  embed: {
+    arguments: { readonly texts: readonly string[]; readonly side: Side };
+    result: {
+      /** f32[texts, dimension]. */
+      readonly vectors: Float32Array;
+      readonly dimension: number;
+      readonly tokens: number;
+      readonly space: string;
+    };
+  };
+  /** Adds or replaces passages. */
+  upsert: { arguments: { readonly passages: readonly PassageInput[] }; result: IndexCounts };
+  /** Removes passages by id. */
+  remove: { arguments: { readonly ids: readonly string[] }; result: { readonly removed: number } };
+  /** Describes the store. */
+  status: { arguments: Record<string, never>; result: StoreStatus };
+  /** Reads what others have committed, and loads model and vectors. */
+  reload: { arguments: Record<string, never>; result: Record<string, never> };
+}
+
+/** Name of a call. */
+export type CallName = keyof WorkerCalls;
+
+/** Call sent to a worker. */
+export interface WorkerRequest {
+  readonly id: number;
+  readonly call: CallName;
+  readonly values: unknown;
+}
+
+/** Error as it crosses from a worker. */
+export interface WorkerError {
+  readonly name: string;
+  readonly message: string;
+  readonly help: string | undefined;
+  /** Whether the caller caused it. */
+  readonly isUsage: boolean;
+}
+
+/** Answer of a worker. */
+export type WorkerAnswer =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: WorkerError };
+
+/** Settings of a worker. */
+export interface WorkerSettings {
+  /** Folder of the store. */
+  readonly folder: string;
+  /** Threads of the runtime. Default its own. */
+  readonly threads: number | undefined;
+}
