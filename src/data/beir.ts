@@ -4,13 +4,13 @@ import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
 import { attemptRow, type BadRows, onBadLine } from './bad-rows.ts';
 import { ColumnChoice } from './column-choice.ts';
-import { type Corpus, CorpusBuilder, quote } from './corpus.ts';
+import { type Corpus, CorpusBuilder, type CorpusRecord, quote } from './corpus.ts';
 import { lacksHeader } from './delimited.ts';
 import { FileLog } from './file-log.ts';
 import { readBytes, readLines } from './lines.ts';
 import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { type ReadJudgements, readJudgements } from './qrels.ts';
-import { idField, placeOf, recordNumber, textField } from './record.ts';
+import { type DataRecord, idField, placeOf, recordNumber, textField } from './record.ts';
 import { chosenNames, isRecordFile, type RecordSource, recordsOfFile } from './records.ts';
 import {
   DEV_NAMES,
@@ -182,33 +182,57 @@ export async function readCorpus(
   return corpus;
 }
 
-/** Adds records with an id, a text and perhaps a title to a corpus. @throws DataError */
-export async function addRecords(
-  builder: CorpusBuilder,
+/** Document or query with the record that it comes from. */
+export interface DocumentRecord extends CorpusRecord {
+  /** Fields of the record, by name. */
+  readonly fields: DataRecord['fields'];
+  /** File of the record. */
+  readonly file: string;
+}
+
+/** Settings of {@link documentRecords}. */
+interface RecordReading {
+  readonly columns: ColumnChoice;
+  readonly badRows?: BadRows | undefined;
+  readonly ids?: ReadCorpusOptions['ids'];
+  /** Read all columns, not only those of a role. Default false. */
+  readonly allColumns?: boolean;
+}
+
+/** Streams records with an id, a text and perhaps a title. @throws DataError */
+export async function* documentRecords(
   records: RecordSource,
-  {
-    columns,
-    badRows,
-    ids = 'given',
-  }: { columns: ColumnChoice; badRows?: BadRows | undefined; ids?: ReadCorpusOptions['ids'] },
-): Promise<void> {
+  { columns, badRows, ids = 'given', allColumns = false }: RecordReading,
+): AsyncGenerator<DocumentRecord> {
   let numbered = ids === 'numbers' ? true : ids === 'given' ? false : undefined;
-  for await (const record of records(columns.select)) {
-    attemptRow(badRows, () => {
+  for await (const record of records(allColumns ? (names) => names : columns.select)) {
+    const found = attemptRow(badRows, () => {
       const text = columns.first(record, 'text');
       const title = columns.first(record, 'title');
       const id = columns.first(record, 'id');
       if (text === undefined) throw columns.missing(record, 'text');
       numbered ??= id === undefined;
       if (id === undefined && !numbered) throw columns.missing(record, 'id');
-      builder.add({
+      return {
         id: numbered ? String(recordNumber(record)) : idField(record, id!),
         title: title === undefined ? undefined : textField(record, title),
         text: textField(record, text),
         ...placeOf(record),
-      });
+        fields: record.fields,
+      };
     });
+    if (found) yield found;
   }
+}
+
+/** Adds records with an id, a text and perhaps a title to a corpus. @throws DataError */
+export async function addRecords(
+  builder: CorpusBuilder,
+  records: RecordSource,
+  reading: RecordReading,
+): Promise<void> {
+  for await (const record of documentRecords(records, reading))
+    attemptRow(reading.badRows, () => builder.add(record));
 }
 
 /**
