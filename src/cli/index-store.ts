@@ -1,11 +1,9 @@
-import type { Corpus } from '../data/corpus.ts';
-import { loadCorpus } from '../data/documents.ts';
 import { readLines } from '../data/lines.ts';
+import { streamDocuments } from '../data/stream-documents.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { type IndexCounts, indexPassages } from '../store/index-passages.ts';
 import { buildApproximateIndex, removePassages } from '../store/maintain.ts';
-import type { PassageInput } from '../store/passage-input.ts';
 import { Store } from '../store/store.ts';
 import type { StoredTerms } from '../store/store-head.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
@@ -61,7 +59,10 @@ export const indexCommand = defineCommand({
     const startMs = performance.now();
     const compute = computeOptions(options);
     const retriever = model === undefined ? undefined : await loadModel(model, io, [], options);
-    const documents = source === undefined ? undefined : await loadCorpus(source, readOptions(io, options));
+    const documents =
+      source === undefined
+        ? undefined
+        : streamDocuments(source, { ...readOptions(io, options), onProgress: undefined });
     const terms: StoredTerms = optionValues(TERM_OPTIONS, options);
     const store = await Store.open(options.store, {
       create: source === undefined ? undefined : terms,
@@ -71,10 +72,9 @@ export const indexCommand = defineCommand({
     const removed = remove === undefined ? 0 : await removeListed(store, remove);
     let counts: IndexCounts = { read: 0, added: 0, changed: 0, unchanged: 0, embedded: 0 };
     if (retriever && documents) {
-      counts = await indexPassages(store, retriever, passagesOf(documents), {
+      counts = await indexPassages(store, retriever, documents, {
         ...compute,
         model: model!,
-        total: documents.size,
         signal: io.signal,
         onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
       });
@@ -110,10 +110,6 @@ export const indexCommand = defineCommand({
     };
   },
 });
-
-function* passagesOf(corpus: Corpus): Generator<PassageInput> {
-  for (let row = 0; row < corpus.size; row++) yield { id: corpus.id(row), text: corpus.text(row) };
-}
 
 async function removeListed(store: Store, file: string): Promise<number> {
   const ids: string[] = [];

@@ -67,6 +67,8 @@ function schemaOf(spec: OptionSpec): Record<string, unknown> {
       return { ...common, type: 'array', items: { type: 'string' } };
     case 'numbers':
       return { ...common, type: 'array', items: { type: 'number' } };
+    case 'map':
+      return { ...common, type: 'object', additionalProperties: { type: 'string' } };
     case 'text':
       return { ...common, type: 'string', ...(spec.nonEmpty && { minLength: 1 }) };
   }
