@@ -1,11 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
-import { foreignFile } from '../util/foreign-file.ts';
-import { parseShallowJson } from '../util/shallow-json.ts';
 import { type Decoder, makeDecoder } from './decoders.ts';
 import { shortened } from './long-words.ts';
 import { UnknownPiece } from './model-parts.ts';
 import { Pipeline } from './pipeline.ts';
+import { readTokenizerJson } from './read-tokenizer-json.ts';
 import { cutBefore, TextParts } from './text-parts.ts';
 import { checkTokenizerJson, modelIds, type TokenizerJson } from './tokenizer-json.ts';
 import { CACHE_WORD_CHARS, WordCache } from './word-cache.ts';
@@ -119,30 +117,7 @@ export class Tokenizer {
    * @throws DataError when the file is missing, damaged or of an unsupported kind
    */
   static fromFile(path: string): Tokenizer {
-    let bytes: Buffer;
-    try {
-      bytes = readFileSync(path);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new DataError(`the tokenizer file cannot be read: ${reason}`, {
-        file: path,
-        help: 'name a tokenizer.json, or train a vocabulary of your own',
-        cause: error,
-      });
-    }
-    let value: unknown;
-    try {
-      value = parseShallowJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      const foreign = foreignFile(bytes);
-      throw new DataError(foreign ? `this is ${foreign.is}` : `not UTF-8 JSON: ${reason}`, {
-        file: path,
-        help: foreign?.help ?? 'the file is damaged or incomplete: copy or download it again',
-        cause: error,
-      });
-    }
-    return Tokenizer.fromJson(value, path);
+    return new Tokenizer(readTokenizerJson(path), path);
   }
 
   /**
@@ -162,6 +137,11 @@ export class Tokenizer {
   /** Special tokens that `encode` puts around a text; the arrays must not be changed. */
   get wrapper(): { readonly before: Int32Array; readonly after: Int32Array } {
     return { before: this.#before, after: this.#after };
+  }
+
+  /** End at which a long text is cut off: the right one, unless the file says otherwise. */
+  get truncationSide(): 'left' | 'right' {
+    return this.#json.truncation?.direction === 'Left' ? 'left' : 'right';
   }
 
   /** Number of special tokens that `encode` puts around a text. */
@@ -229,9 +209,7 @@ export class Tokenizer {
 
   /** Writes at most `limit` ids to the scratch array and returns their number. */
   #encode(text: string, limit: number): number {
-    return this.#json.truncation?.direction === 'Left'
-      ? this.#encodeEnd(text, limit)
-      : this.#encodeStart(text, limit);
+    return this.truncationSide === 'left' ? this.#encodeEnd(text, limit) : this.#encodeStart(text, limit);
   }
 
   #encodeStart(text: string, limit: number): number {

@@ -8,6 +8,7 @@ import { convertHelp, PICKLED_WEIGHTS } from './weight-files.ts';
 /** Files of a model that are read besides its weights. */
 const SMALL_FILES = new Set([
   'adapter_config.json',
+  'added_tokens.json',
   'config.json',
   'config_sentence_transformers.json',
   'modules.json',

@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
-import { Tokenizer } from '../../text/tokenizer.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
 import { DataError, UsageError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
 import { type Json, objectIn, optionalJson } from '../../util/json-objects.ts';
@@ -12,6 +11,7 @@ import { readDenseWeights } from './dense-modules.ts';
 import type { LoadOptions } from './load-options.ts';
 import { lowerCased } from './lower-case.ts';
 import { type ModuleList, readModuleList } from './module-list.ts';
+import { readTokenizer } from './read-tokenizer.ts';
 import { readStaticWeights, staticConfig } from './static-table.ts';
 import type { UndriftJson } from './undrift-json.ts';
 import { openWeights, readWeights } from './weight-files.ts';
@@ -45,7 +45,11 @@ export async function readTower(
   const stored = isStatic ? await optionalJson(configFile) : objectIn(await readJson(configFile), configFile);
   const config = { ...stored, ...modules?.transformer?.config };
   if (!isStatic) checkConfig(config, inside);
-  const given = readTokenizer(join(inside, 'tokenizer.json'));
+  const given = await readTokenizer(inside, {
+    config,
+    isWhole: isStatic || own !== undefined,
+    onNote: options.onNote,
+  });
   const tokenizer = modules?.transformer?.lowerCase ? lowerCased(given) : given;
   const reader = await openWeights(inside);
   try {
@@ -136,14 +140,4 @@ function encoderSettings(
     ...(dimensions !== undefined && { dimensions }),
     ...(!includePrompt && { includePrompt }),
   };
-}
-
-function readTokenizer(file: string): Tokenizer {
-  if (!existsSync(file)) {
-    throw new DataError('no such file', {
-      file,
-      help: "save the tokenizer with Hugging Face's fast tokenizers, which write this file (vocab.txt alone is not read)",
-    });
-  }
-  return Tokenizer.fromFile(file);
 }

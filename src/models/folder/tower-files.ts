@@ -123,13 +123,14 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   }
   const roles = tokenRoles(tokenizer);
   const tokens = specialTokens(tokenizer, roles);
+  const isLeft = tokenizer.truncationSide === 'left';
   const tokenizerFile = {
     ...tokenizer.toJson(),
     // A StaticEmbedding has no other setting for the longest text; all other modules truncate by settings of
-    // their own.
+    // their own. The side that is cut off is stored here for Undrift itself.
     truncation:
-      moduleClass === 'StaticEmbedding' && maxTokens < LONGEST_TOKENS
-        ? { direction: 'Right', max_length: maxTokens, strategy: 'LongestFirst', stride: 0 }
+      isLeft || (moduleClass === 'StaticEmbedding' && maxTokens < LONGEST_TOKENS)
+        ? { direction: isLeft ? 'Left' : 'Right', max_length: maxTokens, strategy: 'LongestFirst', stride: 0 }
         : null,
     padding: null,
   };
@@ -148,6 +149,7 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
         model_max_length: maxTokens,
         model_input_names: ['input_ids', ...(encoder.tokenTypes ? ['token_type_ids'] : []), 'attention_mask'],
         clean_up_tokenization_spaces: false,
+        ...(isLeft && { truncation_side: 'left' }),
         ...tokens,
       },
       'special_tokens_map.json': tokens,

@@ -7,11 +7,12 @@ import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32, type HostTensor } from '../../runtime/host-tensor.ts';
 import type { Program } from '../../runtime/program.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
-import { Tokenizer } from '../../text/tokenizer.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
 import { objectIn } from '../../util/json-objects.ts';
 import type { TokenInputs } from '../architectures/architecture.ts';
+import { readTokenizer } from '../folder/read-tokenizer.ts';
 import { openWeights, readWeights } from '../folder/weight-files.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
@@ -91,7 +92,7 @@ export class LanguageModel {
     const configFile = join(folder, 'config.json');
     const config = objectIn(await readJson(configFile), configFile);
     const decoder = new Decoder(config as ModelConfig, configFile);
-    const tokenizer = Tokenizer.fromFile(join(folder, 'tokenizer.json'));
+    const tokenizer = await readTokenizer(folder, { config, isWhole: false, onNote: options.onNote });
     const reader = await openWeights(folder);
     try {
       const { headPrefix, specs } = decoder;

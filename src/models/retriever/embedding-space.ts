@@ -43,11 +43,11 @@ export function embeddingSpaceId(retriever: Retriever): string {
 
 /**
  * Makes a text that is equal for tokenizers that give equal ids. Truncation and padding are left out, because
- * the caller decides on them.
+ * the caller decides on them; only the end at which long texts are cut off is the tokenizer's own.
  */
 export function tokenizerKey(json: TokenizerJson): string {
-  const { version: _version, truncation: _truncation, padding: _padding, ...ids } = json;
-  return canonicalJson(ids);
+  const { version: _version, truncation, padding: _padding, ...ids } = json;
+  return canonicalJson(truncation?.direction === 'Left' ? { ...ids, truncation: 'left' } : ids);
 }
 
 /** Formats JSON with the keys of every object sorted. */

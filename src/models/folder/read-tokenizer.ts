@@ -1,0 +1,54 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { readTokenizerJson } from '../../text/read-tokenizer-json.ts';
+import { Tokenizer } from '../../text/tokenizer.ts';
+import { withSettings } from '../../text/tokenizer-config.ts';
+import { DataError } from '../../util/errors.ts';
+import { type Json, optionalJson } from '../../util/json-objects.ts';
+
+/** What decides how a tokenizer of a folder is read. */
+export interface TokenizerSource {
+  /** Content of config.json; undefined where there is none. */
+  readonly config?: Json | undefined;
+  /** Whether `tokenizer.json` is used as it is, without the settings beside it, as for a StaticEmbedding and in folders of our own. */
+  readonly isWhole: boolean;
+  /** Called with a note on settings that are not known. */
+  readonly onNote?: ((note: string) => void) | undefined;
+}
+
+/**
+ * Reads the tokenizer of a folder as transformers does: `tokenizer.json`, changed by tokenizer_config.json, special_tokens_map.json and
+ * added_tokens.json. See {@link withSettings}.
+ *
+ * @throws DataError when a file is missing, damaged or of an unsupported kind
+ */
+export async function readTokenizer(
+  folder: string,
+  { config, isWhole, onNote }: TokenizerSource,
+): Promise<Tokenizer> {
+  const file = join(folder, 'tokenizer.json');
+  if (!existsSync(file)) {
+    throw new DataError('no such file', {
+      file,
+      help: "save the tokenizer with Hugging Face's fast tokenizers, which write this file (vocab.txt alone is not read)",
+    });
+  }
+  if (isWhole) return Tokenizer.fromFile(file);
+  const settingsFile = join(folder, 'tokenizer_config.json');
+  const rows = config?.vocab_size;
+  const { json, unknownClass } = withSettings(readTokenizerJson(file), {
+    config: await optionalJson(settingsFile),
+    specialTokens: await optionalJson(join(folder, 'special_tokens_map.json')),
+    addedTokens: await optionalJson(join(folder, 'added_tokens.json')),
+    modelClass: config?.tokenizer_class,
+    modelType: config?.model_type,
+    ...(Number.isSafeInteger(rows) && { rows: rows as number }),
+    file: settingsFile,
+  });
+  if (unknownClass !== undefined) {
+    onNote?.(
+      `tokenizer.json is used as it is; transformers' class ${unknownClass}, which tokenizer_config.json names, may build another tokenizer from it`,
+    );
+  }
+  return Tokenizer.fromJson(json, file);
+}
