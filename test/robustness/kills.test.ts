@@ -1,0 +1,65 @@
+import { cpSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { tempFiles } from '../temp-files.ts';
+import { countOperations, filesOf, inParallel, sample, undrift } from './drills.ts';
+import { dataFiles, SCENARIOS } from './scenarios.ts';
+
+/** Whether all operations are tried: `npm run test:robustness`. */
+const whole = process.env.MODE === 'whole';
+/** Most kills of a scenario in a bounded drill: the first operations, and some of the others. */
+const BOUNDED: Record<string, { first: number; spaced: number }> = {
+  'train into a new folder': { first: 9, spaced: 5 },
+  'train over an earlier run': { first: 2, spaced: 6 },
+};
+
+/** A name as it stands in another run: without the parts that differ between processes. */
+const TEMPORARY = /\.tmp(\/|$)|\.old(\/|$)|\.lock/;
+
+describe('killed at a file operation, and tried again', () => {
+  it.each(SCENARIOS)('$name', { timeout: whole ? 3_600_000 : 120_000 }, async (scenario) => {
+    const { before, command, retries, same, mayRefuse, faultOf } = scenario;
+    const top = tempFiles();
+    const start = join(top, 'start');
+    cpSync(tempFiles(dataFiles()), start, { recursive: true });
+    for (const words of before) expect(await undrift(start, words)).toMatchObject({ code: 0 });
+    const clean = join(top, 'clean');
+    cpSync(start, clean, { recursive: true });
+    const operations = await countOperations(clean, command);
+    const files = filesOf(clean);
+    const results = files.filter((name) => same.test(name));
+    expect(results.length).toBeGreaterThan(0);
+
+    const chosen = sample(operations, { ...(BOUNDED[scenario.name] ?? { first: 0, spaced: 3 }), all: whole });
+    await inParallel(chosen, 2, async (at) => {
+      const killed = join(top, `killed-${at}`);
+      cpSync(start, killed, { recursive: true });
+      const half = at % 2 === 0;
+      const { code } = await undrift(killed, command, { at, half });
+      expect(code, `operation ${at} of ${operations}`).toBe(null);
+      expect(faultOf?.(killed), `after operation ${at}`).toBe(undefined);
+      for (const [i, words] of retries.entries()) {
+        if (!whole && i !== at % retries.length) continue;
+        const what = `killed at operation ${at} of ${operations}, then ${words.join(' ')}`;
+        const folder = join(top, `retried-${at}`);
+        cpSync(killed, folder, { recursive: true });
+        const { code: again, stderr } = await undrift(folder, words);
+        if (again !== 0 && mayRefuse?.(words, stderr, folder)) {
+          rmSync(folder, { recursive: true });
+          continue;
+        }
+        expect(again, `${what}: ${stderr}`).toBe(0);
+        for (const name of results) {
+          const [found, expected] = [folder, clean].map((each) => readFileSync(join(each, name)));
+          expect(found!.equals(expected!), `${what}: ${name}`).toBe(true);
+        }
+        expect(
+          filesOf(folder).filter((name) => TEMPORARY.test(name)),
+          what,
+        ).toEqual([]);
+        rmSync(folder, { recursive: true });
+      }
+      rmSync(killed, { recursive: true });
+    });
+  });
+});
