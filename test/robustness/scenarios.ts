@@ -34,7 +34,7 @@ export function dataFiles(): Record<string, string> {
       data: 'data',
       out: 'compared',
       budget: { steps: 2 },
-      base: { hidden: 8, vocabSize: 64, batchSize: 4, evalSplit: 'none', threads: 1 },
+      base: { method: 'in-batch', hidden: 8, vocabSize: 64, batchSize: 4, evalSplit: 'none', threads: 1 },
       arms: [{ name: 'a' }, { name: 'b', temperature: 0.1 }],
     }),
   };
@@ -94,8 +94,8 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'train over an earlier run',
     before: [train('run', '--seed', '9')],
-    command: train('run', '--overwrite'),
-    retries: trainRetries('run'),
+    command: train('run', '--seed', '1', '--overwrite'),
+    retries: trainRetries('run', '--seed', '1'),
     // Until the earlier run is removed, it is the one that is there.
     mayRefuse: (words, stderr, folder) =>
       mayRefuseTraining(words, stderr, folder) ||

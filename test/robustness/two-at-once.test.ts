@@ -8,7 +8,7 @@ import { dataFiles, train } from './scenarios.ts';
 
 const whole = process.env.MODE === 'whole';
 /** Pairs of processes of each kind. */
-const PAIRS = whole ? 40 : 2;
+const PAIRS = whole ? 40 : 1;
 
 const folder = tempFiles(dataFiles());
 beforeAll(async () => {
