@@ -29,10 +29,14 @@ export async function writeFileAtomic(
 ): Promise<void> {
   const file = await openFileAtomic(path);
   const append = async (chunk: string | Uint8Array) => {
-    const written = file.append(chunk);
-    // The operating system writes in another thread meanwhile.
-    onBytes?.(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
-    await written;
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    for (let start = 0; start < bytes.byteLength; start += WRITE_BYTES) {
+      const piece = bytes.subarray(start, start + WRITE_BYTES);
+      const written = file.append(piece);
+      // The operating system writes in another thread meanwhile.
+      onBytes?.(piece);
+      await written;
+    }
   };
   try {
     if (typeof content === 'string' || content instanceof Uint8Array) await append(content);
@@ -120,7 +124,7 @@ export async function openFileAtomic(path: string): Promise<AtomicFile> {
       finished = true;
     });
   return {
-    append: (chunk) => check(handle.writeFile(chunk)),
+    append: (chunk) => check(writeAll(handle, typeof chunk === 'string' ? Buffer.from(chunk) : chunk)),
     overwrite: async (chunk, position) => {
       await check(handle.write(chunk, 0, chunk.byteLength, position));
     },
@@ -132,6 +136,17 @@ export async function openFileAtomic(path: string): Promise<AtomicFile> {
     },
     discard,
   };
+}
+
+/** Most bytes of one write call. */
+const WRITE_BYTES = 1 << 24;
+
+/** Writes all bytes at the end of what was written. One call takes many bytes, so that the calling thread is free meanwhile. */
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.byteLength; ) {
+    const { bytesWritten } = await handle.write(bytes, done, Math.min(bytes.byteLength - done, WRITE_BYTES));
+    done += bytesWritten;
+  }
 }
 
 /**
