@@ -95,6 +95,43 @@ test('a folder without an ONNX file is compared with a fresh export', async () =
   expect(sides[0]!.clients.length).toBe(3);
 });
 
+test('the file of a model of another size is reported briefly', async () => {
+  const folder = await saved({ kind: 'transformer' });
+  const other = await saved({ kind: 'transformer', hidden: 16 });
+  const path = join('onnx', 'model.onnx');
+  writeFileSync(join(folder, path), readFileSync(join(other, path)));
+  const { ok, sides } = await measureParity(folder, { texts });
+  expect(ok).toBe(false);
+  expect(sides[0]!.clients[0]!.fault).toMatch(
+    /^onnx.model\.onnx: its output sentence_embedding has the shape \[\d+, 16\], the model's is \[\d+, 32\]$/,
+  );
+});
+
+test('a fault of a file is one line, however much the file holds', async () => {
+  const folder = await saved({ kind: 'transformer' });
+  changed(folder, ({ graph }) => {
+    const [output] = graph.outputs;
+    graph.outputs = Array.from({ length: 400 }, (_, i) => ({ ...output!, name: `present.${i}.key` }));
+    const identity = graph.nodes.at(-1)!.outputs[0]!;
+    for (const { name } of graph.outputs) {
+      graph.nodes.push({
+        ...graph.nodes.at(-1)!,
+        name: '',
+        opType: 'Identity',
+        inputs: [identity],
+        outputs: [name],
+        attributes: {},
+      });
+    }
+  });
+  const { sides } = await measureParity(folder, { texts });
+  const { fault } = sides[0]!.clients[0]!;
+  expect(fault).toMatch(
+    /^onnx.model\.onnx: it gives present\.0\.key, .* and 395 others, and no vectors of texts or tokens$/,
+  );
+  for (const client of sides[0]!.clients) expect(client.fault).not.toMatch(/\n|.{300}/);
+});
+
 test('a damaged or foreign file is reported as a fault and does not stop the comparison', async () => {
   const folder = await saved({ kind: 'transformer' });
   writeFileSync(join(folder, 'onnx', 'broken.onnx'), 'no model');

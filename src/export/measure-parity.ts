@@ -242,10 +242,19 @@ async function byOnnx(
     return clients;
   } catch (error) {
     if (!(error instanceof UndriftError)) throw error;
-    return [{ ...base, vectors: 'sentence_embedding', texts: 0, fault: error.message }];
+    return [{ ...base, vectors: 'sentence_embedding', texts: 0, fault: brief(error) }];
   } finally {
     await file?.dispose();
   }
+}
+
+/** Longest fault in a report, in characters. */
+const LONGEST_FAULT = 240;
+
+/** First part of an error's message, on one line. Programs for foreign files list all that such a file holds. */
+function brief({ marked }: UndriftError): string {
+  const line = marked.message.replace(/\s+/g, ' ').trim();
+  return line.length <= LONGEST_FAULT ? line : `${line.slice(0, LONGEST_FAULT)}…`;
 }
 
 /** Compares layers up to the first that differs, on the text that differs most and one more. */
@@ -309,7 +318,7 @@ async function byTransformersJs(
     return { ...base, texts: rows.length, ...difference, row, tokens, ...(fault && { fault }) };
   } catch (error) {
     if (!(error instanceof UndriftError)) throw error;
-    return { ...base, texts: 0, fault: error.message };
+    return { ...base, texts: 0, fault: brief(error) };
   }
 }
 

@@ -81,7 +81,9 @@ export async function encodeByOnnx(
   const tokenOutput = TOKEN_OUTPUTS.find((name) => file.outputs.includes(name));
   const embeds = file.outputs.includes('sentence_embedding');
   if (!tokenOutput && !embeds) {
-    throw new DataError(`it gives ${file.outputs.join(', ')}, and no vectors of texts or tokens`, {
+    const some = file.outputs.slice(0, 5).join(', ');
+    const more = file.outputs.length > 5 ? ` and ${file.outputs.length - 5} others` : '';
+    throw new DataError(`it gives ${some}${more}, and no vectors of texts or tokens`, {
       file: file.name,
       help: `an output is to be named ${[...TOKEN_OUTPUTS, 'sentence_embedding'].join(' or ')}`,
     });
@@ -101,6 +103,20 @@ export async function encodeByOnnx(
     const rows = order.subarray(start, start + size);
     const batch = padBatch(store, rows, { padId: retriever.padId });
     const outputs = await file.run(onnxFeeds(file, batch, retriever.unpooledTokens(side)), wanted);
+    const H = retriever.encoder.hiddenSize;
+    const check = (name: string, dims: readonly number[]) => {
+      const found = outputs[name]!.dims;
+      if (found.join() === dims.join()) return;
+      throw new DataError(
+        `its output ${name} has the shape [${found.join(', ')}], the model's is [${dims.join(', ')}]`,
+        {
+          file: file.name,
+          help: 'the file is that of another model',
+        },
+      );
+    };
+    if (embeds) check('sentence_embedding', [rows.length, D]);
+    if (tokenOutput) check(tokenOutput, [rows.length, batch.tokens, H]);
     const put = (vectors: Float32Array, into: Float32Array) => {
       for (const [i, row] of rows.entries()) into.set(vectors.subarray(i * D, (i + 1) * D), row * D);
     };
