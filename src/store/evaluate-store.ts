@@ -1,8 +1,9 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { type Evaluation, evaluate } from '../eval/metrics.ts';
-import { type Run, rankDocuments, type ScoredDocument } from '../eval/ranking.ts';
+import { type Run, rankDocuments } from '../eval/ranking.ts';
 import { searchDepth } from '../retrieval/evaluate-retriever.ts';
 import { type RetrievalTask, retrievalTask } from '../retrieval/retrieve.ts';
+import { fuseScores, type RankedRows } from '../search/fusion.ts';
 import { UsageError } from '../util/errors.ts';
 import type { Progress } from '../util/progress.ts';
 import type { Store } from './store.ts';
@@ -43,24 +44,89 @@ export async function evaluateStore(
 ): Promise<StoreEvaluation> {
   const task = retrievalTask(data, split, { limitQueries });
   const topK = search.topK ?? searchDepth(metrics);
+  const ranked = await rankQueries(store, searcher, data, task, { ...search, topK, onProgress });
+  const run = ranked.run((i) => ranked.rankings[i]!);
+  return { ...evaluate(task.qrels, run, { metrics }), run, task };
+}
+
+/** Rankings of the queries of a task, and the way from rankings to a run. */
+interface RankedQueries {
+  /** Rankings, in the order of the queries. */
+  readonly rankings: readonly RankedRows[];
+  /** Makes a run of the rankings of the queries, by their place. */
+  run(ranking: (i: number) => RankedRows): Run;
+}
+
+async function rankQueries(
+  store: Store,
+  searcher: StoreSearcher,
+  data: RetrievalData,
+  task: RetrievalTask,
+  { onProgress, ...search }: StoreSearchOptions & Pick<EvaluateStoreOptions, 'onProgress'>,
+): Promise<RankedQueries> {
   const ids = await idsOf(store);
   checkJudged(task, new Set(ids.values()), store);
-  const run = new Map<string, readonly ScoredDocument[]>();
-  const { queryRows } = task;
-  for (let start = 0; start < queryRows.length; start += QUERIES) {
-    const rows = Array.from(queryRows.subarray(start, start + QUERIES));
-    const found = await searcher.rank(
-      rows.map((row) => data.queries.text(row)),
-      { ...search, topK },
-    );
-    for (const [i, row] of rows.entries()) {
-      const { rows: pids, scores } = found[i]!;
-      const scored = pids.map((pid, rank) => ({ docId: ids.get(pid)!, score: scores[rank]! }));
-      run.set(data.queries.id(row), rankDocuments(scored));
-    }
-    onProgress?.({ stage: 'search', done: start + rows.length, total: queryRows.length, unit: 'queries' });
+  const queries = Array.from(task.queryRows);
+  const rankings: RankedRows[] = [];
+  for (let start = 0; start < queries.length; start += QUERIES) {
+    const texts = queries.slice(start, start + QUERIES).map((row) => data.queries.text(row));
+    rankings.push(...(await searcher.rank(texts, search)));
+    onProgress?.({ stage: 'search', done: rankings.length, total: queries.length, unit: 'queries' });
   }
-  return { ...evaluate(task.qrels, run, { metrics }), run, task };
+  return {
+    rankings,
+    run: (ranking) =>
+      new Map(
+        queries.map((row, i) => {
+          const { rows, scores } = ranking(i);
+          const scored = Array.from(rows, (pid, rank) => ({ docId: ids.get(pid)!, score: scores[rank]! }));
+          return [data.queries.id(row), rankDocuments(scored)];
+        }),
+      ),
+  };
+}
+
+/** Weight of the vectors in a hybrid search, with its measurement. */
+export interface TunedWeight {
+  /** Weight w in [0, 1]. */
+  readonly denseWeight: number;
+  /** Value of the metric on the split that it was tuned on. */
+  readonly value: number;
+  /** Value of every weight that was tried. */
+  readonly tried: readonly { readonly denseWeight: number; readonly value: number }[];
+}
+
+/** Weights that are tried: 0, 0.1, …, 1. */
+const WEIGHTS = Array.from({ length: 11 }, (_, i) => i / 10);
+const CANDIDATES = 100;
+
+/**
+ * Finds the weight of the vectors in a hybrid search that is best on a split, which should not be the one that is reported.
+ *
+ * @param metric  metric to maximise, such as `ndcg@10`
+ */
+export async function tuneDenseWeight(
+  store: Store,
+  searcher: StoreSearcher,
+  data: RetrievalData,
+  split: string,
+  {
+    metric,
+    limitQueries,
+    onProgress,
+  }: { metric: string } & Pick<EvaluateStoreOptions, 'limitQueries' | 'onProgress'>,
+): Promise<TunedWeight> {
+  const task = retrievalTask(data, split, { limitQueries });
+  const topK = Math.max(CANDIDATES, searchDepth([metric]));
+  const dense = await rankQueries(store, searcher, data, task, { mode: 'dense', topK, onProgress });
+  const bm25 = await rankQueries(store, searcher, data, task, { mode: 'bm25', topK, onProgress });
+  const tried = WEIGHTS.map((denseWeight) => {
+    const weights = [denseWeight, 1 - denseWeight];
+    const run = dense.run((i) => fuseScores([dense.rankings[i]!, bm25.rankings[i]!], weights));
+    return { denseWeight, value: evaluate(task.qrels, run, { metrics: [metric] }).metrics[metric]! };
+  });
+  const best = tried.reduce((a, b) => (b.value > a.value ? b : a));
+  return { ...best, tried };
 }
 
 async function idsOf(store: Store): Promise<Map<number, string>> {

@@ -1,0 +1,234 @@
+/**
+ * Kills a process that changes a store at random moments, and checks after each kill what the next process finds:
+ *
+ *     npx tsx test/robustness/store-kills.ts [trials] [seed]
+ *
+ * The process indexes, changes, removes, migrates and compacts without end, and prints a line for each commit that it was told of.
+ * After a kill the store must open, hold all that was printed, have no vector of a former text and no passage twice, and take further
+ * commits.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { backfill, cutOver, rollBack, startMigration } from '../../src/migration/migrate-store.ts';
+import { embeddingSpaceId } from '../../src/models/retriever/embedding-space.ts';
+import { indexPassages } from '../../src/store/index-passages.ts';
+import { removePassages } from '../../src/store/maintain.ts';
+import { Store } from '../../src/store/store.ts';
+import { smallRetriever } from '../small-models.ts';
+
+const TERMS = { language: 'any', stem: false, stopWords: false };
+const compute = { threads: 1 };
+/** Passages of the store; round r of passage p has a text of its own. */
+const PASSAGES = 120;
+const words = [
+  'reads',
+  'a file',
+  'opens',
+  'whole',
+  'array',
+  'of bytes',
+  'returns',
+  'encoding',
+  'number',
+  'calls',
+];
+const textOf = (p: number, round: number): string =>
+  [p, p * 7 + round, p * 13, p * 29 + 3 * round, p >> 3].map((n) => words[n % 10]).join(' ');
+const modelOf = (round: number) => smallRetriever({ kind: 'static', seed: 3 + round });
+/** Longest time until a kill, in milliseconds, from the first commit on. */
+const MOST_MS = 1500;
+
+/** Lines that the process prints after commits: all of them must be found again. */
+type Told =
+  | { readonly told: 'indexed'; readonly from: number; readonly round: number }
+  | { readonly told: 'removed'; readonly p: number }
+  | { readonly told: 'migrating' | 'rolled back' | 'cut over'; readonly space: string };
+
+/** Work of the process that is killed. */
+async function work(folder: string, start: number): Promise<never> {
+  const tell = (line: Told) => process.stdout.write(`${JSON.stringify(line)}\n`);
+  const store = await Store.open(folder, { create: TERMS });
+  let retriever = modelOf(0);
+  const spaceNow = store.head.current;
+  for (let m = 0; m < 2; m++) if (spaceNow === embeddingSpaceId(modelOf(m))) retriever = modelOf(m);
+  for (let round = start; ; round++) {
+    for (let from = 0; from < PASSAGES; from += 30) {
+      const part = Array.from({ length: 30 }, (_, i) => ({
+        id: `p${from + i}`,
+        text: textOf(from + i, round),
+      }));
+      await indexPassages(store, retriever, part, compute);
+      tell({ told: 'indexed', from, round });
+    }
+    await removePassages(store, [`p${round % PASSAGES}`]);
+    tell({ told: 'removed', p: round % PASSAGES });
+    if (store.head.migration) {
+      await rollBack(store, modelOfSpace(store.head.migration.from), compute);
+      retriever = modelOfSpace(store.head.current!);
+      tell({ told: 'rolled back', space: store.head.current! });
+    }
+    const next = modelOf(
+      retriever.trainedSteps === 0 && store.head.current === embeddingSpaceId(modelOf(0)) ? 1 : 0,
+    );
+    await startMigration(store, next, { sample: 40, correctors: ['ridge'], ...compute });
+    retriever = next;
+    tell({ told: 'migrating', space: store.head.current! });
+    await backfill(store, next, { until: 0.7, commitRows: 20, ...compute });
+    if (round % 2 === 0) continue;
+    await backfill(store, next, { commitRows: 20, ...compute });
+    await cutOver(store);
+    tell({ told: 'cut over', space: store.head.current! });
+  }
+}
+
+const modelOfSpace = (space: string) => {
+  const found = [0, 1].map(modelOf).find((model) => embeddingSpaceId(model) === space);
+  if (!found) throw new Error(`no model of space ${space}`);
+  return found;
+};
+
+/** State that a store must have, from what was told. */
+class Expected {
+  readonly rounds = new Map<number, number>();
+  readonly removed = new Set<number>();
+  space: string | undefined;
+  round = 0;
+
+  take(line: Told): void {
+    if (line.told === 'indexed') {
+      this.round = line.round;
+      for (let p = line.from; p < line.from + 30; p++) {
+        this.rounds.set(p, line.round);
+        this.removed.delete(p);
+      }
+    } else if (line.told === 'removed') this.removed.add(line.p);
+    else this.space = line.space;
+  }
+}
+
+async function check(folder: string, expected: Expected): Promise<string[]> {
+  const faults: string[] = [];
+  const notes: string[] = [];
+  const store = await Store.open(folder, { onNote: (note) => notes.push(note) });
+  const { passages, embeddings, head } = await store.snapshot();
+  const found = new Map<number, { pid: number; text: string }>();
+  for await (const { pid, id, text } of passages.stream()) {
+    const p = Number(id.slice(1));
+    if (found.has(p)) faults.push(`passage ${id} is there twice`);
+    found.set(p, { pid, text });
+  }
+  for (const [p, round] of expected.rounds) {
+    const passage = found.get(p);
+    // The commit after the last line may be whole, though it was not told.
+    const allowed = [textOf(p, round), textOf(p, round + 1)];
+    if (passage && !allowed.includes(passage.text))
+      faults.push(`p${p} has another text than that of round ${round}`);
+    if (!passage && !expected.removed.has(p) && p !== expected.round % PASSAGES) faults.push(`p${p} is lost`);
+  }
+  for (const { id } of head.spaces) {
+    const model = modelOfSpace(id);
+    const seen = new Set<number>();
+    const texts = new Map([...found.values()].map(({ pid, text }) => [pid, text]));
+    for await (const { pids, vectors, steps } of embeddings(id).stream()) {
+      const known = [...pids].map((pid) => texts.get(pid));
+      const right = await model.encode(
+        'document',
+        known.map((text) => text ?? ''),
+        compute,
+      );
+      const D = model.dimension;
+      for (const [row, pid] of pids.entries()) {
+        if (seen.has(pid)) faults.push(`passage ${pid} has two vectors in ${id}`);
+        seen.add(pid);
+        if (known[row] === undefined) {
+          faults.push(`a vector of ${id} belongs to no passage (${pid})`);
+          continue;
+        }
+        let dot = 0;
+        for (let d = 0; d < D; d++) dot += right[row * D + d]! * vectors[row * D + d]!;
+        if (Math.abs(dot - 1) > 1e-4)
+          faults.push(`the vector of ${pid} in ${id} is not that of its text (${dot})`);
+        if (steps[row] !== model.trainedSteps) faults.push(`a stamp of ${id} is ${steps[row]}`);
+      }
+    }
+  }
+  if (head.current !== null && !head.spaces.some(({ id }) => id === head.current))
+    faults.push('the current space is gone');
+  await store.close();
+  return faults;
+}
+
+async function trial(
+  folder: string,
+  expected: Expected,
+  random: () => number,
+): Promise<{ lines: number; faults: string[] }> {
+  const script = fileURLToPath(import.meta.url);
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', script, '--work', folder, String(expected.round + 1)],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
+  let lines = 0;
+  let stderr = '';
+  child.stderr!.on('data', (data) => {
+    stderr += data;
+  });
+  const ended = once(child, 'exit');
+  const reader = createInterface({ input: child.stdout! });
+  reader.on('line', (line) => {
+    lines += 1;
+    expected.take(JSON.parse(line));
+  });
+  const begun = once(child.stdout!, 'data');
+  await Promise.race([begun, ended]);
+  const timer = setTimeout(() => child.kill('SIGKILL'), random() * MOST_MS);
+  const [code] = await ended;
+  clearTimeout(timer);
+  await new Promise((resolve) => setImmediate(resolve));
+  if (code !== null) return { lines, faults: [`the process ended by itself: ${stderr.slice(0, 500)}`] };
+  return { lines, faults: await check(folder, expected) };
+}
+
+async function main(): Promise<void> {
+  const [trials, seed] = [Number(process.argv[2] ?? 200), Number(process.argv[3] ?? 1)];
+  let state = seed >>> 0;
+  const random = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  let bad = 0;
+  let lines = 0;
+  const base = mkdtempSync(join(tmpdir(), 'store-kills-'));
+  let expected = new Expected();
+  let folder = join(base, 'store-0');
+  for (let i = 0; i < trials; i++) {
+    // A store is killed ten times before a new one begins.
+    if (i % 10 === 0) {
+      expected = new Expected();
+      folder = join(base, `store-${i}`);
+    }
+    const found = await trial(folder, expected, random);
+    lines += found.lines;
+    if (found.faults.length > 0) {
+      bad += 1;
+      console.log(`trial ${i}: ${found.faults.slice(0, 5).join('; ')}`);
+      expected = new Expected();
+      folder = join(base, `store-${i}-after`);
+    }
+  }
+  console.log(`${trials} kills (seed ${seed}), ${lines} acknowledged commits, ${bad} with faults`);
+  if (bad === 0) rmSync(base, { recursive: true });
+  else console.log(`stores are kept in ${base}`);
+  process.exitCode = bad === 0 ? 0 : 1;
+}
+
+if (process.argv[2] === '--work') await work(process.argv[3]!, Number(process.argv[4]));
+else await main();
