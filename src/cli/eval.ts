@@ -18,147 +18,179 @@ import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { ownLexicalOptions } from '../text/lexical-rankers.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
+import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
-import { defineCommand } from './command.ts';
+import type { OptionTable, OptionValues } from '../util/option-table.ts';
+import { type CommandResult, defineCommand } from './command.ts';
 import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
+import { EVAL_STORE_OPTIONS, evalStore } from './eval-store.ts';
+import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { refuseOthers } from './refuse-others.ts';
 import { computeOptions, DATA_HELP, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Default number of documents kept for each query, as is usual in run files. */
 const RUN_DEPTH = 100;
 
+const OPTIONS = {
+  model: { type: 'text', value: 'model', help: `${LEXICAL_HELP}, or ${MODEL_HELP}` },
+  data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
+  ...EVAL_STORE_OPTIONS,
+  split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
+  metrics: { ...SPLIT_OPTIONS.metrics, default: ['ndcg@10', 'mrr@10', 'recall@100'] },
+  topK: {
+    ...RANKING_OPTIONS.topK,
+    help: `documents for each query (default: ${RUN_DEPTH}, or the largest cutoff of the metrics)`,
+  },
+  limitQueries: SPLIT_OPTIONS.limitQueries,
+  missing: SPLIT_OPTIONS.missingQueries,
+  dropSameId: RANKING_OPTIONS.dropSameId,
+  runFile: { type: 'text', value: 'file', help: 'write the results as a TREC run file' },
+  compare: {
+    type: 'text',
+    value: 'run file',
+    help: 'run file of the same queries to test against, for a significant difference of the first metric',
+  },
+  seed: { ...COMMON_RANGES.seed, help: 'seed of the significance test' },
+  ...READ_OPTIONS,
+  ...DIMENSIONS_OPTION,
+  ...PROMPT_OPTIONS,
+  ...BASELINE_OPTIONS,
+  ...BM25_OPTIONS,
+  ...COMPUTE_OPTIONS,
+} as const satisfies OptionTable;
+
 /** The command `undrift eval`: measures a retriever, BM25 or TF-IDF on a split. */
 export const evalCommand = defineCommand({
   name: 'eval',
-  summary: 'measure a retriever, BM25 or TF-IDF on the judged queries of a split',
+  summary: 'measure a retriever, BM25, TF-IDF or a store on the judged queries of a split',
   description:
     'Encodes all documents and the queries of the split, searches exactly, and computes metrics as trec_eval does. ' +
     'BM25 stands beside every other model, as the figure to exceed; --no-baseline leaves it out. ' +
     'Metrics: ndcg@10, ndcg_exp@10 (gain 2^grade − 1), mrr@10, map, recall@100, precision@10, success@5, judged@10. ' +
     'For pairs of texts with a score (sentence1, sentence2, score) the metrics are spearman and pearson: correlations of cosines and scores.',
-  options: {
-    model: { type: 'text', value: 'model', required: true, help: `${LEXICAL_HELP}, or ${MODEL_HELP}` },
-    data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
-    split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
-    metrics: { ...SPLIT_OPTIONS.metrics, default: ['ndcg@10', 'mrr@10', 'recall@100'] },
-    topK: {
-      ...RANKING_OPTIONS.topK,
-      help: `documents for each query (default: ${RUN_DEPTH}, or the largest cutoff of the metrics)`,
-    },
-    limitQueries: SPLIT_OPTIONS.limitQueries,
-    missing: SPLIT_OPTIONS.missingQueries,
-    dropSameId: RANKING_OPTIONS.dropSameId,
-    runFile: { type: 'text', value: 'file', help: 'write the results as a TREC run file' },
-    compare: {
-      type: 'text',
-      value: 'run file',
-      help: 'run file of the same queries to test against, for a significant difference of the first metric',
-    },
-    seed: { ...COMMON_RANGES.seed, help: 'seed of the significance test' },
-    ...READ_OPTIONS,
-    ...DIMENSIONS_OPTION,
-    ...PROMPT_OPTIONS,
-    ...BASELINE_OPTIONS,
-    ...BM25_OPTIONS,
-    ...COMPUTE_OPTIONS,
-  },
+  options: OPTIONS,
   examples: [
     '--model bm25 --data data/api-docs',
     '--model runs/first --data data/api-docs --split dev --metrics ndcg@10,recall@100 --json',
     '--model runs/first --data data/api-docs --run-file first.run --compare bm25.run',
+    '--store stores/docs --data data/api-docs --tune-on dev --check',
     '--model runs/pairs --data sts.jsonl --metrics spearman,pearson',
   ],
   async run(options, io) {
-    if (isPairMetrics(options.metrics)) return await evalScoredPairs(options, io);
-    const metrics = parseMetrics(options.metrics).map(({ name }) => name);
-    // The run file is read first, so that a missing file is reported before the evaluation.
-    const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
-    const compared = options.baseline && options.model !== 'bm25';
-    const ranker = lexicalRanker(options, compared);
-    const retriever = ranker ? undefined : await loadModel(options.model, io, LEXICAL_WORDS, options);
-    const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
-    io.finishProgress();
-    for (const note of data.notes) io.log(`note: ${note}`);
-
-    // Ids in a run file must not contain spaces; this is checked before the evaluation.
-    if (options.runFile !== undefined) {
-      for (let row = 0; row < data.corpus.size; row++) requireId('document id', data.corpus.id(row));
-      for (const id of data.qrels(options.split).keys()) requireId('query id', id);
+    if (options.store !== undefined) {
+      if (options.model !== undefined) throw new UsageError('--model and --store exclude each other');
+      refuseOthers(OPTIONS, options, { allowed: STORE_NAMES, purpose: 'an evaluation of a store' });
+      return await evalStore(options, io, computeOptions(options));
     }
-
-    const looked = searchDepth(metrics);
-    if (options.topK !== undefined && options.topK < looked)
-      io.log(
-        `note: the metrics look at ${looked} documents for each query, and --top-k keeps ${options.topK}`,
-      );
-    const startMs = performance.now();
-    const common = {
-      metrics,
-      topK: options.topK ?? Math.max(RUN_DEPTH, looked),
-      limitQueries: options.limitQueries,
-      missingQueries: options.missing,
-      dropSameId: options.dropSameId,
-      onProgress: showProgress(io),
-    };
-    const evaluation = retriever
-      ? await evaluateRetriever(retriever, data, options.split, { ...common, ...computeOptions(options) })
-      : await evaluateLexical(ranker!, data, options.split, {
-          ...common,
-          ...ownLexicalOptions(ranker!, options),
-        });
-    await retriever?.dispose();
-    const baseline = compared
-      ? await measureBaseline(data, options.split, { ...common, ...lexicalOptions(options) })
-      : undefined;
-    io.finishProgress();
-    if (compared && !baseline) {
-      io.log(
-        `note: BM25 is left out beside the model, as for every corpus of more than ${count(BASELINE_DOCUMENTS)} documents: ` +
-          'measure it with --model bm25',
-      );
-    }
-    const seconds = (performance.now() - startMs) / 1000;
-
-    if (options.runFile !== undefined) {
-      await writeRunFile(options.runFile, evaluation.run, { tag: runTag(options.model) });
-    }
-    const comparison =
-      other &&
-      compareRuns(evaluation.task.qrels, evaluation.run, other, metrics[0]!, {
-        seed: options.seed,
-        missingQueries: options.missing,
-      });
-    const json = {
-      model: options.model,
-      data: data.name,
-      split: options.split,
-      metrics: evaluation.metrics,
-      baseline: baseline ? { model: 'bm25', metrics: baseline } : null,
-      queries: evaluation.queries,
-      documents: data.corpus.size,
-      missingQueries: evaluation.missingQueries,
-      queriesWithoutRelevant: evaluation.queriesWithoutRelevant,
-      topK: common.topK,
-      fingerprint: data.fingerprint,
-      seconds: Number(seconds.toFixed(3)),
-      ...(options.runFile !== undefined && { runFile: options.runFile }),
-      ...(comparison && { comparison }),
-    };
-    const counts =
-      `${count(evaluation.queries)} queries of ${data.name}/${options.split}, ` +
-      `${count(data.corpus.size)} documents, ${formatDuration(seconds * 1000)}\n`;
-    const text =
-      formatMetrics([
-        { name: options.model, metrics: evaluation.metrics },
-        ...(baseline ? [{ name: BASELINE, metrics: baseline }] : []),
-      ]) +
-      counts +
-      remarks(evaluation, options.missing) +
-      (comparison ? `\n${formatComparison(comparison, options.model, basename(options.compare!))}` : '');
-    return { json, text };
+    const allowed = Object.keys(OPTIONS).filter((name) => !(name in EVAL_STORE_OPTIONS));
+    refuseOthers(OPTIONS, options, { allowed, purpose: 'an evaluation without --store' });
+    const { model } = options;
+    if (model === undefined) throw new UsageError('--model is missing');
+    const named = { ...options, model };
+    return isPairMetrics(options.metrics) ? await evalScoredPairs(named, io) : await evalModel(named, io);
   },
 });
+
+/** Options that an evaluation of a store takes. */
+const STORE_NAMES = [
+  ...Object.keys(EVAL_STORE_OPTIONS),
+  ...Object.keys(READ_OPTIONS),
+  ...Object.keys(COMPUTE_OPTIONS),
+  ...['data', 'split', 'metrics', 'limitQueries', 'seed'],
+];
+
+/** Measures a model, BM25 or TF-IDF. */
+async function evalModel(
+  options: OptionValues<typeof OPTIONS> & { readonly model: string },
+  io: Io,
+): Promise<CommandResult> {
+  const metrics = parseMetrics(options.metrics).map(({ name }) => name);
+  // The run file is read first, so that a missing file is reported before the evaluation.
+  const other = options.compare === undefined ? undefined : await readRunFile(options.compare);
+  const compared = options.baseline && options.model !== 'bm25';
+  const ranker = lexicalRanker(options, compared);
+  const retriever = ranker ? undefined : await loadModel(options.model, io, LEXICAL_WORDS, options);
+  const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
+  io.finishProgress();
+  for (const note of data.notes) io.log(`note: ${note}`);
+
+  // Ids in a run file must not contain spaces; this is checked before the evaluation.
+  if (options.runFile !== undefined) {
+    for (let row = 0; row < data.corpus.size; row++) requireId('document id', data.corpus.id(row));
+    for (const id of data.qrels(options.split).keys()) requireId('query id', id);
+  }
+
+  const looked = searchDepth(metrics);
+  if (options.topK !== undefined && options.topK < looked)
+    io.log(`note: the metrics look at ${looked} documents for each query, and --top-k keeps ${options.topK}`);
+  const startMs = performance.now();
+  const common = {
+    metrics,
+    topK: options.topK ?? Math.max(RUN_DEPTH, looked),
+    limitQueries: options.limitQueries,
+    missingQueries: options.missing,
+    dropSameId: options.dropSameId,
+    onProgress: showProgress(io),
+  };
+  const evaluation = retriever
+    ? await evaluateRetriever(retriever, data, options.split, { ...common, ...computeOptions(options) })
+    : await evaluateLexical(ranker!, data, options.split, {
+        ...common,
+        ...ownLexicalOptions(ranker!, options),
+      });
+  await retriever?.dispose();
+  const baseline = compared
+    ? await measureBaseline(data, options.split, { ...common, ...lexicalOptions(options) })
+    : undefined;
+  io.finishProgress();
+  if (compared && !baseline) {
+    io.log(
+      `note: BM25 is left out beside the model, as for every corpus of more than ${count(BASELINE_DOCUMENTS)} documents: ` +
+        'measure it with --model bm25',
+    );
+  }
+  const seconds = (performance.now() - startMs) / 1000;
+
+  if (options.runFile !== undefined) {
+    await writeRunFile(options.runFile, evaluation.run, { tag: runTag(options.model) });
+  }
+  const comparison =
+    other &&
+    compareRuns(evaluation.task.qrels, evaluation.run, other, metrics[0]!, {
+      seed: options.seed,
+      missingQueries: options.missing,
+    });
+  const json = {
+    model: options.model,
+    data: data.name,
+    split: options.split,
+    metrics: evaluation.metrics,
+    baseline: baseline ? { model: 'bm25', metrics: baseline } : null,
+    queries: evaluation.queries,
+    documents: data.corpus.size,
+    missingQueries: evaluation.missingQueries,
+    queriesWithoutRelevant: evaluation.queriesWithoutRelevant,
+    topK: common.topK,
+    fingerprint: data.fingerprint,
+    seconds: Number(seconds.toFixed(3)),
+    ...(options.runFile !== undefined && { runFile: options.runFile }),
+    ...(comparison && { comparison }),
+  };
+  const counts =
+    `${count(evaluation.queries)} queries of ${data.name}/${options.split}, ` +
+    `${count(data.corpus.size)} documents, ${formatDuration(seconds * 1000)}\n`;
+  const text =
+    formatMetrics([
+      { name: options.model, metrics: evaluation.metrics },
+      ...(baseline ? [{ name: BASELINE, metrics: baseline }] : []),
+    ]) +
+    counts +
+    remarks(evaluation, options.missing) +
+    (comparison ? `\n${formatComparison(comparison, options.model, basename(options.compare!))}` : '');
+  return { json, text };
+}
 
 function remarks({ missingQueries, queriesWithoutRelevant }: RetrieverEvaluation, missing: string): string {
   const counted = missing === 'zero' ? 'they count as zero' : 'they are left out';

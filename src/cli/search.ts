@@ -15,12 +15,12 @@ import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import type { LexicalRanker } from '../text/lexical-rankers.ts';
 import { commandLine } from '../util/command-line.ts';
 import { DataError, UsageError } from '../util/errors.ts';
-import type { OptionSpec, OptionValues } from '../util/option-table.ts';
+import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
-import { flagOf } from './options.ts';
+import { refuseOthers } from './refuse-others.ts';
 import { searchStore } from './search-store.ts';
 import {
   computeOptions,
@@ -77,11 +77,8 @@ export const searchCommand = defineCommand({
     const query = words.join(' ') === '-' ? await readStdin() : words.join(' ');
     if (query.trim() === '') throw new UsageError('the text to search for is empty');
     if (options.store !== undefined) {
-      refuseOthers(
-        options,
-        ['store', 'topK', ...Object.keys(STORE_SEARCH_OPTIONS), ...COMPUTE_NAMES],
-        'a store',
-      );
+      const allowed = ['store', 'topK', ...Object.keys(STORE_SEARCH_OPTIONS), ...COMPUTE_NAMES];
+      refuseOthers(OPTIONS, options, { allowed, purpose: 'a search in a store' });
       const { passages, results } = await searchStore(options.store, query, options, {
         io,
         compute: computeOptions(options),
@@ -89,11 +86,8 @@ export const searchCommand = defineCommand({
       const json = { store: options.store, query, mode: options.mode, documents: passages, results };
       return { json, text: results.map(formatHit).join('') || 'no passage was found\n' };
     }
-    refuseOthers(
-      options,
-      Object.keys(OPTIONS).filter((name) => !(name in STORE_SEARCH_OPTIONS)),
-      '--data and --corpus',
-    );
+    const allowed = Object.keys(OPTIONS).filter((name) => !(name in STORE_SEARCH_OPTIONS));
+    refuseOthers(OPTIONS, options, { allowed, purpose: 'a search in --data or --corpus' });
     if (options.model === undefined) throw new UsageError('--model is missing');
     if ((options.data === undefined) === (options.corpus === undefined)) {
       throw new UsageError(
@@ -125,19 +119,6 @@ export const searchCommand = defineCommand({
 });
 
 const COMPUTE_NAMES = Object.keys(COMPUTE_OPTIONS);
-
-/** Refuses options that have no meaning for what is searched and are not left at their defaults. */
-function refuseOthers(
-  options: OptionValues<typeof OPTIONS>,
-  allowed: readonly string[],
-  searched: string,
-): void {
-  for (const [name, spec] of Object.entries<OptionSpec>(OPTIONS)) {
-    const value = options[name as keyof typeof OPTIONS];
-    if (allowed.includes(name) || value === undefined || value === spec.default) continue;
-    throw new UsageError(`${flagOf(name, spec)} has no meaning for a search in ${searched}`);
-  }
-}
 
 async function readStdin(): Promise<string> {
   const bytes = await buffer(process.stdin);

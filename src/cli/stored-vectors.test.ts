@@ -108,7 +108,7 @@ describe('vectors that undrift encode stored', () => {
 
   it('the command that mends it repeats the settings of the search', async () => {
     expect(await refusal({ data: at('set'), docPrompt: 'a passage: ', dimensions: '8' })).toContain(
-      `--out ${at('docs.npy')} --dimensions 8 --doc-prompt "a passage: "`,
+      `--out ${at('docs.npy')} --dimensions 8 --doc-prompt 'a passage: '`,
     );
   });
 
