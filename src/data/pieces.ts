@@ -4,14 +4,24 @@ export type ScriptShares = Readonly<Record<string, number>>;
 /** Smallest share of a script that is reported. */
 const LEAST_SHARE = 0.01;
 
+/** Longest part of a text that is measured, in characters. Longer texts are cut before they reach a model. */
+const MEASURED_CHARACTERS = 1_000_000;
+
+const IDEOGRAPH = '\\p{Script=Han}';
+
 /** Matches one piece: a Chinese character, a run of other letters, marks and digits, or one other character. */
-const PIECE = /\p{Script=Han}|(?:(?!\p{Script=Han})[\p{L}\p{M}\p{N}])+|[^\s\p{L}\p{M}\p{N}\p{C}]/gu;
+const PIECE = new RegExp(
+  `${IDEOGRAPH}|[[\\p{L}\\p{M}\\p{N}]--${IDEOGRAPH}]+|[^\\s\\p{L}\\p{M}\\p{N}\\p{C}]`,
+  'gv',
+);
 
 /**
  * Counts the pieces of a text: words, punctuation marks, and Chinese characters. The words of BERT's pre-tokenizer are pieces, and
  * a tokenizer of words makes one token or more of each. Scripts without spaces other than Chinese have more tokens than pieces.
+ * Of a text of more than a million characters, the first million are counted.
  */
-export const countPieces = (text: string): number => text.match(PIECE)?.length ?? 0;
+export const countPieces = (text: string): number =>
+  text.slice(0, MEASURED_CHARACTERS).match(PIECE)?.length ?? 0;
 
 /** Scripts that are told apart. Letters of all others are counted as `other`. */
 const SCRIPTS = [
@@ -39,7 +49,8 @@ const PATTERNS = SCRIPTS.map((name) => [name, new RegExp(`\\p{Script=${name}}`, 
 export function scriptShares(texts: Iterable<string>): ScriptShares {
   const counts = new Map<string, number>();
   let letters = 0;
-  for (const text of texts) {
+  for (const whole of texts) {
+    const text = whole.slice(0, MEASURED_CHARACTERS);
     const all = text.match(/\p{L}/gu)?.length ?? 0;
     letters += all;
     let known = 0;

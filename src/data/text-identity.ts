@@ -39,7 +39,10 @@ export function comparableText(text: string): string {
   const plain = (isSpaced ? trimmed.replace(/[\s\u0085]+/g, ' ').trim() : trimmed).toLowerCase();
   if (/^[\0-\x7f]*$/.test(plain)) return plain;
   // Upper case joins what lower case keeps apart: ß and ss, ς and σ, ſ and s. It would also join ı with i, which are two letters.
-  const folded = plain.normalize('NFC').replace(/[^\0-\x7fı]+/gu, (run) => run.toUpperCase().toLowerCase());
+  // The limit keeps the stack of the regular expression small.
+  const folded = plain
+    .normalize('NFC')
+    .replace(/[^\0-\x7fı]{1,65536}/gu, (run) => run.toUpperCase().toLowerCase());
   return folded.normalize('NFC').trim();
 }
 

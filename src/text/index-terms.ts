@@ -111,6 +111,9 @@ export function termsOf(options: TermOptions): (text: string) => readonly string
 /** Number of stems that are remembered, so that a word is stemmed once. */
 const KEPT_STEMS = 1 << 18;
 
+/** Longest word, in UTF-16 units. A longer one is cut, since it would overflow the stack of a regular expression. */
+const LONGEST_WORD = 65_536;
+
 /** Kinds of UTF-16 code units, as {@link words} reads a text in lower case. */
 const UNKNOWN = 0;
 const OUTSIDE = 1;
@@ -142,8 +145,9 @@ function words(text: string, turkic: boolean): readonly string[] {
     if (kind === OUTSIDE) terms.push(lower.slice(start, at));
     else {
       // The pattern finds the end of the word, or that no word begins here: a mark or a symbol of two units.
-      WORD_HERE.lastIndex = start;
-      const word = WORD_HERE.exec(lower)?.[0];
+      const isLong = length - start > LONGEST_WORD;
+      WORD_HERE.lastIndex = isLong ? 0 : start;
+      const word = WORD_HERE.exec(isLong ? lower.slice(start, start + LONGEST_WORD) : lower)?.[0];
       if (word === undefined) continue;
       at = start + word.length;
       if (UNSPACED.test(word)) addParts(word, turkic, terms);

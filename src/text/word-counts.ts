@@ -3,6 +3,13 @@ import { Splitter } from './pipeline.ts';
 import { TextParts } from './text-parts.ts';
 import type { ComponentJson, TokenizerJson } from './tokenizer-json.ts';
 
+/** Longest piece that is normalized at once, in UTF-16 units. No word is as long; a longer piece would overflow regular expressions. */
+const LONGEST_PIECE = 65_536;
+
+/** Moves a position that lies inside of a surrogate pair before it. */
+const cutAt = (text: string, at: number): number =>
+  /[\ud800-\udbff]/.test(text[at - 1] ?? '') ? at - 1 : at;
+
 /**
  * Counts the words of texts as a tokenizer with the given components would see them.
  *
@@ -43,7 +50,7 @@ export class WordCounts {
   add(text: string): void {
     const pieces = this.#pieces;
     for (let start = this.#parts.start(text, 0); start < text.length; ) {
-      const end = this.#parts.end(text, start);
+      const end = Math.min(this.#parts.end(text, start), cutAt(text, start + LONGEST_PIECE));
       const piece = text.slice(start, end);
       const count = pieces.get(piece);
       if (count !== undefined) pieces.set(piece, count + 1);
