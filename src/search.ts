@@ -11,6 +11,7 @@ export { Bm25, type Bm25Options } from './text/bm25.ts';
 export { bm25Terms, type TermOptions } from './text/index-terms.ts';
 export type { IndexingOptions } from './text/indexing-options.ts';
 export { InvertedIndex, type QueryTerm, type RankedRows, type Weighting } from './text/inverted-index.ts';
+export type { RowOrder } from './text/row-heap.ts';
 export type { TermIds } from './text/term-ids.ts';
 export type { TermPostings } from './text/term-postings.ts';
 export { TfIdf, type TfIdfOptions } from './text/tfidf.ts';

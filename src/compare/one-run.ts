@@ -1,11 +1,13 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { architectures } from '../models/architectures/all.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from '../train/callbacks.ts';
 import { hasCheckpoint } from '../train/checkpoint.ts';
 import { readEventLog } from '../train/event-log.ts';
 import { storedSettings } from '../train/run-folder.ts';
-import { resolveSettings, type TrainOptions } from '../train/settings.ts';
+import { defaultRate, resolveSettings, type TrainOptions } from '../train/settings.ts';
+import { optionalJson } from '../util/json-objects.ts';
 import type { Arm, Comparison } from './comparison.ts';
 import { runName } from './comparison.ts';
 import { curvesOf } from './curves.ts';
@@ -72,7 +74,10 @@ function writtenSettings({ arm, length, seed }: RunJob): RunSettings {
 export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<RunState> {
   const result = await readRunResult(resultFile(job));
   if (result) {
-    const differences = settingsDifferences(result.settings, writtenSettings(job));
+    const now = writtenSettings(job);
+    // A rate that is not given is null now, and was a number in results of earlier versions.
+    const lr = now.lr ?? (result.settings.lr == null ? null : await defaultRateOfRun(job));
+    const differences = settingsDifferences(result.settings, { ...now, lr });
     const { arm, seed } = result;
     if (arm !== job.arm.name) differences.push(`arm: "${arm}" then, "${job.arm.name}" now`);
     if (seed !== job.seed) differences.push(`seed: ${seed} then, ${job.seed} now`);
@@ -92,6 +97,13 @@ export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<R
     differences.push(`data: fingerprint ${stored.fingerprint} then, ${job.dataFingerprint} now`);
   }
   return differences.length > 0 ? { kind: 'other', differences } : { kind: 'begun' };
+}
+
+/** Finds the default rate of a run of a given model, by the kind of the model that it trained; null if that is gone. */
+async function defaultRateOfRun(job: RunJob): Promise<number | null> {
+  const config = await optionalJson(join(runFolder(job), 'model', 'config.json'));
+  const architecture = architectures.get(String(config?.model_type));
+  return architecture ? defaultRate({ encoder: architecture }) : null;
 }
 
 /**

@@ -194,6 +194,33 @@ describe('runComparison', () => {
     await expect(run()).rejects.toThrow(/warm-1: bygone: 3 then, null now/);
   });
 
+  it.each([
+    ['bert', 5e-5, 0.01],
+    ['undrift-static', 0.01, 5e-5],
+  ])(
+    'holds the rate of an earlier version against the default for the kind of model, %s',
+    async (model_type, same, other) => {
+      const arms = [arm('tuned', { model: 'some/model' })];
+      await run({ arms });
+      // An earlier version wrote the rate down though the config gave none.
+      const file = join(out, 'runs/tuned-1.json');
+      const write = async (lr: number | null | undefined) => {
+        const result = JSON.parse(await readFile(file, 'utf8'));
+        await writeFile(file, JSON.stringify({ ...result, settings: { ...result.settings, lr } }));
+      };
+      await mkdir(join(out, 'runs/tuned-1/model'), { recursive: true });
+      await writeFile(join(out, 'runs/tuned-1/model/config.json'), JSON.stringify({ model_type }));
+      trainer.calls.length = 0;
+      for (const lr of [same, null, undefined]) {
+        await write(lr);
+        await run({ arms });
+      }
+      expect(trainer.calls).toEqual([]);
+      await write(other);
+      await expect(run({ arms })).rejects.toThrow(`tuned-1: lr: ${other} then, ${same} now`);
+    },
+  );
+
   it('reports a run that fails, goes on with the others, and tries it again next time', async () => {
     const arms = [...comparison().arms, arm('mad', { temperature: 1000 })];
     const failed: string[] = [];

@@ -58,8 +58,11 @@ const STATIC_RATE = 0.01;
 const GIVEN_TRANSFORMER_RATE = 5e-5;
 
 /** Returns the default learning rate of a given model, by its kind. */
-export const defaultRate = ({ encoder }: Retriever): number =>
-  encoder.moduleClass === 'StaticEmbedding' ? STATIC_RATE : GIVEN_TRANSFORMER_RATE;
+export const defaultRate = ({
+  encoder,
+}: {
+  readonly encoder: Pick<Retriever['encoder'], 'moduleClass'>;
+}): number => (encoder.moduleClass === 'StaticEmbedding' ? STATIC_RATE : GIVEN_TRANSFORMER_RATE);
 
 /** Kinds of model that a run can create. */
 export const NEW_MODELS = ['static', 'transformer'] as const;
