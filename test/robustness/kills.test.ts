@@ -17,7 +17,7 @@ const BOUNDED: Record<string, { first: number; spaced: number }> = {
 const TEMPORARY = /\.tmp(\/|$)|\.old(\/|$)|\.lock/;
 
 describe('killed at a file operation, and tried again', () => {
-  it.each(SCENARIOS)('$name', { timeout: whole ? 3_600_000 : 120_000 }, async (scenario) => {
+  it.each(SCENARIOS)('$name', { timeout: whole ? 3_600_000 : 300_000 }, async (scenario) => {
     const { before, command, retries, same, mayRefuse, faultOf } = scenario;
     const top = tempFiles();
     const start = join(top, 'start');
