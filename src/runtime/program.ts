@@ -299,8 +299,8 @@ export class Program {
 }
 
 /**
- * Memory of onnxruntime for one byte of live values, since its arena keeps free blocks. Resident memory was 0.7 to 1.3
- * times the estimate in seven steps of static encoders and transformers (`docs/fine-tuning.md`).
+ * Memory of onnxruntime for one byte of live values, since its arena keeps free blocks. Resident memory was 0.7 to 1.4
+ * times the estimate in six steps of static encoders and transformers (`docs/fine-tuning.md`).
  */
 const ARENA_RATIO = 1.15;
 
