@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -206,6 +207,23 @@ describe('every command', () => {
       .map(([, key]) => key!);
     expect(named).toContain('maxGradNorm');
     expect([...new Set(named)].filter((key) => !known.includes(key))).toEqual([]);
+  });
+});
+
+describe('runCli', () => {
+  it('ends with a rejection that a library leaves unhandled', async () => {
+    const script = `
+      import { runCli } from ${JSON.stringify(join(import.meta.dirname, '../../dist/cli/run-cli.js'))};
+      import { DataError } from ${JSON.stringify(join(import.meta.dirname, '../../dist/util/errors.js'))};
+      setTimeout(() => void Promise.reject(new DataError('is damaged', { file: 'a.parquet' })), 10);
+      setInterval(() => {}, 1000);
+      process.exitCode = await runCli(['doctor', '--json']);`;
+    const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    expect(run.stderr).toContain('error: a.parquet: is damaged\n');
+    expect(JSON.parse(run.stdout)).toEqual({
+      error: { type: 'DataError', message: 'a.parquet: is damaged' },
+    });
+    expect(run.status).toBe(1);
   });
 });
 

@@ -53,6 +53,9 @@ const CLEANUP_MS = 3000;
 export async function runCli(argv: readonly string[]): Promise<number> {
   // A command line that cannot be parsed may still contain `--json`.
   let json = argv.includes('--json');
+  // A library that starts several things may drop the failure of one of them. The command ends with this failure.
+  const onStray = (error: unknown) => void fail(error, json).then((code) => process.exit(code));
+  process.on('unhandledRejection', onStray);
   try {
     checkOutputOpen();
     const outcome = parseCommandLine(argv, {
@@ -79,14 +82,21 @@ export async function runCli(argv: readonly string[]): Promise<number> {
       stop.dispose();
     }
   } catch (error) {
-    const { message, ...found } = describeError(error);
-    process.stderr.write(message);
-    if (json && !(error instanceof OutputError)) {
-      // The error is on standard error already.
-      await writeOut(`${JSON.stringify({ error: found.json })}\n`).catch(() => {});
-    }
-    return found.exitCode;
+    return await fail(error, json);
+  } finally {
+    process.off('unhandledRejection', onStray);
   }
+}
+
+/** Prints the error of a command, and returns its exit code. */
+async function fail(error: unknown, json: boolean): Promise<number> {
+  const { message, ...found } = describeError(error);
+  process.stderr.write(message);
+  if (json && !(error instanceof OutputError)) {
+    // The error is on standard error already.
+    await writeOut(`${JSON.stringify({ error: found.json })}\n`).catch(() => {});
+  }
+  return found.exitCode;
 }
 
 /**
