@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { isObject, type Json } from '../util/json-objects.ts';
+import { parseShallowJson } from '../util/shallow-json.ts';
 import { openApiDocument } from './openapi.ts';
 import { PAGE } from './page.ts';
 import { type Backend, makeRoutes, type Route } from './routes.ts';
@@ -125,7 +126,7 @@ async function readBody(context: Context, maxBytes: number): Promise<Json> {
   }
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
+    value = parseShallowJson(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
   } catch (error) {
     throw new HttpError(400, `the body is not valid JSON: ${(error as Error).message}`);
   }

@@ -131,6 +131,12 @@ describe('a server', () => {
 
   it.each([
     ['no JSON', 400, '{"query": ', /not valid JSON/],
+    [
+      'deep JSON',
+      400,
+      `{"query": ${'['.repeat(1000)}${']'.repeat(1000)}}`,
+      /nested more than 200 levels deep/,
+    ],
     ['a list', 400, '[]', /must be a JSON object/],
     ['nothing', 400, '{}', /"query" is missing/],
     ['an unknown field', 400, { query: 'x', topk: 1 }, /unknown option "topk", did you mean 'topK'/],
