@@ -35,7 +35,11 @@ export async function runParity(
   };
 }
 
-function formatParity(model: string, { ok, texts, sides, transformersJs }: ParityReport): string {
+/** Formats a report for a reader. */
+export function formatParity(
+  model: string,
+  { ok, texts, sides, transformersJs, differences }: ParityReport,
+): string {
   const lines = [`${model}: ${texts} texts, largest differences from our runtime`];
   for (const { side, folder, freshExport, clients } of sides) {
     if (sides.length > 1) lines.push(`${side}: ${folder}`);
@@ -44,7 +48,10 @@ function formatParity(model: string, { ok, texts, sides, transformersJs }: Parit
   }
   if (!transformersJs)
     lines.push('  transformers.js is not installed: npm install @huggingface/transformers');
-  lines.push(ok ? 'all agree' : 'not all agree');
+  for (const difference of differences)
+    lines.push(`  sentence-transformers in Python differs: ${difference}`);
+  const agree = ok ? 'all agree' : 'not all agree';
+  lines.push(differences.length > 0 && ok ? 'onnxruntime and transformers.js agree; Python differs' : agree);
   return `${lines.join('\n')}\n`;
 }
 

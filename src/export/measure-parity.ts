@@ -5,6 +5,7 @@ import { join, relative } from 'node:path';
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/load-retriever.ts';
 import type { ExportDtype } from '../models/folder/onnx-export.ts';
+import { referenceDifferences } from '../models/folder/reference-differences.ts';
 import { readUndriftJson, UNDRIFT_JSON } from '../models/folder/undrift-json.ts';
 import { writeTowers } from '../models/folder/write-towers.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
@@ -75,6 +76,11 @@ export interface ParityReport {
   readonly texts: number;
   /** Version of transformers.js; undefined if it is not installed. */
   readonly transformersJs: string | undefined;
+  /**
+   * Settings of the folder in which Undrift is known to differ from sentence-transformers in Python, which is not run
+   * here. They do not change `ok`, which is about the programs that were run.
+   */
+  readonly differences: readonly string[];
   /** Results of each side. */
   readonly sides: readonly SideParity[];
 }
@@ -112,7 +118,8 @@ export async function measureParity(model: string, options: ParityOptions = {}):
     await retriever.dispose();
   }
   const ok = sides.every(({ clients }) => clients.every(({ fault }) => fault === undefined));
-  return { ok, texts: texts.length, transformersJs: library?.env.version, sides };
+  const differences = await referenceDifferences(folder);
+  return { ok, texts: texts.length, transformersJs: library?.env.version, differences, sides };
 }
 
 /**

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { correctorsPage } from './correctors.ts';
 import { experimentsPage } from './experiments.ts';
 import { exportPage } from './export.ts';
+import { folderFieldsPage } from './folder-fields.ts';
 import { methodGuide } from './guides.ts';
 import { lossesPage } from './losses.ts';
 import { references } from './make-reference.ts';
@@ -23,6 +24,7 @@ export async function generatedFiles(): Promise<Record<string, string>> {
     correctorsPage(),
     await experimentsPage(),
     exportPage(),
+    folderFieldsPage(),
     lossesPage(),
     methodGuide(),
     performancePage(),

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type HubName, parseHubName } from '../../hub/hub-name.ts';
 import { hubSnapshot, type Snapshot, type SnapshotOptions } from '../../hub/snapshot.ts';
 import { DataError } from '../../util/errors.ts';
+import { TRANSFORMER_FILES } from './transformer-settings.ts';
 import { convertHelp, PICKLED_WEIGHTS } from './weight-files.ts';
 
 /** Files of a model that are read besides its weights. */
@@ -13,7 +14,7 @@ const SMALL_FILES = new Set([
   'config_sentence_transformers.json',
   'modules.json',
   'router_config.json',
-  'sentence_bert_config.json',
+  ...TRANSFORMER_FILES,
   'special_tokens_map.json',
   'tokenizer.json',
   'tokenizer_config.json',

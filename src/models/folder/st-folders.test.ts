@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { largestDifference } from '../../../test/small-models.ts';
 import { tempFiles } from '../../../test/temp-files.ts';
+import { formatParity } from '../../cli/parity.ts';
 import { exportModel } from '../../export/export-model.ts';
 import { measureParity } from '../../export/measure-parity.ts';
 import { Graph } from '../../graph/graph.ts';
@@ -20,6 +21,8 @@ import { loadRetriever, saveRetriever } from './model-folder.ts';
 // Folders whose settings decide on vectors, with the vectors of sentence-transformers (tools/reference/st_folders_golden.py).
 const FIXTURES = fileURLToPath(new URL('fixtures/sentence-transformers', import.meta.url));
 const SIDES = ['query', 'document'] as const;
+
+const QUERY = 'search query the ';
 
 interface Case {
   base: string;
@@ -289,4 +292,21 @@ describe('what is written for other programs', () => {
       await retriever.dispose();
     },
   );
+});
+
+test('doctor --parity names known differences from Python, and then does not say that all agree', async () => {
+  const prompts = { passage: 'the ', query: QUERY };
+  const folder = changed('length-none', 'config_sentence_transformers.json', { prompts, truncate_dim: 4 });
+  const report = await measureParity(folder, { texts: cases['length-none']!.texts });
+  expect(report.ok).toBe(true);
+  expect(report.differences).toEqual([
+    expect.stringContaining('the prompt "passage" comes before documents'),
+    expect.stringContaining('"truncate_dim": vectors are cut, then normalised'),
+  ]);
+  const text = formatParity(folder, report);
+  expect(text).not.toContain('all agree');
+  expect(text).toContain('onnxruntime and transformers.js agree; Python differs');
+  const same = await measureParity(folderOf('length-none'), { texts: ['the cat'] });
+  expect(same.differences).toEqual([]);
+  expect(formatParity(folder, same)).toContain('all agree');
 });

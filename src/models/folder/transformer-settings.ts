@@ -40,13 +40,13 @@ const harmless = (...names: readonly string[]): FieldTable =>
   Object.fromEntries([...HARMLESS_ARGUMENTS, ...names].map((name) => [name, 'harmless']));
 
 /** Arguments of the model's class. */
-const MODEL_ARGUMENTS = harmless(
+export const MODEL_ARGUMENTS = harmless(
   ...['add_pooling_layer', 'attn_implementation', 'device_map', 'dtype', 'low_cpu_mem_usage', 'torch_dtype'],
   ...['use_cache', 'use_safetensors', 'weights_only'],
 );
 
 /** Arguments of the tokenizer's class. */
-const TOKENIZER_ARGUMENTS: FieldTable = {
+export const TOKENIZER_ARGUMENTS: FieldTable = {
   ...harmless('clean_up_tokenization_spaces', 'model_input_names', 'padding_side', 'use_fast'),
   model_max_length: 'followed',
   truncation_side: {
@@ -57,7 +57,7 @@ const TOKENIZER_ARGUMENTS: FieldTable = {
 };
 
 /** Arguments of each call of the tokenizer. */
-const TEXT_ARGUMENTS: FieldTable = {
+export const TEXT_ARGUMENTS: FieldTable = {
   max_length: 'followed',
   padding: 'harmless',
   pad_to_multiple_of: 'harmless',
