@@ -143,6 +143,10 @@ def cases():
             "bert",
             bert(settings={"max_seq_length": 12, "tokenizer_args": {"model_max_length": 6}}),
         ),
+        "length-left": (
+            "bert",
+            bert(settings={"tokenizer_args": {"model_max_length": 6, "truncation_side": "left"}}),
+        ),
         "length-none": ("bert", bert(settings={"max_seq_length": None})),
         "length-sides": ("bert", bert(settings={"query_length": 5, "document_length": 9})),
         "length-call": ("bert", bert(settings={"max_seq_length": 12, "processing_kwargs": {"text": {"max_length": 5}}})),
@@ -150,6 +154,10 @@ def cases():
         "lower-case": ("bert", bert(settings={"max_seq_length": 16, "do_lower_case": True})),
         **{f"prompt-{mode}": ("bert", bert(pooling=mode, include_prompt=False, **prompted)) for mode in POOLINGS},
         "prompt-long": ("bert", bert(settings={"max_seq_length": 4}, include_prompt=False, **prompted)),
+        "prompt-left": (
+            "bert",
+            bert(settings={"max_seq_length": 9, "processor_kwargs": {"truncation_side": "left"}}, include_prompt=False, **prompted),
+        ),
         "prompt-default": ("bert", bert(prompts={"query": QUERY}, default="query")),
         "prompt-other": ("bert", bert(prompts={"retrieval": QUERY}, default="retrieval")),
         **{

@@ -12,6 +12,8 @@ export interface TokenizerSource {
   readonly config?: Json | undefined;
   /** Whether `tokenizer.json` is used as it is, without the settings beside it, as for a StaticEmbedding and in folders of our own. */
   readonly isWhole: boolean;
+  /** Settings that replace those of tokenizer_config.json. Default none. */
+  readonly settings?: Json | undefined;
   /** Called with a note on settings that are not known. */
   readonly onNote?: ((note: string) => void) | undefined;
 }
@@ -24,7 +26,7 @@ export interface TokenizerSource {
  */
 export async function readTokenizer(
   folder: string,
-  { config, isWhole, onNote }: TokenizerSource,
+  { config, isWhole, settings, onNote }: TokenizerSource,
 ): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   if (!existsSync(file)) {
@@ -37,7 +39,7 @@ export async function readTokenizer(
   const settingsFile = join(folder, 'tokenizer_config.json');
   const rows = config?.vocab_size;
   const { json, unknownClass } = withSettings(readTokenizerJson(file), {
-    config: await optionalJson(settingsFile),
+    config: { ...(await optionalJson(settingsFile)), ...settings },
     specialTokens: await optionalJson(join(folder, 'special_tokens_map.json')),
     addedTokens: await optionalJson(join(folder, 'added_tokens.json')),
     modelClass: config?.tokenizer_class,

@@ -48,6 +48,7 @@ export async function readTower(
   const given = await readTokenizer(inside, {
     config,
     isWhole: isStatic || own !== undefined,
+    settings: modules?.transformer?.tokenizer,
     onNote: options.onNote,
   });
   const tokenizer = modules?.transformer?.lowerCase ? lowerCased(given) : given;

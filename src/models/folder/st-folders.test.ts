@@ -116,7 +116,6 @@ describe('a setting that would change vectors is refused, with file, meaning and
       { model_args: { variant: 'fp16' } },
       /"model_args.variant" is a field that we do not/,
     ],
-    ['length-none', BERT_FILE, { tokenizer_args: { truncation_side: 'left' } }, /lose their beginning/],
     ['length-none', BERT_FILE, { processing_kwargs: { text: { truncation: false } } }, /not cut in this way/],
     ['length-none', BERT_FILE, { max_seq_length: 'many' }, /"max_seq_length" must be a number of tokens/],
     ['length-none', BERT_FILE, { do_lower_case: 'yes' }, /"do_lower_case" must be true or false/],

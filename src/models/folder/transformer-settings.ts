@@ -25,6 +25,8 @@ export interface TransformerSettings {
   readonly lowerCase: boolean;
   /** Fields that replace those of config.json. */
   readonly config: Json;
+  /** Fields that replace those of tokenizer_config.json. */
+  readonly tokenizer: Json;
 }
 
 const notText = (what: string) => ({
@@ -45,15 +47,17 @@ export const MODEL_ARGUMENTS = harmless(
   ...['use_cache', 'use_safetensors', 'weights_only'],
 );
 
+/** Arguments of the tokenizer's class that stand for a field of tokenizer_config.json. */
+const TOKENIZER_SETTINGS = [
+  ...['truncation_side', 'do_lower_case', 'strip_accents', 'tokenize_chinese_chars', 'add_prefix_space'],
+  ...['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'],
+];
+
 /** Arguments of the tokenizer's class. */
 export const TOKENIZER_ARGUMENTS: FieldTable = {
   ...harmless('clean_up_tokenization_spaces', 'model_input_names', 'padding_side', 'use_fast'),
   model_max_length: 'followed',
-  truncation_side: {
-    accepts: isOneOf('right'),
-    means: 'long texts lose their beginning',
-    help: 'write the field into tokenizer_config.json in a copy of the folder',
-  },
+  ...Object.fromEntries(TOKENIZER_SETTINGS.map((name) => [name, 'followed' as const])),
 };
 
 /** Arguments of each call of the tokenizer. */
@@ -127,7 +131,7 @@ function readsText(value: unknown): boolean {
  */
 export async function readTransformerSettings(folder: string): Promise<TransformerSettings> {
   const file = await settingsFile(folder);
-  if (!file) return { maxTokens: {}, lowerCase: false, config: {} };
+  if (!file) return { maxTokens: {}, lowerCase: false, config: {}, tokenizer: {} };
   const { path, json } = file;
   checkFields(json, path, TRANSFORMER_FIELDS, { unknown: 'refuse' });
   const part = (...names: readonly string[]): Json => {
@@ -166,6 +170,9 @@ export async function readTransformerSettings(folder: string): Promise<Transform
       }),
     ),
     lowerCase: lower,
+    tokenizer: Object.fromEntries(
+      Object.entries(tokenizer).filter(([name]) => TOKENIZER_SETTINGS.includes(name)),
+    ),
     config: Object.fromEntries(Object.entries(config).filter(([name]) => !HARMLESS_ARGUMENTS.includes(name))),
   };
 }
