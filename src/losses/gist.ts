@@ -58,7 +58,8 @@ export const GIST_MARGINS = ['absolute', 'relative'] as const;
  * @param guide cosines of the same texts by the guide
  * @param options.margin m, default 0
  * @param options.strategy whether the margin is `absolute` or `relative`, default `absolute`
- * @param options.allowed bool[B, C]: documents that take part, including each positive; default: all
+ * @param options.allowed bool[B, C]: documents that take part, including each positive; default: all. A positive that does not take
+ *   part leaves its query out too
  * @returns f32[], in nats per query
  */
 export function gist(
@@ -74,16 +75,16 @@ export function gist(
   const limit = sub(positive, strategy === 'relative' ? mul(abs(positive), margin) : margin);
   const kept = (of: Tensor) => lessOrEqual(stopGradient(of), limit);
   const others = not(equal(own, range(graph, B)));
-  const mayAnswer = allowed && slice(allowed, { axis: 1, length: B });
+  // A query whose positive is a right answer of query i asks the same, or nearly: it is no negative either.
+  const rest = allowed ? and(others, slice(allowed, { axis: 1, length: B })) : others;
 
   const documents = or(kept(guide.documents), equal(own, range(graph, C)));
   const candidates = [where(allowed ? and(documents, allowed) : documents, scores.documents, MASKED_SCORE)];
   if (scores.queries && guide.queries) {
-    candidates.push(where(and(kept(guide.queries), others), scores.queries, MASKED_SCORE));
+    candidates.push(where(and(kept(guide.queries), rest), scores.queries, MASKED_SCORE));
   }
   if (scores.positives && guide.positives) {
-    const unlike = and(kept(guide.positives), mayAnswer ? and(others, mayAnswer) : others);
-    candidates.push(where(unlike, scores.positives, MASKED_SCORE));
+    candidates.push(where(and(kept(guide.positives), rest), scores.positives, MASKED_SCORE));
   }
   return softmaxCrossEntropy(concat(candidates, 1), range(graph, B));
 }
