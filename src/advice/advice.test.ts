@@ -69,6 +69,11 @@ describe('adviseOn', () => {
     const found = await advice({ ...healthy, 'set/train.jsonl': lines(train) });
     expect(found).toMatchObject({ rule: 'teacher-scores', method: 'distill' });
     expect(found.commands[0]).toContain('--method distill --negatives 1');
+    const small = await advice({ 'taught.jsonl': lines(train.slice(0, 600)) });
+    expect(small.warnings['small-split']).toMatchObject({
+      command: null,
+      remedy: expect.stringContaining("cannot keep a teacher's scores"),
+    });
   });
 
   it('recommends in-batch, in small batches, for few answers to many questions', async () => {

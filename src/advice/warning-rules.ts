@@ -1,3 +1,4 @@
+import { CLEAN_OPTIONS } from '../data/clean-data.ts';
 import { commandLine } from '../util/command-line.ts';
 import { count, percent, plural } from '../util/format.ts';
 import type { Facts, SideLengths } from './facts.ts';
@@ -11,6 +12,8 @@ const MOST_CUT = 0.1;
 const FEW_QUERIES = 300;
 /** Queries of a split below which its figures say little. */
 const LEAST_EVALUATED = 50;
+/** Largest share of the training queries that is recommended to hold out for a split. */
+const MOST_HELD_OUT = 0.2;
 /** Share of documents that a tokenizer does not know from which a warning is given. */
 const MOST_UNKNOWN = 0.05;
 /** Length to which a new model is recommended to read, at most: attention costs the square of the length. */
@@ -18,8 +21,37 @@ const MOST_TOKENS = 512;
 /** Encoder that is recommended where a new one has too little to learn from. */
 const ENCODER = 'sentence-transformers/all-MiniLM-L6-v2';
 
-const cleanCommand = ({ path, reading }: Facts, options: Readonly<Record<string, number>> = {}): string =>
-  commandLine('data clean', { out: 'data/clean', ...options, ...reading }, [path]);
+/**
+ * Returns the remedy of copying the data by `undrift data clean`. A copy has no place for a teacher's scores, so that data with scores has
+ * to be mended in its own files.
+ */
+function cleaning(
+  { path, reading, statistics: { training } }: Facts,
+  remedy: string,
+  options: Readonly<Record<string, number>> = {},
+): Pick<FoundWarning, 'remedy' | 'command'> {
+  if (training && training.scoredRatio > 0)
+    return {
+      remedy: `${remedy}, in the files themselves: a copy by undrift data clean cannot keep a teacher's scores`,
+    };
+  return {
+    remedy,
+    command: commandLine('data clean', { out: 'data/clean', ...options, ...reading }, [path]),
+  };
+}
+
+/** Returns the share of the training queries that a split should have: the default, or what gives it enough queries; at most a fifth. */
+const heldOutShare = (queries: number): number =>
+  Math.min(
+    MOST_HELD_OUT,
+    Math.max(CLEAN_OPTIONS.devFraction.default, Math.ceil((100 * LEAST_EVALUATED) / queries) / 100),
+  );
+
+/** Returns the shares to hold out for the splits that `undrift data clean` makes. */
+function heldOut({ statistics: { training } }: Facts): Record<string, number> {
+  const share = heldOutShare(training!.queries);
+  return share === CLEAN_OPTIONS.devFraction.default ? {} : { devFraction: share, testFraction: share };
+}
 
 /** Rules by which `undrift doctor --data` warns. All that apply are reported, in this order. */
 export const WARNING_RULES: readonly WarningRule[] = [
@@ -38,7 +70,7 @@ export const WARNING_RULES: readonly WarningRule[] = [
         message: `training queries that are in another split too, which then measures what was trained on: ${parts.join(', ')}`,
         ...(facts.statistics.kind === 'scored-pairs'
           ? { remedy: 'remove these pairs from the training file' }
-          : { remedy: 'leave them out of training', command: cleanCommand(facts) }),
+          : cleaning(facts, 'leave them out of training')),
       };
     },
   },
@@ -50,8 +82,7 @@ export const WARNING_RULES: readonly WarningRule[] = [
       isTrainable(facts) && !('dev' in facts.statistics.splits)
         ? {
             message: 'no dev split: a run keeps its last model, not its best',
-            remedy: 'hold out part of the training queries',
-            command: cleanCommand(facts),
+            ...cleaning(facts, 'hold out part of the training queries', heldOut(facts)),
           }
         : undefined,
   },
@@ -63,8 +94,7 @@ export const WARNING_RULES: readonly WarningRule[] = [
       isTrainable(facts) && !('test' in facts.statistics.splits)
         ? {
             message: 'no test split: nothing measures the finished model',
-            remedy: 'hold out part of the training queries',
-            command: cleanCommand(facts),
+            ...cleaning(facts, 'hold out part of the training queries', heldOut(facts)),
           }
         : undefined,
   },
@@ -73,26 +103,23 @@ export const WARNING_RULES: readonly WarningRule[] = [
     when: `dev or test has fewer than ${LEAST_EVALUATED} queries`,
     harm: 'differences between models are mostly chance',
     find(facts) {
-      const { splits, training } = facts.statistics;
+      const { kind, splits, training } = facts.statistics;
+      const [text, texts] = kind === 'scored-pairs' ? ['pair', 'pairs'] : ['query', 'queries'];
       const small = ['dev', 'test'].filter(
         (name) => name in splits && splits[name]!.queries < LEAST_EVALUATED,
       );
       if (small.length === 0 || !training) return undefined;
-      const parts = small.map((name) => `${name} has ${plural(splits[name]!.queries, 'query', 'queries')}`);
-      const message = `${parts.join(', ')}: one query changes a figure by up to ${percent(
+      const parts = small.map((name) => `${name} has ${plural(splits[name]!.queries, text, texts)}`);
+      const message = `${parts.join(', ')}: one ${text} changes a figure by up to ${percent(
         1 / Math.min(...small.map((name) => splits[name]!.queries)),
         0,
       )}`;
-      const wanted = LEAST_EVALUATED / training.queries;
       // Splits that have files of their own are not held out, and cannot be made larger that way.
-      if (facts.statistics.kind !== 'pairs' || !facts.isFile || wanted > 0.2)
-        return { message, remedy: 'collect more queries; until then trust large differences only' };
-      const share = Number((Math.ceil(wanted * 200) / 100).toFixed(2));
-      return {
-        message,
-        remedy: 'hold out larger shares',
-        command: cleanCommand(facts, { devFraction: share, testFraction: share }),
-      };
+      const canHoldOut =
+        kind === 'pairs' && facts.isFile && MOST_HELD_OUT * training.queries >= LEAST_EVALUATED;
+      return canHoldOut
+        ? { message, ...cleaning(facts, 'hold out larger shares', heldOut(facts)) }
+        : { message, remedy: `collect more ${texts}; until then trust large differences only` };
     },
   },
   {
@@ -105,8 +132,7 @@ export const WARNING_RULES: readonly WarningRule[] = [
       if (duplicateDocuments === 0) return undefined;
       return {
         message: `${count(duplicateDocuments)} of ${count(documents)} documents have the text of another one: an evaluation counts the copy that is not judged as wrong`,
-        remedy: 'merge them',
-        command: cleanCommand(facts),
+        ...cleaning(facts, 'merge them'),
       };
     },
   },
@@ -119,8 +145,7 @@ export const WARNING_RULES: readonly WarningRule[] = [
       if (!training || training.equalToPositive === 0 || kind !== 'pairs') return undefined;
       return {
         message: `${plural(training.equalToPositive, 'training query has', 'training queries have')} the text of their own positive, and teach nothing`,
-        remedy: 'leave them out',
-        command: cleanCommand(facts),
+        ...cleaning(facts, 'leave them out'),
       };
     },
   },
@@ -205,7 +230,7 @@ function tooLong(
   const wanted = Math.ceil((exactLengths ? p95 : 1.25 * p95) / 32) * 32;
   const length = Math.min(wanted, model.positions ?? MOST_TOKENS);
   const message =
-    `${exactLengths ? '' : 'at least '}${percent(cutRatio, 0)} of the ${texts} are longer than the ${read} tokens ` +
+    `${cutRatio === 1 ? `all ${texts}` : `${exactLengths ? '' : 'at least '}${percent(cutRatio, 0)} of the ${texts}`} are longer than the ${read} tokens ` +
     `that ${model.isNew ? `a new ${model.name} model` : model.name} reads`;
   if (length <= read)
     return {
