@@ -2,7 +2,7 @@ import { type Advice, adviseOn } from '../advice/advice.ts';
 import { collectFacts, type Facts } from '../advice/facts.ts';
 import { READ_OPTIONS } from '../data/load-options.ts';
 import { isNewModel, NEW_MODELS } from '../train/settings.ts';
-import { count, percent } from '../util/format.ts';
+import { count, percent, plural } from '../util/format.ts';
 import type { GivenOptions } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
@@ -56,7 +56,8 @@ function formatAdvice(
           )
           .join('')}`,
   ];
-  return parts.join('\n');
+  const notes = facts.statistics.notes.map((note) => `note: ${note}\n`).join('');
+  return parts.join('\n') + (notes && `\n${notes}`);
 }
 
 /** Describes the data in a line or two. */
@@ -69,7 +70,8 @@ function formatData({ path, statistics: { kind, documents, training, splits } }:
   const inSplits = Object.entries(splits).map(([split, { queries }]) => `${split} ${count(queries)}`);
   const repeated =
     training && kind === 'pairs'
-      ? `\n${training.queriesPerPositive} queries for a right document, ${training.negativesPerQuery} negatives for a query` +
+      ? `\non average ${plural(training.queriesPerPositive, 'training query', 'training queries')} for a right document, ` +
+        `${plural(training.negativesPerQuery, 'negative')} for a query` +
         (training.scoredRatio > 0 ? `, teacher's scores for ${percent(training.scoredRatio, 0)}` : '')
       : '';
   return `${path}: ${named}, ${count(documents)} documents${inSplits.length > 0 ? `; queries: ${inSplits.join(', ')}` : ''}${repeated}`;
