@@ -19,6 +19,7 @@ const doctor = (given: Record<string, unknown>) =>
 const record = (i: number) => JSON.stringify({ query: `question ${i}`, positive: `answer ${i}` });
 const folder = tempFiles({
   'pairs.jsonl': Array.from({ length: 400 }, (_, i) => `${record(i)}\n`).join(''),
+  'own.jsonl': Array.from({ length: 60 }, (_, i) => `{"ask": "q ${i}", "tell": "a ${i}"}\n`).join(''),
   'blank.jsonl': `${record(1)}\n{"query": "", "positive": "x"}\n`,
 });
 const data = join(folder, 'pairs.jsonl');
@@ -60,6 +61,11 @@ describe('doctor --data', () => {
     await expect(doctor({ data: blank })).rejects.toThrow(/blank\.jsonl:2/);
     const { json } = await doctor({ data: blank, skipBadRows: 1 });
     expect((json as { commands: string[] }).commands[0]).toContain('--skip-bad-rows 1');
+    const own = join(folder, 'own.jsonl');
+    const columns = { query: 'ask', positive: 'tell' };
+    await expect(doctor({ data: own })).rejects.toThrow(/own\.jsonl:1/);
+    const { commands } = (await doctor({ data: own, columns })).json as { commands: string[] };
+    for (const command of commands) expect(command).toContain('--columns query=ask,positive=tell');
   });
 
   it('keeps its options apart from those of other reports', async () => {

@@ -9,7 +9,7 @@ import { DEVICE_HELP, reasonIn } from '../runtime/check-device.ts';
 import { bundledDevices, DEVICES, type Device } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
-import type { OptionSpec } from '../util/option-table.ts';
+import { type OptionSpec, optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { runDataAdvice } from './doctor-data.ts';
 import { type GemmRate, measureGemmRate } from './gemm-rate.ts';
@@ -83,8 +83,8 @@ export const doctorCommand = defineCommand({
   async run(options, io) {
     checkTogether(options);
     if (options.data !== undefined) {
-      const { data, model, missingDocuments, skipBadRows } = options;
-      return await runDataAdvice(data, { model, missingDocuments, skipBadRows }, io);
+      const { data, model } = options;
+      return await runDataAdvice(data, { model, ...optionValues(READ_OPTIONS, options) }, io);
     }
     if (options.parity !== undefined) return await runParity(options.parity, options, io);
     const { threads = availableParallelism() } = options;
