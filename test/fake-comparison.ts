@@ -98,6 +98,7 @@ export function fakeTrainer(): FakeTrainer {
         settings,
         ledger: { documentEncodes: encodes(step), cacheBytes: 1024 },
         refreshes: [],
+        splits: ['dev', 'test'],
       };
     },
     async baseline(_data, { metrics }) {

@@ -4,11 +4,13 @@ import { readComparison } from '../compare/read-comparison.ts';
 import { type ComparisonResults, isResults, readResults } from '../compare/results.ts';
 import { RESULTS, runComparison } from '../compare/run-comparison.ts';
 import { formatResults, writeCharts, writeMarkdown, writeReport } from '../compare/write-report.ts';
+import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import type { Device } from '../runtime/devices.ts';
+import { SUBJECT_OPTIONS } from '../train/options.ts';
 import { readJson } from '../util/files.ts';
 import { formatDuration } from '../util/format.ts';
-import { withoutDefaults } from '../util/option-table.ts';
+import { type GivenOptions, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadProgress } from './model-source.ts';
@@ -27,6 +29,11 @@ export const compareCommand = defineCommand({
   options: {
     data: { type: 'text', value: 'folder', help: 'data set instead of the one in the file' },
     out: { type: 'text', value: 'folder', help: 'folder of the comparison instead of the one in the file' },
+    evalData: {
+      ...SUBJECT_OPTIONS.evalData,
+      help: 'data set whose splits are evaluated on, instead of that in the file',
+    },
+    ...withoutDefaults(ANY_DATA_OPTIONS),
     overwrite: {
       type: 'switch',
       default: false,
@@ -75,7 +82,8 @@ export const compareCommand = defineCommand({
   },
 });
 
-interface Given {
+interface Given extends GivenOptions<typeof ANY_DATA_OPTIONS> {
+  readonly evalData: string | undefined;
   readonly data: string | undefined;
   readonly out: string | undefined;
   readonly overwrite: boolean;

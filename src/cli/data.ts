@@ -1,7 +1,7 @@
 import { loadAnyData } from '../data/any-data.ts';
 import { buildApiDocs } from '../data/api-docs.ts';
 import { CLEAN_OPTIONS, cleanData } from '../data/clean-data.ts';
-import { READ_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { type DataStatistics, dataStatistics, type LengthStatistics } from '../data/statistics.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatBytes } from '../util/format.ts';
@@ -60,7 +60,7 @@ const stats = defineCommand({
   description:
     'Reads every kind of data that can be trained on: queries with judgements, pairs, scored pairs, and documents alone.',
   arguments: [{ name: 'data', help: DATA_HELP, required: true }],
-  options: READ_OPTIONS,
+  options: ANY_DATA_OPTIONS,
   examples: ['data/api-docs'],
   async run(options, io, [path]) {
     const data = await loadAnyData(path!, { ...readOptions(io, options) });
@@ -80,7 +80,7 @@ const clean = defineCommand({
   options: {
     out: { type: 'text', value: 'folder', required: true, help: 'folder to create' },
     ...CLEAN_OPTIONS,
-    ...READ_OPTIONS,
+    ...ANY_DATA_OPTIONS,
   },
   examples: ['pairs.jsonl --out data/clean', 'data/mine --out data/clean --dev-fraction 0.1'],
   async run({ out, devFraction, testFraction, ...faults }, io, [path]) {

@@ -1,6 +1,6 @@
 import { type Advice, adviseOn } from '../advice/advice.ts';
 import { collectFacts, type Facts } from '../advice/facts.ts';
-import { READ_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { isNewModel, NEW_MODELS } from '../train/settings.ts';
 import { count, percent, plural } from '../util/format.ts';
 import type { GivenOptions } from '../util/option-table.ts';
@@ -12,7 +12,7 @@ import { givenOptions } from './shared-options.ts';
 /** Runs `undrift doctor --data`: recommends a training method for a data set, and warns about what hurts. */
 export async function runDataAdvice(
   path: string,
-  { model, ...faults }: { model?: string | undefined } & GivenOptions<typeof READ_OPTIONS>,
+  { model, ...faults }: { model?: string | undefined } & GivenOptions<typeof ANY_DATA_OPTIONS>,
   io: Io,
 ): Promise<CommandResult> {
   const isGiven = model !== undefined && !isNewModel(model);
@@ -20,7 +20,7 @@ export async function runDataAdvice(
   try {
     const facts = await collectFacts(path, {
       ...readOptions(io, faults),
-      reading: givenOptions(READ_OPTIONS, faults),
+      reading: givenOptions(ANY_DATA_OPTIONS, faults),
       model,
       retriever,
     });

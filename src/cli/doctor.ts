@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { READ_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS, DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { DEVICE_HELP, reasonIn } from '../runtime/check-device.ts';
 import { bundledDevices, DEVICES, type Device } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
@@ -15,7 +15,6 @@ import { runDataAdvice } from './doctor-data.ts';
 import { type GemmRate, measureGemmRate } from './gemm-rate.ts';
 import { flagOf } from './options.ts';
 import { runParity } from './parity.ts';
-import { DOCUMENT_OPTIONS } from './shared-options.ts';
 
 /**
  * Time limit for one device, in milliseconds. Loading a GPU driver and compiling its shaders takes seconds; a
@@ -61,7 +60,7 @@ export const doctorCommand = defineCommand({
       help: 'with --data: model that is to be trained, whose lengths and tokenizer are checked (default: static; transformer for documents alone)',
     },
     threads: { type: 'integer', min: 1, max: 1024, help: 'threads for the measurement (default: all cores)' },
-    ...READ_OPTIONS,
+    ...ANY_DATA_OPTIONS,
     parity: {
       type: 'text',
       value: 'model',
@@ -84,7 +83,7 @@ export const doctorCommand = defineCommand({
     checkTogether(options);
     if (options.data !== undefined) {
       const { data, model } = options;
-      return await runDataAdvice(data, { model, ...optionValues(READ_OPTIONS, options) }, io);
+      return await runDataAdvice(data, { model, ...optionValues(ANY_DATA_OPTIONS, options) }, io);
     }
     if (options.parity !== undefined) return await runParity(options.parity, options, io);
     const { threads = availableParallelism() } = options;
@@ -132,7 +131,7 @@ function checkTogether(options: Readonly<Record<string, unknown>>): void {
     throw new UsageError('--model is for --data', {
       help: 'name a data set: --data FOLDER; to compare a model with other programs: --parity MODEL',
     });
-  for (const [key, spec] of Object.entries<OptionSpec>(READ_OPTIONS)) {
+  for (const [key, spec] of Object.entries<OptionSpec>(ANY_DATA_OPTIONS)) {
     if (texts !== undefined && Object.hasOwn(DOCUMENT_OPTIONS, key)) continue;
     if ((options[key] ?? spec.default) !== spec.default)
       throw new UsageError(`${flagOf(key, spec)} is for --data`, { help: 'name a data set: --data FOLDER' });

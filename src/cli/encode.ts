@@ -1,6 +1,6 @@
 import { loadCorpus, loadQueries } from '../data/documents.ts';
 import { readLines } from '../data/lines.ts';
-import type { LoadOptions } from '../data/load-options.ts';
+import { DOCUMENT_OPTIONS, type LoadOptions } from '../data/load-options.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { manifestFile } from '../retrieval/vector-manifest.ts';
 import { openVectorWriter } from '../retrieval/write-vectors.ts';
@@ -11,7 +11,7 @@ import { count, formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
-import { computeOptions, DIMENSIONS_OPTION, DOCUMENT_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Number of texts, or of their characters, after which the texts read so far are encoded. */
 const CHUNK_TEXTS = 8192;

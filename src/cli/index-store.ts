@@ -1,4 +1,5 @@
 import { readLines } from '../data/lines.ts';
+import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { streamDocuments } from '../data/stream-documents.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
@@ -13,7 +14,7 @@ import { count, formatDuration } from '../util/format.ts';
 import { optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
-import { computeOptions, DIMENSIONS_OPTION, DOCUMENT_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** The command `undrift index`: stores passages and their vectors. */
 export const indexCommand = defineCommand({

@@ -60,12 +60,14 @@ interface Line {
   query: string;
   positive: string[];
   negative: string[];
+  split: string;
 }
 const linesOf = (file: string): Line[] =>
   readFileSync(file, 'utf8')
     .trimEnd()
     .split('\n')
-    .map((line) => JSON.parse(line) as Line);
+    .map((line) => JSON.parse(line) as Line)
+    .filter(({ split }) => split !== 'dev');
 
 const TINY = ['--hidden', '8', '--vocab-size', '128', '--batch-size', '8', '--threads', '1'];
 

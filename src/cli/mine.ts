@@ -4,8 +4,8 @@ import { rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { loadData } from '../data/load.ts';
-import { READ_OPTIONS } from '../data/load-options.ts';
-import type { RetrievalData } from '../data/retrieval-data.ts';
+import { FAULT_OPTIONS, READ_OPTIONS } from '../data/load-options.ts';
+import { DEV_NAMES, type RetrievalData } from '../data/retrieval-data.ts';
 import { readRunFile } from '../eval/run-file.ts';
 import { REASONS, type Reason } from '../mining/candidate-filter.ts';
 import {
@@ -15,14 +15,15 @@ import {
   runCandidates,
 } from '../mining/candidate-source.ts';
 import { checkMiningOptions, mineNegatives } from '../mining/mine-negatives.ts';
-import { type MinableQueries, minableQueries, pairLines } from '../mining/mined-pairs.ts';
+import { keptLines, type MinableQueries, minableQueries, pairLines } from '../mining/mined-pairs.ts';
 import { MINABLE_OPTIONS, MINING_OPTIONS, PAIR_OPTIONS } from '../mining/mining-options.ts';
 import { MiningStatistics } from '../mining/mining-statistics.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { BM25_OPTIONS, type TERM_OPTIONS } from '../text/bm25-options.ts';
 import { describeLexical, type LexicalRanker, ownLexicalOptions } from '../text/lexical-rankers.ts';
-import { UndriftError, UsageError } from '../util/errors.ts';
+import { commandLine } from '../util/command-line.ts';
+import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { lockBeside, withLock } from '../util/lock.ts';
@@ -31,7 +32,7 @@ import { type CommandResult, defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
-import { computeOptions, DATA_HELP, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DATA_HELP, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
 
 const { negatives, strategy: _, ...RULES } = MINING_OPTIONS;
 
@@ -47,7 +48,7 @@ const OPTIONS = {
     type: 'text',
     value: 'file.jsonl',
     required: true,
-    help: 'file to write: one query per line, with its positives and negatives',
+    help: 'file to write: one query per line, with its positives and negatives; the other splits are kept in it, by name',
   },
   split: { type: 'text', value: 'name', default: 'train', help: 'queries of this split' },
   negatives,
@@ -99,10 +100,11 @@ async function mine(
   await (await openFileAtomic(out)).discard();
 
   const startMs = performance.now();
-  const data = await loadData(options.data, { splits: [split], ...readOptions(io, options) });
+  const data = await loadData(options.data, { neededSplits: [split], ...readOptions(io, options) });
   io.finishProgress();
   for (const note of data.notes) io.log(`note: ${note}`);
   const queries = minableQueries(data, split, { dropSameId });
+  const kept = keptSplits(data, split);
   const { source, ranker } = await openRanker(options, data, queries, io);
   const statistics = new MiningStatistics(rules.negatives);
   const hash = createHash('sha256');
@@ -113,9 +115,10 @@ async function mine(
       statistics,
       onProgress: showProgress(io),
     });
+    const mined = pairLines(queries, blocks, { positives }, named(split, kept));
     await writeFileAtomic(
       out,
-      hashed(pairLines(queries, blocks, { positives }), hash, async () => {
+      hashed(allLines(data, kept, mined), hash, async () => {
         if (statistics.negatives === 0) throw nothingMined(statistics);
         // A record that describes the previous file would be worse than none.
         await rm(record, { force: true });
@@ -135,6 +138,7 @@ async function mine(
     documents: data.corpus.size,
     queries: statistics.queries,
     skippedQueries: queries.skipped,
+    keptSplits: kept,
     rules: { ...nulls(rules), positives, dropSameId },
     candidates: statistics.candidates,
     removed: statistics.removed,
@@ -147,7 +151,7 @@ async function mine(
   const seconds = (performance.now() - startMs) / 1000;
   return {
     json: { out, record, ...facts, seconds: Number(seconds.toFixed(3)) },
-    text: report({ ...facts, out, seconds, statistics }),
+    text: report({ ...facts, out, seconds, statistics, next: nextCommand(options, kept) }),
   };
 }
 
@@ -160,6 +164,50 @@ function checkNotOfData(out: string, data: string): void {
   const isData = [resolve(out), dirname(resolve(out))].includes(resolve(data)) && existsSync(out);
   if (!isData) return;
   throw new UsageError(`--out ${out} would replace a file of the data`, { help: 'choose another name' });
+}
+
+/** Splits of the data besides the one to mine for that have usable queries. They are written without mined negatives. */
+function keptSplits(data: RetrievalData, mined: string): string[] {
+  return data.splits.filter((split) => {
+    if (split === mined || (mined !== 'dev' && DEV_NAMES.includes(mined) && split === 'dev')) return false;
+    try {
+      return data.examples(split).queryRows.length > 0;
+    } catch (error) {
+      // A faulty split, and one without a positive, were noted.
+      if (error instanceof DataError) return false;
+      throw error;
+    }
+  });
+}
+
+/** Name of the mined split in the file; none where it is the only one, so that dev and test are held out of it. */
+const named = (split: string, kept: readonly string[]): string | undefined =>
+  kept.length === 0 ? undefined : DEV_NAMES.includes(split) ? 'dev' : split;
+
+/** Lines of the mined split, then those of the splits that are kept. */
+async function* allLines(
+  data: RetrievalData,
+  kept: readonly string[],
+  mined: AsyncIterable<string>,
+): AsyncGenerator<string> {
+  yield* mined;
+  for (const split of kept) yield* keptLines(data, split);
+}
+
+/**
+ * Suggests what to do with the file. The data set stays the one to evaluate on, since the file has only those of its documents that
+ * are positives or negatives.
+ */
+function nextCommand(options: OptionValues<typeof OPTIONS>, kept: readonly string[]): string {
+  const { out, split, negatives: wanted } = options;
+  if (split !== 'train' && kept.length > 0)
+    return `see what it holds: ${commandLine('data stats', {}, [out])}\n`;
+  const evaluated = split === 'train' && kept.includes('dev') && options.columns === undefined;
+  const evalData = evaluated ? options.data : undefined;
+  const { missingDocuments, skipBadRows } =
+    evalData === undefined ? {} : givenOptions(FAULT_OPTIONS, options);
+  const train = { data: out, evalData, negatives: wanted, missingDocuments, skipBadRows, out: 'runs/mined' };
+  return `train on them: ${commandLine('train', train)}\n`;
 }
 
 /** Facts about the ranker, stored so that a file of negatives can be assigned to its model later. */
@@ -269,8 +317,10 @@ function report(found: {
   skippedQueries: number;
   seconds: number;
   statistics: MiningStatistics;
+  keptSplits: readonly string[];
+  next: string;
 }): string {
-  const { out, model, ranker, data, split, skippedQueries, seconds, statistics } = found;
+  const { out, model, ranker, data, split, skippedQueries, seconds, statistics, keptSplits, next } = found;
   const { candidates, removed, kept, negatives, queries, short, wanted, shortCounts } = statistics;
   const lines: [string, number][] = [
     ['candidates', candidates],
@@ -309,7 +359,8 @@ function report(found: {
     `${out}\n${count(negatives)} negatives for ${count(queries)} queries of ${data}/${split}, by ${who}, ` +
     `${formatDuration(seconds * 1000)}\n\n` +
     `${table}\n${shortLines}${skipped}` +
-    `train on them: undrift train --data ${out} --negatives ${wanted} --out runs/mined\n`
+    (keptSplits.length > 0 ? `kept as they are: ${keptSplits.join(', ')}\n` : '') +
+    next
   );
 }
 

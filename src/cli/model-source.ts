@@ -1,4 +1,4 @@
-import type { LoadOptions, READ_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS, type LoadOptions } from '../data/load-options.ts';
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -75,14 +75,17 @@ export const showProgress =
   ({ stage, done, total, unit }: Progress): void =>
     io.progress(stage, done, { total, unit });
 
+const pick = (options: GivenOptions<typeof ANY_DATA_OPTIONS>): GivenOptions<typeof ANY_DATA_OPTIONS> =>
+  Object.fromEntries(
+    Object.keys(ANY_DATA_OPTIONS).map((key) => [key, options[key as keyof typeof ANY_DATA_OPTIONS]]),
+  );
+
 /** Returns the settings for loading data: how faults are treated, and callbacks that show progress and print notes. */
 export const readOptions = (
   io: Io,
-  { missingDocuments, skipBadRows, columns }: GivenOptions<typeof READ_OPTIONS> = {},
-): Pick<LoadOptions, 'onProgress' | 'onNote' | keyof typeof READ_OPTIONS> => ({
-  missingDocuments,
-  skipBadRows,
-  columns,
+  options: GivenOptions<typeof ANY_DATA_OPTIONS> = {},
+): Pick<LoadOptions, 'onProgress' | 'onNote' | keyof typeof ANY_DATA_OPTIONS> => ({
+  ...pick(options),
   onProgress: loadProgress(io),
   onNote: (note) => io.log(`note: ${note}`),
 });

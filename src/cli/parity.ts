@@ -1,4 +1,5 @@
 import { loadCorpus } from '../data/documents.ts';
+import type { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { type ClientParity, measureParity, type ParityReport } from '../export/measure-parity.ts';
 import { F32_TOLERANCE, LEAST_COSINES } from '../export/tolerances.ts';
 import { asFlags } from '../util/option-name.ts';
@@ -6,7 +7,6 @@ import type { GivenOptions } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
 import { modelFolder, readOptions, showProgress } from './model-source.ts';
-import type { DOCUMENT_OPTIONS } from './shared-options.ts';
 
 /**
  * Runs `undrift doctor --parity`: checks whether other programs compute the same vectors with a model folder.

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { buffer } from 'node:stream/consumers';
 import { type Corpus, joinTitle } from '../data/corpus.ts';
 import { loadCorpus } from '../data/documents.ts';
+import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { readVectors, type StoredVectors } from '../retrieval/read-vectors.ts';
@@ -22,13 +23,7 @@ import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './le
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
 import { searchStore } from './search-store.ts';
-import {
-  computeOptions,
-  DIMENSIONS_OPTION,
-  DOCUMENT_OPTIONS,
-  givenOptions,
-  PROMPT_OPTIONS,
-} from './shared-options.ts';
+import { computeOptions, DIMENSIONS_OPTION, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
 
 /**
  * Maximum length of the command line, in bytes.

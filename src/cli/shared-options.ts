@@ -1,14 +1,7 @@
-import { FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { SUBJECT_OPTIONS } from '../train/options.ts';
 import type { CommandOptions } from '../util/command-line.ts';
 import type { OptionTable } from '../util/option-table.ts';
-
-/** Options for reading documents alone. */
-export const DOCUMENT_OPTIONS = {
-  skipBadRows: FAULT_OPTIONS.skipBadRows,
-  ...LAYOUT_OPTIONS,
-} as const satisfies OptionTable;
 
 /** Values that `--data` accepts, for help texts. */
 export const DATA_HELP = SUBJECT_OPTIONS.data.help;

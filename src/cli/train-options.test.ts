@@ -1,7 +1,7 @@
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { correctorPlan, PLAN_OPTIONS } from '../correctors/corrector-options.ts';
 import { FIT_OPTIONS, fitCorrector } from '../correctors/fit-corrector.ts';
-import { READ_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
 import { CORRECTION_OPTIONS } from '../migration/correction-options.ts';
@@ -75,7 +75,7 @@ describe('the options of a run', () => {
     const tables = [
       ...[
         SUBJECT_OPTIONS,
-        READ_OPTIONS,
+        ANY_DATA_OPTIONS,
         FOLDER_OPTIONS,
         LENGTH_OPTIONS,
         OPTIMISATION_OPTIONS,

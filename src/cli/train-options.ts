@@ -1,4 +1,4 @@
-import { READ_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS } from '../methods/options.ts';
 import { TUNING_OPTIONS } from '../models/retriever/tuning-options.ts';
@@ -30,7 +30,7 @@ export const TRAIN_OPTIONS = {
   },
   out,
   ...withoutDefaults(SUBJECT),
-  ...withoutDefaults(READ_OPTIONS),
+  ...withoutDefaults(ANY_DATA_OPTIONS),
   ...FOLDER_OPTIONS,
   ...withoutDefaults(LENGTH_OPTIONS),
   ...withoutDefaults(OPTIMISATION_OPTIONS),

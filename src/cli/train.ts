@@ -1,11 +1,13 @@
 import { tableAsText } from '../compare/tables.ts';
 import { IN_MEMORY } from '../data/data-in-memory.ts';
+import { READ_OPTIONS } from '../data/load-options.ts';
 import { findMethod, methods } from '../methods/methods.ts';
 import { ledgerRows } from '../objective/ledger-rows.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
 import { findRunSettings } from '../train/run-folder.ts';
 import type { TrainOptions, TrainSettings } from '../train/settings.ts';
-import { trainRetriever } from '../train/train-retriever.ts';
+import { type TrainResult, trainRetriever } from '../train/train-retriever.ts';
+import { commandLine } from '../util/command-line.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { asFlags } from '../util/option-name.ts';
@@ -13,7 +15,7 @@ import { defineCommand } from './command.ts';
 import { isPairMetrics } from './eval-scored-pairs.ts';
 import { formatDiagnosis } from './format-diagnosis.ts';
 import { loadProgress } from './model-source.ts';
-import { computeOptions } from './shared-options.ts';
+import { computeOptions, givenOptions } from './shared-options.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
 import { TrainingProgress } from './training-progress.ts';
 
@@ -93,7 +95,7 @@ export const trainCommand = defineCommand({
         `\n${ledgerText(result.ledger)}\n` +
         (onTexts
           ? `go on from it: undrift train --model ${settings.out} --data <folder> --out <folder>\n`
-          : `measure it: undrift eval --model ${settings.out} --data ${settings.data} --split test${isPairMetrics([settings.evalMetric]) ? ' --metrics spearman,pearson' : ''}\n`),
+          : nextCommand(result)),
     };
   },
 });
@@ -103,6 +105,20 @@ const formatValues = (metrics: Readonly<Record<string, number>>): string =>
     .map(([name, value]) => `${name} ${value.toFixed(4)}`)
     .join(', ');
 
+/** Suggests a command to measure the model on the best split that there is, or else to search with it. */
+function nextCommand({ settings, splits }: TrainResult): string {
+  const { out, evalMetric, evalSplit, evalData } = settings;
+  const data = evalData ?? settings.data;
+  const reading = givenOptions(READ_OPTIONS, settings);
+  const split = ['test', evalSplit, 'dev'].find((name) => splits.includes(name));
+  if (split === undefined) {
+    const { missingDocuments: _, ...documents } = reading;
+    return `try it: ${commandLine('search', { model: out, data, ...documents }, ['some text'])}\n`;
+  }
+  const metrics = isPairMetrics([evalMetric]) ? 'spearman,pearson' : undefined;
+  return `measure it: ${commandLine('eval', { model: out, data, split, metrics, ...reading })}\n`;
+}
+
 function ledgerText(ledger: Readonly<Record<string, number>>): string {
   const rows = ledgerRows(ledger).map(({ name, amount, share }) =>
     share === undefined ? [name, amount, ''] : [`  ${name}`, amount, share],
@@ -110,8 +126,9 @@ function ledgerText(ledger: Readonly<Record<string, number>>): string {
   return tableAsText({ header: ['what it cost', '', ''], rows });
 }
 
-type GivenOptions = Omit<TrainOptions, 'data' | 'method' | 'methodOptions'> & {
+type GivenOptions = Omit<TrainOptions, 'data' | 'evalData' | 'method' | 'methodOptions'> & {
   readonly data?: string | undefined;
+  readonly evalData?: string | undefined;
   readonly method?: string | undefined;
 };
 
@@ -122,7 +139,8 @@ type GivenOptions = Omit<TrainOptions, 'data' | 'method' | 'methodOptions'> & {
 async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
   const stored: TrainSettings | undefined = await findRunSettings(given.out);
   if (stored === undefined) return checkComplete(given);
-  if (stored.data === IN_MEMORY && given.data === undefined) {
+  const fromMemory = (key: 'data' | 'evalData') => stored[key] === IN_MEMORY && given[key] === undefined;
+  if (fromMemory('data') || fromMemory('evalData')) {
     throw new UsageError(`the run in ${given.out} was trained on data from the memory of a program`, {
       help: 'resume it in that program: trainRetriever({ …, resume: true }); or train on from its model: --model <run> --data <folder> --out <folder>',
     });

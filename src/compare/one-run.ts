@@ -21,7 +21,7 @@ import {
   settingsDifferences,
   writeRunResult,
 } from './run-result.ts';
-import type { Trainer } from './trainer.ts';
+import { readingOf, type Trainer } from './trainer.ts';
 
 /** Run to do: one arm with one seed. */
 export interface RunJob {
@@ -92,7 +92,11 @@ export async function stateOfRun(job: RunJob, comparison: Comparison): Promise<R
   if (!stored) return { kind: 'new' };
   const now = resolveSettings(trainOptions(job, comparison.data));
   // The default rate of a given model is known to the trainer alone, which checks it when the run is resumed.
-  const differences = settingsDifferences(stored.settings, { ...now, lr: now.lr ?? stored.settings.lr });
+  const differences = settingsDifferences(stored.settings, {
+    ...now,
+    lr: now.lr ?? stored.settings.lr,
+    batchSize: job.arm.options.batchSize === undefined ? stored.settings.batchSize : now.batchSize,
+  });
   if (stored.fingerprint !== job.dataFingerprint) {
     differences.push(`data: fingerprint ${stored.fingerprint} then, ${job.dataFingerprint} now`);
   }
@@ -129,6 +133,7 @@ export async function finishRun(
   const evaluation = await trainer.evaluate(join(folder, 'model'), data, plan, {
     ...(device && { device }),
     ...(threads && { threads }),
+    ...readingOf({ ...job.arm.options }),
     ...(callbacks.onProgress && { onProgress: callbacks.onProgress }),
   });
   const result: RunResult = {

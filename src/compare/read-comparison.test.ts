@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
 import { UndriftError } from '../util/errors.ts';
 import type { Comparison } from './comparison.ts';
-import { readComparison } from './read-comparison.ts';
+import { checkComparison, readComparison } from './read-comparison.ts';
 
 const least = { data: '../data', out: 'runs', arms: [{ method: 'in-batch' }] };
 
@@ -185,4 +185,14 @@ describe('readComparison', () => {
     await expect(read(config)).rejects.toThrow(UndriftError);
     await expect(read(config)).rejects.toThrow(message);
   });
+});
+
+it('takes options of reading the data for all arms, and refuses arms that read it differently', () => {
+  const config = { data: 'd', out: 'o', base: { 'skip-bad-rows': 1 }, arms: [{ method: 'in-batch' }] };
+  const { arms } = checkComparison(config, { columns: { query: 'Frage' }, evalData: 'e' });
+  expect(arms[0]!.options).toEqual({ skipBadRows: 1, columns: { query: 'Frage' }, evalData: 'e' });
+  const two = [...config.arms, { name: 'b', method: 'in-batch', 'eval-data': 'e' }];
+  expect(() => checkComparison({ ...config, arms: two })).toThrow(
+    /arms: "in-batch" and "b" read the data differently: .*\n.*say in "base"/,
+  );
 });

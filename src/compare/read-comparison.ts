@@ -17,9 +17,10 @@ import {
   type Comparison,
   type EvaluationPlan,
 } from './comparison.ts';
+import { type Reading, readingOf } from './trainer.ts';
 
-/** Options of `readComparison`. */
-export interface ReadComparisonOptions {
+/** Options of `readComparison`, among them those of reading the data, which replace those of all arms. */
+export interface ReadComparisonOptions extends Reading {
   /** Data set in place of the one in the file. Relative to the working directory. */
   data?: string | undefined;
   /** Folder of the comparison in place of the one in the file. Relative to the working directory. */
@@ -81,7 +82,8 @@ export function checkComparison(
   const out = options.out ?? inFile(reader.text(top, 'out', option('out')));
   const budget = reader.budget(top.budget);
   const seeds = reader.seeds(top.seeds);
-  const arms = reader.arms(top, budget);
+  const arms = reader.arms(top, budget, readingOf({ ...options }));
+  reader.sameReading(arms);
   if (arms.length * seeds.length > MAX_RUNS) {
     throw new UsageError(
       `${prefixOf(file)}${arms.length} arms with ${seeds.length} seeds are more than ${MAX_RUNS} runs`,
@@ -154,7 +156,19 @@ class ConfigReader {
     return value;
   }
 
-  arms(top: Fields, budget: Budget | null): Arm[] {
+  /** Checks that all arms read the same data alike. @throws UsageError where they do not */
+  sameReading(arms: readonly Arm[]): void {
+    const text = ({ options }: Arm) => JSON.stringify(readingOf({ ...options }));
+    const other = arms.find((arm) => text(arm) !== text(arms[0]!));
+    if (other === undefined) return;
+    throw this.error(
+      'arms',
+      `"${arms[0]!.name}" and "${other.name}" read the data differently: ${text(arms[0]!)} and ${text(other)}`,
+      'say in "base" how the data is read, for all arms',
+    );
+  }
+
+  arms(top: Fields, budget: Budget | null, reading: Reading): Arm[] {
     const base = top.base === undefined ? {} : this.fields(top.base, 'base');
     this.armOptions(base, 'base', budget);
     if (top.arms === undefined) {
@@ -168,7 +182,12 @@ class ConfigReader {
       throw this.wrong('arms', 'a list of arms', top.arms);
     const names = new Set<string>();
     return top.arms.map((value, i) => {
-      const arm = this.arm(value, `arms[${i}]`, base, budget);
+      const read = this.arm(value, `arms[${i}]`, base, budget);
+      const arm = {
+        ...read,
+        written: { ...read.written, ...reading },
+        options: { ...read.options, ...reading },
+      };
       // Some file systems ignore case, so names that differ only in case would share a folder.
       const folder = arm.name.toLowerCase();
       if (names.has(folder)) throw this.error(`arms[${i}]`, `there is another arm "${arm.name}"`);

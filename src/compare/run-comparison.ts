@@ -13,7 +13,7 @@ import { finishRun, type RunJob, type RunState, stateOfRun } from './one-run.ts'
 import { type PlanContext, planSteps } from './plan-steps.ts';
 import { type ComparisonResults, combineRuns, type RunFailure, readResults } from './results.ts';
 import { type RunResult, samePlan } from './run-result.ts';
-import { realTrainer, type Trainer } from './trainer.ts';
+import { readingOf, realTrainer, type Trainer } from './trainer.ts';
 import { REPORT } from './write-report.ts';
 
 /** Options of a comparison that are not part of its config. */
@@ -84,7 +84,11 @@ async function runLocked(
   // An existing file of that name must be a result file, or it would be overwritten.
   const before = existsSync(resultsFile) ? await readResults(resultsFile) : undefined;
 
-  const data = await trainer.describeData(comparison.data, callbacks.onProgress);
+  const data = await trainer.describeData(
+    comparison.data,
+    readingOf({ ...arms[0]!.options }),
+    callbacks.onProgress,
+  );
   requireSplit(comparison, data.splits);
   const lengths = await lengthsOf(comparison, data.fingerprint, trainer, compute, callbacks);
   const jobs = seeds.flatMap((seed) =>
@@ -176,7 +180,12 @@ async function baselineOf(
   if (arms.every(({ options }) => options.baseline === false)) return undefined;
   const known = before?.data.fingerprint === fingerprint && samePlan(before.evaluate, evaluate);
   if (known && before.baseline) return before.baseline;
-  const metrics = await trainer.baseline(data, evaluate, callbacks.onProgress);
+  const metrics = await trainer.baseline(
+    data,
+    evaluate,
+    readingOf({ ...arms[0]!.options }),
+    callbacks.onProgress,
+  );
   return metrics && { name: BASELINE, metrics };
 }
 

@@ -1,22 +1,41 @@
 import { loadData } from '../data/load.ts';
+import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { measureBaseline } from '../retrieval/baseline.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from '../train/callbacks.ts';
 import type { TrainOptions } from '../train/settings.ts';
-import { type TrainResult, trainRetriever } from '../train/train-retriever.ts';
+import { runFingerprint, type TrainResult, trainRetriever } from '../train/train-retriever.ts';
+import type { GivenOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import type { EvaluationPlan } from './comparison.ts';
 import type { RunEvaluation } from './run-result.ts';
+
+/** Options for reading the data of a run, and other data to evaluate on. */
+export interface Reading extends GivenOptions<typeof ANY_DATA_OPTIONS> {
+  /** Data to evaluate on. Default: the data of the comparison. */
+  readonly evalData?: string | undefined;
+}
+
+/** Picks the options for reading data from those of a run. */
+export const readingOf = (options: Readonly<Record<string, unknown>>): Reading =>
+  Object.fromEntries(
+    [...Object.keys(ANY_DATA_OPTIONS), 'evalData'].flatMap((key) =>
+      options[key] === undefined ? [] : [[key, options[key]]],
+    ),
+  );
 
 /** Callback that receives the progress of a stage. */
 export type OnProgress = (progress: Progress) => void;
 
 /** Work that a comparison delegates: the package's own training and evaluation, or a substitute in tests. */
 export interface Trainer {
-  /** Reads the name, the size and the splits of a data set. */
-  describeData(path: string, onProgress?: OnProgress): Promise<TrainerData>;
+  /**
+   * Reads the name and the size of a data set, and the splits of the data to evaluate on, which is the same unless `reading` names
+   * another.
+   */
+  describeData(path: string, reading: Reading, onProgress?: OnProgress): Promise<TrainerData>;
   /** Trains one run. */
   train(
     options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
@@ -26,6 +45,7 @@ export interface Trainer {
   baseline(
     data: string,
     plan: EvaluationPlan,
+    reading: Reading,
     onProgress?: OnProgress,
   ): Promise<Readonly<Record<string, number>> | undefined>;
   /** Evaluates the model in a folder. */
@@ -33,7 +53,7 @@ export interface Trainer {
     model: string,
     data: string,
     plan: EvaluationPlan,
-    options: ComputeOptions & { onProgress?: OnProgress },
+    options: ComputeOptions & Reading & { onProgress?: OnProgress },
   ): Promise<RunEvaluation>;
 }
 
@@ -54,18 +74,25 @@ export interface TrainerData {
  * is held in memory while a run trains.
  */
 export const realTrainer: Trainer = {
-  async describeData(path, onProgress) {
-    const data = await loadData(path, { onProgress });
-    const { name, fingerprint, corpus, splits } = data;
-    return { name, fingerprint, documents: corpus.size, splits };
+  async describeData(path, { evalData, ...reading }, onProgress) {
+    const data = await loadData(path, { ...reading, onProgress });
+    const evaluation = evalData === undefined ? data : await loadData(evalData, { ...reading, onProgress });
+    const fingerprint = runFingerprint(data, evaluation, evalData !== undefined);
+    return { name: data.name, fingerprint, documents: data.corpus.size, splits: evaluation.splits };
   },
   train: trainRetriever,
-  async baseline(path, { split, metrics, queries }, onProgress) {
-    const data = await loadData(path, { splits: [split] });
+  async baseline(path, { split, metrics, queries }, { evalData, ...reading }, onProgress) {
+    const data = await loadData(evalData ?? path, { ...reading, splits: [split] });
     return await measureBaseline(data, split, { metrics, limitQueries: queries ?? undefined, onProgress });
   },
-  async evaluate(model, path, { split, metrics, queries }, { onProgress, ...compute }) {
-    const data = await loadData(path, { splits: [split] });
+  async evaluate(
+    model,
+    path,
+    { split, metrics, queries },
+    { onProgress, device, threads, evalData, ...reading },
+  ) {
+    const data = await loadData(evalData ?? path, { ...reading, splits: [split] });
+    const compute = { ...(device && { device }), ...(threads && { threads }) };
     const retriever = await loadRetriever(model);
     try {
       const evaluation = await evaluateRetriever(retriever, data, split, {

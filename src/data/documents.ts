@@ -1,20 +1,22 @@
+import { basename } from 'node:path';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { BadRows } from './bad-rows.ts';
-import { judgedColumns, type ReadCorpusOptions, readCorpus, roleFiles } from './beir.ts';
+import { judgedColumns, listFolder, type ReadCorpusOptions, readCorpus, roleFiles } from './beir.ts';
 import { ColumnChoice } from './column-choice.ts';
 import { COLUMNS, type Role, rolesOf, TABLES, type TableKind } from './columns.ts';
 import type { Corpus } from './corpus.ts';
 import { lacksHeader } from './delimited.ts';
 import { FileLog } from './file-log.ts';
 import { findData } from './find-data.ts';
-import { findPairFiles, isFolder, loadPath } from './load.ts';
+import { findPairFiles, isFolder, isSplitFile, loadPath } from './load.ts';
 import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { readPlainText } from './plain-text.ts';
 import { numberOf } from './record.ts';
 import { chosenNames, isRecordFile, readRecords } from './records.ts';
 import type { RetrievalData } from './retrieval-data.ts';
 import { scoredPairsOfFiles } from './scored-pairs.ts';
+import { isMarkdown, isOwnText, readTextFolder, textFiles } from './text-folder.ts';
 
 /** Documents of a path, and the data set that they belong to. */
 export interface ReadDocuments {
@@ -32,7 +34,8 @@ export interface ReadDocuments {
  * Loads documents alone, to encode or search them.
  *
  * Reads the corpus of a data set, the passages of pairs, the second texts of scored pairs, or one file of documents: JSONL, CSV, TSV
- * or Parquet with `text` and optionally `_id` and `title`; TSV without a header (id, text); or plain text with one document a line.
+ * or Parquet with `text` and optionally `_id` and `title`; TSV without a header (id, text); or plain text with one document a line. A
+ * Markdown file, and a folder of text and Markdown files, is cut into passages (see `passageWords`).
  * Documents without ids have the numbers of their lines or rows.
  *
  * @throws DataError for an invalid file
@@ -86,6 +89,10 @@ export async function readDocuments(
     columns.check(path);
     return alone(corpus);
   }
+  if (isMarkdown(path) || (kind === 'documents' && (await isFolder(path)))) {
+    const { corpus, notes } = await readTextFolder(path, options, log);
+    return { ...alone(corpus), notes };
+  }
   if (kind === 'scored pairs')
     return partOf(await scoredPairsOfFiles((await findPairFiles(path))!, path, options));
   if (kind === 'pairs' || (await isFolder(path))) return partOf(await loadPath(path, options));
@@ -107,7 +114,12 @@ export async function dataKind(path: string, options: LoadOptions): Promise<Tabl
   if ((await roleFiles(path, 'corpus')).length > 0)
     return (await roleFiles(path, 'queries')).length > 0 ? 'pairs' : 'documents';
   const [files] = (await findPairFiles(path))?.values() ?? [];
-  return files ? await tableKind(files[0]!, options) : 'pairs';
+  const names = await listFolder(path);
+  const isMsMarco = names.some((name) => /^collection\.tsv(\.gz)?$/.test(name));
+  // A table beside texts, whose name is that of no split, is one file among others.
+  if (files && (isSplitFile(basename(files[0]!)) || !names.some(isOwnText)))
+    return await tableKind(files[0]!, options);
+  return isMsMarco || (await textFiles(path)).texts.length === 0 ? 'pairs' : 'documents';
 }
 
 /** Tells whether a file is read as records. */

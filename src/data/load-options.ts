@@ -40,11 +40,45 @@ export const LAYOUT_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
+/** Options for cutting text and Markdown files into passages. */
+export const PASSAGE_OPTIONS = {
+  /** Largest number of words of a passage of a text or Markdown file. Default 150. */
+  passageWords: {
+    type: 'integer',
+    min: 8,
+    max: 10_000,
+    default: 150,
+    help: 'folders of text and Markdown: largest number of words of a passage',
+  },
+  /** Largest number of words that a passage repeats of the one before, in whole sentences. Default 30, or half of a shorter passage. */
+  passageOverlap: {
+    type: 'integer',
+    min: 0,
+    max: 5000,
+    default: 30,
+    help: 'folders of text and Markdown: largest number of words that a passage repeats of the one before, in whole sentences',
+  },
+} as const satisfies OptionTable;
+
+/** Options for reading documents alone. */
+export const DOCUMENT_OPTIONS = {
+  skipBadRows: FAULT_OPTIONS.skipBadRows,
+  ...LAYOUT_OPTIONS,
+  ...PASSAGE_OPTIONS,
+} as const satisfies OptionTable;
+
+/** Options for reading data of any kind. */
+export const ANY_DATA_OPTIONS = {
+  ...FAULT_OPTIONS,
+  ...LAYOUT_OPTIONS,
+  ...PASSAGE_OPTIONS,
+} as const satisfies OptionTable;
+
 /** Options for reading a data set. */
 export const READ_OPTIONS = { ...FAULT_OPTIONS, ...LAYOUT_OPTIONS } as const satisfies OptionTable;
 
 /** Settings of the functions that load data. */
-export interface LoadOptions extends GivenOptions<typeof READ_OPTIONS> {
+export interface LoadOptions extends GivenOptions<typeof ANY_DATA_OPTIONS> {
   /** Splits whose judgements are read. Default all. The fingerprint covers all files in any case. */
   splits?: readonly string[] | undefined;
   /**

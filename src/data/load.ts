@@ -9,6 +9,7 @@ import { listFolder, loadRetrievalData, roleFiles } from './beir.ts';
 import { quote } from './corpus.ts';
 import type { DataInMemory } from './data-in-memory.ts';
 import { findData } from './find-data.ts';
+import { LAYOUTS } from './layouts.ts';
 import { retrievalDataInMemory } from './load-memory.ts';
 import { type LoadOptions, READ_OPTIONS, type ReadingOptions } from './load-options.ts';
 import { loadMsMarco } from './ms-marco.ts';
@@ -18,12 +19,8 @@ import { dataName, normaliseSplits, type RetrievalData } from './retrieval-data.
 
 const SPLIT_FILE = /^(train|dev|validation|valid|val|test)([-_.].*)?\.[a-z]+(\.gz)?$/i;
 
-/** Layouts that are looked for in a folder, in this order. */
-const LAYOUTS = [
-  'BEIR: corpus.jsonl, queries.jsonl, qrels/<split>.tsv (also CSV, .gz or Parquet)',
-  'MS MARCO: collection.tsv, queries.<split>.tsv, qrels.<split>.tsv (plain or .gz)',
-  'pairs: train.jsonl and perhaps dev.jsonl, test.jsonl with query, positive and perhaps negative (also CSV, TSV, .gz or Parquet)',
-];
+/** Tells whether the name of a file is that of a split. */
+export const isSplitFile = (name: string): boolean => SPLIT_FILE.test(name);
 
 /**
  * Loads a retrieval data set of any known layout: a BEIR folder, an MS MARCO folder, a folder of pairs with a
@@ -73,7 +70,7 @@ export async function loadPath(path: string, options: ReadingOptions): Promise<R
   throw new DataError('no data set is recognised in this folder', {
     file: path,
     help:
-      `looked for\n    ${LAYOUTS.join('\n    ')}\n  found ` +
+      `looked for\n    ${LAYOUTS.map(({ name, files }) => `${name}: ${files}`).join('\n    ')}\n  found ` +
       (names.length === 0
         ? 'nothing'
         : names.slice(0, 12).map(quote).join(', ') + (names.length > 12 ? ', …' : '')),

@@ -1,3 +1,4 @@
+import type { RowLists } from '../data/examples.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { UndriftError } from '../util/errors.ts';
 import { checkOptions, type GivenOptions, optionValues } from '../util/option-table.ts';
@@ -78,11 +79,12 @@ const CHUNK_CHARACTERS = 1 << 20;
 /**
  * Formats mined negatives as lines of JSONL, one query per line, which `loadData` reads as pairs:
  *
- *     {"query": "…", "positive": ["…", …], "negative": ["…", …]}
+ *     {"split": "train", "query": "…", "positive": ["…", …], "negative": ["…", …]}
  *
  * A query without negatives is kept, with an empty list, since its positives are still useful.
  *
  * @param options  `positives`: positives to write, `all` of a query (default) or only the `first`
+ * @param split  name of the split to write. Default: none
  * @yields several lines at a time
  * @throws UsageError for an unknown option, and for other words as `positives`
  */
@@ -90,6 +92,7 @@ export async function* pairLines(
   queries: MinableQueries,
   blocks: AsyncIterable<MinedBlock>,
   options: GivenOptions<typeof PAIR_OPTIONS> = {},
+  split?: string | undefined,
 ): AsyncGenerator<string> {
   checkOptions(PAIR_OPTIONS, options);
   const { positives } = optionValues(PAIR_OPTIONS, options);
@@ -99,6 +102,7 @@ export async function* pairLines(
     for (let i = 0; i + 1 < offsets.length; i++) {
       const answers = queries.positives(start + i);
       const record = {
+        ...(split !== undefined && { split }),
         query: texts.query(start + i),
         positive: Array.from(positives === 'all' ? answers : answers.subarray(0, 1), texts.document),
         negative: Array.from(rows.subarray(offsets[i], offsets[i + 1]), texts.document),
@@ -110,6 +114,35 @@ export async function* pairLines(
     }
     yield lines;
   }
+}
+
+/**
+ * Formats the queries of a split with their positives, and the negatives that the data gives, as lines like those of `pairLines`, so
+ * that a file of mined negatives keeps the other splits of its data.
+ *
+ * @yields several lines at a time
+ */
+export function* keptLines(data: RetrievalData, split: string): Generator<string> {
+  const { queries, corpus } = data;
+  const { queryRows, positives, negatives } = data.examples(split);
+  const texts = (list: RowLists | undefined, i: number) =>
+    list === undefined
+      ? []
+      : Array.from(list.rows.subarray(list.offsets[i], list.offsets[i + 1]))
+          .filter((row) => !isBlank(corpus.utf8(row)))
+          .map((row) => corpus.text(row));
+  let lines = '';
+  for (const [i, row] of queryRows.entries()) {
+    const positive = texts(positives, i);
+    if (positive.length === 0 || isBlank(queries.utf8(row))) continue;
+    const negative = texts(negatives, i);
+    const record = { split, query: queries.text(row), positive, ...(negative.length > 0 && { negative }) };
+    lines += `${JSON.stringify(record)}\n`;
+    if (lines.length < CHUNK_CHARACTERS) continue;
+    yield lines;
+    lines = '';
+  }
+  yield lines;
 }
 
 /** Tells whether a text is only white space. For most texts the first byte decides. */

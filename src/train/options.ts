@@ -1,5 +1,5 @@
 import type { DataInMemory } from '../data/data-in-memory.ts';
-import { READ_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import type { Method } from '../methods/contract/method.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
@@ -26,6 +26,16 @@ export const SUBJECT_OPTIONS = {
     required: true,
     help: 'folder of the run: model, checkpoint, logs',
     aliases: ['output_dir', 'outputDir', 'output', 'folder'],
+  },
+  /**
+   * Data to evaluate on during training, like `data`. Nothing is held out of `data` then. Default: the splits of `data`, or those held
+   * out of it.
+   */
+  evalData: {
+    type: 'text',
+    value: 'folder',
+    help: 'data set whose split is evaluated on during training; nothing is then held out of --data (default: that of --data)',
+    aliases: ['validation_data', 'validationData', 'dev_data', 'devData'],
   },
   /**
    * Kind of a new model (`static`, `transformer`), or a model to start from: its folder, a run, or its name on the hub. Default
@@ -68,7 +78,7 @@ export const FOLDER_OPTIONS = {
 /** Options of a run except those of its method, in the order of the documentation. */
 export const RUN_OPTIONS = {
   ...SUBJECT_OPTIONS,
-  ...READ_OPTIONS,
+  ...ANY_DATA_OPTIONS,
   ...FOLDER_OPTIONS,
   ...LENGTH_OPTIONS,
   ...OPTIMISATION_OPTIONS,
@@ -82,7 +92,7 @@ export const RUN_OPTIONS = {
 /** Options of `trainRetriever`, including those of all methods, in the order of the documentation. */
 export const TRAIN_OPTIONS = {
   ...SUBJECT_OPTIONS,
-  ...READ_OPTIONS,
+  ...ANY_DATA_OPTIONS,
   ...FOLDER_OPTIONS,
   ...LENGTH_OPTIONS,
   ...OPTIMISATION_OPTIONS,
@@ -97,7 +107,7 @@ export const TRAIN_OPTIONS = {
 /** Options of a training run. Only `data` and `out` are required; defaults depend on the model and the method. */
 export interface TrainOptions
   extends MethodOptions,
-    GivenOptions<typeof READ_OPTIONS>,
+    GivenOptions<typeof ANY_DATA_OPTIONS>,
     GivenOptions<typeof LENGTH_OPTIONS>,
     GivenOptions<typeof OPTIMISATION_OPTIONS>,
     GivenOptions<typeof TUNING_OPTIONS>,
@@ -106,6 +116,11 @@ export interface TrainOptions
     GivenOptions<typeof EVALUATION_OPTIONS> {
   /** Path of a data folder or file, name of a data set, or data in memory (see `loadData`, and `loadTexts` for methods on texts). */
   data: string | DataInMemory;
+  /**
+   * Data to evaluate on during training, like `data`. Nothing is held out of `data` then. Default: the splits of `data`, or those held
+   * out of it.
+   */
+  evalData?: string | DataInMemory | undefined;
   /** Folder of the run: checkpoint, log, and the model in `model/`. */
   out: string;
   /**

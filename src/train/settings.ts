@@ -15,14 +15,17 @@ export type { TrainOptions } from './options.ts';
 
 /** Options of a run with every default filled in, as stored in its `settings.json`. */
 export type TrainSettings = {
-  [K in Exclude<keyof TrainOptions, OptionalSetting | 'data' | 'method' | 'methodOptions'>]-?: NonNullable<
-    TrainOptions[K]
-  >;
+  [K in Exclude<
+    keyof TrainOptions,
+    OptionalSetting | 'data' | 'evalData' | 'method' | 'methodOptions'
+  >]-?: NonNullable<TrainOptions[K]>;
 } & {
   /** Id of the method. */
   method: string;
   /** Path or name of the data; `(memory)` for data in memory. */
   data: string;
+  /** Path or name of the data to evaluate on; `(memory)` for data in memory, null for that of `data`. */
+  evalData: string | null;
 } & { [K in OptionalSetting]: NonNullable<TrainOptions[K]> | null };
 
 /**
@@ -80,7 +83,7 @@ export const isNewModel = (model: string): model is (typeof NEW_MODELS)[number] 
  *   options that contradict each other
  */
 export function resolveSettings(given: TrainOptions): TrainSettings {
-  const { data, method: named, methodOptions: own = {}, ...shared } = given;
+  const { data, evalData, method: named, methodOptions: own = {}, ...shared } = given;
   const others = { ...shared, ...own };
   if (named !== undefined && typeof named !== 'object') checkOption('method', RUN_OPTIONS.method, named);
   const method = methodOf(named ?? RUN_OPTIONS.method.default);
@@ -89,6 +92,8 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
     if ((given[key] ?? null) === null) throw new UsageError(`${option(key)} is missing`);
   }
   if (typeof data !== 'object') checkOption('data', RUN_OPTIONS.data, data);
+  if (typeof evalData !== 'object' && evalData !== undefined)
+    checkOption('evalData', RUN_OPTIONS.evalData, evalData);
   const options = optionValues(RUN_OPTIONS, others);
   const { model } = options;
   if (options.resume && options.overwrite) {
@@ -108,11 +113,14 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
   return {
     ...methodSettings(method, others),
     data: typeof data === 'string' ? data : IN_MEMORY,
+    evalData: typeof evalData === 'string' ? evalData : evalData ? IN_MEMORY : null,
     out: given.out,
     model,
     method: method.id,
     missingDocuments: options.missingDocuments,
     skipBadRows: options.skipBadRows,
+    passageWords: options.passageWords,
+    passageOverlap: options.passageOverlap,
     columns: options.columns ? inOrder(RUN_OPTIONS.columns, options.columns) : null,
     epochs: options.epochs ?? (fresh ? 12 : 3),
     steps: options.steps ?? null,
@@ -149,7 +157,7 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
     maxDocTokens: options.maxDocTokens ?? (fresh ? (isStatic ? 256 : 128) : null),
     queryPrompt: options.queryPrompt ?? (fresh ? '' : null),
     docPrompt: options.docPrompt ?? (fresh ? '' : null),
-    evalSplit: options.evalSplit ?? kind.evalSplit,
+    evalSplit: options.evalSplit ?? (evalData ? 'dev' : kind.evalSplit),
     evalMetric,
     evalEvery: options.evalEvery ?? null,
     evalQueries: options.evalQueries,
@@ -197,6 +205,7 @@ export const methodOptions = (settings: TrainSettings): GivenValues =>
 /** Settings that may differ between a run and its resumption: the places of its folders, and options that do not change the model. */
 export const FREE_SETTINGS: ReadonlySet<string> = new Set([
   'data',
+  'evalData',
   'out',
   'baseline',
   'saveEvery',

@@ -52,10 +52,14 @@ export interface TrainResult extends RunResult {
   embeddingSpace: string;
   /** Refreshes of a table that ran beside training. */
   refreshes: readonly TableRefresh[];
+  /** Splits that the model can be evaluated on: those of `evalData`, or else of `data`. */
+  splits: readonly string[];
   /** Settings of the run, with defaults filled in. */
   settings: TrainSettings;
 }
 
+/** Smallest default batch size. */
+const SMALLEST_BATCH = 2;
 /** Value of `evalSplit` for no evaluation during training. */
 const NO_SPLIT = 'none';
 
@@ -101,33 +105,41 @@ async function trainInFolder(
   const begun = progress !== 'new';
   if (options.resume && !begun)
     given.onNote?.('the run was stopped before it had written its settings: it begins anew');
-  const pinned = await pinModels(asked, callbacks);
+  const pinned = await pinModels(begun ? await withStoredBatchSize(asked, options) : asked, callbacks);
   const method = methodOf(options.method ?? pinned.method);
   const kind = exampleKind(method);
 
   const { data, evaluation } = await kind.load(
-    { ...pinned, data: options.data },
+    { ...pinned, data: options.data, evalData: options.evalData },
     {
       missingDocuments: pinned.missingDocuments,
       skipBadRows: pinned.skipBadRows,
       columns: pinned.columns ?? undefined,
+      passageWords: pinned.passageWords,
+      passageOverlap: pinned.passageOverlap,
       onProgress: callbacks.onProgress,
       onNote: callbacks.onNote,
     },
   );
   for (const note of data.notes) callbacks.onNote?.(note);
-  const { fingerprint } = data;
+  const fingerprint = runFingerprint(data, evaluation, options.evalData !== undefined);
+  if (options.evalData !== undefined) noteOtherData(data, evaluation, pinned, callbacks);
   if (begun) await checkResumed(out, pinned, fingerprint);
   const retriever = await makeRetriever(pinned, data, {
     ...(callbacks.onNote && { onNote: callbacks.onNote }),
     fromRun: progress === 'saved' ? out : undefined,
   });
   try {
-    const settings = { ...pinned, lr: pinned.lr ?? defaultRate(retriever) };
-    if (begun) checkSameSettings(await readRunSettings(out), settings, out);
+    const rated = { ...pinned, lr: pinned.lr ?? defaultRate(retriever) };
     const tokens = kind.tokenize(retriever, data, callbacks.onProgress);
     noteUnknownTexts(retriever, kind, tokens, callbacks);
-    const usable = kind.usable(data.examples('train'), { documents: tokens.documents, settings, method });
+    const usable = kind.usable(data.examples('train'), {
+      documents: tokens.documents,
+      settings: rated,
+      method,
+    });
+    const settings = { ...rated, batchSize: batchSizeFor(usable.examples, rated, options, callbacks) };
+    if (begun) checkSameSettings(await readRunSettings(out), settings, out);
     const batches = batchesOf(usable.examples, tokens.documents, settings);
     const { totalSteps, totalBatches } = lengthOf(settings, batches);
     const parts: Omit<RetrieverParts, 'evaluation'> = {
@@ -153,7 +165,10 @@ async function trainInFolder(
         evaluation: evaluates
           ? {
               data: evaluation,
-              tokens: kind.evaluationTokens(retriever, evaluation, tokens, callbacks.onProgress),
+              tokens:
+                evaluation === data
+                  ? tokens
+                  : kind.evaluationTokens(retriever, evaluation, callbacks.onProgress),
             }
           : undefined,
       },
@@ -183,9 +198,39 @@ async function trainInFolder(
     const model = join(out, MODEL);
     const { embeddingSpace } = (await readJson(join(model, 'undrift.json'))) as { embeddingSpace: string };
     const refreshes = refreshHistory(await readEventLog(join(out, LOG)));
-    return { ...result, model, embeddingSpace, refreshes, settings };
+    return { ...result, model, embeddingSpace, refreshes, settings, splits: evaluation.splits };
   } finally {
     await retriever.dispose();
+  }
+}
+
+/** Fingerprint of the data of a run: that of the data to train on, joined with that of other data to evaluate on. */
+export const runFingerprint = (
+  data: Pick<RetrievalData, 'fingerprint'>,
+  evaluation: Pick<RetrievalData, 'fingerprint'>,
+  isOther: boolean,
+): string => (isOther ? `${data.fingerprint}+${evaluation.fingerprint}` : data.fingerprint);
+
+/** Notes what the reader decided about data to evaluate on, and queries of it that are trained on too. */
+function noteOtherData(
+  data: RetrievalData,
+  evaluation: RetrievalData,
+  { evalSplit, evalData }: TrainSettings,
+  { onNote }: TrainCallbacks,
+): void {
+  for (const note of evaluation.notes) onNote?.(`${evalData}: ${note}`);
+  if (!evaluation.splits.includes(evalSplit) || data.queries === data.corpus) return;
+  const rows = evaluation.examples(evalSplit).queryRows;
+  const asked = new Set(Array.from(rows, (row) => evaluation.queries.text(row)));
+  const trained = new Set<string>();
+  for (const row of data.examples('train').queryRows) {
+    const text = data.queries.text(row);
+    if (asked.has(text)) trained.add(text);
+  }
+  if (trained.size > 0) {
+    onNote?.(
+      `${count(trained.size)} of the ${count(asked.size)} queries to evaluate on are trained on too: the metrics are higher than for new queries`,
+    );
   }
 }
 
@@ -202,6 +247,33 @@ function noteUnknownTexts(
     unknownTextsNote(nouns.texts, documents, tokenizer.specialIds),
   ];
   for (const note of found) if (note) onNote?.(note);
+}
+
+/** Settings to resume with: where no batch size is given, that of the run, whose default depends on its data. */
+const withStoredBatchSize = async (
+  settings: TrainSettings,
+  { batchSize }: Pick<TrainOptions, 'batchSize'>,
+): Promise<TrainSettings> =>
+  batchSize === undefined
+    ? { ...settings, batchSize: (await readRunSettings(settings.out)).batchSize }
+    : settings;
+
+/** Batch size of a run: the one given, or the default, halved until a batch is no more than all examples. */
+function batchSizeFor(
+  { queryRows }: RetrieverParts['examples'],
+  { batchSize }: TrainSettings,
+  given: Pick<TrainOptions, 'batchSize'>,
+  { onNote }: TrainCallbacks,
+): number {
+  if (given.batchSize !== undefined) return batchSize;
+  let size = batchSize;
+  while (size > queryRows.length && size > SMALLEST_BATCH) size /= 2;
+  if (size < batchSize)
+    tellNote(
+      onNote,
+      `${option('batchSize', size)} instead of ${batchSize}, because there are ${count(queryRows.length)} examples`,
+    );
+  return size;
 }
 
 const batchesOf = (
@@ -243,7 +315,7 @@ function checkPlan(
   for (const line of method.describe(plan)) onNote?.(`${method.id}: ${line}`);
   const { evalSplit } = settings;
   const evaluates = evalSplit !== NO_SPLIT && evaluation.splits.includes(evalSplit);
-  if (!evaluates) checkAbsentSplit(kind, evaluation, evalSplit);
+  if (!evaluates) checkAbsentSplit(kind, evaluation, settings);
   if (examples.negatives && settings.negatives === 0)
     tellNote(
       onNote,
@@ -261,10 +333,15 @@ function checkPlan(
  *
  * @throws UsageError for a split that was asked for
  */
-function checkAbsentSplit(kind: ExampleKind, evaluation: RetrievalData, split: string): void {
-  if (split === NO_SPLIT || split === kind.evalSplit) return;
-  const present = [...new Set([...kind.ownSplits, ...evaluation.splits])];
+function checkAbsentSplit(
+  kind: ExampleKind,
+  evaluation: RetrievalData,
+  { evalSplit: split, evalData }: TrainSettings,
+): void {
+  if (split === NO_SPLIT || (split === kind.evalSplit && evalData === null)) return;
+  const own = evalData === null ? kind.ownSplits : [];
+  const present = [...new Set([...own, ...evaluation.splits])];
   throw new UsageError(`no split "${split}" to evaluate on during training`, {
-    help: `splits present: ${present.join(', ')}; "${NO_SPLIT}" for no evaluation`,
+    help: `splits present: ${present.join(', ')}; "${NO_SPLIT}" for no evaluation. ${option('evalSplit')} says which`,
   });
 }

@@ -8,6 +8,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { correctorsPage } from './correctors.ts';
+import { dataPage } from './data.ts';
 import { experimentsPage } from './experiments.ts';
 import { exportPage } from './export.ts';
 import { folderFieldsPage } from './folder-fields.ts';
@@ -22,6 +23,7 @@ import { readmePage } from './readme.ts';
 export async function generatedFiles(): Promise<Record<string, string>> {
   const pages = [
     correctorsPage(),
+    dataPage(),
     await experimentsPage(),
     exportPage(),
     folderFieldsPage(),

@@ -61,22 +61,22 @@ export interface ExampleKind {
    * @throws UsageError where it does not
    */
   checkMetric(metric: string): void;
-  /** Reads the data of a run: a path, or data in memory. */
+  /** Reads the data of a run, and other data to evaluate on if there is any: paths, or data in memory. */
   load(
-    source: { data: string | DataInMemory } & Pick<ExampleSettings, 'evalSplit'>,
+    source: { data: string | DataInMemory; evalData?: string | DataInMemory | undefined } & Pick<
+      ExampleSettings,
+      'evalSplit'
+    >,
     options: LoadOptions,
   ): Promise<TrainingData>;
   /** Tokenises the texts to train on. */
   tokenize(retriever: Retriever, data: RetrievalData, onProgress?: (progress: Progress) => void): SideTokens;
   /**
-   * Tokenises the texts to evaluate on.
-   *
-   * @param trained  tokens of the texts that are trained on
+   * Tokenises the texts to evaluate on, where they are not those that are trained on.
    */
   evaluationTokens(
     retriever: Retriever,
     evaluation: RetrievalData,
-    trained: SideTokens,
     onProgress?: (progress: Progress) => void,
   ): SideTokens;
   /**

@@ -1,8 +1,9 @@
 import { loadData } from '../../data/load.ts';
+import type { LoadOptions } from '../../data/load-options.ts';
 import { parseMetric } from '../../eval/metric-spec.ts';
 import { measureBaseline } from '../../retrieval/baseline.ts';
 import { evaluateRetriever } from '../../retrieval/evaluate-retriever.ts';
-import type { ExampleKind } from './example-kind.ts';
+import type { ExampleKind, TrainingData } from './example-kind.ts';
 import { withScores } from './teacher-scores.ts';
 import { tokenizeSide } from './tokenize-data.ts';
 
@@ -16,15 +17,16 @@ export const pairs: ExampleKind = {
   ownSplits: [],
   evalMetric: 'ndcg@10',
   checkMetric: (metric) => void parseMetric(metric),
-  async load({ data: source, evalSplit }, options) {
-    const data = await loadData(source, { ...options, neededSplits: ['train', evalSplit] });
-    return { data, evaluation: data };
-  },
+  load: ({ data, evalData, evalSplit }, options) =>
+    loadBoth(loadData, { data, evalData, evalSplit }, options),
   tokenize: (retriever, data, onProgress) => ({
     documents: tokenizeSide(retriever, 'document', data, onProgress),
     queries: tokenizeSide(retriever, 'query', data, onProgress),
   }),
-  evaluationTokens: (_retriever, _evaluation, trained) => trained,
+  evaluationTokens: (retriever, evaluation, onProgress) => ({
+    documents: tokenizeSide(retriever, 'document', evaluation, onProgress),
+    queries: tokenizeSide(retriever, 'query', evaluation, onProgress),
+  }),
   usable: (examples, { settings, method }) =>
     method.distils ? withScores(examples, settings.data) : { examples },
   measure: measureRetrieval,
@@ -32,6 +34,21 @@ export const pairs: ExampleKind = {
 };
 
 const metricsOf = (evalMetric: string): string[] => [...new Set([evalMetric, ...METRICS])];
+
+/** Loads data to train on and data to evaluate on, which may be the same. With data of its own to evaluate on, nothing is held out. */
+export async function loadBoth(
+  load: typeof loadData,
+  { data: source, evalData, evalSplit }: Parameters<ExampleKind['load']>[0],
+  options: LoadOptions,
+): Promise<TrainingData> {
+  if (evalData === undefined) {
+    const data = await load(source, { ...options, neededSplits: ['train', evalSplit] });
+    return { data, evaluation: data };
+  }
+  const whole = { devFraction: 0, testFraction: 0, neededSplits: ['train'] };
+  const data = await load(source, { ...options, ...whole });
+  return { data, evaluation: await load(evalData, { ...options, neededSplits: [evalSplit] }) };
+}
 
 /** Evaluates retrieval by the metric that decides, and by nDCG@10, MRR@10 and recall@10. */
 export async function measureRetrieval(

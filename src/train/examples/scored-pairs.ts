@@ -4,7 +4,7 @@ import { checkPairMetrics, evaluateScoredPairs } from '../../retrieval/evaluate-
 import { DataError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { ExampleKind } from './example-kind.ts';
-import { pairs } from './pairs.ts';
+import { loadBoth, pairs } from './pairs.ts';
 
 /**
  * Example kind of pairs of texts with a score each. The first text is the query and the second the positive; the pair's score is
@@ -15,10 +15,7 @@ export const scoredPairs: ExampleKind = {
   nouns: { texts: 'second texts', examples: 'training pairs', batch: 'pairs' },
   evalMetric: 'spearman',
   checkMetric: (metric) => checkPairMetrics([metric]),
-  async load({ data: source }, options) {
-    const data = await loadScoredPairs(source, options);
-    return { data, evaluation: data };
-  },
+  load: (source, options) => loadBoth(loadScoredPairs, source, options),
   usable(examples, { settings }) {
     if (settings.loss === 'cosine-similarity') checkCosines(examples, settings.data);
     return { examples };

@@ -1,5 +1,6 @@
 import type { TrainingExamples } from '../../data/examples.ts';
 import { HELD_OUT, heldOutRetrieval, heldOutRows, ownQueries } from '../../data/held-out.ts';
+import { loadData } from '../../data/load.ts';
 import { loadTexts } from '../../data/texts.ts';
 import { parseMetric } from '../../eval/metric-spec.ts';
 import { LEAST_DOCUMENT_TOKENS } from '../../text/crops.ts';
@@ -7,8 +8,8 @@ import type { TokenStore } from '../../text/token-store.ts';
 import { DataError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
 import type { ExampleKind, UsableExamples } from './example-kind.ts';
-import { measureRetrieval, retrievalBaseline } from './pairs.ts';
-import { tokenizeSide, tokenizeWhole } from './tokenize-data.ts';
+import { measureRetrieval, pairs, retrievalBaseline } from './pairs.ts';
+import { tokenizeWhole } from './tokenize-data.ts';
 
 /**
  * Example kind of documents alone: each is its own query. Whole texts are stored, without special tokens. A few documents are
@@ -21,8 +22,12 @@ export const texts: ExampleKind = {
   ownSplits: [HELD_OUT],
   evalMetric: 'ndcg@10',
   checkMetric: (metric) => void parseMetric(metric),
-  async load({ data: source, evalSplit }, options) {
+  async load({ data: source, evalData, evalSplit }, options) {
     const read = await loadTexts(source, options);
+    if (evalData !== undefined) {
+      const evaluation = await loadData(evalData, { ...options, neededSplits: [evalSplit] });
+      return { data: ownQueries(read, new Int32Array(0)), evaluation };
+    }
     const rows = evalSplit === HELD_OUT ? heldOutRows(read.corpus) : new Int32Array(0);
     const heldOut = heldOutRetrieval(read, rows);
     const evaluation = evalSplit === HELD_OUT ? heldOut : (read.data ?? heldOut);
@@ -32,10 +37,7 @@ export const texts: ExampleKind = {
     const documents = tokenizeWhole(retriever, data, onProgress);
     return { documents, queries: documents };
   },
-  evaluationTokens: (retriever, evaluation, _trained, onProgress) => ({
-    queries: tokenizeSide(retriever, 'query', evaluation, onProgress),
-    documents: tokenizeSide(retriever, 'document', evaluation, onProgress),
-  }),
+  evaluationTokens: pairs.evaluationTokens,
   usable: (examples, { documents, settings }) => withoutShortTexts(examples, documents, settings.data),
   measure: measureRetrieval,
   baseline: retrievalBaseline,

@@ -1,0 +1,80 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { tempFiles } from '../../test/temp-files.ts';
+import { loadAnyData } from './any-data.ts';
+import { loadCorpus } from './documents.ts';
+import type { LoadOptions } from './load-options.ts';
+import { loadTexts } from './texts.ts';
+
+const folder = () =>
+  tempFiles({
+    'b/two.txt': 'Second file.\r\nOne more line.',
+    'a.md': '\ufeff# Title\n\nFirst file.\n\n## Part\n\nMore.',
+    'logo.png': Uint8Array.of(0x89, 0x50, 0),
+    'faq.csv': 'question,answer\na,b\n',
+    'bin.txt': Uint8Array.of(0x41, 0, 0x42),
+    '.hidden/x.md': 'hidden',
+    'node_modules/p/readme.md': 'foreign',
+  });
+
+async function read(path: string, options: LoadOptions = {}) {
+  const notes: string[] = [];
+  const corpus = await loadCorpus(path, { ...options, onNote: (note) => notes.push(note) });
+  return {
+    texts: Array.from({ length: corpus.size }, (_, row) => [corpus.id(row), corpus.text(row)]),
+    notes,
+  };
+}
+
+describe('a folder of text and Markdown', () => {
+  it('is a corpus of passages with the paths of their files as ids; what is skipped is said', async () => {
+    const path = folder();
+    const { texts, notes } = await read(path);
+    expect(texts).toEqual([
+      ['a.md#1', 'Title First file.'],
+      ['a.md#2', 'Title > Part More.'],
+      ['b/two.txt#1', 'Second file. One more line.'],
+    ]);
+    expect(notes).toEqual([
+      '3 passages of at most 150 words from 2 files',
+      'skipped 2 files (neither text nor Markdown): faq.csv, logo.png',
+      'skipped 1 file (binary): bin.txt',
+      'skipped 2 files (hidden, links or other people’s): .hidden, node_modules',
+    ]);
+    expect((await loadTexts(path)).corpus.size).toBe(3);
+    expect((await loadAnyData(path)).kind).toBe('texts');
+  });
+
+  it('one Markdown file is cut alike; a text file alone has one document a line', async () => {
+    const path = folder();
+    expect((await read(join(path, 'a.md'))).texts.map(([id]) => id)).toEqual(['a.md#1', 'a.md#2']);
+    expect((await read(join(path, 'b/two.txt'))).texts.map(([id]) => id)).toEqual(['1', '2']);
+  });
+
+  it('names a file that is not UTF-8, and leaves it out if bad rows may be', async () => {
+    const path = tempFiles({
+      'a.txt': 'good',
+      'b.txt': Uint8Array.of(0x61, 0x0a, 0xe4, 0x0a),
+      'c.md': Uint8Array.of(0xff, 0xfe, 0x61, 0),
+    });
+    await expect(read(path)).rejects.toThrow(
+      /b\.txt:2: not UTF-8, and other rows are bad:\n.*c\.md:1: not UTF-8/,
+    );
+    const { texts, notes } = await read(path, { skipBadRows: 2 });
+    expect(texts).toEqual([['a.txt#1', 'good']]);
+    expect(notes.join('\n')).toMatch(/left out 2 bad rows: .*b\.txt:2/);
+  });
+
+  it('refuses an overlap of more than half a passage, and a folder without text', async () => {
+    await expect(read(folder(), { passageWords: 10, passageOverlap: 6 })).rejects.toThrow(
+      /passageOverlap: 6 is more than half of passageWords: 10/,
+    );
+    await expect(read(tempFiles({ 'a.png': 'x' }))).rejects.toThrow(/no data set is recognised/);
+    await expect(read(tempFiles({ 'a.md': '# Only a heading\n' }))).rejects.toThrow(/holds no text/);
+  });
+
+  it('pairs with the name of a split are read as pairs, whatever stands beside them', async () => {
+    const path = tempFiles({ 'train.csv': 'question,answer\na,b\n', 'notes.md': 'x' });
+    expect((await read(path)).texts).toEqual([['d0', 'b']]);
+  });
+});
