@@ -62,6 +62,11 @@ describe('eval', () => {
     expect(limited.json.baseline).toEqual({ model: 'bm25', metrics: same.json.metrics });
   });
 
+  it('refuses its options where scored pairs are measured', async () => {
+    const { error } = await figures({ model: at('model'), metrics: 'spearman', stem: true });
+    expect(error).toContain('--stem has no meaning with --model');
+  });
+
   it('leaves BM25 out on request, and then refuses its options', async () => {
     const { json, text } = await figures({ model: at('model'), baseline: false });
     expect(json.baseline).toBeNull();
