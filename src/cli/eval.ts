@@ -89,7 +89,9 @@ export const evalCommand = defineCommand({
     const { model } = options;
     if (model === undefined) throw new UsageError('--model is missing');
     const named = { ...options, model };
-    return isPairMetrics(options.metrics) ? await evalScoredPairs(named, io) : await evalModel(named, io);
+    if (!isPairMetrics(options.metrics)) return await evalModel(named, io);
+    lexicalRanker(named); // refuses options of BM25, which have no part in this
+    return await evalScoredPairs(named, io);
   },
 });
 
