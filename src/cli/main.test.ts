@@ -201,7 +201,7 @@ describe('eval --model bm25', () => {
     });
     expect(await undrift(folder, 'eval', '--model', 'set', '--data', 'set')).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('neither a model folder'),
+      stderr: expect.stringContaining('set: data (corpus.jsonl), not a model'),
     });
   });
 });
