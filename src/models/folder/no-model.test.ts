@@ -97,6 +97,18 @@ test.each<[string, string[], RegExp]>([
   await expect(loadRetriever(folder)).rejects.toThrow(message);
 });
 
+test('a model folder without tokenizer, or without the config.json of the encoder', async () => {
+  const bert = tempFiles({ 'config.json': '{"model_type":"bert"}', 'model.safetensors': '' });
+  await expect(loadRetriever(bert)).rejects.toThrow(
+    /tokenizer\.json: no such file\n.*not all of the model was copied/,
+  );
+  const inside = MODULES.replace('"path":""', '"path":"0_Transformer"');
+  const folder = tempFiles({ 'modules.json': inside, '0_Transformer/model.safetensors': '' });
+  await expect(loadRetriever(folder)).rejects.toThrow(
+    /0_Transformer.config\.json: no such file\n.*config\.json belongs beside its weights/,
+  );
+});
+
 test('a repository with an adapter only', () => {
   const files = ['adapter_config.json', 'adapter_model.safetensors', 'tokenizer.json', 'README.md'];
   expect(() => modelFiles(files, 'someone/adapter')).toThrow(/it holds an adapter \(LoRA\) only: merge it/);

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { UsageError } from '../../util/errors.ts';
+import { DataError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 
 /** Files that make a folder a model folder. */
@@ -47,6 +47,19 @@ function baseModel(file: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Checks that the folder that modules.json names for the encoder has a config.json.
+ *
+ * @throws DataError that says that files are missing
+ */
+export function requireConfig(file: string): void {
+  if (existsSync(file)) return;
+  throw new DataError('no such file', {
+    file,
+    help: 'not all of the model was copied or downloaded: config.json belongs beside its weights',
+  });
 }
 
 /**

@@ -32,7 +32,7 @@ export async function readTokenizer(
   if (!existsSync(file)) {
     throw new DataError('no such file', {
       file,
-      help: "save the tokenizer with Hugging Face's fast tokenizers, which write this file (vocab.txt alone is not read)",
+      help: tokenizerHelp(folder),
     });
   }
   if (isWhole) return Tokenizer.fromFile(file);
@@ -53,4 +53,18 @@ export async function readTokenizer(
     );
   }
   return Tokenizer.fromJson(json, file);
+}
+
+/** Advice for a folder without tokenizer.json, by the other files that hold a vocabulary. */
+function tokenizerHelp(folder: string): string {
+  const other = [
+    'vocab.txt',
+    'vocab.json',
+    'sentencepiece.bpe.model',
+    'spiece.model',
+    'tokenizer.model',
+  ].find((name) => existsSync(join(folder, name)));
+  return other === undefined
+    ? 'not all of the model was copied or downloaded: its tokenizer belongs into this folder'
+    : `write it from ${other}, with Python: python -c "from transformers import AutoTokenizer as T; T.from_pretrained('${folder}').save_pretrained('${folder}')" (${other} alone is not read)`;
 }

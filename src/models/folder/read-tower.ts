@@ -11,6 +11,7 @@ import { readDenseWeights } from './dense-modules.ts';
 import type { LoadOptions } from './load-options.ts';
 import { lowerCased } from './lower-case.ts';
 import { type ModuleList, readModuleList } from './module-list.ts';
+import { requireConfig } from './no-model.ts';
 import { readTokenizer } from './read-tokenizer.ts';
 import { readStaticWeights, staticConfig } from './static-table.ts';
 import type { UndriftJson } from './undrift-json.ts';
@@ -42,6 +43,7 @@ export async function readTower(
   const configFile = join(inside, 'config.json');
   const file = join(inside, 'model.safetensors');
   const isStatic = modules?.moduleClass === 'StaticEmbedding';
+  if (!isStatic) requireConfig(configFile);
   const stored = isStatic ? await optionalJson(configFile) : objectIn(await readJson(configFile), configFile);
   const config = { ...stored, ...modules?.transformer?.config };
   if (!isStatic) checkConfig(config, inside);
