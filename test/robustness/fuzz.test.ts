@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { fuzz, fuzzOptions } from './fuzz.ts';
 
-const IS_WHOLE = import.meta.env.MODE === 'whole';
+const IS_WHOLE = process.env.MODE === 'whole';
 
 /**
  * Every reader answers damaged files with an error of ours, or reads them. `npm run fuzz` tries more of them, and UNDRIFT_FUZZ_SEED
