@@ -121,10 +121,10 @@ export const dataCommands: CommandGroup = {
 function formatStatistics(found: DataStatistics): string {
   const words = ({ mean, median, p95, max }: LengthStatistics) =>
     `${mean} words on average, median ${count(median)}, 95 % up to ${count(p95)}, longest ${count(max)}`;
-  const splits = Object.entries(found.splits).map(([name, { queries, judgements, relevant }]) =>
+  const splits = Object.entries(found.splits).map(([name, { queries, judgements, relevant, negatives }]) =>
     found.kind === 'scored-pairs'
       ? `  ${name}: ${count(queries)} scored pairs\n`
-      : `  ${name}: ${count(queries)} queries, ${count(judgements)} judgements, ${count(relevant)} relevant\n`,
+      : `  ${name}: ${count(queries)} queries, ${count(judgements)} judgements, ${count(relevant)} relevant${negatives > 0 ? `, ${count(negatives)} negatives` : ''}\n`,
   );
   const lines = [
     `${found.name} (${found.fingerprint}), ${formatBytes(found.bytes)}`,

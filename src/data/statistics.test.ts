@@ -66,7 +66,7 @@ describe('dataStatistics', () => {
       duplicateQueries: 1,
       // Query 1 has the text of query 2; query 3 is in both splits.
       sharedQueries: { test: 2 },
-      splits: { train: { queries: 3, judgements: 4, relevant: 3 }, test: { queries: 2 } },
+      splits: { train: { queries: 3, judgements: 4, relevant: 3, negatives: 1 }, test: { queries: 2 } },
       training: { queries: 3, positiveDocuments: 2, queriesPerPositive: 1.5, equalToPositive: 1 },
     });
     expect(found.training!.negativesPerQuery).toBeCloseTo(1 / 3, 2);

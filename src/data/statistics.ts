@@ -28,6 +28,8 @@ export interface SplitStatistics {
   readonly judgements: number;
   /** Judgements of a grade above 0. */
   readonly relevant: number;
+  /** Documents given as negatives, or judged 0 or less, of queries with a positive. */
+  readonly negatives: number;
 }
 
 /** Statistics of the training split. */
@@ -152,12 +154,13 @@ function queryRows(data: RetrievalData, kind: DataKind, split: string): number[]
 function splitStatistics(data: RetrievalData, kind: DataKind, split: string): SplitStatistics {
   if (kind === 'scored-pairs') {
     const pairs = data.examples(split).queryRows.length;
-    return { queries: pairs, judgements: pairs, relevant: pairs };
+    return { queries: pairs, judgements: pairs, relevant: pairs, negatives: 0 };
   }
   const lists = [...data.qrels(split).values()].filter((grades) => grades.size > 0);
   const grades = lists.flatMap((list) => [...list.values()]);
   const relevant = grades.filter((grade) => grade > 0).length;
-  return { queries: lists.length, judgements: grades.length, relevant };
+  const negatives = relevant === 0 ? 0 : (data.examples(split).negatives?.rows.length ?? 0);
+  return { queries: lists.length, judgements: grades.length, relevant, negatives };
 }
 
 /** Returns the examples of the split `train`; undefined where there is no such split, or no positive in it. */
