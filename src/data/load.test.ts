@@ -114,7 +114,7 @@ describe('a BEIR folder', () => {
   it('names the splits present if one is missing, and how to make it', async () => {
     const data = await load({ ...beir, 'qrels/train.tsv': 'q1\td1\t0\n' });
     expect(() => data.examples('dev')).toThrow(
-      /no split "dev"; splits present: train, test\n {2}help: undrift data cleane/,
+      /no split "dev"; splits present: train, test\n {2}help: undrift data clean/,
     );
     expect(() => data.qrels('tset')).toThrow(
       /no split "tset"; splits present: train, test\n {2}help: choose one/,
