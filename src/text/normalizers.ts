@@ -34,6 +34,15 @@ export interface Limits {
   isForeign: boolean;
 }
 
+/** @throws DataError when the components of a file make a text too long */
+export function checkGrowth(chars: number, { at, file, limits }: ComponentPlace): void {
+  if (chars <= limits.mostChars) return;
+  throw new DataError(`${at}: the components of this file make a text more than 64 times as long`, {
+    file,
+    help: 'take out the components by which texts grow; no usable tokenizer has them',
+  });
+}
+
 /** Builds a normalizer. */
 export function makeNormalizer(component: ComponentJson | null, place: ComponentPlace): Normalizer | null {
   if (component === null) return null;
@@ -44,7 +53,12 @@ export function makeNormalizer(component: ComponentJson | null, place: Component
         (part, i) => makeNormalizer(part, { ...place, at: `${at}.normalizers[${i}]` })!,
       );
       return {
-        normalize: (text) => parts.reduce((result, part) => part.normalize(result), text),
+        normalize: (text) =>
+          parts.reduce((result, part) => {
+            const next = part.normalize(result);
+            checkGrowth(next.length, place);
+            return next;
+          }, text),
         lead: (text, lead) => {
           let [rest, units] = [text, lead];
           for (const part of parts) {
@@ -152,12 +166,7 @@ function replacing(component: ComponentJson, { at, file, limits }: ComponentPlac
     normalize: (text) => {
       const matches = pattern.matches(text);
       const size = text.length + (matches.length / 2) * content.length;
-      if (size > limits.mostChars) {
-        throw new DataError(`${at}: the replacements of this file make a text more than 64 times as long`, {
-          file,
-          help: 'take out the replacements by which texts grow; no usable tokenizer has them',
-        });
-      }
+      checkGrowth(size, { at, file, limits });
       if (matches[1] === 0) {
         throw new DataError(`${at}.pattern matches the empty text at the beginning of a text`, {
           file,

@@ -13,9 +13,9 @@ import { WordCache } from './word-cache.ts';
  * million characters. Twice this at most: a program that was suspended meanwhile gets a second try.
  */
 const TIME_LIMIT_MS = 3000;
-/** Texts may grow to 64 times their length, or to a million characters. */
+/** Texts may grow to 64 times their length, or to a quarter of a million characters. */
 const GROWTH = 64;
-const GROWN_CHARS = 1 << 20;
+const GROWN_CHARS = 1 << 18;
 
 /** Components of a `tokenizer.json` before the model. */
 export type Components = Pick<TokenizerJson, 'normalizer' | 'pre_tokenizer'>;

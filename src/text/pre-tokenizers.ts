@@ -1,5 +1,5 @@
 import { byteCharacters } from './byte-characters.ts';
-import type { ComponentPlace } from './normalizers.ts';
+import { type ComponentPlace, checkGrowth } from './normalizers.ts';
 import { Pattern, type PatternJson } from './pattern.ts';
 import type { ComponentJson } from './tokenizer-json.ts';
 import { PUNCTUATION, SPACE, WORD } from './unicode-classes.ts';
@@ -29,7 +29,14 @@ export function makePreTokenizer(component: ComponentJson | null, place: Compone
       const parts = (component.pretokenizers as ComponentJson[]).map((part, i) =>
         makePreTokenizer(part, { ...place, at: `${place.at}.pretokenizers[${i}]` }),
       );
-      return (pieces) => parts.reduce((result, part) => part(result), pieces);
+      return (pieces) =>
+        parts.reduce((result, part) => {
+          const next = part(result);
+          let chars = 0;
+          for (const { text } of next) chars += text.length;
+          checkGrowth(chars, place);
+          return next;
+        }, pieces);
     }
     case 'BertPreTokenizer':
       return (pieces) => splitAll(splitAll(pieces, SPACES, 'Removed'), PUNCTUATIONS, 'Isolated');

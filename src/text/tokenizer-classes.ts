@@ -205,7 +205,7 @@ export function tokenizerClass(
   named: string | undefined,
   modelType: string | undefined,
   json: TokenizerJson,
-): { known?: TokenizerClass; unknown?: string } {
+): { known?: TokenizerClass; className?: string; unknown?: string } {
   const ofModel = CLASS_OF_MODEL[modelType ?? ''];
   // transformers does not believe the settings of these, which are wrong in many repositories.
   if (modelType === 'modernbert') return {};
@@ -215,7 +215,7 @@ export function tokenizerClass(
   if (name === undefined || AS_IT_IS.includes(name)) return {};
   if (name === 'LlamaTokenizer' && JSON.stringify(json.pre_tokenizer)?.includes('"ByteLevel"')) return {};
   const known = TOKENIZER_CLASSES[name];
-  return known?.model === json.model.type ? { known } : { unknown: name };
+  return known?.model === json.model.type ? { known, className: name } : { unknown: name };
 }
 
 /** Text of a special token of the settings, which is a string or an object with a `content`. */

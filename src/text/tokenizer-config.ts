@@ -35,25 +35,39 @@ const NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 
  * - Tokens of `added_tokens_decoder`, special tokens by name and extra special tokens become added tokens.
  * - `truncation_side` says which end of a long text is cut off.
  *
- * A file to which nothing of this applies is returned as it is.
+ * A file to which nothing of this applies is returned as it is. Without tokenizer_config.json, the usual class of the model replaces nothing.
  *
- * @returns  the file with these changes, and the name of a class that may have its own parts, which are not known
+ * @returns  the file with these changes, and notes on parts that were replaced or that transformers may replace
  * @throws DataError when a setting is damaged or not supported
  */
 export function withSettings(
   json: TokenizerJson,
   settings: TokenizerSettings,
-): { json: TokenizerJson; unknownClass?: string } {
+): { json: TokenizerJson; notes: readonly string[] } {
   const config = mergedConfig(settings);
   const named = config.tokenizer_class ?? settings.modelClass;
   const modelType = typeof settings.modelType === 'string' ? settings.modelType : undefined;
-  const { known, unknown } = tokenizerClass(typeof named === 'string' ? named : undefined, modelType, json);
-  const result: TokenizerJson = { ...json };
-  if (known) {
-    for (const [name, part] of Object.entries(known.parts(json, config))) {
-      const key = name as keyof TokenizerJson;
-      if (!isEqual(comparable(json[key]), comparable(part))) Object.assign(result, { [key]: part });
-    }
+  const found = tokenizerClass(typeof named === 'string' ? named : undefined, modelType, json);
+  const differing = Object.entries(found.known?.parts(json, config) ?? {}).filter(
+    ([name, part]) => !isEqual(comparable(json[name as keyof TokenizerJson]), comparable(part)),
+  );
+  // Without a word on the class, the file is the only one that says how the model was trained.
+  const isUnsaid = named === undefined && settings.config === undefined;
+  const known = isUnsaid ? undefined : found.known;
+  const result: TokenizerJson = { ...json, ...(known && Object.fromEntries(differing)) };
+  const notes: string[] = [];
+  const parts = differing.map(([name]) => name).join(', ');
+  if (parts !== '') {
+    notes.push(
+      isUnsaid
+        ? `there is no tokenizer_config.json, so tokenizer.json is used as it is; transformers would build a ${found.className} with another ${parts}`
+        : `tokenizer.json: ${parts} replaced by that of ${found.className}, as transformers does for this tokenizer_config.json`,
+    );
+  }
+  if (found.unknown !== undefined && !isUnsaid) {
+    notes.push(
+      `tokenizer.json is used as it is; transformers' class ${found.unknown} may build another tokenizer from it`,
+    );
   }
   const { rows = Number.POSITIVE_INFINITY } = settings;
   const all = allTokens(json, config, settings, known);
@@ -66,7 +80,7 @@ export function withSettings(
   if (side !== (json.truncation?.direction ?? 'Right')) {
     result.truncation = { ...json.truncation, direction: side };
   }
-  return { json: result, ...(unknown !== undefined && { unknownClass: unknown }) };
+  return { json: result, notes };
 }
 
 /** Settings of tokenizer_config.json, with older files merged in where it does not list the added tokens itself. */

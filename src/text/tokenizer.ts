@@ -42,12 +42,6 @@ const SPECIAL_NAMES: Record<keyof SpecialIds, readonly string[]> = {
 const SLACK_TOKENS = 128;
 
 /**
- * Longest text, in UTF-16 units, that the Unigram model gets at once: it needs 16 bytes for each of them. Longer texts are cut at
- * spaces, or at this length where no space follows.
- */
-const UNIGRAM_BLOCK_CHARS = 1 << 16;
-
-/**
  * Converts text to token ids and back, as a `tokenizer.json` says (WordPiece, WordLevel, BPE or Unigram).
  *
  * The ids are those of Hugging Face's Rust library, which is the standard. A file with a component or a setting that Undrift does
@@ -262,29 +256,10 @@ export class Tokenizer {
   #upTo(text: string, limit: number): readonly number[] {
     const wanted = limit + this.#slackTokens;
     for (let chars = 1024 + 8 * wanted; chars < text.length; chars *= 4) {
-      const ids = this.#blocks(text.slice(0, cutBefore(text, chars)));
+      const ids = this.#encodeAll(text.slice(0, cutBefore(text, chars)));
       if (ids.length >= wanted) return ids;
     }
-    return this.#blocks(text);
-  }
-
-  #blocks(text: string): readonly number[] {
-    const { model } = this.#json;
-    if (model.type !== 'Unigram' || text.length <= UNIGRAM_BLOCK_CHARS) return this.#encodeAll(text);
-    const ids: number[] = [];
-    let last = '';
-    for (let start = 0; start < text.length; ) {
-      const end = cutBefore(text, Math.min(start + UNIGRAM_BLOCK_CHARS, text.length));
-      const block = text.slice(start, end);
-      // A cut in a run of unknown characters must not make two tokens of it.
-      const continues = start > 0 && text[start] !== ' ' && ids.at(-1) === model.unk_id;
-      start = end;
-      if (continues && block === last) continue;
-      const found = this.#encodeAll(block);
-      for (let i = continues && found[0] === model.unk_id ? 1 : 0; i < found.length; i++) ids.push(found[i]!);
-      last = found.length === 1 ? block : '';
-    }
-    return ids;
+    return this.#encodeAll(text);
   }
 
   readonly #encodeAll = (text: string): readonly number[] => {

@@ -5,6 +5,9 @@ import { Trie } from './trie.ts';
 /** Log probability by which an unknown character is worse than the worst piece. */
 const UNKNOWN_PENALTY = 10;
 
+/** Longest piece, in UTF-16 units, that is segmented at once; longer ones are cut, which costs 16 bytes for each unit. */
+const BLOCK_CHARS = 1 << 16;
+
 /**
  * Unigram model: the segmentation of a text into pieces with the largest sum of log probabilities.
  *
@@ -39,7 +42,8 @@ export function unigram(json: UnigramJson): TokenModel {
     else out.push(unknown);
   };
 
-  return (text, out) => {
+  /** Appends the ids of a block; tells whether it ends in unknown text, and whether it added nothing to that of the block before. */
+  const segment = (text: string, out: number[], continues: boolean): { ends: boolean; isOne: boolean } => {
     const { length } = text;
     if (length >= path.size) path = new BestPath(2 * length);
     const { score, start, id } = path;
@@ -80,10 +84,29 @@ export function unigram(json: UnigramJson): TokenModel {
       if (!(isUnknown && wasUnknown)) ends.push(end);
       wasUnknown = isUnknown;
     }
-    let from = 0;
-    for (const end of ends.reverse()) {
+    ends.reverse();
+    // A run of unknown characters that began in the block before has its token already.
+    let from = continues && id[ends[0]!] === unknown && bytes === undefined ? ends.shift()! : 0;
+    const isOne = ends.length === 0;
+    for (const end of ends) {
       push(text.slice(from, end), out);
       from = end;
+    }
+    return { ends: id[length] === unknown, isOne };
+  };
+
+  return (text, out) => {
+    let last = '';
+    let wasUnknown = false;
+    for (let start = 0; start < text.length; ) {
+      const end = Math.min(start + BLOCK_CHARS, text.length);
+      const cut = end < text.length && isPair(text, end - 1) ? end + 1 : end;
+      const block = text.slice(start, cut);
+      start = cut;
+      if (wasUnknown && block === last) continue;
+      const { ends, isOne } = segment(block, out, wasUnknown);
+      wasUnknown = ends;
+      last = isOne ? block : '';
     }
   };
 }

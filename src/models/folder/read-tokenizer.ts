@@ -38,8 +38,10 @@ export async function readTokenizer(
   if (isWhole) return Tokenizer.fromFile(file);
   const settingsFile = join(folder, 'tokenizer_config.json');
   const rows = config?.vocab_size;
-  const { json, unknownClass } = withSettings(readTokenizerJson(file), {
-    config: { ...(await optionalJson(settingsFile)), ...settings },
+  const stored = await optionalJson(settingsFile);
+  const isNamed = stored !== undefined || Object.keys(settings ?? {}).length > 0;
+  const { json, notes } = withSettings(readTokenizerJson(file), {
+    config: isNamed ? { ...stored, ...settings } : undefined,
     specialTokens: await optionalJson(join(folder, 'special_tokens_map.json')),
     addedTokens: await optionalJson(join(folder, 'added_tokens.json')),
     modelClass: config?.tokenizer_class,
@@ -47,11 +49,7 @@ export async function readTokenizer(
     ...(Number.isSafeInteger(rows) && { rows: rows as number }),
     file: settingsFile,
   });
-  if (unknownClass !== undefined) {
-    onNote?.(
-      `tokenizer.json is used as it is; transformers' class ${unknownClass}, which tokenizer_config.json names, may build another tokenizer from it`,
-    );
-  }
+  for (const note of notes) onNote?.(note);
   return Tokenizer.fromJson(json, file);
 }
 
