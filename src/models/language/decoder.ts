@@ -42,9 +42,12 @@ export class Decoder {
     const architecture = architectures.get(config.model_type);
     if (!architecture?.logitParameter) {
       const known = [...architectures.values()].filter((each) => each.logitParameter);
-      throw new UsageError(`model_type "${config.model_type}" in ${file} predicts no next token`, {
-        help: `these do: ${known.map(({ modelType }) => modelType).join(', ')}`,
-      });
+      throw new UsageError(
+        `model_type ${JSON.stringify(config.model_type) ?? '""'} in ${file} predicts no next token`,
+        {
+          help: `these do: ${known.map(({ modelType }) => modelType).join(', ')}`,
+        },
+      );
     }
     const parsed = architecture.parseConfig(config, file);
     if ((parsed as Direction).is_causal === false) {

@@ -75,9 +75,12 @@ export class Encoder {
   constructor(config: EncoderConfig, file = 'config.json') {
     const architecture = architectures.get(config.model.model_type);
     if (!architecture) {
-      throw new UsageError(`unknown model_type "${config.model.model_type}" in ${file}`, {
-        help: `known ones: ${[...architectures.keys()].join(', ')}`,
-      });
+      throw new UsageError(
+        `unknown model_type ${JSON.stringify(config.model.model_type) ?? '""'} in ${file}`,
+        {
+          help: `known ones: ${[...architectures.keys()].join(', ')}`,
+        },
+      );
     }
     const model = architecture.parseConfig(config.model, file);
     if (architecture.moduleClass === 'StaticEmbedding' && config.pooling !== 'mean') {
