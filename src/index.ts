@@ -354,6 +354,7 @@ export type {
   ComponentJson,
   TokenizerJson,
   UnigramJson,
+  WordLevelJson,
   WordPieceJson,
 } from './text/tokenizer-json.ts';
 export { trainVocabulary, type VocabularyOptions } from './text/train-vocabulary.ts';
@@ -378,7 +379,7 @@ export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
 export { symmetricSoftmax } from './losses/symmetric-softmax.ts';
 export { triplet } from './losses/triplet.ts';
-export type { DenseActivation, DenseLayer } from './nn/dense.ts';
+export { type DenseActivation, type DenseLayer, denseActivations } from './nn/dense.ts';
 export type { Adapter } from './nn/lora.ts';
 export {
   type DeclaredParameters,

@@ -25,7 +25,13 @@ export { buildApproximateIndex, removePassages } from './store/maintain.ts';
 export type { PassageInput } from './store/passage-input.ts';
 export type { PassageTable, StoredPassage, TermMatch } from './store/passage-table.ts';
 export { Store, type StoreDraft, type StoreOptions, type StoreSnapshot } from './store/store.ts';
-export type { StoredSpace, StoredTerms, StoreHead } from './store/store-head.ts';
+export type {
+  StoredBridge,
+  StoredMigration,
+  StoredSpace,
+  StoredTerms,
+  StoreHead,
+} from './store/store-head.ts';
 export {
   type SearcherOptions,
   type SearchMode,

@@ -17,6 +17,7 @@ import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 import { checkOutputOpen, OutputError, writeOut } from './stdout.ts';
 import { trainCommand } from './train.ts';
+import { upCommand } from './up.ts';
 
 /** All commands, in the order of the help. */
 export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
@@ -29,6 +30,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   statusCommand,
   migrateCommands,
   serveCommand,
+  upCommand,
   mineCommand,
   correctCommand,
   exportCommand,
