@@ -123,4 +123,5 @@ it('a comparison reads its data as the config or the command line says, for trai
   expect(code).toBe(0);
   const results = JSON.parse(readFileSync(join(folder, 'runs/compare/results.json'), 'utf8'));
   expect(results.data.fingerprint).toMatch(/^[0-9a-f]{16}\+[0-9a-f]{16}$/);
+  expect((await undrift('undrift compare compare.json')).stderr).toMatch(/fragen\.csv:2: no query column/);
 }, 120_000);

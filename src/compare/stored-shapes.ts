@@ -22,8 +22,10 @@ const aBudget = objectOf({ kind: oneOf(...BUDGET_KINDS), amount: aNumber });
 
 const anEvaluation = objectOf({ split: aText, metrics: listOf(aText), queries: orNull(aCount) });
 
-/** A stored setting: a text, number, switch, list of these, or null. */
-const aSetting = orNull(anyOf(aText, aNumber, aFlag, listOf(anyOf(aText, aNumber))));
+/** A stored setting: a text, number, switch, list of these, names by role (`columns`), or null. */
+const aSetting = orNull(
+  anyOf(aText, aNumber, aFlag, listOf(anyOf(aText, aNumber)), recordOf(anyOf(aText, listOf(aText)))),
+);
 
 /** Stored settings of a run. Those that came with later versions may be absent. */
 const someSettings = checked(recordOf(aSetting), (settings, place) =>
@@ -141,6 +143,7 @@ export const RESULTS_SHAPE: JsonShape = checked(
     complete: aFlag,
     arms: listOf(objectOf(ARM)),
     machines: listOf(aMachine),
+    baseline: optional(objectOf({ name: aText, metrics: recordOf(aNumber) })),
     failures: optional(listOf(objectOf({ arm: aText, seed: aNumber, message: aText }))),
   }),
   ({ evaluate, arms }) => {
