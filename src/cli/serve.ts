@@ -1,4 +1,3 @@
-import { serveStore } from '../serve/server.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
 import { defineCommand } from './command.ts';
 import { packageVersion } from './package-version.ts';
@@ -29,6 +28,8 @@ export const serveCommand = defineCommand({
   examples: ['--store stores/docs', '--store stores/docs --port 9000 --read-only'],
   async run(options, io) {
     const { store, port, host, readOnly, threads, maxBody, maxConcurrent } = options;
+    // Loaded by the commands that serve, because the server's libraries make every other start slower.
+    const { serveStore } = await import('../serve/server.ts');
     const server = await serveStore(store, {
       port,
       host,

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { PASSAGE_OPTIONS } from '../data/load-options.ts';
 import { streamDocuments } from '../data/stream-documents.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
-import { serveStore } from '../serve/server.ts';
 import { indexPassages } from '../store/index-passages.ts';
 import { Store } from '../store/store.ts';
 import { loadEncoder } from '../store/stored-encoder.ts';
@@ -55,6 +54,7 @@ export const upCommand = defineCommand({
         exitCode: 1,
       };
     }
+    const { serveStore } = await import('../serve/server.ts');
     const server = await serveStore(folder, {
       port: options.port,
       host: options.host,

@@ -174,7 +174,10 @@ const total = (units: readonly Unit[]): number => units.reduce((sum, { words }) 
 /** Last units of a passage that have at most this number of words together, and not all of them. */
 function lastUnits(units: readonly Unit[], words: number): Unit[] {
   let [start, sum] = [units.length, 0];
-  while (start > 1 && sum + units[start - 1]!.words <= words) sum += units[--start]!.words;
+  while (start > 1 && sum + units[start - 1]!.words <= words) {
+    start -= 1;
+    sum += units[start]!.words;
+  }
   return units.slice(start);
 }
 

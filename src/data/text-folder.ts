@@ -147,7 +147,7 @@ async function readText(
     if (size > maxLineBytes) {
       throw new DataError(`the file is longer than ${count(maxLineBytes)} bytes`, {
         file,
-        help: `split it, or set ${option('maxLineBytes')}`,
+        help: 'split it into several files',
       });
     }
     chunks.push(bytes);

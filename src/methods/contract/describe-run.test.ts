@@ -78,7 +78,7 @@ describe('description of a run before it begins', () => {
   it('mined negatives', () => {
     expect(told('bm25-negatives')).toEqual([
       '15 negatives a query: the other positives of its batch, and 1 mined for each of its queries',
-      'mined from the ranks 0 to 49 of BM25 before the first step',
+      'mined from the ranks 0 to 49 of BM25 (k1 0.9, b 0.4) before the first step',
       'documents embedded: up to 32 a step; up to 8,000 in all',
     ]);
     expect(told('hard-negatives', { mineEvery: 100 })).toEqual([

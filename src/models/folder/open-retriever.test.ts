@@ -24,7 +24,7 @@ it('loads a model folder and the best model of a training run', async () => {
 
 it('names what is no model', async () => {
   await expect(loadRetriever(tempFiles())).rejects.toThrow(
-    /^model .*: neither a model folder .* nor a training run/,
+    /^model .*: the folder is empty\n {2}help: give the folder of a model/,
   );
   const absent = join(tempFiles(), 'absent');
   await expect(loadRetriever(absent)).rejects.toThrow(

@@ -6,12 +6,15 @@ import { option } from '../../util/option-name.ts';
 import type { ExampleKind } from './example-kind.ts';
 import { loadBoth, pairs } from './pairs.ts';
 
+/** Pairs without a measurement of BM25, which gives two texts no cosine. */
+const { baseline: _, ...unranked } = pairs;
+
 /**
  * Example kind of pairs of texts with a score each. The first text is the query and the second the positive; the pair's score is
  * that of the positive.
  */
 export const scoredPairs: ExampleKind = {
-  ...pairs,
+  ...unranked,
   nouns: { texts: 'second texts', examples: 'training pairs', batch: 'pairs' },
   evalMetric: 'spearman',
   checkMetric: (metric) => checkPairMetrics([metric]),
