@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { ANY_DATA_OPTIONS, DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { DEVICE_HELP, reasonIn } from '../runtime/check-device.ts';
 import { bundledDevices, DEVICES, type Device } from '../runtime/devices.ts';
+import { builtScript } from '../util/built-script.ts';
 import { UsageError } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { type OptionSpec, optionValues } from '../util/option-table.ts';
@@ -140,12 +141,11 @@ function checkTogether(options: Readonly<Record<string, unknown>>): void {
 
 /** Tries a device in a separate process. */
 function probe(device: Device, signal: AbortSignal): Promise<Omit<DeviceReport, 'device' | 'bundled'>> {
-  const here = fileURLToPath(import.meta.url);
-  // The probe is in this folder and has the extension of this file: .js when built, .ts under a loader.
-  const script = here.replace(/doctor(\.[jt]s)$/, 'device-probe$1');
+  const script = fileURLToPath(builtScript('cli/device-probe'));
   const startMs = performance.now();
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [...process.execArgv, script, device], {
+    // Options of this process are not passed on: among them may be a script (-e), which would run again instead of the probe.
+    const child = spawn(process.execPath, [script, device], {
       stdio: ['ignore', 'pipe', 'ignore'],
       timeout: PROBE_MS,
       killSignal: 'SIGKILL',
