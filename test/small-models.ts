@@ -13,6 +13,23 @@ export const TEXTS = [
   'reads a whole file, opens it before, closes it after, and returns bytes or a string of the file in the encoding given',
 ];
 
+const PHRASES = [
+  'reads',
+  'a file',
+  'opens',
+  'whole',
+  'array',
+  'of bytes',
+  'returns',
+  'encoding',
+  'number',
+  'calls',
+];
+
+/** Joins phrases that the small models know, by their numbers modulo 10. */
+export const phraseText = (numbers: readonly number[]): string =>
+  numbers.map((n) => PHRASES[n % 10]).join(' ');
+
 let tokenizer: Tokenizer | undefined;
 
 /** Makes a retriever small enough for tests. Every weight differs from its initial value. */

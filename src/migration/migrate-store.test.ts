@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { smallRetriever } from '../../test/small-models.ts';
+import { phraseText, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { indexPassages } from '../store/index-passages.ts';
@@ -15,21 +15,9 @@ const compute = { threads: 1 };
 const old = smallRetriever({ kind: 'static' });
 const fresh = smallRetriever({ kind: 'static', seed: 11 });
 const [from, to] = [embeddingSpaceId(old), embeddingSpaceId(fresh)];
-const words = [
-  'reads',
-  'a file',
-  'opens',
-  'whole',
-  'array',
-  'of bytes',
-  'returns',
-  'encoding',
-  'number',
-  'calls',
-];
 const passages = Array.from({ length: 400 }, (_, i) => ({
   id: `p${i}`,
-  text: [i, i * 7, i * 13, i * 29, i >> 3].map((n) => words[n % 10]).join(' '),
+  text: phraseText([i, i * 7, i * 13, i * 29, i >> 3]),
 }));
 
 async function indexed(): Promise<Store> {

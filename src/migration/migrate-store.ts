@@ -3,7 +3,7 @@ import { correctorPlan } from '../correctors/corrector-options.ts';
 import { joinTitle } from '../data/corpus.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import type { EmbeddingRows } from '../store/columns.ts';
+import { stampNow } from '../store/columns.ts';
 import { type Store, type StoreDraft, type StoreSnapshot, spaceOf } from '../store/store.ts';
 import type { StoredBridge, StoredSpace } from '../store/store-head.ts';
 import { saveEncoder } from '../store/stored-encoder.ts';
@@ -96,7 +96,7 @@ export async function startMigration(
   await corrector.dispose();
   await store.commit(async (draft) => {
     const table = await draft.addSpace(to);
-    await table.put(stamped(sampled.pids, sampled.fresh, to.steps));
+    await table.put(stampNow(sampled.pids, sampled.fresh, to.steps));
     draft.set({
       bridges: [
         ...draft.head.bridges.filter((other) => other.from !== from.id || other.to !== to.id),
@@ -163,7 +163,7 @@ export async function embedPassages(
     const texts = passages.map(({ title, text }) => joinTitle(title, text));
     const vectors = await retriever.encode('document', texts, compute);
     await draft.embeddings(space.id).put(
-      stamped(
+      stampNow(
         Int32Array.from(passages, ({ pid }) => pid),
         vectors,
         space.steps,
@@ -249,10 +249,3 @@ function spacesOf(store: Store, retriever: Retriever, { model = '(memory)' }: Mi
   }
   return [from, to] as const;
 }
-
-const stamped = (pids: Int32Array, vectors: Float32Array, steps: number): EmbeddingRows => ({
-  pids,
-  vectors,
-  steps: new Int32Array(pids.length).fill(steps),
-  times: new Float64Array(pids.length).fill(Date.now()),
-});

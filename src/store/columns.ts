@@ -65,6 +65,18 @@ export interface EmbeddingRows {
   readonly times: Float64Array;
 }
 
+/**
+ * Stamps embeddings that one encoder has just made.
+ *
+ * @param step  training steps of the encoder
+ */
+export const stampNow = (pids: Int32Array, vectors: Float32Array, step: number): EmbeddingRows => ({
+  pids,
+  vectors,
+  steps: new Int32Array(pids.length).fill(step),
+  times: new Float64Array(pids.length).fill(Date.now()),
+});
+
 /** Columns of a table of embeddings. */
 export function embeddingSchema({ arrow }: Lance, dimension: number): Schema {
   const { Field, FixedSizeList, Float32, Float64, Int32, Schema } = arrow;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { smallRetriever } from '../../test/small-models.ts';
+import { phraseText, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadData } from '../data/load.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
@@ -10,24 +10,12 @@ import { Store } from './store.ts';
 import { StoreSearcher } from './store-searcher.ts';
 
 const compute = { threads: 1 };
-const words = [
-  'reads',
-  'a file',
-  'opens',
-  'whole',
-  'array',
-  'of bytes',
-  'returns',
-  'encoding',
-  'number',
-  'calls',
-];
-const text = (i: number) => [i, i * 7, i * 13, i >> 2].map((n) => words[n % 10]).join(' ');
+const text = (i: number) => phraseText([i, i * 7, i * 13, i >> 2]);
 const lines = (records: object[]) => `${records.map((record) => JSON.stringify(record)).join('\n')}\n`;
 const range = Array.from({ length: 60 }, (_, i) => i);
 const folder = tempFiles({
   'corpus.jsonl': lines(range.map((i) => ({ _id: `d${i}`, text: text(i) }))),
-  'queries.jsonl': lines(range.map((i) => ({ _id: `q${i}`, text: words[(i * 7) % 10] }))),
+  'queries.jsonl': lines(range.map((i) => ({ _id: `q${i}`, text: phraseText([i * 7]) }))),
   'qrels/dev.tsv': `query-id\tcorpus-id\tscore\n${range
     .slice(0, 30)
     .map((i) => `q${i}\td${i}\t1\n`)

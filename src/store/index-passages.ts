@@ -2,6 +2,7 @@ import { joinTitle } from '../data/corpus.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { Progress } from '../util/progress.ts';
+import { stampNow } from './columns.ts';
 import { checkPassages, digestOf, haveSameText, type PassageInput, PassageRows } from './passage-input.ts';
 import { type Store, type StoreDraft, spaceOf } from './store.ts';
 import type { StoredSpace } from './store-head.ts';
@@ -132,12 +133,8 @@ async function indexPart(
       ...options,
       onProgress: ({ done }) => report(before + done),
     });
-    await own.add({
-      pids: Int32Array.from(missing, ({ id }) => numbered.get(id)!),
-      vectors,
-      steps: new Int32Array(missing.length).fill(space.steps),
-      times: new Float64Array(missing.length).fill(Date.now()),
-    });
+    const pids = Int32Array.from(missing, ({ id }) => numbered.get(id)!);
+    await own.add(stampNow(pids, vectors, space.steps));
   }
   return {
     read: part.length,

@@ -19,26 +19,14 @@ import { embeddingSpaceId } from '../../src/models/retriever/embedding-space.ts'
 import { indexPassages } from '../../src/store/index-passages.ts';
 import { removePassages } from '../../src/store/maintain.ts';
 import { Store } from '../../src/store/store.ts';
-import { smallRetriever } from '../small-models.ts';
+import { phraseText, smallRetriever } from '../small-models.ts';
 
 const TERMS = { language: 'any', stem: false, stopWords: false };
 const compute = { threads: 1 };
 /** Passages of the store; round r of passage p has a text of its own. */
 const PASSAGES = 120;
-const words = [
-  'reads',
-  'a file',
-  'opens',
-  'whole',
-  'array',
-  'of bytes',
-  'returns',
-  'encoding',
-  'number',
-  'calls',
-];
 const textOf = (p: number, round: number): string =>
-  [p, p * 7 + round, p * 13, p * 29 + 3 * round, p >> 3].map((n) => words[n % 10]).join(' ');
+  phraseText([p, p * 7 + round, p * 13, p * 29 + 3 * round, p >> 3]);
 const modelOf = (round: number) => smallRetriever({ kind: 'static', seed: 3 + round });
 /** Longest time until a kill, in milliseconds, from the first commit on. */
 const MOST_MS = 1500;
