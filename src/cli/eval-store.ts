@@ -1,6 +1,7 @@
 import { loadData } from '../data/load.ts';
 import type { READ_OPTIONS } from '../data/load-options.ts';
 import { parseMetrics } from '../eval/metric-spec.ts';
+import { sharedBest } from '../eval/ranking.ts';
 import { formatMetrics } from '../eval/report.ts';
 import { compareRuns } from '../eval/significance.ts';
 import type { SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
@@ -158,17 +159,8 @@ function formatDifference({
   return `${metric} of ${of} against ${against}: ${sign}${Math.abs(difference).toFixed(4)}, p ${pValue.toFixed(4)}\n`;
 }
 
-/** Computes the mean share of the best passages of one run that are among the best of another, at each depth. */
-function recallOf(found: StoreEvaluation, exact: StoreEvaluation): Record<string, number> {
-  return Object.fromEntries(
-    CHECK_DEPTHS.map((depth) => {
-      let sum = 0;
-      for (const [query, documents] of exact.run) {
-        const own = new Set((found.run.get(query) ?? []).slice(0, depth).map(({ docId }) => docId));
-        const best = documents.slice(0, depth);
-        sum += best.filter(({ docId }) => own.has(docId)).length / Math.max(1, best.length);
-      }
-      return [`recall@${depth}`, sum / Math.max(1, exact.run.size)];
-    }),
+/** Computes the share of the exact search's best passages that another search finds, at each depth. */
+const recallOf = (found: StoreEvaluation, exact: StoreEvaluation): Record<string, number> =>
+  Object.fromEntries(
+    CHECK_DEPTHS.map((depth) => [`recall@${depth}`, sharedBest(exact.run, found.run, depth)]),
   );
-}

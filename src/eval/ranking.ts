@@ -71,3 +71,14 @@ function codePointRank(unit: number): number {
   if (unit < 0xd800) return unit;
   return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
 }
+
+/** Computes the mean share of each query's best documents of one run that are among as many best of another, from 0 to 1. */
+export function sharedBest(run: Run, other: Run, depth: number): number {
+  let sum = 0;
+  for (const [query, documents] of run) {
+    const others = new Set((other.get(query) ?? []).slice(0, depth).map(({ docId }) => docId));
+    const best = documents.slice(0, depth);
+    sum += best.filter(({ docId }) => others.has(docId)).length / Math.max(1, best.length);
+  }
+  return sum / Math.max(1, run.size);
+}

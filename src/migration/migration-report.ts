@@ -1,5 +1,5 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import type { Run } from '../eval/ranking.ts';
+import { sharedBest } from '../eval/ranking.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { evaluateStore, type StoreEvaluation } from '../store/evaluate-store.ts';
 import type { Store } from '../store/store.ts';
@@ -81,16 +81,6 @@ export async function migrationReport(
     old: old.metrics,
     mixed: mixed.metrics,
     uncorrected: uncorrected.metrics,
-    overlap: overlapOf(old.run, mixed.run),
+    overlap: sharedBest(old.run, mixed.run, OVERLAP_DEPTH),
   };
-}
-
-function overlapOf(a: Run, b: Run): number {
-  let sum = 0;
-  for (const [query, documents] of a) {
-    const best = documents.slice(0, OVERLAP_DEPTH);
-    const others = new Set((b.get(query) ?? []).slice(0, OVERLAP_DEPTH).map(({ docId }) => docId));
-    sum += best.filter(({ docId }) => others.has(docId)).length / Math.max(1, best.length);
-  }
-  return sum / Math.max(1, a.size);
 }
