@@ -450,4 +450,27 @@ export { normal, permutation, type RngKey, rngKey, uniform } from './util/rng.ts
 
 /** Stores of passages and vectors. */
 
+export {
+  backfillVectors,
+  countMissing,
+  cutOverVectors,
+  embedRows,
+  planVectorMigration,
+  rollBackVectors,
+  startVectorMigration,
+  type VectorMigrationOptions,
+} from './foreign/migrate-vectors.ts';
+export type { OriginalModel } from './foreign/sample-rows.ts';
+export {
+  ORIGINAL,
+  type ReadRequest,
+  type StampedVector,
+  type StoredFiles,
+  type VectorRow,
+  type VectorStore,
+  type VectorStoreFacts,
+  type VectorStoreState,
+  type WrittenSpace,
+  type WrittenVector,
+} from './foreign/vector-store.ts';
 export * from './store.ts';

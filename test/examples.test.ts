@@ -58,10 +58,10 @@ describe('examples that users copy', () => {
 });
 
 describe('examples of deploying', () => {
-  /** Trains a small model, once. */
-  const trained = (async () => {
+  /** Trains a small model. */
+  const train = async (name: string, seed: number) => {
     const { trainRetriever } = await import('../src/train/train-retriever.ts');
-    const out = join(folder, 'model-to-deploy');
+    const out = join(folder, name);
     await trainRetriever({
       data: join(folder, 'data'),
       out,
@@ -69,9 +69,11 @@ describe('examples of deploying', () => {
       vocabSize: 128,
       epochs: 1,
       threads: 1,
+      seed,
     });
     return out;
-  })();
+  };
+  const trained = train('model-to-deploy', 0);
   const documents = 640 + 80;
 
   /** Runs an example in a separate process with these arguments. */
@@ -126,6 +128,22 @@ describe('examples of deploying', () => {
     } finally {
       server.kill();
     }
+  });
+
+  it('own-vector-store.ts migrates a database of its own', async () => {
+    const { stdout } = await start(
+      'own-vector-store.ts',
+      await trained,
+      await train('next-model', 1),
+      join(folder, 'data'),
+    );
+    const [, rows, corrected, embedded] =
+      /^\w+: (\d+) rows served, (\d+) by corrected vectors\n(\d+) embedded by the new model, 0 corrected left\n$/
+        .exec(stdout)!
+        .map(Number);
+    expect(rows).toBeLessThanOrEqual(documents);
+    expect(corrected).toBe(rows! - 200);
+    expect(embedded).toBe(corrected);
   });
 
   it('pgvector.ts writes SQL in which texts are quoted and the embedding space is compared', async () => {
