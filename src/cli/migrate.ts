@@ -2,15 +2,10 @@ import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { loadData } from '../data/load.ts';
 import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { formatMetrics } from '../eval/report.ts';
+import { backfill } from '../migration/backfill.ts';
 import type { ChosenCorrector } from '../migration/choose-corrector.ts';
-import {
-  backfill,
-  cutOver,
-  planMigration,
-  rollBack,
-  startMigration,
-  underWay,
-} from '../migration/migrate-store.ts';
+import { REFRESH_OPTIONS } from '../migration/lazy-refresh.ts';
+import { cutOver, planMigration, rollBack, startMigration, underWay } from '../migration/migrate-store.ts';
 import { migrationReport } from '../migration/migration-report.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
@@ -51,13 +46,7 @@ const BACKFILL_OPTIONS = {
     default: 1,
     help: 'share of the passages at which the backfill stops; 0 embeds the sample only',
   },
-  workShare: {
-    type: 'number',
-    above: 0,
-    max: 1,
-    default: 1,
-    help: 'share of the time that the backfill works; the rest is left to searches',
-  },
+  ...REFRESH_OPTIONS,
 } as const;
 
 const open = (folder: string, io: Io): Promise<Store> =>
@@ -152,7 +141,9 @@ const startCommand = defineCommand({
     }
     const { embedded, missing } = await backfill(store, retriever, {
       until: options.until,
-      share: options.workShare,
+      workShare: options.workShare,
+      rowsPerMinute: options.rowsPerMinute,
+      refreshOrder: options.refreshOrder,
       signal: io.signal,
       ...compute,
       onProgress: showProgress(io),

@@ -1,7 +1,8 @@
+import type { AgeQuantiles } from '../store/staleness.ts';
 import { Store } from '../store/store.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
-import { storeStatus } from '../store/store-status.ts';
-import { count, formatBytes } from '../util/format.ts';
+import { type StoreStatus, storeStatus } from '../store/store-status.ts';
+import { count, formatBytes, formatDuration, percent, plural } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 
 /** The command `undrift status`: describes a store. */
@@ -14,18 +15,58 @@ export const statusCommand = defineCommand({
     const store = await Store.open(options.store, { onNote: (note) => io.log(`note: ${note}`) });
     const status = await storeStatus(store);
     await store.close();
-    const lines = status.spaces.map(({ id, model, dimension, rows, share, approximate, current, oldest }) => {
-      const facts = [
-        `${count(rows)} vectors (${(100 * share).toFixed(1)} %)`,
-        `D ${dimension}`,
-        ...(approximate ? [`approximate: ${approximate}`] : []),
-        ...(oldest === undefined ? [] : [`oldest ${new Date(oldest).toISOString().slice(0, 16)}`]),
-      ];
-      return `${current ? '*' : ' '} ${id}  ${facts.join(', ')}  ${model}\n`;
-    });
-    return {
-      json: { store: options.store, ...status },
-      text: `${count(status.passages)} passages, ${formatBytes(status.bytes)} on the disk\n${lines.join('')}`,
-    };
+    return { json: { store: options.store, ...status }, text: formatStatus(status) };
   },
 });
+
+function formatStatus(status: StoreStatus): string {
+  const { passages, bytes, spaces } = status;
+  const lines = spaces.map(({ id, model, dimension, rows, share, approximate, current }) => {
+    const facts = [
+      `${count(rows)} vectors (${percent(share)})`,
+      `D ${dimension}`,
+      ...(approximate ? [`approximate: ${approximate}`] : []),
+    ];
+    return `${current ? '*' : ' '} ${id}  ${facts.join(', ')}  ${model}`;
+  });
+  return [
+    `${count(passages)} passages, ${formatBytes(bytes)} on the disk`,
+    ...lines,
+    ...formatAges(status),
+    '',
+  ].join('\n');
+}
+
+/** Formats what searches find passages by, how old it is, and what is left to embed. */
+function formatAges({ staleness, migration, refresh }: StoreStatus): string[] {
+  if (!staleness || !refresh) return [];
+  const { versions, corrected, missing, ageSteps, ageMs } = staleness;
+  const { stale, queue, rate, secondsLeft } = refresh;
+  const found = versions.map(
+    ({ space, step, passages, share }) =>
+      `  ${space} step ${count(step)}: ${plural(passages, 'passage')} (${percent(share)})`,
+  );
+  const ages = (of: AgeQuantiles, format: (age: number) => string) =>
+    `median ${format(of.median)}, p90 ${format(of.p90)}, oldest ${format(of.oldest)}`;
+  return [
+    'searched by version:',
+    ...found,
+    ...(corrected > 0 ? [`  ${plural(corrected, 'passage')} moved by a corrector`] : []),
+    ...(missing > 0 ? [`  ${plural(missing, 'passage')} without a vector`] : []),
+    ...(ageMs ? [`age: ${ages(ageMs, formatDuration)}`] : []),
+    ...(ageSteps && ageSteps.oldest > 0 ? [`age in steps: ${ages(ageSteps, count)}`] : []),
+    ...(migration
+      ? [
+          `migration from ${migration.from} to ${migration.to}: ${percent(migration.share)} embedded by the new model`,
+        ]
+      : []),
+    ...(stale === 0
+      ? []
+      : [
+          `to embed: ${plural(stale, 'passage')}, ${count(queue)} of them found by searches` +
+            (rate && secondsLeft !== null
+              ? `; ${formatDuration(1000 * secondsLeft)} at ${rate.passagesPerSecond.toFixed(1)} a second`
+              : '; no rate was measured yet'),
+        ]),
+  ];
+}

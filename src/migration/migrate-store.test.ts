@@ -8,7 +8,8 @@ import { Store } from '../store/store.ts';
 import { StoreSearcher } from '../store/store-searcher.ts';
 import { storeStatus } from '../store/store-status.ts';
 import { openVectors } from '../store/vector-source.ts';
-import { backfill, cutOver, planMigration, rollBack, startMigration } from './migrate-store.ts';
+import { backfill } from './backfill.ts';
+import { cutOver, planMigration, rollBack, startMigration } from './migrate-store.ts';
 
 const TERMS = { language: 'any', stem: false, stopWords: false };
 const compute = { threads: 1 };

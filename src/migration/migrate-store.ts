@@ -1,15 +1,14 @@
 import { saveCorrector } from '../correctors/corrector-folder.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
-import { joinTitle } from '../data/corpus.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
-import type { ComputeOptions } from '../runtime/devices.ts';
 import { stampNow } from '../store/columns.ts';
-import { type Store, type StoreDraft, type StoreSnapshot, spaceOf } from '../store/store.ts';
+import { stalePassages } from '../store/staleness.ts';
+import { type Store, spaceOf } from '../store/store.ts';
 import type { StoredBridge, StoredSpace } from '../store/store-head.ts';
 import { saveEncoder } from '../store/stored-encoder.ts';
 import { bridgeFolder } from '../store/vector-source.ts';
 import { UsageError } from '../util/errors.ts';
-import type { Progress } from '../util/progress.ts';
+import { type BackfillOptions, backfill } from './backfill.ts';
 import {
   type ChosenCorrector,
   chooseCorrector,
@@ -109,79 +108,6 @@ export async function startMigration(
   return chosen;
 }
 
-/** Settings of {@link backfill}. */
-export interface BackfillOptions extends ComputeOptions {
-  /** Share of the passages at which to stop, in [0, 1]. Default 1: all. */
-  readonly until?: number | undefined;
-  /** Share of the time to work, in (0, 1]; the rest is left to searches. Default 1. */
-  readonly share?: number | undefined;
-  /** Passages of one commit. Default 512. */
-  readonly commitRows?: number | undefined;
-  /** Aborting ends the work after the current commit. */
-  readonly signal?: AbortSignal | undefined;
-  /** Called after every commit, with progress in passages. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-}
-
-/**
- * Embeds passages that have no vector in the current space, in the order of their numbers, and stores each part in a commit of its
- * own. A backfill that was stopped goes on when it is called again.
- *
- * @returns  number of passages embedded, and of those that are still missing
- */
-export async function backfill(
-  store: Store,
-  retriever: Retriever,
-  { until = 1, share = 1, commitRows = 512, signal, onProgress, ...compute }: BackfillOptions = {},
-): Promise<{ embedded: number; missing: number }> {
-  const space = spaceOf(retriever, '');
-  const missing = await missingPids(await store.snapshot(), space.id);
-  const total = await (await store.snapshot()).passages.count();
-  const target = Math.ceil(until * total) - (total - missing.length);
-  let embedded = 0;
-  while (embedded < Math.min(target, missing.length) && !signal?.aborted) {
-    const startMs = performance.now();
-    const part = missing.slice(embedded, Math.min(embedded + commitRows, target));
-    await embedPassages(store, retriever, { pids: part, space, compute });
-    embedded += part.length;
-    onProgress?.({ stage: 'backfill', done: total - missing.length + embedded, total, unit: 'passages' });
-    const restMs = (performance.now() - startMs) * (1 / share - 1);
-    if (restMs > 1) await new Promise((resolve) => setTimeout(resolve, restMs));
-  }
-  if (embedded > 0) await store.optimize();
-  return { embedded, missing: missing.length - embedded };
-}
-
-/** Embeds some passages in a space and stores their vectors. Passages that have been removed meanwhile are left out. */
-export async function embedPassages(
-  store: Store,
-  retriever: Retriever,
-  { pids, space, compute }: { pids: readonly number[]; space: StoredSpace; compute: ComputeOptions },
-): Promise<void> {
-  await store.commit(async (draft: StoreDraft) => {
-    const passages = await draft.passages.read(pids);
-    const texts = passages.map(({ title, text }) => joinTitle(title, text));
-    const vectors = await retriever.encode('document', texts, compute);
-    await draft.embeddings(space.id).put(
-      stampNow(
-        Int32Array.from(passages, ({ pid }) => pid),
-        vectors,
-        space.steps,
-      ),
-    );
-  });
-}
-
-/** Lists the passages that have no vector in a space, ascending. */
-export async function missingPids(snapshot: StoreSnapshot, space: string): Promise<number[]> {
-  const present = new Set<number>();
-  for await (const pids of snapshot.embeddings(space).pids()) for (const pid of pids) present.add(pid);
-  const missing: number[] = [];
-  for await (const pids of snapshot.passages.pids())
-    for (const pid of pids) if (!present.has(pid)) missing.push(pid);
-  return missing.sort((a, b) => a - b);
-}
-
 /**
  * Ends a migration: removes the vectors, the model and the corrector of the former space.
  *
@@ -189,7 +115,7 @@ export async function missingPids(snapshot: StoreSnapshot, space: string): Promi
  */
 export async function cutOver(store: Store): Promise<void> {
   const { from, to } = underWay(store);
-  const missing = await missingPids(await store.snapshot(), to);
+  const missing = await stalePassages(await store.snapshot(), to);
   if (missing.length > 0) {
     throw new UsageError(`${missing.length} passages are not embedded by the new model yet`, {
       help: `go on with undrift migrate start --store ${store.folder}`,

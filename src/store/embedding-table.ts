@@ -61,11 +61,12 @@ export class EmbeddingTable {
     }
   }
 
-  /** Tells which of some passages have an embedding. */
-  async having(pids: readonly number[]): Promise<Set<number>> {
+  /** Tells which of some passages have an embedding, of a training step from `fromStep` on. */
+  async having(pids: readonly number[], fromStep = 0): Promise<Set<number>> {
     const found = new Set<number>();
     for (const part of inParts(pids)) {
-      const query = this.table.query().where(isOneOf('pid', part)).select(['pid']);
+      const condition = isOneOf('pid', part) + (fromStep > 0 ? ` AND step >= ${fromStep}` : '');
+      const query = this.table.query().where(condition).select(['pid']);
       for await (const batch of query) for (const pid of batch.getChild('pid')!.toArray()) found.add(pid);
     }
     return found;
@@ -91,16 +92,15 @@ export class EmbeddingTable {
     for (const part of inParts(pids)) await this.table.delete(isOneOf('pid', part));
   }
 
-  /** Times of the oldest and of the newest embedding, in milliseconds since 1970; undefined if there is none. */
-  async times(): Promise<{ oldest: number | undefined; newest: number | undefined }> {
-    let [oldest, newest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-    for await (const batch of this.table.query().select(['time'])) {
-      for (const time of batch.getChild('time')!.toArray() as Float64Array) {
-        if (time < oldest) oldest = time;
-        if (time > newest) newest = time;
-      }
+  /** Streams passage number, training step and time of each embedding, in the order of the table. */
+  async *stamps(): AsyncGenerator<Omit<EmbeddingRows, 'vectors'>> {
+    for await (const batch of this.table.query().select(['pid', 'step', 'time'])) {
+      yield {
+        pids: batch.getChild('pid')!.toArray() as Int32Array,
+        steps: batch.getChild('step')!.toArray() as Int32Array,
+        times: batch.getChild('time')!.toArray() as Float64Array,
+      };
     }
-    return newest < oldest ? { oldest: undefined, newest: undefined } : { oldest, newest };
   }
 
   /** Kind of the index for approximate search; undefined if there is none. */

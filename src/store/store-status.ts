@@ -1,7 +1,10 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ApproximateKind } from './embedding-table.ts';
-import type { Store } from './store.ts';
+import { type RefreshRate, readRefresh } from './refresh-file.ts';
+import { type Staleness, staleness } from './staleness.ts';
+import type { Store, StoreSnapshot } from './store.ts';
+import type { StoredMigration } from './store-head.ts';
 
 /** Description of one embedding space of a store. */
 export interface SpaceStatus {
@@ -21,9 +24,26 @@ export interface SpaceStatus {
   readonly share: number;
   /** Index for approximate search; undefined if there is none. */
   readonly approximate: ApproximateKind | undefined;
-  /** Times of the oldest and of the newest embedding, in milliseconds since 1970; undefined where there is none. */
-  readonly oldest: number | undefined;
-  readonly newest: number | undefined;
+}
+
+/** Progress of a migration. */
+export interface MigrationProgress extends StoredMigration {
+  /** Passages that have a vector of the new model. */
+  readonly embedded: number;
+  /** Share of all passages, in [0, 1]. */
+  readonly share: number;
+}
+
+/** Work of the refresh. */
+export interface RefreshProgress {
+  /** Passages to embed by the current model. */
+  readonly stale: number;
+  /** Of these, passages that searches have found since the store's queue was last saved; they are embedded first. */
+  readonly queue: number;
+  /** Rate last measured; null before the first commit of a refresh. */
+  readonly rate: RefreshRate | null;
+  /** Time left at this rate, in seconds; null if there is no rate. */
+  readonly secondsLeft: number | null;
 }
 
 /** Description of a store. */
@@ -34,17 +54,23 @@ export interface StoreStatus {
   readonly bytes: number;
   /** Spaces, in the order in which they were added. */
   readonly spaces: readonly SpaceStatus[];
+  /** Ages of the vectors that searches use; null before the first space. */
+  readonly staleness: Staleness | null;
+  /** Migration that is under way; null if there is none. */
+  readonly migration: MigrationProgress | null;
+  /** Work left for the refresh; null before the first space. */
+  readonly refresh: RefreshProgress | null;
 }
 
 /** Describes a store as of its last commit. */
 export async function storeStatus(store: Store): Promise<StoreStatus> {
-  const { head, passages, embeddings } = await store.snapshot();
+  const snapshot = await store.snapshot();
+  const { head, passages, embeddings } = snapshot;
   const total = await passages.count();
   const spaces: SpaceStatus[] = [];
   for (const { id, model, dimension, steps } of head.spaces) {
     const table = embeddings(id);
     const rows = await table.count();
-    const { oldest, newest } = await table.times();
     spaces.push({
       id,
       model,
@@ -54,11 +80,35 @@ export async function storeStatus(store: Store): Promise<StoreStatus> {
       rows,
       share: total === 0 ? 0 : rows / total,
       approximate: await table.approximate(),
-      oldest,
-      newest,
     });
   }
-  return { passages: total, bytes: await folderBytes(store.folder), spaces };
+  const ages = await staleness(snapshot);
+  return {
+    passages: total,
+    bytes: await folderBytes(store.folder),
+    spaces,
+    staleness: ages,
+    migration: migrationProgress(snapshot, spaces),
+    refresh: ages && (await refreshProgress(store, ages)),
+  };
+}
+
+function migrationProgress(
+  { head: { migration } }: StoreSnapshot,
+  spaces: readonly SpaceStatus[],
+): MigrationProgress | null {
+  const to = spaces.find(({ id }) => id === migration?.to);
+  return migration && { ...migration, embedded: to?.rows ?? 0, share: to?.share ?? 0 };
+}
+
+async function refreshProgress(store: Store, { stale }: Staleness): Promise<RefreshProgress> {
+  const { met, rate } = await readRefresh(store, store.head.current!);
+  return {
+    stale,
+    queue: Math.min(met.length, stale),
+    rate,
+    secondsLeft: stale === 0 ? 0 : rate && stale / rate.passagesPerSecond,
+  };
 }
 
 async function folderBytes(folder: string): Promise<number> {

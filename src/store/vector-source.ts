@@ -5,6 +5,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import type { EmbeddingRows } from './columns.ts';
 import type { EmbeddingTable } from './embedding-table.ts';
+import { PassageSet } from './passage-set.ts';
 import type { Store, StoreSnapshot } from './store.ts';
 import type { StoredBridge } from './store-head.ts';
 
@@ -25,6 +26,10 @@ export interface VectorSource {
 /** Folder of the corrector between two spaces. */
 export const bridgeFolder = (store: Store, { from, to }: Pick<StoredBridge, 'from' | 'to'>): string =>
   join(store.folder, 'correctors', `${from}-${to}`);
+
+/** Correctors into a space, the latest first: its vectors are the nearest. */
+export const bridgesTo = (bridges: readonly StoredBridge[], space: string): readonly StoredBridge[] =>
+  bridges.filter(({ to }) => to === space).reverse();
 
 /** Settings of {@link openVectors}. */
 export interface VectorSourceOptions extends ComputeOptions {
@@ -49,8 +54,7 @@ export async function openVectors(
   const moved: { table: EmbeddingTable; corrector: Corrector }[] = [];
   const size = await own.count();
   let more = 0;
-  // The latest corrector first: its space is the nearest.
-  for (const bridge of corrected ? bridges.filter(({ to }) => to === space).reverse() : []) {
+  for (const bridge of corrected ? bridgesTo(bridges, space) : []) {
     const table = snapshot.embeddings(bridge.from);
     more = Math.max(more, await table.count());
     const wanted = { fromSpace: bridge.from, toSpace: space, compute };
@@ -87,23 +91,6 @@ export async function openVectors(
       for (const { corrector } of moved) await corrector.dispose();
     },
   };
-}
-
-/** Set of numbers of passages, one bit for each number that the store has given. */
-class PassageSet {
-  private readonly bits: Uint8Array;
-
-  constructor(count: number) {
-    this.bits = new Uint8Array(Math.ceil(count / 8));
-  }
-
-  has(pid: number): boolean {
-    return (this.bits[pid >> 3]! & (1 << (pid & 7))) !== 0;
-  }
-
-  add(pid: number): void {
-    this.bits[pid >> 3]! |= 1 << (pid & 7);
-  }
 }
 
 /** Keeps some rows, as copies unless all are kept. */
