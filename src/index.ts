@@ -458,6 +458,7 @@ export {
   planVectorMigration,
   rollBackVectors,
   startVectorMigration,
+  type VectorBackfillOptions,
   type VectorMigrationOptions,
 } from './foreign/migrate-vectors.ts';
 export type { OriginalModel } from './foreign/sample-rows.ts';

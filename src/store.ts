@@ -6,6 +6,23 @@
  *
  * @module undrift/store
  */
+export { type BackfillOptions, backfill } from './migration/backfill.ts';
+export type { ChosenCorrector, MigrationOptions } from './migration/choose-corrector.ts';
+export {
+  LazyRefresh,
+  type REFRESH_OPTIONS,
+  type RefreshOptions,
+  type RefreshRun,
+  type RefreshStatus,
+} from './migration/lazy-refresh.ts';
+export {
+  cutOver,
+  type MigrationPlan,
+  planMigration,
+  rollBack,
+  startMigration,
+} from './migration/migrate-store.ts';
+export { type EmbeddedPart, type RowKeeper, storeKeeper } from './migration/row-keeper.ts';
 export { type FusedRows, fuseRanks, fuseScores, type RankedRows } from './search/fusion.ts';
 export type { EmbeddingRows, PassageRow } from './store/columns.ts';
 export type {
@@ -24,6 +41,8 @@ export { type IndexCounts, type IndexOptions, indexPassages } from './store/inde
 export { buildApproximateIndex, removePassages } from './store/maintain.ts';
 export type { PassageInput } from './store/passage-input.ts';
 export type { PassageTable, StoredPassage, TermMatch } from './store/passage-table.ts';
+export type { MetPassage, RefreshRate, RefreshRecord } from './store/refresh-file.ts';
+export type { AgeQuantiles, Staleness, VersionShare } from './store/staleness.ts';
 export { Store, type StoreDraft, type StoreOptions, type StoreSnapshot } from './store/store.ts';
 export type {
   StoredBridge,
@@ -39,4 +58,10 @@ export {
   StoreSearcher,
   type StoreSearchOptions,
 } from './store/store-searcher.ts';
-export { type SpaceStatus, type StoreStatus, storeStatus } from './store/store-status.ts';
+export {
+  type MigrationProgress,
+  type RefreshProgress,
+  type SpaceStatus,
+  type StoreStatus,
+  storeStatus,
+} from './store/store-status.ts';

@@ -61,7 +61,8 @@ describe('the published package', () => {
     search: { exports: 'Bm25 ExactIndex InvertedIndex TfIdf bm25Terms', native: true },
     store: {
       exports:
-        'Store StoreSearcher buildApproximateIndex fuseRanks fuseScores indexPassages parseCondition removePassages storeStatus',
+        'LazyRefresh Store StoreSearcher backfill buildApproximateIndex cutOver fuseRanks fuseScores indexPassages parseCondition ' +
+        'planMigration removePassages rollBack startMigration storeKeeper storeStatus',
       native: true,
     },
   };

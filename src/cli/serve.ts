@@ -1,3 +1,4 @@
+import { REFRESH_OPTIONS } from '../migration/lazy-refresh.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
 import { defineCommand } from './command.ts';
 import { packageVersion } from './package-version.ts';
@@ -9,7 +10,8 @@ export const serveCommand = defineCommand({
   description:
     'POST /search {"query", "topK"}, POST /embed, POST and DELETE /passages, GET /status, /health, /metrics (Prometheus), ' +
     '/openapi.json, and POST /v1/embeddings in the format of the OpenAI API. / is a page to search with. A bearer token is read from the ' +
-    'environment variable UNDRIFT_TOKEN; without one, only this machine is served. Ctrl-C answers what has begun and ends.',
+    'environment variable UNDRIFT_TOKEN; without one, only this machine is served. Passages that are not embedded by the current model ' +
+    'are embedded in the background, those that searches find first. Ctrl-C answers what has begun and ends.',
   options: {
     store: { ...STORE_OPTION.store, required: true },
     port: { type: 'integer', min: 0, max: 65_535, default: 8080, help: 'port; 0 for any that is free' },
@@ -22,12 +24,20 @@ export const serveCommand = defineCommand({
       default: 512,
       help: 'requests at once; more are answered with status 503',
     },
+    refresh: {
+      type: 'switch',
+      negative: true,
+      help: 'embed no passages in the background (default: those that a migration has left)',
+    },
+    ...REFRESH_OPTIONS,
+    workShare: { ...REFRESH_OPTIONS.workShare, default: 0.25 },
     threads: { type: 'integer', min: 1, help: 'threads of the runtime (default: its own choice)' },
   },
   stopsGracefully: true,
   examples: ['--store stores/docs', '--store stores/docs --port 9000 --read-only'],
   async run(options, io) {
     const { store, port, host, readOnly, threads, maxBody, maxConcurrent } = options;
+    const { refresh = true, workShare, rowsPerMinute, refreshOrder } = options;
     // Loaded by the commands that serve, because the server's libraries make every other start slower.
     const { serveStore } = await import('../serve/server.ts');
     const server = await serveStore(store, {
@@ -36,6 +46,7 @@ export const serveCommand = defineCommand({
       readOnly,
       threads,
       maxConcurrent,
+      refresh: refresh && { workShare, rowsPerMinute, refreshOrder },
       maxBodyBytes: maxBody,
       token: process.env.UNDRIFT_TOKEN || undefined,
       version: packageVersion(),

@@ -1,13 +1,15 @@
 import type { Corrector } from '../correctors/corrector.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
+import type { BackfillOptions } from '../migration/backfill.ts';
 import {
   type ChosenCorrector,
   chooseCorrector,
   type MigrationOptions,
 } from '../migration/choose-corrector.ts';
-import type { BackfillOptions, MigrationPlan } from '../migration/migrate-store.ts';
+import type { MigrationPlan } from '../migration/migrate-store.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { spaceOf } from '../store/store.ts';
 import type { StoredSpace } from '../store/store-head.ts';
@@ -148,6 +150,10 @@ async function correctRows(
   }
 }
 
+/** Settings of {@link backfillVectors}. */
+export type VectorBackfillOptions = ComputeOptions &
+  Pick<BackfillOptions, 'until' | 'workShare' | 'commitRows' | 'signal' | 'onProgress'>;
+
 /**
  * Embeds rows that have no true vector of the current space, in the order of their ids, and stores each part at once. Rows without a
  * text keep what they have. A backfill that was stopped goes on when it is called again.
@@ -159,7 +165,7 @@ async function correctRows(
 export async function backfillVectors(
   store: VectorStore,
   retriever: Retriever,
-  { until = 1, share = 1, commitRows = 512, signal, onProgress, ...compute }: BackfillOptions = {},
+  { until = 1, workShare = 1, commitRows = 512, signal, onProgress, ...compute }: VectorBackfillOptions = {},
 ): Promise<{ embedded: number; missing: number }> {
   const state = await stateOf(store);
   const id = embeddingSpaceId(retriever);
@@ -183,7 +189,7 @@ export async function backfillVectors(
     if (page.length < limit) break;
     after = page.at(-1)!.id;
     onProgress?.({ stage: 'backfill', done: before + done, total: facts.rows, unit: 'passages' });
-    const restMs = (performance.now() - startMs) * (1 / share - 1);
+    const restMs = (performance.now() - startMs) * (1 / workShare - 1);
     if (restMs > 1) await new Promise((resolve) => setTimeout(resolve, restMs));
   }
   return { embedded: done, missing: await countMissing(store, id) };

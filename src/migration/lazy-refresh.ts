@@ -166,6 +166,7 @@ export class LazyRefresh {
     } finally {
       this.working = false;
     }
+    if (this.queue.metSize > 0) await this.save();
     this.options.onCommit?.(this.status);
     if (embedded > 0) await this.apart(() => this.keeper.tidy());
     return { embedded, stale: this.queue.size };

@@ -54,12 +54,12 @@ const NO_VECTOR = 4;
  * Makes the keeper of a store's vectors in the space of a model. Rows are stale if they have no vector in this space, or one of an
  * earlier training step.
  *
- * @param retriever  model of the space
+ * @param model  model of the space, or a function that loads it when the first rows are embedded
  * @throws UndriftError if the store does not have the space
  */
 export function storeKeeper(
   store: Store,
-  retriever: Retriever,
+  model: Retriever | (() => Promise<Retriever>),
   space: string,
   compute: ComputeOptions = {},
 ): RowKeeper {
@@ -80,6 +80,7 @@ export function storeKeeper(
       const fresh = await snapshot.embeddings(space).having(rows, steps);
       const passages = await snapshot.passages.read(rows.filter((pid) => !fresh.has(pid)));
       const texts = passages.map(({ title, text }) => joinTitle(title, text));
+      const retriever = typeof model === 'function' ? await model() : model;
       return { passages, vectors: await retriever.encode('document', texts, compute) };
     },
     put: (parts) =>

@@ -4,6 +4,7 @@ import type { StoreSearchOptions } from '../store/store-searcher.ts';
 import { UsageError } from '../util/errors.ts';
 import { isObject, type Json } from '../util/json-objects.ts';
 import { checkOptions, optionValues } from '../util/option-table.ts';
+import type { LiveRefresh } from './background-refresh.ts';
 import { Batcher } from './batcher.ts';
 import type { Metrics } from './metrics.ts';
 import { bodySchema, EMBED_BODY, REMOVE_BODY, SEARCH_BODY } from './request-options.ts';
@@ -64,6 +65,9 @@ export function makeRoutes({ reader, writer, model, metrics }: Backend): readonl
     () => reader.pending,
   );
 
+  const notice = writer && noticing(writer);
+  if (writer) addRefreshMetrics(metrics, writer);
+
   const changed = async <R>(result: R): Promise<R> => {
     await reader.call('reload', {});
     return result;
@@ -86,6 +90,7 @@ export function makeRoutes({ reader, writer, model, metrics }: Backend): readonl
         const options = { ...values, filter: filter.map(parseCondition) };
         const startMs = performance.now();
         const results = await searches.add({ text: query!, options }, JSON.stringify(options), signal);
+        notice?.(results.map(({ pid }) => pid));
         return { query, mode: options.mode, results, seconds: secondsSince(startMs) };
       },
     },
@@ -128,8 +133,11 @@ export function makeRoutes({ reader, writer, model, metrics }: Backend): readonl
     {
       method: 'get',
       path: '/status',
-      summary: 'Describe the store: passages, spaces, ages.',
-      run: async () => reader.call('status', {}),
+      summary: 'Describe the store: passages, spaces, ages, progress of a migration.',
+      async run() {
+        const status = await reader.call('status', {});
+        return { ...status, refresh: status.refresh && { ...status.refresh, ...writer?.refresh } };
+      },
     },
     {
       method: 'post',
@@ -148,6 +156,33 @@ export function makeRoutes({ reader, writer, model, metrics }: Backend): readonl
       }),
     },
   ];
+}
+
+/** Time in which found passages are collected before the refresh is told of them, in milliseconds. */
+const NOTICE_MS = 250;
+
+/** Makes the function that tells the refresh which passages searches have found. */
+function noticing(writer: StoreThread): (pids: readonly number[]) => void {
+  let found: number[] = [];
+  return (pids) => {
+    if (writer.refresh?.stale === 0) return;
+    if (found.length === 0) {
+      setTimeout(() => {
+        writer.call('notice', { pids: found }).catch(() => {});
+        found = [];
+      }, NOTICE_MS).unref();
+    }
+    found.push(...pids);
+  };
+}
+
+function addRefreshMetrics(metrics: Metrics, writer: StoreThread): void {
+  const gauge = (name: string, help: string, read: (refresh: LiveRefresh) => number) =>
+    metrics.gauge(name, help, () => (writer.refresh ? read(writer.refresh) : 0));
+  gauge('undrift_stale_passages', 'Passages to embed by the current model.', ({ stale }) => stale);
+  gauge('undrift_refresh_queue', 'Stale passages that searches have found.', ({ queue }) => queue);
+  gauge('undrift_refreshed_passages', 'Passages embedded since the start.', ({ embedded }) => embedded);
+  gauge('undrift_refresh_rate', 'Passages embedded per second.', ({ rate }) => rate?.passagesPerSecond ?? 0);
 }
 
 const secondsSince = (startMs: number): number => Number(((performance.now() - startMs) / 1000).toFixed(4));

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
+import type { RefreshOptions } from '../migration/lazy-refresh.ts';
 import { HEAD, Store } from '../store/store.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { makeApp } from './app.ts';
@@ -25,6 +26,11 @@ export interface ServeOptions {
   readonly maxConcurrent?: number | undefined;
   /** Threads of the runtime. Default its own. */
   readonly threads?: number | undefined;
+  /**
+   * Settings of the refresh, which embeds stale passages in the background; `false` for none. Default a quarter of the time. A server
+   * that only reads does not refresh.
+   */
+  readonly refresh?: RefreshOptions | false | undefined;
   /** Version that the OpenAPI document names. Default 0. */
   readonly version?: string | undefined;
 }
@@ -36,6 +42,9 @@ export interface RunningServer {
   /** Stops to accept requests, answers those that have begun, and ends the threads. */
   close(): Promise<void>;
 }
+
+/** Share of the time that a server refreshes, unless it is told another. */
+export const SERVE_WORK_SHARE = 0.25;
 
 const isLoopback = (host: string): boolean => /^(localhost|127\.|::1$)/.test(host);
 /** Time for all headers of a request, and for the whole request, in milliseconds: a slow client does not hold a place for ever. */
@@ -53,6 +62,7 @@ const WATCH_MS = 1000;
  */
 export async function serveStore(folder: string, options: ServeOptions = {}): Promise<RunningServer> {
   const { port = 8080, host = '127.0.0.1', token, readOnly = false, threads } = options;
+  const { refresh = { workShare: SERVE_WORK_SHARE } } = options;
   const loopback = isLoopback(host);
   if (!loopback && token === undefined) {
     throw new UsageError(`other machines reach ${host}, and there is no token`, {
@@ -64,7 +74,9 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
   const model = spaces.find(({ id }) => id === current)?.model ?? 'none';
   await store.close();
   const reader = await StoreThread.start({ folder, threads });
-  const writer = readOnly ? undefined : await StoreThread.start({ folder, threads });
+  const writer = readOnly
+    ? undefined
+    : await StoreThread.start({ folder, threads, refresh: refresh || undefined });
   await reader.call('reload', {});
   const metrics = new Metrics();
   const app = makeApp(
@@ -88,7 +100,7 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
     throw error;
   }
   const { port: bound } = server.address() as AddressInfo;
-  const watching = watchHead(store.folder, reader);
+  const watching = watchHead(store.folder, reader, writer);
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     async close() {
@@ -101,8 +113,8 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
   };
 }
 
-/** Lets a thread read what other processes commit. */
-function watchHead(folder: string, reader: StoreThread): NodeJS.Timeout {
+/** Lets the threads read what others commit. */
+function watchHead(folder: string, reader: StoreThread, writer: StoreThread | undefined): NodeJS.Timeout {
   const head = join(folder, HEAD);
   let last = statSync(head).mtimeMs;
   const look = () => {
@@ -111,6 +123,7 @@ function watchHead(folder: string, reader: StoreThread): NodeJS.Timeout {
     if (mtimeMs === last) return;
     last = mtimeMs;
     reader.call('reload', {}).catch(() => {});
+    writer?.call('look', {}).catch(() => {});
   };
   return setInterval(look, WATCH_MS).unref();
 }

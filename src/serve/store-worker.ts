@@ -5,11 +5,12 @@ import { Store } from '../store/store.ts';
 import { StoreSearcher } from '../store/store-searcher.ts';
 import { storeStatus } from '../store/store-status.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
+import { BackgroundRefresh } from './background-refresh.ts';
 import type { CallName, WorkerCalls, WorkerError, WorkerRequest, WorkerSettings } from './worker-messages.ts';
 
 // A thread of its own that searches or changes a store, so that the thread of the HTTP server never waits for a model.
 
-const { folder, threads } = workerData as WorkerSettings;
+const { folder, threads, refresh: refreshOptions } = workerData as WorkerSettings;
 const compute = { ...(threads !== undefined && { threads }) };
 const store = await Store.open(folder);
 const searcher = new StoreSearcher(store, compute);
@@ -29,6 +30,14 @@ const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise
     },
     remove: async ({ ids }) => ({ removed: await removePassages(store, ids) }),
     status: () => storeStatus(store),
+    async notice({ pids }) {
+      refresh?.notice(pids);
+      return {};
+    },
+    async look() {
+      await refresh?.look();
+      return {};
+    },
     async reload() {
       await store.reload();
       if (store.head.current !== null) await searcher.warm();
@@ -53,13 +62,36 @@ async function answer({ id, call, values }: WorkerRequest): Promise<void> {
 }
 
 // One call at a time: a second one would take memory and no less time.
-let last = Promise.resolve();
-parentPort!.on('message', (request: WorkerRequest | 'close') => {
-  last = last.then(async () => {
-    if (request !== 'close') return await answer(request);
+let last: Promise<unknown> = Promise.resolve();
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const result = last.then(work);
+  last = result.catch(() => {});
+  return result;
+}
+
+const refresh =
+  refreshOptions &&
+  new BackgroundRefresh({
+    store,
+    model: () => searcher.model(),
+    exclusively: inTurn,
+    compute,
+    options: refreshOptions,
+    onStatus: (status) => parentPort!.postMessage({ refresh: status }),
+  });
+
+async function close(): Promise<void> {
+  // Before its turn, because the refresh takes turns until it has ended.
+  await refresh?.close();
+  await inTurn(async () => {
     await searcher.dispose();
     await store.close();
     parentPort!.close();
   });
+}
+
+parentPort!.on('message', (request: WorkerRequest | 'close') => {
+  if (request === 'close') void close();
+  else void inTurn(() => answer(request));
 });
 parentPort!.postMessage({ id: 0, result: {} });

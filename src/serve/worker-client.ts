@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { builtScript } from '../util/built-script.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
+import type { LiveRefresh } from './background-refresh.ts';
 import type { CallName, WorkerAnswer, WorkerCalls, WorkerError, WorkerSettings } from './worker-messages.ts';
 
 interface Waiting {
@@ -13,6 +14,7 @@ export class StoreThread {
   private readonly settings: WorkerSettings;
   private readonly waiting = new Map<number, Waiting>();
   private worker: Worker | undefined;
+  private latest: LiveRefresh | undefined;
   private calls = 0;
   private isClosed = false;
 
@@ -34,6 +36,11 @@ export class StoreThread {
   /** Number of calls that have not been answered. */
   get pending(): number {
     return this.waiting.size;
+  }
+
+  /** State of the refresh, as the thread has last told it; undefined if it does not refresh. */
+  get refresh(): LiveRefresh | undefined {
+    return this.latest;
   }
 
   /**
@@ -69,6 +76,10 @@ export class StoreThread {
     this.worker = worker;
     const ready = new Promise((resolve, reject) => this.waiting.set(0, { resolve, reject }));
     worker.on('message', (answer: WorkerAnswer) => {
+      if ('refresh' in answer) {
+        this.latest = answer.refresh;
+        return;
+      }
       const { resolve, reject } = this.waiting.get(answer.id)!;
       this.waiting.delete(answer.id);
       if ('error' in answer) reject(errorOf(answer.error));

@@ -1,8 +1,10 @@
+import type { RefreshOptions } from '../migration/lazy-refresh.ts';
 import type { Side } from '../models/retriever/retriever.ts';
 import type { IndexCounts } from '../store/index-passages.ts';
 import type { PassageInput } from '../store/passage-input.ts';
 import type { StoreHit, StoreSearchOptions } from '../store/store-searcher.ts';
 import type { StoreStatus } from '../store/store-status.ts';
+import type { LiveRefresh } from './background-refresh.ts';
 
 /** Calls that a worker answers: arguments and result of each. */
 export interface WorkerCalls {
@@ -28,6 +30,10 @@ export interface WorkerCalls {
   remove: { arguments: { readonly ids: readonly string[] }; result: { readonly removed: number } };
   /** Describes the store. */
   status: { arguments: Record<string, never>; result: StoreStatus };
+  /** Counts passages that searches have found, for the refresh. */
+  notice: { arguments: { readonly pids: readonly number[] }; result: Record<string, never> };
+  /** Lets the refresh look at what others have committed. */
+  look: { arguments: Record<string, never>; result: Record<string, never> };
   /** Reads what others have committed, and loads model and vectors. */
   reload: { arguments: Record<string, never>; result: Record<string, never> };
 }
@@ -51,8 +57,9 @@ export interface WorkerError {
   readonly isUsage: boolean;
 }
 
-/** Answer of a worker. */
+/** Answer of a worker, or news of its refresh. */
 export type WorkerAnswer =
+  | { readonly refresh: LiveRefresh }
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly error: WorkerError };
 
@@ -62,4 +69,6 @@ export interface WorkerSettings {
   readonly folder: string;
   /** Threads of the runtime. Default its own. */
   readonly threads: number | undefined;
+  /** Embeds stale passages in the background, with these settings. Default: it does not. */
+  readonly refresh?: RefreshOptions | undefined;
 }

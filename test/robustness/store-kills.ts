@@ -15,7 +15,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { backfill } from '../../src/migration/backfill.ts';
+import { LazyRefresh } from '../../src/migration/lazy-refresh.ts';
 import { cutOver, rollBack, startMigration } from '../../src/migration/migrate-store.ts';
+import { storeKeeper } from '../../src/migration/row-keeper.ts';
 import { embeddingSpaceId } from '../../src/models/retriever/embedding-space.ts';
 import { indexPassages } from '../../src/store/index-passages.ts';
 import { removePassages } from '../../src/store/maintain.ts';
@@ -69,10 +71,22 @@ async function work(folder: string, start: number): Promise<never> {
     tell({ told: 'migrating', space: store.head.current! });
     await backfill(store, next, { until: 0.7, commitRows: 20, ...compute });
     if (round % 2 === 0) continue;
-    await backfill(store, next, { commitRows: 20, ...compute });
+    await refresh(store, next);
     await cutOver(store);
     tell({ told: 'cut over', space: store.head.current! });
   }
+}
+
+/** Embeds what is stale, that which searches have found first. */
+async function refresh(store: Store, model: ReturnType<typeof modelOf>): Promise<void> {
+  const work = new LazyRefresh(storeKeeper(store, model, embeddingSpaceId(model), compute), {
+    commitRows: 10,
+    pieceMs: 5,
+    workShare: 0.8,
+  });
+  await work.load();
+  work.notice(Array.from({ length: 50 }, (_, i) => i * 7));
+  await work.run();
 }
 
 const modelOfSpace = (space: string) => {
