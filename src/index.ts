@@ -30,7 +30,7 @@ export { loadCorpus, loadQueries } from './data/documents.ts';
 export type { GradedRowLists, Qrels, RowLists, TrainingExamples } from './data/examples.ts';
 export type { LineOptions } from './data/lines.ts';
 export { loadData } from './data/load.ts';
-export type { LoadOptions } from './data/load-options.ts';
+export type { GivenDocuments, LoadOptions } from './data/load-options.ts';
 export {
   type OptionalPairField,
   PAIR_FIELDS,
@@ -170,9 +170,11 @@ export {
   Retriever,
   type RetrieverConfig,
   type Side,
+  type TokenizeOptions,
   type Tuning,
   type Weights as RetrieverWeights,
 } from './models/retriever/retriever.ts';
+export type { StoredEmbeddings } from './models/retriever/stored-embeddings.ts';
 export { type PaddedTokens, TokenFeeds, wholeTableFeeds } from './models/retriever/token-feeds.ts';
 export { type TokenInputOptions, tokenInputs } from './models/retriever/token-inputs.ts';
 
@@ -233,13 +235,13 @@ export { LanguageModel, type ScoredTokens, type TextLikelihood } from './models/
 
 /** Search: dense by brute force, and by words with BM25 and TF-IDF. */
 
+export { encodeCorpus } from './retrieval/encode-corpus.ts';
 export type { SplitOptions } from './retrieval/evaluate-retriever.ts';
 export { PAIR_METRICS } from './retrieval/evaluate-scored-pairs.ts';
 export { readVectors, type StoredVectors, type WantedVectors } from './retrieval/read-vectors.ts';
 export {
   buildLexicalIndex,
   type DenseRetrieveOptions,
-  encodeCorpus,
   type LexicalRetrieveOptions,
   type RetrievalTask,
   retrievalTask,

@@ -20,6 +20,8 @@ import { MINABLE_OPTIONS, MINING_OPTIONS, PAIR_OPTIONS } from '../mining/mining-
 import { MiningStatistics } from '../mining/mining-statistics.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { DocumentStore } from '../store/document-store.ts';
+import { STORE_OPTION } from '../store/store-options.ts';
 import { BM25_OPTIONS, type TERM_OPTIONS } from '../text/bm25-options.ts';
 import { describeLexical, type LexicalRanker, ownLexicalOptions } from '../text/lexical-rankers.ts';
 import { commandLine } from '../util/command-line.ts';
@@ -44,6 +46,10 @@ const OPTIONS = {
     help: `ranker: ${LEXICAL_HELP}, ${MODEL_HELP}, or a TREC run file`,
   },
   data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
+  store: {
+    ...STORE_OPTION.store,
+    help: 'store whose passages are the documents, in place of those of --data; its vectors are used where --model has made them',
+  },
   out: {
     type: 'text',
     value: 'file.jsonl',
@@ -95,17 +101,41 @@ async function mine(
   rules: OptionValues<typeof MINING_OPTIONS>,
   io: Io,
 ): Promise<CommandResult> {
-  const { out, model, split, dropSameId, positives } = options;
+  const { out } = options;
   // The file is opened once before hours of ranking, to find out whether it can be written.
   await (await openFileAtomic(out)).discard();
 
   const startMs = performance.now();
-  const data = await loadData(options.data, { neededSplits: [split], ...readOptions(io, options) });
+  const store =
+    options.store === undefined
+      ? undefined
+      : await DocumentStore.open(options.store, dirname(resolve(out)), {
+          onNote: (note) => io.log(`note: ${note}`),
+          onProgress: showProgress(io),
+        });
+  try {
+    return await mineFrom(options, rules, { io, store, startMs });
+  } finally {
+    await store?.close();
+  }
+}
+
+async function mineFrom(
+  options: OptionValues<typeof OPTIONS>,
+  rules: OptionValues<typeof MINING_OPTIONS>,
+  { io, store, startMs }: { io: Io; store: DocumentStore | undefined; startMs: number },
+): Promise<CommandResult> {
+  const { out, model, split, dropSameId, positives } = options;
+  const data = await loadData(options.data, {
+    neededSplits: [split],
+    documents: store?.documents,
+    ...readOptions(io, options),
+  });
   io.finishProgress();
   for (const note of data.notes) io.log(`note: ${note}`);
   const queries = minableQueries(data, split, { dropSameId });
   const kept = keptSplits(data, split);
-  const { source, ranker } = await openRanker(options, data, queries, io);
+  const { source, ranker } = await openRanker(options, data, queries, { io, store });
   const statistics = new MiningStatistics(rules.negatives);
   const hash = createHash('sha256');
   const record = recordFile(out);
@@ -133,6 +163,7 @@ async function mine(
     ranker,
     embeddingSpace: 'embeddingSpace' in ranker ? ranker.embeddingSpace : null,
     data: data.name,
+    store: options.store ?? null,
     fingerprint: data.fingerprint,
     split,
     documents: data.corpus.size,
@@ -199,14 +230,24 @@ async function* allLines(
  * are positives or negatives.
  */
 function nextCommand(options: OptionValues<typeof OPTIONS>, kept: readonly string[]): string {
-  const { out, split, negatives: wanted } = options;
+  const { out, split, store, negatives: wanted } = options;
   if (split !== 'train' && kept.length > 0)
     return `see what it holds: ${commandLine('data stats', {}, [out])}\n`;
-  const evaluated = split === 'train' && kept.includes('dev') && options.columns === undefined;
+  // The data may have no documents of its own beside a store; the other splits are in the file too.
+  const evaluated =
+    split === 'train' && kept.includes('dev') && options.columns === undefined && store === undefined;
   const evalData = evaluated ? options.data : undefined;
   const { missingDocuments, skipBadRows } =
     evalData === undefined ? {} : givenOptions(FAULT_OPTIONS, options);
-  const train = { data: out, evalData, negatives: wanted, missingDocuments, skipBadRows, out: 'runs/mined' };
+  const train = {
+    data: out,
+    store,
+    evalData,
+    negatives: wanted,
+    missingDocuments,
+    skipBadRows,
+    out: 'runs/mined',
+  };
   return `train on them: ${commandLine('train', train)}\n`;
 }
 
@@ -220,7 +261,7 @@ async function openRanker(
   options: OptionValues<typeof OPTIONS>,
   data: RetrievalData,
   queries: MinableQueries,
-  io: Io,
+  { io, store }: { io: Io; store: DocumentStore | undefined },
 ): Promise<{ source: CandidateSource; ranker: Ranker }> {
   const { model } = options;
   const { texts, queryRows } = queries;
@@ -240,6 +281,7 @@ async function openRanker(
   const { trainedSteps } = retriever;
   const ranker = { kind: 'retriever', embeddingSpace: embeddingSpaceId(retriever), trainedSteps } as const;
   const documents = retriever.tokenize('document', texts.documents, texts.document, {
+    spill: store?.spill,
     onProgress: (progress) => onProgress({ ...progress, stage: 'read documents' }),
   });
   const asked = retriever.tokenize('query', texts.queries, texts.query);
@@ -247,6 +289,7 @@ async function openRanker(
   const source = await denseCandidates(retriever, { tokens: asked, rows }, documents, {
     ...computeOptions(options),
     onProgress,
+    stored: await store?.embeddings(retriever),
   });
   return {
     source: {

@@ -33,6 +33,7 @@ export const trainCommand = defineCommand({
     '--data data/api-docs --out runs/first',
     '--data data/api-docs --out runs/bert --model transformer --layers 2 --hidden 256 --epochs 10',
     '--method crop --corpus texts.txt --out runs/pretrained --model transformer',
+    '--model runs/first --store stores/docs --data data/api-docs --method negative-cache --out runs/second',
     '--out runs/bert --resume',
     '--config experiment.json --seed 2 --out runs/seed-2',
   ],
@@ -41,6 +42,8 @@ export const trainCommand = defineCommand({
     const { corpus, ...named } = given;
     if (corpus !== undefined && named.data !== undefined)
       throw new UsageError('--data and --corpus exclude each other');
+    if (corpus !== undefined && named.store !== undefined)
+      throw new UsageError('--corpus and --store exclude each other: both give the documents');
     const asked = corpus === undefined ? named : { ...named, data: corpus };
     const options = resume ? await resumedOptions(asked) : asked;
     const method = findMethod(options.method ?? 'in-batch');
@@ -50,11 +53,11 @@ export const trainCommand = defineCommand({
         help: 'give --data <folder>, or train on documents alone with --method crop',
       });
     }
-    const { data } = options;
+    const data = options.data ?? (onTexts ? options.store : undefined);
     if (data === undefined) {
       throw new UsageError(onTexts ? '--corpus <file> is missing' : '--data <folder> is missing', {
         help: onTexts
-          ? 'one document a line, JSONL with "text", or a data folder, whose corpus is read'
+          ? 'one document a line, JSONL with "text", or a data folder, whose corpus is read; or --store <folder>, whose passages are'
           : 'for a first try: undrift data api-docs --out data/api-docs',
       });
     }
@@ -93,6 +96,7 @@ export const trainCommand = defineCommand({
         `${count(steps)} steps in ${formatDuration(seconds * 1000)}${result.stoppedEarly ? ', stopped early' : ''}; ${found}\n` +
         `${refreshes ? `${refreshes}\n` : ''}` +
         `\n${ledgerText(result.ledger)}\n` +
+        (settings.store === null ? '' : storeCommand(settings)) +
         (onTexts
           ? `go on from it: undrift train --model ${settings.out} --data <folder> --out <folder>\n`
           : nextCommand(result)),
@@ -107,10 +111,15 @@ const formatValues = (metrics: Readonly<Record<string, number>>): string =>
 
 /** Suggests a command to measure the model on the best split that there is, or else to search with it. */
 function nextCommand({ settings, splits }: TrainResult): string {
-  const { out, evalMetric, evalSplit, evalData } = settings;
+  const { out, evalMetric, evalSplit, evalData, store } = settings;
   const data = evalData ?? settings.data;
   const reading = givenOptions(READ_OPTIONS, settings);
   const split = ['test', evalSplit, 'dev'].find((name) => splits.includes(name));
+  if (store !== null && evalData === null) {
+    return split === undefined
+      ? ''
+      : `then measure it: ${commandLine('eval', { store, data, split, ...reading })}\n`;
+  }
   if (split === undefined) {
     const { missingDocuments: _, ...documents } = reading;
     return `try it: ${commandLine('search', { model: out, data, ...documents }, ['some text'])}\n`;
@@ -118,6 +127,10 @@ function nextCommand({ settings, splits }: TrainResult): string {
   const metrics = isPairMetrics([evalMetric]) ? 'spearman,pearson' : undefined;
   return `measure it: ${commandLine('eval', { model: out, data, split, metrics, ...reading })}\n`;
 }
+
+/** Suggests a command to bring the vectors of a store into the space of the trained model. */
+const storeCommand = ({ store, out }: TrainSettings): string =>
+  `store its vectors: ${commandLine('migrate start', { store: store!, to: out })}\n`;
 
 function ledgerText(ledger: Readonly<Record<string, number>>): string {
   const rows = ledgerRows(ledger).map(({ name, amount, share }) =>

@@ -15,7 +15,7 @@ export const BUDGET_KINDS = ['steps', 'epochs', 'encodes', 'minutes'] as const;
 export type BudgetKind = (typeof BUDGET_KINDS)[number];
 
 /** Training options that an arm may set. The comparison sets data, folder and seed itself. */
-export type ArmOptions = Omit<TrainOptions, 'data' | 'out' | 'seed' | 'method'> & ComputeOptions;
+export type ArmOptions = Omit<TrainOptions, 'data' | 'store' | 'out' | 'seed' | 'method'> & ComputeOptions;
 
 /** Arm of a comparison: one way of training. */
 export interface Arm {

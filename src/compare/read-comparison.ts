@@ -36,6 +36,7 @@ const NOT_FOR_ARMS: Readonly<Record<string, string>> = {
   corpus: 'as "data" at the top of the file, for all arms',
   out: 'at the top of the file: each run gets a folder of its own inside it',
   seed: 'as "seeds" at the top of the file',
+  store: 'nowhere: a comparison evaluates on the documents of its data',
   resume: 'nowhere: a comparison goes on where it stopped',
   overwrite: `as ${option('overwrite')} of the whole comparison`,
 };

@@ -40,16 +40,20 @@ export interface BeirLayout {
  * CSV, TSV and Parquet are accepted instead of JSONL, and so are folders `corpus/` and `queries/` with such
  * parts, as on the Hugging Face hub.
  *
+ * @param options.documents  documents in place of those of the folder, which may then be absent
  * @throws DataError when corpus or queries are absent, or present twice
  */
-export async function openBeir(folder: string): Promise<BeirLayout> {
-  const corpus = await roleFiles(folder, 'corpus');
+export async function openBeir(
+  folder: string,
+  { documents }: Pick<LoadOptions, 'documents'> = {},
+): Promise<BeirLayout> {
+  const corpus = documents ? [] : await roleFiles(folder, 'corpus');
   const queries = await roleFiles(folder, 'queries');
   for (const [role, files] of [
     ['corpus', corpus],
     ['queries', queries],
   ] as const) {
-    if (files.length > 0) continue;
+    if (files.length > 0 || (role === 'corpus' && documents)) continue;
     throw new DataError(`no ${role}.jsonl or ${role}.jsonl.gz`, {
       file: folder,
       help: 'a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/<split>.tsv',
@@ -67,17 +71,24 @@ export async function loadRetrievalData(
   folder: string,
   options: ReadingOptions = {},
 ): Promise<RetrievalData> {
-  const layout = await openBeir(folder);
+  const { documents } = options;
+  const layout = await openBeir(folder, options);
   const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
   const log = new FileLog(options.onProgress);
   const notes: string[] = [];
   const columns = judgedColumns('documents', options);
-  const corpus = await readCorpus(layout.corpus, 'document', options, { log, columns });
+  const corpus =
+    documents?.corpus ?? (await readCorpus(layout.corpus, 'document', options, { log, columns }));
   const queries = await readCorpus(layout.queries, 'query', options, { log, columns });
   columns.check(folder);
   const splits = await readSplits(layout.qrels, { queries, corpus, options, isWanted, log, notes });
-  return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
+  const fingerprint = joinFingerprints(log.fingerprint(), documents);
+  return retrievalData({ path: folder, corpus, queries, splits, fingerprint, notes });
 }
+
+/** Joins the fingerprint of the files of a data set with that of documents from elsewhere. */
+export const joinFingerprints = (files: string, documents: LoadOptions['documents']): string =>
+  documents ? `${files}+${documents.fingerprint}` : files;
 
 /** Reads the qrels of the wanted splits. Of the other splits only the bytes are read, for the fingerprint. */
 export async function readSplits(

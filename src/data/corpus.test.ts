@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { tempFiles } from '../../test/temp-files.ts';
 import { DataError, UndriftError } from '../util/errors.ts';
+import { SpillFile } from '../util/spill-file.ts';
 import { Corpus, CorpusBuilder, type CorpusRecord } from './corpus.ts';
 import { StringTable } from './string-table.ts';
 
@@ -48,6 +50,39 @@ describe('StringTable', () => {
     expect(overhead(plain)).toBeLessThan(15);
     expect(overhead(indexed)).toBeLessThan(36);
   });
+
+  it('gives the same strings from a file, and takes more after it was finished', () => {
+    const spill = SpillFile.create(tempFiles());
+    const table = new StringTable({ spill });
+    const strings = Array.from({ length: 3000 }, (_, i) => 'añ🌍'.repeat(i % 50));
+    strings[1000] = 'y'.repeat(20 * 2 ** 20);
+    for (const text of strings) table.add(text);
+    table.trim();
+    expect(table.bytes).toBe(12 * 3000);
+    expect(spill.bytes).toBe(Buffer.byteLength(strings.join('')));
+    expect(strings.every((text, row) => table.get(row) === text)).toBe(true);
+    table.add('after');
+    table.add('all');
+    expect([2999, 3001, 3000, 1000].map((row) => table.get(row))).toEqual([
+      strings[2999],
+      'all',
+      'after',
+      strings[1000],
+    ]);
+    spill.close();
+  });
+
+  it.each([undefined, 'file'])(
+    'finds strings by an index that is made afterwards, in another order',
+    (kind) => {
+      const spill = kind && SpillFile.create(tempFiles());
+      const table = new StringTable({ spill: spill || undefined });
+      for (const text of ['b', 'a', '', 'c', 'a']) table.add(text);
+      table.trim().rearrange([3, 4, 0, 1, 2]).index();
+      expect([0, 1, 2, 3, 4].map((row) => table.get(row))).toEqual(['c', 'a', 'b', 'a', '']);
+      expect(['a', 'b', 'c', '', 'd'].map((text) => table.find(text))).toEqual([1, 2, 0, 4, undefined]);
+    },
+  );
 
   it('refuses rows that are not there', () => {
     const table = new StringTable();

@@ -48,11 +48,17 @@ export async function retrievalDataInMemory(
 async function pairsInMemory(data: PairData, options: ReadingOptions): Promise<RetrievalData> {
   const { name = IN_MEMORY } = data;
   const read = await readPairs(splitSources('pairs', data, options), 'pairs', options);
+  // The corpus is part of the fingerprint, wherever it comes from.
   return retrievalData({ ...read, name, path: name, fingerprint: judgedFingerprint(read) });
 }
 
 async function judgedInMemory(data: JudgedData, options: ReadingOptions): Promise<RetrievalData> {
   const { name = IN_MEMORY, judgements } = data;
+  if (options.documents) {
+    throw new UsageError(`data with documents of its own cannot take those of ${options.documents.name}`, {
+      help: 'give { pairs }, or a folder with queries and judgements',
+    });
+  }
   if (typeof judgements !== 'object' || judgements === null || isRecords(judgements)) {
     throw new UsageError(`judgements should be an object of splits, found ${describe(judgements)}`, {
       help: 'judgements: { train: [{ queryId, docId, grade }, …], dev: [ … ] }',

@@ -2,6 +2,7 @@ import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import type { BadRows } from './bad-rows.ts';
 import { COLUMNS, type Role } from './columns.ts';
+import type { Corpus } from './corpus.ts';
 
 /** Options for faults in data. */
 export const FAULT_OPTIONS = {
@@ -77,8 +78,20 @@ export const ANY_DATA_OPTIONS = {
 /** Options for reading a data set. */
 export const READ_OPTIONS = { ...FAULT_OPTIONS, ...LAYOUT_OPTIONS } as const satisfies OptionTable;
 
+/** Documents that take the place of those of a data set, such as the passages of a store. */
+export interface GivenDocuments {
+  /** Name for messages: `the store stores/docs`. */
+  readonly name: string;
+  /** Documents. Their ids are those of the judgements; pairs name them by their texts. */
+  readonly corpus: Corpus;
+  /** Short digest of ids and texts. */
+  readonly fingerprint: string;
+}
+
 /** Settings of the functions that load data. */
 export interface LoadOptions extends GivenOptions<typeof ANY_DATA_OPTIONS> {
+  /** Documents to use in place of those of the data, which are then not read. Default: those of the data. */
+  documents?: GivenDocuments | undefined;
   /** Splits whose judgements are read. Default all. The fingerprint covers all files in any case. */
   splits?: readonly string[] | undefined;
   /**

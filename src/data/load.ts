@@ -63,8 +63,12 @@ export async function loadPath(path: string, options: ReadingOptions): Promise<R
     throw new DataError('is no data set', { file: path, help: fileHelp(path) });
   }
   const names = await listFolder(path);
-  if ((await roleFiles(path, 'corpus')).length > 0) return await loadRetrievalData(path, options);
-  if (names.some((name) => /^collection\.tsv(\.gz)?$/.test(name))) return await loadMsMarco(path, options);
+  // With documents from elsewhere, the folder need not have any.
+  const mark = options.documents
+    ? { beir: 'queries', msMarco: /^queries\..+\.tsv(\.gz)?$/ }
+    : { beir: 'corpus', msMarco: /^collection\.tsv(\.gz)?$/ };
+  if ((await roleFiles(path, mark.beir)).length > 0) return await loadRetrievalData(path, options);
+  if (names.some((name) => mark.msMarco.test(name))) return await loadMsMarco(path, options);
   const pairs = await findPairFiles(path);
   if (pairs !== undefined) return await loadPairs(path, pairs, options);
   throw new DataError('no data set is recognised in this folder', {

@@ -1,16 +1,17 @@
 import { join } from 'node:path';
 import { DataError, UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
-import { addTsvTexts, listFolder, readSplits } from './beir.ts';
+import { addTsvTexts, joinFingerprints, listFolder, readSplits } from './beir.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
 import { FileLog } from './file-log.ts';
-import type { ReadingOptions } from './load-options.ts';
+import type { LoadOptions, ReadingOptions } from './load-options.ts';
 import { normaliseSplits, type RetrievalData, retrievalData, splitFilter } from './retrieval-data.ts';
 
 /** Files of an MS MARCO folder. */
 export interface MsMarcoLayout {
   readonly folder: string;
-  readonly collection: string;
+  /** Undefined where other documents take its place. */
+  readonly collection: string | undefined;
   readonly queries: readonly string[];
   /** Split (`train`, `dev`, `dev.small`, …) → qrels files. */
   readonly qrels: ReadonlyMap<string, readonly string[]>;
@@ -20,9 +21,13 @@ export interface MsMarcoLayout {
  * Finds the files of MS MARCO passage ranking: `collection.tsv` (id, text), `queries.<split>.tsv` (id, text)
  * and `qrels.<split>.tsv` (query id, 0, passage id, grade), each plain or `.gz`.
  *
+ * @param options.documents  documents in place of the collection, which may then be absent
  * @throws DataError when collection or queries are absent, or the collection is present twice
  */
-export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
+export async function openMsMarco(
+  folder: string,
+  { documents }: Pick<LoadOptions, 'documents'> = {},
+): Promise<MsMarcoLayout> {
   const names = await listFolder(folder);
   const collections = names.filter((name) => /^collection\.tsv(\.gz)?$/.test(name));
   if (collections.length > 1) {
@@ -33,7 +38,7 @@ export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
     [collections, 'collection.tsv'],
     [queries, 'queries.<split>.tsv'],
   ] as const) {
-    if (found.length > 0) continue;
+    if (found.length > 0 || (found === collections && documents)) continue;
     throw new DataError(`no ${wanted} or ${wanted}.gz`, {
       file: folder,
       help: 'an MS MARCO folder holds collection.tsv, queries.<split>.tsv and qrels.<split>.tsv',
@@ -46,7 +51,7 @@ export async function openMsMarco(folder: string): Promise<MsMarcoLayout> {
   }
   return {
     folder,
-    collection: join(folder, collections[0]!),
+    collection: documents ? undefined : join(folder, collections[0]!),
     queries: queries.map((name) => join(folder, name)),
     qrels: normaliseSplits(qrels),
   };
@@ -66,14 +71,16 @@ export async function loadMsMarco(folder: string, options: ReadingOptions = {}):
       },
     );
   }
-  const layout = await openMsMarco(folder);
+  const { documents } = options;
+  const layout = await openMsMarco(folder, options);
   const isWanted = splitFilter(options.splits, layout.qrels.keys(), folder);
   const log = new FileLog(options.onProgress);
   const notes: string[] = [];
-  const corpus = await readTsvCorpus([layout.collection], 'document', options, log);
+  const corpus = documents?.corpus ?? (await readTsvCorpus([layout.collection!], 'document', options, log));
   const queries = await readTsvCorpus(layout.queries, 'query', options, log);
   const splits = await readSplits(layout.qrels, { queries, corpus, options, isWanted, log, notes });
-  return retrievalData({ path: folder, corpus, queries, splits, fingerprint: log.fingerprint(), notes });
+  const fingerprint = joinFingerprints(log.fingerprint(), documents);
+  return retrievalData({ path: folder, corpus, queries, splits, fingerprint, notes });
 }
 
 /** Reads `id ⇥ text` lines without a header. @throws DataError for a line of another shape, or a repeated id */

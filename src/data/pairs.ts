@@ -1,13 +1,16 @@
 import { DataError, type Place, placeText } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { attemptRow } from './bad-rows.ts';
+import { joinFingerprints } from './beir.ts';
 import { ColumnChoice } from './column-choice.ts';
 import { COLUMNS } from './columns.ts';
 import { Corpus, joinTitle, quote } from './corpus.ts';
+import { DigestSet } from './digest-set.ts';
 import { FileLog } from './file-log.ts';
 import { JudgementsBuilder, joinJudgements } from './judgements.ts';
-import type { ReadingOptions } from './load-options.ts';
-import { type DataRecord, numberOf, placeOf, textField, wrongType } from './record.ts';
+import type { GivenDocuments, ReadingOptions } from './load-options.ts';
+import { type Pair, type PairPassage, readPair } from './pair-record.ts';
+import { type DataRecord, placeOf } from './record.ts';
 import { type RecordSource, recordsOfFiles } from './records.ts';
 import { type RetrievalData, retrievalData, type Split } from './retrieval-data.ts';
 import { SplitAssignment } from './split-assignment.ts';
@@ -53,17 +56,6 @@ export type PairRecord = PairField<(typeof PAIR_FIELDS)['query'][number], string
   OptionalPairField<(typeof PAIR_FIELDS)['label'][number], number | bigint | boolean> &
   OptionalPairField<(typeof PAIR_FIELDS)['split'][number], string>;
 
-/** Record with its columns recognised. */
-interface Pair {
-  readonly query: string;
-  readonly positives: readonly string[];
-  readonly negatives: readonly string[];
-  /** Scores of a teacher: those of the positives, then those of the negatives. */
-  readonly scores: readonly number[] | undefined;
-  /** Name of a split. */
-  readonly split: string | undefined;
-}
-
 /**
  * Loads training pairs or triples as a retrieval data set.
  *
@@ -78,6 +70,8 @@ interface Pair {
  * to dev if u < devFraction and to test if devFraction ≤ u < devFraction + testFraction. A query therefore
  * keeps its split when the file grows or is shuffled.
  *
+ * With documents from elsewhere (`documents`), the passages are found among them by their texts.
+ *
  * @param files  split → files; a single file is the split `train`
  * @throws DataError with file and line for a record without query or positive, or with a field of the wrong
  *   type
@@ -89,7 +83,8 @@ export async function loadPairs(
 ): Promise<RetrievalData> {
   const log = new FileLog(options.onProgress);
   const read = await readPairs(recordsOfFiles(files, log, options), path, options);
-  return retrievalData({ ...read, path, fingerprint: log.fingerprint() });
+  const fingerprint = joinFingerprints(log.fingerprint(), options.documents);
+  return retrievalData({ ...read, path, fingerprint });
 }
 
 /**
@@ -98,50 +93,168 @@ export async function loadPairs(
  * @param path what the data is called in messages
  */
 export async function readPairs(
-  sources: ReadonlyMap<string, readonly RecordSource[]>,
+  sources: PairSources,
   path: string,
   options: ReadingOptions,
 ): Promise<{ corpus: Corpus; queries: Corpus; splits: Map<string, Split>; notes: string[] }> {
+  const { documents } = options;
   const assignment = new SplitAssignment(sources, options);
   const columns = new ColumnChoice('pairs', options.columns);
   const queryTexts = new StringTable({ indexed: true });
   const docTexts = new StringTable({ indexed: true });
   const builders = new Map<string, JudgementsBuilder>();
   const places = new Places();
-  for (const [given, parts] of sources) {
-    for (const records of parts) {
-      for await (const record of records(columns.select)) {
-        const pair = attemptRow(options.badRows, () => {
-          const read = readPair(record, columns);
-          return { ...read, key: assignment.key(given, read.split, read.query, record) };
-        });
-        if (pair === undefined) continue;
-        const builder = builders.get(pair.key) ?? new JudgementsBuilder();
-        builders.set(pair.key, builder);
-        const queryRow = queryTexts.intern(pair.query);
-        for (const [i, text] of [...pair.positives, ...pair.negatives].entries()) {
-          const grade = i < pair.positives.length ? 1 : 0;
-          places.add(pair.key, builder.size, record);
-          builder.add(queryRow, docTexts.intern(text), grade, { score: pair.scores?.[i] });
-        }
-      }
+  const absent = documents && new AbsentPassages(documents, options);
+  const rowOf = (passage: PairPassage, record: DataRecord) => {
+    const text = joinTitle(passage.title, passage.text);
+    return absent ? absent.row(text, record) : docTexts.intern(text);
+  };
+  const found = pairsOf(sources, path, { options, assignment, columns }, ({ pair, key, record }) => {
+    const passages = [...pair.positives, ...pair.negatives];
+    return { pair, key, record, rows: passages.map((passage) => rowOf(passage, record)) };
+  });
+  for await (const { pair, key, record, rows } of found) {
+    const builder = builders.get(key) ?? new JudgementsBuilder();
+    builders.set(key, builder);
+    const positives = rows.slice(0, pair.positives.length);
+    // A query without any of its right answers would have wrong ones alone.
+    if (positives.length > 0 && positives.every((row) => row === undefined)) continue;
+    const queryRow = queryTexts.intern(pair.query);
+    for (const [i, row] of rows.entries()) {
+      if (row === undefined) continue;
+      places.add(key, builder.size, record);
+      builder.add(queryRow, row, i < positives.length ? 1 : 0, { score: pair.scores?.[i] });
     }
   }
-  if (queryTexts.size === 0) {
-    throw new DataError('holds no pair', {
-      file: path,
-      help: 'one object for each pair, in a file one a line: {"query": …, "positive": …}; a CSV file has the names in its first row',
-    });
-  }
-  columns.check(path);
+  if (queryTexts.size === 0) throw noPair(path, absent);
   const { splits, conflicts } = finishSplits(builders, { assignment, places, queryTexts });
   const notes = [
     ...columns.notes(),
     ...assignment.notes(path, (name) => splits.get(name)?.judgements.queryRows.length ?? 0),
+    ...(absent?.notes() ?? []),
   ];
   if (conflicts > 0)
     notes.push(`${conflicts} texts were positive and negative of one query: they count as positive`);
-  return { corpus: numbered(docTexts, 'd'), queries: numbered(queryTexts, 'q'), splits, notes };
+  const corpus = documents?.corpus ?? numbered(docTexts, 'd');
+  return { corpus, queries: numbered(queryTexts, 'q'), splits, notes };
+}
+
+/** Sources of the records of each split. */
+type PairSources = ReadonlyMap<string, readonly RecordSource[]>;
+
+/** Pair with the record that it was read from. */
+interface ReadPair {
+  readonly pair: Pair;
+  /** Key of its split; see `SplitAssignment`. */
+  readonly key: string;
+  readonly record: DataRecord;
+}
+
+/**
+ * Reads the pairs of all sources, one at a time.
+ *
+ * @param use  makes the result of a pair; an error that it throws is one of the record
+ */
+async function* pairsOf<T>(
+  sources: PairSources,
+  path: string,
+  {
+    options,
+    assignment,
+    columns,
+  }: { options: ReadingOptions; assignment: SplitAssignment; columns: ColumnChoice },
+  use: (read: ReadPair) => T,
+): AsyncGenerator<T> {
+  let any = false;
+  for (const [given, parts] of sources) {
+    for (const records of parts) {
+      for await (const record of records(columns.select)) {
+        const used = attemptRow(options.badRows, () => {
+          const pair = readPair(record, columns);
+          const key = assignment.key(given, pair.split, pair.query, record);
+          any = true;
+          return [use({ pair, key, record })] as const;
+        });
+        if (used) yield used[0];
+      }
+    }
+  }
+  if (any) columns.check(path);
+}
+
+/**
+ * Streams the distinct passages of pairs, with the ids that {@link loadPairs} gives them.
+ *
+ * Memory: 15 to 24 bytes for each distinct passage.
+ *
+ * @param path what the data is called in messages
+ * @throws DataError for an invalid record
+ */
+export async function* streamPassages(
+  sources: PairSources,
+  path: string,
+  options: ReadingOptions,
+): AsyncGenerator<PairPassage & Place & { readonly id: string }> {
+  const assignment = new SplitAssignment(sources, options);
+  const columns = new ColumnChoice('pairs', options.columns);
+  const seen = new DigestSet();
+  const found = pairsOf(sources, path, { options, assignment, columns }, ({ pair, record }) =>
+    [...pair.positives, ...pair.negatives].flatMap(({ title, text }) => {
+      const { size } = seen;
+      const isNew = seen.add(joinTitle(title, text));
+      return isNew ? [{ id: `d${size}`, title, text, ...placeOf(record) }] : [];
+    }),
+  );
+  for await (const passages of found) yield* passages;
+  if (seen.size === 0) throw noPair(path);
+}
+
+const noPair = (path: string, absent?: AbsentPassages): DataError =>
+  absent?.count
+    ? absent.error(path)
+    : new DataError('holds no pair', {
+        file: path,
+        help: 'one object for each pair, in a file one a line: {"query": …, "positive": …}; a CSV file has the names in its first row',
+      });
+
+/** Passages of pairs that are looked for in documents from elsewhere. */
+class AbsentPassages {
+  /** Number of passages that were not found. */
+  count = 0;
+  readonly #documents: GivenDocuments;
+  readonly #isRefused: boolean;
+
+  constructor(documents: GivenDocuments, { missingDocuments }: ReadingOptions) {
+    this.#documents = documents;
+    // A passage without an id cannot be counted as judged and not found.
+    this.#isRefused = missingDocuments !== 'drop';
+  }
+
+  /** Finds the row of a text; undefined if it is to be left out. @throws DataError for an unknown text, unless those are left out */
+  row(text: string, record: DataRecord): number | undefined {
+    const row = this.#documents.corpus.rowOfText(text);
+    if (row === undefined && this.#isRefused) {
+      throw new DataError(`${this.#documents.name} has no passage ${quote(text)}`, {
+        ...placeOf(record),
+        help: `index the passages of these pairs too, or leave them out by ${option('missingDocuments', 'drop')}`,
+      });
+    }
+    if (row === undefined) this.count++;
+    return row;
+  }
+
+  notes(): string[] {
+    if (this.count === 0) return [];
+    const passages = this.count === 1 ? '1 passage' : `${this.count} passages`;
+    return [`${passages} of the pairs left out, because ${this.#documents.name} has no such text`];
+  }
+
+  error(path: string): DataError {
+    return new DataError(`${this.#documents.name} has none of the passages`, {
+      file: path,
+      help: 'index the passages of these pairs',
+    });
+  }
 }
 
 /** Groups the judgements of each split. @throws DataError for two scores of one pair */
@@ -200,69 +313,6 @@ function numbered(texts: StringTable, prefix: string): Corpus {
   return new Corpus(ids.trim(), texts.dropIndex().trim());
 }
 
-function readPair(record: DataRecord, columns: ColumnChoice): Pair {
-  const queryName = columns.find(record, 'query');
-  if (queryName === undefined) throw columns.missing(record, 'query', scoredPairsHelp(record));
-  const query = record.fields[queryName];
-  if (typeof query !== 'string') throw wrongType(record, queryName, 'a string', query);
-  if (query.trim() === '') throw new DataError('the query is empty', record);
-
-  const positiveNames = columns.all(record, 'positive');
-  const [positiveName] = positiveNames;
-  if (positiveName === undefined) throw columns.missing(record, 'positive', scoredPairsHelp(record));
-  const found = positiveNames.flatMap((name) => texts(record, name));
-  if (found.length === 0) throw new DataError(`${quote(positiveName)} is an empty list`, record);
-  const given = columns.all(record, 'negative').flatMap((name) => texts(record, name));
-  const isWrong = isLabelledWrong(record, columns.find(record, 'label'));
-  if (isWrong && given.length > 0) {
-    throw new DataError(`label 0 beside negatives: is ${quote(positiveName)} right or wrong?`, {
-      ...placeOf(record),
-      help: 'give a wrong passage as a negative, or in a record of its own with label 0',
-    });
-  }
-  const [positives, negatives] = isWrong ? [[], found] : [found, given];
-
-  let scores = numbers(record, columns.find(record, 'scores'));
-  const positiveScores = numbers(record, columns.find(record, 'positiveScores'));
-  const negativeScores = numbers(record, columns.find(record, 'negativeScores'));
-  const splitName = columns.find(record, 'split');
-  const split = splitName === undefined ? undefined : textField(record, splitName);
-  columns.seen(record);
-  if (positiveScores !== undefined || negativeScores !== undefined) {
-    if (scores !== undefined) throw new DataError('scores are given twice, together and apart', record);
-    if (positiveScores !== undefined) checkCount(record, positiveScores, positives.length, 'positives');
-    if (negativeScores !== undefined) checkCount(record, negativeScores, negatives.length, 'negatives');
-    const none = (list: readonly string[]) => list.map(() => Number.NaN);
-    scores = [...(positiveScores ?? none(positives)), ...(negativeScores ?? none(negatives))];
-  } else if (scores !== undefined) {
-    checkCount(record, scores, positives.length + negatives.length, 'texts (positives, then negatives)');
-  }
-  return { query, positives, negatives, scores, split };
-}
-
-/**
- * Tells whether a label says that the passage of a record does not answer the query.
- *
- * @throws DataError for a label that is no whole number ≥ 0
- */
-function isLabelledWrong(record: DataRecord, name: string | undefined): boolean {
-  if (name === undefined) return false;
-  const value = record.fields[name];
-  const isNumber =
-    ['number', 'bigint', 'boolean'].includes(typeof value) || /^\s*\d+\s*$/.test(String(value));
-  const label = isNumber ? Number(value) : Number.NaN;
-  if (Number.isInteger(label) && label >= 0) return label === 0;
-  throw new DataError(
-    `column ${quote(name)} should be a label, 1 for a right passage and 0 for a wrong one, found ${quote(String(value))}`,
-    {
-      ...placeOf(record),
-      help:
-        `say what it is: ${option('columns', { positiveScores: name })} for a teacher's scores of the positives, ` +
-        `${option('method', 'scored-pairs')} to train on similarities of two texts, or ${option('columns', { label: '' })} to ignore it`,
-    },
-  );
-}
-
 /** Error for two scores of one pair. */
 export const twoScores = (
   [first, second]: readonly [number, number],
@@ -277,56 +327,3 @@ export const twoScores = (
       help: 'keep one of the two: a pair has one score',
     },
   );
-
-function checkCount(record: DataRecord, scores: readonly number[], wanted: number, what: string): void {
-  if (scores.length === wanted) return;
-  throw new DataError(`${scores.length} scores for ${wanted} ${what}`, record);
-}
-
-/** Reads a field that holds a text, or a list of texts or of objects with `text` and optionally `title`. */
-function texts(record: DataRecord, name: string): string[] {
-  const value = record.fields[name];
-  return (Array.isArray(value) ? value : [value]).map((item: unknown) => {
-    const text = textOf(item);
-    if (text === undefined) {
-      throw wrongType(record, name, 'a string, a list of strings, or a list of {"title", "text"}', item);
-    }
-    if (text.trim() === '') throw new DataError(`field ${quote(name)} holds an empty text`, record);
-    return text;
-  });
-}
-
-function textOf(item: unknown): string | undefined {
-  if (typeof item === 'string') return item;
-  if (typeof item !== 'object' || item === null) return undefined;
-  const { title, text } = item as { title?: unknown; text?: unknown };
-  if (typeof text !== 'string') return undefined;
-  return joinTitle(typeof title === 'string' ? title : undefined, text);
-}
-
-function numbers(record: DataRecord, name: string | undefined): number[] | undefined {
-  if (name === undefined) return undefined;
-  const value = listOf(record.fields[name]);
-  const list: unknown[] = Array.isArray(value) ? value : [value];
-  return list.map((item) => {
-    const score = numberOf(item);
-    if (score !== undefined) return score;
-    throw wrongType(record, name, 'a number or a list of numbers', item);
-  });
-}
-
-/** Reads a list written as text, such as `[0.9, 0.1]` in a CSV file. Returns any other value unchanged. */
-function listOf(value: unknown): unknown {
-  if (typeof value !== 'string' || !value.trim().startsWith('[')) return value;
-  try {
-    return JSON.parse(value);
-  } catch {
-    return value;
-  }
-}
-
-/** Help for a record that looks like a scored pair; empty for others. */
-const scoredPairsHelp = ({ fields }: DataRecord): string =>
-  'sentence1' in fields || 'text1' in fields
-    ? `. Scored pairs are trained on by ${option('method', 'scored-pairs')}, and measured by undrift eval --metrics spearman`
-    : '';

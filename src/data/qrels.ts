@@ -122,7 +122,10 @@ export async function readQrels(file: string, options: LineOptions = {}): Promis
 
 /** Settings of {@link readJudgements}. */
 export interface ReadJudgementsOptions
-  extends Pick<ReadingOptions, 'maxLineBytes' | 'unknownIds' | 'missingDocuments' | 'badRows' | 'columns'> {
+  extends Pick<
+    ReadingOptions,
+    'maxLineBytes' | 'unknownIds' | 'missingDocuments' | 'badRows' | 'columns' | 'documents'
+  > {
   /** Queries that the ids refer to. */
   queries: Corpus;
   /** Documents that the ids refer to. */
@@ -166,7 +169,7 @@ export async function collectJudgements(
   sources: readonly JudgementSource[],
   options: Omit<ReadJudgementsOptions, 'maxLineBytes' | 'watch' | 'columns'>,
 ): Promise<ReadJudgements> {
-  const { queries, corpus, badRows, unknownIds = 'error' } = options;
+  const { queries, corpus, documents, badRows, unknownIds = 'error' } = options;
   const missingDocuments =
     options.missingDocuments ??
     (options.unknownIds === undefined ? 'count' : unknownIds === 'skip' ? 'drop' : 'error');
@@ -187,14 +190,15 @@ export async function collectJudgements(
       } else {
         attemptRow(badRows, () => {
           if (queryRow === undefined || missingDocuments === 'error')
-            throw unknownId(judgement, queries, corpus);
+            throw unknownId(judgement, { queries, corpus, documents });
           missing.add(queryRow, judgement);
         });
       }
     }
   }
   const file = sources.map((source) => source.file).join(', ');
-  if (builder.size === 0 && missing.first) throw unknownId(missing.first, queries, corpus, missing.size);
+  if (builder.size === 0 && missing.first)
+    throw unknownId(missing.first, { queries, corpus, documents }, missing.size);
   if (builder.size === 0) throw noJudgement(file, skipped);
   const judgements = builder.finish(({ queryRow, docRow, lines: [first, second] }) => {
     const earlier = inMemory ? `in ${placeText({ file, item: first })}` : `in line ${first}`;
@@ -366,8 +370,7 @@ function shapeError(cells: readonly string[], file: string, line: number): DataE
  */
 function unknownId(
   { queryId, docId, ...place }: Judgement,
-  queries: Corpus,
-  corpus: Corpus,
+  { queries, corpus, documents }: Pick<ReadJudgementsOptions, 'queries' | 'corpus' | 'documents'>,
   all?: number,
 ): DataError {
   const isQuery = queries.row(queryId) === undefined;
@@ -391,7 +394,8 @@ function unknownId(
         : `${option('missingDocuments', 'count')} counts such judgements as never found`
     }`;
   }
-  return new DataError(`unknown ${noun} id ${quote(id)}`, { ...place, help });
+  const where = documents && !isQuery ? `: ${documents.name} has none such` : '';
+  return new DataError(`unknown ${noun} id ${quote(id)}${where}`, { ...place, help });
 }
 
 /**

@@ -1,4 +1,5 @@
 import { UndriftError } from '../util/errors.ts';
+import type { SpillFile } from '../util/spill-file.ts';
 
 /**
  * Size of a chunk. Strings never span two chunks, so chunk number and offset fit into one float64: `chunk ·
@@ -8,15 +9,19 @@ const CHUNK_BYTES = 2 ** 24;
 const FIRST_CHUNK_BYTES = 2 ** 16;
 const FIRST_ROWS = 1024;
 
+/** Bytes of several strings in memory, or their place in the spill file. */
+type Chunk = Buffer | number;
+
 /**
  * Append-only list of strings, stored as UTF-8 bytes in a few large buffers outside the JavaScript heap.
  * Takes 12 bytes a row in addition to the text, or 24 with the optional hash index that finds a row by its
- * string.
+ * string. With a spill file the bytes of the text lie in that file, except for those of the last buffer.
  *
  * A half surrogate pair has no UTF-8 form and is stored as U+FFFD.
  */
 export class StringTable {
-  #chunks: Buffer[] = [];
+  #chunks: Chunk[] = [];
+  readonly #spill: SpillFile | undefined;
   /** Bytes used in the last chunk. */
   #tail = 0;
   #size = 0;
@@ -26,7 +31,12 @@ export class StringTable {
   #slots: Int32Array | undefined;
   #hashes: Uint32Array | undefined;
 
-  constructor({ indexed = false }: { indexed?: boolean } = {}) {
+  /**
+   * @param options.indexed  rows are to be found by their strings. Default false
+   * @param options.spill  file for the bytes. Default: they stay in memory
+   */
+  constructor({ indexed = false, spill }: { indexed?: boolean; spill?: SpillFile | undefined } = {}) {
+    this.#spill = spill;
     if (!indexed) return;
     this.#slots = new Int32Array(2 * FIRST_ROWS);
     this.#hashes = new Uint32Array(FIRST_ROWS);
@@ -41,7 +51,7 @@ export class StringTable {
   get bytes(): number {
     let total = this.#addresses.byteLength + this.#lengths.byteLength;
     total += (this.#slots?.byteLength ?? 0) + (this.#hashes?.byteLength ?? 0);
-    for (const chunk of this.#chunks) total += chunk.length;
+    for (const chunk of this.#chunks) total += typeof chunk === 'number' ? 0 : chunk.length;
     return total;
   }
 
@@ -58,7 +68,7 @@ export class StringTable {
   /** Returns the row of a string, which is appended if it is new. Requires an indexed table. */
   intern(text: string): number {
     const length = this.#write(text);
-    const chunk = this.#chunks.at(-1)!;
+    const chunk = this.#chunks.at(-1) as Buffer;
     const hash = hashBytes(chunk, this.#tail, length);
     const slot = this.#probe(chunk, this.#tail, length, hash);
     const found = this.#slots![slot]!;
@@ -83,10 +93,37 @@ export class StringTable {
     return chunk.toString('utf8', start, end);
   }
 
-  /** UTF-8 bytes of a row; a view, not a copy. */
+  /** UTF-8 bytes of a row; a view, not a copy, where they are in memory. */
   utf8(row: number): Buffer {
     const { chunk, start, end } = this.#locate(row);
     return chunk.subarray(start, end);
+  }
+
+  /**
+   * Rearranges the rows of a table without index: row i becomes the former row `order[i]`.
+   *
+   * @param order  each row once
+   */
+  rearrange(order: ArrayLike<number>): this {
+    const [addresses, lengths] = [this.#addresses, this.#lengths];
+    this.#addresses = Float64Array.from(order, (row) => addresses[row]!);
+    this.#lengths = Uint32Array.from(order, (row) => lengths[row]!);
+    return this;
+  }
+
+  /** Makes the hash index of a finished table. Of equal strings the first row is found. */
+  index(): this {
+    if (this.#slots !== undefined) return this;
+    this.#slots = new Int32Array(2 ** Math.ceil(Math.log2(2 * this.#size + 2)));
+    this.#hashes = new Uint32Array(this.#size);
+    for (let row = 0; row < this.#size; row++) {
+      const { chunk, start, end } = this.#locate(row);
+      const hash = hashBytes(chunk, start, end - start);
+      this.#hashes[row] = hash;
+      const slot = this.#probe(chunk, start, end - start, hash);
+      if (this.#slots[slot] === 0) this.#slots[slot] = row + 1;
+    }
+    return this;
   }
 
   #locate(row: number): { chunk: Buffer; start: number; end: number } {
@@ -95,13 +132,27 @@ export class StringTable {
     const address = this.#addresses[row]!;
     const chunk = Math.floor(address / CHUNK_BYTES);
     const start = address - chunk * CHUNK_BYTES;
-    return { chunk: this.#chunks[chunk]!, start, end: start + this.#lengths[row]! };
+    const held = this.#chunks[chunk]!;
+    const length = this.#lengths[row]!;
+    if (typeof held !== 'number') return { chunk: held, start, end: start + length };
+    const bytes = Buffer.allocUnsafe(length);
+    this.#spill!.read(held + start, bytes);
+    return { chunk: bytes, start: 0, end: length };
+  }
+
+  /** Ends a chunk after some bytes: writes it to the spill file, or releases its unused end if that is large. */
+  #finish(chunk: Buffer, used: number): Chunk {
+    if (this.#spill) return this.#spill.append(chunk.subarray(0, used));
+    return chunk.length - used > chunk.length / 8 ? copyOf(chunk, used) : chunk;
   }
 
   /** Releases the spare memory of growth. Strings can still be added afterwards. */
   trim(): this {
-    const last = this.#chunks.pop();
-    if (last !== undefined) this.#chunks.push(copyOf(last, this.#tail));
+    const last = this.#chunks.at(-1);
+    if (last !== undefined && typeof last !== 'number')
+      this.#chunks[this.#chunks.length - 1] = this.#spill
+        ? this.#finish(last, this.#tail)
+        : copyOf(last, this.#tail);
     this.#addresses = this.#addresses.slice(0, this.#size);
     this.#lengths = this.#lengths.slice(0, this.#size);
     if (this.#hashes !== undefined) this.#hashes = this.#hashes.slice(0, this.#size);
@@ -117,17 +168,16 @@ export class StringTable {
 
   /** Writes the string behind the tail, after making room for it, and returns its length in bytes. */
   #write(text: string): number {
-    let chunk = this.#chunks.at(-1);
+    const last = this.#chunks.at(-1);
+    // A chunk in the spill file takes no more strings.
+    let chunk = typeof last === 'number' ? undefined : last;
     // A UTF-16 unit takes at most three bytes. In most cases there is room for the worst case, and bytes need
     // not be counted.
     if (chunk === undefined || chunk.length - this.#tail < 3 * text.length) {
       const length = Buffer.byteLength(text);
       if (chunk === undefined || chunk.length - this.#tail < length) {
         const grown = chunk === undefined ? FIRST_CHUNK_BYTES : Math.min(CHUNK_BYTES, 2 * chunk.length);
-        // The unused end of the old chunk is released if it is large.
-        if (chunk !== undefined && chunk.length - this.#tail > chunk.length / 8) {
-          this.#chunks[this.#chunks.length - 1] = copyOf(chunk, this.#tail);
-        }
+        if (chunk !== undefined) this.#chunks[this.#chunks.length - 1] = this.#finish(chunk, this.#tail);
         chunk = Buffer.allocUnsafeSlow(Math.max(grown, length));
         this.#chunks.push(chunk);
         this.#tail = 0;

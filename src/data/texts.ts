@@ -1,3 +1,5 @@
+import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { BadRows } from './bad-rows.ts';
 import { addRecords } from './beir.ts';
 import { ColumnChoice } from './column-choice.ts';
@@ -30,16 +32,32 @@ export interface Texts {
 /**
  * Reads documents for training without queries, in every layout that `loadCorpus` reads; of a file of records, the ids are the
  * numbers of the records. Data in memory is given as `{ texts }` (see `TextData`); of other data in memory the documents are read.
+ * With `options.documents`, these are the texts, and the data, which may be left out, has queries for them.
  *
  * @throws DataError with file and line, or the position of the item, for invalid or empty data
  */
-export async function loadTexts(named: string | DataInMemory, options: LoadOptions = {}): Promise<Texts> {
+export async function loadTexts(
+  named: string | DataInMemory | undefined,
+  options: LoadOptions = {},
+): Promise<Texts> {
   const badRows = new BadRows(options.skipBadRows);
   const texts = await badRows.during(() => readAll(named, { ...options, badRows }));
   return { ...texts, notes: [...texts.notes, ...badRows.notes()] };
 }
 
-async function readAll(named: string | DataInMemory, options: ReadingOptions): Promise<Texts> {
+async function readAll(named: string | DataInMemory | undefined, options: ReadingOptions): Promise<Texts> {
+  const { documents } = options;
+  if (named === undefined) {
+    if (!documents) throw new UsageError(`${option('data')} is missing`);
+    const { name, corpus, fingerprint } = documents;
+    return { name, path: name, corpus, fingerprint, notes: [] };
+  }
+  if (documents) {
+    // The data around the documents has queries to evaluate on.
+    const data = await loadData(named, options);
+    const { name, corpus, fingerprint, notes } = data;
+    return { name, path: name, corpus, fingerprint, notes, data };
+  }
   if (typeof named !== 'string') return await textsInMemory(named, options);
   const path = await findData(named, options);
   return {

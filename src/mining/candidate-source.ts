@@ -2,6 +2,7 @@ import type { RetrievalData } from '../data/retrieval-data.ts';
 import { type DuplicateMap, duplicateMap, type SideTexts, TextIdentity } from '../data/text-identity.ts';
 import { type Run, rankDocuments } from '../eval/ranking.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import { encodeUnlessStored, type StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import { buildLexical, type LexicalOptions, type LexicalRanker } from '../text/lexical-rankers.ts';
@@ -85,18 +86,31 @@ export function lexicalCandidates(
  * @param queries.tokens  token ids of the query corpus
  * @param queries.rows  rows of the Q queries in `queries.tokens`
  * @param documents  token ids of the N documents
+ * @param options.stored  embeddings of documents by the retriever's weights, which are read instead
+ * @param options.onEncodes  called with the number of documents that are embedded
  */
 export async function denseCandidates(
   retriever: Retriever,
   queries: { readonly tokens: TokenStore; readonly rows: Uint32Array },
   documents: TokenStore,
-  options: ComputeOptions & { onProgress?: ((progress: Progress) => void) | undefined } = {},
+  options: ComputeOptions & {
+    onProgress?: ((progress: Progress) => void) | undefined;
+    stored?: StoredEmbeddings | undefined;
+    onEncodes?: (count: number) => void;
+  } = {},
 ): Promise<CandidateSource> {
-  const { onProgress, ...compute } = options;
-  const embeddings = await retriever.encodeTokens('document', documents, {
-    ...compute,
-    onProgress: (progress) => onProgress?.({ ...progress, stage: 'encode documents' }),
-  });
+  const { onProgress, stored, onEncodes = () => {}, ...compute } = options;
+  const all = Uint32Array.from({ length: documents.rows }, (_, row) => row);
+  const embeddings = await encodeUnlessStored(
+    retriever,
+    { store: documents, rows: all },
+    {
+      ...compute,
+      stored,
+      onEncodes,
+      onProgress: (progress) => onProgress?.({ ...progress, stage: 'encode documents' }),
+    },
+  );
   const index = ExactIndex.create(embeddings, retriever.dimension, compute);
   return {
     queries: queries.rows.length,

@@ -7,8 +7,9 @@ import { Retriever } from '../models/retriever/retriever.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
 import type { Progress } from '../util/progress.ts';
+import { encodeCorpus } from './encode-corpus.ts';
 import { evaluateBm25, evaluateRetriever, searchDepth } from './evaluate-retriever.ts';
-import { encodeCorpus, retrievalTask, retrieve, retrieveLexical } from './retrieve.ts';
+import { retrievalTask, retrieve, retrieveLexical } from './retrieve.ts';
 
 const texts = [
   'opens a file and reads its text',

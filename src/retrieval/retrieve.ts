@@ -2,19 +2,21 @@ import type { Corpus } from '../data/corpus.ts';
 import type { Qrels } from '../data/examples.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { type Run, rankDocuments, type ScoredDocument } from '../eval/ranking.ts';
-import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import type { Bm25Options } from '../text/bm25.ts';
 import type { InvertedIndex, RankedRows } from '../text/inverted-index.ts';
 import { buildLexical, type LexicalRanker } from '../text/lexical-rankers.ts';
 import type { TokenStore } from '../text/token-store.ts';
-import { ShapeError, UndriftError, UsageError } from '../util/errors.ts';
+import { ShapeError, UndriftError } from '../util/errors.ts';
 import { checkOptions, type GivenOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
+import { encodeCorpus } from './encode-corpus.ts';
 import { idOrder } from './id-order.ts';
 import { checkStored, type StoredVectors } from './read-vectors.ts';
 import { DENSE_OPTIONS, LEXICAL_OPTIONS, LIMIT_QUERIES, type RANKING_OPTIONS } from './retrieval-options.ts';
+import { searchInBlocks } from './search-in-blocks.ts';
 
 /** Judged queries of a split with their judgements. */
 export interface RetrievalTask {
@@ -63,6 +65,8 @@ export const LEXICAL_CALLER_OPTIONS = [
 ] as const satisfies readonly (keyof LexicalRetrieveOptions)[];
 
 const TOP_K = 100;
+/** Most bytes of embeddings that are made at once for a search. */
+const BLOCK_BYTES = 2 ** 29;
 const PROGRESS_QUERIES = 256;
 
 /**
@@ -95,8 +99,8 @@ export function retrievalTask(
 /**
  * Answers the queries of a task by exact search over the embeddings of all documents.
  *
- * Embeddings that are not given are computed. This takes N·D floats, and memory for the documents' token ids
- * while they are encoded.
+ * Embeddings that are not given are computed, in blocks of 512 MiB if they take more: of each block, the best documents are kept.
+ * Token ids that are not given take memory while a block is encoded.
  *
  * @returns the `topK` best documents of each query, best first; equal scores by descending id, as the metrics order them
  * @throws UsageError for an unknown option, for a value out of range, and for stored vectors of another space, side or corpus
@@ -117,18 +121,20 @@ export async function retrieve(
   const given = options.documentEmbeddings;
   const stored = given instanceof Float32Array ? undefined : given;
   if (stored) checkStored(stored, { retriever, corpus: data.corpus, side: 'document' });
+  const D = retriever.dimension;
+  const blockRows = Math.floor(BLOCK_BYTES / (4 * D));
+  const fits = given !== undefined || data.corpus.size <= blockRows;
   const documents =
     stored?.vectors ??
     (given as Float32Array | undefined) ??
-    (await encodeCorpus(retriever, 'document', data.corpus, {
-      ...compute,
-      tokens: options.tokens?.documents,
-      onProgress: options.onProgress,
-    }));
-  // The space of stored vectors has been found to be the retriever's. An id of its own would take a hash of all weights.
-  const space = stored?.embeddingSpace;
-  const D = retriever.dimension;
-  if (documents.length !== data.corpus.size * D) {
+    (fits
+      ? await encodeCorpus(retriever, 'document', data.corpus, {
+          ...compute,
+          tokens: options.tokens?.documents,
+          onProgress: options.onProgress,
+        })
+      : undefined);
+  if (documents && documents.length !== data.corpus.size * D) {
     throw new ShapeError(
       `${data.corpus.size} documents of dimension ${D} need ${data.corpus.size * D} numbers, got ${documents.length}`,
       { help: 'the embeddings come from another model or another corpus' },
@@ -140,9 +146,21 @@ export async function retrieve(
     rows: queryRows,
     onProgress: options.onProgress,
   });
+  const wanted = depth(options);
+  if (!documents) {
+    const found = await searchInBlocks(retriever, data.corpus, queries, {
+      ...compute,
+      k: wanted,
+      blockRows,
+      tokens: options.tokens?.documents,
+      onProgress: options.onProgress,
+    });
+    return toRun(data, task, options, (i) => found[i]!);
+  }
+  // The space of stored vectors has been found to be the retriever's. An id of its own would take a hash of all weights.
+  const space = stored?.embeddingSpace;
   const index = ExactIndex.create(documents, D, { ...compute, embeddingSpace: space });
   try {
-    const wanted = depth(options);
     const { rows, scores, k } = await index.search(queries, wanted, {
       ties: idOrder(data.corpus),
       embeddingSpace: space,
@@ -196,50 +214,6 @@ export function buildLexicalIndex(
   const index = buildLexical(ranker, corpus.size, (row) => corpus.text(row), { ...own, onProgress });
   onProgress?.({ stage: 'index documents', done: corpus.size, total: corpus.size, unit: 'texts' });
   return index;
-}
-
-/**
- * Embeds the texts of a corpus, or some of its rows, as queries or as documents.
- *
- * @returns f32[rows, D]
- * @throws UsageError when `tokens` is of another corpus
- */
-export async function encodeCorpus(
-  retriever: Retriever,
-  side: Side,
-  corpus: Corpus,
-  options: ComputeOptions & {
-    /** Token ids of the whole corpus. */
-    tokens?: TokenStore | undefined;
-    /** Rows to embed. Default all. */
-    rows?: Uint32Array | undefined;
-    onProgress?: ((progress: Progress) => void) | undefined;
-  } = {},
-): Promise<Float32Array> {
-  const { tokens, onProgress, device, threads } = options;
-  const rows = options.rows ?? Uint32Array.from({ length: corpus.size }, (_, row) => row);
-  if (tokens && tokens.rows !== corpus.size) {
-    throw new UsageError(`the token store has ${tokens.rows} texts, the corpus ${corpus.size}`);
-  }
-  let store = tokens;
-  if (!store) {
-    // Only the wanted texts are read. Tokenizing a split's queries takes too little time to report.
-    const report = (done: number) => {
-      if (side === 'document')
-        onProgress?.({ stage: 'read documents', done, total: rows.length, unit: 'texts' });
-    };
-    store = retriever.tokenize(side, rows.length, (i) => corpus.text(rows[i]!), {
-      onProgress: ({ done }) => report(done),
-    });
-    report(rows.length);
-  }
-  return await retriever.encodeTokens(side, store, {
-    ...(device && { device }),
-    ...(threads && { threads }),
-    ...(tokens && { rows }),
-    onProgress: (progress) =>
-      onProgress?.({ ...progress, stage: side === 'query' ? 'encode queries' : 'encode documents' }),
-  });
 }
 
 /** Number of results to ask an index for: one more if one may be dropped. */

@@ -9,8 +9,9 @@ import { readNpy, writeNpy } from '../io/npy.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { ExactIndex } from '../search/exact-search.ts';
 import { DataError, ShapeError, UsageError } from '../util/errors.ts';
+import { encodeCorpus } from './encode-corpus.ts';
 import { readVectors } from './read-vectors.ts';
-import { encodeCorpus, retrievalTask, retrieve } from './retrieve.ts';
+import { retrievalTask, retrieve } from './retrieve.ts';
 import { RowDigest } from './row-digest.ts';
 import { openVectorWriter, writeVectors } from './write-vectors.ts';
 

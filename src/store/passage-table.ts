@@ -72,6 +72,24 @@ export class PassageTable {
     }
   }
 
+  /** Streams what the documents of a data set consist of, in the order of the table. */
+  async *texts(): AsyncGenerator<Pick<PassageRow, 'pid' | 'id' | 'title' | 'text' | 'digest'>> {
+    const names = ['id', 'title', 'text', 'digest'] as const;
+    for await (const batch of this.table.query().select(['pid', ...names])) {
+      const pids = batch.getChild('pid')!.toArray() as Int32Array;
+      const [ids, titles, texts, digests] = names.map((name) => batch.getChild(name)!);
+      for (const [row, pid] of pids.entries()) {
+        yield {
+          pid,
+          id: ids!.get(row) as string,
+          title: titles!.get(row) as string,
+          text: texts!.get(row) as string,
+          digest: digests!.get(row) as string,
+        };
+      }
+    }
+  }
+
   /** Streams numbers and ids of all passages. */
   async *ids(): AsyncGenerator<{ pid: number; id: string }> {
     for await (const batch of this.table.query().select(['pid', 'id'])) {

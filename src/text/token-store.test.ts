@@ -1,6 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { bytesOf } from '../onnx/dtypes.ts';
 import { UsageError } from '../util/errors.ts';
+import { SpillFile } from '../util/spill-file.ts';
 import { BatchBuffers, padBatch } from './pad-batch.ts';
 import { TokenStore } from './token-store.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -32,6 +36,24 @@ describe('TokenStore', () => {
     expect(store.totalTokens).toBe(total);
     expect(store.tokens(0)).toBeInstanceOf(Uint16Array);
     expect(store.bytes).toBe(2 * total + 12 * 2100);
+  });
+
+  it('gives the same ids from a file, which takes their memory', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'undrift-tokens-'));
+    const spill = SpillFile.create(folder);
+    spill.append(Uint8Array.of(1)); // other data may lie in the file before
+    // A limit above the size of a block makes blocks of this size; several of them are filled.
+    const many = (row: number) => `${textOf(row)} ${textOf(row + 1)} `.repeat(400);
+    const own = TokenStore.build(tokenizer, 300, many, { maxTokens: 20_000 });
+    const spilled = TokenStore.build(tokenizer, 300, many, { maxTokens: 20_000, spill });
+    expect(own.totalTokens).toBeGreaterThan(3 * 2 ** 20);
+    expect(spill.bytes).toBe(1 + 2 * own.totalTokens);
+    expect(spilled.bytes).toBe(12 * 300);
+    expect(spilled.tokens(0)).toBeInstanceOf(Uint16Array);
+    for (const row of [0, 1, 2, 299, 150, 7])
+      expect(Buffer.compare(bytesOf(spilled.tokens(row)), bytesOf(own.tokens(row)))).toBe(0);
+    spill.close();
+    rmSync(folder, { recursive: true });
   });
 
   it('is the same store over tokens that lie one after the other', () => {

@@ -1,5 +1,7 @@
+import { bytesOf } from '../onnx/dtypes.ts';
 import { UsageError } from '../util/errors.ts';
 import type { Progress } from '../util/progress.ts';
+import type { SpillFile } from '../util/spill-file.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** Token ids; 2 bytes each if the vocabulary has at most 65,536 tokens. */
@@ -13,30 +15,54 @@ export interface TokenStoreOptions {
   prefix?: string;
   /** Put the tokenizer's special tokens around texts, where it defines any. Default true. */
   specialTokens?: boolean;
+  /** File for the token ids. Default: they stay in memory. */
+  spill?: SpillFile | undefined;
   /** Called after every 1,024th text. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
+/** Token ids of a block in memory, or their place in a file. */
+type Block = TokenArray | number;
+
 /** Tokens of one block of memory. A text never spans two blocks. */
 const BLOCK_TOKENS = 1 << 20;
 
+/** Places of the texts in the blocks. */
+interface TokenPlaces {
+  readonly starts: Float64Array;
+  readonly lengths: Int32Array;
+  readonly blockTokens: number;
+}
+
+/** File that holds blocks, and the type of its numbers. */
+interface TokenFile {
+  readonly spill: SpillFile;
+  readonly Tokens: Uint16ArrayConstructor | Int32ArrayConstructor;
+}
+
 /**
- * Token ids of N texts in compact form: 8 bytes a text, and 2 bytes a token (4 for a vocabulary of more than
- * 65,536). The texts themselves are not kept.
+ * Token ids of N texts in compact form: 12 bytes a text, and 2 bytes a token (4 for a vocabulary of more than
+ * 65,536), which may lie in a file instead of memory. The texts themselves are not kept.
  */
 export class TokenStore {
   /** Number of texts N. */
   readonly rows: number;
   /** Number of tokens of all texts. */
   readonly totalTokens: number;
-  readonly #blocks: readonly TokenArray[];
+  readonly #blocks: readonly Block[];
   /** Start of each text: block · blockTokens + position in the block. */
   readonly #starts: Float64Array;
   readonly #lengths: Int32Array;
   readonly #blockTokens: number;
+  /** File of the blocks, and the type of its numbers. */
+  readonly #file: TokenFile | undefined;
 
-  private constructor(blocks: TokenArray[], starts: Float64Array, lengths: Int32Array, blockTokens: number) {
+  private constructor(
+    blocks: readonly Block[],
+    { starts, lengths, blockTokens, file }: TokenPlaces & { readonly file?: TokenFile | undefined },
+  ) {
     this.#blocks = blocks;
+    this.#file = file;
     this.#starts = starts;
     this.#lengths = lengths;
     this.#blockTokens = blockTokens;
@@ -55,34 +81,40 @@ export class TokenStore {
     textOf: (row: number) => string,
     options: TokenStoreOptions,
   ): TokenStore {
-    const { maxTokens, prefix = '', specialTokens = true, onProgress } = options;
+    const { maxTokens, prefix = '', specialTokens = true, spill, onProgress } = options;
     if (!Number.isInteger(maxTokens) || maxTokens < 1) {
       throw new UsageError(`maxTokens must be a whole number ≥ 1, found ${maxTokens}`);
     }
     const blockTokens = Math.max(BLOCK_TOKENS, maxTokens);
-    const newBlock = (): TokenArray =>
-      tokenizer.vocabSize <= 65_536 ? new Uint16Array(blockTokens) : new Int32Array(blockTokens);
-    const blocks: TokenArray[] = [];
+    const Tokens = tokenizer.vocabSize <= 65_536 ? Uint16Array : Int32Array;
+    const blocks: Block[] = [];
     const starts = new Float64Array(count);
     const lengths = new Int32Array(count);
-    let used = blockTokens;
+    let block: TokenArray | undefined;
+    let used = 0;
+    const finishBlock = () => {
+      if (!block) return;
+      if (spill) blocks.push(spill.append(bytesOf(block.subarray(0, used))));
+      else blocks.push(used === block.length ? block : block.slice(0, used));
+      if (!spill) block = undefined;
+      used = 0;
+    };
     for (let row = 0; row < count; row++) {
       const text = prefix + textOf(row);
       const ids = specialTokens ? tokenizer.encode(text, maxTokens) : tokenizer.encodeRaw(text, maxTokens);
-      if (blocks.length === 0 || used + ids.length > blockTokens) {
-        if (blocks.length > 0) blocks.push(blocks.pop()!.slice(0, used));
-        blocks.push(newBlock());
-        used = 0;
-      }
-      blocks[blocks.length - 1]!.set(ids, used);
-      starts[row] = (blocks.length - 1) * blockTokens + used;
+      if (used + ids.length > blockTokens) finishBlock();
+      // Of a file, one block of memory is filled again and again.
+      block ??= new Tokens(blockTokens);
+      block.set(ids, used);
+      starts[row] = blocks.length * blockTokens + used;
       lengths[row] = ids.length;
       used += ids.length;
       if ((row + 1) % 1024 === 0)
         onProgress?.({ stage: 'tokenise', done: row + 1, total: count, unit: 'texts' });
     }
-    if (blocks.length > 0) blocks.push(blocks.pop()!.slice(0, used));
-    return new TokenStore(blocks, starts, lengths, blockTokens);
+    finishBlock();
+    const file = spill && { spill, Tokens };
+    return new TokenStore(blocks, { starts, lengths, blockTokens, file });
   }
 
   /**
@@ -105,7 +137,7 @@ export class TokenStore {
       );
     }
     // There is one block, and no start reaches its size.
-    return new TokenStore([tokens], starts, lengths, total + 1);
+    return new TokenStore([tokens], { starts, lengths, blockTokens: total + 1 });
   }
 
   /** Number of tokens of each text, [N]; a view that must not be changed. */
@@ -123,12 +155,21 @@ export class TokenStore {
     const start = this.#starts[this.#checked(row)]!;
     const block = Math.floor(start / this.#blockTokens);
     const from = start - block * this.#blockTokens;
-    return this.#blocks[block]!.subarray(from, from + this.#lengths[row]!);
+    const length = this.#lengths[row]!;
+    const held = this.#blocks[block]!;
+    if (typeof held !== 'number') return held.subarray(from, from + length);
+    const { spill, Tokens } = this.#file!;
+    const tokens = new Tokens(length);
+    spill.read(held + from * Tokens.BYTES_PER_ELEMENT, bytesOf(tokens));
+    return tokens;
   }
 
-  /** Memory of the tokens and the tables, in bytes. */
+  /** Memory of the tokens and the tables, in bytes, without what lies in a file. */
   get bytes(): number {
-    const blockBytes = this.#blocks.reduce((sum, block) => sum + block.byteLength, 0);
+    const blockBytes = this.#blocks.reduce<number>(
+      (sum, block) => sum + (typeof block === 'number' ? 0 : block.byteLength),
+      0,
+    );
     return blockBytes + this.#starts.byteLength + this.#lengths.byteLength;
   }
 

@@ -19,6 +19,18 @@ export const SUBJECT_OPTIONS = {
     help: 'data set: BEIR, MS MARCO, or pairs; or its name: beir/NAME, hf:organisation/name',
     aliases: ['dataset', 'train_dataset', 'trainDataset', 'train_data', 'trainData'],
   },
+  /**
+   * Store whose passages are the documents, in place of those of `data`: judgements name them by their ids, pairs by their texts. A
+   * method with a table starts it from the vectors of the store, where the model that the run starts from has made them. Texts and
+   * token ids then lie in a file in `out`, not in memory. With a method on texts, `data` can be left out.
+   */
+  store: {
+    type: 'text',
+    value: 'folder',
+    nonEmpty: true,
+    help: 'store whose passages are the documents, in place of those of --data, for a corpus larger than memory; its vectors fill the first table of a method that has one',
+    aliases: ['index', 'vectorStore', 'vector_store'],
+  },
   /** Folder of the run: checkpoint, log, and the model in `model/`. */
   out: {
     type: 'text',
@@ -114,8 +126,17 @@ export interface TrainOptions
     GivenOptions<typeof MODEL_OPTIONS>,
     GivenOptions<typeof TEXT_OPTIONS>,
     GivenOptions<typeof EVALUATION_OPTIONS> {
-  /** Path of a data folder or file, name of a data set, or data in memory (see `loadData`, and `loadTexts` for methods on texts). */
-  data: string | DataInMemory;
+  /**
+   * Path of a data folder or file, name of a data set, or data in memory (see `loadData`, and `loadTexts` for methods on texts). A
+   * method on texts can do without where there is a `store`.
+   */
+  data?: string | DataInMemory | undefined;
+  /**
+   * Store whose passages are the documents, in place of those of `data`: judgements name them by their ids, pairs by their texts. A
+   * method with a table starts it from the vectors of the store, where the model that the run starts from has made them. Texts and
+   * token ids then lie in a file in `out`, not in memory.
+   */
+  store?: string | undefined;
   /**
    * Data to evaluate on during training, like `data`. Nothing is held out of `data` then. Default: the splits of `data`, or those held
    * out of it.

@@ -6,6 +6,7 @@ import type { Method, RunPlan, TrainingBatch } from '../methods/contract/method.
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { writePeftAdapter } from '../models/folder/peft-adapter.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
 import { frozenHash } from '../models/retriever/tuning.ts';
 import { Temperature } from '../objective/temperature.ts';
 import { BASELINE } from '../retrieval/baseline.ts';
@@ -39,6 +40,8 @@ export interface RetrieverParts {
   readonly batches: Batches;
   /** Data and tokens to evaluate on; undefined for a run without evaluation. */
   readonly evaluation: { readonly data: RetrievalData; readonly tokens: SideTokens } | undefined;
+  /** Embeddings of documents by the weights that the run starts from; undefined where there are none. */
+  readonly stored: StoredEmbeddings | undefined;
   /** Plan of the run, for the method. */
   readonly plan: RunPlan;
   /** Device and threads for compiling programs. */
@@ -47,8 +50,8 @@ export interface RetrieverParts {
 
 /** Makes the subject of a run from a retriever and its training method. */
 export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallbacks): Subject<TrainingBatch> {
-  const { settings, method, kind, retriever, data, tokens, examples, batches, evaluation, plan, compute } =
-    parts;
+  const { settings, method, kind, retriever, data, tokens, examples, batches } = parts;
+  const { evaluation, stored, plan, compute } = parts;
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
   const weights = { ...retriever.weights, ...temperature.weights };
   const stepsBefore = retriever.trainedSteps;
@@ -91,6 +94,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         options: methodOptions(settings),
         ledger,
         texts,
+        ...(stored && { stored }),
         examples,
         folder: settings.out,
         totalSteps: plan.updates,

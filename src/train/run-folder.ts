@@ -25,7 +25,11 @@ export const LOG = 'metrics.jsonl';
 const TOKENIZER = 'tokenizer.json';
 /** Scratch folder of an encoding process. */
 const REFRESH = 'refresh';
-const OWN_FILES = [SETTINGS, STARTING, MODEL, ADAPTER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH];
+const OWN_FILES = [
+  ...[SETTINGS, STARTING, MODEL, ADAPTER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH],
+  // File of the texts of a store, which has a name for a moment only.
+  'spill',
+];
 
 /** Tells whether a name is that of a lock, which a run's folder may hold besides its files. */
 const isLock = (name: string): boolean => name === LOCK_NAME || name.startsWith(`${LOCK_NAME}.`);

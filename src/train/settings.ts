@@ -22,7 +22,7 @@ export type TrainSettings = {
 } & {
   /** Id of the method. */
   method: string;
-  /** Path or name of the data; `(memory)` for data in memory. */
+  /** Path or name of the data; `(memory)` for data in memory; that of the store for documents of a store alone. */
   data: string;
   /** Path or name of the data to evaluate on; `(memory)` for data in memory, null for that of `data`. */
   evalData: string | null;
@@ -34,6 +34,7 @@ export type TrainSettings = {
  */
 export type OptionalSetting =
   | keyof MethodOptions
+  | 'store'
   | 'columns'
   | 'steps'
   | 'lr'
@@ -88,10 +89,12 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
   if (named !== undefined && typeof named !== 'object') checkOption('method', RUN_OPTIONS.method, named);
   const method = methodOf(named ?? RUN_OPTIONS.method.default);
   checkOptions({ ...TRAIN_OPTIONS, ...method.options }, others);
+  const isAlone = method.trainsOn === 'texts' && given.store !== undefined;
   for (const key of ['data', 'out'] as const) {
-    if ((given[key] ?? null) === null) throw new UsageError(`${option(key)} is missing`);
+    if ((given[key] ?? null) === null && !(key === 'data' && isAlone))
+      throw new UsageError(`${option(key)} is missing`);
   }
-  if (typeof data !== 'object') checkOption('data', RUN_OPTIONS.data, data);
+  if (data !== undefined && typeof data !== 'object') checkOption('data', RUN_OPTIONS.data, data);
   if (typeof evalData !== 'object' && evalData !== undefined)
     checkOption('evalData', RUN_OPTIONS.evalData, evalData);
   const options = optionValues(RUN_OPTIONS, others);
@@ -112,12 +115,14 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
   kind.checkMetric(evalMetric);
   return {
     ...methodSettings(method, others),
-    data: typeof data === 'string' ? data : IN_MEMORY,
+    data: typeof data === 'string' ? data : data ? IN_MEMORY : given.store!,
+    store: options.store ?? null,
     evalData: typeof evalData === 'string' ? evalData : evalData ? IN_MEMORY : null,
     out: given.out,
     model,
     method: method.id,
-    missingDocuments: options.missingDocuments,
+    // A store that lacks right answers is probably that of other data.
+    missingDocuments: given.missingDocuments ?? (options.store ? 'error' : options.missingDocuments),
     skipBadRows: options.skipBadRows,
     passageWords: options.passageWords,
     passageOverlap: options.passageOverlap,
@@ -205,6 +210,7 @@ export const methodOptions = (settings: TrainSettings): GivenValues =>
 /** Settings that may differ between a run and its resumption: the places of its folders, and options that do not change the model. */
 export const FREE_SETTINGS: ReadonlySet<string> = new Set([
   'data',
+  'store',
   'evalData',
   'out',
   'baseline',

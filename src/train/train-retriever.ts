@@ -1,11 +1,14 @@
 import { join } from 'node:path';
 import type { RetrievalData } from '../data/retrieval-data.ts';
+import type { Method } from '../methods/contract/method.ts';
 import { methodOf } from '../methods/methods.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
 import { describeTuning } from '../models/retriever/tuning.ts';
 import { checkDevice } from '../runtime/check-device.ts';
 import { checkPrecision } from '../runtime/check-precision.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import { DocumentStore } from '../store/document-store.ts';
 import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { count } from '../util/format.ts';
@@ -108,10 +111,49 @@ async function trainInFolder(
   const pinned = await pinModels(begun ? await withStoredBatchSize(asked, options) : asked, callbacks);
   const method = methodOf(options.method ?? pinned.method);
   const kind = exampleKind(method);
+  const store = pinned.store === null ? undefined : await DocumentStore.open(pinned.store, out, callbacks);
+  try {
+    return await trainOnData(
+      options,
+      { pinned, method, kind, store, compute, progress },
+      { callbacks, trainingBegins },
+    );
+  } finally {
+    await store?.close();
+  }
+}
 
+/** Loads the data of a run, and trains on it. */
+async function trainOnData(
+  options: TrainOptions,
+  {
+    pinned,
+    method,
+    kind,
+    store,
+    compute,
+    progress,
+  }: {
+    readonly pinned: TrainSettings;
+    readonly method: Method;
+    readonly kind: ExampleKind;
+    readonly store: DocumentStore | undefined;
+    readonly compute: ComputeOptions;
+    readonly progress: RunProgress;
+  },
+  { callbacks, trainingBegins }: ReturnType<typeof stoppedWhilePreparing>,
+): Promise<TrainResult> {
+  const { out } = pinned;
+  const begun = progress !== 'new';
   const { data, evaluation } = await kind.load(
-    { ...pinned, data: options.data, evalData: options.evalData },
     {
+      ...pinned,
+      // A store alone is its own data.
+      data: options.data === (pinned.store ?? undefined) ? undefined : options.data,
+      evalData: options.evalData,
+    },
+    {
+      documents: store?.documents,
       missingDocuments: pinned.missingDocuments,
       skipBadRows: pinned.skipBadRows,
       columns: pinned.columns ?? undefined,
@@ -131,7 +173,8 @@ async function trainInFolder(
   });
   try {
     const rated = { ...pinned, lr: pinned.lr ?? defaultRate(retriever) };
-    const tokens = kind.tokenize(retriever, data, callbacks.onProgress);
+    const tokens = kind.tokenize(retriever, data, { spill: store?.spill, onProgress: callbacks.onProgress });
+    const stored = await storedEmbeddings(store, retriever, pinned, callbacks);
     noteUnknownTexts(retriever, kind, tokens, callbacks);
     const usable = kind.usable(data.examples('train'), {
       documents: tokens.documents,
@@ -143,7 +186,7 @@ async function trainInFolder(
     const batches = batchesOf(usable.examples, tokens.documents, settings);
     const { totalSteps, totalBatches } = lengthOf(settings, batches);
     const parts: Omit<RetrieverParts, 'evaluation'> = {
-      ...{ settings, method, kind, retriever, data, tokens, batches, compute },
+      ...{ settings, method, kind, retriever, data, tokens, batches, compute, stored },
       examples: usable.examples,
       plan: {
         options: methodOptions(settings),
@@ -154,6 +197,7 @@ async function trainInFolder(
         chunkSize: settings.chunkSize,
         dropoutRatio: settings.dropout,
         documents: data.corpus.size,
+        storedDocuments: stored?.count ?? 0,
         trainingQueries: usable.examples.queryRows.length,
         dimension: retriever.dimension,
       },
@@ -168,7 +212,7 @@ async function trainInFolder(
               tokens:
                 evaluation === data
                   ? tokens
-                  : kind.evaluationTokens(retriever, evaluation, callbacks.onProgress),
+                  : kind.evaluationTokens(retriever, evaluation, { onProgress: callbacks.onProgress }),
             }
           : undefined,
       },
@@ -202,6 +246,26 @@ async function trainInFolder(
   } finally {
     await retriever.dispose();
   }
+}
+
+/** Opens the vectors of a store that the model at the start of a run has made; notes it where there are none. */
+async function storedEmbeddings(
+  store: DocumentStore | undefined,
+  retriever: Retriever,
+  { store: location, model }: TrainSettings,
+  { onNote }: TrainCallbacks,
+): Promise<StoredEmbeddings | undefined> {
+  const stored = await store?.embeddings(retriever);
+  const { corpus } = store?.documents ?? {};
+  if (stored && stored.count < corpus!.size) {
+    onNote?.(
+      `${location} has vectors of ${model} for ${count(stored.count)} of ${count(corpus!.size)} documents: ` +
+        'the others are embedded where the method needs them',
+    );
+  } else if (store && !stored) {
+    onNote?.(`${location} has no vectors of ${model}: documents are embedded where the method needs them`);
+  }
+  return stored;
 }
 
 /** Fingerprint of the data of a run: that of the data to train on, joined with that of other data to evaluate on. */

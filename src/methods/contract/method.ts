@@ -1,6 +1,7 @@
 import type { TrainingExamples } from '../../data/examples.ts';
 import type { DuplicateMap } from '../../data/text-identity.ts';
 import type { Retriever } from '../../models/retriever/retriever.ts';
+import type { StoredEmbeddings } from '../../models/retriever/stored-embeddings.ts';
 import type { CostLedger } from '../../objective/cost-ledger.ts';
 import type { Objective } from '../../objective/objective.ts';
 import type { Temperature } from '../../objective/temperature.ts';
@@ -96,6 +97,11 @@ export interface MethodContext {
   readonly ledger: CostLedger;
   /** Functions that return the text of a row of `queries` or `documents`, without prompts. Each call reads from disk. */
   readonly texts: { readonly query: (row: number) => string; readonly document: (row: number) => string };
+  /**
+   * Embeddings of documents by the weights that the run starts from. A method that embeds documents before the first step reads
+   * them here. Absent where there are none.
+   */
+  readonly stored?: StoredEmbeddings | undefined;
   /** Examples that the run trains on. */
   readonly examples: TrainingExamples;
   /** Folder of the run, for files that a method needs during training. */
@@ -137,6 +143,8 @@ export interface RunPlan {
   readonly dropoutRatio: number;
   /** Documents of the corpus, N. */
   readonly documents: number;
+  /** Documents with a stored embedding by the weights that the run starts from. Default 0. */
+  readonly storedDocuments?: number;
   /** Queries that the run trains on. */
   readonly trainingQueries: number;
   /** Embedding size, D. */

@@ -3,7 +3,7 @@ import { count, plural } from '../../util/format.ts';
 import { optionValues } from '../../util/option-table.ts';
 import { batchDocuments, describeEncodes, inBatchNegatives } from '../contract/describe-run.ts';
 import type { RunPlan } from '../contract/method.ts';
-import type { Miner } from './mined-negatives.ts';
+import { type Miner, SELF } from './mined-negatives.ts';
 import { MINED_OPTIONS } from './mining-options.ts';
 
 /**
@@ -19,7 +19,7 @@ export function describeMining(plan: RunPlan, { from, lexical, every }: Miner & 
   const embeds = !isLexical(from);
   const ranker = isLexical(from)
     ? describeLexical(from, lexical ?? {})
-    : from === 'self'
+    : from === SELF
       ? 'the model itself'
       : from;
   return [
@@ -27,7 +27,7 @@ export function describeMining(plan: RunPlan, { from, lexical, every }: Miner & 
     `mined from the ranks ${count(rankFrom)} to ${count(rankTo - 1)} of ${ranker} before the first step` +
       `${every > 0 ? `, and by the weights as they then are every ${plural(every, 'step')}` : ''}`,
     describeEncodes(plan, {
-      before: embeds ? each : 0,
+      before: embeds ? each - (from === SELF ? (plan.storedDocuments ?? 0) : 0) : 0,
       perBatch: batchDocuments(plan) + plan.batchSize * samples,
       every: every > 0 ? [{ updates: every, documents: each }] : [],
       atMost: true,

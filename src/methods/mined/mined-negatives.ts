@@ -76,7 +76,7 @@ export class MinedNegatives {
     const offsets = new Uint32Array(examples.queryRows.length + 1);
     const parts: Int32Array[] = [];
     await ledger.time('mine', async () => {
-      const source = await openSource(context, miner);
+      const source = await openSource(context, { ...miner, step });
       try {
         const { offsets: starts, rows: own } = examples.positives;
         const task = {
@@ -215,7 +215,10 @@ export class MinedNegatives {
 }
 
 /** Creates the ranker, and adds its costs to the ledger. */
-async function openSource(context: MethodContext, { from, lexical }: Miner): Promise<CandidateSource> {
+async function openSource(
+  context: MethodContext,
+  { from, lexical, step }: Miner & { step: number },
+): Promise<CandidateSource> {
   const { compute, ledger, examples, texts, retriever, queries, documents, onNote, onProgress } = context;
   const rows = Uint32Array.from(examples.queryRows);
   const progress = onProgress && { onProgress };
@@ -231,13 +234,17 @@ async function openSource(context: MethodContext, { from, lexical }: Miner): Pro
       { ...lexical, ...progress },
     );
   }
-  ledger.documents('mining', documents.rows);
+  // The current weights are those of the start in the first mining only.
+  const stored = from === SELF && step === 0 ? context.stored : undefined;
+  if (from !== SELF) ledger.documents('mining', documents.rows);
   ledger.queries(rows.length);
   ledger.scoring(2 * rows.length * documents.rows * retriever.dimension);
   if (from === SELF) {
     return await denseCandidates(retriever, { tokens: queries, rows }, documents, {
       ...compute,
       ...progress,
+      stored,
+      onEncodes: (count) => ledger.documents('mining', count),
     });
   }
   const folder = await findModel(from, WORDS, { option: 'mineFrom' });

@@ -7,7 +7,8 @@ import { type TableOptions, tableRows } from './table-options.ts';
 /** Describes a run over a score table: what it trains against, how the table is kept, and what that costs. */
 export function describeTable(plan: RunPlan): string[] {
   const options = plan.options as TableOptions;
-  const { batchSize: B, documents: N, dimension: D, negativesPerQuery } = plan;
+  const { batchSize: B, documents: N, dimension: D, negativesPerQuery, storedDocuments = 0 } = plan;
+  const fromStore = storedDocuments > 0 ? ' with the vectors of the store' : '';
   const rows = tableRows(options.cacheSize, N);
   const { cacheStorage, samples, uniformSamples, loss, snapshotEvery } = options;
   const policy = parseRefreshPolicy(options.refresh);
@@ -22,13 +23,13 @@ export function describeTable(plan: RunPlan): string[] {
     `${plural(samples, 'negative')} a query ${chosen(options)}${uniform}, from a table of ${whole} ` +
       `(${count(rows)} × ${count(D)} ${cacheStorage}, ${bytes}); loss form ${loss}`,
     `the table: ${[
-      options.prefill ? 'filled before the first step' : 'empty at first',
+      options.prefill ? `filled before the first step${fromStore}` : 'empty at first',
       ...(snapshotEvery ? [`other documents, drawn at random, every ${count(snapshotEvery)} steps`] : []),
       ...describeRefresh(policy),
     ].join('; ')}`,
     ...(options.corrector ? [describeCorrection(options, { rows, teaching })] : []),
     describeEncodes(plan, {
-      before: options.prefill ? rows : 0,
+      before: options.prefill ? Math.min(rows, N - storedDocuments) : 0,
       perBatch: perBatch * again,
       perUpdate: policy.fraction ? Math.ceil(policy.fraction.ratio * rows) : 0,
       every: every.flatMap((updates) => (updates ? [{ updates, documents: rows }] : [])),

@@ -1,5 +1,6 @@
 import { parseRefreshPolicy, type RefreshPolicy } from '../../cache/refresh-policy.ts';
 import type { ScoreTable } from '../../cache/score-table.ts';
+import { encodeUnlessStored, type StoredEmbeddings } from '../../models/retriever/stored-embeddings.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { Progress } from '../../util/progress.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
@@ -63,7 +64,7 @@ export class TableUpkeep {
 
   /** Fills the table before the first step, if the options say so. */
   async begin(): Promise<void> {
-    if (this.options.prefill) await this.fill(0);
+    if (this.options.prefill) await this.fill(0, this.context.stored);
   }
 
   /** Takes in, before a step, a refreshed table that should have come in earlier. */
@@ -171,14 +172,16 @@ export class TableUpkeep {
   /**
    * Fills the table with documents embedded with the current weights: all of the corpus, or random ones where the table is
    * smaller.
+   *
+   * @param stored  embeddings by the current weights, which are read instead
    */
-  private async fill(step: number): Promise<void> {
+  private async fill(step: number, stored?: StoredEmbeddings): Promise<void> {
     const { table, context } = this;
     const all = permutation(rngKey(context.seed, step, 'fill'), context.documents.rows);
     const documents = Int32Array.from(all.subarray(0, table.rows)).sort();
     table.clear();
     await this.correction?.forget();
-    await this.embedPieces(documents, 'fill the cache', (piece, embeddings) =>
+    await this.embedPieces(documents, { stage: 'fill the cache', stored }, (piece, embeddings) =>
       table.insert(piece(documents), embeddings, { version: table.clock }),
     );
   }
@@ -187,7 +190,7 @@ export class TableUpkeep {
   private async refresh(slots: Int32Array): Promise<void> {
     const { table } = this;
     const documents = slots.map((slot) => table.documents[slot]!);
-    await this.embedPieces(documents, 'refresh the cache', (piece, embeddings) =>
+    await this.embedPieces(documents, { stage: 'refresh the cache' }, (piece, embeddings) =>
       table.refresh(piece(slots), embeddings, { version: table.clock }),
     );
   }
@@ -212,16 +215,18 @@ export class TableUpkeep {
    */
   private async embedPieces(
     documents: Int32Array,
-    stage: string,
+    { stage, stored }: { stage: string; stored?: StoredEmbeddings | undefined },
     take: (piece: (list: Int32Array) => Int32Array, embeddings: Float32Array) => void,
   ): Promise<void> {
     const { ledger, onProgress } = this.context;
     await ledger.time('refresh', async () => {
       for (let start = 0; start < documents.length; start += REFRESH_ROWS) {
         const piece = (list: Int32Array) => list.subarray(start, start + REFRESH_ROWS);
-        const embeddings = await this.embed(piece(documents), ({ done }) =>
-          onProgress?.({ stage, done: start + done, total: documents.length, unit: 'texts' }),
-        );
+        const embeddings = await this.embed(piece(documents), {
+          stored,
+          onProgress: ({ done }) =>
+            onProgress?.({ stage, done: start + done, total: documents.length, unit: 'texts' }),
+        });
         take(piece, embeddings);
       }
     });
@@ -230,15 +235,14 @@ export class TableUpkeep {
   /** Embeds documents without dropout: f32[documents, D]. */
   private async embed(
     documents: Int32Array,
-    onProgress?: (progress: Progress) => void,
+    options: { stored?: StoredEmbeddings | undefined; onProgress?: (progress: Progress) => void } = {},
   ): Promise<Float32Array> {
     const { retriever, compute, ledger, documents: store } = this.context;
-    ledger.documents('refresh', documents.length);
-    return await retriever.encodeTokens('document', store, {
-      ...compute,
-      rows: Uint32Array.from(documents),
-      onProgress,
-    });
+    return await encodeUnlessStored(
+      retriever,
+      { store, rows: Uint32Array.from(documents) },
+      { ...compute, ...options, onEncodes: (count) => ledger.documents('refresh', count) },
+    );
   }
 }
 

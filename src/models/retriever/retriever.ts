@@ -13,7 +13,7 @@ import type { ComputeOptions } from '../../runtime/devices.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { TokenFrame } from '../../text/crops.ts';
-import { TokenStore } from '../../text/token-store.ts';
+import { TokenStore, type TokenStoreOptions } from '../../text/token-store.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ShapeError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
@@ -30,6 +30,9 @@ const MAX_WHOLE_TOKENS = 2 ** 20;
 
 /** Side of a dual encoder. */
 export type Side = 'query' | 'document';
+
+/** Settings of `Retriever.tokenize`. */
+export type TokenizeOptions = Pick<TokenStoreOptions, 'spill' | 'onProgress'>;
 
 /** Configuration of a retriever. */
 export interface RetrieverConfig {
@@ -219,7 +222,7 @@ export class Retriever {
     side: Side,
     count: number,
     textOf: (row: number) => string,
-    options: { onProgress?: ((progress: Progress) => void) | undefined } = {},
+    options: TokenizeOptions = {},
   ): TokenStore {
     return TokenStore.build(this.tokenizer, count, textOf, {
       maxTokens: this.config.maxTokens[side],
@@ -250,11 +253,7 @@ export class Retriever {
   }
 
   /** Tokenizes whole texts without prompts and special tokens, to cut crops from. */
-  tokenizeWhole(
-    count: number,
-    textOf: (row: number) => string,
-    options: { onProgress?: ((progress: Progress) => void) | undefined } = {},
-  ): TokenStore {
+  tokenizeWhole(count: number, textOf: (row: number) => string, options: TokenizeOptions = {}): TokenStore {
     return TokenStore.build(this.tokenizer, count, textOf, {
       maxTokens: MAX_WHOLE_TOKENS,
       specialTokens: false,

@@ -3,7 +3,7 @@ import type { TrainingExamples } from '../../data/examples.ts';
 import type { LoadOptions } from '../../data/load-options.ts';
 import type { RetrievalData } from '../../data/retrieval-data.ts';
 import type { Method } from '../../methods/contract/method.ts';
-import type { Retriever } from '../../models/retriever/retriever.ts';
+import type { Retriever, TokenizeOptions } from '../../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import type { Progress } from '../../util/progress.ts';
@@ -61,24 +61,25 @@ export interface ExampleKind {
    * @throws UsageError where it does not
    */
   checkMetric(metric: string): void;
-  /** Reads the data of a run, and other data to evaluate on if there is any: paths, or data in memory. */
+  /**
+   * Reads the data of a run, and other data to evaluate on if there is any: paths, or data in memory. Without `data`, the documents
+   * that the options give are trained on alone.
+   *
+   * @throws UsageError where this kind cannot be read so
+   */
   load(
-    source: { data: string | DataInMemory; evalData?: string | DataInMemory | undefined } & Pick<
+    source: { data: string | DataInMemory | undefined; evalData?: string | DataInMemory | undefined } & Pick<
       ExampleSettings,
       'evalSplit'
     >,
     options: LoadOptions,
   ): Promise<TrainingData>;
   /** Tokenises the texts to train on. */
-  tokenize(retriever: Retriever, data: RetrievalData, onProgress?: (progress: Progress) => void): SideTokens;
+  tokenize(retriever: Retriever, data: RetrievalData, options?: TokenizeOptions): SideTokens;
   /**
    * Tokenises the texts to evaluate on, where they are not those that are trained on.
    */
-  evaluationTokens(
-    retriever: Retriever,
-    evaluation: RetrievalData,
-    onProgress?: (progress: Progress) => void,
-  ): SideTokens;
+  evaluationTokens(retriever: Retriever, evaluation: RetrievalData, options?: TokenizeOptions): SideTokens;
   /**
    * Picks the examples that a method can use.
    * @throws DataError where none is left

@@ -3,6 +3,8 @@ import type { LoadOptions } from '../../data/load-options.ts';
 import { parseMetric } from '../../eval/metric-spec.ts';
 import { measureBaseline } from '../../retrieval/baseline.ts';
 import { evaluateRetriever } from '../../retrieval/evaluate-retriever.ts';
+import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import type { ExampleKind, TrainingData } from './example-kind.ts';
 import { withScores } from './teacher-scores.ts';
 import { tokenizeSide } from './tokenize-data.ts';
@@ -19,13 +21,13 @@ export const pairs: ExampleKind = {
   checkMetric: (metric) => void parseMetric(metric),
   load: ({ data, evalData, evalSplit }, options) =>
     loadBoth(loadData, { data, evalData, evalSplit }, options),
-  tokenize: (retriever, data, onProgress) => ({
-    documents: tokenizeSide(retriever, 'document', data, onProgress),
-    queries: tokenizeSide(retriever, 'query', data, onProgress),
+  tokenize: (retriever, data, options) => ({
+    documents: tokenizeSide(retriever, 'document', data, options),
+    queries: tokenizeSide(retriever, 'query', data, options),
   }),
-  evaluationTokens: (retriever, evaluation, onProgress) => ({
-    documents: tokenizeSide(retriever, 'document', evaluation, onProgress),
-    queries: tokenizeSide(retriever, 'query', evaluation, onProgress),
+  evaluationTokens: (retriever, evaluation, options) => ({
+    documents: tokenizeSide(retriever, 'document', evaluation, options),
+    queries: tokenizeSide(retriever, 'query', evaluation, options),
   }),
   usable: (examples, { settings, method }) =>
     method.distils ? withScores(examples, settings.data) : { examples },
@@ -41,13 +43,19 @@ export async function loadBoth(
   { data: source, evalData, evalSplit }: Parameters<ExampleKind['load']>[0],
   options: LoadOptions,
 ): Promise<TrainingData> {
+  if (source === undefined) {
+    throw new UsageError(`${option('data')} is missing: documents alone have no queries`, {
+      help: `give queries with their documents, or train on documents alone by ${option('method', 'crop')}`,
+    });
+  }
   if (evalData === undefined) {
     const data = await load(source, { ...options, neededSplits: ['train', evalSplit] });
     return { data, evaluation: data };
   }
   const whole = { devFraction: 0, testFraction: 0, neededSplits: ['train'] };
   const data = await load(source, { ...options, ...whole });
-  return { data, evaluation: await load(evalData, { ...options, neededSplits: [evalSplit] }) };
+  const own = { ...options, documents: undefined, neededSplits: [evalSplit] };
+  return { data, evaluation: await load(evalData, own) };
 }
 
 /** Evaluates retrieval by the metric that decides, and by nDCG@10, MRR@10 and recall@10. */

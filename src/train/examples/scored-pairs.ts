@@ -1,7 +1,7 @@
 import type { TrainingExamples } from '../../data/examples.ts';
 import { loadScoredPairs } from '../../data/scored-pairs.ts';
 import { checkPairMetrics, evaluateScoredPairs } from '../../retrieval/evaluate-scored-pairs.ts';
-import { DataError } from '../../util/errors.ts';
+import { DataError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { ExampleKind } from './example-kind.ts';
 import { loadBoth, pairs } from './pairs.ts';
@@ -18,7 +18,17 @@ export const scoredPairs: ExampleKind = {
   nouns: { texts: 'second texts', examples: 'training pairs', batch: 'pairs' },
   evalMetric: 'spearman',
   checkMetric: (metric) => checkPairMetrics([metric]),
-  load: (source, options) => loadBoth(loadScoredPairs, source, options),
+  async load(source, options) {
+    if (options.documents) {
+      throw new UsageError(
+        `pairs with scores have no documents besides their own: ${option('store')} has no part in them`,
+        {
+          help: `leave ${option('store')} out`,
+        },
+      );
+    }
+    return await loadBoth(loadScoredPairs, source, options);
+  },
   usable(examples, { settings }) {
     if (settings.loss === 'cosine-similarity') checkCosines(examples, settings.data);
     return { examples };

@@ -25,7 +25,8 @@ export const texts: ExampleKind = {
   async load({ data: source, evalData, evalSplit }, options) {
     const read = await loadTexts(source, options);
     if (evalData !== undefined) {
-      const evaluation = await loadData(evalData, { ...options, neededSplits: [evalSplit] });
+      const own = { ...options, documents: undefined, neededSplits: [evalSplit] };
+      const evaluation = await loadData(evalData, own);
       return { data: ownQueries(read, new Int32Array(0)), evaluation };
     }
     const rows = evalSplit === HELD_OUT ? heldOutRows(read.corpus) : new Int32Array(0);
@@ -33,8 +34,8 @@ export const texts: ExampleKind = {
     const evaluation = evalSplit === HELD_OUT ? heldOut : (read.data ?? heldOut);
     return { data: ownQueries(read, rows), evaluation };
   },
-  tokenize(retriever, data, onProgress) {
-    const documents = tokenizeWhole(retriever, data, onProgress);
+  tokenize(retriever, data, options) {
+    const documents = tokenizeWhole(retriever, data, options);
     return { documents, queries: documents };
   },
   evaluationTokens: pairs.evaluationTokens,
