@@ -27,7 +27,13 @@ it.each([1, 7, 20, 64])('blocks of %i documents give the best of all', async (bl
       expect(total).toBe(50);
     },
   });
-  expect(found.flatMap(({ rows }) => [...rows])).toEqual([...whole.rows]);
+  // The products of a block are rounded by its size: only texts of the same words, whose scores are equal, may change places.
+  const texts = (rows: Iterable<number>) =>
+    Array.from(rows, (row) => corpus.text(row).split(' ').sort().join(' '));
+  expect(texts(found.flatMap(({ rows }) => [...rows]))).toEqual(texts(whole.rows));
+  for (const [i, score] of found.flatMap(({ scores }) => [...scores]).entries())
+    expect(score).toBeCloseTo(whole.scores[i]!, 5);
+  if (blockRows >= corpus.size) expect(found.flatMap(({ rows }) => [...rows])).toEqual([...whole.rows]);
   expect(Math.max(...seen)).toBe(50);
   const tokens = retriever.tokenize('document', 50, (row) => corpus.text(row));
   const again = await searchInBlocks(retriever, corpus, queries, { ...compute, k: 12, blockRows, tokens });

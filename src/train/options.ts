@@ -19,6 +19,14 @@ export const SUBJECT_OPTIONS = {
     help: 'data set: BEIR, MS MARCO, or pairs; or its name: beir/NAME, hf:organisation/name',
     aliases: ['dataset', 'train_dataset', 'trainDataset', 'train_data', 'trainData'],
   },
+  /** Folder of the run: checkpoint, log, and the model in `model/`. */
+  out: {
+    type: 'text',
+    value: 'folder',
+    required: true,
+    help: 'folder of the run: model, checkpoint, logs',
+    aliases: ['output_dir', 'outputDir', 'output', 'folder'],
+  },
   /**
    * Store whose passages are the documents, in place of those of `data`: judgements name them by their ids, pairs by their texts. A
    * method with a table starts it from the vectors of the store, where the model that the run starts from has made them. Texts and
@@ -29,15 +37,6 @@ export const SUBJECT_OPTIONS = {
     value: 'folder',
     nonEmpty: true,
     help: 'store whose passages are the documents, in place of those of --data, for a corpus larger than memory; its vectors fill the first table of a method that has one',
-    aliases: ['index', 'vectorStore', 'vector_store'],
-  },
-  /** Folder of the run: checkpoint, log, and the model in `model/`. */
-  out: {
-    type: 'text',
-    value: 'folder',
-    required: true,
-    help: 'folder of the run: model, checkpoint, logs',
-    aliases: ['output_dir', 'outputDir', 'output', 'folder'],
   },
   /**
    * Data to evaluate on during training, like `data`. Nothing is held out of `data` then. Default: the splits of `data`, or those held
