@@ -463,7 +463,14 @@ export {
   type VectorBackfillOptions,
   type VectorMigrationOptions,
 } from './foreign/migrate-vectors.ts';
+export {
+  type PostgresAddress,
+  type PostgresNames,
+  parsePostgresAddress,
+} from './foreign/postgres-address.ts';
+export { type PostgresHit, PostgresVectors } from './foreign/postgres-vectors.ts';
 export type { OriginalModel } from './foreign/sample-rows.ts';
+export type { OwnedSqlClient, SqlClient } from './foreign/sql-client.ts';
 export {
   ORIGINAL,
   type ReadRequest,

@@ -90,6 +90,9 @@ export async function startVectorMigration(
     const facts = await store.describe();
     const from = presentSpace(store, state, facts, options);
     const space = newSpace(store, from, to, options);
+    // Left by a cutover or a rollback that was killed.
+    for (const { id: left } of facts.spaces)
+      if (!state.spaces.some((known) => known.id === left)) await store.drop(left);
     const sampled = await sampleRows(store, state, from, { ...options, to });
     const { corrector, ...measured } = await chooseCorrector(sampled, from, space, options);
     chosen = measured;
