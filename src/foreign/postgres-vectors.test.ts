@@ -288,7 +288,7 @@ describe.skipIf(noPostgres !== undefined)(
       let pages = 0;
       const dying = backfillVectors(store, wider, {
         commitRows: 10,
-        share: 0.2,
+        workShare: 0.2,
         ...compute,
         onProgress: () => {
           pages += 1;
