@@ -1,4 +1,5 @@
 import { REFRESH_OPTIONS } from '../migration/lazy-refresh.ts';
+import { ANSWER_OPTIONS, answererOf } from '../serve/answer/answer-options.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
 import { defineCommand } from './command.ts';
 import { packageVersion } from './package-version.ts';
@@ -9,7 +10,8 @@ export const serveCommand = defineCommand({
   summary: 'serve a store over HTTP: search, embedding, changes, and a page',
   description:
     'POST /search {"query", "topK"}, POST /embed, POST and DELETE /passages, GET /status, /health, /metrics (Prometheus), ' +
-    '/openapi.json, and POST /v1/embeddings in the format of the OpenAI API. / is a page to search with. A bearer token is read from the ' +
+    '/ages, /openapi.json, and POST /v1/embeddings in the format of the OpenAI API. / is a page to search with. With --answer-url, POST ' +
+    '/answer {"query"} streams the answer of a language model with the passages that it cites. A bearer token is read from the ' +
     'environment variable UNDRIFT_TOKEN; without one, only this machine is served. Passages that are not embedded by the current model ' +
     'are embedded in the background, those that searches find first. Ctrl-C answers what has begun and ends.',
   options: {
@@ -32,6 +34,7 @@ export const serveCommand = defineCommand({
     ...REFRESH_OPTIONS,
     workShare: { ...REFRESH_OPTIONS.workShare, default: 0.25 },
     threads: { type: 'integer', min: 1, help: 'threads of the runtime (default: its own choice)' },
+    ...ANSWER_OPTIONS,
   },
   stopsGracefully: true,
   examples: ['--store stores/docs', '--store stores/docs --port 9000 --read-only'],
@@ -49,6 +52,7 @@ export const serveCommand = defineCommand({
       refresh: refresh && { workShare, rowsPerMinute, refreshOrder },
       maxBodyBytes: maxBody,
       token: process.env.UNDRIFT_TOKEN || undefined,
+      answerer: answererOf(options, process.env.UNDRIFT_ANSWER_KEY || undefined),
       version: packageVersion(),
     });
     io.log(`serving ${store} at ${server.url} (Ctrl-C ends)`);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { PASSAGE_OPTIONS } from '../data/load-options.ts';
 import { streamDocuments } from '../data/stream-documents.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import { ANSWER_OPTIONS, answererOf } from '../serve/answer/answer-options.ts';
 import { indexPassages } from '../store/index-passages.ts';
 import { Store } from '../store/store.ts';
 import { loadEncoder } from '../store/stored-encoder.ts';
@@ -39,6 +40,7 @@ export const upCommand = defineCommand({
     model: { type: 'text', value: 'model', help: `${MODEL_HELP} (default: trained on the documents)` },
     ...PASSAGE_OPTIONS,
     ...pickOptions(serveCommand.options, 'port', 'host', 'threads'),
+    ...ANSWER_OPTIONS,
     index: { type: 'switch', negative: true, help: 'serve the store as it is' },
   },
   stopsGracefully: true,
@@ -46,6 +48,8 @@ export const upCommand = defineCommand({
   async run(options, io, [source]) {
     const { store: folder, threads } = options;
     const compute = { ...(threads !== undefined && { threads }) };
+    // Before the indexing, which may take long.
+    const answerer = answererOf(options, process.env.UNDRIFT_ANSWER_KEY || undefined);
     if (options.index ?? true) await indexSource(source!, options, { io, compute });
     if (io.signal.aborted) {
       return {
@@ -60,6 +64,7 @@ export const upCommand = defineCommand({
       host: options.host,
       threads,
       token: process.env.UNDRIFT_TOKEN || undefined,
+      answerer,
       version: packageVersion(),
     });
     io.log(`open ${server.url} in a browser (Ctrl-C ends)`);

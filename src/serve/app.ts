@@ -1,11 +1,14 @@
 import { timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
-import { UndriftError, UsageError } from '../util/errors.ts';
 import { isObject, type Json } from '../util/json-objects.ts';
 import { parseShallowJson } from '../util/shallow-json.ts';
+import { EventResponse } from './event-response.ts';
+import { failure, failureOf } from './failure.ts';
+import { HttpError } from './http-error.ts';
 import { openApiDocument } from './openapi.ts';
-import { PAGE } from './page.ts';
-import { type Backend, makeRoutes, type Route } from './routes.ts';
+import { PAGE_HEADERS, type PageFile, pageFiles, pageHtml } from './page.ts';
+import type { Backend, Route } from './route.ts';
+import { makeRoutes } from './routes.ts';
 
 /** Limits and access of a server. */
 export interface AppOptions {
@@ -24,6 +27,11 @@ export interface AppOptions {
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 /** Paths that need no token: they say nothing about the store. */
 const OPEN_PATHS = new Set(['/health', '/', '/openapi.json']);
+const TOKEN = {
+  code: 'invalid_api_key',
+  help: 'send the header authorization: Bearer TOKEN',
+  param: undefined,
+};
 
 /** Makes the HTTP application over a store. */
 export function makeApp(backend: Backend, options: AppOptions): Hono {
@@ -45,13 +53,9 @@ export function makeApp(backend: Backend, options: AppOptions): Hono {
     if (loopbackOnly && !LOOPBACK.test(context.req.header('host') ?? '')) {
       return done(failure(context, 403, 'this server answers requests to localhost only'));
     }
-    if (
-      token !== undefined &&
-      !OPEN_PATHS.has(path) &&
-      !isToken(context.req.header('authorization'), token)
-    ) {
+    if (token !== undefined && !open.has(path) && !isToken(context.req.header('authorization'), token)) {
       context.header('www-authenticate', 'Bearer');
-      return done(failure(context, 401, 'a bearer token is missing or wrong'));
+      return done(failure(context, 401, 'a bearer token is missing or wrong', TOKEN));
     }
     if (running >= maxConcurrent) {
       context.header('retry-after', '1');
@@ -68,6 +72,8 @@ export function makeApp(backend: Backend, options: AppOptions): Hono {
   });
 
   const routes = makeRoutes(backend);
+  const files = pageFiles();
+  const open = new Set([...OPEN_PATHS, ...files.map(({ path }) => path)]);
   const known = new Set([...routes.map(({ path }) => path), ...OPEN_PATHS, '/metrics']);
   for (const route of routes) {
     app.on(route.method.toUpperCase(), route.path, (context) => answer(context, route, options));
@@ -75,13 +81,9 @@ export function makeApp(backend: Backend, options: AppOptions): Hono {
   app.get('/health', (context) => context.json({ ok: true }));
   app.get('/metrics', (context) => context.text(metrics.format()));
   app.get('/openapi.json', (context) => context.json(openApiDocument(routes, version)));
-  app.get('/', (context) => {
-    context.header(
-      'content-security-policy',
-      "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
-    );
-    return context.html(PAGE);
-  });
+  const page = pageHtml(backend.answerer !== undefined);
+  app.get('/', (context) => context.html(page, 200, PAGE_HEADERS));
+  for (const file of files) app.get(file.path, () => pageFile(file));
   app.notFound((context) => failure(context, 404, `no route ${context.req.method} ${context.req.path}`));
   app.onError((error, context) => failureOf(error, context));
   return app;
@@ -99,23 +101,16 @@ async function answer(
   { maxBodyBytes }: AppOptions,
 ): Promise<Response> {
   const body = method === 'get' ? {} : await readBody(context, maxBodyBytes);
-  return context.json((await run({ body, signal: context.req.raw.signal })) as Json);
-}
-
-/** Error with a status of its own. */
-class HttpError extends UsageError {
-  readonly status: 400 | 413 | 415;
-
-  constructor(status: 400 | 413 | 415, message: string, help?: string) {
-    super(message, help === undefined ? {} : { help });
-    this.status = status;
-  }
+  const result = await run({ body, signal: context.req.raw.signal });
+  return result instanceof EventResponse ? result.response() : context.json(result as Json);
 }
 
 async function readBody(context: Context, maxBytes: number): Promise<Json> {
   // A page of another site can send texts here without asking, but not JSON.
   if (!/^application\/json\b/i.test(context.req.header('content-type') ?? '')) {
-    throw new HttpError(415, 'the body must be JSON', 'send the header content-type: application/json');
+    throw new HttpError(415, 'the body must be JSON', {
+      help: 'send the header content-type: application/json',
+    });
   }
   const chunks: Uint8Array[] = [];
   let bytes = 0;
@@ -134,18 +129,7 @@ async function readBody(context: Context, maxBytes: number): Promise<Json> {
   return value;
 }
 
-const failure = (
-  context: Context,
-  status: 400 | 401 | 403 | 404 | 413 | 415 | 500 | 503,
-  message: string,
-  help?: string,
-) => context.json({ error: { message, ...(help !== undefined && { help }) } }, status);
-
-function failureOf(error: Error, context: Context): Response {
-  if (error instanceof HttpError) return failure(context, error.status, plain(error), error.help);
-  if (error instanceof UsageError) return failure(context, 400, plain(error), error.help);
-  if (error instanceof UndriftError) return failure(context, 500, plain(error), error.help);
-  return failure(context, 500, error.name === 'AbortError' ? 'the client has left' : 'internal error');
-}
-
-const plain = (error: UndriftError): string => error.message.split('\n  help: ')[0]!;
+const pageFile = ({ type, text }: PageFile): Response =>
+  new Response(text, {
+    headers: { 'content-type': `${type}; charset=utf-8`, 'cache-control': 'no-cache' },
+  });

@@ -3,6 +3,11 @@ import type { OptionSpec, OptionTable } from '../util/option-table.ts';
 /** Body of a search. */
 export const SEARCH_BODY = {
   query: { type: 'text', nonEmpty: true, required: true, help: 'text to search for' },
+  space: {
+    type: 'text',
+    nonEmpty: true,
+    help: 'id of the embedding space to search in, from /status (default: the current one)',
+  },
   topK: { type: 'integer', min: 1, max: 1000, default: 10, help: 'passages to find' },
   mode: {
     type: 'choice',
@@ -20,9 +25,17 @@ export const SEARCH_BODY = {
   approximate: { type: 'switch', default: false, help: 'search the vectors approximately' },
 } as const satisfies OptionTable;
 
+/** Body of a question. */
+export const ANSWER_BODY = {
+  ...SEARCH_BODY,
+  query: { ...SEARCH_BODY.query, help: 'question to answer' },
+  topK: { ...SEARCH_BODY.topK, max: 20, default: 5, help: 'passages to answer from' },
+} as const satisfies OptionTable;
+
 /** Body of an embedding. */
 export const EMBED_BODY = {
   texts: { type: 'list', required: true, help: 'texts to embed' },
+  space: { type: 'text', nonEmpty: true, help: 'id of the embedding space (default: the current one)' },
   side: {
     type: 'choice',
     choices: ['query', 'document'],

@@ -1,61 +1,27 @@
 import { parseCondition } from '../store/filter.ts';
-import type { PassageInput } from '../store/passage-input.ts';
 import type { StoreSearchOptions } from '../store/store-searcher.ts';
 import { UsageError } from '../util/errors.ts';
-import { isObject, type Json } from '../util/json-objects.ts';
+import type { Json } from '../util/json-objects.ts';
 import { checkOptions, optionValues } from '../util/option-table.ts';
-import type { LiveRefresh } from './background-refresh.ts';
+import { answerRoute } from './answer-route.ts';
 import { Batcher } from './batcher.ts';
-import type { Metrics } from './metrics.ts';
-import { bodySchema, EMBED_BODY, REMOVE_BODY, SEARCH_BODY } from './request-options.ts';
+import { openAiRoutes } from './openai-routes.ts';
+import { PASSAGES_SCHEMA, passagesIn } from './passages-body.ts';
+import { addRefreshMetrics, noticing } from './refresh-notice.ts';
+import { ANSWER_BODY, bodySchema, EMBED_BODY, REMOVE_BODY, SEARCH_BODY } from './request-options.ts';
+import { type Backend, MOST_TEXTS, type Route, type RouteRequest } from './route.ts';
 import type { StoreThread } from './worker-client.ts';
 import type { WorkerCalls } from './worker-messages.ts';
 
-/** What the routes work with. */
-export interface Backend {
-  /** Searches and embeds. */
-  readonly reader: StoreThread;
-  /** Changes the store; undefined if the server only reads. */
-  readonly writer: StoreThread | undefined;
-  /** Name of the model, for `/v1/models`. */
-  readonly model: string;
-  /** Metrics of the server. */
-  readonly metrics: Metrics;
-}
-
-/** Request as a route sees it. */
-export interface RouteRequest {
-  /** Parsed body; an empty object for GET. */
-  readonly body: Json;
-  /** Aborted when the client leaves. */
-  readonly signal: AbortSignal;
-}
-
-/** Route of the JSON interface. The server and the OpenAPI document are made from the table of routes. */
-export interface Route {
-  readonly method: 'get' | 'post' | 'delete';
-  readonly path: string;
-  readonly summary: string;
-  /** JSON schema of the body. */
-  readonly body?: Readonly<Record<string, unknown>>;
-  /** Whether the route changes the store. */
-  readonly writes?: true;
-  /** Makes the result. */
-  readonly run: (request: RouteRequest) => Promise<unknown>;
-}
-
 /** Searches and embeddings of one batch at most. */
 const BATCH = 64;
-/** Texts of one embedding request at most. */
-const MOST_TEXTS = 2048;
-/** Passages of one upsert at most. */
-const MOST_PASSAGES = 10_000;
 
 /** Makes the routes. */
-export function makeRoutes({ reader, writer, model, metrics }: Backend): readonly Route[] {
-  type Search = { text: string; options: StoreSearchOptions };
+export function makeRoutes(backend: Backend): readonly Route[] {
+  const { reader, writer, answerer, metrics } = backend;
+  type Search = { text: string; options: StoreSearchOptions; space: string | undefined };
   const searches = new Batcher<Search, WorkerCalls['search']['result'][number]>(
-    (batch) => reader.call('search', { texts: batch.map(({ text }) => text), options: batch[0]!.options }),
+    (batch) => reader.call('search', { ...batch[0]!, texts: batch.map(({ text }) => text) }),
     { most: BATCH },
   );
   metrics.gauge('undrift_search_queue', 'Searches that wait for a batch.', () => searches.waiting);
@@ -68,6 +34,18 @@ export function makeRoutes({ reader, writer, model, metrics }: Backend): readonl
   const notice = writer && noticing(writer);
   if (writer) addRefreshMetrics(metrics, writer);
 
+  const find = async (table: typeof SEARCH_BODY | typeof ANSWER_BODY, { body, signal }: RouteRequest) => {
+    const { query, space, filter, ...values } = searchIn(table, body);
+    const options = { ...values, filter };
+    const results = await searches.add(
+      { text: query, options, space },
+      JSON.stringify([options, space]),
+      signal,
+    );
+    if (space === undefined) notice?.(results.map(({ pid }) => pid));
+    return { query, mode: options.mode, ...(space !== undefined && { space }), results };
+  };
+  const ages = atIntervals(() => reader.call('ages', {}));
   const changed = async <R>(result: R): Promise<R> => {
     await reader.call('reload', {});
     return result;
@@ -83,30 +61,23 @@ export function makeRoutes({ reader, writer, model, metrics }: Backend): readonl
       path: '/search',
       summary: 'Find passages for a text.',
       body: bodySchema(SEARCH_BODY),
-      async run({ body, signal }) {
-        checkRequired(body, ['query']);
-        checkOptions(SEARCH_BODY, body);
-        const { query, filter = [], ...values } = optionValues(SEARCH_BODY, body);
-        const options = { ...values, filter: filter.map(parseCondition) };
+      async run(request) {
         const startMs = performance.now();
-        const results = await searches.add({ text: query!, options }, JSON.stringify(options), signal);
-        notice?.(results.map(({ pid }) => pid));
-        return { query, mode: options.mode, results, seconds: secondsSince(startMs) };
+        const found = await find(SEARCH_BODY, request);
+        return { ...found, seconds: secondsSince(startMs) };
       },
     },
     {
       method: 'post',
       path: '/embed',
-      summary: 'Embed texts in the current space.',
+      summary: 'Embed texts, in the current space or another.',
       body: bodySchema(EMBED_BODY),
       async run({ body }) {
         checkRequired(body, ['texts']);
         checkOptions(EMBED_BODY, body);
-        const { texts, side } = optionValues(EMBED_BODY, body);
-        const { vectors, dimension, space } = await reader.call('embed', {
-          texts: checkTexts(texts!, 'texts'),
-          side,
-        });
+        const { texts, ...values } = optionValues(EMBED_BODY, body);
+        const given = { texts: checkTexts(texts!, 'texts'), ...values };
+        const { vectors, dimension, space } = await reader.call('embed', given);
         return { embeddings: rowsOf(vectors, dimension), dimension, space };
       },
     },
@@ -135,54 +106,21 @@ export function makeRoutes({ reader, writer, model, metrics }: Backend): readonl
       path: '/status',
       summary: 'Describe the store: passages, spaces, ages, progress of a migration.',
       async run() {
+        const server = { readOnly: writer === undefined, answers: answerer?.name ?? null };
         const status = await reader.call('status', {});
-        return { ...status, refresh: status.refresh && { ...status.refresh, ...writer?.refresh } };
+        const refresh = status.refresh && { ...status.refresh, ...writer?.refresh };
+        return { ...status, refresh, server };
       },
     },
     {
-      method: 'post',
-      path: '/v1/embeddings',
-      summary: 'Embed texts, in the format of the OpenAI API.',
-      body: OPENAI_SCHEMA,
-      run: ({ body }) => openAiEmbeddings(body, reader, model),
-    },
-    {
       method: 'get',
-      path: '/v1/models',
-      summary: 'List the model, in the format of the OpenAI API.',
-      run: async () => ({
-        object: 'list',
-        data: [{ id: model, object: 'model', created: 0, owned_by: 'undrift' }],
-      }),
+      path: '/ages',
+      summary: 'Count the passages by the versions of their vectors, in at most 600 blocks.',
+      run: ages,
     },
+    answerRoute(backend, ({ body, signal }) => find(ANSWER_BODY, { body, signal })),
+    ...openAiRoutes(backend),
   ];
-}
-
-/** Time in which found passages are collected before the refresh is told of them, in milliseconds. */
-const NOTICE_MS = 250;
-
-/** Makes the function that tells the refresh which passages searches have found. */
-function noticing(writer: StoreThread): (pids: readonly number[]) => void {
-  let found: number[] = [];
-  return (pids) => {
-    if (writer.refresh?.stale === 0) return;
-    if (found.length === 0) {
-      setTimeout(() => {
-        writer.call('notice', { pids: found }).catch(() => {});
-        found = [];
-      }, NOTICE_MS).unref();
-    }
-    found.push(...pids);
-  };
-}
-
-function addRefreshMetrics(metrics: Metrics, writer: StoreThread): void {
-  const gauge = (name: string, help: string, read: (refresh: LiveRefresh) => number) =>
-    metrics.gauge(name, help, () => (writer.refresh ? read(writer.refresh) : 0));
-  gauge('undrift_stale_passages', 'Passages to embed by the current model.', ({ stale }) => stale);
-  gauge('undrift_refresh_queue', 'Stale passages that searches have found.', ({ queue }) => queue);
-  gauge('undrift_refreshed_passages', 'Passages embedded since the start.', ({ embedded }) => embedded);
-  gauge('undrift_refresh_rate', 'Passages embedded per second.', ({ rate }) => rate?.passagesPerSecond ?? 0);
 }
 
 const secondsSince = (startMs: number): number => Number(((performance.now() - startMs) / 1000).toFixed(4));
@@ -206,97 +144,35 @@ function rowsOf(vectors: Float32Array, dimension: number): number[][] {
   );
 }
 
-const PASSAGES_SCHEMA = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['passages'],
-  properties: {
-    passages: {
-      type: 'array',
-      maxItems: MOST_PASSAGES,
-      items: {
-        type: 'object',
-        additionalProperties: false,
-        required: ['id', 'text'],
-        properties: {
-          id: { type: 'string', minLength: 1 },
-          title: { type: 'string' },
-          text: { type: 'string' },
-          metadata: { type: 'object', description: 'further fields, for filters' },
-        },
-      },
-    },
-  },
-};
-
-function passagesIn({ passages, ...others }: Json): PassageInput[] {
-  const [other] = Object.keys(others);
-  if (other !== undefined) throw new UsageError(`unknown field "${other}"`, { help: 'known: passages' });
-  if (!Array.isArray(passages)) throw new UsageError('"passages" must be a list');
-  if (passages.length > MOST_PASSAGES) {
-    throw new UsageError(`"passages" has ${passages.length} items, more than ${MOST_PASSAGES}`, {
-      help: 'send them in several requests, or use undrift index',
-    });
-  }
-  return passages.map((found: unknown, i) => {
-    const fail = (message: string): never => {
-      throw new UsageError(`passages[${i}]: ${message}`);
-    };
-    if (!isObject(found)) return fail('should be an object');
-    const { id, title, text, metadata, ...rest } = found;
-    const [unknown] = Object.keys(rest);
-    if (unknown !== undefined) fail(`unknown field "${unknown}"; known: id, title, text, metadata`);
-    if (typeof id !== 'string' || id === '') return fail('"id" must be a text that is not empty');
-    if (typeof text !== 'string') return fail('"text" must be a text');
-    if (title !== undefined && typeof title !== 'string') return fail('"title" must be a text');
-    if (metadata !== undefined && metadata !== null && !isObject(metadata))
-      return fail('"metadata" must be an object');
-    return { id, title: title as string | undefined, text, metadata: metadata as Json | undefined };
-  });
+/** Reads a search from a body. */
+function searchIn(table: typeof SEARCH_BODY | typeof ANSWER_BODY, body: Json) {
+  checkRequired(body, ['query']);
+  checkOptions(table, body);
+  const { query, filter = [], ...values } = optionValues(table, body);
+  const refuse = (name: string): never => {
+    throw new UsageError(`"${name}" has no effect with "mode": "${values.mode}"`, { help: 'leave it out' });
+  };
+  if (values.mode === 'bm25' && values.space !== undefined) refuse('space');
+  if (values.mode === 'bm25' && values.approximate) refuse('approximate');
+  if (values.mode !== 'hybrid' && values.denseWeight !== undefined) refuse('denseWeight');
+  return { ...values, query: query!, filter: filter.map(parseCondition) };
 }
 
-const OPENAI_SCHEMA = {
-  type: 'object',
-  required: ['input'],
-  properties: {
-    input: { oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] },
-    model: { type: 'string' },
-    encoding_format: { type: 'string', enum: ['float', 'base64'], default: 'float' },
-    dimensions: { type: 'integer', description: 'only the dimension of the model' },
-    user: { type: 'string' },
-    input_type: {
-      type: 'string',
-      enum: ['query', 'document'],
-      default: 'document',
-      description: 'side as which texts are embedded; not part of the OpenAI API',
-    },
-  },
-};
+/** Part of the time that a repeated measurement may take. */
+const SHARE = 0.05;
 
-async function openAiEmbeddings(body: Json, reader: StoreThread, model: string) {
-  const { input, encoding_format: format = 'float', dimensions, input_type: side = 'document' } = body;
-  const texts = typeof input === 'string' ? [input] : input;
-  if (!Array.isArray(texts) || !texts.every((text) => typeof text === 'string')) {
-    throw new UsageError('"input" must be a text or a list of texts', { help: 'token ids are not accepted' });
-  }
-  if (format !== 'float' && format !== 'base64')
-    throw new UsageError('"encoding_format" must be float or base64');
-  if (side !== 'query' && side !== 'document') throw new UsageError('"input_type" must be query or document');
-  const { vectors, dimension, tokens } = await reader.call('embed', {
-    texts: checkTexts(texts, 'input'),
-    side,
-  });
-  if (dimensions !== undefined && dimensions !== dimension) {
-    throw new UsageError(`"dimensions" is ${JSON.stringify(dimensions)}, the model has ${dimension}`);
-  }
-  const data = texts.map((_, index) => {
-    const vector = vectors.subarray(index * dimension, (index + 1) * dimension);
-    const bytes = Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength);
-    return {
-      object: 'embedding',
-      index,
-      embedding: format === 'base64' ? bytes.toString('base64') : Array.from(vector),
-    };
-  });
-  return { object: 'list', data, model, usage: { prompt_tokens: tokens, total_tokens: tokens } };
+/** Makes a function that works at most a twentieth of the time, and otherwise repeats its last result. */
+export function atIntervals<T>(work: () => Promise<T>): () => Promise<T> {
+  let last: Promise<T> | undefined;
+  let nextMs = 0;
+  return () => {
+    if (last && performance.now() < nextMs) return last;
+    nextMs = Number.POSITIVE_INFINITY;
+    const startMs = performance.now();
+    last = work().finally(() => {
+      const endMs = performance.now();
+      nextMs = endMs + (endMs - startMs) / SHARE;
+    });
+    return last;
+  };
 }

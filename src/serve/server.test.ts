@@ -82,6 +82,44 @@ describe('a server', () => {
     expect(asQuery.json.data[0].embedding).toEqual(Array.from(query));
   });
 
+  it('searches and embeds in another space of the store, and names those it knows', async () => {
+    const other = smallRetriever({ kind: 'static', seed: 7 });
+    const space = embeddingSpaceId(other);
+    const store = await Store.open(folder);
+    await indexPassages(store, other, passages, { model: 'other', threads: 1 });
+    await store.close();
+    const stored = await loadRetriever(join(folder, 'encoders', space));
+    const [query, document] = ['query', 'document'] as const;
+    const vectors = await stored.encode(document, [passages[2]!.text], { threads: 1 });
+    const asked = await stored.encode(query, ['array'], { threads: 1 });
+    const expected = asked.reduce((sum, value, i) => sum + value * vectors[i]!, 0);
+    const body = { query: 'array', mode: 'dense', topK: 4 };
+    await expect
+      .poll(async () => (await send('POST', '/search', { ...body, space })).status, { timeout: 10_000 })
+      .toBe(200);
+    const found = (await send('POST', '/search', { ...body, space })).json;
+    expect(found.space).toBe(space);
+    const scores = new Map(found.results.map(({ id, score }: { id: string; score: number }) => [id, score]));
+    expect(scores.get('p2')).toBeCloseTo(expected, 5);
+    const current = (await send('POST', '/search', body)).json.results;
+    expect(current.find(({ id }: { id: string }) => id === 'p2').score).not.toBeCloseTo(expected, 3);
+    const embedded = await send('POST', '/embed', { texts: [passages[2]!.text], space });
+    expect(embedded.json).toMatchObject({ space, embeddings: [Array.from(vectors)] });
+    const named = await send('POST', '/v1/embeddings', { input: passages[2]!.text, model: 'other' });
+    expect(named.json).toMatchObject({ model: 'other', data: [{ embedding: Array.from(vectors) }] });
+    const unknown = await send('POST', '/search', { ...body, space: 'none' });
+    expect(unknown.json.error).toMatchObject({
+      message: 'the store has no embedding space none',
+      help: expect.stringContaining(`${space} (other)`),
+    });
+  });
+
+  it('counts passages by the ages of their vectors', async () => {
+    const { json } = await send('GET', '/ages');
+    expect(json).toMatchObject({ missing: 0, versions: [{ model: 'small', current: true }] });
+    expect(json.cells.length).toBe(json.passages);
+  });
+
   it('takes changes, and finds them at once', async () => {
     const added = await send('POST', '/passages', { passages: [{ id: 'new', text: 'wholly new encoding' }] });
     expect(added.json).toMatchObject({ added: 1, embedded: 1 });
@@ -104,15 +142,20 @@ describe('a server', () => {
   it('describes itself', async () => {
     expect((await send('GET', '/health')).json).toEqual({ ok: true });
     expect((await send('GET', '/status')).json).toMatchObject({
-      spaces: [{ model: 'small', share: 1, current: true }],
+      spaces: [
+        { model: 'small', share: 1, current: true },
+        { model: 'other', current: false },
+      ],
     });
-    expect((await send('GET', '/v1/models')).json.data).toMatchObject([{ id: 'small' }]);
+    expect((await send('GET', '/v1/models')).json.data).toMatchObject([{ id: 'small' }, { id: 'other' }]);
     const { paths } = (await send('GET', '/openapi.json')).json;
     expect(Object.keys(paths)).toEqual([
       '/search',
       '/embed',
       '/passages',
       '/status',
+      '/ages',
+      '/answer',
       '/v1/embeddings',
       '/v1/models',
     ]);
@@ -149,6 +192,18 @@ describe('a server', () => {
       400,
       { query: 'x', mode: 'dense', approximate: true },
       /no index for approximate/,
+    ],
+    [
+      'a space for words',
+      400,
+      { query: 'x', mode: 'bm25', space: 'x' },
+      /"space" has no effect with "mode": "bm25"/,
+    ],
+    [
+      'a weight of one part',
+      400,
+      { query: 'x', mode: 'dense', denseWeight: 0.5 },
+      /"denseWeight" has no effect/,
     ],
     ['a large body', 413, { query: 'x'.repeat(30_000) }, /larger than 20000 bytes/],
   ])('refuses %s', async (_, status, body, message) => {

@@ -6,6 +6,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { RefreshOptions } from '../migration/lazy-refresh.ts';
 import { HEAD, Store } from '../store/store.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
+import type { Answerer } from './answer/answerer.ts';
 import { makeApp } from './app.ts';
 import { Metrics } from './metrics.ts';
 import { StoreThread } from './worker-client.ts';
@@ -31,6 +32,8 @@ export interface ServeOptions {
    * that only reads does not refresh.
    */
   readonly refresh?: RefreshOptions | false | undefined;
+  /** Language model that answers questions from passages. Default none. */
+  readonly answerer?: Answerer | undefined;
   /** Version that the OpenAPI document names. Default 0. */
   readonly version?: string | undefined;
 }
@@ -70,8 +73,6 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
     });
   }
   const store = await Store.open(folder);
-  const { current, spaces } = store.head;
-  const model = spaces.find(({ id }) => id === current)?.model ?? 'none';
   await store.close();
   const reader = await StoreThread.start({ folder, threads });
   const writer = readOnly
@@ -79,8 +80,9 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
     : await StoreThread.start({ folder, threads, refresh: refresh || undefined });
   await reader.call('reload', {});
   const metrics = new Metrics();
+  const closing = new AbortController();
   const app = makeApp(
-    { reader, writer, model, metrics },
+    { reader, writer, answerer: options.answerer, closing: closing.signal, metrics },
     {
       token,
       maxBodyBytes: options.maxBodyBytes ?? 4 << 20,
@@ -105,6 +107,7 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     async close() {
       clearInterval(watching);
+      closing.abort();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       await closed;

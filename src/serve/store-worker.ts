@@ -1,11 +1,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { ageMap } from '../store/age-map.ts';
 import { indexPassages } from '../store/index-passages.ts';
 import { removePassages } from '../store/maintain.ts';
 import { Store } from '../store/store.ts';
-import { StoreSearcher } from '../store/store-searcher.ts';
 import { storeStatus } from '../store/store-status.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { BackgroundRefresh } from './background-refresh.ts';
+import { Searchers } from './searchers.ts';
 import type { CallName, WorkerCalls, WorkerError, WorkerRequest, WorkerSettings } from './worker-messages.ts';
 
 // A thread of its own that searches or changes a store, so that the thread of the HTTP server never waits for a model.
@@ -13,23 +14,25 @@ import type { CallName, WorkerCalls, WorkerError, WorkerRequest, WorkerSettings 
 const { folder, threads, refresh: refreshOptions } = workerData as WorkerSettings;
 const compute = { ...(threads !== undefined && { threads }) };
 const store = await Store.open(folder);
-const searcher = new StoreSearcher(store, compute);
+const searchers = new Searchers(store, compute);
 
 const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise<WorkerCalls[C]['result']> } =
   {
-    search: ({ texts, options }) => searcher.searchAll(texts, options),
-    async embed({ texts, side }) {
-      const { retriever, space } = await searcher.model();
+    search: async ({ texts, options, space }) => (await searchers.of(space)).searchAll(texts, options),
+    async embed({ texts, side, space: wanted }) {
+      const { retriever, space } = await (await searchers.of(wanted)).model();
       const tokens = retriever.tokenize(side, texts.length, (row) => texts[row]!);
       const vectors = await retriever.encodeTokens(side, tokens, compute);
       return { vectors, dimension: retriever.dimension, tokens: tokens.totalTokens, space };
     },
     async upsert({ passages }) {
-      const { retriever } = await searcher.model();
+      const { retriever } = await searchers.current.model();
       return await indexPassages(store, retriever, passages, compute);
     },
     remove: async ({ ids }) => ({ removed: await removePassages(store, ids) }),
     status: () => storeStatus(store),
+    ages: () => ageMap(store),
+    spaces: async () => ({ current: store.head.current, spaces: store.head.spaces }),
     async notice({ pids }) {
       refresh?.notice(pids);
       return {};
@@ -40,7 +43,7 @@ const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise
     },
     async reload() {
       await store.reload();
-      if (store.head.current !== null) await searcher.warm();
+      await searchers.reload();
       return {};
     },
   };
@@ -61,6 +64,15 @@ async function answer({ id, call, values }: WorkerRequest): Promise<void> {
   }
 }
 
+/** Calls that read the tables alone. They wait for nothing, since LanceDB reads in threads of its own. */
+const BESIDE: readonly CallName[] = ['status', 'ages', 'spaces'];
+const beside = new Set<Promise<void>>();
+
+function answerBeside(request: WorkerRequest): void {
+  const answered = answer(request).finally(() => beside.delete(answered));
+  beside.add(answered);
+}
+
 // One call at a time: a second one would take memory and no less time.
 let last: Promise<unknown> = Promise.resolve();
 function inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -73,7 +85,7 @@ const refresh =
   refreshOptions &&
   new BackgroundRefresh({
     store,
-    model: () => searcher.model(),
+    model: () => searchers.current.model(),
     exclusively: inTurn,
     compute,
     options: refreshOptions,
@@ -84,7 +96,8 @@ async function close(): Promise<void> {
   // Before its turn, because the refresh takes turns until it has ended.
   await refresh?.close();
   await inTurn(async () => {
-    await searcher.dispose();
+    await Promise.all(beside);
+    await searchers.dispose();
     await store.close();
     parentPort!.close();
   });
@@ -92,6 +105,7 @@ async function close(): Promise<void> {
 
 parentPort!.on('message', (request: WorkerRequest | 'close') => {
   if (request === 'close') void close();
+  else if (BESIDE.includes(request.call)) answerBeside(request);
   else void inTurn(() => answer(request));
 });
 parentPort!.postMessage({ id: 0, result: {} });

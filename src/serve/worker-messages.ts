@@ -1,21 +1,31 @@
 import type { RefreshOptions } from '../migration/lazy-refresh.ts';
 import type { Side } from '../models/retriever/retriever.ts';
+import type { AgeMap } from '../store/age-map.ts';
 import type { IndexCounts } from '../store/index-passages.ts';
 import type { PassageInput } from '../store/passage-input.ts';
+import type { StoredSpace } from '../store/store-head.ts';
 import type { StoreHit, StoreSearchOptions } from '../store/store-searcher.ts';
 import type { StoreStatus } from '../store/store-status.ts';
 import type { LiveRefresh } from './background-refresh.ts';
 
 /** Calls that a worker answers: arguments and result of each. */
 export interface WorkerCalls {
-  /** Searches for several texts with the same options. */
+  /** Searches for several texts with the same options, in a space or the current one. */
   search: {
-    arguments: { readonly texts: readonly string[]; readonly options: StoreSearchOptions };
+    arguments: {
+      readonly texts: readonly string[];
+      readonly options: StoreSearchOptions;
+      readonly space?: string | undefined;
+    };
     result: readonly (readonly StoreHit[])[];
   };
-  /** Embeds texts in the current space. */
+  /** Embeds texts, in a space or the current one. */
   embed: {
-    arguments: { readonly texts: readonly string[]; readonly side: Side };
+    arguments: {
+      readonly texts: readonly string[];
+      readonly side: Side;
+      readonly space?: string | undefined;
+    };
     result: {
       /** f32[texts, dimension]. */
       readonly vectors: Float32Array;
@@ -34,6 +44,13 @@ export interface WorkerCalls {
   notice: { arguments: { readonly pids: readonly number[] }; result: Record<string, never> };
   /** Lets the refresh look at what others have committed. */
   look: { arguments: Record<string, never>; result: Record<string, never> };
+  /** Counts passages by the ages of their vectors. */
+  ages: { arguments: Record<string, never>; result: AgeMap };
+  /** Lists the embedding spaces. */
+  spaces: {
+    arguments: Record<string, never>;
+    result: { readonly current: string | null; readonly spaces: readonly StoredSpace[] };
+  };
   /** Reads what others have committed, and loads model and vectors. */
   reload: { arguments: Record<string, never>; result: Record<string, never> };
 }

@@ -63,7 +63,13 @@ it('has no more cells than asked for, and no more versions than a few for each s
   const { cells, versions, missing } = await ageMap(store, 7);
   expect(cells.length).toBeLessThanOrEqual(7);
   expect(cells.reduce((sum, { passages }) => sum + passages, 0)).toBe(100);
-  expect(versions.map(({ steps }) => steps)).toEqual([[80, 99], [60, 79], [40, 59], [20, 39], [0, 19]]);
+  expect(versions.map(({ steps }) => steps)).toEqual([
+    [80, 99],
+    [60, 79],
+    [40, 59],
+    [20, 39],
+    [0, 19],
+  ]);
   expect(versions.map(({ passages }) => passages)).toEqual([20, 20, 20, 20, 20]);
   expect(missing).toBe(0);
 });

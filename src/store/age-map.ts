@@ -1,6 +1,7 @@
 import type { EmbeddingTable } from './embedding-table.ts';
 import { PassageSet } from './passage-set.ts';
 import type { Store } from './store.ts';
+import { bridgesTo } from './vector-source.ts';
 
 /** Version of an encoder, or a range of training steps of one, as the maker of a part of a store's vectors. */
 export interface AgeVersion {
@@ -56,12 +57,12 @@ export async function ageMap(store: Store, cells = 600): Promise<AgeMap> {
   const inCell = new Int32Array(count);
   for await (const pids of passages.pids()) for (const pid of pids) inCell[cellOf(pid)]! += 1;
 
-  // The order of `openVectors`: vectors of the current space, then those of the latest bridge.
-  const sources = bridges.filter(({ to }) => to === current).map(({ from }) => from);
   const found = new PassageSet(nextPassage);
   const times = new Float64Array(count);
   const versions: (AgeVersion & { readonly counts: Int32Array })[] = [];
-  for (const id of current === null ? [] : [current, ...sources.reverse()]) {
+  // The order in which a search prefers them.
+  const order = current === null ? [] : [current, ...bridgesTo(bridges, current).map(({ from }) => from)];
+  for (const id of order) {
     const { model, steps: trained } = head.spaces.find((space) => space.id === id)!;
     const measured = await stepRanges(embeddings(id));
     const ranges: typeof measured = measured.length > 0 ? measured : [[trained, trained]];

@@ -54,17 +54,6 @@ export class EmbeddingTable {
     }
   }
 
-  /** Streams the stamps of all embeddings: numbers of passages, training steps, and times in milliseconds since 1970. */
-  async *stamps(): AsyncGenerator<Omit<EmbeddingRows, 'vectors'>> {
-    for await (const batch of this.table.query().select(['pid', 'step', 'time'])) {
-      yield {
-        pids: batch.getChild('pid')!.toArray() as Int32Array,
-        steps: batch.getChild('step')!.toArray() as Int32Array,
-        times: batch.getChild('time')!.toArray() as Float64Array,
-      };
-    }
-  }
-
   /** Streams embeddings by the numbers of their passages, in the order of the table within each thousand. */
   async *read(pids: readonly number[]): AsyncGenerator<EmbeddingRows> {
     for (const part of inParts(pids)) {

@@ -1,0 +1,32 @@
+import type { Context } from 'hono';
+import { UndriftError, UsageError } from '../util/errors.ts';
+import { type FailureStatus, HttpError } from './http-error.ts';
+
+/** Makes the answer to a request that fails, in the shape of the OpenAI API's errors, with a help of our own. */
+export function failure(
+  context: Context,
+  status: FailureStatus,
+  message: string,
+  { help, code, param }: Pick<HttpError, 'help' | 'code' | 'param'> = NOTHING,
+): Response {
+  const error = { message, type: typeOf(status), param: param ?? null, code: code ?? null };
+  return context.json({ error: { ...error, ...(help !== undefined && { help }) } }, status);
+}
+
+/** Makes the answer to a request whose work has thrown an error. */
+export function failureOf(error: Error, context: Context): Response {
+  if (!(error instanceof UndriftError)) {
+    return failure(context, 500, error.name === 'AbortError' ? 'the client has left' : 'internal error');
+  }
+  const [message] = error.message.split('\n  help: ');
+  if (error instanceof HttpError) return failure(context, error.status, message!, error);
+  const status = error instanceof UsageError ? 400 : 500;
+  return failure(context, status, message!, { ...NOTHING, help: error.help });
+}
+
+const NOTHING = { help: undefined, code: undefined, param: undefined };
+
+function typeOf(status: FailureStatus): string {
+  if (status >= 500) return 'server_error';
+  return status === 401 ? 'authentication_error' : 'invalid_request_error';
+}
