@@ -22,13 +22,14 @@ export {
   rollBack,
   startMigration,
 } from './migration/migrate-store.ts';
-export { type EmbeddedPart, type RowKeeper, storeKeeper } from './migration/row-keeper.ts';
+export { type EmbeddedPart, type ModelUse, type RowKeeper, storeKeeper } from './migration/row-keeper.ts';
 export { type FusedRows, fuseRanks, fuseScores, type RankedRows } from './search/fusion.ts';
 export type { EmbeddingRows, PassageRow } from './store/columns.ts';
 export type {
   ApproximateKind,
   ApproximateOptions,
   EmbeddingTable,
+  RowVersions,
   ScoredRows,
 } from './store/embedding-table.ts';
 export {

@@ -47,6 +47,9 @@ export interface RowKeeper {
   save(record: RefreshRecord): Promise<void>;
 }
 
+/** Works with a model that belongs to someone else, who does not free it meanwhile. */
+export type ModelUse = <T>(work: (retriever: Retriever) => Promise<T>) => Promise<T>;
+
 /** Largest distance of two unit vectors, squared: the drift of a passage without a vector. */
 const NO_VECTOR = 4;
 
@@ -54,12 +57,12 @@ const NO_VECTOR = 4;
  * Makes the keeper of a store's vectors in the space of a model. Rows are stale if they have no vector in this space, or one of an
  * earlier training step.
  *
- * @param model  model of the space, or a function that loads it when the first rows are embedded
+ * @param model  model of the space, or a function that works with it, called for every part of the rows
  * @throws UndriftError if the store does not have the space
  */
 export function storeKeeper(
   store: Store,
-  model: Retriever | (() => Promise<Retriever>),
+  model: Retriever | ModelUse,
   space: string,
   compute: ComputeOptions = {},
 ): RowKeeper {
@@ -80,8 +83,8 @@ export function storeKeeper(
       const fresh = await snapshot.embeddings(space).having(rows, steps);
       const passages = await snapshot.passages.read(rows.filter((pid) => !fresh.has(pid)));
       const texts = passages.map(({ title, text }) => joinTitle(title, text));
-      const retriever = typeof model === 'function' ? await model() : model;
-      return { passages, vectors: await retriever.encode('document', texts, compute) };
+      const encode = (retriever: Retriever) => retriever.encode('document', texts, compute);
+      return { passages, vectors: await (typeof model === 'function' ? model(encode) : encode(model)) };
     },
     put: (parts) =>
       store.commit(async (draft) => {

@@ -3,7 +3,7 @@ import { COMMON_RANGES } from '../util/common-options.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
 import { checkOption } from '../util/option-table.ts';
 import { BlockSearch, checkRows } from './block-search.ts';
-import type { SearchIndex, SearchOptions, SearchResult } from './search-index.ts';
+import { checkSpace, type SearchIndex, type SearchOptions, type SearchResult } from './search-index.ts';
 
 /** Options of `ExactIndex.create`. */
 export interface ExactIndexOptions extends ComputeOptions {
@@ -92,15 +92,4 @@ export class ExactIndex implements SearchIndex {
   async dispose(): Promise<void> {
     await this.blocks.dispose();
   }
-}
-
-/** Checks that queries are of the space of the index, where both are known. */
-function checkSpace(index: string | undefined, queries: string | undefined): void {
-  if (index === undefined || queries === undefined || index === queries) return;
-  throw new UsageError(
-    `the index holds vectors of the embedding space ${index}, the queries are of ${queries}`,
-    {
-      help: 'encode the documents again with the model of the queries, or the queries with that of the documents',
-    },
-  );
 }

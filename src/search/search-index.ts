@@ -1,4 +1,5 @@
 import type { RowOrder } from '../text/row-heap.ts';
+import { UsageError } from '../util/errors.ts';
 import type { Progress } from '../util/progress.ts';
 
 /** Best rows of B queries, best first. Query b owns the places `[b * k, (b + 1) * k)` of both arrays. */
@@ -42,4 +43,15 @@ export interface SearchIndex {
   search(queries: Float32Array, k: number, options?: SearchOptions): Promise<SearchResult>;
   /** Frees memory that the index holds outside of JavaScript's heap. */
   dispose(): Promise<void>;
+}
+
+/** Checks that queries are of the space of the index, where both are known. */
+export function checkSpace(index: string | undefined, queries: string | undefined): void {
+  if (index === undefined || queries === undefined || index === queries) return;
+  throw new UsageError(
+    `the index holds vectors of the embedding space ${index}, the queries are of ${queries}`,
+    {
+      help: 'encode the documents again with the model of the queries, or the queries with that of the documents',
+    },
+  );
 }

@@ -1,5 +1,5 @@
 import { LazyRefresh, type RefreshOptions, type RefreshStatus } from '../migration/lazy-refresh.ts';
-import { storeKeeper } from '../migration/row-keeper.ts';
+import { type ModelUse, storeKeeper } from '../migration/row-keeper.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { Store } from '../store/store.ts';
@@ -14,8 +14,8 @@ export interface LiveRefresh extends RefreshStatus {
 /** Parts that a {@link BackgroundRefresh} works with. */
 export interface RefreshParts {
   readonly store: Store;
-  /** Loads the model of the current space. */
-  readonly model: () => Promise<{ retriever: Retriever; space: string }>;
+  /** Works with the model of the current space. */
+  readonly useModel: <T>(work: (retriever: Retriever, space: string) => Promise<T>) => Promise<T>;
   /** Runs work apart from the other work of the thread. */
   readonly exclusively: <T>(work: () => Promise<T>) => Promise<T>;
   readonly compute: ComputeOptions;
@@ -85,17 +85,17 @@ export class BackgroundRefresh {
 
   /** Embeds what is stale now. */
   private async pass(): Promise<void> {
-    const { store, exclusively, compute, options, model } = this.parts;
+    const { store, exclusively, compute, options, useModel } = this.parts;
     const { current } = store.head;
     if (current === null || this.isClosed) return;
     this.controller = new AbortController();
     if (this.refresh?.space !== current) {
-      const retriever = async () => {
-        const { retriever, space } = await model();
-        if (space !== current) throw new UndriftError(`the store is in another space now: ${space}`);
-        return retriever;
-      };
-      const keeper = storeKeeper(store, retriever, current, compute);
+      const useCurrent: ModelUse = (work) =>
+        useModel(async (retriever, space) => {
+          if (space !== current) throw new UndriftError(`the store is in another space now: ${space}`);
+          return await work(retriever);
+        });
+      const keeper = storeKeeper(store, useCurrent, current, compute);
       this.refresh = new LazyRefresh(keeper, { ...options, exclusively, onCommit: () => this.report() });
       await this.refresh.load();
     } else await this.refresh.reload();

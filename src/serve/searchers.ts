@@ -46,15 +46,17 @@ export class Searchers {
     return this.other.searcher;
   }
 
-  /** Loads model and vectors of the current space, and frees those of a space that is gone or has become the current one. */
+  /** Reads what others have committed, and loads it for the current space. Searches go on meanwhile. */
   async reload(): Promise<void> {
-    const { current } = this.store.head;
+    await this.current.reload();
+  }
+
+  /** Frees what was loaded of a space that is gone or has become the current one. No call must use it meanwhile. */
+  async freeUnused(): Promise<void> {
     const { other } = this;
-    if (other && (other.space === current || !this.store.space(other.space))) {
-      this.other = undefined;
-      await other.searcher.dispose();
-    }
-    if (current !== null) await this.current.warm();
+    if (!other || (other.space !== this.store.head.current && this.store.space(other.space))) return;
+    this.other = undefined;
+    await other.searcher.dispose();
   }
 
   /** Frees all models and vectors. */

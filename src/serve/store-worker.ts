@@ -19,16 +19,14 @@ const searchers = new Searchers(store, compute);
 const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise<WorkerCalls[C]['result']> } =
   {
     search: async ({ texts, options, space }) => (await searchers.of(space)).searchAll(texts, options),
-    async embed({ texts, side, space: wanted }) {
-      const { retriever, space } = await (await searchers.of(wanted)).model();
-      const tokens = retriever.tokenize(side, texts.length, (row) => texts[row]!);
-      const vectors = await retriever.encodeTokens(side, tokens, compute);
-      return { vectors, dimension: retriever.dimension, tokens: tokens.totalTokens, space };
-    },
-    async upsert({ passages }) {
-      const { retriever } = await searchers.current.model();
-      return await indexPassages(store, retriever, passages, compute);
-    },
+    embed: async ({ texts, side, space: wanted }) =>
+      await (await searchers.of(wanted)).useModel(async (retriever, space) => {
+        const tokens = retriever.tokenize(side, texts.length, (row) => texts[row]!);
+        const vectors = await retriever.encodeTokens(side, tokens, compute);
+        return { vectors, dimension: retriever.dimension, tokens: tokens.totalTokens, space };
+      }),
+    upsert: ({ passages }) =>
+      searchers.current.useModel((retriever) => indexPassages(store, retriever, passages, compute)),
     remove: async ({ ids }) => ({ removed: await removePassages(store, ids) }),
     status: () => storeStatus(store),
     ages: () => ageMap(store),
@@ -42,8 +40,8 @@ const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise
       return {};
     },
     async reload() {
-      await store.reload();
       await searchers.reload();
+      void inTurn(() => searchers.freeUnused());
       return {};
     },
   };
@@ -73,8 +71,10 @@ function answerBeside(request: WorkerRequest): void {
   beside.add(answered);
 }
 
-// One call at a time: a second one would take memory and no less time.
+// One call at a time: a second one would take memory and no less time. Only commits of others are read beside them, so that searches
+// go on meanwhile.
 let last: Promise<unknown> = Promise.resolve();
+let reloads: Promise<unknown> = Promise.resolve();
 function inTurn<T>(work: () => Promise<T>): Promise<T> {
   const result = last.then(work);
   last = result.catch(() => {});
@@ -85,7 +85,7 @@ const refresh =
   refreshOptions &&
   new BackgroundRefresh({
     store,
-    model: () => searchers.current.model(),
+    useModel: (work) => searchers.current.useModel(work),
     exclusively: inTurn,
     compute,
     options: refreshOptions,
@@ -94,7 +94,7 @@ const refresh =
 
 async function close(): Promise<void> {
   // Before its turn, because the refresh takes turns until it has ended.
-  await refresh?.close();
+  await Promise.all([refresh?.close(), reloads]);
   await inTurn(async () => {
     await Promise.all(beside);
     await searchers.dispose();
@@ -106,6 +106,7 @@ async function close(): Promise<void> {
 parentPort!.on('message', (request: WorkerRequest | 'close') => {
   if (request === 'close') void close();
   else if (BESIDE.includes(request.call)) answerBeside(request);
+  else if (request.call === 'reload') reloads = reloads.then(() => answer(request));
   else void inTurn(() => answer(request));
 });
 parentPort!.postMessage({ id: 0, result: {} });

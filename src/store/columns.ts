@@ -85,11 +85,17 @@ export function embeddingSchema({ arrow }: Lance, dimension: number): Schema {
     new Field('vector', new FixedSizeList(dimension, new Field('item', new Float32(), true)), false),
     new Field('step', new Int32(), false),
     new Field('time', new Float64(), false),
+    new Field('version', new Int32(), false),
   ]);
 }
 
-/** Converts embeddings to columns; the numbers are not copied. */
-export function embeddingColumns(lance: Lance, rows: EmbeddingRows): ArrowTable {
+/**
+ * Converts embeddings to columns; the numbers are not copied.
+ *
+ * @param versions  version of the table that each row is written for. A row of equal number and version is equal in all versions of
+ *   the table, so that a reader of an earlier one knows what has changed.
+ */
+export function embeddingColumns(lance: Lance, rows: EmbeddingRows, versions: Int32Array): ArrowTable {
   const { Field, FixedSizeList, Float32, Float64, Int32, makeData, RecordBatch, Struct, Table } = lance.arrow;
   const { pids, vectors, steps, times } = rows;
   const length = pids.length;
@@ -102,6 +108,7 @@ export function embeddingColumns(lance: Lance, rows: EmbeddingRows): ArrowTable 
     makeData({ type: list, length, nullCount: 0, child }),
     makeData({ type: new Int32(), data: steps, length, nullCount: 0 }),
     makeData({ type: new Float64(), data: times, length, nullCount: 0 }),
+    makeData({ type: new Int32(), data: versions, length, nullCount: 0 }),
   ];
   const data = makeData({ type: new Struct(schema.fields), length, nullCount: 0, children });
   return new Table([new RecordBatch(schema, data)]);

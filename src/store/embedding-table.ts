@@ -15,6 +15,13 @@ export interface ApproximateOptions {
   readonly refine?: number | undefined;
 }
 
+/** Numbers of passages, each with the version of the table that its row was written for. */
+export interface RowVersions {
+  readonly pids: Int32Array;
+  /** Versions. A row of equal number and version is equal in all versions of the table. */
+  readonly versions: Int32Array;
+}
+
 /** Rows of the best scores, best first. */
 export interface ScoredRows {
   readonly pids: Int32Array;
@@ -72,9 +79,19 @@ export class EmbeddingTable {
     return found;
   }
 
+  /** Streams the numbers of the passages with the version of the table that each row was written for. */
+  async *versions(): AsyncGenerator<RowVersions> {
+    for await (const batch of this.table.query().select(['pid', 'version'])) {
+      yield {
+        pids: batch.getChild('pid')!.toArray() as Int32Array,
+        versions: batch.getChild('version')!.toArray() as Int32Array,
+      };
+    }
+  }
+
   /** Appends embeddings of passages that have none. */
   async add(rows: EmbeddingRows): Promise<void> {
-    if (rows.pids.length > 0) await this.table.add(embeddingColumns(this.lance, rows));
+    if (rows.pids.length > 0) await this.table.add(await this.columns(rows));
   }
 
   /** Adds embeddings, in place of those that the passages have if these are of an earlier step. */
@@ -84,7 +101,7 @@ export class EmbeddingTable {
       .mergeInsert('pid')
       .whenMatchedUpdateAll({ where: 'target.step <= source.step' })
       .whenNotMatchedInsertAll()
-      .execute(embeddingColumns(this.lance, rows));
+      .execute(await this.columns(rows));
   }
 
   /** Removes the embeddings of passages. */
@@ -168,10 +185,17 @@ export class EmbeddingTable {
   private async rewrite(): Promise<void> {
     let mode: 'overwrite' | 'append' = 'overwrite';
     // The query reads the version of its start, whatever is written meanwhile.
-    for await (const part of this.stream()) {
-      await this.table.add(embeddingColumns(this.lance, part), { mode });
+    for await (const batch of this.table.query()) {
+      const versions = batch.getChild('version')!.toArray() as Int32Array;
+      await this.table.add(embeddingColumns(this.lance, this.rowsOf(batch), versions), { mode });
       mode = 'append';
     }
+  }
+
+  /** Columns of rows that the next version of the table holds. */
+  private async columns(rows: EmbeddingRows) {
+    const next = (await this.table.version()) + 1;
+    return embeddingColumns(this.lance, rows, new Int32Array(rows.pids.length).fill(next));
   }
 
   private rowsOf(batch: RecordBatch): EmbeddingRows {

@@ -1,16 +1,17 @@
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { type FusedRows, fuseRanks, fuseScores, type RankedRows } from '../search/fusion.ts';
-import type { SearchIndex, SearchResult } from '../search/search-index.ts';
 import { UsageError } from '../util/errors.ts';
+import { SharedResource } from '../util/shared-resource.ts';
+import { searchDense } from './dense-search.ts';
 import type { ApproximateOptions } from './embedding-table.ts';
 import { filterSql, type MetadataFilter } from './filter.ts';
+import { inGroups } from './in-groups.ts';
 import { PassageRows } from './passage-input.ts';
 import type { StoredPassage } from './passage-table.ts';
-import type { Store, StoreSnapshot } from './store.ts';
-import { loadEncoder } from './stored-encoder.ts';
-import { openStoredIndex, type StoredIndexOptions } from './stored-index.ts';
-import { openVectors, type VectorSource } from './vector-source.ts';
+import type { Store } from './store.ts';
+import type { StoreHead } from './store-head.ts';
+import { StoreView, type ViewOptions } from './store-view.ts';
 
 /** Way of finding passages. */
 export type SearchMode = 'dense' | 'bm25' | 'hybrid';
@@ -54,33 +55,23 @@ export interface SearcherOptions extends ComputeOptions {
   readonly memoryBytes?: number | undefined;
 }
 
-/** Index over the vectors of a snapshot. */
-interface OpenIndex {
-  readonly snapshot: StoreSnapshot;
-  readonly source: Promise<VectorSource>;
-  readonly index: Promise<SearchIndex>;
-}
-
-async function free(open: OpenIndex | undefined): Promise<void> {
-  await (await open?.index)?.dispose();
-  await (await open?.source)?.dispose();
-}
-
 /** Searches a store. It keeps the model of the current space and, if they fit, its vectors in memory. */
 export class StoreSearcher {
   private readonly store: Store;
-  private readonly options: SearcherOptions;
-  private readonly compute: ComputeOptions;
-  private readonly indexOptions: StoredIndexOptions;
-  private encoder: { space: string; retriever: Promise<Retriever> } | undefined;
-  private exact: OpenIndex | undefined;
+  private readonly space: string | undefined;
+  private readonly options: ViewOptions;
+  /** View of the commit that searches read. */
+  private view: SharedResource<StoreView> | undefined;
+  /** Head of that commit. */
+  private head: StoreHead | undefined;
+  private following: Promise<void> | undefined;
+  private reloads = 0;
 
   constructor(store: Store, options: SearcherOptions = {}) {
-    const { memoryBytes: _, space: __, corrected: ___, ...compute } = options;
+    const { space, corrected, memoryBytes, ...compute } = options;
     this.store = store;
-    this.options = options;
-    this.compute = compute;
-    this.indexOptions = { ...compute, memoryBytes: options.memoryBytes };
+    this.space = space;
+    this.options = { corrected, memoryBytes, compute };
   }
 
   /**
@@ -96,17 +87,20 @@ export class StoreSearcher {
   /** Finds passages for several texts; see {@link StoreSearcher.search}. */
   async searchAll(texts: readonly string[], options: StoreSearchOptions = {}): Promise<StoreHit[][]> {
     if (texts.some((text) => text.trim() === '')) throw new UsageError('the text to search for is empty');
-    const snapshot = await this.store.snapshot();
-    const rankings = await this.rankAll(snapshot, texts, options);
-    const pids = [...new Set(rankings.flatMap(({ rows }) => rows))];
-    const passages = new Map((await snapshot.passages.read(pids)).map((passage) => [passage.pid, passage]));
-    return rankings.map(({ rows, scores, parts }) =>
-      rows.flatMap((pid, i) => {
-        const passage = passages.get(pid);
-        if (!passage) return [];
-        return { ...passage, rank: i + 1, score: scores[i]!, ...(parts && { parts: parts(pid) }) };
-      }),
-    );
+    return await this.withView(async (view) => {
+      const rankings = await this.rankAll(view, texts, options);
+      const pids = [...new Set(rankings.flatMap(({ rows }) => rows))];
+      const passages = new Map(
+        (await view.snapshot.passages.read(pids)).map((passage) => [passage.pid, passage]),
+      );
+      return rankings.map(({ rows, scores, parts }) =>
+        rows.flatMap((pid, i) => {
+          const passage = passages.get(pid);
+          if (!passage) return [];
+          return { ...passage, rank: i + 1, score: scores[i]!, ...(parts && { parts: parts(pid) }) };
+        }),
+      );
+    });
   }
 
   /**
@@ -115,146 +109,185 @@ export class StoreSearcher {
    * @returns  numbers of passages and scores for each text, best first
    */
   async rank(texts: readonly string[], options: StoreSearchOptions = {}): Promise<FusedRows[]> {
-    return await this.rankAll(await this.store.snapshot(), texts, options);
-  }
-
-  private async rankAll(
-    snapshot: StoreSnapshot,
-    texts: readonly string[],
-    options: StoreSearchOptions,
-  ): Promise<Ranking[]> {
-    const { mode = 'hybrid', topK = 10 } = options;
-    const depth = mode === 'hybrid' ? (options.candidates ?? Math.max(100, 10 * topK)) : topK;
-    const dense = mode === 'bm25' ? undefined : await this.dense(snapshot, texts, depth, options);
-    const bm25: RankedRows[] = [];
-    if (mode !== 'dense') {
-      for (const text of texts) bm25.push(await this.bm25(snapshot, text, depth, options));
-    }
-    return texts.map((_, i) => {
-      const both = mode === 'hybrid';
-      const found = both ? fused(dense![i]!, bm25[i]!, options.denseWeight) : (dense ?? bm25)[i]!;
-      return {
-        rows: Array.from(found.rows).slice(0, topK),
-        scores: Array.from(found.scores).slice(0, topK),
-        ...(both && { parts: partsOf(dense![i]!, bm25[i]!) }),
-      };
-    });
+    return await this.withView((view) => this.rankAll(view, texts, options));
   }
 
   /** Embeds texts as queries in the current space: f32[texts, D]. */
   async embed(texts: readonly string[]): Promise<Float32Array> {
-    const { retriever } = await this.model();
-    return await retriever.encode('query', texts, this.compute);
+    return await this.useModel((retriever) => retriever.encode('query', texts, this.options.compute));
   }
 
-  /** Returns the model of the current space. It belongs to the searcher. */
-  async model(): Promise<{ retriever: Retriever; space: string }> {
-    const space = this.currentSpace();
-    if (this.encoder?.space !== space) {
-      const former = this.encoder;
-      this.encoder = { space, retriever: loadEncoder(this.store, space) };
-      if (former) await (await former.retriever).dispose();
+  /**
+   * Works with the model of the current space, which is not freed meanwhile.
+   *
+   * @throws UsageError if the store has no vectors
+   */
+  async useModel<T>(work: (retriever: Retriever, space: string) => Promise<T>): Promise<T> {
+    // The view is let go of at once, so that long work does not hold up a move to the next commit.
+    const { space, model } = await this.withView(async (view) => {
+      const space = spaceOfView(view);
+      return { space, model: await (await view.model(space)).acquire() };
+    });
+    try {
+      return await work(model.value, space);
+    } finally {
+      model.release();
     }
-    return { retriever: await this.encoder.retriever, space };
   }
 
   /** Loads the model and the vectors, so that the next search need not. */
   async warm(): Promise<void> {
-    await this.model();
-    await this.exactIndex(await this.store.snapshot(), this.currentSpace());
-  }
-
-  /** Frees the model and the vectors. */
-  async dispose(): Promise<void> {
-    await (await this.encoder?.retriever)?.dispose();
-    await free(this.exact);
-  }
-
-  private async dense(
-    snapshot: StoreSnapshot,
-    texts: readonly string[],
-    k: number,
-    { filter = [], approximate }: StoreSearchOptions,
-  ): Promise<RankedRows[]> {
-    const space = this.currentSpace();
-    const queries = await this.embed(texts);
-    const condition = filterSql(filter);
-    if (approximate) {
-      if (condition !== undefined) {
-        throw new UsageError('an approximate search takes no filter', { help: 'search exactly' });
-      }
-      const table = snapshot.embeddings(space);
-      if ((await table.approximate()) === undefined) {
-        throw new UsageError('the store has no index for approximate search', {
-          help: 'build one with undrift index --approximate ivf, or search exactly',
-        });
-      }
-      const settings = approximate === true ? {} : approximate;
-      const D = table.dimension;
-      const found: RankedRows[] = [];
-      for (let start = 0; start < queries.length; start += D) {
-        const best = await table.searchApproximately(queries.subarray(start, start + D), k, settings);
-        found.push({ rows: best.pids, scores: best.scores });
-      }
-      return found;
-    }
-    if (condition === undefined) {
-      return splitRows(await (await this.exactIndex(snapshot, space)).search(queries, k), texts.length);
-    }
-    const among = new Set<number>();
-    for await (const pids of snapshot.passages.pids(condition)) for (const pid of pids) among.add(pid);
-    const { corrected } = this.options;
-    const source = await openVectors(this.store, snapshot, space, { ...this.compute, among, corrected });
-    const index = await openStoredIndex(source, this.indexOptions);
-    const found = await index.search(queries, k);
-    await index.dispose();
-    await source.dispose();
-    return splitRows(found, texts.length);
-  }
-
-  private async bm25(
-    snapshot: StoreSnapshot,
-    text: string,
-    k: number,
-    { filter = [] }: StoreSearchOptions,
-  ): Promise<RankedRows> {
-    const terms = new PassageRows(this.store.head.terms).queryTerms(text);
-    const found = await snapshot.passages.search(terms, k, filterSql(filter));
-    return { rows: found.map(({ pid }) => pid), scores: found.map(({ score }) => score) };
-  }
-
-  private async exactIndex(snapshot: StoreSnapshot, space: string): Promise<SearchIndex> {
-    if (this.exact?.snapshot !== snapshot) {
-      const former = this.exact;
-      const { corrected } = this.options;
-      const source = openVectors(this.store, snapshot, space, { ...this.compute, corrected });
-      const index = source.then((vectors) => openStoredIndex(vectors, this.indexOptions));
-      this.exact = { snapshot, source, index };
-      await free(former);
-    }
-    return await this.exact.index;
-  }
-
-  private currentSpace(): string {
-    const current = this.options.space ?? this.store.head.current;
-    if (current !== null) return current;
-    throw new UsageError('the store has no vectors yet', {
-      help: 'undrift index --model MODEL --store STORE',
+    await this.withView(async (view) => {
+      if (view.space === null) return;
+      await view.model(view.space);
+      await view.index(view.space);
     });
   }
+
+  /**
+   * Reads what other processes have committed, and loads what has changed. Searches read the former commit until this is done; they
+   * do not wait.
+   */
+  async reload(): Promise<void> {
+    this.reloads += 1;
+    try {
+      await this.store.reload();
+      await this.follow();
+    } finally {
+      this.reloads -= 1;
+    }
+    await this.warm();
+  }
+
+  /** Frees the model and the vectors, after the searches that have begun. */
+  async dispose(): Promise<void> {
+    await this.following?.catch(() => {});
+    const { view } = this;
+    this.view = undefined;
+    this.head = undefined;
+    await view?.free();
+  }
+
+  /**
+   * Works on one commit: the newest, or the one before it while `reload` loads the newest. If another process has removed tables of
+   * this commit meanwhile, the work is repeated on its successor.
+   */
+  private async withView<T>(work: (view: StoreView) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      let head: StoreHead | undefined;
+      try {
+        await this.followUnlessReloading();
+        head = this.head;
+        return await this.view!.use(work);
+      } catch (error) {
+        if (error instanceof UsageError || attempt === ATTEMPTS) throw error;
+        await this.store.reload();
+        if (this.store.head === head) throw error;
+        await this.follow();
+      }
+    }
+  }
+
+  private async followUnlessReloading(): Promise<void> {
+    const isLate = () => this.view === undefined || (this.reloads === 0 && this.head !== this.store.head);
+    // The first may be on the way to an earlier commit.
+    if (isLate()) await this.follow();
+    if (isLate()) await this.follow();
+  }
+
+  /** Moves to the newest commit. Calls at one time share the work. */
+  private follow(): Promise<void> {
+    this.following ??= this.followNow().finally(() => {
+      this.following = undefined;
+    });
+    return this.following;
+  }
+
+  private async followNow(): Promise<void> {
+    const snapshot = await this.store.snapshot();
+    if (snapshot.head === this.head) return;
+    const space = this.space ?? snapshot.head.current;
+    const { view } = this;
+    const next = view
+      ? await view.use((present) => present.next(snapshot, space))
+      : { view: new StoreView(this.store, snapshot, space, this.options) };
+    if ('move' in next) await view!.change(next.move);
+    else {
+      this.view = new SharedResource(next.view, async (unused) => unused.dispose());
+      // Searches that have begun go on with the former one.
+      void view?.free();
+    }
+    this.head = snapshot.head;
+  }
+
+  private async rankAll(
+    view: StoreView,
+    texts: readonly string[],
+    options: StoreSearchOptions,
+  ): Promise<Ranking[]> {
+    const { mode = 'hybrid', topK = 10, filter = [], approximate = false } = options;
+    const depth = mode === 'hybrid' ? (options.candidates ?? Math.max(100, 10 * topK)) : topK;
+    const condition = filterSql(filter);
+    const byVectors = async (): Promise<RankedRows[]> => {
+      const space = spaceOfView(view);
+      const queries = await (await view.model(space)).use((retriever) =>
+        retriever.encode('query', texts, this.options.compute),
+      );
+      return await searchDense(view, space, {
+        queries,
+        k: depth,
+        condition,
+        approximate: approximate === true ? {} : approximate || undefined,
+      });
+    };
+    const byTerms = async (): Promise<RankedRows[]> => {
+      const rows = new PassageRows(view.snapshot.head.terms);
+      return await inGroups(texts, TERM_SEARCHES, async (text) => {
+        const found = await view.snapshot.passages.search(rows.queryTerms(text), depth, condition);
+        return { rows: found.map(({ pid }) => pid), scores: found.map(({ score }) => score) };
+      });
+    };
+    const [dense, bm25] = await both(
+      mode === 'bm25' ? undefined : byVectors,
+      mode === 'dense' ? undefined : byTerms,
+    );
+    return texts.map((_, i) => {
+      const found = dense && bm25 ? fused(dense[i]!, bm25[i]!, options.denseWeight) : (dense ?? bm25)![i]!;
+      return {
+        rows: Array.from(found.rows).slice(0, topK),
+        scores: Array.from(found.scores).slice(0, topK),
+        ...(dense && bm25 && { parts: partsOf(dense[i]!, bm25[i]!) }),
+      };
+    });
+  }
+}
+
+/** Searches by terms that run at once. */
+const TERM_SEARCHES = 8;
+/** Commits that a search is tried on, if other processes remove what it reads. */
+const ATTEMPTS = 4;
+
+/** Space of a view. @throws UsageError if the store has no vectors */
+function spaceOfView({ space }: StoreView): string {
+  if (space !== null) return space;
+  throw new UsageError('the store has no vectors yet', { help: 'undrift index --model MODEL --store STORE' });
+}
+
+/** Does two works at once, and waits for both also if one of them fails: neither may go on with what is freed afterwards. */
+async function both<A, B>(
+  first: (() => Promise<A>) | undefined,
+  second: (() => Promise<B>) | undefined,
+): Promise<[A | undefined, B | undefined]> {
+  const [a, b] = await Promise.allSettled([first?.(), second?.()]);
+  if (a.status === 'rejected') throw a.reason;
+  if (b.status === 'rejected') throw b.reason;
+  return [a.value, b.value];
 }
 
 /** Ranking of one text, with the parts of its scores where there are two. */
 interface Ranking extends FusedRows {
   readonly parts?: (pid: number) => StoreHit['parts'] & {};
 }
-
-/** Splits the result of a search for several queries. */
-const splitRows = ({ rows, scores, k }: SearchResult, queries: number): RankedRows[] =>
-  Array.from({ length: queries }, (_, i) => ({
-    rows: rows.subarray(i * k, (i + 1) * k),
-    scores: scores.subarray(i * k, (i + 1) * k),
-  }));
 
 const fused = (dense: RankedRows, bm25: RankedRows, denseWeight: number | undefined): RankedRows =>
   denseWeight === undefined

@@ -133,7 +133,14 @@ export class Store {
 
   /** Returns the tables as of the last commit. They stay as they are while later commits are made. */
   async snapshot(): Promise<StoreSnapshot> {
-    this.reading ??= this.openSnapshot(this.current);
+    if (!this.reading) {
+      const opening = this.openSnapshot(this.current);
+      this.reading = opening;
+      // The next call tries again.
+      opening.catch(() => {
+        if (this.reading === opening) this.reading = undefined;
+      });
+    }
     return await this.reading;
   }
 

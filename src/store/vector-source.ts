@@ -3,11 +3,29 @@ import type { Corrector } from '../correctors/corrector.ts';
 import { loadCorrector } from '../correctors/corrector-folder.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
+import { UndriftError } from '../util/errors.ts';
 import type { EmbeddingRows } from './columns.ts';
-import type { EmbeddingTable } from './embedding-table.ts';
+import type { EmbeddingTable, RowVersions } from './embedding-table.ts';
 import { PassageSet } from './passage-set.ts';
 import type { Store, StoreSnapshot } from './store.ts';
 import type { StoredBridge } from './store-head.ts';
+
+/** Vectors by the numbers of their passages. */
+export type NumberedVectors = Pick<EmbeddingRows, 'pids' | 'vectors'>;
+
+/** Vectors of one table, in the space of their source: as they are stored, or moved by a corrector. */
+export interface VectorPart {
+  /** Names table and corrector: in parts of equal id, rows of equal number and version have equal vectors. */
+  readonly id: string;
+  /** Whether a corrector moves the vectors. */
+  readonly isMoved: boolean;
+  /** Streams numbers of passages and versions of rows. */
+  rows(): AsyncIterable<RowVersions>;
+  /** Streams the vectors of some passages, in any order. */
+  read(pids: readonly number[]): AsyncIterable<NumberedVectors>;
+  /** Streams the vectors, or those of the passages wanted. */
+  stream(isWanted?: (pid: number) => boolean): AsyncIterable<NumberedVectors>;
+}
 
 /** Vectors of passages in one embedding space, wherever they come from. */
 export interface VectorSource {
@@ -15,13 +33,20 @@ export interface VectorSource {
   readonly embeddingSpace: string;
   /** Embedding size D. */
   readonly dimension: number;
+  /** Number of the next new passage: all numbers are smaller. */
+  readonly nextPassage: number;
+  /** Tables, in the order in which a passage is looked for. */
+  readonly parts: readonly VectorPart[];
   /** Number of vectors, at most. */
   readonly size: number;
-  /** Streams the vectors. A passage occurs once. */
-  stream(): AsyncIterable<Pick<EmbeddingRows, 'pids' | 'vectors'>>;
+  /** Streams the vectors, or those of the passages wanted. A passage occurs once. */
+  stream(isWanted?: RowFilter): AsyncIterable<NumberedVectors>;
   /** Frees what the source holds. */
   dispose(): Promise<void>;
 }
+
+/** Tells whether a passage is wanted, by its number and whether its vector is a moved one. */
+export type RowFilter = (pid: number, isMoved: boolean) => boolean;
 
 /** Folder of the corrector between two spaces. */
 export const bridgeFolder = (store: Store, { from, to }: Pick<StoredBridge, 'from' | 'to'>): string =>
@@ -33,72 +58,124 @@ export const bridgesTo = (bridges: readonly StoredBridge[], space: string): read
 
 /** Settings of {@link openVectors}. */
 export interface VectorSourceOptions extends ComputeOptions {
-  /** Numbers of the passages wanted. Default all. */
-  readonly among?: ReadonlySet<number> | undefined;
   /** Move vectors of other spaces by the store's correctors, where a passage has none in this space. Default true. */
   readonly corrected?: boolean | undefined;
 }
 
 /**
  * Opens the vectors of a space: those that its model has made, and for other passages those of earlier spaces, moved by the store's
- * correctors into this space. Vectors of spaces without a corrector are left out.
+ * correctors into this space. Vectors of spaces without a corrector are left out. A corrector is loaded when it is first needed.
  */
 export async function openVectors(
   store: Store,
   snapshot: StoreSnapshot,
   space: string,
-  { among, corrected = true, ...compute }: VectorSourceOptions = {},
+  { corrected = true, ...compute }: VectorSourceOptions = {},
 ): Promise<VectorSource> {
-  const { bridges, nextPassage } = snapshot.head;
+  const { bridges, nextPassage, spaces } = snapshot.head;
   const own = snapshot.embeddings(space);
-  const moved: { table: EmbeddingTable; corrector: Corrector }[] = [];
-  const size = await own.count();
-  let more = 0;
+  // A space that was removed and added again has a table whose versions begin anew.
+  const nameOf = (id: string) => `${id} of ${spaces.find((known) => known.id === id)!.added}`;
+  const parts: VectorPart[] = [storedPart(own, nameOf(space))];
+  const correctors: LazyCorrector[] = [];
+  let size = await own.count();
   for (const bridge of corrected ? bridgesTo(bridges, space) : []) {
     const table = snapshot.embeddings(bridge.from);
-    more = Math.max(more, await table.count());
-    const wanted = { fromSpace: bridge.from, toSpace: space, compute };
-    const { corrector } = await loadCorrector(bridgeFolder(store, bridge), wanted);
-    moved.push({ table, corrector });
+    const corrector = new LazyCorrector(bridgeFolder(store, bridge), bridge, compute);
+    correctors.push(corrector);
+    parts.push(movedPart(table, `${nameOf(bridge.from)} by ${JSON.stringify(bridge)}`, corrector));
+    size += await table.count();
   }
   return {
     embeddingSpace: space,
     dimension: own.dimension,
-    size: among?.size ?? Math.max(size, more),
-    async *stream() {
-      const seen = new PassageSet(nextPassage);
-      const isWanted = (pid: number) => !seen.has(pid) && (among === undefined || among.has(pid));
-      for await (const part of own.stream()) {
-        const kept = among || moved.length > 0 ? keepRows(part, isWanted, own.dimension) : part;
-        yield kept;
-        for (const pid of kept.pids) seen.add(pid);
-      }
-      for (const { table, corrector } of moved) {
-        for await (const part of table.stream()) {
-          const kept = keepRows(part, isWanted, table.dimension);
-          if (kept.pids.length === 0) continue;
-          const rows = hostTensor(
-            'f32',
-            [kept.pids.length, table.dimension],
-            kept.vectors as Float32Array<ArrayBuffer>,
-          );
-          yield { pids: kept.pids, vectors: await corrector.correct(rows) };
-          for (const pid of kept.pids) seen.add(pid);
+    nextPassage,
+    parts,
+    size: Math.min(size, nextPassage),
+    async *stream(isWanted = () => true) {
+      const seen = parts.length > 1 ? new PassageSet(nextPassage) : undefined;
+      for (const part of parts) {
+        const isNew = (pid: number) => !seen?.has(pid) && isWanted(pid, part.isMoved);
+        for await (const rows of part.stream(isNew)) {
+          if (rows.pids.length > 0) yield rows;
+          if (seen) for (const pid of rows.pids) seen.add(pid);
         }
       }
     },
     async dispose() {
-      for (const { corrector } of moved) await corrector.dispose();
+      for (const corrector of correctors) await corrector.dispose();
     },
   };
 }
 
+const storedPart = (table: EmbeddingTable, id: string): VectorPart => ({
+  id,
+  isMoved: false,
+  rows: () => table.versions(),
+  read: (pids) => table.read(pids),
+  async *stream(isWanted) {
+    for await (const rows of table.stream())
+      yield isWanted ? keepRows(rows, isWanted, table.dimension) : rows;
+  },
+});
+
+const movedPart = (table: EmbeddingTable, id: string, corrector: LazyCorrector): VectorPart => {
+  const move = async ({ pids, vectors }: NumberedVectors): Promise<NumberedVectors> => ({
+    pids,
+    vectors: await corrector.correct(vectors, table.dimension),
+  });
+  return {
+    id,
+    isMoved: true,
+    rows: () => table.versions(),
+    async *read(pids) {
+      for await (const rows of table.read(pids)) yield await move(rows);
+    },
+    async *stream(isWanted = () => true) {
+      for await (const rows of table.stream()) yield await move(keepRows(rows, isWanted, table.dimension));
+    },
+  };
+};
+
+/** Corrector between two spaces that is loaded by its first use. */
+class LazyCorrector {
+  private readonly load: () => Promise<Corrector>;
+  private loaded: Promise<Corrector> | undefined;
+
+  constructor(folder: string, { from, to, heldOutError }: StoredBridge, compute: ComputeOptions) {
+    const wanted = { fromSpace: from, toSpace: to, compute };
+    this.load = async () => {
+      const { corrector, description } = await loadCorrector(folder, wanted);
+      if (description.heldOutError === heldOutError) return corrector;
+      await corrector.dispose();
+      throw new UndriftError('the corrector has been fitted again since the store was read', {
+        help: 'search again',
+      });
+    };
+  }
+
+  /** Moves vectors f32[rows, D]. */
+  async correct(vectors: Float32Array, D: number): Promise<Float32Array> {
+    const count = vectors.length / D;
+    if (count === 0) return new Float32Array(0);
+    this.loaded ??= this.load();
+    const rows = hostTensor('f32', [count, D], vectors as Float32Array<ArrayBuffer>);
+    return await (await this.loaded).correct(rows);
+  }
+
+  async dispose(): Promise<void> {
+    // A corrector that could not be loaded has been reported by its use.
+    const corrector = await this.loaded?.catch(() => undefined);
+    await corrector?.dispose();
+  }
+}
+
 /** Keeps some rows, as copies unless all are kept. */
 function keepRows(
-  { pids, vectors }: Pick<EmbeddingRows, 'pids' | 'vectors'>,
+  { pids, vectors }: NumberedVectors,
   isWanted: (pid: number) => boolean,
   D: number,
-): Pick<EmbeddingRows, 'pids' | 'vectors'> {
+): NumberedVectors {
   const rows: number[] = [];
   for (const [row, pid] of pids.entries()) if (isWanted(pid)) rows.push(row);
   if (rows.length === pids.length) return { pids, vectors };
