@@ -161,12 +161,18 @@ export class ChromiumPage {
       ArrowLeft: 37,
       ArrowRight: 39,
       Escape: 27,
+      ArrowDown: 40,
+      ArrowUp: 38,
+      Enter: 13,
+      '/': 191,
     };
     const event = { key, code: key === ' ' ? 'Space' : key, windowsVirtualKeyCode: codes[key] };
+    const text = key === 'Enter' ? '\r' : key;
+    const hasText = text.length === 1;
     await this.send('Input.dispatchKeyEvent', {
-      type: key === ' ' ? 'keyDown' : 'rawKeyDown',
+      type: hasText ? 'keyDown' : 'rawKeyDown',
       ...event,
-      ...(key === ' ' && { text: ' ' }),
+      ...(hasText && { text }),
     });
     await this.send('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
     await this.settled();

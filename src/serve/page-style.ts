@@ -8,6 +8,7 @@ export const PAGE_STYLE = `
 --age0:#5aa2f5;--age1:#4cc38a;--age2:#e8b931;--age3:#f0834c;--age4:#d9659f;--age5:#a48be0;--age6:#b8926a;--age7:#8a929c}}
 *{box-sizing:border-box}
 [hidden]{display:none!important}
+.absent{visibility:hidden}
 body{margin:0 auto;padding:1rem 1.25rem 3rem;max-width:84rem;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 header{display:flex;flex-wrap:wrap;gap:0 1rem;align-items:baseline;margin-bottom:.75rem}
 h1{font-size:1.3rem;margin:0}
@@ -23,8 +24,8 @@ input,button,select{font:inherit;color:inherit;background:var(--page);border:1px
 button{background:var(--focus);border-color:var(--focus);color:var(--on-focus);font-weight:600;cursor:pointer}
 #ask{background:none;color:var(--focus)}
 :focus-visible{outline:2px solid var(--focus);outline-offset:2px}
-.settings{flex:1 1 100%;display:flex;flex-wrap:wrap;gap:.5rem 1.25rem;align-items:center}
-.settings label,#token-row{display:flex;align-items:center;gap:.5rem;color:var(--soft);font-size:.875rem}
+.settings{flex:1 1 100%;min-width:0;display:flex;flex-wrap:wrap;gap:.5rem 1.25rem;align-items:center}
+.settings label,#token-row{min-width:0;display:flex;align-items:center;gap:.5rem;color:var(--soft);font-size:.875rem}
 .settings select{width:15rem;max-width:100%}
 .settings input{width:14rem;max-width:100%}
 .settings select,.settings input,#age-by{font-size:.9rem;min-height:2.25rem;padding:.25rem .5rem;color:var(--ink)}
@@ -56,9 +57,11 @@ mark{background:var(--mark);color:inherit;border-radius:2px;padding:0 .05em}
 #answer{margin-bottom:1.25rem}
 #answer-stop{margin:0}
 #answer-text{white-space:pre-wrap;min-height:1.5rem}
-.citation{display:inline-block;min-width:1.35em;margin:0 .1em;padding:0 .3em;border-radius:4px;background:var(--focus);color:var(--on-focus);font-size:.75em;line-height:1.5;text-align:center;text-decoration:none;vertical-align:.15em}
+.citation{margin:0 .1em;padding:.1em .4em;border-radius:4px;background:var(--focus);color:var(--on-focus);font-size:.75em;text-decoration:none;vertical-align:.15em}
 #answer-passages{margin-top:.6rem;display:grid;gap:.5rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr))}
-#answer-passages li{border:1px solid var(--rule);border-radius:6px;padding:.4rem .6rem;font-size:.85rem;background:var(--page);max-height:9rem;overflow:auto}
+#answer-passages li{border:1px solid var(--rule);border-radius:6px;padding:.4rem .6rem;font-size:.85rem;background:var(--page)}
+#answer-passages p{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:4;overflow:hidden}
+#answer-passages b{display:block;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 #answer-passages .uncited{opacity:.6}
 .keys{margin:1rem 0 0}
 kbd{font:inherit;font-size:.75rem;border:1px solid var(--rule);border-radius:4px;padding:0 .35rem;margin:0 .15rem 0 .5rem}
@@ -70,7 +73,7 @@ kbd+kbd{margin-left:0}
 #work .bar span{transition:width .4s}
 figure{margin-bottom:1.25rem}
 #age-picture{min-height:6rem}
-#age-picture svg{display:block;width:100%;max-width:60rem;height:auto}
+#age-picture svg{display:block;width:100%;height:auto}
 #age-block{min-height:1.5rem}
 #age-legend{display:flex;flex-wrap:wrap;gap:.15rem 1.25rem;min-height:1.5rem;font-size:.875rem}
 .swatch{display:inline-block;width:.8rem;height:.8rem;border-radius:2px;margin-right:.4rem}
@@ -94,6 +97,7 @@ form>button{flex:1}
 #results.pair{grid-template-columns:none;grid-auto-flow:column;grid-auto-columns:88%;overflow-x:auto;scroll-snap-type:x mandatory;overscroll-behavior-x:contain;padding:2px}
 .column{scroll-snap-align:start;min-width:0}
 .keys{display:none}
+#answer-passages p{-webkit-line-clamp:2}
 }
 @media (prefers-reduced-motion:reduce){#work .bar span{transition:none}}
 `.trim();

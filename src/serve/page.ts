@@ -99,7 +99,7 @@ ${hasAnswers ? '    <button id="ask">Answer</button>\n' : ''}    <div class="set
     <div id="work-bar" class="bar large" role="progressbar" aria-labelledby="work-title" aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><span></span></div>
     <p id="work-text" class="soft">&nbsp;</p>
   </section>
-  <section id="corpus" aria-labelledby="corpus-title">
+  <section id="corpus" class="absent" aria-labelledby="corpus-title">
     <div class="column-head">
       <h2 id="corpus-title">Ages of the vectors</h2>
       <label class="soft">coloured by <select id="age-by"><option value="version">version</option><option value="time">time</option></select></label>

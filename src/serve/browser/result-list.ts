@@ -33,7 +33,7 @@ export function columnsOf(columns: readonly Column[], words: readonly string[]):
     );
     items[0]?.setAttribute('tabindex', '0');
     const title = make('h2', { id: `column-${i}` }, columns.length === 2 ? `${LETTERS[i]} · ${name}` : name);
-    const facts = make('span', { class: 'soft' }, `${hits.length} passages · ${milliseconds(seconds)}`);
+    const facts = make('span', { class: 'soft' }, `${hits.length} passages · ${timeText(seconds)}`);
     return make(
       'section',
       { class: 'column', 'aria-labelledby': `column-${i}` },
@@ -43,8 +43,10 @@ export function columnsOf(columns: readonly Column[], words: readonly string[]):
   });
 }
 
-const milliseconds = (seconds: number): string =>
-  seconds < 0.0095 ? `${(seconds * 1000).toFixed(1)} ms` : `${Math.round(seconds * 1000)} ms`;
+function timeText(seconds: number): string {
+  if (seconds >= 1) return `${seconds.toFixed(1)} s`;
+  return `${(seconds * 1000).toFixed(seconds < 0.0095 ? 1 : 0)} ms`;
+}
 
 /** Describes the comparison of two columns. */
 export function comparisonText({ shared, size, meanMove }: Comparison): string {

@@ -69,6 +69,8 @@ export function followStore(
       if (showStatus(status)) wait = BUSY_MS;
       ages = await call<Ages>('ages');
       showAges();
+      // Shown late, so that nothing moves before the eyes of the reader.
+      byId('corpus').classList.toggle('absent', false);
       onError('');
     } catch (error) {
       onError((error as Error).message);
