@@ -158,8 +158,9 @@ export type {
   ForwardOptions,
   TokenInputs,
 } from './models/architectures/architecture.ts';
+export type { CardDataset, CardFacts, CardResult } from './models/folder/card-sections.ts';
 export { type FindModelOptions, findModel } from './models/folder/find-model.ts';
-export type { CardDataset, CardResult, ModelCard } from './models/folder/model-card.ts';
+export type { ModelCard } from './models/folder/model-card.ts';
 export { type SaveOptions, saveRetriever } from './models/folder/model-folder.ts';
 export { type LoadRetrieverOptions, loadRetriever } from './models/folder/open-retriever.ts';
 export { createRetriever, type NewRetrieverOptions } from './models/retriever/create-retriever.ts';
@@ -177,6 +178,26 @@ export {
 export type { StoredEmbeddings } from './models/retriever/stored-embeddings.ts';
 export { type PaddedTokens, TokenFeeds, wholeTableFeeds } from './models/retriever/token-feeds.ts';
 export { type TokenInputOptions, tokenInputs } from './models/retriever/token-inputs.ts';
+
+/** Cross-encoders: models that score a query and a document together, to rerank what a search has found. */
+
+export type { ClassificationHead, HeadInputs } from './models/cross-encoder/classification-head.ts';
+export {
+  CrossEncoder,
+  type CrossEncoderConfig,
+  type RankedDocument,
+  type ScoreActivation,
+  type ScoreOptions,
+  type TextPair,
+  type TokenPair,
+} from './models/cross-encoder/cross-encoder.ts';
+export type { CrossEncoderCard } from './models/cross-encoder/cross-encoder-card.ts';
+export {
+  type LoadCrossEncoderOptions,
+  loadCrossEncoder,
+} from './models/cross-encoder/load-cross-encoder.ts';
+export { saveCrossEncoder } from './models/cross-encoder/save-cross-encoder.ts';
+export type { PaddedPairs, PairEncoder } from './text/pair-encoder.ts';
 
 /** Export of models for other programs, and a check that these compute the same vectors. */
 

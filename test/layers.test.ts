@@ -61,7 +61,7 @@ function tableOf(heading: string): string[][] {
   );
 }
 
-const folders = tableOf('Folders').map(([cell]) => /^`src\/([a-z/]+)\/`$/.exec(cell!)?.[1] ?? cell!);
+const folders = tableOf('Folders').map(([cell]) => /^`src\/([a-z/-]+)\/`$/.exec(cell!)?.[1] ?? cell!);
 
 /**
  * Returns the row of the table that a file belongs to. A wing such as `models/folder` takes precedence over

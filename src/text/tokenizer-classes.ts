@@ -13,6 +13,8 @@ export interface TokenizerClass {
   parts(json: TokenizerJson, settings: Json): Partial<TokenizerJson>;
   readonly special: Readonly<Record<string, string>>;
   readonly wrapper?: readonly [before: string, after: string];
+  /** Component that joins two texts, of a class with a `wrapper`. */
+  readonly joinedBy?: 'BertProcessing' | 'RobertaProcessing';
   /** Whether special tokens lose their flags, such as `lstrip`. */
   readonly resetsFlags?: boolean;
   /** Whether the mask token takes the space before it. */
@@ -106,12 +108,14 @@ export const TOKENIZER_CLASSES: Readonly<Record<string, TokenizerClass>> = {
       mask_token: '[MASK]',
     },
     wrapper: ['cls_token', 'sep_token'],
+    joinedBy: 'BertProcessing',
   },
   MPNetTokenizer: {
     model: 'WordPiece',
     parts: (json, settings) => bertParts(json, settings, '[UNK]'),
     special: { ...FOURFOLD, unk_token: '[UNK]', pad_token: '<pad>', mask_token: '<mask>' },
     wrapper: ['cls_token', 'sep_token'],
+    joinedBy: 'RobertaProcessing',
     maskTakesSpace: true,
   },
   RobertaTokenizer: {
@@ -123,12 +127,14 @@ export const TOKENIZER_CLASSES: Readonly<Record<string, TokenizerClass>> = {
     }),
     special: ROBERTA,
     wrapper: ['cls_token', 'sep_token'],
+    joinedBy: 'RobertaProcessing',
   },
   XLMRobertaTokenizer: {
     model: 'Unigram',
     parts: unigramParts,
     special: ROBERTA,
     wrapper: ['bos_token', 'eos_token'],
+    joinedBy: 'RobertaProcessing',
   },
   GPT2Tokenizer: {
     model: 'BPE',

@@ -1,6 +1,7 @@
 import { DataError } from '../util/errors.ts';
 import { isObject, type Json } from '../util/json-objects.ts';
 import { addedTokens, isNormalized } from './added-tokens.ts';
+import { type PairPart, pairTemplate } from './pair-template.ts';
 import { contentOf, type TokenizerClass, tokenizerClass } from './tokenizer-classes.ts';
 import { type AddedTokenJson, modelIds, type TokenizerJson } from './tokenizer-json.ts';
 import { wrapperIds } from './wrapper-ids.ts';
@@ -19,6 +20,8 @@ export interface TokenizerSettings {
   readonly modelType?: unknown;
   /** Rows of the embedding table, where they are known. */
   readonly rows?: number | undefined;
+  /** Whether pairs of texts are to be joined as transformers joins them too. Default false: single texts alone count. */
+  readonly pairs?: boolean | undefined;
   /** Name of tokenizer_config.json, for errors. */
   readonly file: string;
 }
@@ -75,7 +78,7 @@ export function withSettings(
   const isOwn = new Set(json.added_tokens.map(({ content }) => content));
   const tokens = all.filter(({ id, content }) => id < rows || isOwn.has(content));
   if (!isEqual(tokens.map(flags), withIds(json, json.added_tokens).map(flags))) result.added_tokens = tokens;
-  if (known?.wrapper) result.post_processor = wrapped(result, known, config);
+  if (known?.wrapper) result.post_processor = wrapped(result, known, config, settings);
   const side = truncationSide(json, config, settings.file);
   if (side !== (json.truncation?.direction ?? 'Right')) {
     result.truncation = { ...json.truncation, direction: side };
@@ -233,7 +236,12 @@ function withIds(json: TokenizerJson, tokens: AddedTokenJson[]): AddedTokenJson[
 }
 
 /** Special tokens that the class puts around a text, unless the file has the same. */
-function wrapped(json: TokenizerJson, known: TokenizerClass, config: Json): TokenizerJson['post_processor'] {
+function wrapped(
+  json: TokenizerJson,
+  known: TokenizerClass,
+  config: Json,
+  { pairs = false, file }: TokenizerSettings,
+): TokenizerJson['post_processor'] {
   const ids = new Map(withIds(json, json.added_tokens).map((token) => [token.content, token.id]));
   const vocab = modelIds(json.model);
   const pair = known.wrapper!.map((name): [string, number] | undefined => {
@@ -244,8 +252,20 @@ function wrapped(json: TokenizerJson, known: TokenizerClass, config: Json): Toke
   const [cls, sep] = pair;
   if (!cls || !sep) return json.post_processor;
   const { before, after } = wrapperIds(json.post_processor);
-  if (isEqual([before, after], [[cls[1]], [sep[1]]])) return json.post_processor;
-  return { type: 'BertProcessing', cls, sep };
+  const isSame = isEqual([before, after], [[cls[1]], [sep[1]]]);
+  const own = { type: known.joinedBy!, cls, sep };
+  if (!pairs) return isSame ? json.post_processor : { type: 'BertProcessing', cls, sep };
+  const joins = isEqual(pairTemplate({ post_processor: own }, file), joinedAs(json, file));
+  return isSame && joins ? json.post_processor : own;
+}
+
+/** Way in which a file joins pairs; undefined for one that cannot. */
+function joinedAs(json: TokenizerJson, file: string): readonly PairPart[] | undefined {
+  try {
+    return pairTemplate(json, file);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Parts of a token by which two are compared. */

@@ -314,11 +314,12 @@ def make(name, case, steps):
             print(f"  small gradient: {n} {size:.2e}")
 
 
-torch.set_default_dtype(torch.float64)
-torch.manual_seed(7)
-OUT.mkdir(parents=True, exist_ok=True)
-steps = texts()
-batches = dict(**TRAINING, vocabulary=VOCABULARY, used=[USED.start, USED.stop], steps=steps)
-(OUT / "batches.json").write_text(json.dumps(batches) + "\n")
-for name in sys.argv[1:] or CASES:
-    make(name, CASES[name], steps)
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(7)
+    OUT.mkdir(parents=True, exist_ok=True)
+    steps = texts()
+    batches = dict(**TRAINING, vocabulary=VOCABULARY, used=[USED.start, USED.stop], steps=steps)
+    (OUT / "batches.json").write_text(json.dumps(batches) + "\n")
+    for name in sys.argv[1:] or CASES:
+        make(name, CASES[name], steps)

@@ -49,7 +49,7 @@ export interface PoolingSettings {
 }
 
 /** Module as `modules.json` names it. */
-interface Module {
+export interface Module {
   readonly folder: string;
   readonly kind: string;
 }
@@ -172,7 +172,7 @@ async function bareStatic(file: string): Promise<ModuleList | undefined> {
 }
 
 /** Reads the list of modules. */
-async function namedModules(path: string): Promise<Module[]> {
+export async function namedModules(path: string): Promise<Module[]> {
   const list = await readJson(path);
   if (!Array.isArray(list) || list.length === 0 || !list.every(isModule)) {
     throw new DataError('expected a list of modules, each with "type" and a "path" inside the folder', {

@@ -14,6 +14,8 @@ export interface TokenizerSource {
   readonly isWhole: boolean;
   /** Settings that replace those of tokenizer_config.json. Default none. */
   readonly settings?: Json | undefined;
+  /** Whether the tokenizer is to join pairs of texts, as transformers joins them. Default false. */
+  readonly pairs?: boolean | undefined;
   /** Called with a note on settings that are not known. */
   readonly onNote?: ((note: string) => void) | undefined;
 }
@@ -26,7 +28,7 @@ export interface TokenizerSource {
  */
 export async function readTokenizer(
   folder: string,
-  { config, isWhole, settings, onNote }: TokenizerSource,
+  { config, isWhole, settings, pairs, onNote }: TokenizerSource,
 ): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   if (!existsSync(file)) {
@@ -46,6 +48,7 @@ export async function readTokenizer(
     addedTokens: await optionalJson(join(folder, 'added_tokens.json')),
     modelClass: config?.tokenizer_class,
     modelType: config?.model_type,
+    pairs,
     ...(Number.isSafeInteger(rows) && { rows: rows as number }),
     file: settingsFile,
   });

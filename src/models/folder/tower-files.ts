@@ -1,7 +1,5 @@
 import type { writeSafetensors } from '../../io/safetensors.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
-import type { SpecialIds, Tokenizer } from '../../text/tokenizer.ts';
-import { modelIds } from '../../text/tokenizer-json.ts';
 import { UsageError } from '../../util/errors.ts';
 import { f32ToF16 } from '../../util/half.ts';
 import { isProjection } from '../retriever/encoder.ts';
@@ -10,6 +8,7 @@ import { storedWeights } from '../retriever/stored-weights.ts';
 import { moduleTensor } from './dense-modules.ts';
 import { moduleFiles } from './module-files.ts';
 import { type ExportDtype, exportOnnx } from './onnx-export.ts';
+import { tokenizerFiles } from './tokenizer-files.ts';
 import { LONGEST_TOKENS, UNDRIFT_JSON, type UndriftJson, undriftJson } from './undrift-json.ts';
 
 /**
@@ -121,43 +120,25 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
         exportOnnx(retriever, side, { embeddingSpace, dtype, tokens: format === 'onnx' });
     }
   }
-  const roles = tokenRoles(tokenizer);
-  const tokens = specialTokens(tokenizer, roles);
-  const isLeft = tokenizer.truncationSide === 'left';
-  const tokenizerFile = {
-    ...tokenizer.toJson(),
-    // A StaticEmbedding has no other setting for the longest text; all other modules truncate by settings of
-    // their own. The side that is cut off is stored here for Undrift itself.
-    truncation:
-      isLeft || (moduleClass === 'StaticEmbedding' && maxTokens < LONGEST_TOKENS)
-        ? { direction: isLeft ? 'Left' : 'Right', max_length: maxTokens, strategy: 'LongestFirst', stride: 0 }
-        : null,
-    padding: null,
-  };
+  const tokens = tokenizerFiles(tokenizer, {
+    maxTokens,
+    tokenTypes: encoder.tokenTypes,
+    // A StaticEmbedding has no other setting for the longest text; all other modules truncate by settings of their own.
+    truncates: moduleClass === 'StaticEmbedding' && maxTokens < LONGEST_TOKENS,
+  });
   return {
     json: {
       'config.json': {
-        pad_token_id: 0,
-        ...Object.fromEntries(Object.entries(roles).map(([role, id]) => [`${role}_token_id`, id])),
+        ...tokens.ids,
         ...encoder.configFile,
         torch_dtype: stored === 'f16' ? 'float16' : 'float32',
       },
-      'tokenizer_config.json': {
-        // This class uses tokenizer.json as it is; BertTokenizer would replace the file's settings by its
-        // own.
-        tokenizer_class: 'PreTrainedTokenizerFast',
-        model_max_length: maxTokens,
-        model_input_names: ['input_ids', ...(encoder.tokenTypes ? ['token_type_ids'] : []), 'attention_mask'],
-        clean_up_tokenization_spaces: false,
-        ...(isLeft && { truncation_side: 'left' }),
-        ...tokens,
-      },
-      'special_tokens_map.json': tokens,
+      ...tokens.json,
       ...modules?.files,
       [UNDRIFT_JSON]: undriftJson(describeRetriever(retriever, embeddingSpace, tower)),
     },
     raw: {
-      'tokenizer.json': `${JSON.stringify(tokenizerFile)}\n`,
+      ...tokens.raw,
       'README.md': card,
       ...onnx,
     },
@@ -208,21 +189,4 @@ export function describeRetriever(retriever: Retriever, embeddingSpace: string, 
     embeddingSpace,
     trainedSteps: retriever.trainedSteps,
   };
-}
-
-/**
- * Ids of the tokens with a role. Without a padding token other programs refuse texts of unequal length, so
- * the end-of-text token takes its place.
- */
-function tokenRoles({ specialIds }: Tokenizer): Readonly<SpecialIds> {
-  const { pad = specialIds.eos } = specialIds;
-  return pad === undefined ? specialIds : { ...specialIds, pad };
-}
-
-/** `{"cls_token": "[CLS]", …}` */
-function specialTokens(tokenizer: Tokenizer, roles: Readonly<SpecialIds>): Record<string, string> {
-  const { model, added_tokens } = tokenizer.toJson();
-  const tokens = new Map([...modelIds(model)].map(([token, id]) => [id, token]));
-  for (const { id, content } of added_tokens) tokens.set(id, content);
-  return Object.fromEntries(Object.entries(roles).map(([role, id]) => [`${role}_token`, tokens.get(id)!]));
 }

@@ -127,13 +127,17 @@ function readsText(value: unknown): boolean {
  * Reads the settings of a Transformer module.
  *
  * @param folder  folder of the module
- * @throws DataError for a field that changes vectors and is not supported
+ * @param tables  fields of the file, and arguments of each call of the tokenizer. Default: those of a module that embeds texts
+ * @throws DataError for a field that changes results and is not supported
  */
-export async function readTransformerSettings(folder: string): Promise<TransformerSettings> {
+export async function readTransformerSettings(
+  folder: string,
+  { fields = TRANSFORMER_FIELDS, text = TEXT_ARGUMENTS }: { fields?: FieldTable; text?: FieldTable } = {},
+): Promise<TransformerSettings> {
   const file = await settingsFile(folder);
   if (!file) return { maxTokens: {}, lowerCase: false, config: {}, tokenizer: {} };
   const { path, json } = file;
-  checkFields(json, path, TRANSFORMER_FIELDS, { unknown: 'refuse' });
+  checkFields(json, path, fields, { unknown: 'refuse' });
   const part = (...names: readonly string[]): Json => {
     const name = names.find((each) => json[each] !== undefined && json[each] !== null);
     return name === undefined ? {} : objectIn(json[name], path);
@@ -145,9 +149,9 @@ export async function readTransformerSettings(folder: string): Promise<Transform
   checkFields(tokenizer, path, TOKENIZER_ARGUMENTS, { inside: 'tokenizer_args', unknown: 'refuse' });
   checkFields(processing, path, PROCESSING_FIELDS, { inside: 'processing_kwargs', unknown: 'refuse' });
   const calls = ['common', 'text'].map((name) => {
-    const fields = isObject(processing[name]) ? processing[name] : {};
-    checkFields(fields, path, TEXT_ARGUMENTS, { inside: `processing_kwargs.${name}`, unknown: 'refuse' });
-    return fields;
+    const values = isObject(processing[name]) ? processing[name] : {};
+    checkFields(values, path, text, { inside: `processing_kwargs.${name}`, unknown: 'refuse' });
+    return values;
   });
   const length = (json: Json | undefined, name: string): number | undefined =>
     lengthOf(json?.[name], name, path);

@@ -4,6 +4,7 @@ import { POOLINGS, type Pooling } from '../../nn/layers.ts';
 import { digestOfFile } from '../../util/byte-digest.ts';
 import { DataError } from '../../util/errors.ts';
 import { isObject, objectIn, optionalJson } from '../../util/json-objects.ts';
+import { option } from '../../util/option-name.ts';
 import { configFields } from '../architectures/config-fields.ts';
 import type { Side } from '../retriever/retriever.ts';
 
@@ -21,6 +22,9 @@ const FORMAT = 2;
  * length.
  */
 export const LONGEST_TOKENS = 1_000_000;
+
+/** Value of `kind` in the `undrift.json` of a cross-encoder. */
+export const CROSS_ENCODER = 'cross-encoder';
 
 /** Content of `undrift.json`. */
 export interface UndriftJson {
@@ -61,6 +65,12 @@ export const undriftJson = (content: UndriftJson): unknown => ({
 export async function readUndriftJson(file: string): Promise<UndriftJson | undefined> {
   const json = await optionalJson(file);
   if (!json) return undefined;
+  if (json.kind === CROSS_ENCODER) {
+    throw new DataError('this is a cross-encoder, which scores pairs of texts and gives no vectors', {
+      file,
+      help: `a retriever is needed here; a cross-encoder is for ${option('rerank')}, ${option('teacher')} and ${option('checkWith')}`,
+    });
+  }
   const f = configFields(json, file);
   const format = f.count('format');
   if (format > FORMAT) {
@@ -84,9 +94,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
       file,
     });
   }
-  if (weights !== undefined && !isWeights(weights)) {
-    throw new DataError('"weights" must hold the SHA-256 of each file of weights', { file });
-  }
+  checkDigests(weights, file);
   if (typeof embeddingSpace !== 'string') throw new DataError('"embeddingSpace" must be a text', { file });
   return {
     towers: f.oneOf('towers', ['shared', 'separate']),
@@ -110,7 +118,19 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
   };
 }
 
-/** Tells whether a value has digests by paths that do not lead out of the folder. */
+/**
+ * Checks the digests of weights: none, or SHA-256 by paths that do not lead out of the folder.
+ *
+ * @throws DataError for anything else
+ */
+export function checkDigests(
+  weights: unknown,
+  file: string,
+): asserts weights is Readonly<Record<string, string>> | undefined {
+  if (weights === undefined || isWeights(weights)) return;
+  throw new DataError('"weights" must hold the SHA-256 of each file of weights', { file });
+}
+
 const isWeights = (value: unknown): value is Record<string, string> =>
   isObject(value) &&
   Object.entries(value).every(
@@ -123,7 +143,10 @@ const isWeights = (value: unknown): value is Record<string, string> =>
  *
  * @throws DataError that names the file which was damaged or replaced
  */
-export async function verifyWeights(folder: string, { weights = {} }: UndriftJson): Promise<void> {
+export async function verifyWeights(
+  folder: string,
+  { weights = {} }: Pick<UndriftJson, 'weights'>,
+): Promise<void> {
   for (const [path, expected] of Object.entries(weights)) {
     const file = join(folder, path);
     const found = await digestOfFile(file);

@@ -66,6 +66,7 @@ export function storedShape(
  *
  * @param options.headPrefix  prefix of the names in models with a head (see `Architecture`)
  * @param options.isFoldable  tells whether a parameter may be absent; it then has its initial value
+ * @param options.seed  seed of initial values, default 0
  * @throws DataError that names file and tensor when one is missing, has another shape or a dtype that is not
  *   floating-point, or holds a number that is not finite
  */
@@ -75,6 +76,7 @@ export async function readWeights(
   options: {
     file: string;
     isFoldable?: (name: string) => boolean;
+    seed?: number | undefined;
     headPrefix?: string | undefined;
     onNote?: ((note: string) => void) | undefined;
   },
@@ -94,7 +96,7 @@ export async function readWeights(
     const stored = found.stored.get(spec.name);
     weights[spec.name] =
       stored === undefined
-        ? hostTensor('f32', spec.shape, initialValue(spec, 0))
+        ? hostTensor('f32', spec.shape, initialValue(spec, options.seed ?? 0))
         : toF32(await reader.read(stored), { spec, stored, file });
   }
   const used = new Set(found.stored.values());

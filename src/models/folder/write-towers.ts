@@ -84,7 +84,10 @@ export async function writeTowers(
  *
  * @returns  SHA-256 of the files of weights, by path
  */
-async function writeFiles(folder: string, { json, raw, tensors }: Files): Promise<Record<string, string>> {
+export async function writeFiles(
+  folder: string,
+  { json, raw, tensors }: Files,
+): Promise<Record<string, string>> {
   const weights: Record<string, string> = {};
   for (const [path, values] of Object.entries(tensors)) {
     const digest = new ByteDigest();

@@ -48,12 +48,8 @@ export async function encodeRows(
   onRows?: (done: number) => void,
 ): Promise<void> {
   const D = out.length / rows.length;
-  const order = Uint32Array.from(rows, (_, i) => i).sort(
-    (a, b) => store.length(rows[b]!) - store.length(rows[a]!) || a - b,
-  );
-  for (let start = 0; start < order.length; ) {
-    const end = passEnd(order, start, (i) => store.length(rows[i]!));
-    const picked = order.subarray(start, end);
+  let done = 0;
+  for (const picked of passes(Int32Array.from(rows, (row) => store.length(row)))) {
     const batch = padBatch(
       store,
       picked.map((i) => rows[i]!),
@@ -62,8 +58,23 @@ export async function encodeRows(
     const outputs = await program.run({ ...weights, ...feeder.feeds({ texts: batch }) });
     const vectors = float32(outputs.embedding, 'embedding');
     for (const [i, place] of picked.entries()) out.set(vectors.subarray(i * D, (i + 1) * D), place * D);
+    done += picked.length;
+    onRows?.(done);
+  }
+}
+
+/**
+ * Splits texts into passes of similar length, longest first.
+ *
+ * @param lengths  tokens of each text
+ * @yields numbers of the texts of a pass
+ */
+export function* passes(lengths: Int32Array): Generator<Uint32Array> {
+  const order = Uint32Array.from(lengths, (_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
+  for (let start = 0; start < order.length; ) {
+    const end = passEnd(order, start, (i) => lengths[i]!);
+    yield order.subarray(start, end);
     start = end;
-    onRows?.(start);
   }
 }
 

@@ -16,6 +16,8 @@ export interface TokenInputOptions {
    * `Packing`). Default false.
    */
   packed?: boolean | undefined;
+  /** Whether to declare the input `<name>/types` i64[<name>, <name>Tokens], the segment of each token. Default false. */
+  types?: boolean | undefined;
   /** Whether to declare the input `<name>/dropout` u32[<name>], a random word for each text. Default false. */
   dropout?: boolean | undefined;
 }
@@ -33,7 +35,7 @@ export interface TokenInputOptions {
 export function tokenInputs(
   { graph, prefix }: GraphPlace,
   name: string,
-  { texts = name, packed = false, dropout = false }: TokenInputOptions = {},
+  { texts = name, packed = false, types = false, dropout = false }: TokenInputOptions = {},
 ): TokenInputs {
   const tokens = dimUnderPrefix(prefix, `${name}Tokens`);
   const input = (part: string, dtype: 'i64' | 'f32' | 'u32', shape: Dim[]): Tensor =>
@@ -42,6 +44,7 @@ export function tokenInputs(
   return {
     ids: input('ids', 'i64', [texts, tokens]),
     mask: input('mask', 'f32', [texts, tokens]),
+    ...(types && { types: input('types', 'i64', [texts, tokens]) }),
     ...(packed && {
       packing: {
         places: input('places', 'i64', [dimUnderPrefix(prefix, `${name}Places`)]),
