@@ -497,6 +497,7 @@ export {
   type ReadRequest,
   type StampedVector,
   type StoredFiles,
+  type VectorMigration,
   type VectorRow,
   type VectorStore,
   type VectorStoreFacts,

@@ -8,6 +8,7 @@
  */
 export { type BackfillOptions, backfill } from './migration/backfill.ts';
 export type { ChosenCorrector, MigrationOptions } from './migration/choose-corrector.ts';
+export type { Direction } from './migration/correction-options.ts';
 export {
   LazyRefresh,
   type REFRESH_OPTIONS,
@@ -17,12 +18,25 @@ export {
 } from './migration/lazy-refresh.ts';
 export {
   cutOver,
-  type MigrationPlan,
-  planMigration,
   rollBack,
+  type StartedMigration,
+  type StartOptions,
   startMigration,
 } from './migration/migrate-store.ts';
+export {
+  type MigrationPlan,
+  type PlannedThresholds,
+  type PlanOptions,
+  planMigration,
+} from './migration/plan-migration.ts';
 export { type EmbeddedPart, type ModelUse, type RowKeeper, storeKeeper } from './migration/row-keeper.ts';
+export {
+  type RefitOptions,
+  type RefittedThreshold,
+  refitThreshold,
+  type ScoredResults,
+  type ThresholdProperty,
+} from './migration/score-threshold.ts';
 export { type FusedRows, fuseRanks, fuseScores, type RankedRows } from './search/fusion.ts';
 export type { EmbeddingRows, PassageRow } from './store/columns.ts';
 export type {
@@ -46,6 +60,7 @@ export type { MetPassage, RefreshRate, RefreshRecord } from './store/refresh-fil
 export type { AgeQuantiles, Staleness, VersionShare } from './store/staleness.ts';
 export { Store, type StoreDraft, type StoreOptions, type StoreSnapshot } from './store/store.ts';
 export type {
+  Adapter,
   StoredBridge,
   StoredMigration,
   StoredSpace,

@@ -5,17 +5,20 @@ import { formatMetrics } from '../eval/report.ts';
 import { backfill } from '../migration/backfill.ts';
 import type { ChosenCorrector } from '../migration/choose-corrector.ts';
 import { REFRESH_OPTIONS } from '../migration/lazy-refresh.ts';
-import { cutOver, planMigration, rollBack, startMigration, underWay } from '../migration/migrate-store.ts';
+import { cutOver, rollBack, startMigration, underWay } from '../migration/migrate-store.ts';
 import { migrationReport } from '../migration/migration-report.ts';
+import { type MigrationPlan, planMigration } from '../migration/plan-migration.ts';
+import type { RefittedThreshold } from '../migration/score-threshold.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { Store } from '../store/store.ts';
+import { ADAPTERS } from '../store/store-head.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
 import { loadEncoder } from '../store/stored-encoder.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { UsageError } from '../util/errors.ts';
-import { count, formatDuration } from '../util/format.ts';
+import { count, formatDuration, percent } from '../util/format.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
@@ -52,10 +55,23 @@ const BACKFILL_OPTIONS = {
 const open = (folder: string, io: Io): Promise<Store> =>
   Store.open(folder, { onNote: (note) => io.log(`note: ${note}`) });
 
-const describe = ({ kind, sample, heldOutError, staleError, overlap }: ChosenCorrector): string =>
-  `corrector ${kind}, fitted to ${count(sample)} passages: error on held-out passages ${heldOutError.toFixed(4)}` +
-  `${staleError === null ? '' : ` (${staleError.toFixed(4)} without)`}, ` +
-  `${(100 * overlap).toFixed(1)} % of the 10 nearest kept\n`;
+const describe = ({ direction, kind, sample, heldOutError, staleError, overlap }: ChosenCorrector): string =>
+  `${direction === 'documents' ? 'old documents to the new space' : 'new queries to the old space'}: ` +
+  `corrector ${kind}, fitted to ${count(sample)} passages; error on held-out passages ${heldOutError.toFixed(4)}` +
+  `${staleError === null ? '' : ` (${staleError.toFixed(4)} without)`}; ` +
+  `${percent(overlap)} of the 10 nearest as after full re-embedding\n`;
+
+const describeThreshold = (name: string, { from, to, interval, value }: RefittedThreshold): string =>
+  to === null
+    ? `score ≥ ${from}, ${name}: no threshold keeps ${percent(value)}\n`
+    : `score ≥ ${from}, ${name}: ${to.toFixed(4)} (95 % from ${interval![0].toFixed(4)} to ${interval![1].toFixed(4)}), ${percent(value)} pass\n`;
+
+const THRESHOLD_OPTION = {
+  threshold: {
+    type: 'number',
+    help: 'threshold of scores in use with the present model, to be mapped to the new scores',
+  },
+} as const;
 
 const planCommand = defineCommand({
   name: 'plan',
@@ -64,9 +80,14 @@ const planCommand = defineCommand({
     ...STORE,
     to: { type: 'text', value: 'model', required: true, help: `new model: ${MODEL_HELP}` },
     ...SAMPLE_OPTIONS,
+    ...THRESHOLD_OPTION,
+    pricePerHour: { type: 'number', min: 0, help: 'price of an hour of this machine, in any currency' },
     ...COMPUTE_OPTIONS,
   },
-  examples: ['--store stores/docs --to runs/new'],
+  examples: [
+    '--store stores/docs --to runs/new',
+    '--store stores/docs --to runs/new --price-per-hour 0.4 --threshold 0.62',
+  ],
   async run(options, io) {
     const store = await open(options.store, io);
     const retriever = await loadModel(options.to, io, [], { option: 'to' });
@@ -75,6 +96,8 @@ const planCommand = defineCommand({
       sample: options.sample,
       correctors: options.corrector,
       seed: options.seed,
+      threshold: options.threshold,
+      pricePerHour: options.pricePerHour,
       ...computeOptions(options),
       onProgress: showProgress(io),
     });
@@ -83,13 +106,27 @@ const planCommand = defineCommand({
     await store.close();
     return {
       json: { store: options.store, ...plan },
-      text:
-        `${count(plan.missing)} of ${count(plan.passages)} passages to embed, about ${formatDuration(1000 * plan.seconds)} ` +
-        `(${plan.passagesPerSecond.toFixed(0)} a second)\n${describe(plan)}` +
-        `next: undrift migrate start --store ${options.store} --to ${options.to}\n`,
+      text: `${formatPlan(plan)}next: undrift migrate start --store ${options.store} --to ${options.to}\n`,
     };
   },
 });
+
+function formatPlan(plan: MigrationPlan): string {
+  const { missing, passages, seconds, passagesPerSecond, cpuHours, cost, oldOverlap, thresholds } = plan;
+  return (
+    `${count(missing)} of ${count(passages)} passages to embed, about ${formatDuration(1000 * seconds)} ` +
+    `(${passagesPerSecond.toFixed(passagesPerSecond < 10 ? 1 : 0)} a second), ${cpuHours.toPrecision(2)} CPU hours` +
+    `${cost === null ? '' : `, price ${cost.toFixed(2)}`}\n` +
+    describe(plan) +
+    describe(plan.queries) +
+    `without a migration: ${percent(oldOverlap)}\n` +
+    (thresholds
+      ? describeThreshold('old documents moved', thresholds.mixed) +
+        describeThreshold('new queries moved', thresholds.queries) +
+        describeThreshold('all re-embedded', thresholds.full)
+      : '')
+  );
+}
 
 const startCommand = defineCommand({
   name: 'start',
@@ -105,6 +142,13 @@ const startCommand = defineCommand({
       value: 'model',
       help: `new model: ${MODEL_HELP}; not needed to go on with a backfill`,
     },
+    adapter: {
+      type: 'choice',
+      choices: ADAPTERS,
+      help:
+        'documents: move old vectors to the new space until they are embedded; queries: move new queries to the old space and leave the ' +
+        'vectors as they are (default: documents)',
+    },
     ...SAMPLE_OPTIONS,
     ...BACKFILL_OPTIONS,
     ...COMPUTE_OPTIONS,
@@ -113,52 +157,63 @@ const startCommand = defineCommand({
   examples: [
     '--store stores/docs --to runs/new',
     '--store stores/docs --to runs/new --until 0.1 --work-share 0.5',
+    '--store stores/docs --to runs/new --adapter queries',
   ],
   async run(options, io) {
     const store = await open(options.store, io);
-    const { migration, current } = store.head;
+    const { migration } = store.head;
     const compute = computeOptions(options);
     if (!migration && options.to === undefined) throw new UsageError('--to is missing');
     const retriever =
       options.to === undefined
-        ? await loadEncoder(store, current!)
+        ? await loadEncoder(store, migration!.to)
         : await loadModel(options.to, io, [], { option: 'to' });
-    const space = embeddingSpaceId(retriever);
-    const isUnderWay = migration?.to === space;
-    const chosen = isUnderWay
-      ? undefined
-      : await startMigration(store, retriever, {
-          model: options.to!,
-          sample: options.sample,
-          correctors: options.corrector,
-          seed: options.seed,
-          ...compute,
-          onProgress: showProgress(io),
-        });
-    if (chosen) {
+    const isUnderWay = migration?.to === embeddingSpaceId(retriever);
+    const adapter = options.adapter ?? (isUnderWay ? migration.adapter : 'documents');
+    const started =
+      isUnderWay && migration.adapter === adapter
+        ? undefined
+        : await startMigration(store, retriever, {
+            model: options.to ?? migration!.to,
+            adapter,
+            sample: options.sample,
+            correctors: options.corrector,
+            seed: options.seed,
+            ...compute,
+            onProgress: showProgress(io),
+          });
+    if (started) {
       io.finishProgress();
-      io.log(describe(chosen).trimEnd());
+      io.log(describe(started[adapter]).trimEnd());
     }
-    const { embedded, missing } = await backfill(store, retriever, {
-      until: options.until,
-      workShare: options.workShare,
-      rowsPerMinute: options.rowsPerMinute,
-      refreshOrder: options.refreshOrder,
-      signal: io.signal,
-      ...compute,
-      onProgress: showProgress(io),
-    });
+    const work =
+      adapter === 'queries'
+        ? undefined
+        : await backfill(store, retriever, {
+            until: options.until,
+            workShare: options.workShare,
+            rowsPerMinute: options.rowsPerMinute,
+            refreshOrder: options.refreshOrder,
+            signal: io.signal,
+            ...compute,
+            onProgress: showProgress(io),
+          });
     io.finishProgress();
     await retriever.dispose();
     await store.close();
     const stopped = io.signal.aborted;
     return {
-      json: { store: options.store, ...store.head.migration, ...chosen, embedded, missing, stopped },
-      text:
-        `${count(embedded)} passages embedded, ${count(missing)} missing\n` +
-        (missing > 0
-          ? `go on: undrift migrate start --store ${options.store}\n`
-          : `next: undrift migrate cutover --store ${options.store}\n`),
+      json: {
+        ...{ store: options.store, ...store.head.migration, adapter, ...started?.[adapter] },
+        ...{ embedded: work?.embedded ?? 0, missing: work?.missing ?? null, stopped },
+      },
+      text: work
+        ? `${count(work.embedded)} passages embedded, ${count(work.missing)} missing\n` +
+          (work.missing > 0
+            ? `go on: undrift migrate start --store ${options.store}\n`
+            : `next: undrift migrate cutover --store ${options.store}\n`)
+        : 'queries are embedded by the new model and moved to the old space\n' +
+          `to embed the passages too: undrift migrate start --store ${options.store} --adapter documents\n`,
       ...(stopped && { exitCode: 1 as const }),
     };
   },

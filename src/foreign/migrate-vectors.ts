@@ -6,7 +6,7 @@ import {
   chooseCorrector,
   type MigrationOptions,
 } from '../migration/choose-corrector.ts';
-import type { MigrationPlan } from '../migration/migrate-store.ts';
+import { type MigrationPlan, type PlanOptions, planFromSample } from '../migration/plan-migration.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
@@ -43,23 +43,14 @@ const CORRECTED_ROWS = 2048;
 export async function planVectorMigration(
   store: VectorStore,
   to: Retriever,
-  options: VectorMigrationOptions = {},
+  options: PlanOptions & OriginalModel = {},
 ): Promise<MigrationPlan> {
   const [state, facts] = [await stateOf(store), await store.describe()];
   const from = presentSpace(store, state, facts, options);
   const space = newSpace(store, from, to, options);
   const sampled = await sampleRows(store, state, from, { ...options, to });
-  const { corrector, ...chosen } = await chooseCorrector(sampled, from, space, options);
-  await corrector.dispose();
   const missing = facts.rows - embedded(facts, space.id);
-  return {
-    from,
-    to: space,
-    passages: facts.rows,
-    missing,
-    seconds: missing / chosen.passagesPerSecond,
-    ...chosen,
-  };
+  return await planFromSample(sampled, { from, to: space, passages: facts.rows, missing }, options);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { joinTitle } from '../data/corpus.ts';
-import type { MigrationOptions, Sample } from '../migration/choose-corrector.ts';
+import { embedTimed, type MigrationOptions, type Sample } from '../migration/choose-corrector.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { spaceOf } from '../store/store.ts';
@@ -109,14 +109,9 @@ export async function sampleRows(
   if (rows.length === 0)
     throw new UsageError(`no row of the sample of ${store.name} has a text and a vector`);
   if (from && !state.current) await checkMadeBy(from, { rows, stale, store, compute });
-  const startMs = performance.now();
-  const fresh = await to.encode('document', rows.map(textOf), {
-    ...compute,
-    onProgress: ({ done, total }) => onProgress?.({ stage: 'embed sample', done, total, unit: 'passages' }),
-  });
-  const passagesPerSecond = rows.length / ((performance.now() - startMs) / 1000);
+  const embedded = await embedTimed(to, rows.map(textOf), { onProgress, ...compute });
   const pids = Int32Array.from(rows.keys());
-  return { rows, pids, stale, fresh: fresh as Float32Array<ArrayBuffer>, passagesPerSecond };
+  return { rows, pids, stale, ...embedded };
 }
 
 /** Draws ids without replacement: those of the smallest random numbers, each of which is a function of seed and id. */

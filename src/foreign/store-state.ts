@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import type { Corrector } from '../correctors/corrector.ts';
 import { type CorrectorDescription, loadCorrector, saveCorrector } from '../correctors/corrector-folder.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import type { StoredMigration, StoredSpace } from '../store/store-head.ts';
+import type { StoredSpace } from '../store/store-head.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import {
   ORIGINAL,
   type StoredFiles,
+  type VectorMigration,
   type VectorRow,
   type VectorStore,
   type VectorStoreState,
@@ -47,7 +48,7 @@ export const placeOf = ({ original, spaces }: VectorStoreState, id: string): str
   original?.id === id && !spaces.some((space) => space.id === id) ? ORIGINAL : id;
 
 /** Returns the migration that is under way. @throws UsageError if none is */
-export function migrationIn(state: VectorStoreState, store: VectorStore): StoredMigration {
+export function migrationIn(state: VectorStoreState, store: VectorStore): VectorMigration {
   if (state.migration) return state.migration;
   throw new UsageError(`no migration of ${store.name} is under way`, {
     help: 'start one: undrift migrate start --store STORE --to MODEL',

@@ -119,6 +119,9 @@ export interface WrittenVector extends StampedVector {
   readonly version: string;
 }
 
+/** Migration of a database's vectors from one space to another. */
+export type VectorMigration = Pick<StoredMigration, 'from' | 'to' | 'started'>;
+
 /** State of the migrations of a database: plain JSON, which a database stores as it is. */
 export interface VectorStoreState {
   /** Number of times that the state has been written. */
@@ -130,7 +133,7 @@ export interface VectorStoreState {
   /** Id of the space that queries should be embedded in; null before the first. */
   readonly current: string | null;
   /** Migration that is under way; null if there is none. */
-  readonly migration: StoredMigration | null;
+  readonly migration: VectorMigration | null;
   /** Corrector of this migration with the files of its folder; null if there is none. */
   readonly bridge: (StoredBridge & { readonly files: StoredFiles }) | null;
 }

@@ -9,7 +9,8 @@ import { StoreSearcher } from '../store/store-searcher.ts';
 import { storeStatus } from '../store/store-status.ts';
 import { openVectors } from '../store/vector-source.ts';
 import { backfill } from './backfill.ts';
-import { cutOver, planMigration, rollBack, startMigration } from './migrate-store.ts';
+import { cutOver, rollBack, startMigration } from './migrate-store.ts';
+import { planMigration } from './plan-migration.ts';
 
 const TERMS = { language: 'any', stem: false, stopWords: false };
 const compute = { threads: 1 };
@@ -51,8 +52,10 @@ describe('a migration', () => {
       correctors: ['procrustes', 'ridge'],
       ...compute,
     });
-    expect(chosen.sample).toBe(150);
-    expect(chosen.heldOutError).toBeLessThan(chosen.staleError!);
+    for (const { sample, heldOutError, staleError } of [chosen.documents, chosen.queries]) {
+      expect(sample).toBe(150);
+      expect(heldOutError).toBeLessThan(staleError!);
+    }
     expect(store.head).toMatchObject({ current: to, migration: { from, to } });
     const expected = await fresh.encode(
       'document',

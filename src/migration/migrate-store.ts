@@ -1,11 +1,13 @@
+import { rm } from 'node:fs/promises';
+import type { Corrector } from '../correctors/corrector.ts';
 import { saveCorrector } from '../correctors/corrector-folder.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
+import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
-import { stampNow } from '../store/columns.ts';
 import { stalePassages } from '../store/staleness.ts';
-import { type Store, spaceOf } from '../store/store.ts';
-import type { StoredBridge, StoredSpace } from '../store/store-head.ts';
-import { saveEncoder } from '../store/stored-encoder.ts';
+import type { Store } from '../store/store.ts';
+import type { Adapter, StoredBridge, StoredSpace } from '../store/store-head.ts';
+import { removeEncoder, saveEncoder } from '../store/stored-encoder.ts';
 import { bridgeFolder } from '../store/vector-source.ts';
 import { UsageError } from '../util/errors.ts';
 import { type BackfillOptions, backfill } from './backfill.ts';
@@ -15,73 +17,85 @@ import {
   embedSample,
   type MigrationOptions,
 } from './choose-corrector.ts';
+import { spacesOf } from './plan-migration.ts';
+import { storeKeeper } from './row-keeper.ts';
 
-/** Plan of a migration: what it would take and how good mixed versions would be. */
-export interface MigrationPlan extends ChosenCorrector {
-  /** Space of the present vectors. */
-  readonly from: StoredSpace;
-  /** Space of the new model. */
-  readonly to: StoredSpace;
-  /** Number of passages. */
-  readonly passages: number;
-  /** Passages that the new model has not embedded. */
-  readonly missing: number;
-  /** Time of embedding these, in seconds, at the rate of the sample. */
-  readonly seconds: number;
+/** Settings of {@link startMigration}. */
+export interface StartOptions extends MigrationOptions {
+  /** Vectors that a corrector moves. Default `documents`. */
+  readonly adapter?: Adapter | undefined;
+}
+
+/** Correctors that a migration begins with. */
+export interface StartedMigration {
+  readonly adapter: Adapter;
+  /** Moves vectors of passages to the new space. */
+  readonly documents: ChosenCorrector;
+  /** Moves vectors of queries to the former space. */
+  readonly queries: ChosenCorrector;
 }
 
 /**
- * Measures what a migration to another model would take: embeds a sample of passages by the new model and fits correctors to it.
- * Nothing is stored.
+ * Starts a migration: fits correctors between the vectors of the store and those of the new model. From then on queries are embedded by
+ * the new model.
  *
- * @throws UsageError if the store has no vectors, the model is that of the store, or vectors are not of unit norm
- */
-export async function planMigration(
-  store: Store,
-  retriever: Retriever,
-  options: MigrationOptions = {},
-): Promise<MigrationPlan> {
-  const snapshot = await store.snapshot();
-  const [from, to] = spacesOf(store, retriever, options);
-  const sampled = await embedSample(snapshot, from, retriever, options);
-  const { corrector, ...chosen } = await chooseCorrector(sampled, from, to, options);
-  await corrector.dispose();
-  const passages = await snapshot.passages.count();
-  const stored = snapshot.head.spaces.some(({ id }) => id === to.id)
-    ? await snapshot.embeddings(to.id).count()
-    : 0;
-  const missing = passages - stored;
-  return { from, to, passages, missing, seconds: missing / chosen.passagesPerSecond, ...chosen };
-}
-
-/**
- * Starts a migration: fits a corrector from the vectors of the store to those of the new model, and makes the new space current.
- * From then on queries are embedded by the new model. Passages without a vector of it are found by their old vectors, moved by the
- * corrector, until {@link backfill} has embedded them.
+ * `documents`: the new space becomes the current one. Passages without a vector of it are found by their old vectors, moved by a
+ * corrector, until {@link backfill} has embedded them. `queries`: the former space stays the current one, and queries are moved to it.
+ * No vector of a passage is needed but those of the sample. A migration of queries is continued by one of documents to the same model.
  *
- * @returns  facts about the corrector
+ * @returns  facts about the correctors
  * @throws UsageError if the store has no vectors, a migration is under way, the model is that of the store, or vectors are not of
  *   unit norm
  */
 export async function startMigration(
   store: Store,
   retriever: Retriever,
-  options: MigrationOptions = {},
-): Promise<ChosenCorrector> {
+  options: StartOptions = {},
+): Promise<StartedMigration> {
+  const { adapter = 'documents' } = options;
   const snapshot = await store.snapshot();
-  if (snapshot.head.migration) {
-    throw new UsageError(`a migration to ${snapshot.head.migration.to} is under way`, {
+  const [from, to] = spacesOf(store, retriever, options);
+  const { migration } = snapshot.head;
+  const continues = migration?.adapter === 'queries' && adapter === 'documents' && migration.to === to.id;
+  if (migration && !continues) {
+    throw new UsageError(`a migration to ${migration.to} is under way`, {
       help: 'finish it with undrift migrate cutover, or undo it with undrift migrate rollback',
     });
   }
   const [from, to] = spacesOf(store, retriever, options);
   const sampled = await embedSample(snapshot, from, retriever, options);
-  const { corrector, ...chosen } = await chooseCorrector(sampled, from, to, options);
-  const { kind, sample, heldOutError } = chosen;
+  await saveEncoder(store, retriever, to.id);
+  const fit = async (direction: Adapter) => {
+    const { corrector, heldOut: _, ...chosen } = await chooseCorrector(sampled, from, to, options, direction);
+    const ends = direction === 'documents' ? [from, to] : [to, from];
+    const bridge = await saveBridge(store, corrector, chosen, ends as [StoredSpace, StoredSpace]);
+    await corrector.dispose();
+    return { chosen, bridge };
+  };
+  const [documents, queries] = [await fit('documents'), await fit('queries')];
+  await store.commit(async (draft) => {
+    await draft.addSpace(to);
+    const others = draft.head.bridges.filter((other) => other.from !== from.id || other.to !== to.id);
+    draft.set({
+      ...(adapter === 'documents' && { bridges: [...others, documents.bridge], current: to.id }),
+      migration: { from: from.id, to: to.id, started: Date.now(), adapter, queries: queries.bridge },
+    });
+  });
+  // By the keeper, which leaves out passages that have changed since they were embedded.
+  const { passages, fresh: vectors } = sampled;
+  await storeKeeper(store, retriever, to.id).put([{ passages, vectors }]);
+  return { adapter, documents: documents.chosen, queries: queries.chosen };
+}
+
+async function saveBridge(
+  store: Store,
+  corrector: Corrector,
+  { kind, sample, heldOutError }: ChosenCorrector,
+  [from, to]: readonly [StoredSpace, StoredSpace],
+): Promise<StoredBridge> {
   const bridge: StoredBridge = { from: from.id, to: to.id, kind, sample, heldOutError };
   const sizes = { dimension: from.dimension, toDimension: to.dimension };
   const { hidden, depth, rank } = correctorPlan(kind, sizes);
-  await saveEncoder(store, retriever, to.id);
   await saveCorrector(bridgeFolder(store, bridge), corrector, {
     kind,
     ...sizes,
@@ -92,20 +106,7 @@ export async function startMigration(
     sample,
     heldOutError,
   });
-  await corrector.dispose();
-  await store.commit(async (draft) => {
-    const table = await draft.addSpace(to);
-    await table.put(stampNow(sampled.pids, sampled.fresh, to.steps));
-    draft.set({
-      bridges: [
-        ...draft.head.bridges.filter((other) => other.from !== from.id || other.to !== to.id),
-        bridge,
-      ],
-      current: to.id,
-      migration: { from: from.id, to: to.id, started: Date.now() },
-    });
-  });
-  return chosen;
+  return bridge;
 }
 
 /**
@@ -115,16 +116,24 @@ export async function startMigration(
  */
 export async function cutOver(store: Store): Promise<void> {
   const { from, to } = underWay(store);
-  const missing = await stalePassages(await store.snapshot(), to);
-  if (missing.length > 0) {
-    throw new UsageError(`${missing.length} passages are not embedded by the new model yet`, {
-      help: `go on with undrift migrate start --store ${store.folder}`,
-    });
-  }
   await store.commit(async (draft) => {
+    const { length: missing } = await stalePassages(draft, to);
+    if (missing > 0) {
+      throw new UsageError(`${missing} passages are not embedded by the new model yet`, {
+        help: `go on with undrift migrate start --store ${store.folder} --adapter documents`,
+      });
+    }
     await draft.removeSpace(from);
-    draft.set({ migration: null });
+    draft.set({ current: to, migration: null });
   });
+  // Only now: until the commit, the space is part of the store.
+  await removeEncoder(store, from);
+  for (const ends of [
+    { from, to },
+    { from: to, to: from },
+  ]) {
+    await rm(bridgeFolder(store, ends), { recursive: true, force: true });
+  }
 }
 
 /**
@@ -152,26 +161,4 @@ export function underWay(store: Store) {
   throw new UsageError('no migration is under way', {
     help: `start one: undrift migrate start --store ${store.folder} --to MODEL`,
   });
-}
-
-/** Describes the spaces of a migration from the current space to a model. */
-function spacesOf(store: Store, retriever: Retriever, { model = '(memory)' }: MigrationOptions) {
-  const { current, spaces } = store.head;
-  const from = spaces.find(({ id }) => id === current);
-  if (!from)
-    throw new UsageError('the store has no vectors yet', {
-      help: 'undrift index --model MODEL --store STORE',
-    });
-  const to = spaceOf(retriever, model);
-  if (to.id === from.id)
-    throw new UsageError(`the store holds vectors of this model already (space ${to.id})`);
-  if (!retriever.config.encoder.normalize) {
-    throw new UsageError(
-      'the model does not normalise its vectors, and correctors give vectors of unit norm',
-      {
-        help: 'use a model with normalisation, or index the documents anew: undrift index --model MODEL --store NEW',
-      },
-    );
-  }
-  return [from, to] as const;
 }

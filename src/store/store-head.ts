@@ -37,6 +37,14 @@ export interface StoredBridge {
   readonly heldOutError: number;
 }
 
+/** Names of the vectors that a corrector moves during a migration. */
+export const ADAPTERS = ['documents', 'queries'] as const;
+/**
+ * Vectors that a corrector moves during a migration. `documents`: those of passages that the new model has not embedded are moved to its
+ * space. `queries`: those of the new model are moved to the former space, whose vectors stay as they are.
+ */
+export type Adapter = (typeof ADAPTERS)[number];
+
 /** Migration of a store from one encoder to another. */
 export interface StoredMigration {
   /** Space of the former encoder. */
@@ -45,6 +53,10 @@ export interface StoredMigration {
   readonly to: string;
   /** Time of its start, in milliseconds since 1970. */
   readonly started: number;
+  /** Vectors that are moved. */
+  readonly adapter: Adapter;
+  /** Corrector from the new space to the former one, for queries; null in stores of versions that did not have it. */
+  readonly queries: StoredBridge | null;
 }
 
 /** Settings of the index terms of a store's BM25. */
@@ -130,18 +142,9 @@ export function parseHead(json: Json, file: string): StoreHead {
     };
   });
   const isSpace = (id: unknown) => spaces.some((space) => space.id === id);
-  const bridges = check.array(json, 'bridges').map((bridge, i) => {
-    const found = isObject(bridge) ? bridge : check.fail(`bridges[${i}]`, 'an object', bridge);
-    const { heldOutError } = found;
-    if (typeof heldOutError !== 'number') check.fail('heldOutError', 'a number', heldOutError);
-    return {
-      from: check.text(found, 'from'),
-      to: check.text(found, 'to'),
-      kind: check.text(found, 'kind'),
-      sample: check.count(found, 'sample'),
-      heldOutError: heldOutError as number,
-    };
-  });
+  const bridges = check
+    .array(json, 'bridges')
+    .map((bridge, i) => parseBridge(bridge, `bridges[${i}]`, check));
   const { current } = json;
   if (current !== null && !isSpace(current)) {
     check.fail('current', 'the id of one of the spaces', current);
@@ -170,6 +173,23 @@ function parseMigration(json: Json, check: Fields): StoredMigration | null {
     from: check.text(found, 'from'),
     to: check.text(found, 'to'),
     started: check.count(found, 'started'),
+    adapter:
+      ADAPTERS.find((name) => name === (found.adapter ?? 'documents')) ??
+      check.fail('adapter', ADAPTERS.join(' or '), found.adapter),
+    queries: (found.queries ?? null) === null ? null : parseBridge(found.queries, 'migration.queries', check),
+  };
+}
+
+function parseBridge(bridge: unknown, name: string, check: Fields): StoredBridge {
+  const found = isObject(bridge) ? bridge : check.fail(name, 'an object', bridge);
+  const { heldOutError } = found;
+  if (typeof heldOutError !== 'number') check.fail('heldOutError', 'a number', heldOutError);
+  return {
+    from: check.text(found, 'from'),
+    to: check.text(found, 'to'),
+    kind: check.text(found, 'kind'),
+    sample: check.count(found, 'sample'),
+    heldOutError: heldOutError as number,
   };
 }
 

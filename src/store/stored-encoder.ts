@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadRetriever, saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
@@ -13,6 +14,11 @@ export const encoderFolder = (store: Store, space: string): string => join(store
 export async function saveEncoder(store: Store, retriever: Retriever, space: string): Promise<void> {
   const folder = encoderFolder(store, space);
   if (!existsSync(join(folder, 'undrift.json'))) await saveRetriever(folder, retriever, { onnx: false });
+}
+
+/** Removes the model of a space that is no longer part of the store. */
+export async function removeEncoder(store: Store, space: string): Promise<void> {
+  await rm(encoderFolder(store, space), { recursive: true, force: true });
 }
 
 /**
