@@ -54,9 +54,11 @@ export async function startMigration(
 ): Promise<StartedMigration> {
   const { adapter = 'documents' } = options;
   const snapshot = await store.snapshot();
-  const [from, to] = spacesOf(store, retriever, options);
   const { migration } = snapshot.head;
-  const continues = migration?.adapter === 'queries' && adapter === 'documents' && migration.to === to.id;
+  const continues =
+    migration?.adapter === 'queries' &&
+    adapter === 'documents' &&
+    migration.to === embeddingSpaceId(retriever);
   if (migration && !continues) {
     throw new UsageError(`a migration to ${migration.to} is under way`, {
       help: 'finish it with undrift migrate cutover, or undo it with undrift migrate rollback',
