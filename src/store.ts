@@ -56,6 +56,7 @@ export { type IndexCounts, type IndexOptions, indexPassages } from './store/inde
 export { buildApproximateIndex, removePassages } from './store/maintain.ts';
 export type { PassageInput } from './store/passage-input.ts';
 export type { PassageTable, StoredPassage, TermMatch } from './store/passage-table.ts';
+export type { EmbeddedQueries } from './store/query-adapter.ts';
 export type { MetPassage, RefreshRate, RefreshRecord } from './store/refresh-file.ts';
 export type { AgeQuantiles, Staleness, VersionShare } from './store/staleness.ts';
 export { Store, type StoreDraft, type StoreOptions, type StoreSnapshot } from './store/store.ts';

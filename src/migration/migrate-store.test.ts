@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { phraseText, smallRetriever } from '../../test/small-models.ts';
@@ -106,6 +107,76 @@ describe('a migration', () => {
     expect((await searcher.search('whole new file', { mode: 'dense', topK: 1 }))[0]!.id).toBe('new');
   });
 
+  it('of queries serves the vectors as they are, and is continued by one of documents', async () => {
+    const store = await indexed();
+    const before = await vectorsOf(store);
+    const { queries } = await startMigration(store, fresh, {
+      adapter: 'queries',
+      sample: 150,
+      correctors: ['ridge'],
+      ...compute,
+    });
+    expect(queries.direction).toBe('queries');
+    expect(store.head).toMatchObject({ current: from, migration: { from, to, adapter: 'queries' } });
+    expect(await vectorsOf(store)).toEqual(before);
+    const searcher = new StoreSearcher(store, compute);
+    const texts = passages.slice(200, 240).map(({ text }) => text);
+    const likeness = async (vectors: Float32Array, model: typeof old) => {
+      const own = await model.encode('query', texts, compute);
+      return own.reduce((sum, value, i) => sum + value * vectors[i]!, 0) / texts.length;
+    };
+    const moved = await searcher.embed(texts);
+    const [unmoved, now] = [
+      await fresh.encode('query', texts, compute),
+      await old.encode('query', texts, compute),
+    ];
+    expect(await likeness(moved, old)).toBeGreaterThan((await likeness(unmoved, old)) + 0.1);
+    // By name, a space is searched by its own model.
+    const own = new StoreSearcher(store, { ...compute, space: from });
+    for (const [i, value] of (await own.embed(texts)).entries()) expect(value).toBeCloseTo(now[i]!, 5);
+    const found = await searcher.search(texts[7]!, { mode: 'dense', topK: 5 });
+    expect(found.map(({ text }) => text)).toContain(texts[7]);
+    await expect(cutOver(store)).rejects.toThrow(/not embedded[\s\S]*--adapter documents/);
+
+    await startMigration(store, fresh, { sample: 150, correctors: ['ridge'], ...compute });
+    expect(store.head).toMatchObject({ current: to, migration: { adapter: 'documents' } });
+    for (const [i, value] of (await searcher.embed(texts)).entries())
+      expect(value).toBeCloseTo(unmoved[i]!, 5);
+    await backfill(store, fresh, compute);
+    await cutOver(store);
+    expect(readdirSync(join(store.folder, 'encoders'))).toEqual([to]);
+    expect(readdirSync(join(store.folder, 'correctors'))).toEqual([]);
+  });
+
+  it('of queries is undone without any work', async () => {
+    const store = await indexed();
+    await startMigration(store, fresh, { adapter: 'queries', sample: 50, correctors: ['ridge'], ...compute });
+    await expect(
+      startMigration(store, fresh, { adapter: 'queries', sample: 50, ...compute }),
+    ).rejects.toThrow(/is under way/);
+    expect(await rollBack(store, old, compute)).toBe(0);
+    const searcher = new StoreSearcher(store, compute);
+    const now = await old.encode('query', ['opens a file'], compute);
+    expect(dot(await searcher.embed(['opens a file']), now)).toBeCloseTo(1, 4);
+  });
+
+  it('leaves out passages of the sample that have changed since they were embedded', async () => {
+    const store = await indexed();
+    const changing: Pick<typeof fresh, 'encode'> = {
+      async encode(...given) {
+        const vectors = await fresh.encode(...given);
+        await indexPassages(store, old, [{ id: 'p5', text: 'calls returns array' }], compute);
+        return vectors;
+      },
+    };
+    const model = Object.assign(Object.create(fresh), changing) as typeof fresh;
+    await startMigration(store, model, { sample: 400, correctors: ['ridge'], ...compute });
+    const { pid } = (await (await store.snapshot()).passages.known(['p5'])).get('p5')!;
+    const table = (await store.snapshot()).embeddings(to);
+    expect((await table.having([pid])).size).toBe(0);
+    expect(await table.count()).toBe(399);
+  });
+
   it('is planned from a sample, without a trace in the store', async () => {
     const store = await indexed();
     const before = structuredClone(store.head);
@@ -113,6 +184,8 @@ describe('a migration', () => {
       model: 'new',
       sample: 100,
       correctors: ['ridge'],
+      pricePerHour: 36,
+      threshold: 0.8,
       ...compute,
     });
     expect(plan).toMatchObject({
@@ -122,8 +195,14 @@ describe('a migration', () => {
       sample: 100,
       to: { model: 'new' },
     });
-    expect(plan.overlap).toBeGreaterThan(0.2);
+    expect(plan.queries).toMatchObject({ direction: 'queries', kind: 'ridge', sample: 100 });
+    for (const overlap of [plan.overlap, plan.queries.overlap]) expect(overlap).toBeGreaterThan(0.6);
+    expect(plan.oldOverlap).toBeLessThan(1);
     expect(plan.seconds).toBeGreaterThan(0);
+    expect(plan.cpuHours).toBeGreaterThan(0);
+    expect(plan.cost).toBeCloseTo((plan.seconds / 3600) * 36);
+    expect(plan.thresholds!.full.value).toBeGreaterThan(0);
+    expect(plan.thresholds!.full.to).not.toBeNull();
     expect(store.head).toEqual(before);
   });
 

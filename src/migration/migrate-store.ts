@@ -79,7 +79,8 @@ export async function startMigration(
     await draft.addSpace(to);
     const others = draft.head.bridges.filter((other) => other.from !== from.id || other.to !== to.id);
     draft.set({
-      ...(adapter === 'documents' && { bridges: [...others, documents.bridge], current: to.id }),
+      bridges: [...others, documents.bridge],
+      ...(adapter === 'documents' && { current: to.id }),
       migration: { from: from.id, to: to.id, started: Date.now(), adapter, queries: queries.bridge },
     });
   });

@@ -19,12 +19,15 @@ const searchers = new Searchers(store, compute);
 const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise<WorkerCalls[C]['result']> } =
   {
     search: async ({ texts, options, space }) => (await searchers.of(space)).searchAll(texts, options),
-    embed: async ({ texts, side, space: wanted }) =>
-      await (await searchers.of(wanted)).useModel(async (retriever, space) => {
+    async embed({ texts, side, space: wanted }) {
+      const searcher = await searchers.of(wanted);
+      if (side === 'query') return await searcher.embedQueries(texts);
+      return await searcher.useModel(async (retriever, space) => {
         const tokens = retriever.tokenize(side, texts.length, (row) => texts[row]!);
         const vectors = await retriever.encodeTokens(side, tokens, compute);
         return { vectors, dimension: retriever.dimension, tokens: tokens.totalTokens, space };
-      }),
+      });
+    },
     upsert: ({ passages }) =>
       searchers.current.useModel((retriever) => indexPassages(store, retriever, passages, compute)),
     remove: async ({ ids }) => ({ removed: await removePassages(store, ids) }),

@@ -33,7 +33,11 @@ it('counts each passage once, by the version of the vector that finds it', async
     });
     await draft.embeddings(from).remove([4]);
     const bridge = { from, to, kind: 'ridge', sample: 3, heldOutError: 0.1 };
-    draft.set({ current: to, bridges: [bridge], migration: { from, to, started: 1 } });
+    draft.set({
+      current: to,
+      bridges: [bridge],
+      migration: { from, to, started: 1, adapter: 'documents', queries: null },
+    });
   });
   const map = await ageMap(store, 5);
   const own = { space: to, model: 'new', current: true };

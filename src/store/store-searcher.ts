@@ -9,6 +9,7 @@ import { filterSql, type MetadataFilter } from './filter.ts';
 import { inGroups } from './in-groups.ts';
 import { PassageRows } from './passage-input.ts';
 import type { StoredPassage } from './passage-table.ts';
+import type { EmbeddedQueries } from './query-adapter.ts';
 import type { Store } from './store.ts';
 import type { StoreHead } from './store-head.ts';
 import { StoreView, type ViewOptions } from './store-view.ts';
@@ -71,7 +72,8 @@ export class StoreSearcher {
     const { space, corrected, memoryBytes, ...compute } = options;
     this.store = store;
     this.space = space;
-    this.options = { corrected, memoryBytes, compute };
+    // Who names a space wants to see what its own model finds.
+    this.options = { corrected, adapted: space === undefined, memoryBytes, compute };
   }
 
   /**
@@ -114,7 +116,18 @@ export class StoreSearcher {
 
   /** Embeds texts as queries in the current space: f32[texts, D]. */
   async embed(texts: readonly string[]): Promise<Float32Array> {
-    return await this.useModel((retriever) => retriever.encode('query', texts, this.options.compute));
+    return (await this.embedQueries(texts)).vectors;
+  }
+
+  /** Embeds texts as queries; see {@link StoreSearcher.embed}. */
+  async embedQueries(
+    texts: readonly string[],
+  ): Promise<EmbeddedQueries & { readonly dimension: number; readonly space: string }> {
+    return await this.withView(async (view) => {
+      const space = spaceOfView(view);
+      const { dimension } = view.snapshot.embeddings(space);
+      return { ...(await view.embed(space, texts)), dimension, space };
+    });
   }
 
   /**
@@ -139,7 +152,7 @@ export class StoreSearcher {
   async warm(): Promise<void> {
     await this.withView(async (view) => {
       if (view.space === null) return;
-      await view.model(view.space);
+      await view.loadQueryModel(view.space);
       await view.index(view.space);
     });
   }
@@ -230,9 +243,7 @@ export class StoreSearcher {
     const condition = filterSql(filter);
     const byVectors = async (): Promise<RankedRows[]> => {
       const space = spaceOfView(view);
-      const queries = await (await view.model(space)).use((retriever) =>
-        retriever.encode('query', texts, this.options.compute),
-      );
+      const { vectors: queries } = await view.embed(space, texts);
       return await searchDense(view, space, {
         queries,
         k: depth,

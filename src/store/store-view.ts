@@ -3,7 +3,9 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { SharedResource } from '../util/shared-resource.ts';
 import type { ApproximateKind } from './embedding-table.ts';
 import { PassageSet } from './passage-set.ts';
+import { type EmbeddedQueries, embedQueries, QueryAdapter, queryBridge } from './query-adapter.ts';
 import type { Store, StoreSnapshot } from './store.ts';
+import type { StoredBridge } from './store-head.ts';
 import { loadEncoder } from './stored-encoder.ts';
 import { openStoredIndex, type StoredIndex } from './stored-index.ts';
 import { bridgesTo, openVectors, type VectorSource } from './vector-source.ts';
@@ -14,6 +16,8 @@ export interface ViewOptions {
   readonly compute: ComputeOptions;
   /** Find passages without a vector in this space by those of other spaces, moved by correctors. */
   readonly corrected?: boolean | undefined;
+  /** During a migration of queries, embed queries by the new model and move them into the space. Default true. */
+  readonly adapted?: boolean | undefined;
   /** Most bytes of vectors to keep in memory. Default 40 % of the machine's. */
   readonly memoryBytes?: number | undefined;
 }
@@ -49,6 +53,9 @@ export class StoreView {
   private readonly store: Store;
   private readonly options: ViewOptions;
   private encoder: Promise<SharedResource<Retriever>> | undefined;
+  private queries:
+    | { readonly name: string; readonly adapter: Promise<SharedResource<QueryAdapter>> }
+    | undefined;
   private vectors: Promise<OpenIndex> | undefined;
   private readonly matching = new Map<string, Promise<PassageSet>>();
   private kinds: Promise<SpaceKinds> | undefined;
@@ -72,6 +79,49 @@ export class StoreView {
       },
     );
     return await this.encoder;
+  }
+
+  /**
+   * Embeds texts as queries in the space: by its model, or during a migration of queries by the new model, whose vectors a corrector
+   * moves into the space.
+   */
+  async embed(space: string, texts: readonly string[]): Promise<EmbeddedQueries> {
+    const { compute } = this.options;
+    const loaded = await this.queryModel(space);
+    return 'adapter' in loaded
+      ? await loaded.adapter.use((adapter) => adapter.embed(texts))
+      : await loaded.model.use((retriever) => embedQueries(retriever, texts, compute));
+  }
+
+  /** Loads what queries are embedded with. */
+  async loadQueryModel(space: string): Promise<void> {
+    await this.queryModel(space);
+  }
+
+  private async queryModel(
+    space: string,
+  ): Promise<{ model: SharedResource<Retriever> } | { adapter: SharedResource<QueryAdapter> }> {
+    const bridge = this.options.adapted === false ? undefined : queryBridge(this.snapshot.head, space);
+    return bridge ? { adapter: await this.adapter(bridge) } : { model: await this.model(space) };
+  }
+
+  /** Returns the adapter of queries by a bridge, and frees the former one. */
+  private async adapter(bridge: StoredBridge): Promise<SharedResource<QueryAdapter>> {
+    const name = JSON.stringify(bridge);
+    if (this.queries?.name !== name) {
+      void this.queries?.adapter.then((former) => former.free()).catch(() => {});
+      const load = async () =>
+        new SharedResource(await QueryAdapter.load(this.store, bridge, this.options.compute), (adapter) =>
+          adapter.dispose(),
+        );
+      this.queries = {
+        name,
+        adapter: once(load, () => {
+          this.queries = undefined;
+        }),
+      };
+    }
+    return await this.queries.adapter;
   }
 
   /** Returns the index for exact search in the space. */
@@ -166,6 +216,8 @@ export class StoreView {
     const vectors = await this.vectors?.catch(() => undefined);
     await vectors?.index.dispose();
     await vectors?.source.dispose();
+    const adapter = await this.queries?.adapter.catch(() => undefined);
+    await adapter?.free();
     const encoder = this.hasPassedOn ? undefined : await this.encoder?.catch(() => undefined);
     await encoder?.free();
   }
