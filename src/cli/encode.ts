@@ -1,6 +1,7 @@
-import { loadCorpus, loadQueries } from '../data/documents.ts';
+import { joinTitle } from '../data/corpus.ts';
 import { readLines } from '../data/lines.ts';
 import { DOCUMENT_OPTIONS, type LoadOptions } from '../data/load-options.ts';
+import { streamDocuments, streamQueries } from '../data/stream-documents.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { manifestFile } from '../retrieval/vector-manifest.ts';
 import { openVectorWriter } from '../retrieval/write-vectors.ts';
@@ -10,7 +11,7 @@ import { DataError, UsageError } from '../util/errors.ts';
 import { count, formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
-import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
+import { loadModel, MODEL_HELP, streamOptions } from './model-source.ts';
 import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Number of texts, or of their characters, after which the texts read so far are encoded. */
@@ -68,9 +69,7 @@ export const encodeCommand = defineCommand({
     }
     const startMs = performance.now();
     const retriever = await loadModel(options.model, io, [], options);
-    const source =
-      input !== undefined ? linesOf(input) : await corpusOf(data!, side, readOptions(io, options));
-    io.finishProgress();
+    const source = input !== undefined ? linesOf(input) : dataOf(data!, side, streamOptions(io, options));
     const sink = out === undefined ? new JsonSink(retriever.dimension) : await npySink(out, retriever, side);
     try {
       await encodeAll(retriever, { side, source, sink, io, compute: computeOptions(options) });
@@ -89,7 +88,7 @@ export const encodeCommand = defineCommand({
     if (sink instanceof JsonSink) {
       return { json: { embeddings: sink.embeddings, ...facts }, text: sink.text() };
     }
-    const files = { out: out!, ...(source.id && { ids: idsFile(out!) }), manifest: manifestFile(out!) };
+    const files = { out: out!, ...(source.hasIds && { ids: idsFile(out!) }), manifest: manifestFile(out!) };
     const speed = `${formatCount(shape.rows / seconds)} texts/s, ${formatDuration(seconds * 1000)}`;
     return {
       json: { ...files, ...facts },
@@ -100,25 +99,24 @@ export const encodeCommand = defineCommand({
 
 /** Source of the texts to encode. */
 interface Source {
-  texts: AsyncIterable<string> | Iterable<string>;
-  total?: number;
-  /** Returns the id of a text by its row. Absent if the texts have no ids. */
-  id?: (row: number) => string;
+  readonly texts: AsyncIterable<{ readonly text: string; readonly id?: string }>;
+  /** Whether the texts have ids. */
+  readonly hasIds: boolean;
 }
 
 const linesOf = (file: string): Source => ({
-  texts: (async function* () {
-    for await (const { text } of readLines(file)) yield text;
-  })(),
+  texts: readLines(file),
+  hasIds: false,
 });
 
-async function corpusOf(path: string, side: Side, reading: LoadOptions): Promise<Source> {
-  // The corpus alone is read for documents: neither queries nor judgements are needed.
-  const corpus = side === 'document' ? await loadCorpus(path, reading) : await loadQueries(path, reading);
+function dataOf(path: string, side: Side, reading: LoadOptions): Source {
+  const stream = side === 'document' ? streamDocuments : streamQueries;
   return {
-    texts: corpus.texts(),
-    total: corpus.size,
-    id: (row) => corpus.id(row),
+    texts: (async function* () {
+      for await (const { id, title, text } of stream(path, reading))
+        yield { id, text: joinTitle(title, text) };
+    })(),
+    hasIds: true,
   };
 }
 
@@ -205,25 +203,25 @@ async function encodeAll(
     compute,
   }: { side: Side; source: Source; sink: Sink; io: Io; compute: ComputeOptions },
 ): Promise<void> {
-  if (source.total !== undefined) sink.expect(source.total);
   const stage = side === 'query' ? 'encode queries' : 'encode documents';
   let chunk: string[] = [];
+  let ids: string[] = [];
   let characters = 0;
   const flush = async () => {
     const before = sink.rows;
     sink.expect(chunk.length);
     const vectors = await retriever.encode(side, chunk, {
       ...compute,
-      onProgress: ({ done }) =>
-        io.progress(stage, before + done, source.total === undefined ? {} : { total: source.total }),
+      onProgress: ({ done }) => io.progress(stage, before + done, {}),
     });
-    const { id } = source;
-    await sink.append(vectors, chunk, id && chunk.map((_, i) => id(before + i)));
+    await sink.append(vectors, chunk, source.hasIds ? ids : undefined);
     chunk = [];
+    ids = [];
     characters = 0;
   };
-  for await (const text of source.texts) {
+  for await (const { text, id = '' } of source.texts) {
     chunk.push(text);
+    ids.push(id);
     characters += text.length;
     if (chunk.length === CHUNK_TEXTS || characters >= CHUNK_CHARACTERS) await flush();
   }

@@ -13,7 +13,7 @@ import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
-import { loadModel, MODEL_HELP, readOptions } from './model-source.ts';
+import { loadModel, MODEL_HELP, streamOptions } from './model-source.ts';
 import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** The command `undrift index`: stores passages and their vectors. */
@@ -60,10 +60,7 @@ export const indexCommand = defineCommand({
     const startMs = performance.now();
     const compute = computeOptions(options);
     const retriever = model === undefined ? undefined : await loadModel(model, io, [], options);
-    const documents =
-      source === undefined
-        ? undefined
-        : streamDocuments(source, { ...readOptions(io, options), onProgress: undefined });
+    const documents = source === undefined ? undefined : streamDocuments(source, streamOptions(io, options));
     const terms: StoredTerms = optionValues(TERM_OPTIONS, options);
     const store = await Store.open(options.store, {
       create: source === undefined ? undefined : terms,

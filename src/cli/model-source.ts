@@ -90,6 +90,15 @@ export const readOptions = (
   onNote: (note) => io.log(`note: ${note}`),
 });
 
+/** Returns the settings of {@link readOptions} for a stream, whose progress is that of the work on it; downloads are shown. */
+export function streamOptions(
+  io: Io,
+  options: GivenOptions<typeof ANY_DATA_OPTIONS> = {},
+): ReturnType<typeof readOptions> {
+  const { onProgress, ...reading } = readOptions(io, options);
+  return { ...reading, onProgress: (each) => each.stage === 'download' && onProgress?.(each) };
+}
+
 /**
  * Returns a callback that shows how many bytes have been downloaded or read from disk.
  *

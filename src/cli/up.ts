@@ -13,7 +13,7 @@ import { count } from '../util/format.ts';
 import { optionValues, pickOptions } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
-import { loadFolder, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { loadFolder, loadModel, MODEL_HELP, showProgress, streamOptions } from './model-source.ts';
 import { packageVersion } from './package-version.ts';
 import { serveCommand } from './serve.ts';
 
@@ -94,10 +94,9 @@ async function indexSource(
   });
   const retriever = await encoderFor(store, source, options, { io, compute });
   const documents = streamDocuments(source, {
-    ...readOptions(io, {}),
+    ...streamOptions(io),
     passageWords: options.passageWords,
     passageOverlap: options.passageOverlap,
-    onProgress: undefined,
   });
   const counts = await indexPassages(store, retriever, documents, {
     ...compute,

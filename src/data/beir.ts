@@ -252,11 +252,28 @@ export async function addRecords(
  *
  * @throws DataError with file and line for a line that has not exactly two columns, or a repeated id
  */
-export async function addTsvTexts(
-  builder: CorpusBuilder,
+export async function addTsvTexts(builder: CorpusBuilder, file: string, reading: TsvReading): Promise<void> {
+  const sameTextAgain = reading.noun === 'query';
+  for await (const record of tsvTexts(file, reading))
+    attemptRow(reading.options.badRows, () => builder.add(record, { sameTextAgain }));
+}
+
+/** Settings of {@link tsvTexts}. */
+interface TsvReading {
+  readonly noun: 'document' | 'query';
+  readonly options: ReadingOptions;
+  readonly log: FileLog;
+}
+
+/**
+ * Streams the `id ⇥ text` lines of a file without a header.
+ *
+ * @throws DataError with file and line for a line that has not exactly two columns
+ */
+export async function* tsvTexts(
   file: string,
-  { noun, options, log }: { noun: 'document' | 'query'; options: ReadingOptions; log: FileLog },
-): Promise<void> {
+  { noun, options, log }: TsvReading,
+): AsyncGenerator<CorpusRecord & { readonly file: string }> {
   const onBytes = await log.watch(file, `${noun}/${basename(file)}`);
   for await (const { text: row, line } of readLines(file, {
     onBytes,
@@ -264,15 +281,15 @@ export async function addTsvTexts(
     onBadLine: onBadLine(options.badRows),
   })) {
     if (row.trim() === '') continue;
-    attemptRow(options.badRows, () => addTsvRow(builder, row, { file, line, noun }));
+    const record = attemptRow(options.badRows, () => tsvRow(row, { file, line, noun }));
+    if (record) yield { ...record, file };
   }
 }
 
-function addTsvRow(
-  builder: CorpusBuilder,
+function tsvRow(
   row: string,
   { file, line, noun }: { file: string; line: number; noun: 'document' | 'query' },
-): void {
+): CorpusRecord {
   const tab = row.indexOf('\t');
   if (tab === -1 || row.includes('\t', tab + 1)) {
     throw new DataError(`${row.split('\t').length} columns: ${quote(row)}`, {
@@ -281,10 +298,7 @@ function addTsvRow(
       help: `two columns are wanted, with one tab between them: ${noun} id, text; a file with other columns names them in its first line`,
     });
   }
-  builder.add(
-    { id: row.slice(0, tab).trim(), text: row.slice(tab + 1), line },
-    { sameTextAgain: noun === 'query' },
-  );
+  return { id: row.slice(0, tab).trim(), text: row.slice(tab + 1), line };
 }
 
 /**

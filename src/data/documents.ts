@@ -123,7 +123,7 @@ export async function dataKind(path: string, options: LoadOptions): Promise<Tabl
 }
 
 /** Tells whether a file is read as records. */
-const isTable = (path: string): boolean => isRecordFile(path) || /\.json$/i.test(path);
+export const isTable = (path: string): boolean => isRecordFile(path) || /\.json$/i.test(path);
 
 /** Kinds of table that have documents, each with the roles by which it is recognised. */
 const SIGNS: readonly { kind: TableKind; has: readonly Role[]; lacks?: Role }[] = [

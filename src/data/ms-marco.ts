@@ -17,6 +17,12 @@ export interface MsMarcoLayout {
   readonly qrels: ReadonlyMap<string, readonly string[]>;
 }
 
+const COLLECTION = /^collection\.tsv(\.gz)?$/;
+
+/** Tells whether a folder has a collection of MS MARCO. */
+export const isMsMarco = async (folder: string): Promise<boolean> =>
+  (await listFolder(folder)).some((name) => COLLECTION.test(name));
+
 /**
  * Finds the files of MS MARCO passage ranking: `collection.tsv` (id, text), `queries.<split>.tsv` (id, text)
  * and `qrels.<split>.tsv` (query id, 0, passage id, grade), each plain or `.gz`.
@@ -29,7 +35,7 @@ export async function openMsMarco(
   { documents }: Pick<LoadOptions, 'documents'> = {},
 ): Promise<MsMarcoLayout> {
   const names = await listFolder(folder);
-  const collections = names.filter((name) => /^collection\.tsv(\.gz)?$/.test(name));
+  const collections = names.filter((name) => COLLECTION.test(name));
   if (collections.length > 1) {
     throw new DataError(`holds ${collections.join(' and ')}`, { file: folder, help: 'keep one of them' });
   }

@@ -5,7 +5,7 @@ import { joinFingerprints } from './beir.ts';
 import { ColumnChoice } from './column-choice.ts';
 import { COLUMNS } from './columns.ts';
 import { Corpus, joinTitle, quote } from './corpus.ts';
-import { DigestSet } from './digest-set.ts';
+import { DistinctTexts, type StreamedText } from './distinct-texts.ts';
 import { FileLog } from './file-log.ts';
 import { JudgementsBuilder, joinJudgements } from './judgements.ts';
 import type { GivenDocuments, ReadingOptions } from './load-options.ts';
@@ -183,30 +183,29 @@ async function* pairsOf<T>(
 }
 
 /**
- * Streams the distinct passages of pairs, with the ids that {@link loadPairs} gives them.
+ * Streams the distinct passages of pairs, or the distinct queries, with the ids that {@link loadPairs} gives them.
  *
- * Memory: 15 to 24 bytes for each distinct passage.
+ * Memory: 15 to 24 bytes for each distinct text.
  *
- * @param path what the data is called in messages
  * @throws DataError for an invalid record
  */
-export async function* streamPassages(
-  sources: PairSources,
+export async function* streamPairTexts(
   path: string,
-  options: ReadingOptions,
-): AsyncGenerator<PairPassage & Place & { readonly id: string }> {
+  files: ReadonlyMap<string, readonly string[]>,
+  side: 'query' | 'document',
+  { options, log }: { readonly options: ReadingOptions; readonly log: FileLog },
+): AsyncGenerator<StreamedText, void> {
+  const sources = recordsOfFiles(files, log, options);
   const assignment = new SplitAssignment(sources, options);
   const columns = new ColumnChoice('pairs', options.columns);
-  const seen = new DigestSet();
-  const found = pairsOf(sources, path, { options, assignment, columns }, ({ pair, record }) =>
-    [...pair.positives, ...pair.negatives].flatMap(({ title, text }) => {
-      const { size } = seen;
-      const isNew = seen.add(joinTitle(title, text));
-      return isNew ? [{ id: `d${size}`, title, text, ...placeOf(record) }] : [];
-    }),
-  );
-  for await (const passages of found) yield* passages;
-  if (seen.size === 0) throw noPair(path);
+  const distinct = new DistinctTexts(side === 'query' ? 'q' : 'd');
+  const found = pairsOf(sources, path, { options, assignment, columns }, ({ pair, record }) => {
+    const { query, positives, negatives } = pair;
+    const texts = side === 'query' ? [{ title: undefined, text: query }] : [...positives, ...negatives];
+    return distinct.take(texts, record);
+  });
+  for await (const texts of found) yield* texts;
+  if (distinct.size === 0) throw noPair(path);
 }
 
 const noPair = (path: string, absent?: AbsentPassages): DataError =>

@@ -5,6 +5,7 @@ import { ColumnChoice } from './column-choice.ts';
 import { contentFingerprint } from './content-fingerprint.ts';
 import { Corpus, quote } from './corpus.ts';
 import { checkDataInMemory, type DataInMemory, IN_MEMORY } from './data-in-memory.ts';
+import { DistinctTexts, type StreamedText } from './distinct-texts.ts';
 import type { TrainingExamples } from './examples.ts';
 import { FileLog } from './file-log.ts';
 import { findData } from './find-data.ts';
@@ -62,6 +63,36 @@ export async function scoredPairsOfFiles(
   return scoredPairs(read, { name: dataName(path), path, fingerprint: log.fingerprint() });
 }
 
+/**
+ * Streams the distinct first or second texts of scored pairs, with the ids that {@link loadScoredPairs} gives them.
+ *
+ * Memory: 15 to 24 bytes for each distinct text.
+ *
+ * @throws DataError for an invalid record
+ */
+export async function* streamScoredTexts(
+  path: string,
+  files: ReadonlyMap<string, readonly string[]>,
+  side: 'query' | 'document',
+  { options, log }: { readonly options: ReadingOptions; readonly log: FileLog },
+): AsyncGenerator<StreamedText, void> {
+  const columns = new ColumnChoice('scored pairs', options.columns);
+  const distinct = new DistinctTexts(side === 'query' ? 'a' : 'b');
+  for (const parts of recordsOfFiles(files, log, options).values()) {
+    for (const records of parts) {
+      for await (const record of records(columns.select)) {
+        const texts = attemptRow(options.badRows, () => {
+          const { one, other } = readPair(record, columns);
+          return distinct.take([{ text: side === 'query' ? one : other }], record);
+        });
+        if (texts) yield* texts;
+      }
+    }
+  }
+  columns.check(path);
+  if (distinct.size === 0) throw noPair(path);
+}
+
 async function scoredPairsInMemory(data: DataInMemory, options: ReadingOptions): Promise<RetrievalData> {
   checkDataInMemory(data);
   if (!('scoredPairs' in data)) {
@@ -109,12 +140,7 @@ async function readScoredPairs(
       }
     }
   }
-  if (first.size === 0) {
-    throw new DataError('holds no pair', {
-      file: path,
-      help: 'one object for each pair, in a file one a line: {"sentence1": …, "sentence2": …, "score": 0.8}',
-    });
-  }
+  if (first.size === 0) throw noPair(path);
   columns.check(path);
   const splits = new Map<string, PairList>();
   for (const [name, keys] of assignment.splits(lists.keys())) {
@@ -131,6 +157,12 @@ async function readScoredPairs(
   ];
   return { corpus: numbered(second, 'b'), queries: numbered(first, 'a'), splits, notes };
 }
+
+const noPair = (path: string): DataError =>
+  new DataError('holds no pair', {
+    file: path,
+    help: 'one object for each pair, in a file one a line: {"sentence1": …, "sentence2": …, "score": 0.8}',
+  });
 
 /** Pairs of a split as they are read. */
 class ReadPairs implements PairList {

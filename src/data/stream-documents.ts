@@ -1,76 +1,152 @@
+import { DataError } from '../util/errors.ts';
 import { BadRows } from './bad-rows.ts';
-import { documentRecords, judgedColumns, roleFiles } from './beir.ts';
+import { documentRecords, judgedColumns, roleFiles, tsvTexts } from './beir.ts';
 import { ColumnChoice } from './column-choice.ts';
-import type { CorpusRecord } from './corpus.ts';
 import { lacksHeader } from './delimited.ts';
-import { dataKind, readDocuments } from './documents.ts';
+import { type StreamedText, withUniqueIds } from './distinct-texts.ts';
+import { dataKind, isTable } from './documents.ts';
 import { FileLog } from './file-log.ts';
 import { findData } from './find-data.ts';
-import { isFolder } from './load.ts';
+import { findPairFiles, isFolder, loadPath } from './load.ts';
 import type { LoadOptions, ReadingOptions } from './load-options.ts';
-import { chosenNames, isRecordFile, recordsOfFile } from './records.ts';
+import { isMsMarco, openMsMarco } from './ms-marco.ts';
+import { streamPairTexts } from './pairs.ts';
+import { streamPlainText } from './plain-text.ts';
+import { chosenNames, recordsOfFile } from './records.ts';
+import { streamScoredTexts } from './scored-pairs.ts';
+import { isMarkdown, streamTextFolder } from './text-folder.ts';
 
-/** Document of a stream. */
-export interface StreamedDocument extends CorpusRecord {
-  /** File of the document. */
-  readonly file: string;
+/** Document or query of a stream. */
+export interface StreamedDocument extends StreamedText {
   /** Fields of its record that are neither id, title nor text; undefined if there are none. */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
+type Side = 'query' | 'document';
+
+type TextStream = AsyncGenerator<StreamedDocument, void>;
+
 /**
- * Streams the documents of a path in every layout that `loadCorpus` reads. Files of records (JSONL, CSV, TSV, Parquet) are never held
- * as a whole; the passages of pairs, folders of texts and plain text are read first.
+ * Streams the documents of a path in every layout that `loadCorpus` reads, with the same ids and texts.
  *
- * Ids are not checked to be unique, because that would take memory for each of them.
+ * Memory: 15 to 24 bytes a document, which find ids or passages that occur twice; of folders of texts, one file.
  *
- * @throws DataError for an invalid file
+ * @throws DataError for an invalid file, an id that is empty or occurs twice, and where there is no document
  */
-export async function* streamDocuments(
+export const streamDocuments = (named: string, options: LoadOptions = {}): AsyncGenerator<StreamedDocument> =>
+  streamTexts(named, 'document', options);
+
+/**
+ * Streams the queries of a data set in every layout that `loadQueries` reads, or the texts of a file of documents.
+ *
+ * Memory: 15 to 48 bytes a query.
+ *
+ * @throws DataError for an invalid file, an id that is empty or occurs twice, and where there is no query
+ */
+export const streamQueries = (named: string, options: LoadOptions = {}): AsyncGenerator<StreamedDocument> =>
+  streamTexts(named, 'query', options);
+
+async function* streamTexts(
   named: string,
-  options: LoadOptions = {},
+  side: Side,
+  options: LoadOptions,
 ): AsyncGenerator<StreamedDocument> {
   const badRows = new BadRows(options.skipBadRows);
   const path = await findData(named, options);
-  const reading: ReadingOptions = { ...options, badRows };
-  const files = await documentFiles(path, reading);
-  if (files === undefined) {
-    const { corpus, notes } = await badRows.during(() => readDocuments(path, reading));
-    for (const note of notes) options.onNote?.(note);
-    for (let row = 0; row < corpus.size; row++)
-      yield { id: corpus.id(row), text: corpus.text(row), file: path };
-  } else {
-    const log = new FileLog(options.onProgress);
-    const isAlone = files.length === 1 && files[0] === path;
-    const columns = isAlone
-      ? new ColumnChoice('documents', options.columns)
-      : judgedColumns('documents', options);
-    for (const file of files) {
-      const records = recordsOfFile(file, 'document', log, reading);
-      const found = documentRecords(records, {
-        columns,
-        badRows,
-        ids: isAlone ? 'if given' : 'given',
-        allColumns: true,
-      });
-      for await (const { fields, ...record } of found) {
-        yield { ...record, metadata: metadataOf(fields, columns) };
-      }
-    }
-    columns.check(path);
+  const notes: string[] = [];
+  let any = false;
+  for await (const text of await openTexts(path, side, { ...options, badRows }, notes)) {
+    any = true;
+    yield text;
   }
   // Throws if more rows were bad than may be.
-  await badRows.during(async () => {});
-  for (const note of badRows.notes()) options.onNote?.(note);
+  await badRows.during(async () => {
+    if (any) return;
+    throw new DataError(`holds no ${side}`, { file: path, help: 'was the file written completely?' });
+  });
+  for (const note of [...notes, ...badRows.notes()]) options.onNote?.(note);
 }
 
-/** Lists the files of records that hold documents; undefined if the documents are in another form. */
-async function documentFiles(path: string, options: ReadingOptions): Promise<readonly string[] | undefined> {
-  const files = (await isFolder(path)) ? await roleFiles(path, 'corpus') : isRecordFile(path) ? [path] : [];
-  if (files.length === 0 || (files[0] === path && (await dataKind(path, options)) !== 'documents'))
-    return undefined;
-  for (const file of files) if (await lacksHeader(file, chosenNames(options.columns))) return undefined;
-  return files;
+/** Opens the texts of a path in its layout. */
+async function openTexts(
+  path: string,
+  side: Side,
+  options: ReadingOptions,
+  notes: string[],
+): Promise<TextStream> {
+  const log = new FileLog(options.onProgress);
+  const inFolder = await isFolder(path);
+  const files = inFolder ? await roleFiles(path, side === 'query' ? 'queries' : 'corpus') : [];
+  if (files.length > 0) return streamRecords(files, side, { path, options, log });
+  const kind = await dataKind(path, options);
+  if (isMarkdown(path) || (kind === 'documents' && inFolder)) {
+    // Documents that are asked for as queries.
+    const corpus = inFolder ? await roleFiles(path, 'corpus') : [];
+    return corpus.length > 0
+      ? streamRecords(corpus, 'document', { path, options, log })
+      : streamTextFolder(path, { options, log, notes });
+  }
+  if (inFolder && (await isMsMarco(path))) return streamMsMarco(path, side, { options, log });
+  const pairs = kind === 'documents' ? undefined : await findPairFiles(path);
+  if (pairs) {
+    const stream = kind === 'scored pairs' ? streamScoredTexts : streamPairTexts;
+    return stream(path, pairs, side, { options, log });
+  }
+  if (inFolder) await loadPath(path, options); // says what was looked for
+  return isTable(path)
+    ? streamRecords([path], 'document', { path, options, log, isAlone: true })
+    : streamPlainText(path, options, log);
+}
+
+async function* streamMsMarco(path: string, side: Side, { options, log }: Reading): TextStream {
+  const { collection, queries } = await openMsMarco(path);
+  const files = side === 'query' ? queries : [collection!];
+  async function* texts() {
+    for (const file of files) yield* tsvTexts(file, { noun: side, options, log });
+  }
+  yield* withUniqueIds(texts(), { noun: side, badRows: options.badRows, sameTextAgain: side === 'query' });
+}
+
+/** Settings of a reader, and the observer of its files. */
+interface Reading {
+  readonly options: ReadingOptions;
+  readonly log: FileLog;
+}
+
+/**
+ * Streams files of records, or of `id ⇥ text` lines.
+ *
+ * @param reading.isAlone  the path is one file of documents, whose ids may be absent
+ */
+async function* streamRecords(
+  files: readonly string[],
+  side: Side,
+  { path, options, log, isAlone = false }: Reading & { readonly path: string; readonly isAlone?: boolean },
+): TextStream {
+  const { badRows } = options;
+  const columns = isAlone
+    ? new ColumnChoice('documents', options.columns)
+    : judgedColumns('documents', options);
+  async function* texts(): AsyncGenerator<StreamedDocument> {
+    for (const file of files) {
+      if (await lacksHeader(file, chosenNames(options.columns))) {
+        yield* tsvTexts(file, { noun: side, options, log });
+        continue;
+      }
+      const records = recordsOfFile(file, side, log, options);
+      const ids = isAlone ? 'if given' : 'given';
+      const allColumns = side === 'document';
+      for await (const { fields, ...record } of documentRecords(records, {
+        columns,
+        badRows,
+        ids,
+        allColumns,
+      }))
+        yield { ...record, metadata: allColumns ? metadataOf(fields, columns) : undefined };
+      columns.check(path);
+    }
+  }
+  yield* withUniqueIds(texts(), { noun: side, badRows });
 }
 
 /** Collects the fields that have no role. Those of an object `metadata`, as BEIR has it, are taken out of it. */

@@ -30,6 +30,21 @@ export const isMarkdown = (path: string): boolean => MARKDOWN.test(path);
 export const isOwnText = (name: string): boolean =>
   (MARKDOWN.test(name) || TEXT.test(name)) && !/^(readme|license|licence|changelog|\.)/i.test(name);
 
+/** Passage of a text or Markdown file. */
+export interface TextPassage {
+  readonly id: string;
+  readonly title: string | undefined;
+  readonly text: string;
+  readonly file: string;
+}
+
+/** Settings of {@link streamTextFolder}. */
+interface TextReading {
+  readonly options: ReadingOptions;
+  readonly log: FileLog;
+  readonly notes: string[];
+}
+
 /** Files of a folder of texts, by their paths with `/` relative to the folder. */
 interface TextFiles {
   readonly texts: readonly string[];
@@ -63,25 +78,25 @@ export async function textFiles(folder: string): Promise<TextFiles> {
 }
 
 /**
- * Reads text and Markdown files, cut into passages. The id of a passage is the path of its file, `#`, and its number in the file, from
- * 1. Files that are not UTF-8 count as bad rows; binary files are skipped.
+ * Streams text and Markdown files, cut into passages; one file is in memory at a time. The id of a passage is the path of its file,
+ * `#`, and its number in the file, from 1. Files that are not UTF-8 count as bad rows; binary files are skipped.
  *
  * @param path  a folder, or one file
+ * @param reading.notes  receives notes on what was read and skipped, when all passages have been taken
  * @throws DataError for a file that is not UTF-8, and where nothing is left
  */
-export async function readTextFolder(
+export async function* streamTextFolder(
   path: string,
-  options: ReadingOptions,
-  log: FileLog,
-): Promise<{ corpus: Corpus; notes: string[] }> {
+  { options, log, notes }: TextReading,
+): AsyncGenerator<TextPassage, void> {
   const isFile = isMarkdown(path) || TEXT.test(path);
   const { texts, others, hidden } = isFile
     ? { texts: [basename(path)], others: [], hidden: [] }
     : await textFiles(path);
   const folder = isFile ? dirname(path) : path;
   const sizes = passageSizes(options);
-  const builder = new CorpusBuilder({ file: path });
   const binary: string[] = [];
+  let passages = 0;
   for (const name of texts) {
     const file = join(folder, name);
     const text = await readText(file, name, { options, log });
@@ -89,24 +104,35 @@ export async function readTextFolder(
       binary.push(name);
       continue;
     }
-    const passages = (isMarkdown(name) ? markdownPassages : textPassages)(text, sizes);
-    builder.from(file);
-    for (const [i, { title, text }] of passages.entries())
-      builder.add({ id: `${name}#${i + 1}`, title: title === '' ? undefined : title, text });
+    const found = (isMarkdown(name) ? markdownPassages : textPassages)(text, sizes);
+    for (const [i, { title, text }] of found.entries())
+      yield { id: `${name}#${i + 1}`, title: title === '' ? undefined : title, text, file };
+    passages += found.length;
   }
-  if (builder.size === 0) {
+  if (passages === 0) {
     throw new DataError('holds no text', {
       file: path,
       help: 'text files (.txt) and Markdown files (.md) are read, in all folders inside',
     });
   }
-  const counts = `${count(builder.size)} passages of at most ${sizes.words} words from ${count(texts.length - binary.length)} ${texts.length === 1 ? 'file' : 'files'}`;
-  const notes = [
-    counts,
+  notes.push(
+    `${count(passages)} passages of at most ${sizes.words} words from ${count(texts.length - binary.length)} ${texts.length === 1 ? 'file' : 'files'}`,
     ...skipped('neither text nor Markdown', others),
     ...skipped('binary', binary),
     ...skipped('hidden, links or other people’s', hidden),
-  ];
+  );
+}
+
+/** Reads the passages of {@link streamTextFolder} into a corpus. */
+export async function readTextFolder(
+  path: string,
+  options: ReadingOptions,
+  log: FileLog,
+): Promise<{ corpus: Corpus; notes: readonly string[] }> {
+  const builder = new CorpusBuilder({ file: path });
+  const notes: string[] = [];
+  for await (const passage of streamTextFolder(path, { options, log, notes }))
+    builder.from(passage.file).add(passage);
   return { corpus: builder.finish(), notes };
 }
 

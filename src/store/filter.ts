@@ -10,7 +10,10 @@ export interface FieldCondition {
   readonly field: string;
   /** Comparison. The order of texts is that of their bytes. `contains` asks for an item of an array. */
   readonly is: '=' | '!=' | '<' | '<=' | '>' | '>=' | 'contains';
-  /** Value to compare with. A field that is absent or of another type fulfils no condition but `!=`. */
+  /**
+   * Value to compare with. A field that is absent or of another type fulfils no condition but `!=`; a text that is a number, as in
+   * CSV, is compared as one.
+   */
   readonly value: FilterValue;
 }
 
@@ -49,19 +52,55 @@ export function filterSql(filter: MetadataFilter): string | undefined {
 }
 
 function conditionSql({ field, is, value }: FieldCondition): string {
-  const path = sqlText(
-    `$${field
-      .split('.')
-      .map((name) => `.${JSON.stringify(name)}`)
-      .join('')}`,
-  );
-  const found = `json_extract(metadata, ${path})`;
+  const found = new Field(field);
   if (is === 'contains')
-    return `coalesce(json_array_contains(metadata, ${path}, ${sqlText(String(value))}), false)`;
+    return found.any((path) => `json_array_contains(metadata, ${path}, ${sqlText(String(value))})`);
   if (is === '!=') return `NOT ${conditionSql({ field, is: '=', value })}`;
-  if (typeof value === 'number') return `coalesce(TRY_CAST(${found} AS DOUBLE) ${is} ${value}, false)`;
-  if (is === '=' || typeof value === 'boolean') {
-    return `coalesce(${found} ${is} ${sqlText(JSON.stringify(value))}, false)`;
+  // Tables of texts, such as CSV, hold numbers and truth values as texts.
+  const plain = `btrim(${found.json}, '"')`;
+  if (typeof value === 'number') return holds(`TRY_CAST(${plain} AS DOUBLE) ${is} ${value}`);
+  if (typeof value === 'boolean') return holds(`${plain} ${is} ${sqlText(String(value))}`);
+  if (is === '=') return holds(`${found.json} = ${sqlText(JSON.stringify(value))}`);
+  return holds(`starts_with(${found.json}, '"') AND ${found.text} ${is} ${sqlText(value)}`);
+}
+
+const holds = (condition: string): string => `coalesce(${condition}, false)`;
+
+/** Field of the metadata in LanceDB's SQL. A name with dots is that of a field, or of one in fields. */
+class Field {
+  private readonly ways: readonly (readonly string[])[];
+
+  constructor(name: string) {
+    this.ways = name.includes('.') ? [[name], name.split('.')] : [[name]];
   }
-  return `coalesce(json_get_string(metadata, ${sqlText(field)}) ${is} ${sqlText(value)}, false)`;
+
+  /** Value as JSON; null where there is none. */
+  get json(): string {
+    return this.first(this.paths.map((path) => `json_extract(metadata, ${path})`));
+  }
+
+  /** Value as text without quotation marks and escapes. */
+  get text(): string {
+    return this.first(
+      this.ways.map((names) => {
+        const inside = names
+          .slice(0, -1)
+          .reduce((from, name) => `json_get(${from}, ${sqlText(name)})`, 'metadata');
+        return `json_get_string(${inside}, ${sqlText(names.at(-1)!)})`;
+      }),
+    );
+  }
+
+  /** Condition that holds for the field, by a function that makes it for a path. */
+  any(condition: (path: string) => string): string {
+    return `(${this.paths.map((path) => holds(condition(path))).join(' OR ')})`;
+  }
+
+  private get paths(): string[] {
+    return this.ways.map((names) => sqlText(`$${names.map((name) => `.${JSON.stringify(name)}`).join('')}`));
+  }
+
+  private first(values: readonly string[]): string {
+    return values.length === 1 ? values[0]! : `coalesce(${values.join(', ')})`;
+  }
 }

@@ -5,6 +5,7 @@
 Written with pyarrow 26.0.1; other versions write other bytes with the same content.
 """
 
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,11 +29,35 @@ def pairs(rows: int) -> pa.Table:
     )
 
 
+def documents() -> pa.Table:
+    """Makes documents with a column of every type that metadata can come from; the second document has none of them."""
+    return pa.table(
+        {
+            "id": ["a", "b"],
+            "title": ["T", None],
+            "text": ["first", "second"],
+            "year": pa.array([2020, None], pa.int32()),
+            "big": pa.array([2**60, None], pa.int64()),
+            "price": pa.array([1.5, None], pa.float64()),
+            "flag": pa.array([True, None], pa.bool_()),
+            "when": pa.array([datetime(2024, 1, 5, 12, 30, tzinfo=timezone.utc), None], pa.timestamp("ms", tz="UTC")),
+            "day": pa.array([date(2024, 1, 5), None], pa.date32()),
+            "tags": pa.array([["io", "file"], None], pa.list_(pa.string())),
+            "of": pa.array([{"part": "x y", "page": 3}, None], pa.struct([("part", pa.string()), ("page", pa.int64())])),
+            "embedding": pa.array([[0.5, 1.0], None], pa.list_(pa.float32())),
+            "blob": pa.array([b"\x00\xff", None], pa.binary()),
+            "nothing": pa.array([None, None], pa.string()),
+        }
+    )
+
+
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     for codec in ["none", "snappy", "gzip", "zstd", "brotli"]:
         # 100 rows in groups of 32: three full groups and a rest.
         pq.write_table(pairs(100), OUT / f"pairs-{codec}.parquet", compression=codec, row_group_size=32)
+
+    pq.write_table(documents(), OUT / "documents.parquet")
 
     beir = OUT / "beir-parquet"
     for name, table in {
