@@ -103,6 +103,47 @@ describe('examples of deploying', () => {
     );
   });
 
+  it('langchain-retriever.ts finds the passages of a store, as does the embedder of the AI SDK over its model', async () => {
+    const { UndriftRetriever } = await import('../examples/langchain-retriever.ts');
+    const { undriftEmbedder } = await import('../examples/ai-sdk-embedder.ts');
+    const { loadRetriever } = await import('undrift');
+    const { indexPassages, Store, StoreSearcher } = await import('undrift/store');
+    const location = join(folder, 'store');
+    const passages = Array.from({ length: 40 }, (_, i) => {
+      const text = pair(i).positive;
+      return { id: `p${i}`, title: i === 3 ? 'Third' : '', text, metadata: { year: 2000 + i } };
+    });
+    const create = { language: 'any', stem: false, stopWords: false };
+    const store = await Store.open(location, { create });
+    await indexPassages(store, await loadRetriever(await trained), passages);
+    const searcher = new StoreSearcher(store);
+
+    const { embeddings } = await searcher.useModel(async (model) =>
+      (await undriftEmbedder(model, 'query')).doEmbed({ values: ['doc1x'] }),
+    );
+    expect(embeddings[0]).toEqual([...(await searcher.embed(['doc1x']))]);
+
+    const retriever = await UndriftRetriever.open(location, { topK: 2, mode: 'bm25', filter: ['year<2020'] });
+    const queries = passages.slice(0, 8).map(({ text }) => text);
+    const found = await retriever.batch(queries);
+    expect(found.map(([best]) => best!.id)).toEqual(passages.slice(0, 8).map(({ id }) => id));
+    expect(found[3]![0]).toMatchObject({
+      pageContent: `Third\n${queries[3]}`,
+      metadata: { year: 2003, score: expect.any(Number) },
+    });
+    expect((await retriever.invoke(passages[30]!.text)).map(({ id }) => id)).not.toContain('p30');
+    await retriever.close();
+    const dense = await UndriftRetriever.open(location, { topK: 3, mode: 'dense' });
+    const expected = await searcher.search(queries[0]!, { topK: 3, mode: 'dense' });
+    const answers = await dense.batch(queries);
+    expect(answers[0]!.map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
+    await dense.close();
+    await searcher.dispose();
+    await store.close();
+    const { stdout } = await start('langchain-retriever.ts', location, queries[5]!);
+    expect(stdout).toMatch(/^\d\.\d{4} {2}p5 {2}doc/);
+  });
+
   it('http-server.ts finds documents, and says what is wrong with a request', async () => {
     const tsx = fileURLToPath(import.meta.resolve('tsx'));
     const script = join(root, 'examples', 'http-server.ts');
