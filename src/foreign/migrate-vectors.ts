@@ -146,7 +146,7 @@ async function correctRows(
 
 /** Settings of {@link backfillVectors}. */
 export type VectorBackfillOptions = ComputeOptions &
-  Pick<BackfillOptions, 'until' | 'workShare' | 'commitRows' | 'signal' | 'onProgress'>;
+  Pick<BackfillOptions, 'until' | 'workShare' | 'rowsPerMinute' | 'commitRows' | 'signal' | 'onProgress'>;
 
 /**
  * Embeds rows that have no true vector of the current space, in the order of their ids, and stores each part at once. Rows without a
@@ -159,7 +159,15 @@ export type VectorBackfillOptions = ComputeOptions &
 export async function backfillVectors(
   store: VectorStore,
   retriever: Retriever,
-  { until = 1, workShare = 1, commitRows = 512, signal, onProgress, ...compute }: VectorBackfillOptions = {},
+  {
+    until = 1,
+    workShare = 1,
+    rowsPerMinute = Number.POSITIVE_INFINITY,
+    commitRows = 512,
+    signal,
+    onProgress,
+    ...compute
+  }: VectorBackfillOptions = {},
 ): Promise<{ embedded: number; missing: number }> {
   const state = await stateOf(store);
   const id = embeddingSpaceId(retriever);
@@ -172,7 +180,8 @@ export async function backfillVectors(
   let [done, after] = [0, null as string | null];
   while (done < target && !signal?.aborted) {
     const startMs = performance.now();
-    const limit = Math.min(commitRows, target - done);
+    // A page of a slow backfill takes six seconds at most, so that a signal is seen.
+    const limit = Math.min(commitRows, target - done, Math.max(1, Math.floor(rowsPerMinute / 10)));
     const page = await store.read({ ...request, after, limit });
     const rows = page.filter(({ text }) => text !== null);
     if (rows.length > 0) {
@@ -183,7 +192,8 @@ export async function backfillVectors(
     if (page.length < limit) break;
     after = page.at(-1)!.id;
     onProgress?.({ stage: 'backfill', done: before + done, total: facts.rows, unit: 'passages' });
-    const restMs = (performance.now() - startMs) * (1 / workShare - 1);
+    const spentMs = performance.now() - startMs;
+    const restMs = Math.max(spentMs * (1 / workShare - 1), (rows.length / rowsPerMinute) * 60_000 - spentMs);
     if (restMs > 1) await new Promise((resolve) => setTimeout(resolve, restMs));
   }
   return { embedded: done, missing: await countMissing(store, id) };

@@ -97,12 +97,12 @@ export function parsePostgresAddress(address: string): PostgresAddress {
   };
 }
 
-/** Name of a store in messages: an address of PostgreSQL loses its password, other names stay. */
+/** Name of a store as it is shown to users: an address of PostgreSQL loses its password, other names stay. */
 export function shownStore(store: string): string {
   if (!isPostgres(store)) return store;
   const [base = '', query = ''] = cut(store, '?');
-  const table = new URLSearchParams(query).get('table');
-  return `${withoutPassword(base)}${table === null ? '' : `?table=${table}`}`;
+  const shown = query.split('&').filter((part) => part !== '' && !/^(password|sslkey)=/i.test(part));
+  return `${withoutPassword(base)}${shown.length === 0 ? '' : `?${shown.join('&')}`}`;
 }
 
 function withoutPassword(base: string): string {
