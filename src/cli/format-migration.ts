@@ -1,20 +1,41 @@
 import type { ChosenCorrector } from '../migration/choose-corrector.ts';
-import type { MigrationPlan } from '../migration/migrate-store.ts';
-import { count, formatDuration } from '../util/format.ts';
+import type { MigrationPlan } from '../migration/plan-migration.ts';
+import type { RefittedThreshold } from '../migration/score-threshold.ts';
+import { count, formatDuration, percent } from '../util/format.ts';
 
 /** Formats facts about the corrector of a migration as one line. */
 export const formatChosen = ({
+  direction,
   kind,
   sample,
   heldOutError,
   staleError,
   overlap,
 }: ChosenCorrector): string =>
-  `corrector ${kind}, fitted to ${count(sample)} passages: error on held-out passages ${heldOutError.toFixed(4)}` +
-  `${staleError === null ? '' : ` (${staleError.toFixed(4)} without)`}, ` +
-  `${(100 * overlap).toFixed(1)} % of the 10 nearest kept\n`;
+  `${direction === 'documents' ? 'old documents to the new space' : 'new queries to the old space'}: ` +
+  `corrector ${kind}, fitted to ${count(sample)} passages; error on held-out passages ${heldOutError.toFixed(4)}` +
+  `${staleError === null ? '' : ` (${staleError.toFixed(4)} without)`}; ` +
+  `${percent(overlap)} of the 10 nearest as after full re-embedding\n`;
 
-/** Formats a plan of a migration as two lines. */
-export const formatPlan = (plan: MigrationPlan): string =>
-  `${count(plan.missing)} of ${count(plan.passages)} passages to embed, about ${formatDuration(1000 * plan.seconds)} ` +
-  `(${plan.passagesPerSecond.toFixed(0)} a second)\n${formatChosen(plan)}`;
+const describeThreshold = (name: string, { from, to, interval, value }: RefittedThreshold): string =>
+  to === null
+    ? `score ≥ ${from}, ${name}: no threshold keeps ${percent(value)}\n`
+    : `score ≥ ${from}, ${name}: ${to.toFixed(4)} (95 % from ${interval![0].toFixed(4)} to ${interval![1].toFixed(4)}), ${percent(value)} pass\n`;
+
+/** Formats the plan of a migration. */
+export function formatPlan(plan: MigrationPlan): string {
+  const { missing, passages, seconds, passagesPerSecond, cpuHours, cost, oldOverlap, thresholds } = plan;
+  return (
+    `${count(missing)} of ${count(passages)} passages to embed, about ${formatDuration(1000 * seconds)} ` +
+    `(${passagesPerSecond.toFixed(passagesPerSecond < 10 ? 1 : 0)} a second), ${cpuHours.toPrecision(2)} CPU hours` +
+    `${cost === null ? '' : `, price ${cost.toFixed(2)}`}\n` +
+    formatChosen(plan) +
+    formatChosen(plan.queries) +
+    `without a migration: ${percent(oldOverlap)}\n` +
+    (thresholds
+      ? describeThreshold('old documents moved', thresholds.mixed) +
+        describeThreshold('new queries moved', thresholds.queries) +
+        describeThreshold('all re-embedded', thresholds.full)
+      : '')
+  );
+}

@@ -1,6 +1,7 @@
 import { readLines } from '../data/lines.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { streamDocuments } from '../data/stream-documents.ts';
+import { isPostgres } from '../foreign/postgres-address.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { type IndexCounts, indexPassages } from '../store/index-passages.ts';
@@ -11,10 +12,35 @@ import { STORE_OPTION } from '../store/store-options.ts';
 import { TERM_OPTIONS } from '../text/bm25-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
-import { optionValues } from '../util/option-table.ts';
+import { type OptionTable, optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { loadModel, MODEL_HELP, streamOptions } from './model-source.ts';
+import { refuseOthers } from './refuse-others.ts';
 import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { indexPostgres } from './store-postgres.ts';
+
+const OPTIONS = {
+  ...STORE_OPTION,
+  store: {
+    ...STORE_OPTION.store,
+    required: true,
+    help: 'folder of the store, made if it does not exist; or table of PostgreSQL whose texts to embed',
+  },
+  model: { type: 'text', value: 'model', help: MODEL_HELP },
+  data: { type: 'text', value: 'folder', help: 'data set or file whose documents to store' },
+  corpus: { type: 'text', value: 'path', help: 'file of documents to store, or a folder of them' },
+  remove: { type: 'text', value: 'file', help: 'ids of passages to remove, one per line' },
+  approximate: {
+    type: 'choice',
+    choices: ['ivf', 'hnsw'],
+    help: 'build an index for approximate search: inverted lists of bits, or a graph (slower to build, larger)',
+  },
+  ...DOCUMENT_OPTIONS,
+  ...DIMENSIONS_OPTION,
+  ...PROMPT_OPTIONS,
+  ...TERM_OPTIONS,
+  ...COMPUTE_OPTIONS,
+} as const satisfies OptionTable;
 
 /** The command `undrift index`: stores passages and their vectors. */
 export const indexCommand = defineCommand({
@@ -24,32 +50,25 @@ export const indexCommand = defineCommand({
     'A passage of a known id is replaced if it has changed and skipped if it has not, so that a command that was stopped goes on when ' +
     'it is given again. Memory is bounded whatever the number of passages. A second model adds vectors of its own; those of two ' +
     'models are never mixed.',
-  options: {
-    ...STORE_OPTION,
-    store: { ...STORE_OPTION.store, required: true, help: 'folder of the store; made if it does not exist' },
-    model: { type: 'text', value: 'model', help: MODEL_HELP },
-    data: { type: 'text', value: 'folder', help: 'data set or file whose documents to store' },
-    corpus: { type: 'text', value: 'path', help: 'file of documents to store, or a folder of them' },
-    remove: { type: 'text', value: 'file', help: 'ids of passages to remove, one per line' },
-    approximate: {
-      type: 'choice',
-      choices: ['ivf', 'hnsw'],
-      help: 'build an index for approximate search: inverted lists of bits, or a graph (slower to build, larger)',
-    },
-    ...DOCUMENT_OPTIONS,
-    ...DIMENSIONS_OPTION,
-    ...PROMPT_OPTIONS,
-    ...TERM_OPTIONS,
-    ...COMPUTE_OPTIONS,
-  },
+  options: OPTIONS,
   stopsGracefully: true,
   examples: [
     '--model runs/first --data data/api-docs --store stores/docs',
     '--model runs/first --corpus notes/ --store stores/notes --approximate ivf',
     '--store stores/docs --remove withdrawn.txt',
+    "--model runs/first --store 'postgres://me@localhost/app?table=passages'",
   ],
   async run(options, io) {
     const { model, data, corpus, remove, approximate } = options;
+    if (isPostgres(options.store)) {
+      const allowed = ['store', 'model', ...Object.keys(COMPUTE_OPTIONS)];
+      refuseOthers(OPTIONS, options, {
+        allowed,
+        purpose: 'a table of PostgreSQL, whose texts are there already',
+      });
+      if (model === undefined) throw new UsageError('--model is missing');
+      return await indexPostgres(options.store, model, computeOptions(options), io);
+    }
     if (data !== undefined && corpus !== undefined)
       throw new UsageError('--data and --corpus exclude each other');
     const source = data ?? corpus;

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { loadData } from '../data/load.ts';
 import { formatMetrics } from '../eval/report.ts';
 import {
@@ -14,6 +16,7 @@ import { PostgresVectors } from '../foreign/postgres-vectors.ts';
 import { migrationIn, spaceIn, stateOf } from '../foreign/store-state.ts';
 import { vectorMigrationReport } from '../foreign/vector-report.ts';
 import type { MigrationReportOptions } from '../migration/migration-report.ts';
+import type { PlanOptions } from '../migration/plan-migration.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
@@ -22,8 +25,8 @@ import { commandLine, quoteWord } from '../util/command-line.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import type { CommandResult } from './command.ts';
-import type { Io } from './io.ts';
 import { formatChosen, formatPlan } from './format-migration.ts';
+import type { Io } from './io.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
 
 /** Runs a piece of work on a table of PostgreSQL, which is closed at the end. */
@@ -39,6 +42,9 @@ export async function withPostgres<T>(
   }
 }
 
+/** Name of a model that finds it from any folder: a folder by its absolute path, a name on the hub as it is. */
+export const lastingName = (model: string): string => (existsSync(model) ? resolve(model) : model);
+
 /** Origin of the vectors of a table, as the options `--from` and `--from-space` give it. */
 export interface OriginOptions {
   readonly from?: string | undefined;
@@ -48,7 +54,7 @@ export interface OriginOptions {
 /** `migrate plan` on a table of PostgreSQL. */
 export async function planPostgres(
   { store: address, to, from, fromSpace }: OriginOptions & { store: string; to: string },
-  settings: VectorMigrationOptions,
+  settings: PlanOptions,
   io: Io,
 ): Promise<CommandResult> {
   return await withPostgres(address, async (store) => {
@@ -56,9 +62,9 @@ export async function planPostgres(
     const former = await loadOrigin({ from, fromSpace }, io);
     const plan = await planVectorMigration(store, retriever, {
       ...settings,
-      model: to,
+      model: lastingName(to),
       from: former,
-      fromModel: from,
+      fromModel: from && lastingName(from),
       fromSpace,
       onProgress: showProgress(io),
     });
@@ -76,7 +82,7 @@ export async function planPostgres(
 /** `migrate start` on a table of PostgreSQL. */
 export async function startPostgres(
   { store: address, to, from, fromSpace }: OriginOptions & { store: string; to?: string | undefined },
-  settings: VectorMigrationOptions & VectorBackfillOptions,
+  { fit, backfill }: { fit: VectorMigrationOptions; backfill: VectorBackfillOptions },
   io: Io,
 ): Promise<CommandResult> {
   return await withPostgres(address, async (store) => {
@@ -88,11 +94,11 @@ export async function startPostgres(
     const former = state.current === null ? await loadOrigin({ from, fromSpace }, io) : undefined;
     const shared = { signal: io.signal, onProgress: showProgress(io) };
     const chosen = await startVectorMigration(store, retriever, {
-      ...settings,
+      ...fit,
       ...shared,
-      model: target,
+      model: lastingName(target),
       from: former,
-      fromModel: from,
+      fromModel: from && lastingName(from),
       fromSpace,
     });
     io.finishProgress();
@@ -102,18 +108,27 @@ export async function startPostgres(
     const after = await stateOf(store);
     const serves = after.current === after.migration?.to;
     if (serves && store.view !== undefined) {
-      io.log(`the view ${store.view} has the vectors of the new model, corrected ones where it has embedded none yet`);
+      io.log(
+        `the view ${store.view} has the vectors of the new model, corrected ones where it has embedded none yet`,
+      );
     }
-    const { until, workShare, rowsPerMinute, commitRows, device, threads } = settings;
     const { embedded, missing } = await backfillVectors(store, retriever, {
-      ...{ until, workShare, rowsPerMinute, commitRows, device, threads },
+      ...backfill,
       ...shared,
     });
     io.finishProgress();
     await retriever.dispose();
     const stopped = io.signal.aborted;
     return {
-      json: { store: shown, view: store.view ?? null, ...after.migration, ...chosen, embedded, missing, stopped },
+      json: {
+        store: shown,
+        view: store.view ?? null,
+        ...after.migration,
+        ...chosen,
+        embedded,
+        missing,
+        stopped,
+      },
       text:
         `${count(embedded)} passages embedded, ${count(missing)} missing\n` +
         (missing > 0
@@ -209,14 +224,15 @@ async function loadOrigin({ from, fromSpace }: OriginOptions, io: Io): Promise<R
  * @throws UsageError if the model of this name is another one now
  */
 export async function loadSpace({ id, model }: StoredSpace, io: Io): Promise<Retriever> {
-  const retriever = await loadModel(model, io, [], { option: 'to' });
+  if (model === id)
+    throw new UsageError(`the model of the space ${id} is not known: its vectors have a name only`);
+  const retriever = await loadModel(model, io);
   checkSpace(retriever, id, model);
   return retriever;
 }
 
 /** Loads the former model for a comparison; undefined if only its vectors have a name, or it is no longer there. */
 async function loadFormer(space: StoredSpace, io: Io): Promise<Retriever | undefined> {
-  if (space.model === space.id) return undefined;
   try {
     return await loadSpace(space, io);
   } catch (error) {
@@ -229,7 +245,10 @@ async function loadFormer(space: StoredSpace, io: Io): Promise<Retriever | undef
 function checkSpace(retriever: Retriever, id: string, model: string): void {
   const found = embeddingSpaceId(retriever);
   if (found === id) return;
-  throw new UsageError(`the model ${model} gives vectors of the space ${found}, those in the database are of ${id}`, {
-    help: 'the model has changed since: restore its folder, or roll back and start anew',
-  });
+  throw new UsageError(
+    `the model ${model} gives vectors of the space ${found}, those in the database are of ${id}`,
+    {
+      help: 'the model has changed since: restore its folder, or roll back and start anew',
+    },
+  );
 }

@@ -2,13 +2,13 @@ import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { loadData } from '../data/load.ts';
 import { FAULT_OPTIONS } from '../data/load-options.ts';
 import { formatMetrics } from '../eval/report.ts';
+import { isPostgres } from '../foreign/postgres-address.ts';
 import { backfill } from '../migration/backfill.ts';
-import type { ChosenCorrector } from '../migration/choose-corrector.ts';
+import type { MigrationOptions } from '../migration/choose-corrector.ts';
 import { REFRESH_OPTIONS } from '../migration/lazy-refresh.ts';
 import { cutOver, rollBack, startMigration, underWay } from '../migration/migrate-store.ts';
 import { migrationReport } from '../migration/migration-report.ts';
-import { type MigrationPlan, planMigration } from '../migration/plan-migration.ts';
-import type { RefittedThreshold } from '../migration/score-threshold.ts';
+import { planMigration } from '../migration/plan-migration.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
@@ -18,13 +18,43 @@ import { STORE_OPTION } from '../store/store-options.ts';
 import { loadEncoder } from '../store/stored-encoder.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { UsageError } from '../util/errors.ts';
-import { count, formatDuration, percent } from '../util/format.ts';
+import { count } from '../util/format.ts';
+import type { OptionValues } from '../util/option-table.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
+import { formatChosen, formatPlan } from './format-migration.ts';
 import type { Io } from './io.ts';
+import {
+  cutoverPostgres,
+  type OriginOptions,
+  planPostgres,
+  reportPostgres,
+  rollbackPostgres,
+  startPostgres,
+} from './migrate-postgres.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { computeOptions, DATA_HELP } from './shared-options.ts';
 
-const STORE = { store: { ...STORE_OPTION.store, required: true } } as const;
+const STORE = {
+  store: {
+    ...STORE_OPTION.store,
+    required: true,
+    help: 'folder of the store, or table of PostgreSQL: postgres://user@host/database?table=passages',
+  },
+} as const;
+
+const ORIGIN_OPTIONS = {
+  from: {
+    type: 'text',
+    value: 'model',
+    help: `PostgreSQL: model that made the vectors of the table, ${MODEL_HELP}; needed for its first migration`,
+  },
+  fromSpace: {
+    type: 'text',
+    value: 'name',
+    nonEmpty: true,
+    help: 'PostgreSQL: name for the vectors of the table, where the model that made them is not at hand',
+  },
+} as const;
 
 const SAMPLE_OPTIONS = {
   sample: {
@@ -55,16 +85,37 @@ const BACKFILL_OPTIONS = {
 const open = (folder: string, io: Io): Promise<Store> =>
   Store.open(folder, { onNote: (note) => io.log(`note: ${note}`) });
 
-const describe = ({ direction, kind, sample, heldOutError, staleError, overlap }: ChosenCorrector): string =>
-  `${direction === 'documents' ? 'old documents to the new space' : 'new queries to the old space'}: ` +
-  `corrector ${kind}, fitted to ${count(sample)} passages; error on held-out passages ${heldOutError.toFixed(4)}` +
-  `${staleError === null ? '' : ` (${staleError.toFixed(4)} without)`}; ` +
-  `${percent(overlap)} of the 10 nearest as after full re-embedding\n`;
+/** Settings of the sample and of the fit. */
+const fitOptions = (
+  options: OptionValues<typeof SAMPLE_OPTIONS> & Parameters<typeof computeOptions>[0],
+): MigrationOptions => ({
+  sample: options.sample,
+  correctors: options.corrector,
+  seed: options.seed,
+  ...computeOptions(options),
+});
 
-const describeThreshold = (name: string, { from, to, interval, value }: RefittedThreshold): string =>
-  to === null
-    ? `score ≥ ${from}, ${name}: no threshold keeps ${percent(value)}\n`
-    : `score ≥ ${from}, ${name}: ${to.toFixed(4)} (95 % from ${interval![0].toFixed(4)} to ${interval![1].toFixed(4)}), ${percent(value)} pass\n`;
+/** Refuses options about the table of a database where the store is a folder. */
+function refuseOrigin({ from, fromSpace }: OriginOptions): void {
+  const given = from === undefined ? fromSpace && '--from-space' : '--from';
+  if (given) throw new UsageError(`${given} is about tables of PostgreSQL: a store knows its models`);
+}
+
+/** Refuses what has no meaning for tables of PostgreSQL, whose own searches see no moved queries. */
+function refuseForTables({
+  adapter,
+  refreshOrder,
+}: {
+  adapter?: string | undefined;
+  refreshOrder: string;
+}): void {
+  if (adapter === 'queries')
+    throw new UsageError(
+      '--adapter queries is about stores: searches of PostgreSQL take queries as they are',
+    );
+  if (refreshOrder !== 'numbers')
+    throw new UsageError('--refresh-order drift is about stores: tables of PostgreSQL are embedded by id');
+}
 
 const THRESHOLD_OPTION = {
   threshold: {
@@ -79,6 +130,7 @@ const planCommand = defineCommand({
   options: {
     ...STORE,
     to: { type: 'text', value: 'model', required: true, help: `new model: ${MODEL_HELP}` },
+    ...ORIGIN_OPTIONS,
     ...SAMPLE_OPTIONS,
     ...THRESHOLD_OPTION,
     pricePerHour: { type: 'number', min: 0, help: 'price of an hour of this machine, in any currency' },
@@ -87,18 +139,18 @@ const planCommand = defineCommand({
   examples: [
     '--store stores/docs --to runs/new',
     '--store stores/docs --to runs/new --price-per-hour 0.4 --threshold 0.62',
+    "--store 'postgres://me@localhost/app?table=passages' --from runs/old --to runs/new",
   ],
   async run(options, io) {
+    const { threshold, pricePerHour } = options;
+    const settings = { ...fitOptions(options), threshold, pricePerHour };
+    if (isPostgres(options.store)) return await planPostgres(options, settings, io);
+    refuseOrigin(options);
     const store = await open(options.store, io);
     const retriever = await loadModel(options.to, io, [], { option: 'to' });
     const plan = await planMigration(store, retriever, {
+      ...settings,
       model: options.to,
-      sample: options.sample,
-      correctors: options.corrector,
-      seed: options.seed,
-      threshold: options.threshold,
-      pricePerHour: options.pricePerHour,
-      ...computeOptions(options),
       onProgress: showProgress(io),
     });
     io.finishProgress();
@@ -110,23 +162,6 @@ const planCommand = defineCommand({
     };
   },
 });
-
-function formatPlan(plan: MigrationPlan): string {
-  const { missing, passages, seconds, passagesPerSecond, cpuHours, cost, oldOverlap, thresholds } = plan;
-  return (
-    `${count(missing)} of ${count(passages)} passages to embed, about ${formatDuration(1000 * seconds)} ` +
-    `(${passagesPerSecond.toFixed(passagesPerSecond < 10 ? 1 : 0)} a second), ${cpuHours.toPrecision(2)} CPU hours` +
-    `${cost === null ? '' : `, price ${cost.toFixed(2)}`}\n` +
-    describe(plan) +
-    describe(plan.queries) +
-    `without a migration: ${percent(oldOverlap)}\n` +
-    (thresholds
-      ? describeThreshold('old documents moved', thresholds.mixed) +
-        describeThreshold('new queries moved', thresholds.queries) +
-        describeThreshold('all re-embedded', thresholds.full)
-      : '')
-  );
-}
 
 const startCommand = defineCommand({
   name: 'start',
@@ -149,6 +184,7 @@ const startCommand = defineCommand({
         'documents: move old vectors to the new space until they are embedded; queries: move new queries to the old space and leave the ' +
         'vectors as they are (default: documents)',
     },
+    ...ORIGIN_OPTIONS,
     ...SAMPLE_OPTIONS,
     ...BACKFILL_OPTIONS,
     ...COMPUTE_OPTIONS,
@@ -158,8 +194,17 @@ const startCommand = defineCommand({
     '--store stores/docs --to runs/new',
     '--store stores/docs --to runs/new --until 0.1 --work-share 0.5',
     '--store stores/docs --to runs/new --adapter queries',
+    "--store 'postgres://me@localhost/app?table=passages&vector=embedding' --from runs/old --to runs/new",
   ],
   async run(options, io) {
+    const fit = fitOptions(options);
+    if (isPostgres(options.store)) {
+      const { until, workShare, rowsPerMinute } = options;
+      refuseForTables(options);
+      const backfill = { until, workShare, rowsPerMinute, ...computeOptions(options) };
+      return await startPostgres(options, { fit, backfill }, io);
+    }
+    refuseOrigin(options);
     const store = await open(options.store, io);
     const { migration } = store.head;
     const compute = computeOptions(options);
@@ -176,15 +221,12 @@ const startCommand = defineCommand({
         : await startMigration(store, retriever, {
             model: options.to ?? migration!.to,
             adapter,
-            sample: options.sample,
-            correctors: options.corrector,
-            seed: options.seed,
-            ...compute,
+            ...fit,
             onProgress: showProgress(io),
           });
     if (started) {
       io.finishProgress();
-      io.log(describe(started[adapter]).trimEnd());
+      io.log(formatChosen(started[adapter]).trimEnd());
     }
     const work =
       adapter === 'queries'
@@ -233,6 +275,11 @@ const reportCommand = defineCommand({
   },
   examples: ['--store stores/docs --data data/api-docs --split test --json'],
   async run(options, io) {
+    if (isPostgres(options.store)) {
+      const { store, data, split, metrics, limitQueries } = options;
+      const settings = { metrics, limitQueries, ...computeOptions(options) };
+      return await reportPostgres({ store, data, split, faults: options }, settings, io);
+    }
     const store = await open(options.store, io);
     const data = await loadData(options.data, { splits: [options.split], ...readOptions(io, options) });
     io.finishProgress();
@@ -265,6 +312,7 @@ const cutoverCommand = defineCommand({
   options: STORE,
   examples: ['--store stores/docs'],
   async run(options, io) {
+    if (isPostgres(options.store)) return await cutoverPostgres(options);
     const store = await open(options.store, io);
     const { from, to } = underWay(store);
     await cutOver(store);
@@ -279,6 +327,7 @@ const rollbackCommand = defineCommand({
   options: { ...STORE, ...COMPUTE_OPTIONS },
   examples: ['--store stores/docs'],
   async run(options, io) {
+    if (isPostgres(options.store)) return await rollbackPostgres(options, computeOptions(options), io);
     const store = await open(options.store, io);
     const { from, to } = underWay(store);
     const retriever = await loadEncoder(store, from);

@@ -3,6 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import { type Corpus, joinTitle } from '../data/corpus.ts';
 import { loadCorpus } from '../data/documents.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
+import { isPostgres, shownStore } from '../foreign/postgres-address.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { encodeCorpus } from '../retrieval/encode-corpus.ts';
@@ -25,6 +26,7 @@ import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source
 import { refuseOthers } from './refuse-others.ts';
 import { searchStore } from './search-store.ts';
 import { computeOptions, DIMENSIONS_OPTION, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
+import { searchPostgres } from './store-postgres.ts';
 
 /**
  * Maximum length of the command line, in bytes.
@@ -48,7 +50,7 @@ const OPTIONS = {
     help: '.npy file of the documents, encoded by this model (undrift encode --data); avoids encoding them again. Its manifest is checked',
   },
   ...VECTOR_OPTIONS,
-  store: { ...STORE_OPTION.store, help: 'store to search (undrift index)' },
+  store: { ...STORE_OPTION.store, help: 'store to search (undrift index), or table of PostgreSQL' },
   ...STORE_SEARCH_OPTIONS,
   topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
   ...DOCUMENT_OPTIONS,
@@ -73,13 +75,23 @@ export const searchCommand = defineCommand({
     const query = words.join(' ') === '-' ? await readStdin() : words.join(' ');
     if (query.trim() === '') throw new UsageError('the text to search for is empty');
     if (options.store !== undefined) {
-      const allowed = ['store', 'topK', ...Object.keys(STORE_SEARCH_OPTIONS), ...COMPUTE_NAMES];
-      refuseOthers(OPTIONS, options, { allowed, purpose: 'a search in a store' });
-      const { passages, results } = await searchStore(options.store, query, options, {
+      const { store, mode } = options;
+      const isTable = isPostgres(store);
+      refuseOthers(OPTIONS, options, {
+        allowed: [
+          'store',
+          'topK',
+          ...(isTable ? ['mode'] : Object.keys(STORE_SEARCH_OPTIONS)),
+          ...COMPUTE_NAMES,
+        ],
+        purpose: isTable ? 'a search in a table of PostgreSQL' : 'a search in a store',
+      });
+      const search = isTable ? searchPostgres : searchStore;
+      const { passages, results } = await search(store, query, options, {
         io,
         compute: computeOptions(options),
       });
-      const json = { store: options.store, query, mode: options.mode, documents: passages, results };
+      const json = { store: shownStore(store), query, mode, documents: passages, results };
       return { json, text: results.map(formatHit).join('') || 'no passage was found\n' };
     }
     const allowed = Object.keys(OPTIONS).filter((name) => !(name in STORE_SEARCH_OPTIONS));
@@ -214,7 +226,8 @@ function encodeCommandLine(file: string, options: OptionValues<typeof OPTIONS>):
 }
 
 /** Formats a passage of a store like a document, with its title before its text. */
-const formatHit = (hit: StoreHit): string => formatResult({ ...hit, text: joinTitle(hit.title, hit.text) });
+const formatHit = (hit: Pick<StoreHit, 'rank' | 'score' | 'id' | 'title' | 'text'>): string =>
+  formatResult({ ...hit, text: joinTitle(hit.title, hit.text) });
 
 const EXCERPT_CHARACTERS = 160;
 

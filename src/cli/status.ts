@@ -1,17 +1,20 @@
+import { isPostgres } from '../foreign/postgres-address.ts';
 import type { AgeQuantiles } from '../store/staleness.ts';
 import { Store } from '../store/store.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
 import { type StoreStatus, storeStatus } from '../store/store-status.ts';
 import { count, formatBytes, formatDuration, percent, plural } from '../util/format.ts';
 import { defineCommand } from './command.ts';
+import { statusPostgres } from './store-postgres.ts';
 
 /** The command `undrift status`: describes a store. */
 export const statusCommand = defineCommand({
   name: 'status',
   summary: 'say what a store holds, by version of the encoder',
   options: { store: { ...STORE_OPTION.store, required: true } },
-  examples: ['--store stores/docs'],
+  examples: ['--store stores/docs', "--store 'postgres://me@localhost/app?table=passages'"],
   async run(options, io) {
+    if (isPostgres(options.store)) return await statusPostgres(options.store);
     const store = await Store.open(options.store, { onNote: (note) => io.log(`note: ${note}`) });
     const status = await storeStatus(store);
     await store.close();

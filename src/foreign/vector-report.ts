@@ -12,10 +12,12 @@ import { ExactIndex } from '../search/exact-search.ts';
 import type { StoredSpace } from '../store/store-head.ts';
 import { UsageError } from '../util/errors.ts';
 import { migrationIn, pages, placeOf, spaceIn, stateOf, unitVectors } from './store-state.ts';
-import type { VectorRow, VectorStore } from './vector-store.ts';
+import type { VectorMigration, VectorRow, VectorStore } from './vector-store.ts';
 
 /** Comparison of a database in migration with what it was. */
-export type VectorMigrationReport = Omit<MigrationReport, 'old' | 'overlap'> & {
+export type VectorMigrationReport = Omit<MigrationReport, 'migration' | 'old' | 'overlap'> & {
+  /** The migration. */
+  readonly migration: VectorMigration;
   /** Former model: its queries over its vectors; null if it is not at hand. */
   readonly old: MetricValues | null;
   /** Mean share of the 10 best rows of the former model that are among the 10 best as it is now; null if it is not at hand. */
@@ -49,7 +51,12 @@ export async function vectorMigrationReport(
   const topK = searchDepth(metrics);
   const facts = await store.describe();
   const judged = new Set([...task.qrels.values()].flatMap((grades) => [...grades.keys()]));
-  const measure = async (stage: string, retriever: Retriever, id: string, keep?: (row: VectorRow) => boolean) => {
+  const measure = async (
+    stage: string,
+    retriever: Retriever,
+    id: string,
+    keep?: (row: VectorRow) => boolean,
+  ) => {
     const found = embeddingSpaceId(retriever);
     if (found !== id) throw new UsageError(`the model gives vectors of the space ${found}, not of ${id}`);
     const queries = await retriever.encode('query', texts, compute);
