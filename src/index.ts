@@ -492,7 +492,11 @@ export {
 export { type PostgresHit, PostgresVectors } from './foreign/postgres-vectors.ts';
 export type { OriginalModel } from './foreign/sample-rows.ts';
 export type { OwnedSqlClient, SqlClient } from './foreign/sql-client.ts';
-export { type VectorMigrationReport, vectorMigrationReport } from './foreign/vector-report.ts';
+export {
+  type VectorMigrationReport,
+  type VectorReportOptions,
+  vectorMigrationReport,
+} from './foreign/vector-report.ts';
 export {
   ORIGINAL,
   type ReadRequest,

@@ -24,6 +24,15 @@ export {
   startMigration,
 } from './migration/migrate-store.ts';
 export {
+  type ComparedSearches,
+  type MetricValues,
+  type MigrationReport,
+  type MigrationReportOptions,
+  migrationReport,
+  type ReportedThresholds,
+  type ThresholdPair,
+} from './migration/migration-report.ts';
+export {
   type MigrationPlan,
   type PlannedThresholds,
   type PlanOptions,

@@ -62,7 +62,7 @@ describe('the published package', () => {
     store: {
       exports:
         'LazyRefresh Store StoreSearcher backfill buildApproximateIndex cutOver fuseRanks fuseScores indexPassages parseCondition ' +
-        'planMigration refitThreshold removePassages rollBack startMigration storeKeeper storeStatus',
+        'migrationReport planMigration refitThreshold removePassages rollBack startMigration storeKeeper storeStatus',
       native: true,
     },
   };

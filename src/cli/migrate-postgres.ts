@@ -14,8 +14,7 @@ import {
 import { shownStore } from '../foreign/postgres-address.ts';
 import { PostgresVectors } from '../foreign/postgres-vectors.ts';
 import { migrationIn, spaceIn, stateOf } from '../foreign/store-state.ts';
-import { vectorMigrationReport } from '../foreign/vector-report.ts';
-import type { MigrationReportOptions } from '../migration/migration-report.ts';
+import { type VectorReportOptions, vectorMigrationReport } from '../foreign/vector-report.ts';
 import type { PlanOptions } from '../migration/plan-migration.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -147,7 +146,7 @@ export async function reportPostgres(
     split,
     faults,
   }: { store: string; data: string; split: string; faults: Parameters<typeof readOptions>[1] },
-  settings: MigrationReportOptions,
+  settings: VectorReportOptions,
   io: Io,
 ): Promise<CommandResult> {
   return await withPostgres(address, async (store) => {
@@ -164,11 +163,11 @@ export async function reportPostgres(
     io.finishProgress();
     await to.dispose();
     await from?.dispose();
-    const { old, mixed, uncorrected, overlap, share, queries } = report;
+    const { old, mixed, new: alone, overlap, share, queries } = report;
     const rows = [
       ...(old ? [{ name: 'former model', metrics: old }] : []),
       { name: 'store as it is', metrics: mixed },
-      { name: 'new model alone', metrics: uncorrected },
+      { name: 'new model alone', metrics: alone },
     ];
     return {
       json: { store: shownStore(address), data: data.name, split, ...report },

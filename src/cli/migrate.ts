@@ -1,7 +1,6 @@
 import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { loadData } from '../data/load.ts';
 import { FAULT_OPTIONS } from '../data/load-options.ts';
-import { formatMetrics } from '../eval/report.ts';
 import { isPostgres } from '../foreign/postgres-address.ts';
 import { backfill } from '../migration/backfill.ts';
 import type { MigrationOptions } from '../migration/choose-corrector.ts';
@@ -21,7 +20,7 @@ import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import type { OptionValues } from '../util/option-table.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
-import { formatChosen, formatPlan } from './format-migration.ts';
+import { formatChosen, formatPlan, formatReport } from './format-migration.ts';
 import type { Io } from './io.ts';
 import {
   cutoverPostgres,
@@ -32,6 +31,7 @@ import {
   startPostgres,
 } from './migrate-postgres.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { refuseOthers } from './refuse-others.ts';
 import { computeOptions, DATA_HELP } from './shared-options.ts';
 
 const STORE = {
@@ -261,22 +261,41 @@ const startCommand = defineCommand({
   },
 });
 
+const REPORT_OPTIONS = {
+  ...STORE,
+  data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
+  split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
+  metrics: { ...SPLIT_OPTIONS.metrics, default: ['ndcg@10', 'recall@100'] },
+  topK: { type: 'integer', min: 1, default: 10, help: 'best passages whose overlap is computed' },
+  limitQueries: SPLIT_OPTIONS.limitQueries,
+  sample: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    help: 'passages to embed by the new model, relevant ones first, to compare with full re-embedding on these; stores nothing',
+  },
+  ...THRESHOLD_OPTION,
+  seed: { ...COMMON_RANGES.seed, help: 'seed of the sample and of intervals' },
+  ...FAULT_OPTIONS,
+  ...COMPUTE_OPTIONS,
+} as const;
+
+/** Options of a report that tables of PostgreSQL do not have. */
+const OF_STORES = ['topK', 'sample', 'threshold', 'seed'];
+
 const reportCommand = defineCommand({
   name: 'report',
-  summary: 'measure the former model, the store as it is, and the new model alone',
-  options: {
-    ...STORE,
-    data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
-    split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
-    metrics: { ...SPLIT_OPTIONS.metrics, default: ['ndcg@10', 'recall@100'] },
-    limitQueries: SPLIT_OPTIONS.limitQueries,
-    ...FAULT_OPTIONS,
-    ...COMPUTE_OPTIONS,
-  },
-  examples: ['--store stores/docs --data data/api-docs --split test --json'],
+  summary: 'measure the former model, moved documents, moved queries and the new model on labelled queries',
+  options: REPORT_OPTIONS,
+  examples: [
+    '--store stores/docs --data data/api-docs --split test --json',
+    '--store stores/docs --data data/api-docs --sample 2000 --threshold 0.62',
+  ],
   async run(options, io) {
     if (isPostgres(options.store)) {
       const { store, data, split, metrics, limitQueries } = options;
+      const allowed = Object.keys(REPORT_OPTIONS).filter((name) => !OF_STORES.includes(name));
+      refuseOthers(REPORT_OPTIONS, options, { allowed, purpose: 'tables of PostgreSQL' });
       const settings = { metrics, limitQueries, ...computeOptions(options) };
       return await reportPostgres({ store, data, split, faults: options }, settings, io);
     }
@@ -285,23 +304,19 @@ const reportCommand = defineCommand({
     io.finishProgress();
     const report = await migrationReport(store, data, options.split, {
       metrics: options.metrics,
+      topK: options.topK,
       limitQueries: options.limitQueries,
+      sample: options.sample,
+      threshold: options.threshold,
+      seed: options.seed,
       ...computeOptions(options),
       onProgress: showProgress(io),
     });
     io.finishProgress();
     await store.close();
-    const rows = [
-      { name: 'former model', metrics: report.old },
-      { name: 'store as it is', metrics: report.mixed },
-      { name: 'new model alone', metrics: report.uncorrected },
-    ];
     return {
       json: { store: options.store, data: data.name, split: options.split, ...report },
-      text:
-        formatMetrics(rows) +
-        `${(100 * report.share).toFixed(1)} % embedded by the new model; ` +
-        `overlap@10 with the former model ${report.overlap.toFixed(3)}, ${count(report.queries)} queries\n`,
+      text: formatReport(report),
     };
   },
 });

@@ -60,7 +60,10 @@ function formatAges({ staleness, migration, refresh }: StoreStatus): string[] {
     ...(ageSteps && ageSteps.oldest > 0 ? [`age in steps: ${ages(ageSteps, count)}`] : []),
     ...(migration
       ? [
-          `migration from ${migration.from} to ${migration.to}: ${percent(migration.share)} embedded by the new model`,
+          `migration from ${migration.from} to ${migration.to}: ` +
+            (migration.adapter === 'queries'
+              ? 'queries are moved, vectors stay'
+              : `${percent(migration.share)} embedded by the new model`),
         ]
       : []),
     ...(stale === 0

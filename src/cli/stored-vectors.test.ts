@@ -2,16 +2,14 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { rotatedData, rotatedModels } from '../../test/rotated-models.ts';
+import { runCommand } from '../../test/run-command.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { UndriftError } from '../util/errors.ts';
-import type { OptionTable } from '../util/option-table.ts';
-import { type AnyCommand, allOptions } from './command.ts';
+import type { AnyCommand } from './command.ts';
 import { describeError } from './describe-error.ts';
 import { encodeCommand } from './encode.ts';
-import type { Io } from './io.ts';
-import { parseFlag, resolveOptions } from './options.ts';
 import { searchCommand } from './search.ts';
 
 const files = rotatedData();
@@ -25,22 +23,8 @@ const folder = tempFiles({
 const at = (name: string) => join(folder, name);
 const { from, to } = rotatedModels();
 
-/** Runs a command in this process, flags as texts. */
-async function run(command: AnyCommand, flags: Readonly<Record<string, string>>, words: string[] = []) {
-  const table: OptionTable = allOptions(command);
-  const values = Object.fromEntries(
-    Object.entries({ threads: '1', ...flags }).map(([key, text]) => [key, parseFlag(key, table[key]!, text)]),
-  );
-  const logged: string[] = [];
-  const io: Io = {
-    signal: new AbortController().signal,
-    log: (line) => logged.push(line),
-    progress() {},
-    finishProgress() {},
-  };
-  const result = await command.run(resolveOptions(command.options, values), io, words);
-  return { ...result, logged };
-}
+const run = (command: AnyCommand, flags: Readonly<Record<string, string>>, words: string[] = []) =>
+  runCommand(command, { threads: '1', ...flags }, words);
 
 const search = (flags: Readonly<Record<string, string>>) =>
   run(searchCommand, { model: at('old'), topK: '3', ...flags }, ['word1', 'word2']);

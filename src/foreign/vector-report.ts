@@ -15,7 +15,7 @@ import { migrationIn, pages, placeOf, spaceIn, stateOf, unitVectors } from './st
 import type { VectorMigration, VectorRow, VectorStore } from './vector-store.ts';
 
 /** Comparison of a database in migration with what it was. */
-export type VectorMigrationReport = Omit<MigrationReport, 'migration' | 'old' | 'overlap'> & {
+export type VectorMigrationReport = Pick<MigrationReport, 'queries' | 'share' | 'mixed' | 'new'> & {
   /** The migration. */
   readonly migration: VectorMigration;
   /** Former model: its queries over its vectors; null if it is not at hand. */
@@ -23,6 +23,10 @@ export type VectorMigrationReport = Omit<MigrationReport, 'migration' | 'old' | 
   /** Mean share of the 10 best rows of the former model that are among the 10 best as it is now; null if it is not at hand. */
   readonly overlap: number | null;
 };
+
+/** Settings of {@link vectorMigrationReport}. */
+export type VectorReportOptions = ComputeOptions &
+  Pick<MigrationReportOptions, 'metrics' | 'limitQueries' | 'onProgress'>;
 
 const METRICS = ['ndcg@10', 'recall@100'];
 const OVERLAP_DEPTH = 10;
@@ -41,7 +45,7 @@ export async function vectorMigrationReport(
   models: { readonly to: Retriever; readonly from?: Retriever | undefined },
   data: RetrievalData,
   split: string,
-  { metrics = METRICS, limitQueries, onProgress, ...compute }: MigrationReportOptions = {},
+  { metrics = METRICS, limitQueries, onProgress, ...compute }: VectorReportOptions = {},
 ): Promise<VectorMigrationReport> {
   const state = await stateOf(store);
   const migration = migrationIn(state, store);
@@ -70,7 +74,7 @@ export async function vectorMigrationReport(
   const old = models.from ? await measure('former model', models.from, migration.from) : undefined;
   const mixed = await measure('mixed', models.to, migration.to);
   const isTrue = (row: VectorRow) => row.vector?.corrected === false;
-  const uncorrected = await measure('without corrector', models.to, migration.to, isTrue);
+  const alone = await measure('new model alone', models.to, migration.to, isTrue);
   const written = facts.spaces.find(({ id }) => id === migration.to);
   return {
     migration,
@@ -78,7 +82,7 @@ export async function vectorMigrationReport(
     share: written ? (written.rows - written.corrected) / facts.rows : 0,
     old: old?.metrics ?? null,
     mixed: mixed.metrics,
-    uncorrected: uncorrected.metrics,
+    new: alone.metrics,
     overlap: old ? sharedBest(old.run, mixed.run, OVERLAP_DEPTH) : null,
   };
 }

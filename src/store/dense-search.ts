@@ -124,7 +124,7 @@ function best(rankings: readonly RankedRows[], k: number): RankedRows {
 }
 
 /** Splits the result of a search for several queries. */
-const splitRows = ({ rows, scores, k }: SearchResult, queries: number): RankedRows[] =>
+export const splitRows = ({ rows, scores, k }: SearchResult, queries: number): RankedRows[] =>
   Array.from({ length: queries }, (_, i) => ({
     rows: rows.subarray(i * k, (i + 1) * k),
     scores: scores.subarray(i * k, (i + 1) * k),

@@ -37,7 +37,7 @@ const QUERIES = 256;
  */
 export async function evaluateStore(
   store: Store,
-  searcher: StoreSearcher,
+  searcher: Pick<StoreSearcher, 'rank'>,
   data: RetrievalData,
   split: string,
   { metrics, limitQueries, onProgress, ...search }: EvaluateStoreOptions,
@@ -59,7 +59,7 @@ interface RankedQueries {
 
 async function rankQueries(
   store: Store,
-  searcher: StoreSearcher,
+  searcher: Pick<StoreSearcher, 'rank'>,
   data: RetrievalData,
   task: RetrievalTask,
   { onProgress, ...search }: StoreSearchOptions & Pick<EvaluateStoreOptions, 'onProgress'>,

@@ -86,14 +86,25 @@ export async function openVectors(
     parts.push(movedPart(table, `${nameOf(bridge.from)} by ${JSON.stringify(bridge)}`, corrector));
     size += await table.count();
   }
+  return joinParts(parts, {
+    ...{ embeddingSpace: space, dimension: own.dimension, nextPassage, size },
+    async dispose() {
+      for (const corrector of correctors) await corrector.dispose();
+    },
+  });
+}
+
+/** Makes a source of parts: a passage is taken from the first part that has it. */
+export function joinParts(
+  parts: readonly VectorPart[],
+  facts: Omit<VectorSource, 'parts' | 'stream'>,
+): VectorSource {
   return {
-    embeddingSpace: space,
-    dimension: own.dimension,
-    nextPassage,
+    ...facts,
+    size: Math.min(facts.size, facts.nextPassage),
     parts,
-    size: Math.min(size, nextPassage),
     async *stream(isWanted = () => true) {
-      const seen = parts.length > 1 ? new PassageSet(nextPassage) : undefined;
+      const seen = parts.length > 1 ? new PassageSet(facts.nextPassage) : undefined;
       for (const part of parts) {
         const isNew = (pid: number) => !seen?.has(pid) && isWanted(pid, part.isMoved);
         for await (const rows of part.stream(isNew)) {
@@ -102,13 +113,11 @@ export async function openVectors(
         }
       }
     },
-    async dispose() {
-      for (const corrector of correctors) await corrector.dispose();
-    },
   };
 }
 
-const storedPart = (table: EmbeddingTable, id: string): VectorPart => ({
+/** Makes a part of the vectors of a table as they are. */
+export const storedPart = (table: EmbeddingTable, id: string): VectorPart => ({
   id,
   isMoved: false,
   rows: () => table.versions(),
