@@ -41,9 +41,18 @@ export class Batcher<T, R> {
    */
   add(value: T, key: string, signal?: AbortSignal): Promise<R> {
     return new Promise<R>((resolve, reject) => {
-      this.queue.push({ value, key, signal, resolve, reject });
+      const item: Item<T, R> = { value, key, signal, resolve, reject };
+      this.queue.push(item);
+      signal?.addEventListener('abort', () => this.leave(item), { once: true });
       void this.run();
     });
+  }
+
+  private leave(item: Item<T, R>): void {
+    const place = this.queue.indexOf(item);
+    if (place === -1) return;
+    this.queue.splice(place, 1);
+    item.reject(item.signal!.reason);
   }
 
   private async run(): Promise<void> {
@@ -52,14 +61,20 @@ export class Batcher<T, R> {
     while (this.queue.length > 0) {
       const batch = this.take();
       if (batch.length === 0) continue;
-      try {
-        const results = await this.work(batch.map(({ value }) => value));
-        for (const [i, { resolve }] of batch.entries()) resolve(results[i]!);
-      } catch (error) {
-        for (const { reject } of batch) reject(error);
-      }
+      await this.answer(batch);
     }
     this.isWorking = false;
+  }
+
+  /** Works on a batch. If that fails, each item is worked on alone, so that one that is refused does not fail the others. */
+  private async answer(batch: readonly Item<T, R>[]): Promise<void> {
+    try {
+      const results = await this.work(batch.map(({ value }) => value));
+      for (const [i, { resolve }] of batch.entries()) resolve(results[i]!);
+    } catch (error) {
+      if (batch.length === 1) batch[0]!.reject(error);
+      else for (const item of batch) await this.answer([item]);
+    }
   }
 
   /** Takes the oldest item and those that may share its batch. */

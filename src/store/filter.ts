@@ -20,7 +20,7 @@ export interface FieldCondition {
 /** Conditions that must all hold. */
 export type MetadataFilter = readonly FieldCondition[];
 
-const CONDITION = /^\s*([^<>=!~]+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*$/s;
+const SIGNS = ['<=', '>=', '!=', '=', '<', '>', '~'] as const;
 
 /**
  * Reads a condition as it is typed: `year>=2020`, `lang=en`, `tags~draft`. A value that is a number or `true` or `false` is taken
@@ -29,13 +29,16 @@ const CONDITION = /^\s*([^<>=!~]+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*$/s;
  * @throws UsageError for a text of another form
  */
 export function parseCondition(text: string): FieldCondition {
-  const [, field, sign, found] = CONDITION.exec(text) ?? [];
-  if (field === undefined || sign === undefined || found === undefined || found === '') {
-    throw new UsageError(`"${text}" is not a condition`, {
+  const at = text.search(/[<>=!~]/);
+  const sign = at === -1 ? undefined : SIGNS.find((known) => text.startsWith(known, at));
+  const field = text.slice(0, at).trim();
+  const value = sign === undefined ? '' : text.slice(at + sign.length).trim();
+  if (sign === undefined || field === '' || value === '') {
+    throw new UsageError(`"${text.slice(0, 80)}" is not a condition`, {
       help: 'write field, comparison and value, for example year>=2020, lang=en, tags~draft',
     });
   }
-  return { field, is: sign === '~' ? 'contains' : (sign as FieldCondition['is']), value: literalOf(found) };
+  return { field, is: sign === '~' ? 'contains' : sign, value: literalOf(value) };
 }
 
 function literalOf(text: string): FilterValue {

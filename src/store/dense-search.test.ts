@@ -1,0 +1,97 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { phraseText, smallRetriever } from '../../test/small-models.ts';
+import { tempFiles } from '../../test/temp-files.ts';
+import { backfill } from '../migration/backfill.ts';
+import { startMigration } from '../migration/migrate-store.ts';
+import { parseCondition } from './filter.ts';
+import { indexPassages } from './index-passages.ts';
+import { buildApproximateIndex } from './maintain.ts';
+import { Store } from './store.ts';
+import { StoreSearcher } from './store-searcher.ts';
+
+const TERMS = { language: 'any', stem: false, stopWords: false };
+const compute = { threads: 1 };
+const old = smallRetriever({ kind: 'static' });
+const fresh = smallRetriever({ kind: 'static', seed: 11 });
+const COUNT = 6000;
+const text = (i: number) =>
+  phraseText([i, i >> 1, i * 7, i >> 3, i * 13, i >> 5, i * 29, i >> 7, i % 17, i % 23]);
+const QUERIES = Array.from({ length: 12 }, (_, i) => text(i * 479 + 3));
+let store: Store;
+let searcher: StoreSearcher;
+
+beforeAll(async () => {
+  store = await Store.open(join(tempFiles(), 'store'), { create: TERMS });
+  const passages = Array.from({ length: COUNT }, (_, i) => ({
+    id: `p${i}`,
+    text: text(i),
+    metadata: { n: i, third: i % 3 === 0, rare: i % 600 === 7 },
+  }));
+  await indexPassages(store, old, passages, { model: 'old', ...compute });
+  searcher = new StoreSearcher(store, compute);
+}, 120_000);
+afterAll(() => searcher?.dispose());
+
+/** Searches exactly and approximately, and returns the share of the exact scores that the approximate search reaches. */
+async function recall(topK: number, conditions: readonly string[] = []): Promise<number> {
+  const filter = conditions.map(parseCondition);
+  let [reached, total] = [0, 0];
+  const settings = { mode: 'dense', topK, filter } as const;
+  const exact = await searcher.searchAll(QUERIES, settings);
+  const found = await searcher.searchAll(QUERIES, { ...settings, approximate: { probes: 4 } });
+  for (const [q, hits] of found.entries()) {
+    expect(hits.length).toBe(exact[q]!.length);
+    expect(new Set(hits.map(({ id }) => id)).size).toBe(hits.length);
+    for (const [i, { score, metadata }] of hits.entries()) {
+      if (i > 0) expect(score).toBeLessThanOrEqual(hits[i - 1]!.score);
+      for (const { field, value } of filter) expect([field, metadata?.[field]]).toEqual([field, value]);
+    }
+    // By scores: texts that are equal for the model are exchangeable.
+    const worst = (exact[q]!.at(-1)?.score ?? 0) - 1e-5;
+    reached += hits.filter(({ score }) => score >= worst).length;
+    total += hits.length;
+  }
+  return reached / total;
+}
+
+describe('approximate search', () => {
+  it('is refused without an index, with and without a filter', async () => {
+    for (const filter of [[], [parseCondition('rare=true')]]) {
+      const search = searcher.search('bytes', { mode: 'dense', approximate: true, filter });
+      await expect(search).rejects.toThrow(/no index for approximate search[\s\S]*--approximate/);
+    }
+  });
+
+  it('finds nearly what exact search finds, and as many passages with every filter', async () => {
+    await buildApproximateIndex(store, store.head.current!, 'ivf');
+    expect(await recall(10)).toBeGreaterThan(0.9);
+    // Two thirds fulfil the condition: the index is asked for more.
+    expect(await recall(10, ['third=false'])).toBeGreaterThan(0.9);
+    // Few fulfil it: exact.
+    expect(await recall(10, ['rare=true'])).toBe(1);
+    expect(await recall(10, ['n=17'])).toBe(1);
+    expect(await recall(10, ['n=-1'])).toBeNaN();
+    // More than four partitions hold: exact again.
+    expect(await recall(5000, ['third=false'])).toBe(1);
+    expect(await recall(5000)).toBeGreaterThan(0.99);
+  });
+
+  it('goes on during a migration: exactly until the new vectors have an index, and with moved vectors after that', async () => {
+    await startMigration(store, fresh, { sample: 200, correctors: ['ridge'], ...compute });
+    expect(await recall(10)).toBe(1);
+    await backfill(store, fresh, { until: 0.6, commitRows: 2000, ...compute });
+    await buildApproximateIndex(store, store.head.current!, 'ivf');
+    expect(await recall(10)).toBeGreaterThan(0.95);
+    expect(await recall(10, ['third=false'])).toBeGreaterThan(0.95);
+    expect(await recall(10, ['rare=true'])).toBe(1);
+    // Among the best are passages that the new model has not embedded.
+    const { embeddings } = await store.snapshot();
+    const hits = await searcher.searchAll(QUERIES, { mode: 'dense', topK: 10, approximate: true });
+    const pids = hits.flat().map(({ pid }) => pid);
+    const embedded = await embeddings(store.head.current!).having(pids);
+    expect(pids.filter((pid) => !embedded.has(pid)).length).toBeGreaterThan(10);
+    await backfill(store, fresh, compute);
+    expect(await recall(10)).toBeGreaterThan(0.9);
+  }, 120_000);
+});
