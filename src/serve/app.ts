@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { isObject, type Json } from '../util/json-objects.ts';
+import { repeatedKey } from '../util/repeated-key.ts';
 import { parseShallowJson } from '../util/shallow-json.ts';
 import { EventResponse } from './event-response.ts';
 import { failure, failureOf } from './failure.ts';
@@ -57,10 +58,7 @@ export function makeApp(backend: Backend, options: AppOptions): Hono {
       context.header('www-authenticate', 'Bearer');
       return done(failure(context, 401, 'a bearer token is missing or wrong', TOKEN));
     }
-    if (running >= maxConcurrent) {
-      context.header('retry-after', '1');
-      return done(failure(context, 503, 'too many requests at once'));
-    }
+    if (running >= maxConcurrent) return done(failure(context, 503, 'too many requests at once'));
     running += 1;
     try {
       await next();
@@ -112,21 +110,36 @@ async function readBody(context: Context, maxBytes: number): Promise<Json> {
       help: 'send the header content-type: application/json',
     });
   }
+  const tooLarge = () =>
+    new HttpError(413, `the body is larger than ${maxBytes} bytes`, { help: 'send it in several requests' });
+  if (Number(context.req.header('content-length')) > maxBytes) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of context.req.raw.body ?? []) {
     bytes += chunk.length;
-    if (bytes > maxBytes) throw new HttpError(413, `the body is larger than ${maxBytes} bytes`);
+    if (bytes > maxBytes) throw tooLarge();
     chunks.push(chunk);
   }
+  const value = parseBody(Buffer.concat(chunks));
+  if (!isObject(value)) throw new HttpError(400, 'the body must be a JSON object');
+  return value;
+}
+
+function parseBody(bytes: Uint8Array): unknown {
+  let text: string;
   let value: unknown;
   try {
-    value = parseShallowJson(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    value = parseShallowJson(text);
   } catch (error) {
     throw new HttpError(400, `the body is not valid JSON: ${(error as Error).message}`);
   }
-  if (!isObject(value)) throw new HttpError(400, 'the body must be a JSON object');
-  return value;
+  const repeated = repeatedKey(text);
+  if (repeated === undefined) return value;
+  throw new HttpError(
+    400,
+    `the body has the key ${JSON.stringify(repeated.slice(0, 80))} twice in one object`,
+  );
 }
 
 const pageFile = ({ type, text }: PageFile): Response =>

@@ -1,7 +1,9 @@
 /** Settings of a {@link Batcher}. */
-export interface BatcherOptions {
-  /** Most items of one batch. */
+export interface BatcherOptions<T> {
+  /** Largest sum of the sizes of a batch's items. A larger item forms a batch of its own. */
   readonly most: number;
+  /** Returns the size of an item. Default 1. */
+  readonly sizeOf?: (value: T) => number;
 }
 
 interface Item<T, R> {
@@ -19,13 +21,18 @@ interface Item<T, R> {
 export class Batcher<T, R> {
   private readonly work: (values: readonly T[]) => Promise<readonly R[]>;
   private readonly most: number;
+  private readonly sizeOf: (value: T) => number;
   private queue: Item<T, R>[] = [];
   private isWorking = false;
 
   /** @param work  makes the result of each value of a batch, in order */
-  constructor(work: (values: readonly T[]) => Promise<readonly R[]>, { most }: BatcherOptions) {
+  constructor(
+    work: (values: readonly T[]) => Promise<readonly R[]>,
+    { most, sizeOf = () => 1 }: BatcherOptions<T>,
+  ) {
     this.work = work;
     this.most = most;
+    this.sizeOf = sizeOf;
   }
 
   /** Number of items that wait for a batch. */
@@ -81,11 +88,14 @@ export class Batcher<T, R> {
   private take(): Item<T, R>[] {
     const batch: Item<T, R>[] = [];
     const left: Item<T, R>[] = [];
+    let size = 0;
     for (const item of this.queue) {
+      const own = this.sizeOf(item.value);
       if (item.signal?.aborted) item.reject(item.signal.reason);
-      else if (batch.length < this.most && (batch.length === 0 || item.key === batch[0]!.key))
+      else if (batch.length === 0 || (size + own <= this.most && item.key === batch[0]!.key)) {
         batch.push(item);
-      else left.push(item);
+        size += own;
+      } else left.push(item);
     }
     this.queue = left;
     return batch;

@@ -1,4 +1,5 @@
 import type { Context } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { type FailureStatus, HttpError } from './http-error.ts';
 
@@ -9,15 +10,18 @@ export function failure(
   message: string,
   { help, code, param }: Pick<HttpError, 'help' | 'code' | 'param'> = NOTHING,
 ): Response {
+  // Work of a second has ended by then; clients of the OpenAI API wait as long.
+  if (status === 503) context.header('retry-after', '1');
   const error = { message, type: typeOf(status), param: param ?? null, code: code ?? null };
-  return context.json({ error: { ...error, ...(help !== undefined && { help }) } }, status);
+  const body = { error: { ...error, ...(help !== undefined && { help }) } };
+  return context.json(body, status as ContentfulStatusCode);
 }
 
 /** Makes the answer to a request whose work has thrown an error. */
 export function failureOf(error: Error, context: Context): Response {
-  if (!(error instanceof UndriftError)) {
-    return failure(context, 500, error.name === 'AbortError' ? 'the client has left' : 'internal error');
-  }
+  // Nobody reads this answer; it is counted under a status of its own.
+  if (context.req.raw.signal.aborted) return failure(context, 499, 'the client has left');
+  if (!(error instanceof UndriftError)) return failure(context, 500, 'internal error');
   const [message] = error.message.split('\n  help: ');
   if (error instanceof HttpError) return failure(context, error.status, message!, error);
   const status = error instanceof UsageError ? 400 : 500;

@@ -1,8 +1,8 @@
 import type { StoredSpace } from '../store/store-head.ts';
-import type { Json } from '../util/json-objects.ts';
 import { nearest } from '../util/nearest.ts';
+import type { Embed } from './embedder.ts';
 import { HttpError } from './http-error.ts';
-import { type Backend, MOST_TEXTS, type Route } from './route.ts';
+import { type Backend, MOST_TEXTS, type Route, type RouteRequest } from './route.ts';
 
 const EMBEDDINGS_SCHEMA = {
   type: 'object',
@@ -29,14 +29,14 @@ const EMBEDDINGS_SCHEMA = {
 };
 
 /** Makes the routes in the format of the OpenAI API. */
-export function openAiRoutes({ reader }: Backend): readonly Route[] {
+export function openAiRoutes({ reader }: Backend, embed: Embed): readonly Route[] {
   return [
     {
       method: 'post',
       path: '/v1/embeddings',
       summary: 'Embed texts, in the format of the OpenAI API.',
       body: EMBEDDINGS_SCHEMA,
-      run: ({ body }) => embeddings(body, reader),
+      run: (request) => embeddings(request, reader, embed),
     },
     {
       method: 'get',
@@ -65,7 +65,7 @@ async function spacesOf(reader: Backend['reader']): Promise<StoredSpace[]> {
   return [...spaces.filter(({ id }) => id === current), ...others];
 }
 
-async function embeddings(body: Json, reader: Backend['reader']) {
+async function embeddings({ body, signal }: RouteRequest, reader: Backend['reader'], embed: Embed) {
   const known = EMBEDDINGS_SCHEMA.properties;
   for (const name of Object.keys(body)) {
     if (name in known) continue;
@@ -86,7 +86,7 @@ async function embeddings(body: Json, reader: Backend['reader']) {
       'leave it out',
     );
   }
-  const { vectors, dimension, tokens } = await reader.call('embed', { texts, side, space: space.id });
+  const { vectors, dimension, tokens } = await embed({ texts, side, space: space.id }, signal);
   const data = texts.map((_, index) => {
     const vector = vectors.subarray(index * dimension, (index + 1) * dimension);
     const bytes = Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength);
@@ -96,7 +96,8 @@ async function embeddings(body: Json, reader: Backend['reader']) {
       embedding: format === 'base64' ? bytes.toString('base64') : Array.from(vector),
     };
   });
-  const usage = { prompt_tokens: tokens, total_tokens: tokens };
+  const total = tokens.reduce((sum, count) => sum + count, 0);
+  const usage = { prompt_tokens: total, total_tokens: total };
   return { object: 'list', data, model: space.model, usage };
 }
 

@@ -5,6 +5,7 @@ import type { Json } from '../util/json-objects.ts';
 import { checkOptions, optionValues } from '../util/option-table.ts';
 import { answerRoute } from './answer-route.ts';
 import { Batcher } from './batcher.ts';
+import { embedder } from './embedder.ts';
 import { openAiRoutes } from './openai-routes.ts';
 import { PASSAGES_SCHEMA, passagesIn } from './passages-body.ts';
 import { addRefreshMetrics, noticing } from './refresh-notice.ts';
@@ -46,14 +47,21 @@ export function makeRoutes(backend: Backend): readonly Route[] {
     return { query, mode: options.mode, ...(space !== undefined && { space }), results };
   };
   const ages = atIntervals(() => reader.call('ages', {}));
-  const changed = async <R>(result: R): Promise<R> => {
-    await reader.call('reload', {});
-    return result;
-  };
-  const writing = (): StoreThread => {
-    if (writer) return writer;
+  // One change at a time: those of clients that leave before their turn are dropped.
+  const changes = new Batcher<() => Promise<unknown>, unknown>(
+    async ([change]) => {
+      const result = await change!();
+      await reader.call('reload', {});
+      return [result];
+    },
+    { most: 1 },
+  );
+  metrics.gauge('undrift_change_queue', 'Changes that wait for their turn.', () => changes.waiting);
+  const change = (signal: AbortSignal, work: (thread: StoreThread) => Promise<unknown>): Promise<unknown> => {
+    if (writer) return changes.add(() => work(writer), '', signal);
     throw new UsageError('this server does not change its store', { help: 'start it without --read-only' });
   };
+  const embed = embedder(backend);
 
   return [
     {
@@ -72,12 +80,12 @@ export function makeRoutes(backend: Backend): readonly Route[] {
       path: '/embed',
       summary: 'Embed texts, in the current space or another.',
       body: bodySchema(EMBED_BODY),
-      async run({ body }) {
+      async run({ body, signal }) {
         checkRequired(body, ['texts']);
         checkOptions(EMBED_BODY, body);
         const { texts, ...values } = optionValues(EMBED_BODY, body);
         const given = { texts: checkTexts(texts!, 'texts'), ...values };
-        const { vectors, dimension, space } = await reader.call('embed', given);
+        const { vectors, dimension, space } = await embed(given, signal);
         return { embeddings: rowsOf(vectors, dimension), dimension, space };
       },
     },
@@ -87,7 +95,10 @@ export function makeRoutes(backend: Backend): readonly Route[] {
       summary: 'Add passages, or replace those of known ids.',
       body: PASSAGES_SCHEMA,
       writes: true,
-      run: async ({ body }) => changed(await writing().call('upsert', { passages: passagesIn(body) })),
+      async run({ body, signal }) {
+        const passages = passagesIn(body);
+        return await change(signal, (thread) => thread.call('upsert', { passages }));
+      },
     },
     {
       method: 'delete',
@@ -95,10 +106,11 @@ export function makeRoutes(backend: Backend): readonly Route[] {
       summary: 'Remove passages by id.',
       body: bodySchema(REMOVE_BODY),
       writes: true,
-      async run({ body }) {
+      async run({ body, signal }) {
         checkRequired(body, ['ids']);
         checkOptions(REMOVE_BODY, body);
-        return await changed(await writing().call('remove', { ids: optionValues(REMOVE_BODY, body).ids! }));
+        const ids = optionValues(REMOVE_BODY, body).ids!;
+        return await change(signal, (thread) => thread.call('remove', { ids }));
       },
     },
     {
@@ -119,7 +131,7 @@ export function makeRoutes(backend: Backend): readonly Route[] {
       run: ages,
     },
     answerRoute(backend, ({ body, signal }) => find(ANSWER_BODY, { body, signal })),
-    ...openAiRoutes(backend),
+    ...openAiRoutes(backend, embed),
   ];
 }
 

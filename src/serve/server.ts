@@ -25,6 +25,8 @@ export interface ServeOptions {
   readonly maxBodyBytes?: number | undefined;
   /** Most requests that are answered at once; more get status 503. Default 512. */
   readonly maxConcurrent?: number | undefined;
+  /** Longest time for a request to arrive, in milliseconds; its headers have 10 seconds at most. Default 60,000. */
+  readonly requestMs?: number | undefined;
   /** Threads of the runtime. Default its own. */
   readonly threads?: number | undefined;
   /**
@@ -50,9 +52,13 @@ export interface RunningServer {
 export const SERVE_WORK_SHARE = 0.25;
 
 const isLoopback = (host: string): boolean => /^(localhost|127\.|::1$)/.test(host);
-/** Time for all headers of a request, and for the whole request, in milliseconds: a slow client does not hold a place for ever. */
+/** Times for all headers of a request and for the whole request, in milliseconds: a slow client does not hold a place for ever. */
 const HEADERS_MS = 10_000;
 const REQUEST_MS = 60_000;
+/** Time between two looks for slow clients, in milliseconds. */
+const SLOW_CHECK_MS = 1000;
+/** Longest time for the answers that have begun when the server closes, in milliseconds. */
+const CLOSE_MS = 30_000;
 /** Time between two looks for commits of other processes, in milliseconds. */
 const WATCH_MS = 1000;
 
@@ -64,7 +70,14 @@ const WATCH_MS = 1000;
  * @throws UndriftError if the port is in use or the store cannot be opened
  */
 export async function serveStore(folder: string, options: ServeOptions = {}): Promise<RunningServer> {
-  const { port = 8080, host = '127.0.0.1', token, readOnly = false, threads } = options;
+  const {
+    port = 8080,
+    host = '127.0.0.1',
+    token,
+    readOnly = false,
+    threads,
+    requestMs = REQUEST_MS,
+  } = options;
   const { refresh = { workShare: SERVE_WORK_SHARE } } = options;
   const loopback = isLoopback(host);
   if (!loopback && token === undefined) {
@@ -92,7 +105,11 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
     },
   );
   const server = createServer(
-    { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS },
+    {
+      headersTimeout: Math.min(HEADERS_MS, requestMs),
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(SLOW_CHECK_MS, requestMs),
+    },
     getRequestListener(app.fetch),
   );
   try {
@@ -110,7 +127,9 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
       closing.abort();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
+      const late = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
       await closed;
+      clearTimeout(late);
       await Promise.all([reader.close(), writer?.close()]);
     },
   };

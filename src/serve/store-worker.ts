@@ -25,7 +25,7 @@ const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise
       return await searcher.useModel(async (retriever, space) => {
         const tokens = retriever.tokenize(side, texts.length, (row) => texts[row]!);
         const vectors = await retriever.encodeTokens(side, tokens, compute);
-        return { vectors, dimension: retriever.dimension, tokens: tokens.totalTokens, space };
+        return { vectors, dimension: retriever.dimension, tokens: tokens.lengths, space };
       });
     },
     upsert: ({ passages }) =>

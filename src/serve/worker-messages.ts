@@ -30,7 +30,8 @@ export interface WorkerCalls {
       /** f32[texts, dimension]. */
       readonly vectors: Float32Array;
       readonly dimension: number;
-      readonly tokens: number;
+      /** i32[texts]: number of tokens of each text. */
+      readonly tokens: Int32Array;
       readonly space: string;
     };
   };

@@ -49,8 +49,18 @@ function literalOf(text: string): FilterValue {
   return /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text) && Number.isFinite(number) ? number : text;
 }
 
-/** Translates a filter into LanceDB's SQL; undefined if it has no condition. */
+/** Most conditions of one filter. LanceDB plans thousands for seconds, and its plan is as deep as they are many. */
+const MOST_CONDITIONS = 64;
+
+/**
+ * Translates a filter into LanceDB's SQL; undefined if it has no condition.
+ *
+ * @throws UsageError for more than 64 conditions
+ */
 export function filterSql(filter: MetadataFilter): string | undefined {
+  if (filter.length > MOST_CONDITIONS) {
+    throw new UsageError(`a filter has at most ${MOST_CONDITIONS} conditions, found ${filter.length}`);
+  }
   return filter.length === 0 ? undefined : filter.map(conditionSql).join(' AND ');
 }
 

@@ -12,8 +12,8 @@ import { bridgeFolder } from './vector-source.ts';
 export interface EmbeddedQueries {
   /** f32[texts, D]. */
   readonly vectors: Float32Array;
-  /** Tokens that the model has read. */
-  readonly tokens: number;
+  /** i32[texts]: number of tokens of each text. */
+  readonly tokens: Int32Array;
 }
 
 /** Embeds texts as queries by a model, and counts their tokens. */
@@ -23,7 +23,7 @@ export async function embedQueries(
   compute: ComputeOptions,
 ): Promise<EmbeddedQueries> {
   const tokens = retriever.tokenize('query', texts.length, (row) => texts[row]!);
-  return { vectors: await retriever.encodeTokens('query', tokens, compute), tokens: tokens.totalTokens };
+  return { vectors: await retriever.encodeTokens('query', tokens, compute), tokens: tokens.lengths };
 }
 
 /**
