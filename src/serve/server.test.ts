@@ -95,8 +95,11 @@ describe('a server', () => {
     const expected = asked.reduce((sum, value, i) => sum + value * vectors[i]!, 0);
     const body = { query: 'array', mode: 'dense', topK: 4 };
     await expect
-      .poll(async () => (await send('POST', '/search', { ...body, space })).status, { timeout: 10_000 })
-      .toBe(200);
+      // The space is committed before its vectors.
+      .poll(async () => (await send('POST', '/search', { ...body, space })).json.results?.length, {
+        timeout: 10_000,
+      })
+      .toBe(4);
     const found = (await send('POST', '/search', { ...body, space })).json;
     expect(found.space).toBe(space);
     const scores = new Map(found.results.map(({ id, score }: { id: string; score: number }) => [id, score]));
