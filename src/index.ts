@@ -197,7 +197,14 @@ export {
   loadCrossEncoder,
 } from './models/cross-encoder/load-cross-encoder.ts';
 export { saveCrossEncoder } from './models/cross-encoder/save-cross-encoder.ts';
+export { type RerankOptions, rerankRun } from './retrieval/rerank.ts';
 export type { PaddedPairs, PairEncoder } from './text/pair-encoder.ts';
+export type { CrossEncoderTrainOptions } from './train/cross-encoder/options.ts';
+export type { CrossEncoderSettings } from './train/cross-encoder/settings.ts';
+export {
+  type CrossEncoderTrainResult,
+  trainCrossEncoder,
+} from './train/cross-encoder/train-cross-encoder.ts';
 
 /** Export of models for other programs, and a check that these compute the same vectors. */
 

@@ -14,6 +14,7 @@ import { DENSE_OPTIONS, SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts'
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { Bm25 } from '../text/bm25.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import { CROSS_ENCODER_OPTIONS } from '../train/cross-encoder/options.ts';
 import { MODEL_OPTIONS, TEXT_OPTIONS } from '../train/model-options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS, TRAIN_OPTIONS, type TrainOptions } from '../train/options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from '../train/run-options.ts';
@@ -106,7 +107,8 @@ describe('the options of a run', () => {
   it('are those of the command line', () => {
     const { corpus, ...flags } = FLAGS;
     expect(corpus.help).toContain('crop');
-    expect(new Set(Object.keys(flags))).toEqual(new Set(Object.keys(TRAIN_OPTIONS)));
+    const all = { ...TRAIN_OPTIONS, ...CROSS_ENCODER_OPTIONS };
+    expect(new Set(Object.keys(flags))).toEqual(new Set(Object.keys(all)));
     for (const [key, spec] of Object.entries<OptionSpec>(flags)) {
       const { default: _, defaultHelp: __, required: ___, ...shared } = spec;
       const {
@@ -114,7 +116,7 @@ describe('the options of a run', () => {
         defaultHelp: _____,
         required: ______,
         ...own
-      } = (TRAIN_OPTIONS as Readonly<Record<string, OptionSpec>>)[key]!;
+      } = (all as Readonly<Record<string, OptionSpec>>)[key]!;
       expect(shared).toEqual(own);
     }
   });

@@ -3,6 +3,7 @@ import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS } from '../methods/options.ts';
 import { TUNING_OPTIONS } from '../models/retriever/tuning-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { CROSS_ENCODER_OPTIONS } from '../train/cross-encoder/options.ts';
 import { MODEL_OPTIONS, TEXT_OPTIONS } from '../train/model-options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../train/options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from '../train/run-options.ts';
@@ -36,6 +37,7 @@ export const TRAIN_OPTIONS = {
   ...withoutDefaults(OPTIMISATION_OPTIONS),
   ...withoutDefaults(TUNING_OPTIONS),
   ...withoutDefaults(byMethod(METHOD_OPTIONS)),
+  ...withoutDefaults(CROSS_ENCODER_OPTIONS),
   ...withoutDefaults(MODEL_OPTIONS),
   ...withoutDefaults(TEXT_OPTIONS),
   ...withoutDefaults(EVALUATION_OPTIONS),

@@ -1,28 +1,25 @@
-import { tableAsText } from '../compare/tables.ts';
 import { IN_MEMORY } from '../data/data-in-memory.ts';
 import { READ_OPTIONS } from '../data/load-options.ts';
 import { findMethod, methods } from '../methods/methods.ts';
-import { ledgerRows } from '../objective/ledger-rows.ts';
+import type { CrossEncoderTrainOptions } from '../train/cross-encoder/options.ts';
+import { CROSS_ENCODER_METHOD } from '../train/options.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
 import { findRunSettings } from '../train/run-folder.ts';
 import type { TrainOptions, TrainSettings } from '../train/settings.ts';
 import { type TrainResult, trainRetriever } from '../train/train-retriever.ts';
 import { commandLine } from '../util/command-line.ts';
 import { UsageError } from '../util/errors.ts';
-import { count, formatDuration } from '../util/format.ts';
-import { asFlags } from '../util/option-name.ts';
 import { defineCommand } from './command.ts';
 import { isPairMetrics } from './eval-scored-pairs.ts';
-import { formatDiagnosis } from './format-diagnosis.ts';
-import { loadProgress } from './model-source.ts';
 import { computeOptions, givenOptions } from './shared-options.ts';
+import { refuseCrossEncoderOptions, runCrossEncoderTraining } from './train-cross-encoder.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
-import { TrainingProgress } from './training-progress.ts';
+import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts';
 
 /** The command `undrift train`: trains a model on data and writes the model folder. */
 export const trainCommand = defineCommand({
   name: 'train',
-  summary: 'train a retriever',
+  summary: 'train a retriever, or a cross-encoder that reranks',
   description:
     'Writes the run to --out: settings.json, metrics.jsonl, tensorboard/, checkpoint/, and in model/ the best model by the ' +
     'evaluation metric. Ctrl-C saves and stops; --resume goes on to the same bytes as a run that was never stopped.',
@@ -34,6 +31,7 @@ export const trainCommand = defineCommand({
     '--data data/api-docs --out runs/bert --model transformer --layers 2 --hidden 256 --epochs 10',
     '--method crop --corpus texts.txt --out runs/pretrained --model transformer',
     '--model runs/first --store stores/docs --data data/api-docs --method negative-cache --out runs/second',
+    '--method cross-encoder --model sentence-transformers/all-MiniLM-L6-v2 --data data/api-docs --out runs/reranker',
     '--out runs/bert --resume',
     '--config experiment.json --seed 2 --out runs/seed-2',
   ],
@@ -46,6 +44,14 @@ export const trainCommand = defineCommand({
       throw new UsageError('--corpus and --store exclude each other: both give the documents');
     const asked = corpus === undefined ? named : { ...named, data: corpus };
     const options = resume ? await resumedOptions(asked) : asked;
+    if (options.method === CROSS_ENCODER_METHOD) {
+      const { method: _, ...others } = options;
+      return await runCrossEncoderTraining(
+        { ...(others as CrossEncoderTrainOptions), resume, overwrite },
+        computeOptions({ device, threads }),
+        io,
+      );
+    }
     const method = findMethod(options.method ?? 'in-batch');
     const onTexts = method.trainsOn === 'texts';
     if (corpus !== undefined && !onTexts) {
@@ -62,38 +68,18 @@ export const trainCommand = defineCommand({
       });
     }
 
-    const progress = new TrainingProgress(io);
-    const loading = loadProgress(io);
+    refuseCrossEncoderOptions(options);
     const result = await trainRetriever(
       { ...options, data, ...computeOptions({ device, threads }), resume, overwrite },
-      {
-        signal: io.signal,
-        onNote: (note, marked = note) => io.log(asFlags(marked)),
-        onProgress: (each) => (each.unit === 'bytes' ? loading(each) : progress.stage(each)),
-        onBackground: (each) => progress.background(each),
-        onStep: (report) => progress.step(report),
-        onDiagnosis: (diagnosis) => {
-          for (const line of formatDiagnosis(diagnosis)) io.log(line);
-        },
-        onBaseline: ({ name, metrics }) => io.log(`${name}: ${formatValues(metrics)}`),
-        onEvaluation: ({ step, metrics, best }) => {
-          io.log(`step ${step}: ${formatValues(metrics)}${best ? ' (best)' : ''}`);
-        },
-      },
+      trainingCallbacks(io),
     );
     io.finishProgress();
-    const { settings, best, baseline, steps, seconds } = result;
-    const theirs = baseline?.metrics[settings.evalMetric];
+    const { settings } = result;
     const refreshes = describeRefreshes(result.refreshes);
-    const found =
-      best.value === null
-        ? 'not evaluated'
-        : `best ${settings.evalMetric} on ${settings.evalSplit} ${best.value.toFixed(4)} at step ${best.step}${theirs === undefined ? '' : `, ${baseline!.name} ${theirs.toFixed(4)}`}`;
     return {
       json: { ...result, out: settings.out },
       text:
-        `${result.model}\n` +
-        `${count(steps)} steps in ${formatDuration(seconds * 1000)}${result.stoppedEarly ? ', stopped early' : ''}; ${found}\n` +
+        describeRun(result, settings) +
         `${refreshes ? `${refreshes}\n` : ''}` +
         `\n${ledgerText(result.ledger)}\n` +
         (settings.store === null ? '' : storeCommand(settings)) +
@@ -103,11 +89,6 @@ export const trainCommand = defineCommand({
     };
   },
 });
-
-const formatValues = (metrics: Readonly<Record<string, number>>): string =>
-  Object.entries(metrics)
-    .map(([name, value]) => `${name} ${value.toFixed(4)}`)
-    .join(', ');
 
 /** Suggests a command to measure the model on the best split that there is, or else to search with it. */
 function nextCommand({ settings, splits }: TrainResult): string {
@@ -132,13 +113,6 @@ function nextCommand({ settings, splits }: TrainResult): string {
 const storeCommand = ({ store, out }: TrainSettings): string =>
   `store its vectors: ${commandLine('migrate start', { store: store!, to: out })}\n`;
 
-function ledgerText(ledger: Readonly<Record<string, number>>): string {
-  const rows = ledgerRows(ledger).map(({ name, amount, share }) =>
-    share === undefined ? [name, amount, ''] : [`  ${name}`, amount, share],
-  );
-  return tableAsText({ header: ['what it cost', '', ''], rows });
-}
-
 type GivenOptions = Omit<TrainOptions, 'data' | 'evalData' | 'method' | 'methodOptions'> & {
   readonly data?: string | undefined;
   readonly evalData?: string | undefined;
@@ -158,7 +132,7 @@ async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
       help: 'resume it in that program: trainRetriever({ …, resume: true }); or train on from its model: --model <run> --data <folder> --out <folder>',
     });
   }
-  if (!methods.some(({ id }) => id === stored.method)) {
+  if (![CROSS_ENCODER_METHOD, ...methods.map(({ id }) => id)].includes(stored.method)) {
     throw new UsageError(`the run in ${given.out} was trained by the method ${stored.method} of a program`, {
       help: 'resume it in that program: trainRetriever({ …, method, resume: true })',
     });

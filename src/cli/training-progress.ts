@@ -77,7 +77,7 @@ export class TrainingProgress {
     return {
       loss: interpretableLoss.toPrecision(3),
       ...(staleness !== undefined && { staleness: staleness.toPrecision(2) }),
-      'encodes/step': formatCount(this.encodes / this.steps),
+      ...(this.encodes > 0 && { 'encodes/step': formatCount(this.encodes / this.steps) }),
       [`${throughput.unit}/s`]: formatCount(throughput.perSecond),
       ...(refreshLagSteps !== undefined && { lag: refreshLagSteps }),
       ...this.beside,

@@ -72,6 +72,11 @@ export function findMethod(name: string): Method {
   );
   if (method) return method;
   const ids = methods.map(({ id }) => id);
+  if (lower === 'cross-encoder' || lower === 'crossencoder') {
+    throw new UsageError('cross-encoder is no method of training a retriever', {
+      help: 'it trains a model that reranks: undrift train --method cross-encoder, in the library trainCrossEncoder',
+    });
+  }
   throw new UsageError(`unknown method "${name}".${didYouMean(name, ids)}`, {
     help: `known methods: ${ids.join(', ')}`,
   });

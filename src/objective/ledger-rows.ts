@@ -59,6 +59,8 @@ export const LEDGER_NAMES: readonly LedgerName[] = [
   ...named(PURPOSES, 'Encodes', 'documentEncodes'),
   { name: 'queryEncodes', label: 'queries embedded' },
   { name: 'tokens', label: 'tokens' },
+  { name: 'pairs', label: 'pairs scored' },
+  ...named({ training: 'to train' }, 'Pairs', 'pairs'),
   { name: 'diagnosisEncodes', label: 'texts embedded for diagnosis' },
   { name: 'scoringFlops', label: 'scoring of the cache' },
   { name: 'correctionFlops', label: 'correction of the cache' },
@@ -72,6 +74,7 @@ export const LEDGER_NAMES: readonly LedgerName[] = [
 const SUMS: Readonly<Record<string, string>> = {
   documentEncodes: 'Encodes',
   tokens: 'Tokens',
+  pairs: 'Pairs',
   trainingMs: 'Ms',
 };
 

@@ -7,7 +7,7 @@ const INPUT = 'lossScale';
 
 /** Parts of a run that may hold a loss scale: where matrices are multiplied in half precision. */
 interface MaybeScaled {
-  readonly lossScale?: LossScale;
+  readonly lossScale?: LossScale | undefined;
 }
 
 /**

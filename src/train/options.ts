@@ -9,6 +9,9 @@ import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import { MODEL_OPTIONS, TEXT_OPTIONS } from './model-options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from './run-options.ts';
 
+/** Id by which `undrift train --method` names the training of a cross-encoder; see `trainCrossEncoder`. */
+export const CROSS_ENCODER_METHOD = 'cross-encoder';
+
 /** Options of what a run trains, on which data, and into which folder. */
 export const SUBJECT_OPTIONS = {
   /** Path of a data folder or file, or the name of a data set (see `loadData`, and `loadTexts` for methods on texts). */
@@ -64,7 +67,7 @@ export const SUBJECT_OPTIONS = {
     type: 'text',
     value: 'id',
     default: 'in-batch',
-    help: `training method: ${methods.map(({ id }) => id).join(', ')}`,
+    help: `training method: ${methods.map(({ id }) => id).join(', ')}; ${CROSS_ENCODER_METHOD} trains a model that reranks`,
   },
 } as const satisfies OptionTable;
 

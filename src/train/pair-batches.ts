@@ -30,7 +30,7 @@ export class Batches {
   /** Batches of one pass over the data. */
   readonly perEpoch: number;
   private readonly examples: TrainingExamples;
-  private readonly documents: TokenStore;
+  private readonly documents: Pick<TokenStore, 'length'>;
   private readonly options: BatchOptions;
   private epoch = -1;
   /** Places of the examples' positives in the list of all positives. */
@@ -41,7 +41,7 @@ export class Batches {
    * @param documents  tokens of all documents, for their lengths
    * @throws UsageError where a batch is larger than the data
    */
-  constructor(examples: TrainingExamples, documents: TokenStore, options: BatchOptions) {
+  constructor(examples: TrainingExamples, documents: Pick<TokenStore, 'length'>, options: BatchOptions) {
     const count = examples.queryRows.length;
     if (count < LEAST_BATCH) {
       throw new UsageError(

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Retriever } from '../models/retriever/retriever.ts';
+import type { Tokenizer } from '../text/tokenizer.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, recoverFolder, writeFileAtomic } from '../util/files.ts';
 import { isObject } from '../util/json-objects.ts';
@@ -9,7 +9,7 @@ import { LOCK_NAME } from '../util/lock.ts';
 import { option } from '../util/option-name.ts';
 import { removeLeftoversIn } from '../util/temporary-name.ts';
 import { CHECKPOINT, hasCheckpoint, type RunIdentity } from './checkpoint.ts';
-import { checkSameSettings, identifyingSettings, type TrainSettings } from './settings.ts';
+import { type AnySettings, checkSameSettings, identifyingSettings, type TrainSettings } from './settings.ts';
 
 /** File of a run's folder with its settings. */
 const SETTINGS = 'settings.json';
@@ -43,10 +43,10 @@ const isScrap = (name: string): boolean =>
   isLock(name) || name === REFRESH || name.startsWith(`${REFRESH}.`) || name.endsWith('.tmp');
 
 /** Content of `settings.json`. */
-export interface StoredSettings {
+export interface StoredSettings<S extends AnySettings = TrainSettings> {
   /** Fingerprint of the data. */
   readonly fingerprint: string;
-  readonly settings: TrainSettings;
+  readonly settings: S;
 }
 
 /**
@@ -62,8 +62,8 @@ export async function findRunSettings(out: string): Promise<TrainSettings | unde
 }
 
 /** Reads the settings of the run in a folder. @throws UndriftError where there are none */
-export async function readRunSettings(out: string): Promise<TrainSettings> {
-  return (await readStored(out)).settings;
+export async function readRunSettings<S extends AnySettings = TrainSettings>(out: string): Promise<S> {
+  return (await readStored(out)).settings as AnySettings as S;
 }
 
 async function readStored(out: string): Promise<StoredSettings> {
@@ -112,7 +112,7 @@ async function readSettingsFile(file: string): Promise<StoredSettings> {
  * @param fingerprint  fingerprint of the data
  * @throws UndriftError where the run was started with other settings or data
  */
-export async function checkResumed(out: string, settings: TrainSettings, fingerprint: string): Promise<void> {
+export async function checkResumed(out: string, settings: AnySettings, fingerprint: string): Promise<void> {
   const stored = await readStored(out);
   checkSameSettings(stored.settings, { ...settings, lr: settings.lr ?? stored.settings.lr }, out);
   if (stored.fingerprint !== fingerprint) {
@@ -123,7 +123,7 @@ export async function checkResumed(out: string, settings: TrainSettings, fingerp
 }
 
 /** Returns what tells a run from others, to be stored in its checkpoints. */
-export const runIdentity = (settings: TrainSettings, fingerprint: string): RunIdentity => ({
+export const runIdentity = (settings: AnySettings, fingerprint: string): RunIdentity => ({
   ...identifyingSettings(settings),
   fingerprint,
 });
@@ -201,21 +201,21 @@ async function removeEarlier(out: string): Promise<void> {
  */
 export async function startRun(
   out: string,
-  settings: TrainSettings,
+  settings: AnySettings,
   fingerprint: string,
-  retriever: Retriever,
+  model: { readonly tokenizer: Tokenizer },
 ): Promise<void> {
-  const stored: StoredSettings = { fingerprint, settings };
+  const stored: StoredSettings<AnySettings> = { fingerprint, settings };
   await writeFileAtomic(join(out, STARTING), `${JSON.stringify(stored, null, 2)}\n`);
   await removeEarlier(out);
-  await writeTokenizer(out, retriever);
+  await writeTokenizer(out, model);
   await rename(join(out, STARTING), join(out, SETTINGS));
 }
 
 /** Writes the tokenizer of a run that has none, as when an early version was killed before it wrote one. */
-export async function completeRun(out: string, retriever: Retriever): Promise<void> {
-  if (!existsSync(join(out, TOKENIZER))) await writeTokenizer(out, retriever);
+export async function completeRun(out: string, model: { readonly tokenizer: Tokenizer }): Promise<void> {
+  if (!existsSync(join(out, TOKENIZER))) await writeTokenizer(out, model);
 }
 
-const writeTokenizer = (out: string, retriever: Retriever): Promise<void> =>
-  writeFileAtomic(join(out, TOKENIZER), `${JSON.stringify(retriever.tokenizer.toJson())}\n`);
+const writeTokenizer = (out: string, { tokenizer }: { readonly tokenizer: Tokenizer }): Promise<void> =>
+  writeFileAtomic(join(out, TOKENIZER), `${JSON.stringify(tokenizer.toJson())}\n`);

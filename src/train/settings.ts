@@ -218,8 +218,16 @@ export const FREE_SETTINGS: ReadonlySet<string> = new Set([
   'diagnose',
 ]);
 
+/** Settings that every run has, whatever it trains. */
+export interface AnySettings {
+  readonly method: string;
+  readonly data: string;
+  readonly out: string;
+  readonly lr: number | null;
+}
+
 /** Returns the settings that a run cannot change when it is resumed. */
-export const identifyingSettings = (settings: TrainSettings): Partial<TrainSettings> =>
+export const identifyingSettings = (settings: AnySettings): Readonly<Record<string, unknown>> =>
   Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE_SETTINGS.has(key)));
 
 /** Settings of the length of a run. */
@@ -231,8 +239,10 @@ const LENGTHS = new Set<string>(['epochs', 'steps']);
  * @param out  folder of the run, for the message
  * @throws UndriftError, with a list of the settings that differ
  */
-export function checkSameSettings(stored: TrainSettings, now: TrainSettings, out: string): void {
-  const differing = (Object.keys(identifyingSettings(now)) as (keyof TrainSettings)[]).filter(
+export function checkSameSettings(before: AnySettings, after: AnySettings, out: string): void {
+  const stored = before as unknown as GivenValues;
+  const now = identifyingSettings(after);
+  const differing = Object.keys(now).filter(
     // A run of an earlier version has no value for a setting that came later.
     (key) => key in stored && JSON.stringify(stored[key] ?? null) !== JSON.stringify(now[key] ?? null),
   );

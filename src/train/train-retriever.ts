@@ -9,7 +9,6 @@ import { checkDevice } from '../runtime/check-device.ts';
 import { checkPrecision } from '../runtime/check-precision.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DocumentStore } from '../store/document-store.ts';
-import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { count } from '../util/format.ts';
 import { lockInside, withLock } from '../util/lock.ts';
@@ -36,6 +35,7 @@ import {
   startRun,
   tidyRunFolder,
 } from './run-folder.ts';
+import { checkAbsentSplit, lengthOf, NO_SPLIT, noteOtherData, runFingerprint } from './run-plan.ts';
 import {
   checkSameSettings,
   defaultRate,
@@ -63,9 +63,6 @@ export interface TrainResult extends RunResult {
 
 /** Smallest default batch size. */
 const SMALLEST_BATCH = 2;
-/** Value of `evalSplit` for no evaluation during training. */
-const NO_SPLIT = 'none';
-
 /**
  * Trains a retriever from data to a model folder:
  *
@@ -268,36 +265,6 @@ async function storedEmbeddings(
   return stored;
 }
 
-/** Fingerprint of the data of a run: that of the data to train on, joined with that of other data to evaluate on. */
-export const runFingerprint = (
-  data: Pick<RetrievalData, 'fingerprint'>,
-  evaluation: Pick<RetrievalData, 'fingerprint'>,
-  isOther: boolean,
-): string => (isOther ? `${data.fingerprint}+${evaluation.fingerprint}` : data.fingerprint);
-
-/** Notes what the reader decided about data to evaluate on, and queries of it that are trained on too. */
-function noteOtherData(
-  data: RetrievalData,
-  evaluation: RetrievalData,
-  { evalSplit, evalData }: TrainSettings,
-  { onNote }: TrainCallbacks,
-): void {
-  for (const note of evaluation.notes) onNote?.(`${evalData}: ${note}`);
-  if (!evaluation.splits.includes(evalSplit) || data.queries === data.corpus) return;
-  const rows = evaluation.examples(evalSplit).queryRows;
-  const asked = new Set(Array.from(rows, (row) => evaluation.queries.text(row)));
-  const trained = new Set<string>();
-  for (const row of data.examples('train').queryRows) {
-    const text = data.queries.text(row);
-    if (asked.has(text)) trained.add(text);
-  }
-  if (trained.size > 0) {
-    onNote?.(
-      `${count(trained.size)} of the ${count(asked.size)} queries to evaluate on are trained on too: the metrics are higher than for new queries`,
-    );
-  }
-}
-
 /** Notes sides on which many texts consist of unknown tokens alone. */
 function noteUnknownTexts(
   { tokenizer }: Retriever,
@@ -346,16 +313,6 @@ const batchesOf = (
   { batchSize, negatives, seed }: TrainSettings,
 ): Batches => new Batches(examples, documents, { batchSize, negativesPerQuery: negatives, seed });
 
-/** Computes the updates and the batches of a run. A last update of fewer batches completes the epochs that were asked for. */
-function lengthOf(
-  { steps, epochs, accumulate }: TrainSettings,
-  { perEpoch }: Batches,
-): { totalSteps: number; totalBatches: number } {
-  if (steps !== null) return { totalSteps: steps, totalBatches: steps * accumulate };
-  const totalBatches = Math.max(1, Math.round(epochs * perEpoch));
-  return { totalSteps: Math.ceil(totalBatches / accumulate), totalBatches };
-}
-
 /**
  * Notes what the run will do, and checks that method, data and splits go together.
  *
@@ -390,22 +347,4 @@ function checkPlan(
     onNote?.(`${why}: the last model is kept, not the best`);
   }
   return evaluates;
-}
-
-/**
- * Checks an evaluation split that the data does not have. Only the default split may be absent.
- *
- * @throws UsageError for a split that was asked for
- */
-function checkAbsentSplit(
-  kind: ExampleKind,
-  evaluation: RetrievalData,
-  { evalSplit: split, evalData }: TrainSettings,
-): void {
-  if (split === NO_SPLIT || (split === kind.evalSplit && evalData === null)) return;
-  const own = evalData === null ? kind.ownSplits : [];
-  const present = [...new Set([...own, ...evaluation.splits])];
-  throw new UsageError(`no split "${split}" to evaluate on during training`, {
-    help: `splits present: ${present.join(', ')}; "${NO_SPLIT}" for no evaluation. ${option('evalSplit')} says which`,
-  });
 }

@@ -23,6 +23,11 @@ export const PAIR_LOSSES = ['cosent', 'angle', 'cosine-similarity'] as const;
 /** Id of a loss over scored pairs. */
 export type PairLossName = (typeof PAIR_LOSSES)[number];
 
+/** Losses of cross-encoders; see `listLoss`. */
+export const CROSS_ENCODER_LOSSES = ['bce', 'softmax', 'mse', 'margin-mse', 'kl'] as const;
+/** Id of a loss of cross-encoders. */
+export type CrossEncoderLoss = (typeof CROSS_ENCODER_LOSSES)[number];
+
 /** All losses that methods take. */
 export const LOSSES = [...BATCH_LOSSES, ...DISTILLATION_LOSSES, ...PAIR_LOSSES, ...LOSS_FORMS] as const;
 /** Id of a loss. */
@@ -36,7 +41,7 @@ export const LOSS_OPTIONS = {
     value: 'id',
     help:
       `loss function: ${BATCH_LOSSES.join(', ')} (in-batch, grad-cache); ${DISTILLATION_LOSSES.join(', ')} (distill); ` +
-      `${PAIR_LOSSES.join(', ')} (scored-pairs); ${LOSS_FORMS.join(', ')} (methods that sample negatives from a cache)`,
+      `${PAIR_LOSSES.join(', ')} (scored-pairs); ${LOSS_FORMS.join(', ')} (methods that sample negatives from a cache); ${CROSS_ENCODER_LOSSES.join(', ')} (cross-encoder)`,
     group: 'Loss',
     aliases: ['lossFunction', 'lossType'],
   },

@@ -52,6 +52,8 @@ export interface LoadCrossEncoderOptions {
 export interface ReadCrossEncoderOptions extends Omit<LoadCrossEncoderOptions, 'onProgress'> {
   /** Seed of the initial head of an encoder that has none. Default: such an encoder is refused. */
   readonly newHead?: { readonly seed: number } | undefined;
+  /** Called if the model gets a new head. */
+  readonly onNewHead?: (() => void) | undefined;
 }
 
 /** Longest pair, in tokens, if neither the folder nor the architecture has a limit. */
@@ -197,7 +199,7 @@ async function headedWeights(
     specs,
     head,
     headPrefix,
-    options: { newHead, onNote },
+    options: { newHead, onNewHead, onNote },
   }: Pick<ReturnType<typeof crossEncoderParts>, 'specs' | 'head'> & {
     headPrefix: string | undefined;
     options: ReadCrossEncoderOptions;
@@ -214,7 +216,10 @@ async function headedWeights(
         help: `a cross-encoder is needed here; ${option('method', 'cross-encoder')} of training makes one from an encoder`,
       });
     }
-    if (!hasHead) onNote?.(`the model has no classification head: it gets a new one (${head.modelClass})`);
+    if (!hasHead) {
+      onNewHead?.();
+      onNote?.(`the model has no classification head: it gets a new one (${head.modelClass})`);
+    }
     const isFoldable = (name: string): boolean => !hasHead && own.includes(name);
     return await readWeights(reader, specs, { file, headPrefix, isFoldable, seed: newHead?.seed, onNote });
   } finally {
