@@ -16,7 +16,7 @@ import { numberOf } from './record.ts';
 import { chosenNames, isRecordFile, readRecords } from './records.ts';
 import type { RetrievalData } from './retrieval-data.ts';
 import { scoredPairsOfFiles } from './scored-pairs.ts';
-import { isMarkdown, isOwnText, readTextFolder, textFiles } from './text-folder.ts';
+import { holdsTexts, isMarkdown, isOwnText, readTextFolder } from './text-folder.ts';
 
 /** Documents of a path, and the data set that they belong to. */
 export interface ReadDocuments {
@@ -115,11 +115,15 @@ export async function dataKind(path: string, options: LoadOptions): Promise<Tabl
     return (await roleFiles(path, 'queries')).length > 0 ? 'pairs' : 'documents';
   const [files] = (await findPairFiles(path))?.values() ?? [];
   const names = await listFolder(path);
+  const isSplit = files !== undefined && isSplitFile(basename(files[0]!));
+  if (isSplit) return await tableKind(files[0]!, options);
+  // Parts of a layout whose corpus is missing are no documents.
   const isMsMarco = names.some((name) => /^collection\.tsv(\.gz)?$/.test(name));
-  // A table beside texts, whose name is that of no split, is one file among others.
-  if (files && (isSplitFile(basename(files[0]!)) || !names.some(isOwnText)))
-    return await tableKind(files[0]!, options);
-  return isMsMarco || (await textFiles(path)).texts.length === 0 ? 'pairs' : 'documents';
+  const isPart = names.includes('qrels') || (await roleFiles(path, 'queries')).length > 0;
+  if (isMsMarco || isPart) return 'pairs';
+  // A table beside texts is one file among others.
+  if (files && !names.some(isOwnText)) return await tableKind(files[0]!, options);
+  return (await holdsTexts(path, options)) ? 'documents' : 'pairs';
 }
 
 /** Tells whether a file is read as records. */

@@ -56,9 +56,10 @@ export const LAYOUTS: readonly Layout[] = [
     use: '`search`, `encode`, `index`, `train --method crop`',
   },
   {
-    name: 'text and Markdown',
-    files: 'a folder of .txt and .md files in folders, or one .md file, cut into passages',
-    tables: [],
+    name: 'folder of files',
+    files:
+      'texts and Markdown (.txt, .md), cut into passages, and tables with a column of texts (JSONL, CSV, TSV, each also .gz, or Parquet), in folders; or one .md file',
+    tables: ['documents'],
     use: '`search`, `encode`, `index`, `train --method crop`',
   },
 ];

@@ -48,6 +48,16 @@ describe('documents as a stream', () => {
     ['plain text', { 'docs.txt': 'one\n\ntwo\n' }, 'docs.txt'],
     ['plain text in gzip', { 'docs.txt.gz': gzipSync('one\n\ntwo\n') }, 'docs.txt.gz'],
     ['TSV without a header', { 'docs.tsv': 'a\tone\nb\ttwo\n' }, 'docs.tsv'],
+    [
+      'a folder of tables and texts',
+      {
+        'in/docs.jsonl': lines({ text: 'one' }),
+        'a.csv': 'id,title,text\nx,T,two\n',
+        'n.md': '# H\n\nthree',
+      },
+      '.',
+    ],
+    ['one table beside a README', { 'docs.jsonl': lines({ text: 'one' }), 'README.md': 'About.' }, '.'],
     ['pairs', { 'pairs.jsonl': PAIRS }, 'pairs.jsonl'],
     ['pairs in CSV', { 'pairs.csv': CSV_PAIRS }, 'pairs.csv'],
     [

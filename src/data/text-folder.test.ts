@@ -4,6 +4,7 @@ import { tempFiles } from '../../test/temp-files.ts';
 import { loadAnyData } from './any-data.ts';
 import { loadCorpus } from './documents.ts';
 import type { LoadOptions } from './load-options.ts';
+import { streamDocuments } from './stream-documents.ts';
 import { loadTexts } from './texts.ts';
 
 const folder = () =>
@@ -37,12 +38,64 @@ describe('a folder of text and Markdown', () => {
     ]);
     expect(notes).toEqual([
       '3 passages of at most 150 words from 2 files',
-      'skipped 2 files (neither text nor Markdown): faq.csv, logo.png',
+      'skipped 1 file (neither text nor Markdown nor a table): logo.png',
+      'skipped 1 file (tables without a column of texts): faq.csv',
       'skipped 1 file (binary): bin.txt',
       'skipped 2 files (hidden, links or other people’s): .hidden, node_modules',
     ]);
     expect((await loadTexts(path)).corpus.size).toBe(3);
     expect((await loadAnyData(path)).kind).toBe('texts');
+  });
+
+  it('holds tables of texts too, whose records keep their ids and fields', async () => {
+    const path = tempFiles({
+      'notes/a.md': '# Title\n\nFirst.',
+      'README.md': 'About the data.',
+      'b.csv': 'id,title,text,year\nx,T,one,2020\ny,,two,2021\n',
+      'c/d.jsonl': '{"text":"three","tags":["u"]}\n',
+      'e.csv': 'name,price\na,1\n',
+    });
+    const notes: string[] = [];
+    const documents = [];
+    for await (const { id, title, text, metadata } of streamDocuments(path, {
+      onNote: (note) => notes.push(note),
+    }))
+      documents.push([id, title, text, metadata]);
+    expect(documents).toEqual([
+      ['notes/a.md#1', 'Title', 'First.', undefined],
+      ['b.csv#x', 'T', 'one', { year: '2020' }],
+      ['b.csv#y', undefined, 'two', { year: '2021' }],
+      ['c/d.jsonl#1', undefined, 'three', { tags: ['u'] }],
+    ]);
+    expect(notes).toEqual([
+      '1 passages of at most 150 words from 1 file',
+      '3 records from 2 files',
+      'skipped 1 file (tables without a column of texts): e.csv',
+      'skipped 1 file (about the data): README.md',
+    ]);
+    const named = { columns: { text: 'name' } };
+    const texts = [];
+    for await (const { text } of streamDocuments(
+      tempFiles({ 'e.csv': 'name,price\na,1\n', 'f.csv': 'name\nb\n' }),
+      named,
+    ))
+      texts.push(text);
+    expect(texts).toEqual(['a', 'b']);
+    await expect(
+      read(tempFiles({ 'a.csv': 'id,text\nx,1\nx,2\n', 'b.csv': 'id,text\nx,1\n' })),
+    ).rejects.toThrow(/a\.csv:3: .*"x"/);
+    await expect(read(tempFiles({ 'a.md': 'A.', 'b.jsonl': 'no JSON\n' }))).rejects.toThrow(/b\.jsonl:1/);
+  });
+
+  it('is not a data set whose corpus is missing', async () => {
+    const part = {
+      'queries.jsonl': '{"_id":"q","text":"x"}\n',
+      'qrels/test.tsv': 'query-id\tcorpus-id\tscore\n',
+    };
+    await expect(read(tempFiles(part))).rejects.toThrow(/queries.jsonl:1: no query column/);
+    await expect(read(tempFiles({ 'a.csv': 'name,price\na,1\n', 'b.csv': 'x\n1\n' }))).rejects.toThrow(
+      /no data set is recognised/,
+    );
   });
 
   it('one Markdown file is cut alike; a text file alone has one document a line', async () => {

@@ -6,11 +6,14 @@ import { fileError } from '../util/files.ts';
 import { count } from '../util/format.ts';
 import { option } from '../util/option-name.ts';
 import { attemptRow } from './bad-rows.ts';
+import { ColumnChoice } from './column-choice.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
 import type { FileLog } from './file-log.ts';
+import { hasTexts, tableTexts } from './folder-tables.ts';
 import { MAX_LINE_BYTES, readBytes } from './lines.ts';
 import { PASSAGE_OPTIONS, type ReadingOptions } from './load-options.ts';
 import { markdownPassages, type PassageSizes, textPassages } from './passages.ts';
+import { isRecordFile } from './records.ts';
 
 /** Matches names of Markdown files. */
 const MARKDOWN = /\.(md|markdown|mdx)$/i;
@@ -30,12 +33,14 @@ export const isMarkdown = (path: string): boolean => MARKDOWN.test(path);
 export const isOwnText = (name: string): boolean =>
   (MARKDOWN.test(name) || TEXT.test(name)) && !/^(readme|license|licence|changelog|\.)/i.test(name);
 
-/** Passage of a text or Markdown file. */
+/** Passage of a text or Markdown file, or document of a table. */
 export interface TextPassage {
   readonly id: string;
-  readonly title: string | undefined;
+  readonly title?: string | undefined;
   readonly text: string;
   readonly file: string;
+  /** Further fields of a record. */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** Settings of {@link streamTextFolder}. */
@@ -48,15 +53,18 @@ interface TextReading {
 /** Files of a folder of texts, by their paths with `/` relative to the folder. */
 interface TextFiles {
   readonly texts: readonly string[];
-  /** Files that are neither text nor Markdown. */
+  /** Files of records: JSONL, CSV, TSV or Parquet. */
+  readonly tables: readonly string[];
+  /** Files that are neither text nor Markdown nor records. */
   readonly others: readonly string[];
   /** Hidden files and folders, linked folders, and folders of other people's files. */
   readonly hidden: readonly string[];
 }
 
-/** Lists the text and Markdown files of a folder and of all folders in it, sorted. */
+/** Lists the files of texts and of records of a folder and of all folders in it, sorted. */
 export async function textFiles(folder: string): Promise<TextFiles> {
   const texts: string[] = [];
+  const tables: string[] = [];
   const others: string[] = [];
   const hidden: string[] = [];
   const visit = async (inside: string): Promise<void> => {
@@ -69,17 +77,41 @@ export async function textFiles(folder: string): Promise<TextFiles> {
       if (entry.name.startsWith('.') || FOREIGN.includes(entry.name)) hidden.push(path);
       else if (entry.isDirectory()) await visit(path);
       else if (isText && (entry.isFile() || entry.isSymbolicLink())) texts.push(path);
+      else if (isRecordFile(path) && (entry.isFile() || entry.isSymbolicLink())) tables.push(path);
       else (entry.isFile() ? others : hidden).push(path);
     }
   };
   await visit('');
-  for (const list of [texts, others, hidden]) list.sort();
-  return { texts, others, hidden };
+  for (const list of [texts, tables, others, hidden]) list.sort();
+  return { texts, tables, others, hidden };
 }
 
 /**
- * Streams text and Markdown files, cut into passages; one file is in memory at a time. The id of a passage is the path of its file,
- * `#`, and its number in the file, from 1. Files that are not UTF-8 count as bad rows; binary files are skipped.
+ * Lists the tables of a folder that have a column of texts, and the other ones.
+ *
+ * @throws DataError for a damaged table
+ */
+async function textTables(
+  folder: string,
+  tables: readonly string[],
+  options: ReadingOptions,
+): Promise<{ read: string[]; others: string[] }> {
+  const read: string[] = [];
+  const others: string[] = [];
+  for (const name of tables) ((await hasTexts(join(folder, name), options)) ? read : others).push(name);
+  return { read, others };
+}
+
+/** Tells whether a folder holds texts, or tables with a column of texts. */
+export async function holdsTexts(folder: string, options: ReadingOptions): Promise<boolean> {
+  const { texts, tables } = await textFiles(folder);
+  return texts.length > 0 || (await textTables(folder, tables, options)).read.length > 0;
+}
+
+/**
+ * Streams the files of a folder: texts and Markdown, cut into passages, and tables with a column of texts. One text file is in memory
+ * at a time. The id of a passage is the path of its file, `#`, and its number in the file, from 1; that of a record has its own id in
+ * this place. Files that are not UTF-8 count as bad rows; binary files are skipped.
  *
  * @param path  a folder, or one file
  * @param reading.notes  receives notes on what was read and skipped, when all passages have been taken
@@ -90,37 +122,71 @@ export async function* streamTextFolder(
   { options, log, notes }: TextReading,
 ): AsyncGenerator<TextPassage, void> {
   const isFile = isMarkdown(path) || TEXT.test(path);
-  const { texts, others, hidden } = isFile
-    ? { texts: [basename(path)], others: [], hidden: [] }
+  const { texts, tables, others, hidden } = isFile
+    ? { texts: [basename(path)], tables: [], others: [], hidden: [] }
     : await textFiles(path);
   const folder = isFile ? dirname(path) : path;
-  const sizes = passageSizes(options);
+  const found = await textTables(folder, tables, options);
+  // Beside tables, a README or a licence is about the data.
+  const isAbout = (name: string) => found.read.length > 0 && !isOwnText(basename(name));
+  const reading = { options, log, sizes: passageSizes(options) };
   const binary: string[] = [];
-  let passages = 0;
+  const counts = { passages: 0, records: 0 };
   for (const name of texts) {
-    const file = join(folder, name);
-    const text = await readText(file, name, { options, log });
-    if (text === undefined) {
-      binary.push(name);
-      continue;
-    }
-    const found = (isMarkdown(name) ? markdownPassages : textPassages)(text, sizes);
-    for (const [i, { title, text }] of found.entries())
-      yield { id: `${name}#${i + 1}`, title: title === '' ? undefined : title, text, file };
-    passages += found.length;
+    if (isAbout(name)) continue;
+    const passages = await passagesOf(folder, name, reading);
+    if (passages) yield* passages;
+    else binary.push(name);
+    counts.passages += passages?.length ?? 0;
   }
-  if (passages === 0) {
+  const columns = new ColumnChoice('documents', options.columns);
+  for (const name of found.read) {
+    for await (const text of tableTexts(join(folder, name), name, { columns, options, log })) {
+      counts.records += 1;
+      yield text;
+    }
+  }
+  if (found.read.length > 0) columns.check(path);
+  if (counts.passages + counts.records === 0) {
     throw new DataError('holds no text', {
       file: path,
-      help: 'text files (.txt) and Markdown files (.md) are read, in all folders inside',
+      help: 'text files (.txt), Markdown files (.md) and tables with a column of texts are read, in all folders inside',
     });
   }
+  const own = texts.filter((name) => !isAbout(name));
+  const { words } = reading.sizes;
+  if (own.length > 0) {
+    const files = filesText(own.length - binary.length);
+    notes.push(`${count(counts.passages)} passages of at most ${words} words from ${files}`);
+  }
+  if (found.read.length > 0)
+    notes.push(
+      `${counts.records === 1 ? '1 record' : `${count(counts.records)} records`} from ${filesText(found.read.length)}`,
+    );
   notes.push(
-    `${count(passages)} passages of at most ${sizes.words} words from ${count(texts.length - binary.length)} ${texts.length === 1 ? 'file' : 'files'}`,
-    ...skipped('neither text nor Markdown', others),
+    ...skipped('neither text nor Markdown nor a table', others),
+    ...skipped('tables without a column of texts', found.others),
+    ...skipped('about the data', texts.filter(isAbout)),
     ...skipped('binary', binary),
     ...skipped('hidden, links or other people’s', hidden),
   );
+}
+
+/** Reads a text file as passages; undefined for a binary file. */
+async function passagesOf(
+  folder: string,
+  name: string,
+  { options, log, sizes }: { options: ReadingOptions; log: FileLog; sizes: PassageSizes },
+): Promise<TextPassage[] | undefined> {
+  const file = join(folder, name);
+  const text = await readText(file, name, { options, log });
+  if (text === undefined) return undefined;
+  return (isMarkdown(name) ? markdownPassages : textPassages)(text, sizes).map(({ title, text }, i) => ({
+    id: `${name}#${i + 1}`,
+    title: title === '' ? undefined : title,
+    text,
+    file,
+  }));
 }
 
 /** Reads the passages of {@link streamTextFolder} into a corpus. */
@@ -151,11 +217,12 @@ function passageSizes({ passageWords, passageOverlap }: ReadingOptions): Passage
   return { words, overlap: Math.min(overlap, half) };
 }
 
+const filesText = (files: number): string => (files === 1 ? '1 file' : `${count(files)} files`);
+
 const skipped = (what: string, names: readonly string[]): string[] => {
   if (names.length === 0) return [];
   const more = names.length > NAMED ? ', …' : '';
-  const files = names.length === 1 ? '1 file' : `${count(names.length)} files`;
-  return [`skipped ${files} (${what}): ${names.slice(0, NAMED).join(', ')}${more}`];
+  return [`skipped ${filesText(names.length)} (${what}): ${names.slice(0, NAMED).join(', ')}${more}`];
 };
 
 /** Reads a whole text file with LF line ends; undefined for a binary file, and for one left out as a bad row. */
