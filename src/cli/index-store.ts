@@ -30,6 +30,11 @@ const OPTIONS = {
   data: { type: 'text', value: 'folder', help: 'data set or file whose documents to store' },
   corpus: { type: 'text', value: 'path', help: 'file of documents to store, or a folder of them' },
   remove: { type: 'text', value: 'file', help: 'ids of passages to remove, one per line' },
+  canaries: {
+    type: 'text',
+    value: 'file',
+    help: 'up to 8 texts, one per line, whose vectors any later load of the model must reproduce (default: passages)',
+  },
   approximate: {
     type: 'choice',
     choices: ['ivf', 'hnsw'],
@@ -59,7 +64,7 @@ export const indexCommand = defineCommand({
     "--model runs/first --store 'postgres://me@localhost/app?table=passages'",
   ],
   async run(options, io) {
-    const { model, data, corpus, remove, approximate } = options;
+    const { model, data, corpus, remove, approximate, canaries } = options;
     if (isPostgres(options.store)) {
       const allowed = ['store', 'model', ...Object.keys(COMPUTE_OPTIONS)];
       refuseOthers(OPTIONS, options, {
@@ -76,6 +81,10 @@ export const indexCommand = defineCommand({
       throw new UsageError('nothing to do: --data, --corpus, --remove or --approximate is missing');
     }
     if (source !== undefined && model === undefined) throw new UsageError('--model is missing');
+    if (canaries !== undefined && source === undefined)
+      throw new UsageError(
+        '--canaries needs --data or --corpus: canary texts belong to the model that indexes',
+      );
     const startMs = performance.now();
     const compute = computeOptions(options);
     const retriever = model === undefined ? undefined : await loadModel(model, io, [], options);
@@ -92,6 +101,7 @@ export const indexCommand = defineCommand({
       counts = await indexPassages(store, retriever, documents, {
         ...compute,
         model: model!,
+        canaries: canaries === undefined ? undefined : await linesOf(canaries),
         signal: io.signal,
         onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
       });
@@ -128,10 +138,14 @@ export const indexCommand = defineCommand({
   },
 });
 
-async function removeListed(store: Store, file: string): Promise<number> {
-  const ids: string[] = [];
-  for await (const { text } of readLines(file)) if (text !== '') ids.push(text);
-  return await removePassages(store, ids);
+const removeListed = async (store: Store, file: string): Promise<number> =>
+  await removePassages(store, await linesOf(file));
+
+/** Reads the lines of a file that are not empty. */
+async function linesOf(file: string): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const { text } of readLines(file)) if (text !== '') lines.push(text);
+  return lines;
 }
 
 /** Checks that the index terms are those that the store was made with. */

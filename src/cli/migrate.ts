@@ -211,7 +211,7 @@ const startCommand = defineCommand({
     if (!migration && options.to === undefined) throw new UsageError('--to is missing');
     const retriever =
       options.to === undefined
-        ? await loadEncoder(store, migration!.to)
+        ? await loadEncoder(store, migration!.to, compute)
         : await loadModel(options.to, io, [], { option: 'to' });
     const isUnderWay = migration?.to === embeddingSpaceId(retriever);
     const adapter = options.adapter ?? (isUnderWay ? migration.adapter : 'documents');
@@ -345,7 +345,7 @@ const rollbackCommand = defineCommand({
     if (isPostgres(options.store)) return await rollbackPostgres(options, computeOptions(options), io);
     const store = await open(options.store, io);
     const { from, to } = underWay(store);
-    const retriever = await loadEncoder(store, from);
+    const retriever = await loadEncoder(store, from, computeOptions(options));
     const embedded = await rollBack(store, retriever, {
       ...computeOptions(options),
       onProgress: showProgress(io),

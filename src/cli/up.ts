@@ -121,7 +121,7 @@ async function encoderFor(
   { io, compute }: { io: Io; compute: { threads?: number } },
 ): Promise<Retriever> {
   if (model !== undefined) return await loadModel(model, io);
-  if (store.head.current !== null) return await loadEncoder(store, store.head.current);
+  if (store.head.current !== null) return await loadEncoder(store, store.head.current, compute);
   const out = join(folder, 'training');
   io.log('no model is given: a static encoder is trained on the documents');
   const trained = await trainRetriever(

@@ -179,7 +179,7 @@ export class ComparedRankers {
   }
 
   private async model(space: string): Promise<Retriever> {
-    const known = this.models.get(space) ?? loadEncoder(this.store, space);
+    const known = this.models.get(space) ?? loadEncoder(this.store, space, this.compute);
     this.models.set(space, known);
     return await known;
   }

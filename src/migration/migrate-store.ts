@@ -2,8 +2,10 @@ import { rm } from 'node:fs/promises';
 import type { Corrector } from '../correctors/corrector.ts';
 import { saveCorrector } from '../correctors/corrector-folder.ts';
 import { correctorPlan } from '../correctors/corrector-options.ts';
+import { joinTitle } from '../data/corpus.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import { ensureCanaries } from '../store/canaries.ts';
 import { stalePassages } from '../store/staleness.ts';
 import type { Store } from '../store/store.ts';
 import type { Adapter, StoredBridge, StoredSpace } from '../store/store-head.ts';
@@ -67,6 +69,10 @@ export async function startMigration(
   const [from, to] = spacesOf(store, retriever, options);
   const sampled = await embedSample(snapshot, from, retriever, options);
   await saveEncoder(store, retriever, to.id);
+  const texts = sampled.passages.map(({ title, text }) => joinTitle(title, text));
+  const { device, threads } = options;
+  const compute = { ...(device && { device }), ...(threads && { threads }) };
+  await ensureCanaries(store, to.id, retriever, { texts, compute });
   const fit = async (direction: Adapter) => {
     const { corrector, heldOut: _, ...chosen } = await chooseCorrector(sampled, from, to, options, direction);
     const ends = direction === 'documents' ? [from, to] : [to, from];

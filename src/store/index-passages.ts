@@ -2,6 +2,7 @@ import { joinTitle } from '../data/corpus.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { Progress } from '../util/progress.ts';
+import { ensureCanaries, writeCanaries } from './canaries.ts';
 import { stampNow } from './columns.ts';
 import { checkPassages, digestOf, haveSameText, type PassageInput, PassageRows } from './passage-input.ts';
 import { type Store, type StoreDraft, spaceOf } from './store.ts';
@@ -14,6 +15,11 @@ export interface IndexOptions extends ComputeOptions {
   readonly model?: string | undefined;
   /** Number of passages, if it is known, for progress. */
   readonly total?: number | undefined;
+  /**
+   * Canary texts of the model's space, at most 8: whoever loads the model checks that it reproduces their vectors. They replace those that
+   * the space has. Default passages of the first part, if the space has none.
+   */
+  readonly canaries?: readonly string[] | undefined;
   /** Aborting ends the work after the current commit. What is committed stays. */
   readonly signal?: AbortSignal | undefined;
   /** Called after every forward pass and every commit, with progress in passages. */
@@ -49,7 +55,8 @@ const OPTIMIZE_EVERY = 64;
  * Passages are read, embedded and committed in parts. Memory is bounded by one part, whatever their number.
  *
  * @param passages  passages in any order
- * @throws DataError for a passage without id, and for an id that occurs twice within a part
+ * @throws DataError for a passage without id, for an id that occurs twice within a part, and for a model that does not reproduce the
+ *   canary texts of its space
  */
 export async function indexPassages(
   store: Store,
@@ -58,7 +65,13 @@ export async function indexPassages(
   options: IndexOptions = {},
 ): Promise<IndexCounts> {
   const space = spaceOf(retriever, options.model ?? '(memory)');
+  const { canaries, device, threads } = options;
+  const compute = { ...(device && { device }), ...(threads && { threads }) };
+  const ensure = (texts: readonly string[]) => ensureCanaries(store, space.id, retriever, { texts, compute });
+  // Before anything is stored: a model that computes other vectors must not add any.
+  await ensure([]);
   await saveEncoder(store, retriever, space.id);
+  if (canaries) await writeCanaries(store, space.id, retriever, { texts: canaries, compute });
   await store.commit(async (draft) => {
     await draft.addSpace(space);
     if (draft.head.current === null) draft.set({ current: space.id });
@@ -81,6 +94,7 @@ export async function indexPassages(
       await store.commit((draft) => indexPart(draft, part, { retriever, space, rows, options, report })),
     );
     report(0);
+    if (counts.embedded > 0) await ensure(part.map(({ title, text }) => joinTitle(title, text)));
     commits += 1;
     if (commits % OPTIMIZE_EVERY === 0) await store.optimize();
     if (options.signal?.aborted) break;

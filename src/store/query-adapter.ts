@@ -58,7 +58,7 @@ export class QueryAdapter {
     try {
       return new QueryAdapter(
         bridge,
-        { retriever: await loadEncoder(store, bridge.from), corrector },
+        { retriever: await loadEncoder(store, bridge.from, compute), corrector },
         compute,
       );
     } catch (error) {

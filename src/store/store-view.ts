@@ -73,7 +73,9 @@ export class StoreView {
   async model(space: string): Promise<SharedResource<Retriever>> {
     this.encoder ??= once(
       async () =>
-        new SharedResource(await loadEncoder(this.store, space), async (retriever) => retriever.dispose()),
+        new SharedResource(await loadEncoder(this.store, space, this.options.compute), async (retriever) =>
+          retriever.dispose(),
+        ),
       () => {
         this.encoder = undefined;
       },

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { loadRetriever, saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
 import { DataError } from '../util/errors.ts';
+import { checkCanaries, removeCanaries } from './canaries.ts';
 import type { Store } from './store.ts';
 
 /** Folder of the model that made the vectors of a space. */
@@ -19,18 +21,31 @@ export async function saveEncoder(store: Store, retriever: Retriever, space: str
 /** Removes the model of a space that is no longer part of the store. */
 export async function removeEncoder(store: Store, space: string): Promise<void> {
   await rm(encoderFolder(store, space), { recursive: true, force: true });
+  await removeCanaries(store, space);
 }
 
 /**
- * Loads the model of a space of a store.
+ * Loads the model of a space of a store, and checks that it reproduces the vectors of the space's canary texts.
  *
- * @throws DataError if the model gives vectors of another space
+ * @throws DataError if the model gives vectors of another space, or other vectors than it has given
  */
-export async function loadEncoder(store: Store, space: string): Promise<Retriever> {
+export async function loadEncoder(
+  store: Store,
+  space: string,
+  compute: ComputeOptions = {},
+): Promise<Retriever> {
   const folder = encoderFolder(store, space);
   const retriever = await loadRetriever(folder);
   const found = embeddingSpaceId(retriever);
-  if (found === space) return retriever;
+  if (found === space) {
+    try {
+      await checkCanaries(store, space, retriever, compute);
+      return retriever;
+    } catch (error) {
+      await retriever.dispose();
+      throw error;
+    }
+  }
   throw new DataError(
     `the model gives vectors of the embedding space ${found}, the store names it ${space}`,
     {
