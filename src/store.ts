@@ -47,6 +47,7 @@ export {
   type ThresholdProperty,
 } from './migration/score-threshold.ts';
 export { type FusedRows, fuseRanks, fuseScores, type RankedRows } from './search/fusion.ts';
+export { type Canaries, type CanaryCheck, checkCanaries, readCanaries } from './store/canaries.ts';
 export type { EmbeddingRows, PassageRow } from './store/columns.ts';
 export type {
   ApproximateKind,

@@ -61,8 +61,8 @@ describe('the published package', () => {
     search: { exports: 'Bm25 ExactIndex InvertedIndex TfIdf bm25Terms', native: true },
     store: {
       exports:
-        'LazyRefresh Store StoreSearcher backfill buildApproximateIndex cutOver fuseRanks fuseScores indexPassages parseCondition ' +
-        'migrationReport planMigration refitThreshold removePassages rollBack startMigration storeKeeper storeStatus',
+        'LazyRefresh Store StoreSearcher backfill buildApproximateIndex checkCanaries cutOver fuseRanks fuseScores indexPassages parseCondition ' +
+        'migrationReport planMigration readCanaries refitThreshold removePassages rollBack startMigration storeKeeper storeStatus',
       native: true,
     },
   };

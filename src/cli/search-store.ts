@@ -13,7 +13,7 @@ export async function searchStore(
   options: OptionValues<typeof STORE_SEARCH_OPTIONS> & { readonly topK: number },
   { io, compute }: { io: Io; compute: ComputeOptions },
 ): Promise<{ passages: number; results: StoreHit[] }> {
-  const { mode, topK, filter = [], denseWeight, approximate, probes } = options;
+  const { mode, topK, filter = [], denseWeight, minScore, approximate, probes } = options;
   const store = await Store.open(folder, { onNote: (note) => io.log(`note: ${note}`) });
   const searcher = new StoreSearcher(store, compute);
   try {
@@ -22,6 +22,7 @@ export async function searchStore(
       topK,
       filter: filter.map(parseCondition),
       denseWeight,
+      minScore,
       approximate: approximate && { probes },
     });
     return { passages: await (await store.snapshot()).passages.count(), results };

@@ -22,6 +22,7 @@ export const SEARCH_BODY = {
     max: 1,
     help: 'hybrid: weight of the vectors (default: fusion by ranks)',
   },
+  minScore: { type: 'number', help: 'dense and bm25: smallest score of a passage that is found' },
   approximate: { type: 'switch', default: false, help: 'search the vectors approximately' },
 } as const satisfies OptionTable;
 

@@ -29,6 +29,12 @@ export const STORE_SEARCH_OPTIONS = {
     help: 'hybrid: add scaled scores, those of the vectors with this weight (default: fuse by ranks)',
     group: 'Store',
   },
+  /** Smallest score of a passage that is found, in dense and BM25 searches. */
+  minScore: {
+    type: 'number',
+    help: 'smallest score of a passage that is found; with --mode dense or bm25',
+    group: 'Store',
+  },
   /** Use the index for approximate search. */
   approximate: {
     type: 'switch',

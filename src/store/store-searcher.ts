@@ -2,6 +2,7 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { type FusedRows, fuseRanks, fuseScores, type RankedRows } from '../search/fusion.ts';
 import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { SharedResource } from '../util/shared-resource.ts';
 import { searchDense } from './dense-search.ts';
 import type { ApproximateOptions } from './embedding-table.ts';
@@ -32,6 +33,11 @@ export interface StoreSearchOptions {
    * BM25, each scaled to [0, 1].
    */
   readonly denseWeight?: number | undefined;
+  /**
+   * Smallest score of a passage that is found, in dense and BM25 searches. The scores of a hybrid search depend on what else is found, so
+   * that it has none. Default none.
+   */
+  readonly minScore?: number | undefined;
   /** Candidates that each part of a hybrid search gives. Default 10 · topK, at least 100. */
   readonly candidates?: number | undefined;
 }
@@ -238,7 +244,15 @@ export class StoreSearcher {
     texts: readonly string[],
     options: StoreSearchOptions,
   ): Promise<Ranking[]> {
-    const { mode = 'hybrid', topK = 10, filter = [], approximate = false } = options;
+    const { mode = 'hybrid', topK = 10, filter = [], approximate = false, minScore } = options;
+    if (minScore !== undefined && mode === 'hybrid') {
+      throw new UsageError(
+        `${option('minScore')} has no meaning for a hybrid search, whose scores depend on what else is found`,
+        {
+          help: `search with ${option('mode')} dense or bm25`,
+        },
+      );
+    }
     const depth = mode === 'hybrid' ? (options.candidates ?? Math.max(100, 10 * topK)) : topK;
     const condition = filterSql(filter);
     const byVectors = async (): Promise<RankedRows[]> => {
@@ -264,9 +278,12 @@ export class StoreSearcher {
     );
     return texts.map((_, i) => {
       const found = dense && bm25 ? fused(dense[i]!, bm25[i]!, options.denseWeight) : (dense ?? bm25)![i]!;
+      const scores = Array.from(found.scores).slice(0, topK);
+      const passing =
+        minScore === undefined ? scores.length : scores.filter((score) => score >= minScore).length;
       return {
-        rows: Array.from(found.rows).slice(0, topK),
-        scores: Array.from(found.scores).slice(0, topK),
+        rows: Array.from(found.rows).slice(0, passing),
+        scores: scores.slice(0, passing),
         ...(dense && bm25 && { parts: partsOf(dense[i]!, bm25[i]!) }),
       };
     });

@@ -212,6 +212,20 @@ describe('search in a store', () => {
     expect(weighted[0]).toMatchObject({ id: "it's", score: 1 });
   });
 
+  it('leaves out passages below a score, where scores can be compared', async () => {
+    const searcher = new StoreSearcher(await made(), compute);
+    for (const mode of ['dense', 'bm25'] as const) {
+      const all = await searcher.search('an ARRAY of paths', { mode });
+      const { score } = all[1]!;
+      const some = await searcher.search('an ARRAY of paths', { mode, minScore: score });
+      expect(some).toEqual(all.filter((hit) => hit.score >= score));
+      expect(await searcher.search('an ARRAY of paths', { mode, minScore: 1e6 })).toEqual([]);
+    }
+    await expect(searcher.search('an ARRAY', { minScore: 0.5 })).rejects.toThrow(
+      /minScore has no meaning for a hybrid search[\s\S]*mode dense or bm25/,
+    );
+  });
+
   it('honours filters in every mode', async () => {
     const searcher = new StoreSearcher(await made(), compute);
     const found = async (mode: 'dense' | 'bm25' | 'hybrid', ...conditions: string[]) =>
