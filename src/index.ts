@@ -481,6 +481,27 @@ export { normal, permutation, type RngKey, rngKey, uniform } from './util/rng.ts
 /** Stores of passages and vectors. */
 
 export {
+  EXCHANGE_FORMATS,
+  type ExchangeFormat,
+  type ExchangeRow,
+  type ExchangeSource,
+  formatOf,
+} from './exchange/exchange-row.ts';
+export {
+  databaseVectors,
+  type ExportSourceOptions,
+  type ExportVectorsOptions,
+  exportVectors,
+  storeVectors,
+} from './exchange/export-vectors.ts';
+export {
+  type ImportCounts,
+  type ImportVectorsOptions,
+  importToDatabase,
+  importVectors,
+} from './exchange/import-vectors.ts';
+export { type PlacedRow, readRows } from './exchange/read-rows.ts';
+export {
   backfillVectors,
   countMissing,
   cutOverVectors,

@@ -16,6 +16,7 @@ import { searchCommand } from './search.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 import { checkOutputOpen, OutputError, writeOut } from './stdout.ts';
+import { storeCommands } from './store.ts';
 import { trainCommand } from './train.ts';
 import { upCommand } from './up.ts';
 
@@ -29,6 +30,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   searchCommand,
   statusCommand,
   migrateCommands,
+  storeCommands,
   serveCommand,
   upCommand,
   mineCommand,

@@ -1,4 +1,5 @@
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { f32Text } from '../util/f32-text.ts';
 import { didYouMean } from '../util/nearest.ts';
 import type { PostgresNames } from './postgres-address.ts';
 import { quoted, type SqlClient } from './sql-client.ts';
@@ -192,7 +193,7 @@ export const vectorColumnType = ({ type, isPgvector }: VectorType, dimension: nu
 
 /** Formats a vector as a text that PostgreSQL reads as the same f32 numbers. */
 export function vectorText({ isPgvector }: VectorType, values: Float32Array): string {
-  const numbers = Array.from(values, (value) => Number(value.toPrecision(9))).join(',');
+  const numbers = Array.from(values, f32Text).join(',');
   return isPgvector ? `[${numbers}]` : `{${numbers}}`;
 }
 

@@ -118,8 +118,49 @@ async function indexPart(
   part: readonly PassageInput[],
   { retriever, space, rows, options, report }: Indexer,
 ): Promise<IndexCounts> {
-  const { passages } = draft;
   const own = draft.embeddings(space.id);
+  const { known, numbered, added, changed } = await upsertPassages(draft, part, rows);
+
+  const present = await own.having([...known.values()].map(({ pid }) => pid));
+  const missing = part.filter(({ id }) => !present.has(numbered.get(id)!));
+  if (missing.length > 0) {
+    const texts = missing.map(({ title, text }) => joinTitle(title, text));
+    const before = part.length - missing.length;
+    const vectors = await retriever.encode('document', texts, {
+      ...options,
+      onProgress: ({ done }) => report(before + done),
+    });
+    const pids = Int32Array.from(missing, ({ id }) => numbered.get(id)!);
+    await own.add(stampNow(pids, vectors, space.steps));
+  }
+  return {
+    read: part.length,
+    added,
+    changed,
+    unchanged: part.length - added - changed,
+    embedded: missing.length,
+  };
+}
+
+/** Outcome of {@link upsertPassages}. */
+export interface UpsertedPassages {
+  /** Passages that the store had. */
+  readonly known: ReadonlyMap<string, { readonly pid: number }>;
+  /** Numbers of all passages by their ids. */
+  readonly numbered: ReadonlyMap<string, number>;
+  /** Number of passages that the store did not have. */
+  readonly added: number;
+  /** Number of passages that were replaced. */
+  readonly changed: number;
+}
+
+/** Stores passages: adds those of new ids, and replaces those that have changed. Vectors of another text are removed from every space. */
+export async function upsertPassages(
+  draft: StoreDraft,
+  part: readonly PassageInput[],
+  rows: PassageRows,
+): Promise<UpsertedPassages> {
+  const { passages } = draft;
   const known = await passages.known(part.map(({ id }) => id));
   const added = part.filter(({ id }) => !known.has(id));
   const changed = part.filter(
@@ -137,26 +178,7 @@ async function indexPart(
   const removed = otherText.map(({ id }) => numbered.get(id)!);
   if (removed.length > 0)
     for (const each of draft.head.spaces) await draft.embeddings(each.id).remove(removed);
-
-  const present = await own.having([...known.values()].map(({ pid }) => pid));
-  const missing = part.filter(({ id }) => !present.has(numbered.get(id)!));
-  if (missing.length > 0) {
-    const texts = missing.map(({ title, text }) => joinTitle(title, text));
-    const before = part.length - missing.length;
-    const vectors = await retriever.encode('document', texts, {
-      ...options,
-      onProgress: ({ done }) => report(before + done),
-    });
-    const pids = Int32Array.from(missing, ({ id }) => numbered.get(id)!);
-    await own.add(stampNow(pids, vectors, space.steps));
-  }
-  return {
-    read: part.length,
-    added: added.length,
-    changed: changed.length,
-    unchanged: part.length - added.length - changed.length,
-    embedded: missing.length,
-  };
+  return { known, numbered, added: added.length, changed: changed.length };
 }
 
 const sum = (a: IndexCounts, b: IndexCounts): IndexCounts => ({
