@@ -30,7 +30,7 @@ export function formatPlan(plan: MigrationPlan): string {
   return (
     `${count(missing)} of ${count(passages)} passages to embed, about ${formatDuration(1000 * seconds)} ` +
     `(${passagesPerSecond.toFixed(passagesPerSecond < 10 ? 1 : 0)} a second), ${cpuHours.toPrecision(2)} CPU hours` +
-    `${cost === null ? '' : `, price ${cost.toFixed(2)}`}\n` +
+    `${cost === null ? '' : `, price ${cost < 1 ? cost.toPrecision(2) : cost.toFixed(2)}`}\n` +
     formatChosen(plan) +
     formatChosen(plan.queries) +
     `without a migration: ${percent(oldOverlap)}\n` +

@@ -68,7 +68,7 @@ describe('undrift migrate', () => {
     const { overlap, queries, oldOverlap, thresholds } = json as unknown as MigrationPlan;
     for (const value of [overlap, queries.overlap, oldOverlap]) expect(value).toBeGreaterThan(0.95);
     for (const { to } of Object.values(thresholds!)) expect(to).toBeCloseTo(0.7, 1);
-    expect(text).toMatch(/600 of 600 passages to embed.*CPU hours, price 0\.\d\d\n/);
+    expect(text).toMatch(/600 of 600 passages to embed.*CPU hours, price [\d.e-]+\n/);
     expect(text).toMatch(/score ≥ 0\.7, all re-embedded: 0\.\d{4} \(95 % from/);
   });
 
@@ -83,7 +83,7 @@ describe('undrift migrate', () => {
     for (const searches of [found.mixed, found.movedQueries]) {
       expect(Math.abs(ndcg(searches) - full)).toBeLessThan(0.15 * full);
     }
-    for (const searches of [found.unmoved, found.new]) expect(ndcg(searches)).toBeLessThan(0.7 * full);
+    for (const searches of [found.unmoved, found.new]) expect(ndcg(searches)).toBeLessThan(0.85 * full);
     expect(found.old['overlapOld@10']).toBe(1);
     expect(found.mixed['overlapOld@10']).toBeGreaterThan(0.9);
     expect(found.unmoved!['overlapOld@10']).toBeLessThan(0.6);

@@ -43,11 +43,11 @@ function fakeKeeper(drift: (row: number) => number, embedMs = 0) {
     count: async () => 100,
     stale: async () => [...stale],
     drift: async (rows) => rows.map(drift),
-    async embed(rows) {
-      embedded.push([...rows]);
+    read: async (rows) => rows.map((pid) => ({ pid, id: `${pid}`, title: '', text: '', metadata: null })),
+    async embed(passages) {
+      embedded.push(passages.map(({ pid }) => pid));
       if (embedMs > 0) await new Promise((resolve) => setTimeout(resolve, embedMs));
-      const passages = rows.map((pid) => ({ pid, id: `${pid}`, title: '', text: '', metadata: null }));
-      return { passages, vectors: new Float32Array(rows.length) };
+      return new Float32Array(passages.length);
     },
     async put(parts: readonly EmbeddedPart[]) {
       const pids = parts.flatMap(({ passages }) => passages.map(({ pid }) => pid));
@@ -171,12 +171,13 @@ describe('a lazy refresh', () => {
     const store = await migrating();
     const keeper = storeKeeper(store, fresh, to, compute);
     const [a, b, c] = await keeper.stale();
-    const part = await keeper.embed([a!, b!]);
+    const passages = await keeper.read([a!, b!]);
+    const part = { passages, vectors: await keeper.embed(passages) };
     const other = await Store.open(store.folder);
     await indexPassages(other, old, [{ id: `p${a}`, text: 'calls returns array' }], compute);
     expect(await keeper.put([part])).toBe(1);
     expect((await keeper.stale()).slice(0, 2)).toEqual([a, c]);
-    expect((await keeper.embed([b!, c!])).passages.map(({ pid }) => pid)).toEqual([c]);
+    expect((await keeper.read([b!, c!])).map(({ pid }) => pid)).toEqual([c]);
   });
 
   it('embeds rows of an earlier step again', async () => {

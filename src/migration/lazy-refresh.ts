@@ -186,44 +186,53 @@ export class LazyRefresh {
     const { commitMs } = this.options;
     const startMs = performance.now();
     const parts: EmbeddedPart[] = [];
-    const done: number[] = [];
     await this.apart(() => this.measureDrift());
     const rows = this.queue.first(Math.min(this.commitRows(), most));
-    let restMs = 0;
-    while (done.length < rows.length) {
-      const piece = rows.slice(done.length, done.length + this.pieceRows());
+    const found = await this.apart(() => this.keeper.read(rows));
+    // Rows that are not found are no longer stale, or no longer there.
+    const present = new Set(found.map(({ pid }) => pid));
+    const done = rows.filter((row) => !present.has(row));
+    let restMs = this.restAfter(performance.now() - startMs, 0);
+    for (let start = 0; start < found.length; ) {
+      const passages = found.slice(start, start + this.pieceRows());
       const pieceStartMs = performance.now();
-      let workMs = 0;
-      parts.push(
-        await this.apart(async () => {
-          const beganMs = performance.now();
-          const made = await this.keeper.embed(piece);
-          workMs = performance.now() - beganMs;
-          return made;
-        }),
-      );
-      done.push(...piece);
-      this.rowsPerMs = piece.length / Math.max(workMs, 0.1);
+      const { vectors, workMs } = await this.apart(async () => {
+        const beganMs = performance.now();
+        const vectors = await this.keeper.embed(passages);
+        return { vectors, workMs: performance.now() - beganMs };
+      });
+      parts.push({ passages, vectors });
+      done.push(...passages.map(({ pid }) => pid));
+      start += passages.length;
+      this.measureSpeed(passages.length, workMs);
       // Time that other work took is rest.
-      restMs = this.restAfter(workMs, piece.length) - (performance.now() - pieceStartMs - workMs);
-      if (signal?.aborted || performance.now() - startMs + restMs > commitMs) break;
-      if (done.length < rows.length) await rest(restMs, signal);
+      restMs += this.restAfter(workMs, passages.length) - (performance.now() - pieceStartMs - workMs);
+      if (signal?.aborted || performance.now() - startMs + restMs > commitMs || start >= found.length) break;
+      await rest(restMs, signal);
+      restMs = 0;
       if (signal?.aborted) break;
     }
     const commitStartMs = performance.now();
-    const stored = await this.apart(() => this.keeper.put(parts));
+    const stored = parts.length === 0 ? 0 : await this.apart(() => this.keeper.put(parts));
     this.queue.remove(done);
     this.embedded += stored;
     this.commits += 1;
     if (this.commits % TIDY_EVERY === 0) await this.apart(() => this.keeper.tidy());
     // The rest after the last piece and that after the commit are taken together.
-    const restsMs = restMs + this.restAfter(performance.now() - commitStartMs, 0);
+    const restsMs = Math.max(0, restMs) + this.restAfter(performance.now() - commitStartMs, 0);
     const seconds = Math.max(1, performance.now() - startMs + restsMs) / 1000;
     if (stored > 0) this.rate = { passagesPerSecond: stored / seconds, measured: Date.now() };
     await this.save();
     this.options.onCommit?.(this.status);
     await rest(restsMs, signal);
     return { rows: done.length, stored };
+  }
+
+  /** Learns from a piece how fast the model is. A piece of short texts says little, so that the next is at most four times as large. */
+  private measureSpeed(rows: number, workMs: number): void {
+    const found = rows / Math.max(workMs, 0.1);
+    const most = this.rowsPerMs === undefined ? found : Math.max(4 * this.rowsPerMs, 1e-4);
+    this.rowsPerMs = Math.min(found, most);
   }
 
   private commitRows(): number {

@@ -35,8 +35,10 @@ export interface RowKeeper {
   stale(): Promise<readonly number[]>;
   /** Estimates the drift of rows: a squared distance from 0 to 4. */
   drift(rows: readonly number[]): Promise<readonly number[]>;
-  /** Embeds rows by the current encoder. Rows that have been removed, or embedded by another process, are left out. */
-  embed(rows: readonly number[]): Promise<EmbeddedPart>;
+  /** Reads the passages of rows, without those that have been removed, or embedded by another process. */
+  read(rows: readonly number[]): Promise<readonly StoredPassage[]>;
+  /** Embeds passages by the current encoder: f32[passages, D]. */
+  embed(passages: readonly StoredPassage[]): Promise<Float32Array>;
   /** Stores parts durably in one commit, without rows that have changed since they were embedded. Returns the number of rows stored. */
   put(parts: readonly EmbeddedPart[]): Promise<number>;
   /** Merges what many small commits have left. */
@@ -77,14 +79,16 @@ export function storeKeeper(
       return await stalePassages(await store.snapshot(), space);
     },
     drift: (rows) => distancesMoved(store, space, rows, compute),
-    async embed(rows) {
+    async read(rows) {
       await store.reload();
       const snapshot = await store.snapshot();
       const fresh = await snapshot.embeddings(space).having(rows, steps);
-      const passages = await snapshot.passages.read(rows.filter((pid) => !fresh.has(pid)));
+      return await snapshot.passages.read(rows.filter((pid) => !fresh.has(pid)));
+    },
+    async embed(passages) {
       const texts = passages.map(({ title, text }) => joinTitle(title, text));
       const encode = (retriever: Retriever) => retriever.encode('document', texts, compute);
-      return { passages, vectors: await (typeof model === 'function' ? model(encode) : encode(model)) };
+      return await (typeof model === 'function' ? model(encode) : encode(model));
     },
     put: (parts) =>
       store.commit(async (draft) => {
