@@ -25,11 +25,14 @@ export class DigestSet {
     return this.#slots.byteLength;
   }
 
+  /** Tells whether a text is in the set. */
+  has(text: string): boolean {
+    return this.#slots[find(this.#slots, wordsOf(text))] !== 0;
+  }
+
   /** Adds a text, and tells whether it is new. */
   add(text: string): boolean {
-    const digest = createHash('sha256').update(text).digest();
-    // The first word is 0 in a free slot alone.
-    const words = [digest.readUInt32LE(0) || 1, digest.readUInt32LE(4), digest.readUInt32LE(8)] as const;
+    const words = wordsOf(text);
     const slot = find(this.#slots, words);
     if (this.#slots[slot] !== 0) return false;
     this.#slots.set(words, slot);
@@ -48,6 +51,12 @@ export class DigestSet {
     }
     this.#slots = slots;
   }
+}
+
+/** Digest of a text. Its first word is never 0, which marks a free slot. */
+function wordsOf(text: string): readonly [number, number, number] {
+  const digest = createHash('sha256').update(text).digest();
+  return [digest.readUInt32LE(0) || 1, digest.readUInt32LE(4), digest.readUInt32LE(8)];
 }
 
 /** Finds the place of a digest, or the free place where it belongs. */

@@ -1,3 +1,4 @@
+import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
@@ -68,7 +69,7 @@ describe('a folder of text and Markdown', () => {
       ['c/d.jsonl#1', undefined, 'three', { tags: ['u'] }],
     ]);
     expect(notes).toEqual([
-      '1 passages of at most 150 words from 1 file',
+      '1 passage of at most 150 words from 1 file',
       '3 records from 2 files',
       'skipped 1 file (tables without a column of texts): e.csv',
       'skipped 1 file (about the data): README.md',
@@ -85,6 +86,20 @@ describe('a folder of text and Markdown', () => {
       read(tempFiles({ 'a.csv': 'id,text\nx,1\nx,2\n', 'b.csv': 'id,text\nx,1\n' })),
     ).rejects.toThrow(/a\.csv:3: .*"x"/);
     await expect(read(tempFiles({ 'a.md': 'A.', 'b.jsonl': 'no JSON\n' }))).rejects.toThrow(/b\.jsonl:1/);
+  });
+
+  it('names files that cannot be read or are too long, and leaves them out if bad rows may be', async () => {
+    const path = tempFiles({ 'a.md': 'A text.', 'long.txt': 'x'.repeat(2000) });
+    symlinkSync(join(path, 'nowhere'), join(path, 'broken.md'));
+    await expect(read(path)).rejects.toThrow(
+      /broken\.md:1: no such file or folder\n {2}help: make the file readable, or remove it; skipBadRows: 1 leaves/,
+    );
+    await expect(read(path, { skipBadRows: 1, maxLineBytes: 1000 })).rejects.toThrow(
+      /broken\.md:1: no such .*\n.*long\.txt:1: the file is longer than 1,000 bytes/,
+    );
+    const { texts, notes } = await read(path, { skipBadRows: 2, maxLineBytes: 1000 });
+    expect(texts).toEqual([['a.md#1', 'A text.']]);
+    expect(notes.join()).toMatch(/left out 2 bad rows: .*broken\.md/);
   });
 
   it('is not a data set whose corpus is missing', async () => {

@@ -157,7 +157,9 @@ export async function* streamTextFolder(
   const { words } = reading.sizes;
   if (own.length > 0) {
     const files = filesText(own.length - binary.length);
-    notes.push(`${count(counts.passages)} passages of at most ${words} words from ${files}`);
+    notes.push(
+      `${counts.passages === 1 ? '1 passage' : `${count(counts.passages)} passages`} of at most ${words} words from ${files}`,
+    );
   }
   if (found.read.length > 0)
     notes.push(
@@ -231,21 +233,13 @@ async function readText(
   name: string,
   { options, log }: { options: ReadingOptions; log: FileLog },
 ): Promise<string | undefined> {
-  const onBytes = await log.watch(file, `document/${name}`);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const { maxLineBytes = MAX_LINE_BYTES } = options;
-  for await (const bytes of readBytes(file, onBytes)) {
-    size += bytes.length;
-    if (size > maxLineBytes) {
-      throw new DataError(`the file is longer than ${count(maxLineBytes)} bytes`, {
-        file,
-        help: 'split it into several files',
-      });
-    }
-    chunks.push(bytes);
-  }
-  const bytes = Buffer.concat(chunks);
+  const bytes = await wholeFile(file, name, { options, log }).catch((error) => {
+    if (!(error instanceof DataError)) throw error;
+    attemptRow(options.badRows, () => {
+      throw error;
+    });
+  });
+  if (bytes === undefined) return '';
   const isUtf16 = bytes.length >= 2 && [0xfeff, 0xfffe].includes(bytes.readUInt16BE(0));
   if (!isUtf16 && bytes.subarray(0, BINARY_BYTES).includes(0)) return undefined;
   return (
@@ -255,6 +249,35 @@ async function readText(
       throw new DataError('not UTF-8', { file, line: isUtf16 ? 1 : firstBadLine(bytes), help });
     }) ?? ''
   );
+}
+
+/** Reads a file of a folder. @throws DataError for one that is too long, or cannot be read; it names line 1, so that it is a bad row */
+async function wholeFile(
+  file: string,
+  name: string,
+  { options, log }: { options: ReadingOptions; log: FileLog },
+): Promise<Buffer> {
+  const { maxLineBytes = MAX_LINE_BYTES } = options;
+  const onBytes = await log.watch(file, `document/${name}`);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const bytes of readBytes(file, onBytes)) {
+      size += bytes.length;
+      if (size > maxLineBytes) break;
+      chunks.push(bytes);
+    }
+  } catch (cause) {
+    if (!(cause instanceof DataError)) throw cause;
+    const [reason] = cause.message.replace(`${file}: `, '').split('\n');
+    throw new DataError(reason!, { file, line: 1, help: 'make the file readable, or remove it', cause });
+  }
+  if (size <= maxLineBytes) return Buffer.concat(chunks);
+  throw new DataError(`the file is longer than ${count(maxLineBytes)} bytes`, {
+    file,
+    line: 1,
+    help: 'split it into several files',
+  });
 }
 
 /** Decodes UTF-8 without a byte order mark, with LF line ends. */

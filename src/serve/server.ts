@@ -80,11 +80,7 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
   } = options;
   const { refresh = { workShare: SERVE_WORK_SHARE } } = options;
   const loopback = isLoopback(host);
-  if (!loopback && token === undefined) {
-    throw new UsageError(`other machines reach ${host}, and there is no token`, {
-      help: 'set one in the environment variable UNDRIFT_TOKEN, or listen at 127.0.0.1',
-    });
-  }
+  checkToken(host, token);
   const store = await Store.open(folder);
   await store.close();
   const reader = await StoreThread.start({ folder, threads });
@@ -133,6 +129,30 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
       await Promise.all([reader.close(), writer?.close()]);
     },
   };
+}
+
+/**
+ * Checks that a server can listen, before work that it would wait for.
+ *
+ * @throws UsageError for a host that other machines reach, without a token
+ * @throws UndriftError if the port is in use
+ */
+export async function checkListening({
+  port = 8080,
+  host = '127.0.0.1',
+  token,
+}: Pick<ServeOptions, 'port' | 'host' | 'token'>): Promise<void> {
+  checkToken(host, token);
+  const server = createServer();
+  await listen(server, port, host);
+  await new Promise((resolve) => server.close(resolve));
+}
+
+function checkToken(host: string, token: string | undefined): void {
+  if (isLoopback(host) || token !== undefined) return;
+  throw new UsageError(`other machines reach ${host}, and there is no token`, {
+    help: 'set one in the environment variable UNDRIFT_TOKEN, or listen at 127.0.0.1',
+  });
 }
 
 /** Lets the threads read what others commit. */
