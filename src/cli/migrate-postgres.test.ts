@@ -140,6 +140,39 @@ describe.skipIf(noPostgres !== undefined)(
       expect(await undrift('migrate', 'cutover', '--store', store)).toMatchObject({ from, to });
       expect((await client.query('SELECT * FROM notes ORDER BY key')).rows).toEqual(before);
 
+      // Vectors of the table as a file, there and back, and into a store.
+      const exported = await undrift('store', 'export', '--store', store, '--to', 'notes.parquet');
+      expect(exported).toMatchObject({
+        store: shown,
+        format: 'parquet',
+        rows: ROWS,
+        space: to,
+        dimension: 48,
+      });
+      expect(await undrift('store', 'import', '--store', store, '--from', 'notes.parquet')).toMatchObject({
+        read: ROWS,
+        vectors: ROWS,
+        space: to,
+      });
+      const copy = ['store', 'import', '--store', 'copy', '--from', 'notes.parquet'];
+      expect(await undrift(...copy)).toMatchObject({
+        error: { message: expect.stringContaining('is not a store') },
+      });
+      expect(await undrift(...copy, '--model', 'new')).toMatchObject({
+        added: ROWS,
+        vectors: ROWS,
+        space: to,
+      });
+      const same = await undrift('search', '--store', 'copy', '--mode', 'dense', '--top-k', '3', texts[9]!);
+      expect(same.results[0]).toMatchObject({ text: texts[9] });
+      expect(same.results[0].score).toBeCloseTo(found.results[0].score, 4);
+      expect(
+        await undrift('store', 'export', '--store', 'copy', '--to', 'out', '--format', 'npy'),
+      ).toMatchObject({
+        rows: ROWS,
+        format: 'npy',
+      });
+
       // New rows are embedded by index; the way back is undone.
       await client.query(`INSERT INTO notes VALUES (1000, 'opens a whole file')`);
       expect(await undrift('index', '--store', store, '--model', 'new')).toMatchObject({

@@ -136,7 +136,7 @@ describe('files of other programs', () => {
     const path = join(tempFiles(), 'v.jsonl');
     await exportVectors(sourceOf([row({ title: 'T' })]), path, { format: 'jsonl' });
     expect(readFileSync(path, 'utf8')).toBe(
-      `{"id":"a","title":"T","text":"opens","space":"${space}","step":7,"time":1700000000123,"vector":[0.100000001,-0,1.40129846e-45,-3.40282347e+38]}\n`,
+      `{"id":"a","title":"T","text":"opens","space":"${space}","step":7,"time":1700000000123,"vector":[0.1,-0,1.40129846e-45,-3.40282347e+38]}\n`,
     );
     writeFileSync(`${path}.gz`, gzipSync(readFileSync(path)));
     expect(await bare(`${path}.gz`)).toEqual(await bare(path));

@@ -212,6 +212,12 @@ describe.each(kinds)('$kind', ({ type, skip }) => {
     // Back to the first model: its dimension is another one, and the view follows.
     await startVectorMigration(store, old, { ...fit, from: undefined });
     expect((await store.readState())!.current).toBe(from);
+    const [stamps] = (
+      await client.query(
+        'SELECT count(*)::int AS rows, max(undrift_corrected::int) AS corrected FROM passages_current',
+      )
+    ).rows;
+    expect(stamps).toEqual({ rows: ROWS, corrected: 1 });
     expect(await rollBackVectors(store, never, compute)).toBe(0);
     expect((await store.readState())!.current).toBe(to);
     expect(await sqlSearch(client, type, query, 10)).toEqual(full);
@@ -265,6 +271,12 @@ describe.each(kinds)('$kind', ({ type, skip }) => {
       `k\\'7`,
     ]);
     expect(rows).toEqual([{ 'a"b': texts[7], undrift_space: to }]);
+    const untitled = await PostgresVectors.open(client, { ...names, title: undefined });
+    await expect(untitled.readState()).rejects.toThrow(
+      /vectors were written with title=T, the address has no title=/,
+    );
+    const unseen = await PostgresVectors.open(client, { ...names, view: '' });
+    await expect(unseen.readState()).rejects.toThrow(/view=my "view"/);
     await client.query(`DROP TABLE undrift_state, ${q(table)}, ${store.place(to)} CASCADE`);
   });
 });

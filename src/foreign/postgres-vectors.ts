@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { StoredSpace } from '../store/store-head.ts';
-import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { DataError, UsageError } from '../util/errors.ts';
 import type { PostgresNames } from './postgres-address.ts';
 import { parsePostgresAddress } from './postgres-address.ts';
+import { readStoredState, writeStoredState } from './postgres-state.ts';
 import {
   findTable,
   parseVector,
@@ -13,6 +14,7 @@ import {
 } from './postgres-table.ts';
 import { showVectors } from './postgres-view.ts';
 import { connectPostgres, createTable, type OwnedSqlClient, quoted, type SqlClient } from './sql-client.ts';
+import { placeOf } from './store-state.ts';
 import {
   ORIGINAL,
   type ReadRequest,
@@ -23,8 +25,6 @@ import {
   type WrittenVector,
 } from './vector-store.ts';
 
-const STATE_TABLE = 'undrift_state';
-const STATE_FORMAT = 1;
 /** Length of an identifier of PostgreSQL, in bytes. */
 const LONGEST_NAME = 63;
 const SPACE_ID = /^[0-9a-f]{16}$/;
@@ -198,57 +198,22 @@ export class PostgresVectors implements VectorStore {
   }
 
   async readState(): Promise<VectorStoreState | null> {
-    const [exists] = await this.rows('SELECT FROM pg_class WHERE oid = to_regclass($1)', [this.stateTable]);
-    if (!exists) return null;
-    const [found] = await this.rows<{ revision: number; format: number; state: string }>(
-      `SELECT revision, format, state::text AS state FROM ${this.stateTable} WHERE name = $1`,
-      [this.from.table],
-    );
-    if (!found) return null;
-    if (found.format > STATE_FORMAT) {
-      throw new DataError(
-        `the state has format ${found.format}, this version of Undrift reads ${STATE_FORMAT}`,
-        {
-          file: this.name,
-          help: 'update Undrift',
-        },
-      );
-    }
-    return { ...(JSON.parse(found.state) as VectorStoreState), revision: found.revision };
+    return await this.alone(() => readStoredState(this.client, this.from, this.viewName, this.name));
   }
 
   async writeState(state: VectorStoreState): Promise<void> {
-    const { revision, ...content } = state;
-    await this.alone(async () => {
-      await createTable(
-        this.client,
-        this.stateTable,
-        `name text PRIMARY KEY, revision integer NOT NULL, format integer NOT NULL, state json NOT NULL`,
-      );
-      await this.client.query('BEGIN');
-      try {
-        const written = await rowsOf(
-          this.client,
-          `INSERT INTO ${this.stateTable} AS old (name, revision, format, state)
-           SELECT $1, $2::int, ${STATE_FORMAT}, $3::json
-           WHERE $2::int = 1 OR EXISTS (SELECT FROM ${this.stateTable} WHERE name = $1)
-           ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, format = excluded.format, state = excluded.state
-           WHERE old.revision = excluded.revision - 1 RETURNING revision`,
-          [this.from.table, revision, JSON.stringify(content)],
-        );
-        if (written.length === 0) {
-          throw new UndriftError(`another process has changed the migration of ${this.name} meanwhile`, {
-            help: 'look at undrift status, and give the command again',
-          });
-        }
-        await this.showCurrent(state);
-        await this.client.query('COMMIT');
-      } catch (error) {
-        // After a lost connection the server has rolled back by itself.
-        await this.client.query('ROLLBACK').catch(() => {});
-        throw error;
-      }
-    });
+    const show = async () => {
+      const { current } = state;
+      if (this.viewName === '' || current === null) return;
+      await showVectors(this.client, this.from, {
+        view: this.viewName,
+        space: current,
+        vectors: placeOf(state, current) === ORIGINAL ? undefined : this.place(current),
+        shown: this.name,
+      });
+    };
+    const by = { view: this.viewName, shown: this.name, show };
+    await this.alone(() => writeStoredState(this.client, this.from, state, by));
   }
 
   /**
@@ -290,10 +255,6 @@ export class PostgresVectors implements VectorStore {
 
   private get table(): string {
     return `${quoted(this.from.schema)}.${quoted(this.from.table)}`;
-  }
-
-  private get stateTable(): string {
-    return `${quoted(this.from.schema)}.${quoted(STATE_TABLE)}`;
   }
 
   private get id(): string {
@@ -352,18 +313,6 @@ export class PostgresVectors implements VectorStore {
           }
         : null,
     };
-  }
-
-  /** Lets the view have the vectors of the current space. */
-  private async showCurrent({ current, original }: VectorStoreState): Promise<void> {
-    if (this.viewName === '' || current === null) return;
-    const isWritten = current !== original?.id;
-    await showVectors(this.client, this.from, {
-      view: this.viewName,
-      space: current,
-      vectors: isWritten ? this.place(current) : undefined,
-      shown: this.name,
-    });
   }
 
   private rows<T>(text: string, values: unknown[] = []): Promise<T[]> {

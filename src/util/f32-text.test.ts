@@ -12,7 +12,7 @@ it('gives numbers that are read as the same bits', () => {
   const read = Float32Array.from(JSON.parse(`[${Array.from(values, f32Text)}]`));
   expect(Buffer.from(read.buffer).equals(Buffer.from(values.buffer))).toBe(true);
   expect([0.1, -0, 1e-45].map((value) => f32Text(Math.fround(value)))).toEqual([
-    '0.100000001',
+    '0.1',
     '-0',
     '1.40129846e-45',
   ]);
