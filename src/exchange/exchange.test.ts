@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -156,6 +157,23 @@ describe('files of other programs', () => {
     ]);
     const [first] = await parquetReadObjects({ file });
     expect(first).toMatchObject({ id: '0', step: 7, time: new Date(1_700_000_000_123), corrected: false });
+  });
+
+  it('Parquet of pyarrow, with lists of fixed length, whole numbers as ids and no stamps', async () => {
+    const fixture = fileURLToPath(new URL('./fixtures/pyarrow.parquet', import.meta.url));
+    expect(await bare(fixture)).toEqual(
+      [
+        row({
+          id: '1',
+          title: 'T',
+          text: 'x',
+          step: 0,
+          metadata: { year: 2020 },
+          vector: Float32Array.of(1.5, -0, 0.1),
+        }),
+        row({ id: '2', text: 'y', step: 0, time: 0, vector: Float32Array.of(2.5, 2.5, 1e-45) }),
+      ].map((each) => ({ ...each, space: 'ab'.repeat(8) })),
+    );
   });
 
   it('.npy is that of numpy, with ids beside it', async () => {
