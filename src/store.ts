@@ -68,6 +68,7 @@ export type { PassageInput } from './store/passage-input.ts';
 export type { PassageTable, StoredPassage, TermMatch } from './store/passage-table.ts';
 export type { EmbeddedQueries } from './store/query-adapter.ts';
 export type { MetPassage, RefreshRate, RefreshRecord } from './store/refresh-file.ts';
+export type { StoreRerank } from './store/rerank-search.ts';
 export type { AgeQuantiles, Staleness, VersionShare } from './store/staleness.ts';
 export { Store, type StoreDraft, type StoreOptions, type StoreSnapshot } from './store/store.ts';
 export type {

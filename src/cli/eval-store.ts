@@ -4,6 +4,7 @@ import { parseMetrics } from '../eval/metric-spec.ts';
 import { sharedBest } from '../eval/ranking.ts';
 import { formatMetrics } from '../eval/report.ts';
 import { compareRuns } from '../eval/significance.ts';
+import type { RERANK_OPTIONS } from '../retrieval/rerank.ts';
 import type { SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { evaluateStore, type StoreEvaluation, tuneDenseWeight } from '../store/evaluate-store.ts';
@@ -13,7 +14,7 @@ import { count, formatDuration } from '../util/format.ts';
 import type { GivenOptions, OptionTable, OptionValues } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
-import { readOptions, showProgress } from './model-source.ts';
+import { loadCrossEncoderModel, readOptions, showProgress } from './model-source.ts';
 
 /** Options of an evaluation of a store. */
 export const EVAL_STORE_OPTIONS = {
@@ -39,7 +40,8 @@ export const EVAL_STORE_OPTIONS = {
 } as const satisfies OptionTable;
 
 type Options = GivenOptions<typeof READ_OPTIONS> &
-  OptionValues<typeof EVAL_STORE_OPTIONS> & {
+  OptionValues<typeof EVAL_STORE_OPTIONS> &
+  OptionValues<typeof RERANK_OPTIONS> & {
     readonly data: string;
     readonly split: string;
     readonly metrics: readonly string[];
@@ -49,6 +51,7 @@ type Options = GivenOptions<typeof READ_OPTIONS> &
 
 interface Row {
   readonly name: string;
+  readonly search: StoreSearchOptions;
   readonly evaluation: StoreEvaluation;
 }
 
@@ -74,7 +77,7 @@ export async function evalStore(options: Options, io: Io, compute: ComputeOption
       onProgress: ({ done, total }) => io.progress(`search, ${name}`, done, { total, unit: 'queries' }),
       ...search,
     });
-    return { name, evaluation };
+    return { name, search, evaluation };
   };
   const dense = await measure('dense', { mode: 'dense' });
   const bm25 = await measure('bm25', { mode: 'bm25' });
@@ -94,6 +97,8 @@ export async function evalStore(options: Options, io: Io, compute: ComputeOption
       await measure(`hybrid, weight ${denseWeight}`, { mode: 'hybrid', candidates: 100, denseWeight }),
     );
   }
+  const reranked = await measureReranked(options, rows.slice(2), { io, compute, measure });
+  rows.push(...reranked);
   const approximate = options.check
     ? await measure('approximate', { mode: 'dense', approximate: true })
     : undefined;
@@ -104,7 +109,8 @@ export async function evalStore(options: Options, io: Io, compute: ComputeOption
 
   const recall = approximate && recallOf(approximate.evaluation, dense.evaluation);
   const best = rows.slice(2).reduce((a, b) => (metricOf(b, metrics) > metricOf(a, metrics) ? b : a));
-  const comparisons = [dense, bm25].map(({ name, evaluation }) => {
+  const rivals = best.name.endsWith(RERANKED) ? [dense, bm25, hybrid] : [dense, bm25];
+  const comparisons = rivals.map(({ name, evaluation }) => {
     const { difference, randomisation } = compareRuns(
       evaluation.task.qrels,
       best.evaluation.run,
@@ -138,6 +144,35 @@ export async function evalStore(options: Options, io: Io, compute: ComputeOption
         : '') +
       comparisons.map(formatDifference).join(''),
   };
+}
+
+/** End of the names of reranked rows. */
+const RERANKED = ' + rerank';
+
+/** Measures the hybrid searches again, reranked by the cross-encoder of `--rerank`, if there is one. */
+async function measureReranked(
+  { rerank, rerankDepth: depth }: Options,
+  rows: readonly Row[],
+  {
+    io,
+    compute,
+    measure,
+  }: {
+    io: Io;
+    compute: ComputeOptions;
+    measure: (name: string, search: StoreSearchOptions) => Promise<Row>;
+  },
+): Promise<Row[]> {
+  if (rerank === undefined) return [];
+  const crossEncoder = await loadCrossEncoderModel(rerank, io, 'rerank');
+  const found: Row[] = [];
+  for (const { name, search } of rows) {
+    found.push(
+      await measure(`${name}${RERANKED}`, { ...search, rerank: { crossEncoder, depth, ...compute } }),
+    );
+  }
+  await crossEncoder.dispose();
+  return found;
 }
 
 const metricOf = ({ evaluation }: Row, [metric]: readonly string[]): number => evaluation.metrics[metric!]!;

@@ -1,7 +1,9 @@
 import { basename } from 'node:path';
 import { loadData } from '../data/load.ts';
 import { READ_OPTIONS } from '../data/load-options.ts';
+import type { RetrievalData } from '../data/retrieval-data.ts';
 import { parseMetrics } from '../eval/metric-spec.ts';
+import { evaluate } from '../eval/metrics.ts';
 import { formatComparison, formatMetrics } from '../eval/report.ts';
 import { readRunFile, writeRunFile } from '../eval/run-file.ts';
 import { compareRuns } from '../eval/significance.ts';
@@ -13,6 +15,7 @@ import {
   type RetrieverEvaluation,
   searchDepth,
 } from '../retrieval/evaluate-retriever.ts';
+import { RERANK_OPTIONS, rerankRun } from '../retrieval/rerank.ts';
 import { BASELINE_OPTIONS, RANKING_OPTIONS, SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
@@ -26,7 +29,7 @@ import { evalScoredPairs, isPairMetrics } from './eval-scored-pairs.ts';
 import { EVAL_STORE_OPTIONS, evalStore } from './eval-store.ts';
 import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
-import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
 import { computeOptions, DATA_HELP, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
@@ -37,6 +40,7 @@ const OPTIONS = {
   model: { type: 'text', value: 'model', help: `${LEXICAL_HELP}, or ${MODEL_HELP}` },
   data: { type: 'text', value: 'folder', required: true, help: DATA_HELP },
   ...EVAL_STORE_OPTIONS,
+  ...RERANK_OPTIONS,
   split: { type: 'text', value: 'name', default: 'test', help: 'queries of this split' },
   metrics: { ...SPLIT_OPTIONS.metrics, default: ['ndcg@10', 'mrr@10', 'recall@100'] },
   topK: {
@@ -75,6 +79,7 @@ export const evalCommand = defineCommand({
     '--model bm25 --data data/api-docs',
     '--model runs/first --data data/api-docs --split dev --metrics ndcg@10,recall@100 --json',
     '--model runs/first --data data/api-docs --run-file first.run --compare bm25.run',
+    '--model bm25 --rerank runs/reranker --data data/api-docs --split dev',
     '--store stores/docs --data data/api-docs --tune-on dev --check',
     '--model runs/pairs --data sts.jsonl --metrics spearman,pearson',
   ],
@@ -90,6 +95,8 @@ export const evalCommand = defineCommand({
     if (model === undefined) throw new UsageError('--model is missing');
     const named = { ...options, model };
     if (!isPairMetrics(options.metrics)) return await evalModel(named, io);
+    if (options.rerank !== undefined)
+      throw new UsageError('--rerank has no meaning for pairs with a score each');
     lexicalRanker(named); // refuses options of BM25, which have no part in this
     return await evalScoredPairs(named, io);
   },
@@ -98,6 +105,7 @@ export const evalCommand = defineCommand({
 /** Options that an evaluation of a store takes. */
 const STORE_NAMES = [
   ...Object.keys(EVAL_STORE_OPTIONS),
+  ...Object.keys(RERANK_OPTIONS),
   ...Object.keys(READ_OPTIONS),
   ...Object.keys(COMPUTE_OPTIONS),
   ...['data', 'split', 'metrics', 'limitQueries', 'seed'],
@@ -136,13 +144,16 @@ async function evalModel(
     dropSameId: options.dropSameId,
     onProgress: showProgress(io),
   };
-  const evaluation = retriever
+  const first = retriever
     ? await evaluateRetriever(retriever, data, options.split, { ...common, ...computeOptions(options) })
     : await evaluateLexical(ranker!, data, options.split, {
         ...common,
         ...ownLexicalOptions(ranker!, options),
       });
   await retriever?.dispose();
+  const reranking = await measureReranked(first, data, metrics, options, io);
+  const evaluation = reranking?.evaluation ?? first;
+  const name = reranking ? `${options.model} + rerank` : options.model;
   const baseline = compared
     ? await measureBaseline(data, options.split, { ...common, ...lexicalOptions(options) })
     : undefined;
@@ -169,6 +180,7 @@ async function evalModel(
     data: data.name,
     split: options.split,
     metrics: evaluation.metrics,
+    ...(reranking && { rerank: reranking.json }),
     baseline: baseline ? { model: 'bm25', metrics: baseline } : null,
     queries: evaluation.queries,
     documents: data.corpus.size,
@@ -185,13 +197,42 @@ async function evalModel(
     `${count(data.corpus.size)} documents, ${formatDuration(seconds * 1000)}\n`;
   const text =
     formatMetrics([
-      { name: options.model, metrics: evaluation.metrics },
+      { name, metrics: evaluation.metrics },
+      ...(reranking ? [{ name: options.model, metrics: first.metrics }] : []),
       ...(baseline ? [{ name: BASELINE, metrics: baseline }] : []),
     ]) +
     counts +
     remarks(evaluation, options.missing) +
-    (comparison ? `\n${formatComparison(comparison, options.model, basename(options.compare!))}` : '');
+    (reranking ? `\n${formatComparison(reranking.comparison, name, options.model)}` : '') +
+    (comparison ? `\n${formatComparison(comparison, name, basename(options.compare!))}` : '');
   return { json, text };
+}
+
+/** Measures the documents that were found again, reranked by the cross-encoder of `--rerank`, if there is one. */
+async function measureReranked(
+  first: RetrieverEvaluation,
+  data: RetrievalData,
+  metrics: readonly string[],
+  options: OptionValues<typeof OPTIONS>,
+  io: Io,
+) {
+  const { rerank, rerankDepth: depth, missing: missingQueries, seed } = options;
+  if (rerank === undefined) return undefined;
+  const crossEncoder = await loadCrossEncoderModel(rerank, io, 'rerank');
+  const run = await rerankRun(crossEncoder, data, first.run, {
+    depth,
+    ...computeOptions(options),
+    onProgress: showProgress(io),
+  });
+  await crossEncoder.dispose();
+  const { qrels } = first.task;
+  const evaluation: RetrieverEvaluation = {
+    ...evaluate(qrels, run, { metrics, missingQueries }),
+    run,
+    task: first.task,
+  };
+  const comparison = compareRuns(qrels, run, first.run, metrics[0]!, { seed, missingQueries });
+  return { evaluation, comparison, json: { model: rerank, depth, before: first.metrics, comparison } };
 }
 
 function remarks({ missingQueries, queriesWithoutRelevant }: RetrieverEvaluation, missing: string): string {

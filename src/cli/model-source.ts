@@ -1,4 +1,6 @@
 import { ANY_DATA_OPTIONS, type LoadOptions } from '../data/load-options.ts';
+import type { CrossEncoder } from '../models/cross-encoder/cross-encoder.ts';
+import { loadCrossEncoder } from '../models/cross-encoder/load-cross-encoder.ts';
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -66,6 +68,18 @@ export const loadFolder = (
       ...(queryPrompt !== undefined && { query: queryPrompt }),
       ...(docPrompt !== undefined && { document: docPrompt }),
     },
+    onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
+  });
+
+/**
+ * Loads a cross-encoder for a command.
+ *
+ * @param option  name of the option by which it was given, for messages
+ */
+export const loadCrossEncoderModel = (path: string, io: Io, option: string): Promise<CrossEncoder> =>
+  loadCrossEncoder(path, {
+    option,
+    onProgress: loadProgress(io),
     onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
   });
 

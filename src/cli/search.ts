@@ -8,6 +8,7 @@ import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { encodeCorpus } from '../retrieval/encode-corpus.ts';
 import { readVectors, type StoredVectors } from '../retrieval/read-vectors.ts';
+import { RERANK_OPTIONS, rerankTexts } from '../retrieval/rerank.ts';
 import { RANKING_OPTIONS, VECTOR_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { buildLexicalIndex } from '../retrieval/retrieve.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
@@ -22,7 +23,7 @@ import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
-import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
 import { searchStore } from './search-store.ts';
 import { computeOptions, DIMENSIONS_OPTION, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
@@ -52,6 +53,7 @@ const OPTIONS = {
   ...VECTOR_OPTIONS,
   store: { ...STORE_OPTION.store, help: 'store to search (undrift index), or table of PostgreSQL' },
   ...STORE_SEARCH_OPTIONS,
+  ...RERANK_OPTIONS,
   topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
   ...DOCUMENT_OPTIONS,
   ...DIMENSIONS_OPTION,
@@ -69,6 +71,7 @@ export const searchCommand = defineCommand({
   examples: [
     '--model runs/first --data data/api-docs "read a file line by line"',
     '--model bm25 --corpus notes.txt --top-k 3 meeting in march',
+    '--model bm25 --data data/api-docs --rerank runs/reranker "read a file line by line"',
     '--store stores/docs --mode hybrid --filter year>=2020 "read a file line by line"',
   ],
   async run(options, io, words) {
@@ -81,7 +84,7 @@ export const searchCommand = defineCommand({
         allowed: [
           'store',
           'topK',
-          ...(isTable ? ['mode'] : Object.keys(STORE_SEARCH_OPTIONS)),
+          ...(isTable ? ['mode'] : Object.keys({ ...STORE_SEARCH_OPTIONS, ...RERANK_OPTIONS })),
           ...COMPUTE_NAMES,
         ],
         purpose: isTable ? 'a search in a table of PostgreSQL' : 'a search in a store',
@@ -112,9 +115,11 @@ export const searchCommand = defineCommand({
       throw new UsageError(`--embeddings has no meaning with --model ${ranker}`);
     const corpus = await loadCorpus((options.data ?? options.corpus)!, { ...readOptions(io, options) });
     io.finishProgress();
-    const { rows, scores } = ranker
-      ? searchLexical(ranker, query, corpus, options, io)
-      : await searchDense(query, corpus, options, io);
+    const topK = options.rerank === undefined ? options.topK : Math.max(options.topK, options.rerankDepth);
+    const found = ranker
+      ? searchLexical(ranker, query, corpus, { ...options, topK }, io)
+      : await searchDense(query, corpus, { ...options, topK }, io);
+    const { rows, scores } = await rerankFound(found, query, corpus, options, io);
     const results = Array.from(rows, (row, i) => ({
       rank: i + 1,
       score: scores[i]!,
@@ -141,6 +146,26 @@ async function readStdin(): Promise<string> {
 
 type Found = { rows: Int32Array; scores: Float32Array };
 
+/** Reranks what was found by the cross-encoder of `--rerank`, if there is one. */
+async function rerankFound(
+  found: Found,
+  query: string,
+  corpus: Corpus,
+  { rerank, rerankDepth: depth, topK, ...options }: OptionValues<typeof OPTIONS>,
+  io: Io,
+): Promise<Found> {
+  if (rerank === undefined) return found;
+  checkCommandLine();
+  const crossEncoder = await loadCrossEncoderModel(rerank, io, 'rerank');
+  const texts = Array.from(found.rows, (row) => corpus.text(row));
+  const ranked = await rerankTexts(crossEncoder, query, texts, { depth, topK, ...computeOptions(options) });
+  await crossEncoder.dispose();
+  return {
+    rows: Int32Array.from(ranked, ({ document }) => found.rows[document]!),
+    scores: Float32Array.from(ranked, ({ score }) => score),
+  };
+}
+
 function searchLexical(
   ranker: LexicalRanker,
   query: string,
@@ -155,18 +180,23 @@ function searchLexical(
   return index.search(query, options.topK);
 }
 
-async function searchDense(
-  query: string,
-  corpus: Corpus,
-  options: OptionValues<typeof OPTIONS>,
-  io: Io,
-): Promise<Found> {
+/** Refuses a command line that the runtime cannot bear. */
+function checkCommandLine(): void {
   const commandLineBytes = Buffer.byteLength(process.argv.join(' '));
   if (commandLineBytes > MAX_COMMAND_LINE_BYTES) {
     throw new UsageError(`a command line of ${commandLineBytes} bytes is too long for onnxruntime`, {
       help: 'give the text on stdin: undrift search … - < text.txt',
     });
   }
+}
+
+async function searchDense(
+  query: string,
+  corpus: Corpus,
+  options: OptionValues<typeof OPTIONS>,
+  io: Io,
+): Promise<Found> {
+  checkCommandLine();
   const compute = computeOptions(options);
   const retriever = await loadModel(options.model!, io, LEXICAL_WORDS, options);
   const stored =

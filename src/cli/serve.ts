@@ -1,4 +1,5 @@
 import { REFRESH_OPTIONS } from '../migration/lazy-refresh.ts';
+import { RERANK_OPTIONS } from '../retrieval/rerank.ts';
 import { ANSWER_OPTIONS, answererOf } from '../serve/answer/answer-options.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
 import { defineCommand } from './command.ts';
@@ -33,6 +34,11 @@ export const serveCommand = defineCommand({
     },
     ...REFRESH_OPTIONS,
     workShare: { ...REFRESH_OPTIONS.workShare, default: 0.25 },
+    rerank: {
+      ...RERANK_OPTIONS.rerank,
+      help: `${RERANK_OPTIONS.rerank.help}; for searches with "rerank": true`,
+    },
+    rerankDepth: RERANK_OPTIONS.rerankDepth,
     threads: { type: 'integer', min: 1, help: 'threads of the runtime (default: its own choice)' },
     ...ANSWER_OPTIONS,
   },
@@ -49,6 +55,8 @@ export const serveCommand = defineCommand({
       readOnly,
       threads,
       maxConcurrent,
+      rerank:
+        options.rerank === undefined ? undefined : { model: options.rerank, depth: options.rerankDepth },
       refresh: refresh && { workShare, rowsPerMinute, refreshOrder },
       maxBodyBytes: maxBody,
       token: process.env.UNDRIFT_TOKEN || undefined,

@@ -1,6 +1,6 @@
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import type { Run, ScoredDocument } from '../eval/ranking.ts';
-import type { CrossEncoder } from '../models/cross-encoder/cross-encoder.ts';
+import type { CrossEncoder, RankedDocument } from '../models/cross-encoder/cross-encoder.ts';
 import { PairTokens } from '../models/cross-encoder/pair-tokens.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { OptionTable } from '../util/option-table.ts';
@@ -79,6 +79,33 @@ export async function rerankRun(
   );
 }
 
+/**
+ * Reranks texts that were found for a query, best first. Those beyond the depth follow in their order, with scores that fall by 1 from
+ * below the lowest of the others.
+ *
+ * @param options.depth  texts that the cross-encoder reads. Default 50
+ * @param options.topK  texts to return. Default all
+ * @returns  places of the texts in the list, with the scores of the cross-encoder
+ */
+export async function rerankTexts(
+  crossEncoder: CrossEncoder,
+  query: string,
+  texts: readonly string[],
+  {
+    depth = RERANK_DEPTH.default,
+    topK = texts.length,
+    ...options
+  }: Omit<RerankOptions, 'tokens'> & { readonly topK?: number | undefined } = {},
+): Promise<RankedDocument[]> {
+  const first = await crossEncoder.rank(query, texts.slice(0, depth), options);
+  const rest = texts.slice(depth).map((_, i) => ({ document: depth + i, score: scoreBehind(first, i) }));
+  return [...first, ...rest].slice(0, topK);
+}
+
+/** Score of the i-th document that was not reranked: a whole number below all scores of those that were. */
+const scoreBehind = (reranked: readonly { readonly score: number }[], i: number): number =>
+  Math.floor(reranked.reduce((least, { score }) => Math.min(least, score), 0)) - 1 - i;
+
 /** Makes the tokens of the pairs of a data set. */
 export const pairTokens = (
   crossEncoder: CrossEncoder,
@@ -93,9 +120,6 @@ export const pairTokens = (
  */
 export function reranked(documents: readonly ScoredDocument[], scores: ArrayLike<number>): ScoredDocument[] {
   const first = Array.from(scores, (score, i) => ({ docId: documents[i]!.docId, score }));
-  const lowest = first.reduce((least, { score }) => Math.min(least, score), 0);
-  const rest = documents
-    .slice(first.length)
-    .map(({ docId }, i) => ({ docId, score: Math.floor(lowest) - 1 - i }));
+  const rest = documents.slice(first.length).map(({ docId }, i) => ({ docId, score: scoreBehind(first, i) }));
   return [...first.sort((a, b) => b.score - a.score), ...rest];
 }

@@ -24,6 +24,11 @@ export const SEARCH_BODY = {
   },
   minScore: { type: 'number', help: 'dense and bm25: smallest score of a passage that is found' },
   approximate: { type: 'switch', default: false, help: 'search the vectors approximately' },
+  rerank: {
+    type: 'switch',
+    default: false,
+    help: 'rerank what was found by the cross-encoder of the server (undrift serve --rerank)',
+  },
 } as const satisfies OptionTable;
 
 /** Body of a question. */

@@ -20,7 +20,12 @@ const BATCH = 64;
 /** Makes the routes. */
 export function makeRoutes(backend: Backend): readonly Route[] {
   const { reader, writer, answerer, metrics } = backend;
-  type Search = { text: string; options: StoreSearchOptions; space: string | undefined };
+  type Search = {
+    text: string;
+    options: Omit<StoreSearchOptions, 'rerank'>;
+    space: string | undefined;
+    rerank: boolean;
+  };
   const searches = new Batcher<Search, WorkerCalls['search']['result'][number]>(
     (batch) => reader.call('search', { ...batch[0]!, texts: batch.map(({ text }) => text) }),
     { most: BATCH },
@@ -36,11 +41,11 @@ export function makeRoutes(backend: Backend): readonly Route[] {
   if (writer) addRefreshMetrics(metrics, writer);
 
   const find = async (table: typeof SEARCH_BODY | typeof ANSWER_BODY, { body, signal }: RouteRequest) => {
-    const { query, space, filter, ...values } = searchIn(table, body);
+    const { query, space, filter, rerank, ...values } = searchIn(table, body);
     const options = { ...values, filter };
     const results = await searches.add(
-      { text: query, options, space },
-      JSON.stringify([options, space]),
+      { text: query, options, space, rerank },
+      JSON.stringify([options, space, rerank]),
       signal,
     );
     if (space === undefined) notice?.(results.map(({ pid }) => pid));

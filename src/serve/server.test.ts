@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
+import { loadCrossEncoder } from '../models/cross-encoder/load-cross-encoder.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { indexPassages } from '../store/index-passages.ts';
@@ -18,6 +20,7 @@ const passages = ['opens a file', 'joins two paths', 'sorts an array', 'reads <b
     metadata: { year: 2020 + i },
   }),
 );
+const CROSS_ENCODER = fileURLToPath(new URL('../models/cross-encoder/fixtures/bert', import.meta.url));
 let folder: string;
 let server: RunningServer;
 
@@ -26,7 +29,12 @@ beforeAll(async () => {
   const store = await Store.open(folder, { create: { language: 'any', stem: false, stopWords: false } });
   await indexPassages(store, retriever, passages, { model: 'small', threads: 1 });
   await store.close();
-  server = await serveStore(folder, { port: 0, threads: 1, maxBodyBytes: 20_000 });
+  server = await serveStore(folder, {
+    port: 0,
+    threads: 1,
+    maxBodyBytes: 20_000,
+    rerank: { model: CROSS_ENCODER, depth: 3 },
+  });
 }, 60_000);
 afterAll(() => server?.close());
 
@@ -51,6 +59,24 @@ describe('a server', () => {
     }
     const { json } = await send('POST', '/search', { query: 'a file', filter: ['year>=2022'] });
     expect(json.results.map(({ id }: { id: string }) => id).sort()).toEqual(['p2', 'p3']);
+  });
+
+  it('reranks by its cross-encoder where a search asks for it', async () => {
+    const body = { query: 'the cat', mode: 'dense', topK: 3 };
+    const plain = (await send('POST', '/search', body)).json.results as { id: string; text: string }[];
+    const { status, json } = await send('POST', '/search', { ...body, rerank: true });
+    expect(status).toBe(200);
+    const crossEncoder = await loadCrossEncoder(CROSS_ENCODER);
+    const ranked = await crossEncoder.rank(
+      'the cat',
+      plain.map(({ text }) => text),
+      { threads: 1 },
+    );
+    await crossEncoder.dispose();
+    const results = json.results as { id: string; score: number; rank: number }[];
+    expect(results.map(({ id }) => id)).toEqual(ranked.map(({ document }) => plain[document]!.id));
+    expect(results.map(({ rank }) => rank)).toEqual([1, 2, 3]);
+    for (const [i, { score }] of ranked.entries()) expect(results[i]!.score).toBeCloseTo(score, 5);
   });
 
   it('gives each of many searches at once its own answer', async () => {

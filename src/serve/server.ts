@@ -34,6 +34,11 @@ export interface ServeOptions {
    * that only reads does not refresh.
    */
   readonly refresh?: RefreshOptions | false | undefined;
+  /**
+   * Cross-encoder that reranks searches with `"rerank": true`: a folder, a run, or a name on the hub; and passages of each search that it
+   * reads (default 50). Default none.
+   */
+  readonly rerank?: { readonly model: string; readonly depth?: number | undefined } | undefined;
   /** Language model that answers questions from passages. Default none. */
   readonly answerer?: Answerer | undefined;
   /** Version that the OpenAPI document names. Default 0. */
@@ -83,7 +88,7 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
   checkToken(host, token);
   const store = await Store.open(folder);
   await store.close();
-  const reader = await StoreThread.start({ folder, threads });
+  const reader = await StoreThread.start({ folder, threads, rerank: options.rerank });
   const writer = readOnly
     ? undefined
     : await StoreThread.start({ folder, threads, refresh: refresh || undefined });

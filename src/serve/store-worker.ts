@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { loadCrossEncoder } from '../models/cross-encoder/load-cross-encoder.ts';
 import { ageMap } from '../store/age-map.ts';
 import { indexPassages } from '../store/index-passages.ts';
 import { removePassages } from '../store/maintain.ts';
@@ -11,14 +12,27 @@ import type { CallName, WorkerCalls, WorkerError, WorkerRequest, WorkerSettings 
 
 // A thread of its own that searches or changes a store, so that the thread of the HTTP server never waits for a model.
 
-const { folder, threads, refresh: refreshOptions } = workerData as WorkerSettings;
+const { folder, threads, rerank, refresh: refreshOptions } = workerData as WorkerSettings;
 const compute = { ...(threads !== undefined && { threads }) };
 const store = await Store.open(folder);
 const searchers = new Searchers(store, compute);
+const crossEncoder = rerank && (await loadCrossEncoder(rerank.model, { option: 'rerank' }));
 
 const CALLS: { [C in CallName]: (values: WorkerCalls[C]['arguments']) => Promise<WorkerCalls[C]['result']> } =
   {
-    search: async ({ texts, options, space }) => (await searchers.of(space)).searchAll(texts, options),
+    async search({ texts, options, space, rerank: wanted = false }) {
+      const searcher = await searchers.of(space);
+      if (!wanted) return await searcher.searchAll(texts, options);
+      if (!crossEncoder) {
+        throw new UsageError('this server has no cross-encoder to rerank with', {
+          help: 'start it with --rerank MODEL',
+        });
+      }
+      return await searcher.searchAll(texts, {
+        ...options,
+        rerank: { crossEncoder, depth: rerank!.depth, ...compute },
+      });
+    },
     async embed({ texts, side, space: wanted }) {
       const searcher = await searchers.of(wanted);
       if (side === 'query') return await searcher.embedQueries(texts);
@@ -100,6 +114,7 @@ async function close(): Promise<void> {
   await Promise.all([refresh?.close(), reloads]);
   await inTurn(async () => {
     await Promise.all(beside);
+    await crossEncoder?.dispose();
     await searchers.dispose();
     await store.close();
     parentPort!.close();

@@ -14,8 +14,10 @@ export interface WorkerCalls {
   search: {
     arguments: {
       readonly texts: readonly string[];
-      readonly options: StoreSearchOptions;
+      readonly options: Omit<StoreSearchOptions, 'rerank'>;
       readonly space?: string | undefined;
+      /** Whether the cross-encoder of the server reranks what is found. */
+      readonly rerank?: boolean | undefined;
     };
     result: readonly (readonly StoreHit[])[];
   };
@@ -87,6 +89,8 @@ export interface WorkerSettings {
   readonly folder: string;
   /** Threads of the runtime. Default its own. */
   readonly threads: number | undefined;
+  /** Cross-encoder that reranks searches, and passages of each that it reads. Default none. */
+  readonly rerank?: { readonly model: string; readonly depth?: number | undefined } | undefined;
   /** Embeds stale passages in the background, with these settings. Default: it does not. */
   readonly refresh?: RefreshOptions | undefined;
 }

@@ -27,8 +27,13 @@ export interface StoreEvaluation extends Evaluation {
   readonly task: RetrievalTask;
 }
 
+/** Searcher that is measured. Only one that reads the passages can rerank them. */
+export type StoreRanker = Pick<StoreSearcher, 'rank'> & Partial<Pick<StoreSearcher, 'searchAll'>>;
+
 /** Queries that are searched for at once. */
 const QUERIES = 256;
+/** Queries whose results are reranked at once. */
+const RERANKED_QUERIES = 16;
 
 /**
  * Measures the search in a store on the judged queries of a split. The ids of the passages are those of the data's documents.
@@ -37,7 +42,7 @@ const QUERIES = 256;
  */
 export async function evaluateStore(
   store: Store,
-  searcher: Pick<StoreSearcher, 'rank'>,
+  searcher: StoreRanker,
   data: RetrievalData,
   split: string,
   { metrics, limitQueries, onProgress, ...search }: EvaluateStoreOptions,
@@ -59,7 +64,7 @@ interface RankedQueries {
 
 async function rankQueries(
   store: Store,
-  searcher: Pick<StoreSearcher, 'rank'>,
+  searcher: StoreRanker,
   data: RetrievalData,
   task: RetrievalTask,
   { onProgress, ...search }: StoreSearchOptions & Pick<EvaluateStoreOptions, 'onProgress'>,
@@ -68,9 +73,10 @@ async function rankQueries(
   checkJudged(task, new Set(ids.values()), store);
   const queries = Array.from(task.queryRows);
   const rankings: RankedRows[] = [];
-  for (let start = 0; start < queries.length; start += QUERIES) {
-    const texts = queries.slice(start, start + QUERIES).map((row) => data.queries.text(row));
-    rankings.push(...(await searcher.rank(texts, search)));
+  const block = search.rerank ? RERANKED_QUERIES : QUERIES;
+  for (let start = 0; start < queries.length; start += block) {
+    const texts = queries.slice(start, start + block).map((row) => data.queries.text(row));
+    rankings.push(...(await rankedBy(searcher, texts, search)));
     onProgress?.({ stage: 'search', done: rankings.length, total: queries.length, unit: 'queries' });
   }
   return {
@@ -84,6 +90,20 @@ async function rankQueries(
         }),
       ),
   };
+}
+
+/** Ranks passages for several texts. Reranking reads the passages themselves. */
+async function rankedBy(
+  searcher: StoreRanker,
+  texts: readonly string[],
+  search: StoreSearchOptions,
+): Promise<RankedRows[]> {
+  if (!search.rerank) return await searcher.rank(texts, search);
+  if (!searcher.searchAll) throw new UsageError('a searcher that reads no passages cannot rerank them');
+  return (await searcher.searchAll(texts, search)).map((hits) => ({
+    rows: hits.map(({ pid }) => pid),
+    scores: hits.map(({ score }) => score),
+  }));
 }
 
 /** Weight of the vectors in a hybrid search, with its measurement. */

@@ -11,6 +11,7 @@ import { inGroups } from './in-groups.ts';
 import { PassageRows } from './passage-input.ts';
 import type { StoredPassage } from './passage-table.ts';
 import type { EmbeddedQueries } from './query-adapter.ts';
+import { type StoreRerank, searchReranked } from './rerank-search.ts';
 import type { Store } from './store.ts';
 import type { StoreHead } from './store-head.ts';
 import { StoreView, type ViewOptions } from './store-view.ts';
@@ -40,6 +41,8 @@ export interface StoreSearchOptions {
   readonly minScore?: number | undefined;
   /** Candidates that each part of a hybrid search gives. Default 10 · topK, at least 100. */
   readonly candidates?: number | undefined;
+  /** Reranking of what was found by a cross-encoder, whose scores the hits then have. Default none. */
+  readonly rerank?: StoreRerank | undefined;
 }
 
 /** Passage that was found. */
@@ -95,6 +98,9 @@ export class StoreSearcher {
   /** Finds passages for several texts; see {@link StoreSearcher.search}. */
   async searchAll(texts: readonly string[], options: StoreSearchOptions = {}): Promise<StoreHit[][]> {
     if (texts.some((text) => text.trim() === '')) throw new UsageError('the text to search for is empty');
+    const { rerank } = options;
+    if (rerank)
+      return await searchReranked((found) => this.searchAll(texts, found), texts, { ...options, rerank });
     return await this.withView(async (view) => {
       const rankings = await this.rankAll(view, texts, options);
       const pids = [...new Set(rankings.flatMap(({ rows }) => rows))];
@@ -112,7 +118,7 @@ export class StoreSearcher {
   }
 
   /**
-   * Ranks passages for several texts, which takes less time than one search for each.
+   * Ranks passages for several texts, which takes less time than one search for each. Nothing is reranked.
    *
    * @returns  numbers of passages and scores for each text, best first
    */

@@ -42,6 +42,8 @@ export interface LoadCrossEncoderOptions {
   readonly maxTokens?: number | undefined;
   /** Function from logit to score. Default: as the folder says. */
   readonly activation?: ScoreActivation | undefined;
+  /** Name of the option by which the model was given, for messages. Default `model`. */
+  readonly option?: string | undefined;
   /** Progress of a download in bytes, with the stage `download`. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Called with notes on what the folder leaves open. */
@@ -49,7 +51,7 @@ export interface LoadCrossEncoderOptions {
 }
 
 /** Settings of {@link readCrossEncoder}. */
-export interface ReadCrossEncoderOptions extends Omit<LoadCrossEncoderOptions, 'onProgress'> {
+export interface ReadCrossEncoderOptions extends Omit<LoadCrossEncoderOptions, 'onProgress' | 'option'> {
   /** Seed of the initial head of an encoder that has none. Default: such an encoder is refused. */
   readonly newHead?: { readonly seed: number } | undefined;
   /** Called if the model gets a new head. */
@@ -69,9 +71,9 @@ const DEFAULT_MAX_TOKENS = 512;
  */
 export async function loadCrossEncoder(
   model: string,
-  { onProgress, ...options }: LoadCrossEncoderOptions = {},
+  { onProgress, option: by = 'model', ...options }: LoadCrossEncoderOptions = {},
 ): Promise<CrossEncoder> {
-  const folder = await findModel(model, [], { onProgress, onNote: options.onNote });
+  const folder = await findModel(model, [], { option: by, onProgress, onNote: options.onNote });
   return await readCrossEncoder(folder, options);
 }
 
