@@ -2,7 +2,7 @@ import { joinTitle } from '../data/corpus.ts';
 import type { CrossEncoder } from '../models/cross-encoder/cross-encoder.ts';
 import { RERANK_DEPTH, rerankTexts } from '../retrieval/rerank.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import type { StoreHit, StoreSearchOptions } from './store-searcher.ts';
+import type { StoredPassage } from './passage-table.ts';
 
 /** Reranking of a search in a store. */
 export interface StoreRerank extends ComputeOptions {
@@ -12,21 +12,33 @@ export interface StoreRerank extends ComputeOptions {
   readonly depth?: number | undefined;
 }
 
+/** Passage that was found, with its place. */
+interface Hit extends StoredPassage {
+  readonly rank: number;
+  readonly score: number;
+}
+
+/** Options of a search on which the number of its hits depends. */
+interface Depths {
+  readonly topK?: number | undefined;
+  readonly candidates?: number | undefined;
+}
+
 /**
  * Searches for several texts, and reranks what is found. Scores are those of the cross-encoder; passages beyond its depth follow in
  * their order, with scores below them.
  *
  * @param search  search without reranking
  */
-export async function searchReranked(
-  search: (options: StoreSearchOptions) => Promise<StoreHit[][]>,
+export async function searchReranked<H extends Hit, O extends Depths>(
+  search: (options: Omit<O, 'rerank'>) => Promise<H[][]>,
   texts: readonly string[],
-  { rerank, ...options }: StoreSearchOptions & { readonly rerank: StoreRerank },
-): Promise<StoreHit[][]> {
+  { rerank, ...options }: O & { readonly rerank: StoreRerank },
+): Promise<H[][]> {
   const { crossEncoder, depth = RERANK_DEPTH.default, ...compute } = rerank;
-  const { topK = 10, candidates = Math.max(100, 10 * topK, depth) } = options;
+  const { topK = 10, candidates = Math.max(100, 10 * topK, depth) } = options as Depths;
   const found = await search({ ...options, topK: Math.max(topK, depth), candidates });
-  const reranked: StoreHit[][] = [];
+  const reranked: H[][] = [];
   for (const [i, hits] of found.entries()) {
     const passages = hits.map(({ title, text }) => joinTitle(title, text));
     const order = await rerankTexts(crossEncoder, texts[i]!, passages, { depth, topK, ...compute });
