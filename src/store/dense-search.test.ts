@@ -4,7 +4,7 @@ import { phraseText, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { backfill } from '../migration/backfill.ts';
 import { startMigration } from '../migration/migrate-store.ts';
-import { parseCondition } from './filter.ts';
+import { filterSql, parseCondition } from './filter.ts';
 import { indexPassages } from './index-passages.ts';
 import { buildApproximateIndex } from './maintain.ts';
 import { Store } from './store.ts';
@@ -77,6 +77,36 @@ describe('approximate search', () => {
     expect(await recall(5000)).toBeGreaterThan(0.99);
   });
 
+  it('is compared with exact search, which finds the same from memory and from the disk with every filter', async () => {
+    const fromDisk = new StoreSearcher(store, { ...compute, memoryBytes: 0 });
+    for (const condition of ['third=false', 'third=true', 'n<5990', 'n<300', 'rare=true', 'n=-1']) {
+      for (const topK of [10, 2500]) {
+        const settings = { mode: 'dense', topK, filter: [parseCondition(condition)] } as const;
+        const queries = QUERIES.slice(0, 3);
+        const expected = await fromDisk.rank(queries, settings);
+        for (const [q, { rows, scores }] of (await searcher.rank(queries, settings)).entries()) {
+          expect([condition, rows]).toEqual([condition, expected[q]!.rows]);
+          for (const [i, score] of scores.entries()) expect(score).toBeCloseTo(expected[q]!.scores[i]!, 5);
+        }
+      }
+    }
+    await fromDisk.dispose();
+  });
+
+  it('gives the scores of the stored vectors, whether these are in memory or not', async () => {
+    const cold = new StoreSearcher(store, compute);
+    const settings = { mode: 'dense', topK: 10, approximate: true } as const;
+    const [fromDisk, fromMemory] = [
+      await cold.rank(QUERIES, settings),
+      await searcher.rank(QUERIES, settings),
+    ];
+    for (const [q, { rows, scores }] of fromDisk.entries()) {
+      expect(rows.length).toBe(10);
+      for (const [i, score] of scores.entries()) expect(score).toBeCloseTo(fromMemory[q]!.scores[i]!, 5);
+    }
+    await cold.dispose();
+  });
+
   it('goes on during a migration: exactly until the new vectors have an index, and with moved vectors after that', async () => {
     await startMigration(store, fresh, { sample: 200, correctors: ['ridge'], ...compute });
     expect(await recall(10)).toBe(1);
@@ -94,4 +124,23 @@ describe('approximate search', () => {
     await backfill(store, fresh, compute);
     expect(await recall(10)).toBeGreaterThan(0.9);
   }, 120_000);
+});
+
+describe('search by terms', () => {
+  it('ranks what fulfils a condition as a search that evaluates it', async () => {
+    const { passages } = await store.snapshot();
+    for (const condition of ['rare=true', 'third=true', 'n<5000', 'n=17', 'n=-1']) {
+      const filter = [parseCondition(condition)];
+      for (const topK of [1, 10, 300]) {
+        const found = await searcher.rank(['bytes encoding number', 'array'], { mode: 'bm25', topK, filter });
+        for (const [i, terms] of [['bytes', 'encoding', 'number'], ['array']].entries()) {
+          const expected = await passages.search(terms, topK, filterSql(filter));
+          // Which of the passages with equal scores are cut is not defined.
+          const rounded = (scores: readonly number[]) => scores.map((score) => score.toFixed(4));
+          const scores = expected.map(({ score }) => score);
+          expect([condition, topK, rounded(found[i]!.scores)]).toEqual([condition, topK, rounded(scores)]);
+        }
+      }
+    }
+  });
 });

@@ -6,6 +6,7 @@ import type { ApproximateOptions, EmbeddingTable } from './embedding-table.ts';
 import { inGroups } from './in-groups.ts';
 import type { PassageSet } from './passage-set.ts';
 import type { StoreView } from './store-view.ts';
+import type { StoredIndex } from './stored-index.ts';
 
 /** Settings of a search by vectors. */
 export interface DenseSearch {
@@ -56,7 +57,9 @@ export async function searchDense(
   const among = async () =>
     (await view.index(space)).searchAmong(queries, k, (pid, isMoved) => isMoved && isMatch(pid));
   const moved = hasMoved ? splitRows(await among(), starts.length) : undefined;
-  const search = { approximate, matching, total: await table.count() };
+  // Vectors that are in memory anyway need not be read again to score the candidates.
+  const scoresOf = view.hasIndex ? (await view.index(space)).scores : undefined;
+  const search = { approximate, matching, total: await table.count(), scoresOf };
   return await inGroups(starts, AT_ONCE, async (start, i) => {
     const query = queries.subarray(start, start + D);
     const own = await searchTable(table, query, k, search);
@@ -85,6 +88,8 @@ interface TableSearch {
   readonly matching: PassageSet | undefined;
   /** Number of rows of the table. */
   readonly total: number;
+  /** Computes scores from vectors in memory; undefined to read the vectors. */
+  readonly scoresOf: StoredIndex['scores'];
 }
 
 /**
@@ -96,12 +101,12 @@ async function searchTable(
   table: EmbeddingTable,
   query: Float32Array,
   k: number,
-  { approximate, matching, total }: TableSearch,
+  { approximate, matching, total, scoresOf }: TableSearch,
 ): Promise<RankedRows | undefined> {
   const share = matching ? Math.min(1, matching.size / Math.max(1, total)) : 1;
   let depth = matching ? Math.ceil((MARGIN * k) / share) : k;
   for (; depth <= Math.max(k, MOST_DEPTH); depth *= 4) {
-    const { pids, scores } = await table.searchApproximately(query, depth, approximate);
+    const { pids, scores } = await table.searchApproximately(query, depth, approximate, scoresOf);
     const rows: number[] = [];
     for (const [i, pid] of pids.entries()) if (!matching || matching.has(pid)) rows.push(i);
     if (rows.length >= Math.min(k, matching ? k : total)) {

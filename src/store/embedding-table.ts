@@ -1,8 +1,10 @@
 import type { Table } from '@lancedb/lancedb';
 import type { RecordBatch } from 'apache-arrow';
+import { RowHeap } from '../text/row-heap.ts';
 import { type EmbeddingRows, embeddingColumns } from './columns.ts';
 import type { Lance } from './lance.ts';
 import { inParts, isOneOf } from './sql.ts';
+import { needsUpkeep } from './upkeep.ts';
 
 /** Index for approximate search. */
 export type ApproximateKind = 'ivf' | 'hnsw';
@@ -143,32 +145,32 @@ export class EmbeddingTable {
     await this.table.createIndex('vector', { config, replace: true });
   }
 
-  /** Finds about the k best rows by the index for approximate search. */
+  /**
+   * Finds about the k best rows by the index for approximate search.
+   *
+   * @param scoresOf  computes the inner products of the query with the vectors of some passages. Default: they are read from the table
+   */
   async searchApproximately(
     query: Float32Array,
     k: number,
     { probes = 32, refine = 10 }: ApproximateOptions = {},
+    scoresOf?: (query: Float32Array, pids: Int32Array) => Float32Array,
   ): Promise<ScoredRows> {
-    const rows = await this.table
-      .query()
-      .nearestTo(query)
-      .distanceType('dot')
-      .nprobes(probes)
-      .refineFactor(refine)
-      .select(['pid', '_distance'])
-      .limit(k)
-      .toArray();
-    const best = rows
-      .map(({ pid, _distance }) => ({ pid: pid as number, score: 1 - (_distance as number) }))
-      .sort((a, b) => b.score - a.score || a.pid - b.pid);
-    return {
-      pids: Int32Array.from(best, ({ pid }) => pid),
-      scores: Float32Array.from(best, ({ score }) => score),
-    };
+    const search = this.table.query().nearestTo(query).distanceType('dot').nprobes(probes);
+    const limited = scoresOf ? search.limit(k * refine) : search.refineFactor(refine).limit(k);
+    const rows = await limited.select(['pid', '_distance']).toArrow();
+    const pids = (rows.getChild('pid')?.toArray() ?? new Int32Array(0)) as Int32Array;
+    const scores = scoresOf
+      ? scoresOf(query, pids)
+      : Float32Array.from(rows.getChild('_distance')?.toArray() ?? [], (distance: number) => 1 - distance);
+    const heap = new RowHeap(Math.min(k, pids.length));
+    for (const [i, pid] of pids.entries()) heap.offer(pid, scores[i]!);
+    const best = heap.take();
+    return { pids: best.rows, scores: best.scores };
   }
 
   /**
-   * Makes or extends the indices, and merges small files.
+   * Makes or extends the indices, and merges small files, if that is worth its cost.
    *
    * @param unneededBefore  versions older than this are deleted
    */
@@ -178,6 +180,7 @@ export class EmbeddingTable {
     if (!indexed.has('pid') && (await this.table.countRows()) >= INDEX_FROM_ROWS) {
       await this.table.createIndex('pid', { config: Index.btree() });
     }
+    if (!(await needsUpkeep(this.table))) return;
     await this.table.optimize({ cleanupOlderThan: unneededBefore });
   }
 

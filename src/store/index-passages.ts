@@ -72,10 +72,12 @@ export async function indexPassages(
   await ensure([]);
   await saveEncoder(store, retriever, space.id);
   if (canaries) await writeCanaries(store, space.id, retriever, { texts: canaries, compute });
-  await store.commit(async (draft) => {
-    await draft.addSpace(space);
-    if (draft.head.current === null) draft.set({ current: space.id });
-  });
+  if (!store.space(space.id) || store.head.current === null) {
+    await store.commit(async (draft) => {
+      await draft.addSpace(space);
+      if (draft.head.current === null) draft.set({ current: space.id });
+    });
+  }
   const rows = new PassageRows(store.head.terms);
   const isStatic = retriever.encoder.moduleClass === 'StaticEmbedding';
   let counts: IndexCounts = { read: 0, added: 0, changed: 0, unchanged: 0, embedded: 0 };

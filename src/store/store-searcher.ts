@@ -15,6 +15,7 @@ import { type StoreRerank, searchReranked } from './rerank-search.ts';
 import type { Store } from './store.ts';
 import type { StoreHead } from './store-head.ts';
 import { StoreView, type ViewOptions } from './store-view.ts';
+import { searchTerms } from './term-search.ts';
 
 /** Way of finding passages. */
 export type SearchMode = 'dense' | 'bm25' | 'hybrid';
@@ -104,9 +105,7 @@ export class StoreSearcher {
     return await this.withView(async (view) => {
       const rankings = await this.rankAll(view, texts, options);
       const pids = [...new Set(rankings.flatMap(({ rows }) => rows))];
-      const passages = new Map(
-        (await view.snapshot.passages.read(pids)).map((passage) => [passage.pid, passage]),
-      );
+      const passages = new Map((await view.passages.read(pids)).map((passage) => [passage.pid, passage]));
       return rankings.map(({ rows, scores, parts }) =>
         rows.flatMap((pid, i) => {
           const passage = passages.get(pid);
@@ -273,10 +272,9 @@ export class StoreSearcher {
     };
     const byTerms = async (): Promise<RankedRows[]> => {
       const rows = new PassageRows(view.snapshot.head.terms);
-      return await inGroups(texts, TERM_SEARCHES, async (text) => {
-        const found = await view.snapshot.passages.search(rows.queryTerms(text), depth, condition);
-        return { rows: found.map(({ pid }) => pid), scores: found.map(({ score }) => score) };
-      });
+      return await inGroups(texts, TERM_SEARCHES, (text) =>
+        searchTerms(view, rows.queryTerms(text), depth, condition),
+      );
     };
     const [dense, bm25] = await both(
       mode === 'bm25' ? undefined : byVectors,

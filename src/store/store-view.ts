@@ -2,6 +2,7 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { SharedResource } from '../util/shared-resource.ts';
 import type { ApproximateKind } from './embedding-table.ts';
+import { PassageCache } from './passage-cache.ts';
 import { PassageSet } from './passage-set.ts';
 import { type EmbeddedQueries, embedQueries, QueryAdapter, queryBridge } from './query-adapter.ts';
 import type { Store, StoreSnapshot } from './store.ts';
@@ -48,6 +49,8 @@ const CONDITIONS = 32;
 export class StoreView {
   /** Tables. */
   snapshot: StoreSnapshot;
+  /** Passages of the snapshot, of which those that were read lately are in memory. */
+  passages: PassageCache;
   /** Space to search in; null if the store has no vectors. */
   readonly space: string | null;
   private readonly store: Store;
@@ -65,6 +68,7 @@ export class StoreView {
   constructor(store: Store, snapshot: StoreSnapshot, space: string | null, options: ViewOptions) {
     this.store = store;
     this.snapshot = snapshot;
+    this.passages = new PassageCache(snapshot.passages);
     this.space = space;
     this.options = options;
   }
@@ -188,9 +192,7 @@ export class StoreView {
             open.index.apply(change);
             await open.source.dispose();
             open.source = source;
-            this.snapshot = snapshot;
-            this.matching.clear();
-            this.kinds = undefined;
+            this.hold(snapshot);
           },
         };
       }
@@ -211,6 +213,16 @@ export class StoreView {
       this.hasPassedOn = true;
     }
     return { view };
+  }
+
+  /** Takes over the tables of a later commit, and forgets what was read of those that it has changed. */
+  private hold(snapshot: StoreSnapshot): void {
+    const former = this.snapshot.head.versions;
+    this.snapshot = snapshot;
+    this.kinds = undefined;
+    if (former.passages === snapshot.head.versions.passages) return;
+    this.passages = new PassageCache(snapshot.passages);
+    this.matching.clear();
   }
 
   /** Frees the model and the index. */

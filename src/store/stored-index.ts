@@ -13,6 +13,8 @@ import type { NumberedVectors, RowFilter, VectorSource } from './vector-source.t
 
 /** Share of the machine's memory that vectors may take before each search reads them from the disk. */
 const MEMORY_SHARE = 0.4;
+/** Share of wanted passages from which on searching among all takes less time than copying the wanted rows. */
+const LARGE_SHARE = 0.1;
 
 /** Settings of {@link openStoredIndex}. */
 export interface StoredIndexOptions extends ComputeOptions {
@@ -24,6 +26,8 @@ export interface StoredIndexOptions extends ComputeOptions {
 export interface StoredIndex extends SearchIndex {
   /** Searches among wanted passages only; see `search`. */
   searchAmong(queries: Float32Array, k: number, isWanted: RowFilter): Promise<SearchResult>;
+  /** Computes the inner products of a query with some passages; undefined if the vectors are not in memory. */
+  readonly scores: ((query: Float32Array, pids: Int32Array) => Float32Array) | undefined;
   /**
    * Reads how a later state of the source differs, while the index is in use.
    *
@@ -57,6 +61,7 @@ export async function openStoredIndex(
 class MatrixIndex implements StoredIndex {
   readonly dimension: number;
   readonly embeddingSpace: string;
+  readonly scores = (query: Float32Array, pids: Int32Array): Float32Array => this.matrix.scores(query, pids);
   private readonly matrix: VectorMatrix;
   private readonly blocks: BlockSearch;
 
@@ -83,6 +88,12 @@ class MatrixIndex implements StoredIndex {
   async searchAmong(queries: Float32Array, k: number, isWanted: RowFilter): Promise<SearchResult> {
     const rows = this.matrix.select(isWanted);
     if (rows.length === this.size) return await this.search(queries, k);
+    const share = rows.length / Math.max(1, this.size);
+    if (share >= LARGE_SHARE) {
+      const found = await this.search(queries, Math.ceil((2 * k) / share));
+      const kept = keepRows(found, (pid) => this.matrix.has(pid, isWanted), Math.min(k, rows.length));
+      if (kept) return kept;
+    }
     return await searchBlocks(this.blocks, this.gathered(rows), queries, Math.min(k, rows.length));
   }
 
@@ -113,6 +124,7 @@ class MatrixIndex implements StoredIndex {
 
 /** Index that streams its vectors for every search. */
 class StreamedIndex implements StoredIndex {
+  readonly scores = undefined;
   private readonly source: VectorSource;
   private readonly blocks: BlockSearch;
 
@@ -183,6 +195,26 @@ function inOrder({ pids, vectors }: NumberedVectors, D: number): NumberedVectors
   const sorted = new Float32Array(vectors.length);
   for (const [to, from] of order.entries()) sorted.set(vectors.subarray(from * D, (from + 1) * D), to * D);
   return { pids: Int32Array.from(order, (row) => pids[row]!), vectors: sorted };
+}
+
+/** Keeps the k best wanted rows of each query; undefined if a query has not as many. */
+function keepRows(
+  found: SearchResult,
+  isWanted: (pid: number) => boolean,
+  k: number,
+): SearchResult | undefined {
+  const queries = found.rows.length / Math.max(1, found.k);
+  const kept = { rows: new Int32Array(queries * k), scores: new Float32Array(queries * k), k };
+  for (let query = 0; query < queries; query++) {
+    let count = 0;
+    for (let i = query * found.k; i < (query + 1) * found.k && count < k; i++) {
+      if (!isWanted(found.rows[i]!)) continue;
+      kept.rows[query * k + count] = found.rows[i]!;
+      kept.scores[query * k + count++] = found.scores[i]!;
+    }
+    if (count < k) return undefined;
+  }
+  return kept;
 }
 
 /** Searches in rows whose numbers are ascending. */

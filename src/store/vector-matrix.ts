@@ -84,15 +84,33 @@ export class VectorMatrix {
     return this.memory.subarray(0, this.size * this.dimension);
   }
 
+  /** Computes the inner products of a query with the vectors of some passages; −∞ for a passage without a vector. */
+  scores(query: Float32Array, pids: Int32Array): Float32Array {
+    const { memory, dimension: D } = this;
+    return Float32Array.from(pids, (pid) => {
+      const row = this.find(pid);
+      if (row === -1) return Number.NEGATIVE_INFINITY;
+      let score = 0;
+      for (let d = 0, at = row * D; d < D; d++) score += query[d]! * memory[at + d]!;
+      return score;
+    });
+  }
+
   /** Lists the rows of wanted passages. */
   select(isWanted: RowFilter): Int32Array {
     const { pids, parts, of } = this.rows;
     const found = new Int32Array(pids.length);
     let count = 0;
-    for (const [row, pid] of pids.entries()) {
-      if (isWanted(pid, of[parts[row]!]!.isMoved)) found[count++] = row;
+    for (let row = 0; row < pids.length; row++) {
+      if (isWanted(pids[row]!, of[parts[row]!]!.isMoved)) found[count++] = row;
     }
     return found.subarray(0, count);
+  }
+
+  /** Whether a passage is in the matrix and wanted. */
+  has(pid: number, isWanted: RowFilter): boolean {
+    const row = this.find(pid);
+    return row !== -1 && isWanted(pid, this.rows.of[this.rows.parts[row]!]!.isMoved);
   }
 
   /**
@@ -143,6 +161,18 @@ export class VectorMatrix {
     }
     for (const [i, row] of put.entries()) memory.set(vectors.subarray(i * D, (i + 1) * D), row * D);
     this.rows = rows;
+  }
+
+  /** Finds the row of a passage; −1 if there is none. */
+  private find(pid: number): number {
+    const { pids } = this.rows;
+    let [low, high] = [0, pids.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (pids[middle]! < pid) low = middle + 1;
+      else high = middle;
+    }
+    return pids[low] === pid ? low : -1;
   }
 
   /** Makes room for a number of rows. The former memory stays as it is for those who search in it. */
