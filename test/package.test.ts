@@ -130,3 +130,14 @@ describe('installing without a download', () => {
     expect(found.trim()).toBe('skip');
   });
 });
+
+it('the image of deploy/ has the versions that are tested here', () => {
+  const read = (file: string) => JSON.parse(readFileSync(join(root, file), 'utf8'));
+  const { dependencies, overrides } = read('deploy/package.json');
+  const { undrift, ...peers } = dependencies;
+  const own = read('package.json');
+  expect(undrift).toBe('file:undrift.tgz');
+  expect(own.devDependencies).toMatchObject(peers);
+  expect(Object.keys(peers).sort()).toEqual(['@lancedb/lancedb', 'apache-arrow']);
+  expect(own.overrides).toMatchObject(overrides);
+});
