@@ -1,6 +1,5 @@
 import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts';
-import { checkCorrectorFolder, saveCorrector } from '../correctors/corrector-folder.ts';
-import { correctorPlan } from '../correctors/corrector-options.ts';
+import { checkCorrectorFolder, describeCorrector, saveCorrector } from '../correctors/corrector-folder.ts';
 import { loadData } from '../data/load.ts';
 import { READ_OPTIONS } from '../data/load-options.ts';
 import { CORRECTION_OPTIONS, DIRECTIONS } from '../migration/correction-options.ts';
@@ -188,18 +187,8 @@ async function saveBest(
 ): Promise<Correction> {
   const best = corrections.reduce((a, b) => (b.heldOutError < a.heldOutError ? b : a));
   const { direction, kind, corrector, heldOutError } = best;
-  const [source, target] = direction === 'documents' ? [from, to] : [to, from];
-  const sizes = { dimension: source.dimension, toDimension: target.dimension };
-  const { hidden, depth, rank } = correctorPlan(kind, sizes);
-  await saveCorrector(out, corrector, {
-    kind,
-    ...sizes,
-    fromSpace: source.embeddingSpace,
-    toSpace: target.embeddingSpace,
-    ...(kind === 'mlp' && { hidden, depth }),
-    ...(kind === 'low-rank' && { rank }),
-    sample,
-    heldOutError,
-  });
+  const ends = [from, to].map(({ embeddingSpace: id, dimension }) => ({ id, dimension }));
+  const [source, target] = direction === 'documents' ? ends : ends.reverse();
+  await saveCorrector(out, corrector, describeCorrector({ kind, sample, heldOutError }, source!, target!));
   return best;
 }

@@ -8,6 +8,7 @@ import type { HostTensor } from '../runtime/host-tensor.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError, readJson, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
 import { CORRECTOR_KINDS, type Corrector, type CorrectorKind } from './corrector.ts';
+import { correctorPlan } from './corrector-options.ts';
 import { createCorrector } from './create-corrector.ts';
 
 const JSON_FILE = 'corrector.json';
@@ -39,6 +40,34 @@ export interface CorrectorDescription {
   readonly sample: number;
   /** Mean ‖h(b) − g‖² over held-out documents. */
   readonly heldOutError: number;
+}
+
+/** Embedding space at an end of a corrector. */
+export interface CorrectorEnd {
+  /** Id of the space (see `embeddingSpaceId`). */
+  readonly id: string;
+  /** Embedding size. */
+  readonly dimension: number;
+}
+
+/** Describes a corrector that was fitted with the default sizes of its kind. */
+export function describeCorrector(
+  { kind, sample, heldOutError }: Pick<CorrectorDescription, 'kind' | 'sample' | 'heldOutError'>,
+  from: CorrectorEnd,
+  to: CorrectorEnd,
+): CorrectorDescription {
+  const sizes = { dimension: from.dimension, toDimension: to.dimension };
+  const { hidden, depth, rank } = correctorPlan(kind, sizes);
+  return {
+    kind,
+    ...sizes,
+    fromSpace: from.id,
+    toSpace: to.id,
+    ...(kind === 'mlp' && { hidden, depth }),
+    ...(kind === 'low-rank' && { rank }),
+    sample,
+    heldOutError,
+  };
 }
 
 /** Corrector read from a folder, with its description. */

@@ -1,5 +1,5 @@
 import type { Corrector } from '../correctors/corrector.ts';
-import { correctorPlan } from '../correctors/corrector-options.ts';
+import { describeCorrector } from '../correctors/corrector-folder.ts';
 import type { BackfillOptions } from '../migration/backfill.ts';
 import {
   type ChosenCorrector,
@@ -310,25 +310,6 @@ function newSpace(
   throw new UsageError('the model does not normalise its vectors, and correctors give vectors of unit norm', {
     help: 'use a model with normalisation',
   });
-}
-
-function describeCorrector(
-  { kind, sample, heldOutError }: ChosenCorrector,
-  from: StoredSpace,
-  to: StoredSpace,
-) {
-  const sizes = { dimension: from.dimension, toDimension: to.dimension };
-  const { hidden, depth, rank } = correctorPlan(kind, sizes);
-  return {
-    kind,
-    ...sizes,
-    fromSpace: from.id,
-    toSpace: to.id,
-    ...(kind === 'mlp' && { hidden, depth }),
-    ...(kind === 'low-rank' && { rank }),
-    sample,
-    heldOutError,
-  };
 }
 
 const trueVectors = (

@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises';
 import type { Corrector } from '../correctors/corrector.ts';
-import { saveCorrector } from '../correctors/corrector-folder.ts';
-import { correctorPlan } from '../correctors/corrector-options.ts';
+import { describeCorrector, saveCorrector } from '../correctors/corrector-folder.ts';
 import { joinTitle } from '../data/corpus.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -99,22 +98,12 @@ export async function startMigration(
 async function saveBridge(
   store: Store,
   corrector: Corrector,
-  { kind, sample, heldOutError }: ChosenCorrector,
+  chosen: ChosenCorrector,
   [from, to]: readonly [StoredSpace, StoredSpace],
 ): Promise<StoredBridge> {
+  const { kind, sample, heldOutError } = chosen;
   const bridge: StoredBridge = { from: from.id, to: to.id, kind, sample, heldOutError };
-  const sizes = { dimension: from.dimension, toDimension: to.dimension };
-  const { hidden, depth, rank } = correctorPlan(kind, sizes);
-  await saveCorrector(bridgeFolder(store, bridge), corrector, {
-    kind,
-    ...sizes,
-    fromSpace: from.id,
-    toSpace: to.id,
-    ...(kind === 'mlp' && { hidden, depth }),
-    ...(kind === 'low-rank' && { rank }),
-    sample,
-    heldOutError,
-  });
+  await saveCorrector(bridgeFolder(store, bridge), corrector, describeCorrector(chosen, from, to));
   return bridge;
 }
 
