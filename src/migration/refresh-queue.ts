@@ -1,3 +1,4 @@
+import { PassageSet } from '../store/passage-set.ts';
 import type { MetPassage } from '../store/refresh-file.ts';
 
 /** Order of the rows that no search has found. */
@@ -18,7 +19,7 @@ const MOST_MET = 65_536;
  */
 export class RefreshQueue {
   private readonly met = new Map<number, Met>();
-  private readonly stale = new Set<number>();
+  private stale = new PassageSet(0);
   private others: readonly number[] = [];
   /** First of the others that may still be stale. */
   private next = 0;
@@ -37,7 +38,9 @@ export class RefreshQueue {
    * Sets the stale rows, in the order in which those that no search has found are taken. Rows that are no longer stale lose their counts.
    */
   reset(rows: readonly number[]): void {
-    this.stale.clear();
+    let largest = -1;
+    for (const row of rows) if (row > largest) largest = row;
+    this.stale = new PassageSet(largest + 1);
     for (const row of rows) this.stale.add(row);
     for (const row of this.met.keys()) if (!this.stale.has(row)) this.met.delete(row);
     this.others = rows;

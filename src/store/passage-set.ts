@@ -22,4 +22,10 @@ export class PassageSet {
     this.bits[pid >> 3]! |= 1 << (pid & 7);
     this.members += 1;
   }
+
+  delete(pid: number): void {
+    if (!this.has(pid)) return;
+    this.bits[pid >> 3]! &= ~(1 << (pid & 7));
+    this.members -= 1;
+  }
 }
