@@ -8,6 +8,7 @@
  */
 export { type BackfillOptions, backfill } from './migration/backfill.ts';
 export type { ChosenCorrector, MigrationOptions } from './migration/choose-corrector.ts';
+export type { Compared } from './migration/compared-rankers.ts';
 export type { Direction } from './migration/correction-options.ts';
 export {
   LazyRefresh,
@@ -71,13 +72,14 @@ export type { MetPassage, RefreshRate, RefreshRecord } from './store/refresh-fil
 export type { StoreRerank } from './store/rerank-search.ts';
 export type { AgeQuantiles, Staleness, VersionShare } from './store/staleness.ts';
 export { Store, type StoreDraft, type StoreOptions, type StoreSnapshot } from './store/store.ts';
-export type {
-  Adapter,
-  StoredBridge,
-  StoredMigration,
-  StoredSpace,
-  StoredTerms,
-  StoreHead,
+export {
+  ADAPTERS,
+  type Adapter,
+  type StoredBridge,
+  type StoredMigration,
+  type StoredSpace,
+  type StoredTerms,
+  type StoreHead,
 } from './store/store-head.ts';
 export {
   type SearcherOptions,

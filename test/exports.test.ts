@@ -61,7 +61,7 @@ describe('the published package', () => {
     search: { exports: 'Bm25 ExactIndex InvertedIndex TfIdf bm25Terms', native: true },
     store: {
       exports:
-        'LazyRefresh Store StoreSearcher backfill buildApproximateIndex checkCanaries cutOver fuseRanks fuseScores indexPassages parseCondition ' +
+        'ADAPTERS LazyRefresh Store StoreSearcher backfill buildApproximateIndex checkCanaries cutOver fuseRanks fuseScores indexPassages parseCondition ' +
         'migrationReport planMigration readCanaries refitThreshold removePassages rollBack startMigration storeKeeper storeStatus',
       native: true,
     },
