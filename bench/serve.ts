@@ -1,190 +1,238 @@
 /**
- * Measures a server under load from another process:
+ * Measures a store and its server:
  *
- *     npm run bench:serve -- [--passages 20000,200000] [--connections 1,8,32] [--seconds 10] [--model FOLDER]
+ *     npm run bench:serve -- [--passages 20000,200000] [--connections 1,8,32] [--seconds 6] [--model FOLDER] [--out FILE]
  *
- * Passages are random words. The model is a static encoder of random weights (D 384), or that of a folder. For each number of
- * passages it prints queries per second and the 50th, 95th and 99th percentile of the latency, of exact and of approximate search,
- * beside the bare work of a query: embedding it and one product with all vectors, with the best ten.
+ * Passages are random words; the model is a static encoder of random weights with 384 dimensions, or that of a folder. For each number
+ * of passages: rate of indexing; exact search beside the bare matrix products and top-k of the same blocks, in turn in one process; an
+ * upsert of ten passages and the time until it is found; queries per second and percentiles of the latency, with the load from another
+ * process. At the end: storing rows beside LanceDB's own `add`, and the cost of the background refresh for searches during a migration.
+ *
+ * With the defaults it takes about ten minutes on two idle cores. Progress goes to stderr, tables to stdout, and the numbers to
+ * `bench/results/serve.json`.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { Agent, request } from 'node:http';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { startMigration } from '../src/migration/migrate-store.ts';
 import { loadRetriever } from '../src/models/folder/model-folder.ts';
-import { createRetriever } from '../src/models/retriever/create-retriever.ts';
 import type { Retriever } from '../src/models/retriever/retriever.ts';
-import { ExactIndex } from '../src/search/exact-search.ts';
-import { serveStore } from '../src/serve/server.ts';
-import { indexPassages } from '../src/store/index-passages.ts';
-import { buildApproximateIndex } from '../src/store/maintain.ts';
+import { defaultThreads } from '../src/runtime/devices.ts';
+import { SERVE_WORK_SHARE, type ServeOptions, serveStore } from '../src/serve/server.ts';
 import { Store } from '../src/store/store.ts';
-import { Tokenizer } from '../src/text/tokenizer.ts';
-import { trainVocabulary } from '../src/text/train-vocabulary.ts';
-import { permutation, rngKey } from '../src/util/rng.ts';
+import {
+  type ExactTimes,
+  type IngestRates,
+  measureExact,
+  measureIngest,
+  measureUpsert,
+  type UpsertTimes,
+} from './measure-store.ts';
+import { type Built, buildStore, makeEncoder } from './serve-data.ts';
+import type { Load, LoadResult } from './serve-load.ts';
+import { table } from './statistics.ts';
 
-const WORDS = Array.from({ length: 20_000 }, (_, i) => `w${i.toString(36)}`);
-/** Draws words by Zipf's law. */
-function makeText(seed: number, length: number): string {
-  const drawn = permutation(rngKey(1, seed, 'bench/serve'), 4096);
-  return Array.from({ length }, (_, i) => WORDS[Math.floor(WORDS.length ** (drawn[i]! / 4096)) - 1]).join(
-    ' ',
-  );
-}
+const { values: options } = parseArgs({
+  options: {
+    passages: { type: 'string', default: '20000,200000' },
+    connections: { type: 'string', default: '1,8,32' },
+    seconds: { type: 'string', default: '6' },
+    model: { type: 'string' },
+    out: { type: 'string', default: fileURLToPath(new URL('results/serve.json', import.meta.url)) },
+  },
+});
+const numbers = (text: string) => text.split(',').map(Number);
+const connections = numbers(options.connections);
+const seconds = Number(options.seconds);
+const startMs = performance.now();
+const report = (text: string) =>
+  process.stderr.write(`${((performance.now() - startMs) / 1000).toFixed(0).padStart(4)} s  ${text}\n`);
 
-interface Load {
-  readonly url: string;
+/** Kinds of search that are put under load. */
+const SEARCHES = {
+  exact: { mode: 'dense' },
+  approximate: { mode: 'dense', approximate: true },
+  bm25: { mode: 'bm25' },
+  hybrid: { mode: 'hybrid' },
+} as const;
+
+interface Loaded extends LoadResult {
+  readonly search: string;
   readonly connections: number;
-  readonly seconds: number;
-  readonly body: Readonly<Record<string, unknown>>;
 }
 
-interface Measured {
-  readonly perSecond: number;
-  readonly p50: number;
-  readonly p95: number;
-  readonly p99: number;
+interface StoreResult {
+  readonly passages: number;
+  readonly built: Built;
+  readonly exact: readonly ExactTimes[];
+  readonly upsert: UpsertTimes;
+  readonly load: readonly Loaded[];
 }
 
-/** Sends queries over a number of connections, one at a time on each. */
-async function load({ url, connections, seconds, body }: Load): Promise<Measured> {
-  const agent = new Agent({ keepAlive: true, maxSockets: connections });
-  const { hostname, port } = new URL(url);
-  const times: number[] = [];
-  const endMs = performance.now() + 1000 * seconds;
-  let sent = 0;
-  const one = async (): Promise<void> => {
-    const startMs = performance.now();
-    const query = makeText(1_000_000 + sent++, 8);
-    const sending = request({
-      hostname,
-      port,
-      path: '/search',
-      method: 'POST',
-      agent,
-      headers: { 'content-type': 'application/json' },
-    });
-    sending.end(JSON.stringify({ ...body, query }));
-    const [response] = await once(sending, 'response');
-    for await (const _ of response) {
-    }
-    if (response.statusCode !== 200) throw new Error(`status ${response.statusCode}`);
-    times.push(performance.now() - startMs);
-  };
-  const startMs = performance.now();
-  await Promise.all(
-    Array.from({ length: connections }, async () => {
-      while (performance.now() < endMs) await one();
-    }),
-  );
-  const perSecond = times.length / ((performance.now() - startMs) / 1000);
-  agent.destroy();
-  times.sort((a, b) => a - b);
-  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(share * times.length))]!;
-  return { perSecond, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+/** Queries per second during a migration, with 8 connections. */
+interface RefreshResult {
+  readonly passages: number;
+  /** Share of the time that the refresh may take. */
+  readonly workShare: number;
+  readonly without: LoadResult;
+  readonly withRefresh: LoadResult;
+  /** Passages that were embedded meanwhile. */
+  readonly embedded: number;
 }
 
-if (process.send) {
-  process.on('message', async (message: Load) => {
-    process.send!(await load(message));
-  });
-} else await main();
+const child = fork(fileURLToPath(new URL('serve-load.ts', import.meta.url)), [], {
+  execArgv: ['--import', 'tsx'],
+});
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      passages: { type: 'string', default: '20000,200000' },
-      connections: { type: 'string', default: '1,8,32' },
-      seconds: { type: 'string', default: '10' },
-      model: { type: 'string' },
-    },
-  });
-  const numbers = (text: string) => text.split(',').map(Number);
-  const retriever = values.model === undefined ? staticModel() : await loadRetriever(values.model);
-  const child = fork(fileURLToPath(import.meta.url), [], { execArgv: ['--import', 'tsx'] });
-  for (const count of numbers(values.passages)) {
-    const folder = mkdtempSync(join(tmpdir(), 'bench-serve-'));
-    await build(folder, retriever, count);
-    await bare(retriever, folder, count);
-    const server = await serveStore(folder, { port: 0, readOnly: true });
-    for (const [name, body] of [
-      ['exact', { mode: 'dense' }],
-      ['approximate', { mode: 'dense', approximate: true }],
-      ['bm25', { mode: 'bm25' }],
-      ['hybrid', { mode: 'hybrid' }],
-    ] as const) {
-      for (const connections of numbers(values.connections)) {
-        child.send({ url: server.url, connections, seconds: Number(values.seconds), body } satisfies Load);
-        const [{ perSecond, p50, p95, p99 }] = (await once(child, 'message')) as [Measured];
-        console.log(
-          `${count} passages, ${name}, ${connections} connections: ${perSecond.toFixed(0)} queries/s, ` +
-            `p50 ${p50.toFixed(1)} ms, p95 ${p95.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
-        );
-      }
-    }
-    await server.close();
-    rmSync(folder, { recursive: true });
+async function underLoad(folder: string, serve: ServeOptions, loads: readonly Omit<Load, 'url'>[]) {
+  const server = await serveStore(folder, { port: 0, ...serve });
+  const results: LoadResult[] = [];
+  for (const load of loads) {
+    report(`load: ${JSON.stringify(load.body)}, ${load.connections} connections`);
+    const answered = once(child, 'message');
+    child.send({ url: server.url, ...load } satisfies Load);
+    results.push((await answered)[0] as LoadResult);
   }
-  child.disconnect();
-  await retriever.dispose();
-}
-
-function staticModel(): Retriever {
-  const texts = Array.from({ length: 2000 }, (_, i) => makeText(i, 50));
-  const tokenizer = Tokenizer.fromJson(trainVocabulary(texts, { model: 'wordpiece', vocabSize: 8000 }));
-  return createRetriever({
-    kind: 'static',
-    tokenizer,
-    hidden: 384,
-    maxQueryTokens: 32,
-    maxDocTokens: 128,
-    seed: 1,
-  });
-}
-
-async function build(folder: string, retriever: Retriever, count: number): Promise<void> {
-  const store = await Store.open(folder, { create: { language: 'any', stem: false, stopWords: false } });
-  let startMs = performance.now();
-  function* passages() {
-    for (let i = 0; i < count; i++) yield { id: `p${i}`, text: makeText(i, 40 + (i % 40)) };
-  }
-  await indexPassages(store, retriever, passages());
-  const seconds = (performance.now() - startMs) / 1000;
-  console.log(
-    `${count} passages: indexed in ${seconds.toFixed(1)} s, ${(count / seconds).toFixed(0)} a second`,
-  );
-  startMs = performance.now();
-  await buildApproximateIndex(store, store.head.current!, 'ivf');
-  console.log(
-    `${count} passages: approximate index in ${((performance.now() - startMs) / 1000).toFixed(1)} s`,
-  );
-  await store.close();
-}
-
-/** Measures embedding and exact search without store and server. */
-async function bare(retriever: Retriever, folder: string, count: number): Promise<void> {
+  // What the refresh has embedded is committed when the server closes.
+  await server.close();
   const store = await Store.open(folder);
-  const table = (await store.snapshot()).embeddings(store.head.current!);
-  const vectors = new Float32Array(count * retriever.dimension);
-  let at = 0;
-  for await (const part of table.stream()) {
-    vectors.set(part.vectors, at);
-    at += part.vectors.length;
-  }
+  const rows = await (await store.snapshot()).embeddings(store.head.current!).count();
   await store.close();
-  const index = ExactIndex.create(vectors, retriever.dimension);
-  const times: number[] = [];
-  for (let i = 0; i < 60; i++) {
-    const startMs = performance.now();
-    const query = await retriever.encode('query', [makeText(2_000_000 + i, 8)]);
-    await index.search(query, 10);
-    times.push(performance.now() - startMs);
-  }
-  await index.dispose();
-  times.sort((a, b) => a - b);
-  console.log(`${count} passages: bare embedding and product ${times[30]!.toFixed(2)} ms`);
+  return { results, rows };
 }
+
+async function measure(folder: string, retriever: Retriever, passages: number): Promise<StoreResult> {
+  const built = await buildStore(folder, retriever, passages, report);
+  const exact: ExactTimes[] = [];
+  for (const queries of [1, 32]) {
+    report(`exact search, ${queries} queries at once, beside the bare products`);
+    exact.push(await measureExact(folder, queries, queries === 1 ? 60 : 24));
+  }
+  const jobs = Object.entries(SEARCHES).flatMap(([search, body]) =>
+    connections.map((count) => ({ search, connections: count, body })),
+  );
+  const loads = jobs.map(({ body, connections }) => ({ body, connections, seconds }));
+  const { results } = await underLoad(folder, { readOnly: true }, loads);
+  const load = results.map((result, i) => ({
+    search: jobs[i]!.search,
+    connections: jobs[i]!.connections,
+    ...result,
+  }));
+  report('upserts of ten passages');
+  const upsert = await measureUpsert(folder, retriever, { rounds: 7, size: passages });
+  return { passages, built, exact, upsert, load };
+}
+
+async function measureRefresh(folder: string, passages: number): Promise<RefreshResult> {
+  const fresh = makeEncoder('transformer');
+  report('starting a migration to a transformer');
+  const store = await Store.open(folder);
+  await startMigration(store, fresh, { model: 'fresh', sample: 300, correctors: ['ridge'] });
+  await store.close();
+  const load = [{ body: SEARCHES.exact, connections: 8, seconds: 2 * seconds }];
+  const before = await underLoad(folder, { refresh: false }, load);
+  report('the same with the refresh in the background');
+  const after = await underLoad(folder, { refresh: { workShare: SERVE_WORK_SHARE } }, load);
+  await fresh.dispose();
+  return {
+    passages,
+    workShare: SERVE_WORK_SHARE,
+    without: before.results[0]!,
+    withRefresh: after.results[0]!,
+    embedded: after.rows - before.rows,
+  };
+}
+
+function print(stores: readonly StoreResult[], ingest: IngestRates, refresh: RefreshResult): void {
+  const ms = (value: number) => value.toFixed(1);
+  console.log('\nExact search, milliseconds (ratio to the bare products)\n');
+  console.log(
+    table([
+      ['passages', 'queries', 'embedding', 'bare products', 'index', 'whole search'],
+      ...stores.flatMap(({ passages, exact }) =>
+        exact.map((of) => [
+          String(passages),
+          String(of.queries),
+          ms(of.encodeMs),
+          ms(of.bareMs),
+          `${ms(of.indexMs)} (${(of.indexMs / of.bareMs).toFixed(2)})`,
+          `${ms(of.searchMs)} (${(of.searchMs / of.bareMs).toFixed(2)})`,
+        ]),
+      ),
+    ]),
+  );
+  console.log('\nServer under load, latencies in milliseconds\n');
+  console.log(
+    table([
+      ['passages', 'search', 'connections', 'queries/s', 'p50', 'p95', 'p99'],
+      ...stores.flatMap(({ passages, load }) =>
+        load.map((of) => [
+          String(passages),
+          of.search,
+          String(of.connections),
+          of.queriesPerSecond.toFixed(0),
+          ms(of.p50),
+          ms(of.p95),
+          ms(of.p99),
+        ]),
+      ),
+    ]),
+  );
+  console.log('\nIndexing and upserts\n');
+  console.log(
+    table([
+      ['passages', 'indexed/s', 'approximate index', 'upsert of 10', 'until found', 'loading all vectors'],
+      ...stores.map(({ passages, built, upsert }) => [
+        String(passages),
+        built.passagesPerSecond.toFixed(0),
+        `${built.approximateSeconds.toFixed(1)} s`,
+        `${ms(upsert.storeMs)} ms`,
+        `${ms(upsert.followMs)} ms`,
+        `${ms(upsert.loadMs)} ms`,
+      ]),
+    ]),
+  );
+  const { without, withRefresh, workShare, embedded } = refresh;
+  const cost = 1 - withRefresh.queriesPerSecond / without.queriesPerSecond;
+  console.log(
+    `\nStoring ${ingest.rows} rows: ${ingest.store.toFixed(0)} a second, LanceDB's own add ${ingest.lance.toFixed(0)} ` +
+      `(${(ingest.store / ingest.lance).toFixed(2)})`,
+  );
+  console.log(
+    `Refresh in a migration of ${refresh.passages} passages: ${withRefresh.queriesPerSecond.toFixed(0)} queries/s, ` +
+      `${without.queriesPerSecond.toFixed(0)} without; cost ${(100 * cost).toFixed(0)} %, budget ${100 * workShare} %; ` +
+      `${embedded} passages embedded`,
+  );
+}
+
+const retriever = options.model === undefined ? makeEncoder('static') : await loadRetriever(options.model);
+const machine = {
+  processor: cpus()[0]?.model.trim(),
+  threads: defaultThreads(),
+  node: process.version,
+  load: loadavg()[0],
+};
+console.log(
+  `${machine.processor}, ${machine.threads} threads, Node ${machine.node}, load ${machine.load?.toFixed(1)}`,
+);
+const stores: StoreResult[] = [];
+let refresh: RefreshResult | undefined;
+const sizes = numbers(options.passages);
+for (const passages of sizes) {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-serve-'));
+  report(`store of ${passages} passages`);
+  stores.push(await measure(folder, retriever, passages));
+  if (passages === Math.min(...sizes)) refresh = await measureRefresh(folder, passages);
+  rmSync(folder, { recursive: true });
+}
+report('storing rows beside LanceDB');
+const ingest = await measureIngest(retriever, Math.min(50_000, ...sizes.map((size) => 2 * size)), 3);
+print(stores, ingest, refresh!);
+writeFileSync(options.out, `${JSON.stringify({ ...machine, stores, ingest, refresh }, null, 1)}\n`);
+report(`written to ${options.out}`);
+child.disconnect();
+await retriever.dispose();

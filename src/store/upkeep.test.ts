@@ -20,7 +20,7 @@ const table = (numbers: Partial<typeof FEW>) => {
 
 describe('upkeep of a table', () => {
   it.each([
-    ['a small table', { rows: 9000 }],
+    ['a small table', { rows: 900 }],
     ['many small files', { files: 60 }],
     ['many removed rows', { removed: 10_000 }],
     ['many rows without index', { unindexed: 5000 }],

@@ -1,7 +1,7 @@
 import type { Table } from '@lancedb/lancedb';
 
 /** Rows up to which a table is so small that upkeep costs little. */
-const SMALL_ROWS = 10_000;
+const SMALL_ROWS = 1000;
 /** Files of rows from which on reading them apart costs more than merging them. */
 const MOST_FRAGMENTS = 48;
 /** Versions from which on listing them takes time. */
