@@ -27,7 +27,7 @@ export const upCommand = defineCommand({
     },
     model: { type: 'text', value: 'model', help: `${MODEL_HELP} (default: trained on the documents)` },
     ...DOCUMENT_OPTIONS,
-    ...pickOptions(serveCommand.options, 'port', 'host', 'threads'),
+    ...pickOptions(serveCommand.options, 'port', 'host', 'threads', 'rerank', 'rerankDepth'),
     ...ANSWER_OPTIONS,
     index: { type: 'switch', negative: true, help: 'serve the store as it is' },
   },
@@ -54,7 +54,9 @@ export const upCommand = defineCommand({
         exitCode: 1,
       };
     }
+    const { rerank, rerankDepth: depth } = options;
     const server = await serveStore(folder, {
+      rerank: rerank === undefined ? undefined : { model: rerank, depth },
       port,
       host,
       threads,

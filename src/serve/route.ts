@@ -11,6 +11,8 @@ export interface Backend {
   readonly writer: StoreThread | undefined;
   /** Language model that answers questions; undefined if there is none. */
   readonly answerer: Answerer | undefined;
+  /** Name of the cross-encoder that reranks; undefined if there is none. */
+  readonly reranker: string | undefined;
   /** Aborted when the server closes, which ends answers that are being written. */
   readonly closing: AbortSignal;
   /** Metrics of the server. */

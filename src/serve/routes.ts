@@ -123,7 +123,11 @@ export function makeRoutes(backend: Backend): readonly Route[] {
       path: '/status',
       summary: 'Describe the store: passages, spaces, ages, progress of a migration.',
       async run() {
-        const server = { readOnly: writer === undefined, answers: answerer?.name ?? null };
+        const server = {
+          readOnly: writer === undefined,
+          answers: answerer?.name ?? null,
+          reranker: backend.reranker ?? null,
+        };
         const status = await reader.call('status', {});
         const refresh = status.refresh && { ...status.refresh, ...writer?.refresh };
         return { ...status, refresh, server };

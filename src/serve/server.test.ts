@@ -76,6 +76,8 @@ describe('a server', () => {
     const results = json.results as { id: string; score: number; rank: number }[];
     expect(results.map(({ id }) => id)).toEqual(ranked.map(({ document }) => plain[document]!.id));
     expect(results.map(({ rank }) => rank)).toEqual([1, 2, 3]);
+    const described = (await send('GET', '/status')).json.server;
+    expect(described).toEqual({ readOnly: false, answers: null, reranker: CROSS_ENCODER });
     for (const [i, { score }] of ranked.entries()) expect(results[i]!.score).toBeCloseTo(score, 5);
   });
 

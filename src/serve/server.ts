@@ -96,7 +96,14 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
   const metrics = new Metrics();
   const closing = new AbortController();
   const app = makeApp(
-    { reader, writer, answerer: options.answerer, closing: closing.signal, metrics },
+    {
+      reader,
+      writer,
+      answerer: options.answerer,
+      reranker: options.rerank?.model,
+      closing: closing.signal,
+      metrics,
+    },
     {
       token,
       maxBodyBytes: options.maxBodyBytes ?? 4 << 20,
