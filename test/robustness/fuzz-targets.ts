@@ -17,6 +17,10 @@ import { readQrels } from '../../src/data/qrels.ts';
 import { loadTexts } from '../../src/data/texts.ts';
 import { unzip } from '../../src/data/unzip.ts';
 import { readRunFile, writeRunFile } from '../../src/eval/run-file.ts';
+import { EXCHANGE_FORMATS } from '../../src/exchange/exchange-row.ts';
+import { exportVectors } from '../../src/exchange/export-vectors.ts';
+import { readRows } from '../../src/exchange/read-rows.ts';
+import { NPY_FILES } from '../../src/exchange/write-rows.ts';
 import { readNpy, writeNpy } from '../../src/io/npy.ts';
 import { readSafetensors } from '../../src/io/safetensors.ts';
 import { loadRetriever, saveRetriever } from '../../src/models/folder/model-folder.ts';
@@ -260,6 +264,35 @@ async function addRuns(add: Add): Promise<void> {
   });
   await writeNpy(join(arrays, 'f16.npy'), hostTensor('f16', [3, 2], new Uint16Array(6)));
   await writeNpy(join(arrays, 'i32.npy'), hostTensor('i32', [5], new Int32Array(5)));
+
+  const exchanged = {
+    jsonl: ['v.jsonl'],
+    parquet: ['v.parquet'],
+    npy: Object.values(NPY_FILES).map((name) => `v/${name}`),
+  };
+  for (const format of EXCHANGE_FORMATS) {
+    const path = format === 'npy' ? 'v' : `v.${format}`;
+    const folder = empty(`exchanged vectors (${format})`, exchanged[format], async (copy) => {
+      for await (const _ of readRows(join(copy, path), format));
+    });
+    const row = {
+      title: 'T',
+      text: 'x',
+      metadata: { a: 1 },
+      space: 'ab',
+      step: 1,
+      time: 5,
+      corrected: false,
+    };
+    const source = {
+      space: { id: 'ab', dimension: 3, model: 'm' },
+      total: 3,
+      async *rows() {
+        yield [0, 1, 2].map((i) => ({ ...row, id: `p${i}`, vector: Float32Array.of(i, 0.5, -1) }));
+      },
+    };
+    await exportVectors(source, join(folder, path), { format });
+  }
 
   for (const kind of ['ridge', 'mean-shift'] as const) {
     const folder = empty(
