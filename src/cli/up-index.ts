@@ -49,7 +49,7 @@ export async function indexSource(
     onNote: (note) => io.log(`note: ${note}`),
   });
   const isMirror = await claimSource(store, source);
-  const training = join(options.store, 'training');
+  const training = join(store.place.scratch, 'training');
   const retriever = await encoderFor(store, source, options, { training, io, compute });
   const seen = new SeenPassages();
   const counts = await indexPassages(store, retriever, seen.watch(documents), {

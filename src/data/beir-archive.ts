@@ -1,6 +1,5 @@
 import { createWriteStream, existsSync } from 'node:fs';
 import { rm, stat, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -9,6 +8,7 @@ import { HubUnreachable } from '../hub/hub-error.ts';
 import { patientFetch } from '../hub/patient-fetch.ts';
 import { steadyBytes } from '../hub/steady-bytes.ts';
 import { waitLimits } from '../hub/wait-limits.ts';
+import { cacheFolder } from '../util/cache-folder.ts';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { fileError, readJson, recoverFolder, writeFolderAtomic } from '../util/files.ts';
 import { isObject } from '../util/json-objects.ts';
@@ -91,11 +91,6 @@ async function isWhole(folder: string): Promise<boolean> {
   );
   return Object.values(contents).every((size, i) => size === sizes[i]);
 }
-
-const cacheFolder = (): string => {
-  const { UNDRIFT_CACHE, XDG_CACHE_HOME } = process.env;
-  return UNDRIFT_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'undrift');
-};
 
 /** Observers of a download: `onBytes` gets the bytes done and in total, `onWait` is called while none arrive. */
 interface Observers {

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import type { Corrector } from '../correctors/corrector.ts';
 import { describeCorrector, saveCorrector } from '../correctors/corrector-folder.ts';
 import { joinTitle } from '../data/corpus.ts';
@@ -103,7 +102,8 @@ async function saveBridge(
 ): Promise<StoredBridge> {
   const { kind, sample, heldOutError } = chosen;
   const bridge: StoredBridge = { from: from.id, to: to.id, kind, sample, heldOutError };
-  await saveCorrector(bridgeFolder(store, bridge), corrector, describeCorrector(chosen, from, to));
+  const description = describeCorrector(chosen, from, to);
+  await store.files.save(bridgeFolder(bridge), (path) => saveCorrector(path, corrector, description));
   return bridge;
 }
 
@@ -130,7 +130,7 @@ export async function cutOver(store: Store): Promise<void> {
     { from, to },
     { from: to, to: from },
   ]) {
-    await rm(bridgeFolder(store, ends), { recursive: true, force: true });
+    await store.files.remove(bridgeFolder(ends));
   }
 }
 

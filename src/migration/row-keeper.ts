@@ -132,7 +132,7 @@ async function distancesMoved(
       for (const pid of await table.having(left)) distances.set(pid, bridge.heldOutError);
       continue;
     }
-    const { corrector } = await loadCorrector(bridgeFolder(store, bridge), { compute });
+    const { corrector } = await loadCorrector(await store.files.open(bridgeFolder(bridge)), { compute });
     const D = table.dimension;
     for await (const { pids: found, vectors } of table.read(left)) {
       const rows = hostTensor('f32', [found.length, D], vectors as Float32Array<ArrayBuffer>);

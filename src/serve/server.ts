@@ -1,10 +1,9 @@
 import { statSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import type { RefreshOptions } from '../migration/lazy-refresh.ts';
-import { HEAD, Store } from '../store/store.ts';
+import { Store } from '../store/store.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import type { Answerer } from './answer/answerer.ts';
 import { makeApp } from './app.ts';
@@ -66,6 +65,8 @@ const SLOW_CHECK_MS = 1000;
 const CLOSE_MS = 30_000;
 /** Time between two looks for commits of other processes, in milliseconds. */
 const WATCH_MS = 1000;
+/** Time between two questions for the head of a store in an object store, in milliseconds. */
+const ASK_MS = 5000;
 
 /**
  * Serves a store over HTTP: search, embedding, changes, status, and a page. Models and vectors are in threads of their own, so that
@@ -127,7 +128,7 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
     throw error;
   }
   const { port: bound } = server.address() as AddressInfo;
-  const watching = watchHead(store.folder, reader, writer);
+  const watching = watchHead(store.place.headPath, reader, writer);
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     async close() {
@@ -167,17 +168,28 @@ function checkToken(host: string, token: string | undefined): void {
   });
 }
 
-/** Lets the threads read what others commit. */
-function watchHead(folder: string, reader: StoreThread, writer: StoreThread | undefined): NodeJS.Timeout {
-  const head = join(folder, HEAD);
+/**
+ * Lets the threads read what others commit.
+ *
+ * @param head  file of the head; undefined for a store without one, which is asked less often
+ */
+function watchHead(
+  head: string | undefined,
+  reader: StoreThread,
+  writer: StoreThread | undefined,
+): NodeJS.Timeout {
+  const reload = () => {
+    reader.call('reload', {}).catch(() => {});
+    writer?.call('look', {}).catch(() => {});
+  };
+  if (head === undefined) return setInterval(reload, ASK_MS).unref();
   let last = statSync(head).mtimeMs;
   const look = () => {
     // A store that is removed while it is served is reported by the next search.
     const { mtimeMs = last } = statSync(head, { throwIfNoEntry: false }) ?? {};
     if (mtimeMs === last) return;
     last = mtimeMs;
-    reader.call('reload', {}).catch(() => {});
-    writer?.call('look', {}).catch(() => {});
+    reload();
   };
   return setInterval(look, WATCH_MS).unref();
 }

@@ -1,6 +1,3 @@
-import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DataError, UsageError } from '../util/errors.ts';
@@ -32,7 +29,7 @@ const CHARACTERS = 300;
 /** Difference up to which a vector is reproduced. Other numbers of threads give about 1e-7. */
 const TOLERANCE = 1e-4;
 
-const fileOf = (store: Store, space: string): string => join(store.folder, 'canaries', `${space}.json`);
+const fileOf = (space: string): string => `canaries/${space}.json`;
 
 /** Chooses canary texts among passages: evenly spaced ones, the beginning of each. */
 export function chooseCanaries(texts: readonly string[]): string[] {
@@ -65,7 +62,8 @@ export async function writeCanaries(
     vectors[side] = Buffer.from(buffer, byteOffset, byteLength).toString('base64');
   }
   const json = { undriftCanaries: FORMAT, dimension: retriever.dimension, texts, vectors };
-  await writeFileAtomic(fileOf(store, space), `${JSON.stringify(json, null, 2)}\n`);
+  const text = `${JSON.stringify(json, null, 2)}\n`;
+  await store.files.save(fileOf(space), (path) => writeFileAtomic(path, text));
 }
 
 /**
@@ -74,8 +72,8 @@ export async function writeCanaries(
  * @throws DataError if the file is damaged
  */
 export async function readCanaries(store: Store, space: string): Promise<Canaries | undefined> {
-  const file = fileOf(store, space);
-  if (!existsSync(file)) return undefined;
+  if (!(await store.files.has(fileOf(space)))) return undefined;
+  const file = await store.files.open(fileOf(space));
   const json = await readJson(file);
   const damaged = (): never => {
     throw new DataError('not canary texts with their vectors', {
@@ -123,7 +121,7 @@ export async function checkCanaries(
     `the model does not reproduce the vectors of the space ${space}: the canary text ${JSON.stringify(text.slice(0, 40))}, ` +
       `embedded as ${side}, differs by ${difference.toPrecision(2)} (at most ${TOLERANCE} is allowed)`,
     {
-      file: fileOf(store, space),
+      file: await store.files.open(fileOf(space)),
       help:
         'another runtime or device computes other vectors: use the one that indexed the store, or index the documents anew; ' +
         'if the vectors are right all the same, delete this file',
@@ -146,7 +144,7 @@ export async function ensureCanaries(
   retriever: Retriever,
   { texts, compute }: { texts: readonly string[]; compute: ComputeOptions },
 ): Promise<void> {
-  const name = fileOf(store, space);
+  const name = `${store.folder} ${space}`;
   if (checked.get(retriever)?.has(name)) return;
   if (!(await checkCanaries(store, space, retriever, compute))) {
     const chosen = chooseCanaries(texts);
@@ -158,7 +156,7 @@ export async function ensureCanaries(
 
 /** Removes the canary texts of a space that is no longer part of the store. */
 export async function removeCanaries(store: Store, space: string): Promise<void> {
-  await rm(fileOf(store, space), { force: true });
+  await store.files.remove(fileOf(space));
 }
 
 /** Computes the largest difference of a component for each row, in units of the stored row's length. NaN counts as infinite. */

@@ -54,7 +54,7 @@ export class QueryAdapter {
   /** Loads the model and the corrector. */
   static async load(store: Store, bridge: StoredBridge, compute: ComputeOptions): Promise<QueryAdapter> {
     const wanted = { fromSpace: bridge.from, toSpace: bridge.to, compute };
-    const { corrector } = await loadCorrector(bridgeFolder(store, bridge), wanted);
+    const { corrector } = await loadCorrector(await store.files.open(bridgeFolder(bridge)), wanted);
     try {
       return new QueryAdapter(
         bridge,

@@ -36,7 +36,7 @@ export interface RefreshRecord {
 }
 
 const FORMAT = 1;
-const pathOf = (store: Store): string => join(store.folder, 'refresh.json');
+const pathOf = (store: Store): string => join(store.place.scratch, 'refresh.json');
 
 /**
  * Reads the queue of a store for a space. Counts only decide which passages are embedded first. A file that is missing, damaged or

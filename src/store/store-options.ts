@@ -2,7 +2,12 @@ import type { OptionTable } from '../util/option-table.ts';
 
 /** Option that names a store. */
 export const STORE_OPTION = {
-  store: { type: 'text', value: 'folder', nonEmpty: true, help: 'folder of the store' },
+  store: {
+    type: 'text',
+    value: 'folder',
+    nonEmpty: true,
+    help: 'folder of the store, or its address in an object store, such as s3://bucket/prefix',
+  },
 } as const satisfies OptionTable;
 
 /** Options of a search in a store. */

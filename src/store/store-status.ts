@@ -1,5 +1,3 @@
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { ApproximateKind } from './embedding-table.ts';
 import { type RefreshRate, readRefresh } from './refresh-file.ts';
 import { type Staleness, staleness } from './staleness.ts';
@@ -85,7 +83,7 @@ export async function storeStatus(store: Store): Promise<StoreStatus> {
   const ages = await staleness(snapshot);
   return {
     passages: total,
-    bytes: await folderBytes(store.folder),
+    bytes: await store.place.bytes(),
     spaces,
     staleness: ages,
     migration: migrationProgress(snapshot, spaces),
@@ -109,15 +107,4 @@ async function refreshProgress(store: Store, { stale }: Staleness): Promise<Refr
     rate,
     secondsLeft: stale === 0 ? 0 : rate && stale / rate.passagesPerSecond,
   };
-}
-
-async function folderBytes(folder: string): Promise<number> {
-  let bytes = 0;
-  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    // A writer may remove files meanwhile.
-    const { size } = await stat(join(entry.parentPath, entry.name)).catch(() => ({ size: 0 }));
-    bytes += size;
-  }
-  return bytes;
 }

@@ -1,26 +1,15 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import type { Connection, Table } from '@lancedb/lancedb';
+import type { Table } from '@lancedb/lancedb';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
-import { fileError } from '../util/file-error.ts';
-import { isLocked, type LockTarget, lockInside, type TakenLock, takeLock } from '../util/lock.ts';
 import { embeddingSchema, passageSchema } from './columns.ts';
-import { DurableFolder } from './durable-folder.ts';
 import { EmbeddingTable } from './embedding-table.ts';
 import { type Lance, loadLance } from './lance.ts';
+import { openPlace } from './open-place.ts';
 import { PassageTable } from './passage-table.ts';
-import { type HeadFile, headFile, type StoredSpace, type StoredTerms, type StoreHead } from './store-head.ts';
+import type { StoredSpace, StoredTerms, StoreHead } from './store-head.ts';
+import { PASSAGES, type StoreFiles, type StorePlace, type WriterLock } from './store-place.ts';
 
-/** File of the head of a store. */
-export const HEAD = 'store.json';
-const PASSAGES = 'passages';
-/** Files that a process leaves in a new store when it is killed before the head is written. */
-const OWN_LEFTOVERS = /^(\.lock|passages\.lance|.*\.tmp)$/;
-/** Longest wait for the commit of another process, in milliseconds. */
-const WAIT_MS = 30_000;
 /** Time for which compaction keeps versions that are no longer current, for processes that still read them. */
 const KEEP_MS = 10 * 60_000;
 
@@ -55,70 +44,66 @@ export interface StoreDraft extends StoreSnapshot {
 }
 
 /**
- * Passages and their embeddings in a folder.
+ * Passages and their embeddings in a folder, or under an address of an object store.
  *
  * A store has one table of passages and one table of embeddings for each embedding space, so that vectors of two encoders are
- * never mixed. The tables are LanceDB's; their committed versions stand in the head, `store.json`. A commit syncs all files to the
- * disk before it replaces the head. After a kill or a loss of power, the store is what the head says.
+ * never mixed. The tables are LanceDB's; their committed versions stand in the head, which a commit replaces when the tables are
+ * written and durable. After a kill or a loss of power, the store is what the head says. `StorePlace` says how this is done in a
+ * folder and in an object store.
  *
  * Commits of several processes follow each other. Any number of processes read meanwhile.
  */
 export class Store {
-  /** Absolute path of the folder. */
+  /** Absolute path of the folder, or address of an object store. */
   readonly folder: string;
+  /** Place of the tables and of the head. */
+  readonly place: StorePlace;
   private readonly lance: Lance;
-  private readonly connection: Connection;
-  private readonly file: HeadFile;
   private readonly onNote: (note: string) => void;
   private readonly tables = new Map<string, Table>();
-  private readonly folders = new Map<string, DurableFolder>();
+  /** Right to change the store, during a commit. */
+  private lock: WriterLock | undefined;
   private current: StoreHead;
   private reading: Promise<StoreSnapshot> | undefined;
   /** Commit that is running; others wait for it. */
   private writing: Promise<unknown> = Promise.resolve();
 
   private constructor(
-    folder: string,
-    parts: { lance: Lance; connection: Connection; file: HeadFile; head: StoreHead },
+    place: StorePlace,
+    parts: { lance: Lance; head: StoreHead },
     onNote: (note: string) => void,
   ) {
-    this.folder = folder;
+    this.folder = place.address;
+    this.place = place;
     this.lance = parts.lance;
-    this.connection = parts.connection;
-    this.file = parts.file;
     this.current = parts.head;
     this.onNote = onNote;
   }
 
   /**
-   * Opens the store in a folder.
+   * Opens a store.
    *
+   * @param location  folder, or address of an object store, such as `s3://bucket/prefix`
    * @throws UsageError if there is no store, or the folder holds something else
    * @throws DataError if the head is damaged or of a later version of Undrift
    * @throws UndriftError if LanceDB is not installed
    */
   static async open(location: string, { create, onNote = () => {} }: StoreOptions = {}): Promise<Store> {
     const lance = await loadLance();
-    const folder = resolve(location);
-    const file = headFile(join(folder, HEAD));
-    let head = await file.read();
+    const place = await openPlace(lance, location);
+    let head = await place.head.read();
     if (!head && !create) {
       throw new UsageError(`${location} is not a store`, {
         help: `make one: undrift index --model MODEL --data DATA --store ${location}`,
       });
     }
-    // LanceDB takes an address that begins with "db" for one of its cloud, so that the path must be absolute.
-    const connection = await lance.lancedb.connect(folder, { readConsistencyInterval: 0 });
-    if (!head) {
-      if (existsSync(folder) && (await readdir(folder)).some((name) => !OWN_LEFTOVERS.test(name))) {
-        throw new UsageError(`${location} is not a store, and not empty`, {
-          help: 'name an empty folder, or one that does not exist',
-        });
-      }
-      head = await createTables(lance, connection, folder, create!);
-      await file.write(head);
-    }
-    return new Store(folder, { lance, connection, file, head }, onNote);
+    head ??= await place.make(() => createTables(lance, place, create!));
+    return new Store(place, { lance, head }, onNote);
+  }
+
+  /** Folders of models and correctors. */
+  get files(): StoreFiles {
+    return this.place.files;
   }
 
   /** State after the last commit. */
@@ -146,7 +131,7 @@ export class Store {
 
   /** Reads the head again, so that `snapshot` returns what another process has committed. */
   async reload(): Promise<void> {
-    const head = await this.file.read();
+    const head = await this.place.head.read();
     if (!head) throw new UndriftError(`the store ${this.folder} has been removed`);
     if (JSON.stringify(head) === JSON.stringify(this.current)) return;
     this.current = head;
@@ -171,6 +156,7 @@ export class Store {
       await passages.optimize(await this.unneededBefore(PASSAGES));
       for (const { id } of head.spaces)
         await embeddings(id).optimize(await this.unneededBefore(tableName(id)));
+      await this.place.tidy(new Date(Date.now() - KEEP_MS));
     });
   }
 
@@ -178,18 +164,20 @@ export class Store {
   async close(): Promise<void> {
     await this.writing;
     for (const table of this.tables.values()) table.close();
-    this.connection.close();
+    this.place.close();
   }
 
   /** Works while no other process changes the store, on its newest head. */
   private async locked<T>(work: () => Promise<T>): Promise<T> {
-    const lock = await takeInTime(lockInside(this.folder));
+    const lock = await this.place.lock();
+    this.lock = lock;
     try {
       await this.reload();
       // Every time: another process may have been killed in the middle of a commit.
       await this.rollBack();
       return await work();
     } finally {
+      this.lock = undefined;
       await lock.release();
     }
   }
@@ -212,7 +200,8 @@ export class Store {
         if (known) return known;
         const name = tableName(space.id);
         const schema = embeddingSchema(lance, space.dimension);
-        this.tables.set(name, await this.connection.createEmptyTable(name, schema, { mode: 'overwrite' }));
+        const { connection } = this.place;
+        this.tables.set(name, await connection.createEmptyTable(name, schema, { mode: 'overwrite' }));
         const table = new EmbeddingTable(lance, await this.writable(name), space.dimension);
         tables.set(space.id, table);
         spaces = [...spaces, space];
@@ -233,10 +222,10 @@ export class Store {
     for (const name of [PASSAGES, ...spaces.map(({ id }) => tableName(id))]) {
       const table = await this.writable(name);
       versions[name] = await table.version();
-      if (versions[name] !== this.current.versions[name]) await this.durable(name).sync();
+      if (versions[name] !== this.current.versions[name]) await this.place.sync(name);
     }
     const head = { ...fields, versions, nextPassage, spaces };
-    await this.file.write(head);
+    await this.place.head.write(head);
     this.current = head;
     // Only now: until the head is written, the space is part of the store. A kill before this leaves files that no head names.
     for (const name of dropped) await this.drop(name);
@@ -266,7 +255,7 @@ export class Store {
   /** Sets the uncommitted versions of a table aside, and returns their number. */
   private async setAside(name: string): Promise<number> {
     const committed = this.current.versions[name]!;
-    const removed = await this.durable(name).rollBack(committed, join(this.folder, 'quarantine', name));
+    const removed = await this.place.rollBack(name, committed);
     if (removed.length > 0) {
       const list = removed.join(', ');
       this.onNote(`table ${name}: version ${list}, which a writer did not finish, is set aside`);
@@ -277,11 +266,12 @@ export class Store {
   private async drop(name: string): Promise<void> {
     this.tables.get(name)?.close();
     this.tables.delete(name);
-    this.folders.delete(name);
-    await this.connection.dropTable(name);
+    this.place.forget(name);
+    await this.place.connection.dropTable(name);
   }
 
   private async writable(name: string): Promise<Table> {
+    this.lock?.check();
     const open = this.tables.get(name) ?? (await this.openTable(name));
     this.tables.set(name, open);
     return open;
@@ -290,21 +280,15 @@ export class Store {
   /** Opens a table; if its newest version cannot be read, sets aside what is not committed and tries again. */
   private async openTable(name: string): Promise<Table> {
     try {
-      return await this.connection.openTable(name);
+      return await this.place.connection.openTable(name);
     } catch (cause) {
-      if ((await this.setAside(name)) > 0) return await this.connection.openTable(name);
+      if ((await this.setAside(name)) > 0) return await this.place.connection.openTable(name);
       throw new DataError('the table cannot be read', {
-        file: join(this.folder, `${name}.lance`),
-        help: 'restore the folder from a copy, or index the documents again into a new store',
+        file: `${this.folder}/${name}.lance`,
+        help: 'restore it from a copy, or index the documents again into a new store',
         cause,
       });
     }
-  }
-
-  private durable(name: string): DurableFolder {
-    const known = this.folders.get(name) ?? new DurableFolder(join(this.folder, `${name}.lance`));
-    this.folders.set(name, known);
-    return known;
   }
 
   private async openSnapshot(head: StoreHead): Promise<StoreSnapshot> {
@@ -326,18 +310,6 @@ export class Store {
   }
 }
 
-/** Takes a lock; waits while another process has it. */
-async function takeInTime(target: LockTarget): Promise<TakenLock> {
-  for (const startMs = performance.now(); ; ) {
-    try {
-      return await takeLock(target);
-    } catch (error) {
-      if (performance.now() - startMs > WAIT_MS || !(await isLocked(target))) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}
-
 /** Describes the embedding space of a retriever. */
 export const spaceOf = (retriever: Retriever, model: string): StoredSpace => ({
   id: embeddingSpaceId(retriever),
@@ -349,21 +321,12 @@ export const spaceOf = (retriever: Retriever, model: string): StoredSpace => ({
 
 const tableName = (space: string): string => `vectors-${space}`;
 
-async function createTables(
-  lance: Lance,
-  connection: Connection,
-  folder: string,
-  terms: StoredTerms,
-): Promise<StoreHead> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(error, folder, 'create');
-  }
-  const passages = await connection.createEmptyTable(PASSAGES, passageSchema(lance), { mode: 'overwrite' });
+async function createTables(lance: Lance, place: StorePlace, terms: StoredTerms): Promise<StoreHead> {
+  const schema = passageSchema(lance);
+  const passages = await place.connection.createEmptyTable(PASSAGES, schema, { mode: 'overwrite' });
   const version = await passages.version();
   passages.close();
-  await new DurableFolder(join(folder, `${PASSAGES}.lance`)).sync();
+  await place.sync(PASSAGES);
   return {
     versions: { [PASSAGES]: version },
     nextPassage: 0,

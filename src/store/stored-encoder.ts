@@ -1,6 +1,3 @@
-import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { loadRetriever, saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -9,18 +6,19 @@ import { DataError } from '../util/errors.ts';
 import { checkCanaries, removeCanaries } from './canaries.ts';
 import type { Store } from './store.ts';
 
-/** Folder of the model that made the vectors of a space. */
-export const encoderFolder = (store: Store, space: string): string => join(store.folder, 'encoders', space);
+/** Folder of the store with the model that made the vectors of a space. */
+const encoderFolder = (space: string): string => `encoders/${space}`;
 
 /** Saves a model in a store, so that queries can be embedded without the folder that it came from. */
 export async function saveEncoder(store: Store, retriever: Retriever, space: string): Promise<void> {
-  const folder = encoderFolder(store, space);
-  if (!existsSync(join(folder, 'undrift.json'))) await saveRetriever(folder, retriever, { onnx: false });
+  const folder = encoderFolder(space);
+  if (await store.files.has(folder)) return;
+  await store.files.save(folder, (path) => saveRetriever(path, retriever, { onnx: false }));
 }
 
 /** Removes the model of a space that is no longer part of the store. */
 export async function removeEncoder(store: Store, space: string): Promise<void> {
-  await rm(encoderFolder(store, space), { recursive: true, force: true });
+  await store.files.remove(encoderFolder(space));
   await removeCanaries(store, space);
 }
 
@@ -34,7 +32,7 @@ export async function loadEncoder(
   space: string,
   compute: ComputeOptions = {},
 ): Promise<Retriever> {
-  const folder = encoderFolder(store, space);
+  const folder = await store.files.open(encoderFolder(space));
   const retriever = await loadRetriever(folder);
   const found = embeddingSpaceId(retriever);
   if (found === space) {

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Corrector } from '../correctors/corrector.ts';
 import { loadCorrector } from '../correctors/corrector-folder.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
@@ -48,9 +47,9 @@ export interface VectorSource {
 /** Tells whether a passage is wanted, by its number and whether its vector is a moved one. */
 export type RowFilter = (pid: number, isMoved: boolean) => boolean;
 
-/** Folder of the corrector between two spaces. */
-export const bridgeFolder = (store: Store, { from, to }: Pick<StoredBridge, 'from' | 'to'>): string =>
-  join(store.folder, 'correctors', `${from}-${to}`);
+/** Folder of the store with the corrector between two spaces. */
+export const bridgeFolder = ({ from, to }: Pick<StoredBridge, 'from' | 'to'>): string =>
+  `correctors/${from}-${to}`;
 
 /** Correctors into a space, the latest first: its vectors are the nearest. */
 export const bridgesTo = (bridges: readonly StoredBridge[], space: string): readonly StoredBridge[] =>
@@ -81,7 +80,7 @@ export async function openVectors(
   let size = await own.count();
   for (const bridge of corrected ? bridgesTo(bridges, space) : []) {
     const table = snapshot.embeddings(bridge.from);
-    const corrector = new LazyCorrector(bridgeFolder(store, bridge), bridge, compute);
+    const corrector = new LazyCorrector(store, bridge, compute);
     correctors.push(corrector);
     parts.push(movedPart(table, `${nameOf(bridge.from)} by ${JSON.stringify(bridge)}`, corrector));
     size += await table.count();
@@ -151,9 +150,11 @@ class LazyCorrector {
   private readonly load: () => Promise<Corrector>;
   private loaded: Promise<Corrector> | undefined;
 
-  constructor(folder: string, { from, to, heldOutError }: StoredBridge, compute: ComputeOptions) {
+  constructor(store: Store, bridge: StoredBridge, compute: ComputeOptions) {
+    const { from, to, heldOutError } = bridge;
     const wanted = { fromSpace: from, toSpace: to, compute };
     this.load = async () => {
+      const folder = await store.files.open(bridgeFolder(bridge));
       const { corrector, description } = await loadCorrector(folder, wanted);
       if (description.heldOutError === heldOutError) return corrector;
       await corrector.dispose();
