@@ -147,7 +147,7 @@ export class ComparedRankers {
     const { from, to, queries: bridge } = this.migration;
     if (name !== 'movedQueries') return (texts) => this.embed(name === 'old' ? from : to, texts);
     return async (texts) => {
-      const folder = bridgeFolder(this.store, bridge!);
+      const folder = await this.store.files.open(bridgeFolder(bridge!));
       const { corrector } = await loadCorrector(folder, {
         fromSpace: to,
         toSpace: from,
