@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { DigestSet } from '../data/digest-set.ts';
 import { UsageError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -21,9 +21,11 @@ const PART = 10_000;
  * @throws UsageError if the store mirrors another source
  */
 export async function claimSource(store: Store, source: string): Promise<boolean> {
-  const file = join(store.folder, SOURCE);
+  const { files } = store;
   const own = pathOf(source);
-  const known = (await optionalJson(file))?.source;
+  const known = (await files.has(SOURCE))
+    ? (await optionalJson(await files.open(SOURCE)))?.source
+    : undefined;
   if (known === own) return true;
   if (known !== undefined) {
     throw new UsageError(`the store ${store.folder} has the documents of ${known}`, {
@@ -31,7 +33,7 @@ export async function claimSource(store: Store, source: string): Promise<boolean
     });
   }
   if ((await (await store.snapshot()).passages.count()) > 0) return false;
-  await writeFileAtomic(file, `${JSON.stringify({ source: own })}\n`);
+  await files.save(SOURCE, (path) => writeFileAtomic(path, `${JSON.stringify({ source: own })}\n`));
   return true;
 }
 
