@@ -61,8 +61,9 @@ describe('the published package', () => {
     search: { exports: 'Bm25 ExactIndex InvertedIndex TfIdf bm25Terms', native: true },
     store: {
       exports:
-        'ADAPTERS LazyRefresh Store StoreSearcher backfill buildApproximateIndex checkCanaries cutOver fuseRanks fuseScores indexPassages parseCondition ' +
-        'migrationReport planMigration readCanaries refitThreshold removePassages rollBack startMigration storeKeeper storeStatus',
+        'ADAPTERS LazyRefresh Store StoreSearcher backfill buildApproximateIndex checkCanaries cutOver fuseRanks fuseScores indexPassages ' +
+        'migrationReport parseCondition planMigration readCanaries refitThreshold removePassages rollBack startMigration storeKeeper ' +
+        'storeStatus',
       native: true,
     },
   };

@@ -75,6 +75,26 @@ describe('undrift migrate', () => {
   it('reports the former model, moved documents and queries, and their mixture without corrector', async () => {
     await index('mixed');
     await migrate('start', 'mixed', { to: at('new'), ...sample, until: '0' });
+    const { json, text } = await runCommand(statusCommand, { store: at('mixed') });
+    expect(json).toMatchObject({
+      staleness: {
+        stale: 400,
+        corrected: 400,
+        missing: 0,
+        versions: [
+          { space: fresh, step: 5 },
+          { space: old, step: 0 },
+        ],
+      },
+      migration: { from: old, to: fresh, embedded: 200 },
+      refresh: { stale: 400, queue: 0 },
+      canaries: { texts: 8, problem: null },
+    });
+    expect(text).toMatch(/ step 5: 200 passages \(33\.3 %\)\n.* step 0: 400 passages \(66\.7 %\)\n/);
+    expect(text).toMatch(
+      /400 passages moved by a corrector\nage: median .*, p90 .*, oldest .*\nage in steps: median 5,/,
+    );
+    expect(text).toMatch(/to embed: 400 passages, 0 of them found by searches; no rate was measured yet/);
     const found = await report('mixed', { sample: '300', threshold: '0.7' });
     expect(found).toMatchObject({ queries: 20, passages: 600, isComplete: false });
     expect(found.share).toBeCloseTo(200 / 600);
