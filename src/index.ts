@@ -181,6 +181,7 @@ export { type TokenInputOptions, tokenInputs } from './models/retriever/token-in
 
 /** Cross-encoders: models that score a query and a document together, to rerank what a search has found. */
 
+export { crossEncoderCheck, type NegativeCheck } from './mining/negative-check.ts';
 export type { ClassificationHead, HeadInputs } from './models/cross-encoder/classification-head.ts';
 export {
   CrossEncoder,

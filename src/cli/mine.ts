@@ -7,7 +7,6 @@ import { loadData } from '../data/load.ts';
 import { FAULT_OPTIONS, READ_OPTIONS } from '../data/load-options.ts';
 import { DEV_NAMES, type RetrievalData } from '../data/retrieval-data.ts';
 import { readRunFile } from '../eval/run-file.ts';
-import { REASONS, type Reason } from '../mining/candidate-filter.ts';
 import {
   type CandidateSource,
   denseCandidates,
@@ -16,24 +15,25 @@ import {
 } from '../mining/candidate-source.ts';
 import { checkMiningOptions, mineNegatives } from '../mining/mine-negatives.ts';
 import { keptLines, type MinableQueries, minableQueries, pairLines } from '../mining/mined-pairs.ts';
-import { MINABLE_OPTIONS, MINING_OPTIONS, PAIR_OPTIONS } from '../mining/mining-options.ts';
+import { CHECK_OPTIONS, MINABLE_OPTIONS, MINING_OPTIONS, PAIR_OPTIONS } from '../mining/mining-options.ts';
 import { MiningStatistics } from '../mining/mining-statistics.ts';
+import { crossEncoderCheck } from '../mining/negative-check.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { DocumentStore } from '../store/document-store.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
-import { BM25_OPTIONS, type TERM_OPTIONS } from '../text/bm25-options.ts';
-import { describeLexical, type LexicalRanker, ownLexicalOptions } from '../text/lexical-rankers.ts';
+import { BM25_OPTIONS } from '../text/bm25-options.ts';
+import { ownLexicalOptions } from '../text/lexical-rankers.ts';
 import { commandLine } from '../util/command-line.ts';
-import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { DataError, UsageError } from '../util/errors.ts';
 import { openFileAtomic, writeFileAtomic } from '../util/files.ts';
-import { count, formatDuration } from '../util/format.ts';
 import { lockBeside, withLock } from '../util/lock.ts';
-import { type GivenOptions, type OptionValues, optionValues } from '../util/option-table.ts';
+import { type OptionValues, optionValues } from '../util/option-table.ts';
 import { type CommandResult, defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
-import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { nothingMined, type Ranker, report } from './mine-report.ts';
+import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { computeOptions, DATA_HELP, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
 
 const { negatives, strategy: _, ...RULES } = MINING_OPTIONS;
@@ -62,6 +62,7 @@ const OPTIONS = {
   // With `all`, the number of negatives would differ between queries.
   strategy: { ...MINING_OPTIONS.strategy, choices: ['top', 'random'] },
   ...RULES,
+  ...CHECK_OPTIONS,
   ...MINABLE_OPTIONS,
   ...READ_OPTIONS,
   ...PROMPT_OPTIONS,
@@ -82,6 +83,7 @@ export const mineCommand = defineCommand({
   examples: [
     '--data data/api-docs --model bm25 --out mined.jsonl',
     '--data data/api-docs --model runs/first --rank-from 10 --relative-margin 0.05 --strategy random --out mined.jsonl',
+    '--data data/api-docs --model bm25 --check-with runs/reranker --out mined.jsonl',
     '--data data/api-docs --model first.run --negatives 1 --out mined.jsonl --json',
   ],
   async run(options, io) {
@@ -92,6 +94,8 @@ export const mineCommand = defineCommand({
     const rules = optionValues(MINING_OPTIONS, options);
     checkMiningOptions(rules);
     checkNotOfData(out, options.data);
+    if (options.checkWith === undefined && options.checkMargin !== CHECK_OPTIONS.checkMargin.default)
+      throw new UsageError('--check-margin is about --check-with, which is missing');
     return await withLock(lockBeside(out), () => mine(options, rules, io));
   },
 });
@@ -139,9 +143,15 @@ async function mineFrom(
   const statistics = new MiningStatistics(rules.negatives);
   const hash = createHash('sha256');
   const record = recordFile(out);
+  const { checkWith, checkMargin } = options;
+  const checker =
+    checkWith === undefined ? undefined : await loadCrossEncoderModel(checkWith, io, 'checkWith');
   try {
     const blocks = mineNegatives(source, queries, {
       ...rules,
+      check:
+        checker &&
+        crossEncoderCheck(checker, queries.texts, { margin: checkMargin, ...computeOptions(options) }),
       statistics,
       onProgress: showProgress(io),
     });
@@ -155,6 +165,7 @@ async function mineFrom(
       }),
     );
   } finally {
+    await checker?.dispose();
     await source.dispose();
   }
   io.finishProgress();
@@ -171,6 +182,7 @@ async function mineFrom(
     skippedQueries: queries.skipped,
     keptSplits: kept,
     rules: { ...nulls(rules), positives, dropSameId },
+    check: checkWith === undefined ? null : { model: checkWith, margin: checkMargin },
     candidates: statistics.candidates,
     removed: statistics.removed,
     kept: statistics.kept,
@@ -251,12 +263,6 @@ function nextCommand(options: OptionValues<typeof OPTIONS>, kept: readonly strin
   return `train on them: ${commandLine('train', train)}\n`;
 }
 
-/** Facts about the ranker, stored so that a file of negatives can be assigned to its model later. */
-type Ranker =
-  | ({ readonly kind: LexicalRanker } & OptionValues<typeof TERM_OPTIONS> & GivenOptions<typeof BM25_OPTIONS>)
-  | { readonly kind: 'retriever'; readonly embeddingSpace: string; readonly trainedSteps: number }
-  | { readonly kind: 'run'; readonly sha256: string };
-
 async function openRanker(
   options: OptionValues<typeof OPTIONS>,
   data: RetrievalData,
@@ -323,100 +329,3 @@ const recordFile = (out: string): string => out.replace(/\.jsonl$/, '.mining.jso
  */
 const nulls = (values: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value ?? null]));
-
-function nothingMined(statistics: MiningStatistics): UndriftError {
-  const { removed } = statistics;
-  const most = REASONS.reduce((a, b) => (removed[b] > removed[a] ? b : a));
-  return new UndriftError(
-    `none of ${statistics.candidates} candidates may be a negative; nothing is written`,
-    {
-      help:
-        statistics.candidates === 0
-          ? 'the ranker finds no document for any query'
-          : `most of them: ${LABELS[most]}; relax that`,
-    },
-  );
-}
-
-const LABELS: Readonly<Record<Reason, string>> = {
-  positive: 'known positives',
-  duplicate: 'copies of a positive',
-  sameId: 'the query itself',
-  empty: 'empty documents',
-  rank: 'better than --rank-from',
-  maxScore: 'above --max-score',
-  minScore: 'below --min-score',
-  absoluteMargin: 'within --absolute-margin',
-  relativeMargin: 'within --relative-margin',
-  repeated: 'copies of another candidate',
-};
-
-function report(found: {
-  out: string;
-  model: string;
-  ranker: Ranker;
-  data: string;
-  split: string;
-  skippedQueries: number;
-  seconds: number;
-  statistics: MiningStatistics;
-  keptSplits: readonly string[];
-  next: string;
-}): string {
-  const { out, model, ranker, data, split, skippedQueries, seconds, statistics, keptSplits, next } = found;
-  const { candidates, removed, kept, negatives, queries, short, wanted, shortCounts } = statistics;
-  const lines: [string, number][] = [
-    ['candidates', candidates],
-    ...REASONS.filter((reason) => removed[reason] > 0).map((reason): [string, number] => [
-      `  ${LABELS[reason]}`,
-      -removed[reason],
-    ]),
-    ['left', kept],
-    ['taken', negatives],
-  ];
-  const label = Math.max(...lines.map(([name]) => name.length));
-  const counts = lines.map(([, rows]) => count(rows).replace('-', '−'));
-  const width = Math.max(...counts.map((text) => text.length));
-  const table = lines
-    .map(([name, rows], i) => {
-      const share = `${((100 * Math.abs(rows)) / candidates).toFixed(1)} %`;
-      return `${name.padEnd(label)}  ${counts[i]!.padStart(width)}  ${share.padStart(7)}\n`;
-    })
-    .join('');
-  const who =
-    ranker.kind === 'run'
-      ? `the run ${model}`
-      : ranker.kind !== 'retriever'
-        ? describeLexical(ranker.kind, ranker)
-        : `${model} (embedding space ${ranker.embeddingSpace}, ${count(ranker.trainedSteps)} steps)`;
-  const shortLines =
-    short.queries === 0
-      ? `every query has ${wanted}\n`
-      : `short: ${count(short.queries)} of ${count(queries)} queries lack ${count(short.missing)} negatives ` +
-        `(${describeCounts(shortCounts)})\n`;
-  const skipped =
-    skippedQueries > 0
-      ? `${count(skippedQueries)} queries without text, or without a positive that has one, left out\n`
-      : '';
-  return (
-    `${out}\n${count(negatives)} negatives for ${count(queries)} queries of ${data}/${split}, by ${who}, ` +
-    `${formatDuration(seconds * 1000)}\n\n` +
-    `${table}\n${shortLines}${skipped}` +
-    (keptSplits.length > 0 ? `kept as they are: ${keptSplits.join(', ')}\n` : '') +
-    next
-  );
-}
-
-/** Describes the counts: `3 have none, 1 has 2`. A long list is cut after the first few numbers. */
-function describeCounts(counts: readonly number[]): string {
-  const present = counts.flatMap((queries, chosen): [number, number][] =>
-    queries > 0 ? [[queries, chosen]] : [],
-  );
-  const shown = present
-    .slice(0, 5)
-    .map(
-      ([queries, chosen]) =>
-        `${count(queries)} ${queries === 1 ? 'has' : 'have'} ${chosen === 0 ? 'none' : chosen}`,
-    );
-  return shown.join(', ') + (present.length > shown.length ? ', …' : '');
-}

@@ -15,6 +15,17 @@ import { MATRYOSHKA_OPTIONS, type ScoreLoss } from './step/score-loss.ts';
 
 /** Options for the teacher's scores. */
 export const TEACHER_OPTIONS = {
+  /**
+   * Cross-encoder that scores each query's positives and negatives before training, in place of scores of the data: a folder, a run, or a
+   * name on the hub. Default: the data's scores.
+   */
+  teacher: {
+    type: 'text',
+    value: 'model',
+    nonEmpty: true,
+    help: "cross-encoder that scores each query's positives and negatives, in place of scores of the data",
+    group: 'Loss',
+  },
   /** `kl`: temperature of the teacher's softmax. */
   teacherTemperature: {
     type: 'number',
@@ -43,7 +54,8 @@ const OPTIONS = {
  * `margin-mse` matches the size of the teacher's margins: cosines divided by τ = 0.05 span a range of 40, dot products
  * (`--no-normalize --temperature 1`) any range. `kl` matches only the softmax of the teacher's scores. Other documents of the
  * batch are not candidates, because the teacher has not scored them. Positives and negatives without a score are left out, and so
- * are queries that keep none.
+ * are queries that keep none. `--teacher` names a cross-encoder whose logits are the scores, for data without any; it scores all
+ * positives and negatives once, before the first step.
  *
  * Cost per step: B queries, B positives and at most B N negatives, all fresh. `undrift mine` finds negatives; a teacher scores
  * them.

@@ -26,6 +26,7 @@ export interface Ranking {
  * | `maxScore`, `minScore` | scores above or below these |
  * | `absoluteMargin`, `relativeMargin` | comes too near to the positive |
  * | `repeated` | has the text of a better candidate |
+ * | `check` | is too near to the positive by the model that checks negatives |
  */
 export const REASONS = [
   'positive',
@@ -38,6 +39,7 @@ export const REASONS = [
   'absoluteMargin',
   'relativeMargin',
   'repeated',
+  'check',
 ] as const;
 /** Reason to reject a document as a negative; see {@link REASONS}. */
 export type Reason = (typeof REASONS)[number];

@@ -9,6 +9,7 @@ import { filterCandidates, type QueryFacts, type Reason, rankRange } from './can
 import type { CandidateSource } from './candidate-source.ts';
 import { MINING_OPTIONS } from './mining-options.ts';
 import { MiningStatistics } from './mining-statistics.ts';
+import type { NegativeCheck } from './negative-check.ts';
 
 /** Queries to mine negatives for, numbered as in the source. */
 export interface MiningTask {
@@ -31,6 +32,10 @@ export interface MiningTask {
 
 /** Settings of {@link mineNegatives}. */
 export interface MiningOptions extends Readonly<GivenOptions<typeof MINING_OPTIONS>> {
+  /**
+   * Check of the candidates in the order in which they are chosen, until there are enough. Default none.
+   */
+  readonly check?: NegativeCheck | undefined;
   /** Statistics to which the counts of removed documents and short queries are added. */
   readonly statistics?: MiningStatistics | undefined;
   /** Called with progress in queries, in stage `mine`. */
@@ -48,7 +53,11 @@ const BLOCK_QUERIES = 512;
 const BLOCK_RESULTS = 2 ** 22;
 
 /** Options that are no values. */
-const CALLER_OPTIONS = ['statistics', 'onProgress'] as const satisfies readonly (keyof MiningOptions)[];
+const CALLER_OPTIONS = [
+  'check',
+  'statistics',
+  'onProgress',
+] as const satisfies readonly (keyof MiningOptions)[];
 
 /**
  * Mines hard negatives: for each query, documents that a ranker puts high although they are not right
@@ -66,7 +75,7 @@ export async function* mineNegatives(
   options: MiningOptions = {},
 ): AsyncGenerator<MinedBlock> {
   const { to, ...values } = checkMiningOptions(options);
-  const { onProgress, statistics = new MiningStatistics(values.negatives) } = options;
+  const { onProgress, check, statistics = new MiningStatistics(values.negatives) } = options;
   const { empty = new Set() } = task;
   const total = source.queries;
   const blockQueries = Math.max(1, Math.min(BLOCK_QUERIES, Math.floor(BLOCK_RESULTS / to)));
@@ -79,7 +88,8 @@ export async function* mineNegatives(
       onProgress?.({ stage: 'mine', done: start + done, total, unit: 'queries' }),
     );
     const sameDocuments = copiesOf(source, task);
-    const lists = excluded.map((reasons, i) => {
+    const lists: number[][] = [];
+    for (const [i, reasons] of excluded.entries()) {
       const { rows, scores } = ranking(start + i);
       const facts: QueryFacts = {
         positives: task.positives(start + i),
@@ -87,10 +97,21 @@ export async function* mineNegatives(
         sameDocuments,
       };
       const kept = filterCandidates({ rows, scores }, facts, values, statistics.removed);
-      const chosen = choose(kept, start + i, values);
-      statistics.query({ kept: kept.length, chosen: chosen.length });
-      return chosen.map((position) => rows[position]!);
-    });
+      const order = choiceOrder(kept, start + i, values);
+      const { allowed, refused } = await firstAllowed(order, wantedOf(values), async (positions) =>
+        check
+          ? await check.allows(
+              start + i,
+              facts.positives,
+              positions.map((position) => rows[position]!),
+            )
+          : positions.map(() => true),
+      );
+      statistics.removed.check += refused;
+      statistics.query({ kept: kept.length - refused, chosen: allowed.length });
+      lists.push(allowed.sort((a, b) => a - b).map((position) => rows[position]!));
+      if (check) onProgress?.({ stage: 'check', done: start + i + 1, total, unit: 'queries' });
+    }
     yield { start, ...packed(lists) };
   }
 }
@@ -161,16 +182,42 @@ function copiesOf({ sameDocuments }: CandidateSource, { copies }: MiningTask): D
   };
 }
 
-/** Chooses among positions by the strategy, and keeps their order. */
-function choose(
+/** Orders positions as the strategy chooses them. */
+function choiceOrder(
   kept: number[],
   query: number,
   { strategy, negatives, seed }: Pick<MiningRules, 'strategy' | 'negatives' | 'seed'>,
 ): number[] {
-  if (strategy === 'all' || kept.length <= negatives) return kept;
-  if (strategy === 'top') return kept.slice(0, negatives);
-  const order = permutation(rngKey(seed, query, 'mine'), kept.length).subarray(0, negatives);
-  return Array.from(order.sort(), (i) => kept[i]!);
+  if (strategy !== 'random' || kept.length <= negatives) return kept;
+  return Array.from(permutation(rngKey(seed, query, 'mine'), kept.length), (i) => kept[i]!);
+}
+
+/** Number of positions to choose. */
+const wantedOf = ({ strategy, negatives }: Pick<MiningRules, 'strategy' | 'negatives'>): number =>
+  strategy === 'all' ? Number.POSITIVE_INFINITY : negatives;
+
+/**
+ * Takes positions in their order until enough of them are allowed.
+ *
+ * @returns  the positions that are allowed, and the number of those that were refused
+ */
+async function firstAllowed(
+  order: readonly number[],
+  wanted: number,
+  allows: (positions: readonly number[]) => Promise<readonly boolean[]>,
+): Promise<{ allowed: number[]; refused: number }> {
+  const allowed: number[] = [];
+  let refused = 0;
+  for (let at = 0; at < order.length && allowed.length < wanted; ) {
+    const next = order.slice(at, at + wanted - allowed.length);
+    const answers = await allows(next);
+    for (const [i, position] of next.entries()) {
+      if (answers[i]) allowed.push(position);
+      else refused += 1;
+    }
+    at += next.length;
+  }
+  return { allowed, refused };
 }
 
 function packed(lists: readonly (readonly number[])[]): RowLists {

@@ -90,6 +90,26 @@ export const MINING_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
+/** Options of a check of mined documents by a cross-encoder; see `crossEncoderCheck`. */
+export const CHECK_OPTIONS = {
+  /** Cross-encoder that checks each mined document: a folder, a run, or a name on the hub. Default none. */
+  checkWith: {
+    type: 'text',
+    value: 'model',
+    nonEmpty: true,
+    help: 'cross-encoder that checks each negative: one that scores above the positives minus --check-margin is left out',
+    group: 'Choice',
+  },
+  /** Drop a document whose score by the cross-encoder is above the lowest one of a positive minus this margin, ≥ 0. Default 0. */
+  checkMargin: {
+    type: 'number',
+    min: 0,
+    default: 0,
+    help: 'margin of --check-with, in the scores of the cross-encoder',
+    group: 'Choice',
+  },
+} as const satisfies OptionTable;
+
 /** Options of `pairLines`. */
 export const PAIR_OPTIONS = {
   /** Positives to write: `all` of a query (default), or only the `first`. */

@@ -60,7 +60,7 @@ export const LEDGER_NAMES: readonly LedgerName[] = [
   { name: 'queryEncodes', label: 'queries embedded' },
   { name: 'tokens', label: 'tokens' },
   { name: 'pairs', label: 'pairs scored' },
-  ...named({ training: 'to train' }, 'Pairs', 'pairs'),
+  ...named({ training: 'to train', teacher: 'by the teacher' }, 'Pairs', 'pairs'),
   { name: 'diagnosisEncodes', label: 'texts embedded for diagnosis' },
   { name: 'scoringFlops', label: 'scoring of the cache' },
   { name: 'correctionFlops', label: 'correction of the cache' },

@@ -36,6 +36,8 @@ export interface RetrieverParts {
   readonly tokens: SideTokens;
   /** Examples that the method can use. */
   readonly examples: TrainingExamples;
+  /** Pairs that a teacher has scored for these examples; 0 without a teacher. */
+  readonly taughtPairs: number;
   /** Batches of these examples. */
   readonly batches: Batches;
   /** Data and tokens to evaluate on; undefined for a run without evaluation. */
@@ -76,6 +78,8 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
       of: ({ spent }) => (spent.queryEncodes ?? 0) + (spent.documentEncodes ?? 0),
     },
     start: ({ gradientBuffers, lossScale, ledger, onEvent }) => {
+      // A resumed run has them in the ledger of its checkpoint, which replaces this one.
+      if (parts.taughtPairs > 0) ledger.add('teacherPairs', parts.taughtPairs, { of: 'pairs' });
       const identity = new TextIdentity(texts, tokens);
       return method.start({
         retriever,

@@ -17,6 +17,7 @@ import { stoppedWhilePreparing, type TrainCallbacks } from './callbacks.ts';
 import { readEventLog } from './event-log.ts';
 import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
 import { exampleKind } from './examples/example-kinds.ts';
+import { taughtExamples } from './examples/taught-examples.ts';
 import { makeRetriever } from './make-retriever.ts';
 import { Batches } from './pair-batches.ts';
 import { pinModels } from './pin-models.ts';
@@ -173,7 +174,16 @@ async function trainOnData(
     const tokens = kind.tokenize(retriever, data, { spill: store?.spill, onProgress: callbacks.onProgress });
     const stored = await storedEmbeddings(store, retriever, pinned, callbacks);
     noteUnknownTexts(retriever, kind, tokens, callbacks);
-    const usable = kind.usable(data.examples('train'), {
+    const { teacher } = pinned;
+    const taught =
+      teacher === null
+        ? { examples: data.examples('train'), pairs: 0 }
+        : await taughtExamples(
+            data,
+            { teacher, data: pinned.data },
+            { onProgress: callbacks.onProgress, onNote: callbacks.onNote, ...compute },
+          );
+    const usable = kind.usable(taught.examples, {
       documents: tokens.documents,
       settings: rated,
       method,
@@ -184,6 +194,7 @@ async function trainOnData(
     const { totalSteps, totalBatches } = lengthOf(settings, batches);
     const parts: Omit<RetrieverParts, 'evaluation'> = {
       ...{ settings, method, kind, retriever, data, tokens, batches, compute, stored },
+      taughtPairs: taught.pairs,
       examples: usable.examples,
       plan: {
         options: methodOptions(settings),
