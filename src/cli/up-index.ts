@@ -13,7 +13,7 @@ import { trainRetriever } from '../train/train-retriever.ts';
 import { count } from '../util/format.ts';
 import { type OptionValues, optionValues } from '../util/option-table.ts';
 import type { Io } from './io.ts';
-import { loadFolder, loadModel, showProgress, streamOptions } from './model-source.ts';
+import { loadFolder, loadModel, loadProgress, showProgress, streamOptions } from './model-source.ts';
 
 /** Updates of the encoder that is trained where no model is given: seconds for a folder of notes, a minute for thousands of pages. */
 const TRAINING_STEPS = 600;
@@ -102,6 +102,8 @@ async function encoderFor(
   if (model !== undefined) return await loadModel(model, io);
   if (store.head.current !== null) return await loadEncoder(store, store.head.current, compute);
   io.log('no model is given: a static encoder is trained on the documents');
+  // Files are read by thousands, and shown as one sum.
+  const [show, showRead] = [showProgress(io), loadProgress(io)];
   const trained = await trainRetriever(
     {
       method: 'crop',
@@ -120,7 +122,7 @@ async function encoderFor(
     },
     {
       signal: io.signal,
-      onProgress: showProgress(io),
+      onProgress: (progress) => (progress.stage === 'read' ? showRead : show)(progress),
       onStep: ({ step }) => io.progress('train', step, { total: TRAINING_STEPS, unit: 'steps' }),
     },
   );
