@@ -13,7 +13,7 @@ export type ApproximateKind = 'ivf' | 'hnsw';
 export interface ApproximateOptions {
   /** Partitions that are searched. More find more of the best rows and take longer. Default 32. */
   readonly probes?: number | undefined;
-  /** Candidates for each result whose scores are computed from the stored vectors. Default 10. */
+  /** Candidates for each result whose scores are computed from their vectors. Default 10, or 30 where the vectors are in memory. */
   readonly refine?: number | undefined;
 }
 
@@ -32,6 +32,10 @@ export interface ScoredRows {
 }
 
 const INDEX_FROM_ROWS = 10_000;
+
+/** Candidates for each result by default, where their vectors are read from the table and where they are in memory. */
+const REFINE = 10;
+const REFINE_IN_MEMORY = 30;
 
 /** Embeddings of one space, in one version of their table. */
 export class EmbeddingTable {
@@ -153,11 +157,13 @@ export class EmbeddingTable {
   async searchApproximately(
     query: Float32Array,
     k: number,
-    { probes = 32, refine = 10 }: ApproximateOptions = {},
+    { probes = 32, refine }: ApproximateOptions = {},
     scoresOf?: (query: Float32Array, pids: Int32Array) => Float32Array,
   ): Promise<ScoredRows> {
     const search = this.table.query().nearestTo(query).distanceType('dot').nprobes(probes);
-    const limited = scoresOf ? search.limit(k * refine) : search.refineFactor(refine).limit(k);
+    const limited = scoresOf
+      ? search.limit(k * (refine ?? REFINE_IN_MEMORY))
+      : search.refineFactor(refine ?? REFINE).limit(k);
     const rows = await limited.select(['pid', '_distance']).toArrow();
     const pids = (rows.getChild('pid')?.toArray() ?? new Int32Array(0)) as Int32Array;
     const scores = scoresOf
