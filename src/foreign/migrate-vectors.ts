@@ -85,7 +85,7 @@ export async function startVectorMigration(
     for (const { id: left } of facts.spaces)
       if (!state.spaces.some((known) => known.id === left)) await store.drop(left);
     const sampled = await sampleRows(store, state, from, { ...options, to });
-    const { corrector, ...measured } = await chooseCorrector(sampled, from, space, options);
+    const { corrector, heldOut: _, ...measured } = await chooseCorrector(sampled, from, space, options);
     chosen = measured;
     const { kind, sample, heldOutError } = chosen;
     const bridge = { from: from.id, to: id, kind, sample, heldOutError };
