@@ -197,6 +197,7 @@ export {
   type LoadCrossEncoderOptions,
   loadCrossEncoder,
 } from './models/cross-encoder/load-cross-encoder.ts';
+export { type PairTexts, PairTokens } from './models/cross-encoder/pair-tokens.ts';
 export { saveCrossEncoder } from './models/cross-encoder/save-cross-encoder.ts';
 export { type RerankOptions, rerankRun } from './retrieval/rerank.ts';
 export type { PaddedPairs, PairEncoder } from './text/pair-encoder.ts';

@@ -3,9 +3,6 @@ import { option } from '../util/option-name.ts';
 import { type PairPart, pairTemplate } from './pair-template.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-/** Token ids, as a tokenizer or a token store gives them. */
-type Ids = ArrayLike<number>;
-
 /** Padded batch of pairs, row by row. */
 export interface PaddedPairs {
   /** Token ids, int32 [B, T], filled up with the padding id. */
@@ -82,7 +79,7 @@ export class PairEncoder {
    * @param pairs  token ids of the first and the second text of each pair, without special tokens
    * @param padId  id of the padding token
    */
-  pad(pairs: readonly (readonly [Ids, Ids])[], padId: number): PaddedPairs {
+  pad(pairs: readonly (readonly [ArrayLike<number>, ArrayLike<number>])[], padId: number): PaddedPairs {
     const lengths = pairs.map(([first, second]) => longestFirst(first.length, second.length, this.room));
     const tokens = Math.max(1, ...lengths.map(([a, b]) => this.specialTokens + a + b));
     const batch = pairs.length;

@@ -27,7 +27,7 @@ export interface ClassificationHead {
   /** Class of transformers that has this head, for `architectures` of config.json. */
   readonly modelClass: string;
   /** Fields of config.json that are the head's own, with defaults filled in. */
-  readonly fields: Json;
+  readonly fields: Readonly<Record<string, unknown>>;
   /** Parameters by the names that follow the encoder's prefix in the weight file. */
   readonly inEncoder: readonly ParameterSpec[];
   /** Parameters by their whole names in the weight file. */

@@ -17,11 +17,11 @@ import { TokenFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
 import { type ClassificationHead, classificationHead, headDropout } from './classification-head.ts';
 
-/** Function from the logit of a pair to its score. */
-export const SCORE_ACTIVATIONS = ['sigmoid', 'identity'] as const;
-
 /** Name of the function from the logit of a pair to its score. */
-export type ScoreActivation = (typeof SCORE_ACTIVATIONS)[number];
+export type ScoreActivation = 'sigmoid' | 'identity';
+
+/** Functions from the logit of a pair to its score. */
+export const SCORE_ACTIVATIONS: readonly ScoreActivation[] = ['sigmoid', 'identity'];
 
 /** Configuration of a cross-encoder, apart from its weights. */
 export interface CrossEncoderConfig {
