@@ -64,12 +64,14 @@ export const serveCommand = defineCommand({
       version: packageVersion(),
     });
     io.log(`serving ${store} at ${server.url} (Ctrl-C ends)`);
-    if (!io.signal.aborted) {
-      await new Promise<void>((resolve) =>
-        io.signal.addEventListener('abort', () => resolve(), { once: true }),
-      );
-    }
+    await untilStopped(io.signal);
     await server.close();
     return { json: { store, url: server.url }, text: 'stopped\n' };
   },
 });
+
+/** Waits until the user stops the command, which may have been before. */
+export async function untilStopped(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

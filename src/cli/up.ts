@@ -5,7 +5,7 @@ import { pickOptions } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { MODEL_HELP } from './model-source.ts';
 import { packageVersion } from './package-version.ts';
-import { serveCommand } from './serve.ts';
+import { serveCommand, untilStopped } from './serve.ts';
 import { indexSource } from './up-index.ts';
 
 /** The command `undrift up`: from a folder of documents to a page to search them. */
@@ -65,9 +65,7 @@ export const upCommand = defineCommand({
       version: packageVersion(),
     });
     io.log(`open ${server.url} in a browser (Ctrl-C ends)`);
-    await new Promise<void>((resolve) =>
-      io.signal.addEventListener('abort', () => resolve(), { once: true }),
-    );
+    await untilStopped(io.signal);
     await server.close();
     return { json: { store: folder, url: server.url }, text: 'stopped\n' };
   },

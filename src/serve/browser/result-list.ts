@@ -82,7 +82,7 @@ function itemOf(hit: Hit, { words, share, change, letter }: ItemOptions): PageEl
     'div',
     { class: 'hit-head' },
     make('span', { class: 'rank', 'aria-label': `rank ${hit.rank}` }, String(hit.rank)),
-    make('h3', {}, hit.title || hit.id),
+    make('h3', {}, ...(hit.title === '' ? [hit.id] : markedNodes(hit.title, words))),
     ...(change ? [changeOf(change, letter)] : []),
   );
   const text = make('p', { class: 'text' });
@@ -96,8 +96,7 @@ function itemOf(hit: Hit, { words, share, change, letter }: ItemOptions): PageEl
   item.dataset.id = hit.id;
   if (hit.title !== '') item.querySelector('.facts')!.append(make('span', { class: 'id' }, hit.id));
   const show = (whole: boolean) => {
-    const marked = markWords(whole ? hit.text : shown, words);
-    text.replaceChildren(...marked.map((part) => (part.isMatch ? make('mark', {}, part.text) : part.text)));
+    text.replaceChildren(...markedNodes(whole ? hit.text : shown, words));
     item.classList.toggle('whole', whole);
   };
   show(false);
@@ -116,6 +115,9 @@ function itemOf(hit: Hit, { words, share, change, letter }: ItemOptions): PageEl
   item.querySelector('.facts')!.append(button);
   return item;
 }
+
+const markedNodes = (text: string, words: readonly string[]): (PageElement | string)[] =>
+  markWords(text, words).map((part) => (part.isMatch ? make('mark', {}, part.text) : part.text));
 
 const PART_NAMES: Readonly<Record<string, string>> = { dense: 'dense', bm25: 'BM25', rerank: 'reranker' };
 
