@@ -25,6 +25,10 @@ import { makePassages, makeText } from './serve-data.ts';
 import { median } from './statistics.ts';
 
 const K = 10;
+/** Time of measuring exact search, in milliseconds, and the rounds that it takes at most and at least. */
+const EXACT_MS = 12_000;
+const MOST_ROUNDS = 90;
+const LEAST_ROUNDS = 6;
 
 /** Times of exact search for a number of queries at once, in milliseconds: medians of rounds in turn. */
 export interface ExactTimes {
@@ -40,7 +44,7 @@ export interface ExactTimes {
 }
 
 /** Measures exact search over a store beside the bare products of the same blocks. */
-export async function measureExact(folder: string, queries: number, rounds: number): Promise<ExactTimes> {
+export async function measureExact(folder: string, queries: number): Promise<ExactTimes> {
   const store = await Store.open(folder);
   const searcher = new StoreSearcher(store);
   const space = store.head.current!;
@@ -84,7 +88,8 @@ export async function measureExact(folder: string, queries: number, rounds: numb
     into?.push(performance.now() - startMs);
     return result;
   };
-  for (let round = -1; round < rounds; round++) {
+  const endMs = performance.now() + EXACT_MS;
+  for (let round = -1; round < MOST_ROUNDS && (round < LEAST_ROUNDS || performance.now() < endMs); round++) {
     const into = round < 0 ? undefined : times;
     const texts = () => Array.from({ length: queries }, () => makeText(seed++, 8));
     const embedded = await timed(into?.encodeMs, () => searcher.embed(texts()));

@@ -95,7 +95,9 @@ async function underLoad(folder: string, serve: ServeOptions, loads: readonly Om
     report(`load: ${JSON.stringify(load.body)}, ${load.connections} connections`);
     const answered = once(child, 'message');
     child.send({ url: server.url, ...load } satisfies Load);
-    results.push((await answered)[0] as LoadResult);
+    const result = (await answered)[0] as LoadResult;
+    report(`  ${result.queriesPerSecond.toFixed(0)} queries/s, p50 ${result.p50.toFixed(1)} ms`);
+    results.push(result);
   }
   // What the refresh has embedded is committed when the server closes.
   await server.close();
@@ -110,7 +112,12 @@ async function measure(folder: string, retriever: Retriever, passages: number): 
   const exact: ExactTimes[] = [];
   for (const queries of [1, 32]) {
     report(`exact search, ${queries} queries at once, beside the bare products`);
-    exact.push(await measureExact(folder, queries, queries === 1 ? 60 : 24));
+    const times = await measureExact(folder, queries);
+    const ratio = (ms: number) => (ms / times.bareMs).toFixed(2);
+    report(
+      `  bare ${times.bareMs.toFixed(1)} ms, index ${ratio(times.indexMs)}, search ${ratio(times.searchMs)}`,
+    );
+    exact.push(times);
   }
   const jobs = Object.entries(SEARCHES).flatMap(([search, body]) =>
     connections.map((count) => ({ search, connections: count, body })),
@@ -124,6 +131,7 @@ async function measure(folder: string, retriever: Retriever, passages: number): 
   }));
   report('upserts of ten passages');
   const upsert = await measureUpsert(folder, retriever, { rounds: 7, size: passages });
+  report(`  ${upsert.storeMs.toFixed(0)} ms, found after ${upsert.followMs.toFixed(0)} ms more`);
   return { passages, built, exact, upsert, load };
 }
 
@@ -221,6 +229,9 @@ console.log(
 );
 const stores: StoreResult[] = [];
 let refresh: RefreshResult | undefined;
+/** Writes what has been measured so far. */
+const save = (ingest?: IngestRates) =>
+  writeFileSync(options.out, `${JSON.stringify({ ...machine, stores, ingest, refresh }, null, 1)}\n`);
 const sizes = numbers(options.passages);
 for (const passages of sizes) {
   const folder = mkdtempSync(join(tmpdir(), 'bench-serve-'));
@@ -228,11 +239,12 @@ for (const passages of sizes) {
   stores.push(await measure(folder, retriever, passages));
   if (passages === Math.min(...sizes)) refresh = await measureRefresh(folder, passages);
   rmSync(folder, { recursive: true });
+  save();
 }
 report('storing rows beside LanceDB');
 const ingest = await measureIngest(retriever, Math.min(50_000, ...sizes.map((size) => 2 * size)), 3);
 print(stores, ingest, refresh!);
-writeFileSync(options.out, `${JSON.stringify({ ...machine, stores, ingest, refresh }, null, 1)}\n`);
+save(ingest);
 report(`written to ${options.out}`);
 child.disconnect();
 await retriever.dispose();
