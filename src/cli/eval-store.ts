@@ -1,4 +1,5 @@
-import { loadData } from '../data/load.ts';
+import { findData } from '../data/find-data.ts';
+import { lacksDocuments, loadData } from '../data/load.ts';
 import type { READ_OPTIONS } from '../data/load-options.ts';
 import { parseMetrics } from '../eval/metric-spec.ts';
 import { sharedBest } from '../eval/ranking.ts';
@@ -10,6 +11,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { evaluateStore, type StoreEvaluation, tuneDenseWeight } from '../store/evaluate-store.ts';
 import { Store } from '../store/store.ts';
 import { StoreSearcher, type StoreSearchOptions } from '../store/store-searcher.ts';
+import { readStoredDocuments } from '../store/stored-documents.ts';
 import { count, formatDuration } from '../util/format.ts';
 import type { GivenOptions, OptionTable, OptionValues } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
@@ -65,7 +67,11 @@ export async function evalStore(options: Options, io: Io, compute: ComputeOption
   const startMs = performance.now();
   const store = await Store.open(options.store!, { onNote: (note) => io.log(`note: ${note}`) });
   const splits = tuneOn === undefined ? [split] : [split, tuneOn];
-  const data = await loadData(options.data, { splits, ...readOptions(io, options) });
+  const reading = readOptions(io, options);
+  const documents = (await lacksDocuments(await findData(options.data, reading)))
+    ? await readStoredDocuments(await store.snapshot(), options.store!)
+    : undefined;
+  const data = await loadData(options.data, { splits, documents, ...reading });
   io.finishProgress();
   for (const note of data.notes) io.log(`note: ${note}`);
   const searcher = new StoreSearcher(store, compute);

@@ -96,13 +96,13 @@ function nextCommand({ settings, splits }: TrainResult): string {
   const data = evalData ?? settings.data;
   const reading = givenOptions(READ_OPTIONS, settings);
   const split = ['test', evalSplit, 'dev'].find((name) => splits.includes(name));
+  const { missingDocuments: _, ...documents } = reading;
   if (store !== null && evalData === null) {
     return split === undefined
       ? ''
-      : `then measure it: ${commandLine('eval', { store, data, split, ...reading })}\n`;
+      : `then measure it: ${commandLine('eval', { store, data, split, ...documents })}\n`;
   }
   if (split === undefined) {
-    const { missingDocuments: _, ...documents } = reading;
     return `try it: ${commandLine('search', { model: out, data, ...documents }, ['some text'])}\n`;
   }
   const metrics = isPairMetrics([evalMetric]) ? 'spearman,pearson' : undefined;

@@ -12,10 +12,13 @@ import { findData } from './find-data.ts';
 import { LAYOUTS } from './layouts.ts';
 import { retrievalDataInMemory } from './load-memory.ts';
 import { type LoadOptions, READ_OPTIONS, type ReadingOptions } from './load-options.ts';
-import { loadMsMarco } from './ms-marco.ts';
+import { COLLECTION, loadMsMarco } from './ms-marco.ts';
 import { loadPairs } from './pairs.ts';
 import { isRecordFile } from './records.ts';
 import { dataName, normaliseSplits, type RetrievalData } from './retrieval-data.ts';
+
+/** Matches the names of queries of MS MARCO. */
+const MS_MARCO_QUERIES = /^queries\..+\.tsv(\.gz)?$/;
 
 const SPLIT_FILE = /^(train|dev|validation|valid|val|test)([-_.].*)?\.[a-z]+(\.gz)?$/i;
 
@@ -65,8 +68,8 @@ export async function loadPath(path: string, options: ReadingOptions): Promise<R
   const names = await listFolder(path);
   // With documents from elsewhere, the folder need not have any.
   const mark = options.documents
-    ? { beir: 'queries', msMarco: /^queries\..+\.tsv(\.gz)?$/ }
-    : { beir: 'corpus', msMarco: /^collection\.tsv(\.gz)?$/ };
+    ? { beir: 'queries', msMarco: MS_MARCO_QUERIES }
+    : { beir: 'corpus', msMarco: COLLECTION };
   if ((await roleFiles(path, mark.beir)).length > 0) return await loadRetrievalData(path, options);
   if (names.some((name) => mark.msMarco.test(name))) return await loadMsMarco(path, options);
   const pairs = await findPairFiles(path);
@@ -79,6 +82,19 @@ export async function loadPath(path: string, options: ReadingOptions): Promise<R
         ? 'nothing'
         : names.slice(0, 12).map(quote).join(', ') + (names.length > 12 ? ', …' : '')),
   });
+}
+
+/**
+ * Tells whether a path is a folder of queries and judgements without documents, which are then to be given.
+ *
+ * @throws DataError when there is nothing at the path
+ */
+export async function lacksDocuments(path: string): Promise<boolean> {
+  if (!(await isFolder(path)) || (await roleFiles(path, 'corpus')).length > 0) return false;
+  const names = await listFolder(path);
+  const isMsMarco = names.some((name) => MS_MARCO_QUERIES.test(name));
+  if (isMsMarco) return !names.some((name) => COLLECTION.test(name));
+  return (await roleFiles(path, 'queries')).length > 0;
 }
 
 /** Advice for a file that is not read as pairs. */

@@ -17,7 +17,8 @@ export interface MsMarcoLayout {
   readonly qrels: ReadonlyMap<string, readonly string[]>;
 }
 
-const COLLECTION = /^collection\.tsv(\.gz)?$/;
+/** Matches the name of the documents of MS MARCO. */
+export const COLLECTION = /^collection\.tsv(\.gz)?$/;
 
 /** Tells whether a folder has a collection of MS MARCO. */
 export const isMsMarco = async (folder: string): Promise<boolean> =>
