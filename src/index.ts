@@ -108,6 +108,7 @@ export {
   type TextOption,
   withDefaults,
 } from './util/option-table.ts';
+export type { SpillFile } from './util/spill-file.ts';
 
 /** Parts of methods over cached embeddings: table, masks, samplers, losses, refresh, diagnostics. */
 

@@ -72,6 +72,7 @@ export type { MetPassage, RefreshRate, RefreshRecord } from './store/refresh-fil
 export type { StoreRerank } from './store/rerank-search.ts';
 export type { AgeQuantiles, Staleness, VersionShare } from './store/staleness.ts';
 export { Store, type StoreDraft, type StoreOptions, type StoreSnapshot } from './store/store.ts';
+export type { HeadFile } from './store/store-head.ts';
 export {
   ADAPTERS,
   type Adapter,
@@ -81,6 +82,7 @@ export {
   type StoredTerms,
   type StoreHead,
 } from './store/store-head.ts';
+export type { StoreFiles, StorePlace, WriterLock } from './store/store-place.ts';
 export {
   type SearcherOptions,
   type SearchMode,
