@@ -115,17 +115,14 @@ export async function evalStore(options: Options, io: Io, compute: ComputeOption
 
   const recall = approximate && recallOf(approximate.evaluation, dense.evaluation);
   const best = rows.slice(2).reduce((a, b) => (metricOf(b, metrics) > metricOf(a, metrics) ? b : a));
-  const rivals = best.name.endsWith(RERANKED) ? [dense, bm25, hybrid] : [dense, bm25];
-  const comparisons = rivals.map(({ name, evaluation }) => {
-    const { difference, randomisation } = compareRuns(
-      evaluation.task.qrels,
-      best.evaluation.run,
-      evaluation.run,
-      metrics[0]!,
-      { seed },
-    );
-    return { of: best.name, against: name, metric: metrics[0]!, difference, pValue: randomisation.pValue };
-  });
+  const comparisons = [
+    ...[dense, bm25].map((row) => compared(best, row, metrics[0]!, seed)),
+    // Each reranked search against the one without.
+    ...reranked.map((row) => {
+      const before = rows.find(({ name }) => `${name}${RERANKED}` === row.name)!;
+      return compared(row, before, metrics[0]!, seed);
+    }),
+  ];
   const seconds = (performance.now() - startMs) / 1000;
   return {
     json: {
@@ -150,6 +147,18 @@ export async function evalStore(options: Options, io: Io, compute: ComputeOption
         : '') +
       comparisons.map(formatDifference).join(''),
   };
+}
+
+/** Tests the difference of two searches on the queries of both. */
+function compared(of: Row, against: Row, metric: string, seed: number) {
+  const { difference, randomisation } = compareRuns(
+    of.evaluation.task.qrels,
+    of.evaluation.run,
+    against.evaluation.run,
+    metric,
+    { seed },
+  );
+  return { of: of.name, against: against.name, metric, difference, pValue: randomisation.pValue };
 }
 
 /** End of the names of reranked rows. */
