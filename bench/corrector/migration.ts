@@ -21,7 +21,8 @@ import { type Run, rankDocuments, sharedBest } from '../../src/eval/ranking.ts';
 import { readNpy } from '../../src/io/npy.ts';
 import { chooseCorrector } from '../../src/migration/choose-corrector.ts';
 import { loadRetriever } from '../../src/models/folder/open-retriever.ts';
-import { encodeCorpus, retrievalTask } from '../../src/retrieval/retrieve.ts';
+import { encodeCorpus } from '../../src/retrieval/encode-corpus.ts';
+import { retrievalTask } from '../../src/retrieval/retrieve.ts';
 import { hostTensor } from '../../src/runtime/host-tensor.ts';
 import { ExactIndex } from '../../src/search/exact-search.ts';
 import { spaceOf } from '../../src/store/store.ts';
@@ -155,6 +156,7 @@ async function corrected(seed: number, sample: number, shares: readonly number[]
     stale: pickRows(old.documents, old.D, rows),
     fresh: pickRows(fresh.documents, fresh.D, rows),
     passagesPerSecond: Number.NaN,
+    cpuSecondsPerPassage: Number.NaN,
   };
   const { corrector, kind, heldOutError, staleError } = await chooseCorrector(pairs, old.space, fresh.space, {
     seed,

@@ -15,6 +15,7 @@ import { folderFieldsPage } from './folder-fields.ts';
 import { methodGuide } from './guides.ts';
 import { lossesPage } from './losses.ts';
 import { references } from './make-reference.ts';
+import { migrationPage } from './migration.ts';
 import { filesOf, inRepository, writeFiles } from './page.ts';
 import { performancePage } from './performance.ts';
 import { readmePage } from './readme.ts';
@@ -28,6 +29,7 @@ export async function generatedFiles(): Promise<Record<string, string>> {
     exportPage(),
     folderFieldsPage(),
     lossesPage(),
+    migrationPage(),
     methodGuide(),
     performancePage(),
     readmePage(),
