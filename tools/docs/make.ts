@@ -5,7 +5,7 @@
  *     npm run docs          writes them
  *     npm run docs:check    writes nothing; lists outdated files, with exit code 1
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { correctorsPage } from './correctors.ts';
 import { dataPage } from './data.ts';
@@ -19,6 +19,7 @@ import { migrationPage } from './migration.ts';
 import { filesOf, inRepository, writeFiles } from './page.ts';
 import { performancePage } from './performance.ts';
 import { readmePage } from './readme.ts';
+import { storePage } from './store.ts';
 
 /** Makes the contents of all generated files, by their path. */
 export async function generatedFiles(): Promise<Record<string, string>> {
@@ -33,6 +34,7 @@ export async function generatedFiles(): Promise<Record<string, string>> {
     methodGuide(),
     performancePage(),
     readmePage(),
+    storePage(),
   ];
   const whole = Object.entries(references).map(([name, make]) => [`docs/${name}`, make()]);
   return { ...Object.fromEntries(whole), ...Object.assign({}, ...pages.map(filesOf)) };
@@ -40,7 +42,9 @@ export async function generatedFiles(): Promise<Record<string, string>> {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const files = await generatedFiles();
-  const stale = Object.keys(files).filter((name) => readFileSync(inRepository(name), 'utf8') !== files[name]);
+  const isStale = (name: string) =>
+    !existsSync(inRepository(name)) || readFileSync(inRepository(name), 'utf8') !== files[name];
+  const stale = Object.keys(files).filter(isStale);
   const check = process.argv.includes('--check');
   if (!check) writeFiles(files);
   for (const name of stale) console.log(`${name} ${check ? 'is out of date: run npm run docs' : 'written'}`);
