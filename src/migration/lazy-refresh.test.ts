@@ -9,6 +9,7 @@ import { indexPassages } from '../store/index-passages.ts';
 import { type RefreshRecord, readRefresh } from '../store/refresh-file.ts';
 import { stalePassages } from '../store/staleness.ts';
 import { Store } from '../store/store.ts';
+import { formatHead } from '../store/store-head.ts';
 import { storeStatus } from '../store/store-status.ts';
 import { LazyRefresh, type RefreshOptions } from './lazy-refresh.ts';
 import { startMigration } from './migrate-store.ts';
@@ -184,7 +185,7 @@ describe('a lazy refresh', () => {
     const store = await migrating();
     await refreshOf(store).run();
     const trained = { ...store.head, spaces: store.head.spaces.map((space) => ({ ...space, steps: 40 })) };
-    writeFileSync(join(store.folder, 'store.json'), JSON.stringify({ undriftStore: 1, ...trained }));
+    writeFileSync(join(store.folder, 'store.json'), formatHead(trained));
     await store.reload();
     const some = Int32Array.from([3, 4]);
     await store.commit((draft) =>

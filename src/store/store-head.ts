@@ -3,8 +3,11 @@ import { DataError } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { isObject, type Json, objectIn } from '../util/json-objects.ts';
 
-/** Format of stores that this version writes, and the newest that it reads. */
-export const STORE_FORMAT = 1;
+/**
+ * Format of stores, which is the only one that this version reads. Format 2 has the column `version` in tables of vectors; rows of
+ * format 1 lack it.
+ */
+export const STORE_FORMAT = 2;
 
 /** Embedding space of a store: the vectors that one version of an encoder made. */
 export interface StoredSpace {
@@ -112,7 +115,7 @@ export const formatHead = (head: StoreHead): string =>
 /**
  * Checks the content of a head.
  *
- * @throws DataError if it is damaged, of a later format, or not of a store
+ * @throws DataError if it is damaged, of another format, or not of a store
  */
 export function parseHead(json: Json, file: string): StoreHead {
   const format = json.undriftStore;
@@ -122,11 +125,17 @@ export function parseHead(json: Json, file: string): StoreHead {
       help: 'name a folder that undrift index has written, or an empty one',
     });
   }
-  if ((format as number) > STORE_FORMAT) {
-    throw new DataError(`the store has format ${format}, this version of Undrift reads ${STORE_FORMAT}`, {
-      file,
-      help: 'update Undrift',
-    });
+  if (format !== STORE_FORMAT) {
+    throw new DataError(
+      `the store has format ${format}, this version of Undrift reads format ${STORE_FORMAT}`,
+      {
+        file,
+        help:
+          (format as number) > STORE_FORMAT
+            ? 'a later version of Undrift has written it: update Undrift'
+            : 'an earlier version of Undrift has written it: index the documents anew, into a new store',
+      },
+    );
   }
   const check = new Fields(file);
   const versions = check.object(json, 'versions');

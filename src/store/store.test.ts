@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { smallRetriever } from '../../test/small-models.ts';
@@ -141,15 +141,27 @@ describe('a store', () => {
     ]);
   });
 
-  it('is refused where it is missing, of a later version, damaged, or something else', async () => {
+  it('is refused where it is missing, of another format, damaged, or something else', async () => {
     const folder = tempFiles({ 'a.txt': 'x' });
     expect((await refusal(Store.open(folder))).message).toMatch(/is not a store[\s\S]*undrift index/);
     expect((await refusal(Store.open(folder, { create: TERMS }))).message).toMatch(/not empty/);
     const store = await made();
     const head = join(store.folder, 'store.json');
-    writeFileSync(head, '{"undriftStore": 2}');
-    expect((await refusal(Store.open(store.folder))).message).toMatch(/format 2[\s\S]*update Undrift/);
-    writeFileSync(head, JSON.stringify({ undriftStore: 1, ...store.head, nextPassage: -1 }));
+    const written = JSON.parse(readFileSync(head, 'utf8'));
+    for (const [format, help] of [
+      [0, /index the documents anew/],
+      [1, /index the documents anew/],
+      [3, /update Undrift/],
+    ] as const) {
+      writeFileSync(head, JSON.stringify({ ...written, undriftStore: format }));
+      const error = await refusal(Store.open(store.folder, { create: TERMS }));
+      expect(error).toMatchObject({ message: expect.stringMatching(help), file: head });
+      expect(error).toBeInstanceOf(DataError);
+      expect(error.message).toMatch(`has format ${format}, this version of Undrift reads format 2`);
+      // A store that is open when another process has replaced it.
+      expect((await refusal(store.reload())).message).toBe(error.message);
+    }
+    writeFileSync(head, JSON.stringify({ ...written, nextPassage: -1 }));
     const error = await refusal(Store.open(store.folder));
     expect(error).toBeInstanceOf(DataError);
     expect(error.message).toMatch(/store.json: "nextPassage" must be a whole number/);

@@ -85,7 +85,7 @@ export class Store {
    *
    * @param location  folder, or address of an object store, such as `s3://bucket/prefix`
    * @throws UsageError if there is no store, or the folder holds something else
-   * @throws DataError if the head is damaged or of a later version of Undrift
+   * @throws DataError if the head is damaged or of another format
    * @throws UndriftError if LanceDB is not installed
    */
   static async open(location: string, { create, onNote = () => {} }: StoreOptions = {}): Promise<Store> {
