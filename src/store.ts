@@ -66,7 +66,7 @@ export {
 export { type IndexCounts, type IndexOptions, indexPassages } from './store/index-passages.ts';
 export { buildApproximateIndex, removePassages } from './store/maintain.ts';
 export type { PassageInput } from './store/passage-input.ts';
-export type { PassageTable, StoredPassage, TermMatch } from './store/passage-table.ts';
+export type { PassageTable, ShownRow, StoredPassage, TermMatch } from './store/passage-table.ts';
 export type { EmbeddedQueries } from './store/query-adapter.ts';
 export type { MetPassage, RefreshRate, RefreshRecord } from './store/refresh-file.ts';
 export type { StoreRerank } from './store/rerank-search.ts';

@@ -19,9 +19,9 @@ import {
   type VectorSource,
 } from '../store/vector-source.ts';
 
-/** Ways of searching that a report compares. */
-export const COMPARED = ['old', 'new', 'mixed', 'unmoved', 'movedQueries'] as const;
-export type Compared = (typeof COMPARED)[number];
+/** Way of searching that a report compares. */
+export type Compared = 'old' | 'new' | 'mixed' | 'unmoved' | 'movedQueries';
+const COMPARED: readonly Compared[] = ['old', 'new', 'mixed', 'unmoved', 'movedQueries'];
 
 /** Searcher of the report: ranks passages for texts. */
 export type Ranker = Pick<StoreSearcher, 'rank'>;

@@ -25,7 +25,7 @@ export interface TermMatch {
   readonly score: number;
 }
 
-/** Columns that are shown. */
+/** Columns of a passage that are shown to users. `metadata` is JSON; null if there is none. */
 export type ShownRow = Pick<PassageRow, 'pid' | 'id' | 'title' | 'text' | 'metadata'>;
 
 const SHOWN = ['pid', 'id', 'title', 'text', 'metadata'];
