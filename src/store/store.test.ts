@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, vi } from 'vitest';
 import { smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
@@ -139,6 +140,61 @@ describe('a store', () => {
     expect(notes).toEqual([
       `table passages: version ${committed + 1}, which a writer did not finish, is set aside`,
     ]);
+  });
+
+  describe('whose head a reader has read before another process committed', () => {
+    /** Lets the next times that the store opens a table fail. */
+    const failing = (store: Store, times: number) => {
+      const { connection } = store.place;
+      const open = vi.spyOn(connection, 'openTable');
+      for (let i = 0; i < times; i++) open.mockRejectedValueOnce(new Error('torn'));
+    };
+
+    it('is read as of the newest commit, and nothing is set aside', async () => {
+      const writer = await made();
+      const reader = await Store.open(writer.folder);
+      await writer.commit(async ({ passages }) => passages.remove([3]));
+      failing(reader, 1);
+      expect(await (await reader.snapshot()).passages.count()).toBe(3);
+      expect(existsSync(join(writer.folder, 'quarantine'))).toBe(false);
+      expect(await (await (await Store.open(writer.folder)).snapshot()).passages.count()).toBe(3);
+    });
+
+    it('is read where a space was removed', async () => {
+      const writer = await made();
+      await indexPassages(writer, other, PASSAGES, compute);
+      const reader = await Store.open(writer.folder);
+      await writer.commit((draft) => draft.removeSpace(embeddingSpaceId(other)));
+      expect((await reader.snapshot()).head.spaces.map(({ id }) => id)).toEqual([space]);
+    });
+
+    it('leaves a commit that is being made alone, and waits for it if it must', async () => {
+      const writer = await made();
+      const reader = await Store.open(writer.folder);
+      const notes: string[] = [];
+      const waiting = await Store.open(writer.folder, { onNote: (note) => notes.push(note) });
+      let late: Promise<unknown> | undefined;
+      await writer.commit(async ({ passages }) => {
+        await passages.remove([2, 3]);
+        failing(reader, 1);
+        expect(await (await reader.snapshot()).passages.count()).toBe(4);
+        failing(waiting, 3);
+        late = waiting.snapshot().then((snapshot) => snapshot.passages.count());
+        await sleep(300);
+      });
+      expect(await late).toBe(2);
+      expect(notes).toEqual([]);
+      expect(existsSync(join(writer.folder, 'quarantine'))).toBe(false);
+    });
+
+    it('names the table that is damaged', async () => {
+      const store = await made();
+      failing(store, 9);
+      expect(await refusal(store.snapshot())).toMatchObject({
+        file: expect.stringMatching(/vectors-.*\.lance$/),
+        message: expect.stringMatching(/cannot be read[\s\S]*index the documents again/),
+      });
+    });
   });
 
   it('is refused where it is missing, of another format, damaged, or something else', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Table } from '@lancedb/lancedb';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -12,6 +13,9 @@ import { PASSAGES, type StoreFiles, type StorePlace, type WriterLock } from './s
 
 /** Time for which compaction keeps versions that are no longer current, for processes that still read them. */
 const KEEP_MS = 10 * 60_000;
+
+/** Pauses of a reader before it reads the head again, because a table could not be read, in milliseconds. */
+const READ_AGAIN_MS = [0, 20, 100];
 
 /** Settings of {@link Store.open}. */
 export interface StoreOptions {
@@ -119,7 +123,7 @@ export class Store {
   /** Returns the tables as of the last commit. They stay as they are while later commits are made. */
   async snapshot(): Promise<StoreSnapshot> {
     if (!this.reading) {
-      const opening = this.openSnapshot(this.current);
+      const opening = this.openSnapshot();
       this.reading = opening;
       // The next call tries again.
       opening.catch(() => {
@@ -145,9 +149,7 @@ export class Store {
    * @throws UndriftError if another process is in the middle of a commit for longer than half a minute
    */
   async commit<T>(work: (draft: StoreDraft) => Promise<T>): Promise<T> {
-    const result = this.writing.then(() => this.locked(() => this.commitNow(work)));
-    this.writing = result.catch(() => {});
-    return await result;
+    return await this.inTurn(() => this.commitNow(work));
   }
 
   /** Merges small files, extends the indices, and deletes versions that no reader needs any more. */
@@ -165,6 +167,13 @@ export class Store {
     await this.writing;
     for (const table of this.tables.values()) table.close();
     this.place.close();
+  }
+
+  /** Works under the lock, after the commits that have begun. */
+  private async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.writing.then(() => this.locked(work));
+    this.writing = result.catch(() => {});
+    return await result;
   }
 
   /** Works while no other process changes the store, on its newest head. */
@@ -243,24 +252,16 @@ export class Store {
     return new Date(Math.min(Date.now() - KEEP_MS, committed?.timestamp.getTime() ?? 0));
   }
 
-  /** Removes what is not committed from the tables. */
+  /** Sets the uncommitted versions of all tables aside. Needs the lock, and the newest head: else, they may be those of a commit. */
   private async rollBack(): Promise<void> {
-    for (const name of Object.keys(this.current.versions)) {
-      if ((await this.setAside(name)) === 0) continue;
+    for (const [name, committed] of Object.entries(this.current.versions)) {
+      const removed = await this.place.rollBack(name, committed);
+      if (removed.length === 0) continue;
+      const list = removed.join(', ');
+      this.onNote(`table ${name}: version ${list}, which a writer did not finish, is set aside`);
       this.tables.get(name)?.close();
       this.tables.delete(name);
     }
-  }
-
-  /** Sets the uncommitted versions of a table aside, and returns their number. */
-  private async setAside(name: string): Promise<number> {
-    const committed = this.current.versions[name]!;
-    const removed = await this.place.rollBack(name, committed);
-    if (removed.length > 0) {
-      const list = removed.join(', ');
-      this.onNote(`table ${name}: version ${list}, which a writer did not finish, is set aside`);
-    }
-    return removed.length;
   }
 
   private async drop(name: string): Promise<void> {
@@ -277,12 +278,18 @@ export class Store {
     return open;
   }
 
-  /** Opens a table; if its newest version cannot be read, sets aside what is not committed and tries again. */
-  private async openTable(name: string): Promise<Table> {
+  /**
+   * Opens a table.
+   *
+   * @param version  version to read; undefined for the newest, to be changed
+   * @throws DataError if it cannot be read
+   */
+  private async openTable(name: string, version?: number): Promise<Table> {
     try {
-      return await this.place.connection.openTable(name);
+      const table = await this.place.connection.openTable(name);
+      if (version !== undefined) await table.checkout(version);
+      return table;
     } catch (cause) {
-      if ((await this.setAside(name)) > 0) return await this.place.connection.openTable(name);
       throw new DataError('the table cannot be read', {
         file: `${this.folder}/${name}.lance`,
         help: 'restore it from a copy, or index the documents again into a new store',
@@ -291,13 +298,29 @@ export class Store {
     }
   }
 
-  private async openSnapshot(head: StoreHead): Promise<StoreSnapshot> {
+  /**
+   * Opens the tables of the last commit. Where one cannot be read, another process may have committed since the head was read, and
+   * removed the table or its version: the head is read again. A reader never moves files. If that does not help, a writer may have been
+   * killed, and its uncommitted versions are set aside under the lock.
+   */
+  private async openSnapshot(): Promise<StoreSnapshot> {
+    for (const pauseMs of READ_AGAIN_MS) {
+      try {
+        return await this.openAt(this.current);
+      } catch (error) {
+        if (!(error instanceof DataError)) throw error;
+      }
+      await sleep(pauseMs);
+      await this.reload();
+    }
+    // A commit of this store has set everything aside when it began, and would wait for itself.
+    if (!this.lock) await this.inTurn(async () => {});
+    return await this.openAt(this.current);
+  }
+
+  private async openAt(head: StoreHead): Promise<StoreSnapshot> {
     const { lance } = this;
-    const at = async (name: string): Promise<Table> => {
-      const table = await this.openTable(name);
-      await table.checkout(head.versions[name]!);
-      return table;
-    };
+    const at = (name: string) => this.openTable(name, head.versions[name]);
     const tables = new Map<string, EmbeddingTable>();
     for (const { id, dimension } of head.spaces) {
       tables.set(id, new EmbeddingTable(lance, await at(tableName(id)), dimension));
