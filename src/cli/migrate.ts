@@ -324,13 +324,16 @@ const reportCommand = defineCommand({
 const cutoverCommand = defineCommand({
   name: 'cutover',
   summary: 'end a migration: remove vectors and model of the former space',
+  description:
+    'If the former vectors have an index for approximate search, the new ones get one of the same kind.',
   options: STORE,
   examples: ['--store stores/docs'],
   async run(options, io) {
     if (isPostgres(options.store)) return await cutoverPostgres(options);
     const store = await open(options.store, io);
     const { from, to } = underWay(store);
-    await cutOver(store);
+    await cutOver(store, { onProgress: showProgress(io) });
+    io.finishProgress();
     await store.close();
     return { json: { store: options.store, from, to }, text: `${options.store} holds space ${to} only\n` };
   },

@@ -1,5 +1,6 @@
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import { buildSameIndex } from '../store/maintain.ts';
 import { type Store, spaceOf } from '../store/store.ts';
 import type { Progress } from '../util/progress.ts';
 import { LazyRefresh, type RefreshOptions } from './lazy-refresh.ts';
@@ -11,13 +12,14 @@ export interface BackfillOptions extends RefreshOptions, ComputeOptions {
   readonly until?: number | undefined;
   /** Aborting ends the work; what is embedded is committed. */
   readonly signal?: AbortSignal | undefined;
-  /** Called after every commit, with progress in passages. */
+  /** Called after every commit, and around the building of an index, with progress in passages. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /**
  * Embeds passages that have no vector of a model, by a {@link LazyRefresh}: those that searches have found first, the others in the order
- * of their numbers. A backfill that was stopped goes on when it is called again.
+ * of their numbers. A backfill that was stopped goes on when it is called again. When the model of a migration has embedded all passages,
+ * its vectors get an index for approximate search of the kind that the former vectors have.
  *
  * @param retriever  model of one of the store's spaces
  * @returns  number of passages embedded, and of those that are still missing
@@ -34,5 +36,9 @@ export async function backfill(
   const total = await keeper.count();
   const most = Math.ceil(until * total) - (total - work.status.stale);
   const { embedded, stale } = await work.run({ most, signal, onProgress });
+  const { migration } = store.head;
+  if (stale === 0 && migration?.to === keeper.space && !signal?.aborted) {
+    await buildSameIndex(store, { from: migration.from, to: migration.to, onProgress });
+  }
   return { embedded, missing: stale };
 }

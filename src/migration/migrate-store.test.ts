@@ -5,13 +5,17 @@ import { phraseText, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { indexPassages } from '../store/index-passages.ts';
+import { buildApproximateIndex } from '../store/maintain.ts';
 import { Store } from '../store/store.ts';
 import { StoreSearcher } from '../store/store-searcher.ts';
 import { storeStatus } from '../store/store-status.ts';
 import { openVectors } from '../store/vector-source.ts';
+import type { Progress } from '../util/progress.ts';
 import { backfill } from './backfill.ts';
+import { LazyRefresh } from './lazy-refresh.ts';
 import { cutOver, rollBack, startMigration } from './migrate-store.ts';
 import { planMigration } from './plan-migration.ts';
+import { storeKeeper } from './row-keeper.ts';
 
 const TERMS = { language: 'any', stem: false, stopWords: false };
 const compute = { threads: 1 };
@@ -84,6 +88,51 @@ describe('a migration', () => {
     expect(await storeStatus(await Store.open(folder))).toMatchObject({
       spaces: [{ id: to, rows: 400, share: 1 }],
     });
+  });
+
+  it.each(['ivf', 'hnsw'] as const)(
+    'builds the kind of index that the former vectors have: %s',
+    async (kind) => {
+      const store = await indexed();
+      await buildApproximateIndex(store, from, kind);
+      const model = smallRetriever({ kind: 'static', hidden: 36, seed: 11 });
+      const space = embeddingSpaceId(model);
+      await startMigration(store, model, { sample: 50, correctors: ['ridge'], ...compute });
+      const stages: string[] = [];
+      const onProgress = ({ stage, done, total }: Progress) => stages.push(`${stage} ${done}/${total}`);
+      const kindNow = async () => (await store.snapshot()).embeddings(space).approximate();
+      await backfill(store, model, { until: 0.5, onProgress, ...compute });
+      expect(await kindNow()).toBeUndefined();
+      await backfill(store, model, { onProgress, ...compute });
+      expect(stages.slice(-2)).toEqual([`build index (${kind}) 0/400`, `build index (${kind}) 400/400`]);
+      expect(await kindNow()).toBe(kind);
+      const { length } = stages;
+      await cutOver(store, { onProgress });
+      expect(stages.length).toBe(length);
+      expect(await kindNow()).toBe(kind);
+      const searcher = new StoreSearcher(store, compute);
+      const settings = { mode: 'dense', topK: 3 } as const;
+      // Texts of the same words have equal vectors.
+      const best = async (approximate: boolean) =>
+        (await searcher.search(passages[7]!.text, { ...settings, approximate }))[0]!.score;
+      expect(await best(true)).toBeCloseTo(await best(false), 5);
+    },
+  );
+
+  it('builds the index at the cutover where others than a backfill have embedded the passages', async () => {
+    const store = await indexed();
+    await buildApproximateIndex(store, from, 'ivf');
+    await startMigration(store, fresh, { sample: 50, correctors: ['ridge'], ...compute });
+    const stages: string[] = [];
+    await new LazyRefresh(storeKeeper(store, fresh, to, compute)).run();
+    await indexPassages(store, old, [{ id: 'late', text: 'opens a file' }], compute);
+    const onProgress = ({ stage }: Progress) => stages.push(stage);
+    await expect(cutOver(store, { onProgress })).rejects.toThrow(/1 passages are not embedded/);
+    expect(stages).toEqual([]);
+    await new LazyRefresh(storeKeeper(store, fresh, to, compute)).run();
+    await cutOver(store, { onProgress });
+    expect(stages).toEqual(['build index (ivf)', 'build index (ivf)']);
+    expect(await (await store.snapshot()).embeddings(to).approximate()).toBe('ivf');
   });
 
   it('is undone, with passages of the meantime embedded by the former model', async () => {

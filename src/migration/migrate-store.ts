@@ -4,8 +4,9 @@ import { joinTitle } from '../data/corpus.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { ensureCanaries } from '../store/canaries.ts';
+import { buildSameIndex } from '../store/maintain.ts';
 import { stalePassages } from '../store/staleness.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, StoreSnapshot } from '../store/store.ts';
 import type { Adapter, StoredBridge, StoredSpace } from '../store/store-head.ts';
 import { removeEncoder, saveEncoder } from '../store/stored-encoder.ts';
 import { bridgeFolder } from '../store/vector-source.ts';
@@ -108,19 +109,29 @@ async function saveBridge(
 }
 
 /**
- * Ends a migration: removes the vectors, the model and the corrector of the former space.
+ * Ends a migration: removes the vectors, the model and the corrector of the former space. If the former vectors have an index for
+ * approximate search and the new ones have none, one of the same kind is built before.
  *
+ * @param options  `onProgress` is called around the building of an index
  * @throws UsageError if no migration is under way, or passages are missing in the new space
  */
-export async function cutOver(store: Store): Promise<void> {
+export async function cutOver(
+  store: Store,
+  { onProgress }: Pick<BackfillOptions, 'onProgress'> = {},
+): Promise<void> {
   const { from, to } = underWay(store);
+  const checkComplete = async (state: StoreSnapshot): Promise<void> => {
+    const { length: missing } = await stalePassages(state, to);
+    if (missing === 0) return;
+    throw new UsageError(`${missing} passages are not embedded by the new model yet`, {
+      help: `go on with undrift migrate start --store ${store.folder} --adapter documents`,
+    });
+  };
+  await checkComplete(await store.snapshot());
+  await buildSameIndex(store, { from, to, onProgress });
   await store.commit(async (draft) => {
-    const { length: missing } = await stalePassages(draft, to);
-    if (missing > 0) {
-      throw new UsageError(`${missing} passages are not embedded by the new model yet`, {
-        help: `go on with undrift migrate start --store ${store.folder} --adapter documents`,
-      });
-    }
+    // Again: another process may have added passages.
+    await checkComplete(draft);
     await draft.removeSpace(from);
     draft.set({ current: to, migration: null });
   });

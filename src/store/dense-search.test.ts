@@ -126,6 +126,27 @@ describe('approximate search', () => {
   }, 120_000);
 });
 
+describe('the index for approximate search', () => {
+  it.each([
+    ['ivf', 32],
+    ['ivf', 36],
+    ['hnsw', 36],
+  ] as const)('of kind %s is built over few vectors of %i dimensions', async (kind, hidden) => {
+    const few = await Store.open(join(tempFiles(), 'store'), { create: TERMS });
+    const model = smallRetriever({ kind: 'static', hidden });
+    const passages = [3, 50, 700].map((i) => ({ id: `p${i}`, text: text(i) }));
+    await indexPassages(few, model, passages, { model: 'small', ...compute });
+    await buildApproximateIndex(few, few.head.current!, kind);
+    expect(await (await few.snapshot()).embeddings(few.head.current!).approximate()).toBe(kind);
+    const own = new StoreSearcher(few, compute);
+    const hits = await own.search(text(50), { mode: 'dense', topK: 3, approximate: true });
+    expect(hits.map(({ id }) => id)).toEqual(
+      (await own.search(text(50), { mode: 'dense', topK: 3 })).map(({ id }) => id),
+    );
+    await own.dispose();
+  });
+});
+
 describe('search by terms', () => {
   it('ranks what fulfils a condition as a search that evaluates it', async () => {
     const { passages } = await store.snapshot();

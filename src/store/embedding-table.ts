@@ -136,16 +136,18 @@ export class EmbeddingTable {
   /**
    * Builds the index for approximate search anew.
    *
-   * `ivf`: inverted lists with one bit a dimension (RaBitQ), which take D / 8 bytes a row. `hnsw`: a graph over rows of one byte a
-   * dimension, which takes several times as long to build and is larger.
+   * `ivf`: inverted lists with one bit a dimension (RaBitQ), which take D / 8 bytes a row; where D is not a multiple of 8, with copies of
+   * the vectors, 4 D bytes a row. `hnsw`: a graph over rows of one byte a dimension, which takes several times as long to build and is larger.
    */
   async buildApproximate(kind: ApproximateKind, partitions: number): Promise<void> {
     const { Index } = this.lance.lancedb;
     await this.rewrite();
-    const config =
-      kind === 'hnsw'
-        ? Index.hnswSq({ distanceType: 'dot', numPartitions: 1, m: 20, efConstruction: 100 })
-        : Index.ivfRq({ distanceType: 'dot', numPartitions: partitions, numBits: 1 });
+    const lists = { distanceType: 'dot', numPartitions: partitions } as const;
+    // LanceDB packs eight dimensions of RaBitQ into a byte.
+    const ivf = () =>
+      this.dimension % 8 === 0 ? Index.ivfRq({ ...lists, numBits: 1 }) : Index.ivfFlat(lists);
+    const hnsw = () => Index.hnswSq({ distanceType: 'dot', numPartitions: 1, m: 20, efConstruction: 100 });
+    const config = kind === 'hnsw' ? hnsw() : ivf();
     await this.table.createIndex('vector', { config, replace: true });
   }
 

@@ -1,3 +1,4 @@
+import type { Progress } from '../util/progress.ts';
 import type { ApproximateKind } from './embedding-table.ts';
 import type { Store } from './store.ts';
 
@@ -30,4 +31,34 @@ export async function buildApproximateIndex(
     const partitions = Math.max(1, Math.round((await table.count()) / PARTITION_ROWS));
     await table.buildApproximate(kind, partitions);
   });
+}
+
+/**
+ * Builds the index for approximate search of a space if another space has one, of the same kind. Nothing is done where the space has an
+ * index already.
+ *
+ * @param from  id of the space whose index decides
+ * @param to  id of the space to build it for
+ * @param onProgress  called before and after the work
+ * @returns  kind that was built; undefined if none was
+ */
+export async function buildSameIndex(
+  store: Store,
+  {
+    from,
+    to,
+    onProgress,
+  }: { from: string; to: string; onProgress?: ((progress: Progress) => void) | undefined },
+): Promise<ApproximateKind | undefined> {
+  const { embeddings } = await store.snapshot();
+  const kind = await embeddings(from).approximate();
+  const total = await embeddings(to).count();
+  if (kind === undefined || total === 0 || (await embeddings(to).approximate()) !== undefined)
+    return undefined;
+  const report = (done: number) =>
+    onProgress?.({ stage: `build index (${kind})`, done, total, unit: 'passages' });
+  report(0);
+  await buildApproximateIndex(store, to, kind);
+  report(total);
+  return kind;
 }
