@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/file-error.ts';
 import { syncFolder } from '../util/files.ts';
+import { RESTORE } from './store-head.ts';
 
 /** Largest number in the file name of a manifest: version v is `(2^64 − 1 − v).manifest`, so that the newest is listed first. */
 const LAST_VERSION = 2n ** 64n - 1n;
@@ -43,11 +45,19 @@ export class DurableFolder {
    * @param version  last committed version
    * @param quarantine  folder that keeps the manifests
    * @returns  versions set aside
+   * @throws DataError if the manifest of the committed version is missing: LanceDB would go on from an earlier one
    */
   async rollBack(version: number, quarantine: string): Promise<number[]> {
     const folder = join(this.folder, '_versions');
+    const committed = `${String(LAST_VERSION - BigInt(version)).padStart(20, '0')}.manifest`;
+    if (!existsSync(join(folder, committed))) {
+      throw new DataError('the file of the committed version is missing', {
+        file: join(folder, committed),
+        help: RESTORE,
+      });
+    }
     const newer: number[] = [];
-    for (const name of existsSync(folder) ? await readdir(folder) : []) {
+    for (const name of await readdir(folder)) {
       const number = /^(\d{20})\.manifest$/.exec(name)?.[1];
       if (number === undefined) continue;
       const found = Number(LAST_VERSION - BigInt(number));

@@ -2,12 +2,13 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Connection } from '@lancedb/lancedb';
-import { UsageError } from '../util/errors.ts';
+import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError } from '../util/file-error.ts';
 import { isLocked, lockInside, takeLock } from '../util/lock.ts';
 import { DurableFolder } from './durable-folder.ts';
 import type { Lance } from './lance.ts';
-import { type HeadFile, headFile, type StoreHead } from './store-head.ts';
+import { withDiskErrors } from './lance-errors.ts';
+import { type HeadFile, headFile, RESTORE, type StoreHead } from './store-head.ts';
 import type { StoreFiles, StorePlace, WriterLock } from './store-place.ts';
 import { LOCK_WAIT_MS, takenInTime } from './taken-in-time.ts';
 
@@ -20,22 +21,36 @@ const OWN_LEFTOVERS = /^(\.lock|passages\.lance|.*\.tmp)$/;
  */
 export class FolderPlace implements StorePlace {
   readonly address: string;
-  readonly connection: Connection;
   readonly head: HeadFile;
   readonly headPath: string;
+  private readonly lance: Lance;
   private readonly folders = new Map<string, DurableFolder>();
+  private connected: Connection | undefined;
 
-  private constructor(folder: string, connection: Connection) {
+  private constructor(lance: Lance, folder: string) {
+    this.lance = lance;
     this.address = folder;
-    this.connection = connection;
     this.headPath = join(folder, 'store.json');
     this.head = headFile(this.headPath);
   }
 
-  static async open({ lancedb }: Lance, location: string): Promise<FolderPlace> {
-    const folder = resolve(location);
+  static async open(lance: Lance, location: string): Promise<FolderPlace> {
     // LanceDB takes an address that begins with "db" for one of its cloud, so that the path must be absolute.
-    return new FolderPlace(folder, await lancedb.connect(folder, { readConsistencyInterval: 0 }));
+    const place = new FolderPlace(lance, resolve(location));
+    // LanceDB makes a folder that is missing, which reading must not do.
+    if (existsSync(place.address)) await place.connect();
+    return place;
+  }
+
+  get connection(): Connection {
+    if (!this.connected) throw new UndriftError(`${this.address} does not exist`);
+    return this.connected;
+  }
+
+  private async connect(): Promise<void> {
+    const { lancedb } = this.lance;
+    const options = { readConsistencyInterval: 0 };
+    this.connected = withDiskErrors(await lancedb.connect(this.address, options), this.address);
   }
 
   get scratch(): string {
@@ -46,7 +61,10 @@ export class FolderPlace implements StorePlace {
     const path = (folder: string) => join(this.address, folder);
     return {
       has: async (folder) => existsSync(path(folder)),
-      open: async (folder) => path(folder),
+      open: async (folder) => {
+        if (existsSync(path(folder))) return path(folder);
+        throw new DataError('a part of the store is missing', { file: path(folder), help: RESTORE });
+      },
       save: async (folder, write) => void (await write(path(folder))),
       remove: (folder) => rm(path(folder), { recursive: true, force: true }),
     };
@@ -64,6 +82,7 @@ export class FolderPlace implements StorePlace {
     } catch (error) {
       throw fileError(error, address, 'create');
     }
+    if (!this.connected) await this.connect();
     const lock = await this.lock();
     try {
       const made = await this.head.read();
@@ -116,7 +135,7 @@ export class FolderPlace implements StorePlace {
   }
 
   close(): void {
-    this.connection.close();
+    this.connected?.close();
   }
 
   private durable(table: string): DurableFolder {

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
-import { DataError } from '../util/errors.ts';
+import { dirname, join } from 'node:path';
+import { DataError, placeText } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { isObject, type Json, objectIn } from '../util/json-objects.ts';
+import { PASSAGES } from './store-place.ts';
 
 /**
  * Format of stores, which is the only one that this version reads. Format 2 has the column `version` in tables of vectors; rows of
@@ -90,6 +92,9 @@ export interface StoreHead {
   readonly terms: StoredTerms;
 }
 
+/** Remedy for a store of which a file is missing or damaged. */
+export const RESTORE = 'restore the store from a copy, or index the documents again into a new store';
+
 /** Reads and writes the head of a store. */
 export interface HeadFile {
   /** Reads the head; undefined if there is no store. */
@@ -101,12 +106,27 @@ export interface HeadFile {
 /** Head of a store in a folder: a JSON file that is replaced by renaming, and synced to the disk. */
 export const headFile = (file: string): HeadFile => ({
   async read() {
-    return existsSync(file) ? parseHead(objectIn(await readJson(file), file), file) : undefined;
+    if (existsSync(file)) return parseHead(objectIn(await readHead(file), file), file);
+    // A writer that is killed before the first head leaves no models.
+    if (existsSync(join(dirname(file), 'encoders')) && existsSync(join(dirname(file), `${PASSAGES}.lance`)))
+      throw new DataError('the head of the store is missing', { file, help: RESTORE });
+    return undefined;
   },
   async write(head) {
     await writeFileAtomic(file, formatHead(head));
   },
 });
+
+async function readHead(file: string): Promise<unknown> {
+  try {
+    return await readJson(file);
+  } catch (error) {
+    if (!(error instanceof DataError) || error.help) throw error;
+    const { message, line, cause } = error;
+    const text = message.slice(placeText({ file, line }).length + 2);
+    throw new DataError(`the head of the store is damaged: ${text}`, { file, line, help: RESTORE, cause });
+  }
+}
 
 /** Formats a head as JSON. */
 export const formatHead = (head: StoreHead): string =>
