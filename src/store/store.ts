@@ -282,7 +282,8 @@ export class Store {
    * Opens a table.
    *
    * @param version  version to read; undefined for the newest, to be changed
-   * @throws DataError if it cannot be read
+   * @throws DataError if it is damaged
+   * @throws UndriftError if the disk refuses to read it
    */
   private async openTable(name: string, version?: number): Promise<Table> {
     try {
@@ -290,6 +291,8 @@ export class Store {
       if (version !== undefined) await table.checkout(version);
       return table;
     } catch (cause) {
+      // The disk is full, or permission is missing: a copy would not help.
+      if (cause instanceof UndriftError && !(cause instanceof DataError)) throw cause;
       throw new DataError('the table cannot be read', {
         file: `${this.folder}/${name}.lance`,
         help: 'restore it from a copy, or index the documents again into a new store',
@@ -304,17 +307,24 @@ export class Store {
    * killed, and its uncommitted versions are set aside under the lock.
    */
   private async openSnapshot(): Promise<StoreSnapshot> {
+    let damage: unknown;
     for (const pauseMs of READ_AGAIN_MS) {
       try {
         return await this.openAt(this.current);
       } catch (error) {
         if (!(error instanceof DataError)) throw error;
+        damage = error;
       }
       await sleep(pauseMs);
       await this.reload();
     }
     // A commit of this store has set everything aside when it began, and would wait for itself.
-    if (!this.lock) await this.inTurn(async () => {});
+    if (!this.lock) {
+      await this.inTurn(async () => {}).catch((error) => {
+        // In a folder that may only be read, the damage is worth more than the lock that cannot be had.
+        throw error instanceof DataError ? error : damage;
+      });
+    }
     return await this.openAt(this.current);
   }
 

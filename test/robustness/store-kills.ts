@@ -3,7 +3,8 @@
  *
  *     npx tsx test/robustness/store-kills.ts [trials] [seed]
  *
- * The process indexes, changes, removes, migrates and compacts without end, and prints a line for each commit that it was told of.
+ * The process indexes, changes, removes, migrates, refreshes and compacts without end, and prints a line before each operation and for
+ * each commit that it was told of.
  * After a kill the store must open, hold all that was printed, have no vector of a former text and no passage twice, and take further
  * commits.
  */
@@ -40,9 +41,22 @@ type Told =
   | { readonly told: 'removed'; readonly p: number }
   | { readonly told: 'migrating' | 'rolled back' | 'cut over'; readonly space: string };
 
+/** Line that the process prints before an operation, so that kills can be counted by what they hit. */
+interface Doing {
+  readonly doing:
+    | 'index'
+    | 'remove'
+    | 'roll back'
+    | 'migrate'
+    | 'backfill'
+    | 'refresh'
+    | 'cut over'
+    | 'compact';
+}
+
 /** Work of the process that is killed. */
 async function work(folder: string, start: number): Promise<never> {
-  const tell = (line: Told) => process.stdout.write(`${JSON.stringify(line)}\n`);
+  const tell = (line: Told | Doing) => process.stdout.write(`${JSON.stringify(line)}\n`);
   const store = await Store.open(folder, { create: TERMS });
   let retriever = modelOf(0);
   const spaceNow = store.head.current;
@@ -53,12 +67,15 @@ async function work(folder: string, start: number): Promise<never> {
         id: `p${from + i}`,
         text: textOf(from + i, round),
       }));
+      tell({ doing: 'index' });
       await indexPassages(store, retriever, part, compute);
       tell({ told: 'indexed', from, round });
     }
+    tell({ doing: 'remove' });
     await removePassages(store, [`p${round % PASSAGES}`]);
     tell({ told: 'removed', p: round % PASSAGES });
     if (store.head.migration) {
+      tell({ doing: 'roll back' });
       await rollBack(store, modelOfSpace(store.head.migration.from), compute);
       retriever = modelOfSpace(store.head.current!);
       tell({ told: 'rolled back', space: store.head.current! });
@@ -66,12 +83,18 @@ async function work(folder: string, start: number): Promise<never> {
     const next = modelOf(
       retriever.trainedSteps === 0 && store.head.current === embeddingSpaceId(modelOf(0)) ? 1 : 0,
     );
+    tell({ doing: 'migrate' });
     await startMigration(store, next, { sample: 40, correctors: ['ridge'], ...compute });
     retriever = next;
     tell({ told: 'migrating', space: store.head.current! });
+    tell({ doing: 'backfill' });
     await backfill(store, next, { until: 0.7, commitRows: 20, ...compute });
+    tell({ doing: 'compact' });
+    await store.optimize();
     if (round % 2 === 0) continue;
+    tell({ doing: 'refresh' });
     await refresh(store, next);
+    tell({ doing: 'cut over' });
     await cutOver(store);
     tell({ told: 'cut over', space: store.head.current! });
   }
@@ -170,7 +193,7 @@ async function trial(
   folder: string,
   expected: Expected,
   random: () => number,
-): Promise<{ lines: number; faults: string[] }> {
+): Promise<{ lines: number; doing: string; faults: string[] }> {
   const script = fileURLToPath(import.meta.url);
   const child = spawn(
     process.execPath,
@@ -180,24 +203,35 @@ async function trial(
     },
   );
   let lines = 0;
+  let doing = 'start';
   let stderr = '';
   child.stderr!.on('data', (data) => {
     stderr += data;
   });
   const ended = once(child, 'exit');
+  let commit = () => {};
+  const begun = new Promise<void>((resolve) => {
+    commit = resolve;
+  });
   const reader = createInterface({ input: child.stdout! });
   reader.on('line', (line) => {
+    const said = JSON.parse(line) as Told | Doing;
+    if ('doing' in said) {
+      doing = said.doing;
+      return;
+    }
     lines += 1;
-    expected.take(JSON.parse(line));
+    commit();
+    expected.take(said);
   });
-  const begun = once(child.stdout!, 'data');
   await Promise.race([begun, ended]);
   const timer = setTimeout(() => child.kill('SIGKILL'), random() * MOST_MS);
   const [code] = await ended;
   clearTimeout(timer);
   await new Promise((resolve) => setImmediate(resolve));
-  if (code !== null) return { lines, faults: [`the process ended by itself: ${stderr.slice(0, 500)}`] };
-  return { lines, faults: await check(folder, expected) };
+  if (code !== null)
+    return { lines, doing, faults: [`the process ended by itself: ${stderr.slice(0, 500)}`] };
+  return { lines, doing, faults: await check(folder, expected) };
 }
 
 async function main(): Promise<void> {
@@ -209,6 +243,7 @@ async function main(): Promise<void> {
   };
   let bad = 0;
   let lines = 0;
+  const byOperation = new Map<string, { kills: number; faults: number }>();
   const base = mkdtempSync(join(tmpdir(), 'store-kills-'));
   let expected = new Expected();
   let folder = join(base, 'store-0');
@@ -220,14 +255,18 @@ async function main(): Promise<void> {
     }
     const found = await trial(folder, expected, random);
     lines += found.lines;
+    const { kills, faults } = byOperation.get(found.doing) ?? { kills: 0, faults: 0 };
+    byOperation.set(found.doing, { kills: kills + 1, faults: faults + Number(found.faults.length > 0) });
     if (found.faults.length > 0) {
       bad += 1;
-      console.log(`trial ${i}: ${found.faults.slice(0, 5).join('; ')}`);
+      console.log(`trial ${i} (${found.doing}): ${found.faults.slice(0, 5).join('; ')}`);
       expected = new Expected();
       folder = join(base, `store-${i}-after`);
     }
   }
   console.log(`${trials} kills (seed ${seed}), ${lines} acknowledged commits, ${bad} with faults`);
+  for (const [operation, { kills, faults }] of byOperation)
+    console.log(`  ${operation}: ${kills} kills, ${faults} with faults`);
   if (bad === 0) rmSync(base, { recursive: true });
   else console.log(`stores are kept in ${base}`);
   process.exitCode = bad === 0 ? 0 : 1;
