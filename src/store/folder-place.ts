@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Connection } from '@lancedb/lancedb';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError } from '../util/file-error.ts';
-import { isLocked, lockInside, takeLock } from '../util/lock.ts';
+import { HeldLockError, lockInside, takeLock } from '../util/lock.ts';
 import { DurableFolder } from './durable-folder.ts';
 import type { Lance } from './lance.ts';
 import { withDiskErrors } from './lance-errors.ts';
@@ -101,7 +101,8 @@ export class FolderPlace implements StorePlace {
       try {
         return await takeLock(target);
       } catch (error) {
-        if (isLate || !(await isLocked(target))) throw error;
+        // To look at the lock now would be too late: it may have been released since.
+        if (isLate || !(error instanceof HeldLockError)) throw error;
         return undefined;
       }
     });

@@ -45,6 +45,9 @@ export interface TakenLock extends Lock {
   release(): Promise<void>;
 }
 
+/** Refusal of a lock, because another process or call holds it. */
+export class HeldLockError extends UndriftError {}
+
 /** Content of a lock file. */
 interface Holder extends ProcessIdentity {
   /** Random text that tells this lock from later ones. */
@@ -162,7 +165,7 @@ process.on('exit', () => {
  * Makes the lock file.
  *
  * @returns  token of the lock
- * @throws UndriftError if another process holds the lock
+ * @throws HeldLockError if another process holds the lock
  */
 async function acquire(file: string, path: string): Promise<string> {
   const holder: Holder = { ...thisProcess(), token: randomUUID() };
@@ -282,9 +285,9 @@ async function isHeld(
   }
 }
 
-function heldError(path: string, file: string, found: Holder | Pick<Holder, 'token'>): UndriftError {
+function heldError(path: string, file: string, found: Holder | Pick<Holder, 'token'>): HeldLockError {
   const isFar = 'machine' in found && found.machine !== thisProcess().machine;
-  return new UndriftError(`${path} is being written by ${describeHolder(found)}`, {
+  return new HeldLockError(`${path} is being written by ${describeHolder(found)}`, {
     help:
       'wait until that has ended, or choose another place' +
       (isFar ? `; if it was killed, delete ${file}, or wait ten minutes` : ''),
