@@ -3,7 +3,6 @@ import { dirname, join } from 'node:path';
 import { DataError, placeText } from '../util/errors.ts';
 import { readJson, writeFileAtomic } from '../util/files.ts';
 import { isObject, type Json, objectIn } from '../util/json-objects.ts';
-import { PASSAGES } from './store-place.ts';
 
 /**
  * Format of stores, which is the only one that this version reads. Format 2 has the column `version` in tables of vectors; rows of
@@ -108,7 +107,8 @@ export const headFile = (file: string): HeadFile => ({
   async read() {
     if (existsSync(file)) return parseHead(objectIn(await readHead(file), file), file);
     // A writer that is killed before the first head leaves no models.
-    if (existsSync(join(dirname(file), 'encoders')) && existsSync(join(dirname(file), `${PASSAGES}.lance`)))
+    const rest = ['encoders', 'passages.lance'].map((name) => join(dirname(file), name));
+    if (rest.every((path) => existsSync(path)))
       throw new DataError('the head of the store is missing', { file, help: RESTORE });
     return undefined;
   },
