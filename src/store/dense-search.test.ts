@@ -95,7 +95,7 @@ describe('approximate search', () => {
 
   it('gives the scores of the stored vectors, whether these are in memory or not', async () => {
     const cold = new StoreSearcher(store, compute);
-    const settings = { mode: 'dense', topK: 10, approximate: true } as const;
+    const settings = { mode: 'dense', topK: 10, approximate: { refine: 20 } } as const;
     const [fromDisk, fromMemory] = [
       await cold.rank(QUERIES, settings),
       await searcher.rank(QUERIES, settings),
