@@ -187,7 +187,10 @@ describe('every command', () => {
       Object.entries<OptionSpec>(allOptions(spec)).map(([key, option]) => flagOf(key, option)),
     );
     const named = readdirSync(source, { recursive: true, encoding: 'utf8' })
-      .filter((file) => /\.ts$/.test(file) && !/\.test\.ts$|page-style|report-style|serve\/browser|chart/.test(file))
+      .filter(
+        (file) =>
+          /\.ts$/.test(file) && !/\.test\.ts$|page-style|report-style|serve\/browser|chart/.test(file),
+      )
       .flatMap(
         (file) =>
           readFileSync(join(source, file), 'utf8').match(/(?<![\w-])--[a-z][a-z-]*[a-z](?![\w-])/g) ?? [],
