@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../util/errors.ts';
-import { optionValues, pickOptions, withDefaults } from '../../util/option-table.ts';
+import { type OptionSpec, optionValues, pickOptions, withDefaults } from '../../util/option-table.ts';
 import { methods } from '../methods.ts';
 import { METHOD_OPTIONS } from '../options.ts';
 import { LOSS_FORMS } from './loss-names.ts';
@@ -25,7 +25,9 @@ describe('resolveMethodOptions', () => {
     expect(new Set(taken)).toEqual(new Set(Object.keys(METHOD_OPTIONS)));
     for (const method of methods) {
       const defaults = optionValues(method.options, {});
-      expect(Object.values(defaults)).not.toContain(undefined);
+      // An option of the method may have no default, such as a model to name.
+      for (const [name, option] of Object.entries<OptionSpec>(method.options))
+        if ('default' in option) expect((defaults as Record<string, unknown>)[name], name).toBeDefined();
       expect(resolveMethodOptions(method, defaults)).toEqual(defaults);
     }
   });
