@@ -11,7 +11,7 @@ import { BucketFiles } from './bucket-files.ts';
 import type { Lance } from './lance.ts';
 import { sqlText } from './sql.ts';
 import { formatHead, type HeadFile, parseHead, type StoreHead } from './store-head.ts';
-import { PASSAGES, type StorePlace, type WriterLock } from './store-place.ts';
+import { makeFirstHead, PASSAGES, type StorePlace, type WriterLock } from './store-place.ts';
 import { LOCK_WAIT_MS, takenInTime } from './taken-in-time.ts';
 
 /** Table of the head, with one row. */
@@ -127,16 +127,7 @@ export class BucketPlace implements StorePlace {
       }
       return undefined;
     });
-    const lock = await this.lock();
-    try {
-      const made = await this.head.read();
-      if (made) return made;
-      const head = await tables();
-      await this.head.write(head);
-      return head;
-    } finally {
-      await lock.release();
-    }
+    return await makeFirstHead(this, tables);
   }
 
   async lock(): Promise<WriterLock> {

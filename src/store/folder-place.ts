@@ -9,7 +9,7 @@ import { DurableFolder } from './durable-folder.ts';
 import type { Lance } from './lance.ts';
 import { withDiskErrors } from './lance-errors.ts';
 import { type HeadFile, headFile, RESTORE, type StoreHead } from './store-head.ts';
-import type { StoreFiles, StorePlace, WriterLock } from './store-place.ts';
+import { makeFirstHead, type StoreFiles, type StorePlace, type WriterLock } from './store-place.ts';
 import { LOCK_WAIT_MS, takenInTime } from './taken-in-time.ts';
 
 /** Files that a process leaves in a new store when it is killed before the head is written. */
@@ -83,16 +83,7 @@ export class FolderPlace implements StorePlace {
       throw fileError(error, address, 'create');
     }
     if (!this.connected) await this.connect();
-    const lock = await this.lock();
-    try {
-      const made = await this.head.read();
-      if (made) return made;
-      const head = await tables();
-      await this.head.write(head);
-      return head;
-    } finally {
-      await lock.release();
-    }
+    return await makeFirstHead(this, tables);
   }
 
   async lock(): Promise<WriterLock> {

@@ -77,3 +77,20 @@ export interface StorePlace {
   /** Closes the connection. */
   close(): void;
 }
+
+/** Makes the first head of a place with the lock held, unless another process has made one. Returns the head that there is then. */
+export async function makeFirstHead(
+  place: Pick<StorePlace, 'head' | 'lock'>,
+  tables: () => Promise<StoreHead>,
+): Promise<StoreHead> {
+  const lock = await place.lock();
+  try {
+    const made = await place.head.read();
+    if (made) return made;
+    const head = await tables();
+    await place.head.write(head);
+    return head;
+  } finally {
+    await lock.release();
+  }
+}

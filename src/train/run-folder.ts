@@ -5,7 +5,7 @@ import type { Tokenizer } from '../text/tokenizer.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, recoverFolder, writeFileAtomic } from '../util/files.ts';
 import { isObject } from '../util/json-objects.ts';
-import { LOCK_NAME } from '../util/lock.ts';
+import { LOCK_NAME, lockInside, withLock } from '../util/lock.ts';
 import { option } from '../util/option-name.ts';
 import { removeLeftoversIn } from '../util/temporary-name.ts';
 import { CHECKPOINT, hasCheckpoint, type RunIdentity } from './checkpoint.ts';
@@ -138,7 +138,7 @@ export type RunProgress = 'new' | 'begun' | 'saved';
  * @throws UndriftError where there is no run to resume, or the folder holds something that may not be replaced
  * @throws UsageError where `out` is not a folder
  */
-export async function checkRunFolder(
+async function checkRunFolder(
   out: string,
   { resume, overwrite }: { resume: boolean; overwrite: boolean },
 ): Promise<RunProgress> {
@@ -173,7 +173,7 @@ async function checkFree(out: string, overwrite: boolean): Promise<void> {
 }
 
 /** Removes what killed processes have left in the folder of a run. The caller holds the lock of the folder. */
-export async function tidyRunFolder(out: string): Promise<void> {
+async function tidyRunFolder(out: string): Promise<void> {
   await removeLeftoversIn(out, isOwnFile);
   for (const name of [CHECKPOINT, MODEL, ADAPTER]) await recoverFolder(join(out, name));
   if (isSetUp(out)) await rm(join(out, STARTING), { force: true });
@@ -190,6 +190,25 @@ async function removeEarlier(out: string): Promise<void> {
   for (const name of names.sort((a, b) => Number(b === SETTINGS) - Number(a === SETTINGS))) {
     await rm(join(out, name), { recursive: true, force: true });
   }
+}
+
+/**
+ * Does the work of a run in its folder, with the folder locked.
+ *
+ * @throws UsageError as `checkRunFolder`; UndriftError while another process works in the folder
+ */
+export async function inRunFolder<R>(
+  out: string,
+  { resume = false, overwrite = false }: { resume?: boolean | undefined; overwrite?: boolean | undefined },
+  work: (progress: RunProgress) => Promise<R>,
+): Promise<R> {
+  // Checked before anything is written, and again when no other process can change the folder any more.
+  await checkRunFolder(out, { resume, overwrite });
+  return await withLock(lockInside(out), async () => {
+    const progress = await checkRunFolder(out, { resume, overwrite });
+    await tidyRunFolder(out);
+    return await work(progress);
+  });
 }
 
 /**

@@ -11,7 +11,6 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { DocumentStore } from '../store/document-store.ts';
 import { readJson } from '../util/files.ts';
 import { count } from '../util/format.ts';
-import { lockInside, withLock } from '../util/lock.ts';
 import { option, tellNote } from '../util/option-name.ts';
 import { stoppedWhilePreparing, type TrainCallbacks } from './callbacks.ts';
 import { readEventLog } from './event-log.ts';
@@ -26,15 +25,14 @@ import { type RetrieverParts, retrieverSubject } from './retriever-subject.ts';
 import { type RunResult, runTraining } from './run.ts';
 import {
   checkResumed,
-  checkRunFolder,
   completeRun,
+  inRunFolder,
   LOG,
   MODEL,
   type RunProgress,
   readRunSettings,
   runIdentity,
   startRun,
-  tidyRunFolder,
 } from './run-folder.ts';
 import { checkAbsentSplit, lengthOf, NO_SPLIT, noteOtherData, runFingerprint } from './run-plan.ts';
 import {
@@ -80,19 +78,15 @@ export async function trainRetriever(
   options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
   given: TrainCallbacks = {},
 ): Promise<TrainResult> {
-  const { device, threads, resume = false, overwrite = false } = options;
+  const { device, threads } = options;
   const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const asked = resolveSettings(options);
   const { out } = asked;
   await checkDevice(compute);
   await checkPrecision(asked.precision, compute);
-  // Checked before anything is written, and again when no other process can change the folder any more.
-  await checkRunFolder(out, { resume, overwrite });
-  return await withLock(lockInside(out), async () => {
-    const progress = await checkRunFolder(out, { resume, overwrite });
-    await tidyRunFolder(out);
-    return await trainInFolder(options, { asked, compute, progress }, given);
-  });
+  return await inRunFolder(out, options, (progress) =>
+    trainInFolder(options, { asked, compute, progress }, given),
+  );
 }
 
 /** Trains in a folder that no other process writes. */

@@ -15,22 +15,13 @@ import { checkPrecision } from '../../runtime/check-precision.ts';
 import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import { OutOfMemoryError } from '../../util/errors.ts';
 import { count, plural } from '../../util/format.ts';
-import { lockInside, withLock } from '../../util/lock.ts';
 import { option } from '../../util/option-name.ts';
 import { stoppedWhilePreparing, type TrainCallbacks } from '../callbacks.ts';
 import { loadBoth } from '../examples/pairs.ts';
 import { CROSS_ENCODER_METHOD } from '../options.ts';
 import { Batches } from '../pair-batches.ts';
 import { type RunResult, runTraining } from '../run.ts';
-import {
-  checkResumed,
-  checkRunFolder,
-  MODEL,
-  type RunProgress,
-  runIdentity,
-  startRun,
-  tidyRunFolder,
-} from '../run-folder.ts';
+import { checkResumed, inRunFolder, MODEL, type RunProgress, runIdentity, startRun } from '../run-folder.ts';
 import { checkAbsentSplit, lengthOf, NO_SPLIT, noteOtherData, runFingerprint } from '../run-plan.ts';
 import type { RunOptions } from '../subject.ts';
 import { type ListExamples, listExamples, randomNegatives } from './list-examples.ts';
@@ -66,18 +57,15 @@ export async function trainCrossEncoder(
   options: CrossEncoderTrainOptions,
   given: TrainCallbacks = {},
 ): Promise<CrossEncoderTrainResult> {
-  const { device, threads, resume = false, overwrite = false } = options;
+  const { device, threads } = options;
   const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const asked = resolveCrossEncoderSettings(options);
   const { out } = asked;
   await checkDevice(compute);
   await checkPrecision(asked.precision as Precision, compute);
-  await checkRunFolder(out, { resume, overwrite });
-  return await withLock(lockInside(out), async () => {
-    const progress = await checkRunFolder(out, { resume, overwrite });
-    await tidyRunFolder(out);
-    return await trainInFolder(options, { asked, compute, progress }, given);
-  });
+  return await inRunFolder(out, options, (progress) =>
+    trainInFolder(options, { asked, compute, progress }, given),
+  );
 }
 
 /** Trains in a folder that no other process writes. */
