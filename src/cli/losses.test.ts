@@ -1,13 +1,11 @@
-import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readNpy } from '../io/npy.ts';
 
 /* The build is what runs, here as in all tests of the command line. */
-const main = join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'cli', 'main.js');
 
 const lines = (records: readonly object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('');
 const text = (side: string, i: number) => `${side}${i % 7}x ${side}${i % 11}y ${side}${i % 13}z`;
@@ -30,13 +28,7 @@ const folder = tempFiles({
   ),
 });
 
-function undrift(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...argv], { cwd: folder }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
-    );
-  });
-}
+const undrift = (...argv: string[]) => runUndrift(argv, { cwd: folder });
 const TINY = ['--hidden', '8', '--vocab-size', '128', '--batch-size', '8', '--threads', '1', '--steps', '20'];
 const train = (data: string, out: string, ...argv: string[]) =>
   undrift('train', '--data', data, '--out', out, ...TINY, '--eval-split', 'none', ...argv);

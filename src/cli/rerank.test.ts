@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadCrossEncoder } from '../models/cross-encoder/load-cross-encoder.ts';
 
-const main = join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'cli', 'main.js');
 const CROSS_ENCODER = fileURLToPath(new URL('../models/cross-encoder/fixtures/bert', import.meta.url));
 const WORDS = ['cat', 'dog', 'house', 'tree', 'mat', 'red', 'green', 'run'];
 const lines = (records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('');
@@ -22,14 +21,9 @@ const folder = tempFiles({
 });
 const data = join(folder, 'set');
 
-// biome-ignore lint/suspicious/noExplicitAny: JSON of a command
-async function undrift(...args: string[]): Promise<{ code: number; json: any; stderr: string }> {
-  return await new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], (error, stdout, stderr) => {
-      const code = typeof error?.code === 'number' ? error.code : error ? 1 : 0;
-      resolve({ code, json: stdout === '' ? undefined : JSON.parse(stdout), stderr });
-    });
-  });
+async function undrift(...args: string[]) {
+  const { stdout, ...rest } = await runUndrift(args);
+  return { ...rest, json: stdout === '' ? undefined : JSON.parse(stdout) };
 }
 
 describe('commands that rerank', { timeout: 180_000 }, () => {

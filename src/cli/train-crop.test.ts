@@ -1,19 +1,11 @@
-import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readNpy } from '../io/npy.ts';
 
 /* The build is what runs, here as in all tests of the command line. */
-const main = join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'cli', 'main.js');
-
-interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
 
 const words = (i: number) =>
   Array.from({ length: 14 }, (_, k) => `w${(i * 7) % 11}x${(k * 5 + i) % 13}`).join(' ');
@@ -31,13 +23,7 @@ const folder = tempFiles({
   'set/qrels/train.tsv': `query-id\tcorpus-id\tscore\n${texts.map((_, i) => `q${i}\td${i}\t1\n`).join('')}`,
 });
 
-function undrift(...argv: string[]): Promise<Result> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...argv], { cwd: folder }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
-    );
-  });
-}
+const undrift = (...argv: string[]) => runUndrift(argv, { cwd: folder });
 const TINY = ['--hidden', '8', '--vocab-size', '128', '--batch-size', '8', '--threads', '1', '--steps', '4'];
 const crop = (...argv: string[]) => undrift('train', '--method', 'crop', ...TINY, ...argv);
 
