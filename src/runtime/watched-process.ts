@@ -45,8 +45,10 @@ export class WatchedProcess<Request extends Serializable, Answer> {
   constructor(script: URL, options: WatchedProcessOptions<Answer>) {
     this.options = options;
     // The child inherits neither the loaders of this process nor its standard streams, because stdout is for
-    // results.
+    // results. A group of its own keeps Ctrl-C away from it, which a terminal sends to the group of this process:
+    // a child that is still starting could not ignore it yet.
     const child = fork(script, [...(options.argv ?? [])], {
+      detached: true,
       serialization: 'advanced',
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

@@ -35,8 +35,7 @@ const leave = () => {
 };
 const answer = (message: EncoderAnswer) => process.send!(message, () => {});
 
-// Ctrl-C and the end of a terminal reach every process of a job. The training process decides what happens,
-// so this one ignores them.
+// The training process decides what happens at Ctrl-C and at the end of a terminal, so this one ignores them.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 process.on('disconnect', leave);
 let last = Promise.resolve();
