@@ -1,0 +1,60 @@
+import type { LanguageModel } from '../models/language/language-model.ts';
+import type { CostLedger } from '../objective/cost-ledger.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import type { Progress } from '../util/progress.ts';
+
+/** Tokens to score, with the context that stands before them: a window of running text, or a question with its answer. */
+export interface Segment {
+  /** Token ids of context and target. */
+  readonly ids: Int32Array;
+  /** Position of the first token to score. Tokens before it are context. */
+  readonly from: number;
+  /** Id of the document that the text comes from, for leak filters. */
+  readonly document?: string | undefined;
+  /** Text to retrieve with, such as the question. Default: the last tokens before those that are scored. */
+  readonly query?: string | undefined;
+  /** Row of the passage that answers the question, for the arm that reads it. Unknown for running text. */
+  readonly gold?: number | undefined;
+}
+
+/** Options of scoring. */
+export interface ScoreOptions extends ComputeOptions {
+  /** Called as segments are scored; the unit is tokens. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/**
+ * System that scores text: a language model alone, or with retrieval in front of it (in-context, REPLUG), inside it (RETRO) or behind it
+ * (kNN-LM). All systems score equal tokens of equal segments, so that their perplexities can be compared pair by pair.
+ */
+export interface LanguageSystem {
+  /** Name in tables: `none`, `knn-lm`, `in-context`, `replug`. */
+  readonly name: string;
+  /** Language model whose tokens are scored. */
+  readonly model: LanguageModel;
+  /**
+   * Costs so far: `readTokens` (tokens that went through the language model), `forwardPasses` (sequences), `queryEncodes`,
+   * `passageEncodes`, `searches`.
+   */
+  readonly ledger: CostLedger;
+  /**
+   * Scores segments.
+   *
+   * @returns log p(x_t | x_<t) of the tokens `from`, `from + 1`, … of each segment, in nats
+   */
+  score(segments: readonly Segment[], options?: ScoreOptions): Promise<Float32Array[]>;
+  /** Frees what the system has made; the model belongs to the caller. */
+  dispose(): Promise<void>;
+}
+
+/** Adds the tokens of sequences that go through a language model, one forward pass each. */
+export function countReading(
+  ledger: CostLedger,
+  sequences: readonly { readonly ids: ArrayLike<number> }[],
+): void {
+  ledger.tokens(
+    'read',
+    sequences.reduce((sum, { ids }) => sum + ids.length, 0),
+  );
+  ledger.add('forwardPasses', sequences.length);
+}
