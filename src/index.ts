@@ -157,6 +157,7 @@ export type {
   EncoderWeights,
   FoldedParameters,
   ForwardOptions,
+  LayerMemory,
   TokenInputs,
 } from './models/architectures/architecture.ts';
 export type { CardDataset, CardFacts, CardResult } from './models/folder/card-sections.ts';

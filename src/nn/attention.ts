@@ -58,15 +58,17 @@ export interface AttentionOptions {
   batch: Dim;
   /** Number of tokens per text, padding included, T. */
   tokens: Dim;
+  /** Number of keys per text, K, where keys and values are not those of the same tokens. Default T. */
+  keyTokens?: Dim;
   /** Number of query heads, H. */
   heads: number;
   /** Number of key and value heads, G. Each serves H/G consecutive query heads. Default H. */
   keyHeads?: number;
-  /** Additive mask of the scores: f32 that broadcasts to [B, H, T, T], such as `attentionBias`. */
+  /** Additive mask of the scores: f32 that broadcasts to [B, H, T, K], such as `attentionBias`. */
   bias: Tensor;
   /**
-   * Transforms the heads of queries and keys, f32[B, heads, T, S], before their product: rotary positions, a
-   * norm. Default: none.
+   * Transforms the heads of queries, f32[B, H, T, S], and of keys, f32[B, G, K, S], before their product: rotary
+   * positions, a norm. Default: none.
    */
   prepare?: (heads: Tensor, of: 'query' | 'key') => Tensor;
   /** Name of the place in the encoder, which seeds the dropout of attention weights. */
@@ -82,22 +84,26 @@ export interface AttentionOptions {
  * of one matrix, f32[B, G, H/G · T, S], so keys and values are not repeated.
  *
  * @param query f32[B·T, H·S], head after head
- * @param key f32[B·T, G·S]
- * @param value f32[B·T, G·S]
+ * @param key f32[B·K, G·S]
+ * @param value f32[B·K, G·S]
  * @returns f32[B·T, H·S]: results of the heads, head after head, before the output projection
  */
 export function attention(query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions): Tensor {
-  const { batch, tokens, heads, keyHeads = heads, bias, site, prepare = (x) => x } = options;
+  const { batch, tokens, keyTokens = tokens, heads, keyHeads = heads } = options;
+  const { bias, site, prepare = (x) => x } = options;
   const headSize = (query.shape[1] as number) / heads;
-  const split = (y: Tensor, count: number) =>
-    transpose(reshape(y, [batch, tokens, count, headSize]), [0, 2, 1, 3]);
+  const split = (y: Tensor, length: Dim, count: number) =>
+    transpose(reshape(y, [batch, length, count, headSize]), [0, 2, 1, 3]);
   const rows = multiplyDims(heads / keyHeads, tokens);
-  const q = reshape(prepare(split(query, heads), 'query'), [batch, keyHeads, rows, headSize]);
-  const k = prepare(split(key, keyHeads), 'key');
-  const perText = [heads, tokens, tokens];
+  const q = reshape(prepare(split(query, tokens, heads), 'query'), [batch, keyHeads, rows, headSize]);
+  const k = prepare(split(key, keyTokens, keyHeads), 'key');
+  const perText = [heads, tokens, keyTokens];
   const scores = reshape(matmul(q, k, { transB: true, alpha: 1 / Math.sqrt(headSize) }), [batch, ...perText]);
   const weights = dropout(softmax(add(scores, bias)), options.dropout, { site, perText });
-  const mixed = matmul(reshape(weights, [batch, keyHeads, rows, tokens]), split(value, keyHeads));
+  const mixed = matmul(
+    reshape(weights, [batch, keyHeads, rows, keyTokens]),
+    split(value, keyTokens, keyHeads),
+  );
   const context = transpose(reshape(mixed, [batch, heads, tokens, headSize]), [0, 2, 1, 3]);
   return reshape(context, [multiplyDims(batch, tokens), heads * headSize]);
 }

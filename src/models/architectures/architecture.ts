@@ -96,6 +96,26 @@ export interface ForwardOptions {
    * comes after a final norm. Of several batches, only the first is reported.
    */
   readonly onLayer?: (hidden: Tensor) => void;
+  /** Memory that a decoder reads in its layers. Encoders have none. Default: none. */
+  readonly memory?: LayerMemory | undefined;
+}
+
+/**
+ * Memory beside the text, such as retrieved neighbours or the states of an encoder, that the layers of a decoder read. It brings its own
+ * norm, attention and output map; the decoder adds what it reads to the residual stream:
+ *
+ *     h = h + attention(norm(h));  h = h + read(h);  h = h + feedForward(norm(h))      for each layer
+ */
+export interface LayerMemory {
+  /**
+   * Builds what a layer reads. Called once for each layer, in ascending order, between attention and feed-forward part.
+   *
+   * @param layer number of the layer, from 0
+   * @param hidden residual stream of the layer after attention, before any norm, f32[B, T, D]
+   * @param batch number of the batch, from 0, for forward passes of several batches
+   * @returns f32[B, T, D] to add to the residual stream; undefined for a layer that reads nothing
+   */
+  read(layer: number, hidden: Tensor, batch: number): Tensor | undefined;
 }
 
 /** Result of `forward`. `tokens`: f32[B, T, D], to be pooled. `pooled`: f32[B, D], already pooled. */

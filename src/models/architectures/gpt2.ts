@@ -13,6 +13,7 @@ import { TextRows } from '../../nn/text-rows.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
 import { type Direction, direction, seenBias } from './direction.ts';
+import { readMemory } from './read-memory.ts';
 
 /** Fields of a GPT-2 `config.json`, under Hugging Face's names. */
 export interface Gpt2Config extends Direction {
@@ -127,7 +128,8 @@ export const gpt2: Architecture<Gpt2Config> = {
           site: `h.${i}.attn`,
         }));
         const mixed = transposedLinear(attended, p, `h.${i}.attn.c_proj`);
-        const h1 = add(h, rows.dropout(mixed, `h.${i}.attn.c_proj`));
+        const attentive = add(h, rows.dropout(mixed, `h.${i}.attn.c_proj`));
+        const h1 = readMemory(rows, attentive, i, options.memory);
         const inner = activation(transposedLinear(norm(h1, `h.${i}.ln_2`), p, `h.${i}.mlp.c_fc`));
         const outer = transposedLinear(inner, p, `h.${i}.mlp.c_proj`);
         return add(h1, rows.dropout(outer, `h.${i}.mlp.c_proj`));

@@ -9,6 +9,7 @@ import { DataError } from '../../util/errors.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
 import { type Direction, direction, seenBias } from './direction.ts';
+import { readMemory } from './read-memory.ts';
 import { ropeConfig } from './rope-config.ts';
 
 type ModelType = 'llama' | 'qwen2' | 'qwen3';
@@ -141,7 +142,8 @@ const decoder = ({
             ),
           site: self,
         }));
-        const h1 = add(h, linear(attended, p, `${self}.o_proj`, { bias: output }));
+        const mixed = add(h, linear(attended, p, `${self}.o_proj`, { bias: output }));
+        const h1 = readMemory(rows, mixed, i, options.memory);
         const x1 = norm(h1, `layers.${i}.post_attention_layernorm`);
         const [gate, up] = ['gate', 'up'].map((part) =>
           linear(x1, p, `layers.${i}.mlp.${part}_proj`, { bias: false }),

@@ -24,6 +24,8 @@ export class Decoder {
   readonly specs: readonly ParameterSpec[];
   /** Number of tokens V. */
   readonly vocabSize: number;
+  /** Width D of the hidden states. */
+  readonly hiddenSize: number;
   /** Longest sequence, in tokens; undefined if there is no limit. */
   readonly maxTokens: number | undefined;
   /** Prefix of the parameter names in files of models with a head. */
@@ -59,6 +61,7 @@ export class Decoder {
     this.architecture = architecture;
     this.headPrefix = architecture.headPrefix;
     this.vocabSize = architecture.vocabSize(parsed);
+    this.hiddenSize = architecture.hiddenSize(parsed);
     this.maxTokens = architecture.maxTokens(parsed);
     this.output = architecture.logitParameter(parsed);
     const own = architecture.parameters(parsed);
