@@ -60,8 +60,15 @@ export interface JudgedData extends Named {
 
 /** Documents alone, for methods that need no queries (`crop`). */
 export interface TextData extends Named {
-  /** Texts, or records with `text` and optionally `title`. */
-  texts: Records<string | { readonly text: string; readonly title?: string | null | undefined }>;
+  /** Texts, or records with `text` and optionally `title` and `id`. Ids are kept for language models only. */
+  texts: Records<
+    | string
+    | {
+        readonly text: string;
+        readonly title?: string | null | undefined;
+        readonly id?: string | number | bigint | undefined;
+      }
+  >;
 }
 
 /** Pair of texts with a similarity score, for the method `scored-pairs`. */

@@ -102,8 +102,16 @@ export async function* readBytes(file: string, onBytes?: LineOptions['onBytes'])
   }
 }
 
-/** Passes plain bytes through and unpacks gzip. Exported for tests that damage bytes by the thousand. */
-export async function* inflate(source: AsyncIterable<Buffer>, file: string): AsyncGenerator<Buffer> {
+/**
+ * Passes plain bytes through and unpacks gzip.
+ *
+ * @param options.foreign  treatment of other formats that are often given by mistake: refuse them (default), or pass their bytes through
+ */
+export async function* inflate(
+  source: AsyncIterable<Buffer>,
+  file: string,
+  { foreign: treatment = 'refuse' }: { foreign?: 'refuse' | 'pass' } = {},
+): AsyncGenerator<Buffer> {
   // The first bytes may arrive in pieces: collect enough of them to recognise a format.
   const chunks = source[Symbol.asyncIterator]();
   let head: Buffer = Buffer.alloc(0);
@@ -113,7 +121,7 @@ export async function* inflate(source: AsyncIterable<Buffer>, file: string): Asy
     head = head.length === 0 ? next.value : Buffer.concat([head, next.value]);
   }
   const foreign = FOREIGN_FORMATS.find(({ magic }) => magic.every((byte, i) => head[i] === byte));
-  if (foreign !== undefined) {
+  if (foreign !== undefined && treatment === 'refuse') {
     await chunks.return?.();
     throw new DataError(`is ${foreign.name}`, { file, help: foreign.help });
   }

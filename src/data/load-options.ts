@@ -126,4 +126,6 @@ export interface LoadOptions extends GivenOptions<typeof ANY_DATA_OPTIONS> {
 export interface ReadingOptions extends LoadOptions {
   /** Collects bad rows. Default: the first bad row throws. */
   badRows?: BadRows | undefined;
+  /** Whether a text or Markdown file is one document, instead of one for each line or passage. Default false. */
+  wholeFiles?: boolean | undefined;
 }

@@ -42,10 +42,15 @@ export function sentencesOf(paragraph: string): string[] {
 /** Tells whether white space is enough to find the words of a text. */
 const isSpaced = (text: string): boolean => SPACED.test(text) && !UNSPACED_COMMON.test(text);
 
+const NO_SPACES = /\S+/g;
+
 /** Number of words of a text: runs of characters that are not space, or the words of Unicode in scripts without spaces. */
 export function wordCount(text: string): number {
-  if (isSpaced(text)) return text.match(/\S+/g)?.length ?? 0;
   let words = 0;
+  if (isSpaced(text)) {
+    for (NO_SPACES.lastIndex = 0; NO_SPACES.test(text); ) words++;
+    return words;
+  }
   for (const { isWordLike } of WORDS.segment(text)) if (isWordLike) words++;
   return words;
 }

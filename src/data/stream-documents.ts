@@ -47,21 +47,32 @@ export const streamDocuments = (named: string, options: LoadOptions = {}): Async
 export const streamQueries = (named: string, options: LoadOptions = {}): AsyncGenerator<StreamedDocument> =>
   streamTexts(named, 'query', options);
 
-async function* streamTexts(
+/**
+ * Streams documents or queries; with `wholeFiles`, a text or Markdown file is one document.
+ *
+ * @throws DataError as `streamDocuments`
+ */
+export async function* streamTexts(
   named: string,
   side: Side,
-  options: LoadOptions,
+  options: ReadingOptions,
 ): AsyncGenerator<StreamedDocument> {
   const badRows = new BadRows(options.skipBadRows);
   const path = await findData(named, options);
   const notes: string[] = [];
   let any = false;
-  for await (const text of await openTexts(path, side, { ...options, badRows }, notes)) {
-    any = true;
-    yield text;
+  let failure: unknown;
+  try {
+    for await (const text of await openTexts(path, side, { ...options, badRows }, notes)) {
+      any = true;
+      yield text;
+    }
+  } catch (error) {
+    failure = error;
   }
   // Throws if more rows were bad than may be.
   await badRows.during(async () => {
+    if (failure !== undefined) throw failure;
     if (any) return;
     throw new DataError(`holds no ${side}`, { file: path, help: 'was the file written completely?' });
   });
@@ -94,8 +105,9 @@ async function openTexts(
     return stream(path, pairs, side, { options, log });
   }
   if (inFolder) await loadPath(path, options); // says what was looked for
-  return isTable(path)
-    ? streamRecords([path], 'document', { path, options, log, isAlone: true })
+  if (isTable(path)) return streamRecords([path], 'document', { path, options, log, isAlone: true });
+  return options.wholeFiles
+    ? streamTextFolder(path, { options, log, notes, isFile: true })
     : streamPlainText(path, options, log);
 }
 

@@ -10,15 +10,15 @@ import { ColumnChoice } from './column-choice.ts';
 import { type Corpus, CorpusBuilder } from './corpus.ts';
 import type { FileLog } from './file-log.ts';
 import { hasTexts, tableTexts } from './folder-tables.ts';
-import { MAX_LINE_BYTES, readBytes } from './lines.ts';
+import { inflate, MAX_LINE_BYTES, readBytes } from './lines.ts';
 import { PASSAGE_OPTIONS, type ReadingOptions } from './load-options.ts';
 import { markdownPassages, type PassageSizes, textPassages } from './passages.ts';
 import { isRecordFile } from './records.ts';
 
-/** Matches names of Markdown files. */
-const MARKDOWN = /\.(md|markdown|mdx)$/i;
-/** Matches names of text files. */
-const TEXT = /\.(txt|text)$/i;
+/** Matches names of Markdown files, plain or gzip. */
+const MARKDOWN = /\.(md|markdown|mdx)(\.gz)?$/i;
+/** Matches names of text files, plain or gzip. */
+const TEXT = /\.(txt|text)(\.gz)?$/i;
 /** Folders that hold other people's files. */
 const FOREIGN = ['node_modules'];
 /** Number of skipped files that a note names. */
@@ -48,6 +48,8 @@ interface TextReading {
   readonly options: ReadingOptions;
   readonly log: FileLog;
   readonly notes: string[];
+  /** Whether the path is that of one file. Default: by its name. */
+  readonly isFile?: boolean;
 }
 
 /** Files of a folder of texts, by their paths with `/` relative to the folder. */
@@ -111,7 +113,7 @@ export async function holdsTexts(folder: string, options: ReadingOptions): Promi
 /**
  * Streams the files of a folder: texts and Markdown, cut into passages, and tables with a column of texts. One text file is in memory
  * at a time. The id of a passage is the path of its file, `#`, and its number in the file, from 1; that of a record has its own id in
- * this place. Files that are not UTF-8 count as bad rows; binary files are skipped.
+ * this place; that of a file that is read whole is its path. Files that are not UTF-8 count as bad rows; binary files are skipped.
  *
  * @param path  a folder, or one file
  * @param reading.notes  receives notes on what was read and skipped, when all passages have been taken
@@ -119,9 +121,8 @@ export async function holdsTexts(folder: string, options: ReadingOptions): Promi
  */
 export async function* streamTextFolder(
   path: string,
-  { options, log, notes }: TextReading,
+  { options, log, notes, isFile = isMarkdown(path) || TEXT.test(path) }: TextReading,
 ): AsyncGenerator<TextPassage, void> {
-  const isFile = isMarkdown(path) || TEXT.test(path);
   const { texts, tables, others, hidden } = isFile
     ? { texts: [basename(path)], tables: [], others: [], hidden: [] }
     : await textFiles(path);
@@ -158,7 +159,9 @@ export async function* streamTextFolder(
   if (own.length > 0) {
     const files = filesText(own.length - binary.length);
     notes.push(
-      `${counts.passages === 1 ? '1 passage' : `${count(counts.passages)} passages`} of at most ${words} words from ${files}`,
+      options.wholeFiles
+        ? `${files} of text, each read as one document`
+        : `${counts.passages === 1 ? '1 passage' : `${count(counts.passages)} passages`} of at most ${words} words from ${files}`,
     );
   }
   if (found.read.length > 0)
@@ -174,7 +177,7 @@ export async function* streamTextFolder(
   );
 }
 
-/** Reads a text file as passages; undefined for a binary file. */
+/** Reads a text file as passages, or whole; undefined for a binary file. */
 async function passagesOf(
   folder: string,
   name: string,
@@ -183,6 +186,7 @@ async function passagesOf(
   const file = join(folder, name);
   const text = await readText(file, name, { options, log });
   if (text === undefined) return undefined;
+  if (options.wholeFiles) return text.trim() === '' ? [] : [{ id: name, text, file }];
   return (isMarkdown(name) ? markdownPassages : textPassages)(text, sizes).map(({ title, text }, i) => ({
     id: `${name}#${i + 1}`,
     title: title === '' ? undefined : title,
@@ -262,7 +266,7 @@ async function wholeFile(
   const chunks: Buffer[] = [];
   let size = 0;
   try {
-    for await (const bytes of readBytes(file, onBytes)) {
+    for await (const bytes of inflate(readBytes(file, onBytes), file, { foreign: 'pass' })) {
       size += bytes.length;
       if (size > maxLineBytes) break;
       chunks.push(bytes);

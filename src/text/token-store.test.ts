@@ -6,7 +6,7 @@ import { bytesOf } from '../onnx/dtypes.ts';
 import { UsageError } from '../util/errors.ts';
 import { SpillFile } from '../util/spill-file.ts';
 import { BatchBuffers, padBatch } from './pad-batch.ts';
-import { TokenStore } from './token-store.ts';
+import { TokenStore, TokenStoreBuilder } from './token-store.ts';
 import { Tokenizer } from './tokenizer.ts';
 import type { WordPieceJson } from './tokenizer-json.ts';
 
@@ -115,6 +115,43 @@ describe('TokenStore', () => {
       'no room for the 2 special',
     );
   });
+});
+
+describe('TokenStoreBuilder', () => {
+  // Three texts of a little more than half a block, and one that is longer than two blocks.
+  const sizes = [600_000, 600_000, 2_500_000, 0, 3];
+  const texts = sizes.map((size, text) => Int32Array.from({ length: size }, (_, i) => (i + text) % 60_000));
+
+  it.each([false, true])(
+    'keeps texts longer than a block, and gives parts of them (in a file: %s)',
+    (inFile) => {
+      const folder = mkdtempSync(join(tmpdir(), 'tokens-'));
+      const spill = inFile ? SpillFile.create(folder) : undefined;
+      const builder = new TokenStoreBuilder(60_000, { spill });
+      for (const [row, ids] of texts.entries()) expect(builder.add(ids)).toBe(row);
+      const store = builder.finish();
+      expect(Array.from(store.lengths)).toEqual(sizes);
+      for (const [row, ids] of texts.entries()) {
+        const parts = [
+          [0, ids.length],
+          [0, Math.min(5, ids.length)],
+          [Math.max(0, ids.length - 4), ids.length],
+        ];
+        if (ids.length > 2 ** 21) parts.push([2 ** 20 - 2, 2 ** 21 + 2]);
+        for (const [from, to] of parts) {
+          const found = store.tokens(row, from, to);
+          expect(
+            Buffer.from(found.slice().buffer).equals(
+              Buffer.from(Uint16Array.from(ids.subarray(from, to)).buffer),
+            ),
+          ).toBe(true);
+        }
+      }
+      expect(() => store.tokens(4, 0, 4)).toThrow('tokens 0 to 4 of a text of 3');
+      spill?.close();
+      rmSync(folder, { recursive: true });
+    },
+  );
 });
 
 describe('padBatch', () => {

@@ -24,7 +24,7 @@ export interface TokenStoreOptions {
 /** Token ids of a block in memory, or their place in a file. */
 type Block = TokenArray | number;
 
-/** Tokens of one block of memory. A text never spans two blocks. */
+/** Tokens of one block of memory. A text spans several blocks only if it is longer than one. */
 const BLOCK_TOKENS = 1 << 20;
 
 /** Places of the texts in the blocks. */
@@ -57,7 +57,8 @@ export class TokenStore {
   /** File of the blocks, and the type of its numbers. */
   readonly #file: TokenFile | undefined;
 
-  private constructor(
+  /** @internal Use {@link TokenStore.build}, {@link TokenStore.of} or {@link TokenStoreBuilder}. */
+  constructor(
     blocks: readonly Block[],
     { starts, lengths, blockTokens, file }: TokenPlaces & { readonly file?: TokenFile | undefined },
   ) {
@@ -85,36 +86,14 @@ export class TokenStore {
     if (!Number.isInteger(maxTokens) || maxTokens < 1) {
       throw new UsageError(`maxTokens must be a whole number ≥ 1, found ${maxTokens}`);
     }
-    const blockTokens = Math.max(BLOCK_TOKENS, maxTokens);
-    const Tokens = tokenizer.vocabSize <= 65_536 ? Uint16Array : Int32Array;
-    const blocks: Block[] = [];
-    const starts = new Float64Array(count);
-    const lengths = new Int32Array(count);
-    let block: TokenArray | undefined;
-    let used = 0;
-    const finishBlock = () => {
-      if (!block) return;
-      if (spill) blocks.push(spill.append(bytesOf(block.subarray(0, used))));
-      else blocks.push(used === block.length ? block : block.slice(0, used));
-      if (!spill) block = undefined;
-      used = 0;
-    };
+    const builder = new TokenStoreBuilder(tokenizer.vocabSize, { spill, blockTokens: maxTokens });
     for (let row = 0; row < count; row++) {
       const text = prefix + textOf(row);
-      const ids = specialTokens ? tokenizer.encode(text, maxTokens) : tokenizer.encodeRaw(text, maxTokens);
-      if (used + ids.length > blockTokens) finishBlock();
-      // Of a file, one block of memory is filled again and again.
-      block ??= new Tokens(blockTokens);
-      block.set(ids, used);
-      starts[row] = blocks.length * blockTokens + used;
-      lengths[row] = ids.length;
-      used += ids.length;
+      builder.add(specialTokens ? tokenizer.encode(text, maxTokens) : tokenizer.encodeRaw(text, maxTokens));
       if ((row + 1) % 1024 === 0)
         onProgress?.({ stage: 'tokenise', done: row + 1, total: count, unit: 'texts' });
     }
-    finishBlock();
-    const file = spill && { spill, Tokens };
-    return new TokenStore(blocks, { starts, lengths, blockTokens, file });
+    return builder.finish();
   }
 
   /**
@@ -150,13 +129,38 @@ export class TokenStore {
     return this.#lengths[this.#checked(row)]!;
   }
 
-  /** Token ids of a text, [T]; a view that must not be changed. */
-  tokens(row: number): TokenArray {
-    const start = this.#starts[this.#checked(row)]!;
+  /**
+   * Token ids of a text, [T]; a view that must not be changed.
+   *
+   * @param from  first token to return, default 0
+   * @param to  token after the last one to return, default T
+   */
+  tokens(row: number, from = 0, to = this.length(row)): TokenArray {
+    const length = this.length(row);
+    if (!(from >= 0 && from <= to && to <= length))
+      throw new UsageError(`tokens ${from} to ${to} of a text of ${length}`);
+    const start = this.#starts[row]! + from;
     const block = Math.floor(start / this.#blockTokens);
-    const from = start - block * this.#blockTokens;
-    const length = this.#lengths[row]!;
-    const held = this.#blocks[block]!;
+    const place = start - block * this.#blockTokens;
+    if (place + to - from <= this.#blockTokens) return this.#inBlock(block, place, to - from);
+    // A text that is longer than a block.
+    const { Tokens } = this.#file ?? {
+      Tokens: this.#blocks[block] instanceof Int32Array ? Int32Array : Uint16Array,
+    };
+    const tokens = new Tokens(to - from);
+    for (let done = 0; done < tokens.length; ) {
+      const at = start + done;
+      const inside = Math.floor(at / this.#blockTokens);
+      const first = at - inside * this.#blockTokens;
+      const size = Math.min(this.#blockTokens - first, tokens.length - done);
+      tokens.set(this.#inBlock(inside, first, size), done);
+      done += size;
+    }
+    return tokens;
+  }
+
+  #inBlock(block: number, from: number, length: number): TokenArray {
+    const held = this.#blocks[block] ?? new Uint16Array(0);
     if (typeof held !== 'number') return held.subarray(from, from + length);
     const { spill, Tokens } = this.#file!;
     const tokens = new Tokens(length);
@@ -178,5 +182,81 @@ export class TokenStore {
       throw new UsageError(`row ${row} is outside the ${this.rows} texts of the store`);
     }
     return row;
+  }
+}
+
+/** Settings of {@link TokenStoreBuilder}. */
+export interface TokenStoreBuilderOptions {
+  /** File for the token ids. Default: they stay in memory. */
+  readonly spill?: SpillFile | undefined;
+  /** Tokens of a block at least. Default 2^20. */
+  readonly blockTokens?: number | undefined;
+}
+
+/** Collects the token ids of texts one text at a time, for a {@link TokenStore}. */
+export class TokenStoreBuilder {
+  readonly #Tokens: Uint16ArrayConstructor | Int32ArrayConstructor;
+  readonly #spill: SpillFile | undefined;
+  readonly #blockTokens: number;
+  readonly #blocks: Block[] = [];
+  #block: TokenArray | undefined;
+  /** Tokens in the block that is being filled. */
+  #used = 0;
+  #rows = 0;
+  #starts = new Float64Array(1024);
+  #lengths = new Int32Array(1024);
+
+  /** @param vocabSize  number of different token ids, which decides how many bytes an id takes */
+  constructor(vocabSize: number, { spill, blockTokens = 0 }: TokenStoreBuilderOptions = {}) {
+    this.#Tokens = vocabSize <= 65_536 ? Uint16Array : Int32Array;
+    this.#spill = spill;
+    this.#blockTokens = Math.max(BLOCK_TOKENS, blockTokens);
+  }
+
+  /** Adds the token ids of a text and returns its row. The array is copied. */
+  add(ids: ArrayLike<number> & { subarray(start: number, end: number): ArrayLike<number> }): number {
+    if (this.#used + ids.length > this.#blockTokens) this.#finishBlock();
+    const row = this.#rows++;
+    if (row === this.#lengths.length) this.#grow();
+    this.#starts[row] = this.#blocks.length * this.#blockTokens + this.#used;
+    this.#lengths[row] = ids.length;
+    for (let done = 0; done < ids.length; ) {
+      // Of a file, one block of memory is filled again and again.
+      this.#block ??= new this.#Tokens(this.#blockTokens);
+      const size = Math.min(this.#blockTokens - this.#used, ids.length - done);
+      this.#block.set(ids.subarray(done, done + size), this.#used);
+      this.#used += size;
+      done += size;
+      if (done < ids.length) this.#finishBlock();
+    }
+    return row;
+  }
+
+  /** Makes the store. Nothing can be added afterwards. */
+  finish(): TokenStore {
+    this.#finishBlock();
+    const file = this.#spill && { spill: this.#spill, Tokens: this.#Tokens };
+    const [starts, lengths] = [this.#starts.slice(0, this.#rows), this.#lengths.slice(0, this.#rows)];
+    return new TokenStore(this.#blocks, { starts, lengths, blockTokens: this.#blockTokens, file });
+  }
+
+  #finishBlock(): void {
+    const block = this.#block;
+    if (!block || this.#used === 0) return;
+    if (this.#spill) this.#blocks.push(this.#spill.append(bytesOf(block.subarray(0, this.#used))));
+    else {
+      this.#blocks.push(this.#used === block.length ? block : block.slice(0, this.#used));
+      this.#block = undefined;
+    }
+    this.#used = 0;
+  }
+
+  #grow(): void {
+    const size = Math.ceil(1.5 * this.#rows);
+    const [starts, lengths] = [new Float64Array(size), new Int32Array(size)];
+    starts.set(this.#starts);
+    lengths.set(this.#lengths);
+    this.#starts = starts;
+    this.#lengths = lengths;
   }
 }
