@@ -58,7 +58,7 @@ export const LAYOUTS: readonly Layout[] = [
   {
     name: 'folder of files',
     files:
-      'texts and Markdown (.txt, .md), cut into passages, and tables with a column of texts (JSONL, CSV, TSV, each also .gz, or Parquet), in folders; or one .md file',
+      'texts and Markdown (.txt, .md, each also .gz), cut into passages, and tables with a column of texts (JSONL, CSV, TSV, each also .gz, or Parquet), in folders; or one .md file',
     tables: ['documents'],
     use: '`search`, `encode`, `index`, `train --method crop`',
   },
