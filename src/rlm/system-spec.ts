@@ -1,0 +1,37 @@
+import type { LanguageModel } from '../models/language/language-model.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import type { NoteListener } from '../util/option-name.ts';
+import type { GivenValues, OptionTable } from '../util/option-table.ts';
+import type { Progress } from '../util/progress.ts';
+import type { LanguageSystem } from './language-system.ts';
+import type { TextWindows } from './text-windows.ts';
+
+/** Surroundings in which a system is opened. */
+export interface SystemContext extends ComputeOptions {
+  /** Folder of the language model, for systems that keep parts of their own beside its weights. Undefined for a model in memory. */
+  readonly modelFolder?: string | undefined;
+  /** Windows in which running text will be read, for systems that tune their settings on text. */
+  readonly windows: TextWindows;
+  /** Called while passages are encoded, settings are tuned, and the like. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Called for everything that a user should know about what was opened. */
+  readonly onNote?: NoteListener | undefined;
+}
+
+/** Kind of language system: a language model alone, or with retrieval. Each kind is one file of `src/rlm/`. */
+export interface SystemSpec {
+  /** Id in kebab-case, as `--method` takes it. */
+  readonly id: string;
+  /** One line for help and docs. */
+  readonly summary: string;
+  /** Paper that describes the system. */
+  readonly paper?: { readonly title: string; readonly year: number; readonly url: string };
+  /** Options of the system, each with type, range, help and default. All systems share one space of names. */
+  readonly options: OptionTable;
+  /**
+   * Opens the system over a language model, which stays the caller's.
+   *
+   * @param options  value of every option of the table, checked; a system reads its own by `optionValues(TABLE, options)`
+   */
+  open(model: LanguageModel, options: GivenValues, context: SystemContext): Promise<LanguageSystem>;
+}

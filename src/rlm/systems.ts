@@ -1,0 +1,25 @@
+import { UsageError } from '../util/errors.ts';
+import { didYouMean } from '../util/nearest.ts';
+import { option } from '../util/option-name.ts';
+import type { OptionTable } from '../util/option-table.ts';
+import type { SystemSpec } from './system-spec.ts';
+
+/** Every kind of language system, in the order of the documentation. */
+export const systems: readonly SystemSpec[] = [];
+
+/** Options of all systems, by name. Each system sets its own defaults: see `SystemSpec.options`. */
+export const SYSTEM_OPTIONS: OptionTable = Object.assign({}, ...systems.map(({ options }) => options));
+
+/**
+ * Finds a kind of language system by its id.
+ *
+ * @throws UsageError for an unknown id, with the list of ids
+ */
+export function findSystem(id: string): SystemSpec {
+  const system = systems.find((known) => known.id === id.toLowerCase());
+  if (system) return system;
+  const ids = systems.map((known) => known.id);
+  throw new UsageError(`${option('method')}: unknown method "${id}".${didYouMean(id, ids)}`, {
+    help: `known methods: ${ids.join(', ')}`,
+  });
+}
