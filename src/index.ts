@@ -261,9 +261,19 @@ export type { Spread } from './compare/statistics.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
-export { nextTokenLogProbabilities, nextTokenLoss } from './losses/next-token.ts';
-export { Decoder, type ModelConfig } from './models/language/decoder.ts';
-export { LanguageModel, type ScoredTokens, type TextLikelihood } from './models/language/language-model.ts';
+export { nextTokenLogProbabilities, nextTokenLoss, tokenLogProbabilities } from './losses/next-token.ts';
+export {
+  LAYER_STATES,
+  type LayerState,
+  type LayerStateListener,
+} from './models/architectures/layer-states.ts';
+export { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './models/language/decoder.ts';
+export {
+  LanguageModel,
+  type ScoreTokensOptions,
+  type TextLikelihood,
+} from './models/language/language-model.ts';
+export type { IndexedTokenScores, ScoredTokens, TokenScores } from './models/language/score-tokens.ts';
 
 /** Search: dense by brute force, and by words with BM25 and TF-IDF. */
 

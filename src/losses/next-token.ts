@@ -32,8 +32,21 @@ export function nextTokenLogProbabilities(logits: Tensor, ids: Tensor): Tensor {
   const rows = multiplyDims(batch, places);
   const before = reshape(slice(logits, { axis: 1, length: places }), [rows, vocabulary]);
   const next = reshape(slice(ids, { axis: 1, start: 1 }), [rows]);
-  const own = squeeze(gatherElements(before, unsqueeze(next, 1), { axis: 1 }), 1);
-  return reshape(sub(own, logSumExp(before, { axes: 1 })), [batch, places]);
+  return reshape(tokenLogProbabilities(before, next), [batch, places]);
+}
+
+/**
+ * Log-probability of one token for each row of logits: log p(x) = s_x − log Σ_v exp s_v.
+ *
+ * Gradient: to `logits`.
+ *
+ * @param logits f32[R, V]
+ * @param ids i64[R]
+ * @returns f32[R], in nats
+ */
+export function tokenLogProbabilities(logits: Tensor, ids: Tensor): Tensor {
+  const own = squeeze(gatherElements(logits, unsqueeze(ids, 1), { axis: 1 }), 1);
+  return sub(own, logSumExp(logits, { axes: 1 }));
 }
 
 /**

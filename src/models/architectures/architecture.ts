@@ -2,6 +2,7 @@ import type { Tensor } from '../../graph/tensor.ts';
 import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
 import type { Packing } from '../../nn/text-rows.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
+import type { LayerStateListener } from './layer-states.ts';
 
 /** Batch of token sequences inside a graph. */
 export interface TokenInputs {
@@ -98,6 +99,11 @@ export interface ForwardOptions {
   readonly onLayer?: (hidden: Tensor) => void;
   /** Memory that a decoder reads in its layers. Encoders have none. Default: none. */
   readonly memory?: LayerMemory | undefined;
+  /**
+   * Called by decoders with the states inside each layer, in the order in which they are computed (see
+   * `LAYER_STATES`). Of several batches, only the first is reported.
+   */
+  readonly onState?: LayerStateListener | undefined;
 }
 
 /**

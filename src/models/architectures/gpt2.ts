@@ -13,6 +13,7 @@ import { TextRows } from '../../nn/text-rows.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
 import { type Direction, direction, seenBias } from './direction.ts';
+import { partInputs } from './layer-states.ts';
 import { readMemory } from './read-memory.ts';
 
 /** Fields of a GPT-2 `config.json`, under Hugging Face's names. */
@@ -110,6 +111,7 @@ export const gpt2: Architecture<Gpt2Config> = {
     const activation = activations[config.activation_function];
 
     const biases = inputs.map(({ mask }) => seenBias(config, mask));
+    const partInput = partInputs(rows, norm, options.onState);
     let h = graph.scope('embeddings', () => {
       const texts = inputs.map(({ ids }) => {
         const positions = slice(p('wpe.weight'), { axis: 0, length: ids.shape[1]! });
@@ -120,7 +122,8 @@ export const gpt2: Architecture<Gpt2Config> = {
     for (let i = 0; i < config.n_layer; i++) {
       options.onLayer?.(rows.split(h)[0]!);
       h = graph.scope(`layer.${i}`, () => {
-        const all = transposedLinear(norm(h, `h.${i}.ln_1`), p, `h.${i}.attn.c_attn`);
+        const x = partInput('attention', i, h, `h.${i}.ln_1`);
+        const all = transposedLinear(x, p, `h.${i}.attn.c_attn`);
         const [query, key, value] = split(all, [hidden, hidden, hidden], 1);
         const attended = rows.attention([query!, key!, value!], (batch) => ({
           heads: config.n_head,
@@ -130,7 +133,8 @@ export const gpt2: Architecture<Gpt2Config> = {
         const mixed = transposedLinear(attended, p, `h.${i}.attn.c_proj`);
         const attentive = add(h, rows.dropout(mixed, `h.${i}.attn.c_proj`));
         const h1 = readMemory(rows, attentive, i, options.memory);
-        const inner = activation(transposedLinear(norm(h1, `h.${i}.ln_2`), p, `h.${i}.mlp.c_fc`));
+        const x1 = partInput('feed-forward', i, h1, `h.${i}.ln_2`);
+        const inner = activation(transposedLinear(x1, p, `h.${i}.mlp.c_fc`));
         const outer = transposedLinear(inner, p, `h.${i}.mlp.c_proj`);
         return add(h1, rows.dropout(outer, `h.${i}.mlp.c_proj`));
       });

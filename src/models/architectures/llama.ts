@@ -9,6 +9,7 @@ import { DataError } from '../../util/errors.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
 import { type Direction, direction, seenBias } from './direction.ts';
+import { partInputs } from './layer-states.ts';
 import { readMemory } from './read-memory.ts';
 import { ropeConfig } from './rope-config.ts';
 
@@ -122,12 +123,13 @@ const decoder = ({
       const bias = seenBias(config, mask);
       return { bias, tables: rotaryTables(graph, tokens, frequencies) };
     });
+    const partInput = partInputs(rows, norm, options.onState);
     let h = rows.join(inputs.map(({ ids }) => gather(p(`${TABLE}.weight`), ids)));
     for (let i = 0; i < config.num_hidden_layers; i++) {
       options.onLayer?.(rows.split(h)[0]!);
       h = graph.scope(`layer.${i}`, () => {
         const self = `layers.${i}.self_attn`;
-        const x = norm(h, `layers.${i}.input_layernorm`);
+        const x = partInput('attention', i, h, `layers.${i}.input_layernorm`);
         const [query, key, value] = ['q', 'k', 'v'].map((part) =>
           linear(x, p, `${self}.${part}_proj`, { bias: input }),
         );
@@ -144,7 +146,7 @@ const decoder = ({
         }));
         const mixed = add(h, linear(attended, p, `${self}.o_proj`, { bias: output }));
         const h1 = readMemory(rows, mixed, i, options.memory);
-        const x1 = norm(h1, `layers.${i}.post_attention_layernorm`);
+        const x1 = partInput('feed-forward', i, h1, `layers.${i}.post_attention_layernorm`);
         const [gate, up] = ['gate', 'up'].map((part) =>
           linear(x1, p, `layers.${i}.mlp.${part}_proj`, { bias: false }),
         );

@@ -1,5 +1,5 @@
 import { multiplyDims } from '../../graph/dims.ts';
-import { matmul, reshape } from '../../graph/ops.ts';
+import { gather, matmul, reshape } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { pool } from '../../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
@@ -7,9 +7,19 @@ import { UsageError } from '../../util/errors.ts';
 import { architectures } from '../architectures/all.ts';
 import type { Architecture, ForwardOptions, TokenInputs } from '../architectures/architecture.ts';
 import type { Direction } from '../architectures/direction.ts';
+import { LAYER_STATES, type LayerState } from '../architectures/layer-states.ts';
 
 /** Content of the architecture's config.json, with its `model_type`. */
 export type ModelConfig = Readonly<Record<string, unknown>> & { readonly model_type: string };
+
+/** Names of the states of a token that can be its key: the states inside the last layer, and `output`. */
+export const TOKEN_STATES = [...LAYER_STATES, 'output'] as const;
+
+/**
+ * State of a token: a state inside the last layer (see `LayerState`), or `output`, the final hidden state after the
+ * last norm.
+ */
+export type TokenState = LayerState | 'output';
 
 /**
  * Causal decoder as functions on symbolic tensors, with the list of its parameters.
@@ -94,6 +104,34 @@ export class Decoder {
   /** Builds the final hidden states, f32[B, T, D]. */
   hidden(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
     return this.architecture.forward(this.config, p, [inputs], options)[0]!.hidden;
+  }
+
+  /**
+   * Builds the logits of the next token and a state of the last layer at chosen places only.
+   *
+   * @param places i64[R]: place of each row among the B·T places of the batch, b·T + t
+   * @param options.state state to return beside the logits
+   * @returns logits f32[R, V] and, if asked for, state f32[R, D]
+   */
+  logitsAt(
+    p: Parameters,
+    inputs: TokenInputs,
+    places: Tensor,
+    { state, ...options }: ForwardOptions & { state?: TokenState | undefined } = {},
+  ): { logits: Tensor; state?: Tensor } {
+    const at = (x: Tensor) => {
+      const [batch, tokens, size] = x.shape as [string, string, number];
+      return gather(reshape(x, [multiplyDims(batch, tokens), size]), places);
+    };
+    let found: Tensor | undefined;
+    const onState: ForwardOptions['onState'] = (name, layer, x) => {
+      options.onState?.(name, layer, x);
+      if (name === state) found = x;
+    };
+    const rows = at(this.hidden(p, inputs, { ...options, onState }));
+    const logits = this.score(p, rows);
+    if (state === undefined) return { logits };
+    return { logits, state: state === 'output' ? rows : at(found!) };
   }
 
   private score(p: Parameters, rows: Tensor): Tensor {

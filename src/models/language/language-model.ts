@@ -1,32 +1,36 @@
 import { join } from 'node:path';
 import { Graph } from '../../graph/graph.ts';
 import { argMax } from '../../graph/ops.ts';
-import { nextTokenLogProbabilities } from '../../losses/next-token.ts';
 import { type DeclaredParameters, declareParameters, type ParameterSpec } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
-import { float32, type HostTensor } from '../../runtime/host-tensor.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { Program } from '../../runtime/program.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
 import { objectIn } from '../../util/json-objects.ts';
-import type { TokenInputs } from '../architectures/architecture.ts';
 import { readTokenizer } from '../folder/read-tokenizer.ts';
 import { openWeights, readWeights } from '../folder/weight-files.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
-import { Decoder, type ModelConfig } from './decoder.ts';
+import { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './decoder.ts';
+import {
+  buildScoring,
+  checkSequences,
+  type IndexedTokenScores,
+  passScores,
+  type ScoredTokens,
+  scoringFeeds,
+  scoringPasses,
+  type TokenScores,
+  tooLong,
+} from './score-tokens.ts';
 
-/** Maximum number of logits in one pass: 256 MB. */
-const SCORES_PER_PASS = 1 << 26;
-
-/** Token sequence to score. Tokens before position `from`, and the first token, are context only. */
-export interface ScoredTokens {
-  /** Token ids of the sequence. */
-  readonly ids: ArrayLike<number>;
-  /** Position of the first token to score. Default 1. */
-  readonly from?: number;
+/** Options of scoring tokens. */
+export interface ScoreTokensOptions extends ComputeOptions {
+  /** State that each scored token gets as its key. Default: no keys. */
+  readonly keys?: TokenState;
 }
 
 /** Likelihood of a text under a language model. */
@@ -142,12 +146,15 @@ export class LanguageModel {
         help: 'give the beginning of a text',
       });
     }
-    if (ids.length > most) throw this.tooLong(ids.length);
-    const program = await this.program('next', compute, (graph, p, inputs) => {
-      graph.output('next', argMax(this.decoder.lastLogits(p, inputs), { axis: 1 }));
+    if (ids.length > most) throw tooLong(ids.length, this.decoder.maxTokens);
+    const program = await this.program('next', compute, (graph, declared) => {
+      const logits = this.decoder.lastLogits(declared.get, tokenInputs(declared, 'texts'));
+      graph.output('next', argMax(logits, { axis: 1 }));
     });
     while (ids.length < most) {
-      const { next } = await program.run({ ...this.weights, ...feeds([ids]) });
+      const mask = new Float32Array(ids.length).fill(1);
+      const texts = { ids: Int32Array.from(ids), mask, batch: 1, tokens: ids.length };
+      const { next } = await program.run({ ...this.weights, ...wholeTableFeeds({ texts }) });
       const id = Number(next!.data[0]);
       if (this.endIds.has(id)) break;
       ids.push(id);
@@ -156,38 +163,69 @@ export class LanguageModel {
   }
 
   /**
+   * Computes log p(x_t | x_<t) of the tokens of sequences, and keys of these tokens.
+   *
+   * Sequences of similar length are read together, in passes of bounded memory. Only the scored tokens get logits.
+   * The keys of a datastore may need more memory than there is: score its windows in groups, or use
+   * `scoreTokensOneByOne`.
+   *
+   * @param sequences token sequences, each of which must fit the model
+   * @param options.keys state that predicts each scored token: `feed-forward-input` is the choice of kNN-LM
+   * @returns scores of each sequence, in the order given
+   * @throws UsageError if a sequence is longer than the model reads, or has a token that the model lacks
+   */
+  async scoreTokens(
+    sequences: readonly ScoredTokens[],
+    options: ScoreTokensOptions = {},
+  ): Promise<TokenScores[]> {
+    const none = { logProbabilities: new Float32Array(0) };
+    const all: TokenScores[] = sequences.map(() => ({
+      ...none,
+      ...(options.keys && { keys: none.logProbabilities }),
+    }));
+    for await (const { index, ...scores } of this.scoreTokensOneByOne(sequences, options))
+      all[index] = scores;
+    return all;
+  }
+
+  /**
+   * Computes the scores of `scoreTokens` for one sequence after the other, and keeps none. Longer sequences come
+   * first. Sequences without a token to score are left out.
+   *
+   * @throws UsageError as `scoreTokens`
+   */
+  async *scoreTokensOneByOne(
+    sequences: readonly ScoredTokens[],
+    { keys: state, ...compute }: ScoreTokensOptions = {},
+  ): AsyncGenerator<IndexedTokenScores> {
+    if (state !== undefined && !TOKEN_STATES.includes(state)) {
+      throw new UsageError(`keys: unknown state ${JSON.stringify(state)}`, {
+        help: `use one of ${TOKEN_STATES.join(', ')}`,
+      });
+    }
+    checkSequences(sequences, this.decoder);
+    const program = await this.program(`score/${state}`, compute, (graph, declared) => {
+      buildScoring(graph, { decoder: this.decoder, declared, state });
+    });
+    for (const pass of scoringPasses(sequences)) {
+      const feeds = scoringFeeds(pass.map((index) => sequences[index]!));
+      yield* passScores(sequences, pass, await program.run({ ...this.weights, ...feeds }));
+    }
+  }
+
+  /**
    * Computes Σ log p(x_t | x_<t) of token sequences, each of which must fit the model.
    *
    * @returns one number for each sequence, in nats
-   * @throws UsageError when a sequence is longer than the model reads
+   * @throws UsageError as `scoreTokens`
    */
   async logLikelihoods(
     sequences: readonly ScoredTokens[],
     compute: ComputeOptions = {},
   ): Promise<Float64Array> {
-    const longest = sequences.find(({ ids }) => ids.length > (this.decoder.maxTokens ?? Infinity));
-    if (longest) throw this.tooLong(longest.ids.length);
-    const program = await this.program('score', compute, (graph, p, inputs) => {
-      graph.output('scores', nextTokenLogProbabilities(this.decoder.logits(p, inputs), inputs.ids));
-    });
     const sums = new Float64Array(sequences.length);
-    // Longest first, so that a pass holds sequences of similar length.
-    const order = [...sequences.keys()].sort((a, b) => sequences[b]!.ids.length - sequences[a]!.ids.length);
-    for (let start = 0; start < order.length; ) {
-      const T = sequences[order[start]!]!.ids.length;
-      if (T < 2) break;
-      const rows = Math.max(1, Math.floor(SCORES_PER_PASS / (T * this.decoder.vocabSize)));
-      const picked = order.slice(start, start + rows);
-      const { scores } = await program.run({
-        ...this.weights,
-        ...feeds(picked.map((row) => sequences[row]!.ids)),
-      });
-      const values = float32(scores);
-      for (const [i, row] of picked.entries()) {
-        const { ids, from = 1 } = sequences[row]!;
-        for (let t = Math.max(from, 1); t < ids.length; t++) sums[row]! += values[i * (T - 1) + t - 1]!;
-      }
-      start += picked.length;
+    for await (const { index, logProbabilities } of this.scoreTokensOneByOne(sequences, compute)) {
+      for (const value of logProbabilities) sums[index]! += value;
     }
     return sums;
   }
@@ -235,34 +273,13 @@ export class LanguageModel {
   private program(
     name: string,
     compute: ComputeOptions,
-    build: (graph: Graph, p: DeclaredParameters['get'], inputs: TokenInputs) => void,
+    build: (graph: Graph, declared: DeclaredParameters) => void,
   ): Promise<Program> {
     const makeGraph = () => {
       const graph = new Graph(name);
-      const declared = this.declare(graph);
-      build(graph, declared.get, tokenInputs(declared, 'texts'));
+      build(graph, this.declare(graph));
       return graph;
     };
     return this.programs.get(name, makeGraph, compute);
   }
-
-  private tooLong(tokens: number): UsageError {
-    return new UsageError(`a text of ${tokens} tokens, where the model reads ${this.decoder.maxTokens}`, {
-      help: 'cut it into shorter ones',
-    });
-  }
-}
-
-/**
- * Lays sequences side by side, the first of which is the longest, padded at the end with token 0. The mask
- * hides the padding.
- */
-function feeds(sequences: readonly ArrayLike<number>[]): Record<string, HostTensor> {
-  const [batch, tokens] = [sequences.length, sequences[0]!.length];
-  const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)];
-  for (const [row, sequence] of sequences.entries()) {
-    ids.set(sequence, row * tokens);
-    mask.fill(1, row * tokens, row * tokens + sequence.length);
-  }
-  return wholeTableFeeds({ texts: { ids, mask, batch, tokens } });
 }
