@@ -17,6 +17,7 @@ export {
 export { COLUMNS, type Column, type Role } from './data/columns.ts';
 export { Corpus, CorpusBuilder, type CorpusOptions, type CorpusRecord } from './data/corpus.ts';
 export type {
+  AnswersRecord,
   DataInMemory,
   JudgedData,
   JudgementRecord,

@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { fileError } from '../util/files.ts';
+import { readAnswers } from './answers.ts';
 import { attemptRow, type BadRows, onBadLine } from './bad-rows.ts';
 import { ColumnChoice } from './column-choice.ts';
 import { type Corpus, CorpusBuilder, type CorpusRecord, quote } from './corpus.ts';
@@ -82,8 +83,24 @@ export async function loadRetrievalData(
   const queries = await readCorpus(layout.queries, 'query', options, { log, columns });
   columns.check(folder);
   const splits = await readSplits(layout.qrels, { queries, corpus, options, isWanted, log, notes });
+  const answered = await folderAnswers(folder, queries, options, log);
+  notes.push(...(answered?.notes ?? []));
   const fingerprint = joinFingerprints(log.fingerprint(), documents);
-  return retrievalData({ path: folder, corpus, queries, splits, fingerprint, notes });
+  const answers = answered?.answers.of;
+  return retrievalData({ path: folder, corpus, queries, splits, fingerprint, notes, answers });
+}
+
+/** Reads `answers.jsonl` (or another format of records) of a folder, where answers are asked for and there are some. */
+async function folderAnswers(
+  folder: string,
+  queries: Corpus,
+  options: ReadingOptions,
+  log: FileLog,
+): Promise<Awaited<ReturnType<typeof readAnswers>> | undefined> {
+  const files = options.answers ? await roleFiles(folder, 'answers') : [];
+  if (files.length === 0) return undefined;
+  const sources = files.map((file) => recordsOfFile(file, 'answers', log, options));
+  return await readAnswers(sources, queries, options);
 }
 
 /** Joins the fingerprint of the files of a data set with that of documents from elsewhere. */

@@ -98,6 +98,11 @@ export const COLUMNS = {
     ],
     holds: 'id of a document',
   },
+  answers: {
+    names: ['answers'],
+    holds:
+      'answers to the query in words: a text, a list of texts or `{"text": […]}`; read by methods that need them, such as `replug-lsr`',
+  },
   grade: {
     names: ['score', 'grade', 'rel', 'relevance', 'label'],
     holds: 'number: above 0 the document answers the query; 1 where the column is absent',
@@ -111,11 +116,12 @@ export type Role = keyof typeof COLUMNS;
 export const TABLES = {
   pairs: {
     needs: ['query', 'positive'],
-    takes: ['negative', 'label', 'scores', 'positiveScores', 'negativeScores', 'split'],
+    takes: ['negative', 'label', 'scores', 'positiveScores', 'negativeScores', 'answers', 'split'],
   },
   'scored pairs': { needs: ['sentence1', 'sentence2', 'score'], takes: ['split'] },
   documents: { needs: ['text'], takes: ['id', 'title'] },
   judgements: { needs: ['queryId', 'docId'], takes: ['grade'] },
+  answers: { needs: ['id', 'answers'], takes: [] },
 } as const satisfies Readonly<Record<string, { needs: readonly Role[]; takes: readonly Role[] }>>;
 
 /** Kind of table. */

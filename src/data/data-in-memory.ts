@@ -56,7 +56,18 @@ export interface JudgedData extends Named {
   queries: Records<TextRecord>;
   /** Judgements by split (`train`, `dev`, `test`), as records or as a map of maps: query id → document id → grade. */
   judgements: Readonly<Record<string, Records<JudgementRecord> | Qrels>>;
+  /** Answers to the queries in words, for methods that need them. Default none. */
+  answers?: Records<AnswersRecord> | undefined;
 }
+
+/** Answers to a query of {@link JudgedData}. */
+export type AnswersRecord = (
+  | { readonly id: string | number | bigint }
+  | { readonly _id: string | number | bigint }
+) & {
+  /** Answers, the preferred one first. */
+  readonly answers: string | readonly string[];
+};
 
 /** Documents alone, for methods that need no queries (`crop`). */
 export interface TextData extends Named {
@@ -103,13 +114,13 @@ export const IN_MEMORY = '(memory)';
 /** Fields of data from memory, by the field that marks each kind. */
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
   pairs: ['pairs', 'dev', 'test'],
-  documents: ['documents', 'queries', 'judgements'],
+  documents: ['documents', 'queries', 'judgements', 'answers'],
   texts: ['texts'],
   scoredPairs: ['scoredPairs', 'dev', 'test'],
 };
 
 const FORMS =
-  'give { pairs, dev?, test? }, { documents, queries, judgements: { train, dev? } }, { texts } or { scoredPairs, dev?, test? }';
+  'give { pairs, dev?, test? }, { documents, queries, judgements: { train, dev? }, answers? }, { texts } or { scoredPairs, dev?, test? }';
 
 /**
  * Checks the fields of data from memory.
@@ -137,6 +148,8 @@ export function checkDataInMemory(data: DataInMemory): void {
       help: FORMS,
     });
   }
-  const missing = FIELDS[kind]!.find((name) => !['dev', 'test'].includes(name) && !given.includes(name));
+  const missing = FIELDS[kind]!.find(
+    (name) => !['dev', 'test', 'answers'].includes(name) && !given.includes(name),
+  );
   if (missing !== undefined) throw new UsageError(`data with ${kind} needs ${missing} too`, { help: FORMS });
 }

@@ -19,8 +19,8 @@ export const RECORD_FORMATS = 'JSONL, CSV, TSV (each also .gz) or Parquet';
 export const LAYOUTS: readonly Layout[] = [
   {
     name: 'BEIR',
-    files: 'corpus.jsonl, queries.jsonl, qrels/<split>.tsv (also CSV, .gz or Parquet)',
-    tables: ['documents', 'judgements'],
+    files: 'corpus.jsonl, queries.jsonl, qrels/<split>.tsv, perhaps answers.jsonl (also CSV, .gz or Parquet)',
+    tables: ['documents', 'judgements', 'answers'],
     use: 'every command',
   },
   {

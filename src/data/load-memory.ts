@@ -1,4 +1,5 @@
 import { DataError, UsageError } from '../util/errors.ts';
+import { type Answers, readAnswers } from './answers.ts';
 import { onBadLine } from './bad-rows.ts';
 import { addRecords, judgedColumns, judgedSplit } from './beir.ts';
 import { contentFingerprint, numbersOf } from './content-fingerprint.ts';
@@ -49,7 +50,11 @@ async function pairsInMemory(data: PairData, options: ReadingOptions): Promise<R
   const { name = IN_MEMORY } = data;
   const read = await readPairs(splitSources('pairs', data, options), 'pairs', options);
   // The corpus is part of the fingerprint, wherever it comes from.
-  return retrievalData({ ...read, name, path: name, fingerprint: judgedFingerprint(read) });
+  const { answers } = read;
+  return retrievalData({
+    ...{ ...read, name, path: name, fingerprint: judgedFingerprint(read) },
+    answers: answers?.of,
+  });
 }
 
 async function judgedInMemory(data: JudgedData, options: ReadingOptions): Promise<RetrievalData> {
@@ -96,9 +101,24 @@ async function judgedInMemory(data: JudgedData, options: ReadingOptions): Promis
     };
     splits.set(split, await judgedSplit(split, found, options, isWanted(split) ? notes : []));
   }
-  const fingerprint = judgedFingerprint({ corpus, queries, splits });
+  const answered =
+    options.answers && data.answers !== undefined
+      ? await readAnswers([recordsInMemory('answers', data.answers, options)], queries, options)
+      : undefined;
+  notes.push(...(answered?.notes ?? []));
+  const answers = answered?.answers;
+  const fingerprint = judgedFingerprint({ corpus, queries, splits, answers });
   for (const split of bySplit.keys()) if (!isWanted(split)) splits.delete(split);
-  return retrievalData({ name, path: name, corpus, queries, splits, fingerprint, notes });
+  return retrievalData({
+    name,
+    path: name,
+    corpus,
+    queries,
+    splits,
+    fingerprint,
+    notes,
+    answers: answers?.of,
+  });
 }
 
 /**
@@ -120,16 +140,20 @@ function* judgementRecords(qrels: Qrels): Generator<JudgementRecord> {
   for (const [queryId, grades] of qrels) for (const [docId, grade] of grades) yield { queryId, docId, grade };
 }
 
-const judgedFingerprint = ({
+function judgedFingerprint({
   corpus,
   queries,
   splits,
+  answers,
 }: {
   corpus: Corpus;
   queries: Corpus;
   splits: ReadonlyMap<string, Split | DataError>;
-}): string =>
-  contentFingerprint(
-    [corpus, queries],
-    new Map([...splits].map(([name, split]) => [name, split instanceof DataError ? [] : numbersOf(split)])),
+  answers?: Answers | undefined;
+}): string {
+  const numbers = new Map(
+    [...splits].map(([name, split]) => [name, split instanceof DataError ? [] : numbersOf(split)]),
   );
+  if (answers) numbers.set('/answers', [answers.bytes]);
+  return contentFingerprint([corpus, queries], numbers);
+}

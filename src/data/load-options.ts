@@ -100,6 +100,11 @@ export interface LoadOptions extends GivenOptions<typeof ANY_DATA_OPTIONS> {
    */
   neededSplits?: readonly string[] | undefined;
   /**
+   * Whether answers to the queries are read, where the data has some; see `RetrievalData.answers`. They are then part of the
+   * fingerprint of a folder. Default false.
+   */
+  answers?: boolean | undefined;
+  /**
    * Treatment of judgements with an unknown query id. `error` (default): throw. `skip`: leave them out and count them in the notes.
    * For unknown document ids it is the default of `missingDocuments`: `skip` means `drop`, and `error` given here means `error`.
    */

@@ -1,7 +1,9 @@
 import { DataError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
+import { answerTexts } from './answers.ts';
 import type { ColumnChoice } from './column-choice.ts';
 import { joinTitle, quote } from './corpus.ts';
+import type { LoadOptions } from './load-options.ts';
 import { type DataRecord, numberOf, placeOf, textField, wrongType } from './record.ts';
 
 /** Passage of a pair. */
@@ -17,6 +19,8 @@ export interface Pair {
   readonly negatives: readonly PairPassage[];
   /** Scores of a teacher: those of the positives, then those of the negatives. */
   readonly scores: readonly number[] | undefined;
+  /** Answers in words; empty where there are none, or where they are not read. */
+  readonly answers: readonly string[];
   /** Name of a split. */
   readonly split: string | undefined;
 }
@@ -24,9 +28,14 @@ export interface Pair {
 /**
  * Reads a pair from a record.
  *
+ * @param options.answers  whether answers are read. Default false
  * @throws DataError for a record without query or positive, or with a field of the wrong type
  */
-export function readPair(record: DataRecord, columns: ColumnChoice): Pair {
+export function readPair(
+  record: DataRecord,
+  columns: ColumnChoice,
+  options: Pick<LoadOptions, 'answers'> = {},
+): Pair {
   const queryName = columns.find(record, 'query');
   if (queryName === undefined) throw columns.missing(record, 'query', scoredPairsHelp(record));
   const query = record.fields[queryName];
@@ -53,6 +62,8 @@ export function readPair(record: DataRecord, columns: ColumnChoice): Pair {
   const negativeScores = numbers(record, columns.find(record, 'negativeScores'));
   const splitName = columns.find(record, 'split');
   const split = splitName === undefined ? undefined : textField(record, splitName);
+  const answersName = options.answers ? columns.find(record, 'answers') : undefined;
+  const answers = answersName === undefined ? [] : answerTexts(record, answersName);
   columns.seen(record);
   if (positiveScores !== undefined || negativeScores !== undefined) {
     if (scores !== undefined) throw new DataError('scores are given twice, together and apart', record);
@@ -63,7 +74,7 @@ export function readPair(record: DataRecord, columns: ColumnChoice): Pair {
   } else if (scores !== undefined) {
     checkCount(record, scores, positives.length + negatives.length, 'texts (positives, then negatives)');
   }
-  return { query, positives, negatives, scores, split };
+  return { query, positives, negatives, scores, answers, split };
 }
 
 /**

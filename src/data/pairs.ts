@@ -1,5 +1,6 @@
 import { DataError, type Place, placeText } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
+import { Answers } from './answers.ts';
 import { attemptRow } from './bad-rows.ts';
 import { joinFingerprints } from './beir.ts';
 import { ColumnChoice } from './column-choice.ts';
@@ -25,6 +26,7 @@ export const PAIR_FIELDS = {
   positiveScores: COLUMNS.positiveScores.names,
   negativeScores: COLUMNS.negativeScores.names,
   label: COLUMNS.label.names,
+  answers: COLUMNS.answers.names,
   split: COLUMNS.split.names,
 } as const;
 
@@ -53,6 +55,7 @@ export type PairRecord = PairField<(typeof PAIR_FIELDS)['query'][number], string
     (typeof PAIR_FIELDS)['scores' | 'positiveScores' | 'negativeScores'][number],
     number | readonly number[]
   > &
+  OptionalPairField<(typeof PAIR_FIELDS)['answers'][number], string | readonly string[]> &
   OptionalPairField<(typeof PAIR_FIELDS)['label'][number], number | bigint | boolean> &
   OptionalPairField<(typeof PAIR_FIELDS)['split'][number], string>;
 
@@ -84,7 +87,7 @@ export async function loadPairs(
   const log = new FileLog(options.onProgress);
   const read = await readPairs(recordsOfFiles(files, log, options), path, options);
   const fingerprint = joinFingerprints(log.fingerprint(), options.documents);
-  return retrievalData({ ...read, path, fingerprint });
+  return retrievalData({ ...read, path, fingerprint, answers: read.answers?.of });
 }
 
 /**
@@ -96,7 +99,13 @@ export async function readPairs(
   sources: PairSources,
   path: string,
   options: ReadingOptions,
-): Promise<{ corpus: Corpus; queries: Corpus; splits: Map<string, Split>; notes: string[] }> {
+): Promise<{
+  corpus: Corpus;
+  queries: Corpus;
+  splits: Map<string, Split>;
+  notes: string[];
+  answers?: Answers;
+}> {
   const { documents } = options;
   const assignment = new SplitAssignment(sources, options);
   const columns = new ColumnChoice('pairs', options.columns);
@@ -104,6 +113,7 @@ export async function readPairs(
   const docTexts = new StringTable({ indexed: true });
   const builders = new Map<string, JudgementsBuilder>();
   const places = new Places();
+  const answers = new Answers();
   const absent = documents && new AbsentPassages(documents, options);
   const rowOf = (passage: PairPassage, record: DataRecord) => {
     const text = joinTitle(passage.title, passage.text);
@@ -120,6 +130,7 @@ export async function readPairs(
     // A query without any of its right answers would have wrong ones alone.
     if (positives.length > 0 && positives.every((row) => row === undefined)) continue;
     const queryRow = queryTexts.intern(pair.query);
+    answers.add(queryRow, pair.answers);
     for (const [i, row] of rows.entries()) {
       if (row === undefined) continue;
       places.add(key, builder.size, record);
@@ -136,7 +147,8 @@ export async function readPairs(
   if (conflicts > 0)
     notes.push(`${conflicts} texts were positive and negative of one query: they count as positive`);
   const corpus = documents?.corpus ?? numbered(docTexts, 'd');
-  return { corpus, queries: numbered(queryTexts, 'q'), splits, notes };
+  const queries = numbered(queryTexts, 'q');
+  return { corpus, queries, splits, notes, ...(options.answers && { answers }) };
 }
 
 /** Sources of the records of each split. */
@@ -170,7 +182,7 @@ async function* pairsOf<T>(
     for (const records of parts) {
       for await (const record of records(columns.select)) {
         const used = attemptRow(options.badRows, () => {
-          const pair = readPair(record, columns);
+          const pair = readPair(record, columns, options);
           const key = assignment.key(given, pair.split, pair.query, record);
           any = true;
           return [use({ pair, key, record })] as const;

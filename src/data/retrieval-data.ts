@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { DataError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
+import type { AnswersOf } from './answers.ts';
 import { type Corpus, quote } from './corpus.ts';
 import type { Qrels, TrainingExamples } from './examples.ts';
 import { type Judgements, trainingExamples } from './judgements.ts';
@@ -38,6 +39,8 @@ export interface RetrievalData {
    * @throws DataError for an absent split
    */
   positiveSets(split: string): (queryRow: number) => Int32Array;
+  /** Answers to the queries in words. Absent where the data has none, or where they were not asked for (`LoadOptions.answers`). */
+  readonly answers?: AnswersOf | undefined;
 }
 
 /** Split as returned by a reader. */
@@ -69,8 +72,9 @@ export function retrievalData(parts: {
   splits: ReadonlyMap<string, Split | DataError>;
   fingerprint: string;
   notes?: readonly string[];
+  answers?: AnswersOf | undefined;
 }): RetrievalData {
-  const { path, corpus, queries, splits, fingerprint, notes = [] } = parts;
+  const { path, corpus, queries, splits, fingerprint, notes = [], answers } = parts;
   const names = sortSplits(splits.keys());
   const pick = (name: string): Split => {
     const split = splits.get(name) ?? (DEV_NAMES.includes(name) ? splits.get('dev') : undefined);
@@ -85,6 +89,7 @@ export function retrievalData(parts: {
     splits: names,
     fingerprint,
     notes,
+    ...(answers && { answers }),
     examples(name) {
       const examples = trainingExamples(pick(name).judgements);
       if (examples.queryRows.length > 0) return examples;

@@ -121,6 +121,12 @@ function addData(add: Add): void {
   const trec = ids.map((i) => `q${i} 0 d${i} ${i % 3}\n`).join('');
 
   add('BEIR folder', beir, everything);
+  const answers = lines(
+    ids.map((i) => ({ _id: `q${i}`, answers: i % 2 ? [`word ${i}`] : { text: ['no'] } })),
+  );
+  add('BEIR folder with answers', { ...beir, 'answers.jsonl': answers }, (folder) =>
+    loadData(folder, { skipBadRows: 1, answers: true }),
+  );
   add('corpus', { 'corpus.jsonl': corpus }, (folder) => loadCorpus(join(folder, 'corpus.jsonl')));
   add('pairs', { 'train.jsonl': pairs, 'dev.jsonl': pairs }, everything);
   add('pairs in gzip', { 'pairs.jsonl.gz': gzipSync(pairs) }, (folder) =>
