@@ -15,6 +15,25 @@ export interface Segment {
   readonly query?: string | undefined;
   /** Row of the passage that answers the question, for the arm that reads it. Unknown for running text. */
   readonly gold?: number | undefined;
+  /** Number of first tokens that stay in front of a passage, such as a start token or the beginning of a chat. Default 0. */
+  readonly head?: number | undefined;
+  /**
+   * Longest sequence that the model may read for the segment, in tokens, passages included. Default: the length of `ids`, so that a
+   * passage takes the place of the oldest context.
+   */
+  readonly room?: number | undefined;
+}
+
+/**
+ * Token sequences that a language model reads before a target. Of several sequences, the probabilities of the next token are mixed.
+ */
+export interface Reading {
+  /** Sequences that end where the target begins. */
+  readonly sequences: readonly Int32Array[];
+  /** f64[n]: logarithms of the weights of the sequences; the weights sum to 1. */
+  readonly logWeights: Float64Array;
+  /** Rows of the passages that the sequences hold, in their order; empty where no passage is read. */
+  readonly rows: Int32Array;
 }
 
 /** Options of scoring. */
@@ -43,6 +62,11 @@ export interface LanguageSystem {
    * @returns log p(x_t | x_<t) of the tokens `from`, `from + 1`, … of each segment, in nats
    */
   score(segments: readonly Segment[], options?: ScoreOptions): Promise<Float32Array[]>;
+  /**
+   * Makes what the model reads before the whole target of each segment, to generate from it. Absent for systems that change more than
+   * what is read.
+   */
+  read?(segments: readonly Segment[], options?: ScoreOptions): Promise<Reading[]>;
   /** Frees what the system has made; the model belongs to the caller. */
   dispose(): Promise<void>;
 }

@@ -13,6 +13,8 @@ export interface PassageQuery {
   readonly document?: string | undefined;
   /** Text that is to be predicted, for filters that compare it with a passage. A source must not retrieve with it. */
   readonly target?: string | undefined;
+  /** Row of the passage that holds the answer, where it is known. Only `goldSource` retrieves with it. */
+  readonly gold?: number | undefined;
 }
 
 /**

@@ -1,0 +1,84 @@
+import type { CostLedger } from '../objective/cost-ledger.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
+import { scoreSequences } from './front-system.ts';
+import type { PassageFront, Stretch } from './passage-front.ts';
+import type { FoundPassages } from './passage-source.ts';
+
+/** Reranker of the passages found for a text that a language model is about to predict. */
+export interface PassageReranker {
+  /** Name in tables: `log-probability`, `oracle`. */
+  readonly name: string;
+  /**
+   * Scores the passages found for each stretch.
+   *
+   * @param ledger  ledger to which the cost is added
+   * @returns for each stretch one number a passage; the passage with the largest is read
+   */
+  scores(
+    stretches: readonly Stretch[],
+    found: readonly FoundPassages[],
+    ledger: CostLedger,
+    compute: ComputeOptions,
+  ): Promise<ArrayLike<number>[]>;
+}
+
+/** Names of the rerankers that a language model is without training. */
+export const RERANKERS = ['log-probability', 'oracle'] as const;
+/** Name of a reranker that a language model is without training. */
+export type RerankerName = (typeof RERANKERS)[number];
+
+/**
+ * Makes the zero-shot reranker of in-context RALM: log p(last tokens of the context | passage, earlier context). It needs no training
+ * and does not see what is to be predicted.
+ *
+ * @param options.prefixTokens  tokens of the context that are predicted, ≥ 1. Default 16
+ */
+export function logProbabilityReranker(
+  front: PassageFront,
+  { prefixTokens = 16 }: { readonly prefixTokens?: number | undefined } = {},
+): PassageReranker {
+  if (!(Number.isSafeInteger(prefixTokens) && prefixTokens >= 1)) {
+    throw new UsageError(`${option('prefixTokens')} must be a whole number of at least 1, found ${prefixTokens}`);
+  }
+  return likelihoodReranker('log-probability', front, ({ segment, from }) => ({
+    segment,
+    from: Math.max(segment.head ?? 0, from - prefixTokens),
+    end: from,
+  }));
+}
+
+/** Makes the oracle: log p(tokens to score | passage, context). It sees what is to be predicted, and so is an upper bound only. */
+export const oracleReranker = (front: PassageFront): PassageReranker =>
+  likelihoodReranker('oracle', front, (stretch) => stretch);
+
+function likelihoodReranker(
+  name: string,
+  front: PassageFront,
+  predicted: (stretch: Stretch) => Pick<Stretch, 'segment' | 'from' | 'end'>,
+): PassageReranker {
+  return {
+    name,
+    async scores(stretches, found, ledger, compute) {
+      const sequences = stretches.map((stretch, i) =>
+        Array.from(found[i]!.rows, (row) => front.sequence(predicted(stretch), row)),
+      );
+      const scored = await scoreSequences(front.model, sequences.flat(), ledger, compute);
+      const sums = scored.map((values) => values.reduce((sum, value) => sum + value, 0));
+      let start = 0;
+      return sequences.map(({ length }) => {
+        start += length;
+        return sums.slice(start - length, start);
+      });
+    },
+  };
+}
+
+/** Makes the reranker of a name. */
+export const rerankers: Readonly<
+  Record<
+    RerankerName,
+    (front: PassageFront, options: { readonly prefixTokens?: number | undefined }) => PassageReranker
+  >
+> = { 'log-probability': logProbabilityReranker, oracle: oracleReranker };
