@@ -1,6 +1,6 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
-import { CostLedger } from '../objective/cost-ledger.ts';
 import { firstScored, type ScoredTokens } from '../models/language/score-tokens.ts';
+import { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { countReading, type LanguageSystem, type Reading } from './language-system.ts';
 import type { PassageFront, Stretch } from './passage-front.ts';
@@ -63,14 +63,18 @@ export function frontSystem(parts: FrontSystemParts): LanguageSystem {
   };
 
   const sequencesOf = (stretch: Stretch, { rows }: ChosenPassages) =>
-    rows.length === 0 ? [front.sequence(stretch, undefined)] : Array.from(rows, (row) => front.sequence(stretch, row));
+    rows.length === 0
+      ? [front.sequence(stretch, undefined)]
+      : Array.from(rows, (row) => front.sequence(stretch, row));
 
   return {
     name,
     model,
     ledger,
     async score(segments, { onProgress, ...compute } = {}) {
-      const scores = segments.map((segment) => new Float32Array(Math.max(0, segment.ids.length - firstScored(segment))));
+      const scores = segments.map(
+        (segment) => new Float32Array(Math.max(0, segment.ids.length - firstScored(segment))),
+      );
       const all = segments.flatMap((segment, index) =>
         front.stretches(segment).map((stretch) => ({ stretch, index })),
       );

@@ -3,7 +3,7 @@ import { frontSystem } from './front-system.ts';
 import type { LanguageSystem } from './language-system.ts';
 import { PassageFront, type PassageFrontOptions } from './passage-front.ts';
 import type { PassageSource } from './passage-source.ts';
-import { type PassageReranker, rerankers, type RerankerName } from './rerankers.ts';
+import { type PassageReranker, type RerankerName, rerankers } from './rerankers.ts';
 
 /** Options of `inContextSystem`. */
 export interface InContextOptions extends PassageFrontOptions {
@@ -43,7 +43,8 @@ export function inContextSystem(
     source,
     candidates: options.candidates ?? (reranker ? CANDIDATES : 1),
     async choose(stretches, found, ledger, compute) {
-      const scores = (await reranker?.scores(stretches, found, ledger, compute)) ?? found.map((each) => each.scores);
+      const scores =
+        (await reranker?.scores(stretches, found, ledger, compute)) ?? found.map((each) => each.scores);
       return found.map(({ rows }, i) => ({
         rows: rows.slice(best(scores[i]!), best(scores[i]!) + 1),
         logWeights: new Float64Array(1),

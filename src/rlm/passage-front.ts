@@ -2,14 +2,14 @@ import type { LanguageModel } from '../models/language/language-model.ts';
 import { firstScored, type ScoredTokens } from '../models/language/score-tokens.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
-import type { PassageQuery } from './leak-filter.ts';
 import type { Segment } from './language-system.ts';
+import type { PassageQuery } from './leak-filter.ts';
 import type { Passages } from './passages.ts';
 
 /** Options of reading passages in front of a text. */
 export interface PassageFrontOptions {
   /** Tokens of running text that are scored with one retrieval, ≥ 1. Default 4. A question has one retrieval. */
-  readonly stride?: number | undefined;
+  readonly retrievalStride?: number | undefined;
   /** Last tokens of the context that running text retrieves with, ≥ 1. Default 32. */
   readonly queryTokens?: number | undefined;
   /** Largest number of tokens of a passage, ≥ 1; a longer one is cut at its end. Default 256. */
@@ -57,8 +57,8 @@ export class PassageFront {
 
   /** @throws UsageError for an option out of range, or a format without `{passage}` */
   constructor(model: LanguageModel, passages: Passages, options: PassageFrontOptions = {}) {
-    const { stride = 4, queryTokens = 32, passageTokens = 256, contextTokens = 32 } = options;
-    checkCount('stride', stride, 1);
+    const { retrievalStride = 4, queryTokens = 32, passageTokens = 256, contextTokens = 32 } = options;
+    checkCount('retrievalStride', retrievalStride, 1);
     checkCount('queryTokens', queryTokens, 1);
     checkCount('passageTokens', passageTokens, 1);
     checkCount('contextTokens', contextTokens, 0);
@@ -70,7 +70,7 @@ export class PassageFront {
     }
     this.model = model;
     this.passages = passages;
-    this.stride = stride;
+    this.stride = retrievalStride;
     this.queryTokens = queryTokens;
     this.passageTokens = passageTokens;
     this.contextTokens = contextTokens;
@@ -125,7 +125,8 @@ export class PassageFront {
     const { ids, document, gold, head = 0 } = segment;
     if (from <= head) return undefined;
     const { tokenizer } = this.model;
-    const text = segment.query ?? tokenizer.decode(ids.subarray(Math.max(head, from - this.queryTokens), from));
+    const text =
+      segment.query ?? tokenizer.decode(ids.subarray(Math.max(head, from - this.queryTokens), from));
     return { text, document, gold, target: tokenizer.decode(ids.subarray(from, end)) };
   }
 
@@ -134,7 +135,9 @@ export class PassageFront {
     const { before, after } = this.format;
     let whole = this.cut.get(row);
     if (!whole) {
-      whole = this.model.tokenizer.encodeRaw(before + this.passages.text(row)).subarray(0, this.passageTokens);
+      whole = this.model.tokenizer
+        .encodeRaw(before + this.passages.text(row))
+        .subarray(0, this.passageTokens);
       this.cut.set(row, whole);
     }
     const length = Math.min(whole.length, most - after.length);

@@ -40,7 +40,9 @@ export function logProbabilityReranker(
   { prefixTokens = 16 }: { readonly prefixTokens?: number | undefined } = {},
 ): PassageReranker {
   if (!(Number.isSafeInteger(prefixTokens) && prefixTokens >= 1)) {
-    throw new UsageError(`${option('prefixTokens')} must be a whole number of at least 1, found ${prefixTokens}`);
+    throw new UsageError(
+      `${option('prefixTokens')} must be a whole number of at least 1, found ${prefixTokens}`,
+    );
   }
   return likelihoodReranker('log-probability', front, ({ segment, from }) => ({
     segment,
