@@ -276,6 +276,29 @@ export {
 } from './models/language/language-model.ts';
 export type { IndexedTokenScores, ScoredTokens, TokenScores } from './models/language/score-tokens.ts';
 
+/** Retrieval-based language models: passages and their sources, and systems that score text with them. */
+
+export { type InContextOptions, inContextSystem } from './rlm/in-context.ts';
+export type {
+  LanguageSystem,
+  Reading,
+  ScoreOptions as SystemScoreOptions,
+  Segment,
+} from './rlm/language-system.ts';
+export { type LeakFilter, type LeakRules, leakFilter, type PassageQuery } from './rlm/leak-filter.ts';
+export type { PassageFrontOptions, Stretch } from './rlm/passage-front.ts';
+export {
+  bm25Source,
+  denseSource,
+  type FoundPassages,
+  goldSource,
+  type PassageSource,
+  randomSource,
+} from './rlm/passage-source.ts';
+export { documentByPrefix, type Passages, passagesOf } from './rlm/passages.ts';
+export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
+export { type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';
+
 /** Search: dense by brute force, and by words with BM25 and TF-IDF. */
 
 export { encodeCorpus } from './retrieval/encode-corpus.ts';

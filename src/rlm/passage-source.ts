@@ -54,7 +54,7 @@ export function bm25Source(passages: Passages, filter: LeakFilter, options: Bm25
 /**
  * Source that ranks passages by the inner product of their embeddings with the query's.
  *
- * @param embeddings  f32[N, D] of the passages; default computed, which the ledger of the first search does not count
+ * @param options.embeddings  f32[N, D] of the passages; default computed, which the ledger of the first search does not count
  */
 export async function denseSource(
   retriever: Retriever,

@@ -52,6 +52,6 @@ export function replugSystem(
 export function logEnsembleWeights(scores: ArrayLike<number>, temperature: number): Float64Array {
   const scaled = Float64Array.from(scores, (score) => score / temperature);
   const largest = scaled.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const logSum = largest + Math.log(scaled.reduce((sum, value) => sum + Math.exp(value - largest), 0));
-  return scaled.map((value) => value - logSum);
+  const logSum = Math.log(scaled.reduce((sum, value) => sum + Math.exp(value - largest), 0));
+  return scaled.map((value) => value - largest - logSum);
 }
