@@ -1,6 +1,8 @@
 import { addDims, multiplyDims } from '../graph/dims.ts';
 import {
+  cast,
   div,
+  equal,
   gatherElements,
   logSumExp,
   maximum,
@@ -50,17 +52,31 @@ export function tokenLogProbabilities(logits: Tensor, ids: Tensor): Tensor {
 }
 
 /**
- * Language-model loss: the mean of −log p(x_t | x_<t) over all tokens but the first of each text.
+ * Language-model loss: the mean of −log p(x_t | x_<t) over all tokens but the first of each text or document.
  *
  * Gradient: to `logits`.
  *
  * @param logits f32[B, T, V]
  * @param ids i64[B, T]
  * @param mask f32[B, T]: weight of each token; 1 for tokens and 0 for padding
+ * @param options.documents i64[B, T]: document of each token, where several documents share a row
  * @returns f32[], in nats per token
  */
-export function nextTokenLoss(logits: Tensor, ids: Tensor, mask: Tensor): Tensor {
-  const counted = slice(mask, { axis: 1, start: 1 });
+export function nextTokenLoss(
+  logits: Tensor,
+  ids: Tensor,
+  mask: Tensor,
+  { documents }: { documents?: Tensor | undefined } = {},
+): Tensor {
+  const counted = predictedTokens(mask, documents);
   const total = sum(mul(nextTokenLogProbabilities(logits, ids), counted));
   return neg(div(total, maximum(sum(counted), 1)));
+}
+
+/** Weights of the tokens 1 to T − 1: 0 for those of which no token before them in their document is in the row. */
+function predictedTokens(mask: Tensor, documents: Tensor | undefined): Tensor {
+  const counted = slice(mask, { axis: 1, start: 1 });
+  if (!documents) return counted;
+  const before = slice(documents, { axis: 1, length: addDims(documents.shape[1]!, -1) });
+  return mul(counted, cast(equal(before, slice(documents, { axis: 1, start: 1 })), 'f32'));
 }

@@ -18,7 +18,7 @@ import type { Tensor } from '../graph/tensor.ts';
 import { type Dropout, dropout } from './layers.ts';
 
 /** Number added to the score of a pair of tokens that must not attend to each other. */
-const UNSEEN = -1e9;
+export const UNSEEN = -1e9;
 
 /**
  * Additive attention mask from a padding mask: 0 for tokens, −1e9 for padding.

@@ -51,28 +51,33 @@ export function rotaryFrequencies(
 
 /** Cosines and signed sines of the angles of every token, computed once for all layers. */
 export interface RotaryTables {
-  /** f32[T, S]: cos. */
+  /** f32[T, S] or f32[B, 1, T, S]: cos. */
   readonly cosines: Tensor;
-  /** f32[T, S]: −sin for the first half of a head, sin for the second half. */
+  /** f32[T, S] or f32[B, 1, T, S]: −sin for the first half of a head, sin for the second half. */
   readonly sines: Tensor;
 }
 
 /**
- * Builds the tables for positions 0 … T − 1.
+ * Builds the tables for positions 0 … T − 1, or for positions of each text.
  *
  * @param tokens T
  * @param frequencies f32[S/2] (see `rotaryFrequencies`)
+ * @param positions f32[B, T]: positions of the tokens. Default: their places
+ * @returns tables [T, S], or [B, 1, T, S] for given positions
  */
 export function rotaryTables(
   graph: Graph,
   tokens: Dim,
   frequencies: Float32Array<ArrayBuffer>,
+  positions?: Tensor,
 ): RotaryTables {
   return graph.scope('rotary', () => {
-    const positions = reshape(cast(range(graph, tokens), 'f32'), [tokens, 1]);
-    const angles = mul(positions, graph.constant('f32', [1, frequencies.length], frequencies));
+    const column = positions
+      ? reshape(positions, [positions.shape[0]!, 1, tokens, 1])
+      : reshape(cast(range(graph, tokens), 'f32'), [tokens, 1]);
+    const angles = mul(column, graph.constant('f32', [1, frequencies.length], frequencies));
     const [c, s] = [cos(angles), sin(angles)];
-    return { cosines: concat([c, c], 1), sines: concat([neg(s), s], 1) };
+    return { cosines: concat([c, c], -1), sines: concat([neg(s), s], -1) };
   });
 }
 

@@ -13,6 +13,12 @@ export interface TokenInputs {
   /** Segment of each token, i64[B, T], for architectures with `tokenTypes`. Absent if all are 0. */
   readonly types?: Tensor;
   /**
+   * Document of each token, i64[B, T], for architectures with `documents`, where several documents share a row.
+   * Tokens attend only to tokens of the same number, and positions count from the first of them. Absent if each row
+   * is one document.
+   */
+  readonly documents?: Tensor | undefined;
+  /**
    * Positions of the tokens, which let the layers skip padding. If absent, padding goes through the layers,
    * with the same results.
    */
@@ -54,6 +60,8 @@ export interface Architecture<Config> {
   huggingFaceFields?(config: Config): Readonly<Record<string, unknown>>;
   /** Whether the architecture reads `TokenInputs.types`. */
   readonly tokenTypes: boolean;
+  /** Whether the architecture reads `TokenInputs.documents`. Default false. */
+  readonly documents?: true;
   /** Width D of the vectors that `forward` returns. */
   hiddenSize(config: Config): number;
   /** Longest sequence, in tokens; undefined if there is no limit. */

@@ -1,8 +1,10 @@
 import { add } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { attentionBias, causalBias } from '../../nn/attention.ts';
+import { documentBias } from '../../nn/documents.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Json } from '../../util/json-objects.ts';
+import type { TokenInputs } from './architecture.ts';
 
 /** Field of a decoder's `config.json` for the direction in which it reads. */
 export interface Direction {
@@ -25,13 +27,15 @@ export function direction(json: Json, file: string): Direction {
 }
 
 /**
- * Makes the additive attention mask of a decoder: of padding and, unless it reads in both directions, of later
- * tokens.
+ * Makes the additive attention mask of a decoder: of padding, of other documents and, unless it reads in both
+ * directions, of later tokens.
  *
- * @param mask f32[B, T]: 1 for tokens, 0 for padding
  * @returns f32 that broadcasts to [B, H, T, T]
  */
-export function seenBias({ is_causal }: Direction, mask: Tensor): Tensor {
-  const padding = attentionBias(mask);
-  return is_causal === false ? padding : add(padding, causalBias(mask.graph, mask.shape[1]!));
+export function seenBias(
+  { is_causal }: Direction,
+  { mask, documents }: Pick<TokenInputs, 'mask' | 'documents'>,
+): Tensor {
+  const others = documents ? add(attentionBias(mask), documentBias(documents)) : attentionBias(mask);
+  return is_causal === false ? others : add(others, causalBias(mask.graph, mask.shape[1]!));
 }

@@ -1,6 +1,7 @@
-import { add, gather, matmul, slice, split, unsqueeze } from '../../graph/ops.ts';
+import { add, cast, gather, matmul, slice, split, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
+import { documentPositions } from '../../nn/documents.ts';
 import { layerNorm } from '../../nn/layers.ts';
 import {
   embeddingParameters,
@@ -45,6 +46,7 @@ export const gpt2: Architecture<Gpt2Config> = {
   headPrefix: 'transformer.',
   specialTokens: true,
   tokenTypes: false,
+  documents: true,
   moduleClass: 'Transformer',
 
   huggingFaceFields: () => ({
@@ -110,12 +112,15 @@ export const gpt2: Architecture<Gpt2Config> = {
     const norm = (x: Tensor, name: string) => layerNorm(x, p, name, config.layer_norm_epsilon);
     const activation = activations[config.activation_function];
 
-    const biases = inputs.map(({ mask }) => seenBias(config, mask));
+    const biases = inputs.map((each) => seenBias(config, each));
     const partInput = partInputs(rows, norm, options.onState);
     let h = graph.scope('embeddings', () => {
-      const texts = inputs.map(({ ids }) => {
-        const positions = slice(p('wpe.weight'), { axis: 0, length: ids.shape[1]! });
-        return add(gather(p('wte.weight'), ids), unsqueeze(positions, 0));
+      const texts = inputs.map(({ ids, documents }) => {
+        const table = p('wpe.weight');
+        const positions = documents
+          ? gather(table, cast(documentPositions(documents), 'i64'))
+          : unsqueeze(slice(table, { axis: 0, length: ids.shape[1]! }), 0);
+        return add(gather(p('wte.weight'), ids), positions);
       });
       return rows.dropout(rows.join(texts), 'embeddings');
     });

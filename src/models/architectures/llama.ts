@@ -1,6 +1,7 @@
 import { add, gather, mul } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
+import { documentPositions } from '../../nn/documents.ts';
 import { linear, rmsNorm } from '../../nn/layers.ts';
 import { embeddingParameters, layerNormParameters, linearParameters } from '../../nn/parameters.ts';
 import { type RopeConfig, rotaryFrequencies, rotaryTables, rotate } from '../../nn/rotary.ts';
@@ -70,6 +71,7 @@ const decoder = ({
   headPrefix: 'model.',
   specialTokens: true,
   tokenTypes: false,
+  documents: true,
   moduleClass: 'Transformer',
 
   huggingFaceFields: () => ({ architectures: [modelClass], attention_dropout: 0, initializer_range: 0.02 }),
@@ -118,10 +120,10 @@ const decoder = ({
     const { input, output } = biases(config);
 
     const frequencies = rotaryFrequencies(config.head_dim, config);
-    const batches = inputs.map(({ ids, mask }) => {
-      const tokens = ids.shape[1]!;
-      const bias = seenBias(config, mask);
-      return { bias, tables: rotaryTables(graph, tokens, frequencies) };
+    const batches = inputs.map((each) => {
+      const positions = each.documents && documentPositions(each.documents);
+      const tables = rotaryTables(graph, each.ids.shape[1]!, frequencies, positions);
+      return { bias: seenBias(config, each), tables };
     });
     const partInput = partInputs(rows, norm, options.onState);
     let h = rows.join(inputs.map(({ ids }) => gather(p(`${TABLE}.weight`), ids)));

@@ -101,8 +101,17 @@ export class Decoder {
     return this.score(p, pool(this.hidden(p, inputs, options), inputs.mask, 'lasttoken'));
   }
 
-  /** Builds the final hidden states, f32[B, T, D]. */
+  /**
+   * Builds the final hidden states, f32[B, T, D].
+   *
+   * @throws UsageError if documents share a row and the architecture does not keep them apart
+   */
   hidden(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
+    if (inputs.documents && !this.architecture.documents) {
+      throw new UsageError(`${this.architecture.modelType} cannot keep documents of one row apart`, {
+        help: 'give each document a row of its own',
+      });
+    }
     return this.architecture.forward(this.config, p, [inputs], options)[0]!.hidden;
   }
 

@@ -125,8 +125,14 @@ export class Encoder {
    * Builds the embeddings of several batches, which go through the layers together (see `TextRows`).
    *
    * @returns f32[B, D] for each batch
+   * @throws UsageError if documents share a row
    */
   embedAll(p: Parameters, inputs: readonly TokenInputs[], options: ForwardOptions = {}): Tensor[] {
+    if (inputs.some(({ documents }) => documents)) {
+      throw new UsageError('an embedding is that of a whole row, and several documents share a row', {
+        help: 'give each document a row of its own',
+      });
+    }
     const hidden = this.architecture.forward(this.config.model, p, inputs, options);
     return hidden.map((each, i) => this.finish(p, inputs[i]!, each));
   }

@@ -10,6 +10,8 @@ export interface PaddedTokens {
   readonly ids: Int32Array;
   /** Mask, [batch × tokens]: 1 for tokens, 0 for padding. */
   readonly mask: Float32Array;
+  /** Document of each token, [batch × tokens], for programs in which documents share a row. */
+  readonly documents?: Int32Array;
   /** Number of texts. */
   readonly batch: number;
   /** Padded length, in tokens. */
@@ -83,8 +85,8 @@ export class TokenFeeds {
 }
 
 /**
- * Converts padded batches into program inputs `<name>/ids` and `<name>/mask` for a language model. Its whole table of tokens is in the
- * graph, so the inputs hold the token ids themselves.
+ * Converts padded batches into program inputs `<name>/ids` and `<name>/mask`, and `<name>/documents` where the batch has them, for a
+ * language model. Its whole table of tokens is in the graph, so the inputs hold the token ids themselves.
  *
  * @param options.prefix prefix of the model in its graph, default none
  */
@@ -93,11 +95,14 @@ export function wholeTableFeeds(
   { prefix = '' }: { prefix?: string } = {},
 ): Record<string, HostTensor> {
   const feeds: Record<string, HostTensor> = {};
-  for (const [own, { ids, mask, batch, tokens }] of Object.entries(batches)) {
+  for (const [own, { ids, mask, documents, batch, tokens }] of Object.entries(batches)) {
     const name = underPrefix(prefix, own);
     const dims = [batch, tokens];
     const count = elementCount(dims);
-    feeds[`${name}/ids`] = hostTensor('i64', dims, BigInt64Array.from(ids.subarray(0, count), BigInt));
+    const integers = (values: Int32Array) =>
+      hostTensor('i64', dims, BigInt64Array.from(values.subarray(0, count), BigInt));
+    feeds[`${name}/ids`] = integers(ids);
+    if (documents) feeds[`${name}/documents`] = integers(documents);
     feeds[`${name}/mask`] = hostTensor('f32', dims, mask.slice(0, count));
   }
   return feeds;

@@ -18,6 +18,8 @@ export interface TokenInputOptions {
   packed?: boolean | undefined;
   /** Whether to declare the input `<name>/types` i64[<name>, <name>Tokens], the segment of each token. Default false. */
   types?: boolean | undefined;
+  /** Whether to declare the input `<name>/documents` i64[<name>, <name>Tokens], the document of each token. Default false. */
+  documents?: boolean | undefined;
   /** Whether to declare the input `<name>/dropout` u32[<name>], a random word for each text. Default false. */
   dropout?: boolean | undefined;
 }
@@ -35,7 +37,7 @@ export interface TokenInputOptions {
 export function tokenInputs(
   { graph, prefix }: GraphPlace,
   name: string,
-  { texts = name, packed = false, types = false, dropout = false }: TokenInputOptions = {},
+  { texts = name, packed = false, types = false, documents = false, dropout = false }: TokenInputOptions = {},
 ): TokenInputs {
   const tokens = dimUnderPrefix(prefix, `${name}Tokens`);
   const input = (part: string, dtype: 'i64' | 'f32' | 'u32', shape: Dim[]): Tensor =>
@@ -45,6 +47,7 @@ export function tokenInputs(
     ids: input('ids', 'i64', [texts, tokens]),
     mask: input('mask', 'f32', [texts, tokens]),
     ...(types && { types: input('types', 'i64', [texts, tokens]) }),
+    ...(documents && { documents: input('documents', 'i64', [texts, tokens]) }),
     ...(packed && {
       packing: {
         places: input('places', 'i64', [dimUnderPrefix(prefix, `${name}Places`)]),
