@@ -41,6 +41,8 @@ export class Decoder {
   /** Prefix of the parameter names in files of models with a head. */
   readonly headPrefix: string | undefined;
   private readonly architecture: Architecture<unknown>;
+  /** Name of the table of token embeddings. */
+  private readonly table: string;
   /** Matrix [V, D] of the logits. */
   private readonly output: ParameterSpec;
 
@@ -75,6 +77,7 @@ export class Decoder {
     this.maxTokens = architecture.maxTokens(parsed);
     this.output = architecture.logitParameter(parsed);
     const own = architecture.parameters(parsed);
+    this.table = own.find(({ lookup }) => lookup !== undefined)!.name;
     const tied = own.some(({ name }) => name === this.output.name);
     this.specs = (tied ? own : [...own, this.output]).map(({ lookup: _, ...spec }) => spec);
   }
@@ -141,6 +144,16 @@ export class Decoder {
     const logits = this.score(p, rows);
     if (state === undefined) return { logits };
     return { logits, state: state === 'output' ? rows : at(found!) };
+  }
+
+  /**
+   * Looks up the embeddings of tokens, without positions.
+   *
+   * @param ids i64[…]
+   * @returns f32[…, D]
+   */
+  embed(p: Parameters, ids: Tensor): Tensor {
+    return gather(p(this.table), ids);
   }
 
   private score(p: Parameters, rows: Tensor): Tensor {

@@ -3,6 +3,7 @@ import { tokenLogProbabilities } from '../../losses/next-token.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UsageError } from '../../util/errors.ts';
+import type { LayerMemory, TokenInputs } from '../architectures/architecture.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
 import type { Decoder, TokenState } from './decoder.ts';
@@ -41,6 +42,8 @@ export const firstScored = ({ from = 1 }: ScoredTokens): number => Math.max(from
 /**
  * Builds the program that scores chosen places of a batch. Inputs: `texts/ids`, `texts/mask`, `places` i64[R] and
  * `next` i64[R]. Outputs: `logProbabilities` f32[R] and, with a state, `keys` f32[R, D].
+ *
+ * @param options.memory makes the memory that the layers read, from the inputs of the batch
  */
 export function buildScoring(
   graph: Graph,
@@ -48,12 +51,18 @@ export function buildScoring(
     decoder,
     declared,
     state,
-  }: { decoder: Decoder; declared: DeclaredParameters; state?: TokenState | undefined },
+    memory,
+  }: {
+    decoder: Decoder;
+    declared: DeclaredParameters;
+    state?: TokenState | undefined;
+    memory?: ((inputs: TokenInputs) => LayerMemory) | undefined;
+  },
 ): void {
   const inputs = tokenInputs(declared, 'texts');
   const places = graph.input('places', 'i64', ['rows']);
   const next = graph.input('next', 'i64', ['rows']);
-  const found = decoder.logitsAt(declared.get, inputs, places, { state });
+  const found = decoder.logitsAt(declared.get, inputs, places, { state, memory: memory?.(inputs) });
   graph.output('logProbabilities', tokenLogProbabilities(found.logits, next));
   if (found.state) graph.output('keys', found.state);
 }

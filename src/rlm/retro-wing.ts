@@ -1,0 +1,172 @@
+import { type Dim, multiplyDims } from '../graph/dims.ts';
+import { reshape } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import type { LayerMemory } from '../models/architectures/architecture.ts';
+import type { Decoder } from '../models/language/decoder.ts';
+import {
+  type ChunkNeighbours,
+  chunkedCrossAttention,
+  chunkedCrossAttentionParameters,
+} from '../nn/chunked-cross-attention.ts';
+import { encodeNeighbours, neighbourEncoderParameters } from '../nn/neighbour-encoder.ts';
+import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
+import { DataError, UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
+
+/** Shape of the parts that RETRO adds to a decoder. */
+export interface RetroConfig {
+  /** Tokens of a chunk, m. A neighbour is a chunk and its continuation, r = 2m tokens. */
+  readonly chunkTokens: number;
+  /** Neighbours of each chunk in training, k. */
+  readonly neighbours: number;
+  /** Layers of the decoder that read neighbours, ascending, counted from 1 as in the paper. */
+  readonly crossLayers: readonly number[];
+  /** Layers of the neighbour encoder. */
+  readonly encoderLayers: number;
+  /** Layers of the encoder, counted from 1, that read the chunk whose neighbours they encode. */
+  readonly encoderCrossLayers: readonly number[];
+  /** Attention heads of all these layers. */
+  readonly heads: number;
+  /** Size of a head. */
+  readonly headSize: number;
+  /** Width of the encoder's feed-forward parts. */
+  readonly encoderInner: number;
+}
+
+/** Prefix of the names of the added parameters. */
+const PREFIX = 'retro';
+
+/**
+ * Fills in the shape of the added parts.
+ *
+ * Defaults follow the smallest model of the paper: every third layer reads neighbours, from the middle on and the last two of a decoder
+ * with fewer than six; chunks of 64 tokens; 2 neighbours; an encoder of two layers, of which the first reads the chunk.
+ *
+ * @throws UsageError for a value out of range
+ */
+export function retroConfig(decoder: Decoder, given: Partial<RetroConfig> = {}): RetroConfig {
+  const { layers, heads: ownHeads } = sizesOf(decoder);
+  const { chunkTokens = 64, neighbours = 2, encoderLayers = 2, encoderCrossLayers = [1] } = given;
+  const { crossLayers = defaultLayers(layers), heads = ownHeads } = given;
+  const { headSize = 2 * Math.ceil(decoder.hiddenSize / heads / 2) } = given;
+  const { encoderInner = 4 * decoder.hiddenSize } = given;
+  const counts = { chunkTokens, neighbours, encoderLayers, heads, headSize, encoderInner };
+  for (const [name, value] of Object.entries(counts)) {
+    if (!(Number.isSafeInteger(value) && value >= 1))
+      throw new UsageError(`${option(name)} must be a whole number of at least 1, found ${value}`);
+  }
+  if (headSize % 2 !== 0)
+    throw new UsageError(`${option('headSize')} ${headSize} is odd: rotary positions turn pairs`);
+  checkLayers('crossLayers', crossLayers, { layers, of: 'the model', atLeast: 1 });
+  checkLayers('encoderCrossLayers', encoderCrossLayers, {
+    layers: encoderLayers,
+    of: 'the encoder',
+    atLeast: 0,
+  });
+  return { ...counts, crossLayers, encoderCrossLayers };
+}
+
+/** Checks the config that a file has. @throws DataError */
+export function parseRetroConfig(decoder: Decoder, json: unknown, file: string): RetroConfig {
+  const names = Object.keys(retroConfig(decoder));
+  const given = typeof json === 'object' && json !== null ? (json as Partial<RetroConfig>) : {};
+  const missing = names.find((name) => !(name in given));
+  if (missing !== undefined) {
+    throw new DataError(`has no "${missing}" in its config`, { file, help: 'the file is damaged' });
+  }
+  try {
+    return retroConfig(decoder, given);
+  } catch (cause) {
+    if (!(cause instanceof UsageError)) throw cause;
+    throw new DataError(cause.marked.message, { file, cause, help: 'the file is damaged' });
+  }
+}
+
+function checkLayers(
+  name: string,
+  given: readonly number[],
+  { layers, of, atLeast }: { layers: number; of: string; atLeast: number },
+): void {
+  const ascending = given.every((layer, i) => i === 0 || layer > given[i - 1]!);
+  const known = given.every((layer) => Number.isSafeInteger(layer) && layer >= 1 && layer <= layers);
+  if (ascending && known && given.length >= atLeast) return;
+  throw new UsageError(
+    `${option(name)} must be layers of ${of}, from 1 to ${layers}, ascending; found ${given.join(', ') || 'none'}`,
+  );
+}
+
+function defaultLayers(layers: number): number[] {
+  if (layers < 6) return layers === 1 ? [1] : [layers - 1, layers];
+  return Array.from({ length: layers }, (_, i) => i + 1).filter(
+    (layer) => layer >= Math.floor(layers / 2) && (layer - Math.floor(layers / 2)) % 3 === 0,
+  );
+}
+
+function sizesOf({ config }: Decoder): { layers: number; heads: number } {
+  return {
+    layers: Number(config.num_hidden_layers ?? config.n_layer),
+    heads: Number(config.num_attention_heads ?? config.n_head),
+  };
+}
+
+/**
+ * Parts that RETRO adds to a decoder: a neighbour encoder, and chunked cross-attention in some layers.
+ *
+ * Parameters, beside those of the decoder: `retro.encoder.…` (see `neighbourEncoderParameters`) and `retro.cross.<layer>.…` with the layer
+ * from 1 (see `chunkedCrossAttentionParameters`). The tokens of neighbours enter the encoder with the decoder's own embeddings. The output
+ * maps of the cross-attention begin as 0, so a model with fresh parts computes what the decoder computes.
+ */
+export class RetroWing {
+  readonly config: RetroConfig;
+  /** Specifications of the added parameters. */
+  readonly specs: readonly ParameterSpec[];
+  private readonly decoder: Decoder;
+
+  constructor(decoder: Decoder, config: RetroConfig) {
+    this.decoder = decoder;
+    this.config = config;
+    const { hiddenSize } = decoder;
+    const sizes = { hidden: hiddenSize, states: hiddenSize, heads: config.heads, headSize: config.headSize };
+    this.specs = [
+      ...neighbourEncoderParameters(`${PREFIX}.encoder`, {
+        ...sizes,
+        layers: config.encoderLayers,
+        crossLayers: config.encoderCrossLayers.map((layer) => layer - 1),
+        inner: config.encoderInner,
+      }),
+      ...config.crossLayers.flatMap((layer) => chunkedCrossAttentionParameters(nameOf(layer), sizes)),
+    ];
+  }
+
+  /**
+   * Makes the memory that the decoder's forward pass reads. The neighbours are encoded once, with the states of the first layer that
+   * reads them.
+   *
+   * @param p parameters of the decoder and of the added parts
+   * @param neighbours ids i64[B, l, k, r] and mask f32[B, l, k, r] of the neighbours of each complete chunk (see `ChunkNeighbours`)
+   */
+  memory(p: Parameters, { ids, mask }: { ids: Tensor; mask: Tensor }): LayerMemory {
+    const { chunkTokens, heads, crossLayers, encoderLayers: layers, encoderCrossLayers } = this.config;
+    let encoded: ChunkNeighbours | undefined;
+    const encode = (hidden: Tensor): ChunkNeighbours => {
+      const [batch, ...rest] = ids.shape as [Dim, Dim, Dim, Dim];
+      const flat = this.decoder.embed(p, reshape(ids, [batch, multiplyDims(...rest)]));
+      const embeddings = reshape(flat, [batch, ...rest, this.decoder.hiddenSize]);
+      const states = encodeNeighbours({ embeddings, mask, hidden }, p, `${PREFIX}.encoder`, {
+        ...{ chunkTokens, heads, layers },
+        crossLayers: encoderCrossLayers.map((layer) => layer - 1),
+      });
+      return { states, mask };
+    };
+    return {
+      read: (index, hidden) => {
+        const layer = index + 1;
+        if (!crossLayers.includes(layer)) return undefined;
+        encoded ??= encode(hidden);
+        return chunkedCrossAttention(hidden, encoded, p, nameOf(layer), { chunkTokens, heads });
+      },
+    };
+  }
+}
+
+const nameOf = (layer: number): string => `${PREFIX}.cross.${layer}`;
