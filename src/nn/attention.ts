@@ -1,15 +1,18 @@
-import { type Dim, multiplyDims } from '../graph/dims.ts';
+import { addDims, type Dim, multiplyDims } from '../graph/dims.ts';
 import type { Graph } from '../graph/graph.ts';
 import {
   abs,
   add,
   cast,
+  concat,
   greater,
   matmul,
   mul,
   range,
   reshape,
+  slice,
   softmax,
+  split,
   sub,
   transpose,
   unsqueeze,
@@ -33,10 +36,11 @@ export function attentionBias(mask: Tensor): Tensor {
 /**
  * Additive causal mask: a token attends to itself and the tokens before it.
  *
- * @returns f32[1, 1, T, T]: 0 for allowed pairs, −1e9 for others
+ * @param past  number of keys before those of the tokens, P, to which every token attends. Default 0
+ * @returns f32[1, 1, T, P + T]: 0 for allowed pairs, −1e9 for others
  */
-export const causalBias = (graph: Graph, tokens: Dim): Tensor =>
-  unsqueeze(unsqueeze(mul(cast(greater(distances(graph, tokens), 0), 'f32'), UNSEEN), 0), 0);
+export const causalBias = (graph: Graph, tokens: Dim, past: Dim = 0): Tensor =>
+  unsqueeze(unsqueeze(mul(cast(greater(distances(graph, tokens, past), 0), 'f32'), UNSEEN), 0), 0);
 
 /**
  * Additive local mask: a token attends to tokens at most `reach` positions away, on either side.
@@ -46,10 +50,19 @@ export const causalBias = (graph: Graph, tokens: Dim): Tensor =>
 export const localBias = (graph: Graph, tokens: Dim, reach: number): Tensor =>
   unsqueeze(unsqueeze(mul(cast(greater(abs(distances(graph, tokens)), reach), 'f32'), UNSEEN), 0), 0);
 
-/** Position of the key minus position of the query, f32[T, T]. */
-function distances(graph: Graph, tokens: Dim): Tensor {
-  const places = cast(range(graph, tokens), 'f32');
-  return sub(unsqueeze(places, 0), unsqueeze(places, 1));
+/** Position of the key minus position of the query, f32[T, P + T], where the queries are the last T of P + T places. */
+function distances(graph: Graph, tokens: Dim, past: Dim = 0): Tensor {
+  const keys = cast(range(graph, addDims(past, tokens)), 'f32');
+  const queries = past === 0 ? keys : slice(keys, { axis: 0, start: past });
+  return sub(unsqueeze(keys, 0), unsqueeze(queries, 1));
+}
+
+/** Keys and values of a layer for some tokens of each text. */
+export interface KeyValues {
+  /** f32[B, G, tokens, S]: keys as they enter the product with queries, with rotary positions applied. */
+  readonly key: Tensor;
+  /** f32[B, G, tokens, S] */
+  readonly value: Tensor;
 }
 
 /** Options of `attention`. */
@@ -64,13 +77,21 @@ export interface AttentionOptions {
   heads: number;
   /** Number of key and value heads, G. Each serves H/G consecutive query heads. Default H. */
   keyHeads?: number;
-  /** Additive mask of the scores: f32 that broadcasts to [B, H, T, K], such as `attentionBias`. */
+  /**
+   * Additive mask of the scores: f32 that broadcasts to [B, H, T, K], such as `attentionBias`. With `attended`, K is the number of all
+   * keys that it returns.
+   */
   bias: Tensor;
   /**
    * Transforms the heads of queries, f32[B, H, T, S], and of keys, f32[B, G, K, S], before their product: rotary
    * positions, a norm. Default: none.
    */
   prepare?: (heads: Tensor, of: 'query' | 'key') => Tensor;
+  /**
+   * Receives keys and values of the tokens, and returns those that the queries attend to, in one or several pieces along the
+   * axis of tokens. Default: those of the tokens alone. A cache of earlier tokens enters here.
+   */
+  attended?: ((own: KeyValues) => readonly KeyValues[]) | undefined;
   /** Name of the place in the encoder, which seeds the dropout of attention weights. */
   site: string;
   /** Dropout of attention weights. Default: none. */
@@ -92,18 +113,26 @@ export function attention(query: Tensor, key: Tensor, value: Tensor, options: At
   const { batch, tokens, keyTokens = tokens, heads, keyHeads = heads } = options;
   const { bias, site, prepare = (x) => x } = options;
   const headSize = (query.shape[1] as number) / heads;
-  const split = (y: Tensor, length: Dim, count: number) =>
+  const splitHeads = (y: Tensor, length: Dim, count: number) =>
     transpose(reshape(y, [batch, length, count, headSize]), [0, 2, 1, 3]);
   const rows = multiplyDims(heads / keyHeads, tokens);
-  const q = reshape(prepare(split(query, tokens, heads), 'query'), [batch, keyHeads, rows, headSize]);
-  const k = prepare(split(key, keyTokens, keyHeads), 'key');
-  const perText = [heads, tokens, keyTokens];
-  const scores = reshape(matmul(q, k, { transB: true, alpha: 1 / Math.sqrt(headSize) }), [batch, ...perText]);
+  const q = reshape(prepare(splitHeads(query, tokens, heads), 'query'), [batch, keyHeads, rows, headSize]);
+  const own = {
+    key: prepare(splitHeads(key, keyTokens, keyHeads), 'key'),
+    value: splitHeads(value, keyTokens, keyHeads),
+  };
+  const pieces = options.attended?.(own) ?? [own];
+  // Scores of the pieces are joined rather than the pieces themselves, so that no cache is copied.
+  const lengths = pieces.map(({ key }) => key.shape[2]!);
+  const keys = addDims(...lengths);
+  const products = pieces.map(({ key }) => matmul(q, key, { transB: true, alpha: 1 / Math.sqrt(headSize) }));
+  const perText = [heads, tokens, keys];
+  const scores = reshape(concat(products, -1), [batch, ...perText]);
   const weights = dropout(softmax(add(scores, bias)), options.dropout, { site, perText });
-  const mixed = matmul(
-    reshape(weights, [batch, keyHeads, rows, keyTokens]),
-    split(value, keyTokens, keyHeads),
-  );
+  const shares = reshape(weights, [batch, keyHeads, rows, keys]);
+  const mixed = (pieces.length === 1 ? [shares] : split(shares, lengths, -1))
+    .map((share, i) => matmul(share, pieces[i]!.value))
+    .reduce((a, b) => add(a, b));
   const context = transpose(reshape(mixed, [batch, heads, tokens, headSize]), [0, 2, 1, 3]);
   return reshape(context, [multiplyDims(batch, tokens), heads * headSize]);
 }

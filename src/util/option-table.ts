@@ -63,6 +63,11 @@ export interface ListOption extends OptionBase {
   readonly type: 'list';
   /** Words that are allowed. Default: all. */
   readonly choices?: readonly string[];
+  /**
+   * Whether spaces count and the items have escapes: `\\n` and `\\t` for white space, `\\,` for a comma, `\\\\` for a backslash. Default:
+   * items are trimmed.
+   */
+  readonly escapes?: true;
   /** Value if the option is not given. */
   readonly default?: readonly string[];
 }

@@ -27,7 +27,7 @@ export function valueOfText(spec: OptionSpec, text: string): unknown {
     case 'number':
       return NUMBER.test(text.trim()) ? Number(text) : undefined;
     case 'list':
-      return text.split(',').flatMap((item) => item.trim() || []);
+      return spec.escapes ? escapedItems(text) : text.split(',').flatMap((item) => item.trim() || []);
     case 'numbers':
       return text.split(',').map((item) => (NUMBER.test(item.trim()) ? Number(item) : Number.NaN));
     case 'map':
@@ -38,6 +38,21 @@ export function valueOfText(spec: OptionSpec, text: string): unknown {
     case 'switch':
       return text === 'true' ? true : text === 'false' ? false : undefined;
   }
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r' };
+
+/** Parses items separated by commas, in which a backslash makes a letter white space and lets any other character stand for itself. */
+function escapedItems(text: string): string[] {
+  const items = [''];
+  for (const [part] of text.matchAll(/\\?./gsu)) {
+    if (part === ',') items.push('');
+    else
+      items.push(
+        `${items.pop()}${part.length > 1 && part[0] === '\\' ? (ESCAPES[part[1]!] ?? part.slice(1)) : part}`,
+      );
+  }
+  return items.filter((item) => item !== '');
 }
 
 /**

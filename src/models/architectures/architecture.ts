@@ -1,4 +1,5 @@
 import type { Tensor } from '../../graph/tensor.ts';
+import type { KeyValues } from '../../nn/attention.ts';
 import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
 import type { Packing } from '../../nn/text-rows.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
@@ -28,8 +29,35 @@ export interface TokenInputs {
    * 0.
    */
   readonly unpooled?: number | Tensor | undefined;
+  /**
+   * Position of each token in its text, i64[B, T], for decoders. Default 0 … T − 1, which is right if no tokens were read before
+   * and padding stands at the end.
+   */
+  readonly positions?: Tensor | undefined;
+  /** Keys and values of tokens that a decoder has read before those of the batch. Default none. */
+  readonly cache?: KeyValueCache | undefined;
   /** Random words, u32[B]: one for each text and step. Required if `ForwardOptions.dropoutRatio` is above 0. */
   readonly dropoutKeys?: Tensor | undefined;
+}
+
+/** Shape of a decoder's keys and values for one token: `layers` times twice f32[heads, size]. */
+export interface CacheShape {
+  readonly layers: number;
+  /** Number of key heads, G. */
+  readonly heads: number;
+  /** Size of a head, S. */
+  readonly size: number;
+}
+
+/** Keys and values of a decoder's layers for the tokens that it has read before, P for each text. */
+export interface KeyValueCache {
+  /** Mask, f32[B, P]: 1 for tokens, 0 for padding and for places that are not in use. Absent if P = 0. */
+  readonly mask?: Tensor | undefined;
+  /**
+   * Receives keys and values of the batch's own tokens in a layer, f32[B, G, T, S], and returns those to attend to: of the P tokens
+   * before them, then their own, in one or several pieces.
+   */
+  attended(layer: number, own: KeyValues): readonly KeyValues[];
 }
 
 /** Weights of an encoder, by the architecture's own names. */
@@ -76,6 +104,8 @@ export interface Architecture<Config> {
    * name in the file. Absent for encoders.
    */
   logitParameter?(config: Config): ParameterSpec;
+  /** Shape of the keys and values that a decoder's layers make for each token. Absent for encoders. */
+  cacheShape?(config: Config): CacheShape;
   /**
    * Builds the forward pass.
    *

@@ -1,7 +1,7 @@
-import { add } from '../../graph/ops.ts';
+import { add, cast, concat } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { attentionBias, causalBias } from '../../nn/attention.ts';
-import { documentBias } from '../../nn/documents.ts';
+import { attentionBias, causalBias, type KeyValues } from '../../nn/attention.ts';
+import { documentBias, documentPositions } from '../../nn/documents.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Json } from '../../util/json-objects.ts';
 import type { TokenInputs } from './architecture.ts';
@@ -28,14 +28,27 @@ export function direction(json: Json, file: string): Direction {
 
 /**
  * Makes the additive attention mask of a decoder: of padding, of other documents and, unless it reads in both
- * directions, of later tokens.
+ * directions, of later tokens. Tokens read before those of the batch are seen by all.
  *
- * @returns f32 that broadcasts to [B, H, T, T]
+ * @returns f32 that broadcasts to [B, H, T, P + T]
  */
 export function seenBias(
   { is_causal }: Direction,
-  { mask, documents }: Pick<TokenInputs, 'mask' | 'documents'>,
+  { mask, documents, cache }: Pick<TokenInputs, 'mask' | 'documents' | 'cache'>,
 ): Tensor {
-  const others = documents ? add(attentionBias(mask), documentBias(documents)) : attentionBias(mask);
-  return is_causal === false ? others : add(others, causalBias(mask.graph, mask.shape[1]!));
+  const before = cache?.mask;
+  const padding = attentionBias(before ? concat([before, mask], 1) : mask);
+  const others = documents ? add(padding, documentBias(documents)) : padding;
+  if (is_causal === false) return others;
+  return add(others, causalBias(mask.graph, mask.shape[1]!, before?.shape[1]));
 }
+
+/** Returns the option `attended` of a layer's attention for a batch: what its cache says. */
+export const attendedIn = (
+  { cache }: TokenInputs,
+  layer: number,
+): ((own: KeyValues) => readonly KeyValues[]) | undefined => cache && ((own) => cache.attended(layer, own));
+
+/** Returns the positions of a decoder's tokens, f32[B, T]; undefined if they are their places in the row. */
+export const positionsIn = ({ positions, documents }: TokenInputs): Tensor | undefined =>
+  positions ? cast(positions, 'f32') : documents && documentPositions(documents);

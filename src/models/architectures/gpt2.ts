@@ -1,7 +1,6 @@
 import { add, cast, gather, matmul, slice, split, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { documentPositions } from '../../nn/documents.ts';
 import { layerNorm } from '../../nn/layers.ts';
 import {
   embeddingParameters,
@@ -13,7 +12,7 @@ import {
 import { TextRows } from '../../nn/text-rows.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
-import { type Direction, direction, seenBias } from './direction.ts';
+import { attendedIn, type Direction, direction, positionsIn, seenBias } from './direction.ts';
 import { partInputs } from './layer-states.ts';
 import { readMemory } from './read-memory.ts';
 
@@ -105,6 +104,8 @@ export const gpt2: Architecture<Gpt2Config> = {
       ? embeddingParameters('wte', config.vocab_size, config.n_embd, { lookup: true })
       : linearParameters('lm_head', config.n_embd, config.vocab_size, { bias: false })[0]!,
 
+  cacheShape: ({ n_layer, n_head, n_embd }) => ({ layers: n_layer, heads: n_head, size: n_embd / n_head }),
+
   forward(config, p, inputs, options) {
     const rows = new TextRows(inputs, options);
     const { graph } = rows;
@@ -115,12 +116,13 @@ export const gpt2: Architecture<Gpt2Config> = {
     const biases = inputs.map((each) => seenBias(config, each));
     const partInput = partInputs(rows, norm, options.onState);
     let h = graph.scope('embeddings', () => {
-      const texts = inputs.map(({ ids, documents }) => {
+      const texts = inputs.map((each) => {
         const table = p('wpe.weight');
-        const positions = documents
-          ? gather(table, cast(documentPositions(documents), 'i64'))
-          : unsqueeze(slice(table, { axis: 0, length: ids.shape[1]! }), 0);
-        return add(gather(p('wte.weight'), ids), positions);
+        const positions = positionsIn(each);
+        const places = positions
+          ? gather(table, cast(positions, 'i64'))
+          : unsqueeze(slice(table, { axis: 0, length: each.ids.shape[1]! }), 0);
+        return add(gather(p('wte.weight'), each.ids), places);
       });
       return rows.dropout(rows.join(texts), 'embeddings');
     });
@@ -133,6 +135,7 @@ export const gpt2: Architecture<Gpt2Config> = {
         const attended = rows.attention([query!, key!, value!], (batch) => ({
           heads: config.n_head,
           bias: biases[batch]!,
+          attended: attendedIn(inputs[batch]!, i),
           site: `h.${i}.attn`,
         }));
         const mixed = transposedLinear(attended, p, `h.${i}.attn.c_proj`);

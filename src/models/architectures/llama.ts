@@ -1,7 +1,6 @@
 import { add, gather, mul } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { documentPositions } from '../../nn/documents.ts';
 import { linear, rmsNorm } from '../../nn/layers.ts';
 import { embeddingParameters, layerNormParameters, linearParameters } from '../../nn/parameters.ts';
 import { type RopeConfig, rotaryFrequencies, rotaryTables, rotate } from '../../nn/rotary.ts';
@@ -9,7 +8,7 @@ import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
-import { type Direction, direction, seenBias } from './direction.ts';
+import { attendedIn, type Direction, direction, positionsIn, seenBias } from './direction.ts';
 import { partInputs } from './layer-states.ts';
 import { readMemory } from './read-memory.ts';
 import { ropeConfig } from './rope-config.ts';
@@ -112,6 +111,12 @@ const decoder = ({
       ? embeddingParameters(TABLE, config.vocab_size, config.hidden_size, { lookup: true })
       : linearParameters('lm_head', config.hidden_size, config.vocab_size, { bias: false })[0]!,
 
+  cacheShape: (config) => ({
+    layers: config.num_hidden_layers,
+    heads: config.num_key_value_heads,
+    size: config.head_dim,
+  }),
+
   forward(config, p, inputs, options) {
     const rows = new TextRows(inputs, options);
     const { graph } = rows;
@@ -120,11 +125,10 @@ const decoder = ({
     const { input, output } = biases(config);
 
     const frequencies = rotaryFrequencies(config.head_dim, config);
-    const batches = inputs.map((each) => {
-      const positions = each.documents && documentPositions(each.documents);
-      const tables = rotaryTables(graph, each.ids.shape[1]!, frequencies, positions);
-      return { bias: seenBias(config, each), tables };
-    });
+    const batches = inputs.map((each) => ({
+      bias: seenBias(config, each),
+      tables: rotaryTables(graph, each.ids.shape[1]!, frequencies, positionsIn(each)),
+    }));
     const partInput = partInputs(rows, norm, options.onState);
     let h = rows.join(inputs.map(({ ids }) => gather(p(`${TABLE}.weight`), ids)));
     for (let i = 0; i < config.num_hidden_layers; i++) {
@@ -144,6 +148,7 @@ const decoder = ({
               headNorm ? norm(each, `${self}.${of === 'query' ? 'q' : 'k'}_norm`) : each,
               batches[batch]!.tables,
             ),
+          attended: attendedIn(inputs[batch]!, i),
           site: self,
         }));
         const mixed = add(h, linear(attended, p, `${self}.o_proj`, { bias: output }));

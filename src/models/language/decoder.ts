@@ -5,7 +5,7 @@ import { pool } from '../../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
 import { UsageError } from '../../util/errors.ts';
 import { architectures } from '../architectures/all.ts';
-import type { Architecture, ForwardOptions, TokenInputs } from '../architectures/architecture.ts';
+import type { Architecture, CacheShape, ForwardOptions, TokenInputs } from '../architectures/architecture.ts';
 import type { Direction } from '../architectures/direction.ts';
 import { LAYER_STATES, type LayerState } from '../architectures/layer-states.ts';
 
@@ -40,6 +40,8 @@ export class Decoder {
   readonly maxTokens: number | undefined;
   /** Prefix of the parameter names in files of models with a head. */
   readonly headPrefix: string | undefined;
+  /** Shape of the keys and values of one token. */
+  readonly cacheShape: CacheShape;
   private readonly architecture: Architecture<unknown>;
   /** Name of the table of token embeddings. */
   private readonly table: string;
@@ -54,7 +56,7 @@ export class Decoder {
    */
   constructor(config: ModelConfig, file = 'config.json') {
     const architecture = architectures.get(config.model_type);
-    if (!architecture?.logitParameter) {
+    if (!architecture?.logitParameter || !architecture.cacheShape) {
       const known = [...architectures.values()].filter((each) => each.logitParameter);
       throw new UsageError(
         `model_type ${JSON.stringify(config.model_type) ?? '""'} in ${file} predicts no next token`,
@@ -75,6 +77,7 @@ export class Decoder {
     this.vocabSize = architecture.vocabSize(parsed);
     this.hiddenSize = architecture.hiddenSize(parsed);
     this.maxTokens = architecture.maxTokens(parsed);
+    this.cacheShape = architecture.cacheShape(parsed);
     this.output = architecture.logitParameter(parsed);
     const own = architecture.parameters(parsed);
     this.table = own.find(({ lookup }) => lookup !== undefined)!.name;

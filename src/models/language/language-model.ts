@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { Graph } from '../../graph/graph.ts';
-import { argMax } from '../../graph/ops.ts';
 import { type DeclaredParameters, declareParameters, type ParameterSpec } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
@@ -12,9 +11,8 @@ import { readJson } from '../../util/files.ts';
 import { objectIn } from '../../util/json-objects.ts';
 import { readTokenizer } from '../folder/read-tokenizer.ts';
 import { openWeights, readWeights } from '../folder/weight-files.ts';
-import { wholeTableFeeds } from '../retriever/token-feeds.ts';
-import { tokenInputs } from '../retriever/token-inputs.ts';
 import { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './decoder.ts';
+import { type Generation, generateMany } from './generate.ts';
 import {
   buildScoring,
   checkSequences,
@@ -24,7 +22,6 @@ import {
   scoringFeeds,
   scoringPasses,
   type TokenScores,
-  tooLong,
 } from './score-tokens.ts';
 
 /** Options of scoring tokens. */
@@ -126,8 +123,7 @@ export class LanguageModel {
   }
 
   /**
-   * Continues a text greedily, with the most likely token each time, until the end-of-text token. There is no
-   * cache of keys and values: every token reads the whole text again.
+   * Continues a text greedily, with the most likely token each time, until the end-of-text token (see `generate`).
    *
    * @param text  beginning of the text; '' to start from the start token
    * @param options.tokens  maximum number of new tokens
@@ -138,28 +134,8 @@ export class LanguageModel {
     text: string,
     { tokens, ...compute }: { tokens: number } & ComputeOptions,
   ): Promise<string> {
-    const { before } = this.tokenizer.wrapper;
-    const ids = [...before, ...this.tokenizer.encodeRaw(text)];
-    const most = Math.min(ids.length + tokens, this.decoder.maxTokens ?? Number.POSITIVE_INFINITY);
-    if (ids.length === 0) {
-      throw new UsageError('an empty text, and no token with which texts start', {
-        help: 'give the beginning of a text',
-      });
-    }
-    if (ids.length > most) throw tooLong(ids.length, this.decoder.maxTokens);
-    const program = await this.program('next', compute, (graph, declared) => {
-      const logits = this.decoder.lastLogits(declared.get, tokenInputs(declared, 'texts'));
-      graph.output('next', argMax(logits, { axis: 1 }));
-    });
-    while (ids.length < most) {
-      const mask = new Float32Array(ids.length).fill(1);
-      const texts = { ids: Int32Array.from(ids), mask, batch: 1, tokens: ids.length };
-      const { next } = await program.run({ ...this.weights, ...wholeTableFeeds({ texts }) });
-      const id = Number(next!.data[0]);
-      if (this.endIds.has(id)) break;
-      ids.push(id);
-    }
-    return this.tokenizer.decode(ids);
+    const [{ text: more }] = (await generateMany(this, [text], { tokens, ...compute })) as [Generation];
+    return text + more;
   }
 
   /**
@@ -270,7 +246,13 @@ export class LanguageModel {
     await this.programs.dispose();
   }
 
-  private program(
+  /**
+   * Returns the program of a graph that holds the model, compiled once for each device and number of threads, and freed with the model.
+   *
+   * @param name  name of the graph: graphs of one name must be equal
+   * @param build  adds the rest of the graph, if the program is not there yet
+   */
+  program(
     name: string,
     compute: ComputeOptions,
     build: (graph: Graph, declared: DeclaredParameters) => void,

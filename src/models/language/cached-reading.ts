@@ -1,0 +1,208 @@
+import type { Graph } from '../../graph/graph.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import type { Parameters } from '../../nn/parameters.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
+import { float32, type HostTensor, hostTensor, int32Words, zeros } from '../../runtime/host-tensor.ts';
+import type { Program } from '../../runtime/program.ts';
+import type { CacheShape } from '../architectures/architecture.ts';
+import type { Decoder } from './decoder.ts';
+import type { LanguageModel } from './language-model.ts';
+
+/** Number of places by which the cache grows at least. */
+const PLACES = 64;
+
+/** Number of tokens of all texts that one pass reads. It bounds the scores between these tokens and the cache. */
+const TOKENS_PER_PASS = 512;
+
+const SIDES = ['key', 'value'] as const;
+
+/**
+ * Token sequences that a language model reads piece by piece.
+ *
+ * Keys and values of what was read are kept, so that each token is read once. They lie in buffers with room for more tokens, which a
+ * pass reads where they are: a pass gives out the keys and values of its own tokens only, and these are copied into the free places.
+ */
+export class CachedReading {
+  /** Logits after the last token of each text, f32[B, V]. The next pass overwrites them. */
+  logits: Float32Array;
+  private readonly model: LanguageModel;
+  private readonly program: Program;
+  private readonly shape: CacheShape;
+  /** Number of texts, B. */
+  private texts: number;
+  /** Number of places of each text that are in use, padding included. */
+  private used = 0;
+  /** Number of tokens of each text that were read. */
+  private lengths: number[];
+  /** Keys and values of each layer, f32[B, G, P, S]. */
+  private cache: Map<string, HostTensor>;
+  /** 1 for places that hold a token, f32[B, P]. */
+  private seen: HostTensor;
+
+  private constructor(model: LanguageModel, program: Program, texts: number) {
+    this.model = model;
+    this.program = program;
+    this.shape = model.decoder.cacheShape;
+    this.texts = texts;
+    this.lengths = new Array(texts).fill(0);
+    this.logits = new Float32Array(texts * model.decoder.vocabSize);
+    this.seen = zeros('f32', [texts, PLACES]);
+    this.cache = this.emptyCache(texts, PLACES);
+  }
+
+  /**
+   * Reads the beginnings of texts.
+   *
+   * @param sequences  token ids of each text, at least one
+   */
+  static async begin(
+    model: LanguageModel,
+    sequences: readonly ArrayLike<number>[],
+    compute: ComputeOptions = {},
+  ): Promise<CachedReading> {
+    const program = await model.program('generate', compute, (graph, { get }) =>
+      buildReading(graph, get, model.decoder),
+    );
+    const reading = new CachedReading(model, program, sequences.length);
+    await reading.read(sequences);
+    return reading;
+  }
+
+  /** Reads further tokens of each text, at least one. */
+  async read(sequences: readonly ArrayLike<number>[]): Promise<void> {
+    const longest = sequences.reduce((most, { length }) => Math.max(most, length), 0);
+    const piece = Math.max(1, Math.floor(TOKENS_PER_PASS / this.texts));
+    for (let start = 0; start < longest; start += piece) {
+      const pieces = sequences.map(
+        (each) => Array.prototype.slice.call(each, start, start + piece) as number[],
+      );
+      await this.pass(pieces);
+    }
+  }
+
+  /** Keeps some of the texts, by their numbers, and forgets the others. */
+  keep(rows: readonly number[]): void {
+    const { used, seen } = this;
+    const old = this.cache;
+    const places = seen.dims[1]!;
+    this.cache = this.emptyCache(rows.length, places);
+    for (const [name, to] of this.cache) {
+      const from = float32(old.get(name));
+      const size = from.length / this.texts;
+      for (const [i, row] of rows.entries())
+        float32(to).set(from.subarray(row * size, (row + 1) * size), i * size);
+    }
+    const rowsOf = (all: Float32Array, size: number) =>
+      Float32Array.from(
+        { length: rows.length * size },
+        (_, i) => all[rows[Math.floor(i / size)]! * size + (i % size)]!,
+      );
+    this.seen = hostTensor('f32', [rows.length, places], rowsOf(float32(seen), places));
+    this.logits = rowsOf(this.logits, this.model.decoder.vocabSize);
+    this.lengths = rows.map((row) => this.lengths[row]!);
+    this.texts = rows.length;
+    this.used = used;
+  }
+
+  private async pass(pieces: readonly (readonly number[])[]): Promise<void> {
+    const { texts, lengths } = this;
+    const tokens = pieces.reduce((most, { length }) => Math.max(most, length), 0);
+    const dims = [texts, tokens];
+    const [ids, mask, positions] = [zeros('i64', dims), zeros('f32', dims), zeros('i64', dims)];
+    const [idWords, positionWords] = [ids, positions].map(({ data }) => int32Words(data as BigInt64Array));
+    for (const [row, piece] of pieces.entries()) {
+      for (const [t, id] of piece.entries()) {
+        const at = row * tokens + t;
+        idWords![2 * at] = id;
+        positionWords![2 * at] = lengths[row]! + t;
+        mask.data[at] = 1;
+      }
+    }
+    const { logits, ...own } = await this.program.run({
+      ...this.model.weights,
+      ...Object.fromEntries(this.cache),
+      ids,
+      mask,
+      positions,
+      seen: this.seen,
+    });
+    const V = this.model.decoder.vocabSize;
+    const found = float32(logits);
+    this.reserve(this.used + tokens);
+    const [seen, places] = [float32(this.seen), this.seen.dims[1]!];
+    for (const [row, { length }] of pieces.entries()) {
+      if (length === 0) continue;
+      this.logits.set(found.subarray(row * V, (row + 1) * V), row * V);
+      seen.fill(1, row * places + this.used, row * places + this.used + length);
+      lengths[row]! += length;
+    }
+    for (const [name, to] of this.cache) this.insert(own[name.replace('past', 'own')]!, to, this.used);
+    this.used += tokens;
+  }
+
+  /** Copies f32[B, G, T, S] to the places from `start` on of f32[B, G, P, S]. */
+  private insert(from: HostTensor, to: HostTensor, start: number): void {
+    const [source, target] = [float32(from), float32(to)];
+    const size = from.dims[2]! * this.shape.size;
+    const targetSize = to.dims[2]! * this.shape.size;
+    const heads = this.texts * this.shape.heads;
+    for (let head = 0; head < heads; head++) {
+      target.set(
+        source.subarray(head * size, (head + 1) * size),
+        head * targetSize + start * this.shape.size,
+      );
+    }
+  }
+
+  /** Makes room for a number of places. The cache grows by a quarter at least, so that copies of it are few. */
+  private reserve(needed: number): void {
+    const before = this.seen.dims[1]!;
+    if (needed <= before) return;
+    const places = Math.ceil(Math.max(needed, 1.25 * before) / PLACES) * PLACES;
+    const seen = zeros('f32', [this.texts, places]);
+    for (let row = 0; row < this.texts; row++) {
+      float32(seen).set(float32(this.seen).subarray(row * before, (row + 1) * before), row * places);
+    }
+    this.seen = seen;
+    const old = this.cache;
+    this.cache = this.emptyCache(this.texts, places);
+    for (const [name, to] of this.cache) this.insert(old.get(name)!, to, 0);
+  }
+
+  private emptyCache(texts: number, places: number): Map<string, HostTensor> {
+    const { layers, heads, size } = this.shape;
+    const names = Array.from({ length: layers }, (_, layer) => SIDES.map((side) => `past/${layer}/${side}`));
+    return new Map(names.flat().map((name) => [name, zeros('f32', [texts, heads, places, size])]));
+  }
+}
+
+/**
+ * Adds to a graph that reads further tokens of texts.
+ *
+ * Inputs: `ids` i64[B, T], `mask` f32[B, T], `positions` i64[B, T], `seen` f32[B, P] (1 for places of the cache that hold a token), and
+ * for each layer `past/<layer>/key` and `past/<layer>/value` f32[B, G, P, S]. Outputs: `logits` f32[B, V] after the last token of each
+ * text, and `own/<layer>/key` and `own/<layer>/value` f32[B, G, T, S].
+ */
+function buildReading(graph: Graph, p: Parameters, decoder: Decoder): void {
+  const [texts, tokens, places] = ['texts', 'tokens', 'places'];
+  const { layers, heads, size } = decoder.cacheShape;
+  const past = Array.from({ length: layers }, (_, layer) => {
+    const [key, value] = SIDES.map((side) =>
+      graph.input(`past/${layer}/${side}`, 'f32', [texts, heads, places, size]),
+    ) as [Tensor, Tensor];
+    return { key, value };
+  });
+  const logits = decoder.lastLogits(p, {
+    ids: graph.input('ids', 'i64', [texts, tokens]),
+    mask: graph.input('mask', 'f32', [texts, tokens]),
+    positions: graph.input('positions', 'i64', [texts, tokens]),
+    cache: {
+      mask: graph.input('seen', 'f32', [texts, places]),
+      attended(layer, own) {
+        for (const side of SIDES) graph.output(`own/${layer}/${side}`, own[side]);
+        return [past[layer]!, own];
+      },
+    },
+  });
+  graph.output('logits', logits);
+}
