@@ -270,6 +270,14 @@ export {
 } from './models/architectures/layer-states.ts';
 export { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './models/language/decoder.ts';
 export {
+  type Generation,
+  type GenerationOptions,
+  generate,
+  generateMany,
+  type Prompt,
+} from './models/language/generate.ts';
+export { GENERATION_OPTIONS } from './models/language/generation-options.ts';
+export {
   LanguageModel,
   type ScoreTokensOptions,
   type TextLikelihood,

@@ -39,7 +39,10 @@ export class CachedReading {
   /** 1 for places that hold a token, f32[B, P]. */
   private seen: HostTensor;
 
-  private constructor(model: LanguageModel, program: Program, texts: number) {
+  private readonly tokensPerPass: number;
+
+  private constructor(model: LanguageModel, program: Program, texts: number, tokensPerPass: number) {
+    this.tokensPerPass = tokensPerPass;
     this.model = model;
     this.program = program;
     this.shape = model.decoder.cacheShape;
@@ -54,16 +57,17 @@ export class CachedReading {
    * Reads the beginnings of texts.
    *
    * @param sequences  token ids of each text, at least one
+   * @param options.tokensPerPass  number of tokens of all texts that one pass reads. Default 512
    */
   static async begin(
     model: LanguageModel,
     sequences: readonly ArrayLike<number>[],
-    compute: ComputeOptions = {},
+    { tokensPerPass = TOKENS_PER_PASS, ...compute }: { tokensPerPass?: number } & ComputeOptions = {},
   ): Promise<CachedReading> {
     const program = await model.program('generate', compute, (graph, { get }) =>
       buildReading(graph, get, model.decoder),
     );
-    const reading = new CachedReading(model, program, sequences.length);
+    const reading = new CachedReading(model, program, sequences.length, tokensPerPass);
     await reading.read(sequences);
     return reading;
   }
@@ -71,7 +75,7 @@ export class CachedReading {
   /** Reads further tokens of each text, at least one. */
   async read(sequences: readonly ArrayLike<number>[]): Promise<void> {
     const longest = sequences.reduce((most, { length }) => Math.max(most, length), 0);
-    const piece = Math.max(1, Math.floor(TOKENS_PER_PASS / this.texts));
+    const piece = Math.max(1, Math.floor(this.tokensPerPass / this.texts));
     for (let start = 0; start < longest; start += piece) {
       const pieces = sequences.map(
         (each) => Array.prototype.slice.call(each, start, start + piece) as number[],

@@ -10,6 +10,7 @@ import {
   generationSettings,
 } from './generation-options.ts';
 import type { LanguageModel } from './language-model.ts';
+import { checkTokens } from './score-tokens.ts';
 import { TextStream } from './text-stream.ts';
 
 /** Beginning of a text: the text, to which the tokenizer's first tokens are added, or the token ids themselves. */
@@ -118,11 +119,6 @@ class Row {
     { settings, number }: { settings: GenerationSettings; number: number },
   ) {
     const window = model.decoder.maxTokens ?? Number.POSITIVE_INFINITY;
-    if (prompt.length > window) {
-      throw new UsageError(`a text of ${prompt.length} tokens, where the model reads ${window}`, {
-        help: `cut the prompt: prompt and new tokens together must not be longer than that`,
-      });
-    }
     this.model = model;
     this.prompt = prompt;
     this.settings = settings;
@@ -202,13 +198,21 @@ async function* passes(
 /**
  * Returns the ids of a prompt.
  *
- * @throws UsageError when there are none
+ * @param what  name of the prompt, for messages
+ * @throws UsageError when there are none, or too many for the model, or one that the model lacks
  */
-function promptIds({ tokenizer }: LanguageModel, prompt: Prompt): ArrayLike<number> {
+function promptIds(
+  { tokenizer, decoder }: LanguageModel,
+  prompt: Prompt,
+  what = 'a text',
+): ArrayLike<number> {
   const ids =
     typeof prompt === 'string' ? [...tokenizer.wrapper.before, ...tokenizer.encodeRaw(prompt)] : prompt;
-  if (ids.length > 0) return ids;
-  throw new UsageError('an empty text, and no token with which texts start', {
-    help: 'give the beginning of a text',
-  });
+  if (ids.length === 0) {
+    throw new UsageError('an empty text, and no token with which texts start', {
+      help: 'give the beginning of a text',
+    });
+  }
+  checkTokens(ids, decoder, what);
+  return ids;
 }

@@ -149,23 +149,37 @@ export function* passScores(
  */
 export function checkSequences(
   sequences: readonly ScoredTokens[],
-  { maxTokens = Number.POSITIVE_INFINITY, vocabSize }: Pick<Decoder, 'maxTokens' | 'vocabSize'>,
+  decoder: Pick<Decoder, 'maxTokens' | 'vocabSize'>,
 ): void {
   for (const [index, { ids, from = 1 }] of sequences.entries()) {
-    if (ids.length > maxTokens) throw tooLong(ids.length, maxTokens, `sequence ${index}`);
+    checkTokens(ids, decoder, `sequence ${index}`);
     if (!Number.isSafeInteger(from) || from < 0) {
       throw new UsageError(`sequence ${index}: from = ${from} is no position of a token`, {
         help: 'give the position of the first token to score, counted from 0',
       });
     }
-    for (let t = 0; t < ids.length; t++) {
-      const id = ids[t]!;
-      if (!(Number.isInteger(id) && id >= 0 && id < vocabSize)) {
-        throw new UsageError(
-          `sequence ${index}: token ${t} has the id ${id}, and the model has the tokens 0 to ${vocabSize - 1}`,
-          { help: 'tokenise the text with the tokenizer of the model' },
-        );
-      }
+  }
+}
+
+/**
+ * Checks the tokens of one sequence.
+ *
+ * @param what name of the sequence, for messages
+ * @throws UsageError that names the sequence if it is longer than the model reads, or has a token that the model lacks
+ */
+export function checkTokens(
+  ids: ArrayLike<number>,
+  { maxTokens = Number.POSITIVE_INFINITY, vocabSize }: Pick<Decoder, 'maxTokens' | 'vocabSize'>,
+  what: string,
+): void {
+  if (ids.length > maxTokens) throw tooLong(ids.length, maxTokens, what);
+  for (let t = 0; t < ids.length; t++) {
+    const id = ids[t]!;
+    if (!(Number.isInteger(id) && id >= 0 && id < vocabSize)) {
+      throw new UsageError(
+        `${what}: token ${t} has the id ${id}, and the model has the tokens 0 to ${vocabSize - 1}`,
+        { help: 'tokenise the text with the tokenizer of the model' },
+      );
     }
   }
 }
