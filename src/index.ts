@@ -274,6 +274,7 @@ export {
   type GenerationOptions,
   generate,
   generateMany,
+  generateText,
   type Prompt,
 } from './models/language/generate.ts';
 export { GENERATION_OPTIONS } from './models/language/generation-options.ts';

@@ -65,6 +65,20 @@ export async function* generate(
 }
 
 /**
+ * Continues a text, and returns the whole when it is finished.
+ *
+ * @throws UsageError as {@link generate} does
+ */
+export async function generateText(
+  model: LanguageModel,
+  prompt: Prompt,
+  options: GenerationOptions = {},
+): Promise<Generation> {
+  const [generation] = await generateMany(model, [prompt], options);
+  return generation!;
+}
+
+/**
  * Continues many texts, several at a time. Each sampled text depends on the seed and its number in the list, and not on the others.
  *
  * @param options.onDone  called with the number of texts that are finished

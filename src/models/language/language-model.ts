@@ -12,7 +12,6 @@ import { objectIn } from '../../util/json-objects.ts';
 import { readTokenizer } from '../folder/read-tokenizer.ts';
 import { openWeights, readWeights } from '../folder/weight-files.ts';
 import { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './decoder.ts';
-import { type Generation, generateMany } from './generate.ts';
 import {
   buildScoring,
   checkSequences,
@@ -41,8 +40,8 @@ export interface TextLikelihood {
 }
 
 /**
- * Language model: a causal decoder with its tokenizer and weights. It continues texts and computes their
- * likelihood. Training and retrieval-augmented models build on its graph functions (`declare`, `decoder`).
+ * Language model: a causal decoder with its tokenizer and weights. It computes the likelihood
+ * of texts; `generate` continues them. Training and retrieval-augmented models build on its graph functions (`declare`, `decoder`).
  */
 export class LanguageModel {
   /** Decoder as graph functions. */
@@ -120,22 +119,6 @@ export class LanguageModel {
    */
   declare(graph: Graph, options: { prefix?: string } = {}): DeclaredParameters {
     return declareParameters(graph, this.specs, options);
-  }
-
-  /**
-   * Continues a text greedily, with the most likely token each time, until the end-of-text token (see `generate`).
-   *
-   * @param text  beginning of the text; '' to start from the start token
-   * @param options.tokens  maximum number of new tokens
-   * @returns the text with its continuation
-   * @throws UsageError when there is nothing to start from, or the text is longer than the model reads
-   */
-  async continueText(
-    text: string,
-    { tokens, ...compute }: { tokens: number } & ComputeOptions,
-  ): Promise<string> {
-    const [{ text: more }] = (await generateMany(this, [text], { tokens, ...compute })) as [Generation];
-    return text + more;
   }
 
   /**
