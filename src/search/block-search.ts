@@ -1,17 +1,38 @@
 import { Graph } from '../graph/graph.ts';
-import { matmul, topK } from '../graph/ops.ts';
+import { add, matmul, topK } from '../graph/ops.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor, int32Words } from '../runtime/host-tensor.ts';
+import type { Program } from '../runtime/program.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { RowHeap, type RowOrder } from '../text/row-heap.ts';
 import { ShapeError, UndriftError } from '../util/errors.ts';
 import { type BestRows, bestRowsOf } from './best-rows.ts';
 import type { SearchOptions, SearchResult } from './search-index.ts';
+import { blockPlaces, type RowBlock, readBlocks, type StoredRows } from './stored-rows.ts';
 
 /** Settings of a {@link BlockSearch}. */
 export interface BlockSearchOptions extends ComputeOptions {
   /** Rows scored at once, ≥ 1. Default 32,768. */
   readonly blockRows?: number | undefined;
+}
+
+/** Range of rows. */
+export interface RowRange {
+  /** First row. */
+  readonly start: number;
+  /** Row after the last one. */
+  readonly end: number;
+}
+
+/** Settings of one search of a {@link BlockSearch}. */
+export interface BlockSearchRequest extends Pick<SearchOptions, 'ties' | 'onProgress'> {
+  /**
+   * f32[N]: numbers to add to the scores of the rows, s(q, n) = q · e_n + b_n. Default none. With b_n = −‖e_n‖² / 2, the best rows
+   * are the nearest ones: ‖q − e_n‖² = ‖q‖² − 2 s(q, n).
+   */
+  readonly bias?: Float32Array | undefined;
+  /** Returns the rows that a query may not find. Consecutive queries with the same rows are searched together. */
+  readonly hidden?: ((query: number) => RowRange | undefined) | undefined;
 }
 
 /** Rows scored at once. With 64 queries, a block of scores takes 8 MiB. Larger ones leave the processor's cache. */
@@ -20,8 +41,8 @@ export const BLOCK_ROWS = 32_768;
 const QUERY_ROWS = 64;
 
 /**
- * Search over the rows of matrices, which may differ from call to call; the compiled programs serve all of them. See `ExactIndex`
- * for how scores are computed.
+ * Search over the rows of matrices, which may differ from call to call; the compiled programs serve all of them. Rows may be in
+ * memory, or stored and read in blocks. See `ExactIndex` for how scores are computed.
  */
 export class BlockSearch {
   /** Size of a row, D. */
@@ -37,32 +58,49 @@ export class BlockSearch {
   }
 
   /**
-   * Finds the best rows of a matrix for each query.
+   * Finds the best rows for each query.
    *
-   * @param rows  f32[N, D], row-major; must not change before the search is done
+   * @param rows  f32[N, D], row-major, which must not change before the search is done; or rows that are read in blocks
    * @param queries  f32[B, D], row-major
-   * @param topK  rows for each query; N of them where the matrix has fewer
+   * @param topK  rows for each query; N of them where there are fewer. A query from which rows are hidden may find fewer: its last
+   *   places then have the row −1 and the score −∞
    * @throws ShapeError for queries of another dimension
    * @throws UndriftError for a query that is not finite
    */
   async search(
-    rows: Float32Array,
+    rows: Float32Array | StoredRows,
     queries: Float32Array,
     topK: number,
-    { ties, onProgress }: Pick<SearchOptions, 'ties' | 'onProgress'> = {},
+    { ties, bias, hidden, onProgress }: BlockSearchRequest = {},
   ): Promise<SearchResult> {
     const D = this.dimension;
     checkRows('the queries', queries, D);
     const B = queries.length / D;
-    const k = Math.min(topK, rows.length / D);
-    const found = { rows: new Int32Array(B * k), scores: new Float32Array(B * k), k };
+    const size = rows instanceof Float32Array ? rows.length / D : rows.size;
+    const k = Math.min(topK, size);
+    const found = {
+      rows: new Int32Array(B * k).fill(-1),
+      scores: new Float32Array(B * k).fill(-Infinity),
+      k,
+    };
+    if (k === 0) return found;
     const best = bestRowsOf(found);
-    for (let start = 0; start < B && k > 0; start += QUERY_ROWS) {
-      const end = Math.min(B, start + QUERY_ROWS);
-      const batch = matrix(queries.subarray(start * D, end * D), D);
-      if (ties === undefined) await this.searchBatch(rows, batch, best.slice(start, end), k);
-      else await this.searchWithTies(rows, batch, ties, { found, start });
-      onProgress?.({ stage: 'search', done: end, total: B, unit: 'queries' });
+    const batches = [...queryBatches(queries, D, hidden)];
+    if (ties !== undefined) {
+      for (const batch of batches) {
+        await this.searchWithTies(rows, { ...batch, bias }, ties, found);
+        onProgress?.({ stage: 'search', done: batch.end, total: B, unit: 'queries' });
+      }
+      return found;
+    }
+    for await (const block of this.blocks(rows)) {
+      for (const batch of batches) {
+        await this.searchBlock(block, { ...batch, bias }, best.slice(batch.start, batch.end), k);
+        const isLast = block.start + block.count === size && batch.end === B;
+        const searched = (block.seen + (block.count * batch.end) / B) / size;
+        const done = isLast ? B : Math.min(B - 1, Math.floor(B * searched));
+        onProgress?.({ stage: 'search', done, total: B, unit: 'queries' });
+      }
     }
     return found;
   }
@@ -79,99 +117,169 @@ export class BlockSearch {
    * it does, all scores of the batch are computed again and the rows are picked here.
    */
   private async searchWithTies(
-    matrixRows: Float32Array,
-    batch: HostTensor,
+    rows: Float32Array | StoredRows,
+    batch: QueryBatch,
     ties: RowOrder,
-    { found, start }: { found: SearchResult; start: number },
+    found: SearchResult,
   ): Promise<void> {
     const { k } = found;
-    const count = batch.dims[0]!;
-    const wide = Math.min(k + 1, matrixRows.length / this.dimension);
-    const more = { rows: new Int32Array(count * wide), scores: new Float32Array(count * wide), k: wide };
-    await this.searchBatch(matrixRows, batch, bestRowsOf(more), wide);
+    const count = batch.end - batch.start;
+    const wide = Math.min(k + 1, rows instanceof Float32Array ? rows.length / this.dimension : rows.size);
+    const more = {
+      rows: new Int32Array(count * wide).fill(-1),
+      scores: new Float32Array(count * wide).fill(-Infinity),
+      k: wide,
+    };
+    const best = bestRowsOf(more);
+    for await (const block of this.blocks(rows)) await this.searchBlock(block, batch, best, wide);
     const heaps = new Map<number, RowHeap>();
     for (let b = 0; b < count; b++) {
       const own = more.scores.subarray(b * wide, (b + 1) * wide);
-      if (wide > k && own[k] === own[k - 1]) heaps.set(b, new RowHeap(k, ties));
+      if (wide > k && own[k] === own[k - 1] && own[k] !== -Infinity) heaps.set(b, new RowHeap(k, ties));
     }
-    if (heaps.size > 0) await this.offerAll(matrixRows, batch, heaps);
+    if (heaps.size > 0) await this.offerAll(rows, batch, heaps);
     for (let b = 0; b < count; b++) {
       const heap = heaps.get(b) ?? new RowHeap(k, ties);
-      if (!heaps.has(b))
-        for (let i = 0; i < k; i++) heap.offer(more.rows[b * wide + i]!, more.scores[b * wide + i]!);
-      const best = heap.take();
-      found.rows.set(best.rows, (start + b) * k);
-      found.scores.set(best.scores, (start + b) * k);
+      if (!heaps.has(b)) {
+        for (let i = b * wide; i < b * wide + k && more.rows[i] !== -1; i++)
+          heap.offer(more.rows[i]!, more.scores[i]!);
+      }
+      const { rows: ordered, scores } = heap.take();
+      found.rows.set(ordered, (batch.start + b) * k);
+      found.scores.set(scores, (batch.start + b) * k);
     }
   }
 
   /** Offers the scores of all rows for some queries of a batch, by their place in it. */
   private async offerAll(
-    rows: Float32Array,
-    queries: HostTensor,
+    rows: Float32Array | StoredRows,
+    batch: QueryBatch,
     heaps: ReadonlyMap<number, RowHeap>,
   ): Promise<void> {
-    const program = await this.programs.get('exact-scores', () => this.graph());
-    for (const { seen, start, count, block } of this.blocks(rows)) {
-      const { scores } = await program.run({ queries, block });
+    for await (const block of this.blocks(rows)) {
+      const { seen, start, count } = block;
+      const feeds = feedsOf(block, batch);
+      const program = await this.program(feeds, undefined);
+      const { scores } = await program.run(feeds);
       const values = float32(scores, 'scores');
       for (const [b, heap] of heaps) {
-        for (let row = seen; row < start + count; row++) heap.offer(row, values[b * count + row - start]!);
+        for (let row = seen; row < start + count; row++) {
+          const score = values[b * count + row - start]!;
+          if (!feeds.bias || score !== -Infinity) heap.offer(row, score);
+        }
       }
     }
   }
 
-  private async searchBatch(
-    rows: Float32Array,
-    queries: HostTensor,
+  /** Merges the best rows of a block into those of the queries of a batch. */
+  private async searchBlock(
+    block: RowBlock,
+    batch: QueryBatch,
     best: readonly BestRows[],
     k: number,
   ): Promise<void> {
-    const blockK = Math.min(k, this.blockRows);
-    const program = await this.programs.get(`exact-search-${blockK}`, () => this.graph(blockK));
-    for (const { seen, start, block } of this.blocks(rows)) {
-      const { scores, positions } = await program.run({ queries, block });
-      const values = float32(scores, 'scores');
-      const words = int32Words(positions!.data as BigInt64Array);
-      for (const [b, list] of best.entries()) {
-        list.merge(values.subarray(b * blockK, (b + 1) * blockK), (i) => {
-          const row = start + words[2 * (b * blockK + i)]!;
-          return row < seen ? undefined : row;
-        });
+    const { seen, start, count } = block;
+    const blockK = Math.min(k, count);
+    const feeds = feedsOf(block, batch);
+    const program = await this.program(feeds, blockK);
+    const { scores, positions } = await program.run(feeds);
+    const values = float32(scores, 'scores');
+    const words = int32Words(positions!.data as BigInt64Array);
+    const isHidden = (score: number) => feeds.bias !== undefined && score === -Infinity;
+    for (const [b, list] of best.entries()) {
+      const own = values.subarray(b * blockK, (b + 1) * blockK);
+      list.merge(own, (i) => {
+        const row = start + words[2 * (b * blockK + i)]!;
+        return row < seen || isHidden(own[i]!) ? undefined : row;
+      });
+    }
+  }
+
+  private async *blocks(rows: Float32Array | StoredRows): AsyncGenerator<RowBlock> {
+    const { dimension: D, blockRows } = this;
+    if (!(rows instanceof Float32Array)) yield* readBlocks(rows, D, blockRows, this.programs);
+    else {
+      for (const place of blockPlaces(rows.length / D, blockRows)) {
+        const { start, count } = place;
+        yield { ...place, rows: matrix(rows.subarray(start * D, (start + count) * D), D) };
       }
     }
   }
 
-  /**
-   * Divides a matrix into blocks of one size, so that each has k rows; the last one therefore begins inside the one before it. A row
-   * among the k best of all is among the k best of each block that holds it, so none is lost. Rows before `seen` were in an earlier
-   * block.
-   */
-  private *blocks(rows: Float32Array) {
-    const D = this.dimension;
-    const size = rows.length / D;
-    const count = Math.min(size, this.blockRows);
-    for (let seen = 0; seen < size; seen += count) {
-      const start = Math.min(seen, size - count);
-      yield { seen, start, count, block: matrix(rows.subarray(start * D, (start + count) * D), D) };
-    }
-  }
-
-  /** Graph of one block: its k best scores with their positions, or all scores where k is not given. */
-  private graph(k?: number): Graph {
-    const graph = new Graph(k === undefined ? 'exact-scores' : `exact-search-${k}`);
-    const queries = graph.input('queries', 'f32', ['queries', this.dimension]);
-    const block = graph.input('block', 'f32', ['rows', this.dimension]);
-    const products = matmul(queries, block, { transB: true });
-    if (k === undefined) {
-      graph.output('scores', products);
+  /** Program of one block: its k best scores with their positions, or all scores where k is undefined. */
+  private program({ bias }: Feeds, k: number | undefined): Promise<Program> {
+    const name = `${k === undefined ? 'exact-scores' : `exact-search-${k}`}${bias ? '-biased' : ''}`;
+    return this.programs.get(name, () => {
+      const graph = new Graph(name);
+      const queries = graph.input('queries', 'f32', ['queries', this.dimension]);
+      const block = graph.input('block', 'f32', ['rows', this.dimension]);
+      const products = matmul(queries, block, { transB: true });
+      const scores = bias ? add(products, graph.input('bias', 'f32', ['rows'])) : products;
+      if (k === undefined) {
+        graph.output('scores', scores);
+        return graph;
+      }
+      const best = topK(scores, { k });
+      graph.output('scores', best.values);
+      graph.output('positions', best.indices);
       return graph;
-    }
-    const best = topK(products, { k });
-    graph.output('scores', best.values);
-    graph.output('positions', best.indices);
-    return graph;
+    });
   }
+}
+
+/** Queries that are scored at once. */
+interface QueryBatch {
+  /** First query. */
+  readonly start: number;
+  /** Query after the last one. */
+  readonly end: number;
+  /** f32[end − start, D] */
+  readonly queries: HostTensor;
+  /** Rows that none of these queries may find. */
+  readonly hidden?: RowRange | undefined;
+  /** f32[N]: added to the score of each row. */
+  readonly bias?: Float32Array | undefined;
+}
+
+type Feeds = { readonly queries: HostTensor; readonly block: HostTensor; readonly bias?: HostTensor };
+
+/** Divides queries into batches, each of queries from which the same rows are hidden. */
+function* queryBatches(
+  queries: Float32Array,
+  D: number,
+  hidden?: (query: number) => RowRange | undefined,
+): Generator<QueryBatch> {
+  const B = queries.length / D;
+  for (let start = 0; start < B; ) {
+    const range = hidden?.(start);
+    let end = Math.min(B, start + QUERY_ROWS);
+    if (hidden) {
+      let same = start + 1;
+      while (same < end && isSame(hidden(same), range)) same += 1;
+      end = same;
+    }
+    yield { start, end, queries: matrix(queries.subarray(start * D, end * D), D), hidden: range };
+    start = end;
+  }
+}
+
+const isSame = (a: RowRange | undefined, b: RowRange | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && a.start === b.start && a.end === b.end);
+
+/** Inputs of the program for a block and a batch. Hidden rows get the bias −∞. */
+function feedsOf({ start, count, rows }: RowBlock, { queries, bias, hidden }: QueryBatch): Feeds {
+  const own = bias?.subarray(start, start + count);
+  const [from, to] = hidden ? [hidden.start - start, hidden.end - start] : [0, 0];
+  if (!hidden || to <= 0 || from >= count || from >= to) {
+    return {
+      queries,
+      block: rows,
+      ...(own && { bias: hostTensor('f32', [count], own as Float32Array<ArrayBuffer>) }),
+    };
+  }
+  const values = own ? own.slice() : new Float32Array(count);
+  values.fill(-Infinity, Math.max(0, from), Math.min(count, to));
+  return { queries, block: rows, bias: hostTensor('f32', [count], values) };
 }
 
 /** Views numbers as a tensor; `checkRows` has made sure that their memory is not shared. */
