@@ -287,6 +287,13 @@ export type { IndexedTokenScores, ScoredTokens, TokenScores } from './models/lan
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
 
+export {
+  countScoredTokens,
+  type DocumentLikelihood,
+  type EvaluateTextOptions,
+  evaluateText,
+  type TextEvaluation,
+} from './rlm/evaluate-text.ts';
 export { type InContextOptions, inContextSystem } from './rlm/in-context.ts';
 export type {
   LanguageSystem,
@@ -305,8 +312,12 @@ export {
   randomSource,
 } from './rlm/passage-source.ts';
 export { documentByPrefix, type Passages, passagesOf } from './rlm/passages.ts';
+export { plainSystem } from './rlm/plain-system.ts';
 export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
 export { type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';
+export type { SystemContext, SystemSpec } from './rlm/system-spec.ts';
+export { findSystem, systems } from './rlm/systems.ts';
+export type { TextWindows } from './rlm/text-windows.ts';
 
 /** Search: dense by brute force, and by words with BM25 and TF-IDF. */
 
