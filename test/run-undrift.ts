@@ -12,14 +12,19 @@ export interface ProcessResult {
   readonly stderr: string;
 }
 
-/** Runs the built command line in a process of its own. */
+/**
+ * Runs the built command line in a process of its own.
+ *
+ * @param options.input  text on standard input; default none
+ */
 export function runUndrift(
   argv: readonly string[],
-  { cwd }: { cwd?: string | undefined } = {},
+  { cwd, input }: { cwd?: string | undefined; input?: string } = {},
 ): Promise<ProcessResult> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...argv], { cwd }, (error, stdout, stderr) =>
+    const child = execFile(process.execPath, [main, ...argv], { cwd }, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
     );
+    if (input !== undefined) child.stdin?.end(input);
   });
 }

@@ -37,6 +37,7 @@ async function correct(flags: Readonly<Record<string, string>>) {
   const stages = new Set<string>();
   const io: Io = {
     signal: new AbortController().signal,
+    async stream() {},
     log: (line) => logged.push(line),
     progress: (stage) => stages.add(stage),
     finishProgress() {},

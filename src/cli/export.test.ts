@@ -10,7 +10,13 @@ import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
 import type { Io } from './io.ts';
 
-const io: Io = { signal: new AbortController().signal, log() {}, progress() {}, finishProgress() {} };
+const io: Io = {
+  signal: new AbortController().signal,
+  async stream() {},
+  log() {},
+  progress() {},
+  finishProgress() {},
+};
 
 let model: string;
 beforeAll(async () => {

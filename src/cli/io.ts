@@ -1,5 +1,6 @@
 import { UndriftError } from '../util/errors.ts';
 import { type ProgressFields, ProgressLine } from '../util/progress-line.ts';
+import { writeOut } from './stdout.ts';
 
 /** Error of a command that was stopped by Ctrl-C or SIGTERM. */
 export class Interrupted extends UndriftError {
@@ -20,6 +21,8 @@ export interface Io {
   readonly signal: AbortSignal;
   /** Prints a line for people to stderr. */
   log(line: string): void;
+  /** Prints a part of the result to stdout as soon as it is there. With `--json` nothing is printed. */
+  stream(text: string): Promise<void>;
   /**
    * Shows the progress of a stage. A new stage ends the previous one.
    *
@@ -50,6 +53,7 @@ export class TerminalIo implements Io {
   readonly signal: AbortSignal;
   private readonly quiet: boolean;
   private readonly graceful: boolean;
+  private readonly json: boolean;
   private stage:
     | { name: string; total: number | undefined; done: number; startMs: number; progress: ProgressLine }
     | undefined;
@@ -63,11 +67,19 @@ export class TerminalIo implements Io {
    * @param options.quiet  prints no progress and no messages
    * @param options.graceful  leaves the reaction to `signal` to the command; `progress` does not throw
    *   `Interrupted`
+   * @param options.json  prints the result as JSON, at the end
    */
-  constructor(options: { signal: AbortSignal; quiet: boolean; graceful: boolean }) {
+  constructor(options: { signal: AbortSignal; quiet: boolean; graceful: boolean; json: boolean }) {
     this.signal = options.signal;
     this.quiet = options.quiet;
     this.graceful = options.graceful;
+    this.json = options.json;
+  }
+
+  async stream(text: string): Promise<void> {
+    if (this.json) return;
+    this.finishProgress();
+    await writeOut(text);
   }
 
   log(line: string): void {

@@ -22,6 +22,7 @@ async function run(command: AnyCommand, given: Readonly<Record<string, unknown>>
   const logged: string[] = [];
   const io: Io = {
     signal: new AbortController().signal,
+    async stream() {},
     log: (line) => logged.push(line),
     progress() {},
     finishProgress() {},

@@ -3,6 +3,7 @@ import type { CrossEncoder } from '../models/cross-encoder/cross-encoder.ts';
 import { loadCrossEncoder } from '../models/cross-encoder/load-cross-encoder.ts';
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
+import { LanguageModel } from '../models/language/language-model.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { asFlags } from '../util/option-name.ts';
 import type { GivenOptions } from '../util/option-table.ts';
@@ -82,6 +83,10 @@ export const loadCrossEncoderModel = (path: string, io: Io, option: string): Pro
     onProgress: loadProgress(io),
     onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
   });
+
+/** Loads the language model named by `--model`. */
+export const loadLanguageModel = async (path: string, io: Io): Promise<LanguageModel> =>
+  await LanguageModel.load(await modelFolder(path, io), { onNote: (note) => io.log(`note: ${note}`) });
 
 /** Returns a callback that shows every stage under its own name, in its own unit. */
 export const showProgress =

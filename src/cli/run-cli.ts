@@ -9,6 +9,7 @@ import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
 import { indexCommand } from './index-store.ts';
 import { INTERRUPTED_EXIT_CODE, TerminalIo } from './io.ts';
+import { lmCommands } from './lm.ts';
 import { migrateCommands } from './migrate.ts';
 import { mineCommand } from './mine.ts';
 import { packageVersion } from './package-version.ts';
@@ -37,6 +38,7 @@ export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   correctCommand,
   exportCommand,
   compareCommand,
+  lmCommands,
   doctorCommand,
 ];
 
@@ -75,7 +77,12 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     json = invocation.given.json === true;
     const graceful = invocation.spec.stopsGracefully ?? false;
     const stop = stopOnSignals({ graceful });
-    const io = new TerminalIo({ signal: stop.signal, quiet: invocation.given.quiet === true, graceful });
+    const io = new TerminalIo({
+      signal: stop.signal,
+      quiet: invocation.given.quiet === true,
+      graceful,
+      json,
+    });
     try {
       const result = await runInvocation(invocation, io);
       io.finishProgress();

@@ -1,5 +1,3 @@
-import { isUtf8 } from 'node:buffer';
-import { buffer } from 'node:stream/consumers';
 import { type Corpus, joinTitle } from '../data/corpus.ts';
 import { loadCorpus } from '../data/documents.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
@@ -18,7 +16,7 @@ import type { StoreHit } from '../store/store-searcher.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import type { LexicalRanker } from '../text/lexical-rankers.ts';
 import { commandLine } from '../util/command-line.ts';
-import { DataError, UsageError } from '../util/errors.ts';
+import { UsageError } from '../util/errors.ts';
 import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
@@ -28,14 +26,7 @@ import { refuseOthers } from './refuse-others.ts';
 import { searchStore } from './search-store.ts';
 import { computeOptions, DIMENSIONS_OPTION, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
 import { searchPostgres } from './store-postgres.ts';
-
-/**
- * Maximum length of the command line, in bytes.
- *
- * On Linux, onnxruntime 1.30 reads /proc/self/cmdline and overflows the stack if the command line has some
- * 30,000 bytes (at the usual stack size of 8 MiB). The process then ends without a message.
- */
-const MAX_COMMAND_LINE_BYTES = 16_384;
+import { checkCommandLine, textOf } from './text-argument.ts';
 
 const OPTIONS = {
   model: { type: 'text', value: 'model', help: `${LEXICAL_HELP}, or ${MODEL_HELP}; not needed with --store` },
@@ -75,7 +66,7 @@ export const searchCommand = defineCommand({
     '--store stores/docs --mode hybrid --filter year>=2020 "read a file line by line"',
   ],
   async run(options, io, words) {
-    const query = words.join(' ') === '-' ? await readStdin() : words.join(' ');
+    const query = await textOf(words);
     if (query.trim() === '') throw new UsageError('the text to search for is empty');
     if (options.store !== undefined) {
       const { store, mode } = options;
@@ -133,17 +124,6 @@ export const searchCommand = defineCommand({
 
 const COMPUTE_NAMES = Object.keys(COMPUTE_OPTIONS);
 
-async function readStdin(): Promise<string> {
-  const bytes = await buffer(process.stdin);
-  if (!isUtf8(bytes)) {
-    throw new DataError('not UTF-8', {
-      file: 'stdin',
-      help: 'convert it, for example with iconv -f LATIN1 -t UTF-8',
-    });
-  }
-  return bytes.toString('utf8');
-}
-
 type Found = { rows: Int32Array; scores: Float32Array };
 
 /** Reranks what was found by the cross-encoder of `--rerank`, if there is one. */
@@ -155,7 +135,7 @@ async function rerankFound(
   io: Io,
 ): Promise<Found> {
   if (rerank === undefined) return found;
-  checkCommandLine();
+  checkCommandLine('search');
   const crossEncoder = await loadCrossEncoderModel(rerank, io, 'rerank');
   const texts = Array.from(found.rows, (row) => corpus.text(row));
   const ranked = await rerankTexts(crossEncoder, query, texts, { depth, topK, ...computeOptions(options) });
@@ -180,23 +160,13 @@ function searchLexical(
   return index.search(query, options.topK);
 }
 
-/** Refuses a command line that the runtime cannot bear. */
-function checkCommandLine(): void {
-  const commandLineBytes = Buffer.byteLength(process.argv.join(' '));
-  if (commandLineBytes > MAX_COMMAND_LINE_BYTES) {
-    throw new UsageError(`a command line of ${commandLineBytes} bytes is too long for onnxruntime`, {
-      help: 'give the text on stdin: undrift search … - < text.txt',
-    });
-  }
-}
-
 async function searchDense(
   query: string,
   corpus: Corpus,
   options: OptionValues<typeof OPTIONS>,
   io: Io,
 ): Promise<Found> {
-  checkCommandLine();
+  checkCommandLine('search');
   const compute = computeOptions(options);
   const retriever = await loadModel(options.model!, io, LEXICAL_WORDS, options);
   const stored =

@@ -22,6 +22,7 @@ function setup() {
   const shown: { stage: string; done: number; options: StageOptions }[] = [];
   const io: Io = {
     signal: new AbortController().signal,
+    async stream() {},
     log: () => {},
     progress: (stage, done, options = {}) => shown.push({ stage, done, options }),
     finishProgress: () => {},
