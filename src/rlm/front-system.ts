@@ -2,7 +2,7 @@ import type { LanguageModel } from '../models/language/language-model.ts';
 import { firstScored, type ScoredTokens } from '../models/language/score-tokens.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { countReading, type LanguageSystem, type Reading } from './language-system.ts';
+import { countReading, type LanguageSystem, type Reading, type Segment } from './language-system.ts';
 import type { PassageFront, Stretch } from './passage-front.ts';
 import type { FoundPassages, PassageSource } from './passage-source.ts';
 
@@ -44,9 +44,14 @@ export function frontSystem(parts: FrontSystemParts): LanguageSystem {
   const { model } = front;
   const ledger = new CostLedger();
 
+  /** Passages of questions, for which the answer may be scored and then generated. */
+  const ofQuestions = new WeakMap<Segment, ChosenPassages>();
+
   const read = async (stretches: readonly Stretch[], compute: ComputeOptions): Promise<ChosenPassages[]> => {
-    const chosen = stretches.map(() => NONE);
-    const asking = [...stretches.keys()].filter((i) => stretches[i]!.query !== undefined);
+    const chosen = stretches.map(({ segment }) => ofQuestions.get(segment) ?? NONE);
+    const asking = [...stretches.keys()].filter(
+      (i) => stretches[i]!.query !== undefined && !ofQuestions.has(stretches[i]!.segment),
+    );
     if (asking.length === 0) return chosen;
     const queries = asking.map((i) => stretches[i]!.query!);
     ledger.add('searches', queries.length);
@@ -59,6 +64,10 @@ export function frontSystem(parts: FrontSystemParts): LanguageSystem {
       compute,
     );
     for (const [place, i] of some.entries()) chosen[asking[i]!] = best[place]!;
+    for (const i of asking) {
+      const { segment } = stretches[i]!;
+      if (segment.query !== undefined) ofQuestions.set(segment, chosen[i]!);
+    }
     return chosen;
   };
 

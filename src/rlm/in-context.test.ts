@@ -167,19 +167,21 @@ describe('passages in front of the context', () => {
   });
 
   it.each([
-    [{ retrievalStride: 0 }, 'retrievalStride must be a whole number of at least 1, found 0'],
-    [{ queryTokens: 1.5 }, 'queryTokens must be a whole number of at least 1, found 1.5'],
-    [{ contextTokens: -1 }, 'contextTokens must be a whole number of at least 0, found -1'],
+    [{ retrievalStride: 0 }, 'retrievalStride should be a whole number of at least 1, found 0'],
+    [{ queryTokens: 1.5 }, 'queryTokens should be a whole number of at least 1, found 1.5'],
+    [{ contextTokens: -1 }, 'contextTokens should be a whole number of at least 0, found -1'],
     [{ passageFormat: 'no place' }, 'passageFormat must contain {passage} once'],
     [
       { reranker: 'log-probability' as const, prefixTokens: 0 },
-      'prefixTokens must be a whole number of at least 1',
+      'prefixTokens should be a whole number of at least 1',
     ],
   ])('refuses %j', (options, message) => {
     expect(() => inContextSystem(model, source, options)).toThrow(message);
   });
 
   it('refuses a temperature of 0', () => {
-    expect(() => replugSystem(model, source, { scoreTemperature: 0 })).toThrow('must be a number above 0');
+    expect(() => replugSystem(model, source, { scoreTemperature: 0 })).toThrow(
+      'scoreTemperature should be a number above 0, found 0',
+    );
   });
 });

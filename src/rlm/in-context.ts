@@ -1,18 +1,37 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
+import { checkedValues, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import { frontSystem } from './front-system.ts';
 import type { LanguageSystem } from './language-system.ts';
-import { PassageFront, type PassageFrontOptions } from './passage-front.ts';
+import { FRONT_OPTIONS, PassageFront, type PassageFrontOptions } from './passage-front.ts';
 import type { PassageSource } from './passage-source.ts';
-import { type PassageReranker, type RerankerName, rerankers } from './rerankers.ts';
+import {
+  type PassageReranker,
+  RERANKER_OPTIONS,
+  RERANKERS,
+  type RerankerName,
+  rerankers,
+} from './rerankers.ts';
+import { SOURCE_OPTIONS, withSource } from './source-options.ts';
+import type { SystemSpec } from './system-spec.ts';
+
+/** Options of reading one passage that is chosen among several. */
+export const CHOICE_OPTIONS = {
+  /** Passages that are found for each retrieval, among which the reranker chooses. Default 1, or 4 with a reranker. */
+  candidates: {
+    type: 'integer',
+    value: 'n',
+    min: 1,
+    defaultHelp: '1, or 4 with a reranker',
+    group: 'Choice among passages',
+    help: 'passages that are found for each retrieval, among which the reranker chooses one',
+  },
+  ...RERANKER_OPTIONS,
+} as const satisfies OptionTable;
 
 /** Options of `inContextSystem`. */
-export interface InContextOptions extends PassageFrontOptions {
-  /** Passages that are found for each retrieval, among which the reranker chooses, ≥ 1. Default 1, or 4 with a reranker. */
-  readonly candidates?: number | undefined;
+export interface InContextOptions extends PassageFrontOptions, GivenOptions<typeof CHOICE_OPTIONS> {
   /** Reranker, or the name of one that the language model itself is. Default: the source's best passage is read. */
   readonly reranker?: RerankerName | PassageReranker | undefined;
-  /** Tokens of the context that the reranker `log-probability` predicts, ≥ 1. Default 16. */
-  readonly prefixTokens?: number | undefined;
 }
 
 /** Candidates of a reranker, by default. */
@@ -35,13 +54,14 @@ export function inContextSystem(
   options: InContextOptions = {},
 ): LanguageSystem {
   const front = new PassageFront(model, source.passages, options);
+  const { candidates, ...choice } = checkedValues(CHOICE_OPTIONS, options);
   const reranker =
-    typeof options.reranker === 'string' ? rerankers[options.reranker](front, options) : options.reranker;
+    typeof options.reranker === 'string' ? rerankers[options.reranker](front, choice) : options.reranker;
   return frontSystem({
     name: 'in-context',
     front,
     source,
-    candidates: options.candidates ?? (reranker ? CANDIDATES : 1),
+    candidates: candidates ?? (reranker ? CANDIDATES : 1),
     async choose(stretches, found, ledger, compute) {
       const scores =
         (await reranker?.scores(stretches, found, ledger, compute)) ?? found.map((each) => each.scores);
@@ -59,3 +79,37 @@ function best(values: ArrayLike<number>): number {
   for (let i = 1; i < values.length; i++) if (values[i]! > values[place]!) place = i;
   return place;
 }
+
+/** Options of in-context RALM, as commands take them. */
+const OPTIONS = {
+  ...SOURCE_OPTIONS,
+  /** Reranker of the passages found: `none` (default), `log-probability`, or the upper bound `oracle`. */
+  reranker: {
+    type: 'choice',
+    choices: ['none', ...RERANKERS],
+    default: 'none',
+    group: 'Choice among passages',
+    help: 'choice among the passages found: the best one of the retriever, the one that makes the last tokens of the context likeliest, or, as an upper bound, the one that makes the text to predict likeliest',
+  },
+  ...CHOICE_OPTIONS,
+  ...FRONT_OPTIONS,
+} as const satisfies OptionTable;
+
+/** In-context RALM as a kind of language system. */
+export const inContext: SystemSpec = {
+  id: 'in-context',
+  summary: 'one passage in front of the context',
+  paper: {
+    title: 'In-Context Retrieval-Augmented Language Models',
+    year: 2023,
+    url: 'https://arxiv.org/abs/2302.00083',
+  },
+  options: OPTIONS,
+  async open(model, options, context) {
+    const { reranker, ...given } = checkedValues(OPTIONS, options);
+    const chosen = reranker === 'none' ? undefined : reranker;
+    return await withSource(options, context, (source) =>
+      inContextSystem(model, source, { ...given, reranker: chosen }),
+    );
+  },
+};

@@ -2,23 +2,65 @@ import type { LanguageModel } from '../models/language/language-model.ts';
 import { firstScored, type ScoredTokens } from '../models/language/score-tokens.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
+import { checkedValues, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import type { Segment } from './language-system.ts';
 import type { PassageQuery } from './leak-filter.ts';
 import type { Passages } from './passages.ts';
 
+const PLACEHOLDER = '{passage}';
+
 /** Options of reading passages in front of a text. */
-export interface PassageFrontOptions {
-  /** Tokens of running text that are scored with one retrieval, ≥ 1. Default 4. A question has one retrieval. */
-  readonly retrievalStride?: number | undefined;
-  /** Last tokens of the context that running text retrieves with, ≥ 1. Default 32. */
-  readonly queryTokens?: number | undefined;
-  /** Largest number of tokens of a passage, ≥ 1; a longer one is cut at its end. Default 256. */
-  readonly passageTokens?: number | undefined;
+export const FRONT_OPTIONS = {
+  /** Tokens of running text that are scored with one retrieval. Default 4. A question has one retrieval. */
+  retrievalStride: {
+    type: 'integer',
+    value: 'n',
+    min: 1,
+    default: 4,
+    group: 'Passages in front',
+    help: 'running text: tokens that are scored with one retrieval; a small number costs more passes',
+  },
+  /** Last tokens of the context that running text retrieves with. Default 32. */
+  queryTokens: {
+    type: 'integer',
+    value: 'n',
+    min: 1,
+    default: 32,
+    group: 'Passages in front',
+    help: 'running text: last tokens of the context that are searched with',
+  },
+  /** Largest number of tokens of a passage. A longer one is cut at its end. Default 256. */
+  passageTokens: {
+    type: 'integer',
+    value: 'n',
+    min: 1,
+    default: 256,
+    group: 'Passages in front',
+    help: 'largest number of tokens of a passage; a longer one is cut at its end',
+  },
   /** Text that is put in front, with `{passage}` for title and text of the passage. Default: passage and an empty line. */
-  readonly passageFormat?: string | undefined;
-  /** Tokens of running text that a passage never takes the place of, the last of the context, ≥ 0. Default 32. */
-  readonly contextTokens?: number | undefined;
-}
+  passageFormat: {
+    type: 'text',
+    value: 'text',
+    default: `${PLACEHOLDER}\n\n`,
+    defaultHelp: 'the passage and an empty line',
+    group: 'Passages in front',
+    help: `text that is put in front, with ${PLACEHOLDER} for title and text of the passage`,
+    check: passageFormat,
+  },
+  /** Last tokens of the context of running text whose place a passage never takes. Default 32. */
+  contextTokens: {
+    type: 'integer',
+    value: 'n',
+    min: 0,
+    default: 32,
+    group: 'Passages in front',
+    help: 'running text: last tokens of the context whose place a passage never takes',
+  },
+} as const satisfies OptionTable;
+
+/** Options of reading passages in front of a text. */
+export interface PassageFrontOptions extends GivenOptions<typeof FRONT_OPTIONS> {}
 
 /** Tokens of one segment that are scored with one retrieval. */
 export interface Stretch {
@@ -31,8 +73,6 @@ export interface Stretch {
   /** Query; absent where nothing stands before the stretch, so that there is nothing to retrieve with. */
   readonly query: PassageQuery | undefined;
 }
-
-const PLACEHOLDER = '{passage}';
 
 /**
  * Puts passages in front of the context of a language model:
@@ -57,24 +97,15 @@ export class PassageFront {
 
   /** @throws UsageError for an option out of range, or a format without `{passage}` */
   constructor(model: LanguageModel, passages: Passages, options: PassageFrontOptions = {}) {
-    const { retrievalStride = 4, queryTokens = 32, passageTokens = 256, contextTokens = 32 } = options;
-    checkCount('retrievalStride', retrievalStride, 1);
-    checkCount('queryTokens', queryTokens, 1);
-    checkCount('passageTokens', passageTokens, 1);
-    checkCount('contextTokens', contextTokens, 0);
-    const [before, after, ...more] = (options.passageFormat ?? `${PLACEHOLDER}\n\n`).split(PLACEHOLDER);
-    if (after === undefined || more.length > 0) {
-      throw new UsageError(`${option('passageFormat')} must contain ${PLACEHOLDER} once`, {
-        help: `for example "Passage: ${PLACEHOLDER}\\n"`,
-      });
-    }
+    const values = checkedValues(FRONT_OPTIONS, options);
+    const { before, after } = passageFormat(values.passageFormat);
     this.model = model;
     this.passages = passages;
-    this.stride = retrievalStride;
-    this.queryTokens = queryTokens;
-    this.passageTokens = passageTokens;
-    this.contextTokens = contextTokens;
-    this.format = { before: before!, after: model.tokenizer.encodeRaw(after) };
+    this.stride = values.retrievalStride;
+    this.queryTokens = values.queryTokens;
+    this.passageTokens = values.passageTokens;
+    this.contextTokens = values.contextTokens;
+    this.format = { before, after: model.tokenizer.encodeRaw(after) };
   }
 
   /** Cuts a segment into stretches. A question is one stretch. */
@@ -149,7 +180,11 @@ export class PassageFront {
   }
 }
 
-function checkCount(name: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return;
-  throw new UsageError(`${option(name)} must be a whole number of at least ${least}, found ${value}`);
+/** Splits a format at the place of the passage. @throws UsageError unless there is one place */
+function passageFormat(text: string): { before: string; after: string } {
+  const [before, after, ...more] = text.split(PLACEHOLDER);
+  if (after !== undefined && more.length === 0) return { before: before!, after };
+  throw new UsageError(`${option('passageFormat')} must contain ${PLACEHOLDER} once`, {
+    help: `for example "Passage: ${PLACEHOLDER}\\n"`,
+  });
 }

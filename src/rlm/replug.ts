@@ -1,21 +1,38 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
-import { UsageError } from '../util/errors.ts';
-import { option } from '../util/option-name.ts';
+import { checkedValues, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import { frontSystem } from './front-system.ts';
 import type { LanguageSystem } from './language-system.ts';
-import { PassageFront, type PassageFrontOptions } from './passage-front.ts';
+import { FRONT_OPTIONS, PassageFront, type PassageFrontOptions } from './passage-front.ts';
 import type { PassageSource } from './passage-source.ts';
+import { SOURCE_OPTIONS, withSource } from './source-options.ts';
+import type { SystemSpec } from './system-spec.ts';
+
+/** Options of an ensemble of passages. */
+export const ENSEMBLE_OPTIONS = {
+  /** Passages k in the ensemble. Default 4. */
+  ensemble: {
+    type: 'integer',
+    value: 'n',
+    min: 1,
+    default: 4,
+    group: 'Ensemble',
+    help: 'passages that are read, each in a pass of its own',
+  },
+  /**
+   * Temperature γ of the passages' weights. Default 0.1, which suits cosines, and with which REPLUG LSR trains a retriever. Scores of BM25
+   * are some hundred times larger.
+   */
+  scoreTemperature: {
+    type: 'number',
+    above: 0,
+    default: 0.1,
+    group: 'Ensemble',
+    help: "temperature of the passages' weights, softmax(score / temperature); 0.1 suits cosines, and 5 scores of BM25",
+  },
+} as const satisfies OptionTable;
 
 /** Options of `replugSystem`. */
-export interface ReplugOptions extends PassageFrontOptions {
-  /** Passages k in the ensemble, ≥ 1. Default 4. */
-  readonly ensemble?: number | undefined;
-  /**
-   * Temperature γ of the passages' weights, > 0. Default 0.1, which suits scores such as cosines, and is the temperature with which
-   * REPLUG LSR trains a retriever. Scores of BM25 are some hundred times larger.
-   */
-  readonly scoreTemperature?: number | undefined;
-}
+export interface ReplugOptions extends PassageFrontOptions, GivenOptions<typeof ENSEMBLE_OPTIONS> {}
 
 /**
  * Makes the system REPLUG: the language model reads k passages, each alone in front of the context, and the probabilities of every next
@@ -34,10 +51,7 @@ export function replugSystem(
   source: PassageSource,
   options: ReplugOptions = {},
 ): LanguageSystem {
-  const { ensemble = 4, scoreTemperature = 0.1 } = options;
-  if (!(scoreTemperature > 0 && Number.isFinite(scoreTemperature))) {
-    throw new UsageError(`${option('scoreTemperature')} must be a number above 0, found ${scoreTemperature}`);
-  }
+  const { ensemble, scoreTemperature } = checkedValues(ENSEMBLE_OPTIONS, options);
   return frontSystem({
     name: 'replug',
     front: new PassageFront(model, source.passages, options),
@@ -55,3 +69,22 @@ export function logEnsembleWeights(scores: ArrayLike<number>, temperature: numbe
   const logSum = Math.log(scaled.reduce((sum, value) => sum + Math.exp(value - largest), 0));
   return scaled.map((value) => value - largest - logSum);
 }
+
+/** Options of REPLUG, as commands take them. */
+const OPTIONS = { ...SOURCE_OPTIONS, ...ENSEMBLE_OPTIONS, ...FRONT_OPTIONS } as const satisfies OptionTable;
+
+/** REPLUG as a kind of language system. */
+export const replug: SystemSpec = {
+  id: 'replug',
+  summary: 'several passages, each read alone in front of the context, with their predictions mixed',
+  paper: {
+    title: 'REPLUG: Retrieval-Augmented Black-Box Language Models',
+    year: 2023,
+    url: 'https://arxiv.org/abs/2301.12652',
+  },
+  options: OPTIONS,
+  async open(model, options, context) {
+    const given = checkedValues(OPTIONS, options);
+    return await withSource(options, context, (source) => replugSystem(model, source, given));
+  },
+};

@@ -1,7 +1,6 @@
 import type { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { UsageError } from '../util/errors.ts';
-import { option } from '../util/option-name.ts';
+import type { OptionTable, OptionValues } from '../util/option-table.ts';
 import { scoreSequences } from './front-system.ts';
 import type { PassageFront, Stretch } from './passage-front.ts';
 import type { FoundPassages } from './passage-source.ts';
@@ -29,27 +28,33 @@ export const RERANKERS = ['log-probability', 'oracle'] as const;
 /** Name of a reranker that a language model is without training. */
 export type RerankerName = (typeof RERANKERS)[number];
 
+/** Options of the rerankers. */
+export const RERANKER_OPTIONS = {
+  /** Tokens of running text that the reranker `log-probability` predicts. Default 16. Of a question it predicts all. */
+  prefixTokens: {
+    type: 'integer',
+    value: 'n',
+    min: 1,
+    default: 16,
+    group: 'Choice among passages',
+    help: 'running text: last tokens of the context whose likelihood decides, for the reranker log-probability',
+  },
+} as const satisfies OptionTable;
+
 /**
- * Makes the zero-shot reranker of in-context RALM: log p(last tokens of the context | passage, earlier context). It needs no training
- * and does not see what is to be predicted.
+ * Makes the zero-shot reranker of in-context RALM: log p(last tokens of the context | passage, earlier context). Of a question, all of
+ * the prompt after the passage is predicted. The reranker needs no training, and does not see what is to be predicted.
  *
- * @param options.prefixTokens  tokens of the context that are predicted, ≥ 1. Default 16
+ * @param options.prefixTokens  tokens of running text that are predicted
  */
-export function logProbabilityReranker(
+export const logProbabilityReranker = (
   front: PassageFront,
-  { prefixTokens = 16 }: { readonly prefixTokens?: number | undefined } = {},
-): PassageReranker {
-  if (!(Number.isSafeInteger(prefixTokens) && prefixTokens >= 1)) {
-    throw new UsageError(
-      `${option('prefixTokens')} must be a whole number of at least 1, found ${prefixTokens}`,
-    );
-  }
-  return likelihoodReranker('log-probability', front, ({ segment, from }) => ({
-    segment,
-    from: Math.max(segment.head ?? 0, from - prefixTokens),
-    end: from,
-  }));
-}
+  { prefixTokens }: OptionValues<typeof RERANKER_OPTIONS>,
+): PassageReranker =>
+  likelihoodReranker('log-probability', front, ({ segment, from }) => {
+    const { head = 0, query } = segment;
+    return { segment, from: query === undefined ? Math.max(head, from - prefixTokens) : head, end: from };
+  });
 
 /** Makes the oracle: log p(tokens to score | passage, context). It sees what is to be predicted, and so is an upper bound only. */
 export const oracleReranker = (front: PassageFront): PassageReranker =>
@@ -81,6 +86,6 @@ function likelihoodReranker(
 export const rerankers: Readonly<
   Record<
     RerankerName,
-    (front: PassageFront, options: { readonly prefixTokens?: number | undefined }) => PassageReranker
+    (front: PassageFront, options: OptionValues<typeof RERANKER_OPTIONS>) => PassageReranker
   >
 > = { 'log-probability': logProbabilityReranker, oracle: oracleReranker };

@@ -1,3 +1,4 @@
+import type { Corpus } from '../data/corpus.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { NoteListener } from '../util/option-name.ts';
@@ -12,6 +13,8 @@ export interface SystemContext extends ComputeOptions {
   readonly modelFolder?: string | undefined;
   /** Windows in which running text will be read, for systems that tune their settings on text. */
   readonly windows: TextWindows;
+  /** Documents of the data set whose questions are answered, of which passages are read by default. Undefined for running text. */
+  readonly corpus?: Corpus | undefined;
   /** Called while passages are encoded, settings are tuned, and the like. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Called for everything that a user should know about what was opened. */

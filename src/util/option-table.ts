@@ -300,6 +300,17 @@ export function optionValues<T extends OptionTable>(table: T, given: GivenValues
   return Object.fromEntries(values) as OptionValues<T>;
 }
 
+/**
+ * Returns the value of every option in a table, checked. Values of other names are left out.
+ *
+ * @throws UsageError for a value of the wrong type or out of range
+ */
+export function checkedValues<T extends OptionTable>(table: T, given: object): OptionValues<T> {
+  const values = optionValues(table, given as GivenValues);
+  checkOptions(table, values);
+  return values;
+}
+
 /** Returns a table with some of a table's options, in the order of the names. */
 export const pickOptions = <T extends OptionTable, K extends keyof T & string>(
   table: T,

@@ -84,7 +84,8 @@ def compute(segment):
         result["stretches"].append(dict(query=query, target=tokenizer.decode(ids[start:end]), rows=rows, scores=scores))
         texts = [passages[row] for row in rows]
         each = [score(segment, text, start, end) for text in texts]
-        prefix = [sum(score(segment, text, max(head, start - PREFIX), start)) for text in texts]
+        predicted = head if "query" in segment else max(head, start - PREFIX)
+        prefix = [sum(score(segment, text, predicted, start)) for text in texts]
         result["first"] += each[0]
         result["logProbability"] += each[prefix.index(max(prefix))]
         result["oracle"] += max(each, key=sum)

@@ -1,0 +1,158 @@
+import type { Corpus } from '../data/corpus.ts';
+import { loadRetriever } from '../models/folder/open-retriever.ts';
+import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
+import { checkedValues, type GivenValues, type OptionTable } from '../util/option-table.ts';
+import type { LanguageSystem } from './language-system.ts';
+import { leakFilter } from './leak-filter.ts';
+import { loadPassages } from './load-passages.ts';
+import { bm25Source, denseSource, goldSource, type PassageSource, randomSource } from './passage-source.ts';
+import { passagesOf } from './passages.ts';
+import type { SystemContext } from './system-spec.ts';
+
+/** Sources of passages with a name. Any other name is a retriever's folder. */
+const [BM25, RANDOM, GOLD] = ['bm25', 'random', 'gold'];
+
+/** Options of passages and of finding them. */
+export const SOURCE_OPTIONS = {
+  /** Documents whose passages are read. Default: those of the data set with the questions. */
+  passageData: {
+    type: 'text',
+    value: 'path',
+    nonEmpty: true,
+    group: 'Passages',
+    defaultHelp: 'the documents of the data set with the questions',
+    help: 'documents that are cut into passages to read',
+  },
+  /** Largest number of words of a passage of `passageData`. Default 100. */
+  passageWords: {
+    type: 'integer',
+    value: 'n',
+    min: 8,
+    max: 10_000,
+    default: 100,
+    group: 'Passages',
+    help: 'largest number of words of a passage of --passage-data',
+  },
+  /** Way of finding passages: `bm25` (default), `random`, `gold` (the judged one), or the folder of a retriever. */
+  retriever: {
+    type: 'text',
+    value: 'name',
+    nonEmpty: true,
+    default: BM25,
+    group: 'Passages',
+    help: 'bm25, the folder of a retriever, or a control: random, or gold for the passage that is judged to answer the question',
+  },
+  /** Seed of random passages. Default 0. */
+  passageSeed: {
+    type: 'integer',
+    min: 0,
+    default: 0,
+    group: 'Passages',
+    help: 'seed of the retriever random',
+  },
+  /** Whether passages of the document that is scored may be read. Default false. */
+  sameDocument: {
+    type: 'switch',
+    default: false,
+    group: 'Passages',
+    help: 'allow passages of the document that is scored itself',
+  },
+  /** Largest share of the text to predict that a passage may contain as one piece. Default 1: all. */
+  maxOverlap: {
+    type: 'number',
+    min: 0,
+    max: 1,
+    default: 1,
+    group: 'Passages',
+    help: 'largest share of the text to predict that a passage may contain as one piece, in words; others are not read',
+  },
+} as const satisfies OptionTable;
+
+/** Opens a source of passages by its options, and makes a system that owns it. */
+export async function withSource(
+  options: GivenValues,
+  context: SystemContext,
+  make: (source: PassageSource) => LanguageSystem,
+): Promise<LanguageSystem> {
+  const { source, passageEncodes, dispose } = await openSource(options, context);
+  try {
+    const system = make(source);
+    if (passageEncodes > 0) system.ledger.add('passageEncodes', passageEncodes);
+    return {
+      ...system,
+      async dispose() {
+        await system.dispose();
+        await dispose();
+      },
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+interface OpenedSource {
+  readonly source: PassageSource;
+  readonly passageEncodes: number;
+  dispose(): Promise<void>;
+}
+
+async function openSource(given: GivenValues, context: SystemContext): Promise<OpenedSource> {
+  const {
+    passageData,
+    passageWords,
+    retriever: name,
+    passageSeed,
+    sameDocument,
+    maxOverlap,
+  } = checkedValues(SOURCE_OPTIONS, given);
+  const { corpus, onProgress, onNote, device, threads } = context;
+  if (name === GOLD && (passageData !== undefined || !corpus)) {
+    throw new UsageError(`${option('retriever', GOLD)} reads judged passages, and there are none`, {
+      help: 'it works for questions of a data set, with the documents of that set',
+    });
+  }
+  const passages =
+    passageData !== undefined
+      ? await loadPassages(passageData, { words: passageWords, onProgress, onNote })
+      : passagesOf(requireCorpus(corpus));
+  const filter = leakFilter(passages, { sameDocument: !sameDocument, maxOverlap });
+  const simple = (source: PassageSource): OpenedSource => ({
+    source,
+    passageEncodes: 0,
+    dispose: () => source.dispose(),
+  });
+  if (name === BM25) return simple(bm25Source(passages, filter));
+  if (name === RANDOM) return simple(randomSource(passages, filter, { seed: passageSeed }));
+  if (name === GOLD) return simple(goldSource(passages));
+  const retriever = await loadRetriever(name, {
+    ...(onProgress && { onProgress }),
+    ...(onNote && { onNote }),
+  });
+  try {
+    const source = await denseSource(retriever, passages, filter, {
+      onProgress,
+      ...(device && { device }),
+      ...(threads && { threads }),
+    });
+    return {
+      source,
+      passageEncodes: passages.size,
+      async dispose() {
+        await source.dispose();
+        await retriever.dispose();
+      },
+    };
+  } catch (error) {
+    await retriever.dispose();
+    throw error;
+  }
+}
+
+function requireCorpus(corpus: Corpus | undefined): Corpus {
+  if (corpus) return corpus;
+  throw new UsageError('no passages to read', {
+    help: `name documents by ${option('passageData')}, such as the articles of another split`,
+  });
+}
