@@ -2,7 +2,7 @@
  * Measures a language model with passages in front: in-context RALM, its rerankers and controls, and REPLUG.
  *
  *     npx tsx bench/rlm/in-context.ts MODEL RETRIEVER DATA [--tasks fairytaleqa,squad,wikipedia] [--arms none,bm25] [--questions 300]
- *         [--articles 40] [--prompt TEXT] [--out bench/results/rlm]
+ *         [--articles 40] [--prompt TEXT] [--format TEXT] [--out bench/results/rlm]
  *
  * DATA holds the folders fairytaleqa and squad (BEIR layout with answers.jsonl), and wikipedia with train.jsonl and test.jsonl. Questions
  * are those of the test split, evenly spaced, over the passages of the set. Running text is 96 tokens of each article of wikipedia/test,
@@ -36,8 +36,14 @@ import {
 } from '../../src/rlm/passage-source.ts';
 import { type Passages, passagesOf } from '../../src/rlm/passages.ts';
 import { plainSystem } from '../../src/rlm/plain-system.ts';
-import { QUESTION_OPTIONS, questionsOf } from '../../src/rlm/questions.ts';
+import { questionsOf } from '../../src/rlm/questions.ts';
 import { replugSystem } from '../../src/rlm/replug.ts';
+
+/** Prompt with one example, without which small models do not answer in a few words. */
+const PROMPT =
+  'Passage: Anna hid the red box under her bed, since she was afraid of thieves.\nQuestion: Where was the box?\nAnswer: under her bed\n\n' +
+  '{passages}Question: {question}\nAnswer:';
+const FORMAT = 'Passage: {passage}\n';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -46,7 +52,8 @@ const { values, positionals } = parseArgs({
     arms: { type: 'string', default: '' },
     questions: { type: 'string', default: '300' },
     articles: { type: 'string', default: '40' },
-    prompt: { type: 'string', default: QUESTION_OPTIONS.prompt.default },
+    prompt: { type: 'string', default: PROMPT },
+    format: { type: 'string', default: FORMAT },
     out: { type: 'string', default: 'bench/results/rlm' },
   },
 });
@@ -134,13 +141,19 @@ interface Task {
 
 async function questionTask(model: LanguageModel, name: string): Promise<Task> {
   const data = await loadData(join(dataFolder!, name), { answers: true });
-  const settings = { questions: Number(values.questions), prompt: values.prompt, split: 'test', k: K };
+  const settings = {
+    questions: Number(values.questions),
+    prompt: values.prompt,
+    format: values.format,
+    split: 'test',
+    k: K,
+  };
   const questions = questionsOf(model, data, { prompt: values.prompt, limitQueries: settings.questions });
   return {
     arms: Object.keys(ARMS),
     settings,
     sources: new Sources(passagesOf(data.corpus), data),
-    options: {},
+    options: { passageFormat: values.format },
     async measure(system) {
       const results = await answerQuestions(system, questions, { onProgress: report });
       return { units: results.questions, means: { ...answerMeans(results.questions) } };

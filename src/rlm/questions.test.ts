@@ -54,13 +54,13 @@ describe('questions', () => {
   });
 
   it('puts passages where the prompt says', async () => {
-    const [question] = questionsOf(model, data, { prompt: 'Z{passages}q{question}A' });
+    const [question] = questionsOf(model, data, { prompt: 'T{passages}q{question}A' });
     expect(question!.segment.head).toBe(2);
     const system = inContextSystem(model, goldSource(passagesOf(data.corpus)), {
       passageFormat: 'P{passage}E',
     });
     const [reading] = await system.read!([question!.segment], compute);
-    expect(decode(reading!.sequences[0]!)).toBe('<s>ZPabcEqwhatA');
+    expect(decode(reading!.sequences[0]!)).toBe('<s>TPabcEqwhatA');
   });
 
   it('takes some, evenly spaced', () => {

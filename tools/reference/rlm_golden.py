@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 FOLDER = "src/models/language/fixtures/causal/llama-untied"
 OUT = pathlib.Path("src/rlm/fixtures/passages_in_front.json")
-SETTINGS = dict(retrievalStride=5, queryTokens=6, passageTokens=7, passageFormat="Q{passage}Z", contextTokens=4)
+SETTINGS = dict(retrievalStride=5, queryTokens=6, passageTokens=7, passageFormat="Q{passage}W", contextTokens=4)
 PREFIX = 3
 TEMPERATURE = 0.7
 K = 3
