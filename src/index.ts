@@ -262,7 +262,14 @@ export type { Spread } from './compare/statistics.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
-export { nextTokenLogProbabilities, nextTokenLoss, tokenLogProbabilities } from './losses/next-token.ts';
+export {
+  hiddenNextTokenLoss,
+  hiddenTokenLogProbabilities,
+  type NextTokenLossOptions,
+  nextTokenLogProbabilities,
+  nextTokenLoss,
+  tokenLogProbabilities,
+} from './losses/next-token.ts';
 export {
   LAYER_STATES,
   type LayerState,

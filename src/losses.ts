@@ -16,7 +16,14 @@ export { klDistillation } from './losses/kl-distillation.ts';
 export { marginMse } from './losses/margin-mse.ts';
 export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';
 export type { NegativeScores } from './losses/negative-scores.ts';
-export { nextTokenLogProbabilities, nextTokenLoss, tokenLogProbabilities } from './losses/next-token.ts';
+export {
+  hiddenNextTokenLoss,
+  hiddenTokenLogProbabilities,
+  type NextTokenLossOptions,
+  nextTokenLogProbabilities,
+  nextTokenLoss,
+  tokenLogProbabilities,
+} from './losses/next-token.ts';
 export { pairwise } from './losses/pairwise.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
 export { symmetricSoftmax } from './losses/symmetric-softmax.ts';

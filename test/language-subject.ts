@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Graph } from '../src/graph/graph.ts';
 import { writeSafetensors } from '../src/io/safetensors.ts';
-import { nextTokenLoss } from '../src/losses/next-token.ts';
 import { LanguageModel } from '../src/models/language/language-model.ts';
 import { initialValue } from '../src/nn/parameters.ts';
 import { defineObjective } from '../src/objective/objective.ts';
@@ -79,7 +78,7 @@ async function lossProgram(model: LanguageModel, { gradients }: { gradients: boo
   const { get, targets } = model.declare(graph);
   const ids = graph.input('ids', 'i64', ['texts', 'tokens']);
   const mask = graph.input('mask', 'f32', ['texts', 'tokens']);
-  const loss = nextTokenLoss(model.decoder.logits(get, { ids, mask }), ids, mask);
+  const loss = model.decoder.nextTokenLoss(get, { ids, mask });
   graph.output('loss', loss);
   if (gradients) outputGradients(loss, targets);
   return await Program.compile(graph, compute);

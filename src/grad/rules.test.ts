@@ -285,6 +285,21 @@ const cases: { [K in OpType]: Case[] } = {
       build: ({ x }) => ops.square(ops.topK(x!, { k: 2, axis: 0, largest: false }).values),
     },
   ],
+  TokenLogLikelihood: [1, 8, 1 << 25].flatMap((scoresPerPiece) => {
+    const inputs: Inputs = {
+      hidden: { shape: ['n', 2], dims: [5, 2] },
+      matrix: { shape: [4, 2] },
+      w: { shape: ['n'], dims: [5] },
+      ids: { ...i64([5], 3, 0, 0, 2, 1), shape: ['n'] },
+    };
+    const made = ({ hidden, matrix, ids, w }: Record<string, Tensor>) =>
+      ops.tokenLogLikelihood(hidden!, matrix!, ids!, w!, { scoresPerPiece });
+    return [
+      { inputs, build: (t) => made(t).total },
+      { inputs, build: (t) => ops.mul(made(t).logProbabilities, t.w!) },
+      { inputs, build: (t) => ops.add(made(t).logProbabilities, ops.mul(made(t).total, t.w!)) },
+    ] satisfies Case[];
+  }),
   ArgMax: flat((x) => ops.expand(ops.argMax(x, { keepDims: true }), ['batch', 3])),
 };
 

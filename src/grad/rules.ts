@@ -32,6 +32,7 @@ import {
   sub,
   sum,
   takeRows,
+  tokenLogLikelihood,
   transpose,
   where,
 } from '../graph/ops.ts';
@@ -354,6 +355,22 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
   TopK: ({ node, attributes: { axis }, upstream }) => [
     upstream[0] && scatterBack(node.inputs[0]!, node.outputs[1]!, upstream[0], axis),
   ],
+  // The node computes the gradients of the total. Those of single log-probabilities are the gradients of another
+  // total, with the upstream gradients as weights.
+  TokenLogLikelihood: ({ node, attributes, upstream, needs }) => {
+    const [hidden, matrix, ids] = node.inputs as [Tensor, Tensor, Tensor];
+    const [ofTotal, ofEach] = upstream;
+    if (upstream[2] || upstream[3]) throw new ShapeError(`${node.name}: its gradients have no gradient`);
+    const inputs = [hidden, matrix].map((_, i) => {
+      if (!needs[i]) return undefined;
+      const total = ofTotal && mul(node.outputs[2 + i]!, ofTotal);
+      if (!ofEach) return total;
+      const again = tokenLogLikelihood(hidden, matrix, ids, ofEach, attributes).total.node!;
+      return total ? add(total, again.outputs[2 + i]!) : again.outputs[2 + i]!;
+    });
+    const dWeights = needs[3] && ofTotal ? mul(node.outputs[1]!, ofTotal) : undefined;
+    return [...inputs, undefined, dWeights];
+  },
   ArgMax: none,
 };
 

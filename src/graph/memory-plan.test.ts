@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Graph } from './graph.ts';
 import { MemoryPlan } from './memory-plan.ts';
-import { add, exp, matmul, mul, reshape, sum, transpose } from './ops.ts';
+import { add, exp, matmul, mul, reshape, sum, tokenLogLikelihood, transpose } from './ops.ts';
 
 const peak = (graph: Graph, sizes: Record<string, number>) =>
   new MemoryPlan(graph).peakBytes(new Map(Object.entries(sizes)));
@@ -34,4 +34,19 @@ it('leaves out what no output needs', () => {
   transpose(reshape(exp(x), ['n', 1]), [1, 0]);
   graph.output('y', sum(x));
   expect(peak(graph, { n: 1000 })).toBe(4);
+});
+
+it('counts scores of language models by pieces, and their gradients only if something reads them', () => {
+  const graph = new Graph('tokens');
+  const hidden = graph.input('hidden', 'f32', ['n', 8]);
+  const matrix = graph.input('matrix', 'f32', [100, 8]);
+  const [ids, weights] = [graph.input('ids', 'i64', ['n']), graph.input('weights', 'f32', ['n'])];
+  const { total } = tokenLogLikelihood(hidden, matrix, ids, weights, { scoresPerPiece: 1000 });
+  graph.output('total', total);
+  // Two arrays of 10 · 100 scores. The log-probabilities, which nothing reads, take no memory of the plan.
+  expect(peak(graph, { n: 10 })).toBe(4 + 8000);
+  expect(peak(graph, { n: 1_000_000 })).toBe(4 + 8000);
+  // The gradient of the matrix, before and after a piece.
+  graph.output('d', total.node!.outputs[3]!);
+  expect(peak(graph, { n: 1_000_000 })).toBe(4 + 8000 + 2 * 3200);
 });

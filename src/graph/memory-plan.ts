@@ -1,7 +1,7 @@
 import { dtypes, elementCount } from '../onnx/dtypes.ts';
 import { type Dim, evaluateDim } from './dims.ts';
 import type { Graph } from './graph.ts';
-import type { OpType } from './op-types.ts';
+import type { OpAttributes, OpType } from './op-types.ts';
 import type { GraphNode, Tensor } from './tensor.ts';
 
 /** Operations whose result has the elements of the first input in the same order: no memory of its own. */
@@ -57,7 +57,7 @@ export class MemoryPlan {
     for (const [position, node] of this.order.entries()) {
       const ending = ends.get(position) ?? [];
       if (!VIEWS.has(node.op)) {
-        const made = node.outputs.filter((output) => !this.kept.has(output));
+        const made = node.outputs.filter((output) => !this.kept.has(output) && this.isMade(output));
         let bytes = made.reduce((sum, output) => sum + bytesOf(output), 0);
         if (IN_PLACE.has(node.op) && made.length > 0) {
           const over = ending.find((tensor) => bytesOf(tensor) === bytes);
@@ -67,13 +67,30 @@ export class MemoryPlan {
           }
         }
         live += bytes;
-        peak = Math.max(peak, live);
+        peak = Math.max(peak, live + this.workBytes(node, bytesOf));
         // A result that nothing reads is free at once.
         for (const output of made) if (!this.lastUse.has(output)) live -= bytesOf(output);
       }
       for (const tensor of ending) if (!freed.has(tensor)) live -= bytesOf(tensor);
     }
     return peak;
+  }
+
+  /** Tells whether a result takes memory: gradients that nothing reads are not computed. */
+  private isMade(output: Tensor): boolean {
+    return output.node!.op !== 'TokenLogLikelihood' || this.lastUse.has(output);
+  }
+
+  /** Memory that an operation takes while it runs, besides its inputs and results. */
+  private workBytes(node: GraphNode, bytesOf: (tensor: Tensor) => number): number {
+    if (node.op !== 'TokenLogLikelihood') return 0;
+    const { scoresPerPiece } = node.attributes as OpAttributes['TokenLogLikelihood'];
+    const [rows, V] = [bytesOf(node.inputs[3]!) / 4, node.inputs[1]!.shape[0] as number];
+    const scores = Math.min(rows * V, Math.max(scoresPerPiece, V));
+    // Two arrays of scores, and two sums of the gradient of the matrix: before and after a piece.
+    const [, , , dMatrix] = node.outputs as [Tensor, Tensor, Tensor, Tensor];
+    const isRead = this.lastUse.has(dMatrix) || this.kept.has(dMatrix);
+    return 2 * 4 * scores + (isRead ? bytesOf(dMatrix) : 0);
   }
 }
 

@@ -114,6 +114,13 @@ export interface OpAttributes {
   Scatter: { axis: number };
   /** The k largest or smallest elements along `axis`, sorted. Outputs (values, indices i64). */
   TopK: { axis: number; k: Dim; largest: boolean };
+  /**
+   * Weighted log-likelihood of tokens under softmax(hidden · matrixᵀ), see `tokenLogLikelihood`. Inputs (hidden
+   * [R, D], matrix [V, D], ids i64[R], weights [R]); outputs (total, log-probabilities [R], and the gradients of the
+   * total with respect to hidden and matrix).
+   */
+  TokenLogLikelihood: { scoresPerPiece: number };
+
   /** Index of the largest element along an axis, as i64. */
   ArgMax: { axis: number; keepDims: boolean };
 }

@@ -4,3 +4,4 @@ export * from './ops/indexing.ts';
 export * from './ops/matmul.ts';
 export * from './ops/reduce.ts';
 export * from './ops/shape.ts';
+export * from './ops/token-log-likelihood.ts';

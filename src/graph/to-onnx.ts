@@ -4,6 +4,11 @@ import { ShapeError } from '../util/errors.ts';
 import { f32ToF16 } from '../util/half.ts';
 import { addDims, type Dim, dimTerms, sameDim } from './dims.ts';
 import type { Graph } from './graph.ts';
+import {
+  type ProductOptions,
+  scanTokenLogLikelihood,
+  wholeTokenLogLikelihood,
+} from './lower-token-log-likelihood.ts';
 import type { OpAttributes, OpType } from './op-types.ts';
 import type { GraphNode, Tensor } from './tensor.ts';
 
@@ -18,6 +23,8 @@ export interface LoweringOptions {
    * nodes. Default true.
    */
   fusedMatMul?: boolean;
+  /** Whether the provider runs `Scan`. Without it, all scores of a language model are computed together. Default true. */
+  scan?: boolean;
   /**
    * Dtype in which f32 matrices are multiplied. Default `f32`.
    *
@@ -127,15 +134,18 @@ class Writer {
 
   /** Tensors that are multiplied by a constant scalar. */
   private readonly scaled: ReadonlySet<Tensor>;
+  /** Tensors that a node reads or that are outputs. */
+  private readonly used: ReadonlySet<Tensor>;
 
   readonly options: Required<LoweringOptions>;
 
   constructor(
     graph: Graph,
     nodes: readonly GraphNode[],
-    { fusedMatMul = true, products = 'f32' }: LoweringOptions,
+    { fusedMatMul = true, scan = true, products = 'f32' }: LoweringOptions,
   ) {
-    this.options = { fusedMatMul, products };
+    this.options = { fusedMatMul, scan, products };
+    this.used = new Set([...nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.values()]);
     for (const input of graph.inputs) this.remember(input);
     const isConstant = ({ rank, source }: Tensor) => rank === 0 && source.kind === 'constant';
     const multiplications = nodes.filter(({ op, inputs }) => op === 'Mul' && inputs.some(isConstant));
@@ -147,6 +157,10 @@ class Writer {
 
   name(tensor: Tensor): string {
     return this.names.get(tensor) ?? tensor.name;
+  }
+
+  isUsed(tensor: Tensor): boolean {
+    return this.used.has(tensor);
   }
 
   isScaled(tensor: Tensor): boolean {
@@ -466,6 +480,14 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
       largest: flag(attributes.largest),
       sorted: int(1),
     }),
+  TokenLogLikelihood: (context) => {
+    const { writer, node } = context;
+    const [hidden, matrix] = [2, 3].map((output) => writer.isUsed(node.outputs[output]!));
+    const { products, scan } = writer.options;
+    const lower = scan && products === 'f32' ? scanTokenLogLikelihood : wholeTokenLogLikelihood;
+    const wanted = { hidden: hidden!, matrix: matrix! };
+    lower({ ...context, wanted, product: (...product) => writeProduct(writer, ...product) });
+  },
   ArgMax: ({ writer, inputs, outputs, attributes }) =>
     writer.emit('ArgMax', inputs, outputs, {
       axis: int(attributes.axis),
@@ -491,6 +513,26 @@ function inProductType<Attributes>(lower: Lowering<Attributes>): Lowering<Attrib
     lower({ ...context, inputs: operands, outputs: [`${result}/${products}`] });
     writer.emit('Cast', [`${result}/${products}`], outputs, { to: int(dtypes.f32.onnxCode) });
   };
+}
+
+/** Writes a product of f32 matrices of rank 2 in the dtype of `options.products`. */
+function writeProduct(
+  writer: Writer,
+  emit: Writer['emit'],
+  operands: string[],
+  output: string,
+  options: ProductOptions,
+): void {
+  const { alpha = 1, transA = 0, transB = 0 } = options;
+  const attributes = { alpha: float(alpha), transA: int(transA), transB: int(transB) };
+  const { products } = writer.options;
+  if (products === 'f32') {
+    emit('Gemm', operands, [output], attributes);
+    return;
+  }
+  const cast = operands.map((operand) => writer.cast(operand, products));
+  emit('Gemm', cast, [`${output}/${products}`], attributes);
+  emit('Cast', [`${output}/${products}`], [output], { to: int(dtypes.f32.onnxCode) });
 }
 
 /** Converts a matrix product with transposes and a factor to standard operators. */

@@ -19,7 +19,15 @@ export interface DeviceModel {
 export function deviceModel(graph: Graph, device: Device, precision: Precision = 'f32'): DeviceModel {
   // The WebGPU provider has no FusedMatMul, so attention would run on the CPU, with copies to and from the
   // device.
-  const model = toOnnx(graph, {}, { fusedMatMul: device !== 'webgpu', products: precision });
+  const model = toOnnx(
+    graph,
+    {},
+    {
+      fusedMatMul: device !== 'webgpu',
+      scan: device === 'cpu',
+      products: precision,
+    },
+  );
   const hostNodes = device === 'webgpu' ? model.graph.nodes.filter(isUnfitForShaders) : [];
   return { bytes: encodeModel(model), hostNodes: hostNodes.map(({ name }) => name!) };
 }

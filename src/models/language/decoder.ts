@@ -1,6 +1,7 @@
 import { multiplyDims } from '../../graph/dims.ts';
 import { gather, matmul, reshape } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
+import { hiddenNextTokenLoss, hiddenTokenLogProbabilities } from '../../losses/next-token.ts';
 import { pool } from '../../nn/layers.ts';
 import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
 import { UsageError } from '../../util/errors.ts';
@@ -122,18 +123,31 @@ export class Decoder {
   }
 
   /**
-   * Builds the logits of the next token and a state of the last layer at chosen places only.
+   * Builds the mean of −log p(x_t | x_<t) over all tokens but the first of each text or document. Logits are computed
+   * in pieces, which bounds the memory of a training step (see `hiddenNextTokenLoss`).
    *
-   * @param places i64[R]: place of each row among the B·T places of the batch, b·T + t
-   * @param options.state state to return beside the logits
-   * @returns logits f32[R, V] and, if asked for, state f32[R, D]
+   * @returns f32[], in nats per token
    */
-  logitsAt(
+  nextTokenLoss(p: Parameters, inputs: TokenInputs, options: ForwardOptions = {}): Tensor {
+    const { ids, mask, documents } = inputs;
+    return hiddenNextTokenLoss(this.hidden(p, inputs, options), this.matrix(p), ids, mask, { documents });
+  }
+
+  /**
+   * Builds the log-probabilities of chosen tokens, and a state of the last layer that predicts each. Only these tokens
+   * get logits, in pieces.
+   *
+   * @param tokens.places i64[R]: place of the state that predicts each token among the B·T places, b·T + t
+   * @param tokens.ids i64[R]: ids of the tokens
+   * @param options.state state to return
+   * @returns log-probabilities f32[R] in nats and, if asked for, state f32[R, D]
+   */
+  scoreTokens(
     p: Parameters,
     inputs: TokenInputs,
-    places: Tensor,
+    { places, ids }: { places: Tensor; ids: Tensor },
     { state, ...options }: ForwardOptions & { state?: TokenState | undefined } = {},
-  ): { logits: Tensor; state?: Tensor } {
+  ): { logProbabilities: Tensor; state?: Tensor } {
     const at = (x: Tensor) => {
       const [batch, tokens, size] = x.shape as [string, string, number];
       return gather(reshape(x, [multiplyDims(batch, tokens), size]), places);
@@ -144,9 +158,14 @@ export class Decoder {
       if (name === state) found = x;
     };
     const rows = at(this.hidden(p, inputs, { ...options, onState }));
-    const logits = this.score(p, rows);
-    if (state === undefined) return { logits };
-    return { logits, state: state === 'output' ? rows : at(found!) };
+    const logProbabilities = hiddenTokenLogProbabilities(rows, this.matrix(p), ids);
+    if (state === undefined) return { logProbabilities };
+    return { logProbabilities, state: state === 'output' ? rows : at(found!) };
+  }
+
+  /** Output matrix [V, D], whose products with the final hidden states are the logits. */
+  matrix(p: Parameters): Tensor {
+    return p(this.output.name);
   }
 
   /**
@@ -160,6 +179,6 @@ export class Decoder {
   }
 
   private score(p: Parameters, rows: Tensor): Tensor {
-    return matmul(rows, p(this.output.name), { transB: true });
+    return matmul(rows, this.matrix(p), { transB: true });
   }
 }

@@ -1,5 +1,4 @@
 import type { Graph } from '../../graph/graph.ts';
-import { tokenLogProbabilities } from '../../losses/next-token.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UsageError } from '../../util/errors.ts';
@@ -62,8 +61,13 @@ export function buildScoring(
   const inputs = tokenInputs(declared, 'texts');
   const places = graph.input('places', 'i64', ['rows']);
   const next = graph.input('next', 'i64', ['rows']);
-  const found = decoder.logitsAt(declared.get, inputs, places, { state, memory: memory?.(inputs) });
-  graph.output('logProbabilities', tokenLogProbabilities(found.logits, next));
+  const found = decoder.scoreTokens(
+    declared.get,
+    inputs,
+    { places, ids: next },
+    { state, memory: memory?.(inputs) },
+  );
+  graph.output('logProbabilities', found.logProbabilities);
   if (found.state) graph.output('keys', found.state);
 }
 
