@@ -27,5 +27,6 @@ export {
 export { pairwise } from './losses/pairwise.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
 export { symmetricSoftmax } from './losses/symmetric-softmax.ts';
+export { KL_DIRECTIONS, type KlDirection, teacherDivergence } from './losses/teacher-divergence.ts';
 export { triplet } from './losses/triplet.ts';
 export { truncatedSoftmax } from './losses/truncated-softmax.ts';

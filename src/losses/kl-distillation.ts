@@ -1,19 +1,8 @@
-import {
-  concat,
-  div,
-  exp,
-  logSoftmax,
-  mean,
-  mul,
-  stopGradient,
-  sub,
-  sum,
-  unsqueeze,
-  where,
-} from '../graph/ops.ts';
+import { concat, unsqueeze, where } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { MASKED_SCORE } from '../nn/masked-score.ts';
 import type { NegativeScores } from './negative-scores.ts';
+import { teacherDivergence } from './teacher-divergence.ts';
 
 /**
  * Kullback-Leibler divergence between a teacher's and the student's distribution over the candidates of each
@@ -41,14 +30,14 @@ export function klDistillation(
   teacher: { positive: Tensor; negatives: Tensor },
   options: { temperature?: number } = {},
 ): Tensor {
-  const { temperature = 1 } = options;
-  // Not −∞: a probability of 0 times its logarithm must be 0, not NaN.
-  const logits = (positive: Tensor, negatives: Tensor) => {
-    const taking = scores.allowed ? where(scores.allowed, negatives, MASKED_SCORE) : negatives;
-    return concat([unsqueeze(positive, 1), taking], 1);
-  };
-  const logQ = logSoftmax(logits(scores.positive, scores.negatives));
-  const wanted = (of: Tensor) => div(stopGradient(of), temperature);
-  const logP = logSoftmax(logits(wanted(teacher.positive), wanted(teacher.negatives)));
-  return mean(sum(mul(exp(logP), sub(logP, logQ)), { axes: 1 }));
+  const all = (positive: Tensor, negatives: Tensor) =>
+    concat(
+      [unsqueeze(positive, 1), scores.allowed ? where(scores.allowed, negatives, MASKED_SCORE) : negatives],
+      1,
+    );
+  return teacherDivergence(
+    all(scores.positive, scores.negatives),
+    all(teacher.positive, teacher.negatives),
+    options,
+  ).loss;
 }

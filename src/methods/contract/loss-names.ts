@@ -3,7 +3,7 @@ import { didYouMean } from '../../util/nearest.ts';
 import { option } from '../../util/option-name.ts';
 import type { OptionTable } from '../../util/option-table.ts';
 
-/** Losses over negatives that were sampled from a score table; see `tableLosses`. */
+/** Losses over negatives that were sampled from a score table; see `negativeLoss`. */
 export const LOSS_FORMS = ['expectation', 'importance-corrected', 'truncated', 'pairwise'] as const;
 /** Id of a loss over negatives sampled from a score table. */
 export type LossForm = (typeof LOSS_FORMS)[number];

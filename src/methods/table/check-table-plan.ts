@@ -2,7 +2,7 @@ import { parseRefreshPolicy } from '../../cache/refresh-policy.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { RunPlan } from '../contract/method.ts';
-import { samplerOf } from './table-negatives.ts';
+import { samplerOf } from './table-choice.ts';
 import { tableOptions, tableRows } from './table-options.ts';
 
 /**

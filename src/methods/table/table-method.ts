@@ -2,30 +2,31 @@ import { inspectTable } from '../../cache/inspect-table.ts';
 import { ScoreTable } from '../../cache/score-table.ts';
 import { tableStaleness } from '../../cache/table-staleness.ts';
 import type { StepResult } from '../../objective/objective.ts';
-import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { addPrefix, takePrefix } from '../../util/prefixes.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext, RunningMethod, TrainingBatch } from '../contract/method.ts';
 import { ContrastiveStep } from '../step/contrastive-step.ts';
-import { allowedCandidates } from '../step/known-positives.ts';
-import { type OwnColumns, ownColumns } from '../step/own-negatives.ts';
+import { ownColumns } from '../step/own-negatives.ts';
 import { diagnosisProbe } from './diagnosis-probe.ts';
 import { RefreshEvidence } from './refresh-evidence.ts';
+import { TableChoice } from './table-choice.ts';
 import { TableCorrection } from './table-correction.ts';
-import { tableLosses } from './table-losses.ts';
-import { type ChosenNegatives, TableNegatives } from './table-negatives.ts';
+import { negativeLoss, type TableLoss } from './table-losses.ts';
 import { type TableOptions, tableOptions, tableRows } from './table-options.ts';
 import { TableProbe } from './table-probe.ts';
 import { TableUpkeep } from './table-upkeep.ts';
 
 /**
- * Training against cached embeddings. The published methods are choices of five parts: a score table, a sampler, masks, a loss,
- * and a refresh policy.
+ * Training against cached embeddings. The published methods are choices of five parts: a score table, a sampler, masks, a loss
+ * (`TableLoss`), and a refresh policy.
  *
  *   1. where there is a corrector, move the stale rows to where they would be now                           `TableCorrection`
- *   2. embed the queries, score the rows, mask every right answer, sample k negatives for each query       `TableNegatives`
+ *   2. embed the queries, score the rows, mask every right answer, sample k negatives for each query          `TableChoice`
  *   3. embed queries, positives and the distinct negatives with the current weights; loss; gradient       `ContrastiveStep`
  *   4. after the update: teach the corrector; write back what was embedded, insert positives, refresh rows    `TableUpkeep`
+ *
+ * A loss over candidates, such as that of a language model as teacher, has no positives, and right answers are not masked.
  *
  * Cost of a step: B queries embedded twice, B positives, at most B k negatives, and a product of B × C × D; plus the refreshed
  * rows.
@@ -35,9 +36,8 @@ export class TableMethod implements RunningMethod {
   readonly table: ScoreTable;
   private readonly context: MethodContext;
   private readonly options: TableOptions;
-  private readonly contrastive: ContrastiveStep;
+  private readonly way: Way;
   private readonly correction: TableCorrection | undefined;
-  private readonly negatives: TableNegatives;
   private readonly evidence: RefreshEvidence;
   private readonly upkeep: TableUpkeep;
   private readonly probe: TableProbe;
@@ -45,24 +45,31 @@ export class TableMethod implements RunningMethod {
    * Step of the first `uniformSteps` updates, where the options ask for them: truncated softmax over the batch and uniform
    * negatives.
    */
-  private readonly warmUp: WarmUp | undefined;
+  private readonly warmUp: Way | undefined;
 
   private constructor(context: MethodContext, of: TableParts) {
     const { table, correction } = of;
     this.context = context;
     this.options = of.options;
-    this.contrastive = of.contrastive;
     this.table = table;
     this.correction = correction;
     const corrected = correction && ((slots: Int32Array) => correction.corrected(slots));
-    const { options } = of;
-    this.negatives = new TableNegatives(context, { table: correction?.view ?? table, options });
+    const { options, loss } = of;
+    const masksRightAnswers = loss.given === 'positives';
+    this.way = {
+      step: of.contrastive,
+      loss,
+      view: correction?.view ?? table,
+      choice: new TableChoice(context, { table: correction?.view ?? table, options, masksRightAnswers }),
+    };
     this.evidence = new RefreshEvidence(context, { table, corrected });
     this.upkeep = new TableUpkeep(context, { table, options, evidence: this.evidence, correction });
     this.probe = new TableProbe(context, { table, corrected });
     this.warmUp = of.warmUp && {
       step: of.warmUp,
-      negatives: new TableNegatives(context, {
+      loss: negativeLoss('truncated', context),
+      view: table,
+      choice: new TableChoice(context, {
         table,
         options: { ...options, loss: 'truncated', sampler: 'uniform' },
       }),
@@ -73,9 +80,14 @@ export class TableMethod implements RunningMethod {
    * Creates the table, and compiles the programs of a step.
    *
    * @param name  id of the method
+   * @param own  options, and the loss of a method whose loss is not over sampled negatives. Default: by the options of the run
    */
-  static async start(name: string, context: MethodContext): Promise<TableMethod> {
-    const options = tableOptions(context.options);
+  static async start(
+    name: string,
+    context: MethodContext,
+    own?: { readonly options: TableOptions; readonly loss: TableLoss },
+  ): Promise<TableMethod> {
+    const options = own?.options ?? tableOptions(context.options);
     const { retriever, documents, ledger } = context;
     const table = new ScoreTable({
       rows: tableRows(options.cacheSize, documents.rows),
@@ -85,13 +97,15 @@ export class TableMethod implements RunningMethod {
       eviction: options.eviction,
     });
     ledger.cache(table.bytes);
-    const compile = (loss: TableOptions['loss']) => ContrastiveStep.compile(name, context, tableLosses[loss]);
+    const compile = (of: TableLoss) => ContrastiveStep.compile(name, context, of.loss);
+    const loss = own?.loss ?? negativeLoss(options.loss!, context);
     return new TableMethod(context, {
       options,
       table,
-      contrastive: await compile(options.loss),
+      loss,
+      contrastive: await compile(loss),
       correction: options.corrector ? await TableCorrection.create(context, table, options) : undefined,
-      warmUp: options.uniformSteps ? await compile('truncated') : undefined,
+      warmUp: options.uniformSteps ? await compile(negativeLoss('truncated', context)) : undefined,
     });
   }
 
@@ -106,33 +120,28 @@ export class TableMethod implements RunningMethod {
     const B = queryRows.length;
     await upkeep.settle();
     const isWarmUp = table.clock < (this.options.uniformSteps ?? 0);
-    const { negatives, step, loss, view } =
-      this.warmUp && isWarmUp
-        ? { ...this.warmUp, loss: 'truncated' as const, view: table }
-        : {
-            negatives: this.negatives,
-            step: this.contrastive,
-            loss: this.options.loss,
-            view: correction?.view ?? table,
-          };
+    const { choice, step, loss, view } = this.warmUp && isWarmUp ? this.warmUp : this.way;
     const queries = await ledger.time('sample', async () =>
-      table.filled > 0 ? await negatives.embedQueries(batch) : new Float32Array(0),
+      table.filled > 0 ? await choice.embedQueries(batch) : new Float32Array(0),
     );
     if (correction && !isWarmUp && table.filled > 0)
       await ledger.time('correct', () => correction.show(queries, draw));
-    const chosen = await ledger.time('sample', () => negatives.choose(batch, queries, draw));
-    const sampled = chosen.slots.map((slot) => (slot === NONE ? NONE : view.documents[slot]!));
-    const given = [...batch.positiveRows, ...batch.negativeRows];
-    const { documentRows, columns, drawn } = ownColumns(given, sampled);
-    ledger.documents('positive', B);
-    ledger.documents('negative', documentRows.length - B);
-    const inputs = this.inputs(batch, { documentRows, columns, drawn, chosen }, loss);
+    const sample = await ledger.time('sample', () => choice.choose(batch, queries, draw));
+    const chosen = { ...sample, ...this.wholeTable(sample) };
+    const rows = chosen.slots.map((slot) => (slot === NONE ? NONE : view.documents[slot]!));
+    const given = loss.given === 'positives' ? [...batch.positiveRows, ...batch.negativeRows] : [];
+    const positives = Math.min(B, given.length);
+    const { documentRows, columns, drawn } = ownColumns(given, rows);
+    if (positives > 0) ledger.documents('positive', positives);
+    ledger.documents(loss.purpose, documentRows.length - positives);
+    const inputs = await loss.inputs(batch, { documentRows, columns, drawn, chosen, rows }, draw);
     const result = await step.run({ queryRows, documentRows, inputs, draw });
     const fresh = { documents: documentRows, embeddings: result.documentEmbeddings };
     const teachers = await ledger.time('correct', async () => await correction?.teachers(draw));
     correction?.take(result.queryEmbeddings, teachers ? [fresh, teachers] : [fresh]);
-    await upkeep.take({ ...fresh, positives: B });
+    await upkeep.take({ ...fresh, positives });
     if (teachers) await upkeep.take({ ...teachers, positives: 0 });
+    loss.observe?.(result.metrics);
     const { effectiveSampleSize } = result.metrics;
     if (effectiveSampleSize !== undefined) evidence.sampleSize(effectiveSampleSize / chosen.k);
     const distance = tableStaleness(table, documentRows, result.documentEmbeddings);
@@ -162,10 +171,11 @@ export class TableMethod implements RunningMethod {
     const { correction } = this;
     const found = await this.probe.run(
       pairs,
-      // With a corrector nothing is sampled here: each draw may correct another part of the table.
-      correction
+      // With a corrector nothing is sampled here: each draw may correct another part of the table. Where right answers may be
+      // chosen, there are no false negatives.
+      correction || this.way.loss.given === 'none'
         ? undefined
-        : async (queries, masked) => (await this.negatives.sample(queries, masked, pairs, key)).slots,
+        : async (queries, masked) => (await this.way.choice.sample(queries, masked, pairs, key)).slots,
     );
     const { klStale: stale, klCorrected: corrected } = found;
     if (stale === undefined || corrected === undefined) return found;
@@ -179,6 +189,7 @@ export class TableMethod implements RunningMethod {
       ...this.probe.state(),
       ...this.upkeep.state(),
       ...this.correction?.state(),
+      ...this.way.loss.state?.(),
     };
   }
 
@@ -187,56 +198,42 @@ export class TableMethod implements RunningMethod {
     this.probe.restore(state);
     await this.correction?.restore(state);
     await this.upkeep.restore(state);
+    this.way.loss.restore?.(state);
   }
 
   async dispose(): Promise<void> {
     await this.upkeep.dispose();
-    await this.negatives.dispose();
-    await this.contrastive.dispose();
     await this.correction?.dispose();
-    await this.warmUp?.negatives.dispose();
-    await this.warmUp?.step.dispose();
-  }
-
-  /** Computes the inputs that `tableLosses` declare. */
-  private inputs(
-    { queryRows }: TrainingBatch,
-    { documentRows, columns, drawn, chosen }: OwnColumns & { chosen: ChosenNegatives },
-    loss: TableOptions['loss'],
-  ): Record<string, HostTensor> {
-    const [B, k] = [queryRows.length, chosen.k];
-    const f32 = (dims: number[], data: Float32Array) =>
-      hostTensor('f32', dims, data as Float32Array<ArrayBuffer>);
-    return {
-      negatives: hostTensor('i64', [B, k], columns),
-      drawn: hostTensor('bool', [B, k], drawn),
-      tableScores: f32([B, k], chosen.scores),
-      ...(chosen.logPartition && { logPartition: f32([B], this.wholeTable(chosen.logPartition)) }),
-      ...(loss === 'truncated' && {
-        allowed: allowedCandidates(queryRows, documentRows, {
-          positives: this.context.positives,
-          duplicates: this.context.copies,
-        }),
-      }),
-    };
+    for (const way of [this.way, ...(this.warmUp ? [this.warmUp] : [])]) {
+      await way.choice.dispose();
+      await way.step.dispose();
+      await way.loss.dispose?.();
+    }
   }
 
   /** Scales log Z of the rows that were drawn from to log Z of all rows: f32[B]. */
-  private wholeTable(logPartition: Float32Array): Float32Array {
+  private wholeTable({ logPartition }: { readonly logPartition?: Float32Array }): {
+    logPartition?: Float32Array;
+  } {
+    if (!logPartition) return {};
     const share = Math.log(this.correction?.rowsPerRow ?? 1);
-    return share === 0 ? logPartition : logPartition.map((value) => value + share);
+    return { logPartition: share === 0 ? logPartition : logPartition.map((value) => value + share) };
   }
 }
 
 interface TableParts {
   readonly options: TableOptions;
   readonly table: ScoreTable;
+  readonly loss: TableLoss;
   readonly contrastive: ContrastiveStep;
   readonly correction: TableCorrection | undefined;
   readonly warmUp: ContrastiveStep | undefined;
 }
 
-interface WarmUp {
+/** Way of making a step: documents are chosen from a view of the table, and a loss is taken over them. */
+interface Way {
   readonly step: ContrastiveStep;
-  readonly negatives: TableNegatives;
+  readonly loss: TableLoss;
+  readonly view: ScoreTable;
+  readonly choice: TableChoice;
 }

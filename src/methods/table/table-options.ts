@@ -178,7 +178,8 @@ export const CORRECTOR_OPTIONS = {
 
 /** Options of a method over a score table. Options of snapshots and correctors are absent for methods without them. */
 export type TableOptions = Omit<OptionValues<typeof TABLE_OPTIONS>, 'loss'> & {
-  readonly loss: LossForm;
+  /** Loss over sampled negatives; undefined for a method with a loss of its own. */
+  readonly loss: LossForm | undefined;
 } & Partial<OptionValues<typeof SNAPSHOT_OPTIONS> & OptionValues<typeof CORRECTOR_OPTIONS>>;
 
 /** Reads the options of a run, with defaults filled in. Methods over a table take no losses other than `LOSS_FORMS`. */

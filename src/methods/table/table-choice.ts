@@ -1,4 +1,4 @@
-import { type MaskedSlots, maskKnownPositives } from '../../cache/masks.ts';
+import { type MaskedSlots, maskedSlotLists, maskKnownPositives } from '../../cache/masks.ts';
 import { type Sample, type SampleKey, type Sampler, sampleSize, sampleSlots } from '../../cache/samplers.ts';
 import type { ScoreTable } from '../../cache/score-table.ts';
 import { TableScores } from '../../cache/table-scores.ts';
@@ -9,47 +9,59 @@ import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext, TrainingPairs } from '../contract/method.ts';
 import type { TableOptions } from './table-options.ts';
 
-/** Negatives that were chosen for a batch. */
-export interface ChosenNegatives extends Sample {
+/** Documents that were chosen for the queries of a batch, by slot. */
+export interface ChosenDocuments extends Sample {
   /** Number of masked slots, summed over the queries. */
   readonly maskedSlots: number;
 }
 
 /**
- * Chooses negatives from a score table: embeds the queries without a gradient, scores the table, masks every right answer, and
- * samples.
+ * Chooses documents for queries from a score table, as negatives or as candidates: embeds the queries without a gradient, scores
+ * the table, masks every right answer where it may not be chosen, and samples.
  *
  * Cost: B queries embedded, 2 B C D operations of scoring. Memory: a few MiB, whatever the size of the table.
  */
-export class TableNegatives {
+export class TableChoice {
   private readonly context: MethodContext;
   private readonly table: ScoreTable;
   private readonly options: TableOptions;
   private readonly sampler: Sampler;
   private readonly scores: TableScores;
+  private readonly masksRightAnswers: boolean;
 
-  constructor(context: MethodContext, of: { readonly table: ScoreTable; readonly options: TableOptions }) {
+  /** @param of.masksRightAnswers  whether right answers to a query are never chosen for it. Default true */
+  constructor(
+    context: MethodContext,
+    of: {
+      readonly table: ScoreTable;
+      readonly options: TableOptions;
+      readonly masksRightAnswers?: boolean;
+    },
+  ) {
     this.context = context;
     this.table = of.table;
     this.options = of.options;
+    this.masksRightAnswers = of.masksRightAnswers ?? true;
     this.sampler = samplerOf(of.options);
     this.scores = new TableScores(of.table, context.compute);
   }
 
   /**
-   * Chooses negatives for a batch, and adds the cost of scoring to the ledger. An empty table gives none.
+   * Chooses documents for a batch, and adds the cost of scoring to the ledger. An empty table gives none.
    *
    * @param pairs  queries and positives of the batch
    * @param queries  f32[B, D], from `embedQueries`
    * @param draw  number of the batch in the run; together with the seed, it keys the draws
    */
-  async choose(pairs: TrainingPairs, queries: Float32Array, draw: number): Promise<ChosenNegatives> {
+  async choose(pairs: TrainingPairs, queries: Float32Array, draw: number): Promise<ChosenDocuments> {
     const { context, table, sampler } = this;
     const { ledger, seed, positives, copies: duplicates } = context;
     const { queryRows, positiveRows } = pairs;
     const B = queryRows.length;
     if (table.filled === 0) return { ...nothing(B, sampleSize(sampler)), maskedSlots: 0 };
-    const masked = maskKnownPositives(table, queryRows, { positives, positiveRows, duplicates });
+    const masked = this.masksRightAnswers
+      ? maskKnownPositives(table, queryRows, { positives, positiveRows, duplicates })
+      : maskedSlotLists(B, () => []);
     ledger.scoring(2 * B * table.filled * table.dimension);
     const sample = await this.sample(queries, masked, pairs, { seed, draw, purpose: 'negatives' });
     return { ...sample, maskedSlots: masked.slots.length };
@@ -67,7 +79,7 @@ export class TableNegatives {
    * Samples slots of the table.
    *
    * @param queries  f32[B, D]
-   * @param masked  slots that are not negatives of each query
+   * @param masked  slots that are not chosen for each query
    * @param pairs  queries and positives, for margins
    */
   async sample(

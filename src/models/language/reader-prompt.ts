@@ -1,0 +1,118 @@
+import type { Tokenizer } from '../../text/tokenizer.ts';
+import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
+
+/** Prompt for questions and answers. */
+export const QUESTION_PROMPT = '{passage}\\n\\nQuestion: {query}\\nAnswer: {answer}';
+
+const NAMES = ['passage', 'query', 'answer'] as const;
+
+/** Texts of a prompt. */
+export interface PromptTexts {
+  /** Passage to read; undefined for a prompt without one. */
+  readonly passage: string | undefined;
+  /** Question, or the text before the continuation. */
+  readonly query: string;
+  /** Answer or continuation, whose tokens are scored. */
+  readonly answer: string;
+}
+
+/** Tokens of a prompt. */
+export interface PromptTokens {
+  /** Token ids of the whole prompt. */
+  readonly ids: Int32Array;
+  /** Position of the first token of the answer. */
+  readonly from: number;
+  /** Tokens of the passage that were cut off at its end, because the prompt would not have fitted. */
+  readonly cutTokens: number;
+}
+
+/**
+ * Prompt by which a language model reads a passage, a query and an answer: a text with `{passage}`, `{query}` and, at its end,
+ * `{answer}`. The characters `\n` and `\t` stand for a line break and a tab.
+ *
+ * Passage, answer and the text around them are tokenised apart, so that the tokens of a passage do not depend on what follows it.
+ * White space before the passage and before the answer belongs to them. A prompt without a passage leaves out the white space that
+ * follows it.
+ */
+export class ReaderPrompt {
+  /** Prompt as given. */
+  readonly format: string;
+  /** Texts before and after the passage, with `{query}` in one of them. */
+  readonly #before: string;
+  readonly #after: string;
+  /** White space before passage and answer. */
+  readonly #space: { readonly passage: string; readonly answer: string };
+
+  /** @throws UsageError for a format that lacks a name, repeats one, or goes on after the answer */
+  constructor(format: string = QUESTION_PROMPT) {
+    checkPrompt(format);
+    this.format = format;
+    const text = format.replaceAll('\\n', '\n').replaceAll('\\t', '\t').slice(0, -'{answer}'.length);
+    const [before, after] = text.split('{passage}') as [string, string];
+    this.#before = before.trimEnd();
+    this.#after = after.trimEnd();
+    this.#space = {
+      passage: before.slice(this.#before.length),
+      answer: after.slice(this.#after.length),
+    };
+  }
+
+  /**
+   * Tokenises a prompt, with the special tokens before a text.
+   *
+   * @param options.maxTokens  largest number of tokens; a passage is cut at its end to fit
+   * @throws UsageError where query and answer alone do not fit, and for an answer without a token
+   */
+  tokens(
+    tokenizer: Tokenizer,
+    { passage, query, answer }: PromptTexts,
+    { maxTokens = Number.POSITIVE_INFINITY }: { maxTokens?: number | undefined } = {},
+  ): PromptTokens {
+    const encode = (text: string) => (text === '' ? new Int32Array(0) : tokenizer.encodeRaw(text).slice());
+    const filled = (text: string) => encode(text.split('{query}').join(query));
+    const head = [tokenizer.wrapper.before, filled(this.#before)];
+    const tail = filled(passage === undefined ? this.#after.trimStart() : this.#after);
+    const target = encode(this.#space.answer + answer);
+    if (target.length === 0) throw new UsageError('an answer without a token cannot be scored');
+    const whole = passage === undefined ? new Int32Array(0) : encode(this.#space.passage + passage);
+    const rest = [...head, tail, target].reduce((sum, { length }) => sum + length, 0);
+    const room = maxTokens - rest;
+    if (room < 0) {
+      throw new UsageError(
+        `a prompt of ${rest} tokens without its passage, where ${maxTokens} are read: query ${JSON.stringify(shortened(query))}`,
+        { help: 'shorten or leave out such queries and answers, or use a reader that reads more' },
+      );
+    }
+    const read = whole.subarray(0, room);
+    const lists = [...head, read, tail, target];
+    const ids = new Int32Array(rest + read.length);
+    let at = 0;
+    for (const list of lists) {
+      ids.set(list, at);
+      at += list.length;
+    }
+    return { ids, from: ids.length - target.length, cutTokens: whole.length - read.length };
+  }
+}
+
+/**
+ * Checks the format of a prompt.
+ *
+ * @throws UsageError where it lacks a name, repeats one, or goes on after the answer
+ */
+export function checkPrompt(format: string): void {
+  const wrong = NAMES.find((name) => format.split(`{${name}}`).length !== 2);
+  const isLast = format.endsWith('{answer}');
+  if (wrong === undefined && isLast) return;
+  throw new UsageError(
+    wrong === undefined
+      ? `the prompt goes on after {answer}: ${JSON.stringify(format)}`
+      : `the prompt has {${wrong}} ${format.includes(`{${wrong}}`) ? 'more than once' : 'nowhere'}: ${JSON.stringify(format)}`,
+    {
+      help: `use {passage}, {query} and, at the end, {answer} once each: ${option('readerPrompt', QUESTION_PROMPT)}`,
+    },
+  );
+}
+
+const shortened = (text: string): string => (text.length > 60 ? `${text.slice(0, 57)}…` : text);
