@@ -219,6 +219,7 @@ export class ToyRun {
       options: resolveMethodOptions(method, settings.options ?? {}),
       ledger: new CostLedger(),
       texts: { query: queryText, document: documentText },
+      ...(method.answers && { answers: (query: number) => [documentText(query)] }),
       examples: method.distils
         ? judgedExamples
         : method.trainsOn === 'scored-pairs'
@@ -345,7 +346,8 @@ export function rightAnswers(query: number): number[] {
   return [...known, ...copies];
 }
 
-function makeRetriever(options: Partial<NewRetrieverOptions>): Retriever {
+/** Tokenizer of the texts of the toy corpus. */
+export function toyTokenizer(): Tokenizer {
   const texts = [
     ...Array.from({ length: DOCUMENTS }, (_, row) => documentText(row)),
     ...Array.from({ length: QUERIES }, (_, row) => queryText(row)),
@@ -353,9 +355,13 @@ function makeRetriever(options: Partial<NewRetrieverOptions>): Retriever {
   tokenizer ??= Tokenizer.fromJson(
     trainVocabulary(texts, { model: 'wordpiece', vocabSize: 120, minFrequency: 1, alphabetLimit: 60 }),
   );
+  return tokenizer;
+}
+
+function makeRetriever(options: Partial<NewRetrieverOptions>): Retriever {
   return createRetriever({
     kind: 'static',
-    tokenizer,
+    tokenizer: toyTokenizer(),
     hidden: 16,
     ...(options.kind === 'transformer' && { layers: 1, heads: 2, intermediate: 32 }),
     maxQueryTokens: 16,

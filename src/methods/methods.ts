@@ -13,6 +13,7 @@ import { hardNegatives } from './hard-negatives.ts';
 import { inBatch } from './in-batch.ts';
 import { momentumQueue } from './momentum-queue.ts';
 import { negativeCache } from './negative-cache.ts';
+import { replugLsr } from './replug-lsr.ts';
 import { scoredPairs } from './scored-pairs.ts';
 import { snapshot } from './snapshot.ts';
 
@@ -30,6 +31,7 @@ export const methods: readonly Method[] = [
   corrector,
   crop,
   distill,
+  replugLsr,
   scoredPairs,
 ];
 

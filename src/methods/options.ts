@@ -8,6 +8,7 @@ import { MINER_OPTIONS } from './mined/mining-options.ts';
 import { MOMENTUM_OPTIONS } from './momentum-queue.ts';
 import { BATCH_LOSS_CHOICES } from './step/batch-loss.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
+import { READER_OPTIONS } from './table/reader-options.ts';
 import { CACHE_OPTIONS, CORRECTOR_OPTIONS, SNAPSHOT_OPTIONS } from './table/table-options.ts';
 
 /** Options of all methods, in the order of the documentation. Each method sets its own defaults: see `Method.options`. */
@@ -24,6 +25,7 @@ export const METHOD_OPTIONS = {
   ...SNAPSHOT_OPTIONS,
   ...CROP_OPTIONS,
   ...CORRECTOR_OPTIONS,
+  ...READER_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of training methods, as a caller gives them. Each method takes some of them. */
@@ -39,4 +41,5 @@ export interface MethodOptions
     GivenOptions<typeof BM25_OPTIONS>,
     GivenOptions<typeof SNAPSHOT_OPTIONS>,
     GivenOptions<typeof CROP_OPTIONS>,
-    GivenOptions<typeof CORRECTOR_OPTIONS> {}
+    GivenOptions<typeof CORRECTOR_OPTIONS>,
+    GivenOptions<typeof READER_OPTIONS> {}

@@ -22,12 +22,13 @@ export async function pinModels(
       onProgress: callbacks.onProgress,
       onNote: callbacks.onNote,
     });
-  const { model, mineFrom = null, guide = null, teacher = null } = settings;
+  const { model, mineFrom = null, guide = null, teacher = null, reader = null } = settings;
   return {
     ...settings,
     model: await pin(model, 'model'),
     ...(typeof mineFrom === 'string' && { mineFrom: await pin(mineFrom, 'mineFrom') }),
     ...(guide && { guide: await pin(guide, 'guide') }),
+    ...(reader && { reader: await pin(reader, 'reader') }),
     ...(teacher && { teacher: await pin(teacher, 'teacher') }),
   };
 }

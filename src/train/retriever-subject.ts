@@ -99,6 +99,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         ledger,
         texts,
         ...(stored && { stored }),
+        ...(method.answers && { answers: data.answers }),
         examples,
         folder: settings.out,
         totalSteps: plan.updates,

@@ -146,6 +146,7 @@ async function trainOnData(
     },
     {
       documents: store?.documents,
+      answers: method.answers,
       missingDocuments: pinned.missingDocuments,
       skipBadRows: pinned.skipBadRows,
       columns: pinned.columns ?? undefined,
@@ -181,6 +182,7 @@ async function trainOnData(
       documents: tokens.documents,
       settings: rated,
       method,
+      answers: data.answers,
     });
     const settings = { ...rated, batchSize: batchSizeFor(usable.examples, rated, options, callbacks) };
     if (begun) checkSameSettings(await readRunSettings(out), settings, out);

@@ -1,3 +1,4 @@
+import type { AnswersOf } from '../../data/answers.ts';
 import type { TrainingExamples } from '../../data/examples.ts';
 import type { DuplicateMap } from '../../data/text-identity.ts';
 import type { Retriever } from '../../models/retriever/retriever.ts';
@@ -102,6 +103,8 @@ export interface MethodContext {
    * them here. Absent where there are none.
    */
   readonly stored?: StoredEmbeddings | undefined;
+  /** Answers to the queries in words, by query row. Present for methods that need them (`Method.answers`). */
+  readonly answers?: AnswersOf | undefined;
   /** Examples that the run trains on. */
   readonly examples: TrainingExamples;
   /** Folder of the run, for files that a method needs during training. */
@@ -195,6 +198,8 @@ export interface Method {
   readonly negatives?: number;
   /** Whether the method learns from a teacher's scores, which the data must then have. Default false. */
   readonly distils?: boolean;
+  /** Whether the method needs answers to the queries in words, which the data must then have. Default false. */
+  readonly answers?: boolean;
   /**
    * Checks that options, data and batch go together, before anything is embedded or written.
    *

@@ -3,7 +3,7 @@ import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { RunPlan } from '../contract/method.ts';
 import { samplerOf } from './table-choice.ts';
-import { tableOptions, tableRows } from './table-options.ts';
+import { type TableOptions, tableOptions, tableRows } from './table-options.ts';
 
 /**
  * Checks the plan of a run over a score table, before anything is embedded.
@@ -11,11 +11,20 @@ import { tableOptions, tableRows } from './table-options.ts';
  * @throws UsageError where the loss form cannot use what the sampler draws or what the data gives, where options contradict each
  *   other, and where the table is smaller than a batch that has to enter it
  */
-export function checkTablePlan({ options: given, negativesPerQuery, batchSize, documents }: RunPlan): void {
-  const options = tableOptions(given);
+export const checkTablePlan = (plan: RunPlan): void => checkTable(plan, tableOptions(plan.options));
+
+/**
+ * Checks the options of a table, as {@link checkTablePlan} does.
+ *
+ * @throws UsageError as {@link checkTablePlan} does
+ */
+export function checkTable(
+  { negativesPerQuery, batchSize, documents }: Pick<RunPlan, 'negativesPerQuery' | 'batchSize' | 'documents'>,
+  options: TableOptions,
+): void {
   samplerOf(options);
   const { loss, cacheSize, refresh, samples } = options;
-  if (negativesPerQuery > 0 && loss !== 'truncated') {
+  if (negativesPerQuery > 0 && loss !== undefined && loss !== 'truncated') {
     throw new UsageError(`the loss form ${loss} takes no negatives from the data`, {
       help: `use ${option('loss', 'truncated')}, or ${option('negatives', 0)}`,
     });

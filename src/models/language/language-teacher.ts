@@ -48,6 +48,8 @@ export interface TeacherScores {
  */
 export class LanguageTeacher {
   readonly model: LanguageModel;
+  /** Id of the model; see `languageModelId`. */
+  readonly id: string;
   private readonly prompt: ReaderPrompt;
   private readonly score: ReaderScore;
   private readonly maxTokens: number;
@@ -62,7 +64,8 @@ export class LanguageTeacher {
     const { maxTokens: most = Number.POSITIVE_INFINITY } = model.decoder;
     this.maxTokens = Math.min(options.maxTokens ?? most, most);
     this.cache = cache;
-    this.settings = [languageModelId(model), this.prompt.format, String(this.maxTokens)];
+    this.id = languageModelId(model);
+    this.settings = [this.id, this.prompt.format, String(this.maxTokens)];
   }
 
   /**

@@ -1,3 +1,4 @@
+import type { AnswersOf } from '../../data/answers.ts';
 import type { DataInMemory } from '../../data/data-in-memory.ts';
 import type { TrainingExamples } from '../../data/examples.ts';
 import type { LoadOptions } from '../../data/load-options.ts';
@@ -86,7 +87,13 @@ export interface ExampleKind {
    */
   usable(
     examples: TrainingExamples,
-    of: { documents: TokenStore; settings: ExampleSettings; method: Pick<Method, 'distils'> },
+    of: {
+      documents: TokenStore;
+      settings: ExampleSettings;
+      method: Pick<Method, 'distils' | 'answers'>;
+      /** Answers to the queries, where the data has some and the method needs them. */
+      answers?: AnswersOf | undefined;
+    },
   ): UsableExamples;
   /**
    * Evaluates a retriever on a split.

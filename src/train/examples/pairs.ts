@@ -8,6 +8,7 @@ import { option } from '../../util/option-name.ts';
 import type { ExampleKind, TrainingData } from './example-kind.ts';
 import { withScores } from './teacher-scores.ts';
 import { tokenizeSide } from './tokenize-data.ts';
+import { withAnswers } from './with-answers.ts';
 
 /** Metrics of every evaluation, besides the metric that decides. */
 const METRICS = ['ndcg@10', 'mrr@10', 'recall@10'];
@@ -29,8 +30,10 @@ export const pairs: ExampleKind = {
     documents: tokenizeSide(retriever, 'document', evaluation, options),
     queries: tokenizeSide(retriever, 'query', evaluation, options),
   }),
-  usable: (examples, { settings, method }) =>
-    method.distils ? withScores(examples, settings.data) : { examples },
+  usable(examples, { settings, method, answers }) {
+    if (method.distils) return withScores(examples, settings.data);
+    return method.answers ? withAnswers(examples, answers, settings.data) : { examples };
+  },
   measure: measureRetrieval,
   baseline: retrievalBaseline,
 };
