@@ -141,15 +141,8 @@ export class ReaderLoss implements TableLoss {
     this.entropies.push(teacherEntropy);
     if (this.entropies.length < WATCHED_STEPS) return;
     const share = this.entropies.reduce((sum, value) => sum + value, 0) / WATCHED_STEPS;
-    const temperature = Number(this.context.options.readerTemperature);
-    const found = `the reader's distribution over the candidates has ${share.toFixed(3)} of the largest entropy`;
-    const tell = (remedy: string, value: number) =>
-      tellNote(
-        this.context.onNote,
-        `${found}: ${remedy}, such as ${option('readerTemperature', value)} in place of ${temperature}`,
-      );
-    if (share > UNIFORM) tell('it hardly tells them apart; try a lower temperature', temperature / 4);
-    if (share < ONE_HOT) tell('it all but picks a single one; try a higher temperature', temperature * 4);
+    const advice = entropyAdvice(share, Number(this.context.options.readerTemperature));
+    if (advice) tellNote(this.context.onNote, advice);
   }
 
   state(): Record<string, HostTensor> {
@@ -250,6 +243,25 @@ export class ReaderLoss implements TableLoss {
       for (const [i, at] of places.entries()) scores[at] = before[order[i]!]!;
     }
   }
+}
+
+/**
+ * Says what to do about a reader whose distribution is of no use.
+ *
+ * @param share  entropy of Q as a share of log K
+ * @param temperature  β
+ * @returns  a note; undefined where the distribution tells candidates apart without picking one
+ */
+export function entropyAdvice(share: number, temperature: number): string | undefined {
+  if (share >= ONE_HOT && share <= UNIFORM) return undefined;
+  const isUniform = share > UNIFORM;
+  const [fault, remedy, value] = isUniform
+    ? ['hardly tells them apart', 'lower', temperature / 4]
+    : ['all but picks a single one', 'higher', temperature * 4];
+  return (
+    `the reader's distribution over the candidates has ${share.toFixed(3)} of the largest entropy: it ${fault}; ` +
+    `try a ${remedy} temperature, such as ${option('readerTemperature', value)} in place of ${temperature}`
+  );
 }
 
 /** Makes the error of a method without a reader. */

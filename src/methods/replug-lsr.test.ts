@@ -1,0 +1,178 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, vi } from 'vitest';
+import { copyingReader } from '../../test/copying-reader.ts';
+import { runUndrift } from '../../test/run-undrift.ts';
+import { tempFiles } from '../../test/temp-files.ts';
+import { type ToyOptions, ToyRun, toyTokenizer } from '../../test/toy-training.ts';
+import { LanguageModel } from '../models/language/language-model.ts';
+import type { MethodOptions } from './options.ts';
+import { replugLsr } from './replug-lsr.ts';
+import { entropyAdvice } from './table/reader-loss.ts';
+
+const reader = await copyingReader(toyTokenizer());
+const OPTIONS: Partial<MethodOptions> = {
+  reader,
+  readerPrompt: '{passage} {query} {answer}',
+  candidates: 12,
+  refresh: 'never',
+};
+const toy = (options: Partial<MethodOptions>, settings: ToyOptions = {}): ToyOptions => ({
+  learningRate: 0.03,
+  ...settings,
+  options: { ...OPTIONS, ...options },
+});
+
+/** Trains, and returns the exact loss over the corpus before and after, the reports, and what was spent. */
+async function trained(options: Partial<MethodOptions>, { steps = 40, settings = {} } = {}) {
+  const run = await ToyRun.begin(replugLsr, toy(options, settings));
+  try {
+    const before = await run.exactLoss();
+    const reports = await run.train(steps);
+    return { before, after: await run.exactLoss(), reports, spent: run.spent(), bytes: run.bytes() };
+  } finally {
+    await run.dispose();
+  }
+}
+
+describe('replug-lsr', () => {
+  it.each(['forward', 'reverse'] as const)('%s: nears the reader, and finds what it prefers', async (kl) => {
+    const { reports, before, after } = await trained(
+      { kl, candidates: 24, refresh: 'every:5' },
+      { steps: 30 },
+    );
+    const mean = (name: string, from: number, to: number) =>
+      reports.slice(from, to).reduce((sum, { metrics }) => sum + metrics[name]!, 0) / (to - from);
+    expect(after).toBeLessThan(0.8 * before);
+    expect(mean('teacherAgreement', 22, 30)).toBeGreaterThan(mean('teacherAgreement', 0, 5) + 0.2);
+    expect(mean('expectedScore', 22, 30)).toBeGreaterThan(mean('expectedScore', 0, 5));
+    expect(mean('teacherEntropy', 0, 30)).toBeGreaterThan(0);
+    expect(mean('teacherEntropy', 0, 30)).toBeLessThan(1);
+  });
+
+  it('learns nothing from shuffled scores', async () => {
+    const settings = { candidates: 24, refresh: 'every:5' };
+    const own = await trained(settings);
+    const shuffled = await trained({ ...settings, teacherScores: 'shuffled' });
+    expect(shuffled.after).toBeGreaterThan(1.5 * own.after);
+    expect(shuffled.spent.readerPassages).toBeGreaterThan(0);
+  });
+
+  it('shares scores between runs to the same bytes and costs, and reads nothing twice', async () => {
+    const readerCache = tempFiles({});
+    const read = vi.spyOn(LanguageModel.prototype, 'scoreTokens');
+    try {
+      const first = await trained({ readerCache }, { steps: 3 });
+      const prompts = read.mock.calls.length;
+      // The corpus repeats some texts, which are read once and counted for each document.
+      expect(prompts).toBeGreaterThan(200);
+      expect(prompts).toBeLessThan(first.spent.readerPassages!);
+      expect(first.spent.readerTokens).toBeGreaterThan(10 * prompts);
+      const again = await trained({ readerCache }, { steps: 3 });
+      expect(read.mock.calls.length).toBe(prompts);
+      expect(again.bytes).toEqual(first.bytes);
+      expect(again.spent).toEqual(first.spent);
+      const alone = await trained({}, { steps: 3 });
+      expect(alone.bytes).toEqual(first.bytes);
+    } finally {
+      read.mockRestore();
+    }
+  });
+
+  it.each([
+    { refresh: 'write-back' },
+    { refresh: 'every:2' },
+    { refresh: 'async:2:wait' },
+    { refresh: 'fraction:0.1' },
+    { refresh: 'auto:kl:0.0001:2' },
+    { refresh: 'write-back,stream', goldCandidate: true, cacheSize: 30 },
+    { refresh: 'never', corrector: 'ridge', teachingSamples: 8 },
+    { refresh: 'every:3', corrector: 'mlp', correctedRows: 20, correctedFrom: 'shortlist' },
+    { refresh: 'never', cacheStorage: 'f16', cacheSize: 20 },
+    { candidates: 100, refresh: 'never' },
+  ] satisfies Partial<MethodOptions>[])('takes %j', async (options) => {
+    const { reports, spent, after, before } = await trained(options, { steps: 5 });
+    for (const { trainingLoss } of reports) expect(Number.isFinite(trainingLoss)).toBe(true);
+    expect(after).not.toBe(before);
+    expect(spent.candidateEncodes).toBeGreaterThan(0);
+    expect(spent.negativeEncodes).toBeUndefined();
+    expect(spent.positiveEncodes ?? 0).toBe('goldCandidate' in options ? 40 : 0);
+    expect(spent.refreshEncodes! > Math.min(60, options.cacheSize ?? 60)).toBe(
+      !['never', 'write-back'].includes(options.refresh.split(',')[0]!),
+    );
+  });
+
+  it('makes the right document a candidate once, where asked', async () => {
+    const run = await ToyRun.begin(replugLsr, toy({ goldCandidate: true, candidates: 4 }));
+    const [report] = await run.train(1);
+    expect(report!.ledger.readerPassages).toBe(8 * 5);
+    await run.dispose();
+  });
+
+  it('tells once that the reader says nothing, or names one document', async () => {
+    const run = await ToyRun.begin(replugLsr, toy({ readerTemperature: 1000 }));
+    const notes: string[] = [];
+    (run.context as { onNote?: unknown }).onNote = (note: string) => notes.push(note);
+    await run.train(25);
+    await run.dispose();
+    expect(notes).toEqual([
+      expect.stringMatching(
+        /hardly tells them apart; try a lower temperature, such as readerTemperature: 250/,
+      ),
+    ]);
+    expect(entropyAdvice(0.01, 0.1)).toMatch(/picks a single one; try a higher temperature/);
+    expect(entropyAdvice(0.5, 0.1)).toBeUndefined();
+  });
+
+  it.each([
+    [{ reader: undefined }, /reader is missing/],
+    [{ refresh: 'stream' }, /the refresh policy "stream" puts right documents into the cache/],
+    [{ refresh: 'auto:ess:0.5:2' }, /"auto:ess" needs negatives that are drawn/],
+    [{ reader: '/no/such/reader' }, /reader \/no\/such\/reader: no such folder/],
+  ] as [Partial<MethodOptions>, RegExp][])('refuses %j', async (options, message) => {
+    await expect(ToyRun.begin(replugLsr, toy(options))).rejects.toThrow(message);
+  });
+});
+
+describe('undrift train --method replug-lsr', () => {
+  const lines = (records: object[]) => records.map((record) => JSON.stringify(record)).join('\n');
+  const rows = Array.from({ length: 12 }, (_, i) => i);
+  const data = (answers: (row: number) => string[] | undefined) =>
+    tempFiles({
+      'train.jsonl': lines(
+        rows.map((i) => ({
+          query: `ask${i}y part${i % 5}`,
+          positive: `doc${i}x part${i % 5}`,
+          ...(answers(i) && { answers: answers(i) }),
+        })),
+      ),
+    });
+  const train = (folder: string, out: string, ...more: string[]) =>
+    runUndrift([
+      ...['train', '--data', folder, '--out', out, '--method', 'replug-lsr', '--reader', reader],
+      ...['--reader-prompt', '{passage} {query} {answer}', '--candidates', '4', '--steps', '3'],
+      ...['--batch-size', '4', '--eval-split', 'none', '--threads', '1', ...more],
+    ]);
+
+  it('trains, leaves out queries without an answer, and keeps the scores in the folder of the run', async () => {
+    const out = join(tempFiles({}), 'run');
+    const folder = data((i) => (i === 0 ? undefined : [`doc${i}x`]));
+    const { code, stderr } = await train(folder, out);
+    expect(stderr).toMatch(/left out 1 query without an answer in words/);
+    expect(stderr).toMatch(/the best 4 documents a query from a table of all/);
+    expect(code).toBe(0);
+    const log = readFileSync(join(out, 'metrics.jsonl'), 'utf8');
+    expect(log).toMatch(/"teacherAgreement"/);
+    expect(log).toMatch(/"readerTokens"/);
+  });
+
+  it('says what is missing where the data has no answers', async () => {
+    const { code, stderr } = await train(
+      data(() => undefined),
+      join(tempFiles({}), 'run'),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/no training query has an answer in words/);
+    expect(stderr).toMatch(/answers\.jsonl beside queries\.jsonl/);
+  });
+});
