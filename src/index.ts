@@ -8,6 +8,7 @@
 
 /** Data: loading data sets, and building the one of the quick start. */
 
+export type { AnswersOf } from './data/answers.ts';
 export {
   type ApiDocs,
   type ApiDocsOptions,
@@ -290,6 +291,20 @@ export {
   type ScoreTokensOptions,
   type TextLikelihood,
 } from './models/language/language-model.ts';
+export { languageModelId } from './models/language/language-model-id.ts';
+export {
+  LanguageTeacher,
+  type LanguageTeacherOptions,
+  READER_SCORES,
+  type ReaderScore,
+  type TeacherScores,
+} from './models/language/language-teacher.ts';
+export {
+  type PromptTexts,
+  type PromptTokens,
+  QUESTION_PROMPT,
+  ReaderPrompt,
+} from './models/language/reader-prompt.ts';
 export type { IndexedTokenScores, ScoredTokens, TokenScores } from './models/language/score-tokens.ts';
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
@@ -473,6 +488,7 @@ export { klDistillation } from './losses/kl-distillation.ts';
 export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
 export { symmetricSoftmax } from './losses/symmetric-softmax.ts';
+export { KL_DIRECTIONS, type KlDirection, teacherDivergence } from './losses/teacher-divergence.ts';
 export { triplet } from './losses/triplet.ts';
 export { type DenseActivation, type DenseLayer, denseActivations } from './nn/dense.ts';
 export type { Adapter } from './nn/lora.ts';

@@ -67,8 +67,9 @@ export class ReaderPrompt {
   tokens(
     tokenizer: Tokenizer,
     { passage, query, answer }: PromptTexts,
-    { maxTokens = Number.POSITIVE_INFINITY }: { maxTokens?: number | undefined } = {},
+    options: { readonly maxTokens?: number | undefined } = {},
   ): PromptTokens {
+    const { maxTokens = Number.POSITIVE_INFINITY } = options;
     const encode = (text: string) => (text === '' ? new Int32Array(0) : tokenizer.encodeRaw(text).slice());
     const filled = (text: string) => encode(text.split('{query}').join(query));
     const head = [tokenizer.wrapper.before, filled(this.#before)];
