@@ -291,7 +291,9 @@ export {
   type ScoreTokensOptions,
   type TextLikelihood,
 } from './models/language/language-model.ts';
+export type { LanguageModelCard } from './models/language/language-model-card.ts';
 export { languageModelId } from './models/language/language-model-id.ts';
+export type { LanguageSettings } from './models/language/language-settings.ts';
 export {
   LanguageTeacher,
   type LanguageTeacherOptions,
@@ -305,6 +307,7 @@ export {
   QUESTION_PROMPT,
   ReaderPrompt,
 } from './models/language/reader-prompt.ts';
+export { type SaveLanguageModelOptions, saveLanguageModel } from './models/language/save-language-model.ts';
 export type { IndexedTokenScores, ScoredTokens, TokenScores } from './models/language/score-tokens.ts';
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */

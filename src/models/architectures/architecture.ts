@@ -104,6 +104,8 @@ export interface Architecture<Config> {
    * name in the file. Absent for encoders.
    */
   logitParameter?(config: Config): ParameterSpec;
+  /** Class of a decoder with a language-model head in transformers, such as `LlamaForCausalLM`. Absent for encoders. */
+  readonly causalClass?: string;
   /** Shape of the keys and values that a decoder's layers make for each token. Absent for encoders. */
   cacheShape?(config: Config): CacheShape;
   /**

@@ -104,6 +104,8 @@ export const gpt2: Architecture<Gpt2Config> = {
       ? embeddingParameters('wte', config.vocab_size, config.n_embd, { lookup: true })
       : linearParameters('lm_head', config.n_embd, config.vocab_size, { bias: false })[0]!,
 
+  causalClass: 'GPT2LMHeadModel',
+
   cacheShape: ({ n_layer, n_head, n_embd }) => ({ layers: n_layer, heads: n_head, size: n_embd / n_head }),
 
   forward(config, p, inputs, options) {

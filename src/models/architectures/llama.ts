@@ -111,6 +111,8 @@ const decoder = ({
       ? embeddingParameters(TABLE, config.vocab_size, config.hidden_size, { lookup: true })
       : linearParameters('lm_head', config.hidden_size, config.vocab_size, { bias: false })[0]!,
 
+  causalClass: modelClass.replace(/Model$/, 'ForCausalLM'),
+
   cacheShape: (config) => ({
     layers: config.num_hidden_layers,
     heads: config.num_key_value_heads,

@@ -26,6 +26,9 @@ export const LONGEST_TOKENS = 1_000_000;
 /** Value of `kind` in the `undrift.json` of a cross-encoder. */
 export const CROSS_ENCODER = 'cross-encoder';
 
+/** Value of `kind` in the `undrift.json` of a language model. */
+export const LANGUAGE_MODEL = 'language-model';
+
 /** Content of `undrift.json`. */
 export interface UndriftJson {
   towers: 'shared' | 'separate';
@@ -58,7 +61,7 @@ export const undriftJson = (content: UndriftJson): unknown => ({
 });
 
 /**
- * Reads and checks the file; undefined if there is none.
+ * Reads and checks the file of a retriever; undefined if there is none, or if it marks a language model.
  *
  * @throws DataError that names the field when one is invalid
  */
@@ -71,6 +74,8 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
       help: `a retriever is needed here; a cross-encoder is for ${option('rerank')}, ${option('teacher')} and ${option('checkWith')}`,
     });
   }
+  // A retriever is made of a language model as of any decoder of transformers.
+  if (json.kind === LANGUAGE_MODEL) return undefined;
   const f = configFields(json, file);
   const format = f.count('format');
   if (format > FORMAT) {
@@ -159,6 +164,19 @@ export async function verifyWeights(
       },
     );
   }
+}
+
+/**
+ * Checks the weights of a language model that Undrift has saved. Any other folder passes.
+ *
+ * @throws DataError that names the file which was damaged or replaced
+ */
+export async function verifyLanguageModel(folder: string): Promise<void> {
+  const file = join(folder, UNDRIFT_JSON);
+  const { kind, weights } = (await optionalJson(file)) ?? {};
+  if (kind !== LANGUAGE_MODEL) return;
+  checkDigests(weights, file);
+  await verifyWeights(folder, weights ? { weights } : {});
 }
 
 function denseLayers(value: unknown, file: string): DenseLayer[] {

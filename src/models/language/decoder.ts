@@ -31,6 +31,8 @@ export type TokenState = LayerState | 'output';
 export class Decoder {
   /** Configuration, checked and with defaults filled in. */
   readonly config: ModelConfig;
+  /** Content of config.json for transformers, without the ids of special tokens. */
+  readonly configFile: Readonly<Record<string, unknown>>;
   /** Parameters, with their shapes and initial values. */
   readonly specs: readonly ParameterSpec[];
   /** Number of tokens V. */
@@ -46,6 +48,8 @@ export class Decoder {
   private readonly architecture: Architecture<unknown>;
   /** Name of the table of token embeddings. */
   private readonly table: string;
+  /** Whether the matrix of the logits is the table of token vectors. */
+  private readonly isTied: boolean;
   /** Matrix [V, D] of the logits. */
   private readonly output: ParameterSpec;
 
@@ -57,7 +61,7 @@ export class Decoder {
    */
   constructor(config: ModelConfig, file = 'config.json') {
     const architecture = architectures.get(config.model_type);
-    if (!architecture?.logitParameter || !architecture.cacheShape) {
+    if (!architecture?.logitParameter || !architecture.cacheShape || !architecture.causalClass) {
       const known = [...architectures.values()].filter((each) => each.logitParameter);
       throw new UsageError(
         `model_type ${JSON.stringify(config.model_type) ?? '""'} in ${file} predicts no next token`,
@@ -73,6 +77,11 @@ export class Decoder {
       });
     }
     this.config = parsed as ModelConfig;
+    this.configFile = {
+      ...architecture.huggingFaceFields?.(parsed),
+      ...this.config,
+      architectures: [architecture.causalClass],
+    };
     this.architecture = architecture;
     this.headPrefix = architecture.headPrefix;
     this.vocabSize = architecture.vocabSize(parsed);
@@ -82,8 +91,8 @@ export class Decoder {
     this.output = architecture.logitParameter(parsed);
     const own = architecture.parameters(parsed);
     this.table = own.find(({ lookup }) => lookup !== undefined)!.name;
-    const tied = own.some(({ name }) => name === this.output.name);
-    this.specs = (tied ? own : [...own, this.output]).map(({ lookup: _, ...spec }) => spec);
+    this.isTied = own.some(({ name }) => name === this.output.name);
+    this.specs = (this.isTied ? own : [...own, this.output]).map(({ lookup: _, ...spec }) => spec);
   }
 
   /**
@@ -176,6 +185,12 @@ export class Decoder {
    */
   embed(p: Parameters, ids: Tensor): Tensor {
     return gather(p(this.table), ids);
+  }
+
+  /** Returns the name of a parameter in files of transformers. */
+  storedName(name: string): string {
+    // A head of its own is no part of the bare model, whose names have the prefix.
+    return name === this.output.name && !this.isTied ? name : `${this.headPrefix ?? ''}${name}`;
   }
 
   private score(p: Parameters, rows: Tensor): Tensor {

@@ -10,8 +10,10 @@ import { UsageError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
 import { objectIn } from '../../util/json-objects.ts';
 import { readTokenizer } from '../folder/read-tokenizer.ts';
+import { verifyLanguageModel } from '../folder/undrift-json.ts';
 import { openWeights, readWeights } from '../folder/weight-files.ts';
 import { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './decoder.ts';
+import { endIdsIn, type LanguageSettings, readLanguageSettings } from './language-settings.ts';
 import {
   buildScoring,
   checkSequences,
@@ -52,19 +54,22 @@ export class LanguageModel {
   readonly weights: Readonly<Record<string, HostTensor>>;
   /** Ids of the tokens that end a text. */
   readonly endIds: ReadonlySet<number>;
+  /** Contents of the folder that the model came from, which are kept when it is saved; empty for a new model. */
+  readonly settings: LanguageSettings;
   private readonly programs = new ProgramCache();
 
   /**
    * Combines the parts of a model.
    *
    * @param options.endIds  ids of the tokens that end a text; default the tokenizer's end-of-text token
+   * @param options.settings  contents of the folder that it comes from; default none
    * @throws UsageError when the tokenizer has more tokens than the decoder
    */
   constructor(
     decoder: Decoder,
     tokenizer: Tokenizer,
     weights: Readonly<Record<string, HostTensor>>,
-    options: { endIds?: readonly number[] } = {},
+    options: { endIds?: readonly number[] | undefined; settings?: LanguageSettings } = {},
   ) {
     if (tokenizer.vocabSize > decoder.vocabSize) {
       throw new UsageError(
@@ -75,6 +80,7 @@ export class LanguageModel {
     this.decoder = decoder;
     this.tokenizer = tokenizer;
     this.weights = weights;
+    this.settings = options.settings ?? {};
     const { eos } = tokenizer.specialIds;
     this.endIds = new Set(options.endIds ?? (eos === undefined ? [] : [eos]));
   }
@@ -93,13 +99,14 @@ export class LanguageModel {
     const config = objectIn(await readJson(configFile), configFile);
     const decoder = new Decoder(config as ModelConfig, configFile);
     const tokenizer = await readTokenizer(folder, { config, isWhole: false, onNote: options.onNote });
+    const settings = await readLanguageSettings(folder, config);
+    await verifyLanguageModel(folder);
     const reader = await openWeights(folder);
     try {
       const { headPrefix, specs } = decoder;
       const file = join(folder, 'model.safetensors');
       const weights = await readWeights(reader, specs, { file, headPrefix, onNote: options.onNote });
-      const ends = [config.eos_token_id].flat().filter((id) => Number.isSafeInteger(id)) as number[];
-      return new LanguageModel(decoder, tokenizer, weights, ends.length > 0 ? { endIds: ends } : {});
+      return new LanguageModel(decoder, tokenizer, weights, { endIds: endIdsIn(settings), settings });
     } finally {
       await reader.close();
     }

@@ -1,0 +1,94 @@
+import type { HostTensor } from '../../runtime/host-tensor.ts';
+import { writeFolderAtomic } from '../../util/files.ts';
+import type { Json } from '../../util/json-objects.ts';
+import { tokenizerFiles } from '../folder/tokenizer-files.ts';
+import type { Files } from '../folder/tower-files.ts';
+import { LANGUAGE_MODEL, UNDRIFT_JSON } from '../folder/undrift-json.ts';
+import { checkReplaceable, writeFiles } from '../folder/write-towers.ts';
+import type { LanguageModel } from './language-model.ts';
+import { type LanguageModelCard, languageModelCard } from './language-model-card.ts';
+
+/** Settings of {@link saveLanguageModel}. */
+export interface SaveLanguageModelOptions {
+  /** Facts for the model card beyond the model itself. */
+  readonly card?: LanguageModelCard | undefined;
+  /** Number of updates that the weights have had. Default 0. */
+  readonly trainedSteps?: number | undefined;
+}
+
+/** Longest text of a model without a limit, in tokens, for other programs. */
+const NO_LIMIT = 1_000_000;
+
+/** Format of the folder's `undrift.json`. Versions of Undrift without language models read formats up to 2. */
+const FORMAT = 3;
+
+/**
+ * Writes a language model as a folder that Undrift and transformers (`AutoModelForCausalLM`) read:
+ *
+ *     config.json, model.safetensors      architecture and weights, under Hugging Face's names
+ *     tokenizer.json, tokenizer_config.json, special_tokens_map.json
+ *     generation_config.json, chat_template.jinja      where the model came with them
+ *     undrift.json, README.md             mark of a folder that may be replaced; the model card
+ *
+ * The folder is replaced as a whole: at every moment it holds the old model or the new one.
+ *
+ * @throws UndriftError when the folder exists and holds anything but a model of Undrift
+ */
+export async function saveLanguageModel(
+  folder: string,
+  model: LanguageModel,
+  options: SaveLanguageModelOptions = {},
+): Promise<void> {
+  await checkReplaceable(folder);
+  await writeFolderAtomic(folder, async (temporary) => {
+    await writeFiles(temporary, languageModelFiles(model, options));
+  });
+}
+
+/** Makes the files of a language model's folder. */
+export function languageModelFiles(
+  model: LanguageModel,
+  { card = {}, trainedSteps = 0 }: SaveLanguageModelOptions = {},
+): Files {
+  const { decoder, settings, tokenizer } = model;
+  const { config = {}, tokenizerConfig = {}, generationConfig, chatTemplate } = settings;
+  const maxTokens = decoder.maxTokens ?? NO_LIMIT;
+  const tokens = tokenizerFiles(tokenizer, { maxTokens, tokenTypes: false });
+  const endIds = [...model.endIds];
+  const given = (source: Json, pattern: RegExp) =>
+    Object.fromEntries(Object.entries(source).filter(([name]) => pattern.test(name)));
+  const specialTokens = given(tokenizerConfig, /^(bos|eos|unk|sep|pad|cls|mask)_token$/);
+  return {
+    json: {
+      'config.json': {
+        ...tokens.ids,
+        ...given(config, /^(bos|eos|pad|unk|sep)_token_id$/),
+        ...(endIds.length > 0 && { eos_token_id: endIds.length === 1 ? endIds[0] : endIds }),
+        ...decoder.configFile,
+        torch_dtype: 'float32',
+      },
+      'tokenizer_config.json': {
+        ...tokens.json['tokenizer_config.json'],
+        ...specialTokens,
+        ...given(
+          tokenizerConfig,
+          /^(chat_template|additional_special_tokens|extra_special_tokens|model_max_length|padding_side|truncation_side)$/,
+        ),
+      },
+      'special_tokens_map.json': { ...tokens.json['special_tokens_map.json'], ...specialTokens },
+      ...(generationConfig && { 'generation_config.json': generationConfig }),
+      [UNDRIFT_JSON]: { format: FORMAT, kind: LANGUAGE_MODEL, trainedSteps },
+    },
+    raw: {
+      ...tokens.raw,
+      ...(chatTemplate !== undefined && { 'chat_template.jinja': chatTemplate }),
+      'README.md': languageModelCard(model, trainedSteps, card),
+    },
+    tensors: { 'model.safetensors': storedWeights(model) },
+  };
+}
+
+/** Weights under their names in Hugging Face's files. */
+export function storedWeights({ decoder, specs, weights }: LanguageModel): Record<string, HostTensor> {
+  return Object.fromEntries(specs.map(({ name }) => [decoder.storedName(name), weights[name]!]));
+}
