@@ -142,18 +142,18 @@ export const goldSource = (passages: Passages): PassageSource => ({
   async dispose() {},
 });
 
-type Search = (
+export type PassageSearch = (
   texts: readonly string[],
   depth: number,
   picked: readonly number[],
 ) => Promise<{ readonly rows: Int32Array; readonly scores: Float32Array }[]>;
 
 /** Searches deeper for those queries of which the filter has left fewer than k, until k are found or nothing is left to find. */
-async function allowedBest(
+export async function allowedBest(
   queries: readonly PassageQuery[],
   k: number,
   { passages, filter }: { readonly passages: Passages; readonly filter: LeakFilter },
-  search: Search,
+  search: PassageSearch,
 ): Promise<FoundPassages[]> {
   checkDepth(k);
   const found: FoundPassages[] = new Array(queries.length);
