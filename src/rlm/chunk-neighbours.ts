@@ -35,24 +35,32 @@ export interface NeighbourLists {
  * Finds the neighbours of chunks.
  *
  * @param source source over the chunks of a database, with its leak filter
- * @param queries one for each chunk
+ * @param count number of chunks
+ * @param queryOf query of each
+ * @param options.k neighbours of a chunk
  */
 export async function findNeighbours(
   source: PassageSource,
-  queries: readonly PassageQuery[],
-  k: number,
+  count: number,
+  queryOf: (chunk: number) => PassageQuery,
   {
+    k,
     ledger,
     onProgress,
-  }: { ledger?: CostLedger | undefined; onProgress?: ((progress: Progress) => void) | undefined } = {},
+  }: {
+    k: number;
+    ledger?: CostLedger | undefined;
+    onProgress?: ((progress: Progress) => void) | undefined;
+  },
 ): Promise<NeighbourLists> {
-  const rows = new Int32Array(queries.length * k).fill(NO_NEIGHBOUR);
-  for (let start = 0; start < queries.length; start += CHUNKS_PER_SEARCH) {
-    const some = queries.slice(start, start + CHUNKS_PER_SEARCH);
+  const rows = new Int32Array(count * k).fill(NO_NEIGHBOUR);
+  for (let start = 0; start < count; start += CHUNKS_PER_SEARCH) {
+    const size = Math.min(CHUNKS_PER_SEARCH, count - start);
+    const some = Array.from({ length: size }, (_, i) => queryOf(start + i));
     for (const [i, found] of (await source.find(some, k, ledger)).entries())
       rows.set(found.rows, (start + i) * k);
     ledger?.add('searches', some.length);
-    onProgress?.({ stage: 'neighbours', done: start + some.length, total: queries.length, unit: 'chunks' });
+    onProgress?.({ stage: 'neighbours', done: start + some.length, total: count, unit: 'chunks' });
   }
   return { rows, k };
 }
@@ -103,13 +111,18 @@ export async function storedNeighbours(
   if (file === undefined) return await compute();
   if (existsSync(file)) return await readNeighbours(file, identity);
   const lists = await compute();
-  const dims = [lists.rows.length / lists.k, lists.k];
-  await writeSafetensors(
-    file,
-    { rows: { dtype: 'i32', dims, data: lists.rows as Int32Array<ArrayBuffer> } },
-    { ...identity },
-  );
+  await writeNeighbours(file, identity, lists);
   return lists;
+}
+
+/** Writes neighbours with the facts that they depend on, atomically. */
+export async function writeNeighbours(
+  file: string,
+  identity: NeighbourIdentity,
+  { rows, k }: NeighbourLists,
+): Promise<void> {
+  const tensor = { dtype: 'i32', dims: [rows.length / k, k], data: rows as Int32Array<ArrayBuffer> } as const;
+  await writeSafetensors(file, { rows: tensor }, { ...identity });
 }
 
 async function readNeighbours(file: string, identity: NeighbourIdentity): Promise<NeighbourLists> {

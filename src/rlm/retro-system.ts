@@ -62,7 +62,7 @@ export class RetroSystem implements LanguageSystem {
   private readonly known = new Map<string, Int32Array>();
 
   /**
-   * @param source source over the chunks of the database, with its leak filter; the system disposes of it
+   * @param source source over the chunks of the database, with its leak filter, which belongs to the caller
    * @throws UsageError if the chunks of the database have another size than those of the model
    */
   constructor(retro: RetroModel, database: ChunkDatabase, source: PassageSource, reading: RetroReading = {}) {
@@ -134,7 +134,6 @@ export class RetroSystem implements LanguageSystem {
 
   async dispose(): Promise<void> {
     await this.programs.dispose();
-    await this.source.dispose();
   }
 
   private scoringGraph(): Graph {
@@ -154,7 +153,9 @@ export class RetroSystem implements LanguageSystem {
     const asked = pass.map((segment) => this.chunksOf(segment));
     const missing = new Map<string, PassageQuery>();
     for (const { key, query } of asked.flat()) if (!this.known.has(key)) missing.set(key, query);
-    const found = await findNeighbours(this.source, [...missing.values()], k, { ledger: this.ledger });
+    const queries = [...missing.values()];
+    const { ledger } = this;
+    const found = await findNeighbours(this.source, queries.length, (i) => queries[i]!, { k, ledger });
     for (const [i, key] of [...missing.keys()].entries())
       this.known.set(key, found.rows.subarray(i * k, (i + 1) * k));
     for (const [text, own] of asked.entries())

@@ -45,9 +45,9 @@ const PREFIX = 'retro';
  * @throws UsageError for a value out of range
  */
 export function retroConfig(decoder: Decoder, given: Partial<RetroConfig> = {}): RetroConfig {
-  const { layers, heads: ownHeads } = sizesOf(decoder);
+  const { layers, size } = decoder.cacheShape;
   const { chunkTokens = 64, neighbours = 2, encoderLayers = 2, encoderCrossLayers = [1] } = given;
-  const { crossLayers = defaultLayers(layers), heads = ownHeads } = given;
+  const { crossLayers = defaultLayers(layers), heads = Math.ceil(decoder.hiddenSize / size) } = given;
   const { headSize = 2 * Math.ceil(decoder.hiddenSize / heads / 2) } = given;
   const { encoderInner = 4 * decoder.hiddenSize } = given;
   const counts = { chunkTokens, neighbours, encoderLayers, heads, headSize, encoderInner };
@@ -100,13 +100,6 @@ function defaultLayers(layers: number): number[] {
   return Array.from({ length: layers }, (_, i) => i + 1).filter(
     (layer) => layer >= Math.floor(layers / 2) && (layer - Math.floor(layers / 2)) % 3 === 0,
   );
-}
-
-function sizesOf({ config }: Decoder): { layers: number; heads: number } {
-  return {
-    layers: Number(config.num_hidden_layers ?? config.n_layer),
-    heads: Number(config.num_attention_heads ?? config.n_head),
-  };
 }
 
 /**

@@ -5,10 +5,11 @@ import type { OptionTable } from '../util/option-table.ts';
 import { inContext } from './in-context.ts';
 import { none } from './plain-system.ts';
 import { replug } from './replug.ts';
+import { retro } from './retro-spec.ts';
 import type { SystemSpec } from './system-spec.ts';
 
 /** Every kind of language system, in the order of the documentation. */
-export const systems: readonly SystemSpec[] = [none, inContext, replug];
+export const systems: readonly SystemSpec[] = [none, inContext, replug, retro];
 
 /** Options of all systems, by name. Each system sets its own defaults: see `SystemSpec.options`. */
 export const SYSTEM_OPTIONS: OptionTable = Object.assign({}, ...systems.map(({ options }) => options));

@@ -25,8 +25,10 @@ export const LOG = 'metrics.jsonl';
 const TOKENIZER = 'tokenizer.json';
 /** Scratch folder of an encoding process. */
 const REFRESH = 'refresh';
+/** Neighbours of the chunks that a run with retrieval reads. */
+export const NEIGHBOURS = 'neighbours.safetensors';
 const OWN_FILES = [
-  ...[SETTINGS, STARTING, MODEL, ADAPTER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH],
+  ...[SETTINGS, STARTING, MODEL, ADAPTER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH, NEIGHBOURS],
   // File of the texts of a store, which has a name for a moment only.
   'spill',
 ];
