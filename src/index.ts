@@ -312,6 +312,10 @@ export type { IndexedTokenScores, ScoredTokens, TokenScores } from './models/lan
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
 
+export { streamTextCorpus, type TextCorpusOptions, type TextDocument } from './data/text-corpus.ts';
+export { type TokenCorpus, type TokenCorpusOptions, tokenizeCorpus } from './data/token-corpus.ts';
+export { type Chunk, ChunkDatabase } from './rlm/chunk-database.ts';
+export { NEIGHBOUR_PARTS, type NeighbourPart } from './rlm/chunk-neighbours.ts';
 export {
   countScoredTokens,
   type DocumentLikelihood,
@@ -340,9 +344,20 @@ export { documentByPrefix, type Passages, passagesOf } from './rlm/passages.ts';
 export { plainSystem } from './rlm/plain-system.ts';
 export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
 export { type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';
+export { loadRetro, openRetro, RetroModel, saveRetro } from './rlm/retro.ts';
+export {
+  NEIGHBOUR_CHOICES,
+  type NeighbourChoice,
+  type RetroReading,
+  RetroSystem,
+} from './rlm/retro-system.ts';
+export { type RetroConfig, RetroWing } from './rlm/retro-wing.ts';
+export { stateSource } from './rlm/state-source.ts';
 export type { SystemContext, SystemSpec } from './rlm/system-spec.ts';
 export { findSystem, systems } from './rlm/systems.ts';
 export type { TextWindows } from './rlm/text-windows.ts';
+export type { RetroTrainOptions } from './train/retro/options.ts';
+export { type RetroTrainResult, trainRetro } from './train/retro/train-retro.ts';
 
 /** Search: dense by brute force, and by words with BM25 and TF-IDF. */
 

@@ -11,7 +11,7 @@ import type { TextDocument } from './text-corpus.ts';
 /** Tokens of the documents of a corpus, with what measures of a language model need. Row i of each member belongs to document i. */
 export interface TokenCorpus {
   /** Ids of the documents. */
-  readonly ids: Pick<StringTable, 'size' | 'get'>;
+  readonly ids: { readonly size: number; get(row: number): string };
   /** Token ids of the texts, without special tokens. */
   readonly tokens: TokenStore;
   /** UTF-8 bytes of each text, [N]. */

@@ -1,45 +1,26 @@
 import { loadRetriever } from '../models/folder/open-retriever.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import type { NoteListener } from '../util/option-name.ts';
-import { type GivenValues, type OptionTable, optionValues } from '../util/option-table.ts';
+import { UsageError } from '../util/errors.ts';
+import { type NoteListener, option } from '../util/option-name.ts';
+import { checkedValues, type GivenValues, type OptionTable, pickOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import type { ChunkDatabase } from './chunk-database.ts';
 import { type LeakFilter, leakFilter } from './leak-filter.ts';
 import { bm25Source, denseSource, type PassageSource, randomSource } from './passage-source.ts';
+import { SOURCE_OPTIONS } from './source-options.ts';
 import { stateSource } from './state-source.ts';
 
 /** Sources of neighbours with a name. Any other name is a retriever's folder. */
-const [BM25, STATES, RANDOM] = ['bm25', 'states', 'random'];
+const [BM25, STATES, RANDOM, GOLD] = ['bm25', 'states', 'random', 'gold'];
 
 /** Options of finding neighbours of chunks. */
-export const NEIGHBOUR_SOURCE_OPTIONS = {
-  /** Way of finding neighbours: `bm25` (default), `states` of the language model, the folder of a retriever, or `random`. */
-  retriever: {
-    type: 'text',
-    value: 'name',
-    nonEmpty: true,
-    default: BM25!,
-    group: 'Passages',
-    help: 'bm25, states (mean states of the language model), the folder of a retriever, or random as a control',
-  },
-  /** Whether neighbours of the document that is read may be read. Default false. */
-  sameDocument: {
-    type: 'switch',
-    default: false,
-    group: 'Passages',
-    help: 'allow passages of the document that is scored itself',
-  },
-  /** Largest share of the next chunk that a neighbour with its continuation may contain as one piece. Default 1: all. */
-  maxOverlap: {
-    type: 'number',
-    min: 0,
-    max: 1,
-    default: 1,
-    group: 'Passages',
-    help: 'largest share of the text to predict that a passage may contain as one piece, in words; others are not read',
-  },
-} as const satisfies OptionTable;
+export const NEIGHBOUR_SOURCE_OPTIONS = pickOptions(
+  SOURCE_OPTIONS,
+  'retriever',
+  'sameDocument',
+  'maxOverlap',
+) satisfies OptionTable;
 
 /** Surroundings of a source of neighbours. */
 export interface NeighbourSourceContext extends ComputeOptions {
@@ -56,6 +37,8 @@ export interface NeighbourSource {
   readonly rules: LeakFilter['rules'];
   /** Name of the source, with the model that makes its vectors. */
   readonly name: string;
+  /** Chunks of which vectors were computed. */
+  readonly encodes: number;
   /** Frees the source and what it has loaded. */
   dispose(): Promise<void>;
 }
@@ -72,24 +55,33 @@ export async function neighbourSource(
   given: GivenValues,
   { onProgress, onNote, ...compute }: NeighbourSourceContext = {},
 ): Promise<NeighbourSource> {
-  const { retriever: name, sameDocument, maxOverlap } = optionValues(NEIGHBOUR_SOURCE_OPTIONS, given);
+  const { retriever: name, sameDocument, maxOverlap } = checkedValues(NEIGHBOUR_SOURCE_OPTIONS, given);
+  if (name === GOLD) {
+    throw new UsageError(`${option('retriever', GOLD)} finds judged passages, and chunks have none`, {
+      help: `take ${BM25}, ${STATES}, ${RANDOM} or the folder of a retriever`,
+    });
+  }
   const filter = leakFilter(database.readPassages, { sameDocument: !sameDocument, maxOverlap });
-  const opened = (source: PassageSource, dispose = () => source.dispose()): NeighbourSource => {
-    return { source, rules: filter.rules, name, dispose };
+  const opened = (source: PassageSource, encodes: number): NeighbourSource => {
+    return { source, rules: filter.rules, name, encodes, dispose: () => source.dispose() };
   };
-  if (name === BM25) return opened(bm25Source(database, filter, { onProgress }));
-  if (name === RANDOM) return opened(randomSource(database, filter));
-  if (name === STATES) return opened(await stateSource(model, database, filter, { ...compute, onProgress }));
+  if (name === BM25) return opened(bm25Source(database, filter, { onProgress }), 0);
+  if (name === RANDOM) return opened(randomSource(database, filter), 0);
+  if (name === STATES)
+    return opened(await stateSource(model, database, filter, { ...compute, onProgress }), database.size);
   const retriever = await loadRetriever(name, {
     ...(onProgress && { onProgress }),
     ...(onNote && { onNote }),
   });
   try {
     const source = await denseSource(retriever, database, filter, { ...compute, onProgress });
-    return opened(source, async () => {
-      await source.dispose();
-      await retriever.dispose();
-    });
+    return {
+      ...opened(source, database.size),
+      async dispose() {
+        await source.dispose();
+        await retriever.dispose();
+      },
+    };
   } catch (error) {
     await retriever.dispose();
     throw error;

@@ -2,24 +2,18 @@ import { streamTextCorpus } from '../data/text-corpus.ts';
 import { tokenizeCorpus } from '../data/token-corpus.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
-import { type OptionTable, optionValues } from '../util/option-table.ts';
+import { checkedValues, type OptionTable, pickOptions } from '../util/option-table.ts';
 import { ChunkDatabase } from './chunk-database.ts';
 import type { LanguageSystem } from './language-system.ts';
 import { NEIGHBOUR_SOURCE_OPTIONS, neighbourSource } from './neighbour-source.ts';
 import { openRetro } from './retro.ts';
 import { RETRO_READING_OPTIONS } from './retro-options.ts';
 import { RetroSystem } from './retro-system.ts';
+import { SOURCE_OPTIONS } from './source-options.ts';
 import type { SystemSpec } from './system-spec.ts';
 
 const OPTIONS = {
-  /** Documents whose chunks are neighbours. */
-  passageData: {
-    type: 'text',
-    value: 'path',
-    nonEmpty: true,
-    group: 'Passages',
-    help: 'documents that are cut into passages to read',
-  },
+  ...pickOptions(SOURCE_OPTIONS, 'passageData'),
   ...NEIGHBOUR_SOURCE_OPTIONS,
   ...RETRO_READING_OPTIONS,
 } as const satisfies OptionTable;
@@ -35,7 +29,7 @@ export const retro: SystemSpec = {
   },
   options: OPTIONS,
   async open(model, options, { modelFolder, onProgress, onNote, device, threads }) {
-    const values = optionValues(OPTIONS, options);
+    const values = checkedValues(OPTIONS, options);
     const { passageData, chunkNeighbours, neighbours, neighbourPart: part } = values;
     if (modelFolder === undefined) {
       throw new UsageError('a model in memory has no parts that read neighbours', {
@@ -57,6 +51,7 @@ export const retro: SystemSpec = {
     const compute = { ...(device && { device }), ...(threads && { threads }) };
     const found = await neighbourSource(database, model, values, { ...compute, onProgress, onNote });
     const system = new RetroSystem(loaded, database, found.source, { k: chunkNeighbours, neighbours, part });
+    if (found.encodes > 0) system.ledger.add('passageEncodes', found.encodes);
     return ownedSystem(system, found);
   },
 };

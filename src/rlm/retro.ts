@@ -42,12 +42,12 @@ export class RetroModel {
   /** Added parts as functions on symbolic tensors. */
   readonly wing: RetroWing;
   /** Weights of the base and of the added parts, by the names of `specs`: live arrays. */
-  readonly weights: Weights;
+  readonly weights: Readonly<Record<string, HostTensor>>;
   /** Parameters of the base, frozen, and of the added parts. */
   readonly specs: readonly ParameterSpec[];
 
   /** Combines a base with added parts and their weights. The base stays the caller's. */
-  constructor(base: LanguageModel, wing: RetroWing, added: Weights) {
+  constructor(base: LanguageModel, wing: RetroWing, added: Readonly<Record<string, HostTensor>>) {
     this.base = base;
     this.wing = wing;
     this.weights = { ...base.weights, ...added };

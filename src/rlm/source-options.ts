@@ -34,14 +34,14 @@ export const SOURCE_OPTIONS = {
     group: 'Passages',
     help: 'largest number of words of a passage of --passage-data',
   },
-  /** Way of finding passages: `bm25` (default), `random`, `gold` (the judged one), or the folder of a retriever. */
+  /** Way of finding passages: `bm25` (default), `random`, `gold` (the judged one), or the folder of a retriever; `retro` also has `states`. */
   retriever: {
     type: 'text',
     value: 'name',
     nonEmpty: true,
     default: BM25,
     group: 'Passages',
-    help: 'bm25, the folder of a retriever, or a control: random, or gold for the passage that is judged to answer the question',
+    help: 'bm25, the folder of a retriever, or a control: random, or gold for the passage that is judged to answer the question; retro also: states, the mean states of the language model',
   },
   /** Seed of random passages. Default 0. */
   passageSeed: {

@@ -2,6 +2,7 @@ import type { DataInMemory } from '../../data/data-in-memory.ts';
 import { ANY_DATA_OPTIONS } from '../../data/load-options.ts';
 import { NEIGHBOUR_SOURCE_OPTIONS } from '../../rlm/neighbour-source.ts';
 import { RETRO_READING_OPTIONS, RETRO_SHAPE_OPTIONS } from '../../rlm/retro-options.ts';
+import { SOURCE_OPTIONS } from '../../rlm/source-options.ts';
 import { COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions, withDefaults } from '../../util/option-table.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../options.ts';
@@ -12,14 +13,7 @@ const DATA = pickOptions(ANY_DATA_OPTIONS, 'columns', 'skipBadRows');
 /** Options of the texts of a run. */
 const TEXTS = {
   /** Documents whose chunks are neighbours. Default: those of `data`. */
-  passageData: {
-    type: 'text',
-    value: 'path',
-    nonEmpty: true,
-    group: 'Passages',
-    defaultHelp: 'the documents of --data',
-    help: 'documents whose chunks are neighbours',
-  },
+  passageData: { ...SOURCE_OPTIONS.passageData, defaultHelp: 'the documents of --data' },
   /** File of the neighbours of all training chunks, which is written if it is absent and read if it is there. Default: in `out`. */
   neighbourFile: {
     type: 'text',

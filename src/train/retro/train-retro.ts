@@ -48,7 +48,7 @@ import { RetroWindows } from './retro-windows.ts';
 export const RETRO_METHOD = 'retro';
 
 /** Settings of a run, with defaults filled in. */
-export type RetroSettings = OptionValues<typeof RETRO_TRAIN_OPTIONS> & {
+type RetroSettings = OptionValues<typeof RETRO_TRAIN_OPTIONS> & {
   readonly method: typeof RETRO_METHOD;
   readonly lr: number;
 };
@@ -58,7 +58,7 @@ export interface RetroTrainResult extends RunResult {
   /** Folder of the best model by perplexity, or of the last one where nothing was evaluated. */
   readonly model: string;
   /** Settings of the run, with defaults filled in. */
-  readonly settings: RetroSettings;
+  readonly settings: Readonly<Record<string, unknown>>;
 }
 
 /** Chunks in a window, by default. */
@@ -92,7 +92,7 @@ export async function trainRetro(
 }
 
 /** Checks the options of a run and fills in defaults. @throws UsageError */
-export function resolveRetroSettings(options: RetroTrainOptions): RetroSettings {
+function resolveRetroSettings(options: RetroTrainOptions): RetroSettings {
   const { data, evalData, ...others } = options;
   const nameOf = (source: string | DataInMemory | undefined) =>
     typeof source === 'object' ? (source.name ?? IN_MEMORY) : source;
