@@ -176,7 +176,6 @@ export {
   type RetrieverConfig,
   type Side,
   type TokenizeOptions,
-  type Tuning,
   type Weights as RetrieverWeights,
 } from './models/retriever/retriever.ts';
 export type { StoredEmbeddings } from './models/retriever/stored-embeddings.ts';
@@ -519,6 +518,7 @@ export {
   type ParameterSpec,
   type Parameters as ParameterTensors,
 } from './nn/parameters.ts';
+export type { Tuning } from './nn/tuning.ts';
 export type { Packing } from './nn/text-rows.ts';
 export { decodeModel } from './onnx/decode.ts';
 export type { DType, dtypes, TypedArray, TypedArrayOf } from './onnx/dtypes.ts';

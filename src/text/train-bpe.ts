@@ -4,6 +4,8 @@ import type { TokenizerJson } from './tokenizer-json.ts';
 
 /** Special tokens of RoBERTa; the id of a token is its position. */
 export const BPE_SPECIAL_TOKENS = ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] as const;
+/** Special token of GPT-2, which separates documents: it stands before and after each. Its id is 0. */
+export const END_OF_TEXT = '<|endoftext|>';
 
 /**
  * Maximum number of bytes of a word. Longer words are skipped: they are mostly runs of one kind of character,
@@ -17,6 +19,8 @@ export interface BpeOptions {
   vocabSize: number;
   /** Minimum number of occurrences of a pair to merge. */
   minFrequency: number;
+  /** Model that the vocabulary is for. `encoder`: RoBERTa's special tokens. `decoder`: GPT-2's. Default `encoder`. */
+  purpose?: 'encoder' | 'decoder';
 }
 
 /** Normalizer and pre-tokenizer of GPT-2's tokenizer. */
@@ -29,14 +33,16 @@ export const BPE_COMPONENTS = {
  * Trains a byte-level BPE vocabulary from word counts. No text is unknown to a byte-level vocabulary.
  *
  * Ids are numbered in this order: special tokens, the 256 byte characters by code point, the merges. Texts
- * are put between `<s>` and `</s>`.
+ * are put between `<s>` and `</s>`, or for a decoder after `<|endoftext|>`.
  *
  * @param words  words as strings of byte characters (as in GPT-2), with their counts
  * @throws UsageError when `vocabSize` is smaller than special tokens and byte characters need
  */
 export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions): TokenizerJson {
-  const { vocabSize, minFrequency } = options;
-  const tokens: string[] = [...BPE_SPECIAL_TOKENS, ...byteCharacters()];
+  const { vocabSize, minFrequency, purpose = 'encoder' } = options;
+  const isDecoder = purpose === 'decoder';
+  const specials: readonly string[] = isDecoder ? [END_OF_TEXT] : BPE_SPECIAL_TOKENS;
+  const tokens: string[] = [...specials, ...byteCharacters()];
   if (tokens.length > vocabSize) {
     throw new UsageError(
       `a byte-level vocabulary needs at least ${tokens.length} tokens, ${vocabSize} were asked for`,
@@ -52,14 +58,11 @@ export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions
     { tokens, vocabSize, minFrequency, join: (left, right) => left + right },
   );
 
-  const [begin, , end] = BPE_SPECIAL_TOKENS;
-  const special = (token: string) => ({ SpecialToken: { id: token, type_id: 0 } });
-  const sequence = (id: string) => ({ Sequence: { id, type_id: 0 } });
   return {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: BPE_SPECIAL_TOKENS.map((content, id) => ({
+    added_tokens: specials.map((content, id) => ({
       id,
       content,
       single_word: false,
@@ -69,15 +72,7 @@ export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions
       special: true,
     })),
     ...BPE_COMPONENTS,
-    post_processor: {
-      type: 'TemplateProcessing',
-      single: [special(begin), sequence('A'), special(end)],
-      pair: [special(begin), sequence('A'), special(end), special(end), sequence('B'), special(end)],
-      special_tokens: {
-        [begin]: { id: begin, ids: [tokens.indexOf(begin)], tokens: [begin] },
-        [end]: { id: end, ids: [tokens.indexOf(end)], tokens: [end] },
-      },
-    },
+    post_processor: isDecoder ? afterEndOfText() : betweenSentenceTokens(tokens),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
       type: 'BPE',
@@ -93,6 +88,31 @@ export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions
     },
   };
 }
+
+const special = (token: string) => ({ SpecialToken: { id: token, type_id: 0 } });
+const sequence = (id: string) => ({ Sequence: { id, type_id: 0 } });
+
+/** Template that puts texts between `<s>` and `</s>`. */
+function betweenSentenceTokens(tokens: readonly string[]) {
+  const [begin, , end] = BPE_SPECIAL_TOKENS;
+  return {
+    type: 'TemplateProcessing' as const,
+    single: [special(begin), sequence('A'), special(end)],
+    pair: [special(begin), sequence('A'), special(end), special(end), sequence('B'), special(end)],
+    special_tokens: {
+      [begin]: { id: begin, ids: [tokens.indexOf(begin)], tokens: [begin] },
+      [end]: { id: end, ids: [tokens.indexOf(end)], tokens: [end] },
+    },
+  };
+}
+
+/** Template that puts texts after `<|endoftext|>`, so that a text to continue has no end. */
+const afterEndOfText = () => ({
+  type: 'TemplateProcessing' as const,
+  single: [special(END_OF_TEXT), sequence('A')],
+  pair: [special(END_OF_TEXT), sequence('A'), sequence('B')],
+  special_tokens: { [END_OF_TEXT]: { id: END_OF_TEXT, ids: [0], tokens: [END_OF_TEXT] } },
+});
 
 /**
  * Lists GPT-2's printable stand-ins for the 256 bytes, by code point. Visible characters of Latin-1 stand for

@@ -103,4 +103,18 @@ describe('trainVocabulary', () => {
     expect(train({}, [])).toThrow(/without words/);
     expect(train({}, ['', ' \n'])).toThrow(/without words/);
   });
+
+  it('puts texts for a decoder after its one special token', () => {
+    const json = trainVocabulary(texts, { model: 'bpe', vocabSize: 400, purpose: 'decoder' });
+    const tokenizer = Tokenizer.fromJson(json);
+    expect(json.added_tokens.map(({ content }) => content)).toEqual(['<|endoftext|>']);
+    expect([tokenizer.specialIds.bos, tokenizer.specialIds.eos]).toEqual([0, 0]);
+    const [first, ...others] = tokenizer.encode(' Some text\n\n of 2 lines é');
+    expect(first).toBe(0);
+    expect(others).toEqual([...tokenizer.encodeRaw(' Some text\n\n of 2 lines é')]);
+    expect(tokenizer.decode(others)).toBe(' Some text\n\n of 2 lines é');
+    expect(() => trainVocabulary(texts, { model: 'wordpiece', vocabSize: 400, purpose: 'decoder' })).toThrow(
+      'a decoder has to write',
+    );
+  });
 });

@@ -13,6 +13,11 @@ export interface VocabularyOptions {
    * frequent pairs.
    */
   vocabSize: number;
+  /**
+   * Model that a `bpe` vocabulary is for. `encoder`: RoBERTa's special tokens, texts between `<s>` and `</s>`. `decoder`: GPT-2's
+   * `<|endoftext|>`, which stands before each text. Default `encoder`.
+   */
+  purpose?: 'encoder' | 'decoder';
   /** Make WordPiece ignore case and accents. Default true. */
   lowercase?: boolean;
   /** Minimum number of occurrences of a pair to merge, ≥ 1. Default 2. */
@@ -62,8 +67,14 @@ export class VocabularyTrainer {
       minFrequency: 2,
       alphabetLimit: Math.min(1000, Math.floor(vocabSize / 4)),
       maxWords: 2_000_000,
+      purpose: 'encoder',
       ...options,
     };
+    if (options.model === 'wordpiece' && this.#options.purpose === 'decoder') {
+      throw new UsageError('a WordPiece vocabulary loses case and spaces, which a decoder has to write', {
+        help: "use model: 'bpe'",
+      });
+    }
     for (const name of ['vocabSize', 'minFrequency', 'alphabetLimit', 'maxWords'] as const) {
       const value = this.#options[name];
       if (!Number.isInteger(value) || value < 1) {

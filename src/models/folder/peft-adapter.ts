@@ -1,6 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { writeSafetensors } from '../../io/safetensors.ts';
+import type { Adapter } from '../../nn/lora.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { writeFileAtomic, writeFolderAtomic } from '../../util/files.ts';
 import type { Retriever } from '../retriever/retriever.ts';
@@ -30,11 +31,7 @@ export async function writePeftAdapter(
     for (const prefix of retriever.config.towers === 'shared' ? ['encoder'] : ['query', 'document']) {
       const files = adapterFiles(retriever, prefix, baseModel);
       if (!files) continue;
-      const file = (name: string) =>
-        join(temporary, retriever.config.towers === 'shared' ? '' : prefix, name);
-      await mkdir(dirname(file('adapter_config.json')), { recursive: true });
-      await writeFileAtomic(file('adapter_config.json'), `${JSON.stringify(files.config, null, 2)}\n`);
-      await writeSafetensors(file('adapter_model.safetensors'), files.tensors);
+      await writePeftFiles(join(temporary, retriever.config.towers === 'shared' ? '' : prefix), files);
     }
   });
 }
@@ -42,26 +39,55 @@ export async function writePeftAdapter(
 /** Makes the files of one tower; undefined if it has no adapters. */
 function adapterFiles({ adapters, weights }: Retriever, prefix: string, baseModel: string) {
   const own = [...adapters].filter(([name]) => name.startsWith(`${prefix}/`));
-  const [first] = own;
-  if (!first) return undefined;
-  const { a, scale, layout } = first[1];
-  const rank = weights[a]!.dims[0]!;
+  if (own.length === 0) return undefined;
   const inside = (name: string) => name.slice(prefix.length + 1);
+  return peftFiles(new Map(own), weights, { baseModel, task: 'FEATURE_EXTRACTION', nameOf: inside });
+}
+
+/** Facts for the files of adapters. */
+export interface PeftOptions {
+  /** Folder or name of the adapted model. */
+  readonly baseModel: string;
+  /** Kind of model, in the words of peft. */
+  readonly task: 'FEATURE_EXTRACTION' | 'CAUSAL_LM';
+  /** Returns the name of a parameter in the model that peft adapts. */
+  readonly nameOf: (name: string) => string;
+}
+
+/** Makes the content of the two files of a folder of adapters, of which there must be at least one. */
+export function peftFiles(
+  adapters: ReadonlyMap<string, Adapter>,
+  weights: Readonly<Record<string, HostTensor>>,
+  { baseModel, task, nameOf }: PeftOptions,
+) {
+  const [first] = adapters.values();
+  const { a, scale, layout } = first!;
+  const rank = weights[a]!.dims[0]!;
   const tensors: Record<string, HostTensor> = {};
-  for (const [, adapter] of own) {
-    for (const name of [adapter.a, adapter.b]) tensors[PEFT_PREFIX + inside(name)] = weights[name]!;
+  for (const adapter of adapters.values()) {
+    for (const name of [adapter.a, adapter.b]) tensors[PEFT_PREFIX + nameOf(name)] = weights[name]!;
   }
   const config = {
     peft_type: 'LORA',
-    task_type: 'FEATURE_EXTRACTION',
+    task_type: task,
     base_model_name_or_path: baseModel,
     r: rank,
     lora_alpha: scale * rank,
     lora_dropout: 0,
-    target_modules: own.map(([name]) => inside(name).replace(/\.weight$/, '')),
+    target_modules: [...adapters.keys()].map((name) => nameOf(name).replace(/\.weight$/, '')),
     fan_in_fan_out: layout === 'inputs-outputs',
     bias: 'none',
     inference_mode: true,
   };
   return { config, tensors };
+}
+
+/** Writes the two files of a folder of adapters. */
+export async function writePeftFiles(
+  folder: string,
+  { config, tensors }: ReturnType<typeof peftFiles>,
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFileAtomic(join(folder, 'adapter_config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  await writeSafetensors(join(folder, 'adapter_model.safetensors'), tensors);
 }

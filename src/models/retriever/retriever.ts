@@ -1,6 +1,6 @@
 import { Graph } from '../../graph/graph.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { type Adapter, loraParameters, withAdapters } from '../../nn/lora.ts';
+import { type Adapter, withAdapters } from '../../nn/lora.ts';
 import {
   type DeclaredParameters,
   declareParameters,
@@ -8,6 +8,7 @@ import {
   type ParameterSpec,
   type Parameters,
 } from '../../nn/parameters.ts';
+import { type Tuning, tunedParameters } from '../../nn/tuning.ts';
 import { keepLong } from '../../runtime/device-memory.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
@@ -51,14 +52,6 @@ export interface RetrieverConfig {
 
 /** Weights by name: `encoder/<name>` for shared towers, `query/<name>` and `document/<name>` for separate ones. */
 export type Weights = Readonly<Record<string, HostTensor>>;
-
-/** Parameters that a training run updates, if not all; see `planTuning`. Names are those of `Weights`. */
-export interface Tuning {
-  /** Names of parameters that are not updated. */
-  readonly frozen: ReadonlySet<string>;
-  /** Matrices that get a LoRA adapter, with its rank and α. */
-  readonly lora?: { readonly rank: number; readonly alpha: number; readonly weights: ReadonlySet<string> };
-}
 
 /**
  * Dual encoder: tokenizer, encoder, weights and prompts. It embeds queries and documents, and builds the part
@@ -114,7 +107,7 @@ export class Retriever {
         );
       }
     }
-    const { specs, adapters } = parameters(config, this.encoder, options.tuning);
+    const { specs, adapters } = tunedParameters(parameters(config, this.encoder), options.tuning);
     this.specs = specs;
     this.adapters = adapters;
     const given = options.weights ?? {};
@@ -359,23 +352,11 @@ export interface EncodeOptions extends ComputeOptions {
 const prefixes = (config: RetrieverConfig): string[] =>
   config.towers === 'shared' ? ['encoder'] : ['query', 'document'];
 
-/** Lists the encoder's parameters under their names in each tower, followed by adapters. */
-function parameters(config: RetrieverConfig, encoder: Encoder, tuning: Tuning | undefined) {
-  const own = prefixes(config).flatMap((prefix) =>
-    encoder.specs.map((spec): ParameterSpec => {
-      const name = `${prefix}/${spec.name}`;
-      return { ...spec, name, ...(tuning?.frozen.has(name) && { frozen: true }) };
-    }),
+/** Lists the encoder's parameters under their names in each tower. */
+const parameters = (config: RetrieverConfig, encoder: Encoder): ParameterSpec[] =>
+  prefixes(config).flatMap((prefix) =>
+    encoder.specs.map((spec) => ({ ...spec, name: `${prefix}/${spec.name}` })),
   );
-  const { lora } = tuning ?? {};
-  const adapted = own.flatMap((spec) =>
-    lora?.weights.has(spec.name) ? [{ of: spec.name, ...loraParameters(spec, lora) }] : [],
-  );
-  return {
-    specs: [...own, ...adapted.flatMap(({ specs }) => specs)],
-    adapters: new Map(adapted.map(({ of, adapter }) => [of, adapter])),
-  };
-}
 
 /**
  * Returns a weight as given, or its initial value. Both towers of a separate pair start equal, as copies of

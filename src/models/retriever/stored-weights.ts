@@ -1,4 +1,4 @@
-import { adaptedWeight } from '../../nn/lora.ts';
+import { type Adapter, adaptedWeight } from '../../nn/lora.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import type { EncoderWeights } from '../architectures/architecture.ts';
 import type { Retriever, Side } from './retriever.ts';
@@ -12,11 +12,26 @@ export function storedWeights(retriever: Retriever, side: Side): EncoderWeights 
   const { encoder } = retriever;
   const prefix = retriever.prefix(side);
   return encoder.fold(
-    Object.fromEntries(encoder.specs.map(({ name }) => [name, merged(retriever, `${prefix}/${name}`)])),
+    Object.fromEntries(encoder.specs.map(({ name }) => [name, withAdapter(retriever, `${prefix}/${name}`)])),
   );
 }
 
-function merged({ weights, adapters }: Retriever, name: string): HostTensor {
+/**
+ * Tells whether the stored encoder has only weights that other programs know. This fails for a static encoder
+ * whose token weights could not be folded.
+ */
+export function hasOnlyPlainWeights(retriever: Retriever, side: Side): boolean {
+  return Object.keys(storedWeights(retriever, side)).every((name) => !retriever.encoder.isFoldable(name));
+}
+
+/** Returns a weight with its adapter added; the live array itself where there is none. */
+export function withAdapter(
+  {
+    weights,
+    adapters,
+  }: { readonly weights: EncoderWeights; readonly adapters: ReadonlyMap<string, Adapter> },
+  name: string,
+): HostTensor {
   const weight = weights[name]!;
   const adapter = adapters.get(name);
   if (!adapter) return weight;
@@ -27,12 +42,4 @@ function merged({ weights, adapters }: Retriever, name: string): HostTensor {
     weight.dims,
     adaptedWeight(float32(weight, name), parts, { rank: a.dims[0]!, adapter }),
   );
-}
-
-/**
- * Tells whether the stored encoder has only weights that other programs know. This fails for a static encoder
- * whose token weights could not be folded.
- */
-export function hasOnlyPlainWeights(retriever: Retriever, side: Side): boolean {
-  return Object.keys(storedWeights(retriever, side)).every((name) => !retriever.encoder.isFoldable(name));
 }

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
+import type { Adapter } from '../../nn/lora.ts';
 import type { ParameterSpec } from '../../nn/parameters.ts';
+import type { Tuning } from '../../nn/tuning.ts';
 import { bytesOf, elementCount } from '../../onnx/dtypes.ts';
 import { UsageError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
-import { Retriever, type Tuning } from './retriever.ts';
+import { Retriever, type Weights } from './retriever.ts';
 
 /** Choice of the parameters that a run trains. Default all. */
 export interface TuningOptions {
@@ -54,7 +56,21 @@ export function tuned(retriever: Retriever, options: TuningOptions): Retriever {
   });
 }
 
-function planTuning({ specs, fresh }: Retriever, options: TuningOptions): Tuning {
+/**
+ * Plans which parameters of a model a run trains.
+ *
+ * @param model.specs  parameters of the model
+ * @param model.fresh  names of the parameters that have initial values: they are always trained
+ * @throws UsageError when a part or target names nothing (the message lists the known names), options contradict each other, or
+ *   nothing is left to train
+ */
+export function planTuning(
+  {
+    specs,
+    fresh,
+  }: { readonly specs: readonly ParameterSpec[]; readonly fresh: ReadonlySet<string> },
+  options: TuningOptions,
+): Tuning {
   const { freeze = [], trainOnly = [], lora: rank, loraAlpha, loraTargets } = options;
   if (rank === undefined && (loraAlpha !== undefined || loraTargets?.length)) {
     throw new UsageError(
@@ -181,8 +197,15 @@ const nothingLeft = (names: readonly string[]) =>
     help: `freeze less; parameters: ${listed(names)}`,
   });
 
+/** Model of which a run trains a part. */
+interface TunedModel {
+  readonly specs: readonly ParameterSpec[];
+  readonly weights: Weights;
+  readonly adapters: ReadonlyMap<string, Adapter>;
+}
+
 /** Describes the parameters that a run trains; undefined if it trains all. */
-export function describeTuning({ specs, adapters, weights }: Retriever): string | undefined {
+export function describeTuning({ specs, adapters, weights }: TunedModel): string | undefined {
   const trained = specs.filter(({ frozen }) => !frozen);
   if (trained.length === specs.length) return undefined;
   const numbers = (of: readonly ParameterSpec[]) =>
@@ -195,7 +218,7 @@ export function describeTuning({ specs, adapters, weights }: Retriever): string 
 }
 
 /** Computes SHA-256 over the names and values that a run does not train; null if it trains all. */
-export function frozenHash({ specs, weights }: Retriever): string | null {
+export function frozenHash({ specs, weights }: Pick<TunedModel, 'specs' | 'weights'>): string | null {
   const frozen = specs.filter((spec) => spec.frozen);
   if (frozen.length === 0) return null;
   const hash = createHash('sha256');
