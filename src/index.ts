@@ -518,8 +518,8 @@ export {
   type ParameterSpec,
   type Parameters as ParameterTensors,
 } from './nn/parameters.ts';
-export type { Tuning } from './nn/tuning.ts';
 export type { Packing } from './nn/text-rows.ts';
+export type { Tuning } from './nn/tuning.ts';
 export { decodeModel } from './onnx/decode.ts';
 export type { DType, dtypes, TypedArray, TypedArrayOf } from './onnx/dtypes.ts';
 export { encodeModel } from './onnx/encode.ts';

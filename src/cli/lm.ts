@@ -1,9 +1,10 @@
 import type { CommandGroup } from './command.ts';
 import { generateCommand } from './lm-generate.ts';
+import { lmTrainCommand } from './lm-train.ts';
 
 /** The commands `undrift lm …`: language models. */
 export const lmCommands: CommandGroup = {
   name: 'lm',
-  summary: 'use language models, alone or with retrieval',
-  commands: [generateCommand],
+  summary: 'train and use language models, alone or with retrieval',
+  commands: [lmTrainCommand, generateCommand],
 };

@@ -25,6 +25,7 @@ import { upCommand } from './up.ts';
 export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   dataCommands,
   trainCommand,
+  lmCommands,
   evalCommand,
   encodeCommand,
   indexCommand,

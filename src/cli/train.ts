@@ -1,16 +1,15 @@
-import { IN_MEMORY } from '../data/data-in-memory.ts';
 import { READ_OPTIONS } from '../data/load-options.ts';
 import { findMethod, methods } from '../methods/methods.ts';
 import type { CrossEncoderTrainOptions } from '../train/cross-encoder/options.ts';
 import { CROSS_ENCODER_METHOD } from '../train/options.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
-import { findRunSettings } from '../train/run-folder.ts';
-import type { TrainOptions, TrainSettings } from '../train/settings.ts';
+import type { TrainSettings } from '../train/settings.ts';
 import { type TrainResult, trainRetriever } from '../train/train-retriever.ts';
 import { commandLine } from '../util/command-line.ts';
 import { UsageError } from '../util/errors.ts';
 import { defineCommand } from './command.ts';
 import { isPairMetrics } from './eval-scored-pairs.ts';
+import { resumedOptions } from './resumed-options.ts';
 import { computeOptions, givenOptions } from './shared-options.ts';
 import { refuseCrossEncoderOptions, runCrossEncoderTraining } from './train-cross-encoder.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
@@ -43,7 +42,13 @@ export const trainCommand = defineCommand({
     if (corpus !== undefined && named.store !== undefined)
       throw new UsageError('--corpus and --store exclude each other: both give the documents');
     const asked = corpus === undefined ? named : { ...named, data: corpus };
-    const options = resume ? await resumedOptions(asked) : asked;
+    const options = resume
+      ? await resumedOptions(asked, {
+          table: TRAIN_OPTIONS,
+          methods: [CROSS_ENCODER_METHOD, ...methods.map(({ id }) => id)],
+          library: 'trainRetriever',
+        })
+      : asked;
     if (options.method === CROSS_ENCODER_METHOD) {
       const { method: _, ...others } = options;
       return await runCrossEncoderTraining(
@@ -112,49 +117,3 @@ function nextCommand({ settings, splits }: TrainResult): string {
 /** Suggests a command to bring the vectors of a store into the space of the trained model. */
 const storeCommand = ({ store, out }: TrainSettings): string =>
   `store its vectors: ${commandLine('migrate start', { store: store!, to: out })}\n`;
-
-type GivenOptions = Omit<TrainOptions, 'data' | 'evalData' | 'method' | 'methodOptions'> & {
-  readonly data?: string | undefined;
-  readonly evalData?: string | undefined;
-  readonly method?: string | undefined;
-};
-
-/**
- * Merges the stored options of a resumed run with the options given now. Any option given now must equal the
- * stored one.
- */
-async function resumedOptions(given: GivenOptions): Promise<GivenOptions> {
-  const stored: TrainSettings | undefined = await findRunSettings(given.out);
-  if (stored === undefined) return checkComplete(given);
-  const fromMemory = (key: 'data' | 'evalData') => stored[key] === IN_MEMORY && given[key] === undefined;
-  if (fromMemory('data') || fromMemory('evalData')) {
-    throw new UsageError(`the run in ${given.out} was trained on data from the memory of a program`, {
-      help: 'resume it in that program: trainRetriever({ …, resume: true }); or train on from its model: --model <run> --data <folder> --out <folder>',
-    });
-  }
-  if (![CROSS_ENCODER_METHOD, ...methods.map(({ id }) => id)].includes(stored.method)) {
-    throw new UsageError(`the run in ${given.out} was trained by the method ${stored.method} of a program`, {
-      help: 'resume it in that program: trainRetriever({ …, method, resume: true })',
-    });
-  }
-  // Settings stored by another version of the package may no longer exist.
-  const kept = Object.fromEntries(
-    Object.entries(stored).filter(([key, value]) => value !== null && Object.hasOwn(TRAIN_OPTIONS, key)),
-  );
-  const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  // A run stores both `steps` and `epochs`, but only one of them may be given.
-  if ('steps' in kept || 'steps' in own) delete kept.epochs;
-  return { ...kept, ...own } as GivenOptions;
-}
-
-/**
- * Checks the options for a run that was killed before it had written any. With all of its options it begins anew.
- *
- * @throws UsageError where the data is missing
- */
-function checkComplete(given: GivenOptions): GivenOptions {
-  if (given.data !== undefined) return given;
-  throw new UsageError(`the run in ${given.out} was stopped before it had written its settings`, {
-    help: 'give all of its options again: it begins anew',
-  });
-}

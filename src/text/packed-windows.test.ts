@@ -72,6 +72,12 @@ describe('packed windows', () => {
     expect([...mask.subarray(16)]).toEqual([1, 1, 1, 0, 0, 0, 0, 0]);
   });
 
+  it('can be made of some documents', () => {
+    const windows = new PackedWindows(store([3, 2, 1]), { window: 8, end: END, rows: [2, 0] });
+    expect([...windows.batch([0]).ids]).toEqual([300, END, 100, 101, 102, END]);
+    expect(windows.predictions).toBe(4);
+  });
+
   it('fill nearly all places of many documents', () => {
     const many = Array.from({ length: 2000 }, (_, i) => 1 + ((i * 7919) % 61));
     const windows = new PackedWindows(store(many), { window: 64, start: START, end: END });

@@ -9,6 +9,8 @@ export interface PackingOptions {
   readonly start?: number | undefined;
   /** Token put after every document, so that a model learns where texts end. Default: none. */
   readonly end?: number | undefined;
+  /** Rows of the documents. Default all. */
+  readonly rows?: ArrayLike<number> | undefined;
   /** Whether short documents share windows. Default true. */
   readonly share?: boolean | undefined;
 }
@@ -64,23 +66,25 @@ export class PackedWindows {
    * @throws UsageError for a window of fewer than two tokens
    */
   constructor(store: TokenStore, options: PackingOptions) {
-    const { window, share = true } = options;
+    const { window, share = true, rows = { length: store.rows } } = options;
     if (!Number.isSafeInteger(window) || window < 2)
       throw new UsageError(`a window should have at least 2 tokens, found ${window}`);
     this.#store = store;
     this.#options = options;
     const stride = window - 1;
     // A sequence of one token predicts nothing.
-    const piecesOf = (row: number) => Math.ceil((this.#length(row) - 1) / stride);
+    const piecesOf = (row: number) => Math.ceil(Math.max(0, this.#length(row) - 1) / stride);
+    const rowAt = (i: number) => rows[i] ?? i;
     let count = 0;
-    for (let row = 0; row < store.rows; row++) count += Math.max(0, piecesOf(row));
+    for (let i = 0; i < rows.length; i++) count += piecesOf(rowAt(i));
     this.#rows = new Int32Array(count);
     this.#firsts = new Int32Array(count);
     let predictions = 0;
-    for (let row = 0, piece = 0; row < store.rows; row++) {
-      for (let i = 0; i < piecesOf(row); i++, piece++) {
+    for (let i = 0, piece = 0; i < rows.length; i++) {
+      const row = rowAt(i);
+      for (let part = 0; part < piecesOf(row); part++, piece++) {
         this.#rows[piece] = row;
-        this.#firsts[piece] = i * stride;
+        this.#firsts[piece] = part * stride;
         predictions += this.#size(piece) - 1;
       }
     }

@@ -179,7 +179,7 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
  *
  * @throws UsageError where it is
  */
-function requireGivenModel({ lora, loraAlpha, loraTargets, freeze, trainOnly }: GivenValues): void {
+export function requireGivenModel({ lora, loraAlpha, loraTargets, freeze, trainOnly }: GivenValues): void {
   const asked = Object.entries({ lora, loraAlpha, loraTargets, freeze, trainOnly }).find(
     ([, value]) => value !== undefined,
   );

@@ -5,14 +5,13 @@ import { methodOf } from '../methods/methods.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
 import { describeTuning } from '../models/retriever/tuning.ts';
-import { checkDevice } from '../runtime/check-device.ts';
-import { checkPrecision } from '../runtime/check-precision.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DocumentStore } from '../store/document-store.ts';
 import { readJson } from '../util/files.ts';
 import { count } from '../util/format.ts';
 import { option, tellNote } from '../util/option-name.ts';
-import { stoppedWhilePreparing, type TrainCallbacks } from './callbacks.ts';
+import type { TrainCallbacks } from './callbacks.ts';
+import { composeRun, type PreparedRun } from './compose-run.ts';
 import { readEventLog } from './event-log.ts';
 import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
 import { exampleKind } from './examples/example-kinds.ts';
@@ -22,18 +21,8 @@ import { Batches } from './pair-batches.ts';
 import { pinModels } from './pin-models.ts';
 import { refreshHistory, type TableRefresh } from './refresh-history.ts';
 import { type RetrieverParts, retrieverSubject } from './retriever-subject.ts';
-import { type RunResult, runTraining } from './run.ts';
-import {
-  checkResumed,
-  completeRun,
-  inRunFolder,
-  LOG,
-  MODEL,
-  type RunProgress,
-  readRunSettings,
-  runIdentity,
-  startRun,
-} from './run-folder.ts';
+import type { RunResult } from './run.ts';
+import { checkResumed, completeRun, LOG, MODEL, readRunSettings } from './run-folder.ts';
 import { checkAbsentSplit, lengthOf, NO_SPLIT, noteOtherData, runFingerprint } from './run-plan.ts';
 import {
   checkSameSettings,
@@ -78,38 +67,20 @@ export async function trainRetriever(
   options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
   given: TrainCallbacks = {},
 ): Promise<TrainResult> {
-  const { device, threads } = options;
-  const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const asked = resolveSettings(options);
-  const { out } = asked;
-  await checkDevice(compute);
-  await checkPrecision(asked.precision, compute);
-  return await inRunFolder(out, options, (progress) =>
-    trainInFolder(options, { asked, compute, progress }, given),
-  );
+  return await composeRun(options, { asked, command: 'train' }, given, (run) => train(options, asked, run));
 }
 
 /** Trains in a folder that no other process writes. */
-async function trainInFolder(
-  options: TrainOptions & { resume?: boolean },
-  { asked, compute, progress }: { asked: TrainSettings; compute: ComputeOptions; progress: RunProgress },
-  given: TrainCallbacks,
-): Promise<TrainResult> {
-  const { callbacks, trainingBegins } = stoppedWhilePreparing(given);
-  const { out } = asked;
-  const begun = progress !== 'new';
-  if (options.resume && !begun)
-    given.onNote?.('the run was stopped before it had written its settings: it begins anew');
+async function train(options: TrainOptions, asked: TrainSettings, run: PreparedRun): Promise<TrainResult> {
+  const { begun, callbacks } = run;
   const pinned = await pinModels(begun ? await withStoredBatchSize(asked, options) : asked, callbacks);
   const method = methodOf(options.method ?? pinned.method);
   const kind = exampleKind(method);
-  const store = pinned.store === null ? undefined : await DocumentStore.open(pinned.store, out, callbacks);
+  const store =
+    pinned.store === null ? undefined : await DocumentStore.open(pinned.store, pinned.out, callbacks);
   try {
-    return await trainOnData(
-      options,
-      { pinned, method, kind, store, compute, progress },
-      { callbacks, trainingBegins },
-    );
+    return await trainOnData(options, { pinned, method, kind, store }, run);
   } finally {
     await store?.close();
   }
@@ -123,20 +94,16 @@ async function trainOnData(
     method,
     kind,
     store,
-    compute,
-    progress,
   }: {
     readonly pinned: TrainSettings;
     readonly method: Method;
     readonly kind: ExampleKind;
     readonly store: DocumentStore | undefined;
-    readonly compute: ComputeOptions;
-    readonly progress: RunProgress;
   },
-  { callbacks, trainingBegins }: ReturnType<typeof stoppedWhilePreparing>,
+  run: PreparedRun,
 ): Promise<TrainResult> {
   const { out } = pinned;
-  const begun = progress !== 'new';
+  const { begun, progress, compute, callbacks } = run;
   const { data, evaluation } = await kind.load(
     {
       ...pinned,
@@ -187,7 +154,8 @@ async function trainOnData(
     const settings = { ...rated, batchSize: batchSizeFor(usable.examples, rated, options, callbacks) };
     if (begun) checkSameSettings(await readRunSettings(out), settings, out);
     const batches = batchesOf(usable.examples, tokens.documents, settings);
-    const { totalSteps, totalBatches } = lengthOf(settings, batches);
+    const lengths = lengthOf(settings, batches);
+    const { totalSteps, totalBatches } = lengths;
     const parts: Omit<RetrieverParts, 'evaluation'> = {
       ...{ settings, method, kind, retriever, data, tokens, batches, compute, stored },
       taughtPairs: taught.pairs,
@@ -224,24 +192,7 @@ async function trainOnData(
     );
     if (progress === 'saved') await completeRun(out, retriever);
     const result = await withMemoryError({ settings, tokens }, () =>
-      runTraining(
-        subject,
-        {
-          ...settings,
-          evalEvery: settings.evalEvery ?? undefined,
-          saveEvery: settings.saveEvery ?? undefined,
-          folder: out,
-          compute,
-          resume: begun,
-          identity: runIdentity(settings, fingerprint),
-          begin: () => startRun(out, settings, fingerprint, retriever),
-          trainingBegins,
-          resumeCommand: `undrift train --out ${out} --resume`,
-          totalSteps,
-          totalBatches,
-        },
-        callbacks,
-      ),
+      run.train(subject, { settings, fingerprint, model: retriever, lengths }),
     );
     const model = join(out, MODEL);
     const { embeddingSpace } = (await readJson(join(model, 'undrift.json'))) as { embeddingSpace: string };

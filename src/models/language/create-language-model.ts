@@ -107,19 +107,29 @@ function checkHeads({
   hidden,
   heads,
   keyHeads,
-}: { kind: NewLanguageModel; hidden: number; heads: number; keyHeads: number }): void {
+}: {
+  kind: NewLanguageModel;
+  hidden: number;
+  heads: number;
+  keyHeads: number;
+}): void {
   if (hidden % heads !== 0) {
     throw new UsageError(`a width of ${hidden} cannot be shared by ${heads} heads`, {
       help: `use a number of heads that divides ${hidden}`,
     });
   }
   if (kind === 'gpt2' && keyHeads !== heads) {
-    throw new UsageError(`gpt2 has as many heads of keys as of queries, ${heads}: ${option('keyHeads', keyHeads)} is for llama`);
+    throw new UsageError(
+      `gpt2 has as many heads of keys as of queries, ${heads}: ${option('keyHeads', keyHeads)} is for llama`,
+    );
   }
   if (heads % keyHeads !== 0) {
-    throw new UsageError(`${keyHeads} heads of keys and values cannot serve ${heads} heads of queries equally`, {
-      help: `use a number that divides ${heads}`,
-    });
+    throw new UsageError(
+      `${keyHeads} heads of keys and values cannot serve ${heads} heads of queries equally`,
+      {
+        help: `use a number that divides ${heads}`,
+      },
+    );
   }
   if (kind === 'llama' && (hidden / heads) % 2 !== 0) {
     throw new UsageError(`heads of ${hidden / heads} dimensions: rotary positions turn pairs of them`, {

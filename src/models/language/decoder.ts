@@ -51,7 +51,7 @@ export class Decoder {
   /** Whether the matrix of the logits is the table of token vectors. */
   private readonly isTied: boolean;
   /** Matrix [V, D] of the logits. */
-  private readonly output: ParameterSpec;
+  readonly output: ParameterSpec;
 
   /**
    * Checks the configuration.

@@ -1,6 +1,11 @@
 import type { Graph } from '../../graph/graph.ts';
 import { type Adapter, withAdapters } from '../../nn/lora.ts';
-import { type DeclaredParameters, declareParameters, initialValue, type ParameterSpec } from '../../nn/parameters.ts';
+import {
+  type DeclaredParameters,
+  declareParameters,
+  initialValue,
+  type ParameterSpec,
+} from '../../nn/parameters.ts';
 import { tunedParameters } from '../../nn/tuning.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { withAdapter } from '../retriever/stored-weights.ts';
@@ -56,7 +61,7 @@ export class TunedLanguageModel {
 /** Parameters of a model; the matrix of the logits gets no adapter, as in peft. */
 const adaptable = ({ specs, decoder }: LanguageModel): ParameterSpec[] =>
   specs.map((spec) => {
-    if (spec.name !== decoder.outputName) return spec;
+    if (spec.name !== decoder.output.name) return spec;
     const { linear: _, ...plain } = spec;
     return plain;
   });

@@ -65,10 +65,7 @@ export function tuned(retriever: Retriever, options: TuningOptions): Retriever {
  *   nothing is left to train
  */
 export function planTuning(
-  {
-    specs,
-    fresh,
-  }: { readonly specs: readonly ParameterSpec[]; readonly fresh: ReadonlySet<string> },
+  { specs, fresh }: { readonly specs: readonly ParameterSpec[]; readonly fresh: ReadonlySet<string> },
   options: TuningOptions,
 ): Tuning {
   const { freeze = [], trainOnly = [], lora: rank, loraAlpha, loraTargets } = options;

@@ -10,20 +10,17 @@ import { CrossEncoder } from '../../models/cross-encoder/cross-encoder.ts';
 import { readCrossEncoder } from '../../models/cross-encoder/load-cross-encoder.ts';
 import { PairTokens } from '../../models/cross-encoder/pair-tokens.ts';
 import { findModel, pinModel } from '../../models/folder/find-model.ts';
-import { checkDevice } from '../../runtime/check-device.ts';
-import { checkPrecision } from '../../runtime/check-precision.ts';
-import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import { OutOfMemoryError } from '../../util/errors.ts';
 import { count, plural } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
-import { stoppedWhilePreparing, type TrainCallbacks } from '../callbacks.ts';
+import type { TrainCallbacks } from '../callbacks.ts';
+import { composeRun, type PreparedRun } from '../compose-run.ts';
 import { loadBoth } from '../examples/pairs.ts';
 import { CROSS_ENCODER_METHOD } from '../options.ts';
 import { Batches } from '../pair-batches.ts';
-import { type RunResult, runTraining } from '../run.ts';
-import { checkResumed, inRunFolder, MODEL, type RunProgress, runIdentity, startRun } from '../run-folder.ts';
+import type { RunResult } from '../run.ts';
+import { checkResumed, MODEL } from '../run-folder.ts';
 import { checkAbsentSplit, lengthOf, NO_SPLIT, noteOtherData, runFingerprint } from '../run-plan.ts';
-import type { RunOptions } from '../subject.ts';
 import { type ListExamples, listExamples, randomNegatives } from './list-examples.ts';
 import type { CrossEncoderTrainOptions } from './options.ts';
 import { type CrossEncoderSettings, metricFor, resolveCrossEncoderSettings } from './settings.ts';
@@ -57,33 +54,18 @@ export async function trainCrossEncoder(
   options: CrossEncoderTrainOptions,
   given: TrainCallbacks = {},
 ): Promise<CrossEncoderTrainResult> {
-  const { device, threads } = options;
-  const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const asked = resolveCrossEncoderSettings(options);
-  const { out } = asked;
-  await checkDevice(compute);
-  await checkPrecision(asked.precision as Precision, compute);
-  return await inRunFolder(out, options, (progress) =>
-    trainInFolder(options, { asked, compute, progress }, given),
-  );
+  return await composeRun(options, { asked, command: 'train' }, given, (run) => train(options, asked, run));
 }
 
 /** Trains in a folder that no other process writes. */
-async function trainInFolder(
+async function train(
   options: CrossEncoderTrainOptions,
-  {
-    asked,
-    compute,
-    progress,
-  }: { asked: CrossEncoderSettings; compute: ComputeOptions; progress: RunProgress },
-  given: TrainCallbacks,
+  asked: CrossEncoderSettings,
+  { begun, compute, callbacks, ...run }: PreparedRun,
 ): Promise<CrossEncoderTrainResult> {
-  const { callbacks, trainingBegins } = stoppedWhilePreparing(given);
   const { onProgress, onNote } = callbacks;
   const { out } = asked;
-  const begun = progress !== 'new';
-  if (options.resume && !begun)
-    onNote?.('the run was stopped before it had written its settings: it begins anew');
   const pinned = { ...asked, model: await pinModel(asked.model, { option: 'model', onProgress, onNote }) };
   const { data, evaluation, scored } = await loadOf(options, pinned, callbacks);
   for (const note of data.notes) onNote?.(note);
@@ -121,24 +103,7 @@ async function trainInFolder(
       callbacks,
     );
     const result = await withRemedy(settings, () =>
-      runTraining(
-        subject,
-        {
-          ...(settings as unknown as RunOptions),
-          diagnose: 0,
-          evalEvery: (settings.evalEvery as number | null) ?? undefined,
-          saveEvery: (settings.saveEvery as number | null) ?? undefined,
-          folder: out,
-          compute,
-          resume: begun,
-          identity: runIdentity(settings, fingerprint),
-          begin: () => startRun(out, settings, fingerprint, crossEncoder),
-          trainingBegins,
-          resumeCommand: `undrift train --out ${out} --resume`,
-          ...lengths,
-        },
-        callbacks,
-      ),
+      run.train(subject, { settings, fingerprint, model: crossEncoder, lengths }),
     );
     return { ...result, model: join(out, MODEL), settings, splits: evaluation.splits };
   } finally {

@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { findModel } from '../../models/folder/find-model.ts';
+import { createLanguageModel, NEW_LANGUAGE_MODELS } from '../../models/language/create-language-model.ts';
+import { LanguageModel } from '../../models/language/language-model.ts';
+import { type BaseFiles, readBaseFiles } from '../../models/language/save-language-model.ts';
+import { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
+import { Tokenizer } from '../../text/tokenizer.ts';
+import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
+import type { TrainCallbacks } from '../callbacks.ts';
+import { isNewLanguageModel, type LanguageModelSettings } from './settings.ts';
+import type { RunTexts } from './texts.ts';
+
+/** Model that a run starts from. */
+export interface StartingModel {
+  readonly tuned: TunedLanguageModel;
+  /** Files of the folder of a given model, which the trained model keeps. */
+  readonly base: BaseFiles | undefined;
+}
+
+/**
+ * Makes the language model that a run starts from. It is a given one, or a new one, whose tokenizer is given or trained on the texts to
+ * train on.
+ *
+ * @param options.fromRun  folder of the run to resume; its tokenizer is read instead of trained again
+ * @throws UsageError where the model reads no windows of the length asked for, and as `TunedLanguageModel`
+ */
+export async function makeLanguageModel(
+  settings: LanguageModelSettings,
+  texts: RunTexts,
+  {
+    fromRun,
+    onNote,
+    onProgress,
+  }: { fromRun: string | undefined } & Pick<TrainCallbacks, 'onNote' | 'onProgress'>,
+): Promise<StartingModel> {
+  const { model: kind, window, seed } = settings;
+  if (!isNewLanguageModel(kind)) {
+    const folder = await findModel(kind, NEW_LANGUAGE_MODELS, { onProgress, onNote });
+    const model = await LanguageModel.load(folder, { onNote: (note) => onNote?.(note) });
+    const { maxTokens } = model.decoder;
+    if (maxTokens !== undefined && window > maxTokens) {
+      throw new UsageError(`${option('window', window)}: ${kind} reads ${maxTokens} tokens`, {
+        help: `use ${option('window', maxTokens)} or less`,
+      });
+    }
+    return { tuned: new TunedLanguageModel(model, tuningOf(settings)), base: await readBaseFiles(folder) };
+  }
+  const stored = fromRun && join(fromRun, 'tokenizer.json');
+  const file = stored && existsSync(stored) ? stored : settings.tokenizer;
+  const tokenizer = file
+    ? Tokenizer.fromFile(file)
+    : Tokenizer.fromJson(await texts.vocabulary(settings.vocabSize!));
+  const { hidden, layers, heads, keyHeads, intermediate } = settings;
+  const model = createLanguageModel({
+    ...{ kind, tokenizer, seed, maxTokens: window },
+    hidden: hidden ?? undefined,
+    layers: layers ?? undefined,
+    heads: heads ?? undefined,
+    keyHeads: keyHeads ?? undefined,
+    intermediate: intermediate ?? undefined,
+  });
+  return { tuned: new TunedLanguageModel(model), base: undefined };
+}
+
+function tuningOf({ seed, lora, loraAlpha, loraTargets, freeze, trainOnly }: LanguageModelSettings) {
+  return {
+    seed,
+    ...(lora && { lora }),
+    ...(loraAlpha && { loraAlpha }),
+    ...(loraTargets && { loraTargets }),
+    ...(freeze && { freeze }),
+    ...(trainOnly && { trainOnly }),
+  };
+}
+
+/**
+ * Returns the tokens with which documents begin and end for a model: those that its tokenizer puts around texts, or else the
+ * beginning and the end of a text by their usual names. Models of the family of GPT-2 have one token for both.
+ */
+export function documentTokens({ tokenizer, endIds }: LanguageModel): { start?: number; end?: number } {
+  const { wrapper, specialIds } = tokenizer;
+  const end = wrapper.after[0] ?? specialIds.eos ?? [...endIds][0];
+  const start = wrapper.before.at(-1) ?? specialIds.bos ?? end;
+  return { ...(start !== undefined && { start }), ...(end !== undefined && { end }) };
+}

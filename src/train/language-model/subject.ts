@@ -1,0 +1,217 @@
+import { join } from 'node:path';
+import { Graph } from '../../graph/graph.ts';
+import { nextTokenLoss } from '../../losses/next-token.ts';
+import { writeLanguageModelAdapter } from '../../models/language/language-model-adapter.ts';
+import { saveLanguageModel } from '../../models/language/save-language-model.ts';
+import type { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
+import { dropoutKeys, wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
+import { tokenInputs } from '../../models/retriever/token-inputs.ts';
+import { frozenHash } from '../../models/retriever/tuning.ts';
+import { ledgerRows } from '../../objective/ledger-rows.ts';
+import { defineObjective } from '../../objective/objective.ts';
+import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
+import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
+import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
+import { type HostTensor, hostTensor, scalarValue } from '../../runtime/host-tensor.ts';
+import type { LossScale } from '../../runtime/loss-scale.ts';
+import { Program } from '../../runtime/program.ts';
+import type { PackedWindows, WindowBatch } from '../../text/packed-windows.ts';
+import { rngKey } from '../../util/rng.ts';
+import { baseModel } from '../pin-models.ts';
+import { ADAPTER, MODEL } from '../run-folder.ts';
+import { FREE_SETTINGS } from '../settings.ts';
+import type { Subject } from '../subject.ts';
+import type { StartingModel } from './make-language-model.ts';
+import { isNewLanguageModel, LANGUAGE_MODEL_METHOD, type LanguageModelSettings } from './settings.ts';
+import type { RunTexts } from './texts.ts';
+import type { WindowBatches } from './window-batches.ts';
+
+/** Parts from which `trainLanguageModel` makes the subject of a run. */
+export interface LanguageModelParts {
+  readonly settings: LanguageModelSettings;
+  readonly model: StartingModel;
+  readonly texts: RunTexts;
+  readonly batches: WindowBatches;
+  /** Windows to evaluate on; undefined for a run without evaluation. */
+  readonly evaluation: PackedWindows | undefined;
+  readonly compute: ComputeOptions;
+}
+
+type Figures = Readonly<Record<string, number>>;
+
+/** Metric that decides which weights are the best; a smaller value is better. */
+export const PERPLEXITY = 'perplexity';
+
+/** Makes the subject of a run from a language model. */
+export function languageModelSubject(parts: LanguageModelParts): Subject<WindowBatch> {
+  const { settings, model, texts, batches, evaluation, compute } = parts;
+  const { tuned, base } = model;
+  const { specs, weights } = tuned;
+  const { seed, dropout, precision, out } = settings;
+  const measured = evaluation && new PerplexityMeasure(tuned, evaluation, { settings, compute });
+  return {
+    specs,
+    weights,
+    frozen: { source: settings.model, hash: frozenHash(tuned) },
+    batches,
+    work: { unit: 'tokens', of: ({ spent }) => spent.tokens ?? 0 },
+    async start({ gradientBuffers, lossScale, ledger }) {
+      const program = await lossProgram(tuned, { dropout, lossScale, compute, precision, gradients: true });
+      return defineObjective({
+        async step(batch: WindowBatch, draw) {
+          ledger.tokens(
+            'training',
+            batch.mask.reduce((sum, each) => sum + each, 0),
+          );
+          const feeds = {
+            ...windowFeeds(batch),
+            ...(dropout > 0 && {
+              'windows/dropout': dropoutKeys(rngKey(seed, draw, 'dropout/windows'), batch.batch),
+            }),
+          };
+          const outputs = await program.run(
+            { ...weights, ...feeds, ...lossScaleFeeds({ lossScale }) },
+            { into: gradientBuffers },
+          );
+          const loss = scalarValue(outputs.loss, 'loss');
+          return {
+            gradients: gradientsIn(outputs, feeds),
+            trainingLoss: loss,
+            interpretableLoss: loss,
+            metrics: {},
+          };
+        },
+        dispose: () => program.dispose(),
+      });
+    },
+    logged: ({ metrics, spent }) => ({ ...metrics, tokens: spent.tokens ?? 0 }),
+    evaluation: measured && {
+      metric: PERPLEXITY,
+      lowerIsBetter: true,
+      measure: () => measured.measure(),
+    },
+    nothingToDiagnose: 'a language model keeps no embeddings',
+    dispose: async () => await measured?.dispose(),
+    async keep(metrics, { step, ledger }) {
+      const merged = tuned.merged();
+      await writeLanguageModelAdapter(join(out, ADAPTER), tuned, { baseModel: settings.model });
+      await saveLanguageModel(join(out, MODEL), merged, {
+        base,
+        trainedSteps: step,
+        card: cardOf(settings, texts, { metrics, ledger }),
+      });
+    },
+  };
+}
+
+/** Compiles the mean loss of the predicted tokens of a batch and, with `gradients`, the gradients for the learner. */
+async function lossProgram(
+  model: TunedLanguageModel,
+  {
+    gradients,
+    dropout = 0,
+    lossScale,
+    compute,
+    precision,
+  }: {
+    gradients: boolean;
+    dropout?: number;
+    lossScale?: LossScale | undefined;
+    compute: ComputeOptions;
+    precision: Precision;
+  },
+): Promise<Program> {
+  const graph = new Graph(gradients ? 'train-language-model' : 'perplexity');
+  const declared = model.declare(graph);
+  const inputs = tokenInputs(declared, 'windows', { dropout: dropout > 0 });
+  const predicted = graph.input('windows/predicted', 'f32', inputs.ids.shape);
+  const { decoder } = model.model;
+  const logits = decoder.logits(declared.get, inputs, { dropoutRatio: dropout });
+  const loss = nextTokenLoss(logits, inputs.ids, predicted);
+  graph.output('loss', loss);
+  if (gradients) outputGradients(scaledLoss(loss, { lossScale }), declared.targets);
+  return await Program.compile(graph, { ...compute, precision });
+}
+
+/** Inputs of a program for windows. */
+function windowFeeds(batch: WindowBatch): Record<string, HostTensor> {
+  const dims = [batch.batch, batch.tokens];
+  return {
+    ...wholeTableFeeds({ windows: batch }),
+    'windows/predicted': hostTensor('f32', dims, batch.predicted as Float32Array<ArrayBuffer>),
+  };
+}
+
+/** Measures the perplexity of the current weights, on the same windows each time. */
+class PerplexityMeasure {
+  readonly #model: TunedLanguageModel;
+  readonly #windows: PackedWindows;
+  /** Windows of each batch. */
+  readonly #batches: readonly number[][];
+  readonly #options: { readonly settings: LanguageModelSettings; readonly compute: ComputeOptions };
+  #program: Promise<Program> | undefined;
+
+  constructor(
+    model: TunedLanguageModel,
+    windows: PackedWindows,
+    options: { settings: LanguageModelSettings; compute: ComputeOptions },
+  ) {
+    this.#model = model;
+    this.#windows = windows;
+    this.#options = options;
+    const { evalTokens, batchSize } = options.settings;
+    const share = Math.min(1, evalTokens / windows.predictions);
+    const picked = Math.max(1, Math.floor(share * windows.count));
+    const numbers = Array.from({ length: picked }, (_, i) => Math.floor((i * windows.count) / picked));
+    this.#batches = Array.from({ length: Math.ceil(picked / batchSize) }, (_, i) =>
+      numbers.slice(i * batchSize, (i + 1) * batchSize),
+    );
+  }
+
+  /** Returns the perplexity, and the mean loss in nats per token. */
+  async measure(): Promise<Figures> {
+    const { compute, settings } = this.#options;
+    const { precision } = settings;
+    this.#program ??= lossProgram(this.#model, { gradients: false, compute, precision });
+    const program = await this.#program;
+    let [total, tokens] = [0, 0];
+    for (const picked of this.#batches) {
+      const batch = this.#windows.batch(picked);
+      const { loss } = await program.run({ ...this.#model.weights, ...windowFeeds(batch) });
+      total += scalarValue(loss, 'loss') * batch.predictions;
+      tokens += batch.predictions;
+    }
+    return { [PERPLEXITY]: Math.exp(total / tokens), loss: total / tokens };
+  }
+
+  async dispose(): Promise<void> {
+    await (await this.#program)?.dispose();
+  }
+}
+
+function cardOf(
+  settings: LanguageModelSettings,
+  { name, documents }: RunTexts,
+  { metrics, ledger }: { metrics: Figures; ledger: Figures },
+) {
+  const fresh = isNewLanguageModel(settings.model);
+  return {
+    name: `${name}, ${fresh ? settings.model : 'fine-tuned'} language model`,
+    ...(!fresh && baseModel(settings.model)),
+    datasets: [{ name, documents }],
+    method: { id: LANGUAGE_MODEL_METHOD, description: 'trained to predict the next token' },
+    // Options that do not change the model are left out: the same training gives the same card.
+    options: Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE_SETTINGS.has(key))),
+    cost: ledgerRows(ledger, { reproducible: true }),
+    results:
+      Object.keys(metrics).length > 0
+        ? [
+            {
+              dataset: settings.evalData ?? name,
+              split: settings.evalData === null ? 'held-out' : 'dev',
+              metrics,
+            },
+          ]
+        : [],
+  };
+}

@@ -1,0 +1,138 @@
+import { join } from 'node:path';
+import { pinModel } from '../../models/folder/find-model.ts';
+import { describeTuning } from '../../models/retriever/tuning.ts';
+import { PackedWindows } from '../../text/packed-windows.ts';
+import { DataError, OutOfMemoryError } from '../../util/errors.ts';
+import { count } from '../../util/format.ts';
+import { option } from '../../util/option-name.ts';
+import { SpillFile } from '../../util/spill-file.ts';
+import type { TrainCallbacks } from '../callbacks.ts';
+import { composeRun, type PreparedRun } from '../compose-run.ts';
+import type { RunResult } from '../run.ts';
+import { checkResumed, completeRun, MODEL } from '../run-folder.ts';
+import { lengthOf } from '../run-plan.ts';
+import { documentTokens, makeLanguageModel } from './make-language-model.ts';
+import type { LanguageModelTrainOptions } from './options.ts';
+import { isNewLanguageModel, type LanguageModelSettings, resolveLanguageModelSettings } from './settings.ts';
+import { languageModelSubject } from './subject.ts';
+import { RunTexts } from './texts.ts';
+import { WindowBatches } from './window-batches.ts';
+
+/** Result of training a language model. */
+export interface LanguageModelTrainResult extends RunResult {
+  /** Folder of the best model by its perplexity, or of the last model where nothing was evaluated. */
+  readonly model: string;
+  /** Number of parameters of the model, adapters excluded. */
+  readonly parameters: number;
+  /** Settings of the run, with defaults filled in. */
+  readonly settings: LanguageModelSettings;
+}
+
+/**
+ * Trains a language model on texts to predict the next token, and writes a model folder that `LanguageModel.load` and transformers
+ * (`AutoModelForCausalLM`) read:
+ *
+ *     out/settings.json  metrics.jsonl  tensorboard/  checkpoint/  model/  and with LoRA adapter/
+ *
+ * Documents begin and end with the special tokens of the tokenizer. Each is cut into windows, as `PackedWindows` does it, so that in
+ * one epoch every token is predicted exactly once, after tokens of its own document only. Memory is bounded: texts are streamed, and
+ * their tokens lie in a file in `out`.
+ *
+ * The same options, texts and number of threads give the same bytes on the same machine. So does a run that was stopped or killed, and
+ * then resumed.
+ *
+ * @param given  functions to call during training
+ * @throws UsageError for options that are unknown, out of range or contradict each other
+ * @throws DataError with file and line for invalid texts
+ * @throws InterruptedError when `signal` fires, after saving what there is to save
+ */
+export async function trainLanguageModel(
+  options: LanguageModelTrainOptions,
+  given: TrainCallbacks = {},
+): Promise<LanguageModelTrainResult> {
+  const asked = resolveLanguageModelSettings(options);
+  return await composeRun(options, { asked, command: 'lm train' }, given, async (run) => {
+    const spill = SpillFile.create(asked.out);
+    try {
+      return await train(options, { asked, run, spill });
+    } finally {
+      spill.close();
+    }
+  });
+}
+
+/** Trains in a folder that no other process writes. */
+async function train(
+  { data, evalData }: LanguageModelTrainOptions,
+  { asked, run, spill }: { asked: LanguageModelSettings; run: PreparedRun; spill: SpillFile },
+): Promise<LanguageModelTrainResult> {
+  const { begun, progress, compute, callbacks } = run;
+  const { onNote, onProgress } = callbacks;
+  const { out, window, batchSize, seed } = asked;
+  const model = isNewLanguageModel(asked.model)
+    ? asked.model
+    : await pinModel(asked.model, { option: 'model', onProgress, onNote });
+  const settings = { ...asked, model };
+  const texts = await RunTexts.open(
+    { data, evalData },
+    { columns: asked.columns ?? undefined, skipBadRows: asked.skipBadRows, onNote, onProgress },
+  );
+  const { fingerprint } = texts;
+  if (begun) await checkResumed(out, settings, fingerprint);
+  const starting = await makeLanguageModel(settings, texts, {
+    fromRun: progress === 'saved' ? out : undefined,
+    ...callbacks,
+  });
+  const { model: language } = starting.tuned;
+  try {
+    const tokens = await texts.tokenize(language.tokenizer, spill);
+    const packing = { window, share: false, ...documentTokens(language) };
+    const windows = new PackedWindows(tokens.tokens, { ...packing, rows: tokens.train });
+    if (windows.count === 0) throw new DataError('the texts have no token to predict', { file: texts.name });
+    const evaluation =
+      tokens.evaluation &&
+      new PackedWindows(tokens.evaluation.tokens, { ...packing, rows: tokens.evaluation.rows });
+    const batches = new WindowBatches(windows, { batchSize, seed });
+    const lengths = lengthOf(settings, batches);
+    const parameters = language.specs.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    onNote?.(
+      `${count(texts.documents)} documents, ${count(windows.predictions)} tokens to predict in ${count(windows.count)} windows; ` +
+        `${count(parameters)} parameters, ${count(lengths.totalSteps)} steps of ${count(batchSize * settings.accumulate)} windows`,
+    );
+    if (texts.heldOutNote && evaluation) onNote?.(texts.heldOutNote);
+    const trained = describeTuning(starting.tuned);
+    if (trained) onNote?.(trained);
+    if (!evaluation?.count) onNote?.('no evaluation: the last model is kept, not the best');
+    const subject = languageModelSubject({
+      ...{ settings, model: starting, texts, batches, compute },
+      evaluation: evaluation?.count ? evaluation : undefined,
+    });
+    if (progress === 'saved') await completeRun(out, language);
+    const result = await withRemedy(settings, () =>
+      run.train(subject, { settings, fingerprint, model: language, lengths }),
+    );
+    return { ...result, model: join(out, MODEL), parameters, settings };
+  } finally {
+    await language.dispose();
+  }
+}
+
+/** Runs training. Memory that runs out becomes an error that says what needs less. */
+async function withRemedy<R>(
+  { batchSize, window }: LanguageModelSettings,
+  train: () => Promise<R>,
+): Promise<R> {
+  try {
+    return await train();
+  } catch (cause) {
+    if (!(cause instanceof OutOfMemoryError)) throw cause;
+    throw new OutOfMemoryError(
+      `memory ran out in training, with batches of ${batchSize} windows of ${window} tokens`,
+      {
+        cause,
+        neededBytes: cause.neededBytes,
+        help: `take ${option('batchSize', Math.max(1, Math.floor(batchSize / 2)))} with ${option('accumulate', 2)}, or a shorter ${option('window')}`,
+      },
+    );
+  }
+}
