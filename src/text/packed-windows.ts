@@ -21,8 +21,8 @@ export interface WindowBatch {
   readonly ids: Int32Array;
   /** Mask, [B × T]: 1 for tokens, 0 for padding. */
   readonly mask: Float32Array;
-  /** Piece of each token in its window, [B × T], from 0. Tokens of different pieces must not see each other. */
-  readonly pieces: Int32Array;
+  /** Number of each token's piece of a document in its window, [B × T], from 0. Tokens of different pieces must not see each other. */
+  readonly documents: Int32Array;
   /** Whether a token is predicted, [B × T]: 0 for the first token of each piece and for padding, else 1. */
   readonly predicted: Float32Array;
   readonly batch: number;
@@ -109,7 +109,7 @@ export class PackedWindows {
     const batch = windows.length;
     let tokens = 1;
     for (let i = 0; i < batch; i++) tokens = Math.max(tokens, this.lengths[windows[i]!]!);
-    const [ids, pieces] = [new Int32Array(batch * tokens), new Int32Array(batch * tokens)];
+    const [ids, documents] = [new Int32Array(batch * tokens), new Int32Array(batch * tokens)];
     const [mask, predicted] = [new Float32Array(batch * tokens), new Float32Array(batch * tokens)];
     let predictions = 0;
     for (let i = 0; i < batch; i++) {
@@ -119,15 +119,15 @@ export class PackedWindows {
         const piece = this.#pieces[at]!;
         const size = this.#write(piece, ids, place);
         mask.fill(1, place, place + size);
-        pieces.fill(at - from, place, place + size);
+        documents.fill(at - from, place, place + size);
         predicted.fill(1, place + 1, place + size);
         predictions += size - 1;
         place += size;
       }
       // Padding belongs to no document.
-      pieces.fill(to - from, place, (i + 1) * tokens);
+      documents.fill(to - from, place, (i + 1) * tokens);
     }
-    return { ids, mask, pieces, predicted, batch, tokens, predictions };
+    return { ids, mask, documents, predicted, batch, tokens, predictions };
   }
 
   /** Writes the tokens of a piece and returns their number. */

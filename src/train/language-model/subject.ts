@@ -123,7 +123,7 @@ async function lossProgram(
 ): Promise<Program> {
   const graph = new Graph(gradients ? 'train-language-model' : 'perplexity');
   const declared = model.declare(graph);
-  const inputs = tokenInputs(declared, 'windows', { dropout: dropout > 0 });
+  const inputs = tokenInputs(declared, 'windows', { documents: true, dropout: dropout > 0 });
   const predicted = graph.input('windows/predicted', 'f32', inputs.ids.shape);
   const { decoder } = model.model;
   const logits = decoder.logits(declared.get, inputs, { dropoutRatio: dropout });

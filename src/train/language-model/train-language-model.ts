@@ -86,7 +86,7 @@ async function train(
   const { model: language } = starting.tuned;
   try {
     const tokens = await texts.tokenize(language.tokenizer, spill);
-    const packing = { window, share: false, ...documentTokens(language) };
+    const packing = { window, ...documentTokens(language) };
     const windows = new PackedWindows(tokens.tokens, { ...packing, rows: tokens.train });
     if (windows.count === 0) throw new DataError('the texts have no token to predict', { file: texts.name });
     const evaluation =
