@@ -275,6 +275,12 @@ export {
   type LayerState,
   type LayerStateListener,
 } from './models/architectures/layer-states.ts';
+export {
+  createLanguageModel,
+  NEW_LANGUAGE_MODELS,
+  type NewLanguageModel,
+  type NewLanguageModelOptions,
+} from './models/language/create-language-model.ts';
 export { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './models/language/decoder.ts';
 export {
   type Generation,
@@ -308,6 +314,13 @@ export {
 } from './models/language/reader-prompt.ts';
 export { type SaveLanguageModelOptions, saveLanguageModel } from './models/language/save-language-model.ts';
 export type { IndexedTokenScores, ScoredTokens, TokenScores } from './models/language/score-tokens.ts';
+export { PackedWindows, type PackingOptions, type WindowBatch } from './text/packed-windows.ts';
+export type { LanguageModelTrainOptions } from './train/language-model/options.ts';
+export type { LanguageModelSettings } from './train/language-model/settings.ts';
+export {
+  type LanguageModelTrainResult,
+  trainLanguageModel,
+} from './train/language-model/train-language-model.ts';
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
 
@@ -473,7 +486,13 @@ export { evaluateScoredPairs } from './retrieval/evaluate-scored-pairs.ts';
 /** Text: tokenizers and vocabularies. */
 
 export type { TokenFrame } from './text/crops.ts';
-export { type TokenArray, TokenStore, type TokenStoreOptions } from './text/token-store.ts';
+export {
+  type TokenArray,
+  TokenStore,
+  TokenStoreBuilder,
+  type TokenStoreBuilderOptions,
+  type TokenStoreOptions,
+} from './text/token-store.ts';
 export { type SpecialIds, Tokenizer } from './text/tokenizer.ts';
 export type {
   AddedTokenJson,

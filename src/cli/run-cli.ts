@@ -25,7 +25,6 @@ import { upCommand } from './up.ts';
 export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
   dataCommands,
   trainCommand,
-  lmCommands,
   evalCommand,
   encodeCommand,
   indexCommand,

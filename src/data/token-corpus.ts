@@ -10,7 +10,7 @@ import type { TextDocument } from './text-corpus.ts';
 
 /** Tokens of the documents of a corpus, with what measures of a language model need. Row i of each member belongs to document i. */
 export interface TokenCorpus {
-  /** Ids of the documents. */
+  /** Ids of the documents: their number, and the id of each row. */
   readonly ids: { readonly size: number; get(row: number): string };
   /** Token ids of the texts, without special tokens. */
   readonly tokens: TokenStore;

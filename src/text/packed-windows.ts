@@ -23,11 +23,9 @@ export interface WindowBatch {
   readonly mask: Float32Array;
   /** Number of each token's piece of a document in its window, [B × T], from 0. Tokens of different pieces must not see each other. */
   readonly documents: Int32Array;
-  /** Whether a token is predicted, [B × T]: 0 for the first token of each piece and for padding, else 1. */
-  readonly predicted: Float32Array;
   readonly batch: number;
   readonly tokens: number;
-  /** Number of predicted tokens. */
+  /** Number of predicted tokens: all but the first of each piece. */
   readonly predictions: number;
 }
 
@@ -110,7 +108,7 @@ export class PackedWindows {
     let tokens = 1;
     for (let i = 0; i < batch; i++) tokens = Math.max(tokens, this.lengths[windows[i]!]!);
     const [ids, documents] = [new Int32Array(batch * tokens), new Int32Array(batch * tokens)];
-    const [mask, predicted] = [new Float32Array(batch * tokens), new Float32Array(batch * tokens)];
+    const mask = new Float32Array(batch * tokens);
     let predictions = 0;
     for (let i = 0; i < batch; i++) {
       let place = i * tokens;
@@ -120,14 +118,13 @@ export class PackedWindows {
         const size = this.#write(piece, ids, place);
         mask.fill(1, place, place + size);
         documents.fill(at - from, place, place + size);
-        predicted.fill(1, place + 1, place + size);
         predictions += size - 1;
         place += size;
       }
       // Padding belongs to no document.
       documents.fill(to - from, place, (i + 1) * tokens);
     }
-    return { ids, mask, documents, predicted, batch, tokens, predictions };
+    return { ids, mask, documents, batch, tokens, predictions };
   }
 
   /** Writes the tokens of a piece and returns their number. */

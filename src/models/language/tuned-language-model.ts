@@ -52,9 +52,12 @@ export class TunedLanguageModel {
    * Makes a model of the current weights in which adapters are added to their matrices. Other weights are the live arrays.
    */
   merged(): LanguageModel {
-    const { decoder, tokenizer, endIds } = this.model;
+    const { decoder, tokenizer, endIds, settings } = this.model;
     const weights = decoder.specs.map(({ name }) => [name, withAdapter(this, name)] as const);
-    return new LanguageModel(decoder, tokenizer, Object.fromEntries(weights), { endIds: [...endIds] });
+    return new LanguageModel(decoder, tokenizer, Object.fromEntries(weights), {
+      endIds: [...endIds],
+      settings,
+    });
   }
 }
 

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { findModel } from '../../models/folder/find-model.ts';
 import { createLanguageModel, NEW_LANGUAGE_MODELS } from '../../models/language/create-language-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
-import { type BaseFiles, readBaseFiles } from '../../models/language/save-language-model.ts';
 import { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
 import { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
@@ -11,13 +10,6 @@ import { option } from '../../util/option-name.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
 import { isNewLanguageModel, type LanguageModelSettings } from './settings.ts';
 import type { RunTexts } from './texts.ts';
-
-/** Model that a run starts from. */
-export interface StartingModel {
-  readonly tuned: TunedLanguageModel;
-  /** Files of the folder of a given model, which the trained model keeps. */
-  readonly base: BaseFiles | undefined;
-}
 
 /**
  * Makes the language model that a run starts from. It is a given one, or a new one, whose tokenizer is given or trained on the texts to
@@ -34,7 +26,7 @@ export async function makeLanguageModel(
     onNote,
     onProgress,
   }: { fromRun: string | undefined } & Pick<TrainCallbacks, 'onNote' | 'onProgress'>,
-): Promise<StartingModel> {
+): Promise<TunedLanguageModel> {
   const { model: kind, window, seed } = settings;
   if (!isNewLanguageModel(kind)) {
     const folder = await findModel(kind, NEW_LANGUAGE_MODELS, { onProgress, onNote });
@@ -45,7 +37,7 @@ export async function makeLanguageModel(
         help: `use ${option('window', maxTokens)} or less`,
       });
     }
-    return { tuned: new TunedLanguageModel(model, tuningOf(settings)), base: await readBaseFiles(folder) };
+    return new TunedLanguageModel(model, tuningOf(settings));
   }
   const stored = fromRun && join(fromRun, 'tokenizer.json');
   const file = stored && existsSync(stored) ? stored : settings.tokenizer;
@@ -61,7 +53,7 @@ export async function makeLanguageModel(
     keyHeads: keyHeads ?? undefined,
     intermediate: intermediate ?? undefined,
   });
-  return { tuned: new TunedLanguageModel(model), base: undefined };
+  return new TunedLanguageModel(model);
 }
 
 function tuningOf({ seed, lora, loraAlpha, loraTargets, freeze, trainOnly }: LanguageModelSettings) {

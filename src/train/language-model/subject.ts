@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { Graph } from '../../graph/graph.ts';
-import { nextTokenLoss } from '../../losses/next-token.ts';
 import { writeLanguageModelAdapter } from '../../models/language/language-model-adapter.ts';
 import { saveLanguageModel } from '../../models/language/save-language-model.ts';
 import type { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
@@ -12,7 +11,7 @@ import { defineObjective } from '../../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
 import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
 import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
-import { type HostTensor, hostTensor, scalarValue } from '../../runtime/host-tensor.ts';
+import { scalarValue } from '../../runtime/host-tensor.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
 import { Program } from '../../runtime/program.ts';
 import type { PackedWindows, WindowBatch } from '../../text/packed-windows.ts';
@@ -21,7 +20,6 @@ import { baseModel } from '../pin-models.ts';
 import { ADAPTER, MODEL } from '../run-folder.ts';
 import { FREE_SETTINGS } from '../settings.ts';
 import type { Subject } from '../subject.ts';
-import type { StartingModel } from './make-language-model.ts';
 import { isNewLanguageModel, LANGUAGE_MODEL_METHOD, type LanguageModelSettings } from './settings.ts';
 import type { RunTexts } from './texts.ts';
 import type { WindowBatches } from './window-batches.ts';
@@ -29,7 +27,7 @@ import type { WindowBatches } from './window-batches.ts';
 /** Parts from which `trainLanguageModel` makes the subject of a run. */
 export interface LanguageModelParts {
   readonly settings: LanguageModelSettings;
-  readonly model: StartingModel;
+  readonly tuned: TunedLanguageModel;
   readonly texts: RunTexts;
   readonly batches: WindowBatches;
   /** Windows to evaluate on; undefined for a run without evaluation. */
@@ -44,8 +42,7 @@ export const PERPLEXITY = 'perplexity';
 
 /** Makes the subject of a run from a language model. */
 export function languageModelSubject(parts: LanguageModelParts): Subject<WindowBatch> {
-  const { settings, model, texts, batches, evaluation, compute } = parts;
-  const { tuned, base } = model;
+  const { settings, tuned, texts, batches, evaluation, compute } = parts;
   const { specs, weights } = tuned;
   const { seed, dropout, precision, out } = settings;
   const measured = evaluation && new PerplexityMeasure(tuned, evaluation, { settings, compute });
@@ -64,7 +61,7 @@ export function languageModelSubject(parts: LanguageModelParts): Subject<WindowB
             batch.mask.reduce((sum, each) => sum + each, 0),
           );
           const feeds = {
-            ...windowFeeds(batch),
+            ...wholeTableFeeds({ windows: batch }),
             ...(dropout > 0 && {
               'windows/dropout': dropoutKeys(rngKey(seed, draw, 'dropout/windows'), batch.batch),
             }),
@@ -96,7 +93,6 @@ export function languageModelSubject(parts: LanguageModelParts): Subject<WindowB
       const merged = tuned.merged();
       await writeLanguageModelAdapter(join(out, ADAPTER), tuned, { baseModel: settings.model });
       await saveLanguageModel(join(out, MODEL), merged, {
-        base,
         trainedSteps: step,
         card: cardOf(settings, texts, { metrics, ledger }),
       });
@@ -124,22 +120,12 @@ async function lossProgram(
   const graph = new Graph(gradients ? 'train-language-model' : 'perplexity');
   const declared = model.declare(graph);
   const inputs = tokenInputs(declared, 'windows', { documents: true, dropout: dropout > 0 });
-  const predicted = graph.input('windows/predicted', 'f32', inputs.ids.shape);
   const { decoder } = model.model;
-  const logits = decoder.logits(declared.get, inputs, { dropoutRatio: dropout });
-  const loss = nextTokenLoss(logits, inputs.ids, predicted);
+  const options = { dropoutRatio: dropout };
+  const loss = decoder.nextTokenLoss(declared.get, inputs, options);
   graph.output('loss', loss);
   if (gradients) outputGradients(scaledLoss(loss, { lossScale }), declared.targets);
   return await Program.compile(graph, { ...compute, precision });
-}
-
-/** Inputs of a program for windows. */
-function windowFeeds(batch: WindowBatch): Record<string, HostTensor> {
-  const dims = [batch.batch, batch.tokens];
-  return {
-    ...wholeTableFeeds({ windows: batch }),
-    'windows/predicted': hostTensor('f32', dims, batch.predicted as Float32Array<ArrayBuffer>),
-  };
 }
 
 /** Measures the perplexity of the current weights, on the same windows each time. */
@@ -177,7 +163,7 @@ class PerplexityMeasure {
     let [total, tokens] = [0, 0];
     for (const picked of this.#batches) {
       const batch = this.#windows.batch(picked);
-      const { loss } = await program.run({ ...this.#model.weights, ...windowFeeds(batch) });
+      const { loss } = await program.run({ ...this.#model.weights, ...wholeTableFeeds({ windows: batch }) });
       total += scalarValue(loss, 'loss') * batch.predictions;
       tokens += batch.predictions;
     }

@@ -79,11 +79,11 @@ async function train(
   );
   const { fingerprint } = texts;
   if (begun) await checkResumed(out, settings, fingerprint);
-  const starting = await makeLanguageModel(settings, texts, {
+  const tuned = await makeLanguageModel(settings, texts, {
     fromRun: progress === 'saved' ? out : undefined,
     ...callbacks,
   });
-  const { model: language } = starting.tuned;
+  const { model: language } = tuned;
   try {
     const tokens = await texts.tokenize(language.tokenizer, spill);
     const packing = { window, ...documentTokens(language) };
@@ -100,11 +100,11 @@ async function train(
         `${count(parameters)} parameters, ${count(lengths.totalSteps)} steps of ${count(batchSize * settings.accumulate)} windows`,
     );
     if (texts.heldOutNote && evaluation) onNote?.(texts.heldOutNote);
-    const trained = describeTuning(starting.tuned);
+    const trained = describeTuning(tuned);
     if (trained) onNote?.(trained);
     if (!evaluation?.count) onNote?.('no evaluation: the last model is kept, not the best');
     const subject = languageModelSubject({
-      ...{ settings, model: starting, texts, batches, compute },
+      ...{ settings, tuned, texts, batches, compute },
       evaluation: evaluation?.count ? evaluation : undefined,
     });
     if (progress === 'saved') await completeRun(out, language);
