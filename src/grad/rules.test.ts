@@ -285,6 +285,15 @@ const cases: { [K in OpType]: Case[] } = {
       build: ({ x }) => ops.square(ops.topK(x!, { k: 2, axis: 0, largest: false }).values),
     },
   ],
+  CausalAttention: [
+    {
+      inputs: { x: { shape: ['B', 'T', 16], dims: [2, 3, 16] } },
+      build: ({ x }) => {
+        const y = ops.stopGradient(x!);
+        return ops.add(x!, ops.mul(ops.causalAttention(y, y, y, { heads: 2, keyHeads: 2 }), 0));
+      },
+    },
+  ],
   TokenLogLikelihood: [1, 8, 1 << 25].flatMap((scoresPerPiece) => {
     const inputs: Inputs = {
       hidden: { shape: ['n', 2], dims: [5, 2] },

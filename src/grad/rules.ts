@@ -355,6 +355,11 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
   TopK: ({ node, attributes: { axis }, upstream }) => [
     upstream[0] && scatterBack(node.inputs[0]!, node.outputs[1]!, upstream[0], axis),
   ],
+  CausalAttention: ({ node }) => {
+    throw new ShapeError(`${node.name}: causalAttention has no gradient`, {
+      help: 'build the forward pass without `inference`',
+    });
+  },
   // The node computes the gradients of the total. Those of single log-probabilities are the gradients of another
   // total, with the upstream gradients as weights.
   TokenLogLikelihood: ({ node, attributes, upstream, needs }) => {

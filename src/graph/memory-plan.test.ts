@@ -1,7 +1,17 @@
 import { expect, it } from 'vitest';
 import { Graph } from './graph.ts';
 import { MemoryPlan } from './memory-plan.ts';
-import { add, exp, matmul, mul, reshape, sum, tokenLogLikelihood, transpose } from './ops.ts';
+import {
+  add,
+  causalAttention,
+  exp,
+  matmul,
+  mul,
+  reshape,
+  sum,
+  tokenLogLikelihood,
+  transpose,
+} from './ops.ts';
 
 const peak = (graph: Graph, sizes: Record<string, number>) =>
   new MemoryPlan(graph).peakBytes(new Map(Object.entries(sizes)));
@@ -49,4 +59,15 @@ it('counts scores of language models by pieces, and their gradients only if some
   // The gradient of the matrix, before and after a piece.
   graph.output('d', total.node!.outputs[3]!);
   expect(peak(graph, { n: 1_000_000 })).toBe(4 + 8000 + 2 * 3200);
+});
+
+it('counts the scores of all heads in causal attention', () => {
+  const graph = new Graph('attention');
+  const [query, key] = [
+    graph.input('query', 'f32', ['B', 'T', 32]),
+    graph.input('key', 'f32', ['B', 'T', 16]),
+  ];
+  graph.output('y', causalAttention(query, key, key, { heads: 2, keyHeads: 1 }));
+  // Result, scores, keys and values.
+  expect(peak(graph, { B: 3, T: 5 })).toBe(4 * (3 * 5 * 32 + 3 * 2 * 5 * 5 + 2 * 3 * 5 * 16));
 });

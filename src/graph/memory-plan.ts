@@ -82,7 +82,15 @@ export class MemoryPlan {
   }
 
   /** Memory that an operation takes while it runs, besides its inputs and results. */
-  private workBytes(node: GraphNode, bytesOf: (tensor: Tensor) => number): number {
+  private workBytes(node: GraphNode, bytesOf: (tensor: Sized) => number): number {
+    if (node.op === 'CausalAttention') {
+      // Scores of all heads, and keys and values head after head.
+      const [query, key, value] = node.inputs as [Tensor, Tensor, Tensor];
+      const { heads } = node.attributes as OpAttributes['CausalAttention'];
+      const [batch, tokens] = query.shape as [Dim, Dim];
+      const scores = { dtype: query.dtype, shape: [batch, heads, tokens, tokens] };
+      return bytesOf(scores) + bytesOf(key) + bytesOf(value);
+    }
     if (node.op !== 'TokenLogLikelihood') return 0;
     const { scoresPerPiece } = node.attributes as OpAttributes['TokenLogLikelihood'];
     const [rows, V] = [bytesOf(node.inputs[3]!) / 4, node.inputs[1]!.shape[0] as number];
@@ -94,6 +102,9 @@ export class MemoryPlan {
   }
 }
 
+/** Element type and shape of a tensor. */
+type Sized = Pick<Tensor, 'dtype' | 'shape'>;
+
 /** Returns the tensor whose memory a tensor uses. */
 function ownerOf(tensor: Tensor): Tensor {
   let owner = tensor;
@@ -102,7 +113,7 @@ function ownerOf(tensor: Tensor): Tensor {
 }
 
 /** Returns a function that computes the bytes of a tensor. */
-function byteCounter(sizes: ReadonlyMap<string, number>): (tensor: Tensor) => number {
+function byteCounter(sizes: ReadonlyMap<string, number>): (tensor: Sized) => number {
   const known = new Map<Dim, number>();
   const size = (dim: Dim): number => {
     if (typeof dim === 'number') return dim;
@@ -110,7 +121,7 @@ function byteCounter(sizes: ReadonlyMap<string, number>): (tensor: Tensor) => nu
     known.set(dim, found);
     return found;
   };
-  const counted = new Map<Tensor, number>();
+  const counted = new Map<Sized, number>();
   return (tensor) => {
     const found = counted.get(tensor) ?? elementCount(tensor.shape.map(size)) * dtypes[tensor.dtype].bytes;
     counted.set(tensor, found);

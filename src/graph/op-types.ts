@@ -115,6 +115,11 @@ export interface OpAttributes {
   /** The k largest or smallest elements along `axis`, sorted. Outputs (values, indices i64). */
   TopK: { axis: number; k: Dim; largest: boolean };
   /**
+   * Causal attention, see `causalAttention`. Inputs (query [B, T, H·S], key and value [B, T, G·S] and, for rotary
+   * positions, cosines and sines [T, S/2]).
+   */
+  CausalAttention: { heads: number; keyHeads: number };
+  /**
    * Weighted log-likelihood of tokens under softmax(hidden · matrixᵀ), see `tokenLogLikelihood`. Inputs (hidden
    * [R, D], matrix [V, D], ids i64[R], weights [R]); outputs (total, log-probabilities [R], and the gradients of the
    * total with respect to hidden and matrix).

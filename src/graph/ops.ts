@@ -1,4 +1,5 @@
 /** @file Operations on tensors: the vocabulary in which layers, losses and optimizers are written. */
+export * from './ops/causal-attention.ts';
 export * from './ops/elementwise.ts';
 export * from './ops/indexing.ts';
 export * from './ops/matmul.ts';

@@ -480,6 +480,24 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
       largest: flag(attributes.largest),
       sorted: int(1),
     }),
+  CausalAttention: ({ writer, node, inputs, outputs, attributes: { heads, keyHeads } }) => {
+    const [batch, tokens] = node.inputs[0]!.shape as [Dim, Dim];
+    const [result] = outputs as [string];
+    const [query, key, value, ...rotary] = inputs;
+    // Lengths of the texts less one, i32[B], and the length of all, i32[].
+    const length = writer.cast(writer.size(tokens), 'i32');
+    writer.emit('Cast', [writer.ints([1])], [`${result}/one`], { to: int(dtypes.i32.onnxCode) });
+    writer.emit('Sub', [length, `${result}/one`], [`${result}/last`]);
+    writer.emit('Expand', [`${result}/last`, writer.size(batch)], [`${result}/lasts`]);
+    writer.emit('Squeeze', [length], [`${result}/length`]);
+    writer.emit(
+      'GroupQueryAttention',
+      [query!, key!, value!, '', '', `${result}/lasts`, `${result}/length`, ...rotary],
+      [result, `${result}/keys`, `${result}/values`],
+      { num_heads: int(heads), kv_num_heads: int(keyHeads), do_rotary: flag(rotary.length > 0) },
+      'com.microsoft',
+    );
+  },
   TokenLogLikelihood: (context) => {
     const { writer, node } = context;
     const [hidden, matrix] = [2, 3].map((output) => writer.isUsed(node.outputs[output]!));

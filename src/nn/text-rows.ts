@@ -4,6 +4,7 @@ import { concat, mul, reshape, split, takeRows } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { UndriftError } from '../util/errors.ts';
 import { type AttentionOptions, attention } from './attention.ts';
+import { type FusedAttention, fusedAttention } from './causal-attention.ts';
 import { dropout } from './layers.ts';
 
 /** Positions of the R tokens of a padded batch among its B·T places. */
@@ -103,14 +104,23 @@ export class TextRows {
    */
   attention(
     operands: readonly [query: Tensor, key: Tensor, value: Tensor],
-    options: (i: number) => Omit<AttentionOptions, 'batch' | 'tokens' | 'dropout'>,
+    options: (i: number) => Omit<AttentionOptions, 'batch' | 'tokens' | 'dropout'> & {
+      /** Settings with which one kernel computes the attention. Default: separate operations, which have gradients. */
+      fused?: FusedAttention | undefined;
+    },
   ): Tensor {
     const split = operands.map((each) => this.parts(each));
     const parts = this.batches.map(({ ids }, i) => {
       const [query, key, value] = split.map((each) => this.unpack(i, each[i]!));
       const [batch, tokens] = [ids.shape[0]!, ids.shape[1]!];
+      const { fused, ...given } = options(i);
+      if (fused) {
+        const { heads, keyHeads = heads } = given;
+        const all = { ...fused, batch, tokens, heads, keyHeads };
+        return this.pack(i, fusedAttention([query!, key!, value!], all));
+      }
       const place = { batch, tokens, dropout: this.dropoutOf(i) };
-      return this.pack(i, attention(query!, key!, value!, { ...options(i), ...place }));
+      return this.pack(i, attention(query!, key!, value!, { ...given, ...place }));
     });
     return joined(parts);
   }

@@ -130,6 +130,11 @@ export interface Architecture<Config> {
 
 /** Options of a forward pass. */
 export interface ForwardOptions {
+  /**
+   * Whether no gradient will be taken and the program runs on the CPU, so that decoders may use kernels without a gradient. Results are the
+   * same up to rounding. Default false.
+   */
+  readonly inference?: boolean | undefined;
   /** Share of elements that dropout sets to zero, in [0, 1). Default 0. */
   readonly dropoutRatio?: number | undefined;
   /**

@@ -4,7 +4,7 @@ import { attentionBias, causalBias, type KeyValues } from '../../nn/attention.ts
 import { documentBias, documentPositions } from '../../nn/documents.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Json } from '../../util/json-objects.ts';
-import type { TokenInputs } from './architecture.ts';
+import type { ForwardOptions, TokenInputs } from './architecture.ts';
 
 /** Field of a decoder's `config.json` for the direction in which it reads. */
 export interface Direction {
@@ -48,6 +48,26 @@ export const attendedIn = (
   { cache }: TokenInputs,
   layer: number,
 ): ((own: KeyValues) => readonly KeyValues[]) | undefined => cache && ((own) => cache.attended(layer, own));
+
+/**
+ * Tells whether attention over a batch can be one kernel: that of each token to itself and all tokens before it in its row, by places in the
+ * row. Padding at the end is then seen by no token.
+ *
+ * @param headSize S; the kernel rotates multiples of 16
+ */
+export const isFusable = (
+  { is_causal }: Direction,
+  { documents, positions, cache }: TokenInputs,
+  { inference = false, dropoutRatio = 0 }: ForwardOptions,
+  headSize: number,
+): boolean =>
+  inference &&
+  dropoutRatio === 0 &&
+  is_causal !== false &&
+  headSize % 16 === 0 &&
+  !documents &&
+  !positions &&
+  !cache;
 
 /** Returns the positions of a decoder's tokens, f32[B, T]; undefined if they are their places in the row. */
 export const positionsIn = ({ positions, documents }: TokenInputs): Tensor | undefined =>

@@ -12,7 +12,7 @@ import {
 import { TextRows } from '../../nn/text-rows.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
-import { attendedIn, type Direction, direction, positionsIn, seenBias } from './direction.ts';
+import { attendedIn, type Direction, direction, isFusable, positionsIn, seenBias } from './direction.ts';
 import { partInputs } from './layer-states.ts';
 import { readMemory } from './read-memory.ts';
 
@@ -138,6 +138,7 @@ export const gpt2: Architecture<Gpt2Config> = {
           heads: config.n_head,
           bias: biases[batch]!,
           attended: attendedIn(inputs[batch]!, i),
+          fused: isFusable(config, inputs[batch]!, options, hidden / config.n_head) ? {} : undefined,
           site: `h.${i}.attn`,
         }));
         const mixed = transposedLinear(attended, p, `h.${i}.attn.c_proj`);

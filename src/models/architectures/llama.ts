@@ -8,7 +8,7 @@ import { TextRows } from '../../nn/text-rows.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Architecture } from './architecture.ts';
 import { configFields } from './config-fields.ts';
-import { attendedIn, type Direction, direction, positionsIn, seenBias } from './direction.ts';
+import { attendedIn, type Direction, direction, isFusable, positionsIn, seenBias } from './direction.ts';
 import { partInputs } from './layer-states.ts';
 import { readMemory } from './read-memory.ts';
 import { ropeConfig } from './rope-config.ts';
@@ -130,6 +130,7 @@ const decoder = ({
     const batches = inputs.map((each) => ({
       bias: seenBias(config, each),
       tables: rotaryTables(graph, each.ids.shape[1]!, frequencies, positionsIn(each)),
+      isFused: isFusable(config, each, options, config.head_dim),
     }));
     const partInput = partInputs(rows, norm, options.onState);
     let h = rows.join(inputs.map(({ ids }) => gather(p(`${TABLE}.weight`), ids)));
@@ -141,18 +142,20 @@ const decoder = ({
         const [query, key, value] = ['q', 'k', 'v'].map((part) =>
           linear(x, p, `${self}.${part}_proj`, { bias: input }),
         );
-        const attended = rows.attention([query!, key!, value!], (batch) => ({
-          heads: config.num_attention_heads,
-          keyHeads: config.num_key_value_heads,
-          bias: batches[batch]!.bias,
-          prepare: (each, of) =>
-            rotate(
-              headNorm ? norm(each, `${self}.${of === 'query' ? 'q' : 'k'}_norm`) : each,
-              batches[batch]!.tables,
-            ),
-          attended: attendedIn(inputs[batch]!, i),
-          site: self,
-        }));
+        const normHeads = (each: Tensor, of: 'query' | 'key') =>
+          headNorm ? norm(each, `${self}.${of === 'query' ? 'q' : 'k'}_norm`) : each;
+        const attended = rows.attention([query!, key!, value!], (batch) => {
+          const { bias, tables, isFused } = batches[batch]!;
+          return {
+            heads: config.num_attention_heads,
+            keyHeads: config.num_key_value_heads,
+            bias,
+            prepare: (each, of) => rotate(normHeads(each, of), tables),
+            attended: attendedIn(inputs[batch]!, i),
+            fused: isFused ? { tables, headNorm: normHeads } : undefined,
+            site: self,
+          };
+        });
         const mixed = add(h, linear(attended, p, `${self}.o_proj`, { bias: output }));
         const h1 = readMemory(rows, mixed, i, options.memory);
         const x1 = partInput('feed-forward', i, h1, `layers.${i}.post_attention_layernorm`);

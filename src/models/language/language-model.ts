@@ -171,7 +171,7 @@ export class LanguageModel {
     }
     checkSequences(sequences, this.decoder);
     const program = await this.program(`score/${state}`, compute, (graph, declared) => {
-      buildScoring(graph, { decoder: this.decoder, declared, state });
+      buildScoring(graph, { decoder: this.decoder, declared, state, device: compute.device });
     });
     for (const pass of scoringPasses(sequences)) {
       const feeds = scoringFeeds(pass.map((index) => sequences[index]!));

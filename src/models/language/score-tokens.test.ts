@@ -5,15 +5,29 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { largestDifference } from '../../../test/small-models.ts';
 import { Graph } from '../../graph/graph.ts';
 import { nextTokenLogProbabilities } from '../../losses/next-token.ts';
+import { declareParameters, initialValue } from '../../nn/parameters.ts';
 import { float32, hostTensor } from '../../runtime/host-tensor.ts';
 import { Program } from '../../runtime/program.ts';
 import { UsageError } from '../../util/errors.ts';
-import { TOKEN_STATES } from './decoder.ts';
+import type { ForwardOptions } from '../architectures/architecture.ts';
+import { tokenInputs } from '../retriever/token-inputs.ts';
+import { Decoder, type ModelConfig, TOKEN_STATES } from './decoder.ts';
 import { LanguageModel } from './language-model.ts';
-import { type ScoredTokens, scoringPasses } from './score-tokens.ts';
+import { buildScoring, type ScoredTokens, scoringPasses } from './score-tokens.ts';
 
 const FIXTURES = fileURLToPath(new URL('fixtures/causal', import.meta.url));
 const COMPUTE = { threads: 1 };
+
+/** Config of a small llama with heads of 16 numbers. */
+const LLAMA = {
+  hidden_size: 32,
+  head_dim: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 32,
+};
 
 /** Token ids that follow no pattern. */
 const tokens = (length: number, seed: number): number[] =>
@@ -149,6 +163,51 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     }
     expect(found).toEqual([2, 4, 0, 6]);
   });
+});
+
+describe.each([
+  ['gpt2', { model_type: 'gpt2', n_embd: 32, n_layer: 2, n_head: 2, n_positions: 32 }],
+  ['llama', { ...LLAMA, model_type: 'llama', rope_scaling: { rope_type: 'linear', factor: 2 } }],
+  ['qwen3', { ...LLAMA, model_type: 'qwen3' }],
+])('attention in one kernel: %s', (_, config) => {
+  test('gives the scores of separate operations, whatever the padding and the context', async () => {
+    const decoder = new Decoder({ vocab_size: 52, ...config } as ModelConfig);
+    const { tokenizer } = await LanguageModel.load(join(FIXTURES, 'gpt2'));
+    const weights = decoder.specs.map((spec) => {
+      const dims = spec.shape as number[];
+      const values = initialValue(spec, 3);
+      // Larger than initial values, so that attention is not almost uniform.
+      return [
+        spec.name,
+        hostTensor('f32', dims, dims.length === 2 ? values.map((x) => 12 * x) : values),
+      ] as const;
+    });
+    const model = new LanguageModel(decoder, tokenizer, Object.fromEntries(weights));
+    const sequences = [...SEQUENCES, { ids: tokens(17, 6) }, { ids: tokens(32, 7), from: 20 }];
+    const graph = new Graph('fused');
+    buildScoring(graph, { decoder, declared: model.declare(graph) });
+    expect(graph.nodes.filter(({ op }) => op === 'CausalAttention')).toHaveLength(2);
+    const scores = await model.scoreTokens(sequences, COMPUTE);
+    for (const [i, { ids, from = 1 }] of sequences.entries()) {
+      if (ids.length < 2) continue;
+      const expected = (await plain(model, ids)).slice(Math.max(from, 1) - 1);
+      expect(largestDifference(scores[i]!.logProbabilities, expected), `sequence ${i}`).toBeLessThan(2e-5);
+    }
+    await model.dispose();
+  });
+});
+
+test('attention in one kernel is refused where it would compute something else', () => {
+  const decoder = new Decoder({ ...LLAMA, vocab_size: 52, model_type: 'llama' } as ModelConfig);
+  const fused = (more: { documents?: boolean }, options: ForwardOptions) => {
+    const graph = new Graph('fused');
+    const declared = declareParameters(graph, decoder.specs);
+    decoder.hidden(declared.get, tokenInputs(declared, 'texts', more), options);
+    return graph.nodes.some(({ op }) => op === 'CausalAttention');
+  };
+  expect(fused({}, { inference: true })).toBe(true);
+  expect(fused({}, {})).toBe(false);
+  expect(fused({ documents: true }, { inference: true })).toBe(false);
 });
 
 describe('passes', () => {

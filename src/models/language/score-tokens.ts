@@ -1,5 +1,6 @@
 import type { Graph } from '../../graph/graph.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
+import type { Device } from '../../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { LayerMemory, TokenInputs } from '../architectures/architecture.ts';
@@ -42,6 +43,7 @@ export const firstScored = ({ from = 1 }: ScoredTokens): number => Math.max(from
  * Builds the program that scores chosen places of a batch. Inputs: `texts/ids`, `texts/mask`, `places` i64[R] and
  * `next` i64[R]. Outputs: `logProbabilities` f32[R] and, with a state, `keys` f32[R, D].
  *
+ * @param options.device device of the program. Default `cpu`
  * @param options.memory makes the memory that the layers read, from the inputs of the batch
  */
 export function buildScoring(
@@ -51,11 +53,13 @@ export function buildScoring(
     declared,
     state,
     memory,
+    device = 'cpu',
   }: {
     decoder: Decoder;
     declared: DeclaredParameters;
     state?: TokenState | undefined;
     memory?: ((inputs: TokenInputs) => LayerMemory) | undefined;
+    device?: Device | undefined;
   },
 ): void {
   const inputs = tokenInputs(declared, 'texts');
@@ -65,7 +69,7 @@ export function buildScoring(
     declared.get,
     inputs,
     { places, ids: next },
-    { state, memory: memory?.(inputs) },
+    { state, memory: memory?.(inputs), inference: device === 'cpu' },
   );
   graph.output('logProbabilities', found.logProbabilities);
   if (found.state) graph.output('keys', found.state);
