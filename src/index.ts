@@ -275,6 +275,7 @@ export {
   type LayerState,
   type LayerStateListener,
 } from './models/architectures/layer-states.ts';
+export { type ChatMessage, type ChatPromptOptions, chatPrompt } from './models/language/chat-template.ts';
 export {
   createLanguageModel,
   NEW_LANGUAGE_MODELS,
@@ -344,6 +345,13 @@ export type {
 } from './rlm/language-system.ts';
 export { type LeakFilter, type LeakRules, leakFilter, type PassageQuery } from './rlm/leak-filter.ts';
 export type { PassageFrontOptions, Stretch } from './rlm/passage-front.ts';
+export {
+  type PassagePrompt,
+  type PassagePromptOptions,
+  type PromptPassage,
+  passagePrompt,
+  passagesBefore,
+} from './rlm/passage-prompt.ts';
 export {
   bm25Source,
   denseSource,

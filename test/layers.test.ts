@@ -73,7 +73,7 @@ const folderOf = (file: string): string =>
 const packages = new Map(
   tableOf('Dependencies').map(([name, folder]) => [
     name!.replaceAll('`', ''),
-    /^`src\/([a-z]+)\/`$/.exec(folder!)?.[1] ?? folder!,
+    /^`src\/([a-z/-]+)\/`$/.exec(folder!)?.[1] ?? folder!,
   ]),
 );
 

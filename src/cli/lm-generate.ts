@@ -1,11 +1,21 @@
-import { generate } from '../models/language/generate.ts';
+import { type ChatMessage, chatPrompt } from '../models/language/chat-template.ts';
+import { generate, type Prompt } from '../models/language/generate.ts';
 import { GENERATION_OPTIONS } from '../models/language/generation-options.ts';
+import type { LanguageModel } from '../models/language/language-model.ts';
+import { type PromptPassage, passagePrompt, passagesBefore } from '../rlm/passage-prompt.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { INSTRUCTIONS, questionText } from '../serve/answer/answerer.ts';
+import { UsageError } from '../util/errors.ts';
+import { readText } from '../util/files.ts';
+import type { OptionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
-import { Interrupted } from './io.ts';
+import { Interrupted, type Io } from './io.ts';
+import { type FoundPassage, findPassages, PASSAGE_OPTIONS } from './lm-passages.ts';
 import { loadLanguageModel, MODEL_HELP } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 import { checkCommandLine, textOf } from './text-argument.ts';
+
+const CHAT = 'Chat';
 
 const OPTIONS = {
   model: {
@@ -16,54 +26,69 @@ const OPTIONS = {
     help: `language model: ${MODEL_HELP}`,
   },
   ...GENERATION_OPTIONS,
+  chat: {
+    type: 'switch',
+    default: false,
+    help: 'take the text as a message, and print the answer; by the chat template of the model',
+    group: CHAT,
+  },
+  system: {
+    type: 'text',
+    nonEmpty: true,
+    defaultHelp: 'none; with passages, to answer from them',
+    help: 'instructions before the message',
+    group: CHAT,
+  },
+  chatTemplate: {
+    type: 'text',
+    value: 'file',
+    nonEmpty: true,
+    help: 'chat template in Jinja, in place of that of the model',
+    group: CHAT,
+  },
+  ...PASSAGE_OPTIONS,
   ...COMPUTE_OPTIONS,
 } as const;
+
+type Options = OptionValues<typeof OPTIONS>;
 
 /** The command `undrift lm generate`: continues a text. */
 export const generateCommand = defineCommand({
   name: 'generate',
-  summary: 'continue a text with a language model',
+  summary: 'continue a text with a language model, with passages in front if asked for',
   description:
-    'Prints the text with its continuation, as it is written. With --json, "text" is the text with its continuation, and "continuation" the ' +
-    'new text alone.',
-  arguments: [{ name: 'text...', help: 'beginning of the text; - reads it from stdin', required: true }],
+    'Prints the text with its continuation as it is written; with --chat the answer alone. With --json, "text" is what is printed otherwise, ' +
+    'and "continuation" the new text alone. With --data or --store, passages are found for the text and put in front of it: title and text ' +
+    'of each, the best first, and an empty line after each. With --chat they are numbered, and the model is asked to answer from them. ' +
+    'Passages that do not fit beside the text and the new tokens are left out, with a note.',
+  arguments: [
+    { name: 'text...', help: 'beginning of the text, or message; - reads it from stdin', required: true },
+  ],
   options: OPTIONS,
   examples: [
     '--model HuggingFaceTB/SmolLM2-135M "The capital of France is" --tokens 20',
     '--model runs/stories --temperature 0.8 --top-p 0.9 --seed 3 "Once upon a time"',
+    '--model HuggingFaceTB/SmolLM2-135M-Instruct --chat --store stores/docs "How do I read a file line by line?"',
   ],
-  async run({ model: path, device, threads, ...options }, io, words) {
+  async run(options, io, words) {
     checkCommandLine('lm generate');
+    checkChatOptions(options);
     const text = await textOf(words);
-    const model = await loadLanguageModel(path, io);
+    const compute = computeOptions(options);
+    const template = options.chatTemplate === undefined ? undefined : await readText(options.chatTemplate);
+    const model = await loadLanguageModel(options.model, io);
     try {
-      const startMs = performance.now();
-      let firstMs: number | undefined;
-      const { signal } = io;
-      const pieces = generate(model, text, { ...options, ...computeOptions({ device, threads }), signal });
-      await io.stream(text);
-      for (;;) {
-        const { done, value } = await pieces.next();
-        if (!done) {
-          firstMs ??= performance.now() - startMs;
-          await io.stream(value);
-          continue;
-        }
-        const seconds = (performance.now() - startMs) / 1000;
-        const { text: continuation, ids, promptTokens, finish } = value;
-        return {
-          json: {
-            text: text + continuation,
-            continuation,
-            finish,
-            promptTokens,
-            tokens: ids.length,
-            seconds,
-            firstTextSeconds: firstMs === undefined ? null : firstMs / 1000,
-          },
-          text: '\n',
-        };
-      }
+      const write = promptWriter(model, text, { ...options, template });
+      // Fails before anything is searched, where there is no template.
+      write([]);
+      const found = await findPassages(text, options, { io, compute });
+      const { prompt, passages } = readPassages(model, found, { write, options, io });
+      const before = options.chat ? '' : text;
+      const { text: continuation, ...facts } = await streamed(model, prompt, { before, options, io });
+      return {
+        json: { text: before + continuation, continuation, ...facts, ...(passages && { passages }) },
+        text: '\n',
+      };
     } catch (error) {
       throw io.signal.aborted ? new Interrupted() : error;
     } finally {
@@ -71,3 +96,82 @@ export const generateCommand = defineCommand({
     }
   },
 });
+
+function checkChatOptions({ chat, system, chatTemplate }: Options): void {
+  if (chat) return;
+  const given =
+    system !== undefined ? '--system' : chatTemplate !== undefined ? '--chat-template' : undefined;
+  if (given) throw new UsageError(`${given} has no meaning without --chat`);
+}
+
+/** Returns the function that writes the prompt with some passages, as token ids. */
+function promptWriter(
+  model: LanguageModel,
+  text: string,
+  { chat, system, chatTemplate, template }: Options & { template: string | undefined },
+): (passages: readonly PromptPassage[]) => ArrayLike<number> {
+  if (!chat) return (passages) => passagesBefore(model, text, passages);
+  return (passages) => {
+    const instructions = system ?? (passages.length > 0 ? INSTRUCTIONS : undefined);
+    const messages: ChatMessage[] = [
+      ...(instructions === undefined ? [] : [{ role: 'system' as const, content: instructions }]),
+      { role: 'user', content: passages.length > 0 ? questionText(text, passages) : text },
+    ];
+    return chatPrompt(model, messages, { template, source: chatTemplate });
+  };
+}
+
+/** Makes the prompt with the passages that fit, and tells which were read. */
+function readPassages(
+  model: LanguageModel,
+  found: readonly FoundPassage[] | undefined,
+  {
+    write,
+    options: { tokens, passageTokens },
+    io,
+  }: { write: (passages: readonly PromptPassage[]) => ArrayLike<number>; options: Options; io: Io },
+) {
+  if (found?.length === 0) io.log('note: no passage was found; the text is read alone');
+  const { ids, passages } = passagePrompt(model, found ?? [], { tokens, passageTokens, write });
+  const described = passages.map(({ read, cut }, i) => {
+    const { id, title, score } = found![i]!;
+    return { rank: i + 1, id, title, score, read, cut };
+  });
+  for (const { rank, id, title, score, read, cut } of described) {
+    const state = read ? (cut ? '  (its end was cut off)' : '') : '  (left out: it does not fit)';
+    io.log(`passage ${rank}  ${score.toFixed(4)}  ${id}${title && `  ${title}`}${state}`);
+  }
+  return { prompt: ids, passages: found && described };
+}
+
+/** Generates and prints as the text comes. */
+async function streamed(
+  model: LanguageModel,
+  prompt: Prompt,
+  { before, options, io }: { before: string; options: Options; io: Io },
+) {
+  const startMs = performance.now();
+  let firstMs: number | undefined;
+  const { tokens, temperature, topP, topK, seed, stop } = options;
+  const settings = { tokens, temperature, topP, topK, seed, stop, signal: io.signal };
+  const pieces = generate(model, prompt, { ...settings, ...computeOptions(options) });
+  for (let isFirst = true; ; isFirst = false) {
+    const { done, value } = await pieces.next();
+    // The text given is printed when the options are known to be right.
+    if (isFirst) await io.stream(before);
+    if (!done) {
+      firstMs ??= performance.now() - startMs;
+      await io.stream(value);
+      continue;
+    }
+    const { text, finish, promptTokens, ids } = value;
+    return {
+      text,
+      finish,
+      promptTokens,
+      tokens: ids.length,
+      seconds: (performance.now() - startMs) / 1000,
+      firstTextSeconds: firstMs === undefined ? null : firstMs / 1000,
+    };
+  }
+}

@@ -1,0 +1,154 @@
+import { loadCorpus } from '../data/documents.ts';
+import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
+import { isPostgres } from '../foreign/postgres-address.ts';
+import { leakFilter } from '../rlm/leak-filter.ts';
+import type { PromptPassage } from '../rlm/passage-prompt.ts';
+import { bm25Source, denseSource, type PassageSource } from '../rlm/passage-source.ts';
+import { passagesOf } from '../rlm/passages.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { Store } from '../store/store.ts';
+import { STORE_OPTION } from '../store/store-options.ts';
+import { StoreSearcher } from '../store/store-searcher.ts';
+import { UsageError } from '../util/errors.ts';
+import type { OptionTable, OptionValues } from '../util/option-table.ts';
+import type { Io } from './io.ts';
+import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { refuseOthers } from './refuse-others.ts';
+
+const GROUP = 'Passages';
+
+/** Word of `--retriever` for search by words. */
+const WORDS = 'bm25';
+
+/** Number of passages that are found, unless another is asked for. */
+const PASSAGES = 3;
+
+/** Options of passages that are put in front of a text. */
+export const PASSAGE_OPTIONS = {
+  /** Data set or file whose documents are the passages. */
+  data: {
+    type: 'text',
+    value: 'folder',
+    nonEmpty: true,
+    help: 'data set or file whose documents are the passages',
+    group: GROUP,
+  },
+  /** Store whose passages are searched. */
+  store: { ...STORE_OPTION.store, help: 'store whose passages are searched', group: GROUP },
+  /** Retriever that finds the passages. */
+  retriever: {
+    type: 'text',
+    value: 'model',
+    nonEmpty: true,
+    defaultHelp: 'bm25; with --store, its vectors and words',
+    help: `retriever that finds the passages: ${WORDS}, or ${MODEL_HELP}`,
+    group: GROUP,
+  },
+  /** Number of passages to find. */
+  passages: {
+    type: 'integer',
+    min: 1,
+    max: 100,
+    defaultHelp: `${PASSAGES}`,
+    help: 'passages to find for the text',
+    group: GROUP,
+  },
+  /** Largest number of tokens of a passage. */
+  passageTokens: {
+    type: 'integer',
+    min: 1,
+    defaultHelp: '256',
+    help: 'tokens of a passage; the end of a longer one is cut off',
+    group: GROUP,
+  },
+  ...DOCUMENT_OPTIONS,
+} as const satisfies OptionTable;
+
+/** Passage that was found, with its score. */
+export interface FoundPassage extends PromptPassage {
+  readonly score: number;
+}
+
+/**
+ * Finds passages for a text, best first; undefined if none were asked for.
+ *
+ * @throws UsageError for options that contradict each other
+ */
+export async function findPassages(
+  text: string,
+  options: OptionValues<typeof PASSAGE_OPTIONS>,
+  { io, compute }: { io: Io; compute: ComputeOptions },
+): Promise<FoundPassage[] | undefined> {
+  const { data, store, retriever = WORDS, passages: k = PASSAGES } = options;
+  if (data === undefined && store === undefined) {
+    refuseOthers(PASSAGE_OPTIONS, options, { allowed: [], purpose: 'a text without --data or --store' });
+    return undefined;
+  }
+  if (data !== undefined && store !== undefined)
+    throw new UsageError('--data and --store exclude each other');
+  if (text.trim() === '') throw new UsageError('there is no text to find passages for');
+  if (store !== undefined) {
+    refuseOthers(PASSAGE_OPTIONS, options, {
+      allowed: ['store', 'retriever', 'passages', 'passageTokens'],
+      purpose: 'passages of a store',
+    });
+    return await inStore(store, text, { mode: modeOf(options.retriever), k }, { io, compute });
+  }
+  const corpus = await loadCorpus(data!, { ...readOptions(io, options) });
+  io.finishProgress();
+  const passages = passagesOf(corpus);
+  const filter = leakFilter(passages);
+  const model =
+    retriever === WORDS ? undefined : await loadModel(retriever, io, [WORDS], { option: 'retriever' });
+  let source: PassageSource | undefined;
+  try {
+    source = model
+      ? await denseSource(model, passages, filter, { ...compute, onProgress: showProgress(io) })
+      : bm25Source(passages, filter);
+    io.finishProgress();
+    const [found] = await source.find([{ text }], k);
+    return Array.from(found!.rows, (row, i) => ({
+      id: corpus.id(row),
+      title: '',
+      text: corpus.text(row),
+      score: found!.scores[i]!,
+    }));
+  } finally {
+    await source?.dispose();
+    await model?.dispose();
+  }
+}
+
+/** Way of searching a store. Its vectors are those of its own model, so no other retriever can search them. */
+function modeOf(retriever: string | undefined): 'bm25' | 'hybrid' {
+  if (retriever === undefined) return 'hybrid';
+  if (retriever === WORDS) return WORDS;
+  throw new UsageError(
+    `--retriever ${retriever} cannot search a store: its vectors are those of its own model`,
+    {
+      help: `leave --retriever out, or give ${WORDS} to search by words alone`,
+    },
+  );
+}
+
+async function inStore(
+  folder: string,
+  text: string,
+  { mode, k }: { mode: 'bm25' | 'hybrid'; k: number },
+  { io, compute }: { io: Io; compute: ComputeOptions },
+): Promise<FoundPassage[]> {
+  if (isPostgres(folder)) {
+    throw new UsageError('--store: passages of a table of PostgreSQL cannot be read here', {
+      help: 'name the folder of a store',
+    });
+  }
+  const store = await Store.open(folder, { onNote: (note) => io.log(`note: ${note}`) });
+  const searcher = new StoreSearcher(store, compute);
+  try {
+    const hits = await searcher.search(text, { mode, topK: k });
+    return hits.map(({ id, title, text, score }) => ({ id, title, text, score }));
+  } finally {
+    await searcher.dispose();
+    await store.close();
+  }
+}
