@@ -98,8 +98,8 @@ export class CorpusDigest {
     }
   }
 
-  /** Returns the first 16 hexadecimal digits of SHA-256. Nothing can be added afterwards. */
+  /** Returns the first 16 hexadecimal digits of SHA-256 of what was added so far. */
   finish(): string {
-    return this.#hash.digest('hex').slice(0, 16);
+    return this.#hash.copy().digest('hex').slice(0, 16);
   }
 }

@@ -8,7 +8,8 @@ src/rlm/fixtures/knn_lm.json, for src/rlm/evaluate-text.test.ts and src/rlm/knn-
     evaluations    of each model and each pair of window and stride: nats and number of tokens of each document
     memory         texts of the datastore
     predictions    of each model and kind of key: settings, number of entries, their values, and the log-probabilities of the scored
-                   tokens of each document, read as one window: of the language model, with neighbours, with the cache, with both
+                   tokens of each document, read as one window: of the language model, with neighbours, with the cache, with both;
+                   null where two tokens are equally far, so that rounding decides which is a neighbour
 
 PyTorch computes in float64. Keys of the datastore are rounded to float16.
 """
@@ -37,6 +38,7 @@ LENGTHS = [1, 2, 9, 17, 30]
 SETTINGS = dict(k=7, temperature=3.0, weight=0.3, cacheScale=0.4, cacheWeight=0.2)
 
 random.seed(7)
+GAP = 1e-4  # smallest difference of the distances of the last neighbour and the next token: nearer ones have no certain order
 
 
 def text(n):
@@ -108,7 +110,9 @@ def predict(name, key):
         for t in range(len(base)):
             target = ids[t + 1]
             distances = ((queries[t] - keys) ** 2).sum(-1)
-            best = torch.argsort(distances)[: s["k"]]
+            order = torch.argsort(distances)
+            unsure = (distances[order[s["k"]]] - distances[order[s["k"] - 1]]).item() < GAP
+            best = order[: s["k"]]
             weights = torch.softmax(-distances[best] / s["temperature"], 0)
             knn = weights[values[best] == target].sum()
             lm = base[t].exp()
@@ -116,22 +120,22 @@ def predict(name, key):
             cache = seen[torch.tensor(ids[1 : t + 1]) == target].sum() if t > 0 else None
             a, b = s["weight"], s["cacheWeight"] if t > 0 else 0.0
             arms["base"].append(base[t].item())
-            arms["neighbours"].append(((1 - a) * lm + a * knn).log().item())
+            arms["neighbours"].append(None if unsure else ((1 - a) * lm + a * knn).log().item())
             arms["cache"].append(((1 - b) * lm + b * (cache if t > 0 else 0)).log().item())
-            arms["both"].append(((1 - a - b) * lm + a * knn + b * (cache if t > 0 else 0)).log().item())
+            arms["both"].append(None if unsure else ((1 - a - b) * lm + a * knn + b * (cache if t > 0 else 0)).log().item())
         result["documents"].append(arms)
     return result
 
 
+predictions = [predict(name, key) for name in MODELS for key in KEYS]
 evaluations = []
 for name in MODELS:
     model, tokenizer, _ = load(name)
     for window, stride in WINDOWS:
         each = [evaluate(model, encode(tokenizer, words), window, stride) for words in documents]
         evaluations.append(dict(model=name, window=window, stride=stride, documents=each))
-predictions = [predict(name, key) for name in MODELS for key in KEYS]
 OUT.write_text(json.dumps(dict(documents=documents, evaluations=evaluations, memory=memory, predictions=predictions)) + "\n")
 for case in evaluations:
     print(case["model"], case["window"], case["stride"], sum(d["nats"] for d in case["documents"]), sum(d["tokens"] for d in case["documents"]))
 for case in predictions:
-    print(case["model"], case["keys"], *[sum(sum(d[arm]) for d in case["documents"]) for arm in ["base", "neighbours", "cache", "both"]])
+    print(case["model"], case["keys"], *[sum(sum(x for x in d[arm] if x is not None) for d in case["documents"]) for arm in ["base", "neighbours", "cache", "both"]])
