@@ -327,8 +327,10 @@ export {
 
 export { streamTextCorpus, type TextCorpusOptions, type TextDocument } from './data/text-corpus.ts';
 export { type TokenCorpus, type TokenCorpusOptions, tokenizeCorpus } from './data/token-corpus.ts';
+export { type BuildDatastoreOptions, buildDatastore, type DatastoreBuild } from './rlm/build-datastore.ts';
 export { type Chunk, ChunkDatabase } from './rlm/chunk-database.ts';
 export { NEIGHBOUR_PARTS, type NeighbourPart } from './rlm/chunk-neighbours.ts';
+export type { DatastoreManifest, DatastoreSettings } from './rlm/datastore-files.ts';
 export {
   countScoredTokens,
   type DocumentLikelihood,
@@ -337,6 +339,15 @@ export {
   type TextEvaluation,
 } from './rlm/evaluate-text.ts';
 export { type InContextOptions, inContextSystem } from './rlm/in-context.ts';
+export {
+  type KnnLmOptions,
+  type KnnLmWeights,
+  knnLmSystem,
+  Recaller,
+  type RecallerOptions,
+  type SegmentRecall,
+} from './rlm/knn-lm.ts';
+export { type TuneKnnLmOnOptions, tuneKnnLmOn } from './rlm/knn-lm-spec.ts';
 export type {
   LanguageSystem,
   Reading,
@@ -362,6 +373,7 @@ export {
 } from './rlm/passage-source.ts';
 export { documentByPrefix, type Passages, passagesOf } from './rlm/passages.ts';
 export { plainSystem } from './rlm/plain-system.ts';
+export { type MixedMemory, mixLogProbabilities, RecalledTokens } from './rlm/recalled-tokens.ts';
 export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
 export { type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';
 export { loadRetro, openRetro, RetroModel, saveRetro } from './rlm/retro.ts';
@@ -376,6 +388,19 @@ export { stateSource } from './rlm/state-source.ts';
 export type { SystemContext, SystemSpec } from './rlm/system-spec.ts';
 export { findSystem, systems } from './rlm/systems.ts';
 export type { TextWindows } from './rlm/text-windows.ts';
+export {
+  type NearestTokens,
+  type OpenDatastoreOptions,
+  TokenDatastore,
+  type TokenMemory,
+  type TokenSearchOptions,
+} from './rlm/token-datastore.ts';
+export {
+  type KnnLmTuning,
+  type TunedWeights,
+  type TuneKnnLmOptions,
+  tuneKnnLm,
+} from './rlm/tune-knn-lm.ts';
 export type { RetroTrainOptions } from './train/retro/options.ts';
 export { type RetroTrainResult, trainRetro } from './train/retro/train-retro.ts';
 

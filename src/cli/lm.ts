@@ -1,4 +1,6 @@
 import type { CommandGroup } from './command.ts';
+import { lmDatastoreCommand } from './lm-datastore.ts';
+import { lmEvalCommand } from './lm-eval.ts';
 import { generateCommand } from './lm-generate.ts';
 import { lmTrainCommand } from './lm-train.ts';
 
@@ -6,5 +8,5 @@ import { lmTrainCommand } from './lm-train.ts';
 export const lmCommands: CommandGroup = {
   name: 'lm',
   summary: 'train and use language models, alone or with retrieval',
-  commands: [lmTrainCommand, generateCommand],
+  commands: [lmTrainCommand, lmEvalCommand, lmDatastoreCommand, generateCommand],
 };

@@ -8,9 +8,7 @@ import { MODEL_OPTIONS, TEXT_OPTIONS } from '../train/model-options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../train/options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from '../train/run-options.ts';
 import { type OptionTable, withoutDefaults } from '../util/option-table.ts';
-
-/** Maximum number of different defaults that the help lists. */
-const MOST_DEFAULTS = 4;
+import { defaultsByMethod } from './defaults-by-method.ts';
 
 const { data, out, ...SUBJECT } = SUBJECT_OPTIONS;
 const { required: _, ...DATA } = data;
@@ -36,7 +34,7 @@ export const TRAIN_OPTIONS = {
   ...withoutDefaults(LENGTH_OPTIONS),
   ...withoutDefaults(OPTIMISATION_OPTIONS),
   ...withoutDefaults(TUNING_OPTIONS),
-  ...withoutDefaults(byMethod(METHOD_OPTIONS)),
+  ...withoutDefaults(defaultsByMethod(METHOD_OPTIONS, methods)),
   ...withoutDefaults(CROSS_ENCODER_OPTIONS),
   ...withoutDefaults(MODEL_OPTIONS),
   ...withoutDefaults(TEXT_OPTIONS),
@@ -44,28 +42,3 @@ export const TRAIN_OPTIONS = {
   // Device and number of threads depend on the machine, so they are not stored with the run.
   ...COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
-
-/**
- * Replaces the defaults by a text on the defaults of all methods, such as `never; async:500 for async-index`.
- */
-function byMethod<T extends OptionTable>(table: T): T {
-  const specs = Object.entries(table).map(([key, spec]) => {
-    const defaultHelp = spec.type === 'switch' ? undefined : (spec.defaultHelp ?? defaultsOf(key));
-    const { default: _, ...rest } = spec;
-    return [key, { ...rest, ...(defaultHelp !== undefined && { defaultHelp }) }];
-  });
-  return Object.fromEntries(specs);
-}
-
-function defaultsOf(key: string): string | undefined {
-  const ids = new Map<string, string[]>();
-  for (const { id, options } of methods) {
-    if (!Object.hasOwn(options, key)) continue;
-    const text = String(options[key]!.default ?? '');
-    ids.set(text, [...(ids.get(text) ?? []), id]);
-  }
-  if (ids.size > MOST_DEFAULTS) return 'depends on the method';
-  const [[usual] = [''], ...others] = [...ids].sort(([, a], [, b]) => b.length - a.length);
-  const exceptions = others.map(([text, methods]) => `${text} for ${methods.join(', ')}`);
-  return usual === '' ? undefined : [usual, ...exceptions].join('; ');
-}

@@ -118,8 +118,21 @@ function checkWeights(
     throw new UsageError(`${option('lambda')} is above 0, and there is no datastore`);
 }
 
+/** Options of a {@link Recaller}. */
+export interface RecallerOptions {
+  /** Datastore, which belongs to the caller. Default none. */
+  readonly memory?: TokenMemory | undefined;
+  /** Neighbours of each token, ≥ 1. Default 1,024. */
+  readonly neighbours?: number | undefined;
+  /** State that is the key of a token, where there is no datastore. Default `feed-forward-input`. */
+  readonly keys?: TokenState | undefined;
+  /** Whether the earlier tokens of the window are recalled. */
+  readonly cache: boolean;
+}
+
 /** Looks up what memories hold against the tokens of segments. */
 export class Recaller {
+  /** Costs so far: see `LanguageSystem.ledger`. */
   readonly ledger = new CostLedger();
   private readonly model: LanguageModel;
   private readonly memory: TokenMemory | undefined;
@@ -128,15 +141,7 @@ export class Recaller {
   private readonly cache: boolean;
   private readonly programs = new ProgramCache();
 
-  constructor(
-    model: LanguageModel,
-    options: {
-      readonly memory?: TokenMemory | undefined;
-      readonly neighbours?: number | undefined;
-      readonly keys?: TokenState | undefined;
-      readonly cache: boolean;
-    },
-  ) {
+  constructor(model: LanguageModel, options: RecallerOptions) {
     const { memory, neighbours = NEIGHBOURS, keys = 'feed-forward-input', cache } = options;
     this.model = model;
     this.memory = memory;

@@ -56,6 +56,8 @@ export interface LanguageSystem {
    * `passageEncodes`, `searches`.
    */
   readonly ledger: CostLedger;
+  /** Settings for reports that were chosen when the system was opened, such as tuned weights. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
   /**
    * Scores segments.
    *

@@ -3,13 +3,14 @@ import { didYouMean } from '../util/nearest.ts';
 import { option } from '../util/option-name.ts';
 import type { OptionTable } from '../util/option-table.ts';
 import { inContext } from './in-context.ts';
+import { knnLm } from './knn-lm-spec.ts';
 import { none } from './plain-system.ts';
 import { replug } from './replug.ts';
 import { retro } from './retro-spec.ts';
 import type { SystemSpec } from './system-spec.ts';
 
 /** Every kind of language system, in the order of the documentation. */
-export const systems: readonly SystemSpec[] = [none, inContext, replug, retro];
+export const systems: readonly SystemSpec[] = [none, knnLm, inContext, replug, retro];
 
 /** Options of all systems, by name. Each system sets its own defaults: see `SystemSpec.options`. */
 export const SYSTEM_OPTIONS: OptionTable = Object.assign({}, ...systems.map(({ options }) => options));

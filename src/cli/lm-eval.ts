@@ -1,0 +1,153 @@
+import { FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
+import { streamTextCorpus } from '../data/text-corpus.ts';
+import { resolveMethodOptions } from '../methods/contract/method-options.ts';
+import { countScoredTokens, evaluateText } from '../rlm/evaluate-text.ts';
+import { findSystem, SYSTEM_OPTIONS, systems } from '../rlm/systems.ts';
+import { textWindows, WINDOW_OPTIONS } from '../rlm/text-windows.ts';
+import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { writeFileAtomic } from '../util/files.ts';
+import { count, formatDuration } from '../util/format.ts';
+import { asFlags } from '../util/option-name.ts';
+import { type GivenValues, type OptionTable, withoutDefaults } from '../util/option-table.ts';
+import { defineCommand } from './command.ts';
+import { defaultsByMethod } from './defaults-by-method.ts';
+import { loadLanguageModel, MODEL_HELP, modelFolder, showProgress, streamOptions } from './model-source.ts';
+import { computeOptions } from './shared-options.ts';
+
+/** Help of `--data` for text that a language model reads. */
+export const TEXT_DATA_HELP =
+  'documents: JSONL, CSV, TSV or Parquet with a column text, a text or Markdown file (one document), or a folder of such files';
+
+/** Options that name a language model and its text. */
+export const TEXT_OPTIONS = {
+  model: {
+    type: 'text',
+    value: 'model',
+    required: true,
+    nonEmpty: true,
+    help: `language model: ${MODEL_HELP}`,
+  },
+  data: { type: 'text', value: 'file', required: true, nonEmpty: true, help: TEXT_DATA_HELP },
+  ...LAYOUT_OPTIONS,
+  skipBadRows: FAULT_OPTIONS.skipBadRows,
+  ...WINDOW_OPTIONS,
+} as const satisfies OptionTable;
+
+const OPTIONS = {
+  ...TEXT_OPTIONS,
+  limitTokens: {
+    type: 'integer',
+    value: 'n',
+    min: 1,
+    defaultHelp: 'all',
+    help: 'tokens to score, from the beginning of the text',
+  },
+  method: {
+    type: 'text',
+    value: 'id',
+    default: 'none',
+    help: `system to measure: ${systems.map(({ id, summary }) => `${id} (${summary})`).join('; ')}`,
+  },
+  documentFile: {
+    type: 'text',
+    value: 'file',
+    nonEmpty: true,
+    help: 'write nats and tokens of each document as JSONL, for paired comparisons',
+  },
+  ...withoutDefaults(defaultsByMethod(SYSTEM_OPTIONS, systems)),
+  ...COMPUTE_OPTIONS,
+} as const;
+
+/** The command `undrift lm eval`: perplexity of text under a language model, alone or with retrieval. */
+export const lmEvalCommand = defineCommand({
+  name: 'eval',
+  summary: 'measure how well a language model predicts text, alone or with retrieval',
+  description:
+    'Reads each document in windows and reports perplexity per token and per word, and bits per byte, which can be compared between ' +
+    'tokenizers. No window holds tokens of two documents. A token is scored where its window holds a token before it: with the stride ' +
+    'below the window this is every token of a document but the first, which is scored only where the tokenizer puts a start token ' +
+    'before it. Perplexities equal those of the usual loop of transformers.',
+  options: OPTIONS,
+  examples: [
+    '--model HuggingFaceTB/SmolLM2-135M --data wiki.test.jsonl --window 1024 --stride 512',
+    '--model runs/lm --data test.jsonl --method knn-lm --datastore stores/wiki --tune-data dev.jsonl --cache',
+    '--model runs/lm --data test.txt --limit-tokens 10000 --json',
+  ],
+  async run(options, io) {
+    const spec = findSystem(options.method);
+    const own: GivenValues = Object.fromEntries(
+      Object.keys(SYSTEM_OPTIONS).map((key) => [key, (options as GivenValues)[key]]),
+    );
+    const values = resolveMethodOptions(spec, own);
+    const folder = await modelFolder(options.model, io);
+    const model = await loadLanguageModel(folder, io);
+    const { columns, skipBadRows, limitTokens } = options;
+    const reading = streamOptions(io, { ...(columns && { columns }), skipBadRows });
+    const onNote = (note: string, marked = note) => io.log(`note: ${asFlags(marked)}`);
+    const onProgress = showProgress(io);
+    try {
+      const windows = textWindows(options, model.decoder.maxTokens);
+      const startMs = performance.now();
+      const expectedTokens =
+        limitTokens ??
+        (await countScoredTokens(
+          { model },
+          streamTextCorpus(options.data, { ...reading, onNote: () => {} }),
+          windows,
+        ));
+      const compute = computeOptions(options);
+      const context = { modelFolder: folder, windows, onProgress, onNote, ...compute };
+      const system = await spec.open(model, values, context);
+      try {
+        const documents = streamTextCorpus(options.data, reading);
+        const scoring = { ...windows, limitTokens, expectedTokens, onProgress, onNote, ...compute };
+        const found = await evaluateText(system, documents, scoring);
+        io.finishProgress();
+        const seconds = (performance.now() - startMs) / 1000;
+        if (options.documentFile !== undefined) {
+          const lines = found.documents.map((document) => `${JSON.stringify(document)}\n`);
+          await writeFileAtomic(options.documentFile, lines.join(''));
+        }
+        const { documents: each, ...figures } = found;
+        const json = {
+          perplexity: figures.perplexity,
+          wordPerplexity: figures.wordPerplexity,
+          bitsPerByte: figures.bitsPerByte,
+          tokens: figures.tokens,
+          words: figures.words,
+          bytes: figures.bytes,
+          nats: figures.nats,
+          documents: each.length,
+          ...windows,
+          method: spec.id,
+          ...(system.settings && { settings: system.settings }),
+          cost: system.ledger.totals,
+          seconds: Number(seconds.toFixed(3)),
+        };
+        const rows = [
+          ['perplexity', figures.perplexity],
+          ['word perplexity', figures.wordPerplexity],
+          ['bits per byte', figures.bitsPerByte],
+        ] as const;
+        const text =
+          rows.map(([name, value]) => `${name.padEnd(17)}${value.toFixed(4)}\n`).join('') +
+          settingsLine(system.settings) +
+          `${count(figures.tokens)} tokens, ${count(figures.words)} words and ${count(figures.bytes)} bytes of ${count(each.length)} ` +
+          `documents, ${formatDuration(seconds * 1000)}\n`;
+        return { json, text };
+      } finally {
+        await system.dispose();
+      }
+    } finally {
+      await model.dispose();
+    }
+  },
+});
+
+/** Line of the settings that are numbers or words, such as `temperature 64, lambda 0.21`. */
+function settingsLine(settings: Readonly<Record<string, unknown>> | undefined): string {
+  const shown = Object.entries(settings ?? {}).filter(([, value]) =>
+    ['number', 'string'].includes(typeof value),
+  );
+  return shown.length === 0 ? '' : `${shown.map(([name, value]) => `${name} ${value}`).join(', ')}\n`;
+}
