@@ -262,6 +262,7 @@ export type { Spread } from './compare/statistics.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
+export type { TextDocument } from './data/text-corpus.ts';
 export {
   hiddenNextTokenLoss,
   hiddenTokenLogProbabilities,
@@ -426,6 +427,7 @@ export {
   type VectorWriter,
   writeVectors,
 } from './retrieval/write-vectors.ts';
+export type { RowRange } from './search/block-search.ts';
 export { ExactIndex, type ExactIndexOptions } from './search/exact-search.ts';
 export type { SearchIndex, SearchOptions, SearchResult } from './search/search-index.ts';
 export { Bm25, type Bm25Options } from './text/bm25.ts';
