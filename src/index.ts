@@ -262,7 +262,6 @@ export type { Spread } from './compare/statistics.ts';
 
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
-export type { TextDocument } from './data/text-corpus.ts';
 export {
   hiddenNextTokenLoss,
   hiddenTokenLogProbabilities,
