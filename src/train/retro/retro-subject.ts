@@ -1,5 +1,4 @@
 import { Graph } from '../../graph/graph.ts';
-import { nextTokenLoss } from '../../losses/next-token.ts';
 import { wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../../models/retriever/token-inputs.ts';
 import { defineObjective } from '../../objective/objective.ts';
@@ -107,8 +106,7 @@ function trainingGraph(retro: RetroModel): Graph {
   const declared = retro.declare(graph);
   const inputs = tokenInputs(declared, 'texts');
   const memory = retro.memory(declared, inputs);
-  const logits = retro.base.decoder.logits(declared.get, inputs, { memory });
-  const loss = nextTokenLoss(logits, inputs.ids, inputs.mask);
+  const loss = retro.base.decoder.nextTokenLoss(declared.get, inputs, { memory });
   graph.output('loss', loss);
   outputGradients(loss, declared.targets);
   return graph;
