@@ -3,8 +3,12 @@ import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../train
 import { LANGUAGE_MODEL_METHOD } from '../train/language-model/settings.ts';
 import { trainLanguageModel } from '../train/language-model/train-language-model.ts';
 import { FOLDER_OPTIONS } from '../train/options.ts';
+import { RETRO_TRAIN_OPTIONS, type RetroTrainOptions } from '../train/retro/options.ts';
+import { RETRO_METHOD, trainRetro } from '../train/retro/train-retro.ts';
+import { findRunSettings } from '../train/run-folder.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
+import { option } from '../util/option-name.ts';
 import type { GivenOptions } from '../util/option-table.ts';
 import { withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
@@ -14,6 +18,16 @@ import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts
 
 const { data, ...OTHERS } = LANGUAGE_MODEL_OPTIONS;
 const { required: _, ...DATA } = data;
+const RETRO_ONLY = Object.fromEntries(
+  Object.entries(RETRO_TRAIN_OPTIONS).filter(([name]) => !Object.hasOwn(LANGUAGE_MODEL_OPTIONS, name)),
+) as Omit<typeof RETRO_TRAIN_OPTIONS, keyof typeof LANGUAGE_MODEL_OPTIONS>;
+
+/** Ways of training, by the values of `--method`: the options of each, and the function of the library that trains. */
+const METHODS = {
+  [LANGUAGE_MODEL_METHOD]: { table: LANGUAGE_MODEL_OPTIONS, library: 'trainLanguageModel' },
+  [RETRO_METHOD]: { table: RETRO_TRAIN_OPTIONS, library: 'trainRetro' },
+} as const;
+type MethodName = keyof typeof METHODS;
 
 /**
  * Options of `undrift lm train`. The table has no defaults: a resumed run has its own stored settings, and the library fills in the
@@ -21,7 +35,16 @@ const { required: _, ...DATA } = data;
  */
 const OPTIONS = {
   data: DATA,
-  ...withoutDefaults(OTHERS),
+  ...withoutDefaults({
+    method: {
+      type: 'choice',
+      choices: Object.keys(METHODS) as MethodName[],
+      default: LANGUAGE_MODEL_METHOD,
+      help: `what is trained: a language model, or, with ${RETRO_METHOD}, parts beside a given model that read neighbours of the text`,
+    },
+    ...OTHERS,
+    ...RETRO_ONLY,
+  }),
   ...FOLDER_OPTIONS,
   ...COMPUTE_OPTIONS,
 } as const;
@@ -39,32 +62,32 @@ export const lmTrainCommand = defineCommand({
   examples: [
     '--data articles.jsonl.gz --out runs/llama --hidden 256 --layers 6 --epochs 2',
     '--data docs/ --out runs/tuned --model HuggingFaceTB/SmolLM2-135M --lora 8',
+    '--method retro --model runs/llama --data articles.jsonl.gz --chunk-tokens 16 --out runs/retro',
     '--out runs/llama --resume',
   ],
   async run({ resume, overwrite, device, threads, ...given }, io) {
     if (resume && overwrite) throw new UsageError('--resume and --overwrite exclude each other');
-    const asked: GivenOptions<typeof OPTIONS> & { out: string } = given;
-    const options = resume
-      ? await resumedOptions(asked, {
-          table: LANGUAGE_MODEL_OPTIONS,
-          methods: [LANGUAGE_MODEL_METHOD],
-          library: 'trainLanguageModel',
-        })
-      : asked;
-    if (options.data === undefined) {
+    const { method: named, ...asked }: GivenOptions<typeof OPTIONS> & { out: string } = given;
+    const method = await methodOf(named, resume ? asked.out : undefined);
+    const { table, library } = METHODS[method];
+    checkTaken(method, asked);
+    const merged = resume ? await resumedOptions(asked, { table, methods: [method], library }) : asked;
+    if (merged.data === undefined) {
       throw new UsageError('--data <path> is missing', {
         help: 'JSONL with a column text, text files, or a folder of them',
       });
     }
-    const result = await trainLanguageModel(
-      {
-        ...(options as LanguageModelTrainOptions),
-        ...computeOptions({ device, threads }),
-        resume,
-        overwrite,
-      },
-      trainingCallbacks(io),
-    );
+    const options = { ...merged, ...computeOptions({ device, threads }), resume, overwrite };
+    if (method === RETRO_METHOD) {
+      const result = await trainRetro(options as RetroTrainOptions, trainingCallbacks(io));
+      io.finishProgress();
+      const split = String(result.settings.evalData);
+      return {
+        json: { ...result, out: asked.out },
+        text: `${describeRun(result, { evalMetric: 'perplexity', evalSplit: split })}\n${ledgerText(result.ledger)}\n`,
+      };
+    }
+    const result = await trainLanguageModel(options as LanguageModelTrainOptions, trainingCallbacks(io));
     io.finishProgress();
     const { settings, ledger, parameters } = result;
     const split = settings.evalData ?? 'held-out texts';
@@ -76,3 +99,20 @@ export const lmTrainCommand = defineCommand({
     };
   },
 });
+
+/** Returns the way of training: the one that was asked for, else that of the run to resume, else the default. */
+async function methodOf(named: MethodName | undefined, resumed: string | undefined): Promise<MethodName> {
+  if (named !== undefined) return named;
+  const stored = resumed === undefined ? undefined : (await findRunSettings(resumed))?.method;
+  return stored === RETRO_METHOD ? RETRO_METHOD : LANGUAGE_MODEL_METHOD;
+}
+
+/** Checks that every given option is one of the method. */
+function checkTaken(method: MethodName, given: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined || Object.hasOwn(METHODS[method].table, name)) continue;
+    throw new UsageError(`${option('method', method)} takes no ${option(name)}`, {
+      help: `leave it out, or choose another ${option('method')}: ${Object.keys(METHODS).join(', ')}`,
+    });
+  }
+}
