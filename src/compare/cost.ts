@@ -25,6 +25,8 @@ export interface CostDescription {
 export const DOCUMENT_ENCODES = 'documentEncodes';
 /** Name of the cost for the time of training, in milliseconds. */
 export const WALL_TIME = 'wallMs';
+/** Names of the costs of language systems that tables show. */
+export const READING_COSTS = ['readTokens', 'forwardPasses'];
 /** Name of the cost for the number of training steps. */
 export const STEPS = 'steps';
 
@@ -37,9 +39,9 @@ export function sortCosts(names: readonly string[]): string[] {
   return [...names].sort((a, b) => place(a) - place(b));
 }
 
-/** Returns the label of a cost in a ledger table. The parts of a sum are marked. */
-export function ledgerLabel(name: string): string {
-  if (name === WALL_TIME) return 'training time';
+/** Returns the label of a cost in a ledger table, of training where no `units` are given. The parts of a sum are marked. */
+export function ledgerLabel(name: string, units?: string): string {
+  if (name === WALL_TIME) return units === undefined ? 'training time' : 'time';
   const known = LEDGER_NAMES.find((candidate) => candidate.name === name);
   if (!known) return describeCost(name).label;
   return `${known.of ? '· ' : ''}${known.label}${name.endsWith('Flops') ? ' (FLOP)' : ''}`;

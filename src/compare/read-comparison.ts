@@ -1,11 +1,9 @@
-import { dirname, isAbsolute, join } from 'node:path';
 import { parseMetrics } from '../eval/metric-spec.ts';
 import { findMethod } from '../methods/methods.ts';
 import { TRAIN_OPTIONS } from '../train/options.ts';
 import { isNewModel, resolveSettings } from '../train/settings.ts';
-import { UndriftError, UsageError } from '../util/errors.ts';
+import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
-import { didYouMean } from '../util/nearest.ts';
 import { option } from '../util/option-name.ts';
 import type { OptionSpec } from '../util/option-table.ts';
 import { readOptions } from '../util/option-text.ts';
@@ -17,6 +15,7 @@ import {
   type Comparison,
   type EvaluationPlan,
 } from './comparison.ts';
+import { ConfigReader, type Fields, fileStem, fromConfig, prefixOf } from './config-reader.ts';
 import { type Reading, readingOf } from './trainer.ts';
 
 /** Options of `readComparison`, among them those of reading the data, which replace those of all arms. */
@@ -26,8 +25,6 @@ export interface ReadComparisonOptions extends Reading {
   /** Folder of the comparison in place of the one in the file. Relative to the working directory. */
   out?: string | undefined;
 }
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const KEYS = ['name', 'data', 'base', 'budget', 'seeds', 'arms', 'evaluate', 'out'];
 /** Options that the comparison sets itself, each with the place to set it instead. */
@@ -75,7 +72,7 @@ export function checkComparison(
   config: unknown,
   { file = '', ...options }: ReadComparisonOptions & { file?: string } = {},
 ): Comparison {
-  const reader = new ConfigReader(file);
+  const reader = new ComparisonReader(file);
   const top = reader.fields(config, '', KEYS);
   const inFile = (path: string) => fromConfig(file, path);
 
@@ -101,35 +98,8 @@ export function checkComparison(
   };
 }
 
-/** Reads the parts of one config file. Every error names the file and the place. */
-class ConfigReader {
-  private readonly file: string;
-
-  constructor(file: string) {
-    this.file = file;
-  }
-
-  /** Checks that a value is an object and, if `known` is given, has no other keys. */
-  fields(value: unknown, place: string, known?: readonly string[]): Fields {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw this.wrong(place, 'an object', value);
-    }
-    for (const key of Object.keys(value)) {
-      if (known === undefined || known.includes(key)) continue;
-      throw this.error(place, `unknown key "${key}".${didYouMean(key, known)}`, `known: ${known.join(', ')}`);
-    }
-    return value as Fields;
-  }
-
-  text(fields: Fields, key: string, flag?: string): string {
-    const value = fields[key];
-    if (value === undefined) {
-      throw this.error('', `"${key}" is missing`, flag && `write it into the file, or give ${flag}`);
-    }
-    if (typeof value !== 'string' || value.trim() === '') throw this.wrong(key, 'a text', value);
-    return value;
-  }
-
+/** Reads the parts of the config file of a comparison of trainings. */
+class ComparisonReader extends ConfigReader {
   budget(value: unknown): Budget | null {
     if (value === undefined || value === null) return null;
     const fields = this.fields(value, 'budget', BUDGET_KINDS);
@@ -181,20 +151,16 @@ class ConfigReader {
     }
     if (!Array.isArray(top.arms) || top.arms.length === 0)
       throw this.wrong('arms', 'a list of arms', top.arms);
-    const names = new Set<string>();
-    return top.arms.map((value, i) => {
+    const arms = top.arms.map((value, i) => {
       const read = this.arm(value, `arms[${i}]`, base, budget);
-      const arm = {
+      return {
         ...read,
         written: { ...read.written, ...reading },
         options: { ...read.options, ...reading },
       };
-      // Some file systems ignore case, so names that differ only in case would share a folder.
-      const folder = arm.name.toLowerCase();
-      if (names.has(folder)) throw this.error(`arms[${i}]`, `there is another arm "${arm.name}"`);
-      names.add(folder);
-      return arm;
     });
+    this.distinctNames(arms);
+    return arms;
   }
 
   private arm(value: unknown, place: string, base: Fields, budget: Budget | null): Arm {
@@ -205,14 +171,7 @@ class ConfigReader {
       throw this.error(place, '"method" is missing', 'give it in the arm or in "base"');
     }
     const id = this.at(`${place}.method`, () => findMethod(method).id);
-    const armName = name ?? id;
-    if (typeof armName !== 'string' || !/^[a-z0-9][a-z0-9._+-]{0,59}$/i.test(armName)) {
-      throw this.wrong(
-        `${place}.name`,
-        'a name for files: up to 60 letters, digits, dots, dashes, "_" and "+", the first a letter or digit',
-        armName,
-      );
-    }
+    const armName = this.armName(name ?? id, place);
     const label = `${place} ("${armName}")`;
     this.armOptions(own, label, budget);
     const checked = this.armOptions({ ...base, ...own }, label, budget);
@@ -266,32 +225,6 @@ class ConfigReader {
       queries: (queries as number | null | undefined) ?? null,
     };
   }
-
-  /** Runs a check of another module, and adds file and place to its error. */
-  private at<T>(place: string, check: () => T): T {
-    try {
-      return check();
-    } catch (error) {
-      if (!(error instanceof UndriftError)) throw error;
-      const { message, help } = error.marked;
-      throw this.error(place, message, help);
-    }
-  }
-
-  private wrong(place: string, wanted: string, found: unknown): UsageError {
-    const text = JSON.stringify(found) ?? 'nothing';
-    return this.error(
-      place,
-      `should be ${wanted}, found ${text.length > 60 ? `${text.slice(0, 57)}...` : text}`,
-    );
-  }
-
-  private error(place: string, message: string, help?: string): UsageError {
-    return new UsageError(
-      `${prefixOf(this.file)}${place === '' ? '' : `${place}: `}${message}`,
-      help ? { help } : {},
-    );
-  }
 }
 
 /**
@@ -301,12 +234,3 @@ const isPath = ({ value }: OptionSpec, given: unknown): boolean =>
   value === 'file' ||
   value === 'folder' ||
   (value === 'model' && typeof given === 'string' && !isNewModel(given) && /[\\/]/.test(given));
-
-/** Converts a path of the config file to one relative to the working directory. */
-const fromConfig = (file: string, path: string): string =>
-  isAbsolute(path) ? path : join(dirname(file), path);
-
-/** Start of an error message about a file; empty for an object. */
-const prefixOf = (file: string): string => (file === '' ? '' : `${file}: `);
-
-const fileStem = (file: string): string => file.replace(/^.*[\\/]/, '').replace(/\.json$/i, '');

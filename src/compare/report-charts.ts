@@ -1,4 +1,4 @@
-import { DOCUMENT_ENCODES, describeCost, WALL_TIME } from './cost.ts';
+import { DOCUMENT_ENCODES, describeCost, READING_COSTS, WALL_TIME } from './cost.ts';
 import { type Curve, LEDGER } from './curves.ts';
 import type { Chart, LineChart, ScatterChart, Series } from './draw-chart.ts';
 import type { ArmResults, ComparisonResults } from './results.ts';
@@ -52,6 +52,7 @@ export function chartsOf(results: ComparisonResults): ReportCharts {
       ...present(quality ? lineChart(arms, quality, 'minutes', `${title}, by time`) : undefined),
       ...present(settingChart(results, headline)),
       ...present(costChart(results, headline, DOCUMENT_ENCODES)),
+      ...READING_COSTS.flatMap((name) => present(costChart(results, headline, name))),
       ...present(costChart(results, headline, WALL_TIME)),
       ...present(lineChart(arms, 'train/staleness', 'steps', 'Staleness of the cached embeddings')),
       ...present(lineChart(arms, 'train/interpretableLoss', 'steps', 'Interpretable loss')).map((chart) => ({

@@ -4,17 +4,18 @@ import { DataError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { isObject } from '../util/json-objects.ts';
 import { checkShape } from '../util/json-shape.ts';
-import type { Budget, Comparison, EvaluationPlan } from './comparison.ts';
+import type { Arm, Budget, Comparison, EvaluationPlan } from './comparison.ts';
+import type { Fields } from './config-reader.ts';
 import type { Curve } from './curves.ts';
 import type { Machine } from './machine.ts';
-import type { RunResult, RunSettings } from './run-result.ts';
+import type { RunEvaluation, RunSettings, RunTraining } from './run-result.ts';
 import { holm, type Spread, spread } from './statistics.ts';
-import { RESULTS_SHAPE } from './stored-shapes.ts';
+import { LANGUAGE_RESULTS_SHAPE, RESULTS_SHAPE } from './stored-shapes.ts';
 
 /** Contents of `results.json`: all results of a comparison. Tables and charts are made from them alone. */
 export interface ComparisonResults {
-  /** Version of the format. */
-  readonly format: typeof FORMAT;
+  /** Kind of comparison and version of the format: of trained retrievers, or of language systems. */
+  readonly format: (typeof FORMATS)[number];
   /** Name of the comparison. */
   readonly name: string;
   /** Data set of the comparison. */
@@ -23,7 +24,9 @@ export interface ComparisonResults {
   readonly budget: Budget | null;
   /** Evaluation of the models. */
   readonly evaluate: EvaluationPlan;
-  /** Seeds that every arm is trained with. */
+  /** What the metrics are averaged over, if not queries. */
+  readonly units?: UnitNoun;
+  /** Seeds that every arm is trained with; one seed without a meaning where nothing is trained. */
   readonly seeds: readonly number[];
   /** Whether every arm has been run with every seed. */
   readonly complete: boolean;
@@ -35,6 +38,22 @@ export interface ComparisonResults {
   readonly machines: readonly Machine[];
   /** Runs that ended with an error. The next `undrift compare` tries them again. */
   readonly failures: readonly RunFailure[];
+}
+
+/** Noun of what metrics are averaged over. */
+export type UnitNoun = 'queries' | 'questions' | 'documents';
+
+/** Settings of an arm: of a training run, or of a language system. */
+export type ArmSettings = Partial<RunSettings> & Fields;
+
+/** Finished run of an arm, as far as it is combined with others. */
+export interface MeasuredRun {
+  readonly arm: string;
+  readonly seed: number;
+  readonly settings: ArmSettings;
+  readonly training: Pick<RunTraining, 'wallMs' | 'ledger' | 'curves' | 'machine' | 'finished'> &
+    Partial<RunTraining>;
+  readonly evaluation: RunEvaluation;
 }
 
 /** Run that ended with an error. */
@@ -63,13 +82,13 @@ export interface DataFacts {
 export interface ArmResults {
   /** Name of the arm. */
   readonly name: string;
-  /** Name of the training method. */
+  /** Name of the training method, or of the kind of language system. */
   readonly method: string;
   /** Settings of the first seed; other seeds differ only in `seed`. Null if no run is done. */
-  readonly settings: RunSettings | null;
+  readonly settings: ArmSettings | null;
   /** Mean and standard deviation of each metric over the seeds. */
   readonly metrics: Readonly<Record<string, Spread>>;
-  /** Cost of training: steps, wall time and the amounts of the ledger. */
+  /** Cost of training, or of measuring a language system: steps, wall time and the amounts of the ledger. */
   readonly cost: Readonly<Record<string, Spread>>;
   /**
    * Comparison with the first arm, by metric. Empty for the first arm, and if no seed was run with both arms.
@@ -104,14 +123,14 @@ export interface RunSummary {
   readonly seed: number;
   /** Metrics of the finished model. */
   readonly metrics: Readonly<Record<string, number>>;
-  /** Number of training steps. */
-  readonly steps: number;
+  /** Number of training steps. Absent, as the next three fields, where nothing is trained. */
+  readonly steps?: number;
   /** Whether training stopped early. */
-  readonly stoppedEarly: boolean;
+  readonly stoppedEarly?: boolean;
   /** Best evaluation during training. `value` is null if there was none. */
-  readonly best: { readonly step: number; readonly value: number | null };
+  readonly best?: { readonly step: number; readonly value: number | null };
   /** Embedding space of the finished model. */
-  readonly embeddingSpace: string;
+  readonly embeddingSpace?: string;
   /** Time of training, in milliseconds. */
   readonly wallMs: number;
   /** Amounts that the run spent, by name. */
@@ -122,7 +141,8 @@ export interface RunSummary {
   readonly finished: string;
 }
 
-const FORMAT = 'undrift-comparison-1';
+/** Format of comparisons of trained retrievers, and of language systems. */
+export const FORMATS = ['undrift-comparison-1', 'undrift-lm-comparison-1'] as const;
 
 /** Options of `combineRuns`. */
 export interface CombineOptions {
@@ -130,16 +150,20 @@ export interface CombineOptions {
   readonly baseline?: Baseline | undefined;
   /** Runs that ended with an error. Default none. */
   readonly failures?: readonly RunFailure[];
+  /** What the metrics are averaged over. Default queries, of a comparison of trained retrievers. */
+  readonly units?: Exclude<UnitNoun, 'queries'> | undefined;
   /** Tests the arms against the first one, which takes seconds. Default true. */
   readonly tests?: boolean;
 }
 
 /** Combines the runs of a comparison into its results. Runs may be missing. */
 export function combineRuns(
-  comparison: Pick<Comparison, 'name' | 'budget' | 'evaluate' | 'seeds' | 'arms'>,
+  comparison: Pick<Comparison, 'name' | 'budget' | 'evaluate' | 'seeds'> & {
+    readonly arms: readonly Pick<Arm, 'name' | 'method'>[];
+  },
   data: Omit<DataFacts, 'testQueries'>,
-  runs: readonly RunResult[],
-  { baseline, failures = [], tests: wanted = true }: CombineOptions = {},
+  runs: readonly MeasuredRun[],
+  { baseline, failures = [], units, tests: wanted = true }: CombineOptions = {},
 ): ComparisonResults {
   const { name, budget, evaluate, seeds, arms } = comparison;
   const runsOf = (arm: string) =>
@@ -150,11 +174,12 @@ export function combineRuns(
   );
   const adjusted = adjust(tests, evaluate.metrics);
   return {
-    format: FORMAT,
+    format: units ? FORMATS[1] : FORMATS[0],
     name,
     data: { ...data, testQueries: runs[0]?.evaluation.queryIds.length ?? 0 },
     budget,
     evaluate,
+    ...(units && { units }),
     seeds,
     ...(baseline && { baseline }),
     complete: runs.length === arms.length * seeds.length,
@@ -166,11 +191,11 @@ export function combineRuns(
 
 function combineArm(
   { name, method }: { name: string; method: string },
-  runs: readonly RunResult[],
+  runs: readonly MeasuredRun[],
   againstFirst: ArmResults['againstFirst'],
 ): ArmResults {
   const costs = runs.map(({ training }) => ({
-    steps: training.steps,
+    ...(training.steps !== undefined && { steps: training.steps }),
     wallMs: training.wallMs,
     ...training.ledger,
   }));
@@ -199,8 +224,8 @@ function spreads(records: readonly Readonly<Record<string, number>>[]): Record<s
 type UnadjustedTest = Omit<PairedTest, 'pHolm'>;
 
 function testsAgainst(
-  first: readonly RunResult[],
-  other: readonly RunResult[],
+  first: readonly MeasuredRun[],
+  other: readonly MeasuredRun[],
   metrics: readonly string[],
 ): Record<string, UnadjustedTest> {
   const pairs = other.flatMap((b) => {
@@ -211,6 +236,8 @@ function testsAgainst(
   const ids = pairs[0]!.a.queryIds;
   const tests: Record<string, UnadjustedTest> = {};
   for (const metric of metrics) {
+    // A measure that is no mean over the units, such as perplexity, has no values to pair.
+    if (pairs.some(({ a, b }) => !a.perQuery[metric] || !b.perQuery[metric])) continue;
     const differences = new Float64Array(ids.length);
     for (const { a, b } of pairs) {
       const [x, y] = [a.perQuery[metric]!, b.perQuery[metric]!];
@@ -248,7 +275,7 @@ function distinct<T>(values: readonly T[]): T[] {
 
 /** Tests whether a JSON value has the format of `results.json`. */
 export const isResults = (json: unknown): json is ComparisonResults =>
-  isObject(json) && json.format === FORMAT;
+  isObject(json) && FORMATS.some((format) => format === json.format);
 
 /**
  * Reads the results of a comparison.
@@ -258,12 +285,12 @@ export const isResults = (json: unknown): json is ComparisonResults =>
 export async function readResults(file: string): Promise<ComparisonResults> {
   const json = await readJson(file);
   if (!isResults(json)) {
-    throw new DataError(`this is no result of a comparison: "format" is not "${FORMAT}"`, {
+    throw new DataError(`this is no result of a comparison: "format" is none of ${FORMATS.join(', ')}`, {
       file,
       help: 'name the results.json of a comparison; a damaged one may be removed, and the comparison run again',
     });
   }
-  checkShape(json, RESULTS_SHAPE, {
+  checkShape(json, json.format === FORMATS[0] ? RESULTS_SHAPE : LANGUAGE_RESULTS_SHAPE, {
     file,
     help: 'remove the file, and run the comparison again: finished runs are kept',
   });

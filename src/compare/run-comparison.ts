@@ -98,7 +98,13 @@ async function runLocked(
   );
   const states: RunState[] = [];
   for (const job of jobs) states.push(await stateOfRun(job, comparison));
-  if (!overwrite) requireSameRuns(jobs, states, out);
+  if (!overwrite) {
+    const runs = jobs.map(({ arm, seed }, i) => {
+      const state = states[i]!;
+      return { name: runName(arm, seed), differences: state.kind === 'other' ? state.differences : [] };
+    });
+    requireSameRuns(runs, out);
+  }
 
   let baseline: Baseline | undefined;
   const done: RunResult[] = [];
@@ -222,11 +228,18 @@ async function lengthsOf(
   return lengths;
 }
 
-function requireSameRuns(jobs: readonly RunJob[], states: readonly RunState[], out: string): void {
-  const others = jobs.flatMap(({ arm, seed }, i) => {
-    const state = states[i]!;
-    return state.kind === 'other' ? [`${runName(arm, seed)}: ${state.differences.join('; ')}`] : [];
-  });
+/**
+ * Checks that runs in the folder of a comparison are those of its config.
+ *
+ * @throws UndriftError with the differences of each run that is not
+ */
+export function requireSameRuns(
+  runs: readonly { readonly name: string; readonly differences: readonly string[] }[],
+  out: string,
+): void {
+  const others = runs.flatMap(({ name, differences }) =>
+    differences.length > 0 ? [`${name}: ${differences.join('; ')}`] : [],
+  );
   if (others.length === 0) return;
   const shown = others.slice(0, 8);
   if (others.length > shown.length) shown.push(`and ${others.length - shown.length} more`);

@@ -56,15 +56,20 @@ const aCurve = checked(
   },
 );
 
+/** Costs of a run of any kind. */
+const COSTS = {
+  wallMs: aNumber,
+  ledger: recordOf(aNumber),
+  curves: listOf(aCurve),
+  finished: aText,
+};
+
 const TRAINING = {
   steps: aCount,
   stoppedEarly: aFlag,
   best: objectOf({ step: aCount, value: orNull(aNumber) }),
   embeddingSpace: aText,
-  wallMs: aNumber,
-  ledger: recordOf(aNumber),
-  curves: listOf(aCurve),
-  finished: aText,
+  ...COSTS,
 };
 
 /** Shape of `plans/<arm>.json`. */
@@ -76,40 +81,55 @@ export const PLAN: JsonShape = objectOf({
   measuredSteps: aCount,
 });
 
-/** Shape of `runs/<arm>-<seed>.json`. The evaluation has every metric of the plan, with a value for each query. */
-export const RUN_RESULT: JsonShape = checked(
-  objectOf({
-    arm: aText,
-    seed: aNumber,
-    settings: someSettings,
-    dataFingerprint: aText,
-    training: objectOf({ ...TRAINING, machine: aMachine }),
-    plan: anEvaluation,
-    evaluation: objectOf({
-      metrics: recordOf(aNumber),
-      queryIds: listOf(aText),
-      perQuery: recordOf(listOf(aNumber)),
+/**
+ * Makes the shape of the result of a run. The evaluation has every metric of the plan.
+ *
+ * @param settings.allPaired  whether each metric has a value for each query; else some are no means, such as perplexity
+ */
+const runShape = (
+  training: Readonly<Record<string, JsonShape>>,
+  { allPaired }: { readonly allPaired: boolean },
+): JsonShape =>
+  checked(
+    objectOf({
+      arm: aText,
+      seed: aNumber,
+      settings: someSettings,
+      dataFingerprint: aText,
+      training: objectOf({ ...training, machine: aMachine }),
+      plan: anEvaluation,
+      evaluation: objectOf({
+        metrics: recordOf(aNumber),
+        queryIds: listOf(aText),
+        perQuery: recordOf(listOf(aNumber)),
+      }),
     }),
-  }),
-  ({ plan, evaluation }) => {
-    const { metrics: names } = plan as { metrics: readonly string[] };
-    const { queryIds, perQuery, metrics } = evaluation as {
-      metrics: object;
-      queryIds: readonly string[];
-      perQuery: Readonly<Record<string, readonly number[]>>;
-    };
-    for (const name of names) {
-      const fault =
-        recordOf(aNumber, [name])(metrics, 'evaluation.metrics') ??
-        recordOf(listOf(aNumber), [name])(perQuery, 'evaluation.perQuery');
-      if (fault !== undefined) return fault;
-      if (perQuery[name]!.length !== queryIds.length) {
-        return `"evaluation.perQuery.${name}" has ${perQuery[name]!.length} values for the ${queryIds.length} queries of "evaluation.queryIds"`;
+    ({ plan, evaluation }) => {
+      const { metrics: names } = plan as { metrics: readonly string[] };
+      const { queryIds, perQuery, metrics } = evaluation as {
+        metrics: object;
+        queryIds: readonly string[];
+        perQuery: Readonly<Record<string, readonly number[]>>;
+      };
+      for (const name of names) {
+        const fault =
+          recordOf(aNumber, [name])(metrics, 'evaluation.metrics') ??
+          recordOf(listOf(aNumber), allPaired ? [name] : [])(perQuery, 'evaluation.perQuery');
+        if (fault !== undefined) return fault;
+        const { length = queryIds.length } = perQuery[name] ?? {};
+        if (length !== queryIds.length) {
+          return `"evaluation.perQuery.${name}" has ${length} values for the ${queryIds.length} queries of "evaluation.queryIds"`;
+        }
       }
-    }
-    return undefined;
-  },
-);
+      return undefined;
+    },
+  );
+
+/** Shape of `runs/<arm>-<seed>.json`. */
+export const RUN_RESULT: JsonShape = runShape(TRAINING, { allPaired: true });
+
+/** Shape of `arms/<arm>.json`, of a language system. */
+export const LANGUAGE_RUN: JsonShape = runShape(COSTS, { allPaired: false });
 
 const aSpread = objectOf({ mean: aNumber, sd: orNull(aNumber), values: listOf(aNumber) });
 
@@ -122,41 +142,49 @@ const aTest = objectOf({
   queries: aCount,
 });
 
-const ARM = {
+const armShape = (training: Readonly<Record<string, JsonShape>>) => ({
   name: aText,
   method: aText,
   settings: orNull(someSettings),
   metrics: recordOf(aSpread),
   cost: recordOf(aSpread),
   againstFirst: recordOf(aTest),
-  runs: listOf(objectOf({ seed: aNumber, metrics: recordOf(aNumber), ...TRAINING })),
-};
+  runs: listOf(objectOf({ seed: aNumber, metrics: recordOf(aNumber), ...training })),
+});
 
-/** Shape of `results.json`. An arm with runs has its settings and every metric of the evaluation. */
-export const RESULTS_SHAPE: JsonShape = checked(
-  objectOf({
-    name: aText,
-    data: objectOf({ name: aText, fingerprint: aText, documents: aCount, testQueries: aCount }),
-    budget: orNull(aBudget),
-    evaluate: anEvaluation,
-    seeds: listOf(aNumber),
-    complete: aFlag,
-    arms: listOf(objectOf(ARM)),
-    machines: listOf(aMachine),
-    baseline: optional(objectOf({ name: aText, metrics: recordOf(aNumber) })),
-    failures: optional(listOf(objectOf({ arm: aText, seed: aNumber, message: aText }))),
-  }),
-  ({ evaluate, arms }) => {
-    const { metrics } = evaluate as { metrics: readonly string[] };
-    const ofRuns = objectOf({
-      settings: someSettings,
-      metrics: recordOf(aSpread, metrics),
-      runs: listOf(objectOf({ metrics: recordOf(aNumber, metrics) })),
-    });
-    for (const [i, arm] of (arms as readonly { runs: readonly unknown[] }[]).entries()) {
-      const fault = arm.runs.length > 0 ? ofRuns(arm, inside('', `arms[${i}]`)) : undefined;
-      if (fault !== undefined) return fault;
-    }
-    return undefined;
-  },
-);
+/** Makes the shape of `results.json`. An arm with runs has its settings and every metric of the evaluation. */
+const resultsShape = (training: Readonly<Record<string, JsonShape>>): JsonShape =>
+  checked(
+    objectOf({
+      name: aText,
+      data: objectOf({ name: aText, fingerprint: aText, documents: aCount, testQueries: aCount }),
+      budget: orNull(aBudget),
+      evaluate: anEvaluation,
+      seeds: listOf(aNumber),
+      complete: aFlag,
+      arms: listOf(objectOf(armShape(training))),
+      machines: listOf(aMachine),
+      units: optional(aText),
+      baseline: optional(objectOf({ name: aText, metrics: recordOf(aNumber) })),
+      failures: optional(listOf(objectOf({ arm: aText, seed: aNumber, message: aText }))),
+    }),
+    ({ evaluate, arms }) => {
+      const { metrics } = evaluate as { metrics: readonly string[] };
+      const ofRuns = objectOf({
+        settings: someSettings,
+        metrics: recordOf(aSpread, metrics),
+        runs: listOf(objectOf({ metrics: recordOf(aNumber, metrics) })),
+      });
+      for (const [i, arm] of (arms as readonly { runs: readonly unknown[] }[]).entries()) {
+        const fault = arm.runs.length > 0 ? ofRuns(arm, inside('', `arms[${i}]`)) : undefined;
+        if (fault !== undefined) return fault;
+      }
+      return undefined;
+    },
+  );
+
+/** Shape of `results.json` of trained retrievers. */
+export const RESULTS_SHAPE: JsonShape = resultsShape(TRAINING);
+
+/** Shape of `results.json` of language systems. */
+export const LANGUAGE_RESULTS_SHAPE: JsonShape = resultsShape(COSTS);

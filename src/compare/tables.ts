@@ -5,6 +5,7 @@ import {
   describeCost,
   formatSpread,
   ledgerLabel,
+  READING_COSTS,
   STEPS,
   sortCosts,
   WALL_TIME,
@@ -30,13 +31,16 @@ export function resultTable(results: ComparisonResults): Table {
   const { arms, baseline, evaluate } = results;
   const headline = evaluate.metrics[0]!;
   const tested = arms.some(({ againstFirst }) => againstFirst[headline]);
-  const costs = [STEPS, DOCUMENT_ENCODES, WALL_TIME].filter((name) => arms.some(({ cost }) => cost[name]));
+  const intervals = tested && results.units !== undefined;
+  const costs = [STEPS, DOCUMENT_ENCODES, ...READING_COSTS, WALL_TIME].filter((name) =>
+    arms.some(({ cost }) => cost[name]),
+  );
   const seedsDiffer = arms.some(({ runs }) => runs.length !== results.seeds.length);
   return {
     header: [
       'arm',
       ...evaluate.metrics,
-      ...(tested ? [`Δ ${headline}`, 'p'] : []),
+      ...(tested ? [`Δ ${headline}`, ...(intervals ? ['95 %'] : []), 'p'] : []),
       ...costs.map((name) => describeCost(name).label),
       ...(seedsDiffer ? ['seeds'] : []),
     ],
@@ -44,7 +48,7 @@ export function resultTable(results: ComparisonResults): Table {
       ...arms.map((arm) => [
         arm.name,
         ...evaluate.metrics.map((metric) => metricCell(arm, metric)),
-        ...(tested ? testCells(arm.againstFirst[headline]) : []),
+        ...(tested ? testCells(arm.againstFirst[headline], intervals) : []),
         ...costs.map((name) => costCell(arm, name, 'mean')),
         ...(seedsDiffer ? [`${arm.runs.length} of ${results.seeds.length}`] : []),
       ]),
@@ -64,10 +68,10 @@ export function resultTable(results: ComparisonResults): Table {
 }
 
 /** Makes a table of the costs of a run, by arm. */
-export function ledgerTable({ arms }: ComparisonResults): Table {
+export function ledgerTable({ arms, units }: ComparisonResults): Table {
   const names = sortCosts([...new Set(arms.flatMap(({ cost }) => Object.keys(cost)))]);
   return tall({
-    header: ['arm', ...names.map(ledgerLabel)],
+    header: ['arm', ...names.map((name) => ledgerLabel(name, units))],
     rows: arms.map((arm) => [arm.name, ...names.map((name) => costCell(arm, name, 'spread'))]),
   });
 }
@@ -125,8 +129,15 @@ function costCell({ cost }: ArmResults, name: string, show: 'mean' | 'spread'): 
   return show === 'mean' ? format(found.mean) : formatSpread(found, format);
 }
 
-const testCells = (test: PairedTest | undefined): string[] =>
-  test ? [signed(test.difference), formatP(test.pHolm)] : ['', ''];
+function testCells(test: PairedTest | undefined, withInterval: boolean): string[] {
+  if (!test) return withInterval ? ['', '', ''] : ['', ''];
+  const { low, high } = test.interval;
+  return [
+    signed(test.difference),
+    ...(withInterval ? [`${signed(low)} to ${signed(high)}`] : []),
+    formatP(test.pHolm),
+  ];
+}
 
 /** Formats a difference with its sign and four decimals. */
 export const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
@@ -138,19 +149,22 @@ export function formatP(p: number): string {
 
 /** Explains the numbers of the table in a few sentences. */
 export function tableNotes(results: ComparisonResults): string[] {
-  const { arms, seeds, data, evaluate, budget } = results;
+  const { arms, seeds, data, evaluate, budget, units } = results;
+  const noun = units ?? 'queries';
   const queries = count(data.testQueries);
   const headline = evaluate.metrics[0]!;
   const compared = arms.filter(({ againstFirst }) => againstFirst[headline]).length;
   const length = budget ? `, ${describeBudget(budget)} each` : '';
   return [
-    `${data.name}: ${count(data.documents)} documents, ${queries} queries of ${evaluate.split}${length}.`,
-    seeds.length > 1
-      ? `Metrics are mean ± standard deviation over the seeds ${seeds.join(', ')}.`
-      : `One seed (${seeds[0]}): nothing is known of the spread between seeds.`,
+    units === 'documents'
+      ? `${data.name}: ${queries} documents.`
+      : `${data.name}: ${count(data.documents)} documents, ${queries} ${noun} of ${evaluate.split}${length}.`,
+    ...(units === undefined ? [seedsNote(seeds)] : []),
     ...(compared > 0
       ? [
-          `Δ and p are against ${arms[0]!.name}: paired randomisation test over the queries, each query's values averaged over the seeds` +
+          `Δ and p are against ${arms[0]!.name}: paired randomisation test over the ${noun}` +
+            `${units === undefined ? ", each query's values averaged over the seeds" : ''}` +
+            `${units === undefined ? '' : `, interval by paired bootstrap over the ${noun}`}` +
             `${compared > 1 ? `, p adjusted by Holm's method for ${compared} arms` : ''}.`,
         ]
       : []),
@@ -161,6 +175,11 @@ export function tableNotes(results: ComparisonResults): string[] {
     ...(results.complete ? [] : ['Not all runs are done.']),
   ];
 }
+
+const seedsNote = (seeds: readonly number[]): string =>
+  seeds.length > 1
+    ? `Metrics are mean ± standard deviation over the seeds ${seeds.join(', ')}.`
+    : `One seed (${seeds[0]}): nothing is known of the spread between seeds.`;
 
 /** Names the arms that fall short of the ranker that needs no training. */
 function belowBaseline({ arms, baseline, evaluate }: ComparisonResults): string[] {

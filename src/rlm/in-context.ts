@@ -12,7 +12,7 @@ import {
   rerankers,
 } from './rerankers.ts';
 import { SOURCE_OPTIONS, withSource } from './source-options.ts';
-import type { SystemSpec } from './system-spec.ts';
+import type { ControlArm, SystemSpec } from './system-spec.ts';
 
 /** Options of reading one passage that is chosen among several. */
 export const CHOICE_OPTIONS = {
@@ -95,6 +95,12 @@ const OPTIONS = {
   ...FRONT_OPTIONS,
 } as const satisfies OptionTable;
 
+/** Controls of systems that put passages in front: a random passage, and the candidate that makes the text to predict likeliest. */
+export const FRONT_CONTROLS: readonly ControlArm[] = [
+  { name: 'random', method: 'in-context', options: { retriever: 'random', reranker: 'none' } },
+  { name: 'oracle', method: 'in-context', options: { reranker: 'oracle' } },
+];
+
 /** In-context RALM as a kind of language system. */
 export const inContext: SystemSpec = {
   id: 'in-context',
@@ -105,6 +111,7 @@ export const inContext: SystemSpec = {
     url: 'https://arxiv.org/abs/2302.00083',
   },
   options: OPTIONS,
+  controls: FRONT_CONTROLS,
   async open(model, options, context) {
     const { reranker, ...given } = checkedValues(OPTIONS, options);
     const chosen = reranker === 'none' ? undefined : reranker;

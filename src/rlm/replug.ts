@@ -1,6 +1,7 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { checkedValues, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import { frontSystem } from './front-system.ts';
+import { FRONT_CONTROLS } from './in-context.ts';
 import type { LanguageSystem } from './language-system.ts';
 import { FRONT_OPTIONS, PassageFront, type PassageFrontOptions } from './passage-front.ts';
 import type { PassageSource } from './passage-source.ts';
@@ -83,6 +84,7 @@ export const replug: SystemSpec = {
     url: 'https://arxiv.org/abs/2301.12652',
   },
   options: OPTIONS,
+  controls: FRONT_CONTROLS,
   async open(model, options, context) {
     const given = checkedValues(OPTIONS, options);
     return await withSource(options, context, (source) => replugSystem(model, source, given));

@@ -31,10 +31,22 @@ export interface SystemSpec {
   readonly paper?: { readonly title: string; readonly year: number; readonly url: string };
   /** Options of the system, each with type, range, help and default. All systems share one space of names. */
   readonly options: OptionTable;
+  /** Arms that a comparison puts beside the system, such as random passages. Default none. */
+  readonly controls?: readonly ControlArm[];
   /**
    * Opens the system over a language model, which stays the caller's.
    *
    * @param options  value of every option of the table, checked; a system reads its own by `optionValues(TABLE, options)`
    */
   open(model: LanguageModel, options: GivenValues, context: SystemContext): Promise<LanguageSystem>;
+}
+
+/** Arm that shows whether a system's gain comes from what it retrieves, or how much there is to gain. */
+export interface ControlArm {
+  /** Name of the arm: `random`, `oracle`. */
+  readonly name: string;
+  /** Id of the system. */
+  readonly method: string;
+  /** Options of the arm, beside those that all arms of the comparison share. */
+  readonly options: GivenValues;
 }
