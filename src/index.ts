@@ -243,13 +243,16 @@ export {
 } from './compare/comparison.ts';
 export type { Curve } from './compare/curves.ts';
 export type { Machine } from './compare/machine.ts';
+export type { Fields } from './compare/config-reader.ts';
 export type {
   ArmResults,
+  ArmSettings,
   ComparisonResults,
   DataFacts,
   PairedTest,
   RunFailure,
   RunSummary,
+  UnitNoun,
 } from './compare/results.ts';
 export type { ComparisonCallbacks, ComparisonOptions } from './compare/run-comparison.ts';
 export type {
@@ -338,6 +341,13 @@ export {
   evaluateText,
   type TextEvaluation,
 } from './rlm/evaluate-text.ts';
+export {
+  type AnsweredQuestion,
+  type AnswerResults,
+  answerQuestions,
+} from './rlm/answer-questions.ts';
+export { loadPassages } from './rlm/load-passages.ts';
+export { type Question, questionsOf } from './rlm/questions.ts';
 export { type InContextOptions, inContextSystem } from './rlm/in-context.ts';
 export {
   type KnnLmOptions,
@@ -385,7 +395,7 @@ export {
 } from './rlm/retro-system.ts';
 export { type RetroConfig, RetroWing } from './rlm/retro-wing.ts';
 export { stateSource } from './rlm/state-source.ts';
-export type { SystemContext, SystemSpec } from './rlm/system-spec.ts';
+export type { ControlArm, SystemContext, SystemSpec } from './rlm/system-spec.ts';
 export { findSystem, systems } from './rlm/systems.ts';
 export type { TextWindows } from './rlm/text-windows.ts';
 export {

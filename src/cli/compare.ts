@@ -1,17 +1,14 @@
-import { dirname, join } from 'node:path';
 import type { Comparison } from '../compare/comparison.ts';
 import { readComparison } from '../compare/read-comparison.ts';
-import { type ComparisonResults, isResults, readResults } from '../compare/results.ts';
-import { RESULTS, runComparison } from '../compare/run-comparison.ts';
-import { formatResults, writeCharts, writeMarkdown, writeReport } from '../compare/write-report.ts';
+import { runComparison } from '../compare/run-comparison.ts';
 import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import type { Device } from '../runtime/devices.ts';
 import { SUBJECT_OPTIONS } from '../train/options.ts';
-import { readJson } from '../util/files.ts';
 import { formatDuration } from '../util/format.ts';
 import { type GivenOptions, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
+import { type FoundResults, REPORT_OPTIONS, reportResults, storedResults } from './comparison-report.ts';
 import type { Io } from './io.ts';
 import { loadProgress } from './model-source.ts';
 import { TrainingProgress } from './training-progress.ts';
@@ -34,22 +31,7 @@ export const compareCommand = defineCommand({
       help: 'data set whose splits are evaluated on, instead of that in the file',
     },
     ...withoutDefaults(ANY_DATA_OPTIONS),
-    overwrite: {
-      type: 'switch',
-      default: false,
-      help: 'repeat runs whose settings or data have changed',
-    },
-    reportOnly: {
-      type: 'switch',
-      default: false,
-      help: 'do not train; only make the report again from results.json',
-    },
-    markdown: {
-      type: 'text',
-      value: 'file',
-      help: 'file for the tables as Markdown; in an existing page they replace the text between <!-- NAME --> and <!-- /NAME -->',
-    },
-    charts: { type: 'text', value: 'folder', help: 'folder for the charts as SVG files' },
+    ...REPORT_OPTIONS,
     // Without defaults, since the config file decides about options that are not given.
     ...withoutDefaults(COMPUTE_OPTIONS),
   },
@@ -60,25 +42,10 @@ export const compareCommand = defineCommand({
     'runs/negatives/results.json --report-only --markdown docs/negatives.md',
   ],
   async run(options, io, [file]) {
-    const { out, results } = options.reportOnly
-      ? await storedResults(file!, options)
+    const found = options.reportOnly
+      ? await storedResults(file!, options.out, async () => (await readComparison(file!, options)).out)
       : await newResults(file!, options, io);
-    const report = await writeReport(results, out);
-    if (options.markdown !== undefined) await writeMarkdown(results, options.markdown);
-    const charts = options.charts === undefined ? [] : await writeCharts(results, options.charts);
-    const arms = results.arms.map(({ name, method, metrics, cost, againstFirst }) => ({
-      name,
-      method,
-      metrics,
-      cost,
-      againstFirst,
-    }));
-    const { name, complete, failures } = results;
-    return {
-      json: { name, complete, results: join(out, RESULTS), report, charts, failures, arms },
-      text: `${formatResults(results)}\n${report}\n`,
-      exitCode: failures.length > 0 ? 1 : 0,
-    };
+    return await reportResults(found, options);
   },
 });
 
@@ -91,20 +58,7 @@ interface Given extends GivenOptions<typeof ANY_DATA_OPTIONS> {
   readonly threads: number | undefined;
 }
 
-interface Found {
-  readonly out: string;
-  readonly results: ComparisonResults;
-}
-
-async function storedResults(file: string, given: Given): Promise<Found> {
-  if (isResults(await readJson(file))) {
-    return { out: given.out ?? dirname(file), results: await readResults(file) };
-  }
-  const { out } = await readComparison(file, given);
-  return { out, results: await readResults(join(out, RESULTS)) };
-}
-
-async function newResults(file: string, given: Given, io: Io): Promise<Found> {
+async function newResults(file: string, given: Given, io: Io): Promise<FoundResults> {
   const comparison = await readComparison(file, given);
   const results = await runComparison(
     comparison,

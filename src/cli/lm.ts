@@ -1,6 +1,7 @@
 import type { CommandGroup } from './command.ts';
 import { lmDatastoreCommand } from './lm-datastore.ts';
 import { lmEvalCommand } from './lm-eval.ts';
+import { compareLanguageCommand } from './lm-compare.ts';
 import { generateCommand } from './lm-generate.ts';
 import { lmTrainCommand } from './lm-train.ts';
 
@@ -8,5 +9,5 @@ import { lmTrainCommand } from './lm-train.ts';
 export const lmCommands: CommandGroup = {
   name: 'lm',
   summary: 'train and use language models, alone or with retrieval',
-  commands: [lmTrainCommand, lmEvalCommand, lmDatastoreCommand, generateCommand],
+  commands: [lmTrainCommand, lmEvalCommand, lmDatastoreCommand, generateCommand, compareLanguageCommand],
 };
