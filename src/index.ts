@@ -241,9 +241,9 @@ export {
   type ComparisonConfig,
   type EvaluationPlan,
 } from './compare/comparison.ts';
+export type { Fields } from './compare/config-reader.ts';
 export type { Curve } from './compare/curves.ts';
 export type { Machine } from './compare/machine.ts';
-export type { Fields } from './compare/config-reader.ts';
 export type {
   ArmResults,
   ArmSettings,
@@ -330,6 +330,11 @@ export {
 
 export { streamTextCorpus, type TextCorpusOptions, type TextDocument } from './data/text-corpus.ts';
 export { type TokenCorpus, type TokenCorpusOptions, tokenizeCorpus } from './data/token-corpus.ts';
+export {
+  type AnsweredQuestion,
+  type AnswerResults,
+  answerQuestions,
+} from './rlm/answer-questions.ts';
 export { type BuildDatastoreOptions, buildDatastore, type DatastoreBuild } from './rlm/build-datastore.ts';
 export { type Chunk, ChunkDatabase } from './rlm/chunk-database.ts';
 export { NEIGHBOUR_PARTS, type NeighbourPart } from './rlm/chunk-neighbours.ts';
@@ -341,13 +346,6 @@ export {
   evaluateText,
   type TextEvaluation,
 } from './rlm/evaluate-text.ts';
-export {
-  type AnsweredQuestion,
-  type AnswerResults,
-  answerQuestions,
-} from './rlm/answer-questions.ts';
-export { loadPassages } from './rlm/load-passages.ts';
-export { type Question, questionsOf } from './rlm/questions.ts';
 export { type InContextOptions, inContextSystem } from './rlm/in-context.ts';
 export {
   type KnnLmOptions,
@@ -365,6 +363,7 @@ export type {
   Segment,
 } from './rlm/language-system.ts';
 export { type LeakFilter, type LeakRules, leakFilter, type PassageQuery } from './rlm/leak-filter.ts';
+export { loadPassages } from './rlm/load-passages.ts';
 export type { PassageFrontOptions, Stretch } from './rlm/passage-front.ts';
 export {
   type PassagePrompt,
@@ -383,6 +382,7 @@ export {
 } from './rlm/passage-source.ts';
 export { documentByPrefix, type Passages, passagesOf } from './rlm/passages.ts';
 export { plainSystem } from './rlm/plain-system.ts';
+export { type Question, questionsOf } from './rlm/questions.ts';
 export { type MixedMemory, mixLogProbabilities, RecalledTokens } from './rlm/recalled-tokens.ts';
 export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
 export { type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';

@@ -41,11 +41,7 @@ interface Json {
   failures: { arm: string; message: string }[];
 }
 
-const run = async (
-  config: object,
-  flags: Record<string, string> = {},
-  folder = tempFiles(FILES),
-) => {
+const run = async (config: object, flags: Record<string, string> = {}, folder = tempFiles(FILES)) => {
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
   const { json, text } = await runCommand(compareLanguageCommand, { threads: '1', ...flags }, [
     join(folder, 'config.json'),

@@ -1,7 +1,7 @@
 import type { CommandGroup } from './command.ts';
+import { compareLanguageCommand } from './lm-compare.ts';
 import { lmDatastoreCommand } from './lm-datastore.ts';
 import { lmEvalCommand } from './lm-eval.ts';
-import { compareLanguageCommand } from './lm-compare.ts';
 import { generateCommand } from './lm-generate.ts';
 import { lmTrainCommand } from './lm-train.ts';
 
