@@ -15,22 +15,11 @@
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
+import { compareSides, formatted, type Measurement } from './comparison.ts';
 import { freshNode, freshProcess } from './fresh-process.ts';
 import { peersPython } from './peers/python.ts';
 import { ENCODERS, type EncoderName, TRAINING, writeWorkload } from './peers/workload.ts';
-import { largest, median, minimum, table } from './statistics.ts';
 import { STEP_CASES } from './training-step.ts';
-
-interface Measurement {
-  readonly timesMs: readonly number[];
-  readonly peakResidentBytes: number;
-  /** Largest resident memory before the model was created, in bytes. */
-  readonly startResidentBytes: number;
-  readonly version: string;
-  /** Embeddings of the first texts, which must agree between the sides. */
-  readonly sample?: readonly number[];
-  readonly losses?: readonly number[];
-}
 
 interface Suite {
   readonly cases: readonly string[];
@@ -110,13 +99,8 @@ const SUITES: Readonly<Record<string, Suite>> = {
 const results = [];
 for (const [name, suite, id] of chosenCases()) {
   await suite.prepare?.(id);
-  const names = Object.keys(suite.sides);
-  const measured: Record<string, Measurement[]> = Object.fromEntries(names.map((side) => [side, []]));
-  for (let round = 0; round < Number(options.rounds); round++) {
-    for (const side of round % 2 === 0 ? names : names.toReversed())
-      measured[side]!.push(await suite.sides[side]!(id));
-  }
-  const sides = names.map((side) => summary(side, measured[side]!, measured[names[0]!]!));
+  const runs = Object.entries(suite.sides).map(([side, run]) => [side, () => run(id)] as const);
+  const sides = await compareSides(Object.fromEntries(runs), Number(options.rounds));
   const rates = suite.units
     ? Object.fromEntries(sides.map((s) => [s.name, (1000 * suite.units!(id)) / s.medianMs]))
     : undefined;
@@ -145,69 +129,4 @@ function chosenCases(): [string, Suite, string][] {
 function fail(message: string, help: string): never {
   console.error(`bench:peers: ${message}\n  help: ${help}`);
   process.exit(2);
-}
-
-/** Summarises one side over all rounds. Ratios are relative to Undrift's time and memory. */
-function summary(name: string, own: readonly Measurement[], ours: readonly Measurement[]) {
-  const ratios = own.map((m, round) => median(m.timesMs) / median(ours[round]!.timesMs));
-  const times = own.flatMap((m) => m.timesMs);
-  const peak = (list: readonly Measurement[]) => Math.max(...list.map((m) => m.peakResidentBytes));
-  return {
-    name,
-    version: own[0]!.version,
-    medianMs: median(times),
-    minMs: minimum(times),
-    timeRatio: median(ratios),
-    timeRatioRange: [minimum(ratios), Math.max(...ratios)] as const,
-    peakResidentBytes: peak(own),
-    startResidentBytes: Math.max(...own.map((m) => m.startResidentBytes)),
-    memoryRatio: peak(own) / peak(ours),
-    difference: largestDifference(own[0]!, ours[0]!),
-  };
-}
-
-/**
- * Computes the largest absolute difference of embeddings, or relative difference of losses; null if the suite
- * compares neither.
- */
-function largestDifference(own: Measurement, ours: Measurement): number | null {
-  const { sample, losses } = own;
-  if (sample) return largest(sample.map((value, i) => Math.abs(value - ours.sample![i]!)));
-  if (losses) return largest(losses.map((value, i) => Math.abs(value / ours.losses![i]! - 1)));
-  return null;
-}
-
-function formatted(
-  sides: readonly ReturnType<typeof summary>[],
-  unit?: string,
-  rates?: Readonly<Record<string, number>>,
-): string {
-  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
-  const compared = sides.some(({ difference }) => difference !== null);
-  return table([
-    [
-      '',
-      ...(unit ? [unit] : []),
-      'median',
-      'best',
-      'time, × ours (rounds)',
-      'peak memory',
-      'of it before the model',
-      '× ours',
-      ...(compared ? ['difference'] : []),
-      'version',
-    ],
-    ...sides.map((s) => [
-      s.name,
-      ...(rates ? [rates[s.name]!.toFixed(1)] : []),
-      `${s.medianMs.toFixed(0)} ms`,
-      `${s.minMs.toFixed(0)} ms`,
-      `${s.timeRatio.toFixed(2)} (${s.timeRatioRange.map((r) => r.toFixed(2)).join('–')})`,
-      megabytes(s.peakResidentBytes),
-      megabytes(s.startResidentBytes),
-      s.memoryRatio.toFixed(2),
-      ...(compared ? [(s.difference ?? 0).toExponential(0)] : []),
-      s.version,
-    ]),
-  ]);
 }

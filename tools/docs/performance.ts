@@ -4,6 +4,7 @@
  *     npm run --silent bench:cache -- --json > bench/results/cache.json
  *     npm run --silent bench:refresh -- --json > bench/results/refresh.json
  *     npm run --silent bench:corrector -- --json > bench/results/corrector.json
+ *     npm run bench:lm -- --model FOLDER      (tables of performance-lm.ts)
  */
 import { existsSync } from 'node:fs';
 import type { RowsResult, ScoringResult } from '../../bench/measure-cache.ts';
@@ -19,6 +20,7 @@ import type {
 } from '../../bench/measure-corrector.ts';
 import type { RefreshResult } from '../../bench/measure-refresh.ts';
 import { inRepository, type MadePage, readResult, markdownTable as table } from './page.ts';
+import { languageModelBlocks } from './performance-lm.ts';
 
 interface CacheResults {
   readonly processor: string;
@@ -30,7 +32,10 @@ const NOT_MEASURED = '*Not measured yet.*';
 const blocks: Record<string, string> = {};
 
 /** Generated parts of docs/performance.md. Every block is filled, with or without a measurement. */
-export const performancePage = (): MadePage => ({ page: 'docs/performance.md', blocks });
+export const performancePage = (): MadePage => ({
+  page: 'docs/performance.md',
+  blocks: { ...blocks, ...languageModelBlocks() },
+});
 
 const read = <T>(name: string): T | undefined =>
   existsSync(inRepository(`bench/results/${name}.json`)) ? readResult<T>(`${name}.json`) : undefined;

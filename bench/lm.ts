@@ -1,0 +1,182 @@
+/**
+ * Measures language models beside transformers on PyTorch:
+ *
+ *     npm run bench:lm -- --model FOLDER [--suite score,train,knn] [--case …] [--rounds N] [--threads N] [--out FILE]
+ *     npm run bench:lm -- --small      seconds: tiny models, to see that all sides work
+ *
+ * | suite | measured                                                     | compared with                                    |
+ * |-------|--------------------------------------------------------------|--------------------------------------------------|
+ * | score | log-probabilities of all tokens of windows                   | transformers                                     |
+ * | train | a training step: loss, gradients, clipping, AdamW            | transformers, with and without fused AdamW       |
+ * | knn   | the 1,024 nearest of 1,000,000 keys of 576, for 64 queries   | the bare matrix product of the same blocks       |
+ *
+ * `--model` names a folder of a llama of Hugging Face, such as SmolLM2-135M; cases of it are left out without. Other models have random
+ * weights. Every round runs each side in a fresh process with the same number of threads, in turn. Log-probabilities and losses of the
+ * sides are compared. Progress and tables go to stderr, and the numbers to `bench/results/lm.json`, from which `npm run docs` makes the
+ * tables of docs/performance.md.
+ */
+import { writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { defaultThreads } from '../src/runtime/devices.ts';
+import { compareSides, formatted, type Measurement, type SideSummary } from './comparison.ts';
+import { freshNode, freshProcess } from './fresh-process.ts';
+import { LM_CASES, type ModelName, modelFolder } from './lm/cases.ts';
+import { peersPython } from './peers/python.ts';
+import { median, minimum } from './statistics.ts';
+
+/** Comparison of a case with other libraries. */
+export interface LmComparison {
+  readonly suite: 'score' | 'train';
+  readonly case: string;
+  readonly model: ModelName;
+  /** Windows and tokens of each, of one time. */
+  readonly windows: number;
+  readonly tokens: number;
+  /** Rank of the adapters; 0 if all weights are trained, and for `score`. */
+  readonly lora: number;
+  readonly sides: readonly SideSummary[];
+}
+
+/** Search beside the bare product. */
+export interface KnnResult {
+  readonly suite: 'knn';
+  readonly case: string;
+  readonly rows: number;
+  readonly dimension: number;
+  readonly queries: number;
+  readonly k: number;
+  readonly bareMs: number;
+  readonly searchMs: number;
+  /** Median over the rounds, with the best over the best. */
+  readonly ratio: number;
+  readonly bestRatio: number;
+}
+
+/** Content of bench/results/lm.json. */
+export interface LmResults {
+  readonly processor: string;
+  readonly node: string;
+  readonly threads: number;
+  readonly load: { readonly before: number; readonly after: number };
+  /** Name of the folder of the given model. */
+  readonly model: string | null;
+  readonly results: readonly (LmComparison | KnnResult)[];
+}
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    suite: { type: 'string', default: 'score,train,knn' },
+    case: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '3' },
+    threads: { type: 'string', default: String(defaultThreads()) },
+    small: { type: 'boolean', default: false },
+    out: { type: 'string' },
+  },
+});
+const { threads } = options;
+const rounds = Number(options.rounds);
+const asked = options.case === '' ? undefined : new Set(options.case.split(','));
+
+const KNN_CASES: Readonly<Record<string, readonly number[]>> = {
+  // Rows, dimension, queries, k.
+  'keys-1m': [1_000_000, 576, 64, 1024],
+  'keys-tiny': [3000, 32, 16, 100],
+};
+/** Times measured in each process, after the first ones. */
+const REPEATS = { score: 2, train: 4, knn: 5 };
+
+const peer = (file: string) => fileURLToPath(new URL(`peers/${file}`, import.meta.url));
+const inPython = (file: string, args: readonly string[]) =>
+  freshProcess<Measurement>(peersPython(), [peer(file), ...args], {
+    env: { OMP_NUM_THREADS: threads, MKL_NUM_THREADS: threads },
+  });
+const inNode = <Result>(file: string, args: readonly string[]) =>
+  freshNode<Result>(new URL(`lm/${file}`, import.meta.url), args);
+
+/** Whether a case is asked for: by its name, or by the size of the run. */
+const isAsked = (id: string): boolean => asked?.has(id) ?? id.startsWith('tiny') === options.small;
+
+async function folderOf(model: ModelName): Promise<string | undefined> {
+  return model === 'given' ? options.model : await modelFolder(model);
+}
+
+async function comparisons(suite: 'score' | 'train'): Promise<LmComparison[]> {
+  const made: LmComparison[] = [];
+  for (const [id, given] of Object.entries(LM_CASES[suite])) {
+    if (!isAsked(id)) continue;
+    const { model, windows, tokens, lora } = { lora: 0, ...given };
+    const folder = await folderOf(model);
+    if (folder === undefined) {
+      console.error(`${suite} ${id}: left out, since no --model is given`);
+      continue;
+    }
+    const args = [folder, windows, tokens, threads, REPEATS[suite], ...(suite === 'train' ? [lora] : [])].map(
+      String,
+    );
+    const python = `lm_${suite}.py`;
+    const sides = await compareSides(
+      {
+        undrift: () => inNode<Measurement>(`undrift-${suite}.ts`, args),
+        transformers: () => inPython(python, args),
+        ...(suite === 'train' && {
+          'transformers, fused AdamW': () => inPython(python, [...args, '--fused']),
+        }),
+      },
+      rounds,
+    );
+    const rates = Object.fromEntries(sides.map((s) => [s.name, (1000 * windows * tokens) / s.medianMs]));
+    console.error(`${suite} ${id}: ${windows} × ${tokens} tokens\n${formatted(sides, 'tokens/s', rates)}\n`);
+    made.push({ suite, case: id, model, windows, tokens, lora, sides });
+  }
+  return made;
+}
+
+async function nearestKeys(): Promise<KnnResult[]> {
+  const made: KnnResult[] = [];
+  for (const [id, numbers] of Object.entries(KNN_CASES)) {
+    if (!(asked?.has(id) ?? id.endsWith('tiny') === options.small)) continue;
+    const [rows, dimension, queries, k] = numbers as [number, number, number, number];
+    const args = [...numbers, threads, REPEATS.knn].map(String);
+    const found = await inNode<{ bareMs: number[]; searchMs: number[] }>('undrift-knn.ts', args);
+    const ratio = median(found.searchMs.map((ms, i) => ms / found.bareMs[i]!));
+    const bestRatio = minimum(found.searchMs) / minimum(found.bareMs);
+    const [bareMs, searchMs] = [median(found.bareMs), median(found.searchMs)];
+    console.error(
+      `knn ${id}: bare ${bareMs.toFixed(0)} ms, search ${searchMs.toFixed(0)} ms, × ${ratio.toFixed(2)}`,
+    );
+    made.push({ suite: 'knn', case: id, rows, dimension, queries, k, bareMs, searchMs, ratio, bestRatio });
+  }
+  return made;
+}
+
+/** Suites by name. The suite of generation (time to the first token, tokens per second) belongs here. */
+const SUITES: Readonly<Record<string, () => Promise<(LmComparison | KnnResult)[]>>> = {
+  score: () => comparisons('score'),
+  train: () => comparisons('train'),
+  knn: nearestKeys,
+};
+
+const suites = options.suite.split(',');
+const unknown = suites.find((name) => !SUITES[name]);
+if (unknown !== undefined) {
+  console.error(`bench:lm: no such suite: ${unknown}\n  help: use ${Object.keys(SUITES).join(', ')}`);
+  process.exit(2);
+}
+const before = loadavg()[0]!;
+const results: (LmComparison | KnnResult)[] = [];
+for (const name of suites) results.push(...(await SUITES[name]!()));
+const measured: LmResults = {
+  processor: cpus()[0]?.model ?? 'unknown processor',
+  node: process.version,
+  threads: Number(threads),
+  load: { before, after: loadavg()[0]! },
+  model: options.model?.split('/').filter(Boolean).at(-1) ?? null,
+  results,
+};
+const out =
+  options.out ?? (options.small ? undefined : fileURLToPath(new URL('results/lm.json', import.meta.url)));
+if (out) writeFileSync(out, `${JSON.stringify(measured, null, 2)}\n`);
+else console.log(JSON.stringify(measured));
