@@ -214,6 +214,13 @@ export {
 /** Export of models for other programs, and a check that these compute the same vectors. */
 
 export {
+  type ExportedLanguageFile,
+  exportLanguageModel,
+  type LanguageExportOptions,
+  type LanguageExportReport,
+  type LanguageFormat,
+} from './export/export-language-model.ts';
+export {
   type ExportedFile,
   type ExportOptions,
   type ExportReport,

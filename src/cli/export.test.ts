@@ -1,6 +1,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
+import { runCommand } from '../../test/run-command.ts';
 import { smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
@@ -82,4 +84,15 @@ test('doctor --parity: exit code 0 where all agree; texts of a file', async () =
   await expect(doctorCommand.run({ ...given, parity: undefined }, io, [])).rejects.toThrow(
     /--texts is for --parity/,
   );
+});
+
+test('a language model is exported for text-generation, by itself', async () => {
+  const causal = fileURLToPath(new URL('../models/language/fixtures/causal/gpt2', import.meta.url));
+  const out = join(tempFiles(), 'exported');
+  const { json, text } = await runCommand(exportCommand, { model: causal, out, threads: '1' });
+  expect(json.formats).toEqual(['huggingface', 'onnx']);
+  expect(text).toMatch(/onnx\/model\.onnx +\S+ \S+ +logits /);
+  await expect(
+    runCommand(exportCommand, { model: causal, out, format: 'sentence-transformers' }),
+  ).rejects.toThrow('--format: unknown "sentence-transformers"');
 });

@@ -33,7 +33,7 @@ export interface ExportOptions extends Pick<ComputeOptions, 'threads'> {
 }
 
 /** Formats that are written unless others are asked for. */
-const DEFAULT_FORMATS: readonly ExportFormat[] = ['sentence-transformers', 'onnx'];
+export const DEFAULT_FORMATS: readonly ExportFormat[] = ['sentence-transformers', 'onnx'];
 
 /** Exported file with weights, and the difference of its vectors from the retriever's. */
 export interface ExportedFile extends VectorDifference {

@@ -85,11 +85,25 @@ export function exportOnnx(retriever: Retriever, side: Side, options: OnnxExport
   if (hidden && tokens) graph.output('last_hidden_state', hidden);
   graph.output('sentence_embedding', embedding);
 
-  const model = toOnnx(graph, {
+  return onnxBytes(graph, dtype, {
     'undrift.embedding_space': embeddingSpace,
     'undrift.trained_steps': String(retriever.trainedSteps),
-    ...(dtype !== 'f32' && { 'undrift.dtype': dtype }),
   });
+}
+
+/**
+ * Makes an ONNX file in standard operators of a graph that holds its weights as constants.
+ *
+ * @param dtype  dtype of the stored weights
+ * @param metadata  free text by key, stored in the file
+ * @throws UndriftError when the file would exceed ONNX's limit of 2 GiB
+ */
+export function onnxBytes(
+  graph: Graph,
+  dtype: ExportDtype,
+  metadata: Record<string, string> = {},
+): Uint8Array {
+  const model = toOnnx(graph, { ...metadata, ...(dtype !== 'f32' && { 'undrift.dtype': dtype }) });
   return encodeModel(STORED[dtype](standardOperators(model, graph)));
 }
 

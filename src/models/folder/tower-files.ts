@@ -159,7 +159,8 @@ export function safetensorsDtype(dtypes: readonly ExportDtype[]): 'f32' | 'f16' 
   });
 }
 
-function storedAs(
+/** Converts weights to the dtype in which `model.safetensors` stores them. */
+export function storedAs(
   weights: Readonly<Record<string, HostTensor>>,
   dtype: 'f32' | 'f16',
 ): Record<string, HostTensor> {

@@ -27,7 +27,8 @@ const FORMAT = 3;
  *
  *     config.json, model.safetensors      architecture and weights, under Hugging Face's names
  *     tokenizer.json, tokenizer_config.json, special_tokens_map.json
- *     generation_config.json, chat_template.jinja      where the model came with them
+ *     generation_config.json              end tokens, and settings of sampling where the model came with some
+ *     chat_template.jinja                 where the model came with one
  *     undrift.json, README.md             mark of a folder that may be replaced; the model card
  *
  * The folder is replaced as a whole: at every moment it holds the old model or the new one.
@@ -55,20 +56,28 @@ export function languageModelFiles(
   const maxTokens = decoder.maxTokens ?? NO_LIMIT;
   const tokens = tokenizerFiles(tokenizer, { maxTokens, tokenTypes: false });
   const endIds = [...model.endIds];
+  const { before, after } = tokenizer.wrapper;
   const given = (source: Json, pattern: RegExp) =>
     Object.fromEntries(Object.entries(source).filter(([name]) => pattern.test(name)));
   const specialTokens = given(tokenizerConfig, /^(bos|eos|unk|sep|pad|cls|mask)_token$/);
+  const ids = {
+    ...given(tokens.ids, /^(bos|pad)_token_id$/),
+    ...given(config, /^(bos|pad)_token_id$/),
+    ...(endIds.length > 0 && { eos_token_id: endIds.length === 1 ? endIds[0] : endIds }),
+  };
   return {
     json: {
       'config.json': {
         ...tokens.ids,
-        ...given(config, /^(bos|eos|pad|unk|sep)_token_id$/),
-        ...(endIds.length > 0 && { eos_token_id: endIds.length === 1 ? endIds[0] : endIds }),
+        ...ids,
         ...decoder.configFile,
         torch_dtype: 'float32',
       },
       'tokenizer_config.json': {
         ...tokens.json['tokenizer_config.json'],
+        // The pipeline of transformers.js leaves out special tokens without these.
+        ...(before.length > 0 && { add_bos_token: true }),
+        ...(after.length > 0 && { add_eos_token: true }),
         ...specialTokens,
         ...given(
           tokenizerConfig,
@@ -76,7 +85,8 @@ export function languageModelFiles(
         ),
       },
       'special_tokens_map.json': { ...tokens.json['special_tokens_map.json'], ...specialTokens },
-      ...(generationConfig && { 'generation_config.json': generationConfig }),
+      // transformers.js reads end tokens here only.
+      'generation_config.json': generationConfig ?? { _from_model_config: true, ...ids },
       [UNDRIFT_JSON]: { format: FORMAT, kind: LANGUAGE_MODEL, trainedSteps },
     },
     raw: {
