@@ -2,8 +2,10 @@ import { appendFileSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { largestDifference } from '../../../test/small-models.ts';
 import { tempFiles } from '../../../test/temp-files.ts';
 import { bytesOf } from '../../onnx/dtypes.ts';
+import { Program } from '../../runtime/program.ts';
 import { ByteDigest } from '../../util/byte-digest.ts';
 import { LanguageModel } from './language-model.ts';
 import { LanguageTeacher, type LanguageTeacherOptions } from './language-teacher.ts';
@@ -63,7 +65,7 @@ describe('LanguageTeacher', () => {
     const first = await teacher({ cache });
     const later = await teacher({ cache });
     const { scores } = await first.scores(prompts, compute);
-    const scored = vi.spyOn(model, 'scoreTokens');
+    const scored = vi.spyOn(Program.prototype, 'run');
     try {
       // Opened before anything was written, and after.
       for (const other of [later, await teacher({ cache }), await teacher({ cache, score: 'sum' })]) {
@@ -107,6 +109,43 @@ describe('LanguageTeacher', () => {
     await expect(small.scores(prompts, compute)).rejects.toThrow(/where 5 are read: query "who sat\?"/);
     const folder = join(tempFiles({ file: 'x' }), 'file');
     await expect(teacher({ cache: folder })).rejects.toThrow(/file/);
+  });
+
+  it('reads prompts with anything before, in or after the passage', async () => {
+    for (const prompt of [
+      '{query} {passage}{answer}',
+      'P: {passage} Q: {query}\\nA:{answer}',
+      '{query}{passage} {answer}',
+    ]) {
+      const { scores, logProbabilities } = await (await teacher({ prompt, score: 'sum' })).scores(
+        prompts,
+        compute,
+      );
+      for (const [i, texts] of prompts.entries()) {
+        const { ids, from } = new ReaderPrompt(prompt).tokens(model.tokenizer, texts);
+        const [wanted] = await model.scoreTokens([{ ids, from }], compute);
+        expect(largestDifference(logProbabilities[i]!, wanted!.logProbabilities)).toBeLessThan(1e-5);
+        expect(scores[i]).toBeCloseTo(
+          logProbabilities[i]!.reduce((a, b) => a + b),
+          5,
+        );
+      }
+    }
+  });
+
+  it('reads a passage once for all queries of a call', async () => {
+    const run = vi.spyOn(Program.prototype, 'run');
+    try {
+      const many = ['who sat?', 'a dog?', 'on'].flatMap((query) =>
+        prompts.slice(0, 2).map((each) => ({ ...each, query })),
+      );
+      await (await teacher()).scores(many, compute);
+      const passes = run.mock.calls.map(([feeds]) => ('past/0/key' in feeds ? 'query' : 'passage'));
+      expect(passes.filter((pass) => pass === 'passage').length).toBe(2);
+      expect(passes.filter((pass) => pass === 'query').length).toBe(6);
+    } finally {
+      run.mockRestore();
+    }
   });
 
   it('reports progress in prompts', async () => {

@@ -3,7 +3,8 @@ import { UndriftError } from '../../util/errors.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { LanguageModel } from './language-model.ts';
 import { languageModelId } from './language-model-id.ts';
-import { type PromptTexts, ReaderPrompt } from './reader-prompt.ts';
+import { type ReadPrefix, readPrefix, scoreAfter } from './prefix-scoring.ts';
+import { type PromptTexts, type PromptTokens, ReaderPrompt } from './reader-prompt.ts';
 import { type PromptScore, ScoreCache, scoreKey } from './score-cache.ts';
 
 /** Prompts that are scored before their scores are written to the disk. */
@@ -30,6 +31,8 @@ export interface LanguageTeacherOptions {
 export interface TeacherScores {
   /** f32[n]: scores of the answers, in nats; per token for `mean`. */
   readonly scores: Float32Array;
+  /** log p of the tokens of each answer, in nats. */
+  readonly logProbabilities: readonly Float32Array[];
   /** i32[n]: tokens of each prompt. */
   readonly promptTokens: Int32Array;
   /** Prompts that the model has read for this call; the others were known. */
@@ -42,8 +45,9 @@ export interface TeacherScores {
  *
  *     g(d; x, y) = (1/|y|) Σ_t log p(y_t | d, x, y_<t)
  *
- * Each prompt goes through the model in a pass of its own, so that its score depends on nothing else: not on the batch, not on
- * what is known already, not on the order. Scores are kept by the id of the model, the prompt, passage, query and answer, in memory
+ * Each passage, and then each query with its answer, goes through the model in a pass of its own, so that the score of a prompt
+ * depends on nothing else: not on the batch, not on what is known already, not on the order. A passage is read once for all queries
+ * of a call whose prompts begin with it. Scores are kept by the id of the model, the prompt, passage, query and answer, in memory
  * and in a folder that runs share.
  */
 export class LanguageTeacher {
@@ -101,9 +105,10 @@ export class LanguageTeacher {
     await this.read([...unknown], compute, onProgress);
     const found = keys.map((key) => cache.get(key)!);
     return {
-      scores: Float32Array.from(found, ({ logProbability, tokens }) =>
-        this.score === 'mean' ? logProbability / tokens : logProbability,
+      scores: Float32Array.from(found, ({ logProbabilities: list }) =>
+        this.score === 'mean' ? sumOf(list) / list.length : sumOf(list),
       ),
+      logProbabilities: found.map(({ logProbabilities }) => logProbabilities),
       promptTokens: Int32Array.from(found, ({ promptTokens }) => promptTokens),
       read: unknown.size,
     };
@@ -114,43 +119,69 @@ export class LanguageTeacher {
     await this.model.dispose();
   }
 
-  /** Reads prompts, and keeps their scores. */
+  /** Reads prompts, those of one passage together, and keeps their scores. */
   private async read(
     unknown: readonly (readonly [key: string, prompt: PromptTexts])[],
     compute: ComputeOptions,
     onProgress: ((progress: Progress) => void) | undefined,
   ): Promise<void> {
+    const { model, maxTokens } = this;
+    const groups = new Map<string, [key: string, prompt: PromptTokens][]>();
+    for (const [key, texts] of unknown) {
+      const prompt = this.prompt.tokens(model.tokenizer, texts, { maxTokens });
+      const beginning = prompt.ids.subarray(0, sharedTokens(prompt)).join();
+      const group = groups.get(beginning) ?? [];
+      groups.set(beginning, group);
+      group.push([key, prompt]);
+    }
     let found: [string, PromptScore][] = [];
-    for (const [i, [key, prompt]] of unknown.entries()) {
-      found.push([key, await this.scoreOf(prompt, compute)]);
-      if (found.length === WRITTEN_AT_ONCE || i === unknown.length - 1) {
-        await this.cache.add(found);
-        found = [];
+    let done = 0;
+    for (const group of groups.values()) {
+      const [, first] = group[0]!;
+      const shared = sharedTokens(first);
+      const prefix = shared > 0 ? await readPrefix(model, first.ids.slice(0, shared), compute) : undefined;
+      for (const [key, prompt] of group) {
+        found.push([key, await this.scoreOf(prompt, prefix, compute)]);
+        done++;
+        if (found.length === WRITTEN_AT_ONCE || done === unknown.length) {
+          await this.cache.add(found);
+          found = [];
+        }
+        onProgress?.({ stage: 'reader', done, total: unknown.length, unit: 'prompts' });
       }
-      onProgress?.({ stage: 'reader', done: i + 1, total: unknown.length, unit: 'prompts' });
     }
   }
 
-  private async scoreOf(texts: PromptTexts, compute: ComputeOptions): Promise<PromptScore> {
-    const { model, maxTokens } = this;
-    const { ids, from } = this.prompt.tokens(model.tokenizer, texts, { maxTokens });
+  private async scoreOf(
+    { ids, from }: PromptTokens,
+    prefix: ReadPrefix | undefined,
+    compute: ComputeOptions,
+  ): Promise<PromptScore> {
+    const { model } = this;
     if (from === 0) {
       throw new UndriftError('nothing stands before the answer, not even a start token', {
         help: 'give a query or a passage',
       });
     }
-    const [scored] = await model.scoreTokens([{ ids, from }], compute);
-    const { logProbabilities } = scored!;
-    const logProbability = logProbabilities.reduce((sum, value) => sum + value, 0);
-    if (!Number.isFinite(logProbability)) {
-      throw new UndriftError(`the reader gives the log-probability ${logProbability} to an answer`, {
+    const { tokens: P = 0 } = prefix ?? {};
+    const logProbabilities = prefix
+      ? await scoreAfter(model, prefix, { ids: ids.subarray(P), from: from - P }, compute)
+      : (await model.scoreTokens([{ ids, from }], compute))[0]!.logProbabilities;
+    if (!logProbabilities.every(Number.isFinite)) {
+      throw new UndriftError('the reader gives no finite log-probability to an answer', {
         help: 'its weights may be damaged: undrift lm eval measures its perplexity',
       });
     }
-    return { logProbability, tokens: logProbabilities.length, promptTokens: ids.length };
+    return { logProbabilities, promptTokens: ids.length };
   }
 
   private key({ passage, query, answer }: PromptTexts): string {
     return scoreKey([...this.settings, passage ?? '', Number(passage !== undefined), query, answer]);
   }
 }
+
+/** Number of tokens that prompts of one passage share; the state of the last of the others predicts the answer's first token. */
+const sharedTokens = ({ passageEnd, from }: PromptTokens): number =>
+  Math.max(0, Math.min(passageEnd, from - 1));
+
+const sumOf = (values: Float32Array): number => values.reduce((sum, value) => sum + value, 0);

@@ -30,7 +30,7 @@ describe('ReaderPrompt', () => {
     expect(bpe.decode(none.ids)).toBe('Question: what reads?\nAnswer: a file');
     const inside = new ReaderPrompt('Q: {query} P: {passage}\\nA: {answer}');
     expect(bpe.decode(inside.tokens(bpe, { ...texts, passage: undefined }).ids)).toBe(
-      'Q: what reads? P:A: a file',
+      'Q: what reads? P: A: a file',
     );
     expect(bpe.decode(inside.tokens(bpe, texts).ids)).toBe('Q: what reads? P: reads a whole file\nA: a file');
   });

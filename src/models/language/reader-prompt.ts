@@ -23,6 +23,8 @@ export interface PromptTokens {
   readonly ids: Int32Array;
   /** Position of the first token of the answer. */
   readonly from: number;
+  /** Number of tokens up to the end of the passage: prompts of one passage begin with them, unless the query stands before it. */
+  readonly passageEnd: number;
   /** Tokens of the passage that were cut off at its end, because the prompt would not have fitted. */
   readonly cutTokens: number;
 }
@@ -73,7 +75,7 @@ export class ReaderPrompt {
     const encode = (text: string) => (text === '' ? new Int32Array(0) : tokenizer.encodeRaw(text).slice());
     const filled = (text: string) => encode(text.split('{query}').join(query));
     const head = [tokenizer.wrapper.before, filled(this.#before)];
-    const tail = filled(passage === undefined ? this.#after.trimStart() : this.#after);
+    const tail = filled(passage === undefined ? this.#space.passage + this.#after.trimStart() : this.#after);
     const target = encode(this.#space.answer + answer);
     if (target.length === 0) throw new UsageError('an answer without a token cannot be scored');
     const whole = passage === undefined ? new Int32Array(0) : encode(this.#space.passage + passage);
@@ -93,7 +95,8 @@ export class ReaderPrompt {
       ids.set(list, at);
       at += list.length;
     }
-    return { ids, from: ids.length - target.length, cutTokens: whole.length - read.length };
+    const from = ids.length - target.length;
+    return { ids, from, passageEnd: from - tail.length, cutTokens: whole.length - read.length };
   }
 }
 

@@ -4,28 +4,29 @@ import { join } from 'node:path';
 import { fileError } from '../../util/files.ts';
 import { temporaryName } from '../../util/temporary-name.ts';
 
-/** Score of a prompt. */
+/** Scores of the answer of a prompt. */
 export interface PromptScore {
-  /** Σ log p of the tokens of the answer, in nats. */
-  readonly logProbability: number;
-  /** Tokens of the answer. */
-  readonly tokens: number;
+  /** log p of each token of the answer, f32[n], in nats. */
+  readonly logProbabilities: Float32Array;
   /** Tokens of the whole prompt. */
   readonly promptTokens: number;
 }
 
-/** Bytes of a key, and of a record: key, f64 score, u32 tokens, u32 tokens of the prompt, u32 checksum of these. */
+/** Bytes of a key, of what stands before the scores (key, tokens of the prompt, tokens of the answer), and of the checksum. */
 const KEY_BYTES = 16;
-const RECORD_BYTES = KEY_BYTES + 20;
+const HEAD_BYTES = KEY_BYTES + 8;
+const CHECK_BYTES = 4;
+/** Most tokens of an answer; a record that names more is damaged. */
+const MOST_TOKENS = 1 << 24;
 /** Ending of the files of a cache. */
 const ENDING = '.scores';
 
 /**
  * Scores of prompts in a folder on the disk, which several runs and processes may share, also at once. Each process appends to a
- * file of its own. A record that was cut short or damaged, as a killed process may leave one, is passed over: its prompt is scored
- * again.
+ * file of its own. What follows a record that was cut short or damaged, as a killed process may leave one, is passed over: its
+ * prompts are scored again.
  *
- * Memory: some 100 bytes for each score. On the disk: 36 bytes.
+ * Memory: some 200 bytes for each prompt. On the disk: 28 bytes, and 4 for each token of the answer.
  */
 export class ScoreCache {
   private readonly scores = new Map<string, PromptScore>();
@@ -75,11 +76,8 @@ export class ScoreCache {
         const file = join(folder, name);
         if (!name.endsWith(ENDING) || file === this.own) continue;
         const from = this.read.get(name) ?? 0;
-        if ((await stat(file)).size - from < RECORD_BYTES) continue;
-        const bytes = (await readFile(file)).subarray(from);
-        const whole = bytes.length - (bytes.length % RECORD_BYTES);
-        for (let at = 0; at < whole; at += RECORD_BYTES) this.take(bytes.subarray(at, at + RECORD_BYTES));
-        this.read.set(name, from + whole);
+        if ((await stat(file)).size <= from) continue;
+        this.read.set(name, from + this.take((await readFile(file)).subarray(from)));
       }
     } catch (error) {
       throw fileError(error, folder, 'read');
@@ -111,13 +109,23 @@ export class ScoreCache {
     }
   }
 
-  private take(bytes: Buffer): void {
-    if (checksum(bytes) !== bytes.readUInt32LE(RECORD_BYTES - 4)) return;
-    this.scores.set(bytes.subarray(0, KEY_BYTES).toString('hex'), {
-      logProbability: bytes.readDoubleLE(KEY_BYTES),
-      tokens: bytes.readUInt32LE(KEY_BYTES + 8),
-      promptTokens: bytes.readUInt32LE(KEY_BYTES + 12),
-    });
+  /** Takes in records, and returns the bytes of those that are whole. */
+  private take(bytes: Buffer): number {
+    let at = 0;
+    while (at + HEAD_BYTES <= bytes.length) {
+      const tokens = bytes.readUInt32LE(at + KEY_BYTES + 4);
+      const end = at + HEAD_BYTES + 4 * tokens;
+      if (tokens > MOST_TOKENS || end + CHECK_BYTES > bytes.length) break;
+      if (checksum(bytes.subarray(at, end)) !== bytes.readUInt32LE(end)) break;
+      this.scores.set(bytes.subarray(at, at + KEY_BYTES).toString('hex'), {
+        promptTokens: bytes.readUInt32LE(at + KEY_BYTES),
+        logProbabilities: Float32Array.from({ length: tokens }, (_, i) =>
+          bytes.readFloatLE(at + HEAD_BYTES + 4 * i),
+        ),
+      });
+      at = end + CHECK_BYTES;
+    }
+    return at;
   }
 }
 
@@ -129,19 +137,15 @@ export function scoreKey(parts: readonly (string | number)[]): string {
     .slice(0, 2 * KEY_BYTES);
 }
 
-function record(key: string, { logProbability, tokens, promptTokens }: PromptScore): Buffer {
-  const bytes = Buffer.alloc(RECORD_BYTES);
+function record(key: string, { logProbabilities, promptTokens }: PromptScore): Buffer {
+  const end = HEAD_BYTES + 4 * logProbabilities.length;
+  const bytes = Buffer.alloc(end + CHECK_BYTES);
   bytes.write(key, 'hex');
-  bytes.writeDoubleLE(logProbability, KEY_BYTES);
-  bytes.writeUInt32LE(tokens, KEY_BYTES + 8);
-  bytes.writeUInt32LE(promptTokens, KEY_BYTES + 12);
-  bytes.writeUInt32LE(checksum(bytes), RECORD_BYTES - 4);
+  bytes.writeUInt32LE(promptTokens, KEY_BYTES);
+  bytes.writeUInt32LE(logProbabilities.length, KEY_BYTES + 4);
+  for (const [i, value] of logProbabilities.entries()) bytes.writeFloatLE(value, HEAD_BYTES + 4 * i);
+  bytes.writeUInt32LE(checksum(bytes.subarray(0, end)), end);
   return bytes;
 }
 
-/** Checksum of a record without its last four bytes. */
-const checksum = (bytes: Uint8Array): number =>
-  createHash('sha256')
-    .update(bytes.subarray(0, RECORD_BYTES - 4))
-    .digest()
-    .readUInt32LE(0);
+const checksum = (bytes: Uint8Array): number => createHash('sha256').update(bytes).digest().readUInt32LE(0);
