@@ -6,7 +6,9 @@ import { readEventLog } from '../src/train/event-log.ts';
 import type { TrainOptions } from '../src/train/settings.ts';
 import { trainRetriever } from '../src/train/train-retriever.ts';
 import { permutation, rngKey } from '../src/util/rng.ts';
+import { copyingReader } from './copying-reader.ts';
 import { tempFiles } from './temp-files.ts';
+import { toyTokenizer } from './toy-training.ts';
 
 const page = readFileSync(new URL('../docs/diagnostics.md', import.meta.url), 'utf8');
 
@@ -37,6 +39,10 @@ function toyData(): string {
       'q',
       texts((w) => `ask${w}y shared`),
     ),
+    'answers.jsonl': Array.from(
+      { length: 60 },
+      (_, i) => `${JSON.stringify({ _id: `q${i}`, answers: [i % 2 ? 'a cat' : 'the dog sat'] })}\n`,
+    ).join(''),
     'qrels/train.tsv': judged(0, 50),
     'qrels/dev.tsv': judged(50, 60),
   });
@@ -61,6 +67,9 @@ function scoredData(kind: 'distill' | 'scored-pairs'): string {
   return join(folder, file);
 }
 
+/** Language model for methods that need one. */
+const READER = await copyingReader(toyTokenizer());
+
 /** Names that are logged only on devices other than the CPU. */
 const OF_DEVICES = ['deviceUpBytes', 'deviceDownBytes', 'lossScale', 'skippedSteps'];
 
@@ -84,6 +93,7 @@ it('the page on diagnostics has every name that any method logs, and no other', 
       ? { rankFrom: 0, rankTo: 10, relativeMargin: 0 }
       : {};
     const own = {
+      ...(arm.method === 'replug-lsr' && { reader: READER, candidates: 4 }),
       ...(arm.method === 'distill' && { data: scoredData('distill'), negatives: 2 }),
       ...(arm.method === 'scored-pairs' && { data: scoredData('scored-pairs'), evalMetric: 'spearman' }),
     };

@@ -129,6 +129,7 @@ describe('replug-lsr', () => {
     [{ reader: undefined }, /reader is missing/],
     [{ refresh: 'stream' }, /the refresh policy "stream" puts right documents into the cache/],
     [{ refresh: 'auto:ess:0.5:2' }, /"auto:ess" needs negatives that are drawn/],
+    [{ readerTokens: 8 }, /a prompt of \d+ tokens without its passage, where 8 are read: query "part/],
     [{ reader: '/no/such/reader' }, /reader \/no\/such\/reader: no such folder/],
   ] as [Partial<MethodOptions>, RegExp][])('refuses %j', async (options, message) => {
     await expect(ToyRun.begin(replugLsr, toy(options))).rejects.toThrow(message);

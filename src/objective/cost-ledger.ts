@@ -2,7 +2,8 @@
  * Counts the costs of a run, by name. Anything that trains may add purposes and units of its own. A name ends in its unit; counts
  * of embedded texts end in `Encodes`:
  *
- * - `documentEncodes` is the sum of its purposes: `positiveEncodes`, `negativeEncodes`, `teachingEncodes` (only a corrector
+ * - `documentEncodes` is the sum of its purposes: `positiveEncodes`, `negativeEncodes`, `candidateEncodes` (documents that a
+ *   language model scores), `teachingEncodes` (only a corrector
  *   learns from them, not the loss), `probeEncodes` (they decide whether a refresh is due), `refreshEncodes` (including the first
  *   fill of a cache), `miningEncodes` and `guideEncodes` (by the guide that masks negatives).
  * - `queryEncodes` is counted apart from documents. Evaluation is not counted: all methods pay the same for it.

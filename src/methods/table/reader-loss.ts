@@ -97,7 +97,7 @@ export class ReaderLoss implements TableLoss {
   /**
    * Loads the reader.
    *
-   * @throws UsageError where there is no such model, or it is no language model
+   * @throws UsageError where there is no such model, or it is no language model, and for a training query that it cannot read
    * @throws UndriftError where the data has no answers
    */
   static async load(context: MethodContext): Promise<ReaderLoss> {
@@ -116,7 +116,14 @@ export class ReaderLoss implements TableLoss {
       maxTokens: options.readerTokens,
       cache: readerCache,
     });
-    return new ReaderLoss(context, teacher);
+    const loss = new ReaderLoss(context, teacher);
+    try {
+      teacher.check(loss.questions());
+    } catch (error) {
+      await teacher.dispose();
+      throw error;
+    }
+    return loss;
   }
 
   async inputs(
@@ -226,6 +233,12 @@ export class ReaderLoss implements TableLoss {
       ledger.tokens('reader', found.promptTokens[i]!);
     }
     return scores;
+  }
+
+  /** Lists the training queries with their answers. */
+  private *questions(): Generator<{ query: string; answer: string }> {
+    const { examples, texts } = this.context;
+    for (const row of examples.queryRows) yield { query: texts.query(row), answer: this.answer(row) };
   }
 
   private answer(queryRow: number): string {

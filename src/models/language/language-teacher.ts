@@ -114,6 +114,17 @@ export class LanguageTeacher {
     };
   }
 
+  /**
+   * Checks that prompts fit without their passages.
+   *
+   * @throws UsageError for the first one that `scores` would refuse
+   */
+  check(prompts: Iterable<Pick<PromptTexts, 'query' | 'answer'>>): void {
+    const { maxTokens } = this;
+    for (const { query, answer } of prompts)
+      this.prompt.tokens(this.model.tokenizer, { passage: undefined, query, answer }, { maxTokens });
+  }
+
   /** Frees the model. */
   async dispose(): Promise<void> {
     await this.model.dispose();

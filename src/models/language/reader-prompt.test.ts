@@ -69,7 +69,7 @@ describe('ReaderPrompt', () => {
 
   it('refuses an answer without a token', () => {
     expect(() => new ReaderPrompt('{passage} {query}{answer}').tokens(bpe, { ...texts, answer: '' })).toThrow(
-      'an answer without a token cannot be scored',
+      'the answer "" has no token: query "what reads?"',
     );
   });
 });

@@ -77,7 +77,12 @@ export class ReaderPrompt {
     const head = [tokenizer.wrapper.before, filled(this.#before)];
     const tail = filled(passage === undefined ? this.#space.passage + this.#after.trimStart() : this.#after);
     const target = encode(this.#space.answer + answer);
-    if (target.length === 0) throw new UsageError('an answer without a token cannot be scored');
+    if (target.length === 0) {
+      throw new UsageError(
+        `the answer ${JSON.stringify(shortened(answer))} has no token: query ${JSON.stringify(shortened(query))}`,
+        { help: 'leave out such answers, or use a reader whose tokenizer knows their characters' },
+      );
+    }
     const whole = passage === undefined ? new Int32Array(0) : encode(this.#space.passage + passage);
     const rest = [...head, tail, target].reduce((sum, { length }) => sum + length, 0);
     const room = maxTokens - rest;
