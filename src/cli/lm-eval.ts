@@ -133,7 +133,7 @@ export const lmEvalCommand = defineCommand({
           rows.map(([name, value]) => `${name.padEnd(17)}${value.toFixed(4)}\n`).join('') +
           settingsLine(system.settings) +
           `${count(figures.tokens)} tokens, ${count(figures.words)} words and ${count(figures.bytes)} bytes of ${count(each.length)} ` +
-          `documents, ${formatDuration(seconds * 1000)}\n`;
+          `${each.length === 1 ? 'document' : 'documents'}, ${formatDuration(seconds * 1000)}\n`;
         return { json, text };
       } finally {
         await system.dispose();
