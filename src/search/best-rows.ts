@@ -12,7 +12,7 @@ export class BestRows {
    * @param scores  f32[k], written to: scores of these rows, descending
    * @param notANumber  makes the error for a score that is not a number
    */
-  constructor(rows: Int32Array, scores: Float32Array, notANumber: () => UndriftError = overflow) {
+  constructor(rows: Int32Array, scores: Float32Array, notANumber: () => UndriftError = scoreOverflow) {
     this.rows = rows;
     this.scores = scores;
     this.notANumber = notANumber;
@@ -66,7 +66,8 @@ export function bestRowsOf(
   });
 }
 
-const overflow = () =>
+/** Makes the error of a score that is not a number. */
+export const scoreOverflow = (): UndriftError =>
   new UndriftError('a score is not a number: the product of a query and an embedding overflows', {
     help: 'normalise the embeddings, or look for values beyond 1e18',
   });

@@ -7,6 +7,7 @@ import { ProgramCache } from '../runtime/program-cache.ts';
 import { RowHeap, type RowOrder } from '../text/row-heap.ts';
 import { ShapeError, UndriftError } from '../util/errors.ts';
 import { type BestRows, bestRowsOf } from './best-rows.ts';
+import { ScannedRows } from './scanned-rows.ts';
 import type { SearchOptions, SearchResult } from './search-index.ts';
 import { blockPlaces, type RowBlock, readBlocks, type StoredRows } from './stored-rows.ts';
 
@@ -37,6 +38,8 @@ export interface BlockSearchRequest extends Pick<SearchOptions, 'ties' | 'onProg
 
 /** Rows scored at once. With 64 queries, a block of scores takes 8 MiB. Larger ones leave the processor's cache. */
 export const BLOCK_ROWS = 32_768;
+/** Number of rows for each query above which all scores of a block are scanned, in place of a top-k. */
+const SCANNED_K = 100;
 /** Queries scored at once. More make the matrix product no faster, and push the scores out of the processor's cache. */
 const QUERY_ROWS = 64;
 
@@ -84,7 +87,6 @@ export class BlockSearch {
       k,
     };
     if (k === 0) return found;
-    const best = bestRowsOf(found);
     const batches = [...queryBatches(queries, D, hidden)];
     if (ties !== undefined) {
       for (const batch of batches) {
@@ -93,15 +95,22 @@ export class BlockSearch {
       }
       return found;
     }
+    const scanned = k > SCANNED_K ? Array.from({ length: B }, () => new ScannedRows(k)) : undefined;
+    const best = scanned ? [] : bestRowsOf(found);
+    const buffer = new Float32Array(scanned ? Math.min(B, QUERY_ROWS) * Math.min(size, this.blockRows) : 0);
     for await (const block of this.blocks(rows)) {
-      for (const batch of batches) {
-        await this.searchBlock(block, { ...batch, bias }, best.slice(batch.start, batch.end), k);
-        const isLast = block.start + block.count === size && batch.end === B;
-        const searched = (block.seen + (block.count * batch.end) / B) / size;
+      for (const { start, end, ...batch } of batches) {
+        const own = { start, end, ...batch, bias };
+        if (scanned) await this.scanBlock(block, own, scanned.slice(start, end), buffer);
+        else await this.searchBlock(block, own, best.slice(start, end), k);
+        const isLast = block.start + block.count === size && end === B;
+        const searched = (block.seen + (block.count * end) / B) / size;
         const done = isLast ? B : Math.min(B - 1, Math.floor(B * searched));
         onProgress?.({ stage: 'search', done, total: B, unit: 'queries' });
       }
     }
+    for (const [b, own] of (scanned ?? []).entries())
+      own.write(found.rows.subarray(b * k, (b + 1) * k), found.scores.subarray(b * k, (b + 1) * k));
     return found;
   }
 
@@ -193,6 +202,23 @@ export class BlockSearch {
         return row < seen || isHidden(own[i]!) ? undefined : row;
       });
     }
+  }
+
+  /** Takes the rows of a block in that are among the best so far, from all their scores. */
+  private async scanBlock(
+    block: RowBlock,
+    batch: QueryBatch,
+    scanned: readonly ScannedRows[],
+    buffer: Float32Array<ArrayBuffer>,
+  ): Promise<void> {
+    const { seen, start, count } = block;
+    const feeds = feedsOf(block, batch);
+    const program = await this.program(feeds, undefined);
+    const values = buffer.subarray(0, scanned.length * count);
+    await program.run(feeds, { into: { scores: hostTensor('f32', [scanned.length, count], values) } });
+    const first = Math.max(start, seen);
+    for (const [b, own] of scanned.entries())
+      own.scan(values, { start: b * count + first - start, end: (b + 1) * count }, first);
   }
 
   private async *blocks(rows: Float32Array | StoredRows): AsyncGenerator<RowBlock> {

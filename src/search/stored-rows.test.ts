@@ -68,6 +68,8 @@ describe('BlockSearch', () => {
     ['f16', 96, 32, 40],
     ['f32', 100, 16, 5],
     ['f32', 7, 16, 7],
+    ['f16', 300, 64, 150],
+    ['f16', 130, 200, 130],
   ] as const)(
     'finds nearest rows that are stored in %s: %i rows, blocks of %i, k %i',
     async (dtype, N, block, k) => {
@@ -113,6 +115,19 @@ describe('BlockSearch', () => {
       expect(got).toEqual(Array.from({ length: 4 }, (_, i) => expected[i] ?? -1));
       if (b % 3 === 2)
         expect([...found.scores.subarray(b * 4 + 1, b * 4 + 4)]).toEqual(Array(3).fill(-Infinity));
+    }
+  });
+
+  it.each([4, 150])('finds fewer rows where more are hidden: k %i', async (k) => {
+    const rows = randoms(200, 'rows');
+    const found = await blockSearch(64).search(rows, randoms(3, 'queries'), k, {
+      hidden: (query) => ({ start: 0, end: 199 - query }),
+    });
+    for (let b = 0; b < 3; b++) {
+      const own = [...found.rows.subarray(b * k, (b + 1) * k)];
+      expect(own.filter((row) => row !== -1).sort((a, b) => a - b)).toEqual(
+        Array.from({ length: b + 1 }, (_, i) => 199 - b + i),
+      );
     }
   });
 
