@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
 import { DataError } from '../util/errors.ts';
+import { cleanData } from './clean-data.ts';
 import { loadData } from './load.ts';
 
 const lines = (...records: object[]) => records.map((record) => JSON.stringify(record)).join('\n');
@@ -91,4 +92,23 @@ it('answers of data in memory are part of its fingerprint', async () => {
   expect(one.answers!(0)).toEqual(['France']);
   expect(other.fingerprint).not.toBe(one.fingerprint);
   expect(again.fingerprint).toBe(one.fingerprint);
+});
+
+it('answers stay with their queries when data is cleaned', async () => {
+  const path = tempFiles({
+    'pairs.jsonl': lines(
+      ...['Paris', 'Rome', 'Bern'].map((city) => ({
+        query: `where is ${city}`,
+        positive: `${city} is a city.`,
+        ...(city !== 'Rome' && { answers: [`near ${city}`] }),
+      })),
+    ),
+  });
+  const out = `${path}/clean`;
+  await cleanData(`${path}/pairs.jsonl`, { out, devFraction: 0, testFraction: 0 });
+  const data = await loadData(out, { answers: true });
+  const answers = (text: string) => data.answers!([0, 1, 2].find((row) => data.queries.text(row) === text)!);
+  expect(answers('where is Paris')).toEqual(['near Paris']);
+  expect(answers('where is Rome')).toEqual([]);
+  expect(answers('where is Bern')).toEqual(['near Bern']);
 });

@@ -84,7 +84,7 @@ export async function cleanData(named: string, options: CleanOptions): Promise<C
     throw new UsageError(`${option('devFraction')} and ${option('testFraction')} leave nothing to train on`);
   await checkEmpty(out);
   // The reader would hold out splits by the exact text; here the comparable text decides.
-  const read = await loadAnyData(named, { ...loading, devFraction: 0, testFraction: 0 });
+  const read = await loadAnyData(named, { ...loading, answers: true, devFraction: 0, testFraction: 0 });
   if (read.kind !== 'pairs' || !read.data) {
     throw new DataError(read.kind === 'texts' ? 'holds documents alone' : 'holds scored pairs', {
       file: named,
@@ -96,6 +96,9 @@ export async function cleanData(named: string, options: CleanOptions): Promise<C
     await mkdir(join(folder, 'qrels'));
     await writeFileAtomic(join(folder, 'corpus.jsonl'), records(read.corpus, cleaned.documents));
     await writeFileAtomic(join(folder, 'queries.jsonl'), records(read.data!.queries, cleaned.queries));
+    const answered = cleaned.queries.filter((row) => (read.data!.answers?.(row) ?? []).length > 0);
+    if (answered.length > 0)
+      await writeFileAtomic(join(folder, 'answers.jsonl'), answerLines(read.data!, answered));
     for (const [split, lists] of cleaned.splits)
       await writeFileAtomic(join(folder, 'qrels', `${split}.tsv`), qrelsLines(lists));
   });
@@ -227,6 +230,13 @@ const withoutNegatives = (list: Map<string, number>): Map<string, number> =>
 
 async function* records(corpus: Corpus, rows: readonly number[]): AsyncGenerator<string> {
   for (const row of rows) yield `${JSON.stringify({ _id: corpus.id(row), text: corpus.text(row) })}\n`;
+}
+
+async function* answerLines(
+  { queries, answers }: RetrievalData,
+  rows: readonly number[],
+): AsyncGenerator<string> {
+  for (const row of rows) yield `${JSON.stringify({ _id: queries.id(row), answers: answers!(row) })}\n`;
 }
 
 async function* qrelsLines(lists: Lists): AsyncGenerator<string> {
