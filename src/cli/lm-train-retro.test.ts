@@ -5,11 +5,12 @@ import { expect, it } from 'vitest';
 import { runCommand } from '../../test/run-command.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadRetro } from '../rlm/retro.ts';
+import { lmEvalCommand } from './lm-eval.ts';
 import { lmTrainCommand } from './lm-train.ts';
 
 const MODEL = fileURLToPath(new URL('../models/language/fixtures/causal/gpt2', import.meta.url));
 
-it('undrift lm train --method retro trains, resumes, and refuses options of language models', async () => {
+it('undrift lm train --method retro trains and resumes a model that lm eval reads, and refuses options of language models', async () => {
   const folder = tempFiles();
   mkdirSync(folder, { recursive: true });
   const data = join(folder, 'texts.jsonl');
@@ -26,6 +27,21 @@ it('undrift lm train --method retro trains, resumes, and refuses options of lang
   const retro = await loadRetro(String(json.model));
   expect(retro.wing.config).toMatchObject({ chunkTokens: 4, crossLayers: [1, 2], neighbours: 2 });
   await retro.base.dispose();
+
+  const perplexity = async (more: Readonly<Record<string, string>>) => {
+    const given = { model: out, data, window: '16', threads: '1', ...more };
+    return (await runCommand(lmEvalCommand, given)).json;
+  };
+  const plain = await perplexity({});
+  // A start token shifts the chunks by a letter: no word of theirs is one of the database.
+  const reading = { method: 'retro', passageData: data, retriever: 'states' };
+  const read = await perplexity(reading);
+  expect(read).toMatchObject({ tokens: plain.tokens });
+  expect(read.perplexity).not.toBe(plain.perplexity);
+  expect((await perplexity({ ...reading, neighbours: 'off' })).perplexity).toBe(plain.perplexity);
+  await expect(perplexity({ method: 'retro' })).rejects.toThrow('no documents whose chunks are neighbours');
+  await expect(perplexity({ ...reading, retriever: 'gold' })).rejects.toThrow('chunks have none');
+  await expect(perplexity({ ...reading, model: MODEL })).rejects.toThrow('retro.json');
 
   const again = await runCommand(lmTrainCommand, { out, resume: 'true', threads: '1' });
   expect(again.json).toMatchObject({ steps: 2, settings: { method: 'retro' } });
