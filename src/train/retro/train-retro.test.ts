@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tempFiles } from '../../../test/temp-files.ts';
+import { createLanguageModel } from '../../models/language/create-language-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
+import { saveLanguageModel } from '../../models/language/save-language-model.ts';
 import { loadRetro } from '../../rlm/retro.ts';
 import { randomInts, rngKey } from '../../util/rng.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
@@ -124,5 +126,36 @@ describe('trainRetro', () => {
   ])('refuses %j', async (change, message) => {
     const options = { ...OPTIONS, ...change, out: join(tempFiles(), 'run') } as RetroTrainOptions;
     await expect(trainRetro(options)).rejects.toThrow(message);
+  });
+
+  it('learns to use neighbours: true ones lower the perplexity, those of other chunks do not', async () => {
+    const folder = tempFiles();
+    const { tokenizer } = base;
+    const shape = { hidden: 32, layers: 2, heads: 2, maxTokens: 64, seed: 1 };
+    await saveLanguageModel(
+      join(folder, 'base'),
+      createLanguageModel({ kind: 'llama', tokenizer, ...shape }),
+    );
+    const perplexity: Record<string, number> = {};
+    for (const neighbours of ['true', 'shuffled'] as const) {
+      const options = { neighbours, steps: 60, evalEvery: 60, batchSize: 16, lr: 0.01, weightDecay: 0 };
+      const texts = {
+        data: { texts: documents(400, 1) },
+        evalData: { texts: documents(400, 1).slice(0, 60) },
+      };
+      const out = join(folder, neighbours);
+      const { best } = await trainRetro(
+        { ...OPTIONS, ...options, ...texts, model: join(folder, 'base'), out },
+        {
+          onBaseline: ({ metrics }) => {
+            perplexity.base = metrics.perplexity!;
+          },
+        },
+      );
+      perplexity[neighbours] = best.value!;
+    }
+    // Measured: base 52.0, true 39.1, shuffled 51.0.
+    expect(perplexity.true).toBeLessThan(0.8 * perplexity.base!);
+    expect(perplexity.shuffled).toBeGreaterThan(0.9 * perplexity.base!);
   });
 });
