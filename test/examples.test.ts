@@ -31,10 +31,13 @@ async function example(name: string): Promise<string> {
 }
 
 describe('examples that users copy', () => {
-  it.each(['own-loss.ts', 'own-method.ts'])('%s has fewer than 60 lines', (name) => {
-    const source = readFileSync(join(root, 'examples', name), 'utf8');
-    expect(source.trimEnd().split('\n').length).toBeLessThan(60);
-  });
+  it.each(['own-loss.ts', 'own-method.ts', 'answer-with-passages.ts'])(
+    '%s has fewer than 60 lines',
+    (name) => {
+      const source = readFileSync(join(root, 'examples', name), 'utf8');
+      expect(source.trimEnd().split('\n').length).toBeLessThan(60);
+    },
+  );
 
   it('own-loss.ts trains with its loss, beside the in-batch softmax', async () => {
     const stdout = await example('own-loss.ts');
@@ -101,6 +104,28 @@ describe('examples of deploying', () => {
     expect((await start('ai-sdk-embedder.ts', model)).stdout).toMatch(
       /^cosine -?\d\.\d{3}, 16 dimensions\n$/,
     );
+  });
+
+  it('answer-with-passages.ts reads a passage that its retriever, or BM25, has found', {
+    timeout: 240_000,
+  }, async () => {
+    const { createLanguageModel, saveLanguageModel, Tokenizer, trainVocabulary } = await import('undrift');
+    const texts = Array.from({ length: 40 }, (_, i) => pair(i).positive);
+    const tokenizer = Tokenizer.fromJson(trainVocabulary(texts, { model: 'bpe', vocabSize: 300 }));
+    const model = createLanguageModel({ kind: 'gpt2', tokenizer, hidden: 16, layers: 1, heads: 2 });
+    const reader = join(folder, 'reader');
+    await saveLanguageModel(reader, model);
+    for (const finder of [await trained, 'bm25']) {
+      const question = pair(3).positive;
+      const { stdout } = await start(
+        'answer-with-passages.ts',
+        join(folder, 'data'),
+        finder,
+        reader,
+        question,
+      );
+      expect(stdout).toMatch(/^read \S+: doc\d+x doc\d+x doc\d+x\n\nanswer:/);
+    }
   });
 
   it('langchain-retriever.ts finds the passages of a store, as does the embedder of the AI SDK over its model', async () => {

@@ -2,15 +2,23 @@ import { FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
 import { streamTextCorpus } from '../data/text-corpus.ts';
 import { resolveMethodOptions } from '../methods/contract/method-options.ts';
 import { countScoredTokens, evaluateText } from '../rlm/evaluate-text.ts';
+import { TASK_OPTIONS, taskKind } from '../rlm/evaluation-task.ts';
 import { findSystem, SYSTEM_OPTIONS, systems } from '../rlm/systems.ts';
 import { textWindows, WINDOW_OPTIONS } from '../rlm/text-windows.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { asFlags } from '../util/option-name.ts';
-import { type GivenValues, type OptionTable, withoutDefaults } from '../util/option-table.ts';
+import {
+  type GivenOptions,
+  type GivenValues,
+  type OptionTable,
+  pickOptions,
+  withoutDefaults,
+} from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { defaultsByMethod } from './defaults-by-method.ts';
+import { evaluateQuestions } from './lm-eval-questions.ts';
 import { loadLanguageModel, MODEL_HELP, modelFolder, showProgress, streamOptions } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
@@ -35,13 +43,13 @@ export const TEXT_OPTIONS = {
 
 const OPTIONS = {
   ...TEXT_OPTIONS,
-  limitTokens: {
-    type: 'integer',
-    value: 'n',
-    min: 1,
-    defaultHelp: 'all',
-    help: 'tokens to score, from the beginning of the text',
+  data: {
+    ...TEXT_OPTIONS.data,
+    help: `${TEXT_DATA_HELP}; or a data set with queries and answers.jsonl, whose questions are answered`,
   },
+  ...withoutDefaults(
+    pickOptions(TASK_OPTIONS, 'limitTokens', 'task', 'split', 'prompt', 'limitQueries', 'answerTokens'),
+  ),
   method: {
     type: 'text',
     value: 'id',
@@ -52,7 +60,7 @@ const OPTIONS = {
     type: 'text',
     value: 'file',
     nonEmpty: true,
-    help: 'write nats and tokens of each document as JSONL, for paired comparisons',
+    help: 'write nats and tokens of each document or question as JSONL, for paired comparisons',
   },
   ...withoutDefaults(defaultsByMethod(SYSTEM_OPTIONS, systems)),
   ...COMPUTE_OPTIONS,
@@ -66,12 +74,14 @@ export const lmEvalCommand = defineCommand({
     'Reads each document in windows and reports perplexity per token and per word, and bits per byte, which can be compared between ' +
     'tokenizers. No window holds tokens of two documents. A token is scored where its window holds a token before it: with the stride ' +
     'below the window this is every token of a document but the first, which is scored only where the tokenizer puts a start token ' +
-    'before it. Perplexities equal those of the usual loop of transformers.',
+    'before it. Perplexities equal those of the usual loop of transformers. Of a data set with answers, the questions of a split are ' +
+    'answered: reported are nats of the first right answer, and exact match and F1 of greedy answers as in SQuAD.',
   options: OPTIONS,
   examples: [
     '--model HuggingFaceTB/SmolLM2-135M --data wiki.test.jsonl --window 1024 --stride 512',
     '--model runs/lm --data test.jsonl --method knn-lm --datastore stores/wiki --tune-data dev.jsonl --cache',
     '--model runs/lm --data test.txt --limit-tokens 10000 --json',
+    '--model runs/lm --data data/squad --method in-context --retriever bm25 --limit-queries 300',
   ],
   async run(options, io) {
     const spec = findSystem(options.method);
@@ -87,6 +97,12 @@ export const lmEvalCommand = defineCommand({
     const onProgress = showProgress(io);
     try {
       const windows = textWindows(options, model.decoder.maxTokens);
+      if ((await taskKind(options.data, taskOptions(options))) === 'questions') {
+        return await evaluateQuestions(model, spec, {
+          ...{ values, folder, io, data: options.data, task: taskOptions(options) },
+          ...{ file: options.documentFile, compute: computeOptions(options) },
+        });
+      }
       const startMs = performance.now();
       const expectedTokens =
         limitTokens ??
@@ -144,8 +160,14 @@ export const lmEvalCommand = defineCommand({
   },
 });
 
+/** Options of the task that were given. */
+function taskOptions(options: GivenOptions<typeof TASK_OPTIONS>): GivenOptions<typeof TASK_OPTIONS> {
+  const given = Object.keys(TASK_OPTIONS).map((key) => [key, options[key as keyof typeof TASK_OPTIONS]]);
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+}
+
 /** Line of the settings that are numbers or words, such as `temperature 64, lambda 0.21`. */
-function settingsLine(settings: Readonly<Record<string, unknown>> | undefined): string {
+export function settingsLine(settings: Readonly<Record<string, unknown>> | undefined): string {
   const shown = Object.entries(settings ?? {}).filter(([, value]) =>
     ['number', 'string'].includes(typeof value),
   );

@@ -7,7 +7,8 @@ import type { RetrievalData } from '../data/retrieval-data.ts';
 import { streamTextCorpus, type TextDocument, textCorpusName } from '../data/text-corpus.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import type { NoteListener } from '../util/option-name.ts';
+import { UsageError } from '../util/errors.ts';
+import { type NoteListener, option } from '../util/option-name.ts';
 import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { ANSWER_OPTIONS, type AnsweredQuestion, answerQuestions } from './answer-questions.ts';
@@ -46,6 +47,15 @@ export const TASK_OPTIONS = {
   ...ANSWER_OPTIONS,
 } as const satisfies OptionTable;
 
+/** Options that only running text has, and only questions. */
+const OPTIONS_OF = {
+  text: ['window', 'stride', 'limitTokens'],
+  questions: ['split', 'prompt', 'limitQueries', 'answerTokens'],
+} as const;
+
+/** Kind of what is measured. */
+export type TaskKind = keyof typeof OPTIONS_OF;
+
 /** Measures of one system. */
 export interface TaskMeasures {
   /** Measures over all units, by name: see `EvaluationTask.metrics`. */
@@ -58,7 +68,7 @@ export interface TaskMeasures {
 
 /** Running text or questions, read once and measured with any number of systems. */
 export interface EvaluationTask {
-  readonly kind: 'text' | 'questions';
+  readonly kind: TaskKind;
   /** Name of the data. */
   readonly name: string;
   /** Fingerprint of what is measured. */
@@ -97,14 +107,34 @@ export async function openTask(
   options: OpenTaskOptions = {},
 ): Promise<EvaluationTask> {
   const windows = textWindows(options, model.decoder.maxTokens);
-  const kind = options.task ?? ((await hasAnswers(path)) ? 'questions' : 'text');
+  const kind = await taskKind(path, options);
   return kind === 'questions'
     ? await questionTask(model, path, windows, options)
     : await textTask(model, path, windows, options);
 }
 
+/**
+ * Determines what is measured on data: the kind that is given, or questions where it is a data set with answers to its queries.
+ *
+ * @throws UsageError for an option of the other kind
+ */
+export async function taskKind(path: string, options: GivenOptions<typeof TASK_OPTIONS>): Promise<TaskKind> {
+  const kind = options.task ?? ((await hasAnswers(path)) ? 'questions' : 'text');
+  const other = kind === 'text' ? 'questions' : 'text';
+  const foreign = OPTIONS_OF[other].find((name) => options[name] !== undefined);
+  if (foreign === undefined) return kind;
+  throw new UsageError(
+    `${option(foreign)} belongs to ${NOUNS[other]}, and ${path} is measured as ${NOUNS[kind]}`,
+    {
+      help: `leave it out, or choose ${option('task', other)}`,
+    },
+  );
+}
+
+const NOUNS = { text: 'running text', questions: 'questions' } as const;
+
 /** Tells whether a path is a data set with answers to its queries. */
-export async function hasAnswers(path: string): Promise<boolean> {
+async function hasAnswers(path: string): Promise<boolean> {
   const found = await findData(path, {});
   if (!(await isFolder(found))) return false;
   const [queries, answers] = await Promise.all([roleFiles(found, 'queries'), roleFiles(found, 'answers')]);

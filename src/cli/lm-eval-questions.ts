@@ -1,0 +1,78 @@
+import type { LanguageModel } from '../models/language/language-model.ts';
+import { openTask, type TASK_OPTIONS } from '../rlm/evaluation-task.ts';
+import type { SystemSpec } from '../rlm/system-spec.ts';
+import type { ComputeOptions } from '../runtime/devices.ts';
+import { writeFileAtomic } from '../util/files.ts';
+import { count, formatDuration } from '../util/format.ts';
+import { asFlags } from '../util/option-name.ts';
+import type { GivenOptions, GivenValues } from '../util/option-table.ts';
+import type { CommandResult } from './command.ts';
+import type { Io } from './io.ts';
+import { showProgress } from './model-source.ts';
+
+/** Labels of the measures. */
+const LABELS: Readonly<Record<string, string>> = {
+  natsPerAnswer: 'nats per answer',
+  natsPerToken: 'nats per token',
+  exactMatch: 'exact match',
+  f1: 'F1',
+};
+
+/** Answers the questions of a data set, for `undrift lm eval`. */
+export async function evaluateQuestions(
+  model: LanguageModel,
+  spec: SystemSpec,
+  {
+    values,
+    folder,
+    data,
+    task: given,
+    file,
+    io,
+    compute,
+  }: {
+    /** Options of the system. */
+    readonly values: GivenValues;
+    /** Folder of the model. */
+    readonly folder: string;
+    readonly data: string;
+    readonly task: GivenOptions<typeof TASK_OPTIONS>;
+    /** File for the measures of each question. */
+    readonly file: string | undefined;
+    readonly io: Io;
+    readonly compute: ComputeOptions;
+  },
+): Promise<CommandResult> {
+  const startMs = performance.now();
+  const onNote = (note: string, marked = note) => io.log(`note: ${asFlags(marked)}`);
+  const onProgress = showProgress(io);
+  const task = await openTask(model, data, { ...given, onProgress, onNote });
+  const { windows, corpus } = task;
+  const context = { modelFolder: folder, windows, corpus, onProgress, onNote, ...compute };
+  const system = await spec.open(model, values, context);
+  try {
+    const { metrics, questions = [] } = await task.measure(system, { onProgress, ...compute });
+    io.finishProgress();
+    const seconds = (performance.now() - startMs) / 1000;
+    if (file !== undefined) {
+      const lines = questions.map((question) => `${JSON.stringify(question)}\n`);
+      await writeFileAtomic(file, lines.join(''));
+    }
+    const json = {
+      ...metrics,
+      questions: questions.length,
+      method: spec.id,
+      ...(system.settings && { settings: system.settings }),
+      cost: system.ledger.totals,
+      seconds: Number(seconds.toFixed(3)),
+    };
+    const rows = Object.entries(metrics).map(
+      ([name, value]) => `${(LABELS[name] ?? name).padEnd(17)}${value.toFixed(4)}\n`,
+    );
+    const time = formatDuration(seconds * 1000);
+    const passages = corpus ? ` over ${count(corpus.size)} documents` : '';
+    return { json, text: `${rows.join('')}${count(questions.length)} questions${passages}, ${time}\n` };
+  } finally {
+    await system.dispose();
+  }
+}
