@@ -11,7 +11,7 @@ export const serveCommand = defineCommand({
   summary: 'serve a store over HTTP: search, embedding, changes, and a page',
   description:
     'POST /search {"query", "topK"}, POST /embed, POST and DELETE /passages, GET /status, /health, /metrics (Prometheus), ' +
-    '/ages, /openapi.json, and POST /v1/embeddings in the format of the OpenAI API. / is a page to search with. With --answer-url, POST ' +
+    '/ages, /openapi.json, and POST /v1/embeddings in the format of the OpenAI API. / is a page to search with. With --answer-model, POST ' +
     '/answer {"query"} streams the answer of a language model with the passages that it cites. A bearer token is read from the ' +
     'environment variable UNDRIFT_TOKEN; without one, only this machine is served. Passages that are not embedded by the current model ' +
     'are embedded in the background, those that searches find first. Ctrl-C answers what has begun and ends.',
@@ -60,7 +60,7 @@ export const serveCommand = defineCommand({
       refresh: refresh && { workShare, rowsPerMinute, refreshOrder },
       maxBodyBytes: maxBody,
       token: process.env.UNDRIFT_TOKEN || undefined,
-      answerer: answererOf(options, process.env.UNDRIFT_ANSWER_KEY || undefined),
+      answerer: await answererOf(options, process.env.UNDRIFT_ANSWER_KEY || undefined, { threads }),
       version: packageVersion(),
     });
     io.log(`serving ${store} at ${server.url} (Ctrl-C ends)`);

@@ -37,7 +37,7 @@ export const upCommand = defineCommand({
     const { store: folder, threads } = options;
     const compute = { ...(threads !== undefined && { threads }) };
     // Before the indexing, which may take long.
-    const answerer = answererOf(options, process.env.UNDRIFT_ANSWER_KEY || undefined);
+    const answerer = await answererOf(options, process.env.UNDRIFT_ANSWER_KEY || undefined, { threads });
     const token = process.env.UNDRIFT_TOKEN || undefined;
     const { port, host } = options;
     const { checkListening, serveStore } = await import('../serve/server.ts');

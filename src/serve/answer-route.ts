@@ -39,7 +39,7 @@ export function answerRoute(
     async run(request) {
       if (!answerer) {
         throw new HttpError(404, 'this server has no language model', {
-          help: 'start it with --answer-url and --answer-model',
+          help: 'start it with --answer-model, and with --answer-url for a model of a service',
         });
       }
       if (running >= MOST_ANSWERS) throw new HttpError(503, 'too many answers are being written');

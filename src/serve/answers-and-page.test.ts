@@ -81,7 +81,9 @@ describe('answers', () => {
     const refused = await post('/answer', { query: 'x' });
     const { error } = (await refused.json()) as { error: object };
     expect(refused.status).toBe(404);
-    expect(error).toMatchObject({ help: 'start it with --answer-url and --answer-model' });
+    expect(error).toMatchObject({
+      help: 'start it with --answer-model, and with --answer-url for a model of a service',
+    });
     expect(await (await fetch(answering.url)).text()).not.toContain('id="ask"');
   });
 

@@ -139,7 +139,7 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
       const late = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
       await closed;
       clearTimeout(late);
-      await Promise.all([reader.close(), writer?.close()]);
+      await Promise.all([reader.close(), writer?.close(), options.answerer?.close?.()]);
     },
   };
 }

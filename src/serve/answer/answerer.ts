@@ -32,6 +32,8 @@ export interface Answerer {
     passages: readonly AnswerPassage[],
     signal: AbortSignal,
   ): AsyncIterable<AnswerPart>;
+  /** Frees what the answerer holds, when the server closes. */
+  close?(): Promise<void>;
 }
 
 /** Characters of a passage that a model is shown. */

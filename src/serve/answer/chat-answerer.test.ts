@@ -82,15 +82,15 @@ describe('the language model of a chat service', () => {
 });
 
 describe('options of answers', () => {
-  it('name a service and a model, or neither', () => {
+  it('name a service and a model, or neither', async () => {
     const of = (answerUrl?: string, answerModel?: string) =>
       answererOf({ answerUrl, answerModel }, undefined);
-    expect(of()).toBeUndefined();
-    expect(of('http://localhost:1/v1', 'm')).toMatchObject({ name: 'm' });
-    expect(() => of('http://localhost:1/v1')).toThrow(/answerUrl needs answerModel/);
-    expect(() => of(undefined, 'm')).toThrow(/answerModel needs answerUrl/);
-    expect(() => of('localhost:1', 'm')).toThrow(/must be an address that begins with http/);
-    expect(() => of('https://me:secret@host/v1', 'm')).toThrow(/contains a password/);
+    expect(await of()).toBeUndefined();
+    expect(await of('http://localhost:1/v1', 'm')).toMatchObject({ name: 'm' });
+    await expect(of('http://localhost:1/v1')).rejects.toThrow(/answerUrl needs answerModel/);
+    await expect(of(undefined, 'm')).rejects.toThrow(/answerModel m: no such folder/);
+    await expect(of('localhost:1', 'm')).rejects.toThrow(/must be an address that begins with http/);
+    await expect(of('https://me:secret@host/v1', 'm')).rejects.toThrow(/contains a password/);
   });
 });
 
