@@ -1,13 +1,14 @@
 /**
  * Measures language models beside transformers on PyTorch:
  *
- *     npm run bench:lm -- --model FOLDER [--suite score,train,knn] [--case …] [--rounds N] [--threads N] [--out FILE]
+ *     npm run bench:lm -- --model FOLDER [--suite score,train,generate,knn] [--case …] [--rounds N] [--threads N] [--out FILE]
  *     npm run bench:lm -- --small      seconds: tiny models, to see that all sides work
  *
  * | suite | measured                                                     | compared with                                    |
  * |-------|--------------------------------------------------------------|--------------------------------------------------|
  * | score | log-probabilities of all tokens of windows                   | transformers                                     |
  * | train | a training step: loss, gradients, clipping, AdamW            | transformers, with and without fused AdamW       |
+ * | generate | the first token after a prompt; 64 tokens after a short one, greedily | transformers, transformers.js           |
  * | knn   | the 1,024 nearest of 1,000,000 keys of 576, for 64 queries   | the bare matrix product of the same blocks       |
  *
  * `--model` names a folder of a llama of Hugging Face, such as SmolLM2-135M; cases of it are left out without. Other models have random
@@ -22,7 +23,7 @@ import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { compareSides, formatted, type Measurement, type SideSummary } from './comparison.ts';
 import { freshNode, freshProcess } from './fresh-process.ts';
-import { LM_CASES, type ModelName, modelFolder } from './lm/cases.ts';
+import { exportedFolder, LM_CASES, type ModelName, modelFolder } from './lm/cases.ts';
 import { peersPython } from './peers/python.ts';
 import { median, minimum } from './statistics.ts';
 
@@ -38,6 +39,20 @@ export interface LmComparison {
   readonly lora: number;
   readonly sides: readonly SideSummary[];
 }
+
+/** Generation beside other libraries: a prompt of one text, and new tokens. */
+export interface GenerateComparison {
+  readonly suite: 'generate';
+  readonly case: string;
+  readonly model: ModelName;
+  /** Tokens of the prompt, and new tokens. */
+  readonly prompt: number;
+  readonly tokens: number;
+  readonly sides: readonly SideSummary[];
+}
+
+/** Result of one case. */
+export type LmResult = LmComparison | GenerateComparison | KnnResult;
 
 /** Search beside the bare product. */
 export interface KnnResult {
@@ -62,13 +77,13 @@ export interface LmResults {
   readonly load: { readonly before: number; readonly after: number };
   /** Name of the folder of the given model. */
   readonly model: string | null;
-  readonly results: readonly (LmComparison | KnnResult)[];
+  readonly results: readonly LmResult[];
 }
 
 const { values: options } = parseArgs({
   options: {
     model: { type: 'string' },
-    suite: { type: 'string', default: 'score,train,knn' },
+    suite: { type: 'string', default: 'score,train,generate,knn' },
     case: { type: 'string', default: '' },
     rounds: { type: 'string', default: '3' },
     threads: { type: 'string', default: String(defaultThreads()) },
@@ -86,7 +101,7 @@ const KNN_CASES: Readonly<Record<string, readonly number[]>> = {
   'keys-tiny': [3000, 32, 16, 100],
 };
 /** Times measured in each process, after the first ones. */
-const REPEATS = { score: 2, train: 4, knn: 5 };
+const REPEATS = { score: 2, train: 4, generate: 2, knn: 5 };
 
 const peer = (file: string) => fileURLToPath(new URL(`peers/${file}`, import.meta.url));
 const inPython = (file: string, args: readonly string[]) =>
@@ -134,6 +149,35 @@ async function comparisons(suite: 'score' | 'train'): Promise<LmComparison[]> {
   return made;
 }
 
+async function generations(): Promise<GenerateComparison[]> {
+  const made: GenerateComparison[] = [];
+  for (const [id, { model, prompt, tokens }] of Object.entries(LM_CASES.generate)) {
+    if (!isAsked(id)) continue;
+    const folder = await folderOf(model);
+    if (folder === undefined) {
+      console.error(`generate ${id}: left out, since no --model is given`);
+      continue;
+    }
+    const exported = await exportedFolder(folder);
+    const args = [prompt, tokens, threads, REPEATS.generate].map(String);
+    const sides = await compareSides(
+      {
+        undrift: () => inNode<Measurement>('undrift-generate.ts', [folder, ...args]),
+        transformers: () => inPython('lm_generate.py', [folder, ...args]),
+        'transformers.js': () =>
+          inNode<Measurement>('../peers/transformers-js-generate.ts', [exported, ...args]),
+      },
+      rounds,
+    );
+    const rates = Object.fromEntries(sides.map((s) => [s.name, (1000 * tokens) / s.medianMs]));
+    console.error(
+      `generate ${id}: ${tokens} new tokens after ${prompt}\n${formatted(sides, 'new tokens/s', rates)}\n`,
+    );
+    made.push({ suite: 'generate', case: id, model, prompt, tokens, sides });
+  }
+  return made;
+}
+
 async function nearestKeys(): Promise<KnnResult[]> {
   const made: KnnResult[] = [];
   for (const [id, numbers] of Object.entries(KNN_CASES)) {
@@ -152,10 +196,11 @@ async function nearestKeys(): Promise<KnnResult[]> {
   return made;
 }
 
-/** Suites by name. The suite of generation (time to the first token, tokens per second) belongs here. */
-const SUITES: Readonly<Record<string, () => Promise<(LmComparison | KnnResult)[]>>> = {
+/** Suites by name. */
+const SUITES: Readonly<Record<string, () => Promise<LmResult[]>>> = {
   score: () => comparisons('score'),
   train: () => comparisons('train'),
+  generate: generations,
   knn: nearestKeys,
 };
 
@@ -166,7 +211,7 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 const before = loadavg()[0]!;
-const results: (LmComparison | KnnResult)[] = [];
+const results: LmResult[] = [];
 for (const name of suites) results.push(...(await SUITES[name]!()));
 const measured: LmResults = {
   processor: cpus()[0]?.model ?? 'unknown processor',

@@ -338,6 +338,13 @@ export {
 export { streamTextCorpus, type TextCorpusOptions, type TextDocument } from './data/text-corpus.ts';
 export { type TokenCorpus, type TokenCorpusOptions, tokenizeCorpus } from './data/token-corpus.ts';
 export {
+  type PassagePrompt,
+  type PassagePromptOptions,
+  type PromptPassage,
+  passagePrompt,
+  passagesBefore,
+} from './models/language/passage-prompt.ts';
+export {
   type AnsweredQuestion,
   type AnswerResults,
   answerQuestions,
@@ -372,13 +379,6 @@ export type {
 export { type LeakFilter, type LeakRules, leakFilter, type PassageQuery } from './rlm/leak-filter.ts';
 export { loadPassages } from './rlm/load-passages.ts';
 export type { PassageFrontOptions, Stretch } from './rlm/passage-front.ts';
-export {
-  type PassagePrompt,
-  type PassagePromptOptions,
-  type PromptPassage,
-  passagePrompt,
-  passagesBefore,
-} from './rlm/passage-prompt.ts';
 export {
   bm25Source,
   denseSource,

@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { exportLanguageModel } from '../../src/export/export-language-model.ts';
 import { Decoder, type ModelConfig } from '../../src/models/language/decoder.ts';
 import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { saveLanguageModel } from '../../src/models/language/save-language-model.ts';
@@ -19,7 +21,7 @@ export interface WindowShape {
 /** Model of a case: a folder, or a new model with random weights. */
 export type ModelName = 'given' | 'llama-20m' | 'llama-tiny';
 
-/** Cases of the suites `score` and `train`. The model `given` is the folder of the option `--model`. */
+/** Cases of the suites `score`, `train` and `generate`. The model `given` is the folder of the option `--model`. */
 export const LM_CASES = {
   score: {
     'given-512': { model: 'given', windows: 8, tokens: 512 },
@@ -33,9 +35,15 @@ export const LM_CASES = {
     tiny: { model: 'llama-tiny', windows: 2, tokens: 32, lora: 0 },
     'tiny-lora': { model: 'llama-tiny', windows: 2, tokens: 32, lora: 4 },
   },
+  generate: {
+    'given-first-512': { model: 'given', prompt: 512, tokens: 1 },
+    'given-next-64': { model: 'given', prompt: 32, tokens: 64 },
+    'tiny-next-16': { model: 'llama-tiny', prompt: 8, tokens: 16 },
+  },
 } as const satisfies {
   score: Record<string, WindowShape & { model: ModelName }>;
   train: Record<string, WindowShape & { model: ModelName; lora: number }>;
+  generate: Record<string, { model: ModelName; prompt: number; tokens: number }>;
 };
 
 const LLAMA = { model_type: 'llama', tie_word_embeddings: true, rms_norm_eps: 1e-5 };
@@ -73,6 +81,16 @@ export async function modelFolder(name: Exclude<ModelName, 'given'>): Promise<st
   }
   await saveLanguageModel(folder, new LanguageModel(decoder, tokenizer, weights));
   return folder;
+}
+
+/** Exports a model for transformers.js, once. */
+export async function exportedFolder(folder: string): Promise<string> {
+  const out = fileURLToPath(new URL(`../results/tmp/lm/onnx-${basename(folder)}`, import.meta.url));
+  if (existsSync(out)) return out;
+  const model = await LanguageModel.load(folder);
+  await exportLanguageModel(out, model, { formats: ['onnx'], texts: ['a text', 'another one'] });
+  await model.dispose();
+  return out;
 }
 
 /** Token ids of a window: a function of its number that both sides compute. Ids 0 to 3 are left out. */

@@ -2,7 +2,7 @@ import { type ChatMessage, chatPrompt } from '../models/language/chat-template.t
 import { generate, type Prompt } from '../models/language/generate.ts';
 import { GENERATION_OPTIONS } from '../models/language/generation-options.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
-import { type PromptPassage, passagePrompt, passagesBefore } from '../rlm/passage-prompt.ts';
+import { type PromptPassage, passagePrompt, passagesBefore } from '../models/language/passage-prompt.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { INSTRUCTIONS, questionText } from '../serve/answer/answerer.ts';
 import { UsageError } from '../util/errors.ts';

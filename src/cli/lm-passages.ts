@@ -1,8 +1,8 @@
 import { loadCorpus } from '../data/documents.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { isPostgres } from '../foreign/postgres-address.ts';
+import type { PromptPassage } from '../models/language/passage-prompt.ts';
 import { leakFilter } from '../rlm/leak-filter.ts';
-import type { PromptPassage } from '../rlm/passage-prompt.ts';
 import { bm25Source, denseSource, type PassageSource } from '../rlm/passage-source.ts';
 import { passagesOf } from '../rlm/passages.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';

@@ -4,7 +4,7 @@
  *     npm run bench:lm -- --model FOLDER
  */
 import { existsSync } from 'node:fs';
-import type { KnnResult, LmComparison, LmResults } from '../../bench/lm.ts';
+import type { GenerateComparison, KnnResult, LmComparison, LmResults } from '../../bench/lm.ts';
 import { inRepository, readResult, markdownTable as table } from './page.ts';
 
 const FILE = 'lm.json';
@@ -21,9 +21,11 @@ export function languageModelBlocks(): Record<string, string> {
   const of = <T extends { suite: string }>(suite: T['suite']): T[] =>
     (measured?.results ?? []).filter((result) => result.suite === suite) as unknown as T[];
   const [score, train, knn] = [of<LmComparison>('score'), of<LmComparison>('train'), of<KnnResult>('knn')];
+  const generated = of<GenerateComparison>('generate');
+  const known = (model: LmComparison['model']) =>
+    model === 'given' ? (measured!.model ?? 'given model') : MODELS[model];
   const name = ({ model, lora }: LmComparison) => {
-    const known = model === 'given' ? (measured!.model ?? 'given model') : MODELS[model];
-    return lora > 0 ? `${known}, LoRA of rank ${lora}` : known;
+    return lora > 0 ? `${known(model)}, LoRA of rank ${lora}` : known(model);
   };
   const filled = (results: readonly unknown[], content: () => string) =>
     results.length > 0 ? content() : NOT_MEASURED;
@@ -52,6 +54,23 @@ From [\`bench/results/${FILE}\`](../bench/results/${FILE}).`;
   return {
     'lm-score': filled(score, () => `${table(head, rows(score))}\n\n${machine()}`),
     'lm-train': filled(train, () => table(head, rows(train))),
+    'lm-generate': filled(generated, () =>
+      table(
+        ['model', '', 'time, ms', 'new tokens a second', 'time, × ours', 'peak memory'],
+        generated.flatMap(({ model, prompt, tokens, sides }) =>
+          sides.map((side, i) => [
+            i === 0
+              ? `${known(model)}, ${tokens === 1 ? 'first token' : `${tokens} tokens`} after ${prompt}`
+              : '',
+            i === 0 ? 'Undrift' : side.name,
+            side.medianMs.toFixed(0),
+            ((1000 * tokens) / side.medianMs).toFixed(1),
+            i === 0 ? '' : `× ${side.timeRatio.toFixed(2)}`,
+            megabytes(side.peakResidentBytes),
+          ]),
+        ),
+      ),
+    ),
     'lm-knn': filled(knn, () =>
       table(
         ['keys', 'queries', 'k', 'bare product, ms', 'search, ms', 'over the product', 'best over best'],

@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { chatPrompt } from '../../models/language/chat-template.ts';
 import { generate } from '../../models/language/generate.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
-import { type PromptPassage, passagePrompt } from '../../rlm/passage-prompt.ts';
+import { type PromptPassage, passagePrompt } from '../../models/language/passage-prompt.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { INSTRUCTIONS, questionText } from './answerer.ts';
 import type { AnswerMessage, AnswerRequest, AnswerThreadSettings } from './local-answerer.ts';

@@ -1,7 +1,7 @@
-import type { LanguageModel } from '../models/language/language-model.ts';
-import { UsageError } from '../util/errors.ts';
-import { count } from '../util/format.ts';
-import { option } from '../util/option-name.ts';
+import { UsageError } from '../../util/errors.ts';
+import { count } from '../../util/format.ts';
+import { option } from '../../util/option-name.ts';
+import type { LanguageModel } from './language-model.ts';
 
 /** Passage that a prompt may hold. */
 export interface PromptPassage {

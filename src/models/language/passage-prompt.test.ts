@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LanguageModel } from '../models/language/language-model.ts';
+import { LanguageModel } from './language-model.ts';
 import { type PromptPassage, passagePrompt, passagesBefore } from './passage-prompt.ts';
 
 // A model of 32 tokens, each a letter; other characters have no token.
-const FIXTURE = fileURLToPath(new URL('../models/language/fixtures/causal/gpt2', import.meta.url));
+const FIXTURE = fileURLToPath(new URL('fixtures/causal/gpt2', import.meta.url));
 
 describe('passagePrompt', () => {
   let model: LanguageModel;
