@@ -5,6 +5,8 @@ import { copyingReader } from '../../test/copying-reader.ts';
 import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { type ToyOptions, ToyRun, toyTokenizer } from '../../test/toy-training.ts';
+import { LanguageModel } from '../models/language/language-model.ts';
+import { languageModelId } from '../models/language/language-model-id.ts';
 import { ScoreCache } from '../models/language/score-cache.ts';
 import type { MethodOptions } from './options.ts';
 import { replugLsr } from './replug-lsr.ts';
@@ -101,6 +103,24 @@ describe('replug-lsr', () => {
     expect(spent.refreshEncodes! > Math.min(60, options.cacheSize ?? 60)).toBe(
       !['never', 'write-back'].includes(options.refresh.split(',')[0]!),
     );
+  });
+
+  it('leaves every bit of the reader as it is', async () => {
+    const after: string[] = [];
+    const dispose = vi.spyOn(LanguageModel.prototype, 'dispose').mockImplementation(async function (
+      this: LanguageModel,
+    ) {
+      after.push(languageModelId(this));
+    });
+    try {
+      const { after: loss, before } = await trained({ corrector: 'mlp', teachingSamples: 4 }, { steps: 4 });
+      expect(loss).not.toBe(before);
+    } finally {
+      dispose.mockRestore();
+    }
+    const model = await LanguageModel.load(reader);
+    expect(after).toEqual([languageModelId(model)]);
+    await model.dispose();
   });
 
   it('makes the right document a candidate once, where asked', async () => {
