@@ -1,5 +1,7 @@
+import type { Dim } from '../graph/dims.ts';
 import { Graph } from '../graph/graph.ts';
-import { add, matmul, topK } from '../graph/ops.ts';
+import { add, matmul, max, reshape, sum, topK } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor, int32Words } from '../runtime/host-tensor.ts';
 import type { Program } from '../runtime/program.ts';
@@ -40,6 +42,8 @@ export interface BlockSearchRequest extends Pick<SearchOptions, 'ties' | 'onProg
 export const BLOCK_ROWS = 32_768;
 /** Number of rows for each query above which all scores of a block are scanned, in place of a top-k. */
 const SCANNED_K = 100;
+/** Rows of which the largest score is found first where all scores are scanned. */
+const GROUP_ROWS = 32;
 /** Queries scored at once. More make the matrix product no faster, and push the scores out of the processor's cache. */
 const QUERY_ROWS = 64;
 
@@ -213,12 +217,24 @@ export class BlockSearch {
   ): Promise<void> {
     const { seen, start, count } = block;
     const feeds = feedsOf(block, batch);
-    const program = await this.program(feeds, undefined);
+    const group = count % GROUP_ROWS === 0 ? GROUP_ROWS : 1;
+    const name = `exact-scan-${count}${feeds.bias ? '-biased' : ''}`;
+    const program = await this.programs.get(name, () => {
+      const { graph, scores } = this.scoring(name, count, feeds.bias !== undefined);
+      graph.output('scores', scores);
+      graph.output('maxima', max(reshape(scores, ['queries', count / group, group]), { axes: [2] }));
+      graph.output('sums', sum(scores, { axes: [1] }));
+      return graph;
+    });
     const values = buffer.subarray(0, scanned.length * count);
-    await program.run(feeds, { into: { scores: hostTensor('f32', [scanned.length, count], values) } });
-    const first = Math.max(start, seen);
-    for (const [b, own] of scanned.entries())
-      own.scan(values, { start: b * count + first - start, end: (b + 1) * count }, first);
+    const into = { scores: hostTensor('f32', [scanned.length, count], values) };
+    const found = await program.run(feeds, { into });
+    const [maxima, sums] = [float32(found.maxima), float32(found.sums)];
+    for (const [b, own] of scanned.entries()) {
+      const scores = values.subarray(b * count, (b + 1) * count);
+      const groups = maxima.subarray((b * count) / group, ((b + 1) * count) / group);
+      own.scan({ scores, maxima: groups, sum: sums[b]! }, Math.max(0, seen - start), start);
+    }
   }
 
   private async *blocks(rows: Float32Array | StoredRows): AsyncGenerator<RowBlock> {
@@ -236,11 +252,7 @@ export class BlockSearch {
   private program({ bias }: Feeds, k: number | undefined): Promise<Program> {
     const name = `${k === undefined ? 'exact-scores' : `exact-search-${k}`}${bias ? '-biased' : ''}`;
     return this.programs.get(name, () => {
-      const graph = new Graph(name);
-      const queries = graph.input('queries', 'f32', ['queries', this.dimension]);
-      const block = graph.input('block', 'f32', ['rows', this.dimension]);
-      const products = matmul(queries, block, { transB: true });
-      const scores = bias ? add(products, graph.input('bias', 'f32', ['rows'])) : products;
+      const { graph, scores } = this.scoring(name, 'rows', bias !== undefined);
       if (k === undefined) {
         graph.output('scores', scores);
         return graph;
@@ -250,6 +262,15 @@ export class BlockSearch {
       graph.output('positions', best.indices);
       return graph;
     });
+  }
+
+  /** Graph with the scores of a block, f32[queries, rows]. */
+  private scoring(name: string, rows: Dim, isBiased: boolean): { graph: Graph; scores: Tensor } {
+    const graph = new Graph(name);
+    const queries = graph.input('queries', 'f32', ['queries', this.dimension]);
+    const block = graph.input('block', 'f32', [rows, this.dimension]);
+    const products = matmul(queries, block, { transB: true });
+    return { graph, scores: isBiased ? add(products, graph.input('bias', 'f32', [rows])) : products };
   }
 }
 
