@@ -45,7 +45,7 @@ export const FRONT_OPTIONS = {
     default: `${PLACEHOLDER}\n\n`,
     defaultHelp: 'the passage and an empty line',
     group: 'Passages in front',
-    help: `text that is put in front, with ${PLACEHOLDER} for title and text of the passage`,
+    help: `text that is put in front, with ${PLACEHOLDER} for title and text of the passage; \\n is a line break`,
     check: passageFormat,
   },
   /** Last tokens of the context of running text whose place a passage never takes. Default 32. */
@@ -180,9 +180,12 @@ export class PassageFront {
   }
 }
 
+/** Replaces `\\n` by line breaks, which are hard to write on a command line. */
+export const withLineBreaks = (text: string): string => text.replaceAll('\\n', '\n');
+
 /** Splits a format at the place of the passage. @throws UsageError unless there is one place */
 function passageFormat(text: string): { before: string; after: string } {
-  const [before, after, ...more] = text.split(PLACEHOLDER);
+  const [before, after, ...more] = withLineBreaks(text).split(PLACEHOLDER);
   if (after !== undefined && more.length === 0) return { before: before!, after };
   throw new UsageError(`${option('passageFormat')} must contain ${PLACEHOLDER} once`, {
     help: `for example "Passage: ${PLACEHOLDER}\\n"`,

@@ -56,6 +56,10 @@ describe('questions', () => {
   it('puts passages where the prompt says', async () => {
     const [question] = questionsOf(model, data, { prompt: 'T{passages}q{question}A' });
     expect(question!.segment.head).toBe(2);
+    const [broken, whole] = ['{question}\\nA', '{question}\nA'].map((prompt) =>
+      questionsOf(model, data, { prompt }),
+    );
+    expect(broken).toEqual(whole);
     const system = inContextSystem(model, goldSource(passagesOf(data.corpus)), {
       passageFormat: 'P{passage}E',
     });

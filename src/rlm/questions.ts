@@ -6,6 +6,7 @@ import type { NoteListener } from '../util/option-name.ts';
 import { option } from '../util/option-name.ts';
 import type { OptionTable } from '../util/option-table.ts';
 import type { Segment } from './language-system.ts';
+import { withLineBreaks } from './passage-front.ts';
 
 /** Options of making questions of a data set. */
 export const QUESTION_OPTIONS = {
@@ -13,7 +14,7 @@ export const QUESTION_OPTIONS = {
     type: 'text',
     value: 'text',
     default: 'Question: {question}\nAnswer:',
-    help: 'text that the model continues with the answer; {question} stands for the question, and passages are put in place of {passages}, by default at the beginning',
+    help: 'text that the model continues with the answer; {question} stands for the question, and passages are put in place of {passages}, by default at the beginning; \\n is a line break',
   },
   limitQueries: {
     type: 'integer',
@@ -106,7 +107,7 @@ interface PromptParts {
 }
 
 function promptParts(prompt: string): PromptParts {
-  const [before, ...after] = prompt.split(PASSAGES!);
+  const [before, ...after] = withLineBreaks(prompt).split(PASSAGES!);
   const [head, rest] = after.length === 0 ? ['', before!] : [before!, after.join(PASSAGES)];
   if (rest.split(QUESTION!).length === 2 && after.length < 2) return { head, rest };
   throw new UsageError(

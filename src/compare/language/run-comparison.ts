@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LanguageModel } from '../../models/language/language-model.ts';
+import { languageModelId } from '../../models/language/model-identity.ts';
 import { type EvaluationTask, openTask, TASK_OPTIONS } from '../../rlm/evaluation-task.ts';
 import { findSystem } from '../../rlm/systems.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
@@ -103,6 +104,8 @@ class LanguageRun {
   private readonly options: LanguageComparisonOptions;
   private readonly callbacks: LanguageComparisonCallbacks;
   private readonly plan: EvaluationPlan;
+  /** Digest of the model's weights. */
+  private readonly modelId: string;
 
   constructor(
     comparison: LanguageComparison,
@@ -116,6 +119,7 @@ class LanguageRun {
     this.task = task;
     this.options = options;
     this.callbacks = callbacks;
+    this.modelId = languageModelId(model);
     this.plan = {
       split: task.kind === 'questions' ? optionValues(TASK_OPTIONS, comparison.evaluate).split : 'text',
       metrics: task.metrics,
@@ -193,7 +197,7 @@ class LanguageRun {
   private settings(arm: LanguageArm): StoredArm['settings'] {
     const measured = optionValues(TASK_OPTIONS, this.comparison.evaluate);
     const values: GivenValues = {
-      ...{ model: this.comparison.writtenModel, method: arm.method },
+      ...{ model: this.comparison.writtenModel, modelId: this.modelId, method: arm.method },
       ...optionValues(findSystem(arm.method).options, arm.written),
       ...{
         ...measured,
