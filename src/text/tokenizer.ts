@@ -196,6 +196,11 @@ export class Tokenizer {
     return this.#decoder(shown).join('');
   }
 
+  /** Tells whether an id is one of a token. Embedding tables may have more rows than there are tokens. */
+  has(id: number): boolean {
+    return this.#tokens.has(id);
+  }
+
   /** Looks up the id of a token, for example `[MASK]`; undefined when the vocabulary lacks it. */
   tokenId(token: string): number | undefined {
     return this.#ids.get(token);

@@ -54,6 +54,10 @@ describe('TextStream', () => {
     expect(pieces).toEqual(['a', '', '', '\ufffd']);
   });
 
+  test('takes ids without a token for nothing: tables may have more rows than there are tokens', () => {
+    expect(run([...bytes('a'), 999, ...bytes('b')], [], [999, ...bytes('x')]).text).toBe('ab');
+  });
+
   test('leaves out special tokens, and does not repeat the prompt', () => {
     expect(run([...bytes('a'), 256, ...bytes('b')], [], bytes('before€')).text).toBe('ab');
   });

@@ -33,13 +33,16 @@ export class TextStream {
   constructor(tokenizer: Tokenizer, prompt: ArrayLike<number>, stop: readonly string[]) {
     this.tokenizer = tokenizer;
     this.stop = stop;
-    this.ids = Array.from(prompt).slice(-CONTEXT_TOKENS);
+    this.ids = Array.from(prompt)
+      .slice(-CONTEXT_TOKENS)
+      .filter((id) => tokenizer.has(id));
     this.known = this.ids.length;
   }
 
   /** Takes a token in, and returns the text that is certain now. */
   push(id: number): string {
-    this.ids.push(id);
+    // Rows of the table beyond the vocabulary have no text.
+    if (this.tokenizer.has(id)) this.ids.push(id);
     const more = this.decoded();
     return more.endsWith(INCOMPLETE) ? '' : this.release(more);
   }
