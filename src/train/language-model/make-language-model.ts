@@ -69,11 +69,17 @@ function tuningOf({ seed, lora, loraAlpha, loraTargets, freeze, trainOnly }: Lan
 
 /**
  * Returns the tokens with which documents begin and end for a model: those that its tokenizer puts around texts, or else the
- * beginning and the end of a text by their usual names. Models of the family of GPT-2 have one token for both.
+ * tokens for the beginning and the end of a text by their usual names. Models of the family of GPT-2 have one token for both. The end
+ * is a token at which the model stops when it generates.
  */
-export function documentTokens({ tokenizer, endIds }: LanguageModel): { start?: number; end?: number } {
+export function documentTokens({ tokenizer, endIds }: Pick<LanguageModel, 'tokenizer' | 'endIds'>): {
+  start?: number;
+  end?: number;
+} {
   const { wrapper, specialIds } = tokenizer;
-  const end = wrapper.after[0] ?? specialIds.eos ?? [...endIds][0];
-  const start = wrapper.before.at(-1) ?? specialIds.bos ?? end;
+  const { bos, eos } = specialIds;
+  const [firstEnd = eos] = endIds;
+  const end = wrapper.after[0] ?? (eos !== undefined && endIds.has(eos) ? eos : firstEnd);
+  const start = wrapper.before.at(-1) ?? bos ?? end;
   return { ...(start !== undefined && { start }), ...(end !== undefined && { end }) };
 }
