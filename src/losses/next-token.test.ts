@@ -5,7 +5,10 @@ import { backward } from '../grad/backward.ts';
 import type { Dim } from '../graph/dims.ts';
 import { Graph } from '../graph/graph.ts';
 import { add, fill, gather, matmul, reshape, sum, tokenLogLikelihood } from '../graph/ops.ts';
+import { toOnnx } from '../graph/to-onnx.ts';
+import { encodeModel } from '../onnx/encode.ts';
 import { float32, type HostTensor } from '../runtime/host-tensor.ts';
+import { Program } from '../runtime/program.ts';
 import { ShapeError } from '../util/errors.ts';
 import { normal, rngKey } from '../util/rng.ts';
 import {
@@ -135,6 +138,28 @@ describe('from hidden states', () => {
       d: backward(hiddenNextTokenLoss(t.h!, t.w!, t.ids!, t.mask!), [t[target]!])[0]!,
     }));
     expect(float32(d)).toEqual((await both()).hidden[`d${target}`]);
+  });
+
+  test.each([
+    ['without Scan, as on devices other than the CPU', { scan: false }, 2e-6],
+    ['with products in f16', { products: 'f16' }, 2e-2],
+  ] as const)('%s, loss and gradients are the same', async (_, lowering, tolerance) => {
+    const inputs = { h: random('h', [B, T, D]), w: random('w', [V, D]), ids, mask };
+    const graph = new Graph('lowered');
+    const t = Object.fromEntries(
+      Object.entries(inputs).map(([name, { dtype, dims }]) => [name, graph.input(name, dtype, dims)]),
+    );
+    const loss = hiddenNextTokenLoss(t.h!, t.w!, t.ids!, t.mask!);
+    graph.output('loss', loss);
+    for (const [i, d] of backward(loss, [t.h!, t.w!]).entries()) graph.output(i === 0 ? 'dh' : 'dw', d);
+    const model = toOnnx(graph, {}, lowering);
+    expect(model.graph.nodes.some(({ opType }) => opType === 'Scan')).toBe(false);
+    const program = await Program.load(graph, { bytes: encodeModel(model), hostNodes: [] }, { threads: 1 });
+    const found = await program.run(inputs);
+    await program.dispose();
+    for (const [name, expected] of Object.entries((await both()).hidden)) {
+      expect(largestDifference(float32(found[name]), expected), name).toBeLessThan(tolerance);
+    }
   });
 
   test.each([1, V, 3 * V, 1000])('single log-probabilities, %i scores in memory', async (scoresPerPiece) => {
