@@ -92,7 +92,7 @@ async function segmentsOf(model: LanguageModel, file: string, articles: number):
   return segments;
 }
 
-/** The same keys with the tokens of other places. */
+/** Makes a memory whose keys have the tokens of other places: a control. */
 function shuffled(memory: TokenMemory): TokenMemory {
   const places = new Int32Array(memory.size);
   randomInts(rngKey(1, 0, 'shuffled values'), memory.size, places);

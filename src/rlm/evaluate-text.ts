@@ -45,7 +45,7 @@ export interface TextEvaluation {
   readonly bytes: number;
   /** −Σ log p(x_t | x_<t) of all scored tokens. */
   readonly nats: number;
-  /** The same of each document, in the order of the documents. Documents without a scored token are left out. */
+  /** Likelihood of each document, in the order of the documents. Documents without a scored token are left out. */
   readonly documents: readonly DocumentLikelihood[];
 }
 

@@ -24,7 +24,7 @@ export interface BlockScores {
 export class ScannedRows {
   private readonly k: number;
   private readonly gathered: BigUint64Array;
-  /** The same memory: row and turned score of each, which is the order of a little-endian machine. */
+  /** Memory of `gathered` as words: row and turned score of each, which is the order of a little-endian machine. */
   private readonly words: Uint32Array;
   private readonly notANumber: () => UndriftError;
   private worst = Number.NEGATIVE_INFINITY;
@@ -85,7 +85,7 @@ const turned = (bits: number): number => (bits >>> 31 === 1 ? bits : ~bits & 0x7
 const single = new Float32Array(1);
 const singleBits = new Uint32Array(single.buffer);
 
-/** Turns them back. */
+/** Returns the score of turned bits. */
 function scoreOf(word: number): number {
   singleBits[0] = turned(word);
   return single[0]!;
