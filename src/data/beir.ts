@@ -90,15 +90,25 @@ export async function loadRetrievalData(
   return retrievalData({ path: folder, corpus, queries, splits, fingerprint, notes, answers });
 }
 
-/** Reads `answers.jsonl` (or another format of records) of a folder, where answers are asked for and there are some. */
+/**
+ * Reads `answers.jsonl` (or another format of records) of a folder, where answers are asked for and there are some. Where they are not
+ * asked for, only the bytes are read, for the fingerprint: methods with and without answers then see the same data.
+ */
 async function folderAnswers(
   folder: string,
   queries: Corpus,
   options: ReadingOptions,
   log: FileLog,
 ): Promise<Awaited<ReturnType<typeof readAnswers>> | undefined> {
-  const files = options.answers ? await roleFiles(folder, 'answers') : [];
+  const files = await roleFiles(folder, 'answers');
   if (files.length === 0) return undefined;
+  if (!options.answers) {
+    for (const file of files) {
+      const onBytes = await log.watch(file, `answers/${basename(file)}`);
+      for await (const bytes of readBytes(file)) onBytes(bytes);
+    }
+    return undefined;
+  }
   const sources = files.map((file) => recordsOfFile(file, 'answers', log, options));
   return await readAnswers(sources, queries, options);
 }

@@ -102,7 +102,7 @@ async function judgedInMemory(data: JudgedData, options: ReadingOptions): Promis
     splits.set(split, await judgedSplit(split, found, options, isWanted(split) ? notes : []));
   }
   const answered =
-    options.answers && data.answers !== undefined
+    data.answers !== undefined
       ? await readAnswers([recordsInMemory('answers', data.answers, options)], queries, options)
       : undefined;
   notes.push(...(answered?.notes ?? []));

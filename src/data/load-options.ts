@@ -100,8 +100,8 @@ export interface LoadOptions extends GivenOptions<typeof ANY_DATA_OPTIONS> {
    */
   neededSplits?: readonly string[] | undefined;
   /**
-   * Whether answers to the queries are read, where the data has some; see `RetrievalData.answers`. They are then part of the
-   * fingerprint of a folder. Default false.
+   * Whether answers to the queries are read, where the data has some; see `RetrievalData.answers`. The fingerprint of a folder
+   * covers them in any case. Default false.
    */
   answers?: boolean | undefined;
   /**
