@@ -64,7 +64,7 @@ export interface DatastoreState {
 
 /** Files of a datastore. */
 export const datastoreFiles = (folder: string) => ({
-  /** What the datastore is. Its presence says that the datastore is whole. */
+  /** Description of the datastore. Its presence says that the datastore is whole. */
   manifest: join(folder, 'manifest.json'),
   /** f16[N, D], row-major, little-endian: the keys. */
   keys: join(folder, 'keys.f16'),
