@@ -12,9 +12,11 @@
  *
  *     off                                         the base
  *     true, shuffled, neighbour, continuation     trained and read with these neighbours or parts
- *     true-shuffled, true-random                  trained with neighbours, read with those of other chunks, with random chunks
+ *     true-shuffled, true-random                  trained with neighbours, read with as many of other chunks, with k random chunks
  *     true-k4, true-k8                            read with more neighbours
  *     true-overlap                                read without neighbours that share more than a quarter of the chunk to predict as one piece
+ *
+ * Differences are paired by article, and averaged over the seeds.
  *
  * Each reading writes OUT/retro-READING-SEED.json, and is not run again while that file has its settings; runs go on from checkpoints.
  */
@@ -316,24 +318,33 @@ for (const seed of seeds) {
   }
 }
 
+/** Mean difference of two readings over articles, and its 95 % interval. */
+function difference(measured: readonly Measured[], from: readonly Measured[]) {
+  const theirs = articles(from);
+  const differences = articles(measured).map((nats, i) => nats - theirs[i]!);
+  return { difference: meanOf(differences), ...bootstrapInterval(differences) };
+}
+const meanOf = (all: Float64Array) => all.reduce((a, b) => a + b, 0) / all.length;
+
 console.log(
-  '\nnats per token (mean of articles), difference from off and its 95 % interval over articles, perplexity of each seed',
+  '\nnats per token (mean of articles); differences from off and from shuffled with 95 % intervals over articles; perplexity of each seed',
 );
-const plain = articles([off]);
 const summary: Record<string, unknown> = {};
 for (const [name, measured] of results) {
-  const own = articles(measured);
-  const differences = own.map((nats, i) => nats - plain[i]!);
-  const mean = (all: Float64Array) => all.reduce((a, b) => a + b, 0) / all.length;
-  const { low, high } = bootstrapInterval(differences);
-  const cells = [mean(own), mean(differences), low, high].map((value) => value.toFixed(4).padStart(9));
+  const natsPerToken = meanOf(articles(measured));
+  const fromOff = difference(measured, [off]);
+  const shuffled = results.get('shuffled');
+  const fromShuffled = shuffled && difference(measured, shuffled);
   const perplexities = measured.map(({ perplexity }) => perplexity);
-  console.log(
-    `  ${name.padEnd(14)}${cells.join(' ')}   ${perplexities.map((each) => each.toFixed(3)).join(' ')}`,
+  const cells = [fromOff, ...(fromShuffled ? [fromShuffled] : [])].map(
+    ({ difference, low, high }) => `${difference.toFixed(4)} [${low.toFixed(4)}, ${high.toFixed(4)}]`,
   );
-  summary[name] = { natsPerToken: mean(own), difference: mean(differences), low, high, perplexities };
+  console.log(
+    `  ${name.padEnd(14)}${natsPerToken.toFixed(4)}   ${cells.join('   ')}   ${perplexities.map((each) => each.toFixed(3)).join(' ')}`,
+  );
+  summary[name] = { natsPerToken, fromOff, ...(fromShuffled && { fromShuffled }), perplexities };
 }
 writeFileSync(
   join(values.out, 'retro-summary.json'),
-  `${JSON.stringify({ settings, seeds, articles: plain.length, machine: thisMachine(), readings: summary }, null, 2)}\n`,
+  `${JSON.stringify({ settings, seeds, articles: off.documents.length, machine: thisMachine(), readings: summary }, null, 2)}\n`,
 );

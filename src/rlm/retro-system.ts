@@ -20,7 +20,7 @@ import type { PassageSource } from './passage-source.ts';
 import type { RetroModel } from './retro.ts';
 
 /**
- * Neighbours that a model reads: those of its chunks (`true`), those of other chunks drawn at random (`shuffled`, a control), or none
+ * Neighbours that a model reads: those of its chunks (`true`), as many of other chunks drawn at random (`shuffled`, a control), or none
  * (`off`, which is the base).
  */
 export const NEIGHBOUR_CHOICES = ['true', 'shuffled', 'off'] as const;
@@ -153,14 +153,26 @@ export class RetroSystem implements LanguageSystem {
     const asked = pass.map((segment) => this.chunksOf(segment));
     const missing = new Map<string, PassageQuery>();
     for (const { key, query } of asked.flat()) if (!this.known.has(key)) missing.set(key, query);
-    const queries = [...missing.values()];
-    const { ledger } = this;
-    const found = await findNeighbours(this.source, queries.length, (i) => queries[i]!, { k, ledger });
+    const found = await this.find([...missing.values()]);
     for (const [i, key] of [...missing.keys()].entries())
-      this.known.set(key, found.rows.subarray(i * k, (i + 1) * k));
+      this.known.set(key, found.subarray(i * k, (i + 1) * k));
     for (const [text, own] of asked.entries())
       for (const [u, { key }] of own.entries()) rows.set(this.known.get(key)!, (text * chunks + u) * k);
     return neighbourFeeds(this.database, rows, { texts: pass.length, chunks, k }, part);
+  }
+
+  /** Finds k neighbours of each query; in the control those of other chunks, as many as the query itself has. */
+  private async find(queries: readonly PassageQuery[]): Promise<Int32Array> {
+    const { ledger, source } = this;
+    const { k, neighbours } = this.reading;
+    const search = (queryOf: (i: number) => PassageQuery) =>
+      findNeighbours(source, queries.length, queryOf, { k, ledger });
+    const { rows } = await search((i) => queries[i]!);
+    ledger.add('queriedChunks', queries.length);
+    ledger.add('foundNeighbours', rows.filter((row) => row !== NO_NEIGHBOUR).length);
+    if (neighbours !== 'shuffled') return rows;
+    const others = await search((i) => ({ ...queries[i]!, text: this.otherText(queries[i]!) }));
+    return rows.map((row, i) => (row === NO_NEIGHBOUR ? NO_NEIGHBOUR : others.rows[i]!));
   }
 
   private chunksOf({ ids, document }: Segment): AskedChunk[] {
@@ -169,7 +181,7 @@ export class RetroSystem implements LanguageSystem {
     return Array.from({ length: Math.floor(ids.length / chunkTokens) }, (_, u) => {
       const tokens = ids.subarray(u * chunkTokens, (u + 1) * chunkTokens);
       const next = ids.subarray((u + 1) * chunkTokens, (u + 2) * chunkTokens);
-      const text = this.queryText(tokens);
+      const text = tokenizer.decode(tokens);
       const target = next.length > 0 ? tokenizer.decode(next) : undefined;
       const key = `${document ?? ''}\n${tokens}\n${next}`;
       return {
@@ -179,11 +191,10 @@ export class RetroSystem implements LanguageSystem {
     });
   }
 
-  /** Text of a chunk, or of the chunk that takes its place in the control. */
-  private queryText(tokens: Int32Array): string {
-    if (this.reading.neighbours !== 'shuffled') return this.model.tokenizer.decode(tokens);
+  /** Text of the chunk of the database that takes the place of a chunk in the control. */
+  private otherText({ text }: PassageQuery): string {
     const drawn = new Int32Array(1);
-    randomInts(rngKey(this.reading.seed, 0, `shuffled/${tokens}`), this.database.size, drawn);
+    randomInts(rngKey(this.reading.seed, 0, `shuffled/${text}`), this.database.size, drawn);
     return this.database.text(drawn[0]!);
   }
 }
