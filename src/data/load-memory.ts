@@ -117,7 +117,7 @@ async function judgedInMemory(data: JudgedData, options: ReadingOptions): Promis
     splits,
     fingerprint,
     notes,
-    answers: answers?.of,
+    answers: options.answers ? answers?.of : undefined,
   });
 }
 
