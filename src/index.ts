@@ -149,6 +149,7 @@ export { type ScoreSums, TableScores, type TableScoresOptions, type TopSlots } f
 export { expectation } from './losses/expectation.ts';
 export { importanceCorrected } from './losses/importance-corrected.ts';
 export { marginMse } from './losses/margin-mse.ts';
+export { marginalLikelihood } from './losses/marginal-likelihood.ts';
 export type { NegativeScores } from './losses/negative-scores.ts';
 export { pairwise } from './losses/pairwise.ts';
 export { truncatedSoftmax } from './losses/truncated-softmax.ts';
@@ -392,7 +393,8 @@ export { plainSystem } from './rlm/plain-system.ts';
 export { type Question, questionsOf } from './rlm/questions.ts';
 export { type MixedMemory, mixLogProbabilities, RecalledTokens } from './rlm/recalled-tokens.ts';
 export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
-export { type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';
+export { type RerankerList, rerankerLists } from './rlm/reranker-lists.ts';
+export { crossEncoderReranker, type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';
 export { loadRetro, openRetro, RetroModel, saveRetro } from './rlm/retro.ts';
 export {
   NEIGHBOUR_CHOICES,

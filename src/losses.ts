@@ -14,6 +14,7 @@ export { type BatchSimilarities, gist } from './losses/gist.ts';
 export { importanceCorrected } from './losses/importance-corrected.ts';
 export { klDistillation } from './losses/kl-distillation.ts';
 export { marginMse } from './losses/margin-mse.ts';
+export { marginalLikelihood } from './losses/marginal-likelihood.ts';
 export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';
 export type { NegativeScores } from './losses/negative-scores.ts';
 export {

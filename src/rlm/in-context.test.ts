@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CrossEncoder } from '../models/cross-encoder/cross-encoder.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { type InContextOptions, inContextSystem } from './in-context.ts';
 import type { LanguageSystem, Segment } from './language-system.ts';
@@ -9,6 +10,8 @@ import type { PassageSource } from './passage-source.ts';
 import { goldSource } from './passage-source.ts';
 import type { Passages } from './passages.ts';
 import { logEnsembleWeights, replugSystem } from './replug.ts';
+import { rerankerLists } from './reranker-lists.ts';
+import { crossEncoderReranker } from './rerankers.ts';
 
 interface Golden {
   folder: string;
@@ -117,6 +120,41 @@ describe('passages in front of the context', () => {
     const oracle = sum(await score(arms.oracle()));
     for (const arm of ['first', 'logProbability'] as const) {
       expect(oracle).toBeGreaterThanOrEqual(sum(await score(arms[arm]())));
+    }
+  });
+
+  it('a cross-encoder chooses by the text that is searched with', async () => {
+    const asked: (readonly [string, string])[] = [];
+    // Prefers the second of three candidates, whose scores lie side by side.
+    const encoder = {
+      async scoreTexts(pairs: readonly (readonly [string, string])[]) {
+        asked.push(...pairs);
+        return Float32Array.from(pairs, (_, i) => (i % 3 === 1 ? 5 : 0));
+      },
+    } as unknown as CrossEncoder;
+    const reranker = crossEncoderReranker(encoder, passages);
+    const system = inContextSystem(model, source, { ...settings, candidates: 3, reranker });
+    const [reading] = await system.read!([segments[3]!], compute);
+    const { rows, query } = golden.segments[3]!.stretches[0]!;
+    expect([...reading!.rows]).toEqual([rows[1]]);
+    expect(asked).toEqual(rows.map((row) => [query, texts[row]]));
+    expect(system.ledger.totals.rerankPairs).toBe(3);
+  });
+
+  it('lists for training a reranker hold what each passage is worth', async () => {
+    const lists = [];
+    const options = { ...settings, candidates: 3, ...compute };
+    for await (const list of rerankerLists(model, source, segments, options)) lists.push(list);
+    const stretches = golden.segments.flatMap((segment) => segment.stretches);
+    expect(lists.map(({ query }) => query)).toEqual(stretches.map(({ query }) => query));
+    const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+    // A question is one stretch, of which the oracle's choice is known.
+    const last = lists.at(-1)!;
+    expect(last.scores[0]).toBeCloseTo(sum(golden.segments.at(-1)!.oracle), 3);
+    for (const { positive, negative, scores } of lists) {
+      expect(scores).toHaveLength(3);
+      expect(Math.max(...scores)).toBe(scores[0]);
+      expect(new Set([positive, ...negative]).size).toBe(3);
     }
   });
 

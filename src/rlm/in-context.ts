@@ -1,3 +1,5 @@
+import type { CrossEncoder } from '../models/cross-encoder/cross-encoder.ts';
+import { loadCrossEncoder } from '../models/cross-encoder/load-cross-encoder.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { checkedValues, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import { frontSystem } from './front-system.ts';
@@ -5,6 +7,7 @@ import type { LanguageSystem } from './language-system.ts';
 import { FRONT_OPTIONS, PassageFront, type PassageFrontOptions } from './passage-front.ts';
 import type { PassageSource } from './passage-source.ts';
 import {
+  crossEncoderReranker,
   type PassageReranker,
   RERANKER_OPTIONS,
   RERANKERS,
@@ -12,7 +15,7 @@ import {
   rerankers,
 } from './rerankers.ts';
 import { SOURCE_OPTIONS, withSource } from './source-options.ts';
-import type { ControlArm, SystemSpec } from './system-spec.ts';
+import type { ControlArm, SystemContext, SystemSpec } from './system-spec.ts';
 
 /** Options of reading one passage that is chosen among several. */
 export const CHOICE_OPTIONS = {
@@ -80,16 +83,20 @@ function best(values: ArrayLike<number>): number {
   return place;
 }
 
+/** Word for reading the best passage of the retriever. */
+const NO_RERANKER = 'none';
+
 /** Options of in-context RALM, as commands take them. */
 const OPTIONS = {
   ...SOURCE_OPTIONS,
-  /** Reranker of the passages found: `none` (default), `log-probability`, or the upper bound `oracle`. */
+  /** Reranker of the passages found: `none` (default), `log-probability`, the upper bound `oracle`, or the folder of a cross-encoder. */
   reranker: {
-    type: 'choice',
-    choices: ['none', ...RERANKERS],
-    default: 'none',
+    type: 'text',
+    value: 'name',
+    nonEmpty: true,
+    default: NO_RERANKER,
     group: 'Choice among passages',
-    help: 'choice among the passages found: the best one of the retriever, the one that makes the last tokens of the context likeliest, or, as an upper bound, the one that makes the text to predict likeliest',
+    help: 'choice among the passages found: none for the best one of the retriever, log-probability for the one with which the last tokens of the context are likeliest, a folder of a cross-encoder, or, as an upper bound, oracle for the one with which the text to predict is likeliest',
   },
   ...CHOICE_OPTIONS,
   ...FRONT_OPTIONS,
@@ -97,7 +104,7 @@ const OPTIONS = {
 
 /** Controls of systems that put passages in front: a random passage, and the candidate that makes the text to predict likeliest. */
 export const FRONT_CONTROLS: readonly ControlArm[] = [
-  { name: 'random', method: 'in-context', options: { retriever: 'random', reranker: 'none' } },
+  { name: 'random', method: 'in-context', options: { retriever: 'random', reranker: NO_RERANKER } },
   { name: 'oracle', method: 'in-context', options: { reranker: 'oracle' } },
 ];
 
@@ -113,10 +120,33 @@ export const inContext: SystemSpec = {
   options: OPTIONS,
   controls: FRONT_CONTROLS,
   async open(model, options, context) {
-    const { reranker, ...given } = checkedValues(OPTIONS, options);
-    const chosen = reranker === 'none' ? undefined : reranker;
-    return await withSource(options, context, (source) =>
-      inContextSystem(model, source, { ...given, reranker: chosen }),
-    );
+    const { reranker: name, ...given } = checkedValues(OPTIONS, options);
+    const known = RERANKERS.find((id) => id === name);
+    const encoder = name === NO_RERANKER || known ? undefined : await loadReranker(name, context);
+    const rerankerFor = (source: PassageSource) =>
+      encoder ? crossEncoderReranker(encoder, source.passages) : known;
+    try {
+      const system = await withSource(options, context, (source) =>
+        inContextSystem(model, source, { ...given, reranker: rerankerFor(source) }),
+      );
+      return {
+        ...system,
+        async dispose() {
+          await system.dispose();
+          await encoder?.dispose();
+        },
+      };
+    } catch (error) {
+      await encoder?.dispose();
+      throw error;
+    }
   },
 };
+
+/** Loads a cross-encoder as the reranker. */
+const loadReranker = async (folder: string, { onProgress, onNote }: SystemContext): Promise<CrossEncoder> =>
+  await loadCrossEncoder(folder, {
+    option: 'reranker',
+    ...(onProgress && { onProgress }),
+    ...(onNote && { onNote }),
+  });

@@ -1,9 +1,11 @@
+import type { CrossEncoder, TextPair } from '../models/cross-encoder/cross-encoder.ts';
 import type { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { OptionTable, OptionValues } from '../util/option-table.ts';
 import { scoreSequences } from './front-system.ts';
 import type { PassageFront, Stretch } from './passage-front.ts';
 import type { FoundPassages } from './passage-source.ts';
+import type { Passages } from './passages.ts';
 
 /** Reranker of the passages found for a text that a language model is about to predict. */
 export interface PassageReranker {
@@ -60,6 +62,34 @@ export const logProbabilityReranker = (
 export const oracleReranker = (front: PassageFront): PassageReranker =>
   likelihoodReranker('oracle', front, (stretch) => stretch);
 
+/**
+ * Makes a reranker of a cross-encoder, which scores each passage beside the text that was searched with. A cross-encoder that was trained
+ * with the loss `marginal-likelihood` on lists of `rerankerLists` is the predictive reranker of in-context RALM.
+ */
+export const crossEncoderReranker = (encoder: CrossEncoder, passages: Passages): PassageReranker => ({
+  name: 'cross-encoder',
+  async scores(stretches, found, ledger, compute) {
+    const pairs = stretches.map(({ query }, i) =>
+      Array.from(found[i]!.rows, (row): TextPair => [query!.text, passages.text(row)]),
+    );
+    ledger.add('rerankPairs', pairs.flat().length, { of: 'pairs' });
+    const scores = await encoder.scoreTexts(pairs.flat(), compute);
+    return inLists(scores, pairs);
+  },
+});
+
+/** Cuts values into lists of the lengths of others. */
+function inLists<T extends { slice(start: number, end: number): T }>(
+  values: T,
+  lists: readonly { readonly length: number }[],
+): T[] {
+  let start = 0;
+  return lists.map(({ length }) => {
+    start += length;
+    return values.slice(start - length, start);
+  });
+}
+
 function likelihoodReranker(
   name: string,
   front: PassageFront,
@@ -73,11 +103,7 @@ function likelihoodReranker(
       );
       const scored = await scoreSequences(front.model, sequences.flat(), ledger, compute);
       const sums = scored.map((values) => values.reduce((sum, value) => sum + value, 0));
-      let start = 0;
-      return sequences.map(({ length }) => {
-        start += length;
-        return sums.slice(start - length, start);
-      });
+      return inLists(sums, sequences);
     },
   };
 }

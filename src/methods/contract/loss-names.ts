@@ -24,7 +24,14 @@ export const PAIR_LOSSES = ['cosent', 'angle', 'cosine-similarity'] as const;
 export type PairLossName = (typeof PAIR_LOSSES)[number];
 
 /** Losses of cross-encoders; see `listLoss`. */
-export const CROSS_ENCODER_LOSSES = ['bce', 'softmax', 'mse', 'margin-mse', 'kl'] as const;
+export const CROSS_ENCODER_LOSSES = [
+  'bce',
+  'softmax',
+  'mse',
+  'margin-mse',
+  'kl',
+  'marginal-likelihood',
+] as const;
 /** Id of a loss of cross-encoders. */
 export type CrossEncoderLoss = (typeof CROSS_ENCODER_LOSSES)[number];
 

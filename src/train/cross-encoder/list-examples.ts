@@ -19,7 +19,7 @@ import type { NegativeSource } from './options.ts';
 import type { CrossEncoderSettings } from './settings.ts';
 
 /** Losses that follow the scores of the data. */
-const SCORED_LOSSES: readonly CrossEncoderLoss[] = ['mse', 'margin-mse', 'kl'];
+const SCORED_LOSSES: readonly CrossEncoderLoss[] = ['mse', 'margin-mse', 'kl', 'marginal-likelihood'];
 
 /** Examples of a run, with what follows from them. */
 export interface ListExamples {

@@ -19,6 +19,7 @@ import {
 import type { Tensor } from '../../graph/tensor.ts';
 import { klDistillation } from '../../losses/kl-distillation.ts';
 import { marginMse } from '../../losses/margin-mse.ts';
+import { marginalLikelihood } from '../../losses/marginal-likelihood.ts';
 import type { CrossEncoderLoss } from '../../methods/contract/loss-names.ts';
 import { MASKED_SCORE } from '../../nn/masked-score.ts';
 
@@ -47,10 +48,11 @@ export interface ListLabels {
  *     mse         mean of (s − t)² over all pairs
  *     margin-mse  (1/B) Σ_i (1/k) Σ_j ( (s⁺_i − s_ij) − (t⁺_i − t_ij) )²
  *     kl          (1/B) Σ_i KL( softmax(t_i) ‖ softmax(s_i) )
+ *     marginal-likelihood   −(1/B) Σ_i log Σ_c softmax_c(s_i) exp(t_ic), t being log-likelihoods of a text given each document
  *
  * Negatives that are not allowed take no part.
  *
- * @param labels  required for `mse`, `margin-mse` and `kl`; with `bce` they replace 1 and 0
+ * @param labels  required for `mse`, `margin-mse`, `kl` and `marginal-likelihood`; with `bce` they replace 1 and 0
  * @returns f32[]
  */
 export function listLoss(loss: CrossEncoderLoss, scores: ListScores, labels: ListLabels | undefined): Tensor {
@@ -86,6 +88,8 @@ export function listLoss(loss: CrossEncoderLoss, scores: ListScores, labels: Lis
       return klDistillation({ positive, negatives: negatives!, allowed }, teacher(labels!), {
         temperature: 1,
       });
+    case 'marginal-likelihood':
+      return marginalLikelihood({ positive, negatives: negatives!, allowed }, teacher(labels!));
   }
 }
 

@@ -60,6 +60,7 @@ describe.each([
   ['mse', { scores: true }, 'identity', false],
   ['margin-mse', { scores: true }, 'identity', false],
   ['kl', { scores: true }, 'identity', true],
+  ['marginal-likelihood', { scores: true }, 'identity', false],
 ] as const)('loss %s', (loss, data, activation, resumed) => {
   test(`falls${resumed ? ', and a run that is stopped and resumed gives the same bytes' : ''}`, async () => {
     const losses: number[] = [];
