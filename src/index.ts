@@ -157,9 +157,11 @@ export { truncatedSoftmax } from './losses/truncated-softmax.ts';
 /** Retrievers: encoders that turn texts into vectors; created, loaded, saved. */
 
 export type {
+  CacheShape,
   EncoderWeights,
   FoldedParameters,
   ForwardOptions,
+  KeyValueCache,
   LayerMemory,
   TokenInputs,
 } from './models/architectures/architecture.ts';
@@ -182,6 +184,7 @@ export {
 export type { StoredEmbeddings } from './models/retriever/stored-embeddings.ts';
 export { type PaddedTokens, TokenFeeds, wholeTableFeeds } from './models/retriever/token-feeds.ts';
 export { type TokenInputOptions, tokenInputs } from './models/retriever/token-inputs.ts';
+export type { KeyValues } from './nn/attention.ts';
 
 /** Cross-encoders: models that score a query and a document together, to rerank what a search has found. */
 
@@ -217,6 +220,7 @@ export {
 export {
   type ExportedLanguageFile,
   exportLanguageModel,
+  LANGUAGE_FORMATS,
   type LanguageExportOptions,
   type LanguageExportReport,
   type LanguageFormat,

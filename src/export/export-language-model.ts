@@ -23,7 +23,7 @@ import { faultOf } from './tolerances.ts';
 /** Formats in which a language model is exported: a folder for transformers, an ONNX file for transformers.js. */
 export const LANGUAGE_FORMATS = ['huggingface', 'onnx'] as const;
 
-/** Format in which a language model is exported; see {@link LANGUAGE_FORMATS}. */
+/** Format in which a language model is exported; see `LANGUAGE_FORMATS`. */
 export type LanguageFormat = (typeof LANGUAGE_FORMATS)[number];
 
 /** Settings of {@link exportLanguageModel}. */

@@ -46,7 +46,7 @@ const TEXTS_TOGETHER = 32;
  * Continues a text, token by token.
  *
  * The prompt is read in one pass, or in a few if it is long; each new token is one further pass over the weights (see
- * {@link CachedReading}). Text comes when its characters are complete and it cannot be a part of a stop string.
+ * `CachedReading`). Text comes when its characters are complete and it cannot be a part of a stop string.
  *
  * @returns iterator of the pieces of the new text, which returns the whole at its end
  * @throws UsageError when there is nothing to start from, the prompt is longer than the model reads, or an option is wrong
