@@ -153,12 +153,13 @@ export class Decoder {
   scoreTokens(
     p: Parameters,
     inputs: TokenInputs,
-    { places, ids }: { places: Tensor; ids: Tensor },
+    tokens: { places: Tensor; ids: Tensor },
     { state, ...options }: ForwardOptions & { state?: TokenState | undefined } = {},
   ): { logProbabilities: Tensor; state?: Tensor } {
+    const { places, ids } = tokens;
     const at = (x: Tensor) => {
-      const [batch, tokens, size] = x.shape as [string, string, number];
-      return gather(reshape(x, [multiplyDims(batch, tokens), size]), places);
+      const [batch, length, size] = x.shape as [string, string, number];
+      return gather(reshape(x, [multiplyDims(batch, length), size]), places);
     };
     let found: Tensor | undefined;
     const onState: ForwardOptions['onState'] = (name, layer, x) => {
