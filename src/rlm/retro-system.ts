@@ -8,6 +8,7 @@ import {
   scoringPasses,
 } from '../models/language/score-tokens.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
+import type { Device } from '../runtime/devices.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
@@ -116,7 +117,7 @@ export class RetroSystem implements LanguageSystem {
     if (plain.length > 0) tell(plain.map((i) => segments[i]!));
     if (reading.length === 0) return scores;
 
-    const program = await this.programs.get('retro', () => this.scoringGraph(), compute);
+    const program = await this.programs.get('retro', () => this.scoringGraph(compute.device), compute);
     const readable = reading.map((i) => segments[i]!);
     for (const pass of scoringPasses(readable)) {
       const some = pass.map((i) => readable[i]!);
@@ -136,11 +137,16 @@ export class RetroSystem implements LanguageSystem {
     await this.programs.dispose();
   }
 
-  private scoringGraph(): Graph {
+  private scoringGraph(device: Device | undefined): Graph {
     const graph = new Graph('retro');
     const declared = this.retro.declare(graph);
     const { decoder } = this.model;
-    buildScoring(graph, { decoder, declared, memory: (inputs) => this.retro.memory(declared, inputs) });
+    buildScoring(graph, {
+      decoder,
+      declared,
+      memory: (inputs) => this.retro.memory(declared, inputs),
+      device,
+    });
     return graph;
   }
 

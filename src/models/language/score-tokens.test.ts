@@ -185,7 +185,7 @@ describe.each([
     const model = new LanguageModel(decoder, tokenizer, Object.fromEntries(weights));
     const sequences = [...SEQUENCES, { ids: tokens(17, 6) }, { ids: tokens(32, 7), from: 20 }];
     const graph = new Graph('fused');
-    buildScoring(graph, { decoder, declared: model.declare(graph) });
+    buildScoring(graph, { decoder, declared: model.declare(graph), device: 'cpu' });
     expect(graph.nodes.filter(({ op }) => op === 'CausalAttention')).toHaveLength(2);
     const scores = await model.scoreTokens(sequences, COMPUTE);
     for (const [i, { ids, from = 1 }] of sequences.entries()) {

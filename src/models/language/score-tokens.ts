@@ -43,7 +43,7 @@ export const firstScored = ({ from = 1 }: ScoredTokens): number => Math.max(from
  * Builds the program that scores chosen places of a batch. Inputs: `texts/ids`, `texts/mask`, `places` i64[R] and
  * `next` i64[R]. Outputs: `logProbabilities` f32[R] and, with a state, `keys` f32[R, D].
  *
- * @param options.device device of the program. Default `cpu`
+ * @param options.device device that the program is compiled for; undefined for the CPU. Kernels differ between devices
  * @param options.memory makes the memory that the layers read, from the inputs of the batch
  */
 export function buildScoring(
@@ -59,7 +59,7 @@ export function buildScoring(
     declared: DeclaredParameters;
     state?: TokenState | undefined;
     memory?: ((inputs: TokenInputs) => LayerMemory) | undefined;
-    device?: Device | undefined;
+    device: Device | undefined;
   },
 ): void {
   const inputs = tokenInputs(declared, 'texts');
