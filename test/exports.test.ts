@@ -53,9 +53,10 @@ describe('the published package', () => {
     },
     losses: {
       exports:
-        'angle angleSimilarity cosent cosineSimilarity cosines distances expectation gist importanceCorrected klDistillation ' +
-        'marginMse matryoshka nextTokenLogProbabilities nextTokenLoss pairCosines pairwise softmaxCrossEntropy ' +
-        'symmetricSoftmax triplet truncatedSoftmax',
+        'KL_DIRECTIONS angle angleSimilarity cosent cosineSimilarity cosines distances expectation gist hiddenNextTokenLoss ' +
+        'hiddenTokenLogProbabilities importanceCorrected klDistillation marginMse marginalLikelihood matryoshka ' +
+        'nextTokenLogProbabilities nextTokenLoss pairCosines pairwise softmaxCrossEntropy symmetricSoftmax teacherDivergence ' +
+        'tokenLogProbabilities triplet truncatedSoftmax',
       native: false,
     },
     search: { exports: 'Bm25 ExactIndex InvertedIndex TfIdf bm25Terms', native: true },

@@ -17,8 +17,9 @@ const OPTIONS = {
   keys: {
     type: 'choice',
     choices: TOKEN_STATES,
+    value: 'state',
     default: 'feed-forward-input',
-    help: 'state of the last layer that is the key of a token',
+    help: `state of the last layer that is the key of a token: ${TOKEN_STATES.join(', ')}`,
   },
   limitTokens: {
     type: 'integer',

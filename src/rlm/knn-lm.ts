@@ -114,8 +114,7 @@ function checkWeights(
       'a whole number of at least 1',
       neighbours,
     );
-  if (lambda > 0 && !memory)
-    throw new UsageError(`${option('lambda')} is above 0, and there is no datastore`);
+  if (lambda > 0 && !memory) throw new UsageError('the weight lambda is above 0, and there is no datastore');
 }
 
 /** Options of a {@link Recaller}. */

@@ -55,8 +55,7 @@ export function retroConfig(decoder: Decoder, given: Partial<RetroConfig> = {}):
     if (!(Number.isSafeInteger(value) && value >= 1))
       throw new UsageError(`${option(name)} must be a whole number of at least 1, found ${value}`);
   }
-  if (headSize % 2 !== 0)
-    throw new UsageError(`${option('headSize')} ${headSize} is odd: rotary positions turn pairs`);
+  if (headSize % 2 !== 0) throw new UsageError(`headSize ${headSize} is odd: rotary positions turn pairs`);
   checkLayers('crossLayers', crossLayers, { layers, of: 'the model', atLeast: 1 });
   checkLayers('encoderCrossLayers', encoderCrossLayers, {
     layers: encoderLayers,
