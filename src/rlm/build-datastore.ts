@@ -6,7 +6,7 @@ import type { TextDocument } from '../data/text-corpus.ts';
 import { CorpusDigest } from '../data/token-corpus.ts';
 import type { TokenState } from '../models/language/decoder.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
-import { languageModelId, tokenizerId } from '../models/language/model-identity.ts';
+import { languageModelId, tokenizerId } from '../models/language/language-model-id.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { guard } from '../util/file-error.ts';

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { TokenState } from '../models/language/decoder.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
-import { languageModelId, tokenizerId } from '../models/language/model-identity.ts';
+import { languageModelId, tokenizerId } from '../models/language/language-model-id.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { BlockSearch, type RowRange } from '../search/block-search.ts';
 import type { StoredRows } from '../search/stored-rows.ts';

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LanguageModel } from '../../models/language/language-model.ts';
-import { languageModelId } from '../../models/language/model-identity.ts';
+import { languageModelId } from '../../models/language/language-model-id.ts';
 import { type EvaluationTask, openTask, TASK_OPTIONS } from '../../rlm/evaluation-task.ts';
 import { findSystem } from '../../rlm/systems.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';

@@ -1,7 +1,12 @@
+import { createHash } from 'node:crypto';
 import { bytesOf } from '../../onnx/dtypes.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ByteDigest } from '../../util/byte-digest.ts';
 import { canonicalJson, tokenizerKey } from '../retriever/embedding-space.ts';
 import type { LanguageModel } from './language-model.ts';
+
+/** Number of hexadecimal digits of an id. */
+const DIGITS = 16;
 
 /**
  * Computes an id of what a language model computes: the first 16 hexadecimal digits of
@@ -24,5 +29,9 @@ export function languageModelId({
     add(`${name} ${dtype}[${dims}]`);
     digest.add(bytesOf(data));
   }
-  return digest.digest().slice(0, 16);
+  return digest.digest().slice(0, DIGITS);
 }
+
+/** Computes the id of a tokenizer: the first 16 hexadecimal digits of SHA-256 of what decides on its ids. */
+export const tokenizerId = (tokenizer: Tokenizer): string =>
+  createHash('sha256').update(tokenizerKey(tokenizer.toJson())).digest('hex').slice(0, DIGITS);
