@@ -1,4 +1,5 @@
 import { ShapeError } from '../util/errors.ts';
+import { logSumExp } from '../util/log-sum-exp.ts';
 
 /** Divergence of a softmax P̃ over stale scores s̃ from the softmax P over fresh scores s. */
 export interface Divergence {
@@ -60,12 +61,4 @@ export function softmaxDivergence(fresh: ArrayLike<number>, stale: ArrayLike<num
     maxScoreError: Math.max(most, -least),
     scoreErrorRange: most - least,
   };
-}
-
-function logSumExp(values: ArrayLike<number>): number {
-  let largest = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < values.length; i++) largest = Math.max(largest, values[i]!);
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += Math.exp(values[i]! - largest);
-  return largest + Math.log(total);
 }

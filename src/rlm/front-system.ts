@@ -2,6 +2,7 @@ import type { LanguageModel } from '../models/language/language-model.ts';
 import { firstScored, type ScoredTokens } from '../models/language/score-tokens.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import { logSumExp } from '../util/log-sum-exp.ts';
 import { countReading, type LanguageSystem, type Reading, type Segment } from './language-system.ts';
 import type { PassageFront, Stretch } from './passage-front.ts';
 import type { FoundPassages, PassageSource } from './passage-source.ts';
@@ -142,13 +143,6 @@ export async function scoreSequences(
 function mixed(parts: readonly Float32Array[], logWeights: Float64Array): Float32Array {
   if (parts.length === 1) return parts[0]!;
   return parts[0]!.map((_, t) => logSumExp(parts.map((part, d) => logWeights[d]! + part[t]!)));
-}
-
-/** Computes log Σ exp of numbers. */
-function logSumExp(values: readonly number[]): number {
-  const largest = Math.max(...values);
-  if (largest === Number.NEGATIVE_INFINITY) return largest;
-  return largest + Math.log(values.reduce((sum, value) => sum + Math.exp(value - largest), 0));
 }
 
 function* groupsOf<T>(items: readonly T[]): Generator<readonly T[]> {

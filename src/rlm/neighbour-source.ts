@@ -1,4 +1,3 @@
-import { loadRetriever } from '../models/folder/open-retriever.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
@@ -7,7 +6,8 @@ import { checkedValues, type GivenValues, type OptionTable, pickOptions } from '
 import type { Progress } from '../util/progress.ts';
 import type { ChunkDatabase } from './chunk-database.ts';
 import { type LeakFilter, leakFilter } from './leak-filter.ts';
-import { bm25Source, denseSource, type PassageSource, randomSource } from './passage-source.ts';
+import { bm25Source, type PassageSource, randomSource } from './passage-source.ts';
+import { retrieverSource } from './retriever-source.ts';
 import { SOURCE_OPTIONS } from './source-options.ts';
 import { stateSource } from './state-source.ts';
 
@@ -70,21 +70,6 @@ export async function neighbourSource(
   if (name === RANDOM) return opened(randomSource(database, filter), 0);
   if (name === STATES)
     return opened(await stateSource(model, database, filter, { ...compute, onProgress }), database.size);
-  const retriever = await loadRetriever(name, {
-    ...(onProgress && { onProgress }),
-    ...(onNote && { onNote }),
-  });
-  try {
-    const source = await denseSource(retriever, database, filter, { ...compute, onProgress });
-    return {
-      ...opened(source, database.size),
-      async dispose() {
-        await source.dispose();
-        await retriever.dispose();
-      },
-    };
-  } catch (error) {
-    await retriever.dispose();
-    throw error;
-  }
+  const source = await retrieverSource(name, database, filter, { ...compute, onProgress, onNote });
+  return opened(source, database.size);
 }

@@ -1,13 +1,13 @@
 import type { Corpus } from '../data/corpus.ts';
-import { loadRetriever } from '../models/folder/open-retriever.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { checkedValues, type GivenValues, type OptionTable } from '../util/option-table.ts';
 import type { LanguageSystem } from './language-system.ts';
 import { leakFilter } from './leak-filter.ts';
 import { loadPassages } from './load-passages.ts';
-import { bm25Source, denseSource, goldSource, type PassageSource, randomSource } from './passage-source.ts';
+import { bm25Source, goldSource, type PassageSource, randomSource } from './passage-source.ts';
 import { passagesOf } from './passages.ts';
+import { retrieverSource } from './retriever-source.ts';
 import type { SystemContext } from './system-spec.ts';
 
 /** Sources of passages with a name. Any other name is a retriever's folder. */
@@ -118,36 +118,17 @@ async function openSource(given: GivenValues, context: SystemContext): Promise<O
       ? await loadPassages(passageData, { words: passageWords, onProgress, onNote })
       : passagesOf(requireCorpus(corpus));
   const filter = leakFilter(passages, { sameDocument: !sameDocument, maxOverlap });
-  const simple = (source: PassageSource): OpenedSource => ({
+  const opened = (source: PassageSource, passageEncodes = 0): OpenedSource => ({
     source,
-    passageEncodes: 0,
+    passageEncodes,
     dispose: () => source.dispose(),
   });
-  if (name === BM25) return simple(bm25Source(passages, filter));
-  if (name === RANDOM) return simple(randomSource(passages, filter, { seed: passageSeed }));
-  if (name === GOLD) return simple(goldSource(passages));
-  const retriever = await loadRetriever(name, {
-    ...(onProgress && { onProgress }),
-    ...(onNote && { onNote }),
-  });
-  try {
-    const source = await denseSource(retriever, passages, filter, {
-      onProgress,
-      ...(device && { device }),
-      ...(threads && { threads }),
-    });
-    return {
-      source,
-      passageEncodes: passages.size,
-      async dispose() {
-        await source.dispose();
-        await retriever.dispose();
-      },
-    };
-  } catch (error) {
-    await retriever.dispose();
-    throw error;
-  }
+  if (name === BM25) return opened(bm25Source(passages, filter));
+  if (name === RANDOM) return opened(randomSource(passages, filter, { seed: passageSeed }));
+  if (name === GOLD) return opened(goldSource(passages));
+  const compute = { ...(device && { device }), ...(threads && { threads }) };
+  const source = await retrieverSource(name, passages, filter, { ...compute, onProgress, onNote });
+  return opened(source, passages.size);
 }
 
 function requireCorpus(corpus: Corpus | undefined): Corpus {

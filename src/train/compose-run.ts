@@ -35,6 +35,8 @@ export interface TrainedParts {
   readonly model: { readonly tokenizer: Tokenizer };
   /** Updates and batches of the run. */
   readonly lengths: { readonly totalSteps: number; readonly totalBatches: number };
+  /** Writes further files with which a run begins, after its settings. Default: nothing. */
+  readonly begin?: (() => Promise<void>) | undefined;
 }
 
 /**
@@ -55,7 +57,7 @@ export async function composeRun<R>(
   const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const { out } = asked;
   await checkDevice(compute);
-  await checkPrecision(asked.precision as Precision, compute);
+  await checkPrecision((asked.precision ?? 'f32') as Precision, compute);
   return await inRunFolder(out, options, async (progress) => {
     const { callbacks, trainingBegins } = stoppedWhilePreparing(given);
     const begun = progress !== 'new';
@@ -63,7 +65,7 @@ export async function composeRun<R>(
       given.onNote?.('the run was stopped before it had written its settings: it begins anew');
     return await work({
       ...{ compute, progress, begun, callbacks },
-      train: (subject, { settings, fingerprint, model, lengths }) =>
+      train: (subject, { settings, fingerprint, model, lengths, begin }) =>
         runTraining(
           subject,
           {
@@ -72,7 +74,10 @@ export async function composeRun<R>(
             compute,
             resume: begun,
             identity: runIdentity(settings, fingerprint),
-            begin: () => startRun(out, settings, fingerprint, model),
+            begin: async () => {
+              await startRun(out, settings, fingerprint, model);
+              await begin?.();
+            },
             trainingBegins,
             resumeCommand: `undrift ${command} --out ${out} --resume`,
             ...lengths,

@@ -68,6 +68,32 @@ export const defaultRate = ({
   readonly encoder: Pick<Retriever['encoder'], 'moduleClass'>;
 }): number => (encoder.moduleClass === 'StaticEmbedding' ? STATIC_RATE : GIVEN_TRANSFORMER_RATE);
 
+/**
+ * Refuses options of a run that contradict each other.
+ *
+ * @throws UsageError for `resume` with `overwrite`, and for `steps` with `epochs`
+ */
+export function checkRunChoices({
+  resume,
+  overwrite,
+  steps,
+  epochs,
+}: {
+  readonly resume?: boolean | undefined;
+  readonly overwrite?: boolean | undefined;
+  readonly steps?: number | null | undefined;
+  readonly epochs?: number | null | undefined;
+}): void {
+  if (resume && overwrite) {
+    throw new UsageError(`${option('resume')} and ${option('overwrite')} exclude each other`);
+  }
+  if ((steps ?? null) !== null && (epochs ?? null) !== null) {
+    throw new UsageError(`${option('steps')} and ${option('epochs')} both say how long to train`, {
+      help: 'give one of them',
+    });
+  }
+}
+
 /** Kinds of model that a run can create. */
 export const NEW_MODELS = ['static', 'transformer'] as const;
 
@@ -99,16 +125,9 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
     checkOption('evalData', RUN_OPTIONS.evalData, evalData);
   const options = optionValues(RUN_OPTIONS, others);
   const { model } = options;
-  if (options.resume && options.overwrite) {
-    throw new UsageError(`${option('resume')} and ${option('overwrite')} exclude each other`);
-  }
+  checkRunChoices(options);
   const isStatic = model === 'static';
   const fresh = isNewModel(model);
-  if (options.steps !== undefined && options.epochs !== undefined) {
-    throw new UsageError(`${option('steps')} and ${option('epochs')} both say how long to train`, {
-      help: 'give one of them',
-    });
-  }
   if (fresh) requireGivenModel(options);
   const kind = exampleKind(method);
   const evalMetric = options.evalMetric ?? kind.evalMetric;

@@ -8,7 +8,7 @@ import { option } from '../../util/option-name.ts';
 import { checkOption, checkOptions, optionValues } from '../../util/option-table.ts';
 import { inOrder } from '../../util/option-text.ts';
 import { CROSS_ENCODER_METHOD, TRAIN_OPTIONS } from '../options.ts';
-import { type AnySettings, isNewModel } from '../settings.ts';
+import { type AnySettings, checkRunChoices, isNewModel } from '../settings.ts';
 import {
   CROSS_ENCODER_TRAIN_OPTIONS,
   type CrossEncoderTrainOptions,
@@ -78,14 +78,7 @@ export function resolveCrossEncoderSettings(given: CrossEncoderTrainOptions): Cr
   }
   const values = optionValues(CROSS_ENCODER_TRAIN_OPTIONS, { ...others, data: IN_MEMORY });
   const { resume, overwrite, device: _, threads: __, loss, columns, ...kept } = values;
-  if (resume && overwrite) {
-    throw new UsageError(`${option('resume')} and ${option('overwrite')} exclude each other`);
-  }
-  if (given.steps !== undefined && given.epochs !== undefined) {
-    throw new UsageError(`${option('steps')} and ${option('epochs')} both say how long to train`, {
-      help: 'give one of them',
-    });
-  }
+  checkRunChoices({ resume, overwrite, steps: given.steps, epochs: given.epochs });
   if (kept.rankTo - kept.rankFrom < kept.negatives && given.negativesFrom === 'bm25') {
     throw new UsageError(
       `the ranks from ${kept.rankFrom} and before ${kept.rankTo} do not hold ${kept.negatives} negatives`,

@@ -6,7 +6,7 @@ import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import { checkOption, checkOptions, optionValues } from '../../util/option-table.ts';
 import { inOrder } from '../../util/option-text.ts';
-import { type AnySettings, requireGivenModel } from '../settings.ts';
+import { type AnySettings, checkRunChoices, requireGivenModel } from '../settings.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from './options.ts';
 
 /** Value of `method` in the settings of a run that trains a language model. */
@@ -80,13 +80,8 @@ export function resolveLanguageModelSettings(given: LanguageModelTrainOptions): 
   if (typeof evalData === 'string') checkOption('evalData', LANGUAGE_MODEL_OPTIONS.evalData, evalData);
   if ((given.out ?? null) === null) throw new UsageError(`${option('out')} is missing`);
   const values = optionValues(LANGUAGE_MODEL_OPTIONS, { ...others, data: IN_MEMORY });
-  if (values.resume && values.overwrite)
-    throw new UsageError(`${option('resume')} and ${option('overwrite')} exclude each other`);
-  if ((given.steps ?? null) !== null && (given.epochs ?? null) !== null) {
-    throw new UsageError(`${option('steps')} and ${option('epochs')} both say how long to train`, {
-      help: 'give one of them',
-    });
-  }
+  const { resume, overwrite } = values;
+  checkRunChoices({ resume, overwrite, steps: given.steps, epochs: given.epochs });
   const fresh = isNewLanguageModel(values.model);
   if (fresh) requireGivenModel(values);
   else refuseShape(given);

@@ -20,26 +20,17 @@ import { plainSystem } from '../../rlm/plain-system.ts';
 import { RetroModel, saveRetro } from '../../rlm/retro.ts';
 import { RetroSystem } from '../../rlm/retro-system.ts';
 import { windowsOf } from '../../rlm/text-windows.ts';
-import { checkDevice } from '../../runtime/check-device.ts';
-import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
 import { checkOptions, type OptionValues, optionValues } from '../../util/option-table.ts';
-import { stoppedWhilePreparing, type TrainCallbacks } from '../callbacks.ts';
-import { type RunResult, runTraining } from '../run.ts';
-import {
-  checkResumed,
-  inRunFolder,
-  MODEL,
-  NEIGHBOURS,
-  type RunProgress,
-  runIdentity,
-  startRun,
-} from '../run-folder.ts';
+import type { TrainCallbacks } from '../callbacks.ts';
+import { composeRun, type PreparedRun } from '../compose-run.ts';
+import type { RunResult } from '../run.ts';
+import { checkResumed, MODEL, NEIGHBOURS } from '../run-folder.ts';
 import { lengthOf } from '../run-plan.ts';
-import type { RunOptions } from '../subject.ts';
+import { type AnySettings, checkRunChoices } from '../settings.ts';
 import { RETRO_TRAIN_OPTIONS, type RetroTrainOptions } from './options.ts';
 import { retroSubject } from './retro-subject.ts';
 import { RetroWindows } from './retro-windows.ts';
@@ -48,10 +39,11 @@ import { RetroWindows } from './retro-windows.ts';
 export const RETRO_METHOD = 'retro';
 
 /** Settings of a run, with defaults filled in. */
-type RetroSettings = OptionValues<typeof RETRO_TRAIN_OPTIONS> & {
-  readonly method: typeof RETRO_METHOD;
-  readonly lr: number;
-};
+type RetroSettings = OptionValues<typeof RETRO_TRAIN_OPTIONS> &
+  AnySettings & {
+    readonly method: typeof RETRO_METHOD;
+    readonly lr: number;
+  };
 
 /** Result of training RETRO. */
 export interface RetroTrainResult extends RunResult {
@@ -82,13 +74,9 @@ export async function trainRetro(
   options: RetroTrainOptions,
   given: TrainCallbacks = {},
 ): Promise<RetroTrainResult> {
-  const { device, threads } = options;
-  const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const asked = resolveRetroSettings(options);
-  await checkDevice(compute);
-  return await inRunFolder(asked.out!, options, (progress) =>
-    trainInFolder(options, { asked, compute, progress }, given),
-  );
+  const command = `lm train --method ${RETRO_METHOD}`;
+  return await composeRun(options, { asked, command }, given, (run) => train(options, asked, run));
 }
 
 /** Checks the options of a run and fills in defaults. @throws UsageError */
@@ -103,13 +91,7 @@ function resolveRetroSettings(options: RetroTrainOptions): RetroSettings {
     throw new UsageError(`${option(key)} is missing`);
   }
   const { resume, overwrite, device: _, threads: __, ...values } = optionValues(RETRO_TRAIN_OPTIONS, named);
-  if (resume && overwrite)
-    throw new UsageError(`${option('resume')} and ${option('overwrite')} exclude each other`);
-  if (options.steps !== undefined && options.epochs !== undefined) {
-    throw new UsageError(`${option('steps')} and ${option('epochs')} both say how long to train`, {
-      help: 'give one of them',
-    });
-  }
+  checkRunChoices({ resume, overwrite, steps: options.steps, epochs: options.epochs });
   if (values.neighbours === 'off') {
     throw new UsageError(`nothing is trained with ${option('neighbours', 'off')}`, {
       help: 'without neighbours the model is its base',
@@ -119,15 +101,13 @@ function resolveRetroSettings(options: RetroTrainOptions): RetroSettings {
 }
 
 /** Trains in a folder that no other process writes. */
-async function trainInFolder(
+async function train(
   options: RetroTrainOptions,
-  { asked, compute, progress }: { asked: RetroSettings; compute: ComputeOptions; progress: RunProgress },
-  given: TrainCallbacks,
+  asked: RetroSettings,
+  { begun, compute, callbacks, ...run }: PreparedRun,
 ): Promise<RetroTrainResult> {
-  const { callbacks, trainingBegins } = stoppedWhilePreparing(given);
   const { onProgress, onNote } = callbacks;
-  const out = asked.out!;
-  const begun = progress !== 'new';
+  const { out } = asked;
   const model = await pinModel(asked.model!, { option: 'model', onProgress, onNote });
   const folder = await findModel(model, [], { onProgress, onNote });
   const base = await LanguageModel.load(folder, { ...(onNote && { onNote }) });
@@ -142,7 +122,7 @@ async function trainInFolder(
     const dev =
       options.evalData === undefined ? undefined : await reading(options.evalData, settings.evalTokens);
     const fingerprint = [corpus, passages, ...(dev ? [dev] : [])].map((each) => each.fingerprint).join('+');
-    if (begun) await checkResumed(out, settings as never, fingerprint);
+    if (begun) await checkResumed(out, settings, fingerprint);
     const chunks = new ChunkDatabase(corpus, base.tokenizer, settings.chunkTokens);
     const database =
       passages === corpus ? chunks : new ChunkDatabase(passages, base.tokenizer, settings.chunkTokens);
@@ -185,25 +165,10 @@ async function trainInFolder(
           },
         }),
     });
-    const result = await runTraining(
-      subject,
-      {
-        ...(settings as unknown as RunOptions),
-        diagnose: 0,
-        folder: out,
-        compute,
-        resume: begun,
-        identity: runIdentity(settings as never, fingerprint),
-        begin: async () => {
-          await startRun(out, settings as never, fingerprint, base);
-          await lists.store();
-        },
-        trainingBegins,
-        resumeCommand: `undrift lm train --method ${RETRO_METHOD} --out ${out} --resume`,
-        ...lengths,
-      },
-      callbacks,
-    );
+    const result = await run.train(subject, {
+      ...{ settings, fingerprint, model: base, lengths },
+      begin: () => lists.store(),
+    });
     return { ...result, model: join(out, MODEL), settings };
   } finally {
     for (const each of opened.reverse()) await each.dispose();
@@ -265,7 +230,7 @@ async function neighboursOf(
   if (neighbourFile) {
     return { lists: await storedNeighbours(neighbourFile, identity, find), store: async () => {} };
   }
-  const file = join(out!, NEIGHBOURS);
+  const file = join(out, NEIGHBOURS);
   const lists = await storedNeighbours(begun && existsSync(file) ? file : undefined, identity, find);
   return { lists, store: () => writeNeighbours(file, identity, lists) };
 }
