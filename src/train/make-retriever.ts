@@ -5,7 +5,7 @@ import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { createRetriever } from '../models/retriever/create-retriever.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
-import { tuned } from '../models/retriever/tuning.ts';
+import { type TuningOptions, tuned } from '../models/retriever/tuning.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
 import { isNewModel, NEW_MODELS, type TrainSettings } from './settings.ts';
@@ -49,7 +49,7 @@ async function givenModel(
   onNote?: (note: string) => void,
 ): Promise<Retriever> {
   const { maxQueryTokens, maxDocTokens, queryPrompt, docPrompt, pooling, normalize } = settings;
-  const { towers, projection, seed, lora, loraAlpha, loraTargets, freeze, trainOnly } = settings;
+  const { towers, projection, seed } = settings;
   const given = await loadRetriever(await findModel(path, NEW_MODELS), {
     maxTokens: {
       ...(maxQueryTokens !== null && { query: maxQueryTokens }),
@@ -66,15 +66,28 @@ async function givenModel(
     seed,
     ...(onNote && { onNote }),
   });
-  return tuned(given, {
-    seed,
-    ...(lora && { lora }),
-    ...(loraAlpha && { loraAlpha }),
-    ...(loraTargets && { loraTargets }),
-    ...(freeze && { freeze }),
-    ...(trainOnly && { trainOnly }),
-  });
+  return tuned(given, tuningOf(settings));
 }
+
+/** Tuning of a given model by the settings of a run, in which null stands for an option that is not given. */
+export const tuningOf = ({
+  seed,
+  lora,
+  loraAlpha,
+  loraTargets,
+  freeze,
+  trainOnly,
+}: Pick<
+  TrainSettings,
+  'seed' | 'lora' | 'loraAlpha' | 'loraTargets' | 'freeze' | 'trainOnly'
+>): TuningOptions => ({
+  seed,
+  ...(lora && { lora }),
+  ...(loraAlpha && { loraAlpha }),
+  ...(loraTargets && { loraTargets }),
+  ...(freeze && { freeze }),
+  ...(trainOnly && { trainOnly }),
+});
 
 function vocabulary(settings: TrainSettings, data: RetrievalData): Tokenizer {
   function* texts(): Iterable<string> {

@@ -1,10 +1,10 @@
 import { count } from '../../util/format.ts';
 import {
   type CardFacts,
+  factLines,
   resultsSection,
   table,
   trainingSection,
-  yaml,
   yamlList,
 } from '../folder/card-sections.ts';
 import type { CrossEncoder } from './cross-encoder.ts';
@@ -27,26 +27,14 @@ export function crossEncoderCard(crossEncoder: CrossEncoder, card: CrossEncoderC
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
 
-const head = ({
-  results = [],
-  datasets = [],
-  languages = [],
-  license,
-  baseModel,
-}: CrossEncoderCard): string =>
+const head = (card: CrossEncoderCard): string =>
   [
     '---',
     'library_name: sentence-transformers',
     'pipeline_tag: text-ranking',
     ...yamlList('tags', ['sentence-transformers', 'cross-encoder', 'reranker', 'undrift']),
-    ...yamlList('language', languages),
-    ...(license ? [`license: ${yaml(license)}`] : []),
-    ...(baseModel ? [`base_model: ${yaml(baseModel)}`] : []),
-    ...yamlList(
-      'datasets',
-      datasets.map(({ name }) => name),
-    ),
-    ...yamlList('metrics', [...new Set(results.flatMap(({ metrics }) => Object.keys(metrics)))]),
+    ...factLines(card),
+    ...yamlList('metrics', [...new Set((card.results ?? []).flatMap(({ metrics }) => Object.keys(metrics)))]),
     '---',
   ].join('\n');
 

@@ -51,6 +51,17 @@ export const yaml = (value: unknown): string => JSON.stringify(value);
 export const yamlList = (key: string, values: readonly unknown[]): string[] =>
   values.length === 0 ? [] : [`${key}:`, ...values.map((value) => `- ${yaml(value)}`)];
 
+/** Writes the lines of a card's YAML head on languages, licence, base model and data. */
+export const factLines = ({ datasets = [], languages = [], license, baseModel }: CardFacts): string[] => [
+  ...yamlList('language', languages),
+  ...(license ? [`license: ${yaml(license)}`] : []),
+  ...(baseModel ? [`base_model: ${yaml(baseModel)}`] : []),
+  ...yamlList(
+    'datasets',
+    datasets.map(({ name }) => name),
+  ),
+];
+
 /** Writes the section on the training of a model: method, data, options and cost; empty where nothing is known. */
 export function trainingSection(
   { trainedSteps }: { readonly trainedSteps: number },

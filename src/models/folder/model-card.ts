@@ -2,7 +2,15 @@ import type { DenseLayer } from '../../nn/dense.ts';
 import { count } from '../../util/format.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
 import { hasOnlyPlainWeights } from '../retriever/stored-weights.ts';
-import { type CardFacts, resultsSection, table, trainingSection, yaml, yamlList } from './card-sections.ts';
+import {
+  type CardFacts,
+  factLines,
+  resultsSection,
+  table,
+  trainingSection,
+  yaml,
+  yamlList,
+} from './card-sections.ts';
 import { code, usageSection } from './model-card-usage.ts';
 import type { ExportDtype } from './onnx-export.ts';
 import { type ExportFormat, savedFormats } from './tower-files.ts';
@@ -48,7 +56,7 @@ function head(
   card: ModelCard,
   { name, formats }: { name: string; formats: readonly ExportFormat[] },
 ): string {
-  const { results = [], datasets = [], languages = [] } = card;
+  const { results = [] } = card;
   const known = formats.includes('sentence-transformers');
   const readable = known || formats.includes('huggingface');
   const onnx = formats.some((format) => format.startsWith('onnx'));
@@ -72,13 +80,7 @@ function head(
       ...(formats.includes('onnx') ? ['transformers.js'] : []),
       'undrift',
     ]),
-    ...yamlList('language', languages),
-    ...(card.license ? [`license: ${yaml(card.license)}`] : []),
-    ...(card.baseModel ? [`base_model: ${yaml(card.baseModel)}`] : []),
-    ...yamlList(
-      'datasets',
-      datasets.map((dataset) => dataset.name),
-    ),
+    ...factLines(card),
     ...yamlList('metrics', metrics),
     ...(index.length > 0 ? ['model-index:', `- name: ${yaml(name)}`, `  results: ${yaml(index)}`] : []),
     '---',

@@ -1,10 +1,10 @@
 import { count } from '../../util/format.ts';
 import {
   type CardFacts,
+  factLines,
   resultsSection,
   table,
   trainingSection,
-  yaml,
   yamlList,
 } from '../folder/card-sections.ts';
 import type { LanguageModel } from './language-model.ts';
@@ -31,19 +31,13 @@ export function languageModelCard(
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
 
-const head = ({ datasets = [], languages = [], license, baseModel }: LanguageModelCard): string =>
+const head = (card: LanguageModelCard): string =>
   [
     '---',
     'library_name: transformers',
     'pipeline_tag: text-generation',
     ...yamlList('tags', ['text-generation', 'undrift']),
-    ...yamlList('language', languages),
-    ...(license ? [`license: ${yaml(license)}`] : []),
-    ...(baseModel ? [`base_model: ${yaml(baseModel)}`] : []),
-    ...yamlList(
-      'datasets',
-      datasets.map(({ name }) => name),
-    ),
+    ...factLines(card),
     '---',
   ].join('\n');
 

@@ -8,6 +8,7 @@ import { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
+import { tuningOf } from '../make-retriever.ts';
 import { isNewLanguageModel, type LanguageModelSettings } from './settings.ts';
 import type { RunTexts } from './texts.ts';
 
@@ -54,17 +55,6 @@ export async function makeLanguageModel(
     intermediate: intermediate ?? undefined,
   });
   return new TunedLanguageModel(model);
-}
-
-function tuningOf({ seed, lora, loraAlpha, loraTargets, freeze, trainOnly }: LanguageModelSettings) {
-  return {
-    seed,
-    ...(lora && { lora }),
-    ...(loraAlpha && { loraAlpha }),
-    ...(loraTargets && { loraTargets }),
-    ...(freeze && { freeze }),
-    ...(trainOnly && { trainOnly }),
-  };
 }
 
 /**
