@@ -56,7 +56,7 @@ function bySource(size: number): Record<Split, Line[]> {
   const lines: Record<Split, Line[]> = { train: [], dev: [], test: [] };
   for (const [file, texts] of files) {
     const share = createHash('sha256').update(file).digest()[0]! / 256;
-    const split = share < 0.2 ? 'dev' : share < 0.4 ? 'test' : 'train';
+    const split = share < 0.2 ? 'test' : share < 0.4 ? 'dev' : 'train';
     for (let first = 0; first < texts.length; first += size) {
       lines[split].push({ id: `${file}#${first}`, text: texts.slice(first, first + size).join('\n') });
     }
