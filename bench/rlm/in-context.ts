@@ -156,7 +156,10 @@ async function questionTask(model: LanguageModel, name: string): Promise<Task> {
     options: { passageFormat: values.format },
     async measure(system) {
       const results = await answerQuestions(system, questions, { onProgress: report });
-      return { units: results.questions, means: { ...answerMeans(results.questions) } };
+      const units = results.questions.map(({ id, nats, tokens, exactMatch, f1 }) => ({
+        ...{ id, nats, tokens, exactMatch, f1 },
+      }));
+      return { units, means: { ...answerMeans(results.questions) } };
     },
   };
 }

@@ -13,6 +13,7 @@ import { experimentsPage } from './experiments.ts';
 import { exportPage } from './export.ts';
 import { folderFieldsPage } from './folder-fields.ts';
 import { methodGuide } from './guides.ts';
+import { languageModelExperimentsPage } from './language-model-experiments.ts';
 import { lossesPage } from './losses.ts';
 import { references } from './make-reference.ts';
 import { migrationPage } from './migration.ts';
@@ -29,6 +30,7 @@ export async function generatedFiles(): Promise<Record<string, string>> {
     await experimentsPage(),
     exportPage(),
     folderFieldsPage(),
+    languageModelExperimentsPage(),
     lossesPage(),
     migrationPage(),
     methodGuide(),
