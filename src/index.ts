@@ -397,7 +397,7 @@ export { plainSystem } from './rlm/plain-system.ts';
 export { type Question, questionsOf } from './rlm/questions.ts';
 export { type MixedMemory, mixLogProbabilities, RecalledTokens } from './rlm/recalled-tokens.ts';
 export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
-export { type RerankerList, rerankerLists } from './rlm/reranker-lists.ts';
+export { type RerankerList, type RerankerListOptions, rerankerLists } from './rlm/reranker-lists.ts';
 export { crossEncoderReranker, type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';
 export { loadRetro, openRetro, RetroModel, saveRetro } from './rlm/retro.ts';
 export {

@@ -1,11 +1,11 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
-import { openTask, type TASK_OPTIONS } from '../rlm/evaluation-task.ts';
+import { type OpenTaskOptions, openTask } from '../rlm/evaluation-task.ts';
 import type { SystemSpec } from '../rlm/system-spec.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { asFlags } from '../util/option-name.ts';
-import type { GivenOptions, GivenValues } from '../util/option-table.ts';
+import type { GivenValues } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
 import { showProgress } from './model-source.ts';
@@ -36,7 +36,7 @@ export async function evaluateQuestions(
     /** Folder of the model. */
     readonly folder: string;
     readonly data: string;
-    readonly task: GivenOptions<typeof TASK_OPTIONS>;
+    readonly task: OpenTaskOptions;
     /** File for the measures of each question. */
     readonly file: string | undefined;
     readonly io: Io;

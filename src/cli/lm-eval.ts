@@ -99,7 +99,13 @@ export const lmEvalCommand = defineCommand({
       const windows = textWindows(options, model.decoder.maxTokens);
       if ((await taskKind(options.data, taskOptions(options))) === 'questions') {
         return await evaluateQuestions(model, spec, {
-          ...{ values, folder, io, data: options.data, task: taskOptions(options) },
+          ...{
+            values,
+            folder,
+            io,
+            data: options.data,
+            task: { ...taskOptions(options), columns, skipBadRows },
+          },
           ...{ file: options.documentFile, compute: computeOptions(options) },
         });
       }
@@ -160,8 +166,8 @@ export const lmEvalCommand = defineCommand({
   },
 });
 
-/** Options of the task that were given. */
-function taskOptions(options: GivenOptions<typeof TASK_OPTIONS>): GivenOptions<typeof TASK_OPTIONS> {
+/** Returns the options of the task that were given. */
+export function taskOptions(options: GivenOptions<typeof TASK_OPTIONS>): GivenOptions<typeof TASK_OPTIONS> {
   const given = Object.keys(TASK_OPTIONS).map((key) => [key, options[key as keyof typeof TASK_OPTIONS]]);
   return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }

@@ -39,9 +39,11 @@ function placeholder(spec: OptionSpec): string {
   return spec.value ?? PLACEHOLDERS[spec.type];
 }
 
-/** Returns the default in words, or undefined if there is none to show. */
+/** Returns the default in words and on one line, or undefined if there is none to show. */
 export const shownDefault = (spec: OptionSpec): string | undefined =>
-  spec.defaultHelp ?? (spec.default === undefined || spec.type === 'switch' ? undefined : `${spec.default}`);
+  (
+    spec.defaultHelp ?? (spec.default === undefined || spec.type === 'switch' ? undefined : `${spec.default}`)
+  )?.replaceAll('\n', '\\n');
 
 /**
  * Returns default and range for the help: ` (default 0.4; from 0 to 1)`. Ranges of integers appear only in

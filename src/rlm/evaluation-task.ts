@@ -4,7 +4,12 @@ import type { Corpus } from '../data/corpus.ts';
 import { findData } from '../data/find-data.ts';
 import { isFolder, loadData } from '../data/load.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import { streamTextCorpus, type TextDocument, textCorpusName } from '../data/text-corpus.ts';
+import {
+  streamTextCorpus,
+  type TextCorpusOptions,
+  type TextDocument,
+  textCorpusName,
+} from '../data/text-corpus.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { UsageError } from '../util/errors.ts';
@@ -13,7 +18,7 @@ import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { ANSWER_OPTIONS, type AnsweredQuestion, answerQuestions } from './answer-questions.ts';
 import { documentSegments, evaluateText } from './evaluate-text.ts';
-import type { LanguageSystem } from './language-system.ts';
+import type { LanguageSystem, Segment } from './language-system.ts';
 import { QUESTION_OPTIONS, questionsOf } from './questions.ts';
 import { type TextWindows, textWindows, WINDOW_OPTIONS } from './text-windows.ts';
 
@@ -82,6 +87,8 @@ export interface EvaluationTask {
   /** Documents of the data set with the questions, to read passages from; undefined for running text. */
   readonly corpus: Corpus | undefined;
   readonly windows: TextWindows;
+  /** Returns what is scored: windows of the text, or questions with their answers. */
+  segments(): Iterable<Segment>;
   /** Measures a system. */
   measure(
     system: LanguageSystem,
@@ -90,7 +97,9 @@ export interface EvaluationTask {
 }
 
 /** Options of `openTask`. */
-export interface OpenTaskOptions extends GivenOptions<typeof TASK_OPTIONS> {
+export interface OpenTaskOptions
+  extends GivenOptions<typeof TASK_OPTIONS>,
+    Pick<TextCorpusOptions, 'columns' | 'skipBadRows'> {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly onNote?: NoteListener | undefined;
 }
@@ -145,11 +154,13 @@ async function questionTask(
   model: LanguageModel,
   path: string,
   windows: TextWindows,
-  { split = 'test', prompt, limitQueries, answerTokens, onNote, onProgress }: OpenTaskOptions,
+  { split = 'test', prompt, limitQueries, answerTokens, onNote, onProgress, ...reading }: OpenTaskOptions,
 ): Promise<EvaluationTask> {
   const data: RetrievalData = await loadData(path, {
     answers: true,
     splits: [split],
+    columns: reading.columns,
+    skipBadRows: reading.skipBadRows,
     ...(onProgress && { onProgress }),
   });
   const questions = questionsOf(model, data, { split, prompt, limitQueries, onNote });
@@ -163,6 +174,7 @@ async function questionTask(
     metrics: ['natsPerAnswer', 'natsPerToken', ...(isGenerated ? ['exactMatch', 'f1'] : [])],
     corpus: data.corpus,
     windows,
+    segments: () => questions.map(({ segment }) => segment),
     async measure(system, given) {
       const { questions: answered, ...means } = await answerQuestions(system, questions, {
         answerTokens,
@@ -190,18 +202,18 @@ async function textTask(
   model: LanguageModel,
   path: string,
   windows: TextWindows,
-  { limitTokens, onNote, onProgress }: OpenTaskOptions,
+  { limitTokens, onNote, onProgress, columns, skipBadRows }: OpenTaskOptions,
 ): Promise<EvaluationTask> {
   const documents: TextDocument[] = [];
   const units: string[] = [];
   const hash = createHash('sha256');
   let left = limitTokens ?? Number.POSITIVE_INFINITY;
-  for await (const document of streamTextCorpus(path, { onProgress, onNote })) {
+  for await (const document of streamTextCorpus(path, { columns, skipBadRows, onProgress, onNote })) {
     const { segments } = documentSegments({ model }, document, windows, left);
     documents.push(document);
     hash.update(JSON.stringify([document.id, document.text]));
     if (segments.length > 0) units.push(document.id);
-    left -= segments.reduce((sum, { ids, from }) => sum + ids.length - from, 0);
+    left -= tokensToScore(segments);
     if (left <= 0) break;
   }
   return {
@@ -213,6 +225,14 @@ async function textTask(
     metrics: ['natsPerToken', 'perplexity', 'bitsPerByte'],
     corpus: undefined,
     windows,
+    *segments() {
+      let rest = limitTokens ?? Number.POSITIVE_INFINITY;
+      for (const document of documents) {
+        const { segments } = documentSegments({ model }, document, windows, rest);
+        rest -= tokensToScore(segments);
+        yield* segments;
+      }
+    },
     async measure(system, given) {
       const found = await evaluateText(system, documents, { ...windows, limitTokens, onNote, ...given });
       const perDocument = (total: number) => found.documents.map(({ nats }) => (nats * units.length) / total);
@@ -227,3 +247,7 @@ async function textTask(
     },
   };
 }
+
+/** Counts the tokens that are scored in segments. */
+export const tokensToScore = (segments: readonly Segment[]): number =>
+  segments.reduce((sum, { ids, from }) => sum + ids.length - from, 0);

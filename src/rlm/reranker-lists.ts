@@ -1,6 +1,7 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import { checkedValues, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import type { Segment } from './language-system.ts';
 import { PassageFront, type PassageFrontOptions } from './passage-front.ts';
 import type { PassageSource } from './passage-source.ts';
@@ -18,30 +19,50 @@ export interface RerankerList {
   readonly scores: readonly number[];
 }
 
+/** Options of lists for training a reranker. */
+export const RERANKER_LIST_OPTIONS = {
+  /** Passages of each list. Default 8. */
+  candidates: {
+    type: 'integer',
+    value: 'n',
+    min: 2,
+    default: 8,
+    group: 'Passages',
+    help: 'passages of each list; a text for which fewer are found has a shorter one, of at least 2',
+  },
+} as const satisfies OptionTable;
+
+/** Options of `rerankerLists`. */
+export interface RerankerListOptions
+  extends PassageFrontOptions,
+    GivenOptions<typeof RERANKER_LIST_OPTIONS>,
+    ComputeOptions {
+  /** Ledger to which the costs are added. */
+  readonly ledger?: CostLedger | undefined;
+}
+
 /**
  * Makes lists with which a cross-encoder is trained as the predictive reranker of in-context RALM, by the loss `marginal-likelihood`. The
  * language model, which is not trained, scores every candidate once. Texts for which fewer than two passages are found give no list.
  *
  * @param segments  running text or questions, of training data
- * @param options.candidates  passages of each list, ≥ 2. Default 8
  * @yields lists in the order of the segments
+ * @throws UsageError for an option out of range
  */
 export async function* rerankerLists(
   model: LanguageModel,
   source: PassageSource,
   segments: Iterable<Segment>,
-  {
-    candidates = 8,
-    ...options
-  }: PassageFrontOptions & { readonly candidates?: number | undefined } & ComputeOptions = {},
+  options: RerankerListOptions = {},
 ): AsyncGenerator<RerankerList> {
-  const { device, threads, ...front } = options;
+  const { device, threads, ledger = new CostLedger() } = options;
+  const { candidates } = checkedValues(RERANKER_LIST_OPTIONS, options);
   const compute = { ...(device && { device }), ...(threads && { threads }) };
-  const passages = new PassageFront(model, source.passages, front);
+  const passages = new PassageFront(model, source.passages, options);
   const scorer = oracleReranker(passages);
-  const ledger = new CostLedger();
   for (const segment of segments) {
     const stretches = passages.stretches(segment).filter(({ query }) => query !== undefined);
+    ledger.add('searches', stretches.length);
     const found = await source.find(
       stretches.map(({ query }) => query!),
       candidates,

@@ -92,13 +92,25 @@ export async function withSource(
   }
 }
 
-interface OpenedSource {
+/** Source of passages that was opened by its options. */
+export interface OpenedSource {
   readonly source: PassageSource;
+  /** Number of passages of which embeddings were computed. */
   readonly passageEncodes: number;
+  /** Frees the source and the retriever behind it. */
   dispose(): Promise<void>;
 }
 
-async function openSource(given: GivenValues, context: SystemContext): Promise<OpenedSource> {
+/**
+ * Opens a source of passages.
+ *
+ * @param given  values of `SOURCE_OPTIONS`
+ * @throws UsageError where there is nothing to read, or no judged passage for the source `gold`
+ */
+export async function openSource(
+  given: GivenValues,
+  context: Omit<SystemContext, 'windows' | 'modelFolder'>,
+): Promise<OpenedSource> {
   const {
     passageData,
     passageWords,
