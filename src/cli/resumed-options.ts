@@ -1,8 +1,7 @@
 import { IN_MEMORY } from '../data/data-in-memory.ts';
 import { methods } from '../methods/methods.ts';
-import { LANGUAGE_MODEL_METHOD } from '../train/language-model/settings.ts';
+import { languageTrainings } from '../train/language-methods/language-trainings.ts';
 import { CROSS_ENCODER_METHOD } from '../train/options.ts';
-import { RETRO_METHOD } from '../train/retro/train-retro.ts';
 import { findRunSettings } from '../train/run-folder.ts';
 import { UsageError } from '../util/errors.ts';
 import type { OptionTable } from '../util/option-table.ts';
@@ -56,7 +55,7 @@ export async function resumedOptions<O extends Resumable>(
 /** Makes the error for a run that the command cannot resume. */
 function otherKind(out: string, method: string, library: string): UsageError {
   const ofTrain = [CROSS_ENCODER_METHOD, ...methods.map(({ id }) => id)].includes(method);
-  const ofLanguageModels = [LANGUAGE_MODEL_METHOD, RETRO_METHOD].includes(method);
+  const ofLanguageModels = languageTrainings.some(({ id }) => id === method);
   const command = ofTrain ? 'train' : ofLanguageModels ? 'lm train' : undefined;
   if (command !== undefined) {
     return new UsageError(`the run in ${out} was started by undrift ${command}`, {

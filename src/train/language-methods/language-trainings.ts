@@ -1,0 +1,30 @@
+import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../language-model/options.ts';
+import { LANGUAGE_MODEL_METHOD } from '../language-model/settings.ts';
+import { trainLanguageModel } from '../language-model/train-language-model.ts';
+import { RETRO_TRAIN_OPTIONS, type RetroTrainOptions } from '../retro/options.ts';
+import { RETRO_METHOD, trainRetro } from '../retro/train-retro.ts';
+import type { LanguageTraining } from './language-training.ts';
+
+const languageModel: LanguageTraining = {
+  id: LANGUAGE_MODEL_METHOD,
+  trains: 'a language model on next tokens',
+  options: LANGUAGE_MODEL_OPTIONS,
+  library: 'trainLanguageModel',
+  metric: 'perplexity',
+  heldOut: 'held-out texts',
+  train: (options, callbacks) =>
+    trainLanguageModel(options as unknown as LanguageModelTrainOptions, callbacks),
+};
+
+const retro: LanguageTraining = {
+  id: RETRO_METHOD,
+  trains: 'parts beside a given model that read neighbours of the text',
+  options: RETRO_TRAIN_OPTIONS,
+  library: 'trainRetro',
+  metric: 'perplexity',
+  heldOut: 'nothing',
+  train: (options, callbacks) => trainRetro(options as unknown as RetroTrainOptions, callbacks),
+};
+
+/** Every way of training of `undrift lm train`, the default first. */
+export const languageTrainings: readonly LanguageTraining[] = [languageModel, retro];
