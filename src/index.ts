@@ -57,6 +57,8 @@ export {
 
 export type {
   BatchTokens,
+  HeldOutMeasure,
+  HeldOutQuery,
   Method,
   MethodContext,
   MethodOptionValues,

@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
+import { parseHubName } from '../hub/hub-name.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
 
@@ -83,6 +85,17 @@ export class ConfigReader {
 /** Converts a path of the config file to one relative to the working directory. */
 export const fromConfig = (file: string, path: string): string =>
   isAbsolute(path) ? path : join(dirname(file), path);
+
+/**
+ * Converts a model of the config file: a path to one relative to the working directory. A word such as `static` stays as it is. So does
+ * the name of a model on the hub, unless there is a folder with the name of the organisation beside the file.
+ */
+export function modelFromConfig(file: string, model: string): string {
+  if (!/[\\/]/.test(model)) return model;
+  const [first] = model.split('/');
+  const isOnHub = parseHubName(model, 'model') && !existsSync(fromConfig(file, first!));
+  return isOnHub ? model : fromConfig(file, model);
+}
 
 /** Start of an error message about a file; empty for an object. */
 export const prefixOf = (file: string): string => (file === '' ? '' : `${file}: `);

@@ -15,7 +15,14 @@ import {
   type Comparison,
   type EvaluationPlan,
 } from './comparison.ts';
-import { ConfigReader, type Fields, fileStem, fromConfig, prefixOf } from './config-reader.ts';
+import {
+  ConfigReader,
+  type Fields,
+  fileStem,
+  fromConfig,
+  modelFromConfig,
+  prefixOf,
+} from './config-reader.ts';
 import { type Reading, readingOf } from './trainer.ts';
 
 /** Options of `readComparison`, among them those of reading the data, which replace those of all arms. */
@@ -178,10 +185,7 @@ class ComparisonReader extends ConfigReader {
     const { method: _, ...written } = checked;
     const table: Readonly<Record<string, OptionSpec>> = TRAIN_OPTIONS;
     const options = Object.fromEntries(
-      Object.entries(written).map(([key, option]) => [
-        key,
-        isPath(table[key]!, option) ? fromConfig(this.file, option as string) : option,
-      ]),
+      Object.entries(written).map(([key, option]) => [key, relocated(this.file, table[key]!, option)]),
     );
     this.at(label, () => resolveSettings({ ...(options as ArmOptions), method: id, data: '', out: '' }));
     return { name: armName, method: id, written: written as ArmOptions, options: options as ArmOptions };
@@ -227,10 +231,9 @@ class ComparisonReader extends ConfigReader {
   }
 }
 
-/**
- * Tests whether a value is a path. A model is a path if it contains a separator: `./model`, but not `static`.
- */
-const isPath = ({ value }: OptionSpec, given: unknown): boolean =>
-  value === 'file' ||
-  value === 'folder' ||
-  (value === 'model' && typeof given === 'string' && !isNewModel(given) && /[\\/]/.test(given));
+/** Converts a path or a model of the file; other values stay as they are. */
+function relocated(file: string, { value }: OptionSpec, given: unknown): unknown {
+  if (typeof given !== 'string') return given;
+  if (value === 'file' || value === 'folder') return fromConfig(file, given);
+  return value === 'model' && !isNewModel(given) ? modelFromConfig(file, given) : given;
+}

@@ -5,9 +5,12 @@ import { copyingReader } from '../../test/copying-reader.ts';
 import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { type ToyOptions, ToyRun, toyTokenizer } from '../../test/toy-training.ts';
+import { loadRetriever } from '../models/folder/model-folder.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { languageModelId } from '../models/language/language-model-id.ts';
+import { LanguageTeacher } from '../models/language/language-teacher.ts';
 import { ScoreCache } from '../models/language/score-cache.ts';
+import { trainRetriever } from '../train/train-retriever.ts';
 import type { MethodOptions } from './options.ts';
 import { replugLsr } from './replug-lsr.ts';
 import { entropyAdvice } from './table/reader-loss.ts';
@@ -153,6 +156,94 @@ describe('replug-lsr', () => {
     [{ reader: '/no/such/reader' }, /reader \/no\/such\/reader: no such folder/],
   ] as [Partial<MethodOptions>, RegExp][])('refuses %j', async (options, message) => {
     await expect(ToyRun.begin(replugLsr, toy(options))).rejects.toThrow(message);
+  });
+});
+
+describe('evaluation of replug-lsr', () => {
+  const record = (i: number) => ({
+    query: `ask${i}y part${i % 5}`,
+    positive: `doc${i}x part${i % 5}`,
+    answers: [`doc${i}x`, 'another'],
+  });
+  const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => record(from + i));
+  const data = { pairs: range(0, 10), dev: range(10, 15) };
+  const settings = {
+    ...{ data, method: 'replug-lsr', reader, readerPrompt: '{passage} {query} {answer}', candidates: 4 },
+    ...{ steps: 2, batchSize: 4, evalEvery: 2, threads: 1, readerEvalQueries: 5, temperature: 0.2 },
+  } as const;
+
+  it('has the agreement with the reader on queries that are not trained on, which can decide', async () => {
+    const out = join(tempFiles({}), 'run');
+    const evaluations: Readonly<Record<string, number>>[] = [];
+    const result = await trainRetriever(
+      { ...settings, out, evalMetric: 'expectedScore' },
+      { onEvaluation: ({ metrics }) => evaluations.push(metrics) },
+    );
+    const [metrics] = evaluations;
+    expect(result.best.value).toBe(metrics!.expectedScore);
+    expect(metrics).toHaveProperty(['ndcg@10']);
+    const retriever = await loadRetriever(result.model);
+    const teacher = await LanguageTeacher.create(await LanguageModel.load(reader), {
+      prompt: settings.readerPrompt,
+    });
+    const passages = [...data.pairs, ...data.dev].map(({ positive }) => positive);
+    const [documents, queries] = await Promise.all([
+      retriever.encode('document', passages),
+      retriever.encode(
+        'query',
+        data.dev.map(({ query }) => query),
+      ),
+    ]);
+    let expected = 0;
+    for (const [i, { query, answers }] of data.dev.entries()) {
+      const D = retriever.dimension;
+      const dot = (row: number) =>
+        queries
+          .subarray(i * D, (i + 1) * D)
+          .reduce((sum, value, d) => sum + value * documents[row * D + d]!, 0);
+      const best = passages.map((passage, row) => ({ passage, score: dot(row) }));
+      best.sort((a, b) => b.score - a.score);
+      const four = best.slice(0, 4);
+      const { scores } = await teacher.scores(
+        four.map(({ passage }) => ({ passage, query, answer: answers[0]! })),
+      );
+      const weights = four.map(({ score }) => Math.exp((score - four[0]!.score) / 0.2));
+      const total = weights.reduce((a, b) => a + b);
+      expected +=
+        weights.reduce((sum, weight, j) => sum + (weight / total) * scores[j]!, 0) / data.dev.length;
+    }
+    await teacher.dispose();
+    await retriever.dispose();
+    expect(metrics!.expectedScore).toBeCloseTo(expected, 4);
+    const log = readFileSync(join(out, 'metrics.jsonl'), 'utf8').split('\n');
+    expect(log.find((line) => line.includes('"eval"'))).toMatch(/teacherAgreement.*teacherDivergence/);
+  });
+
+  it('trains to the same bytes without it', async () => {
+    const weights = async (more: object) => {
+      const out = join(tempFiles({}), 'run');
+      await trainRetriever({ ...settings, ...more, out });
+      return readFileSync(join(out, 'model/model.safetensors'));
+    };
+    expect(await weights({})).toEqual(await weights({ readerEvalQueries: 0 }));
+  });
+
+  it.each([
+    [{ readerEvalQueries: 0 }, /evalMetric: 'expectedScore' is not measured/],
+    [
+      {
+        evalData: {
+          pairs: range(3, 4).map(({ answers: _, ...rest }) => rest),
+          dev: range(0, 3).map(({ answers: _, ...rest }) => rest),
+        },
+      },
+      /'expectedScore' needs answers to the queries of "dev"/,
+    ],
+    [{ evalMetric: 'expectedscore' }, /expectedscore/],
+  ])('refuses %j', async (more, message) => {
+    const out = join(tempFiles({}), 'run');
+    const asked = { ...settings, evalMetric: 'expectedScore', ...more, out };
+    await expect(trainRetriever(asked as never)).rejects.toThrow(message);
   });
 });
 

@@ -6,6 +6,7 @@ import { type OptionValues, optionValues, withDefaults } from '../util/option-ta
 import { describeEncodes } from './contract/describe-run.ts';
 import type { Method, MethodOptionValues, RunPlan } from './contract/method.ts';
 import { checkTable } from './table/check-table-plan.ts';
+import { AGREEMENT_METRICS } from './table/reader-agreement.ts';
 import { noReader, ReaderLoss } from './table/reader-loss.ts';
 import { READER_OPTIONS } from './table/reader-options.ts';
 import { TableMethod } from './table/table-method.ts';
@@ -43,7 +44,9 @@ const OPTIONS = {
  * `--reader-prompt` is the prompt, `--reader-score sum` takes the sum instead of the mean, `--teacher-scores shuffled` is a control
  * in which the scores of a query are permuted among its candidates. The log has `teacherEntropy`, the entropy of Q as a share of
  * log K (near 1 the reader says nothing, near 0 it names one document: change β), `teacherAgreement`, the share of queries of which P
- * and Q prefer the same candidate, and `expectedScore`, Σ P g.
+ * and Q prefer the same candidate, and `expectedScore`, Σ P g. Every evaluation has these figures too, with `teacherDivergence`,
+ * KL(Q‖P), for `--reader-eval-queries` queries of the evaluation and the K documents that the retriever then ranks highest for
+ * each. `--eval-metric expectedScore` keeps the weights by them: settings can be tuned on them without any judgement of documents.
  *
  * Cost per step: up to B K documents embedded, 2 B N D operations of scoring, and B K prompts that the reader reads: by far the
  * most. Each prompt is read once. Scores are kept in `--reader-cache`, by the texts and the reader, so that other runs, seeds and
@@ -63,6 +66,7 @@ export const replugLsr: Method = {
   },
   options: OPTIONS,
   answers: true,
+  heldOutMetrics: AGREEMENT_METRICS,
   check,
   describe,
   async start(context) {

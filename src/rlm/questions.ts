@@ -2,6 +2,7 @@ import { ANSWERS_HELP } from '../data/answers.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { DataError, UsageError } from '../util/errors.ts';
+import { evenlySpaced } from '../util/evenly-spaced.ts';
 import type { NoteListener } from '../util/option-name.ts';
 import { option } from '../util/option-name.ts';
 import type { OptionTable } from '../util/option-table.ts';
@@ -129,10 +130,4 @@ function segmentOf(
   const isOpen = /\s$/.test(rest) || tokenizer.decode(context.slice(-1)) === '';
   const target = tokenizer.encodeRaw(isOpen ? answer : ` ${answer}`);
   return { ids: Int32Array.from([...context, ...target]), from: context.length, head: front.length };
-}
-
-/** Picks at most `limit` items, evenly spaced. */
-function evenlySpaced<T>(items: readonly T[], limit = items.length): readonly T[] {
-  if (items.length <= limit) return items;
-  return Array.from({ length: limit }, (_, i) => items[Math.floor((i * items.length) / limit)]!);
 }

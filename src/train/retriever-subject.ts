@@ -2,7 +2,13 @@ import { join } from 'node:path';
 import type { TrainingExamples } from '../data/examples.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { TextIdentity } from '../data/text-identity.ts';
-import type { Method, RunPlan, TrainingBatch } from '../methods/contract/method.ts';
+import type {
+  HeldOutMeasure,
+  HeldOutQuery,
+  Method,
+  RunPlan,
+  TrainingBatch,
+} from '../methods/contract/method.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { writePeftAdapter } from '../models/folder/peft-adapter.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -10,9 +16,11 @@ import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts'
 import { frozenHash } from '../models/retriever/tuning.ts';
 import { Temperature } from '../objective/temperature.ts';
 import { BASELINE } from '../retrieval/baseline.ts';
+import type { RetrieverEvaluation } from '../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from './callbacks.ts';
 import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
+import { checkHeldOutMetric, heldOutQueries } from './held-out-measure.ts';
 import type { Batches } from './pair-batches.ts';
 import { runCard } from './run-card.ts';
 import { ADAPTER, MODEL } from './run-folder.ts';
@@ -64,10 +72,26 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
     query: (row: number) => data.queries.text(row),
   };
   const { onProgress, onBackground, onNote, signal } = callbacks;
+  // A metric of the method's own comes beside those of the kind of example.
+  const isOwnMetric = method.heldOutMetrics?.includes(settings.evalMetric) ?? false;
+  const measured = isOwnMetric ? { ...settings, evalMetric: kind.evalMetric } : settings;
+  let heldOut: HeldOutMeasure | undefined;
   const measureBaseline = async () =>
     settings.baseline && evaluation
-      ? await kind.baseline?.(evaluation.data, settings, { limit: settings.evalQueries, onProgress })
+      ? await kind.baseline?.(evaluation.data, measured, { limit: settings.evalQueries, onProgress })
       : undefined;
+  const measure = async ({ data, tokens }: NonNullable<RetrieverParts['evaluation']>) => {
+    let queries: HeldOutQuery[] = [];
+    const ranking = heldOut && {
+      depth: heldOut.depth,
+      take: (found: RetrieverEvaluation) => {
+        queries = heldOutQueries(data, found, heldOut!);
+      },
+    };
+    const options = { limit: settings.evalQueries, tokens, ranking, ...compute };
+    const metrics = await kind.measure(retriever, data, measured, options);
+    return { ...metrics, ...(queries.length > 0 && (await heldOut!.measure(queries))) };
+  };
   return {
     specs: [...retriever.specs, ...temperature.specs],
     weights,
@@ -77,11 +101,11 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
       unit: 'texts',
       of: ({ spent }) => (spent.queryEncodes ?? 0) + (spent.documentEncodes ?? 0),
     },
-    start: ({ gradientBuffers, lossScale, ledger, onEvent }) => {
+    start: async ({ gradientBuffers, lossScale, ledger, onEvent }) => {
       // A resumed run has them in the ledger of its checkpoint, which replaces this one.
       if (parts.taughtPairs > 0) ledger.add('teacherPairs', parts.taughtPairs, { of: 'pairs' });
       const identity = new TextIdentity(texts, tokens);
-      return method.start({
+      const running = await method.start({
         retriever,
         weights,
         gradientBuffers,
@@ -110,6 +134,17 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         onNeed: memoryNotes({ settings, tokens }, onNote),
         ...(signal && { signal }),
       });
+      heldOut = running.heldOut;
+      try {
+        if (evaluation) {
+          const own = { method, measure: heldOut, data: evaluation.data, split: settings.evalSplit };
+          checkHeldOutMetric(settings.evalMetric, own);
+        }
+      } catch (error) {
+        await running.dispose();
+        throw error;
+      }
+      return running;
     },
     logged: ({ metrics, spent }) => ({
       temperature: temperature.value,
@@ -118,12 +153,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
     }),
     evaluation: evaluation && {
       metric: settings.evalMetric,
-      measure: () =>
-        kind.measure(retriever, evaluation.data, settings, {
-          limit: settings.evalQueries,
-          tokens: evaluation.tokens,
-          ...compute,
-        }),
+      measure: () => measure(evaluation),
       baseline: { name: BASELINE, measure: measureBaseline },
     },
     nothingToDiagnose: `${method.id} keeps no embeddings whose staleness could be measured: there is nothing to diagnose`,

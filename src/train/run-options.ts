@@ -200,7 +200,7 @@ export const EVALUATION_OPTIONS = {
     type: 'text',
     value: 'metric',
     defaultHelp: 'ndcg@10; scored-pairs: spearman',
-    help: 'metric that decides which model is the best; for scored-pairs spearman or pearson',
+    help: 'metric that decides which model is the best; for scored-pairs spearman or pearson; replug-lsr also: expectedScore, teacherAgreement',
     group: 'Evaluation',
     aliases: ['metric_for_best_model', 'metricForBestModel', 'metric', 'evalMetrics'],
   },

@@ -131,7 +131,7 @@ export function resolveSettings(given: TrainOptions): TrainSettings {
   if (fresh) requireGivenModel(options);
   const kind = exampleKind(method);
   const evalMetric = options.evalMetric ?? kind.evalMetric;
-  kind.checkMetric(evalMetric);
+  if (!method.heldOutMetrics?.includes(evalMetric)) kind.checkMetric(evalMetric);
   return {
     ...methodSettings(method, others),
     data: typeof data === 'string' ? data : data ? IN_MEMORY : given.store!,

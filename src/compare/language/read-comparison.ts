@@ -2,9 +2,9 @@ import { TASK_OPTIONS } from '../../rlm/evaluation-task.ts';
 import { findSystem, SYSTEM_OPTIONS } from '../../rlm/systems.ts';
 import { readJson } from '../../util/files.ts';
 import { option } from '../../util/option-name.ts';
-import type { GivenValues, OptionTable } from '../../util/option-table.ts';
+import type { GivenValues, OptionSpec, OptionTable } from '../../util/option-table.ts';
 import { readOptions } from '../../util/option-text.ts';
-import { ConfigReader, type Fields, fileStem, fromConfig } from '../config-reader.ts';
+import { ConfigReader, type Fields, fileStem, fromConfig, modelFromConfig } from '../config-reader.ts';
 import type { LanguageArm, LanguageComparison } from './comparison.ts';
 
 /** Options that replace what stands in the file. */
@@ -59,7 +59,7 @@ export function checkLanguageComparison(
   const writtenModel = options.model ?? reader.text(top, 'model', option('model'));
   return {
     name: top.name === undefined ? fileStem(file) || 'comparison' : reader.text(top, 'name'),
-    model: options.model ?? (isFolder(writtenModel) ? fromConfig(file, writtenModel) : writtenModel),
+    model: options.model ?? modelFromConfig(file, writtenModel),
     writtenModel,
     data: options.data ?? fromConfig(file, reader.text(top, 'data', option('data'))),
     out: options.out ?? fromConfig(file, reader.text(top, 'out', option('out'))),
@@ -113,10 +113,7 @@ class LanguageReader extends ConfigReader {
     const given = this.at(`${place} ("${armName}")`, () => readOptions(table, own));
     const written = { ...Object.fromEntries(shared), ...given };
     const options = Object.fromEntries(
-      Object.entries(written).map(([key, value]) => [
-        key,
-        isPath(table, key, value) ? fromConfig(this.file, value as string) : value,
-      ]),
+      Object.entries(written).map(([key, value]) => [key, relocated(this.file, table[key]!, value)]),
     );
     return { name: armName, method: system.id, written, options };
   }
@@ -126,13 +123,10 @@ class LanguageReader extends ConfigReader {
   }
 }
 
-/** Tells whether a value names a folder, rather than a model on the hub or a word that the option knows. */
-const isFolder = (text: string): boolean => /^[./~\\]/.test(text) || /^[a-z]:[\\/]/i.test(text);
-
-/** Tells whether an option's value is a path. */
-function isPath(table: OptionTable, key: string, value: unknown): boolean {
-  const { value: placeholder } = table[key]!;
-  if (typeof value !== 'string') return false;
-  if (placeholder === 'path' || placeholder === 'folder' || placeholder === 'file') return true;
-  return placeholder === 'name' && isFolder(value);
+/** Converts a path or a model of the file; other values stay as they are. */
+function relocated(file: string, { value: placeholder }: OptionSpec, given: unknown): unknown {
+  if (typeof given !== 'string') return given;
+  if (placeholder === 'path' || placeholder === 'folder' || placeholder === 'file')
+    return fromConfig(file, given);
+  return placeholder === 'name' || placeholder === 'model' ? modelFromConfig(file, given) : given;
 }

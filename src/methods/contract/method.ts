@@ -154,8 +154,38 @@ export interface RunPlan {
   readonly dimension: number;
 }
 
+/** Query that is not trained on, with the documents that the current weights rank highest. */
+export interface HeldOutQuery {
+  /** Text of the query. */
+  readonly query: string;
+  /** Answers in words, the preferred one first; at least one. */
+  readonly answers: readonly string[];
+  /** Best documents, by descending score. */
+  readonly documents: readonly {
+    readonly text: string;
+    /** Score of the retriever, before the temperature. */
+    readonly score: number;
+  }[];
+}
+
+/** Measurement of a method of its own on queries that are not trained on. */
+export interface HeldOutMeasure {
+  /** Largest number of queries, ≥ 1. */
+  readonly queries: number;
+  /** Number of best documents of each query. */
+  readonly depth: number;
+  /**
+   * Measures. It changes no parameter, draws no random number, and adds nothing to the ledger, which counts the costs of training.
+   *
+   * @returns  figures by name: those of `Method.heldOutMetrics`
+   */
+  measure(queries: readonly HeldOutQuery[]): Promise<Readonly<Record<string, number>>>;
+}
+
 /** Method at work in a run. */
 export interface RunningMethod extends Objective<TrainingBatch> {
+  /** Measurement of its own, made with each evaluation where the evaluation data has answers. Absent for most methods. */
+  readonly heldOut?: HeldOutMeasure | undefined;
   /**
    * Measures, with the current weights, how staleness affects training; see `TableProbe`. It changes no parameter, and draws no
    * random number that a step draws. It bypasses a corrector that turns out to be worse than none, until a later measurement
@@ -200,6 +230,8 @@ export interface Method {
   readonly distils?: boolean;
   /** Whether the method needs answers to the queries in words, which the data must then have. Default false. */
   readonly answers?: boolean;
+  /** Figures of `RunningMethod.heldOut`, of which larger is better: the option `evalMetric` takes them too. Default none. */
+  readonly heldOutMetrics?: readonly string[];
   /**
    * Checks that options, data and batch go together, before anything is embedded or written.
    *

@@ -23,8 +23,9 @@ import { option, tellNote } from '../../util/option-name.ts';
 import { optionValues } from '../../util/option-table.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
 import { NONE } from '../../util/vector-rows.ts';
-import type { MethodContext, TrainingBatch } from '../contract/method.ts';
+import type { HeldOutMeasure, HeldOutQuery, MethodContext, TrainingBatch } from '../contract/method.ts';
 import type { ScoreLoss } from '../step/score-loss.ts';
+import { readerAgreement } from './reader-agreement.ts';
 import { READER_OPTIONS } from './reader-options.ts';
 import type { TableDocuments, TableLoss } from './table-losses.ts';
 
@@ -78,6 +79,7 @@ export class ReaderLoss implements TableLoss {
   readonly given: TableLoss['given'];
   readonly purpose = 'candidate';
   readonly loss: ScoreLoss;
+  readonly heldOut: HeldOutMeasure | undefined;
   private readonly context: MethodContext;
   private readonly teacher: LanguageTeacher;
   private readonly isShuffled: boolean;
@@ -92,6 +94,11 @@ export class ReaderLoss implements TableLoss {
     this.isShuffled = options.teacherScores === 'shuffled';
     this.given = options.goldCandidate ? 'positives' : 'none';
     this.loss = candidateDivergence(options.readerTemperature, options.kl);
+    const { readerEvalQueries, candidates: depth } = options;
+    this.heldOut =
+      readerEvalQueries === 0
+        ? undefined
+        : { queries: readerEvalQueries, depth, measure: (queries) => this.agreement(queries) };
   }
 
   /**
@@ -233,6 +240,27 @@ export class ReaderLoss implements TableLoss {
       ledger.tokens('reader', found.promptTokens[i]!);
     }
     return scores;
+  }
+
+  /** Compares retriever and reader on queries that are not trained on. */
+  private async agreement(queries: readonly HeldOutQuery[]): Promise<Readonly<Record<string, number>>> {
+    const { compute, onProgress, temperature, options } = this.context;
+    const { scores } = await this.teacher.scores(
+      queries.flatMap(({ query, answers, documents }) =>
+        documents.map(({ text }) => ({ passage: text, query, answer: answers[0]! })),
+      ),
+      { ...compute, onProgress },
+    );
+    let at = 0;
+    const each = queries.map(({ documents }) => {
+      at += documents.length;
+      return {
+        retriever: documents.map(({ score }) => score),
+        reader: scores.subarray(at - documents.length, at),
+      };
+    });
+    const { readerTemperature } = optionValues(READER_OPTIONS, options);
+    return readerAgreement(each, { temperature: temperature.value, readerTemperature });
   }
 
   /** Lists the training queries with their answers. */

@@ -67,6 +67,15 @@ export const READER_OPTIONS = {
     help: 'best documents of the cache that are the candidates of a query',
     group: 'Reader',
   },
+  /** Evaluation queries of which reader and retriever are compared, with each evaluation; 0 for none. Default 32. */
+  readerEvalQueries: {
+    type: 'integer',
+    value: 'n',
+    min: 0,
+    default: 32,
+    help: 'queries of each evaluation on which reader and retriever are compared; 0 for none',
+    group: 'Reader',
+  },
   /** Direction of the divergence between reader (Q) and retriever (P): `forward` is KL(Q‖P), `reverse` KL(P‖Q). */
   kl: {
     type: 'choice',

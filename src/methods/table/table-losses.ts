@@ -6,7 +6,7 @@ import { pairwise } from '../../losses/pairwise.ts';
 import { truncatedSoftmax } from '../../losses/truncated-softmax.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import type { LossForm } from '../contract/loss-names.ts';
-import type { MethodContext, TrainingBatch } from '../contract/method.ts';
+import type { HeldOutMeasure, MethodContext, TrainingBatch } from '../contract/method.ts';
 import { allowedCandidates } from '../step/known-positives.ts';
 import { type OwnColumns, ownNegatives } from '../step/own-negatives.ts';
 import type { ScoredBatch, ScoreLoss } from '../step/score-loss.ts';
@@ -36,6 +36,8 @@ export interface TableLoss {
     documents: TableDocuments,
     draw: number,
   ): Readonly<Record<string, HostTensor>> | Promise<Readonly<Record<string, HostTensor>>>;
+  /** Measurement on queries that are not trained on. */
+  readonly heldOut?: HeldOutMeasure | undefined;
   /** Called with the figures of a step. */
   observe?(metrics: Readonly<Record<string, number>>): void;
   /** Returns state for a checkpoint, by name. Default none. */

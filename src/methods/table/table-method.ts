@@ -5,7 +5,7 @@ import type { StepResult } from '../../objective/objective.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { addPrefix, takePrefix } from '../../util/prefixes.ts';
 import { NONE } from '../../util/vector-rows.ts';
-import type { MethodContext, RunningMethod, TrainingBatch } from '../contract/method.ts';
+import type { HeldOutMeasure, MethodContext, RunningMethod, TrainingBatch } from '../contract/method.ts';
 import { ContrastiveStep } from '../step/contrastive-step.ts';
 import { ownColumns } from '../step/own-negatives.ts';
 import { diagnosisProbe } from './diagnosis-probe.ts';
@@ -107,6 +107,10 @@ export class TableMethod implements RunningMethod {
       correction: options.corrector ? await TableCorrection.create(context, table, options) : undefined,
       warmUp: options.uniformSteps ? await compile(negativeLoss('truncated', context)) : undefined,
     });
+  }
+
+  get heldOut(): HeldOutMeasure | undefined {
+    return this.way.loss.heldOut;
   }
 
   async begin(): Promise<void> {

@@ -5,6 +5,7 @@ import type { LoadOptions } from '../../data/load-options.ts';
 import type { RetrievalData } from '../../data/retrieval-data.ts';
 import type { Method } from '../../methods/contract/method.ts';
 import type { Retriever, TokenizeOptions } from '../../models/retriever/retriever.ts';
+import type { RetrieverEvaluation } from '../../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import type { Progress } from '../../util/progress.ts';
@@ -31,6 +32,14 @@ export interface UsableExamples {
   readonly examples: TrainingExamples;
   /** Note with the number of examples that were left out, and the reason; absent where none were. */
   readonly note?: string;
+}
+
+/** Receiver of what an evaluation has found. */
+export interface RankingTaker {
+  /** Least number of documents to find for each query. */
+  readonly depth: number;
+  /** Called with the evaluation. */
+  take(evaluation: RetrieverEvaluation): void;
 }
 
 /** Settings of a run on which its examples depend. */
@@ -99,13 +108,14 @@ export interface ExampleKind {
    * Evaluates a retriever on a split.
    *
    * @param options.limit  largest number of queries or pairs
+   * @param options.ranking  receives what was found; kinds without a ranking ignore it
    * @returns  metrics by name
    */
   measure(
     retriever: Retriever,
     evaluation: RetrievalData,
     settings: Pick<ExampleSettings, 'evalSplit' | 'evalMetric'>,
-    options: ComputeOptions & { limit: number; tokens: SideTokens },
+    options: ComputeOptions & { limit: number; tokens: SideTokens; ranking?: RankingTaker | undefined },
   ): Promise<Readonly<Record<string, number>>>;
   /**
    * Measures BM25 on the same queries; absent where it has no such metrics.

@@ -2,7 +2,7 @@ import { loadData } from '../../data/load.ts';
 import type { LoadOptions } from '../../data/load-options.ts';
 import { parseMetric } from '../../eval/metric-spec.ts';
 import { measureBaseline } from '../../retrieval/baseline.ts';
-import { evaluateRetriever } from '../../retrieval/evaluate-retriever.ts';
+import { evaluateRetriever, searchDepth } from '../../retrieval/evaluate-retriever.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { ExampleKind, TrainingData } from './example-kind.ts';
@@ -63,14 +63,17 @@ export async function loadBoth(
 
 /** Evaluates retrieval by the metric that decides, and by nDCG@10, MRR@10 and recall@10. */
 export async function measureRetrieval(
-  ...[retriever, evaluation, { evalSplit, evalMetric }, { limit, ...options }]: Parameters<
+  ...[retriever, evaluation, { evalSplit, evalMetric }, { limit, ranking, ...options }]: Parameters<
     ExampleKind['measure']
   >
 ): Promise<Readonly<Record<string, number>>> {
   const metrics = metricsOf(evalMetric);
-  return (
-    await evaluateRetriever(retriever, evaluation, evalSplit, { metrics, limitQueries: limit, ...options })
-  ).metrics;
+  const found = await evaluateRetriever(retriever, evaluation, evalSplit, {
+    ...{ metrics, limitQueries: limit, ...options },
+    ...(ranking && { topK: Math.max(ranking.depth, searchDepth(metrics)) }),
+  });
+  ranking?.take(found);
+  return found.metrics;
 }
 
 /** Measures BM25 as {@link measureRetrieval} measures a retriever. */
