@@ -342,6 +342,7 @@ export {
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
 
+export { type ContinuationData, type ContinuationOptions, writeContinuations } from './data/continuations.ts';
 export { streamTextCorpus, type TextCorpusOptions, type TextDocument } from './data/text-corpus.ts';
 export { type TokenCorpus, type TokenCorpusOptions, tokenizeCorpus } from './data/token-corpus.ts';
 export {

@@ -1,13 +1,16 @@
 import { loadAnyData } from '../data/any-data.ts';
 import { buildApiDocs } from '../data/api-docs.ts';
 import { CLEAN_OPTIONS, cleanData } from '../data/clean-data.ts';
-import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
+import { CONTINUATION_OPTIONS, writeContinuations } from '../data/continuations.ts';
+import { ANY_DATA_OPTIONS, FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
 import { type DataStatistics, dataStatistics, type LengthStatistics } from '../data/statistics.ts';
+import { CONTINUATION_PROMPT } from '../models/language/reader-prompt.ts';
+import { commandLine } from '../util/command-line.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatBytes } from '../util/format.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
 import { readOptions, showProgress } from './model-source.ts';
-import { DATA_HELP } from './shared-options.ts';
+import { DATA_HELP, TEXT_DATA_HELP } from './shared-options.ts';
 
 const apiDocs = defineCommand({
   name: 'api-docs',
@@ -111,11 +114,55 @@ const clean = defineCommand({
   },
 });
 
-/** The commands `undrift data api-docs`, `undrift data stats` and `undrift data clean`. */
+const continuations = defineCommand({
+  name: 'continuations',
+  summary: 'cut running text into contexts and continuations, to train a retriever from a language model',
+  description:
+    'Writes BEIR files: queries are contexts, answers.jsonl has the text that follows each, and documents are the passages of all texts. ' +
+    'The right documents of a context are the passages of its own text: train with --leave-out-positives, so that they are never ' +
+    'candidates. Whole texts are held out as splits dev and test.',
+  arguments: [{ name: 'data', help: TEXT_DATA_HELP, required: true }],
+  options: {
+    out: { type: 'text', value: 'folder', required: true, help: 'folder to create' },
+    ...CONTINUATION_OPTIONS,
+    ...LAYOUT_OPTIONS,
+    skipBadRows: FAULT_OPTIONS.skipBadRows,
+  },
+  examples: [
+    'wiki.train.jsonl --out data/wiki-lsr',
+    'docs/ --out data/docs-lsr --context-words 48 --continuation-words 48',
+  ],
+  async run({ columns, skipBadRows, ...options }, io, [path]) {
+    const reading = readOptions(io, { ...(columns && { columns }), skipBadRows });
+    const written = await writeContinuations(path!, { ...options, ...reading });
+    io.finishProgress();
+    const splits = Object.entries(written.splits).map(([name, queries]) => `${name} ${count(queries)}`);
+    const train = {
+      ...{
+        method: 'replug-lsr',
+        reader: 'HuggingFaceTB/SmolLM2-135M',
+        model: 'sentence-transformers/all-MiniLM-L6-v2',
+      },
+      ...{ data: options.out, readerPrompt: CONTINUATION_PROMPT, leaveOutPositives: true },
+      ...{ temperature: 0.1, evalMetric: 'expectedScore', out: 'runs/lsr' },
+    };
+    return {
+      json: { ...written },
+      text:
+        `${written.folder}\n${count(written.documents)} texts, ${count(written.passages)} passages; contexts: ${splits.join(', ')}\n` +
+        (written.shortDocuments > 0
+          ? `texts too short for a context and a continuation: ${count(written.shortDocuments)}\n`
+          : '') +
+        `train on them: ${commandLine('train', train)}\n`,
+    };
+  },
+});
+
+/** The commands `undrift data …`: building, measuring and cleaning data sets. */
 export const dataCommands: CommandGroup = {
   name: 'data',
   summary: 'build, measure or clean a data set',
-  commands: [apiDocs, stats, clean],
+  commands: [apiDocs, stats, clean, continuations],
 };
 
 function formatStatistics(found: DataStatistics): string {

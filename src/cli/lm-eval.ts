@@ -20,11 +20,7 @@ import { defineCommand } from './command.ts';
 import { defaultsByMethod } from './defaults-by-method.ts';
 import { evaluateQuestions } from './lm-eval-questions.ts';
 import { loadLanguageModel, MODEL_HELP, modelFolder, showProgress, streamOptions } from './model-source.ts';
-import { computeOptions } from './shared-options.ts';
-
-/** Help of `--data` for text that a language model reads. */
-export const TEXT_DATA_HELP =
-  'documents: JSONL, CSV, TSV or Parquet with a column text, a text or Markdown file (one document), or a folder of such files';
+import { computeOptions, TEXT_DATA_HELP } from './shared-options.ts';
 
 /** Options that name a language model and its text. */
 export const TEXT_OPTIONS = {

@@ -25,9 +25,9 @@ import {
 } from '../util/option-table.ts';
 import { type CommandResult, defineCommand } from './command.ts';
 import type { Io } from './io.ts';
-import { TEXT_DATA_HELP, TEXT_OPTIONS, taskOptions } from './lm-eval.ts';
+import { TEXT_OPTIONS, taskOptions } from './lm-eval.ts';
 import { loadLanguageModel, showProgress } from './model-source.ts';
-import { computeOptions } from './shared-options.ts';
+import { computeOptions, TEXT_DATA_HELP } from './shared-options.ts';
 import { ledgerText } from './training-report.ts';
 
 /** Split whose questions are searched for: a reranker is trained on what no test measures. */

@@ -6,6 +6,10 @@ import type { OptionTable } from '../util/option-table.ts';
 /** Values that `--data` accepts, for help texts. */
 export const DATA_HELP = SUBJECT_OPTIONS.data.help;
 
+/** Help of `--data` for text that a language model reads. */
+export const TEXT_DATA_HELP =
+  'documents: JSONL, CSV, TSV or Parquet with a column text, a text or Markdown file (one document), or a folder of such files';
+
 /** Option that truncates the vectors of a model trained with `--matryoshka`. */
 export const DIMENSIONS_OPTION = {
   dimensions: {

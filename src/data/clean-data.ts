@@ -1,12 +1,12 @@
-import { existsSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { DataError, UsageError } from '../util/errors.ts';
 import { writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
 import { option } from '../util/option-name.ts';
 import { checkOption, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import { loadAnyData } from './any-data.ts';
-import { type Corpus, quote } from './corpus.ts';
+import { checkEmptyFolder, QRELS_HEAD, qrelsLine } from './beir-lines.ts';
+import type { Corpus } from './corpus.ts';
 import type { LoadOptions } from './load-options.ts';
 import type { RetrievalData } from './retrieval-data.ts';
 import { holdOut } from './split-assignment.ts';
@@ -82,7 +82,7 @@ export async function cleanData(named: string, options: CleanOptions): Promise<C
   };
   if (shares.dev + shares.test >= 1)
     throw new UsageError(`${option('devFraction')} and ${option('testFraction')} leave nothing to train on`);
-  await checkEmpty(out);
+  await checkEmptyFolder(out);
   // The reader would hold out splits by the exact text; here the comparable text decides.
   const read = await loadAnyData(named, { ...loading, answers: true, devFraction: 0, testFraction: 0 });
   if (read.kind !== 'pairs' || !read.data) {
@@ -111,11 +111,6 @@ export async function cleanData(named: string, options: CleanOptions): Promise<C
     splits: Object.fromEntries([...cleaned.splits].map(([split, lists]) => [split, lists.size])),
     heldOut: cleaned.heldOut,
   };
-}
-
-async function checkEmpty(out: string): Promise<void> {
-  if (!existsSync(out) || (await readdir(out).catch(() => ['a file'])).length === 0) return;
-  throw new UndriftError(`${out} is not empty`, { help: `choose another ${option('out')}` });
 }
 
 /** Judgements of a split: query id → document id → grade. */
@@ -240,16 +235,7 @@ async function* answerLines(
 }
 
 async function* qrelsLines(lists: Lists): AsyncGenerator<string> {
-  yield 'query-id\tcorpus-id\tscore\n';
+  yield QRELS_HEAD;
   for (const [query, list] of lists)
-    for (const [document, grade] of list) yield `${cell(query)}\t${cell(document)}\t${grade}\n`;
-}
-
-/** Returns an id as a cell of a table. @throws DataError for an id that no cell can hold */
-function cell(id: string): string {
-  if (/^\S([^\t\r\n]*\S)?$/.test(id)) return id;
-  throw new DataError(`the id ${quote(id)} has white space that a table of judgements cannot hold`, {
-    file: 'qrels',
-    help: 'rename it in the data',
-  });
+    for (const [document, grade] of list) yield qrelsLine(query, document, grade);
 }

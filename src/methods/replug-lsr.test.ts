@@ -5,12 +5,14 @@ import { copyingReader } from '../../test/copying-reader.ts';
 import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { type ToyOptions, ToyRun, toyTokenizer } from '../../test/toy-training.ts';
+import { passagesOfDocument, writeContinuations } from '../data/continuations.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { languageModelId } from '../models/language/language-model-id.ts';
 import { LanguageTeacher } from '../models/language/language-teacher.ts';
 import { ScoreCache } from '../models/language/score-cache.ts';
 import { trainRetriever } from '../train/train-retriever.ts';
+import { permutation, rngKey } from '../util/rng.ts';
 import type { MethodOptions } from './options.ts';
 import { replugLsr } from './replug-lsr.ts';
 import { entropyAdvice } from './table/reader-loss.ts';
@@ -244,6 +246,59 @@ describe('evaluation of replug-lsr', () => {
     const out = join(tempFiles({}), 'run');
     const asked = { ...settings, evalMetric: 'expectedScore', ...more, out };
     await expect(trainRetriever(asked as never)).rejects.toThrow(message);
+  });
+});
+
+describe('replug-lsr on running text', () => {
+  it('never reads a passage of the own text of a context', async () => {
+    const folder = tempFiles({});
+    const [data, out] = [join(folder, 'data'), join(folder, 'run')];
+    const wordsOf = (i: number) =>
+      Array.from({ length: 24 }, (_, j) => `doc${permutation(rngKey(5, i, `word${j}`), 16)[0]}x`).join(' ');
+    // The last text is a copy of the first one: its passages are left out with those of the first.
+    const texts = [...Array.from({ length: 11 }, (_, i) => i), 0].map((i, at) => ({
+      id: `t${at}`,
+      text: wordsOf(i),
+    }));
+    const sizes = { contextWords: 6, continuationWords: 6, passageWords: 8 };
+    await writeContinuations({ texts }, { ...sizes, devFraction: 0.2, testFraction: 0, out: data });
+    const read = vi.spyOn(LanguageTeacher.prototype, 'scores');
+    const evaluations: Readonly<Record<string, number>>[] = [];
+    try {
+      await trainRetriever(
+        {
+          ...{
+            data,
+            out,
+            method: 'replug-lsr',
+            reader,
+            readerPrompt: '{passage} {query} {answer}',
+            candidates: 4,
+          },
+          ...{ steps: 2, batchSize: 4, evalEvery: 2, threads: 1, leaveOutPositives: true },
+          evalMetric: 'expectedScore',
+        },
+        { onEvaluation: ({ metrics }) => evaluations.push(metrics) },
+      );
+      const prompts = read.mock.calls.flatMap(([given]) => given);
+      expect(prompts.length).toBeGreaterThan(2 * 4 * 4);
+      for (const { passage, query, answer } of prompts) {
+        const own = texts.filter(({ text }) => text.includes(`${query} ${answer}`));
+        expect(own.length).toBeGreaterThan(0);
+        for (const { text } of own) {
+          const passages = passagesOfDocument({ id: '', text }, sizes.passageWords);
+          expect(passages.map((each) => each.text)).not.toContain(passage);
+        }
+      }
+    } finally {
+      read.mockRestore();
+    }
+    expect(evaluations[0]!.expectedScore).toBeLessThan(0);
+  });
+
+  it('refuses to make right documents candidates and to leave them out', async () => {
+    const both = ToyRun.begin(replugLsr, toy({ goldCandidate: true, leaveOutPositives: true }));
+    await expect(both).rejects.toThrow(/goldCandidate and leaveOutPositives exclude each other/);
   });
 });
 

@@ -39,7 +39,9 @@ const OPTIONS = {
  * β is `--reader-temperature`; the paper takes 0.1 for β and τ (`--temperature 0.1`), and refreshes the table every 3,000 steps
  * (`--refresh every:3000`). All refresh policies apply, and so does a corrector (`--corrector mlp`), which moves the table's rows to
  * where they would be now before the candidates are chosen. The data needs answers: `answers.jsonl` beside the queries, or a column
- * `answers` of pairs. Right documents of the data are not used, except to evaluate, and with `--gold-candidate`.
+ * `answers` of pairs. Right documents of the data are not used, except to evaluate, with `--gold-candidate`, and with
+ * `--leave-out-positives`, by which they are never candidates: so a retriever learns from running text, whose contexts must not find the
+ * passages of their own text (`undrift data continuations`).
  *
  * `--reader-prompt` is the prompt, `--reader-score sum` takes the sum instead of the mean, `--teacher-scores shuffled` is a control
  * in which the scores of a query are permuted among its candidates. The log has `teacherEntropy`, the entropy of Q as a share of
@@ -98,6 +100,9 @@ function ownTable(given: MethodOptionValues): TableOptions {
 function check(plan: RunPlan): void {
   const options = optionValues(OPTIONS, plan.options);
   if (options.reader === undefined) throw noReader();
+  if (options.goldCandidate && options.leaveOutPositives) {
+    throw new UsageError(`${option('goldCandidate')} and ${option('leaveOutPositives')} exclude each other`);
+  }
   if (plan.negativesPerQuery > 0) {
     throw new UsageError('replug-lsr takes no negatives from the data', {
       help: `use ${option('negatives', 0)}`,

@@ -1,5 +1,5 @@
+import { passagesOfDocument } from '../data/continuations.ts';
 import { CorpusBuilder } from '../data/corpus.ts';
-import { textPassages } from '../data/passages.ts';
 import { streamTextCorpus, type TextCorpusOptions } from '../data/text-corpus.ts';
 import { type Passages, passagesOf } from './passages.ts';
 
@@ -17,11 +17,10 @@ export async function loadPassages(
 ): Promise<Passages> {
   const builder = new CorpusBuilder({ file: path, noun: 'passage' });
   const documents: string[] = [];
-  for await (const { id, title, text } of streamTextCorpus(path, reading)) {
-    const passages = textPassages(text, { words, overlap: 0 });
-    for (const [i, passage] of passages.entries()) {
-      const name = passages.length === 1 ? id : `${id}#${i + 1}`;
-      builder.add({ id: name, ...(title !== undefined && { title }), text: passage.text });
+  for await (const document of streamTextCorpus(path, reading)) {
+    const { id, title } = document;
+    for (const passage of passagesOfDocument(document, words)) {
+      builder.add({ ...passage, ...(title !== undefined && { title }) });
       documents.push(id);
     }
   }

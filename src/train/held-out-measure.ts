@@ -13,20 +13,37 @@ import { option } from '../util/option-name.ts';
 export function heldOutQueries(
   data: RetrievalData,
   { run, task }: Pick<RetrieverEvaluation, 'run' | 'task'>,
-  { queries: limit, depth }: Pick<HeldOutMeasure, 'queries' | 'depth'>,
+  { queries: limit, depth, withoutPositives = false }: Omit<HeldOutMeasure, 'measure'>,
 ): HeldOutQuery[] {
   const answered = [...task.queryRows].filter((row) => (data.answers?.(row) ?? []).length > 0);
-  return evenlySpaced(answered, limit).map((row) => {
-    const found = run.get(data.queries.id(row)) ?? [];
+  const ranked = evenlySpaced(answered, limit).map((row) => {
+    const id = data.queries.id(row);
+    const textOf = (docId: string) => data.corpus.text(data.corpus.row(docId)!);
+    const known = (docId: string) => data.corpus.row(docId) !== undefined;
+    const right = [...(task.qrels.get(id) ?? [])].filter(([docId, grade]) => grade > 0 && known(docId));
+    // Copies of a right document are left out with it.
+    const leftOut = new Set(withoutPositives ? right.map(([docId]) => textOf(docId)) : []);
+    const found = (run.get(id) ?? []).map(({ docId, score }) => ({ text: textOf(docId), score }));
     return {
       query: data.queries.text(row),
       answers: data.answers!(row),
-      documents: found.slice(0, depth).map(({ docId, score }) => ({
-        text: data.corpus.text(data.corpus.row(docId)!),
-        score,
-      })),
+      documents: found.filter(({ text }) => !leftOut.has(text)).slice(0, depth),
     };
   });
+  return ranked.filter(({ documents }) => documents.length > 0);
+}
+
+/** Returns the number of documents to find for each query of a split, so that enough are left. */
+export function heldOutDepth(
+  data: RetrievalData,
+  split: string,
+  { depth, withoutPositives = false }: Omit<HeldOutMeasure, 'measure'>,
+): number {
+  if (!withoutPositives) return depth;
+  const counts = [...data.qrels(split).values()].map(
+    (grades) => [...grades.values()].filter((grade) => grade > 0).length,
+  );
+  return depth + counts.reduce((most, each) => Math.max(most, each), 0);
 }
 
 /**

@@ -20,7 +20,7 @@ import type { RetrieverEvaluation } from '../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from './callbacks.ts';
 import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
-import { checkHeldOutMetric, heldOutQueries } from './held-out-measure.ts';
+import { checkHeldOutMetric, heldOutDepth, heldOutQueries } from './held-out-measure.ts';
 import type { Batches } from './pair-batches.ts';
 import { runCard } from './run-card.ts';
 import { ADAPTER, MODEL } from './run-folder.ts';
@@ -83,7 +83,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
   const measure = async ({ data, tokens }: NonNullable<RetrieverParts['evaluation']>) => {
     let queries: HeldOutQuery[] = [];
     const ranking = heldOut && {
-      depth: heldOut.depth,
+      depth: heldOutDepth(data, settings.evalSplit, heldOut),
       take: (found: RetrieverEvaluation) => {
         queries = heldOutQueries(data, found, heldOut!);
       },

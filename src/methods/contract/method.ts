@@ -174,6 +174,8 @@ export interface HeldOutMeasure {
   readonly queries: number;
   /** Number of best documents of each query. */
   readonly depth: number;
+  /** Whether right documents are left out. Default false. */
+  readonly withoutPositives?: boolean | undefined;
   /**
    * Measures. It changes no parameter, draws no random number, and adds nothing to the ledger, which counts the costs of training.
    *

@@ -77,6 +77,7 @@ export const candidateDivergence =
  */
 export class ReaderLoss implements TableLoss {
   readonly given: TableLoss['given'];
+  readonly masksRightAnswers: boolean;
   readonly purpose = 'candidate';
   readonly loss: ScoreLoss;
   readonly heldOut: HeldOutMeasure | undefined;
@@ -93,12 +94,17 @@ export class ReaderLoss implements TableLoss {
     this.teacher = teacher;
     this.isShuffled = options.teacherScores === 'shuffled';
     this.given = options.goldCandidate ? 'positives' : 'none';
+    // The right document that is a candidate already is not chosen a second time.
+    this.masksRightAnswers = options.goldCandidate || options.leaveOutPositives;
     this.loss = candidateDivergence(options.readerTemperature, options.kl);
-    const { readerEvalQueries, candidates: depth } = options;
+    const { readerEvalQueries, candidates: depth, leaveOutPositives: withoutPositives } = options;
     this.heldOut =
       readerEvalQueries === 0
         ? undefined
-        : { queries: readerEvalQueries, depth, measure: (queries) => this.agreement(queries) };
+        : {
+            ...{ queries: readerEvalQueries, depth, withoutPositives },
+            measure: (queries) => this.agreement(queries),
+          };
   }
 
   /**

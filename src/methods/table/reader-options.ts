@@ -99,4 +99,11 @@ export const READER_OPTIONS = {
     help: 'make the right document of the data a candidate too, in addition to those of the cache',
     group: 'Reader',
   },
+  /** Whether right documents of the data, and their copies, are never candidates, such as the passages of a context's own text. */
+  leaveOutPositives: {
+    type: 'switch',
+    default: false,
+    help: "never make right documents of the data candidates, such as the passages of a context's own text",
+    group: 'Reader',
+  },
 } as const satisfies OptionTable;

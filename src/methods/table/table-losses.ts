@@ -21,11 +21,10 @@ export interface TableDocuments extends OwnColumns {
 
 /** Loss over documents that a table has chosen for each query, and what a step feeds it. */
 export interface TableLoss {
-  /**
-   * Documents that the data gives for a batch, which are embedded first and whatever is chosen. Documents of the data that are
-   * right answers to a query are then not chosen for it.
-   */
+  /** Documents that the data gives for a batch, which are embedded first and whatever is chosen. */
   readonly given: 'positives' | 'none';
+  /** Whether documents of the data that are right answers to a query are never chosen for it. */
+  readonly masksRightAnswers: boolean;
   /** Purpose under which the ledger counts the chosen documents: `negative`, `candidate`. */
   readonly purpose: string;
   /** Builds the loss in the graph of a step. */
@@ -88,6 +87,7 @@ export const negativeLoss = (
   { positives, copies: duplicates }: Pick<MethodContext, 'positives' | 'copies'>,
 ): TableLoss => ({
   given: 'positives',
+  masksRightAnswers: true,
   purpose: 'negative',
   loss: scoreLosses[name],
   inputs({ queryRows }, { documentRows, columns, drawn, chosen }) {

@@ -55,7 +55,7 @@ export class TableMethod implements RunningMethod {
     this.correction = correction;
     const corrected = correction && ((slots: Int32Array) => correction.corrected(slots));
     const { options, loss } = of;
-    const masksRightAnswers = loss.given === 'positives';
+    const { masksRightAnswers } = loss;
     this.way = {
       step: of.contrastive,
       loss,

@@ -5,6 +5,9 @@ import { option } from '../../util/option-name.ts';
 /** Prompt for questions and answers. */
 export const QUESTION_PROMPT = '{passage}\\n\\nQuestion: {query}\\nAnswer: {answer}';
 
+/** Prompt for running text: a context and the text that follows it. */
+export const CONTINUATION_PROMPT = '{passage}\\n\\n{query} {answer}';
+
 const NAMES = ['passage', 'query', 'answer'] as const;
 
 /** Texts of a prompt. */
