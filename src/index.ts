@@ -257,6 +257,12 @@ export {
 } from './compare/comparison.ts';
 export type { Fields } from './compare/config-reader.ts';
 export type { Curve } from './compare/curves.ts';
+export { compareLanguageSystems } from './compare/language/compare-language-systems.ts';
+export type { LanguageComparisonConfig } from './compare/language/comparison.ts';
+export type {
+  LanguageComparisonCallbacks,
+  LanguageComparisonOptions,
+} from './compare/language/run-comparison.ts';
 export type { Machine } from './compare/machine.ts';
 export type {
   ArmResults,

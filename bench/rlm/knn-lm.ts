@@ -24,10 +24,10 @@ import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { documentSegments } from '../../src/rlm/evaluate-text.ts';
 import { Recaller, type SegmentRecall } from '../../src/rlm/knn-lm.ts';
 import type { Segment } from '../../src/rlm/language-system.ts';
+import { withRandomTokens } from '../../src/rlm/random-tokens.ts';
 import { mixLogProbabilities } from '../../src/rlm/recalled-tokens.ts';
 import { TokenDatastore, type TokenMemory } from '../../src/rlm/token-datastore.ts';
 import { type TunedWeights, tuneKnnLm } from '../../src/rlm/tune-knn-lm.ts';
-import { randomInts, rngKey } from '../../src/util/rng.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -90,18 +90,6 @@ async function segmentsOf(model: LanguageModel, file: string, articles: number):
     if (ids.size === articles) break;
   }
   return segments;
-}
-
-/** Makes a memory whose keys have the tokens of other places: a control. */
-function shuffled(memory: TokenMemory): TokenMemory {
-  const places = new Int32Array(memory.size);
-  randomInts(rngKey(1, 0, 'shuffled values'), memory.size, places);
-  const values = places.map((place) => memory.values[place]!);
-  return {
-    ...{ size: memory.size, dimension: memory.dimension, keys: memory.keys, values },
-    rowsOf: (document) => memory.rowsOf(document),
-    search: (queries, k, options) => memory.search(queries, k, options),
-  };
 }
 
 async function recall(
@@ -203,7 +191,7 @@ for (const arm of arms) {
   let stored = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
   if (JSON.stringify(stored?.settings) !== JSON.stringify(settings)) {
     const start = performance.now();
-    const rows = await runArm(model, arm === 'random' ? shuffled(datastore) : datastore);
+    const rows = await runArm(model, arm === 'random' ? withRandomTokens(datastore) : datastore);
     const seconds = (performance.now() - start) / 1000;
     stored = { name, arm, settings, machine: thisMachine(), tokens: datastore.size, seconds, rows };
     writeFileSync(file, `${JSON.stringify(stored)}\n`);

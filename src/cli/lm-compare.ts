@@ -4,7 +4,7 @@ import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { REPORT_OPTIONS, reportResults, storedResults } from './comparison-report.ts';
-import { modelFolder, showProgress } from './model-source.ts';
+import { showProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
 /** The command `undrift lm compare`: measures language systems on the same text or questions. */
@@ -15,7 +15,7 @@ export const compareLanguageCommand = defineCommand({
     'CONFIG is a JSON file: {"model": folder, "data": text or data set with answers, "out": folder, "base": {options of all arms}, ' +
     '"arms": [{"name", "method", further options}], "evaluate": {"window", "stride", "limit-tokens", "split", "limit-queries", "prompt", ' +
     '"answer-tokens"}}; paths are relative to it. Methods and their options are those of undrift lm eval. All arms score the same ' +
-    'tokens. The language model alone, random passages and the oracle are measured beside the arms. Writes results.json, with ' +
+    'tokens. The language model alone and the controls of the systems, such as random passages and the oracle, are measured beside the arms. Writes results.json, with ' +
     'differences from the model alone and their intervals, and report.html. Run it again to go on where it stopped.',
   arguments: [{ name: 'config', help: 'JSON file; with --report-only also a results.json', required: true }],
   options: {
@@ -41,9 +41,8 @@ export const compareLanguageCommand = defineCommand({
     }
     const comparison = await read();
     const onNote = (note: string) => io.log(`note: ${note}`);
-    const model = await modelFolder(comparison.model, io);
     const results = await runLanguageComparison(
-      { ...comparison, model },
+      comparison,
       { overwrite, ...computeOptions({ device, threads }) },
       {
         ...(io.signal && { signal: io.signal }),

@@ -7,6 +7,7 @@ import { type OptionTable, type OptionValues, optionValues } from '../util/optio
 import { documentSegments } from './evaluate-text.ts';
 import { type KnnLmWeights, knnLmSystem, NEIGHBOURS, Recaller } from './knn-lm.ts';
 import type { LanguageSystem, Segment } from './language-system.ts';
+import { withRandomTokens } from './random-tokens.ts';
 import type { SystemContext, SystemSpec } from './system-spec.ts';
 import type { TextWindows } from './text-windows.ts';
 import { TokenDatastore, type TokenMemory } from './token-datastore.ts';
@@ -37,6 +38,13 @@ const OPTIONS = {
     min: 1,
     default: NEIGHBOURS,
     help: 'nearest tokens of the datastore for each token; all where it holds fewer',
+  },
+  knnTokens: {
+    ...GROUP,
+    type: 'choice',
+    choices: ['own', 'random'],
+    default: 'own',
+    help: 'tokens that the neighbours predict: their own, or, as a control, those of other places of the datastore',
   },
   knnTemperature: {
     ...GROUP,
@@ -105,6 +113,14 @@ export const knnLm: SystemSpec = {
     url: 'https://arxiv.org/abs/1911.00172',
   },
   options: OPTIONS,
+  controls: [
+    {
+      name: 'random-keys',
+      method: 'knn-lm',
+      options: { knnTokens: 'random' },
+      follows: ({ datastore, knnTokens = 'own' }) => datastore !== undefined && knnTokens === 'own',
+    },
+  ],
   async open(model, given, context) {
     const options = optionValues(OPTIONS, given);
     checkTogether(options);
@@ -121,12 +137,14 @@ export const knnLm: SystemSpec = {
           `${option('knnK', options.knnK)}: the datastore holds ${count(datastore.size)} tokens, all of which are neighbours`,
         );
       }
-      const tuning = await tuned(model, datastore, options, context);
+      const memory = datastore && options.knnTokens === 'random' ? withRandomTokens(datastore) : datastore;
+      const tuning = await tuned(model, memory, options, context);
       const weights = tuning?.best ?? givenWeights(options);
-      const system = knnLmSystem(model, datastore, { ...weights, neighbours: options.knnK });
+      const system = knnLmSystem(model, memory, { ...weights, neighbours: options.knnK });
       return withDatastore(system, datastore, {
         ...(datastore && { datastore: { ...datastore.manifest, tokens: datastore.size, share } }),
         neighbours: options.knnK,
+        ...(options.knnTokens !== 'own' && { tokens: options.knnTokens }),
         ...pickWeights(weights),
         ...(tuning && { tuning }),
       });
@@ -151,6 +169,8 @@ function checkTogether(options: Values): void {
     if (found !== undefined) throw new UsageError(`${option(found)} has no meaning ${because}`);
   };
   if (datastore === undefined) refuse(['knnTemperature', 'knnLambda'], `without ${option('datastore')}`);
+  if (datastore === undefined && options.knnTokens !== 'own')
+    throw new UsageError(`${option('knnTokens')} has no meaning without ${option('datastore')}`);
   if (!cache) refuse(['cacheTheta', 'cacheLambda'], `without ${option('cache', true)}`);
   if (tuneData !== undefined) {
     refuse(

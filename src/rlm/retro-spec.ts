@@ -28,6 +28,14 @@ export const retro: SystemSpec = {
     url: 'https://arxiv.org/abs/2112.04426',
   },
   options: OPTIONS,
+  controls: [
+    {
+      name: 'shuffled-neighbours',
+      method: 'retro',
+      options: { neighbours: 'shuffled' },
+      follows: ({ neighbours = 'true' }) => neighbours === 'true',
+    },
+  ],
   async open(model, options, { modelFolder, onProgress, onNote, device, threads }) {
     const values = checkedValues(OPTIONS, options);
     const { passageData, chunkNeighbours, neighbours, neighbourPart: part } = values;

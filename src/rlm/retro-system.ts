@@ -76,7 +76,7 @@ export class RetroSystem implements LanguageSystem {
     }
     const { k = neighbours, neighbours: choice = 'true', part = 'both', seed = 0 } = reading;
     if (!(Number.isSafeInteger(k) && k >= 1))
-      throw new UsageError(`${option('neighbours')} must be a whole number of at least 1, found ${k}`);
+      throw new UsageError(`${option('chunkNeighbours')} must be a whole number of at least 1, found ${k}`);
     this.retro = retro;
     this.database = database;
     this.source = source;

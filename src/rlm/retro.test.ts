@@ -5,13 +5,13 @@ import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { letterCorpus } from '../../test/letter-corpus.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { TEST_COMPUTE } from '../../test/test-device.ts';
+import { trainedRetro } from '../../test/trained-retro.ts';
 import { Graph } from '../graph/graph.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { wholeTableFeeds } from '../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../models/retriever/token-inputs.ts';
 import { float32, type HostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
-import { normal, rngKey } from '../util/rng.ts';
 import { ChunkDatabase } from './chunk-database.ts';
 import { neighbourFeeds } from './chunk-neighbours.ts';
 import { leakFilter } from './leak-filter.ts';
@@ -24,16 +24,6 @@ const M = 4;
 const CONFIG = { chunkTokens: M, crossLayers: [1, 2], encoderLayers: 1, encoderCrossLayers: [1] };
 const TEXTS = ['abcdefghijklmnop', 'abcdxyzw', 'efghQRST', 'mnopUVWX', 'zzzz'];
 
-/** Sets the added weights to random values, as training would. */
-function trained(retro: RetroModel): RetroModel {
-  for (const { name } of retro.wing.specs) {
-    const data = float32(retro.weights[name]);
-    normal(rngKey(5, 0, name), data);
-    for (let i = 0; i < data.length; i++) data[i]! *= 0.5;
-  }
-  return retro;
-}
-
 describe.each(['gpt2', 'llama-untied'])('RETRO over %s', (name) => {
   const T = 15;
   let base: LanguageModel;
@@ -43,7 +33,7 @@ describe.each(['gpt2', 'llama-untied'])('RETRO over %s', (name) => {
   beforeAll(async () => {
     base = await LanguageModel.load(join(CAUSAL, name));
     database = new ChunkDatabase(await letterCorpus(base.tokenizer, TEXTS), base.tokenizer, M);
-    retro = trained(RetroModel.create(base, CONFIG));
+    retro = trainedRetro(RetroModel.create(base, CONFIG));
     const graph = new Graph('retro');
     const declared = retro.declare(graph);
     const inputs = tokenInputs(declared, 'texts');
@@ -161,7 +151,7 @@ describe('a saved model', () => {
   beforeAll(async () => {
     base = await LanguageModel.load(join(CAUSAL, 'gpt2'));
     database = new ChunkDatabase(await letterCorpus(base.tokenizer, TEXTS), base.tokenizer, M);
-    await saveRetro(folder, trained(RetroModel.create(base, CONFIG)), { base: join(CAUSAL, 'gpt2') });
+    await saveRetro(folder, trainedRetro(RetroModel.create(base, CONFIG)), { base: join(CAUSAL, 'gpt2') });
   });
   afterAll(() => base.dispose());
   const source = () => bm25Source(database, leakFilter(database), { tokenize: (text) => [...text] });
@@ -176,7 +166,7 @@ describe('a saved model', () => {
     const { config } = loaded.wing;
     expect(config).toEqual({ ...CONFIG, neighbours: 2, heads: 2, headSize: 4, encoderInner: 32 });
     const [ours, theirs] = [
-      new RetroSystem(trained(RetroModel.create(base, CONFIG)), database, source()),
+      new RetroSystem(trainedRetro(RetroModel.create(base, CONFIG)), database, source()),
       new RetroSystem(loaded, database, source()),
     ];
     const scores = await ours.score(segments(), TEST_COMPUTE);
@@ -215,7 +205,7 @@ describe('a saved model', () => {
   });
 
   it('reads as many neighbours as are asked for', async () => {
-    const retro = trained(RetroModel.create(base, CONFIG));
+    const retro = trainedRetro(RetroModel.create(base, CONFIG));
     const [one, two] = [1, 2].map((k) => new RetroSystem(retro, database, source(), { k }));
     const found = await two!.score(segments(), TEST_COMPUTE);
     expect(found).not.toEqual(await one!.score(segments(), TEST_COMPUTE));

@@ -49,4 +49,9 @@ export interface ControlArm {
   readonly method: string;
   /** Options of the arm, beside those that all arms of the comparison share. */
   readonly options: GivenValues;
+  /**
+   * Tells whether the control fits an arm of the system, by the options of that arm. The control then takes the options of the first
+   * such arm, and there is none without such an arm. Default: the control takes only the options that all arms share.
+   */
+  follows?(options: GivenValues): boolean;
 }

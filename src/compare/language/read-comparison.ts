@@ -1,4 +1,5 @@
 import { TASK_OPTIONS } from '../../rlm/evaluation-task.ts';
+import type { ControlArm } from '../../rlm/system-spec.ts';
 import { findSystem, SYSTEM_OPTIONS } from '../../rlm/systems.ts';
 import { readJson } from '../../util/files.ts';
 import { option } from '../../util/option-name.ts';
@@ -32,7 +33,7 @@ const FIRST = 'none';
  *     }
  *
  * Paths in the file are relative to the file. Only `model`, `data`, `out` and `arms` are required. The arm `none` is added, and the
- * controls of the systems, unless there are arms of these names.
+ * controls of the systems, unless there are arms of these names. Controls of kNN-LM and RETRO have the options of the first arm of the system.
  *
  * @throws UsageError with file and place for a key that is missing or unknown, or an invalid value
  * @throws DataError if the file cannot be read or is not JSON
@@ -90,7 +91,7 @@ class LanguageReader extends ConfigReader {
     ]
       .filter(({ name }, i, all) => all.findIndex((other) => other.name === name) === i)
       .filter(({ name }) => !own.some((arm) => arm.name.toLowerCase() === name))
-      .map(({ name, method, options }) => this.arm({ name, method, ...options }, base, name));
+      .flatMap((control) => this.control(control, own, base));
     // Differences are to the first arm.
     const all = [
       ...added.filter(({ name }) => name === FIRST),
@@ -98,6 +99,14 @@ class LanguageReader extends ConfigReader {
       ...added.filter(({ name }) => name !== FIRST),
     ];
     return [...all].sort((a, b) => Number(b.name === FIRST) - Number(a.name === FIRST));
+  }
+
+  /** Makes the arm of a control; none where the control follows arms of a kind that is not there. */
+  private control({ follows, ...control }: ControlArm, own: readonly LanguageArm[], base: GivenValues) {
+    const { name, method, options } = control;
+    const followed = follows && own.find((arm) => arm.method === method && follows(arm.written));
+    if (follows && !followed) return [];
+    return [this.arm({ name, method, ...followed?.written, ...options }, base, name)];
   }
 
   private arm(fields: Fields, base: GivenValues, place: string): LanguageArm {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findModel } from '../../models/folder/find-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
 import { languageModelId } from '../../models/language/language-model-id.ts';
 import { type EvaluationTask, openTask, TASK_OPTIONS } from '../../rlm/evaluation-task.ts';
@@ -86,10 +87,11 @@ export async function runLanguageComparison(
     await removeLeftoversIn(join(out, ARMS), () => true);
     // An existing file of that name must be a result file, or it would be overwritten.
     if (existsSync(join(out, RESULTS))) await readResults(join(out, RESULTS));
-    const model = await LanguageModel.load(folder, { ...(onNote && { onNote }) });
+    const found = await findModel(folder, [], { onProgress, onNote });
+    const model = await LanguageModel.load(found, { ...(onNote && { onNote }) });
     try {
       const task = await openTask(model, data, { ...evaluate, onProgress, onNote });
-      return await new LanguageRun(comparison, model, task, options, callbacks).finish();
+      return await new LanguageRun({ ...comparison, model: found }, model, task, options, callbacks).finish();
     } finally {
       await model.dispose();
     }

@@ -1,0 +1,86 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { tempFiles } from '../../../test/temp-files.ts';
+import { trainedRetro } from '../../../test/trained-retro.ts';
+import { LanguageModel } from '../../models/language/language-model.ts';
+import { buildDatastore } from '../../rlm/build-datastore.ts';
+import { RetroModel, saveRetro } from '../../rlm/retro.ts';
+import { compareLanguageSystems } from './compare-language-systems.ts';
+import type { LanguageComparisonConfig } from './comparison.ts';
+import { checkLanguageComparison } from './read-comparison.ts';
+
+const BASE = fileURLToPath(new URL('../../models/language/fixtures/causal/gpt2', import.meta.url));
+const folder = tempFiles();
+const at = (name: string) => join(folder, name);
+const TEXTS = ['abcdefghijklmnopqrst', 'abcdxyzwefghqrstmnop', 'efghQRSTmnopUVWXabcd'];
+const texts = (id: string) => TEXTS.map((text, i) => ({ id: `${id}${i}`, text }));
+
+beforeAll(async () => {
+  mkdirSync(folder, { recursive: true });
+  for (const id of ['test', 'train'])
+    writeFileSync(
+      at(`${id}.jsonl`),
+      texts(id)
+        .map((each) => JSON.stringify(each))
+        .join('\n'),
+    );
+  const base = await LanguageModel.load(BASE);
+  const shape = { chunkTokens: 4, crossLayers: [1, 2], encoderLayers: 1 };
+  await saveRetro(at('retro'), trainedRetro(RetroModel.create(base, shape)), { base: BASE });
+  await buildDatastore(base, texts('train'), at('store'), { window: 16, stride: 16, threads: 1 });
+  await base.dispose();
+});
+
+describe('compareLanguageSystems', () => {
+  it('measures kNN-LM beside random keys, and RETRO beside shuffled neighbours', async () => {
+    const config: LanguageComparisonConfig = {
+      ...{ model: at('retro'), data: at('test.jsonl'), out: at('out') },
+      arms: [
+        { name: 'knn', method: 'knn-lm', datastore: at('store'), knnK: 8, knnTemperature: 4, knnLambda: 0.5 },
+        { name: 'off', method: 'retro', passageData: at('train.jsonl'), neighbours: 'off' },
+        { name: 'read', method: 'retro', passageData: at('train.jsonl'), retriever: 'states' },
+      ],
+      evaluate: { window: 16, stride: 8 },
+    };
+    const begun: string[] = [];
+    const results = await compareLanguageSystems(
+      config,
+      { threads: 1 },
+      { onArm: ({ name }) => begun.push(name) },
+    );
+    expect(begun).toEqual(['none', 'knn', 'off', 'read', 'random-keys', 'shuffled-neighbours']);
+    expect(results.failures).toEqual([]);
+    expect(existsSync(results.report)).toBe(true);
+    const arms = Object.fromEntries(results.arms.map((arm) => [arm.name, arm]));
+    const perplexity = (name: string) => arms[name]!.metrics.perplexity!.mean;
+    // The datastore holds the text under other ids: its own tokens help, and those of other places do not.
+    expect(perplexity('knn')).toBeLessThan(0.7 * perplexity('none'));
+    expect(perplexity('random-keys')).toBeGreaterThan(1.5 * perplexity('knn'));
+    expect(arms['random-keys']!.settings).toMatchObject({ knnTokens: 'random', knnK: 8, knnLambda: 0.5 });
+    // A control follows the arm of which it is one, not the arm without neighbours.
+    expect(arms['shuffled-neighbours']!.settings).toMatchObject({
+      neighbours: 'shuffled',
+      retriever: 'states',
+    });
+    expect(perplexity('off')).toBe(perplexity('none'));
+    expect(perplexity('read')).not.toBe(perplexity('none'));
+    expect(perplexity('shuffled-neighbours')).not.toBe(perplexity('read'));
+    expect(arms['shuffled-neighbours']!.cost.foundNeighbours).toEqual(arms.read!.cost.foundNeighbours);
+  });
+
+  it('has no control of an arm to which it does not apply', () => {
+    const names = (arms: LanguageComparisonConfig['arms']) =>
+      checkLanguageComparison({ model: 'm', data: 'd', out: 'o', arms }).arms.map(({ name }) => name);
+    expect(names([{ method: 'knn-lm', cache: true, cacheTheta: 1 }])).toEqual(['none', 'knn-lm']);
+    expect(names([{ method: 'retro', neighbours: 'shuffled' }])).toEqual(['none', 'retro']);
+    expect(names([{ name: 'random-keys', method: 'knn-lm', datastore: 's' }])).toEqual([
+      'none',
+      'random-keys',
+    ]);
+    expect(names([{ method: 'replug' }, { method: 'knn-lm', datastore: 's' }])).toEqual([
+      ...['none', 'replug', 'knn-lm', 'random', 'oracle', 'random-keys'],
+    ]);
+  });
+});
