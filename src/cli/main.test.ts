@@ -10,15 +10,6 @@ import { readNpy } from '../io/npy.ts';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const main = join(root, 'dist', 'cli', 'main.js');
 
-// The command line as it is published: built, and run as a process.
-beforeAll(async () => {
-  await new Promise((resolve) => {
-    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-    execFile(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], resolve);
-  });
-  expect(existsSync(main)).toBe(true);
-});
-
 interface Result {
   code: number | null;
   stdout: string;
@@ -26,7 +17,10 @@ interface Result {
   json: Record<string, unknown>;
 }
 
-/** Runs `undrift …` in a folder. `json` is the one object on stdout. */
+/**
+ * Runs `undrift …` in a folder, as it is published: built (by `test/build.ts`), and in a process of its own. `json` is the one
+ * object on stdout.
+ */
 function undrift(cwd: string, ...argv: string[]): Promise<Result> {
   return new Promise((resolve) => {
     execFile(process.execPath, [main, ...argv], { cwd, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {

@@ -1,8 +1,9 @@
-import { describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { copyingReader } from '../../test/copying-reader.ts';
 import { type ToyOptions, ToyRun, toyTokenizer } from '../../test/toy-training.ts';
 import { BackgroundEncoder } from '../models/background/background-encoder.ts';
 import { Program } from '../runtime/program.ts';
+import type { StepReport } from '../train/loop.ts';
 import { optionValues } from '../util/option-table.ts';
 import type { Method } from './contract/method.ts';
 import { resolveMethodOptions } from './contract/method-options.ts';
@@ -77,67 +78,74 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
   });
 
   describe.each(SETTINGS)('%s', (_, given) => {
-    const settings = withOptions(method, given);
+    const settings = { ...withOptions(method, given), seed: 1 };
+    /** Run that the tests look at: four steps, a checkpoint, and three more. */
+    let run: ToyRun;
+    let checkpoint: string;
+    /** Bytes after the first four steps, their ledger, and the texts that programs were fed in them. */
+    let early: { bytes: Record<string, string>; spent: Record<string, number>; texts: number };
+    let reports: StepReport[];
 
-    it('continues from a checkpoint to the same bytes (U10)', async () => {
-      const whole = await ToyRun.begin(method, settings);
-      await using(whole, async () => {
-        await whole.train(4);
-        const folder = await whole.save();
-        const expected = await whole.train(3);
-        const parts = await ToyRun.resume(method, { ...settings, seed: settings.seed ?? 1 }, folder);
-        await using(parts, async () => {
-          const reports = await parts.train(3);
-          const figures = (list: typeof reports) => list.map(({ ledger: _, ...figures }) => figures);
-          expect(figures(reports)).toEqual(figures(expected));
-          expect(parts.bytes()).toEqual(whole.bytes());
-          expect(parts.spent()).toEqual(whole.spent());
-          expect(parts.running.inspect()).toEqual(whole.running.inspect());
-        });
-      });
-    });
-
-    it('gives the same bytes for the same seed, and others for another seed', async () => {
-      const runs = await Promise.all([1, 1, 2].map((seed) => ToyRun.begin(method, { ...settings, seed })));
-      for (const run of runs) await run.train(3);
-      const [first, same, other] = runs.map((run) => run.bytes());
-      expect(same).toEqual(first);
-      expect(other).not.toEqual(first);
-      for (const run of runs) await run.dispose();
-    });
-
-    it('counts every embedded text in the ledger, by purposes that add up', async () => {
+    beforeAll(async () => {
       const fed = vi.spyOn(Program.prototype, 'run');
       const beside = vi.spyOn(BackgroundEncoder.prototype, 'encode');
       try {
-        const run = await ToyRun.begin(method, settings);
-        await using(run, async () => {
-          await run.train(4);
-          const texts =
-            fed.mock.calls.reduce((sum, [feeds]) => sum + textsOf(feeds), 0) +
-            beside.mock.calls.reduce((sum, [, rows]) => sum + rows.length, 0);
-          const { queryEncodes, documentEncodes, ...others } = run.spent();
-          expect(queryEncodes! + documentEncodes!).toBe(texts);
-          const purposes = [
-            'positive',
-            'negative',
-            'candidate',
-            'teaching',
-            'probe',
-            'refresh',
-            'mining',
-            'guide',
-          ];
-          const ofPurposes = purposes.reduce((sum, purpose) => sum + (others[`${purpose}Encodes`] ?? 0), 0);
-          expect(ofPurposes).toBe(documentEncodes);
-          // Every query of a batch has a document of its own: its positive, or its candidates.
-          const trainedOn = others.positiveEncodes ?? others.candidateEncodes!;
-          expect(trainedOn).toBeGreaterThanOrEqual(4 * 8 * (settings.accumulate ?? 1));
-        });
+        run = await ToyRun.begin(method, settings);
+        await run.train(4);
+        const texts =
+          fed.mock.calls.reduce((sum, [feeds]) => sum + textsOf(feeds), 0) +
+          beside.mock.calls.reduce((sum, [, rows]) => sum + rows.length, 0);
+        early = { bytes: run.bytes(), spent: run.spent(), texts };
       } finally {
         fed.mockRestore();
         beside.mockRestore();
       }
+      checkpoint = await run.save();
+      reports = await run.train(3);
+    });
+    afterAll(() => run.dispose());
+
+    it('continues from a checkpoint to the same bytes (U10)', async () => {
+      const resumed = await ToyRun.resume(method, settings, checkpoint);
+      await using(resumed, async () => {
+        const figures = (list: typeof reports) => list.map(({ ledger: _, ...figures }) => figures);
+        expect(figures(await resumed.train(3))).toEqual(figures(reports));
+        expect(resumed.bytes()).toEqual(run.bytes());
+        expect(resumed.spent()).toEqual(run.spent());
+        expect(resumed.running.inspect()).toEqual(run.running.inspect());
+      });
+    });
+
+    it('gives the same bytes for the same seed, and others for another seed', async () => {
+      const bytesOf = async (seed: number) => {
+        const again = await ToyRun.begin(method, { ...settings, seed });
+        return await using(again, async () => {
+          await again.train(4);
+          return again.bytes();
+        });
+      };
+      expect(await bytesOf(1)).toEqual(early.bytes);
+      expect(await bytesOf(2)).not.toEqual(early.bytes);
+    });
+
+    it('counts every embedded text in the ledger, by purposes that add up', () => {
+      const { queryEncodes, documentEncodes, ...others } = early.spent;
+      expect(queryEncodes! + documentEncodes!).toBe(early.texts);
+      const purposes = [
+        'positive',
+        'negative',
+        'candidate',
+        'teaching',
+        'probe',
+        'refresh',
+        'mining',
+        'guide',
+      ];
+      const ofPurposes = purposes.reduce((sum, purpose) => sum + (others[`${purpose}Encodes`] ?? 0), 0);
+      expect(ofPurposes).toBe(documentEncodes);
+      // Every query of a batch has a document of its own: its positive, or its candidates.
+      const trainedOn = others.positiveEncodes ?? others.candidateEncodes!;
+      expect(trainedOn).toBeGreaterThanOrEqual(4 * 8 * (settings.accumulate ?? 1));
     });
   });
 

@@ -72,20 +72,19 @@ export async function inParallel<T>(
   await Promise.all(Array.from({ length: width }, worker));
 }
 
-/**
- * Chooses numbers from 1 to `last` for a bounded part of a drill: all of the first ones, and then evenly spaced ones.
- *
- * @param all  chooses all numbers
- */
-export function sample(
-  last: number,
-  { first, spaced, all }: { first: number; spaced: number; all: boolean },
-): number[] {
-  const numbers = Array.from({ length: last }, (_, i) => i + 1);
-  if (all || last <= first + spaced) return numbers;
-  const stride = (last - first) / spaced;
-  return [
-    ...numbers.slice(0, first),
-    ...Array.from({ length: spaced }, (_, i) => Math.ceil(first + (i + 1) * stride)),
+/** Part of a drill: so many numbers of the first ones, and so many of all. */
+export interface Part {
+  readonly of?: { readonly first: number; readonly count: number };
+  readonly spaced: number;
+}
+
+/** Chooses numbers from 1 to `last` for a bounded part of a drill, each kind evenly spaced up to its last one. */
+export function sample(last: number, { of: early, spaced }: Part): number[] {
+  const evenly = (to: number, count: number) =>
+    Array.from({ length: Math.min(count, to) }, (_, i) => Math.ceil(((i + 1) * to) / Math.min(count, to)));
+  const chosen = [
+    ...(early ? evenly(Math.min(early.first, last), early.count) : []),
+    ...evenly(last, spaced),
   ];
+  return [...new Set(chosen)].sort((a, b) => a - b);
 }

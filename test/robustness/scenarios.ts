@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { permutation, rngKey } from '../../src/util/rng.ts';
 
@@ -30,6 +30,15 @@ export function dataFiles(): Record<string, string> {
     'data/qrels/dev.tsv': qrels((i) => i % 6 === 0),
     'data/qrels/test.tsv': qrels((i) => i % 6 === 3),
     'other.jsonl': lines(corpus.slice(5).reverse()),
+    // Two groups of tokens, so that a datastore can be killed between them.
+    'text.jsonl': lines(
+      Array.from({ length: 60 }, (_, i) =>
+        JSON.stringify({
+          id: `t${i}`,
+          text: Array.from({ length: 40 }, (_, j) => `w${(i * j) % 17}`).join(' '),
+        }),
+      ),
+    ),
     'comparison.json': JSON.stringify({
       data: 'data',
       out: 'compared',
@@ -47,6 +56,25 @@ export const train = (out: string, ...more: readonly string[]): string[] => [
   ...['train', '--data', 'data', '--out', out, '--steps', '4', '--eval-every', '2'],
   ...SMALL,
   ...more,
+];
+
+/** Command line of a run of a language model into `out`. */
+const trainLanguage = (out: string, ...more: readonly string[]): string[] => [
+  ...['lm', 'train', '--data', 'text.jsonl', '--out', out, '--steps', '4', '--eval-every', '2'],
+  ...['--hidden', '8', '--layers', '1', '--heads', '1', '--vocab-size', '270', '--window', '16'],
+  ...['--batch-size', '4', '--threads', '1', ...more],
+];
+const DATASTORE = [
+  'lm',
+  'datastore',
+  '--model',
+  'lm',
+  '--data',
+  'text.jsonl',
+  '--out',
+  'store',
+  '--threads',
+  '1',
 ];
 
 /** Command to be killed, and what must hold afterwards. */
@@ -67,11 +95,7 @@ export interface Scenario {
 }
 
 const MODEL = /(^|\/)model\/(model\.safetensors|undrift\.json)$/;
-const trainRetries = (out: string, ...more: readonly string[]) => [
-  train(out, ...more),
-  train(out, ...more, '--resume'),
-  train(out, ...more, '--overwrite'),
-];
+const trainRetries = (run: readonly string[]) => [run, [...run, '--resume'], [...run, '--overwrite']];
 const json = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
 
 /** What a plain retry, or a resumption, may say: there is a run, or nothing was begun. */
@@ -87,7 +111,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'train into a new folder',
     before: [],
     command: train('run'),
-    retries: trainRetries('run'),
+    retries: trainRetries(train('run')),
     mayRefuse: mayRefuseTraining,
     same: MODEL,
   },
@@ -95,7 +119,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'train over an earlier run',
     before: [train('run', '--seed', '9')],
     command: train('run', '--seed', '1', '--overwrite'),
-    retries: trainRetries('run', '--seed', '1'),
+    retries: trainRetries(train('run', '--seed', '1')),
     // Until the earlier run is removed, it is the one that is there.
     mayRefuse: (words, stderr, folder) =>
       mayRefuseTraining(words, stderr, folder) ||
@@ -197,5 +221,27 @@ export const SCENARIOS: readonly Scenario[] = [
         return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : String(error);
       }
     },
+  },
+  {
+    name: 'lm train',
+    before: [],
+    command: trainLanguage('run'),
+    retries: trainRetries(trainLanguage('run')),
+    mayRefuse: mayRefuseTraining,
+    same: MODEL,
+  },
+  {
+    name: 'lm datastore',
+    before: [trainLanguage('lm')],
+    command: DATASTORE,
+    retries: [DATASTORE],
+    // A kill may come after the folder has its name.
+    mayRefuse: (_, stderr, folder) =>
+      /store exists already/.test(stderr) && existsSync(join(folder, 'store', 'manifest.json')),
+    same: /^store\//,
+    faultOf: (folder) =>
+      existsSync(join(folder, 'store')) && !existsSync(join(folder, 'store', 'manifest.json'))
+        ? 'a datastore without its manifest has the final name'
+        : undefined,
   },
 ];
