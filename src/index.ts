@@ -559,7 +559,7 @@ export {
   type TokenStoreBuilderOptions,
   type TokenStoreOptions,
 } from './text/token-store.ts';
-export { type SpecialIds, Tokenizer } from './text/tokenizer.ts';
+export { type SpecialIds, type TextPart, Tokenizer } from './text/tokenizer.ts';
 export type {
   AddedTokenJson,
   BpeJson,

@@ -19,6 +19,19 @@ describe('undrift lm generate', () => {
     expect(text).toBe('\n');
   });
 
+  it('reads special tokens in the text as such only with --special-tokens', async () => {
+    const continuation = async (text: string, flags: Record<string, string> = {}) =>
+      (await runCommand(generateCommand, { model: MODEL, tokens: '8', threads: '1', ...flags }, [text])).json
+        .continuation;
+    // The fixture has no token for the signs, so that the ordinary text is one letter.
+    const ordinary = await continuation('k</s>mm');
+    expect(ordinary).toBe(await continuation('ksmm'));
+    expect(await continuation('k</s>mm', { specialTokens: 'true' })).not.toBe(ordinary);
+    await expect(
+      runCommand(generateCommand, { model: MODEL, chat: 'true', specialTokens: 'true' }, ['x']),
+    ).rejects.toThrow('--special-tokens has no meaning with --chat');
+  });
+
   it('takes several stop strings, with escapes', async () => {
     const flags = { model: MODEL, tokens: '12', stop: '\\n,\\,,pm', threads: '1' };
     const { json } = await runCommand(generateCommand, flags, ['helLo']);

@@ -26,6 +26,11 @@ const OPTIONS = {
     help: `language model: ${MODEL_HELP}`,
   },
   ...GENERATION_OPTIONS,
+  specialTokens: {
+    type: 'switch',
+    default: false,
+    help: 'read special tokens that are written in the text, such as <|im_end|>, as such; otherwise they are characters like others, as in passages and messages',
+  },
   chat: {
     type: 'switch',
     default: false,
@@ -97,8 +102,15 @@ export const generateCommand = defineCommand({
   },
 });
 
-function checkChatOptions({ chat, system, chatTemplate }: Options): void {
-  if (chat) return;
+function checkChatOptions({ chat, system, chatTemplate, specialTokens }: Options): void {
+  if (chat) {
+    if (specialTokens) {
+      throw new UsageError('--special-tokens has no meaning with --chat', {
+        help: 'the chat template writes the special tokens; a message has none',
+      });
+    }
+    return;
+  }
   const given =
     system !== undefined ? '--system' : chatTemplate !== undefined ? '--chat-template' : undefined;
   if (given) throw new UsageError(`${given} has no meaning without --chat`);
@@ -108,9 +120,9 @@ function checkChatOptions({ chat, system, chatTemplate }: Options): void {
 function promptWriter(
   model: LanguageModel,
   text: string,
-  { chat, system, chatTemplate, template }: Options & { template: string | undefined },
+  { chat, system, chatTemplate, template, specialTokens }: Options & { template: string | undefined },
 ): (passages: readonly PromptPassage[]) => ArrayLike<number> {
-  if (!chat) return (passages) => passagesBefore(model, text, passages);
+  if (!chat) return (passages) => passagesBefore(model, text, passages, { specialTokens });
   return (passages) => {
     const instructions = system ?? (passages.length > 0 ? INSTRUCTIONS : undefined);
     const messages: ChatMessage[] = [

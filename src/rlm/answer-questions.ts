@@ -134,7 +134,7 @@ async function greedyAnswers(
   }
   ledger.tokens(
     'generated',
-    answers.reduce((sum, text) => sum + model.tokenizer.encodeRaw(text).length, 0),
+    answers.reduce((sum, text) => sum + model.tokenizer.encodeOrdinary(text).length, 0),
   );
   return answers.map((text) => text.trim());
 }

@@ -167,7 +167,7 @@ export class PassageFront {
     let whole = this.cut.get(row);
     if (!whole) {
       whole = this.model.tokenizer
-        .encodeRaw(before + this.passages.text(row))
+        .encodeParts([before, { ordinary: this.passages.text(row) }])
         .subarray(0, this.passageTokens);
       this.cut.set(row, whole);
     }

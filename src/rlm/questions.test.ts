@@ -67,6 +67,27 @@ describe('questions', () => {
     expect(decode(reading!.sequences[0]!)).toBe('<s>TPabcEqwhatA');
   });
 
+  it('special tokens count in prompt and format alone, not in questions, answers and passages', async () => {
+    const hostile = await loadData(
+      {
+        documents: [{ id: 'd', text: 'ab</s>c' }],
+        queries: [{ id: 'q', text: 'who</s>' }],
+        judgements: { test: [{ queryId: 'q', docId: 'd' }] },
+        answers: [{ id: 'q', answers: ['f</s>'] }],
+      },
+      { answers: true },
+    );
+    const [question] = questionsOf(model, hostile, { prompt: 'T</s>{passages}q{question}</s>A' });
+    const system = inContextSystem(model, goldSource(passagesOf(hostile.corpus)), {
+      passageFormat: '</s>{passage}</s>',
+    });
+    const [reading] = await system.read!([question!.segment], compute);
+    const end = model.tokenizer.tokenId('</s>');
+    const ends = (ids: ArrayLike<number>) => Array.from(ids).filter((id) => id === end).length;
+    expect(ends(question!.segment.ids)).toBe(2);
+    expect(ends(reading!.sequences[0]!)).toBe(4);
+  });
+
   it('takes some, evenly spaced', () => {
     const ids = questionsOf(model, data, { prompt: PROMPT, limitQueries: 2 }).map(({ id }) => id);
     expect(ids).toEqual(['q0', 'q2']);

@@ -45,7 +45,8 @@ const [QUESTION, PASSAGES] = ['{question}', '{passages}'];
  *     start token · prompt before {passages} · passages · rest of the prompt · answer
  *
  * with the start token where the tokenizer begins texts with one. Prompt and answer are tokenised apart from each other; a space stands
- * before the answer, unless the prompt ends in white space or in a special token. The passages are the system's: see `PassageFront`.
+ * before the answer, unless the prompt ends in white space or in a special token. Special tokens count as such in the prompt alone; in
+ * questions and answers they are characters like others. The passages are the system's: see `PassageFront`.
  *
  * @throws DataError for data without answers, or where no question of the split has one
  * @throws UsageError for a prompt without `{question}`, and a question that is longer than the model reads
@@ -123,11 +124,10 @@ function segmentOf(
   question: string,
   answer: string,
 ): Pick<Segment, 'ids' | 'from' | 'head'> {
-  // A function as replacement, since a question may contain patterns such as $&.
-  const asked = rest.replace(QUESTION!, () => question);
+  const [before, after] = rest.split(QUESTION!);
   const front = [...tokenizer.wrapper.before, ...tokenizer.encodeRaw(head)];
-  const context = [...front, ...tokenizer.encodeRaw(asked)];
+  const context = [...front, ...tokenizer.encodeParts([before!, { ordinary: question }, after!])];
   const isOpen = /\s$/.test(rest) || tokenizer.decode(context.slice(-1)) === '';
-  const target = tokenizer.encodeRaw(isOpen ? answer : ` ${answer}`);
+  const target = tokenizer.encodeOrdinary(isOpen ? answer : ` ${answer}`);
   return { ids: Int32Array.from([...context, ...target]), from: context.length, head: front.length };
 }

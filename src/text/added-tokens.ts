@@ -57,8 +57,15 @@ export class AddedTokenFinder {
     }
   }
 
-  /** Cuts a piece at the tokens in it. */
-  split(piece: Piece): Section[] {
+  /**
+   * Cuts a piece at the tokens in it.
+   *
+   * @param isText  tells whether a token that was found from `start` to `end` is ordinary text
+   */
+  split(
+    piece: Piece,
+    isText?: (token: AddedToken, place: { readonly start: number; readonly end: number }) => boolean,
+  ): Section[] {
     const { text, lead } = piece;
     if (text === '') return [];
     if (this.#tokens.length === 0) return [piece];
@@ -77,6 +84,7 @@ export class AddedTokenFinder {
       let start = at;
       let end = at + found.text.length;
       at = end;
+      if (isText?.(found, { start, end })) continue;
       if (found.json.single_word === true && !standsAlone(text, start, end)) continue;
       if (found.json.lstrip === true) {
         while (start > 0 && isSpace.test(text[start - 1]!)) start--;

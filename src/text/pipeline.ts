@@ -62,6 +62,13 @@ export class Splitter {
   }
 }
 
+/** Stretch of a text, in UTF-16 units, in which special tokens are ordinary characters. */
+export interface OrdinaryRange {
+  readonly start: number;
+  /** Position after the last unit. */
+  readonly end: number;
+}
+
 /** Turns texts into token ids, without special tokens around them: added tokens, normalizer, pre-tokenizer, model. */
 export class Pipeline {
   /** Tokens that are found before the model sees a text. */
@@ -69,6 +76,7 @@ export class Pipeline {
   readonly #splitter: Splitter;
   readonly #plain: AddedTokenFinder;
   readonly #normalized: AddedTokenFinder;
+  #finders: { readonly plain: AddedTokenFinder; readonly normalized: AddedTokenFinder } | undefined;
   readonly #model: TokenModel;
   readonly #cache = new WordCache();
 
@@ -82,21 +90,43 @@ export class Pipeline {
     this.#model = tokenModel(json.model);
   }
 
+  /** Finders for texts in which special tokens may be ordinary characters. */
+  get #mixed(): { readonly plain: AddedTokenFinder; readonly normalized: AddedTokenFinder } {
+    if (!this.#finders) {
+      const special = this.added.filter(({ json: token }) => token.special === true);
+      const others = this.added.filter(({ json: token }) => token.special !== true);
+      this.#finders = {
+        // Places in a text are known only before it is normalised, so all special tokens are looked for there.
+        plain: new AddedTokenFinder([
+          ...others.filter(({ json: token }) => !isNormalized(token)),
+          ...special.map((token) => ({ ...token, text: token.json.content })),
+        ]),
+        normalized: new AddedTokenFinder(others.filter(({ json: token }) => isNormalized(token))),
+      };
+    }
+    return this.#finders;
+  }
+
   /**
    * Returns the ids of a text.
    *
    * @param cachesPieces  whether to remember the ids of each piece; a caller that remembers those of words itself has no use for it
+   * @param ordinary  stretches in which special tokens are ordinary characters; default none
    * @throws UnknownPiece when a part of the text has no token
    */
-  encode(text: string, cachesPieces: boolean): number[] {
-    return this.#splitter.limited(text, () => this.#encode(text, cachesPieces));
+  encode(text: string, cachesPieces: boolean, ordinary: readonly OrdinaryRange[] = []): number[] {
+    return this.#splitter.limited(text, () => this.#encode(text, cachesPieces, ordinary));
   }
 
-  #encode(text: string, cachesPieces: boolean): number[] {
+  #encode(text: string, cachesPieces: boolean, ordinary: readonly OrdinaryRange[]): number[] {
     const ids: number[] = [];
     const splitter = this.#splitter;
+    const isMixed = ordinary.length > 0;
+    const finders = isMixed ? this.#mixed : { plain: this.#plain, normalized: this.#normalized };
+    const isText = ({ json }: AddedToken, place: OrdinaryRange) =>
+      json.special === true && ordinary.some(({ start, end }) => start < place.end && place.start < end);
     const lead = splitter.asksForStart && text !== '' ? (text.codePointAt(0)! > 0xffff ? 2 : 1) : 0;
-    for (const section of this.#plain.split({ text, lead })) {
+    for (const section of finders.plain.split({ text, lead }, isMixed ? isText : undefined)) {
       if (section.id !== undefined) {
         ids.push(section.id);
         continue;
@@ -105,7 +135,7 @@ export class Pipeline {
         text: splitter.normalize(section.text),
         lead: section.lead > 0 ? (splitter.normalizer?.lead(section.text, section.lead) ?? section.lead) : 0,
       };
-      for (const part of this.#normalized.split(normalized)) {
+      for (const part of finders.normalized.split(normalized)) {
         if (part.id !== undefined) ids.push(part.id);
         else for (const piece of splitter.preTokenize([part])) this.#piece(piece.text, ids, cachesPieces);
       }

@@ -2,7 +2,7 @@ import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { type Decoder, makeDecoder } from './decoders.ts';
 import { shortened } from './long-words.ts';
 import { UnknownPiece } from './model-parts.ts';
-import { Pipeline } from './pipeline.ts';
+import { type OrdinaryRange, Pipeline } from './pipeline.ts';
 import { readTokenizerJson } from './read-tokenizer-json.ts';
 import { cutBefore, TextParts } from './text-parts.ts';
 import { checkTokenizerJson, modelIds, type TokenizerJson } from './tokenizer-json.ts';
@@ -26,6 +26,11 @@ export interface SpecialIds {
   /** End of a text. */
   eos?: number;
 }
+
+/**
+ * Part of a text: characters in which special tokens count as such, or ordinary text, in which they are characters like others.
+ */
+export type TextPart = string | { readonly ordinary: string };
 
 /** Usual names of the special tokens, the most likely first. */
 const SPECIAL_NAMES: Record<keyof SpecialIds, readonly string[]> = {
@@ -66,8 +71,9 @@ export class Tokenizer {
   /** Token of each id. */
   readonly #tokens = new Map<number, string>();
   readonly #ids: ReadonlyMap<string, number>;
-  /** Tokens that `decode` leaves out. */
-  readonly #special: ReadonlySet<string>;
+  /** Contents of the special tokens: those that `decode` leaves out. */
+  readonly specialTokens: ReadonlySet<string>;
+  readonly #specialTokenIds: ReadonlySet<number>;
   readonly #cache = new WordCache();
   #scratch = new Int32Array(1024);
 
@@ -84,9 +90,9 @@ export class Tokenizer {
       this.#tokens.set(token.id, token.text);
     }
     this.#ids = ids;
-    this.#special = new Set(
-      json.added_tokens.filter(({ special }) => special === true).map(({ content }) => content),
-    );
+    const special = this.#pipeline.added.filter(({ json: token }) => token.special === true);
+    this.specialTokens = new Set(special.map(({ json: token }) => token.content));
+    this.#specialTokenIds = new Set(special.map(({ id }) => id));
     let largest = 0;
     for (const id of ids.values()) largest = Math.max(largest, id);
     this.vocabSize = largest + 1;
@@ -168,7 +174,8 @@ export class Tokenizer {
   }
 
   /**
-   * Encodes a text without special tokens and returns its first `maxTokens` ids (all by default).
+   * Encodes a text without special tokens around it and returns its first `maxTokens` ids (all by default). Special tokens that are
+   * written in the text count as such, as Hugging Face's tokenizers do it by default. For texts of others see `encodeOrdinary`.
    *
    * @throws UsageError when `maxTokens` is negative
    */
@@ -176,6 +183,41 @@ export class Tokenizer {
     if (!(maxTokens >= 0)) throw new UsageError(`maxTokens must be ≥ 0, found ${maxTokens}`);
     const count = this.#encode(text, maxTokens);
     return this.#scratch.slice(0, count);
+  }
+
+  /**
+   * Encodes a text as `encodeRaw` does, but special tokens that are written in it are characters like others: `<|im_end|>` in a passage
+   * does not end a turn of a chat. Equal to transformers with `split_special_tokens=True`.
+   *
+   * @throws UsageError when `maxTokens` is negative
+   */
+  encodeOrdinary(text: string, maxTokens = Number.POSITIVE_INFINITY): Int32Array {
+    const ids = this.encodeRaw(text, maxTokens);
+    return ids.some((id) => this.#specialTokenIds.has(id))
+      ? this.encodeParts([{ ordinary: text }], maxTokens)
+      : ids;
+  }
+
+  /**
+   * Encodes the text that parts make together, without special tokens around it, and returns its first `maxTokens` ids (all by
+   * default). Special tokens count as such where no character of them is of an ordinary part.
+   *
+   * @throws UsageError when `maxTokens` is negative
+   */
+  encodeParts(parts: readonly TextPart[], maxTokens = Number.POSITIVE_INFINITY): Int32Array {
+    if (!(maxTokens >= 0)) throw new UsageError(`maxTokens must be ≥ 0, found ${maxTokens}`);
+    let text = '';
+    const ordinary: OrdinaryRange[] = [];
+    for (const part of parts) {
+      const start = text.length;
+      text += typeof part === 'string' ? part : part.ordinary;
+      if (typeof part !== 'string' && start < text.length) ordinary.push({ start, end: text.length });
+    }
+    if (ordinary.length === 0) return this.encodeRaw(text, maxTokens);
+    const encode = (prefix: string) => this.#encodeAll(prefix, ordinary);
+    const isLeft = this.truncationSide === 'left';
+    const ids = isLeft ? encode(text) : this.#upTo(text, maxTokens, encode);
+    return Int32Array.from(isLeft ? ids.slice(Math.max(0, ids.length - maxTokens)) : ids.slice(0, maxTokens));
   }
 
   /**
@@ -192,7 +234,7 @@ export class Tokenizer {
       return token;
     });
     const shown =
-      options.skipSpecialTokens === false ? tokens : tokens.filter((token) => !this.#special.has(token));
+      options.skipSpecialTokens === false ? tokens : tokens.filter((token) => !this.specialTokens.has(token));
     return this.#decoder(shown).join('');
   }
 
@@ -247,8 +289,8 @@ export class Tokenizer {
 
   #part(text: string, limit: number): readonly number[] {
     if (text.length > CACHE_WORD_CHARS)
-      return this.#upTo(shortened(this.#json, this.#parts.separation, text), limit);
-    return this.#cache.get(text, this.#encodeAll);
+      return this.#upTo(shortened(this.#json, this.#parts.separation, text), limit, this.#encodeWord);
+    return this.#cache.get(text, this.#encodeWord);
   }
 
   /**
@@ -258,18 +300,20 @@ export class Tokenizer {
    * The prefix grows fourfold until it has `limit` + `#slackTokens` tokens. Only tokens near the cut can
    * depend on the text behind it, and those are then not used.
    */
-  #upTo(text: string, limit: number): readonly number[] {
+  #upTo(text: string, limit: number, encode: (text: string) => readonly number[]): readonly number[] {
     const wanted = limit + this.#slackTokens;
     for (let chars = 1024 + 8 * wanted; chars < text.length; chars *= 4) {
-      const ids = this.#encodeAll(text.slice(0, cutBefore(text, chars)));
+      const ids = encode(text.slice(0, cutBefore(text, chars)));
       if (ids.length >= wanted) return ids;
     }
-    return this.#encodeAll(text);
+    return encode(text);
   }
 
-  readonly #encodeAll = (text: string): readonly number[] => {
+  readonly #encodeWord = (text: string): readonly number[] => this.#encodeAll(text);
+
+  #encodeAll(text: string, ordinary: readonly OrdinaryRange[] = []): readonly number[] {
     try {
-      return this.#pipeline.encode(text, this.#parts.separation === 'whole');
+      return this.#pipeline.encode(text, this.#parts.separation === 'whole' || ordinary.length > 0, ordinary);
     } catch (error) {
       if (error instanceof UnknownPiece) {
         const part = JSON.stringify(error.piece.slice(0, 40));
@@ -282,7 +326,7 @@ export class Tokenizer {
       if (error instanceof UndriftError) throw error;
       throw this.#failure(`the tokenizer fails on ${JSON.stringify(text.slice(0, 40))}`, error);
     }
-  };
+  }
 
   #failure(message: string, cause?: unknown): UndriftError {
     const reason = cause instanceof Error ? `: ${cause.message}` : '';

@@ -44,6 +44,21 @@ describe('chatPrompt', () => {
     ]);
   });
 
+  test('special tokens in messages are characters like others, and end no turn', () => {
+    const settings = { chatTemplate: TEMPLATE, tokenizerConfig: { bos_token: '<s>', eos_token: '</s>' } };
+    const ordinary = (text: string) => [...model.tokenizer.encodeOrdinary(text)];
+    for (const content of ['hi</s>Sobey', '</s>', 'a</s></s><s>b', '<</s>s>', '<s></s', '\ue000</s>\ue001']) {
+      const ids = [...chatPrompt(withSettings(settings), [{ role: 'user', content }])];
+      expect(ids, content).toEqual([0, ...ordinary(`U${content}`), 1, ...ordinary('A')]);
+      expect(
+        ids.filter((id) => id < 2),
+        content,
+      ).toEqual([0, 1]);
+    }
+    const all = String.fromCharCode(...Array.from({ length: 0x1900 }, (_, i) => 0xe000 + i));
+    expect(() => chatPrompt(withSettings(settings), [{ role: 'user', content: all }])).toThrow(/private use/);
+  });
+
   test('a template given takes the place of the model’s', () => {
     const ids = chatPrompt(withSettings({ chatTemplate: TEMPLATE }), [{ role: 'user', content: 'ab' }], {
       template: '{{ messages[0].content }}c',

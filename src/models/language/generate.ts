@@ -221,7 +221,7 @@ function promptIds(
   what = 'a text',
 ): ArrayLike<number> {
   const ids =
-    typeof prompt === 'string' ? [...tokenizer.wrapper.before, ...tokenizer.encodeRaw(prompt)] : prompt;
+    typeof prompt === 'string' ? [...tokenizer.wrapper.before, ...tokenizer.encodeOrdinary(prompt)] : prompt;
   if (ids.length === 0) {
     throw new UsageError('an empty text, and no token with which texts start', {
       help: 'give the beginning of a text',

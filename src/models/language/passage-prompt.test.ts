@@ -31,6 +31,17 @@ describe('passagePrompt', () => {
     expect(textOf(make([], 4))).toBe('QQQ');
   });
 
+  it('special tokens in passages are characters like others, and in the text unless they are asked for', () => {
+    const end = 1;
+    const places = (text: string, options?: Parameters<typeof passagesBefore>[3]) =>
+      passagesBefore(model, text, [passage('a', 'a</s>b', '</s>')], options).filter((id) => id === end)
+        .length;
+    expect(places('x</s>y')).toBe(0);
+    expect(places('x</s>y', { specialTokens: true })).toBe(1);
+    const cut = make([passage('a', 'ab</s>cdefghijklmn')], 4, 4);
+    expect([...(cut.ids as number[])].filter((id) => id === end)).toEqual([]);
+  });
+
   it('cuts long passages, and leaves out those that do not fit', () => {
     // 1 token of the beginning, 3 of the text, 10 new ones: 18 are left.
     const made = make(

@@ -31,15 +31,22 @@ export interface PassagePromptOptions {
 
 /**
  * Writes passages in front of a text as a language model reads running text: title and text of each passage, an empty line, then the text.
- * The best passage comes first.
+ * The best passage comes first. Special tokens in passages are characters like others.
+ *
+ * @param options.specialTokens  whether special tokens that are written in the text count as such. Default false
  */
 export function passagesBefore(
   { tokenizer }: LanguageModel,
   text: string,
   passages: readonly PromptPassage[],
+  { specialTokens = false }: { readonly specialTokens?: boolean | undefined } = {},
 ): number[] {
   const written = passages.map(({ title, text }) => `${title === '' ? '' : `${title}\n`}${text}\n\n`);
-  return [...tokenizer.wrapper.before, ...tokenizer.encodeRaw(written.join('') + text)];
+  const ordinary = { ordinary: written.join('') };
+  return [
+    ...tokenizer.wrapper.before,
+    ...tokenizer.encodeParts([ordinary, specialTokens ? text : { ordinary: text }]),
+  ];
 }
 
 /**
@@ -85,7 +92,7 @@ function cutPassage(
   passage: PromptPassage,
   tokens: number,
 ): { passage: PromptPassage; isCut: boolean } {
-  const ids = tokenizer.encodeRaw(passage.text, tokens + 1);
+  const ids = tokenizer.encodeOrdinary(passage.text, tokens + 1);
   if (ids.length <= tokens) return { passage, isCut: false };
   const text = tokenizer.decode(ids.subarray(0, tokens)).replace(/\ufffd+$/, '');
   return { passage: { ...passage, text }, isCut: true };

@@ -25,6 +25,18 @@ describe('ReaderPrompt', () => {
     expect([...ids.subarray(start, start + own.length)]).toEqual([...own]);
   });
 
+  it('takes special tokens as such in the format alone', () => {
+    const special = [...bpe.specialTokens].at(-1)!;
+    const id = bpe.tokenId(special);
+    const places = (format: string) =>
+      new ReaderPrompt(format)
+        .tokens(bpe, { passage: `a${special}b`, query: special, answer: `${special}c` })
+        .ids.filter((each) => each === id).length;
+    const own = bpe.wrapper.before.filter((each) => each === id).length;
+    expect(places('{passage}\\n{query} {answer}')).toBe(own);
+    expect(places(`${special}{passage}\\n{query}${special}{answer}`)).toBe(own + 2);
+  });
+
   it('leaves out the passage and the white space after it, where there is none', () => {
     const none = new ReaderPrompt().tokens(bpe, { ...texts, passage: undefined });
     expect(bpe.decode(none.ids)).toBe('Question: what reads?\nAnswer: a file');

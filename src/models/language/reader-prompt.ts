@@ -1,4 +1,4 @@
-import type { Tokenizer } from '../../text/tokenizer.ts';
+import type { TextPart, Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 
@@ -37,6 +37,7 @@ export interface PromptTokens {
  * `{answer}`. The characters `\n` and `\t` stand for a line break and a tab.
  *
  * Passage, answer and the text around them are tokenised apart, so that the tokens of a passage do not depend on what follows it.
+ * Special tokens count as such in the format alone; in passage, query and answer they are characters like others.
  * White space before the passage and before the answer belongs to them. A prompt without a passage leaves out the white space that
  * follows it.
  */
@@ -75,18 +76,22 @@ export class ReaderPrompt {
     options: { readonly maxTokens?: number | undefined } = {},
   ): PromptTokens {
     const { maxTokens = Number.POSITIVE_INFINITY } = options;
-    const encode = (text: string) => (text === '' ? new Int32Array(0) : tokenizer.encodeRaw(text).slice());
-    const filled = (text: string) => encode(text.split('{query}').join(query));
+    const encode = (...parts: TextPart[]) => tokenizer.encodeParts(parts);
+    const filled = (text: string) => {
+      const [before, ...after] = text.split('{query}');
+      return encode(before!, ...after.flatMap((part) => [{ ordinary: query }, part]));
+    };
     const head = [tokenizer.wrapper.before, filled(this.#before)];
     const tail = filled(passage === undefined ? this.#space.passage + this.#after.trimStart() : this.#after);
-    const target = encode(this.#space.answer + answer);
+    const target = encode(this.#space.answer, { ordinary: answer });
     if (target.length === 0) {
       throw new UsageError(
         `the answer ${JSON.stringify(shortened(answer))} has no token: query ${JSON.stringify(shortened(query))}`,
         { help: 'leave out such answers, or use a reader whose tokenizer knows their characters' },
       );
     }
-    const whole = passage === undefined ? new Int32Array(0) : encode(this.#space.passage + passage);
+    const whole =
+      passage === undefined ? new Int32Array(0) : encode(this.#space.passage, { ordinary: passage });
     const rest = [...head, tail, target].reduce((sum, { length }) => sum + length, 0);
     const room = maxTokens - rest;
     if (room < 0) {
