@@ -2,9 +2,11 @@ import { streamTextCorpus, textCorpusName } from '../data/text-corpus.ts';
 import { TOKEN_STATES } from '../models/language/decoder.ts';
 import { buildDatastore } from '../rlm/build-datastore.ts';
 import { countScoredTokens } from '../rlm/evaluate-text.ts';
+import { EXCLUSION_OPTIONS, RemainingDocuments } from '../rlm/excluded-documents.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { commandLine } from '../util/command-line.ts';
 import { count, formatDuration } from '../util/format.ts';
+import { asFlags } from '../util/option-name.ts';
 import type { OptionTable } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { TEXT_OPTIONS } from './lm-eval.ts';
@@ -28,6 +30,10 @@ const OPTIONS = {
     defaultHelp: 'all',
     help: 'tokens to store, from the beginning of the text',
   },
+  excludeDocuments: {
+    ...EXCLUSION_OPTIONS.excludeDocuments,
+    help: 'documents that are not stored, such as the articles of an evaluation: a file of records with a column id, or of one id a line',
+  },
   ...COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
@@ -45,20 +51,26 @@ export const lmDatastoreCommand = defineCommand({
     '--model runs/lm --data train.jsonl --keys output --out stores/output-keys',
   ],
   async run(options, io) {
-    const { data, out, keys, window, stride, limitTokens, columns, skipBadRows } = options;
+    const { data, out, keys, window, stride, limitTokens, columns, skipBadRows, excludeDocuments } = options;
     const model = await loadLanguageModel(options.model, io);
     const reading = streamOptions(io, { ...(columns && { columns }), skipBadRows });
     try {
       const startMs = performance.now();
       const windows = { window, stride };
-      const counted = streamTextCorpus(data, { ...reading, onNote: () => {} });
+      const name = textCorpusName(data);
+      const onNote = (note: string, marked = note) => io.log(`note: ${asFlags(marked)}`);
+      const remaining =
+        excludeDocuments === undefined ? undefined : await RemainingDocuments.read(excludeDocuments, name);
+      const whole = streamTextCorpus(data, { ...reading, onNote: () => {} });
+      const counted = remaining?.of(whole) ?? whole;
       const expectedTokens = limitTokens ?? (await countScoredTokens({ model }, counted, windows));
-      const built = await buildDatastore(model, streamTextCorpus(data, reading), out, {
-        ...{ keys, ...windows, limitTokens, expectedTokens, data: textCorpusName(data) },
+      const documents = streamTextCorpus(data, reading);
+      const built = await buildDatastore(model, remaining?.of(documents, onNote) ?? documents, out, {
+        ...{ keys, ...windows, limitTokens, expectedTokens, data: remaining?.name ?? name },
         ...computeOptions(options),
         signal: io.signal,
         onProgress: showProgress(io),
-        onNote: (note) => io.log(`note: ${note}`),
+        onNote,
       });
       io.finishProgress();
       const { tokens, manifest, resumedTokens } = built;

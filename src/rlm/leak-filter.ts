@@ -1,3 +1,4 @@
+import { idsDigest } from '../data/document-ids.ts';
 import { longestCommonSubstring } from '../text/longest-common-substring.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
@@ -42,6 +43,8 @@ export interface LeakFilter {
     readonly sameId: boolean;
     readonly sameDocument: boolean;
     readonly excluded: number;
+    /** Digest of the excluded documents; absent where there are none. */
+    readonly excludedDigest?: string;
     readonly maxOverlap: number;
   };
   /** Tells whether a query may read the passage of a row. */
@@ -59,7 +62,11 @@ export function leakFilter(passages: Passages, rules: LeakRules = {}): LeakFilte
     throw new UsageError(`${option('maxOverlap')} must be from 0 to 1, found ${maxOverlap}`);
   }
   return {
-    rules: { sameId, sameDocument, excluded: excludedDocuments.size, maxOverlap },
+    rules: {
+      ...{ sameId, sameDocument, excluded: excludedDocuments.size },
+      ...(excludedDocuments.size > 0 && { excludedDigest: idsDigest(excludedDocuments) }),
+      maxOverlap,
+    },
     allows(query, row) {
       if (sameId && query.id !== undefined && passages.id(row) === query.id) return false;
       const document = passages.document(row);

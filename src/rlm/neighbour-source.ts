@@ -5,6 +5,7 @@ import { type NoteListener, option } from '../util/option-name.ts';
 import { checkedValues, type GivenValues, type OptionTable, pickOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import type { ChunkDatabase } from './chunk-database.ts';
+import { excludedDocuments } from './excluded-documents.ts';
 import { type LeakFilter, leakFilter } from './leak-filter.ts';
 import { bm25Source, type PassageSource, randomSource } from './passage-source.ts';
 import { retrieverSource } from './retriever-source.ts';
@@ -19,6 +20,7 @@ export const NEIGHBOUR_SOURCE_OPTIONS = pickOptions(
   SOURCE_OPTIONS,
   'retriever',
   'sameDocument',
+  'excludeDocuments',
   'maxOverlap',
 ) satisfies OptionTable;
 
@@ -55,13 +57,20 @@ export async function neighbourSource(
   given: GivenValues,
   { onProgress, onNote, ...compute }: NeighbourSourceContext = {},
 ): Promise<NeighbourSource> {
-  const { retriever: name, sameDocument, maxOverlap } = checkedValues(NEIGHBOUR_SOURCE_OPTIONS, given);
+  const {
+    retriever: name,
+    sameDocument,
+    excludeDocuments,
+    maxOverlap,
+  } = checkedValues(NEIGHBOUR_SOURCE_OPTIONS, given);
   if (name === GOLD) {
     throw new UsageError(`${option('retriever', GOLD)} finds judged passages, and chunks have none`, {
       help: `take ${BM25}, ${STATES}, ${RANDOM} or the folder of a retriever`,
     });
   }
-  const filter = leakFilter(database.readPassages, { sameDocument: !sameDocument, maxOverlap });
+  const excluded = await excludedDocuments(excludeDocuments, database, onNote);
+  const rules = { sameDocument: !sameDocument, excludedDocuments: excluded, maxOverlap };
+  const filter = leakFilter(database.readPassages, rules);
   const opened = (source: PassageSource, encodes: number): NeighbourSource => {
     return { source, rules: filter.rules, name, encodes, dispose: () => source.dispose() };
   };

@@ -2,6 +2,7 @@ import type { Corpus } from '../data/corpus.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { checkedValues, type GivenValues, type OptionTable } from '../util/option-table.ts';
+import { EXCLUSION_OPTIONS, excludedDocuments } from './excluded-documents.ts';
 import type { LanguageSystem } from './language-system.ts';
 import { leakFilter } from './leak-filter.ts';
 import { loadPassages } from './load-passages.ts';
@@ -58,6 +59,7 @@ export const SOURCE_OPTIONS = {
     group: 'Passages',
     help: 'allow passages of the document that is scored itself',
   },
+  ...EXCLUSION_OPTIONS,
   /** Largest share of the text to predict that a passage may contain as one piece. Default 1: all. */
   maxOverlap: {
     type: 'number',
@@ -117,6 +119,7 @@ export async function openSource(
     retriever: name,
     passageSeed,
     sameDocument,
+    excludeDocuments,
     maxOverlap,
   } = checkedValues(SOURCE_OPTIONS, given);
   const { corpus, onProgress, onNote, device, threads } = context;
@@ -129,7 +132,12 @@ export async function openSource(
     passageData !== undefined
       ? await loadPassages(passageData, { words: passageWords, onProgress, onNote })
       : passagesOf(requireCorpus(corpus));
-  const filter = leakFilter(passages, { sameDocument: !sameDocument, maxOverlap });
+  const excluded = await excludedDocuments(excludeDocuments, passages, onNote);
+  const filter = leakFilter(passages, {
+    sameDocument: !sameDocument,
+    excludedDocuments: excluded,
+    maxOverlap,
+  });
   const opened = (source: PassageSource, passageEncodes = 0): OpenedSource => ({
     source,
     passageEncodes,

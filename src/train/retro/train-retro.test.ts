@@ -112,6 +112,9 @@ describe('trainRetro', () => {
     expect(bytes(other)).not.toEqual(readFileSync(join(model, 'retro.safetensors')));
     await expect(run({ data: { texts: documents(60, 2) } })).rejects.toThrow(/holds neighbours for chunks/);
     await expect(run({ sameDocument: true })).rejects.toThrow(/holds neighbours for rules/);
+    // Other excluded documents are other neighbours.
+    const excludeDocuments = join(tempFiles({ 'ids.txt': 'd0\n' }), 'ids.txt');
+    await expect(run({ excludeDocuments })).rejects.toThrow(/holds neighbours for rules .*excludedDigest/s);
     await expect(run({ chunkNeighbours: 3 })).rejects.toThrow(/holds neighbours for k 2, not 3/);
   });
 
