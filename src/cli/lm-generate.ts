@@ -1,21 +1,43 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type ChatMessage, chatPrompt } from '../models/language/chat-template.ts';
-import { generate, type Prompt } from '../models/language/generate.ts';
+import { type GenerationOptions, generate } from '../models/language/generate.ts';
 import { GENERATION_OPTIONS } from '../models/language/generation-options.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { type PromptPassage, passagePrompt, passagesBefore } from '../models/language/passage-prompt.ts';
+import { RETRO_CONFIG } from '../rlm/retro.ts';
+import { openRetroSystem, RETRO_GENERATION_OPTIONS } from '../rlm/retro-spec.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { INSTRUCTIONS, questionText } from '../serve/answer/answerer.ts';
 import { UsageError } from '../util/errors.ts';
 import { readText } from '../util/files.ts';
-import type { OptionValues } from '../util/option-table.ts';
+import { asFlags } from '../util/option-name.ts';
+import { type OptionTable, type OptionValues, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { Interrupted, type Io } from './io.ts';
 import { type FoundPassage, findPassages, PASSAGE_OPTIONS } from './lm-passages.ts';
-import { loadLanguageModel, MODEL_HELP } from './model-source.ts';
+import { loadLanguageModel, MODEL_HELP, modelFolder, showProgress } from './model-source.ts';
+import { refuseOthers } from './refuse-others.ts';
 import { computeOptions } from './shared-options.ts';
 import { checkCommandLine, textOf } from './text-argument.ts';
 
 const CHAT = 'Chat';
+
+/** Options of a model that reads neighbours. */
+const RETRO_OPTIONS = {
+  ...RETRO_GENERATION_OPTIONS,
+  passageData: {
+    ...RETRO_GENERATION_OPTIONS.passageData,
+    group: RETRO_GENERATION_OPTIONS.neighbours.group,
+    defaultHelp: 'none: the model is its base',
+    help: 'retro: documents whose chunks are the neighbours that the model reads as it writes; found by --retriever, here also states',
+  },
+  excludeDocuments: {
+    ...RETRO_GENERATION_OPTIONS.excludeDocuments,
+    group: RETRO_GENERATION_OPTIONS.neighbours.group,
+    help: `retro: ${RETRO_GENERATION_OPTIONS.excludeDocuments.help}`,
+  },
+} as const satisfies OptionTable;
 
 const OPTIONS = {
   model: {
@@ -52,6 +74,7 @@ const OPTIONS = {
     group: CHAT,
   },
   ...PASSAGE_OPTIONS,
+  ...withoutDefaults(RETRO_OPTIONS),
   ...COMPUTE_OPTIONS,
 } as const;
 
@@ -65,7 +88,8 @@ export const generateCommand = defineCommand({
     'Prints the text with its continuation as it is written; with --chat the answer alone. With --json, "text" is what is printed otherwise, ' +
     'and "continuation" the new text alone. With --data or --store, passages are found for the text and put in front of it: title and text ' +
     'of each, the best first, and an empty line after each. With --chat they are numbered, and the model is asked to answer from them. ' +
-    'Passages that do not fit beside the text and the new tokens are left out, with a note.',
+    'Passages that do not fit beside the text and the new tokens are left out, with a note. A RETRO model with --passage-data reads the ' +
+    'neighbours of each chunk of the text, as soon as the chunk is complete.',
   arguments: [
     { name: 'text...', help: 'beginning of the text, or message; - reads it from stdin', required: true },
   ],
@@ -81,19 +105,32 @@ export const generateCommand = defineCommand({
     const text = await textOf(words);
     const compute = computeOptions(options);
     const template = options.chatTemplate === undefined ? undefined : await readText(options.chatTemplate);
-    const model = await loadLanguageModel(options.model, io);
+    const folder = await modelFolder(options.model, io);
+    const model = await loadLanguageModel(folder, io);
     try {
       const write = promptWriter(model, text, { ...options, template });
       // Fails before anything is searched, where there is no template.
       write([]);
-      const found = await findPassages(text, options, { io, compute });
-      const { prompt, passages } = readPassages(model, found, { write, options, io });
       const before = options.chat ? '' : text;
-      const { text: continuation, ...facts } = await streamed(model, prompt, { before, options, io });
-      return {
-        json: { text: before + continuation, continuation, ...facts, ...(passages && { passages }) },
-        text: '\n',
-      };
+      const neighbours = await openNeighbours(model, folder, options, io);
+      try {
+        const found = neighbours ? undefined : await findPassages(text, options, { io, compute });
+        const { prompt, passages } = readPassages(model, found, { write, options, io });
+        const begin = (settings: GenerationOptions) =>
+          neighbours?.system.generate(prompt, settings) ?? generate(model, prompt, settings);
+        const { text: continuation, ...facts } = await streamed(begin, { before, options, io });
+        const { queriedChunks, foundNeighbours } = neighbours?.system.ledger.totals ?? {};
+        return {
+          json: {
+            ...{ text: before + continuation, continuation, ...facts },
+            ...(passages && { passages }),
+            ...(neighbours && { chunks: queriedChunks ?? 0, neighbours: foundNeighbours ?? 0 }),
+          },
+          text: '\n',
+        };
+      } finally {
+        await neighbours?.dispose();
+      }
     } catch (error) {
       throw io.signal.aborted ? new Interrupted() : error;
     } finally {
@@ -156,17 +193,43 @@ function readPassages(
   return { prompt: ids, passages: found && described };
 }
 
+/** Opens the neighbours that a RETRO model reads; undefined where none are asked for. */
+async function openNeighbours(model: LanguageModel, folder: string, options: Options, io: Io) {
+  const isRetro = existsSync(join(folder, RETRO_CONFIG));
+  if (options.passageData === undefined) {
+    refuseOthers(RETRO_OPTIONS, options, { allowed: [], purpose: 'a text without --passage-data' });
+    if (isRetro)
+      io.log(
+        'note: the model is read as its base: --passage-data FILE gives documents whose chunks are neighbours',
+      );
+    return undefined;
+  }
+  if (!isRetro) {
+    throw new UsageError(`--passage-data: ${options.model} has no parts that read neighbours`, {
+      help: 'train them by undrift lm train --method retro, or put passages in front of the text by --data',
+    });
+  }
+  refuseOthers(PASSAGE_OPTIONS, options, { allowed: ['retriever'], purpose: 'neighbours of --passage-data' });
+  const opened = await openRetroSystem(model, options, {
+    modelFolder: folder,
+    onProgress: showProgress(io),
+    onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
+    ...computeOptions(options),
+  });
+  io.finishProgress();
+  return opened;
+}
+
 /** Generates and prints as the text comes. */
 async function streamed(
-  model: LanguageModel,
-  prompt: Prompt,
+  begin: (settings: GenerationOptions) => ReturnType<typeof generate>,
   { before, options, io }: { before: string; options: Options; io: Io },
 ) {
   const startMs = performance.now();
   let firstMs: number | undefined;
   const { tokens, temperature, topP, topK, seed, stop } = options;
   const settings = { tokens, temperature, topP, topK, seed, stop, signal: io.signal };
-  const pieces = generate(model, prompt, { ...settings, ...computeOptions(options) });
+  const pieces = begin({ ...settings, ...computeOptions(options) });
   for (let isFirst = true; ; isFirst = false) {
     const { done, value } = await pieces.next();
     // The text given is printed when the options are known to be right.

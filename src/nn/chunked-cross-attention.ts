@@ -1,6 +1,6 @@
 import { addDims, type Dim, multiplyDims, subtractDims } from '../graph/dims.ts';
 import type { Graph } from '../graph/graph.ts';
-import { concat, expand, fill, max, mul, reshape, slice, unsqueeze } from '../graph/ops.ts';
+import { add, concat, expand, fill, max, mul, reshape, slice, unsqueeze } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { attention, attentionBias } from './attention.ts';
 import { linear, rmsNorm } from './layers.ts';
@@ -104,9 +104,7 @@ export function chunkedCrossAttention(
 ): Tensor {
   const { graph } = hidden;
   const [batch, tokens, size] = hidden.shape as [Dim, Dim, number];
-  const [, chunks, neighbours, length] = states.shape as [Dim, Dim, Dim, Dim, number];
-  const width = p(`${name}.q_proj.weight`).shape[0] as number;
-  const [perChunk, allChunks] = [multiplyDims(neighbours, length), multiplyDims(batch, chunks)];
+  const chunks = states.shape[1] as Dim;
   const delay = chunkTokens - 1;
 
   return graph.scope(name, () => {
@@ -114,45 +112,102 @@ export function chunkedCrossAttention(
     const places = multiplyDims(chunks, chunkTokens);
     const behind = fill(graph, 0, [batch, addDims(subtractDims(places, tokens), delay), size]);
     const asking = concat([slice(x, { axis: 1, start: delay }), behind], 1);
-    const query = linear(reshape(asking, [multiplyDims(batch, places), size]), p, `${name}.q_proj`, {
-      bias: false,
-    });
-
-    const withNull = (part: 'key' | 'value') => {
-      const own = linear(states, p, `${name}.${part === 'key' ? 'k' : 'v'}_proj`, { bias: false });
-      const none = expand(reshape(p(`${name}.null_${part}`), [1, 1, width]), [allChunks, 1, width]);
-      const joined = concat([reshape(own, [allChunks, perChunk, width]), none], 1);
-      return reshape(joined, [multiplyDims(allChunks, addDims(perChunk, 1)), width]);
-    };
-    const seen = concat([reshape(mask, [allChunks, perChunk]), fill(graph, 1, [allChunks, 1])], 1);
-    const frequencies = neighbourFrequencies(width / heads);
-    const turning = mapTables(rotaryTables(graph, 2 * chunkTokens - 1, frequencies), (table) =>
-      slice(table, { axis: 0, start: delay }),
-    );
-    const turned = withUnturned(
-      repeatedTables(rotaryTables(graph, length, frequencies), neighbours),
-      width / heads,
-    );
-    const mixed = attention(query, withNull('key'), withNull('value'), {
-      batch: allChunks,
-      tokens: chunkTokens,
-      keyTokens: addDims(perChunk, 1),
+    const rows = reshape(asking, [multiplyDims(batch, places), size]);
+    const read = readByRows(rows, { states, mask }, p, name, {
       heads,
-      bias: attentionBias(seen),
-      prepare: (each, of) => rotate(each, of === 'query' ? turning : turned),
-      site: name,
+      tokens: chunkTokens,
+      turning: (frequencies) =>
+        mapTables(rotaryTables(graph, 2 * chunkTokens - 1, frequencies), (table) =>
+          slice(table, { axis: 0, start: delay }),
+        ),
     });
-    const read = reshape(linear(mixed, p, `${name}.o_proj`, { bias: false }), [
-      batch,
-      chunks,
-      chunkTokens,
-      size,
-    ]);
-    const any = unsqueeze(unsqueeze(max(reshape(mask, [batch, chunks, perChunk]), { axes: 2 }), 2), 3);
-    const kept = reshape(mul(read, any), [batch, places, size]);
+    const kept = reshape(read, [batch, places, size]);
     const delayed = concat([fill(graph, 0, [batch, delay, size]), kept], 1);
     return slice(delayed, { axis: 1, length: tokens });
   });
+}
+
+/**
+ * Cross-attention of some of the tokens that read one chunk, for texts that are read piece by piece: `chunkedCrossAttention` of these
+ * tokens.
+ *
+ * @param hidden residual stream of the tokens, f32[B, T, D]
+ * @param neighbours encoded neighbours of the chunk that the tokens of each text read, l = 1
+ * @param places f32[B, T]: places of the tokens among those that read the chunk, from 0
+ * @returns f32[B, T, D], to add to the residual stream
+ */
+export function pieceCrossAttention(
+  hidden: Tensor,
+  neighbours: ChunkNeighbours,
+  places: Tensor,
+  p: Parameters,
+  name: string,
+  { chunkTokens, heads }: NeighbourLayerOptions,
+): Tensor {
+  const { graph } = hidden;
+  const [batch, tokens, size] = hidden.shape as [Dim, Dim, number];
+  return graph.scope(name, () => {
+    const x = rmsNorm(hidden, p(`${name}.norm.weight`), NEIGHBOUR_NORM_EPSILON);
+    const positions = add(places, fill(graph, chunkTokens - 1, [1, 1]));
+    const read = readByRows(reshape(x, [multiplyDims(batch, tokens), size]), neighbours, p, name, {
+      ...{ heads, tokens },
+      turning: (frequencies) => rotaryTables(graph, tokens, frequencies, positions),
+    });
+    return reshape(read, [batch, tokens, size]);
+  });
+}
+
+/**
+ * Attends from the tokens that read each chunk to its neighbours.
+ *
+ * @param rows states of the tokens after the norm, f32[B·l·T, D]
+ * @param options.tokens number of tokens T that read each chunk
+ * @param options.turning makes the rotary tables of these tokens
+ * @returns f32[B, l, T, D]
+ */
+function readByRows(
+  rows: Tensor,
+  { states, mask }: ChunkNeighbours,
+  p: Parameters,
+  name: string,
+  {
+    heads,
+    tokens,
+    turning,
+  }: {
+    readonly heads: number;
+    readonly tokens: Dim;
+    readonly turning: (frequencies: Float32Array<ArrayBuffer>) => RotaryTables;
+  },
+): Tensor {
+  const { graph } = rows;
+  const size = rows.shape[1] as number;
+  const [batch, chunks, neighbours, length] = states.shape as [Dim, Dim, Dim, Dim, number];
+  const width = p(`${name}.q_proj.weight`).shape[0] as number;
+  const [perChunk, allChunks] = [multiplyDims(neighbours, length), multiplyDims(batch, chunks)];
+  const query = linear(rows, p, `${name}.q_proj`, { bias: false });
+
+  const withNull = (part: 'key' | 'value') => {
+    const own = linear(states, p, `${name}.${part === 'key' ? 'k' : 'v'}_proj`, { bias: false });
+    const none = expand(reshape(p(`${name}.null_${part}`), [1, 1, width]), [allChunks, 1, width]);
+    const joined = concat([reshape(own, [allChunks, perChunk, width]), none], 1);
+    return reshape(joined, [multiplyDims(allChunks, addDims(perChunk, 1)), width]);
+  };
+  const seen = concat([reshape(mask, [allChunks, perChunk]), fill(graph, 1, [allChunks, 1])], 1);
+  const frequencies = neighbourFrequencies(width / heads);
+  const turned = turning(frequencies);
+  const neighbourTables = withUnturned(
+    repeatedTables(rotaryTables(graph, length, frequencies), neighbours),
+    width / heads,
+  );
+  const mixed = attention(query, withNull('key'), withNull('value'), {
+    ...{ batch: allChunks, tokens, keyTokens: addDims(perChunk, 1), heads, bias: attentionBias(seen) },
+    prepare: (each, of) => rotate(each, of === 'query' ? turned : neighbourTables),
+    site: name,
+  });
+  const read = reshape(linear(mixed, p, `${name}.o_proj`, { bias: false }), [batch, chunks, tokens, size]);
+  const any = unsqueeze(unsqueeze(max(reshape(mask, [batch, chunks, perChunk]), { axes: 2 }), 2), 3);
+  return mul(read, any);
 }
 
 /** Frequencies of the rotary positions in layers that read neighbours, f32[S/2]. */

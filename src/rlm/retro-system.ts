@@ -1,4 +1,11 @@
 import { Graph } from '../graph/graph.ts';
+import {
+  type Generation,
+  type GenerationOptions,
+  generate,
+  generateByPasses,
+  type Prompt,
+} from '../models/language/generate.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import {
   buildScoring,
@@ -8,7 +15,7 @@ import {
   scoringPasses,
 } from '../models/language/score-tokens.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
-import type { Device } from '../runtime/devices.ts';
+import type { ComputeOptions, Device } from '../runtime/devices.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
@@ -19,6 +26,7 @@ import { countReading, type LanguageSystem, type ScoreOptions, type Segment } fr
 import type { PassageQuery } from './leak-filter.ts';
 import type { PassageSource } from './passage-source.ts';
 import type { RetroModel } from './retro.ts';
+import { RetroPasses } from './retro-passes.ts';
 
 /**
  * Neighbours that a model reads: those of its chunks (`true`), as many of other chunks drawn at random (`shuffled`, a control), or none
@@ -133,8 +141,31 @@ export class RetroSystem implements LanguageSystem {
     return scores;
   }
 
+  /**
+   * Continues a text, token by token, with keys and values cached. The neighbours of each chunk are found when the chunk is complete, and
+   * encoded once. The tokens are those that passes over the whole text would choose.
+   *
+   * @returns iterator of the pieces of the new text, which returns the whole at its end
+   * @throws UsageError as `generate`
+   */
+  generate(prompt: Prompt, options: GenerationOptions = {}): AsyncGenerator<string, Generation, void> {
+    if (this.reading.neighbours === 'off') return generate(this.model, prompt, options);
+    return generateByPasses(this.model, prompt, options, (compute) => this.passes(compute));
+  }
+
   async dispose(): Promise<void> {
     await this.programs.dispose();
+  }
+
+  private passes(compute: ComputeOptions): RetroPasses {
+    const { retro, database, programs } = this;
+    const { tokenizer } = this.model;
+    return new RetroPasses(retro, {
+      database,
+      part: this.reading.part,
+      find: async (ids) => await this.find([{ text: tokenizer.decode(ids) }]),
+      program: (name, makeGraph) => programs.get(name, makeGraph, compute),
+    });
   }
 
   private scoringGraph(device: Device | undefined): Graph {

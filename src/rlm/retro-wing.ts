@@ -1,5 +1,5 @@
 import { type Dim, multiplyDims } from '../graph/dims.ts';
-import { reshape } from '../graph/ops.ts';
+import { concat, reshape, slice } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { LayerMemory } from '../models/architectures/architecture.ts';
 import type { Decoder } from '../models/language/decoder.ts';
@@ -7,6 +7,7 @@ import {
   type ChunkNeighbours,
   chunkedCrossAttention,
   chunkedCrossAttentionParameters,
+  pieceCrossAttention,
 } from '../nn/chunked-cross-attention.ts';
 import { encodeNeighbours, neighbourEncoderParameters } from '../nn/neighbour-encoder.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
@@ -138,27 +139,80 @@ export class RetroWing {
    * @param neighbours ids i64[B, l, k, r] and mask f32[B, l, k, r] of the neighbours of each complete chunk (see `ChunkNeighbours`)
    */
   memory(p: Parameters, { ids, mask }: { ids: Tensor; mask: Tensor }): LayerMemory {
-    const { chunkTokens, heads, crossLayers, encoderLayers: layers, encoderCrossLayers } = this.config;
+    const { chunkTokens, heads, crossLayers } = this.config;
     let encoded: ChunkNeighbours | undefined;
-    const encode = (hidden: Tensor): ChunkNeighbours => {
-      const [batch, ...rest] = ids.shape as [Dim, Dim, Dim, Dim];
-      const flat = this.decoder.embed(p, reshape(ids, [batch, multiplyDims(...rest)]));
-      const embeddings = reshape(flat, [batch, ...rest, this.decoder.hiddenSize]);
-      const states = encodeNeighbours({ embeddings, mask, hidden }, p, `${PREFIX}.encoder`, {
-        ...{ chunkTokens, heads, layers },
-        crossLayers: encoderCrossLayers.map((layer) => layer - 1),
-      });
-      return { states, mask };
-    };
     return {
       read: (index, hidden) => {
         const layer = index + 1;
         if (!crossLayers.includes(layer)) return undefined;
-        encoded ??= encode(hidden);
+        encoded ??= this.encode(p, { ids, mask }, hidden);
         return chunkedCrossAttention(hidden, encoded, p, nameOf(layer), { chunkTokens, heads });
       },
     };
   }
+
+  /**
+   * Makes the memory of a pass over further tokens of a text, all of which read the same chunk or none. No state of a token depends on
+   * later tokens, so that the states are those of `memory`.
+   *
+   * @param pass.onStates receives the states of the tokens in the first layer that reads neighbours, f32[1, T, D]
+   * @param pass.neighbours neighbours that the tokens read: encoded ones, or those of the chunk that the first token of the pass completes,
+   *   with the states of the m − 1 tokens before it, f32[1, m − 1, D]; undefined where nothing is read
+   * @param pass.places f32[1, T]: places of the tokens among those that read the chunk, from 0
+   */
+  passMemory(p: Parameters, { onStates, neighbours, places }: PassMemory): LayerMemory {
+    const { chunkTokens, heads, crossLayers } = this.config;
+    let encoded = neighbours && 'states' in neighbours ? neighbours : undefined;
+    return {
+      read: (index, hidden) => {
+        const layer = index + 1;
+        if (!crossLayers.includes(layer)) return undefined;
+        if (layer === crossLayers[0]) onStates(hidden);
+        if (!neighbours) return undefined;
+        if (!encoded && 'ids' in neighbours) {
+          const chunk = concat([neighbours.before, slice(hidden, { axis: 1, length: 1 })], 1);
+          encoded = this.encode(p, neighbours, chunk);
+          neighbours.onEncoded(encoded.states);
+        }
+        return pieceCrossAttention(hidden, encoded!, places!, p, nameOf(layer), { chunkTokens, heads });
+      },
+    };
+  }
+
+  private encode(
+    p: Parameters,
+    { ids, mask }: { ids: Tensor; mask: Tensor },
+    hidden: Tensor,
+  ): ChunkNeighbours {
+    const { chunkTokens, heads, encoderLayers: layers, encoderCrossLayers } = this.config;
+    const [batch, ...rest] = ids.shape as [Dim, Dim, Dim, Dim];
+    const flat = this.decoder.embed(p, reshape(ids, [batch, multiplyDims(...rest)]));
+    const embeddings = reshape(flat, [batch, ...rest, this.decoder.hiddenSize]);
+    const states = encodeNeighbours({ embeddings, mask, hidden }, p, `${PREFIX}.encoder`, {
+      ...{ chunkTokens, heads, layers },
+      crossLayers: encoderCrossLayers.map((layer) => layer - 1),
+    });
+    return { states, mask };
+  }
+}
+
+/** Neighbours that the tokens of one pass read, and what the pass gives out. See `RetroWing.passMemory`. */
+export interface PassMemory {
+  onStates(states: Tensor): void;
+  readonly neighbours?:
+    | ChunkNeighbours
+    | {
+        /** Ids i64[1, 1, k, 2m] of the neighbours. */
+        readonly ids: Tensor;
+        /** Mask f32[1, 1, k, 2m]. */
+        readonly mask: Tensor;
+        /** States of the tokens before the first one, f32[1, m − 1, D]. */
+        readonly before: Tensor;
+        /** Receives the encoded neighbours, f32[1, 1, k, 2m, D]. */
+        onEncoded(states: Tensor): void;
+      }
+    | undefined;
+  readonly places?: Tensor | undefined;
 }
 
 const nameOf = (layer: number): string => `${PREFIX}.cross.${layer}`;

@@ -1,10 +1,11 @@
+import type { Dim } from '../../graph/dims.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { Tensor } from '../../graph/tensor.ts';
+import type { KeyValues } from '../../nn/attention.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor, int32Words, zeros } from '../../runtime/host-tensor.ts';
-import type { Program } from '../../runtime/program.ts';
-import type { CacheShape } from '../architectures/architecture.ts';
+import type { CacheShape, LayerMemory } from '../architectures/architecture.ts';
 import type { Decoder } from './decoder.ts';
 import type { LanguageModel } from './language-model.ts';
 
@@ -16,6 +17,22 @@ const TOKENS_PER_PASS = 512;
 
 const SIDES = ['key', 'value'] as const;
 
+/** Way in which a text is read piece by piece, with keys and values of what was read before. */
+export interface CachedPasses {
+  /** Returns the largest number of further tokens of each text that one pass may read, by the number of tokens read before. */
+  most(lengths: readonly number[]): number;
+  /**
+   * Runs a pass over further tokens of each text: a program of `buildReading`, with all weights.
+   *
+   * @param feeds  its inputs, without the weights
+   * @param pieces  ids of the tokens
+   */
+  run(
+    feeds: Readonly<Record<string, HostTensor>>,
+    pieces: readonly (readonly number[])[],
+  ): Promise<Readonly<Record<string, HostTensor>>>;
+}
+
 /**
  * Token sequences that a language model reads piece by piece.
  *
@@ -26,7 +43,7 @@ export class CachedReading {
   /** Logits after the last token of each text, f32[B, V]. The next pass overwrites them. */
   logits: Float32Array;
   private readonly model: LanguageModel;
-  private readonly program: Program;
+  private readonly passes: CachedPasses;
   private readonly shape: CacheShape;
   /** Number of texts, B. */
   private texts: number;
@@ -41,10 +58,10 @@ export class CachedReading {
 
   private readonly tokensPerPass: number;
 
-  private constructor(model: LanguageModel, program: Program, texts: number, tokensPerPass: number) {
+  private constructor(model: LanguageModel, passes: CachedPasses, texts: number, tokensPerPass: number) {
     this.tokensPerPass = tokensPerPass;
     this.model = model;
-    this.program = program;
+    this.passes = passes;
     this.shape = model.decoder.cacheShape;
     this.texts = texts;
     this.lengths = new Array(texts).fill(0);
@@ -58,16 +75,19 @@ export class CachedReading {
    *
    * @param sequences  token ids of each text, at least one
    * @param options.tokensPerPass  number of tokens of all texts that one pass reads. Default 512
+   * @param options.passes  way of reading. Default: the language model alone
    */
   static async begin(
     model: LanguageModel,
     sequences: readonly ArrayLike<number>[],
-    { tokensPerPass = TOKENS_PER_PASS, ...compute }: { tokensPerPass?: number } & ComputeOptions = {},
+    {
+      tokensPerPass = TOKENS_PER_PASS,
+      passes,
+      ...compute
+    }: { tokensPerPass?: number; passes?: CachedPasses } & ComputeOptions = {},
   ): Promise<CachedReading> {
-    const program = await model.program('generate', compute, (graph, { get }) =>
-      buildReading(graph, get, model.decoder),
-    );
-    const reading = new CachedReading(model, program, sequences.length, tokensPerPass);
+    const own = passes ?? (await plainPasses(model, compute));
+    const reading = new CachedReading(model, own, sequences.length, tokensPerPass);
     await reading.read(sequences);
     return reading;
   }
@@ -75,10 +95,11 @@ export class CachedReading {
   /** Reads further tokens of each text, at least one. */
   async read(sequences: readonly ArrayLike<number>[]): Promise<void> {
     const longest = sequences.reduce((most, { length }) => Math.max(most, length), 0);
-    const piece = Math.max(1, Math.floor(this.tokensPerPass / this.texts));
-    for (let start = 0; start < longest; start += piece) {
+    const each = Math.max(1, Math.floor(this.tokensPerPass / this.texts));
+    for (let start = 0, piece = 0; start < longest; start += piece) {
+      piece = Math.min(each, this.passes.most(this.lengths));
       const pieces = sequences.map(
-        (each) => Array.prototype.slice.call(each, start, start + piece) as number[],
+        (ids) => Array.prototype.slice.call(ids, start, start + piece) as number[],
       );
       await this.pass(pieces);
     }
@@ -122,14 +143,8 @@ export class CachedReading {
         mask.data[at] = 1;
       }
     }
-    const { logits, ...own } = await this.program.run({
-      ...this.model.weights,
-      ...Object.fromEntries(this.cache),
-      ids,
-      mask,
-      positions,
-      seen: this.seen,
-    });
+    const feeds = { ...Object.fromEntries(this.cache), ids, mask, positions, seen: this.seen };
+    const { logits, ...own } = await this.passes.run(feeds, pieces);
     const V = this.model.decoder.vocabSize;
     const found = float32(logits);
     this.reserve(this.used + tokens);
@@ -180,15 +195,34 @@ export class CachedReading {
   }
 }
 
+/** Makes the passes of a language model alone. */
+async function plainPasses(model: LanguageModel, compute: ComputeOptions): Promise<CachedPasses> {
+  const program = await model.program('generate', compute, (graph, { get }) =>
+    buildReading(graph, get, model.decoder),
+  );
+  return {
+    most: () => Number.POSITIVE_INFINITY,
+    run: (feeds) => program.run({ ...model.weights, ...feeds }),
+  };
+}
+
 /**
  * Adds to a graph that reads further tokens of texts.
  *
  * Inputs: `ids` i64[B, T], `mask` f32[B, T], `positions` i64[B, T], `seen` f32[B, P] (1 for places of the cache that hold a token), and
  * for each layer `past/<layer>/key` and `past/<layer>/value` f32[B, G, P, S]. Outputs: `logits` f32[B, V] after the last token of each
  * text, and `own/<layer>/key` and `own/<layer>/value` f32[B, G, T, S].
+ *
+ * @param options.memory  memory that the layers read beside the text. Default none
+ * @param options.texts  number of texts B, where it is fixed
  */
-function buildReading(graph: Graph, p: Parameters, decoder: Decoder): void {
-  const [texts, tokens, places] = ['texts', 'tokens', 'places'];
+export function buildReading(
+  graph: Graph,
+  p: Parameters,
+  decoder: Decoder,
+  { memory, texts = 'texts' }: { readonly memory?: LayerMemory; readonly texts?: Dim } = {},
+): void {
+  const [tokens, places] = ['tokens', 'places'];
   const { layers, heads, size } = decoder.cacheShape;
   const past = Array.from({ length: layers }, (_, layer) => {
     const [key, value] = SIDES.map((side) =>
@@ -196,17 +230,18 @@ function buildReading(graph: Graph, p: Parameters, decoder: Decoder): void {
     ) as [Tensor, Tensor];
     return { key, value };
   });
-  const logits = decoder.lastLogits(p, {
+  const inputs = {
     ids: graph.input('ids', 'i64', [texts, tokens]),
     mask: graph.input('mask', 'f32', [texts, tokens]),
     positions: graph.input('positions', 'i64', [texts, tokens]),
     cache: {
       mask: graph.input('seen', 'f32', [texts, places]),
-      attended(layer, own) {
+      attended(layer: number, own: KeyValues) {
         for (const side of SIDES) graph.output(`own/${layer}/${side}`, own[side]);
         return [past[layer]!, own];
       },
     },
-  });
+  };
+  const logits = decoder.lastLogits(p, inputs, memory ? { memory } : {});
   graph.output('logits', logits);
 }

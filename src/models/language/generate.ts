@@ -2,7 +2,7 @@ import type { ComputeOptions } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { GivenOptions } from '../../util/option-table.ts';
 import { rngKey, uniform } from '../../util/rng.ts';
-import { CachedReading } from './cached-reading.ts';
+import { type CachedPasses, CachedReading } from './cached-reading.ts';
 import { chooseToken } from './choose-token.ts';
 import {
   type GENERATION_OPTIONS,
@@ -56,9 +56,23 @@ export async function* generate(
   prompt: Prompt,
   options: GenerationOptions = {},
 ): AsyncGenerator<string, Generation, void> {
+  return yield* generateByPasses(model, prompt, options);
+}
+
+/**
+ * Continues a text as {@link generate}, by another way of reading it.
+ *
+ * @param makePasses  makes the way of reading the text. Default: the language model alone
+ */
+export async function* generateByPasses(
+  model: LanguageModel,
+  prompt: Prompt,
+  options: GenerationOptions,
+  makePasses?: (compute: ComputeOptions) => CachedPasses,
+): AsyncGenerator<string, Generation, void> {
   const settings = generationSettings(options);
   const row = new Row(model, promptIds(model, prompt), { settings, number: 0 });
-  for await (const _ of passes(model, [row], options))
+  for await (const _ of passes(model, [row], options, makePasses))
     yield* row.pieces.splice(0).filter((text) => text !== '');
   yield* row.pieces.filter((text) => text !== '');
   return row.result();
@@ -182,6 +196,7 @@ async function* passes(
   model: LanguageModel,
   rows: readonly Row[],
   { device, threads, signal }: GenerationOptions,
+  makePasses?: (compute: ComputeOptions) => CachedPasses,
 ): AsyncGenerator<void, void, void> {
   let active = rows.filter((row) => !row.isDone);
   if (active.length === 0) return;
@@ -191,7 +206,7 @@ async function* passes(
   const reading = await CachedReading.begin(
     model,
     active.map(({ prompt }) => prompt),
-    compute,
+    { ...compute, ...(makePasses && { passes: makePasses(compute) }) },
   );
   for (;;) {
     signal?.throwIfAborted();
