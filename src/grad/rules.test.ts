@@ -309,6 +309,36 @@ const cases: { [K in OpType]: Case[] } = {
       { inputs, build: (t) => ops.add(made(t).logProbabilities, ops.mul(made(t).total, t.w!)) },
     ] satisfies Case[];
   }),
+  MemoryLogSums: [1, 8, 1 << 22].flatMap((scoresPerPiece) =>
+    [false, true].flatMap((others) => {
+      // Label, group and place: an empty memory, one of another group, and tokens that are in none.
+      const marks = [
+        [1, 0, 0],
+        [2, 0, 1],
+        [1, 0, 2],
+        [1, 1, 0],
+        [0, -1, 0],
+      ];
+      const inputs: Inputs = {
+        queries: { shape: ['n', 2], dims: [5, 2] },
+        keys: { shape: ['m', 2], dims: [4, 2] },
+        w: { shape: ['n'], dims: [5] },
+        queryMarks: { ...i64([5, 3], ...marks.flat()), shape: ['n', 3] },
+        keyMarks: { ...i64([4, 3], ...marks.slice(1).flat()), shape: ['m', 3] },
+      };
+      const made = (t: Record<string, Tensor>) => {
+        const marks = { queries: t.queryMarks!, keys: t.keyMarks! };
+        return ops.memoryLogSums(t.queries!, t.keys!, marks, { scale: 0.7, others, scoresPerPiece });
+      };
+      // Rows of an empty memory have no finite difference in f32 beside a sum of −10⁹.
+      const bounded = (x: Tensor) => ops.maximum(x, -50);
+      return [
+        { inputs, build: (t) => ops.mul(bounded(made(t).all), t.w!) },
+        { inputs, build: (t) => ops.mul(bounded(made(t).matching), t.w!) },
+        { inputs, build: (t) => ops.add(bounded(made(t).all), ops.mul(bounded(made(t).matching), t.w!)) },
+      ] satisfies Case[];
+    }),
+  ),
   ArgMax: flat((x) => ops.expand(ops.argMax(x, { keepDims: true }), ['batch', 3])),
 };
 

@@ -34,6 +34,8 @@ import {
   takeRows,
   tokenLogLikelihood,
   transpose,
+  unsqueeze,
+  weightedMemoryLogSums,
   where,
 } from '../graph/ops.ts';
 import type { GraphNode, Tensor } from '../graph/tensor.ts';
@@ -375,6 +377,15 @@ export const rules: { readonly [K in OpType]: GradientRule<OpAttributes[K]> } = 
     });
     const dWeights = needs[3] && ofTotal ? mul(node.outputs[1]!, ofTotal) : undefined;
     return [...inputs, undefined, dWeights];
+  },
+  // The sums have no gradient of their own: it is an output of another node, with the upstream gradients as weights.
+  MemoryLogSums: ({ node, attributes, upstream, needs }) => {
+    if (upstream[2] || upstream[3]) throw new ShapeError(`${node.name}: its gradients have no gradient`);
+    const columns = [0, 1].map((i) =>
+      unsqueeze(upstream[i] ?? fill(node.inputs[0]!.graph, 0, node.outputs[i]!.shape), 1),
+    );
+    const again = weightedMemoryLogSums([...node.inputs.slice(0, 4), concat(columns, 1)], attributes);
+    return [0, 1].map((i) => (needs[i] ? again[2 + i]! : undefined));
   },
   ArgMax: none,
 };

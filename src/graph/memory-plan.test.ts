@@ -6,6 +6,7 @@ import {
   causalAttention,
   exp,
   matmul,
+  memoryLogSums,
   mul,
   reshape,
   sum,
@@ -59,6 +60,19 @@ it('counts scores of language models by pieces, and their gradients only if some
   // The gradient of the matrix, before and after a piece.
   graph.output('d', total.node!.outputs[3]!);
   expect(peak(graph, { n: 1_000_000 })).toBe(4 + 8000 + 2 * 3200);
+});
+
+it('counts scores of a memory by pieces', () => {
+  const graph = new Graph('memory');
+  const [queries, keys] = [graph.input('queries', 'f32', ['n', 8]), graph.input('keys', 'f32', ['m', 8])];
+  const marks = {
+    queries: graph.input('queryMarks', 'i64', ['n', 3]),
+    keys: graph.input('keyMarks', 'i64', ['m', 3]),
+  };
+  graph.output('all', memoryLogSums(queries, keys, marks, { scoresPerPiece: 1000 }).all);
+  // Weights [n, 2] and four arrays of scores.
+  expect(peak(graph, { n: 10, m: 20 })).toBe(4 * 10 + 4 * 2 * 10 + 4 * 4 * 200);
+  expect(peak(graph, { n: 1000, m: 200 })).toBe(4 * 1000 + 4 * 2 * 1000 + 4 * 4 * 1000);
 });
 
 it('counts the scores of all heads in causal attention', () => {

@@ -14,6 +14,9 @@ const IN_PLACE: ReadonlySet<OpType> = new Set<OpType>([
   ...(['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Max', 'Min', 'Where'] as const),
 ]);
 
+/** Operations that compute their gradients themselves, and only those that something reads. */
+const IN_PIECES: ReadonlySet<OpType> = new Set(['TokenLogLikelihood', 'MemoryLogSums']);
+
 /**
  * Plan of the memory of a graph's values: which of them live at the same time when onnxruntime runs
  * the nodes in its order, one after the other.
@@ -78,7 +81,7 @@ export class MemoryPlan {
 
   /** Tells whether a result takes memory: gradients that nothing reads are not computed. */
   private isMade(output: Tensor): boolean {
-    return output.node!.op !== 'TokenLogLikelihood' || this.lastUse.has(output);
+    return !IN_PIECES.has(output.node!.op) || this.lastUse.has(output);
   }
 
   /** Memory that an operation takes while it runs, besides its inputs and results. */
@@ -91,14 +94,17 @@ export class MemoryPlan {
       const scores = { dtype: query.dtype, shape: [batch, heads, tokens, tokens] };
       return bytesOf(scores) + bytesOf(key) + bytesOf(value);
     }
-    if (node.op !== 'TokenLogLikelihood') return 0;
-    const { scoresPerPiece } = node.attributes as OpAttributes['TokenLogLikelihood'];
-    const [rows, V] = [bytesOf(node.inputs[3]!) / 4, node.inputs[1]!.shape[0] as number];
-    const scores = Math.min(rows * V, Math.max(scoresPerPiece, V));
-    // Two arrays of scores, and two sums of the gradient of the matrix: before and after a piece.
-    const [, , , dMatrix] = node.outputs as [Tensor, Tensor, Tensor, Tensor];
-    const isRead = this.lastUse.has(dMatrix) || this.kept.has(dMatrix);
-    return 2 * 4 * scores + (isRead ? bytesOf(dMatrix) : 0);
+    if (!IN_PIECES.has(node.op)) return 0;
+    const { scoresPerPiece } = node.attributes as OpAttributes['TokenLogLikelihood' | 'MemoryLogSums'];
+    const [firsts, seconds] = node.inputs
+      .slice(0, 2)
+      .map((each) => bytesOf({ ...each, shape: [each.shape[0]!] }) / 4);
+    const scores = Math.min(firsts! * seconds!, Math.max(scoresPerPiece, seconds!));
+    // Arrays of scores, and two sums of the gradient of the second matrix: before and after a piece.
+    const arrays = node.op === 'MemoryLogSums' ? 4 : 2;
+    const [, , , dSecond] = node.outputs as [Tensor, Tensor, Tensor, Tensor];
+    const isRead = this.lastUse.has(dSecond) || this.kept.has(dSecond);
+    return arrays * 4 * scores + (isRead ? bytesOf(dSecond) : 0);
   }
 }
 

@@ -125,6 +125,11 @@ export interface OpAttributes {
    * total with respect to hidden and matrix).
    */
   TokenLogLikelihood: { scoresPerPiece: number };
+  /**
+   * Log-sums over the tokens of a memory, see `memoryLogSums`. Inputs (queries [R, D], keys [M, D], their marks i64[R, 3] and i64[M, 3],
+   * weights [R, 2]); outputs (all [R], matching [R], and the gradients of the weighted sums with respect to queries and keys).
+   */
+  MemoryLogSums: { scale: number; others: boolean; scoresPerPiece: number };
 
   /** Index of the largest element along an axis, as i64. */
   ArgMax: { axis: number; keepDims: boolean };

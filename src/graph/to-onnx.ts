@@ -4,11 +4,9 @@ import { ShapeError } from '../util/errors.ts';
 import { f32ToF16 } from '../util/half.ts';
 import { addDims, type Dim, dimTerms, sameDim } from './dims.ts';
 import type { Graph } from './graph.ts';
-import {
-  type ProductOptions,
-  scanTokenLogLikelihood,
-  wholeTokenLogLikelihood,
-} from './lower-token-log-likelihood.ts';
+import type { PieceContext, ProductOptions } from './lower-in-pieces.ts';
+import { lowerMemoryLogSums } from './lower-memory-log-sums.ts';
+import { lowerTokenLogLikelihood } from './lower-token-log-likelihood.ts';
 import type { OpAttributes, OpType } from './op-types.ts';
 import type { GraphNode, Tensor } from './tensor.ts';
 
@@ -498,14 +496,8 @@ const LOWERING: { [K in OpType]: Lowering<OpAttributes[K]> } = {
       'com.microsoft',
     );
   },
-  TokenLogLikelihood: (context) => {
-    const { writer, node } = context;
-    const [hidden, matrix] = [2, 3].map((output) => writer.isUsed(node.outputs[output]!));
-    const { products, scan } = writer.options;
-    const lower = scan && products === 'f32' ? scanTokenLogLikelihood : wholeTokenLogLikelihood;
-    const wanted = { hidden: hidden!, matrix: matrix! };
-    lower({ ...context, wanted, product: (...product) => writeProduct(writer, ...product) });
-  },
+  TokenLogLikelihood: inPieces(lowerTokenLogLikelihood),
+  MemoryLogSums: inPieces(lowerMemoryLogSums),
   ArgMax: ({ writer, inputs, outputs, attributes }) =>
     writer.emit('ArgMax', inputs, outputs, {
       axis: int(attributes.axis),
@@ -530,6 +522,20 @@ function inProductType<Attributes>(lower: Lowering<Attributes>): Lowering<Attrib
     const operands = inputs.map((input) => writer.cast(input, products));
     lower({ ...context, inputs: operands, outputs: [`${result}/${products}`] });
     writer.emit('Cast', [`${result}/${products}`], outputs, { to: int(dtypes.f32.onnxCode) });
+  };
+}
+
+/** Wraps a conversion that computes rows in pieces where the provider can run a `Scan`. */
+function inPieces<Attributes>(lower: (context: PieceContext<Attributes>) => void): Lowering<Attributes> {
+  return (context) => {
+    const { writer, node } = context;
+    const { products, scan } = writer.options;
+    lower({
+      ...context,
+      isRead: (output) => writer.isUsed(node.outputs[output]!),
+      scan: scan && products === 'f32',
+      product: (...product) => writeProduct(writer, ...product),
+    });
   };
 }
 
