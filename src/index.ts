@@ -367,6 +367,7 @@ export { type BuildDatastoreOptions, buildDatastore, type DatastoreBuild } from 
 export { type Chunk, ChunkDatabase } from './rlm/chunk-database.ts';
 export { NEIGHBOUR_PARTS, type NeighbourPart } from './rlm/chunk-neighbours.ts';
 export type { DatastoreManifest, DatastoreSettings } from './rlm/datastore-files.ts';
+export type { RecallOptions } from './rlm/datastore-options.ts';
 export {
   countScoredTokens,
   type DocumentLikelihood,
@@ -379,9 +380,6 @@ export {
   type KnnLmOptions,
   type KnnLmWeights,
   knnLmSystem,
-  Recaller,
-  type RecallerOptions,
-  type SegmentRecall,
 } from './rlm/knn-lm.ts';
 export { type TuneKnnLmOnOptions, tuneKnnLmOn } from './rlm/knn-lm-spec.ts';
 export type {
@@ -405,6 +403,7 @@ export { documentByPrefix, type Passages, passagesOf } from './rlm/passages.ts';
 export { plainSystem } from './rlm/plain-system.ts';
 export { type Question, questionsOf } from './rlm/questions.ts';
 export { type MixedMemory, mixLogProbabilities, RecalledTokens } from './rlm/recalled-tokens.ts';
+export { Recaller, type RecallerOptions, type SegmentRecall } from './rlm/recaller.ts';
 export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
 export { type RerankerList, type RerankerListOptions, rerankerLists } from './rlm/reranker-lists.ts';
 export { crossEncoderReranker, type PassageReranker, RERANKERS, type RerankerName } from './rlm/rerankers.ts';
@@ -426,15 +425,25 @@ export {
   TokenDatastore,
   type TokenMemory,
   type TokenSearchOptions,
+  type TokenSimilarity,
 } from './rlm/token-datastore.ts';
+export { type TrimeMemories, type TrimeOptions, type TrimeWeights, trimeSystem } from './rlm/trime.ts';
 export {
   type KnnLmTuning,
   type TunedWeights,
   type TuneKnnLmOptions,
   tuneKnnLm,
 } from './rlm/tune-knn-lm.ts';
+export {
+  type TrimeTuning,
+  type TunedTrimeWeights,
+  type TuneTrimeOptions,
+  tuneTrime,
+} from './rlm/tune-trime.ts';
 export type { RetroTrainOptions } from './train/retro/options.ts';
 export { type RetroTrainResult, trainRetro } from './train/retro/train-retro.ts';
+export type { TrimeTrainOptions } from './train/trime/options.ts';
+export { trainTrime } from './train/trime/train-trime.ts';
 
 /** Search: dense by brute force, and by words with BM25 and TF-IDF. */
 

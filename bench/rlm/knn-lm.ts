@@ -22,10 +22,10 @@ import { streamTextCorpus } from '../../src/data/text-corpus.ts';
 import { bootstrapInterval } from '../../src/eval/significance.ts';
 import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { documentSegments } from '../../src/rlm/evaluate-text.ts';
-import { Recaller, type SegmentRecall } from '../../src/rlm/knn-lm.ts';
 import type { Segment } from '../../src/rlm/language-system.ts';
 import { withRandomTokens } from '../../src/rlm/random-tokens.ts';
 import { mixLogProbabilities } from '../../src/rlm/recalled-tokens.ts';
+import { Recaller, type SegmentRecall } from '../../src/rlm/recaller.ts';
 import { TokenDatastore, type TokenMemory } from '../../src/rlm/token-datastore.ts';
 import { type TunedWeights, tuneKnnLm } from '../../src/rlm/tune-knn-lm.ts';
 

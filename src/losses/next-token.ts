@@ -124,8 +124,8 @@ export function hiddenNextTokenLoss(
 export const hiddenTokenLogProbabilities = (hidden: Tensor, matrix: Tensor, ids: Tensor): Tensor =>
   tokenLogLikelihood(hidden, matrix, ids, fill(hidden.graph, 0, ids.shape)).logProbabilities;
 
-/** Weights of the tokens 1 to T − 1: 0 for those of which no token before them in their document is in the row. */
-function predictedTokens(mask: Tensor, documents: Tensor | undefined): Tensor {
+/** Weights f32[B, T − 1] of the tokens 1 to T − 1: 0 for those of which no token before them in their document is in the row. */
+export function predictedTokens(mask: Tensor, documents: Tensor | undefined): Tensor {
   const counted = slice(mask, { axis: 1, start: 1 });
   if (!documents) return counted;
   const before = slice(documents, { axis: 1, length: addDims(documents.shape[1]!, -1) });

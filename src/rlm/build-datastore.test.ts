@@ -70,7 +70,18 @@ describe('buildDatastore', () => {
     // A key is nearest to itself.
     const found = await datastore.search(stored.subarray(4 * D, 6 * D), 1);
     expect([...found.rows]).toEqual([4, 5]);
-    for (const distance of found.distances) expect(distance).toBeLessThan(1e-4);
+    for (const similarity of found.similarities) expect(similarity).toBeGreaterThan(-1e-4);
+    // By inner product, the best of all keys.
+    const query = stored.subarray(4 * D, 5 * D);
+    const products = Array.from({ length: stored.length / D }, (_, row) =>
+      query.reduce((sum, value, d) => sum + value * stored[row * D + d]!, 0),
+    );
+    const nearest = await datastore.search(query, 3, { by: 'product' });
+    const expected = [...products].sort((a, b) => b - a).slice(0, 3);
+    for (const [i, row] of nearest.rows.entries()) {
+      expect(nearest.similarities[i]).toBeCloseTo(expected[i]!, 3);
+      expect(products[row]).toBeCloseTo(expected[i]!, 3);
+    }
     await datastore.dispose();
   });
 

@@ -1,51 +1,29 @@
 import { streamTextCorpus, type TextDocument } from '../data/text-corpus.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { UsageError } from '../util/errors.ts';
-import { count } from '../util/format.ts';
-import { option, tellNote } from '../util/option-name.ts';
+import { option } from '../util/option-name.ts';
 import { type OptionTable, type OptionValues, optionValues } from '../util/option-table.ts';
-import { documentSegments } from './evaluate-text.ts';
-import { type KnnLmWeights, knnLmSystem, NEIGHBOURS, Recaller } from './knn-lm.ts';
-import type { LanguageSystem, Segment } from './language-system.ts';
-import { withRandomTokens } from './random-tokens.ts';
+import {
+  checkDatastoreOptions,
+  DATASTORE_OPTIONS,
+  datastoreSettings,
+  openDatastore,
+  type RecallOptions,
+  recallDocuments,
+  searchedTokens,
+  TUNING_OPTIONS,
+  withDatastore,
+} from './datastore-options.ts';
+import { type KnnLmWeights, knnLmSystem } from './knn-lm.ts';
+import { Recaller } from './recaller.ts';
 import type { SystemContext, SystemSpec } from './system-spec.ts';
-import type { TextWindows } from './text-windows.ts';
-import { TokenDatastore, type TokenMemory } from './token-datastore.ts';
+import type { TokenMemory } from './token-datastore.ts';
 import { type KnnLmTuning, type TuneKnnLmOptions, tuneKnnLm } from './tune-knn-lm.ts';
 
 const GROUP = { group: 'kNN-LM' } as const;
 
 const OPTIONS = {
-  datastore: {
-    ...GROUP,
-    type: 'text',
-    value: 'folder',
-    nonEmpty: true,
-    help: 'datastore that undrift lm datastore has built with this model',
-  },
-  datastoreShare: {
-    ...GROUP,
-    type: 'number',
-    above: 0,
-    max: 1,
-    default: 1,
-    help: 'share of the datastore to search, from its beginning',
-  },
-  knnK: {
-    ...GROUP,
-    type: 'integer',
-    value: 'n',
-    min: 1,
-    default: NEIGHBOURS,
-    help: 'nearest tokens of the datastore for each token; all where it holds fewer',
-  },
-  knnTokens: {
-    ...GROUP,
-    type: 'choice',
-    choices: ['own', 'random'],
-    default: 'own',
-    help: 'tokens that the neighbours predict: their own, or, as a control, those of other places of the datastore',
-  },
+  ...DATASTORE_OPTIONS,
   knnTemperature: {
     ...GROUP,
     type: 'number',
@@ -84,21 +62,7 @@ const OPTIONS = {
     defaultHelp: '0.1, or tuned',
     help: 'weight of the cache beside the language model',
   },
-  tuneData: {
-    ...GROUP,
-    type: 'text',
-    value: 'file',
-    nonEmpty: true,
-    help: 'development text on which temperatures and weights are chosen: a file like that of --data',
-  },
-  tuneTokens: {
-    ...GROUP,
-    type: 'integer',
-    value: 'n',
-    min: 1,
-    default: 8192,
-    help: 'tokens of the development text to tune on',
-  },
+  ...TUNING_OPTIONS,
 } as const satisfies OptionTable;
 
 type Values = OptionValues<typeof OPTIONS>;
@@ -124,27 +88,14 @@ export const knnLm: SystemSpec = {
   async open(model, given, context) {
     const options = optionValues(OPTIONS, given);
     checkTogether(options);
-    const { datastore: folder, datastoreShare: share } = options;
-    const { device, threads } = context;
-    const compute = { ...(device && { device }), ...(threads && { threads }) };
-    const datastore =
-      folder === undefined ? undefined : await TokenDatastore.open(folder, { share, ...compute });
+    const datastore = await openDatastore(model, options, context);
     try {
-      datastore?.check(model);
-      if (datastore && datastore.size < options.knnK) {
-        tellNote(
-          context.onNote,
-          `${option('knnK', options.knnK)}: the datastore holds ${count(datastore.size)} tokens, all of which are neighbours`,
-        );
-      }
-      const memory = datastore && options.knnTokens === 'random' ? withRandomTokens(datastore) : datastore;
+      const memory = searchedTokens(datastore, options);
       const tuning = await tuned(model, memory, options, context);
       const weights = tuning?.best ?? givenWeights(options);
       const system = knnLmSystem(model, memory, { ...weights, neighbours: options.knnK });
       return withDatastore(system, datastore, {
-        ...(datastore && { datastore: { ...datastore.manifest, tokens: datastore.size, share } }),
-        neighbours: options.knnK,
-        ...(options.knnTokens !== 'own' && { tokens: options.knnTokens }),
+        ...datastoreSettings(datastore, options),
         ...pickWeights(weights),
         ...(tuning && { tuning }),
       });
@@ -169,8 +120,7 @@ function checkTogether(options: Values): void {
     if (found !== undefined) throw new UsageError(`${option(found)} has no meaning ${because}`);
   };
   if (datastore === undefined) refuse(['knnTemperature', 'knnLambda'], `without ${option('datastore')}`);
-  if (datastore === undefined && options.knnTokens !== 'own')
-    throw new UsageError(`${option('knnTokens')} has no meaning without ${option('datastore')}`);
+  checkDatastoreOptions(options);
   if (!cache) refuse(['cacheTheta', 'cacheLambda'], `without ${option('cache', true)}`);
   if (tuneData !== undefined) {
     refuse(
@@ -224,11 +174,7 @@ async function tuned(
 }
 
 /** Text and machine of `tuneKnnLmOn`. */
-export interface TuneKnnLmOnOptions extends Pick<SystemContext, 'onProgress'> {
-  readonly device?: SystemContext['device'] | undefined;
-  readonly threads?: number | undefined;
-  /** Windows in which the text is read. */
-  readonly windows: TextWindows;
+export interface TuneKnnLmOnOptions extends Omit<RecallOptions, 'tokens'> {
   /** Number of tokens to tune on. Default 8,192. */
   readonly tokens?: number | undefined;
   /** Neighbours of each token, ≥ 1. Default 1,024. */
@@ -246,49 +192,11 @@ export async function tuneKnnLmOn(
   documents: AsyncIterable<TextDocument> | Iterable<TextDocument>,
   options: TuneKnnLmOnOptions,
 ): Promise<KnnLmTuning> {
-  const {
-    windows,
-    tokens = OPTIONS.tuneTokens.default,
-    neighbours,
-    cache,
-    onProgress,
-    device,
-    threads,
-  } = options;
-  const segments: Segment[] = [];
-  let rest = tokens;
-  for await (const document of documents) {
-    for (const segment of documentSegments({ model }, document, windows, rest).segments) {
-      segments.push(segment);
-      rest -= segment.ids.length - segment.from;
-    }
-    if (rest <= 0) break;
-  }
+  const { neighbours, cache, grid, tokens = TUNING_OPTIONS.tuneTokens.default, ...reading } = options;
   const recaller = new Recaller(model, { memory, neighbours, cache });
   try {
-    const recalled = [];
-    let done = 0;
-    const compute = { ...(device && { device }), ...(threads && { threads }) };
-    for await (const each of recaller.recall(segments, compute)) {
-      recalled.push(each);
-      done += each.base.length;
-      onProgress?.({ stage: 'recall', done, total: tokens - Math.max(0, rest), unit: 'tokens' });
-    }
-    return tuneKnnLm(recalled, options.grid);
+    return tuneKnnLm(await recallDocuments(recaller, model, documents, { ...reading, tokens }), grid);
   } finally {
     await recaller.dispose();
   }
 }
-
-const withDatastore = (
-  system: LanguageSystem,
-  datastore: TokenDatastore | undefined,
-  settings: Readonly<Record<string, unknown>>,
-): LanguageSystem => ({
-  ...system,
-  settings,
-  async dispose() {
-    await system.dispose();
-    await datastore?.dispose();
-  },
-});

@@ -7,9 +7,10 @@ import type { TokenState } from '../models/language/decoder.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { buildDatastore } from './build-datastore.ts';
 import { documentSegments } from './evaluate-text.ts';
-import { type KnnLmOptions, knnLmSystem, Recaller } from './knn-lm.ts';
+import { type KnnLmOptions, knnLmSystem } from './knn-lm.ts';
 import { plainSystem } from './plain-system.ts';
 import { mixLogProbabilities, RecalledTokens } from './recalled-tokens.ts';
+import { Recaller } from './recaller.ts';
 import { TokenDatastore } from './token-datastore.ts';
 import { bestWeights, tuneKnnLm } from './tune-knn-lm.ts';
 

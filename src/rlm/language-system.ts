@@ -11,6 +11,8 @@ export interface Segment {
   readonly from: number;
   /** Id of the document that the text comes from, for leak filters. */
   readonly document?: string | undefined;
+  /** Place of the first token in the sequence of its document, for systems that remember earlier windows. Unknown for questions. */
+  readonly start?: number | undefined;
   /** Text to retrieve with, such as the question. Default: the last tokens before those that are scored. */
   readonly query?: string | undefined;
   /** Row of the passage that answers the question, for the arm that reads it. Unknown for running text. */

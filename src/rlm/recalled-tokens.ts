@@ -7,7 +7,7 @@
 export class RecalledTokens {
   /** i32[n + 1]: place t owns the tokens `starts[t]` to `starts[t + 1]`. */
   readonly starts: Int32Array;
-  /** f32[starts[n]]: similarities: −‖q − k‖² of neighbours, q · k of a cache. */
+  /** f32[starts[n]]: similarities: −‖q − k‖² or q · k of neighbours, q · k of a cache. */
   readonly similarities: Float32Array;
   /** u8[starts[n]]: 1 where the token is the one that stands at the place. */
   readonly matches: Uint8Array;
@@ -31,22 +31,45 @@ export class RecalledTokens {
    * @returns f64[n]: −∞ where no token of the memory matches; NaN where it holds none
    */
   logProbabilities(scale: number, most = Number.POSITIVE_INFINITY): Float64Array {
-    const { starts, similarities, matches } = this;
     const found = new Float64Array(this.places);
     for (let t = 0; t < found.length; t++) {
-      const start = starts[t]!;
-      const end = Math.min(starts[t + 1]!, start + most);
-      let best = Number.NEGATIVE_INFINITY;
-      for (let i = start; i < end; i++) if (similarities[i]! > best) best = similarities[i]!;
-      let [all, matching] = [0, 0];
-      for (let i = start; i < end; i++) {
-        const weight = Math.exp(scale * (similarities[i]! - best));
-        all += weight;
-        if (matches[i] === 1) matching += weight;
-      }
-      found[t] = start >= end ? Number.NaN : Math.log(matching / all);
+      const { best, all, matching } = this.sums(t, scale, most);
+      found[t] = best === Number.NEGATIVE_INFINITY ? Number.NaN : Math.log(matching / all);
     }
     return found;
+  }
+
+  /**
+   * Computes the logarithms of the sums of exp(scale · similarity) over all tokens of each place, and over those that match.
+   *
+   * @param scale  inverse temperature, ≥ 0
+   * @returns f64[n] each: −∞ where nothing is summed
+   */
+  logSums(scale: number): { readonly all: Float64Array; readonly matching: Float64Array } {
+    const [all, matching] = [new Float64Array(this.places), new Float64Array(this.places)];
+    for (let t = 0; t < this.places; t++) {
+      const sums = this.sums(t, scale);
+      const largest = sums.best === Number.NEGATIVE_INFINITY ? 0 : scale * sums.best;
+      all[t] = largest + Math.log(sums.all);
+      matching[t] = largest + Math.log(sums.matching);
+    }
+    return { all, matching };
+  }
+
+  /** Sums of exp(scale · (similarity − best)) over the tokens of a place, and the best similarity: −∞ where there is none. */
+  private sums(t: number, scale: number, most = Number.POSITIVE_INFINITY) {
+    const { starts, similarities, matches } = this;
+    const start = starts[t]!;
+    const end = Math.min(starts[t + 1]!, start + most);
+    let best = Number.NEGATIVE_INFINITY;
+    for (let i = start; i < end; i++) if (similarities[i]! > best) best = similarities[i]!;
+    let [all, matching] = [0, 0];
+    for (let i = start; i < end; i++) {
+      const weight = Math.exp(scale * (similarities[i]! - best));
+      all += weight;
+      if (matches[i] === 1) matching += weight;
+    }
+    return { best, all, matching };
   }
 
   /** Mean over the places of the largest minus the mean similarity: the unit in which a temperature is sensible. */

@@ -8,9 +8,10 @@ import { none } from './plain-system.ts';
 import { replug } from './replug.ts';
 import { retro } from './retro-spec.ts';
 import type { SystemSpec } from './system-spec.ts';
+import { trime } from './trime-spec.ts';
 
 /** Every kind of language system, in the order of the documentation. */
-export const systems: readonly SystemSpec[] = [none, knnLm, inContext, replug, retro];
+export const systems: readonly SystemSpec[] = [none, knnLm, inContext, replug, retro, trime];
 
 /** Options of all systems, by name. Each system sets its own defaults: see `SystemSpec.options`. */
 export const SYSTEM_OPTIONS: OptionTable = Object.assign({}, ...systems.map(({ options }) => options));

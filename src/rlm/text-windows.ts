@@ -86,6 +86,6 @@ export function* windowsOf(
     const end = Math.min(start + window, ids.length);
     const from = Math.max(covered - start, 1);
     covered = end;
-    if (start + from < end) yield { ids: ids.subarray(start, end), from, document };
+    if (start + from < end) yield { ids: ids.subarray(start, end), from, document, start };
   }
 }

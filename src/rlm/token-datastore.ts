@@ -17,13 +17,13 @@ import { asManifest, buildingFolder, type DatastoreManifest, datastoreFiles } fr
 export interface NearestTokens {
   /** i32[B, k]: rows of the datastore; −1 where fewer than k rows are allowed. */
   readonly rows: Int32Array;
-  /** f32[B, k]: squared distances ‖q − k‖², ascending; ∞ where there is no row. */
-  readonly distances: Float32Array;
+  /** f32[B, k]: similarities, descending: −‖q − k‖², or q · k if products were asked for; −∞ where there is no row. */
+  readonly similarities: Float32Array;
   /** Rows of each query: the number asked for, or N where the datastore holds fewer. */
   readonly k: number;
 }
 
-/** Tokens with the states that predicted them, searched by distance. */
+/** Tokens with the states that predicted them. */
 export interface TokenMemory {
   /** Number of tokens, N. */
   readonly size: number;
@@ -45,8 +45,13 @@ export interface TokenMemory {
   search(queries: Float32Array, k: number, options?: TokenSearchOptions): Promise<NearestTokens>;
 }
 
+/** Similarity of a query and a key: the negative squared distance, or the inner product. */
+export type TokenSimilarity = 'distance' | 'product';
+
 /** Options of a search for tokens. */
 export interface TokenSearchOptions {
+  /** Similarity by which tokens are near: `distance`, −‖q − k‖², or `product`, q · k. Default `distance`. */
+  readonly by?: TokenSimilarity | undefined;
   /** Returns the rows that a query may not find. */
   readonly hidden?: ((query: number) => RowRange | undefined) | undefined;
   /** Called after every block of tokens. */
@@ -182,15 +187,21 @@ export class TokenDatastore implements TokenMemory {
 
   async search(queries: Float32Array, k: number, options: TokenSearchOptions = {}): Promise<NearestTokens> {
     const { dimension: D } = this;
-    const found = await this.search_.search(this.storedKeys(), queries, k, { ...options, bias: this.bias });
-    const distances = found.scores;
+    const { by = 'distance', ...rest } = options;
+    const isDistance = by === 'distance';
+    const found = await this.search_.search(this.storedKeys(), queries, k, {
+      ...rest,
+      ...(isDistance && { bias: this.bias }),
+    });
+    const similarities = found.scores;
+    if (!isDistance) return { rows: found.rows, similarities, k: found.k };
     for (let b = 0; b * D < queries.length; b++) {
       let square = 0;
       for (let d = b * D; d < (b + 1) * D; d++) square += queries[d]! * queries[d]!;
       for (let i = b * found.k; i < (b + 1) * found.k; i++)
-        distances[i] = Math.max(0, square - 2 * distances[i]!);
+        similarities[i] = Math.min(0, 2 * similarities[i]! - square);
     }
-    return { rows: found.rows, distances, k: found.k };
+    return { rows: found.rows, similarities, k: found.k };
   }
 
   /** Closes the file and frees the compiled programs. */

@@ -1,6 +1,7 @@
 import { UsageError } from '../util/errors.ts';
-import type { KnnLmWeights, SegmentRecall } from './knn-lm.ts';
+import type { KnnLmWeights } from './knn-lm.ts';
 import { mixLogProbabilities } from './recalled-tokens.ts';
+import type { SegmentRecall } from './recaller.ts';
 
 /** One point of the grid: temperatures, the best weights for them, and the perplexity that they give. */
 export interface TunedWeights extends KnnLmWeights {

@@ -1,4 +1,5 @@
 import { UsageError } from '../util/errors.ts';
+import { bestFit } from './best-fit.ts';
 import type { TokenStore } from './token-store.ts';
 
 /** Settings of {@link PackedWindows}. */
@@ -23,6 +24,10 @@ export interface WindowBatch {
   readonly mask: Float32Array;
   /** Number of each token's piece of a document in its window, [B × T], from 0. Tokens of different pieces must not see each other. */
   readonly documents: Int32Array;
+  /** Row of each token's document, [B × T]; −1 for padding. */
+  readonly rows: Int32Array;
+  /** Place of each token in the sequence of its document, [B × T]. A token that two pieces share has one place. */
+  readonly positions: Int32Array;
   readonly batch: number;
   readonly tokens: number;
   /** Number of predicted tokens: all but the first of each piece. */
@@ -108,6 +113,7 @@ export class PackedWindows {
     let tokens = 1;
     for (let i = 0; i < batch; i++) tokens = Math.max(tokens, this.lengths[windows[i]!]!);
     const [ids, documents] = [new Int32Array(batch * tokens), new Int32Array(batch * tokens)];
+    const [rows, positions] = [new Int32Array(batch * tokens).fill(-1), new Int32Array(batch * tokens)];
     const mask = new Float32Array(batch * tokens);
     let predictions = 0;
     for (let i = 0; i < batch; i++) {
@@ -118,13 +124,20 @@ export class PackedWindows {
         const size = this.#write(piece, ids, place);
         mask.fill(1, place, place + size);
         documents.fill(at - from, place, place + size);
+        rows.fill(this.#rows[piece]!, place, place + size);
+        for (let i = 0; i < size; i++) positions[place + i] = this.#firsts[piece]! + i;
         predictions += size - 1;
         place += size;
       }
       // Padding belongs to no document.
       documents.fill(to - from, place, (i + 1) * tokens);
     }
-    return { ids, mask, documents, batch, tokens, predictions };
+    return { ids, mask, documents, rows, positions, batch, tokens, predictions };
+  }
+
+  /** Row of the document of the first piece of each window, [count]. */
+  get documentRows(): Int32Array {
+    return Int32Array.from({ length: this.count }, (_, i) => this.#rows[this.#pieces[this.#offsets[i]!]!]!);
   }
 
   /** Writes the tokens of a piece and returns their number. */
@@ -154,37 +167,4 @@ export class PackedWindows {
   #size(piece: number): number {
     return Math.min(this.#options.window, this.#length(this.#rows[piece]!) - this.#firsts[piece]!);
   }
-}
-
-/**
- * Packs pieces into windows: the longest first, each into the fullest window that has room for it.
- *
- * @param sizes  tokens of each piece, at most `window`
- * @returns window of each piece; windows are numbered by their first piece
- */
-function bestFit(sizes: Int32Array, window: number): Int32Array {
-  const bySize = Array.from({ length: window + 1 }, (): number[] => []);
-  for (let piece = 0; piece < sizes.length; piece++) bySize[sizes[piece]!]!.push(piece);
-  /** Windows by the room that they have left. */
-  const byRoom = Array.from({ length: window + 1 }, (): number[] => []);
-  const windowOf = new Int32Array(sizes.length);
-  let count = 0;
-  let mostRoom = 0;
-  for (let size = window; size > 0; size--) {
-    for (const piece of bySize[size]!) {
-      let room = size;
-      while (room <= mostRoom && byRoom[room]!.length === 0) room++;
-      const found = room <= mostRoom ? byRoom[room]!.pop()! : count++;
-      const left = (room <= mostRoom ? room : window) - size;
-      windowOf[piece] = found;
-      byRoom[left]!.push(found);
-      mostRoom = Math.max(mostRoom, left);
-    }
-  }
-  const numbers = new Int32Array(count).fill(-1);
-  let named = 0;
-  return windowOf.map((each) => {
-    if (numbers[each] === -1) numbers[each] = named++;
-    return numbers[each]!;
-  });
 }

@@ -1,5 +1,5 @@
 import { multiplyDims } from '../../graph/dims.ts';
-import { gather, matmul, reshape } from '../../graph/ops.ts';
+import { gather, matmul, mul, reshape, sum } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { hiddenNextTokenLoss, hiddenTokenLogProbabilities } from '../../losses/next-token.ts';
 import { pool } from '../../nn/layers.ts';
@@ -132,6 +132,25 @@ export class Decoder {
   }
 
   /**
+   * Builds the final hidden states and another state of each token.
+   *
+   * @returns hidden and state, f32[B, T, D]
+   */
+  hiddenAndState(
+    p: Parameters,
+    inputs: TokenInputs,
+    { state, ...options }: ForwardOptions & { state: TokenState },
+  ): { hidden: Tensor; state: Tensor } {
+    let found: Tensor | undefined;
+    const onState: ForwardOptions['onState'] = (name, layer, x) => {
+      options.onState?.(name, layer, x);
+      if (name === state) found = x;
+    };
+    const hidden = this.hidden(p, inputs, { ...options, onState });
+    return { hidden, state: state === 'output' ? hidden : found! };
+  }
+
+  /**
    * Builds the mean of −log p(x_t | x_<t) over all tokens but the first of each text or document. Logits are computed
    * in pieces, which bounds the memory of a training step (see `hiddenNextTokenLoss`).
    *
@@ -148,28 +167,32 @@ export class Decoder {
    *
    * @param tokens.places i64[R]: place of the state that predicts each token among the B·T places, b·T + t
    * @param tokens.ids i64[R]: ids of the tokens
-   * @returns log-probabilities f32[R] in nats and, if asked for, state f32[R, D]
+   * @param options.targetScores whether the logits of the tokens themselves are built too
+   * @returns log-probabilities f32[R] in nats and, if asked for, state f32[R, D] and logits f32[R]
    */
   scoreTokens(
     p: Parameters,
     inputs: TokenInputs,
     tokens: { places: Tensor; ids: Tensor },
-    { state, ...options }: ForwardOptions & { state?: TokenState | undefined } = {},
-  ): { logProbabilities: Tensor; state?: Tensor } {
+    {
+      state,
+      targetScores = false,
+      ...options
+    }: ForwardOptions & { state?: TokenState | undefined; targetScores?: boolean } = {},
+  ): { logProbabilities: Tensor; state?: Tensor; targetScores?: Tensor } {
     const { places, ids } = tokens;
     const at = (x: Tensor) => {
       const [batch, length, size] = x.shape as [string, string, number];
       return gather(reshape(x, [multiplyDims(batch, length), size]), places);
     };
-    let found: Tensor | undefined;
-    const onState: ForwardOptions['onState'] = (name, layer, x) => {
-      options.onState?.(name, layer, x);
-      if (name === state) found = x;
+    const found = this.hiddenAndState(p, inputs, { ...options, state: state ?? 'output' });
+    const rows = at(found.hidden);
+    const matrix = this.matrix(p);
+    return {
+      logProbabilities: hiddenTokenLogProbabilities(rows, matrix, ids),
+      ...(state !== undefined && { state: state === 'output' ? rows : at(found.state) }),
+      ...(targetScores && { targetScores: sum(mul(rows, gather(matrix, ids)), { axes: 1 }) }),
     };
-    const rows = at(this.hidden(p, inputs, { ...options, onState }));
-    const logProbabilities = hiddenTokenLogProbabilities(rows, this.matrix(p), ids);
-    if (state === undefined) return { logProbabilities };
-    return { logProbabilities, state: state === 'output' ? rows : at(found!) };
   }
 
   /** Output matrix [V, D], whose products with the final hidden states are the logits. */

@@ -29,6 +29,8 @@ import {
 export interface ScoreTokensOptions extends ComputeOptions {
   /** State that each scored token gets as its key. Default: no keys. */
   readonly keys?: TokenState;
+  /** Whether each scored token gets its logit. Default false. */
+  readonly targetScores?: boolean;
 }
 
 /** Likelihood of a text under a language model. */
@@ -148,6 +150,7 @@ export class LanguageModel {
     const all: TokenScores[] = sequences.map(() => ({
       ...none,
       ...(options.keys && { keys: none.logProbabilities }),
+      ...(options.targetScores && { targetScores: none.logProbabilities }),
     }));
     for await (const { index, ...scores } of this.scoreTokensOneByOne(sequences, options))
       all[index] = scores;
@@ -162,7 +165,7 @@ export class LanguageModel {
    */
   async *scoreTokensOneByOne(
     sequences: readonly ScoredTokens[],
-    { keys: state, ...compute }: ScoreTokensOptions = {},
+    { keys: state, targetScores = false, ...compute }: ScoreTokensOptions = {},
   ): AsyncGenerator<IndexedTokenScores> {
     if (state !== undefined && !TOKEN_STATES.includes(state)) {
       throw new UsageError(`keys: unknown state ${JSON.stringify(state)}`, {
@@ -170,8 +173,9 @@ export class LanguageModel {
       });
     }
     checkSequences(sequences, this.decoder);
-    const program = await this.program(`score/${state}`, compute, (graph, declared) => {
-      buildScoring(graph, { decoder: this.decoder, declared, state, device: compute.device });
+    const name = `score/${state}${targetScores ? '/targets' : ''}`;
+    const program = await this.program(name, compute, (graph, declared) => {
+      buildScoring(graph, { decoder: this.decoder, declared, state, targetScores, device: compute.device });
     });
     for (const pass of scoringPasses(sequences)) {
       const feeds = scoringFeeds(pass.map((index) => sequences[index]!));

@@ -28,6 +28,8 @@ export interface TokenScores {
   readonly logProbabilities: Float32Array;
   /** Keys of the scored tokens, f32[n, D]: row i is the state that predicts token max(from, 1) + i. */
   readonly keys?: Float32Array;
+  /** Logits of the scored tokens, f32[n]: their scores before the softmax. */
+  readonly targetScores?: Float32Array;
 }
 
 /** Scores of the sequence with the given index. */
@@ -41,7 +43,7 @@ export const firstScored = ({ from = 1 }: ScoredTokens): number => Math.max(from
 
 /**
  * Builds the program that scores chosen places of a batch. Inputs: `texts/ids`, `texts/mask`, `places` i64[R] and
- * `next` i64[R]. Outputs: `logProbabilities` f32[R] and, with a state, `keys` f32[R, D].
+ * `next` i64[R]. Outputs: `logProbabilities` f32[R] and, where asked for, `keys` f32[R, D] and `targetScores` f32[R].
  *
  * @param options.device device that the program is compiled for; undefined for the CPU. Kernels differ between devices
  * @param options.memory makes the memory that the layers read, from the inputs of the batch
@@ -52,12 +54,14 @@ export function buildScoring(
     decoder,
     declared,
     state,
+    targetScores,
     memory,
     device = 'cpu',
   }: {
     decoder: Decoder;
     declared: DeclaredParameters;
     state?: TokenState | undefined;
+    targetScores?: boolean | undefined;
     memory?: ((inputs: TokenInputs) => LayerMemory) | undefined;
     device: Device | undefined;
   },
@@ -69,10 +73,11 @@ export function buildScoring(
     declared.get,
     inputs,
     { places, ids: next },
-    { state, memory: memory?.(inputs), inference: device === 'cpu' },
+    { state, targetScores: targetScores ?? false, memory: memory?.(inputs), inference: device === 'cpu' },
   );
   graph.output('logProbabilities', found.logProbabilities);
   if (found.state) graph.output('keys', found.state);
+  if (found.targetScores) graph.output('targetScores', found.targetScores);
 }
 
 /**
@@ -136,6 +141,7 @@ export function* passScores(
   const logProbabilities = float32(outputs.logProbabilities);
   const keys = outputs.keys && float32(outputs.keys);
   const size = outputs.keys?.dims[1] ?? 0;
+  const targetScores = outputs.targetScores && float32(outputs.targetScores);
   let start = 0;
   for (const index of pass) {
     const sequence = sequences[index]!;
@@ -144,6 +150,7 @@ export function* passScores(
       index,
       logProbabilities: logProbabilities.slice(start, end),
       ...(keys && { keys: keys.slice(start * size, end * size) }),
+      ...(targetScores && { targetScores: targetScores.slice(start, end) }),
     };
     start = end;
   }

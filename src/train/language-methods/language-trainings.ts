@@ -1,12 +1,15 @@
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../language-model/options.ts';
-import { LANGUAGE_MODEL_METHOD } from '../language-model/settings.ts';
 import { trainLanguageModel } from '../language-model/train-language-model.ts';
+import { nextTokenTraining } from '../language-model/window-training.ts';
 import { RETRO_TRAIN_OPTIONS, type RetroTrainOptions } from '../retro/options.ts';
 import { RETRO_METHOD, trainRetro } from '../retro/train-retro.ts';
+import { TRIME_TRAIN_OPTIONS, type TrimeTrainOptions } from '../trime/options.ts';
+import { trainTrime } from '../trime/train-trime.ts';
+import { trimeTraining } from '../trime/trime-training.ts';
 import type { LanguageTraining } from './language-training.ts';
 
 const languageModel: LanguageTraining = {
-  id: LANGUAGE_MODEL_METHOD,
+  id: nextTokenTraining.id,
   trains: 'a language model on next tokens',
   options: LANGUAGE_MODEL_OPTIONS,
   library: 'trainLanguageModel',
@@ -26,5 +29,15 @@ const retro: LanguageTraining = {
   train: (options, callbacks) => trainRetro(options as unknown as RetroTrainOptions, callbacks),
 };
 
+const trime: LanguageTraining = {
+  id: trimeTraining.id,
+  trains: 'a language model on next tokens, with a memory of other tokens in its softmax',
+  options: TRIME_TRAIN_OPTIONS,
+  library: 'trainTrime',
+  metric: 'perplexity',
+  heldOut: 'held-out texts',
+  train: (options, callbacks) => trainTrime(options as unknown as TrimeTrainOptions, callbacks),
+};
+
 /** Every way of training of `undrift lm train`, the default first. */
-export const languageTrainings: readonly LanguageTraining[] = [languageModel, retro];
+export const languageTrainings: readonly LanguageTraining[] = [languageModel, retro, trime];

@@ -4,17 +4,16 @@ import { NEW_LANGUAGE_MODELS, type NewLanguageModel } from '../../models/languag
 import type { Precision } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
-import { checkOption, checkOptions, optionValues } from '../../util/option-table.ts';
+import { checkOption, checkOptions, type OptionValues, optionValues } from '../../util/option-table.ts';
 import { inOrder } from '../../util/option-text.ts';
 import { type AnySettings, checkRunChoices, requireGivenModel } from '../settings.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from './options.ts';
-
-/** Value of `method` in the settings of a run that trains a language model. */
-export const LANGUAGE_MODEL_METHOD = 'language-model';
+import type { WindowTraining } from './window-training.ts';
 
 /** Options of a run with every default filled in, as stored in its `settings.json`. Null stands for "none". */
 export interface LanguageModelSettings extends AnySettings {
-  readonly method: typeof LANGUAGE_MODEL_METHOD;
+  /** Way of training: `language-model` for next tokens. */
+  readonly method: string;
   /** Path or name of the texts; `(memory)` for texts in memory. */
   readonly data: string;
   /** Path or name of the texts to evaluate on, `none` for no evaluation; null for texts held out of `data`. */
@@ -69,17 +68,24 @@ const NOT_STORED = ['resume', 'overwrite', 'device', 'threads'];
  * Checks the options of a run and fills in defaults, which depend on the model. Options of the machine and of the folder (`threads`,
  * `resume`, …) are checked, but are not part of the result.
  *
+ * @param training  way of training, whose own options are checked too
  * @throws UsageError for an option that is unknown, missing, of another type, out of range or not for this model, and for options that
  *   contradict each other
  */
-export function resolveLanguageModelSettings(given: LanguageModelTrainOptions): LanguageModelSettings {
+export function resolveLanguageModelSettings(
+  given: LanguageModelTrainOptions,
+  training: WindowTraining,
+): LanguageModelSettings {
   const { data, evalData, ...others } = given;
-  checkOptions(LANGUAGE_MODEL_OPTIONS, others);
+  const table = { ...LANGUAGE_MODEL_OPTIONS, ...training.options };
+  checkOptions(table, others);
   if ((data ?? null) === null) throw new UsageError(`${option('data')} is missing`);
   if (typeof data === 'string') checkOption('data', LANGUAGE_MODEL_OPTIONS.data, data);
   if (typeof evalData === 'string') checkOption('evalData', LANGUAGE_MODEL_OPTIONS.evalData, evalData);
   if ((given.out ?? null) === null) throw new UsageError(`${option('out')} is missing`);
-  const values = optionValues(LANGUAGE_MODEL_OPTIONS, { ...others, data: IN_MEMORY });
+  const values = optionValues(table, { ...others, data: IN_MEMORY }) as OptionValues<
+    typeof LANGUAGE_MODEL_OPTIONS
+  >;
   const { resume, overwrite } = values;
   checkRunChoices({ resume, overwrite, steps: given.steps, epochs: given.epochs });
   const fresh = isNewLanguageModel(values.model);
@@ -87,10 +93,10 @@ export function resolveLanguageModelSettings(given: LanguageModelTrainOptions): 
   else refuseShape(given);
   const kept = Object.entries(values).filter(([name]) => !NOT_STORED.includes(name));
   const rate = fresh ? RATES.fresh : values.lora ? RATES.lora : RATES.given;
-  return {
+  const settings = {
     ...Object.fromEntries(kept.map(([name, value]) => [name, value ?? null])),
     ...(!fresh && Object.fromEntries(SHAPE.map((name) => [name, null]))),
-    method: LANGUAGE_MODEL_METHOD,
+    method: training.id,
     data: typeof data === 'string' ? data : IN_MEMORY,
     evalData: typeof evalData === 'string' ? evalData : evalData ? IN_MEMORY : null,
     out: given.out,
@@ -99,6 +105,7 @@ export function resolveLanguageModelSettings(given: LanguageModelTrainOptions): 
     lr: values.lr ?? rate,
     loraAlpha: values.loraAlpha ?? (values.lora ? 2 * values.lora : null),
   } as unknown as LanguageModelSettings;
+  return training.complete(settings);
 }
 
 /** @throws UsageError where a given model is asked for another shape or vocabulary */

@@ -20,9 +20,10 @@ import { baseModel } from '../pin-models.ts';
 import { ADAPTER, MODEL } from '../run-folder.ts';
 import { FREE_SETTINGS } from '../settings.ts';
 import type { Subject } from '../subject.ts';
-import { isNewLanguageModel, LANGUAGE_MODEL_METHOD, type LanguageModelSettings } from './settings.ts';
+import { isNewLanguageModel, type LanguageModelSettings } from './settings.ts';
 import type { RunTexts } from './texts.ts';
 import type { WindowBatches } from './window-batches.ts';
+import type { LossUse, WindowLoss, WindowTraining } from './window-training.ts';
 
 /** Parts from which `trainLanguageModel` makes the subject of a run. */
 export interface LanguageModelParts {
@@ -30,6 +31,8 @@ export interface LanguageModelParts {
   readonly tuned: TunedLanguageModel;
   readonly texts: RunTexts;
   readonly batches: WindowBatches;
+  readonly training: WindowTraining;
+  readonly loss: WindowLoss;
   /** Windows to evaluate on; undefined for a run without evaluation. */
   readonly evaluation: PackedWindows | undefined;
   readonly compute: ComputeOptions;
@@ -42,10 +45,10 @@ export const PERPLEXITY = 'perplexity';
 
 /** Makes the subject of a run from a language model. */
 export function languageModelSubject(parts: LanguageModelParts): Subject<WindowBatch> {
-  const { settings, tuned, texts, batches, evaluation, compute } = parts;
+  const { settings, tuned, texts, batches, training, loss, evaluation, compute } = parts;
   const { specs, weights } = tuned;
   const { seed, dropout, precision, out } = settings;
-  const measured = evaluation && new PerplexityMeasure(tuned, evaluation, { settings, compute });
+  const measured = evaluation && new PerplexityMeasure(tuned, evaluation, { settings, loss, compute });
   return {
     specs,
     weights,
@@ -53,7 +56,9 @@ export function languageModelSubject(parts: LanguageModelParts): Subject<WindowB
     batches,
     work: { unit: 'tokens', of: ({ spent }) => spent.tokens ?? 0 },
     async start({ gradientBuffers, lossScale, ledger }) {
-      const program = await lossProgram(tuned, { dropout, lossScale, compute, precision, gradients: true });
+      const program = await lossProgram(tuned, {
+        ...{ loss, use: 'train', dropout, lossScale, compute, precision },
+      });
       return defineObjective({
         async step(batch: WindowBatch, draw) {
           ledger.tokens(
@@ -62,6 +67,7 @@ export function languageModelSubject(parts: LanguageModelParts): Subject<WindowB
           );
           const feeds = {
             ...wholeTableFeeds({ windows: batch }),
+            ...loss.feeds(batch, draw),
             ...(dropout > 0 && {
               'windows/dropout': dropoutKeys(rngKey(seed, draw, 'dropout/windows'), batch.batch),
             }),
@@ -70,11 +76,11 @@ export function languageModelSubject(parts: LanguageModelParts): Subject<WindowB
             { ...weights, ...feeds, ...lossScaleFeeds({ lossScale }) },
             { into: gradientBuffers },
           );
-          const loss = scalarValue(outputs.loss, 'loss');
+          const nats = scalarValue(outputs.loss, 'loss');
           return {
             gradients: gradientsIn(outputs, feeds),
-            trainingLoss: loss,
-            interpretableLoss: loss,
+            trainingLoss: nats,
+            interpretableLoss: nats,
             metrics: {},
           };
         },
@@ -94,38 +100,45 @@ export function languageModelSubject(parts: LanguageModelParts): Subject<WindowB
       await writeLanguageModelAdapter(join(out, ADAPTER), tuned, { baseModel: settings.model });
       await saveLanguageModel(join(out, MODEL), merged, {
         trainedSteps: step,
-        card: cardOf(settings, texts, { metrics, ledger }),
+        card: cardOf(settings, texts, { training, metrics, ledger }),
       });
     },
   };
 }
 
-/** Compiles the mean loss of the predicted tokens of a batch and, with `gradients`, the gradients for the learner. */
+/** Compiles the mean loss of the predicted tokens of a batch and, to train with, the gradients for the learner. */
 async function lossProgram(
   model: TunedLanguageModel,
   {
-    gradients,
+    loss: windowLoss,
+    use,
     dropout = 0,
     lossScale,
     compute,
     precision,
   }: {
-    gradients: boolean;
+    loss: WindowLoss;
+    use: LossUse;
     dropout?: number;
     lossScale?: LossScale | undefined;
     compute: ComputeOptions;
     precision: Precision;
   },
 ): Promise<Program> {
-  const graph = new Graph(gradients ? 'train-language-model' : 'perplexity');
+  const graph = new Graph(use === 'train' ? 'train-language-model' : 'perplexity');
   const declared = model.declare(graph);
   const inputs = tokenInputs(declared, 'windows', { documents: true, dropout: dropout > 0 });
   const { decoder } = model.model;
-  const options = { dropoutRatio: dropout };
-  const loss = decoder.nextTokenLoss(declared.get, inputs, options);
+  const loss = windowLoss.build(graph, { decoder, declared, inputs, dropoutRatio: dropout }, use);
   graph.output('loss', loss);
-  if (gradients) outputGradients(scaledLoss(loss, { lossScale }), declared.targets);
+  if (use === 'train') outputGradients(scaledLoss(loss, { lossScale }), declared.targets);
   return await Program.compile(graph, { ...compute, precision });
+}
+
+interface MeasureOptions {
+  readonly settings: LanguageModelSettings;
+  readonly loss: WindowLoss;
+  readonly compute: ComputeOptions;
 }
 
 /** Measures the perplexity of the current weights, on the same windows each time. */
@@ -134,14 +147,10 @@ class PerplexityMeasure {
   readonly #windows: PackedWindows;
   /** Windows of each batch. */
   readonly #batches: readonly number[][];
-  readonly #options: { readonly settings: LanguageModelSettings; readonly compute: ComputeOptions };
+  readonly #options: MeasureOptions;
   #program: Promise<Program> | undefined;
 
-  constructor(
-    model: TunedLanguageModel,
-    windows: PackedWindows,
-    options: { settings: LanguageModelSettings; compute: ComputeOptions },
-  ) {
+  constructor(model: TunedLanguageModel, windows: PackedWindows, options: MeasureOptions) {
     this.#model = model;
     this.#windows = windows;
     this.#options = options;
@@ -156,14 +165,15 @@ class PerplexityMeasure {
 
   /** Returns the perplexity, and the mean loss in nats per token. */
   async measure(): Promise<Figures> {
-    const { compute, settings } = this.#options;
+    const { compute, settings, loss: windowLoss } = this.#options;
     const { precision } = settings;
-    this.#program ??= lossProgram(this.#model, { gradients: false, compute, precision });
+    this.#program ??= lossProgram(this.#model, { loss: windowLoss, use: 'measure', compute, precision });
     const program = await this.#program;
     let [total, tokens] = [0, 0];
     for (const picked of this.#batches) {
       const batch = this.#windows.batch(picked);
-      const { loss } = await program.run({ ...this.#model.weights, ...wholeTableFeeds({ windows: batch }) });
+      const feeds = { ...wholeTableFeeds({ windows: batch }), ...windowLoss.feeds(batch, undefined) };
+      const { loss } = await program.run({ ...this.#model.weights, ...feeds });
       total += scalarValue(loss, 'loss') * batch.predictions;
       tokens += batch.predictions;
     }
@@ -178,14 +188,14 @@ class PerplexityMeasure {
 function cardOf(
   settings: LanguageModelSettings,
   { name, documents }: RunTexts,
-  { metrics, ledger }: { metrics: Figures; ledger: Figures },
+  { training, metrics, ledger }: { training: WindowTraining; metrics: Figures; ledger: Figures },
 ) {
   const fresh = isNewLanguageModel(settings.model);
   return {
     name: `${name}, ${fresh ? settings.model : 'fine-tuned'} language model`,
     ...(!fresh && baseModel(settings.model)),
     datasets: [{ name, documents }],
-    method: { id: LANGUAGE_MODEL_METHOD, description: 'trained to predict the next token' },
+    method: { id: training.id, description: training.description },
     // Options that do not change the model are left out: the same training gives the same card.
     options: Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE_SETTINGS.has(key))),
     cost: ledgerRows(ledger, { reproducible: true }),

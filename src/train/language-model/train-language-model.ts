@@ -17,6 +17,7 @@ import { isNewLanguageModel, type LanguageModelSettings, resolveLanguageModelSet
 import { languageModelSubject } from './subject.ts';
 import { RunTexts } from './texts.ts';
 import { WindowBatches } from './window-batches.ts';
+import { nextTokenTraining, type WindowTraining } from './window-training.ts';
 
 /** Result of training a language model. */
 export interface LanguageModelTrainResult extends RunResult {
@@ -50,11 +51,25 @@ export async function trainLanguageModel(
   options: LanguageModelTrainOptions,
   given: TrainCallbacks = {},
 ): Promise<LanguageModelTrainResult> {
-  const asked = resolveLanguageModelSettings(options);
+  return await trainOnWindows(nextTokenTraining, options, given);
+}
+
+/**
+ * Trains a language model on windows of texts in any way.
+ *
+ * @param training  way of training: its loss, its batches and its own options
+ * @throws as `trainLanguageModel`
+ */
+export async function trainOnWindows(
+  training: WindowTraining,
+  options: LanguageModelTrainOptions,
+  given: TrainCallbacks = {},
+): Promise<LanguageModelTrainResult> {
+  const asked = resolveLanguageModelSettings(options, training);
   return await composeRun(options, { asked, command: 'lm train' }, given, async (run) => {
     const spill = SpillFile.create(asked.out);
     try {
-      return await train(options, { asked, run, spill });
+      return await train(training, options, { asked, run, spill });
     } finally {
       spill.close();
     }
@@ -63,12 +78,13 @@ export async function trainLanguageModel(
 
 /** Trains in a folder that no other process writes. */
 async function train(
+  training: WindowTraining,
   { data, evalData }: LanguageModelTrainOptions,
   { asked, run, spill }: { asked: LanguageModelSettings; run: PreparedRun; spill: SpillFile },
 ): Promise<LanguageModelTrainResult> {
   const { begun, progress, compute, callbacks } = run;
   const { onNote, onProgress } = callbacks;
-  const { out, window, batchSize, seed } = asked;
+  const { out, window, batchSize } = asked;
   const model = isNewLanguageModel(asked.model)
     ? asked.model
     : await pinModel(asked.model, { option: 'model', onProgress, onNote });
@@ -87,12 +103,18 @@ async function train(
   try {
     const tokens = await texts.tokenize(language.tokenizer, spill);
     const packing = { window, ...documentTokens(language) };
-    const windows = new PackedWindows(tokens.tokens, { ...packing, rows: tokens.train });
+    const windows = new PackedWindows(tokens.tokens, {
+      ...packing,
+      rows: tokens.train,
+      share: training.shares(settings),
+    });
     if (windows.count === 0) throw new DataError('the texts have no token to predict', { file: texts.name });
     const evaluation =
       tokens.evaluation &&
       new PackedWindows(tokens.evaluation.tokens, { ...packing, rows: tokens.evaluation.rows });
-    const batches = new WindowBatches(windows, { batchSize, seed });
+    const { tokenizer } = language;
+    const batcher = training.batcher(windows, { settings, tokenizer, ...callbacks });
+    const batches = new WindowBatches(windows, batcher);
     const lengths = lengthOf(settings, batches);
     const parameters = language.specs.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
     onNote?.(
@@ -104,7 +126,8 @@ async function train(
     if (trained) onNote?.(trained);
     if (!evaluation?.count) onNote?.('no evaluation: the last model is kept, not the best');
     const subject = languageModelSubject({
-      ...{ settings, tuned, texts, batches, compute },
+      ...{ settings, tuned, texts, batches, training, compute },
+      loss: training.loss(settings, lengths.totalBatches),
       evaluation: evaluation?.count ? evaluation : undefined,
     });
     if (progress === 'saved') await completeRun(out, language);

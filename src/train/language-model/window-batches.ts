@@ -1,25 +1,23 @@
-import { lengthGroupedBatches } from '../../text/length-grouped-batches.ts';
 import type { PackedWindows, WindowBatch } from '../../text/packed-windows.ts';
-import { permutation, rngKey } from '../../util/rng.ts';
 import type { BatchSource } from '../loop.ts';
+import type { WindowBatcher } from './window-batcher.ts';
 
 /**
- * Batches of windows for a run. Each epoch visits each window exactly once, in an order of its own; its last batches may be smaller.
- * Windows of similar length are batched together. A batch depends only on seed and number, so that a resumed run continues as if it
- * had never stopped.
+ * Batches of windows for a run. Each epoch visits each window exactly once, in an order of its own. A batch depends only on the batcher
+ * and its number, so that a resumed run continues as if it had never stopped.
  */
 export class WindowBatches implements BatchSource<WindowBatch> {
   /** Batches of one pass over the windows. */
   readonly perEpoch: number;
   private readonly windows: PackedWindows;
-  private readonly options: { readonly batchSize: number; readonly seed: number };
+  private readonly batcher: WindowBatcher;
   private epoch = -1;
-  private epochBatches: readonly Uint32Array[] = [];
+  private epochBatches: readonly ArrayLike<number>[] = [];
 
-  constructor(windows: PackedWindows, options: { batchSize: number; seed: number }) {
+  constructor(windows: PackedWindows, batcher: WindowBatcher) {
     this.windows = windows;
-    this.options = options;
-    this.perEpoch = Math.ceil(windows.count / options.batchSize);
+    this.batcher = batcher;
+    this.perEpoch = batcher.perEpoch;
   }
 
   /**
@@ -28,11 +26,9 @@ export class WindowBatches implements BatchSource<WindowBatch> {
    * @param number  number of the batch in the run, from 0
    */
   batch(number: number): WindowBatch {
-    const { seed, batchSize } = this.options;
     const epoch = Math.floor(number / this.perEpoch);
     if (epoch !== this.epoch) {
-      const order = permutation(rngKey(seed, epoch, 'windows'), this.windows.count);
-      this.epochBatches = lengthGroupedBatches(this.windows.lengths, order, { batchSize });
+      this.epochBatches = this.batcher.batches(epoch);
       this.epoch = epoch;
     }
     return this.windows.batch(this.epochBatches[number % this.perEpoch]!);

@@ -1,0 +1,133 @@
+import { bestFit } from '../../text/best-fit.ts';
+import { lengthGroupedBatches } from '../../text/length-grouped-batches.ts';
+import { permutation, rngKey } from '../../util/rng.ts';
+
+/** Way in which windows are put into batches. */
+export interface WindowBatcher {
+  /** Batches of one pass over the windows, the same in every epoch. */
+  readonly perEpoch: number;
+  /**
+   * Returns the windows of each batch of an epoch: each window is in exactly one. They depend on the seed and the epoch alone.
+   *
+   * @param epoch  number of the pass over the windows, from 0
+   */
+  batches(epoch: number): readonly ArrayLike<number>[];
+}
+
+/** Size of the batches, and seed of the order. */
+export interface BatcherOptions {
+  /** Largest number of windows of a batch. */
+  readonly batchSize: number;
+  readonly seed: number;
+}
+
+/**
+ * Batches of random windows. Windows of similar length are batched together.
+ *
+ * @param lengths  tokens of each window
+ */
+export function randomBatcher(
+  lengths: ArrayLike<number>,
+  { batchSize, seed }: BatcherOptions,
+): WindowBatcher {
+  return {
+    perEpoch: Math.ceil(lengths.length / batchSize),
+    batches: (epoch) =>
+      lengthGroupedBatches(lengths, permutation(rngKey(seed, epoch, 'windows'), lengths.length), {
+        batchSize,
+      }),
+  };
+}
+
+/**
+ * Batches of consecutive windows. The windows of each document are cut into runs, from its beginning. A run is never divided between two
+ * batches, and its windows stand in the order of the document. Short runs share batches. Runs meet others in each epoch, and the order of
+ * the batches changes.
+ *
+ * @param documents  document of each window; the windows of a document follow one another
+ * @param options.run  windows of a run, at most `batchSize`; the last run of a document may be shorter
+ */
+export function consecutiveBatcher(
+  documents: ArrayLike<number>,
+  { batchSize, seed, run }: BatcherOptions & { readonly run: number },
+): WindowBatcher {
+  const starts: number[] = [];
+  const sizes: number[] = [];
+  for (let i = 0; i < documents.length; i++) {
+    if (i > 0 && documents[i] === documents[i - 1] && sizes.at(-1)! < run) sizes[sizes.length - 1]! += 1;
+    else {
+      starts.push(i);
+      sizes.push(1);
+    }
+  }
+  const pack = (order: Uint32Array) =>
+    bestFit(
+      Int32Array.from(order, (each) => sizes[each]!),
+      batchSize,
+    );
+  const countOf = (batchOf: Int32Array) => batchOf.reduce((most, each) => Math.max(most, each + 1), 0);
+  return {
+    perEpoch: countOf(pack(Uint32Array.from(sizes.keys()))),
+    batches(epoch) {
+      const order = permutation(rngKey(seed, epoch, 'runs'), sizes.length);
+      const batchOf = pack(order);
+      const batches = Array.from({ length: countOf(batchOf) }, (): number[] => []);
+      for (const [i, each] of order.entries()) {
+        const batch = batches[batchOf[i]!]!;
+        for (let k = 0; k < sizes[each]!; k++) batch.push(starts[each]! + k);
+      }
+      return shuffled(batches, seed, epoch);
+    },
+  };
+}
+
+/** Nearest other windows of each window, nearest first. */
+export interface WindowNeighbours {
+  /** i32[N, k]: numbers of windows; −1 where fewer were found. */
+  readonly windows: Int32Array;
+  readonly k: number;
+}
+
+/**
+ * Batches of similar windows: a chain through all windows, cut into batches. The chain begins at a random window. Its next window is the
+ * nearest neighbour of the last one that is not yet in the chain or, where none is left, a random one. The batches are shuffled, so that
+ * similar batches do not follow each other.
+ *
+ * @param neighbours  nearest windows of each window
+ * @paper Zhong, Lei, Chen 2022: "Training Language Models with Memory Augmentation", algorithm 1.
+ */
+export function chainBatcher(
+  { windows, k }: WindowNeighbours,
+  { batchSize, seed }: BatcherOptions,
+): WindowBatcher {
+  const count = windows.length / k;
+  return {
+    perEpoch: Math.ceil(count / batchSize),
+    batches(epoch) {
+      const jumps = permutation(rngKey(seed, epoch, 'chain'), count);
+      const isUsed = new Uint8Array(count);
+      const chain = new Uint32Array(count);
+      for (let at = 0, last = -1, jump = 0; at < count; at++) {
+        let next = -1;
+        for (let i = 0; last !== -1 && i < k && next === -1; i++) {
+          const near = windows[last * k + i]!;
+          if (near >= 0 && isUsed[near] === 0) next = near;
+        }
+        while (next === -1) {
+          const each = jumps[jump++]!;
+          if (isUsed[each] === 0) next = each;
+        }
+        isUsed[next] = 1;
+        chain[at] = next;
+        last = next;
+      }
+      const cuts = Array.from({ length: Math.ceil(count / batchSize) }, (_, i) =>
+        chain.subarray(i * batchSize, (i + 1) * batchSize),
+      );
+      return shuffled(cuts, seed, epoch);
+    },
+  };
+}
+
+const shuffled = <T>(batches: readonly T[], seed: number, epoch: number): T[] =>
+  Array.from(permutation(rngKey(seed, epoch, 'batches'), batches.length), (i) => batches[i]!);
