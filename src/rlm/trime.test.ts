@@ -77,7 +77,9 @@ async function straight(segments: readonly Segment[], options: TrimeOptions, sto
               }))
             : [],
         );
-        const first = new Map(past.filter(({ place }) => place < start!).map((each) => [each.place, each]));
+        // A place that two windows share is remembered as the first of them read it.
+        const earlier = past.filter(({ place }) => place < start!).reverse();
+        const first = new Map(earlier.map((each) => [each.place, each]));
         remembered.push(...[...first.values()].sort((a, b) => a.place - b.place).slice(-longTokens));
       }
       for (let j = 0; local && j < row; j++)

@@ -85,8 +85,8 @@ it('a memory without gradients gives other weights', async () => {
 });
 
 it.each<[Partial<TrimeTrainOptions>, RegExp]>([
-  [{ localOff: 0.5 }, /localOff has no meaning with memory: local[\s\S]*memory: external/],
-  [{ consecutiveWindows: 2 }, /consecutiveWindows has no meaning with batching: random/],
+  [{ localOff: 0.5 }, /localOff has no meaning with memory: 'local'[\s\S]*memory: 'external'/],
+  [{ consecutiveWindows: 2 }, /consecutiveWindows has no meaning with batching: 'random'/],
   [{ memory: 'long', consecutiveWindows: 5 }, /consecutiveWindows: 5 is more than the 4 windows of a batch/],
   [{ memory: 'wide' as never }, /memory .*local, long, external/],
   [{ memoryWarmup: 2 }, /memoryWarmup/],
