@@ -4,11 +4,16 @@ import { NEW_LANGUAGE_MODELS, type NewLanguageModel } from '../../models/languag
 import type { Precision } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
-import { checkOption, checkOptions, type OptionValues, optionValues } from '../../util/option-table.ts';
+import {
+  checkOption,
+  checkOptions,
+  type OptionTable,
+  type OptionValues,
+  optionValues,
+} from '../../util/option-table.ts';
 import { inOrder } from '../../util/option-text.ts';
 import { type AnySettings, checkRunChoices, requireGivenModel } from '../settings.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from './options.ts';
-import type { WindowTraining } from './window-training.ts';
 
 /** Options of a run with every default filled in, as stored in its `settings.json`. Null stands for "none". */
 export interface LanguageModelSettings extends AnySettings {
@@ -50,6 +55,20 @@ export interface LanguageModelSettings extends AnySettings {
   readonly [name: string]: unknown;
 }
 
+/** Settings of a way of training, besides those of all. */
+export interface OwnSettings {
+  /** Value of `method` in the settings of a run. */
+  readonly id: string;
+  /** Options besides those of `trainLanguageModel`. */
+  readonly options: OptionTable;
+  /**
+   * Checks the settings together, and fills in defaults that depend on others.
+   *
+   * @throws UsageError for options that contradict each other
+   */
+  complete(settings: LanguageModelSettings): LanguageModelSettings;
+}
+
 /** Default learning rates of a new model, of adapters, and of a given model. */
 const RATES = { fresh: 1e-3, lora: 2e-4, given: 5e-5 };
 /** Default windows of a batch of a new model and of a given one, which is usually larger. */
@@ -74,7 +93,7 @@ const NOT_STORED = ['resume', 'overwrite', 'device', 'threads'];
  */
 export function resolveLanguageModelSettings(
   given: LanguageModelTrainOptions,
-  training: WindowTraining,
+  training: OwnSettings,
 ): LanguageModelSettings {
   const { data, evalData, ...others } = given;
   const table = { ...LANGUAGE_MODEL_OPTIONS, ...training.options };

@@ -6,9 +6,8 @@ import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { Feeds } from '../../runtime/program.ts';
 import type { PackedWindows, WindowBatch } from '../../text/packed-windows.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
-import type { OptionTable } from '../../util/option-table.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
-import type { LanguageModelSettings } from './settings.ts';
+import type { LanguageModelSettings, OwnSettings } from './settings.ts';
 import { randomBatcher, type WindowBatcher } from './window-batcher.ts';
 
 /** Purpose of a loss: to be differentiated, or to measure the perplexity. */
@@ -40,19 +39,9 @@ export interface WindowLoss {
 }
 
 /** Way of training a language model on windows of texts: what differs between next-token training and training with memory. */
-export interface WindowTraining {
-  /** Value of `method` in the settings of a run. */
-  readonly id: string;
+export interface WindowTraining extends OwnSettings {
   /** Words for the model card. */
   readonly description: string;
-  /** Options besides those of `trainLanguageModel`. */
-  readonly options: OptionTable;
-  /**
-   * Checks the settings together, and fills in defaults that depend on others.
-   *
-   * @throws UsageError for options that contradict each other
-   */
-  complete(settings: LanguageModelSettings): LanguageModelSettings;
   /** Tells whether short documents share windows. */
   shares(settings: LanguageModelSettings): boolean;
   /** Makes the batches of a run. */
