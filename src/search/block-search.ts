@@ -43,7 +43,7 @@ export const BLOCK_ROWS = 32_768;
 /** Number of rows for each query above which all scores of a block are scanned, in place of a top-k. */
 const SCANNED_K = 100;
 /** Rows of which the largest score is found first where all scores are scanned. */
-const GROUP_ROWS = 32;
+const GROUP_ROWS = 16;
 /** Queries scored at once. More make the matrix product no faster, and push the scores out of the processor's cache. */
 const QUERY_ROWS = 64;
 
@@ -101,11 +101,11 @@ export class BlockSearch {
     }
     const scanned = k > SCANNED_K ? Array.from({ length: B }, () => new ScannedRows(k)) : undefined;
     const best = scanned ? [] : bestRowsOf(found);
-    const buffer = new Float32Array(scanned ? Math.min(B, QUERY_ROWS) * Math.min(size, this.blockRows) : 0);
+    const buffers = scanned && scanBuffers(Math.min(B, QUERY_ROWS), Math.min(size, this.blockRows));
     for await (const block of this.blocks(rows)) {
       for (const { start, end, ...batch } of batches) {
         const own = { start, end, ...batch, bias };
-        if (scanned) await this.scanBlock(block, own, scanned.slice(start, end), buffer);
+        if (buffers) await this.scanBlock(block, own, scanned!.slice(start, end), buffers);
         else await this.searchBlock(block, own, best.slice(start, end), k);
         const isLast = block.start + block.count === size && end === B;
         const searched = (block.seen + (block.count * end) / B) / size;
@@ -213,28 +213,34 @@ export class BlockSearch {
     block: RowBlock,
     batch: QueryBatch,
     scanned: readonly ScannedRows[],
-    buffer: Float32Array<ArrayBuffer>,
+    buffers: ScanBuffers,
   ): Promise<void> {
     const { seen, start, count } = block;
     const feeds = feedsOf(block, batch);
-    const group = count % GROUP_ROWS === 0 ? GROUP_ROWS : 1;
+    const group = groupOf(count);
+    const groups = count / group;
     const name = `exact-scan-${count}${feeds.bias ? '-biased' : ''}`;
     const program = await this.programs.get(name, () => {
       const { graph, scores } = this.scoring(name, count, feeds.bias !== undefined);
       graph.output('scores', scores);
-      graph.output('maxima', max(reshape(scores, ['queries', count / group, group]), { axes: [2] }));
+      graph.output('maxima', max(reshape(scores, ['queries', groups, group]), { axes: [2] }));
       graph.output('sums', sum(scores, { axes: [1] }));
       return graph;
     });
-    const values = buffer.subarray(0, scanned.length * count);
-    const into = { scores: hostTensor('f32', [scanned.length, count], values) };
-    const found = await program.run(feeds, { into });
-    const [maxima, sums] = [float32(found.maxima), float32(found.sums)];
-    for (const [b, own] of scanned.entries()) {
-      const scores = values.subarray(b * count, (b + 1) * count);
-      const groups = maxima.subarray((b * count) / group, ((b + 1) * count) / group);
-      own.scan({ scores, maxima: groups, sum: sums[b]! }, Math.max(0, seen - start), start);
-    }
+    const B = scanned.length;
+    const [scores, maxima, sums] = [
+      buffers.scores.subarray(0, B * count),
+      buffers.maxima.subarray(0, B * groups),
+      buffers.sums.subarray(0, B),
+    ];
+    const into = {
+      scores: hostTensor('f32', [B, count], scores),
+      maxima: hostTensor('f32', [B, groups], maxima),
+      sums: hostTensor('f32', [B], sums),
+    };
+    await program.run(feeds, { into });
+    const found = { start, count, scores, group, maxima, sums };
+    for (const [b, own] of scanned.entries()) own.scan(found, b, Math.max(0, seen - start));
   }
 
   private async *blocks(rows: Float32Array | StoredRows): AsyncGenerator<RowBlock> {
@@ -273,6 +279,19 @@ export class BlockSearch {
     return { graph, scores: isBiased ? add(products, graph.input('bias', 'f32', [rows])) : products };
   }
 }
+
+/** Number of consecutive rows of a block whose largest score is found first. */
+const groupOf = (rows: number): number => (rows % GROUP_ROWS === 0 ? GROUP_ROWS : 1);
+
+/** Memory that receives the scores of a block where all are scanned. */
+type ScanBuffers = Readonly<Record<'scores' | 'maxima' | 'sums', Float32Array<ArrayBuffer>>>;
+
+/** Makes the memory for blocks of a number of rows, and at most `queries` queries. */
+const scanBuffers = (queries: number, rows: number): ScanBuffers => ({
+  scores: new Float32Array(queries * rows),
+  maxima: new Float32Array((queries * rows) / groupOf(rows)),
+  sums: new Float32Array(queries),
+});
 
 /** Queries that are scored at once. */
 interface QueryBatch {
