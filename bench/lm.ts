@@ -9,7 +9,7 @@
  * | score | log-probabilities of all tokens of windows                   | transformers                                     |
  * | train | a training step: loss, gradients, clipping, AdamW            | transformers, with and without fused AdamW       |
  * | generate | the first token after a prompt; 64 tokens after a short one, greedily | transformers, transformers.js           |
- * | knn   | the 1,024 nearest of 1,000,000 keys of 576, for 64 queries   | the bare matrix product of the same blocks       |
+ * | knn   | the 1,024 nearest of 1,000,000 keys of 576, for 64 and 1,024 queries; keys in memory, and f16 keys of a datastore | the bare matrix product of the same blocks, from f32 in memory |
  *
  * `--model` names a folder of a llama of Hugging Face, such as SmolLM2-135M; cases of it are left out without. Other models have random
  * weights. Every round runs each side in a fresh process with the same number of threads, in turn. Log-probabilities and losses of the
@@ -54,6 +54,9 @@ export interface GenerateComparison {
 /** Result of one case. */
 export type LmResult = LmComparison | GenerateComparison | KnnResult;
 
+/** Place of the keys of a search: f32 in memory, or f16 in the files of a datastore. */
+export type KnnPlace = 'memory' | 'stored';
+
 /** Search beside the bare product. */
 export interface KnnResult {
   readonly suite: 'knn';
@@ -62,6 +65,7 @@ export interface KnnResult {
   readonly dimension: number;
   readonly queries: number;
   readonly k: number;
+  readonly place: KnnPlace;
   readonly bareMs: number;
   readonly searchMs: number;
   /** Median over the rounds, with the best over the best. */
@@ -95,10 +99,16 @@ const { threads } = options;
 const rounds = Number(options.rounds);
 const asked = options.case === '' ? undefined : new Set(options.case.split(','));
 
-const KNN_CASES: Readonly<Record<string, readonly number[]>> = {
-  // Rows, dimension, queries, k.
-  'keys-1m': [1_000_000, 576, 64, 1024],
-  'keys-tiny': [3000, 32, 16, 100],
+/** Search of a case: rows, dimension, queries, k and the place of the keys. */
+type KnnCase = readonly [rows: number, dimension: number, queries: number, k: number, place: KnnPlace];
+
+const KNN_CASES: Readonly<Record<string, KnnCase>> = {
+  'keys-1m': [1_000_000, 576, 64, 1024, 'memory'],
+  'keys-1m-batch': [1_000_000, 576, 1024, 1024, 'memory'],
+  'stored-1m': [1_000_000, 576, 64, 1024, 'stored'],
+  'stored-1m-batch': [1_000_000, 576, 1024, 1024, 'stored'],
+  'keys-tiny': [3000, 32, 16, 150, 'memory'],
+  'stored-tiny': [3000, 32, 16, 150, 'stored'],
 };
 /** Times measured in each process, after the first ones. */
 const REPEATS = { score: 2, train: 4, generate: 2, knn: 5 };
@@ -180,10 +190,10 @@ async function generations(): Promise<GenerateComparison[]> {
 
 async function nearestKeys(): Promise<KnnResult[]> {
   const made: KnnResult[] = [];
-  for (const [id, numbers] of Object.entries(KNN_CASES)) {
+  for (const [id, asCase] of Object.entries(KNN_CASES)) {
     if (!(asked?.has(id) ?? id.endsWith('tiny') === options.small)) continue;
-    const [rows, dimension, queries, k] = numbers as [number, number, number, number];
-    const args = [...numbers, threads, REPEATS.knn].map(String);
+    const [rows, dimension, queries, k, place] = asCase;
+    const args = [...asCase, threads, REPEATS.knn].map(String);
     const found = await inNode<{ bareMs: number[]; searchMs: number[] }>('undrift-knn.ts', args);
     const ratio = median(found.searchMs.map((ms, i) => ms / found.bareMs[i]!));
     const bestRatio = minimum(found.searchMs) / minimum(found.bareMs);
@@ -191,7 +201,10 @@ async function nearestKeys(): Promise<KnnResult[]> {
     console.error(
       `knn ${id}: bare ${bareMs.toFixed(0)} ms, search ${searchMs.toFixed(0)} ms, × ${ratio.toFixed(2)}`,
     );
-    made.push({ suite: 'knn', case: id, rows, dimension, queries, k, bareMs, searchMs, ratio, bestRatio });
+    made.push({
+      ...{ suite: 'knn', case: id, rows, dimension, queries, k, place },
+      ...{ bareMs, searchMs, ratio, bestRatio },
+    });
   }
   return made;
 }

@@ -22,7 +22,7 @@ export interface ExactIndexOptions extends ComputeOptions {
  *     top-k over rows n of  s(q, n) = q · e_n,     equal scores by ascending row, or by the order that a search is given
  *
  * Scores are computed block by block, as one matrix product Q Eᵀ f32[64, blockRows]. For k up to 100 only the k best scores of each
- * query leave the runtime, and are merged with those of earlier blocks; for more, all scores are compared with the worst row so far. The
+ * query leave the runtime, and are merged with those of earlier blocks; for more, all scores are compared with a bound (see `ScannedRows`). The
  * embeddings are not copied. The index needs one block of scores
  * besides them, whatever N and the number of queries.
  */

@@ -75,8 +75,8 @@ From [\`bench/results/${FILE}\`](../bench/results/${FILE}).`;
       table(
         ['keys', 'queries', 'k', 'bare product, ms', 'search, ms', 'over the product', 'best over best'],
         knn.map((each) => [
-          `${each.rows.toLocaleString('en-US')} × ${each.dimension} f32`,
-          String(each.queries),
+          `${each.rows.toLocaleString('en-US')} × ${each.dimension}, ${each.place === 'stored' ? 'f16 on disk' : 'f32 in memory'}`,
+          each.queries.toLocaleString('en-US'),
           each.k.toLocaleString('en-US'),
           each.bareMs.toFixed(0),
           each.searchMs.toFixed(0),
