@@ -187,6 +187,7 @@ export type { StoredEmbeddings } from './models/retriever/stored-embeddings.ts';
 export { type PaddedTokens, TokenFeeds, wholeTableFeeds } from './models/retriever/token-feeds.ts';
 export { type TokenInputOptions, tokenInputs } from './models/retriever/token-inputs.ts';
 export type { KeyValues } from './nn/attention.ts';
+export type { ChunkNeighbours } from './nn/chunked-cross-attention.ts';
 
 /** Cross-encoders: models that score a query and a document together, to rerank what a search has found. */
 
@@ -269,6 +270,7 @@ export type {
   ArmSettings,
   ComparisonResults,
   DataFacts,
+  MeasuredRun,
   PairedTest,
   RunFailure,
   RunSummary,
@@ -414,7 +416,7 @@ export {
   type RetroReading,
   RetroSystem,
 } from './rlm/retro-system.ts';
-export { type RetroConfig, RetroWing } from './rlm/retro-wing.ts';
+export { type PassMemory, type RetroConfig, RetroWing } from './rlm/retro-wing.ts';
 export { stateSource } from './rlm/state-source.ts';
 export type { ControlArm, SystemContext, SystemSpec } from './rlm/system-spec.ts';
 export { findSystem, systems } from './rlm/systems.ts';

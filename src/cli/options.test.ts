@@ -41,6 +41,9 @@ describe('flags', () => {
     expect(describeDefault(TABLE.lr)).toBe(' (above 0)');
     expect(describeDefault(TABLE.out)).toBe(' (required)');
     expect(describeDefault(TABLE.resume)).toBe('');
+    // A table of the reference has one line for each option.
+    const prompt = { type: 'text', default: 'Question: {question}\nAnswer:', help: 'prompt' } as const;
+    expect(describeDefault(prompt)).toBe(' (default: Question: {question}\\nAnswer:)');
   });
 });
 

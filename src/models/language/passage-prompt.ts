@@ -36,7 +36,7 @@ export interface PassagePromptOptions {
  * @param options.specialTokens  whether special tokens that are written in the text count as such. Default false
  */
 export function passagesBefore(
-  { tokenizer }: LanguageModel,
+  model: LanguageModel,
   text: string,
   passages: readonly PromptPassage[],
   { specialTokens = false }: { readonly specialTokens?: boolean | undefined } = {},
@@ -44,8 +44,8 @@ export function passagesBefore(
   const written = passages.map(({ title, text }) => `${title === '' ? '' : `${title}\n`}${text}\n\n`);
   const ordinary = { ordinary: written.join('') };
   return [
-    ...tokenizer.wrapper.before,
-    ...tokenizer.encodeParts([ordinary, specialTokens ? text : { ordinary: text }]),
+    ...model.tokenizer.wrapper.before,
+    ...model.tokenizer.encodeParts([ordinary, specialTokens ? text : { ordinary: text }]),
   ];
 }
 
