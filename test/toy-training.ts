@@ -12,6 +12,7 @@ import { Temperature } from '../src/objective/temperature.ts';
 import { adamw } from '../src/optim/adamw.ts';
 import type { Device } from '../src/runtime/devices.ts';
 import type { HostTensor } from '../src/runtime/host-tensor.ts';
+import { joinParameters } from '../src/runtime/join-parameters.ts';
 import { Learner } from '../src/runtime/learner.ts';
 import type { LossScale } from '../src/runtime/loss-scale.ts';
 import type { TokenStore } from '../src/text/token-store.ts';
@@ -186,13 +187,19 @@ export class ToyRun {
     const retriever = settings.tuning ? tuned(asGiven(fresh), { seed, ...settings.tuning }) : fresh;
     const { initial, learned = false } = settings.temperature ?? { initial: 0.1 };
     const temperature = new Temperature(initial, { learned });
-    const weights = { ...retriever.weights, ...temperature.weights };
+    const options = resolveMethodOptions(method, settings.options ?? {});
+    const part = await method.openPart?.({ options, seed });
+    const own = {
+      specs: [...retriever.specs, ...temperature.specs],
+      weights: { ...retriever.weights, ...temperature.weights },
+    };
+    const { specs, weights } = joinParameters({ '': own, ...(part && { [part.prefix]: part }) });
     const compute = { threads: settings.threads ?? 1, device: settings.device ?? TEST_COMPUTE.device };
-    const specs = [...retriever.specs, ...temperature.specs];
     const learner = await Learner.create(specs, weights, adamw(), {
       ...compute,
       stayOnDevice: true,
       lossScale: settings.lossScale,
+      ...(part && { groups: [{ prefix: `${part.prefix}/`, learningRateRatio: 1 }] }),
     });
     const onTexts = method.trainsOn === 'texts';
     const whole = retriever.tokenizeWhole(DOCUMENTS, wholeText);
@@ -206,6 +213,7 @@ export class ToyRun {
     const context: MethodContext = {
       retriever,
       weights,
+      ...(part && { part }),
       gradientBuffers: learner.gradientBuffers,
       ...(onTexts ? { queries: whole, documents: whole } : measured),
       positives,
@@ -216,7 +224,7 @@ export class ToyRun {
       seed,
       compute,
       ...(settings.lossScale && { precision: 'f16' as const, lossScale: settings.lossScale }),
-      options: resolveMethodOptions(method, settings.options ?? {}),
+      options,
       ledger: new CostLedger(),
       texts: { query: queryText, document: documentText },
       ...(method.answers && { answers: (query: number) => [documentText(query)] }),
@@ -335,6 +343,7 @@ export class ToyRun {
   async dispose(): Promise<void> {
     await this.running.dispose();
     await this.learner.dispose();
+    await this.context.part?.dispose();
     await this.context.retriever.dispose();
   }
 }

@@ -36,6 +36,14 @@ const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
     corrector: 'mlp',
     teachingSamples: 6,
   },
+  realm: { reader, readerPrompt: '{passage} {query} {answer}', candidates: 6, refresh: 'every:3' },
+  atlas: {
+    reader,
+    readerPrompt: '{passage} {query} {answer}',
+    candidates: 6,
+    overRetrieve: 12,
+    refresh: 'write-back',
+  },
 };
 
 /** Runs with settings that every method must handle. */
@@ -137,6 +145,7 @@ describe.each(methods.map((method) => [method.id, method] as const))('%s', (_, m
         'candidate',
         'teaching',
         'probe',
+        'rerank',
         'refresh',
         'mining',
         'guide',

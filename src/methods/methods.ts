@@ -2,6 +2,7 @@ import { UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
 import { option } from '../util/option-name.ts';
 import { asyncIndex } from './async-index.ts';
+import { atlas } from './atlas.ts';
 import { bm25Negatives } from './bm25-negatives.ts';
 import type { Method } from './contract/method.ts';
 import { corrector } from './corrector.ts';
@@ -13,6 +14,7 @@ import { hardNegatives } from './hard-negatives.ts';
 import { inBatch } from './in-batch.ts';
 import { momentumQueue } from './momentum-queue.ts';
 import { negativeCache } from './negative-cache.ts';
+import { realm } from './realm.ts';
 import { replugLsr } from './replug-lsr.ts';
 import { scoredPairs } from './scored-pairs.ts';
 import { snapshot } from './snapshot.ts';
@@ -32,6 +34,8 @@ export const methods: readonly Method[] = [
   crop,
   distill,
   replugLsr,
+  realm,
+  atlas,
   scoredPairs,
 ];
 

@@ -1,30 +1,22 @@
-import { describeRefresh, parseRefreshPolicy } from '../cache/refresh-policy.ts';
 import { UsageError } from '../util/errors.ts';
-import { count, formatBytes, plural } from '../util/format.ts';
+import { count } from '../util/format.ts';
 import { option } from '../util/option-name.ts';
-import { type OptionValues, optionValues, withDefaults } from '../util/option-table.ts';
-import { describeEncodes } from './contract/describe-run.ts';
-import type { Method, MethodOptionValues, RunPlan } from './contract/method.ts';
-import { checkTable } from './table/check-table-plan.ts';
+import { optionValues } from '../util/option-table.ts';
+import type { Method, RunPlan } from './contract/method.ts';
+import {
+  CANDIDATE_OPTIONS,
+  candidateTable,
+  checkCandidates,
+  describeCandidates,
+} from './table/candidate-plan.ts';
 import { AGREEMENT_METRICS } from './table/reader-agreement.ts';
 import { noReader, ReaderLoss } from './table/reader-loss.ts';
 import { READER_OPTIONS } from './table/reader-options.ts';
 import { TableMethod } from './table/table-method.ts';
-import {
-  CACHE_OPTIONS,
-  CORRECTOR_OPTIONS,
-  type TableOptions,
-  tableOptions,
-  tableRows,
-} from './table/table-options.ts';
-
-const { prefill: _filled, ...KEPT_OPTIONS } = CACHE_OPTIONS;
-const { uniformSteps: _uniform, ...MOVED_OPTIONS } = CORRECTOR_OPTIONS;
 
 const OPTIONS = {
   ...READER_OPTIONS,
-  ...KEPT_OPTIONS,
-  ...withDefaults(MOVED_OPTIONS, { corrector: 'identity' }),
+  ...CANDIDATE_OPTIONS,
 };
 
 /**
@@ -37,7 +29,7 @@ const OPTIONS = {
  *   L   = (1/B) Σ KL( Q ‖ P )                    with `--kl reverse` KL( P ‖ Q ), as the paper prints it
  *
  * β is `--reader-temperature`; the paper takes 0.1 for β and τ (`--temperature 0.1`), and refreshes the table every 3,000 steps
- * (`--refresh every:3000`). All refresh policies apply, and so does a corrector (`--corrector mlp`), which moves the table's rows to
+ * (`--refresh every:3000`). All refresh policies apply, and so do `--over-retrieve` and a corrector (`--corrector mlp`), which moves the table's rows to
  * where they would be now before the candidates are chosen. The data needs answers: `answers.jsonl` beside the queries, or a column
  * `answers` of pairs. Right documents of the data are not used, except to evaluate, with `--gold-candidate`, and with
  * `--leave-out-positives`, by which they are never candidates: so a retriever learns from running text, whose contexts must not find the
@@ -74,7 +66,10 @@ export const replugLsr: Method = {
   async start(context) {
     const loss = await ReaderLoss.load(context);
     try {
-      return await TableMethod.start('replug-lsr', context, { options: ownTable(context.options), loss });
+      return await TableMethod.start('replug-lsr', context, {
+        options: candidateTable(context.options),
+        loss,
+      });
     } catch (error) {
       await loss.dispose();
       throw error;
@@ -82,78 +77,28 @@ export const replugLsr: Method = {
   },
 };
 
-/** Options of the table: the best K documents are taken; without a corrector nothing is taught or moved. */
-function ownTable(given: MethodOptionValues): TableOptions {
-  const { candidates: samples } = optionValues(READER_OPTIONS, given);
-  const { corrector = 'identity', ...table } = tableOptions(given);
-  const own = {
-    ...table,
-    loss: undefined,
-    sampler: 'top',
-    samples,
-    uniformSamples: 0,
-    prefill: true,
-  } as const;
-  return corrector === 'identity' ? own : { ...own, corrector };
-}
-
 function check(plan: RunPlan): void {
-  const options = optionValues(OPTIONS, plan.options);
-  if (options.reader === undefined) throw noReader();
-  if (options.goldCandidate && options.leaveOutPositives) {
+  const { reader, goldCandidate, leaveOutPositives } = optionValues(OPTIONS, plan.options);
+  if (reader === undefined) throw noReader();
+  if (goldCandidate && leaveOutPositives) {
     throw new UsageError(`${option('goldCandidate')} and ${option('leaveOutPositives')} exclude each other`);
   }
-  if (plan.negativesPerQuery > 0) {
-    throw new UsageError('replug-lsr takes no negatives from the data', {
-      help: `use ${option('negatives', 0)}`,
-    });
-  }
-  const { stream, auto } = parseRefreshPolicy(options.refresh);
-  if (stream && !options.goldCandidate) {
-    throw new UsageError(
-      'the refresh policy "stream" puts right documents into the cache, which this method does not embed',
-      {
-        help: `use another ${option('refresh')}, or ${option('goldCandidate', true)}`,
-      },
-    );
-  }
-  if (auto?.evidence === 'ess') {
-    throw new UsageError('refresh policy "auto:ess" needs negatives that are drawn, and candidates are not', {
-      help: 'use auto:kl',
-    });
-  }
-  checkTable(plan, ownTable(plan.options));
+  checkCandidates('replug-lsr', plan, {
+    embedsPositives: goldCandidate,
+    help: option('goldCandidate', true),
+  });
 }
 
 function describe(plan: RunPlan): string[] {
-  const options: OptionValues<typeof OPTIONS> = optionValues(OPTIONS, plan.options);
-  const { batchSize: B, documents: N, dimension: D, storedDocuments = 0 } = plan;
-  const { candidates: K, corrector, refresh, cacheSize, cacheStorage } = options;
-  const rows = tableRows(cacheSize, N);
-  const gold = options.goldCandidate ? 1 : 0;
-  const policy = parseRefreshPolicy(refresh);
-  const bytes = formatBytes(rows * D * (cacheStorage === 'f16' ? 2 : 4));
-  const isCorrected = corrector !== 'identity';
-  const teaching = isCorrected ? Math.min(options.teachingSamples, rows) : 0;
-  const again = options.writeBackWithoutDropout && plan.dropoutRatio > 0 ? 2 : 1;
-  const pairs = Math.min(plan.updates * plan.accumulate * B * (K + gold), plan.trainingQueries * N);
+  const { candidates: K, goldCandidate, kl } = optionValues(OPTIONS, plan.options);
+  const gold = goldCandidate ? 1 : 0;
+  const { updates, accumulate, batchSize: B, trainingQueries, documents: N } = plan;
+  const pairs = Math.min(updates * accumulate * B * (K + gold), trainingQueries * N);
   return [
-    `the best ${plural(K, 'document')} a query${gold ? ' and its right one' : ''} from a table of ${rows === N ? `all ${count(N)}` : `${count(rows)} of ${count(N)}`} documents ` +
-      `(${count(rows)} × ${count(D)} ${cacheStorage}, ${bytes}); ${options.kl === 'forward' ? 'KL(reader‖retriever)' : 'KL(retriever‖reader)'}`,
-    `the table: ${['filled before the first step', ...describeRefresh(policy)].join('; ')}`,
-    ...(isCorrected
-      ? [
-          `all rows moved by ${corrector} before each step${teaching > 0 ? `, which learns from ${plural(teaching, 'random document')} a step too` : ''}`,
-        ]
-      : []),
-    describeEncodes(plan, {
-      before: Math.min(rows, N - storedDocuments),
-      perBatch: (B * (K + gold) + teaching) * again,
-      perUpdate: policy.fraction ? Math.ceil(policy.fraction.ratio * rows) : 0,
-      every: [policy.every, policy.async?.every].flatMap((updates) =>
-        updates ? [{ updates, documents: rows }] : [],
-      ),
-      atMost: true,
+    ...describeCandidates(plan, {
+      ...(goldCandidate && { beside: ' and its right one' }),
+      positives: gold,
+      loss: kl === 'forward' ? 'KL(reader‖retriever)' : 'KL(retriever‖reader)',
     }),
     `prompts that the reader reads: up to ${count(pairs)}, less those whose scores are kept`,
   ];

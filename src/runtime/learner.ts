@@ -26,6 +26,14 @@ export interface UpdateOptions {
   gradientFactor?: number;
 }
 
+/** Parameters with a learning rate of their own, whose gradients are clipped apart: a second optimizer of the same formula. */
+export interface ParameterGroup {
+  /** Beginning of the names of the parameters: `reader/`. */
+  readonly prefix: string;
+  /** Factor on the learning rate of every update. */
+  readonly learningRateRatio: number;
+}
+
 interface Learned extends ParameterState {
   readonly spec: ParameterSpec;
   /** Buffer for the gradient of a dense parameter, overwritten by each step. */
@@ -43,6 +51,8 @@ export interface LearnerOptions extends ComputeOptions {
    * Scale of the loss that the gradients belong to. It is divided out of them, and adapted. Default: none.
    */
   lossScale?: LossScale | undefined;
+  /** Groups of parameters with learning rates of their own. Default: one group of all parameters. */
+  groups?: readonly ParameterGroup[] | undefined;
 }
 
 /**
@@ -57,17 +67,21 @@ export class Learner {
   /** Tensors that stay on a device. */
   private readonly kept: readonly HostTensor[];
   private readonly lossScale: LossScale | undefined;
+  /** Groups of parameters. The first holds those that belong to no other. */
+  private readonly groups: readonly ParameterGroup[];
   private sum: Gradients | undefined;
 
   private constructor(
     learned: ReadonlyMap<string, Learned>,
     parts: {
+      groups: readonly ParameterGroup[];
       update: ParameterUpdate;
       kept: readonly HostTensor[];
       lossScale: LossScale | undefined;
     },
   ) {
     this.learned = learned;
+    this.groups = [{ prefix: '', learningRateRatio: 1 }, ...parts.groups];
     this.update = parts.update;
     this.kept = parts.kept;
     this.lossScale = parts.lossScale;
@@ -84,7 +98,7 @@ export class Learner {
     specs: readonly ParameterSpec[],
     weights: Readonly<Record<string, HostTensor>>,
     optimizer: Optimizer,
-    { stayOnDevice = false, lossScale, ...options }: LearnerOptions = {},
+    { stayOnDevice = false, lossScale, groups = [], ...options }: LearnerOptions = {},
   ): Promise<Learner> {
     const learned = new Map<string, Learned>();
     for (const spec of specs) {
@@ -103,7 +117,7 @@ export class Learner {
     const frozen = specs.filter((spec) => spec.frozen).flatMap(({ name }) => weights[name] ?? []);
     const tensors = [...learned.values()].flatMap(tensorsOf).concat(frozen);
     const kept = stayOnDevice ? keepLong(tensors, device) : [];
-    return new Learner(learned, { update, kept, lossScale });
+    return new Learner(learned, { update, kept, lossScale, groups });
   }
 
   /**
@@ -180,9 +194,9 @@ export class Learner {
   }
 
   /**
-   * Updates all parameters once by an optimizer step.
+   * Updates all parameters once by an optimizer step. The gradients of each group are clipped by their own norm.
    *
-   * @returns the global norm of the gradients before clipping; NaN if a gradient was not finite and a smaller
+   * @returns the global norm of all gradients before clipping; NaN if a gradient was not finite and a smaller
    *   loss scale may help: the step then counts, but changes no parameter
    * @throws UndriftError if a gradient is not finite otherwise, belongs to no parameter of the learner, or
    *   lacks its rows. The error names the parameter, and nothing has been changed.
@@ -197,24 +211,19 @@ export class Learner {
       this.step += 1;
       return Number.NaN;
     } else throw this.notFinite(notFinite);
-    const gradientNorm = Math.sqrt(squared) * gradientFactor;
-    const clipped = maxGradientNorm > 0 && gradientNorm > maxGradientNorm;
-    const gradientScale = gradientFactor * (clipped ? maxGradientNorm / gradientNorm : 1);
     this.step += 1;
-    for (const decay of [true, false]) {
-      const weightDecay = decay ? options.weightDecay : 0;
-      const numbers = { step: this.step, learningRate, gradientScale, weightDecay };
-      const dense: DenseParameter[] = [];
-      for (const [name, state] of this.learned) {
-        const gradient = gradients.byName[name];
-        if (!gradient || state.spec.decay !== decay) continue;
-        const { lookup } = state.spec;
-        if (lookup) await this.update.applyRows(state, gradients.rows[lookup]!, gradient, numbers);
-        else dense.push({ state, gradient });
-      }
-      await this.update.applyAll(dense, numbers);
+    for (const [group, { learningRateRatio }] of this.groups.entries()) {
+      const norm = Math.sqrt(squared[group]!) * gradientFactor;
+      const clipped = maxGradientNorm > 0 && norm > maxGradientNorm;
+      const gradientScale = gradientFactor * (clipped ? maxGradientNorm / norm : 1);
+      await this.updateGroup(group, gradients, {
+        step: this.step,
+        learningRate: learningRate * learningRateRatio,
+        gradientScale,
+        weightDecay: options.weightDecay,
+      });
     }
-    return gradientNorm;
+    return Math.sqrt(squared.reduce((sum, each) => sum + each, 0)) * gradientFactor;
   }
 
   /**
@@ -280,6 +289,30 @@ export class Learner {
     await this.update.dispose();
   }
 
+  /** Updates the parameters of a group. */
+  private async updateGroup(
+    group: number,
+    gradients: Gradients,
+    options: Parameters<ParameterUpdate['applyAll']>[1],
+  ): Promise<void> {
+    for (const decay of [true, false]) {
+      const numbers = { ...options, weightDecay: decay ? options.weightDecay : 0 };
+      const dense: DenseParameter[] = [];
+      for (const [name, state] of this.learned) {
+        const gradient = gradients.byName[name];
+        if (!gradient || state.spec.decay !== decay || this.groupOf(name) !== group) continue;
+        const { lookup } = state.spec;
+        if (lookup) await this.update.applyRows(state, gradients.rows[lookup]!, gradient, numbers);
+        else dense.push({ state, gradient });
+      }
+      await this.update.applyAll(dense, numbers);
+    }
+  }
+
+  /** Number of the group of a parameter: the last one whose prefix its name has. */
+  private groupOf = (name: string): number =>
+    this.groups.findLastIndex(({ prefix }) => name.startsWith(prefix));
+
   /** @throws UndriftError if a gradient belongs to no parameter, or to a lookup table and lacks its rows. */
   private check({ byName, rows }: Gradients): void {
     for (const name of Object.keys(byName)) {
@@ -311,19 +344,19 @@ export class Learner {
     return copy;
   }
 
-  /** Computes Σ g² over all gradients, or finds the first parameter whose gradient is not finite. */
-  private async squaredSum(gradients: Gradients): Promise<{ squared: number; notFinite?: string }> {
+  /** Computes Σ g² over the gradients of each group, or finds the first parameter whose gradient is not finite. */
+  private async squaredSum(gradients: Gradients): Promise<{ squared: number[]; notFinite?: string }> {
     const entries = Object.entries(gradients.byName);
     const kept = entries.filter(([, gradient]) => keptTensor(gradient));
     const sums = await this.update.squaredSums(kept.map(([, gradient]) => gradient));
     const known = new Map(kept.map(([name], i) => [name, sums[i]!]));
-    let total = 0;
+    const totals = this.groups.map(() => 0);
     for (const [name, gradient] of entries) {
       const squared = known.get(name) ?? (await this.update.squaredSum(gradient));
-      if (!Number.isFinite(squared)) return { squared: total, notFinite: name };
-      total += squared;
+      if (!Number.isFinite(squared)) return { squared: totals, notFinite: name };
+      totals[this.groupOf(name)]! += squared;
     }
-    return { squared: total };
+    return { squared: totals };
   }
 
   private notFinite(name: string): UndriftError {

@@ -9,6 +9,7 @@ import type {
   RunPlan,
   TrainingBatch,
 } from '../methods/contract/method.ts';
+import type { TrainedPart } from '../methods/contract/trained-part.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { writePeftAdapter } from '../models/folder/peft-adapter.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -18,6 +19,7 @@ import { Temperature } from '../objective/temperature.ts';
 import { BASELINE } from '../retrieval/baseline.ts';
 import type { RetrieverEvaluation } from '../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import { joinParameters } from '../runtime/join-parameters.ts';
 import type { TrainCallbacks } from './callbacks.ts';
 import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
 import { checkHeldOutMetric, heldOutDepth, heldOutQueries } from './held-out-measure.ts';
@@ -46,6 +48,8 @@ export interface RetrieverParts {
   readonly examples: TrainingExamples;
   /** Pairs that a teacher has scored for these examples; 0 without a teacher. */
   readonly taughtPairs: number;
+  /** Part that the method trains beside the retriever; undefined for most methods. */
+  readonly part: TrainedPart | undefined;
   /** Batches of these examples. */
   readonly batches: Batches;
   /** Data and tokens to evaluate on; undefined for a run without evaluation. */
@@ -61,9 +65,13 @@ export interface RetrieverParts {
 /** Makes the subject of a run from a retriever and its training method. */
 export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallbacks): Subject<TrainingBatch> {
   const { settings, method, kind, retriever, data, tokens, examples, batches } = parts;
-  const { evaluation, stored, plan, compute } = parts;
+  const { evaluation, stored, plan, compute, part } = parts;
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
-  const weights = { ...retriever.weights, ...temperature.weights };
+  const own = {
+    specs: [...retriever.specs, ...temperature.specs],
+    weights: { ...retriever.weights, ...temperature.weights },
+  };
+  const { specs, weights } = joinParameters({ '': own, ...(part && { [part.prefix]: part }) });
   const stepsBefore = retriever.trainedSteps;
   const texts = {
     documents: data.corpus.size,
@@ -93,9 +101,12 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
     return { ...metrics, ...(queries.length > 0 && (await heldOut!.measure(queries))) };
   };
   return {
-    specs: [...retriever.specs, ...temperature.specs],
+    specs,
     weights,
-    frozen: { source: settings.model, hash: frozenHash(retriever) },
+    ...(part && {
+      groups: [{ prefix: `${part.prefix}/`, learningRateRatio: part.lr / settings.lr! }],
+    }),
+    frozen: frozenWeights({ source: settings.model, hash: frozenHash(retriever) }, part?.frozen),
     batches,
     work: {
       unit: 'texts',
@@ -108,6 +119,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
       const running = await method.start({
         retriever,
         weights,
+        ...(part && { part }),
         gradientBuffers,
         ...tokens,
         positives: identity.rightAnswers(data.positiveSets('train')),
@@ -161,10 +173,24 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
       retriever.trainedSteps = stepsBefore + step;
       const baseline = Object.keys(metrics).length > 0 ? await measureBaseline() : undefined;
       const baselines = baseline && { [BASELINE]: baseline };
+      await part?.save(join(settings.out, part.prefix), { trainedSteps: step });
       await writePeftAdapter(join(settings.out, ADAPTER), retriever, { baseModel: settings.model });
       await saveRetriever(join(settings.out, MODEL), retriever, {
         card: runCard(settings, data, examples, method, { metrics, ...(baselines && { baselines }), ledger }),
       });
     },
+  };
+}
+
+/** Joins the frozen weights of the retriever and of the part beside it. A run of the retriever alone has those of the retriever. */
+function frozenWeights(
+  own: { readonly source: string; readonly hash: string | null },
+  part: TrainedPart['frozen'] | undefined,
+): { source: string; hash: string | null } {
+  if (!part) return own;
+  const isTrained = own.hash === null && part.hash === null;
+  return {
+    source: `${own.source} or ${part.source}`,
+    hash: isTrained ? null : `${own.hash ?? ''}/${part.hash ?? ''}`,
   };
 }

@@ -19,6 +19,8 @@ const STARTING = 'starting.json';
 export const MODEL = 'model';
 /** Folder of the LoRA adapter, inside a run's folder. */
 export const ADAPTER = 'adapter';
+/** Folder of the reader that is trained beside a retriever, inside a run's folder. */
+const READER = 'reader';
 /** File of the log, inside a run's folder. */
 export const LOG = 'metrics.jsonl';
 /** Tokenizer of a run that makes a new model. */
@@ -28,7 +30,8 @@ const REFRESH = 'refresh';
 /** Neighbours of the chunks that a run with retrieval reads. */
 export const NEIGHBOURS = 'neighbours.safetensors';
 const OWN_FILES = [
-  ...[SETTINGS, STARTING, MODEL, ADAPTER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH, NEIGHBOURS],
+  ...[SETTINGS, STARTING, MODEL, ADAPTER, READER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH],
+  NEIGHBOURS,
   // File of the texts of a store, which has a name for a moment only.
   'spill',
 ];
@@ -177,7 +180,7 @@ async function checkFree(out: string, overwrite: boolean): Promise<void> {
 /** Removes what killed processes have left in the folder of a run. The caller holds the lock of the folder. */
 async function tidyRunFolder(out: string): Promise<void> {
   await removeLeftoversIn(out, isOwnFile);
-  for (const name of [CHECKPOINT, MODEL, ADAPTER]) await recoverFolder(join(out, name));
+  for (const name of [CHECKPOINT, MODEL, ADAPTER, READER]) await recoverFolder(join(out, name));
   if (isSetUp(out)) await rm(join(out, STARTING), { force: true });
   else if (existsSync(join(out, STARTING))) await removeEarlier(out);
 }

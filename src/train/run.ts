@@ -69,6 +69,7 @@ async function runLocked<Batch>(
     ...compute,
     stayOnDevice: true,
     lossScale,
+    groups: subject.groups,
   });
   const { device = 'cpu' } = compute;
   if (device !== 'cpu') callbacks.onNote?.(`${device}: ${learner.whereWeightsAre}`);

@@ -3,6 +3,7 @@ import type { CostLedger } from '../objective/cost-ledger.ts';
 import type { Objective } from '../objective/objective.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
+import type { ParameterGroup } from '../runtime/learner.ts';
 import type { LossScale } from '../runtime/loss-scale.ts';
 import { UsageError } from '../util/errors.ts';
 import {
@@ -41,6 +42,8 @@ export interface Subject<Batch> {
    * Absent where everything is trained.
    */
   readonly frozen?: { readonly source: string; readonly hash: string | null };
+  /** Groups of parameters with learning rates of their own, relative to that of the run. Default none. */
+  readonly groups?: readonly ParameterGroup[] | undefined;
   /** Batches to train on. */
   readonly batches: BatchSource<Batch>;
   /** Unit and amount of the work of an update, for the throughput: `{ unit: 'tokens', of: ({ spent }) => spent.tokens }`. */

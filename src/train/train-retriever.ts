@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { RetrievalData } from '../data/retrieval-data.ts';
-import type { Method } from '../methods/contract/method.ts';
+import type { Method, RunPlan } from '../methods/contract/method.ts';
+import type { TrainedPart } from '../methods/contract/trained-part.ts';
 import { methodOf } from '../methods/methods.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
@@ -131,6 +132,7 @@ async function trainOnData(
     ...(callbacks.onNote && { onNote: callbacks.onNote }),
     fromRun: progress === 'saved' ? out : undefined,
   });
+  let part: TrainedPart | undefined;
   try {
     const rated = { ...pinned, lr: pinned.lr ?? defaultRate(retriever) };
     const tokens = kind.tokenize(retriever, data, { spill: store?.spill, onProgress: callbacks.onProgress });
@@ -156,23 +158,30 @@ async function trainOnData(
     const batches = batchesOf(usable.examples, tokens.documents, settings);
     const lengths = lengthOf(settings, batches);
     const { totalSteps, totalBatches } = lengths;
+    const plan: RunPlan = {
+      options: methodOptions(settings),
+      updates: totalSteps,
+      batchSize: settings.batchSize,
+      accumulate: Math.min(settings.accumulate, totalBatches),
+      negativesPerQuery: usable.examples.negatives ? settings.negatives : 0,
+      chunkSize: settings.chunkSize,
+      dropoutRatio: settings.dropout,
+      documents: data.corpus.size,
+      storedDocuments: stored?.count ?? 0,
+      trainingQueries: usable.examples.queryRows.length,
+      dimension: retriever.dimension,
+    };
+    method.check?.(plan);
+    part = await method.openPart?.({
+      options: plan.options,
+      seed: settings.seed,
+      onProgress: callbacks.onProgress,
+      onNote: callbacks.onNote,
+    });
     const parts: Omit<RetrieverParts, 'evaluation'> = {
-      ...{ settings, method, kind, retriever, data, tokens, batches, compute, stored },
+      ...{ settings, method, kind, retriever, data, tokens, batches, compute, stored, part, plan },
       taughtPairs: taught.pairs,
       examples: usable.examples,
-      plan: {
-        options: methodOptions(settings),
-        updates: totalSteps,
-        batchSize: settings.batchSize,
-        accumulate: Math.min(settings.accumulate, totalBatches),
-        negativesPerQuery: usable.examples.negatives ? settings.negatives : 0,
-        chunkSize: settings.chunkSize,
-        dropoutRatio: settings.dropout,
-        documents: data.corpus.size,
-        storedDocuments: stored?.count ?? 0,
-        trainingQueries: usable.examples.queryRows.length,
-        dimension: retriever.dimension,
-      },
     };
     const evaluates = checkPlan(parts, { evaluation, leftOut: usable.note }, callbacks);
     const subject = retrieverSubject(
@@ -199,6 +208,7 @@ async function trainOnData(
     const refreshes = refreshHistory(await readEventLog(join(out, LOG)));
     return { ...result, model, embeddingSpace, refreshes, settings, splits: evaluation.splits };
   } finally {
+    await part?.dispose();
     await retriever.dispose();
   }
 }
@@ -290,7 +300,6 @@ function checkPlan(
   if (leftOut) onNote?.(leftOut);
   const trained = describeTuning(retriever);
   if (trained) onNote?.(trained);
-  method.check?.(plan);
   for (const line of method.describe(plan)) onNote?.(`${method.id}: ${line}`);
   const { evalSplit } = settings;
   const evaluates = evalSplit !== NO_SPLIT && evaluation.splits.includes(evalSplit);

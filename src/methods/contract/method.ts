@@ -15,6 +15,7 @@ import type { NoteListener } from '../../util/option-name.ts';
 import type { GivenValues, OptionTable } from '../../util/option-table.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { LossName } from './loss-names.ts';
+import type { PartOpening, TrainedPart } from './trained-part.ts';
 
 /** Options of a method by name, checked and with defaults filled in. A method reads its own by `optionValues(TABLE, …)`. */
 export type MethodOptionValues = GivenValues;
@@ -64,6 +65,8 @@ export interface MethodContext {
   readonly weights: Readonly<Record<string, HostTensor>>;
   /** Buffers for the gradients of dense parameters, by program output. */
   readonly gradientBuffers: Readonly<Record<string, HostTensor>>;
+  /** Part that is trained beside the retriever; absent for methods that open none. Its weights are among `weights`. */
+  readonly part?: TrainedPart | undefined;
   /** Tokens of all queries, by row. */
   readonly queries: TokenStore;
   /** Tokens of all documents, by row. */
@@ -242,6 +245,11 @@ export interface Method {
   check?(plan: RunPlan): void;
   /** Describes in words what a run will train against and what it will cost: one sentence a line, without a full stop. */
   describe(plan: RunPlan): readonly string[];
+  /**
+   * Opens a part that is trained beside the retriever, such as a reader. The run gives it to `start`, trains it with a learning rate of
+   * its own, checkpoints it, and saves it beside the retriever. Absent for methods that train the retriever alone.
+   */
+  openPart?(opening: PartOpening): Promise<TrainedPart>;
   /** Compiles the programs of the method and starts it. */
   start(context: MethodContext): Promise<RunningMethod>;
 }

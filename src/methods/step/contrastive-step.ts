@@ -1,13 +1,13 @@
 import { Graph } from '../../graph/graph.ts';
 import { cast } from '../../graph/ops.ts';
-import type { Side } from '../../models/retriever/retriever.ts';
+import type { Retriever, Side } from '../../models/retriever/retriever.ts';
 import { dropoutKeys, TokenFeeds } from '../../models/retriever/token-feeds.ts';
 import type { StepResult } from '../../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
 import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
 import { float32, type HostTensor, scalarValue } from '../../runtime/host-tensor.ts';
 import { Program } from '../../runtime/program.ts';
-import { padBatch } from '../../text/pad-batch.ts';
+import { type PaddedBatch, padBatch } from '../../text/pad-batch.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import { takePrefix } from '../../util/prefixes.ts';
 import { rngKey } from '../../util/rng.ts';
@@ -63,6 +63,7 @@ export class ContrastiveStep {
     const { retriever, temperature, dropoutRatio, compute, precision = 'f32' } = context;
     const graph = new Graph(name);
     const declared = retriever.declare(graph, { specs: [...retriever.specs, ...temperature.specs] });
+    const part = context.part?.declare(graph);
     const sides: Record<string, Side> = { queries: 'query', ...(embedded && { documents: 'document' }) };
     const embeddings = retriever.embedSides(declared, sides, { dropoutRatio, packed: true });
     const [queries, documents] = [embeddings.queries!, embeddings.documents];
@@ -76,12 +77,12 @@ export class ContrastiveStep {
       trainingLoss,
       interpretableLoss = trainingLoss,
       metrics = {},
-    } = lossOfEmbeddings(context, parts, declared.get, loss);
+    } = lossOfEmbeddings(context, parts, declared.get, loss, part);
     graph.output('trainingLoss', trainingLoss);
     graph.output('interpretableLoss', interpretableLoss);
     graph.output('queryEmbeddings', queries);
     for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
-    outputGradients(scaledLoss(trainingLoss, context), declared.targets);
+    outputGradients(scaledLoss(trainingLoss, context), declared.targets, part?.targets ?? new Map());
     return new ContrastiveStep(
       context,
       await Program.compile(graph, { ...compute, precision, onNeed: context.onNeed }),
@@ -94,6 +95,7 @@ export class ContrastiveStep {
    * @param batch.queryRows  i32[B]: rows of the query corpus
    * @param batch.documentRows  i32[C]: rows of the document corpus, where the step embeds documents
    * @param batch.tokens  tokens to embed in place of the rows' own
+   * @param batch.nullPassage  whether a document of empty text is embedded after the others. Default false
    * @param batch.inputs  inputs that the loss has declared, and embeddings of fed candidates
    * @param batch.draw  number of the batch in the run; together with the seed, it keys dropout
    */
@@ -101,6 +103,7 @@ export class ContrastiveStep {
     queryRows: Int32Array;
     documentRows?: Int32Array;
     tokens?: BatchTokens | undefined;
+    nullPassage?: boolean;
     inputs: Readonly<Record<string, HostTensor>>;
     draw: number;
   }): Promise<ContrastiveResult> {
@@ -108,11 +111,14 @@ export class ContrastiveStep {
       this.context;
     ledger.queries(batch.queryRows.length);
     const padId = retriever.tokenizer.specialIds.pad ?? 0;
-    const { queryRows, documentRows, tokens: own } = batch;
+    const { queryRows, documentRows, tokens: own, nullPassage = false } = batch;
     const sides = [{ input: 'queries', ...inStore(queryRows, queries, own?.queries) }];
     if (documentRows) sides.push({ input: 'documents', ...inStore(documentRows, documents, own?.documents) });
-    const padded = sides.map(({ input, store, rows }) => [input, padBatch(store, rows, { padId })]);
-    const tokens = this.tokens.feeds(Object.fromEntries(padded), { packed: retriever.encoder.packs });
+    const padded: Record<string, PaddedBatch> = Object.fromEntries(
+      sides.map(({ input, store, rows }) => [input, padBatch(store, rows, { padId })]),
+    );
+    if (nullPassage) padded.documents = withText(padded.documents!, emptyDocument(retriever), padId);
+    const tokens = this.tokens.feeds(padded, { packed: retriever.encoder.packs });
     const feeds: Record<string, HostTensor> = {
       ...weights,
       ...tokens,
@@ -120,8 +126,9 @@ export class ContrastiveStep {
       ...lossScaleFeeds(this.context),
     };
     if (dropoutRatio > 0) {
-      for (const { input, rows } of sides) {
-        feeds[`${input}/dropout`] = dropoutKeys(rngKey(seed, batch.draw, `dropout/${input}`), rows.length);
+      for (const { input } of sides) {
+        const texts = padded[input]!.batch;
+        feeds[`${input}/dropout`] = dropoutKeys(rngKey(seed, batch.draw, `dropout/${input}`), texts);
       }
     }
     const outputs = await this.program.run(feeds, { into: gradientBuffers });
@@ -146,6 +153,26 @@ export class ContrastiveStep {
   async dispose(): Promise<void> {
     await this.program.dispose();
   }
+}
+
+/** Returns the tokens of a document of empty text: the special tokens and the prompt of documents. */
+const emptyDocument = (retriever: Retriever): ArrayLike<number> =>
+  retriever.tokenize('document', 1, () => '').tokens(0);
+
+/** Adds a text after the others of a padded batch. */
+function withText(batch: PaddedBatch, text: ArrayLike<number>, padId: number): PaddedBatch {
+  const tokens = Math.max(batch.tokens, text.length);
+  const texts = batch.batch + 1;
+  const ids = new Int32Array(texts * tokens).fill(padId);
+  const mask = new Float32Array(texts * tokens);
+  for (let row = 0; row < batch.batch; row++) {
+    const own = (of: Int32Array | Float32Array) => of.subarray(row * batch.tokens, (row + 1) * batch.tokens);
+    ids.set(own(batch.ids), row * tokens);
+    mask.set(own(batch.mask), row * tokens);
+  }
+  ids.set(text, batch.batch * tokens);
+  mask.fill(1, batch.batch * tokens, batch.batch * tokens + text.length);
+  return { ids, mask, batch: texts, tokens };
 }
 
 /** Locates the tokens of rows: in the store that the rows index, or in order in a store of the batch. */

@@ -3,7 +3,7 @@ import type { Graph } from '../../graph/graph.ts';
 import { concat, matmul } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type MatryoshkaSize, matryoshka } from '../../losses/matryoshka.ts';
-import type { Parameters } from '../../nn/parameters.ts';
+import type { DeclaredParameters, Parameters } from '../../nn/parameters.ts';
 import type { DType } from '../../onnx/dtypes.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
@@ -52,6 +52,8 @@ export interface ScoredBatch {
   readonly queries: Tensor;
   /** f32[documents, D]: embeddings of the documents that the step embeds; absent where all candidates are fed. */
   readonly documents?: Tensor | undefined;
+  /** Part that the method trains beside the retriever, as declared in the graph of the step; absent where there is none. */
+  readonly part?: DeclaredParameters | undefined;
   /** Divides products of embeddings by the temperature τ. */
   divide(products: Tensor): Tensor;
   /**
@@ -72,12 +74,14 @@ export type ScoreLoss = (batch: ScoredBatch) => LossParts;
  * @param embeddings.documents  f32[documents, D], where documents are embedded
  * @param embeddings.fed  f32[…, D] each: further candidates
  * @param p  parameters of the graph
+ * @param part  part beside the retriever, where the graph has one
  */
 export function lossOfEmbeddings(
   { retriever, temperature, options }: Pick<MethodContext, 'retriever' | 'temperature' | 'options'>,
   embeddings: { queries: Tensor; documents?: Tensor | undefined; fed?: Readonly<Record<string, Tensor>> },
   p: Parameters,
   loss: ScoreLoss,
+  part?: DeclaredParameters,
 ): LossParts {
   const divide = (products: Tensor) => temperature.divide(products, p);
   const input = inputOnce(embeddings.queries.graph);
@@ -90,7 +94,7 @@ export function lossOfEmbeddings(
     for (const name of Object.keys(fed)) {
       parts.push(matmul(divide(queries), cut[`fed/${name}`]!, { transB: true }));
     }
-    return loss({ scores: concat(parts, 1), queries, documents, divide, input });
+    return loss({ scores: concat(parts, 1), queries, documents, part, divide, input });
   };
   const all = {
     queries: embeddings.queries,

@@ -13,6 +13,7 @@ import {
   neg,
   sum,
 } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { type KlDirection, teacherDivergence } from '../../losses/teacher-divergence.ts';
 import { findModel } from '../../models/folder/find-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
@@ -24,7 +25,7 @@ import { optionValues } from '../../util/option-table.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { HeldOutMeasure, HeldOutQuery, MethodContext, TrainingBatch } from '../contract/method.ts';
-import type { ScoreLoss } from '../step/score-loss.ts';
+import type { LossParts, ScoreLoss } from '../step/score-loss.ts';
 import { readerAgreement } from './reader-agreement.ts';
 import { READER_OPTIONS } from './reader-options.ts';
 import type { TableDocuments, TableLoss } from './table-losses.ts';
@@ -51,22 +52,36 @@ export const candidateDivergence =
     const candidates = gatherElements(scores, input('candidates', 'i64', own), { axis: 1 });
     const allowed = input('drawn', 'bool', own);
     const teacher = input('teacher', 'f32', own);
-    const of = (way: KlDirection) =>
-      teacherDivergence(candidates, teacher, { allowed, temperature, direction: way });
-    const { loss, logP, logQ } = of(direction);
-    const q = exp(logQ);
-    const most = log(maximum(sum(cast(allowed, 'f32'), { axes: 1 }), 2));
-    const same = equal(argMax(logP, { axis: 1 }), argMax(logQ, { axis: 1 }));
-    return {
-      trainingLoss: loss,
-      interpretableLoss: direction === 'forward' ? loss : of('forward').loss,
-      metrics: {
-        teacherEntropy: mean(div(neg(sum(mul(q, logQ), { axes: 1 })), most)),
-        teacherAgreement: mean(cast(same, 'f32')),
-        expectedScore: mean(sum(mul(exp(logP), teacher), { axes: 1 })),
-      },
-    };
+    return divergenceParts({ candidates, allowed, teacher }, { temperature, direction });
   };
+
+/**
+ * Builds the loss of {@link candidateDivergence}, and its figures, from scores of retriever and teacher.
+ *
+ * @param of.candidates  f32[queries, k]: scores of the retriever
+ * @param of.allowed  bool[queries, k]: candidates that take part
+ * @param of.teacher  f32[queries, k]: scores g of the teacher, which get no gradient
+ */
+export function divergenceParts(
+  { candidates, allowed, teacher }: { candidates: Tensor; allowed: Tensor; teacher: Tensor },
+  { temperature, direction }: { temperature: number; direction: KlDirection },
+): LossParts {
+  const of = (way: KlDirection) =>
+    teacherDivergence(candidates, teacher, { allowed, temperature, direction: way });
+  const { loss, logP, logQ } = of(direction);
+  const q = exp(logQ);
+  const most = log(maximum(sum(cast(allowed, 'f32'), { axes: 1 }), 2));
+  const same = equal(argMax(logP, { axis: 1 }), argMax(logQ, { axis: 1 }));
+  return {
+    trainingLoss: loss,
+    interpretableLoss: direction === 'forward' ? loss : of('forward').loss,
+    metrics: {
+      teacherEntropy: mean(div(neg(sum(mul(q, logQ), { axes: 1 })), most)),
+      teacherAgreement: mean(cast(same, 'f32')),
+      expectedScore: mean(sum(mul(exp(logP), teacher), { axes: 1 })),
+    },
+  };
+}
 
 /**
  * Loss of candidates from a table whose teacher is a frozen language model, the reader. It scores the first answer to the query

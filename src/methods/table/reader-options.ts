@@ -8,12 +8,12 @@ export const TEACHER_SCORES = ['reader', 'shuffled'] as const;
 
 /** Options of methods that a frozen language model teaches. */
 export const READER_OPTIONS = {
-  /** Frozen language model that teaches: a folder, a run, or a name on the hub. */
+  /** Language model that reads and teaches: a folder, a run, or a name on the hub. */
   reader: {
     type: 'text',
     value: 'model',
     nonEmpty: true,
-    help: 'frozen language model that scores the right answer given each candidate: a folder, a run, or a name on the hub',
+    help: 'language model that scores the right answer given each candidate: a folder, a run, or a name on the hub',
     group: 'Reader',
   },
   /** Temperature β of the softmax over the reader's scores. */
@@ -73,7 +73,7 @@ export const READER_OPTIONS = {
     value: 'n',
     min: 0,
     default: 32,
-    help: 'queries of each evaluation on which reader and retriever are compared; 0 for none',
+    help: 'queries of each evaluation on which reader and retriever are measured together; 0 for none',
     group: 'Reader',
   },
   /** Direction of the divergence between reader (Q) and retriever (P): `forward` is KL(Q‖P), `reverse` KL(P‖Q). */

@@ -25,6 +25,11 @@ export interface TableLoss {
   readonly given: 'positives' | 'none';
   /** Whether documents of the data that are right answers to a query are never chosen for it. */
   readonly masksRightAnswers: boolean;
+  /**
+   * Whether the null passage is embedded too, a document of empty text that stands for reading nothing. Its column comes after those of
+   * the documents. It is in no table. Default false.
+   */
+  readonly nullPassage?: boolean | undefined;
   /** Purpose under which the ledger counts the chosen documents: `negative`, `candidate`. */
   readonly purpose: string;
   /** Builds the loss in the graph of a step. */
@@ -37,6 +42,8 @@ export interface TableLoss {
   ): Readonly<Record<string, HostTensor>> | Promise<Readonly<Record<string, HostTensor>>>;
   /** Measurement on queries that are not trained on. */
   readonly heldOut?: HeldOutMeasure | undefined;
+  /** Called after the last update of the run. */
+  finished?(): void;
   /** Called with the figures of a step. */
   observe?(metrics: Readonly<Record<string, number>>): void;
   /** Returns state for a checkpoint, by name. Default none. */

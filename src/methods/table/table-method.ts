@@ -9,6 +9,7 @@ import type { HeldOutMeasure, MethodContext, RunningMethod, TrainingBatch } from
 import { ContrastiveStep } from '../step/contrastive-step.ts';
 import { ownColumns } from '../step/own-negatives.ts';
 import { diagnosisProbe } from './diagnosis-probe.ts';
+import { rerankFresh } from './fresh-rerank.ts';
 import { RefreshEvidence } from './refresh-evidence.ts';
 import { TableChoice } from './table-choice.ts';
 import { TableCorrection } from './table-correction.ts';
@@ -26,7 +27,9 @@ import { TableUpkeep } from './table-upkeep.ts';
  *   3. embed queries, positives and the distinct negatives with the current weights; loss; gradient       `ContrastiveStep`
  *   4. after the update: teach the corrector; write back what was embedded, insert positives, refresh rows    `TableUpkeep`
  *
- * A loss over candidates, such as that of a language model as teacher, has no positives, and right answers are not masked.
+ * A loss over candidates, such as that of a language model as teacher, has no positives, and right answers are masked only where it asks
+ * for it. With `rerankTo`, more documents are chosen from the table than are kept: they are embedded with the current weights, and the best
+ * by these embeddings stay.
  *
  * Cost of a step: B queries embedded twice, B positives, at most B k negatives, and a product of B × C × D; plus the refreshed
  * rows.
@@ -130,17 +133,26 @@ export class TableMethod implements RunningMethod {
     );
     if (correction && !isWarmUp && table.filled > 0)
       await ledger.time('correct', () => correction.show(queries, draw));
-    const sample = await ledger.time('sample', () => choice.choose(batch, queries, draw));
+    const drawnFrom = await ledger.time('sample', () => choice.choose(batch, queries, draw));
+    const { rerankTo } = this.options;
+    const sample =
+      rerankTo === undefined
+        ? drawnFrom
+        : await ledger.time('rerank', () =>
+            rerankFresh(context, { queries, chosen: drawnFrom, documents: view.documents, keep: rerankTo }),
+          );
     const chosen = { ...sample, ...this.wholeTable(sample) };
     const rows = chosen.slots.map((slot) => (slot === NONE ? NONE : view.documents[slot]!));
     const given = loss.given === 'positives' ? [...batch.positiveRows, ...batch.negativeRows] : [];
     const positives = Math.min(B, given.length);
     const { documentRows, columns, drawn } = ownColumns(given, rows);
     if (positives > 0) ledger.documents('positive', positives);
-    ledger.documents(loss.purpose, documentRows.length - positives);
+    const { nullPassage = false } = loss;
+    ledger.documents(loss.purpose, documentRows.length - positives + Number(nullPassage));
     const inputs = await loss.inputs(batch, { documentRows, columns, drawn, chosen, rows }, draw);
-    const result = await step.run({ queryRows, documentRows, inputs, draw });
-    const fresh = { documents: documentRows, embeddings: result.documentEmbeddings };
+    const result = await step.run({ queryRows, documentRows, nullPassage, inputs, draw });
+    const embeddings = result.documentEmbeddings.subarray(0, documentRows.length * table.dimension);
+    const fresh = { documents: documentRows, embeddings };
     const teachers = await ledger.time('correct', async () => await correction?.teachers(draw));
     correction?.take(result.queryEmbeddings, teachers ? [fresh, teachers] : [fresh]);
     await upkeep.take({ ...fresh, positives });
@@ -148,7 +160,7 @@ export class TableMethod implements RunningMethod {
     loss.observe?.(result.metrics);
     const { effectiveSampleSize } = result.metrics;
     if (effectiveSampleSize !== undefined) evidence.sampleSize(effectiveSampleSize / chosen.k);
-    const distance = tableStaleness(table, documentRows, result.documentEmbeddings);
+    const distance = tableStaleness(table, documentRows, embeddings);
     return {
       ...result,
       metrics: {
@@ -163,7 +175,9 @@ export class TableMethod implements RunningMethod {
   async updated(step: number): Promise<Readonly<Record<string, number>>> {
     const { correction, context, upkeep } = this;
     const learnt = correction && (await context.ledger.time('correct', () => correction.learn(step)));
-    return { ...learnt, ...(await upkeep.updated(step)) };
+    const found = { ...learnt, ...(await upkeep.updated(step)) };
+    if (step === context.totalSteps) this.way.loss.finished?.();
+    return found;
   }
 
   inspect(): Readonly<Record<string, number>> {

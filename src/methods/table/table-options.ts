@@ -176,10 +176,26 @@ export const CORRECTOR_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
+/** Option of methods over candidates: the table only proposes, and fresh embeddings decide. */
+export const RERANK_OPTIONS = {
+  /** Documents that are taken from the table and embedded again to find the candidates among them; 0 to take the table's best. */
+  overRetrieve: {
+    type: 'integer',
+    value: 'L',
+    min: 0,
+    max: 65_536,
+    default: 0,
+    help: 'take L documents a query from the cache, embed them afresh and keep the best as candidates; 0 for off',
+    group: 'Reader',
+  },
+} as const satisfies OptionTable;
+
 /** Options of a method over a score table. Options of snapshots and correctors are absent for methods without them. */
 export type TableOptions = Omit<OptionValues<typeof TABLE_OPTIONS>, 'loss'> & {
   /** Loss over sampled negatives; undefined for a method with a loss of its own. */
   readonly loss: LossForm | undefined;
+  /** Documents of each query that stay when those sampled are ranked by fresh embeddings. Default: all that are sampled. */
+  readonly rerankTo?: number | undefined;
 } & Partial<OptionValues<typeof SNAPSHOT_OPTIONS> & OptionValues<typeof CORRECTOR_OPTIONS>>;
 
 /** Reads the options of a run, with defaults filled in. Methods over a table take no losses other than `LOSS_FORMS`. */

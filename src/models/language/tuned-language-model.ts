@@ -24,13 +24,17 @@ export class TunedLanguageModel {
   readonly adapters: ReadonlyMap<string, Adapter>;
 
   /**
+   * @param options  parameters to train; `frozen` for none
    * @throws UsageError when a part or target names nothing (the message lists the known names), options contradict each other, or
    *   nothing is left to train
    */
-  constructor(model: LanguageModel, options: TuningOptions = {}) {
-    const { seed = 0 } = options;
+  constructor(model: LanguageModel, options: TuningOptions | 'frozen' = {}) {
+    const { seed = 0 } = options === 'frozen' ? {} : options;
     this.model = model;
-    const plan = planTuning({ specs: adaptable(model), fresh: new Set() }, options);
+    const plan =
+      options === 'frozen'
+        ? { frozen: new Set(model.specs.map(({ name }) => name)) }
+        : planTuning({ specs: adaptable(model), fresh: new Set() }, options);
     const { specs, adapters } = tunedParameters(model.specs, plan);
     this.specs = specs;
     this.adapters = adapters;

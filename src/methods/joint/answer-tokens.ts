@@ -1,0 +1,94 @@
+import { gather, mul } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import type { PromptTokens } from '../../models/language/reader-prompt.ts';
+import { wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
+import { tokenInputs } from '../../models/retriever/token-inputs.ts';
+import type { DeclaredParameters } from '../../nn/parameters.ts';
+import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { underPrefix } from '../../util/prefixes.ts';
+import type { ScoredBatch } from '../step/score-loss.ts';
+import type { JointReader } from './joint-reader.ts';
+
+/** Log-probabilities of the answers to the queries of a batch, for each prompt of a query. */
+export interface AnswerTokens {
+  /** f32[queries, prompts, J]: log p of each token of an answer; 0 past its end, and where there is no prompt. */
+  readonly logProbabilities: Tensor;
+  /** f32[queries, prompts, J]: 1 for tokens of an answer, 0 past its end, and where there is no prompt. */
+  readonly scored: Tensor;
+}
+
+/**
+ * Builds the reading of prompts in the graph of a step: the log-probabilities of the answers' tokens, with a gradient to the reader. Only
+ * these tokens get logits. `answerFeeds` makes the inputs.
+ *
+ * @param part  reader, as declared in the graph
+ * @param options.name  name of the inputs
+ * @param options.prompts  number of prompts of a query, as a dimension
+ */
+export function answerTokens(
+  reader: JointReader,
+  part: DeclaredParameters,
+  input: ScoredBatch['input'],
+  { name, prompts }: { name: string; prompts: string | number },
+): AnswerTokens {
+  const texts = tokenInputs(part, name);
+  const own = (field: string) => underPrefix(part.prefix, `${name}/${field}`);
+  const scoredDim = `${name}Scored`;
+  const { logProbabilities } = reader.tuned.model.decoder.scoreTokens(part.get, texts, {
+    places: input(own('places'), 'i64', [scoredDim]),
+    ids: input(own('next'), 'i64', [scoredDim]),
+  });
+  const shape = ['queries', prompts, `${name}Answer`];
+  const scored = input(own('scored'), 'f32', shape);
+  return {
+    logProbabilities: mul(gather(logProbabilities, input(own('slots'), 'i64', shape)), scored),
+    scored,
+  };
+}
+
+/**
+ * Makes the inputs of `answerTokens`.
+ *
+ * @param prompts  prompts by query and place, [queries × of.prompts]; undefined where there is none
+ * @param of.name  name of the inputs
+ * @param of.prompts  number of prompts of a query
+ */
+export function answerFeeds(
+  { prefix }: JointReader,
+  prompts: readonly (PromptTokens | undefined)[],
+  of: { readonly name: string; readonly prompts: number },
+): Record<string, HostTensor> {
+  const given = prompts.flatMap((prompt) => prompt ?? []);
+  const batch = given.length;
+  const tokens = Math.max(1, ...given.map(({ ids }) => ids.length));
+  const longest = Math.max(1, ...given.map(({ ids, from }) => ids.length - from));
+  const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)];
+  const places: bigint[] = [];
+  const next: bigint[] = [];
+  const slots = new BigInt64Array(prompts.length * longest);
+  const scored = new Float32Array(prompts.length * longest);
+  let row = 0;
+  for (const [at, prompt] of prompts.entries()) {
+    if (!prompt) continue;
+    const start = row++ * tokens;
+    ids.set(prompt.ids, start);
+    mask.fill(1, start, start + prompt.ids.length);
+    for (let t = prompt.from; t < prompt.ids.length; t++) {
+      const slot = at * longest + (t - prompt.from);
+      slots[slot] = BigInt(places.length);
+      scored[slot] = 1;
+      places.push(BigInt(start + t - 1));
+      next.push(BigInt(prompt.ids[t]!));
+    }
+  }
+  const list = (values: bigint[]) => hostTensor('i64', [values.length], BigInt64Array.from(values));
+  const shape = [prompts.length / of.prompts, of.prompts, longest];
+  const own = (field: string) => underPrefix(prefix, `${of.name}/${field}`);
+  return {
+    ...wholeTableFeeds({ [of.name]: { ids, mask, batch, tokens } }, { prefix }),
+    [own('places')]: list(places),
+    [own('next')]: list(next),
+    [own('slots')]: hostTensor('i64', shape, slots),
+    [own('scored')]: hostTensor('f32', shape, scored),
+  };
+}

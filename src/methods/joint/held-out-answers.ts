@@ -1,0 +1,125 @@
+import { matchAnswer } from '../../eval/answer-match.ts';
+import { generateMany } from '../../models/language/generate.ts';
+import type { LanguageModel } from '../../models/language/language-model.ts';
+import type { PromptTokens } from '../../models/language/reader-prompt.ts';
+import { logSumExp } from '../../util/log-sum-exp.ts';
+import { optionValues, pickOptions } from '../../util/option-table.ts';
+import type { HeldOutMeasure, HeldOutQuery, MethodContext } from '../contract/method.ts';
+import { READER_OPTIONS } from '../table/reader-options.ts';
+import type { JointForm } from './joint-loss.ts';
+import { JOINT_READER_OPTIONS } from './joint-options.ts';
+import type { JointReader } from './joint-reader.ts';
+
+/** Figures of how well reader and retriever answer together, of which larger is better. */
+export const ANSWER_METRICS = ['answerLogLikelihood', 'exactMatch'] as const;
+
+/** Prompts of a query, with the log-probability that it is answered by each. */
+interface Asked {
+  readonly prompts: readonly PromptTokens[];
+  readonly logP: readonly number[];
+}
+
+/**
+ * Makes the measurement of answers to queries that are not trained on, by the documents that the current retriever ranks highest:
+ *
+ * - `answerLogLikelihood`: mean log p(preferred answer), in nats, summed over the candidates or given all of them, as in training
+ * - `exactMatch`: share of right greedy answers, given the best candidate or all; absent where no answer is generated
+ */
+export function heldOutAnswers(
+  context: MethodContext,
+  reader: JointReader,
+  form: JointForm,
+): HeldOutMeasure | undefined {
+  const options = optionValues(
+    { ...pickOptions(READER_OPTIONS, 'readerEvalQueries'), ...JOINT_READER_OPTIONS },
+    context.options,
+  );
+  const { readerEvalQueries, readerAnswerTokens: tokens } = options;
+  if (readerEvalQueries === 0) return undefined;
+  return {
+    queries: readerEvalQueries,
+    depth: form.candidates,
+    async measure(queries) {
+      const asked = form.readings.includes('together')
+        ? queries.map((query) => askTogether(reader, query, form.passages))
+        : await askEach(context, reader, { queries, nullPassage: form.nullPassage });
+      const model = await reader.current();
+      try {
+        return {
+          answerLogLikelihood: await meanLikelihood(model, asked, context),
+          ...(tokens > 0 && { exactMatch: await exactMatch(model, asked, { queries, tokens, context }) }),
+        };
+      } finally {
+        await model.dispose();
+      }
+    },
+  };
+}
+
+const askTogether = (reader: JointReader, query: HeldOutQuery, passages: number): Asked => ({
+  prompts: [
+    reader.prompted({
+      ...{ query: query.query, answer: query.answers[0]! },
+      passages: query.documents.slice(0, passages).map(({ text }) => text),
+    }),
+  ],
+  logP: [0],
+});
+
+/** Asks each query once for each document, and without one, weighted as the retriever weights them. */
+async function askEach(
+  { retriever, temperature, compute }: MethodContext,
+  reader: JointReader,
+  { queries, nullPassage }: { queries: readonly HeldOutQuery[]; nullPassage: boolean },
+): Promise<Asked[]> {
+  const D = retriever.dimension;
+  const texts = queries.map(({ query }) => query);
+  const vectors = nullPassage ? await retriever.encode('query', texts, compute) : undefined;
+  const nothing = nullPassage ? await retriever.encode('document', [''], compute) : undefined;
+  return queries.map(({ query, answers, documents }, i) => {
+    const scores = documents.map(({ score }) => score / temperature.value);
+    const read = documents.map(({ text }) => [text]);
+    if (vectors && nothing) {
+      const own = vectors.subarray(i * D, (i + 1) * D);
+      scores.push(own.reduce((sum, value, d) => sum + value * nothing[d]!, 0) / temperature.value);
+      read.push([]);
+    }
+    const all = logSumExp(scores);
+    return {
+      prompts: read.map((passages) => reader.prompted({ passages, query, answer: answers[0]! })),
+      logP: scores.map((score) => score - all),
+    };
+  });
+}
+
+async function meanLikelihood(
+  model: LanguageModel,
+  asked: readonly Asked[],
+  { compute }: MethodContext,
+): Promise<number> {
+  const likelihoods = await model.logLikelihoods(
+    asked.flatMap(({ prompts }) => prompts),
+    compute,
+  );
+  let at = 0;
+  const each = asked.map(({ logP }) => logSumExp(logP.map((own) => own + likelihoods[at++]!)));
+  return each.reduce((sum, value) => sum + value, 0) / each.length;
+}
+
+/** Generates an answer to each query greedily, to the end of its line, from its likeliest prompt. */
+async function exactMatch(
+  model: LanguageModel,
+  asked: readonly Asked[],
+  of: { queries: readonly HeldOutQuery[]; tokens: number; context: MethodContext },
+): Promise<number> {
+  const prompts = asked.map(({ prompts, logP }) => {
+    const { ids, from } = prompts[logP.indexOf(Math.max(...logP))]!;
+    return ids.subarray(0, from);
+  });
+  const written = await generateMany(model, prompts, {
+    ...{ tokens: of.tokens, stop: ['\n'], temperature: 0 },
+    ...of.context.compute,
+  });
+  const right = written.map(({ text }, i) => matchAnswer(text.trim(), of.queries[i]!.answers).exactMatch);
+  return right.reduce((sum, each) => sum + each, 0) / right.length;
+}

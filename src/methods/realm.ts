@@ -1,0 +1,122 @@
+import { exp, mean, neg, slice, squeeze, stopGradient, sub } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { candidateMarginal, posteriorDivergence } from '../losses/candidate-marginal.ts';
+import { type OptionTable, optionValues, withDefaults } from '../util/option-table.ts';
+import type { Method, RunPlan } from './contract/method.ts';
+import { ANSWER_METRICS } from './joint/held-out-answers.ts';
+import { type JointForm, JointLoss } from './joint/joint-loss.ts';
+import { MARGINAL_OPTIONS } from './joint/joint-options.ts';
+import { checkJointPlan, describeJoint, JOINT_OPTIONS, overheadReport } from './joint/joint-plan.ts';
+import { JointReader } from './joint/joint-reader.ts';
+import type { LossParts } from './step/score-loss.ts';
+import { candidateTable } from './table/candidate-plan.ts';
+import { TableMethod } from './table/table-method.ts';
+
+/** Option of reading nothing as a candidate. */
+export const NULL_PASSAGE_OPTIONS = {
+  /** Whether reading nothing, the null passage, is a candidate of every query. */
+  nullPassage: {
+    type: 'switch',
+    negative: true,
+    default: true,
+    help: 'leave out the null passage, a candidate that stands for reading nothing',
+    group: 'Reader',
+  },
+} as const satisfies OptionTable;
+
+const OPTIONS = {
+  ...withDefaults(JOINT_OPTIONS, { candidates: 7 }),
+  ...MARGINAL_OPTIONS,
+  ...NULL_PASSAGE_OPTIONS,
+};
+
+/** Operations of the reader for each candidate, parameter and token: it is read once, with a gradient. */
+const READ_WITH_GRADIENT = 6;
+
+/**
+ * REALM: retriever and reader are trained together on the likelihood of the answer. The retriever draws one candidate, which the reader
+ * reads; the loss sums over all that it may draw. The candidates of a query are the best K documents of a table of embeddings, which may
+ * be stale, and the null passage ∅, which stands for reading nothing. They are embedded again, with a gradient.
+ *
+ *   z_1 … z_K: the best of the table for x, and ∅     P = softmax( q·z / τ ),     fresh
+ *   p(y|x) = Σ_z P(z) p(y|x,z)                        p(y|x,z) of the reader; y: the first answer to x
+ *   L = −(1/B) Σ log p(y|x)                           B ∂L/∂(q·z/τ) = P(z) − P(z) p(y|x,z) / p(y|x)
+ *
+ * The reader (`--reader`) is a causal language model that reads `--reader-prompt`. It is trained whole, by adapters
+ * (`--reader-tuning lora`), or stays as it is (`frozen`), with a learning rate of its own (`--reader-lr`) and gradients that are clipped
+ * apart. It is saved in `reader/` beside `model/`, from the same step. ∅ is embedded as a document of empty text and read as a prompt
+ * without a passage; `--no-null-passage` leaves it out. `--marginal token` sums for each token of the answer, as the paper's code does.
+ *
+ * All refresh policies of the table apply, and so do correctors and `--over-retrieve`; the paper refreshes beside training about every
+ * 500 steps (`--refresh async:500`). Queries that were cut out of their own documents, such as those of `undrift data spans`, need
+ * `--exclude-source`: otherwise the document itself is found and copied. Start from a retriever that is trained already, such as by
+ * `--method crop` on the documents (inverse cloze): without it the reader learns to ignore what it reads, and then teaches nothing.
+ *
+ * The log has `retrievalUtility`, log p(y|x) − log p(y|x,∅) in nats; `nullMass`, P(∅); `posteriorDivergence`, KL of the posterior of the
+ * candidates and P; `answerNats`, −log p(y|x). Evaluations have `answerLogLikelihood` and `exactMatch` of greedy answers, which
+ * `--eval-metric` takes, for `--reader-eval-queries` queries with answers.
+ *
+ * Cost per step: up to B K + 1 documents embedded, 2 B N D operations of scoring, and B (K + 1) prompts that the reader reads with a
+ * gradient: by far the most, in time and in memory. `--accumulate` with smaller batches needs less memory.
+ *
+ * Differs from the paper: a causal reader of prompts instead of BERT that fills in masks; no dropout in the reader; P is divided by a
+ * temperature τ (`--temperature`); encoders and data of any size.
+ */
+export const realm: Method = {
+  id: 'realm',
+  summary:
+    'trains retriever and reader together on the likelihood of answers, summed over what the retriever finds',
+  paper: {
+    title: 'REALM: Retrieval-Augmented Language Model Pre-Training',
+    year: 2020,
+    url: 'https://arxiv.org/abs/2002.08909',
+  },
+  options: OPTIONS,
+  answers: true,
+  heldOutMetrics: ANSWER_METRICS,
+  check: (plan) => checkJointPlan('realm', plan),
+  describe,
+  openPart: (opening) => JointReader.open(opening),
+  async start(context) {
+    const { candidates, marginal, nullPassage } = optionValues(OPTIONS, context.options);
+    const report = { factor: READ_WITH_GRADIENT, prompts: candidates + Number(nullPassage) };
+    const form: JointForm = {
+      ...{ nullPassage, candidates, passages: 1, readings: ['alone'] },
+      finished: overheadReport(context, report),
+      loss({ scores, drawn, answers }) {
+        const tokens = answers.alone.logProbabilities;
+        const found = candidateMarginal(scores, tokens, { allowed: drawn, marginal });
+        return {
+          trainingLoss: found.loss,
+          metrics: {
+            answerNats: neg(mean(found.answers)),
+            posteriorDivergence: posteriorDivergence(found),
+            ...(nullPassage && nullFigures(found, candidates)),
+          },
+        };
+      },
+    };
+    const loss = JointLoss.create(context, form);
+    return await TableMethod.start('realm', context, { options: candidateTable(context.options), loss });
+  },
+};
+
+/** Figures of the null passage, the last of the candidates: its share of P, and what reading something else is worth. */
+function nullFigures(
+  { logP, likelihoods, answers }: { logP: Tensor; likelihoods: Tensor; answers: Tensor },
+  candidates: number,
+): NonNullable<LossParts['metrics']> {
+  const last = (of: Tensor) => squeeze(slice(of, { axis: 1, start: candidates, length: 1 }), 1);
+  return {
+    retrievalUtility: stopGradient(mean(sub(answers, last(likelihoods)))),
+    nullMass: stopGradient(mean(exp(last(logP)))),
+  };
+}
+
+function describe(plan: RunPlan): string[] {
+  const { candidates, nullPassage } = optionValues(OPTIONS, plan.options);
+  return describeJoint(plan, {
+    ...(nullPassage && { beside: ' and the null passage' }),
+    prompts: candidates + Number(nullPassage),
+  });
+}
