@@ -67,6 +67,7 @@ export type {
   TrainingBatch,
   TrainingPairs,
 } from './methods/contract/method.ts';
+export type { PartOpening, TrainedPart } from './methods/contract/trained-part.ts';
 export { methods } from './methods/methods.ts';
 export type { MethodOptions } from './methods/options.ts';
 export { type BatchMethodSpec, batchMethod, type MaskedBatch } from './methods/step/batch-method.ts';
@@ -148,6 +149,13 @@ export type { Cell as ScoreCell } from './cache/score-picks.ts';
 export { ScoreTable, type ScoreTableOptions } from './cache/score-table.ts';
 export { type SampledSlots, TableDistribution } from './cache/table-distribution.ts';
 export { type ScoreSums, TableScores, type TableScoresOptions, type TopSlots } from './cache/table-scores.ts';
+export {
+  type CandidateMarginal,
+  candidateMarginal,
+  MARGINALS,
+  type Marginal,
+  posteriorDivergence,
+} from './losses/candidate-marginal.ts';
 export { expectation } from './losses/expectation.ts';
 export { importanceCorrected } from './losses/importance-corrected.ts';
 export { marginMse } from './losses/margin-mse.ts';
@@ -638,7 +646,12 @@ export { bundledDevices, type ComputeOptions, type Device, type Precision } from
 export { type Gradients, gradientsIn, outputGradients } from './runtime/gradients.ts';
 export { float32, type HostTensor, hostTensor, scalarValue } from './runtime/host-tensor.ts';
 export { joinParameters, type ModelParameters } from './runtime/join-parameters.ts';
-export { Learner, type LearnerOptions, type UpdateOptions } from './runtime/learner.ts';
+export {
+  Learner,
+  type LearnerOptions,
+  type ParameterGroup,
+  type UpdateOptions,
+} from './runtime/learner.ts';
 export type { LossScale } from './runtime/loss-scale.ts';
 export {
   type Feeds,

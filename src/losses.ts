@@ -6,7 +6,13 @@
  * @module undrift/losses
  */
 export { angle, angleSimilarity } from './losses/angle.ts';
-export { type CandidateMarginal, candidateMarginal, MARGINALS, type Marginal } from './losses/candidate-marginal.ts';
+export {
+  type CandidateMarginal,
+  candidateMarginal,
+  MARGINALS,
+  type Marginal,
+  posteriorDivergence,
+} from './losses/candidate-marginal.ts';
 export { cosent } from './losses/cosent.ts';
 export { cosineSimilarity } from './losses/cosine-similarity.ts';
 export { cosines, distances, pairCosines } from './losses/distances.ts';

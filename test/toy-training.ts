@@ -32,6 +32,7 @@ import { TEST_COMPUTE } from './test-device.ts';
 const QUERIES = 48;
 const DOCUMENTS = 60;
 const BATCH_SIZE = 8;
+const LEARNING_RATE = 0.01;
 /** Second right answer of query 2. */
 export const SECOND_POSITIVE = { query: 2, document: 50 };
 /** Documents with the text of another document, as [copy, original]. */
@@ -199,7 +200,14 @@ export class ToyRun {
       ...compute,
       stayOnDevice: true,
       lossScale: settings.lossScale,
-      ...(part && { groups: [{ prefix: `${part.prefix}/`, learningRateRatio: 1 }] }),
+      ...(part && {
+        groups: [
+          {
+            prefix: `${part.prefix}/`,
+            learningRateRatio: part.lr / (settings.learningRate ?? LEARNING_RATE),
+          },
+        ],
+      }),
     });
     const onTexts = method.trainsOn === 'texts';
     const whole = retriever.tokenizeWhole(DOCUMENTS, wholeText);
@@ -270,7 +278,7 @@ export class ToyRun {
       },
       {
         totalSteps,
-        learningRate: settings.learningRate ?? 0.01,
+        learningRate: settings.learningRate ?? LEARNING_RATE,
         schedule: { name: 'constant', warmupSteps: 0, totalSteps },
         weightDecay: 0.01,
         maxGradientNorm: 1,

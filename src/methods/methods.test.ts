@@ -40,9 +40,9 @@ const SMALL: Readonly<Record<string, Partial<MethodOptions>>> = {
   atlas: {
     reader,
     readerPrompt: '{passage} {query} {answer}',
-    candidates: 6,
-    overRetrieve: 12,
-    refresh: 'write-back',
+    candidates: 12,
+    overRetrieve: 24,
+    refresh: 'every:3',
   },
 };
 
@@ -182,7 +182,9 @@ const textsOf = (feeds: Parameters<Program['run']>[0]): number =>
   'places' in feeds
     ? 0
     : Object.entries(feeds).reduce(
-        (sum, [name, { dims }]) => sum + (name.endsWith('/ids') ? dims[0]! : 0),
+        (sum, [name, { dims }]) =>
+          // A reader in the graph of the step has a prefix.
+          sum + (name.endsWith('/ids') && !name.startsWith('reader/') ? dims[0]! : 0),
         0,
       );
 

@@ -209,6 +209,33 @@ describe('Learner', () => {
   });
   const NORM = Math.sqrt(1 + 4 + 4 + 9 + 1 + 1 + 1 + 4);
 
+  it('updates and clips each group as a learner of its own, with its own rate', async () => {
+    const ratio = 3;
+    const trained = async (
+      names: readonly string[],
+      groups: { prefix: string; learningRateRatio: number }[],
+      rate: number,
+    ) => {
+      const values = weights();
+      const own = specs.filter(({ name }) => names.includes(name));
+      const learner = await Learner.create(own, values, adamw(), { ...COMPUTE, groups });
+      for (const factor of [1, 0.01, 2]) {
+        const { byName, rows } = gradients(factor);
+        const given = Object.entries(byName).filter(([name]) => names.includes(name));
+        await learner.apply({ byName: Object.fromEntries(given), rows }, { ...UPDATE, learningRate: rate });
+      }
+      await learner.dispose();
+      return values;
+    };
+    const joint = await trained(['w', 'b', 'table'], [{ prefix: 'b', learningRateRatio: ratio }], 0.01);
+    const [others, b] = [await trained(['w', 'table'], [], 0.01), await trained(['b'], [], 0.01 * ratio)];
+    const one = await trained(['w', 'b', 'table'], [], 0.01);
+    expect(differing(joint.w!, others.w!) + differing(joint.table!, others.table!)).toBe(0);
+    expect(differing(joint.b!, b.b!)).toBe(0);
+    expect(differing(joint.w!, one.w!)).toBeGreaterThan(0);
+    expect(differing(joint.b!, one.b!)).toBeGreaterThan(0);
+  });
+
   it('returns the global norm, and scales gradients only when it is above the limit', async () => {
     const plain = sgd({ momentum: 0 });
     for (const [maxGradientNorm, scale] of [

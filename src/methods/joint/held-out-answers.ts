@@ -31,7 +31,7 @@ export function heldOutAnswers(
   form: JointForm,
 ): HeldOutMeasure | undefined {
   const options = optionValues(
-    { ...pickOptions(READER_OPTIONS, 'readerEvalQueries'), ...JOINT_READER_OPTIONS },
+    { ...pickOptions(READER_OPTIONS, 'readerEvalQueries', 'leaveOutPositives'), ...JOINT_READER_OPTIONS },
     context.options,
   );
   const { readerEvalQueries, readerAnswerTokens: tokens } = options;
@@ -39,6 +39,7 @@ export function heldOutAnswers(
   return {
     queries: readerEvalQueries,
     depth: form.candidates,
+    withoutPositives: options.leaveOutPositives,
     async measure(queries) {
       const asked = form.readings.includes('together')
         ? queries.map((query) => askTogether(reader, query, form.passages))

@@ -3,14 +3,14 @@ import type { Tensor } from '../../graph/tensor.ts';
 import type { PromptTokens } from '../../models/language/reader-prompt.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
-import { optionValues } from '../../util/option-table.ts';
+import { optionValues, pickOptions } from '../../util/option-table.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { HeldOutMeasure, MethodContext, TrainingBatch } from '../contract/method.ts';
 import type { LossParts, ScoredBatch, ScoreLoss } from '../step/score-loss.ts';
+import { READER_OPTIONS } from '../table/reader-options.ts';
 import type { TableDocuments, TableLoss } from '../table/table-losses.ts';
 import { type AnswerTokens, answerFeeds, answerTokens } from './answer-tokens.ts';
 import { heldOutAnswers } from './held-out-answers.ts';
-import { JOINT_READER_OPTIONS } from './joint-options.ts';
 import { JointReader } from './joint-reader.ts';
 
 /**
@@ -45,6 +45,8 @@ export interface JointForm {
   finished?(): void;
 }
 
+const OWN_OPTIONS = pickOptions(READER_OPTIONS, 'leaveOutPositives');
+
 /**
  * Loss over candidates from a table that trains the reader too: it reads the first answer to each query after the candidates, in the graph
  * of the step.
@@ -67,7 +69,7 @@ export class JointLoss implements TableLoss {
     this.form = form;
     this.reader = JointReader.of(context);
     this.nullPassage = form.nullPassage;
-    this.masksRightAnswers = optionValues(JOINT_READER_OPTIONS, context.options).excludeSource;
+    this.masksRightAnswers = optionValues(OWN_OPTIONS, context.options).leaveOutPositives;
     this.loss = (batch) => form.loss(this.batch(batch));
     this.heldOut = heldOutAnswers(context, this.reader, form);
   }

@@ -48,13 +48,6 @@ export const JOINT_READER_OPTIONS = {
     help: 'longest answer that evaluations generate for the exact match, in tokens; 0 for none',
     group: 'Reader',
   },
-  /** Whether right documents of a query are never its candidates. */
-  excludeSource: {
-    type: 'switch',
-    default: false,
-    help: 'never read the right documents of a query, nor copies of them: for queries that were cut out of their documents',
-    group: 'Reader',
-  },
 } as const satisfies OptionTable;
 
 /** Option of methods whose loss sums over candidates. */
