@@ -5,7 +5,8 @@ import { type OptionTable, optionValues, pickOptions } from '../util/option-tabl
 import type { Method, RunPlan } from './contract/method.ts';
 import type { AnswerTokens } from './joint/answer-tokens.ts';
 import { ANSWER_METRICS } from './joint/held-out-answers.ts';
-import { type JointBatch, type JointForm, JointLoss, type JointReading } from './joint/joint-loss.ts';
+import type { JointBatch, JointForm, JointReading } from './joint/joint-form.ts';
+import { JointLoss } from './joint/joint-loss.ts';
 import { MARGINAL_OPTIONS } from './joint/joint-options.ts';
 import { checkJointPlan, describeJoint, JOINT_OPTIONS, overheadReport } from './joint/joint-plan.ts';
 import { JointReader } from './joint/joint-reader.ts';

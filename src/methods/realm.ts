@@ -4,7 +4,8 @@ import { candidateMarginal, posteriorDivergence } from '../losses/candidate-marg
 import { type OptionTable, optionValues, withDefaults } from '../util/option-table.ts';
 import type { Method, RunPlan } from './contract/method.ts';
 import { ANSWER_METRICS } from './joint/held-out-answers.ts';
-import { type JointForm, JointLoss } from './joint/joint-loss.ts';
+import type { JointForm } from './joint/joint-form.ts';
+import { JointLoss } from './joint/joint-loss.ts';
 import { MARGINAL_OPTIONS } from './joint/joint-options.ts';
 import { checkJointPlan, describeJoint, JOINT_OPTIONS, overheadReport } from './joint/joint-plan.ts';
 import { JointReader } from './joint/joint-reader.ts';

@@ -29,8 +29,9 @@ const OPTIONS = {
  *   L   = (1/B) Σ KL( Q ‖ P )                    with `--kl reverse` KL( P ‖ Q ), as the paper prints it
  *
  * β is `--reader-temperature`; the paper takes 0.1 for β and τ (`--temperature 0.1`), and refreshes the table every 3,000 steps
- * (`--refresh every:3000`). All refresh policies apply, and so do `--over-retrieve` and a corrector (`--corrector mlp`), which moves the table's rows to
- * where they would be now before the candidates are chosen. The data needs answers: `answers.jsonl` beside the queries, or a column
+ * (`--refresh every:3000`). All refresh policies apply, and so do `--over-retrieve`, which ranks what the table proposes by fresh
+ * embeddings, and a corrector (`--corrector mlp`), which moves the table's rows to where they would be now before the candidates are
+ * chosen. The data needs answers: `answers.jsonl` beside the queries, or a column
  * `answers` of pairs. Right documents of the data are not used, except to evaluate, with `--gold-candidate`, and with
  * `--leave-out-positives`, by which they are never candidates: so a retriever learns from running text, whose contexts must not find the
  * passages of their own text (`undrift data continuations`).

@@ -2,13 +2,13 @@ import type { Graph } from '../../graph/graph.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { ModelParameters } from '../../runtime/join-parameters.ts';
 import type { NoteListener } from '../../util/option-name.ts';
+import type { GivenValues } from '../../util/option-table.ts';
 import type { Progress } from '../../util/progress.ts';
-import type { MethodOptionValues } from './method.ts';
 
 /** Facts with which a method opens the part that it trains beside the retriever. */
 export interface PartOpening {
   /** Options of the method, checked and with defaults filled in. */
-  readonly options: MethodOptionValues;
+  readonly options: GivenValues;
   /** Seed of all randomness of the run. */
   readonly seed: number;
   /** Reports progress of loading. */

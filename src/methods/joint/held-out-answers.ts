@@ -6,7 +6,7 @@ import { logSumExp } from '../../util/log-sum-exp.ts';
 import { optionValues, pickOptions } from '../../util/option-table.ts';
 import type { HeldOutMeasure, HeldOutQuery, MethodContext } from '../contract/method.ts';
 import { READER_OPTIONS } from '../table/reader-options.ts';
-import type { JointForm } from './joint-loss.ts';
+import type { JointForm } from './joint-form.ts';
 import { JOINT_READER_OPTIONS } from './joint-options.ts';
 import type { JointReader } from './joint-reader.ts';
 

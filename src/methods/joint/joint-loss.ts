@@ -1,49 +1,17 @@
 import { gatherElements } from '../../graph/ops.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import type { PromptTokens } from '../../models/language/reader-prompt.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { optionValues, pickOptions } from '../../util/option-table.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { HeldOutMeasure, MethodContext, TrainingBatch } from '../contract/method.ts';
-import type { LossParts, ScoredBatch, ScoreLoss } from '../step/score-loss.ts';
+import type { ScoredBatch, ScoreLoss } from '../step/score-loss.ts';
 import { READER_OPTIONS } from '../table/reader-options.ts';
 import type { TableDocuments, TableLoss } from '../table/table-losses.ts';
 import { type AnswerTokens, answerFeeds, answerTokens } from './answer-tokens.ts';
 import { heldOutAnswers } from './held-out-answers.ts';
+import type { JointBatch, JointForm, JointReading } from './joint-form.ts';
 import { JointReader } from './joint-reader.ts';
-
-/**
- * Ways in which a reader reads the candidates of a query: each one in a prompt of its own, all in one prompt, or all but one in a prompt
- * for each.
- */
-export type JointReading = 'alone' | 'together' | 'without';
-
-/** Batch as the loss of a joint method sees it. */
-export interface JointBatch {
-  /** f32[queries, k]: scores of the candidates, divided by the temperature. */
-  readonly scores: Tensor;
-  /** bool[queries, k]: candidates that there are. */
-  readonly drawn: Tensor;
-  /** Answers as read in each way that the method asks for: [queries, k, J], or [queries, 1, J] for `together`. */
-  readonly answers: Readonly<Record<JointReading, AnswerTokens>>;
-}
-
-/** Facts that tell the joint methods apart. */
-export interface JointForm {
-  /** Whether reading nothing is a candidate too, the last one. */
-  readonly nullPassage: boolean;
-  /** Ways of reading that the loss needs. */
-  readonly readings: readonly JointReading[];
-  /** Documents from the table that are candidates of a query, K. */
-  readonly candidates: number;
-  /** Largest number of documents in a prompt with several. */
-  readonly passages: number;
-  /** Builds the loss. */
-  loss(batch: JointBatch): LossParts;
-  /** Called after the last update. */
-  finished?(): void;
-}
 
 const OWN_OPTIONS = pickOptions(READER_OPTIONS, 'leaveOutPositives');
 
