@@ -8,6 +8,11 @@ export interface StepResult {
   /** Loss that is differentiated, in nats per example of the batch. */
   readonly trainingLoss: number;
   /**
+   * Number of examples that the loss is the mean of, where batches of one size differ in it, such as tokens to predict. Batches whose
+   * gradients make one update count in proportion, so that they make the gradient of one large batch. Default: equal batches.
+   */
+  readonly examples?: number | undefined;
+  /**
    * Loss to plot, in nats. It can be compared between objectives even where the training loss is a surrogate; elsewhere it equals
    * the training loss.
    */

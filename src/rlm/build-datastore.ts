@@ -48,7 +48,7 @@ export interface BuildDatastoreOptions extends ComputeOptions {
   readonly expectedTokens?: number | undefined;
   /** Stops the build after the tokens at hand. The same call goes on there later. */
   readonly signal?: AbortSignal | undefined;
-  /** Called after each group of tokens. */
+  /** Called as tokens are read and stored. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Called when a build goes on that was stopped. */
   readonly onNote?: NoteListener | undefined;
@@ -199,14 +199,18 @@ async function storeDocuments(
   let read = 0;
   const store = async () => {
     const segments = group.map(({ segment }) => segment);
-    const scores = await model.scoreTokens(segments, { keys: settings.keys, ...compute });
+    const tell = (done: number) =>
+      onProgress?.({ stage: 'store', done, total: expectedTokens, unit: 'tokens' });
+    const before = files.state.tokens;
+    const onScored = (tokens: number) => tell(before + tokens);
+    const scores = await model.scoreTokens(segments, { keys: settings.keys, ...compute, onScored });
     await files.append(
       group.map((each, i) => ({ ...each, keys: scores[i]!.keys! })),
       { fingerprint: digest.finish(), documentsRead: read },
     );
     group = [];
     waiting = 0;
-    onProgress?.({ stage: 'store', done: files.state.tokens, total: expectedTokens, unit: 'tokens' });
+    tell(files.state.tokens);
   };
   const room = () => (limitTokens ?? Number.POSITIVE_INFINITY) - files.state.tokens - waiting;
   for await (const document of documents) {

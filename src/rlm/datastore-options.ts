@@ -5,7 +5,7 @@ import { count } from '../util/format.ts';
 import { option, tellNote } from '../util/option-name.ts';
 import type { OptionTable, OptionValues } from '../util/option-table.ts';
 import { documentSegments } from './evaluate-text.ts';
-import type { LanguageSystem, Segment } from './language-system.ts';
+import type { LanguageSystem, ScoreOptions, Segment } from './language-system.ts';
 import { withRandomTokens } from './random-tokens.ts';
 import { NEIGHBOURS, type Recaller, type SegmentRecall } from './recaller.ts';
 import type { SystemContext } from './system-spec.ts';
@@ -164,12 +164,10 @@ export async function recallDocuments(
     if (rest <= 0) break;
   }
   const recalled: SegmentRecall[] = [];
-  let done = 0;
-  const compute = { ...(device && { device }), ...(threads && { threads }) };
-  for await (const each of recaller.recall(segments, compute)) {
-    recalled.push(each);
-    done += each.base.length;
-    onProgress?.({ stage: 'recall', done, total: tokens - Math.max(0, rest), unit: 'tokens' });
-  }
+  const scoring: ScoreOptions = {
+    ...{ ...(device && { device }), ...(threads && { threads }) },
+    onProgress: (progress) => onProgress?.({ ...progress, stage: 'recall' }),
+  };
+  for await (const each of recaller.recall(segments, scoring)) recalled.push(each);
   return recalled;
 }

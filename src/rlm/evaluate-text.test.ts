@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { countScoredTokens, documentSegments, evaluateText } from './evaluate-text.ts';
+import { knnLmSystem } from './knn-lm.ts';
 import { plainSystem } from './plain-system.ts';
 
 interface Golden {
@@ -53,6 +54,27 @@ describe('evaluateText', () => {
       }
     },
   );
+
+  it('tells progress within a group of tokens that are scored together', async () => {
+    const model = models.get('llama-untied')!;
+    const long = [{ id: 'long', text: 'abcdefghij'.repeat(500) }];
+    const cache = { lambda: 0, temperature: 1, cacheTheta: 0.1, cacheLambda: 0.1 };
+    for (const system of [plainSystem(model), knnLmSystem(model, undefined, cache)]) {
+      const progress: number[] = [];
+      const { tokens } = await evaluateText(system, long, {
+        ...{ window: 32, stride: 32, ...compute },
+        onProgress: ({ done }) => progress.push(done),
+      });
+      expect(tokens).toBeGreaterThan(4096);
+      expect(
+        progress.findIndex((done) => done >= 4096),
+        system.name,
+      ).toBeGreaterThan(1);
+      expect(progress).toEqual([...progress].sort((a, b) => a - b));
+      expect(progress.at(-1)).toBe(tokens);
+      await system.dispose();
+    }
+  });
 
   it('counts words and bytes of the text that is scored', async () => {
     const system = plainSystem(models.get('llama-untied')!);

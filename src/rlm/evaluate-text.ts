@@ -86,9 +86,16 @@ export async function evaluateText(
   let group: { segment: Segment; to: { nats: number; tokens: number } }[] = [];
   let waiting = 0;
   const scoreGroup = async () => {
+    const tell = (done: number) =>
+      onProgress?.({ stage: 'score', done, total: expectedTokens, unit: 'tokens' });
+    const [before, share] = [tokens, waiting];
     const scores = await system.score(
       group.map(({ segment }) => segment),
-      compute,
+      {
+        ...compute,
+        onProgress: ({ done, total = done }) =>
+          tell(before + Math.floor((share * done) / Math.max(1, total))),
+      },
     );
     for (const [i, { to }] of group.entries()) {
       for (const logProbability of scores[i]!) to.nats -= logProbability;
@@ -97,7 +104,7 @@ export async function evaluateText(
     }
     group = [];
     waiting = 0;
-    onProgress?.({ stage: 'score', done: tokens, total: expectedTokens, unit: 'tokens' });
+    tell(tokens);
   };
   const left = new LeftOut();
   for await (const document of documents) {

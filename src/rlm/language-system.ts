@@ -1,4 +1,5 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
+import { firstScored } from '../models/language/score-tokens.ts';
 import type { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { Progress } from '../util/progress.ts';
@@ -40,7 +41,7 @@ export interface Reading {
 
 /** Options of scoring. */
 export interface ScoreOptions extends ComputeOptions {
-  /** Called as segments are scored; the unit is tokens. */
+  /** Called every second or so while segments are scored, with the share of the work that is done; the unit is tokens. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -74,6 +75,14 @@ export interface LanguageSystem {
   /** Frees what the system has made; the model belongs to the caller. */
   dispose(): Promise<void>;
 }
+
+/** Number of tokens of a segment that are scored. */
+export const scoredTokens = (segment: Pick<Segment, 'ids' | 'from'>): number =>
+  Math.max(0, segment.ids.length - firstScored(segment));
+
+/** Sum of {@link scoredTokens}. */
+export const countScored = (segments: readonly Pick<Segment, 'ids' | 'from'>[]): number =>
+  segments.reduce((sum, segment) => sum + scoredTokens(segment), 0);
 
 /** Adds the tokens of sequences that go through a language model, one forward pass each. */
 export function countReading(

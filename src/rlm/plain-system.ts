@@ -1,6 +1,6 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
-import { countReading, type LanguageSystem } from './language-system.ts';
+import { countReading, countScored, type LanguageSystem } from './language-system.ts';
 import type { SystemSpec } from './system-spec.ts';
 
 /** Language model alone: the arm `none` of every comparison. */
@@ -10,9 +10,13 @@ export function plainSystem(model: LanguageModel): LanguageSystem {
     name: 'none',
     model,
     ledger,
-    async score(segments, { onProgress: _, ...compute } = {}) {
+    async score(segments, { onProgress, ...compute } = {}) {
       countReading(ledger, segments);
-      const scores = await model.scoreTokens(segments, compute);
+      const total = countScored(segments);
+      const scores = await model.scoreTokens(segments, {
+        ...compute,
+        onScored: (done) => onProgress?.({ stage: 'score', done, total, unit: 'tokens' }),
+      });
       return scores.map(({ logProbabilities }) => logProbabilities);
     },
     async read(segments) {

@@ -6,7 +6,13 @@ import { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, hostTensor } from '../runtime/host-tensor.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
-import { countReading, type ScoreOptions, type Segment } from './language-system.ts';
+import {
+  countReading,
+  countScored,
+  type ScoreOptions,
+  type Segment,
+  scoredTokens,
+} from './language-system.ts';
 import { PastTokens } from './past-tokens.ts';
 import { RecalledTokens } from './recalled-tokens.ts';
 import type { TokenMemory, TokenSimilarity } from './token-datastore.ts';
@@ -70,15 +76,21 @@ export class Recaller {
   }
 
   /** Recalls segment after segment, in their order. Memory is bounded by 4,096 tokens and their neighbours. */
-  async *recall(segments: readonly Segment[], options: ScoreOptions = {}): AsyncGenerator<SegmentRecall> {
+  async *recall(
+    segments: readonly Segment[],
+    { onProgress, ...compute }: ScoreOptions = {},
+  ): AsyncGenerator<SegmentRecall> {
+    const total = countScored(segments);
+    let before = 0;
     for (let start = 0; start < segments.length; ) {
       let [end, tokens] = [start, 0];
-      while (end < segments.length && (end === start || tokens < GROUP_TOKENS)) {
-        tokens += segments[end]!.ids.length - Math.max(1, segments[end]!.from);
-        end += 1;
-      }
-      yield* this.group(segments.slice(start, end), options);
+      while (end < segments.length && (end === start || tokens < GROUP_TOKENS))
+        tokens += scoredTokens(segments[end++]!);
+      const tell = (share: number) =>
+        onProgress?.({ stage: 'score', done: before + Math.floor(share * tokens), total, unit: 'tokens' });
+      yield* this.group(segments.slice(start, end), compute, tell);
       start = end;
+      before += tokens;
     }
   }
 
@@ -87,16 +99,23 @@ export class Recaller {
     await this.programs.dispose();
   }
 
-  private async *group(segments: readonly Segment[], options: ScoreOptions): AsyncGenerator<SegmentRecall> {
-    const { onProgress, ...compute } = options;
+  /** @param tell  called with the share of the work that is done */
+  private async *group(
+    segments: readonly Segment[],
+    compute: ComputeOptions,
+    tell: (share: number) => void,
+  ): AsyncGenerator<SegmentRecall> {
     const { memory, cache, targetScores = false } = this.options;
     const hasPast = this.past.most > 0;
     countReading(this.ledger, segments);
     const needsKeys = memory !== undefined || cache || hasPast;
     // A memory of the document needs the states of the context too.
     const read = segments.map(({ ids, from }) => ({ ids, from: cache || hasPast ? 1 : from }));
+    // Reading and searching count as half of the work each.
+    const reading = memory ? 0.5 : 1;
     const scores = await this.model.scoreTokens(read, {
       ...{ ...compute, targetScores },
+      onScored: (tokens) => tell((reading * tokens) / countScored(read)),
       ...(needsKeys && { keys: this.keys }),
     });
     const parts = segments.map((segment, i): Part => {
@@ -108,7 +127,8 @@ export class Recaller {
         targetScores: targetScores?.subarray(skipped),
       };
     });
-    const neighbours = memory && (await this.nearest(parts, memory, onProgress));
+    const neighbours =
+      memory && (await this.nearest(parts, memory, (share) => tell(reading + (1 - reading) * share)));
     for (const [i, part] of parts.entries()) {
       yield {
         base: part.base,
@@ -122,7 +142,7 @@ export class Recaller {
   private async nearest(
     parts: readonly Part[],
     memory: TokenMemory,
-    onProgress: ScoreOptions['onProgress'],
+    tell: (share: number) => void,
   ): Promise<RecalledTokens[]> {
     const D = this.model.decoder.hiddenSize;
     const owners = parts.flatMap(({ segment, base }) => Array<Segment>(base.length).fill(segment));
@@ -139,7 +159,7 @@ export class Recaller {
         const { document } = owners[query]!;
         return document === undefined ? undefined : memory.rowsOf(document);
       },
-      onProgress,
+      onProgress: ({ done, total = done }) => tell(done / Math.max(1, total)),
     });
     const { rows, k } = found;
     let place = 0;

@@ -321,6 +321,14 @@ describe('Learner', () => {
     ]);
     await learner.accumulate(gradients(), { first: true });
     expect(Array.from(learner.accumulated.byName.b!.data, Number)).toEqual([0, 3, 0]);
+    await learner.accumulate(dense[1]!, { first: false, weight: 0.5 });
+    expect(Array.from(learner.accumulated.byName.b!.data, Number)).toEqual([0, 6, 0]);
+    // Half of 2·(−1, 2) and 2·(1, 1) is added at the rows 1 and 3.
+    const sum = learner.accumulated;
+    const at = (row: bigint) => [...sum.rows.rows!.data].indexOf(row as never);
+    const table = Array.from(sum.byName.table!.data, Number);
+    expect(table.slice(2 * at(3n), 2 * at(3n) + 2)).toEqual([-1, 2]);
+    expect(table.slice(2 * at(1n), 2 * at(1n) + 2)).toEqual([0, 3]);
     await learner.dispose();
   });
 

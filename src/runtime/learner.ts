@@ -232,9 +232,10 @@ export class Learner {
    * Batches use different rows of lookup tables, so the sum covers the union of their rows.
    *
    * @param options.first whether to start a new sum
+   * @param options.weight factor on the gradients, apart from those of a new sum. Default 1
    * @throws UndriftError if the batches of a sum have gradients of different parameters.
    */
-  async accumulate(gradients: Gradients, options: { first: boolean }): Promise<void> {
+  async accumulate(gradients: Gradients, options: { first: boolean; weight?: number }): Promise<void> {
     const { byName, rows } = gradients;
     this.check(gradients);
     if (options.first || !this.sum) {
@@ -246,6 +247,7 @@ export class Learner {
       return;
     }
     const { sum } = this;
+    const { weight = 1 } = options;
     const other = [...Object.keys(sum.byName), ...Object.keys(byName)].find(
       (name) => !(sum.byName[name] && byName[name]),
     );
@@ -262,9 +264,9 @@ export class Learner {
       if (lookup) {
         const union = unions.get(lookup) ?? unionOfRows(sum.rows[lookup]!, rows[lookup]!);
         unions.set(lookup, union);
-        next[name] = await this.update.mergeRows(union, total, gradient);
+        next[name] = await this.update.mergeRows(union, total, gradient, weight);
       } else {
-        await this.update.accumulate(total, gradient);
+        await this.update.accumulate(total, gradient, weight);
         next[name] = total;
       }
     }

@@ -158,27 +158,28 @@ export class ParameterUpdate {
     await this.onDevice!.copy.run({ gradient: flat(gradient) }, { into: { copy: flat(total) } });
   }
 
-  /** Adds a gradient in place: total += gradient. */
-  async accumulate(total: HostTensor, gradient: HostTensor): Promise<void> {
+  /** Adds a gradient in place: total += weight · gradient. */
+  async accumulate(total: HostTensor, gradient: HostTensor, weight: number): Promise<void> {
     if (keptTensor(total)) {
-      const feeds = { total: flat(total), gradient: flat(gradient) };
+      const feeds = { total: flat(total), gradient: flat(gradient), weight: scalarTensor(weight) };
       await this.onDevice!.accumulate.run(feeds, { into: { 'next/total': feeds.total } });
       return;
     }
     await bringToHost([gradient]);
     for (const part of chunks(gradient.data.length)) {
-      const feeds = { total: part(total), gradient: part(gradient) };
+      const feeds = { total: part(total), gradient: part(gradient), weight: scalarTensor(weight) };
       await this.programs.accumulate.run(feeds, { into: { 'next/total': feeds.total } });
     }
   }
 
   /**
-   * Adds two gradients of table rows, over the union of their rows.
+   * Adds two gradients of table rows, over the union of their rows: a + weight · b.
    *
    * @returns f32[rows, D]
    */
-  async mergeRows(union: RowUnion, a: HostTensor, b: HostTensor): Promise<HostTensor> {
-    const feeds = { a, b, rows: union.rows, placesA: union.placesA, placesB: union.placesB };
+  async mergeRows(union: RowUnion, a: HostTensor, b: HostTensor, weight: number): Promise<HostTensor> {
+    const { rows, placesA, placesB } = union;
+    const feeds = { a, b, rows, placesA, placesB, weight: scalarTensor(weight) };
     return (await this.programs.mergeRows.run(feeds)).total!;
   }
 

@@ -6,6 +6,7 @@ import {
   fill,
   gather,
   matmul,
+  mul,
   scatter,
   scatterAdd,
   square,
@@ -113,7 +114,8 @@ export function squaredRowsGraph(gradients: readonly { readonly dims: readonly n
 function accumulationGraph(): Graph {
   const graph = new Graph('accumulate');
   const total = graph.input('total', 'f32', ['n']);
-  graph.output('next/total', add(total, graph.input('gradient', 'f32', ['n'])));
+  const weighted = mul(graph.input('gradient', 'f32', ['n']), graph.input('weight', 'f32', []));
+  graph.output('next/total', add(total, weighted));
   return graph;
 }
 
@@ -129,7 +131,8 @@ function mergeRowsGraph(): Graph {
   const graph = new Graph('merge-rows');
   graph.input('rows', 'i64', ['rows']);
   const parts = ['a', 'b'].map((name) => {
-    const values = graph.input(name, 'f32', [`${name}Rows`, 'width']);
+    const given = graph.input(name, 'f32', [`${name}Rows`, 'width']);
+    const values = name === 'b' ? mul(given, graph.input('weight', 'f32', [])) : given;
     const places = graph.input(`places${name.toUpperCase()}`, 'i64', [`${name}Rows`]);
     return { values, places: expand(unsqueeze(places, 1), values.shape) };
   });

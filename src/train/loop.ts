@@ -50,9 +50,9 @@ export interface StepReport {
   gradientNorm: number;
   /** Counts that this update added to the ledger, by name. Refreshes of caches are included, times are not. */
   spent: Readonly<Record<string, number>>;
-  /** Loss that was differentiated, in nats; mean over the batches of the update. */
+  /** Loss that was differentiated, in nats; mean over the examples of the update. */
   trainingLoss: number;
-  /** Loss to plot, in nats; mean over the batches of the update. */
+  /** Loss to plot, in nats; mean over the examples of the update. */
   interpretableLoss: number;
   /** Figures of the update by name; those of its batches are means. */
   metrics: Readonly<Record<string, number>>;
@@ -101,12 +101,18 @@ export async function trainingLoop<Batch>(
           help: `lower the learning rate, clip gradients (${option('maxGradNorm', 1)}), or raise the temperature`,
         });
       }
-      if (accumulate > 1)
-        await ledger.time('update', () => learner.accumulate(result.gradients, { first: draw === first }));
       results.push(result);
+      if (accumulate > 1) {
+        const options = { first: draw === first, weight: weightsOf(results).at(-1)! };
+        await ledger.time('update', () => learner.accumulate(result.gradients, options));
+      }
     }
+    const weights = weightsOf(results);
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const average = (values: readonly number[]) =>
+      values.reduce((sum, value, i) => sum + weights[i]! * value, 0) / total;
     const gradients = accumulate > 1 ? learner.accumulated : results[0]!.gradients;
-    const update = { learningRate, weightDecay, maxGradientNorm, gradientFactor: 1 / results.length };
+    const update = { learningRate, weightDecay, maxGradientNorm, gradientFactor: 1 / total };
     // NaN where the loss scale was too large; no parameter has moved then.
     const gradientNorm = await ledger.time('update', () => learner.apply(gradients, update));
     const afterwards = await ledger.time('refresh', () => objective.updated(step));
@@ -126,13 +132,17 @@ export async function trainingLoop<Batch>(
   }
 }
 
-const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+/** Weights of the batches of an update, relative to its first batch. */
+const weightsOf = (results: readonly StepResult[]): number[] =>
+  results.map(({ examples = 1 }) => examples / (results[0]!.examples ?? 1));
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 const averages = (records: readonly Readonly<Record<string, number>>[]): Record<string, number> =>
   Object.fromEntries(
     [...new Set(records.flatMap(Object.keys))].map((key) => [
       key,
-      average(records.flatMap((record) => record[key] ?? [])),
+      mean(records.flatMap((record) => record[key] ?? [])),
     ]),
   );
 

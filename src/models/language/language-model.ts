@@ -31,6 +31,8 @@ export interface ScoreTokensOptions extends ComputeOptions {
   readonly keys?: TokenState;
   /** Whether each scored token gets its logit. Default false. */
   readonly targetScores?: boolean;
+  /** Called after each pass, with the number of tokens that are scored so far. */
+  readonly onScored?: ((tokens: number) => void) | undefined;
 }
 
 /** Likelihood of a text under a language model. */
@@ -165,7 +167,7 @@ export class LanguageModel {
    */
   async *scoreTokensOneByOne(
     sequences: readonly ScoredTokens[],
-    { keys: state, targetScores = false, ...compute }: ScoreTokensOptions = {},
+    { keys: state, targetScores = false, onScored, ...compute }: ScoreTokensOptions = {},
   ): AsyncGenerator<IndexedTokenScores> {
     if (state !== undefined && !TOKEN_STATES.includes(state)) {
       throw new UsageError(`keys: unknown state ${JSON.stringify(state)}`, {
@@ -177,9 +179,12 @@ export class LanguageModel {
     const program = await this.program(name, compute, (graph, declared) => {
       buildScoring(graph, { decoder: this.decoder, declared, state, targetScores, device: compute.device });
     });
+    let scored = 0;
     for (const pass of scoringPasses(sequences)) {
       const feeds = scoringFeeds(pass.map((index) => sequences[index]!));
       yield* passScores(sequences, pass, await program.run({ ...this.weights, ...feeds }));
+      scored += feeds.next!.data.length;
+      onScored?.(scored);
     }
   }
 

@@ -81,6 +81,7 @@ export function languageModelSubject(parts: LanguageModelParts): Subject<WindowB
             gradients: gradientsIn(outputs, feeds),
             trainingLoss: nats,
             interpretableLoss: nats,
+            examples: batch.predictions,
             metrics: {},
           };
         },

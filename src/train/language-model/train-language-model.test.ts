@@ -57,6 +57,33 @@ async function trainInTwo(name: string, after: number, options: Partial<Language
   return await train(name, { ...options, resume: true });
 }
 
+it('accumulated batches make the update of one large batch, whatever tokens each has', async () => {
+  const once = async (name: string, sizes: Partial<LanguageModelTrainOptions>) => {
+    const reports: ReportedStep[] = [];
+    const notes: string[] = [];
+    await train(
+      name,
+      {
+        data: { texts: DOCUMENTS.slice(0, 25).map(({ text }) => text) },
+        evalData: 'none',
+        steps: 1,
+        epochs: undefined,
+        ...sizes,
+      },
+      { onStep: (report: ReportedStep) => reports.push(report), onNote: (note: string) => notes.push(note) },
+    );
+    return { report: reports[0]!, notes };
+  };
+  // All windows are one batch, or several of windows of similar length and a smaller one.
+  const { report, notes } = await once('one-batch', { batchSize: 100 });
+  const windows = Number(/in (\d+) windows/.exec(notes.join())![1]);
+  expect(windows % 4).not.toBe(0);
+  const { report: parts } = await once('parts', { batchSize: 4, accumulate: Math.ceil(windows / 4) });
+  expect([report.epoch, parts.epoch]).toEqual([1, 1]);
+  expect(parts.trainingLoss / report.trainingLoss).toBeCloseTo(1, 6);
+  expect(parts.gradientNorm / report.gradientNorm).toBeCloseTo(1, 5);
+});
+
 describe('a new llama', () => {
   let result: LanguageModelTrainResult;
   const reports: ReportedStep[] = [];

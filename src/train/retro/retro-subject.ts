@@ -76,6 +76,8 @@ export function retroSubject(parts: RetroParts): Subject<RetroBatch> {
             gradients: gradientsIn(outputs, {}),
             trainingLoss: loss,
             interpretableLoss: loss,
+            // Every token of a text but its first one is predicted.
+            examples: countOf(mask) - batch,
             metrics: {},
           };
         },
