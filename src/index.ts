@@ -167,12 +167,18 @@ export { truncatedSoftmax } from './losses/truncated-softmax.ts';
 /** Retrievers: encoders that turn texts into vectors; created, loaded, saved. */
 
 export type {
+  Architecture,
   CacheShape,
+  CrossAttentionListener,
+  CrossAttentionOptions,
+  CrossDecoder,
   EncoderWeights,
   FoldedParameters,
   ForwardOptions,
+  Hidden,
   KeyValueCache,
   LayerMemory,
+  ReadStates,
   TokenInputs,
 } from './models/architectures/architecture.ts';
 export type { CardDataset, CardFacts, CardResult } from './models/folder/card-sections.ts';
@@ -317,7 +323,6 @@ export {
 } from './models/language/create-language-model.ts';
 export { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './models/language/decoder.ts';
 export {
-  type Generation,
   type GenerationOptions,
   generate,
   generateMany,
@@ -325,6 +330,7 @@ export {
   type Prompt,
 } from './models/language/generate.ts';
 export { GENERATION_OPTIONS } from './models/language/generation-options.ts';
+export type { Generation } from './models/language/generation-rows.ts';
 export {
   LanguageModel,
   type ScoreTokensOptions,
@@ -355,6 +361,29 @@ export {
   type LanguageModelTrainResult,
   trainLanguageModel,
 } from './train/language-model/train-language-model.ts';
+
+/** Sequence-to-sequence models: targets written for one or several inputs (Fusion-in-Decoder). */
+
+export {
+  createSequenceToSequence,
+  FEED_FORWARDS,
+  type NewSequenceToSequenceOptions,
+} from './models/encoder-decoder/create-sequence-to-sequence.ts';
+export {
+  EncoderDecoder,
+  type EncoderStates,
+  type ReadingOptions,
+} from './models/encoder-decoder/encoder-decoder.ts';
+export { generateTargets, type SequenceInput } from './models/encoder-decoder/generate-targets.ts';
+export {
+  type Reading,
+  type ReadingInputs,
+  type ReadingNames,
+  readingFeeds,
+  readingInputs,
+} from './models/encoder-decoder/reading-inputs.ts';
+export { saveSequenceToSequence } from './models/encoder-decoder/save-sequence-to-sequence.ts';
+export { SequenceToSequenceModel } from './models/encoder-decoder/sequence-to-sequence.ts';
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
 

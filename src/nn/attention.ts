@@ -92,6 +92,10 @@ export interface AttentionOptions {
    * axis of tokens. Default: those of the tokens alone. A cache of earlier tokens enters here.
    */
   attended?: ((own: KeyValues) => readonly KeyValues[]) | undefined;
+  /** Factor of the products of queries and keys. Default 1/√S. */
+  scale?: number | undefined;
+  /** Called with the probabilities, before dropout. */
+  onProbabilities?: ((probabilities: Tensor) => void) | undefined;
   /** Name of the place in the encoder, which seeds the dropout of attention weights. */
   site: string;
   /** Dropout of attention weights. Default: none. */
@@ -99,7 +103,7 @@ export interface AttentionOptions {
 }
 
 /**
- * Multi-head attention with H heads of size S: softmax(Q Kᵀ / √S + bias) V.
+ * Multi-head attention with H heads of size S: softmax(scale · Q Kᵀ + bias) V, with the scale 1/√S unless another is given.
  *
  * Query heads that share a key head (grouped-query attention, Ainslie et al. 2023, arXiv:2305.13245) are rows
  * of one matrix, f32[B, G, H/G · T, S], so keys and values are not repeated.
@@ -110,25 +114,54 @@ export interface AttentionOptions {
  * @returns f32[B·T, H·S]: results of the heads, head after head, before the output projection
  */
 export function attention(query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions): Tensor {
-  const { batch, tokens, keyTokens = tokens, heads, keyHeads = heads } = options;
-  const { bias, site, prepare = (x) => x } = options;
-  const headSize = (query.shape[1] as number) / heads;
-  const splitHeads = (y: Tensor, length: Dim, count: number) =>
-    transpose(reshape(y, [batch, length, count, headSize]), [0, 2, 1, 3]);
-  const rows = multiplyDims(heads / keyHeads, tokens);
-  const q = reshape(prepare(splitHeads(query, tokens, heads), 'query'), [batch, keyHeads, rows, headSize]);
+  const { batch, tokens, keyTokens = tokens, heads, keyHeads = heads, prepare = (x) => x } = options;
+  const queries = prepare(splitHeads(query, [batch, tokens], heads), 'query');
   const own = {
-    key: prepare(splitHeads(key, keyTokens, keyHeads), 'key'),
-    value: splitHeads(value, keyTokens, keyHeads),
+    key: prepare(splitHeads(key, [batch, keyTokens], keyHeads), 'key'),
+    value: splitHeads(value, [batch, keyTokens], keyHeads),
   };
-  const pieces = options.attended?.(own) ?? [own];
+  return attendTo(queries, options.attended?.(own) ?? [own], options);
+}
+
+/**
+ * Splits vectors into heads: f32[B·T, H·S] → f32[B, H, T, S].
+ *
+ * @param place B and T
+ */
+export function splitHeads(x: Tensor, [batch, tokens]: readonly [Dim, Dim], heads: number): Tensor {
+  const headSize = (x.shape[1] as number) / heads;
+  return transpose(reshape(x, [batch, tokens, heads, headSize]), [0, 2, 1, 3]);
+}
+
+/**
+ * Multi-head attention of `attention` to keys and values that are split into heads already.
+ *
+ * @param queries f32[B, H, T, S]
+ * @param pieces keys and values f32[B, G, …, S], in one or several pieces along the axis of tokens
+ * @returns f32[B·T, H·S]
+ */
+export function attendTo(
+  queries: Tensor,
+  pieces: readonly KeyValues[],
+  options: Pick<
+    AttentionOptions,
+    'batch' | 'tokens' | 'heads' | 'keyHeads' | 'bias' | 'scale' | 'onProbabilities' | 'site' | 'dropout'
+  >,
+): Tensor {
+  const { batch, tokens, heads, keyHeads = heads, bias, site } = options;
+  const headSize = queries.shape[3] as number;
+  const { scale = 1 / Math.sqrt(headSize) } = options;
+  const rows = multiplyDims(heads / keyHeads, tokens);
+  const q = reshape(queries, [batch, keyHeads, rows, headSize]);
   // Scores of the pieces are joined rather than the pieces themselves, so that no cache is copied.
   const lengths = pieces.map(({ key }) => key.shape[2]!);
   const keys = addDims(...lengths);
-  const products = pieces.map(({ key }) => matmul(q, key, { transB: true, alpha: 1 / Math.sqrt(headSize) }));
+  const products = pieces.map(({ key }) => matmul(q, key, { transB: true, alpha: scale }));
   const perText = [heads, tokens, keys];
   const scores = reshape(concat(products, -1), [batch, ...perText]);
-  const weights = dropout(softmax(add(scores, bias)), options.dropout, { site, perText });
+  const probabilities = softmax(add(scores, bias));
+  options.onProbabilities?.(probabilities);
+  const weights = dropout(probabilities, options.dropout, { site, perText });
   const shares = reshape(weights, [batch, keyHeads, rows, keys]);
   const mixed = (pieces.length === 1 ? [shares] : split(shares, lengths, -1))
     .map((share, i) => matmul(share, pieces[i]!.value))

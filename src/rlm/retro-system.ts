@@ -1,11 +1,11 @@
 import { Graph } from '../graph/graph.ts';
 import {
-  type Generation,
   type GenerationOptions,
   generate,
   generateByPasses,
   type Prompt,
 } from '../models/language/generate.ts';
+import type { Generation } from '../models/language/generation-rows.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import {
   buildScoring,

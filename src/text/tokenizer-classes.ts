@@ -65,7 +65,7 @@ const byteLevel = (prefix: unknown, splits = true): ComponentJson => ({
   use_regex: splits,
 });
 
-function unigramParts(json: TokenizerJson, settings: Json): Partial<TokenizerJson> {
+function unigramParts(json: TokenizerJson, settings: Json, unknownId = 3): Partial<TokenizerJson> {
   const { normalizer } = json;
   const precompiled =
     normalizer?.type === 'Sequence'
@@ -85,7 +85,7 @@ function unigramParts(json: TokenizerJson, settings: Json): Partial<TokenizerJso
     },
     model: {
       type: 'Unigram',
-      unk_id: 3,
+      unk_id: unknownId,
       byte_fallback: false,
       vocab: (json.model as UnigramJson).vocab,
     } satisfies UnigramJson,
@@ -131,10 +131,15 @@ export const TOKENIZER_CLASSES: Readonly<Record<string, TokenizerClass>> = {
   },
   XLMRobertaTokenizer: {
     model: 'Unigram',
-    parts: unigramParts,
+    parts: (json, settings) => unigramParts(json, settings),
     special: ROBERTA,
     wrapper: ['bos_token', 'eos_token'],
     joinedBy: 'RobertaProcessing',
+  },
+  T5Tokenizer: {
+    model: 'Unigram',
+    parts: (json) => unigramParts(json, {}, 2),
+    special: { eos_token: '</s>', unk_token: '<unk>', pad_token: '<pad>' },
   },
   GPT2Tokenizer: {
     model: 'BPE',
@@ -196,6 +201,7 @@ const CLASS_OF_MODEL: Readonly<Record<string, string>> = {
   gpt2: 'GPT2Tokenizer',
   qwen2: 'Qwen2Tokenizer',
   qwen3: 'Qwen2Tokenizer',
+  t5: 'T5Tokenizer',
 };
 
 /** Classes that take `tokenizer.json` as it is. */

@@ -200,6 +200,21 @@ CASES = {
         config=dict(SIZES, num_attention_heads=4, num_key_value_heads=2, head_dim=4),
         pooling="lasttoken",
     ),
+    # Texts are longer than the largest distance with a bucket of its own.
+    "t5": dict(
+        cls=transformers.T5EncoderModel,
+        config=dict(
+            vocab_size=VOCABULARY,
+            d_model=8,
+            d_kv=3,
+            d_ff=12,
+            num_layers=2,
+            num_heads=2,
+            relative_attention_num_buckets=8,
+            relative_attention_max_distance=6,
+            feed_forward_proj="gated-gelu",
+        ),
+    ),
     # Decoders that attend to the whole text.
     "gpt2-bidirectional": dict(
         cls=transformers.GPT2Model,

@@ -53,6 +53,8 @@ export interface CacheShape {
 export interface KeyValueCache {
   /** Mask, f32[B, P]: 1 for tokens, 0 for padding and for places that are not in use. Absent if P = 0. */
   readonly mask?: Tensor | undefined;
+  /** Positions of these tokens, i64[B, P], which decoders with biases for distances read. Any number at other places. */
+  readonly positions?: Tensor | undefined;
   /**
    * Receives keys and values of the batch's own tokens in a layer, f32[B, G, T, S], and returns those to attend to: of the P tokens
    * before them, then their own, in one or several pieces.
@@ -126,7 +128,65 @@ export interface Architecture<Config> {
   fold?(weights: EncoderWeights, lengthMatters: boolean): EncoderWeights;
   /** Builds the forward pass for whole tables and folded weights. Absent if `forward` is right for them. */
   infer?(config: Config, p: FoldedParameters, inputs: TokenInputs): Hidden;
+  /** Decoder of an encoder-decoder, whose encoder is the architecture itself. Absent for others. */
+  readonly decoder?: CrossDecoder<Config>;
 }
+
+/**
+ * Decoder that reads the states of an encoder by cross-attention in each layer. Its `forward` needs the option `memory`, which
+ * `crossAttention` makes. Its parameters are those of the decoder alone and the table of tokens, which it shares with the encoder.
+ */
+export interface CrossDecoder<Config> extends Architecture<Config> {
+  /** Names under which files may repeat the table of tokens. */
+  readonly tableCopies: readonly string[];
+  /** Id of the token before the first one of each target. */
+  startId(config: Config): number;
+  /**
+   * Computes keys and values of the encoder's states for one layer.
+   *
+   * @param states f32[B, K, D]
+   * @param layer number of the layer, from 0
+   * @returns f32[B, G, K, S] each
+   */
+  crossKeyValues(config: Config, p: Parameters, states: Tensor, layer: number): KeyValues;
+  /** Makes the memory of a forward pass over one batch. A text all of whose states are masked reads exactly 0. */
+  crossAttention(
+    config: Config,
+    p: Parameters,
+    read: ReadStates,
+    options?: CrossAttentionOptions,
+  ): LayerMemory;
+}
+
+/** Encoder states that a decoder reads. */
+export interface ReadStates {
+  /** Returns keys and values of the K states for a layer, f32[B, G, K, S] each. */
+  readonly keyValues: (layer: number) => KeyValues;
+  /** Mask, f32[B, K]: 1 for states that are read, 0 for others. */
+  readonly mask: Tensor;
+}
+
+/** Options of cross-attention. */
+export interface CrossAttentionOptions {
+  /** Share of elements that dropout sets to zero, in [0, 1). Default 0. */
+  readonly dropoutRatio?: number | undefined;
+  /** Random words, u32[B]: one for each text and step. Required if `dropoutRatio` is above 0. */
+  readonly dropoutKeys?: Tensor | undefined;
+  /** Called for each layer, in ascending order. */
+  readonly onAttention?: CrossAttentionListener | undefined;
+}
+
+/**
+ * Callback for the cross-attention of a layer.
+ *
+ * @param layer number of the layer, from 0
+ * @param attention.probabilities f32[B, H, T, K], before dropout
+ * @param attention.values f32[B, G, K, S]: each head of the values serves H/G heads of the probabilities
+ */
+export type CrossAttentionListener = (
+  layer: number,
+  attention: { readonly probabilities: Tensor; readonly values: Tensor },
+) => void;
 
 /** Options of a forward pass. */
 export interface ForwardOptions {

@@ -1,7 +1,7 @@
-import { add, gather, range, slice, sub, transpose, unsqueeze } from '../../graph/ops.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import { add, gather, slice, unsqueeze } from '../../graph/ops.ts';
 import { attentionBias } from '../../nn/attention.ts';
 import { embeddingParameters, layerNormParameters } from '../../nn/parameters.ts';
+import { relativeBias } from '../../nn/relative-bias.ts';
 import { DataError } from '../../util/errors.ts';
 import type { Architecture, TokenInputs } from './architecture.ts';
 import { configFields } from './config-fields.ts';
@@ -40,6 +40,8 @@ const FIRST_POSITION = 2;
 
 /** Number of buckets, which is fixed in the code of transformers whatever the configuration says. */
 const BUCKETS = 32;
+
+const DISTANCES = { buckets: BUCKETS, maxDistance: 128, bidirectional: true };
 
 /**
  * MPNet (Song et al. 2020, arXiv:2004.09297): BERT's blocks without token types. Each head has a learned bias
@@ -114,42 +116,8 @@ export const mpnet: Architecture<MpnetConfig> = {
       epsilon: config.layer_norm_eps,
       activation: config.hidden_act,
       bias: ({ ids, mask }) =>
-        add(
-          relativeBias(p(`${RELATIVE_BIAS}.weight`), ids, config.max_position_embeddings),
-          attentionBias(mask),
-        ),
+        add(relativeBias(p(`${RELATIVE_BIAS}.weight`), ids.shape[1]!, DISTANCES), attentionBias(mask)),
       ...options,
     });
   },
 };
-
-/**
- * Computes the bias of each head for each pair of tokens, f32[1, H, T, T].
- *
- * @param table  f32[buckets, H]
- * @param longest  more than any distance
- */
-function relativeBias(table: Tensor, ids: Tensor, longest: number): Tensor {
-  const { graph } = ids;
-  const buckets = BigInt64Array.from({ length: 2 * longest - 1 }, (_, i) =>
-    BigInt(bucket(i - (longest - 1))),
-  );
-  const places = range(graph, ids.shape[1]!);
-  const distances = sub(unsqueeze(places, 0), unsqueeze(places, 1));
-  const rows = gather(
-    graph.constant('i64', [buckets.length], buckets),
-    add(distances, graph.scalar(longest - 1, 'i64')),
-  );
-  return unsqueeze(transpose(gather(table, rows), [2, 0, 1]), 0);
-}
-
-/**
- * Returns the bucket of a key that stands `distance` after its query. Each direction has 16 buckets: one for
- * each distance below 8, then two for each doubling; the last holds all distances from 91 on.
- */
-function bucket(distance: number): number {
-  const near = 8;
-  const far = Math.abs(distance);
-  const row = far < near ? far : near + Math.min(Math.floor(2 * Math.log2(far / near)), near - 1);
-  return distance > 0 ? BUCKETS / 2 + row : row;
-}

@@ -29,6 +29,9 @@ export const CROSS_ENCODER = 'cross-encoder';
 /** Value of `kind` in the `undrift.json` of a language model. */
 export const LANGUAGE_MODEL = 'language-model';
 
+/** Value of `kind` in the `undrift.json` of a sequence-to-sequence model. */
+export const SEQUENCE_TO_SEQUENCE = 'sequence-to-sequence';
+
 /** Content of `undrift.json`. */
 export interface UndriftJson {
   towers: 'shared' | 'separate';
@@ -61,7 +64,7 @@ export const undriftJson = (content: UndriftJson): unknown => ({
 });
 
 /**
- * Reads and checks the file of a retriever; undefined if there is none, or if it marks a language model.
+ * Reads and checks the file of a retriever; undefined if there is none, or if it marks a language model or a sequence-to-sequence model.
  *
  * @throws DataError that names the field when one is invalid
  */
@@ -74,8 +77,8 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
       help: `a retriever is needed here; a cross-encoder is for ${option('rerank')}, ${option('teacher')} and ${option('checkWith')}`,
     });
   }
-  // A retriever is made of a language model as of any decoder of transformers.
-  if (json.kind === LANGUAGE_MODEL) return undefined;
+  // A retriever is made of a language model or an encoder as of any model of transformers.
+  if (json.kind === LANGUAGE_MODEL || json.kind === SEQUENCE_TO_SEQUENCE) return undefined;
   const f = configFields(json, file);
   const format = f.count('format');
   if (format > FORMAT) {
@@ -167,14 +170,14 @@ export async function verifyWeights(
 }
 
 /**
- * Checks the weights of a language model that Undrift has saved. Any other folder passes.
+ * Checks the weights of a language model or sequence-to-sequence model that Undrift has saved. Any other folder passes.
  *
  * @throws DataError that names the file which was damaged or replaced
  */
 export async function verifyLanguageModel(folder: string): Promise<void> {
   const file = join(folder, UNDRIFT_JSON);
   const { kind, weights } = (await optionalJson(file)) ?? {};
-  if (kind !== LANGUAGE_MODEL) return;
+  if (kind !== LANGUAGE_MODEL && kind !== SEQUENCE_TO_SEQUENCE) return;
   checkDigests(weights, file);
   await verifyWeights(folder, weights ? { weights } : {});
 }

@@ -65,6 +65,7 @@ export function storedShape(
  * the encoder (poolers, heads) are skipped and named in a note.
  *
  * @param options.headPrefix  prefix of the names in models with a head (see `Architecture`)
+ * @param options.isCopy  tells whether a tensor of the file repeats a parameter, so that no note speaks of it
  * @param options.isFoldable  tells whether a parameter may be absent; it then has its initial value
  * @param options.seed  seed of initial values, default 0
  * @throws DataError that names file and tensor when one is missing, has another shape or a dtype that is not
@@ -78,6 +79,7 @@ export async function readWeights(
     isFoldable?: (name: string) => boolean;
     seed?: number | undefined;
     headPrefix?: string | undefined;
+    isCopy?: ((stored: string) => boolean) | undefined;
     onNote?: ((note: string) => void) | undefined;
   },
 ): Promise<Record<string, HostTensor>> {
@@ -102,7 +104,8 @@ export async function readWeights(
   const used = new Set(found.stored.values());
   // Old versions of transformers stored the positions 0, 1, 2, … as a tensor, which carries no information.
   const extra = allNames(reader).filter(
-    (name) => !used.has(name) && !name.endsWith('embeddings.position_ids'),
+    (name) =>
+      !used.has(name) && !name.endsWith('embeddings.position_ids') && !options.isCopy?.(name),
   );
   if (extra.length > 0) {
     const are = extra.length === 1 ? 'tensor is' : 'tensors are';

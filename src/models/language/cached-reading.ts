@@ -5,7 +5,7 @@ import type { KeyValues } from '../../nn/attention.ts';
 import type { Parameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor, int32Words, zeros } from '../../runtime/host-tensor.ts';
-import type { CacheShape, LayerMemory } from '../architectures/architecture.ts';
+import type { CacheShape, LayerMemory, TokenInputs } from '../architectures/architecture.ts';
 import type { Decoder } from './decoder.ts';
 import type { LanguageModel } from './language-model.ts';
 
@@ -16,6 +16,12 @@ const PLACES = 64;
 const TOKENS_PER_PASS = 512;
 
 const SIDES = ['key', 'value'] as const;
+
+/** Input of programs that read the positions of the tokens in the cache. */
+const SEEN_POSITIONS = 'seenPositions';
+
+/** Model whose texts are read piece by piece. A `LanguageModel` is one. */
+export type CachedModel = Pick<LanguageModel, 'decoder' | 'weights' | 'program'>;
 
 /** Way in which a text is read piece by piece, with keys and values of what was read before. */
 export interface CachedPasses {
@@ -31,6 +37,8 @@ export interface CachedPasses {
     feeds: Readonly<Record<string, HostTensor>>,
     pieces: readonly (readonly number[])[],
   ): Promise<Readonly<Record<string, HostTensor>>>;
+  /** Keeps some of the texts, by their numbers. Needed where passes hold something of each text. */
+  keep?(rows: readonly number[]): void;
 }
 
 /**
@@ -42,7 +50,7 @@ export interface CachedPasses {
 export class CachedReading {
   /** Logits after the last token of each text, f32[B, V]. The next pass overwrites them. */
   logits: Float32Array;
-  private readonly model: LanguageModel;
+  private readonly model: CachedModel;
   private readonly passes: CachedPasses;
   private readonly shape: CacheShape;
   /** Number of texts, B. */
@@ -55,10 +63,12 @@ export class CachedReading {
   private cache: Map<string, HostTensor>;
   /** 1 for places that hold a token, f32[B, P]. */
   private seen: HostTensor;
+  /** Positions of the tokens in their texts, i64[B, P]. */
+  private positions: HostTensor;
 
   private readonly tokensPerPass: number;
 
-  private constructor(model: LanguageModel, passes: CachedPasses, texts: number, tokensPerPass: number) {
+  private constructor(model: CachedModel, passes: CachedPasses, texts: number, tokensPerPass: number) {
     this.tokensPerPass = tokensPerPass;
     this.model = model;
     this.passes = passes;
@@ -67,6 +77,7 @@ export class CachedReading {
     this.lengths = new Array(texts).fill(0);
     this.logits = new Float32Array(texts * model.decoder.vocabSize);
     this.seen = zeros('f32', [texts, PLACES]);
+    this.positions = zeros('i64', [texts, PLACES]);
     this.cache = this.emptyCache(texts, PLACES);
   }
 
@@ -78,7 +89,7 @@ export class CachedReading {
    * @param options.passes  way of reading. Default: the language model alone
    */
   static async begin(
-    model: LanguageModel,
+    model: CachedModel,
     sequences: readonly ArrayLike<number>[],
     {
       tokensPerPass = TOKENS_PER_PASS,
@@ -107,26 +118,15 @@ export class CachedReading {
 
   /** Keeps some of the texts, by their numbers, and forgets the others. */
   keep(rows: readonly number[]): void {
-    const { used, seen } = this;
-    const old = this.cache;
-    const places = seen.dims[1]!;
-    this.cache = this.emptyCache(rows.length, places);
-    for (const [name, to] of this.cache) {
-      const from = float32(old.get(name));
-      const size = from.length / this.texts;
-      for (const [i, row] of rows.entries())
-        float32(to).set(from.subarray(row * size, (row + 1) * size), i * size);
-    }
-    const rowsOf = (all: Float32Array, size: number) =>
-      Float32Array.from(
-        { length: rows.length * size },
-        (_, i) => all[rows[Math.floor(i / size)]! * size + (i % size)]!,
-      );
-    this.seen = hostTensor('f32', [rows.length, places], rowsOf(float32(seen), places));
-    this.logits = rowsOf(this.logits, this.model.decoder.vocabSize);
+    for (const [name, each] of this.cache) this.cache.set(name, rowsOf(each, rows));
+    this.seen = rowsOf(this.seen, rows);
+    this.positions = rowsOf(this.positions, rows);
+    const V = this.model.decoder.vocabSize;
+    const logits = hostTensor('f32', [this.texts, V], this.logits as Float32Array<ArrayBuffer>);
+    this.logits = float32(rowsOf(logits, rows));
     this.lengths = rows.map((row) => this.lengths[row]!);
     this.texts = rows.length;
-    this.used = used;
+    this.passes.keep?.(rows);
   }
 
   private async pass(pieces: readonly (readonly number[])[]): Promise<void> {
@@ -143,16 +143,26 @@ export class CachedReading {
         mask.data[at] = 1;
       }
     }
-    const feeds = { ...Object.fromEntries(this.cache), ids, mask, positions, seen: this.seen };
+    const feeds = {
+      ...Object.fromEntries(this.cache),
+      ids,
+      mask,
+      positions,
+      seen: this.seen,
+      [SEEN_POSITIONS]: this.positions,
+    };
     const { logits, ...own } = await this.passes.run(feeds, pieces);
     const V = this.model.decoder.vocabSize;
     const found = float32(logits);
     this.reserve(this.used + tokens);
     const [seen, places] = [float32(this.seen), this.seen.dims[1]!];
+    const seenPositions = int32Words(this.positions.data as BigInt64Array);
     for (const [row, { length }] of pieces.entries()) {
       if (length === 0) continue;
       this.logits.set(found.subarray(row * V, (row + 1) * V), row * V);
-      seen.fill(1, row * places + this.used, row * places + this.used + length);
+      const start = row * places + this.used;
+      seen.fill(1, start, start + length);
+      for (let t = 0; t < length; t++) seenPositions[2 * (start + t)] = lengths[row]! + t;
       lengths[row]! += length;
     }
     for (const [name, to] of this.cache) this.insert(own[name.replace('past', 'own')]!, to, this.used);
@@ -178,11 +188,8 @@ export class CachedReading {
     const before = this.seen.dims[1]!;
     if (needed <= before) return;
     const places = Math.ceil(Math.max(needed, 1.25 * before) / PLACES) * PLACES;
-    const seen = zeros('f32', [this.texts, places]);
-    for (let row = 0; row < this.texts; row++) {
-      float32(seen).set(float32(this.seen).subarray(row * before, (row + 1) * before), row * places);
-    }
-    this.seen = seen;
+    this.seen = widened(this.seen, places);
+    this.positions = widened(this.positions, places);
     const old = this.cache;
     this.cache = this.emptyCache(this.texts, places);
     for (const [name, to] of this.cache) this.insert(old.get(name)!, to, 0);
@@ -196,7 +203,7 @@ export class CachedReading {
 }
 
 /** Makes the passes of a language model alone. */
-async function plainPasses(model: LanguageModel, compute: ComputeOptions): Promise<CachedPasses> {
+async function plainPasses(model: CachedModel, compute: ComputeOptions): Promise<CachedPasses> {
   const program = await model.program('generate', compute, (graph, { get }) =>
     buildReading(graph, get, model.decoder),
   );
@@ -206,12 +213,31 @@ async function plainPasses(model: LanguageModel, compute: ComputeOptions): Promi
   };
 }
 
+/** Copies rows of the first axis. */
+export function rowsOf({ dtype, dims, data }: HostTensor, rows: readonly number[]): HostTensor {
+  const kept = zeros(dtype, [rows.length, ...dims.slice(1)]);
+  const size = data.length / dims[0]!;
+  for (const [i, row] of rows.entries())
+    kept.data.set(data.subarray(row * size, (row + 1) * size) as never, i * size);
+  return kept;
+}
+
+/** Adds places to rows [B, P], which hold zeros. */
+function widened({ dtype, dims, data }: HostTensor, places: number): HostTensor {
+  const [texts, before] = dims as [number, number];
+  const wide = zeros(dtype, [texts, places]);
+  for (let row = 0; row < texts; row++)
+    wide.data.set(data.subarray(row * before, (row + 1) * before) as never, row * places);
+  return wide;
+}
+
 /**
  * Adds to a graph that reads further tokens of texts.
  *
  * Inputs: `ids` i64[B, T], `mask` f32[B, T], `positions` i64[B, T], `seen` f32[B, P] (1 for places of the cache that hold a token), and
  * for each layer `past/<layer>/key` and `past/<layer>/value` f32[B, G, P, S]. Outputs: `logits` f32[B, V] after the last token of each
- * text, and `own/<layer>/key` and `own/<layer>/value` f32[B, G, T, S].
+ * text, and `own/<layer>/key` and `own/<layer>/value` f32[B, G, T, S]. Decoders with biases for distances have the
+ * input `seenPositions` i64[B, P] too.
  *
  * @param options.memory  memory that the layers read beside the text. Default none
  * @param options.texts  number of texts B, where it is fixed
@@ -230,12 +256,18 @@ export function buildReading(
     ) as [Tensor, Tensor];
     return { key, value };
   });
-  const inputs = {
+  let seenPositions: Tensor | undefined;
+  const inputs: TokenInputs = {
     ids: graph.input('ids', 'i64', [texts, tokens]),
     mask: graph.input('mask', 'f32', [texts, tokens]),
     positions: graph.input('positions', 'i64', [texts, tokens]),
     cache: {
       mask: graph.input('seen', 'f32', [texts, places]),
+      // Declared when it is read: other programs have no such input.
+      get positions() {
+        seenPositions ??= graph.input(SEEN_POSITIONS, 'i64', [texts, places]);
+        return seenPositions;
+      },
       attended(layer: number, own: KeyValues) {
         for (const side of SIDES) graph.output(`own/${layer}/${side}`, own[side]);
         return [past[layer]!, own];

@@ -56,17 +56,23 @@ export class Decoder {
   /**
    * Checks the configuration.
    *
+   * @param architecture architecture of the decoder. Default: that of the `model_type`
    * @throws UsageError when the architecture is not a decoder, or reads in both directions
    * @throws DataError when the configuration is invalid
    */
-  constructor(config: ModelConfig, file = 'config.json') {
-    const architecture = architectures.get(config.model_type);
+  constructor(
+    config: ModelConfig,
+    file = 'config.json',
+    architecture: Architecture<unknown> | undefined = architectures.get(config.model_type),
+  ) {
     if (!architecture?.logitParameter || !architecture.cacheShape || !architecture.causalClass) {
       const known = [...architectures.values()].filter((each) => each.logitParameter);
       throw new UsageError(
         `model_type ${JSON.stringify(config.model_type) ?? '""'} in ${file} predicts no next token`,
         {
-          help: `these do: ${known.map(({ modelType }) => modelType).join(', ')}`,
+          help: architecture?.decoder
+            ? 'it is an encoder-decoder, which continues no text: load it as a SequenceToSequenceModel'
+            : `these do: ${known.map(({ modelType }) => modelType).join(', ')}`,
         },
       );
     }

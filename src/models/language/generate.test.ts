@@ -9,7 +9,8 @@ import { tempFiles } from '../../../test/temp-files.ts';
 import { float32, hostTensor } from '../../runtime/host-tensor.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
 import { CachedReading } from './cached-reading.ts';
-import { type Generation, type GenerationOptions, generate, generateMany } from './generate.ts';
+import { type GenerationOptions, generate, generateMany } from './generate.ts';
+import type { Generation } from './generation-rows.ts';
 import { LanguageModel } from './language-model.ts';
 
 const FIXTURES = fileURLToPath(new URL('fixtures/causal', import.meta.url));

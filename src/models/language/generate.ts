@@ -1,17 +1,11 @@
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { GivenOptions } from '../../util/option-table.ts';
-import { rngKey, uniform } from '../../util/rng.ts';
 import { type CachedPasses, CachedReading } from './cached-reading.ts';
-import { chooseToken } from './choose-token.ts';
-import {
-  type GENERATION_OPTIONS,
-  type GenerationSettings,
-  generationSettings,
-} from './generation-options.ts';
+import { type GENERATION_OPTIONS, generationSettings } from './generation-options.ts';
+import { type Generation, GenerationRow, generationPasses } from './generation-rows.ts';
 import type { LanguageModel } from './language-model.ts';
 import { checkTokens } from './score-tokens.ts';
-import { TextStream } from './text-stream.ts';
 
 /** Beginning of a text: the text, to which the tokenizer's first tokens are added, or the token ids themselves. */
 export type Prompt = string | ArrayLike<number>;
@@ -20,20 +14,6 @@ export type Prompt = string | ArrayLike<number>;
 export interface GenerationOptions extends GivenOptions<typeof GENERATION_OPTIONS>, ComputeOptions {
   /** Ends the generation when it is aborted, with the signal's reason as the error. */
   readonly signal?: AbortSignal | undefined;
-}
-
-/** Generated text. */
-export interface Generation {
-  /** The new text: without the prompt, the end token and the stop string. */
-  readonly text: string;
-  /** Ids of the new tokens, without the end token. */
-  readonly ids: readonly number[];
-  /** Number of tokens of the prompt. */
-  readonly promptTokens: number;
-  /**
-   * Reason for the end: an end token, a stop string, the maximum of new tokens, or the longest text that the model reads (`window`).
-   */
-  readonly finish: 'end' | 'stop' | 'tokens' | 'window';
 }
 
 /** Maximum number of tokens of the texts that are generated together, whose keys and values are in memory. */
@@ -71,7 +51,7 @@ export async function* generateByPasses(
   makePasses?: (compute: ComputeOptions) => CachedPasses,
 ): AsyncGenerator<string, Generation, void> {
   const settings = generationSettings(options);
-  const row = new Row(model, promptIds(model, prompt), { settings, number: 0 });
+  const row = new GenerationRow(model, promptIds(model, prompt), { settings, number: 0 });
   for await (const _ of passes(model, [row], options, makePasses))
     yield* row.pieces.splice(0).filter((text) => text !== '');
   yield* row.pieces.filter((text) => text !== '');
@@ -106,13 +86,13 @@ export async function generateMany(
 ): Promise<Generation[]> {
   const settings = generationSettings(options);
   const rows = prompts.map(
-    (prompt, number) => new Row(model, promptIds(model, prompt), { settings, number }),
+    (prompt, number) => new GenerationRow(model, promptIds(model, prompt), { settings, number }),
   );
   // Texts of similar length together, so that there is little padding.
   const order = [...rows].sort((a, b) => a.prompt.length - b.prompt.length);
   let done = 0;
   while (done < order.length) {
-    const group: Row[] = [];
+    const group: GenerationRow[] = [];
     for (const row of order.slice(done, done + TEXTS_TOGETHER)) {
       const tokens = row.prompt.length + row.room;
       if (group.length > 0 && (group.length + 1) * tokens > TOKENS_TOGETHER) break;
@@ -125,103 +105,21 @@ export async function generateMany(
   return rows.map((row) => row.result());
 }
 
-/** One text that is being generated. */
-class Row {
-  /** Ids of the prompt. */
-  readonly prompt: ArrayLike<number>;
-  /** Pieces of text that have come since they were last taken. */
-  readonly pieces: string[] = [];
-  /** Maximum number of new tokens. */
-  readonly room: number;
-  private readonly model: LanguageModel;
-  private readonly settings: GenerationSettings;
-  private readonly number: number;
-  private readonly stream: TextStream;
-  private readonly ids: number[] = [];
-  private readonly random = new Float32Array(1);
-  private finish: Generation['finish'] | undefined;
-
-  constructor(
-    model: LanguageModel,
-    prompt: ArrayLike<number>,
-    { settings, number }: { settings: GenerationSettings; number: number },
-  ) {
-    const window = model.decoder.maxTokens ?? Number.POSITIVE_INFINITY;
-    this.model = model;
-    this.prompt = prompt;
-    this.settings = settings;
-    this.number = number;
-    this.stream = new TextStream(model.tokenizer, prompt, settings.stop);
-    this.room = Math.min(settings.tokens, window - prompt.length);
-    if (this.room === 0) this.end();
-  }
-
-  get isDone(): boolean {
-    return this.finish !== undefined;
-  }
-
-  /** Token that was chosen last. */
-  get last(): number {
-    return this.ids.at(-1)!;
-  }
-
-  /** Chooses the next token by its logits, f32[V]. */
-  choose(logits: Float32Array): void {
-    const { seed } = this.settings;
-    uniform(rngKey(seed, this.number, 'generation'), this.random, this.ids.length);
-    const id = chooseToken(logits, this.settings, this.random[0]!);
-    if (this.model.endIds.has(id)) {
-      this.end('end');
-      return;
-    }
-    this.ids.push(id);
-    this.pieces.push(this.stream.push(id));
-    if (this.stream.stopped) this.end('stop');
-    else if (this.ids.length === this.room) this.end();
-  }
-
-  result(): Generation {
-    const { ids, prompt, stream, finish = 'tokens' } = this;
-    return { text: stream.text, ids, promptTokens: prompt.length, finish };
-  }
-
-  private end(finish: Generation['finish'] = this.room < this.settings.tokens ? 'window' : 'tokens'): void {
-    this.pieces.push(this.stream.end());
-    this.finish = this.stream.stopped ? 'stop' : finish;
-  }
-}
-
 /** Generates texts together, and yields after each pass. */
-async function* passes(
+function passes(
   model: LanguageModel,
-  rows: readonly Row[],
+  rows: readonly GenerationRow[],
   { device, threads, signal }: GenerationOptions,
   makePasses?: (compute: ComputeOptions) => CachedPasses,
 ): AsyncGenerator<void, void, void> {
-  let active = rows.filter((row) => !row.isDone);
-  if (active.length === 0) return;
-  signal?.throwIfAborted();
-  const V = model.decoder.vocabSize;
   const compute = { ...(device && { device }), ...(threads && { threads }) };
-  const reading = await CachedReading.begin(
-    model,
-    active.map(({ prompt }) => prompt),
-    { ...compute, ...(makePasses && { passes: makePasses(compute) }) },
-  );
-  for (;;) {
-    signal?.throwIfAborted();
-    for (const [i, row] of active.entries())
-      if (!row.isDone) row.choose(reading.logits.subarray(i * V, (i + 1) * V));
-    yield;
-    const left = [...active.keys()].filter((i) => !active[i]!.isDone);
-    if (left.length === 0) return;
-    // Finished texts go along until they are the half, since leaving them out copies the cache.
-    if (left.length <= active.length / 2) {
-      reading.keep(left);
-      active = left.map((i) => active[i]!);
-    }
-    await reading.read(active.map(({ last }) => [last]));
-  }
+  const begin = (numbers: readonly number[]) =>
+    CachedReading.begin(
+      model,
+      numbers.map((i) => rows[i]!.prompt),
+      { ...compute, ...(makePasses && { passes: makePasses(compute) }) },
+    );
+  return generationPasses(rows, begin, signal);
 }
 
 /**

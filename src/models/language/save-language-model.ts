@@ -47,9 +47,30 @@ export async function saveLanguageModel(
 }
 
 /** Makes the files of a language model's folder. */
-export function languageModelFiles(
+export const languageModelFiles = (
   model: LanguageModel,
   { card = {}, trainedSteps = 0 }: SaveLanguageModelOptions = {},
+): Files =>
+  modelFiles(model, {
+    kind: LANGUAGE_MODEL,
+    trainedSteps,
+    card: languageModelCard(model, trainedSteps, card),
+  });
+
+/** Model whose folder is that of a language model. */
+type SavedModel = Pick<LanguageModel, 'settings' | 'tokenizer' | 'endIds' | 'specs' | 'weights'> & {
+  readonly decoder: Pick<LanguageModel['decoder'], 'configFile' | 'maxTokens' | 'storedName'>;
+};
+
+/**
+ * Makes the files of a folder with a decoder, its tokenizer and its settings.
+ *
+ * @param options.kind kind of the model in `undrift.json`
+ * @param options.card text of the model card
+ */
+export function modelFiles(
+  model: SavedModel,
+  { kind, trainedSteps, card }: { kind: string; trainedSteps: number; card: string },
 ): Files {
   const { decoder, settings, tokenizer } = model;
   const { config = {}, tokenizerConfig = {}, generationConfig, chatTemplate } = settings;
@@ -64,6 +85,7 @@ export function languageModelFiles(
     ...given(tokens.ids, /^(bos|pad)_token_id$/),
     ...given(config, /^(bos|pad)_token_id$/),
     ...(endIds.length > 0 && { eos_token_id: endIds.length === 1 ? endIds[0] : endIds }),
+    ...given(decoder.configFile, /^decoder_start_token_id$/),
   };
   return {
     json: {
@@ -87,18 +109,22 @@ export function languageModelFiles(
       'special_tokens_map.json': { ...tokens.json['special_tokens_map.json'], ...specialTokens },
       // transformers.js reads end tokens here only.
       'generation_config.json': generationConfig ?? { _from_model_config: true, ...ids },
-      [UNDRIFT_JSON]: { format: FORMAT, kind: LANGUAGE_MODEL, trainedSteps },
+      [UNDRIFT_JSON]: { format: FORMAT, kind, trainedSteps },
     },
     raw: {
       ...tokens.raw,
       ...(chatTemplate !== undefined && { 'chat_template.jinja': chatTemplate }),
-      'README.md': languageModelCard(model, trainedSteps, card),
+      'README.md': card,
     },
     tensors: { 'model.safetensors': storedWeights(model) },
   };
 }
 
 /** Weights under their names in Hugging Face's files. */
-export function storedWeights({ decoder, specs, weights }: LanguageModel): Record<string, HostTensor> {
+export function storedWeights({
+  decoder,
+  specs,
+  weights,
+}: Pick<SavedModel, 'decoder' | 'specs' | 'weights'>): Record<string, HostTensor> {
   return Object.fromEntries(specs.map(({ name }) => [decoder.storedName(name), weights[name]!]));
 }

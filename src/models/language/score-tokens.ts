@@ -86,10 +86,24 @@ export function buildScoring(
  * @yields indices of the sequences of a pass; the first is the longest. Sequences without a scored token are in none
  */
 export function* scoringPasses(sequences: readonly ScoredTokens[]): Generator<number[]> {
-  const length = (index: number) => sequences[index]!.ids.length;
-  const order = [...sequences.keys()]
-    .filter((index) => firstScored(sequences[index]!) < length(index))
-    .sort((a, b) => length(b) - length(a));
+  const scored = [...sequences.keys()].filter(
+    (index) => firstScored(sequences[index]!) < sequences[index]!.ids.length,
+  );
+  yield* lengthPasses(scored, (index) => sequences[index]!.ids.length);
+}
+
+/**
+ * Groups things into passes of similar length, longest first. A pass has at most 2,048 places, or one thing.
+ *
+ * @param indices numbers of the things
+ * @param length returns the length of a thing, in places
+ * @yields indices of a pass; the first is the longest
+ */
+export function* lengthPasses(
+  indices: readonly number[],
+  length: (index: number) => number,
+): Generator<number[]> {
+  const order = indices.toSorted((a, b) => length(b) - length(a));
   for (let start = 0; start < order.length; ) {
     const longest = length(order[start]!);
     const rows = Math.max(1, Math.floor(PLACES_PER_PASS / longest));

@@ -1,0 +1,104 @@
+import { multiplyDims } from '../../graph/dims.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { dimUnderPrefix, type GraphPlace } from '../../nn/parameters.ts';
+import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { UsageError } from '../../util/errors.ts';
+import { underPrefix } from '../../util/prefixes.ts';
+import type { TokenInputs } from '../architectures/architecture.ts';
+import { type PaddedTokens, wholeTableFeeds } from '../retriever/token-feeds.ts';
+import { tokenInputs } from '../retriever/token-inputs.ts';
+
+/** Token sequences that an encoder-decoder reads, and the target that it is to write. */
+export interface Reading {
+  /**
+   * Token ids of each input. Each is encoded alone, and the decoder reads the states of all: one for plain sequence to sequence, one for
+   * each passage in Fusion-in-Decoder. None: the decoder reads nothing.
+   */
+  readonly inputs: readonly ArrayLike<number>[];
+  /** Token ids of the target, without the start token, and with its end token where it should end. */
+  readonly target: ArrayLike<number>;
+}
+
+/** Batch of readings inside a graph: B targets with n inputs each. */
+export interface ReadingInputs {
+  /** Inputs, i64[B·n, T]: those of the first target, then those of the second, and so on. */
+  readonly inputs: TokenInputs;
+  /** f32[B, n]: 1 for inputs that are read, 0 for others, such as one that is left out and those that only fill the batch. */
+  readonly read: Tensor;
+  /** Targets, i64[B, U], the start token first. */
+  readonly targets: TokenInputs;
+}
+
+/** Names of the inputs of a batch of readings. */
+export interface ReadingNames {
+  /** Name of the inputs. Default `inputs`. */
+  readonly inputs?: string | undefined;
+  /** Name of the targets. Default `targets`. */
+  readonly targets?: string | undefined;
+}
+
+/**
+ * Declares a batch of readings as inputs of a graph: `inputs/ids`, `inputs/mask` and `inputs/read`, `targets/ids` and `targets/mask`, and
+ * with dropout `inputs/dropout` and `targets/dropout`. The model's prefix stands before these names. `readingFeeds` makes the tensors.
+ *
+ * @param place graph and prefix of the model, as `declare` returns them
+ * @param options.dropout whether to declare random words for dropout (see `dropoutKeys`). Default false
+ */
+export function readingInputs(
+  place: GraphPlace,
+  { inputs = 'inputs', targets = 'targets', dropout = false }: ReadingNames & { dropout?: boolean } = {},
+): ReadingInputs {
+  const { graph, prefix } = place;
+  const each = dimUnderPrefix(prefix, `${inputs}Each`);
+  return {
+    inputs: tokenInputs(place, inputs, { texts: multiplyDims(targets, each), dropout }),
+    read: graph.input(underPrefix(prefix, `${inputs}/read`), 'f32', [targets, each]),
+    targets: tokenInputs(place, targets, { dropout }),
+  };
+}
+
+/**
+ * Converts readings into the program inputs of `readingInputs`, padded at the end with token 0.
+ *
+ * Readings may have different numbers of inputs: absent ones are masked.
+ *
+ * @param startId id of the token before each target (see `EncoderDecoder`)
+ * @param options.prefix prefix of the model in its graph, default none
+ * @throws UsageError for no readings, and for an input or target without tokens
+ */
+export function readingFeeds(
+  readings: readonly Reading[],
+  startId: number,
+  { prefix = '', inputs = 'inputs', targets = 'targets' }: ReadingNames & { prefix?: string } = {},
+): Record<string, HostTensor> {
+  if (readings.length === 0) throw new UsageError('a batch of no readings');
+  for (const [i, { target }] of readings.entries())
+    if (target.length === 0) throw new UsageError(`reading ${i} has a target of no tokens`);
+  const each = readings.reduce((most, reading) => Math.max(most, reading.inputs.length), 1);
+  const read = new Float32Array(readings.length * each);
+  const slots = readings.flatMap((reading, i) =>
+    Array.from({ length: each }, (_, k) => {
+      const input = reading.inputs[k];
+      if (input?.length === 0) throw new UsageError(`input ${k} of reading ${i} has no tokens`);
+      if (input) read[i * each + k] = 1;
+      return input ?? [];
+    }),
+  );
+  const written = readings.map(({ target }) => [startId, ...Array.from(target)]);
+  return {
+    ...wholeTableFeeds({ [inputs]: padded(slots), [targets]: padded(written) }, { prefix }),
+    [underPrefix(prefix, `${inputs}/read`)]: hostTensor('f32', [readings.length, each], read),
+  };
+}
+
+/** Pads sequences at the end with token 0 to the longest of them, at least to one token. */
+export function padded(sequences: readonly ArrayLike<number>[]): PaddedTokens {
+  const tokens = sequences.reduce((most, { length }) => Math.max(most, length), 1);
+  const batch = sequences.length;
+  const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)];
+  for (const [row, sequence] of sequences.entries()) {
+    ids.set(sequence, row * tokens);
+    mask.fill(1, row * tokens, row * tokens + sequence.length);
+  }
+  return { ids, mask, batch, tokens };
+}

@@ -1,0 +1,244 @@
+import { addDims } from '../../graph/dims.ts';
+import { add, div, mean, mul, reshape, slice, sqrt, square, sum, unsqueeze } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import type { DeclaredParameters } from '../../nn/parameters.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
+import { float32 } from '../../runtime/host-tensor.ts';
+import { UsageError } from '../../util/errors.ts';
+import type { CrossAttentionListener, LayerMemory, TokenInputs } from '../architectures/architecture.ts';
+import {
+  buildScoring,
+  checkTokens,
+  lengthPasses,
+  passScores,
+  scoringFeeds,
+} from '../language/score-tokens.ts';
+import { type EncodedInputs, encodeInputs, keepInputs, stateFeeds } from './encoded-inputs.ts';
+import type { Reading } from './reading-inputs.ts';
+import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
+
+/** Number of input tokens whose states are in memory at one time. */
+const TOKENS_TOGETHER = 16_384;
+
+/** Target with the states that it is read with. */
+interface DecodedTarget {
+  readonly encoded: EncodedInputs;
+  readonly target: ArrayLike<number>;
+}
+
+/** Builds on the states of a batch of targets: `states` f32[texts, states, D] and `statesMask`. */
+function stateMemory(
+  model: SequenceToSequenceModel,
+  { graph, get }: DeclaredParameters,
+  onAttention?: CrossAttentionListener,
+): LayerMemory {
+  const size = model.network.decoder.hiddenSize;
+  const states = graph.input('states', 'f32', ['texts', 'states', size]);
+  const mask = graph.input('statesMask', 'f32', ['texts', 'states']);
+  return model.network.memory(get, { states, mask }, { onAttention });
+}
+
+/** Checks the tokens of readings. */
+export function checkReadings(model: SequenceToSequenceModel, readings: readonly Reading[]): void {
+  for (const [i, { inputs, target }] of readings.entries()) {
+    checkTokens(target, model.decoder, `the target of reading ${i}`);
+    checkInputs(model, inputs, `of reading ${i}`);
+  }
+}
+
+/** @throws UsageError that names an input which has no tokens, or a token that the model lacks */
+export function checkInputs(
+  model: SequenceToSequenceModel,
+  inputs: readonly ArrayLike<number>[],
+  where: string,
+): void {
+  for (const [k, ids] of inputs.entries()) {
+    if (ids.length === 0) {
+      throw new UsageError(`input ${k} ${where} has no tokens`, {
+        help: 'leave it out, or tokenise it with its end token',
+      });
+    }
+    checkTokens(ids, model.decoder, `input ${k} ${where}`);
+  }
+}
+
+/** Yields readings whose inputs together have a bounded number of tokens, with the states of their inputs. */
+async function* encodedGroups(
+  model: SequenceToSequenceModel,
+  readings: readonly Reading[],
+  compute: ComputeOptions,
+): AsyncGenerator<{ start: number; encoded: EncodedInputs[] }> {
+  const tokensOf = ({ inputs }: Reading) => inputs.reduce((tokens, { length }) => tokens + length, 0);
+  for (let start = 0; start < readings.length; ) {
+    let end = start;
+    for (let tokens = 0; end < readings.length; end++) {
+      tokens += tokensOf(readings[end]!);
+      if (end > start && tokens > TOKENS_TOGETHER) break;
+    }
+    const inputs = readings.slice(start, end).map((reading) => reading.inputs);
+    yield { start, encoded: await encodeInputs(model, inputs, compute) };
+    start = end;
+  }
+}
+
+/** Groups targets into passes of similar size. In each, the longest target comes first. */
+function* targetPasses(
+  model: SequenceToSequenceModel,
+  targets: readonly DecodedTarget[],
+): Generator<number[]> {
+  const size = model.network.decoder.hiddenSize;
+  const places = (i: number) => targets[i]!.encoded.states.length / size + targets[i]!.target.length + 1;
+  const some = [...targets.keys()].filter((i) => targets[i]!.target.length > 0);
+  for (const pass of lengthPasses(some, places))
+    yield pass.sort((a, b) => targets[b]!.target.length - targets[a]!.target.length);
+}
+
+/** Computes log p(y_t | y_<t, states) of all tokens of targets, f32[n] in nats for each. */
+async function scoreDecoded(
+  model: SequenceToSequenceModel,
+  targets: readonly DecodedTarget[],
+  compute: ComputeOptions,
+): Promise<Float32Array[]> {
+  const { decoder, startId } = model.network;
+  const program = await model.program('score', compute, (graph, declared) => {
+    const memory = () => stateMemory(model, declared);
+    buildScoring(graph, { decoder, declared, memory, device: compute.device });
+  });
+  const sequences = targets.map(({ target }) => ({ ids: [startId, ...Array.from(target)] }));
+  const scores = targets.map(() => new Float32Array(0));
+  for (const pass of targetPasses(model, targets)) {
+    const feeds = {
+      ...scoringFeeds(pass.map((i) => sequences[i]!)),
+      ...stateFeeds(
+        pass.map((i) => targets[i]!.encoded),
+        decoder.hiddenSize,
+      ),
+    };
+    const outputs = await program.run({ ...model.weights, ...feeds });
+    for (const { index, logProbabilities } of passScores(sequences, pass, outputs))
+      scores[index] = logProbabilities as Float32Array<ArrayBuffer>;
+  }
+  return scores;
+}
+
+/** Computes log p(y_t | y_<t, inputs) of the targets of readings. */
+export async function scoreReadings(
+  model: SequenceToSequenceModel,
+  readings: readonly Reading[],
+  compute: ComputeOptions,
+): Promise<Float32Array[]> {
+  checkReadings(model, readings);
+  const scores: Float32Array[] = [];
+  for await (const { start, encoded } of encodedGroups(model, readings, compute)) {
+    const targets = encoded.map((each, i) => ({ encoded: each, target: readings[start + i]!.target }));
+    scores.push(...(await scoreDecoded(model, targets, compute)));
+  }
+  return scores;
+}
+
+/**
+ * Computes log p(y_t | y_<t, …) of the target of each reading once for each of its inputs: reading this input alone, or all others. Each
+ * input is encoded once.
+ */
+export async function scoreEachInput(
+  model: SequenceToSequenceModel,
+  readings: readonly Reading[],
+  how: 'alone' | 'left-out',
+  compute: ComputeOptions,
+): Promise<Float32Array[][]> {
+  checkReadings(model, readings);
+  const size = model.network.decoder.hiddenSize;
+  const scores: Float32Array[][] = [];
+  for await (const { start, encoded } of encodedGroups(model, readings, compute)) {
+    const targets = encoded.flatMap((each, i) =>
+      each.lengths.map((_, input) => ({
+        encoded: keepInputs(each, (k) => (k === input) === (how === 'alone'), size),
+        target: readings[start + i]!.target,
+      })),
+    );
+    const found = await scoreDecoded(model, targets, compute);
+    for (const { lengths } of encoded) scores.push(found.splice(0, lengths.length));
+  }
+  return scores;
+}
+
+/**
+ * Computes how much of the target's attention each input of a reading gets: Σ_k a_tk ‖v_k‖ over the tokens k of the input, as the mean
+ * over the layers and heads of the decoder and over the tokens of the target.
+ *
+ * @returns f64[n] for each reading of n inputs
+ */
+export async function attentionToInputs(
+  model: SequenceToSequenceModel,
+  readings: readonly Reading[],
+  compute: ComputeOptions,
+): Promise<Float64Array[]> {
+  checkReadings(model, readings);
+  const { decoder, startId } = model.network;
+  const program = await model.program('attention', compute, (graph, declared) => {
+    const shape = ['texts', 'tokens'];
+    const targets: TokenInputs = {
+      ids: graph.input('ids', 'i64', shape),
+      mask: graph.input('mask', 'f32', shape),
+    };
+    const layers: Tensor[] = [];
+    const memory = stateMemory(model, declared, (_, attention) => {
+      layers.push(attentionMass(attention, targets.mask));
+    });
+    decoder.hidden(declared.get, targets, { memory });
+    graph.output(
+      'attention',
+      mul(
+        layers.reduce((a, b) => add(a, b)),
+        1 / layers.length,
+      ),
+    );
+  });
+  const result = readings.map(({ inputs }) => new Float64Array(inputs.length));
+  for await (const { start, encoded } of encodedGroups(model, readings, compute)) {
+    const targets = encoded.map((each, i) => ({ encoded: each, target: readings[start + i]!.target }));
+    for (const pass of targetPasses(model, targets)) {
+      const texts = pass.map((i) => ({ ids: [startId, ...Array.from(targets[i]!.target)] }));
+      const { 'texts/ids': ids, 'texts/mask': mask } = scoringFeeds(texts);
+      const states = stateFeeds(
+        pass.map((i) => targets[i]!.encoded),
+        decoder.hiddenSize,
+      );
+      const outputs = await program.run({ ...model.weights, ids: ids!, mask: mask!, ...states });
+      const found = float32(outputs.attention);
+      for (const [row, i] of pass.entries()) {
+        let at = row * (found.length / pass.length);
+        for (const [input, length] of encoded[i]!.lengths.entries()) {
+          for (let k = 0; k < length; k++) result[start + i]![input]! += found[at + k]!;
+          at += length;
+        }
+      }
+    }
+  }
+  return result;
+}
+
+/**
+ * Builds the attention to each state of a layer, times the norm of its value: the mean over heads and over the places that predict a
+ * token of the target.
+ *
+ * @param attention probabilities f32[B, H, T, K], values f32[B, G, K, S]
+ * @param mask tokens of the targets with the start token, f32[B, T]; the last token of each predicts nothing
+ * @returns f32[B, K]
+ */
+function attentionMass(
+  { probabilities, values }: { probabilities: Tensor; values: Tensor },
+  mask: Tensor,
+): Tensor {
+  const [batch, heads, tokens, states] = probabilities.shape as [string, number, string, string];
+  const groups = values.shape[1] as number;
+  // A place predicts a token if the next place holds one.
+  const places = addDims(tokens, -1);
+  const predicts = slice(mask, { axis: 1, start: 1 });
+  const weights = div(predicts, sum(predicts, { axes: 1, keepDims: true }));
+  const asking = slice(probabilities, { axis: 2, length: places });
+  const perHead = sum(mul(asking, reshape(weights, [batch, 1, places, 1])), { axes: 2 });
+  const norms = unsqueeze(sqrt(sum(square(values), { axes: -1 })), 2);
+  const grouped = mul(reshape(perHead, [batch, groups, heads / groups, states]), norms);
+  return mean(reshape(grouped, [batch, heads, states]), { axes: 1 });
+}

@@ -1,0 +1,233 @@
+import { join } from 'node:path';
+import { Graph } from '../../graph/graph.ts';
+import type { SafetensorsReader } from '../../io/safetensors.ts';
+import { type DeclaredParameters, declareParameters, type ParameterSpec } from '../../nn/parameters.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
+import type { Program } from '../../runtime/program.ts';
+import { ProgramCache } from '../../runtime/program-cache.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
+import { DataError, UsageError } from '../../util/errors.ts';
+import { readJson } from '../../util/files.ts';
+import { objectIn } from '../../util/json-objects.ts';
+import { readTokenizer } from '../folder/read-tokenizer.ts';
+import { verifyLanguageModel } from '../folder/undrift-json.ts';
+import { openWeights, readWeights } from '../folder/weight-files.ts';
+import type { Decoder, ModelConfig } from '../language/decoder.ts';
+import { endIdsIn, type LanguageSettings, readLanguageSettings } from '../language/language-settings.ts';
+import type { TokenScores } from '../language/score-tokens.ts';
+import { EncoderDecoder } from './encoder-decoder.ts';
+import type { Reading } from './reading-inputs.ts';
+import { attentionToInputs, scoreEachInput, scoreReadings } from './score-targets.ts';
+
+/**
+ * Sequence-to-sequence model: an encoder-decoder with its tokenizer and weights. It computes the likelihood of targets given inputs;
+ * `generateTargets` writes them. With several inputs for one target it is a Fusion-in-Decoder reader. Training builds on its graph
+ * functions (`declare`, `network`).
+ */
+export class SequenceToSequenceModel {
+  /** Encoder and decoder as graph functions. */
+  readonly network: EncoderDecoder;
+  /** Tokenizer of the model. */
+  readonly tokenizer: Tokenizer;
+  /** Weights by the names of `specs`: live arrays, which a learner updates in place. */
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  /** Ids of the tokens that end a target. */
+  readonly endIds: ReadonlySet<number>;
+  /** Contents of the folder that the model came from, which are kept when it is saved; empty for a new model. */
+  readonly settings: LanguageSettings;
+  private readonly programs = new ProgramCache();
+
+  /**
+   * Combines the parts of a model.
+   *
+   * @param options.endIds  ids of the tokens that end a target; default the tokenizer's end-of-text token
+   * @param options.settings  contents of the folder that it comes from; default none
+   * @throws UsageError when the tokenizer has more tokens than the network
+   */
+  constructor(
+    network: EncoderDecoder,
+    tokenizer: Tokenizer,
+    weights: Readonly<Record<string, HostTensor>>,
+    options: { endIds?: readonly number[] | undefined; settings?: LanguageSettings } = {},
+  ) {
+    const { vocabSize } = network.decoder;
+    if (tokenizer.vocabSize > vocabSize) {
+      throw new UsageError(
+        `the tokenizer has ${tokenizer.vocabSize} tokens but the embedding table only ${vocabSize} rows`,
+        { help: 'the tokenizer and the weights come from different models' },
+      );
+    }
+    this.network = network;
+    this.tokenizer = tokenizer;
+    this.weights = weights;
+    this.settings = options.settings ?? {};
+    const { eos } = tokenizer.specialIds;
+    this.endIds = new Set(options.endIds ?? (eos === undefined ? [] : [eos]));
+  }
+
+  /**
+   * Reads a Hugging Face folder: config.json, model.safetensors (whole or in shards) and tokenizer.json.
+   *
+   * Whether the matrix of the logits is the table of tokens follows from the weights, as in transformers 5: it is a matrix of its own if
+   * the file has `lm_head.weight` with other values.
+   *
+   * @throws UsageError when the folder holds no encoder-decoder
+   * @throws DataError that names the file when one is missing or damaged
+   */
+  static async load(
+    folder: string,
+    options: { onNote?: (note: string) => void } = {},
+  ): Promise<SequenceToSequenceModel> {
+    const configFile = join(folder, 'config.json');
+    const config = objectIn(await readJson(configFile), configFile);
+    const stated = new EncoderDecoder(config as ModelConfig, configFile);
+    const tokenizer = await readTokenizer(folder, { config, isWhole: false, onNote: options.onNote });
+    const settings = await readLanguageSettings(folder, config);
+    await verifyLanguageModel(folder);
+    const reader = await openWeights(folder);
+    try {
+      const file = join(folder, 'model.safetensors');
+      const { network, copies } = await networkInFile(stated, { configFile, reader, file });
+      const isCopy = (name: string) => copies.has(name);
+      const weights = await readWeights(reader, network.specs, { file, isCopy, onNote: options.onNote });
+      const endIds = endIdsIn(settings);
+      return new SequenceToSequenceModel(network, tokenizer, weights, { endIds, settings });
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /** Decoder of the network. */
+  get decoder(): Decoder {
+    return this.network.decoder;
+  }
+
+  /** Specifications of all parameters, by their names in `weights`. */
+  get specs(): readonly ParameterSpec[] {
+    return this.network.specs;
+  }
+
+  /**
+   * Declares all weights as inputs of a graph and as targets of differentiation. The ids that are fed are rows of the whole table of
+   * tokens (see `readingInputs` and `readingFeeds`).
+   *
+   * @param options.prefix prefix of the model in a graph that it shares with others (see `joinParameters`), default none
+   */
+  declare(graph: Graph, options: { prefix?: string } = {}): DeclaredParameters {
+    return declareParameters(graph, this.specs, options);
+  }
+
+  /** Tokenises an input text, special tokens included. */
+  inputIds(text: string): Int32Array {
+    return this.tokenizer.encode(text);
+  }
+
+  /** Tokenises a target text: its tokens and an end token, if the model has one. */
+  targetIds(text: string): number[] {
+    const [end] = this.endIds;
+    return [...this.tokenizer.encodeRaw(text), ...(end === undefined ? [] : [end])];
+  }
+
+  /**
+   * Computes log p(y_t | y_<t, inputs) of all tokens of targets.
+   *
+   * Inputs and targets of similar length are read together, in passes of bounded memory. Several inputs are read as in Fusion-in-Decoder.
+   *
+   * @returns scores of each reading, in the order given
+   * @throws UsageError if an input has no tokens, or a sequence has a token that the model lacks
+   */
+  async scoreTokens(readings: readonly Reading[], compute: ComputeOptions = {}): Promise<TokenScores[]> {
+    const scores = await scoreReadings(this, readings, compute);
+    return scores.map((logProbabilities) => ({ logProbabilities }));
+  }
+
+  /**
+   * Computes log p(y_t | y_<t, …) of the target once for each input: reading this input alone (`alone`), or all inputs but this one
+   * (`left-out`). Each input is encoded once.
+   *
+   * @returns scores of each reading for each of its inputs
+   * @throws UsageError as `scoreTokens`
+   */
+  async scoreEachInput(
+    readings: readonly Reading[],
+    how: 'alone' | 'left-out',
+    compute: ComputeOptions = {},
+  ): Promise<TokenScores[][]> {
+    const scores = await scoreEachInput(this, readings, how, compute);
+    return scores.map((each) => each.map((logProbabilities) => ({ logProbabilities })));
+  }
+
+  /**
+   * Computes how much the target attends to each input: Σ_k a_tk ‖v_k‖ over the tokens k of the input, with cross-attention a and values
+   * v, as the mean over layers and heads and over the tokens of the target (Izacard et al. 2023, arXiv:2208.03299).
+   *
+   * @returns for each reading a number for each input
+   * @throws UsageError as `scoreTokens`
+   */
+  attentionToInputs(readings: readonly Reading[], compute: ComputeOptions = {}): Promise<Float64Array[]> {
+    return attentionToInputs(this, readings, compute);
+  }
+
+  /** Frees the compiled programs. */
+  async dispose(): Promise<void> {
+    await this.programs.dispose();
+  }
+
+  /**
+   * Returns the program of a graph that holds the model, compiled once for each device and number of threads, and freed with the model.
+   *
+   * @param name  name of the graph: graphs of one name must be equal
+   * @param build  adds the rest of the graph, if the program is not there yet
+   */
+  program(
+    name: string,
+    compute: ComputeOptions,
+    build: (graph: Graph, declared: DeclaredParameters) => void,
+  ): Promise<Program> {
+    const makeGraph = () => {
+      const graph = new Graph(name);
+      build(graph, this.declare(graph));
+      return graph;
+    };
+    return this.programs.get(name, makeGraph, compute);
+  }
+}
+
+/**
+ * Finds out whether the matrix of the logits is the table of tokens: it is not, if the file has such a matrix with other values.
+ *
+ * @param stated network as the config has it
+ * @returns the network, and the names of tensors that repeat the table
+ * @throws DataError if the two sides have different tables
+ */
+async function networkInFile(
+  stated: EncoderDecoder,
+  { configFile, reader, file }: { configFile: string; reader: SafetensorsReader; file: string },
+): Promise<{ network: EncoderDecoder; copies: ReadonlySet<string> }> {
+  const as = (tied: boolean) =>
+    new EncoderDecoder({ ...stated.config, tie_word_embeddings: tied }, configFile);
+  const [tied, untied] = [as(true), as(false)];
+  const table = tied.decoder.output.name;
+  const isCopy = async (name: string) =>
+    reader.tensors.has(table) &&
+    Buffer.compare(await bytesIn(reader, name), await bytesIn(reader, table)) === 0;
+  const copies = new Set<string>();
+  for (const name of [...stated.tableCopies, untied.decoder.output.name]) {
+    if (!reader.tensors.has(name)) continue;
+    if (await isCopy(name)) copies.add(name);
+    else if (name === untied.decoder.output.name) return { network: untied, copies };
+    else {
+      throw new DataError(`'${name}' and '${table}' differ, and the two sides share their table of tokens`, {
+        file,
+        help: 'a model with a table for each side is not supported',
+      });
+    }
+  }
+  return { network: tied, copies };
+}
+
+const bytesIn = async (reader: SafetensorsReader, name: string): Promise<Buffer> => {
+  const { data } = await reader.read(name);
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+};
