@@ -372,17 +372,17 @@ export {
 export {
   EncoderDecoder,
   type EncoderStates,
-  type ReadingOptions,
+  type SequenceOptions,
 } from './models/encoder-decoder/encoder-decoder.ts';
 export { generateTargets, type SequenceInput } from './models/encoder-decoder/generate-targets.ts';
-export {
-  type Reading,
-  type ReadingInputs,
-  type ReadingNames,
-  readingFeeds,
-  readingInputs,
-} from './models/encoder-decoder/reading-inputs.ts';
 export { saveSequenceToSequence } from './models/encoder-decoder/save-sequence-to-sequence.ts';
+export {
+  type SequenceBatch,
+  type SequenceBatchNames,
+  type SequenceExample,
+  sequenceBatch,
+  sequenceFeeds,
+} from './models/encoder-decoder/sequence-batch.ts';
 export { SequenceToSequenceModel } from './models/encoder-decoder/sequence-to-sequence.ts';
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */

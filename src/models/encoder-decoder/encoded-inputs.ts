@@ -3,7 +3,7 @@ import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.
 import { lengthPasses } from '../language/score-tokens.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
-import { padded } from './reading-inputs.ts';
+import { padded } from './sequence-batch.ts';
 import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
 
 /** Encoder states of the inputs of one target, side by side and without padding. */

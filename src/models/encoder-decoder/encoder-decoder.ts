@@ -16,7 +16,7 @@ import type {
   TokenInputs,
 } from '../architectures/architecture.ts';
 import { Decoder, type ModelConfig } from '../language/decoder.ts';
-import type { ReadingInputs } from './reading-inputs.ts';
+import type { SequenceBatch } from './sequence-batch.ts';
 
 /** States of an encoder that a decoder reads. */
 export interface EncoderStates {
@@ -27,7 +27,7 @@ export interface EncoderStates {
 }
 
 /** Options of the graph functions of an encoder-decoder. */
-export interface ReadingOptions {
+export interface SequenceOptions {
   /** Share of elements that dropout sets to zero, in [0, 1). Needs inputs with `dropout`. Default 0. */
   readonly dropoutRatio?: number | undefined;
   /** Called with the cross-attention of each layer of the decoder. */
@@ -99,7 +99,7 @@ export class EncoderDecoder {
    * @param inputs ids i64[B, T], mask f32[B, T], padding at the end
    * @returns f32[B, T, D]
    */
-  encode(p: Parameters, inputs: TokenInputs, options: Pick<ReadingOptions, 'dropoutRatio'> = {}): Tensor {
+  encode(p: Parameters, inputs: TokenInputs, options: Pick<SequenceOptions, 'dropoutRatio'> = {}): Tensor {
     return this.encoder.forward(this.config, p, [inputs], options)[0]!.hidden;
   }
 
@@ -108,10 +108,10 @@ export class EncoderDecoder {
    *
    * @returns states f32[B, n·T, D] and their mask f32[B, n·T]
    */
-  encodeReadings(
+  encodeExamples(
     p: Parameters,
-    { inputs, read }: Pick<ReadingInputs, 'inputs' | 'read'>,
-    options: Pick<ReadingOptions, 'dropoutRatio'> = {},
+    { inputs, read }: Pick<SequenceBatch, 'inputs' | 'read'>,
+    options: Pick<SequenceOptions, 'dropoutRatio'> = {},
   ): EncoderStates {
     const [targets, each] = read.shape as [string, string];
     const tokens = inputs.ids.shape[1]!;
@@ -149,7 +149,7 @@ export class EncoderDecoder {
    *
    * @returns f32[B, U, D]
    */
-  hidden(p: Parameters, batch: ReadingInputs, options: ReadingOptions = {}): Tensor {
+  hidden(p: Parameters, batch: SequenceBatch, options: SequenceOptions = {}): Tensor {
     const memory = this.batchMemory(p, batch, options);
     return this.decoder.hidden(p, batch.targets, { dropoutRatio: options.dropoutRatio, memory });
   }
@@ -159,7 +159,7 @@ export class EncoderDecoder {
    *
    * @returns f32[B, U, V]
    */
-  logits(p: Parameters, batch: ReadingInputs, options: ReadingOptions = {}): Tensor {
+  logits(p: Parameters, batch: SequenceBatch, options: SequenceOptions = {}): Tensor {
     const memory = this.batchMemory(p, batch, options);
     return this.decoder.logits(p, batch.targets, { dropoutRatio: options.dropoutRatio, memory });
   }
@@ -172,18 +172,18 @@ export class EncoderDecoder {
    *
    * @returns f32[], in nats per token
    */
-  loss(p: Parameters, batch: ReadingInputs, options: ReadingOptions = {}): Tensor {
+  loss(p: Parameters, batch: SequenceBatch, options: SequenceOptions = {}): Tensor {
     const { ids, mask } = batch.targets;
     return hiddenNextTokenLoss(this.hidden(p, batch, options), this.decoder.matrix(p), ids, mask);
   }
 
   private batchMemory(
     p: Parameters,
-    batch: ReadingInputs,
-    { dropoutRatio, onAttention }: ReadingOptions,
+    batch: SequenceBatch,
+    { dropoutRatio, onAttention }: SequenceOptions,
   ): LayerMemory {
     const { dropoutKeys } = batch.targets;
-    const states = this.encodeReadings(p, batch, { dropoutRatio });
+    const states = this.encodeExamples(p, batch, { dropoutRatio });
     return this.memory(p, states, { dropoutRatio, dropoutKeys, onAttention });
   }
 }

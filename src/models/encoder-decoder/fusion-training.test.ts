@@ -10,7 +10,7 @@ import { Program } from '../../runtime/program.ts';
 import { rngKey } from '../../util/rng.ts';
 import { dropoutKeys } from '../retriever/token-feeds.ts';
 import { createSequenceToSequence } from './create-sequence-to-sequence.ts';
-import { type Reading, readingFeeds, readingInputs } from './reading-inputs.ts';
+import { type SequenceExample, sequenceBatch, sequenceFeeds } from './sequence-batch.ts';
 import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
 
 const COMPUTE = { threads: 1 };
@@ -36,7 +36,7 @@ const smallModel = (options: object = {}): SequenceToSequenceModel => {
 };
 
 /** Three inputs for each target, one of which has the answer. */
-const readingsOf = (model: SequenceToSequenceModel): Reading[] =>
+const examplesOf = (model: SequenceToSequenceModel): SequenceExample[] =>
   [
     ['file', 'array', 'number'],
     ['whole', 'number', 'bytes'],
@@ -49,7 +49,7 @@ const readingsOf = (model: SequenceToSequenceModel): Reading[] =>
 async function train(model: SequenceToSequenceModel, steps: number, dropoutRatio: number): Promise<number[]> {
   const graph = new Graph('fusion');
   const declared = model.declare(graph, { prefix: 'reader' });
-  const batch = readingInputs(declared, { dropout: dropoutRatio > 0 });
+  const batch = sequenceBatch(declared, { dropout: dropoutRatio > 0 });
   const loss = model.network.loss(declared.get, batch, { dropoutRatio });
   graph.output('loss', loss);
   outputGradients(loss, declared.targets);
@@ -57,12 +57,12 @@ async function train(model: SequenceToSequenceModel, steps: number, dropoutRatio
   const learner = await Learner.create(joint.specs, joint.weights, adamw(), COMPUTE);
   const program = await Program.compile(graph, COMPUTE);
   disposables.push(learner, program);
-  const readings = readingsOf(model);
+  const examples = examplesOf(model);
   const losses: number[] = [];
   for (let step = 0; step < steps; step++) {
     const key = (name: string) => rngKey(1, step, name);
     const feeds = {
-      ...readingFeeds(readings, model.network.startId, { prefix: 'reader' }),
+      ...sequenceFeeds(examples, model.network.startId, { prefix: 'reader' }),
       ...(dropoutRatio > 0 && {
         'reader/inputs/dropout': dropoutKeys(key('inputs'), 9),
         'reader/targets/dropout': dropoutKeys(key('targets'), 3),
@@ -81,7 +81,7 @@ test('a small Fusion-in-Decoder reader learns its targets, and every parameter o
   const losses = await train(model, 30, 0);
   expect(losses.at(-1)).toBeLessThan(0.2 * losses[0]!);
   for (const [name, values] of before) expect(float32(model.weights[name]), name).not.toEqual(values);
-  const scores = await model.scoreTokens(readingsOf(model), COMPUTE);
+  const scores = await model.scoreTokens(examplesOf(model), COMPUTE);
   const all = scores.flatMap(({ logProbabilities }) => [...logProbabilities]);
   const nats = -all.reduce((a, b) => a + b, 0) / all.length;
   expect(nats).toBeLessThan(losses.at(-1)! + 0.05);

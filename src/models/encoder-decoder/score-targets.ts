@@ -14,7 +14,7 @@ import {
   scoringFeeds,
 } from '../language/score-tokens.ts';
 import { type EncodedInputs, encodeInputs, keepInputs, stateFeeds } from './encoded-inputs.ts';
-import type { Reading } from './reading-inputs.ts';
+import type { SequenceExample } from './sequence-batch.ts';
 import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
 
 /** Number of input tokens whose states are in memory at one time. */
@@ -38,11 +38,11 @@ function stateMemory(
   return model.network.memory(get, { states, mask }, { onAttention });
 }
 
-/** Checks the tokens of readings. */
-export function checkReadings(model: SequenceToSequenceModel, readings: readonly Reading[]): void {
-  for (const [i, { inputs, target }] of readings.entries()) {
-    checkTokens(target, model.decoder, `the target of reading ${i}`);
-    checkInputs(model, inputs, `of reading ${i}`);
+/** Checks the tokens of examples. */
+export function checkExamples(model: SequenceToSequenceModel, examples: readonly SequenceExample[]): void {
+  for (const [i, { inputs, target }] of examples.entries()) {
+    checkTokens(target, model.decoder, `the target of example ${i}`);
+    checkInputs(model, inputs, `of example ${i}`);
   }
 }
 
@@ -62,20 +62,20 @@ export function checkInputs(
   }
 }
 
-/** Yields readings whose inputs together have a bounded number of tokens, with the states of their inputs. */
+/** Yields examples whose inputs together have a bounded number of tokens, with the states of their inputs. */
 async function* encodedGroups(
   model: SequenceToSequenceModel,
-  readings: readonly Reading[],
+  examples: readonly SequenceExample[],
   compute: ComputeOptions,
 ): AsyncGenerator<{ start: number; encoded: EncodedInputs[] }> {
-  const tokensOf = ({ inputs }: Reading) => inputs.reduce((tokens, { length }) => tokens + length, 0);
-  for (let start = 0; start < readings.length; ) {
+  const tokensOf = ({ inputs }: SequenceExample) => inputs.reduce((tokens, { length }) => tokens + length, 0);
+  for (let start = 0; start < examples.length; ) {
     let end = start;
-    for (let tokens = 0; end < readings.length; end++) {
-      tokens += tokensOf(readings[end]!);
+    for (let tokens = 0; end < examples.length; end++) {
+      tokens += tokensOf(examples[end]!);
       if (end > start && tokens > TOKENS_TOGETHER) break;
     }
-    const inputs = readings.slice(start, end).map((reading) => reading.inputs);
+    const inputs = examples.slice(start, end).map((example) => example.inputs);
     yield { start, encoded: await encodeInputs(model, inputs, compute) };
     start = end;
   }
@@ -121,39 +121,39 @@ async function scoreDecoded(
   return scores;
 }
 
-/** Computes log p(y_t | y_<t, inputs) of the targets of readings. */
-export async function scoreReadings(
+/** Computes log p(y_t | y_<t, inputs) of the targets of examples. */
+export async function scoreExamples(
   model: SequenceToSequenceModel,
-  readings: readonly Reading[],
+  examples: readonly SequenceExample[],
   compute: ComputeOptions,
 ): Promise<Float32Array[]> {
-  checkReadings(model, readings);
+  checkExamples(model, examples);
   const scores: Float32Array[] = [];
-  for await (const { start, encoded } of encodedGroups(model, readings, compute)) {
-    const targets = encoded.map((each, i) => ({ encoded: each, target: readings[start + i]!.target }));
+  for await (const { start, encoded } of encodedGroups(model, examples, compute)) {
+    const targets = encoded.map((each, i) => ({ encoded: each, target: examples[start + i]!.target }));
     scores.push(...(await scoreDecoded(model, targets, compute)));
   }
   return scores;
 }
 
 /**
- * Computes log p(y_t | y_<t, …) of the target of each reading once for each of its inputs: reading this input alone, or all others. Each
+ * Computes log p(y_t | y_<t, …) of the target of each example once for each of its inputs: reading this input alone, or all others. Each
  * input is encoded once.
  */
 export async function scoreEachInput(
   model: SequenceToSequenceModel,
-  readings: readonly Reading[],
+  examples: readonly SequenceExample[],
   how: 'alone' | 'left-out',
   compute: ComputeOptions,
 ): Promise<Float32Array[][]> {
-  checkReadings(model, readings);
+  checkExamples(model, examples);
   const size = model.network.decoder.hiddenSize;
   const scores: Float32Array[][] = [];
-  for await (const { start, encoded } of encodedGroups(model, readings, compute)) {
+  for await (const { start, encoded } of encodedGroups(model, examples, compute)) {
     const targets = encoded.flatMap((each, i) =>
       each.lengths.map((_, input) => ({
         encoded: keepInputs(each, (k) => (k === input) === (how === 'alone'), size),
-        target: readings[start + i]!.target,
+        target: examples[start + i]!.target,
       })),
     );
     const found = await scoreDecoded(model, targets, compute);
@@ -163,17 +163,17 @@ export async function scoreEachInput(
 }
 
 /**
- * Computes how much of the target's attention each input of a reading gets: Σ_k a_tk ‖v_k‖ over the tokens k of the input, as the mean
+ * Computes how much of the target's attention each input of an example gets: Σ_k a_tk ‖v_k‖ over the tokens k of the input, as the mean
  * over the layers and heads of the decoder and over the tokens of the target.
  *
- * @returns f64[n] for each reading of n inputs
+ * @returns f64[n] for each example of n inputs
  */
 export async function attentionToInputs(
   model: SequenceToSequenceModel,
-  readings: readonly Reading[],
+  examples: readonly SequenceExample[],
   compute: ComputeOptions,
 ): Promise<Float64Array[]> {
-  checkReadings(model, readings);
+  checkExamples(model, examples);
   const { decoder, startId } = model.network;
   const program = await model.program('attention', compute, (graph, declared) => {
     const shape = ['texts', 'tokens'];
@@ -194,9 +194,9 @@ export async function attentionToInputs(
       ),
     );
   });
-  const result = readings.map(({ inputs }) => new Float64Array(inputs.length));
-  for await (const { start, encoded } of encodedGroups(model, readings, compute)) {
-    const targets = encoded.map((each, i) => ({ encoded: each, target: readings[start + i]!.target }));
+  const result = examples.map(({ inputs }) => new Float64Array(inputs.length));
+  for await (const { start, encoded } of encodedGroups(model, examples, compute)) {
+    const targets = encoded.map((each, i) => ({ encoded: each, target: examples[start + i]!.target }));
     for (const pass of targetPasses(model, targets)) {
       const texts = pass.map((i) => ({ ids: [startId, ...Array.from(targets[i]!.target)] }));
       const { 'texts/ids': ids, 'texts/mask': mask } = scoringFeeds(texts);

@@ -12,8 +12,8 @@ import { Program } from '../../runtime/program.ts';
 import { LanguageModel } from '../language/language-model.ts';
 import { EncoderDecoder } from './encoder-decoder.ts';
 import { generateTargets } from './generate-targets.ts';
-import { type Reading, readingFeeds, readingInputs } from './reading-inputs.ts';
 import { saveSequenceToSequence } from './save-sequence-to-sequence.ts';
+import { type SequenceExample, sequenceBatch, sequenceFeeds } from './sequence-batch.ts';
 import { SequenceToSequenceModel } from './sequence-to-sequence.ts';
 
 // Made by tools/reference/encoder_decoder_golden.py, which says what they hold.
@@ -45,10 +45,10 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
   const golden = goldenOf(name);
   const notes: string[] = [];
   let model: SequenceToSequenceModel;
-  let readings: Reading[];
+  let examples: SequenceExample[];
   beforeAll(async () => {
     model = await SequenceToSequenceModel.load(join(FIXTURES, name), { onNote: (note) => notes.push(note) });
-    readings = golden.inputIds.map((ids, i) => ({ inputs: [ids], target: golden.targetIds[i]! }));
+    examples = golden.inputIds.map((ids, i) => ({ inputs: [ids], target: golden.targetIds[i]! }));
   });
   afterAll(() => model.dispose());
 
@@ -66,7 +66,7 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     const { tensors } = await readSafetensors(join(FIXTURES, name, 'golden.safetensors'));
     const graph = new Graph('parity');
     const declared = model.declare(graph);
-    const batch = readingInputs(declared);
+    const batch = sequenceBatch(declared);
     const loss = model.network.loss(declared.get, batch);
     graph.output('logits', model.network.logits(declared.get, batch));
     graph.output('loss', loss);
@@ -76,7 +76,7 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     const program = await Program.compile(graph, COMPUTE);
     const results = await program.run({
       ...model.weights,
-      ...readingFeeds(readings, model.network.startId),
+      ...sequenceFeeds(examples, model.network.startId),
     });
     await program.dispose();
     expect(Math.abs(scalarValue(results.loss) - golden.loss)).toBeLessThan(1e-5);
@@ -99,7 +99,7 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
   });
 
   test('scores targets, writes greedily, and reads several inputs together, as transformers does', async () => {
-    const scores = await model.scoreTokens(readings, COMPUTE);
+    const scores = await model.scoreTokens(examples, COMPUTE);
     for (const [i, expected] of golden.logProbabilities.entries())
       expect(farthest(list(scores[i]!), expected)).toBeLessThan(1e-5);
 
@@ -130,7 +130,7 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     const again = await SequenceToSequenceModel.load(folder);
     expect(again.network.config).toEqual(model.network.config);
     const [before, after] = await Promise.all(
-      [model, again].map((each) => each.scoreTokens(readings, COMPUTE)),
+      [model, again].map((each) => each.scoreTokens(examples, COMPUTE)),
     );
     expect(after!.map(list)).toEqual(before!.map(list));
     const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
@@ -166,10 +166,10 @@ describe('several inputs for one target', () => {
     expect(farthest(await score(a, b, c), expected)).toBeGreaterThan(1e-3);
   });
 
-  test('one alone and one left out are readings of their own', async () => {
-    const reading = { inputs: [a, b, c], target };
-    const [alone] = await model.scoreEachInput([reading], 'alone', COMPUTE);
-    const [leftOut] = await model.scoreEachInput([reading], 'left-out', COMPUTE);
+  test('one alone and one left out are examples of their own', async () => {
+    const example = { inputs: [a, b, c], target };
+    const [alone] = await model.scoreEachInput([example], 'alone', COMPUTE);
+    const [leftOut] = await model.scoreEachInput([example], 'left-out', COMPUTE);
     for (const [i, inputs] of [[a], [b], [c]].entries())
       expect(farthest(list(alone![i]!), await score(...inputs))).toBeLessThan(1e-5);
     for (const [i, inputs] of [
@@ -183,12 +183,12 @@ describe('several inputs for one target', () => {
   test('a batch masks inputs that are not read, with padding of other lengths', async () => {
     const graph = new Graph('masked');
     const declared = model.declare(graph, { prefix: 'reader' });
-    const batch = readingInputs(declared, { inputs: 'passages', targets: 'answers' });
+    const batch = sequenceBatch(declared, { inputs: 'passages', targets: 'answers' });
     graph.output('loss', model.network.loss(declared.get, batch));
     const program = await Program.compile(graph, COMPUTE);
-    const loss = async (read: number[][], ...readings: Reading[]) => {
+    const loss = async (read: number[][], ...examples: SequenceExample[]) => {
       const names = { prefix: 'reader', inputs: 'passages', targets: 'answers' };
-      const feeds = readingFeeds(readings, model.network.startId, names);
+      const feeds = sequenceFeeds(examples, model.network.startId, names);
       const flags = float32(feeds['reader/passages/read']);
       for (const [i, flag] of read.flat().entries()) flags[i] = flag;
       const weights = Object.entries(model.weights).map(([name, each]) => [`reader/${name}`, each]);
@@ -201,7 +201,7 @@ describe('several inputs for one target', () => {
     };
     const found = await loss([[1, 0, 1]], { inputs: [a, b, c], target });
     expect(found).toBeCloseTo(nats(await score(a, c)), 5);
-    // Readings with fewer inputs, and with none, beside one with more.
+    // Examples with fewer inputs, and with none, beside one with more.
     const mixed = await loss(
       [],
       { inputs: [a, b, c], target },
@@ -226,11 +226,11 @@ describe('several inputs for one target', () => {
     expect(order).toEqual(lists.map((inputs) => inputs.reduce((sum, { length }) => sum + length, 0)));
     const graph = new Graph('logits');
     const declared = model.declare(graph);
-    graph.output('logits', model.network.logits(declared.get, readingInputs(declared)));
+    graph.output('logits', model.network.logits(declared.get, sequenceBatch(declared)));
     const program = await Program.compile(graph, COMPUTE);
     for (const [i, { ids, finish }] of written.entries()) {
       const target = finish === 'end' ? [...ids, 1] : ids;
-      const feeds = readingFeeds([{ inputs: lists[i]!, target }], model.network.startId);
+      const feeds = sequenceFeeds([{ inputs: lists[i]!, target }], model.network.startId);
       const logits = float32((await program.run({ ...model.weights, ...feeds })).logits);
       const V = model.decoder.vocabSize;
       const best = target.map((_, t) => {
@@ -305,16 +305,16 @@ describe('folders', () => {
     expect(config({ decoder_start_token_id: 64 })).toThrow(/decoder_start_token_id 64/);
   });
 
-  test('readings that cannot be read are refused', async () => {
+  test('examples that cannot be read are refused', async () => {
     const { model } = await load(join(FIXTURES, 't5-tied'));
-    const score = (reading: Reading) => model.scoreTokens([reading], COMPUTE);
+    const score = (example: SequenceExample) => model.scoreTokens([example], COMPUTE);
     await expect(score({ inputs: [[1], []], target: [3] })).rejects.toThrow(
-      'input 1 of reading 0 has no tokens',
+      'input 1 of example 0 has no tokens',
     );
-    await expect(score({ inputs: [[64]], target: [3] })).rejects.toThrow(/input 0 of reading 0.*id 64/);
-    await expect(score({ inputs: [[1]], target: [-1] })).rejects.toThrow(/the target of reading 0.*id -1/);
+    await expect(score({ inputs: [[64]], target: [3] })).rejects.toThrow(/input 0 of example 0.*id 64/);
+    await expect(score({ inputs: [[1]], target: [-1] })).rejects.toThrow(/the target of example 0.*id -1/);
     await expect(generateTargets(model, [['a'], [[]]])).rejects.toThrow('input 0 of target 1 has no tokens');
-    expect(() => readingFeeds([{ inputs: [[1]], target: [] }], 0)).toThrow('target of no tokens');
+    expect(() => sequenceFeeds([{ inputs: [[1]], target: [] }], 0)).toThrow('target of no tokens');
     expect(list((await score({ inputs: [[1]], target: [] }))[0]!)).toEqual([]);
   });
 });

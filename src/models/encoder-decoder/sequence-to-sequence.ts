@@ -17,8 +17,8 @@ import type { Decoder, ModelConfig } from '../language/decoder.ts';
 import { endIdsIn, type LanguageSettings, readLanguageSettings } from '../language/language-settings.ts';
 import type { TokenScores } from '../language/score-tokens.ts';
 import { EncoderDecoder } from './encoder-decoder.ts';
-import type { Reading } from './reading-inputs.ts';
-import { attentionToInputs, scoreEachInput, scoreReadings } from './score-targets.ts';
+import { attentionToInputs, scoreEachInput, scoreExamples } from './score-targets.ts';
+import type { SequenceExample } from './sequence-batch.ts';
 
 /**
  * Sequence-to-sequence model: an encoder-decoder with its tokenizer and weights. It computes the likelihood of targets given inputs;
@@ -110,7 +110,7 @@ export class SequenceToSequenceModel {
 
   /**
    * Declares all weights as inputs of a graph and as targets of differentiation. The ids that are fed are rows of the whole table of
-   * tokens (see `readingInputs` and `readingFeeds`).
+   * tokens (see `sequenceBatch` and `sequenceFeeds`).
    *
    * @param options.prefix prefix of the model in a graph that it shares with others (see `joinParameters`), default none
    */
@@ -134,11 +134,14 @@ export class SequenceToSequenceModel {
    *
    * Inputs and targets of similar length are read together, in passes of bounded memory. Several inputs are read as in Fusion-in-Decoder.
    *
-   * @returns scores of each reading, in the order given
+   * @returns scores of each example, in the order given
    * @throws UsageError if an input has no tokens, or a sequence has a token that the model lacks
    */
-  async scoreTokens(readings: readonly Reading[], compute: ComputeOptions = {}): Promise<TokenScores[]> {
-    const scores = await scoreReadings(this, readings, compute);
+  async scoreTokens(
+    examples: readonly SequenceExample[],
+    compute: ComputeOptions = {},
+  ): Promise<TokenScores[]> {
+    const scores = await scoreExamples(this, examples, compute);
     return scores.map((logProbabilities) => ({ logProbabilities }));
   }
 
@@ -146,15 +149,15 @@ export class SequenceToSequenceModel {
    * Computes log p(y_t | y_<t, …) of the target once for each input: reading this input alone (`alone`), or all inputs but this one
    * (`left-out`). Each input is encoded once.
    *
-   * @returns scores of each reading for each of its inputs
+   * @returns scores of each example for each of its inputs
    * @throws UsageError as `scoreTokens`
    */
   async scoreEachInput(
-    readings: readonly Reading[],
+    examples: readonly SequenceExample[],
     how: 'alone' | 'left-out',
     compute: ComputeOptions = {},
   ): Promise<TokenScores[][]> {
-    const scores = await scoreEachInput(this, readings, how, compute);
+    const scores = await scoreEachInput(this, examples, how, compute);
     return scores.map((each) => each.map((logProbabilities) => ({ logProbabilities })));
   }
 
@@ -162,11 +165,14 @@ export class SequenceToSequenceModel {
    * Computes how much the target attends to each input: Σ_k a_tk ‖v_k‖ over the tokens k of the input, with cross-attention a and values
    * v, as the mean over layers and heads and over the tokens of the target (Izacard et al. 2023, arXiv:2208.03299).
    *
-   * @returns for each reading a number for each input
+   * @returns for each example a number for each input
    * @throws UsageError as `scoreTokens`
    */
-  attentionToInputs(readings: readonly Reading[], compute: ComputeOptions = {}): Promise<Float64Array[]> {
-    return attentionToInputs(this, readings, compute);
+  attentionToInputs(
+    examples: readonly SequenceExample[],
+    compute: ComputeOptions = {},
+  ): Promise<Float64Array[]> {
+    return attentionToInputs(this, examples, compute);
   }
 
   /** Frees the compiled programs. */

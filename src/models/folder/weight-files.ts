@@ -104,8 +104,7 @@ export async function readWeights(
   const used = new Set(found.stored.values());
   // Old versions of transformers stored the positions 0, 1, 2, … as a tensor, which carries no information.
   const extra = allNames(reader).filter(
-    (name) =>
-      !used.has(name) && !name.endsWith('embeddings.position_ids') && !options.isCopy?.(name),
+    (name) => !used.has(name) && !name.endsWith('embeddings.position_ids') && !options.isCopy?.(name),
   );
   if (extra.length > 0) {
     const are = extra.length === 1 ? 'tensor is' : 'tensors are';
