@@ -1,10 +1,24 @@
+import type { Graph } from '../../graph/graph.ts';
+import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import type { Program } from '../../runtime/program.ts';
 import { lengthPasses } from '../language/score-tokens.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
+import type { EncoderDecoder } from './encoder-decoder.ts';
 import { padded } from './sequence-batch.ts';
-import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
+
+/** Encoder-decoder with its weights and compiled programs. A `SequenceToSequenceModel` is one. */
+export interface RunnableNetwork {
+  readonly network: EncoderDecoder;
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  program(
+    name: string,
+    compute: ComputeOptions,
+    build: (graph: Graph, declared: DeclaredParameters) => void,
+  ): Promise<Program>;
+}
 
 /** Encoder states of the inputs of one target, side by side and without padding. */
 export interface EncodedInputs {
@@ -21,7 +35,7 @@ export interface EncodedInputs {
  * @returns states of each target's inputs
  */
 export async function encodeInputs(
-  model: SequenceToSequenceModel,
+  model: RunnableNetwork,
   targets: readonly (readonly ArrayLike<number>[])[],
   compute: ComputeOptions,
 ): Promise<EncodedInputs[]> {

@@ -13,9 +13,14 @@ import {
   passScores,
   scoringFeeds,
 } from '../language/score-tokens.ts';
-import { type EncodedInputs, encodeInputs, keepInputs, stateFeeds } from './encoded-inputs.ts';
+import {
+  type EncodedInputs,
+  encodeInputs,
+  keepInputs,
+  type RunnableNetwork,
+  stateFeeds,
+} from './encoded-inputs.ts';
 import type { SequenceExample } from './sequence-batch.ts';
-import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
 
 /** Number of input tokens whose states are in memory at one time. */
 const TOKENS_TOGETHER = 16_384;
@@ -28,7 +33,7 @@ interface DecodedTarget {
 
 /** Builds on the states of a batch of targets: `states` f32[texts, states, D] and `statesMask`. */
 function stateMemory(
-  model: SequenceToSequenceModel,
+  model: RunnableNetwork,
   { graph, get }: DeclaredParameters,
   onAttention?: CrossAttentionListener,
 ): LayerMemory {
@@ -39,16 +44,16 @@ function stateMemory(
 }
 
 /** Checks the tokens of examples. */
-export function checkExamples(model: SequenceToSequenceModel, examples: readonly SequenceExample[]): void {
+export function checkExamples(model: RunnableNetwork, examples: readonly SequenceExample[]): void {
   for (const [i, { inputs, target }] of examples.entries()) {
-    checkTokens(target, model.decoder, `the target of example ${i}`);
+    checkTokens(target, model.network.decoder, `the target of example ${i}`);
     checkInputs(model, inputs, `of example ${i}`);
   }
 }
 
 /** @throws UsageError that names an input which has no tokens, or a token that the model lacks */
 export function checkInputs(
-  model: SequenceToSequenceModel,
+  model: RunnableNetwork,
   inputs: readonly ArrayLike<number>[],
   where: string,
 ): void {
@@ -58,13 +63,13 @@ export function checkInputs(
         help: 'leave it out, or tokenise it with its end token',
       });
     }
-    checkTokens(ids, model.decoder, `input ${k} ${where}`);
+    checkTokens(ids, model.network.decoder, `input ${k} ${where}`);
   }
 }
 
 /** Yields examples whose inputs together have a bounded number of tokens, with the states of their inputs. */
 async function* encodedGroups(
-  model: SequenceToSequenceModel,
+  model: RunnableNetwork,
   examples: readonly SequenceExample[],
   compute: ComputeOptions,
 ): AsyncGenerator<{ start: number; encoded: EncodedInputs[] }> {
@@ -82,10 +87,7 @@ async function* encodedGroups(
 }
 
 /** Groups targets into passes of similar size. In each, the longest target comes first. */
-function* targetPasses(
-  model: SequenceToSequenceModel,
-  targets: readonly DecodedTarget[],
-): Generator<number[]> {
+function* targetPasses(model: RunnableNetwork, targets: readonly DecodedTarget[]): Generator<number[]> {
   const size = model.network.decoder.hiddenSize;
   const places = (i: number) => targets[i]!.encoded.states.length / size + targets[i]!.target.length + 1;
   const some = [...targets.keys()].filter((i) => targets[i]!.target.length > 0);
@@ -95,7 +97,7 @@ function* targetPasses(
 
 /** Computes log p(y_t | y_<t, states) of all tokens of targets, f32[n] in nats for each. */
 async function scoreDecoded(
-  model: SequenceToSequenceModel,
+  model: RunnableNetwork,
   targets: readonly DecodedTarget[],
   compute: ComputeOptions,
 ): Promise<Float32Array[]> {
@@ -123,7 +125,7 @@ async function scoreDecoded(
 
 /** Computes log p(y_t | y_<t, inputs) of the targets of examples. */
 export async function scoreExamples(
-  model: SequenceToSequenceModel,
+  model: RunnableNetwork,
   examples: readonly SequenceExample[],
   compute: ComputeOptions,
 ): Promise<Float32Array[]> {
@@ -141,7 +143,7 @@ export async function scoreExamples(
  * input is encoded once.
  */
 export async function scoreEachInput(
-  model: SequenceToSequenceModel,
+  model: RunnableNetwork,
   examples: readonly SequenceExample[],
   how: 'alone' | 'left-out',
   compute: ComputeOptions,
@@ -169,7 +171,7 @@ export async function scoreEachInput(
  * @returns f64[n] for each example of n inputs
  */
 export async function attentionToInputs(
-  model: SequenceToSequenceModel,
+  model: RunnableNetwork,
   examples: readonly SequenceExample[],
   compute: ComputeOptions,
 ): Promise<Float64Array[]> {
