@@ -93,10 +93,15 @@ const READINGS: Readonly<Record<string, { method: string; datastore?: true; opti
   outside: { method: 'trime', datastore: true, options: { externalInside: false } },
 };
 
-const settings = {
+/** Settings that change the trained models, and those of everything. */
+const trained = {
   ...{ model: modelFolder, steps: number('steps'), batch: number('batch'), window, lr: number('lr') },
-  ...{ trainTokens: values['train-tokens'], datastoreTokens: values['datastore-tokens'], k: number('k') },
-  ...{ devTokens: number('dev-tokens'), testTokens: values['test-tokens'], long: number('long') },
+  trainTokens: values['train-tokens'],
+};
+const settings = {
+  ...trained,
+  ...{ datastoreTokens: values['datastore-tokens'], k: number('k'), long: number('long') },
+  ...{ devTokens: number('dev-tokens'), testTokens: values['test-tokens'] },
 };
 
 interface Measured {
@@ -141,14 +146,14 @@ async function train(arm: string, seed: number): Promise<string> {
   if (training === 'none') return modelFolder!;
   const out = join(work!, `${arm}-${seed}`);
   const done = join(out, '..', `${arm}-${seed}.done`);
-  const asked = JSON.stringify(settings);
+  const asked = JSON.stringify(trained);
   if (existsSync(done) && readFileSync(done, 'utf8') === asked) return join(out, 'model');
   log(`${arm}, seed ${seed}`);
   const shared = {
     data: { texts: await listOf(trainingTexts(orUndefined('train-tokens'))) },
     ...{ evalData: split('valid'), model: modelFolder!, out, window, seed },
-    ...{ steps: settings.steps, batchSize: settings.batch, lr: settings.lr },
-    evalEvery: Math.ceil(settings.steps / 10),
+    ...{ steps: trained.steps, batchSize: trained.batch, lr: trained.lr },
+    evalEvery: Math.ceil(trained.steps / 10),
     resume: hasCheckpoint(out),
   };
   if (training === 'next token') await trainLanguageModel(shared, callbacks);
@@ -159,7 +164,7 @@ async function train(arm: string, seed: number): Promise<string> {
 
 /** Builds the datastore of an arm's model, or goes on with it. */
 async function datastoreOf(model: LanguageModel, name: string): Promise<string> {
-  const folder = join(work!, `datastore-${name}`);
+  const folder = join(work!, `datastore-${name}-${values['datastore-tokens'] || 'all'}`);
   if (existsSync(join(folder, 'manifest.json'))) return folder;
   log(`datastore of ${name}`);
   await buildDatastore(model, trainingTexts(orUndefined('datastore-tokens')), folder, {

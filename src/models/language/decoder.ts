@@ -169,11 +169,10 @@ export class Decoder {
 
   /**
    * Builds the log-probabilities of chosen tokens and, with the option `state`, a state of the last layer that predicts
-   * each. Only these tokens get logits, in pieces.
+   * each, and with `targetScores` the logits of the tokens themselves. Only these tokens get logits, in pieces.
    *
    * @param tokens.places i64[R]: place of the state that predicts each token among the B·T places, b·T + t
    * @param tokens.ids i64[R]: ids of the tokens
-   * @param options.targetScores whether the logits of the tokens themselves are built too
    * @returns log-probabilities f32[R] in nats and, if asked for, state f32[R, D] and logits f32[R]
    */
   scoreTokens(
