@@ -302,6 +302,11 @@ export type { Spread } from './compare/statistics.ts';
 /** Language models: the next token's logits as a graph function, continuations, likelihoods of texts. */
 
 export {
+  type MemorySoftmaxOptions,
+  memorySoftmaxLoss,
+  type TokenMemoryInputs,
+} from './losses/memory-softmax.ts';
+export {
   hiddenNextTokenLoss,
   hiddenTokenLogProbabilities,
   type NextTokenLossOptions,

@@ -58,6 +58,14 @@ describe('packed windows', () => {
       if (token >= 100 && seen.at(-1)! < 100) expect([seen, token % 100]).toEqual([[START], 0]);
     }
     for (const { tokens } of all) expect(tokens).toBeLessThanOrEqual(options.window);
+    // Rows and positions name each token: the sequence of the document has it there.
+    const sequences = lengths.map((_, row) => [...before, ...documents.tokens(row), ...after]);
+    for (const { ids, mask, rows, positions } of all) {
+      for (const [place, row] of rows.entries()) {
+        if (mask[place] === 0) expect(row).toBe(-1);
+        else expect(ids[place]).toBe(sequences[row]![positions[place]!]);
+      }
+    }
   });
 
   it('cut long documents with one token in common, and share windows among short ones', () => {

@@ -79,6 +79,21 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     }
   });
 
+  test('target scores are the products of the output state and the row of the token', async () => {
+    const sequence = { ids: tokens(20, 2), from: 13 };
+    const [scores] = await model.scoreTokens([sequence], { ...COMPUTE, keys: 'output', targetScores: true });
+    const matrix = weights(model.decoder.output.name);
+    const D = model.decoder.hiddenSize;
+    const expected = Array.from({ length: 7 }, (_, i) => {
+      const row = matrix.subarray(sequence.ids[13 + i]! * D);
+      return scores!.keys!.subarray(i * D, (i + 1) * D).reduce((sum, h, d) => sum + h * row[d]!, 0);
+    });
+    expect(largestDifference(scores!.targetScores!, expected)).toBeLessThan(1e-4);
+    const [plain] = await model.scoreTokens([sequence], COMPUTE);
+    expect(largestDifference(scores!.logProbabilities, plain!.logProbabilities)).toBeLessThan(1e-6);
+    expect(plain!.targetScores).toBeUndefined();
+  });
+
   test('keys: the output state gives the log-probabilities; row i predicts token from + i', async () => {
     const D = model.decoder.hiddenSize;
     const scores = await model.scoreTokens(SEQUENCES, { ...COMPUTE, keys: 'output' });
