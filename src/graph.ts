@@ -9,11 +9,12 @@
 export { backward } from './grad/backward.ts';
 export type { Dim } from './graph/dims.ts';
 export { Graph } from './graph/graph.ts';
+export type { LoweringOptions } from './graph/onnx-writer.ts';
 export type { None as NoAttributes, OpAttributes, OpType } from './graph/op-types.ts';
 export * as ops from './graph/ops.ts';
 export { printGraph } from './graph/print.ts';
 export type { GraphNode, Tensor, TensorSource } from './graph/tensor.ts';
-export { type LoweringOptions, toOnnx } from './graph/to-onnx.ts';
+export { toOnnx } from './graph/to-onnx.ts';
 export { decodeModel } from './onnx/decode.ts';
 export type { DType, dtypes, TypedArray, TypedArrayOf } from './onnx/dtypes.ts';
 export { encodeModel } from './onnx/encode.ts';

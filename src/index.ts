@@ -629,11 +629,12 @@ export { trainVocabulary, type VocabularyOptions } from './text/train-vocabulary
 export { backward } from './grad/backward.ts';
 export type { Dim } from './graph/dims.ts';
 export { Graph } from './graph/graph.ts';
+export type { LoweringOptions } from './graph/onnx-writer.ts';
 export type { None as NoAttributes, OpAttributes, OpType } from './graph/op-types.ts';
 export * as ops from './graph/ops.ts';
 export { printGraph } from './graph/print.ts';
 export type { GraphNode, Tensor, TensorSource } from './graph/tensor.ts';
-export { type LoweringOptions, toOnnx } from './graph/to-onnx.ts';
+export { toOnnx } from './graph/to-onnx.ts';
 export { angle, angleSimilarity } from './losses/angle.ts';
 export { cosent } from './losses/cosent.ts';
 export { cosineSimilarity } from './losses/cosine-similarity.ts';

@@ -139,6 +139,9 @@ describe('a folder of text and Markdown', () => {
     );
     await expect(read(tempFiles({ 'a.png': 'x' }))).rejects.toThrow(/no data set is recognised/);
     await expect(read(tempFiles({ 'a.md': '# Only a heading\n' }))).rejects.toThrow(/holds no text/);
+    const image = tempFiles({ 'a.txt': 'PNG\0\u0001' });
+    await expect(read(image)).rejects.toThrow(/holds no text: binary data[\s\S]*extract the text/);
+    await expect(read(tempFiles({ 'a.txt': 'PNG\0', 'b.txt': ' ' }))).rejects.toThrow(/holds no text\n/);
   });
 
   it('pairs with the name of a split are read as pairs, whatever stands beside them', async () => {

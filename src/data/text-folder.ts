@@ -149,9 +149,12 @@ export async function* streamTextFolder(
   }
   if (found.read.length > 0) columns.check(path);
   if (counts.passages + counts.records === 0) {
-    throw new DataError('holds no text', {
+    const all = binary.length > 0 && binary.length === texts.length + found.read.length;
+    throw new DataError(all ? 'holds no text: binary data' : 'holds no text', {
       file: path,
-      help: 'text files (.txt), Markdown files (.md) and tables with a column of texts are read, in all folders inside',
+      help: all
+        ? 'a text file is UTF-8 and has no byte 0; extract the text of other formats first'
+        : 'text files (.txt), Markdown files (.md) and tables with a column of texts are read, in all folders inside',
     });
   }
   const own = texts.filter((name) => !isAbout(name));

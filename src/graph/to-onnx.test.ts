@@ -7,8 +7,9 @@ import { decodeModel } from '../onnx/decode.ts';
 import { encodeModel } from '../onnx/encode.ts';
 import { Program } from '../runtime/program.ts';
 import { Graph } from './graph.ts';
+import type { LoweringOptions } from './onnx-writer.ts';
 import * as ops from './ops.ts';
-import { type LoweringOptions, toOnnx } from './to-onnx.ts';
+import { toOnnx } from './to-onnx.ts';
 
 const opTypes = (graph: Graph) => toOnnx(graph).graph.nodes.map((node) => node.opType);
 
