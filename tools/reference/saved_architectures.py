@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
-from transformers import AutoModel, logging
+from transformers import AutoModel, T5EncoderModel, logging
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -27,7 +27,8 @@ longest = max(map(len, documents))
 for folder in sorted(SAVED.iterdir()):
     golden = json.loads((FIXTURES / folder.name / "golden.json").read_text())
     tensors = load_file(FIXTURES / folder.name / "golden.safetensors")
-    model, info = AutoModel.from_pretrained(folder, output_loading_info=True)
+    loader = T5EncoderModel if folder.name == "t5" else AutoModel  # AutoModel would add a decoder
+    model, info = loader.from_pretrained(folder, output_loading_info=True)
     assert all("pooler" in name for name in info["missing_keys"]) and not info["unexpected_keys"], info
     assert not info["mismatched_keys"], info
     ids = torch.tensor([row + [golden["padId"]] * (longest - len(row)) for row in documents])

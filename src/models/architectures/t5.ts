@@ -206,7 +206,7 @@ const t5Decoder: CrossDecoder<T5Config> = {
   ...shared,
   causalClass: 'T5ForConditionalGeneration',
 
-  huggingFaceFields: () => ({ is_encoder_decoder: true, dropout_rate: 0, initializer_factor: 1 }),
+  huggingFaceFields: () => ({ is_encoder_decoder: true, dropout_rate: 0 }),
 
   parameters: (config) => [tableParameter(config), ...sideParameters(config, 'decoder')],
 
@@ -297,7 +297,6 @@ export const t5: Architecture<T5Config> = {
     architectures: ['T5EncoderModel'],
     is_encoder_decoder: false,
     dropout_rate: 0,
-    initializer_factor: 1,
   }),
 
   parameters: (config) => [tableParameter(config), ...sideParameters(config, 'encoder')],

@@ -8,7 +8,7 @@ import { type EncodedInputs, encodeInputs, stateFeeds } from './encoded-inputs.t
 import { checkInputs } from './score-targets.ts';
 import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
 
-/** Input of a sequence-to-sequence model: a text, or token ids with the end token. */
+/** Input of a sequence-to-sequence model: a text, which `inputIds` tokenises, or token ids with the end token. */
 export type SequenceInput = string | ArrayLike<number>;
 
 /** Maximum number of states and new tokens of the targets that are written together, whose keys and values are in memory. */

@@ -118,15 +118,25 @@ export class SequenceToSequenceModel {
     return declareParameters(graph, this.specs, options);
   }
 
-  /** Tokenises an input text, special tokens included. */
-  inputIds(text: string): Int32Array {
-    return this.tokenizer.encode(text);
+  /**
+   * Tokenises an input text, with the special tokens that the tokenizer puts around texts.
+   *
+   * @param options.specialTokens  whether special tokens that are written in the text, such as `<extra_id_0>`, count as such. Default
+   *   false: the text is that of others (see `Tokenizer.encodeOrdinary`)
+   */
+  inputIds(text: string, options: { specialTokens?: boolean } = {}): number[] {
+    const { before, after } = this.tokenizer.wrapper;
+    return [...before, ...this.ownIds(text, options), ...after];
   }
 
-  /** Tokenises a target text: its tokens and an end token, if the model has one. */
-  targetIds(text: string): number[] {
+  /**
+   * Tokenises a target text: its tokens and an end token, if the model has one.
+   *
+   * @param options.specialTokens  as for `inputIds`
+   */
+  targetIds(text: string, options: { specialTokens?: boolean } = {}): number[] {
     const [end] = this.endIds;
-    return [...this.tokenizer.encodeRaw(text), ...(end === undefined ? [] : [end])];
+    return [...this.ownIds(text, options), ...(end === undefined ? [] : [end])];
   }
 
   /**
@@ -173,6 +183,10 @@ export class SequenceToSequenceModel {
     compute: ComputeOptions = {},
   ): Promise<Float64Array[]> {
     return attentionToInputs(this, examples, compute);
+  }
+
+  private ownIds(text: string, { specialTokens = false }: { specialTokens?: boolean }): Int32Array {
+    return specialTokens ? this.tokenizer.encodeRaw(text) : this.tokenizer.encodeOrdinary(text);
   }
 
   /** Frees the compiled programs. */
