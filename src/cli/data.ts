@@ -3,6 +3,7 @@ import { buildApiDocs } from '../data/api-docs.ts';
 import { CLEAN_OPTIONS, cleanData } from '../data/clean-data.ts';
 import { CONTINUATION_OPTIONS, writeContinuations } from '../data/continuations.ts';
 import { ANY_DATA_OPTIONS, FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
+import { SPAN_OPTIONS, writeSpans } from '../data/spans.ts';
 import { type DataStatistics, dataStatistics, type LengthStatistics } from '../data/statistics.ts';
 import { CONTINUATION_PROMPT } from '../models/language/reader-prompt.ts';
 import { commandLine } from '../util/command-line.ts';
@@ -158,11 +159,45 @@ const continuations = defineCommand({
   },
 });
 
+const spans = defineCommand({
+  name: 'spans',
+  summary: 'cut dates, names and numbers out of running text, to train a reader and its retriever',
+  description:
+    'Writes BEIR files: a query is a sentence of a passage with ___ for one of its dates, names or numbers, answers.jsonl has what was cut ' +
+    'out, and documents are the passages of all texts. The right document of a query is its own passage: train with ' +
+    '--leave-out-positives, so that it is never a candidate. Whole texts are held out as splits dev and test.',
+  arguments: [{ name: 'data', help: TEXT_DATA_HELP, required: true }],
+  options: {
+    out: { type: 'text', value: 'folder', required: true, help: 'folder to create' },
+    ...SPAN_OPTIONS,
+    ...LAYOUT_OPTIONS,
+    skipBadRows: FAULT_OPTIONS.skipBadRows,
+  },
+  examples: ['wiki.train.jsonl --out data/wiki-spans'],
+  async run({ columns, skipBadRows, ...options }, io, [path]) {
+    const reading = readOptions(io, { ...(columns && { columns }), skipBadRows });
+    const written = await writeSpans(path!, { ...options, ...reading });
+    io.finishProgress();
+    const splits = Object.entries(written.splits).map(([name, queries]) => `${name} ${count(queries)}`);
+    const train = {
+      ...{ method: 'realm', reader: 'HuggingFaceTB/SmolLM2-135M', readerTuning: 'lora' },
+      ...{ model: 'sentence-transformers/all-MiniLM-L6-v2', data: options.out },
+      ...{ leaveOutPositives: true, evalMetric: 'answerLogLikelihood', out: 'runs/realm' },
+    };
+    return {
+      json: { ...written },
+      text:
+        `${written.folder}\n${count(written.documents)} texts, ${count(written.passages)} passages; queries: ${splits.join(', ')}\n` +
+        `train on them: ${commandLine('train', train)}\n`,
+    };
+  },
+});
+
 /** The commands `undrift data …`: building, measuring and cleaning data sets. */
 export const dataCommands: CommandGroup = {
   name: 'data',
   summary: 'build, measure or clean a data set',
-  commands: [apiDocs, stats, clean, continuations],
+  commands: [apiDocs, stats, clean, continuations, spans],
 };
 
 function formatStatistics(found: DataStatistics): string {

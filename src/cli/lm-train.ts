@@ -81,7 +81,7 @@ export const lmTrainCommand = defineCommand({
     return {
       json: { ...result, out: asked.out },
       text:
-        describeRun(result, { evalMetric: metric, evalSplit }) +
+        describeRun(result, { evalMetric: String(settings.evalMetric ?? metric), evalSplit }) +
         `${parameters === undefined ? '' : `${count(parameters)} parameters\n`}\n${ledgerText(ledger)}\n`,
     };
   },

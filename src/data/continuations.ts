@@ -1,9 +1,9 @@
-import { join } from 'node:path';
 import { DataError, UsageError } from '../util/errors.ts';
-import { openFileAtomic, writeFolderAtomic } from '../util/files.ts';
+import { writeFolderAtomic } from '../util/files.ts';
 import { option } from '../util/option-name.ts';
 import { checkedValues, type GivenOptions, type OptionTable, pickOptions } from '../util/option-table.ts';
-import { checkEmptyFolder, QRELS_HEAD, qrelsLine } from './beir-lines.ts';
+import { BeirFiles } from './beir-files.ts';
+import { checkEmptyFolder, qrelsLine } from './beir-lines.ts';
 import { CLEAN_OPTIONS } from './clean-data.ts';
 import type { DataInMemory } from './data-in-memory.ts';
 import { textPassages } from './passages.ts';
@@ -119,7 +119,7 @@ export async function writeContinuations(
   await checkEmptyFolder(out);
   const counts = { documents: 0, passages: 0, short: 0, splits: new Map<string, number>() };
   await writeFolderAtomic(out, async (folder) => {
-    const files = new Files(folder);
+    const files = new BeirFiles(folder);
     try {
       const reading = { columns, skipBadRows, maxLineBytes, onProgress, onNote };
       for await (const document of streamTextCorpus(source, reading)) {
@@ -182,41 +182,4 @@ export function passagesOfDocument(
     id: passages.length === 1 ? id : `${id}#${i + 1}`,
     text: passage.text,
   }));
-}
-
-type OpenFile = Awaited<ReturnType<typeof openFileAtomic>>;
-
-/** Files of a data set that are written at the same time. */
-class Files {
-  private readonly folder: string;
-  private readonly open = new Map<string, OpenFile>();
-
-  constructor(folder: string) {
-    this.folder = folder;
-  }
-
-  async record(name: string, record: object): Promise<void> {
-    await (await this.file(name)).append(`${JSON.stringify(record)}\n`);
-  }
-
-  async judgements(split: string, lines: readonly string[]): Promise<void> {
-    await (await this.file(join('qrels', `${split}.tsv`), QRELS_HEAD)).append(lines.join(''));
-  }
-
-  async finish(): Promise<void> {
-    for (const file of this.open.values()) await file.commit();
-  }
-
-  async discard(): Promise<void> {
-    for (const file of this.open.values()) await file.discard();
-  }
-
-  private async file(name: string, head = ''): Promise<OpenFile> {
-    const known = this.open.get(name);
-    if (known) return known;
-    const file = await openFileAtomic(join(this.folder, name));
-    this.open.set(name, file);
-    if (head !== '') await file.append(head);
-    return file;
-  }
 }

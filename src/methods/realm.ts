@@ -49,7 +49,7 @@ const READ_WITH_GRADIENT = 6;
  * without a passage; `--no-null-passage` leaves it out. `--marginal token` sums for each token of the answer, as the paper's code does.
  *
  * All refresh policies of the table apply, and so do correctors and `--over-retrieve`; the paper refreshes beside training about every
- * 500 steps (`--refresh async:500`). Queries that were cut out of their own documents need
+ * 500 steps (`--refresh async:500`). Queries that were cut out of their own documents (`undrift data spans`) need
  * `--leave-out-positives`: otherwise the document itself is found and copied. Start from a retriever that is trained already, such as by
  * `--method crop` on the documents (inverse cloze): without it the reader learns to ignore what it reads, and then teaches nothing.
  *

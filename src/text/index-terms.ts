@@ -8,7 +8,7 @@ import { TERM_OPTIONS } from './bm25-options.ts';
 export interface TermOptions extends GivenOptions<typeof TERM_OPTIONS> {}
 
 /** The 33 stop words of Lucene's English analyzer. */
-const STOP_WORDS: ReadonlySet<string> = new Set(
+export const STOP_WORDS: ReadonlySet<string> = new Set(
   (
     'a an and are as at be but by for if in into is it no not of on or such that the their then there these ' +
     'they this to was will with'

@@ -14,6 +14,7 @@ import { tokenInputs } from '../../models/retriever/token-inputs.ts';
 import { outputGradients } from '../../runtime/gradients.ts';
 import { float32, type HostTensor, scalarValue } from '../../runtime/host-tensor.ts';
 import { Program } from '../../runtime/program.ts';
+import { languageTrainings } from '../../train/language-methods/language-trainings.ts';
 import { trainRetriever } from '../../train/train-retriever.ts';
 import { atlas } from '../atlas.ts';
 import type { Method } from '../contract/method.ts';
@@ -258,4 +259,16 @@ describe('trainRetriever with a reader', () => {
       await saved.dispose();
     },
   );
+
+  it('is a way of training of undrift lm train, with the same result', async () => {
+    const [direct, listed] = [join(tempFiles({}), 'run'), join(tempFiles({}), 'run')];
+    const same = { ...settings, refresh: 'never', steps: 2, evalSplit: 'none' } as const;
+    await trainRetriever({ ...same, method: 'realm', out: direct });
+    const training = languageTrainings.find(({ id }) => id === 'realm')!;
+    for (const name of Object.keys(same).filter((key) => key !== 'threads'))
+      expect(training.options).toHaveProperty(name);
+    const { settings: stored } = await training.train({ ...same, out: listed }, {});
+    expect(stored.method).toBe('realm');
+    expect(bytes(listed)).toEqual(bytes(direct));
+  });
 });

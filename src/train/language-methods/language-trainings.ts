@@ -1,3 +1,5 @@
+import { atlas } from '../../methods/atlas.ts';
+import { realm } from '../../methods/realm.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../language-model/options.ts';
 import { trainLanguageModel } from '../language-model/train-language-model.ts';
 import { nextTokenTraining } from '../language-model/window-training.ts';
@@ -6,6 +8,7 @@ import { RETRO_METHOD, trainRetro } from '../retro/train-retro.ts';
 import { TRIME_TRAIN_OPTIONS, type TrimeTrainOptions } from '../trime/options.ts';
 import { trainTrime } from '../trime/train-trime.ts';
 import { trimeTraining } from '../trime/trime-training.ts';
+import { jointTraining } from './joint-training.ts';
 import type { LanguageTraining } from './language-training.ts';
 
 const languageModel: LanguageTraining = {
@@ -40,4 +43,10 @@ const trime: LanguageTraining = {
 };
 
 /** Every way of training of `undrift lm train`, the default first. */
-export const languageTrainings: readonly LanguageTraining[] = [languageModel, retro, trime];
+export const languageTrainings: readonly LanguageTraining[] = [
+  languageModel,
+  retro,
+  trime,
+  jointTraining(realm, 'a reader and its retriever on answers, summed over what is found'),
+  jointTraining(atlas, 'a reader on answers after all that is found, and its retriever by what helps it'),
+];
