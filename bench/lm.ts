@@ -173,6 +173,8 @@ async function generations(): Promise<GenerateComparison[]> {
     const sides = await compareSides(
       {
         undrift: () => inNode<Measurement>('undrift-generate.ts', [folder, ...args]),
+        'undrift, packed weights': () =>
+          inNode<Measurement>('undrift-generate.ts', [folder, ...args, '--packed']),
         transformers: () => inPython('lm_generate.py', [folder, ...args]),
         'transformers.js': () =>
           inNode<Measurement>('../peers/transformers-js-generate.ts', [exported, ...args]),

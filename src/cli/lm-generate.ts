@@ -227,8 +227,8 @@ async function streamed(
 ) {
   const startMs = performance.now();
   let firstMs: number | undefined;
-  const { tokens, temperature, topP, topK, seed, stop } = options;
-  const settings = { tokens, temperature, topP, topK, seed, stop, signal: io.signal };
+  const { tokens, temperature, topP, topK, seed, stop, packWeights } = options;
+  const settings = { tokens, temperature, topP, topK, seed, stop, packWeights, signal: io.signal };
   const pieces = begin({ ...settings, ...computeOptions(options) });
   for (let isFirst = true; ; isFirst = false) {
     const { done, value } = await pieces.next();

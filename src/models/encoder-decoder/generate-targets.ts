@@ -2,7 +2,7 @@ import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { buildReading, type CachedPasses, CachedReading, rowsOf } from '../language/cached-reading.ts';
 import type { GenerationOptions } from '../language/generate.ts';
-import { generationSettings } from '../language/generation-options.ts';
+import { generationSettings, refusePackedWeights } from '../language/generation-options.ts';
 import { type Generation, GenerationRow, generationPasses } from '../language/generation-rows.ts';
 import { type EncodedInputs, encodeInputs, stateFeeds } from './encoded-inputs.ts';
 import { checkInputs } from './score-targets.ts';
@@ -43,6 +43,7 @@ export async function generateTargets(
   } = {},
 ): Promise<Generation[]> {
   const settings = generationSettings(options);
+  refusePackedWeights(settings);
   const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const start = [model.network.startId];
   const all = targets.map((inputs, number) => {

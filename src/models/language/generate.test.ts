@@ -9,7 +9,13 @@ import { tempFiles } from '../../../test/temp-files.ts';
 import { float32, hostTensor } from '../../runtime/host-tensor.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
 import { CachedReading } from './cached-reading.ts';
-import { type GenerationOptions, generate, generateMany } from './generate.ts';
+import {
+  type GenerationOptions,
+  generate,
+  generateByPasses,
+  generateMany,
+  generateText,
+} from './generate.ts';
 import type { Generation } from './generation-rows.ts';
 import { LanguageModel } from './language-model.ts';
 
@@ -101,6 +107,26 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
       expect(result.promptTokens).toBe(idsOf(prompt).length);
     }
   });
+
+  test('packed weights give the same tokens, and those of the call', async () => {
+    const prompts = ['hello', 'abcabc', 'Z', 'qrstuvw'];
+    const plain = await generateMany(model, prompts, { ...COMPUTE, tokens: 14 });
+    expect(await generateMany(model, prompts, { ...COMPUTE, tokens: 14, packWeights: true })).toEqual(plain);
+    const { result } = await pieces(model, 'hello', { tokens: 14, packWeights: true });
+    expect(result).toEqual(plain[0]);
+    // A call packs the weights as they are then.
+    const table = model.weights[model.decoder.output.name]!.data as Float32Array;
+    const before = table.slice();
+    try {
+      for (let i = 0; i < table.length; i++) table[i] = -before[i]!;
+      const [changed] = await generateMany(model, ['hello'], { ...COMPUTE, tokens: 14 });
+      const packed = await generateText(model, 'hello', { ...COMPUTE, tokens: 14, packWeights: true });
+      expect(packed).toEqual(changed);
+      expect(packed.ids).not.toEqual(result.ids);
+    } finally {
+      table.set(before);
+    }
+  });
 });
 
 describe('options', () => {
@@ -109,6 +135,15 @@ describe('options', () => {
     model = await LanguageModel.load(join(FIXTURES, 'gpt2'));
   });
   afterAll(() => model.dispose());
+
+  test('packed weights are refused for another way of reading', async () => {
+    const makePasses = () => {
+      throw new Error('not asked for');
+    };
+    await expect(generateByPasses(model, 'a', { packWeights: true }, makePasses).next()).rejects.toThrow(
+      'packWeights is for decoders that read nothing but their text',
+    );
+  });
 
   test('a seed gives the same text each time, in a group or alone; others give others', async () => {
     const settings = { ...COMPUTE, tokens: 12, temperature: 1.5, topK: 20 };

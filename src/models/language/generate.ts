@@ -2,9 +2,10 @@ import type { ComputeOptions } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { GivenOptions } from '../../util/option-table.ts';
 import { type CachedPasses, CachedReading } from './cached-reading.ts';
-import { type GENERATION_OPTIONS, generationSettings } from './generation-options.ts';
+import { type GENERATION_OPTIONS, generationSettings, refusePackedWeights } from './generation-options.ts';
 import { type Generation, GenerationRow, generationPasses } from './generation-rows.ts';
 import type { LanguageModel } from './language-model.ts';
+import { PackedPasses } from './packed-passes.ts';
 import { checkTokens } from './score-tokens.ts';
 
 /** Beginning of a text: the text, to which the tokenizer's first tokens are added, or the token ids themselves. */
@@ -51,9 +52,15 @@ export async function* generateByPasses(
   makePasses?: (compute: ComputeOptions) => CachedPasses,
 ): AsyncGenerator<string, Generation, void> {
   const settings = generationSettings(options);
+  if (makePasses) refusePackedWeights(settings);
   const row = new GenerationRow(model, promptIds(model, prompt), { settings, number: 0 });
-  for await (const _ of passes(model, [row], options, makePasses))
-    yield* row.pieces.splice(0).filter((text) => text !== '');
+  const packed = await packedPasses(model, [row], options);
+  try {
+    for await (const _ of passes(model, [row], options, packed ? () => packed : makePasses))
+      yield* row.pieces.splice(0).filter((text) => text !== '');
+  } finally {
+    await packed?.dispose();
+  }
   yield* row.pieces.filter((text) => text !== '');
   return row.result();
 }
@@ -90,6 +97,21 @@ export async function generateMany(
   );
   // Texts of similar length together, so that there is little padding.
   const order = [...rows].sort((a, b) => a.prompt.length - b.prompt.length);
+  const packed = await packedPasses(model, rows, options);
+  try {
+    await inGroups(order, (group) => passes(model, group, options, packed && (() => packed)), options.onDone);
+  } finally {
+    await packed?.dispose();
+  }
+  return rows.map((row) => row.result());
+}
+
+/** Generates texts, which are in order of length, several at a time. */
+async function inGroups(
+  order: readonly GenerationRow[],
+  passesOf: (group: readonly GenerationRow[]) => AsyncGenerator<void, void, void>,
+  onDone?: (texts: number) => void,
+): Promise<void> {
   let done = 0;
   while (done < order.length) {
     const group: GenerationRow[] = [];
@@ -98,21 +120,36 @@ export async function generateMany(
       if (group.length > 0 && (group.length + 1) * tokens > TOKENS_TOGETHER) break;
       group.push(row);
     }
-    for await (const _ of passes(model, group, options));
+    for await (const _ of passesOf(group));
     done += group.length;
-    options.onDone?.(done);
+    onDone?.(done);
   }
-  return rows.map((row) => row.result());
 }
+
+/** Packs the weights, where that is asked for and a text has room for new tokens. */
+async function packedPasses(
+  model: LanguageModel,
+  rows: readonly GenerationRow[],
+  options: GenerationOptions,
+): Promise<PackedPasses | undefined> {
+  if (!options.packWeights || rows.every((row) => row.isDone)) return undefined;
+  options.signal?.throwIfAborted();
+  return await PackedPasses.create(model, computeOf(options));
+}
+
+const computeOf = ({ device, threads }: ComputeOptions): ComputeOptions => ({
+  ...(device && { device }),
+  ...(threads && { threads }),
+});
 
 /** Generates texts together, and yields after each pass. */
 function passes(
   model: LanguageModel,
   rows: readonly GenerationRow[],
-  { device, threads, signal }: GenerationOptions,
+  { signal, ...options }: GenerationOptions,
   makePasses?: (compute: ComputeOptions) => CachedPasses,
 ): AsyncGenerator<void, void, void> {
-  const compute = { ...(device && { device }), ...(threads && { threads }) };
+  const compute = computeOf(options);
   const begin = (numbers: readonly number[]) =>
     CachedReading.begin(
       model,
