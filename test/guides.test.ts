@@ -25,7 +25,7 @@ const blocksOf = (page: string): Block[] =>
     ([, notRun, language, code]) => ({ language: language!, code: code!, notRun }),
   );
 
-/** 120 questions and answers about commands, of which dev and test are held out. */
+/** 300 questions and answers about commands, of which dev and test are held out. */
 function pairs(): string {
   const things = ['commit', 'branch', 'merge', 'rebase', 'stash', 'tag', 'remote', 'clone', 'push', 'pull'];
   const actions = ['undo', 'delete', 'rename', 'list', 'show', 'create'];
@@ -36,7 +36,7 @@ function pairs(): string {
       positive: `To ${action} a ${thing}, run git ${thing} --${action} ${i} in the folder of the project`,
     };
   };
-  return Array.from({ length: 120 }, (_, i) => `${JSON.stringify(pair(i))}\n`).join('');
+  return Array.from({ length: 300 }, (_, i) => `${JSON.stringify(pair(i))}\n`).join('');
 }
 
 /** Makes the folder of a user: the data, the examples, and an `npx` that runs the built package of this repository. */
