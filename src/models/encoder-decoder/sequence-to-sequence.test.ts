@@ -314,6 +314,9 @@ describe('folders', () => {
   test('examples that cannot be read are refused', async () => {
     const { model } = await load(join(FIXTURES, 't5-tied'));
     const score = (example: SequenceExample) => model.scoreTokens([example], COMPUTE);
+    await expect(generateTargets(model, [[[1]]], { packWeights: true })).rejects.toThrow(
+      'packWeights is for decoders',
+    );
     await expect(score({ inputs: [[1], []], target: [3] })).rejects.toThrow(
       'input 1 of example 0 has no tokens',
     );
