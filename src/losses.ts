@@ -23,6 +23,11 @@ export { klDistillation } from './losses/kl-distillation.ts';
 export { marginMse } from './losses/margin-mse.ts';
 export { marginalLikelihood } from './losses/marginal-likelihood.ts';
 export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';
+export {
+  type MemorySoftmaxOptions,
+  memorySoftmaxLoss,
+  type TokenMemoryInputs,
+} from './losses/memory-softmax.ts';
 export type { NegativeScores } from './losses/negative-scores.ts';
 export {
   hiddenNextTokenLoss,

@@ -93,7 +93,7 @@ it('the page on diagnostics has every name that any method logs, and no other', 
       ? { rankFrom: 0, rankTo: 10, relativeMargin: 0 }
       : {};
     const own = {
-      ...(arm.method === 'replug-lsr' && { reader: READER, candidates: 4 }),
+      ...(['replug-lsr', 'realm', 'atlas'].includes(String(arm.method)) && { reader: READER, candidates: 4 }),
       ...(arm.method === 'distill' && { data: scoredData('distill'), negatives: 2 }),
       ...(arm.method === 'scored-pairs' && { data: scoredData('scored-pairs'), evalMetric: 'spearman' }),
     };

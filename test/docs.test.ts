@@ -57,9 +57,9 @@ describe('README.md', () => {
 
   it('counts the sources of negatives', () => {
     const words = ['eight', 'nine', 'ten', 'eleven', 'twelve', 'thirteen', 'fourteen', 'fifteen'];
-    // crop needs no queries; distill, replug-lsr and scored-pairs learn from scores, not from negatives of their own.
+    // crop needs no queries; distill and scored-pairs learn from scores, and others from answers, not from negatives of their own.
     const sources = methods.filter(
-      ({ id }) => !['crop', 'distill', 'replug-lsr', 'scored-pairs'].includes(id),
+      ({ id, answers }) => !answers && !['crop', 'distill', 'scored-pairs'].includes(id),
     );
     expect(status).toContain(`${words[sources.length - 8]} sources of negatives`);
   });

@@ -53,10 +53,11 @@ describe('the published package', () => {
     },
     losses: {
       exports:
-        'KL_DIRECTIONS angle angleSimilarity cosent cosineSimilarity cosines distances expectation gist hiddenNextTokenLoss ' +
-        'hiddenTokenLogProbabilities importanceCorrected klDistillation marginMse marginalLikelihood matryoshka ' +
-        'nextTokenLogProbabilities nextTokenLoss pairCosines pairwise softmaxCrossEntropy symmetricSoftmax teacherDivergence ' +
-        'tokenLogProbabilities triplet truncatedSoftmax',
+        'KL_DIRECTIONS MARGINALS angle angleSimilarity candidateMarginal cosent cosineSimilarity cosines distances ' +
+        'expectation gist hiddenNextTokenLoss hiddenTokenLogProbabilities importanceCorrected klDistillation marginMse ' +
+        'marginalLikelihood matryoshka memorySoftmaxLoss nextTokenLogProbabilities nextTokenLoss pairCosines pairwise ' +
+        'posteriorDivergence softmaxCrossEntropy symmetricSoftmax teacherDivergence tokenLogProbabilities triplet ' +
+        'truncatedSoftmax',
       native: false,
     },
     search: { exports: 'Bm25 ExactIndex InvertedIndex TfIdf bm25Terms', native: true },
