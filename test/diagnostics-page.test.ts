@@ -85,6 +85,7 @@ it('the page on diagnostics has every name that any method logs, and no other', 
     { method: 'negative-cache', loss: 'importance-corrected', samples: 2 },
     { method: 'hard-negatives', mineEvery: 4 },
     { method: 'corrector', samples: 2, refresh: 'auto:kl:0.001:2' },
+    { method: 'atlas', overRetrieve: 8 },
     { method: 'exhaustive', loss: 'importance-corrected', samples: 2, refresh: 'auto:ess:1:2' },
   ];
   for (const [i, arm] of arms.entries()) {
