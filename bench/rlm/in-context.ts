@@ -11,14 +11,13 @@
  * Each arm writes OUT/in-context-TASK-ARM.json when it is done, and is not run again while that file has its settings. Costs of an arm with
  * SmolLM2 of 135 M parameters: about 300 tokens a question for each passage that is read.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { thisMachine } from '../../src/compare/machine.ts';
 import { loadData } from '../../src/data/load.ts';
 import type { RetrievalData } from '../../src/data/retrieval-data.ts';
 import { streamTextCorpus } from '../../src/data/text-corpus.ts';
-import { bootstrapInterval } from '../../src/eval/significance.ts';
 import { loadRetriever } from '../../src/models/folder/open-retriever.ts';
 import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { encodeCorpus } from '../../src/retrieval/encode-corpus.ts';
@@ -38,6 +37,7 @@ import { type Passages, passagesOf } from '../../src/rlm/passages.ts';
 import { plainSystem } from '../../src/rlm/plain-system.ts';
 import { questionsOf } from '../../src/rlm/questions.ts';
 import { replugSystem } from '../../src/rlm/replug.ts';
+import { mean, pairedDifference, storedResult } from './results.ts';
 
 /** Prompt with one example, without which small models do not answer in a few words. */
 const PROMPT =
@@ -196,6 +196,8 @@ async function textTask(model: LanguageModel, name: string): Promise<Task> {
   };
 }
 
+const natsOf = ({ units }: Pick<Measured, 'units'>): number[] => units.map(({ nats }) => nats);
+
 const sumOf = (units: Measured['units'], field: 'nats' | 'tokens') =>
   units.reduce((sum, unit) => sum + unit[field], 0);
 
@@ -211,8 +213,8 @@ async function runTask(model: LanguageModel, name: string): Promise<void> {
   const results = new Map<string, Measured>();
   for (const arm of chosen) {
     const file = join(values.out, `in-context-${name}-${arm}.json`);
-    const stored = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
-    if (JSON.stringify(stored?.settings) === JSON.stringify(task.settings)) {
+    const stored = storedResult<Measured & { readonly settings: unknown }>(file, task.settings);
+    if (stored) {
       results.set(arm, stored);
       continue;
     }
@@ -234,11 +236,9 @@ async function runTask(model: LanguageModel, name: string): Promise<void> {
     `\n${name}: nats per ${name === 'wikipedia' ? 'article' : 'answer'}, and difference from none (95 %)`,
   );
   for (const [arm, { units }] of results) {
-    const mean = sumOf(units, 'nats') / units.length;
-    const differences = Float64Array.from(units, ({ nats }, i) => nats - (none ? none.units[i]!.nats : nats));
-    const { low, high } = bootstrapInterval(differences);
-    const difference = differences.reduce((a, b) => a + b, 0) / units.length;
-    const cells = [mean, difference, low, high].map((value) => value.toFixed(3).padStart(9));
+    const nats = natsOf({ units });
+    const { difference, low, high } = pairedDifference(nats, none ? natsOf(none) : nats);
+    const cells = [mean(nats), difference, low, high].map((value) => value.toFixed(3).padStart(9));
     console.log(`  ${arm.padEnd(8)}${cells.join(' ')}`);
   }
 }

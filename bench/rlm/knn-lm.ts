@@ -14,7 +14,7 @@
  * settings. Costs of an arm with SmolLM2 of 135 M parameters on two cores: about 4 ms a token to read, and 0.015 ms for each thousand
  * tokens of the datastore and token to search.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { thisMachine } from '../../src/compare/machine.ts';
@@ -28,6 +28,7 @@ import { mixLogProbabilities } from '../../src/rlm/recalled-tokens.ts';
 import { Recaller, type SegmentRecall } from '../../src/rlm/recaller.ts';
 import { TokenDatastore, type TokenMemory } from '../../src/rlm/token-datastore.ts';
 import { type TunedWeights, tuneKnnLm } from '../../src/rlm/tune-knn-lm.ts';
+import { storedResult } from './results.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -58,6 +59,14 @@ const NEIGHBOURS = [1, 8, 64, MOST];
 const SHARES: Readonly<Record<string, number>> = { full: 1, half: 0.5, quarter: 0.25, random: 1 };
 /** Number of resamples of the intervals. */
 const SAMPLES = 10_000;
+
+/** Content of a result file. */
+interface KnnResult {
+  readonly settings: unknown;
+  readonly tokens: number;
+  readonly rows: Readonly<Record<string, Row>>;
+  readonly [more: string]: unknown;
+}
 
 /** Row of the table: what is mixed with the language model, and with which weights. */
 interface Row {
@@ -188,8 +197,8 @@ for (const arm of arms) {
     datastore: datastore.manifest,
   };
   const file = join(out, `knn-lm-${name}-${arm}.json`);
-  let stored = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
-  if (JSON.stringify(stored?.settings) !== JSON.stringify(settings)) {
+  let stored = storedResult<KnnResult>(file, settings);
+  if (!stored) {
     const start = performance.now();
     const rows = await runArm(model, arm === 'random' ? withRandomTokens(datastore) : datastore);
     const seconds = (performance.now() - start) / 1000;
@@ -201,7 +210,7 @@ for (const arm of arms) {
   console.log(
     `\n${name}, ${arm}: ${stored.tokens} tokens; test perplexity, difference in nats per token (95 %), weights`,
   );
-  for (const [label, row] of Object.entries(stored.rows as Record<string, Row>)) {
+  for (const [label, row] of Object.entries(stored.rows)) {
     const { perplexity, difference, low, high, weights } = row;
     const cells = [perplexity.toFixed(3), ...[difference, low, high].map((each) => each.toFixed(4))];
     const chosen = weights

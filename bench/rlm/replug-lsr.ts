@@ -15,12 +15,11 @@
  * The measure is REPLUG's: the probability of each token of the answer, mixed over the best passages with weights softmax(similarity /
  * temperature), in nats per answer on the test split; on dev, how often retriever and reader prefer the same of the candidates.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { thisMachine } from '../../src/compare/machine.ts';
-import { bootstrapInterval } from '../../src/eval/significance.ts';
 import type { MethodOptions } from '../../src/methods/options.ts';
 import { loadRetriever } from '../../src/models/folder/open-retriever.ts';
 import { LanguageModel } from '../../src/models/language/language-model.ts';
@@ -38,6 +37,7 @@ import {
   randomPassages,
   rankPassages,
 } from './replug-lsr-task.ts';
+import { mean, pairedDifference, storedResult } from './results.ts';
 
 /** Prompt with one example, without which small models do not answer in a few words. */
 const PROMPT =
@@ -111,12 +111,8 @@ const fileOf = (task: string, arm: string, seed: number) =>
 const list = (text: string) => text.split(',').filter((item) => item !== '');
 const SEEDS = list(values.seeds).map(Number);
 
-function storedResult(task: string, arm: string, seed: number): ArmResult | undefined {
-  const file = fileOf(task, arm, seed);
-  if (!existsSync(file)) return undefined;
-  const stored = JSON.parse(readFileSync(file, 'utf8')) as ArmResult;
-  return JSON.stringify(stored.settings) === JSON.stringify(settingsOf()) ? stored : undefined;
-}
+const resultOf = (task: string, arm: string, seed: number): ArmResult | undefined =>
+  storedResult(fileOf(task, arm, seed), settingsOf());
 
 function report({ stage, done, total }: { stage: string; done: number; total: number | undefined }): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${stage}: ${done} of ${total ?? '?'}`);
@@ -269,14 +265,12 @@ async function runTeacher(teacher: LanguageTeacher, task: LsrTask): Promise<void
   );
 }
 
-const mean = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
-
 /** Prints means over seeds, with the difference from REPLUG by a paired bootstrap over questions. */
 function printTable(name: string): void {
   const names = new Set(readdirSync(values.out).filter((file) => file.startsWith(`replug-lsr-${name}-`)));
   if (names.size === 0) return;
   const of = (arm: string) =>
-    (UNTRAINED.includes(arm) ? [SEEDS[0]!] : SEEDS).flatMap((seed) => storedResult(name, arm, seed) ?? []);
+    (UNTRAINED.includes(arm) ? [SEEDS[0]!] : SEEDS).flatMap((seed) => resultOf(name, arm, seed) ?? []);
   const perQuestion = (results: readonly ArmResult[]) =>
     results[0]!.questions.map((_, q) => mean(results.map(({ questions }) => questions[q]!.nats)));
   const base = of('replug');
@@ -288,16 +282,13 @@ function printTable(name: string): void {
     if (results.length === 0) continue;
     const nats = perQuestion(results);
     const versus = base.length > 0 ? perQuestion(base) : nats;
-    const differences = Float64Array.from(nats, (value, q) => value - versus[q]!);
-    const { low, high } = bootstrapInterval(differences);
+    const { difference, low, high } = pairedDifference(nats, versus);
     const figure = (key: string) => mean(results.map(({ means }) => means[key] ?? Number.NaN)).toFixed(3);
     const spent = (key: string) =>
       mean(results.map(({ ledger }) => (ledger as Record<string, number> | undefined)?.[key] ?? 0)).toFixed(
         0,
       );
-    const cells = [mean(nats), mean([...differences]), low, high].map((value) =>
-      value.toFixed(3).padStart(8),
-    );
+    const cells = [mean(nats), difference, low, high].map((value) => value.toFixed(3).padStart(8));
     console.log(
       `  ${arm.padEnd(15)}${cells.join(' ')}  ${results.length}  ${figure(`recall@${ENSEMBLE}`)}  ${figure('devAgreement')}  ` +
         `${spent('documentEncodes')}  ${spent('readerPassages')}`,
@@ -323,7 +314,7 @@ for (const name of list(values.tasks)) {
     for (const seed of SEEDS) {
       for (const arm of wanted) {
         // Arms without training have no seed.
-        const isDone = (!TRAINED[arm] && seed !== SEEDS[0]) || storedResult(name, arm, seed);
+        const isDone = (!TRAINED[arm] && seed !== SEEDS[0]) || resultOf(name, arm, seed);
         if (!isDone) await runArm(teacher, task, arm, seed);
       }
     }

@@ -26,7 +26,6 @@ import { parseArgs } from 'node:util';
 import { thisMachine } from '../../src/compare/machine.ts';
 import { streamTextCorpus } from '../../src/data/text-corpus.ts';
 import { type TokenCorpus, tokenizeCorpus } from '../../src/data/token-corpus.ts';
-import { bootstrapInterval } from '../../src/eval/significance.ts';
 import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { ChunkDatabase } from '../../src/rlm/chunk-database.ts';
 import {
@@ -49,6 +48,7 @@ import { hasCheckpoint } from '../../src/train/checkpoint.ts';
 import { retroSubject } from '../../src/train/retro/retro-subject.ts';
 import { RetroWindows } from '../../src/train/retro/retro-windows.ts';
 import { runTraining } from '../../src/train/run.ts';
+import { articleNats, log, mean, pairedDifference, storedResult, type TextResult } from './results.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -111,14 +111,6 @@ const settings = {
   ...{ trainTokens: values['train-tokens'], databaseTokens: values['database-tokens'] },
   ...{ devTokens: number('dev-tokens'), testTokens: values['test-tokens'] },
 };
-
-interface Measured {
-  readonly documents: readonly { readonly id: string; readonly nats: number; readonly tokens: number }[];
-  readonly perplexity: number;
-  readonly bitsPerByte: number;
-}
-
-const log = (text: string) => console.log(`${new Date().toISOString().slice(11, 19)} ${text}`);
 
 let told = 0;
 function report({ stage, done, total }: { stage: string; done: number; total: number | undefined }): void {
@@ -251,10 +243,10 @@ async function measure(
   reading: string,
   seed: number,
   open: () => Promise<{ system: LanguageSystem; close(): Promise<void> }>,
-): Promise<Measured> {
+): Promise<TextResult> {
   const file = join(values.out, `retro-${reading}-${seed}.json`);
-  const stored = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
-  if (JSON.stringify(stored?.settings) === JSON.stringify(settings)) return stored;
+  const stored = storedResult<TextResult & { readonly settings: unknown }>(file, settings);
+  if (stored) return stored;
   const { system, close } = await open();
   const start = performance.now();
   const options = { window, stride: window, limitTokens: orUndefined('test-tokens') };
@@ -273,14 +265,6 @@ async function measure(
   return found;
 }
 
-/** Nats per token of each article, the mean of all seeds. */
-function articles(results: readonly Measured[]): Float64Array {
-  return Float64Array.from(results[0]!.documents, (_, i) => {
-    const all = results.map(({ documents }) => documents[i]!.nats / documents[i]!.tokens);
-    return all.reduce((a, b) => a + b, 0) / all.length;
-  });
-}
-
 mkdirSync(values.out, { recursive: true });
 mkdirSync(work, { recursive: true });
 const base = await LanguageModel.load(modelFolder);
@@ -297,7 +281,7 @@ const shared = new Shared(base, {
 });
 log(`${shared.database.size} chunks to retrieve, ${shared.chunks.size} to train on`);
 
-const results = new Map<string, Measured[]>();
+const results = new Map<string, TextResult[]>();
 const off = await measure('off', 0, async () => ({ system: plainSystem(base), close: async () => {} }));
 results.set('off', [off]);
 for (const seed of seeds) {
@@ -318,23 +302,16 @@ for (const seed of seeds) {
   }
 }
 
-/** Mean difference of two readings over articles, and its 95 % interval. */
-function difference(measured: readonly Measured[], from: readonly Measured[]) {
-  const theirs = articles(from);
-  const differences = articles(measured).map((nats, i) => nats - theirs[i]!);
-  return { difference: meanOf(differences), ...bootstrapInterval(differences) };
-}
-const meanOf = (all: Float64Array) => all.reduce((a, b) => a + b, 0) / all.length;
-
 console.log(
   '\nnats per token (mean of articles); differences from off and from shuffled with 95 % intervals over articles; perplexity of each seed',
 );
 const summary: Record<string, unknown> = {};
 for (const [name, measured] of results) {
-  const natsPerToken = meanOf(articles(measured));
-  const fromOff = difference(measured, [off]);
+  const nats = articleNats(measured);
+  const natsPerToken = mean(nats);
+  const fromOff = pairedDifference(nats, articleNats([off]));
   const shuffled = results.get('shuffled');
-  const fromShuffled = shuffled && difference(measured, shuffled);
+  const fromShuffled = shuffled && pairedDifference(nats, articleNats(shuffled));
   const perplexities = measured.map(({ perplexity }) => perplexity);
   const cells = [fromOff, ...(fromShuffled ? [fromShuffled] : [])].map(
     ({ difference, low, high }) => `${difference.toFixed(4)} [${low.toFixed(4)}, ${high.toFixed(4)}]`,

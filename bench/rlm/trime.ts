@@ -30,7 +30,6 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { thisMachine } from '../../src/compare/machine.ts';
 import { streamTextCorpus, type TextDocument } from '../../src/data/text-corpus.ts';
-import { bootstrapInterval } from '../../src/eval/significance.ts';
 import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { buildDatastore } from '../../src/rlm/build-datastore.ts';
 import { evaluateText } from '../../src/rlm/evaluate-text.ts';
@@ -39,6 +38,7 @@ import { hasCheckpoint } from '../../src/train/checkpoint.ts';
 import { trainLanguageModel } from '../../src/train/language-model/train-language-model.ts';
 import type { TrimeTrainOptions } from '../../src/train/trime/options.ts';
 import { trainTrime } from '../../src/train/trime/train-trime.ts';
+import { articleNats, log, pairedDifference, storedResult, type TextResult } from './results.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -66,7 +66,6 @@ if (!modelFolder || !dataFolder || !work)
 const number = (name: keyof typeof values): number => Number(values[name]);
 const orUndefined = (name: keyof typeof values) => (values[name] === '' ? undefined : number(name));
 const split = (name: string) => join(dataFolder!, `${name}.jsonl.gz`);
-const log = (text: string) => console.log(`${new Date().toISOString().slice(11, 19)} ${text}`);
 const window = number('window');
 
 type Training = Partial<TrimeTrainOptions> | 'next token' | 'none';
@@ -103,12 +102,6 @@ const settings = {
   ...{ datastoreTokens: values['datastore-tokens'], k: number('k'), long: number('long') },
   ...{ devTokens: number('dev-tokens'), testTokens: values['test-tokens'] },
 };
-
-interface Measured {
-  readonly documents: readonly { readonly id: string; readonly nats: number; readonly tokens: number }[];
-  readonly perplexity: number;
-  readonly bitsPerByte: number;
-}
 
 /** Documents of the training split, up to a number of tokens. */
 async function* trainingTexts(limit: number | undefined): AsyncGenerator<TextDocument> {
@@ -174,10 +167,10 @@ async function datastoreOf(model: LanguageModel, name: string): Promise<string> 
 }
 
 /** Reads the test split in one way, unless its result is there. */
-async function measure(arm: string, reading: string, seed: number, folder: string): Promise<Measured> {
+async function measure(arm: string, reading: string, seed: number, folder: string): Promise<TextResult> {
   const file = join(values.out, `trime-${arm}-${reading}-${seed}.json`);
-  const stored = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
-  if (JSON.stringify(stored?.settings) === JSON.stringify(settings)) return stored;
+  const stored = storedResult<TextResult & { readonly settings: unknown }>(file, settings);
+  if (stored) return stored;
   const { method, datastore, options } = READINGS[reading]!;
   const model = await LanguageModel.load(folder);
   const start = performance.now();
@@ -205,17 +198,9 @@ async function measure(arm: string, reading: string, seed: number, folder: strin
   return found;
 }
 
-/** Nats per token of each article, the mean of all seeds. */
-function articles(results: readonly Measured[]): Float64Array {
-  return Float64Array.from(results[0]!.documents, (_, i) => {
-    const all = results.map(({ documents }) => documents[i]!.nats / documents[i]!.tokens);
-    return all.reduce((a, b) => a + b, 0) / all.length;
-  });
-}
-
 mkdirSync(values.out, { recursive: true });
 mkdirSync(work, { recursive: true });
-const results = new Map<string, Measured[]>();
+const results = new Map<string, TextResult[]>();
 for (const seed of values.seeds.split(',').map(Number)) {
   for (const arm of values.arms.split(',')) {
     // The base has no seed.
@@ -231,15 +216,13 @@ for (const seed of values.seeds.split(',').map(Number)) {
 }
 
 const reference = results.get('base, none') ?? [...results.values()][0]!;
-const theirs = articles(reference);
+const theirs = articleNats(reference);
 console.log(
   '\nperplexity of each seed; difference from the base in nats per token, with the 95 % interval over articles',
 );
 const summary: Record<string, unknown> = {};
 for (const [name, measured] of results) {
-  const differences = articles(measured).map((nats, i) => nats - theirs[i]!);
-  const { low, high } = bootstrapInterval(differences);
-  const difference = differences.reduce((a, b) => a + b, 0) / differences.length;
+  const { difference, low, high } = pairedDifference(articleNats(measured), theirs);
   const perplexities = measured.map(({ perplexity }) => perplexity);
   summary[name] = { perplexities, difference, low, high };
   const cells = [difference, low, high].map((value) => value.toFixed(4).padStart(9));

@@ -2,7 +2,7 @@
  * @file Makes the tables of docs/language-model-experiments.md from bench/results/rlm/, which the programs of bench/rlm/ write.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import { bootstrapInterval } from '../../src/eval/significance.ts';
+import { type Difference, mean, pairedDifference } from '../../bench/rlm/results.ts';
 import { count } from '../../src/util/format.ts';
 import { inRepository, type MadePage, readResult, markdownTable as table } from './page.ts';
 
@@ -39,11 +39,6 @@ interface KnnFile {
   >;
 }
 
-interface Difference {
-  readonly difference: number;
-  readonly low: number;
-  readonly high: number;
-}
 interface RetroSummary {
   readonly articles: number;
   readonly seeds: readonly number[];
@@ -67,23 +62,12 @@ const files = (): string[] => {
 const read = <T>(file: string): T | undefined =>
   files().includes(file) ? readResult<T>(`${FOLDER}/${file}`) : undefined;
 
-const mean = (values: ArrayLike<number>): number => {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i]!;
-  return sum / values.length;
-};
 const signed = (value: number, digits: number): string =>
   `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`;
 
 /** Formats a difference with its 95 % interval. */
-const interval = ({ difference, low, high }: Difference, digits: number): string =>
+const interval = ({ difference, low, high }: Omit<Difference, 'confidence'>, digits: number): string =>
   `${signed(difference, digits)} (${signed(low, digits)} to ${signed(high, digits)})`;
-
-/** Paired difference of two systems over questions or articles. */
-function paired(of: ArrayLike<number>, from: ArrayLike<number>): Difference {
-  const differences = Float64Array.from({ length: of.length }, (_, i) => of[i]! - from[i]!);
-  return { difference: mean(differences), ...bootstrapInterval(differences) };
-}
 
 const PASSAGE_ARMS = {
   none: 'no passage',
@@ -109,7 +93,7 @@ function passageTable(task: string, isText: boolean): string {
   const digits = isText ? 4 : 2;
   const bm25 = results.get('bm25');
   const versus = (file: PassageFile, base: PassageFile | undefined) =>
-    base && base !== file ? interval(paired(nats(file), nats(base)), digits) : '';
+    base && base !== file ? interval(pairedDifference(nats(file), nats(base)), digits) : '';
   const rows = [...results].map(([arm, file]) => {
     const { means, ledger } = file;
     const figures = isText
@@ -221,7 +205,7 @@ function lsrTable(task: string): string {
     return [
       LSR_ARMS[arm as keyof typeof LSR_ARMS],
       `${mean(seeds).toFixed(2)}${spread}`,
-      arm === 'replug' ? '' : interval(paired(perQuestion(all), perQuestion(base)), 2),
+      arm === 'replug' ? '' : interval(pairedDifference(perQuestion(all), perQuestion(base)), 2),
       figure(all, 'recall@4', 3),
       figure(all, 'devAgreement', 3),
       spent(all, 'documentEncodes'),

@@ -1,0 +1,47 @@
+/** @file What the programs of this folder share: stored results, and paired differences between them. */
+import { existsSync, readFileSync } from 'node:fs';
+import { bootstrapInterval, type Interval } from '../../src/eval/significance.ts';
+
+/** Perplexity of a system on text, with the nats of each article. */
+export interface TextResult {
+  readonly documents: readonly { readonly id: string; readonly nats: number; readonly tokens: number }[];
+  readonly perplexity: number;
+  readonly bitsPerByte: number;
+}
+
+/** Mean difference of two systems with its 95 % interval. */
+export interface Difference extends Interval {
+  readonly difference: number;
+}
+
+/** Reads a result that was measured with the same settings; undefined where there is none. */
+export function storedResult<R extends { readonly settings: unknown }>(
+  file: string,
+  settings: unknown,
+): R | undefined {
+  if (!existsSync(file)) return undefined;
+  const stored = JSON.parse(readFileSync(file, 'utf8')) as R;
+  return JSON.stringify(stored.settings) === JSON.stringify(settings) ? stored : undefined;
+}
+
+/** Mean of numbers. */
+export function mean(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]!;
+  return sum / values.length;
+}
+
+/** Nats per token of each article: f64[articles], the mean of all seeds. */
+export const articleNats = (seeds: readonly TextResult[]): Float64Array =>
+  Float64Array.from(seeds[0]!.documents, (_, i) =>
+    mean(seeds.map(({ documents }) => documents[i]!.nats / documents[i]!.tokens)),
+  );
+
+/** Compares two systems on the same articles or questions, by a paired bootstrap. */
+export function pairedDifference(of: ArrayLike<number>, from: ArrayLike<number>): Difference {
+  const differences = Float64Array.from({ length: of.length }, (_, i) => of[i]! - from[i]!);
+  return { difference: mean(differences), ...bootstrapInterval(differences) };
+}
+
+/** Prints a line with the time of day. */
+export const log = (text: string): void => console.log(`${new Date().toISOString().slice(11, 19)} ${text}`);
