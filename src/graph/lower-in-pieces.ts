@@ -1,21 +1,13 @@
 import type { OnnxAttribute, OnnxNode, OnnxValue } from '../onnx/model.ts';
+import { int, type OnnxWriter } from './onnx-writer.ts';
 import type { GraphNode } from './tensor.ts';
-
-/** Functions of the writer of an ONNX file that conversions in pieces use. */
-export interface NodeWriter {
-  emit(opType: string, inputs: string[], outputs: string[], attributes?: Record<string, OnnxAttribute>): void;
-  /** Name of a constant list, i64. */
-  ints(values: readonly number[]): string;
-  /** Name of a constant scalar. */
-  number(value: number, dtype: 'f32'): string;
-}
 
 /** Attributes of a product, all of which are 0 or 1 by default but `alpha`. */
 export type ProductOptions = Readonly<Partial<Record<'transA' | 'transB' | 'alpha', number>>>;
 
 /** Surroundings of a conversion in pieces. */
 export interface PieceContext<Attributes> {
-  readonly writer: NodeWriter;
+  readonly writer: OnnxWriter;
   readonly node: GraphNode;
   readonly inputs: string[];
   readonly outputs: string[];
@@ -26,7 +18,7 @@ export interface PieceContext<Attributes> {
   readonly scan: boolean;
   /** Writes a matrix product of two values, or of two with a summand. */
   readonly product: (
-    emit: NodeWriter['emit'],
+    emit: OnnxWriter['emit'],
     operands: string[],
     output: string,
     options: ProductOptions,
@@ -83,8 +75,6 @@ export interface InPieces {
   ): { readonly results: readonly string[]; readonly sum?: string | undefined };
 }
 
-const int = (value: number): OnnxAttribute => ({ kind: 'int', value });
-
 /**
  * Writes an operation on rows that never holds what belongs to all rows at once.
  *
@@ -97,7 +87,7 @@ export function writeInPieces(
 ): void {
   const name = (part: string) => `${outputs[1]}/${part}`;
   const nodes: OnnxNode[] = [];
-  const emitPiece: NodeWriter['emit'] = (opType, from, to, attributes = {}) => {
+  const emitPiece: OnnxWriter['emit'] = (opType, from, to, attributes = {}) => {
     if (scan) nodes.push({ opType, inputs: from, outputs: to, attributes, name: to[0]! });
     else writer.emit(opType, from, to, attributes);
   };
@@ -135,7 +125,7 @@ export function writeInPieces(
 }
 
 function writeScan(
-  writer: NodeWriter,
+  writer: OnnxWriter,
   { rows: inputs, most, results, sum }: InPieces,
   {
     name,

@@ -1,5 +1,5 @@
-import type { OnnxAttribute } from '../onnx/model.ts';
 import { type PieceContext, writeInPieces } from './lower-in-pieces.ts';
+import { int } from './onnx-writer.ts';
 import type { OpAttributes } from './op-types.ts';
 import { EMPTY_SUM } from './ops/memory-log-sums.ts';
 
@@ -19,7 +19,6 @@ export function lowerMemoryLogSums(context: PieceContext<OpAttributes['MemoryLog
   const wanted = { queries: isRead(2), keys: isRead(3) };
   const name = (part: string) => `${outputs[1]}/${part}`;
   const ints = (...values: number[]) => writer.ints(values);
-  const int = (value: number): OnnxAttribute => ({ kind: 'int', value });
 
   // Marks of the memory as rows, to compare with the columns of the queries.
   writer.emit('Transpose', [keyMarks], [name('keyMarks')], { perm: { kind: 'ints', value: [1, 0] } });

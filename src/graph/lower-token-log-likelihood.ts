@@ -1,4 +1,5 @@
 import { type PieceContext, type RowsInput, writeInPieces } from './lower-in-pieces.ts';
+import { int } from './onnx-writer.ts';
 import type { OpAttributes } from './op-types.ts';
 
 /**
@@ -26,7 +27,7 @@ export function lowerTokenLogLikelihood(context: PieceContext<OpAttributes['Toke
     ],
     sum: wanted.matrix ? { output: outputs[3]!, columns: D, shape: () => writer.ints([V, D]) } : undefined,
     piece({ node, multiply }, [rows, ids, weights], sum) {
-      const columns = { axis: { kind: 'int', value: 1 } } as const;
+      const columns = { axis: int(1) };
       const scores = multiply([rows!, matrix], 'scores', { transB: 1 });
       const logs = node('LogSoftmax', [scores], 'logs', columns);
       const logProbabilities = node('GatherElements', [logs, ids!], 'logProbabilities', columns);
@@ -46,7 +47,5 @@ export function lowerTokenLogLikelihood(context: PieceContext<OpAttributes['Toke
     },
   });
   writer.emit('Mul', [weights, outputs[1]!], [`${outputs[0]}/weighted`]);
-  writer.emit('ReduceSum', [`${outputs[0]}/weighted`, writer.ints([0])], [outputs[0]!], {
-    keepdims: { kind: 'int', value: 0 },
-  });
+  writer.emit('ReduceSum', [`${outputs[0]}/weighted`, writer.ints([0])], [outputs[0]!], { keepdims: int(0) });
 }

@@ -96,9 +96,8 @@ export class MemoryPlan {
     }
     if (!IN_PIECES.has(node.op)) return 0;
     const { scoresPerPiece } = node.attributes as OpAttributes['TokenLogLikelihood' | 'MemoryLogSums'];
-    const [firsts, seconds] = node.inputs
-      .slice(0, 2)
-      .map((each) => bytesOf({ ...each, shape: [each.shape[0]!] }) / 4);
+    const rowsOf = ({ shape }: Tensor) => bytesOf({ dtype: 'f32', shape: shape.slice(0, 1) }) / 4;
+    const [firsts, seconds] = node.inputs.slice(0, 2).map(rowsOf);
     const scores = Math.min(firsts! * seconds!, Math.max(scoresPerPiece, seconds!));
     // Arrays of scores, and two sums of the gradient of the second matrix: before and after a piece.
     const arrays = node.op === 'MemoryLogSums' ? 4 : 2;

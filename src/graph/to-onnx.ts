@@ -26,9 +26,9 @@ export function toOnnx(
   options: LoweringOptions = {},
 ): OnnxModel {
   if (graph.outputs.size === 0) throw new ShapeError(`graph "${graph.name}" has no outputs`);
-  const reached = reachableNodes(graph.outputs.values());
-  const writer = new OnnxWriter(graph, reached.nodes, options);
-  for (const node of executionOrder(reached.nodes)) lowerNode(writer, node);
+  const nodes = reachableNodes(graph.outputs.values());
+  const writer = new OnnxWriter(graph, nodes, options);
+  for (const node of executionOrder(nodes)) lowerNode(writer, node);
   const outputs = [...graph.outputs].map(([name, tensor]) => {
     const made = writer.value(tensor);
     if (made !== name) writer.emit('Identity', [made], [name]);
@@ -58,22 +58,18 @@ const toValue = (name: string, tensor: Tensor): OnnxValue => ({
 });
 
 /** Finds the nodes that the given tensors depend on, in graph order, which is topological. */
-function reachableNodes(roots: Iterable<Tensor>): { nodes: GraphNode[]; tensors: Set<Tensor> } {
-  const tensors = new Set<Tensor>();
+function reachableNodes(roots: Iterable<Tensor>): GraphNode[] {
   const wanted = new Set<GraphNode>();
   const stack = [...roots];
   const graph = stack[0]!.graph;
   while (stack.length > 0) {
-    const tensor = stack.pop()!;
-    if (tensors.has(tensor)) continue;
-    tensors.add(tensor);
-    const node = tensor.node;
+    const node = stack.pop()!.node;
     if (node && !wanted.has(node)) {
       wanted.add(node);
       stack.push(...node.inputs);
     }
   }
-  return { nodes: graph.nodes.filter((node) => wanted.has(node)), tensors };
+  return graph.nodes.filter((node) => wanted.has(node));
 }
 
 /**
