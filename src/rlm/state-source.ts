@@ -7,6 +7,7 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32 } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
 import { ExactIndex } from '../search/exact-search.ts';
+import { padSequences } from '../text/pad-batch.ts';
 import type { Progress } from '../util/progress.ts';
 import type { ChunkDatabase } from './chunk-database.ts';
 import type { LeakFilter } from './leak-filter.ts';
@@ -35,7 +36,10 @@ export async function stateSource(
     const perPass = Math.max(1, Math.floor(PLACES_PER_PASS / database.chunkTokens));
     for (let start = 0; start < count; start += perPass) {
       const texts = Array.from({ length: Math.min(perPass, count - start) }, (_, i) => tokensOf(start + i));
-      const { vectors: found } = await program.run({ ...model.weights, ...feeds(texts) });
+      const { vectors: found } = await program.run({
+        ...model.weights,
+        ...wholeTableFeeds({ texts: padSequences(texts) }),
+      });
       vectors.set(float32(found), start * size);
       onProgress?.({ stage, done: start + texts.length, total: count, unit: 'chunks' });
     }
@@ -82,14 +86,4 @@ function stateGraph(model: LanguageModel): Graph {
   const hidden = model.decoder.hidden(declared.get, inputs);
   graph.output('vectors', normalize(pool(hidden, inputs.mask, 'mean')));
   return graph;
-}
-
-function feeds(texts: readonly ArrayLike<number>[]) {
-  const tokens = Math.max(1, ...texts.map(({ length }) => length));
-  const [ids, mask] = [new Int32Array(texts.length * tokens), new Float32Array(texts.length * tokens)];
-  for (const [row, text] of texts.entries()) {
-    ids.set(text, row * tokens);
-    mask.fill(1, row * tokens, row * tokens + text.length);
-  }
-  return wholeTableFeeds({ texts: { ids, mask, batch: texts.length, tokens } });
 }

@@ -41,6 +41,18 @@ export class BatchBuffers {
   }
 }
 
+/** Pads token sequences at the end with token 0 to the longest of them, at least to one token. */
+export function padSequences(sequences: readonly ArrayLike<number>[]): PaddedBatch {
+  const tokens = sequences.reduce((most, { length }) => Math.max(most, length), 1);
+  const batch = sequences.length;
+  const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)];
+  for (const [row, sequence] of sequences.entries()) {
+    ids.set(sequence, row * tokens);
+    mask.fill(1, row * tokens, row * tokens + sequence.length);
+  }
+  return { ids, mask, batch, tokens };
+}
+
 /**
  * Lays the texts `rows` of a store side by side, padded at the end to the longest of them.
  *

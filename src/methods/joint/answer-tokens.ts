@@ -5,6 +5,7 @@ import { wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../../models/retriever/token-inputs.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { padSequences } from '../../text/pad-batch.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import type { ScoredBatch } from '../step/score-loss.ts';
 import type { JointReader } from './joint-reader.ts';
@@ -59,10 +60,8 @@ export function answerFeeds(
   of: { readonly name: string; readonly prompts: number },
 ): Record<string, HostTensor> {
   const given = prompts.flatMap((prompt) => prompt ?? []);
-  const batch = given.length;
-  const tokens = Math.max(1, ...given.map(({ ids }) => ids.length));
+  const texts = padSequences(given.map(({ ids }) => ids));
   const longest = Math.max(1, ...given.map(({ ids, from }) => ids.length - from));
-  const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)];
   const places: bigint[] = [];
   const next: bigint[] = [];
   const slots = new BigInt64Array(prompts.length * longest);
@@ -70,9 +69,7 @@ export function answerFeeds(
   let row = 0;
   for (const [at, prompt] of prompts.entries()) {
     if (!prompt) continue;
-    const start = row++ * tokens;
-    ids.set(prompt.ids, start);
-    mask.fill(1, start, start + prompt.ids.length);
+    const start = row++ * texts.tokens;
     for (let t = prompt.from; t < prompt.ids.length; t++) {
       const slot = at * longest + (t - prompt.from);
       slots[slot] = BigInt(places.length);
@@ -85,7 +82,7 @@ export function answerFeeds(
   const shape = [prompts.length / of.prompts, of.prompts, longest];
   const own = (field: string) => underPrefix(prefix, `${of.name}/${field}`);
   return {
-    ...wholeTableFeeds({ [of.name]: { ids, mask, batch, tokens } }, { prefix }),
+    ...wholeTableFeeds({ [of.name]: texts }, { prefix }),
     [own('places')]: list(places),
     [own('next')]: list(next),
     [own('slots')]: hostTensor('i64', shape, slots),

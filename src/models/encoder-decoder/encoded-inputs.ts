@@ -3,11 +3,11 @@ import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import type { Program } from '../../runtime/program.ts';
+import { padSequences } from '../../text/pad-batch.ts';
 import { lengthPasses } from '../language/score-tokens.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
 import type { EncoderDecoder } from './encoder-decoder.ts';
-import { padded } from './sequence-batch.ts';
 
 /** Encoder-decoder with its weights and compiled programs. A `SequenceToSequenceModel` is one. */
 export interface RunnableNetwork {
@@ -55,7 +55,7 @@ export async function encodeInputs(
     graph.output('states', network.encode(declared.get, tokenInputs(declared, 'inputs')));
   });
   for (const pass of lengthPasses([...all.keys()], (i) => all[i]!.ids.length)) {
-    const batch = padded(pass.map((i) => all[i]!.ids));
+    const batch = padSequences(pass.map((i) => all[i]!.ids));
     const outputs = await program.run({ ...weights, ...wholeTableFeeds({ inputs: batch }) });
     const found = float32(outputs.states);
     for (const [row, i] of pass.entries()) {

@@ -4,8 +4,9 @@ import type { Tensor } from '../../graph/tensor.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32 } from '../../runtime/host-tensor.ts';
+import { padSequences } from '../../text/pad-batch.ts';
 import { UsageError } from '../../util/errors.ts';
-import type { CrossAttentionListener, LayerMemory, TokenInputs } from '../architectures/architecture.ts';
+import type { CrossAttentionListener, LayerMemory } from '../architectures/architecture.ts';
 import {
   buildScoring,
   checkTokens,
@@ -13,6 +14,8 @@ import {
   passScores,
   scoringFeeds,
 } from '../language/score-tokens.ts';
+import { wholeTableFeeds } from '../retriever/token-feeds.ts';
+import { tokenInputs } from '../retriever/token-inputs.ts';
 import {
   type EncodedInputs,
   encodeInputs,
@@ -178,11 +181,7 @@ export async function attentionToInputs(
   checkExamples(model, examples);
   const { decoder, startId } = model.network;
   const program = await model.program('attention', compute, (graph, declared) => {
-    const shape = ['texts', 'tokens'];
-    const targets: TokenInputs = {
-      ids: graph.input('ids', 'i64', shape),
-      mask: graph.input('mask', 'f32', shape),
-    };
+    const targets = tokenInputs(declared, 'texts');
     const layers: Tensor[] = [];
     const memory = stateMemory(model, declared, (_, attention) => {
       layers.push(attentionMass(attention, targets.mask));
@@ -200,13 +199,12 @@ export async function attentionToInputs(
   for await (const { start, encoded } of encodedGroups(model, examples, compute)) {
     const targets = encoded.map((each, i) => ({ encoded: each, target: examples[start + i]!.target }));
     for (const pass of targetPasses(model, targets)) {
-      const texts = pass.map((i) => ({ ids: [startId, ...Array.from(targets[i]!.target)] }));
-      const { 'texts/ids': ids, 'texts/mask': mask } = scoringFeeds(texts);
+      const texts = padSequences(pass.map((i) => [startId, ...Array.from(targets[i]!.target)]));
       const states = stateFeeds(
         pass.map((i) => targets[i]!.encoded),
         decoder.hiddenSize,
       );
-      const outputs = await program.run({ ...model.weights, ids: ids!, mask: mask!, ...states });
+      const outputs = await program.run({ ...model.weights, ...wholeTableFeeds({ texts }), ...states });
       const found = float32(outputs.attention);
       for (const [row, i] of pass.entries()) {
         let at = row * (found.length / pass.length);

@@ -2,10 +2,11 @@ import { multiplyDims } from '../../graph/dims.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { dimUnderPrefix, type GraphPlace } from '../../nn/parameters.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { padSequences } from '../../text/pad-batch.ts';
 import { UsageError } from '../../util/errors.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import type { TokenInputs } from '../architectures/architecture.ts';
-import { type PaddedTokens, wholeTableFeeds } from '../retriever/token-feeds.ts';
+import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
 
 /** Token sequences that an encoder-decoder reads, and the target that it is to write. */
@@ -90,19 +91,7 @@ export function sequenceFeeds(
   );
   const written = examples.map(({ target }) => [startId, ...Array.from(target)]);
   return {
-    ...wholeTableFeeds({ [inputs]: padded(slots), [targets]: padded(written) }, { prefix }),
+    ...wholeTableFeeds({ [inputs]: padSequences(slots), [targets]: padSequences(written) }, { prefix }),
     [underPrefix(prefix, `${inputs}/read`)]: hostTensor('f32', [examples.length, each], read),
   };
-}
-
-/** Pads sequences at the end with token 0 to the longest of them, at least to one token. */
-export function padded(sequences: readonly ArrayLike<number>[]): PaddedTokens {
-  const tokens = sequences.reduce((most, { length }) => Math.max(most, length), 1);
-  const batch = sequences.length;
-  const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)];
-  for (const [row, sequence] of sequences.entries()) {
-    ids.set(sequence, row * tokens);
-    mask.fill(1, row * tokens, row * tokens + sequence.length);
-  }
-  return { ids, mask, batch, tokens };
 }

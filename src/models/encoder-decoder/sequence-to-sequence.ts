@@ -229,13 +229,13 @@ async function networkInFile(
     new EncoderDecoder({ ...stated.config, tie_word_embeddings: tied }, configFile);
   const [tied, untied] = [as(true), as(false)];
   const table = tied.decoder.output.name;
-  const isCopy = async (name: string) =>
-    reader.tensors.has(table) &&
-    Buffer.compare(await bytesIn(reader, name), await bytesIn(reader, table)) === 0;
+  const present = [...stated.tableCopies, untied.decoder.output.name].filter((name) =>
+    reader.tensors.has(name),
+  );
+  const original = present.length > 0 && reader.tensors.has(table) ? await bytesIn(reader, table) : undefined;
   const copies = new Set<string>();
-  for (const name of [...stated.tableCopies, untied.decoder.output.name]) {
-    if (!reader.tensors.has(name)) continue;
-    if (await isCopy(name)) copies.add(name);
+  for (const name of present) {
+    if (original?.equals(await bytesIn(reader, name))) copies.add(name);
     else if (name === untied.decoder.output.name) return { network: untied, copies };
     else {
       throw new DataError(`'${name}' and '${table}' differ, and the two sides share their table of tokens`, {

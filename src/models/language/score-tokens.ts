@@ -2,6 +2,7 @@ import type { Graph } from '../../graph/graph.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { Device } from '../../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import { padSequences } from '../../text/pad-batch.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { LayerMemory, TokenInputs } from '../architectures/architecture.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
@@ -120,14 +121,11 @@ export function* lengthPasses(
  * @param pass sequences with at least one scored token, the longest first
  */
 export function scoringFeeds(pass: readonly ScoredTokens[]): Record<string, HostTensor> {
-  const [batch, tokens] = [pass.length, pass[0]!.ids.length];
-  const [ids, mask] = [new Int32Array(batch * tokens), new Float32Array(batch * tokens)];
+  const texts = padSequences(pass.map(({ ids }) => ids));
   const places: bigint[] = [];
   const next: bigint[] = [];
   for (const [row, sequence] of pass.entries()) {
-    const start = row * tokens;
-    ids.set(sequence.ids, start);
-    mask.fill(1, start, start + sequence.ids.length);
+    const start = row * texts.tokens;
     for (let t = firstScored(sequence); t < sequence.ids.length; t++) {
       places.push(BigInt(start + t - 1));
       next.push(BigInt(sequence.ids[t]!));
@@ -135,7 +133,7 @@ export function scoringFeeds(pass: readonly ScoredTokens[]): Record<string, Host
   }
   const list = (values: bigint[]) => hostTensor('i64', [values.length], BigInt64Array.from(values));
   return {
-    ...wholeTableFeeds({ texts: { ids, mask, batch, tokens } }),
+    ...wholeTableFeeds({ texts }),
     places: list(places),
     next: list(next),
   };
