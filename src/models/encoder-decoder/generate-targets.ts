@@ -3,19 +3,18 @@ import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { buildReading, type CachedPasses, CachedReading, rowsOf } from '../language/cached-reading.ts';
 import type { GenerationOptions } from '../language/generate.ts';
 import { generationSettings, refusePackedWeights } from '../language/generation-options.ts';
-import { type Generation, GenerationRow, generationPasses } from '../language/generation-rows.ts';
+import {
+  type Generation,
+  GenerationRow,
+  generationGroups,
+  generationPasses,
+} from '../language/generation-rows.ts';
 import { type EncodedInputs, encodeInputs, stateFeeds } from './encoded-inputs.ts';
 import { checkInputs } from './score-targets.ts';
 import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
 
 /** Input of a sequence-to-sequence model: a text, which `inputIds` tokenises, or token ids with the end token. */
 export type SequenceInput = string | ArrayLike<number>;
-
-/** Maximum number of states and new tokens of the targets that are written together, whose keys and values are in memory. */
-const TOKENS_TOGETHER = 8192;
-
-/** Maximum number of targets that are written together. */
-const TARGETS_TOGETHER = 32;
 
 const SIDES = ['key', 'value'] as const;
 
@@ -52,13 +51,8 @@ export async function generateTargets(
     const row = new GenerationRow(model, start, { settings, number, context: [] });
     return { ids, row, tokens: ids.reduce((sum, { length }) => sum + length, 0) };
   });
-  const order = all.toSorted((a, b) => a.tokens - b.tokens);
-  for (let done = 0; done < order.length; ) {
-    const group: typeof all = [];
-    for (const each of order.slice(done, done + TARGETS_TOGETHER)) {
-      if (group.length > 0 && (group.length + 1) * (each.tokens + each.row.room) > TOKENS_TOGETHER) break;
-      group.push(each);
-    }
+  let done = 0;
+  for (const group of generationGroups(all)) {
     signal?.throwIfAborted();
     const encoded = await encodeInputs(
       model,
@@ -123,7 +117,6 @@ async function statePasses(
   const found = await prepare.run({ ...weights, states });
   let memory: Record<string, HostTensor> = { ...found, 'memory/mask': statesMask };
   return {
-    most: () => Number.POSITIVE_INFINITY,
     run: (feeds) => program.run({ ...weights, ...memory, ...feeds }),
     keep(rows) {
       memory = Object.fromEntries(

@@ -1,8 +1,8 @@
 import { writeFolderAtomic } from '../../util/files.ts';
-import { count } from '../../util/format.ts';
-import { factLines, resultsSection, table, trainingSection, yamlList } from '../folder/card-sections.ts';
+import { factLines, resultsSection, trainingSection, yamlList } from '../folder/card-sections.ts';
 import { SEQUENCE_TO_SEQUENCE } from '../folder/undrift-json.ts';
 import { checkReplaceable, writeFiles } from '../folder/write-towers.ts';
+import { modelFacts } from '../language/language-model-card.ts';
 import { modelFiles, type SaveLanguageModelOptions } from '../language/save-language-model.ts';
 import type { SequenceToSequenceModel } from './sequence-to-sequence.ts';
 
@@ -36,7 +36,7 @@ export async function saveSequenceToSequence(
 
 /** Writes the README of the folder: a Hugging Face model card, with the YAML head that the hub reads. */
 function modelCard(
-  { decoder, tokenizer, weights }: SequenceToSequenceModel,
+  model: SequenceToSequenceModel,
   trainedSteps: number,
   card: NonNullable<SaveLanguageModelOptions['card']>,
 ): string {
@@ -47,22 +47,12 @@ function modelCard(
     ...factLines(card),
     '---',
   ];
-  const type = String(decoder.config.model_type);
-  const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
-  const facts = table(
-    ['', ''],
-    [
-      ['Architecture', `\`${type}\``],
-      ['Parameters', count(parameters)],
-      ['Vocabulary', `${count(tokenizer.vocabSize)} tokens`],
-      ['Training steps', count(trainedSteps)],
-    ],
-  );
+  const type = String(model.decoder.config.model_type);
   const sections = [
     head.join('\n'),
     `# ${card.name ?? 'Sequence-to-sequence model'}`,
     `An encoder-decoder (\`${type}\`) that writes a target text for one or several input texts. Saved by Undrift.`,
-    facts,
+    modelFacts(model, trainedSteps),
     trainingSection({ trainedSteps }, card),
     resultsSection(card),
     USAGE,

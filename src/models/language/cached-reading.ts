@@ -25,8 +25,11 @@ export type CachedModel = Pick<LanguageModel, 'decoder' | 'weights' | 'program'>
 
 /** Way in which a text is read piece by piece, with keys and values of what was read before. */
 export interface CachedPasses {
-  /** Returns the largest number of further tokens of each text that one pass may read, by the number of tokens read before. */
-  most(lengths: readonly number[]): number;
+  /**
+   * Returns the largest number of further tokens of each text that one pass may read, by the number of tokens read before. Default: no
+   * limit.
+   */
+  most?(lengths: readonly number[]): number;
   /**
    * Runs a pass over further tokens of each text: a program of `buildReading`, with all weights.
    *
@@ -108,7 +111,7 @@ export class CachedReading {
     const longest = sequences.reduce((most, { length }) => Math.max(most, length), 0);
     const each = Math.max(1, Math.floor(this.tokensPerPass / this.texts));
     for (let start = 0, piece = 0; start < longest; start += piece) {
-      piece = Math.min(each, this.passes.most(this.lengths));
+      piece = Math.min(each, this.passes.most?.(this.lengths) ?? each);
       const pieces = sequences.map(
         (ids) => Array.prototype.slice.call(ids, start, start + piece) as number[],
       );
@@ -207,10 +210,7 @@ async function plainPasses(model: CachedModel, compute: ComputeOptions): Promise
   const program = await model.program('generate', compute, (graph, { get }) =>
     buildReading(graph, get, model.decoder),
   );
-  return {
-    most: () => Number.POSITIVE_INFINITY,
-    run: (feeds) => program.run({ ...model.weights, ...feeds }),
-  };
+  return { run: (feeds) => program.run({ ...model.weights, ...feeds }) };
 }
 
 /** Copies rows of the first axis. */

@@ -3,7 +3,7 @@ import { UsageError } from '../../util/errors.ts';
 import type { GivenOptions } from '../../util/option-table.ts';
 import { type CachedPasses, CachedReading } from './cached-reading.ts';
 import { type GENERATION_OPTIONS, generationSettings, refusePackedWeights } from './generation-options.ts';
-import { type Generation, GenerationRow, generationPasses } from './generation-rows.ts';
+import { type Generation, GenerationRow, generationGroups, generationPasses } from './generation-rows.ts';
 import type { LanguageModel } from './language-model.ts';
 import { PackedPasses } from './packed-passes.ts';
 import { checkTokens } from './score-tokens.ts';
@@ -16,12 +16,6 @@ export interface GenerationOptions extends GivenOptions<typeof GENERATION_OPTION
   /** Ends the generation when it is aborted, with the signal's reason as the error. */
   readonly signal?: AbortSignal | undefined;
 }
-
-/** Maximum number of tokens of the texts that are generated together, whose keys and values are in memory. */
-const TOKENS_TOGETHER = 8192;
-
-/** Maximum number of texts that are generated together. */
-const TEXTS_TOGETHER = 32;
 
 /**
  * Continues a text, token by token.
@@ -95,35 +89,19 @@ export async function generateMany(
   const rows = prompts.map(
     (prompt, number) => new GenerationRow(model, promptIds(model, prompt), { settings, number }),
   );
-  // Texts of similar length together, so that there is little padding.
-  const order = [...rows].sort((a, b) => a.prompt.length - b.prompt.length);
+  let done = 0;
   const packed = await packedPasses(model, rows, options);
   try {
-    await inGroups(order, (group) => passes(model, group, options, packed && (() => packed)), options.onDone);
+    for (const group of generationGroups(rows.map((row) => ({ row, tokens: row.prompt.length })))) {
+      const together = group.map(({ row }) => row);
+      for await (const _ of passes(model, together, options, packed && (() => packed)));
+      done += group.length;
+      options.onDone?.(done);
+    }
   } finally {
     await packed?.dispose();
   }
   return rows.map((row) => row.result());
-}
-
-/** Generates texts, which are in order of length, several at a time. */
-async function inGroups(
-  order: readonly GenerationRow[],
-  passesOf: (group: readonly GenerationRow[]) => AsyncGenerator<void, void, void>,
-  onDone?: (texts: number) => void,
-): Promise<void> {
-  let done = 0;
-  while (done < order.length) {
-    const group: GenerationRow[] = [];
-    for (const row of order.slice(done, done + TEXTS_TOGETHER)) {
-      const tokens = row.prompt.length + row.room;
-      if (group.length > 0 && (group.length + 1) * tokens > TOKENS_TOGETHER) break;
-      group.push(row);
-    }
-    for await (const _ of passesOf(group));
-    done += group.length;
-    onDone?.(done);
-  }
 }
 
 /** Packs the weights, where that is asked for and a text has room for new tokens. */

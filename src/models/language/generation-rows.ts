@@ -10,6 +10,12 @@ export type GeneratingModel = Pick<LanguageModel, 'tokenizer' | 'endIds'> & {
   readonly decoder: Pick<LanguageModel['decoder'], 'maxTokens' | 'vocabSize'>;
 };
 
+/** Maximum number of tokens of the texts that are generated together, whose keys and values are in memory. */
+const TOKENS_TOGETHER = 8192;
+
+/** Maximum number of texts that are generated together. */
+const TEXTS_TOGETHER = 32;
+
 /** Generated text. */
 export interface Generation {
   /** The new text: without the prompt, the end token and the stop string. */
@@ -95,6 +101,26 @@ export class GenerationRow {
   private end(finish: Generation['finish'] = this.room < this.settings.tokens ? 'window' : 'tokens'): void {
     this.pieces.push(this.stream.end());
     this.finish = this.stream.stopped ? 'stop' : finish;
+  }
+}
+
+/**
+ * Groups texts to generate together: those of similar length, so that there is little padding.
+ *
+ * @param texts each with the number of tokens that it reads before the new ones
+ */
+export function* generationGroups<T extends { readonly row: GenerationRow; readonly tokens: number }>(
+  texts: readonly T[],
+): Generator<T[]> {
+  const order = texts.toSorted((a, b) => a.tokens - b.tokens);
+  for (let start = 0; start < order.length; ) {
+    const group: T[] = [];
+    for (const each of order.slice(start, start + TEXTS_TOGETHER)) {
+      if (group.length > 0 && (group.length + 1) * (each.tokens + each.row.room) > TOKENS_TOGETHER) break;
+      group.push(each);
+    }
+    yield group;
+    start += group.length;
   }
 }
 

@@ -23,7 +23,7 @@ export function languageModelCard(
     head(card),
     `# ${name}`,
     `A language model: a causal decoder (\`${model.decoder.config.model_type}\`) that predicts the next token of a text. Saved by Undrift.`,
-    facts(model, trainedSteps),
+    modelFacts(model, trainedSteps),
     trainingSection({ trainedSteps }, card),
     resultsSection(card),
     USAGE,
@@ -41,7 +41,11 @@ const head = (card: LanguageModelCard): string =>
     '---',
   ].join('\n');
 
-function facts({ decoder, tokenizer, weights }: LanguageModel, trainedSteps: number): string {
+/** Writes the table of facts on a model that predicts tokens. */
+export function modelFacts(
+  { decoder, tokenizer, weights }: Pick<LanguageModel, 'decoder' | 'tokenizer' | 'weights'>,
+  trainedSteps: number,
+): string {
   const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
   return table(
     ['', ''],

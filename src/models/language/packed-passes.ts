@@ -26,8 +26,8 @@ export class PackedPasses implements CachedPasses {
   }
 
   /**
-   * Packs the weights of a model. They are in memory twice until `dispose`, and up to five times while they are packed: 2.6 GB at the peak for 538 MB
-   * of weights, in place of 0.8.
+   * Packs the weights of a model. They are in memory twice until `dispose`, and up to five times while they are packed: the peak is 2.6 GB
+   * for 538 MB of weights, and 0.8 GB without packing.
    *
    * @throws UsageError for weights of about 2 GiB or more
    */
@@ -51,10 +51,6 @@ export class PackedPasses implements CachedPasses {
     };
     buildReading(graph, parameter, decoder);
     return new PackedPasses(await Program.compile(graph, compute));
-  }
-
-  most(): number {
-    return Number.POSITIVE_INFINITY;
   }
 
   run(feeds: Readonly<Record<string, HostTensor>>): Promise<Readonly<Record<string, HostTensor>>> {
