@@ -22,7 +22,7 @@ import { streamTextCorpus } from '../../src/data/text-corpus.ts';
 import { bootstrapInterval } from '../../src/eval/significance.ts';
 import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { documentSegments } from '../../src/rlm/evaluate-text.ts';
-import type { Segment } from '../../src/rlm/language-system.ts';
+import { countScored, type Segment } from '../../src/rlm/language-system.ts';
 import { withRandomTokens } from '../../src/rlm/random-tokens.ts';
 import { mixLogProbabilities } from '../../src/rlm/recalled-tokens.ts';
 import { Recaller, type SegmentRecall } from '../../src/rlm/recaller.ts';
@@ -93,7 +93,7 @@ async function segmentsOf(model: LanguageModel, file: string, articles: number):
   const ids = new Set<string>();
   for await (const document of streamTextCorpus(file)) {
     const found = documentSegments({ model }, document, { window, stride: window }, tokens).segments;
-    if (found.reduce((sum, { ids, from }) => sum + ids.length - from, 0) < tokens) continue;
+    if (countScored(found) < tokens) continue;
     segments.push(...found);
     ids.add(document.id);
     if (ids.size === articles) break;

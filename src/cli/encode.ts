@@ -12,6 +12,7 @@ import { count, formatCount, formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, streamOptions } from './model-source.ts';
+import { checkOutputName } from './output-file.ts';
 import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Number of texts, or of their characters, after which the texts read so far are encoded. */
@@ -64,9 +65,7 @@ export const encodeCommand = defineCommand({
           : '--input and --data exclude each other',
       );
     }
-    if (out !== undefined && !out.endsWith('.npy')) {
-      throw new UsageError(`--out should be a file name ending in .npy, found "${out}"`);
-    }
+    if (out !== undefined) checkOutputName(out, '.npy');
     const startMs = performance.now();
     const retriever = await loadModel(options.model, io, [], options);
     const source = input !== undefined ? linesOf(input) : dataOf(data!, side, streamOptions(io, options));

@@ -6,11 +6,10 @@ import { EXCLUSION_OPTIONS, RemainingDocuments } from '../rlm/excluded-documents
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { commandLine } from '../util/command-line.ts';
 import { count, formatDuration } from '../util/format.ts';
-import { asFlags } from '../util/option-name.ts';
 import type { OptionTable } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { TEXT_OPTIONS } from './lm-eval.ts';
-import { loadLanguageModel, showProgress, streamOptions } from './model-source.ts';
+import { loadLanguageModel, showNotes, showProgress, streamOptions } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
 const OPTIONS = {
@@ -58,7 +57,7 @@ export const lmDatastoreCommand = defineCommand({
       const startMs = performance.now();
       const windows = { window, stride };
       const name = textCorpusName(data);
-      const onNote = (note: string, marked = note) => io.log(`note: ${asFlags(marked)}`);
+      const onNote = showNotes(io);
       const remaining =
         excludeDocuments === undefined ? undefined : await RemainingDocuments.read(excludeDocuments, name);
       const whole = streamTextCorpus(data, { ...reading, onNote: () => {} });

@@ -4,11 +4,10 @@ import type { SystemSpec } from '../rlm/system-spec.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
-import { asFlags } from '../util/option-name.ts';
 import type { GivenValues } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
-import { showProgress } from './model-source.ts';
+import { showNotes, showProgress } from './model-source.ts';
 
 /** Labels of the measures. */
 const LABELS: Readonly<Record<string, string>> = {
@@ -44,7 +43,7 @@ export async function evaluateQuestions(
   },
 ): Promise<CommandResult> {
   const startMs = performance.now();
-  const onNote = (note: string, marked = note) => io.log(`note: ${asFlags(marked)}`);
+  const onNote = showNotes(io);
   const onProgress = showProgress(io);
   const task = await openTask(model, data, { ...given, onProgress, onNote });
   const { windows, corpus } = task;

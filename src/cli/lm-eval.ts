@@ -8,7 +8,6 @@ import { textWindows, WINDOW_OPTIONS } from '../rlm/text-windows.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
-import { asFlags } from '../util/option-name.ts';
 import {
   type GivenOptions,
   type GivenValues,
@@ -19,7 +18,14 @@ import {
 import { defineCommand } from './command.ts';
 import { defaultsByMethod } from './defaults-by-method.ts';
 import { evaluateQuestions } from './lm-eval-questions.ts';
-import { loadLanguageModel, MODEL_HELP, modelFolder, showProgress, streamOptions } from './model-source.ts';
+import {
+  loadLanguageModel,
+  MODEL_HELP,
+  modelFolder,
+  showNotes,
+  showProgress,
+  streamOptions,
+} from './model-source.ts';
 import { computeOptions, TEXT_DATA_HELP } from './shared-options.ts';
 
 /** Options that name a language model and its text. */
@@ -89,7 +95,7 @@ export const lmEvalCommand = defineCommand({
     const model = await loadLanguageModel(folder, io);
     const { columns, skipBadRows, limitTokens } = options;
     const reading = streamOptions(io, { ...(columns && { columns }), skipBadRows });
-    const onNote = (note: string, marked = note) => io.log(`note: ${asFlags(marked)}`);
+    const onNote = showNotes(io);
     const onProgress = showProgress(io);
     try {
       const windows = textWindows(options, model.decoder.maxTokens);

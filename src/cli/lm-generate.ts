@@ -11,12 +11,11 @@ import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { INSTRUCTIONS, questionText } from '../serve/answer/answerer.ts';
 import { UsageError } from '../util/errors.ts';
 import { readText } from '../util/files.ts';
-import { asFlags } from '../util/option-name.ts';
 import { type OptionTable, type OptionValues, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { Interrupted, type Io } from './io.ts';
 import { type FoundPassage, findPassages, PASSAGE_OPTIONS } from './lm-passages.ts';
-import { loadLanguageModel, MODEL_HELP, modelFolder, showProgress } from './model-source.ts';
+import { loadLanguageModel, MODEL_HELP, modelFolder, showNotes, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
 import { computeOptions } from './shared-options.ts';
 import { checkCommandLine, textOf } from './text-argument.ts';
@@ -213,7 +212,7 @@ async function openNeighbours(model: LanguageModel, folder: string, options: Opt
   const opened = await openRetroSystem(model, options, {
     modelFolder: folder,
     onProgress: showProgress(io),
-    onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
+    onNote: showNotes(io),
     ...computeOptions(options),
   });
   io.finishProgress();

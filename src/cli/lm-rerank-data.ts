@@ -1,20 +1,17 @@
-import { existsSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
-import { openTask, TASK_OPTIONS, taskKind, tokensToScore } from '../rlm/evaluation-task.ts';
-import type { Segment } from '../rlm/language-system.ts';
+import { openTask, TASK_OPTIONS, taskKind } from '../rlm/evaluation-task.ts';
+import { countScored, type Segment, scoredTokens } from '../rlm/language-system.ts';
 import { FRONT_OPTIONS } from '../rlm/passage-front.ts';
 import type { PassageSource } from '../rlm/passage-source.ts';
 import { RERANKER_LIST_OPTIONS, rerankerLists } from '../rlm/reranker-lists.ts';
 import { openSource, SOURCE_OPTIONS } from '../rlm/source-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { commandLine } from '../util/command-line.ts';
-import { DataError, UsageError } from '../util/errors.ts';
+import { DataError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { lockBeside, withLock } from '../util/lock.ts';
-import { asFlags } from '../util/option-name.ts';
 import {
   checkedValues,
   type OptionTable,
@@ -26,7 +23,8 @@ import {
 import { type CommandResult, defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { TEXT_OPTIONS, taskOptions } from './lm-eval.ts';
-import { loadLanguageModel, showProgress } from './model-source.ts';
+import { loadLanguageModel, showNotes, showProgress } from './model-source.ts';
+import { checkNotOfData, checkOutputName } from './output-file.ts';
 import { computeOptions, TEXT_DATA_HELP } from './shared-options.ts';
 import { ledgerText } from './training-report.ts';
 
@@ -75,10 +73,8 @@ export const lmRerankDataCommand = defineCommand({
   ],
   async run(options, io) {
     const { out, data } = options;
-    if (!out.endsWith('.jsonl'))
-      throw new UsageError(`--out should be a file name ending in .jsonl, found "${out}"`);
-    if ([resolve(out), dirname(resolve(out))].includes(resolve(data)) && existsSync(out))
-      throw new UsageError(`--out ${out} would replace a file of the data`, { help: 'choose another name' });
+    checkOutputName(out, '.jsonl');
+    checkNotOfData(out, data);
     return await withLock(lockBeside(out), async () => {
       const model = await loadLanguageModel(options.model, io);
       try {
@@ -97,14 +93,15 @@ async function write(
 ): Promise<CommandResult> {
   const startMs = performance.now();
   const { data, out, columns, skipBadRows } = options;
-  const onNote = (note: string, marked = note) => io.log(`note: ${asFlags(marked)}`);
+  const onNote = showNotes(io);
   const onProgress = showProgress(io);
   const compute = computeOptions(options);
   const asked = taskOptions(options);
   const isQuestions = (await taskKind(data, asked)) === 'questions';
+  const split = isQuestions && { split: asked.split ?? SPLIT };
   const task = await openTask(model, data, {
     ...asked,
-    ...(isQuestions && { split: asked.split ?? SPLIT }),
+    ...split,
     ...{ columns, skipBadRows, onProgress, onNote },
   });
   const { corpus } = task;
@@ -134,7 +131,7 @@ async function write(
   return {
     json: {
       ...{ out, ...done, data: task.name, fingerprint: task.fingerprint },
-      ...(isQuestions && { split: asked.split ?? SPLIT }),
+      ...split,
       candidates: options.candidates,
       cost: ledger.totals,
       seconds: Number(seconds.toFixed(3)),
@@ -164,12 +161,12 @@ async function* lines(
     io: Io;
   },
 ): AsyncGenerator<string> {
-  const total = tokensToScore(segments);
+  const total = countScored(segments);
   let scored = 0;
   const counted = function* () {
     for (const segment of segments) {
       yield segment;
-      scored += tokensToScore([segment]);
+      scored += scoredTokens(segment);
       io.progress('score', scored, { total, unit: 'tokens' });
     }
   };

@@ -34,6 +34,7 @@ import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { nothingMined, type Ranker, report } from './mine-report.ts';
 import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
+import { checkNotOfData, checkOutputName } from './output-file.ts';
 import { computeOptions, DATA_HELP, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
 
 const { negatives, strategy: _, ...RULES } = MINING_OPTIONS;
@@ -88,9 +89,7 @@ export const mineCommand = defineCommand({
   ],
   async run(options, io) {
     const { out } = options;
-    if (!out.endsWith('.jsonl')) {
-      throw new UsageError(`--out should be a file name ending in .jsonl, found "${out}"`);
-    }
+    checkOutputName(out, '.jsonl');
     const rules = optionValues(MINING_OPTIONS, options);
     checkMiningOptions(rules);
     checkNotOfData(out, options.data);
@@ -196,17 +195,6 @@ async function mineFrom(
     json: { out, record, ...facts, seconds: Number(seconds.toFixed(3)) },
     text: report({ ...facts, out, seconds, statistics, next: nextCommand(options, kept) }),
   };
-}
-
-/**
- * Checks that the output file is not part of the data.
- *
- * @throws UsageError for a file that the data may be read from
- */
-function checkNotOfData(out: string, data: string): void {
-  const isData = [resolve(out), dirname(resolve(out))].includes(resolve(data)) && existsSync(out);
-  if (!isData) return;
-  throw new UsageError(`--out ${out} would replace a file of the data`, { help: 'choose another name' });
 }
 
 /** Splits of the data besides the one to mine for that have usable queries. They are written without mined negatives. */

@@ -5,7 +5,7 @@ import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
-import { asFlags } from '../util/option-name.ts';
+import { asFlags, type NoteListener } from '../util/option-name.ts';
 import type { GivenOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import type { Io } from './io.ts';
@@ -69,7 +69,7 @@ export const loadFolder = (
       ...(queryPrompt !== undefined && { query: queryPrompt }),
       ...(docPrompt !== undefined && { document: docPrompt }),
     },
-    onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
+    onNote: showNotes(io),
   });
 
 /**
@@ -81,12 +81,18 @@ export const loadCrossEncoderModel = (path: string, io: Io, option: string): Pro
   loadCrossEncoder(path, {
     option,
     onProgress: loadProgress(io),
-    onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
+    onNote: showNotes(io),
   });
 
 /** Loads the language model named by `--model`. */
 export const loadLanguageModel = async (path: string, io: Io): Promise<LanguageModel> =>
   await LanguageModel.load(await modelFolder(path, io), { onNote: (note) => io.log(`note: ${note}`) });
+
+/** Returns a callback that logs notes, with options as they are written on the command line. */
+export const showNotes =
+  (io: Io): NoteListener =>
+  (note, marked = note) =>
+    io.log(`note: ${asFlags(marked)}`);
 
 /** Returns a callback that shows every stage under its own name, in its own unit. */
 export const showProgress =

@@ -2,11 +2,10 @@ import { loadCorpus } from '../data/documents.ts';
 import type { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { type ClientParity, measureParity, type ParityReport } from '../export/measure-parity.ts';
 import { F32_TOLERANCE, LEAST_COSINES } from '../export/tolerances.ts';
-import { asFlags } from '../util/option-name.ts';
 import type { GivenOptions } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
-import { modelFolder, readOptions, showProgress } from './model-source.ts';
+import { modelFolder, readOptions, showNotes, showProgress } from './model-source.ts';
 
 /**
  * Runs `undrift doctor --parity`: checks whether other programs compute the same vectors with a model folder.
@@ -24,7 +23,7 @@ export async function runParity(
   const report = await measureParity(folder, {
     ...(file !== undefined && { texts: [...(await loadCorpus(file, readOptions(io, reading))).texts()] }),
     ...(threads !== undefined && { threads }),
-    onNote: (note, marked = note) => io.log(`note: ${asFlags(marked)}`),
+    onNote: showNotes(io),
     onProgress: showProgress(io),
   });
   io.finishProgress();

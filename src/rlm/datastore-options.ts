@@ -5,7 +5,7 @@ import { count } from '../util/format.ts';
 import { option, tellNote } from '../util/option-name.ts';
 import type { OptionTable, OptionValues } from '../util/option-table.ts';
 import { documentSegments } from './evaluate-text.ts';
-import type { LanguageSystem, ScoreOptions, Segment } from './language-system.ts';
+import { type LanguageSystem, type ScoreOptions, type Segment, scoredTokens } from './language-system.ts';
 import { withRandomTokens } from './random-tokens.ts';
 import { NEIGHBOURS, type Recaller, type SegmentRecall } from './recaller.ts';
 import type { SystemContext } from './system-spec.ts';
@@ -159,7 +159,7 @@ export async function recallDocuments(
   for await (const document of documents) {
     for (const segment of documentSegments({ model }, document, windows, rest).segments) {
       segments.push(segment);
-      rest -= segment.ids.length - segment.from;
+      rest -= scoredTokens(segment);
     }
     if (rest <= 0) break;
   }

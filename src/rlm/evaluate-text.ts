@@ -2,7 +2,13 @@ import type { TextDocument } from '../data/text-corpus.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import { type NoteListener, tellNote } from '../util/option-name.ts';
-import type { LanguageSystem, ScoreOptions, Segment } from './language-system.ts';
+import {
+  countScored,
+  type LanguageSystem,
+  type ScoreOptions,
+  type Segment,
+  scoredTokens,
+} from './language-system.ts';
 import { textWindows, windowsOf } from './text-windows.ts';
 
 /** Options of `evaluateText`. */
@@ -120,7 +126,7 @@ export async function evaluateText(
     likelihoods.push(to);
     for (const segment of segments) {
       group.push({ segment, to });
-      waiting += segment.ids.length - segment.from;
+      waiting += scoredTokens(segment);
       if (waiting >= GROUP_TOKENS) await scoreGroup();
     }
     if (limitTokens !== undefined && tokens + waiting >= limitTokens) break;
@@ -160,8 +166,7 @@ export async function countScoredTokens(
   const windows = textWindows(given, model.decoder.maxTokens);
   let tokens = 0;
   for await (const document of documents) {
-    for (const { ids, from } of documentSegments({ model }, document, windows, limit - tokens).segments)
-      tokens += ids.length - from;
+    tokens += countScored(documentSegments({ model }, document, windows, limit - tokens).segments);
     if (tokens >= limit) break;
   }
   return tokens;
@@ -188,9 +193,9 @@ export function documentSegments(
   ids.set(own, before.length);
   const segments: Segment[] = [];
   const runs: { start: number; end: number }[] = [];
-  let [rest, begin] = [limit, -windows.stride];
+  let rest = limit;
   for (const segment of windowsOf(ids, windows, id)) {
-    begin += windows.stride;
+    const begin = segment.start;
     // Tokens that every text begins with are read, and say nothing about this one.
     const from = Math.max(segment.from, before.length - begin);
     const end = Math.min(segment.ids.length, from + rest);

@@ -18,7 +18,7 @@ import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { ANSWER_OPTIONS, type AnsweredQuestion, answerQuestions } from './answer-questions.ts';
 import { documentSegments, evaluateText } from './evaluate-text.ts';
-import type { LanguageSystem, Segment } from './language-system.ts';
+import { countScored, type LanguageSystem, type Segment } from './language-system.ts';
 import { QUESTION_OPTIONS, questionsOf } from './questions.ts';
 import { type TextWindows, textWindows, WINDOW_OPTIONS } from './text-windows.ts';
 
@@ -213,7 +213,7 @@ async function textTask(
     documents.push(document);
     hash.update(JSON.stringify([document.id, document.text]));
     if (segments.length > 0) units.push(document.id);
-    left -= tokensToScore(segments);
+    left -= countScored(segments);
     if (left <= 0) break;
   }
   return {
@@ -229,7 +229,7 @@ async function textTask(
       let rest = limitTokens ?? Number.POSITIVE_INFINITY;
       for (const document of documents) {
         const { segments } = documentSegments({ model }, document, windows, rest);
-        rest -= tokensToScore(segments);
+        rest -= countScored(segments);
         yield* segments;
       }
     },
@@ -247,7 +247,3 @@ async function textTask(
     },
   };
 }
-
-/** Counts the tokens that are scored in segments. */
-export const tokensToScore = (segments: readonly Segment[]): number =>
-  segments.reduce((sum, { ids, from }) => sum + ids.length - from, 0);

@@ -3,7 +3,13 @@ import { firstScored, type ScoredTokens } from '../models/language/score-tokens.
 import { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { logSumExp } from '../util/log-sum-exp.ts';
-import { countReading, type LanguageSystem, type Reading, type Segment } from './language-system.ts';
+import {
+  countReading,
+  type LanguageSystem,
+  type Reading,
+  type Segment,
+  scoredTokens,
+} from './language-system.ts';
 import type { PassageFront, Stretch } from './passage-front.ts';
 import type { FoundPassages, PassageSource } from './passage-source.ts';
 
@@ -82,9 +88,7 @@ export function frontSystem(parts: FrontSystemParts): LanguageSystem {
     model,
     ledger,
     async score(segments, { onProgress, ...compute } = {}) {
-      const scores = segments.map(
-        (segment) => new Float32Array(Math.max(0, segment.ids.length - firstScored(segment))),
-      );
+      const scores = segments.map((segment) => new Float32Array(scoredTokens(segment)));
       const all = segments.flatMap((segment, index) =>
         front.stretches(segment).map((stretch) => ({ stretch, index })),
       );

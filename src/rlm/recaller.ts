@@ -2,6 +2,7 @@ import { Graph } from '../graph/graph.ts';
 import { matmul } from '../graph/ops.ts';
 import type { TokenState } from '../models/language/decoder.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
+import { firstScored } from '../models/language/score-tokens.ts';
 import { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, hostTensor } from '../runtime/host-tensor.ts';
@@ -120,7 +121,7 @@ export class Recaller {
     });
     const parts = segments.map((segment, i): Part => {
       const { logProbabilities, keys, targetScores } = scores[i]!;
-      const skipped = logProbabilities.length - (segment.ids.length - Math.max(1, segment.from));
+      const skipped = logProbabilities.length - scoredTokens(segment);
       return {
         ...{ segment, skipped, keys: keys ?? new Float32Array(0) },
         base: logProbabilities.subarray(skipped),
@@ -169,7 +170,7 @@ export class Recaller {
       const matches = new Uint8Array(base.length * k);
       let count = 0;
       for (let t = 0; t < base.length; t++, place++) {
-        const target = segment.ids[Math.max(1, segment.from) + t]!;
+        const target = segment.ids[firstScored(segment) + t]!;
         for (let i = place * k; i < (place + 1) * k && rows[i] !== -1; i++) {
           similarities[count] = found.similarities[i]!;
           matches[count++] = memory.values[rows[i]!] === target ? 1 : 0;

@@ -81,7 +81,7 @@ export function* windowsOf(
   ids: Int32Array,
   { window, stride }: TextWindows,
   document?: string,
-): Generator<Segment> {
+): Generator<Segment & { readonly start: number }> {
   for (let start = 0, covered = 0; covered < ids.length; start += stride) {
     const end = Math.min(start + window, ids.length);
     const from = Math.max(covered - start, 1);
