@@ -16,6 +16,7 @@ import {
 } from '../graph/ops.ts';
 import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../runtime/host-tensor.ts';
+import { logAddExp } from '../util/log-sum-exp.ts';
 import { type MaskedSlots, maskedSlots } from './masks.ts';
 
 /** Input of `diagnoseTable`. */
@@ -216,7 +217,3 @@ export class Comparison {
     this.documents.product += scalarValue(outputs.product) / this.weight;
   }
 }
-
-/** log(eᵃ + eᵇ) */
-export const logAddExp = (a: number, b: number): number =>
-  Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)));

@@ -3,12 +3,12 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import { hostTensor } from '../runtime/host-tensor.ts';
 import { Program } from '../runtime/program.ts';
 import { ShapeError } from '../util/errors.ts';
+import { logAddExp } from '../util/log-sum-exp.ts';
 import {
   Comparison,
   chunks,
   comparisonGraph,
   type DiagnosisInput,
-  logAddExp,
   overlap,
   Partitions,
   partitionGraph,

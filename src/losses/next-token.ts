@@ -124,7 +124,7 @@ export function hiddenNextTokenLoss(
 export const hiddenTokenLogProbabilities = (hidden: Tensor, matrix: Tensor, ids: Tensor): Tensor =>
   tokenLogLikelihood(hidden, matrix, ids, fill(hidden.graph, 0, ids.shape)).logProbabilities;
 
-/** Weights f32[B, T − 1] of the tokens 1 to T − 1: 0 for those of which no token before them in their document is in the row. */
+/** Weights f32[B, T − 1] of the tokens 1 to T − 1: 0 for the first token of each document in a row, which nothing predicts. */
 export function predictedTokens(mask: Tensor, documents: Tensor | undefined): Tensor {
   const counted = slice(mask, { axis: 1, start: 1 });
   if (!documents) return counted;

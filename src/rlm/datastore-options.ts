@@ -107,6 +107,21 @@ export function checkDatastoreOptions({ datastore, knnTokens }: DatastoreValues)
     throw new UsageError(`${option('knnTokens')} has no meaning without ${option('datastore')}`);
 }
 
+/**
+ * Refuses options that have no meaning beside others.
+ *
+ * @param because  reason, for the message: `without --datastore`
+ * @throws UsageError for the first of the options that was given
+ */
+export function refuseGiven<K extends string>(
+  options: Readonly<Partial<Record<K, unknown>>>,
+  keys: readonly K[],
+  because: string,
+): void {
+  const found = keys.find((key) => options[key] !== undefined);
+  if (found !== undefined) throw new UsageError(`${option(found)} has no meaning ${because}`);
+}
+
 /** Returns the tokens that a system searches: those of the datastore, or random ones under its keys, as a control. */
 export const searchedTokens = (
   datastore: TokenDatastore | undefined,

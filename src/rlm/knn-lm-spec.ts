@@ -10,6 +10,7 @@ import {
   openDatastore,
   type RecallOptions,
   recallDocuments,
+  refuseGiven,
   searchedTokens,
   TUNING_OPTIONS,
   withDatastore,
@@ -114,16 +115,13 @@ function checkTogether(options: Values): void {
       help: `build one with undrift lm datastore, or mix in the tokens of the window alone with ${option('cache', true)}`,
     });
   }
-  const isGiven = (key: keyof Values) => options[key] !== undefined;
-  const refuse = (keys: readonly (keyof Values)[], because: string) => {
-    const found = keys.find(isGiven);
-    if (found !== undefined) throw new UsageError(`${option(found)} has no meaning ${because}`);
-  };
-  if (datastore === undefined) refuse(['knnTemperature', 'knnLambda'], `without ${option('datastore')}`);
+  if (datastore === undefined)
+    refuseGiven(options, ['knnTemperature', 'knnLambda'], `without ${option('datastore')}`);
   checkDatastoreOptions(options);
-  if (!cache) refuse(['cacheTheta', 'cacheLambda'], `without ${option('cache', true)}`);
+  if (!cache) refuseGiven(options, ['cacheTheta', 'cacheLambda'], `without ${option('cache', true)}`);
   if (tuneData !== undefined) {
-    refuse(
+    refuseGiven(
+      options,
       ['knnTemperature', 'knnLambda', 'cacheTheta', 'cacheLambda'],
       `with ${option('tuneData')}, which chooses it`,
     );
@@ -134,7 +132,7 @@ function checkTogether(options: Values): void {
       ['knnTemperature', datastore !== undefined],
       ['cacheTheta', cache],
     ] as const
-  ).find(([key, isNeeded]) => isNeeded && !isGiven(key));
+  ).find(([key, isNeeded]) => isNeeded && options[key] === undefined);
   if (missing) {
     throw new UsageError(`${option(missing[0])} is missing, and its right value depends on the model`, {
       help: `tune it on other text of the same kind: ${option('tuneData', 'dev.jsonl')}`,

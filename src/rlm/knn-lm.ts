@@ -1,7 +1,7 @@
 import type { TokenState } from '../models/language/decoder.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { UsageError } from '../util/errors.ts';
-import { option } from '../util/option-name.ts';
+import { checkPositive, checkShare } from './check-number.ts';
 import type { LanguageSystem } from './language-system.ts';
 import { mixLogProbabilities } from './recalled-tokens.ts';
 import { Recaller } from './recaller.ts';
@@ -77,22 +77,12 @@ export function knnLmSystem(
 }
 
 function checkWeights(
-  { temperature, lambda, cacheTheta, cacheLambda, neighbours }: KnnLmOptions,
+  { temperature, lambda, cacheTheta, cacheLambda }: KnnLmOptions,
   memory: TokenMemory | undefined,
 ): void {
-  const check = (isRight: boolean, key: string, range: string, value: number) => {
-    if (!isRight) throw new UsageError(`${option(key)} must be ${range}, found ${value}`);
-  };
-  check(lambda >= 0 && lambda <= 1, 'lambda', 'from 0 to 1', lambda);
-  check(cacheLambda >= 0 && cacheLambda + lambda <= 1, 'cacheLambda', `from 0 to ${1 - lambda}`, cacheLambda);
-  if (lambda > 0) check(temperature > 0 && temperature < Infinity, 'temperature', 'above 0', temperature);
-  if (cacheLambda > 0) check(cacheTheta > 0 && cacheTheta < Infinity, 'cacheTheta', 'above 0', cacheTheta);
-  if (neighbours !== undefined)
-    check(
-      Number.isSafeInteger(neighbours) && neighbours >= 1,
-      'neighbours',
-      'a whole number of at least 1',
-      neighbours,
-    );
+  checkShare('lambda', lambda);
+  checkShare('cacheLambda', cacheLambda, lambda);
+  if (lambda > 0) checkPositive('temperature', temperature);
+  if (cacheLambda > 0) checkPositive('cacheTheta', cacheTheta);
   if (lambda > 0 && !memory) throw new UsageError('the weight lambda is above 0, and there is no datastore');
 }

@@ -1,5 +1,7 @@
+import { logAddExp } from '../util/log-sum-exp.ts';
+
 /**
- * Tokens that a memory holds against each of n places of a text, with their similarities. A memory is a datastore, of which the nearest
+ * Tokens that a memory recalls at each of n places of a text, with their similarities. A memory is a datastore, of which the nearest
  * tokens are held, or the text before the place.
  *
  *     p_memory(x_t) = Σ_{i: token i = x_t} softmax_i(scale · similarity_i)
@@ -124,10 +126,4 @@ export function mixLogProbabilities(base: ArrayLike<number>, memories: readonly 
     mixed[t] = logAddExp(base[t]! + Math.log(Math.max(0, own)), sum);
   }
   return mixed;
-}
-
-/** log(exp a + exp b) */
-export function logAddExp(a: number, b: number): number {
-  const [large, small] = a >= b ? [a, b] : [b, a];
-  return small === Number.NEGATIVE_INFINITY ? large : large + Math.log1p(Math.exp(small - large));
 }

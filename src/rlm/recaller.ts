@@ -7,6 +7,7 @@ import { CostLedger } from '../objective/cost-ledger.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { float32, hostTensor } from '../runtime/host-tensor.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
+import { checkWhole } from './check-number.ts';
 import {
   countReading,
   countScored,
@@ -56,7 +57,7 @@ export const NEIGHBOURS = 1024;
 /** Tokens whose neighbours are searched together. */
 const GROUP_TOKENS = 4096;
 
-/** Looks up what memories hold against the tokens of segments. */
+/** Looks up the tokens that memories recall for the scored tokens of segments. */
 export class Recaller {
   /** Costs so far: see `LanguageSystem.ledger`. */
   readonly ledger = new CostLedger();
@@ -67,8 +68,11 @@ export class Recaller {
   private readonly past: PastTokens;
   private readonly programs = new ProgramCache();
 
+  /** @throws UsageError for a number of tokens out of range */
   constructor(model: LanguageModel, options: RecallerOptions) {
     const { memory, neighbours = NEIGHBOURS, keys = 'feed-forward-input', longTokens = 0 } = options;
+    checkWhole('neighbours', neighbours, 1);
+    checkWhole('longTokens', longTokens, 0);
     this.model = model;
     this.options = options;
     this.neighbours = neighbours;

@@ -50,8 +50,8 @@ export interface ControlArm {
   /** Options of the arm, beside those that all arms of the comparison share. */
   readonly options: GivenValues;
   /**
-   * Tells whether the control fits an arm of the system, by the options of that arm. The control then takes the options of the first
-   * such arm, and there is none without such an arm. Default: the control takes only the options that all arms share.
+   * Tells by the options of an arm of the system whether the control fits it. The control takes the options of the first arm that it
+   * fits, and is left out where it fits none. Default: it takes only the options that all arms share, and is never left out.
    */
   follows?(options: GivenValues): boolean;
 }

@@ -9,6 +9,7 @@ import {
   datastoreSettings,
   openDatastore,
   recallDocuments,
+  refuseGiven,
   searchedTokens,
   TUNING_OPTIONS,
   withDatastore,
@@ -127,16 +128,12 @@ const memoriesOf = ({ localMemory, longTokens, externalInside, knnK }: Values): 
 /** Refuses options that contradict each other. */
 function checkTogether(options: Values): void {
   const { datastore, localMemory, longTokens, externalInside, tuneData } = options;
-  const refuse = (keys: readonly (keyof Values)[], because: string) => {
-    const found = keys.find((key) => options[key] !== undefined);
-    if (found !== undefined) throw new UsageError(`${option(found)} has no meaning ${because}`);
-  };
   checkDatastoreOptions(options);
   if (datastore === undefined)
-    refuse(['externalTemperature', 'externalLambda'], `without ${option('datastore')}`);
+    refuseGiven(options, ['externalTemperature', 'externalLambda'], `without ${option('datastore')}`);
   if (tuneData !== undefined) {
     const chosen = ['memoryTemperature', 'externalTemperature', 'externalLambda'] as const;
-    refuse(chosen, `with ${option('tuneData')}, which chooses it`);
+    refuseGiven(options, chosen, `with ${option('tuneData')}, which chooses it`);
   }
   if (datastore === undefined && !localMemory && longTokens === 0) {
     throw new UsageError('there is no memory', {

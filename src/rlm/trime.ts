@@ -1,7 +1,8 @@
 import type { TokenState } from '../models/language/decoder.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { UsageError } from '../util/errors.ts';
-import { option } from '../util/option-name.ts';
+import { logAddExp } from '../util/log-sum-exp.ts';
+import { checkPositive, checkShare } from './check-number.ts';
 import type { LanguageSystem } from './language-system.ts';
 import { mixLogProbabilities } from './recalled-tokens.ts';
 import { Recaller, type SegmentRecall } from './recaller.ts';
@@ -57,6 +58,7 @@ export function trimeSystem(
   checkWeights(options, memory);
   const recaller = trimeRecaller(model, memory, options);
   const D = model.decoder.hiddenSize;
+  const { lambda, externalTemperature } = options;
   return {
     name: 'trime',
     model,
@@ -65,18 +67,10 @@ export function trimeSystem(
       const scores: Float32Array[] = [];
       for await (const recall of recaller.recall(segments, scoring)) {
         const unified = Float32Array.from(unifiedLogProbabilities(recall, D, options));
-        const { lambda, externalTemperature } = options;
-        const { neighbours } = recall;
-        const mixed = neighbours && lambda > 0;
+        const external =
+          lambda > 0 ? recall.neighbours?.logProbabilities(memoryScale(D, externalTemperature)) : undefined;
         scores.push(
-          mixed
-            ? mixLogProbabilities(unified, [
-                {
-                  logProbabilities: neighbours.logProbabilities(memoryScale(D, externalTemperature)),
-                  weight: lambda,
-                },
-              ])
-            : unified,
+          external ? mixLogProbabilities(unified, [{ logProbabilities: external, weight: lambda }]) : unified,
         );
       }
       return scores;
@@ -117,38 +111,18 @@ export function unifiedLogProbabilities(
     const target = targetScores![t]!;
     const own = target - logProbability;
     const sum = (of: 'all' | 'matching') =>
-      memories.reduce((all, each) => addLogs(all, each[of][t]!), Number.NEGATIVE_INFINITY);
+      memories.reduce((all, each) => logAddExp(all, each[of][t]!), Number.NEGATIVE_INFINITY);
     return logProbability + softplus(sum('matching') - target) - softplus(sum('all') - own);
   });
 }
-
-/** log(exp a + exp b), where either may be −∞. */
-const addLogs = (a: number, b: number): number => {
-  const large = Math.max(a, b);
-  return large === Number.NEGATIVE_INFINITY ? large : large + Math.log1p(Math.exp(Math.min(a, b) - large));
-};
 
 /** log(1 + exp x) */
 const softplus = (x: number): number => Math.max(0, x) + Math.log1p(Math.exp(-Math.abs(x)));
 
 function checkWeights(options: TrimeOptions, memory: TokenMemory | undefined): void {
-  const { temperature, externalTemperature, lambda, neighbours, longTokens } = options;
-  const check = (isRight: boolean, key: string, range: string, value: number) => {
-    if (!isRight) throw new UsageError(`${option(key)} must be ${range}, found ${value}`);
-  };
-  const isWhole = (value: number, least: number) => Number.isSafeInteger(value) && value >= least;
-  check(temperature > 0 && temperature < Infinity, 'temperature', 'above 0', temperature);
-  check(lambda >= 0 && lambda <= 1, 'lambda', 'from 0 to 1', lambda);
-  if (lambda > 0)
-    check(
-      externalTemperature > 0 && externalTemperature < Infinity,
-      'externalTemperature',
-      'above 0',
-      externalTemperature,
-    );
-  if (neighbours !== undefined)
-    check(isWhole(neighbours, 1), 'neighbours', 'a whole number of at least 1', neighbours);
-  if (longTokens !== undefined)
-    check(isWhole(longTokens, 0), 'longTokens', 'a whole number of at least 0', longTokens);
+  const { temperature, externalTemperature, lambda } = options;
+  checkPositive('temperature', temperature);
+  checkShare('lambda', lambda);
+  if (lambda > 0) checkPositive('externalTemperature', externalTemperature);
   if (lambda > 0 && !memory) throw new UsageError('the weight lambda is above 0, and there is no datastore');
 }

@@ -20,7 +20,7 @@ export interface BlockScores {
 
 /** Number of rows for which there is room, in multiples of k. */
 const ROOM = 2;
-/** Number of rows, in multiples of k, from which on they are selected at the end of a block: the bound of more of them is too old. */
+/** Number of gathered rows, in multiples of k, at which the k best are selected at the end of a block, to raise the bound. */
 const AGED = 1.5;
 
 /**

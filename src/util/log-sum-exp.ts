@@ -1,3 +1,9 @@
+/** Computes log(exp a + exp b) in double precision; −∞ where both are −∞. */
+export function logAddExp(a: number, b: number): number {
+  const [large, small] = a >= b ? [a, b] : [b, a];
+  return small === Number.NEGATIVE_INFINITY ? large : large + Math.log1p(Math.exp(small - large));
+}
+
 /** Computes log Σ exp of numbers in double precision; −∞ where all are −∞, and for none. */
 export function logSumExp(values: ArrayLike<number>): number {
   let largest = Number.NEGATIVE_INFINITY;
