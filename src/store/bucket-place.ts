@@ -88,18 +88,19 @@ export class BucketPlace implements StorePlace {
     read: async () => {
       const row = await this.row();
       // A store that is being made has a head without content.
-      if (!row || row.json === '') return undefined;
+      if (!row) return undefined;
+      if (row.json === '') return (await this.recoverHead()) ? await this.head.read() : undefined;
       this.generation = row.generation;
       return parseHead(objectIn(parsed(row.json, this.address), this.address), this.address);
     },
     write: async (head) => {
       const next = this.generation + 1;
-      const { rowsUpdated } = await this.table!.update({
+      const isWritten = await changed(this.table!, {
         where: `owner = ${sqlText(this.owner)} AND generation = ${this.generation}`,
         valuesSql: { generation: String(next), json: sqlText(formatHead(head)) },
       });
-      if (rowsUpdated !== 1) {
-        throw new UndriftError(
+      if (!isWritten) {
+        throw new LeaseLostError(
           `another process has taken the store ${this.address} over: this commit is not part of it`,
           { help: 'give the command again: it goes on after the last commit' },
         );
@@ -116,18 +117,16 @@ export class BucketPlace implements StorePlace {
         help: 'name an address under which nothing lies',
       });
     }
-    await takenInTime(LOCK_WAIT_MS, async (isLate) => {
-      const row = await this.row();
-      if (row) return row;
+    return await takenInTime(LOCK_WAIT_MS, async (isLate) => {
       try {
+        if (await this.row()) return await makeFirstHead(this, tables);
         this.table = await this.connection.createTable(HEAD, this.firstRow(), { mode: 'create' });
       } catch (error) {
-        // Another process is quicker, and its table can be opened in a moment.
-        if (isLate) throw error;
+        // Another process is quicker, and its table can be opened in a moment; or its late creation has ended the lease of this one.
+        if (isLate || (this.table && !(error instanceof LeaseLostError))) throw error;
       }
       return undefined;
     });
-    return await makeFirstHead(this, tables);
   }
 
   async lock(): Promise<WriterLock> {
@@ -137,13 +136,12 @@ export class BucketPlace implements StorePlace {
     let expires = 0;
     const take = async (from: Pick<HeadRow, 'owner' | 'expires'>): Promise<boolean> => {
       const until = Date.now() + LEASE_MS;
-      const where = `owner = ${sqlText(from.owner)} AND expires = ${from.expires}`;
-      const { rowsUpdated } = await table.update({
-        where,
+      const isTaken = await changed(table, {
+        where: `owner = ${sqlText(from.owner)} AND expires = ${from.expires}`,
         valuesSql: { owner: sqlText(own), expires: String(until) },
       });
-      if (rowsUpdated === 1) expires = until;
-      return rowsUpdated === 1;
+      if (isTaken) expires = until;
+      return isTaken;
     };
     await takenInTime(LOCK_WAIT_MS, async (isLate) => {
       const row = await this.row();
@@ -174,7 +172,7 @@ export class BucketPlace implements StorePlace {
       release: async () => {
         clearInterval(signs);
         this.owner = '';
-        await table.update({ where: `owner = ${sqlText(own)}`, valuesSql: { owner: "''", expires: '0' } });
+        await changed(table, { where: `owner = ${sqlText(own)}`, valuesSql: { owner: "''", expires: '0' } });
       },
     };
   }
@@ -232,6 +230,33 @@ export class BucketPlace implements StorePlace {
     });
   }
 
+  /**
+   * Writes the newest head with content again after a row without content.
+   *
+   * Two processes that create a table at once can both succeed: the later creation replaces the table of the first one, and the head
+   * that it may hold by then. Earlier versions of the table keep that head.
+   *
+   * @returns whether there is such a head
+   */
+  private async recoverHead(): Promise<boolean> {
+    const earlier = await this.connection.openTable(HEAD);
+    try {
+      for (let version = (await earlier.version()) - 1; version > 0; version--) {
+        await earlier.checkout(version);
+        const [row] = (await earlier.query().toArray()) as HeadRow[];
+        if (!row || row.json === '') continue;
+        await changed(this.table!, {
+          where: "json = ''",
+          valuesSql: { generation: String(row.generation), json: sqlText(row.json) },
+        });
+        return true;
+      }
+      return false;
+    } finally {
+      earlier.close();
+    }
+  }
+
   /** Row of a store that is being made. */
   private firstRow(): ArrowTable {
     const { Field, Float64, Int32, Schema, Table, Utf8, vectorFromArray } = this.lance.arrow;
@@ -256,6 +281,22 @@ export class BucketPlace implements StorePlace {
     } catch (cause) {
       throw unreachable(this.address, cause);
     }
+  }
+}
+
+/** The lease ended before the commit was written. */
+class LeaseLostError extends UndriftError {}
+
+/** Changes the row that meets a condition. Returns false if there is none, or another process has changed the table meanwhile. */
+async function changed(
+  table: Table,
+  change: { where: string; valuesSql: Record<string, string> },
+): Promise<boolean> {
+  try {
+    return (await table.update(change)).rowsUpdated === 1;
+  } catch (error) {
+    if (/Incompatible transaction|commit conflict|concurrent commit/i.test(String(error))) return false;
+    throw error;
   }
 }
 

@@ -184,6 +184,26 @@ describe('a store in an object store', () => {
     for (const store of [again, ...stores]) await store.close();
   });
 
+  it('keeps its head where the late creation of another process replaces it', async () => {
+    const address = newAddress();
+    const store = await create(address);
+    await store.commit(async (draft) => draft.takePids(5));
+    const { lancedb } = await loadLance();
+    const connection = await lancedb.connect(address);
+    const table = await connection.openTable('head');
+    const schema = await table.schema();
+    await table.checkout(1);
+    const first = (await table.query().toArray()).map((row) => ({ ...row }));
+    await connection.createTable('head', first, { mode: 'overwrite', schema });
+    connection.close();
+    const again = await create(address);
+    expect(again.head.nextPassage).toBe(5);
+    await store.commit(async (draft) => draft.takePids(1));
+    await again.reload();
+    expect(again.head.nextPassage).toBe(6);
+    for (const each of [again, store]) await each.close();
+  });
+
   it('plans a migration', async () => {
     const store = await create(newAddress());
     await indexPassages(store, retriever, PASSAGES, compute);
