@@ -393,6 +393,7 @@ export { SequenceToSequenceModel } from './models/encoder-decoder/sequence-to-se
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
 
 export { type ContinuationData, type ContinuationOptions, writeContinuations } from './data/continuations.ts';
+export type { CutData } from './data/cut-texts.ts';
 export { type SpanData, type SpanOptions, writeSpans } from './data/spans.ts';
 export { streamTextCorpus, type TextCorpusOptions, type TextDocument } from './data/text-corpus.ts';
 export { type TokenCorpus, type TokenCorpusOptions, tokenizeCorpus } from './data/token-corpus.ts';

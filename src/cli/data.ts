@@ -2,11 +2,12 @@ import { loadAnyData } from '../data/any-data.ts';
 import { buildApiDocs } from '../data/api-docs.ts';
 import { CLEAN_OPTIONS, cleanData } from '../data/clean-data.ts';
 import { CONTINUATION_OPTIONS, writeContinuations } from '../data/continuations.ts';
+import type { CutData } from '../data/cut-texts.ts';
 import { ANY_DATA_OPTIONS, FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
 import { SPAN_OPTIONS, writeSpans } from '../data/spans.ts';
 import { type DataStatistics, dataStatistics, type LengthStatistics } from '../data/statistics.ts';
 import { CONTINUATION_PROMPT } from '../models/language/reader-prompt.ts';
-import { commandLine } from '../util/command-line.ts';
+import { type CommandOptions, commandLine } from '../util/command-line.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatBytes } from '../util/format.ts';
 import { type CommandGroup, defineCommand } from './command.ts';
@@ -115,6 +116,13 @@ const clean = defineCommand({
   },
 });
 
+/** Options of a command that cuts queries out of running text, besides those of the cutting. */
+const READING = { ...LAYOUT_OPTIONS, skipBadRows: FAULT_OPTIONS.skipBadRows } as const;
+const OUT = { type: 'text', value: 'folder', required: true, help: 'folder to create' } as const;
+
+/** Retriever that the commands for training begin with. */
+const MINI_LM = 'sentence-transformers/all-MiniLM-L6-v2';
+
 const continuations = defineCommand({
   name: 'continuations',
   summary: 'cut running text into contexts and continuations, to train a retriever from a language model',
@@ -123,12 +131,7 @@ const continuations = defineCommand({
     'The right documents of a context are the passages of its own text: train with --leave-out-positives, so that they are never ' +
     'candidates. Whole texts are held out as splits dev and test.',
   arguments: [{ name: 'data', help: TEXT_DATA_HELP, required: true }],
-  options: {
-    out: { type: 'text', value: 'folder', required: true, help: 'folder to create' },
-    ...CONTINUATION_OPTIONS,
-    ...LAYOUT_OPTIONS,
-    skipBadRows: FAULT_OPTIONS.skipBadRows,
-  },
+  options: { out: OUT, ...CONTINUATION_OPTIONS, ...READING },
   examples: [
     'wiki.train.jsonl --out data/wiki-lsr',
     'docs/ --out data/docs-lsr --context-words 48 --continuation-words 48',
@@ -137,25 +140,18 @@ const continuations = defineCommand({
     const reading = readOptions(io, { ...(columns && { columns }), skipBadRows });
     const written = await writeContinuations(path!, { ...options, ...reading });
     io.finishProgress();
-    const splits = Object.entries(written.splits).map(([name, queries]) => `${name} ${count(queries)}`);
-    const train = {
-      ...{
-        method: 'replug-lsr',
-        reader: 'HuggingFaceTB/SmolLM2-135M',
-        model: 'sentence-transformers/all-MiniLM-L6-v2',
+    const { shortDocuments } = written;
+    return cutResult(written, {
+      queries: 'contexts',
+      ...(shortDocuments > 0 && {
+        note: `texts too short for a context and a continuation: ${count(shortDocuments)}\n`,
+      }),
+      train: {
+        ...{ method: 'replug-lsr', reader: 'HuggingFaceTB/SmolLM2-135M', model: MINI_LM },
+        ...{ data: options.out, readerPrompt: CONTINUATION_PROMPT, leaveOutPositives: true },
+        ...{ temperature: 0.1, evalMetric: 'expectedScore', out: 'runs/lsr' },
       },
-      ...{ data: options.out, readerPrompt: CONTINUATION_PROMPT, leaveOutPositives: true },
-      ...{ temperature: 0.1, evalMetric: 'expectedScore', out: 'runs/lsr' },
-    };
-    return {
-      json: { ...written },
-      text:
-        `${written.folder}\n${count(written.documents)} texts, ${count(written.passages)} passages; contexts: ${splits.join(', ')}\n` +
-        (written.shortDocuments > 0
-          ? `texts too short for a context and a continuation: ${count(written.shortDocuments)}\n`
-          : '') +
-        `train on them: ${commandLine('train', train)}\n`,
-    };
+    });
   },
 });
 
@@ -167,31 +163,47 @@ const spans = defineCommand({
     'out, and documents are the passages of all texts. The right document of a query is its own passage: train with ' +
     '--leave-out-positives, so that it is never a candidate. Whole texts are held out as splits dev and test.',
   arguments: [{ name: 'data', help: TEXT_DATA_HELP, required: true }],
-  options: {
-    out: { type: 'text', value: 'folder', required: true, help: 'folder to create' },
-    ...SPAN_OPTIONS,
-    ...LAYOUT_OPTIONS,
-    skipBadRows: FAULT_OPTIONS.skipBadRows,
-  },
+  options: { out: OUT, ...SPAN_OPTIONS, ...READING },
   examples: ['wiki.train.jsonl --out data/wiki-spans'],
   async run({ columns, skipBadRows, ...options }, io, [path]) {
     const reading = readOptions(io, { ...(columns && { columns }), skipBadRows });
     const written = await writeSpans(path!, { ...options, ...reading });
     io.finishProgress();
-    const splits = Object.entries(written.splits).map(([name, queries]) => `${name} ${count(queries)}`);
-    const train = {
-      ...{ method: 'realm', reader: 'HuggingFaceTB/SmolLM2-135M', readerTuning: 'lora' },
-      ...{ model: 'sentence-transformers/all-MiniLM-L6-v2', data: options.out },
-      ...{ leaveOutPositives: true, evalMetric: 'answerLogLikelihood', out: 'runs/realm' },
-    };
-    return {
-      json: { ...written },
-      text:
-        `${written.folder}\n${count(written.documents)} texts, ${count(written.passages)} passages; queries: ${splits.join(', ')}\n` +
-        `train on them: ${commandLine('train', train)}\n`,
-    };
+    return cutResult(written, {
+      queries: 'queries',
+      train: {
+        ...{ method: 'realm', reader: 'HuggingFaceTB/SmolLM2-135M', readerTuning: 'lora', model: MINI_LM },
+        ...{
+          data: options.out,
+          leaveOutPositives: true,
+          evalMetric: 'answerLogLikelihood',
+          out: 'runs/realm',
+        },
+      },
+    });
   },
 });
+
+/**
+ * Reports a data set of queries cut out of running text, and the command that trains on it.
+ *
+ * @param of.queries  word for its queries
+ * @param of.note  further lines
+ * @param of.train  options of the training
+ */
+function cutResult(
+  written: CutData,
+  { queries, note = '', train }: { queries: string; note?: string; train: CommandOptions },
+) {
+  const { folder, documents, passages } = written;
+  const splits = Object.entries(written.splits).map(([name, found]) => `${name} ${count(found)}`);
+  return {
+    json: { ...written },
+    text:
+      `${folder}\n${count(documents)} texts, ${count(passages)} passages; ${queries}: ${splits.join(', ')}\n${note}` +
+      `train on them: ${commandLine('train', train)}\n`,
+  };
+}
 
 /** The commands `undrift data …`: building, measuring and cleaning data sets. */
 export const dataCommands: CommandGroup = {

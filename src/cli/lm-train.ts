@@ -6,7 +6,7 @@ import { findRunSettings } from '../train/run-folder.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import { option } from '../util/option-name.ts';
-import { type OptionTable, withoutDefaults } from '../util/option-table.ts';
+import { type OptionSpec, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { resumedOptions } from './resumed-options.ts';
 import { computeOptions } from './shared-options.ts';
@@ -15,24 +15,23 @@ import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts
 const DEFAULT = languageTrainings[0]!;
 
 /** Options of all ways of training, without defaults. One that several of them have is shown as the first has it. */
-function trainingOptions(): OptionTable {
-  const table: Record<string, OptionTable[string]> = {};
-  for (const { options } of languageTrainings) {
-    for (const [name, spec] of Object.entries(withoutDefaults(options)))
-      table[name] ??= spec as OptionTable[string];
-  }
-  const { data, ...others } = table;
-  const { required: _, ...optional } = data!;
-  return { data: optional as OptionTable[string], ...others };
+function trainingOptions(): Record<string, OptionSpec> {
+  const table: Record<string, OptionSpec> = {};
+  for (const { options } of languageTrainings)
+    for (const [name, spec] of Object.entries(withoutDefaults(options))) table[name] ??= spec as OptionSpec;
+  return table;
 }
+
+const { data, out: _out, ...OTHERS } = trainingOptions();
+// A resumed run has its data in its settings.
+const { required: _required, ...DATA } = data!;
 
 /**
  * Options of `undrift lm train`. The table has no defaults: a resumed run has its own stored settings, and the library fills in the
  * defaults of a new run.
  */
-const { data: DATA, out: _out, ...OTHERS } = trainingOptions();
 const OPTIONS = {
-  data: DATA!,
+  data: DATA as OptionSpec,
   method: {
     type: 'choice',
     choices: languageTrainings.map(({ id }) => id),
@@ -50,8 +49,10 @@ export const lmTrainCommand = defineCommand({
   name: 'train',
   summary: 'train a language model on texts',
   description:
-    'Writes the run to --out: settings.json, metrics.jsonl, tensorboard/, checkpoint/, and in model/ the model with the lowest perplexity ' +
-    'on texts that are held out, or on --eval-data. Ctrl-C saves and stops; --resume goes on to the same bytes as a run that was never stopped.',
+    'Writes the run to --out: settings.json, metrics.jsonl, tensorboard/, checkpoint/, and in model/ the best model: that of the lowest ' +
+    'perplexity on texts that are held out, or on --eval-data. realm and atlas write the retriever to model/ and the language model to ' +
+    'reader/, and choose by --eval-metric on --eval-split. Ctrl-C saves and stops; --resume goes on to the same bytes as a run that was ' +
+    'never stopped.',
   options: OPTIONS,
   config: true,
   stopsGracefully: true,
@@ -66,7 +67,7 @@ export const lmTrainCommand = defineCommand({
     const { method: named, ...asked } = given as { readonly method?: string; readonly out: string };
     const training = await trainingOf(named, resume ? asked.out : undefined);
     checkTaken(training, asked);
-    const { id, options: table, library, metric, heldOut } = training;
+    const { id, options: table, library } = training;
     const merged = resume ? await resumedOptions(asked, { table, methods: [id], library }) : asked;
     if (!('data' in merged) || merged.data === undefined) {
       throw new UsageError('--data <path> is missing', {
@@ -77,11 +78,10 @@ export const lmTrainCommand = defineCommand({
     const result = await training.train(options, trainingCallbacks(io));
     io.finishProgress();
     const { settings, ledger, parameters } = result;
-    const evalSplit = String(settings.evalData ?? heldOut);
     return {
       json: { ...result, out: asked.out },
       text:
-        describeRun(result, { evalMetric: String(settings.evalMetric ?? metric), evalSplit }) +
+        describeRun(result, training.evaluated(settings)) +
         `${parameters === undefined ? '' : `${count(parameters)} parameters\n`}\n${ledgerText(ledger)}\n`,
     };
   },

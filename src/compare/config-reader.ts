@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { parseHubName } from '../hub/hub-name.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import { didYouMean } from '../util/nearest.ts';
+import type { OptionSpec } from '../util/option-table.ts';
 
 /** Object of a config file. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -95,6 +96,13 @@ export function modelFromConfig(file: string, model: string): string {
   const [first] = model.split('/');
   const isOnHub = parseHubName(model, 'model') && !existsSync(fromConfig(file, first!));
   return isOnHub ? model : fromConfig(file, model);
+}
+
+/** Converts the value of an option in the config file: a path or a model. Other values stay as they are. */
+export function valueFromConfig(file: string, { value }: OptionSpec, given: unknown): unknown {
+  if (typeof given !== 'string') return given;
+  if (value === 'path' || value === 'folder' || value === 'file') return fromConfig(file, given);
+  return value === 'model' ? modelFromConfig(file, given) : given;
 }
 
 /** Start of an error message about a file; empty for an object. */

@@ -1,7 +1,7 @@
 import { parseMetrics } from '../eval/metric-spec.ts';
 import { findMethod } from '../methods/methods.ts';
 import { TRAIN_OPTIONS } from '../train/options.ts';
-import { isNewModel, resolveSettings } from '../train/settings.ts';
+import { resolveSettings } from '../train/settings.ts';
 import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { option } from '../util/option-name.ts';
@@ -20,8 +20,8 @@ import {
   type Fields,
   fileStem,
   fromConfig,
-  modelFromConfig,
   prefixOf,
+  valueFromConfig,
 } from './config-reader.ts';
 import { type Reading, readingOf } from './trainer.ts';
 
@@ -185,7 +185,7 @@ class ComparisonReader extends ConfigReader {
     const { method: _, ...written } = checked;
     const table: Readonly<Record<string, OptionSpec>> = TRAIN_OPTIONS;
     const options = Object.fromEntries(
-      Object.entries(written).map(([key, option]) => [key, relocated(this.file, table[key]!, option)]),
+      Object.entries(written).map(([key, option]) => [key, valueFromConfig(this.file, table[key]!, option)]),
     );
     this.at(label, () => resolveSettings({ ...(options as ArmOptions), method: id, data: '', out: '' }));
     return { name: armName, method: id, written: written as ArmOptions, options: options as ArmOptions };
@@ -229,11 +229,4 @@ class ComparisonReader extends ConfigReader {
       queries: (queries as number | null | undefined) ?? null,
     };
   }
-}
-
-/** Converts a path or a model of the file; other values stay as they are. */
-function relocated(file: string, { value }: OptionSpec, given: unknown): unknown {
-  if (typeof given !== 'string') return given;
-  if (value === 'file' || value === 'folder') return fromConfig(file, given);
-  return value === 'model' && !isNewModel(given) ? modelFromConfig(file, given) : given;
 }

@@ -1,15 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DataError, UsageError } from '../util/errors.ts';
+import { DataError } from '../util/errors.ts';
 import { writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
-import { option } from '../util/option-name.ts';
 import { checkOption, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import { loadAnyData } from './any-data.ts';
 import { checkEmptyFolder, QRELS_HEAD, qrelsLine } from './beir-lines.ts';
 import type { Corpus } from './corpus.ts';
 import type { LoadOptions } from './load-options.ts';
 import type { RetrievalData } from './retrieval-data.ts';
-import { holdOut } from './split-assignment.ts';
+import { checkFractions, holdOut } from './split-assignment.ts';
 import { identityOf, sharedTrainingQueries } from './statistics.ts';
 import { comparableText, type TextIdentity } from './text-identity.ts';
 
@@ -80,8 +79,7 @@ export async function cleanData(named: string, options: CleanOptions): Promise<C
     dev: devFraction ?? CLEAN_OPTIONS.devFraction.default,
     test: testFraction ?? CLEAN_OPTIONS.testFraction.default,
   };
-  if (shares.dev + shares.test >= 1)
-    throw new UsageError(`${option('devFraction')} and ${option('testFraction')} leave nothing to train on`);
+  checkFractions(shares);
   await checkEmptyFolder(out);
   // The reader would hold out splits by the exact text; here the comparable text decides.
   const read = await loadAnyData(named, { ...loading, answers: true, devFraction: 0, testFraction: 0 });

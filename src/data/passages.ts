@@ -53,6 +53,23 @@ export function textPassages(text: string, sizes: PassageSizes): Passage[] {
   return packed({ title: '', units }, sizes);
 }
 
+/**
+ * Cuts a document of plain text into passages, in whole sentences where these fit. A passage has the id of its document, with `#` and its
+ * number from 1 where the document has several.
+ *
+ * @param words  largest number of words of a passage
+ */
+export function passagesOfDocument(
+  { id, text }: { readonly id: string; readonly text: string },
+  words: number,
+): { id: string; text: string }[] {
+  const passages = textPassages(text, { words, overlap: 0 });
+  return passages.map((passage, i) => ({
+    id: passages.length === 1 ? id : `${id}#${i + 1}`,
+    text: passage.text,
+  }));
+}
+
 function withoutFrontMatter(text: string): { body: string; title: string } {
   const found = /^---[ \t]*\n([\s\S]*?)\n(?:---|\.\.\.)[ \t]*(?:\n|$)/.exec(text);
   if (!found) return { body: text, title: '' };

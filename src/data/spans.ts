@@ -1,21 +1,15 @@
 import { STOP_WORDS } from '../text/index-terms.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
-import { DataError, UsageError } from '../util/errors.ts';
-import { writeFolderAtomic } from '../util/files.ts';
-import { option } from '../util/option-name.ts';
-import { checkedValues, type GivenOptions, type OptionTable, pickOptions } from '../util/option-table.ts';
+import { checkedValues, type GivenOptions, type OptionTable } from '../util/option-table.ts';
 import { randomInts, rngKey } from '../util/rng.ts';
-import { BeirFiles } from './beir-files.ts';
-import { checkEmptyFolder, qrelsLine } from './beir-lines.ts';
-import { CONTINUATION_OPTIONS, passagesOfDocument } from './continuations.ts';
+import { CUT_OPTIONS, type CutData, type CutQuery, writeCutTexts } from './cut-texts.ts';
 import type { DataInMemory } from './data-in-memory.ts';
 import { sentencesOf } from './sentences.ts';
-import { holdOut } from './split-assignment.ts';
-import { streamTextCorpus, type TextCorpusOptions, textCorpusName } from './text-corpus.ts';
+import type { TextCorpusOptions } from './text-corpus.ts';
 
 /** Options of {@link writeSpans}. */
 export const SPAN_OPTIONS = {
-  ...pickOptions(CONTINUATION_OPTIONS, 'passageWords', 'devFraction', 'testFraction'),
+  ...CUT_OPTIONS,
   /** Seed of the choice of spans. Default 0. */
   seed: { ...COMMON_RANGES.seed, help: 'seed of the choice of one span in each passage' },
 } as const satisfies OptionTable;
@@ -26,17 +20,8 @@ export interface SpanOptions extends GivenOptions<typeof SPAN_OPTIONS>, TextCorp
   readonly out: string;
 }
 
-/** Result of {@link writeSpans}. */
-export interface SpanData {
-  /** Folder written. */
-  readonly folder: string;
-  /** Documents read. */
-  readonly documents: number;
-  /** Passages written, the documents of the data set. */
-  readonly passages: number;
-  /** Queries, one for each passage with a span, by split. */
-  readonly splits: Readonly<Record<string, number>>;
-}
+/** Result of {@link writeSpans}. Each passage with a span gives one query. */
+export type SpanData = CutData;
 
 /** Text that stands for a span that was cut out. */
 export const BLANK = '___';
@@ -122,41 +107,19 @@ export async function writeSpans(
   source: string | DataInMemory,
   { out, columns, skipBadRows, maxLineBytes, onProgress, onNote, ...given }: SpanOptions,
 ): Promise<SpanData> {
-  const { passageWords, devFraction: dev, testFraction: test, seed } = checkedValues(SPAN_OPTIONS, given);
-  if (dev + test >= 1)
-    throw new UsageError(`${option('devFraction')} and ${option('testFraction')} leave nothing to train on`);
-  await checkEmptyFolder(out);
-  let [documents, passages] = [0, 0];
-  const splits = { train: 0, dev: 0, test: 0 };
-  await writeFolderAtomic(out, async (folder) => {
-    const files = new BeirFiles(folder);
-    try {
-      const reading = { columns, skipBadRows, maxLineBytes, onProgress, onNote };
-      for await (const document of streamTextCorpus(source, reading)) {
-        documents += 1;
-        const split = holdOut(document.text, { dev, test });
-        for (const { id, text } of passagesOfDocument(document, passageWords)) {
-          await files.record('corpus.jsonl', { _id: id, text });
-          const cut = cutSpan(text, { seed, number: passages++ });
-          if (!cut) continue;
-          splits[split] += 1;
-          await files.record('queries.jsonl', { _id: id, text: cut.query });
-          await files.record('answers.jsonl', { _id: id, answers: [cut.answer] });
-          await files.judgements(split, [qrelsLine(id, id, 1)]);
-        }
-      }
-      if (splits.train === 0) {
-        throw new DataError('no text to train on has a date, a name or a number', {
-          file: textCorpusName(source),
-          help: 'give more texts, or texts with names in capital letters',
-        });
-      }
-      await files.finish();
-    } catch (error) {
-      await files.discard();
-      throw error;
-    }
-  });
-  const found = Object.entries(splits).filter(([, queries]) => queries > 0);
-  return { folder: out, documents, passages, splits: Object.fromEntries(found) };
+  const { seed, ...cutting } = checkedValues(SPAN_OPTIONS, given);
+  let number = 0;
+  return await writeCutTexts(
+    source,
+    { ...{ out, columns, skipBadRows, maxLineBytes, onProgress, onNote }, ...cutting },
+    (_, passages) =>
+      passages.flatMap(({ id, text }): CutQuery[] => {
+        const cut = cutSpan(text, { seed, number: number++ });
+        return cut ? [{ id, text: cut.query, answer: cut.answer, right: [id] }] : [];
+      }),
+    {
+      message: 'no text to train on has a date, a name or a number',
+      help: 'give more texts, or texts with names in capital letters',
+    },
+  );
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { DataError, type Place, UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import type { LoadOptions } from './load-options.ts';
 import { describe } from './record.ts';
 import { DEV_NAMES, dataName } from './retrieval-data.ts';
@@ -94,10 +95,15 @@ function holdOutFractions(given: ReadonlyMap<string, unknown>, options: LoadOpti
     if (value >= 0 && value < 1) continue;
     throw new UsageError(`${name} should be at least 0 and below 1, found ${describe(value)}`);
   }
-  if (devFraction + testFraction >= 1)
-    throw new UsageError('devFraction and testFraction leave nothing to train on');
+  checkFractions({ dev: devFraction, test: testFraction });
   const fraction = (split: string, share: number) => (given.has('train') && !given.has(split) ? share : 0);
   return { dev: fraction('dev', devFraction), test: fraction('test', testFraction) };
+}
+
+/** Checks that something is left to train on. @throws UsageError where nothing is */
+export function checkFractions({ dev, test }: Fractions): void {
+  if (dev + test >= 1)
+    throw new UsageError(`${option('devFraction')} and ${option('testFraction')} leave nothing to train on`);
 }
 
 /** Chooses the split of a training query by u = SHA-256(text) / 2^256; the first 48 bits are enough. */

@@ -92,7 +92,7 @@ const OPTIONS = {
   /** Reranker of the passages found: `none` (default), `log-probability`, the upper bound `oracle`, or the folder of a cross-encoder. */
   reranker: {
     type: 'text',
-    value: 'name',
+    value: 'model',
     nonEmpty: true,
     default: NO_RERANKER,
     group: 'Choice among passages',

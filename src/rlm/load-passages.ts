@@ -1,5 +1,5 @@
-import { passagesOfDocument } from '../data/continuations.ts';
 import { CorpusBuilder } from '../data/corpus.ts';
+import { passagesOfDocument } from '../data/passages.ts';
 import { streamTextCorpus, type TextCorpusOptions } from '../data/text-corpus.ts';
 import { type Passages, passagesOf } from './passages.ts';
 

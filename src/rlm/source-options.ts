@@ -38,7 +38,7 @@ export const SOURCE_OPTIONS = {
   /** Way of finding passages: `bm25` (default), `random`, `gold` (the judged one), or the folder of a retriever; `retro` also has `states`. */
   retriever: {
     type: 'text',
-    value: 'name',
+    value: 'model',
     nonEmpty: true,
     default: BM25,
     group: 'Passages',

@@ -3,9 +3,16 @@ import type { ControlArm } from '../../rlm/system-spec.ts';
 import { findSystem, SYSTEM_OPTIONS } from '../../rlm/systems.ts';
 import { readJson } from '../../util/files.ts';
 import { option } from '../../util/option-name.ts';
-import type { GivenValues, OptionSpec, OptionTable } from '../../util/option-table.ts';
+import type { GivenValues, OptionTable } from '../../util/option-table.ts';
 import { readOptions } from '../../util/option-text.ts';
-import { ConfigReader, type Fields, fileStem, fromConfig, modelFromConfig } from '../config-reader.ts';
+import {
+  ConfigReader,
+  type Fields,
+  fileStem,
+  fromConfig,
+  modelFromConfig,
+  valueFromConfig,
+} from '../config-reader.ts';
 import type { LanguageArm, LanguageComparison } from './comparison.ts';
 
 /** Options that replace what stands in the file. */
@@ -122,7 +129,7 @@ class LanguageReader extends ConfigReader {
     const given = this.at(`${place} ("${armName}")`, () => readOptions(table, own));
     const written = { ...Object.fromEntries(shared), ...given };
     const options = Object.fromEntries(
-      Object.entries(written).map(([key, value]) => [key, relocated(this.file, table[key]!, value)]),
+      Object.entries(written).map(([key, value]) => [key, valueFromConfig(this.file, table[key]!, value)]),
     );
     return { name: armName, method: system.id, written, options };
   }
@@ -130,12 +137,4 @@ class LanguageReader extends ConfigReader {
   evaluation(value: unknown = {}): LanguageComparison['evaluate'] {
     return this.at('evaluate', () => readOptions(TASK_OPTIONS, this.fields(value, 'evaluate')));
   }
-}
-
-/** Converts a path or a model of the file; other values stay as they are. */
-function relocated(file: string, { value: placeholder }: OptionSpec, given: unknown): unknown {
-  if (typeof given !== 'string') return given;
-  if (placeholder === 'path' || placeholder === 'folder' || placeholder === 'file')
-    return fromConfig(file, given);
-  return placeholder === 'name' || placeholder === 'model' ? modelFromConfig(file, given) : given;
 }

@@ -18,8 +18,10 @@ export const jointTraining = (method: Method, trains: string): LanguageTraining 
   trains,
   options: { ...OPTIONS, ...method.options, ...pickOptions(SUBJECT_OPTIONS, 'data', 'out') },
   library: 'trainRetriever',
-  metric: 'ndcg@10',
-  heldOut: 'dev',
+  evaluated: ({ evalMetric, evalSplit }) => ({
+    evalMetric: String(evalMetric),
+    evalSplit: String(evalSplit),
+  }),
   train: (options, callbacks) =>
     trainRetriever({ ...(options as unknown as TrainOptions), method: method.id }, callbacks),
 });

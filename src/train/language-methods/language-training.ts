@@ -22,10 +22,11 @@ export interface LanguageTraining {
   readonly options: OptionTable;
   /** Function of the library that trains such runs. */
   readonly library: string;
-  /** Metric of the evaluations. */
-  readonly metric: string;
-  /** Words for the texts of the evaluations where no option names them. */
-  readonly heldOut: string;
+  /** Returns the metric by which a run with these settings is evaluated, and words for what it is evaluated on. */
+  evaluated(settings: Readonly<Record<string, unknown>>): {
+    readonly evalMetric: string;
+    readonly evalSplit: string;
+  };
   /**
    * Runs the training.
    *

@@ -1,6 +1,7 @@
 import { atlas } from '../../methods/atlas.ts';
 import { realm } from '../../methods/realm.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../language-model/options.ts';
+import { PERPLEXITY } from '../language-model/subject.ts';
 import { trainLanguageModel } from '../language-model/train-language-model.ts';
 import { nextTokenTraining } from '../language-model/window-training.ts';
 import { RETRO_TRAIN_OPTIONS, type RetroTrainOptions } from '../retro/options.ts';
@@ -11,13 +12,17 @@ import { trimeTraining } from '../trime/trime-training.ts';
 import { jointTraining } from './joint-training.ts';
 import type { LanguageTraining } from './language-training.ts';
 
+/** Names the perplexity on `evalData`, or on other texts where there is none. */
+const perplexityOn =
+  (others: string): LanguageTraining['evaluated'] =>
+  ({ evalData }) => ({ evalMetric: PERPLEXITY, evalSplit: String(evalData ?? others) });
+
 const languageModel: LanguageTraining = {
   id: nextTokenTraining.id,
   trains: 'a language model on next tokens',
   options: LANGUAGE_MODEL_OPTIONS,
   library: 'trainLanguageModel',
-  metric: 'perplexity',
-  heldOut: 'held-out texts',
+  evaluated: perplexityOn('held-out texts'),
   train: (options, callbacks) =>
     trainLanguageModel(options as unknown as LanguageModelTrainOptions, callbacks),
 };
@@ -27,8 +32,7 @@ const retro: LanguageTraining = {
   trains: 'parts beside a given model that read neighbours of the text',
   options: RETRO_TRAIN_OPTIONS,
   library: 'trainRetro',
-  metric: 'perplexity',
-  heldOut: 'nothing',
+  evaluated: perplexityOn('nothing'),
   train: (options, callbacks) => trainRetro(options as unknown as RetroTrainOptions, callbacks),
 };
 
@@ -37,8 +41,7 @@ const trime: LanguageTraining = {
   trains: 'a language model on next tokens, with a memory of other tokens in its softmax',
   options: TRIME_TRAIN_OPTIONS,
   library: 'trainTrime',
-  metric: 'perplexity',
-  heldOut: 'held-out texts',
+  evaluated: perplexityOn('held-out texts'),
   train: (options, callbacks) => trainTrime(options as unknown as TrimeTrainOptions, callbacks),
 };
 
