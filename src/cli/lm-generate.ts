@@ -29,7 +29,7 @@ const RETRO_OPTIONS = {
     ...RETRO_GENERATION_OPTIONS.passageData,
     group: RETRO_GENERATION_OPTIONS.neighbours.group,
     defaultHelp: 'none: the model is its base',
-    help: 'retro: documents whose chunks are the neighbours that the model reads as it writes; found by --retriever, here also states',
+    help: 'retro: documents whose chunks are the neighbours that the model reads as it writes; --retriever finds them, and may be states too, the mean states of the language model',
   },
   excludeDocuments: {
     ...RETRO_GENERATION_OPTIONS.excludeDocuments,
@@ -50,7 +50,7 @@ const OPTIONS = {
   specialTokens: {
     type: 'switch',
     default: false,
-    help: 'read special tokens that are written in the text, such as <|im_end|>, as such; otherwise they are characters like others, as in passages and messages',
+    help: 'count <|im_end|> and other special tokens that are written in the text as special tokens; without it, they are plain characters, as always in passages and messages',
   },
   chat: {
     type: 'switch',

@@ -27,7 +27,7 @@ export function direction(json: Json, file: string): Direction {
 }
 
 /**
- * Makes the additive attention mask of a decoder: of padding, of other documents and, unless it reads in both
+ * Makes the additive attention mask of a batch: of padding, of other documents and, unless it reads in both
  * directions, of later tokens. Tokens read before those of the batch are seen by all.
  *
  * @returns f32 that broadcasts to [B, H, T, P + T]

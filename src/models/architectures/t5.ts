@@ -2,7 +2,7 @@ import { multiplyDims } from '../../graph/dims.ts';
 import { add, concat, gather, max, mul, reshape, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { attendTo, attentionBias, causalBias, splitHeads } from '../../nn/attention.ts';
+import { attendTo, attentionBias, splitHeads } from '../../nn/attention.ts';
 import { dropout, linear, rmsNorm } from '../../nn/layers.ts';
 import {
   embeddingParameters,
@@ -16,7 +16,7 @@ import { TextRows } from '../../nn/text-rows.ts';
 import { DataError, UndriftError } from '../../util/errors.ts';
 import type { Architecture, CrossDecoder, ForwardOptions, Hidden, TokenInputs } from './architecture.ts';
 import { configFields } from './config-fields.ts';
-import { attendedIn } from './direction.ts';
+import { attendedIn, seenBias } from './direction.ts';
 import { partInputs } from './layer-states.ts';
 import { readMemory } from './read-memory.ts';
 
@@ -135,10 +135,7 @@ function selfBias(config: T5Config, side: Side, table: Tensor, inputs: TokenInpu
         buckets,
       )
     : relativeBias(table, tokens, buckets);
-  const seen = cache?.mask ? concat([cache.mask, mask], 1) : mask;
-  const padding = add(distances, attentionBias(seen));
-  if (side === 'encoder') return padding;
-  return add(padding, causalBias(mask.graph, tokens, cache?.mask?.shape[1]));
+  return add(distances, seenBias(side === 'encoder' ? { is_causal: false } : {}, inputs));
 }
 
 /** Builds the layers of one side. */
