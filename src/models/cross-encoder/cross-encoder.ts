@@ -12,6 +12,7 @@ import { option } from '../../util/option-name.ts';
 import type { Progress } from '../../util/progress.ts';
 import { architectures } from '../architectures/all.ts';
 import type { Architecture } from '../architectures/architecture.ts';
+import { checkVocabulary } from '../retriever/check-vocabulary.ts';
 import { passes } from '../retriever/encode-rows.ts';
 import { TokenFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
@@ -114,12 +115,7 @@ export class CrossEncoder {
       );
     }
     const vocabSize = architecture.vocabSize(model);
-    if (tokenizer.vocabSize > vocabSize) {
-      throw new UsageError(
-        `the tokenizer has ${tokenizer.vocabSize} tokens but the embedding table only ${vocabSize} rows`,
-        { help: 'the tokenizer and the weights come from different models' },
-      );
-    }
+    checkVocabulary(tokenizer, vocabSize);
     this.pairs = new PairEncoder(tokenizer, { maxTokens: config.maxTokens });
     this.feeder = new TokenFeeds(vocabSize);
   }

@@ -7,7 +7,7 @@ import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { Program } from '../../runtime/program.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
-import { DataError, UsageError } from '../../util/errors.ts';
+import { DataError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
 import { objectIn } from '../../util/json-objects.ts';
 import { readTokenizer } from '../folder/read-tokenizer.ts';
@@ -16,6 +16,7 @@ import { openWeights, readWeights } from '../folder/weight-files.ts';
 import type { Decoder, ModelConfig } from '../language/decoder.ts';
 import { endIdsIn, type LanguageSettings, readLanguageSettings } from '../language/language-settings.ts';
 import type { TokenScores } from '../language/score-tokens.ts';
+import { checkVocabulary } from '../retriever/check-vocabulary.ts';
 import { EncoderDecoder } from './encoder-decoder.ts';
 import { attentionToInputs, scoreEachInput, scoreExamples } from './score-targets.ts';
 import type { SequenceExample } from './sequence-batch.ts';
@@ -51,13 +52,7 @@ export class SequenceToSequenceModel {
     weights: Readonly<Record<string, HostTensor>>,
     options: { endIds?: readonly number[] | undefined; settings?: LanguageSettings } = {},
   ) {
-    const { vocabSize } = network.decoder;
-    if (tokenizer.vocabSize > vocabSize) {
-      throw new UsageError(
-        `the tokenizer has ${tokenizer.vocabSize} tokens but the embedding table only ${vocabSize} rows`,
-        { help: 'the tokenizer and the weights come from different models' },
-      );
-    }
+    checkVocabulary(tokenizer, network.decoder.vocabSize);
     this.network = network;
     this.tokenizer = tokenizer;
     this.weights = weights;

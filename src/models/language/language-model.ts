@@ -12,6 +12,7 @@ import { objectIn } from '../../util/json-objects.ts';
 import { readTokenizer } from '../folder/read-tokenizer.ts';
 import { verifyLanguageModel } from '../folder/undrift-json.ts';
 import { openWeights, readWeights } from '../folder/weight-files.ts';
+import { checkVocabulary } from '../retriever/check-vocabulary.ts';
 import { Decoder, type ModelConfig, TOKEN_STATES, type TokenState } from './decoder.ts';
 import { endIdsIn, type LanguageSettings, readLanguageSettings } from './language-settings.ts';
 import {
@@ -75,12 +76,7 @@ export class LanguageModel {
     weights: Readonly<Record<string, HostTensor>>,
     options: { endIds?: readonly number[] | undefined; settings?: LanguageSettings } = {},
   ) {
-    if (tokenizer.vocabSize > decoder.vocabSize) {
-      throw new UsageError(
-        `the tokenizer has ${tokenizer.vocabSize} tokens but the embedding table only ${decoder.vocabSize} rows`,
-        { help: 'the tokenizer and the weights come from different models' },
-      );
-    }
+    checkVocabulary(tokenizer, decoder.vocabSize);
     this.decoder = decoder;
     this.tokenizer = tokenizer;
     this.weights = weights;

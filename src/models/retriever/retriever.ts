@@ -20,6 +20,7 @@ import { ShapeError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import type { Progress } from '../../util/progress.ts';
+import { checkVocabulary } from './check-vocabulary.ts';
 import { encodeRows } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
 import { promptTokens } from './prompt-tokens.ts';
@@ -90,12 +91,7 @@ export class Retriever {
     this.tokenizer = tokenizer;
     this.trainedSteps = options.trainedSteps ?? 0;
     this.feeder = new TokenFeeds(this.encoder.vocabSize);
-    if (tokenizer.vocabSize > this.encoder.vocabSize) {
-      throw new UsageError(
-        `the tokenizer has ${tokenizer.vocabSize} tokens but the embedding table only ${this.encoder.vocabSize} rows`,
-        { help: 'the tokenizer and the weights come from different models' },
-      );
-    }
+    checkVocabulary(tokenizer, this.encoder.vocabSize);
     const limit = this.encoder.maxTokens;
     for (const [side, tokens] of Object.entries(config.maxTokens)) {
       if (limit !== undefined && tokens > limit) {
