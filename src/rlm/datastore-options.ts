@@ -74,7 +74,7 @@ type DatastoreValues = OptionValues<typeof DATASTORE_OPTIONS>;
  *
  * @throws UsageError and DataError as `TokenDatastore.open` and `TokenDatastore.check`
  */
-export async function openDatastore(
+async function openDatastore(
   model: LanguageModel,
   { datastore: folder, datastoreShare: share, knnK }: DatastoreValues,
   { device, threads, onNote }: Pick<SystemContext, 'device' | 'threads' | 'onNote'>,
@@ -123,13 +123,13 @@ export function refuseGiven<K extends string>(
 }
 
 /** Returns the tokens that a system searches: those of the datastore, or random ones under its keys, as a control. */
-export const searchedTokens = (
+const searchedTokens = (
   datastore: TokenDatastore | undefined,
   { knnTokens }: DatastoreValues,
 ): TokenMemory | undefined => (datastore && knnTokens === 'random' ? withRandomTokens(datastore) : datastore);
 
 /** Settings of a datastore for reports. */
-export const datastoreSettings = (
+const datastoreSettings = (
   datastore: TokenDatastore | undefined,
   { datastoreShare: share, knnK, knnTokens }: DatastoreValues,
 ): Readonly<Record<string, unknown>> => ({
@@ -138,19 +138,36 @@ export const datastoreSettings = (
   ...(knnTokens !== 'own' && { tokens: knnTokens }),
 });
 
-/** Adds settings to a system, which then owns the datastore. */
-export const withDatastore = (
-  system: LanguageSystem,
-  datastore: TokenDatastore | undefined,
-  settings: Readonly<Record<string, unknown>>,
-): LanguageSystem => ({
-  ...system,
-  settings,
-  async dispose() {
-    await system.dispose();
+/**
+ * Opens a system over the datastore of its options, if they name one. The system owns it: both are freed together.
+ *
+ * @param make  makes the system over the tokens that it searches, and its settings for reports beside those of the datastore
+ * @throws UsageError and DataError as `TokenDatastore.open` and `TokenDatastore.check`
+ */
+export async function withDatastore(
+  model: LanguageModel,
+  options: DatastoreValues,
+  context: Pick<SystemContext, 'device' | 'threads' | 'onNote'>,
+  make: (
+    memory: TokenMemory | undefined,
+  ) => Promise<{ readonly system: LanguageSystem; readonly settings: Readonly<Record<string, unknown>> }>,
+): Promise<LanguageSystem> {
+  const datastore = await openDatastore(model, options, context);
+  try {
+    const { system, settings } = await make(searchedTokens(datastore, options));
+    return {
+      ...system,
+      settings: { ...datastoreSettings(datastore, options), ...settings },
+      async dispose() {
+        await system.dispose();
+        await datastore?.dispose();
+      },
+    };
+  } catch (error) {
     await datastore?.dispose();
-  },
-});
+    throw error;
+  }
+}
 
 /** Windows, amount and machine of `recallDocuments`. */
 export interface RecallOptions extends Pick<SystemContext, 'onProgress'> {

@@ -6,12 +6,9 @@ import { type OptionTable, type OptionValues, optionValues } from '../util/optio
 import {
   checkDatastoreOptions,
   DATASTORE_OPTIONS,
-  datastoreSettings,
-  openDatastore,
   type RecallOptions,
   recallDocuments,
   refuseGiven,
-  searchedTokens,
   TUNING_OPTIONS,
   withDatastore,
 } from './datastore-options.ts';
@@ -89,21 +86,14 @@ export const knnLm: SystemSpec = {
   async open(model, given, context) {
     const options = optionValues(OPTIONS, given);
     checkTogether(options);
-    const datastore = await openDatastore(model, options, context);
-    try {
-      const memory = searchedTokens(datastore, options);
+    return await withDatastore(model, options, context, async (memory) => {
       const tuning = await tuned(model, memory, options, context);
       const weights = tuning?.best ?? givenWeights(options);
-      const system = knnLmSystem(model, memory, { ...weights, neighbours: options.knnK });
-      return withDatastore(system, datastore, {
-        ...datastoreSettings(datastore, options),
-        ...pickWeights(weights),
-        ...(tuning && { tuning }),
-      });
-    } catch (error) {
-      await datastore?.dispose();
-      throw error;
-    }
+      return {
+        system: knnLmSystem(model, memory, { ...weights, neighbours: options.knnK }),
+        settings: { ...pickWeights(weights), ...(tuning && { tuning }) },
+      };
+    });
   },
 };
 

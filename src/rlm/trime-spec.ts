@@ -6,11 +6,8 @@ import { type OptionTable, type OptionValues, optionValues } from '../util/optio
 import {
   checkDatastoreOptions,
   DATASTORE_OPTIONS,
-  datastoreSettings,
-  openDatastore,
   recallDocuments,
   refuseGiven,
-  searchedTokens,
   TUNING_OPTIONS,
   withDatastore,
 } from './datastore-options.ts';
@@ -94,10 +91,8 @@ export const trime: SystemSpec = {
   async open(model, given, context) {
     const options = optionValues(OPTIONS, given);
     checkTogether(options);
-    const datastore = await openDatastore(model, options, context);
-    try {
-      const memories = memoriesOf(options);
-      const memory = searchedTokens(datastore, options);
+    const memories = memoriesOf(options);
+    return await withDatastore(model, options, context, async (memory) => {
       const tuning = await tuned(model, memory, options, context);
       const { temperature, externalTemperature, lambda }: TrimeWeights = tuning?.best ?? {
         temperature: options.memoryTemperature ?? 1,
@@ -105,18 +100,12 @@ export const trime: SystemSpec = {
         lambda: options.externalLambda ?? 0,
       };
       const weights = { temperature, externalTemperature, lambda };
-      const system = trimeSystem(model, memory, { ...memories, ...weights });
       const { neighbours: _, ...shown } = memories;
-      return withDatastore(system, datastore, {
-        ...datastoreSettings(datastore, options),
-        ...shown,
-        ...weights,
-        ...(tuning && { tuning }),
-      });
-    } catch (error) {
-      await datastore?.dispose();
-      throw error;
-    }
+      return {
+        system: trimeSystem(model, memory, { ...memories, ...weights }),
+        settings: { ...shown, ...weights, ...(tuning && { tuning }) },
+      };
+    });
   },
 };
 

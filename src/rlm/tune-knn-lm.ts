@@ -45,15 +45,14 @@ const WEIGHT_PARTS = 1000;
  * @throws UsageError where no token was recalled
  */
 export function tuneKnnLm(recalled: readonly SegmentRecall[], options: TuneKnnLmOptions = {}): KnnLmTuning {
-  const base = Float64Array.from(recalled.flatMap(({ base }) => [...base]));
-  if (base.length === 0) throw new UsageError('the text to tune on has no token to score');
+  const base = basePredictions(recalled);
   const [hasNeighbours, hasCache] = [recalled[0]!.neighbours !== undefined, recalled[0]!.cache !== undefined];
   const { temperatures, thetas } = options;
   const spread = (of: 'neighbours' | 'cache') => mean(recalled.map((each) => each[of]?.spread ?? 0));
   const taus = temperatures ?? powers(spread('neighbours'), -1);
   const scales = thetas ?? powers(1 / Math.max(1e-30, spread('cache')), 1);
   const joined = (of: 'neighbours' | 'cache', scale: number, most?: number) =>
-    Float64Array.from(recalled.flatMap((each) => [...each[of]!.logProbabilities(scale, most)]));
+    joinedSegments(recalled, (each) => each[of]!.logProbabilities(scale, most));
   const caches = hasCache ? scales.map((theta) => ({ theta, own: joined('cache', theta) })) : [undefined];
   const grid: TunedWeights[] = [];
   for (const most of hasNeighbours ? (options.neighbours ?? [Number.POSITIVE_INFINITY]) : [0]) {
@@ -72,13 +71,35 @@ export function tuneKnnLm(recalled: readonly SegmentRecall[], options: TuneKnnLm
       }
     }
   }
-  return {
-    best: grid.reduce((best, each) => (each.perplexity < best.perplexity ? each : best)),
-    grid,
-    basePerplexity: Math.exp(-sumOf(base) / base.length),
-    tokens: base.length,
-  };
+  return { best: bestPoint(grid), grid, ...baseResult(base) };
 }
+
+/** Joins numbers of the scored tokens of all segments. */
+export const joinedSegments = (
+  recalled: readonly SegmentRecall[],
+  numbers: (segment: SegmentRecall) => Iterable<number>,
+): Float64Array => Float64Array.from(recalled.flatMap((each) => [...numbers(each)]));
+
+/**
+ * Returns the predictions of the language model alone for all tokens to tune on, f64[n].
+ *
+ * @throws UsageError where no token was recalled
+ */
+export function basePredictions(recalled: readonly SegmentRecall[]): Float64Array {
+  const base = joinedSegments(recalled, (each) => each.base);
+  if (base.length === 0) throw new UsageError('the text to tune on has no token to score');
+  return base;
+}
+
+/** Perplexity of the language model alone, and the number of tokens. */
+export const baseResult = (base: Float64Array): Pick<KnnLmTuning, 'basePerplexity' | 'tokens'> => ({
+  basePerplexity: Math.exp(-sumOf(base) / base.length),
+  tokens: base.length,
+});
+
+/** Returns the first point of the lowest perplexity. */
+export const bestPoint = <T extends { readonly perplexity: number }>(grid: readonly T[]): T =>
+  grid.reduce((best, each) => (each.perplexity < best.perplexity ? each : best));
 
 /** Powers of 2 around a unit: above it where `direction` is 1, below it where it is −1. */
 function powers(unit: number, direction: 1 | -1): number[] {

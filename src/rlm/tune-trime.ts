@@ -1,7 +1,6 @@
-import { UsageError } from '../util/errors.ts';
 import type { SegmentRecall } from './recaller.ts';
 import { memoryScale, type TrimeWeights, unifiedLogProbabilities } from './trime.ts';
-import { bestWeights } from './tune-knn-lm.ts';
+import { basePredictions, baseResult, bestPoint, bestWeights, joinedSegments } from './tune-knn-lm.ts';
 
 /** One point of the grid: temperatures, the best weight for them, and the perplexity that they give. */
 export interface TunedTrimeWeights extends TrimeWeights {
@@ -48,25 +47,22 @@ const FINER = [-0.375, -0.25, -0.125, 0.125, 0.25, 0.375];
  */
 export function tuneTrime(recalled: readonly SegmentRecall[], options: TuneTrimeOptions): TrimeTuning {
   const { dimension: D, externalInside, mixed = true } = options;
-  const base = Float64Array.from(recalled.flatMap(({ base }) => [...base]));
-  if (base.length === 0) throw new UsageError('the text to tune on has no token to score');
+  const base = basePredictions(recalled);
   const powers = (step: number) =>
     Array.from({ length: (POWERS.most - POWERS.least) / step + 1 }, (_, i) => 2 ** (POWERS.least + i * step));
   const hasMixture = mixed && recalled[0]!.neighbours !== undefined;
   const external = hasMixture
     ? (options.externalTemperatures ?? powers(1)).map((externalTemperature) => ({
         externalTemperature,
-        own: Float64Array.from(
-          recalled.flatMap(({ neighbours }) => [
-            ...neighbours!.logProbabilities(memoryScale(D, externalTemperature)),
-          ]),
+        own: joinedSegments(recalled, ({ neighbours }) =>
+          neighbours!.logProbabilities(memoryScale(D, externalTemperature)),
         ),
       }))
     : [{ externalTemperature: 1, own: undefined }];
   const grid: TunedTrimeWeights[] = [];
   const tryOut = (temperature: number) => {
-    const unified = Float64Array.from(
-      recalled.flatMap((each) => [...unifiedLogProbabilities(each, D, { temperature, externalInside })]),
+    const unified = joinedSegments(recalled, (each) =>
+      unifiedLogProbabilities(each, D, { temperature, externalInside }),
     );
     for (const { externalTemperature, own } of external) {
       const { weights, nats } = bestWeights(unified, [own]);
@@ -74,16 +70,10 @@ export function tuneTrime(recalled: readonly SegmentRecall[], options: TuneTrime
       grid.push({ temperature, externalTemperature, lambda: weights[0]!, perplexity });
     }
   };
-  const best = () => grid.reduce((best, each) => (each.perplexity < best.perplexity ? each : best));
   for (const temperature of options.temperatures ?? powers(POWERS.step)) tryOut(temperature);
   if (!options.temperatures) {
-    const { temperature } = best();
+    const { temperature } = bestPoint(grid);
     for (const power of FINER) tryOut(temperature * 2 ** power);
   }
-  return {
-    best: best(),
-    grid,
-    basePerplexity: Math.exp(-base.reduce((sum, value) => sum + value, 0) / base.length),
-    tokens: base.length,
-  };
+  return { best: bestPoint(grid), grid, ...baseResult(base) };
 }
