@@ -3,6 +3,7 @@ import { compareLanguageCommand } from './lm-compare.ts';
 import { lmDatastoreCommand } from './lm-datastore.ts';
 import { lmEvalCommand } from './lm-eval.ts';
 import { generateCommand } from './lm-generate.ts';
+import { lmMethodsCommand } from './lm-methods.ts';
 import { lmRerankDataCommand } from './lm-rerank-data.ts';
 import { lmTrainCommand } from './lm-train.ts';
 
@@ -17,5 +18,6 @@ export const lmCommands: CommandGroup = {
     lmRerankDataCommand,
     generateCommand,
     compareLanguageCommand,
+    lmMethodsCommand,
   ],
 };

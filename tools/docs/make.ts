@@ -14,6 +14,7 @@ import { exportPage } from './export.ts';
 import { folderFieldsPage } from './folder-fields.ts';
 import { methodGuide } from './guides.ts';
 import { languageModelExperimentsPage } from './language-model-experiments.ts';
+import { languageModelsPage } from './language-models.ts';
 import { lossesPage } from './losses.ts';
 import { references } from './make-reference.ts';
 import { migrationPage } from './migration.ts';
@@ -31,6 +32,7 @@ export async function generatedFiles(): Promise<Record<string, string>> {
     exportPage(),
     folderFieldsPage(),
     languageModelExperimentsPage(),
+    languageModelsPage(),
     lossesPage(),
     migrationPage(),
     methodGuide(),

@@ -1,0 +1,58 @@
+/** @file Makes the table of methods of docs/language-models.md, with figures from bench/results/rlm/. */
+import { existsSync } from 'node:fs';
+import { taxonomy } from '../../src/rlm/taxonomy.ts';
+import { inRepository, type MadePage, markdownTable, readResult } from './page.ts';
+
+interface KnnFile {
+  readonly rows: Readonly<Record<string, { readonly perplexity: number }>>;
+}
+interface PassageFile {
+  readonly means: { readonly natsPerAnswer: number };
+}
+
+const SEVERAL = '[experiments.md](experiments.md)';
+
+const knn = (name: string): string => {
+  const { rows } = readResult<KnnFile>(`rlm/knn-lm-${name}-full.json`);
+  return `${rows.none!.perplexity.toFixed(2)} → ${rows.both!.perplexity.toFixed(2)}`;
+};
+const nats = (task: string, arm: string): string =>
+  readResult<PassageFile>(`rlm/in-context-${task}-${arm}.json`).means.natsPerAnswer.toFixed(2);
+const squad = (arm: string): string =>
+  `nats an answer, squad: ${nats('squad', 'none')} → ${nats('squad', arm)}`;
+
+/** Figures of a method by its name. */
+const FIGURES: Readonly<Record<string, () => string>> = {
+  'BM25, TF-IDF': () => SEVERAL,
+  DPR: () => SEVERAL,
+  Contriever: () => SEVERAL,
+  'kNN-LM': () =>
+    `perplexity, wikipedia: ${knn('wikipedia')}; medquad: ${knn('medquad')}; api-docs: ${knn('api-docs')}`,
+  'in-context RALM': () => `${squad('bm25')} (BM25), ${nats('squad', 'rerank')} (reranked)`,
+  REPLUG: () => `${squad('replug')} (MiniLM, 4 passages)`,
+  'REPLUG LSR': () => {
+    const file = (arm: string) => `rlm/replug-lsr-fairytaleqa-${arm}-1.json`;
+    if (!existsSync(inRepository(`bench/results/${file('lsr-refreshed')}`))) return '';
+    const [before, after] = ['replug', 'lsr-refreshed'].map((arm) =>
+      readResult<PassageFile>(file(arm)).means.natsPerAnswer.toFixed(2),
+    );
+    return `nats an answer, fairytaleqa: ${before} (REPLUG) → ${after}`;
+  },
+};
+
+/** Makes the generated parts of docs/language-models.md. */
+export function languageModelsPage(): MadePage {
+  const code = (command: string | undefined) => (command ? `\`undrift ${command}\`` : '');
+  const table = markdownTable(
+    ['order of training', 'method', 'trained', 'index meanwhile', 'commands', 'figures'],
+    taxonomy.map(({ order, name, paper, trained, index, train, use }) => [
+      order,
+      `${name} (${paper})`,
+      trained,
+      index,
+      [code(train), code(use)].filter((text) => text !== '').join('<br>'),
+      FIGURES[name]?.() ?? 'not measured yet',
+    ]),
+  );
+  return { page: 'docs/language-models.md', blocks: { taxonomy: table } };
+}
