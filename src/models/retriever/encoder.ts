@@ -138,6 +138,22 @@ export class Encoder {
   }
 
   /**
+   * Builds the vectors of the tokens of several batches, before pooling. The batches go through the layers together (see `TextRows`).
+   *
+   * @returns f32[B, T, hidden size] for each batch; entries of padding have no meaning
+   * @throws UsageError if the architecture makes vectors of whole texts alone
+   */
+  tokenVectors(p: Parameters, inputs: readonly TokenInputs[], options: ForwardOptions = {}): Tensor[] {
+    return this.architecture.forward(this.config.model, p, inputs, options).map(({ kind, hidden }) => {
+      if (kind === 'tokens') return hidden;
+      throw new UsageError(
+        `the architecture ${this.config.model.model_type} has no vectors of tokens in their context`,
+        { help: 'use a transformer, such as BERT' },
+      );
+    });
+  }
+
+  /**
    * Builds the embedding of each text from whole tables and folded weights, and also returns the token
    * vectors.
    *

@@ -8,7 +8,7 @@ import {
 } from '../../data/text-corpus.ts';
 import { type TokenCorpus, tokenizeCorpus } from '../../data/token-corpus.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
-import { VocabularyTrainer } from '../../text/train-vocabulary.ts';
+import { type VocabularyOptions, VocabularyTrainer } from '../../text/train-vocabulary.ts';
 import { DataError } from '../../util/errors.ts';
 import { plural } from '../../util/format.ts';
 import type { SpillFile } from '../../util/spill-file.ts';
@@ -92,9 +92,16 @@ export class RunTexts {
     return new RunTexts(train, chosen, { evaluation, fingerprint, onProgress });
   }
 
-  /** Learns a vocabulary for a decoder from the texts to train on. @throws UsageError where it is too small for them */
-  async vocabulary(vocabSize: number): Promise<ReturnType<VocabularyTrainer['finish']>> {
-    const trainer = new VocabularyTrainer({ model: 'bpe', vocabSize, purpose: 'decoder' });
+  /**
+   * Learns a vocabulary from the texts to train on. Default: byte-level BPE for a decoder.
+   *
+   * @throws UsageError where it is too small for the texts
+   */
+  async vocabulary(
+    vocabSize: number,
+    kind: Pick<VocabularyOptions, 'model' | 'purpose'> = { model: 'bpe', purpose: 'decoder' },
+  ): Promise<ReturnType<VocabularyTrainer['finish']>> {
+    const trainer = new VocabularyTrainer({ ...kind, vocabSize });
     let row = 0;
     for await (const document of this.#train.documents()) {
       const { train } = this.#chosen.split(document, row++);

@@ -7,7 +7,7 @@ export interface WindowBatcher {
   /** Batches of one pass over the windows, the same in every epoch. */
   readonly perEpoch: number;
   /**
-   * Returns the windows of each batch of an epoch: each window is in exactly one. They depend on the seed and the epoch alone.
+   * Returns the windows of each batch of an epoch: each window is in at most one. They depend on the seed and the epoch alone.
    *
    * @param epoch  number of the pass over the windows, from 0
    */
@@ -80,6 +80,35 @@ export function consecutiveBatcher(
     },
   };
 }
+
+/**
+ * Cuts the windows of each document into groups of consecutive ones, as equal as possible. A window that is alone in its document is in no
+ * group.
+ *
+ * @param documents  document of each window; the windows of a document follow one another
+ * @param most  windows of a group at most, ≥ 2
+ */
+export function documentGroups(documents: ArrayLike<number>, most: number): number[][] {
+  const groups: number[][] = [];
+  for (let start = 0, end = 0; start < documents.length; start = end) {
+    while (end < documents.length && documents[end] === documents[start]) end += 1;
+    const parts = Math.ceil((end - start) / most);
+    for (let part = 0; part < parts && end - start > 1; part++) {
+      const at = (each: number) => start + Math.floor((each * (end - start)) / parts);
+      groups.push(Array.from({ length: at(part + 1) - at(part) }, (_, i) => at(part) + i));
+    }
+  }
+  return groups;
+}
+
+/** Batches that are given groups of windows, in another order in each epoch. Windows of no group are in no batch. */
+export const groupBatcher = (
+  groups: readonly ArrayLike<number>[],
+  { seed }: Pick<BatcherOptions, 'seed'>,
+): WindowBatcher => ({
+  perEpoch: groups.length,
+  batches: (epoch) => shuffled(groups, seed, epoch),
+});
 
 /** Nearest other windows of each window, nearest first. */
 export interface WindowNeighbours {

@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { PackedWindows } from '../../text/packed-windows.ts';
 import { TokenStore } from '../../text/token-store.ts';
-import { chainBatcher, consecutiveBatcher, randomBatcher, type WindowBatcher } from './window-batcher.ts';
+import {
+  chainBatcher,
+  consecutiveBatcher,
+  documentGroups,
+  groupBatcher,
+  randomBatcher,
+  type WindowBatcher,
+} from './window-batcher.ts';
 import { WindowBatches } from './window-batches.ts';
 
 const lengths = Int32Array.from({ length: 53 }, (_, i) => 1 + ((i * 11) % 23));
@@ -106,4 +113,32 @@ it('a chain goes to the nearest window that is left, and jumps where there is no
   }
   expect(followed).toBeGreaterThan(list.length / 2);
   expect(followed).toBeLessThan(list.length - 1);
+});
+
+describe('documentGroups', () => {
+  it('cuts each document into groups of its own, as equal as possible, and leaves single windows out', () => {
+    const documents = [0, 0, 0, 0, 0, 1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3];
+    expect(documentGroups(documents, 4)).toEqual([
+      [0, 1],
+      [2, 3, 4],
+      [6, 7],
+      [8, 9, 10],
+      [11, 12, 13],
+      [14, 15, 16],
+    ]);
+    expect(documentGroups([], 4)).toEqual([]);
+  });
+
+  it('gives every group once an epoch, in orders that differ', () => {
+    const groups = documentGroups(
+      Array.from({ length: 60 }, (_, i) => Math.floor(i / 3)),
+      4,
+    );
+    const batcher = groupBatcher(groups, { seed: 1 });
+    expect(batcher.perEpoch).toBe(20);
+    const epochs = [0, 1].map((epoch) => batcher.batches(epoch).map((each) => [...Array.from(each)]));
+    for (const each of epochs) expect([...each].sort((a, b) => a[0]! - b[0]!)).toEqual(groups);
+    expect(epochs[0]).not.toEqual(epochs[1]);
+    expect(batcher.batches(0).map((each) => [...Array.from(each)])).toEqual(epochs[0]);
+  });
 });

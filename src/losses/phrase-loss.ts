@@ -1,0 +1,62 @@
+import { add, matmul, stopGradient } from '../graph/ops.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { multiPositiveSoftmax } from './multi-positive-softmax.ts';
+
+/** States of masked spans and of the tokens in which their phrases are looked for. */
+export interface PhraseStates {
+  /** f32[S, D]: state of the first mask of each span, the query for the beginning of the phrase. */
+  readonly starts: Tensor;
+  /** f32[S, D]: state of the second mask of each span, the query for the end of the phrase. */
+  readonly ends: Tensor;
+  /** f32[K, D]: states of the tokens of the texts without masks. */
+  readonly keys: Tensor;
+}
+
+/** Tokens that a span may find, and the right ones. */
+export interface PhraseTargets {
+  /** bool[S, K]: tokens that take part: those of other sequences. */
+  readonly allowed: Tensor;
+  /** bool[S, K]: first tokens of the occurrences of the phrase. */
+  readonly startsHere: Tensor;
+  /** bool[S, K]: last tokens of the occurrences of the phrase. */
+  readonly endsHere: Tensor;
+}
+
+/** Loss of {@link phraseLoss}, and the scores that it is made from. */
+export interface PhraseLoss {
+  /** f32[]: loss, in nats per span, of both ends together. */
+  readonly loss: Tensor;
+  /** f32[S, K]: scores of the tokens as the beginning of each phrase. */
+  readonly startScores: Tensor;
+  /** f32[S, K]: scores of the tokens as its end. */
+  readonly endScores: Tensor;
+}
+
+/**
+ * Loss of the nonparametric masked language model (NPM): the phrase behind two masks is found among the tokens of other sequences by its
+ * beginning and its end.
+ *
+ *     L = mean_v [ −log Σ_{j: v starts at j} P_start(j) − log Σ_{j: v ends at j} P_end(j) ],   P(j) ∝ exp(q · k_j / √D)
+ *
+ * A span whose phrase occurs nowhere among the allowed tokens is skipped.
+ *
+ * Gradient: to `starts`, `ends` and, unless `detached`, to `keys`.
+ *
+ * @param options.detached  whether the keys get no gradient. Default false: they are trained to be found
+ * @paper Min et al. 2023: "Nonparametric Masked Language Modeling"
+ */
+export function phraseLoss(
+  { starts, ends, keys }: PhraseStates,
+  { allowed, startsHere, endsHere }: PhraseTargets,
+  { detached = false }: { readonly detached?: boolean | undefined } = {},
+): PhraseLoss {
+  const found = detached ? stopGradient(keys) : keys;
+  const scored = (queries: Tensor) =>
+    matmul(queries, found, { transB: true, alpha: 1 / Math.sqrt(keys.shape[1] as number) });
+  const [startScores, endScores] = [scored(starts), scored(ends)];
+  const loss = add(
+    multiPositiveSoftmax(startScores, { allowed, positive: startsHere }),
+    multiPositiveSoftmax(endScores, { allowed, positive: endsHere }),
+  );
+  return { loss, startScores, endScores };
+}

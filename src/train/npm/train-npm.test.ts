@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { tempFiles } from '../../../test/temp-files.ts';
+import { loadRetriever } from '../../models/folder/model-folder.ts';
+import { permutation, rngKey } from '../../util/rng.ts';
+import { InterruptedError, type ReportedStep } from '../callbacks.ts';
+import type { NpmTrainOptions } from './options.ts';
+import { trainNpm } from './train-npm.ts';
+
+const WORDS = [
+  'cat',
+  'dog',
+  'river',
+  'stone',
+  'house',
+  'child',
+  'bird',
+  'tree',
+  'road',
+  'night',
+  'lamp',
+  'key',
+];
+/** Documents that repeat pairs of words of their own. */
+const DOCUMENTS = Array.from({ length: 40 }, (_, d) => {
+  const own = permutation(rngKey(3, d, 'own'), WORDS.length);
+  const pairs = [0, 2, 4, 6].map((at) => `${WORDS[own[at]!]} ${WORDS[own[at + 1]!]}`);
+  const order = permutation(rngKey(3, d, 'order'), 60);
+  return { id: `d${d}`, text: Array.from(order, (i) => pairs[i % 4]!).join(' ') };
+});
+const lines = (documents: readonly object[]) => documents.map((each) => JSON.stringify(each)).join('\n');
+const root = tempFiles({
+  'texts.jsonl': lines(DOCUMENTS),
+  'short.jsonl': lines(DOCUMENTS.map(({ id }) => ({ id, text: 'one piece alone' }))),
+});
+const at = (...names: string[]) => join(root, ...names);
+const OPTIONS = {
+  data: at('texts.jsonl'),
+  ...{ hidden: 32, layers: 1, heads: 2, vocabSize: 100, window: 32, batchSize: 4 },
+  ...{ steps: 40, lr: 0.01, evalEvery: 20, threads: 1 },
+} as const;
+const train = (name: string, options: Partial<NpmTrainOptions> = {}, callbacks = {}) =>
+  trainNpm({ ...OPTIONS, out: at(name), ...options }, callbacks);
+const FILES = [
+  'model/model.safetensors',
+  ...['parameters', 'optimizer'].map((part) => `checkpoint/${part}.safetensors`),
+];
+const bytes = (name: string, file: string) => readFileSync(at(name, file));
+
+describe('a new model', () => {
+  const reports: ReportedStep[] = [];
+  const notes: string[] = [];
+  beforeAll(async () => {
+    const onStep = (each: ReportedStep) => reports.push(each);
+    const result = await train('new', {}, { onStep, onNote: (note: string) => notes.push(note) });
+    const { settings, ledger, best } = result;
+    expect(settings).toMatchObject({
+      ...{ method: 'npm', model: 'transformer', batching: 'same-document', detachKeys: false },
+      ...{ lr: 0.01, window: 32, batchSize: 4 },
+    });
+    expect(ledger.trainingTokens).toBeGreaterThan(5000);
+    expect(best.metrics.foundPhrases).toBeGreaterThan(0.3);
+  }, 60_000);
+
+  it('learns, and is a model that loads', async () => {
+    expect(reports.at(-1)!.trainingLoss).toBeLessThan(0.8 * reports[0]!.trainingLoss);
+    expect(notes.join('\n')).toMatch(/40 documents, .* pieces in .* groups that repeat phrases/);
+    const model = await loadRetriever(at('new', 'model'));
+    expect(model.trainedSteps).toBeGreaterThan(0);
+    expect(model.config.maxTokens.document).toBe(32);
+    await model.dispose();
+  });
+
+  it('is the same to the byte when it was stopped and resumed', async () => {
+    const controller = new AbortController();
+    const onStep = ({ step }: ReportedStep) => step === 27 && controller.abort();
+    await expect(train('resumed', {}, { onStep, signal: controller.signal })).rejects.toThrow(
+      InterruptedError,
+    );
+    await train('resumed', { resume: true });
+    for (const file of FILES) expect(bytes('resumed', file).equals(bytes('new', file)), file).toBe(true);
+  });
+
+  it('trains on from a model of its own, with LoRA and dropout', async () => {
+    const { model, batchSize, window, data, threads } = { ...OPTIONS, model: at('new') };
+    const { settings, best } = await trainNpm({
+      ...{ data, model, out: at('tuned'), batchSize, window, threads },
+      ...{ steps: 4, lora: 2, dropout: 0.1, evalEvery: 2 },
+    });
+    expect(settings).toMatchObject({ lr: 2e-4, loraAlpha: 4, hidden: null, vocabSize: null });
+    expect(best.metrics.foundPhrases).toBeGreaterThan(0.3);
+    expect(bytes('tuned', 'adapter/adapter_config.json').toString()).toContain('"r": 2');
+  });
+});
+
+it('random batches, and keys without gradients, give other weights', async () => {
+  await train('same', { steps: 3, evalData: 'none' });
+  await train('random', { steps: 3, evalData: 'none', batching: 'random' });
+  await train('detached', { steps: 3, evalData: 'none', detachKeys: true });
+  const [same, ...others] = ['same', 'random', 'detached'].map((name) => bytes(name, FILES[0]!));
+  for (const each of others) expect(each.equals(same!)).toBe(false);
+}, 60_000);
+
+it.each<[Partial<NpmTrainOptions>, RegExp]>([
+  [{ model: at('nowhere') }, /hidden is for new models[\s\S]*model: 'transformer'/],
+  [{ batching: 'wide' as never }, /batching .*same-document, random/],
+  [{ lora: 4 }, /lora keeps weights of a model as they are/],
+  [{ batchSize: 1 }, /batchSize/],
+  [{ keyHeads: 2 } as never, /keyHeads/],
+  [
+    { data: at('short.jsonl') },
+    /no document repeats a phrase between two of its pieces[\s\S]*longer documents/,
+  ],
+])('refuses %j', async (options, message) => {
+  await expect(train('refused', options)).rejects.toThrow(message);
+});
