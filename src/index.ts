@@ -306,6 +306,7 @@ export {
   memorySoftmaxLoss,
   type TokenMemoryInputs,
 } from './losses/memory-softmax.ts';
+export { type MultiPositiveTargets, multiPositiveSoftmax } from './losses/multi-positive-softmax.ts';
 export {
   hiddenNextTokenLoss,
   hiddenTokenLogProbabilities,
@@ -314,6 +315,12 @@ export {
   nextTokenLoss,
   tokenLogProbabilities,
 } from './losses/next-token.ts';
+export {
+  type PhraseLoss,
+  type PhraseStates,
+  type PhraseTargets,
+  phraseLoss,
+} from './losses/phrase-loss.ts';
 export {
   LAYER_STATES,
   type LayerState,
@@ -486,6 +493,9 @@ export {
   type TuneTrimeOptions,
   tuneTrime,
 } from './rlm/tune-trime.ts';
+export type { NpmTrainOptions } from './train/npm/options.ts';
+export type { NpmSettings } from './train/npm/settings.ts';
+export { type NpmTrainResult, trainNpm } from './train/npm/train-npm.ts';
 export type { RetroTrainOptions } from './train/retro/options.ts';
 export { type RetroTrainResult, trainRetro } from './train/retro/train-retro.ts';
 export type { TrimeTrainOptions } from './train/trime/options.ts';

@@ -28,6 +28,7 @@ export {
   memorySoftmaxLoss,
   type TokenMemoryInputs,
 } from './losses/memory-softmax.ts';
+export { type MultiPositiveTargets, multiPositiveSoftmax } from './losses/multi-positive-softmax.ts';
 export type { NegativeScores } from './losses/negative-scores.ts';
 export {
   hiddenNextTokenLoss,
@@ -38,6 +39,12 @@ export {
   tokenLogProbabilities,
 } from './losses/next-token.ts';
 export { pairwise } from './losses/pairwise.ts';
+export {
+  type PhraseLoss,
+  type PhraseStates,
+  type PhraseTargets,
+  phraseLoss,
+} from './losses/phrase-loss.ts';
 export { softmaxCrossEntropy } from './losses/softmax-cross-entropy.ts';
 export { symmetricSoftmax } from './losses/symmetric-softmax.ts';
 export { KL_DIRECTIONS, type KlDirection, teacherDivergence } from './losses/teacher-divergence.ts';

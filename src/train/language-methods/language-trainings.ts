@@ -4,6 +4,10 @@ import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../langu
 import { PERPLEXITY } from '../language-model/subject.ts';
 import { trainLanguageModel } from '../language-model/train-language-model.ts';
 import { nextTokenTraining } from '../language-model/window-training.ts';
+import { NPM_TRAIN_OPTIONS, type NpmTrainOptions } from '../npm/options.ts';
+import { NPM_METHOD } from '../npm/settings.ts';
+import { PHRASE_LOSS } from '../npm/subject.ts';
+import { trainNpm } from '../npm/train-npm.ts';
 import { RETRO_TRAIN_OPTIONS, type RetroTrainOptions } from '../retro/options.ts';
 import { RETRO_METHOD, trainRetro } from '../retro/train-retro.ts';
 import { TRIME_TRAIN_OPTIONS, type TrimeTrainOptions } from '../trime/options.ts';
@@ -12,17 +16,17 @@ import { trimeTraining } from '../trime/trime-training.ts';
 import { jointTraining } from './joint-training.ts';
 import type { LanguageTraining } from './language-training.ts';
 
-/** Names the perplexity on `evalData`, or on other texts where there is none. */
-const perplexityOn =
-  (others: string): LanguageTraining['evaluated'] =>
-  ({ evalData }) => ({ evalMetric: PERPLEXITY, evalSplit: String(evalData ?? others) });
+/** Names a metric on `evalData`, or on other texts where there is none. */
+const measuredOn =
+  (evalMetric: string, others: string): LanguageTraining['evaluated'] =>
+  ({ evalData }) => ({ evalMetric, evalSplit: String(evalData ?? others) });
 
 const languageModel: LanguageTraining = {
   id: nextTokenTraining.id,
   trains: 'a language model on next tokens',
   options: LANGUAGE_MODEL_OPTIONS,
   library: 'trainLanguageModel',
-  evaluated: perplexityOn('held-out texts'),
+  evaluated: measuredOn(PERPLEXITY, 'held-out texts'),
   train: (options, callbacks) =>
     trainLanguageModel(options as unknown as LanguageModelTrainOptions, callbacks),
 };
@@ -32,7 +36,7 @@ const retro: LanguageTraining = {
   trains: 'parts beside a given model that read neighbours of the text',
   options: RETRO_TRAIN_OPTIONS,
   library: 'trainRetro',
-  evaluated: perplexityOn('nothing'),
+  evaluated: measuredOn(PERPLEXITY, 'nothing'),
   train: (options, callbacks) => trainRetro(options as unknown as RetroTrainOptions, callbacks),
 };
 
@@ -41,8 +45,17 @@ const trime: LanguageTraining = {
   trains: 'a language model on next tokens, with a memory of other tokens in its softmax',
   options: TRIME_TRAIN_OPTIONS,
   library: 'trainTrime',
-  evaluated: perplexityOn('held-out texts'),
+  evaluated: measuredOn(PERPLEXITY, 'held-out texts'),
   train: (options, callbacks) => trainTrime(options as unknown as TrimeTrainOptions, callbacks),
+};
+
+const npm: LanguageTraining = {
+  id: NPM_METHOD,
+  trains: 'an encoder that finds the phrase behind a mask in other texts instead of predicting it',
+  options: NPM_TRAIN_OPTIONS,
+  library: 'trainNpm',
+  evaluated: measuredOn(PHRASE_LOSS, 'held-out texts'),
+  train: (options, callbacks) => trainNpm(options as unknown as NpmTrainOptions, callbacks),
 };
 
 /** Every way of training of `undrift lm train`, the default first. */
@@ -50,6 +63,7 @@ export const languageTrainings: readonly LanguageTraining[] = [
   languageModel,
   retro,
   trime,
+  npm,
   jointTraining(realm, 'a reader and its retriever on answers, summed over what is found'),
   jointTraining(atlas, 'a reader on answers after all that is found, and its retriever by what helps it'),
 ];

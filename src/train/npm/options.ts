@@ -1,5 +1,6 @@
 import { type GivenOptions, type OptionTable, pickOptions } from '../../util/option-table.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../language-model/options.ts';
+import { TEXT_OPTIONS } from '../model-options.ts';
 import { EVALUATION_OPTIONS } from '../run-options.ts';
 
 const GROUP = { group: 'NPM' } as const;
@@ -17,7 +18,7 @@ const SHARED = pickOptions(
     ...['epochs', 'steps', 'accumulate', 'patience'],
     ...['optimizer', 'precision', 'weightDecay', 'maxGradNorm', 'schedule', 'warmup', 'dropout', 'seed'],
     ...['lora', 'loraAlpha', 'loraTargets', 'freeze', 'trainOnly'],
-    ...['hidden', 'layers', 'heads', 'tokenizer', 'vocabSize'],
+    ...['hidden', 'layers', 'heads', 'tokenizer'],
     ...['device', 'threads'],
   ] as const as readonly NpmSharedOption[]),
 );
@@ -29,6 +30,7 @@ type NpmSharedOption = Exclude<
   | 'batchSize'
   | 'lr'
   | 'window'
+  | 'vocabSize'
   | 'keyHeads'
   | 'intermediate'
   | 'evalEvery'
@@ -59,6 +61,8 @@ const OWN = {
   },
   /** Longest piece of a document with its masks and special tokens, in tokens; a new model reads no longer texts later. Default 128. */
   window: { ...LANGUAGE_MODEL_OPTIONS.window, min: 8, default: 128 },
+  /** Largest number of tokens of a trained vocabulary, WordPiece. Default 8192. */
+  vocabSize: { ...TEXT_OPTIONS.vocabSize, default: 8192, defaultHelp: '8192' },
   /** Pieces that share a batch: those of one document, or random ones as an ablation. Default `same-document`. */
   batching: {
     ...GROUP,

@@ -4,10 +4,11 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { tempFiles } from '../../../test/temp-files.ts';
 import { loadRetriever } from '../../models/folder/model-folder.ts';
 import { permutation, rngKey } from '../../util/rng.ts';
-import { InterruptedError, type ReportedStep } from '../callbacks.ts';
+import { InterruptedError, type ReportedStep, type TrainCallbacks } from '../callbacks.ts';
 import type { NpmTrainOptions } from './options.ts';
 import { trainNpm } from './train-npm.ts';
 
+type Evaluation = Parameters<NonNullable<TrainCallbacks['onEvaluation']>>[0];
 const WORDS = [
   'cat',
   'dog',
@@ -51,16 +52,24 @@ const bytes = (name: string, file: string) => readFileSync(at(name, file));
 describe('a new model', () => {
   const reports: ReportedStep[] = [];
   const notes: string[] = [];
+  const found: number[] = [];
   beforeAll(async () => {
-    const onStep = (each: ReportedStep) => reports.push(each);
-    const result = await train('new', {}, { onStep, onNote: (note: string) => notes.push(note) });
-    const { settings, ledger, best } = result;
+    const { settings, ledger } = await train(
+      'new',
+      {},
+      {
+        onStep: (each: ReportedStep) => reports.push(each),
+        onNote: (note: string) => notes.push(note),
+        onEvaluation: ({ metrics }: Evaluation) => found.push(metrics.foundPhrases!),
+      },
+    );
     expect(settings).toMatchObject({
       ...{ method: 'npm', model: 'transformer', batching: 'same-document', detachKeys: false },
       ...{ lr: 0.01, window: 32, batchSize: 4 },
     });
     expect(ledger.trainingTokens).toBeGreaterThan(5000);
-    expect(best.metrics.foundPhrases).toBeGreaterThan(0.3);
+    // Of the eight words of a document, both ends of a phrase are right by chance in one of 64 cases.
+    expect(found.at(-1)).toBeGreaterThan(0.1);
   }, 60_000);
 
   it('learns, and is a model that loads', async () => {
@@ -84,12 +93,16 @@ describe('a new model', () => {
 
   it('trains on from a model of its own, with LoRA and dropout', async () => {
     const { model, batchSize, window, data, threads } = { ...OPTIONS, model: at('new') };
-    const { settings, best } = await trainNpm({
-      ...{ data, model, out: at('tuned'), batchSize, window, threads },
-      ...{ steps: 4, lora: 2, dropout: 0.1, evalEvery: 2 },
-    });
+    const tuned: number[] = [];
+    const { settings } = await trainNpm(
+      {
+        ...{ data, model, out: at('tuned'), batchSize, window, threads },
+        ...{ steps: 4, lora: 2, dropout: 0.1, evalEvery: 2 },
+      },
+      { onEvaluation: ({ metrics }) => tuned.push(metrics.foundPhrases!) },
+    );
     expect(settings).toMatchObject({ lr: 2e-4, loraAlpha: 4, hidden: null, vocabSize: null });
-    expect(best.metrics.foundPhrases).toBeGreaterThan(0.3);
+    expect(tuned.at(-1)).toBeGreaterThan(0.1);
     expect(bytes('tuned', 'adapter/adapter_config.json').toString()).toContain('"r": 2');
   });
 });

@@ -1,0 +1,31 @@
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { runCommand } from '../../test/run-command.ts';
+import { tempFiles } from '../../test/temp-files.ts';
+import { lmTrainCommand } from './lm-train.ts';
+
+it('undrift lm train --method npm trains and resumes, and refuses options of decoders', async () => {
+  const texts = ['red fox', 'blue bird', 'old oak'].map((words) =>
+    `${words} and the ${words} or `.repeat(12),
+  );
+  const folder = tempFiles({
+    'texts.jsonl': texts.map((text, i) => JSON.stringify({ id: `d${i}`, text })).join('\n'),
+  });
+  const data = join(folder, 'texts.jsonl');
+  const out = join(folder, 'run');
+  const flags = {
+    ...{ method: 'npm', data, evalData: data, out, steps: '2', batchSize: '3', window: '24', threads: '1' },
+    ...{ hidden: '16', layers: '1', heads: '2', vocabSize: '300' },
+  };
+  const { json, text } = await runCommand(lmTrainCommand, flags);
+  expect(json).toMatchObject({
+    steps: 2,
+    settings: { method: 'npm', model: 'transformer', batching: 'same-document', lr: 5e-4 },
+  });
+  expect(text).toContain('best phraseLoss on');
+  const again = await runCommand(lmTrainCommand, { out, resume: 'true', threads: '1' });
+  expect(again.json).toMatchObject({ steps: 2, best: json.best, settings: { method: 'npm' } });
+  await expect(runCommand(lmTrainCommand, { ...flags, keyHeads: '1', overwrite: 'true' })).rejects.toThrow(
+    "method: 'npm' takes no keyHeads",
+  );
+}, 60_000);
