@@ -23,12 +23,13 @@ const WORDS = [
   'lamp',
   'key',
 ];
-/** Documents that repeat pairs of words of their own. */
+/** Tokens of a piece: those of the window beside two special ones, without the room for masks. */
+const PIECE = 26;
+/** Documents of two words in turn, each repeated over a piece. */
 const DOCUMENTS = Array.from({ length: 40 }, (_, d) => {
   const own = permutation(rngKey(3, d, 'own'), WORDS.length);
-  const pairs = [0, 2, 4, 6].map((at) => `${WORDS[own[at]!]} ${WORDS[own[at + 1]!]}`);
-  const order = permutation(rngKey(3, d, 'order'), 60);
-  return { id: `d${d}`, text: Array.from(order, (i) => pairs[i % 4]!).join(' ') };
+  const runs = Array.from({ length: 8 }, (_, i) => `${WORDS[own[i % 2]!]} `.repeat(PIECE));
+  return { id: `d${d}`, text: runs.join('') };
 });
 const lines = (documents: readonly object[]) => documents.map((each) => JSON.stringify(each)).join('\n');
 const root = tempFiles({
@@ -39,7 +40,7 @@ const at = (...names: string[]) => join(root, ...names);
 const OPTIONS = {
   data: at('texts.jsonl'),
   ...{ hidden: 32, layers: 1, heads: 2, vocabSize: 100, window: 32, batchSize: 4 },
-  ...{ steps: 40, lr: 0.01, evalEvery: 20, threads: 1 },
+  ...{ steps: 40, lr: 0.003, evalEvery: 20, threads: 1 },
 } as const;
 const train = (name: string, options: Partial<NpmTrainOptions> = {}, callbacks = {}) =>
   trainNpm({ ...OPTIONS, out: at(name), ...options }, callbacks);
@@ -65,15 +66,15 @@ describe('a new model', () => {
     );
     expect(settings).toMatchObject({
       ...{ method: 'npm', model: 'transformer', batching: 'same-document', detachKeys: false },
-      ...{ lr: 0.01, window: 32, batchSize: 4 },
+      ...{ lr: 0.003, window: 32, batchSize: 4 },
     });
     expect(ledger.trainingTokens).toBeGreaterThan(5000);
-    // Of the eight words of a document, both ends of a phrase are right by chance in one of 64 cases.
-    expect(found.at(-1)).toBeGreaterThan(0.1);
+    // One of the three other pieces has the word: both ends are there by chance in one of nine cases.
+    expect(found.at(-1)).toBeGreaterThan(0.3);
   }, 60_000);
 
   it('learns, and is a model that loads', async () => {
-    expect(reports.at(-1)!.trainingLoss).toBeLessThan(0.8 * reports[0]!.trainingLoss);
+    expect(reports.at(-1)!.trainingLoss).toBeLessThan(0.7 * reports[0]!.trainingLoss);
     expect(notes.join('\n')).toMatch(/40 documents, .* pieces in .* groups that repeat phrases/);
     const model = await loadRetriever(at('new', 'model'));
     expect(model.trainedSteps).toBeGreaterThan(0);
@@ -102,7 +103,7 @@ describe('a new model', () => {
       { onEvaluation: ({ metrics }) => tuned.push(metrics.foundPhrases!) },
     );
     expect(settings).toMatchObject({ lr: 2e-4, loraAlpha: 4, hidden: null, vocabSize: null });
-    expect(tuned.at(-1)).toBeGreaterThan(0.1);
+    expect(tuned.at(-1)).toBeGreaterThan(0.3);
     expect(bytes('tuned', 'adapter/adapter_config.json').toString()).toContain('"r": 2');
   });
 });
