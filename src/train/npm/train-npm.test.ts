@@ -39,8 +39,8 @@ const root = tempFiles({
 const at = (...names: string[]) => join(root, ...names);
 const OPTIONS = {
   data: at('texts.jsonl'),
-  ...{ hidden: 32, layers: 1, heads: 2, vocabSize: 100, window: 32, batchSize: 4 },
-  ...{ steps: 40, lr: 0.003, evalEvery: 20, threads: 1 },
+  ...{ hidden: 64, layers: 1, heads: 2, vocabSize: 100, window: 32, batchSize: 4 },
+  ...{ steps: 80, lr: 0.003, evalEvery: 40, warmup: 0, threads: 1 },
 } as const;
 const train = (name: string, options: Partial<NpmTrainOptions> = {}, callbacks = {}) =>
   trainNpm({ ...OPTIONS, out: at(name), ...options }, callbacks);
@@ -70,11 +70,11 @@ describe('a new model', () => {
     });
     expect(ledger.trainingTokens).toBeGreaterThan(5000);
     // One of the three other pieces has the word: both ends are there by chance in one of nine cases.
-    expect(found.at(-1)).toBeGreaterThan(0.3);
+    expect(found.at(-1)).toBeGreaterThan(0.8);
   }, 60_000);
 
   it('learns, and is a model that loads', async () => {
-    expect(reports.at(-1)!.trainingLoss).toBeLessThan(0.7 * reports[0]!.trainingLoss);
+    expect(reports.at(-1)!.trainingLoss).toBeLessThan(0.3 * reports[0]!.trainingLoss);
     expect(notes.join('\n')).toMatch(/40 documents, .* pieces in .* groups that repeat phrases/);
     const model = await loadRetriever(at('new', 'model'));
     expect(model.trainedSteps).toBeGreaterThan(0);
@@ -84,7 +84,7 @@ describe('a new model', () => {
 
   it('is the same to the byte when it was stopped and resumed', async () => {
     const controller = new AbortController();
-    const onStep = ({ step }: ReportedStep) => step === 27 && controller.abort();
+    const onStep = ({ step }: ReportedStep) => step === 57 && controller.abort();
     await expect(train('resumed', {}, { onStep, signal: controller.signal })).rejects.toThrow(
       InterruptedError,
     );
@@ -103,7 +103,7 @@ describe('a new model', () => {
       { onEvaluation: ({ metrics }) => tuned.push(metrics.foundPhrases!) },
     );
     expect(settings).toMatchObject({ lr: 2e-4, loraAlpha: 4, hidden: null, vocabSize: null });
-    expect(tuned.at(-1)).toBeGreaterThan(0.3);
+    expect(tuned.at(-1)).toBeGreaterThan(0.8);
     expect(bytes('tuned', 'adapter/adapter_config.json').toString()).toContain('"r": 2');
   });
 });
