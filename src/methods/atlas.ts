@@ -1,23 +1,20 @@
-import { add, div, maximum, mul, neg, stopGradient, sum } from '../graph/ops.ts';
+import { add, div, maximum, mul, neg, sum } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { candidateMarginal, posteriorDivergence } from '../losses/candidate-marginal.ts';
+import { UsageError } from '../util/errors.ts';
+import { option } from '../util/option-name.ts';
 import { type OptionTable, optionValues, pickOptions } from '../util/option-table.ts';
 import type { Method, RunPlan } from './contract/method.ts';
 import type { AnswerTokens } from './joint/answer-tokens.ts';
 import { ANSWER_METRICS } from './joint/held-out-answers.ts';
-import type { JointBatch, JointForm, JointReading } from './joint/joint-form.ts';
+import type { JointForm, JointReading } from './joint/joint-form.ts';
 import { JointLoss } from './joint/joint-loss.ts';
 import { MARGINAL_OPTIONS } from './joint/joint-options.ts';
 import { checkJointPlan, describeJoint, JOINT_OPTIONS, overheadReport } from './joint/joint-plan.ts';
-import { JointReader } from './joint/joint-reader.ts';
-import type { LossParts } from './step/score-loss.ts';
+import { openReader } from './joint/open-reader.ts';
+import { RETRIEVER_LOSSES, type RetrieverLoss, retrieverParts } from './joint/retriever-loss.ts';
 import { candidateTable } from './table/candidate-plan.ts';
-import { divergenceParts } from './table/reader-loss.ts';
 import { READER_OPTIONS } from './table/reader-options.ts';
 import { TableMethod } from './table/table-method.ts';
-
-/** Ways in which the reader teaches the retriever. */
-export const RETRIEVER_LOSSES = ['pdist', 'emdr2', 'loop'] as const;
 
 /** Options of Atlas. */
 export const ATLAS_OPTIONS = {
@@ -26,16 +23,16 @@ export const ATLAS_OPTIONS = {
     type: 'choice',
     choices: RETRIEVER_LOSSES,
     default: 'pdist',
-    help: 'how the reader teaches the retriever: likelihood given each candidate alone (pdist, emdr2) or without it (loop)',
+    help: 'how the reader teaches the retriever: likelihood given each candidate alone (pdist, emdr2) or without it (loop), or attention to it (adist)',
     group: 'Reader',
   },
-  /** Candidates in the prompt by which the reader learns. Default: all. */
+  /** Best candidates that the reader learns from. Default: all. */
   readerPassages: {
     type: 'integer',
     value: 'n',
     min: 1,
     defaultHelp: 'all candidates',
-    help: 'best candidates in the prompt by which the reader learns',
+    help: 'best candidates that the reader learns from',
     group: 'Reader',
   },
 } as const satisfies OptionTable;
@@ -47,8 +44,12 @@ const OPTIONS = {
   ...MARGINAL_OPTIONS,
 };
 
-/** Operations of the reader for each candidate, parameter and token: once with a gradient, once without. */
-const READ_TWICE = 8;
+/**
+ * Returns the prompts of a query, and the operations of the reader for each candidate, parameter and token: it reads each once with a
+ * gradient and, unless its attention teaches, once without.
+ */
+const costOf = (retrieverLoss: RetrieverLoss, candidates: number) =>
+  retrieverLoss === 'adist' ? { factor: 6, prompts: 1 } : { factor: 8, prompts: candidates + 1 };
 
 /**
  * Atlas: retriever and reader are trained together, by a loss each. The reader learns to answer from all candidates; the retriever learns
@@ -61,9 +62,16 @@ const READ_TWICE = 8;
  *   pdist   KL( Q ‖ P ),  Q = softmax( g / β ),  g_k = (1/|y|) log p(y | d_k, x): each candidate alone
  *   emdr2   −log Σ_k P_k p(y | d_k, x)           each candidate alone; `--marginal token` sums for each token, as the paper's code does
  *   loop    KL( Q ‖ P ),  g_k = −(1/|y|) log p(y | all candidates but d_k, x)
+ *   adist   KL( Q ‖ P ),  g_k = Σ a ‖v‖ over the tokens of d_k: cross-attention a times norm of the value v, as the mean over layers, heads
+ *           and tokens of y
  *
- * The reader (`--reader`) is a causal language model. Passages stand one after the other in its prompt, where the paper fuses them in the
- * decoder: their order matters, best first, and a prompt that does not fit loses the end of the last of them (`--reader-tokens`).
+ * The reader (`--reader`) is an encoder-decoder (T5) or a causal language model.
+ *
+ * - An encoder-decoder reads as Fusion-in-Decoder does: each passage is encoded alone, after `--reader-prompt` without the answer, and the
+ *   decoder reads the states of all of them. Their order changes nothing. A passage that does not fit into `--reader-tokens` loses its end.
+ * - In the prompt of a language model, passages stand one after the other. Their order matters, best first; a prompt that does not fit
+ *   loses the end of the last of them. It has no cross-attention for `adist`.
+ *
  * `--reader-passages` takes fewer of them. β is `--reader-temperature`. The reader is trained whole, by adapters, or not at all
  * (`--reader-tuning`), with its own learning rate (`--reader-lr`) and gradients that are clipped apart, which is what two optimizers do;
  * it is saved in `reader/` beside `model/`, from the same step.
@@ -73,15 +81,16 @@ const READ_TWICE = 8;
  * the table is never stale. At the end, the note and the event `overhead` set the measured cost of the first two beside the formula of the
  * paper.
  *
- * The log has `readerLoss` in nats per token and `retrieverLoss`; for `pdist` and `loop` `teacherEntropy`, `teacherAgreement` and
+ * The log has `readerLoss` in nats per token and `retrieverLoss`; for `pdist`, `adist` and `loop` `teacherEntropy`, `teacherAgreement` and
  * `expectedScore` as `replug-lsr` has them, for `emdr2` `posteriorDivergence`. Evaluations have `answerLogLikelihood` given all passages,
  * and `exactMatch`; `--eval-metric` takes them.
  *
  * Cost per step: up to B K documents embedded, 2 B N D operations of scoring, B prompts with all passages that the reader reads with a
- * gradient, and B K prompts without one: one passage each, or for `loop` K − 1.
+ * gradient, and B K prompts without one: one passage each, or for `loop` K − 1; none for `adist`. An encoder-decoder encodes each
+ * candidate once, whatever the loss.
  *
- * Differs from the paper: a decoder in place of Fusion-in-Decoder, so that scores by cross-attention (ADist) are not offered; the
- * divergence is a mean over queries, where the code divides by K too; no dropout in the reader; encoders and data of any size.
+ * Differs from the paper: the divergence is a mean over queries, where the code divides by K too; `adist` is not divided by the code's
+ * constant 256; no dropout in the reader; encoders and data of any size.
  */
 export const atlas: Method = {
   id: 'atlas',
@@ -94,9 +103,17 @@ export const atlas: Method = {
   options: OPTIONS,
   answers: true,
   heldOutMetrics: ANSWER_METRICS,
-  check: (plan) => checkJointPlan('atlas', plan),
+  check(plan) {
+    checkJointPlan('atlas', plan);
+    const { retrieverLoss, candidates, readerPassages = candidates } = optionValues(OPTIONS, plan.options);
+    if (retrieverLoss !== 'adist' || readerPassages >= candidates) return;
+    throw new UsageError(
+      `${option('readerPassages', readerPassages)} with ${option('retrieverLoss', 'adist')}: candidates that are not read get no attention`,
+      { help: `leave it out, or take as few ${option('candidates')}` },
+    );
+  },
   describe,
-  openPart: (opening) => JointReader.open(opening),
+  openPart: openReader,
   async start(context) {
     const {
       retrieverLoss,
@@ -104,10 +121,12 @@ export const atlas: Method = {
       readerPassages = candidates,
       ...options
     } = optionValues(OPTIONS, context.options);
-    const taughtBy: JointReading = retrieverLoss === 'loop' ? 'without' : 'alone';
+    const taughtBy: readonly JointReading[] =
+      retrieverLoss === 'adist' ? [] : [retrieverLoss === 'loop' ? 'without' : 'alone'];
     const form: JointForm = {
-      ...{ nullPassage: false, candidates, passages: readerPassages, readings: ['together', taughtBy] },
-      finished: overheadReport(context, { factor: READ_TWICE, prompts: candidates + 1 }),
+      ...{ nullPassage: false, candidates, passages: readerPassages, readings: ['together', ...taughtBy] },
+      attention: retrieverLoss === 'adist',
+      finished: overheadReport(context, costOf(retrieverLoss, candidates)),
       loss(batch) {
         const readerLoss = meanLoss(batch.answers.together);
         const { trainingLoss: learnt, metrics } = retrieverParts(retrieverLoss, batch, options);
@@ -123,30 +142,6 @@ export const atlas: Method = {
   },
 };
 
-/** Builds the loss of the retriever. The reader gets no gradient from it. */
-function retrieverParts(
-  retrieverLoss: (typeof RETRIEVER_LOSSES)[number],
-  { scores, drawn, answers }: JointBatch,
-  { readerTemperature, marginal }: { readerTemperature: number; marginal: 'sequence' | 'token' },
-): LossParts {
-  if (retrieverLoss === 'emdr2') {
-    const tokens = stopGradient(answers.alone.logProbabilities);
-    const found = candidateMarginal(scores, tokens, { allowed: drawn, marginal });
-    return { trainingLoss: found.loss, metrics: { posteriorDivergence: posteriorDivergence(found) } };
-  }
-  const teacher = stopGradient(
-    retrieverLoss === 'pdist' ? meanPerToken(answers.alone) : neg(meanPerToken(answers.without)),
-  );
-  return divergenceParts(
-    { candidates: scores, allowed: drawn, teacher },
-    { temperature: readerTemperature, direction: 'forward' },
-  );
-}
-
-/** Computes the mean log-probability of the tokens of an answer for each prompt, f32[queries, prompts]; 0 where there is no prompt. */
-const meanPerToken = ({ logProbabilities, scored }: AnswerTokens): Tensor =>
-  div(sum(logProbabilities, { axes: 2 }), maximum(sum(scored, { axes: 2 }), 1));
-
 /** Computes −log p per token over all answers, f32[]. */
 const meanLoss = ({ logProbabilities, scored }: AnswerTokens): Tensor =>
   neg(div(sum(mul(logProbabilities, scored)), maximum(sum(scored), 1)));
@@ -155,11 +150,12 @@ function describe(plan: RunPlan): string[] {
   const { candidates, retrieverLoss } = optionValues(OPTIONS, plan.options);
   const taught = {
     pdist: 'the likelihood of the answer given each candidate',
+    adist: 'the attention of the answer to each candidate',
     emdr2: 'the likelihood of the answer summed over the candidates',
     loop: 'the likelihood of the answer without each candidate',
   };
   return [
-    ...describeJoint(plan, { prompts: candidates + 1 }),
+    ...describeJoint(plan, costOf(retrieverLoss, candidates)),
     `the retriever learns from ${taught[retrieverLoss]} (${retrieverLoss})`,
   ];
 }

@@ -8,7 +8,7 @@ import type { JointForm } from './joint/joint-form.ts';
 import { JointLoss } from './joint/joint-loss.ts';
 import { MARGINAL_OPTIONS } from './joint/joint-options.ts';
 import { checkJointPlan, describeJoint, JOINT_OPTIONS, overheadReport } from './joint/joint-plan.ts';
-import { JointReader } from './joint/joint-reader.ts';
+import { openReader } from './joint/open-reader.ts';
 import type { LossParts } from './step/score-loss.ts';
 import { candidateTable } from './table/candidate-plan.ts';
 import { TableMethod } from './table/table-method.ts';
@@ -43,7 +43,8 @@ const READ_WITH_GRADIENT = 6;
  *   p(y|x) = Σ_z P(z) p(y|x,z)                        p(y|x,z) of the reader; y: the first answer to x
  *   L = −(1/B) Σ log p(y|x)                           B ∂L/∂(q·z/τ) = P(z) − P(z) p(y|x,z) / p(y|x)
  *
- * The reader (`--reader`) is a causal language model that reads `--reader-prompt`. It is trained whole, by adapters
+ * The reader (`--reader`) is a causal language model that reads `--reader-prompt`, or an encoder-decoder (T5), whose encoder reads the
+ * prompt without the answer, which the decoder writes. It is trained whole, by adapters
  * (`--reader-tuning lora`), or stays as it is (`frozen`), with a learning rate of its own (`--reader-lr`) and gradients that are clipped
  * apart. It is saved in `reader/` beside `model/`, from the same step. ∅ is embedded as a document of empty text and read as a prompt
  * without a passage; `--no-null-passage` leaves it out. `--marginal token` sums for each token of the answer, as the paper's code does.
@@ -60,7 +61,7 @@ const READ_WITH_GRADIENT = 6;
  * Cost per step: up to B K + 1 documents embedded, 2 B N D operations of scoring, and B (K + 1) prompts that the reader reads with a
  * gradient: by far the most, in time and in memory. `--accumulate` with smaller batches needs less memory.
  *
- * Differs from the paper: a causal reader of prompts instead of BERT that fills in masks; no dropout in the reader; P is divided by a
+ * Differs from the paper: a reader of prompts that writes answers instead of BERT that fills in masks; no dropout in the reader; P is divided by a
  * temperature τ (`--temperature`); encoders and data of any size.
  */
 export const realm: Method = {
@@ -77,7 +78,7 @@ export const realm: Method = {
   heldOutMetrics: ANSWER_METRICS,
   check: (plan) => checkJointPlan('realm', plan),
   describe,
-  openPart: (opening) => JointReader.open(opening),
+  openPart: openReader,
   async start(context) {
     const { candidates, marginal, nullPassage } = optionValues(OPTIONS, context.options);
     const report = { factor: READ_WITH_GRADIENT, prompts: candidates + Number(nullPassage) };

@@ -34,6 +34,14 @@ export function attentionBias(mask: Tensor): Tensor {
 }
 
 /**
+ * Additive attention mask of a mask for each pair of tokens: 0 for allowed pairs, −1e9 for others.
+ *
+ * @param mask f32[B, T, K]: 1 for pairs of which the first token attends to the second, else 0
+ * @returns f32[B, 1, T, K]
+ */
+export const attentionBiasOfPairs = (mask: Tensor): Tensor => unsqueeze(mul(sub(1, mask), UNSEEN), 1);
+
+/**
  * Additive causal mask: a token attends to itself and the tokens before it.
  *
  * @param past  number of keys before those of the tokens, P, to which every token attends. Default 0

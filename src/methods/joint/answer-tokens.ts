@@ -1,6 +1,8 @@
+import type { Dim } from '../../graph/dims.ts';
 import { gather, mul } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import type { PromptTokens } from '../../models/language/reader-prompt.ts';
+import type { LayerMemory, TokenInputs } from '../../models/architectures/architecture.ts';
+import type { Decoder } from '../../models/language/decoder.ts';
 import { wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../../models/retriever/token-inputs.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
@@ -8,7 +10,6 @@ import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { padSequences } from '../../text/pad-batch.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import type { ScoredBatch } from '../step/score-loss.ts';
-import type { JointReader } from './joint-reader.ts';
 
 /** Log-probabilities of the answers to the queries of a batch, for each prompt of a query. */
 export interface AnswerTokens {
@@ -18,6 +19,13 @@ export interface AnswerTokens {
   readonly scored: Tensor;
 }
 
+/** Token sequence whose end is an answer. */
+export interface AnswerSequence {
+  readonly ids: ArrayLike<number>;
+  /** Position of the first token of the answer, ≥ 1. */
+  readonly from: number;
+}
+
 /**
  * Builds the reading of prompts in the graph of a step: the log-probabilities of the answers' tokens, with a gradient to the reader. Only
  * these tokens get logits. `answerFeeds` makes the inputs.
@@ -25,20 +33,32 @@ export interface AnswerTokens {
  * @param part  reader, as declared in the graph
  * @param options.name  name of the inputs
  * @param options.prompts  number of prompts of a query, as a dimension
+ * @param options.texts  number of sequences, as a dimension; default one of its own
+ * @param options.memory  makes what the decoder reads beside the sequences; default nothing
  */
 export function answerTokens(
-  reader: JointReader,
+  decoder: Decoder,
   part: DeclaredParameters,
   input: ScoredBatch['input'],
-  { name, prompts }: { name: string; prompts: string | number },
+  {
+    name,
+    prompts,
+    texts: count,
+    memory,
+  }: { name: string; prompts: Dim; texts?: Dim; memory?: (texts: TokenInputs) => LayerMemory },
 ): AnswerTokens {
-  const texts = tokenInputs(part, name);
+  const texts = tokenInputs(part, name, { texts: count });
   const own = (field: string) => underPrefix(part.prefix, `${name}/${field}`);
   const scoredDim = `${name}Scored`;
-  const { logProbabilities } = reader.tuned.model.decoder.scoreTokens(part.get, texts, {
-    places: input(own('places'), 'i64', [scoredDim]),
-    ids: input(own('next'), 'i64', [scoredDim]),
-  });
+  const { logProbabilities } = decoder.scoreTokens(
+    part.get,
+    texts,
+    {
+      places: input(own('places'), 'i64', [scoredDim]),
+      ids: input(own('next'), 'i64', [scoredDim]),
+    },
+    { memory: memory?.(texts) },
+  );
   const shape = ['queries', prompts, `${name}Answer`];
   const scored = input(own('scored'), 'f32', shape);
   return {
@@ -50,24 +70,25 @@ export function answerTokens(
 /**
  * Makes the inputs of `answerTokens`.
  *
- * @param prompts  prompts by query and place, [queries × of.prompts]; undefined where there is none
+ * @param sequences  prompts by query and place, [queries × of.prompts]; undefined where there is none, so that it is not read
+ * @param of.prefix  prefix of the reader in the graph
  * @param of.name  name of the inputs
  * @param of.prompts  number of prompts of a query
  */
 export function answerFeeds(
-  { prefix }: JointReader,
-  prompts: readonly (PromptTokens | undefined)[],
-  of: { readonly name: string; readonly prompts: number },
+  sequences: readonly (AnswerSequence | undefined)[],
+  of: { readonly prefix: string; readonly name: string; readonly prompts: number },
 ): Record<string, HostTensor> {
-  const given = prompts.flatMap((prompt) => prompt ?? []);
+  const { prefix } = of;
+  const given = sequences.flatMap((each) => each ?? []);
   const texts = padSequences(given.map(({ ids }) => ids));
   const longest = Math.max(1, ...given.map(({ ids, from }) => ids.length - from));
   const places: bigint[] = [];
   const next: bigint[] = [];
-  const slots = new BigInt64Array(prompts.length * longest);
-  const scored = new Float32Array(prompts.length * longest);
+  const slots = new BigInt64Array(sequences.length * longest);
+  const scored = new Float32Array(sequences.length * longest);
   let row = 0;
-  for (const [at, prompt] of prompts.entries()) {
+  for (const [at, prompt] of sequences.entries()) {
     if (!prompt) continue;
     const start = row++ * texts.tokens;
     for (let t = prompt.from; t < prompt.ids.length; t++) {
@@ -79,7 +100,7 @@ export function answerFeeds(
     }
   }
   const list = (values: bigint[]) => hostTensor('i64', [values.length], BigInt64Array.from(values));
-  const shape = [prompts.length / of.prompts, of.prompts, longest];
+  const shape = [sequences.length / of.prompts, of.prompts, longest];
   const own = (field: string) => underPrefix(prefix, `${of.name}/${field}`);
   return {
     ...wholeTableFeeds({ [of.name]: texts }, { prefix }),

@@ -1,21 +1,18 @@
 import { matchAnswer } from '../../eval/answer-match.ts';
-import { generateMany } from '../../models/language/generate.ts';
-import type { LanguageModel } from '../../models/language/language-model.ts';
-import type { PromptTokens } from '../../models/language/reader-prompt.ts';
 import { logSumExp } from '../../util/log-sum-exp.ts';
 import { optionValues, pickOptions } from '../../util/option-table.ts';
 import type { HeldOutMeasure, HeldOutQuery, MethodContext } from '../contract/method.ts';
 import { READER_OPTIONS } from '../table/reader-options.ts';
 import type { JointForm } from './joint-form.ts';
 import { JOINT_READER_OPTIONS } from './joint-options.ts';
-import type { JointReader } from './joint-reader.ts';
+import type { CurrentReader, JointReader, ReadPrompt } from './joint-reader.ts';
 
 /** Figures of how well reader and retriever answer together, of which larger is better. */
 export const ANSWER_METRICS = ['answerLogLikelihood', 'exactMatch'] as const;
 
 /** Prompts of a query, with the log-probability that it is answered by each. */
 interface Asked {
-  readonly prompts: readonly PromptTokens[];
+  readonly prompts: readonly ReadPrompt[];
   readonly logP: readonly number[];
 }
 
@@ -42,8 +39,8 @@ export function heldOutAnswers(
     withoutPositives: options.leaveOutPositives,
     async measure(queries) {
       const asked = form.readings.includes('together')
-        ? queries.map((query) => askTogether(reader, query, form.passages))
-        : await askEach(context, reader, { queries, nullPassage: form.nullPassage });
+        ? queries.map((query) => askTogether(query, form.passages))
+        : await askEach(context, { queries, nullPassage: form.nullPassage });
       const model = await reader.current();
       try {
         return {
@@ -57,12 +54,12 @@ export function heldOutAnswers(
   };
 }
 
-const askTogether = (reader: JointReader, query: HeldOutQuery, passages: number): Asked => ({
+const askTogether = (query: HeldOutQuery, passages: number): Asked => ({
   prompts: [
-    reader.prompted({
+    {
       ...{ query: query.query, answer: query.answers[0]! },
       passages: query.documents.slice(0, passages).map(({ text }) => text),
-    }),
+    },
   ],
   logP: [0],
 });
@@ -70,7 +67,6 @@ const askTogether = (reader: JointReader, query: HeldOutQuery, passages: number)
 /** Asks each query once for each document, and without one, weighted as the retriever weights them. */
 async function askEach(
   { retriever, temperature, compute }: MethodContext,
-  reader: JointReader,
   { queries, nullPassage }: { queries: readonly HeldOutQuery[]; nullPassage: boolean },
 ): Promise<Asked[]> {
   const D = retriever.dimension;
@@ -87,14 +83,14 @@ async function askEach(
     }
     const all = logSumExp(scores);
     return {
-      prompts: read.map((passages) => reader.prompted({ passages, query, answer: answers[0]! })),
+      prompts: read.map((passages) => ({ passages, query, answer: answers[0]! })),
       logP: scores.map((score) => score - all),
     };
   });
 }
 
 async function meanLikelihood(
-  model: LanguageModel,
+  model: CurrentReader,
   asked: readonly Asked[],
   { compute }: MethodContext,
 ): Promise<number> {
@@ -109,18 +105,12 @@ async function meanLikelihood(
 
 /** Generates an answer to each query greedily, to the end of its line, from its likeliest prompt. */
 async function exactMatch(
-  model: LanguageModel,
+  model: CurrentReader,
   asked: readonly Asked[],
   of: { queries: readonly HeldOutQuery[]; tokens: number; context: MethodContext },
 ): Promise<number> {
-  const prompts = asked.map(({ prompts, logP }) => {
-    const { ids, from } = prompts[logP.indexOf(Math.max(...logP))]!;
-    return ids.subarray(0, from);
-  });
-  const written = await generateMany(model, prompts, {
-    ...{ tokens: of.tokens, stop: ['\n'], temperature: 0 },
-    ...of.context.compute,
-  });
-  const right = written.map(({ text }, i) => matchAnswer(text.trim(), of.queries[i]!.answers).exactMatch);
+  const prompts = asked.map(({ prompts, logP }) => prompts[logP.indexOf(Math.max(...logP))]!);
+  const written = await model.write(prompts, { tokens: of.tokens, ...of.context.compute });
+  const right = written.map((text, i) => matchAnswer(text.trim(), of.queries[i]!.answers).exactMatch);
   return right.reduce((sum, each) => sum + each, 0) / right.length;
 }

@@ -8,14 +8,31 @@ import type { AnswerTokens } from './answer-tokens.ts';
  */
 export type JointReading = 'alone' | 'together' | 'without';
 
+/** Query of a batch with its answer and the candidates that its prompts are made of. */
+export interface AskedQuery {
+  readonly query: string;
+  readonly answer: string;
+  /** Candidates in their places, the same number for each query: a text, `null` for the null passage, undefined where there is none. */
+  readonly candidates: readonly (string | null | undefined)[];
+}
+
+/** Prompts of one way of reading: for each query, the places of the candidates in each prompt; undefined where there is no prompt. */
+export type PromptPlaces = readonly (readonly (readonly number[] | undefined)[])[];
+
+/** What a reader computes of a batch. */
+export interface ReadAnswers {
+  /** Answers as read in each way that the method asks for: [queries, k, J], or [queries, 1, J] for `together`. */
+  readonly answers: Readonly<Record<JointReading, AnswerTokens>>;
+  /** Attention of the answer to each candidate that is read together, f32[queries, k]; absent where the method does not ask for it. */
+  readonly attention?: Tensor | undefined;
+}
+
 /** Batch as the loss of a joint method sees it. */
-export interface JointBatch {
+export interface JointBatch extends ReadAnswers {
   /** f32[queries, k]: scores of the candidates, divided by the temperature. */
   readonly scores: Tensor;
   /** bool[queries, k]: candidates that there are. */
   readonly drawn: Tensor;
-  /** Answers as read in each way that the method asks for: [queries, k, J], or [queries, 1, J] for `together`. */
-  readonly answers: Readonly<Record<JointReading, AnswerTokens>>;
 }
 
 /** Facts that tell the joint methods apart. */
@@ -24,6 +41,8 @@ export interface JointForm {
   readonly nullPassage: boolean;
   /** Ways of reading that the loss needs. */
   readonly readings: readonly JointReading[];
+  /** Whether the loss needs the attention to each candidate, of the reading `together`. Default false. */
+  readonly attention?: boolean | undefined;
   /** Documents from the table that are candidates of a query, K. */
   readonly candidates: number;
   /** Largest number of documents in a prompt with several. */

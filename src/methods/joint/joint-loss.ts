@@ -1,5 +1,4 @@
 import { gatherElements } from '../../graph/ops.ts';
-import type { PromptTokens } from '../../models/language/reader-prompt.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { optionValues, pickOptions } from '../../util/option-table.ts';
@@ -8,9 +7,8 @@ import type { HeldOutMeasure, MethodContext, TrainingBatch } from '../contract/m
 import type { ScoredBatch, ScoreLoss } from '../step/score-loss.ts';
 import { READER_OPTIONS } from '../table/reader-options.ts';
 import type { TableDocuments, TableLoss } from '../table/table-losses.ts';
-import { type AnswerTokens, answerFeeds, answerTokens } from './answer-tokens.ts';
 import { heldOutAnswers } from './held-out-answers.ts';
-import type { JointBatch, JointForm, JointReading } from './joint-form.ts';
+import type { AskedQuery, JointBatch, JointForm, JointReading } from './joint-form.ts';
 import { JointReader } from './joint-reader.ts';
 
 const OWN_OPTIONS = pickOptions(READER_OPTIONS, 'leaveOutPositives');
@@ -51,7 +49,7 @@ export class JointLoss implements TableLoss {
   static create(context: MethodContext, form: JointForm): JointLoss {
     if (!context.answers) throw new UndriftError('the data has no answers for the reader to learn');
     const loss = new JointLoss(context, form);
-    for (const row of context.examples.queryRows) loss.prompt(row, []);
+    for (const row of context.examples.queryRows) loss.reader.check({ ...loss.asked(row), passages: [] });
     return loss;
   }
 
@@ -66,18 +64,26 @@ export class JointLoss implements TableLoss {
       columns.set(documents.columns.subarray(b * K, (b + 1) * K), b * k);
       drawn.set(documents.drawn.subarray(b * K, (b + 1) * K), b * k);
     }
-    const feeds: Record<string, HostTensor> = {
+    const feeds = {
       candidates: hostTensor('i64', [B, k], columns),
       drawn: hostTensor('bool', [B, k], drawn),
     };
-    for (const name of form.readings) {
-      const prompts = Array.from(queryRows, (row, b) =>
-        this.read(name, row, documents.rows.subarray(b * K, (b + 1) * K)),
+    const rowsOf = (b: number) => documents.rows.subarray(b * K, (b + 1) * K);
+    const queries = Array.from(queryRows, (row, b): AskedQuery => {
+      const found = Array.from(rowsOf(b), (each) =>
+        each === NONE ? undefined : this.context.texts.document(each),
       );
-      this.count(prompts.flat());
-      Object.assign(feeds, answerFeeds(reader, prompts.flat(), { name, prompts: prompts[0]!.length }));
-    }
-    return feeds;
+      return { ...this.asked(row), candidates: form.nullPassage ? [...found, null] : found };
+    });
+    const readings = form.readings.map((name) => {
+      const places = queries.map(({ candidates }) => promptPlaces(name, candidates, form.passages));
+      return [name, places] as const;
+    });
+    const read = reader.feeds(queries, Object.fromEntries(readings));
+    const { ledger } = this.context;
+    ledger.add('readerPassages', read.prompts);
+    ledger.tokens('reader', read.tokens);
+    return { ...feeds, ...read.feeds };
   }
 
   finished(): void {
@@ -87,46 +93,36 @@ export class JointLoss implements TableLoss {
   /** Builds the parts of a batch that the losses of joint methods share. */
   private batch({ scores, input, part }: ScoredBatch): JointBatch {
     const own = ['queries', 'k'];
-    const answers = this.form.readings.map((name) => {
-      const prompts = name === 'together' ? 1 : 'k';
-      return [name, answerTokens(this.reader, part!, input, { name, prompts })] as const;
-    });
     return {
       scores: gatherElements(scores, input('candidates', 'i64', own), { axis: 1 }),
       drawn: input('drawn', 'bool', own),
-      answers: Object.fromEntries(answers) as Record<JointReading, AnswerTokens>,
+      ...this.reader.answers(part!, input, this.form),
     };
   }
 
-  /** Makes the prompts of a query: one for each candidate, or a single one. */
-  private read(way: JointReading, queryRow: number, rows: Int32Array): (PromptTokens | undefined)[] {
-    const { form, context } = this;
-    const found = rows.filter((row) => row !== NONE);
-    const texts = (of: Iterable<number>) => Array.from(of, (row) => context.texts.document(row));
-    if (way === 'together') return [this.prompt(queryRow, texts(found.subarray(0, form.passages)))];
-    const each = Array.from(rows, (row) => {
-      if (row === NONE) return undefined;
-      const read =
-        way === 'alone' ? [row] : found.filter((other) => other !== row).subarray(0, form.passages);
-      return this.prompt(queryRow, texts(read));
-    });
-    return form.nullPassage ? [...each, this.prompt(queryRow, [])] : each;
-  }
-
-  private prompt(queryRow: number, passages: readonly string[]): PromptTokens {
+  /** Returns a query with the answer that is read. */
+  private asked(queryRow: number): Pick<AskedQuery, 'query' | 'answer'> {
     const { context } = this;
     const [answer] = context.answers!(queryRow);
     if (answer === undefined) throw new UndriftError(`query row ${queryRow} has no answer for the reader`);
-    return this.reader.prompted({ passages, query: context.texts.query(queryRow), answer });
+    return { query: context.texts.query(queryRow), answer };
   }
+}
 
-  private count(prompts: readonly (PromptTokens | undefined)[]): void {
-    const { ledger } = this.context;
-    const read = prompts.flatMap((prompt) => prompt ?? []);
-    ledger.add('readerPassages', read.length);
-    ledger.tokens(
-      'reader',
-      read.reduce((sum, { ids }) => sum + ids.length, 0),
-    );
-  }
+/**
+ * Lists the places of the candidates in each prompt of a query: one prompt for each candidate, or a single one.
+ *
+ * @param passages  largest number of candidates in a prompt with several
+ */
+function promptPlaces(
+  way: JointReading,
+  candidates: AskedQuery['candidates'],
+  passages: number,
+): (number[] | undefined)[] {
+  const found = [...candidates.keys()].filter((place) => typeof candidates[place] === 'string');
+  if (way === 'together') return [found.slice(0, passages)];
+  return candidates.map((candidate, place) => {
+    if (candidate === undefined) return undefined;
+    return way === 'alone' ? [place] : found.filter((other) => other !== place).slice(0, passages);
+  });
 }

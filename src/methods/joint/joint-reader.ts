@@ -1,86 +1,69 @@
 import type { Graph } from '../../graph/graph.ts';
-import { findModel } from '../../models/folder/find-model.ts';
-import { LanguageModel } from '../../models/language/language-model.ts';
-import { type PromptTokens, ReaderPrompt } from '../../models/language/reader-prompt.ts';
-import { saveLanguageModel } from '../../models/language/save-language-model.ts';
-import { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
-import { describeTuning, frozenHash, type TuningOptions } from '../../models/retriever/tuning.ts';
+import type { TuningOptions } from '../../models/retriever/tuning.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
-import { bringToHost } from '../../runtime/device-memory.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { UndriftError } from '../../util/errors.ts';
-import { optionValues, pickOptions } from '../../util/option-table.ts';
 import type { MethodContext } from '../contract/method.ts';
-import type { PartOpening, TrainedPart } from '../contract/trained-part.ts';
-import { noReader } from '../table/reader-loss.ts';
-import { READER_OPTIONS } from '../table/reader-options.ts';
-import { JOINT_READER_OPTIONS } from './joint-options.ts';
+import type { TrainedPart } from '../contract/trained-part.ts';
+import type { ScoredBatch } from '../step/score-loss.ts';
+import type { AskedQuery, JointForm, JointReading, PromptPlaces, ReadAnswers } from './joint-form.ts';
 
-/** Default learning rates of a reader. */
-const FULL_RATE = 5e-5;
-const LORA_RATE = 5e-4;
-/** Default rank of its adapters. */
-const LORA_RANK = 8;
+/** Facts of the model card of a reader. */
+export const READER_CARD = { name: 'Reader, trained beside a retriever' };
 
-const OPTIONS = {
-  ...pickOptions(READER_OPTIONS, 'reader', 'readerPrompt', 'readerTokens'),
-  ...JOINT_READER_OPTIONS,
-};
-
-/** Text between the passages of one prompt. */
-const BETWEEN = '\n\n';
-
-/** Language model that is trained beside a retriever, with the prompt by which it reads. */
-export class JointReader implements TrainedPart {
-  readonly prefix = 'reader';
+/** Settings of a reader. */
+export interface ReaderSettings {
+  /** Peak learning rate. */
   readonly lr: number;
-  readonly frozen: TrainedPart['frozen'];
-  /** Model, and which of its parameters are trained. */
-  readonly tuned: TunedLanguageModel;
-  /** Prompt by which the reader reads. */
-  readonly prompt: ReaderPrompt;
-  /** Longest prompt, in tokens. */
-  readonly maxTokens: number;
+  /** Source of the model, for messages. */
+  readonly source: string;
+  /** Format of the prompt (see `ReaderPrompt`). */
+  readonly prompt: string;
+  /** Longest prompt, in tokens; undefined for what the model reads. */
+  readonly maxTokens: number | undefined;
+  /** Parameters to train. */
+  readonly tuning: TuningOptions | 'frozen';
+}
 
-  private constructor(
-    tuned: TunedLanguageModel,
-    of: { lr: number; source: string; prompt: string; maxTokens: number | undefined },
-  ) {
-    this.tuned = tuned;
-    this.lr = of.lr;
-    this.frozen = { source: of.source, hash: frozenHash(tuned) };
-    this.prompt = new ReaderPrompt(of.prompt);
-    const { maxTokens = Number.POSITIVE_INFINITY } = tuned.model.decoder;
-    this.maxTokens = Math.min(of.maxTokens ?? maxTokens, maxTokens);
-  }
+/** Prompt of a reader: passages, best first and perhaps none, a query, and the answer to it. */
+export interface ReadPrompt {
+  readonly query: string;
+  readonly answer: string;
+  readonly passages: readonly string[];
+}
 
-  /**
-   * Loads the reader that the options name.
-   *
-   * @throws UsageError where there is no such model, it is no language model, or nothing in it is called as the options say
-   */
-  static async open({ options, seed, onNote, onProgress }: PartOpening): Promise<JointReader> {
-    const given = optionValues(OPTIONS, options);
-    const { reader, readerTuning, readerLora, readerLoraTargets, readerLr } = given;
-    if (reader === undefined) throw noReader();
-    const folder = await findModel(reader, [], { option: 'reader', onProgress });
-    const model = await LanguageModel.load(folder, {
-      ...(onNote && { onNote: (note: string) => onNote(`reader: ${note}`) }),
-    });
-    const lora: TuningOptions = {
-      ...{ lora: readerLora ?? LORA_RANK, seed },
-      ...(readerLoraTargets && { loraTargets: readerLoraTargets }),
-    };
-    const tunings = { full: {}, lora, frozen: 'frozen' } as const;
-    const tuned = new TunedLanguageModel(model, tunings[readerTuning]);
-    const trained = describeTuning(tuned);
-    if (trained) onNote?.(`reader: ${trained}`);
-    return new JointReader(tuned, {
-      lr: readerLr ?? (readerTuning === 'lora' ? LORA_RATE : FULL_RATE),
-      source: reader,
-      prompt: given.readerPrompt,
-      maxTokens: given.readerTokens,
-    });
-  }
+/** Program inputs of a batch, and its size. */
+export interface ReadFeeds {
+  readonly feeds: Record<string, HostTensor>;
+  /** Number of prompts. */
+  readonly prompts: number;
+  /** Number of tokens that go through the reader. */
+  readonly tokens: number;
+}
+
+/** Reader with the weights of one moment, for evaluations. */
+export interface CurrentReader {
+  /** Computes log p(answer | passages, query) of each prompt, in nats. */
+  logLikelihoods(prompts: readonly ReadPrompt[], compute: ComputeOptions): Promise<Float64Array>;
+  /** Writes an answer to each prompt greedily, to the end of its line. */
+  write(
+    prompts: readonly ReadPrompt[],
+    options: { readonly tokens: number } & ComputeOptions,
+  ): Promise<string[]>;
+  dispose(): Promise<void>;
+}
+
+/** Model that is trained beside a retriever to answer queries from passages. */
+export abstract class JointReader implements TrainedPart {
+  readonly prefix = 'reader';
+  abstract readonly lr: number;
+  abstract readonly frozen: TrainedPart['frozen'];
+  abstract readonly specs: TrainedPart['specs'];
+  abstract readonly weights: TrainedPart['weights'];
+  abstract declare(graph: Graph): DeclaredParameters;
+  abstract save(folder: string, at: { readonly trainedSteps: number }): Promise<void>;
+  abstract dispose(): Promise<void>;
 
   /**
    * Returns the reader that a run has opened.
@@ -94,51 +77,36 @@ export class JointReader implements TrainedPart {
     });
   }
 
-  get specs(): TrainedPart['specs'] {
-    return this.tuned.specs;
-  }
-
-  get weights(): TrainedPart['weights'] {
-    return this.tuned.weights;
-  }
-
   /**
-   * Makes a prompt with passages, one after the other.
+   * Checks that a prompt can be read.
    *
-   * @param of.passages  best first; without any, the prompt has no passage
    * @throws UsageError where query and answer alone do not fit, and for an answer without a token
    */
-  prompted(of: {
-    readonly passages: readonly string[];
-    readonly query: string;
-    readonly answer: string;
-  }): PromptTokens {
-    const { prompt, tuned, maxTokens } = this;
-    const passage = of.passages.length === 0 ? undefined : of.passages.join(BETWEEN);
-    const made = prompt.tokens(tuned.model.tokenizer, { ...of, passage }, { maxTokens });
-    if (made.from > 0) return made;
-    throw new UndriftError('nothing stands before the answer, not even a start token', {
-      help: 'give a query, or a prompt with words of its own',
-    });
-  }
+  abstract check(prompt: ReadPrompt): void;
 
-  declare(graph: Graph): DeclaredParameters {
-    return this.tuned.declare(graph, { prefix: this.prefix });
-  }
+  /**
+   * Builds the reading of the prompts of a batch in the graph of a step, with a gradient to the reader. `feeds` makes the inputs.
+   *
+   * @param part  reader, as declared in the graph
+   * @throws UsageError where the method needs the attention, and the reader has no cross-attention
+   */
+  abstract answers(
+    part: DeclaredParameters,
+    input: ScoredBatch['input'],
+    form: Pick<JointForm, 'readings' | 'attention'>,
+  ): ReadAnswers;
 
-  /** Makes a model of the current weights, with adapters added to their matrices. The caller disposes of it. */
-  async current(): Promise<LanguageModel> {
-    await bringToHost(Object.values(this.weights));
-    return this.tuned.merged();
-  }
+  /**
+   * Makes the inputs of `answers`.
+   *
+   * @param queries  queries of the batch
+   * @param readings  prompts of each way of reading
+   */
+  abstract feeds(
+    queries: readonly AskedQuery[],
+    readings: Readonly<Partial<Record<JointReading, PromptPlaces>>>,
+  ): ReadFeeds;
 
-  async save(folder: string, { trainedSteps }: { readonly trainedSteps: number }): Promise<void> {
-    const model = await this.current();
-    const card = { name: 'Reader, trained beside a retriever' };
-    await saveLanguageModel(folder, model, { trainedSteps, card });
-  }
-
-  async dispose(): Promise<void> {
-    await this.tuned.model.dispose();
-  }
+  /** Makes a reader of the current weights. The caller disposes of it. */
+  abstract current(): Promise<CurrentReader>;
 }

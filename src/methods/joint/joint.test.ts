@@ -21,7 +21,8 @@ import type { Method } from '../contract/method.ts';
 import type { MethodOptions } from '../options.ts';
 import { realm } from '../realm.ts';
 import { answerFeeds, answerTokens } from './answer-tokens.ts';
-import { JointReader } from './joint-reader.ts';
+import type { DecoderReader } from './decoder-reader.ts';
+import { openReader } from './open-reader.ts';
 
 const reader = await copyingReader(toyTokenizer());
 const PROMPT = '{passage} {query} {answer}';
@@ -50,7 +51,7 @@ const isAdapter = (name: string) => name.startsWith('reader/') && name.includes(
 describe('answerTokens', () => {
   it('is the next-token loss of the reader, and its gradient, where whole texts are answers', async () => {
     const open = { options: { reader, readerPrompt: PROMPT }, seed: 1 };
-    const part = await JointReader.open(open);
+    const part = (await openReader(open)) as DecoderReader;
     const { model } = part.tuned;
     const texts = ['part1 doc3x doc5x', 'ask2y', 'doc1x doc1x part4 ask7y doc2x'];
     const prompts = texts.map((text) => {
@@ -65,7 +66,7 @@ describe('answerTokens', () => {
       if (way === 'answers') {
         const input = (name: string, dtype: 'i64' | 'f32', shape: readonly (string | number)[]) =>
           graph.input(name, dtype, shape);
-        const { logProbabilities, scored } = answerTokens(part, declared, input as never, {
+        const { logProbabilities, scored } = answerTokens(model.decoder, declared, input as never, {
           name: 'alone',
           prompts: 'k',
         });
@@ -73,7 +74,8 @@ describe('answerTokens', () => {
         graph.output('loss', loss);
         outputGradients(loss, declared.targets);
         // Three candidates of one query, with a place that has none.
-        feeds = answerFeeds(part, [prompts[0], undefined, prompts[1], prompts[2]], {
+        feeds = answerFeeds([prompts[0], undefined, prompts[1], prompts[2]], {
+          prefix: 'reader',
           name: 'alone',
           prompts: 4,
         });

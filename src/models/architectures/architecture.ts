@@ -162,7 +162,7 @@ export interface CrossDecoder<Config> extends Architecture<Config> {
 export interface ReadStates {
   /** Returns keys and values of the K states for a layer, f32[B, G, K, S] each. */
   readonly keyValues: (layer: number) => KeyValues;
-  /** Mask, f32[B, K]: 1 for states that are read, 0 for others. */
+  /** Mask: 1 for states that are read, 0 for others. f32[B, K], or f32[B, T, K] where the tokens of a text read different states. */
   readonly mask: Tensor;
 }
 

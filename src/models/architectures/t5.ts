@@ -2,7 +2,7 @@ import { multiplyDims } from '../../graph/dims.ts';
 import { add, concat, gather, max, mul, reshape, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type Activation, activationNames, activations } from '../../nn/activations.ts';
-import { attendTo, attentionBias, splitHeads } from '../../nn/attention.ts';
+import { attendTo, attentionBias, attentionBiasOfPairs, splitHeads } from '../../nn/attention.ts';
 import { dropout, linear, rmsNorm } from '../../nn/layers.ts';
 import {
   embeddingParameters,
@@ -246,9 +246,11 @@ const t5Decoder: CrossDecoder<T5Config> = {
   crossAttention(config, p, { keyValues, mask }, { dropoutRatio = 0, dropoutKeys, onAttention } = {}) {
     if (dropoutRatio > 0 && !dropoutKeys) throw new UndriftError('dropout needs keys for every batch');
     const random = dropoutRatio > 0 ? { rateRatio: dropoutRatio, keys: dropoutKeys! } : undefined;
-    const bias = attentionBias(mask);
+    const isShared = mask.shape.length === 2;
+    const bias = isShared ? attentionBias(mask) : attentionBiasOfPairs(mask);
     // A softmax over masked states alone would be their mean.
-    const any = unsqueeze(max(mask, { axes: 1, keepDims: true }), 2);
+    const most = max(mask, { axes: -1, keepDims: true });
+    const any = isShared ? unsqueeze(most, 2) : most;
     return {
       read(layer, hidden) {
         const [batch, length, size] = hidden.shape as [string, string, number];

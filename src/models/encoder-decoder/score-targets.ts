@@ -1,6 +1,3 @@
-import { addDims } from '../../graph/dims.ts';
-import { add, div, mean, mul, reshape, slice, sqrt, square, sum, unsqueeze } from '../../graph/ops.ts';
-import type { Tensor } from '../../graph/tensor.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32 } from '../../runtime/host-tensor.ts';
@@ -16,6 +13,7 @@ import {
 } from '../language/score-tokens.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
+import { AttentionMass } from './attention-mass.ts';
 import {
   type EncodedInputs,
   encodeInputs,
@@ -182,18 +180,10 @@ export async function attentionToInputs(
   const { decoder, startId } = model.network;
   const program = await model.program('attention', compute, (graph, declared) => {
     const targets = tokenInputs(declared, 'texts');
-    const layers: Tensor[] = [];
-    const memory = stateMemory(model, declared, (_, attention) => {
-      layers.push(attentionMass(attention, targets.mask));
-    });
+    const mass = new AttentionMass();
+    const memory = stateMemory(model, declared, mass.listener(targets.mask));
     decoder.hidden(declared.get, targets, { memory });
-    graph.output(
-      'attention',
-      mul(
-        layers.reduce((a, b) => add(a, b)),
-        1 / layers.length,
-      ),
-    );
+    graph.output('attention', mass.mean());
   });
   const result = examples.map(({ inputs }) => new Float64Array(inputs.length));
   for await (const { start, encoded } of encodedGroups(model, examples, compute)) {
@@ -216,29 +206,4 @@ export async function attentionToInputs(
     }
   }
   return result;
-}
-
-/**
- * Builds the attention to each state of a layer, times the norm of its value: the mean over heads and over the places that predict a
- * token of the target.
- *
- * @param attention probabilities f32[B, H, T, K], values f32[B, G, K, S]
- * @param mask tokens of the targets with the start token, f32[B, T]; the last token of each predicts nothing
- * @returns f32[B, K]
- */
-function attentionMass(
-  { probabilities, values }: { probabilities: Tensor; values: Tensor },
-  mask: Tensor,
-): Tensor {
-  const [batch, heads, tokens, states] = probabilities.shape as [string, number, string, string];
-  const groups = values.shape[1] as number;
-  // A place predicts a token if the next place holds one.
-  const places = addDims(tokens, -1);
-  const predicts = slice(mask, { axis: 1, start: 1 });
-  const weights = div(predicts, sum(predicts, { axes: 1, keepDims: true }));
-  const asking = slice(probabilities, { axis: 2, length: places });
-  const perHead = sum(mul(asking, reshape(weights, [batch, 1, places, 1])), { axes: 2 });
-  const norms = unsqueeze(sqrt(sum(square(values), { axes: -1 })), 2);
-  const grouped = mul(reshape(perHead, [batch, groups, heads / groups, states]), norms);
-  return mean(reshape(grouped, [batch, heads, states]), { axes: 1 });
 }

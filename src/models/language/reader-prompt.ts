@@ -1,4 +1,4 @@
-import type { TextPart, Tokenizer } from '../../text/tokenizer.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 
@@ -76,41 +76,82 @@ export class ReaderPrompt {
     options: { readonly maxTokens?: number | undefined } = {},
   ): PromptTokens {
     const { maxTokens = Number.POSITIVE_INFINITY } = options;
-    const encode = (...parts: TextPart[]) => tokenizer.encodeParts(parts);
-    const filled = (text: string) => {
-      const [before, ...after] = text.split('{query}');
-      return encode(before!, ...after.flatMap((part) => [{ ordinary: query }, part]));
-    };
-    const head = [tokenizer.wrapper.before, filled(this.#before)];
-    const tail = filled(passage === undefined ? this.#space.passage + this.#after.trimStart() : this.#after);
-    const target = encode(this.#space.answer, { ordinary: answer });
-    if (target.length === 0) {
-      throw new UsageError(
-        `the answer ${JSON.stringify(shortened(answer))} has no token: query ${JSON.stringify(shortened(query))}`,
-        { help: 'leave out such answers, or use a reader whose tokenizer knows their characters' },
-      );
-    }
-    const whole =
-      passage === undefined ? new Int32Array(0) : encode(this.#space.passage, { ordinary: passage });
+    const { head, whole, tail } = this.#context(tokenizer, passage, query);
+    const target = tokenizer.encodeParts([this.#space.answer, { ordinary: answer }]);
+    if (target.length === 0) throw noAnswerToken({ query, answer });
     const rest = [...head, tail, target].reduce((sum, { length }) => sum + length, 0);
-    const room = maxTokens - rest;
-    if (room < 0) {
-      throw new UsageError(
-        `a prompt of ${rest} tokens without its passage, where ${maxTokens} are read: query ${JSON.stringify(shortened(query))}`,
-        { help: 'shorten or leave out such queries and answers, or use a reader that reads more' },
-      );
-    }
-    const read = whole.subarray(0, room);
-    const lists = [...head, read, tail, target];
-    const ids = new Int32Array(rest + read.length);
-    let at = 0;
-    for (const list of lists) {
-      ids.set(list, at);
-      at += list.length;
-    }
+    const read = fitting(whole, { rest, maxTokens, query });
+    const ids = joined([...head, read, tail, target]);
     const from = ids.length - target.length;
     return { ids, from, passageEnd: from - tail.length, cutTokens: whole.length - read.length };
   }
+
+  /**
+   * Tokenises what stands before the answer, with the special tokens around a text, for readers that write the answer elsewhere.
+   *
+   * @param options.maxTokens  largest number of tokens; a passage is cut at its end to fit
+   * @throws UsageError where the query alone does not fit
+   */
+  context(
+    tokenizer: Tokenizer,
+    { passage, query }: Omit<PromptTexts, 'answer'>,
+    options: { readonly maxTokens?: number | undefined } = {},
+  ): Int32Array {
+    const { maxTokens = Number.POSITIVE_INFINITY } = options;
+    const { head, whole, tail } = this.#context(tokenizer, passage, query);
+    const ends = [tail, tokenizer.wrapper.after];
+    const rest = [...head, ...ends].reduce((sum, { length }) => sum + length, 0);
+    return joined([...head, fitting(whole, { rest, maxTokens, query }), ...ends]);
+  }
+
+  /** Tokenises the passage, and what stands before and after it. */
+  #context(tokenizer: Tokenizer, passage: string | undefined, query: string) {
+    const filled = (text: string) => {
+      const [before, ...after] = text.split('{query}');
+      return tokenizer.encodeParts([before!, ...after.flatMap((part) => [{ ordinary: query }, part])]);
+    };
+    const isNothing = passage === undefined;
+    return {
+      head: [tokenizer.wrapper.before, filled(this.#before)],
+      whole: isNothing
+        ? new Int32Array(0)
+        : tokenizer.encodeParts([this.#space.passage, { ordinary: passage }]),
+      tail: filled(isNothing ? this.#space.passage + this.#after.trimStart() : this.#after),
+    };
+  }
+}
+
+/** Makes the error of an answer without a token. */
+export const noAnswerToken = ({ query, answer }: Pick<PromptTexts, 'query' | 'answer'>): UsageError =>
+  new UsageError(
+    `the answer ${JSON.stringify(shortened(answer))} has no token: query ${JSON.stringify(shortened(query))}`,
+    { help: 'leave out such answers, or use a reader whose tokenizer knows their characters' },
+  );
+
+/**
+ * Cuts a passage at its end, so that it fits beside the rest of a prompt.
+ *
+ * @throws UsageError where the rest alone does not fit
+ */
+function fitting(
+  passage: Int32Array,
+  { rest, maxTokens, query }: { readonly rest: number; readonly maxTokens: number; readonly query: string },
+): Int32Array {
+  if (rest <= maxTokens) return passage.subarray(0, maxTokens - rest);
+  throw new UsageError(
+    `a prompt of ${rest} tokens without its passage, where ${maxTokens} are read: query ${JSON.stringify(shortened(query))}`,
+    { help: 'shorten or leave out such queries and answers, or use a reader that reads more' },
+  );
+}
+
+function joined(lists: readonly Int32Array[]): Int32Array {
+  const ids = new Int32Array(lists.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const list of lists) {
+    ids.set(list, at);
+    at += list.length;
+  }
+  return ids;
 }
 
 /**

@@ -36,6 +36,7 @@ const ALL_LINEAR = 'all-linear';
 const QUERIES_AND_VALUES = [
   ...['query', 'value', 'q_lin', 'v_lin', 'attn.q', 'attn.v'],
   ...['q_proj', 'v_proj', 'attn.c_attn', 'attn.Wqkv'],
+  ...['SelfAttention.q', 'SelfAttention.v', 'EncDecAttention.q', 'EncDecAttention.v'],
 ];
 
 /**
