@@ -26,6 +26,23 @@ describe('sentences', () => {
     expect(cutWords(words(5), 2)).toEqual(['w0 w1', 'w2 w3', 'w4']);
     expect(cutWords('日本語の文章です', 2).join('')).toBe('日本語の文章です');
   });
+
+  it('counts and cuts the words of a long text in time linear in its length', () => {
+    // Texts with one letter of a script without spaces in them, and texts without any space or mark.
+    const sentence = "The א quick 3.14 fox can't jump over 日本語の文章です。次の文も、とても長いです。\n";
+    const count = wordCount(sentence);
+    expect(count).toBeGreaterThan(15);
+    const start = performance.now();
+    expect(wordCount(sentence.repeat(4000))).toBe(4000 * count);
+    const cut = cutWords(sentence.repeat(4000), count);
+    expect(cut).toHaveLength(4000);
+    expect(new Set(cut)).toEqual(new Set([sentence.trim()]));
+    for (const character of ['x', '𠮷', '文']) {
+      expect(cutWords(`א${character.repeat(20_000)}`, 5).join('')).toBe(`א${character.repeat(20_000)}`);
+    }
+    // Segmenting the whole text at once takes minutes.
+    expect(performance.now() - start).toBeLessThan(10_000);
+  });
 });
 
 describe('passages of Markdown', () => {

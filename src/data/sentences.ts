@@ -44,6 +44,32 @@ const isSpaced = (text: string): boolean => SPACED.test(text) && !UNSPACED_COMMO
 
 const NO_SPACES = /\S+/g;
 
+/** Length of the blocks in which words are looked for, in UTF-16 units. A segmenter copies its whole text at each step. */
+const BLOCK = 2048;
+/** Matches an end of words whatever surrounds it: white space or ideographic punctuation before a letter or a digit. */
+const WORD_END = /[\s。！？、，；：」』）](?=[\p{L}\p{N}])/u;
+
+/**
+ * Words and what lies between them, by the rules of Unicode, in time linear in the text. Blocks end where words end; in more than
+ * `BLOCK` units without such a place a word may be cut in two.
+ */
+function* wordSegments(text: string): Generator<{ segment: string; isWordLike?: boolean }> {
+  for (let start = 0; start < text.length; ) {
+    const end = blockEnd(text, start + BLOCK);
+    yield* WORDS.segment(text.slice(start, end));
+    start = end;
+  }
+}
+
+/** First end of words from a place of a text on, or a place between two characters if there is none nearby. */
+function blockEnd(text: string, from: number): number {
+  if (from >= text.length) return text.length;
+  const found = text.slice(from, from + BLOCK).search(WORD_END);
+  if (found >= 0) return from + found + 1;
+  const end = from + BLOCK;
+  return /^[\uDC00-\uDFFF]/.test(text.charAt(end)) ? end + 1 : end;
+}
+
 /** Number of words of a text: runs of characters that are not space, or the words of Unicode in scripts without spaces. */
 export function wordCount(text: string): number {
   let words = 0;
@@ -51,7 +77,7 @@ export function wordCount(text: string): number {
     for (NO_SPACES.lastIndex = 0; NO_SPACES.test(text); ) words++;
     return words;
   }
-  for (const { isWordLike } of WORDS.segment(text)) if (isWordLike) words++;
+  for (const { isWordLike } of wordSegments(text)) if (isWordLike) words++;
   return words;
 }
 
@@ -61,7 +87,7 @@ export function cutWords(text: string, words: number): string[] {
   let [piece, count] = ['', 0];
   const parts: Iterable<{ segment: string; isWordLike?: boolean }> = isSpaced(text)
     ? text.split(/(?<=\s)(?=\S)/).map((segment) => ({ segment, isWordLike: true }))
-    : (WORDS.segment(text) as Iterable<{ segment: string; isWordLike?: boolean }>);
+    : wordSegments(text);
   for (const { segment, isWordLike } of parts) {
     if (isWordLike && count === words) {
       pieces.push(piece.trim());

@@ -7,6 +7,7 @@ import { trainedRetro } from '../../../test/trained-retro.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
 import { buildDatastore } from '../../rlm/build-datastore.ts';
 import { RetroModel, saveRetro } from '../../rlm/retro.ts';
+import { UndriftError } from '../../util/errors.ts';
 import { compareLanguageSystems } from './compare-language-systems.ts';
 import type { LanguageComparisonConfig } from './comparison.ts';
 import { checkLanguageComparison } from './read-comparison.ts';
@@ -68,6 +69,15 @@ describe('compareLanguageSystems', () => {
     expect(perplexity('read')).not.toBe(perplexity('none'));
     expect(perplexity('shuffled-neighbours')).not.toBe(perplexity('read'));
     expect(arms['shuffled-neighbours']!.cost.foundNeighbours).toEqual(arms.read!.cost.foundNeighbours);
+  });
+
+  it('leaves no folder if its model or its data cannot be read', async () => {
+    const readable = { model: BASE, data: at('test.jsonl') };
+    for (const given of [{ model: at('no-model') }, { data: at('none.jsonl') }]) {
+      const config = { ...readable, ...given, out: at('never'), arms: [{ method: 'none' }] };
+      await expect(compareLanguageSystems(config, { threads: 1 })).rejects.toThrow(UndriftError);
+      expect(existsSync(at('never'))).toBe(false);
+    }
   });
 
   it('has no control of an arm to which it does not apply', () => {

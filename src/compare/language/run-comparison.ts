@@ -82,7 +82,6 @@ export async function runLanguageComparison(
   const { out, model: folder, data, evaluate } = comparison;
   const { onProgress, onNote } = callbacks;
   return await withLock(lockInside(out), async () => {
-    await mkdir(join(out, ARMS), { recursive: true });
     await removeLeftoversIn(out, (name) => name === RESULTS || name === REPORT);
     await removeLeftoversIn(join(out, ARMS), () => true);
     // An existing file of that name must be a result file, or it would be overwritten.
@@ -139,6 +138,7 @@ class LanguageRun {
     if (!this.options.overwrite) requireSameRuns(differing, out);
     const done = stored.flatMap((run, i) => (run && differing[i]!.differences.length === 0 ? [run] : []));
     const failures: RunFailure[] = [];
+    await mkdir(join(out, ARMS), { recursive: true });
     for (const [i, arm] of arms.entries()) {
       if (done.some((run) => run.arm === arm.name)) continue;
       if (this.callbacks.signal?.aborted) {
