@@ -443,6 +443,7 @@ export type {
 } from './rlm/language-system.ts';
 export { type LeakFilter, type LeakRules, leakFilter, type PassageQuery } from './rlm/leak-filter.ts';
 export { loadPassages } from './rlm/load-passages.ts';
+export { type FilledPhrase, type FillOptions, PhraseIndex, type PhraseIndexOptions } from './rlm/npm.ts';
 export type { PassageFrontOptions, Stretch } from './rlm/passage-front.ts';
 export {
   bm25Source,

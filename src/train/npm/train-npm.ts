@@ -44,7 +44,7 @@ export interface NpmTrainResult extends RunResult {
 const LEAST_MASKABLE = 0.05;
 
 /**
- * Trains an encoder as a nonparametric masked language model (NPM) and writes a model folder that `loadRetriever` and
+ * Trains an encoder as a nonparametric masked language model (NPM) and writes a model folder that `loadRetriever`, for `PhraseIndex`, and
  * transformers (`AutoModel`) read:
  *
  *     out/settings.json  metrics.jsonl  tensorboard/  checkpoint/  model/  and with LoRA adapter/
