@@ -317,6 +317,7 @@ export {
 } from './losses/next-token.ts';
 export {
   type PhraseLoss,
+  type PhraseLossOptions,
   type PhraseStates,
   type PhraseTargets,
   phraseLoss,

@@ -41,6 +41,7 @@ export {
 export { pairwise } from './losses/pairwise.ts';
 export {
   type PhraseLoss,
+  type PhraseLossOptions,
   type PhraseStates,
   type PhraseTargets,
   phraseLoss,

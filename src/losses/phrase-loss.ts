@@ -22,6 +22,12 @@ export interface PhraseTargets {
   readonly endsHere: Tensor;
 }
 
+/** Options of {@link phraseLoss}. */
+export interface PhraseLossOptions {
+  /** Whether the keys get no gradient. Default false: they are trained to be found. */
+  readonly detached?: boolean | undefined;
+}
+
 /** Loss of {@link phraseLoss}, and the scores that it is made from. */
 export interface PhraseLoss {
   /** f32[]: loss, in nats per span, of both ends together. */
@@ -42,13 +48,12 @@ export interface PhraseLoss {
  *
  * Gradient: to `starts`, `ends` and, unless `detached`, to `keys`.
  *
- * @param options.detached  whether the keys get no gradient. Default false: they are trained to be found
  * @paper Min et al. 2023: "Nonparametric Masked Language Modeling"
  */
 export function phraseLoss(
   { starts, ends, keys }: PhraseStates,
   { allowed, startsHere, endsHere }: PhraseTargets,
-  { detached = false }: { readonly detached?: boolean | undefined } = {},
+  { detached = false }: PhraseLossOptions = {},
 ): PhraseLoss {
   const found = detached ? stopGradient(keys) : keys;
   const scored = (queries: Tensor) =>
