@@ -495,6 +495,7 @@ export {
   type TuneTrimeOptions,
   tuneTrime,
 } from './rlm/tune-trime.ts';
+export { evaluateJointRun, type JointAnswers } from './train/language-methods/evaluate-joint.ts';
 export type { NpmTrainOptions } from './train/npm/options.ts';
 export type { NpmSettings } from './train/npm/settings.ts';
 export { type NpmTrainResult, trainNpm } from './train/npm/train-npm.ts';

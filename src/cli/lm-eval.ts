@@ -6,6 +6,7 @@ import { TASK_OPTIONS, taskKind } from '../rlm/evaluation-task.ts';
 import { findSystem, SYSTEM_OPTIONS, systems } from '../rlm/systems.ts';
 import { textWindows, WINDOW_OPTIONS } from '../rlm/text-windows.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { JOINT_METHODS } from '../train/language-methods/evaluate-joint.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
 import {
@@ -17,6 +18,7 @@ import {
 } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { defaultsByMethod } from './defaults-by-method.ts';
+import { evaluateJoint } from './lm-eval-joint.ts';
 import { evaluateQuestions } from './lm-eval-questions.ts';
 import {
   loadLanguageModel,
@@ -56,7 +58,9 @@ const OPTIONS = {
     type: 'text',
     value: 'id',
     default: 'none',
-    help: `system to measure: ${systems.map(({ id, summary }) => `${id} (${summary})`).join('; ')}`,
+    help:
+      `system to measure: ${systems.map(({ id, summary }) => `${id} (${summary})`).join('; ')}; ` +
+      `${JOINT_METHODS.join(' or ')} (retriever and reader of a run, on questions)`,
   },
   documentFile: {
     type: 'text',
@@ -77,15 +81,18 @@ export const lmEvalCommand = defineCommand({
     'tokenizers. No window holds tokens of two documents. A token is scored where its window holds a token before it: with the stride ' +
     'below the window this is every token of a document but the first, which is scored only where the tokenizer puts a start token ' +
     'before it. Perplexities equal those of the usual loop of transformers. Of a data set with answers, the questions of a split are ' +
-    'answered: reported are nats of the first right answer, and exact match and F1 of greedy answers as in SQuAD.',
+    'answered: reported are nats of the first right answer, and exact match and F1 of greedy answers as in SQuAD. With --method realm and ' +
+    'atlas, --model is the folder of a run of undrift lm train, whose settings say how its retriever and reader answer.',
   options: OPTIONS,
   examples: [
     '--model HuggingFaceTB/SmolLM2-135M --data wiki.test.jsonl --window 1024 --stride 512',
     '--model runs/lm --data test.jsonl --method knn-lm --datastore stores/wiki --tune-data dev.jsonl --cache',
     '--model runs/lm --data test.txt --limit-tokens 10000 --json',
     '--model runs/lm --data data/squad --method in-context --retriever bm25 --limit-queries 300',
+    '--model runs/atlas --data data/squad --method atlas --split dev',
   ],
   async run(options, io) {
+    if (JOINT_METHODS.includes(options.method)) return await evaluateJoint(options, io);
     const spec = findSystem(options.method);
     const own: GivenValues = Object.fromEntries(
       Object.keys(SYSTEM_OPTIONS).map((key) => [key, (options as GivenValues)[key]]),

@@ -2,11 +2,11 @@ import { add, div, maximum, mul, neg, sum } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
-import { type OptionTable, optionValues, pickOptions } from '../util/option-table.ts';
+import { type GivenValues, type OptionTable, optionValues, pickOptions } from '../util/option-table.ts';
 import type { Method, RunPlan } from './contract/method.ts';
 import type { AnswerTokens } from './joint/answer-tokens.ts';
 import { ANSWER_METRICS } from './joint/held-out-answers.ts';
-import type { JointForm, JointReading } from './joint/joint-form.ts';
+import type { JointForm, JointReading, JointReadings } from './joint/joint-form.ts';
 import { JointLoss } from './joint/joint-loss.ts';
 import { MARGINAL_OPTIONS } from './joint/joint-options.ts';
 import { checkJointPlan, describeJoint, JOINT_OPTIONS, overheadReport } from './joint/joint-plan.ts';
@@ -115,16 +115,9 @@ export const atlas: Method = {
   describe,
   openPart: openReader,
   async start(context) {
-    const {
-      retrieverLoss,
-      candidates,
-      readerPassages = candidates,
-      ...options
-    } = optionValues(OPTIONS, context.options);
-    const taughtBy: readonly JointReading[] =
-      retrieverLoss === 'adist' ? [] : [retrieverLoss === 'loop' ? 'without' : 'alone'];
+    const { retrieverLoss, candidates, ...options } = optionValues(OPTIONS, context.options);
     const form: JointForm = {
-      ...{ nullPassage: false, candidates, passages: readerPassages, readings: ['together', ...taughtBy] },
+      ...atlasReadings(context.options),
       attention: retrieverLoss === 'adist',
       finished: overheadReport(context, costOf(retrieverLoss, candidates)),
       loss(batch) {
@@ -141,6 +134,14 @@ export const atlas: Method = {
     return await TableMethod.start('atlas', context, { options: candidateTable(context.options), loss });
   },
 };
+
+/** Returns how Atlas reads the candidates of a query. */
+export function atlasReadings(options: GivenValues): JointReadings {
+  const { retrieverLoss, candidates, readerPassages = candidates } = optionValues(OPTIONS, options);
+  const taughtBy: readonly JointReading[] =
+    retrieverLoss === 'adist' ? [] : [retrieverLoss === 'loop' ? 'without' : 'alone'];
+  return { nullPassage: false, candidates, passages: readerPassages, readings: ['together', ...taughtBy] };
+}
 
 /** Computes −log p per token over all answers, f32[]. */
 const meanLoss = ({ logProbabilities, scored }: AnswerTokens): Tensor =>

@@ -1,10 +1,10 @@
 import { exp, mean, neg, slice, squeeze, stopGradient, sub } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { candidateMarginal, posteriorDivergence } from '../losses/candidate-marginal.ts';
-import { type OptionTable, optionValues, withDefaults } from '../util/option-table.ts';
+import { type GivenValues, type OptionTable, optionValues, withDefaults } from '../util/option-table.ts';
 import type { Method, RunPlan } from './contract/method.ts';
 import { ANSWER_METRICS } from './joint/held-out-answers.ts';
-import type { JointForm } from './joint/joint-form.ts';
+import type { JointForm, JointReadings } from './joint/joint-form.ts';
 import { JointLoss } from './joint/joint-loss.ts';
 import { MARGINAL_OPTIONS } from './joint/joint-options.ts';
 import { checkJointPlan, describeJoint, JOINT_OPTIONS, overheadReport } from './joint/joint-plan.ts';
@@ -83,7 +83,7 @@ export const realm: Method = {
     const { candidates, marginal, nullPassage } = optionValues(OPTIONS, context.options);
     const report = { factor: READ_WITH_GRADIENT, prompts: candidates + Number(nullPassage) };
     const form: JointForm = {
-      ...{ nullPassage, candidates, passages: 1, readings: ['alone'] },
+      ...realmReadings(context.options),
       finished: overheadReport(context, report),
       loss({ scores, drawn, answers }) {
         const tokens = answers.alone.logProbabilities;
@@ -102,6 +102,12 @@ export const realm: Method = {
     return await TableMethod.start('realm', context, { options: candidateTable(context.options), loss });
   },
 };
+
+/** Returns how REALM reads the candidates of a query. */
+export function realmReadings(options: GivenValues): JointReadings {
+  const { candidates, nullPassage } = optionValues(OPTIONS, options);
+  return { nullPassage, candidates, passages: 1, readings: ['alone'] };
+}
 
 /** Figures of the null passage, the last of the candidates: its share of P, and what reading something else is worth. */
 function nullFigures(

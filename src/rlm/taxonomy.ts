@@ -104,6 +104,7 @@ export const taxonomy: readonly RetrievalMethod[] = [
     trained: 'retriever and reader',
     index: 'stale, refreshed or corrected',
     train: 'lm train --method realm',
+    use: 'lm eval --method realm',
     paper: 'Guu et al. 2020',
   },
   {
@@ -112,6 +113,7 @@ export const taxonomy: readonly RetrievalMethod[] = [
     trained: 'retriever and reader, each with its loss',
     index: 'stale, refreshed or corrected',
     train: 'lm train --method atlas',
+    use: 'lm eval --method atlas',
     paper: 'Izacard et al. 2023',
   },
   {

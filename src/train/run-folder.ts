@@ -20,7 +20,7 @@ export const MODEL = 'model';
 /** Folder of the LoRA adapter, inside a run's folder. */
 export const ADAPTER = 'adapter';
 /** Folder of the reader that is trained beside a retriever, inside a run's folder. */
-const READER = 'reader';
+export const READER = 'reader';
 /** File of the log, inside a run's folder. */
 export const LOG = 'metrics.jsonl';
 /** Tokenizer of a run that makes a new model. */

@@ -4,13 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { largestDifference } from '../../../test/small-models.ts';
 import { tempFiles } from '../../../test/temp-files.ts';
-import { ToyRun, toyTokenizer } from '../../../test/toy-training.ts';
+import { toyReader } from '../../../test/toy-reader.ts';
+import { ToyRun } from '../../../test/toy-training.ts';
 import { backward } from '../../grad/backward.ts';
 import { Graph } from '../../graph/graph.ts';
 import { add, div, mul, neg, sum } from '../../graph/ops.ts';
-import { createSequenceToSequence } from '../../models/encoder-decoder/create-sequence-to-sequence.ts';
 import { generateTargets } from '../../models/encoder-decoder/generate-targets.ts';
-import { saveSequenceToSequence } from '../../models/encoder-decoder/save-sequence-to-sequence.ts';
 import { SequenceToSequenceModel } from '../../models/encoder-decoder/sequence-to-sequence.ts';
 import { ReaderPrompt } from '../../models/language/reader-prompt.ts';
 import { float32, type HostTensor, hostTensor, scalarValue } from '../../runtime/host-tensor.ts';
@@ -215,17 +214,6 @@ describe('Fusion-in-Decoder reader', () => {
     expect(() => reader.check({ query: 'a', answer: '', passages: [] })).toThrow(/has no token/);
   });
 });
-
-/** Writes a small T5 with the vocabulary of the toy texts. */
-async function toyReader(): Promise<string> {
-  const folder = join(tempFiles({}), 'reader');
-  const model = createSequenceToSequence({
-    ...{ tokenizer: toyTokenizer(), hidden: 16, layers: 1, heads: 2, intermediate: 24, seed: 2 },
-  });
-  await saveSequenceToSequence(folder, model);
-  await model.dispose();
-  return folder;
-}
 
 const PROMPT = '{query} {passage} {answer}';
 

@@ -3,12 +3,15 @@ import { logSumExp } from '../../util/log-sum-exp.ts';
 import { optionValues, pickOptions } from '../../util/option-table.ts';
 import type { HeldOutMeasure, HeldOutQuery, MethodContext } from '../contract/method.ts';
 import { READER_OPTIONS } from '../table/reader-options.ts';
-import type { JointForm } from './joint-form.ts';
+import type { JointReadings } from './joint-form.ts';
 import { JOINT_READER_OPTIONS } from './joint-options.ts';
 import type { CurrentReader, JointReader, ReadPrompt } from './joint-reader.ts';
 
 /** Figures of how well reader and retriever answer together, of which larger is better. */
 export const ANSWER_METRICS = ['answerLogLikelihood', 'exactMatch'] as const;
+
+/** Parts of a run that measurements of answers need. */
+export type AnswerContext = Pick<MethodContext, 'retriever' | 'temperature' | 'compute' | 'options'>;
 
 /** Prompts of a query, with the log-probability that it is answered by each. */
 interface Asked {
@@ -23,9 +26,9 @@ interface Asked {
  * - `exactMatch`: share of right greedy answers, given the best candidate or all; absent where no answer is generated
  */
 export function heldOutAnswers(
-  context: MethodContext,
+  context: AnswerContext,
   reader: JointReader,
-  form: JointForm,
+  form: JointReadings,
 ): HeldOutMeasure | undefined {
   const options = optionValues(
     { ...pickOptions(READER_OPTIONS, 'readerEvalQueries', 'leaveOutPositives'), ...JOINT_READER_OPTIONS },
@@ -66,7 +69,7 @@ const askTogether = (query: HeldOutQuery, passages: number): Asked => ({
 
 /** Asks each query once for each document, and without one, weighted as the retriever weights them. */
 async function askEach(
-  { retriever, temperature, compute }: MethodContext,
+  { retriever, temperature, compute }: AnswerContext,
   { queries, nullPassage }: { queries: readonly HeldOutQuery[]; nullPassage: boolean },
 ): Promise<Asked[]> {
   const D = retriever.dimension;
@@ -92,7 +95,7 @@ async function askEach(
 async function meanLikelihood(
   model: CurrentReader,
   asked: readonly Asked[],
-  { compute }: MethodContext,
+  { compute }: Pick<AnswerContext, 'compute'>,
 ): Promise<number> {
   const likelihoods = await model.logLikelihoods(
     asked.flatMap(({ prompts }) => prompts),
@@ -107,7 +110,7 @@ async function meanLikelihood(
 async function exactMatch(
   model: CurrentReader,
   asked: readonly Asked[],
-  of: { queries: readonly HeldOutQuery[]; tokens: number; context: MethodContext },
+  of: { queries: readonly HeldOutQuery[]; tokens: number; context: AnswerContext },
 ): Promise<number> {
   const prompts = asked.map(({ prompts, logP }) => prompts[logP.indexOf(Math.max(...logP))]!);
   const written = await model.write(prompts, { tokens: of.tokens, ...of.context.compute });

@@ -35,18 +35,22 @@ export interface JointBatch extends ReadAnswers {
   readonly drawn: Tensor;
 }
 
-/** Facts that tell the joint methods apart. */
-export interface JointForm {
+/** Ways in which a joint method reads the candidates of a query. */
+export interface JointReadings {
   /** Whether reading nothing is a candidate too, the last one. */
   readonly nullPassage: boolean;
   /** Ways of reading that the loss needs. */
   readonly readings: readonly JointReading[];
-  /** Whether the loss needs the attention to each candidate, of the reading `together`. Default false. */
-  readonly attention?: boolean | undefined;
   /** Documents from the table that are candidates of a query, K. */
   readonly candidates: number;
   /** Largest number of documents in a prompt with several. */
   readonly passages: number;
+}
+
+/** Facts that tell the joint methods apart. */
+export interface JointForm extends JointReadings {
+  /** Whether the loss needs the attention to each candidate, of the reading `together`. Default false. */
+  readonly attention?: boolean | undefined;
   /** Builds the loss. */
   loss(batch: JointBatch): LossParts;
   /** Called after the last update. */
