@@ -3,6 +3,7 @@ import { runCommand } from '../../test/run-command.ts';
 import { methods } from '../methods/methods.ts';
 import { systems } from '../rlm/systems.ts';
 import { taxonomy } from '../rlm/taxonomy.ts';
+import { JOINT_METHODS } from '../train/language-methods/evaluate-joint.ts';
 import { languageTrainings } from '../train/language-methods/language-trainings.ts';
 import { kebabCase } from '../util/option-name.ts';
 import { allOptions } from './command.ts';
@@ -12,7 +13,7 @@ import { COMMANDS } from './run-cli.ts';
 const ids = {
   train: methods.map(({ id }) => id).concat('cross-encoder'),
   'lm train': languageTrainings.map(({ id }) => id),
-  'lm eval': systems.map(({ id }) => id),
+  'lm eval': systems.map(({ id }) => id).concat(JOINT_METHODS),
 } as const;
 const lines = taxonomy.flatMap(({ train, use }) => [train ?? [], use ?? []].flat());
 const named = (command: string) =>
