@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { runCommand } from '../../test/run-command.ts';
 import { tempFiles } from '../../test/temp-files.ts';
+import type { FilledPhrase } from '../rlm/npm.ts';
+import { lmFillCommand } from './lm-fill.ts';
 import { lmTrainCommand } from './lm-train.ts';
 
-it('undrift lm train --method npm trains and resumes, and refuses options of decoders', async () => {
+it('undrift lm train --method npm trains and resumes a model with which lm fill fills masks, and refuses options of decoders', async () => {
   const texts = ['red fox', 'blue bird', 'old oak'].map((words) =>
     `${words} and the ${words} or `.repeat(12),
   );
@@ -25,6 +27,22 @@ it('undrift lm train --method npm trains and resumes, and refuses options of dec
   expect(text).toContain('best phraseLoss on');
   const again = await runCommand(lmTrainCommand, { out, resume: 'true', threads: '1' });
   expect(again.json).toMatchObject({ steps: 2, best: json.best, settings: { method: 'npm' } });
+
+  const filled = await runCommand(
+    lmFillCommand,
+    { model: out, data, count: '4', exclude: 'd1', mostTokens: '2', threads: '1' },
+    ['red', '[MASK]'],
+  );
+  const { phrases } = filled.json as unknown as { phrases: FilledPhrase[] };
+  expect(phrases.length).toBe(4);
+  for (const { phrase, best } of phrases) {
+    expect(['d0', 'd2']).toContain(best.document);
+    expect(texts[Number(best.document.slice(1))]).toContain(phrase);
+    expect(filled.text).toContain(phrase);
+  }
+  await expect(runCommand(lmFillCommand, { model: out, data, threads: '1' }, ['no mask'])).rejects.toThrow(
+    'no [MASK] to fill',
+  );
   await expect(runCommand(lmTrainCommand, { ...flags, keyHeads: '1', overwrite: 'true' })).rejects.toThrow(
     "method: 'npm' takes no keyHeads",
   );

@@ -2,6 +2,7 @@ import type { CommandGroup } from './command.ts';
 import { compareLanguageCommand } from './lm-compare.ts';
 import { lmDatastoreCommand } from './lm-datastore.ts';
 import { lmEvalCommand } from './lm-eval.ts';
+import { lmFillCommand } from './lm-fill.ts';
 import { generateCommand } from './lm-generate.ts';
 import { lmMethodsCommand } from './lm-methods.ts';
 import { lmRerankDataCommand } from './lm-rerank-data.ts';
@@ -17,6 +18,7 @@ export const lmCommands: CommandGroup = {
     lmDatastoreCommand,
     lmRerankDataCommand,
     generateCommand,
+    lmFillCommand,
     compareLanguageCommand,
     lmMethodsCommand,
   ],

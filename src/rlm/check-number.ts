@@ -5,10 +5,6 @@ import { option } from '../util/option-name.ts';
 export const checkPositive = (key: string, value: number): void =>
   check(value > 0 && value < Infinity, key, 'above 0', value);
 
-/** @throws UsageError for a number that is not finite, or below 0 */
-export const checkNotNegative = (key: string, value: number): void =>
-  check(value >= 0 && value < Infinity, key, '0 or more', value);
-
 /**
  * Checks a share of a whole of 1, of which a part is taken already.
  *

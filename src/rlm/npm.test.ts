@@ -124,9 +124,10 @@ describe('PhraseIndex', () => {
     ['a [MASK] and a [MASK]', {}, /the text has 2 times \[MASK\]/],
     [`${'the old oak '.repeat(6)}[MASK]`, {}, /read in pieces of 16[\s\S]*longer window/],
     [TEXT, { exclude: 'z' }, /no document "z"/],
-    [TEXT, { k: 0 }, /k must be a whole number of at least 1/],
-    [TEXT, { temperature: 0 }, /temperature must be above 0/],
-    [TEXT, { lengthPower: -1 }, /lengthPower must be 0 or more/],
+    [TEXT, { topK: 3 } as never, /unknown option "topK"/],
+    [TEXT, { k: 0 }, /k should be /],
+    [TEXT, { temperature: 0 }, /temperature should be /],
+    [TEXT, { lengthPower: -1 }, /lengthPower should be /],
   ])('refuses %j with %j', async (text, options, message) => {
     await expect(index.fill(text, options)).rejects.toThrow(message);
   });

@@ -5,12 +5,13 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import { TokenStates } from '../models/retriever/token-states.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { BlockSearch, type RowRange } from '../search/block-search.ts';
-import { MOST_PHRASE_TOKENS } from '../text/shared-phrases.ts';
 import { TextPieces } from '../text/text-pieces.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
+import { checkOptions, type GivenOptions, optionValues } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
-import { checkNotNegative, checkPositive, checkWhole } from './check-number.ts';
+import { checkWhole } from './check-number.ts';
+import { FILL_OPTIONS } from './npm-options.ts';
 
 /** Options of `PhraseIndex.build`. */
 export interface PhraseIndexOptions extends ComputeOptions {
@@ -21,20 +22,7 @@ export interface PhraseIndexOptions extends ComputeOptions {
 }
 
 /** Options of `PhraseIndex.fill`. */
-export interface FillOptions {
-  /** Phrases to return at most, ≥ 1. Default 10. */
-  readonly count?: number | undefined;
-  /** Tokens that are retrieved as beginnings, and as ends, ≥ 1. Default 4096, as in the paper. */
-  readonly k?: number | undefined;
-  /** Tokens of a phrase at most, ≥ 1. Default 10. */
-  readonly mostTokens?: number | undefined;
-  /** Temperature of the two softmaxes, > 0. Default 1. */
-  readonly temperature?: number | undefined;
-  /** Power α of the length in tokens, by which scores are multiplied, ≥ 0: larger ones favour long phrases. Default 0. */
-  readonly lengthPower?: number | undefined;
-  /** Id of a document whose phrases are not found, such as the one that the text was taken from. Default none. */
-  readonly exclude?: string | undefined;
-}
+export interface FillOptions extends GivenOptions<typeof FILL_OPTIONS> {}
 
 /** Phrase that fills a mask. */
 export interface FilledPhrase {
@@ -156,19 +144,13 @@ export class PhraseIndex {
    * @throws UsageError for a text without a mask, with several, or longer than a piece, and for options out of range
    */
   async fill(text: string, options: FillOptions = {}): Promise<FilledPhrase[]> {
-    const {
-      count = 10,
-      k = 4096,
-      mostTokens = MOST_PHRASE_TOKENS,
-      temperature = 1,
-      lengthPower = 0,
-    } = options;
-    for (const [name, value] of Object.entries({ count, k, mostTokens })) checkWhole(name, value, 1);
-    checkPositive('temperature', temperature);
-    checkNotNegative('lengthPower', lengthPower);
+    checkOptions(FILL_OPTIONS, options);
+    const { count, k, mostTokens, temperature, lengthPower, exclude } = optionValues(FILL_OPTIONS, {
+      ...options,
+    });
     const { keys, search, states } = this.#parts;
     const queries = await this.#queries(text);
-    const hidden = this.#rowsOf(options.exclude);
+    const hidden = this.#rowsOf(exclude);
     const found = await search.search(keys, queries, k, { ...(hidden && { hidden: () => hidden }) });
     const scale = 1 / (Math.sqrt(states.dimension) * temperature);
     const [starts, ends] = [0, 1].map((query) => {

@@ -125,4 +125,13 @@ export const taxonomy: readonly RetrievalMethod[] = [
     use: 'lm eval --method trime',
     paper: 'Zhong et al. 2022',
   },
+  {
+    name: 'NPM',
+    order: 'joint, in batch',
+    trained: 'encoder, to find phrases in place of predicting them',
+    index: 'none: tokens of the batch',
+    train: 'lm train --method npm',
+    use: 'lm fill',
+    paper: 'Min et al. 2023',
+  },
 ];
