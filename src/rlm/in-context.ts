@@ -102,10 +102,14 @@ const OPTIONS = {
   ...FRONT_OPTIONS,
 } as const satisfies OptionTable;
 
+/** Options of passages that are no choice of a retriever: which passages there are, and which of them may be read. */
+const { retriever: _retriever, passageSeed: _passageSeed, ...READABLE } = SOURCE_OPTIONS;
+const takes = Object.keys(READABLE);
+
 /** Controls of systems that put passages in front: a random passage, and the candidate that makes the text to predict likeliest. */
 export const FRONT_CONTROLS: readonly ControlArm[] = [
-  { name: 'random', method: 'in-context', options: { retriever: 'random', reranker: NO_RERANKER } },
-  { name: 'oracle', method: 'in-context', options: { reranker: 'oracle' } },
+  { name: 'random', method: 'in-context', options: { retriever: 'random', reranker: NO_RERANKER }, takes },
+  { name: 'oracle', method: 'in-context', options: { reranker: 'oracle' }, takes },
 ];
 
 /** In-context RALM as a kind of language system. */

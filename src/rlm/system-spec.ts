@@ -54,4 +54,9 @@ export interface ControlArm {
    * fits, and is left out where it fits none. Default: it takes only the options that all arms share, and is never left out.
    */
   follows?(options: GivenValues): boolean;
+  /**
+   * Options that the control takes from the first arm beside which it stands that has them, where the arms do not share them, such as
+   * the passages to read. Default none.
+   */
+  readonly takes?: readonly string[];
 }

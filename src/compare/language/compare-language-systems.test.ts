@@ -80,6 +80,27 @@ describe('compareLanguageSystems', () => {
     }
   });
 
+  it('gives controls in front of the text the passages and leak filters of the arms', () => {
+    const controls = (config: Partial<LanguageComparisonConfig>) =>
+      checkLanguageComparison({ model: 'm', data: 'd', out: 'o', arms: [], ...config })
+        .arms.filter(({ name }) => name === 'random' || name === 'oracle')
+        .map(({ options }) => options);
+    const arms = [
+      { name: 'first', method: 'replug', passageData: 'p', ensemble: 2, retriever: 'bm25', passageSeed: 3 },
+      { name: 'second', method: 'in-context', passageData: 'q', maxOverlap: 0.2, passageTokens: 9 },
+    ];
+    const readable = { passageData: 'p', maxOverlap: 0.2 };
+    expect(controls({ arms })).toEqual([
+      { ...readable, retriever: 'random', reranker: 'none' },
+      { ...readable, reranker: 'oracle' },
+    ]);
+    expect(controls({ arms, base: { passageData: 'b', maxOverlap: 0.5 } })[1]).toEqual({
+      passageData: 'b',
+      maxOverlap: 0.5,
+      reranker: 'oracle',
+    });
+  });
+
   it('has no control of an arm to which it does not apply', () => {
     const names = (arms: LanguageComparisonConfig['arms']) =>
       checkLanguageComparison({ model: 'm', data: 'd', out: 'o', arms }).arms.map(({ name }) => name);

@@ -41,6 +41,7 @@ const FIRST = 'none';
  *
  * Paths in the file are relative to the file. Only `model`, `data`, `out` and `arms` are required. The arm `none` is added, and the
  * controls of the systems, unless there are arms of these names. Controls of kNN-LM, TRIME and RETRO have the options of the first arm of the system.
+ * Controls with passages in front have the passages and leak filters of the first arm that names some, unless `base` does.
  *
  * @throws UsageError with file and place for a key that is missing or unknown, or an invalid value
  * @throws DataError if the file cannot be read or is not JSON
@@ -109,11 +110,23 @@ class LanguageReader extends ConfigReader {
   }
 
   /** Makes the arm of a control; none where the control follows arms of a kind that is not there. */
-  private control({ follows, ...control }: ControlArm, own: readonly LanguageArm[], base: GivenValues) {
-    const { name, method, options } = control;
+  private control(
+    { name, method, options, follows, takes = [] }: ControlArm,
+    own: readonly LanguageArm[],
+    base: GivenValues,
+  ) {
     const followed = follows && own.find((arm) => arm.method === method && follows(arm.written));
     if (follows && !followed) return [];
-    return [this.arm({ name, method, ...followed?.written, ...options }, base, name)];
+    const beside = own.filter((arm) => findSystem(arm.method).controls?.some((each) => each.name === name));
+    const taken = takes
+      .filter((key) => base[key] === undefined)
+      .flatMap((key) => {
+        const arm = beside.find(({ written }) => written[key] !== undefined);
+        return arm ? [[key, arm.written[key]] as const] : [];
+      });
+    return [
+      this.arm({ name, method, ...Object.fromEntries(taken), ...followed?.written, ...options }, base, name),
+    ];
   }
 
   private arm(fields: Fields, base: GivenValues, place: string): LanguageArm {
