@@ -151,6 +151,7 @@ describe('buildDatastore', () => {
     const empty = join(tempFiles(), 'store');
     await expect(build(empty, {}, [{ id: 'e', text: '' }])).rejects.toThrow('has no token to store');
     expect(existsSync(empty)).toBe(false);
+    expect(existsSync(`${empty}.building`)).toBe(false);
   });
 });
 

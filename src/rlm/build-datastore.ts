@@ -120,6 +120,7 @@ export async function buildDatastore(
       const resumedTokens = state.tokens;
       if (!isWhole) return { tokens, manifest: undefined, resumedTokens };
       if (tokens === 0) {
+        await rm(building, { recursive: true, force: true });
         throw new UsageError('the text has no token to store', {
           help: 'a document needs at least two tokens',
         });

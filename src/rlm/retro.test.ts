@@ -244,6 +244,8 @@ describe('a saved model', () => {
       'chunks of 4 tokens in the database, 5 in',
     );
     await expect(saveRetro(folder, retro, { base: folder })).rejects.toThrow('is the folder of the base');
-    await expect(loadRetro(join(CAUSAL, 'gpt2'))).rejects.toThrow('retro.json');
+    await expect(loadRetro(join(CAUSAL, 'gpt2'))).rejects.toThrow(
+      /gpt2.* is no RETRO model: it has no retro\.json/,
+    );
   });
 });

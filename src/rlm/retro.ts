@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Graph } from '../graph/graph.ts';
@@ -144,6 +145,12 @@ const OWN: ReadonlySet<string> = new Set([RETRO_CONFIG, RETRO_WEIGHTS, 'README.m
  */
 export async function openRetro(folder: string, base: LanguageModel): Promise<RetroModel> {
   const file = join(folder, RETRO_CONFIG);
+  if (existsSync(folder) && !existsSync(file)) {
+    throw new DataError(`is no RETRO model: it has no ${RETRO_CONFIG}`, {
+      file: folder,
+      help: 'name the model or the run of undrift lm train --method retro, or train one',
+    });
+  }
   const json = objectIn(await readJson(file), file);
   if (json.format !== FORMAT) {
     throw new DataError(`has the format ${JSON.stringify(json.format)}, not "${FORMAT}"`, {
