@@ -400,6 +400,7 @@ export { SequenceToSequenceModel } from './models/encoder-decoder/sequence-to-se
 
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
 
+export { type ClozeData, type ClozeOptions, writeCloze } from './data/cloze.ts';
 export { type ContinuationData, type ContinuationOptions, writeContinuations } from './data/continuations.ts';
 export type { CutData } from './data/cut-texts.ts';
 export { type SpanData, type SpanOptions, writeSpans } from './data/spans.ts';

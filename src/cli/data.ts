@@ -1,6 +1,7 @@
 import { loadAnyData } from '../data/any-data.ts';
 import { buildApiDocs } from '../data/api-docs.ts';
 import { CLEAN_OPTIONS, cleanData } from '../data/clean-data.ts';
+import { CLOZE_OPTIONS, writeCloze } from '../data/cloze.ts';
 import { CONTINUATION_OPTIONS, writeContinuations } from '../data/continuations.ts';
 import type { CutData } from '../data/cut-texts.ts';
 import { ANY_DATA_OPTIONS, FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
@@ -184,6 +185,24 @@ const spans = defineCommand({
   },
 });
 
+const cloze = defineCommand({
+  name: 'cloze',
+  summary: 'cut sentences out of running text, to train a first retriever on documents alone',
+  description:
+    'Writes BEIR files for the inverse cloze task: a query is a sentence of a passage, and its right document the rest of the passage. ' +
+    'A retriever that was trained on them is a start for --method realm and atlas. Whole texts are held out as splits dev and test.',
+  arguments: [{ name: 'data', help: TEXT_DATA_HELP, required: true }],
+  options: { out: OUT, ...CLOZE_OPTIONS, ...READING },
+  examples: ['wiki.train.jsonl --out data/wiki-cloze'],
+  async run({ columns, skipBadRows, ...options }, io, [path]) {
+    const reading = readOptions(io, { ...(columns && { columns }), skipBadRows });
+    const written = await writeCloze(path!, { ...options, ...reading });
+    io.finishProgress();
+    const train = { method: 'in-batch', model: MINI_LM, data: options.out, out: 'runs/cloze' };
+    return cutResult(written, { queries: 'queries', train });
+  },
+});
+
 /**
  * Reports a data set of queries cut out of running text, and the command that trains on it.
  *
@@ -209,7 +228,7 @@ function cutResult(
 export const dataCommands: CommandGroup = {
   name: 'data',
   summary: 'build, measure or clean a data set',
-  commands: [apiDocs, stats, clean, continuations, spans],
+  commands: [apiDocs, stats, clean, continuations, spans, cloze],
 };
 
 function formatStatistics(found: DataStatistics): string {

@@ -32,9 +32,12 @@ export const CUT_OPTIONS = {
 export interface CutQuery {
   readonly id: string;
   readonly text: string;
-  readonly answer: string;
+  /** Answer to it in words, where it has one. */
+  readonly answer?: string | undefined;
   /** Ids of its right passages. */
   readonly right: readonly string[];
+  /** Text that is left of its first right passage, which replaces the passage. Default: the whole passage. */
+  readonly left?: string | undefined;
 }
 
 /** Result of writing a data set whose queries are cut out of running text. */
@@ -89,11 +92,14 @@ export async function writeCutTexts(
         const own = passagesOfDocument(document, passageWords);
         documents += 1;
         passages += own.length;
-        for (const { id, text } of own) await files.record('corpus.jsonl', { _id: id, text });
-        for (const { id, text, answer, right } of cut(document, own)) {
+        const queries = [...cut(document, own)];
+        const left = new Map(queries.map((query) => [query.right[0], query.left]));
+        for (const { id, text } of own)
+          await files.record('corpus.jsonl', { _id: id, text: left.get(id) ?? text });
+        for (const { id, text, answer, right } of queries) {
           splits[split] += 1;
           await files.record('queries.jsonl', { _id: id, text });
-          await files.record('answers.jsonl', { _id: id, answers: [answer] });
+          if (answer !== undefined) await files.record('answers.jsonl', { _id: id, answers: [answer] });
           await files.judgements(
             split,
             right.map((passage) => qrelsLine(id, passage, 1)),

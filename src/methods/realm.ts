@@ -51,8 +51,9 @@ const READ_WITH_GRADIENT = 6;
  *
  * All refresh policies of the table apply, and so do correctors and `--over-retrieve`; the paper refreshes beside training about every
  * 500 steps (`--refresh async:500`). Queries that were cut out of their own documents (`undrift data spans`) need
- * `--leave-out-positives`: otherwise the document itself is found and copied. Start from a retriever that is trained already, such as by
- * `--method crop` on the documents (inverse cloze): without it the reader learns to ignore what it reads, and then teaches nothing.
+ * `--leave-out-positives`: otherwise the document itself is found and copied. Start from a retriever that is trained already, such as on
+ * sentences of the documents (inverse cloze, `undrift data cloze`) or by `--method crop`: without it the reader learns to ignore what it
+ * reads, and then teaches nothing.
  *
  * The log has `retrievalUtility`, log p(y|x) − log p(y|x,∅) in nats; `nullMass`, P(∅); `posteriorDivergence`, KL of the posterior of the
  * candidates and P; `answerNats`, −log p(y|x). Evaluations have `answerLogLikelihood` and `exactMatch` of greedy answers, which
