@@ -1,15 +1,12 @@
-import type { Graph } from '../../graph/graph.ts';
 import { generateMany } from '../../models/language/generate.ts';
 import type { LanguageModel } from '../../models/language/language-model.ts';
-import { type PromptTokens, ReaderPrompt } from '../../models/language/reader-prompt.ts';
+import type { PromptTokens } from '../../models/language/reader-prompt.ts';
 import { saveLanguageModel } from '../../models/language/save-language-model.ts';
 import { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
-import { frozenHash } from '../../models/retriever/tuning.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
 import { UndriftError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
-import type { TrainedPart } from '../contract/trained-part.ts';
 import type { ScoredBatch } from '../step/score-loss.ts';
 import { type AnswerTokens, answerFeeds, answerTokens } from './answer-tokens.ts';
 import type { AskedQuery, JointForm, JointReading, PromptPlaces, ReadAnswers } from './joint-form.ts';
@@ -26,41 +23,18 @@ import {
 const BETWEEN = '\n\n';
 
 /** Causal language model as a reader: passages stand one after the other in front of the query. */
-export class DecoderReader extends JointReader {
-  readonly lr: number;
-  readonly frozen: TrainedPart['frozen'];
-  /** Model, and which of its parameters are trained. */
-  readonly tuned: TunedLanguageModel;
-  private readonly prompt: ReaderPrompt;
+export class DecoderReader extends JointReader<TunedLanguageModel> {
   private readonly maxTokens: number;
-  private readonly source: string;
 
   /** @throws UsageError where nothing in the model is called as the tuning says */
-  constructor(model: LanguageModel, { lr, source, prompt, maxTokens, tuning }: ReaderSettings) {
-    super();
-    this.tuned = new TunedLanguageModel(model, tuning);
-    this.lr = lr;
-    this.source = source;
-    this.frozen = { source, hash: frozenHash(this.tuned) };
-    this.prompt = new ReaderPrompt(prompt);
-    const { maxTokens: most = Number.POSITIVE_INFINITY } = model.decoder;
-    this.maxTokens = Math.min(maxTokens ?? most, most);
-  }
-
-  get specs(): TrainedPart['specs'] {
-    return this.tuned.specs;
-  }
-
-  get weights(): TrainedPart['weights'] {
-    return this.tuned.weights;
+  constructor(model: LanguageModel, settings: ReaderSettings) {
+    super(new TunedLanguageModel(model, settings.tuning), settings);
+    const { maxTokens = Number.POSITIVE_INFINITY } = model.decoder;
+    this.maxTokens = Math.min(settings.maxTokens ?? maxTokens, maxTokens);
   }
 
   check(prompt: ReadPrompt): void {
     this.tokens(prompt);
-  }
-
-  declare(graph: Graph): DeclaredParameters {
-    return this.tuned.declare(graph, { prefix: this.prefix });
   }
 
   answers(
@@ -70,7 +44,7 @@ export class DecoderReader extends JointReader {
   ): ReadAnswers {
     if (attention) {
       throw new UsageError(
-        `${option('reader')}: ${this.source} is a causal language model, which has no cross-attention to score candidates by`,
+        `${option('reader')}: ${this.frozen.source} is a causal language model, which has no cross-attention to score candidates by`,
         {
           help: `use an encoder-decoder such as google/flan-t5-small, or ${option('retrieverLoss', 'pdist')}`,
         },
@@ -127,10 +101,6 @@ export class DecoderReader extends JointReader {
 
   async save(folder: string, { trainedSteps }: { readonly trainedSteps: number }): Promise<void> {
     await saveLanguageModel(folder, await this.merged(), { trainedSteps, card: READER_CARD });
-  }
-
-  async dispose(): Promise<void> {
-    await this.tuned.model.dispose();
   }
 
   private async merged(): Promise<LanguageModel> {

@@ -1,5 +1,4 @@
 import { type Dim, multiplyDims } from '../../graph/dims.ts';
-import type { Graph } from '../../graph/graph.ts';
 import { fill, mul, reshape, slice, stopGradient, sum, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { LayerMemory } from '../../models/architectures/architecture.ts';
@@ -9,16 +8,14 @@ import { generateTargets } from '../../models/encoder-decoder/generate-targets.t
 import { saveSequenceToSequence } from '../../models/encoder-decoder/save-sequence-to-sequence.ts';
 import type { SequenceToSequenceModel } from '../../models/encoder-decoder/sequence-to-sequence.ts';
 import { TunedSequenceToSequence } from '../../models/encoder-decoder/tuned-sequence-to-sequence.ts';
-import { noAnswerToken, ReaderPrompt } from '../../models/language/reader-prompt.ts';
+import { noAnswerToken } from '../../models/language/reader-prompt.ts';
 import { wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../../models/retriever/token-inputs.ts';
-import { frozenHash } from '../../models/retriever/tuning.ts';
 import { type DeclaredParameters, dimUnderPrefix } from '../../nn/parameters.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { padSequences } from '../../text/pad-batch.ts';
 import { underPrefix } from '../../util/prefixes.ts';
-import type { TrainedPart } from '../contract/trained-part.ts';
 import type { ScoredBatch } from '../step/score-loss.ts';
 import { type AnswerSequence, type AnswerTokens, answerFeeds, answerTokens } from './answer-tokens.ts';
 import type { AskedQuery, JointForm, JointReading, PromptPlaces, ReadAnswers } from './joint-form.ts';
@@ -48,39 +45,18 @@ interface BatchStates {
  *
  * A step encodes each candidate once. All prompts read these states.
  */
-export class FusionReader extends JointReader {
-  readonly lr: number;
-  readonly frozen: TrainedPart['frozen'];
-  /** Model, and which of its parameters are trained. */
-  readonly tuned: TunedSequenceToSequence;
-  private readonly prompt: ReaderPrompt;
+export class FusionReader extends JointReader<TunedSequenceToSequence> {
   private readonly maxTokens: number | undefined;
 
   /** @throws UsageError where nothing in the model is called as the tuning says */
-  constructor(model: SequenceToSequenceModel, { lr, source, prompt, maxTokens, tuning }: ReaderSettings) {
-    super();
-    this.tuned = new TunedSequenceToSequence(model, tuning);
-    this.lr = lr;
-    this.frozen = { source, hash: frozenHash(this.tuned) };
-    this.prompt = new ReaderPrompt(prompt);
-    this.maxTokens = maxTokens;
-  }
-
-  get specs(): TrainedPart['specs'] {
-    return this.tuned.specs;
-  }
-
-  get weights(): TrainedPart['weights'] {
-    return this.tuned.weights;
+  constructor(model: SequenceToSequenceModel, settings: ReaderSettings) {
+    super(new TunedSequenceToSequence(model, settings.tuning), settings);
+    this.maxTokens = settings.maxTokens;
   }
 
   check(prompt: ReadPrompt): void {
     this.inputs(prompt);
     this.target(prompt);
-  }
-
-  declare(graph: Graph): DeclaredParameters {
-    return this.tuned.declare(graph, { prefix: this.prefix });
   }
 
   answers(
@@ -189,10 +165,6 @@ export class FusionReader extends JointReader {
 
   async save(folder: string, { trainedSteps }: { readonly trainedSteps: number }): Promise<void> {
     await saveSequenceToSequence(folder, await this.merged(), { trainedSteps, card: READER_CARD });
-  }
-
-  async dispose(): Promise<void> {
-    await this.tuned.model.dispose();
   }
 
   private async merged(): Promise<SequenceToSequenceModel> {

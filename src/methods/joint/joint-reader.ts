@@ -1,5 +1,7 @@
 import type { Graph } from '../../graph/graph.ts';
-import type { TuningOptions } from '../../models/retriever/tuning.ts';
+import { ReaderPrompt } from '../../models/language/reader-prompt.ts';
+import type { TunableModel, TunedModel } from '../../models/language/tuned-model.ts';
+import { frozenHash, type TuningOptions } from '../../models/retriever/tuning.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
@@ -54,16 +56,43 @@ export interface CurrentReader {
   dispose(): Promise<void>;
 }
 
+/** Model of a reader, and which of its parameters are trained. */
+type TunedReader = TunedModel<TunableModel & { dispose(): Promise<void> }>;
+
 /** Model that is trained beside a retriever to answer queries from passages. */
-export abstract class JointReader implements TrainedPart {
+export abstract class JointReader<Tuned extends TunedReader = TunedReader> implements TrainedPart {
   readonly prefix = 'reader';
-  abstract readonly lr: number;
-  abstract readonly frozen: TrainedPart['frozen'];
-  abstract readonly specs: TrainedPart['specs'];
-  abstract readonly weights: TrainedPart['weights'];
-  abstract declare(graph: Graph): DeclaredParameters;
+  readonly lr: number;
+  readonly frozen: TrainedPart['frozen'];
+  /** Model, and which of its parameters are trained. */
+  readonly tuned: Tuned;
+  protected readonly prompt: ReaderPrompt;
+
+  /** @throws UsageError for a wrong format of the prompt */
+  constructor(tuned: Tuned, { lr, source, prompt }: ReaderSettings) {
+    this.tuned = tuned;
+    this.lr = lr;
+    this.frozen = { source, hash: frozenHash(tuned) };
+    this.prompt = new ReaderPrompt(prompt);
+  }
+
+  get specs(): TrainedPart['specs'] {
+    return this.tuned.specs;
+  }
+
+  get weights(): TrainedPart['weights'] {
+    return this.tuned.weights;
+  }
+
+  declare(graph: Graph): DeclaredParameters {
+    return this.tuned.declare(graph, { prefix: this.prefix });
+  }
+
+  async dispose(): Promise<void> {
+    await this.tuned.model.dispose();
+  }
+
   abstract save(folder: string, at: { readonly trainedSteps: number }): Promise<void>;
-  abstract dispose(): Promise<void>;
 
   /**
    * Returns the reader that a run has opened.
