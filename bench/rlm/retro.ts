@@ -106,7 +106,14 @@ const ARMS: Readonly<Record<string, { own: Reading; others?: Readonly<Record<str
 };
 
 const settings = {
-  ...{ model: modelFolder, chunk: m, k, window, steps: number('steps'), batch: number('batch') },
+  ...{
+    model: modelFolder.split('/').slice(-2).join('/'),
+    chunk: m,
+    k,
+    window,
+    steps: number('steps'),
+    batch: number('batch'),
+  },
   ...{ layers: values.layers, encoder: number('encoder'), lr: number('lr'), retriever: values.retriever },
   ...{ trainTokens: values['train-tokens'], databaseTokens: values['database-tokens'] },
   ...{ devTokens: number('dev-tokens'), testTokens: values['test-tokens'] },

@@ -261,7 +261,8 @@ function retroTable(): string {
     'from the base (95 %)',
     'from shuffled (95 %)',
   ];
-  return `${table(head, rows)}\n\n${summary.articles} test articles, ${summary.seeds.length} seeds.`;
+  const { articles, seeds } = summary;
+  return `${table(head, rows)}\n\n${articles} test articles, ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}.`;
 }
 
 /** Makes the generated parts of docs/language-model-experiments.md. */

@@ -1,5 +1,6 @@
 /** @file Makes the table of methods of docs/language-models.md, with figures from bench/results/rlm/. */
 import { existsSync } from 'node:fs';
+import { mean } from '../../bench/rlm/results.ts';
 import { taxonomy } from '../../src/rlm/taxonomy.ts';
 import { inRepository, type MadePage, markdownTable, readResult } from './page.ts';
 
@@ -10,6 +11,7 @@ interface PassageFile {
   readonly means: { readonly natsPerAnswer: number };
 }
 
+const NOT_MEASURED = 'not measured yet';
 const SEVERAL = '[experiments.md](experiments.md)';
 
 const knn = (name: string): string => {
@@ -30,9 +32,16 @@ const FIGURES: Readonly<Record<string, () => string>> = {
     `perplexity, wikipedia: ${knn('wikipedia')}; medquad: ${knn('medquad')}; api-docs: ${knn('api-docs')}`,
   'in-context RALM': () => `${squad('bm25')} (BM25), ${nats('squad', 'rerank')} (reranked)`,
   REPLUG: () => `${squad('replug')} (MiniLM, 4 passages)`,
+  RETRO: () => {
+    const { readings } = readResult<{
+      readings: Record<string, { perplexities: readonly number[] }>;
+    }>('rlm/retro-summary.json');
+    const perplexity = (reading: string) => mean(readings[reading]!.perplexities).toFixed(1);
+    return `perplexity, medquad: ${perplexity('off')} → ${perplexity('true')} (shuffled neighbours ${perplexity('shuffled')})`;
+  },
   'REPLUG LSR': () => {
     const file = (arm: string) => `rlm/replug-lsr-fairytaleqa-${arm}-1.json`;
-    if (!existsSync(inRepository(`bench/results/${file('lsr-refreshed')}`))) return '';
+    if (!existsSync(inRepository(`bench/results/${file('lsr-refreshed')}`))) return NOT_MEASURED;
     const [before, after] = ['replug', 'lsr-refreshed'].map((arm) =>
       readResult<PassageFile>(file(arm)).means.natsPerAnswer.toFixed(2),
     );
@@ -51,7 +60,7 @@ export function languageModelsPage(): MadePage {
       trained,
       index,
       [code(train), code(use)].filter((text) => text !== '').join('<br>'),
-      FIGURES[name]?.() ?? 'not measured yet',
+      FIGURES[name]?.() ?? NOT_MEASURED,
     ]),
   );
   return { page: 'docs/language-models.md', blocks: { taxonomy: table } };
