@@ -28,7 +28,8 @@ export const compareCommand = defineCommand({
     out: { type: 'text', value: 'folder', help: 'folder of the comparison instead of the one in the file' },
     evalData: {
       ...SUBJECT_OPTIONS.evalData,
-      help: 'data set whose splits are evaluated on, instead of that in the file',
+      help: 'data set whose splits are evaluated on',
+      defaultHelp: 'that in the file',
     },
     ...withoutDefaults(ANY_DATA_OPTIONS),
     ...REPORT_OPTIONS,

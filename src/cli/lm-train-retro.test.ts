@@ -5,6 +5,7 @@ import { expect, it } from 'vitest';
 import { runCommand } from '../../test/run-command.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadRetro } from '../rlm/retro.ts';
+import type { OptionTable } from '../util/option-table.ts';
 import { lmEvalCommand } from './lm-eval.ts';
 import { lmTrainCommand } from './lm-train.ts';
 
@@ -51,4 +52,15 @@ it('undrift lm train --method retro trains and resumes a model that lm eval read
   await expect(runCommand(lmTrainCommand, { data, out, chunkTokens: '4' })).rejects.toThrow(
     "method: 'language-model' takes no chunkTokens",
   );
+});
+
+it('undrift lm train shows the defaults of each way of training', () => {
+  const table: OptionTable = lmTrainCommand.options;
+  const shown = (name: string) => table[name]?.defaultHelp;
+  // Replaced defaults take their words with them: those of retrievers are not those of RETRO.
+  expect(shown('epochs')).toBe('1 (realm, atlas: 12; 3 for a given model)');
+  expect(shown('lr')).toMatch(/^1e-3 for a new model.* \(retro: 0\.001\)/);
+  expect(shown('evalData')).toMatch(/^5 % of the text.* \(retro: none, and the last weights are kept\)/);
+  expect(shown('model')).not.toContain('retro');
+  expect(shown('seed')).toBe('1');
 });

@@ -14,12 +14,28 @@ import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts
 
 const DEFAULT = languageTrainings[0]!;
 
-/** Options of all ways of training, without defaults. One that several of them have is shown as the first has it. */
+/** Options of all ways of training, without defaults. One that several of them have is shown as the first has it, with all defaults. */
 function trainingOptions(): Record<string, OptionSpec> {
   const table: Record<string, OptionSpec> = {};
   for (const { options } of languageTrainings)
     for (const [name, spec] of Object.entries(withoutDefaults(options))) table[name] ??= spec as OptionSpec;
+  for (const [name, spec] of Object.entries(table)) {
+    const shown = defaultsOf(name);
+    if (shown !== undefined) table[name] = { ...spec, defaultHelp: shown };
+  }
   return table;
+}
+
+/** Describes the defaults of an option: that of the first way of training that has one, and those of ways that have another. */
+function defaultsOf(name: string): string | undefined {
+  const ids = new Map<string, string[]>();
+  for (const { id, options } of languageTrainings) {
+    const shown = (withoutDefaults(options)[name] as OptionSpec | undefined)?.defaultHelp;
+    if (shown !== undefined) ids.set(shown, [...(ids.get(shown) ?? []), id]);
+  }
+  const [first, ...others] = [...ids];
+  if (!first) return undefined;
+  return [first[0], ...others.map(([shown, of]) => `(${of.join(', ')}: ${shown})`)].join(' ');
 }
 
 const { data, out: _out, ...OTHERS } = trainingOptions();

@@ -48,7 +48,8 @@ export const SUBJECT_OPTIONS = {
   evalData: {
     type: 'text',
     value: 'folder',
-    help: 'data set whose split is evaluated on during training; nothing is then held out of --data (default: that of --data)',
+    defaultHelp: 'that of --data',
+    help: 'data set whose split is evaluated on during training; nothing is then held out of --data',
     aliases: ['validation_data', 'validationData', 'dev_data', 'devData'],
   },
   /**

@@ -317,18 +317,19 @@ export const pickOptions = <T extends OptionTable, K extends keyof T & string>(
   ...names: readonly K[]
 ): Pick<T, K> => Object.fromEntries(names.map((name) => [name, table[name]])) as unknown as Pick<T, K>;
 
-/** Returns a table with other defaults for some of its options. */
+/** Returns a table with other defaults for some of its options. The words about a default that is replaced go with it. */
 export function withDefaults<T extends OptionTable, D extends GivenOptions<T>>(
   table: T,
   defaults: D,
 ): {
   readonly [K in keyof T]: K extends keyof D
-    ? Omit<T[K], 'default'> & { readonly default: OptionValue<T[K]> }
+    ? Omit<T[K], 'default' | 'defaultHelp'> & { readonly default: OptionValue<T[K]> }
     : T[K];
 } {
   const specs = Object.entries(table).map(([key, spec]) => {
     const own = (defaults as GivenValues)[key];
-    return [key, own === undefined ? spec : { ...spec, default: own }];
+    const { defaultHelp: _replaced, ...rest } = spec;
+    return [key, own === undefined ? spec : { ...rest, default: own }];
   });
   return Object.fromEntries(specs);
 }

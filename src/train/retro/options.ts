@@ -64,9 +64,14 @@ const OPTIMISATION = withDefaults(
 );
 const EVALUATION = pickOptions(EVALUATION_OPTIONS, 'evalEvery', 'saveEvery');
 
+/** Base: there is none by default. */
+const { default: _static, ...MODEL } = SUBJECT_OPTIONS.model;
+
 /** All options of `trainRetro`, with their defaults, in the order of the documentation. */
 export const RETRO_TRAIN_OPTIONS = {
-  ...pickOptions(SUBJECT_OPTIONS, 'data', 'out', 'evalData', 'model'),
+  ...pickOptions(SUBJECT_OPTIONS, 'data', 'out'),
+  model: MODEL,
+  evalData: { ...SUBJECT_OPTIONS.evalData, defaultHelp: 'none, and the last weights are kept' },
   ...DATA,
   ...FOLDER_OPTIONS,
   ...LENGTHS,
