@@ -131,7 +131,7 @@ describe('config of undrift lm compare', () => {
     expect(arms[1]!.options).toEqual({ retriever: 'a/r' });
     expect(arms[2]!.options).toEqual({ retriever: 'a/r', ensemble: 3, passageData: 'a/p' });
     expect(arms[2]!.written).toMatchObject({ retriever: './r', passageData: 'p' });
-    expect(arms[3]!.options).toEqual({ retriever: 'random', reranker: 'none' });
+    expect(arms[3]!.options).toEqual({ passageData: 'a/p', retriever: 'random', reranker: 'none' });
     expect(check({ model: 'organisation/name' }).model).toBe('organisation/name');
   });
 

@@ -102,9 +102,9 @@ const OPTIONS = {
   ...FRONT_OPTIONS,
 } as const satisfies OptionTable;
 
-/** Options of passages that are no choice of a retriever: which passages there are, and which of them may be read. */
+/** Options in which controls equal the arms: passages that may be read, and how they are put in front. */
 const { retriever: _retriever, passageSeed: _passageSeed, ...READABLE } = SOURCE_OPTIONS;
-const takes = Object.keys(READABLE);
+const takes = Object.keys({ ...READABLE, ...FRONT_OPTIONS });
 
 /** Controls of systems that put passages in front: a random passage, and the candidate that makes the text to predict likeliest. */
 export const FRONT_CONTROLS: readonly ControlArm[] = [

@@ -80,7 +80,7 @@ describe('compareLanguageSystems', () => {
     }
   });
 
-  it('gives controls in front of the text the passages and leak filters of the arms', () => {
+  it('gives controls in front of the text the passages of the arms and the ways of reading them', () => {
     const controls = (config: Partial<LanguageComparisonConfig>) =>
       checkLanguageComparison({ model: 'm', data: 'd', out: 'o', arms: [], ...config })
         .arms.filter(({ name }) => name === 'random' || name === 'oracle')
@@ -89,7 +89,7 @@ describe('compareLanguageSystems', () => {
       { name: 'first', method: 'replug', passageData: 'p', ensemble: 2, retriever: 'bm25', passageSeed: 3 },
       { name: 'second', method: 'in-context', passageData: 'q', maxOverlap: 0.2, passageTokens: 9 },
     ];
-    const readable = { passageData: 'p', maxOverlap: 0.2 };
+    const readable = { passageData: 'p', maxOverlap: 0.2, passageTokens: 9 };
     expect(controls({ arms })).toEqual([
       { ...readable, retriever: 'random', reranker: 'none' },
       { ...readable, reranker: 'oracle' },
@@ -97,6 +97,7 @@ describe('compareLanguageSystems', () => {
     expect(controls({ arms, base: { passageData: 'b', maxOverlap: 0.5 } })[1]).toEqual({
       passageData: 'b',
       maxOverlap: 0.5,
+      passageTokens: 9,
       reranker: 'oracle',
     });
   });

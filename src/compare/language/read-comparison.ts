@@ -41,7 +41,7 @@ const FIRST = 'none';
  *
  * Paths in the file are relative to the file. Only `model`, `data`, `out` and `arms` are required. The arm `none` is added, and the
  * controls of the systems, unless there are arms of these names. Controls of kNN-LM, TRIME and RETRO have the options of the first arm of the system.
- * Controls with passages in front have the passages and leak filters of the first arm that names some, unless `base` does.
+ * Controls with passages in front have the passages, leak filters and ways of reading of the first arm that names some, unless `base` does.
  *
  * @throws UsageError with file and place for a key that is missing or unknown, or an invalid value
  * @throws DataError if the file cannot be read or is not JSON
