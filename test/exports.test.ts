@@ -173,7 +173,7 @@ describe('README.md', () => {
   });
 
   it('its commands and options exist', async () => {
-    const lines = [...readme.matchAll(/^npx undrift (\S+(?: api-docs)?) (.*?)(?:#.*)?$/gm)];
+    const lines = [...readme.matchAll(/^npx undrift ((?:lm )?\S+(?: api-docs)?) (.*?)(?:#.*)?$/gm)];
     expect(lines.length).toBeGreaterThan(8);
     for (const [line, command, rest] of lines) {
       const { stdout } = await run(process.execPath, ['dist/cli/main.js', ...command!.split(' '), '--help'], {
