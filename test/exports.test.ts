@@ -55,8 +55,8 @@ describe('the published package', () => {
       exports:
         'KL_DIRECTIONS MARGINALS angle angleSimilarity candidateMarginal cosent cosineSimilarity cosines distances ' +
         'expectation gist hiddenNextTokenLoss hiddenTokenLogProbabilities importanceCorrected klDistillation marginMse ' +
-        'marginalLikelihood matryoshka memorySoftmaxLoss nextTokenLogProbabilities nextTokenLoss pairCosines pairwise ' +
-        'posteriorDivergence softmaxCrossEntropy symmetricSoftmax teacherDivergence tokenLogProbabilities triplet ' +
+        'marginalLikelihood matryoshka memorySoftmaxLoss multiPositiveSoftmax nextTokenLogProbabilities nextTokenLoss ' +
+        'pairCosines pairwise phraseLoss posteriorDivergence softmaxCrossEntropy symmetricSoftmax teacherDivergence tokenLogProbabilities triplet ' +
         'truncatedSoftmax',
       native: false,
     },
