@@ -56,8 +56,8 @@ describe('the published package', () => {
         'KL_DIRECTIONS MARGINALS angle angleSimilarity candidateMarginal cosent cosineSimilarity cosines distances ' +
         'expectation gist hiddenNextTokenLoss hiddenTokenLogProbabilities importanceCorrected klDistillation marginMse ' +
         'marginalLikelihood matryoshka memorySoftmaxLoss multiPositiveSoftmax nextTokenLogProbabilities nextTokenLoss ' +
-        'pairCosines pairwise phraseLoss posteriorDivergence softmaxCrossEntropy symmetricSoftmax teacherDivergence tokenLogProbabilities triplet ' +
-        'truncatedSoftmax',
+        'pairCosines pairwise phraseLoss posteriorDivergence softmaxCrossEntropy symmetricSoftmax teacherDivergence ' +
+        'tokenLogProbabilities triplet truncatedSoftmax',
       native: false,
     },
     search: { exports: 'Bm25 ExactIndex InvertedIndex TfIdf bm25Terms', native: true },
