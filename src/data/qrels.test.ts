@@ -134,8 +134,8 @@ describe('readJudgements', () => {
 
   it('refuses, drops or counts judgements of documents that are not in the corpus', async () => {
     const content = 'q1 d1 1\nq1 d9 1\nq2 d9 0\n';
-    for (const refused of [read(content, undefined, 'error'), read(content, 'error')])
-      await expect(refused).rejects.toThrow(
+    for (const policies of [[undefined, 'error'], ['error']] as const)
+      await expect(read(content, ...policies)).rejects.toThrow(
         /test\.tsv:2: unknown document id "d9"\n {2}help: document ids look like "d1"; missingDocuments: 'count'/,
       );
     for (const dropped of [await read(content, undefined, 'drop'), await read(content, 'skip')])
