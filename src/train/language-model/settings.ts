@@ -1,19 +1,10 @@
-import { IN_MEMORY } from '../../data/data-in-memory.ts';
 import type { LoadOptions } from '../../data/load-options.ts';
 import { NEW_LANGUAGE_MODELS, type NewLanguageModel } from '../../models/language/create-language-model.ts';
 import type { Precision } from '../../runtime/devices.ts';
-import { UsageError } from '../../util/errors.ts';
-import { option } from '../../util/option-name.ts';
-import {
-  checkOption,
-  checkOptions,
-  type OptionTable,
-  type OptionValues,
-  optionValues,
-} from '../../util/option-table.ts';
-import { inOrder } from '../../util/option-text.ts';
-import { type AnySettings, checkRunChoices, requireGivenModel } from '../settings.ts';
+import type { OptionTable } from '../../util/option-table.ts';
+import type { AnySettings } from '../settings.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from './options.ts';
+import { type TextRunRules, textRunSettings } from './text-run-settings.ts';
 
 /** Options of a run with every default filled in, as stored in its `settings.json`. Null stands for "none". */
 export interface LanguageModelSettings extends AnySettings {
@@ -69,8 +60,6 @@ export interface OwnSettings {
   complete(settings: LanguageModelSettings): LanguageModelSettings;
 }
 
-/** Default learning rates of a new model, of adapters, and of a given model. */
-const RATES = { fresh: 1e-3, lora: 2e-4, given: 5e-5 };
 /** Default windows of a batch of a new model and of a given one, which is usually larger. */
 const BATCHES = { fresh: 16, given: 4 };
 
@@ -78,10 +67,12 @@ const BATCHES = { fresh: 16, given: 4 };
 export const isNewLanguageModel = (model: string): model is NewLanguageModel =>
   (NEW_LANGUAGE_MODELS as readonly string[]).includes(model);
 
-/** Options of the shape of a new model. */
-const SHAPE = ['hidden', 'layers', 'heads', 'keyHeads', 'intermediate', 'tokenizer', 'vocabSize'] as const;
-/** Options that are not stored with a run: those of the machine and of the folder. */
-const NOT_STORED = ['resume', 'overwrite', 'device', 'threads'];
+const RULES: TextRunRules = {
+  shape: ['hidden', 'layers', 'heads', 'keyHeads', 'intermediate', 'tokenizer', 'vocabSize'],
+  rates: { fresh: 1e-3, lora: 2e-4, given: 5e-5 },
+  newModel: 'llama',
+  isNew: isNewLanguageModel,
+};
 
 /**
  * Checks the options of a run and fills in defaults, which depend on the model. Options of the machine and of the folder (`threads`,
@@ -95,43 +86,11 @@ export function resolveLanguageModelSettings(
   given: LanguageModelTrainOptions,
   training: OwnSettings,
 ): LanguageModelSettings {
-  const { data, evalData, ...others } = given;
   const table = { ...LANGUAGE_MODEL_OPTIONS, ...training.options };
-  checkOptions(table, others);
-  if ((data ?? null) === null) throw new UsageError(`${option('data')} is missing`);
-  if (typeof data === 'string') checkOption('data', LANGUAGE_MODEL_OPTIONS.data, data);
-  if (typeof evalData === 'string') checkOption('evalData', LANGUAGE_MODEL_OPTIONS.evalData, evalData);
-  if ((given.out ?? null) === null) throw new UsageError(`${option('out')} is missing`);
-  const values = optionValues(table, { ...others, data: IN_MEMORY }) as OptionValues<
-    typeof LANGUAGE_MODEL_OPTIONS
-  >;
-  const { resume, overwrite } = values;
-  checkRunChoices({ resume, overwrite, steps: given.steps, epochs: given.epochs });
-  const fresh = isNewLanguageModel(values.model);
-  if (fresh) requireGivenModel(values);
-  else refuseShape(given);
-  const kept = Object.entries(values).filter(([name]) => !NOT_STORED.includes(name));
-  const rate = fresh ? RATES.fresh : values.lora ? RATES.lora : RATES.given;
-  const settings = {
-    ...Object.fromEntries(kept.map(([name, value]) => [name, value ?? null])),
-    ...(!fresh && Object.fromEntries(SHAPE.map((name) => [name, null]))),
+  const { settings, fresh } = textRunSettings(table, given, RULES);
+  return training.complete({
+    ...settings,
     method: training.id,
-    data: typeof data === 'string' ? data : IN_MEMORY,
-    evalData: typeof evalData === 'string' ? evalData : evalData ? IN_MEMORY : null,
-    out: given.out,
-    columns: values.columns ? inOrder(LANGUAGE_MODEL_OPTIONS.columns, values.columns) : null,
-    batchSize: values.batchSize ?? (fresh ? BATCHES.fresh : BATCHES.given),
-    lr: values.lr ?? rate,
-    loraAlpha: values.loraAlpha ?? (values.lora ? 2 * values.lora : null),
-  } as unknown as LanguageModelSettings;
-  return training.complete(settings);
-}
-
-/** @throws UsageError where a given model is asked for another shape or vocabulary */
-function refuseShape(given: LanguageModelTrainOptions): void {
-  const asked = SHAPE.find((name) => (given[name] ?? null) !== null);
-  if (asked === undefined) return;
-  throw new UsageError(`${option(asked)} is for new models: ${given.model} keeps its own`, {
-    help: `leave it out, or train a new model: ${option('model', 'llama')}`,
-  });
+    batchSize: settings.batchSize ?? (fresh ? BATCHES.fresh : BATCHES.given),
+  } as unknown as LanguageModelSettings);
 }

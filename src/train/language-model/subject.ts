@@ -6,7 +6,6 @@ import type { TunedLanguageModel } from '../../models/language/tuned-language-mo
 import { dropoutKeys, wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../../models/retriever/token-inputs.ts';
 import { frozenHash } from '../../models/retriever/tuning.ts';
-import { ledgerRows } from '../../objective/ledger-rows.ts';
 import { defineObjective } from '../../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
 import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
@@ -16,11 +15,10 @@ import type { LossScale } from '../../runtime/loss-scale.ts';
 import { Program } from '../../runtime/program.ts';
 import type { PackedWindows, WindowBatch } from '../../text/packed-windows.ts';
 import { rngKey } from '../../util/rng.ts';
-import { baseModel } from '../pin-models.ts';
 import { ADAPTER, MODEL } from '../run-folder.ts';
-import { FREE_SETTINGS } from '../settings.ts';
 import type { Subject } from '../subject.ts';
 import { isNewLanguageModel, type LanguageModelSettings } from './settings.ts';
+import { textRunCard } from './text-run-card.ts';
 import type { RunTexts } from './texts.ts';
 import type { WindowBatches } from './window-batches.ts';
 import type { LossUse, WindowLoss, WindowTraining } from './window-training.ts';
@@ -186,29 +184,14 @@ class PerplexityMeasure {
   }
 }
 
-function cardOf(
+const cardOf = (
   settings: LanguageModelSettings,
-  { name, documents }: RunTexts,
+  texts: RunTexts,
   { training, metrics, ledger }: { training: WindowTraining; metrics: Figures; ledger: Figures },
-) {
+) => {
   const fresh = isNewLanguageModel(settings.model);
-  return {
-    name: `${name}, ${fresh ? settings.model : 'fine-tuned'} language model`,
-    ...(!fresh && baseModel(settings.model)),
-    datasets: [{ name, documents }],
+  return textRunCard(settings, texts, {
+    ...{ kind: `${fresh ? settings.model : 'fine-tuned'} language model`, fresh, metrics, ledger },
     method: { id: training.id, description: training.description },
-    // Options that do not change the model are left out: the same training gives the same card.
-    options: Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE_SETTINGS.has(key))),
-    cost: ledgerRows(ledger, { reproducible: true }),
-    results:
-      Object.keys(metrics).length > 0
-        ? [
-            {
-              dataset: settings.evalData ?? name,
-              split: settings.evalData === null ? 'held-out' : 'dev',
-              metrics,
-            },
-          ]
-        : [],
-  };
-}
+  });
+};

@@ -9,7 +9,6 @@ import type { Retriever } from '../../models/retriever/retriever.ts';
 import { dropoutKeys, TokenFeeds } from '../../models/retriever/token-feeds.ts';
 import { frozenHash } from '../../models/retriever/tuning.ts';
 import { MASKED_SCORE } from '../../nn/masked-score.ts';
-import { ledgerRows } from '../../objective/ledger-rows.ts';
 import { defineObjective } from '../../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
@@ -17,11 +16,10 @@ import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
 import { type HostTensor, scalarValue } from '../../runtime/host-tensor.ts';
 import { Program } from '../../runtime/program.ts';
 import { rngKey } from '../../util/rng.ts';
+import { textRunCard } from '../language-model/text-run-card.ts';
 import type { RunTexts } from '../language-model/texts.ts';
 import type { WindowBatches } from '../language-model/window-batches.ts';
-import { baseModel } from '../pin-models.ts';
 import { ADAPTER, MODEL } from '../run-folder.ts';
-import { FREE_SETTINGS } from '../settings.ts';
 import type { Subject } from '../subject.ts';
 import { NPM_NEW_MODEL } from './options.ts';
 import type { NpmSettings } from './settings.ts';
@@ -170,29 +168,19 @@ function foundPhrases({ startScores, endScores, targets }: SpanLoss): Tensor {
   return sum(mul(hasAny, cast(both, 'f32')));
 }
 
-function cardOf(
+const cardOf = (
   settings: NpmSettings,
-  { name, documents }: RunTexts,
+  texts: RunTexts,
   { metrics, ledger }: { metrics: Figures; ledger: Figures },
-) {
+) => {
   const fresh = settings.model === NPM_NEW_MODEL;
-  return {
-    name: `${name}, ${fresh ? 'new' : 'fine-tuned'} nonparametric masked language model`,
-    ...(!fresh && baseModel(settings.model)),
-    datasets: [{ name, documents }],
+  return textRunCard(settings, texts, {
+    ...{
+      kind: `${fresh ? 'new' : 'fine-tuned'} nonparametric masked language model`,
+      fresh,
+      metrics,
+      ledger,
+    },
     method: { id: settings.method, description: DESCRIPTION },
-    // Options that do not change the model are left out: the same training gives the same card.
-    options: Object.fromEntries(Object.entries(settings).filter(([key]) => !FREE_SETTINGS.has(key))),
-    cost: ledgerRows(ledger, { reproducible: true }),
-    results:
-      Object.keys(metrics).length > 0
-        ? [
-            {
-              dataset: settings.evalData ?? name,
-              split: settings.evalData === null ? 'held-out' : 'dev',
-              metrics,
-            },
-          ]
-        : [],
-  };
-}
+  });
+};
