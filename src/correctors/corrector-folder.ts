@@ -5,6 +5,7 @@ import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
 import { configFields } from '../models/architectures/config-fields.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
+import { checkFormat } from '../util/check-format.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { fileError, readJson, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
 import { CORRECTOR_KINDS, type Corrector, type CorrectorKind } from './corrector.ts';
@@ -181,13 +182,7 @@ async function readDescription(file: string): Promise<CorrectorDescription> {
     });
   const record = json as Readonly<Record<string, unknown>>;
   const f = configFields(record, file);
-  const format = f.count('format');
-  if (format > FORMAT) {
-    throw new DataError(`the corrector has format ${format}, this version of Undrift reads ${FORMAT}`, {
-      file,
-      help: 'update Undrift',
-    });
-  }
+  checkFormat('the corrector', f.count('format'), { reads: FORMAT, file });
   const space = (name: string): string => {
     const value = record[name];
     if (typeof value !== 'string') throw new DataError(`"${name}" must be a text`, { file });

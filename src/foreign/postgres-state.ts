@@ -1,4 +1,5 @@
-import { DataError, UndriftError, UsageError } from '../util/errors.ts';
+import { checkFormat } from '../util/check-format.ts';
+import { UndriftError, UsageError } from '../util/errors.ts';
 import { rowsOf, type UserTable } from './postgres-table.ts';
 import { createTable, quoted, type SqlClient } from './sql-client.ts';
 import type { VectorStoreState } from './vector-store.ts';
@@ -45,15 +46,7 @@ export async function readStoredState(
     [table.table],
   );
   if (!found) return null;
-  if (found.format > STATE_FORMAT) {
-    throw new DataError(
-      `the state has format ${found.format}, this version of Undrift reads ${STATE_FORMAT}`,
-      {
-        file: shown,
-        help: 'update Undrift',
-      },
-    );
-  }
+  checkFormat('the state', found.format, { reads: STATE_FORMAT, file: shown });
   const { names: before, ...state } = JSON.parse(found.state) as VectorStoreState & { names: Names };
   const names = namesOf(table, view);
   for (const key of Object.keys(names) as (keyof Names)[]) {

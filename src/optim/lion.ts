@@ -1,5 +1,5 @@
 import { add, mul, sign, sub } from '../graph/ops.ts';
-import type { Optimizer } from './optimizer.ts';
+import { DECOUPLED_DECAY, type Optimizer } from './optimizer.ts';
 
 /**
  * Makes the optimizer Lion: steps by the sign of an interpolated momentum.
@@ -19,12 +19,7 @@ export function lion({ beta1 = 0.9, beta2 = 0.99 }: { beta1?: number; beta2?: nu
   return {
     id: 'lion',
     slots: ['m'],
-    scalars: ['keep', 'gradientScale', 'rate'],
-    numbers: ({ learningRate, gradientScale, weightDecay }) => ({
-      keep: 1 - learningRate * weightDecay,
-      gradientScale,
-      rate: learningRate,
-    }),
+    ...DECOUPLED_DECAY,
     update({ parameter, gradient, slots }, s) {
       const g = mul(gradient, s.gradientScale!);
       const distance = sub(slots.m!, g);

@@ -34,3 +34,13 @@ export interface Optimizer {
     scalars: Record<string, Tensor>,
   ): { parameter: Tensor; slots: Record<string, Tensor> };
 }
+
+/** Numbers of optimizers whose step is a rate times a direction, with decoupled weight decay: keep = 1 − η λ, the gradient's factor, and η. */
+export const DECOUPLED_DECAY: Pick<Optimizer, 'scalars' | 'numbers'> = {
+  scalars: ['keep', 'gradientScale', 'rate'],
+  numbers: ({ learningRate, gradientScale, weightDecay }) => ({
+    keep: 1 - learningRate * weightDecay,
+    gradientScale,
+    rate: learningRate,
+  }),
+};

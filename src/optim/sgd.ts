@@ -1,5 +1,5 @@
 import { add, mul, sub } from '../graph/ops.ts';
-import type { Optimizer } from './optimizer.ts';
+import { DECOUPLED_DECAY, type Optimizer } from './optimizer.ts';
 
 /**
  * Makes stochastic gradient descent with momentum and decoupled weight decay.
@@ -14,12 +14,7 @@ export function sgd({ momentum = 0.9 }: { momentum?: number } = {}): Optimizer {
   return {
     id: 'sgd',
     slots: momentum === 0 ? [] : ['momentum'],
-    scalars: ['keep', 'gradientScale', 'rate'],
-    numbers: ({ learningRate, gradientScale, weightDecay }) => ({
-      keep: 1 - learningRate * weightDecay,
-      gradientScale,
-      rate: learningRate,
-    }),
+    ...DECOUPLED_DECAY,
     update({ parameter, gradient, slots }, s) {
       const scaled = mul(gradient, s.gradientScale!);
       const velocity = slots.momentum ? add(mul(slots.momentum, momentum), scaled) : scaled;

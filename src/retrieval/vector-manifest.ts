@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import { checkFormat } from '../util/check-format.ts';
 import { DataError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { isObject, type Json, objectIn } from '../util/json-objects.ts';
@@ -100,13 +101,7 @@ function parseManifest(json: Json, file: string): VectorManifest {
       ? (value as number)
       : fail(name, 'a positive integer', value);
   };
-  const format = count('format');
-  if (format > FORMAT) {
-    throw new DataError(`the manifest has format ${format}, this version of Undrift reads ${FORMAT}`, {
-      file,
-      help: 'update Undrift',
-    });
-  }
+  checkFormat('the manifest', count('format'), { reads: FORMAT, file });
   const { settings, corrector, ids } = json;
   const isSetting = (value: unknown) => ['string', 'number', 'boolean'].includes(typeof value);
   if (!isObject(settings) || !Object.values(settings).every(isSetting)) {

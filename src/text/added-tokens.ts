@@ -35,6 +35,18 @@ export function addedTokens(json: TokenizerJson, normalize: (text: string) => st
 /** Tells whether a token is searched in normalised texts; without a word of the file, special tokens are not. */
 export const isNormalized = (token: AddedTokenJson): boolean => token.normalized ?? token.special !== true;
 
+/** Makes the entries of special tokens, whose ids are their places: they are found in texts before normalisation, and as they stand. */
+export const specialTokenEntries = (tokens: readonly string[]): AddedTokenJson[] =>
+  tokens.map((content, id) => ({
+    id,
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  }));
+
 /** Part of a text: an added token, or text between added tokens. */
 export type Section = Piece & { readonly id?: number };
 

@@ -1,4 +1,5 @@
 import { UsageError } from '../util/errors.ts';
+import { specialTokenEntries } from './added-tokens.ts';
 import { learnMerges } from './learn-merges.ts';
 import type { TokenizerJson } from './tokenizer-json.ts';
 
@@ -62,15 +63,7 @@ export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: specials.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
+    added_tokens: specialTokenEntries(specials),
     ...BPE_COMPONENTS,
     post_processor: isDecoder ? afterEndOfText() : betweenSentenceTokens(tokens),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },

@@ -1,4 +1,5 @@
 import { UsageError } from '../util/errors.ts';
+import { specialTokenEntries } from './added-tokens.ts';
 import { learnMerges } from './learn-merges.ts';
 import type { TokenizerJson } from './tokenizer-json.ts';
 
@@ -86,15 +87,7 @@ export function trainWordPiece(words: ReadonlyMap<string, number>, options: Word
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: WORDPIECE_SPECIAL_TOKENS.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
+    added_tokens: specialTokenEntries(WORDPIECE_SPECIAL_TOKENS),
     ...wordPieceComponents(lowercase),
     post_processor: {
       type: 'TemplateProcessing',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 import { ByteDigest, digestOfFile } from '../util/byte-digest.ts';
+import { checkFormat } from '../util/check-format.ts';
 import { DataError, UndriftError } from '../util/errors.ts';
 import { readJson, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
 import { isObject, objectIn } from '../util/json-objects.ts';
@@ -133,12 +134,7 @@ export async function readCheckpoint(
 async function readManifest(file: string): Promise<Manifest | undefined> {
   if (!existsSync(file)) return undefined;
   const { format, run, files } = objectIn(await readJson(file), file);
-  if (typeof format === 'number' && format > FORMAT) {
-    throw new DataError(`the checkpoint has format ${format}, this version of Undrift reads ${FORMAT}`, {
-      file,
-      help: 'update Undrift',
-    });
-  }
+  if (typeof format === 'number') checkFormat('the checkpoint', format, { reads: FORMAT, file });
   if (format !== FORMAT || !isObject(run) || !isObject(files)) {
     throw new DataError('this is not the manifest of a checkpoint', { file, help: damagedHelp() });
   }

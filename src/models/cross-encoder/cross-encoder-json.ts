@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { DataError } from '../../util/errors.ts';
+import { checkFormat } from '../../util/check-format.ts';
 import { optionalJson } from '../../util/json-objects.ts';
 import { configFields } from '../architectures/config-fields.ts';
 import { CROSS_ENCODER, checkDigests, UNDRIFT_JSON } from '../folder/undrift-json.ts';
@@ -36,13 +36,7 @@ export async function readCrossEncoderJson(folder: string): Promise<CrossEncoder
   if (!json) return undefined;
   if (json.kind !== CROSS_ENCODER) return undefined;
   const f = configFields(json, file);
-  const format = f.count('format');
-  if (format > FORMAT) {
-    throw new DataError(`the folder has format ${format}, this version of Undrift reads ${FORMAT}`, {
-      file,
-      help: 'update Undrift',
-    });
-  }
+  checkFormat('the folder', f.count('format'), { reads: FORMAT, file });
   const { weights } = json;
   checkDigests(weights, file);
   return {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type DenseActivation, type DenseLayer, denseActivations } from '../../nn/dense.ts';
 import { POOLINGS, type Pooling } from '../../nn/layers.ts';
 import { digestOfFile } from '../../util/byte-digest.ts';
+import { checkFormat } from '../../util/check-format.ts';
 import { DataError } from '../../util/errors.ts';
 import { isObject, objectIn, optionalJson } from '../../util/json-objects.ts';
 import { option } from '../../util/option-name.ts';
@@ -80,13 +81,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
   // A retriever is made of a language model or an encoder as of any model of transformers.
   if (json.kind === LANGUAGE_MODEL || json.kind === SEQUENCE_TO_SEQUENCE) return undefined;
   const f = configFields(json, file);
-  const format = f.count('format');
-  if (format > FORMAT) {
-    throw new DataError(`the folder has format ${format}, this version of Undrift reads ${FORMAT}`, {
-      file,
-      help: 'update Undrift',
-    });
-  }
+  checkFormat('the folder', f.count('format'), { reads: FORMAT, file });
   const { trainedSteps, embeddingSpace, tower, projectionSize, dense, dimensions, includePrompt, weights } =
     json;
   const sides = <T>(name: string, is: (value: unknown) => value is T, expected: string): Record<Side, T> => {

@@ -1,49 +1,13 @@
-import type { LoadOptions } from '../../data/load-options.ts';
 import { NEW_LANGUAGE_MODELS, type NewLanguageModel } from '../../models/language/create-language-model.ts';
-import type { Precision } from '../../runtime/devices.ts';
 import type { OptionTable } from '../../util/option-table.ts';
-import type { AnySettings } from '../settings.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from './options.ts';
-import { type TextRunRules, textRunSettings } from './text-run-settings.ts';
+import { type TextRunRules, type TextSettings, textRunSettings } from './text-run-settings.ts';
 
 /** Options of a run with every default filled in, as stored in its `settings.json`. Null stands for "none". */
-export interface LanguageModelSettings extends AnySettings {
-  /** Way of training: `language-model` for next tokens. */
-  readonly method: string;
-  /** Path or name of the texts; `(memory)` for texts in memory. */
-  readonly data: string;
-  /** Path or name of the texts to evaluate on, `none` for no evaluation; null for texts held out of `data`. */
-  readonly evalData: string | null;
-  readonly skipBadRows: number;
-  readonly columns: LoadOptions['columns'] | null;
-  readonly model: string;
-  readonly epochs: number;
-  readonly steps: number | null;
-  /** Windows of a batch. */
-  readonly batchSize: number;
-  readonly accumulate: number;
-  readonly lr: number;
-  readonly precision: Precision;
-  readonly dropout: number;
-  readonly seed: number;
-  readonly lora: number | null;
-  readonly loraAlpha: number | null;
-  readonly loraTargets: readonly string[] | null;
-  readonly freeze: readonly string[] | null;
-  readonly trainOnly: readonly string[] | null;
-  /** Shape of a new model; null for a given one. */
-  readonly hidden: number | null;
-  readonly layers: number | null;
-  readonly heads: number | null;
+export interface LanguageModelSettings extends TextSettings {
+  /** Key and value heads, and width of the feed-forward blocks of a new model; null for a given one. */
   readonly keyHeads: number | null;
   readonly intermediate: number | null;
-  readonly tokenizer: string | null;
-  readonly vocabSize: number | null;
-  /** Tokens of a window. */
-  readonly window: number;
-  readonly evalTokens: number;
-  /** Values of all other options; null where there is none. */
-  readonly [name: string]: unknown;
 }
 
 /** Settings of a way of training, besides those of all. */

@@ -1,4 +1,6 @@
 import { IN_MEMORY } from '../../data/data-in-memory.ts';
+import type { LoadOptions } from '../../data/load-options.ts';
+import type { Precision } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import {
@@ -10,10 +12,48 @@ import {
   optionValues,
 } from '../../util/option-table.ts';
 import { inOrder } from '../../util/option-text.ts';
-import { checkRunChoices, requireGivenModel } from '../settings.ts';
+import { type AnySettings, checkRunChoices, requireGivenModel } from '../settings.ts';
 
 /** Options that are not stored with a run: those of the machine and of the folder. */
 const NOT_STORED = ['resume', 'overwrite', 'device', 'threads'];
+
+/** Settings that all ways of training on texts share, as a run stores them. Null stands for "none". */
+export interface TextSettings extends AnySettings {
+  /** Way of training: `language-model` for next tokens. */
+  readonly method: string;
+  /** Path or name of the texts; `(memory)` for texts in memory. */
+  readonly data: string;
+  /** Path or name of the texts to evaluate on, `none` for no evaluation; null for texts held out of `data`. */
+  readonly evalData: string | null;
+  readonly skipBadRows: number;
+  readonly columns: LoadOptions['columns'] | null;
+  readonly model: string;
+  readonly epochs: number;
+  readonly steps: number | null;
+  /** Windows of a batch. */
+  readonly batchSize: number;
+  readonly accumulate: number;
+  readonly lr: number;
+  readonly precision: Precision;
+  readonly dropout: number;
+  readonly seed: number;
+  readonly lora: number | null;
+  readonly loraAlpha: number | null;
+  readonly loraTargets: readonly string[] | null;
+  readonly freeze: readonly string[] | null;
+  readonly trainOnly: readonly string[] | null;
+  /** Shape of a new model; null for a given one. */
+  readonly hidden: number | null;
+  readonly layers: number | null;
+  readonly heads: number | null;
+  readonly tokenizer: string | null;
+  readonly vocabSize: number | null;
+  /** Tokens of a window. */
+  readonly window: number;
+  readonly evalTokens: number;
+  /** Values of all other options; null where there is none. */
+  readonly [name: string]: unknown;
+}
 
 /** Rules of a way of training on texts. */
 export interface TextRunRules {
