@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { smallRetriever } from '../../../test/small-models.ts';
+import type { ParameterSpec } from '../../nn/parameters.ts';
 import type { NewRetrieverOptions } from './create-retriever.ts';
 import { Retriever } from './retriever.ts';
-import { frozenHash, partMatcher, type TuningOptions, tuned } from './tuning.ts';
+import { frozenHash, partMatcher, planTuning, type TuningOptions, tuned } from './tuning.ts';
 
 /** A small model as one that was loaded: none of its weights is fresh. */
 function given(options: Partial<NewRetrieverOptions> = {}): Retriever {
@@ -76,6 +77,21 @@ describe('what is trained', () => {
       ...layer(1, ['attention.output.dense']),
     ]);
     expect(modules({ loraTargets: ['all-linear'] })).toHaveLength(12);
+  });
+
+  test('takes whole names as targets, with a tower or without', () => {
+    const own = 'layers.1.self_attn.q_proj';
+    for (const tower of ['', 'encoder/']) {
+      const names = [0, 1].map((i) => `${tower}layers.${i}.self_attn.q_proj.weight`);
+      const specs = names.map((name) => ({
+        ...{ name, shape: [4, 4], init: { kind: 'constant', value: 0 }, decay: true },
+        linear: 'outputs-inputs',
+      })) satisfies ParameterSpec[];
+      for (const target of new Set([own, tower + own])) {
+        const { lora } = planTuning({ specs, fresh: new Set() }, { lora: 2, loraTargets: [target] });
+        expect([...lora!.weights]).toEqual([names[1]]);
+      }
+    }
   });
 
   test('always includes a new projection', () => {

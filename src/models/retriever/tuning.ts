@@ -111,9 +111,9 @@ export function planTuning(
 function targets(specs: readonly ParameterSpec[], asked: readonly string[]): ParameterSpec[] {
   const linear = specs.filter((spec) => spec.linear);
   const module = ({ name }: ParameterSpec) => name.replace(/\.weight$/, '');
-  // Every name begins with its tower.
+  // Names in a retriever begin with its tower; those in a language model begin anew.
   const isCalled = (end: string) => (spec: ParameterSpec) =>
-    end === ALL_LINEAR || ['.', '/'].some((before) => module(spec).endsWith(before + end));
+    end === ALL_LINEAR || ['.', '/'].some((before) => `/${module(spec)}`.endsWith(before + end));
   const ends = asked.length > 0 ? asked : QUERIES_AND_VALUES;
   const missing = asked.find((end) => !linear.some(isCalled(end)));
   const found = linear.filter((spec) => ends.some((end) => isCalled(end)(spec)));
