@@ -2,25 +2,26 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../util/errors.ts';
 import { kebabCase, option } from '../util/option-name.ts';
 import type { OptionSpec } from '../util/option-table.ts';
-import { allOptions, HELP_WIDTH, type Outcome, parseCommandLine } from './command.ts';
+import { type AnyCommand, allOptions, HELP_WIDTH, type Outcome, parseCommandLine } from './command.ts';
+import { allCommands, commandsFor, specsByPath } from './commands.ts';
 import { describeError } from './describe-error.ts';
 import { Interrupted } from './io.ts';
 import { flagOf } from './options.ts';
 import { commandReference } from './reference.ts';
-import { COMMANDS } from './run-cli.ts';
 
+const COMMANDS = await allCommands();
 const parse = (...argv: string[]): Outcome =>
   outcomeOf(parseCommandLine(argv, { version: '1.2.3', summary: 'Trains.', commands: COMMANDS }));
 
 function given(...argv: string[]) {
   const outcome = parse(...argv);
   if (outcome.kind !== 'run') throw new Error('nothing to run');
-  const { spec, given, args } = outcome.invocation;
-  return { name: spec.name, given, args };
+  const { name, given, args } = outcome.invocation;
+  return { name, given, args };
 }
 
 /** What the parser wrote to each stream. */
@@ -157,24 +158,47 @@ describe('parseCommandLine', () => {
 });
 
 describe('every command', () => {
-  const specs = COMMANDS.flatMap((entry) => ('commands' in entry ? entry.commands : [entry]));
+  let byPath: Awaited<ReturnType<typeof specsByPath>>;
+  let specs: AnyCommand[];
+  beforeAll(async () => {
+    byPath = await specsByPath();
+    specs = [...byPath.values()];
+  });
 
   it('has examples that parse', () => {
-    for (const entry of COMMANDS) {
-      for (const spec of 'commands' in entry ? entry.commands : [entry]) {
-        const path = 'commands' in entry ? [entry.name, spec.name] : [spec.name];
-        for (const example of spec.examples) {
-          const words = (example.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''));
-          expect(given(...path, ...words).name).toBe(spec.name);
-        }
+    for (const [path, spec] of byPath) {
+      const words = path.split(' ');
+      for (const example of spec.examples) {
+        const rest = (example.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''));
+        expect(given(...words, ...rest).name).toBe(words.at(-1));
       }
     }
   });
 
+  it('is loaded when a command line names it, and only then', async () => {
+    const loadedBy = async (...argv: string[]) =>
+      (await commandsFor(argv)).flatMap((entry) =>
+        'commands' in entry
+          ? entry.commands.flatMap(({ name, spec }) => (spec ? [`${entry.name} ${name}`] : []))
+          : entry.spec
+            ? [entry.name]
+            : [],
+      );
+    expect(await loadedBy('train', '--help')).toEqual(['train']);
+    expect(await loadedBy('lm', 'train', '--data', 'x')).toEqual(['lm train']);
+    expect(await loadedBy('help', 'eval')).toEqual(['eval']);
+    expect(await loadedBy('--help')).toEqual([]);
+    expect(await loadedBy('lm', '--help')).toEqual([]);
+    const listed = await commandsFor(['lm']);
+    expect(parseCommandLine(['lm', '--help'], { version: '1', summary: '', commands: listed })).toEqual(
+      parse('lm', '--help'),
+    );
+  });
+
   it('is in the reference with all its options', () => {
     const reference = commandReference(COMMANDS);
-    for (const spec of specs) {
-      expect(reference).toContain(`${spec.name}`);
+    for (const [path, spec] of byPath) {
+      expect(reference).toContain(`## \`undrift ${path}`);
       for (const key of Object.keys(spec.options)) expect(reference).toContain(kebabCase(key));
     }
     expect(reference).not.toMatch(/undefined|\[object/);

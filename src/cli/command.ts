@@ -27,12 +27,8 @@ export interface CommandResult {
   readonly exitCode?: 0 | 1;
 }
 
-/** Command as data. The parser, the help and the reference are made from it. */
+/** Command as data, but for its name and summary (see `COMMANDS`). The parser, the help and the reference are made from it. */
 export interface CommandSpec<T extends OptionTable> {
-  /** Word that names the command. */
-  readonly name: string;
-  /** Summary of one line, for the list of commands. */
-  readonly summary: string;
   /** Further sentences, for the help of the command. */
   readonly description?: string;
   /**
@@ -59,6 +55,16 @@ export interface CommandSpec<T extends OptionTable> {
 // biome-ignore lint/suspicious/noExplicitAny: a list of commands holds specs of different option tables.
 export type AnyCommand = CommandSpec<any>;
 
+/** Command in the list of commands. */
+export interface NamedCommand {
+  /** Word that names the command. */
+  readonly name: string;
+  /** Summary of one line. */
+  readonly summary: string;
+  /** Rest of the command; absent if it is only listed. */
+  readonly spec?: AnyCommand;
+}
+
 /** Commands that share their first word. */
 export interface CommandGroup {
   /** The shared first word. */
@@ -66,8 +72,11 @@ export interface CommandGroup {
   /** Summary of one line, for the list of commands. */
   readonly summary: string;
   /** Commands of the group. */
-  readonly commands: readonly AnyCommand[];
+  readonly commands: readonly NamedCommand[];
 }
+
+/** Entry of the list of commands. */
+export type CommandEntry = NamedCommand | CommandGroup;
 
 /** Declares a command; the types of its `run` are checked against its option table. */
 export const defineCommand = <const T extends OptionTable>(spec: CommandSpec<T>): CommandSpec<T> => spec;
@@ -91,6 +100,8 @@ export const allOptions = (spec: AnyCommand): OptionTable => ({
 
 /** Parsed command line of one command. */
 export interface Invocation {
+  /** Name of the command. */
+  readonly name: string;
   /** The command to run. */
   readonly spec: AnyCommand;
   /** Values given on the command line, by option key. */
@@ -107,12 +118,13 @@ export type Outcome =
 /**
  * Parses a command line.
  *
+ * @param options.commands  list of commands, with the spec of the one that the line names
  * @throws UsageError for an unknown command or option, or an invalid value; the message suggests the nearest
  *   known word
  */
 export function parseCommandLine(
   argv: readonly string[],
-  options: { version: string; summary: string; commands: readonly (AnyCommand | CommandGroup)[] },
+  options: { version: string; summary: string; commands: readonly CommandEntry[] },
 ): Outcome {
   let invocation: Invocation | undefined;
   const shown: string[] = [];
@@ -121,8 +133,8 @@ export function parseCommandLine(
     .version(options.version, '--version', 'print the version')
     .usage('<command> [options]')
     .addHelpText('after', '\nundrift help <command> tells more about one.');
-  const found = (spec: AnyCommand, given: GivenValues, args: readonly string[]) => {
-    invocation = { spec, given, args };
+  const found = (named: Invocation) => {
+    invocation = named;
   };
   for (const entry of options.commands) {
     if (!('commands' in entry)) {
@@ -132,7 +144,8 @@ export function parseCommandLine(
     const group = strict(new Commander(entry.name), shown)
       .description(`${capital(entry.summary)}.`)
       .summary(entry.summary);
-    for (const spec of entry.commands) group.addCommand(parserOf(spec, { found, shown }, `${entry.name} `));
+    for (const command of entry.commands)
+      group.addCommand(parserOf(command, { found, shown }, `${entry.name} `));
     root.addCommand(group);
   }
   const names = root.commands.map((command) => command.name());
@@ -166,7 +179,12 @@ function strict(command: Commander, shown: string[], table: OptionTable = {}): C
       throw translated(error, command, table);
     })
     .configureOutput({ outputError: () => {}, writeOut: (text) => void shown.push(text) })
-    .configureHelp({ showGlobalOptions: false, padWidth, formatItem })
+    .configureHelp({
+      showGlobalOptions: false,
+      padWidth,
+      formatItem,
+      subcommandTerm: (listed) => listed.name(),
+    })
     .helpOption('-h, --help', 'show this help')
     .showSuggestionAfterError(false);
 }
@@ -219,17 +237,15 @@ function commandPath(command: Commander): string {
 }
 
 function parserOf(
-  spec: AnyCommand,
-  {
-    found,
-    shown,
-  }: { found: (spec: AnyCommand, given: GivenValues, args: readonly string[]) => void; shown: string[] },
+  { name, summary, spec }: NamedCommand,
+  { found, shown }: { found: (named: Invocation) => void; shown: string[] },
   group = '',
 ): Commander {
+  if (!spec) return strict(new Commander(name), shown).summary(summary);
   const table = allOptions(spec);
-  const command = strict(new Commander(spec.name), shown, table).summary(spec.summary);
+  const command = strict(new Commander(name), shown, table).summary(summary);
   command.description(
-    spec.description ? `${capital(spec.summary)}.\n\n${spec.description}` : `${capital(spec.summary)}.`,
+    spec.description ? `${capital(summary)}.\n\n${spec.description}` : `${capital(summary)}.`,
   );
   for (const { name, help, required = false } of spec.arguments ?? []) {
     command.addArgument(new Argument(required ? `<${name}>` : `[${name}]`, help));
@@ -241,7 +257,7 @@ function parserOf(
     command.addOption(parser);
   }
   const examples = spec.examples
-    .map((example) => `${wrappedExample(`undrift ${group}${spec.name} ${example}`)}\n`)
+    .map((example) => `${wrappedExample(`undrift ${group}${name} ${example}`)}\n`)
     .join('');
   if (examples !== '') command.addHelpText('after', `\nExamples:\n${examples.trimEnd()}`);
   command.action(() => {
@@ -250,7 +266,7 @@ function parserOf(
       if (command.getOptionValueSource(key) === 'cli') given[key] = value;
     }
     const args = command.processedArgs.flat().filter((arg) => arg !== undefined) as string[];
-    found(spec, given, args);
+    found({ name, spec, given, args });
   });
   return command;
 }

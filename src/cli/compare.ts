@@ -15,8 +15,6 @@ import { TrainingProgress } from './training-progress.ts';
 
 /** The command `undrift compare`: trains with several methods or settings and compares the models. */
 export const compareCommand = defineCommand({
-  name: 'compare',
-  summary: 'train with several methods or settings, evaluate each, and report',
   description:
     'CONFIG is a JSON file: {"data": folder, "out": folder, "base": {train options}, "budget": {"steps" | "epochs" | "encodes" | ' +
     '"minutes": n}, "seeds": [1, 2, 3], "arms": [{"name", "method", further options}], "evaluate": {"split", "metrics", ' +

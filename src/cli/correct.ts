@@ -1,7 +1,7 @@
 import { CORRECTOR_KINDS, type CorrectorKind } from '../correctors/corrector.ts';
 import { checkCorrectorFolder, describeCorrector, saveCorrector } from '../correctors/corrector-folder.ts';
 import { loadData } from '../data/load.ts';
-import { READ_OPTIONS } from '../data/load-options.ts';
+import { DATA_HELP, READ_OPTIONS } from '../data/load-options.ts';
 import { CORRECTION_OPTIONS, DIRECTIONS } from '../migration/correction-options.ts';
 import {
   type Correction,
@@ -22,7 +22,7 @@ import { type CommandResult, defineCommand } from './command.ts';
 import { formatCorrection } from './format-correction.ts';
 import type { Io } from './io.ts';
 import { loadModel, readOptions, showProgress } from './model-source.ts';
-import { computeOptions, DATA_HELP } from './shared-options.ts';
+import { computeOptions } from './shared-options.ts';
 
 const OPTIONS = {
   from: {
@@ -63,8 +63,6 @@ const OPTIONS = {
  * The command `undrift correct`: measures how much of a full re-embedding a map between two models recovers.
  */
 export const correctCommand = defineCommand({
-  name: 'correct',
-  summary: 'fit a map between two models, and measure how much of a full re-embedding it recovers',
   description:
     'Embeds a sample of documents by both models and fits correctors to the pairs. Direction documents maps stored vectors to the space ' +
     'of the new model. Direction queries maps the new model’s queries to the old space: no stored vector changes, and the result is at ' +

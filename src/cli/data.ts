@@ -4,20 +4,18 @@ import { CLEAN_OPTIONS, cleanData } from '../data/clean-data.ts';
 import { CLOZE_OPTIONS, writeCloze } from '../data/cloze.ts';
 import { CONTINUATION_OPTIONS, writeContinuations } from '../data/continuations.ts';
 import type { CutData } from '../data/cut-texts.ts';
-import { ANY_DATA_OPTIONS, FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS, DATA_HELP, FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
 import { SPAN_OPTIONS, writeSpans } from '../data/spans.ts';
 import { type DataStatistics, dataStatistics, type LengthStatistics } from '../data/statistics.ts';
 import { CONTINUATION_PROMPT } from '../models/language/reader-prompt.ts';
 import { type CommandOptions, commandLine } from '../util/command-line.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { count, formatBytes } from '../util/format.ts';
-import { type CommandGroup, defineCommand } from './command.ts';
+import { defineCommand } from './command.ts';
 import { readOptions, showProgress } from './model-source.ts';
-import { DATA_HELP, TEXT_DATA_HELP } from './shared-options.ts';
+import { TEXT_DATA_HELP } from './shared-options.ts';
 
-const apiDocs = defineCommand({
-  name: 'api-docs',
-  summary: 'build the quick-start data set from the declaration files of installed packages',
+export const apiDocsCommand = defineCommand({
   description:
     'A query is the JSDoc description of a declaration; its document is the declaration without the comment. Reads typescript, ' +
     '@types/node, and the given packages or folders (./path). Writes BEIR files with train, dev and test splits.',
@@ -60,9 +58,7 @@ const apiDocs = defineCommand({
   },
 });
 
-const stats = defineCommand({
-  name: 'stats',
-  summary: 'measure a data set: counts, lengths, repeated texts, scripts',
+export const statsCommand = defineCommand({
   description:
     'Reads every kind of data that can be trained on: queries with judgements, pairs, scored pairs, and documents alone.',
   arguments: [{ name: 'data', help: DATA_HELP, required: true }],
@@ -76,9 +72,7 @@ const stats = defineCommand({
   },
 });
 
-const clean = defineCommand({
-  name: 'clean',
-  summary: 'copy a data set without repeated texts, and with dev and test splits',
+export const cleanCommand = defineCommand({
   description:
     'Writes BEIR files: documents of the same text become one; training queries whose text is a query of another split, or that of ' +
     'their only positives, are left out; dev and test are held out of the training split where the data has none.',
@@ -124,9 +118,7 @@ const OUT = { type: 'text', value: 'folder', required: true, help: 'folder to cr
 /** Retriever that the commands for training begin with. */
 const MINI_LM = 'sentence-transformers/all-MiniLM-L6-v2';
 
-const continuations = defineCommand({
-  name: 'continuations',
-  summary: 'cut running text into contexts and continuations, to train a retriever from a language model',
+export const continuationsCommand = defineCommand({
   description:
     'Writes BEIR files: queries are contexts, answers.jsonl has the text that follows each, and documents are the passages of all texts. ' +
     'The right documents of a context are the passages of its own text: train with --leave-out-positives, so that they are never ' +
@@ -156,9 +148,7 @@ const continuations = defineCommand({
   },
 });
 
-const spans = defineCommand({
-  name: 'spans',
-  summary: 'cut dates, names and numbers out of running text, to train a reader and its retriever',
+export const spansCommand = defineCommand({
   description:
     'Writes BEIR files: a query is a sentence of a passage with ___ for one of its dates, names or numbers, answers.jsonl has what was cut ' +
     'out, and documents are the passages of all texts. The right document of a query is its own passage: train with ' +
@@ -185,9 +175,7 @@ const spans = defineCommand({
   },
 });
 
-const cloze = defineCommand({
-  name: 'cloze',
-  summary: 'cut sentences out of running text, to train a first retriever on documents alone',
+export const clozeCommand = defineCommand({
   description:
     'Writes BEIR files for the inverse cloze task: a query is a sentence of a passage, and its right document the rest of the passage. ' +
     'A retriever that was trained on them is a start for --method realm and atlas. Whole texts are held out as splits dev and test.',
@@ -223,13 +211,6 @@ function cutResult(
       `train on them: ${commandLine('train', train)}\n`,
   };
 }
-
-/** The commands `undrift data …`: building, measuring and cleaning data sets. */
-export const dataCommands: CommandGroup = {
-  name: 'data',
-  summary: 'build, measure or clean a data set',
-  commands: [apiDocs, stats, clean, continuations, spans, cloze],
-};
 
 function formatStatistics(found: DataStatistics): string {
   const words = ({ mean, median, p95, max }: LengthStatistics) =>

@@ -44,8 +44,6 @@ interface Missing {
 
 /** The command `undrift doctor`: reports what works on this machine, how fast it is, and what is missing. */
 export const doctorCommand = defineCommand({
-  name: 'doctor',
-  summary: 'report what works on this machine, or recommend a training method for data',
   description:
     'Without --data and --parity: devices, speed and what is missing. With --data: a training method, why it suits the data, the ' +
     'command to type, and what in the data hurts, with a remedy each.',

@@ -26,8 +26,6 @@ const JSON_BYTES_PER_NUMBER = 13;
 
 /** The command `undrift encode`: encodes texts to vectors. */
 export const encodeCommand = defineCommand({
-  name: 'encode',
-  summary: 'encode texts as vectors',
   description:
     'Row i of the .npy file is the vector of line i, or of document i of the corpus. The ids of documents or queries are written to ' +
     'a file beside it, one per line. The manifest FILE.npy.json says of which model and which texts the vectors are; commands that read ' +

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { loadData } from '../data/load.ts';
-import { READ_OPTIONS } from '../data/load-options.ts';
+import { DATA_HELP, READ_OPTIONS } from '../data/load-options.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import { parseMetrics } from '../eval/metric-spec.ts';
 import { evaluate } from '../eval/metrics.ts';
@@ -31,7 +31,7 @@ import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
-import { computeOptions, DATA_HELP, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Default number of documents kept for each query, as is usual in run files. */
 const RUN_DEPTH = 100;
@@ -67,8 +67,6 @@ const OPTIONS = {
 
 /** The command `undrift eval`: measures a retriever, BM25 or TF-IDF on a split. */
 export const evalCommand = defineCommand({
-  name: 'eval',
-  summary: 'measure a retriever, BM25, TF-IDF or a store on the judged queries of a split',
   description:
     'Encodes all documents and the queries of the split, searches exactly, and computes metrics as trec_eval does. ' +
     'BM25 stands beside every other model, as the figure to exceed; --no-baseline leaves it out. ' +

@@ -25,8 +25,6 @@ import { loadFolder, MODEL_HELP, modelFolder, showProgress } from './model-sourc
 
 /** The command `undrift export`: writes a model in formats of other programs and verifies each file. */
 export const exportCommand = defineCommand({
-  name: 'export',
-  summary: 'write a model for sentence-transformers, transformers, transformers.js or onnxruntime',
   description:
     'Every file is verified before the folder gets its name: it is loaded again, ONNX files by onnxruntime, and its vectors of 200 texts ' +
     'are compared with those of Undrift. If a vector differs, the export fails and leaves nothing behind. Several formats and types are ' +

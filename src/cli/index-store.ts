@@ -49,8 +49,6 @@ const OPTIONS = {
 
 /** The command `undrift index`: stores passages and their vectors. */
 export const indexCommand = defineCommand({
-  name: 'index',
-  summary: 'store passages with their vectors, to search and serve them',
   description:
     'A passage of a known id is replaced if it has changed and skipped if it has not, so that a command that was stopped goes on when ' +
     'it is given again. Memory is bounded whatever the number of passages. A second model adds vectors of its own; those of two ' +

@@ -9,8 +9,6 @@ import { computeOptions } from './shared-options.ts';
 
 /** The command `undrift lm compare`: measures language systems on the same text or questions. */
 export const compareLanguageCommand = defineCommand({
-  name: 'compare',
-  summary: 'measure a language model alone and with retrieval, and report',
   description:
     'CONFIG is a JSON file: {"model": folder, "data": text or data set with answers, "out": folder, "base": {options of all arms}, ' +
     '"arms": [{"name", "method", further options}], "evaluate": {"window", "stride", "limit-tokens", "split", "limit-queries", "prompt", ' +

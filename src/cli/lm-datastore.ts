@@ -38,8 +38,6 @@ const OPTIONS = {
 
 /** The command `undrift lm datastore`: builds the datastore of kNN-LM. */
 export const lmDatastoreCommand = defineCommand({
-  name: 'datastore',
-  summary: 'store every token of a text with the state that predicts it, for kNN-LM',
   description:
     'Writes 2 bytes for each number of a key, and 8 bytes for each token. The folder appears under its name when it is complete. A command ' +
     'that was stopped or killed goes on when it is given again, and gives the same bytes. Only the model that built a datastore can use it.',

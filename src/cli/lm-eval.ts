@@ -74,8 +74,6 @@ const OPTIONS = {
 
 /** The command `undrift lm eval`: perplexity of text under a language model, alone or with retrieval. */
 export const lmEvalCommand = defineCommand({
-  name: 'eval',
-  summary: 'measure how well a language model predicts text, alone or with retrieval',
   description:
     'Reads each document in windows and reports perplexity per token and per word, and bits per byte, which can be compared between ' +
     'tokenizers. No window holds tokens of two documents. A token is scored where its window holds a token before it: with the stride ' +

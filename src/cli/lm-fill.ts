@@ -40,8 +40,6 @@ const fillOptions = ({
 
 /** The command `undrift lm fill`: fills a mask with phrases of texts. */
 export const lmFillCommand = defineCommand({
-  name: 'fill',
-  summary: 'fill the mask of a text with phrases of other texts (NPM)',
   description:
     'Reads the texts of --data with the encoder, and lists the phrases that fill the mask, best first, with their scores, their number of ' +
     'occurrences, and the document of the best one. The states of all tokens are in memory.',

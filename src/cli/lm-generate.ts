@@ -81,8 +81,6 @@ type Options = OptionValues<typeof OPTIONS>;
 
 /** The command `undrift lm generate`: continues a text. */
 export const generateCommand = defineCommand({
-  name: 'generate',
-  summary: 'continue a text with a language model, with passages in front if asked for',
   description:
     'Prints the text with its continuation as it is written; with --chat the answer alone. With --json, "text" is what is printed otherwise, ' +
     'and "continuation" the new text alone. With --data or --store, passages are found for the text and put in front of it: title and text ' +

@@ -7,8 +7,8 @@ import { JOINT_METHODS } from '../train/language-methods/evaluate-joint.ts';
 import { languageTrainings } from '../train/language-methods/language-trainings.ts';
 import { kebabCase } from '../util/option-name.ts';
 import { allOptions } from './command.ts';
+import { specsByPath } from './commands.ts';
 import { lmMethodsCommand } from './lm-methods.ts';
-import { COMMANDS } from './run-cli.ts';
 
 const ids = {
   train: methods.map(({ id }) => id).concat('cross-encoder'),
@@ -25,12 +25,11 @@ describe('lm methods', () => {
     for (const id of ids['lm train'].slice(1)) expect(named('lm train')).toContain(id);
   });
 
-  it('gives commands that exist, with their options', () => {
+  it('gives commands that exist, with their options', async () => {
+    const specs = await specsByPath();
     for (const line of lines) {
       const words = line.slice(0, `${line} --`.indexOf(' --')).split(' ');
-      const entry = COMMANDS.find(({ name }) => name === words[0])!;
-      const spec = 'commands' in entry ? entry.commands.find(({ name }) => name === words[1])! : entry;
-      const options = allOptions(spec);
+      const options = allOptions(specs.get(words.join(' '))!);
       const flags = Object.keys(options).map((key) => `--${kebabCase(key)}`);
       for (const [flag] of line.matchAll(/--[a-z-]+/g)) expect(flags, line).toContain(flag);
       const method = /--method (\S+)/.exec(line)?.[1];

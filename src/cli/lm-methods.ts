@@ -6,8 +6,6 @@ const DOCS =
 
 /** The command `undrift lm methods`: lists the ways of training and using retrieval with a language model. */
 export const lmMethodsCommand = defineCommand({
-  name: 'methods',
-  summary: 'list the ways of training and using retrieval with a language model',
   description:
     'Lists the methods by the order in which retriever and language model are trained, with what is trained, the state of the index ' +
     'meanwhile, and the commands.',

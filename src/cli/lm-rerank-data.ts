@@ -59,8 +59,6 @@ const OPTIONS = {
 
 /** The command `undrift lm rerank-data`: writes the lists with which a predictive reranker is trained. */
 export const lmRerankDataCommand = defineCommand({
-  name: 'rerank-data',
-  summary: 'write lists of passages with what each is worth to a language model, to train a reranker',
   description:
     'Finds passages for stretches of text or for questions, and scores the text that follows after each of them. Each line has query, ' +
     'positive (the passage with which the text is likeliest), negative (the others) and scores (log-likelihoods in nats, the positive ' +

@@ -62,8 +62,6 @@ const OPTIONS = {
 
 /** The command `undrift lm train`: trains a language model on texts and writes the model folder. */
 export const lmTrainCommand = defineCommand({
-  name: 'train',
-  summary: 'train a language model on texts',
   description:
     'Writes the run to --out: settings.json, metrics.jsonl, tensorboard/, checkpoint/, and in model/ the best model: that of the lowest ' +
     'perplexity on texts that are held out, or on --eval-data; of npm, that of the lowest phraseLoss. realm and atlas write the retriever to model/ and the language model to ' +

@@ -9,8 +9,9 @@ import type { MigrationPlan } from '../migration/plan-migration.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
+import type { AnyCommand } from './command.ts';
 import { indexCommand } from './index-store.ts';
-import { migrateCommands } from './migrate.ts';
+import { cutoverCommand, planCommand, reportCommand, rollbackCommand, startCommand } from './migrate.ts';
 import { statusCommand } from './status.ts';
 
 const folder = tempFiles(rotatedData());
@@ -18,8 +19,12 @@ const at = (name: string) => join(folder, name);
 const { from, to } = rotatedModels();
 const [old, fresh] = [embeddingSpaceId(from), embeddingSpaceId(to)];
 
-const command = (name: string) => migrateCommands.commands.find((each) => each.name === name)!;
-const migrate = (name: string, store: string, flags: Readonly<Record<string, string>> = {}) =>
+const commands = {
+  ...{ plan: planCommand, start: startCommand, report: reportCommand },
+  ...{ cutover: cutoverCommand, rollback: rollbackCommand },
+};
+const command = (name: keyof typeof commands): AnyCommand => commands[name];
+const migrate = (name: keyof typeof commands, store: string, flags: Readonly<Record<string, string>> = {}) =>
   runCommand(command(name), {
     store: at(store),
     ...('threads' in command(name).options && { threads: '1' }),

@@ -1,6 +1,6 @@
 import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { loadData } from '../data/load.ts';
-import { FAULT_OPTIONS } from '../data/load-options.ts';
+import { DATA_HELP, FAULT_OPTIONS } from '../data/load-options.ts';
 import { isPostgres } from '../foreign/postgres-address.ts';
 import { backfill } from '../migration/backfill.ts';
 import type { MigrationOptions } from '../migration/choose-corrector.ts';
@@ -19,7 +19,7 @@ import { COMMON_RANGES } from '../util/common-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import type { OptionValues } from '../util/option-table.ts';
-import { type CommandGroup, defineCommand } from './command.ts';
+import { defineCommand } from './command.ts';
 import { formatChosen, formatPlan, formatReport } from './format-migration.ts';
 import type { Io } from './io.ts';
 import {
@@ -32,7 +32,7 @@ import {
 } from './migrate-postgres.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
-import { computeOptions, DATA_HELP } from './shared-options.ts';
+import { computeOptions } from './shared-options.ts';
 
 const STORE = {
   store: {
@@ -124,9 +124,7 @@ const THRESHOLD_OPTION = {
   },
 } as const;
 
-const planCommand = defineCommand({
-  name: 'plan',
-  summary: 'estimate time and quality of a migration from a sample; stores nothing',
+export const planCommand = defineCommand({
   options: {
     ...STORE,
     to: { type: 'text', value: 'model', required: true, help: `new model: ${MODEL_HELP}` },
@@ -163,9 +161,7 @@ const planCommand = defineCommand({
   },
 });
 
-const startCommand = defineCommand({
-  name: 'start',
-  summary: 'serve a new model at once by corrected vectors, and embed all passages by it',
+export const startCommand = defineCommand({
   description:
     'Fits a corrector from the stored vectors to those of the new model, on a sample of passages. From then on, queries are embedded by ' +
     'the new model, and passages that it has not embedded are found by their corrected vectors. The backfill embeds them in small ' +
@@ -283,9 +279,7 @@ const REPORT_OPTIONS = {
 /** Options of a report that tables of PostgreSQL do not have. */
 const OF_STORES = ['topK', 'sample', 'threshold', 'seed'];
 
-const reportCommand = defineCommand({
-  name: 'report',
-  summary: 'measure the former model, moved documents, moved queries and the new model on labelled queries',
+export const reportCommand = defineCommand({
   options: REPORT_OPTIONS,
   examples: [
     '--store stores/docs --data data/api-docs --split test --json',
@@ -321,9 +315,7 @@ const reportCommand = defineCommand({
   },
 });
 
-const cutoverCommand = defineCommand({
-  name: 'cutover',
-  summary: 'end a migration: remove vectors and model of the former space',
+export const cutoverCommand = defineCommand({
   description:
     'If the former vectors have an index for approximate search, the new ones get one of the same kind.',
   options: STORE,
@@ -339,9 +331,7 @@ const cutoverCommand = defineCommand({
   },
 });
 
-const rollbackCommand = defineCommand({
-  name: 'rollback',
-  summary: 'undo a migration: queries are embedded by the former model again',
+export const rollbackCommand = defineCommand({
   options: { ...STORE, ...COMPUTE_OPTIONS },
   examples: ['--store stores/docs'],
   async run(options, io) {
@@ -362,10 +352,3 @@ const rollbackCommand = defineCommand({
     };
   },
 });
-
-/** The commands `undrift migrate …`: replace the encoder of a store. */
-export const migrateCommands: CommandGroup = {
-  name: 'migrate',
-  summary: 'replace the encoder of a store without a gap',
-  commands: [planCommand, startCommand, reportCommand, cutoverCommand, rollbackCommand],
-};

@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { loadData } from '../data/load.ts';
-import { FAULT_OPTIONS, READ_OPTIONS } from '../data/load-options.ts';
+import { DATA_HELP, FAULT_OPTIONS, READ_OPTIONS } from '../data/load-options.ts';
 import { DEV_NAMES, type RetrievalData } from '../data/retrieval-data.ts';
 import { readRunFile } from '../eval/run-file.ts';
 import {
@@ -35,7 +35,7 @@ import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './le
 import { nothingMined, type Ranker, report } from './mine-report.ts';
 import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { checkNotOfData, checkOutputName } from './output-file.ts';
-import { computeOptions, DATA_HELP, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
 
 const { negatives, strategy: _, ...RULES } = MINING_OPTIONS;
 
@@ -73,8 +73,6 @@ const OPTIONS = {
 
 /** The command `undrift mine`: finds hard negatives for the queries of a split. */
 export const mineCommand = defineCommand({
-  name: 'mine',
-  summary: 'find hard negatives for the queries of a data set',
   description:
     'Ranks all documents for each query and writes highly ranked documents that are no right answers, as pairs that train --data ' +
     'reads. Known positives and documents with the same text are never taken. The highest ranks of a trained model are mostly right ' +

@@ -1,18 +1,19 @@
-import { type AnyCommand, allOptions, COMMON_OPTIONS, type CommandGroup } from './command.ts';
+import { allOptions, COMMON_OPTIONS, type CommandEntry, type NamedCommand } from './command.ts';
 import { flagOf, optionsAsMarkdown } from './options.ts';
 
 /** Makes the reference of all commands as Markdown, from the tables that the parser uses. */
-export function commandReference(commands: readonly (AnyCommand | CommandGroup)[]): string {
+export function commandReference(commands: readonly CommandEntry[]): string {
   const sections = commands.flatMap((entry) =>
     'commands' in entry
-      ? entry.commands.map((spec) => section(spec, `${entry.name} `))
+      ? entry.commands.map((command) => section(command, `${entry.name} `))
       : [section(entry, '')],
   );
   return `${sections.join('\n')}\n## Options of every command\n\n${optionsAsMarkdown(COMMON_OPTIONS)}`;
 }
 
-function section(spec: AnyCommand, group: string): string {
-  const name = `undrift ${group}${spec.name}`;
+function section({ name: word, summary, spec }: NamedCommand, group: string): string {
+  if (!spec) throw new Error(`the command ${word} is not loaded`);
+  const name = `undrift ${group}${word}`;
   const args = (spec.arguments ?? []).map(({ name, required }) => (required ? ` <${name}>` : ` [${name}]`));
   const examples = spec.examples.map((example) => `${name} ${example}`.trimEnd());
   const options = Object.fromEntries(
@@ -23,7 +24,7 @@ function section(spec: AnyCommand, group: string): string {
       'the dashes: `{"model": "static", "batch-size": 64}`. Flags take precedence over the file.\n'
     : '';
   return (
-    `## \`${name}${args.join('')}\`\n\n${[`${capital(spec.summary)}.`, spec.description].join(' ').trim()}\n\n` +
+    `## \`${name}${args.join('')}\`\n\n${[`${capital(summary)}.`, spec.description].join(' ').trim()}\n\n` +
     `\`\`\`sh\n${examples.join('\n')}\n\`\`\`\n${config}` +
     (Object.keys(options).length === 0 ? '' : `\n${optionsAsMarkdown(options)}`)
   );

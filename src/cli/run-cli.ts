@@ -1,46 +1,9 @@
-import { type AnyCommand, type CommandGroup, parseCommandLine, runInvocation } from './command.ts';
-import { compareCommand } from './compare.ts';
-import { correctCommand } from './correct.ts';
-import { dataCommands } from './data.ts';
+import { parseCommandLine, runInvocation } from './command.ts';
+import { commandsFor } from './commands.ts';
 import { describeError } from './describe-error.ts';
-import { doctorCommand } from './doctor.ts';
-import { encodeCommand } from './encode.ts';
-import { evalCommand } from './eval.ts';
-import { exportCommand } from './export.ts';
-import { indexCommand } from './index-store.ts';
 import { INTERRUPTED_EXIT_CODE, TerminalIo } from './io.ts';
-import { lmCommands } from './lm.ts';
-import { migrateCommands } from './migrate.ts';
-import { mineCommand } from './mine.ts';
 import { packageVersion } from './package-version.ts';
-import { searchCommand } from './search.ts';
-import { serveCommand } from './serve.ts';
-import { statusCommand } from './status.ts';
 import { checkOutputOpen, OutputError, writeOut } from './stdout.ts';
-import { storeCommands } from './store.ts';
-import { trainCommand } from './train.ts';
-import { upCommand } from './up.ts';
-
-/** All commands, in the order of the help. */
-export const COMMANDS: readonly (AnyCommand | CommandGroup)[] = [
-  dataCommands,
-  trainCommand,
-  evalCommand,
-  encodeCommand,
-  indexCommand,
-  searchCommand,
-  statusCommand,
-  migrateCommands,
-  storeCommands,
-  serveCommand,
-  upCommand,
-  mineCommand,
-  correctCommand,
-  exportCommand,
-  compareCommand,
-  lmCommands,
-  doctorCommand,
-];
 
 const SUMMARY = 'Train dense retrievers at native speed, on embeddings that are allowed to go stale.';
 
@@ -67,7 +30,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     const outcome = parseCommandLine(argv, {
       version: packageVersion(),
       summary: SUMMARY,
-      commands: COMMANDS,
+      commands: await commandsFor(argv),
     });
     if (outcome.kind === 'done') {
       await writeOut(outcome.text);

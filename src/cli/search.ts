@@ -55,8 +55,6 @@ const OPTIONS = {
 
 /** The command `undrift search`: finds the best documents for a text. */
 export const searchCommand = defineCommand({
-  name: 'search',
-  summary: 'find the best documents for a text',
   arguments: [{ name: 'text...', help: 'what to search for; - reads it from stdin', required: true }],
   options: OPTIONS,
   examples: [

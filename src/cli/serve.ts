@@ -7,8 +7,6 @@ import { packageVersion } from './package-version.ts';
 
 /** The command `undrift serve`: serves a store over HTTP until it is interrupted. */
 export const serveCommand = defineCommand({
-  name: 'serve',
-  summary: 'serve a store over HTTP: search, embedding, changes, and a page',
   description:
     'POST /search {"query", "topK"}, POST /embed, POST and DELETE /passages, GET /status, /health, /metrics (Prometheus), ' +
     '/ages, /openapi.json, and POST /v1/embeddings in the format of the OpenAI API. / is a page to search with. With --answer-model, POST ' +

@@ -1,10 +1,6 @@
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { SUBJECT_OPTIONS } from '../train/options.ts';
 import type { CommandOptions } from '../util/command-line.ts';
 import type { OptionTable } from '../util/option-table.ts';
-
-/** Values that `--data` accepts, for help texts. */
-export const DATA_HELP = SUBJECT_OPTIONS.data.help;
 
 /** Help of `--data` for text that a language model reads. */
 export const TEXT_DATA_HELP =

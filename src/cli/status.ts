@@ -12,8 +12,6 @@ import { statusPostgres } from './store-postgres.ts';
 
 /** The command `undrift status`: describes a store. */
 export const statusCommand = defineCommand({
-  name: 'status',
-  summary: 'say what a store holds, by version of the encoder',
   description:
     'The model of the current space is loaded to check that it still gives the vectors of its canary texts. If it does not, the exit code ' +
     'is 1.',

@@ -10,7 +10,7 @@ import { TERM_OPTIONS } from '../text/bm25-options.ts';
 import { commandLine } from '../util/command-line.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { optionValues } from '../util/option-table.ts';
-import { type CommandGroup, defineCommand } from './command.ts';
+import { defineCommand } from './command.ts';
 import { lastingName, withPostgres } from './migrate-postgres.ts';
 import { loadModel, MODEL_HELP, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
@@ -28,9 +28,7 @@ const FORMAT = {
   },
 } as const;
 
-const exportCommand = defineCommand({
-  name: 'export',
-  summary: 'write vectors with their ids, stamps and texts to a file',
+export const exportCommand = defineCommand({
   description:
     'The file appears under its name when it is complete. Memory is bounded whatever the number of passages. Reading it again gives ' +
     'the same bytes of the vectors.',
@@ -84,9 +82,7 @@ const IMPORT_OPTIONS = {
   ...PROMPT_OPTIONS,
 } as const;
 
-const importCommand = defineCommand({
-  name: 'import',
-  summary: 'store vectors that were made elsewhere, with their stamps',
+export const importCommand = defineCommand({
   description:
     'Reads what undrift store export writes. Vectors of an unknown embedding space are refused unless --model names the model that made ' +
     'them. Passages are added or replaced by the texts of the file. A command that was stopped goes on when it is given again.',
@@ -147,10 +143,3 @@ const importCommand = defineCommand({
     };
   },
 });
-
-/** The commands `undrift store …`: vectors as files. */
-export const storeCommands: CommandGroup = {
-  name: 'store',
-  summary: 'exchange vectors of a store with other programs, as files',
-  commands: [exportCommand, importCommand],
-};

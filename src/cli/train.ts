@@ -17,8 +17,6 @@ import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts
 
 /** The command `undrift train`: trains a model on data and writes the model folder. */
 export const trainCommand = defineCommand({
-  name: 'train',
-  summary: 'train a retriever, or a cross-encoder that reranks',
   description:
     'Writes the run to --out: settings.json, metrics.jsonl, tensorboard/, checkpoint/, and in model/ the best model by the ' +
     'evaluation metric. Ctrl-C saves and stops; --resume goes on to the same bytes as a run that was never stopped.',

@@ -10,8 +10,6 @@ import { indexSource } from './up-index.ts';
 
 /** The command `undrift up`: from a folder of documents to a page to search them. */
 export const upCommand = defineCommand({
-  name: 'up',
-  summary: 'index a folder of documents and serve a page to search it',
   description:
     'Reads every layout of documents: Markdown and text files, JSONL, CSV, TSV, Parquet. Without --model, a static encoder is trained on ' +
     'the documents themselves, by crops of them. Given again, the command indexes only what has changed, and removes what is gone. The ' +

@@ -4,6 +4,9 @@ import type { BadRows } from './bad-rows.ts';
 import { COLUMNS, type Role } from './columns.ts';
 import type { Corpus } from './corpus.ts';
 
+/** Values of an option that takes data, for help texts. */
+export const DATA_HELP = 'data set: BEIR, MS MARCO, or pairs; or its name: beir/NAME, hf:organisation/name';
+
 /** Options for faults in data. */
 export const FAULT_OPTIONS = {
   /**

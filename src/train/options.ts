@@ -1,5 +1,5 @@
 import type { DataInMemory } from '../data/data-in-memory.ts';
-import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
+import { ANY_DATA_OPTIONS, DATA_HELP } from '../data/load-options.ts';
 import type { Method } from '../methods/contract/method.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
@@ -19,7 +19,7 @@ export const SUBJECT_OPTIONS = {
     type: 'text',
     value: 'folder',
     required: true,
-    help: 'data set: BEIR, MS MARCO, or pairs; or its name: beir/NAME, hf:organisation/name',
+    help: DATA_HELP,
     aliases: ['dataset', 'train_dataset', 'trainDataset', 'train_data', 'trainData'],
   },
   /** Folder of the run: checkpoint, log, and the model in `model/`. */

@@ -7,9 +7,9 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { allCommands } from '../../src/cli/commands.ts';
 import { flagOf } from '../../src/cli/options.ts';
 import { commandReference } from '../../src/cli/reference.ts';
-import { COMMANDS } from '../../src/cli/run-cli.ts';
 import type { Method } from '../../src/methods/contract/method.ts';
 import { methods } from '../../src/methods/methods.ts';
 import { METHOD_OPTIONS } from '../../src/methods/options.ts';
@@ -18,8 +18,8 @@ import { describeRange } from '../../src/util/option-table.ts';
 const MADE = '<!-- Made by tools/docs/make-reference.ts: change the code, then `npm run docs`. -->';
 
 /** Functions that make the files of docs/, by file name. */
-export const references: Readonly<Record<string, () => string>> = {
-  'commands.md': () => `# Commands\n\n${MADE}\n\n${commandReference(COMMANDS)}`,
+export const references: Readonly<Record<string, () => string | Promise<string>>> = {
+  'commands.md': async () => `# Commands\n\n${MADE}\n\n${commandReference(await allCommands())}`,
   'methods.md': methodReference,
 };
 
@@ -82,5 +82,5 @@ const cell = (text: string): string => text.replaceAll('|', '\\|');
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const [name, make] of Object.entries(references))
-    writeFileSync(new URL(`../../docs/${name}`, import.meta.url), make());
+    writeFileSync(new URL(`../../docs/${name}`, import.meta.url), await make());
 }

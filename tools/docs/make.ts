@@ -40,7 +40,9 @@ export async function generatedFiles(): Promise<Record<string, string>> {
     readmePage(),
     storePage(),
   ];
-  const whole = Object.entries(references).map(([name, make]) => [`docs/${name}`, make()]);
+  const whole = await Promise.all(
+    Object.entries(references).map(async ([name, make]) => [`docs/${name}`, await make()]),
+  );
   return { ...Object.fromEntries(whole), ...Object.assign({}, ...pages.map(filesOf)) };
 }
 
