@@ -17,7 +17,7 @@ it('undrift lm train --method npm trains and resumes a model with which lm fill 
   const out = join(folder, 'run');
   const flags = {
     ...{ method: 'npm', data, evalData: data, out, steps: '2', batchSize: '3', window: '24', threads: '1' },
-    ...{ hidden: '16', layers: '1', heads: '2', vocabSize: '300' },
+    ...{ hidden: '16', layers: '1', heads: '2', vocabSize: '100', batching: 'same-document' },
   };
   const { json, text } = await runCommand(lmTrainCommand, flags);
   expect(json).toMatchObject({
@@ -46,4 +46,12 @@ it('undrift lm train --method npm trains and resumes a model with which lm fill 
   await expect(runCommand(lmTrainCommand, { ...flags, keyHeads: '1', overwrite: 'true' })).rejects.toThrow(
     "method: 'npm' takes no keyHeads",
   );
+  // Bounds and words of an option are those of the way of training, whatever others take.
+  for (const [own, message] of [
+    [{ batching: 'bm25' }, /batching: expected one of same-document, random|batching.*same-document, random/],
+    [{ vocabSize: '63' }, /from 64 to/],
+  ] as const) {
+    const wrong = runCommand(lmTrainCommand, { ...flags, ...own, overwrite: 'true' });
+    await expect(wrong).rejects.toThrow(message);
+  }
 }, 60_000);

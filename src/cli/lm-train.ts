@@ -6,7 +6,7 @@ import { findRunSettings } from '../train/run-folder.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import { option } from '../util/option-name.ts';
-import { type OptionSpec, withoutDefaults } from '../util/option-table.ts';
+import { type OptionSpec, type OptionTable, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { resumedOptions } from './resumed-options.ts';
 import { computeOptions } from './shared-options.ts';
@@ -14,16 +14,40 @@ import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts
 
 const DEFAULT = languageTrainings[0]!;
 
-/** Options of all ways of training, without defaults. One that several of them have is shown as the first has it, with all defaults. */
+/**
+ * Options of all ways of training, without defaults. One that several of them have is shown as the first has it, with all defaults, and
+ * takes what any of them takes.
+ */
 function trainingOptions(): Record<string, OptionSpec> {
   const table: Record<string, OptionSpec> = {};
-  for (const { options } of languageTrainings)
-    for (const [name, spec] of Object.entries(withoutDefaults(options))) table[name] ??= spec as OptionSpec;
+  for (const { options } of languageTrainings) {
+    for (const [name, spec] of Object.entries(withoutDefaults(options) as OptionTable)) {
+      const known = table[name];
+      table[name] = known ? joined(known, spec) : spec;
+    }
+  }
   for (const [name, spec] of Object.entries(table)) {
     const shown = defaultsOf(name);
     if (shown !== undefined) table[name] = { ...spec, defaultHelp: shown };
   }
   return table;
+}
+
+const WIDER = { min: Math.min, above: Math.min, max: Math.max, below: Math.max };
+
+/** Widens the bounds and choices of an option to those of another way of training. Each way checks its own. */
+function joined(one: OptionSpec, other: OptionSpec): OptionSpec {
+  const fields: Record<string, unknown> = { ...one };
+  const [mine, theirs] = [one, other] as unknown as Record<string, unknown>[];
+  for (const [name, wider] of Object.entries(WIDER)) {
+    const [a, b] = [mine![name], theirs![name]];
+    if (a === undefined) continue;
+    if (b === undefined) delete fields[name];
+    else fields[name] = wider(a as number, b as number);
+  }
+  if (one.type === 'choice' && other.type === 'choice')
+    fields.choices = [...new Set([...one.choices, ...other.choices])];
+  return fields as unknown as OptionSpec;
 }
 
 /** Describes the defaults of an option: that of the first way of training that has one, and those of ways that have another. */

@@ -3,7 +3,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, it } from 'vitest';
+import { copyingReader } from '../../test/copying-reader.ts';
 import { tempFiles } from '../../test/temp-files.ts';
+import { toyTokenizer } from '../../test/toy-training.ts';
 import { readSafetensors } from '../io/safetensors.ts';
 import { readEventLog } from '../train/event-log.ts';
 import { permutation, rngKey } from '../util/rng.ts';
@@ -14,7 +16,7 @@ import { permutation, rngKey } from '../util/rng.ts';
  */
 const main = join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'cli', 'main.js');
 
-/** 120 documents of three "words" out of 40, and queries of the same words in another language. */
+/** 120 documents of three "words" out of 40, and queries of the same words in another language, answered by the first word. */
 function toyData(): string {
   const rows = Array.from({ length: 120 }, (_, i) => [
     ...permutation(rngKey(5, i, 'words'), 40).subarray(0, 3),
@@ -29,6 +31,7 @@ function toyData(): string {
     'queries.jsonl': lines(
       rows.map((words, i) => ({ _id: `q${i}`, text: words.map((w) => `ask${w}y`).join(' ') })),
     ),
+    'answers.jsonl': lines(rows.map(([word], i) => ({ _id: `q${i}`, answers: [`doc${word}x`] }))),
     'qrels/train.tsv': qrels((i) => i % 10 > 0),
     'qrels/dev.tsv': qrels((i) => i % 10 === 0),
   });
@@ -36,20 +39,28 @@ function toyData(): string {
 const data = toyData();
 const runs = tempFiles({});
 
-const trainArguments = (out: string, refresh: string, steps: number): string[] => [
-  ...['train', '--data', data, '--out', join(runs, out), '--method', 'async-index', '--refresh', refresh],
-  ...[
-    '--steps',
-    String(steps),
-    '--rank-to',
-    '40',
-    '--hidden',
-    '16',
-    '--vocab-size',
-    '128',
-    '--batch-size',
-    '8',
-  ],
+/** Methods whose table is refreshed beside training: the command and its own options. */
+const METHODS = {
+  'async-index': { command: ['train'], options: ['--rank-to', '40'], models: ['model'] },
+  realm: {
+    command: ['lm', 'train'],
+    options: [
+      ...['--reader', await copyingReader(toyTokenizer()), '--reader-prompt', '{passage} {query} {answer}'],
+      ...['--candidates', '3', '--reader-answer-tokens', '0'],
+    ],
+    models: ['model', 'reader'],
+  },
+} as const;
+
+const trainArguments = (
+  out: string,
+  refresh: string,
+  steps: number,
+  method: keyof typeof METHODS = 'async-index',
+): string[] => [
+  ...[...METHODS[method].command, '--data', data, '--out', join(runs, out), '--method', method],
+  ...[...METHODS[method].options, '--refresh', refresh, '--steps', String(steps)],
+  ...['--hidden', '16', '--vocab-size', '128', '--batch-size', '8'],
   ...['--eval-every', '100', '--save-every', '10', '--threads', '1', '--json'],
 ];
 
@@ -72,11 +83,14 @@ afterEach(() => {
   }
 });
 
-/** Waits until something is there. */
-async function until<T>(find: () => T | undefined): Promise<T> {
+/** Waits until something is there, and fails where a process that should make it ends without. */
+async function until<T>(find: () => T | undefined, by?: ReturnType<typeof start>): Promise<T> {
+  let ended: { stderr: string } | undefined;
+  by?.ended.then((result) => (ended = result));
   for (;;) {
     const found = find();
     if (found !== undefined) return found;
+    if (ended) throw new Error(`the process has ended: ${ended.stderr}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -113,39 +127,46 @@ const refreshesOf = async (out: string) =>
       newerRows,
     }));
 
-it('a run killed in the middle of a refresh, and its worker killed after that, ends with the same bytes', async () => {
-  const undisturbed = start(trainArguments('whole', 'async:20:wait', 100));
-  const first = start(trainArguments('parts', 'async:20:wait', 100));
-  // The first refresh takes as long as a process takes to start: training waits for it at step 40.
-  const orphan = await until(() => (savedStep('parts') >= 30 ? workerOf(first.pid) : undefined));
-  process.kill(first.pid, 'SIGKILL');
-  expect((await first.ended).signal).toBe('SIGKILL');
-  // Nobody has ended the worker, or cleared up behind it.
-  await until(() => (isAlive(orphan) ? undefined : true));
-  expect(leftovers('parts')).toEqual([]);
-  const { tensors } = await readSafetensors(join(runs, 'parts', 'checkpoint', 'method.safetensors'));
-  expect(Object.keys(tensors)).toContain('refresh/weights/encoder/embedding.weight');
+it.each(['async-index', 'realm'] as const)(
+  'a run of %s killed in the middle of a refresh, and its worker killed after that, ends with the same bytes',
+  async (method) => {
+    const [wholeRun, partsRun] = [`whole-${method}`, `parts-${method}`];
+    const undisturbed = start(trainArguments(wholeRun, 'async:20:wait', 100, method));
+    const first = start(trainArguments(partsRun, 'async:20:wait', 100, method));
+    // The first refresh takes as long as a process takes to start: training waits for it at step 40.
+    const orphan = await until(() => (savedStep(partsRun) >= 30 ? workerOf(first.pid) : undefined), first);
+    process.kill(first.pid, 'SIGKILL');
+    expect((await first.ended).signal).toBe('SIGKILL');
+    // Nobody has ended the worker, or cleared up behind it.
+    await until(() => (isAlive(orphan) ? undefined : true));
+    expect(leftovers(partsRun)).toEqual([]);
+    const { tensors } = await readSafetensors(join(runs, partsRun, 'checkpoint', 'method.safetensors'));
+    expect(Object.keys(tensors)).toContain('refresh/weights/encoder/embedding.weight');
 
-  const second = start(['train', '--out', join(runs, 'parts'), '--resume', '--threads', '1', '--json']);
-  process.kill(await until(() => workerOf(second.pid)), 'SIGKILL');
-  const [whole, parts] = [await undisturbed.ended, await second.ended];
-  expect([whole.code, parts.code], parts.stderr).toEqual([0, 0]);
-  expect(parts.stderr).toMatch(
-    /the process of the refresh of step \d+ was killed \(SIGKILL\) after .*; another one takes over/,
-  );
-  const files = [
-    'model/model.safetensors',
-    ...['parameters', 'optimizer', 'method'].map((name) => `checkpoint/${name}.safetensors`),
-  ];
-  for (const file of files) {
-    const [a, b] = ['whole', 'parts'].map((run) => readFileSync(join(runs, run, file)));
-    expect(a!.equals(b!), file).toBe(true);
-  }
-  expect(await refreshesOf('parts')).toEqual(await refreshesOf('whole'));
-  expect(await refreshesOf('whole')).toMatchObject(
-    [20, 40, 60].map((version) => ({ version, step: version + 20, lagSteps: 20, rows: 120, newerRows: 0 })),
-  );
-});
+    const { command, models } = METHODS[method];
+    const resumed = [...command, '--method', method, '--out', join(runs, partsRun), '--resume'];
+    const second = start([...resumed, '--threads', '1', '--json']);
+    process.kill(await until(() => workerOf(second.pid), second), 'SIGKILL');
+    const [whole, parts] = [await undisturbed.ended, await second.ended];
+    expect([whole.code, parts.code], whole.stderr + parts.stderr).toEqual([0, 0]);
+    expect(parts.stderr).toMatch(
+      /the process of the refresh of step \d+ was killed \(SIGKILL\) after .*; another one takes over/,
+    );
+    const files = [
+      ...models.map((name) => `${name}/model.safetensors`),
+      ...['parameters', 'optimizer', 'method'].map((name) => `checkpoint/${name}.safetensors`),
+    ];
+    for (const file of files) {
+      const [a, b] = [wholeRun, partsRun].map((run) => readFileSync(join(runs, run, file)));
+      expect(a!.equals(b!), file).toBe(true);
+    }
+    expect(await refreshesOf(partsRun)).toEqual(await refreshesOf(wholeRun));
+    expect(await refreshesOf(wholeRun)).toMatchObject(
+      [20, 40, 60].map((version) => ({ version, step: version + 20, lagSteps: 20, rows: 120, newerRows: 0 })),
+    );
+  },
+  120_000,
+);
 
 it('Ctrl-C ends a run and its worker; resumed, the history of versions is whole', async () => {
   const first = start(trainArguments('free', 'async:10', 400));
