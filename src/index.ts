@@ -398,6 +398,19 @@ export {
 } from './models/encoder-decoder/sequence-batch.ts';
 export { SequenceToSequenceModel } from './models/encoder-decoder/sequence-to-sequence.ts';
 
+/** Masked language models: tokens predicted from masks. */
+
+export {
+  createMaskedLanguageModel,
+  type NewMaskedLanguageModelOptions,
+} from './models/masked/create-masked-language-model.ts';
+export { MaskedLanguageModel } from './models/masked/masked-language-model.ts';
+export { MaskedNetwork } from './models/masked/masked-network.ts';
+export { CLOZE_PROMPT, MaskedPrompt } from './models/masked/masked-prompt.ts';
+export { saveMaskedLanguageModel } from './models/masked/save-masked-language-model.ts';
+export type { MaskedSequence } from './models/masked/score-masked.ts';
+export type { PairPart } from './text/pair-template.ts';
+
 /** Retrieval-based language models: passages and their sources, and systems that score text with them. */
 
 export { type ClozeData, type ClozeOptions, writeCloze } from './data/cloze.ts';

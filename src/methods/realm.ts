@@ -43,10 +43,15 @@ const READ_WITH_GRADIENT = 6;
  *   p(y|x) = Σ_z P(z) p(y|x,z)                        p(y|x,z) of the reader; y: the first answer to x
  *   L = −(1/B) Σ log p(y|x)                           B ∂L/∂(q·z/τ) = P(z) − P(z) p(y|x,z) / p(y|x)
  *
- * The reader (`--reader`) is a causal language model that reads `--reader-prompt`, or an encoder-decoder (T5), whose encoder reads the
- * prompt without the answer, which the decoder writes. It is trained whole, by adapters
- * (`--reader-tuning lora`), or stays as it is (`frozen`), with a learning rate of its own (`--reader-lr`) and gradients that are clipped
- * apart. It is saved in `reader/` beside `model/`, from the same step. ∅ is embedded as a document of empty text and read as a prompt
+ * The reader (`--reader`) is of one of three kinds:
+ *
+ * - A masked language model such as BERT, as in the paper. It reads `[CLS] x [SEP] z [SEP]`, and predicts each token of y from a mask in x,
+ *   in the place of the blank `___` that `undrift data spans` leaves, or at the end: p(y|x,z) is the product over the masks.
+ * - A causal language model, which reads `--reader-prompt` and writes y.
+ * - An encoder-decoder (T5), whose encoder reads the prompt without the answer, which the decoder writes.
+ *
+ * It is trained whole, by adapters (`--reader-tuning lora`), or stays as it is (`frozen`), with a learning rate of its own (`--reader-lr`)
+ * and gradients that are clipped apart. It is saved in `reader/` beside `model/`, from the same step. ∅ is embedded as a document of empty text and read as a prompt
  * without a passage; `--no-null-passage` leaves it out. `--marginal token` sums for each token of the answer, as the paper's code does.
  *
  * All refresh policies of the table apply, and so do correctors and `--over-retrieve`; the paper refreshes beside training about every
@@ -57,12 +62,12 @@ const READ_WITH_GRADIENT = 6;
  *
  * The log has `retrievalUtility`, log p(y|x) − log p(y|x,∅) in nats; `nullMass`, P(∅); `posteriorDivergence`, KL of the posterior of the
  * candidates and P; `answerNats`, −log p(y|x). Evaluations have `answerLogLikelihood` and `exactMatch` of greedy answers, which
- * `--eval-metric` takes, for `--reader-eval-queries` queries with answers.
+ * `--eval-metric` takes, for `--reader-eval-queries` queries with answers. A masked language model is told how many tokens the answer has.
  *
  * Cost per step: up to B K + 1 documents embedded, 2 B N D operations of scoring, and B (K + 1) prompts that the reader reads with a
  * gradient: by far the most, in time and in memory. `--accumulate` with smaller batches needs less memory.
  *
- * Differs from the paper: a reader of prompts that writes answers instead of BERT that fills in masks; no dropout in the reader; P is divided by a
+ * Differs from the paper: readers that write answers beside those that fill in masks; no dropout in the reader; P is divided by a
  * temperature τ (`--temperature`); encoders and data of any size.
  */
 export const realm: Method = {

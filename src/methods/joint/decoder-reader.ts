@@ -1,90 +1,39 @@
 import { generateMany } from '../../models/language/generate.ts';
 import type { LanguageModel } from '../../models/language/language-model.ts';
-import type { PromptTokens } from '../../models/language/reader-prompt.ts';
+import { type PromptTexts, type PromptTokens, ReaderPrompt } from '../../models/language/reader-prompt.ts';
 import { saveLanguageModel } from '../../models/language/save-language-model.ts';
 import { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
-import type { DeclaredParameters } from '../../nn/parameters.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
-import { UndriftError, UsageError } from '../../util/errors.ts';
-import { option } from '../../util/option-name.ts';
-import type { ScoredBatch } from '../step/score-loss.ts';
-import { type AnswerTokens, answerFeeds, answerTokens } from './answer-tokens.ts';
-import type { AskedQuery, JointForm, JointReading, PromptPlaces, ReadAnswers } from './joint-form.ts';
-import {
-  type CurrentReader,
-  JointReader,
-  READER_CARD,
-  type ReaderSettings,
-  type ReadFeeds,
-  type ReadPrompt,
-} from './joint-reader.ts';
-
-/** Text between the passages of one prompt. */
-const BETWEEN = '\n\n';
+import { UndriftError } from '../../util/errors.ts';
+import { type AnswerSequence, endingAnswer } from './answer-tokens.ts';
+import { type CurrentReader, READER_CARD, type ReaderSettings, type ReadPrompt } from './joint-reader.ts';
+import { joinedPassages, SequenceReader } from './sequence-reader.ts';
 
 /** Causal language model as a reader: passages stand one after the other in front of the query. */
-export class DecoderReader extends JointReader<TunedLanguageModel> {
+export class DecoderReader extends SequenceReader<TunedLanguageModel> {
+  protected readonly noun = 'a causal language model';
   private readonly maxTokens: number;
+  private readonly prompt: ReaderPrompt;
 
-  /** @throws UsageError where nothing in the model is called as the tuning says */
+  /** @throws UsageError for a wrong format of the prompt, and where nothing in the model is called as the tuning says */
   constructor(model: LanguageModel, settings: ReaderSettings) {
     super(new TunedLanguageModel(model, settings.tuning), settings);
     const { maxTokens = Number.POSITIVE_INFINITY } = model.decoder;
     this.maxTokens = Math.min(settings.maxTokens ?? maxTokens, maxTokens);
+    this.prompt = new ReaderPrompt(settings.prompt);
   }
 
-  check(prompt: ReadPrompt): void {
-    this.tokens(prompt);
+  protected get network() {
+    return { network: this.tuned.model.decoder, types: false };
   }
 
-  answers(
-    part: DeclaredParameters,
-    input: ScoredBatch['input'],
-    { readings, attention }: Pick<JointForm, 'readings' | 'attention'>,
-  ): ReadAnswers {
-    if (attention) {
-      throw new UsageError(
-        `${option('reader')}: ${this.frozen.source} is a causal language model, which has no cross-attention to score candidates by`,
-        {
-          help: `use an encoder-decoder such as google/flan-t5-small, or ${option('retrieverLoss', 'pdist')}`,
-        },
-      );
-    }
-    const { decoder } = this.tuned.model;
-    const answers = readings.map((name) => {
-      const prompts = name === 'together' ? 1 : 'k';
-      return [name, answerTokens(decoder, part, input, { name, prompts })] as const;
-    });
-    return { answers: Object.fromEntries(answers) as Record<JointReading, AnswerTokens> };
-  }
-
-  feeds(
-    queries: readonly AskedQuery[],
-    readings: Readonly<Partial<Record<JointReading, PromptPlaces>>>,
-  ): ReadFeeds {
-    const { prefix } = this;
-    const all: PromptTokens[] = [];
-    const feeds = Object.entries(readings).map(([name, places]) => {
-      const prompts = places.flatMap((each, b) =>
-        each.map((read) => {
-          if (!read) return undefined;
-          const passages = read.flatMap((place) => queries[b]!.candidates[place] ?? []);
-          return this.tokens({ ...queries[b]!, passages });
-        }),
-      );
-      all.push(...prompts.flatMap((prompt) => prompt ?? []));
-      return answerFeeds(prompts, { prefix, name, prompts: places[0]!.length });
-    });
-    return {
-      feeds: Object.assign({}, ...feeds),
-      prompts: all.length,
-      tokens: all.reduce((sum, { ids }) => sum + ids.length, 0),
-    };
+  protected sequence(texts: PromptTexts): AnswerSequence {
+    return endingAnswer(this.tokens(texts));
   }
 
   async current(): Promise<CurrentReader> {
     const model = await this.merged();
-    const tokens = (prompt: ReadPrompt) => this.tokens(prompt);
+    const tokens = (prompt: ReadPrompt) => this.tokens(joinedPassages(prompt));
     return {
       logLikelihoods: (prompts, compute) => model.logLikelihoods(prompts.map(tokens), compute),
       async write(prompts, { tokens: most, ...compute }) {
@@ -109,10 +58,9 @@ export class DecoderReader extends JointReader<TunedLanguageModel> {
   }
 
   /** Makes the tokens of a prompt. */
-  private tokens({ passages, ...of }: ReadPrompt): PromptTokens {
+  private tokens(texts: PromptTexts): PromptTokens {
     const { prompt, tuned, maxTokens } = this;
-    const passage = passages.length === 0 ? undefined : passages.join(BETWEEN);
-    const made = prompt.tokens(tuned.model.tokenizer, { ...of, passage }, { maxTokens });
+    const made = prompt.tokens(tuned.model.tokenizer, texts, { maxTokens });
     if (made.from > 0) return made;
     throw new UndriftError('nothing stands before the answer, not even a start token', {
       help: 'give a query, or a prompt with words of its own',

@@ -8,7 +8,7 @@ import { generateTargets } from '../../models/encoder-decoder/generate-targets.t
 import { saveSequenceToSequence } from '../../models/encoder-decoder/save-sequence-to-sequence.ts';
 import type { SequenceToSequenceModel } from '../../models/encoder-decoder/sequence-to-sequence.ts';
 import { TunedSequenceToSequence } from '../../models/encoder-decoder/tuned-sequence-to-sequence.ts';
-import { noAnswerToken } from '../../models/language/reader-prompt.ts';
+import { noAnswerToken, ReaderPrompt } from '../../models/language/reader-prompt.ts';
 import { wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../../models/retriever/token-inputs.ts';
 import { type DeclaredParameters, dimUnderPrefix } from '../../nn/parameters.ts';
@@ -17,7 +17,13 @@ import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { padSequences } from '../../text/pad-batch.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import type { ScoredBatch } from '../step/score-loss.ts';
-import { type AnswerSequence, type AnswerTokens, answerFeeds, answerTokens } from './answer-tokens.ts';
+import {
+  type AnswerSequence,
+  type AnswerTokens,
+  answerFeeds,
+  answerTokens,
+  endingAnswer,
+} from './answer-tokens.ts';
 import type { AskedQuery, JointForm, JointReading, PromptPlaces, ReadAnswers } from './joint-form.ts';
 import {
   type CurrentReader,
@@ -47,11 +53,13 @@ interface BatchStates {
  */
 export class FusionReader extends JointReader<TunedSequenceToSequence> {
   private readonly maxTokens: number | undefined;
+  private readonly prompt: ReaderPrompt;
 
-  /** @throws UsageError where nothing in the model is called as the tuning says */
+  /** @throws UsageError for a wrong format of the prompt, and where nothing in the model is called as the tuning says */
   constructor(model: SequenceToSequenceModel, settings: ReaderSettings) {
     super(new TunedSequenceToSequence(model, settings.tuning), settings);
     this.maxTokens = settings.maxTokens;
+    this.prompt = new ReaderPrompt(settings.prompt);
   }
 
   check(prompt: ReadPrompt): void {
@@ -124,7 +132,7 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
       const n = places[0]!.length;
       const read = new Float32Array(B * n * each);
       // Absent prompts have targets too, so that the states need no selection. Nothing of them is scored.
-      const nothing: AnswerSequence = { ids: [this.tuned.model.network.startId], from: 1 };
+      const nothing = endingAnswer({ ids: [this.tuned.model.network.startId], from: 1 });
       const sequences = places.flatMap((own, b) =>
         own.map((prompt, j): AnswerSequence => {
           for (const place of prompt?.length === 0 ? [k] : (prompt ?? []))
@@ -188,7 +196,7 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
     const { model } = this.tuned;
     const ids = model.targetIds(asked.answer);
     if (ids.length <= Math.min(1, model.endIds.size)) throw noAnswerToken(asked);
-    return { ids: [model.network.startId, ...ids], from: 1 };
+    return endingAnswer({ ids: [model.network.startId, ...ids], from: 1 });
   }
 
   /**

@@ -1,5 +1,4 @@
 import type { Graph } from '../../graph/graph.ts';
-import { ReaderPrompt } from '../../models/language/reader-prompt.ts';
 import type { TunableModel, TunedModel } from '../../models/language/tuned-model.ts';
 import { frozenHash, type TuningOptions } from '../../models/retriever/tuning.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
@@ -20,8 +19,8 @@ export interface ReaderSettings {
   readonly lr: number;
   /** Source of the model, for messages. */
   readonly source: string;
-  /** Format of the prompt (see `ReaderPrompt`). */
-  readonly prompt: string;
+  /** Format of the prompt (see `ReaderPrompt` and `MaskedPrompt`); undefined for that of the kind of reader. */
+  readonly prompt: string | undefined;
   /** Longest prompt, in tokens; undefined for what the model reads. */
   readonly maxTokens: number | undefined;
   /** Parameters to train. */
@@ -48,7 +47,10 @@ export interface ReadFeeds {
 export interface CurrentReader {
   /** Computes log p(answer | passages, query) of each prompt, in nats. */
   logLikelihoods(prompts: readonly ReadPrompt[], compute: ComputeOptions): Promise<Float64Array>;
-  /** Writes an answer to each prompt greedily, to the end of its line. */
+  /**
+   * Writes an answer to each prompt greedily, to the end of its line. A masked language model fills in as many tokens as the answer of
+   * the prompt has.
+   */
   write(
     prompts: readonly ReadPrompt[],
     options: { readonly tokens: number } & ComputeOptions,
@@ -57,7 +59,7 @@ export interface CurrentReader {
 }
 
 /** Model of a reader, and which of its parameters are trained. */
-type TunedReader = TunedModel<TunableModel & { dispose(): Promise<void> }>;
+export type TunedReader = TunedModel<TunableModel & { dispose(): Promise<void> }>;
 
 /** Model that is trained beside a retriever to answer queries from passages. */
 export abstract class JointReader<Tuned extends TunedReader = TunedReader> implements TrainedPart {
@@ -66,14 +68,11 @@ export abstract class JointReader<Tuned extends TunedReader = TunedReader> imple
   readonly frozen: TrainedPart['frozen'];
   /** Model, and which of its parameters are trained. */
   readonly tuned: Tuned;
-  protected readonly prompt: ReaderPrompt;
 
-  /** @throws UsageError for a wrong format of the prompt */
-  constructor(tuned: Tuned, { lr, source, prompt }: ReaderSettings) {
+  constructor(tuned: Tuned, { lr, source }: ReaderSettings) {
     this.tuned = tuned;
     this.lr = lr;
     this.frozen = { source, hash: frozenHash(tuned) };
-    this.prompt = new ReaderPrompt(prompt);
   }
 
   get specs(): TrainedPart['specs'] {

@@ -20,7 +20,7 @@ import { atlas } from '../atlas.ts';
 import type { Method } from '../contract/method.ts';
 import type { MethodOptions } from '../options.ts';
 import { realm } from '../realm.ts';
-import { answerFeeds, answerTokens } from './answer-tokens.ts';
+import { answerFeeds, answerTokens, endingAnswer } from './answer-tokens.ts';
 import type { DecoderReader } from './decoder-reader.ts';
 import { openReader } from './open-reader.ts';
 
@@ -56,7 +56,7 @@ describe('answerTokens', () => {
     const texts = ['part1 doc3x doc5x', 'ask2y', 'doc1x doc1x part4 ask7y doc2x'];
     const prompts = texts.map((text) => {
       const ids = Int32Array.from(model.tokenizer.encodeRaw(text));
-      return { ids, from: 1, passageEnd: 0, cutTokens: 0 };
+      return endingAnswer({ ids, from: 1 });
     });
     const results: Record<string, Record<string, HostTensor>> = {};
     for (const way of ['answers', 'whole'] as const) {

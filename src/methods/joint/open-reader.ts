@@ -3,8 +3,12 @@ import { architectures } from '../../models/architectures/all.ts';
 import { SequenceToSequenceModel } from '../../models/encoder-decoder/sequence-to-sequence.ts';
 import { findModel } from '../../models/folder/find-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
+import { MASKED_MODEL_TYPES } from '../../models/masked/masked-head.ts';
+import { MaskedLanguageModel } from '../../models/masked/masked-language-model.ts';
 import { describeTuning, type TuningOptions } from '../../models/retriever/tuning.ts';
+import { UsageError } from '../../util/errors.ts';
 import { isObject, optionalJson } from '../../util/json-objects.ts';
+import { option } from '../../util/option-name.ts';
 import { optionValues, pickOptions } from '../../util/option-table.ts';
 import type { PartOpening } from '../contract/trained-part.ts';
 import { noReader } from '../table/reader-loss.ts';
@@ -13,6 +17,7 @@ import { DecoderReader } from './decoder-reader.ts';
 import { FusionReader } from './fusion-reader.ts';
 import { JOINT_READER_OPTIONS } from './joint-options.ts';
 import type { JointReader, ReaderSettings } from './joint-reader.ts';
+import { MaskedReader } from './masked-reader.ts';
 
 /** Default learning rates of a reader. */
 const FULL_RATE = 5e-5;
@@ -21,14 +26,15 @@ const LORA_RATE = 5e-4;
 const LORA_RANK = 8;
 
 const OPTIONS = {
-  ...pickOptions(READER_OPTIONS, 'reader', 'readerPrompt', 'readerTokens'),
+  ...pickOptions(READER_OPTIONS, 'reader', 'readerTokens'),
   ...JOINT_READER_OPTIONS,
 };
 
 /**
- * Loads the reader that the options name: a causal language model, or an encoder-decoder, which reads as in Fusion-in-Decoder.
+ * Loads the reader that the options name: a causal language model, an encoder-decoder, which reads as in Fusion-in-Decoder, or a masked
+ * language model, which fills in masks.
  *
- * @throws UsageError where there is no such model, it is of neither kind, or nothing in it is called as the options say
+ * @throws UsageError where there is no such model, it is of no such kind, or nothing in it is called as the options say
  */
 export async function openReader({ options, seed, onNote, onProgress }: PartOpening): Promise<JointReader> {
   const given = optionValues(OPTIONS, options);
@@ -47,16 +53,64 @@ export async function openReader({ options, seed, onNote, onProgress }: PartOpen
     tuning: ({ full: {}, lora, frozen: 'frozen' } as const)[readerTuning],
   };
   const notes = { ...(onNote && { onNote: (note: string) => onNote(`reader: ${note}`) }) };
-  const opened = (await isEncoderDecoder(folder))
-    ? new FusionReader(await SequenceToSequenceModel.load(folder, notes), settings)
-    : new DecoderReader(await LanguageModel.load(folder, notes), settings);
+  const kind = await kindOf(folder, reader);
+  const opened = await kind.open(folder, settings, notes);
   const trained = describeTuning(opened.tuned);
   if (trained) onNote?.(`reader: ${trained}`);
   return opened;
 }
 
-async function isEncoderDecoder(folder: string): Promise<boolean> {
-  const config = await optionalJson(join(folder, 'config.json'));
+/** Kind of model that can read. */
+interface ReaderKind {
+  /** Noun for messages, in the plural. */
+  readonly noun: string;
+  /** Tells by its `model_type` whether a model is of this kind. */
+  is(modelType: string): boolean;
+  open(folder: string, settings: ReaderSettings, notes: LoadNotes): Promise<JointReader>;
+}
+
+type LoadNotes = { onNote?: (note: string) => void };
+
+/** Every kind of reader. */
+const KINDS: readonly ReaderKind[] = [
+  {
+    noun: 'causal language models',
+    is: (type) => architectures.get(type)?.logitParameter !== undefined,
+    open: async (folder, settings, notes) =>
+      new DecoderReader(await LanguageModel.load(folder, notes), settings),
+  },
+  {
+    noun: 'encoder-decoders',
+    is: (type) => architectures.get(type)?.decoder !== undefined,
+    open: async (folder, settings, notes) =>
+      new FusionReader(await SequenceToSequenceModel.load(folder, notes), settings),
+  },
+  {
+    noun: 'masked language models',
+    is: (type) => MASKED_MODEL_TYPES.includes(type),
+    open: async (folder, settings, notes) =>
+      new MaskedReader(await MaskedLanguageModel.load(folder, notes), settings),
+  },
+];
+
+/**
+ * Finds out what kind of reader a folder holds.
+ *
+ * @throws UsageError for a model of another kind
+ */
+async function kindOf(folder: string, source: string): Promise<ReaderKind> {
+  const file = join(folder, 'config.json');
+  const config = await optionalJson(file);
   const type = isObject(config) ? config.model_type : undefined;
-  return typeof type === 'string' && architectures.get(type)?.decoder !== undefined;
+  const kind = typeof type === 'string' ? KINDS.find((each) => each.is(type)) : undefined;
+  if (kind) return kind;
+  const known = [...architectures.keys()];
+  const lists = KINDS.map(({ noun, is }) => `${noun} (${known.filter(is).join(', ')})`);
+  const found =
+    config === undefined
+      ? 'has no config.json'
+      : `is of the type ${JSON.stringify(type) ?? '""'}, which reads no passages`;
+  throw new UsageError(`${option('reader')}: ${source} ${found}`, {
+    help: `readers are ${lists.join(', ').replace(/, ([^,(]*\([^)]*\))$/, ' and $1')}`,
+  });
 }

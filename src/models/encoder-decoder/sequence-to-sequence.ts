@@ -98,6 +98,11 @@ export class SequenceToSequenceModel {
     return this.network.decoder;
   }
 
+  /** Name of the matrix [V, D] of the logits. */
+  get logitMatrix(): string {
+    return this.decoder.output.name;
+  }
+
   /** Specifications of all parameters, by their names in `weights`. */
   get specs(): readonly ParameterSpec[] {
     return this.network.specs;

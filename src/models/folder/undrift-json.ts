@@ -33,6 +33,12 @@ export const LANGUAGE_MODEL = 'language-model';
 /** Value of `kind` in the `undrift.json` of a sequence-to-sequence model. */
 export const SEQUENCE_TO_SEQUENCE = 'sequence-to-sequence';
 
+/** Value of `kind` in the `undrift.json` of a masked language model. */
+export const MASKED_LANGUAGE_MODEL = 'masked-language-model';
+
+/** Kinds of models that predict tokens. A retriever can be made of each of them. */
+const TOKEN_MODELS: readonly unknown[] = [LANGUAGE_MODEL, SEQUENCE_TO_SEQUENCE, MASKED_LANGUAGE_MODEL];
+
 /** Content of `undrift.json`. */
 export interface UndriftJson {
   towers: 'shared' | 'separate';
@@ -65,7 +71,7 @@ export const undriftJson = (content: UndriftJson): unknown => ({
 });
 
 /**
- * Reads and checks the file of a retriever; undefined if there is none, or if it marks a language model or a sequence-to-sequence model.
+ * Reads and checks the file of a retriever; undefined if there is none, or if it marks a model that predicts tokens.
  *
  * @throws DataError that names the field when one is invalid
  */
@@ -79,7 +85,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
     });
   }
   // A retriever is made of a language model or an encoder as of any model of transformers.
-  if (json.kind === LANGUAGE_MODEL || json.kind === SEQUENCE_TO_SEQUENCE) return undefined;
+  if (TOKEN_MODELS.includes(json.kind)) return undefined;
   const f = configFields(json, file);
   checkFormat('the folder', f.count('format'), { reads: FORMAT, file });
   const { trainedSteps, embeddingSpace, tower, projectionSize, dense, dimensions, includePrompt, weights } =
@@ -165,14 +171,14 @@ export async function verifyWeights(
 }
 
 /**
- * Checks the weights of a language model or sequence-to-sequence model that Undrift has saved. Any other folder passes.
+ * Checks the weights of a model that predicts tokens and that Undrift has saved. Any other folder passes.
  *
  * @throws DataError that names the file which was damaged or replaced
  */
 export async function verifyLanguageModel(folder: string): Promise<void> {
   const file = join(folder, UNDRIFT_JSON);
   const { kind, weights } = (await optionalJson(file)) ?? {};
-  if (kind !== LANGUAGE_MODEL && kind !== SEQUENCE_TO_SEQUENCE) return;
+  if (!TOKEN_MODELS.includes(kind)) return;
   checkDigests(weights, file);
   await verifyWeights(folder, weights ? { weights } : {});
 }

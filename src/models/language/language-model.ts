@@ -112,6 +112,11 @@ export class LanguageModel {
     }
   }
 
+  /** Name of the matrix [V, D] of the logits. */
+  get logitMatrix(): string {
+    return this.decoder.output.name;
+  }
+
   /** Specifications of all parameters, by their names in `weights`. */
   get specs(): readonly ParameterSpec[] {
     return this.decoder.specs;

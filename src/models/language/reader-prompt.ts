@@ -10,6 +10,8 @@ export const CONTINUATION_PROMPT = '{passage}\\n\\n{query} {answer}';
 
 const NAMES = ['passage', 'query', 'answer'] as const;
 
+const PROMPT_HELP = `use {passage}, {query} and, at the end, {answer} once each: ${option('readerPrompt', QUESTION_PROMPT)}`;
+
 /** Texts of a prompt. */
 export interface PromptTexts {
   /** Passage to read; undefined for a prompt without one. */
@@ -80,7 +82,7 @@ export class ReaderPrompt {
     const target = tokenizer.encodeParts([this.#space.answer, { ordinary: answer }]);
     if (target.length === 0) throw noAnswerToken({ query, answer });
     const rest = [...head, tail, target].reduce((sum, { length }) => sum + length, 0);
-    const read = fitting(whole, { rest, maxTokens, query });
+    const read = fittingPassage(whole, { rest, maxTokens, query });
     const ids = joined([...head, read, tail, target]);
     const from = ids.length - target.length;
     return { ids, from, passageEnd: from - tail.length, cutTokens: whole.length - read.length };
@@ -101,7 +103,7 @@ export class ReaderPrompt {
     const { head, whole, tail } = this.#context(tokenizer, passage, query);
     const ends = [tail, tokenizer.wrapper.after];
     const rest = [...head, ...ends].reduce((sum, { length }) => sum + length, 0);
-    return joined([...head, fitting(whole, { rest, maxTokens, query }), ...ends]);
+    return joined([...head, fittingPassage(whole, { rest, maxTokens, query }), ...ends]);
   }
 
   /** Tokenises the passage, and what stands before and after it. */
@@ -133,7 +135,7 @@ export const noAnswerToken = ({ query, answer }: Pick<PromptTexts, 'query' | 'an
  *
  * @throws UsageError where the rest alone does not fit
  */
-function fitting(
+export function fittingPassage(
   passage: Int32Array,
   { rest, maxTokens, query }: { readonly rest: number; readonly maxTokens: number; readonly query: string },
 ): Int32Array {
@@ -155,21 +157,28 @@ function joined(lists: readonly Int32Array[]): Int32Array {
 }
 
 /**
- * Checks the format of a prompt.
+ * Checks the format of a prompt of a model that writes the answer.
  *
  * @throws UsageError where it lacks a name, repeats one, or goes on after the answer
  */
 export function checkPrompt(format: string): void {
+  checkPromptNames(format);
+  if (format.endsWith('{answer}')) return;
+  throw new UsageError(`the prompt goes on after {answer}: ${JSON.stringify(format)}`, { help: PROMPT_HELP });
+}
+
+/**
+ * Checks that the format of a prompt has each name once.
+ *
+ * @throws UsageError where it lacks a name or repeats one
+ */
+export function checkPromptNames(format: string): void {
   const wrong = NAMES.find((name) => format.split(`{${name}}`).length !== 2);
-  const isLast = format.endsWith('{answer}');
-  if (wrong === undefined && isLast) return;
+  if (wrong === undefined) return;
+  const isThere = format.includes(`{${wrong}}`);
   throw new UsageError(
-    wrong === undefined
-      ? `the prompt goes on after {answer}: ${JSON.stringify(format)}`
-      : `the prompt has {${wrong}} ${format.includes(`{${wrong}}`) ? 'more than once' : 'nowhere'}: ${JSON.stringify(format)}`,
-    {
-      help: `use {passage}, {query} and, at the end, {answer} once each: ${option('readerPrompt', QUESTION_PROMPT)}`,
-    },
+    `the prompt has {${wrong}} ${isThere ? 'more than once' : 'nowhere'}: ${JSON.stringify(format)}`,
+    { help: PROMPT_HELP },
   );
 }
 

@@ -10,13 +10,13 @@ import { tunedParameters } from '../../nn/tuning.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { withAdapter } from '../retriever/stored-weights.ts';
 import { planTuning, type TuningOptions } from '../retriever/tuning.ts';
-import type { Decoder } from './decoder.ts';
 
-/** Model with a decoder, such as a language model or a sequence-to-sequence model. */
+/** Model that predicts tokens: a language model, a sequence-to-sequence model or a masked language model. */
 export interface TunableModel {
   readonly specs: readonly ParameterSpec[];
   readonly weights: Readonly<Record<string, HostTensor>>;
-  readonly decoder: Decoder;
+  /** Name of the matrix [V, D] of the logits, which may be the table of tokens. */
+  readonly logitMatrix: string;
 }
 
 /** Model of which a run trains the chosen parameters, or LoRA adapters beside its matrices. */
@@ -67,9 +67,9 @@ export class TunedModel<Model extends TunableModel> {
 }
 
 /** Parameters of a model; the matrix of the logits gets no adapter, as in peft. */
-const adaptable = ({ specs, decoder }: TunableModel): ParameterSpec[] =>
+const adaptable = ({ specs, logitMatrix }: TunableModel): ParameterSpec[] =>
   specs.map((spec) => {
-    if (spec.name !== decoder.output.name) return spec;
+    if (spec.name !== logitMatrix) return spec;
     const { linear: _, ...plain } = spec;
     return plain;
   });

@@ -1,0 +1,194 @@
+import { join } from 'node:path';
+import { Graph } from '../../graph/graph.ts';
+import { type DeclaredParameters, declareParameters, type ParameterSpec } from '../../nn/parameters.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
+import type { Program } from '../../runtime/program.ts';
+import { ProgramCache } from '../../runtime/program-cache.ts';
+import { type PairPart, pairTemplate } from '../../text/pair-template.ts';
+import type { Tokenizer } from '../../text/tokenizer.ts';
+import { DataError, UsageError } from '../../util/errors.ts';
+import { readJson } from '../../util/files.ts';
+import { objectIn, optionalJson } from '../../util/json-objects.ts';
+import { requireConfig } from '../folder/no-model.ts';
+import { readTokenizer } from '../folder/read-tokenizer.ts';
+import { MASKED_LANGUAGE_MODEL, UNDRIFT_JSON, verifyLanguageModel } from '../folder/undrift-json.ts';
+import { openWeights, readWeights, storedShape } from '../folder/weight-files.ts';
+import type { ModelConfig } from '../language/decoder.ts';
+import { checkVocabulary } from '../retriever/check-vocabulary.ts';
+import { MaskedNetwork } from './masked-network.ts';
+import { fillMasked, type MaskedSequence, scoreMasked } from './score-masked.ts';
+
+/**
+ * Masked language model: an encoder that reads a whole text and predicts the tokens behind masks, such as BERT, with its tokenizer and
+ * weights. Training builds on its graph functions (`declare`, `network`).
+ */
+export class MaskedLanguageModel {
+  /** Encoder and head as graph functions. */
+  readonly network: MaskedNetwork;
+  /** Tokenizer of the model. */
+  readonly tokenizer: Tokenizer;
+  /** Weights by the names of `specs`: live arrays, which a learner updates in place. */
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  /** Id of the mask. */
+  readonly maskId: number;
+  /** Mask as it is written in texts, such as `[MASK]`. */
+  readonly maskToken: string;
+  /** Way in which two texts are joined. */
+  readonly pairs: readonly PairPart[];
+  private readonly programs = new ProgramCache();
+
+  /**
+   * Combines the parts of a model.
+   *
+   * @param options.file  file of the tokenizer, for messages
+   * @throws UsageError when the tokenizer has more tokens than the network, or no mask
+   */
+  constructor(
+    network: MaskedNetwork,
+    tokenizer: Tokenizer,
+    weights: Readonly<Record<string, HostTensor>>,
+    { file = 'tokenizer.json' }: { file?: string } = {},
+  ) {
+    checkVocabulary(tokenizer, network.vocabSize);
+    const { mask } = tokenizer.specialIds;
+    const token = [...tokenizer.specialTokens].find((each) => tokenizer.tokenId(each) === mask);
+    if (mask === undefined || token === undefined) {
+      throw new UsageError(`the vocabulary in ${file} has no token for a mask, such as [MASK]`, {
+        help: 'use the tokenizer that the model was trained with',
+      });
+    }
+    this.network = network;
+    this.tokenizer = tokenizer;
+    this.weights = weights;
+    this.maskId = mask;
+    this.maskToken = token;
+    this.pairs = pairTemplate(tokenizer.toJson(), file);
+  }
+
+  /**
+   * Reads a Hugging Face folder of a model for masked language modelling, such as BertForMaskedLM: config.json, model.safetensors (whole
+   * or in shards) and tokenizer.json.
+   *
+   * @throws UsageError when the folder holds another kind of model
+   * @throws DataError that names the file when one is missing or damaged, and for an encoder without its head
+   */
+  static async load(
+    folder: string,
+    { onNote }: { onNote?: (note: string) => void } = {},
+  ): Promise<MaskedLanguageModel> {
+    const configFile = join(folder, 'config.json');
+    requireConfig(configFile);
+    const config = objectIn(await readJson(configFile), configFile);
+    const network = new MaskedNetwork(config as ModelConfig, configFile);
+    const { kind } = (await optionalJson(join(folder, UNDRIFT_JSON))) ?? {};
+    const isWhole = kind === MASKED_LANGUAGE_MODEL;
+    const tokenizer = await readTokenizer(folder, { config, isWhole, pairs: true, onNote });
+    await verifyLanguageModel(folder);
+    const reader = await openWeights(folder);
+    const file = join(folder, 'model.safetensors');
+    try {
+      const head = network.headNames;
+      if (head.every((name) => storedShape(reader, name, file) === undefined)) {
+        throw new DataError('the model has no head for masked tokens', {
+          file,
+          help: `use a model for masked language modelling (${String(network.configFile.architectures)}): encoders that were trained for sentences have lost its head`,
+        });
+      }
+      const { headPrefix, copies, specs } = network;
+      for (const [copy, name] of copies) {
+        if (!reader.tensors.has(copy)) continue;
+        const original = [name, `${headPrefix}${name}`].find((each) => reader.tensors.has(each));
+        if (original === undefined) continue;
+        const [first, second] = await Promise.all([reader.read(copy), reader.read(original)]);
+        if (Buffer.from(bytesOf(first)).equals(Buffer.from(bytesOf(second)))) continue;
+        throw new DataError(`'${copy}' and '${original}' differ, and config.json says that they are one`, {
+          file,
+          help: 'if the model has a matrix of logits of its own, write "tie_word_embeddings": false into config.json',
+        });
+      }
+      const isCopy = (name: string) => copies.has(name);
+      const weights = await readWeights(reader, specs, { file, headPrefix, isCopy, onNote });
+      return new MaskedLanguageModel(network, tokenizer, weights, { file: join(folder, 'tokenizer.json') });
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /** Specifications of all parameters, by their names in `weights`. */
+  get specs(): readonly ParameterSpec[] {
+    return this.network.specs;
+  }
+
+  /** Name of the matrix [V, D] of the logits. */
+  get logitMatrix(): string {
+    return this.network.output.name;
+  }
+
+  /** Longest sequence, in tokens; undefined if there is no limit. */
+  get maxTokens(): number | undefined {
+    return this.network.maxTokens;
+  }
+
+  /** Whether the model reads segments of tokens. */
+  get tokenTypes(): boolean {
+    return this.network.tokenTypes;
+  }
+
+  /**
+   * Declares all weights as inputs of a graph and as targets of differentiation. The ids that are fed are rows of the whole table of
+   * tokens (see `tokenInputs` and `wholeTableFeeds`).
+   *
+   * @param options.prefix prefix of the model in a graph that it shares with others (see `joinParameters`), default none
+   */
+  declare(graph: Graph, options: { prefix?: string } = {}): DeclaredParameters {
+    return declareParameters(graph, this.specs, options);
+  }
+
+  /**
+   * Computes log p(answer token | sequence) at each place of sequences, each by itself, in passes of bounded size.
+   *
+   * @returns f32[n] in nats for each sequence, in the order given
+   * @throws UsageError that names a sequence which is longer than the model reads, or has a token or a place that there is not
+   */
+  scoreTokens(sequences: readonly MaskedSequence[], compute: ComputeOptions = {}): Promise<Float32Array[]> {
+    return scoreMasked(this, sequences, compute);
+  }
+
+  /**
+   * Finds the likeliest token at each place of sequences, each by itself.
+   *
+   * @returns i32[n] for each sequence, in the order given
+   * @throws UsageError as `scoreTokens`
+   */
+  fill(sequences: readonly MaskedSequence[], compute: ComputeOptions = {}): Promise<Int32Array[]> {
+    return fillMasked(this, sequences, compute);
+  }
+
+  /** Frees the compiled programs. */
+  async dispose(): Promise<void> {
+    await this.programs.dispose();
+  }
+
+  /**
+   * Returns the program of a graph that holds the model, compiled once for each device and number of threads, and freed with the model.
+   *
+   * @param name  name of the graph: graphs of one name must be equal
+   * @param build  adds the rest of the graph, if the program is not there yet
+   */
+  program(
+    name: string,
+    compute: ComputeOptions,
+    build: (graph: Graph, declared: DeclaredParameters) => void,
+  ): Promise<Program> {
+    const makeGraph = () => {
+      const graph = new Graph(name);
+      build(graph, this.declare(graph));
+      return graph;
+    };
+    return this.programs.get(name, makeGraph, compute);
+  }
+}
+
+const bytesOf = ({ data }: { data: ArrayBufferView }): Uint8Array =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
