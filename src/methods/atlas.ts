@@ -68,9 +68,9 @@ const costOf = (retrieverLoss: RetrieverLoss, candidates: number) =>
  * The reader (`--reader`) is an encoder-decoder (T5), a causal language model or a masked one (see `realm`).
  *
  * - An encoder-decoder reads as Fusion-in-Decoder does: each passage is encoded alone, after `--reader-prompt` without the answer, and the
- *   decoder reads the states of all of them. Their order changes nothing. A passage that does not fit into `--reader-tokens` loses its end.
+ * decoder reads the states of all of them. Their order changes nothing. A passage that does not fit into `--reader-tokens` loses its end.
  * - In the prompt of a language model, causal or masked, passages stand one after the other. Their order matters, best first; a prompt
- *   that does not fit loses the end of the last of them. It has no cross-attention for `adist`.
+ * that does not fit loses the end of the last of them. It has no cross-attention for `adist`.
  *
  * `--reader-passages` takes fewer of them. β is `--reader-temperature`. The reader is trained whole, by adapters, or not at all
  * (`--reader-tuning`), with its own learning rate (`--reader-lr`) and gradients that are clipped apart, which is what two optimizers do;

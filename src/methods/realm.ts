@@ -45,14 +45,16 @@ const READ_WITH_GRADIENT = 6;
  *
  * The reader (`--reader`) is of one of three kinds:
  *
- * - A masked language model such as BERT, as in the paper. It reads `[CLS] x [SEP] z [SEP]`, and predicts each token of y from a mask in x,
- *   in the place of the blank `___` that `undrift data spans` leaves, or at the end: p(y|x,z) is the product over the masks.
+ * - A masked language model such as BERT, as in the paper. It reads `[CLS] x [SEP] z [SEP]`, with a mask in x for each token of y.
  * - A causal language model, which reads `--reader-prompt` and writes y.
  * - An encoder-decoder (T5), whose encoder reads the prompt without the answer, which the decoder writes.
  *
- * It is trained whole, by adapters (`--reader-tuning lora`), or stays as it is (`frozen`), with a learning rate of its own (`--reader-lr`)
- * and gradients that are clipped apart. It is saved in `reader/` beside `model/`, from the same step. ∅ is embedded as a document of empty text and read as a prompt
- * without a passage; `--no-null-passage` leaves it out. `--marginal token` sums for each token of the answer, as the paper's code does.
+ * Masks stand in the place of the blank `___` that `undrift data spans` leaves in a query, or else at its end. Their product is p(y|x,z).
+ *
+ * The reader is trained whole, by adapters (`--reader-tuning lora`), or stays as it is (`frozen`), with a learning rate of its own
+ * (`--reader-lr`) and gradients that are clipped apart. It is saved in `reader/` beside `model/`, from the same step. ∅ is embedded as a
+ * document of empty text and read as a prompt without a passage; `--no-null-passage` leaves it out. `--marginal token` sums for each token
+ * of the answer, as the paper's code does.
  *
  * All refresh policies of the table apply, and so do correctors and `--over-retrieve`; the paper refreshes beside training about every
  * 500 steps (`--refresh async:500`). Queries that were cut out of their own documents (`undrift data spans`) need

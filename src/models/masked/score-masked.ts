@@ -1,15 +1,17 @@
+import type { Graph } from '../../graph/graph.ts';
 import { argMax } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import type { Program } from '../../runtime/program.ts';
 import { padSequences } from '../../text/pad-batch.ts';
 import { UsageError } from '../../util/errors.ts';
 import type { TokenInputs } from '../architectures/architecture.ts';
 import { checkTokens, lengthPasses } from '../language/score-tokens.ts';
 import { wholeTableFeeds } from '../retriever/token-feeds.ts';
 import { tokenInputs } from '../retriever/token-inputs.ts';
-import type { MaskedLanguageModel } from './masked-language-model.ts';
+import type { MaskedNetwork } from './masked-network.ts';
 
 /** Token sequence with places whose tokens are predicted, such as those of masks. */
 export interface MaskedSequence {
@@ -24,7 +26,15 @@ export interface MaskedSequence {
 }
 
 /** Model as the functions of this file need it. */
-type ScoringModel = Pick<MaskedLanguageModel, 'network' | 'maxTokens' | 'weights' | 'tokenTypes' | 'program'>;
+interface ScoringModel {
+  readonly network: MaskedNetwork;
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  program(
+    name: string,
+    compute: ComputeOptions,
+    build: (graph: Graph, declared: DeclaredParameters) => void,
+  ): Promise<Program>;
+}
 
 /**
  * Computes log p(answer token | sequence) at each place, f32[n] in nats for each sequence.
@@ -70,7 +80,7 @@ export async function fillMasked(
 
 /** Declares a batch of sequences as inputs of a graph. */
 function sequenceInputs(
-  { tokenTypes: types }: ScoringModel,
+  { network: { tokenTypes: types } }: ScoringModel,
   declared: DeclaredParameters,
 ): { inputs: TokenInputs; places: Tensor } {
   const inputs = tokenInputs(declared, 'texts', { types });
@@ -81,10 +91,10 @@ function sequenceInputs(
 async function* outputsOf(
   model: ScoringModel,
   sequences: readonly MaskedSequence[],
-  program: Awaited<ReturnType<ScoringModel['program']>>,
+  program: Program,
 ): AsyncGenerator<{ index: number; start: number; end: number; found: HostTensor }> {
   for (const [index, { ids, places }] of sequences.entries()) {
-    checkTokens(ids, { maxTokens: model.maxTokens, vocabSize: model.network.vocabSize }, `sequence ${index}`);
+    checkTokens(ids, model.network, `sequence ${index}`);
     const wrong = places.find((place) => !(place >= 0 && place < ids.length));
     if (wrong !== undefined) {
       throw new UsageError(`sequence ${index} of ${ids.length} tokens has no place ${wrong}`);
@@ -94,7 +104,7 @@ async function* outputsOf(
   for (const pass of lengthPasses(some, (index) => sequences[index]!.ids.length)) {
     const feeds = maskedFeeds(
       pass.map((index) => sequences[index]!),
-      model,
+      model.network,
     );
     const { found } = await program.run({ ...model.weights, ...feeds });
     let start = 0;
@@ -109,7 +119,7 @@ async function* outputsOf(
 /** Makes the inputs of a program for a pass. Sequences lie side by side, padded at the end with token 0. */
 function maskedFeeds(
   pass: readonly MaskedSequence[],
-  { tokenTypes }: Pick<ScoringModel, 'tokenTypes'>,
+  { tokenTypes }: Pick<MaskedNetwork, 'tokenTypes'>,
 ): Record<string, HostTensor> {
   const texts = padSequences(pass.map(({ ids }) => ids));
   const list = (values: number[]) => hostTensor('i64', [values.length], BigInt64Array.from(values, BigInt));
