@@ -9,6 +9,7 @@ import { formatDuration } from '../util/format.ts';
 import { type GivenOptions, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { type FoundResults, REPORT_OPTIONS, reportResults, storedResults } from './comparison-report.ts';
+import { withFlags } from './describe-error.ts';
 import type { Io } from './io.ts';
 import { loadProgress } from './model-source.ts';
 import { TrainingProgress } from './training-progress.ts';
@@ -101,6 +102,7 @@ function runCallbacks({ evaluate }: Comparison, io: Io): Parameters<typeof runCo
         `${arm}, seed ${seed}: ${metrics.join(', ')} after ${training.steps} steps, ${formatDuration(training.wallMs)}`,
       );
     },
+    describe: withFlags,
     onFailure: ({ arm, seed, message }) => io.log(`${arm}, seed ${seed} failed: ${message}`),
   };
 }

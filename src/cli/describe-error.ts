@@ -14,6 +14,12 @@ export interface ErrorDescription {
   readonly exitCode: number;
 }
 
+/** Message and help of an error, with its options named as flags. */
+export function withFlags({ marked }: UndriftError): string {
+  const help = marked.help === undefined ? '' : `\n  help: ${asFlags(marked.help)}`;
+  return `${asFlags(marked.message)}${help}`;
+}
+
 /**
  * Describes an error to the user.
  *
@@ -35,7 +41,7 @@ export function describeError(error: unknown): ErrorDescription {
   }
   const what = asFlags(error.marked.message);
   const help = error.marked.help && asFlags(error.marked.help);
-  const message = help ? `${what}\n  help: ${help}` : what;
+  const message = withFlags(error);
   const json = { type: error.name, message: what, ...(help !== undefined && { help }) };
   if (error instanceof Interrupted || error instanceof InterruptedError) {
     return { message: `${message}\n`, json, exitCode: INTERRUPTED_EXIT_CODE };

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -112,7 +112,14 @@ describe('undrift lm compare', () => {
     const { json } = await run(config);
     expect(json.complete).toBe(false);
     expect(json.failures).toMatchObject([{ arm: 'gold' }]);
-    expect(json.failures[0]!.message).toContain('reads judged passages, and there are none');
+    expect(json.failures[0]!.message).toContain('--retriever gold reads judged passages, and there are none');
+  });
+
+  it('refuses a text without a token to score before any arm is run', async () => {
+    const folder = tempFiles({ ...FILES, 'text.jsonl': lines([{ _id: 't', text: '' }]) });
+    const config = { ...{ model: MODEL, data: 'text.jsonl', out: 'out' }, arms: [{ method: 'none' }] };
+    await expect(run(config, {}, folder)).rejects.toThrow('the text has no token to score');
+    expect(existsSync(join(folder, 'out/arms'))).toBe(false);
   });
 });
 

@@ -4,6 +4,7 @@ import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { formatDuration } from '../util/format.ts';
 import { defineCommand } from './command.ts';
 import { REPORT_OPTIONS, reportResults, storedResults } from './comparison-report.ts';
+import { withFlags } from './describe-error.ts';
 import { showProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
@@ -53,6 +54,7 @@ export const compareLanguageCommand = defineCommand({
           );
           io.log(`${arm}: ${metrics.join(', ')} after ${formatDuration(training.wallMs)}`);
         },
+        describe: withFlags,
         onFailure: ({ arm, message }) => io.log(`${arm} failed: ${message}`),
       },
     );

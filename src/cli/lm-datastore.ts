@@ -1,6 +1,6 @@
 import { streamTextCorpus, textCorpusName } from '../data/text-corpus.ts';
 import { TOKEN_STATES } from '../models/language/decoder.ts';
-import { buildDatastore } from '../rlm/build-datastore.ts';
+import { buildDatastore, checkNewDatastore } from '../rlm/build-datastore.ts';
 import { countScoredTokens } from '../rlm/evaluate-text.ts';
 import { EXCLUSION_OPTIONS, RemainingDocuments } from '../rlm/excluded-documents.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
@@ -49,6 +49,8 @@ export const lmDatastoreCommand = defineCommand({
   ],
   async run(options, io) {
     const { data, out, keys, window, stride, limitTokens, columns, skipBadRows, excludeDocuments } = options;
+    // Before the model is loaded, which may take long.
+    checkNewDatastore(out);
     const model = await loadLanguageModel(options.model, io);
     const reading = streamOptions(io, { ...(columns && { columns }), skipBadRows });
     try {

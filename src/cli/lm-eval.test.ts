@@ -53,6 +53,16 @@ describe('undrift lm eval', () => {
     );
   });
 
+  it('gives nats per word where the perplexity of a word is no number', async () => {
+    const data = join(tempFiles({ 'long.txt': 'ab'.repeat(600) }), 'long.txt');
+    const { json, text } = await runCommand(lmEvalCommand, { ...COMMON, data });
+    const { natsPerWord, natsPerToken, nats, tokens, wordPerplexity } = json as Record<string, number>;
+    expect([natsPerWord, natsPerToken]).toEqual([nats, nats! / tokens!]);
+    expect(natsPerWord).toBeGreaterThan(709);
+    expect(wordPerplexity).toBe(Number.POSITIVE_INFINITY);
+    expect(text).toContain(`word perplexity  exp(${natsPerWord!.toFixed(4)})\n`);
+  });
+
   it('reads a text file as one document, up to a number of tokens', async () => {
     const data = join(files(), 'one.txt');
     const { json, text } = await runCommand(lmEvalCommand, { ...COMMON, data, limitTokens: '9' });
@@ -85,9 +95,10 @@ describe('undrift lm eval', () => {
     expect(again.json.perplexity).toBe(perplexity);
     const none = await runCommand(lmEvalCommand, { ...common, ...given, knnLambda: '0' });
     expect(none.json.perplexity).toBe(alone.json.perplexity);
-    await expect(runCommand(lmDatastoreCommand, { ...COMMON, data: dev, out })).rejects.toThrow(
-      'exists already',
-    );
+    // Before the model is looked for.
+    await expect(
+      runCommand(lmDatastoreCommand, { ...COMMON, model: 'no-such-model', data: dev, out }),
+    ).rejects.toThrow('exists already');
     await expect(
       runCommand(lmEvalCommand, { ...common, ...given, model: join(causal, 'llama-untied') }),
     ).rejects.toThrow(/was built with the (model|tokenizer) [0-9a-f]{16}/);

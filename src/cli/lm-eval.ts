@@ -146,6 +146,8 @@ export const lmEvalCommand = defineCommand({
           words: figures.words,
           bytes: figures.bytes,
           nats: figures.nats,
+          natsPerToken: figures.natsPerToken,
+          natsPerWord: figures.natsPerWord,
           documents: each.length,
           ...windows,
           method: spec.id,
@@ -154,12 +156,12 @@ export const lmEvalCommand = defineCommand({
           seconds: Number(seconds.toFixed(3)),
         };
         const rows = [
-          ['perplexity', figures.perplexity],
-          ['word perplexity', figures.wordPerplexity],
-          ['bits per byte', figures.bitsPerByte],
+          ['perplexity', exponential(figures.natsPerToken)],
+          ['word perplexity', exponential(figures.natsPerWord)],
+          ['bits per byte', figures.bitsPerByte.toFixed(4)],
         ] as const;
         const text =
-          rows.map(([name, value]) => `${name.padEnd(17)}${value.toFixed(4)}\n`).join('') +
+          rows.map(([name, value]) => `${name.padEnd(17)}${value}\n`).join('') +
           settingsLine(system.settings) +
           `${count(figures.tokens)} tokens, ${count(figures.words)} words and ${count(figures.bytes)} bytes of ${count(each.length)} ` +
           `${each.length === 1 ? 'document' : 'documents'}, ${formatDuration(seconds * 1000)}\n`;
@@ -172,6 +174,12 @@ export const lmEvalCommand = defineCommand({
     }
   },
 });
+
+/** Formats exp(nats) with four decimals, or as a power where it is too large for a number. */
+function exponential(nats: number): string {
+  const value = Math.exp(nats);
+  return Number.isFinite(value) ? value.toFixed(4) : `exp(${nats.toFixed(4)})`;
+}
 
 /** Returns the options of the task that were given. */
 export function taskOptions(options: GivenOptions<typeof TASK_OPTIONS>): GivenOptions<typeof TASK_OPTIONS> {

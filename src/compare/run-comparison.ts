@@ -41,6 +41,8 @@ export interface ComparisonCallbacks extends TrainCallbacks {
   onResult?: (result: RunResult) => void;
   /** Called after each run that failed. */
   onFailure?: (failure: RunFailure) => void;
+  /** Puts the error of a failed run into words, for its `message`. Default: the error's own, with options named as in the library. */
+  describe?: (error: UndriftError) => string;
 }
 
 /** Name of the result file in the folder of a comparison. */
@@ -136,7 +138,7 @@ async function runLocked(
       if (error instanceof InterruptedError)
         throw interrupted(`${runName(arm, seed)}: ${firstLine(error)}`, error);
       if (!(error instanceof UndriftError)) throw error;
-      const failure = { arm: arm.name, seed, message: error.message };
+      const failure = { arm: arm.name, seed, message: callbacks.describe?.(error) ?? error.message };
       failures.push(failure);
       callbacks.onFailure?.(failure);
     }

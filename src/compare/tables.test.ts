@@ -132,6 +132,10 @@ describe('the notes', () => {
     const notes = tableNotes(combineRuns({ ...two, seeds: [1] }, facts, twoRuns.slice(0, 1), { failures }));
     expect(notes).toContain('One seed (1): nothing is known of the spread between seeds.');
     expect(notes).toContain('grad-cache with seed 2 failed: the loss is NaN.');
+    const untrained = combineRuns({ ...two, seeds: [1] }, facts, twoRuns.slice(0, 1), {
+      ...{ failures, units: 'questions' },
+    });
+    expect(tableNotes(untrained)).toContain('grad-cache failed: the loss is NaN.');
     expect(notes).toContain('Not all runs are done.');
   });
 

@@ -169,9 +169,10 @@ export function tableNotes(results: ComparisonResults): string[] {
         ]
       : []),
     ...belowBaseline(results),
-    ...results.failures.map(
-      ({ arm, seed, message }) => `${arm} with seed ${seed} failed: ${message.split('\n')[0]!}.`,
-    ),
+    ...results.failures.map(({ arm, seed, message }) => {
+      const run = units === undefined ? `${arm} with seed ${seed}` : arm;
+      return `${run} failed: ${message.split('\n')[0]!}.`;
+    }),
     ...(results.complete ? [] : ['Not all runs are done.']),
   ];
 }

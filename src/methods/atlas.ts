@@ -11,7 +11,7 @@ import { JointLoss } from './joint/joint-loss.ts';
 import { MARGINAL_OPTIONS } from './joint/joint-options.ts';
 import { checkJointPlan, describeJoint, JOINT_OPTIONS, overheadReport } from './joint/joint-plan.ts';
 import { openReader } from './joint/open-reader.ts';
-import { RETRIEVER_LOSSES, type RetrieverLoss, retrieverParts } from './joint/retriever-loss.ts';
+import { RETRIEVER_LOSSES, retrieverParts } from './joint/retriever-loss.ts';
 import { candidateTable } from './table/candidate-plan.ts';
 import { READER_OPTIONS } from './table/reader-options.ts';
 import { TableMethod } from './table/table-method.ts';
@@ -45,13 +45,6 @@ const OPTIONS = {
 };
 
 /**
- * Returns the prompts of a query, and the operations of the reader for each candidate, parameter and token: it reads each once with a
- * gradient and, unless its attention teaches, once without.
- */
-const costOf = (retrieverLoss: RetrieverLoss, candidates: number) =>
-  retrieverLoss === 'adist' ? { factor: 6, prompts: 1 } : { factor: 8, prompts: candidates + 1 };
-
-/**
  * Atlas: retriever and reader are trained together, by a loss each. The reader learns to answer from all candidates; the retriever learns
  * from the reader, which gets no gradient from it. The candidates of a query are the best K documents of a table of embeddings, which may
  * be stale. They are embedded again, with a gradient.
@@ -78,8 +71,8 @@ const costOf = (retrieverLoss: RetrieverLoss, candidates: number) =>
  *
  * The table stays fresh in three ways: `--refresh` by any policy, and correctors; `--over-retrieve L`, which takes L documents from the
  * stale table and ranks them by fresh embeddings; and training of the query side alone (`--towers separate --train-only query`), by which
- * the table is never stale. At the end, the note and the event `overhead` set the measured cost of the first two beside the formula of the
- * paper.
+ * the table is never stale. At the end, the note and the event `overhead` set the measured cost of the first two beside that by operations,
+ * which is the formula of the paper where all texts are of one length.
  *
  * The log has `readerLoss` in nats per token and `retrieverLoss`; for `pdist`, `adist` and `loop` `teacherEntropy`, `teacherAgreement` and
  * `expectedScore` as `replug-lsr` has them, for `emdr2` `posteriorDivergence`. Evaluations have `answerLogLikelihood` given all passages,
@@ -119,7 +112,7 @@ export const atlas: Method = {
     const form: JointForm = {
       ...atlasReadings(context.options),
       attention: retrieverLoss === 'adist',
-      finished: overheadReport(context, costOf(retrieverLoss, candidates)),
+      finished: overheadReport(context),
       loss(batch) {
         const readerLoss = meanLoss(batch.answers.together);
         const { trainingLoss: learnt, metrics } = retrieverParts(retrieverLoss, batch, options);
@@ -140,7 +133,13 @@ export function atlasReadings(options: GivenValues): JointReadings {
   const { retrieverLoss, candidates, readerPassages = candidates } = optionValues(OPTIONS, options);
   const taughtBy: readonly JointReading[] =
     retrieverLoss === 'adist' ? [] : [retrieverLoss === 'loop' ? 'without' : 'alone'];
-  return { nullPassage: false, candidates, passages: readerPassages, readings: ['together', ...taughtBy] };
+  return {
+    nullPassage: false,
+    candidates,
+    passages: readerPassages,
+    readings: ['together', ...taughtBy],
+    learnt: 'together',
+  };
 }
 
 /** Computes −log p per token over all answers, f32[]. */
@@ -156,7 +155,7 @@ function describe(plan: RunPlan): string[] {
     loop: 'the likelihood of the answer without each candidate',
   };
   return [
-    ...describeJoint(plan, costOf(retrieverLoss, candidates)),
+    ...describeJoint(plan, { prompts: retrieverLoss === 'adist' ? 1 : candidates + 1 }),
     `the retriever learns from ${taught[retrieverLoss]} (${retrieverLoss})`,
   ];
 }

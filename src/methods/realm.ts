@@ -31,9 +31,6 @@ const OPTIONS = {
   ...NULL_PASSAGE_OPTIONS,
 };
 
-/** Operations of the reader for each candidate, parameter and token: it is read once, with a gradient. */
-const READ_WITH_GRADIENT = 6;
-
 /**
  * REALM: retriever and reader are trained together on the likelihood of the answer. The retriever draws one candidate, which the reader
  * reads; the loss sums over all that it may draw. The candidates of a query are the best K documents of a table of embeddings, which may
@@ -89,10 +86,9 @@ export const realm: Method = {
   openPart: openReader,
   async start(context) {
     const { candidates, marginal, nullPassage } = optionValues(OPTIONS, context.options);
-    const report = { factor: READ_WITH_GRADIENT, prompts: candidates + Number(nullPassage) };
     const form: JointForm = {
       ...realmReadings(context.options),
-      finished: overheadReport(context, report),
+      finished: overheadReport(context),
       loss({ scores, drawn, answers }) {
         const tokens = answers.alone.logProbabilities;
         const found = candidateMarginal(scores, tokens, { allowed: drawn, marginal });
@@ -114,7 +110,7 @@ export const realm: Method = {
 /** Returns how REALM reads the candidates of a query. */
 export function realmReadings(options: GivenValues): JointReadings {
   const { candidates, nullPassage } = optionValues(OPTIONS, options);
-  return { nullPassage, candidates, passages: 1, readings: ['alone'] };
+  return { nullPassage, candidates, passages: 1, readings: ['alone'], learnt: 'alone' };
 }
 
 /** Figures of the null passage, the last of the candidates: its share of P, and what reading something else is worth. */

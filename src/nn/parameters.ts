@@ -156,6 +156,10 @@ export function initialValue(spec: ParameterSpec, seed: number): Float32Array<Ar
   return data;
 }
 
+/** Number of numbers in the tensors of parameters. */
+export const parameterCount = (specs: readonly Pick<ParameterSpec, 'shape'>[]): number =>
+  specs.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+
 const weightInit: Initializer = { kind: 'normal', deviation: 0.02 };
 const zeroInit: Initializer = { kind: 'constant', value: 0 };
 const oneInit: Initializer = { kind: 'constant', value: 1 };

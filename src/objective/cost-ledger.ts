@@ -11,6 +11,7 @@
  *   not make its method look more expensive.
  * - `tokens` is the sum of its purposes, such as `trainingTokens`, for language models.
  * - `scoringFlops` counts products of queries with cached embeddings, 2 B C D each.
+ * - `readerFlops` counts the operations of a reader that is trained beside the retriever.
  * - `correctionFlops` counts the correction of cached embeddings and the teaching of the corrector.
  * - `cacheBytes` is the largest amount of memory that caches have held at once.
  * - `…Ms` is the wall time of a phase. No time is counted in two phases.

@@ -68,6 +68,16 @@ export interface DatastoreBuild {
 const GROUP_TOKENS = 4096;
 
 /**
+ * Checks that a datastore can be built in a folder.
+ *
+ * @throws UsageError where the folder exists
+ */
+export function checkNewDatastore(folder: string): void {
+  if (!existsSync(folder)) return;
+  throw new UsageError(`${folder} exists already`, { help: 'remove it, or give another folder' });
+}
+
+/**
  * Builds the datastore of kNN-LM: for every token x_t of a text the key f(x_<t), a state of the language model, and the value x_t.
  * Documents are read in windows, as `evaluateText` reads them.
  *
@@ -98,9 +108,7 @@ export async function buildDatastore(
     data,
   };
   return await withLock(lockBeside(folder), async () => {
-    if (existsSync(folder)) {
-      throw new UsageError(`${folder} exists already`, { help: 'remove it, or give another folder' });
-    }
+    checkNewDatastore(folder);
     const building = buildingFolder(folder);
     const state = await begunState(building, settings);
     if (state.manifest) {

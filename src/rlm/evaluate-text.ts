@@ -37,9 +37,13 @@ export interface DocumentLikelihood {
 
 /** Likelihood of documents under a language system. */
 export interface TextEvaluation {
-  /** exp(nats / tokens) */
+  /** nats / tokens */
+  readonly natsPerToken: number;
+  /** nats / words */
+  readonly natsPerWord: number;
+  /** exp(natsPerToken); infinite where this is no number of double precision, above 709 nats. */
   readonly perplexity: number;
-  /** exp(nats / words) */
+  /** exp(natsPerWord); infinite where this is no number of double precision, above 709 nats. */
   readonly wordPerplexity: number;
   /** nats / (ln 2 · bytes): comparable between tokenizers. */
   readonly bitsPerByte: number;
@@ -133,24 +137,28 @@ export async function evaluateText(
   }
   if (group.length > 0) await scoreGroup();
   left.tell(onNote);
-  if (tokens === 0) {
-    throw new UsageError('the text has no token to score', {
-      help: 'a document needs at least two tokens, or a tokenizer with a start token',
-    });
-  }
+  if (tokens === 0) throw nothingToScore();
   const nats = likelihoods.reduce((sum, each) => sum + each.nats, 0);
   if (Number.isNaN(nats))
     throw new UndriftError('the likelihood of the text is not a number', {
       help: 'the weights of the model are damaged, or its training has diverged',
     });
+  const [natsPerToken, natsPerWord] = [nats / tokens, nats / Math.max(1, words)];
   return {
-    perplexity: Math.exp(nats / tokens),
-    wordPerplexity: Math.exp(nats / Math.max(1, words)),
+    ...{ natsPerToken, natsPerWord },
+    perplexity: Math.exp(natsPerToken),
+    wordPerplexity: Math.exp(natsPerWord),
     bitsPerByte: nats / (Math.LN2 * Math.max(1, bytes)),
     ...{ tokens, words, bytes, nats },
     documents: likelihoods,
   };
 }
+
+/** Makes the error of documents without a token to score. */
+export const nothingToScore = (): UsageError =>
+  new UsageError('the text has no token to score', {
+    help: 'a document needs at least two tokens, or a tokenizer with a start token',
+  });
 
 /**
  * Counts the tokens of documents that `evaluateText` would score with the same options.

@@ -17,7 +17,7 @@ import { type NoteListener, option } from '../util/option-name.ts';
 import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { ANSWER_OPTIONS, type AnsweredQuestion, answerQuestions } from './answer-questions.ts';
-import { documentSegments, evaluateText } from './evaluate-text.ts';
+import { documentSegments, evaluateText, nothingToScore } from './evaluate-text.ts';
 import { countScored, type LanguageSystem, type Segment } from './language-system.ts';
 import { QUESTION_OPTIONS, questionsOf } from './questions.ts';
 import { type TextWindows, textWindows, WINDOW_OPTIONS } from './text-windows.ts';
@@ -108,7 +108,7 @@ export interface OpenTaskOptions
  * Opens the data on which language systems are measured: questions of a data set with answers, or running text.
  *
  * @throws DataError for data that cannot be read, and questions without answers
- * @throws UsageError for an option out of range
+ * @throws UsageError for an option out of range, and for running text without a token to score
  */
 export async function openTask(
   model: LanguageModel,
@@ -216,6 +216,7 @@ async function textTask(
     left -= countScored(segments);
     if (left <= 0) break;
   }
+  if (units.length === 0) throw nothingToScore();
   return {
     kind: 'text',
     name: textCorpusName(path),

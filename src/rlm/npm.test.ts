@@ -70,14 +70,18 @@ async function bruteForce(exclude: string | undefined, options: FillOptions) {
   });
   await states.dispose();
   const phrases = new Map<string, number>();
-  for (const [p, { ids }] of kept.entries())
+  for (const document of new Set(kept.map(({ id }) => id))) {
+    const own = [...kept.keys()].filter((p) => kept[p]!.id === document);
+    const ids = own.flatMap((p) => kept[p]!.ids);
+    const [starts, ends] = probabilities.map((side) => own.flatMap((p) => side[p]!)) as [number[], number[]];
     for (let start = 0; start < ids.length; start++)
       for (let length = 1; length <= mostTokens && start + length <= ids.length; length++) {
-        const [first, last] = [probabilities[0]![p]![start]!, probabilities[1]![p]![start + length - 1]!];
+        const [first, last] = [starts[start]!, ends[start + length - 1]!];
         if (!isWordStart(ids[start]) || !isWordStart(ids[start + length]) || first + last === 0) continue;
         const text = ids.slice(start, start + length).join(' ');
         phrases.set(text, (phrases.get(text) ?? 0) + (first + last) * length ** lengthPower);
       }
+  }
   return phrases;
 }
 
@@ -117,6 +121,22 @@ describe('PhraseIndex', () => {
       expect(own).toEqual(tokens);
     }
     expect(index.size).toBe(pieces.reduce((sum, { ids }) => sum + ids.length, 0));
+  });
+
+  it('finds phrases across the cut between two pieces of a document, and none across documents', async () => {
+    const found = new Set((await index.fill(TEXT, { count: 10_000 })).map(({ tokens }) => tokens.join(' ')));
+    const acrossPieces = pieces.flatMap((piece, p) => {
+      const next = pieces[p + 1];
+      if (!next) return [];
+      const text = [...piece.ids.slice(-1), ...next.ids.slice(0, 1)].join(' ');
+      return [
+        { text, isSame: next.id === piece.id && isWordStart(piece.ids.at(-1)) && isWordStart(next.ids[1]) },
+      ];
+    });
+    expect(acrossPieces.some(({ isSame }) => isSame)).toBe(true);
+    for (const { text, isSame } of acrossPieces) if (isSame) expect(found.has(text)).toBe(true);
+    const whole = DOCUMENTS.map(({ text }) => [...tokenizer.encodeRaw(text)].join(' '));
+    for (const phrase of found) expect(whole.some((ids) => ` ${ids} `.includes(` ${phrase} `))).toBe(true);
   });
 
   it.each<[string, FillOptions, RegExp]>([

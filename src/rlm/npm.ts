@@ -51,7 +51,7 @@ interface IndexParts {
   readonly search: BlockSearch;
   readonly keys: Float32Array;
   readonly tokens: Int32Array;
-  /** Row after the last one of the piece of each row. */
+  /** Row after the last one of the document of each row. */
   readonly ends: Int32Array;
   readonly ids: readonly string[];
   /** First row of each document, and N after the last one. */
@@ -118,11 +118,11 @@ export class PhraseIndex {
         const first = wrapper.before.length * D;
         keys.set(found[piece]!.subarray(first, first + own.length * D), row * D);
         tokens.set(own, row);
-        ends.fill(row + own.length, row, row + own.length);
         row += own.length;
       }
       // Documents without tokens begin where the next one does.
       for (let d = corpus.ids.size - 1; d >= 0; d--) starts[d] = Math.min(starts[d]!, starts[d + 1]!);
+      for (let d = 0; d < corpus.ids.size; d++) ends.fill(starts[d + 1]!, starts[d]!, starts[d + 1]!);
       const ids = Array.from({ length: corpus.ids.size }, (_, d) => corpus.ids.get(d));
       const search = new BlockSearch(D, compute);
       return new PhraseIndex({ model, states, search, keys, tokens, ends, ids, starts, window });
@@ -136,8 +136,8 @@ export class PhraseIndex {
    * Finds the phrases that fill the mask of a text, best first.
    *
    * The mask is read as two. The k best tokens for the state of the first mask are the beginnings, and those for the second the ends, with
-   * P = softmax(q · key / (√D τ)) over each. A candidate is a run of at most `mostTokens` tokens of one piece, made of whole words, that begins at
-   * a beginning or finishes at an end. Its score is P_start + P_end, where a token that was not retrieved has 0. Scores of equal phrases are
+   * P = softmax(q · key / (√D τ)) over each. A candidate is a run of at most `mostTokens` tokens of one document, made of whole words, that begins at
+   * a beginning or finishes at an end. It may go on from one piece of the document into the next. Its score is P_start + P_end, where a token that was not retrieved has 0. Scores of equal phrases are
    * added.
    *
    * @param text  text with one mask, such as `[MASK]`
@@ -217,23 +217,23 @@ export class PhraseIndex {
     ends: ReadonlyMap<number, number>,
     mostTokens: number,
   ): Occurrence[] {
-    const { tokens, ends: pieceEnds, model } = this.#parts;
+    const { tokens, ends: documentEnds, model } = this.#parts;
     const { continues, excluded } = model;
     const found: Occurrence[] = [];
     const add = (start: number, length: number) => {
       const last = start + length - 1;
-      const after = last + 1 < pieceEnds[last]! ? tokens[last + 1]! : undefined;
+      const after = last + 1 < documentEnds[last]! ? tokens[last + 1]! : undefined;
       if (continues[tokens[start]!] === 1 || (after !== undefined && continues[after] === 1)) return;
       if (tokens.subarray(start, last + 1).some((token) => excluded.has(token))) return;
       found.push({ start, length, score: (starts.get(start) ?? 0) + (ends.get(last) ?? 0) });
     };
     for (const start of starts.keys())
-      for (let length = 1; length <= mostTokens && start + length <= pieceEnds[start]!; length++)
+      for (let length = 1; length <= mostTokens && start + length <= documentEnds[start]!; length++)
         add(start, length);
     for (const last of ends.keys())
       for (let length = 1; length <= mostTokens; length++) {
         const start = last - length + 1;
-        if (start < 0 || pieceEnds[start] !== pieceEnds[last]) break;
+        if (start < 0 || documentEnds[start] !== documentEnds[last]) break;
         if (!starts.has(start)) add(start, length);
       }
     return found;

@@ -50,6 +50,8 @@ export interface LanguageComparisonCallbacks {
   readonly onResult?: ((run: MeasuredRun) => void) | undefined;
   /** Called after each arm that failed. */
   readonly onFailure?: ((failure: RunFailure) => void) | undefined;
+  /** Puts the error of a failed arm into words, for its `message`. Default: the error's own, with options named as in the library. */
+  readonly describe?: ((error: UndriftError) => string) | undefined;
 }
 
 /** Result of one arm, as it is stored. */
@@ -154,7 +156,11 @@ class LanguageRun {
         this.callbacks.onResult?.(run);
       } catch (error) {
         if (!(error instanceof UndriftError) || error instanceof InterruptedError) throw error;
-        const failure = { arm: arm.name, seed: SEED, message: error.message };
+        const failure = {
+          arm: arm.name,
+          seed: SEED,
+          message: this.callbacks.describe?.(error) ?? error.message,
+        };
         failures.push(failure);
         this.callbacks.onFailure?.(failure);
       }

@@ -108,7 +108,7 @@ async function read(
   }
   const program = await Program.compile(graph, { threads: 1 });
   disposables.push(program);
-  const { feeds } = reader.feeds(queries, placesOf(queries));
+  const { feeds } = reader.feeds(queries, placesOf(queries), 'together');
   const weights = Object.entries(reader.weights).map(([name, value]) => [`reader/${name}`, value]);
   return await program.run({
     ...(Object.fromEntries(weights) as Record<string, HostTensor>),
@@ -189,7 +189,7 @@ describe('Fusion-in-Decoder reader', () => {
       graph.output(name, sum(answers[name].logProbabilities, { axes: 2 }));
     const program = await Program.compile(graph, { threads: 1 });
     disposables.push(program);
-    const { feeds, prompts } = reader.feeds(queries, places);
+    const { feeds, prompts } = reader.feeds(queries, places, 'together');
     expect(prompts).toBe(5);
     const weights = Object.entries(reader.weights).map(([name, value]) => [`reader/${name}`, value]);
     const found = await program.run({ ...(Object.fromEntries(weights) as typeof feeds), ...feeds });
@@ -204,6 +204,42 @@ describe('Fusion-in-Decoder reader', () => {
     );
     close(found.together, [...expected.subarray(0, 2)], 1e-3);
     close(found.alone, [expected[2]!, 0, expected[3]!, expected[4]!], 1e-3);
+  });
+
+  it('counts operations of the encoder for inputs, and of the decoder for targets', async () => {
+    const queries = asked();
+    const lengths = queries.map(({ candidates }) =>
+      candidates.flatMap((text) => (text === undefined ? [] : [tokens.inputIds[Number(text)]!.length])),
+    );
+    for (const [options, learn] of [
+      [{}, 6],
+      [{ readerTuning: 'lora', readerLora: 2 }, 4],
+      [{ readerTuning: 'frozen' }, 2],
+    ] as const) {
+      const reader = await goldenReader(options);
+      const { specs } = reader.tuned.model;
+      const count = (is: (name: string) => boolean) =>
+        specs
+          .filter(({ name }) => is(name))
+          .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+      const ofEncoder = count((name) => name.startsWith('encoder.'));
+      const ofStates = count((name) => /decoder\..*EncDecAttention\.[kv]\./.test(name));
+      const ofDecoder = count(() => true) - ofEncoder - ofStates;
+      const inputs = lengths.flat().reduce((sum, each) => sum + each, 0);
+      // Each target is read once with all passages, and once for each of the k places; a place without a candidate has a start token.
+      const targetIds = golden.queries.map(({ target }) =>
+        (reader.tuned.model as SequenceToSequenceModel).targetIds(tokens.targets[target]!),
+      );
+      const together = targetIds.reduce((sum, ids) => sum + 1 + ids.length, 0);
+      const alone = targetIds.reduce((sum, ids, b) => sum + lengths[b]!.length * (1 + ids.length), 1);
+      const all = placesOf(queries);
+      const { flops } = reader.feeds(queries, { together: all.together, alone: all.alone }, 'together');
+      expect(flops).toBe(
+        learn * inputs * (ofEncoder + ofStates) +
+          learn * together * ofDecoder +
+          2 * (inputs * ofStates + alone * ofDecoder),
+      );
+    }
   });
 
   it('has adapters beside queries and values, and refuses answers without a token', async () => {

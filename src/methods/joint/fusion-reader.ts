@@ -112,8 +112,10 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
   feeds(
     queries: readonly AskedQuery[],
     readings: Readonly<Partial<Record<JointReading, PromptPlaces>>>,
+    learnt: JointReading,
   ): ReadFeeds {
     const { prefix } = this;
+    const sizes = this.tuned.model.network.sizes();
     const [B, k] = [queries.length, queries[0]!.candidates.length];
     const all = Object.values(readings);
     // A prompt without a passage reads the query alone, which takes a place of its own after the candidates.
@@ -126,8 +128,10 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
     const targets = queries.map((asked) => this.target(asked));
     const padded = padSequences(inputs);
     const feeds: Record<string, HostTensor> = { ...wholeTableFeeds({ [INPUTS]: padded }, { prefix }) };
+    const inputTokens = inputs.reduce((sum, { length }) => sum + length, 0);
     let prompts = 0;
-    let tokens = inputs.reduce((sum, { length }) => sum + length, 0);
+    let tokens = inputTokens;
+    let flops = this.learnFlops * inputTokens * sizes.encoder;
     for (const [name, places] of Object.entries(readings)) {
       const n = places[0]!.length;
       const read = new Float32Array(B * n * each);
@@ -144,9 +148,11 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
       if (name !== 'alone')
         feeds[underPrefix(prefix, `${name}/read`)] = hostTensor('f32', [B, n, each], read);
       prompts += places.flat().filter((prompt) => prompt).length;
-      tokens += sequences.reduce((sum, { ids }) => sum + ids.length, 0);
+      const targetTokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
+      tokens += targetTokens;
+      flops += this.flopsOf(name, learnt) * (inputTokens * sizes.states + targetTokens * sizes.decoder);
     }
-    return { feeds, prompts, tokens };
+    return { feeds, prompts, tokens, flops };
   }
 
   async current(): Promise<CurrentReader> {

@@ -41,6 +41,8 @@ export interface JointReadings {
   readonly nullPassage: boolean;
   /** Ways of reading that the loss needs. */
   readonly readings: readonly JointReading[];
+  /** Way of reading that the reader learns from. */
+  readonly learnt: JointReading;
   /** Documents from the table that are candidates of a query, K. */
   readonly candidates: number;
   /** Largest number of documents in a prompt with several. */

@@ -17,7 +17,8 @@ const OWN_OPTIONS = pickOptions(READER_OPTIONS, 'leaveOutPositives');
  * Loss over candidates from a table that trains the reader too: it reads the first answer to each query after the candidates, in the graph
  * of the step.
  *
- * The ledger counts the prompts as `readerPassages`, and their tokens as `readerTokens`.
+ * The ledger counts queries as `readerQueries`, prompts as `readerPassages`, their tokens as `readerTokens`, and the operations of the
+ * reader as `readerFlops`.
  */
 export class JointLoss implements TableLoss {
   readonly given = 'none';
@@ -79,9 +80,11 @@ export class JointLoss implements TableLoss {
       const places = queries.map(({ candidates }) => promptPlaces(name, candidates, form.passages));
       return [name, places] as const;
     });
-    const read = reader.feeds(queries, Object.fromEntries(readings));
+    const read = reader.feeds(queries, Object.fromEntries(readings), form.learnt);
     const { ledger } = this.context;
+    ledger.add('readerQueries', B);
     ledger.add('readerPassages', read.prompts);
+    ledger.add('readerFlops', read.flops);
     ledger.tokens('reader', read.tokens);
     return { ...feeds, ...read.feeds };
   }

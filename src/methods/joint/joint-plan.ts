@@ -1,5 +1,5 @@
 import { parseRefreshPolicy } from '../../cache/refresh-policy.ts';
-import { elementCount } from '../../onnx/dtypes.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import { UsageError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
@@ -55,37 +55,38 @@ export function describeJoint(plan: RunPlan, of: { beside?: string; prompts: num
  * Makes the report of what the freshness of the table has cost, as a share of the time of steps, beside the formula of the papers: an
  * event `overhead` of the log, and a note, after the last update.
  *
- *     refresh every R updates:  2 N P_ret / (f C P_read R)      over-retrieve:  2 L P_ret / (f K P_read)
+ *     refresh every R updates:  2 N T P_ret / (W R)      over-retrieve:  2 B L T P_ret / W
  *
- * with N rows, C candidates that are read in an update, and P parameters. Embedding takes 2 operations for each parameter and token, the
- * reader f for a candidate. The formula takes candidates and documents to be of one length, and counts only the two models.
- *
- * @param of.factor  operations of the reader for each candidate, parameter and token, f: 6 to read it with a gradient, 2 without
- * @param of.prompts  prompts of each query
+ * with N rows, T tokens of a document, P_ret parameters of the retriever, B queries in an update, and W operations of the reader in an
+ * update (`readerFlops` of the ledger): 2 for each parameter and token, 4 or 6 with a gradient to adapters or weights. Where each candidate
+ * is read as one text of T tokens, this is N P_ret / (4 B K P_lm R) of the papers. An encoder-decoder reads passages with its encoder alone,
+ * and only answers with its decoder. The formula counts only the two models.
  */
-export function overheadReport(
-  { options, ledger, retriever, part, documents, totalSteps = 1, onEvent, onNote }: MethodContext,
-  of: { readonly factor: number; readonly prompts: number },
-): () => void {
-  const { candidates: K, overRetrieve: L, cacheSize, refresh } = optionValues(JOINT_OPTIONS, options);
-  const size = (specs: readonly { readonly shape: readonly number[] }[]) =>
-    specs.reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const ratio = size(retriever.specs) / size(part!.specs);
+export function overheadReport({
+  options,
+  ledger,
+  retriever,
+  documents,
+  totalSteps = 1,
+  onEvent,
+  onNote,
+}: MethodContext): () => void {
+  const { overRetrieve: L, cacheSize, refresh } = optionValues(JOINT_OPTIONS, options);
+  const embedding = (2 * parameterCount(retriever.specs) * documents.totalTokens) / documents.rows;
   const { every, async } = parseRefreshPolicy(refresh);
   const R = every ?? async?.every;
   const N = tableRows(cacheSize, documents.rows);
   return () => {
     const { stepMs = 0, updateMs = 0, sampleMs = 0, refreshMs = 0, rerankMs = 0 } = ledger.totals;
-    const { readerPassages = 0 } = ledger.totals;
-    const candidates = (readerPassages / totalSteps) * (K / of.prompts);
+    const { readerQueries = 0, readerFlops = 0 } = ledger.totals;
     const work = stepMs + updateMs + sampleMs;
     const figures: Record<string, number> = {
       ...(R && {
-        refreshFormula: (2 * N * ratio) / (of.factor * candidates * R),
+        refreshFormula: (N * embedding * totalSteps) / (readerFlops * R),
         refreshMeasured: refreshMs / work,
       }),
       ...(L > 0 && {
-        overRetrieveFormula: (2 * L * ratio) / (of.factor * K),
+        overRetrieveFormula: (readerQueries * L * embedding) / readerFlops,
         overRetrieveMeasured: rerankMs / work,
       }),
     };

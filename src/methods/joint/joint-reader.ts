@@ -41,7 +41,14 @@ export interface ReadFeeds {
   readonly prompts: number;
   /** Number of tokens that go through the reader. */
   readonly tokens: number;
+  /** Operations of the reader: those of its forward passes and, for what it learns from, of the backward ones. */
+  readonly flops: number;
 }
+
+/** Operations for each parameter that a token goes through, in a forward pass. */
+export const READ_FLOPS = 2;
+/** The same with a backward pass: to the weights, to adapters beside them, or to nothing. */
+const LEARN_FLOPS = { full: 3 * READ_FLOPS, lora: 2 * READ_FLOPS, frozen: READ_FLOPS };
 
 /** Reader with the weights of one moment, for evaluations. */
 export interface CurrentReader {
@@ -68,9 +75,13 @@ export abstract class JointReader<Tuned extends TunedReader = TunedReader> imple
   readonly frozen: TrainedPart['frozen'];
   /** Model, and which of its parameters are trained. */
   readonly tuned: Tuned;
+  /** Operations for each parameter that a token goes through, in what the reader learns from. */
+  protected readonly learnFlops: number;
 
-  constructor(tuned: Tuned, { lr, source }: ReaderSettings) {
+  constructor(tuned: Tuned, { lr, source, tuning }: ReaderSettings) {
     this.tuned = tuned;
+    this.learnFlops =
+      LEARN_FLOPS[tuning === 'frozen' ? 'frozen' : tuning.lora === undefined ? 'full' : 'lora'];
     this.lr = lr;
     this.frozen = { source, hash: frozenHash(tuned) };
   }
@@ -129,11 +140,18 @@ export abstract class JointReader<Tuned extends TunedReader = TunedReader> imple
    *
    * @param queries  queries of the batch
    * @param readings  prompts of each way of reading
+   * @param learnt  way of reading that the reader learns from
    */
   abstract feeds(
     queries: readonly AskedQuery[],
     readings: Readonly<Partial<Record<JointReading, PromptPlaces>>>,
+    learnt: JointReading,
   ): ReadFeeds;
+
+  /** Operations for each parameter and token of a way of reading. */
+  protected flopsOf(reading: string, learnt: JointReading): number {
+    return reading === learnt ? this.learnFlops : READ_FLOPS;
+  }
 
   /** Makes a reader of the current weights. The caller disposes of it. */
   abstract current(): Promise<CurrentReader>;

@@ -68,8 +68,10 @@ describe('masked language model as a reader', () => {
       const alone = queries.map(({ candidates }) =>
         candidates.map((text, place) => (text === undefined ? undefined : [place])),
       );
-      const { feeds, prompts } = reader.feeds(queries, { alone });
+      const { feeds, prompts, tokens, flops } = reader.feeds(queries, { alone }, 'alone');
       expect(prompts).toBe(5);
+      const parameters = Object.values(reader.weights).reduce((sum, { data }) => sum + data.length, 0);
+      expect(flops).toBe(6 * tokens * parameters);
       const drawn = queries.flatMap(({ candidates }) => candidates.map((text) => Number(text !== undefined)));
       const weights = Object.entries(reader.weights).map(([name, value]) => [`reader/${name}`, value]);
       const found = await program.run({

@@ -1,5 +1,5 @@
 import type { PromptTexts } from '../../models/language/reader-prompt.ts';
-import type { DeclaredParameters } from '../../nn/parameters.ts';
+import { type DeclaredParameters, parameterCount } from '../../nn/parameters.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { ScoredBatch } from '../step/score-loss.ts';
@@ -66,25 +66,27 @@ export abstract class SequenceReader<Tuned extends TunedReader> extends JointRea
   feeds(
     queries: readonly AskedQuery[],
     readings: Readonly<Partial<Record<JointReading, PromptPlaces>>>,
+    learnt: JointReading,
   ): ReadFeeds {
     const { prefix } = this;
     const { types } = this.network;
-    const all: AnswerSequence[] = [];
+    const size = parameterCount(this.tuned.model.specs);
+    let [prompts, tokens, flops] = [0, 0, 0];
     const feeds = Object.entries(readings).map(([name, places]) => {
-      const prompts = places.flatMap((each, b) =>
+      const sequences = places.flatMap((each, b) =>
         each.map((read) => {
           if (!read) return undefined;
           const passages = read.flatMap((place) => queries[b]!.candidates[place] ?? []);
           return this.sequence(joinedPassages({ ...queries[b]!, passages }));
         }),
       );
-      all.push(...prompts.flatMap((prompt) => prompt ?? []));
-      return answerFeeds(prompts, { prefix, name, prompts: places[0]!.length, types });
+      const given = sequences.flatMap((sequence) => sequence ?? []);
+      const own = given.reduce((sum, { ids }) => sum + ids.length, 0);
+      prompts += given.length;
+      tokens += own;
+      flops += this.flopsOf(name, learnt) * own * size;
+      return answerFeeds(sequences, { prefix, name, prompts: places[0]!.length, types });
     });
-    return {
-      feeds: Object.assign({}, ...feeds),
-      prompts: all.length,
-      tokens: all.reduce((sum, { ids }) => sum + ids.length, 0),
-    };
+    return { feeds: Object.assign({}, ...feeds), prompts, tokens, flops };
   }
 }

@@ -141,6 +141,8 @@ export interface CrossDecoder<Config> extends Architecture<Config> {
   readonly tableCopies: readonly string[];
   /** Id of the token before the first one of each target. */
   startId(config: Config): number;
+  /** Tells whether a parameter makes keys or values of the encoder's states. */
+  readsStates(name: string): boolean;
   /**
    * Computes keys and values of the encoder's states for one layer.
    *

@@ -221,6 +221,8 @@ const t5Decoder: CrossDecoder<T5Config> = {
 
   startId: (config) => config.decoder_start_token_id,
 
+  readsStates: (name) => /EncDecAttention\.[kv]\.weight$/.test(name),
+
   forward(config, p, inputs, options) {
     if (!options.memory)
       throw new UndriftError('the decoder of T5 reads the states of an encoder: give it as memory');

@@ -3,7 +3,7 @@ import { mul, reshape, unsqueeze } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { hiddenNextTokenLoss } from '../../losses/next-token.ts';
 import type { KeyValues } from '../../nn/attention.ts';
-import type { ParameterSpec, Parameters } from '../../nn/parameters.ts';
+import { type ParameterSpec, type Parameters, parameterCount } from '../../nn/parameters.ts';
 import { UsageError } from '../../util/errors.ts';
 import { architectures } from '../architectures/all.ts';
 import type {
@@ -81,6 +81,22 @@ export class EncoderDecoder {
         `decoder_start_token_id ${this.startId} in ${file}, and the model has the tokens 0 to ${this.decoder.vocabSize - 1}`,
       );
     }
+  }
+
+  /**
+   * Counts the parameters that tokens go through: those of inputs through the encoder, their states through the keys and values of the
+   * decoder's cross-attention, and those of targets through the rest of the decoder, with the matrix of the logits.
+   */
+  sizes(): { readonly encoder: number; readonly states: number; readonly decoder: number } {
+    const own = new Set(this.decoder.specs.map(({ name }) => name));
+    const ofDecoder = this.specs.filter(({ name }) => own.has(name));
+    const ofStates = ofDecoder.filter(({ name }) => this.cross.readsStates(name));
+    const [all, decoder, states] = [this.specs, ofDecoder, ofStates].map(parameterCount) as [
+      number,
+      number,
+      number,
+    ];
+    return { encoder: all - decoder, states, decoder: decoder - states };
   }
 
   /** Names under which files may repeat the table of tokens. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { pinModel } from '../../models/folder/find-model.ts';
 import { describeTuning } from '../../models/retriever/tuning.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import { PackedWindows } from '../../text/packed-windows.ts';
 import { DataError, OutOfMemoryError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
@@ -116,7 +117,7 @@ async function train(
     const batcher = training.batcher(windows, { settings, tokenizer, ...callbacks });
     const batches = new WindowBatches(windows, batcher);
     const lengths = lengthOf(settings, batches);
-    const parameters = language.specs.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    const parameters = parameterCount(language.specs);
     onNote?.(
       `${count(texts.documents)} documents, ${count(windows.predictions)} tokens to predict in ${count(windows.count)} windows; ` +
         `${count(parameters)} parameters, ${count(lengths.totalSteps)} steps of ${count(batchSize * settings.accumulate)} windows`,

@@ -6,6 +6,7 @@ import { createRetriever } from '../../models/retriever/create-retriever.ts';
 import { type MaskedEncoder, maskedEncoder } from '../../models/retriever/masked-encoder.ts';
 import type { Retriever } from '../../models/retriever/retriever.ts';
 import { describeTuning, tuned } from '../../models/retriever/tuning.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import { MASKED_SHARE, maskableShare } from '../../text/mask-spans.ts';
 import { SharedPhrases } from '../../text/shared-phrases.ts';
 import { TextPieces } from '../../text/text-pieces.ts';
@@ -102,7 +103,7 @@ async function train(
     const { batches, note } = trainingBatches(tokens, model, settings, texts.name);
     const evaluation = evaluationBatches(tokens, model, settings);
     const lengths = lengthOf(settings, batches);
-    const parameters = retriever.specs.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    const parameters = parameterCount(retriever.specs);
     onNote?.(
       `${count(texts.documents)} documents, ${note}; ${count(parameters)} parameters, ${count(lengths.totalSteps)} steps`,
     );
