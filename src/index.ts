@@ -510,6 +510,9 @@ export {
   tuneTrime,
 } from './rlm/tune-trime.ts';
 export { evaluateJointRun, type JointAnswers } from './train/language-methods/evaluate-joint.ts';
+export type { MaskedTrainOptions } from './train/masked/options.ts';
+export type { MaskedSettings } from './train/masked/settings.ts';
+export { type MaskedTrainResult, trainMasked } from './train/masked/train-masked.ts';
 export type { NpmTrainOptions } from './train/npm/options.ts';
 export type { NpmSettings } from './train/npm/settings.ts';
 export { type NpmTrainResult, trainNpm } from './train/npm/train-npm.ts';

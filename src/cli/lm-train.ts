@@ -88,7 +88,7 @@ const OPTIONS = {
 export const lmTrainCommand = defineCommand({
   description:
     'Writes the run to --out: settings.json, metrics.jsonl, tensorboard/, checkpoint/, and in model/ the best model: that of the lowest ' +
-    'perplexity on texts that are held out, or on --eval-data; of npm, that of the lowest phraseLoss. realm and atlas write the retriever to model/ and the language model to ' +
+    'perplexity on texts that are held out, or on --eval-data; of npm, that of the lowest phraseLoss, of masked, that of the lowest maskedLoss. realm and atlas write the retriever to model/ and the language model to ' +
     'reader/, and choose by --eval-metric on --eval-split. Ctrl-C saves and stops; --resume goes on to the same bytes as a run that was ' +
     'never stopped.',
   options: OPTIONS,

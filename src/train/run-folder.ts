@@ -24,7 +24,7 @@ export const READER = 'reader';
 /** File of the log, inside a run's folder. */
 export const LOG = 'metrics.jsonl';
 /** Tokenizer of a run that makes a new model. */
-const TOKENIZER = 'tokenizer.json';
+export const TOKENIZER = 'tokenizer.json';
 /** Scratch folder of an encoding process. */
 const REFRESH = 'refresh';
 /** Neighbours of the chunks that a run with retrieval reads. */

@@ -79,8 +79,8 @@ export async function fillMasked(
 }
 
 /** Declares a batch of sequences as inputs of a graph. */
-function sequenceInputs(
-  { network: { tokenTypes: types } }: ScoringModel,
+export function sequenceInputs(
+  { network: { tokenTypes: types } }: Pick<ScoringModel, 'network'>,
   declared: DeclaredParameters,
 ): { inputs: TokenInputs; places: Tensor } {
   const inputs = tokenInputs(declared, 'texts', { types });
@@ -117,7 +117,7 @@ async function* outputsOf(
 }
 
 /** Makes the inputs of a program for a pass. Sequences lie side by side, padded at the end with token 0. */
-function maskedFeeds(
+export function maskedFeeds(
   pass: readonly MaskedSequence[],
   { tokenTypes }: Pick<MaskedNetwork, 'tokenTypes'>,
 ): Record<string, HostTensor> {

@@ -4,6 +4,10 @@ import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../langu
 import { PERPLEXITY } from '../language-model/subject.ts';
 import { trainLanguageModel } from '../language-model/train-language-model.ts';
 import { nextTokenTraining } from '../language-model/window-training.ts';
+import { MASKED_TRAIN_OPTIONS, type MaskedTrainOptions } from '../masked/options.ts';
+import { MASKED_METHOD } from '../masked/settings.ts';
+import { MASKED_LOSS } from '../masked/subject.ts';
+import { trainMasked } from '../masked/train-masked.ts';
 import { NPM_TRAIN_OPTIONS, type NpmTrainOptions } from '../npm/options.ts';
 import { NPM_METHOD } from '../npm/settings.ts';
 import { PHRASE_LOSS } from '../npm/subject.ts';
@@ -49,6 +53,15 @@ const trime: LanguageTraining = {
   train: (options, callbacks) => trainTrime(options as unknown as TrimeTrainOptions, callbacks),
 };
 
+const masked: LanguageTraining = {
+  id: MASKED_METHOD,
+  trains: 'a masked language model, from which npm and a reader of realm can start',
+  options: MASKED_TRAIN_OPTIONS,
+  library: 'trainMasked',
+  evaluated: measuredOn(MASKED_LOSS, 'held-out texts'),
+  train: (options, callbacks) => trainMasked(options as unknown as MaskedTrainOptions, callbacks),
+};
+
 const npm: LanguageTraining = {
   id: NPM_METHOD,
   trains: 'an encoder that finds the phrase behind a mask in other texts instead of predicting it',
@@ -63,6 +76,7 @@ export const languageTrainings: readonly LanguageTraining[] = [
   languageModel,
   retro,
   trime,
+  masked,
   npm,
   jointTraining(realm, 'a reader and its retriever on answers, summed over what is found'),
   jointTraining(atlas, 'a reader on answers after all that is found, and its retriever by what helps it'),

@@ -1,14 +1,10 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { findModel } from '../../models/folder/find-model.ts';
 import { createLanguageModel, NEW_LANGUAGE_MODELS } from '../../models/language/create-language-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
 import { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
-import { Tokenizer } from '../../text/tokenizer.ts';
-import { UsageError } from '../../util/errors.ts';
-import { option } from '../../util/option-name.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
 import { tuningOf } from '../make-retriever.ts';
+import { checkWindow, runTokenizer } from './run-tokenizer.ts';
 import { isNewLanguageModel, type LanguageModelSettings } from './settings.ts';
 import type { RunTexts } from './texts.ts';
 
@@ -32,19 +28,10 @@ export async function makeLanguageModel(
   if (!isNewLanguageModel(kind)) {
     const folder = await findModel(kind, NEW_LANGUAGE_MODELS, { onProgress, onNote });
     const model = await LanguageModel.load(folder, { onNote: (note) => onNote?.(note) });
-    const { maxTokens } = model.decoder;
-    if (maxTokens !== undefined && window > maxTokens) {
-      throw new UsageError(`${option('window', window)}: ${kind} reads ${maxTokens} tokens`, {
-        help: `use ${option('window', maxTokens)} or less`,
-      });
-    }
+    checkWindow(settings, model.decoder.maxTokens);
     return new TunedLanguageModel(model, tuningOf(settings));
   }
-  const stored = fromRun && join(fromRun, 'tokenizer.json');
-  const file = stored && existsSync(stored) ? stored : settings.tokenizer;
-  const tokenizer = file
-    ? Tokenizer.fromFile(file)
-    : Tokenizer.fromJson(await texts.vocabulary(settings.vocabSize!));
+  const tokenizer = await runTokenizer(settings, texts, { fromRun });
   const { hidden, layers, heads, keyHeads, intermediate } = settings;
   const model = createLanguageModel({
     ...{ kind, tokenizer, seed, maxTokens: window },

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { findModel, pinModel } from '../../models/folder/find-model.ts';
 import { loadRetriever } from '../../models/folder/model-folder.ts';
@@ -10,14 +9,14 @@ import { parameterCount } from '../../nn/parameters.ts';
 import { MASKED_SHARE, maskableShare } from '../../text/mask-spans.ts';
 import { SharedPhrases } from '../../text/shared-phrases.ts';
 import { TextPieces } from '../../text/text-pieces.ts';
-import { Tokenizer } from '../../text/tokenizer.ts';
-import { DataError, UsageError } from '../../util/errors.ts';
+import { DataError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
 import { rngKey } from '../../util/rng.ts';
 import { SpillFile } from '../../util/spill-file.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
 import { composeRun, type PreparedRun } from '../compose-run.ts';
+import { checkWindow, runTokenizer } from '../language-model/run-tokenizer.ts';
 import { RunTexts, type RunTokens } from '../language-model/texts.ts';
 import { documentGroups, groupBatcher, randomBatcher } from '../language-model/window-batcher.ts';
 import { WindowBatches } from '../language-model/window-batches.ts';
@@ -134,19 +133,10 @@ async function makeEncoder(
   if (model !== NPM_NEW_MODEL) {
     const folder = await findModel(model, NEW_MODELS, { onProgress, onNote });
     const given = await loadRetriever(folder, { seed, onNote: (note) => onNote?.(note) });
-    const limit = given.encoder.maxTokens;
-    if (limit !== undefined && window > limit) {
-      throw new UsageError(`${option('window', window)}: ${model} reads ${limit} tokens`, {
-        help: `use ${option('window', limit)} or less`,
-      });
-    }
+    checkWindow(settings, given.encoder.maxTokens);
     return tuned(given, tuningOf(settings));
   }
-  const stored = fromRun && join(fromRun, 'tokenizer.json');
-  const file = stored && existsSync(stored) ? stored : settings.tokenizer;
-  const tokenizer = file
-    ? Tokenizer.fromFile(file)
-    : Tokenizer.fromJson(await texts.vocabulary(settings.vocabSize!, { model: 'wordpiece' }));
+  const tokenizer = await runTokenizer(settings, texts, { fromRun, kind: { model: 'wordpiece' } });
   return createRetriever({
     ...{ kind: 'transformer', tokenizer, seed, maxQueryTokens: window, maxDocTokens: window },
     ...{ hidden: hidden!, layers: layers! },
