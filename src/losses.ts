@@ -20,6 +20,7 @@ export { expectation } from './losses/expectation.ts';
 export { type BatchSimilarities, gist } from './losses/gist.ts';
 export { importanceCorrected } from './losses/importance-corrected.ts';
 export { klDistillation } from './losses/kl-distillation.ts';
+export { type GradedCandidates, lambdaRank } from './losses/lambda-rank.ts';
 export { marginMse } from './losses/margin-mse.ts';
 export { marginalLikelihood } from './losses/marginal-likelihood.ts';
 export { type MatryoshkaSize, matryoshka } from './losses/matryoshka.ts';

@@ -58,7 +58,7 @@ describe('the published package', () => {
     losses: {
       exports:
         'KL_DIRECTIONS MARGINALS angle angleSimilarity candidateMarginal cosent cosineSimilarity cosines distances ' +
-        'expectation gist hiddenNextTokenLoss hiddenTokenLogProbabilities importanceCorrected klDistillation marginMse ' +
+        'expectation gist hiddenNextTokenLoss hiddenTokenLogProbabilities importanceCorrected klDistillation lambdaRank marginMse ' +
         'marginalLikelihood matryoshka memorySoftmaxLoss multiPositiveSoftmax nextTokenLogProbabilities nextTokenLoss ' +
         'pairCosines pairwise phraseLoss posteriorDivergence softmaxCrossEntropy symmetricSoftmax teacherDivergence ' +
         'tokenLogProbabilities triplet truncatedSoftmax',

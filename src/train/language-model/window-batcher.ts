@@ -110,6 +110,27 @@ export const groupBatcher = (
   batches: (epoch) => shuffled(groups, seed, epoch),
 });
 
+/**
+ * Batches of long sequences, each of which is cut into windows. A batch has whole sequences, with their windows in order. Sequences of
+ * similarly many windows are batched together.
+ *
+ * @param sequences  sequence of each window; the windows of a sequence follow one another
+ * @param options.batchSize  sequences of a batch, at most
+ */
+export function longBatcher(sequences: ArrayLike<number>, options: BatcherOptions): WindowBatcher {
+  const starts = Array.from(sequences, (_, i) => i).filter(
+    (i) => i === 0 || sequences[i] !== sequences[i - 1],
+  );
+  const sizes = starts.map((start, i) => (starts[i + 1] ?? sequences.length) - start);
+  const { perEpoch, batches } = randomBatcher(sizes, options);
+  const windowsOf = (sequence: number) =>
+    Array.from({ length: sizes[sequence]! }, (_, i) => starts[sequence]! + i);
+  return {
+    perEpoch,
+    batches: (epoch) => batches(epoch).map((batch) => Array.from(batch, windowsOf).flat()),
+  };
+}
+
 /** Nearest other windows of each window, nearest first. */
 export interface WindowNeighbours {
   /** i32[N, k]: numbers of windows; −1 where fewer were found. */

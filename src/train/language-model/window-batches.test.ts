@@ -6,6 +6,7 @@ import {
   consecutiveBatcher,
   documentGroups,
   groupBatcher,
+  longBatcher,
   randomBatcher,
   type WindowBatcher,
 } from './window-batcher.ts';
@@ -96,6 +97,45 @@ it.each([1, 2, 3, 4])('runs of %i consecutive windows stand in order in one batc
       if ((window - first(window)) % run !== 0) expect(list[at - 1]).toBe(window - 1);
     }
   }
+});
+
+describe('batches of long sequences', () => {
+  // Sequences of 1 to 7 windows.
+  const sizes = Array.from({ length: 23 }, (_, i) => 1 + ((i * 5) % 7));
+  const sequences = sizes.flatMap((size, i) => new Array<number>(size).fill(10 + i));
+  const batcher = longBatcher(sequences, { batchSize: 4, seed: 3 });
+
+  it('have whole sequences with their windows in order, each once an epoch', () => {
+    for (const epoch of [0, 1, 9]) {
+      const found = batcher.batches(epoch);
+      expect(found).toHaveLength(batcher.perEpoch);
+      for (const batch of found) {
+        const list = Array.from(batch);
+        const rows = [...new Set(list.map((window) => sequences[window]!))];
+        expect(rows.length).toBeLessThanOrEqual(4);
+        const whole = rows.flatMap((row) =>
+          [...sequences.keys()].filter((window) => sequences[window] === row),
+        );
+        expect(list).toEqual(whole);
+      }
+      const all = found.flatMap((each) => Array.from(each));
+      expect(all.sort((a, b) => a - b)).toEqual([...sequences.keys()]);
+    }
+    expect(batcher.batches(0)).not.toEqual(batcher.batches(1));
+  });
+
+  it('depend on seed and epoch alone, and have sequences of similar length', () => {
+    const again = longBatcher(sequences, { batchSize: 4, seed: 3 });
+    expect(again.batches(5)).toEqual(batcher.batches(5));
+    expect(longBatcher(sequences, { batchSize: 4, seed: 4 }).batches(5)).not.toEqual(batcher.batches(5));
+    const spread = batcher.batches(0).map((batch) => {
+      const own = [...new Set(Array.from(batch, (window) => sequences[window]! - 10))].map(
+        (row) => sizes[row]!,
+      );
+      return Math.max(...own) - Math.min(...own);
+    });
+    expect(Math.max(...spread)).toBeLessThanOrEqual(3);
+  });
 });
 
 it('a chain goes to the nearest window that is left, and jumps where there is none', () => {
