@@ -15,7 +15,7 @@ interface Golden {
 const golden: Golden = JSON.parse(
   readFileSync(new URL('fixtures/lambda-rank.json', import.meta.url), 'utf8'),
 );
-const [Q, N] = golden.shape;
+const [Q] = golden.shape;
 
 /** Candidates with their positives listed, in room for one more than there are. */
 function candidates(rows: number, grades: readonly number[], allowed: readonly number[]) {

@@ -67,19 +67,31 @@ export function retroConfig(decoder: Decoder, given: Partial<RetroConfig> = {}):
 }
 
 /** Checks the config that a file has. @throws DataError */
-export function parseRetroConfig(decoder: Decoder, json: unknown, file: string): RetroConfig {
-  const names = Object.keys(retroConfig(decoder));
-  const given = typeof json === 'object' && json !== null ? (json as Partial<RetroConfig>) : {};
-  const missing = names.find((name) => !(name in given));
-  if (missing !== undefined) {
-    throw new DataError(`has no "${missing}" in its config`, { file, help: 'the file is damaged' });
-  }
+export const parseRetroConfig = (decoder: Decoder, json: unknown, file: string): RetroConfig =>
+  addedConfigIn((given) => retroConfig(decoder, given), json, file);
+
+/**
+ * Checks the config of added parts that a file has.
+ *
+ * @param complete fills in the config
+ * @throws DataError for a value that is missing or out of range
+ */
+export function addedConfigIn<Config extends object>(
+  complete: (given: Partial<Config>) => Config,
+  json: unknown,
+  file: string,
+): Config {
+  const given = typeof json === 'object' && json !== null ? (json as Partial<Config>) : {};
+  let config: Config;
   try {
-    return retroConfig(decoder, given);
+    config = complete(given);
   } catch (cause) {
     if (!(cause instanceof UsageError)) throw cause;
     throw new DataError(cause.marked.message, { file, cause, help: 'the file is damaged' });
   }
+  const missing = Object.keys(config).find((name) => !(name in given));
+  if (missing === undefined) return config;
+  throw new DataError(`has no "${missing}" in its config`, { file, help: 'the file is damaged' });
 }
 
 function checkLayers(
@@ -102,6 +114,22 @@ function defaultLayers(layers: number): number[] {
   );
 }
 
+/** Declares a neighbour encoder, `prefix.encoder`, and chunked cross-attention in some layers, `prefix.cross.<layer>`. */
+export function neighbourPartSpecs(prefix: string, config: RetroConfig, hidden: number): ParameterSpec[] {
+  const { heads, headSize, encoderInner: inner, crossLayers } = config;
+  const sizes = { hidden, states: hidden, heads, headSize };
+  return [
+    ...neighbourEncoderParameters(`${prefix}.encoder`, { ...sizes, inner, ...encoderOptions(config) }),
+    ...crossLayers.flatMap((layer) => chunkedCrossAttentionParameters(`${prefix}.cross.${layer}`, sizes)),
+  ];
+}
+
+/** Options of the neighbour encoder, which counts its layers from 0. */
+export const encoderOptions = ({ chunkTokens, heads, encoderLayers, encoderCrossLayers }: RetroConfig) => ({
+  ...{ chunkTokens, heads, layers: encoderLayers },
+  crossLayers: encoderCrossLayers.map((layer) => layer - 1),
+});
+
 /**
  * Parts that RETRO adds to a decoder: a neighbour encoder, and chunked cross-attention in some layers.
  *
@@ -118,17 +146,7 @@ export class RetroWing {
   constructor(decoder: Decoder, config: RetroConfig) {
     this.decoder = decoder;
     this.config = config;
-    const { hiddenSize } = decoder;
-    const sizes = { hidden: hiddenSize, states: hiddenSize, heads: config.heads, headSize: config.headSize };
-    this.specs = [
-      ...neighbourEncoderParameters(`${PREFIX}.encoder`, {
-        ...sizes,
-        layers: config.encoderLayers,
-        crossLayers: config.encoderCrossLayers.map((layer) => layer - 1),
-        inner: config.encoderInner,
-      }),
-      ...config.crossLayers.flatMap((layer) => chunkedCrossAttentionParameters(nameOf(layer), sizes)),
-    ];
+    this.specs = neighbourPartSpecs(PREFIX, config, decoder.hiddenSize);
   }
 
   /**
@@ -184,14 +202,15 @@ export class RetroWing {
     { ids, mask }: { ids: Tensor; mask: Tensor },
     hidden: Tensor,
   ): ChunkNeighbours {
-    const { chunkTokens, heads, encoderLayers: layers, encoderCrossLayers } = this.config;
     const [batch, ...rest] = ids.shape as [Dim, Dim, Dim, Dim];
     const flat = this.decoder.embed(p, reshape(ids, [batch, multiplyDims(...rest)]));
     const embeddings = reshape(flat, [batch, ...rest, this.decoder.hiddenSize]);
-    const states = encodeNeighbours({ embeddings, mask, hidden }, p, `${PREFIX}.encoder`, {
-      ...{ chunkTokens, heads, layers },
-      crossLayers: encoderCrossLayers.map((layer) => layer - 1),
-    });
+    const states = encodeNeighbours(
+      { embeddings, mask, hidden },
+      p,
+      `${PREFIX}.encoder`,
+      encoderOptions(this.config),
+    );
     return { states, mask };
   }
 }

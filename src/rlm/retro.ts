@@ -1,10 +1,7 @@
-import { existsSync } from 'node:fs';
 import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Graph } from '../graph/graph.ts';
-import { openSafetensors, writeSafetensors } from '../io/safetensors.ts';
 import type { LayerMemory, TokenInputs } from '../models/architectures/architecture.ts';
-import { readWeights } from '../models/folder/weight-files.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import {
   type DeclaredParameters,
@@ -12,22 +9,21 @@ import {
   initialValue,
   type ParameterSpec,
 } from '../nn/parameters.ts';
-import { bytesOf } from '../onnx/dtypes.ts';
 import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
-import { ByteDigest } from '../util/byte-digest.ts';
-import { DataError, UsageError } from '../util/errors.ts';
-import { readJson, writeFileAtomic, writeFolderAtomic } from '../util/files.ts';
-import { objectIn } from '../util/json-objects.ts';
+import { UsageError } from '../util/errors.ts';
+import { writeFolderAtomic } from '../util/files.ts';
+import { type AddedParts, readAddedParts, writeAddedParts } from './added-parts.ts';
 import { parseRetroConfig, type RetroConfig, RetroWing, retroConfig } from './retro-wing.ts';
 
 /** File of the config in the folder of a RETRO model. */
 export const RETRO_CONFIG = 'retro.json';
 /** File of the added weights. */
 export const RETRO_WEIGHTS = 'retro.safetensors';
-const FORMAT = 'undrift-retro-1';
-
-/** Weights by name. */
-type Weights = Readonly<Record<string, HostTensor>>;
+const PARTS: AddedParts<RetroWing> = {
+  ...{ name: 'RETRO', method: 'retro', format: 'undrift-retro-1' },
+  ...{ configFile: RETRO_CONFIG, weightsFile: RETRO_WEIGHTS },
+  wing: (decoder, config, file) => new RetroWing(decoder, parseRetroConfig(decoder, config, file)),
+};
 
 /**
  * RETRO: a language model whose decoder reads the neighbours of the chunks that it has read, through chunked cross-attention.
@@ -93,16 +89,6 @@ export class RetroModel {
   }
 }
 
-/** Computes SHA-256 over names and values of weights: 16 hexadecimal digits. */
-export function weightsDigest(weights: Weights): string {
-  const digest = new ByteDigest();
-  for (const name of Object.keys(weights).sort()) {
-    digest.add(Buffer.from(`${name}\n`));
-    digest.add(bytesOf(weights[name]!.data));
-  }
-  return digest.digest().slice(0, 16);
-}
-
 /**
  * Writes a RETRO model as a folder: the files of its base, which stay a language model of their own, with `retro.json` and
  * `retro.safetensors`. The folder is replaced as a whole.
@@ -118,19 +104,12 @@ export async function saveRetro(
 ): Promise<void> {
   const names = await readdir(base, { withFileTypes: true });
   const copied = names.filter((entry) => entry.isFile() && !OWN.has(entry.name)).map(({ name }) => name);
-  const added = model.wing.specs.map(({ name }) => [name, model.weights[name]!] as const);
-  const json = {
-    format: FORMAT,
-    config: model.wing.config,
-    baseDigest: weightsDigest(model.base.weights),
-    ...facts,
-  };
   if (join(base, '.') === join(folder, '.'))
     throw new UsageError(`${folder} is the folder of the base: give another one`);
   await writeFolderAtomic(folder, async (temporary) => {
     for (const name of copied) await copyFile(join(base, name), join(temporary, name));
-    await writeSafetensors(join(temporary, RETRO_WEIGHTS), Object.fromEntries(added));
-    await writeFileAtomic(join(temporary, RETRO_CONFIG), `${JSON.stringify(json, null, 2)}\n`);
+    const { wing, weights, base: own } = model;
+    await writeAddedParts(temporary, PARTS, { wing, base: own.weights, weights, facts });
   });
 }
 
@@ -144,34 +123,8 @@ const OWN: ReadonlySet<string> = new Set([RETRO_CONFIG, RETRO_WEIGHTS, 'README.m
  * @throws DataError that names the file where one is missing, damaged or made for other weights
  */
 export async function openRetro(folder: string, base: LanguageModel): Promise<RetroModel> {
-  const file = join(folder, RETRO_CONFIG);
-  if (existsSync(folder) && !existsSync(file)) {
-    throw new DataError(`is no RETRO model: it has no ${RETRO_CONFIG}`, {
-      file: folder,
-      help: 'name the model or the run of undrift lm train --method retro, or train one',
-    });
-  }
-  const json = objectIn(await readJson(file), file);
-  if (json.format !== FORMAT) {
-    throw new DataError(`has the format ${JSON.stringify(json.format)}, not "${FORMAT}"`, {
-      file,
-      help: 'a model that another version of Undrift has written: train it anew',
-    });
-  }
-  if (json.baseDigest !== weightsDigest(base.weights)) {
-    throw new DataError('was trained for other weights of the base', {
-      file,
-      help: 'restore the base that lies beside it, or train it anew: the added parts fit one base only',
-    });
-  }
-  const wing = new RetroWing(base.decoder, parseRetroConfig(base.decoder, json.config, file));
-  const weightsFile = join(folder, RETRO_WEIGHTS);
-  const reader = await openSafetensors(weightsFile);
-  try {
-    return new RetroModel(base, wing, await readWeights(reader, wing.specs, { file: weightsFile }));
-  } finally {
-    await reader.close();
-  }
+  const { wing, weights } = await readAddedParts(folder, PARTS, base);
+  return new RetroModel(base, wing, weights);
 }
 
 /**

@@ -29,9 +29,11 @@ export const TOKENIZER = 'tokenizer.json';
 const REFRESH = 'refresh';
 /** Neighbours of the chunks that a run with retrieval reads. */
 export const NEIGHBOURS = 'neighbours.safetensors';
+/** Folder of scores of a frozen model, inside a run's folder. */
+export const SCORES = 'scores';
 const OWN_FILES = [
   ...[SETTINGS, STARTING, MODEL, ADAPTER, READER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH],
-  NEIGHBOURS,
+  ...[NEIGHBOURS, SCORES],
   // File of the texts of a store, which has a name for a moment only.
   'spill',
 ];
@@ -43,9 +45,13 @@ const isLock = (name: string): boolean => name === LOCK_NAME || name.startsWith(
 const isOwnFile = (name: string): boolean =>
   isLock(name) || OWN_FILES.some((own) => name === own || name.startsWith(`${own}.`));
 
-/** Tells whether a file of a run is of no value by itself: what a killed process leaves before its run has begun. */
+/** Tells whether a file says nothing of a run: what a killed process leaves before its run has begun, such as scores for it. */
 const isScrap = (name: string): boolean =>
-  isLock(name) || name === REFRESH || name.startsWith(`${REFRESH}.`) || name.endsWith('.tmp');
+  isLock(name) ||
+  name === SCORES ||
+  name === REFRESH ||
+  name.startsWith(`${REFRESH}.`) ||
+  name.endsWith('.tmp');
 
 /** Content of `settings.json`. */
 export interface StoredSettings<S extends AnySettings = TrainSettings> {
@@ -188,9 +194,14 @@ async function tidyRunFolder(out: string): Promise<void> {
 /** Tells whether the set-up of a run's folder was completed. */
 const isSetUp = (out: string): boolean => existsSync(join(out, SETTINGS));
 
-/** Removes an earlier run, all but the lock of the folder and the settings of the run that begins. */
+/**
+ * Removes an earlier run, all but the lock of the folder, the settings of the run that begins, and scores: these are of use to any run, by
+ * the model and the texts that they belong to.
+ */
 async function removeEarlier(out: string): Promise<void> {
-  const names = (await readdir(out)).filter((name) => isOwnFile(name) && !isLock(name) && name !== STARTING);
+  const names = (await readdir(out)).filter(
+    (name) => isOwnFile(name) && !isLock(name) && name !== STARTING && name !== SCORES,
+  );
   // The settings go first: without them the other files are the rest of a run that is being replaced.
   for (const name of names.sort((a, b) => Number(b === SETTINGS) - Number(a === SETTINGS))) {
     await rm(join(out, name), { recursive: true, force: true });

@@ -12,7 +12,7 @@ import { UNDRIFT_JSON, undriftJson } from './undrift-json.ts';
 
 /** Matches the names that a model folder of Undrift can hold. A folder with any other name inside is not replaced. */
 const OWN_NAMES =
-  /^(undrift|config|config_sentence_transformers|modules|router_config|sentence_bert_config|special_tokens_map|tokenizer|tokenizer_config|generation_config)\.json$|^chat_template\.jinja$|^model\.safetensors$|^README\.md$|^onnx$|^\d+_(Pooling|Dense|Normalize)$|^(query|document)$/;
+  /^(undrift|config|config_sentence_transformers|modules|router_config|sentence_bert_config|special_tokens_map|tokenizer|tokenizer_config|generation_config|rpt)\.json$|^chat_template\.jinja$|^(model|rpt)\.safetensors$|^README\.md$|^onnx$|^\d+_(Pooling|Dense|Normalize)$|^(query|document)$/;
 
 /**
  * Checks that a folder is absent, empty, or a model folder of Undrift, which may be replaced as a whole.
