@@ -3,6 +3,7 @@ import { streamTextCorpus } from '../data/text-corpus.ts';
 import { resolveMethodOptions } from '../methods/contract/method-options.ts';
 import { countScoredTokens, evaluateText } from '../rlm/evaluate-text.ts';
 import { TASK_OPTIONS, taskKind } from '../rlm/evaluation-task.ts';
+import type { SystemSpec } from '../rlm/system-spec.ts';
 import { findSystem, SYSTEM_OPTIONS, systems } from '../rlm/systems.ts';
 import { textWindows, WINDOW_OPTIONS } from '../rlm/text-windows.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
@@ -103,7 +104,7 @@ export const lmEvalCommand = defineCommand({
     const onNote = showNotes(io);
     const onProgress = showProgress(io);
     try {
-      const windows = textWindows(options, model.decoder.maxTokens);
+      const windows = textWindows(await windowsOf(spec, folder, options), model.decoder.maxTokens);
       if ((await taskKind(options.data, taskOptions(options))) === 'questions') {
         return await evaluateQuestions(model, spec, {
           ...{
@@ -179,6 +180,15 @@ export const lmEvalCommand = defineCommand({
 function exponential(nats: number): string {
   const value = Math.exp(nats);
   return Number.isFinite(value) ? value.toFixed(4) : `exp(${nats.toFixed(4)})`;
+}
+
+/** Windows that were asked for or, where there are none, those of the model. */
+async function windowsOf(
+  { windows }: SystemSpec,
+  folder: string,
+  given: GivenOptions<typeof WINDOW_OPTIONS>,
+): Promise<GivenOptions<typeof WINDOW_OPTIONS>> {
+  return given.window === undefined && given.stride === undefined && windows ? await windows(folder) : given;
 }
 
 /** Returns the options of the task that were given. */

@@ -14,9 +14,11 @@ import { type AddedParts, readAddedParts, writeAddedParts } from './added-parts.
 import { parseRptConfig, type RptConfig, rptConfig } from './rpt-config.ts';
 import { RPT_RETRIEVER, RptWing } from './rpt-wing.ts';
 
+/** File of the config in the folder of an RPT model. */
+export const RPT_CONFIG = 'rpt.json';
 const PARTS: AddedParts<RptWing> = {
   ...{ name: 'RPT', method: 'rpt', format: 'undrift-rpt-1' },
-  ...{ configFile: 'rpt.json', weightsFile: 'rpt.safetensors' },
+  ...{ configFile: RPT_CONFIG, weightsFile: 'rpt.safetensors' },
   wing: (decoder, config, file) => new RptWing(decoder, parseRptConfig(decoder, config, file)),
 };
 

@@ -34,6 +34,12 @@ export interface SystemSpec {
   /** Arms that a comparison puts beside the system, such as random passages. Default none. */
   readonly controls?: readonly ControlArm[];
   /**
+   * Reads the windows in which the model of a folder reads running text, where none are asked for. Default: those of `textWindows`.
+   *
+   * @throws DataError where the folder is no model of the system
+   */
+  windows?(modelFolder: string): Promise<TextWindows>;
+  /**
    * Opens the system over a language model, which stays the caller's.
    *
    * @param options  value of every option of the table, checked; a system reads its own by `optionValues(TABLE, options)`

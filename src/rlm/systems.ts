@@ -7,11 +7,12 @@ import { knnLm } from './knn-lm-spec.ts';
 import { none } from './plain-system.ts';
 import { replug } from './replug.ts';
 import { retro } from './retro-spec.ts';
+import { rpt } from './rpt-spec.ts';
 import type { SystemSpec } from './system-spec.ts';
 import { trime } from './trime-spec.ts';
 
 /** Every kind of language system, in the order of the documentation. */
-export const systems: readonly SystemSpec[] = [none, knnLm, inContext, replug, retro, trime];
+export const systems: readonly SystemSpec[] = [none, knnLm, inContext, replug, retro, trime, rpt];
 
 /** Options of all systems, by name. Each system sets its own defaults: see `SystemSpec.options`. */
 export const SYSTEM_OPTIONS: OptionTable = Object.assign({}, ...systems.map(({ options }) => options));

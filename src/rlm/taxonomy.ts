@@ -134,4 +134,13 @@ export const taxonomy: readonly RetrievalMethod[] = [
     use: 'lm fill',
     paper: 'Min et al. 2023',
   },
+  {
+    name: 'RPT',
+    order: 'joint, in batch',
+    trained: 'language model with the retriever inside it',
+    index: 'none: earlier chunks of the text',
+    train: 'lm train --method rpt',
+    use: 'lm eval --method rpt',
+    paper: 'Rubin and Berant 2023',
+  },
 ];

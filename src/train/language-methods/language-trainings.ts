@@ -14,6 +14,9 @@ import { PHRASE_LOSS } from '../npm/subject.ts';
 import { trainNpm } from '../npm/train-npm.ts';
 import { RETRO_TRAIN_OPTIONS, type RetroTrainOptions } from '../retro/options.ts';
 import { RETRO_METHOD, trainRetro } from '../retro/train-retro.ts';
+import { RPT_TRAIN_OPTIONS, type RptTrainOptions } from '../rpt/options.ts';
+import { RPT_METHOD } from '../rpt/settings.ts';
+import { trainRpt } from '../rpt/train-rpt.ts';
 import { TRIME_TRAIN_OPTIONS, type TrimeTrainOptions } from '../trime/options.ts';
 import { trainTrime } from '../trime/train-trime.ts';
 import { trimeTraining } from '../trime/trime-training.ts';
@@ -71,6 +74,15 @@ const npm: LanguageTraining = {
   train: (options, callbacks) => trainNpm(options as unknown as NpmTrainOptions, callbacks),
 };
 
+const rpt: LanguageTraining = {
+  id: RPT_METHOD,
+  trains: 'a given model and parts beside it that retrieve chunks of the same long text',
+  options: RPT_TRAIN_OPTIONS,
+  library: 'trainRpt',
+  evaluated: measuredOn(PERPLEXITY, 'nothing'),
+  train: (options, callbacks) => trainRpt(options as unknown as RptTrainOptions, callbacks),
+};
+
 /** Every way of training of `undrift lm train`, the default first. */
 export const languageTrainings: readonly LanguageTraining[] = [
   languageModel,
@@ -78,6 +90,7 @@ export const languageTrainings: readonly LanguageTraining[] = [
   trime,
   masked,
   npm,
+  rpt,
   jointTraining(realm, 'a reader and its retriever on answers, summed over what is found'),
   jointTraining(atlas, 'a reader on answers after all that is found, and its retriever by what helps it'),
 ];

@@ -3,6 +3,7 @@ import { ANY_DATA_OPTIONS } from '../../data/load-options.ts';
 import { CHUNK_GRADE_OPTIONS, RPT_SHAPE_OPTIONS } from '../../rlm/rpt-options.ts';
 import { COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions, withDefaults } from '../../util/option-table.ts';
+import { LANGUAGE_MODEL_OPTIONS } from '../language-model/options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from '../run-options.ts';
 
@@ -101,7 +102,11 @@ const TEXTS = {
 } as const satisfies OptionTable;
 
 const LENGTHS = withDefaults(
-  pickOptions(LENGTH_OPTIONS, 'epochs', 'steps', 'batchSize', 'accumulate', 'patience'),
+  {
+    ...pickOptions(LENGTH_OPTIONS, 'epochs', 'steps', 'accumulate', 'patience'),
+    /** Long sequences of a batch. Default 1. */
+    batchSize: { ...LANGUAGE_MODEL_OPTIONS.batchSize, help: 'long sequences of a batch' },
+  },
   { epochs: 1, batchSize: 1 },
 );
 
