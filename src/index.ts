@@ -432,8 +432,24 @@ export {
   answerQuestions,
 } from './rlm/answer-questions.ts';
 export { type BuildDatastoreOptions, buildDatastore, type DatastoreBuild } from './rlm/build-datastore.ts';
+export {
+  CHUNK_RETRIEVALS,
+  type ChunkChoice,
+  type ChunkRetrieval,
+  gradedChunks,
+  randomChunks,
+  similarChunks,
+} from './rlm/chunk-choice.ts';
 export { type Chunk, ChunkDatabase } from './rlm/chunk-database.ts';
+export {
+  type ChunkGrader,
+  type ChunkGrades,
+  lexicalGrader,
+  ReferenceGrader,
+  type ReferenceGraderOptions,
+} from './rlm/chunk-grades.ts';
 export { NEIGHBOUR_PARTS, type NeighbourPart } from './rlm/chunk-neighbours.ts';
+export { ChunkedText } from './rlm/chunked-text.ts';
 export type { DatastoreManifest, DatastoreSettings } from './rlm/datastore-files.ts';
 export type { RecallOptions } from './rlm/datastore-options.ts';
 export {
@@ -484,6 +500,10 @@ export {
   RetroSystem,
 } from './rlm/retro-system.ts';
 export { type PassMemory, type RetroConfig, RetroWing } from './rlm/retro-wing.ts';
+export { loadRpt, openRpt, RptModel, saveRpt } from './rlm/rpt.ts';
+export type { RptConfig } from './rlm/rpt-config.ts';
+export { type ChosenNeighbours, type RptReading, RptSystem } from './rlm/rpt-system.ts';
+export { type PastChunks, type RptFound, type RptInputs, RptWing } from './rlm/rpt-wing.ts';
 export { stateSource } from './rlm/state-source.ts';
 export type { ControlArm, SystemContext, SystemSpec } from './rlm/system-spec.ts';
 export { findSystem, systems } from './rlm/systems.ts';
@@ -518,6 +538,8 @@ export type { NpmSettings } from './train/npm/settings.ts';
 export { type NpmTrainResult, trainNpm } from './train/npm/train-npm.ts';
 export type { RetroTrainOptions } from './train/retro/options.ts';
 export { type RetroTrainResult, trainRetro } from './train/retro/train-retro.ts';
+export type { RptTrainOptions } from './train/rpt/options.ts';
+export { type RptTrainResult, trainRpt } from './train/rpt/train-rpt.ts';
 export type { TrimeTrainOptions } from './train/trime/options.ts';
 export { trainTrime } from './train/trime/train-trime.ts';
 

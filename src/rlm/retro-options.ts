@@ -15,7 +15,7 @@ export const RETRO_READING_OPTIONS = {
     max: 1000,
     defaultHelp: 'as in training, where it is 2',
     group,
-    help: 'retro: neighbours that are read for each chunk; more than in training may help',
+    help: 'retro, rpt: neighbours that are read for each chunk; more than in training may help',
   },
   /** Neighbours that are read: those found (`true`), those of other chunks as a control (`shuffled`), or none (`off`). */
   neighbours: {
@@ -45,7 +45,7 @@ export const RETRO_SHAPE_OPTIONS = {
     max: 4096,
     default: 64,
     group,
-    help: 'retro: tokens of a chunk; a neighbour is a chunk and its continuation',
+    help: 'retro, rpt: tokens of a chunk; a neighbour is a chunk and its continuation',
   },
   /** Layers of the model that read neighbours, counted from 1. Default: every third one from the middle on. */
   crossLayers: {
@@ -54,7 +54,7 @@ export const RETRO_SHAPE_OPTIONS = {
     min: 1,
     defaultHelp: 'every third one from the middle on',
     group,
-    help: 'retro: layers of the model that read neighbours, counted from 1',
+    help: 'retro, rpt: layers of the model that read neighbours, counted from 1',
   },
   /** Layers of the neighbour encoder, of which the first reads the chunk. Default 2. */
   encoderLayers: {
@@ -64,6 +64,6 @@ export const RETRO_SHAPE_OPTIONS = {
     max: 64,
     default: 2,
     group,
-    help: 'retro: layers of the neighbour encoder, of which the first reads the chunk',
+    help: 'retro, rpt: layers of the neighbour encoder, of which the first reads the chunk',
   },
 } as const satisfies OptionTable;

@@ -38,7 +38,7 @@ export const RPT_PREFIX = 'rpt';
 export const RPT_RETRIEVER = `${RPT_PREFIX}.retriever`;
 
 /** Chunks of texts that were read before the windows of a batch: P chunks, and the neighbour lists of Q of them. */
-interface PastChunks {
+export interface PastChunks {
   /** Keys, f32[P, D]. Absent where the retriever is not learned. */
   readonly keys: Tensor | undefined;
   /** Encoded states, f32[P, m, D]. */
