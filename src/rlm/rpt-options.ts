@@ -85,8 +85,9 @@ export const RPT_SHAPE_OPTIONS = {
   gates: {
     type: 'switch',
     default: true,
+    negative: true,
     group,
-    help: 'rpt: weigh each neighbour by a gate',
+    help: 'rpt: read neighbours without gates',
   },
   /** Way of choosing neighbours: see `CHUNK_RETRIEVALS`. Default `learned`. */
   ...withDefaults(pickOptions(RPT_READING_OPTIONS, 'retrieval'), { retrieval: 'learned' }),
