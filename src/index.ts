@@ -158,6 +158,7 @@ export {
 } from './losses/candidate-marginal.ts';
 export { expectation } from './losses/expectation.ts';
 export { importanceCorrected } from './losses/importance-corrected.ts';
+export { type GradedCandidates, lambdaRank } from './losses/lambda-rank.ts';
 export { marginMse } from './losses/margin-mse.ts';
 export { marginalLikelihood } from './losses/marginal-likelihood.ts';
 export type { NegativeScores } from './losses/negative-scores.ts';

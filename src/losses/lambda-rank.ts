@@ -46,6 +46,7 @@ export interface GradedCandidates {
  * Gradient: to `scores`.
  *
  * @param scores f32[Q, N]
+ * @param candidates candidates of the queries, with their grades
  * @param options.margin margin τ: a number, or f32 that broadcasts to [1, 1, 1]
  * @returns f32[]
  * @paper Rubin, Berant 2023: "Long-range Language Modeling with Self-retrieval", arXiv:2306.13421; the weights are those of LambdaRank (Burges

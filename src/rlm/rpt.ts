@@ -95,6 +95,8 @@ export class RptModel {
  * Writes an RPT model as a folder: its base, which stays a language model of its own, with `rpt.json` and `rpt.safetensors`. The folder is
  * replaced as a whole.
  *
+ * @param folder folder to write
+ * @param model model to write
  * @param options.facts facts about the training, as JSON; they change nothing
  * @throws UndriftError when the folder exists and holds anything but a model of Undrift
  */
