@@ -54,9 +54,10 @@ export interface GradedCandidates {
  */
 export function lambdaRank(
   scores: Tensor,
-  { grades, allowed, positives, isPositive }: GradedCandidates,
+  candidates: GradedCandidates,
   { margin }: { readonly margin: Tensor | number },
 ): Tensor {
+  const { grades, allowed, positives, isPositive } = candidates;
   const takesPart = greater(allowed, 0.5);
   const graded = where(takesPart, grades, 0);
   const discounts = discountsOf(where(takesPart, scores, MASKED_SCORE));

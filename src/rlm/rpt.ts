@@ -102,12 +102,13 @@ export class RptModel {
  */
 export async function saveRpt(
   folder: string,
-  { base, wing, weights }: RptModel,
+  model: RptModel,
   {
     facts = {},
     ...options
   }: SaveLanguageModelOptions & { readonly facts?: Readonly<Record<string, unknown>> } = {},
 ): Promise<void> {
+  const { base, wing, weights } = model;
   await checkReplaceable(folder);
   await writeFolderAtomic(folder, async (temporary) => {
     await writeFiles(temporary, languageModelFiles(base, options));
