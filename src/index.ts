@@ -428,7 +428,6 @@ export {
   passagesBefore,
 } from './models/language/passage-prompt.ts';
 export {
-  type AnsweredQuestion,
   type AnswerResults,
   answerQuestions,
 } from './rlm/answer-questions.ts';
@@ -468,7 +467,9 @@ export {
 } from './rlm/knn-lm.ts';
 export { type TuneKnnLmOnOptions, tuneKnnLmOn } from './rlm/knn-lm-spec.ts';
 export type {
+  AnsweredQuestion,
   LanguageSystem,
+  Question,
   Reading,
   ScoreOptions as SystemScoreOptions,
   Segment,
@@ -487,7 +488,7 @@ export {
 } from './rlm/passage-source.ts';
 export { documentByPrefix, type Passages, passagesOf } from './rlm/passages.ts';
 export { plainSystem } from './rlm/plain-system.ts';
-export { type Question, questionsOf } from './rlm/questions.ts';
+export { questionsOf } from './rlm/questions.ts';
 export { type MixedMemory, mixLogProbabilities, RecalledTokens } from './rlm/recalled-tokens.ts';
 export { Recaller, type RecallerOptions, type SegmentRecall } from './rlm/recaller.ts';
 export { type ReplugOptions, replugSystem } from './rlm/replug.ts';
@@ -530,7 +531,7 @@ export {
   type TuneTrimeOptions,
   tuneTrime,
 } from './rlm/tune-trime.ts';
-export { evaluateJointRun, type JointAnswers } from './train/language-methods/evaluate-joint.ts';
+export { evaluateJointRun } from './train/language-methods/evaluate-joint.ts';
 export type { MaskedTrainOptions } from './train/masked/options.ts';
 export type { MaskedSettings } from './train/masked/settings.ts';
 export { type MaskedTrainResult, trainMasked } from './train/masked/train-masked.ts';

@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { copyingReader } from '../../test/copying-reader.ts';
@@ -6,7 +7,9 @@ import { tempFiles } from '../../test/temp-files.ts';
 import { toyReader } from '../../test/toy-reader.ts';
 import { toyTokenizer } from '../../test/toy-training.ts';
 import { trainRetriever } from '../train/train-retriever.ts';
+import { compareLanguageCommand } from './lm-compare.ts';
 import { lmEvalCommand } from './lm-eval.ts';
+import { generateCommand } from './lm-generate.ts';
 
 const ROWS = Array.from({ length: 17 }, (_, i) => i);
 const jsonl = (of: (i: number) => object) => ROWS.map((i) => `${JSON.stringify(of(i))}\n`).join('');
@@ -21,20 +24,52 @@ const dataFolder = () =>
     'qrels/dev.tsv': qrels(ROWS.slice(12)),
   });
 
+describe('a run of npm', () => {
+  it('is refused by lm eval and lm generate, which name lm fill', async () => {
+    const run = tempFiles({ 'settings.json': '' });
+    const settings = { fingerprint: 'f', settings: { method: 'npm' } };
+    writeFileSync(join(run, 'settings.json'), JSON.stringify(settings));
+    await expect(runCommand(generateCommand, { model: run }, ['x'])).rejects.toThrow(/undrift lm fill/);
+    await expect(runCommand(lmEvalCommand, { model: run, data: 'text.txt', method: 'npm' })).rejects.toThrow(
+      /undrift lm fill/,
+    );
+    await expect(runCommand(lmEvalCommand, { model: run, data: 'text.txt', method: 'nmp' })).rejects.toThrow(
+      /known methods: none, .*realm, atlas/,
+    );
+  });
+});
+
 describe('undrift lm eval of a run with a reader', () => {
   it.each(['realm', 'atlas'] as const)('%s: answers as the evaluation of the run', async (method) => {
     const [data, out] = [dataFolder(), join(tempFiles({}), 'run')];
+    const reader = method === 'atlas' ? await toyReader() : await copyingReader(toyTokenizer());
     const { best } = await trainRetriever({
       ...{ data, out, method, readerPrompt: '{passage} {query} {answer}', candidates: 3, readerLr: 0.01 },
-      ...{ reader: method === 'atlas' ? await toyReader() : await copyingReader(toyTokenizer()) },
-      ...{ steps: 2, batchSize: 4, threads: 1, readerAnswerTokens: 4, hidden: 16 },
+      ...{ reader, steps: 2, batchSize: 4, threads: 1, readerAnswerTokens: 4, hidden: 16 },
       evalMetric: 'answerLogLikelihood',
     });
     const given = { model: out, data, split: 'dev', threads: '1' };
-    const { json, text } = await runCommand(lmEvalCommand, { ...given, method });
+    const documentFile = join(tempFiles({}), 'questions.jsonl');
+    const { json, text } = await runCommand(lmEvalCommand, { ...given, method, documentFile });
     expect(json).toMatchObject({ method, questions: 5 });
     expect((json as { natsPerAnswer: number }).natsPerAnswer).toBeCloseTo(-best.value!, 4);
-    expect(text).toMatch(/^nats per answer .*\nexact match .*\n5 questions over 17 documents/);
+    expect(text).toMatch(
+      /^nats per answer .*\nnats per token .*\nexact match .*\nF1 .*\n5 questions over 17 documents/,
+    );
+    const each = readFileSync(documentFile, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(each.map(({ id }) => id)).toEqual(['q12', 'q13', 'q14', 'q15', 'q16']);
+    const mean = (of: (question: Record<string, number>) => number) =>
+      each.reduce((sum, question) => sum + of(question), 0) / each.length;
+    expect(mean(({ nats }) => nats!)).toBeCloseTo(json.natsPerAnswer as number, 6);
+    expect(mean(({ f1 }) => f1!)).toBeCloseTo(json.f1 as number, 6);
+    for (const { passages, answer, tokens } of each) {
+      expect(passages.length).toBe(3);
+      expect(typeof answer).toBe('string');
+      expect(tokens).toBeGreaterThan(0);
+    }
 
     const limited = await runCommand(lmEvalCommand, {
       ...given,
@@ -44,6 +79,44 @@ describe('undrift lm eval of a run with a reader', () => {
     });
     expect(limited.json).toMatchObject({ questions: 2 });
     expect(limited.json).not.toHaveProperty('exactMatch');
+
+    // The same questions in a comparison, beside its controls.
+    const config = {
+      ...{ model: method === 'realm' ? reader : await copyingReader(toyTokenizer()), data, out: 'out' },
+      arms: [{ method, run: out }],
+      evaluate: { split: 'dev', 'answer-tokens': 4, prompt: '{question} ' },
+    };
+    const file = join(tempFiles({}), 'config.json');
+    writeFileSync(file, JSON.stringify(config));
+    const compared = await runCommand(compareLanguageCommand, { threads: '1' }, [file]);
+    const arms = compared.json.arms as { name: string; metrics: Record<string, { mean: number }> }[];
+    expect(arms.map(({ name }) => name)).toEqual([
+      ...['none', method, `${method}-none`, `${method}-random`, `${method}-oracle`],
+    ]);
+    expect(compared.json.failures).toEqual([]);
+    const of = (name: string, metric: string) => arms.find((arm) => arm.name === name)!.metrics[metric]!.mean;
+    for (const metric of ['natsPerAnswer', 'natsPerToken', 'exactMatch', 'f1'])
+      expect(of(method, metric), metric).toBeCloseTo(json[metric] as number, 5);
+    const nats = ['none', 'random', 'oracle'].map((name) => of(`${method}-${name}`, 'natsPerAnswer'));
+    expect(new Set([of(method, 'natsPerAnswer'), ...nats]).size).toBe(4);
+    // The copying reader answers best from the document that has the answer.
+    if (method === 'realm') expect(nats[2]).toBeLessThan(Math.min(nats[0]!, nats[1]!));
+
+    const asked = await runCommand(generateCommand, { model: out, data, tokens: '4', threads: '1' }, [
+      'ask12y part2',
+    ]);
+    const { passages, ...answered } = asked.json as unknown as { passages: { read: boolean; id: string }[] };
+    expect(answered).toMatchObject({ question: 'ask12y part2', method });
+    expect(asked.text).toBe(`${(answered as { text?: string }).text}\n`);
+    expect(passages.filter(({ read }) => read).length).toBe(method === 'realm' ? 1 : 3);
+    const first = each.find(({ id }) => id === 'q12');
+    expect(passages.map(({ id }) => id)).toEqual(first.passages.map((row: number) => `d${row}`));
+    expect((answered as { text?: string }).text).toBe(first.answer);
+    const alone = await runCommand(generateCommand, { model: out, tokens: '4', threads: '1' }, ['ask12y']);
+    expect(alone.json).not.toHaveProperty('passages');
+    await expect(
+      runCommand(generateCommand, { model: out, data, temperature: '0.5' }, ['ask12y']),
+    ).rejects.toThrow(/--temperature has no meaning for a run with a reader/);
 
     const refused = (options: object) =>
       expect(runCommand(lmEvalCommand, { ...given, method, ...options })).rejects;

@@ -2,16 +2,16 @@ import { loadData } from '../data/load.ts';
 import type { TASK_OPTIONS } from '../rlm/evaluation-task.ts';
 import { evaluateJointRun } from '../train/language-methods/evaluate-joint.ts';
 import { UsageError } from '../util/errors.ts';
-import { count, formatDuration } from '../util/format.ts';
 import { option } from '../util/option-name.ts';
 import type { GivenOptions, GivenValues } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
+import { questionsResult } from './lm-eval-questions.ts';
 import { readOptions, showNotes, showProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
 /** Options of `undrift lm eval` that apply to the retriever and reader of a run. All others are settings of the run. */
-const TAKEN = ['model', 'data', 'method', 'split', 'limitQueries', 'answerTokens', 'task'];
+const TAKEN = ['model', 'data', 'method', 'split', 'limitQueries', 'answerTokens', 'task', 'documentFile'];
 const READING = ['columns', 'skipBadRows', 'device', 'threads'];
 
 /** Answers the questions of a data set with the retriever and the reader of a run, for `undrift lm eval`. */
@@ -20,13 +20,23 @@ export async function evaluateJoint(
     readonly model: string;
     readonly data: string;
     readonly method: string;
+    readonly documentFile?: string | undefined;
     readonly device: string;
     readonly threads: number | undefined;
   },
   io: Io,
 ): Promise<CommandResult> {
   const startMs = performance.now();
-  const { model, data: path, method, split = 'test', limitQueries, answerTokens, task } = options;
+  const {
+    model,
+    data: path,
+    method,
+    split = 'test',
+    limitQueries,
+    answerTokens,
+    task,
+    documentFile,
+  } = options;
   const given = options as GivenValues;
   const foreign = Object.keys(given).find(
     (name) => given[name] !== undefined && ![...TAKEN, ...READING].includes(name),
@@ -44,15 +54,8 @@ export async function evaluateJoint(
     ...computeOptions(options),
   });
   io.finishProgress();
-  const seconds = (performance.now() - startMs) / 1000;
-  const { questions, natsPerAnswer, exactMatch } = found;
-  const rows = [
-    `nats per answer  ${natsPerAnswer.toFixed(4)}`,
-    ...(exactMatch === undefined ? [] : [`exact match      ${exactMatch.toFixed(4)}`]),
-    `${count(questions)} questions over ${count(data.corpus.size)} documents, ${formatDuration(seconds * 1000)}`,
-  ];
-  return {
-    json: { ...found, method, seconds: Number(seconds.toFixed(3)) },
-    text: `${rows.join('\n')}\n`,
-  };
+  const { questions, ...metrics } = found;
+  return await questionsResult({ ...metrics }, questions, {
+    ...{ file: documentFile, startMs, documents: data.corpus.size, json: { method } },
+  });
 }

@@ -1,5 +1,6 @@
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { type OpenTaskOptions, openTask } from '../rlm/evaluation-task.ts';
+import type { AnsweredQuestion } from '../rlm/language-system.ts';
 import type { SystemSpec } from '../rlm/system-spec.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -52,26 +53,50 @@ export async function evaluateQuestions(
   try {
     const { metrics, questions = [] } = await task.measure(system, { onProgress, ...compute });
     io.finishProgress();
-    const seconds = (performance.now() - startMs) / 1000;
-    if (file !== undefined) {
-      const lines = questions.map((question) => `${JSON.stringify(question)}\n`);
-      await writeFileAtomic(file, lines.join(''));
-    }
-    const json = {
-      ...metrics,
-      questions: questions.length,
-      method: spec.id,
-      ...(system.settings && { settings: system.settings }),
-      cost: system.ledger.totals,
-      seconds: Number(seconds.toFixed(3)),
-    };
-    const rows = Object.entries(metrics).map(
-      ([name, value]) => `${(LABELS[name] ?? name).padEnd(17)}${value.toFixed(4)}\n`,
-    );
-    const time = formatDuration(seconds * 1000);
-    const passages = corpus ? ` over ${count(corpus.size)} documents` : '';
-    return { json, text: `${rows.join('')}${count(questions.length)} questions${passages}, ${time}\n` };
+    return await questionsResult(metrics, questions, {
+      ...{ file, startMs, documents: corpus?.size },
+      json: {
+        method: spec.id,
+        ...(system.settings && { settings: system.settings }),
+        cost: system.ledger.totals,
+      },
+    });
   } finally {
     await system.dispose();
   }
+}
+
+/** Makes the result of a command that answers questions, and writes the measures of each question. */
+export async function questionsResult(
+  metrics: Readonly<Record<string, number>>,
+  questions: readonly AnsweredQuestion[],
+  {
+    file,
+    startMs,
+    documents,
+    json: facts,
+  }: {
+    /** File for the measures of each question; undefined for none. */
+    readonly file: string | undefined;
+    /** Beginning of the command by the clock of `performance`. */
+    readonly startMs: number;
+    /** Number of documents that passages are found in; undefined where there are none. */
+    readonly documents: number | undefined;
+    /** Further facts for programs. */
+    readonly json: Readonly<Record<string, unknown>>;
+  },
+): Promise<CommandResult> {
+  const seconds = (performance.now() - startMs) / 1000;
+  if (file !== undefined) {
+    const lines = questions.map((question) => `${JSON.stringify(question)}\n`);
+    await writeFileAtomic(file, lines.join(''));
+  }
+  const rows = Object.entries(metrics).map(
+    ([name, value]) => `${(LABELS[name] ?? name).padEnd(17)}${value.toFixed(4)}\n`,
+  );
+  const passages = documents === undefined ? '' : ` over ${count(documents)} documents`;
+  return {
+    json: { ...metrics, questions: questions.length, ...facts, seconds: Number(seconds.toFixed(3)) },
+    text: `${rows.join('')}${count(questions.length)} questions${passages}, ${formatDuration(seconds * 1000)}\n`,
+  };
 }

@@ -7,7 +7,7 @@ import type { SystemSpec } from '../rlm/system-spec.ts';
 import { findSystem, SYSTEM_OPTIONS, systems } from '../rlm/systems.ts';
 import { textWindows, WINDOW_OPTIONS } from '../rlm/text-windows.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
-import { JOINT_METHODS } from '../train/language-methods/evaluate-joint.ts';
+import { JOINT_METHODS } from '../train/language-methods/joint-run.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
 import {
@@ -92,7 +92,7 @@ export const lmEvalCommand = defineCommand({
   ],
   async run(options, io) {
     if (JOINT_METHODS.includes(options.method)) return await evaluateJoint(options, io);
-    const spec = findSystem(options.method);
+    const spec = findSystem(options.method, JOINT_METHODS);
     const own: GivenValues = Object.fromEntries(
       Object.keys(SYSTEM_OPTIONS).map((key) => [key, (options as GivenValues)[key]]),
     );

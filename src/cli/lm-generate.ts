@@ -9,11 +9,14 @@ import { RETRO_CONFIG } from '../rlm/retro.ts';
 import { openRetroSystem, RETRO_GENERATION_OPTIONS } from '../rlm/retro-spec.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { INSTRUCTIONS, questionText } from '../serve/answer/answerer.ts';
+import { isJointRun } from '../train/language-methods/joint-run.ts';
+import { runMethod } from '../train/run-folder.ts';
 import { UsageError } from '../util/errors.ts';
 import { readText } from '../util/files.ts';
-import { type OptionTable, type OptionValues, withoutDefaults } from '../util/option-table.ts';
+import { type OptionTable, type OptionValues, pickOptions, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { Interrupted, type Io } from './io.ts';
+import { answerByRun } from './lm-generate-joint.ts';
 import { type FoundPassage, findPassages, PASSAGE_OPTIONS } from './lm-passages.ts';
 import { loadLanguageModel, MODEL_HELP, modelFolder, showNotes, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
@@ -47,6 +50,7 @@ const OPTIONS = {
     help: `language model: ${MODEL_HELP}`,
   },
   ...GENERATION_OPTIONS,
+  ...withoutDefaults(pickOptions(GENERATION_OPTIONS, 'tokens')),
   specialTokens: {
     type: 'switch',
     default: false,
@@ -77,7 +81,7 @@ const OPTIONS = {
   ...COMPUTE_OPTIONS,
 } as const;
 
-type Options = OptionValues<typeof OPTIONS>;
+type Options = OptionValues<typeof OPTIONS> & { readonly tokens: number };
 
 /** The command `undrift lm generate`: continues a text. */
 export const generateCommand = defineCommand({
@@ -86,7 +90,8 @@ export const generateCommand = defineCommand({
     'and "continuation" the new text alone. With --data or --store, passages are found for the text and put in front of it: title and text ' +
     'of each, the best first, and an empty line after each. With --chat they are numbered, and the model is asked to answer from them. ' +
     'Passages that do not fit beside the text and the new tokens are left out, with a note. A RETRO model with --passage-data reads the ' +
-    'neighbours of each chunk of the text, as soon as the chunk is complete.',
+    'neighbours of each chunk of the text, as soon as the chunk is complete. With the folder of a run of realm or atlas as --model, the text is a ' +
+    'question: its reader answers it from the documents of --data that its retriever finds.',
   arguments: [
     { name: 'text...', help: 'beginning of the text, or message; - reads it from stdin', required: true },
   ],
@@ -95,11 +100,15 @@ export const generateCommand = defineCommand({
     '--model HuggingFaceTB/SmolLM2-135M "The capital of France is" --tokens 20',
     '--model runs/stories --temperature 0.8 --top-p 0.9 --seed 3 "Once upon a time"',
     '--model HuggingFaceTB/SmolLM2-135M-Instruct --chat --store stores/docs "How do I read a file line by line?"',
+    '--model runs/atlas --data data/squad "Where was the box?"',
   ],
-  async run(options, io, words) {
+  async run(given, io, words) {
     checkCommandLine('lm generate');
+    const options: Options = { ...given, tokens: given.tokens ?? GENERATION_OPTIONS.tokens.default };
     checkChatOptions(options);
     const text = await textOf(words);
+    if (isJointRun(options.model)) return await answerByRun(text, given, { table: OPTIONS, io });
+    await refusePhraseRun(options.model);
     const compute = computeOptions(options);
     const template = options.chatTemplate === undefined ? undefined : await readText(options.chatTemplate);
     const folder = await modelFolder(options.model, io);
@@ -135,6 +144,14 @@ export const generateCommand = defineCommand({
     }
   },
 });
+
+/** @throws UsageError for a run of NPM, whose model fills masks */
+async function refusePhraseRun(model: string): Promise<void> {
+  if ((await runMethod(model)) !== 'npm') return;
+  throw new UsageError(`--model ${model}: a run of npm, whose encoder fills masks and continues no text`, {
+    help: `undrift lm fill --model ${model} --data FILE "a text with one [MASK]" fills a mask with phrases of texts`,
+  });
+}
 
 function checkChatOptions({ chat, system, chatTemplate, specialTokens }: Options): void {
   if (chat) {

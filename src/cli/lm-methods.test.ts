@@ -3,7 +3,7 @@ import { runCommand } from '../../test/run-command.ts';
 import { methods } from '../methods/methods.ts';
 import { systems } from '../rlm/systems.ts';
 import { taxonomy } from '../rlm/taxonomy.ts';
-import { JOINT_METHODS } from '../train/language-methods/evaluate-joint.ts';
+import { JOINT_METHODS } from '../train/language-methods/joint-run.ts';
 import { languageTrainings } from '../train/language-methods/language-trainings.ts';
 import { kebabCase } from '../util/option-name.ts';
 import { allOptions } from './command.ts';

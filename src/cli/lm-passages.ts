@@ -2,6 +2,7 @@ import { loadCorpus } from '../data/documents.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { isPostgres } from '../foreign/postgres-address.ts';
 import type { PromptPassage } from '../models/language/passage-prompt.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import { leakFilter } from '../rlm/leak-filter.ts';
 import { bm25Source, denseSource, type PassageSource } from '../rlm/passage-source.ts';
 import { passagesOf } from '../rlm/passages.ts';
@@ -72,16 +73,18 @@ export interface FoundPassage extends PromptPassage {
 /**
  * Finds passages for a text, best first; undefined if none were asked for.
  *
+ * @param at.retriever  retriever in place of the option, which stays the caller's
  * @throws UsageError for options that contradict each other
  */
 export async function findPassages(
   text: string,
   options: OptionValues<typeof PASSAGE_OPTIONS>,
-  { io, compute }: { io: Io; compute: ComputeOptions },
+  { io, compute, retriever: given }: { io: Io; compute: ComputeOptions; retriever?: Retriever },
 ): Promise<FoundPassage[] | undefined> {
   const { data, store, retriever = WORDS, passages: k = PASSAGES } = options;
   if (data === undefined && store === undefined) {
-    refuseOthers(PASSAGE_OPTIONS, options, { allowed: [], purpose: 'a text without --data or --store' });
+    const purpose = 'a text without --data or --store';
+    refuseOthers(PASSAGE_OPTIONS, options, { allowed: given ? ['passages'] : [], purpose });
     return undefined;
   }
   if (data !== undefined && store !== undefined)
@@ -98,8 +101,11 @@ export async function findPassages(
   io.finishProgress();
   const passages = passagesOf(corpus);
   const filter = leakFilter(passages);
-  const model =
-    retriever === WORDS ? undefined : await loadModel(retriever, io, [WORDS], { option: 'retriever' });
+  const loaded =
+    given || retriever === WORDS
+      ? undefined
+      : await loadModel(retriever, io, [WORDS], { option: 'retriever' });
+  const model = given ?? loaded;
   let source: PassageSource | undefined;
   try {
     source = model
@@ -115,7 +121,7 @@ export async function findPassages(
     }));
   } finally {
     await source?.dispose();
-    await model?.dispose();
+    await loaded?.dispose();
   }
 }
 

@@ -4,8 +4,13 @@ import type { ComputeOptions } from '../runtime/devices.ts';
 import type { OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
 import { generateFromEnsemble } from './generate-ensemble.ts';
-import { countReading, type LanguageSystem, type Reading } from './language-system.ts';
-import type { Question } from './questions.ts';
+import {
+  type AnsweredQuestion,
+  countReading,
+  type LanguageSystem,
+  type Question,
+  type Reading,
+} from './language-system.ts';
 
 /** Options of answering questions. */
 export const ANSWER_OPTIONS = {
@@ -17,24 +22,6 @@ export const ANSWER_OPTIONS = {
     help: 'longest answer that is generated, in tokens; 0 to measure the likelihood of the right answer only',
   },
 } as const satisfies OptionTable;
-
-/** Measures of one question. */
-export interface AnsweredQuestion {
-  /** Id of the query. */
-  readonly id: string;
-  /** −log p(preferred answer), in nats. */
-  readonly nats: number;
-  /** Number of tokens of the preferred answer. */
-  readonly tokens: number;
-  /** Greedy answer, to the end of its first line; absent where none is generated. */
-  readonly answer?: string;
-  /** 1 if the greedy answer is right, else 0. */
-  readonly exactMatch?: number;
-  /** F1 of the words of the greedy answer. */
-  readonly f1?: number;
-  /** Rows of the passages that were read, in the order of their weight; absent for systems that read otherwise. */
-  readonly passages?: readonly number[];
-}
 
 /** Measures over questions. */
 export interface AnswerResults {
@@ -67,6 +54,10 @@ export async function answerQuestions(
     readonly onProgress?: ((progress: Progress) => void) | undefined;
   } & ComputeOptions = {},
 ): Promise<AnswerResults> {
+  if (system.answer) {
+    const answered = await system.answer(questions, { answerTokens, onProgress, ...compute });
+    return { ...answerMeans(answered), questions: answered };
+  }
   const segments = questions.map(({ segment }) => segment);
   const scores = await system.score(segments, { ...compute, onProgress });
   const readings = await system.read?.(segments, compute);

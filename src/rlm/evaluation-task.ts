@@ -16,9 +16,9 @@ import { UsageError } from '../util/errors.ts';
 import { type NoteListener, option } from '../util/option-name.ts';
 import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
-import { ANSWER_OPTIONS, type AnsweredQuestion, answerQuestions } from './answer-questions.ts';
+import { ANSWER_OPTIONS, answerQuestions } from './answer-questions.ts';
 import { documentSegments, evaluateText, nothingToScore } from './evaluate-text.ts';
-import { countScored, type LanguageSystem, type Segment } from './language-system.ts';
+import { type AnsweredQuestion, countScored, type LanguageSystem, type Segment } from './language-system.ts';
 import { QUESTION_OPTIONS, questionsOf } from './questions.ts';
 import { type TextWindows, textWindows, WINDOW_OPTIONS } from './text-windows.ts';
 

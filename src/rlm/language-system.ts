@@ -27,6 +27,36 @@ export interface Segment {
   readonly room?: number | undefined;
 }
 
+/** Question with its answers, as a language model reads it. */
+export interface Question {
+  /** Id of the query. */
+  readonly id: string;
+  /** Right answers, the preferred one first, which is the target of the segment. */
+  readonly answers: readonly string[];
+  /** Prompt and preferred answer. */
+  readonly segment: Segment;
+  /** Rows of the documents that are judged right. */
+  readonly right: Int32Array;
+}
+
+/** Measures of one question. */
+export interface AnsweredQuestion {
+  /** Id of the query. */
+  readonly id: string;
+  /** −log p(preferred answer), in nats. */
+  readonly nats: number;
+  /** Number of tokens of the preferred answer. */
+  readonly tokens: number;
+  /** Greedy answer, to the end of its first line; absent where none is generated. */
+  readonly answer?: string;
+  /** 1 if the greedy answer is right, else 0. */
+  readonly exactMatch?: number;
+  /** F1 of the words of the greedy answer. */
+  readonly f1?: number;
+  /** Rows of the passages that were read, in the order of their weight; absent for systems that read otherwise. */
+  readonly passages?: readonly number[];
+}
+
 /**
  * Token sequences that a language model reads before a target. Of several sequences, the probabilities of the next token are mixed.
  */
@@ -72,6 +102,15 @@ export interface LanguageSystem {
    * what is read.
    */
   read?(segments: readonly Segment[], options?: ScoreOptions): Promise<Reading[]>;
+  /**
+   * Answers questions in a way of its own. Absent for systems whose answers follow from `score` and `read`.
+   *
+   * @param options.answerTokens  longest answer that is generated, in tokens; 0 for none
+   */
+  answer?(
+    questions: readonly Question[],
+    options: ScoreOptions & { readonly answerTokens: number },
+  ): Promise<AnsweredQuestion[]>;
   /** Frees what the system has made; the model belongs to the caller. */
   dispose(): Promise<void>;
 }

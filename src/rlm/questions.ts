@@ -6,7 +6,7 @@ import { evenlySpaced } from '../util/evenly-spaced.ts';
 import type { NoteListener } from '../util/option-name.ts';
 import { option } from '../util/option-name.ts';
 import type { OptionTable } from '../util/option-table.ts';
-import type { Segment } from './language-system.ts';
+import type { Question, Segment } from './language-system.ts';
 import { withLineBreaks } from './passage-front.ts';
 
 /** Options of making questions of a data set. */
@@ -25,16 +25,6 @@ export const QUESTION_OPTIONS = {
     help: 'questions to answer, evenly spaced over the split',
   },
 } as const satisfies OptionTable;
-
-/** Question with its answers, as a language model reads it. */
-export interface Question {
-  /** Id of the query. */
-  readonly id: string;
-  /** Right answers, the preferred one first, which is the target of the segment. */
-  readonly answers: readonly string[];
-  /** Prompt and preferred answer. */
-  readonly segment: Segment;
-}
 
 /** Places in a prompt. */
 const [QUESTION, PASSAGES] = ['{question}', '{passages}'];
@@ -97,6 +87,7 @@ export function questionsOf(
       id,
       answers: texts,
       segment: { ...segment, query, gold: positives.rows[positives.offsets[i]!], room: maxTokens },
+      right: positives.rows.subarray(positives.offsets[i]!, positives.offsets[i + 1]!),
     };
   });
 }

@@ -11,6 +11,9 @@ import { rpt } from './rpt-spec.ts';
 import type { SystemSpec } from './system-spec.ts';
 import { trime } from './trime-spec.ts';
 
+/** Way of training whose models are no systems here. */
+const NPM = 'npm';
+
 /** Every kind of language system, in the order of the documentation. */
 export const systems: readonly SystemSpec[] = [none, knnLm, inContext, replug, retro, trime, rpt];
 
@@ -20,12 +23,18 @@ export const SYSTEM_OPTIONS: OptionTable = Object.assign({}, ...systems.map(({ o
 /**
  * Finds a kind of language system by its id.
  *
+ * @param others  ids that are known beside those of the systems, for the message
  * @throws UsageError for an unknown id, with the list of ids
  */
-export function findSystem(id: string): SystemSpec {
+export function findSystem(id: string, others: readonly string[] = []): SystemSpec {
   const system = systems.find((known) => known.id === id.toLowerCase());
   if (system) return system;
-  const ids = systems.map((known) => known.id);
+  const ids = [...systems.map((known) => known.id), ...others];
+  if (id.toLowerCase() === NPM) {
+    throw new UsageError(`${option('method', NPM)}: it fills masks with phrases, and predicts no text`, {
+      help: 'undrift lm fill fills a mask; undrift lm train --eval-data measures the phrases that are found',
+    });
+  }
   throw new UsageError(`${option('method')}: unknown method "${id}".${didYouMean(id, ids)}`, {
     help: `known methods: ${ids.join(', ')}`,
   });

@@ -18,13 +18,18 @@ export function heldOutQueries(
   const answered = [...task.queryRows].filter((row) => (data.answers?.(row) ?? []).length > 0);
   const ranked = evenlySpaced(answered, limit).map((row) => {
     const id = data.queries.id(row);
-    const textOf = (docId: string) => data.corpus.text(data.corpus.row(docId)!);
+    const rowOf = (docId: string) => data.corpus.row(docId)!;
+    const textOf = (docId: string) => data.corpus.text(rowOf(docId));
     const known = (docId: string) => data.corpus.row(docId) !== undefined;
     const right = [...(task.qrels.get(id) ?? [])].filter(([docId, grade]) => grade > 0 && known(docId));
     // Copies of a right document are left out with it.
     const leftOut = new Set(withoutPositives ? right.map(([docId]) => textOf(docId)) : []);
-    const found = (run.get(id) ?? []).map(({ docId, score }) => ({ text: textOf(docId), score }));
+    const found = (run.get(id) ?? []).map(({ docId, score }) => ({
+      ...{ row: rowOf(docId), text: textOf(docId) },
+      score,
+    }));
     return {
+      id,
       query: data.queries.text(row),
       answers: data.answers!(row),
       documents: found.filter(({ text }) => !leftOut.has(text)).slice(0, depth),

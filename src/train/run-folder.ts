@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, recoverFolder, writeFileAtomic } from '../util/files.ts';
-import { isObject } from '../util/json-objects.ts';
+import { isObject, optionalJson } from '../util/json-objects.ts';
 import { LOCK_NAME, lockInside, withLock } from '../util/lock.ts';
 import { option } from '../util/option-name.ts';
 import { removeLeftoversIn } from '../util/temporary-name.ts';
@@ -75,6 +75,12 @@ export async function findRunSettings(out: string): Promise<TrainSettings | unde
 /** Reads the settings of the run in a folder. @throws UndriftError where there are none */
 export async function readRunSettings<S extends AnySettings = TrainSettings>(out: string): Promise<S> {
   return (await readStored(out)).settings as AnySettings as S;
+}
+
+/** Reads the id of the method of the run in a folder; undefined for any other folder. */
+export async function runMethod(out: string): Promise<string | undefined> {
+  const { settings } = (await optionalJson(join(out, SETTINGS))) ?? {};
+  return isObject(settings) && typeof settings.method === 'string' ? settings.method : undefined;
 }
 
 async function readStored(out: string): Promise<StoredSettings> {

@@ -1,6 +1,6 @@
 import { TASK_OPTIONS } from '../../rlm/evaluation-task.ts';
 import type { ControlArm } from '../../rlm/system-spec.ts';
-import { findSystem, SYSTEM_OPTIONS } from '../../rlm/systems.ts';
+import { COMPARED_OPTIONS, findComparedSystem } from '../../train/language-methods/joint-systems.ts';
 import { readJson } from '../../util/files.ts';
 import { option } from '../../util/option-name.ts';
 import type { GivenValues, OptionTable } from '../../util/option-table.ts';
@@ -40,7 +40,8 @@ const FIRST = 'none';
  *     }
  *
  * Paths in the file are relative to the file. Only `model`, `data`, `out` and `arms` are required. The arm `none` is added, and the
- * controls of the systems, unless there are arms of these names. Controls of kNN-LM, TRIME and RETRO have the options of the first arm of the system.
+ * controls of the systems, unless there are arms of these names. Controls of kNN-LM, TRIME, RETRO, REALM and Atlas have the options of the first arm
+ * of the system.
  * Controls with passages in front have the passages, leak filters and ways of reading of the first arm that names some, unless `base` does.
  *
  * @throws UsageError with file and place for a key that is missing or unknown, or an invalid value
@@ -80,7 +81,7 @@ export function checkLanguageComparison(
 class LanguageReader extends ConfigReader {
   arms(top: Fields): LanguageArm[] {
     const { method, ...shared } = top.base === undefined ? {} : this.fields(top.base, 'base');
-    const base = this.at('base', () => readOptions(SYSTEM_OPTIONS, shared));
+    const base = this.at('base', () => readOptions(COMPARED_OPTIONS, shared));
     if (!Array.isArray(top.arms) || top.arms.length === 0) {
       if (top.arms !== undefined) throw this.wrong('arms', 'a list of arms', top.arms);
       throw this.error(
@@ -95,7 +96,7 @@ class LanguageReader extends ConfigReader {
     this.distinctNames(own);
     const added = [
       { name: FIRST, method: FIRST, options: {} },
-      ...own.flatMap(({ method }) => findSystem(method).controls ?? []),
+      ...own.flatMap(({ method }) => findComparedSystem(method).controls ?? []),
     ]
       .filter(({ name }, i, all) => all.findIndex((other) => other.name === name) === i)
       .filter(({ name }) => !own.some((arm) => arm.name.toLowerCase() === name))
@@ -117,7 +118,9 @@ class LanguageReader extends ConfigReader {
   ) {
     const followed = follows && own.find((arm) => arm.method === method && follows(arm.written));
     if (follows && !followed) return [];
-    const beside = own.filter((arm) => findSystem(arm.method).controls?.some((each) => each.name === name));
+    const beside = own.filter((arm) =>
+      findComparedSystem(arm.method).controls?.some((each) => each.name === name),
+    );
     const taken = takes
       .filter((key) => base[key] === undefined)
       .flatMap((key) => {
@@ -135,7 +138,7 @@ class LanguageReader extends ConfigReader {
       if (method !== undefined) throw this.wrong(`${place}.method`, 'the id of a system', method);
       throw this.error(place, '"method" is missing', 'give it in the arm or in "base"');
     }
-    const system = this.at(`${place}.method`, () => findSystem(method));
+    const system = this.at(`${place}.method`, () => findComparedSystem(method));
     const armName = this.armName(name ?? system.id, place);
     const table: OptionTable = system.options;
     const shared = Object.entries(base).filter(([key]) => Object.hasOwn(table, key));

@@ -5,9 +5,9 @@ import { findModel } from '../../models/folder/find-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
 import { languageModelId } from '../../models/language/language-model-id.ts';
 import { type EvaluationTask, openTask, TASK_OPTIONS } from '../../rlm/evaluation-task.ts';
-import { findSystem } from '../../rlm/systems.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { InterruptedError } from '../../train/callbacks.ts';
+import { findComparedSystem } from '../../train/language-methods/joint-systems.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { readJson, writeFileAtomic } from '../../util/files.ts';
 import { checkShape } from '../../util/json-shape.ts';
@@ -174,7 +174,7 @@ class LanguageRun {
     const { onProgress, onNote } = this.callbacks;
     const { device, threads } = options;
     const compute = { ...(device && { device }), ...(threads && { threads }) };
-    const spec = findSystem(arm.method);
+    const spec = findComparedSystem(arm.method);
     const start = performance.now();
     const system = await spec.open(model, optionValues(spec.options, arm.options), {
       ...{ modelFolder: this.comparison.model, windows: task.windows, corpus: task.corpus },
@@ -206,7 +206,7 @@ class LanguageRun {
     const measured = optionValues(TASK_OPTIONS, this.comparison.evaluate);
     const values: GivenValues = {
       ...{ model: this.comparison.writtenModel, modelId: this.modelId, method: arm.method },
-      ...optionValues(findSystem(arm.method).options, arm.written),
+      ...optionValues(findComparedSystem(arm.method).options, arm.written),
       ...{
         ...measured,
         task: this.task.kind,

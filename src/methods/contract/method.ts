@@ -159,12 +159,16 @@ export interface RunPlan {
 
 /** Query that is not trained on, with the documents that the current weights rank highest. */
 export interface HeldOutQuery {
+  /** Id of the query. */
+  readonly id: string;
   /** Text of the query. */
   readonly query: string;
   /** Answers in words, the preferred one first; at least one. */
   readonly answers: readonly string[];
   /** Best documents, by descending score. */
   readonly documents: readonly {
+    /** Row in the corpus. */
+    readonly row: number;
     readonly text: string;
     /** Score of the retriever, before the temperature. */
     readonly score: number;

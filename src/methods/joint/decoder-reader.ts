@@ -9,6 +9,9 @@ import { type AnswerSequence, endingAnswer } from './answer-tokens.ts';
 import { type CurrentReader, READER_CARD, type ReaderSettings, type ReadPrompt } from './joint-reader.ts';
 import { joinedPassages, SequenceReader } from './sequence-reader.ts';
 
+/** Answer of a prompt whose answer is asked for. */
+const ANY_ANSWER = 'answer';
+
 /** Causal language model as a reader: passages stand one after the other in front of the query. */
 export class DecoderReader extends SequenceReader<TunedLanguageModel> {
   protected readonly noun = 'a causal language model';
@@ -36,9 +39,14 @@ export class DecoderReader extends SequenceReader<TunedLanguageModel> {
     const tokens = (prompt: ReadPrompt) => this.tokens(joinedPassages(prompt));
     return {
       logLikelihoods: (prompts, compute) => model.logLikelihoods(prompts.map(tokens), compute),
+      answerTokens: (prompt) => {
+        const { ids, from } = tokens(prompt);
+        return ids.length - from;
+      },
       async write(prompts, { tokens: most, ...compute }) {
         const asked = prompts.map((prompt) => {
-          const { ids, from } = tokens(prompt);
+          // What stands before an answer does not depend on it.
+          const { ids, from } = tokens({ ...prompt, answer: prompt.answer ?? ANY_ANSWER });
           return ids.subarray(0, from);
         });
         const settings = { tokens: most, stop: ['\n'], temperature: 0, ...compute };

@@ -26,6 +26,7 @@ import {
 } from './answer-tokens.ts';
 import type { AskedQuery, JointForm, JointReading, PromptPlaces, ReadAnswers } from './joint-form.ts';
 import {
+  type AskedPrompt,
   type CurrentReader,
   JointReader,
   READER_CARD,
@@ -157,7 +158,7 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
 
   async current(): Promise<CurrentReader> {
     const model = await this.merged();
-    const inputs = (prompt: ReadPrompt) => this.inputs(prompt);
+    const inputs = (prompt: AskedPrompt) => this.inputs(prompt);
     return {
       logLikelihoods: async (prompts, compute) => {
         const examples = prompts.map((prompt) => ({
@@ -169,6 +170,7 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
           logProbabilities.reduce((total, value) => total + value, 0),
         );
       },
+      answerTokens: ({ answer }) => model.targetIds(answer).length,
       async write(prompts, { tokens, ...compute }) {
         const settings = { tokens, stop: ['\n'], temperature: 0, ...compute };
         return (await generateTargets(model, prompts.map(inputs), settings)).map(({ text }) => text);

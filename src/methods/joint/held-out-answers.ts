@@ -41,20 +41,71 @@ export function heldOutAnswers(
     depth: form.candidates,
     withoutPositives: options.leaveOutPositives,
     async measure(queries) {
-      const asked = form.readings.includes('together')
-        ? queries.map((query) => askTogether(query, form.passages))
-        : await askEach(context, { queries, nullPassage: form.nullPassage });
       const model = await reader.current();
       try {
+        const answers = await answerQueries(context, { queries, model, form, tokens });
+        const mean = (of: (answer: HeldOutAnswer) => number) =>
+          answers.reduce((sum, each) => sum + of(each), 0) / answers.length;
         return {
-          answerLogLikelihood: await meanLikelihood(model, asked, context),
-          ...(tokens > 0 && { exactMatch: await exactMatch(model, asked, { queries, tokens, context }) }),
+          answerLogLikelihood: mean(({ logLikelihood }) => logLikelihood),
+          ...(tokens > 0 && { exactMatch: mean(({ exactMatch }) => exactMatch!) }),
         };
       } finally {
         await model.dispose();
       }
     },
   };
+}
+
+/** Answer of a reader to one query. */
+export interface HeldOutAnswer {
+  /** log p(preferred answer), in nats. */
+  readonly logLikelihood: number;
+  /** Number of tokens of the preferred answer. */
+  readonly tokens: number;
+  /** Greedy answer; absent where none is generated. */
+  readonly answer?: string;
+  /** 1 if the greedy answer is right, else 0. */
+  readonly exactMatch?: number;
+  /** F1 of the words of the greedy answer. */
+  readonly f1?: number;
+}
+
+/**
+ * Answers queries by the documents that were found for them. Where there is none, the reader reads the query alone.
+ *
+ * @param of.tokens  longest answer that is generated; 0 for none
+ */
+export async function answerQueries(
+  context: AnswerContext,
+  of: {
+    readonly queries: readonly HeldOutQuery[];
+    readonly model: CurrentReader;
+    readonly form: JointReadings;
+    readonly tokens: number;
+  },
+): Promise<HeldOutAnswer[]> {
+  const { queries, model, form, tokens } = of;
+  const { compute } = context;
+  const asked = form.readings.includes('together')
+    ? queries.map((query) => askTogether(query, form.passages))
+    : await askEach(context, { queries, nullPassage: form.nullPassage });
+  const likelihoods = await model.logLikelihoods(
+    asked.flatMap(({ prompts }) => prompts),
+    compute,
+  );
+  // Answers are generated from the likeliest prompt.
+  const best = asked.map(({ prompts, logP }) => prompts[logP.indexOf(Math.max(...logP))]!);
+  const written = tokens > 0 ? await model.write(best, { tokens, ...compute }) : undefined;
+  let at = 0;
+  return asked.map(({ prompts, logP }, i): HeldOutAnswer => {
+    const answer = written && written[i]!.trim();
+    return {
+      logLikelihood: logSumExp(logP.map((own) => own + likelihoods[at++]!)),
+      tokens: model.answerTokens(prompts[0]!),
+      ...(answer !== undefined && { answer, ...matchAnswer(answer, queries[i]!.answers) }),
+    };
+  });
 }
 
 const askTogether = (query: HeldOutQuery, passages: number): Asked => ({
@@ -84,36 +135,14 @@ async function askEach(
       scores.push(own.reduce((sum, value, d) => sum + value * nothing[d]!, 0) / temperature.value);
       read.push([]);
     }
+    if (read.length === 0) {
+      scores.push(0);
+      read.push([]);
+    }
     const all = logSumExp(scores);
     return {
       prompts: read.map((passages) => ({ passages, query, answer: answers[0]! })),
       logP: scores.map((score) => score - all),
     };
   });
-}
-
-async function meanLikelihood(
-  model: CurrentReader,
-  asked: readonly Asked[],
-  { compute }: Pick<AnswerContext, 'compute'>,
-): Promise<number> {
-  const likelihoods = await model.logLikelihoods(
-    asked.flatMap(({ prompts }) => prompts),
-    compute,
-  );
-  let at = 0;
-  const each = asked.map(({ logP }) => logSumExp(logP.map((own) => own + likelihoods[at++]!)));
-  return each.reduce((sum, value) => sum + value, 0) / each.length;
-}
-
-/** Generates an answer to each query greedily, to the end of its line, from its likeliest prompt. */
-async function exactMatch(
-  model: CurrentReader,
-  asked: readonly Asked[],
-  of: { queries: readonly HeldOutQuery[]; tokens: number; context: AnswerContext },
-): Promise<number> {
-  const prompts = asked.map(({ prompts, logP }) => prompts[logP.indexOf(Math.max(...logP))]!);
-  const written = await model.write(prompts, { tokens: of.tokens, ...of.context.compute });
-  const right = written.map((text, i) => matchAnswer(text.trim(), of.queries[i]!.answers).exactMatch);
-  return right.reduce((sum, each) => sum + each, 0) / right.length;
 }

@@ -34,6 +34,9 @@ export interface ReadPrompt {
   readonly passages: readonly string[];
 }
 
+/** Prompt whose answer is asked for. */
+export type AskedPrompt = Omit<ReadPrompt, 'answer'> & { readonly answer?: string | undefined };
+
 /** Program inputs of a batch, and its size. */
 export interface ReadFeeds {
   readonly feeds: Record<string, HostTensor>;
@@ -54,12 +57,14 @@ const LEARN_FLOPS = { full: 3 * READ_FLOPS, lora: 2 * READ_FLOPS, frozen: READ_F
 export interface CurrentReader {
   /** Computes log p(answer | passages, query) of each prompt, in nats. */
   logLikelihoods(prompts: readonly ReadPrompt[], compute: ComputeOptions): Promise<Float64Array>;
+  /** Counts the tokens of the answer of a prompt, an end token included where the reader writes one. */
+  answerTokens(prompt: ReadPrompt): number;
   /**
    * Writes an answer to each prompt greedily, to the end of its line. A masked language model fills in as many tokens as the answer of
-   * the prompt has.
+   * the prompt has; without an answer, the number of tokens whose mean log-probability is best.
    */
   write(
-    prompts: readonly ReadPrompt[],
+    prompts: readonly AskedPrompt[],
     options: { readonly tokens: number } & ComputeOptions,
   ): Promise<string[]>;
   dispose(): Promise<void>;

@@ -5,6 +5,7 @@ import { saveMaskedLanguageModel } from '../../models/masked/save-masked-languag
 import type { MaskedSequence } from '../../models/masked/score-masked.ts';
 import { TunedMaskedLanguageModel } from '../../models/masked/tuned-masked-language-model.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
 import { type CurrentReader, READER_CARD, type ReaderSettings, type ReadPrompt } from './joint-reader.ts';
 import { joinedPassages, SequenceReader } from './sequence-reader.ts';
 
@@ -36,14 +37,23 @@ export class MaskedReader extends SequenceReader<TunedMaskedLanguageModel> {
 
   async current(): Promise<CurrentReader> {
     const model = await this.merged();
+    const { prompt: format, maxTokens } = this;
     const laid = (prompt: ReadPrompt) => this.sequence(joinedPassages(prompt));
+    const open = (texts: PromptTexts, masks: number) => format.masked(model, texts, masks, { maxTokens });
     return {
       async logLikelihoods(prompts, compute) {
         const scores = await model.scoreTokens(prompts.map(laid), compute);
         return Float64Array.from(scores, (each) => each.reduce((sum, value) => sum + value, 0));
       },
+      answerTokens: (prompt) => laid(prompt).answer.length,
       async write(prompts, { tokens, ...compute }) {
-        const filled = await model.fill(prompts.map(laid), compute);
+        const lengths = Array.from({ length: tokens }, (_, i) => i + 1);
+        const choices = prompts.map(({ answer, ...prompt }) =>
+          answer === undefined
+            ? lengths.map((masks) => open(joinedPassages({ ...prompt, answer: '' }), masks))
+            : [laid({ ...prompt, answer })],
+        );
+        const filled = await filledBest(model, choices, compute);
         return filled.map((ids) => model.tokenizer.decode(ids.subarray(0, tokens)).trim());
       },
       dispose: () => model.dispose(),
@@ -58,4 +68,34 @@ export class MaskedReader extends SequenceReader<TunedMaskedLanguageModel> {
     await bringToHost(Object.values(this.weights));
     return this.tuned.merged();
   }
+}
+
+/**
+ * Fills the masks of one of several sequences, each mask by itself with its likeliest token: of the sequence whose tokens have the best mean
+ * log-probability.
+ *
+ * @param choices  at least one sequence for each result
+ */
+async function filledBest(
+  model: MaskedLanguageModel,
+  choices: readonly (readonly MaskedSequence[])[],
+  compute: ComputeOptions,
+): Promise<Int32Array[]> {
+  const all = choices.flat();
+  const filled = await model.fill(all, compute);
+  const some = choices.flatMap((each) => each.map(() => each.length > 1));
+  const scored = [...all.keys()].filter((i) => some[i]);
+  const scores = await model.scoreTokens(
+    scored.map((i) => ({ ...all[i]!, answer: filled[i]! })),
+    compute,
+  );
+  const means = new Map(
+    scored.map((i, place) => [i, scores[place]!.reduce((sum, value) => sum + value, 0) / filled[i]!.length]),
+  );
+  let at = 0;
+  return choices.map(({ length }) => {
+    const own = Array.from({ length }, (_, i) => at + i);
+    at += length;
+    return filled[own.reduce((best, i) => (means.get(i)! > means.get(best)! ? i : best))]!;
+  });
 }

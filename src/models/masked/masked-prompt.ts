@@ -70,17 +70,32 @@ export class MaskedPrompt {
   tokens(
     model: PromptModel,
     { passage, query, answer }: PromptTexts,
+    options: { readonly maxTokens?: number | undefined } = {},
+  ): MaskedSequence {
+    const { before } = this.#around(query, model.maskToken);
+    const space = /\s*$/u.exec(textOf(before))![0];
+    const ids = model.tokenizer.encodeParts([space, { ordinary: answer }]);
+    if (ids.length === 0) throw noAnswerToken({ query, answer });
+    return { ...this.masked(model, { passage, query }, ids.length, options), answer: ids };
+  }
+
+  /**
+   * Tokenises a prompt with a number of masks, whose tokens are asked for. Its `answer` is empty.
+   *
+   * @throws UsageError as `tokens`
+   */
+  masked(
+    model: PromptModel,
+    { passage, query }: Omit<PromptTexts, 'answer'>,
+    masks: number,
     { maxTokens = Number.POSITIVE_INFINITY }: { readonly maxTokens?: number | undefined } = {},
   ): MaskedSequence {
     const { tokenizer } = model;
     const { before, after } = this.#around(query, model.maskToken);
-    const space = /\s*$/u.exec(textOf(before))![0];
-    const ids = tokenizer.encodeParts([space, { ordinary: answer }]);
-    if (ids.length === 0) throw noAnswerToken({ query, answer });
-    const own = tokenizer.encodeParts([...before, model.maskToken.repeat(ids.length), ...after]);
-    const masks = own.reduce((count, id) => count + Number(id === model.maskId), 0);
-    if (masks !== ids.length) {
-      throw new UsageError(`the prompt has ${masks} masks for an answer of ${ids.length} tokens`, {
+    const own = tokenizer.encodeParts([...before, model.maskToken.repeat(masks), ...after]);
+    const found = own.reduce((count, id) => count + Number(id === model.maskId), 0);
+    if (found !== masks) {
+      throw new UsageError(`the prompt has ${found} masks for an answer of ${masks} tokens`, {
         help: `leave ${model.maskToken} out of the prompt: each token of the answer gets one`,
       });
     }
@@ -89,7 +104,7 @@ export class MaskedPrompt {
         ? alone(own, { tokenizer, maxTokens, query })
         : this.#pair(model, { own, passage: tokenizer.encodeOrdinary(passage), maxTokens, query });
     const places = [...own.keys()].filter((place) => own[place] === model.maskId);
-    return { ...laid, places: Int32Array.from(places, (place) => start + place), answer: ids };
+    return { ...laid, places: Int32Array.from(places, (place) => start + place), answer: new Int32Array(0) };
   }
 
   /** Parts of the query's text before and after the masks. */

@@ -53,7 +53,10 @@ export async function scoreMasked(
     graph.output('found', found.logProbabilities);
   });
   const scores = sequences.map(() => new Float32Array(0));
-  for await (const { index, start, end, found } of outputsOf(model, sequences, program))
+  for await (const { index, start, end, found } of outputsOf(model, sequences, {
+    program,
+    withAnswers: true,
+  }))
     scores[index] = float32(found).slice(start, end);
   return scores;
 }
@@ -73,7 +76,10 @@ export async function fillMasked(
     graph.output('found', argMax(model.network.logitsAt(declared.get, inputs, places), { axis: 1 }));
   });
   const tokens = sequences.map(() => new Int32Array(0));
-  for await (const { index, start, end, found } of outputsOf(model, sequences, program))
+  for await (const { index, start, end, found } of outputsOf(model, sequences, {
+    program,
+    withAnswers: false,
+  }))
     tokens[index] = Int32Array.from((found.data as BigInt64Array).slice(start, end), Number);
   return tokens;
 }
@@ -91,7 +97,7 @@ export function sequenceInputs(
 async function* outputsOf(
   model: ScoringModel,
   sequences: readonly MaskedSequence[],
-  program: Program,
+  { program, withAnswers }: { readonly program: Program; readonly withAnswers: boolean },
 ): AsyncGenerator<{ index: number; start: number; end: number; found: HostTensor }> {
   for (const [index, { ids, places }] of sequences.entries()) {
     checkTokens(ids, model.network, `sequence ${index}`);
@@ -104,7 +110,7 @@ async function* outputsOf(
   for (const pass of lengthPasses(some, (index) => sequences[index]!.ids.length)) {
     const feeds = maskedFeeds(
       pass.map((index) => sequences[index]!),
-      model.network,
+      { tokenTypes: model.network.tokenTypes, withAnswers },
     );
     const { found } = await program.run({ ...model.weights, ...feeds });
     let start = 0;
@@ -119,7 +125,7 @@ async function* outputsOf(
 /** Makes the inputs of a program for a pass. Sequences lie side by side, padded at the end with token 0. */
 export function maskedFeeds(
   pass: readonly MaskedSequence[],
-  { tokenTypes }: Pick<MaskedNetwork, 'tokenTypes'>,
+  { tokenTypes, withAnswers }: { readonly tokenTypes: boolean; readonly withAnswers: boolean },
 ): Record<string, HostTensor> {
   const texts = padSequences(pass.map(({ ids }) => ids));
   const list = (values: number[]) => hostTensor('i64', [values.length], BigInt64Array.from(values, BigInt));
@@ -129,7 +135,7 @@ export function maskedFeeds(
     places: list(
       pass.flatMap(({ places }, row) => Array.from(places, (place) => row * texts.tokens + place)),
     ),
-    answer: list(pass.flatMap(({ answer }) => [...answer])),
+    ...(withAnswers && { answer: list(pass.flatMap(({ answer }) => [...answer])) }),
   };
 }
 

@@ -1,38 +1,15 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { RetrievalData } from '../../data/retrieval-data.ts';
-import { atlas, atlasReadings } from '../../methods/atlas.ts';
-import { heldOutAnswers } from '../../methods/joint/held-out-answers.ts';
-import { openReader } from '../../methods/joint/open-reader.ts';
-import { realm, realmReadings } from '../../methods/realm.ts';
-import { loadRetriever } from '../../models/folder/load-retriever.ts';
-import { Temperature } from '../../objective/temperature.ts';
+import type { HeldOutQuery } from '../../methods/contract/method.ts';
+import type { HeldOutAnswer } from '../../methods/joint/held-out-answers.ts';
 import { retrievalTask, retrieve } from '../../retrieval/retrieve.ts';
+import { type AnswerResults, answerMeans } from '../../rlm/answer-questions.ts';
+import type { AnsweredQuestion } from '../../rlm/language-system.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import { type NoteListener, option } from '../../util/option-name.ts';
 import type { Progress } from '../../util/progress.ts';
 import { heldOutDepth, heldOutQueries } from '../held-out-measure.ts';
-import { MODEL, READER, readRunSettings } from '../run-folder.ts';
-import { methodOptions, type TrainSettings } from '../settings.ts';
-
-const JOINT = [
-  { method: realm, readings: realmReadings },
-  { method: atlas, readings: atlasReadings },
-] as const;
-
-/** Ids of the methods that train a reader beside the retriever. */
-export const JOINT_METHODS: readonly string[] = JOINT.map(({ method }) => method.id);
-
-/** Measures of the answers of a reader and its retriever. */
-export interface JointAnswers {
-  /** Mean of −log p(preferred answer) over the questions, in nats. */
-  readonly natsPerAnswer: number;
-  /** Share of right greedy answers; absent where no answer is generated. */
-  readonly exactMatch?: number;
-  /** Number of questions. */
-  readonly questions: number;
-}
+import { JointRun } from './joint-run.ts';
 
 /**
  * Answers the questions of a split with the retriever and the reader of a run, as its evaluations do: by the settings of the run, from the
@@ -40,13 +17,14 @@ export interface JointAnswers {
  *
  * @param run  folder of the run, which has `model/` and `reader/`
  * @param options.method  method that the run must have
+ * @returns  measures over the questions, and of each
  * @throws UsageError for a folder without such a run, and where no question of the split has an answer
  */
 export async function evaluateJointRun(
   run: string,
   data: RetrievalData,
   {
-    method: id,
+    method,
     split,
     limitQueries,
     answerTokens,
@@ -62,20 +40,15 @@ export async function evaluateJointRun(
     readonly onProgress?: ((progress: Progress) => void) | undefined;
     readonly onNote?: NoteListener | undefined;
   } & ComputeOptions,
-): Promise<JointAnswers> {
-  const settings = await settingsOf(run, id);
-  const options = {
-    ...methodOptions(settings),
-    ...{ reader: join(run, READER), readerTuning: 'frozen' },
-    ...{ readerEvalQueries: limitQueries ?? Math.max(1, data.queries.size) },
-    ...(answerTokens !== undefined && { readerAnswerTokens: answerTokens }),
-  };
-  const retriever = await loadRetriever(join(run, MODEL), { ...(onNote && { onNote }) });
-  const reader = await openReader({ options, seed: settings.seed, onNote, onProgress });
+): Promise<AnswerResults> {
+  const opened = await JointRun.open(run, { method, onProgress, onNote, ...compute });
   try {
-    const temperature = new Temperature(settings.temperature, { learned: false });
-    const { readings } = JOINT.find(({ method }) => method.id === id)!;
-    const measure = heldOutAnswers({ retriever, temperature, compute, options }, reader, readings(options))!;
+    const { retriever, withoutPositives, readings } = opened;
+    const measure = {
+      queries: limitQueries ?? Math.max(1, data.queries.size),
+      depth: readings.candidates,
+      withoutPositives,
+    };
     const task = retrievalTask(data, split);
     const topK = heldOutDepth(data, split, measure);
     const found = await retrieve(retriever, data, task, { topK, onProgress, ...compute });
@@ -85,30 +58,26 @@ export async function evaluateJointRun(
         help: `choose another ${option('split')}`,
       });
     }
-    const { answerLogLikelihood, ...others } = await measure.measure(queries);
-    return { natsPerAnswer: -answerLogLikelihood!, ...others, questions: queries.length };
+    const questions = answeredQuestions(queries, await opened.answer(queries, answerTokens), opened.depth);
+    return { ...answerMeans(questions), questions };
   } finally {
-    await reader.dispose();
-    await retriever.dispose();
+    await opened.dispose();
   }
 }
 
-/** Reads the settings of a run, and checks that they fit. */
-async function settingsOf(run: string, id: string): Promise<TrainSettings> {
-  const help = `give the folder of a run of ${JOINT_METHODS.join(' or ')}, with ${MODEL}/ and ${READER}/`;
-  if (![MODEL, READER].every((name) => existsSync(join(run, name)))) {
-    throw new UsageError(`${option('model', run)} is no run that has trained a reader`, { help });
-  }
-  const settings = await readRunSettings(run);
-  if (settings.method !== id) {
-    throw new UsageError(`the run ${run} is one of ${settings.method}, not ${id}`, {
-      help: `use ${option('method', settings.method)}`,
-    });
-  }
-  if (id === realm.id && settings.learnTemperature) {
-    throw new UsageError(`the run ${run} has learnt its temperature, which its models do not hold`, {
-      help: `train with a fixed ${option('temperature')}`,
-    });
-  }
-  return settings;
-}
+/**
+ * Reports answers as those of other systems.
+ *
+ * @param depth  number of documents that are read for a query
+ */
+export const answeredQuestions = (
+  queries: readonly Pick<HeldOutQuery, 'id' | 'documents'>[],
+  answers: readonly HeldOutAnswer[],
+  depth: number,
+): AnsweredQuestion[] =>
+  answers.map(({ logLikelihood, ...others }, i) => ({
+    id: queries[i]!.id,
+    nats: -logLikelihood,
+    ...others,
+    passages: queries[i]!.documents.slice(0, depth).map(({ row }) => row),
+  }));
