@@ -97,7 +97,7 @@ export function sequenceInputs(
 async function* outputsOf(
   model: ScoringModel,
   sequences: readonly MaskedSequence[],
-  { program, withAnswers }: { readonly program: Program; readonly withAnswers: boolean },
+  program: Program,
 ): AsyncGenerator<{ index: number; start: number; end: number; found: HostTensor }> {
   for (const [index, { ids, places }] of sequences.entries()) {
     checkTokens(ids, model.network, `sequence ${index}`);
@@ -110,7 +110,7 @@ async function* outputsOf(
   for (const pass of lengthPasses(some, (index) => sequences[index]!.ids.length)) {
     const feeds = maskedFeeds(
       pass.map((index) => sequences[index]!),
-      { tokenTypes: model.network.tokenTypes, withAnswers },
+      model.network,
     );
     const { found } = await program.run({ ...model.weights, ...feeds });
     let start = 0;
@@ -125,7 +125,7 @@ async function* outputsOf(
 /** Makes the inputs of a program for a pass. Sequences lie side by side, padded at the end with token 0. */
 export function maskedFeeds(
   pass: readonly MaskedSequence[],
-  { tokenTypes, withAnswers }: { readonly tokenTypes: boolean; readonly withAnswers: boolean },
+  { tokenTypes }: Pick<MaskedNetwork, 'tokenTypes'>,
 ): Record<string, HostTensor> {
   const texts = padSequences(pass.map(({ ids }) => ids));
   const list = (values: number[]) => hostTensor('i64', [values.length], BigInt64Array.from(values, BigInt));
@@ -135,7 +135,7 @@ export function maskedFeeds(
     places: list(
       pass.flatMap(({ places }, row) => Array.from(places, (place) => row * texts.tokens + place)),
     ),
-    ...(withAnswers && { answer: list(pass.flatMap(({ answer }) => [...answer])) }),
+    answer: list(pass.flatMap(({ answer }) => [...answer])),
   };
 }
 
