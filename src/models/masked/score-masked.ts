@@ -53,10 +53,7 @@ export async function scoreMasked(
     graph.output('found', found.logProbabilities);
   });
   const scores = sequences.map(() => new Float32Array(0));
-  for await (const { index, start, end, found } of outputsOf(model, sequences, {
-    program,
-    withAnswers: true,
-  }))
+  for await (const { index, start, end, found } of outputsOf(model, sequences, program))
     scores[index] = float32(found).slice(start, end);
   return scores;
 }
@@ -76,10 +73,7 @@ export async function fillMasked(
     graph.output('found', argMax(model.network.logitsAt(declared.get, inputs, places), { axis: 1 }));
   });
   const tokens = sequences.map(() => new Int32Array(0));
-  for await (const { index, start, end, found } of outputsOf(model, sequences, {
-    program,
-    withAnswers: false,
-  }))
+  for await (const { index, start, end, found } of outputsOf(model, sequences, program))
     tokens[index] = Int32Array.from((found.data as BigInt64Array).slice(start, end), Number);
   return tokens;
 }
