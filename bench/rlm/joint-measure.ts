@@ -1,3 +1,4 @@
+import type { JudgedData } from '../../src/data/data-in-memory.ts';
 import { loadRetriever } from '../../src/models/folder/open-retriever.ts';
 import type { LanguageModel } from '../../src/models/language/language-model.ts';
 import { ReaderPrompt } from '../../src/models/language/reader-prompt.ts';
@@ -125,4 +126,16 @@ function readings(
     ...best.map((row, k) => ({ texts: promptOf(task, question, row), score: scores[k]! })),
     ...(nothing === undefined ? [] : [{ texts: bare, score: nothing }]),
   ];
+}
+
+/** Returns data in which each question has two documents to read that say nothing. */
+export function withoutPassages(data: JudgedData): JudgedData {
+  const documents = ['-', '--'].map((text) => ({ id: text, text }));
+  const judgements = Object.fromEntries(
+    Object.entries(data.judgements).map(([split, records]) => [
+      split,
+      [...(records as Iterable<{ queryId: string }>)].map(({ queryId }) => ({ queryId, docId: '-' })),
+    ]),
+  );
+  return { ...data, documents, judgements };
 }

@@ -20,7 +20,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { thisMachine } from '../../src/compare/machine.ts';
-import type { JudgedData } from '../../src/data/data-in-memory.ts';
 import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { readEventLog } from '../../src/train/event-log.ts';
 import type { TrainOptions } from '../../src/train/options.ts';
@@ -33,6 +32,7 @@ import {
   type Ranking,
   RECALL_AT,
   recalls,
+  withoutPassages,
 } from './joint-measure.ts';
 import { type LsrTask, lsrTask } from './replug-lsr-task.ts';
 import { mean, pairedDifference, storedResult } from './results.ts';
@@ -174,18 +174,6 @@ function adapters(): Pick<TrainOptions, 'readerLoraTargets'> {
   return {
     readerLoraTargets: last.flatMap((i) => ['q', 'v'].map((name) => `layers.${i}.self_attn.${name}_proj`)),
   };
-}
-
-/** Returns data in which each question has two documents to read that say nothing. */
-function withoutPassages(data: JudgedData): JudgedData {
-  const documents = ['-', '--'].map((text) => ({ id: text, text }));
-  const judgements = Object.fromEntries(
-    Object.entries(data.judgements).map(([split, records]) => [
-      split,
-      [...(records as Iterable<{ queryId: string }>)].map(({ queryId }) => ({ queryId, docId: '-' })),
-    ]),
-  );
-  return { ...data, documents, judgements };
 }
 
 /** Trains an arm, and returns its costs and its last figures. */
