@@ -312,9 +312,10 @@ async function runArm(system: System, name: string, seed: number): Promise<void>
   const answers = await evaluateJointRun(out, await loadData(memory, { answers: true }), {
     ...{ method: system, split: values.split, limitQueries: number('test'), threads },
   });
-  const ranked = isClosed
-    ? undefined
-    : await denseRanking(join(out, 'model'), task, { temperature: 1, threads }) : undefined;
+  const isRanked = !isClosed && values.split === 'test';
+  const ranked = isRanked
+    ? await denseRanking(join(out, 'model'), task, { temperature: 1, threads })
+    : undefined;
   const result = {
     ...{ system, arm: name, title, seed, settings: SETTINGS, machine: thisMachine(), ledger },
     seconds: (performance.now() - start) / 1000,
