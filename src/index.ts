@@ -407,7 +407,7 @@ export {
 } from './models/masked/create-masked-language-model.ts';
 export { MaskedLanguageModel } from './models/masked/masked-language-model.ts';
 export { MaskedNetwork } from './models/masked/masked-network.ts';
-export { CLOZE_PROMPT, MaskedPrompt } from './models/masked/masked-prompt.ts';
+export { CLOZE_PROMPT, MaskedPrompt, type MaskedPromptModel } from './models/masked/masked-prompt.ts';
 export { saveMaskedLanguageModel } from './models/masked/save-masked-language-model.ts';
 export type { MaskedSequence } from './models/masked/score-masked.ts';
 export type { PairPart } from './text/pair-template.ts';
@@ -453,6 +453,13 @@ export { ChunkedText } from './rlm/chunked-text.ts';
 export type { DatastoreManifest, DatastoreSettings } from './rlm/datastore-files.ts';
 export type { RecallOptions } from './rlm/datastore-options.ts';
 export {
+  evaluatePhrases,
+  type FoundSpan,
+  PHRASE_EVALUATION_OPTIONS,
+  type PhraseEvaluation,
+  type PhraseEvaluationOptions,
+} from './rlm/evaluate-npm.ts';
+export {
   countScoredTokens,
   type DocumentLikelihood,
   type EvaluateTextOptions,
@@ -476,7 +483,13 @@ export type {
 } from './rlm/language-system.ts';
 export { type LeakFilter, type LeakRules, leakFilter, type PassageQuery } from './rlm/leak-filter.ts';
 export { loadPassages } from './rlm/load-passages.ts';
-export { type FilledPhrase, type FillOptions, PhraseIndex, type PhraseIndexOptions } from './rlm/npm.ts';
+export {
+  type FilledPhrase,
+  type FillOptions,
+  type MaskedSpan,
+  PhraseIndex,
+  type PhraseIndexOptions,
+} from './rlm/npm.ts';
 export type { PassageFrontOptions, Stretch } from './rlm/passage-front.ts';
 export {
   bm25Source,

@@ -1,6 +1,7 @@
 import { FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
 import { streamTextCorpus } from '../data/text-corpus.ts';
 import { resolveMethodOptions } from '../methods/contract/method-options.ts';
+import { PHRASE_EVALUATION_OPTIONS } from '../rlm/evaluate-npm.ts';
 import { countScoredTokens, evaluateText } from '../rlm/evaluate-text.ts';
 import { TASK_OPTIONS, taskKind } from '../rlm/evaluation-task.ts';
 import type { SystemSpec } from '../rlm/system-spec.ts';
@@ -8,8 +9,10 @@ import { findSystem, SYSTEM_OPTIONS, systems } from '../rlm/systems.ts';
 import { textWindows, WINDOW_OPTIONS } from '../rlm/text-windows.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { JOINT_METHODS } from '../train/language-methods/joint-run.ts';
+import { UsageError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
+import { option } from '../util/option-name.ts';
 import {
   type GivenOptions,
   type GivenValues,
@@ -20,6 +23,7 @@ import {
 import { defineCommand } from './command.ts';
 import { defaultsByMethod } from './defaults-by-method.ts';
 import { evaluateJoint } from './lm-eval-joint.ts';
+import { evaluateNpm } from './lm-eval-npm.ts';
 import { evaluateQuestions } from './lm-eval-questions.ts';
 import {
   loadLanguageModel,
@@ -46,6 +50,20 @@ export const TEXT_OPTIONS = {
   ...WINDOW_OPTIONS,
 } as const satisfies OptionTable;
 
+/** Encoders that find phrases: the way of measuring that is no system. */
+const NPM = 'npm';
+
+/** Options of measuring them. */
+const NPM_OPTIONS = {
+  ...pickOptions(PHRASE_EVALUATION_OPTIONS, 'limitSpans'),
+  seenData: {
+    type: 'text',
+    value: 'file',
+    nonEmpty: true,
+    help: 'npm: text that the model was trained on, which tells what phrases it has never seen',
+  },
+} as const satisfies OptionTable;
+
 const OPTIONS = {
   ...TEXT_OPTIONS,
   data: {
@@ -61,14 +79,15 @@ const OPTIONS = {
     default: 'none',
     help:
       `system to measure: ${systems.map(({ id, summary }) => `${id} (${summary})`).join('; ')}; ` +
-      `${JOINT_METHODS.join(' or ')} (retriever and reader of a run, on questions)`,
+      `${JOINT_METHODS.join(' or ')} (retriever and reader of a run, on questions); ${NPM} (encoder that finds masked spans of the text in its other parts)`,
   },
   documentFile: {
     type: 'text',
     value: 'file',
     nonEmpty: true,
-    help: 'write nats and tokens of each document or question as JSONL, for paired comparisons',
+    help: 'write nats and tokens of each document or question as JSONL, for paired comparisons; with npm, each span',
   },
+  ...withoutDefaults(NPM_OPTIONS),
   ...withoutDefaults(defaultsByMethod(SYSTEM_OPTIONS, systems)),
   ...COMPUTE_OPTIONS,
 } as const;
@@ -89,10 +108,20 @@ export const lmEvalCommand = defineCommand({
     '--model runs/lm --data test.txt --limit-tokens 10000 --json',
     '--model runs/lm --data data/squad --method in-context --retriever bm25 --limit-queries 300',
     '--model runs/atlas --data data/squad --method atlas --split dev',
+    '--model runs/npm --data test.jsonl --method npm --seen-data train.jsonl',
   ],
   async run(options, io) {
+    if (options.method === NPM) return await evaluateNpm(options, io);
+    const foreign = (Object.keys(NPM_OPTIONS) as (keyof typeof NPM_OPTIONS)[]).find(
+      (name) => options[name] !== undefined,
+    );
+    if (foreign !== undefined) {
+      throw new UsageError(
+        `${option(foreign)} belongs to ${option('method', NPM)}, not to ${options.method}`,
+      );
+    }
     if (JOINT_METHODS.includes(options.method)) return await evaluateJoint(options, io);
-    const spec = findSystem(options.method, JOINT_METHODS);
+    const spec = findSystem(options.method, [...JOINT_METHODS, NPM]);
     const own: GivenValues = Object.fromEntries(
       Object.keys(SYSTEM_OPTIONS).map((key) => [key, (options as GivenValues)[key]]),
     );

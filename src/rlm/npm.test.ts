@@ -139,6 +139,32 @@ describe('PhraseIndex', () => {
     for (const phrase of found) expect(whole.some((ids) => ` ${ids} `.includes(` ${phrase} `))).toBe(true);
   });
 
+  it('fills spans as it fills a text with a mask, where each document is a piece', async () => {
+    const one = await PhraseIndex.build(
+      retriever,
+      DOCUMENTS.map(({ id, text }) => ({ id, text: text.split(' ').slice(0, 5).join(' ') })),
+      { threads: 1 },
+    );
+    try {
+      const spans = one.documentPieces().map(([piece]) => ({ piece: piece!, start: 1, length: 2 }));
+      const filled = await one.fillSpans(spans, { temperature: 2 });
+      for (const [i, span] of spans.entries()) {
+        const own = [...one.pieceTokens(span.piece)];
+        const { document, tokens } = one.at(span);
+        expect([...tokens]).toEqual(own.slice(1, 3));
+        own.splice(1, 2, tokenizer.specialIds.mask!);
+        const text = tokenizer.decode(own, { skipSpecialTokens: false });
+        const [best] = await one.fill(text, { temperature: 2, exclude: document, count: 1 });
+        expect(filled[i]!.best).toEqual(best!.tokens);
+        expect([...filled[i]!.starts].some((row) => row >= span.piece.start && row < span.piece.end)).toBe(
+          false,
+        );
+      }
+    } finally {
+      await one.dispose();
+    }
+  });
+
   it.each<[string, FillOptions, RegExp]>([
     ['no mask here', {}, /the text has no \[MASK\] to fill/],
     ['a [MASK] and a [MASK]', {}, /the text has 2 times \[MASK\]/],

@@ -12,6 +12,7 @@ import { checkOptions, type GivenOptions, optionValues } from '../util/option-ta
 import type { Progress } from '../util/progress.ts';
 import { checkWhole } from './check-number.ts';
 import { FILL_OPTIONS } from './npm-options.ts';
+import { softmaxOf } from './row-softmax.ts';
 
 /** Options of `PhraseIndex.build`. */
 export interface PhraseIndexOptions extends ComputeOptions {
@@ -44,6 +45,15 @@ interface Occurrence {
   readonly score: number;
 }
 
+/** Span of a piece of an index, in place of which two masks are read. */
+export interface MaskedSpan {
+  readonly piece: RowRange;
+  /** First token of the span in its piece. */
+  readonly start: number;
+  /** Number of tokens. */
+  readonly length: number;
+}
+
 /** Parts of an index. */
 interface IndexParts {
   readonly model: MaskedEncoder;
@@ -57,6 +67,8 @@ interface IndexParts {
   /** First row of each document, and N after the last one. */
   readonly starts: Int32Array;
   readonly window: number;
+  /** Rows of each piece, in the order of the rows. */
+  readonly pieces: readonly RowRange[];
 }
 
 /**
@@ -76,6 +88,47 @@ export class PhraseIndex {
   /** Number of tokens, N. */
   get size(): number {
     return this.#parts.tokens.length;
+  }
+
+  /** Encoder that reads the texts. */
+  get encoder(): MaskedEncoder {
+    return this.#parts.model;
+  }
+
+  /** Lists the pieces of each document that has some. */
+  documentPieces(): RowRange[][] {
+    const groups = new Map<number, RowRange[]>();
+    for (const piece of this.#parts.pieces) {
+      const end = this.#parts.ends[piece.start]!;
+      const group = groups.get(end) ?? [];
+      groups.set(end, group);
+      group.push(piece);
+    }
+    return [...groups.values()];
+  }
+
+  /** Token ids of a piece. */
+  pieceTokens({ start, end }: RowRange): Int32Array {
+    return this.#parts.tokens.subarray(start, end);
+  }
+
+  /** Finds the document of a span, its first token there, and its token ids. */
+  at({ piece, start, length }: MaskedSpan): { document: string; token: number; tokens: Int32Array } {
+    const first = piece.start + start;
+    const tokens = this.#parts.tokens.subarray(first, first + length);
+    return { ...this.#place({ start: first }), tokens };
+  }
+
+  /** Tells whether a phrase stands at a row, in one document. */
+  hasAt(row: number, phrase: ArrayLike<number>): boolean {
+    const { tokens, ends } = this.#parts;
+    if (row < 0 || row + phrase.length > ends[row]!) return false;
+    return Array.from(phrase).every((id, i) => tokens[row + i] === id);
+  }
+
+  /** Writes token ids as text. */
+  textOf(tokens: ArrayLike<number>): string {
+    return this.#parts.model.tokenizer.decode(tokens).trim();
   }
 
   /**
@@ -112,12 +165,14 @@ export class PhraseIndex {
         (done) => onProgress?.({ stage: 'encode', done, total: pieces.count, unit: 'pieces' }),
       );
       const starts = new Int32Array(corpus.ids.size + 1).fill(N);
+      const ranges: RowRange[] = [];
       let row = 0;
       for (const [piece, own] of owned.entries()) {
         if (pieces.start(piece) === 0) starts[pieces.rows[piece]!] = row;
         const first = wrapper.before.length * D;
         keys.set(found[piece]!.subarray(first, first + own.length * D), row * D);
         tokens.set(own, row);
+        ranges.push({ start: row, end: row + own.length });
         row += own.length;
       }
       // Documents without tokens begin where the next one does.
@@ -125,7 +180,18 @@ export class PhraseIndex {
       for (let d = 0; d < corpus.ids.size; d++) ends.fill(starts[d + 1]!, starts[d]!, starts[d + 1]!);
       const ids = Array.from({ length: corpus.ids.size }, (_, d) => corpus.ids.get(d));
       const search = new BlockSearch(D, compute);
-      return new PhraseIndex({ model, states, search, keys, tokens, ends, ids, starts, window });
+      return new PhraseIndex({
+        model,
+        states,
+        search,
+        keys,
+        tokens,
+        ends,
+        ids,
+        starts,
+        window,
+        pieces: ranges,
+      });
     } catch (error) {
       await states.dispose();
       throw error;
@@ -145,19 +211,51 @@ export class PhraseIndex {
    */
   async fill(text: string, options: FillOptions = {}): Promise<FilledPhrase[]> {
     checkOptions(FILL_OPTIONS, options);
-    const { count, k, mostTokens, temperature, lengthPower, exclude } = optionValues(FILL_OPTIONS, {
-      ...options,
-    });
-    const { keys, search, states } = this.#parts;
-    const queries = await this.#queries(text);
+    const { count, exclude, ...settings } = optionValues(FILL_OPTIONS, { ...options });
     const hidden = this.#rowsOf(exclude);
-    const found = await search.search(keys, queries, k, { ...(hidden && { hidden: () => hidden }) });
-    const scale = 1 / (Math.sqrt(states.dimension) * temperature);
-    const [starts, ends] = [0, 1].map((query) => {
-      const at = query * found.k;
-      return softmaxOf(found.rows.subarray(at, at + found.k), found.scores.subarray(at, at + found.k), scale);
-    }) as [Map<number, number>, Map<number, number>];
-    return this.#ranked(this.#candidates(starts, ends, mostTokens), { count, lengthPower });
+    const [found] = await this.#filled([{ ...this.#masked(text), hidden }], settings);
+    return this.#ranked(found!.candidates, { count, lengthPower: settings.lengthPower });
+  }
+
+  /**
+   * Fills the masks that are read in place of spans, each by itself, from all other pieces of the index.
+   *
+   * @returns token ids of the best phrase, undefined where there is none, and the rows of the best beginnings, best first
+   */
+  async fillSpans(
+    spans: readonly MaskedSpan[],
+    options: Omit<FillOptions, 'count' | 'exclude'> = {},
+  ): Promise<{ readonly best: readonly number[] | undefined; readonly starts: Int32Array }[]> {
+    const settings = optionValues(FILL_OPTIONS, { ...options });
+    const asked = spans.map((span) => ({ ...this.#maskedSpan(span), hidden: span.piece }));
+    return (await this.#filled(asked, settings)).map(({ candidates, starts }) => ({
+      best: this.#ranked(candidates, { count: 1, lengthPower: settings.lengthPower })[0]?.tokens,
+      starts,
+    }));
+  }
+
+  /** Finds the candidates of masked texts, and the rows of the best beginnings. */
+  async #filled(
+    texts: readonly { ids: readonly number[]; place: number; hidden: RowRange | undefined }[],
+    { k, mostTokens, temperature }: { k: number; mostTokens: number; temperature: number },
+  ): Promise<{ candidates: Occurrence[]; starts: Int32Array }[]> {
+    const { keys, search, states } = this.#parts;
+    const D = states.dimension;
+    const read = await states.encode(texts.map(({ ids }) => ids));
+    const queries = new Float32Array(texts.length * 2 * D);
+    for (const [i, { place }] of texts.entries())
+      queries.set(read[i]!.subarray(place * D, (place + 2) * D), i * 2 * D);
+    const found = await search.search(keys, queries, k, {
+      hidden: (query) => texts[Math.floor(query / 2)]!.hidden,
+    });
+    const scale = 1 / (Math.sqrt(D) * temperature);
+    const rowsOf = (query: number) => found.rows.subarray(query * found.k, (query + 1) * found.k);
+    const weights = (query: number) =>
+      softmaxOf(rowsOf(query), found.scores.subarray(query * found.k, (query + 1) * found.k), scale);
+    return texts.map((_, i) => ({
+      candidates: this.#candidates(weights(2 * i), weights(2 * i + 1), mostTokens),
+      starts: rowsOf(2 * i),
+    }));
   }
 
   /** Frees the compiled programs. */
@@ -166,9 +264,26 @@ export class PhraseIndex {
     await this.#parts.search.dispose();
   }
 
-  /** States of the two masks in place of the one of a text, f32[2, D]. */
-  async #queries(text: string): Promise<Float32Array> {
-    const { model, states, window } = this.#parts;
+  /** Piece with two masks in place of a span, without a token at an end where it would not fit, and the place of the first mask. */
+  #maskedSpan({ piece, start, length }: MaskedSpan): { ids: number[]; place: number } {
+    const { model, window } = this.#parts;
+    const { mask, wrapper, tokenizer } = model;
+    const own = [...this.pieceTokens(piece)];
+    own.splice(start, length, mask, mask);
+    let place = start;
+    while (own.length > window - tokenizer.wrapperTokens) {
+      if (own.length > place + 2) own.pop();
+      else {
+        own.shift();
+        place -= 1;
+      }
+    }
+    return { ids: [...wrapper.before, ...own, ...wrapper.after], place: wrapper.before.length + place };
+  }
+
+  /** Tokens of a text with two masks in place of the one, and the place of the first. */
+  #masked(text: string): { ids: number[]; place: number } {
+    const { model, window } = this.#parts;
     const { tokenizer, mask, wrapper } = model;
     const ids = tokenizer.encodeRaw(text);
     const places = [...ids.keys()].filter((at) => ids[at] === mask);
@@ -197,9 +312,7 @@ export class PhraseIndex {
         },
       );
     }
-    const [found] = await states.encode([whole]);
-    const first = (wrapper.before.length + place) * states.dimension;
-    return found!.slice(first, first + 2 * states.dimension);
+    return { ids: whole, place: wrapper.before.length + place };
   }
 
   /** Rows of a document. @throws UsageError where there is none */
@@ -271,7 +384,7 @@ export class PhraseIndex {
   }
 
   /** Document of an occurrence, and its first token there. */
-  #place({ start }: Occurrence): FilledPhrase['best'] {
+  #place({ start }: Pick<Occurrence, 'start'>): FilledPhrase['best'] {
     const { ids, starts } = this.#parts;
     // The last document that begins at this row or before it.
     let [low, high] = [0, ids.length - 1];
@@ -282,14 +395,4 @@ export class PhraseIndex {
     }
     return { document: ids[low]!, token: start - starts[low]! };
   }
-}
-
-/** Probabilities of the rows that were found. */
-function softmaxOf(rows: Int32Array, scores: Float32Array, scale: number): Map<number, number> {
-  const best = (scores[0] ?? 0) * scale;
-  const weights = Array.from(rows, (row, i) => (row < 0 ? 0 : Math.exp(scores[i]! * scale - best)));
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const found = new Map<number, number>();
-  for (const [i, row] of rows.entries()) if (row >= 0) found.set(row, weights[i]! / total);
-  return found;
 }

@@ -11,9 +11,6 @@ import { rpt } from './rpt-spec.ts';
 import type { SystemSpec } from './system-spec.ts';
 import { trime } from './trime-spec.ts';
 
-/** Way of training whose models are no systems here. */
-const NPM = 'npm';
-
 /** Every kind of language system, in the order of the documentation. */
 export const systems: readonly SystemSpec[] = [none, knnLm, inContext, replug, retro, trime, rpt];
 
@@ -30,11 +27,6 @@ export function findSystem(id: string, others: readonly string[] = []): SystemSp
   const system = systems.find((known) => known.id === id.toLowerCase());
   if (system) return system;
   const ids = [...systems.map((known) => known.id), ...others];
-  if (id.toLowerCase() === NPM) {
-    throw new UsageError(`${option('method', NPM)}: it fills masks with phrases, and predicts no text`, {
-      help: 'undrift lm fill fills a mask; undrift lm train --eval-data measures the phrases that are found',
-    });
-  }
   throw new UsageError(`${option('method')}: unknown method "${id}".${didYouMean(id, ids)}`, {
     help: `known methods: ${ids.join(', ')}`,
   });

@@ -17,8 +17,8 @@ export const CLOZE_PROMPT = '{query} {answer} {passage}';
 /** Matches a blank: that of `undrift data spans`, or a longer one. */
 const BLANKS = /_{3,}/u;
 
-/** Facts on a model that a prompt needs. */
-type PromptModel = Pick<MaskedLanguageModel, 'tokenizer' | 'maskId' | 'maskToken' | 'pairs'>;
+/** Facts on a masked language model that a prompt needs. */
+export type MaskedPromptModel = Pick<MaskedLanguageModel, 'tokenizer' | 'maskId' | 'maskToken' | 'pairs'>;
 
 /** Tokens of a prompt, and the position of the first token of the query's text. */
 interface LaidText extends Pick<MaskedSequence, 'ids' | 'types'> {
@@ -68,7 +68,7 @@ export class MaskedPrompt {
    * @throws UsageError where the query alone does not fit, for a query with several blanks, and for an answer without a token
    */
   tokens(
-    model: PromptModel,
+    model: MaskedPromptModel,
     { passage, query, answer }: PromptTexts,
     options: { readonly maxTokens?: number | undefined } = {},
   ): MaskedSequence {
@@ -85,7 +85,7 @@ export class MaskedPrompt {
    * @throws UsageError as `tokens`
    */
   masked(
-    model: PromptModel,
+    model: MaskedPromptModel,
     { passage, query }: Omit<PromptTexts, 'answer'>,
     masks: number,
     { maxTokens = Number.POSITIVE_INFINITY }: { readonly maxTokens?: number | undefined } = {},
@@ -130,7 +130,7 @@ export class MaskedPrompt {
 
   /** Lays query and passage side by side. */
   #pair(
-    { pairs }: PromptModel,
+    { pairs }: MaskedPromptModel,
     given: { own: Int32Array; passage: Int32Array; maxTokens: number; query: string },
   ): LaidText {
     const { own, maxTokens, query } = given;
@@ -153,7 +153,11 @@ export class MaskedPrompt {
 /** Puts special tokens around a text that is read alone. */
 function alone(
   own: Int32Array,
-  { tokenizer, maxTokens, query }: Pick<PromptModel, 'tokenizer'> & { maxTokens: number; query: string },
+  {
+    tokenizer,
+    maxTokens,
+    query,
+  }: Pick<MaskedPromptModel, 'tokenizer'> & { maxTokens: number; query: string },
 ): LaidText {
   const { before, after } = tokenizer.wrapper;
   const ids = Int32Array.from([...before, ...own, ...after]);
