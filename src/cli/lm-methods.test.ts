@@ -13,7 +13,7 @@ import { lmMethodsCommand } from './lm-methods.ts';
 const ids = {
   train: methods.map(({ id }) => id).concat('cross-encoder'),
   'lm train': languageTrainings.map(({ id }) => id),
-  'lm eval': systems.map(({ id }) => id).concat(JOINT_METHODS, 'npm'),
+  'lm eval': systems.map(({ id }) => id).concat(JOINT_METHODS),
 } as const;
 const lines = taxonomy.flatMap(({ train, use }) => [train ?? [], use ?? []].flat());
 const named = (command: string) =>

@@ -131,7 +131,7 @@ export const taxonomy: readonly RetrievalMethod[] = [
     trained: 'encoder, to find phrases in place of predicting them',
     index: 'none: tokens of the batch',
     train: 'lm train --method npm',
-    use: ['lm fill', 'lm eval --method npm'],
+    use: 'lm fill',
     paper: 'Min et al. 2023',
   },
   {
