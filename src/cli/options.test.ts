@@ -1,6 +1,10 @@
 import { join } from 'node:path';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
+import { methods } from '../methods/methods.ts';
+import { systems } from '../rlm/systems.ts';
+import { languageTrainings } from '../train/language-methods/language-trainings.ts';
+import { TRAIN_OPTIONS } from '../train/options.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import { describeRange, type OptionTable, type OptionValues } from '../util/option-table.ts';
 import {
@@ -30,6 +34,18 @@ describe('flags', () => {
     expect(flagWithValue('schedule', TABLE.schedule)).toBe('--schedule <constant|linear>');
     expect(flagWithValue('resume', TABLE.resume)).toBe('--resume');
     expect(flagWithValue('normalize', TABLE.normalize)).toBe('--no-normalize');
+  });
+
+  it('turn off what is on by default', () => {
+    const tables = [
+      TRAIN_OPTIONS,
+      ...[...methods, ...systems, ...languageTrainings].map(({ options }) => options),
+    ];
+    const on = tables.flatMap((table: OptionTable) =>
+      Object.entries(table).filter(([, spec]) => spec.type === 'switch' && spec.default === true),
+    );
+    expect(on.map(([name]) => name)).toEqual(expect.arrayContaining(['externalInside', 'gates']));
+    for (const [name, spec] of on) expect(flagWithValue(name, spec), name).toMatch(/^--no-/);
   });
 
   it('say what they take', () => {

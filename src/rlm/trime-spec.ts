@@ -23,7 +23,8 @@ const OPTIONS = {
     ...GROUP,
     type: 'switch',
     default: true,
-    help: 'put the earlier tokens of the window into the softmax',
+    negative: true,
+    help: 'leave the earlier tokens of the window out of the softmax',
   },
   longTokens: {
     ...GROUP,
@@ -38,7 +39,8 @@ const OPTIONS = {
     ...GROUP,
     type: 'switch',
     default: true,
-    help: 'put the nearest tokens of the datastore into the softmax, and not only beside it',
+    negative: true,
+    help: 'keep the nearest tokens of the datastore out of the softmax, and only mix them in beside it',
   },
   memoryTemperature: {
     ...GROUP,

@@ -147,6 +147,41 @@ it('each arm trains other weights, and none that it has no use for', async () =>
     expect(data, name).toEqual(initial.weights[name]!.data);
 }, 60_000);
 
+it('the retriever learns to find what came before', async () => {
+  const learning = { labels: 'lexical', rankWeight: 5, rankWarmup: 0, rankMargin: 1 } as const;
+  const data = { texts: documents(120, 4) };
+  await train('learning', { ...learning, data, steps: 90, lr: 0.02, baseLr: 0.003, evalData: undefined });
+  const rpt = await loadRpt(at('learning', 'model'));
+  const found: Record<string, number> = {};
+  for (const retrieval of ['learned', 'random'] as const) {
+    let [right, all] = [0, 0];
+    const system = new RptSystem(rpt, {
+      retrieval,
+      onChosen({ document, chunk, neighbours }) {
+        const text = tokensOf.get(document!)!;
+        const words = (each: number) => text.subarray(4 * each, 4 * each + 4).join();
+        const same = [...Array(chunk).keys()].find((each) => words(each) === words(chunk));
+        if (same === undefined) return;
+        all += 1;
+        right += Number(neighbours.includes(same));
+      },
+    });
+    const { tokenizer } = rpt.base;
+    const tokensOf = new Map<string, Int32Array>();
+    for (const { id, text } of documents(8, 6)) {
+      tokensOf.set(id, Int32Array.from([...tokenizer.wrapper.before, ...tokenizer.encodeRaw(text)]));
+      const windows = { window: OPTIONS.window, stride: OPTIONS.stride };
+      await system.score(documentSegments({ model: rpt.base }, { id, text }, windows).segments, TEST_COMPUTE);
+    }
+    await system.dispose();
+    expect(all).toBeGreaterThan(20);
+    found[retrieval] = right / all;
+  }
+  await rpt.base.dispose();
+  // Measured: 0.67 learned, 0.26 random.
+  expect(found.learned).toBeGreaterThan(2 * found.random!);
+}, 120_000);
+
 it.each<[Partial<RptTrainOptions>, RegExp]>([
   [{ window: 14 }, /window: 14 must be a multiple of chunkTokens: 4, from 8 to 32/],
   [{ stride: 16 }, /stride: 16 must be a multiple of chunkTokens: 4, from 4 to 12/],
