@@ -93,6 +93,14 @@ it('replaces a run that has lost its settings only when asked to', async () => {
   expect(model('lost').equals(model('whole'))).toBe(true);
 });
 
+it.each(['scores', 'reader-scores'])('replaces a run with a folder %s, which stays', async (scores) => {
+  cpSync(at('whole'), at(scores), { recursive: true });
+  mkdirSync(join(at(scores), scores));
+  await trainRetriever({ ...options(scores), overwrite: true });
+  expect(existsSync(join(at(scores), scores))).toBe(true);
+  expect(model(scores).equals(model('whole'))).toBe(true);
+});
+
 it('cleans what a kill left, and gives a run its tokenizer', async () => {
   cpSync(at('whole'), at('untidy'), { recursive: true });
   const left = ['checkpoint.old', 'checkpoint.tmp', 'model.old', 'metrics.jsonl.12ab34cd.tmp'];

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { SCORE_FOLDER } from '../methods/table/reader-loss.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import { DataError, UndriftError, UsageError } from '../util/errors.ts';
 import { readJson, recoverFolder, writeFileAtomic } from '../util/files.ts';
@@ -31,9 +32,11 @@ const REFRESH = 'refresh';
 export const NEIGHBOURS = 'neighbours.safetensors';
 /** Folder of scores of a frozen model, inside a run's folder. */
 export const SCORES = 'scores';
+/** Folders of scores, which are of use to any run. */
+const ALL_SCORES: readonly string[] = [SCORES, SCORE_FOLDER];
 const OWN_FILES = [
   ...[SETTINGS, STARTING, MODEL, ADAPTER, READER, CHECKPOINT, LOG, 'tensorboard', TOKENIZER, REFRESH],
-  ...[NEIGHBOURS, SCORES],
+  ...[NEIGHBOURS, ...ALL_SCORES],
   // File of the texts of a store, which has a name for a moment only.
   'spill',
 ];
@@ -48,7 +51,7 @@ const isOwnFile = (name: string): boolean =>
 /** Tells whether a file says nothing of a run: what a killed process leaves before its run has begun, such as scores for it. */
 const isScrap = (name: string): boolean =>
   isLock(name) ||
-  name === SCORES ||
+  ALL_SCORES.includes(name) ||
   name === REFRESH ||
   name.startsWith(`${REFRESH}.`) ||
   name.endsWith('.tmp');
@@ -206,7 +209,7 @@ const isSetUp = (out: string): boolean => existsSync(join(out, SETTINGS));
  */
 async function removeEarlier(out: string): Promise<void> {
   const names = (await readdir(out)).filter(
-    (name) => isOwnFile(name) && !isLock(name) && name !== STARTING && name !== SCORES,
+    (name) => isOwnFile(name) && !isLock(name) && name !== STARTING && !ALL_SCORES.includes(name),
   );
   // The settings go first: without them the other files are the rest of a run that is being replaced.
   for (const name of names.sort((a, b) => Number(b === SETTINGS) - Number(a === SETTINGS))) {

@@ -5,6 +5,7 @@
  *     npm run --silent bench:refresh -- --json > bench/results/refresh.json
  *     npm run --silent bench:corrector -- --json > bench/results/corrector.json
  *     npm run bench:lm -- --model FOLDER      (tables of performance-lm.ts)
+ *     npm run bench:joint -- --model FOLDER --retriever FOLDER      (tables of performance-joint.ts)
  */
 import { existsSync } from 'node:fs';
 import type { RowsResult, ScoringResult } from '../../bench/measure-cache.ts';
@@ -20,6 +21,7 @@ import type {
 } from '../../bench/measure-corrector.ts';
 import type { RefreshResult } from '../../bench/measure-refresh.ts';
 import { inRepository, type MadePage, readResult, markdownTable as table } from './page.ts';
+import { jointBlocks } from './performance-joint.ts';
 import { languageModelBlocks } from './performance-lm.ts';
 
 interface CacheResults {
@@ -34,7 +36,7 @@ const blocks: Record<string, string> = {};
 /** Generated parts of docs/performance.md. Every block is filled, with or without a measurement. */
 export const performancePage = (): MadePage => ({
   page: 'docs/performance.md',
-  blocks: { ...blocks, ...languageModelBlocks() },
+  blocks: { ...blocks, ...languageModelBlocks(), ...jointBlocks() },
 });
 
 const read = <T>(name: string): T | undefined =>

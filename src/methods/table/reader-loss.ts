@@ -31,7 +31,7 @@ import { READER_OPTIONS } from './reader-options.ts';
 import type { TableDocuments, TableLoss } from './table-losses.ts';
 
 /** Folder of the reader's scores in the folder of a run. */
-const CACHE = 'reader-scores';
+export const SCORE_FOLDER = 'reader-scores';
 /** Steps whose mean tells whether the reader's distribution is of use. */
 const WATCHED_STEPS = 20;
 /** Shares of the largest entropy, log K, from and up to which the reader's distribution is reported. */
@@ -131,7 +131,7 @@ export class ReaderLoss implements TableLoss {
   static async load(context: MethodContext): Promise<ReaderLoss> {
     const { onNote, onProgress } = context;
     const options = optionValues(READER_OPTIONS, context.options);
-    const { reader, readerCache = join(context.folder, CACHE) } = options;
+    const { reader, readerCache = join(context.folder, SCORE_FOLDER) } = options;
     if (reader === undefined) throw noReader();
     if (!context.answers) throw new UndriftError('the data has no answers for the reader to score');
     const folder = await findModel(reader, [], { option: 'reader', onProgress });
