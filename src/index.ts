@@ -427,6 +427,7 @@ export {
   passagePrompt,
   passagesBefore,
 } from './models/language/passage-prompt.ts';
+export type { MaskedEncoder } from './models/retriever/masked-encoder.ts';
 export {
   type AnswerResults,
   answerQuestions,
