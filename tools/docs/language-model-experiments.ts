@@ -4,6 +4,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { type Difference, mean, pairedDifference } from '../../bench/rlm/results.ts';
 import { count } from '../../src/util/format.ts';
+import { jointExperimentBlocks } from './joint-experiments.ts';
 import { inRepository, type MadePage, readResult, markdownTable as table } from './page.ts';
 
 const FOLDER = 'rlm';
@@ -278,6 +279,7 @@ export function languageModelExperimentsPage(): MadePage {
       'in-context-wikipedia': passageTable('wikipedia', true),
       'lsr-fairytaleqa': lsrTable('fairytaleqa'),
       retro: retroTable(),
+      ...jointExperimentBlocks(),
     },
   };
 }
