@@ -368,6 +368,7 @@ export {
 } from './models/language/reader-prompt.ts';
 export { type SaveLanguageModelOptions, saveLanguageModel } from './models/language/save-language-model.ts';
 export type { IndexedTokenScores, ScoredTokens, TokenScores } from './models/language/score-tokens.ts';
+export { TokenModel } from './models/language/token-model.ts';
 export { PackedWindows, type PackingOptions, type WindowBatch } from './text/packed-windows.ts';
 export type { LanguageModelTrainOptions } from './train/language-model/options.ts';
 export type { LanguageModelSettings } from './train/language-model/settings.ts';

@@ -1,11 +1,8 @@
 import { join } from 'node:path';
-import { Graph } from '../../graph/graph.ts';
 import type { SafetensorsReader } from '../../io/safetensors.ts';
-import { type DeclaredParameters, declareParameters, type ParameterSpec } from '../../nn/parameters.ts';
+import type { ParameterSpec } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
-import type { Program } from '../../runtime/program.ts';
-import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { DataError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
@@ -16,6 +13,7 @@ import { openWeights, readWeights } from '../folder/weight-files.ts';
 import type { Decoder, ModelConfig } from '../language/decoder.ts';
 import { endIdsIn, type LanguageSettings, readLanguageSettings } from '../language/language-settings.ts';
 import type { TokenScores } from '../language/score-tokens.ts';
+import { TokenModel } from '../language/token-model.ts';
 import { checkVocabulary } from '../retriever/check-vocabulary.ts';
 import { EncoderDecoder } from './encoder-decoder.ts';
 import { attentionToInputs, scoreEachInput, scoreExamples } from './score-targets.ts';
@@ -26,7 +24,7 @@ import type { SequenceExample } from './sequence-batch.ts';
  * `generateTargets` writes them. With several inputs for one target it is a Fusion-in-Decoder reader. Training builds on its graph
  * functions (`declare`, `network`).
  */
-export class SequenceToSequenceModel {
+export class SequenceToSequenceModel extends TokenModel {
   /** Encoder and decoder as graph functions. */
   readonly network: EncoderDecoder;
   /** Tokenizer of the model. */
@@ -37,7 +35,6 @@ export class SequenceToSequenceModel {
   readonly endIds: ReadonlySet<number>;
   /** Contents of the folder that the model came from, which are kept when it is saved; empty for a new model. */
   readonly settings: LanguageSettings;
-  private readonly programs = new ProgramCache();
 
   /**
    * Combines the parts of a model.
@@ -52,6 +49,7 @@ export class SequenceToSequenceModel {
     weights: Readonly<Record<string, HostTensor>>,
     options: { endIds?: readonly number[] | undefined; settings?: LanguageSettings } = {},
   ) {
+    super();
     checkVocabulary(tokenizer, network.decoder.vocabSize);
     this.network = network;
     this.tokenizer = tokenizer;
@@ -106,16 +104,6 @@ export class SequenceToSequenceModel {
   /** Specifications of all parameters, by their names in `weights`. */
   get specs(): readonly ParameterSpec[] {
     return this.network.specs;
-  }
-
-  /**
-   * Declares all weights as inputs of a graph and as targets of differentiation. The ids that are fed are rows of the whole table of
-   * tokens (see `sequenceBatch` and `sequenceFeeds`).
-   *
-   * @param options.prefix prefix of the model in a graph that it shares with others (see `joinParameters`), default none
-   */
-  declare(graph: Graph, options: { prefix?: string } = {}): DeclaredParameters {
-    return declareParameters(graph, this.specs, options);
   }
 
   /**
@@ -187,30 +175,6 @@ export class SequenceToSequenceModel {
 
   private ownIds(text: string, { specialTokens = false }: { specialTokens?: boolean }): Int32Array {
     return specialTokens ? this.tokenizer.encodeRaw(text) : this.tokenizer.encodeOrdinary(text);
-  }
-
-  /** Frees the compiled programs. */
-  async dispose(): Promise<void> {
-    await this.programs.dispose();
-  }
-
-  /**
-   * Returns the program of a graph that holds the model, compiled once for each device and number of threads, and freed with the model.
-   *
-   * @param name  name of the graph: graphs of one name must be equal
-   * @param build  adds the rest of the graph, if the program is not there yet
-   */
-  program(
-    name: string,
-    compute: ComputeOptions,
-    build: (graph: Graph, declared: DeclaredParameters) => void,
-  ): Promise<Program> {
-    const makeGraph = () => {
-      const graph = new Graph(name);
-      build(graph, this.declare(graph));
-      return graph;
-    };
-    return this.programs.get(name, makeGraph, compute);
   }
 }
 

@@ -1,10 +1,7 @@
 import { join } from 'node:path';
-import { Graph } from '../../graph/graph.ts';
-import { type DeclaredParameters, declareParameters, type ParameterSpec } from '../../nn/parameters.ts';
+import type { ParameterSpec } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
-import type { Program } from '../../runtime/program.ts';
-import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { UsageError } from '../../util/errors.ts';
 import { readJson } from '../../util/files.ts';
@@ -25,6 +22,7 @@ import {
   scoringPasses,
   type TokenScores,
 } from './score-tokens.ts';
+import { TokenModel } from './token-model.ts';
 
 /** Options of scoring tokens. */
 export interface ScoreTokensOptions extends ComputeOptions {
@@ -50,7 +48,7 @@ export interface TextLikelihood {
  * Language model: a causal decoder with its tokenizer and weights. It computes the likelihood
  * of texts; `generate` continues them. Training and retrieval-augmented models build on its graph functions (`declare`, `decoder`).
  */
-export class LanguageModel {
+export class LanguageModel extends TokenModel {
   /** Decoder as graph functions. */
   readonly decoder: Decoder;
   /** Tokenizer of the model. */
@@ -61,7 +59,6 @@ export class LanguageModel {
   readonly endIds: ReadonlySet<number>;
   /** Contents of the folder that the model came from, which are kept when it is saved; empty for a new model. */
   readonly settings: LanguageSettings;
-  private readonly programs = new ProgramCache();
 
   /**
    * Combines the parts of a model.
@@ -76,6 +73,7 @@ export class LanguageModel {
     weights: Readonly<Record<string, HostTensor>>,
     options: { endIds?: readonly number[] | undefined; settings?: LanguageSettings } = {},
   ) {
+    super();
     checkVocabulary(tokenizer, decoder.vocabSize);
     this.decoder = decoder;
     this.tokenizer = tokenizer;
@@ -120,17 +118,6 @@ export class LanguageModel {
   /** Specifications of all parameters, by their names in `weights`. */
   get specs(): readonly ParameterSpec[] {
     return this.decoder.specs;
-  }
-
-  /**
-   * Declares all weights as inputs of a graph and as targets of differentiation. The whole table of tokens is an
-   * input, so the ids that are fed are its rows (see `tokenInputs` and `wholeTableFeeds`).
-   *
-   * @param options.prefix prefix of the model in a graph that it shares with others (see `joinParameters`),
-   *   default none
-   */
-  declare(graph: Graph, options: { prefix?: string } = {}): DeclaredParameters {
-    return declareParameters(graph, this.specs, options);
   }
 
   /**
@@ -239,29 +226,5 @@ export class LanguageModel {
     const logLikelihood = sums.reduce((a, b) => a + b, 0);
     const tokens = Math.max(ids.length - 1, 0);
     return { logLikelihood, tokens, perplexity: tokens === 0 ? 1 : Math.exp(-logLikelihood / tokens) };
-  }
-
-  /** Frees the compiled programs. */
-  async dispose(): Promise<void> {
-    await this.programs.dispose();
-  }
-
-  /**
-   * Returns the program of a graph that holds the model, compiled once for each device and number of threads, and freed with the model.
-   *
-   * @param name  name of the graph: graphs of one name must be equal
-   * @param build  adds the rest of the graph, if the program is not there yet
-   */
-  program(
-    name: string,
-    compute: ComputeOptions,
-    build: (graph: Graph, declared: DeclaredParameters) => void,
-  ): Promise<Program> {
-    const makeGraph = () => {
-      const graph = new Graph(name);
-      build(graph, this.declare(graph));
-      return graph;
-    };
-    return this.programs.get(name, makeGraph, compute);
   }
 }

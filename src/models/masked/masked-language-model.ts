@@ -1,10 +1,7 @@
 import { join } from 'node:path';
-import { Graph } from '../../graph/graph.ts';
-import { type DeclaredParameters, declareParameters, type ParameterSpec } from '../../nn/parameters.ts';
+import type { ParameterSpec } from '../../nn/parameters.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
-import type { Program } from '../../runtime/program.ts';
-import { ProgramCache } from '../../runtime/program-cache.ts';
 import { type PairPart, pairTemplate } from '../../text/pair-template.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { DataError, UsageError } from '../../util/errors.ts';
@@ -15,6 +12,7 @@ import { readTokenizer } from '../folder/read-tokenizer.ts';
 import { MASKED_LANGUAGE_MODEL, UNDRIFT_JSON, verifyLanguageModel } from '../folder/undrift-json.ts';
 import { openWeights, readWeights, storedShape } from '../folder/weight-files.ts';
 import type { ModelConfig } from '../language/decoder.ts';
+import { TokenModel } from '../language/token-model.ts';
 import { checkVocabulary } from '../retriever/check-vocabulary.ts';
 import { MaskedNetwork } from './masked-network.ts';
 import { fillMasked, type MaskedSequence, scoreMasked } from './score-masked.ts';
@@ -23,7 +21,7 @@ import { fillMasked, type MaskedSequence, scoreMasked } from './score-masked.ts'
  * Masked language model: an encoder that reads a whole text and predicts the tokens behind masks, such as BERT, with its tokenizer and
  * weights. Training builds on its graph functions (`declare`, `network`).
  */
-export class MaskedLanguageModel {
+export class MaskedLanguageModel extends TokenModel {
   /** Encoder and head as graph functions. */
   readonly network: MaskedNetwork;
   /** Tokenizer of the model. */
@@ -36,7 +34,6 @@ export class MaskedLanguageModel {
   readonly maskToken: string;
   /** Way in which two texts are joined. */
   readonly pairs: readonly PairPart[];
-  private readonly programs = new ProgramCache();
 
   /**
    * Combines the parts of a model.
@@ -50,6 +47,7 @@ export class MaskedLanguageModel {
     weights: Readonly<Record<string, HostTensor>>,
     { file = 'tokenizer.json' }: { file?: string } = {},
   ) {
+    super();
     checkVocabulary(tokenizer, network.vocabSize);
     const { mask } = tokenizer.specialIds;
     const token = [...tokenizer.specialTokens].find((each) => tokenizer.tokenId(each) === mask);
@@ -136,16 +134,6 @@ export class MaskedLanguageModel {
   }
 
   /**
-   * Declares all weights as inputs of a graph and as targets of differentiation. The ids that are fed are rows of the whole table of
-   * tokens (see `tokenInputs` and `wholeTableFeeds`).
-   *
-   * @param options.prefix prefix of the model in a graph that it shares with others (see `joinParameters`), default none
-   */
-  declare(graph: Graph, options: { prefix?: string } = {}): DeclaredParameters {
-    return declareParameters(graph, this.specs, options);
-  }
-
-  /**
    * Computes log p(answer token | sequence) at each place of sequences, each by itself, in passes of bounded size.
    *
    * @returns f32[n] in nats for each sequence, in the order given
@@ -163,30 +151,6 @@ export class MaskedLanguageModel {
    */
   fill(sequences: readonly MaskedSequence[], compute: ComputeOptions = {}): Promise<Int32Array[]> {
     return fillMasked(this, sequences, compute);
-  }
-
-  /** Frees the compiled programs. */
-  async dispose(): Promise<void> {
-    await this.programs.dispose();
-  }
-
-  /**
-   * Returns the program of a graph that holds the model, compiled once for each device and number of threads, and freed with the model.
-   *
-   * @param name  name of the graph: graphs of one name must be equal
-   * @param build  adds the rest of the graph, if the program is not there yet
-   */
-  program(
-    name: string,
-    compute: ComputeOptions,
-    build: (graph: Graph, declared: DeclaredParameters) => void,
-  ): Promise<Program> {
-    const makeGraph = () => {
-      const graph = new Graph(name);
-      build(graph, this.declare(graph));
-      return graph;
-    };
-    return this.programs.get(name, makeGraph, compute);
   }
 }
 
