@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { pinModel } from '../../models/folder/find-model.ts';
 import { describeTuning } from '../../models/retriever/tuning.ts';
 import { parameterCount } from '../../nn/parameters.ts';
 import { PackedWindows } from '../../text/packed-windows.ts';
@@ -10,13 +9,13 @@ import { SpillFile } from '../../util/spill-file.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
 import { composeRun, type PreparedRun } from '../compose-run.ts';
 import type { RunResult } from '../run.ts';
-import { checkResumed, completeRun, MODEL } from '../run-folder.ts';
+import { completeRun, MODEL } from '../run-folder.ts';
 import { lengthOf } from '../run-plan.ts';
 import { documentTokens, makeLanguageModel } from './make-language-model.ts';
+import { openTextRun } from './open-text-run.ts';
 import type { LanguageModelTrainOptions } from './options.ts';
 import { isNewLanguageModel, type LanguageModelSettings, resolveLanguageModelSettings } from './settings.ts';
 import { languageModelSubject } from './subject.ts';
-import { RunTexts } from './texts.ts';
 import { WindowBatches } from './window-batches.ts';
 import { nextTokenTraining, type WindowTraining } from './window-training.ts';
 
@@ -80,26 +79,16 @@ export async function trainOnWindows(
 /** Trains in a folder that no other process writes. */
 async function train(
   training: WindowTraining,
-  { data, evalData }: LanguageModelTrainOptions,
+  options: LanguageModelTrainOptions,
   { asked, run, spill }: { asked: LanguageModelSettings; run: PreparedRun; spill: SpillFile },
 ): Promise<LanguageModelTrainResult> {
-  const { begun, progress, compute, callbacks } = run;
-  const { onNote, onProgress } = callbacks;
+  const { compute, callbacks } = run;
+  const { onNote } = callbacks;
   const { out, window, batchSize } = asked;
-  const model = isNewLanguageModel(asked.model)
-    ? asked.model
-    : await pinModel(asked.model, { option: 'model', onProgress, onNote });
-  const settings = { ...asked, model };
-  const texts = await RunTexts.open(
-    { data, evalData },
-    { columns: asked.columns ?? undefined, skipBadRows: asked.skipBadRows, onNote, onProgress },
-  );
+  const isNew = isNewLanguageModel;
+  const { settings, texts, fromRun } = await openTextRun(options, asked, { run, isNew });
   const { fingerprint } = texts;
-  if (begun) await checkResumed(out, settings, fingerprint);
-  const tuned = await makeLanguageModel(settings, texts, {
-    fromRun: progress === 'saved' ? out : undefined,
-    ...callbacks,
-  });
+  const tuned = await makeLanguageModel(settings, texts, { fromRun, ...callbacks });
   const { model: language } = tuned;
   try {
     const tokens = await texts.tokenize(language.tokenizer, spill);
@@ -131,7 +120,7 @@ async function train(
       loss: training.loss(settings, lengths.totalBatches),
       evaluation: evaluation?.count ? evaluation : undefined,
     });
-    if (progress === 'saved') await completeRun(out, language);
+    if (fromRun) await completeRun(out, language);
     const result = await withRemedy(settings, () =>
       run.train(subject, { settings, fingerprint, model: language, lengths }),
     );

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
-import { findModel, pinModel } from '../../models/folder/find-model.ts';
+import { findModel } from '../../models/folder/find-model.ts';
 import { createMaskedLanguageModel } from '../../models/masked/create-masked-language-model.ts';
 import { MaskedLanguageModel } from '../../models/masked/masked-language-model.ts';
 import { TunedMaskedLanguageModel } from '../../models/masked/tuned-masked-language-model.ts';
 import { describeTuning } from '../../models/retriever/tuning.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import { chooseTokens } from '../../text/mask-tokens.ts';
 import { TextPieces } from '../../text/text-pieces.ts';
 import { wordContinuations } from '../../text/word-continuations.ts';
@@ -14,13 +15,14 @@ import { rngKey } from '../../util/rng.ts';
 import { SpillFile } from '../../util/spill-file.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
 import { composeRun, type PreparedRun } from '../compose-run.ts';
+import { openTextRun } from '../language-model/open-text-run.ts';
 import { checkWindow, runTokenizer } from '../language-model/run-tokenizer.ts';
-import { RunTexts } from '../language-model/texts.ts';
+import type { RunTexts } from '../language-model/texts.ts';
 import { randomBatcher } from '../language-model/window-batcher.ts';
 import { WindowBatches } from '../language-model/window-batches.ts';
 import { tuningOf } from '../make-retriever.ts';
 import type { RunResult } from '../run.ts';
-import { checkResumed, completeRun, MODEL } from '../run-folder.ts';
+import { completeRun, MODEL } from '../run-folder.ts';
 import { lengthOf } from '../run-plan.ts';
 import { MASKED_NEW_MODEL, type MaskedTrainOptions } from './options.ts';
 import { type MaskedSettings, resolveMaskedSettings } from './settings.ts';
@@ -71,25 +73,16 @@ export async function trainMasked(
 
 /** Trains in a folder that no other process writes. */
 async function train(
-  { data, evalData }: MaskedTrainOptions,
+  options: MaskedTrainOptions,
   { asked, run, spill }: { asked: MaskedSettings; run: PreparedRun; spill: SpillFile },
 ): Promise<MaskedTrainResult> {
-  const { begun, progress, compute, callbacks } = run;
-  const { onNote, onProgress } = callbacks;
-  const { out, model: named, columns, skipBadRows } = asked;
-  const isNew = named === MASKED_NEW_MODEL;
-  const pinned = isNew ? named : await pinModel(named, { option: 'model', onProgress, onNote });
-  const settings = { ...asked, model: pinned };
-  const texts = await RunTexts.open(
-    { data, evalData },
-    { columns: columns ?? undefined, skipBadRows, onNote, onProgress },
-  );
+  const { compute, callbacks } = run;
+  const { onNote } = callbacks;
+  const { out } = asked;
+  const isNew = (model: string) => model === MASKED_NEW_MODEL;
+  const { settings, texts, fromRun } = await openTextRun(options, asked, { run, isNew });
   const { fingerprint } = texts;
-  if (begun) await checkResumed(out, settings, fingerprint);
-  const tuned = await makeModel(settings, texts, {
-    fromRun: progress === 'saved' ? out : undefined,
-    ...callbacks,
-  });
+  const tuned = await makeModel(settings, texts, { fromRun, ...callbacks });
   const { model } = tuned;
   try {
     const { tokens, train: rows, evaluation: held } = await texts.tokenize(model.tokenizer, spill);
@@ -99,7 +92,7 @@ async function train(
     const batches = new WindowBatches(new MaskedBatches(pieces, model, settings), batcher);
     const evaluation = held ? evaluationBatches(piecesOf(held, model, settings), model, settings) : [];
     const lengths = lengthOf(settings, batches);
-    const parameters = model.specs.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    const parameters = parameterCount(model.specs);
     onNote?.(
       `${count(texts.documents)} documents in ${count(pieces.count)} pieces; ${count(parameters)} parameters, ` +
         `${count(lengths.totalSteps)} steps of ${count(settings.batchSize * settings.accumulate)} pieces`,
@@ -109,7 +102,7 @@ async function train(
     if (trained) onNote?.(trained);
     if (evaluation.length === 0) onNote?.('no evaluation: the last model is kept, not the best');
     const subject = maskedSubject({ settings, tuned, texts, batches, evaluation, compute });
-    if (progress === 'saved') await completeRun(out, model);
+    if (fromRun) await completeRun(out, model);
     const result = await run.train(subject, { settings, fingerprint, model, lengths });
     return { ...result, model: join(out, MODEL), parameters, settings };
   } finally {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { findModel, pinModel } from '../../models/folder/find-model.ts';
+import { findModel } from '../../models/folder/find-model.ts';
 import { loadRetriever } from '../../models/folder/model-folder.ts';
 import { createRetriever } from '../../models/retriever/create-retriever.ts';
 import { type MaskedEncoder, maskedEncoder } from '../../models/retriever/masked-encoder.ts';
@@ -16,13 +16,14 @@ import { rngKey } from '../../util/rng.ts';
 import { SpillFile } from '../../util/spill-file.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
 import { composeRun, type PreparedRun } from '../compose-run.ts';
+import { openTextRun } from '../language-model/open-text-run.ts';
 import { checkWindow, runTokenizer } from '../language-model/run-tokenizer.ts';
-import { RunTexts, type RunTokens } from '../language-model/texts.ts';
+import type { RunTexts, RunTokens } from '../language-model/texts.ts';
 import { documentGroups, groupBatcher, randomBatcher } from '../language-model/window-batcher.ts';
 import { WindowBatches } from '../language-model/window-batches.ts';
 import { tuningOf } from '../make-retriever.ts';
 import type { RunResult } from '../run.ts';
-import { checkResumed, completeRun, MODEL } from '../run-folder.ts';
+import { completeRun, MODEL } from '../run-folder.ts';
 import { lengthOf } from '../run-plan.ts';
 import { NEW_MODELS } from '../settings.ts';
 import { NPM_NEW_MODEL, type NpmTrainOptions } from './options.ts';
@@ -79,22 +80,15 @@ export async function trainNpm(
 
 /** Trains in a folder that no other process writes. */
 async function train(
-  { data, evalData }: NpmTrainOptions,
+  options: NpmTrainOptions,
   { asked, run, spill }: { asked: NpmSettings; run: PreparedRun; spill: SpillFile },
 ): Promise<NpmTrainResult> {
-  const { begun, progress, compute, callbacks } = run;
-  const { onNote, onProgress } = callbacks;
+  const { compute, callbacks } = run;
+  const { onNote } = callbacks;
   const { out } = asked;
-  const isNew = asked.model === NPM_NEW_MODEL;
-  const pinned = isNew ? asked.model : await pinModel(asked.model, { option: 'model', onProgress, onNote });
-  const settings = { ...asked, model: pinned };
-  const texts = await RunTexts.open(
-    { data, evalData },
-    { columns: asked.columns ?? undefined, skipBadRows: asked.skipBadRows, onNote, onProgress },
-  );
+  const isNew = (model: string) => model === NPM_NEW_MODEL;
+  const { settings, texts, fromRun } = await openTextRun(options, asked, { run, isNew });
   const { fingerprint } = texts;
-  if (begun) await checkResumed(out, settings, fingerprint);
-  const fromRun = progress === 'saved' ? out : undefined;
   const retriever = await makeEncoder(settings, texts, { fromRun, ...callbacks });
   try {
     const model = maskedEncoder(retriever);
@@ -111,7 +105,7 @@ async function train(
     if (trained) onNote?.(trained);
     if (evaluation.length === 0) onNote?.('no evaluation: the last model is kept, not the best');
     const subject = npmSubject({ settings, retriever, model, texts, batches, evaluation, compute });
-    if (progress === 'saved') await completeRun(out, retriever);
+    if (fromRun) await completeRun(out, retriever);
     const result = await run.train(subject, { settings, fingerprint, model: retriever, lengths });
     return { ...result, model: join(out, MODEL), parameters, settings };
   } finally {
