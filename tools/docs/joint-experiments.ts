@@ -83,7 +83,9 @@ function factsTable(system: keyof typeof FACT_ARMS): string {
             .slice(Math.floor(from * series.length), Math.ceil(to * series.length))
             .map(([, value]) => value),
         ),
-      ).toFixed(2);
+      )
+        .toFixed(2)
+        .replace(/^-(0\.0+)$/, '$1');
     const hasUtility = isRealm && results.some(({ series = [] }) => series.length > 0);
     const cost = arm === 'rerank' ? 'overRetrieve' : 'refresh';
     const shares = ['Measured', 'Formula'].map((kind) => spread(results, `${cost}${kind}`, 2));

@@ -23,6 +23,17 @@ const nats = (task: string, arm: string): string =>
 const squad = (arm: string): string =>
   `nats an answer, squad: ${nats('squad', 'none')} → ${nats('squad', arm)}`;
 
+/** Mean over seeds of nats an answer on made-up facts. */
+const facts = (system: string, arm: string): string =>
+  mean(
+    [1, 2, 3].map(
+      (seed) => readResult<PassageFile>(`rlm/facts-${system}-${arm}-${seed}.json`).means.natsPerAnswer,
+    ),
+  ).toFixed(2);
+const jointFacts = (system: string, arm: string): string =>
+  `nats an answer, made-up facts: ${facts(system, 'frozen')} (retriever frozen) → ${facts(system, arm)}; never refreshed ` +
+  `${facts(system, 'never')}, with a corrector ${facts(system, 'corrector')}`;
+
 /** Figures of a method by its name. */
 const FIGURES: Readonly<Record<string, () => string>> = {
   'BM25, TF-IDF': () => SEVERAL,
@@ -47,6 +58,8 @@ const FIGURES: Readonly<Record<string, () => string>> = {
     );
     return `nats an answer, fairytaleqa: ${before} (REPLUG) → ${after}`;
   },
+  REALM: () => jointFacts('realm', 'joint'),
+  Atlas: () => jointFacts('atlas', 'emdr2'),
 };
 
 /** Makes the generated parts of docs/language-models.md. */
