@@ -59,8 +59,8 @@ it('undrift lm train shows the defaults of each way of training', () => {
   const shown = (name: string) => table[name]?.defaultHelp;
   // Replaced defaults take their words with them: those of retrievers are not those of RETRO.
   expect(shown('epochs')).toBe('1 (realm, atlas: 12; 3 for a given model)');
-  expect(shown('lr')).toMatch(/^1e-3 for a new model.* \(retro: 0\.001\)/);
-  expect(shown('evalData')).toMatch(/^5 % of the text.* \(retro: none, and the last weights are kept\)/);
+  expect(shown('lr')).toMatch(/^1e-3 for a new model.* \(retro, rpt: 0\.001\)/);
+  expect(shown('evalData')).toMatch(/^5 % of the text.* \(retro, rpt: none, and the last weights are kept\)/);
   expect(shown('model')).not.toContain('retro');
   expect(shown('seed')).toBe('1');
 });

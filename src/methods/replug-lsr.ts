@@ -1,3 +1,4 @@
+import { checkPrompt } from '../models/language/reader-prompt.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import { option } from '../util/option-name.ts';
@@ -79,8 +80,9 @@ export const replugLsr: Method = {
 };
 
 function check(plan: RunPlan): void {
-  const { reader, goldCandidate, leaveOutPositives } = optionValues(OPTIONS, plan.options);
+  const { reader, readerPrompt, goldCandidate, leaveOutPositives } = optionValues(OPTIONS, plan.options);
   if (reader === undefined) throw noReader();
+  if (readerPrompt !== undefined) checkPrompt(readerPrompt);
   if (goldCandidate && leaveOutPositives) {
     throw new UsageError(`${option('goldCandidate')} and ${option('leaveOutPositives')} exclude each other`);
   }

@@ -1,6 +1,4 @@
 import { MARGINALS } from '../../losses/candidate-marginal.ts';
-import { checkPromptNames, QUESTION_PROMPT } from '../../models/language/reader-prompt.ts';
-import { CLOZE_PROMPT } from '../../models/masked/masked-prompt.ts';
 import type { OptionTable } from '../../util/option-table.ts';
 
 /** Parts of a reader that are trained: all of it, adapters beside its matrices, or nothing. */
@@ -8,15 +6,6 @@ export const READER_TUNINGS = ['full', 'lora', 'frozen'] as const;
 
 /** Options of a reader that is trained beside the retriever. */
 export const JOINT_READER_OPTIONS = {
-  /** Prompt of the reader; see `ReaderPrompt`, and `MaskedPrompt` for masked language models. */
-  readerPrompt: {
-    type: 'text',
-    value: 'text',
-    defaultHelp: `${QUESTION_PROMPT}; ${CLOZE_PROMPT} for masked language models`,
-    check: checkPromptNames,
-    help: 'prompt of the reader, with {passage}, {query} and at its end {answer}; of a masked language model with {passage} first or last; \\n is a line break',
-    group: 'Reader',
-  },
   /** Parts of the reader that are trained. */
   readerTuning: {
     type: 'choice',

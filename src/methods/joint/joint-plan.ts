@@ -13,7 +13,14 @@ import { JOINT_READER_OPTIONS } from './joint-options.ts';
 
 /** Options of every method that trains a reader beside the retriever. */
 export const JOINT_OPTIONS = {
-  ...pickOptions(READER_OPTIONS, 'reader', 'readerTokens', 'readerEvalQueries', 'leaveOutPositives'),
+  ...pickOptions(
+    READER_OPTIONS,
+    'reader',
+    'readerPrompt',
+    'readerTokens',
+    'readerEvalQueries',
+    'leaveOutPositives',
+  ),
   ...JOINT_READER_OPTIONS,
   ...CANDIDATE_OPTIONS,
 };

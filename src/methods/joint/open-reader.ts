@@ -26,7 +26,7 @@ const LORA_RATE = 5e-4;
 const LORA_RANK = 8;
 
 const OPTIONS = {
-  ...pickOptions(READER_OPTIONS, 'reader', 'readerTokens'),
+  ...pickOptions(READER_OPTIONS, 'reader', 'readerPrompt', 'readerTokens'),
   ...JOINT_READER_OPTIONS,
 };
 

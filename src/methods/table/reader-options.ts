@@ -1,6 +1,7 @@
 import { KL_DIRECTIONS } from '../../losses/teacher-divergence.ts';
 import { READER_SCORES } from '../../models/language/language-teacher.ts';
-import { checkPrompt, QUESTION_PROMPT } from '../../models/language/reader-prompt.ts';
+import { checkPromptNames, QUESTION_PROMPT } from '../../models/language/reader-prompt.ts';
+import { CLOZE_PROMPT } from '../../models/masked/masked-prompt.ts';
 import type { OptionTable } from '../../util/option-table.ts';
 
 /** Scores that a method takes from its reader: the reader's own, or, as a control, those of a query in random order. */
@@ -32,13 +33,13 @@ export const READER_OPTIONS = {
     help: "score of an answer: mean or sum of its tokens' log-probabilities",
     group: 'Reader',
   },
-  /** Prompt of the reader; see `ReaderPrompt`. */
+  /** Prompt of the reader; see `ReaderPrompt`, and `MaskedPrompt` for masked language models. */
   readerPrompt: {
     type: 'text',
     value: 'text',
-    default: QUESTION_PROMPT,
-    check: checkPrompt,
-    help: 'prompt of the reader, with {passage}, {query} and at its end {answer}; \\n is a line break',
+    defaultHelp: `${QUESTION_PROMPT}; ${CLOZE_PROMPT} for masked language models`,
+    check: checkPromptNames,
+    help: 'prompt of the reader, with {passage}, {query} and at its end {answer}; of a masked language model with {passage} first or last; \\n is a line break',
     group: 'Reader',
   },
   /** Longest prompt, in tokens. Passages are cut at their end to fit. */

@@ -7,7 +7,6 @@ import { passagesOf } from '../../rlm/passages.ts';
 import type { SystemSpec } from '../../rlm/system-spec.ts';
 import { findSystem, SYSTEM_OPTIONS, systems } from '../../rlm/systems.ts';
 import { UsageError } from '../../util/errors.ts';
-import { option } from '../../util/option-name.ts';
 import { checkedValues, type OptionTable } from '../../util/option-table.ts';
 import { answeredQuestions } from './evaluate-joint.ts';
 import { JOINT_METHODS, JointRun, jointMethods } from './joint-run.ts';
@@ -57,7 +56,7 @@ const jointSystem = ({ id, paper }: Method): SystemSpec => ({
   async open(model, options, { corpus, onProgress, onNote, device, threads }) {
     const { run: folder, read, readSeed } = checkedValues(JOINT_SYSTEM_OPTIONS, options);
     if (folder === undefined) {
-      throw new UsageError(`${option('run')} is missing: the folder of a run of ${id}`, {
+      throw new UsageError(`run is missing: the folder of a run of ${id}`, {
         help: `train one by undrift lm train --method ${id}`,
       });
     }
