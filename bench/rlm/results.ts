@@ -45,3 +45,23 @@ export function pairedDifference(of: ArrayLike<number>, from: ArrayLike<number>)
 
 /** Prints a line with the time of day. */
 export const log = (text: string): void => console.log(`${new Date().toISOString().slice(11, 19)} ${text}`);
+
+/** Makes callbacks of a training that print notes, evaluations and, once a minute, the loss or how far the search of neighbours is. */
+export function trainingLog() {
+  let told = Date.now() - 60_000;
+  const everyMinute = (text: string) => {
+    if (Date.now() - told < 60_000) return;
+    told = Date.now();
+    log(`  ${text}`);
+  };
+  return {
+    onNote: (note: string) => log(`  ${note}`),
+    onProgress({ stage, done, total }: { stage: string; done: number; total: number | undefined }) {
+      if (stage === 'neighbours') everyMinute(`neighbours of ${done} of ${total} sequences`);
+    },
+    onStep: ({ step, trainingLoss }: { step: number; trainingLoss: number }) =>
+      everyMinute(`step ${step}: loss ${trainingLoss.toFixed(4)}`),
+    onEvaluation: ({ step, metrics }: { step: number; metrics: Readonly<Record<string, number>> }) =>
+      log(`  step ${step}: dev perplexity ${metrics.perplexity!.toFixed(3)}`),
+  };
+}

@@ -44,7 +44,7 @@ import { type ChosenNeighbours, RptSystem } from '../../src/rlm/rpt-system.ts';
 import { hasCheckpoint } from '../../src/train/checkpoint.ts';
 import type { RptTrainOptions } from '../../src/train/rpt/options.ts';
 import { trainRpt } from '../../src/train/rpt/train-rpt.ts';
-import { articleNats, log, pairedDifference, storedResult, type TextResult } from './results.ts';
+import { articleNats, log, pairedDifference, storedResult, type TextResult, trainingLog } from './results.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -108,22 +108,7 @@ interface ArmResult extends TextResult {
   readonly settings: unknown;
 }
 
-let told = 0;
-const callbacks = {
-  onNote: (note: string) => log(`  ${note}`),
-  onProgress({ stage, done, total }: { stage: string; done: number; total: number | undefined }) {
-    if (stage !== 'neighbours' || Date.now() - told < 60_000) return;
-    told = Date.now();
-    log(`  neighbours of ${done} of ${total} sequences`);
-  },
-  onStep({ step, trainingLoss }: { step: number; trainingLoss: number }) {
-    if (Date.now() - told < 60_000) return;
-    told = Date.now();
-    log(`  step ${step}: loss ${trainingLoss.toFixed(4)}`);
-  },
-  onEvaluation: ({ step, metrics }: { step: number; metrics: Readonly<Record<string, number>> }) =>
-    log(`  step ${step}: dev perplexity ${metrics.perplexity!.toFixed(3)}`),
-};
+const callbacks = trainingLog();
 
 /** Trains an arm, unless it is trained, and returns the folder of its model. */
 async function train(arm: string, seed: number): Promise<string> {

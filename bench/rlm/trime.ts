@@ -38,7 +38,7 @@ import { hasCheckpoint } from '../../src/train/checkpoint.ts';
 import { trainLanguageModel } from '../../src/train/language-model/train-language-model.ts';
 import type { TrimeTrainOptions } from '../../src/train/trime/options.ts';
 import { trainTrime } from '../../src/train/trime/train-trime.ts';
-import { articleNats, log, pairedDifference, storedResult, type TextResult } from './results.ts';
+import { articleNats, log, pairedDifference, storedResult, type TextResult, trainingLog } from './results.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -121,17 +121,7 @@ async function listOf<T>(items: AsyncIterable<T>): Promise<T[]> {
   return list;
 }
 
-let told = 0;
-const callbacks = {
-  onNote: (note: string) => log(`  ${note}`),
-  onStep({ step, trainingLoss }: { step: number; trainingLoss: number }) {
-    if (Date.now() - told < 60_000) return;
-    told = Date.now();
-    log(`  step ${step}: loss ${trainingLoss.toFixed(4)}`);
-  },
-  onEvaluation: ({ step, metrics }: { step: number; metrics: Readonly<Record<string, number>> }) =>
-    log(`  step ${step}: dev perplexity ${metrics.perplexity!.toFixed(3)}`),
-};
+const callbacks = trainingLog();
 
 /** Trains an arm, unless it is trained, and returns the folder of its model. */
 async function train(arm: string, seed: number): Promise<string> {

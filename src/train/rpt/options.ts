@@ -5,6 +5,7 @@ import { COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions, withDefaults } from '../../util/option-table.ts';
 import { LANGUAGE_MODEL_OPTIONS } from '../language-model/options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../options.ts';
+import { RETRO_TRAIN_OPTIONS } from '../retro/options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from '../run-options.ts';
 
 const DATA = pickOptions(ANY_DATA_OPTIONS, 'columns', 'skipBadRows');
@@ -82,23 +83,7 @@ const TEXTS = {
     help: 'rpt: tokens of a long sequence at most; longer documents are cut, and neighbours are sought in the sequence',
     group: 'Length',
   },
-  /** Tokens after which no further document of `data` is read. Default: all are read. */
-  limitTokens: {
-    type: 'integer',
-    value: 'n',
-    min: 1,
-    help: 'tokens after which no further document of --data is read',
-    group: 'Length',
-  },
-  /** Tokens of `evalData` that an evaluation reads. Default 20,000. */
-  evalTokens: {
-    type: 'integer',
-    value: 'n',
-    min: 1,
-    default: 20_000,
-    help: 'tokens of --eval-data that an evaluation reads',
-    group: 'Evaluation',
-  },
+  ...pickOptions(RETRO_TRAIN_OPTIONS, 'limitTokens', 'evalTokens'),
 } as const satisfies OptionTable;
 
 const LENGTHS = withDefaults(
