@@ -455,6 +455,11 @@ export { ChunkedText } from './rlm/chunked-text.ts';
 export type { DatastoreManifest, DatastoreSettings } from './rlm/datastore-files.ts';
 export type { RecallOptions } from './rlm/datastore-options.ts';
 export {
+  evaluateMaskedFill,
+  type MaskedFillEvaluation,
+  type MaskedFillOptions,
+} from './rlm/evaluate-masked-fill.ts';
+export {
   evaluatePhrases,
   type FoundSpan,
   PHRASE_EVALUATION_OPTIONS,
@@ -485,6 +490,7 @@ export type {
 } from './rlm/language-system.ts';
 export { type LeakFilter, type LeakRules, leakFilter, type PassageQuery } from './rlm/leak-filter.ts';
 export { loadPassages } from './rlm/load-passages.ts';
+export type { SpanMatch, SpanMeasures } from './rlm/masked-spans.ts';
 export {
   type FilledPhrase,
   type FillOptions,

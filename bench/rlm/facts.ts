@@ -314,14 +314,14 @@ async function runArm(system: System, name: string, seed: number): Promise<void>
   });
   const isRanked = !isClosed && values.split === 'test';
   const ranked = isRanked
-    ? await denseRanking(join(out, 'model'), task, { temperature: 1, threads })
+    ? await denseRanking(join(out, 'model'), task, task.questions.test, { temperature: 1, threads })
     : undefined;
   const result = {
     ...{ system, arm: name, title, seed, settings: SETTINGS, machine: thisMachine(), ledger },
     seconds: (performance.now() - start) / 1000,
     means: {
       ...{ natsPerAnswer: answers.natsPerAnswer, exactMatch: answers.exactMatch! },
-      ...(ranked && recalls(task, ranked)),
+      ...(ranked && recalls(task.questions.test, ranked)),
       ...Object.fromEntries(looked),
       ...last('overhead'),
     } as Record<string, number>,

@@ -33,22 +33,22 @@ const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   return product;
 };
 
-/** Ranks all passages for test questions by a retriever, divided by the temperature, with the null passage. */
+/** Ranks all passages for questions by a retriever, divided by the temperature, with the null passage. */
 export async function denseRanking(
   folder: string,
   task: LsrTask,
+  asked: readonly Question[],
   { temperature, threads }: { temperature: number; threads: number },
 ): Promise<Ranking[]> {
   const retriever = await loadRetriever(folder);
   try {
-    const questions = task.questions.test;
     const documents = await encodeCorpus(retriever, 'document', task.data.corpus, { threads });
-    const ranked = await rankPassages(retriever, task, questions, { k: DEPTH, documents, threads });
+    const ranked = await rankPassages(retriever, task, asked, { k: DEPTH, documents, threads });
     const [nothing, queries] = [
       await retriever.encode('document', [''], { threads }),
       await retriever.encode(
         'query',
-        questions.map(({ row }) => task.data.queries.text(row)),
+        asked.map(({ row }) => task.data.queries.text(row)),
         { threads },
       ),
     ];
@@ -63,26 +63,30 @@ export async function denseRanking(
   }
 }
 
-/** Ranks all passages for test questions by BM25. */
-export function lexicalRanking({ data, questions }: LsrTask, temperature: number): Ranking[] {
+/** Ranks all passages for questions by BM25. */
+export function lexicalRanking(
+  { data }: LsrTask,
+  asked: readonly Question[],
+  temperature: number,
+): Ranking[] {
   const index = Bm25.build(data.corpus.size, (row) => data.corpus.text(row));
-  return questions.test.map(({ row }) => {
+  return asked.map(({ row }) => {
     const { rows, scores } = index.search(data.queries.text(row), DEPTH);
     return { rows: [...rows], scores: Array.from(scores, (score) => score / temperature) };
   });
 }
 
-/** Shares of the test questions whose right passage is among the best k. */
-export const recalls = ({ questions }: LsrTask, ranked: readonly Ranking[]): Record<string, number> =>
+/** Shares of the questions whose right passage is among the best k. */
+export const recalls = (asked: readonly Question[], ranked: readonly Ranking[]): Record<string, number> =>
   Object.fromEntries(
     RECALL_AT.map((k) => {
-      const found = questions.test.filter(({ gold }, q) => ranked[q]!.rows.slice(0, k).includes(gold));
-      return [`recall@${k}`, found.length / questions.test.length];
+      const found = asked.filter(({ gold }, q) => ranked[q]!.rows.slice(0, k).includes(gold));
+      return [`recall@${k}`, found.length / asked.length];
     }),
   );
 
 /**
- * Computes −log p of the answers to the test questions, in nats: the sum over the best passages and the null passage, each weighted by
+ * Computes −log p of the answers to questions, in nats: the sum over the best passages and the null passage, each weighted by
  * softmax of the scores and read alone, or given the best passages in one prompt. A ranking without rows is read without a passage.
  *
  * @param of.passages  best passages that are read
@@ -90,20 +94,20 @@ export const recalls = ({ questions }: LsrTask, ranked: readonly Ranking[]): Rec
 export async function answerNats(
   model: LanguageModel,
   task: LsrTask,
+  questions: readonly Question[],
   ranked: readonly Ranking[],
   of: { passages: number; together: boolean; prompt: string; threads: number },
 ): Promise<QuestionNats[]> {
   const prompt = new ReaderPrompt(of.prompt);
-  const { test } = task.questions;
-  const asked = test.map((question, q) => readings(task, question, ranked[q]!, of));
-  const prompts = asked.flatMap((each) =>
+  const read = questions.map((question, q) => readings(task, question, ranked[q]!, of));
+  const prompts = read.flatMap((each) =>
     each.map(({ texts }) => prompt.tokens(model.tokenizer, texts, { maxTokens: model.decoder.maxTokens })),
   );
   const likelihoods = await model.logLikelihoods(prompts, { threads: of.threads });
   let at = 0;
-  return test.map(({ id }, q) => {
-    const all = logSumExp(asked[q]!.map(({ score }) => score));
-    const terms = asked[q]!.map(({ score }) => score - all + likelihoods[at++]!);
+  return questions.map(({ id }, q) => {
+    const all = logSumExp(read[q]!.map(({ score }) => score));
+    const terms = read[q]!.map(({ score }) => score - all + likelihoods[at++]!);
     return { id, nats: -logSumExp(terms) };
   });
 }

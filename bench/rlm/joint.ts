@@ -2,18 +2,20 @@
  * Measures joint training on questions of real text: MiniLM retrieves, SmolLM2 reads with LoRA, and both learn from answers.
  *
  *     npx tsx bench/rlm/joint.ts arms|table MODEL RETRIEVER DATA [--tasks fairytaleqa,squad] [--arms LIST] [--seeds 1,2,3]
- *         [--work FOLDER] [--out bench/results/rlm]
+ *         [--questions test|dev] [--work FOLDER] [--out bench/results/rlm]
  *
- * DATA holds the folders fairytaleqa and squad (BEIR layout with answers.jsonl). `arms` trains and measures each arm and seed, and writes
+ * DATA holds the folders fairytaleqa and squad (BEIR layout with answers.jsonl). Documents are cut into passages of whole sentences, and the
+ * questions are those whose answer stands in one passage (see `answerPassages`). `arms` trains and measures each arm and seed, and writes
  * OUT/joint-TASK-ARM-SEED.json; a file with the same settings is not made again, so that the command can be stopped and repeated. Arms
- * that read with another arm's reader follow it in the list. `table` prints what there is.
+ * that read with another arm's reader follow it in the list. `table` prints what there is. `--questions dev` is for choosing settings.
  *
- * Cost with SmolLM2 of 135 M parameters and MiniLM on two cores, for each task: some 45 minutes for all arms of a seed, 2¼ hours for three,
- * from 5 steps of REALM at 6 s each. A step reads 8 questions with 4 prompts of 90 tokens; an arm has 45 steps, 4 to 5 minutes, and a
- * minute of measuring. Adapters in the last 8 of 30 layers alone spare most of the way back through the reader.
+ * Cost with SmolLM2 of 135 M parameters and MiniLM on two cores, for each task: some 50 minutes for all arms of a seed. A step reads 8
+ * questions with 4 prompts of 90 tokens; an arm has 45 steps, 4 to 5 minutes, and a minute or two of measuring. Adapters in the last 8 of 30
+ * layers alone spare most of the way back through the reader.
  *
- * The measure is −log p of the answer in nats on test questions, by the passages that the arm's retriever ranks highest: the sum over the
- * best K and the null passage (for Atlas, given the best K in one prompt); and the recall of the right passage among all passages.
+ * The measure is −log p of the answer in nats, on `--read` of the questions, by the passages that the arm's retriever ranks highest: the sum
+ * over the best K and the null passage (for Atlas, given the best K in one prompt); and the recall of the right passage among all passages, on
+ * `--asked` questions.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,6 +26,7 @@ import { LanguageModel } from '../../src/models/language/language-model.ts';
 import { readEventLog } from '../../src/train/event-log.ts';
 import type { TrainOptions } from '../../src/train/options.ts';
 import { trainRetriever } from '../../src/train/train-retriever.ts';
+import { evenlySpaced } from '../../src/util/evenly-spaced.ts';
 import {
   answerNats,
   denseRanking,
@@ -49,13 +52,15 @@ const { values, positionals } = parseArgs({
     arms: { type: 'string', default: '' },
     seeds: { type: 'string', default: '1,2,3' },
     train: { type: 'string', default: '360' },
-    test: { type: 'string', default: '120' },
-    corpus: { type: 'string', default: '1000' },
+    questions: { type: 'string', default: 'test' },
+    asked: { type: 'string', default: '400' },
+    read: { type: 'string', default: '200' },
+    corpus: { type: 'string', default: '4000' },
     words: { type: 'string', default: '48' },
     candidates: { type: 'string', default: '3' },
     batch: { type: 'string', default: '8' },
     epochs: { type: 'string', default: '1' },
-    lr: { type: 'string', default: '5e-5' },
+    lr: { type: 'string', default: '1e-4' },
     readerLr: { type: 'string', default: '5e-4' },
     loraLayers: { type: 'string', default: '8' },
     temperature: { type: 'string', default: '0.05' },
@@ -76,8 +81,8 @@ const temperature = Number(values.temperature);
 const threads = Number(values.threads);
 const sizes = {
   train: Number(values.train),
-  dev: 1,
-  test: Number(values.test),
+  dev: values.questions === 'dev' ? Number(values.asked) : 1,
+  test: values.questions === 'test' ? Number(values.asked) : 1,
   corpus: Number(values.corpus),
   words: Number(values.words),
 };
@@ -124,6 +129,10 @@ const ARMS: Readonly<Record<string, Arm>> = {
     ...{ title: 'REPLUG LSR, reader as given', source: 'own', reader: 'given' },
     trains: { method: 'replug-lsr', refresh: `every:${REFRESH}`, readerTemperature: 0.1 },
   },
+  supervised: {
+    ...{ title: 'in-batch with right passages, that reader', source: 'own', reader: { of: 'frozen' } },
+    trains: { method: 'in-batch' },
+  },
   'lsr-trained': after('REPLUG LSR, that reader', { of: 'lsr' }),
   joint: realm('REALM, refreshed', { refresh: `every:${REFRESH}` }),
   'joint-never': realm('REALM, never refreshed', { refresh: 'never' }),
@@ -162,6 +171,8 @@ const resultOf = (task: string, arm: string, seed: number): ArmResult | undefine
   storedResult(resultFile(task, arm, seed), SETTINGS);
 const runFolder = (task: LsrTask, arm: string, seed: number) =>
   join(values.work, `${task.name}-${arm}-${seed}`);
+/** Questions to measure on. */
+const askedOf = ({ questions }: LsrTask) => questions[values.questions as 'dev' | 'test'];
 /** Whether an arm is the same for all seeds. */
 const isFixed = ({ trains, reader }: Arm) => !trains && reader === 'given';
 
@@ -181,7 +192,8 @@ async function train(task: LsrTask, name: string, seed: number) {
   const { trains, isClosed } = ARMS[name]!;
   const out = runFolder(task, name, seed);
   rmSync(out, { recursive: true, force: true });
-  const isJoint = trains!.method !== 'replug-lsr';
+  const reads = trains!.method !== 'in-batch';
+  const isJoint = reads && trains!.method !== 'replug-lsr';
   const { ledger } = await trainRetriever({
     ...{
       data: isClosed ? withoutPassages(task.memory()) : task.memory(),
@@ -190,7 +202,8 @@ async function train(task: LsrTask, name: string, seed: number) {
       seed,
       threads,
     },
-    ...{ reader: modelFolder!, readerPrompt: values.prompt, candidates: K, temperature },
+    temperature,
+    ...(reads && { reader: modelFolder!, readerPrompt: values.prompt, candidates: K }),
     ...{
       batchSize: Number(values.batch),
       epochs: Number(values.epochs),
@@ -199,7 +212,7 @@ async function train(task: LsrTask, name: string, seed: number) {
     },
     ...(isJoint && { readerTuning: 'lora', readerLr: Number(values.readerLr), ...adapters() }),
     // The last look at the table comes before a refresh of the last step.
-    ...(!isClosed && { diagnose: Math.max(1, STEPS - 1) }),
+    ...(reads && !isClosed && { diagnose: Math.max(1, STEPS - 1) }),
     ...trains,
   });
   const events = await readEventLog(join(out, 'metrics.jsonl'));
@@ -237,13 +250,19 @@ async function runArm(task: LsrTask, name: string, seed: number): Promise<void> 
   const trained = arm.trains ? await train(task, name, seed) : undefined;
   const trainSeconds = (performance.now() - start) / 1000;
   const ownerOf = (part: Source) => (typeof part === 'object' ? part.of : name);
+  const asked = askedOf(task);
   const ranked = await ranking(task, arm.source, join(runFolder(task, ownerOf(arm.source), seed), 'model'));
   const reader =
     arm.reader === 'given'
       ? modelFolder!
       : join(runFolder(task, typeof arm.reader === 'object' ? arm.reader.of : name, seed), 'reader');
   const model = await LanguageModel.load(reader);
-  const questions = await answerNats(model, task, ranked, {
+  const read = evenlySpaced(
+    ranked.map((each, q) => ({ ranked: each, question: asked[q]! })),
+    Number(values.read),
+  );
+  const [readQuestions, rankings] = [read.map(({ question }) => question), read.map((each) => each.ranked)];
+  const questions = await answerNats(model, task, readQuestions, rankings, {
     ...{ passages: K, together: arm.together ?? false, prompt: values.prompt, threads },
   });
   await model.dispose();
@@ -261,7 +280,7 @@ async function runArm(task: LsrTask, name: string, seed: number): Promise<void> 
     ...(trained && { ledger: trained.ledger }),
     means: {
       natsPerAnswer: mean(questions.map(({ nats }) => nats)),
-      ...(arm.source !== 'none' && arm.source !== 'gold' && recalls(task, ranked)),
+      ...(arm.source !== 'none' && arm.source !== 'gold' && recalls(asked, ranked)),
       ...trained?.means,
     },
     questions,
@@ -271,11 +290,12 @@ async function runArm(task: LsrTask, name: string, seed: number): Promise<void> 
 }
 
 async function ranking(task: LsrTask, source: Source, ownModel: string): Promise<Ranking[]> {
-  const { test } = task.questions;
-  if (source === 'none') return test.map(() => ({ rows: [], scores: [] }));
-  if (source === 'gold') return test.map(({ gold }) => ({ rows: [gold], scores: [0] }));
-  if (source === 'bm25') return lexicalRanking(task, Number(values.lexicalTemperature));
-  return await denseRanking(source === 'given' ? retrieverFolder! : ownModel, task, { temperature, threads });
+  const asked = askedOf(task);
+  if (source === 'none') return asked.map(() => ({ rows: [], scores: [] }));
+  if (source === 'gold') return asked.map(({ gold }) => ({ rows: [gold], scores: [0] }));
+  if (source === 'bm25') return lexicalRanking(task, asked, Number(values.lexicalTemperature));
+  const folder = source === 'given' ? retrieverFolder! : ownModel;
+  return await denseRanking(folder, task, asked, { temperature, threads });
 }
 
 /** Prints means over seeds, with differences by a paired bootstrap over questions. */
@@ -320,7 +340,7 @@ function printTable(task: string): void {
 mkdirSync(values.out, { recursive: true });
 for (const name of list(values.tasks)) {
   if (stage === 'arms') {
-    const task = await lsrTask(dataFolder!, name, sizes);
+    const task = await lsrTask(dataFolder!, name, sizes, { passages: 'answer' });
     const wanted = values.arms === '' ? Object.keys(ARMS) : list(values.arms);
     for (const seed of SEEDS) {
       for (const arm of wanted) {

@@ -6,6 +6,7 @@ import type { PromptTexts } from '../../src/models/language/reader-prompt.ts';
 import type { Retriever } from '../../src/models/retriever/retriever.ts';
 import { encodeCorpus } from '../../src/retrieval/encode-corpus.ts';
 import { permutation, rngKey } from '../../src/util/rng.ts';
+import { answerPassages } from './answer-passages.ts';
 
 /** Sizes of a task. */
 export interface TaskSizes {
@@ -37,9 +38,21 @@ export interface LsrTask {
 
 const SPLITS = ['train', 'dev', 'test'] as const;
 
-/** Takes evenly spaced questions of each split, and a corpus in which each has its right passage, cut to its first words. */
-export async function lsrTask(folder: string, name: string, sizes: TaskSizes): Promise<LsrTask> {
-  const whole = await loadData(join(folder, name), { answers: true });
+/**
+ * Takes evenly spaced questions of each split, and a corpus in which each has its right passage.
+ *
+ * @param options.passages  `first` for documents cut to their first words; `answer` for passages of whole sentences, of which the right one
+ *   has the answer (see `answerPassages`)
+ */
+export async function lsrTask(
+  folder: string,
+  name: string,
+  sizes: TaskSizes,
+  { passages = 'first' }: { passages?: 'first' | 'answer' } = {},
+): Promise<LsrTask> {
+  const given = await loadData(join(folder, name), { answers: true });
+  const whole =
+    passages === 'first' ? given : await loadData(answerPassages(given, sizes.words), { answers: true });
   const rows = new Set<number>();
   const picked = SPLITS.map((split) => {
     const { queryRows, positives } = whole.examples(split);

@@ -62,6 +62,6 @@ export function trainingLog() {
     onStep: ({ step, trainingLoss }: { step: number; trainingLoss: number }) =>
       everyMinute(`step ${step}: loss ${trainingLoss.toFixed(4)}`),
     onEvaluation: ({ step, metrics }: { step: number; metrics: Readonly<Record<string, number>> }) =>
-      log(`  step ${step}: dev perplexity ${metrics.perplexity!.toFixed(3)}`),
+      log(`  step ${step}: ${JSON.stringify(metrics)}`),
   };
 }

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const [from] = process.argv.slice(2);
 if (!from) throw new Error('usage: npx tsx bench/rlm/take-in.ts FOLDER');
 const to = fileURLToPath(new URL('../results/rlm', import.meta.url));
-const KEPT = ['id', 'nats', 'tokens', 'exactMatch', 'f1'];
+const KEPT = ['id', 'nats', 'tokens', 'exactMatch', 'f1', 'seen'];
 
 const kept = (units: readonly Record<string, unknown>[] | undefined) =>
   units?.map((unit) =>

@@ -1,6 +1,8 @@
 import type { LAYOUT_OPTIONS } from '../data/load-options.ts';
 import { streamTextCorpus } from '../data/text-corpus.ts';
-import { evaluatePhrases } from '../rlm/evaluate-npm.ts';
+import { MaskedLanguageModel } from '../models/masked/masked-language-model.ts';
+import { evaluateMaskedFill, type MaskedFillEvaluation } from '../rlm/evaluate-masked-fill.ts';
+import { evaluatePhrases, type PhraseEvaluation } from '../rlm/evaluate-npm.ts';
 import { UsageError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
@@ -8,7 +10,7 @@ import { option } from '../util/option-name.ts';
 import type { GivenOptions, GivenValues } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
 import type { Io } from './io.ts';
-import { loadModel, showProgress, streamOptions } from './model-source.ts';
+import { loadModel, modelFolder, showNotes, showProgress, streamOptions } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
 /** Options of `undrift lm eval` that apply to encoders that find phrases. */
@@ -22,6 +24,7 @@ const TAKEN = [
     'skipBadRows',
     'seenData',
     'limitSpans',
+    'fillBy',
     'documentFile',
   ],
   ...['device', 'threads'],
@@ -36,7 +39,13 @@ const LABELS = {
   startTop10: 'among ten beginnings',
 } as const;
 
-/** Measures how many masked spans of a text an encoder finds in it, for `undrift lm eval --method npm`. */
+/** Result of either way of filling spans. */
+type FilledSpans = MaskedFillEvaluation & Partial<Omit<PhraseEvaluation, keyof MaskedFillEvaluation>>;
+
+/** Parts of a model that fill masked spans. */
+export const SPAN_FILLERS = ['phrases', 'head'] as const;
+
+/** Measures how many masked spans of a text a model restores, for `undrift lm eval --method npm`. */
 export async function evaluateNpm(
   options: {
     readonly model: string;
@@ -46,6 +55,7 @@ export async function evaluateNpm(
     readonly window?: number | undefined;
     readonly seenData?: string | undefined;
     readonly limitSpans?: number | undefined;
+    readonly fillBy?: (typeof SPAN_FILLERS)[number] | undefined;
     readonly documentFile?: string | undefined;
     readonly device: string;
     readonly threads: number | undefined;
@@ -61,14 +71,19 @@ export async function evaluateNpm(
   }
   const startMs = performance.now();
   const { data, columns, skipBadRows, window, seenData, limitSpans, documentFile } = options;
-  const model = await loadModel(options.model, io);
   const texts = (path: string) =>
     streamTextCorpus(path, streamOptions(io, { ...(columns && { columns }), skipBadRows }));
+  const measuring = {
+    ...{ window, limitSpans, onProgress: showProgress(io), ...computeOptions(options) },
+    ...(seenData !== undefined && { seen: texts(seenData) }),
+  };
+  const fillBy = options.fillBy ?? 'phrases';
+  const model = await (fillBy === 'head' ? loadHead(options.model, io) : loadModel(options.model, io));
   try {
-    const found = await evaluatePhrases(model, texts(data), {
-      ...{ window, limitSpans, onProgress: showProgress(io), ...computeOptions(options) },
-      ...(seenData !== undefined && { seen: texts(seenData) }),
-    });
+    const found: FilledSpans =
+      model instanceof MaskedLanguageModel
+        ? await evaluateMaskedFill(model, texts(data), measuring)
+        : await evaluatePhrases(model, texts(data), measuring);
     io.finishProgress();
     const { spans, ...figures } = found;
     if (documentFile !== undefined)
@@ -80,12 +95,18 @@ export async function evaluateNpm(
     });
     const unseen = figures.unseenSpans === undefined ? '' : `, ${count(figures.unseenSpans)} of them unseen`;
     return {
-      json: { ...figures, spans: spans.length, method: 'npm', seconds: Number(seconds.toFixed(3)) },
+      json: { ...figures, spans: spans.length, method: 'npm', fillBy, seconds: Number(seconds.toFixed(3)) },
       text:
         `${rows.join('')}${count(spans.length)} spans, ${count(figures.longSpans)} of two tokens or more${unseen}; ` +
-        `${count(figures.searchedTokens)} tokens searched, ${formatDuration(seconds * 1000)}\n`,
+        `${figures.searchedTokens === undefined ? '' : `${count(figures.searchedTokens)} tokens searched, `}${formatDuration(seconds * 1000)}\n`,
     };
   } finally {
     await model.dispose();
   }
+}
+
+/** Loads a masked language model with its head. */
+async function loadHead(name: string, io: Io): Promise<MaskedLanguageModel> {
+  const folder = await modelFolder(name, io);
+  return await MaskedLanguageModel.load(folder, { onNote: showNotes(io) });
 }

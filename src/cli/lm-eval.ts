@@ -23,7 +23,7 @@ import {
 import { defineCommand } from './command.ts';
 import { defaultsByMethod } from './defaults-by-method.ts';
 import { evaluateJoint } from './lm-eval-joint.ts';
-import { evaluateNpm } from './lm-eval-npm.ts';
+import { evaluateNpm, SPAN_FILLERS } from './lm-eval-npm.ts';
 import { evaluateQuestions } from './lm-eval-questions.ts';
 import {
   loadLanguageModel,
@@ -61,6 +61,12 @@ const NPM_OPTIONS = {
     value: 'file',
     nonEmpty: true,
     help: 'npm: text that the model was trained on, which tells what phrases it has never seen',
+  },
+  fillBy: {
+    type: 'choice',
+    choices: SPAN_FILLERS,
+    default: 'phrases',
+    help: 'npm: phrases, those that the encoder finds in the other parts of the text; or head, tokens of the head of a masked language model, which is told the length: the baseline',
   },
 } as const satisfies OptionTable;
 
@@ -109,6 +115,7 @@ export const lmEvalCommand = defineCommand({
     '--model runs/lm --data data/squad --method in-context --retriever bm25 --limit-queries 300',
     '--model runs/atlas --data data/squad --method atlas --split dev',
     '--model runs/npm --data test.jsonl --method npm --seen-data train.jsonl',
+    '--model runs/bert --data test.jsonl --method npm --fill-by head',
   ],
   async run(options, io) {
     if (options.method === NPM) return await evaluateNpm(options, io);

@@ -5,10 +5,15 @@ import { runCommand } from '../../test/run-command.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { lmEvalCommand } from '../cli/lm-eval.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
+import { createMaskedLanguageModel } from '../models/masked/create-masked-language-model.ts';
+import { saveMaskedLanguageModel } from '../models/masked/save-masked-language-model.ts';
 import { createRetriever } from '../models/retriever/create-retriever.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import { trainVocabulary } from '../text/train-vocabulary.ts';
-import { evaluatePhrases, type FoundSpan } from './evaluate-npm.ts';
+import { documentPieces } from './document-pieces.ts';
+import { evaluateMaskedFill } from './evaluate-masked-fill.ts';
+import { evaluatePhrases } from './evaluate-npm.ts';
+import type { SpanMatch } from './masked-spans.ts';
 
 const DOCUMENTS = [
   {
@@ -32,8 +37,10 @@ const retriever = createRetriever({
   ...{ kind: 'transformer', tokenizer, hidden: 16, layers: 1, heads: 2, seed: 4 },
   ...{ maxDocTokens: 12, maxQueryTokens: 12 },
 });
-const mean = (spans: readonly FoundSpan[], of: (span: FoundSpan) => number) =>
+const mean = <S extends SpanMatch>(spans: readonly S[], of: (span: S) => number) =>
   spans.reduce((sum, span) => sum + of(span), 0) / spans.length;
+const lines = (documents: readonly { id: string; text: string }[]) =>
+  documents.map(({ id, text }) => JSON.stringify({ _id: id, text })).join('\n');
 
 describe('evaluatePhrases', () => {
   it('masks phrases that another piece of the document has, and averages over them', async () => {
@@ -75,9 +82,64 @@ describe('evaluatePhrases', () => {
     );
   });
 
+  it('has the head of a masked language model as its baseline, on the same spans', async () => {
+    const size = { hidden: 16, layers: 1, heads: 2, seed: 4 };
+    const model = createMaskedLanguageModel({ tokenizer, ...size, maxTokens: 30 });
+    const encoder = createRetriever({
+      ...{ kind: 'transformer', tokenizer, ...size, maxDocTokens: 30, maxQueryTokens: 30 },
+    });
+    const documents = DOCUMENTS.map(({ id, text }) => ({ id, text: `${text} ${text}` }));
+    const { spans: phrases } = await evaluatePhrases(encoder, documents, { seen: SEEN, threads: 1 });
+    const found = await evaluateMaskedFill(model, documents, { seen: SEEN, threads: 1 });
+    const placeOf = ({ document, token, phrase, tokens, seen }: SpanMatch) => [
+      document,
+      token,
+      phrase,
+      tokens,
+      seen,
+    ];
+    expect(found.spans.map(placeOf)).toEqual(phrases.map(placeOf));
+    expect(found.exactMatch).toBe(mean(found.spans, ({ exactMatch }) => exactMatch));
+    // Each token is the likeliest one where the tokens before it are filled in, and those after it are masks.
+    const span = found.spans.find(({ tokens }) => tokens > 1)!;
+    const { corpus, pieces } = await documentPieces(documents, tokenizer, { window: 30, maxTokens: 30 });
+    const { before, after } = tokenizer.wrapper;
+    const [piece] = [...pieces.rows.keys()].filter((each) => {
+      const at = span.token - pieces.start(each);
+      return corpus.ids.get(pieces.rows[each]!) === span.document && at >= 0 && at < pieces.lengths[each]!;
+    });
+    const own = Int32Array.of(...before, ...pieces.tokens(piece!), ...after);
+    const first = before.length + span.token - pieces.start(piece!);
+    own.fill(model.maskId, first, first + span.tokens);
+    for (let at = first; at < first + span.tokens; at++) {
+      const places = {
+        types: new Int32Array(own.length),
+        places: Int32Array.of(at),
+        answer: Int32Array.of(0),
+      };
+      own[at] = (await model.fill([{ ids: own, ...places }], { threads: 1 }))[0]![0]!;
+    }
+    expect(span.found).toBe(tokenizer.decode(own.subarray(first, first + span.tokens)).trim());
+    const folder = tempFiles({ 'text.jsonl': lines(documents), 'seen.jsonl': lines(SEEN) });
+    await saveMaskedLanguageModel(join(folder, 'model'), model);
+    await model.dispose();
+    const [data, seenData] = [join(folder, 'text.jsonl'), join(folder, 'seen.jsonl')];
+    const given = {
+      model: join(folder, 'model'),
+      data,
+      seenData,
+      threads: '1',
+      method: 'npm',
+      fillBy: 'head',
+    };
+    const { json, text: printed } = await runCommand(lmEvalCommand, given);
+    const { spans, ...expected } = found;
+    expect(json).toMatchObject({ ...expected, spans: spans.length, fillBy: 'head' });
+    expect(printed).toMatch(/^spans found +\d\.\d{4}\n/);
+    expect(printed).not.toMatch(/searched/);
+  });
+
   it('is undrift lm eval --method npm', async () => {
-    const lines = (documents: readonly { id: string; text: string }[]) =>
-      documents.map(({ id, text }) => JSON.stringify({ _id: id, text })).join('\n');
     const folder = tempFiles({ 'text.jsonl': lines(DOCUMENTS), 'seen.jsonl': lines(SEEN) });
     const model = join(folder, 'model');
     await saveRetriever(model, retriever);

@@ -1,16 +1,14 @@
 import type { TextDocument } from '../data/text-corpus.ts';
-import { tokenizeCorpus } from '../data/token-corpus.ts';
 import { type MaskedEncoder, maskedEncoder } from '../models/retriever/masked-encoder.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { TokenStates } from '../models/retriever/token-states.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { BlockSearch, type RowRange } from '../search/block-search.ts';
-import { TextPieces } from '../text/text-pieces.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { checkOptions, type GivenOptions, optionValues } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
-import { checkWhole } from './check-number.ts';
+import { documentPieces } from './document-pieces.ts';
 import { FILL_OPTIONS } from './npm-options.ts';
 import { softmaxOf } from './row-softmax.ts';
 
@@ -143,17 +141,10 @@ export class PhraseIndex {
     { window = retriever.config.maxTokens.document, onProgress, ...compute }: PhraseIndexOptions = {},
   ): Promise<PhraseIndex> {
     const model = maskedEncoder(retriever);
-    const { tokenizer, wrapper, continues } = model;
-    const { maxTokens } = retriever.encoder;
-    checkWhole('window', window, tokenizer.wrapperTokens + 1);
-    if (maxTokens !== undefined && window > maxTokens) {
-      throw new UsageError(`${option('window', window)}: the model reads ${maxTokens} tokens`, {
-        help: `use ${option('window', maxTokens)} or less`,
-      });
-    }
-    const corpus = await tokenizeCorpus(documents, tokenizer);
-    if (corpus.tokens.totalTokens === 0) throw new UsageError('the documents have no tokens to find');
-    const pieces = new TextPieces(corpus.tokens, { most: window - tokenizer.wrapperTokens, continues });
+    const { tokenizer, wrapper, encoder } = model;
+    const { corpus, pieces } = await documentPieces(documents, tokenizer, {
+      ...{ window, maxTokens: encoder.maxTokens },
+    });
     const states = await TokenStates.compile(retriever, compute);
     try {
       const D = states.dimension;

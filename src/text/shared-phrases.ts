@@ -1,3 +1,11 @@
+import type { Tokenizer } from './tokenizer.ts';
+
+/** Lists the tokens that are in no phrase: the special ones and the unknown one, which stands for different words. */
+export function tokensOutsidePhrases(tokenizer: Tokenizer): ReadonlySet<number> {
+  const special = [...tokenizer.specialTokens].map((token) => tokenizer.tokenId(token));
+  return new Set([...special, tokenizer.specialIds.unk].filter((id) => id !== undefined));
+}
+
 /** Span of a sequence. */
 export interface SharedSpan {
   /** Number of the sequence. */

@@ -121,6 +121,7 @@ const TEXT_ARMS = {
   'lsr-trained': 'REPLUG LSR, that reader',
   'bm25-trained': 'BM25, that reader',
   'gold-trained': 'right passage, that reader',
+  supervised: 'in-batch with right passages, that reader',
   joint: 'REALM, refreshed',
   'joint-async': 'REALM, refreshed beside training, awaited',
   'joint-write-back': 'REALM, write-back',

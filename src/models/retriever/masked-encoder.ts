@@ -1,3 +1,4 @@
+import { tokensOutsidePhrases } from '../../text/shared-phrases.ts';
 import type { Tokenizer } from '../../text/tokenizer.ts';
 import { wordContinuations } from '../../text/word-continuations.ts';
 import { UsageError } from '../../util/errors.ts';
@@ -43,16 +44,15 @@ export function maskedEncoder({
       },
     );
   }
-  const { mask, unk } = tokenizer.specialIds;
+  const { mask } = tokenizer.specialIds;
   if (mask === undefined) {
     throw new UsageError('the vocabulary of the model has no token for a mask, such as [MASK]', { help });
   }
-  const special = [...tokenizer.specialTokens].map((token) => tokenizer.tokenId(token));
   return {
     ...{ encoder, tokenizer, mask },
     prefix: 'encoder/',
     wrapper: tokenizer.wrapper,
     continues: wordContinuations(tokenizer),
-    excluded: new Set([...special, unk].filter((id) => id !== undefined)),
+    excluded: tokensOutsidePhrases(tokenizer),
   };
 }
