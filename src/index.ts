@@ -522,11 +522,18 @@ export {
   type RetroReading,
   RetroSystem,
 } from './rlm/retro-system.ts';
-export { type PassMemory, type RetroConfig, RetroWing } from './rlm/retro-wing.ts';
+export { type PassMemory, type PieceMemory, type RetroConfig, RetroWing } from './rlm/retro-wing.ts';
 export { loadRpt, openRpt, RptModel, saveRpt } from './rlm/rpt.ts';
 export type { RptConfig } from './rlm/rpt-config.ts';
 export { type ChosenNeighbours, type RptReading, RptSystem } from './rlm/rpt-system.ts';
-export { type PastChunks, type RptFound, type RptInputs, RptWing } from './rlm/rpt-wing.ts';
+export {
+  type NewChunks,
+  type PastChunks,
+  type RptFound,
+  type RptInputs,
+  type RptPassMemory,
+  RptWing,
+} from './rlm/rpt-wing.ts';
 export { stateSource } from './rlm/state-source.ts';
 export type { ControlArm, SystemContext, SystemSpec } from './rlm/system-spec.ts';
 export { findSystem, systems } from './rlm/systems.ts';

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { runCommand } from '../../test/run-command.ts';
 import { tempFiles } from '../../test/temp-files.ts';
-import { trainedRetro } from '../../test/trained-retro.ts';
+import { trainedParts } from '../../test/trained-parts.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { RetroModel, saveRetro } from '../rlm/retro.ts';
 import { lmDatastoreCommand } from './lm-datastore.ts';
@@ -54,7 +54,7 @@ it('lm eval reads no passage of documents that are excluded', async () => {
 it('lm eval of RETRO is its base where all documents are excluded', async () => {
   const base = await LanguageModel.load(MODEL);
   const shape = { chunkTokens: 4, crossLayers: [1, 2], encoderLayers: 1 };
-  await saveRetro(at('retro'), trainedRetro(RetroModel.create(base, shape)), { base: MODEL });
+  await saveRetro(at('retro'), trainedParts(RetroModel.create(base, shape)), { base: MODEL });
   await base.dispose();
   const data = at('texts.jsonl');
   const common = { data, model: at('retro'), window: '16' };

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it } from 'vitest';
 import { runCommand } from '../../test/run-command.ts';
 import { tempFiles } from '../../test/temp-files.ts';
-import { trainedRetro } from '../../test/trained-retro.ts';
+import { trainedParts } from '../../test/trained-parts.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { RetroModel, saveRetro } from '../rlm/retro.ts';
 import { generateCommand } from './lm-generate.ts';
@@ -19,7 +19,7 @@ beforeAll(async () => {
   writeFileSync(texts, TEXTS.map((text, i) => JSON.stringify({ id: `d${i}`, text })).join('\n'));
   const base = await LanguageModel.load(BASE);
   const shape = { chunkTokens: 4, crossLayers: [1, 2], encoderLayers: 1 };
-  await saveRetro(retro, trainedRetro(RetroModel.create(base, shape)), { base: BASE });
+  await saveRetro(retro, trainedParts(RetroModel.create(base, shape)), { base: BASE });
   await base.dispose();
 });
 

@@ -1,45 +1,25 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { type ChatMessage, chatPrompt } from '../models/language/chat-template.ts';
 import { type GenerationOptions, generate } from '../models/language/generate.ts';
 import { GENERATION_OPTIONS } from '../models/language/generation-options.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { type PromptPassage, passagePrompt, passagesBefore } from '../models/language/passage-prompt.ts';
-import { RETRO_CONFIG } from '../rlm/retro.ts';
-import { openRetroSystem, RETRO_GENERATION_OPTIONS } from '../rlm/retro-spec.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { INSTRUCTIONS, questionText } from '../serve/answer/answerer.ts';
 import { isJointRun } from '../train/language-methods/joint-run.ts';
 import { runMethod } from '../train/run-folder.ts';
 import { UsageError } from '../util/errors.ts';
 import { readText } from '../util/files.ts';
-import { type OptionTable, type OptionValues, pickOptions, withoutDefaults } from '../util/option-table.ts';
+import { type OptionValues, pickOptions, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { Interrupted, type Io } from './io.ts';
+import { CHUNK_OPTIONS, openChunkWriter } from './lm-generate-chunks.ts';
 import { answerByRun } from './lm-generate-joint.ts';
 import { type FoundPassage, findPassages, PASSAGE_OPTIONS } from './lm-passages.ts';
-import { loadLanguageModel, MODEL_HELP, modelFolder, showNotes, showProgress } from './model-source.ts';
-import { refuseOthers } from './refuse-others.ts';
+import { loadLanguageModel, MODEL_HELP, modelFolder } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 import { checkCommandLine, textOf } from './text-argument.ts';
 
 const CHAT = 'Chat';
-
-/** Options of a model that reads neighbours. */
-const RETRO_OPTIONS = {
-  ...RETRO_GENERATION_OPTIONS,
-  passageData: {
-    ...RETRO_GENERATION_OPTIONS.passageData,
-    group: RETRO_GENERATION_OPTIONS.neighbours.group,
-    defaultHelp: 'none: the model is its base',
-    help: 'retro: documents whose chunks are the neighbours that the model reads as it writes; --retriever finds them, and may be states too, the mean states of the language model',
-  },
-  excludeDocuments: {
-    ...RETRO_GENERATION_OPTIONS.excludeDocuments,
-    group: RETRO_GENERATION_OPTIONS.neighbours.group,
-    help: `retro: ${RETRO_GENERATION_OPTIONS.excludeDocuments.help}`,
-  },
-} as const satisfies OptionTable;
 
 const OPTIONS = {
   model: {
@@ -77,7 +57,7 @@ const OPTIONS = {
     group: CHAT,
   },
   ...PASSAGE_OPTIONS,
-  ...withoutDefaults(RETRO_OPTIONS),
+  ...CHUNK_OPTIONS,
   ...COMPUTE_OPTIONS,
 } as const;
 
@@ -90,7 +70,8 @@ export const generateCommand = defineCommand({
     'and "continuation" the new text alone. With --data or --store, passages are found for the text and put in front of it: title and text ' +
     'of each, the best first, and an empty line after each. With --chat they are numbered, and the model is asked to answer from them. ' +
     'Passages that do not fit beside the text and the new tokens are left out, with a note. A RETRO model with --passage-data reads the ' +
-    'neighbours of each chunk of the text, as soon as the chunk is complete. With the folder of a run of realm or atlas as --model, the text is a ' +
+    'neighbours of each chunk of the text, as soon as the chunk is complete. An RPT model retrieves them from the text itself, and from what it ' +
+    'has written; the text may be longer than its window. With the folder of a run of realm or atlas as --model, the text is a ' +
     'question: its reader answers it from the documents of --data that its retriever finds.',
   arguments: [
     { name: 'text...', help: 'beginning of the text, or message; - reads it from stdin', required: true },
@@ -100,6 +81,7 @@ export const generateCommand = defineCommand({
     '--model HuggingFaceTB/SmolLM2-135M "The capital of France is" --tokens 20',
     '--model runs/stories --temperature 0.8 --top-p 0.9 --seed 3 "Once upon a time"',
     '--model HuggingFaceTB/SmolLM2-135M-Instruct --chat --store stores/docs "How do I read a file line by line?"',
+    '--model runs/rpt --tokens 400 - < chapter.txt',
     '--model runs/atlas --data data/squad "Where was the box?"',
   ],
   async run(given, io, words) {
@@ -118,24 +100,26 @@ export const generateCommand = defineCommand({
       // Fails before anything is searched, where there is no template.
       write([]);
       const before = options.chat ? '' : text;
-      const neighbours = await openNeighbours(model, folder, options, io);
+      const writer = await openChunkWriter(model, folder, options, io);
       try {
-        const found = neighbours ? undefined : await findPassages(text, options, { io, compute });
-        const { prompt, passages } = readPassages(model, found, { write, options, io });
+        const found =
+          writer?.takesPassages === false ? undefined : await findPassages(text, options, { io, compute });
+        const maxTokens = writer ? writer.maxTokens : model.decoder.maxTokens;
+        const { prompt, passages } = readPassages(model, found, { write, maxTokens, options, io });
         const begin = (settings: GenerationOptions) =>
-          neighbours?.system.generate(prompt, settings) ?? generate(model, prompt, settings);
+          writer?.generate(prompt, settings) ?? generate(model, prompt, settings);
         const { text: continuation, ...facts } = await streamed(begin, { before, options, io });
-        const { queriedChunks, foundNeighbours } = neighbours?.system.ledger.totals ?? {};
+        const { queriedChunks, foundNeighbours } = writer?.ledger.totals ?? {};
         return {
           json: {
             ...{ text: before + continuation, continuation, ...facts },
             ...(passages && { passages }),
-            ...(neighbours && { chunks: queriedChunks ?? 0, neighbours: foundNeighbours ?? 0 }),
+            ...(writer && { chunks: queriedChunks ?? 0, neighbours: foundNeighbours ?? 0 }),
           },
           text: '\n',
         };
       } finally {
-        await neighbours?.dispose();
+        await writer?.dispose();
       }
     } catch (error) {
       throw io.signal.aborted ? new Interrupted() : error;
@@ -190,12 +174,20 @@ function readPassages(
   found: readonly FoundPassage[] | undefined,
   {
     write,
+    maxTokens,
     options: { tokens, passageTokens },
     io,
-  }: { write: (passages: readonly PromptPassage[]) => ArrayLike<number>; options: Options; io: Io },
+  }: {
+    write: (passages: readonly PromptPassage[]) => ArrayLike<number>;
+    maxTokens: number | undefined;
+    options: Options;
+    io: Io;
+  },
 ) {
   if (found?.length === 0) io.log('note: no passage was found; the text is read alone');
-  const { ids, passages } = passagePrompt(model, found ?? [], { tokens, passageTokens, write });
+  const { ids, passages } = passagePrompt(model, found ?? [], {
+    ...{ tokens, passageTokens, write, maxTokens },
+  });
   const described = passages.map(({ read, cut }, i) => {
     const { id, title, score } = found![i]!;
     return { rank: i + 1, id, title, score, read, cut };
@@ -205,33 +197,6 @@ function readPassages(
     io.log(`passage ${rank}  ${score.toFixed(4)}  ${id}${title && `  ${title}`}${state}`);
   }
   return { prompt: ids, passages: found && described };
-}
-
-/** Opens the neighbours that a RETRO model reads; undefined where none are asked for. */
-async function openNeighbours(model: LanguageModel, folder: string, options: Options, io: Io) {
-  const isRetro = existsSync(join(folder, RETRO_CONFIG));
-  if (options.passageData === undefined) {
-    refuseOthers(RETRO_OPTIONS, options, { allowed: [], purpose: 'a text without --passage-data' });
-    if (isRetro)
-      io.log(
-        'note: the model is read as its base: --passage-data FILE gives documents whose chunks are neighbours',
-      );
-    return undefined;
-  }
-  if (!isRetro) {
-    throw new UsageError(`--passage-data: ${options.model} has no parts that read neighbours`, {
-      help: 'train them by undrift lm train --method retro, or put passages in front of the text by --data',
-    });
-  }
-  refuseOthers(PASSAGE_OPTIONS, options, { allowed: ['retriever'], purpose: 'neighbours of --passage-data' });
-  const opened = await openRetroSystem(model, options, {
-    modelFolder: folder,
-    onProgress: showProgress(io),
-    onNote: showNotes(io),
-    ...computeOptions(options),
-  });
-  io.finishProgress();
-  return opened;
 }
 
 /** Generates and prints as the text comes. */

@@ -50,6 +50,11 @@ export class ChunkedText {
     this.#ids = joined;
   }
 
+  /** Tokens from a place up to another, without the latter. */
+  slice(start: number, end: number): Int32Array {
+    return this.#ids.slice(start, end);
+  }
+
   /** Tokens of some consecutive chunks, [count · m]. */
   tokens(chunk: number, count = 1): Int32Array {
     return this.#ids.subarray(chunk * this.chunkTokens, (chunk + count) * this.chunkTokens);

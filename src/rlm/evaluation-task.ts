@@ -100,6 +100,8 @@ export interface EvaluationTask {
 export interface OpenTaskOptions
   extends GivenOptions<typeof TASK_OPTIONS>,
     Pick<TextCorpusOptions, 'columns' | 'skipBadRows'> {
+  /** Windows of running text where none are asked for. Default: see `textWindows`. */
+  readonly ownWindows?: TextWindows | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly onNote?: NoteListener | undefined;
 }
@@ -115,7 +117,8 @@ export async function openTask(
   path: string,
   options: OpenTaskOptions = {},
 ): Promise<EvaluationTask> {
-  const windows = textWindows(options, model.decoder.maxTokens);
+  const asked = options.window !== undefined || options.stride !== undefined;
+  const windows = textWindows(asked ? options : (options.ownWindows ?? {}), model.decoder.maxTokens);
   const kind = await taskKind(path, options);
   return kind === 'questions'
     ? await questionTask(model, path, windows, options)

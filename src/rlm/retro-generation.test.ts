@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { letterCorpus } from '../../test/letter-corpus.ts';
 import { TEST_COMPUTE } from '../../test/test-device.ts';
-import { trainedRetro } from '../../test/trained-retro.ts';
+import { trainedParts } from '../../test/trained-parts.ts';
 import { Graph } from '../graph/graph.ts';
 import { generateText } from '../models/language/generate.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
@@ -34,7 +34,7 @@ describe.each(['gpt2', 'llama-untied'])('generation with RETRO over %s', (name) 
     base = await LanguageModel.load(join(CAUSAL, name));
     database = new ChunkDatabase(await letterCorpus(base.tokenizer, TEXTS), base.tokenizer, M);
     const shape = { chunkTokens: M, crossLayers: [1, 2], encoderLayers: 2, encoderCrossLayers: [1] };
-    retro = trainedRetro(RetroModel.create(base, shape));
+    retro = trainedParts(RetroModel.create(base, shape));
     // Every chunk has neighbours, which depend on its text.
     source = randomSource(database, leakFilter(database.readPassages));
     usual = new RetroSystem(retro, database, source);

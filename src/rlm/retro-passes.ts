@@ -1,10 +1,11 @@
-import { Graph } from '../graph/graph.ts';
-import type { Tensor } from '../graph/tensor.ts';
-import { buildReading, type CachedPasses } from '../models/language/cached-reading.ts';
-import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { LayerMemory } from '../models/architectures/architecture.ts';
+import type { Parameters } from '../nn/parameters.ts';
+import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import type { Program } from '../runtime/program.ts';
 import type { ChunkDatabase } from './chunk-database.ts';
 import { type NeighbourPart, NO_NEIGHBOUR, neighbourFeeds } from './chunk-neighbours.ts';
+import { ChunkPasses, type ChunkPassInputs, type CompletingChunk } from './chunk-passes.ts';
 import type { RetroModel } from './retro.ts';
 
 /** Parts of `RetroPasses`. */
@@ -18,121 +19,49 @@ export interface RetroPassesParts {
   program(name: string, makeGraph: () => Graph): Promise<Program>;
 }
 
-/**
- * Kinds of pass: tokens that read nothing; tokens of which the first completes a chunk, whose neighbours are encoded; and further tokens
- * that read the same neighbours.
- */
-type PassKind = 'nothing' | 'completing' | 'further';
-
-/**
- * Passes of RETRO over further tokens of one text. All tokens of a pass read the same chunk: a pass ends before the token that completes
- * the next one. Kept between passes are the neighbours of the last chunk, encoded, and the states of the last m − 1 tokens in the first
- * layer that reads neighbours, since the neighbours of a chunk are encoded in the light of its states.
- */
-export class RetroPasses implements CachedPasses {
+/** Passes of RETRO over further tokens of one text. The neighbours of a chunk are encoded in the light of its states. */
+export class RetroPasses extends ChunkPasses {
   private readonly retro: RetroModel;
   private readonly parts: RetroPassesParts;
-  private readonly ids: number[] = [];
-  /** States of the last m − 1 tokens, f32[m − 1, D]. */
-  private states: Float32Array<ArrayBuffer>;
-  /** Neighbours that tokens read now: states f32[1, 1, k, 2m, D] and mask f32[1, 1, k, 2m]; undefined for none. */
-  private encoded: { readonly states: HostTensor; readonly mask: HostTensor } | undefined;
 
   constructor(retro: RetroModel, parts: RetroPassesParts) {
+    super(retro);
     this.retro = retro;
     this.parts = parts;
-    this.states = new Float32Array((this.chunkTokens - 1) * retro.base.decoder.hiddenSize);
   }
 
-  most([read = 0]: readonly number[]): number {
-    const { chunkTokens: m } = this;
-    return read < m - 1 ? m - 1 - read : m - this.place(read);
+  protected async complete(ids: Int32Array): Promise<CompletingChunk | undefined> {
+    const { database, find, part } = this.parts;
+    const rows = await find(ids);
+    if (rows.every((row) => row === NO_NEIGHBOUR)) return undefined;
+    const feeds = neighbourFeeds(database, rows, { texts: 1, chunks: 1, k: rows.length }, part);
+    return { feeds, take: (outputs) => ({ states: encoded(outputs), mask: feeds['neighbours/mask']! }) };
   }
 
-  async run(
-    feeds: Readonly<Record<string, HostTensor>>,
-    [piece = []]: readonly (readonly number[])[],
-  ): Promise<Readonly<Record<string, HostTensor>>> {
-    const { chunkTokens: m, ids, parts, retro } = this;
-    const first = ids.length;
-    const isCompleting = first >= m - 1 && this.place(first) === 0;
-    ids.push(...piece);
-    let neighbours: Record<string, HostTensor> | undefined;
-    if (isCompleting) {
-      this.encoded = undefined;
-      const rows = await parts.find(Int32Array.from(ids.slice(first + 1 - m, first + 1)));
-      const dims = { texts: 1, chunks: 1, k: rows.length };
-      if (rows.some((row) => row !== NO_NEIGHBOUR))
-        neighbours = neighbourFeeds(parts.database, rows, dims, parts.part);
-    }
-    const kind: PassKind = neighbours ? 'completing' : this.encoded ? 'further' : 'nothing';
-    const program = await parts.program(`generate/${kind}`, () => this.graph(kind));
-    const places = Float32Array.from(piece, (_, i) => this.place(first + i));
-    const D = retro.base.decoder.hiddenSize;
-    const outputs = await program.run({
-      ...retro.weights,
-      ...feeds,
-      ...(kind !== 'nothing' && { 'neighbours/places': hostTensor('f32', [1, piece.length], places) }),
-      ...(neighbours && { ...neighbours, 'chunk/before': hostTensor('f32', [1, m - 1, D], this.states) }),
-      ...(kind === 'further' && {
-        'neighbours/states': this.encoded!.states,
-        'neighbours/mask': this.encoded!.mask,
-      }),
+  protected memory(
+    p: Parameters,
+    { graph, kind, onStates, places, before, encoded }: ChunkPassInputs,
+  ): LayerMemory {
+    const shape = [1, 1, 'neighbours', 2 * this.retro.wing.config.chunkTokens];
+    const asked = () => ({
+      ids: graph.input('neighbours/ids', 'i64', shape),
+      mask: graph.input('neighbours/mask', 'f32', shape),
+      before: before!,
     });
-    this.keepStates(float32(outputs['chunk/states']));
-    if (neighbours) {
-      const { dims, data } = outputs['neighbours/encoded']!;
-      const states = hostTensor('f32', dims, (data as Float32Array<ArrayBuffer>).slice());
-      this.encoded = { states, mask: neighbours['neighbours/mask']! };
-    }
-    return outputs;
-  }
-
-  private get chunkTokens(): number {
-    return this.retro.wing.config.chunkTokens;
-  }
-
-  /** Place of a token among those that read the same chunk. Negative for tokens before the first chunk is complete. */
-  private place(token: number): number {
-    const after = token - (this.chunkTokens - 1);
-    return after < 0 ? after : after % this.chunkTokens;
-  }
-
-  /** Keeps the states of the last m − 1 tokens. */
-  private keepStates(own: Float32Array): void {
-    const { states } = this;
-    const added = Math.min(own.length, states.length);
-    const kept = new Float32Array(states.length);
-    kept.set(states.subarray(added));
-    kept.set(own.subarray(own.length - added), states.length - added);
-    this.states = kept;
-  }
-
-  private graph(kind: PassKind): Graph {
-    const { chunkTokens: m } = this;
-    const { base, wing } = this.retro;
-    const D = base.decoder.hiddenSize;
-    const graph = new Graph(`retro ${kind}`);
-    const { get } = this.retro.declare(graph);
-    const shape = [1, 1, 'neighbours', 2 * m];
-    const mask = () => graph.input('neighbours/mask', 'f32', shape);
-    const neighbours =
-      kind === 'completing'
-        ? {
-            ids: graph.input('neighbours/ids', 'i64', shape),
-            mask: mask(),
-            before: graph.input('chunk/before', 'f32', [1, m - 1, D]),
-            onEncoded: (states: Tensor) => graph.output('neighbours/encoded', states),
-          }
-        : kind === 'further'
-          ? { states: graph.input('neighbours/states', 'f32', [...shape, D]), mask: mask() }
-          : undefined;
-    const memory = wing.passMemory(get, {
-      onStates: (states) => graph.output('chunk/states', states),
-      neighbours,
-      places: neighbours && graph.input('neighbours/places', 'f32', [1, 'tokens']),
+    return this.retro.wing.passMemory(p, {
+      ...{ onStates, places },
+      neighbours: kind === 'completing' ? asked() : encoded,
+      onEncoded: (states) => graph.output('neighbours/encoded', states),
     });
-    buildReading(graph, get, base.decoder, { memory, texts: 1 });
-    return graph;
   }
+
+  protected program(name: string, makeGraph: () => Graph): Promise<Program> {
+    return this.parts.program(name, makeGraph);
+  }
+}
+
+/** Copies the encoded neighbours, which the next pass overwrites. */
+function encoded({ 'neighbours/encoded': states }: Readonly<Record<string, HostTensor>>): HostTensor {
+  const { dims, data } = states!;
+  return hostTensor('f32', dims, (data as Float32Array<ArrayBuffer>).slice());
 }

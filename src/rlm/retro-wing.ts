@@ -172,29 +172,17 @@ export class RetroWing {
   /**
    * Makes the memory of a pass over further tokens of a text, all of which read the same chunk or none. No state of a token depends on
    * later tokens, so that the states are those of `memory`.
-   *
-   * @param pass.onStates receives the states of the tokens in the first layer that reads neighbours, f32[1, T, D]
-   * @param pass.neighbours neighbours that the tokens read: encoded ones, or those of the chunk that the first token of the pass completes,
-   *   with the states of the m − 1 tokens before it, f32[1, m − 1, D]; undefined where nothing is read
-   * @param pass.places f32[1, T]: places of the tokens among those that read the chunk, from 0
    */
-  passMemory(p: Parameters, { onStates, neighbours, places }: PassMemory): LayerMemory {
-    const { chunkTokens, heads, crossLayers } = this.config;
-    let encoded = neighbours && 'states' in neighbours ? neighbours : undefined;
-    return {
-      read: (index, hidden) => {
-        const layer = index + 1;
-        if (!crossLayers.includes(layer)) return undefined;
-        if (layer === crossLayers[0]) onStates(hidden);
-        if (!neighbours) return undefined;
-        if (!encoded && 'ids' in neighbours) {
-          const chunk = concat([neighbours.before, slice(hidden, { axis: 1, length: 1 })], 1);
-          encoded = this.encode(p, neighbours, chunk);
-          neighbours.onEncoded(encoded.states);
-        }
-        return pieceCrossAttention(hidden, encoded!, places!, p, nameOf(layer), { chunkTokens, heads });
+  passMemory(p: Parameters, { neighbours, onEncoded, ...pass }: PassMemory): LayerMemory {
+    return piecewiseMemory(p, PREFIX, this.config, {
+      ...pass,
+      neighboursOf: (hidden) => {
+        if (!neighbours || 'states' in neighbours) return neighbours;
+        const encoded = this.encode(p, neighbours, completedChunk(neighbours.before, hidden));
+        onEncoded(encoded.states);
+        return encoded;
       },
-    };
+    });
   }
 
   private encode(
@@ -216,9 +204,9 @@ export class RetroWing {
 }
 
 /** Neighbours that the tokens of one pass read, and what the pass gives out. See `RetroWing.passMemory`. */
-export interface PassMemory {
-  onStates(states: Tensor): void;
-  readonly neighbours?:
+export interface PassMemory extends Omit<PieceMemory, 'neighboursOf'> {
+  /** Encoded neighbours, or those of the chunk that the first token of the pass completes; undefined where nothing is read. */
+  readonly neighbours:
     | ChunkNeighbours
     | {
         /** Ids i64[1, 1, k, 2m] of the neighbours. */
@@ -227,11 +215,51 @@ export interface PassMemory {
         readonly mask: Tensor;
         /** States of the tokens before the first one, f32[1, m − 1, D]. */
         readonly before: Tensor;
-        /** Receives the encoded neighbours, f32[1, 1, k, 2m, D]. */
-        onEncoded(states: Tensor): void;
       }
     | undefined;
-  readonly places?: Tensor | undefined;
+  /** Receives neighbours that the pass encodes, f32[1, 1, k, 2m, D]. */
+  onEncoded(states: Tensor): void;
 }
+
+/** What the memory of a pass over further tokens of one text is made of. */
+export interface PieceMemory {
+  /** Receives the states of the tokens in the first layer that reads neighbours, f32[1, T, D]. */
+  onStates(states: Tensor): void;
+  /** Makes the neighbours that the tokens read, from these states; undefined for none. */
+  neighboursOf(states: Tensor): ChunkNeighbours | undefined;
+  /** Places of the tokens among those that read the chunk, from 0, f32[1, T]; undefined where nothing is read. */
+  readonly places: Tensor | undefined;
+}
+
+/** Makes the memory of a pass over further tokens of one text, all of which read the neighbours of one chunk or none. */
+export function piecewiseMemory(
+  p: Parameters,
+  prefix: string,
+  { chunkTokens, heads, crossLayers }: RetroConfig,
+  { onStates, neighboursOf, places }: PieceMemory,
+): LayerMemory {
+  let neighbours: ChunkNeighbours | undefined;
+  return {
+    read: (index, hidden) => {
+      const layer = index + 1;
+      if (!crossLayers.includes(layer)) return undefined;
+      if (layer === crossLayers[0]) {
+        onStates(hidden);
+        neighbours = neighboursOf(hidden);
+      }
+      if (!neighbours) return undefined;
+      const name = `${prefix}.cross.${layer}`;
+      return pieceCrossAttention(hidden, neighbours, places!, p, name, { chunkTokens, heads });
+    },
+  };
+}
+
+/**
+ * States of the chunk that the first token of a pass completes, f32[1, m, D].
+ *
+ * @param before states of the m − 1 tokens before it, f32[1, m − 1, D]
+ */
+export const completedChunk = (before: Tensor, hidden: Tensor): Tensor =>
+  concat([before, slice(hidden, { axis: 1, length: 1 })], 1);
 
 const nameOf = (layer: number): string => `${PREFIX}.cross.${layer}`;

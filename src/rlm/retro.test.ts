@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { letterCorpus } from '../../test/letter-corpus.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { TEST_COMPUTE } from '../../test/test-device.ts';
-import { trainedRetro } from '../../test/trained-retro.ts';
+import { trainedParts } from '../../test/trained-parts.ts';
 import { Graph } from '../graph/graph.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
 import { wholeTableFeeds } from '../models/retriever/token-feeds.ts';
@@ -33,7 +33,7 @@ describe.each(['gpt2', 'llama-untied'])('RETRO over %s', (name) => {
   beforeAll(async () => {
     base = await LanguageModel.load(join(CAUSAL, name));
     database = new ChunkDatabase(await letterCorpus(base.tokenizer, TEXTS), base.tokenizer, M);
-    retro = trainedRetro(RetroModel.create(base, CONFIG));
+    retro = trainedParts(RetroModel.create(base, CONFIG));
     const graph = new Graph('retro');
     const declared = retro.declare(graph);
     const inputs = tokenInputs(declared, 'texts');
@@ -151,7 +151,7 @@ describe('a saved model', () => {
   beforeAll(async () => {
     base = await LanguageModel.load(join(CAUSAL, 'gpt2'));
     database = new ChunkDatabase(await letterCorpus(base.tokenizer, TEXTS), base.tokenizer, M);
-    await saveRetro(folder, trainedRetro(RetroModel.create(base, CONFIG)), { base: join(CAUSAL, 'gpt2') });
+    await saveRetro(folder, trainedParts(RetroModel.create(base, CONFIG)), { base: join(CAUSAL, 'gpt2') });
   });
   afterAll(() => base.dispose());
   const source = () => bm25Source(database, leakFilter(database), { tokenize: (text) => [...text] });
@@ -166,7 +166,7 @@ describe('a saved model', () => {
     const { config } = loaded.wing;
     expect(config).toEqual({ ...CONFIG, neighbours: 2, heads: 2, headSize: 4, encoderInner: 32 });
     const [ours, theirs] = [
-      new RetroSystem(trainedRetro(RetroModel.create(base, CONFIG)), database, source()),
+      new RetroSystem(trainedParts(RetroModel.create(base, CONFIG)), database, source()),
       new RetroSystem(loaded, database, source()),
     ];
     const scores = await ours.score(segments(), TEST_COMPUTE);
@@ -205,7 +205,7 @@ describe('a saved model', () => {
   });
 
   it('reads as many neighbours as are asked for', async () => {
-    const retro = trainedRetro(RetroModel.create(base, CONFIG));
+    const retro = trainedParts(RetroModel.create(base, CONFIG));
     const [one, two] = [1, 2].map((k) => new RetroSystem(retro, database, source(), { k }));
     const found = await two!.score(segments(), TEST_COMPUTE);
     expect(found).not.toEqual(await one!.score(segments(), TEST_COMPUTE));

@@ -48,17 +48,21 @@ export function newChunks(
   return chunks;
 }
 
-/** Windows of a batch, with their chunks listed. See `RptInputs`. */
-export interface RptLayout {
-  /** New chunks, text after text. There may be fewer than rows of the inputs, whose number C is at least K. */
+/** New chunks of a batch, listed. See `NewChunks`. */
+export interface ChunkLayout {
+  /** New chunks, text after text. There may be fewer than rows of the inputs. */
   readonly chunks: readonly NewChunk[];
   /** Rows of the inputs, C. */
   readonly rows: number;
-  /** Known chunks, N. */
+  /** Known chunks, N ≥ K. */
   readonly columns: number;
   /** Column of the first chunk of each text among the N known chunks, from which its other chunks follow. */
   readonly offsets: readonly number[];
-  /** Feeds of the windows and their chunks: all of `RptInputs` but `allowed`, `given` and `past`. */
+}
+
+/** Windows of a batch, with their chunks listed. See `RptInputs`. */
+export interface RptLayout extends ChunkLayout {
+  /** Feeds of the windows and their chunks: all of `RptInputs` but `allowed`, `given`, `past` and `lists`. */
   readonly feeds: Readonly<Record<string, HostTensor>>;
 }
 
@@ -116,15 +120,13 @@ export function rptLayout(
   }
   const rows = Math.max(chunks.length, K);
   const columns = (past?.rows ?? 0) + rows;
-  const earlier = marked(chunks, { rows, columns, offsets }, ({ chunk }) => chunk);
-  const listed = BigInt64Array.from({ length: rows }, (_, i) => BigInt(places[i] ?? 0));
+  const layout = { chunks, rows, columns, offsets };
   return {
-    ...{ chunks, rows, columns, offsets },
+    ...layout,
     feeds: {
       'windows/ids': hostTensor('i64', [W, l * m], ids),
       'windows/mask': hostTensor('f32', [W, l * m], mask),
-      'chunks/places': hostTensor('i64', [rows], listed),
-      'chunks/earlier': earlier,
+      ...chunkFeeds(layout, places),
       'chunks/read': hostTensor('i64', [W, l], read),
       'chunks/isRead': hostTensor('f32', [W, l], isRead),
     },
@@ -132,16 +134,41 @@ export function rptLayout(
 }
 
 /**
+ * Lists one new chunk of a text and makes its feeds, `places` and `earlier` of `NewChunks`. The only chunk whose states are computed is the
+ * chunk itself.
+ *
+ * @param past chunks of the text that were read before
+ */
+export function chunkLayout(
+  chunk: NewChunk,
+  { neighbours: K }: Pick<RptConfig, 'neighbours'>,
+  { rows: known }: Pick<PastLayout, 'rows'>,
+): RptLayout {
+  const rows = Math.max(1, K - known);
+  const layout = { chunks: [chunk], rows, columns: known + rows, offsets: [known - chunk.chunk] };
+  return { ...layout, feeds: chunkFeeds(layout, [0]) };
+}
+
+/** Makes the feeds `chunks/places` and `chunks/earlier`. */
+function chunkFeeds(layout: ChunkLayout, places: readonly number[]): Record<string, HostTensor> {
+  const listed = BigInt64Array.from({ length: layout.rows }, (_, i) => BigInt(places[i] ?? 0));
+  return {
+    'chunks/places': hostTensor('i64', [layout.rows], listed),
+    'chunks/earlier': marked(layout.chunks, layout, ({ chunk }) => chunk),
+  };
+}
+
+/**
  * Makes the mask of the chunks that may be neighbours, f32[C, N]: 1 for those that lie, with their successors, before the window in which
  * the chunk of the row is new.
  */
-export const allowedNeighbours = (layout: RptLayout): HostTensor =>
+export const allowedNeighbours = (layout: ChunkLayout): HostTensor =>
   marked(layout.chunks, layout, ({ among }) => among);
 
 /** Marks the first chunks of the text of each new chunk, f32[C, N]. */
 function marked(
   chunks: readonly NewChunk[],
-  { rows, columns, offsets }: Pick<RptLayout, 'rows' | 'columns' | 'offsets'>,
+  { rows, columns, offsets }: Pick<ChunkLayout, 'rows' | 'columns' | 'offsets'>,
   count: (chunk: NewChunk) => number,
 ): HostTensor {
   const marks = new Float32Array(rows * columns);
@@ -159,7 +186,7 @@ function marked(
  */
 export function givenNeighbours(
   lists: readonly ArrayLike<number>[],
-  { rows }: Pick<RptLayout, 'rows'>,
+  { rows }: Pick<ChunkLayout, 'rows'>,
   K: number,
 ): Record<string, HostTensor> {
   const chunks = new BigInt64Array(rows * K);

@@ -1,4 +1,5 @@
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import type { EncodedNeighbours } from './chunk-passes.ts';
 import type { ChunkedText } from './chunked-text.ts';
 import type { RptConfig } from './rpt-config.ts';
 import type { PastLayout } from './rpt-feeds.ts';
@@ -28,6 +29,11 @@ class GrowingRows {
     this.#rows += rows;
   }
 
+  /** A row, by its number; the first one holds zeros. */
+  row(number: number): Float32Array<ArrayBuffer> {
+    return this.#data.slice(number * this.size, (number + 1) * this.size);
+  }
+
   /** The first row and the last ones, up to a number of rows in all. */
   feed(dims: readonly number[], rows = this.#rows): HostTensor {
     const { size } = this;
@@ -42,6 +48,8 @@ class GrowingRows {
 /** Text that is read window after window, with the states of its chunks. The first row of each kind holds no chunk. */
 export class RptPast {
   readonly text: ChunkedText;
+  /** Document of the text, if it has a name. */
+  readonly document: string | undefined;
   /** Place of the first token of the text in its document. */
   readonly offset: number;
   /** Chunks whose states are known. */
@@ -57,14 +65,22 @@ export class RptPast {
   constructor(
     text: ChunkedText,
     {
+      document,
       offset,
       config,
       hidden,
       learned,
-    }: { offset: number; config: RptConfig; hidden: number; learned: boolean },
+    }: {
+      document: string | undefined;
+      offset: number;
+      config: RptConfig;
+      hidden: number;
+      learned: boolean;
+    },
   ) {
     const { chunkTokens: m, neighbours: K } = config;
     this.text = text;
+    this.document = document;
     this.offset = offset;
     this.config = config;
     this.hidden = hidden;
@@ -75,24 +91,46 @@ export class RptPast {
     this.lists = new GrowingRows(K * 2 * m * hidden);
   }
 
-  /** Rows of states, and of the neighbour lists that a window needs. */
-  get layout(): PastLayout {
-    const { window, chunkTokens } = this.config;
-    return { rows: 1 + this.known, lists: 1 + Math.min(this.known, window / chunkTokens) };
+  /**
+   * Returns the rows of states, and of the neighbour lists that a window needs: those of the known chunks in it.
+   *
+   * @param start place of the first token of the window in the text
+   */
+  layout(start: number): PastLayout {
+    const inWindow = Math.max(0, this.known - start / this.config.chunkTokens);
+    return { rows: 1 + this.known, lists: 1 + inWindow };
   }
 
-  /** Inputs of the chunks that are known. */
+  /** Inputs of the chunks that are known (see `PastChunks`). */
   feeds(): Record<string, HostTensor> {
     const { chunkTokens: m, neighbours: K } = this.config;
     const { hidden: D } = this;
-    const { lists } = this.layout;
     return {
       ...(this.keys && { 'past/keys': this.keys.feed([D]) }),
       'past/states': this.states.feed([m, D]),
       'past/pooled': this.pooled.feed([K, D]),
       'past/valid': this.valid.feed([K]),
-      'past/lists': this.lists.feed([K, 2 * m, D], lists),
+    };
+  }
+
+  /** Inputs of the neighbour lists that a window needs. */
+  listFeeds({ lists }: PastLayout): Record<string, HostTensor> {
+    const { chunkTokens: m, neighbours: K } = this.config;
+    return {
+      'past/lists': this.lists.feed([K, 2 * m, this.hidden], lists),
       'past/inLists': this.valid.feed([K], lists),
+    };
+  }
+
+  /** Neighbours of a known chunk, as the tokens after it read them; undefined for a chunk without any. */
+  neighbours(chunk: number): EncodedNeighbours | undefined {
+    const { chunkTokens: m, neighbours: K } = this.config;
+    const valid = this.valid.row(1 + chunk);
+    if (valid.every((each) => each === 0)) return undefined;
+    const mask = Float32Array.from({ length: K * 2 * m }, (_, at) => valid[Math.floor(at / (2 * m))]!);
+    return {
+      states: hostTensor('f32', [1, 1, K, 2 * m, this.hidden], this.lists.row(1 + chunk)),
+      mask: hostTensor('f32', [1, 1, K, 2 * m], mask),
     };
   }
 

@@ -5,13 +5,13 @@ import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { objectIn } from '../util/json-objects.ts';
 import { option } from '../util/option-name.ts';
-import { checkedValues, type OptionTable, pickOptions } from '../util/option-table.ts';
-import { type ChunkChoice, gradedChunks } from './chunk-choice.ts';
+import { checkedValues, type GivenValues, type OptionTable, pickOptions } from '../util/option-table.ts';
+import { CHUNK_RETRIEVALS, type ChunkChoice, gradedChunks } from './chunk-choice.ts';
 import { ReferenceGrader } from './chunk-grades.ts';
 import { refuseGiven } from './datastore-options.ts';
 import { openRpt, RPT_CONFIG, type RptModel } from './rpt.ts';
 import { RPT_READING_OPTIONS } from './rpt-options.ts';
-import { RptSystem } from './rpt-system.ts';
+import { nextChunkUnknown, RptSystem } from './rpt-system.ts';
 import { SOURCE_OPTIONS } from './source-options.ts';
 import type { SystemContext, SystemSpec } from './system-spec.ts';
 
@@ -53,12 +53,7 @@ export const rpt: SystemSpec = {
   },
   async open(model, given, context) {
     const options = checkedValues(OPTIONS, given);
-    if (context.modelFolder === undefined) {
-      throw new UsageError('a model in memory has no parts that retrieve', {
-        help: 'give the folder of a model that was trained with them',
-      });
-    }
-    const loaded = await openRpt(context.modelFolder, model);
+    const loaded = await openFolder(model, context.modelFolder);
     checkWindows(loaded, context);
     const { retrieval = loaded.wing.config.retrieval, chunkNeighbours: k, passageSeed: seed } = options;
     if (retrieval !== 'oracle')
@@ -78,6 +73,51 @@ export const rpt: SystemSpec = {
     };
   },
 };
+
+/** Options of generating text with an RPT model, as commands take them. The chunk after next is not written yet, so there is no `oracle`. */
+export const RPT_GENERATION_OPTIONS = {
+  ...pickOptions(OPTIONS, 'chunkNeighbours'),
+  retrieval: {
+    ...OPTIONS.retrieval,
+    choices: CHUNK_RETRIEVALS.filter((each) => each !== 'oracle'),
+    help: 'rpt: neighbours of a chunk among earlier chunks of the text: by the learned retriever, by BM25, random ones, or none',
+  },
+  passageSeed: {
+    ...OPTIONS.passageSeed,
+    group: OPTIONS.retrieval.group,
+    help: 'rpt: seed of random neighbours',
+  },
+} as const satisfies OptionTable;
+
+/**
+ * Opens an RPT model that writes text.
+ *
+ * @param given  values of `RPT_GENERATION_OPTIONS`
+ * @param folder  folder of the model
+ * @throws UsageError where the model was trained with neighbours that are unknown while a text is written, and no others are asked for
+ */
+export async function openRptWriter(
+  model: LanguageModel,
+  given: GivenValues,
+  folder: string,
+): Promise<RptSystem> {
+  const { chunkNeighbours: k, passageSeed: seed, retrieval } = checkedValues(RPT_GENERATION_OPTIONS, given);
+  const loaded = await openFolder(model, folder);
+  const used = retrieval ?? loaded.wing.config.retrieval;
+  if (used === 'oracle') throw nextChunkUnknown();
+  const why = `with ${option('retrieval', used)}`;
+  if (used !== 'random') refuseGiven(given, ['passageSeed'], why);
+  if (used === 'none') refuseGiven(given, ['chunkNeighbours'], why);
+  return new RptSystem(loaded, { retrieval, k, seed });
+}
+
+/** @throws UsageError for a model without a folder, DataError for a folder without the parts */
+async function openFolder(model: LanguageModel, folder: string | undefined): Promise<RptModel> {
+  if (folder !== undefined) return await openRpt(folder, model);
+  throw new UsageError('a model in memory has no parts that retrieve', {
+    help: 'give the folder of a model that was trained with them',
+  });
+}
 
 /** @throws UsageError for windows that chunks do not fit */
 function checkWindows({ wing }: RptModel, { windows }: SystemContext): void {

@@ -1,4 +1,7 @@
 import { Graph } from '../graph/graph.ts';
+import { CachedReading } from '../models/language/cached-reading.ts';
+import { type GenerationOptions, generateByReading, type Prompt } from '../models/language/generate.ts';
+import type { Generation } from '../models/language/generation-rows.ts';
 import type { LanguageModel } from '../models/language/language-model.ts';
 import { checkSequences, firstScored } from '../models/language/score-tokens.ts';
 import type { CostLedger } from '../objective/cost-ledger.ts';
@@ -13,8 +16,10 @@ import { ChunkedText } from './chunked-text.ts';
 import { countReading, type LanguageSystem, type ScoreOptions, type Segment } from './language-system.ts';
 import { plainSystem } from './plain-system.ts';
 import { RptModel } from './rpt.ts';
-import { allowedNeighbours, givenNeighbours, rptLayout } from './rpt-feeds.ts';
+import { allowedNeighbours, type ChunkLayout, givenNeighbours, rptLayout } from './rpt-feeds.ts';
+import { outputChunks, RptPasses, type RptPassesParts } from './rpt-passes.ts';
 import { RptPast } from './rpt-past.ts';
+import { type RptTextParts, RptTextReading } from './rpt-text-reading.ts';
 import { type RptFound, RptWing } from './rpt-wing.ts';
 
 /** Neighbours of a chunk that were read. */
@@ -61,7 +66,6 @@ export class RptSystem implements LanguageSystem {
   private readonly plain: LanguageSystem;
   private readonly programs = new ProgramCache();
   /** Document that is being read. */
-  private document: string | undefined;
   private past: RptPast | undefined;
 
   /** @throws UsageError for a retriever that the model or the settings do not have */
@@ -118,9 +122,55 @@ export class RptSystem implements LanguageSystem {
     return scores;
   }
 
+  /**
+   * Continues a text, token by token. The text is read in the windows of the training, each with keys and values cached, and what the model
+   * writes is a part of it: neighbours of a chunk are sought when the chunk is complete. The tokens are those that scoring the whole text gives
+   * the highest probability. A text may be longer than the window. Where windows do not overlap, the last token of a window predicts the first of
+   * the next, which scoring leaves out.
+   *
+   * @returns iterator of the pieces of the new text, which returns the whole at its end
+   * @throws UsageError as `generate`, and where neighbours are chosen by a rule that knows the next chunk (`oracle`)
+   */
+  generate(prompt: Prompt, options: GenerationOptions = {}): AsyncGenerator<string, Generation, void> {
+    if (this.retrieval === 'oracle') throw nextChunkUnknown();
+    const { tokenizer, endIds, decoder } = this.model;
+    const { vocabSize } = decoder;
+    return generateByReading(
+      { tokenizer, endIds, decoder: { vocabSize, maxTokens: undefined } },
+      prompt,
+      options,
+      (ids, compute) => RptTextReading.begin(this.textReading(options, compute), ids),
+    );
+  }
+
   async dispose(): Promise<void> {
     await this.programs.dispose();
     await this.plain.dispose();
+  }
+
+  /** Makes the parts of a text that is read token by token. */
+  private textReading({ signal }: GenerationOptions, compute: ComputeOptions): RptTextParts {
+    const { rpt, programs, model } = this;
+    const past = this.newText(new Int32Array(0), { document: undefined, offset: 0 });
+    const { window, stride } = rpt.wing.config;
+    const retrieves = this.retrieval !== 'none';
+    return {
+      ...{ window, stride, text: past.text },
+      begin: async (ids, start) => {
+        const parts: RptPassesParts = {
+          ...{ past, start, learned: this.retrieval === 'learned' },
+          neighbourFeeds: (layout) => this.neighbourFeeds(past, layout),
+          add: (layout, outputs) => this.addChunks(past, layout, outputs),
+          program: (name, makeGraph) => programs.get(name, makeGraph, compute),
+        };
+        const passes = retrieves ? { passes: new RptPasses(rpt, parts) } : {};
+        return await CachedReading.begin(model, [ids], { ...passes, ...compute });
+      },
+      passOver: async (ids, start) => {
+        signal?.throwIfAborted();
+        if (retrieves) await this.readWindow(past, { ids, from: ids.length - 1, start }, compute);
+      },
+    };
   }
 
   /** Returns what is known of the document of a segment, with all of its tokens that the segments from there on have. */
@@ -130,20 +180,10 @@ export class RptSystem implements LanguageSystem {
     const goesOn =
       this.past !== undefined &&
       document !== undefined &&
-      document === this.document &&
+      document === this.past.document &&
       start > this.past.offset &&
       start <= this.past.offset + this.past.text.length;
-    if (!goesOn) {
-      this.document = document;
-      const { tokenizer } = this.model;
-      this.past = new RptPast(
-        new ChunkedText(Int32Array.from(ids), { tokenizer, chunkTokens, name: document ?? '' }),
-        {
-          ...{ offset: start, config: this.rpt.wing.config, hidden: this.model.decoder.hiddenSize },
-          learned: this.retrieval === 'learned',
-        },
-      );
-    }
+    if (!goesOn) this.past = this.newText(Int32Array.from(ids), { document, offset: start });
     const past = this.past!;
     if ((start - past.offset) % chunkTokens !== 0) {
       throw new UsageError(
@@ -161,43 +201,69 @@ export class RptSystem implements LanguageSystem {
     return past;
   }
 
-  /** Reads a window. */
-  private async readWindow(past: RptPast, segment: Segment, compute: ComputeOptions): Promise<Float32Array> {
+  /** Begins a text. */
+  private newText(
+    ids: Int32Array,
+    of: { readonly document: string | undefined; readonly offset: number },
+  ): RptPast {
     const { config } = this.rpt.wing;
-    const learned = this.retrieval === 'learned';
+    const { tokenizer, decoder } = this.model;
+    const { chunkTokens } = config;
+    return new RptPast(new ChunkedText(ids, { tokenizer, chunkTokens, name: of.document ?? '' }), {
+      ...of,
+      ...{ config, hidden: decoder.hiddenSize, learned: this.retrieval === 'learned' },
+    });
+  }
+
+  /** Reads a window, and returns the log-probabilities of its tokens from `from` on. */
+  private async readWindow(past: RptPast, segment: Segment, compute: ComputeOptions): Promise<Float32Array> {
     const window = { ids: segment.ids, start: (segment.start ?? 0) - past.offset };
-    const layout = rptLayout([{ windows: [window], known: past.known }], config, past.layout);
-    const { chunks, offsets } = layout;
-    const lists = await Promise.all(
-      this.choice
-        ? chunks.map(({ chunk, among }) => this.choice!(past.text, chunk, among, config.neighbours))
-        : [],
-    );
-    const columns = lists.map((list) => list.map((chunk) => offsets[0]! + chunk));
+    const before = past.layout(window.start);
+    const layout = rptLayout([{ windows: [window], known: past.known }], this.rpt.wing.config, before);
     const program = await this.programs.get('rpt', () => this.graph(compute.device), compute);
     const outputs = await program.run({
       ...this.rpt.weights,
       ...layout.feeds,
       ...past.feeds(),
-      ...(learned
-        ? { 'chunks/allowed': allowedNeighbours(layout) }
-        : givenNeighbours(columns, layout, config.neighbours)),
+      ...past.listFeeds(before),
+      ...(await this.neighbourFeeds(past, layout)),
       ...scoredFeeds(segment),
     });
-    for (const [i, { chunk, among }] of chunks.entries())
-      this.tell(past, { chunk, among, neighbours: chosenIn(outputs, i, offsets[0]!) });
-    past.add(outputs, chunks.length);
+    this.addChunks(past, layout, outputs);
     return float32(outputs.logProbabilities).slice();
   }
 
-  private tell({ offset }: RptPast, { chunk, among, neighbours }: Omit<ChosenNeighbours, 'document'>): void {
-    this.ledger.add('queriedChunks', 1);
-    this.ledger.add('foundNeighbours', neighbours.length);
-    const before = offset / this.rpt.wing.config.chunkTokens;
-    this.onChosen?.({
-      ...{ document: this.document, chunk: before + chunk, among },
-      neighbours: neighbours.map((each) => before + each),
-    });
+  /** Makes the inputs that choose the neighbours of new chunks. */
+  private async neighbourFeeds(
+    past: RptPast,
+    layout: ChunkLayout,
+  ): Promise<Readonly<Record<string, HostTensor>>> {
+    if (!this.choice) return { 'chunks/allowed': allowedNeighbours(layout) };
+    const { neighbours } = this.rpt.wing.config;
+    const lists = await Promise.all(
+      layout.chunks.map(({ chunk, among }) => this.choice!(past.text, chunk, among, neighbours)),
+    );
+    const columns = lists.map((list) => list.map((chunk) => layout.offsets[0]! + chunk));
+    return givenNeighbours(columns, layout, neighbours);
+  }
+
+  /** Keeps the new chunks of a pass, and tells which neighbours they have. */
+  private addChunks(
+    past: RptPast,
+    { chunks, offsets }: ChunkLayout,
+    outputs: Readonly<Record<string, HostTensor>>,
+  ): void {
+    const before = past.offset / this.rpt.wing.config.chunkTokens;
+    for (const [i, { chunk, among }] of chunks.entries()) {
+      const neighbours = chosenIn(outputs, i, offsets[0]!);
+      this.ledger.add('queriedChunks', 1);
+      this.ledger.add('foundNeighbours', neighbours.length);
+      this.onChosen?.({
+        ...{ document: past.document, chunk: before + chunk, among },
+        neighbours: neighbours.map((each) => before + each),
+      });
+    }
+    past.add(outputs, chunks.length);
   }
 
   private graph(device: Device | undefined): Graph {
@@ -218,12 +284,19 @@ export class RptSystem implements LanguageSystem {
       ...{ memory, inference: (device ?? 'cpu') === 'cpu' },
     });
     graph.output('logProbabilities', logProbabilities);
-    for (const part of ['states', 'pooled', 'chosen', 'valid', 'lists'] as const)
-      graph.output(`chunks/${part}`, found![part]);
-    if (found!.keys) graph.output('chunks/keys', found!.keys);
+    outputChunks(graph, found!);
     return graph;
   }
 }
+
+/** Makes the error for neighbours that are chosen by what comes next, where it is not written yet. */
+export const nextChunkUnknown = (): UsageError =>
+  new UsageError(
+    `${option('retrieval', 'oracle')} knows the chunk that comes next, which is not written yet`,
+    {
+      help: `choose another ${option('retrieval')}`,
+    },
+  );
 
 /** The model with another number of neighbours. */
 const withNeighbours = ({ base, wing, weights }: RptModel, neighbours: number): RptModel =>

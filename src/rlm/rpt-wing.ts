@@ -29,7 +29,13 @@ import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { encodeNeighbours } from '../nn/neighbour-encoder.ts';
 import { neighbourGateParameters, neighbourGates } from '../nn/neighbour-gate.ts';
 import type { ParameterSpec, Parameters } from '../nn/parameters.ts';
-import { encoderOptions, neighbourPartSpecs } from './retro-wing.ts';
+import {
+  completedChunk,
+  encoderOptions,
+  neighbourPartSpecs,
+  type PieceMemory,
+  piecewiseMemory,
+} from './retro-wing.ts';
 import type { RptConfig } from './rpt-config.ts';
 
 /** Prefix of the names of the added parameters. */
@@ -37,7 +43,7 @@ export const RPT_PREFIX = 'rpt';
 /** Prefix of the names of the maps from chunks to queries and keys. */
 export const RPT_RETRIEVER = `${RPT_PREFIX}.retriever`;
 
-/** Chunks of texts that were read before the windows of a batch: P chunks, and the neighbour lists of Q of them. */
+/** Chunks of texts that were read before: P chunks. */
 export interface PastChunks {
   /** Keys, f32[P, D]. Absent where the retriever is not learned. */
   readonly keys: Tensor | undefined;
@@ -46,33 +52,40 @@ export interface PastChunks {
   /** Means of the neighbours of each chunk, f32[P, K, D], and which are there, f32[P, K]. */
   readonly pooled: Tensor;
   readonly valid: Tensor;
-  /** Gated states of neighbours that chunks of the windows have, f32[Q, K, 2m, D], and which are there, f32[Q, K]. */
-  readonly lists: Tensor;
-  readonly inLists: Tensor;
 }
 
-/**
- * Windows of texts and their chunks, as inputs of a graph. A batch has W windows of l chunks. C of these chunks are new: complete ones that no
- * earlier window has. With the chunks before, N = P + C chunks are known.
- */
-export interface RptInputs {
-  /** Tokens, i64[W, l · m]. */
-  readonly tokens: TokenInputs;
-  /** i64[C]: places of the new chunks among the W · l chunks of the windows. */
+/** New chunks of texts, as inputs of a graph: C complete chunks, which follow P chunks that were read before. N = P + C are known. */
+export interface NewChunks {
+  /** i64[C]: places of the new chunks among those whose states are computed. */
   readonly places: Tensor;
   /** f32[C, N]: 1 where the chunk of the column may be a neighbour of that of the row. Absent where the retriever is not learned. */
   readonly allowed: Tensor | undefined;
   /** f32[C, N]: 1 where the chunk of the column comes before that of the row in its text. */
   readonly earlier: Tensor;
-  /** i64[W, l]: neighbour list that the tokens after a chunk read, of the Q + C ones. */
-  readonly read: Tensor;
-  /** f32[W, l]: 1 for complete chunks. */
-  readonly isRead: Tensor;
   /** Neighbours that are given: numbers i64[C, K] among the N chunks, and f32[C, K], which are there. */
   readonly given: { readonly chunks: Tensor; readonly valid: Tensor } | undefined;
   /** f32[C, 1]: 1 for chunks that read the given neighbours, 0 for those that read the learned retriever's. Absent for one kind alone. */
   readonly readsGiven: Tensor | undefined;
+  /** Chunks that were read before; undefined for none. */
   readonly past: PastChunks | undefined;
+}
+
+/**
+ * Windows of texts and their chunks, as inputs of a graph. A batch has W windows of l chunks. The new chunks among them are complete ones that no
+ * earlier window has.
+ */
+export interface RptInputs extends NewChunks {
+  /** Tokens, i64[W, l · m]. */
+  readonly tokens: TokenInputs;
+  /** i64[W, l]: neighbour list that the tokens after a chunk read, of the Q + C ones. */
+  readonly read: Tensor;
+  /** f32[W, l]: 1 for complete chunks. */
+  readonly isRead: Tensor;
+  /**
+   * Neighbour lists of Q chunks that were read before and that windows have: gated states f32[Q, K, 2m, D], and f32[Q, K], which are there.
+   * Absent where none were read.
+   */
+  readonly lists: { readonly states: Tensor; readonly valid: Tensor } | undefined;
 }
 
 /** Results of the retriever for the new chunks of a batch. */
@@ -144,24 +157,43 @@ export class RptWing {
    * @param options.given whether neighbours are given, for all chunks or, with `learned`, for some
    * @param options.past whether chunks were read before
    */
-  inputs(
-    graph: Graph,
-    { learned, given, past }: { learned: boolean; given: boolean; past: boolean },
-  ): RptInputs {
+  inputs(graph: Graph, options: { learned: boolean; given: boolean; past: boolean }): RptInputs {
     const { chunkTokens: m, neighbours: K } = this.config;
     const D = this.decoder.hiddenSize;
-    const [W, l, C, P, Q] = ['windows', 'perWindow', 'chunks', 'past', 'lists'];
+    const [W, l, Q] = ['windows', 'perWindow', 'lists'];
+    const length = multiplyDims(l!, m);
+    return {
+      tokens: {
+        ids: graph.input('windows/ids', 'i64', [W!, length]),
+        mask: graph.input('windows/mask', 'f32', [W!, length]),
+      },
+      ...this.chunkInputs(graph, options),
+      read: graph.input('chunks/read', 'i64', [W!, l!]),
+      isRead: graph.input('chunks/isRead', 'f32', [W!, l!]),
+      lists: options.past
+        ? {
+            states: graph.input('past/lists', 'f32', [Q!, K, 2 * m, D]),
+            valid: graph.input('past/inLists', 'f32', [Q!, K]),
+          }
+        : undefined,
+    };
+  }
+
+  /** Declares the inputs of new chunks, as `inputs` does. */
+  chunkInputs(
+    graph: Graph,
+    { learned, given, past }: { learned: boolean; given: boolean; past: boolean },
+  ): NewChunks {
+    const { chunkTokens: m, neighbours: K } = this.config;
+    const D = this.decoder.hiddenSize;
+    const [C, P] = ['chunks', 'past'];
     const N = past ? addDims(P!, C!) : C!;
     const f32 = (name: string, shape: Dim[]) => graph.input(name, 'f32', shape);
     const i64 = (name: string, shape: Dim[]) => graph.input(name, 'i64', shape);
-    const length = multiplyDims(l!, m);
     return {
-      tokens: { ids: i64('windows/ids', [W!, length]), mask: f32('windows/mask', [W!, length]) },
       places: i64('chunks/places', [C!]),
       allowed: learned ? f32('chunks/allowed', [C!, N]) : undefined,
       earlier: f32('chunks/earlier', [C!, N]),
-      read: i64('chunks/read', [W!, l!]),
-      isRead: f32('chunks/isRead', [W!, l!]),
       given: given ? { chunks: i64('given/chunks', [C!, K]), valid: f32('given/valid', [C!, K]) } : undefined,
       readsGiven: given && learned ? f32('given/isRead', [C!, 1]) : undefined,
       past: past
@@ -170,8 +202,6 @@ export class RptWing {
             states: f32('past/states', [P!, m, D]),
             pooled: f32('past/pooled', [P!, K, D]),
             valid: f32('past/valid', [P!, K]),
-            lists: f32('past/lists', [Q!, K, 2 * m, D]),
-            inLists: f32('past/inLists', [Q!, K]),
           }
         : undefined,
     };
@@ -191,7 +221,9 @@ export class RptWing {
         const layer = index + 1;
         if (!crossLayers.includes(layer)) return undefined;
         if (!neighbours) {
-          const found = this.find(p, inputs, hidden);
+          const m = chunkTokens;
+          const cut = reshape(hidden, [multiplyDims(...inputs.read.shape), m, this.decoder.hiddenSize]);
+          const found = this.find(p, inputs, cut);
           onFound(found);
           neighbours = this.inWindows(inputs, found);
         }
@@ -202,13 +234,35 @@ export class RptWing {
     };
   }
 
-  /** Finds and encodes the neighbours of the new chunks. */
-  private find(p: Parameters, inputs: RptInputs, hidden: Tensor): RptFound {
+  /**
+   * Makes the memory of a pass over further tokens of one text, all of which read the neighbours of one chunk or none. No state of a token
+   * depends on later tokens, so that the states are those of `memory`.
+   */
+  passMemory(p: Parameters, { neighbours, onFound, ...pass }: RptPassMemory): LayerMemory {
+    const { chunkTokens: m, neighbours: K } = this.config;
+    return piecewiseMemory(p, RPT_PREFIX, this.config, {
+      ...pass,
+      neighboursOf: (hidden) => {
+        if (!neighbours || 'states' in neighbours) return neighbours;
+        const found = this.find(p, neighbours.chunks, completedChunk(neighbours.before, hidden));
+        onFound(found);
+        // Further rows stand for no chunk.
+        const own = (x: Tensor) => unsqueeze(slice(x, { axis: 0, length: 1 }), 0);
+        return { states: own(found.lists), mask: expand(unsqueeze(own(found.valid), 3), [1, 1, K, 2 * m]) };
+      },
+    });
+  }
+
+  /**
+   * Finds and encodes the neighbours of the new chunks.
+   *
+   * @param cut states of chunks, f32[…, m, D], of which `inputs.places` are the new ones
+   */
+  private find(p: Parameters, inputs: NewChunks, cut: Tensor): RptFound {
     const { chunkTokens: m, neighbours: K, heads, gateFloor } = this.config;
     const { past, places, earlier } = inputs;
     const D = this.decoder.hiddenSize;
     const [C] = places.shape as [Dim];
-    const cut = reshape(hidden, [multiplyDims(...inputs.read.shape), m, D]);
     const states = encodeChunks(gather(cut, places), p, `${RPT_PREFIX}.chunk`, { heads });
     const { scores, keys, chosen, valid } = this.choose(p, inputs, states);
 
@@ -245,7 +299,7 @@ export class RptWing {
   /** Chooses the neighbours of the new chunks. */
   private choose(
     p: Parameters,
-    { allowed, given, readsGiven, past }: RptInputs,
+    { allowed, given, readsGiven, past }: NewChunks,
     states: Tensor,
   ): Pick<RptFound, 'scores' | 'keys' | 'chosen' | 'valid'> {
     const own = { chosen: given?.chunks as Tensor, valid: given?.valid as Tensor };
@@ -265,14 +319,30 @@ export class RptWing {
   }
 
   /** Gives each chunk of the windows its neighbours. */
-  private inWindows({ read, isRead, past }: RptInputs, found: RptFound): ChunkNeighbours {
+  private inWindows({ read, isRead, lists: before }: RptInputs, found: RptFound): ChunkNeighbours {
     const { chunkTokens: m, neighbours: K } = this.config;
-    const lists = past ? concat([past.lists, found.lists], 0) : found.lists;
-    const valid = past ? concat([past.inLists, found.valid], 0) : found.valid;
+    const lists = before ? concat([before.states, found.lists], 0) : found.lists;
+    const valid = before ? concat([before.valid, found.valid], 0) : found.valid;
     const there = mul(gather(valid, read), unsqueeze(isRead, 2));
     return {
       states: gather(lists, read),
       mask: expand(unsqueeze(there, 3), [...read.shape, K, 2 * m]),
     };
   }
+}
+
+/** Neighbours that the tokens of one pass read, and what the pass gives out. See `RptWing.passMemory`. */
+export interface RptPassMemory extends Omit<PieceMemory, 'neighboursOf'> {
+  /** Encoded neighbours, or the chunk that the first token of the pass completes; undefined where nothing is read. */
+  readonly neighbours:
+    | ChunkNeighbours
+    | {
+        /** The chunk, in the first row. Its place is 0. */
+        readonly chunks: NewChunks;
+        /** States of the m − 1 tokens before the first one, f32[1, m − 1, D]. */
+        readonly before: Tensor;
+      }
+    | undefined;
+  /** Receives the results of the retriever for a chunk that the pass completes. */
+  onFound(found: RptFound): void;
 }

@@ -3,9 +3,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tempFiles } from '../../test/temp-files.ts';
 import { TEST_COMPUTE } from '../../test/test-device.ts';
+import { trainedParts } from '../../test/trained-parts.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
-import { float32 } from '../runtime/host-tensor.ts';
-import { normal, randomInts, rngKey } from '../util/rng.ts';
+import { randomInts, rngKey } from '../util/rng.ts';
 import type { Segment } from './language-system.ts';
 import { plainSystem } from './plain-system.ts';
 import { loadRpt, RptModel, saveRpt } from './rpt.ts';
@@ -15,16 +15,6 @@ import { windowsOf } from './text-windows.ts';
 const CAUSAL = fileURLToPath(new URL('../models/language/fixtures/causal', import.meta.url));
 const [M, WINDOW, STRIDE] = [4, 16, 8];
 const SHAPE = { chunkTokens: M, window: WINDOW, stride: STRIDE } as const;
-
-/** Sets the added weights to random values, as training would. */
-function trainedRpt(rpt: RptModel): RptModel {
-  for (const { name } of rpt.wing.specs) {
-    const data = float32(rpt.weights[name]);
-    normal(rngKey(5, 0, name), data);
-    for (let i = 0; i < data.length; i++) data[i]! *= 0.5;
-  }
-  return rpt;
-}
 
 /** Text of random letters. */
 function letters(count: number, seed: number): Int32Array {
@@ -41,7 +31,7 @@ describe.each(['gpt2', 'llama-untied'])('RPT over %s', (name) => {
   let rpt: RptModel;
   beforeAll(async () => {
     base = await LanguageModel.load(join(CAUSAL, name));
-    rpt = trainedRpt(RptModel.create(base, SHAPE));
+    rpt = trainedParts(RptModel.create(base, SHAPE));
   });
   afterAll(async () => {
     await base.dispose();
@@ -142,6 +132,22 @@ describe.each(['gpt2', 'llama-untied'])('RPT over %s', (name) => {
       .map(({ place }) => place);
     // Token t predicts token t + 1: the last token of chunk 8 is 35.
     expect(Math.min(...differ)).toBe(36);
+  });
+
+  it('reads the neighbours of all chunks of a window, also of one that is longer than in training', async () => {
+    // Without gates, which see the neighbours of earlier chunks.
+    const model = trainedParts(RptModel.create(base, { ...SHAPE, gateFloor: null }));
+    const all = segmentsOf(letters(75, 1), 'd', { ...SHAPE, window: 24, stride: 4 });
+    const scoresOf = async (other: boolean) => {
+      // The neighbour of chunk 8 differs.
+      const oracle = async (_: unknown, chunk: number, among: number) =>
+        Int32Array.of(chunk === 8 && other ? 0 : among - 1).subarray(0, among);
+      return (await read(all, { retrieval: 'oracle', oracle }, model)).scores;
+    };
+    const [one, other] = [await scoresOf(false), await scoresOf(true)];
+    const changed = all.filter((_, i) => one[i]!.some((score, t) => score !== other[i]![t]));
+    // The first window that predicts a token behind chunk 8, and the last one that holds the chunk.
+    expect(changed.map(({ start }) => start)).toEqual([16, 20, 24, 28, 32]);
   });
 
   it('is read in pieces as in one', async () => {

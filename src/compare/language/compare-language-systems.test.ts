@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tempFiles } from '../../../test/temp-files.ts';
-import { trainedRetro } from '../../../test/trained-retro.ts';
+import { trainedParts } from '../../../test/trained-parts.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
 import { buildDatastore } from '../../rlm/build-datastore.ts';
 import { RetroModel, saveRetro } from '../../rlm/retro.ts';
+import { RptModel, saveRpt } from '../../rlm/rpt.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { compareLanguageSystems } from './compare-language-systems.ts';
 import type { LanguageComparisonConfig } from './comparison.ts';
@@ -29,7 +30,7 @@ beforeAll(async () => {
     );
   const base = await LanguageModel.load(BASE);
   const shape = { chunkTokens: 4, crossLayers: [1, 2], encoderLayers: 1 };
-  await saveRetro(at('retro'), trainedRetro(RetroModel.create(base, shape)), { base: BASE });
+  await saveRetro(at('retro'), trainedParts(RetroModel.create(base, shape)), { base: BASE });
   await buildDatastore(base, texts('train'), at('store'), { window: 16, stride: 16, threads: 1 });
   await base.dispose();
 });
@@ -69,6 +70,35 @@ describe('compareLanguageSystems', () => {
     expect(perplexity('read')).not.toBe(perplexity('none'));
     expect(perplexity('shuffled-neighbours')).not.toBe(perplexity('read'));
     expect(arms['shuffled-neighbours']!.cost.foundNeighbours).toEqual(arms.read!.cost.foundNeighbours);
+  });
+
+  it('measures RPT beside random chunks and its window alone, in the windows of the model', async () => {
+    const base = await LanguageModel.load(BASE);
+    const shape = { chunkTokens: 4, window: 16, stride: 8 };
+    await saveRpt(at('rpt'), trainedParts(RptModel.create(base, shape)));
+    await base.dispose();
+    writeFileSync(at('long.jsonl'), JSON.stringify({ id: 'long', text: TEXTS.join('') }));
+    const config: LanguageComparisonConfig = {
+      ...{ model: at('rpt'), data: at('long.jsonl'), out: at('rpt-out') },
+      arms: [{ method: 'rpt' }, { name: 'one', method: 'rpt', chunkNeighbours: 1 }],
+    };
+    const compared = async (evaluate: LanguageComparisonConfig['evaluate'], out: string) => {
+      const { arms, failures } = await compareLanguageSystems(
+        { ...config, out: at(out), evaluate },
+        { threads: 1 },
+      );
+      expect(failures).toEqual([]);
+      expect(arms.map(({ name }) => name)).toEqual(['none', 'rpt', 'one', 'rpt-random', 'rpt-window']);
+      return Object.fromEntries(arms.map((arm) => [arm.name, arm]));
+    };
+    const own = await compared(undefined, 'rpt-own');
+    expect(own.none!.settings).toMatchObject({ window: 16, stride: 8 });
+    const perplexities = Object.values(own).map(({ metrics }) => metrics.perplexity!.mean);
+    expect(own['rpt-window']!.metrics.perplexity!.mean).toBe(own.none!.metrics.perplexity!.mean);
+    expect(new Set(perplexities).size).toBe(4);
+    expect(own.one!.cost.foundNeighbours!.mean).toBeLessThan(own.rpt!.cost.foundNeighbours!.mean);
+    const others = await compared({ window: 24, stride: 4 }, 'rpt-others');
+    expect(others.rpt!.settings).toMatchObject({ window: 24, stride: 4 });
   });
 
   it('leaves no folder if its model or its data cannot be read', async () => {

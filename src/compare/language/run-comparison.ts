@@ -5,6 +5,7 @@ import { findModel } from '../../models/folder/find-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
 import { languageModelId } from '../../models/language/language-model-id.ts';
 import { type EvaluationTask, openTask, TASK_OPTIONS } from '../../rlm/evaluation-task.ts';
+import type { TextWindows } from '../../rlm/text-windows.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { InterruptedError } from '../../train/callbacks.ts';
 import { findComparedSystem } from '../../train/language-methods/joint-systems.ts';
@@ -91,12 +92,19 @@ export async function runLanguageComparison(
     const found = await findModel(folder, [], { onProgress, onNote });
     const model = await LanguageModel.load(found, { ...(onNote && { onNote }) });
     try {
-      const task = await openTask(model, data, { ...evaluate, onProgress, onNote });
+      const ownWindows = await windowsIn(found, comparison.arms);
+      const task = await openTask(model, data, { ...evaluate, ownWindows, onProgress, onNote });
       return await new LanguageRun({ ...comparison, model: found }, model, task, options, callbacks).finish();
     } finally {
       await model.dispose();
     }
   });
+}
+
+/** Windows in which the model reads running text, as the first arm says that has its own. All arms read in the same ones. */
+async function windowsIn(folder: string, arms: readonly LanguageArm[]): Promise<TextWindows | undefined> {
+  const spec = arms.map(({ method }) => findComparedSystem(method)).find(({ windows }) => windows);
+  return await spec?.windows?.(folder);
 }
 
 /** One call of a comparison. */

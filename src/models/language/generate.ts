@@ -3,7 +3,14 @@ import { UsageError } from '../../util/errors.ts';
 import type { GivenOptions } from '../../util/option-table.ts';
 import { type CachedPasses, CachedReading } from './cached-reading.ts';
 import { type GENERATION_OPTIONS, generationSettings, refusePackedWeights } from './generation-options.ts';
-import { type Generation, GenerationRow, generationGroups, generationPasses } from './generation-rows.ts';
+import {
+  type GeneratingModel,
+  type Generation,
+  GenerationRow,
+  generationGroups,
+  generationPasses,
+  type TextReading,
+} from './generation-rows.ts';
 import type { LanguageModel } from './language-model.ts';
 import { PackedPasses } from './packed-passes.ts';
 import { checkTokens } from './score-tokens.ts';
@@ -50,11 +57,37 @@ export async function* generateByPasses(
   const row = new GenerationRow(model, promptIds(model, prompt), { settings, number: 0 });
   const packed = await packedPasses(model, [row], options);
   try {
-    for await (const _ of passes(model, [row], options, packed ? () => packed : makePasses))
-      yield* row.pieces.splice(0).filter((text) => text !== '');
+    return yield* streamed(row, passes(model, [row], options, packed ? () => packed : makePasses));
   } finally {
     await packed?.dispose();
   }
+}
+
+/**
+ * Continues a text as {@link generate}, for models that read texts of another length or in another way than their base.
+ *
+ * @param model  tokenizer, end tokens and number of tokens; `maxTokens` is the longest text that is read
+ * @param begin  reads the prompt
+ */
+export async function* generateByReading(
+  model: GeneratingModel,
+  prompt: Prompt,
+  options: GenerationOptions,
+  begin: (prompt: ArrayLike<number>, compute: ComputeOptions) => Promise<TextReading>,
+): AsyncGenerator<string, Generation, void> {
+  const settings = generationSettings(options);
+  refusePackedWeights(settings);
+  const row = new GenerationRow(model, promptIds(model, prompt), { settings, number: 0 });
+  const read = () => begin(row.prompt, computeOf(options));
+  return yield* streamed(row, generationPasses([row], read, options.signal));
+}
+
+/** Yields the pieces of a text as its passes make them. */
+async function* streamed(
+  row: GenerationRow,
+  made: AsyncGenerator<void, void, void>,
+): AsyncGenerator<string, Generation, void> {
+  for await (const _ of made) yield* row.pieces.splice(0).filter((text) => text !== '');
   yield* row.pieces.filter((text) => text !== '');
   return row.result();
 }
@@ -144,7 +177,7 @@ function passes(
  * @throws UsageError when there are none, or too many for the model, or one that the model lacks
  */
 function promptIds(
-  { tokenizer, decoder }: LanguageModel,
+  { tokenizer, decoder }: GeneratingModel,
   prompt: Prompt,
   what = 'a text',
 ): ArrayLike<number> {

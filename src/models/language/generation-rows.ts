@@ -10,6 +10,9 @@ export type GeneratingModel = Pick<LanguageModel, 'tokenizer' | 'endIds'> & {
   readonly decoder: Pick<LanguageModel['decoder'], 'maxTokens' | 'vocabSize'>;
 };
 
+/** Way of reading texts that grow, with the logits after the last token of each. A `CachedReading` is one. */
+export type TextReading = Pick<CachedReading, 'logits' | 'read' | 'keep'>;
+
 /** Maximum number of tokens of the texts that are generated together, whose keys and values are in memory. */
 const TOKENS_TOGETHER = 8192;
 
@@ -132,7 +135,7 @@ export function* generationGroups<T extends { readonly row: GenerationRow; reado
  */
 export async function* generationPasses(
   rows: readonly GenerationRow[],
-  begin: (numbers: readonly number[]) => Promise<CachedReading>,
+  begin: (numbers: readonly number[]) => Promise<TextReading>,
   signal?: AbortSignal,
 ): AsyncGenerator<void, void, void> {
   const begun = [...rows.keys()].filter((i) => !rows[i]!.isDone);

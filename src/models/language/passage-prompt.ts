@@ -25,6 +25,8 @@ export interface PassagePromptOptions {
   readonly tokens: number;
   /** Largest number of tokens of a passage; a longer one is cut at its end. Default 256. */
   readonly passageTokens?: number | undefined;
+  /** Longest text that is read, in tokens; undefined if there is no limit. Default: that of the model. */
+  readonly maxTokens?: number | undefined;
   /** Writes the prompt with some of the passages, as token ids. */
   readonly write: (passages: readonly PromptPassage[]) => ArrayLike<number>;
 }
@@ -59,10 +61,10 @@ export function passagesBefore(
 export function passagePrompt(
   model: LanguageModel,
   passages: readonly PromptPassage[],
-  { tokens, passageTokens = 256, write }: PassagePromptOptions,
+  { tokens, passageTokens = 256, write, ...options }: PassagePromptOptions,
 ): PassagePrompt {
-  const window = model.decoder.maxTokens ?? Number.POSITIVE_INFINITY;
-  const room = window - tokens;
+  const { maxTokens = Number.POSITIVE_INFINITY } = 'maxTokens' in options ? options : model.decoder;
+  const room = maxTokens - tokens;
   const cut = passages.map((passage) => cutPassage(model, passage, passageTokens));
   let chosen: PromptPassage[] = [];
   let ids = write([]);
@@ -78,7 +80,7 @@ export function passagePrompt(
     const best = passages[0]!;
     const length = write([cut[0]!.passage]).length - alone;
     throw new UsageError(
-      `passage ${JSON.stringify(best.id)} of ${count(length)} tokens does not fit: the model reads ${count(window)} tokens, ` +
+      `passage ${JSON.stringify(best.id)} of ${count(length)} tokens does not fit: the model reads ${count(maxTokens)} tokens, ` +
         `of which the text takes ${count(alone)} and the new tokens ${count(tokens)}`,
       { help: `cut passages by a smaller ${option('passageTokens')}, or ask for fewer ${option('tokens')}` },
     );

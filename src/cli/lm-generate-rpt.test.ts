@@ -1,0 +1,86 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, expect, it } from 'vitest';
+import { runCommand } from '../../test/run-command.ts';
+import { tempFiles } from '../../test/temp-files.ts';
+import { trainedParts } from '../../test/trained-parts.ts';
+import { LanguageModel } from '../models/language/language-model.ts';
+import { RptModel, saveRpt } from '../rlm/rpt.ts';
+import { generateCommand } from './lm-generate.ts';
+
+const BASE = fileURLToPath(new URL('../models/language/fixtures/causal/llama-untied', import.meta.url));
+const folder = tempFiles({
+  'passages.jsonl': JSON.stringify({ id: 'p', text: 'abcdefghijklmnopqrstuvwxyz' }),
+});
+const at = (name: string) => join(folder, name);
+
+beforeAll(async () => {
+  mkdirSync(folder, { recursive: true });
+  const base = await LanguageModel.load(BASE);
+  const shape = { chunkTokens: 4, window: 16, stride: 8 };
+  for (const retrieval of ['learned', 'oracle'] as const)
+    await saveRpt(at(retrieval), trainedParts(RptModel.create(base, { ...shape, retrieval })));
+  await base.dispose();
+});
+
+/** Text of 39 letters, which is more than the base reads, and the start token. */
+const TEXT = 'abcdefghijklmnopqrstuvwxyzabcdefghijklm';
+const generated = (flags: Record<string, string> = {}, text = TEXT) =>
+  runCommand(
+    generateCommand,
+    { model: at('learned'), tokens: '20', temperature: '8', seed: '3', threads: '1', ...flags },
+    [text],
+  );
+
+it('retrieves from the text and from what it writes', async () => {
+  const read = await generated();
+  expect(read.json.text).toBe(`${TEXT}${read.json.continuation}`);
+  expect(read.streamed).toBe(read.json.text);
+  const { promptTokens, tokens } = read.json as { promptTokens: number; tokens: number };
+  expect(promptTokens).toBeGreaterThan(32);
+  expect(read.json).toMatchObject({
+    finish: 'tokens',
+    // The last token is written, and not read.
+    chunks: Math.floor((promptTokens + tokens - 1) / 4),
+  });
+  expect((await generated()).json.continuation).toBe(read.json.continuation);
+  const others: [Record<string, string>, number | undefined][] = [
+    [{ retrieval: 'bm25' }, undefined],
+    [{ chunkNeighbours: '1' }, undefined],
+    [{ retrieval: 'random' }, read.json.neighbours as number],
+    [{ retrieval: 'random', passageSeed: '5' }, read.json.neighbours as number],
+    [{ retrieval: 'none' }, 0],
+  ];
+  const seen = [read.json.continuation];
+  for (const [flags, neighbours] of others) {
+    const { json } = await generated(flags);
+    if (neighbours !== undefined) expect(json.neighbours).toBe(neighbours);
+    seen.push(json.continuation);
+  }
+  expect(new Set(seen).size).toBe(seen.length);
+  // Passages in front are a part of the text, of any length.
+  const passed = await generated({ data: at('passages.jsonl'), temperature: '0', tokens: '4' });
+  expect(passed.json).toMatchObject({ passages: [{ id: 'p', read: true }] });
+  expect(passed.json.promptTokens).toBeGreaterThan(promptTokens + 26);
+});
+
+it.each([
+  [{ retrieval: 'oracle' }, /--retrieval must be one of learned, bm25, random, none/],
+  [{ model: () => at('oracle') }, /--retrieval oracle knows the chunk that comes next/],
+  [{ model: () => at('oracle'), retrieval: 'learned' }, /the model has no learned retriever/],
+  [{ passageSeed: '2' }, /--passage-seed has no meaning with --retrieval learned/],
+  [{ retrieval: 'none', chunkNeighbours: '3' }, /--chunk-neighbours has no meaning with --retrieval none/],
+  [{ passageData: 'x' }, /--passage-data has no meaning for a model that retrieves from its own text/],
+  [{ packWeights: 'true' }, /--pack-weights is for decoders that read nothing but their text/],
+  [
+    { model: BASE, retrieval: 'bm25' },
+    /--retrieval has no meaning for a model without a retriever inside it/,
+  ],
+])('refuses %j', async (flags, message) => {
+  const given = Object.entries(flags).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? value : value(),
+  ]);
+  await expect(generated(Object.fromEntries(given), 'abc')).rejects.toThrow(message);
+});
