@@ -135,8 +135,8 @@ describe.each(['gpt2', 'llama-untied'])('RPT over %s', (name) => {
   });
 
   it('reads the neighbours of all chunks of a window, also of one that is longer than in training', async () => {
-    // Without gates, which see the neighbours of earlier chunks.
-    const model = trainedParts(RptModel.create(base, { ...SHAPE, gateFloor: null }));
+    // Without gates, which see the neighbours of earlier chunks. The second layer sees what earlier tokens have read in the first.
+    const model = trainedParts(RptModel.create(base, { ...SHAPE, crossLayers: [1], gateFloor: null }));
     const all = segmentsOf(letters(75, 1), 'd', { ...SHAPE, window: 24, stride: 4 });
     const scoresOf = async (other: boolean) => {
       // The neighbour of chunk 8 differs.
