@@ -1,5 +1,5 @@
 import { ScoreTable } from '../src/cache/score-table.ts';
-import { normal, rngKey } from '../src/util/rng.ts';
+import { normal, randomInts, rngKey } from '../src/util/rng.ts';
 
 /** Number of rows that are made, inserted or refreshed together. */
 export const PIECE_ROWS = 16_384;
@@ -48,5 +48,24 @@ export function randomTable(options: {
 }): ScoreTable {
   const table = new ScoreTable({ ...options, documents: 2 * options.rows });
   fillTable(table);
+  return table;
+}
+
+/** Makes a table of documents on √rows topics: the sum of a topic's direction and of one of their own, which is a little longer. */
+export function topicTable(options: { rows: number; dimension: number }): ScoreTable {
+  const { rows, dimension: D } = options;
+  const table = new ScoreTable({ ...options, documents: 2 * rows });
+  const topics = Math.round(Math.sqrt(rows));
+  const directions = unitRows(topics, D, 'topics');
+  for (const { first, end } of pieces(rows)) {
+    const embeddings = unitRows(end - first, D, `table/${first}`);
+    const topicOf = new Int32Array(end - first);
+    randomInts(rngKey(1, first, 'topic-of'), topics, topicOf);
+    for (const [i, topic] of topicOf.entries()) {
+      for (let d = 0; d < D; d++) embeddings[i * D + d]! += 0.9 * directions[topic * D + d]!;
+    }
+    normalise(embeddings, D);
+    table.insert(range(first, end), embeddings, { version: 0 });
+  }
   return table;
 }

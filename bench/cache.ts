@@ -1,11 +1,13 @@
 /**
  * Measures the speed of embedding caches:
  *
- *     npm run bench:cache -- [--case scoring,rows,step,memory] [--rows 131072,1048576] [--storage f32,f16]
+ *     npm run bench:cache -- [--case scoring,search,rows,step,memory] [--rows 131072,1048576]
+ *                            [--storage f32,f16] [--search-rows 65536,1048576]
  *                            [--encoder static,transformer] [--step-rows 4096,65536,1048576] [--rounds N] [--threads N] [--json]
  *
  * - `scoring`: sums of scores, masks and samples for 128 queries of dimension 256, compared with the bare
  *   product of the queries with the same rows, alternating
+ * - `search`: draws for 128 queries by an index, compared with draws that score all rows, alternating
  * - `rows`: rows inserted and refreshed per second, bytes per row
  * - `step`: a training step of `negative-cache` compared with one of `in-batch` with the same encoder,
  *   alternating
@@ -17,15 +19,16 @@ import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { freshNode } from './fresh-process.ts';
-import type { RowsResult, ScoringResult } from './measure-cache.ts';
+import type { RowsResult, ScoringResult, SearchResult } from './measure-cache.ts';
 import type { CacheMemoryResult, CacheStepResult } from './measure-cache-step.ts';
 import { table } from './statistics.ts';
 
 const { values: options } = parseArgs({
   options: {
-    case: { type: 'string', default: 'scoring,rows,step,memory' },
+    case: { type: 'string', default: 'scoring,search,rows,step,memory' },
     rows: { type: 'string', default: '131072,1048576' },
     storage: { type: 'string', default: 'f32,f16' },
+    'search-rows': { type: 'string', default: '65536,1048576' },
     encoder: { type: 'string', default: 'static,transformer' },
     'step-rows': { type: 'string', default: '4096,65536,1048576' },
     rounds: { type: 'string' },
@@ -37,8 +40,8 @@ const { threads } = options;
 const rounds = options.rounds ? [options.rounds] : [];
 const list = (text: string) => text.split(',');
 const cases = list(options.case);
-const unknown = cases.find((name) => !['scoring', 'rows', 'step', 'memory'].includes(name));
-if (unknown) throw new Error(`unknown case "${unknown}"; there are scoring, rows, step, memory`);
+const unknown = cases.find((name) => !['scoring', 'search', 'rows', 'step', 'memory'].includes(name));
+if (unknown) throw new Error(`unknown case "${unknown}"; there are scoring, search, rows, step, memory`);
 
 const say = (text: string): void => {
   if (!options.json) console.log(text);
@@ -55,7 +58,7 @@ const processor = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${proces
  */
 const loadBefore = loadavg()[0]!;
 say(`${processor}; load ${loadBefore.toFixed(1)}\n`);
-const results: (ScoringResult | RowsResult | CacheStepResult | CacheMemoryResult)[] = [];
+const results: (ScoringResult | SearchResult | RowsResult | CacheStepResult | CacheMemoryResult)[] = [];
 
 if (cases.includes('scoring')) {
   const lines = [
@@ -89,6 +92,24 @@ if (cases.includes('scoring')) {
         times(r.bestRatio),
       ]);
     }
+  }
+  say(`${table(lines)}\n`);
+}
+
+if (cases.includes('search')) {
+  const lines = [['rows', 'all rows scored ms', 'index ms', 'scored', 'missed', 'error of log Z', 'build s']];
+  for (const rows of list(options['search-rows'])) {
+    const r = await child<SearchResult>('measure-cache.ts', ['search', rows, 'f32', threads, ...rounds]);
+    results.push(r);
+    lines.push([
+      count(r.rows),
+      ms(r.exactMs),
+      ms(r.indexMs),
+      `${(100 * r.scoredRatio).toFixed(2)} %`,
+      r.missedProbability.toFixed(5),
+      r.logPartitionError.toFixed(3),
+      (r.buildMs / 1000).toFixed(1),
+    ]);
   }
   say(`${table(lines)}\n`);
 }

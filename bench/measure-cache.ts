@@ -2,14 +2,16 @@
  * Child process of `bench/cache.ts` that measures one case and reports it:
  *
  *     measure-cache.ts scoring ROWS STORAGE THREADS [ROUNDS]      scores, masks and samples compared with the bare matrix product
+ *     measure-cache.ts search ROWS f32 THREADS [ROUNDS]           draws by an index compared with draws that score all rows
  *     measure-cache.ts rows ROWS STORAGE THREADS                  rows inserted and refreshed per second, bytes per row
  */
+import { CellIndex } from '../src/cache/cell-index.ts';
 import { maskKnownPositives } from '../src/cache/masks.ts';
 import { sampleSlots } from '../src/cache/samplers.ts';
 import { ScoreTable } from '../src/cache/score-table.ts';
 import { TableScores } from '../src/cache/table-scores.ts';
 import { randomInts, rngKey } from '../src/util/rng.ts';
-import { normalise, pieces, randomTable, range, unitRows } from './cache-table.ts';
+import { normalise, pieces, randomTable, range, topicTable, unitRows } from './cache-table.ts';
 import { report } from './fresh-process.ts';
 import { GemmTimer } from './gemm-rate.ts';
 import { median, minimum } from './statistics.ts';
@@ -38,6 +40,27 @@ export interface ScoringResult {
   /** Rate of the product, in 10⁹ operations per second. */
   readonly productGflops: number;
 }
+
+/** Times and error of draws by an index. */
+export interface SearchResult {
+  readonly case: 'search';
+  readonly rows: number;
+  readonly threads: number;
+  readonly rounds: number;
+  /** Time of computing the index, in milliseconds. */
+  readonly buildMs: number;
+  /** Median time of masks and draws that score all rows, in milliseconds. */
+  readonly exactMs: number;
+  /** Median time of masks and draws by the index, in milliseconds. */
+  readonly indexMs: number;
+  /** Scores by the index over scores of all rows. */
+  readonly scoredRatio: number;
+  /** Estimate of the total variation distance between both distributions, mean over queries and rounds. */
+  readonly missedProbability: number;
+  /** Mean of |log Ẑ − log Z| over queries and rounds. */
+  readonly logPartitionError: number;
+}
+
 /** Speed and memory of inserting and refreshing rows. */
 export interface RowsResult {
   readonly case: 'rows';
@@ -124,6 +147,50 @@ async function scoring(): Promise<ScoringResult> {
   };
 }
 
+async function search(): Promise<SearchResult> {
+  const table = topicTable({ rows, dimension: DIMENSION });
+  const scores = new TableScores(table, { threads });
+  const index = new CellIndex(table, { threads });
+  const startMs = performance.now();
+  await index.update();
+  const buildMs = performance.now() - startMs;
+  const positiveRows = Int32Array.from({ length: BATCH }, (_, i) => Math.floor((i * rows) / BATCH) + 5);
+  const queries = makeQueries(positiveRows, table);
+  const sampler = { kind: 'softmax', k: 1, replacement: true } as const;
+  const sample = async (draw: number, of?: CellIndex) => {
+    const sampleStartMs = performance.now();
+    const masked = maskKnownPositives(table, range(0, BATCH), { positives: () => [], positiveRows });
+    const request = { queries, inverseTemperature: INVERSE_TEMPERATURE, masked, index: of };
+    const found = await sampleSlots(scores, sampler, request, { seed: 1, draw, purpose: 'negatives' });
+    return { ...found, tookMs: performance.now() - sampleStartMs };
+  };
+  const rounds = Number(roundsGiven ?? 20);
+  const [exactMs, indexMs]: [number[], number[]] = [[], []];
+  let [scored, missed, error] = [0, 0, 0];
+  for (let i = -2; i < rounds; i++) {
+    const exact = await sample(i + 2);
+    const found = await sample(i + 2, index);
+    if (i < 0) continue;
+    exactMs.push(exact.tookMs);
+    indexMs.push(found.tookMs);
+    scored += found.search!.scored;
+    missed += found.search!.missed;
+    for (const [b, logZ] of found.logPartition!.entries()) error += Math.abs(logZ - exact.logPartition![b]!);
+  }
+  return {
+    case: 'search',
+    rows,
+    threads,
+    rounds,
+    buildMs,
+    exactMs: median(exactMs),
+    indexMs: median(indexMs),
+    scoredRatio: scored / (rounds * BATCH * rows),
+    missedProbability: missed / rounds,
+    logPartitionError: error / (rounds * BATCH),
+  };
+}
+
 function rowRates(): RowsResult {
   const piece = unitRows(Math.min(rows, 16_384), DIMENSION, 'piece');
   const heldBefore = process.memoryUsage().arrayBuffers;
@@ -171,4 +238,4 @@ function rowRates(): RowsResult {
   };
 }
 
-report(kind === 'rows' ? rowRates() : await scoring());
+report(kind === 'rows' ? rowRates() : kind === 'search' ? await search() : await scoring());

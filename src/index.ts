@@ -117,6 +117,7 @@ export type { SpillFile } from './util/spill-file.ts';
 
 /** Parts of methods over cached embeddings: table, masks, samplers, losses, refresh, diagnostics. */
 
+export { CellIndex, type CellIndexOptions } from './cache/cell-index.ts';
 export type { DiagnosisInput } from './cache/diagnosis-passes.ts';
 export {
   diagnoseTable,
@@ -130,6 +131,7 @@ export {
   softmaxDivergence,
 } from './cache/divergence.ts';
 export type { GradientBias } from './cache/gradient-bias.ts';
+export { IndexedDistribution, type SearchReport } from './cache/indexed-distribution.ts';
 export { type AgeBin, ageHistogram, inspectTable } from './cache/inspect-table.ts';
 export type { KeptScores } from './cache/kept-scores.ts';
 export {

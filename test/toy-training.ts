@@ -117,6 +117,8 @@ export interface ToyOptions {
   /** Options of the method, checked and completed like those of a run. */
   options?: Partial<MethodOptions>;
   model?: Partial<NewRetrieverOptions>;
+  /** Number of documents; default 60. */
+  documents?: number;
   /** Parts of the model to train. The weights of the model are treated as given ones. */
   tuning?: TuningOptions;
   dropoutRatio?: number;
@@ -183,7 +185,7 @@ export class ToyRun {
   }
 
   private static async start(method: Method, settings: ToyOptions): Promise<ToyRun> {
-    const { model, dropoutRatio = 0, seed = 1, chunkSize = 3 } = settings;
+    const { model, dropoutRatio = 0, seed = 1, chunkSize = 3, documents = DOCUMENTS } = settings;
     const fresh = makeRetriever({ seed, ...model });
     const retriever = settings.tuning ? tuned(asGiven(fresh), { seed, ...settings.tuning }) : fresh;
     const { initial, learned = false } = settings.temperature ?? { initial: 0.1 };
@@ -216,7 +218,7 @@ export class ToyRun {
       : [queryText, documentText];
     const measured = {
       queries: retriever.tokenize('query', QUERIES, asked),
-      documents: retriever.tokenize('document', DOCUMENTS, rest),
+      documents: retriever.tokenize('document', documents, rest),
     };
     const context: MethodContext = {
       retriever,
@@ -251,7 +253,7 @@ export class ToyRun {
       negativesPerQuery: method.negatives ?? 0,
       chunkSize,
       dropoutRatio,
-      documents: DOCUMENTS,
+      documents,
       trainingQueries: QUERIES,
       dimension: retriever.dimension,
     });

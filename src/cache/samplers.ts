@@ -1,6 +1,8 @@
 import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts, rngKey } from '../util/rng.ts';
 import { NONE } from '../util/vector-rows.ts';
+import type { CellIndex } from './cell-index.ts';
+import { IndexedDistribution, type SearchReport } from './indexed-distribution.ts';
 import { type MaskedSlots, maskedSlotLists, maskedSlots, mergeMasks } from './masks.ts';
 import { type SampledSlots, TableDistribution } from './table-distribution.ts';
 import type { TableScores } from './table-scores.ts';
@@ -45,6 +47,11 @@ export interface SampleRequest {
   readonly masked?: MaskedSlots;
   /** Scores (similarity / τ) of the positives, f32[B]. Required by samplers with a margin. */
   readonly positiveScores?: Float32Array;
+  /**
+   * Index of the table, up to date, by which `softmax` draws without scoring all rows; see
+   * {@link IndexedDistribution}. Default: all rows are scored. A table too small to be indexed is scored too.
+   */
+  readonly index?: CellIndex | undefined;
 }
 
 /** Key of the random numbers: equal keys give equal draws. */
@@ -59,8 +66,10 @@ export interface SampleKey {
 
 /** Negatives of B queries. */
 export interface Sample extends SampledSlots {
-  /** f32[B]: log Z of the table without masked slots. Present if the sampler has a `softmax` part. */
+  /** f32[B]: log Z of the table without masked slots. Present if the sampler has a `softmax` part. An estimate if it draws by an index. */
   readonly logPartition?: Float32Array;
+  /** Cost and error of the draws, if they are by an index. */
+  readonly search?: SearchReport;
 }
 
 /** Returns the number of negatives per query. */
@@ -83,7 +92,7 @@ export async function sampleSlots(
   const queries = scaled(request.queries, request.inverseTemperature);
   const B = queries.length / source.table.dimension;
   const distribution = parts.some(({ kind }) => kind === 'softmax')
-    ? await TableDistribution.create(source, queries, request.masked)
+    ? await softmaxOf(source, queries, { parts, request, key })
     : undefined;
   const drawn: SampledSlots[] = [];
   for (const [i, part] of parts.entries()) {
@@ -106,7 +115,24 @@ export async function sampleSlots(
     });
     drawn.push({ k: part.k, slots, scores });
   }
-  return { ...joinSamples(B, drawn), ...(distribution && { logPartition: distribution.logPartition }) };
+  return {
+    ...joinSamples(B, drawn),
+    ...(distribution && { logPartition: distribution.logPartition }),
+    ...(distribution instanceof IndexedDistribution && { search: distribution.report }),
+  };
+}
+
+/** Makes the softmax over a table, by its index where there is one. */
+async function softmaxOf(
+  source: TableScores,
+  queries: Float32Array,
+  of: { parts: readonly Sampler[]; request: SampleRequest; key: SampleKey },
+): Promise<TableDistribution | IndexedDistribution> {
+  const { masked, index } = of.request;
+  if (!index?.cells) return await TableDistribution.create(source, queries, masked);
+  const draws = of.parts.reduce((sum, part) => sum + (part.kind === 'softmax' ? part.k : 0), 0);
+  const key = rngKey(of.key.seed, of.key.draw, `${of.key.purpose}/uniform-rows`);
+  return await IndexedDistribution.create(source, index, queries, { draws, key, masked });
 }
 
 function scaled(values: Float32Array, factor: number): Float32Array {

@@ -29,21 +29,25 @@ export const BLOCK_ROWS = 128;
 export const GROUP_BLOCKS = 128;
 
 /** Properties of a table that the graphs depend on. */
-type TableShape = Pick<ScoreTable, 'dimension' | 'storage'>;
+export type TableShape = Pick<ScoreTable, 'dimension' | 'storage'>;
 
 /** Declares the input queries f32[queries, D]. */
-const declareQueries = (graph: Graph, { dimension }: TableShape): Tensor =>
+export const declareQueries = (graph: Graph, { dimension }: TableShape): Tensor =>
   graph.input('queries', 'f32', ['queries', dimension]);
 
 /** Declares rows of the table as an input, in the dtype of their storage. */
-const declareRows = (graph: Graph, { dimension, storage }: TableShape, name: string, rows: Dim): Tensor =>
-  graph.input(name, storage, [rows, dimension]);
+export const declareRows = (
+  graph: Graph,
+  { dimension, storage }: TableShape,
+  name: string,
+  rows: Dim,
+): Tensor => graph.input(name, storage, [rows, dimension]);
 
 /**
  * Declares a dummy input that tells the runtime the size of a dimension when no other input has that
  * dimension alone.
  */
-const declareCount = (graph: Graph, name: string): Tensor => graph.input(name, 'u8', [name]);
+export const declareCount = (graph: Graph, name: string): Tensor => graph.input(name, 'u8', [name]);
 
 /**
  * Computes the log-sum-exp over the last axis of x, from its first element x_0:
@@ -53,7 +57,7 @@ const declareCount = (graph: Graph, name: string): Tensor => graph.input(name, '
  * Log-softmax is the fastest operator of the runtime for these exponentials. The runtime's own log-sum-exp
  * takes as long as the matrix product before it.
  */
-function logSumExpOfRows(x: Tensor, first: Tensor = firstOfRows(x)): Tensor {
+export function logSumExpOfRows(x: Tensor, first: Tensor = firstOfRows(x)): Tensor {
   return sub(first, firstOfRows(logSoftmax(x)));
 }
 

@@ -69,6 +69,7 @@ export class ScoreTable {
   private readonly corpusRows: number;
   private readonly byAge: OldestSlots;
   private filledCount = 0;
+  private onWrite: ((slots: Int32Array | 'all') => void) | undefined;
 
   constructor({ rows, dimension, documents, storage = 'f32', eviction = 'lru' }: ScoreTableOptions) {
     if (!(Number.isSafeInteger(rows) && rows > 0 && Number.isSafeInteger(dimension) && dimension > 0)) {
@@ -87,6 +88,14 @@ export class ScoreTable {
     this.embeddings =
       storage === 'f32' ? new Float32Array(rows * dimension) : new Uint16Array(rows * dimension);
     this.corpusRows = documents;
+  }
+
+  /**
+   * Sets the function that is told of slots with a new embedding, or that all slots have changed. There is one
+   * such function; it must not change the table.
+   */
+  watch(onWrite: (slots: Int32Array | 'all') => void): void {
+    this.onWrite = onWrite;
   }
 
   /** Number of slots that hold a document. */
@@ -276,6 +285,7 @@ export class ScoreTable {
     this.versions.set(of.versions);
     this.filledCount = count;
     await write(embeddings.subarray(0, count * dimension));
+    this.onWrite?.('all');
   }
 
   /** Empties all slots. */
@@ -285,6 +295,7 @@ export class ScoreTable {
     this.stamps = this.versions;
     this.filledCount = 0;
     this.byAge.clear();
+    this.onWrite?.('all');
   }
 
   /** Returns the n oldest slots, oldest first, the lowest slot among equals. */
@@ -348,6 +359,7 @@ export class ScoreTable {
     }
     this.filledCount = filled;
     this.byAge.clear();
+    this.onWrite?.('all');
   }
 
   private checkCount(count: number, embeddings: Float32Array): void {
@@ -380,6 +392,7 @@ export class ScoreTable {
       else f32ToF16(source, this.embeddings.subarray(slot * D, (slot + count) * D));
       this.versions.fill(version, slot, slot + count);
     }
+    this.onWrite?.(slots);
   }
 
   private stamp(slots: Int32Array, version: number): void {

@@ -1,11 +1,12 @@
 import { MASKED_SCORE } from '../nn/masked-score.ts';
 import { UsageError } from '../util/errors.ts';
-import { type RngKey, randomInts } from '../util/rng.ts';
+import type { RngKey } from '../util/rng.ts';
 import { NONE } from '../util/vector-rows.ts';
 import { type MaskedSlots, maskedSlots } from './masks.ts';
 import { BLOCK_ROWS, GROUP_BLOCKS } from './score-graphs.ts';
 import type { Cell } from './score-picks.ts';
 import type { ScoreSums, TableScores } from './table-scores.ts';
+import { DRAWS_PER_QUERY, unitNumbers } from './unit-numbers.ts';
 import { cumulate, findAbove, logSumExp, maximum } from './weights.ts';
 
 /** Slots chosen for B queries: those of query b are at positions `[b * k, (b + 1) * k)`. */
@@ -17,10 +18,6 @@ export interface SampledSlots {
   /** Scores of the chosen slots in the table, f32[B, k]; `MASKED_SCORE` for `NONE`. */
   readonly scores: Float32Array;
 }
-
-/** 32-bit random numbers per draw, and most draws per query. */
-const WORDS_PER_DRAW = 4;
-const DRAWS_PER_QUERY = 2 ** 20;
 
 /**
  * Softmax of B queries over the filled and unmasked slots of a table:
@@ -325,18 +322,4 @@ function cellsOf(masked: MaskedSlots, filled: number): Cell[] {
     const slots = maskedSlots(masked, b).filter((slot) => slot < filled);
     return [...new Set(slots.map((slot) => Math.floor(slot / BLOCK_ROWS)))].map((block) => ({ b, block }));
   }).flat();
-}
-
-/**
- * Makes random numbers in [0, 1) with 53 random bits, f64[2 · count]: two for each draw of a query, from draw
- * `first` on.
- */
-function unitNumbers(key: RngKey, query: number, first: number, count: number): Float64Array {
-  const words = new Uint32Array(WORDS_PER_DRAW * count);
-  randomInts(key, 2 ** 32, words, WORDS_PER_DRAW * (query * DRAWS_PER_QUERY + first));
-  const numbers = new Float64Array(2 * count);
-  for (let i = 0; i < numbers.length; i++) {
-    numbers[i] = ((words[2 * i]! >>> 5) * 2 ** 26 + (words[2 * i + 1]! >>> 6)) * 2 ** -53;
-  }
-  return numbers;
 }

@@ -12,7 +12,13 @@ import { NULL_PASSAGE_OPTIONS } from './realm.ts';
 import { BATCH_LOSS_CHOICES } from './step/batch-loss.ts';
 import { MATRYOSHKA_OPTIONS } from './step/score-loss.ts';
 import { READER_OPTIONS } from './table/reader-options.ts';
-import { CACHE_OPTIONS, CORRECTOR_OPTIONS, RERANK_OPTIONS, SNAPSHOT_OPTIONS } from './table/table-options.ts';
+import {
+  CACHE_OPTIONS,
+  CORRECTOR_OPTIONS,
+  RERANK_OPTIONS,
+  SEARCH_OPTIONS,
+  SNAPSHOT_OPTIONS,
+} from './table/table-options.ts';
 
 /** Options of all methods, in the order of the documentation. Each method sets its own defaults: see `Method.options`. */
 export const METHOD_OPTIONS = {
@@ -21,6 +27,7 @@ export const METHOD_OPTIONS = {
   ...TEACHER_OPTIONS,
   ...MATRYOSHKA_OPTIONS,
   ...NEGATIVE_OPTIONS,
+  ...SEARCH_OPTIONS,
   ...CACHE_OPTIONS,
   ...MOMENTUM_OPTIONS,
   ...MINER_OPTIONS,
@@ -43,6 +50,7 @@ export interface MethodOptions
     GivenOptions<typeof TEACHER_OPTIONS>,
     GivenOptions<typeof MATRYOSHKA_OPTIONS>,
     GivenOptions<typeof NEGATIVE_OPTIONS>,
+    GivenOptions<typeof SEARCH_OPTIONS>,
     GivenOptions<typeof CACHE_OPTIONS>,
     GivenOptions<typeof MOMENTUM_OPTIONS>,
     GivenOptions<typeof MINER_OPTIONS>,

@@ -2,13 +2,14 @@
  * @file Makes the tables of docs/performance.md from result files:
  *
  *     npm run --silent bench:cache -- --json > bench/results/cache.json
+ *     npm run --silent bench:cache -- --case search --json > bench/results/cache-search.json
  *     npm run --silent bench:refresh -- --json > bench/results/refresh.json
  *     npm run --silent bench:corrector -- --json > bench/results/corrector.json
  *     npm run bench:lm -- --model FOLDER      (tables of performance-lm.ts)
  *     npm run bench:joint -- --model FOLDER --retriever FOLDER      (tables of performance-joint.ts)
  */
 import { existsSync } from 'node:fs';
-import type { RowsResult, ScoringResult } from '../../bench/measure-cache.ts';
+import type { RowsResult, ScoringResult, SearchResult } from '../../bench/measure-cache.ts';
 import type {
   CacheMemoryResult,
   CacheStepResult,
@@ -82,6 +83,28 @@ fill('cache-scoring', scoring.length > 0, () => {
     '[`bench/results/cache.json`](../bench/results/cache.json), like the tables below.',
   ].join('\n');
 });
+
+const search = read<{ readonly processor: string; readonly results: readonly SearchResult[] }>(
+  'cache-search',
+);
+fill('cache-search', search !== undefined, () =>
+  [
+    table(
+      ['rows', 'all rows scored, ms', 'by the index, ms', 'scores', 'missed', 'error of log Z', 'build, s'],
+      search!.results.map((r) => [
+        `${count(r.rows)} × 256 f32`,
+        ms(r.exactMs),
+        `**${ms(r.indexMs)}**`,
+        `${(100 * r.scoredRatio).toFixed(1)} %`,
+        r.missedProbability.toFixed(4),
+        r.logPartitionError.toFixed(3),
+        (r.buildMs / 1000).toFixed(1),
+      ]),
+    ),
+    '',
+    `${search!.processor}. From [\`bench/results/cache-search.json\`](../bench/results/cache-search.json).`,
+  ].join('\n'),
+);
 
 const rows = of<RowsResult>('rows');
 fill('cache-rows', rows.length > 0, () =>

@@ -40,6 +40,19 @@ describe('checks before a run over a table', () => {
       /needs negatives drawn from the softmax/,
     ],
     ['snapshot', { relativeMargin: 0.1 }, {}, /the sampler softmax keeps no margin\n.*sampler: 'rank-range'/],
+    [
+      'negative-cache',
+      { search: 'index', sampler: 'top', loss: 'truncated' },
+      {},
+      /search: 'index' draws from the softmax, and the sampler top does not\n.*search: 'exact'/,
+    ],
+    ['async-index', { search: 'index' }, {}, /the sampler rank-range does not\n.*sampler: 'softmax'/],
+    [
+      'corrector',
+      { search: 'index' },
+      {},
+      /search: 'index' finds rows as they are in the cache, and a corrector moves all of them/,
+    ],
     ['negative-cache', { cacheSize: 31 }, {}, /a batch of 32 documents does not fit into a cache of 31 rows/],
     [
       'negative-cache',

@@ -36,6 +36,12 @@ export function checkTable(
       help: `use ${option('loss', 'truncated')}, or ${option('correctedFrom', 'random')}`,
     });
   }
+  if (options.search === 'index' && options.corrector) {
+    throw new UsageError(
+      `${option('search', 'index')} finds rows as they are in the cache, and a corrector moves all of them before each step`,
+      { help: `use ${option('search', 'exact')}, or a method without a corrector` },
+    );
+  }
   if (correctedFrom === 'shortlist' && correctedRows === 0) {
     throw new UsageError('a shortlist needs a number of rows', { help: `give ${option('correctedRows')}` });
   }

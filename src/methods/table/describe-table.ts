@@ -55,9 +55,10 @@ function describeCorrection(
   ].join('; ');
 }
 
-function chosen({ sampler, rankFrom, rankTo }: TableOptions): string {
+function chosen({ sampler, search, rankFrom, rankTo }: TableOptions): string {
   if (sampler === 'top') return 'of the highest scores';
   if (sampler === 'uniform') return 'drawn uniformly';
-  if (sampler === 'softmax') return 'drawn by the softmax of their scores';
+  if (sampler === 'softmax')
+    return `drawn by the softmax of their scores${search === 'index' ? ', found by an index' : ''}`;
   return `of the ranks ${count(rankFrom)} to ${count(rankTo - 1)} by score`;
 }

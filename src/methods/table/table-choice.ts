@@ -1,3 +1,4 @@
+import type { CellIndex } from '../../cache/cell-index.ts';
 import { type MaskedSlots, maskedSlotLists, maskKnownPositives } from '../../cache/masks.ts';
 import { type Sample, type SampleKey, type Sampler, sampleSize, sampleSlots } from '../../cache/samplers.ts';
 import type { ScoreTable } from '../../cache/score-table.ts';
@@ -19,7 +20,8 @@ export interface ChosenDocuments extends Sample {
  * Chooses documents for queries from a score table, as negatives or as candidates: embeds the queries without a gradient, scores
  * the table, masks every right answer where it may not be chosen, and samples.
  *
- * Cost: B queries embedded, 2 B C D operations of scoring. Memory: a few MiB, whatever the size of the table.
+ * Cost: B queries embedded, 2 B C D operations of scoring; with an index, scoring of the rows that it names. Memory: a few MiB, whatever
+ * the size of the table.
  */
 export class TableChoice {
   private readonly context: MethodContext;
@@ -28,20 +30,26 @@ export class TableChoice {
   private readonly sampler: Sampler;
   private readonly scores: TableScores;
   private readonly masksRightAnswers: boolean;
+  private readonly index: CellIndex | undefined;
 
-  /** @param of.masksRightAnswers  whether right answers to a query are never chosen for it. Default true */
+  /**
+   * @param of.index  index of the table, which `choose` draws by
+   * @param of.masksRightAnswers  whether right answers to a query are never chosen for it. Default true
+   */
   constructor(
     context: MethodContext,
     of: {
       readonly table: ScoreTable;
       readonly options: TableOptions;
       readonly masksRightAnswers?: boolean;
+      readonly index?: CellIndex | undefined;
     },
   ) {
     this.context = context;
     this.table = of.table;
     this.options = of.options;
     this.masksRightAnswers = of.masksRightAnswers ?? true;
+    this.index = of.index;
     this.sampler = samplerOf(of.options);
     this.scores = new TableScores(of.table, context.compute);
   }
@@ -62,8 +70,12 @@ export class TableChoice {
     const masked = this.masksRightAnswers
       ? maskKnownPositives(table, queryRows, { positives, positiveRows, duplicates })
       : maskedSlotLists(B, () => []);
-    ledger.scoring(2 * B * table.filled * table.dimension);
-    const sample = await this.sample(queries, masked, pairs, { seed, draw, purpose: 'negatives' });
+    await this.index?.update();
+    const sample = await this.sample(queries, masked, pairs, {
+      key: { seed, draw, purpose: 'negatives' },
+      index: this.index,
+    });
+    ledger.scoring(2 * (sample.search?.scored ?? B * table.filled) * table.dimension);
     return { ...sample, maskedSlots: masked.slots.length };
   }
 
@@ -81,12 +93,13 @@ export class TableChoice {
    * @param queries  f32[B, D]
    * @param masked  slots that are not chosen for each query
    * @param pairs  queries and positives, for margins
+   * @param how.index  index to draw by. Default: all rows are scored
    */
   async sample(
     queries: Float32Array,
     masked: MaskedSlots,
     pairs: TrainingPairs,
-    key: SampleKey,
+    { key, index }: { readonly key: SampleKey; readonly index?: CellIndex | undefined },
   ): Promise<Sample> {
     const { absoluteMargin, relativeMargin } = this.options;
     const inverseTemperature = 1 / this.context.temperature.value;
@@ -98,6 +111,7 @@ export class TableChoice {
         queries,
         inverseTemperature,
         masked,
+        index,
         ...(usesMargin && { positiveScores: this.positiveScores(queries, pairs, inverseTemperature) }),
       },
       key,
@@ -151,6 +165,14 @@ export function samplerOf(options: TableOptions): Sampler {
     throw new UsageError(`the loss form ${loss} needs negatives drawn from the softmax over the table`, {
       help: `use ${option('sampler', 'softmax')} and no ${option('uniformSamples')}, or ${option('loss', 'truncated')}`,
     });
+  }
+  if (options.search === 'index' && kind !== 'softmax') {
+    throw new UsageError(
+      `${option('search', 'index')} draws from the softmax, and the sampler ${kind} does not`,
+      {
+        help: `use ${option('sampler', 'softmax')}, or ${option('search', 'exact')}`,
+      },
+    );
   }
   if (kind !== 'rank-range' && (absoluteMargin > 0 || relativeMargin > 0)) {
     throw new UsageError(`the sampler ${kind} keeps no margin`, {

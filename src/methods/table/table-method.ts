@@ -1,3 +1,4 @@
+import { CellIndex } from '../../cache/cell-index.ts';
 import { inspectTable } from '../../cache/inspect-table.ts';
 import { ScoreTable } from '../../cache/score-table.ts';
 import { tableStaleness } from '../../cache/table-staleness.ts';
@@ -41,6 +42,8 @@ export class TableMethod implements RunningMethod {
   private readonly options: TableOptions;
   private readonly way: Way;
   private readonly correction: TableCorrection | undefined;
+  /** Index that negatives are drawn by, where the options ask for one. */
+  private readonly index: CellIndex | undefined;
   private readonly evidence: RefreshEvidence;
   private readonly upkeep: TableUpkeep;
   private readonly probe: TableProbe;
@@ -59,11 +62,18 @@ export class TableMethod implements RunningMethod {
     const corrected = correction && ((slots: Int32Array) => correction.corrected(slots));
     const { options, loss } = of;
     const { masksRightAnswers } = loss;
+    if (options.search === 'index')
+      this.index = new CellIndex(table, { ...context.compute, seed: context.seed });
     this.way = {
       step: of.contrastive,
       loss,
       view: correction?.view ?? table,
-      choice: new TableChoice(context, { table: correction?.view ?? table, options, masksRightAnswers }),
+      choice: new TableChoice(context, {
+        table: correction?.view ?? table,
+        options,
+        masksRightAnswers,
+        index: this.index,
+      }),
     };
     this.evidence = new RefreshEvidence(context, { table, corrected });
     this.upkeep = new TableUpkeep(context, { table, options, evidence: this.evidence, correction });
@@ -74,7 +84,7 @@ export class TableMethod implements RunningMethod {
       view: table,
       choice: new TableChoice(context, {
         table,
-        options: { ...options, loss: 'truncated', sampler: 'uniform' },
+        options: { ...options, loss: 'truncated', sampler: 'uniform', search: 'exact' },
       }),
     };
   }
@@ -166,6 +176,10 @@ export class TableMethod implements RunningMethod {
       metrics: {
         ...result.metrics,
         ...(distance !== undefined && { staleness: distance }),
+        ...(drawnFrom.search && {
+          scoredRatio: drawnFrom.search.scored / (B * view.filled),
+          missedProbability: drawnFrom.search.missed,
+        }),
         maskedRatio: chosen.maskedSlots / (B * Math.max(1, view.filled)),
         drawnRatio: drawn.reduce((sum, flag) => sum + flag, 0) / drawn.length,
       },
@@ -176,6 +190,12 @@ export class TableMethod implements RunningMethod {
     const { correction, context, upkeep } = this;
     const learnt = correction && (await context.ledger.time('correct', () => correction.learn(step)));
     const found = { ...learnt, ...(await upkeep.updated(step)) };
+    // A checkpoint may follow, which holds no list of writes that the index has not seen.
+    const { index, table } = this;
+    if (index) {
+      await context.ledger.time('sample', () => index.update());
+      context.ledger.cache(table.bytes + index.bytes);
+    }
     if (step === context.totalSteps) this.way.loss.finished?.();
     return found;
   }
@@ -193,7 +213,7 @@ export class TableMethod implements RunningMethod {
       // chosen, there are no false negatives.
       correction || this.way.loss.given === 'none'
         ? undefined
-        : async (queries, masked) => (await this.way.choice.sample(queries, masked, pairs, key)).slots,
+        : async (queries, masked) => (await this.way.choice.sample(queries, masked, pairs, { key })).slots,
     );
     const { klStale: stale, klCorrected: corrected } = found;
     if (stale === undefined || corrected === undefined) return found;
@@ -204,6 +224,7 @@ export class TableMethod implements RunningMethod {
   state(): Readonly<Record<string, HostTensor>> {
     return {
       ...addPrefix('table/', this.table.state()),
+      ...(this.index && addPrefix('index/', this.index.state())),
       ...this.probe.state(),
       ...this.upkeep.state(),
       ...this.correction?.state(),
@@ -213,6 +234,7 @@ export class TableMethod implements RunningMethod {
 
   async restore(state: Readonly<Record<string, HostTensor>>): Promise<void> {
     this.table.restore(takePrefix('table/', state));
+    this.index?.restore(takePrefix('index/', state));
     this.probe.restore(state);
     await this.correction?.restore(state);
     await this.upkeep.restore(state);
@@ -221,6 +243,7 @@ export class TableMethod implements RunningMethod {
 
   async dispose(): Promise<void> {
     await this.upkeep.dispose();
+    await this.index?.dispose();
     await this.correction?.dispose();
     for (const way of [this.way, ...(this.warmUp ? [this.warmUp] : [])]) {
       await way.choice.dispose();

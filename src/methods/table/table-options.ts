@@ -6,6 +6,9 @@ import { LOSS_OPTIONS, type LossForm } from '../contract/loss-names.ts';
 import type { MethodOptionValues } from '../contract/method.ts';
 import { NEGATIVE_OPTIONS } from '../contract/negative-options.ts';
 
+/** Ways of drawing from the softmax over a table. */
+export const SEARCH_KINDS = ['exact', 'index'] as const;
+
 /** Ways of choosing the rows that a step corrects, where not all rows are. */
 export const CORRECTED_FROM = ['random', 'shortlist'] as const;
 
@@ -63,10 +66,23 @@ export const CACHE_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
+/** Option of methods that draw from the softmax over a table. */
+export const SEARCH_OPTIONS = {
+  /** Whether a draw scores all rows of the table, or those that an index of cells names; see `IndexedDistribution`. */
+  search: {
+    type: 'choice',
+    choices: SEARCH_KINDS,
+    default: 'exact',
+    help: 'draw from the softmax by scoring all rows of the cache (exact), or about √N of its N rows, found by an index (index)',
+    group: 'Method',
+  },
+} as const satisfies OptionTable;
+
 /** Options that every method over a score table takes, with common defaults. */
 export const TABLE_OPTIONS = {
   ...withDefaults(LOSS_OPTIONS, { loss: 'expectation' }),
   ...NEGATIVE_OPTIONS,
+  ...SEARCH_OPTIONS,
   ...CACHE_OPTIONS,
 } as const satisfies OptionTable;
 
