@@ -1,13 +1,13 @@
 /**
  * Number of oldest slots listed beyond those asked for, so that not every query needs a pass over the whole
- * table.
+ * table: 4096, or a 64th of the rows of a larger table.
  */
-const LOOKAHEAD = 4096;
+const lookahead = (rows: number): number => Math.max(4096, Math.floor(rows / 64));
 
 /**
  * Finds the slots of a table with the oldest stamps, oldest first, the lowest slot among equals.
  *
- * The next few thousand slots are kept in a sorted list, so a pass over the table is needed only now and
+ * The next thousands of slots are kept in a sorted list, so a pass over the table is needed only now and
  * then. The list takes 8 bytes per listed slot and is sorted by one number:
  *
  *     key = stamp · rows + slot, exact below 2⁵³
@@ -73,7 +73,7 @@ export class OldestSlots {
   private list(wanted: number, clock: number): void {
     const { rows } = this;
     const stamps = this.stamps();
-    const most = Math.min(rows, wanted + LOOKAHEAD);
+    const most = Math.min(rows, wanted + lookahead(rows));
     const kept = new Float64Array(Math.min(rows, 2 * most));
     let [count, limit] = [0, Number.POSITIVE_INFINITY];
     for (let slot = 0; slot < rows; slot++) {

@@ -196,7 +196,9 @@ describe('ScoreTable against a naive model', () => {
     { rows: 7, eviction: 'fifo', operations: 3000 },
     // More rows than are looked up ahead, so that the list of the oldest ends before the table does.
     { rows: 9000, eviction: 'lru', operations: 300 },
-    { rows: 9000, eviction: 'fifo', operations: 300 },
+    // Documents are found by a hash table.
+    { rows: 16_384, eviction: 'lru', operations: 100 },
+    { rows: 16_384, eviction: 'fifo', operations: 100 },
   ] as const)('$operations random operations on $rows rows, $eviction', ({ rows, eviction, operations }) => {
     const documents = Math.ceil(rows * 1.5);
     const most = Math.max(3, rows >> 4);
@@ -329,7 +331,31 @@ describe('ScoreTable memory', () => {
     expect([...copy]).toEqual([2, 1, 2]);
   });
 
-  it('takes at most D × 4 + 16 bytes for a row of f32, and half of that with f16, however large the corpus', () => {
+  it('finds documents by a hash table after a clear, a fill and a restore, and in a mirror of other rows', async () => {
+    const rows = 16_384;
+    const large = (documents: ArrayLike<number>) => {
+      const table = make({ rows, documents: 2 * rows });
+      table.fill(documents, new Float32Array(documents.length));
+      return table;
+    };
+    const table = large([5, 6, 7]);
+    expect([...table.slotsOf([7, 8, 5])]).toEqual([2, NONE, 0]);
+    const restored = make({ rows, documents: 2 * rows });
+    expect([...restored.slotsOf([7])]).toEqual([NONE]);
+    restored.restore(table.state());
+    expect([...restored.slotsOf([7])]).toEqual([2]);
+    table.fill([8, 7], f32(0, 0));
+    expect([...table.slotsOf([7, 8, 5])]).toEqual([1, 0, NONE]);
+    table.clear();
+    expect([...table.slotsOf([7])]).toEqual([NONE]);
+    const versions = Int32Array.of(0, 0);
+    for (const documents of [Int32Array.of(3, 4), Int32Array.of(4, 9)]) {
+      await table.mirror({ documents, versions }, async () => {});
+      expect([...table.slotsOf([4, 3])]).toEqual([documents.indexOf(4), documents.indexOf(3)]);
+    }
+  });
+
+  it('takes at most D × 4 + 18 bytes for a row of f32, and D × 2 + 18 with f16, however large the corpus', () => {
     const [rows, dimension] = [4096, 256];
     const table = (storage: 'f32' | 'f16', eviction: 'lru' | 'fifo') =>
       new ScoreTable({ rows, dimension, documents: 100 * rows, storage, eviction });
@@ -342,6 +368,9 @@ describe('ScoreTable memory', () => {
     queue.insert([7], new Float32Array(dimension));
     queue.refresh([0], new Float32Array(dimension));
     expect(queue.bytes / rows).toBe(dimension * 2 + 12);
+    const large = make({ rows: 20_000, documents: 1e9 });
+    large.slotsOf([1]);
+    expect(large.bytes / 20_000).toBeCloseTo(4 + 8 + 6, 2);
   });
 });
 

@@ -2,8 +2,10 @@ import { type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import { ShapeError, UsageError } from '../util/errors.ts';
 import { f16ToF32, f32ToF16 } from '../util/half.ts';
 import { NONE } from '../util/vector-rows.ts';
+import { DocumentSlots } from './document-slots.ts';
 import { findPositions } from './find-slots.ts';
 import { OldestSlots } from './oldest-slots.ts';
+import { keptPairs, lastRows, unmasked } from './row-lists.ts';
 
 /** Settings of a {@link ScoreTable}. */
 export interface ScoreTableOptions {
@@ -22,6 +24,8 @@ export interface ScoreTableOptions {
   eviction?: 'lru' | 'fifo';
 }
 
+/** Rows from which documents are found by a hash table: those of a smaller table are found as fast in one pass. */
+const HASHED_ROWS = 16_384;
 /** Version and stamp of an empty slot: older than any other, so that empty slots are filled first. */
 const EMPTY = -1;
 
@@ -34,9 +38,8 @@ const EMPTY = -1;
  * scored: a zero embedding would have a logit of 0 and a real probability.
  *
  * A row takes D × 4 bytes (f16: D × 2) for the embedding and 8 for document and version. A `fifo` table that
- * has been refreshed takes 4 more, because its rows have two dates. There is no index by document, since its
- * size would grow with the corpus: documents are found in one pass over the rows, at about a nanosecond a
- * row, which is little beside the 2 B D operations a row of scoring.
+ * has been refreshed takes 4 more, because its rows have two dates. A table of 16,384 rows or more whose documents are
+ * looked up takes 6 more for a hash table of its rows; documents of a smaller one are found in one pass over the rows.
  *
  * Ages and eviction follow google-research/negative_cache: oldest first, the lowest slot among equals. Unlike
  * there, a document is held only once, and inserting a document that is present refreshes it. So no document
@@ -69,6 +72,10 @@ export class ScoreTable {
   private readonly corpusRows: number;
   private readonly byAge: OldestSlots;
   private filledCount = 0;
+  /** Slots by document, from the first look-up on; undefined after all rows have changed. */
+  private lookup: DocumentSlots | undefined;
+  /** Whether all rows change at once, so that a hash table would be outdated as soon as it is made. */
+  private isMirror = false;
   private onWrite: ((slots: Int32Array | 'all') => void) | undefined;
 
   constructor({ rows, dimension, documents, storage = 'f32', eviction = 'lru' }: ScoreTableOptions) {
@@ -107,7 +114,8 @@ export class ScoreTable {
   get bytes(): number {
     const { embeddings, documents, versions, stamps } = this;
     const own = stamps === versions ? 0 : stamps.byteLength;
-    return embeddings.byteLength + documents.byteLength + versions.byteLength + own;
+    const hashed = this.lookup?.bytes ?? 0;
+    return embeddings.byteLength + documents.byteLength + versions.byteLength + own + hashed;
   }
 
   /**
@@ -133,10 +141,14 @@ export class ScoreTable {
 
   /**
    * Finds the slots that hold the given documents, i32[documents]; `NONE` for absent ones. Takes one pass
-   * over the rows in all.
+   * over the rows in all, or one look-up a document in a table of 16,384 rows or more.
    */
   slotsOf(documents: ArrayLike<number>): Int32Array<ArrayBuffer> {
-    return findPositions(this.documents, documents);
+    if (this.rows < HASHED_ROWS || this.isMirror) return findPositions(this.documents, documents);
+    this.lookup ??= new DocumentSlots(this.documents);
+    const slots = new Int32Array(documents.length);
+    for (let i = 0; i < slots.length; i++) slots[i] = this.lookup.find(documents[i]!);
+    return slots;
   }
 
   /**
@@ -202,38 +214,23 @@ export class ScoreTable {
   ): void {
     this.checkCount(documents.length, embeddings);
     const { version = this.clock + 1, mask } = options;
-    const rowOf = new Map<number, number>();
-    for (let i = 0; i < documents.length; i++) {
-      if (mask && !mask[i]) continue;
-      this.checkDocument(documents[i]!);
-      rowOf.set(documents[i]!, i);
-    }
-    const wanted = Int32Array.from(rowOf.keys());
-    const rows = Int32Array.from(rowOf.values());
+    for (let i = 0; i < documents.length; i++) if (!mask || mask[i]) this.checkDocument(documents[i]!);
+    const { documents: wanted, rows } = lastRows(documents, mask);
     const slots = this.slotsOf(wanted);
-    const added = unmasked(wanted.length, undefined).filter((i) => slots[i] === NONE);
-    if (added.length > this.rows) {
-      throw new UsageError(`${added.length} documents do not fit into a cache of ${this.rows} rows`, {
+    const added = wanted.length - slots.reduce((held, slot) => held + Number(slot !== NONE), 0);
+    if (added > this.rows) {
+      throw new UsageError(`${added} documents do not fit into a cache of ${this.rows} rows`, {
         help: 'make the cache larger, or the batch smaller',
       });
     }
     // Present documents come first: once young again, they are evicted by new documents only if no other slot
     // is left.
-    const held = unmasked(wanted.length, undefined).filter((i) => slots[i] !== NONE);
-    this.place(
-      held.map((i) => slots[i]!),
-      embeddings,
-      held.map((i) => rows[i]!),
-      version,
-    );
-    const oldest = this.oldest(added.length);
-    for (const [at, slot] of oldest.entries()) this.assign(slot, wanted[added[at]!]!);
-    this.place(
-      oldest,
-      embeddings,
-      added.map((i) => rows[i]!),
-      version,
-    );
+    const held = keptPairs(slots, rows, (slot) => slot !== NONE);
+    this.place(held.first, embeddings, held.second, version);
+    const fresh = keptPairs(wanted, rows, (_, i) => slots[i] === NONE);
+    const oldest = this.oldest(added);
+    for (let i = 0; i < added; i++) this.assign(oldest[i]!, fresh.first[i]!);
+    this.place(oldest, embeddings, fresh.second, version);
   }
 
   /**
@@ -281,6 +278,7 @@ export class ScoreTable {
       throw new UsageError(`${count} rows do not fit into a table of ${rows} × ${this.storage}`);
     }
     this.clear();
+    this.isMirror = true;
     this.documents.set(of.documents);
     this.versions.set(of.versions);
     this.filledCount = count;
@@ -294,6 +292,7 @@ export class ScoreTable {
     this.versions.fill(EMPTY);
     this.stamps = this.versions;
     this.filledCount = 0;
+    this.lookup = undefined;
     this.byAge.clear();
     this.onWrite?.('all');
   }
@@ -358,6 +357,7 @@ export class ScoreTable {
       else (target as Float32Array).set(state[name]!.data as Float32Array);
     }
     this.filledCount = filled;
+    this.lookup = undefined;
     this.byAge.clear();
     this.onWrite?.('all');
   }
@@ -424,14 +424,8 @@ export class ScoreTable {
 
   private assign(slot: number, document: number): void {
     if (this.documents[slot] === NONE) this.filledCount += 1;
+    else this.lookup?.remove(slot);
     this.documents[slot] = document;
+    this.lookup?.add(slot);
   }
-}
-
-/** Lists the numbers 0 … count − 1 that a mask keeps, as i32. */
-function unmasked(count: number, mask: ArrayLike<boolean> | undefined): Int32Array<ArrayBuffer> {
-  const all = new Int32Array(count);
-  let kept = 0;
-  for (let i = 0; i < count; i++) if (!mask || mask[i]) all[kept++] = i;
-  return all.subarray(0, kept);
 }

@@ -3,6 +3,7 @@
  *
  *     npm run --silent bench:cache -- --json > bench/results/cache.json
  *     npm run --silent bench:cache -- --case search --json > bench/results/cache-search.json
+ *     npm run --silent bench:cache -- --case rows --json > bench/results/cache-rows.json
  *     npm run --silent bench:refresh -- --json > bench/results/refresh.json
  *     npm run --silent bench:corrector -- --json > bench/results/corrector.json
  *     npm run bench:lm -- --model FOLDER      (tables of performance-lm.ts)
@@ -106,19 +107,32 @@ fill('cache-search', search !== undefined, () =>
   ].join('\n'),
 );
 
-const rows = of<RowsResult>('rows');
-fill('cache-rows', rows.length > 0, () =>
-  table(
-    ['rows a second', 'inserted by 128', 'refreshed by 128', 'filled', 'all refreshed', 'bytes a row'],
-    rows.map((r) => [
-      `${count(r.rows)} × 256 ${r.storage}`,
-      rate(r.insertedPerSecond),
-      rate(r.refreshedPerSecond),
-      rate(r.filledPerSecond),
-      rate(r.allRefreshedPerSecond),
-      String(r.bytesPerRow),
-    ]),
-  ),
+const rows = read<{ readonly processor: string; readonly results: readonly RowsResult[] }>('cache-rows');
+fill('cache-rows', rows !== undefined, () =>
+  [
+    table(
+      [
+        'rows a second',
+        'inserted by 128',
+        'refreshed by 128',
+        'copied by 128',
+        'filled',
+        'all refreshed',
+        'bytes a row',
+      ],
+      rows!.results.map((r) => [
+        `${count(r.rows)} × 256 ${r.storage}`,
+        rate(r.insertedPerSecond),
+        rate(r.refreshedPerSecond),
+        r.copiedPerSecond === undefined ? '' : rate(r.copiedPerSecond),
+        rate(r.filledPerSecond),
+        rate(r.allRefreshedPerSecond),
+        r.bytesPerRow.toFixed(0),
+      ]),
+    ),
+    '',
+    `${rows!.processor}. From [\`bench/results/cache-rows.json\`](../bench/results/cache-rows.json).`,
+  ].join('\n'),
 );
 
 const steps = of<CacheStepResult>('step');

@@ -73,7 +73,7 @@ export const SEARCH_OPTIONS = {
     type: 'choice',
     choices: SEARCH_KINDS,
     default: 'exact',
-    help: 'draw from the softmax by scoring all rows of the cache (exact), or about √N of its N rows, found by an index (index)',
+    help: 'draw from the softmax by scoring all rows of the cache (exact), or a few times √N of its N rows, found by an index (index)',
     group: 'Method',
   },
 } as const satisfies OptionTable;
