@@ -70,7 +70,7 @@ async function measure(number: number, steps: number, threads: number): Promise<
   const scores = matmul(query!, document!, { transB: true, alpha: 20 });
   const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
   graph.output('loss', loss);
-  outputGradients(loss, p.targets);
+  outputGradients(loss, {}, p.targets);
   const program = await Program.compile(graph, { threads });
   const learner = await Learner.create(retriever.specs, retriever.weights, adamw(), { threads });
   const feeder = new TokenFeeds(retriever.encoder.vocabSize);

@@ -170,7 +170,7 @@ function stepGraph(shape: StepCase, encoder: Encoder): Graph {
   const scores = matmul(queries!, documents!, { transB: true, alpha: 1 / TEMPERATURE });
   const loss = softmaxCrossEntropy(scores, range(graph, queries!.shape[0]!));
   graph.output('loss', loss);
-  outputGradients(loss, p.targets);
+  outputGradients(loss, {}, p.targets);
   return graph;
 }
 

@@ -80,7 +80,7 @@ async function lossProgram(model: LanguageModel, { gradients }: { gradients: boo
   const mask = graph.input('mask', 'f32', ['texts', 'tokens']);
   const loss = model.decoder.nextTokenLoss(get, { ids, mask });
   graph.output('loss', loss);
-  if (gradients) outputGradients(loss, targets);
+  if (gradients) outputGradients(loss, {}, targets);
   return await Program.compile(graph, compute);
 }
 

@@ -8,7 +8,7 @@ import { Program } from '../src/runtime/program.ts';
  * Device for tests of graphs: the CPU, unless the environment names another one. `webgpu.test.ts` runs these
  * tests again on a software GPU.
  */
-export const TEST_COMPUTE: Required<ComputeOptions> = {
+export const TEST_COMPUTE: Required<Pick<ComputeOptions, 'device' | 'threads'>> = {
   device: parseDevice(process.env.UNDRIFT_TEST_DEVICE ?? 'cpu'),
   threads: 1,
 };

@@ -34,7 +34,7 @@ const declared = tuned.declare(graph);
 // One document in each window, so that the other side computes the same. Documents are told apart all the same, as in training.
 const loss = model.decoder.nextTokenLoss(declared.get, tokenInputs(declared, 'windows', { documents: true }));
 graph.output('loss', loss);
-outputGradients(loss, declared.targets);
+outputGradients(loss, {}, declared.targets);
 const program = await Program.compile(graph, { threads });
 const learner = await Learner.create(tuned.specs, tuned.weights, adamw(), { threads });
 const timesMs: number[] = [];

@@ -1,4 +1,4 @@
-import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS, trainCompute } from '../runtime/compute-options.ts';
 import type { LanguageTraining } from '../train/language-methods/language-training.ts';
 import { languageTrainings } from '../train/language-methods/language-trainings.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../train/options.ts';
@@ -9,7 +9,6 @@ import { option } from '../util/option-name.ts';
 import { type OptionSpec, type OptionTable, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { resumedOptions } from './resumed-options.ts';
-import { computeOptions } from './shared-options.ts';
 import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts';
 
 const DEFAULT = languageTrainings[0]!;
@@ -81,7 +80,7 @@ const OPTIONS = {
   out: SUBJECT_OPTIONS.out,
   ...OTHERS,
   ...FOLDER_OPTIONS,
-  ...COMPUTE_OPTIONS,
+  ...TRAIN_COMPUTE_OPTIONS,
 } as const;
 
 /** The command `undrift lm train`: trains a language model on texts and writes the model folder. */
@@ -100,7 +99,7 @@ export const lmTrainCommand = defineCommand({
     '--method retro --model runs/llama --data articles.jsonl.gz --chunk-tokens 16 --out runs/retro',
     '--out runs/llama --resume',
   ],
-  async run({ resume, overwrite, device, threads, ...given }, io) {
+  async run({ resume, overwrite, device, threads, gradientCheckpointing, ...given }, io) {
     if (resume && overwrite) throw new UsageError('--resume and --overwrite exclude each other');
     const { method: named, ...asked } = given as { readonly method?: string; readonly out: string };
     const training = await trainingOf(named, resume ? asked.out : undefined);
@@ -112,7 +111,12 @@ export const lmTrainCommand = defineCommand({
         help: 'JSONL with a column text, text files, or a folder of them',
       });
     }
-    const options = { ...merged, ...computeOptions({ device, threads }), resume, overwrite };
+    const options = {
+      ...merged,
+      ...trainCompute({ device, threads, gradientCheckpointing }),
+      resume,
+      overwrite,
+    };
     const result = await training.train(options, trainingCallbacks(io));
     io.finishProgress();
     const { settings, ledger, parameters } = result;

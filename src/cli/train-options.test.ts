@@ -11,7 +11,7 @@ import { MINING_OPTIONS } from '../mining/mining-options.ts';
 import { TUNING_OPTIONS } from '../models/retriever/tuning-options.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import { DENSE_OPTIONS, SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
-import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { Bm25 } from '../text/bm25.ts';
 import { BM25_OPTIONS } from '../text/bm25-options.ts';
 import { CROSS_ENCODER_OPTIONS } from '../train/cross-encoder/options.ts';
@@ -83,7 +83,7 @@ describe('the options of a run', () => {
         TUNING_OPTIONS,
         METHOD_OPTIONS,
       ],
-      ...[MODEL_OPTIONS, TEXT_OPTIONS, EVALUATION_OPTIONS, COMPUTE_OPTIONS],
+      ...[MODEL_OPTIONS, TEXT_OPTIONS, EVALUATION_OPTIONS, TRAIN_COMPUTE_OPTIONS],
     ];
     const keys = tables.flatMap((table) => Object.keys(table));
     expect(new Set(keys).size).toBe(keys.length);
@@ -122,7 +122,7 @@ describe('the options of a run', () => {
   });
 
   it('are those of the type', () => {
-    type Machine = keyof typeof FOLDER_OPTIONS | keyof typeof COMPUTE_OPTIONS;
+    type Machine = keyof typeof FOLDER_OPTIONS | keyof typeof TRAIN_COMPUTE_OPTIONS;
     // Options of a caller's own method have a place of their own.
     expectTypeOf<Exclude<keyof TrainOptions, 'methodOptions'>>().toEqualTypeOf<
       Exclude<keyof typeof TRAIN_OPTIONS, Machine>

@@ -2,7 +2,7 @@ import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS } from '../methods/options.ts';
 import { TUNING_OPTIONS } from '../models/retriever/tuning-options.ts';
-import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { CROSS_ENCODER_OPTIONS } from '../train/cross-encoder/options.ts';
 import { MODEL_OPTIONS, TEXT_OPTIONS } from '../train/model-options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../train/options.ts';
@@ -40,5 +40,5 @@ export const TRAIN_OPTIONS = {
   ...withoutDefaults(TEXT_OPTIONS),
   ...withoutDefaults(EVALUATION_OPTIONS),
   // Device and number of threads depend on the machine, so they are not stored with the run.
-  ...COMPUTE_OPTIONS,
+  ...TRAIN_COMPUTE_OPTIONS,
 } as const satisfies OptionTable;

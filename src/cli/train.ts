@@ -1,5 +1,6 @@
 import { READ_OPTIONS } from '../data/load-options.ts';
 import { findMethod, methods } from '../methods/methods.ts';
+import { trainCompute } from '../runtime/compute-options.ts';
 import type { CrossEncoderTrainOptions } from '../train/cross-encoder/options.ts';
 import { CROSS_ENCODER_METHOD } from '../train/options.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
@@ -10,7 +11,7 @@ import { UsageError } from '../util/errors.ts';
 import { defineCommand } from './command.ts';
 import { isPairMetrics } from './eval-scored-pairs.ts';
 import { resumedOptions } from './resumed-options.ts';
-import { computeOptions, givenOptions } from './shared-options.ts';
+import { givenOptions } from './shared-options.ts';
 import { refuseCrossEncoderOptions, runCrossEncoderTraining } from './train-cross-encoder.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
 import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts';
@@ -32,7 +33,8 @@ export const trainCommand = defineCommand({
     '--out runs/bert --resume',
     '--config experiment.json --seed 2 --out runs/seed-2',
   ],
-  async run({ resume, overwrite, device, threads, ...given }, io) {
+  async run({ resume, overwrite, device, threads, gradientCheckpointing, ...given }, io) {
+    const compute = trainCompute({ device, threads, gradientCheckpointing });
     if (resume && overwrite) throw new UsageError('--resume and --overwrite exclude each other');
     const { corpus, ...named } = given;
     if (corpus !== undefined && named.data !== undefined)
@@ -51,7 +53,7 @@ export const trainCommand = defineCommand({
       const { method: _, ...others } = options;
       return await runCrossEncoderTraining(
         { ...(others as CrossEncoderTrainOptions), resume, overwrite },
-        computeOptions({ device, threads }),
+        compute,
         io,
       );
     }
@@ -73,7 +75,7 @@ export const trainCommand = defineCommand({
 
     refuseCrossEncoderOptions(options);
     const result = await trainRetriever(
-      { ...options, data, ...computeOptions({ device, threads }), resume, overwrite },
+      { ...options, data, ...compute, resume, overwrite },
       trainingCallbacks(io),
     );
     io.finishProgress();

@@ -137,7 +137,7 @@ export function lossGraph(plan: CorrectorPlan, { hasQueries }: { hasQueries: boo
     const weighted = mul(kl, loss === 'kl' ? 1 : klWeight);
     total = total ? add(total, weighted) : weighted;
   }
-  outputGradients(total!, p.targets);
+  outputGradients(total!, {}, p.targets);
   return graph;
 }
 

@@ -3,6 +3,7 @@ import { add, fill, reshape, sum } from '../graph/ops.ts';
 import type { GraphNode, Tensor } from '../graph/tensor.ts';
 import { isFloat } from '../onnx/dtypes.ts';
 import { ShapeError } from '../util/errors.ts';
+import { Recomputation } from './recomputation.ts';
 import { type GradientRule, rules } from './rules.ts';
 
 /**
@@ -15,17 +16,19 @@ import { type GradientRule, rules } from './rules.ts';
  * This is reverse-mode differentiation. The nodes between targets and output are visited once, from last to
  * first. The rule of an operation in `rules.ts` gives the gradient of each of its inputs. Contributions to
  * the same tensor are added here. If a tensor was broadcast, its gradient is summed over the repeated axes,
- * here only.
+ * here only. Values of recomputed segments (`Graph.recomputed`) are computed again, so that they are not kept.
  *
  * @param output float[], or float of any shape if `seed` is given
  * @param targets tensors of the same graph, which may be intermediate ones (such as gathered rows of a table)
  * @param options.seed gradient with respect to `output`, of the same shape (for gradient caching); default 1
+ * @param options.checkpointing whether activations inside the layers of a model (`Graph.layer`) are computed again for the gradient rather
+ *   than kept; default false. The gradients are the same
  * @throws ShapeError if `output` is not a scalar and there is no seed, or the shape of the seed differs.
  */
 export function backward(
   output: Tensor,
   targets: readonly Tensor[],
-  options: { seed?: Tensor } = {},
+  options: { seed?: Tensor; checkpointing?: boolean | undefined } = {},
 ): Tensor[] {
   const { graph } = output;
   if (!options.seed && output.rank !== 0) {
@@ -39,6 +42,7 @@ export function backward(
     );
   }
   const gradients = new Map<Tensor, Tensor>();
+  const recomputation = new Recomputation({ layers: options.checkpointing ?? false });
   graph.scope('backward', () => {
     gradients.set(output, options.seed ?? graph.scalar(1, output.dtype));
     const { needed, nodes } = dependents(output, targets);
@@ -48,7 +52,8 @@ export function backward(
       graph.scope(node.name, () => {
         const needs = node.inputs.map((input) => needed.has(input));
         const rule = rules[node.op] as GradientRule;
-        const contributions = rule({ node, upstream, needs, attributes: node.attributes });
+        const read = recomputation.of(node, upstream.find((gradient) => gradient !== undefined)!);
+        const contributions = rule({ node: read, upstream, needs, attributes: node.attributes });
         for (const [index, input] of node.inputs.entries()) {
           const contribution = contributions[index];
           if (!needs[index] || !contribution) continue;

@@ -5,6 +5,11 @@ import type { Dim } from './dims.ts';
 import type { OpAttributes, OpType } from './op-types.ts';
 import { type GraphNode, Tensor } from './tensor.ts';
 
+/** Operations of a graph whose values the gradient may compute again, in their order. */
+export interface Segment {
+  readonly nodes: GraphNode[];
+}
+
 /**
  * Computation under construction: its inputs, constants and operations, in the order they were added.
  *
@@ -20,6 +25,11 @@ export class Graph {
   readonly nodes: GraphNode[] = [];
   /** Outputs by name. */
   readonly outputs = new Map<string, Tensor>();
+  /** Segment of each node whose values the gradient always computes again; see `recomputed`. */
+  readonly recomputedSegments = new Map<GraphNode, Segment>();
+  /** Layer of each node; see `layer`. */
+  readonly layerSegments = new Map<GraphNode, Segment>();
+  private readonly open = new Map<Map<GraphNode, Segment>, Segment>();
   private scopePath = '';
   private readonly nameCounts = new Map<string, number>();
   private readonly constants = new Map<string, Tensor>();
@@ -106,6 +116,34 @@ export class Graph {
   }
 
   /**
+   * Calls `build` and marks the operations made inside as a segment whose values the gradient computes again, so that they are not kept until
+   * then: for operations that take little time and much memory, such as the softmax of attention. A segment inside a segment is part of it.
+   */
+  recomputed<R>(build: () => R): R {
+    return this.inSegment(this.recomputedSegments, build);
+  }
+
+  /**
+   * Calls `build` in a scope of the name, and marks the operations made inside as a layer: a segment whose values the gradient computes again
+   * where `backward` is told to (gradient checkpointing).
+   *
+   * @paper Chen et al. 2016: "Training Deep Nets with Sublinear Memory Cost"
+   */
+  layer<R>(name: string, build: () => R): R {
+    return this.inSegment(this.layerSegments, () => this.scope(name, build));
+  }
+
+  private inSegment<R>(segments: Map<GraphNode, Segment>, build: () => R): R {
+    if (this.open.has(segments)) return build();
+    this.open.set(segments, { nodes: [] });
+    try {
+      return build();
+    } finally {
+      this.open.delete(segments);
+    }
+  }
+
+  /**
    * Adds one operation and returns its results. The functions of `ops.ts` call this after checking and
    * inferring shapes.
    *
@@ -127,6 +165,10 @@ export class Graph {
     const node: GraphNode<K> = { op, name, inputs, attributes, outputs };
     for (const [index, output] of outputs.entries()) output.source = { kind: 'node', node, index };
     this.nodes.push(node);
+    for (const [segments, segment] of this.open) {
+      segment.nodes.push(node);
+      segments.set(node, segment);
+    }
     return outputs;
   }
 

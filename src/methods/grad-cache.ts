@@ -121,7 +121,8 @@ function backwardGraph(context: MethodContext, side: Side): Graph {
   const graph = new Graph(`grad-cache/backward-${side}`);
   const { embedding, targets } = embedChunk(graph, context, side);
   const seed = graph.input('embeddingGradient', 'f32', embedding.shape);
-  const gradients = backward(embedding, [...targets.values()], { seed });
+  const { gradientCheckpointing: checkpointing } = context.compute;
+  const gradients = backward(embedding, [...targets.values()], { seed, checkpointing });
   for (const [i, name] of [...targets.keys()].entries()) {
     const total = graph.input(`total/${name}`, 'f32', gradients[i]!.shape);
     graph.output(gradientOutput(name), add(total, gradients[i]!));

@@ -142,7 +142,8 @@ export function splitHeads(x: Tensor, [batch, tokens]: readonly [Dim, Dim], head
 }
 
 /**
- * Multi-head attention of `attention` to keys and values that are split into heads already.
+ * Multi-head attention of `attention` to keys and values that are split into heads already. The gradient computes the scores again rather
+ * than keep them: B · H · T · K numbers for each layer.
  *
  * @param queries f32[B, H, T, S]
  * @param pieces keys and values f32[B, G, …, S], in one or several pieces along the axis of tokens
@@ -156,24 +157,26 @@ export function attendTo(
     'batch' | 'tokens' | 'heads' | 'keyHeads' | 'bias' | 'scale' | 'onProbabilities' | 'site' | 'dropout'
   >,
 ): Tensor {
-  const { batch, tokens, heads, keyHeads = heads, bias, site } = options;
-  const headSize = queries.shape[3] as number;
-  const { scale = 1 / Math.sqrt(headSize) } = options;
-  const rows = multiplyDims(heads / keyHeads, tokens);
-  const q = reshape(queries, [batch, keyHeads, rows, headSize]);
-  // Scores of the pieces are joined rather than the pieces themselves, so that no cache is copied.
-  const lengths = pieces.map(({ key }) => key.shape[2]!);
-  const keys = addDims(...lengths);
-  const products = pieces.map(({ key }) => matmul(q, key, { transB: true, alpha: scale }));
-  const perText = [heads, tokens, keys];
-  const scores = reshape(concat(products, -1), [batch, ...perText]);
-  const probabilities = softmax(add(scores, bias));
-  options.onProbabilities?.(probabilities);
-  const weights = dropout(probabilities, options.dropout, { site, perText });
-  const shares = reshape(weights, [batch, keyHeads, rows, keys]);
-  const mixed = (pieces.length === 1 ? [shares] : split(shares, lengths, -1))
-    .map((share, i) => matmul(share, pieces[i]!.value))
-    .reduce((a, b) => add(a, b));
-  const context = transpose(reshape(mixed, [batch, heads, tokens, headSize]), [0, 2, 1, 3]);
-  return reshape(context, [multiplyDims(batch, tokens), heads * headSize]);
+  return queries.graph.recomputed(() => {
+    const { batch, tokens, heads, keyHeads = heads, bias, site } = options;
+    const headSize = queries.shape[3] as number;
+    const { scale = 1 / Math.sqrt(headSize) } = options;
+    const rows = multiplyDims(heads / keyHeads, tokens);
+    const q = reshape(queries, [batch, keyHeads, rows, headSize]);
+    // Scores of the pieces are joined rather than the pieces themselves, so that no cache is copied.
+    const lengths = pieces.map(({ key }) => key.shape[2]!);
+    const keys = addDims(...lengths);
+    const products = pieces.map(({ key }) => matmul(q, key, { transB: true, alpha: scale }));
+    const perText = [heads, tokens, keys];
+    const scores = reshape(concat(products, -1), [batch, ...perText]);
+    const probabilities = softmax(add(scores, bias));
+    options.onProbabilities?.(probabilities);
+    const weights = dropout(probabilities, options.dropout, { site, perText });
+    const shares = reshape(weights, [batch, keyHeads, rows, keys]);
+    const mixed = (pieces.length === 1 ? [shares] : split(shares, lengths, -1))
+      .map((share, i) => matmul(share, pieces[i]!.value))
+      .reduce((a, b) => add(a, b));
+    const context = transpose(reshape(mixed, [batch, heads, tokens, headSize]), [0, 2, 1, 3]);
+    return reshape(context, [multiplyDims(batch, tokens), heads * headSize]);
+  });
 }

@@ -1,5 +1,5 @@
-import type { OptionTable } from '../util/option-table.ts';
-import { DEVICES } from './devices.ts';
+import type { GivenOptions, OptionTable } from '../util/option-table.ts';
+import { type ComputeOptions, DEVICES } from './devices.ts';
 
 /** Options for the device and the number of threads of programs. */
 export const COMPUTE_OPTIONS = {
@@ -23,3 +23,27 @@ export const COMPUTE_OPTIONS = {
     aliases: ['numThreads', 'num_threads'],
   },
 } as const satisfies OptionTable;
+
+/** Options for the programs of a training. None of them is part of what makes a run: a resumed run may have others. */
+export const TRAIN_COMPUTE_OPTIONS = {
+  ...COMPUTE_OPTIONS,
+  /** Whether the activations of each layer are computed again for the gradient rather than kept: less memory, about a quarter more time. */
+  gradientCheckpointing: {
+    type: 'switch',
+    default: false,
+    help: 'compute the activations of each layer again for the gradient rather than keep them: less memory, about a quarter more time, and the results do not change',
+    group: 'Machine',
+    aliases: ['gradient_checkpointing', 'activation_checkpointing'],
+  },
+} as const satisfies OptionTable;
+
+/** Names of the options of {@link TRAIN_COMPUTE_OPTIONS}. */
+export const TRAIN_COMPUTE_NAMES = Object.keys(
+  TRAIN_COMPUTE_OPTIONS,
+) as readonly (keyof typeof TRAIN_COMPUTE_OPTIONS)[];
+
+/** Picks the options of {@link TRAIN_COMPUTE_OPTIONS} that are given. */
+export const trainCompute = (options: GivenOptions<typeof TRAIN_COMPUTE_OPTIONS>): ComputeOptions =>
+  Object.fromEntries(
+    TRAIN_COMPUTE_NAMES.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
+  );

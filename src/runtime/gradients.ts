@@ -2,6 +2,7 @@ import { backward } from '../grad/backward.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { isRowsInput } from '../nn/parameters.ts';
 import { takePrefix } from '../util/prefixes.ts';
+import type { ComputeOptions } from './devices.ts';
 import type { HostTensor } from './host-tensor.ts';
 
 /** Gradients of one step. Parameters have the names of the step's graph, with the prefixes of their models. */
@@ -24,13 +25,19 @@ export const gradientOutput = (parameter: string): string => `gradient/${paramet
  * outputs of the graph. `gradientsIn` collects them when the program has run.
  *
  * @param loss f32[]
+ * @param compute says whether activations of layers are computed again
  * @param targets trained parameters of each model, as its `declare` returns them
  */
-export function outputGradients(loss: Tensor, ...targets: readonly ReadonlyMap<string, Tensor>[]): void {
+export function outputGradients(
+  loss: Tensor,
+  { gradientCheckpointing: checkpointing }: Pick<ComputeOptions, 'gradientCheckpointing'>,
+  ...targets: readonly ReadonlyMap<string, Tensor>[]
+): void {
   const all = targets.flatMap((each) => [...each]);
   const gradients = backward(
     loss,
     all.map(([, tensor]) => tensor),
+    { checkpointing },
   );
   for (const [i, [name]] of all.entries()) loss.graph.output(gradientOutput(name), gradients[i]!);
 }

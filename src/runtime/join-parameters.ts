@@ -21,7 +21,7 @@ export interface ModelParameters {
  *
  *     const read = reader.declare(graph, { prefix: 'reader' });
  *     const found = retriever.declare(graph, { prefix: 'retriever' });
- *     outputGradients(loss, read.targets, found.targets);
+ *     outputGradients(loss, compute, read.targets, found.targets);
  *
  *     const outputs = await program.run({ ...joint.weights, ...feeds }, { into: learner.gradientBuffers });
  *     await learner.apply(gradientsIn(outputs, feeds), update);

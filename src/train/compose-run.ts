@@ -1,6 +1,6 @@
 import { checkDevice } from '../runtime/check-device.ts';
 import { checkPrecision } from '../runtime/check-precision.ts';
-import type { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { type TRAIN_COMPUTE_OPTIONS, trainCompute } from '../runtime/compute-options.ts';
 import type { ComputeOptions, Precision } from '../runtime/devices.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { GivenOptions } from '../util/option-table.ts';
@@ -13,7 +13,7 @@ import type { RunOptions, Subject } from './subject.ts';
 
 /** Run whose folder is locked, while it is prepared. */
 export interface PreparedRun {
-  /** Device and threads for compiling programs. */
+  /** Device, threads and use of memory of programs. */
   readonly compute: ComputeOptions;
   /** Progress of the run in the folder. */
   readonly progress: RunProgress;
@@ -48,13 +48,12 @@ export interface TrainedParts {
  * @throws UsageError for a device or a precision that the machine does not have, and as `inRunFolder`
  */
 export async function composeRun<R>(
-  options: GivenOptions<typeof COMPUTE_OPTIONS & typeof FOLDER_OPTIONS>,
+  options: GivenOptions<typeof TRAIN_COMPUTE_OPTIONS & typeof FOLDER_OPTIONS>,
   { asked, command }: { asked: AnySettings & { readonly precision?: unknown }; command: string },
   given: TrainCallbacks,
   work: (run: PreparedRun) => Promise<R>,
 ): Promise<R> {
-  const { device, threads } = options;
-  const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
+  const compute = trainCompute(options);
   const { out } = asked;
   await checkDevice(compute);
   await checkPrecision((asked.precision ?? 'f32') as Precision, compute);

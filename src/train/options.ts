@@ -4,7 +4,7 @@ import type { Method } from '../methods/contract/method.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS, type MethodOptions } from '../methods/options.ts';
 import { TUNING_OPTIONS } from '../models/retriever/tuning-options.ts';
-import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import type { GivenOptions, OptionTable } from '../util/option-table.ts';
 import { MODEL_OPTIONS, TEXT_OPTIONS } from './model-options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from './run-options.ts';
@@ -101,7 +101,7 @@ export const RUN_OPTIONS = {
   ...MODEL_OPTIONS,
   ...TEXT_OPTIONS,
   ...EVALUATION_OPTIONS,
-  ...COMPUTE_OPTIONS,
+  ...TRAIN_COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of `trainRetriever`, including those of all methods, in the order of the documentation. */
@@ -116,7 +116,7 @@ export const TRAIN_OPTIONS = {
   ...MODEL_OPTIONS,
   ...TEXT_OPTIONS,
   ...EVALUATION_OPTIONS,
-  ...COMPUTE_OPTIONS,
+  ...TRAIN_COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of a training run. Only `data` and `out` are required; defaults depend on the model and the method. */

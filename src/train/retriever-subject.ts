@@ -143,7 +143,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         ...(onProgress && { onProgress }),
         ...(onBackground && { onBackground }),
         ...(onNote && { onNote }),
-        onNeed: memoryNotes({ settings, tokens }, onNote),
+        onNeed: memoryNotes({ settings, tokens, compute }, onNote),
         ...(signal && { signal }),
       });
       heldOut = running.heldOut;

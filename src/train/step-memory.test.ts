@@ -14,7 +14,8 @@ const LIMIT_KIB = 3 * 2 ** 20;
 /** Texts of the given numbers of tokens. */
 const store = (...lengths: number[]) =>
   TokenStore.of(Int32Array.from(lengths), new Uint16Array(lengths.reduce((a, b) => a + b, 0)));
-const size = (more: Partial<StepSize['settings']> = {}): StepSize => ({
+const size = (more: Partial<StepSize['settings']> = {}, compute: StepSize['compute'] = {}): StepSize => ({
+  compute,
   settings: { method: 'in-batch', batchSize: 32, negatives: 0, chunkSize: 32, ...more },
   tokens: { queries: store(3, 9), documents: store(200, 17) },
 });
@@ -35,7 +36,7 @@ describe('the note of a step that needs more than there is', () => {
     listener({ program: 'step', bytes: 3 * GIB, moreBytes: 3 * GIB });
     expect(notes).toEqual([
       'batches of 32 queries of up to 9 tokens and documents of up to 200: a step takes about 3.00 GiB of memory besides the ' +
-        "weights, and 2.00 GiB are left for it; take method: 'grad-cache', which has the same loss, or batchSize: 8, or " +
+        "weights, and 2.00 GiB are left for it; take gradientCheckpointing: true (a quarter more time), or method: 'grad-cache', which has the same loss, or batchSize: 8, or " +
         'shorten the texts by maxDocTokens',
     ]);
     // A step that is a little larger says nothing new; one that is much larger does.
@@ -53,7 +54,10 @@ describe('the note of a step that needs more than there is', () => {
   });
 
   it('adds up the programs of a step, and knows what is left to try', () => {
-    const { notes, listener } = noted(2 * GIB, size({ method: 'grad-cache', chunkSize: 8 }));
+    const { notes, listener } = noted(
+      2 * GIB,
+      size({ method: 'grad-cache', chunkSize: 8 }, { gradientCheckpointing: true }),
+    );
     listener({ program: 'encode', bytes: GIB, moreBytes: GIB });
     listener({ program: 'backward', bytes: 3 * GIB, moreBytes: 3 * GIB });
     expect(notes[0]).toContain('about 4.00 GiB');
@@ -68,7 +72,7 @@ describe('the error of memory that runs out', () => {
     const error = await fail(new OutOfMemoryError('x', { neededBytes: GIB })).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(OutOfMemoryError);
     expect(String(error)).toMatch(
-      /memory ran out in training, with batches of 32 queries of up to 9 tokens and documents \(each with 2 negatives\) of up to 200, for which a step takes about 1\.00 GiB besides the weights; .* are available now\n {2}help: take method: 'grad-cache'/,
+      /memory ran out in training, with batches of 32 queries of up to 9 tokens and documents \(each with 2 negatives\) of up to 200, for which a step takes about 1\.00 GiB besides the weights; .* are available now\n {2}help: take gradientCheckpointing: true \(a quarter more time\), or method: 'grad-cache'/,
     );
     const other = new RuntimeError('x');
     await expect(fail(other)).rejects.toBe(other);

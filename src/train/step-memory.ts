@@ -1,3 +1,4 @@
+import type { ComputeOptions } from '../runtime/devices.ts';
 import type { MemoryListener, MemoryNeed } from '../runtime/program.ts';
 import { availableMemory } from '../util/available-memory.ts';
 import { OutOfMemoryError } from '../util/errors.ts';
@@ -10,6 +11,7 @@ import type { TrainSettings } from './settings.ts';
 export interface StepSize {
   readonly settings: Pick<TrainSettings, 'method' | 'batchSize' | 'negatives' | 'chunkSize'>;
   readonly tokens: SideTokens;
+  readonly compute: ComputeOptions;
 }
 
 /**
@@ -79,12 +81,16 @@ function describeBatch({
 }
 
 /** Says what needs less memory. */
-function remedy({ settings: { method, batchSize, chunkSize } }: StepSize): string {
+function remedy({ settings: { method, batchSize, chunkSize }, compute }: StepSize): string {
   const smaller = Math.max(2, Math.floor(batchSize / 4));
   const shorter = `or shorten the texts by ${option('maxDocTokens')}`;
   if (method === 'grad-cache' && chunkSize > 1)
-    return `take ${option('chunkSize', Math.max(1, Math.floor(chunkSize / 4)))}, ${shorter}`;
+    return `take ${recomputation(compute)}${option('chunkSize', Math.max(1, Math.floor(chunkSize / 4)))}, ${shorter}`;
   const inParts =
     method === 'in-batch' ? `${option('method', 'grad-cache')}, which has the same loss, or ` : '';
-  return `take ${inParts}${option('batchSize', smaller)}, ${shorter}`;
+  return `take ${recomputation(compute)}${inParts}${option('batchSize', smaller)}, ${shorter}`;
 }
+
+/** Words that propose gradient checkpointing, unless the run has it. They end with "or". */
+export const recomputation = ({ gradientCheckpointing }: ComputeOptions): string =>
+  gradientCheckpointing ? '' : `${option('gradientCheckpointing', true)} (a quarter more time), or `;

@@ -200,7 +200,7 @@ async function trainOnData(
       callbacks,
     );
     if (progress === 'saved') await completeRun(out, retriever);
-    const result = await withMemoryError({ settings, tokens }, () =>
+    const result = await withMemoryError({ settings, tokens, compute }, () =>
       run.train(subject, { settings, fingerprint, model: retriever, lengths }),
     );
     const model = join(out, MODEL);

@@ -72,7 +72,7 @@ describe('answerTokens', () => {
         });
         const loss = neg(div(sum(mul(logProbabilities, scored)), sum(scored)));
         graph.output('loss', loss);
-        outputGradients(loss, declared.targets);
+        outputGradients(loss, {}, declared.targets);
         // Three candidates of one query, with a place that has none.
         feeds = answerFeeds([prompts[0], undefined, prompts[1], prompts[2]], {
           prefix: 'reader',
@@ -83,7 +83,7 @@ describe('answerTokens', () => {
         const { ids, mask } = tokenInputs(declared, 'texts');
         const loss = nextTokenLoss(model.decoder.logits(declared.get, { ids, mask }), ids, mask);
         graph.output('loss', loss);
-        outputGradients(loss, declared.targets);
+        outputGradients(loss, {}, declared.targets);
         const tokens = Math.max(...prompts.map(({ ids }) => ids.length));
         const padded = {
           batch: 3,

@@ -7,6 +7,7 @@ import { largestDifference } from '../../../test/small-models.ts';
 import { tempFiles } from '../../../test/temp-files.ts';
 import { backward } from '../../grad/backward.ts';
 import { Graph } from '../../graph/graph.ts';
+import { MemoryPlan } from '../../graph/memory-plan.ts';
 import { matmul, range } from '../../graph/ops.ts';
 import type { Tensor as SymbolicTensor } from '../../graph/tensor.ts';
 import { openSafetensors, readSafetensors, writeSafetensors } from '../../io/safetensors.ts';
@@ -108,7 +109,7 @@ function statesGraph(encoder: Encoder, withTypes: boolean): Graph {
   return graph;
 }
 
-function trainingGraph(encoder: Encoder): Graph {
+function trainingGraph(encoder: Encoder, checkpointing = false): Graph {
   const { graph, p } = newGraph(encoder);
   const [queries, documents] = encoder.embedAll(
     p.get,
@@ -117,7 +118,7 @@ function trainingGraph(encoder: Encoder): Graph {
   const scores = matmul(queries!, documents!, { transB: true, alpha: 1 / batches.temperature });
   const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
   graph.output('loss', loss);
-  const gradients = backward(loss, [...p.targets.values()]);
+  const gradients = backward(loss, [...p.targets.values()], { checkpointing });
   for (const [i, name] of [...p.targets.keys()].entries()) graph.output(gradientOutput(name), gradients[i]!);
   return graph;
 }
@@ -176,6 +177,13 @@ describe.each(fixtures)('%s', (fixture) => {
     expect(notes).toEqual([]);
   });
 
+  const initialWeights = () =>
+    Object.fromEntries(
+      encoder.specs.map(({ name, shape }) => [
+        name,
+        hostTensor('f32', shape, initial[name]! as Float32Array<ArrayBuffer>),
+      ]),
+    );
   const batch = padded(batches.steps[0]!.document, golden.padId);
   const dims = [batch.batch, batch.tokens];
   const types = hostTensor(
@@ -254,6 +262,20 @@ describe.each(fixtures)('%s', (fixture) => {
         const error = norm(ours.map((value, i) => value - theirs[i]!));
         expect(error / Math.max(norm(theirs), 1e-3 * gradientNorm), name).toBeLessThan(1e-4);
       }
+    });
+
+    test('with checkpointing, the same gradients to the bit, and less memory', async () => {
+      const checkpointed = trainingGraph(encoder, true);
+      const texts = SIDES.map((side) => [side, padded(batches.steps[0]![side], golden.padId)] as const);
+      const feeds = { ...initialWeights(), ...feeder.feeds(Object.fromEntries(texts), { packed: true }) };
+      const program = await Program.compile(checkpointed, { threads: 1 });
+      const results = await program.run(feeds);
+      await program.dispose();
+      const kept = await training.run(feeds);
+      for (const [name, { data }] of Object.entries(kept)) expect(results[name]!.data, name).toEqual(data);
+      const long = new Map(SIDES.flatMap((side) => [[side, 4] as const, [`${side}Tokens`, 64] as const]));
+      const peak = (graph: Graph) => new MemoryPlan(graph).peakBytes(long);
+      expect(peak(checkpointed)).toBeLessThan(0.98 * peak(trainingGraph(encoder)));
     });
 
     test('padding and tokens outside the batch get no gradient, tokens inside do', () => {

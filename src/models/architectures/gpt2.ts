@@ -130,7 +130,7 @@ export const gpt2: Architecture<Gpt2Config> = {
     });
     for (let i = 0; i < config.n_layer; i++) {
       options.onLayer?.(rows.split(h)[0]!);
-      h = graph.scope(`layer.${i}`, () => {
+      h = graph.layer(`layer.${i}`, () => {
         const x = partInput('attention', i, h, `h.${i}.ln_1`);
         const all = transposedLinear(x, p, `h.${i}.attn.c_attn`);
         const [query, key, value] = split(all, [hidden, hidden, hidden], 1);
@@ -145,8 +145,8 @@ export const gpt2: Architecture<Gpt2Config> = {
         const attentive = add(h, rows.dropout(mixed, `h.${i}.attn.c_proj`));
         const h1 = readMemory(rows, attentive, i, options.memory);
         const x1 = partInput('feed-forward', i, h1, `h.${i}.ln_2`);
-        const inner = activation(transposedLinear(x1, p, `h.${i}.mlp.c_fc`));
-        const outer = transposedLinear(inner, p, `h.${i}.mlp.c_proj`);
+        const inner = transposedLinear(x1, p, `h.${i}.mlp.c_fc`);
+        const outer = graph.recomputed(() => transposedLinear(activation(inner), p, `h.${i}.mlp.c_proj`));
         return add(h1, rows.dropout(outer, `h.${i}.mlp.c_proj`));
       });
     }

@@ -136,7 +136,7 @@ const decoder = ({
     let h = rows.join(inputs.map(({ ids }) => gather(p(`${TABLE}.weight`), ids)));
     for (let i = 0; i < config.num_hidden_layers; i++) {
       options.onLayer?.(rows.split(h)[0]!);
-      h = graph.scope(`layer.${i}`, () => {
+      h = graph.layer(`layer.${i}`, () => {
         const self = `layers.${i}.self_attn`;
         const x = partInput('attention', i, h, `layers.${i}.input_layernorm`);
         const [query, key, value] = ['q', 'k', 'v'].map((part) =>
@@ -162,8 +162,12 @@ const decoder = ({
         const [gate, up] = ['gate', 'up'].map((part) =>
           linear(x1, p, `layers.${i}.mlp.${part}_proj`, { bias: false }),
         );
-        const gated = mul(activation(gate!), up!);
-        return add(h1, linear(gated, p, `layers.${i}.mlp.down_proj`, { bias: false }));
+        const gated = () => mul(activation(gate!), up!);
+        const down = `layers.${i}.mlp.down_proj`;
+        return add(
+          h1,
+          graph.recomputed(() => linear(gated(), p, down, { bias: false })),
+        );
       });
     }
     const last = rows.split(norm(h, 'norm'));

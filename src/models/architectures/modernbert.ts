@@ -143,7 +143,7 @@ export const modernbert: Architecture<ModernBertConfig> = {
     });
     for (let i = 0; i < config.num_hidden_layers; i++) {
       options.onLayer?.(rows.split(h)[0]!);
-      h = graph.scope(`layer.${i}`, () => {
+      h = graph.layer(`layer.${i}`, () => {
         const name = `layers.${i}`;
         const sight = i % config.global_attn_every_n_layers === 0 ? 'whole' : 'local';
         const x = i === 0 ? h : norm(h, `${name}.attn_norm`);
@@ -157,7 +157,9 @@ export const modernbert: Architecture<ModernBertConfig> = {
         const h1 = add(h, rows.dropout(mixed, `${name}.attn.Wo`));
         const both = linear(norm(h1, `${name}.mlp_norm`), p, `${name}.mlp.Wi`, { bias: config.mlp_bias });
         const [a, b] = split(both, [inner, inner], 1) as [Tensor, Tensor];
-        const outer = linear(mul(activation(a), b), p, `${name}.mlp.Wo`, { bias: config.mlp_bias });
+        const outer = graph.recomputed(() =>
+          linear(mul(activation(a), b), p, `${name}.mlp.Wo`, { bias: config.mlp_bias }),
+        );
         return add(h1, rows.dropout(outer, `${name}.mlp.Wo`));
       });
     }

@@ -131,7 +131,7 @@ export function postNormEncoder(
   const biases = inputs.map(options.bias);
   for (let i = 0; i < options.layers; i++) {
     const name = options.layer(i);
-    h = graph.scope(`layer.${i}`, () => {
+    h = graph.layer(`layer.${i}`, () => {
       const part = (x: Tensor, of: keyof LayerNames) => linear(x, p, `${name}.${names[of]}`);
       const attended = rows.attention([part(h, 'query'), part(h, 'key'), part(h, 'value')], (i) => ({
         heads,
@@ -140,8 +140,9 @@ export function postNormEncoder(
       }));
       const mixed = rows.dropout(part(attended, 'output'), `${name}.attention.output`);
       const h1 = norm(add(mixed, h), `${name}.${names.attentionNorm}`);
-      const inner = activations[activation](part(h1, 'inner'));
-      const outer = rows.dropout(part(inner, 'outer'), `${name}.output`);
+      const inner = part(h1, 'inner');
+      const result = graph.recomputed(() => part(activations[activation](inner), 'outer'));
+      const outer = rows.dropout(result, `${name}.output`);
       return norm(add(outer, h1), `${name}.${names.outerNorm}`);
     });
     options.onLayer?.(rows.split(h)[0]!);

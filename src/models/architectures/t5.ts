@@ -157,7 +157,7 @@ function stack(
   let h = rows.dropout(rows.join(texts), `${side}.embeddings`);
   for (let i = 0; i < layers; i++) {
     options.onLayer?.(rows.split(h)[0]!);
-    h = rows.graph.scope(`${side}.layer.${i}`, () => {
+    h = rows.graph.layer(`${side}.layer.${i}`, () => {
       const self = `${part(side, i, 0)}.SelfAttention`;
       const x = partInput('attention', i, h, `${part(side, i, 0)}.layer_norm`);
       const [query, key, value] = ['q', 'k', 'v'].map((each) => plain(x, `${self}.${each}`));
@@ -172,9 +172,13 @@ function stack(
       const h1 = readMemory(rows, mixed, i, options.memory);
       const dense = `${feedForwardPart(side, i)}.DenseReluDense`;
       const x1 = partInput('feed-forward', i, h1, `${feedForwardPart(side, i)}.layer_norm`);
-      const active = activations[activation](plain(x1, `${dense}.${isGated ? 'wi_0' : 'wi'}`));
-      const inner = isGated ? mul(active, plain(x1, `${dense}.wi_1`)) : active;
-      const outer = plain(rows.dropout(inner, `${dense}.wi`), `${dense}.wo`);
+      const gate = plain(x1, `${dense}.${isGated ? 'wi_0' : 'wi'}`);
+      const gated = isGated ? plain(x1, `${dense}.wi_1`) : undefined;
+      const outer = rows.graph.recomputed(() => {
+        const active = activations[activation](gate);
+        const inner = gated ? mul(active, gated) : active;
+        return plain(rows.dropout(inner, `${dense}.wi`), `${dense}.wo`);
+      });
       return add(h1, rows.dropout(outer, `${dense}.wo`));
     });
   }

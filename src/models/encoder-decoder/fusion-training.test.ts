@@ -52,7 +52,7 @@ async function train(model: SequenceToSequenceModel, steps: number, dropoutRatio
   const batch = sequenceBatch(declared, { dropout: dropoutRatio > 0 });
   const loss = model.network.loss(declared.get, batch, { dropoutRatio });
   graph.output('loss', loss);
-  outputGradients(loss, declared.targets);
+  outputGradients(loss, {}, declared.targets);
   const joint = joinParameters({ reader: model });
   const learner = await Learner.create(joint.specs, joint.weights, adamw(), COMPUTE);
   const program = await Program.compile(graph, COMPUTE);

@@ -102,7 +102,7 @@ describe.each(['bert', 'gpt2'])('%s adapted as by peft', (name) => {
     const scores = matmul(query!, document!, { transB: true, alpha: 1 / batches.temperature });
     const loss = softmaxCrossEntropy(scores, range(graph, 'query'));
     graph.output('loss', loss);
-    outputGradients(loss, p.targets);
+    outputGradients(loss, {}, p.targets);
     const program = await Program.compile(graph, { threads: 1 });
     const learner = await Learner.create(retriever.specs, retriever.weights, adamw(), { threads: 1 });
     const feeder = new TokenFeeds(retriever.encoder.vocabSize);

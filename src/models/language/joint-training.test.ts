@@ -146,7 +146,7 @@ class JointTraining {
     const built = Object.entries(parts).map(([prefix, part]) => part.build(graph, prefix));
     const loss = built.map((each) => each.loss).reduce((a, b) => add(a, b));
     graph.output('loss', loss);
-    outputGradients(loss, ...built.map(({ declared }) => declared.targets));
+    outputGradients(loss, {}, ...built.map(({ declared }) => declared.targets));
     const models = Object.entries(parts).map(([prefix, { model }]) => [prefix, model] as const);
     const joint = joinParameters(Object.fromEntries(models));
     const learner = await Learner.create(joint.specs, joint.weights, adamw(), COMPUTE);
@@ -304,7 +304,7 @@ test('marginal likelihood: one loss reaches reader and retriever through each ot
   const likelihoods = reshape(sum(answered, { axes: 1 }), ['queries', 'documents']);
   const loss = neg(mean(logSumExp(add(logSoftmax(scores), likelihoods), { axes: 1 })));
   graph.output('loss', loss);
-  outputGradients(loss, read.targets, found.targets);
+  outputGradients(loss, {}, read.targets, found.targets);
 
   const joint = joinParameters({ reader, retriever });
   const learner = await Learner.create(joint.specs, joint.weights, adamw(), COMPUTE);

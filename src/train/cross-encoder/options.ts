@@ -3,7 +3,7 @@ import { ANY_DATA_OPTIONS } from '../../data/load-options.ts';
 import { LOSS_OPTIONS } from '../../methods/contract/loss-names.ts';
 import { NEGATIVE_OPTIONS } from '../../methods/contract/negative-options.ts';
 import { RERANK_DEPTH } from '../../retrieval/rerank.ts';
-import { COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
 import { BM25_OPTIONS } from '../../text/bm25-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions, withDefaults } from '../../util/option-table.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../options.ts';
@@ -88,7 +88,7 @@ export const CROSS_ENCODER_TRAIN_OPTIONS = {
   ...NEGATIVES,
   ...BM25_OPTIONS,
   ...EVALUATION,
-  ...COMPUTE_OPTIONS,
+  ...TRAIN_COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of the training of a cross-encoder. Only `data`, `out` and `model` are required. */
@@ -102,7 +102,7 @@ export interface CrossEncoderTrainOptions
     GivenOptions<typeof NEGATIVES>,
     GivenOptions<typeof BM25_OPTIONS>,
     GivenOptions<typeof EVALUATION>,
-    GivenOptions<typeof COMPUTE_OPTIONS> {
+    GivenOptions<typeof TRAIN_COMPUTE_OPTIONS> {
   /**
    * Path of a data folder or file, name of a data set, or data in memory: queries with their documents (see `loadData`), or pairs of
    * texts with a score each (see `loadScoredPairs`).

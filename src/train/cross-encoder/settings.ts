@@ -2,6 +2,7 @@ import { IN_MEMORY } from '../../data/data-in-memory.ts';
 import { parseMetric } from '../../eval/metric-spec.ts';
 import { CROSS_ENCODER_LOSSES, type CrossEncoderLoss } from '../../methods/contract/loss-names.ts';
 import { checkPairMetrics } from '../../retrieval/evaluate-scored-pairs.ts';
+import { TRAIN_COMPUTE_NAMES } from '../../runtime/compute-options.ts';
 import { UsageError } from '../../util/errors.ts';
 import { didYouMean } from '../../util/nearest.ts';
 import { option } from '../../util/option-name.ts';
@@ -112,7 +113,7 @@ export function resolveCrossEncoderSettings(given: CrossEncoderTrainOptions): Cr
   };
 }
 
-const NOT_STORED = new Set(['resume', 'overwrite', 'device', 'threads']);
+const NOT_STORED = new Set<string>(['resume', 'overwrite', ...TRAIN_COMPUTE_NAMES]);
 const isStored = (name: string): boolean => !NOT_STORED.has(name);
 
 /** Finds a loss by its id, or by its name in sentence-transformers. @throws UsageError for another one */

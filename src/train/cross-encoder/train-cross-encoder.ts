@@ -10,6 +10,7 @@ import { CrossEncoder } from '../../models/cross-encoder/cross-encoder.ts';
 import { readCrossEncoder } from '../../models/cross-encoder/load-cross-encoder.ts';
 import { PairTokens } from '../../models/cross-encoder/pair-tokens.ts';
 import { findModel, pinModel } from '../../models/folder/find-model.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
 import { OutOfMemoryError } from '../../util/errors.ts';
 import { count, plural } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
@@ -21,6 +22,7 @@ import { Batches } from '../pair-batches.ts';
 import type { RunResult } from '../run.ts';
 import { checkResumed, MODEL } from '../run-folder.ts';
 import { checkAbsentSplit, lengthOf, NO_SPLIT, noteOtherData, runFingerprint } from '../run-plan.ts';
+import { recomputation } from '../step-memory.ts';
 import { type ListExamples, listExamples, randomNegatives } from './list-examples.ts';
 import type { CrossEncoderTrainOptions } from './options.ts';
 import { type CrossEncoderSettings, metricFor, resolveCrossEncoderSettings } from './settings.ts';
@@ -102,7 +104,7 @@ async function train(
       },
       callbacks,
     );
-    const result = await withRemedy(settings, () =>
+    const result = await withRemedy(settings, compute, () =>
       run.train(subject, { settings, fingerprint, model: crossEncoder, lengths }),
     );
     return { ...result, model: join(out, MODEL), settings, splits: evaluation.splits };
@@ -213,6 +215,7 @@ function notePlan(
 /** Runs training. Memory that runs out becomes an error that says what needs less. */
 async function withRemedy<R>(
   { batchSize, negatives }: CrossEncoderSettings,
+  compute: ComputeOptions,
   train: () => Promise<R>,
 ): Promise<R> {
   try {
@@ -224,7 +227,7 @@ async function withRemedy<R>(
       {
         cause,
         neededBytes: cause.neededBytes,
-        help: `take ${option('batchSize', Math.max(2, Math.floor(batchSize / 2)))}, or shorten the pairs by ${option('maxTokens')}`,
+        help: `take ${recomputation(compute)}${option('batchSize', Math.max(2, Math.floor(batchSize / 2)))}, or shorten the pairs by ${option('maxTokens')}`,
       },
     );
   }

@@ -5,7 +5,7 @@ import { trainRetriever } from '../train-retriever.ts';
 import type { LanguageTraining } from './language-training.ts';
 
 const { method: _method, resume: _resume, overwrite: _overwrite, ...OTHERS } = RUN_OPTIONS;
-const { device: _device, threads: _threads, ...OPTIONS } = OTHERS;
+const { device: _device, threads: _threads, gradientCheckpointing: _checkpointing, ...OPTIONS } = OTHERS;
 
 /**
  * Makes the way of training of a method that trains a language model beside a retriever. The run is that of `trainRetriever`: `model` is

@@ -2,7 +2,7 @@ import type { DataInMemory } from '../../data/data-in-memory.ts';
 import { DOCUMENT_OPTIONS } from '../../data/load-options.ts';
 import { NEW_LANGUAGE_MODELS } from '../../models/language/create-language-model.ts';
 import { TUNING_OPTIONS } from '../../models/retriever/tuning-options.ts';
-import { COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions } from '../../util/option-table.ts';
 import { MODEL_OPTIONS, TEXT_OPTIONS } from '../model-options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../options.ts';
@@ -157,7 +157,7 @@ export const LANGUAGE_MODEL_OPTIONS = {
   ...MODEL,
   ...TEXT,
   ...EVALUATION,
-  ...COMPUTE_OPTIONS,
+  ...TRAIN_COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of the training of a language model. Only `data` and `out` are required; some defaults depend on the model. */

@@ -130,7 +130,7 @@ async function lossProgram(
   const { decoder } = model.model;
   const loss = windowLoss.build(graph, { decoder, declared, inputs, dropoutRatio: dropout }, use);
   graph.output('loss', loss);
-  if (use === 'train') outputGradients(scaledLoss(loss, { lossScale }), declared.targets);
+  if (use === 'train') outputGradients(scaledLoss(loss, { lossScale }), compute, declared.targets);
   return await Program.compile(graph, { ...compute, precision });
 }
 

@@ -1,5 +1,6 @@
 import { IN_MEMORY } from '../../data/data-in-memory.ts';
 import type { LoadOptions } from '../../data/load-options.ts';
+import { TRAIN_COMPUTE_NAMES } from '../../runtime/compute-options.ts';
 import type { Precision } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
@@ -15,7 +16,7 @@ import { inOrder } from '../../util/option-text.ts';
 import { type AnySettings, checkRunChoices, requireGivenModel } from '../settings.ts';
 
 /** Options that are not stored with a run: those of the machine and of the folder. */
-const NOT_STORED = ['resume', 'overwrite', 'device', 'threads'];
+const NOT_STORED: readonly string[] = ['resume', 'overwrite', ...TRAIN_COMPUTE_NAMES];
 
 /** Settings that all ways of training on texts share, as a run stores them. Null stands for "none". */
 export interface TextSettings extends AnySettings {

@@ -57,6 +57,25 @@ async function trainInTwo(name: string, after: number, options: Partial<Language
   return await train(name, { ...options, resume: true });
 }
 
+it('gradient checkpointing changes no byte, and a run that began with it goes on without', async () => {
+  const options = { epochs: 1 };
+  await train('kept', options);
+  const { settings } = await train('recomputed', { ...options, gradientCheckpointing: true });
+  expect(settings).not.toHaveProperty('gradientCheckpointing');
+  const controller = new AbortController();
+  const onStep = ({ step }: ReportedStep) => step === 5 && controller.abort();
+  const begun = train(
+    'changed',
+    { ...options, gradientCheckpointing: true },
+    { onStep, signal: controller.signal },
+  );
+  await expect(begun).rejects.toThrow(InterruptedError);
+  await train('changed', { ...options, resume: true });
+  for (const name of ['recomputed', 'changed'])
+    for (const file of FILES)
+      expect(bytes(name, file).equals(bytes('kept', file)), `${name}/${file}`).toBe(true);
+});
+
 it('accumulated batches make the update of one large batch, whatever tokens each has', async () => {
   const once = async (name: string, sizes: Partial<LanguageModelTrainOptions>) => {
     const reports: ReportedStep[] = [];

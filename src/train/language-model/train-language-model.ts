@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { describeTuning } from '../../models/retriever/tuning.ts';
 import { parameterCount } from '../../nn/parameters.ts';
+import type { ComputeOptions } from '../../runtime/devices.ts';
 import { PackedWindows } from '../../text/packed-windows.ts';
 import { DataError, OutOfMemoryError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
@@ -11,6 +12,7 @@ import { composeRun, type PreparedRun } from '../compose-run.ts';
 import type { RunResult } from '../run.ts';
 import { completeRun, MODEL } from '../run-folder.ts';
 import { lengthOf } from '../run-plan.ts';
+import { recomputation } from '../step-memory.ts';
 import { documentTokens, makeLanguageModel } from './make-language-model.ts';
 import { openTextRun } from './open-text-run.ts';
 import type { LanguageModelTrainOptions } from './options.ts';
@@ -121,7 +123,7 @@ async function train(
       evaluation: evaluation?.count ? evaluation : undefined,
     });
     if (fromRun) await completeRun(out, language);
-    const result = await withRemedy(settings, () =>
+    const result = await withRemedy(settings, compute, () =>
       run.train(subject, { settings, fingerprint, model: language, lengths }),
     );
     return { ...result, model: join(out, MODEL), parameters, settings };
@@ -133,6 +135,7 @@ async function train(
 /** Runs training. Memory that runs out becomes an error that says what needs less. */
 async function withRemedy<R>(
   { batchSize, window }: LanguageModelSettings,
+  compute: ComputeOptions,
   train: () => Promise<R>,
 ): Promise<R> {
   try {
@@ -144,7 +147,7 @@ async function withRemedy<R>(
       {
         cause,
         neededBytes: cause.neededBytes,
-        help: `take ${option('batchSize', Math.max(1, Math.floor(batchSize / 2)))} with ${option('accumulate', 2)}, or a shorter ${option('window')}`,
+        help: `take ${recomputation(compute)}${option('batchSize', Math.max(1, Math.floor(batchSize / 2)))} with ${option('accumulate', 2)}, or a shorter ${option('window')}`,
       },
     );
   }

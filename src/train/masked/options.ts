@@ -1,3 +1,4 @@
+import { TRAIN_COMPUTE_NAMES } from '../../runtime/compute-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions } from '../../util/option-table.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../language-model/options.ts';
 import { TEXT_OPTIONS } from '../model-options.ts';
@@ -35,8 +36,7 @@ const SHARED = pickOptions(
     'tokenizer',
     'evalEvery',
     'saveEvery',
-    'device',
-    'threads',
+    ...TRAIN_COMPUTE_NAMES,
   ] as const),
 );
 

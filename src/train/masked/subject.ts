@@ -114,7 +114,7 @@ async function lossProgram(
   const ids = graph.input('answer', 'i64', ['rows']);
   const loss = neg(mean(network.scoreTokens(declared.get, inputs, { places, ids }).logProbabilities));
   graph.output('loss', loss);
-  if (use === 'train') outputGradients(scaledLoss(loss, { lossScale }), declared.targets);
+  if (use === 'train') outputGradients(scaledLoss(loss, { lossScale }), compute, declared.targets);
   return await Program.compile(graph, { ...compute, precision });
 }
 

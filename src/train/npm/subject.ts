@@ -65,7 +65,7 @@ export function npmSubject(parts: NpmParts): Subject<SpanBatch> {
       const declared = retriever.declare(graph);
       const { loss } = spanLoss(graph, model, declared, { dropoutRatio: dropout, detached });
       graph.output('loss', loss);
-      outputGradients(scaledLoss(loss, { lossScale }), declared.targets);
+      outputGradients(scaledLoss(loss, { lossScale }), compute, declared.targets);
       const program = await Program.compile(graph, { ...compute, precision });
       return defineObjective({
         async step(batch: SpanBatch, draw) {

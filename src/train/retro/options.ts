@@ -3,7 +3,7 @@ import { ANY_DATA_OPTIONS } from '../../data/load-options.ts';
 import { NEIGHBOUR_SOURCE_OPTIONS } from '../../rlm/neighbour-source.ts';
 import { RETRO_READING_OPTIONS, RETRO_SHAPE_OPTIONS } from '../../rlm/retro-options.ts';
 import { SOURCE_OPTIONS } from '../../rlm/source-options.ts';
-import { COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions, withDefaults } from '../../util/option-table.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../options.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from '../run-options.ts';
@@ -81,7 +81,7 @@ export const RETRO_TRAIN_OPTIONS = {
   ...NEIGHBOUR_SOURCE_OPTIONS,
   ...TEXTS,
   ...EVALUATION,
-  ...COMPUTE_OPTIONS,
+  ...TRAIN_COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of the training of RETRO's added parts. Only `data`, `out` and `model` are required. */
@@ -95,7 +95,7 @@ export interface RetroTrainOptions
     GivenOptions<typeof NEIGHBOUR_SOURCE_OPTIONS>,
     GivenOptions<typeof TEXTS>,
     GivenOptions<typeof EVALUATION>,
-    GivenOptions<typeof COMPUTE_OPTIONS> {
+    GivenOptions<typeof TRAIN_COMPUTE_OPTIONS> {
   /** Documents to train on: a path, or `{ texts }` in memory (see `streamTextCorpus`). */
   readonly data: string | DataInMemory;
   /** Documents to measure the perplexity of during training. Default: none, and the last weights are kept. */

@@ -64,7 +64,7 @@ export function retroSubject(parts: RetroParts): Subject<RetroBatch> {
     batches: windows,
     work: { unit: 'tokens', of: ({ spent }) => spent.trainingTokens ?? 0 },
     async start({ gradientBuffers, ledger }) {
-      const program = await Program.compile(trainingGraph(retro), compute);
+      const program = await Program.compile(trainingGraph(retro, compute), compute);
       return defineObjective({
         async step({ ids, mask, batch, tokens, chunks, neighbours }: RetroBatch) {
           const read = neighbourFeeds(database, neighbours, { texts: batch, chunks, k }, part);
@@ -104,14 +104,14 @@ export function retroSubject(parts: RetroParts): Subject<RetroBatch> {
   };
 }
 
-function trainingGraph(retro: RetroModel): Graph {
+function trainingGraph(retro: RetroModel, compute: ComputeOptions): Graph {
   const graph = new Graph('train');
   const declared = retro.declare(graph);
   const inputs = tokenInputs(declared, 'texts');
   const memory = retro.memory(declared, inputs);
   const loss = retro.base.decoder.nextTokenLoss(declared.get, inputs, { memory });
   graph.output('loss', loss);
-  outputGradients(loss, declared.targets);
+  outputGradients(loss, compute, declared.targets);
   return graph;
 }
 

@@ -1,7 +1,7 @@
 import type { DataInMemory } from '../../data/data-in-memory.ts';
 import { ANY_DATA_OPTIONS } from '../../data/load-options.ts';
 import { CHUNK_GRADE_OPTIONS, RPT_SHAPE_OPTIONS } from '../../rlm/rpt-options.ts';
-import { COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS } from '../../runtime/compute-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions, withDefaults } from '../../util/option-table.ts';
 import { LANGUAGE_MODEL_OPTIONS } from '../language-model/options.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../options.ts';
@@ -131,7 +131,7 @@ export const RPT_TRAIN_OPTIONS = {
   ...SUPERVISION,
   ...TEXTS,
   ...EVALUATION,
-  ...COMPUTE_OPTIONS,
+  ...TRAIN_COMPUTE_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of training RPT. Only `data`, `out` and `model` are required. */
@@ -144,7 +144,7 @@ export interface RptTrainOptions
     GivenOptions<typeof SUPERVISION>,
     GivenOptions<typeof TEXTS>,
     GivenOptions<typeof EVALUATION>,
-    GivenOptions<typeof COMPUTE_OPTIONS> {
+    GivenOptions<typeof TRAIN_COMPUTE_OPTIONS> {
   /** Documents to train on: a path, or `{ texts }` in memory (see `streamTextCorpus`). */
   readonly data: string | DataInMemory;
   /** Documents to measure the perplexity of during training. Default: none, and the last weights are kept. */

@@ -59,7 +59,7 @@ export function rptSubject(parts: RptParts): Subject<RptBatch> {
     batches,
     work: { unit: 'tokens', of: ({ spent }) => spent.trainingTokens ?? 0 },
     async start({ gradientBuffers, ledger }) {
-      const program = await Program.compile(rptTrainingGraph(rpt, parts), compute);
+      const program = await Program.compile(rptTrainingGraph(rpt, parts, compute), compute);
       return defineObjective({
         async step({ feeds, tokens, predictions }: RptBatch) {
           ledger.tokens('training', tokens);
@@ -95,7 +95,7 @@ export function rptSubject(parts: RptParts): Subject<RptBatch> {
  * Builds the training program of an RPT model: outputs `loss` and its gradients and, with a learned retriever, the parts `languageLoss` and
  * `rankLoss`.
  */
-export function rptTrainingGraph(rpt: RptModel, trained: TrainedParts): Graph {
+export function rptTrainingGraph(rpt: RptModel, trained: TrainedParts, compute: ComputeOptions): Graph {
   const { wing, base } = rpt;
   const { retrieval } = wing.config;
   const learned = retrieval === 'learned';
@@ -131,6 +131,6 @@ export function rptTrainingGraph(rpt: RptModel, trained: TrainedParts): Graph {
     if (!trained.frozenRetriever) loss = add(languageLoss, mul(reshape(weight, []), rankLoss));
   }
   graph.output('loss', loss);
-  outputGradients(loss, declared.targets);
+  outputGradients(loss, compute, declared.targets);
   return graph;
 }

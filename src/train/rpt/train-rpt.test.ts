@@ -279,7 +279,7 @@ describe('long texts', () => {
 
   it('have in training the loss of a system that reads them window by window', async () => {
     const program = await Program.compile(
-      rptTrainingGraph(rpt, { frozenBase: false, frozenRetriever: false }),
+      rptTrainingGraph(rpt, { frozenBase: false, frozenRetriever: false }, {}),
       TEST_COMPUTE,
     );
     const whole = await textsOf(65);
