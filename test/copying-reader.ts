@@ -12,9 +12,10 @@ import { tempFiles } from './temp-files.ts';
  * It is a Llama of one layer whose weights are set by hand. Each token has a dimension of its own; queries and keys are 0, so that
  * attention is the mean over all tokens so far; the feed-forward block is 0.
  *
+ * @param options.end  id of its end token; default none
  * @returns  its folder, as Hugging Face has it
  */
-export async function copyingReader(tokenizer: Tokenizer): Promise<string> {
+export async function copyingReader(tokenizer: Tokenizer, { end }: { end?: number } = {}): Promise<string> {
   const V = tokenizer.vocabSize;
   const D = V + (V % 2);
   const folder = tempFiles({});
@@ -28,6 +29,7 @@ export async function copyingReader(tokenizer: Tokenizer): Promise<string> {
       head_dim: D,
     },
     ...{ max_position_embeddings: 256, rms_norm_eps: 1e-6, hidden_act: 'silu', tie_word_embeddings: true },
+    ...(end !== undefined && { eos_token_id: end }),
   };
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizer.toJson()));

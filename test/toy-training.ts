@@ -6,7 +6,7 @@ import { resolveMethodOptions } from '../src/methods/contract/method-options.ts'
 import type { MethodOptions } from '../src/methods/options.ts';
 import { createRetriever, type NewRetrieverOptions } from '../src/models/retriever/create-retriever.ts';
 import { Retriever } from '../src/models/retriever/retriever.ts';
-import { type TuningOptions, tuned } from '../src/models/retriever/tuning.ts';
+import { isFrozen, type TuningOptions, tuned } from '../src/models/retriever/tuning.ts';
 import { CostLedger } from '../src/objective/cost-ledger.ts';
 import { Temperature } from '../src/objective/temperature.ts';
 import { adamw } from '../src/optim/adamw.ts';
@@ -120,7 +120,7 @@ export interface ToyOptions {
   /** Number of documents; default 60. */
   documents?: number;
   /** Parts of the model to train. The weights of the model are treated as given ones. */
-  tuning?: TuningOptions;
+  tuning?: TuningOptions & { besideAnother?: boolean };
   dropoutRatio?: number;
   temperature?: { initial: number; learned?: boolean };
   batchSize?: number;
@@ -256,6 +256,7 @@ export class ToyRun {
       documents,
       trainingQueries: QUERIES,
       dimension: retriever.dimension,
+      frozenRetriever: isFrozen(retriever),
     });
     const negativesPerQuery = method.negatives ?? 0;
     const running = await method.start(context);

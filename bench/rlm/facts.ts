@@ -72,8 +72,8 @@ const threads = number('threads');
 const REFRESH = 50;
 /** Documents that propose the candidates when they are ranked afresh. */
 const OVER_RETRIEVED = 64;
-/** Learning rate that changes no weight. */
-const FROZEN = 1e-30;
+/** Trains the reader alone. */
+const FROZEN = { freeze: ['all'] } as const;
 const data = (name: string) => join(values.work, 'data', name);
 
 type System = 'realm' | 'atlas';
@@ -100,9 +100,9 @@ const FRESHNESS: Readonly<Record<string, Arm>> = {
   corrector: { title: 'never refreshed, corrector', options: CORRECTED },
 };
 const CONTROLS: Readonly<Record<string, Arm>> = {
-  closed: { title: 'closed book', options: { lr: FROZEN, candidates: 2 }, isClosed: true },
-  frozen: { title: 'warm retriever, frozen', options: { lr: FROZEN } },
-  judged: { title: 'retriever of judged pairs, frozen', options: { lr: FROZEN }, retriever: 'judged' },
+  closed: { title: 'closed book', options: { ...FROZEN, candidates: 2 }, isClosed: true },
+  frozen: { title: 'warm retriever, frozen', options: FROZEN },
+  judged: { title: 'retriever of judged pairs, frozen', options: FROZEN, retriever: 'judged' },
 };
 /** Temperatures of the teachers by retriever loss, of 0.1, 0.5 and 1 the best on dev with seed 1. */
 const TEACHERS = new Map(list(values.teacherTemperatures).map((each) => each.split('=') as [string, string]));
@@ -261,8 +261,7 @@ async function prepare(seed: number): Promise<void> {
         data: data('copy'),
         model: models.judged,
         method: 'atlas',
-        retrieverLoss: 'emdr2',
-        lr: FROZEN,
+        ...FROZEN,
       },
       ...{ reader: start, readerPrompt: FACTS_PROMPT, readerPassages: 1, candidates: 2, readerLr: 3e-3 },
       ...{ batchSize: 32, steps: number('warmSteps'), out },
@@ -291,8 +290,7 @@ async function runArm(system: System, name: string, seed: number): Promise<void>
     ...(retriever === 'new' ? { model: 'transformer', ...shape } : { model: models[retriever] }),
     ...{ reader: isNewReader ? models[`${system}-new`] : models[system], readerPrompt: FACTS_PROMPT },
     ...{ candidates: CANDIDATES[system], batchSize: number('batch'), steps: number('steps') },
-    // A value is one token. What a causal reader writes after it was never trained.
-    ...{ lr: number('lr'), readerLr: number('readerLr'), readerAnswerTokens: system === 'realm' ? 1 : 4 },
+    ...{ lr: number('lr'), readerLr: number('readerLr'), readerAnswerTokens: 4 },
     ...(system === 'atlas' && taughtBy('pdist')),
     // The last look at the table comes before a refresh of the last step.
     ...(!isClosed && { diagnose: number('steps') - 1 }),

@@ -108,8 +108,8 @@ const realm = (title: string, options: Partial<TrainOptions>): Arm => ({
   ...{ title, trains: { method: 'realm', ...options } },
   ...{ source: 'own', reader: 'own' },
 });
-/** Learning rate that changes no weight of the retriever. */
-const FROZEN = 1e-30;
+/** Trains the reader alone. */
+const FROZEN = { freeze: ['all'] } as const;
 const after = (title: string, source: Source): Arm => ({ title, source, reader: { of: 'frozen' } });
 const plain = (title: string, source: Source): Arm => ({ title, source, reader: 'given' });
 
@@ -119,10 +119,10 @@ const ARMS: Readonly<Record<string, Arm>> = {
   minilm: plain('MiniLM as given (REPLUG), reader as given', 'given'),
   gold: plain('right passage, reader as given', 'gold'),
   'closed-trained': {
-    ...realm('no passage, reader trained', { lr: FROZEN, candidates: 2 }),
+    ...realm('no passage, reader trained', { ...FROZEN, candidates: 2 }),
     ...{ isClosed: true, source: 'none' },
   },
-  frozen: realm('MiniLM frozen, reader trained', { lr: FROZEN }),
+  frozen: realm('MiniLM frozen, reader trained', FROZEN),
   'bm25-trained': after('BM25, that reader', 'bm25'),
   'gold-trained': after('right passage, that reader', 'gold'),
   lsr: {

@@ -3,14 +3,19 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { copyingReader } from '../../test/copying-reader.ts';
 import { runCommand } from '../../test/run-command.ts';
+import { smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { toyReader } from '../../test/toy-reader.ts';
 import { toyTokenizer } from '../../test/toy-training.ts';
+import { loadRetriever } from '../models/folder/load-retriever.ts';
+import { indexPassages } from '../store/index-passages.ts';
+import { Store } from '../store/store.ts';
 import { trainRetriever } from '../train/train-retriever.ts';
 import { compareLanguageCommand } from './lm-compare.ts';
 import { lmEvalCommand } from './lm-eval.ts';
 import { generateCommand } from './lm-generate.ts';
 
+const other = smallRetriever({ kind: 'static' });
 const ROWS = Array.from({ length: 17 }, (_, i) => i);
 const jsonl = (of: (i: number) => object) => ROWS.map((i) => `${JSON.stringify(of(i))}\n`).join('');
 const qrels = (rows: readonly number[]) =>
@@ -94,10 +99,10 @@ describe('undrift lm eval of a run with a reader', () => {
     const of = (name: string, metric: string) => arms.find((arm) => arm.name === name)!.metrics[metric]!.mean;
     for (const metric of ['natsPerAnswer', 'natsPerToken', 'exactMatch', 'f1'])
       expect(of(method, metric), metric).toBeCloseTo(json[metric] as number, 5);
-    const nats = ['none', 'random', 'oracle'].map((name) => of(`${method}-${name}`, 'natsPerAnswer'));
-    expect(new Set([of(method, 'natsPerAnswer'), ...nats]).size).toBe(4);
+    const natsOf = ['none', 'random', 'oracle'].map((name) => of(`${method}-${name}`, 'natsPerAnswer'));
+    expect(new Set([of(method, 'natsPerAnswer'), ...natsOf]).size).toBe(4);
     // The copying reader answers best from the document that has the answer.
-    if (method === 'realm') expect(nats[2]).toBeLessThan(Math.min(nats[0]!, nats[1]!));
+    if (method === 'realm') expect(natsOf[2]).toBeLessThan(Math.min(natsOf[0]!, natsOf[1]!));
 
     const asked = await runCommand(generateCommand, { model: out, data, tokens: '4', threads: '1' }, [
       'ask12y part2',
@@ -105,20 +110,59 @@ describe('undrift lm eval of a run with a reader', () => {
     const { passages, ...answered } = asked.json as unknown as { passages: { read: boolean; id: string }[] };
     expect(answered).toMatchObject({ question: 'ask12y part2', method });
     expect(asked.text).toBe(`${(answered as { text?: string }).text}\n`);
-    expect(passages.filter(({ read }) => read).length).toBe(method === 'realm' ? 1 : 3);
+    expect(passages.filter(({ read }) => read).length).toBe(3);
     const first = each.find(({ id }) => id === 'q12');
     expect(passages.map(({ id }) => id)).toEqual(first.passages.map((row: number) => `d${row}`));
     expect((answered as { text?: string }).text).toBe(first.answer);
     const alone = await runCommand(generateCommand, { model: out, tokens: '4', threads: '1' }, ['ask12y']);
     expect(alone.json).not.toHaveProperty('passages');
-    await expect(
-      runCommand(generateCommand, { model: out, data, temperature: '0.5' }, ['ask12y']),
-    ).rejects.toThrow(/--temperature has no meaning for a run with a reader/);
+    const ask = async (flags: Record<string, string>) =>
+      (
+        await runCommand(generateCommand, { model: out, tokens: '4', threads: '1', ...flags }, [
+          'ask12y part2',
+        ])
+      ).json as unknown as { text: string; passages: { id: string; score: number }[] };
+    const sampled = { data, temperature: '4' };
+    const texts: string[] = [];
+    for (const seed of ['1', '1', '2', '3', '4']) texts.push((await ask({ ...sampled, seed })).text);
+    expect(texts[0]).toBe(texts[1]);
+    expect(new Set(texts).size).toBeGreaterThan(1);
+    await expect(ask({ data, topP: '0.5' })).rejects.toThrow(/topP is about sampling/);
+    await expect(ask({ data, packWeights: 'true' })).rejects.toThrow(
+      /--pack-weights has no meaning for a run with a reader/,
+    );
+    // A store with and without vectors of the retriever gives what its documents give.
+    const retriever = await loadRetriever(join(out, 'model'));
+    for (const hasVectors of [false, true]) {
+      const store = join(tempFiles({}), 'store');
+      const opened = await Store.open(store, { create: { language: 'any', stem: false, stopWords: false } });
+      const documents = ROWS.map((i) => ({ id: `d${i}`, text: `doc${i}x part${i % 5}` }));
+      await indexPassages(opened, hasVectors ? retriever : other, documents, {
+        ...{ model: join(out, 'model'), threads: 1 },
+      });
+      await opened.close();
+      const found = await ask({ store });
+      expect(found.text).toBe((answered as { text?: string }).text);
+      expect(found.passages.map(({ id }) => id)).toEqual(passages.map(({ id }) => id));
+      await expect(ask({ store, data })).rejects.toThrow(/--data and --store exclude each other/);
+    }
+    await retriever.dispose();
+
+    // Without documents, with random ones, and with the judged ones.
+    const nats: Record<string, number> = {};
+    for (const read of ['none', 'random', 'gold'])
+      nats[read] = (await runCommand(lmEvalCommand, { ...given, method, read })).json.natsPerAnswer as number;
+    for (const [read, control] of Object.entries({ none: 'none', random: 'random', gold: 'oracle' }))
+      expect(nats[read], read).toBeCloseTo(of(`${method}-${control}`, 'natsPerAnswer'), 5);
+    await expect(runCommand(lmEvalCommand, { ...given, method: 'none', read: 'none' })).rejects.toThrow(
+      /read belongs to method: 'realm' and method: 'atlas', not to none/,
+    );
 
     const refused = (options: object) =>
       expect(runCommand(lmEvalCommand, { ...given, method, ...options })).rejects;
     await refused({ method: method === 'atlas' ? 'realm' : 'atlas' }).toThrow(/is one of (realm|atlas), not/);
     await refused({ model: join(out, 'model') }).toThrow(/is no run that has trained a reader/);
+    await refused({ readSeed: '2' }).toThrow(/readSeed has no meaning without read: 'random'/);
     await refused({ window: '8' }).toThrow(/takes no .*window/);
     await refused({ task: 'text' }).toThrow(/takes no/);
   });

@@ -8,7 +8,7 @@ import type { SystemSpec } from '../rlm/system-spec.ts';
 import { findSystem, SYSTEM_OPTIONS, systems } from '../rlm/systems.ts';
 import { textWindows, WINDOW_OPTIONS } from '../rlm/text-windows.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
-import { JOINT_METHODS } from '../train/language-methods/joint-run.ts';
+import { JOINT_METHODS, READ_OPTIONS } from '../train/language-methods/joint-run.ts';
 import { UsageError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
@@ -70,6 +70,18 @@ const NPM_OPTIONS = {
   },
 } as const satisfies OptionTable;
 
+/** Options of runs with a reader. */
+const JOINT_OPTIONS = {
+  read: { ...READ_OPTIONS.read, help: `${JOINT_METHODS.join(', ')}: ${READ_OPTIONS.read.help}` },
+  readSeed: { ...READ_OPTIONS.readSeed, help: `${JOINT_METHODS.join(', ')}: ${READ_OPTIONS.readSeed.help}` },
+} as const satisfies OptionTable;
+
+/** Options of a way of measuring that is no system, with the methods that they belong to. */
+const OWN_OPTIONS: readonly { readonly methods: readonly string[]; readonly options: OptionTable }[] = [
+  { methods: [NPM], options: NPM_OPTIONS },
+  { methods: JOINT_METHODS, options: JOINT_OPTIONS },
+];
+
 const OPTIONS = {
   ...TEXT_OPTIONS,
   data: {
@@ -94,6 +106,7 @@ const OPTIONS = {
     help: 'write nats and tokens of each document or question as JSONL, for paired comparisons; with npm, each span',
   },
   ...withoutDefaults(NPM_OPTIONS),
+  ...withoutDefaults(JOINT_OPTIONS),
   ...withoutDefaults(defaultsByMethod(SYSTEM_OPTIONS, systems)),
   ...COMPUTE_OPTIONS,
 } as const;
@@ -114,19 +127,13 @@ export const lmEvalCommand = defineCommand({
     '--model runs/lm --data test.txt --limit-tokens 10000 --json',
     '--model runs/lm --data data/squad --method in-context --retriever bm25 --limit-queries 300',
     '--model runs/atlas --data data/squad --method atlas --split dev',
+    '--model runs/atlas --data data/squad --method atlas --split dev --read none',
     '--model runs/npm --data test.jsonl --method npm --seen-data train.jsonl',
     '--model runs/bert --data test.jsonl --method npm --fill-by head',
   ],
   async run(options, io) {
+    checkOwnOptions(options.method, options);
     if (options.method === NPM) return await evaluateNpm(options, io);
-    const foreign = (Object.keys(NPM_OPTIONS) as (keyof typeof NPM_OPTIONS)[]).find(
-      (name) => options[name] !== undefined,
-    );
-    if (foreign !== undefined) {
-      throw new UsageError(
-        `${option(foreign)} belongs to ${option('method', NPM)}, not to ${options.method}`,
-      );
-    }
     if (JOINT_METHODS.includes(options.method)) return await evaluateJoint(options, io);
     const spec = findSystem(options.method, [...JOINT_METHODS, NPM]);
     const own: GivenValues = Object.fromEntries(
@@ -211,6 +218,17 @@ export const lmEvalCommand = defineCommand({
     }
   },
 });
+
+/** @throws UsageError for an option of another method */
+function checkOwnOptions(method: string, given: GivenValues): void {
+  for (const { methods, options } of OWN_OPTIONS) {
+    const foreign = Object.keys(options).find((name) => given[name] !== undefined);
+    if (foreign === undefined || methods.includes(method)) continue;
+    throw new UsageError(
+      `${option(foreign)} belongs to ${methods.map((each) => option('method', each)).join(' and ')}, not to ${method}`,
+    );
+  }
+}
 
 /** Formats exp(nats) with four decimals, or as a power where it is too large for a number. */
 function exponential(nats: number): string {

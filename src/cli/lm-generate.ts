@@ -72,7 +72,8 @@ export const generateCommand = defineCommand({
     'Passages that do not fit beside the text and the new tokens are left out, with a note. A RETRO model with --passage-data reads the ' +
     'neighbours of each chunk of the text, as soon as the chunk is complete. An RPT model retrieves them from the text itself, and from what it ' +
     'has written; the text may be longer than its window. With the folder of a run of realm or atlas as --model, the text is a ' +
-    'question: its reader answers it from the documents of --data that its retriever finds.',
+    'question: its reader answers it from the documents of --data or --store that its retriever finds, by what it predicts given all of them (atlas), or ' +
+    'by the mixture of what it predicts given each (realm).',
   arguments: [
     { name: 'text...', help: 'beginning of the text, or message; - reads it from stdin', required: true },
   ],

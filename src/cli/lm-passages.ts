@@ -1,16 +1,21 @@
+import { tmpdir } from 'node:os';
+import type { Corpus } from '../data/corpus.ts';
 import { loadCorpus } from '../data/documents.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { isPostgres } from '../foreign/postgres-address.ts';
 import type { PromptPassage } from '../models/language/passage-prompt.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
-import { leakFilter } from '../rlm/leak-filter.ts';
+import { encodeUnlessStored } from '../models/retriever/stored-embeddings.ts';
+import { type LeakFilter, leakFilter } from '../rlm/leak-filter.ts';
 import { bm25Source, denseSource, type PassageSource } from '../rlm/passage-source.ts';
-import { passagesOf } from '../rlm/passages.ts';
+import { type Passages, passagesOf } from '../rlm/passages.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import { DocumentStore } from '../store/document-store.ts';
 import { Store } from '../store/store.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
 import { StoreSearcher } from '../store/store-searcher.ts';
 import { UsageError } from '../util/errors.ts';
+import { plural } from '../util/format.ts';
 import type { OptionTable, OptionValues } from '../util/option-table.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
@@ -95,32 +100,24 @@ export async function findPassages(
       allowed: ['store', 'retriever', 'passages', 'passageTokens'],
       purpose: 'passages of a store',
     });
+    if (given) return await inStoreBy(given, store, text, { k, io, compute });
     return await inStore(store, text, { mode: modeOf(options.retriever), k }, { io, compute });
   }
   const corpus = await loadCorpus(data!, { ...readOptions(io, options) });
   io.finishProgress();
-  const passages = passagesOf(corpus);
-  const filter = leakFilter(passages);
   const loaded =
     given || retriever === WORDS
       ? undefined
       : await loadModel(retriever, io, [WORDS], { option: 'retriever' });
   const model = given ?? loaded;
-  let source: PassageSource | undefined;
   try {
-    source = model
-      ? await denseSource(model, passages, filter, { ...compute, onProgress: showProgress(io) })
-      : bm25Source(passages, filter);
-    io.finishProgress();
-    const [found] = await source.find([{ text }], k);
-    return Array.from(found!.rows, (row, i) => ({
-      id: corpus.id(row),
-      title: '',
-      text: corpus.text(row),
-      score: found!.scores[i]!,
-    }));
+    return await bestOf(corpus, text, k, async (passages, filter) => {
+      if (!model) return bm25Source(passages, filter);
+      const source = await denseSource(model, passages, filter, { ...compute, onProgress: showProgress(io) });
+      io.finishProgress();
+      return source;
+    });
   } finally {
-    await source?.dispose();
     await loaded?.dispose();
   }
 }
@@ -137,17 +134,83 @@ function modeOf(retriever: string | undefined): 'bm25' | 'hybrid' {
   );
 }
 
+function refusePostgres(store: string): void {
+  if (!isPostgres(store)) return;
+  throw new UsageError('--store: passages of a table of PostgreSQL cannot be read here', {
+    help: 'name the folder of a store',
+  });
+}
+
+/** Finds passages of a store by a retriever of the caller: by the vectors that it has made of them, or by new ones. */
+async function inStoreBy(
+  retriever: Retriever,
+  folder: string,
+  text: string,
+  { k, io, compute }: { k: number; io: Io; compute: ComputeOptions },
+): Promise<FoundPassage[]> {
+  refusePostgres(folder);
+  const onProgress = showProgress(io);
+  const store = await DocumentStore.open(folder, tmpdir(), {
+    ...{ onProgress, onNote: (note: string) => io.log(`note: ${note}`) },
+  });
+  try {
+    const { corpus } = store.documents;
+    const stored = await store.embeddings(retriever);
+    const tokens = retriever.tokenize('document', corpus.size, (row) => corpus.text(row), {
+      spill: store.spill,
+    });
+    const rows = Uint32Array.from({ length: corpus.size }, (_, row) => row);
+    const embeddings = await encodeUnlessStored(
+      retriever,
+      { store: tokens, rows },
+      {
+        ...{ ...compute, stored, onProgress },
+        onEncodes: (count) => {
+          if (count > 0)
+            io.log(
+              `note: ${plural(count, 'passage')} without a vector of this retriever: embedded for this question; undrift index keeps them`,
+            );
+        },
+      },
+    );
+    return await bestOf(corpus, text, k, async (passages, filter) =>
+      denseSource(retriever, passages, filter, { ...compute, embeddings }),
+    );
+  } finally {
+    io.finishProgress();
+    await store.close();
+  }
+}
+
+/** Finds the passages of a corpus by a source, which is opened for this. */
+async function bestOf(
+  corpus: Corpus,
+  text: string,
+  k: number,
+  open: (passages: Passages, filter: LeakFilter) => Promise<PassageSource>,
+): Promise<FoundPassage[]> {
+  const passages = passagesOf(corpus);
+  const source = await open(passages, leakFilter(passages));
+  try {
+    const [found] = await source.find([{ text }], k);
+    return Array.from(found!.rows, (row, i) => ({
+      id: corpus.id(row),
+      title: '',
+      text: corpus.text(row),
+      score: found!.scores[i]!,
+    }));
+  } finally {
+    await source.dispose();
+  }
+}
+
 async function inStore(
   folder: string,
   text: string,
   { mode, k }: { mode: 'bm25' | 'hybrid'; k: number },
   { io, compute }: { io: Io; compute: ComputeOptions },
 ): Promise<FoundPassage[]> {
-  if (isPostgres(folder)) {
-    throw new UsageError('--store: passages of a table of PostgreSQL cannot be read here', {
-      help: 'name the folder of a store',
-    });
-  }
+  refusePostgres(folder);
   const store = await Store.open(folder, { onNote: (note) => io.log(`note: ${note}`) });
   const searcher = new StoreSearcher(store, compute);
   try {

@@ -44,6 +44,9 @@ it('undrift lm train --method rpt trains and resumes a model that lm eval reads 
   await expect(evaluate({ retrieval: 'oracle' })).rejects.toThrow(
     /needs a language model that grades chunks/,
   );
+  await expect(evaluate({ retrieval: 'oracle', reference: '/no/folder' })).rejects.toThrow(
+    /reference \/no\/folder: no such folder/,
+  );
   await expect(evaluate({ reference: MODEL })).rejects.toThrow(/reference has no meaning/);
   await expect(evaluate({ stride: '6', window: '16' })).rejects.toThrow(
     /stride: 6 is no multiple of 4, the tokens of a chunk/,

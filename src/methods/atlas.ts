@@ -1,5 +1,6 @@
 import { add, div, maximum, mul, neg, sum } from '../graph/ops.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { isFrozen } from '../models/retriever/tuning.ts';
 import { UsageError } from '../util/errors.ts';
 import { option } from '../util/option-name.ts';
 import { type GivenValues, type OptionTable, optionValues, pickOptions } from '../util/option-table.ts';
@@ -69,6 +70,9 @@ const OPTIONS = {
  * (`--reader-tuning`), with its own learning rate (`--reader-lr`) and gradients that are clipped apart, which is what two optimizers do;
  * it is saved in `reader/` beside `model/`, from the same step.
  *
+ * `--freeze all` trains the reader alone: candidates are read from the table and embedded once, and prompts that only the retriever would
+ * learn from are not read.
+ *
  * The table stays fresh in three ways: `--refresh` by any policy, and correctors; `--over-retrieve L`, which takes L documents from the
  * stale table and ranks them by fresh embeddings; and training of the query side alone (`--towers separate --train-only query`), by which
  * the table is never stale. At the end, the note and the event `overhead` set the measured cost of the first two beside that by operations,
@@ -76,7 +80,8 @@ const OPTIONS = {
  *
  * The log has `readerLoss` in nats per token and `retrieverLoss`; for `pdist`, `adist` and `loop` `teacherEntropy`, `teacherAgreement` and
  * `expectedScore` as `replug-lsr` has them, for `emdr2` `posteriorDivergence`. Evaluations have `answerLogLikelihood` given all passages,
- * and `exactMatch`; `--eval-metric` takes them.
+ * and `exactMatch`; `--eval-metric` takes them. A causal language model learns an end token after the answer, which evaluations leave out
+ * (see `realm`).
  *
  * Cost per step: up to B K documents embedded, 2 B N D operations of scoring, B prompts with all passages that the reader reads with a
  * gradient, and B K prompts without one: one passage each, or for `loop` K − 1; none for `adist`. An encoder-decoder encodes each
@@ -99,6 +104,12 @@ export const atlas: Method = {
   check(plan) {
     checkJointPlan('atlas', plan);
     const { retrieverLoss, candidates, readerPassages = candidates } = optionValues(OPTIONS, plan.options);
+    if (plan.frozenRetriever && retrieverLoss !== OPTIONS.retrieverLoss.default) {
+      throw new UsageError(
+        `${option('retrieverLoss', retrieverLoss)} teaches the retriever, and all of it is frozen`,
+        { help: `leave it out, or freeze less (${option('freeze')})` },
+      );
+    }
     if (retrieverLoss !== 'adist' || readerPassages >= candidates) return;
     throw new UsageError(
       `${option('readerPassages', readerPassages)} with ${option('retrieverLoss', 'adist')}: candidates that are not read get no attention`,
@@ -109,12 +120,14 @@ export const atlas: Method = {
   openPart: openReader,
   async start(context) {
     const { retrieverLoss, candidates, ...options } = optionValues(OPTIONS, context.options);
+    const isTaught = !isFrozen(context.retriever);
     const form: JointForm = {
-      ...atlasReadings(context.options),
-      attention: retrieverLoss === 'adist',
+      ...atlasReadings(context.options, { isTaught }),
+      attention: isTaught && retrieverLoss === 'adist',
       finished: overheadReport(context),
       loss(batch) {
         const readerLoss = meanLoss(batch.answers.together);
+        if (!isTaught) return { trainingLoss: readerLoss, metrics: { readerLoss } };
         const { trainingLoss: learnt, metrics } = retrieverParts(retrieverLoss, batch, options);
         return {
           trainingLoss: add(readerLoss, learnt),
@@ -128,11 +141,18 @@ export const atlas: Method = {
   },
 };
 
-/** Returns how Atlas reads the candidates of a query. */
-export function atlasReadings(options: GivenValues): JointReadings {
+/**
+ * Returns how Atlas reads the candidates of a query.
+ *
+ * @param of.isTaught  whether the retriever learns from the reader. Default true
+ */
+export function atlasReadings(
+  options: GivenValues,
+  { isTaught = true }: { readonly isTaught?: boolean } = {},
+): JointReadings {
   const { retrieverLoss, candidates, readerPassages = candidates } = optionValues(OPTIONS, options);
   const taughtBy: readonly JointReading[] =
-    retrieverLoss === 'adist' ? [] : [retrieverLoss === 'loop' ? 'without' : 'alone'];
+    retrieverLoss === 'adist' || !isTaught ? [] : [retrieverLoss === 'loop' ? 'without' : 'alone'];
   return {
     nullPassage: false,
     candidates,
@@ -154,6 +174,7 @@ function describe(plan: RunPlan): string[] {
     emdr2: 'the likelihood of the answer summed over the candidates',
     loop: 'the likelihood of the answer without each candidate',
   };
+  if (plan.frozenRetriever) return describeJoint(plan, { prompts: 1 });
   return [
     ...describeJoint(plan, { prompts: retrieverLoss === 'adist' ? 1 : candidates + 1 }),
     `the retriever learns from ${taught[retrieverLoss]} (${retrieverLoss})`,

@@ -43,7 +43,8 @@ const OPTIONS = {
  * The reader (`--reader`) is of one of three kinds:
  *
  * - A masked language model such as BERT, as in the paper. It reads `[CLS] x [SEP] z [SEP]`, with a mask in x for each token of y.
- * - A causal language model, which reads `--reader-prompt` and writes y.
+ * - A causal language model, which reads `--reader-prompt` and writes y. Unless it is frozen it learns to stop: its end token (or a line
+ *   break, where it has none) is the last token of y.
  * - An encoder-decoder (T5), whose encoder reads the prompt without the answer, which the decoder writes.
  *
  * Masks stand in the place of the blank `___` that `undrift data spans` leaves in a query, or else at its end. Their product is p(y|x,z).
@@ -53,6 +54,8 @@ const OPTIONS = {
  * document of empty text and read as a prompt without a passage; `--no-null-passage` leaves it out. `--marginal token` sums for each token
  * of the answer, as the paper's code does.
  *
+ * `--freeze all` trains the reader alone: the documents are embedded once, and steps read them from the table.
+ *
  * All refresh policies of the table apply, and so do correctors and `--over-retrieve`; the paper refreshes beside training about every
  * 500 steps (`--refresh async:500`). Queries that were cut out of their own documents (`undrift data spans`) need
  * `--leave-out-positives`: otherwise the document itself is found and copied. Start from a retriever that is trained already, such as on
@@ -61,7 +64,8 @@ const OPTIONS = {
  *
  * The log has `retrievalUtility`, log p(y|x) − log p(y|x,∅) in nats; `nullMass`, P(∅); `posteriorDivergence`, KL of the posterior of the
  * candidates and P; `answerNats`, −log p(y|x). Evaluations have `answerLogLikelihood` and `exactMatch` of greedy answers, which
- * `--eval-metric` takes, for `--reader-eval-queries` queries with answers. A masked language model is told how many tokens the answer has.
+ * `--eval-metric` takes, for `--reader-eval-queries` queries with answers. The likelihood is that of the answer's own tokens, with the end
+ * token of an encoder-decoder. A masked language model is told how many tokens the answer has.
  *
  * Cost per step: up to B K + 1 documents embedded, 2 B N D operations of scoring, and B (K + 1) prompts that the reader reads with a
  * gradient: by far the most, in time and in memory. `--accumulate` with smaller batches needs less memory.
@@ -109,8 +113,8 @@ export const realm: Method = {
 
 /** Returns how REALM reads the candidates of a query. */
 export function realmReadings(options: GivenValues): JointReadings {
-  const { candidates, nullPassage } = optionValues(OPTIONS, options);
-  return { nullPassage, candidates, passages: 1, readings: ['alone'], learnt: 'alone' };
+  const { candidates, nullPassage, marginal } = optionValues(OPTIONS, options);
+  return { nullPassage, candidates, marginal, passages: 1, readings: ['alone'], learnt: 'alone' };
 }
 
 /** Figures of the null passage, the last of the candidates: its share of P, and what reading something else is worth. */

@@ -1,9 +1,9 @@
 import { matchAnswer } from '../eval/answer-match.ts';
 import { generateMany } from '../models/language/generate.ts';
+import { generateFromEnsemble } from '../models/language/generate-ensemble.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { OptionTable } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
-import { generateFromEnsemble } from './generate-ensemble.ts';
 import {
   type AnsweredQuestion,
   countReading,

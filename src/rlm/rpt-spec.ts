@@ -142,7 +142,7 @@ async function oracleOf(
       help: `name one by ${option('reference')}, such as the one that the model was trained with`,
     });
   }
-  const told = { ...(onProgress && { onProgress }), ...(onNote && { onNote }) };
+  const told = { option: 'reference', ...(onProgress && { onProgress }), ...(onNote && { onNote }) };
   const model = await LanguageModel.load(await findModel(reference, [], told), { ...(onNote && { onNote }) });
   const grader = await ReferenceGrader.create(model, {
     ...{ candidates, cache, tokenizer: base.tokenizer, chunkTokens: wing.config.chunkTokens },

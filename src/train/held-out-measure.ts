@@ -8,15 +8,22 @@ import { option } from '../util/option-name.ts';
 
 /**
  * Lists the queries of an evaluation that have an answer in words, with the documents found for them: at most `queries`, evenly
- * spaced.
+ * spaced. Those for which nothing is found are left out.
  */
-export function heldOutQueries(
+export const heldOutQueries = (
+  data: RetrievalData,
+  found: Pick<RetrieverEvaluation, 'run' | 'task'>,
+  measure: Omit<HeldOutMeasure, 'measure'>,
+): HeldOutQuery[] => answeredQueries(data, found, measure).filter(({ documents }) => documents.length > 0);
+
+/** Lists queries as {@link heldOutQueries}, with those for which nothing is found. */
+export function answeredQueries(
   data: RetrievalData,
   { run, task }: Pick<RetrieverEvaluation, 'run' | 'task'>,
   { queries: limit, depth, withoutPositives = false }: Omit<HeldOutMeasure, 'measure'>,
 ): HeldOutQuery[] {
   const answered = [...task.queryRows].filter((row) => (data.answers?.(row) ?? []).length > 0);
-  const ranked = evenlySpaced(answered, limit).map((row) => {
+  return evenlySpaced(answered, limit).map((row) => {
     const id = data.queries.id(row);
     const rowOf = (docId: string) => data.corpus.row(docId)!;
     const textOf = (docId: string) => data.corpus.text(rowOf(docId));
@@ -35,7 +42,6 @@ export function heldOutQueries(
       documents: found.filter(({ text }) => !leftOut.has(text)).slice(0, depth),
     };
   });
-  return ranked.filter(({ documents }) => documents.length > 0);
 }
 
 /** Returns the number of documents to find for each query of a split, so that enough are left. */

@@ -15,13 +15,14 @@ import { isNewModel, NEW_MODELS, type TrainSettings } from './settings.ts';
  * tokenizer of a new one is given, or trained on the documents and the training queries, never on dev or test queries.
  *
  * @param options.fromRun  folder of the run to resume; its tokenizer is read instead of trained again
+ * @param options.besideAnother  whether the run trains another model too, so that the retriever may be frozen. Default false
  */
 export async function makeRetriever(
   settings: TrainSettings,
   data: RetrievalData,
-  options: { fromRun?: string | undefined; onNote?: (note: string) => void },
+  options: { fromRun?: string | undefined; besideAnother?: boolean; onNote?: (note: string) => void },
 ): Promise<Retriever> {
-  if (!isNewModel(settings.model)) return await givenModel(settings, settings.model, options.onNote);
+  if (!isNewModel(settings.model)) return await givenModel(settings, settings.model, options);
   const stored = options.fromRun && join(options.fromRun, 'tokenizer.json');
   // A run of an early version may lack it: its vocabulary is trained again, on the same data.
   const file = stored && existsSync(stored) ? stored : settings.tokenizer;
@@ -46,7 +47,7 @@ export async function makeRetriever(
 async function givenModel(
   settings: TrainSettings,
   path: string,
-  onNote?: (note: string) => void,
+  { besideAnother = false, onNote }: { besideAnother?: boolean; onNote?: (note: string) => void },
 ): Promise<Retriever> {
   const { maxQueryTokens, maxDocTokens, queryPrompt, docPrompt, pooling, normalize } = settings;
   const { towers, projection, seed } = settings;
@@ -66,7 +67,7 @@ async function givenModel(
     seed,
     ...(onNote && { onNote }),
   });
-  return tuned(given, tuningOf(settings));
+  return tuned(given, { ...tuningOf(settings), besideAnother });
 }
 
 /** Tuning of a given model by the settings of a run, in which null stands for an option that is not given. */

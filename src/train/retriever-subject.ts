@@ -14,7 +14,7 @@ import { saveRetriever } from '../models/folder/model-folder.ts';
 import { writePeftAdapter } from '../models/folder/peft-adapter.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
-import { frozenHash } from '../models/retriever/tuning.ts';
+import { frozenHash, isFrozen } from '../models/retriever/tuning.ts';
 import { Temperature } from '../objective/temperature.ts';
 import { BASELINE } from '../retrieval/baseline.ts';
 import type { RetrieverEvaluation } from '../retrieval/evaluate-retriever.ts';
@@ -170,7 +170,8 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
     },
     nothingToDiagnose: `${method.id} keeps no embeddings whose staleness could be measured: there is nothing to diagnose`,
     async keep(metrics, { step, ledger }) {
-      retriever.trainedSteps = stepsBefore + step;
+      // A retriever that is frozen keeps its embedding space.
+      retriever.trainedSteps = stepsBefore + (isFrozen(retriever) ? 0 : step);
       const baseline = Object.keys(metrics).length > 0 ? await measureBaseline() : undefined;
       const baselines = baseline && { [BASELINE]: baseline };
       await part?.save(join(settings.out, part.prefix), { trainedSteps: step });

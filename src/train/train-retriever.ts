@@ -5,9 +5,10 @@ import type { TrainedPart } from '../methods/contract/trained-part.ts';
 import { methodOf } from '../methods/methods.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
-import { describeTuning } from '../models/retriever/tuning.ts';
+import { describeTuning, isFrozen } from '../models/retriever/tuning.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { DocumentStore } from '../store/document-store.ts';
+import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
 import { count } from '../util/format.ts';
 import { option, tellNote } from '../util/option-name.ts';
@@ -131,10 +132,13 @@ async function trainOnData(
   const retriever = await makeRetriever(pinned, data, {
     ...(callbacks.onNote && { onNote: callbacks.onNote }),
     fromRun: progress === 'saved' ? out : undefined,
+    besideAnother: method.openPart !== undefined,
   });
   let part: TrainedPart | undefined;
   try {
     const rated = { ...pinned, lr: pinned.lr ?? defaultRate(retriever) };
+    const frozenRetriever = isFrozen(retriever);
+    if (frozenRetriever) checkFrozen(rated);
     const tokens = kind.tokenize(retriever, data, { spill: store?.spill, onProgress: callbacks.onProgress });
     const stored = await storedEmbeddings(store, retriever, pinned, callbacks);
     noteUnknownTexts(retriever, kind, tokens, callbacks);
@@ -170,6 +174,7 @@ async function trainOnData(
       storedDocuments: stored?.count ?? 0,
       trainingQueries: usable.examples.queryRows.length,
       dimension: retriever.dimension,
+      frozenRetriever,
     };
     method.check?.(plan);
     part = await method.openPart?.({
@@ -211,6 +216,19 @@ async function trainOnData(
     await part?.dispose();
     await retriever.dispose();
   }
+}
+
+/**
+ * Checks the settings of a run that trains nothing of its retriever.
+ *
+ * @throws UsageError for settings that only the training of a retriever has
+ */
+function checkFrozen({ dropout, learnTemperature }: TrainSettings): void {
+  const asked = dropout > 0 ? option('dropout', dropout) : learnTemperature ? option('learnTemperature') : '';
+  if (asked === '') return;
+  throw new UsageError(`${asked} is for a retriever that is trained, and all of it is frozen`, {
+    help: `leave it out, or freeze less (${option('freeze')})`,
+  });
 }
 
 /** Opens the vectors of a store that the model at the start of a run has made; notes it where there are none. */

@@ -155,6 +155,8 @@ export interface RunPlan {
   readonly trainingQueries: number;
   /** Embedding size, D. */
   readonly dimension: number;
+  /** Whether nothing of the retriever is trained, beside a part that is. Default false. */
+  readonly frozenRetriever?: boolean;
 }
 
 /** Query that is not trained on, with the documents that the current weights rank highest. */

@@ -1,22 +1,38 @@
 import { generateMany } from '../../models/language/generate.ts';
+import { generateFromEnsemble } from '../../models/language/generate-ensemble.ts';
 import type { LanguageModel } from '../../models/language/language-model.ts';
+import { stopToken } from '../../models/language/language-settings.ts';
 import { type PromptTexts, type PromptTokens, ReaderPrompt } from '../../models/language/reader-prompt.ts';
 import { saveLanguageModel } from '../../models/language/save-language-model.ts';
 import { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { type AnswerSequence, endingAnswer } from './answer-tokens.ts';
-import { type CurrentReader, READER_CARD, type ReaderSettings, type ReadPrompt } from './joint-reader.ts';
+import {
+  type AskedPrompt,
+  answerSettings,
+  type CurrentReader,
+  READER_CARD,
+  type ReaderSettings,
+  type ReadPrompt,
+} from './joint-reader.ts';
 import { joinedPassages, SequenceReader } from './sequence-reader.ts';
 
 /** Answer of a prompt whose answer is asked for. */
 const ANY_ANSWER = 'answer';
 
-/** Causal language model as a reader: passages stand one after the other in front of the query. */
+/**
+ * Causal language model as a reader: passages stand one after the other in front of the query.
+ *
+ * It learns where its answers end: a token that ends them follows the answer in what it is trained on. Measured likelihoods are those of
+ * the answer's own tokens, as those of other language systems are.
+ */
 export class DecoderReader extends SequenceReader<TunedLanguageModel> {
   protected readonly noun = 'a causal language model';
   private readonly maxTokens: number;
   private readonly prompt: ReaderPrompt;
+  /** Token that ends an answer in training; undefined where the reader learns nothing, or has no such token. */
+  private readonly end: number | undefined;
 
   /** @throws UsageError for a wrong format of the prompt, and where nothing in the model is called as the tuning says */
   constructor(model: LanguageModel, settings: ReaderSettings) {
@@ -24,6 +40,8 @@ export class DecoderReader extends SequenceReader<TunedLanguageModel> {
     const { maxTokens = Number.POSITIVE_INFINITY } = model.decoder;
     this.maxTokens = Math.min(settings.maxTokens ?? maxTokens, maxTokens);
     this.prompt = new ReaderPrompt(settings.prompt);
+    this.end = settings.tuning === 'frozen' ? undefined : answerEnd(model);
+    if (settings.tuning !== 'frozen' && this.end === undefined) this.note = NO_END;
   }
 
   protected get network() {
@@ -31,26 +49,33 @@ export class DecoderReader extends SequenceReader<TunedLanguageModel> {
   }
 
   protected sequence(texts: PromptTexts): AnswerSequence {
-    return endingAnswer(this.tokens(texts));
+    const { end, maxTokens } = this;
+    if (end === undefined) return endingAnswer(this.tokens(texts));
+    const { ids, from } = this.tokens(texts, maxTokens - 1);
+    return endingAnswer({ ids: Int32Array.of(...ids, end), from });
   }
 
   async current(): Promise<CurrentReader> {
     const model = await this.merged();
     const tokens = (prompt: ReadPrompt) => this.tokens(joinedPassages(prompt));
+    // What stands before an answer does not depend on it.
+    const beginning = (prompt: AskedPrompt) => {
+      const { ids, from } = tokens({ ...prompt, answer: prompt.answer ?? ANY_ANSWER });
+      return ids.subarray(0, from);
+    };
     return {
       logLikelihoods: (prompts, compute) => model.logLikelihoods(prompts.map(tokens), compute),
       answerTokens: (prompt) => {
         const { ids, from } = tokens(prompt);
         return ids.length - from;
       },
-      async write(prompts, { tokens: most, ...compute }) {
-        const asked = prompts.map((prompt) => {
-          // What stands before an answer does not depend on it.
-          const { ids, from } = tokens({ ...prompt, answer: prompt.answer ?? ANY_ANSWER });
-          return ids.subarray(0, from);
-        });
-        const settings = { tokens: most, stop: ['\n'], temperature: 0, ...compute };
-        return (await generateMany(model, asked, settings)).map(({ text }) => text);
+      async write(prompts, options) {
+        const written = await generateMany(model, prompts.map(beginning), answerSettings(options));
+        return written.map(({ text }) => text);
+      },
+      async writeMixed(prompts, { logWeights, weights, ...options }) {
+        const ensemble = { sequences: prompts.map(beginning), logWeights };
+        return await generateFromEnsemble(model, ensemble, { ...answerSettings(options), weights });
       },
       dispose: () => model.dispose(),
     };
@@ -65,9 +90,9 @@ export class DecoderReader extends SequenceReader<TunedLanguageModel> {
     return this.tuned.merged();
   }
 
-  /** Makes the tokens of a prompt. */
-  private tokens(texts: PromptTexts): PromptTokens {
-    const { prompt, tuned, maxTokens } = this;
+  /** Makes the tokens of a prompt up to the end of the answer. */
+  private tokens(texts: PromptTexts, maxTokens = this.maxTokens): PromptTokens {
+    const { prompt, tuned } = this;
     const made = prompt.tokens(tuned.model.tokenizer, texts, { maxTokens });
     if (made.from > 0) return made;
     throw new UndriftError('nothing stands before the answer, not even a start token', {
@@ -75,3 +100,11 @@ export class DecoderReader extends SequenceReader<TunedLanguageModel> {
     });
   }
 }
+
+const NO_END =
+  'its tokenizer has neither an end token nor a line break: answers that it writes end at their greatest length';
+
+/** Returns the token at which a model ends an answer that it writes: an end token, or else a line break. */
+const answerEnd = ({ tokenizer, endIds }: LanguageModel): number | undefined =>
+  stopToken({ tokenizer, endIds }) ??
+  tokenizer.encodeRaw('\n').findLast((id) => tokenizer.decode([id]) === '\n');

@@ -4,10 +4,11 @@ import type { Tensor } from '../../graph/tensor.ts';
 import type { LayerMemory } from '../../models/architectures/architecture.ts';
 import { AttentionMass } from '../../models/encoder-decoder/attention-mass.ts';
 import type { EncoderStates } from '../../models/encoder-decoder/encoder-decoder.ts';
-import { generateTargets } from '../../models/encoder-decoder/generate-targets.ts';
+import { beginTargets, generateTargets } from '../../models/encoder-decoder/generate-targets.ts';
 import { saveSequenceToSequence } from '../../models/encoder-decoder/save-sequence-to-sequence.ts';
 import type { SequenceToSequenceModel } from '../../models/encoder-decoder/sequence-to-sequence.ts';
 import { TunedSequenceToSequence } from '../../models/encoder-decoder/tuned-sequence-to-sequence.ts';
+import { generateMixed } from '../../models/language/generate-ensemble.ts';
 import { noAnswerToken, ReaderPrompt } from '../../models/language/reader-prompt.ts';
 import { wholeTableFeeds } from '../../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../../models/retriever/token-inputs.ts';
@@ -27,6 +28,7 @@ import {
 import type { AskedQuery, JointForm, JointReading, PromptPlaces, ReadAnswers } from './joint-form.ts';
 import {
   type AskedPrompt,
+  answerSettings,
   type CurrentReader,
   JointReader,
   READER_CARD,
@@ -171,9 +173,17 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
         );
       },
       answerTokens: ({ answer }) => model.targetIds(answer).length,
-      async write(prompts, { tokens, ...compute }) {
-        const settings = { tokens, stop: ['\n'], temperature: 0, ...compute };
-        return (await generateTargets(model, prompts.map(inputs), settings)).map(({ text }) => text);
+      async write(prompts, options) {
+        const written = await generateTargets(model, prompts.map(inputs), answerSettings(options));
+        return written.map(({ text }) => text);
+      },
+      async writeMixed(prompts, { logWeights, weights, device, threads, ...options }) {
+        const compute = { ...(device && { device }), ...(threads && { threads }) };
+        const sequences = prompts.map(() => [model.network.startId]);
+        const ensemble = { sequences, logWeights, context: [] };
+        return await generateMixed(model, ensemble, { ...answerSettings(options), weights }, () =>
+          beginTargets(model, prompts.map(inputs), compute),
+        );
       },
       dispose: () => model.dispose(),
     };

@@ -5,7 +5,7 @@ import type { HeldOutMeasure, HeldOutQuery, MethodContext } from '../contract/me
 import { READER_OPTIONS } from '../table/reader-options.ts';
 import type { JointReadings } from './joint-form.ts';
 import { JOINT_READER_OPTIONS } from './joint-options.ts';
-import type { CurrentReader, JointReader, ReadPrompt } from './joint-reader.ts';
+import type { AskedPrompt, CurrentReader, JointReader, ReadPrompt, WritingOptions } from './joint-reader.ts';
 
 /** Figures of how well reader and retriever answer together, of which larger is better. */
 export const ANSWER_METRICS = ['answerLogLikelihood', 'exactMatch'] as const;
@@ -13,9 +13,15 @@ export const ANSWER_METRICS = ['answerLogLikelihood', 'exactMatch'] as const;
 /** Parts of a run that measurements of answers need. */
 export type AnswerContext = Pick<MethodContext, 'retriever' | 'temperature' | 'compute' | 'options'>;
 
+/** Query with the documents that were found for it. */
+export type FoundFor = Pick<HeldOutQuery, 'query'> & {
+  /** Best documents, by descending score, with the scores of the retriever before the temperature. */
+  readonly documents: readonly Pick<HeldOutQuery['documents'][number], 'text' | 'score'>[];
+};
+
 /** Prompts of a query, with the log-probability that it is answered by each. */
 interface Asked {
-  readonly prompts: readonly ReadPrompt[];
+  readonly prompts: readonly Omit<ReadPrompt, 'answer'>[];
   readonly logP: readonly number[];
 }
 
@@ -23,7 +29,8 @@ interface Asked {
  * Makes the measurement of answers to queries that are not trained on, by the documents that the current retriever ranks highest:
  *
  * - `answerLogLikelihood`: mean log p(preferred answer), in nats, summed over the candidates or given all of them, as in training
- * - `exactMatch`: share of right greedy answers, given the best candidate or all; absent where no answer is generated
+ * - `exactMatch`: share of right greedy answers, written as in training: given all documents, or by the mixture of what the reader predicts
+ *   given each; absent where no answer is generated. A masked language model fills in the answer given its likeliest candidate.
  */
 export function heldOutAnswers(
   context: AnswerContext,
@@ -86,48 +93,80 @@ export async function answerQueries(
   },
 ): Promise<HeldOutAnswer[]> {
   const { queries, model, form, tokens } = of;
-  const { compute } = context;
-  const asked = form.readings.includes('together')
-    ? queries.map((query) => askTogether(query, form.passages))
-    : await askEach(context, { queries, nullPassage: form.nullPassage });
-  const likelihoods = await model.logLikelihoods(
-    asked.flatMap(({ prompts }) => prompts),
-    compute,
+  const asked = await ask(context, queries, form);
+  const whole = asked.map(({ prompts }, i) =>
+    prompts.map((prompt): ReadPrompt => ({ ...prompt, answer: queries[i]!.answers[0]! })),
   );
-  // Answers are generated from the likeliest prompt.
-  const best = asked.map(({ prompts, logP }) => prompts[logP.indexOf(Math.max(...logP))]!);
-  const written = tokens > 0 ? await model.write(best, { tokens, ...compute }) : undefined;
+  const likelihoods = await model.logLikelihoods(whole.flat(), context.compute);
+  const prompts = asked.map(({ logP }, i) => ({ prompts: whole[i]!, logP }));
+  const settings = { tokens, ...context.compute };
+  const written = tokens > 0 ? await writeAnswers({ model, form }, prompts, settings) : undefined;
   let at = 0;
-  return asked.map(({ prompts, logP }, i): HeldOutAnswer => {
+  return prompts.map(({ prompts: own, logP }, i): HeldOutAnswer => {
     const answer = written && written[i]!.trim();
     return {
-      logLikelihood: logSumExp(logP.map((own) => own + likelihoods[at++]!)),
-      tokens: model.answerTokens(prompts[0]!),
+      logLikelihood: logSumExp(logP.map((each) => each + likelihoods[at++]!)),
+      tokens: model.answerTokens(own[0]!),
       ...(answer !== undefined && { answer, ...matchAnswer(answer, queries[i]!.answers) }),
     };
   });
 }
 
-const askTogether = (query: HeldOutQuery, passages: number): Asked => ({
-  prompts: [
-    {
-      ...{ query: query.query, answer: query.answers[0]! },
-      passages: query.documents.slice(0, passages).map(({ text }) => text),
-    },
-  ],
-  logP: [0],
-});
+/** Writes the answer to a query by the documents that were found for it. Where there is none, the reader reads the query alone. */
+export async function writeAnswer(
+  context: AnswerContext,
+  found: FoundFor,
+  {
+    model,
+    form,
+    ...options
+  }: { readonly model: CurrentReader; readonly form: JointReadings } & WritingOptions,
+): Promise<string> {
+  const [answer] = await writeAnswers({ model, form }, await ask(context, [found], form), options);
+  return answer!;
+}
+
+/** Writes the answer to each query: given all documents together, or by the mixture of what the reader predicts given each. */
+async function writeAnswers(
+  { model, form }: { readonly model: CurrentReader; readonly form: JointReadings },
+  asked: readonly { readonly prompts: readonly AskedPrompt[]; readonly logP: readonly number[] }[],
+  options: WritingOptions,
+): Promise<string[]> {
+  const { marginal } = form;
+  if (marginal === undefined || !model.writeMixed) {
+    const likeliest = asked.map(({ prompts, logP }) => prompts[logP.indexOf(Math.max(...logP))]!);
+    return await model.write(likeliest, options);
+  }
+  const weights = marginal === 'token' ? 'fixed' : 'posterior';
+  const answers: string[] = [];
+  for (const { prompts, logP } of asked)
+    answers.push(await model.writeMixed(prompts, { ...options, logWeights: logP, weights }));
+  return answers;
+}
+
+/** Makes the prompts of queries. */
+async function ask(
+  context: AnswerContext,
+  queries: readonly FoundFor[],
+  { readings, passages, nullPassage }: JointReadings,
+): Promise<Asked[]> {
+  if (!readings.includes('together')) return await askEach(context, { queries, nullPassage });
+  return queries.map(({ query, documents }) => ({
+    prompts: [{ query, passages: documents.slice(0, passages).map(({ text }) => text) }],
+    logP: [0],
+  }));
+}
 
 /** Asks each query once for each document, and without one, weighted as the retriever weights them. */
 async function askEach(
   { retriever, temperature, compute }: AnswerContext,
-  { queries, nullPassage }: { queries: readonly HeldOutQuery[]; nullPassage: boolean },
+  { queries, nullPassage }: { queries: readonly FoundFor[]; nullPassage: boolean },
 ): Promise<Asked[]> {
   const D = retriever.dimension;
   const texts = queries.map(({ query }) => query);
   const vectors = nullPassage ? await retriever.encode('query', texts, compute) : undefined;
   const nothing = nullPassage ? await retriever.encode('document', [''], compute) : undefined;
-  return queries.map(({ query, answers, documents }, i) => {
+  return queries.map(({ query, documents }, i) => {
     const scores = documents.map(({ score }) => score / temperature.value);
     const read = documents.map(({ text }) => [text]);
     if (vectors && nothing) {
@@ -141,7 +180,7 @@ async function askEach(
     }
     const all = logSumExp(scores);
     return {
-      prompts: read.map((passages) => ({ passages, query, answer: answers[0]! })),
+      prompts: read.map((passages) => ({ passages, query })),
       logP: scores.map((score) => score - all),
     };
   });

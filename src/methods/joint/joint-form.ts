@@ -1,4 +1,5 @@
 import type { Tensor } from '../../graph/tensor.ts';
+import type { Marginal } from '../../losses/candidate-marginal.ts';
 import type { LossParts } from '../step/score-loss.ts';
 import type { AnswerTokens } from './answer-tokens.ts';
 
@@ -47,6 +48,8 @@ export interface JointReadings {
   readonly candidates: number;
   /** Largest number of documents in a prompt with several. */
   readonly passages: number;
+  /** Sum over the candidates by which answers are learnt; absent where the reader reads them together. */
+  readonly marginal?: Marginal | undefined;
 }
 
 /** Facts that tell the joint methods apart. */

@@ -34,6 +34,11 @@ export function checkJointPlan(id: string, plan: RunPlan): void {
   const { reader, readerTuning, readerLora, readerLoraTargets } = optionValues(JOINT_OPTIONS, plan.options);
   if (reader === undefined) throw noReader();
   checkCandidates(id, plan);
+  if (plan.frozenRetriever && readerTuning === 'frozen') {
+    throw new UsageError('nothing is left to train: retriever and reader are frozen', {
+      help: `train the reader by ${option('readerTuning', 'full')} or ${option('readerTuning', 'lora')}, or freeze less of the retriever (${option('freeze')})`,
+    });
+  }
   if (readerTuning === 'lora') return;
   const asked = readerLora !== undefined ? 'readerLora' : readerLoraTargets ? 'readerLoraTargets' : undefined;
   if (asked === undefined) return;
@@ -50,7 +55,8 @@ export function checkJointPlan(id: string, plan: RunPlan): void {
  */
 export function describeJoint(plan: RunPlan, of: { beside?: string; prompts: number }): string[] {
   const { readerTuning } = optionValues(JOINT_OPTIONS, plan.options);
-  const trained = { full: 'is trained too', lora: 'is trained by adapters', frozen: 'stays as it is' };
+  const too = plan.frozenRetriever ? '' : ' too';
+  const trained = { full: `is trained${too}`, lora: 'is trained by adapters', frozen: 'stays as it is' };
   const { beside = '', prompts } = of;
   return [
     ...describeCandidates(plan, { beside, loss: `the reader ${trained[readerTuning]}` }),

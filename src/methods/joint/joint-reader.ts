@@ -1,4 +1,6 @@
 import type { Graph } from '../../graph/graph.ts';
+import type { GenerationOptions } from '../../models/language/generate.ts';
+import type { Ensemble, EnsembleWeights } from '../../models/language/generate-ensemble.ts';
 import type { TunableModel, TunedModel } from '../../models/language/tuned-model.ts';
 import { frozenHash, type TuningOptions } from '../../models/retriever/tuning.ts';
 import type { DeclaredParameters } from '../../nn/parameters.ts';
@@ -53,20 +55,41 @@ export const READ_FLOPS = 2;
 /** The same with a backward pass: to the weights, to adapters beside them, or to nothing. */
 const LEARN_FLOPS = { full: 3 * READ_FLOPS, lora: 2 * READ_FLOPS, frozen: READ_FLOPS };
 
+/** Settings of writing an answer: greedy by default. */
+export interface WritingOptions
+  extends ComputeOptions,
+    Pick<GenerationOptions, 'temperature' | 'topP' | 'topK' | 'seed' | 'stop' | 'signal'> {
+  /** Longest answer, in tokens. */
+  readonly tokens: number;
+}
+
+/** Returns the settings of generation of an answer, which ends with its line. */
+export const answerSettings = ({ stop = [], ...options }: WritingOptions): GenerationOptions => ({
+  ...options,
+  stop: ['\n', ...stop],
+});
+
 /** Reader with the weights of one moment, for evaluations. */
 export interface CurrentReader {
-  /** Computes log p(answer | passages, query) of each prompt, in nats. */
+  /** Computes log p(answer | passages, query) of each prompt, in nats: of its own tokens, and of the end token of an encoder-decoder. */
   logLikelihoods(prompts: readonly ReadPrompt[], compute: ComputeOptions): Promise<Float64Array>;
-  /** Counts the tokens of the answer of a prompt, an end token included where the reader writes one. */
+  /** Counts the tokens of the answer of a prompt that `logLikelihoods` covers: with the end token for an encoder-decoder. */
   answerTokens(prompt: ReadPrompt): number;
   /**
-   * Writes an answer to each prompt greedily, to the end of its line. A masked language model fills in as many tokens as the answer of
+   * Writes an answer to each prompt, to the end of its line. A masked language model fills in as many tokens as the answer of
    * the prompt has; without an answer, the number of tokens whose mean log-probability is best.
+   *
+   * @throws UsageError for sampling, of a masked language model
    */
-  write(
+  write(prompts: readonly AskedPrompt[], options: WritingOptions): Promise<string[]>;
+  /**
+   * Writes one answer by the mixture of what several prompts predict (see `generateFromEnsemble`). Absent for readers that do not write
+   * token by token.
+   */
+  writeMixed?(
     prompts: readonly AskedPrompt[],
-    options: { readonly tokens: number } & ComputeOptions,
-  ): Promise<string[]>;
+    options: WritingOptions & Pick<Ensemble, 'logWeights'> & { readonly weights: EnsembleWeights },
+  ): Promise<string>;
   dispose(): Promise<void>;
 }
 
@@ -80,6 +103,8 @@ export abstract class JointReader<Tuned extends TunedReader = TunedReader> imple
   readonly frozen: TrainedPart['frozen'];
   /** Model, and which of its parameters are trained. */
   readonly tuned: Tuned;
+  /** Fact that the user should know; undefined for none. */
+  note: string | undefined;
   /** Operations for each parameter that a token goes through, in what the reader learns from. */
   protected readonly learnFlops: number;
 

@@ -173,6 +173,11 @@ describe.each([realm, atlas])('$id', (method) => {
     [{ refresh: 'stream' }, /puts right documents into the cache/],
     [{ overRetrieve: 3 }, /leaves nothing to choose candidates: 3 from/],
     [{ readerLora: 4 }, /readerLora: without|readerLora without readerTuning: 'lora'/],
+    [{ readerTuning: 'lora', readerLora: 999 }, /^readerLora: 999 is more than /],
+    [
+      { readerTuning: 'lora', readerLoraTargets: ['q_proj', 'nope'] },
+      /^readerLoraTargets: no linear layer is called "nope"/,
+    ],
     [{ readerTokens: 8 }, /a prompt of \d+ tokens without its passage, where 8 are read/],
   ] as [Partial<MethodOptions>, RegExp][])('refuses %j', async (options, message) => {
     await expect(ToyRun.begin(method, { options: { ...OPTIONS, ...options } })).rejects.toThrow(message);

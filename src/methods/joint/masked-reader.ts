@@ -6,6 +6,8 @@ import type { MaskedSequence } from '../../models/masked/score-masked.ts';
 import { TunedMaskedLanguageModel } from '../../models/masked/tuned-masked-language-model.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
+import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import { type CurrentReader, READER_CARD, type ReaderSettings, type ReadPrompt } from './joint-reader.ts';
 import { joinedPassages, SequenceReader } from './sequence-reader.ts';
 
@@ -46,7 +48,20 @@ export class MaskedReader extends SequenceReader<TunedMaskedLanguageModel> {
         return Float64Array.from(scores, (each) => each.reduce((sum, value) => sum + value, 0));
       },
       answerTokens: (prompt) => laid(prompt).answer.length,
-      async write(prompts, { tokens, ...compute }) {
+      async write(prompts, { tokens, temperature = 0, topP, topK, seed: _, stop = [], signal, ...compute }) {
+        signal?.throwIfAborted();
+        const given = {
+          temperature: temperature > 0,
+          topP: topP !== undefined && topP < 1,
+          topK,
+          stop: stop.length > 0,
+        };
+        const asked = Object.entries(given).find(([, isGiven]) => isGiven);
+        if (asked) {
+          throw new UsageError(`${option(asked[0])}: a masked language model fills in the likeliest tokens`, {
+            help: `leave ${option(asked[0])} out`,
+          });
+        }
         const lengths = Array.from({ length: tokens }, (_, i) => i + 1);
         const choices = prompts.map(({ answer, ...prompt }) =>
           answer === undefined

@@ -44,6 +44,7 @@ export async function openReader({ options, seed, onNote, onProgress }: PartOpen
   const lora: TuningOptions = {
     ...{ lora: readerLora ?? LORA_RANK, seed },
     ...(readerLoraTargets && { loraTargets: readerLoraTargets }),
+    optionNames: { lora: 'readerLora', loraTargets: 'readerLoraTargets' },
   };
   const settings: ReaderSettings = {
     lr: readerLr ?? (readerTuning === 'lora' ? LORA_RATE : FULL_RATE),
@@ -56,7 +57,7 @@ export async function openReader({ options, seed, onNote, onProgress }: PartOpen
   const kind = await kindOf(folder, reader);
   const opened = await kind.open(folder, settings, notes);
   const trained = describeTuning(opened.tuned);
-  if (trained) onNote?.(`reader: ${trained}`);
+  for (const note of [trained, opened.note]) if (note) onNote?.(`reader: ${note}`);
   return opened;
 }
 

@@ -72,6 +72,7 @@ export function checkCandidates(
       help: 'use auto:kl',
     });
   }
+  if (plan.frozenRetriever) checkFrozenTable(plan.options);
   if (overRetrieve > 0 && overRetrieve <= candidates) {
     throw new UsageError(
       `${option('overRetrieve', overRetrieve)} leaves nothing to choose ${option('candidates', candidates)} from`,
@@ -79,6 +80,27 @@ export function checkCandidates(
     );
   }
   checkTable(plan, candidateTable(plan.options));
+}
+
+/**
+ * Checks the table of a retriever that is frozen: its rows never age.
+ *
+ * @throws UsageError for options that keep a table fresh
+ */
+function checkFrozenTable(given: MethodOptionValues): void {
+  const { refresh, corrector, overRetrieve } = optionValues(CANDIDATE_OPTIONS, given);
+  const asked =
+    refresh !== 'never'
+      ? option('refresh', refresh)
+      : corrector !== 'identity'
+        ? option('corrector', corrector)
+        : overRetrieve > 0
+          ? option('overRetrieve', overRetrieve)
+          : undefined;
+  if (asked === undefined) return;
+  throw new UsageError(`${asked} keeps embeddings fresh, and those of a frozen retriever do not age`, {
+    help: `leave it out, or train a part of the retriever (${option('freeze')})`,
+  });
 }
 
 /**
@@ -104,7 +126,9 @@ export function describeCandidates(
   return [
     `the best ${plural(K, 'document')} a query${beside} from a table of ${rows === N ? `all ${count(N)}` : `${count(rows)} of ${count(N)}`} documents ` +
       `(${count(rows)} × ${count(D)} ${cacheStorage}, ${bytes}); ${loss}`,
-    `the table: ${['filled before the first step', ...describeRefresh(policy)].join('; ')}`,
+    plan.frozenRetriever
+      ? 'the table: filled before the first step; the retriever is frozen, so that it stays right and steps read candidates from it'
+      : `the table: ${['filled before the first step', ...describeRefresh(policy)].join('; ')}`,
     ...(isCorrected
       ? [
           `all rows moved by ${corrector} before each step${teaching > 0 ? `, which learns from ${plural(teaching, 'random document')} a step too` : ''}`,
@@ -115,7 +139,7 @@ export function describeCandidates(
       : []),
     describeEncodes(plan, {
       before: Math.min(rows, N - storedDocuments),
-      perBatch: (B * (K + positives) + teaching) * again + B * L,
+      perBatch: plan.frozenRetriever ? 0 : (B * (K + positives) + teaching) * again + B * L,
       perUpdate: policy.fraction ? Math.ceil(policy.fraction.ratio * rows) : 0,
       every: [policy.every, policy.async?.every].flatMap((updates) =>
         updates ? [{ updates, documents: rows }] : [],

@@ -2,15 +2,17 @@ import { CellIndex } from '../../cache/cell-index.ts';
 import { inspectTable } from '../../cache/inspect-table.ts';
 import { ScoreTable } from '../../cache/score-table.ts';
 import { tableStaleness } from '../../cache/table-staleness.ts';
+import { isFrozen } from '../../models/retriever/tuning.ts';
 import type { StepResult } from '../../objective/objective.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { addPrefix, takePrefix } from '../../util/prefixes.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { HeldOutMeasure, MethodContext, RunningMethod, TrainingBatch } from '../contract/method.ts';
-import { ContrastiveStep } from '../step/contrastive-step.ts';
+import { type ContrastiveResult, ContrastiveStep } from '../step/contrastive-step.ts';
 import { ownColumns } from '../step/own-negatives.ts';
 import { diagnosisProbe } from './diagnosis-probe.ts';
 import { rerankFresh } from './fresh-rerank.ts';
+import { FrozenDocuments } from './frozen-documents.ts';
 import { RefreshEvidence } from './refresh-evidence.ts';
 import { TableChoice } from './table-choice.ts';
 import { TableCorrection } from './table-correction.ts';
@@ -30,7 +32,8 @@ import { TableUpkeep } from './table-upkeep.ts';
  *
  * A loss over candidates, such as that of a language model as teacher, has no positives, and right answers are masked only where it asks
  * for it. With `rerankTo`, more documents are chosen from the table than are kept: they are embedded with the current weights, and the best
- * by these embeddings stay.
+ * by these embeddings stay. Where the whole retriever is frozen, step 3 reads the candidates from the table and embeds queries alone
+ * (`FrozenDocuments`); step 4 has nothing to do.
  *
  * Cost of a step: B queries embedded twice, B positives, at most B k negatives, and a product of B × C × D; plus the refreshed
  * rows.
@@ -46,6 +49,8 @@ export class TableMethod implements RunningMethod {
   private readonly index: CellIndex | undefined;
   private readonly evidence: RefreshEvidence;
   private readonly upkeep: TableUpkeep;
+  /** Documents of a frozen retriever; undefined where the retriever is trained. */
+  private readonly frozen: FrozenDocuments | undefined;
   private readonly probe: TableProbe;
   /**
    * Step of the first `uniformSteps` updates, where the options ask for them: truncated softmax over the batch and uniform
@@ -77,6 +82,7 @@ export class TableMethod implements RunningMethod {
     };
     this.evidence = new RefreshEvidence(context, { table, corrected });
     this.upkeep = new TableUpkeep(context, { table, options, evidence: this.evidence, correction });
+    this.frozen = of.isFrozen ? new FrozenDocuments(context, table) : undefined;
     this.probe = new TableProbe(context, { table, corrected });
     this.warmUp = of.warmUp && {
       step: of.warmUp,
@@ -110,12 +116,15 @@ export class TableMethod implements RunningMethod {
       eviction: options.eviction,
     });
     ledger.cache(table.bytes);
-    const compile = (of: TableLoss) => ContrastiveStep.compile(name, context, of.loss);
     const loss = own?.loss ?? negativeLoss(options.loss!, context);
+    const frozen = isFrozen(retriever);
+    const candidates = frozen ? FrozenDocuments.candidates : {};
+    const compile = (of: TableLoss) => ContrastiveStep.compile(name, context, of.loss, candidates);
     return new TableMethod(context, {
       options,
       table,
       loss,
+      isFrozen: frozen,
       contrastive: await compile(loss),
       correction: options.corrector ? await TableCorrection.create(context, table, options) : undefined,
       warmUp: options.uniformSteps ? await compile(negativeLoss('truncated', context)) : undefined,
@@ -158,19 +167,17 @@ export class TableMethod implements RunningMethod {
     const { documentRows, columns, drawn } = ownColumns(given, rows);
     if (positives > 0) ledger.documents('positive', positives);
     const { nullPassage = false } = loss;
-    ledger.documents(loss.purpose, documentRows.length - positives + Number(nullPassage));
     const inputs = await loss.inputs(batch, { documentRows, columns, drawn, chosen, rows }, draw);
-    const result = await step.run({ queryRows, documentRows, nullPassage, inputs, draw });
-    const embeddings = result.documentEmbeddings.subarray(0, documentRows.length * table.dimension);
-    const fresh = { documents: documentRows, embeddings };
-    const teachers = await ledger.time('correct', async () => await correction?.teachers(draw));
-    correction?.take(result.queryEmbeddings, teachers ? [fresh, teachers] : [fresh]);
-    await upkeep.take({ ...fresh, positives });
-    if (teachers) await upkeep.take({ ...teachers, positives: 0 });
+    const read = await this.frozen?.inputs(documentRows, { nullPassage });
+    if (!read) ledger.documents(loss.purpose, documentRows.length - positives + Number(nullPassage));
+    const result = await step.run({
+      ...{ queryRows, draw },
+      ...(read ? { inputs: { ...inputs, ...read } } : { documentRows, nullPassage, inputs }),
+    });
+    const distance = read ? undefined : await this.takeFresh(result, { documentRows, positives, draw });
     loss.observe?.(result.metrics);
     const { effectiveSampleSize } = result.metrics;
     if (effectiveSampleSize !== undefined) evidence.sampleSize(effectiveSampleSize / chosen.k);
-    const distance = tableStaleness(table, documentRows, embeddings);
     return {
       ...result,
       metrics: {
@@ -252,6 +259,25 @@ export class TableMethod implements RunningMethod {
     }
   }
 
+  /**
+   * Gives what a step has embedded to the corrector and to the upkeep of the table.
+   *
+   * @returns  mean distance of the table's rows from the fresh embeddings; undefined where the table has none of them
+   */
+  private async takeFresh(
+    { documentEmbeddings, queryEmbeddings }: ContrastiveResult,
+    { documentRows, positives, draw }: { documentRows: Int32Array; positives: number; draw: number },
+  ): Promise<number | undefined> {
+    const { context, table, upkeep, correction } = this;
+    const embeddings = documentEmbeddings.subarray(0, documentRows.length * table.dimension);
+    const fresh = { documents: documentRows, embeddings };
+    const teachers = await context.ledger.time('correct', async () => await correction?.teachers(draw));
+    correction?.take(queryEmbeddings, teachers ? [fresh, teachers] : [fresh]);
+    await upkeep.take({ ...fresh, positives });
+    if (teachers) await upkeep.take({ ...teachers, positives: 0 });
+    return tableStaleness(table, documentRows, embeddings);
+  }
+
   /** Scales log Z of the rows that were drawn from to log Z of all rows: f32[B]. */
   private wholeTable({ logPartition }: { readonly logPartition?: Float32Array }): {
     logPartition?: Float32Array;
@@ -266,6 +292,8 @@ interface TableParts {
   readonly options: TableOptions;
   readonly table: ScoreTable;
   readonly loss: TableLoss;
+  /** Whether nothing of the retriever is trained. */
+  readonly isFrozen: boolean;
   readonly contrastive: ContrastiveStep;
   readonly correction: TableCorrection | undefined;
   readonly warmUp: ContrastiveStep | undefined;

@@ -59,24 +59,47 @@ export async function generateTargets(
       group.map(({ ids }) => ids),
       compute,
     );
-    const begin = async (numbers: readonly number[]) => {
-      const passes = await statePasses(
+    const begin = (numbers: readonly number[]) =>
+      readStates(
         model,
         numbers.map((i) => encoded[i]!),
         compute,
       );
-      return CachedReading.begin(
-        model,
-        numbers.map(() => start),
-        { ...compute, passes },
-      );
-    };
     const rows = group.map(({ row }) => row);
     for await (const _ of generationPasses(rows, begin, signal));
     done += group.length;
     options.onDone?.(done);
   }
   return all.map(({ row, tokens }) => ({ ...row.result(), promptTokens: tokens }));
+}
+
+/**
+ * Begins targets that are written together, as {@link generateTargets} does: the reading has the logits of their first tokens.
+ *
+ * @param targets inputs of each target, as token ids with the end token
+ * @throws UsageError when an input has no tokens or one that the model lacks
+ */
+export async function beginTargets(
+  model: SequenceToSequenceModel,
+  targets: readonly (readonly ArrayLike<number>[])[],
+  compute: ComputeOptions,
+): Promise<CachedReading> {
+  for (const [number, inputs] of targets.entries()) checkInputs(model, inputs, `of target ${number}`);
+  return await readStates(model, await encodeInputs(model, targets, compute), compute);
+}
+
+/** Begins targets that read the states of inputs. */
+async function readStates(
+  model: SequenceToSequenceModel,
+  encoded: readonly EncodedInputs[],
+  compute: ComputeOptions,
+): Promise<CachedReading> {
+  const passes = await statePasses(model, encoded, compute);
+  return await CachedReading.begin(
+    model,
+    encoded.map(() => [model.network.startId]),
+    { ...compute, passes },
+  );
 }
 
 /**

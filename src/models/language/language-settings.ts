@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Tokenizer } from '../../text/tokenizer.ts';
 import { readText } from '../../util/files.ts';
 import { isObject, type Json, optionalJson } from '../../util/json-objects.ts';
 
@@ -45,4 +46,20 @@ export function endIdsIn({ config, generationConfig }: LanguageSettings): number
     if (ids.length > 0) return ids;
   }
   return undefined;
+}
+
+/**
+ * Returns the token at which a model stops when it generates: the tokenizer's end-of-text token, where that is one of its end tokens, or
+ * else the first of them. Undefined for a model without any.
+ */
+export function stopToken({
+  tokenizer,
+  endIds,
+}: {
+  readonly tokenizer: Pick<Tokenizer, 'specialIds' | 'vocabSize'>;
+  readonly endIds: ReadonlySet<number>;
+}): number | undefined {
+  const { eos } = tokenizer.specialIds;
+  if (eos !== undefined && endIds.has(eos)) return eos;
+  return [...endIds].find((id) => id < tokenizer.vocabSize);
 }

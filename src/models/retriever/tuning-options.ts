@@ -30,11 +30,14 @@ export const TUNING_OPTIONS = {
     group: 'Parts of a given model',
     aliases: ['target_modules'],
   },
-  /** Parts of a given model that are not trained: `embeddings`, `layers:0-3`, … (see `partMatcher`). */
+  /**
+   * Parts of a given model that are not trained: `embeddings`, `layers:0-3`, … (see `partMatcher`). `all` is for retrievers beside which
+   * a reader is trained.
+   */
   freeze: {
     type: 'list',
     value: 'parts',
-    help: 'parts that are not trained: embeddings, layers:0-3, query, document, or names with *',
+    help: 'parts that are not trained: embeddings, layers:0-3, query, document, names with *, or all where a reader is trained',
     group: 'Parts of a given model',
   },
   /** The only parts of a given model that are trained, in the same words. */

@@ -25,6 +25,8 @@ export interface TuningOptions {
    * values of the attention.
    */
   loraTargets?: readonly string[];
+  /** Names of the options `lora` and `loraTargets` in messages, where the caller gave them by others. Default their own. */
+  optionNames?: { readonly lora: string; readonly loraTargets: string };
 }
 
 const ALL_LINEAR = 'all-linear';
@@ -43,10 +45,14 @@ const QUERIES_AND_VALUES = [
  * Returns a retriever with the same weights of which a run trains only the chosen parameters. New weights,
  * such as a projection that the model did not have, are always trained.
  *
+ * @param options.besideAnother  whether the run trains another model too, so that nothing of this one may be left to train. Default false
  * @throws UsageError when a part or target names nothing (the message lists the known names), or nothing is
  *   left to train
  */
-export function tuned(retriever: Retriever, options: TuningOptions): Retriever {
+export function tuned(
+  retriever: Retriever,
+  options: TuningOptions & { readonly besideAnother?: boolean },
+): Retriever {
   const { config, tokenizer, weights, trainedSteps } = retriever;
   const { seed = 0 } = options;
   return new Retriever(config, tokenizer, {
@@ -62,42 +68,47 @@ export function tuned(retriever: Retriever, options: TuningOptions): Retriever {
  *
  * @param model.specs  parameters of the model
  * @param model.fresh  names of the parameters that have initial values: they are always trained
+ * @param options.besideAnother  whether nothing may be left to train. Default false
  * @throws UsageError when a part or target names nothing (the message lists the known names), options contradict each other, or
  *   nothing is left to train
  */
 export function planTuning(
   { specs, fresh }: { readonly specs: readonly ParameterSpec[]; readonly fresh: ReadonlySet<string> },
-  options: TuningOptions,
+  options: TuningOptions & { readonly besideAnother?: boolean },
 ): Tuning {
   const { freeze = [], trainOnly = [], lora: rank, loraAlpha, loraTargets } = options;
+  const { optionNames: by = { lora: 'lora', loraTargets: 'loraTargets' } } = options;
   if (rank === undefined && (loraAlpha !== undefined || loraTargets?.length)) {
     throw new UsageError(
-      `${option(loraAlpha === undefined ? 'loraTargets' : 'loraAlpha')} without ${option('lora')}`,
+      `${option(loraAlpha === undefined ? by.loraTargets : 'loraAlpha')} without ${option(by.lora)}`,
       {
-        help: `give the rank of the adapters: ${option('lora', 8)}`,
+        help: `give the rank of the adapters: ${option(by.lora, 8)}`,
       },
     );
   }
   if (rank !== undefined && trainOnly.length > 0) {
-    throw new UsageError(`${option('lora')} and ${option('trainOnly')} both say what is trained`, {
-      help: `with ${option('lora')} only adapters are; ${option('freeze')} and ${option('loraTargets')} say where there are some`,
+    throw new UsageError(`${option(by.lora)} and ${option('trainOnly')} both say what is trained`, {
+      help: `with ${option(by.lora)} only adapters are; ${option('freeze')} and ${option(by.loraTargets)} say where there are some`,
     });
   }
   const names = specs.map(({ name }) => name);
   const kept = anyOf(freeze, names, 'freeze');
   const chosen = trainOnly.length > 0 ? anyOf(trainOnly, names, 'trainOnly') : () => true;
-  const isFrozen = (name: string) => !fresh.has(name) && (rank !== undefined || kept(name) || !chosen(name));
-  const frozen = new Set(names.filter(isFrozen));
+  const staysAsItIs = (name: string) =>
+    !fresh.has(name) && (rank !== undefined || kept(name) || !chosen(name));
+  const frozen = new Set(names.filter(staysAsItIs));
   if (rank === undefined) {
-    if (frozen.size === names.length) throw nothingLeft(names);
+    if (frozen.size === names.length && !options.besideAnother) throw nothingLeft(names);
     return { frozen };
   }
-  const adapted = targets(specs, loraTargets ?? []).filter(({ name }) => frozen.has(name) && !kept(name));
+  const adapted = targets(specs, loraTargets ?? [], by.loraTargets).filter(
+    ({ name }) => frozen.has(name) && !kept(name),
+  );
   if (adapted.length === 0) throw nothingLeft(names);
   const narrow = adapted.find(({ shape }) => shape.some((size) => size < rank));
   if (narrow) {
     throw new UsageError(
-      `${option('lora', rank)} is more than ${narrow.name} [${narrow.shape.join(', ')}] has`,
+      `${option(by.lora, rank)} is more than ${narrow.name} [${narrow.shape.join(', ')}] has`,
       {
         help: `use ${Math.min(...narrow.shape)} or less; 4 to 32 is usual`,
       },
@@ -107,8 +118,8 @@ export function planTuning(
   return { frozen, lora: { rank, alpha: loraAlpha ?? 2 * rank, weights } };
 }
 
-/** Selects the matrices of the linear layers asked for. */
-function targets(specs: readonly ParameterSpec[], asked: readonly string[]): ParameterSpec[] {
+/** Selects the matrices of the linear layers asked for by the option `by`. */
+function targets(specs: readonly ParameterSpec[], asked: readonly string[], by: string): ParameterSpec[] {
   const linear = specs.filter((spec) => spec.linear);
   const module = ({ name }: ParameterSpec) => name.replace(/\.weight$/, '');
   // Names in a retriever begin with its tower; those in a language model begin anew.
@@ -121,7 +132,7 @@ function targets(specs: readonly ParameterSpec[], asked: readonly string[]): Par
     const what =
       missing === undefined
         ? 'the model has no queries and values that LoRA would adapt by default'
-        : `${option('loraTargets')}: no linear layer is called "${missing}"`;
+        : `${option(by)}: no linear layer is called "${missing}"`;
     throw new UsageError(what, {
       help:
         linear.length > 0
@@ -142,7 +153,7 @@ function anyOf(parts: readonly string[], names: readonly string[], asked: string
     const matches = partMatcher(part);
     if (!names.some(matches)) {
       throw new UsageError(`${option(asked)}: nothing in the model is "${part}"`, {
-        help: `parameters: ${listed(names)}; or embeddings, layers:0-3, query and document for separate towers; * stands for anything`,
+        help: `parameters: ${listed(names)}; or embeddings, layers:0-3, query and document for separate towers, all; * stands for anything`,
       });
     }
     return matches;
@@ -165,10 +176,12 @@ const EMBEDDINGS = /(?:^|\.)(?:embeddings?|embed_tokens|wte|wpe|token_logits)\./
  *     layers:3           a layer, from 0
  *     layers:0-3         some layers, the last included
  *     query, document    one of two separate towers
+ *     all                everything
  *     *.bias             parameters with this name in the weight file; `*` stands for anything
  */
 export function partMatcher(part: string): (name: string) => boolean {
   const own = (name: string) => name.slice(name.indexOf('/') + 1);
+  if (part === 'all') return () => true;
   if (part === 'embeddings') return (name) => EMBEDDINGS.test(own(name));
   if (part === 'query' || part === 'document') return (name) => name.startsWith(`${part}/`);
   const layers = /^layers:(\d+)(?:-(\d+))?$/.exec(part);
@@ -214,6 +227,10 @@ export function describeTuning({ specs, adapters, weights }: TunedModel): string
     : '';
   return `trains ${numbers(trained)} of ${numbers(specs)} parameters${lora}`;
 }
+
+/** Tells whether a run trains nothing of a model. */
+export const isFrozen = ({ specs }: Pick<TunedModel, 'specs'>): boolean =>
+  specs.every(({ frozen }) => frozen);
 
 /** Computes SHA-256 over the names and values that a run does not train; null if it trains all. */
 export function frozenHash({ specs, weights }: Pick<TunedModel, 'specs' | 'weights'>): string | null {

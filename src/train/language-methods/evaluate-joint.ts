@@ -1,14 +1,18 @@
 import type { RetrievalData } from '../../data/retrieval-data.ts';
+import type { Run } from '../../eval/ranking.ts';
 import type { HeldOutQuery } from '../../methods/contract/method.ts';
 import type { HeldOutAnswer } from '../../methods/joint/held-out-answers.ts';
-import { retrievalTask, retrieve } from '../../retrieval/retrieve.ts';
+import { type RetrievalTask, retrievalTask, retrieve } from '../../retrieval/retrieve.ts';
 import { type AnswerResults, answerMeans } from '../../rlm/answer-questions.ts';
 import type { AnsweredQuestion } from '../../rlm/language-system.ts';
+import { leakFilter } from '../../rlm/leak-filter.ts';
+import { randomSource } from '../../rlm/passage-source.ts';
+import { passagesOf } from '../../rlm/passages.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import { type NoteListener, option } from '../../util/option-name.ts';
 import type { Progress } from '../../util/progress.ts';
-import { heldOutDepth, heldOutQueries } from '../held-out-measure.ts';
+import { answeredQueries, heldOutDepth, heldOutQueries } from '../held-out-measure.ts';
 import { JointRun } from './joint-run.ts';
 
 /**
@@ -28,6 +32,8 @@ export async function evaluateJointRun(
     split,
     limitQueries,
     answerTokens,
+    read = 'found',
+    readSeed,
     onProgress,
     onNote,
     ...compute
@@ -35,6 +41,10 @@ export async function evaluateJointRun(
     readonly method: string;
     readonly split: string;
     readonly limitQueries?: number | undefined;
+    /** Documents that the reader reads, in place of those that the retriever finds; `none` is the closed book. Default `found`. */
+    readonly read?: 'found' | 'none' | 'random' | 'gold' | undefined;
+    /** Seed of `random` documents. Default 0. */
+    readonly readSeed?: number | undefined;
     /** Longest answer, in tokens; 0 for none. Default: that of the run. */
     readonly answerTokens?: number | undefined;
     readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -47,12 +57,16 @@ export async function evaluateJointRun(
     const measure = {
       queries: limitQueries ?? Math.max(1, data.queries.size),
       depth: readings.candidates,
-      withoutPositives,
+      withoutPositives: withoutPositives && read !== 'gold',
     };
     const task = retrievalTask(data, split);
     const topK = heldOutDepth(data, split, measure);
-    const found = await retrieve(retriever, data, task, { topK, onProgress, ...compute });
-    const queries = heldOutQueries(data, { run: found, task }, measure);
+    const found =
+      read === 'found'
+        ? await retrieve(retriever, data, task, { topK, onProgress, ...compute })
+        : await controlRun(data, task, { read, readSeed, topK });
+    const list = read === 'none' ? answeredQueries : heldOutQueries;
+    const queries = list(data, { run: found, task }, measure);
     if (queries.length === 0) {
       throw new UsageError(`no question of the split "${split}" has an answer and a document to read`, {
         help: `choose another ${option('split')}`,
@@ -63,6 +77,33 @@ export async function evaluateJointRun(
   } finally {
     await opened.dispose();
   }
+}
+
+/** Chooses documents for the queries of a task without a retriever, each with the score 0. */
+async function controlRun(
+  { corpus, queries }: RetrievalData,
+  { queryRows, qrels }: RetrievalTask,
+  {
+    read,
+    readSeed = 0,
+    topK,
+  }: { read: 'none' | 'random' | 'gold'; readSeed: number | undefined; topK: number },
+): Promise<Run> {
+  const asked = [...queryRows].map((row) => ({ id: queries.id(row), text: queries.text(row) }));
+  if (read === 'none') return new Map();
+  const listed = (ids: readonly string[]) => ids.map((docId) => ({ docId, score: 0 }));
+  if (read === 'gold') {
+    const best = (id: string) =>
+      [...(qrels.get(id) ?? [])]
+        .filter(([docId, grade]) => grade > 0 && corpus.row(docId) !== undefined)
+        .sort(([, a], [, b]) => b - a)
+        .slice(0, 1);
+    return new Map(asked.map(({ id }) => [id, listed(best(id).map(([docId]) => docId))]));
+  }
+  const passages = passagesOf(corpus);
+  const source = randomSource(passages, leakFilter(passages), { seed: readSeed });
+  const drawn = await source.find(asked, Math.min(topK, corpus.size));
+  return new Map(asked.map(({ id }, i) => [id, listed(Array.from(drawn[i]!.rows, (row) => corpus.id(row)))]));
 }
 
 /**

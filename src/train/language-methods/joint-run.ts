@@ -5,11 +5,13 @@ import type { HeldOutQuery } from '../../methods/contract/method.ts';
 import {
   type AnswerContext,
   answerQueries,
+  type FoundFor,
   type HeldOutAnswer,
+  writeAnswer,
 } from '../../methods/joint/held-out-answers.ts';
 import type { JointReadings } from '../../methods/joint/joint-form.ts';
 import { JOINT_READER_OPTIONS } from '../../methods/joint/joint-options.ts';
-import type { CurrentReader, JointReader } from '../../methods/joint/joint-reader.ts';
+import type { CurrentReader, JointReader, WritingOptions } from '../../methods/joint/joint-reader.ts';
 import { openReader } from '../../methods/joint/open-reader.ts';
 import { realm, realmReadings } from '../../methods/realm.ts';
 import { READER_OPTIONS } from '../../methods/table/reader-options.ts';
@@ -19,7 +21,7 @@ import { Temperature } from '../../objective/temperature.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import { type NoteListener, option } from '../../util/option-name.ts';
-import { optionValues, pickOptions } from '../../util/option-table.ts';
+import { type OptionTable, optionValues, pickOptions } from '../../util/option-table.ts';
 import type { Progress } from '../../util/progress.ts';
 import { MODEL, READER, readRunSettings } from '../run-folder.ts';
 import { methodOptions, type TrainSettings } from '../settings.ts';
@@ -34,6 +36,28 @@ export const jointMethods = JOINT.map(({ method }) => method);
 
 /** Ids of the methods that train a reader beside the retriever. */
 export const JOINT_METHODS: readonly string[] = jointMethods.map(({ id }) => id);
+
+/** Documents that the reader of a run reads: those that its retriever finds, none, random ones, or the judged one. */
+const READ = ['found', 'none', 'random', 'gold'] as const;
+
+/** Options of what the reader of a run reads. */
+export const READ_OPTIONS = {
+  /** Documents that the reader reads. Default those that the retriever finds. */
+  read: {
+    type: 'choice',
+    choices: READ,
+    default: 'found',
+    help: 'documents that the reader reads: those that the retriever of the run finds, none, random ones, or the judged one (gold)',
+  },
+  /** Seed of random documents. Default 0. */
+  readSeed: {
+    type: 'integer',
+    value: 'n',
+    min: 0,
+    default: 0,
+    help: 'seed of random documents',
+  },
+} as const satisfies OptionTable;
 
 const OWN_OPTIONS = {
   ...pickOptions(READER_OPTIONS, 'leaveOutPositives'),
@@ -128,19 +152,17 @@ export class JointRun {
   }
 
   /**
-   * Writes an answer to a query: from all documents together, or from the one that the retriever ranks first.
+   * Writes an answer to a query as the reader has learnt it: from all documents together, or by the mixture of what it predicts given each
+   * and given none, weighted as the retriever weights them. Greedy by default.
    *
-   * @returns  answer, and the number of documents that were read
+   * @param documents  best documents, with their scores; those beyond `depth` are not read
    */
-  async write(
-    query: string,
-    documents: readonly string[],
-    answerTokens: number,
-  ): Promise<{ answer: string; read: number }> {
-    const passages = documents.slice(0, this.readings.readings.includes('together') ? this.depth : 1);
-    const { compute } = this.context;
-    const [answer] = await this.current.write([{ query, passages }], { tokens: answerTokens, ...compute });
-    return { answer: answer!.trim(), read: passages.length };
+  async write(query: string, documents: FoundFor['documents'], options: WritingOptions): Promise<string> {
+    const found = { query, documents: documents.slice(0, this.depth) };
+    const { current: model, readings: form } = this;
+    return (
+      await writeAnswer(this.context, found, { ...this.context.compute, ...options, model, form })
+    ).trim();
   }
 
   /** Frees both models. */

@@ -9,10 +9,7 @@ import { findSystem, SYSTEM_OPTIONS, systems } from '../../rlm/systems.ts';
 import { UsageError } from '../../util/errors.ts';
 import { checkedValues, type OptionTable } from '../../util/option-table.ts';
 import { answeredQuestions } from './evaluate-joint.ts';
-import { JOINT_METHODS, JointRun, jointMethods } from './joint-run.ts';
-
-/** Documents that the reader of a run reads: those that its retriever finds, none, random ones, or the judged one. */
-const READ = ['found', 'none', 'random', 'gold'] as const;
+import { JOINT_METHODS, JointRun, jointMethods, READ_OPTIONS } from './joint-run.ts';
 
 /** Options of runs with a reader as systems of a comparison. */
 export const JOINT_SYSTEM_OPTIONS = {
@@ -23,21 +20,7 @@ export const JOINT_SYSTEM_OPTIONS = {
     nonEmpty: true,
     help: 'folder of a run of realm or atlas, whose retriever and reader answer',
   },
-  /** Documents that the reader reads. Default those that the retriever finds. */
-  read: {
-    type: 'choice',
-    choices: READ,
-    default: 'found',
-    help: 'documents that the reader reads: those that the retriever of the run finds, none, random ones, or the judged one (gold)',
-  },
-  /** Seed of random documents. Default 0. */
-  readSeed: {
-    type: 'integer',
-    value: 'n',
-    min: 0,
-    default: 0,
-    help: 'seed of random documents',
-  },
+  ...READ_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Makes the kind of system of a method that trains a reader: it answers questions with both models of a run. */

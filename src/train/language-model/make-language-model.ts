@@ -1,6 +1,7 @@
 import { findModel } from '../../models/folder/find-model.ts';
 import { createLanguageModel, NEW_LANGUAGE_MODELS } from '../../models/language/create-language-model.ts';
 import { LanguageModel } from '../../models/language/language-model.ts';
+import { stopToken } from '../../models/language/language-settings.ts';
 import { TunedLanguageModel } from '../../models/language/tuned-language-model.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
 import { tuningOf } from '../make-retriever.ts';
@@ -55,8 +56,7 @@ export function documentTokens({ tokenizer, endIds }: Pick<LanguageModel, 'token
 } {
   const { wrapper, specialIds } = tokenizer;
   const { bos, eos } = specialIds;
-  const [firstEnd = eos] = endIds;
-  const end = wrapper.after[0] ?? (eos !== undefined && endIds.has(eos) ? eos : firstEnd);
+  const end = wrapper.after[0] ?? stopToken({ tokenizer, endIds }) ?? eos;
   const start = wrapper.before.at(-1) ?? bos ?? end;
   return { ...(start !== undefined && { start }), ...(end !== undefined && { end }) };
 }

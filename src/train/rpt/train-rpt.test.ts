@@ -191,6 +191,7 @@ it.each<[Partial<RptTrainOptions>, RegExp]>([
     /reference model reads 32 tokens, less than four chunks of 10/,
   ],
   [{ retrieval: 'bm25', rankWeight: 2 }, /rankWeight has no meaning with retrieval: 'bm25'/],
+  [{ reference: '/no/such/folder' }, /^reference \/no\/such\/folder: no such folder/],
   [{ labels: 'lexical', reference: BASE }, /reference has no meaning with labels: 'lexical'/],
   [{ gates: false, gateFloor: 0.2 }, /gateFloor has no meaning with gates: false/],
   [

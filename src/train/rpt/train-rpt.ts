@@ -88,11 +88,11 @@ async function train(
   const reference = needsReference(asked)
     ? await pin(asked.reference ?? asked.model, 'reference')
     : undefined;
-  const load = async (source: string) =>
-    await LanguageModel.load(await findModel(source, [], { onProgress, onNote }), {
+  const load = async (source: string, name: string) =>
+    await LanguageModel.load(await findModel(source, [], { option: name, onProgress, onNote }), {
       ...(onNote && { onNote }),
     });
-  const base = await load(model);
+  const base = await load(model, 'model');
   const opened: { dispose(): Promise<void> }[] = [base];
   try {
     const rpt = RptModel.create(base, configOf(asked), { seed });
@@ -113,7 +113,7 @@ async function train(
     if (texts.count === 0) throw tooShort(settings);
     let grader: ChunkGrader | undefined;
     if (reference !== undefined) {
-      const referenceModel = await load(reference);
+      const referenceModel = await load(reference, 'reference');
       opened.push(referenceModel);
       grader = await ReferenceGrader.create(referenceModel, {
         ...{ tokenizer, chunkTokens, ...compute, candidates: settings.chunkCandidates },
