@@ -283,6 +283,33 @@ describe('training with a Fusion-in-Decoder reader', () => {
     );
   });
 
+  it('writes by a mixture of prompts', async () => {
+    const opened = await openReader({
+      options: { reader: await toyReader(), readerPrompt: PROMPT },
+      seed: 1,
+    });
+    const current = await opened.current();
+    disposables.push(current, opened);
+    const settings = { tokens: 6, threads: 1 };
+    const prompts = ['doc3x doc1x', 'ask4y part2 doc9x', 'part1'].map((passage) => ({
+      ...{ query: 'ask1y part2', passages: [passage] },
+    }));
+    const alone = await current.write(prompts, settings);
+    const mixed = (some: readonly number[], shares: readonly number[]) =>
+      current.writeMixed!(
+        some.map((i) => prompts[i]!),
+        { ...settings, logWeights: shares.map(Math.log), weights: 'posterior' },
+      );
+    expect(await mixed([0, 0], [0.5, 0.5])).toBe(alone[0]);
+    for (const i of prompts.keys())
+      expect(
+        await mixed(
+          [0, 1, 2],
+          [0, 1, 2].map((j) => (j === i ? 1 - 2e-12 : 1e-12)),
+        ),
+      ).toBe(alone[i]);
+  });
+
   it('saves the reader, resumes to the same bytes, and measures answers', async () => {
     const record = (i: number) => ({
       query: `ask${i}y part${i % 5}`,

@@ -138,6 +138,10 @@ describe('masked language model as a reader', () => {
     expect(told).toEqual([tried[1]!.text]);
     expect(written).toEqual([tried.reduce((best, each) => (each.mean > best.mean ? each : best)).text]);
     expect(new Set(tried.map(({ text }) => text)).size).toBe(3);
+    for (const [name, settings] of Object.entries({ temperature: { temperature: 1 }, stop: { stop: ['a'] } }))
+      await expect(current.write([{ query, passages: [] }], { tokens: 3, ...settings })).rejects.toThrow(
+        `${name}: a masked language model fills in the likeliest tokens`,
+      );
   });
 
   it('saves the reader, resumes to the same bytes, and answers by lm eval', async () => {

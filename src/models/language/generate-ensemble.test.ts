@@ -36,14 +36,23 @@ async function byLikelihoods(shares: readonly number[], weights: EnsembleWeights
   return stream.text;
 }
 
+const SHARES = [
+  [0.2, 0.5, 0.3],
+  [0.6, 0.1, 0.3],
+  [0.4, 0.3, 0.3],
+];
+
 describe('generateFromEnsemble', () => {
+  it('writes something else where the weights follow what was written', async () => {
+    const texts = async (weights: EnsembleWeights) =>
+      await Promise.all(SHARES.map((shares) => byLikelihoods(shares, weights)));
+    expect(await texts('fixed')).not.toEqual(await texts('posterior'));
+  });
+
   it.each<EnsembleWeights>(['fixed', 'posterior'])(
     'takes the likeliest token of the mixture, with weights that are %s',
     async (weights) => {
-      for (const shares of [
-        [0.2, 0.5, 0.3],
-        [0.6, 0.1, 0.3],
-      ]) {
+      for (const shares of SHARES) {
         const ensemble = { sequences, logWeights: shares.map(Math.log) };
         const options = { tokens: TOKENS, weights, ...compute };
         expect(await generateFromEnsemble(model, ensemble, options)).toBe(
