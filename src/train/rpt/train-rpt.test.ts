@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { undrift } from '../../../test/robustness/drills.ts';
 import { tempFiles } from '../../../test/temp-files.ts';
 import { TEST_COMPUTE } from '../../../test/test-device.ts';
 import { tokenizeCorpus } from '../../data/token-corpus.ts';
@@ -125,6 +126,45 @@ describe('a run', () => {
       expect(data, name).toEqual(given.tensors[name]!.data);
   });
 });
+
+it('ends with the same bytes after it was killed in the middle of its grades, and resumed', async () => {
+  const data = at('killed.jsonl');
+  writeFileSync(
+    data,
+    documents(12, 7)
+      .map((each) => JSON.stringify(each))
+      .join('\n'),
+  );
+  const shape = { 'chunk-tokens': 4, window: 12, stride: 8, 'chunk-candidates': 4 };
+  const flags = { method: 'rpt', model: BASE, data, steps: 3, lr: 0.01, ...shape };
+  const words = (out: string) => [
+    ...['lm', 'train', '--out', out, '--threads', '1'],
+    ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, `${value}`]),
+  ];
+  const log = at('operations.log');
+  expect(await undrift(root, words('uninterrupted'), { at: 0, log })).toMatchObject({ code: 0 });
+  // Grades of 32 chunks are written together: half of the second write reaches the disk.
+  const operations = readFileSync(log, 'utf8').split('\n');
+  const writes = [...operations.keys()].filter((i) => /^open .*\.scores$/.test(operations[i]!));
+  expect(writes.length).toBeGreaterThan(2);
+  expect((await undrift(root, words('killed'), { at: writes[1]! + 2, half: true })).code).toBe(null);
+  expect(existsSync(at('killed', 'checkpoint', 'state.json'))).toBe(false);
+  const sizes = (out: string) =>
+    readdirSync(at(out, 'scores')).map((name) => statSync(at(out, 'scores', name)).size);
+  const [whole] = sizes('uninterrupted');
+  const [kept] = sizes('killed');
+  expect(kept).toBeGreaterThan(0.3 * whole!);
+  expect(kept).toBeLessThan(0.7 * whole!);
+
+  // Settings are written when training begins, so that the command is given again as a whole.
+  expect(await undrift(root, [...words('killed'), '--resume'])).toMatchObject({ code: 0 });
+  // Chunks whose grades were kept are not graded again; the record that was cut short is.
+  const added = sizes('killed').reduce((sum, size) => sum + size, 0) - kept!;
+  expect(added).toBeLessThan(0.7 * whole!);
+  expect(added + kept!).toBeGreaterThanOrEqual(whole!);
+  for (const file of FILES)
+    expect(readFileSync(at('killed', file)).equals(readFileSync(at('uninterrupted', file))), file).toBe(true);
+}, 240_000);
 
 it('each arm trains other weights, and none that it has no use for', async () => {
   const seen = new Set<string>();
