@@ -239,7 +239,7 @@ describe('sampleSlots with an index', () => {
   const key = { seed: 1, draw: 0, purpose: 'test' };
 
   it('reports what it scored and missed, and mixes with other samplers', async () => {
-    const { source, index } = await makeIndex();
+    const { source, index } = await makeIndex({ rows: 4000 });
     const sampler = {
       kind: 'mixture',
       parts: [
@@ -251,6 +251,18 @@ describe('sampleSlots with an index', () => {
     expect(sample.search!.scored).toBeGreaterThan(0);
     expect(sample.search!.missed).toBeLessThan(0.05);
     for (let b = 0; b < 5; b++) expect(new Set(sample.slots.subarray(7 * b, 7 * (b + 1))).size).toBe(7);
+  });
+
+  it('scores all rows where so many draws are asked for that an index saves nothing', async () => {
+    const { source, index } = await makeIndex();
+    const sampler = { kind: 'softmax', k: 100 } as const;
+    const sample = await sampleSlots(source, sampler, { ...request(flat(2)), index }, key);
+    expect(sample).toEqual(await sampleSlots(source, sampler, request(flat(2)), key));
+    expect([1, 64, 4096].map((draws) => IndexedDistribution.pays(2 ** 20, 128, draws))).toEqual([
+      true,
+      true,
+      false,
+    ]);
   });
 
   it('scores all rows of a table that is too small for an index', async () => {

@@ -22,7 +22,7 @@ const CANDIDATES_PER_ROOT = 8;
 const CANDIDATE_SCORES = 2 ** 21;
 /** Pilot rows for √N rows. */
 const PILOT_PER_ROOT = 2;
-/** Batches of candidates after which the rows of a query are all scored. */
+/** Batches of candidates beyond those expected after which the rows of a query are all scored. */
 const MOST_BATCHES = 24;
 
 /** What a draw by an index has cost and missed. */
@@ -121,10 +121,7 @@ export class IndexedDistribution {
     if (masked && masked.offsets.length !== B + 1) {
       throw new UsageError(`masks of ${masked.offsets.length - 1} queries for ${B}`);
     }
-    const root = Math.sqrt(filled);
-    const most = Math.max(HAZARD_BLOCK, Math.floor(CANDIDATE_SCORES / B));
-    const batchRows = HAZARD_BLOCK * Math.ceil(Math.min(CANDIDATES_PER_ROOT * root, most) / HAZARD_BLOCK);
-    const trials = Math.min(batchRows / 2, (4 * batchRows) / Math.max(1, draws));
+    const { batchRows, trials } = trialsOf(filled, B, draws);
     const request = { source, index, queries, masked, key, B, batchRows };
     const share = Math.log(trials / filled);
     const { probed, cuts, estimates, scored } = await probe(request, share);
@@ -133,6 +130,17 @@ export class IndexedDistribution {
     const of = range(B);
     const first = await uniformCandidates(index, { ...prepared, bounds, of }, candidateBatch(prepared, 0));
     return new IndexedDistribution(prepared, first, scored + B * batchRows);
+  }
+
+  /**
+   * Tells whether draws by an index score fewer rows than all: not where many draws are made from a small table.
+   *
+   * @param filled  rows of the table
+   * @param B  number of queries
+   * @param draws  draws per query
+   */
+  static pays(filled: number, B: number, draws: number): boolean {
+    return draws * trialsOf(filled, B, draws).trials <= filled / 2;
   }
 
   /**
@@ -157,7 +165,8 @@ export class IndexedDistribution {
       return new DrawList(of, b, { key, out, replacement });
     });
     let open = k > 0 ? lists : [];
-    const last = Math.max(...used) + MOST_BATCHES * batchRows;
+    const expected = k * Math.exp(of.share) * of.index.table.filled;
+    const last = Math.max(...used) + MOST_BATCHES * batchRows + 2 * expected;
     for (let start = 0; open.length > 0 && start < last; start += batchRows) {
       const own = open.filter(({ b }) => used[b]! < start + batchRows);
       if (own.length === 0) continue;
@@ -216,6 +225,17 @@ interface Prepared {
   readonly cuts: Float64Array;
   /** Log of a / N, the largest probability that a row of another cell is assumed to have. */
   readonly share: number;
+}
+
+/**
+ * Chooses the number of uniform rows in a batch, and the mean number of trials of a draw. Several draws share the
+ * batches, so that each has fewer trials, down to an eighth.
+ */
+function trialsOf(filled: number, B: number, draws: number): { batchRows: number; trials: number } {
+  const most = Math.max(HAZARD_BLOCK, Math.floor(CANDIDATE_SCORES / B));
+  const rows = Math.min(CANDIDATES_PER_ROOT * Math.sqrt(filled), most);
+  const batchRows = HAZARD_BLOCK * Math.ceil(rows / HAZARD_BLOCK);
+  return { batchRows, trials: batchRows * Math.max(1 / 16, Math.min(1 / 2, 4 / Math.max(1, draws))) };
 }
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);

@@ -49,7 +49,8 @@ export interface SampleRequest {
   readonly positiveScores?: Float32Array;
   /**
    * Index of the table, up to date, by which `softmax` draws without scoring all rows; see
-   * {@link IndexedDistribution}. Default: all rows are scored. A table too small to be indexed is scored too.
+   * {@link IndexedDistribution}. Default: all rows are scored, as they are where so many draws are asked for that an index
+   * saves nothing, and in a table too small to be indexed.
    */
   readonly index?: CellIndex | undefined;
 }
@@ -129,8 +130,10 @@ async function softmaxOf(
   of: { parts: readonly Sampler[]; request: SampleRequest; key: SampleKey },
 ): Promise<TableDistribution | IndexedDistribution> {
   const { masked, index } = of.request;
-  if (!index?.cells) return await TableDistribution.create(source, queries, masked);
   const draws = of.parts.reduce((sum, part) => sum + (part.kind === 'softmax' ? part.k : 0), 0);
+  const { filled, dimension } = source.table;
+  if (!index?.cells || !IndexedDistribution.pays(filled, queries.length / dimension, draws))
+    return await TableDistribution.create(source, queries, masked);
   const key = rngKey(of.key.seed, of.key.draw, `${of.key.purpose}/uniform-rows`);
   return await IndexedDistribution.create(source, index, queries, { draws, key, masked });
 }

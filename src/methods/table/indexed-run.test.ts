@@ -55,7 +55,7 @@ describe('training with draws by an index', () => {
     const losses: number[] = [];
     const bytes: unknown[] = [];
     for (const search of ['exact', 'index'] as const) {
-      const run = kept(await ToyRun.begin(negativeCache, settings({ search, samples: 8 })));
+      const run = kept(await ToyRun.begin(negativeCache, settings({ search, samples: 4 })));
       const reports = await run.train(6);
       losses.push(reports.reduce((sum, { interpretableLoss = 0 }) => sum + interpretableLoss, 0));
       bytes.push(run.bytes());
