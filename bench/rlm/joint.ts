@@ -61,7 +61,7 @@ const { values, positionals } = parseArgs({
     batch: { type: 'string', default: '8' },
     epochs: { type: 'string', default: '1' },
     lr: { type: 'string', default: '1e-4' },
-    readerLr: { type: 'string', default: '5e-4' },
+    readerLr: { type: 'string', default: '1e-4' },
     loraLayers: { type: 'string', default: '8' },
     temperature: { type: 'string', default: '0.05' },
     lexicalTemperature: { type: 'string', default: '5' },
