@@ -714,7 +714,7 @@ export { trainVocabulary, type VocabularyOptions } from './text/train-vocabulary
 
 export { backward } from './grad/backward.ts';
 export type { Dim } from './graph/dims.ts';
-export { Graph, type Segment } from './graph/graph.ts';
+export { Graph, type NodeSegment } from './graph/graph.ts';
 export type { LoweringOptions } from './graph/onnx-writer.ts';
 export type { None as NoAttributes, OpAttributes, OpType } from './graph/op-types.ts';
 export * as ops from './graph/ops.ts';

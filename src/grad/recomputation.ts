@@ -1,5 +1,5 @@
 import { multiplyDims } from '../graph/dims.ts';
-import type { Segment } from '../graph/graph.ts';
+import type { NodeSegment } from '../graph/graph.ts';
 import { add, equal, reshape, slice, where } from '../graph/ops.ts';
 import type { GraphNode, Tensor } from '../graph/tensor.ts';
 
@@ -10,7 +10,7 @@ import type { GraphNode, Tensor } from '../graph/tensor.ts';
  * reaches the segment, and the runtime cannot take it for the first copy and keep its values.
  */
 export class Recomputation {
-  readonly #copies = new Map<Segment, Map<GraphNode, GraphNode>>();
+  readonly #copies = new Map<NodeSegment, Map<GraphNode, GraphNode>>();
   readonly #layers: boolean;
 
   /** @param options.layers  whether whole layers (`Graph.layer`) are recomputed too */
@@ -37,7 +37,7 @@ export class Recomputation {
 }
 
 /** Copies the nodes of a segment. */
-function copyOf({ nodes }: Segment, gradient: Tensor): Map<GraphNode, GraphNode> {
+function copyOf({ nodes }: NodeSegment, gradient: Tensor): Map<GraphNode, GraphNode> {
   const { graph } = gradient;
   const own = new Set(nodes);
   const images = new Map<Tensor, Tensor>();

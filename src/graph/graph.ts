@@ -6,7 +6,7 @@ import type { OpAttributes, OpType } from './op-types.ts';
 import { type GraphNode, Tensor } from './tensor.ts';
 
 /** Operations of a graph whose values the gradient may compute again, in their order. */
-export interface Segment {
+export interface NodeSegment {
   readonly nodes: GraphNode[];
 }
 
@@ -25,11 +25,11 @@ export class Graph {
   readonly nodes: GraphNode[] = [];
   /** Outputs by name. */
   readonly outputs = new Map<string, Tensor>();
-  /** Segment of each node whose values the gradient always computes again; see `recomputed`. */
-  readonly recomputedSegments = new Map<GraphNode, Segment>();
+  /** NodeSegment of each node whose values the gradient always computes again; see `recomputed`. */
+  readonly recomputedSegments = new Map<GraphNode, NodeSegment>();
   /** Layer of each node; see `layer`. */
-  readonly layerSegments = new Map<GraphNode, Segment>();
-  private readonly open = new Map<Map<GraphNode, Segment>, Segment>();
+  readonly layerSegments = new Map<GraphNode, NodeSegment>();
+  private readonly open = new Map<Map<GraphNode, NodeSegment>, NodeSegment>();
   private scopePath = '';
   private readonly nameCounts = new Map<string, number>();
   private readonly constants = new Map<string, Tensor>();
@@ -133,7 +133,7 @@ export class Graph {
     return this.inSegment(this.layerSegments, () => this.scope(name, build));
   }
 
-  private inSegment<R>(segments: Map<GraphNode, Segment>, build: () => R): R {
+  private inSegment<R>(segments: Map<GraphNode, NodeSegment>, build: () => R): R {
     if (this.open.has(segments)) return build();
     this.open.set(segments, { nodes: [] });
     try {
