@@ -764,7 +764,7 @@ export type { ScheduleName } from './optim/schedule.ts';
 export { sgd } from './optim/sgd.ts';
 export type { DeviceModel } from './runtime/device-model.ts';
 export { bundledDevices, type ComputeOptions, type Device, type Precision } from './runtime/devices.ts';
-export { type Gradients, gradientsIn, outputGradients } from './runtime/gradients.ts';
+export { type GradientMemory, type Gradients, gradientsIn, outputGradients } from './runtime/gradients.ts';
 export { float32, type HostTensor, hostTensor, scalarValue } from './runtime/host-tensor.ts';
 export { joinParameters, type ModelParameters } from './runtime/join-parameters.ts';
 export {

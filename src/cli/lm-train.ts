@@ -1,4 +1,4 @@
-import { TRAIN_COMPUTE_OPTIONS, trainCompute } from '../runtime/compute-options.ts';
+import { TRAIN_COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import type { LanguageTraining } from '../train/language-methods/language-training.ts';
 import { languageTrainings } from '../train/language-methods/language-trainings.ts';
 import { FOLDER_OPTIONS, SUBJECT_OPTIONS } from '../train/options.ts';
@@ -9,6 +9,7 @@ import { option } from '../util/option-name.ts';
 import { type OptionSpec, type OptionTable, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { resumedOptions } from './resumed-options.ts';
+import { computeOptions } from './shared-options.ts';
 import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts';
 
 const DEFAULT = languageTrainings[0]!;
@@ -113,7 +114,8 @@ export const lmTrainCommand = defineCommand({
     }
     const options = {
       ...merged,
-      ...trainCompute({ device, threads, gradientCheckpointing }),
+      ...computeOptions({ device, threads }),
+      gradientCheckpointing,
       resume,
       overwrite,
     };

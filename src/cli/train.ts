@@ -1,6 +1,5 @@
 import { READ_OPTIONS } from '../data/load-options.ts';
 import { findMethod, methods } from '../methods/methods.ts';
-import { trainCompute } from '../runtime/compute-options.ts';
 import type { CrossEncoderTrainOptions } from '../train/cross-encoder/options.ts';
 import { CROSS_ENCODER_METHOD } from '../train/options.ts';
 import { describeRefreshes } from '../train/refresh-history.ts';
@@ -11,7 +10,7 @@ import { UsageError } from '../util/errors.ts';
 import { defineCommand } from './command.ts';
 import { isPairMetrics } from './eval-scored-pairs.ts';
 import { resumedOptions } from './resumed-options.ts';
-import { givenOptions } from './shared-options.ts';
+import { computeOptions, givenOptions } from './shared-options.ts';
 import { refuseCrossEncoderOptions, runCrossEncoderTraining } from './train-cross-encoder.ts';
 import { TRAIN_OPTIONS } from './train-options.ts';
 import { describeRun, ledgerText, trainingCallbacks } from './training-report.ts';
@@ -34,7 +33,7 @@ export const trainCommand = defineCommand({
     '--config experiment.json --seed 2 --out runs/seed-2',
   ],
   async run({ resume, overwrite, device, threads, gradientCheckpointing, ...given }, io) {
-    const compute = trainCompute({ device, threads, gradientCheckpointing });
+    const compute = { ...computeOptions({ device, threads }), gradientCheckpointing };
     if (resume && overwrite) throw new UsageError('--resume and --overwrite exclude each other');
     const { corpus, ...named } = given;
     if (corpus !== undefined && named.data !== undefined)

@@ -1,4 +1,5 @@
 import type { ComputeOptions } from '../runtime/devices.ts';
+import type { GradientMemory } from '../runtime/gradients.ts';
 import type { TrainOptions } from '../train/settings.ts';
 
 /** Budget for the training of each run. */
@@ -15,7 +16,9 @@ export const BUDGET_KINDS = ['steps', 'epochs', 'encodes', 'minutes'] as const;
 export type BudgetKind = (typeof BUDGET_KINDS)[number];
 
 /** Training options that an arm may set. The comparison sets data, folder and seed itself. */
-export type ArmOptions = Omit<TrainOptions, 'data' | 'store' | 'out' | 'seed' | 'method'> & ComputeOptions;
+export type ArmOptions = Omit<TrainOptions, 'data' | 'store' | 'out' | 'seed' | 'method'> &
+  ComputeOptions &
+  GradientMemory;
 
 /** Arm of a comparison: one way of training. */
 export interface Arm {

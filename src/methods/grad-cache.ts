@@ -121,7 +121,7 @@ function backwardGraph(context: MethodContext, side: Side): Graph {
   const graph = new Graph(`grad-cache/backward-${side}`);
   const { embedding, targets } = embedChunk(graph, context, side);
   const seed = graph.input('embeddingGradient', 'f32', embedding.shape);
-  const { gradientCheckpointing: checkpointing } = context.compute;
+  const { gradientCheckpointing: checkpointing } = context;
   const gradients = backward(embedding, [...targets.values()], { seed, checkpointing });
   for (const [i, name] of [...targets.keys()].entries()) {
     const total = graph.input(`total/${name}`, 'f32', gradients[i]!.shape);

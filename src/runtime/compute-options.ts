@@ -1,5 +1,5 @@
-import type { GivenOptions, OptionTable } from '../util/option-table.ts';
-import { type ComputeOptions, DEVICES } from './devices.ts';
+import type { OptionTable } from '../util/option-table.ts';
+import { DEVICES } from './devices.ts';
 
 /** Options for the device and the number of threads of programs. */
 export const COMPUTE_OPTIONS = {
@@ -41,9 +41,3 @@ export const TRAIN_COMPUTE_OPTIONS = {
 export const TRAIN_COMPUTE_NAMES = Object.keys(
   TRAIN_COMPUTE_OPTIONS,
 ) as readonly (keyof typeof TRAIN_COMPUTE_OPTIONS)[];
-
-/** Picks the options of {@link TRAIN_COMPUTE_OPTIONS} that are given. */
-export const trainCompute = (options: GivenOptions<typeof TRAIN_COMPUTE_OPTIONS>): ComputeOptions =>
-  Object.fromEntries(
-    TRAIN_COMPUTE_NAMES.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
-  );

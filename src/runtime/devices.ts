@@ -8,14 +8,12 @@ export type Device = 'cpu' | 'webgpu' | 'cuda';
 /** All devices. */
 export const DEVICES: readonly Device[] = ['cpu', 'webgpu', 'cuda'];
 
-/** Device and number of threads for programs, and how training uses memory. */
+/** Device and number of threads for programs. */
 export interface ComputeOptions {
   /** Device to run on. Default `cpu`. */
   device?: Device;
   /** Number of threads inside one operation. Default: all cores. */
   threads?: number;
-  /** Whether training computes the activations of each layer again for the gradient rather than keep them. Results do not change. Default false. */
-  gradientCheckpointing?: boolean;
 }
 
 /** Dtype in which a program multiplies matrices; see `LoweringOptions.products`. */

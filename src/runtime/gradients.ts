@@ -2,7 +2,6 @@ import { backward } from '../grad/backward.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { isRowsInput } from '../nn/parameters.ts';
 import { takePrefix } from '../util/prefixes.ts';
-import type { ComputeOptions } from './devices.ts';
 import type { HostTensor } from './host-tensor.ts';
 
 /** Gradients of one step. Parameters have the names of the step's graph, with the prefixes of their models. */
@@ -17,6 +16,12 @@ export interface Gradients {
   readonly rows: Readonly<Record<string, HostTensor>>;
 }
 
+/** Use of memory by a gradient. */
+export interface GradientMemory {
+  /** Whether the activations of each layer are computed again for the gradient rather than kept. Results do not change. Default false. */
+  readonly gradientCheckpointing?: boolean | undefined;
+}
+
 /** Name of the program output that holds the gradient of a parameter. */
 export const gradientOutput = (parameter: string): string => `gradient/${parameter}`;
 
@@ -25,12 +30,12 @@ export const gradientOutput = (parameter: string): string => `gradient/${paramet
  * outputs of the graph. `gradientsIn` collects them when the program has run.
  *
  * @param loss f32[]
- * @param compute says whether activations of layers are computed again
+ * @param memory says whether activations of layers are computed again
  * @param targets trained parameters of each model, as its `declare` returns them
  */
 export function outputGradients(
   loss: Tensor,
-  { gradientCheckpointing: checkpointing }: Pick<ComputeOptions, 'gradientCheckpointing'>,
+  { gradientCheckpointing: checkpointing }: GradientMemory,
   ...targets: readonly ReadonlyMap<string, Tensor>[]
 ): void {
   const all = targets.flatMap((each) => [...each]);

@@ -1,7 +1,8 @@
 import { checkDevice } from '../runtime/check-device.ts';
 import { checkPrecision } from '../runtime/check-precision.ts';
-import { type TRAIN_COMPUTE_OPTIONS, trainCompute } from '../runtime/compute-options.ts';
+import type { TRAIN_COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import type { ComputeOptions, Precision } from '../runtime/devices.ts';
+import type { GradientMemory } from '../runtime/gradients.ts';
 import type { Tokenizer } from '../text/tokenizer.ts';
 import type { GivenOptions } from '../util/option-table.ts';
 import { stoppedWhilePreparing, type TrainCallbacks } from './callbacks.ts';
@@ -13,8 +14,10 @@ import type { RunOptions, Subject } from './subject.ts';
 
 /** Run whose folder is locked, while it is prepared. */
 export interface PreparedRun {
-  /** Device, threads and use of memory of programs. */
+  /** Device and threads for compiling programs. */
   readonly compute: ComputeOptions;
+  /** Use of memory by gradients. */
+  readonly memory: GradientMemory;
   /** Progress of the run in the folder. */
   readonly progress: RunProgress;
   /** Whether the run began earlier: its settings are stored, and are to be checked. */
@@ -53,7 +56,8 @@ export async function composeRun<R>(
   given: TrainCallbacks,
   work: (run: PreparedRun) => Promise<R>,
 ): Promise<R> {
-  const compute = trainCompute(options);
+  const { device, threads, gradientCheckpointing = false } = options;
+  const compute: ComputeOptions = { ...(device && { device }), ...(threads && { threads }) };
   const { out } = asked;
   await checkDevice(compute);
   await checkPrecision((asked.precision ?? 'f32') as Precision, compute);
@@ -63,7 +67,7 @@ export async function composeRun<R>(
     if (options.resume && !begun)
       given.onNote?.('the run was stopped before it had written its settings: it begins anew');
     return await work({
-      ...{ compute, progress, begun, callbacks },
+      ...{ compute, memory: { gradientCheckpointing }, progress, begun, callbacks },
       train: (subject, { settings, fingerprint, model, lengths, begin }) =>
         runTraining(
           subject,
@@ -71,6 +75,7 @@ export async function composeRun<R>(
             ...runOptions(settings),
             folder: out,
             compute,
+            gradientCheckpointing,
             resume: begun,
             identity: runIdentity(settings, fingerprint),
             begin: async () => {

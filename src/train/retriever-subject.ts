@@ -112,7 +112,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
       unit: 'texts',
       of: ({ spent }) => (spent.queryEncodes ?? 0) + (spent.documentEncodes ?? 0),
     },
-    start: async ({ gradientBuffers, lossScale, ledger, onEvent }) => {
+    start: async ({ gradientBuffers, lossScale, gradientCheckpointing, ledger, onEvent }) => {
       // A resumed run has them in the ledger of its checkpoint, which replaces this one.
       if (parts.taughtPairs > 0) ledger.add('teacherPairs', parts.taughtPairs, { of: 'pairs' });
       const identity = new TextIdentity(texts, tokens);
@@ -131,6 +131,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         compute,
         precision: settings.precision,
         ...(lossScale && { lossScale }),
+        gradientCheckpointing,
         options: methodOptions(settings),
         ledger,
         texts,
@@ -143,7 +144,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         ...(onProgress && { onProgress }),
         ...(onBackground && { onBackground }),
         ...(onNote && { onNote }),
-        onNeed: memoryNotes({ settings, tokens, compute }, onNote),
+        onNeed: memoryNotes({ settings, tokens, memory: { gradientCheckpointing } }, onNote),
         ...(signal && { signal }),
       });
       heldOut = running.heldOut;

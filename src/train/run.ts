@@ -63,7 +63,7 @@ async function runLocked<Batch>(
   callbacks: TrainCallbacks,
   lock: Lock,
 ): Promise<RunResult> {
-  const { compute, precision, folder, resume = false } = options;
+  const { compute, gradientCheckpointing, precision, folder, resume = false } = options;
   const lossScale = precision === 'f16' ? new LossScale() : undefined;
   const learner = await Learner.create(subject.specs, subject.weights, findOptimizer(options.optimizer), {
     ...compute,
@@ -80,6 +80,7 @@ async function runLocked<Batch>(
     objective = await subject.start({
       gradientBuffers: learner.gradientBuffers,
       lossScale,
+      gradientCheckpointing,
       ledger,
       // Events come from steps and from work between them: the log is open by then.
       onEvent: (kind, values) =>

@@ -14,8 +14,8 @@ const LIMIT_KIB = 3 * 2 ** 20;
 /** Texts of the given numbers of tokens. */
 const store = (...lengths: number[]) =>
   TokenStore.of(Int32Array.from(lengths), new Uint16Array(lengths.reduce((a, b) => a + b, 0)));
-const size = (more: Partial<StepSize['settings']> = {}, compute: StepSize['compute'] = {}): StepSize => ({
-  compute,
+const size = (more: Partial<StepSize['settings']> = {}, memory: StepSize['memory'] = {}): StepSize => ({
+  memory,
   settings: { method: 'in-batch', batchSize: 32, negatives: 0, chunkSize: 32, ...more },
   tokens: { queries: store(3, 9), documents: store(200, 17) },
 });

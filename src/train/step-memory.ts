@@ -1,4 +1,4 @@
-import type { ComputeOptions } from '../runtime/devices.ts';
+import type { GradientMemory } from '../runtime/gradients.ts';
 import type { MemoryListener, MemoryNeed } from '../runtime/program.ts';
 import { availableMemory } from '../util/available-memory.ts';
 import { OutOfMemoryError } from '../util/errors.ts';
@@ -11,7 +11,7 @@ import type { TrainSettings } from './settings.ts';
 export interface StepSize {
   readonly settings: Pick<TrainSettings, 'method' | 'batchSize' | 'negatives' | 'chunkSize'>;
   readonly tokens: SideTokens;
-  readonly compute: ComputeOptions;
+  readonly memory: GradientMemory;
 }
 
 /**
@@ -81,16 +81,16 @@ function describeBatch({
 }
 
 /** Says what needs less memory. */
-function remedy({ settings: { method, batchSize, chunkSize }, compute }: StepSize): string {
+function remedy({ settings: { method, batchSize, chunkSize }, memory }: StepSize): string {
   const smaller = Math.max(2, Math.floor(batchSize / 4));
   const shorter = `or shorten the texts by ${option('maxDocTokens')}`;
   if (method === 'grad-cache' && chunkSize > 1)
-    return `take ${recomputation(compute)}${option('chunkSize', Math.max(1, Math.floor(chunkSize / 4)))}, ${shorter}`;
+    return `take ${recomputation(memory)}${option('chunkSize', Math.max(1, Math.floor(chunkSize / 4)))}, ${shorter}`;
   const inParts =
     method === 'in-batch' ? `${option('method', 'grad-cache')}, which has the same loss, or ` : '';
-  return `take ${recomputation(compute)}${inParts}${option('batchSize', smaller)}, ${shorter}`;
+  return `take ${recomputation(memory)}${inParts}${option('batchSize', smaller)}, ${shorter}`;
 }
 
 /** Words that propose gradient checkpointing, unless the run has it. They end with "or". */
-export const recomputation = ({ gradientCheckpointing }: ComputeOptions): string =>
+export const recomputation = ({ gradientCheckpointing }: GradientMemory): string =>
   gradientCheckpointing ? '' : `${option('gradientCheckpointing', true)} (a quarter more time), or `;

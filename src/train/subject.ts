@@ -2,6 +2,7 @@ import type { ParameterSpec } from '../nn/parameters.ts';
 import type { CostLedger } from '../objective/cost-ledger.ts';
 import type { Objective } from '../objective/objective.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import type { GradientMemory } from '../runtime/gradients.ts';
 import type { HostTensor } from '../runtime/host-tensor.ts';
 import type { ParameterGroup } from '../runtime/learner.ts';
 import type { LossScale } from '../runtime/loss-scale.ts';
@@ -20,7 +21,7 @@ import type { BatchSource, StepReport } from './loop.ts';
 import { EVALUATION_OPTIONS, LENGTH_OPTIONS, OPTIMISATION_OPTIONS } from './run-options.ts';
 
 /** Parts of a run that an objective works with. */
-export interface RunParts {
+export interface RunParts extends GradientMemory {
   /** Buffers for the gradients of dense parameters, by program output. */
   readonly gradientBuffers: Readonly<Record<string, HostTensor>>;
   /** Factor of the loss where matrices are multiplied in half precision; undefined elsewhere. */
@@ -116,6 +117,8 @@ export interface RunOptions extends Omit<GivenOptions<typeof ANY_RUN_OPTIONS>, '
   readonly lr: number;
   /** Device and threads for compiling programs. Default: the CPU with all cores. */
   readonly compute?: ComputeOptions | undefined;
+  /** Whether the activations of each layer are computed again for the gradient rather than kept. Default false. */
+  readonly gradientCheckpointing?: boolean | undefined;
   /** Whether the run in the folder goes on from its checkpoint, or from the start if it has none yet. Default false. */
   readonly resume?: boolean | undefined;
   /**

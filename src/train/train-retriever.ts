@@ -7,6 +7,7 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
 import { describeTuning, isFrozen } from '../models/retriever/tuning.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
+import type { GradientMemory } from '../runtime/gradients.ts';
 import { DocumentStore } from '../store/document-store.ts';
 import { UsageError } from '../util/errors.ts';
 import { readJson } from '../util/files.ts';
@@ -66,7 +67,7 @@ const SMALLEST_BATCH = 2;
  * @throws InterruptedError when `signal` fires, after saving what there is to save
  */
 export async function trainRetriever(
-  options: TrainOptions & ComputeOptions & { resume?: boolean; overwrite?: boolean },
+  options: TrainOptions & ComputeOptions & GradientMemory & { resume?: boolean; overwrite?: boolean },
   given: TrainCallbacks = {},
 ): Promise<TrainResult> {
   const asked = resolveSettings(options);
@@ -205,7 +206,7 @@ async function trainOnData(
       callbacks,
     );
     if (progress === 'saved') await completeRun(out, retriever);
-    const result = await withMemoryError({ settings, tokens, compute }, () =>
+    const result = await withMemoryError({ settings, tokens, memory: run.memory }, () =>
       run.train(subject, { settings, fingerprint, model: retriever, lengths }),
     );
     const model = join(out, MODEL);

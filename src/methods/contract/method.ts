@@ -95,6 +95,8 @@ export interface MethodContext {
    * are made in f32.
    */
   readonly lossScale?: LossScale;
+  /** Whether the activations of each layer are computed again for the gradient rather than kept. Default false. */
+  readonly gradientCheckpointing?: boolean | undefined;
   /** Options of the method, checked and with defaults filled in. `optionValues` of the method's table gives them their types. */
   readonly options: MethodOptionValues;
   /** Ledger to which the method adds all its costs. */
@@ -133,6 +135,8 @@ export interface MethodContext {
 
 /** Plan of a run before it begins: the settings that decide what a method does and costs. */
 export interface RunPlan {
+  /** Whether the activations of each layer are computed again for the gradient rather than kept. Default false. */
+  readonly gradientCheckpointing?: boolean | undefined;
   /** Options of the method, checked and with defaults filled in. */
   readonly options: MethodOptionValues;
   /** Updates of the parameters. */

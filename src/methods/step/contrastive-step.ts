@@ -82,7 +82,7 @@ export class ContrastiveStep {
     graph.output('interpretableLoss', interpretableLoss);
     graph.output('queryEmbeddings', queries);
     for (const [metric, value] of Object.entries(metrics)) graph.output(`metric/${metric}`, value);
-    outputGradients(scaledLoss(trainingLoss, context), compute, declared.targets, part?.targets ?? new Map());
+    outputGradients(scaledLoss(trainingLoss, context), context, declared.targets, part?.targets ?? new Map());
     return new ContrastiveStep(
       context,
       await Program.compile(graph, { ...compute, precision, onNeed: context.onNeed }),

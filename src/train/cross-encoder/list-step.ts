@@ -68,7 +68,7 @@ export class ListStep {
       : undefined;
     const value = listLoss(loss, scores, labels);
     graph.output('loss', value);
-    outputGradients(scaledLoss(value, run), compute, declared.targets);
+    outputGradients(scaledLoss(value, run), run, declared.targets);
     return new ListStep(parts, run, await Program.compile(graph, { ...compute, precision }));
   }
 

@@ -10,7 +10,7 @@ import { CrossEncoder } from '../../models/cross-encoder/cross-encoder.ts';
 import { readCrossEncoder } from '../../models/cross-encoder/load-cross-encoder.ts';
 import { PairTokens } from '../../models/cross-encoder/pair-tokens.ts';
 import { findModel, pinModel } from '../../models/folder/find-model.ts';
-import type { ComputeOptions } from '../../runtime/devices.ts';
+import type { GradientMemory } from '../../runtime/gradients.ts';
 import { OutOfMemoryError } from '../../util/errors.ts';
 import { count, plural } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
@@ -104,7 +104,7 @@ async function train(
       },
       callbacks,
     );
-    const result = await withRemedy(settings, compute, () =>
+    const result = await withRemedy(settings, run.memory, () =>
       run.train(subject, { settings, fingerprint, model: crossEncoder, lengths }),
     );
     return { ...result, model: join(out, MODEL), settings, splits: evaluation.splits };
@@ -215,7 +215,7 @@ function notePlan(
 /** Runs training. Memory that runs out becomes an error that says what needs less. */
 async function withRemedy<R>(
   { batchSize, negatives }: CrossEncoderSettings,
-  compute: ComputeOptions,
+  memory: GradientMemory,
   train: () => Promise<R>,
 ): Promise<R> {
   try {
@@ -227,7 +227,7 @@ async function withRemedy<R>(
       {
         cause,
         neededBytes: cause.neededBytes,
-        help: `take ${recomputation(compute)}${option('batchSize', Math.max(2, Math.floor(batchSize / 2)))}, or shorten the pairs by ${option('maxTokens')}`,
+        help: `take ${recomputation(memory)}${option('batchSize', Math.max(2, Math.floor(batchSize / 2)))}, or shorten the pairs by ${option('maxTokens')}`,
       },
     );
   }

@@ -9,7 +9,7 @@ import { frozenHash } from '../../models/retriever/tuning.ts';
 import { defineObjective } from '../../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
 import type { ComputeOptions, Precision } from '../../runtime/devices.ts';
-import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
+import { type GradientMemory, gradientsIn, outputGradients } from '../../runtime/gradients.ts';
 import { scalarValue } from '../../runtime/host-tensor.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
 import { Program } from '../../runtime/program.ts';
@@ -53,9 +53,9 @@ export function languageModelSubject(parts: LanguageModelParts): Subject<WindowB
     frozen: { source: settings.model, hash: frozenHash(tuned) },
     batches,
     work: { unit: 'tokens', of: ({ spent }) => spent.tokens ?? 0 },
-    async start({ gradientBuffers, lossScale, ledger }) {
+    async start({ gradientBuffers, lossScale, gradientCheckpointing, ledger }) {
       const program = await lossProgram(tuned, {
-        ...{ loss, use: 'train', dropout, lossScale, compute, precision },
+        ...{ loss, use: 'train', dropout, lossScale, gradientCheckpointing, compute, precision },
       });
       return defineObjective({
         async step(batch: WindowBatch, draw) {
@@ -113,6 +113,7 @@ async function lossProgram(
     use,
     dropout = 0,
     lossScale,
+    gradientCheckpointing,
     compute,
     precision,
   }: {
@@ -122,7 +123,7 @@ async function lossProgram(
     lossScale?: LossScale | undefined;
     compute: ComputeOptions;
     precision: Precision;
-  },
+  } & GradientMemory,
 ): Promise<Program> {
   const graph = new Graph(use === 'train' ? 'train-language-model' : 'perplexity');
   const declared = model.declare(graph);
@@ -130,7 +131,8 @@ async function lossProgram(
   const { decoder } = model.model;
   const loss = windowLoss.build(graph, { decoder, declared, inputs, dropoutRatio: dropout }, use);
   graph.output('loss', loss);
-  if (use === 'train') outputGradients(scaledLoss(loss, { lossScale }), compute, declared.targets);
+  if (use === 'train')
+    outputGradients(scaledLoss(loss, { lossScale }), { gradientCheckpointing }, declared.targets);
   return await Program.compile(graph, { ...compute, precision });
 }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describeTuning } from '../../models/retriever/tuning.ts';
 import { parameterCount } from '../../nn/parameters.ts';
-import type { ComputeOptions } from '../../runtime/devices.ts';
+import type { GradientMemory } from '../../runtime/gradients.ts';
 import { PackedWindows } from '../../text/packed-windows.ts';
 import { DataError, OutOfMemoryError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
@@ -123,7 +123,7 @@ async function train(
       evaluation: evaluation?.count ? evaluation : undefined,
     });
     if (fromRun) await completeRun(out, language);
-    const result = await withRemedy(settings, compute, () =>
+    const result = await withRemedy(settings, run.memory, () =>
       run.train(subject, { settings, fingerprint, model: language, lengths }),
     );
     return { ...result, model: join(out, MODEL), parameters, settings };
@@ -135,7 +135,7 @@ async function train(
 /** Runs training. Memory that runs out becomes an error that says what needs less. */
 async function withRemedy<R>(
   { batchSize, window }: LanguageModelSettings,
-  compute: ComputeOptions,
+  memory: GradientMemory,
   train: () => Promise<R>,
 ): Promise<R> {
   try {
@@ -147,7 +147,7 @@ async function withRemedy<R>(
       {
         cause,
         neededBytes: cause.neededBytes,
-        help: `take ${recomputation(compute)}${option('batchSize', Math.max(1, Math.floor(batchSize / 2)))} with ${option('accumulate', 2)}, or a shorter ${option('window')}`,
+        help: `take ${recomputation(memory)}${option('batchSize', Math.max(1, Math.floor(batchSize / 2)))} with ${option('accumulate', 2)}, or a shorter ${option('window')}`,
       },
     );
   }

@@ -8,7 +8,7 @@ import { frozenHash } from '../../models/retriever/tuning.ts';
 import { defineObjective } from '../../objective/objective.ts';
 import { lossScaleFeeds, scaledLoss } from '../../objective/scaled-loss.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
-import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
+import { type GradientMemory, gradientsIn, outputGradients } from '../../runtime/gradients.ts';
 import { scalarValue } from '../../runtime/host-tensor.ts';
 import type { LossScale } from '../../runtime/loss-scale.ts';
 import { Program } from '../../runtime/program.ts';
@@ -53,8 +53,8 @@ export function maskedSubject(parts: MaskedParts): Subject<MaskedBatch> {
     frozen: { source: settings.model, hash: frozenHash(tuned) },
     batches,
     work: { unit: 'tokens', of: ({ spent }) => spent.tokens ?? 0 },
-    async start({ gradientBuffers, lossScale, ledger }) {
-      const program = await lossProgram(parts, { use: 'train', lossScale });
+    async start({ gradientBuffers, lossScale, gradientCheckpointing, ledger }) {
+      const program = await lossProgram(parts, { use: 'train', lossScale, gradientCheckpointing });
       return defineObjective({
         async step(batch: MaskedBatch) {
           ledger.tokens('training', countOf(batch, 'ids'));
@@ -105,7 +105,14 @@ export function maskedSubject(parts: MaskedParts): Subject<MaskedBatch> {
 /** Compiles the mean of −log p over the chosen tokens of a batch and, to train with, its gradients for the learner. */
 async function lossProgram(
   { tuned, compute, settings: { precision } }: MaskedParts,
-  { use, lossScale }: { readonly use: 'train' | 'measure'; readonly lossScale?: LossScale | undefined },
+  {
+    use,
+    lossScale,
+    ...memory
+  }: {
+    readonly use: 'train' | 'measure';
+    readonly lossScale?: LossScale | undefined;
+  } & GradientMemory,
 ): Promise<Program> {
   const { network } = tuned.model;
   const graph = new Graph(`${use}-masked-language-model`);
@@ -114,7 +121,7 @@ async function lossProgram(
   const ids = graph.input('answer', 'i64', ['rows']);
   const loss = neg(mean(network.scoreTokens(declared.get, inputs, { places, ids }).logProbabilities));
   graph.output('loss', loss);
-  if (use === 'train') outputGradients(scaledLoss(loss, { lossScale }), compute, declared.targets);
+  if (use === 'train') outputGradients(scaledLoss(loss, { lossScale }), memory, declared.targets);
   return await Program.compile(graph, { ...compute, precision });
 }
 

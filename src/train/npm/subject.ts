@@ -60,12 +60,12 @@ export function npmSubject(parts: NpmParts): Subject<SpanBatch> {
     frozen: { source: settings.model, hash: frozenHash(retriever) },
     batches,
     work: { unit: 'tokens', of: ({ spent }) => spent.tokens ?? 0 },
-    async start({ gradientBuffers, lossScale, ledger }) {
+    async start({ gradientBuffers, lossScale, gradientCheckpointing, ledger }) {
       const graph = new Graph('train-npm');
       const declared = retriever.declare(graph);
       const { loss } = spanLoss(graph, model, declared, { dropoutRatio: dropout, detached });
       graph.output('loss', loss);
-      outputGradients(scaledLoss(loss, { lossScale }), compute, declared.targets);
+      outputGradients(scaledLoss(loss, { lossScale }), { gradientCheckpointing }, declared.targets);
       const program = await Program.compile(graph, { ...compute, precision });
       return defineObjective({
         async step(batch: SpanBatch, draw) {

@@ -8,7 +8,7 @@ import { type NeighbourPart, neighbourFeeds } from '../../rlm/chunk-neighbours.t
 import type { LanguageSystem, Segment } from '../../rlm/language-system.ts';
 import type { RetroModel } from '../../rlm/retro.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
-import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
+import { type GradientMemory, gradientsIn, outputGradients } from '../../runtime/gradients.ts';
 import { scalarValue } from '../../runtime/host-tensor.ts';
 import { Program } from '../../runtime/program.ts';
 import type { Subject } from '../subject.ts';
@@ -63,8 +63,8 @@ export function retroSubject(parts: RetroParts): Subject<RetroBatch> {
     frozen: { source: parts.base, hash: weightsDigest(retro.base.weights) },
     batches: windows,
     work: { unit: 'tokens', of: ({ spent }) => spent.trainingTokens ?? 0 },
-    async start({ gradientBuffers, ledger }) {
-      const program = await Program.compile(trainingGraph(retro, compute), compute);
+    async start({ gradientBuffers, gradientCheckpointing, ledger }) {
+      const program = await Program.compile(trainingGraph(retro, { gradientCheckpointing }), compute);
       return defineObjective({
         async step({ ids, mask, batch, tokens, chunks, neighbours }: RetroBatch) {
           const read = neighbourFeeds(database, neighbours, { texts: batch, chunks, k }, part);
@@ -104,14 +104,14 @@ export function retroSubject(parts: RetroParts): Subject<RetroBatch> {
   };
 }
 
-function trainingGraph(retro: RetroModel, compute: ComputeOptions): Graph {
+function trainingGraph(retro: RetroModel, gradient: GradientMemory): Graph {
   const graph = new Graph('train');
   const declared = retro.declare(graph);
   const inputs = tokenInputs(declared, 'texts');
   const memory = retro.memory(declared, inputs);
   const loss = retro.base.decoder.nextTokenLoss(declared.get, inputs, { memory });
   graph.output('loss', loss);
-  outputGradients(loss, compute, declared.targets);
+  outputGradients(loss, gradient, declared.targets);
   return graph;
 }
 

@@ -8,7 +8,7 @@ import type { LanguageSystem, Segment } from '../../rlm/language-system.ts';
 import type { RptModel } from '../../rlm/rpt.ts';
 import { RPT_PREFIX, type RptFound } from '../../rlm/rpt-wing.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
-import { gradientsIn, outputGradients } from '../../runtime/gradients.ts';
+import { type GradientMemory, gradientsIn, outputGradients } from '../../runtime/gradients.ts';
 import { scalarValue } from '../../runtime/host-tensor.ts';
 import { Program } from '../../runtime/program.ts';
 import { segmentPerplexity } from '../retro/retro-subject.ts';
@@ -58,8 +58,9 @@ export function rptSubject(parts: RptParts): Subject<RptBatch> {
     ],
     batches,
     work: { unit: 'tokens', of: ({ spent }) => spent.trainingTokens ?? 0 },
-    async start({ gradientBuffers, ledger }) {
-      const program = await Program.compile(rptTrainingGraph(rpt, parts, compute), compute);
+    async start({ gradientBuffers, gradientCheckpointing, ledger }) {
+      const graph = rptTrainingGraph(rpt, parts, { gradientCheckpointing });
+      const program = await Program.compile(graph, compute);
       return defineObjective({
         async step({ feeds, tokens, predictions }: RptBatch) {
           ledger.tokens('training', tokens);
@@ -95,7 +96,7 @@ export function rptSubject(parts: RptParts): Subject<RptBatch> {
  * Builds the training program of an RPT model: outputs `loss` and its gradients and, with a learned retriever, the parts `languageLoss` and
  * `rankLoss`.
  */
-export function rptTrainingGraph(rpt: RptModel, trained: TrainedParts, compute: ComputeOptions): Graph {
+export function rptTrainingGraph(rpt: RptModel, trained: TrainedParts, gradient: GradientMemory): Graph {
   const { wing, base } = rpt;
   const { retrieval } = wing.config;
   const learned = retrieval === 'learned';
@@ -131,6 +132,6 @@ export function rptTrainingGraph(rpt: RptModel, trained: TrainedParts, compute: 
     if (!trained.frozenRetriever) loss = add(languageLoss, mul(reshape(weight, []), rankLoss));
   }
   graph.output('loss', loss);
-  outputGradients(loss, compute, declared.targets);
+  outputGradients(loss, gradient, declared.targets);
   return graph;
 }
