@@ -10,7 +10,7 @@ import { ProbedRows } from './probed-rows.ts';
 import { type SampledSlots, TableDistribution } from './table-distribution.ts';
 import type { TableScores } from './table-scores.ts';
 import { integers, type UniformCandidates, uniformCandidates } from './uniform-rows.ts';
-import { DRAWS_PER_QUERY, unitNumbers } from './unit-numbers.ts';
+import { checkDraws, unitNumbers } from './unit-numbers.ts';
 
 /** Cells that every query probes, and most cells that it may probe. */
 const LEAST_PROBES = 2;
@@ -156,9 +156,7 @@ export class IndexedDistribution {
     const { replacement = false, exclude } = options;
     const { of, used } = this;
     const { B, probed, batchRows } = of;
-    if (!Number.isInteger(k) || k < 0 || k > DRAWS_PER_QUERY) {
-      throw new UsageError(`draws per query must be a whole number up to ${DRAWS_PER_QUERY}, got ${k}`);
-    }
+    checkDraws(k);
     const lists = Array.from({ length: B }, (_, b) => {
       const out = new Set(exclude ? maskedSlots(exclude, b) : []);
       for (const slot of out) probed.remove(b, slot);

@@ -6,7 +6,7 @@ import { type MaskedSlots, maskedSlots } from './masks.ts';
 import { BLOCK_ROWS, GROUP_BLOCKS } from './score-graphs.ts';
 import type { Cell } from './score-picks.ts';
 import type { ScoreSums, TableScores } from './table-scores.ts';
-import { DRAWS_PER_QUERY, unitNumbers } from './unit-numbers.ts';
+import { checkDraws, unitNumbers } from './unit-numbers.ts';
 import { cumulate, findAbove, logSumExp, maximum } from './weights.ts';
 
 /** Slots chosen for B queries: those of query b are at positions `[b * k, (b + 1) * k)`. */
@@ -81,9 +81,7 @@ export class TableDistribution {
     options: { replacement?: boolean; exclude?: MaskedSlots } = {},
   ): Promise<SampledSlots> {
     const { replacement = false, exclude } = options;
-    if (!Number.isInteger(k) || k < 0 || k > DRAWS_PER_QUERY) {
-      throw new UsageError(`draws per query must be a whole number up to ${DRAWS_PER_QUERY}, got ${k}`);
-    }
+    checkDraws(k);
     const weights = this.weights.copy();
     if (exclude) await weights.leaveOut(exclude);
     const { B } = weights;

@@ -1,9 +1,16 @@
+import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts } from '../util/rng.ts';
 
 /** 32-bit random numbers per draw. */
 const WORDS_PER_DRAW = 4;
 /** Most draws per query. */
-export const DRAWS_PER_QUERY = 2 ** 20;
+const DRAWS_PER_QUERY = 2 ** 20;
+
+/** Checks a number of draws per query. @throws UsageError when it is not a whole number from 0 to 2²⁰ */
+export function checkDraws(k: number): void {
+  if (Number.isInteger(k) && k >= 0 && k <= DRAWS_PER_QUERY) return;
+  throw new UsageError(`draws per query must be a whole number up to ${DRAWS_PER_QUERY}, got ${k}`);
+}
 
 /**
  * Makes random numbers in [0, 1) with 53 random bits, f64[2 · count]: two for each draw of a query, from draw
