@@ -36,7 +36,7 @@ export interface CompletingChunk {
  */
 export type PassKind = 'nothing' | 'completing' | 'further';
 
-/** What the memory of a pass is made of. */
+/** Parts of the memory of a pass. */
 export interface ChunkPassInputs {
   readonly graph: Graph;
   readonly kind: PassKind;

@@ -221,7 +221,7 @@ export interface PassMemory extends Omit<PieceMemory, 'neighboursOf'> {
   onEncoded(states: Tensor): void;
 }
 
-/** What the memory of a pass over further tokens of one text is made of. */
+/** Parts of the memory of a pass over further tokens of one text. */
 export interface PieceMemory {
   /** Receives the states of the tokens in the first layer that reads neighbours, f32[1, T, D]. */
   onStates(states: Tensor): void;

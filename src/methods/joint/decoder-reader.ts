@@ -58,7 +58,7 @@ export class DecoderReader extends SequenceReader<TunedLanguageModel> {
   async current(): Promise<CurrentReader> {
     const model = await this.merged();
     const tokens = (prompt: ReadPrompt) => this.tokens(joinedPassages(prompt));
-    // What stands before an answer does not depend on it.
+    // The tokens before an answer do not depend on it.
     const beginning = (prompt: AskedPrompt) => {
       const { ids, from } = tokens({ ...prompt, answer: prompt.answer ?? ANY_ANSWER });
       return ids.subarray(0, from);

@@ -20,7 +20,7 @@ export interface AskedQuery {
 /** Prompts of one way of reading: for each query, the places of the candidates in each prompt; undefined where there is no prompt. */
 export type PromptPlaces = readonly (readonly (readonly number[] | undefined)[])[];
 
-/** What a reader computes of a batch. */
+/** Results of a reader for a batch. */
 export interface ReadAnswers {
   /** Answers as read in each way that the method asks for: [queries, k, J], or [queries, 1, J] for `together`. */
   readonly answers: Readonly<Record<JointReading, AnswerTokens>>;
