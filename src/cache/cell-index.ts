@@ -48,7 +48,7 @@ export class CellIndex {
   private builds = 0;
   private builtRows = 0;
   private writes = 0;
-  private built: { readonly centroids: Float32Array<ArrayBuffer>; readonly pages: CellPages } | undefined;
+  private built: (Centroids & { readonly pages: CellPages }) | undefined;
 
   constructor(table: ScoreTable, options: CellIndexOptions = {}) {
     const { seed = 0, leastRows = 4096, ...compute } = options;
@@ -138,7 +138,7 @@ export class CellIndex {
     if (!Number.isInteger(cells)) throw new ShapeError('the stored search index has another embedding size');
     const pages = new CellPages(table.rows, cells);
     pages.restore(cellOf.data as Int32Array, placeOf.data as Int32Array);
-    this.built = { centroids: Float32Array.from(centroids.data as Float32Array), pages };
+    this.built = { ...centroidsOf(Float32Array.from(centroids.data as Float32Array), cells), pages };
   }
 
   /** Frees the compiled programs. */
@@ -194,15 +194,15 @@ export class CellIndex {
     else randomInts(key, filled, picked);
     const rows = table.read(picked);
     // The first rows are random rows themselves.
-    let centroids: Float32Array<ArrayBuffer> = rows.slice(0, count * D);
+    let found = centroidsOf(rows.slice(0, count * D), count);
     for (let i = 0; i < ITERATIONS; i++) {
-      const nearest = await this.nearest(hostTensor('f32', [picked.length, D], rows), centroids);
-      centroids = clusterMeans(rows, nearest, centroids);
+      const nearest = await this.nearest(hostTensor('f32', [picked.length, D], rows), found);
+      found = centroidsOf(clusterMeans(rows, nearest, found.centroids), count);
     }
     const pages = new CellPages(table.rows, count);
-    const nearest = await this.nearest(table.block(0, filled), centroids);
+    const nearest = await this.nearest(table.block(0, filled), found);
     for (let slot = 0; slot < filled; slot++) pages.move(slot, nearest[slot]!);
-    this.built = { centroids, pages };
+    this.built = { ...found, pages };
     this.builds += 1;
     this.builtRows = filled;
     this.writes = 0;
@@ -210,25 +210,19 @@ export class CellIndex {
 
   /** Moves slots to the cells of their embeddings. */
   private async place(slots: Int32Array): Promise<void> {
-    const { table, built } = this;
-    const { centroids, pages } = built!;
+    const { table } = this;
+    const built = this.built!;
     const rows = hostTensor('f32', [slots.length, table.dimension], table.read(slots));
-    const nearest = await this.nearest(rows, centroids);
-    for (const [i, slot] of slots.entries()) pages.move(slot, nearest[i]!);
+    const nearest = await this.nearest(rows, built);
+    for (const [i, slot] of slots.entries()) built.pages.move(slot, nearest[i]!);
   }
 
   /** Finds the nearest centroid of each row: i32[rows]. */
-  private async nearest(rows: HostTensor, centroids: Float32Array): Promise<Int32Array> {
+  private async nearest(rows: HostTensor, { centroids, offsets }: Centroids): Promise<Int32Array> {
     const { dimension: D } = this.table;
     const { dtype, data } = rows;
     const count = rows.dims[0]!;
     const found = new Int32Array(count);
-    const offsets = new Float32Array(centroids.length / D);
-    for (let cell = 0; cell < offsets.length; cell++) {
-      let square = 0;
-      for (let i = cell * D; i < (cell + 1) * D; i++) square += centroids[i]! ** 2;
-      offsets[cell] = -0.5 * square;
-    }
     const shape = { dimension: D, storage: dtype as 'f32' | 'f16' };
     const program = await this.programs.get(`nearest-${dtype}`, () => {
       const graph = new Graph(`cells/nearest-${dtype}`);
@@ -248,4 +242,21 @@ export class CellIndex {
     }
     return found;
   }
+}
+
+/** Centroids of cells, f32[cells, D], and −½ |centroid|² of each, f32[cells]. */
+interface Centroids {
+  readonly centroids: Float32Array<ArrayBuffer>;
+  readonly offsets: Float32Array<ArrayBuffer>;
+}
+
+function centroidsOf(centroids: Float32Array<ArrayBuffer>, cells: number): Centroids {
+  const D = centroids.length / cells;
+  const offsets = new Float32Array(cells);
+  for (let cell = 0; cell < cells; cell++) {
+    let square = 0;
+    for (let i = cell * D; i < (cell + 1) * D; i++) square += centroids[i]! ** 2;
+    offsets[cell] = -0.5 * square;
+  }
+  return { centroids, offsets };
 }

@@ -1,5 +1,5 @@
 import { MASKED_SCORE } from '../nn/masked-score.ts';
-import { float32, hostTensor, int32Words } from '../runtime/host-tensor.ts';
+import { float32, hostTensor, int32Words, int64Tensor } from '../runtime/host-tensor.ts';
 import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts } from '../util/rng.ts';
 import { NONE } from '../util/vector-rows.ts';
@@ -10,7 +10,7 @@ import { type MaskedSlots, maskedSlotLists, maskedSlots } from './masks.ts';
 import { ProbedRows } from './probed-rows.ts';
 import { type SampledSlots, TableDistribution } from './table-distribution.ts';
 import type { TableScores } from './table-scores.ts';
-import { integers, type UniformCandidates, uniformCandidates } from './uniform-rows.ts';
+import { type UniformCandidates, uniformCandidates } from './uniform-rows.ts';
 import { checkDraws } from './unit-numbers.ts';
 
 /** Cells that every query probes, and most cells that it may probe. */
@@ -267,8 +267,8 @@ async function probe(
     queries: q,
     centroids,
     table: table.block(0, table.rows),
-    pilotRows: integers(pilotRows),
-    pilotCells: integers(pilotRows.map((slot) => pages.cellOf[slot]!)),
+    pilotRows: int64Tensor(pilotRows),
+    pilotCells: int64Tensor(pilotRows.map((slot) => pages.cellOf[slot]!)),
   });
   const [scores, width, pilot] = [float32(made.scores), float32(made.width), float32(made.pilot)];
   const ranked = int32Words(made.ranked!.data as BigInt64Array);

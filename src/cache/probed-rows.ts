@@ -1,5 +1,5 @@
 import { MASKED_SCORE } from '../nn/masked-score.ts';
-import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { float32, type HostTensor, hostTensor, int64Tensor } from '../runtime/host-tensor.ts';
 import { NONE } from '../util/vector-rows.ts';
 import { pageScoresGraph } from './cell-graphs.ts';
 import type { CellIndex } from './cell-index.ts';
@@ -68,9 +68,9 @@ export class ProbedRows {
         queries,
         table: embeddings,
         slots,
-        page: integers(own, ({ page }) => page),
-        queryOf: integers(own, ({ b }) => b),
-        lengths: integers(own, ({ length }) => length),
+        page: int64Tensor(own.map(({ page }) => page)),
+        queryOf: int64Tensor(own.map(({ b }) => b)),
+        lengths: int64Tensor(own.map(({ length }) => length)),
       });
       const [scores, sums] = [float32(made.scores), float32(made.sums)];
       for (const [i, { b, page }] of own.entries()) {
@@ -120,12 +120,4 @@ export class ProbedRows {
 function cumulative(values: Float32Array): Float64Array | undefined {
   const over = new Float64Array(values.length);
   return values.length > 0 && cumulate(values, over) > 0 ? over : undefined;
-}
-
-function integers<Item>(items: readonly Item[], value: (item: Item) => number): HostTensor {
-  return hostTensor(
-    'i64',
-    [items.length],
-    BigInt64Array.from(items, (item) => BigInt(value(item))),
-  );
 }

@@ -1,7 +1,7 @@
 import { Graph } from '../graph/graph.ts';
 import { MASKED_SCORE } from '../nn/masked-score.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
-import { float32, type HostTensor, hostTensor, int32Words } from '../runtime/host-tensor.ts';
+import { float32, type HostTensor, hostTensor, int32Words, int64Tensor } from '../runtime/host-tensor.ts';
 import type { Program } from '../runtime/program.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { bestRowsOf } from '../search/best-rows.ts';
@@ -344,9 +344,7 @@ function integers(
   convert: (value: number) => number = (value) => value,
 ): HostTensor {
   const length = Math.min(most, values.length - start);
-  const data = new BigInt64Array(length);
-  for (let i = 0; i < length; i++) data[i] = BigInt(convert(values[start + i]!));
-  return hostTensor('i64', [length], data);
+  return int64Tensor(Int32Array.from({ length }, (_, i) => convert(values[start + i]!)));
 }
 
 const none: Float32Array = new Float32Array(0);

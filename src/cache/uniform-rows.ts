@@ -1,4 +1,4 @@
-import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
+import { float32, hostTensor, int64Tensor } from '../runtime/host-tensor.ts';
 import { type RngKey, randomInts } from '../util/rng.ts';
 import { HAZARD_BLOCK, uniformRowsGraph } from './cell-graphs.ts';
 import type { CellIndex } from './cell-index.ts';
@@ -73,11 +73,11 @@ export async function uniformCandidates(
     queries: hostTensor('f32', [of.length, D], own),
     centroids,
     table: table.block(0, table.rows),
-    uniformRows: integers(slots),
-    uniformCells: integers(slots.map((slot) => pages.cellOf[slot]!)),
+    uniformRows: int64Tensor(slots),
+    uniformCells: int64Tensor(slots.map((slot) => pages.cellOf[slot]!)),
     cut: of32(cuts),
     bound: of32(bounds),
-    ...(masked && { masked: integers(masked) }),
+    ...(masked && { masked: int64Tensor(masked) }),
   });
   return {
     slots,
@@ -105,12 +105,4 @@ function maskedCandidates(
       for (const row of rowsOf.get(slot)!) cells.push(row * of.length + column);
   }
   return cells.length > 0 ? Int32Array.from(cells) : undefined;
-}
-
-/** Makes an i64 tensor of whole numbers from 0 on. */
-export function integers(values: Int32Array): HostTensor {
-  const data = new BigInt64Array(values.length);
-  const words = new Int32Array(data.buffer);
-  for (let i = 0; i < values.length; i++) words[2 * i] = values[i]!;
-  return hostTensor('i64', [values.length], data);
 }

@@ -67,3 +67,14 @@ export function scalarValue(tensor: HostTensor | undefined, name = 'tensor'): nu
  */
 export const int32Words = (numbers: BigInt64Array): Int32Array =>
   new Int32Array(numbers.buffer, numbers.byteOffset, 2 * numbers.length);
+
+/** Makes an i64 tensor [n] of whole numbers below 2³¹ in size, without a BigInt for each. */
+export function int64Tensor(values: ArrayLike<number>): HostTensor {
+  const data = new BigInt64Array(values.length);
+  const words = int32Words(data);
+  for (let i = 0; i < values.length; i++) {
+    words[2 * i] = values[i]!;
+    words[2 * i + 1] = values[i]! < 0 ? -1 : 0;
+  }
+  return hostTensor('i64', [values.length], data);
+}

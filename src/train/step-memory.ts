@@ -43,24 +43,40 @@ export function memoryNotes(
 }
 
 /**
- * Runs training. Memory that runs out becomes an error that names the batch, what it needs, and what needs less.
+ * Runs training of a retriever. Memory that runs out becomes an error that names the batch, what it needs, and what needs less.
  *
  * @throws OutOfMemoryError where memory runs out
  */
-export async function withMemoryError<R>(size: StepSize, train: () => Promise<R>): Promise<R> {
-  try {
-    return await train();
-  } catch (cause) {
-    if (!(cause instanceof OutOfMemoryError)) throw cause;
-    const { neededBytes } = cause;
+export const withMemoryError = <R>(size: StepSize, train: () => Promise<R>): Promise<R> =>
+  explainingMemory(train, ({ neededBytes }) => {
     const need =
       neededBytes === undefined
         ? ''
         : `, for which a step takes about ${formatBytes(neededBytes)} besides the weights`;
-    throw new OutOfMemoryError(
-      `memory ran out in training, with ${describeBatch(size)}${need}; ${formatBytes(availableMemory())} are available now`,
-      { cause, neededBytes, help: remedy(size) },
-    );
+    return {
+      batches: `${describeBatch(size)}${need}; ${formatBytes(availableMemory())} are available now`,
+      help: remedy(size),
+    };
+  });
+
+/**
+ * Runs training of any kind. Memory that runs out becomes an error.
+ *
+ * @param explain  returns words on the batches, and what needs less memory
+ * @throws OutOfMemoryError where memory runs out
+ */
+export async function explainingMemory<R>(
+  train: () => Promise<R>,
+  explain: (cause: OutOfMemoryError) => { readonly batches: string; readonly help: string },
+): Promise<R> {
+  try {
+    return await train();
+  } catch (cause) {
+    if (!(cause instanceof OutOfMemoryError)) throw cause;
+    const { batches, help } = explain(cause);
+    throw new OutOfMemoryError(`memory ran out in training, with ${batches}`, {
+      ...{ cause, neededBytes: cause.neededBytes, help },
+    });
   }
 }
 
@@ -85,12 +101,12 @@ function remedy({ settings: { method, batchSize, chunkSize }, memory }: StepSize
   const smaller = Math.max(2, Math.floor(batchSize / 4));
   const shorter = `or shorten the texts by ${option('maxDocTokens')}`;
   if (method === 'grad-cache' && chunkSize > 1)
-    return `take ${recomputation(memory)}${option('chunkSize', Math.max(1, Math.floor(chunkSize / 4)))}, ${shorter}`;
+    return `take ${orCheckpointing(memory)}${option('chunkSize', Math.max(1, Math.floor(chunkSize / 4)))}, ${shorter}`;
   const inParts =
     method === 'in-batch' ? `${option('method', 'grad-cache')}, which has the same loss, or ` : '';
-  return `take ${recomputation(memory)}${inParts}${option('batchSize', smaller)}, ${shorter}`;
+  return `take ${orCheckpointing(memory)}${inParts}${option('batchSize', smaller)}, ${shorter}`;
 }
 
 /** Words that propose gradient checkpointing, unless the run has it. They end with "or". */
-export const recomputation = ({ gradientCheckpointing }: GradientMemory): string =>
+export const orCheckpointing = ({ gradientCheckpointing }: GradientMemory): string =>
   gradientCheckpointing ? '' : `${option('gradientCheckpointing', true)} (a quarter more time), or `;

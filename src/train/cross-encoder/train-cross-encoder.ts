@@ -11,7 +11,6 @@ import { readCrossEncoder } from '../../models/cross-encoder/load-cross-encoder.
 import { PairTokens } from '../../models/cross-encoder/pair-tokens.ts';
 import { findModel, pinModel } from '../../models/folder/find-model.ts';
 import type { GradientMemory } from '../../runtime/gradients.ts';
-import { OutOfMemoryError } from '../../util/errors.ts';
 import { count, plural } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
 import type { TrainCallbacks } from '../callbacks.ts';
@@ -22,7 +21,7 @@ import { Batches } from '../pair-batches.ts';
 import type { RunResult } from '../run.ts';
 import { checkResumed, MODEL } from '../run-folder.ts';
 import { checkAbsentSplit, lengthOf, NO_SPLIT, noteOtherData, runFingerprint } from '../run-plan.ts';
-import { recomputation } from '../step-memory.ts';
+import { explainingMemory, orCheckpointing } from '../step-memory.ts';
 import { type ListExamples, listExamples, randomNegatives } from './list-examples.ts';
 import type { CrossEncoderTrainOptions } from './options.ts';
 import { type CrossEncoderSettings, metricFor, resolveCrossEncoderSettings } from './settings.ts';
@@ -213,22 +212,12 @@ function notePlan(
 }
 
 /** Runs training. Memory that runs out becomes an error that says what needs less. */
-async function withRemedy<R>(
+const withRemedy = <R>(
   { batchSize, negatives }: CrossEncoderSettings,
   memory: GradientMemory,
   train: () => Promise<R>,
-): Promise<R> {
-  try {
-    return await train();
-  } catch (cause) {
-    if (!(cause instanceof OutOfMemoryError)) throw cause;
-    throw new OutOfMemoryError(
-      `memory ran out in training, with batches of ${plural(batchSize * (1 + negatives), 'pair')}`,
-      {
-        cause,
-        neededBytes: cause.neededBytes,
-        help: `take ${recomputation(memory)}${option('batchSize', Math.max(2, Math.floor(batchSize / 2)))}, or shorten the pairs by ${option('maxTokens')}`,
-      },
-    );
-  }
-}
+): Promise<R> =>
+  explainingMemory(train, () => ({
+    batches: `batches of ${plural(batchSize * (1 + negatives), 'pair')}`,
+    help: `take ${orCheckpointing(memory)}${option('batchSize', Math.max(2, Math.floor(batchSize / 2)))}, or shorten the pairs by ${option('maxTokens')}`,
+  }));

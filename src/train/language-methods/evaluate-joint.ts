@@ -6,14 +6,15 @@ import { type RetrievalTask, retrievalTask, retrieve } from '../../retrieval/ret
 import { type AnswerResults, answerMeans } from '../../rlm/answer-questions.ts';
 import type { AnsweredQuestion } from '../../rlm/language-system.ts';
 import { leakFilter } from '../../rlm/leak-filter.ts';
-import { randomSource } from '../../rlm/passage-source.ts';
+import { goldSource, randomSource } from '../../rlm/passage-source.ts';
 import { passagesOf } from '../../rlm/passages.ts';
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import { UsageError } from '../../util/errors.ts';
 import { type NoteListener, option } from '../../util/option-name.ts';
+import type { GivenOptions } from '../../util/option-table.ts';
 import type { Progress } from '../../util/progress.ts';
 import { answeredQueries, heldOutDepth, heldOutQueries } from '../held-out-measure.ts';
-import { JointRun } from './joint-run.ts';
+import { JointRun, type READ_OPTIONS } from './joint-run.ts';
 
 /**
  * Answers the questions of a split with the retriever and the reader of a run, as its evaluations do: by the settings of the run, from the
@@ -41,15 +42,12 @@ export async function evaluateJointRun(
     readonly method: string;
     readonly split: string;
     readonly limitQueries?: number | undefined;
-    /** Documents that the reader reads, in place of those that the retriever finds; `none` is the closed book. Default `found`. */
-    readonly read?: 'found' | 'none' | 'random' | 'gold' | undefined;
-    /** Seed of `random` documents. Default 0. */
-    readonly readSeed?: number | undefined;
     /** Longest answer, in tokens; 0 for none. Default: that of the run. */
     readonly answerTokens?: number | undefined;
     readonly onProgress?: ((progress: Progress) => void) | undefined;
     readonly onNote?: NoteListener | undefined;
-  } & ComputeOptions,
+  } & GivenOptions<typeof READ_OPTIONS> &
+    ComputeOptions,
 ): Promise<AnswerResults> {
   const opened = await JointRun.open(run, { method, onProgress, onNote, ...compute });
   try {
@@ -89,21 +87,28 @@ async function controlRun(
     topK,
   }: { read: 'none' | 'random' | 'gold'; readSeed: number | undefined; topK: number },
 ): Promise<Run> {
-  const asked = [...queryRows].map((row) => ({ id: queries.id(row), text: queries.text(row) }));
   if (read === 'none') return new Map();
-  const listed = (ids: readonly string[]) => ids.map((docId) => ({ docId, score: 0 }));
-  if (read === 'gold') {
-    const best = (id: string) =>
-      [...(qrels.get(id) ?? [])]
-        .filter(([docId, grade]) => grade > 0 && corpus.row(docId) !== undefined)
-        .sort(([, a], [, b]) => b - a)
-        .slice(0, 1);
-    return new Map(asked.map(({ id }) => [id, listed(best(id).map(([docId]) => docId))]));
-  }
+  const bestJudged = (id: string) => {
+    const judged = [...(qrels.get(id) ?? [])].flatMap(([docId, grade]) => {
+      const row = corpus.row(docId);
+      return grade > 0 && row !== undefined ? [{ row, grade }] : [];
+    });
+    return judged.sort((a, b) => b.grade - a.grade)[0]?.row;
+  };
+  const asked = [...queryRows].map((row) => {
+    const id = queries.id(row);
+    return { id, text: queries.text(row), gold: bestJudged(id) };
+  });
   const passages = passagesOf(corpus);
-  const source = randomSource(passages, leakFilter(passages), { seed: readSeed });
-  const drawn = await source.find(asked, Math.min(topK, corpus.size));
-  return new Map(asked.map(({ id }, i) => [id, listed(Array.from(drawn[i]!.rows, (row) => corpus.id(row)))]));
+  const source =
+    read === 'gold' ? goldSource(passages) : randomSource(passages, leakFilter(passages), { seed: readSeed });
+  const found = await source.find(asked, Math.min(topK, corpus.size));
+  return new Map(
+    asked.map(({ id }, i) => [
+      id,
+      Array.from(found[i]!.rows, (row) => ({ docId: corpus.id(row), score: 0 })),
+    ]),
+  );
 }
 
 /**

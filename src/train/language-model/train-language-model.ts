@@ -3,7 +3,7 @@ import { describeTuning } from '../../models/retriever/tuning.ts';
 import { parameterCount } from '../../nn/parameters.ts';
 import type { GradientMemory } from '../../runtime/gradients.ts';
 import { PackedWindows } from '../../text/packed-windows.ts';
-import { DataError, OutOfMemoryError } from '../../util/errors.ts';
+import { DataError } from '../../util/errors.ts';
 import { count } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
 import { SpillFile } from '../../util/spill-file.ts';
@@ -12,7 +12,7 @@ import { composeRun, type PreparedRun } from '../compose-run.ts';
 import type { RunResult } from '../run.ts';
 import { completeRun, MODEL } from '../run-folder.ts';
 import { lengthOf } from '../run-plan.ts';
-import { recomputation } from '../step-memory.ts';
+import { explainingMemory, orCheckpointing } from '../step-memory.ts';
 import { documentTokens, makeLanguageModel } from './make-language-model.ts';
 import { openTextRun } from './open-text-run.ts';
 import type { LanguageModelTrainOptions } from './options.ts';
@@ -133,22 +133,12 @@ async function train(
 }
 
 /** Runs training. Memory that runs out becomes an error that says what needs less. */
-async function withRemedy<R>(
+const withRemedy = <R>(
   { batchSize, window }: LanguageModelSettings,
   memory: GradientMemory,
   train: () => Promise<R>,
-): Promise<R> {
-  try {
-    return await train();
-  } catch (cause) {
-    if (!(cause instanceof OutOfMemoryError)) throw cause;
-    throw new OutOfMemoryError(
-      `memory ran out in training, with batches of ${batchSize} windows of ${window} tokens`,
-      {
-        cause,
-        neededBytes: cause.neededBytes,
-        help: `take ${recomputation(memory)}${option('batchSize', Math.max(1, Math.floor(batchSize / 2)))} with ${option('accumulate', 2)}, or a shorter ${option('window')}`,
-      },
-    );
-  }
-}
+): Promise<R> =>
+  explainingMemory(train, () => ({
+    batches: `batches of ${batchSize} windows of ${window} tokens`,
+    help: `take ${orCheckpointing(memory)}${option('batchSize', Math.max(1, Math.floor(batchSize / 2)))} with ${option('accumulate', 2)}, or a shorter ${option('window')}`,
+  }));
