@@ -3,7 +3,7 @@
  *
  *     npm run bench:cache -- [--case scoring,search,rows,step,memory] [--rows 131072,1048576]
  *                            [--storage f32,f16] [--search-rows 65536,1048576]
- *                            [--encoder static,transformer] [--step-rows 4096,65536,1048576] [--rounds N] [--threads N] [--json]
+ *                            [--encoder static,transformer] [--step-rows 4096,65536,1048576] [--rounds N] [--threads N] [--json] [--out FILE]
  *
  * - `scoring`: sums of scores, masks and samples for 128 queries of dimension 256, compared with the bare
  *   product of the queries with the same rows, alternating
@@ -15,12 +15,12 @@
  *
  * Each measurement runs in a separate process. `npm run bench:refresh` measures a refresh during training.
  */
-import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { freshNode } from './fresh-process.ts';
 import type { RowsResult, ScoringResult, SearchResult } from './measure-cache.ts';
 import type { CacheMemoryResult, CacheStepResult } from './measure-cache-step.ts';
+import { machineTitle, RESULT_OPTIONS, startMachine, writeResult } from './result-file.ts';
 import { table } from './statistics.ts';
 
 const { values: options } = parseArgs({
@@ -33,7 +33,7 @@ const { values: options } = parseArgs({
     'step-rows': { type: 'string', default: '4096,65536,1048576' },
     rounds: { type: 'string' },
     threads: { type: 'string', default: String(defaultThreads()) },
-    json: { type: 'boolean', default: false },
+    ...RESULT_OPTIONS,
   },
 });
 const { threads } = options;
@@ -52,12 +52,8 @@ const ms = (value: number) => value.toFixed(1);
 const child = <Result>(file: string, args: readonly string[]): Promise<Result> =>
   freshNode<Result>(new URL(file, import.meta.url), args);
 
-const processor = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${process.version}`;
-/**
- * Load average of the last minute. A load means that other processes share the cores with the measurement.
- */
-const loadBefore = loadavg()[0]!;
-say(`${processor}; load ${loadBefore.toFixed(1)}\n`);
+const machine = startMachine(Number(threads));
+say(`${machineTitle(Number(threads))}\n`);
 const results: (ScoringResult | SearchResult | RowsResult | CacheStepResult | CacheMemoryResult)[] = [];
 
 if (cases.includes('scoring')) {
@@ -183,7 +179,4 @@ if (cases.includes('memory')) {
   say(table([...lines, ['growth', `${(100 * r.growthRatio).toFixed(1)} %`]]));
 }
 
-if (options.json) {
-  const load = { before: loadBefore, after: loadavg()[0]! };
-  console.log(JSON.stringify({ processor, threads: Number(threads), load, results }, null, 1));
-}
+writeResult({ ...machine(), results }, options);

@@ -1,4 +1,4 @@
-import { largest, median, minimum, table } from './statistics.ts';
+import { largest, median, medians, minimum, table } from './statistics.ts';
 
 /** Result of one side in one process. */
 export interface Measurement {
@@ -42,9 +42,8 @@ function summary(name: string, own: readonly Measurement[], ours: readonly Measu
   return {
     name,
     version: own[0]!.version,
-    medianMs: median(times),
+    ...medians({ medianMs: times, timeRatio: ratios }),
     minMs: minimum(times),
-    timeRatio: median(ratios),
     timeRatioRange: [minimum(ratios), Math.max(...ratios)] as const,
     peakResidentBytes: peak(own),
     startResidentBytes: Math.max(...own.map((m) => m.startResidentBytes)),

@@ -2,7 +2,7 @@
  * Measures the speed of correctors:
  *
  *     npm run bench:corrector -- [--case rows,step,learn] [--kind mlp,ridge] [--dimension 256,384] [--rows 1048576] [--storage f32]
- *                                [--rounds N] [--threads N] [--json]
+ *                                [--rounds N] [--threads N] [--json] [--out FILE]
  *
  * - `rows`: rows corrected per second. Reported as a share of the rate of a 1024³ product measured between
  *   the rounds, and as a multiple of the speed of embedding texts with the 6-layer reference encoder
@@ -11,12 +11,12 @@
  *
  * Each measurement runs in a separate process.
  */
-import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { freshNode } from './fresh-process.ts';
 import type { CorrectorStepResult } from './measure-cache-step.ts';
 import type { CorrectedRowsResult, CorrectorLearnResult, EncodeResult } from './measure-corrector.ts';
+import { machineTitle, RESULT_OPTIONS, startMachine, writeResult } from './result-file.ts';
 import { table } from './statistics.ts';
 
 const CASES = ['rows', 'step', 'learn'];
@@ -32,7 +32,7 @@ const { values: options } = parseArgs({
     storage: { type: 'string', default: 'f32' },
     rounds: { type: 'string' },
     threads: { type: 'string', default: String(defaultThreads()) },
-    json: { type: 'boolean', default: false },
+    ...RESULT_OPTIONS,
   },
 });
 const { threads } = options;
@@ -50,12 +50,8 @@ const percent = (ratio: number) => `${(100 * ratio).toFixed(0)} %`;
 const child = <Result>(args: readonly string[]): Promise<Result> =>
   freshNode<Result>(new URL('measure-corrector.ts', import.meta.url), args);
 
-const processor = `${cpus()[0]?.model.trim()}, ${threads} threads, Node ${process.version}`;
-/**
- * Load average of the last minute. A load means that other processes share the cores with the measurement.
- */
-const loadBefore = loadavg()[0]!;
-say(`${processor}; load ${loadBefore.toFixed(1)}\n`);
+const machine = startMachine(Number(threads));
+say(`${machineTitle(Number(threads))}\n`);
 const results: (CorrectedRowsResult | CorrectorStepResult | CorrectorLearnResult | EncodeResult)[] = [];
 
 if (cases.includes('rows')) {
@@ -130,7 +126,4 @@ if (cases.includes('learn')) {
   say(`${table(lines)}\n`);
 }
 
-if (options.json) {
-  const load = { before: loadBefore, after: loadavg()[0]! };
-  console.log(JSON.stringify({ processor, threads: Number(threads), load, results }, null, 1));
-}
+writeResult({ ...machine(), results }, options);

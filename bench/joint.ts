@@ -1,7 +1,7 @@
 /**
  * Measures steps of training a retriever and its reader together:
  *
- *     npm run bench:joint -- [--model FOLDER --retriever FOLDER] [--suite parts,fusion] [--case …] [--rounds N] [--threads N] [--out FILE]
+ *     npm run bench:joint -- [--model FOLDER --retriever FOLDER] [--suite parts,fusion] [--case …] [--rounds N] [--threads N] [--without-python] [--out FILE]
  *     npm run bench:joint -- --small      seconds: tiny models, to see that all sides work
  *
  * | suite  | measured                                                                                    | compared with |
@@ -17,8 +17,6 @@
  * The parts come from the ledger of runs. Reading and the retriever's own work are one program: the retriever's part is that of
  * `replug-lsr` with as many candidates, whose reader works outside of the program, and reading is the rest.
  */
-import { writeFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
@@ -27,7 +25,8 @@ import { compareSides, formatted, type Measurement, type SideSummary } from './c
 import { freshNode, freshProcess } from './fresh-process.ts';
 import { batchFile, FUSION_CASES, jointModels, PART_CASES } from './joint/cases.ts';
 import type { MeasuredRun, RunToMeasure } from './joint/measure-run.ts';
-import { peersPython } from './peers/python.ts';
+import { PEER_OPTIONS, peersPython } from './peers/python.ts';
+import { type Machine, startMachine, writeResult } from './result-file.ts';
 import { median, table } from './statistics.ts';
 
 /** Parts of a step, in milliseconds. */
@@ -68,11 +67,7 @@ export interface FusionResult {
 }
 
 /** Content of bench/results/joint.json. */
-export interface JointResults {
-  readonly processor: string;
-  readonly node: string;
-  readonly threads: number;
-  readonly load: { readonly before: number; readonly after: number };
+export interface JointResults extends Machine {
   /** Names of the given models. */
   readonly model: string | null;
   readonly retriever: string | null;
@@ -88,6 +83,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '3' },
     threads: { type: 'string', default: String(defaultThreads()) },
     small: { type: 'boolean', default: false },
+    ...PEER_OPTIONS,
     out: { type: 'string' },
   },
 });
@@ -171,7 +167,9 @@ async function fusion(): Promise<FusionResult[]> {
     const sides = await compareSides(
       {
         undrift: () => measured(run),
-        transformers: () => freshProcess<Measurement>(peersPython(), [script, ...args], { env }),
+        ...(!options['without-python'] && {
+          transformers: () => freshProcess<Measurement>(peersPython(), [script, ...args], { env }),
+        }),
       },
       rounds,
     );
@@ -188,20 +186,16 @@ if (unknown !== undefined) {
   console.error(`bench:joint: no such suite: ${unknown}\n  help: use ${Object.keys(SUITES).join(', ')}`);
   process.exit(2);
 }
-const before = loadavg()[0]!;
+const machine = startMachine(Number(threads));
 const results: (PartsResult | FusionResult)[] = [];
 for (const name of suites) results.push(...(await SUITES[name]!()));
 const nameOf = (folder: string | undefined) => folder?.split('/').filter(Boolean).at(-1) ?? null;
 const found: JointResults = {
-  processor: cpus()[0]?.model ?? 'unknown processor',
-  node: process.version,
-  threads,
-  load: { before, after: loadavg()[0]! },
+  ...machine(),
   model: nameOf(options.model),
   retriever: nameOf(options.retriever),
   results,
 };
 const out =
   options.out ?? (options.small ? undefined : fileURLToPath(new URL('results/joint.json', import.meta.url)));
-if (out) writeFileSync(out, `${JSON.stringify(found, null, 2)}\n`);
-else console.log(JSON.stringify(found));
+writeResult(found, { out, json: out === undefined });

@@ -1,7 +1,7 @@
 /**
  * Measures language models beside transformers on PyTorch:
  *
- *     npm run bench:lm -- --model FOLDER [--suite score,train,generate,knn] [--case …] [--rounds N] [--threads N] [--out FILE]
+ *     npm run bench:lm -- --model FOLDER [--suite score,train,generate,knn] [--case …] [--rounds N] [--threads N] [--without-python] [--out FILE]
  *     npm run bench:lm -- --small      seconds: tiny models, to see that all sides work
  *
  * | suite | measured                                                     | compared with                                    |
@@ -16,15 +16,14 @@
  * sides are compared. Progress and tables go to stderr, and the numbers to `bench/results/lm.json`, from which `npm run docs` makes the
  * tables of docs/performance.md.
  */
-import { writeFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { compareSides, formatted, type Measurement, type SideSummary } from './comparison.ts';
 import { freshNode, freshProcess } from './fresh-process.ts';
 import { exportedFolder, LM_CASES, type ModelName, modelFolder } from './lm/cases.ts';
-import { peersPython } from './peers/python.ts';
+import { PEER_OPTIONS, peersPython } from './peers/python.ts';
+import { type Machine, startMachine, writeResult } from './result-file.ts';
 import { median, minimum } from './statistics.ts';
 
 /** Comparison of a case with other libraries. */
@@ -74,11 +73,7 @@ export interface KnnResult {
 }
 
 /** Content of bench/results/lm.json. */
-export interface LmResults {
-  readonly processor: string;
-  readonly node: string;
-  readonly threads: number;
-  readonly load: { readonly before: number; readonly after: number };
+export interface LmResults extends Machine {
   /** Name of the folder of the given model. */
   readonly model: string | null;
   readonly results: readonly LmResult[];
@@ -92,10 +87,12 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '3' },
     threads: { type: 'string', default: String(defaultThreads()) },
     small: { type: 'boolean', default: false },
+    ...PEER_OPTIONS,
     out: { type: 'string' },
   },
 });
 const { threads } = options;
+const usesPython = !options['without-python'];
 const rounds = Number(options.rounds);
 const asked = options.case === '' ? undefined : new Set(options.case.split(','));
 
@@ -145,10 +142,11 @@ async function comparisons(suite: 'score' | 'train'): Promise<LmComparison[]> {
     const sides = await compareSides(
       {
         undrift: () => inNode<Measurement>(`undrift-${suite}.ts`, args),
-        transformers: () => inPython(python, args),
-        ...(suite === 'train' && {
-          'transformers, fused AdamW': () => inPython(python, [...args, '--fused']),
-        }),
+        ...(usesPython && { transformers: () => inPython(python, args) }),
+        ...(usesPython &&
+          suite === 'train' && {
+            'transformers, fused AdamW': () => inPython(python, [...args, '--fused']),
+          }),
       },
       rounds,
     );
@@ -175,7 +173,7 @@ async function generations(): Promise<GenerateComparison[]> {
         undrift: () => inNode<Measurement>('undrift-generate.ts', [folder, ...args]),
         'undrift, packed weights': () =>
           inNode<Measurement>('undrift-generate.ts', [folder, ...args, '--packed']),
-        transformers: () => inPython('lm_generate.py', [folder, ...args]),
+        ...(usesPython && { transformers: () => inPython('lm_generate.py', [folder, ...args]) }),
         'transformers.js': () =>
           inNode<Measurement>('../peers/transformers-js-generate.ts', [exported, ...args]),
       },
@@ -225,18 +223,14 @@ if (unknown !== undefined) {
   console.error(`bench:lm: no such suite: ${unknown}\n  help: use ${Object.keys(SUITES).join(', ')}`);
   process.exit(2);
 }
-const before = loadavg()[0]!;
+const machine = startMachine(Number(threads));
 const results: LmResult[] = [];
 for (const name of suites) results.push(...(await SUITES[name]!()));
 const measured: LmResults = {
-  processor: cpus()[0]?.model ?? 'unknown processor',
-  node: process.version,
-  threads: Number(threads),
-  load: { before, after: loadavg()[0]! },
+  ...machine(),
   model: options.model?.split('/').filter(Boolean).at(-1) ?? null,
   results,
 };
 const out =
   options.out ?? (options.small ? undefined : fileURLToPath(new URL('results/lm.json', import.meta.url)));
-if (out) writeFileSync(out, `${JSON.stringify(measured, null, 2)}\n`);
-else console.log(JSON.stringify(measured));
+writeResult(measured, { out, json: out === undefined });

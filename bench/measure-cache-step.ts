@@ -8,10 +8,10 @@
 import { CacheTraining, TRAINING_CASES } from './cache-training.ts';
 import { report } from './fresh-process.ts';
 import { followMemory, type ResidentMemory } from './resident-memory.ts';
-import { median, minimum } from './statistics.ts';
+import { medians, minimum, type WithQuartiles } from './statistics.ts';
 
 /** Times of a step of `negative-cache` and of `in-batch`. */
-export interface CacheStepResult {
+export interface CacheStepResult extends WithQuartiles {
   readonly case: 'step';
   readonly encoder: string;
   readonly title: string;
@@ -33,7 +33,7 @@ export interface CacheStepResult {
   readonly bestRatio: number;
 }
 /** Times of a step of `corrector`. */
-export interface CorrectorStepResult {
+export interface CorrectorStepResult extends WithQuartiles {
   readonly case: 'step';
   readonly title: string;
   readonly rows: number;
@@ -84,10 +84,12 @@ async function steps(): Promise<CacheStepResult> {
     rows,
     threads,
     rounds,
-    inBatchMs: median(inBatch),
-    negativeCacheMs: median(negativeCache),
-    sampleMs: median(sampleMs),
-    ratio: median(negativeCache.map((ms, i) => ms / inBatch[i]!)),
+    ...medians({
+      inBatchMs: inBatch,
+      negativeCacheMs: negativeCache,
+      sampleMs,
+      ratio: negativeCache.map((ms, i) => ms / inBatch[i]!),
+    }),
     bestRatio: minimum(negativeCache) / minimum(inBatch),
   };
 }
@@ -109,9 +111,7 @@ async function correctorSteps(): Promise<CorrectorStepResult> {
     rows,
     threads,
     rounds,
-    stepMs: median(stepMs),
-    correctMs: median(correctMs),
-    share: median(correctMs.map((ms, i) => ms / stepMs[i]!)),
+    ...medians({ stepMs, correctMs, share: correctMs.map((ms, i) => ms / stepMs[i]!) }),
   };
 }
 

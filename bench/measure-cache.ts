@@ -14,14 +14,14 @@ import { randomInts, rngKey } from '../src/util/rng.ts';
 import { normalise, pieces, randomTable, range, topicTable, unitRows } from './cache-table.ts';
 import { report } from './fresh-process.ts';
 import { GemmTimer } from './gemm-rate.ts';
-import { median, minimum } from './statistics.ts';
+import { median, medians, minimum, type WithQuartiles } from './statistics.ts';
 
 const DIMENSION = 256;
 const BATCH = 128;
 const INVERSE_TEMPERATURE = 20;
 
 /** Times of scoring a table. */
-export interface ScoringResult {
+export interface ScoringResult extends WithQuartiles {
   readonly case: 'scoring';
   readonly rows: number;
   readonly storage: 'f32' | 'f16';
@@ -42,7 +42,7 @@ export interface ScoringResult {
 }
 
 /** Times and error of draws by an index. */
-export interface SearchResult {
+export interface SearchResult extends WithQuartiles {
   readonly case: 'search';
   readonly rows: number;
   readonly threads: number;
@@ -133,19 +133,20 @@ async function scoring(): Promise<ScoringResult> {
     sumsMs.push(performance.now() - sampledMs);
   }
   for (const times of [product.timesMs, sumsMs, sampleMs]) times.splice(0, 2);
-  const productMs = median(product.timesMs);
   return {
     case: 'scoring',
     rows,
     storage,
     threads,
     rounds,
-    productMs,
-    sumsMs: median(sumsMs),
-    sampleMs: median(sampleMs),
-    ratio: median(sampleMs.map((ms, i) => ms / product.timesMs[i]!)),
+    ...medians({
+      productMs: product.timesMs,
+      sumsMs,
+      sampleMs,
+      ratio: sampleMs.map((ms, i) => ms / product.timesMs[i]!),
+    }),
     bestRatio: minimum(sampleMs) / minimum(product.timesMs),
-    productGflops: product.flops / productMs / 1e6,
+    productGflops: product.flops / median(product.timesMs) / 1e6,
   };
 }
 
@@ -185,8 +186,7 @@ async function search(): Promise<SearchResult> {
     threads,
     rounds,
     buildMs,
-    exactMs: median(exactMs),
-    indexMs: median(indexMs),
+    ...medians({ exactMs, indexMs }),
     scoredRatio: scored / (rounds * BATCH * rows),
     missedProbability: missed / rounds,
     logPartitionError: error / (rounds * BATCH),

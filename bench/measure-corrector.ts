@@ -16,11 +16,11 @@ import { f32ToF16 } from '../src/util/half.ts';
 import { pieces, unitRows } from './cache-table.ts';
 import { report } from './fresh-process.ts';
 import { GemmTimer, SQUARE } from './gemm-rate.ts';
-import { median, minimum } from './statistics.ts';
+import { medians, minimum, type WithQuartiles } from './statistics.ts';
 import { STEP_CASES } from './training-step.ts';
 
 /** Speed of a corrector. */
-export interface CorrectedRowsResult {
+export interface CorrectedRowsResult extends WithQuartiles {
   readonly case: 'rows';
   readonly kind: CorrectorKind;
   readonly dimension: number;
@@ -50,7 +50,7 @@ export interface CorrectorLearnResult {
   readonly updateMs: number;
 }
 /** Speed of the reference encoder. */
-export interface EncodeResult {
+export interface EncodeResult extends WithQuartiles {
   readonly case: 'encode';
   readonly title: string;
   readonly threads: number;
@@ -121,10 +121,12 @@ async function rows(): Promise<CorrectedRowsResult> {
     threads,
     rounds,
     flopsPerRow: corrector.flopsPerRow,
-    rowsPerSecond: (1000 * count) / median(times!),
-    gemmGflops: median(products!),
-    gflops: median(rates!),
-    share: median(rates!.map((rate, i) => rate / products![i]!)),
+    ...medians({
+      rowsPerSecond: times!.map((ms) => (1000 * count) / ms),
+      gemmGflops: products!,
+      gflops: rates!,
+      share: rates!.map((rate, i) => rate / products![i]!),
+    }),
     bestShare: best(rates!) / best(products!),
   };
 }
@@ -177,7 +179,7 @@ async function encode(): Promise<EncodeResult> {
     case: 'encode',
     title: `transformer, 6 layers, D 384, T ${tokens}`,
     threads,
-    textsPerSecond: (1000 * texts) / median(times),
+    ...medians({ textsPerSecond: times.map((ms) => (1000 * texts) / ms) }),
   };
 }
 

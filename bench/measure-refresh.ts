@@ -19,10 +19,10 @@ import { Batches } from '../src/train/pair-batches.ts';
 import { resolveSettings } from '../src/train/settings.ts';
 import { optionValues } from '../src/util/option-table.ts';
 import { report } from './fresh-process.ts';
-import { median } from './statistics.ts';
+import { medians, type WithQuartiles } from './statistics.ts';
 
 /** Speed of training and of a refresh, alone and together. Medians over the rounds. */
-export interface RefreshResult {
+export interface RefreshResult extends WithQuartiles {
   readonly case: string;
   readonly title: string;
   readonly threads: number;
@@ -165,9 +165,11 @@ report({
   workerThreads,
   niceness,
   rows: rows.length,
-  stepsPerSecond: median(measured.without),
-  stepsPerSecondBeside: median(measured.beside),
-  hereMs: median(measured.hereMs),
-  aloneMs: median(measured.aloneMs),
-  besideMs: median(measured.besideMs),
+  ...medians({
+    stepsPerSecond: measured.without,
+    stepsPerSecondBeside: measured.beside,
+    hereMs: measured.hereMs,
+    aloneMs: measured.aloneMs,
+    besideMs: measured.besideMs,
+  }),
 } satisfies RefreshResult);

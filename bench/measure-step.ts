@@ -7,7 +7,7 @@ import { Program } from '../src/runtime/program.ts';
 import { report } from './fresh-process.ts';
 import { GemmTimer, LAYOUTS, SQUARE } from './gemm-rate.ts';
 import { followMemory, type ResidentMemory } from './resident-memory.ts';
-import { median, minimum } from './statistics.ts';
+import { median, medians, minimum, type WithQuartiles } from './statistics.ts';
 import { STEP_CASES, type StepCase, stepFlops, TrainingStep } from './training-step.ts';
 
 const WARMUP_STEPS = 3;
@@ -20,7 +20,7 @@ export interface GemmResult {
   readonly medianGflops: number;
 }
 /** Speed and memory of a training step. */
-export interface StepResult {
+export interface StepResult extends WithQuartiles {
   readonly case: string;
   readonly title: string;
   readonly threads: number;
@@ -104,7 +104,7 @@ async function steps(shape: StepCase): Promise<StepResult> {
     threads,
     parameters: step.parameters,
     steps: count,
-    medianMs,
+    ...medians({ medianMs: timesMs }),
     minMs,
     gflop,
     gemm,

@@ -22,7 +22,7 @@ import { StoreSearcher } from '../src/store/store-searcher.ts';
 import { openStoredIndex } from '../src/store/stored-index.ts';
 import { openVectors } from '../src/store/vector-source.ts';
 import { makePassages, makeText } from './serve-data.ts';
-import { median } from './statistics.ts';
+import { median, medians, type WithQuartiles } from './statistics.ts';
 
 const K = 10;
 /** Time of measuring exact search, in milliseconds, and the rounds that it takes at most and at least. */
@@ -31,7 +31,7 @@ const MOST_ROUNDS = 90;
 const LEAST_ROUNDS = 6;
 
 /** Times of exact search for a number of queries at once, in milliseconds: medians of rounds in turn. */
-export interface ExactTimes {
+export interface ExactTimes extends WithQuartiles {
   readonly queries: number;
   /** Embedding the queries. */
   readonly encodeMs: number;
@@ -110,10 +110,7 @@ export async function measureExact(folder: string, queries: number): Promise<Exa
   await store.close();
   return {
     queries,
-    encodeMs: median(times.encodeMs),
-    bareMs: median(times.bareMs),
-    indexMs: median(times.indexMs),
-    searchMs: median(times.searchMs),
+    ...medians(times),
   };
 }
 

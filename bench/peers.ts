@@ -1,11 +1,11 @@
 /**
  * Compares Undrift with other libraries:
  *
- *     npm run bench:peers -- [--suite step,encode,train] [--case …] [--rounds N] [--threads N] [--json]
+ *     npm run bench:peers -- [--suite step,encode,train] [--case …] [--rounds N] [--steps N] [--threads N] [--without-python] [--json] [--out FILE]
  *
  * | suite  | cases        | measured                                      | compared with                                 |
  * |--------|--------------|-----------------------------------------------|-----------------------------------------------|
- * | step   | t64, t128    | the reference training step, synthetic tokens | PyTorch eager, with and without fused AdamW   |
+ * | step   | t64, t128, t256, t256-checkpointed | the reference training step, synthetic tokens | PyTorch eager, with and without fused AdamW |
  * | encode | minilm, base | texts of real lengths to embeddings           | sentence-transformers; transformers.js        |
  * | train  | minilm, base | fine-tuning on the same batches of real text  | sentence-transformers' trainer, both AdamWs   |
  *
@@ -15,11 +15,23 @@
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
-import { compareSides, formatted, type Measurement } from './comparison.ts';
+import { compareSides, formatted, type Measurement, type SideSummary } from './comparison.ts';
 import { freshNode, freshProcess } from './fresh-process.ts';
-import { peersPython } from './peers/python.ts';
+import { PEER_OPTIONS, peersPython } from './peers/python.ts';
 import { ENCODERS, type EncoderName, TRAINING, writeWorkload } from './peers/workload.ts';
+import { RESULT_OPTIONS, startMachine, writeResult } from './result-file.ts';
 import { STEP_CASES } from './training-step.ts';
+
+/** Result of one case of `bench:peers`. */
+export interface PeersResult {
+  readonly suite: string;
+  readonly case: string;
+  readonly title: string;
+  readonly threads: number;
+  readonly sides: readonly SideSummary[];
+  /** Units a second by side, such as texts. */
+  readonly rates?: Readonly<Record<string, number>> | undefined;
+}
 
 interface Suite {
   readonly cases: readonly string[];
@@ -28,6 +40,8 @@ interface Suite {
   prepare?(id: string): Promise<void>;
   /** Sides of the comparison, each run in a separate process. Undrift is the first. */
   readonly sides: Readonly<Record<string, (id: string) => Promise<Measurement>>>;
+  /** Sides in Python. */
+  readonly python: Suite['sides'];
   /** Unit of the rate. `units` gives the number of units that one time covers. */
   readonly unit?: string;
   units?(id: string): number;
@@ -38,17 +52,22 @@ const { values: options } = parseArgs({
     suite: { type: 'string', default: 'step,encode,train' },
     case: { type: 'string', default: '' },
     rounds: { type: 'string', default: '5' },
+    steps: { type: 'string' },
     threads: { type: 'string', default: String(defaultThreads()) },
-    json: { type: 'boolean', default: false },
+    ...PEER_OPTIONS,
+    ...RESULT_OPTIONS,
   },
 });
 const { threads } = options;
 
 /** Number of timed steps by case, chosen by the duration of a step. */
-const STEPS: Readonly<Record<string, number>> = { t64: 8, t128: 6, minilm: 10, base: 5 };
+const STEPS: Readonly<Record<string, number>> = {
+  ...{ t64: 8, t128: 6, t256: 4, 't256-checkpointed': 4 },
+  ...{ minilm: 10, base: 5 },
+};
 const ENCODE_REPEATS = '2';
 
-const python = peersPython();
+const python = options['without-python'] ? '' : peersPython();
 const peer = (file: string) => new URL(`peers/${file}`, import.meta.url);
 const inPython = (file: string, args: readonly string[]) =>
   freshProcess<Measurement>(python, [fileURLToPath(peer(file)), ...args], {
@@ -56,13 +75,19 @@ const inPython = (file: string, args: readonly string[]) =>
   });
 const inNode = (file: string, args: readonly string[]) => freshNode<Measurement>(peer(file), args);
 const workload = (id: string) => fileURLToPath(new URL(`results/tmp/peers/${id}`, import.meta.url));
-const steps = (id: string) => String(STEPS[id]!);
+const stepCount = (id: string) => Number(options.steps ?? STEPS[id]!);
+const steps = (id: string) => String(stepCount(id));
 const encoders = {
   cases: Object.keys(ENCODERS),
   title: (id: string) => ENCODERS[id as EncoderName].title,
   // The first step of a trainer ends no interval, so one more is needed.
-  prepare: (id: string) => writeWorkload(workload(id), id as EncoderName, STEPS[id]! + 1),
+  prepare: (id: string) => writeWorkload(workload(id), id as EncoderName, stepCount(id) + 1),
 };
+const torchStep = (id: string, ...flags: string[]) =>
+  inPython('step.py', [
+    ...[id, threads, steps(id), ...flags],
+    ...(id.endsWith('-checkpointed') ? ['--checkpoint'] : []),
+  ]);
 const trainer = (id: string, ...flags: string[]) =>
   inPython('train.py', [workload(id), threads, JSON.stringify(TRAINING), ...flags]);
 
@@ -72,8 +97,10 @@ const SUITES: Readonly<Record<string, Suite>> = {
     title: (id) => STEP_CASES.find((known) => known.id === id)!.title,
     sides: {
       undrift: (id) => inNode('undrift-step.ts', [id, threads, steps(id)]),
-      'PyTorch eager': (id) => inPython('step.py', [id, threads, steps(id)]),
-      'PyTorch eager, fused AdamW': (id) => inPython('step.py', [id, threads, steps(id), '--fused']),
+    },
+    python: {
+      'PyTorch eager': (id) => torchStep(id),
+      'PyTorch eager, fused AdamW': (id) => torchStep(id, '--fused'),
     },
   },
   encode: {
@@ -82,24 +109,30 @@ const SUITES: Readonly<Record<string, Suite>> = {
     units: (id) => ENCODERS[id as EncoderName].texts,
     sides: {
       undrift: (id) => inNode('undrift-encode.ts', [workload(id), threads, ENCODE_REPEATS]),
-      'sentence-transformers': (id) => inPython('encode.py', [workload(id), threads, ENCODE_REPEATS]),
       'transformers.js': (id) => inNode('transformers-js-encode.ts', [workload(id), threads, ENCODE_REPEATS]),
+    },
+    python: {
+      'sentence-transformers': (id) => inPython('encode.py', [workload(id), threads, ENCODE_REPEATS]),
     },
   },
   train: {
     ...encoders,
     sides: {
-      undrift: (id) => inNode('undrift-train.ts', [workload(id), threads, String(STEPS[id]! + 1)]),
+      undrift: (id) => inNode('undrift-train.ts', [workload(id), threads, String(stepCount(id) + 1)]),
+    },
+    python: {
       'sentence-transformers': (id) => trainer(id),
       'sentence-transformers, fused AdamW': (id) => trainer(id, '--fused'),
     },
   },
 };
 
-const results = [];
+const machine = startMachine(Number(threads));
+const results: PeersResult[] = [];
 for (const [name, suite, id] of chosenCases()) {
   await suite.prepare?.(id);
-  const runs = Object.entries(suite.sides).map(([side, run]) => [side, () => run(id)] as const);
+  const all = { ...suite.sides, ...(!options['without-python'] && suite.python) };
+  const runs = Object.entries(all).map(([side, run]) => [side, () => run(id)] as const);
   const sides = await compareSides(Object.fromEntries(runs), Number(options.rounds));
   const rates = suite.units
     ? Object.fromEntries(sides.map((s) => [s.name, (1000 * suite.units!(id)) / s.medianMs]))
@@ -109,7 +142,7 @@ for (const [name, suite, id] of chosenCases()) {
     console.log(`${name}: ${suite.title(id)}, ${threads} threads\n${formatted(sides, suite.unit, rates)}\n`);
   }
 }
-if (options.json) console.log(JSON.stringify(results));
+writeResult({ ...machine(), results }, options);
 
 function chosenCases(): [string, Suite, string][] {
   const cases = options.suite.split(',').flatMap((name): [string, Suite, string][] => {

@@ -13,8 +13,8 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -32,6 +32,7 @@ import {
   measureUpsert,
   type UpsertTimes,
 } from './measure-store.ts';
+import { type Machine, machineTitle, startMachine, writeResult } from './result-file.ts';
 import { type Built, buildStore, makeEncoder } from './serve-data.ts';
 import type { Load, LoadResult } from './serve-load.ts';
 import { table } from './statistics.ts';
@@ -82,6 +83,13 @@ interface RefreshResult {
   readonly withRefresh: LoadResult;
   /** Passages that were embedded meanwhile. */
   readonly embedded: number;
+}
+
+/** Content of bench/results/serve.json. The last two are absent while the measurement is under way. */
+export interface ServeResults extends Machine {
+  readonly stores: readonly StoreResult[];
+  readonly ingest?: IngestRates;
+  readonly refresh?: RefreshResult;
 }
 
 const child = fork(fileURLToPath(new URL('serve-load.ts', import.meta.url)), [], {
@@ -218,20 +226,13 @@ function print(stores: readonly StoreResult[], ingest: IngestRates, refresh: Ref
 }
 
 const retriever = options.model === undefined ? makeEncoder('static') : await loadRetriever(options.model);
-const machine = {
-  processor: cpus()[0]?.model.trim(),
-  threads: defaultThreads(),
-  node: process.version,
-  load: loadavg()[0],
-};
-console.log(
-  `${machine.processor}, ${machine.threads} threads, Node ${machine.node}, load ${machine.load?.toFixed(1)}`,
-);
+const machine = startMachine(defaultThreads());
+console.log(machineTitle(defaultThreads()));
 const stores: StoreResult[] = [];
 let refresh: RefreshResult | undefined;
 /** Writes what has been measured so far. */
 const save = (ingest?: IngestRates) =>
-  writeFileSync(options.out, `${JSON.stringify({ ...machine, stores, ingest, refresh }, null, 1)}\n`);
+  writeResult({ ...machine(), stores, ingest, refresh }, { out: options.out });
 const sizes = numbers(options.passages);
 for (const passages of sizes) {
   const folder = mkdtempSync(join(tmpdir(), 'bench-serve-'));

@@ -1,19 +1,19 @@
 /**
  * Measures the speed and memory of training steps:
  *
- *     npm run bench:step -- [--case t64,t128,static] [--steps N] [--threads N] [--json]
+ *     npm run bench:step -- [--case t64,t128,t256,t256-checkpointed,static] [--steps N] [--threads N] [--json] [--out FILE]
  *
  * Each case runs in a fresh process. Matrix products of 1024³ are timed between the steps, so that both see
  * the same state of the machine. The step is compared with their rate. `--case memory` runs 10,000 static
  * steps and follows the resident memory.
  */
 
-import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
 import { percent } from '../src/util/format.ts';
 import { freshNode } from './fresh-process.ts';
 import type { GemmResult, MemoryResult, StepResult } from './measure-step.ts';
+import { machineTitle, RESULT_OPTIONS, startMachine, writeResult } from './result-file.ts';
 import { table } from './statistics.ts';
 import { STEP_CASES } from './training-step.ts';
 
@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
     case: { type: 'string', default: STEP_CASES.map(({ id }) => id).join(',') },
     steps: { type: 'string' },
     threads: { type: 'string', default: String(defaultThreads()) },
-    json: { type: 'boolean', default: false },
+    ...RESULT_OPTIONS,
   },
 });
 const threads = Number(options.threads);
@@ -72,7 +72,8 @@ const say = (text: string): void => {
   if (!options.json) console.log(text);
 };
 
-say(`${cpus()[0]?.model.trim()}, ${threads} threads, Node ${process.version}\n`);
+say(`${machineTitle(threads)}\n`);
+const machine = startMachine(threads);
 const gemms = await run<GemmResult[]>('gemm');
 const rows = gemms.map((g) => [g.name, g.bestGflops.toFixed(0), g.medianGflops.toFixed(0)]);
 say(table([['f32 matrix product', 'best GFLOP/s', 'median'], ...rows]));
@@ -82,4 +83,4 @@ for (const id of options.case.split(',')) {
   results.push(result);
   say(`\n${result.title}\n${table('growthRatio' in result ? memoryRows(result) : stepRows(result))}`);
 }
-if (options.json) console.log(JSON.stringify({ threads, gemms, results }));
+writeResult({ ...machine(), gemms, results }, options);

@@ -30,6 +30,8 @@ export interface StepCase {
   /** Number of distinct token ids in a batch. */
   readonly distinctTokens: number;
   readonly steps: number;
+  /** Whether the activations of each layer are computed again for the gradient. */
+  readonly gradientCheckpointing?: boolean;
 }
 
 const reference: EncoderConfig = {
@@ -54,10 +56,20 @@ const transformerCase = (tokens: number, steps: number): StepCase => ({
   steps,
 });
 
+/** Makes the case that computes the activations of each layer again. */
+const checkpointed = (shape: StepCase): StepCase => ({
+  ...shape,
+  id: `${shape.id}-checkpointed`,
+  title: `${shape.title}, gradient checkpointing`,
+  gradientCheckpointing: true,
+});
+
 /** All step cases. */
 export const STEP_CASES: readonly StepCase[] = [
   transformerCase(64, 20),
   transformerCase(128, 10),
+  transformerCase(256, 5),
+  checkpointed(transformerCase(256, 5)),
   {
     id: 'static',
     title: 'static, V 8192, D 256, 64 queries × 12 and 64 documents × 96 tokens',
@@ -170,7 +182,7 @@ function stepGraph(shape: StepCase, encoder: Encoder): Graph {
   const scores = matmul(queries!, documents!, { transB: true, alpha: 1 / TEMPERATURE });
   const loss = softmaxCrossEntropy(scores, range(graph, queries!.shape[0]!));
   graph.output('loss', loss);
-  outputGradients(loss, {}, p.targets);
+  outputGradients(loss, { gradientCheckpointing: shape.gradientCheckpointing }, p.targets);
   return graph;
 }
 

@@ -5,6 +5,32 @@ import { fileURLToPath } from 'node:url';
 const FOLDER = fileURLToPath(new URL('.', import.meta.url));
 const INSTALLED = `${FOLDER}.venv/installed`;
 
+/** Option of benchmarks that run Python beside Undrift. */
+export const PEER_OPTIONS = {
+  /** Leaves out the sides in Python. */
+  'without-python': { type: 'boolean', default: false },
+} as const;
+
+/**
+ * Finds packages that the Python of the peers lacks. Installs nothing.
+ *
+ * @returns  reason why the packages cannot be used; undefined if they can
+ */
+export function missingPeers(packages: readonly string[]): string | undefined {
+  const python =
+    process.env.UNDRIFT_PEERS_PYTHON ?? (existsSync(INSTALLED) ? `${FOLDER}.venv/bin/python` : undefined);
+  if (python === undefined) {
+    return 'no Python with PyTorch: set UNDRIFT_PEERS_PYTHON to one, or run npm run bench:peers once, which installs it';
+  }
+  const code = 'import importlib.util as u, sys; print(*[p for p in sys.argv[1:] if u.find_spec(p) is None])';
+  try {
+    const missing = execFileSync(python, ['-c', code, ...packages], { encoding: 'utf8' }).trim();
+    return missing === '' ? undefined : `${python} lacks ${missing.replaceAll(' ', ', ')}`;
+  } catch {
+    return `${python} does not run`;
+  }
+}
+
 /**
  * Finds a Python with PyTorch. Takes the one named by UNDRIFT_PEERS_PYTHON, or that of a virtual environment
  * beside this file, which the first call creates.

@@ -1,8 +1,9 @@
-"""Runs the reference training step of bench/training-step.ts in PyTorch eager.  step.py CASE THREADS STEPS [--fused]
+"""Runs the reference training step of bench/training-step.ts in PyTorch eager.  step.py CASE THREADS STEPS [--fused] [--checkpoint]
 
 BERT encoder (6 layers, hidden 384, 12 heads, ff 1536) over 32 texts with scaled_dot_product_attention, mean pooling, rows of
 unit length, in-batch softmax cross-entropy of 16 queries and 16 documents, clipping, AdamW over all parameters including the
-embedding table. --fused uses PyTorch's fused AdamW, which is not its default.
+embedding table. --fused uses PyTorch's fused AdamW, which is not its default. --checkpoint computes the activations of each layer
+again for the gradient (torch.utils.checkpoint).
 """
 
 import sys
@@ -13,10 +14,12 @@ from measure import START_RESIDENT_BYTES, peak_resident_bytes, report
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 LAYERS, HIDDEN, HEADS, INNER, VOCABULARY, POSITIONS = 6, 384, 12, 1536, 30_522, 512
 QUERIES, TEXTS, DISTINCT_TOKENS, TEMPERATURE = 16, 32, 1500, 0.05
-WARMUP_STEPS = 3
+MOST_WARMUP_STEPS = 3  # as many steps as are timed, but not more
+CHECKPOINT = "--checkpoint" in sys.argv
 
 
 class Layer(nn.Module):
@@ -51,7 +54,7 @@ class Encoder(nn.Module):
         h = self.norm(self.words(ids) + self.positions.weight[:T] + self.types.weight[0])
         bias = ((mask - 1) * 1e9)[:, None, None]
         for layer in self.layers:
-            h = layer(h, bias)
+            h = checkpoint(layer, h, bias, use_reentrant=False) if CHECKPOINT else layer(h, bias)
         pooled = (h * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1e-9)
         return F.normalize(pooled, dim=1)
 
@@ -60,7 +63,7 @@ def main():
     case, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    tokens = int(case.removeprefix("t"))
+    tokens = int(case.removeprefix("t").removesuffix("-checkpointed"))
     model = Encoder()
     trained = list(model.named_parameters())
     no_decay = lambda name: name.endswith("bias") or "norm" in name
@@ -74,7 +77,7 @@ def main():
     )
     stride = VOCABULARY // DISTINCT_TOKENS
     drawn, times, loss = 0, [], None
-    for step in range(-WARMUP_STEPS, steps):
+    for step in range(-min(MOST_WARMUP_STEPS, steps), steps):
         start = time.perf_counter()
         count = TEXTS * tokens
         ids = (torch.arange(drawn, drawn + count) * 7919 % DISTINCT_TOKENS * stride).view(TEXTS, tokens)

@@ -6,7 +6,8 @@
 import { report } from '../fresh-process.ts';
 import { STEP_CASES, TrainingStep } from '../training-step.ts';
 
-const WARMUP_STEPS = 3;
+/** Largest number of steps before those that are timed: as many as are timed. */
+const MOST_WARMUP_STEPS = 3;
 
 const startResidentBytes = process.resourceUsage().maxRSS * 1024;
 const [id, threads, steps] = process.argv.slice(2);
@@ -14,7 +15,7 @@ const step = await TrainingStep.create(STEP_CASES.find((known) => known.id === i
   threads: Number(threads),
 });
 const timesMs: number[] = [];
-for (let i = -WARMUP_STEPS; i < Number(steps); i++) {
+for (let i = -Math.min(MOST_WARMUP_STEPS, Number(steps)); i < Number(steps); i++) {
   const startMs = performance.now();
   await step.run();
   if (i >= 0) timesMs.push(performance.now() - startMs);

@@ -3,20 +3,20 @@
  *
  *     npm run bench:joint -- --model FOLDER --retriever FOLDER
  */
-import { existsSync } from 'node:fs';
 import type { FusionResult, JointResults, PartsResult } from '../../bench/joint.ts';
-import { inRepository, readResult, markdownTable as table } from './page.ts';
-
-const FILE = 'joint.json';
-const NOT_MEASURED = '*Not measured yet.*';
-
-const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
+import { markdownTable as table } from './page.ts';
+import {
+  besideOurs,
+  measured as measuredResult,
+  megabytes,
+  NOT_MEASURED,
+  origin,
+  spread,
+} from './performance-parts.ts';
 
 /** Generated parts on joint training. Every block is filled, with or without a measurement. */
 export function jointBlocks(): Record<string, string> {
-  const measured = existsSync(inRepository(`bench/results/${FILE}`))
-    ? readResult<JointResults>(FILE)
-    : undefined;
+  const measured = measuredResult<JointResults>('joint');
   const { results = [], model, retriever } = measured ?? {};
   const parts = results.filter((result): result is PartsResult => result.suite === 'parts');
   const fusion = results.filter((result): result is FusionResult => result.suite === 'fusion');
@@ -25,11 +25,6 @@ export function jointBlocks(): Record<string, string> {
     'atlas-given': `Atlas, ${model} with LoRA, ${retriever}`,
     'atlas-t5-small': 'Atlas, T5 and BERT of 6 layers and width 512',
     't5-small': 'T5 and BERT of 6 layers and width 512',
-  };
-  const machine = () => {
-    const { processor, threads, node, load } = measured!;
-    return `${processor}, ${threads} threads, Node ${node}; load of the machine ${load.before.toFixed(1)} before, ${load.after.toFixed(1)} after.
-From [\`bench/results/${FILE}\`](../bench/results/${FILE}).`;
   };
   return {
     'joint-parts':
@@ -46,25 +41,23 @@ From [\`bench/results/${FILE}\`](../bench/results/${FILE}).`;
               ...[of.retrieve, of.retriever, of.read, of.update, of.refresh].map((ms) => ms.toFixed(0)),
               megabytes(result.peakResidentBytes),
             ]),
-          )}\n\n${machine()}`,
+          )}\n\n${origin(measured!, 'joint')}`,
     'joint-fusion':
       fusion.length === 0
         ? NOT_MEASURED
         : table(
             ['models', '', 'a step, ms', 'time', 'peak memory', ''],
             fusion.flatMap(({ sides, ...result }) =>
-              sides.map((side, i) => [
-                i === 0
-                  ? `${titles[result.case] ?? result.case}, ${result.batch} × ${result.candidates} passages of ${result.words} words`
-                  : '',
-                i === 0 ? 'Undrift' : side.version,
-                side.medianMs.toFixed(0),
-                i === 0
-                  ? ''
-                  : `× ${side.timeRatio.toFixed(2)} (${side.timeRatioRange.map((r) => r.toFixed(2)).join('–')})`,
-                megabytes(side.peakResidentBytes),
-                i === 0 ? '' : `× ${side.memoryRatio.toFixed(2)}`,
-              ]),
+              sides.map((side, i) => {
+                const { time, memory } = besideOurs(side, i);
+                const size = `${result.batch} × ${result.candidates} passages of ${result.words} words`;
+                return [
+                  i === 0 ? `${titles[result.case] ?? result.case}, ${size}` : '',
+                  i === 0 ? 'Undrift' : side.version,
+                  spread(side, 'medianMs', (ms) => ms.toFixed(0)),
+                  ...[time, megabytes(side.peakResidentBytes), memory],
+                ];
+              }),
             ),
           ),
   };

@@ -3,21 +3,23 @@
  *
  *     npm run bench:lm -- --model FOLDER
  */
-import { existsSync } from 'node:fs';
 import type { GenerateComparison, KnnResult, LmComparison, LmResults } from '../../bench/lm.ts';
-import { inRepository, readResult, markdownTable as table } from './page.ts';
+import { markdownTable as table } from './page.ts';
+import {
+  besideOurs,
+  measured as measuredResult,
+  megabytes,
+  NOT_MEASURED,
+  origin,
+  sideName,
+  spread,
+} from './performance-parts.ts';
 
-const FILE = 'lm.json';
-const NOT_MEASURED = '*Not measured yet.*';
 const MODELS = { 'llama-20m': 'llama, 20.5 M parameters', 'llama-tiny': 'tiny llama' };
-
-const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
 
 /** Generated parts on language models. Every block is filled, with or without a measurement. */
 export function languageModelBlocks(): Record<string, string> {
-  const measured = existsSync(inRepository(`bench/results/${FILE}`))
-    ? readResult<LmResults>(FILE)
-    : undefined;
+  const measured = measuredResult<LmResults>('lm');
   const of = <T extends { suite: string }>(suite: T['suite']): T[] =>
     (measured?.results ?? []).filter((result) => result.suite === suite) as unknown as T[];
   const [score, train, knn] = [of<LmComparison>('score'), of<LmComparison>('train'), of<KnnResult>('knn')];
@@ -31,25 +33,20 @@ export function languageModelBlocks(): Record<string, string> {
     results.length > 0 ? content() : NOT_MEASURED;
   const rows = (results: readonly LmComparison[]) =>
     results.flatMap((result) =>
-      result.sides.map((side, i) => [
-        i === 0 ? `${name(result)}, ${result.windows} × ${result.tokens} tokens` : '',
-        i === 0 ? 'Undrift' : side.name,
-        `${((1000 * result.windows * result.tokens) / side.medianMs).toFixed(0)}`,
-        i === 0
-          ? ''
-          : `× ${side.timeRatio.toFixed(2)} (${side.timeRatioRange.map((r) => r.toFixed(2)).join('–')})`,
-        megabytes(side.peakResidentBytes),
-        i === 0 ? '' : `× ${side.memoryRatio.toFixed(2)}`,
-      ]),
+      result.sides.map((side, i) => {
+        const { time, memory } = besideOurs(side, i);
+        return [
+          i === 0 ? `${name(result)}, ${result.windows} × ${result.tokens} tokens` : '',
+          sideName(side),
+          ((1000 * result.windows * result.tokens) / side.medianMs).toFixed(0),
+          ...[time, megabytes(side.peakResidentBytes), memory],
+        ];
+      }),
     );
   const head = ['model', '', 'tokens a second', 'time', 'peak memory', ''];
   const machine = () => {
-    const { processor, threads, node, load } = measured!;
-    const versions = [
-      ...new Set([...score, ...train].flatMap(({ sides }) => sides.slice(1).map((s) => s.version))),
-    ];
-    return `${[processor, `${threads} threads`, `Node ${node}`, ...versions].join(', ')}; load of the machine ${load.before.toFixed(1)} before, ${load.after.toFixed(1)} after.
-From [\`bench/results/${FILE}\`](../bench/results/${FILE}).`;
+    const sides = [...score, ...train].flatMap((result) => result.sides.slice(1));
+    return origin(measured!, 'lm', [...new Set(sides.map(({ version }) => version))]);
   };
   return {
     'lm-score': filled(score, () => `${table(head, rows(score))}\n\n${machine()}`),
@@ -62,10 +59,10 @@ From [\`bench/results/${FILE}\`](../bench/results/${FILE}).`;
             i === 0
               ? `${known(model)}, ${tokens === 1 ? 'first token' : `${tokens} tokens`} after ${prompt}`
               : '',
-            i === 0 ? 'Undrift' : side.name,
-            side.medianMs.toFixed(0),
+            sideName(side),
+            spread(side, 'medianMs', (ms) => ms.toFixed(0)),
             ((1000 * tokens) / side.medianMs).toFixed(1),
-            i === 0 ? '' : `× ${side.timeRatio.toFixed(2)}`,
+            besideOurs(side, i).time,
             megabytes(side.peakResidentBytes),
           ]),
         ),

@@ -1,9 +1,9 @@
 /**
  * @file Makes the generated parts of README.md.
  *
- * The table of speed is made from a result file:
+ * The table of speed is made from a result file, as those of docs/performance.md are:
  *
- *     npm run --silent bench:step -- --json > bench/results/step.json && npm run docs
+ *     npm run bench:all -- --only step
  *
  * The chart and the output of the quick start come from real runs, which take about five minutes:
  *
@@ -13,54 +13,21 @@
  * seed and more frequent evaluations, and draws docs/quickstart.svg.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { filesOf, inRepository, type MadePage, readResult, writeFiles } from './page.ts';
+import { filesOf, inRepository, type MadePage, writeFiles } from './page.ts';
+import { stepSummary } from './performance-step.ts';
 
 const PAGE = 'README.md';
-const FILE = 'bench/results/step.json';
 const DATA = 'quickstart-data';
 const METRICS = ['ndcg@10', 'mrr@10', 'recall@10'];
-
-interface Step {
-  title: string;
-  medianMs: number;
-  gflop: number;
-  gemmShareRatio: number;
-  outsideRuntimeRatio: number;
-  peakResidentBytes: number;
-}
 
 /** Generated parts of README.md. */
 export const readmePage = (): MadePage => ({
   page: PAGE,
   blocks: {
-    speed: existsSync(inRepository(FILE))
-      ? speed(readResult('step.json'))
-      : 'No result file is committed yet; `npm run bench:step` measures your machine.',
+    speed: stepSummary(),
   },
 });
-
-function speed({ threads, results }: { threads: number; results: (Step | object)[] }): string {
-  const percent = (ratio: number) => `${(100 * ratio).toFixed(0)} %`;
-  const rows = results
-    .filter((result): result is Step => 'gemmShareRatio' in result)
-    .map((r) => {
-      const products =
-        r.gflop > 0
-          ? [`${((1000 * r.gflop) / r.medianMs).toFixed(0)}`, percent(r.gemmShareRatio)]
-          : ['–', '–'];
-      const cells = [r.title, r.medianMs.toFixed(1), ...products, percent(r.outsideRuntimeRatio)];
-      return `| ${cells.join(' | ')} | ${(r.peakResidentBytes / 1e6).toFixed(0)} MB |`;
-    });
-  return [
-    `Medians of \`npm run bench:step\` on ${threads} threads, from [\`${FILE}\`](${FILE}).`,
-    '',
-    '| training step | ms | GFLOP/s | share of the 1024³ product’s rate | outside the runtime | peak memory |',
-    '|---|---|---|---|---|---|',
-    ...rows,
-  ].join('\n');
-}
 
 interface Measured {
   /** nDCG@10 on the dev split during training. */
