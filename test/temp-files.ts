@@ -1,7 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll } from 'vitest';
 
 /**
  * Writes files into a fresh temporary folder, which is removed at the end of the test file.
@@ -21,6 +20,8 @@ export function tempFiles(files: Readonly<Record<string, string | Uint8Array>> =
 }
 
 const folders: string[] = [];
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
+
+/** Removes the folders made so far. `setup.ts` calls it at the end of each test file. */
+export function removeTempFiles(): void {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+}

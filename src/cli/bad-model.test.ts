@@ -1,15 +1,13 @@
-import { execFile } from 'node:child_process';
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
 import type { LoadedTensor } from '../io/tensor-data.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const main = join(root, 'dist', 'cli', 'main.js');
-const BERT = join(root, 'src/models/architectures/fixtures/bert');
+const BERT = fileURLToPath(new URL('../models/architectures/fixtures/bert', import.meta.url));
 
 /** Encodes two texts by a model folder into which `spoil` has looked. */
 async function encodeBy(spoil: (folder: string) => Promise<void> | void) {
@@ -19,12 +17,7 @@ async function encodeBy(spoil: (folder: string) => Promise<void> | void) {
     cpSync(join(BERT, file), join(model, file));
   await spoil(model);
   const argv = ['encode', '--model', 'bad-model', '--input', 'texts.txt', '--out', 'vectors.npy'];
-  const env = { ...process.env, HF_HUB_OFFLINE: '1' };
-  const found = await new Promise<{ code: number; stderr: string }>((done) => {
-    execFile(process.execPath, [main, ...argv], { cwd: folder, env }, (error, _stdout, stderr) =>
-      done({ code: error ? Number(error.code) : 0, stderr }),
-    );
-  });
+  const found = await runUndrift(argv, { cwd: folder, env: { HF_HUB_OFFLINE: '1' } });
   return { ...found, files: readdirSync(folder).sort() };
 }
 

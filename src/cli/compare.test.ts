@@ -1,13 +1,11 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type CommandLineResult, MAIN, runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import type { ComparisonResults } from '../compare/results.ts';
 import { permutation, rngKey } from '../util/rng.ts';
-
-const main = join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'cli', 'main.js');
 
 /** 200 documents of three "words" out of 60, and queries of the same words in another language. */
 function toyData(): Record<string, string> {
@@ -53,26 +51,13 @@ const config = {
 };
 const CONFIG = 'configs/compare.json';
 
-interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-const compare = (cwd: string, ...argv: string[]): Promise<Result> => undrift(cwd, 'compare', ...argv);
-
-function undrift(cwd: string, ...argv: string[]): Promise<Result> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...argv], { cwd }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : (error.code as number), stdout, stderr });
-    });
-  });
-}
+const undrift = (cwd: string, ...argv: string[]) => runUndrift(argv, { cwd });
+const compare = (cwd: string, ...argv: string[]) => undrift(cwd, 'compare', ...argv);
 
 /** Presses Ctrl-C when the command says something. */
 function interrupted(cwd: string, word: string): Promise<{ code: number | null; stderr: string }> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [main, 'compare', CONFIG], {
+    const child = spawn(process.execPath, [MAIN, 'compare', CONFIG], {
       cwd,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -102,7 +87,7 @@ const timeless = ({ arms }: ComparisonResults) =>
 
 describe('undrift compare', () => {
   let folder: string;
-  let first: Result;
+  let first: CommandLineResult;
   beforeAll(async () => {
     folder = tempFiles({ ...toyData(), [CONFIG]: JSON.stringify(config) });
     first = await compare(folder, CONFIG, '--markdown', 'docs/table.md', '--charts', 'docs');

@@ -1,13 +1,12 @@
-import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { COMMIT, fakeHub } from '../../test/fake-hub.ts';
+import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const main = join(root, 'dist', 'cli', 'main.js');
 const fixture = (name: string) => readFileSync(join(root, 'src/models/architectures/fixtures/bert', name));
 
 const MODEL = {
@@ -34,16 +33,9 @@ test('a model and a data set by name: encoded with, trained on, resumed', async 
     'datasets/org/data': { files: DATA },
   });
   const folder = tempFiles({ 'texts.txt': 'a text\nanother\n', 'runs/here': '' });
-  const env = { ...process.env, HF_ENDPOINT: hub.url, HF_HUB_CACHE: join(folder, 'cache'), HF_TOKEN: '' };
+  const env = { HF_ENDPOINT: hub.url, HF_HUB_CACHE: join(folder, 'cache'), HF_TOKEN: '' };
   const undrift = (argv: string, more: Record<string, string> = {}) =>
-    new Promise<{ code: number; stdout: string; stderr: string }>((done) => {
-      execFile(
-        process.execPath,
-        [main, ...argv.split(' ')],
-        { cwd: folder, env: { ...env, ...more } },
-        (error, stdout, stderr) => done({ code: error ? Number(error.code) : 0, stdout, stderr }),
-      );
-    });
+    runUndrift(argv.split(' '), { cwd: folder, env: { ...env, ...more } });
 
   const encode = 'encode --model org/bert --input texts.txt --out';
   expect(await undrift(`${encode} a.npy`)).toMatchObject({

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { runCommand } from '../../test/run-command.ts';
-import { runUndrift } from '../../test/run-undrift.ts';
+import { spawnUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { lmDatastoreCommand } from './lm-datastore.ts';
 import { lmEvalCommand } from './lm-eval.ts';
@@ -36,7 +36,7 @@ describe('undrift lm eval', () => {
     const folder = files();
     const { window, stride, documents: expected } = evaluations.find(({ model }) => model === 'gpt2')!;
     const flags = ['--window', String(window), '--stride', String(stride), '--threads', '1', '--json'];
-    const run = await runUndrift(
+    const run = await spawnUndrift(
       ['lm', 'eval', '--model', MODEL, '--data', 'test.jsonl.gz', '--document-file', 'each.jsonl', ...flags],
       { cwd: folder },
     );

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { runCommand } from '../../test/run-command.ts';
-import { runUndrift } from '../../test/run-undrift.ts';
+import { runUndrift, spawnUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { generateCommand } from './lm-generate.ts';
 
@@ -39,7 +39,7 @@ describe('undrift lm generate', () => {
   });
 
   it('reads the text from stdin', async () => {
-    const run = await runUndrift(['lm', 'generate', '--model', MODEL, '--tokens', '3', '--json', '-'], {
+    const run = await spawnUndrift(['lm', 'generate', '--model', MODEL, '--tokens', '3', '--json', '-'], {
       input: 'helLo',
     });
     expect(JSON.parse(run.stdout).text).toBe('helLooKK');

@@ -1,42 +1,30 @@
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { appendFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type CommandLineResult, MAIN, runUndrift, spawnUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readNpy } from '../io/npy.ts';
+import { specsByPath } from './commands.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const main = join(root, 'dist', 'cli', 'main.js');
 
-interface Result {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-  json: Record<string, unknown>;
-}
+/** Adds `json`, the one object on stdout. */
+const withJson = ({ code, stdout, stderr }: CommandLineResult) => ({
+  ...{ code, stdout, stderr },
+  get json() {
+    expect(stdout).toMatch(/^\{.*\}\n$/);
+    return JSON.parse(stdout) as Record<string, unknown>;
+  },
+});
 
-/**
- * Runs `undrift …` in a folder, as it is published: built (by `test/build.ts`), and in a process of its own. `json` is the one
- * object on stdout.
- */
-function undrift(cwd: string, ...argv: string[]): Promise<Result> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...argv], { cwd, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : (error.code as number | null);
-      resolve({
-        code,
-        stdout,
-        stderr,
-        get json() {
-          expect(stdout).toMatch(/^\{.*\}\n$/);
-          return JSON.parse(stdout) as Record<string, unknown>;
-        },
-      });
-    });
-  });
-}
+/** Runs `undrift …` in a folder, as it is published: built (by `test/build.ts`), and in a process of its own. */
+const published = async (cwd: string, ...argv: string[]) => withJson(await spawnUndrift(argv, { cwd }));
+
+/** Runs `undrift …` in a folder, in this process. */
+const undrift = async (cwd: string, ...argv: string[]) => withJson(await runUndrift(argv, { cwd }));
 
 const lines = (records: object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('');
 const NOUNS = ['file', 'path', 'number', 'array', 'socket', 'timer', 'string', 'buffer', 'stream', 'error'];
@@ -64,8 +52,18 @@ const makeData = () => ({
 const TINY = ['--hidden', '8', '--vocab-size', '128', '--batch-size', '8', '--threads', '1'];
 
 describe('undrift', () => {
+  it('has all commands in the build', async () => {
+    const url = new URL('commands.js', pathToFileURL(MAIN)).href;
+    const script = `import { specsByPath } from ${JSON.stringify(url)};
+      console.log(JSON.stringify([...(await specsByPath())].map(([name, { run }]) => [name, typeof run])));`;
+    const found = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    const names = [...(await specsByPath()).keys()];
+    expect(names).toContain('lm generate');
+    expect(JSON.parse(found)).toEqual(names.map((name) => [name, 'function']));
+  });
+
   it('without a command shows help on stderr and fails', async () => {
-    const { code, stdout, stderr } = await undrift(root);
+    const { code, stdout, stderr } = await published(root);
     expect(code).toBe(2);
     expect(stdout).toBe('');
     expect(stderr).toContain('Usage: undrift <command>');
@@ -73,7 +71,7 @@ describe('undrift', () => {
 
   it('prints its version', async () => {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-    expect(await undrift(root, '--version')).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
+    expect(await published(root, '--version')).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
 
   it('says what is wrong on stderr, and with --json also as an object', async () => {
@@ -82,7 +80,7 @@ describe('undrift', () => {
     expect(wrong.stderr).toBe(
       "error: unknown command 'evall', did you mean 'eval'?\n  help: see undrift --help\n",
     );
-    const failed = await undrift(root, 'eval', '--model', 'bm25', '--data', 'no-such-folder', '--json');
+    const failed = await published(root, 'eval', '--model', 'bm25', '--data', 'no-such-folder', '--json');
     expect(failed.code).toBe(1);
     expect(failed.stderr).toMatch(/^error: no-such-folder: no such file or folder/);
     expect(failed.stderr).not.toMatch(/\n {4}at /);
@@ -91,7 +89,7 @@ describe('undrift', () => {
 
   it('is quiet when the reader of its output goes away', async () => {
     const folder = tempFiles(makeData());
-    const child = spawn(process.execPath, [main, 'search', '--model', 'bm25', '--data', 'set', 'file'], {
+    const child = spawn(process.execPath, [MAIN, 'search', '--model', 'bm25', '--data', 'set', 'file'], {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -108,7 +106,7 @@ describe('undrift', () => {
 describe('data', () => {
   it('counts', async () => {
     const folder = tempFiles(makeData());
-    const { code, json } = await undrift(folder, 'data', 'stats', 'set', '--json');
+    const { code, json } = await published(folder, 'data', 'stats', 'set', '--json');
     expect(code).toBe(0);
     expect(json).toMatchObject({
       name: 'set',
@@ -137,7 +135,17 @@ describe('eval --model bm25', () => {
   const bm25 = (...argv: string[]) => undrift(folder, 'eval', '--model', 'bm25', '--data', 'set', ...argv);
 
   it('gives the metrics as JSON', async () => {
-    const { code, json } = await bm25('--metrics', 'ndcg@10,mrr@10,recall@5', '--json');
+    const argv = [
+      'eval',
+      '--model',
+      'bm25',
+      '--data',
+      'set',
+      '--metrics',
+      'ndcg@10,mrr@10,recall@5',
+      '--json',
+    ];
+    const { code, json } = await published(folder, ...argv);
     expect(code).toBe(0);
     // Verb and noun together are in one document only.
     expect(json).toMatchObject({
@@ -216,7 +224,7 @@ describe('train, and what is done with its model', () => {
   });
 
   beforeAll(async () => {
-    const { code, json, stderr } = await undrift(
+    const { code, json, stderr } = await published(
       folder,
       ...['train', '--config', 'run.json', '--out', 'run', '--steps', '6', '--eval-every', '3', '--json'],
     );
@@ -302,9 +310,9 @@ describe('train, and what is done with its model', () => {
   });
 
   it('encodes lines as JSON and as .npy, equally', async () => {
-    const encode = (...argv: string[]) =>
-      undrift(folder, 'encode', '--model', 'run', '--input', 'texts.txt', '--threads', '1', ...argv);
-    const { embeddings, dimension } = (await encode('--json')).json as {
+    const words = ['encode', '--model', 'run', '--input', 'texts.txt', '--threads', '1'];
+    const encode = (...argv: string[]) => undrift(folder, ...words, ...argv);
+    const { embeddings, dimension } = (await published(folder, ...words, '--json')).json as {
       embeddings: number[][];
       dimension: number;
     };
@@ -409,29 +417,13 @@ describe('search for a long text', () => {
     await undrift(folder, 'train', '--data', 'set', '--out', 'run', '--steps', '1', ...TINY);
   });
   const search = (input: string | Buffer) =>
-    new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve) => {
-      const argv = [
-        'search',
-        '--model',
-        'run',
-        '--data',
-        'set',
-        '--threads',
-        '1',
-        '--top-k',
-        '3',
-        '--json',
-        '-',
-      ];
-      const child = execFile(
-        process.execPath,
-        [main, ...argv],
-        { cwd: folder, maxBuffer: 2 ** 26 },
-        (error, stdout, stderr) =>
-          resolve({ code: error === null ? 0 : (error.code as number | null), stdout, stderr }),
-      );
-      child.stdin!.end(input);
-    });
+    spawnUndrift(
+      [
+        ...['search', '--model', 'run', '--data', 'set'],
+        ...['--threads', '1', '--top-k', '3', '--json', '-'],
+      ],
+      { cwd: folder, input },
+    );
 
   it('reads it from stdin, a megabyte as well', async () => {
     const { code, stdout } = await search(long);
@@ -449,7 +441,7 @@ describe('search for a long text', () => {
 
   it('refuses a command line that onnxruntime does not survive', async () => {
     const text = long.slice(0, 60_000);
-    expect(await undrift(folder, 'search', '--model', 'run', '--data', 'set', text)).toMatchObject({
+    expect(await published(folder, 'search', '--model', 'run', '--data', 'set', text)).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('give the text on stdin'),
     });
@@ -476,7 +468,7 @@ describe('Ctrl-C', () => {
   it('saves a training run', async () => {
     const folder = tempFiles(makeData());
     const train = ['train', '--data', 'set', '--out', 'run', ...TINY, '--eval-every', '2'];
-    const child = spawn(process.execPath, [main, ...train, '--steps', '1000000'], { cwd: folder });
+    const child = spawn(process.execPath, [MAIN, ...train, '--steps', '1000000'], { cwd: folder });
     let stderr = '';
     child.stderr.on('data', (text) => {
       if (stderr.includes('step 4:') === false && `${stderr}${text}`.includes('step 4:'))
@@ -497,7 +489,7 @@ describe('Ctrl-C', () => {
     await undrift(folder, 'train', '--data', 'set', '--out', 'run', '--steps', '1', ...TINY);
     execFileSync('mkfifo', [join(folder, 'texts')]);
     const argv = ['encode', '--model', 'run', '--input', 'texts', '--out', 'texts.npy'];
-    const child = spawn(process.execPath, [main, ...argv], {
+    const child = spawn(process.execPath, [MAIN, ...argv], {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -522,7 +514,7 @@ describe('Ctrl-C', () => {
 
 describe('doctor', () => {
   it('reports devices, speed and what is missing', async () => {
-    const { code, json } = await undrift(root, 'doctor', '--json', '--threads', '1');
+    const { code, json } = await published(root, 'doctor', '--json', '--threads', '1');
     expect(code).toBe(0);
     expect(json).toMatchObject({
       ok: true,

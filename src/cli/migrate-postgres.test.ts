@@ -1,18 +1,16 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noPostgres, startPostgres, type TestServer } from '../../test/postgres-server.ts';
+import { MAIN, runUndrift } from '../../test/run-undrift.ts';
 import { phraseText, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import type { OwnedSqlClient } from '../foreign/sql-client.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const ROWS = 150;
 const texts = Array.from({ length: ROWS }, (_, i) => phraseText([i, i * 7, i * 13, i * 29, i >> 3]));
 const lines = (rows: readonly unknown[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
@@ -35,12 +33,7 @@ describe.skipIf(noPostgres !== undefined)(
 
     /** Runs a command with --json; returns its object, or that of its error. */
     async function undrift(...argv: string[]) {
-      const words = [main, ...argv, '--json'];
-      const options = { cwd: folder, maxBuffer: 2 ** 24 };
-      const { stdout } = await promisify(execFile)(process.execPath, words, options).catch(
-        (error: { stdout: string }) => error,
-      );
-      return JSON.parse(stdout);
+      return JSON.parse((await runUndrift([...argv, '--json'], { cwd: folder })).stdout);
     }
 
     beforeAll(async () => {
@@ -80,7 +73,7 @@ describe.skipIf(noPostgres !== undefined)(
       });
 
       const fit = ['--sample', '40', '--corrector', 'ridge'];
-      const slow = [main, 'migrate', 'start', '--store', store, '--from', 'old', '--to', 'new', ...fit];
+      const slow = [MAIN, 'migrate', 'start', '--store', store, '--from', 'old', '--to', 'new', ...fit];
       const child = spawn(process.execPath, [...slow, '--threads', '1', '--rows-per-minute', '200'], {
         cwd: folder,
       });

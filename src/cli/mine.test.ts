@@ -2,14 +2,11 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { runUndrift } from '../../test/run-undrift.ts';
+import { MAIN, runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { loadData } from '../data/load.ts';
 import { permutation, rngKey } from '../util/rng.ts';
-
-const main = join(fileURLToPath(new URL('../..', import.meta.url)), 'dist', 'cli', 'main.js');
 
 const words = (i: number, of: number) => [...permutation(rngKey(8, i, 'words'), of).subarray(0, 4)];
 const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
@@ -243,7 +240,7 @@ describe('undrift mine', () => {
     const large = tempFiles({ ...toyData(6000, 40), 'mined.jsonl': 'earlier\n' });
     const child = spawn(
       process.execPath,
-      [main, 'mine', '--data', 'set', '--model', 'bm25', '--out', 'mined.jsonl'],
+      [MAIN, 'mine', '--data', 'set', '--model', 'bm25', '--out', 'mined.jsonl'],
       { cwd: large, stdio: ['ignore', 'ignore', 'pipe'] },
     );
     let stderr = '';

@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const NOUNS = ['file', 'path', 'number', 'array', 'socket', 'timer', 'string', 'buffer', 'stream', 'error'];
 const VERBS = ['open', 'close', 'read', 'write', 'copy', 'check', 'sort', 'count', 'merge', 'split'];
 const rows = VERBS.flatMap((verb) =>
@@ -41,14 +40,11 @@ const folder = tempFiles({
     .join(''),
 });
 
-/** Runs a command line of the package in a shell. */
-const undrift = (line: string): Promise<{ code: number; stdout: string; stderr: string }> =>
-  new Promise((resolve) => {
-    const command = line.replace(/^undrift /, `'${process.execPath}' '${main}' `);
-    execFile('sh', ['-c', command], { cwd: folder }, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    );
-  });
+/** Runs a command line of the package, of which a shell makes words. */
+function undrift(line: string) {
+  const words = execFileSync('sh', ['-c', `printf '%s\\0' ${line}`], { encoding: 'utf8' }).split('\0');
+  return runUndrift(words.slice(1, -1), { cwd: folder });
+}
 
 /** The command that the last line of an output suggests. */
 const suggested = (stdout: string): string => /: (undrift .*)\n$/.exec(stdout)?.[1] ?? stdout;
@@ -65,8 +61,6 @@ async function follow(line: string): Promise<string[]> {
   }
   return lines;
 }
-
-beforeAll(async () => expect((await undrift('undrift --version')).code).toBe(0));
 
 it('own questions and answers are trained on, measured, searched and mined, and every suggested command works', async () => {
   const train = "undrift train --data 'my faq.csv' --epochs 1 --hidden 16 --out";

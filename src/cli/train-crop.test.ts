@@ -5,8 +5,6 @@ import { runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { readNpy } from '../io/npy.ts';
 
-/* The build is what runs, here as in all tests of the command line. */
-
 const words = (i: number) =>
   Array.from({ length: 14 }, (_, k) => `w${(i * 7) % 11}x${(k * 5 + i) % 13}`).join(' ');
 const texts = Array.from({ length: 48 }, (_, i) => words(i));

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { collectGarbage } from '../../test/collect-garbage.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { DataError, UsageError } from '../util/errors.ts';
 import type { DataInMemory, JudgementRecord, TextRecord } from './data-in-memory.ts';
@@ -304,6 +305,7 @@ it('memory: texts are held once, as those of a file', async () => {
       yield text;
     }
   }
+  collectGarbage();
   const before = process.memoryUsage().arrayBuffers;
   const { corpus } = await loadTexts({ texts: generated() });
   expect(corpus.size).toBe(count);

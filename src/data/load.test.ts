@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { collectGarbage } from '../../test/collect-garbage.ts';
 import { sharedData } from '../../test/shared-data.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { DataError } from '../util/errors.ts';
@@ -303,6 +304,7 @@ describe('memory', () => {
     }
     const folder = tempFiles({ 'corpus.jsonl': lines.join('') });
     lines.length = 0;
+    collectGarbage();
     const before = process.memoryUsage();
     let peak = 0;
     const held = await loadCorpus(folder, {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { collectGarbage } from '../../test/collect-garbage.ts';
 import { f32, i64, numbers } from '../../test/evaluate.ts';
 import { Graph } from '../graph/graph.ts';
 import * as ops from '../graph/ops.ts';
@@ -57,6 +58,7 @@ describe('Program', () => {
     const own = await Program.compile(graph);
     const [x, y] = [zeros('f32', [4_000_000]), zeros('f32', [4_000_000])];
     (x.data as Float32Array)[3_999_999] = 7;
+    collectGarbage();
     const before = process.memoryUsage().arrayBuffers;
     await own.run({ x }, { into: { y } });
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);

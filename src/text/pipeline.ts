@@ -28,9 +28,11 @@ export class Splitter {
   readonly asksForStart: boolean;
   readonly #limits: Limits = { mostChars: GROWN_CHARS, isForeign: false };
   readonly #file: string;
+  readonly #timeLimitMs: number;
 
-  constructor({ normalizer, pre_tokenizer }: Components, file: string) {
+  constructor({ normalizer, pre_tokenizer }: Components, file: string, timeLimitMs = TIME_LIMIT_MS) {
     this.#file = file;
+    this.#timeLimitMs = timeLimitMs;
     const place = { file, limits: this.#limits };
     this.normalizer = makeNormalizer(normalizer, { ...place, at: 'normalizer' });
     this.preTokenize = makePreTokenizer(pre_tokenizer, { ...place, at: 'pre_tokenizer' });
@@ -49,7 +51,7 @@ export class Splitter {
    */
   limited<T>(text: string, run: () => T): T {
     if (!this.#limits.isForeign) return run();
-    const limit = TIME_LIMIT_MS + Math.ceil(text.length / 1000);
+    const limit = this.#timeLimitMs + Math.ceil(text.length / 1000);
     const done = withinTime(limit, run) ?? withinTime(limit, run);
     if (done) return done.result;
     throw new DataError(

@@ -9,8 +9,10 @@ export default defineConfig({
   test: {
     root: fileURLToPath(new URL('../..', import.meta.url)),
     include: ['src/grad/rules.test.ts', 'test/webgpu/*.check.ts'],
+    setupFiles: 'test/setup.ts',
     pool: 'forks',
     maxWorkers: 1,
+    isolate: false,
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },
