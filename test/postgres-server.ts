@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectPostgres, type OwnedSqlClient } from '../src/foreign/sql-client.ts';
+import { memoryFolder } from './memory-folder.ts';
 
 /** Folders in which Debian's packages and others have the programs of the server. */
 const folders = (): string[] => {
@@ -55,7 +56,7 @@ export interface TestServer {
 export async function startPostgres(): Promise<TestServer> {
   const user = account()!;
   // Short, because the name of a socket has at most 107 bytes.
-  const folder = mkdtempSync('/tmp/undrift-pg-');
+  const folder = mkdtempSync(`${memoryFolder ?? '/tmp'}/undrift-pg-`);
   chownSync(folder, user.uid, user.gid);
   const data = join(folder, 'data');
   const options = { ...user, cwd: folder, stdio: 'pipe' as StdioOptions };

@@ -206,12 +206,16 @@ function scalarData(value: number, dtype: DType): ArrayBufferView {
 /** Files that make tensors on behalf of a caller. Error messages name the caller instead. */
 const INTERNAL = /[\\/](src|dist)[\\/](graph|grad)[\\/](ops[\\/])?[^\\/]+(?<!\.test)\.(ts|js):/;
 
-function callerOrigin(): string {
+/** Returns a function that finds file and line of the caller. Only error messages ask for them: a stack as text costs more than a node. */
+function callerOrigin(): () => string {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 12;
-  const lines = new Error().stack?.split('\n').slice(2) ?? [];
+  const place = new Error();
   Error.stackTraceLimit = limit;
-  const outside = lines.find((line) => !INTERNAL.test(line)) ?? lines[0] ?? '';
-  const match = /\(?([^()\s]+):(\d+):\d+\)?$/.exec(outside);
-  return match ? `${basename(match[1]!)}:${match[2]}` : 'unknown';
+  return () => {
+    const lines = place.stack?.split('\n').slice(2) ?? [];
+    const outside = lines.find((line) => !INTERNAL.test(line)) ?? lines[0] ?? '';
+    const match = /\(?([^()\s]+):(\d+):\d+\)?$/.exec(outside);
+    return match ? `${basename(match[1]!)}:${match[2]}` : 'unknown';
+  };
 }

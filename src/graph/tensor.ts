@@ -37,17 +37,24 @@ export class Tensor {
   readonly dtype: DType;
   /** Dimensions in canonical form. */
   readonly shape: readonly Dim[];
-  /** File and line of the code that made the tensor, for error messages. */
-  readonly origin: string;
   /** Origin of the value. The graph sets it once, right after it makes the node or constant. */
   source: TensorSource = { kind: 'input' };
+  readonly #origin: string | (() => string);
 
-  constructor(graph: Graph, fields: { name: string; dtype: DType; shape: readonly Dim[]; origin: string }) {
+  constructor(
+    graph: Graph,
+    fields: { name: string; dtype: DType; shape: readonly Dim[]; origin: string | (() => string) },
+  ) {
     this.graph = graph;
     this.name = fields.name;
     this.dtype = fields.dtype;
     this.shape = fields.shape.map(canonicalDim);
-    this.origin = fields.origin;
+    this.#origin = fields.origin;
+  }
+
+  /** File and line of the code that made the tensor, for error messages. */
+  get origin(): string {
+    return typeof this.#origin === 'string' ? this.#origin : this.#origin();
   }
 
   /** Number of dimensions. */

@@ -178,7 +178,7 @@ test.each([
     const work = get(() => {
       if (waits) throw stopped;
     });
-    setTimeout(() => (waits = true), 500);
+    setTimeout(() => (waits = true), 150);
     await expect(work).rejects.toBe(stopped);
     expect(performance.now() - start).toBeLessThan(3000);
   },

@@ -59,7 +59,8 @@ describe('a folder that a killed process was setting up', () => {
   };
 
   for (const how of ['plain', 'resume', 'overwrite'] as const) {
-    it.each(Object.keys(LEFT))(`is completed ${how}: %s`, async (name) => {
+    // Some of them wait a second for a lock that another process may be writing.
+    it.concurrent.each(Object.keys(LEFT))(`is completed ${how}: %s`, async (name) => {
       if (name === 'settings alone' && how === 'plain') return; // that is a run, which may be resumed
       const out = `left ${how} ${name}`;
       mkdirSync(at(out));
