@@ -1,7 +1,7 @@
 /**
  * Compares Undrift with other libraries:
  *
- *     npm run bench:peers -- [--suite step,encode,train] [--case …] [--rounds N] [--steps N] [--threads N] [--without-python] [--json] [--out FILE]
+ *     npm run bench:peers -- [--suite step,encode,train] [--case …] [--side …] [--rounds N] [--steps N] [--threads N] [--without-python] [--json] [--out FILE]
  *
  * | suite  | cases        | measured                                      | compared with                                 |
  * |--------|--------------|-----------------------------------------------|-----------------------------------------------|
@@ -9,7 +9,7 @@
  * | encode | minilm, base | texts of real lengths to embeddings           | sentence-transformers; transformers.js        |
  * | train  | minilm, base | fine-tuning on the same batches of real text  | sentence-transformers' trainer, both AdamWs   |
  *
- * Every round runs each side in a fresh process with the same number of threads. The order rotates from round to
+ * `--side` takes the names of some sides besides ours. Every round runs each side in a fresh process with the same number of threads. The order rotates from round to
  * round, so that a change in the speed of the machine favours no side. Embeddings and losses are compared too.
  */
 import { fileURLToPath } from 'node:url';
@@ -51,6 +51,7 @@ const { values: options } = parseArgs({
   options: {
     suite: { type: 'string', default: 'step,encode,train' },
     case: { type: 'string', default: '' },
+    side: { type: 'string', default: '' },
     rounds: { type: 'string', default: '5' },
     steps: { type: 'string' },
     threads: { type: 'string', default: String(defaultThreads()) },
@@ -127,12 +128,21 @@ const SUITES: Readonly<Record<string, Suite>> = {
   },
 };
 
+const wantedSides = options.side === '' ? [] : options.side.split(',');
+const knownSides = Object.values(SUITES).flatMap(({ sides, python: more }) =>
+  Object.keys({ ...sides, ...more }),
+);
+const unknownSide = wantedSides.find((side) => !knownSides.includes(side));
+if (unknownSide !== undefined)
+  fail(`no such side: ${unknownSide}`, `use ${[...new Set(knownSides)].join(', ')}`);
 const machine = startMachine(Number(threads));
 const results: PeersResult[] = [];
 for (const [name, suite, id] of chosenCases()) {
   await suite.prepare?.(id);
   const all = { ...suite.sides, ...(!options['without-python'] && suite.python) };
-  const runs = Object.entries(all).map(([side, run]) => [side, () => run(id)] as const);
+  const runs = Object.entries(all)
+    .filter(([side], i) => i === 0 || wantedSides.length === 0 || wantedSides.includes(side))
+    .map(([side, run]) => [side, () => run(id)] as const);
   const sides = await compareSides(Object.fromEntries(runs), Number(options.rounds));
   const rates = suite.units
     ? Object.fromEntries(sides.map((s) => [s.name, (1000 * suite.units!(id)) / s.medianMs]))

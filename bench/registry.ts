@@ -68,6 +68,15 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     small: ['--suite', 'train', '--case', 'minilm', '--rounds', '1'],
     python: ['torch', 'sentence_transformers', 'datasets', 'accelerate'],
   },
+  encode: {
+    script: 'encode',
+    result: 'encode',
+    blocks: ['encode-speed', 'encode-padding'],
+    title: 'encoding in f32 and int8, in one process and in several; padding',
+    minutes: 2,
+    small: [],
+    needs: ['retriever'],
+  },
   cache: {
     script: 'cache',
     result: 'cache',

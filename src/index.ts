@@ -191,6 +191,7 @@ export { type SaveOptions, saveRetriever } from './models/folder/model-folder.ts
 export { type LoadRetrieverOptions, loadRetriever } from './models/folder/open-retriever.ts';
 export { createRetriever, type NewRetrieverOptions } from './models/retriever/create-retriever.ts';
 export { embeddingSpaceId } from './models/retriever/embedding-space.ts';
+export { ENCODE_DTYPES, type EncodeDtype } from './models/retriever/encode-dtype.ts';
 export type { Encoder, EncoderConfig } from './models/retriever/encoder.ts';
 export {
   type EncodeOptions,
@@ -763,7 +764,13 @@ export type { Optimizer, StepNumbers } from './optim/optimizer.ts';
 export type { ScheduleName } from './optim/schedule.ts';
 export { sgd } from './optim/sgd.ts';
 export type { DeviceModel } from './runtime/device-model.ts';
-export { bundledDevices, type ComputeOptions, type Device, type Precision } from './runtime/devices.ts';
+export {
+  bundledDevices,
+  type ComputeOptions,
+  type Device,
+  type Precision,
+  type ProgramPrecision,
+} from './runtime/devices.ts';
 export { type GradientMemory, type Gradients, gradientsIn, outputGradients } from './runtime/gradients.ts';
 export { float32, type HostTensor, hostTensor, scalarValue } from './runtime/host-tensor.ts';
 export { joinParameters, type ModelParameters } from './runtime/join-parameters.ts';

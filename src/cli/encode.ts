@@ -13,7 +13,7 @@ import { defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadModel, MODEL_HELP, streamOptions } from './model-source.ts';
 import { checkOutputName } from './output-file.ts';
-import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, ENCODING_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Number of texts, or of their characters, after which the texts read so far are encoded. */
 const CHUNK_TEXTS = 8192;
@@ -46,7 +46,7 @@ export const encodeCommand = defineCommand({
     },
     out: { type: 'text', value: 'file.npy', help: 'file for the vectors, f32[texts, D]' },
     ...DOCUMENT_OPTIONS,
-    ...DIMENSIONS_OPTION,
+    ...ENCODING_OPTIONS,
     ...PROMPT_OPTIONS,
     ...COMPUTE_OPTIONS,
   },

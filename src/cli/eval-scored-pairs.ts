@@ -6,15 +6,14 @@ import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
 import type { GivenOptions } from '../util/option-table.ts';
 import type { Io } from './io.ts';
-import { loadModel, readOptions, showProgress } from './model-source.ts';
+import { loadModel, type ModelChoices, readOptions, showProgress } from './model-source.ts';
 import { computeOptions } from './shared-options.ts';
 
-interface PairOptions extends GivenOptions<typeof READ_OPTIONS> {
+interface PairOptions extends GivenOptions<typeof READ_OPTIONS>, ModelChoices {
   readonly model: string;
   readonly data: string;
   readonly split: string;
   readonly metrics: readonly string[];
-  readonly dimensions: number | undefined;
   readonly limitQueries: number | undefined;
   readonly runFile: string | undefined;
   readonly compare: string | undefined;

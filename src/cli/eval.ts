@@ -31,7 +31,7 @@ import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
-import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, ENCODING_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
 
 /** Default number of documents kept for each query, as is usual in run files. */
 const RUN_DEPTH = 100;
@@ -58,7 +58,7 @@ const OPTIONS = {
   },
   seed: { ...COMMON_RANGES.seed, help: 'seed of the significance test' },
   ...READ_OPTIONS,
-  ...DIMENSIONS_OPTION,
+  ...ENCODING_OPTIONS,
   ...PROMPT_OPTIONS,
   ...BASELINE_OPTIONS,
   ...BM25_OPTIONS,

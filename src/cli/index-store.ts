@@ -16,7 +16,7 @@ import { type OptionTable, optionValues } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
 import { loadModel, MODEL_HELP, streamOptions } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
-import { computeOptions, DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, ENCODING_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
 import { indexPostgres } from './store-postgres.ts';
 
 const OPTIONS = {
@@ -41,7 +41,7 @@ const OPTIONS = {
     help: 'build an index for approximate search: inverted lists of bits, or a graph (slower to build, larger)',
   },
   ...DOCUMENT_OPTIONS,
-  ...DIMENSIONS_OPTION,
+  ...ENCODING_OPTIONS,
   ...PROMPT_OPTIONS,
   ...TERM_OPTIONS,
   ...COMPUTE_OPTIONS,

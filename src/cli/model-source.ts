@@ -4,6 +4,7 @@ import { loadCrossEncoder } from '../models/cross-encoder/load-cross-encoder.ts'
 import { findModel } from '../models/folder/find-model.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
 import { LanguageModel } from '../models/language/language-model.ts';
+import type { EncodeDtype } from '../models/retriever/encode-dtype.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import { asFlags, type NoteListener } from '../util/option-name.ts';
 import type { GivenOptions } from '../util/option-table.ts';
@@ -37,6 +38,8 @@ export async function modelFolder(
 export interface ModelChoices {
   /** Number of leading dimensions of the vectors to keep. */
   readonly dimensions?: number | undefined;
+  /** Dtype in which texts are encoded. */
+  readonly encodeDtype?: EncodeDtype | undefined;
   /** Text put before every query. */
   readonly queryPrompt?: string | undefined;
   /** Text put before every document. */
@@ -61,10 +64,11 @@ export async function loadModel(
 export const loadFolder = (
   folder: string,
   io: Io,
-  { dimensions, queryPrompt, docPrompt }: ModelChoices = {},
+  { dimensions, encodeDtype, queryPrompt, docPrompt }: ModelChoices = {},
 ): Promise<Retriever> =>
   loadRetriever(folder, {
     ...(dimensions !== undefined && { dimensions }),
+    ...(encodeDtype !== undefined && { encodeDtype }),
     prompts: {
       ...(queryPrompt !== undefined && { query: queryPrompt }),
       ...(docPrompt !== undefined && { document: docPrompt }),

@@ -24,7 +24,7 @@ import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './le
 import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
 import { searchStore } from './search-store.ts';
-import { computeOptions, DIMENSIONS_OPTION, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
+import { computeOptions, ENCODING_OPTIONS, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
 import { searchPostgres } from './store-postgres.ts';
 import { checkCommandLine, textOf } from './text-argument.ts';
 
@@ -47,7 +47,7 @@ const OPTIONS = {
   ...RERANK_OPTIONS,
   topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
   ...DOCUMENT_OPTIONS,
-  ...DIMENSIONS_OPTION,
+  ...ENCODING_OPTIONS,
   ...PROMPT_OPTIONS,
   ...BM25_OPTIONS,
   ...COMPUTE_OPTIONS,
@@ -211,12 +211,13 @@ async function readEmbeddings(
 
 /** Composes the command that writes the vectors of the documents that are searched. */
 function encodeCommandLine(file: string, options: OptionValues<typeof OPTIONS>): string {
-  const { model, data, corpus, dimensions, queryPrompt, docPrompt } = options;
+  const { model, data, corpus, dimensions, encodeDtype, queryPrompt, docPrompt } = options;
   return commandLine('encode', {
     model,
     data: data ?? corpus,
     out: file,
     dimensions,
+    encodeDtype,
     queryPrompt,
     docPrompt,
     ...givenOptions(DOCUMENT_OPTIONS, options),

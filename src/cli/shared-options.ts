@@ -1,3 +1,4 @@
+import { ENCODE_DTYPE_OPTION } from '../models/retriever/encode-dtype.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { CommandOptions } from '../util/command-line.ts';
 import type { OptionTable } from '../util/option-table.ts';
@@ -6,13 +7,14 @@ import type { OptionTable } from '../util/option-table.ts';
 export const TEXT_DATA_HELP =
   'documents: JSONL, CSV, TSV or Parquet with a column text, a text or Markdown file (one document), or a folder of such files';
 
-/** Option that truncates the vectors of a model trained with `--matryoshka`. */
-export const DIMENSIONS_OPTION = {
+/** Options for the vectors of a model: their size, for a model trained with `--matryoshka`, and the dtype in which they are computed. */
+export const ENCODING_OPTIONS = {
   dimensions: {
     type: 'integer',
     min: 1,
     help: 'number of leading dimensions of the vectors to keep, normalised again; for models trained with --matryoshka (default: all)',
   },
+  ...ENCODE_DTYPE_OPTION,
 } as const satisfies OptionTable;
 
 /** Options for the prompts of queries and documents. */

@@ -14,7 +14,7 @@ import { defineCommand } from './command.ts';
 import { lastingName, withPostgres } from './migrate-postgres.ts';
 import { loadModel, MODEL_HELP, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
-import { DIMENSIONS_OPTION, PROMPT_OPTIONS } from './shared-options.ts';
+import { ENCODING_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
 
 const STORE = {
   store: { ...STORE_OPTION.store, required: true, help: 'folder of the store, or table of PostgreSQL' },
@@ -78,7 +78,7 @@ const IMPORT_OPTIONS = {
   },
   ...FORMAT,
   model: { type: 'text', value: 'model', help: `model that made the vectors: ${MODEL_HELP}` },
-  ...DIMENSIONS_OPTION,
+  ...ENCODING_OPTIONS,
   ...PROMPT_OPTIONS,
 } as const;
 

@@ -6,6 +6,7 @@ import type { ExportDtype } from '../models/folder/onnx-export.ts';
 import { type ExportFormat, onnxFileName, safetensorsDtype } from '../models/folder/tower-files.ts';
 import { checkReplaceable, writeTowers } from '../models/folder/write-towers.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import { needsF32 } from '../models/retriever/encode-dtype.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { hasOnlyPlainWeights } from '../models/retriever/stored-weights.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
@@ -92,6 +93,7 @@ function checkFormats(
   retriever: Retriever,
   { formats, dtypes }: { formats: readonly ExportFormat[]; dtypes: readonly ExportDtype[] },
 ): void {
+  if (retriever.encodeDtype !== 'f32') throw needsF32('files are made of the weights and checked in f32');
   const { moduleClass } = retriever.encoder;
   const hasFolder = formats.some((format) => format === 'huggingface' || format === 'sentence-transformers');
   if (hasFolder) safetensorsDtype(dtypes);

@@ -1,8 +1,8 @@
 import { Graph } from '../graph/graph.ts';
-import { PROMPT_LENGTH } from '../models/folder/onnx-export.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
 import { storedWeights } from '../models/retriever/stored-weights.ts';
 import type { PaddedTokens } from '../models/retriever/token-feeds.ts';
+import { wholeEncoderFeeds } from '../models/retriever/whole-encoder.ts';
 import { float32, type HostTensor, hostTensor } from '../runtime/host-tensor.ts';
 import type { OnnxFile } from '../runtime/onnx-file.ts';
 import { Program } from '../runtime/program.ts';
@@ -34,23 +34,16 @@ export interface OnnxVectors {
  * @param unpooled  number of tokens at the beginning of the texts that pooling leaves out
  * @throws DataError when the file has an input that is not one of an encoder
  */
-export function onnxFeeds(
-  file: OnnxFile,
-  { ids, mask, batch, tokens }: PaddedTokens,
-  unpooled: number,
-): Record<string, HostTensor> {
-  const i64 = (values: ArrayLike<number>) =>
-    hostTensor(
-      'i64',
-      [batch, tokens],
-      BigInt64Array.from({ length: batch * tokens }, (_, i) => BigInt(values[i]!)),
-    );
+export function onnxFeeds(file: OnnxFile, batch: PaddedTokens, unpooled: number): Record<string, HostTensor> {
+  const { batch: texts, tokens } = batch;
   const feeds: Record<string, () => HostTensor> = {
-    input_ids: () => i64(ids),
-    attention_mask: () => i64(mask),
-    token_type_ids: () => i64(new Int32Array(batch * tokens)),
-    position_ids: () => i64(Int32Array.from({ length: batch * tokens }, (_, i) => i % tokens)),
-    [PROMPT_LENGTH]: () => hostTensor('i64', [batch], new BigInt64Array(batch).fill(BigInt(unpooled))),
+    ...wholeEncoderFeeds(batch, unpooled),
+    position_ids: () =>
+      hostTensor(
+        'i64',
+        [texts, tokens],
+        BigInt64Array.from({ length: texts * tokens }, (_, i) => BigInt(i % tokens)),
+      ),
   };
   return Object.fromEntries(
     file.inputs.map((name) => {

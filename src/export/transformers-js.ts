@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { pipelinePools } from '../models/folder/model-card-usage.ts';
-import { PROMPT_LENGTH } from '../models/folder/onnx-export.ts';
 import type { Retriever, Side } from '../models/retriever/retriever.ts';
+import { PROMPT_LENGTH } from '../models/retriever/whole-encoder.ts';
 import { UndriftError } from '../util/errors.ts';
 
 /** Part of transformers.js used here. */

@@ -161,9 +161,10 @@ function checkModel(manifest: VectorManifest, retriever: Retriever, side: Side, 
     named(manifest.settings, manifest.dimension),
     named(own.settings, own.dimension),
   ] as Record<string, unknown>[];
-  const differences = Object.keys(here!)
+  const shown = (value: unknown) => (value === undefined ? 'absent' : JSON.stringify(value));
+  const differences = Object.keys({ ...there, ...here })
     .filter((name) => there![name] !== here![name])
-    .map((name) => `${name} ${JSON.stringify(there![name])} there, ${JSON.stringify(here![name])} here`);
+    .map((name) => `${name} ${shown(there![name])} there, ${shown(here![name])} here`);
   if (embeddingSpace !== own.embeddingSpace || differences.length > 0) {
     const moved = corrector
       ? ` (moved there from ${corrector.fromSpace} by a ${corrector.kind} corrector)`

@@ -52,7 +52,7 @@ export const manifestFile = (file: string): string => `${file}.json`;
 export function modelFacts(
   retriever: Retriever,
 ): Pick<VectorManifest, 'embeddingSpace' | 'dimension' | 'settings'> {
-  const { encoder, towers, prompts, maxTokens } = retriever.config;
+  const { encoder, towers, prompts, maxTokens, encodeDtype } = retriever.config;
   return {
     embeddingSpace: embeddingSpaceId(retriever),
     dimension: retriever.dimension,
@@ -64,6 +64,7 @@ export function modelFacts(
       docPrompt: prompts.document,
       maxQueryTokens: maxTokens.query,
       maxDocTokens: maxTokens.document,
+      ...(encodeDtype && { encodeDtype }),
     },
   };
 }

@@ -1,8 +1,10 @@
 import type { Graph } from '../graph/graph.ts';
+import { toStandardOnnx } from '../graph/standard-onnx.ts';
 import { toOnnx } from '../graph/to-onnx.ts';
 import { encodeModel } from '../onnx/encode.ts';
 import type { OnnxNode } from '../onnx/model.ts';
-import type { Device, Precision } from './devices.ts';
+import { quantizeWeights } from '../onnx/quantize-weights.ts';
+import type { Device, ProgramPrecision } from './devices.ts';
 
 /** ONNX model of a graph, adapted to the provider of a device. */
 export interface DeviceModel {
@@ -16,7 +18,9 @@ export interface DeviceModel {
  * Converts a graph to an ONNX model for a device. Differences between providers are handled here and in
  * `sessionOptions`.
  */
-export function deviceModel(graph: Graph, device: Device, precision: Precision = 'f32'): DeviceModel {
+export function deviceModel(graph: Graph, device: Device, precision: ProgramPrecision = 'f32'): DeviceModel {
+  if (precision === 'int8')
+    return { bytes: encodeModel(quantizeWeights(toStandardOnnx(graph))), hostNodes: [] };
   // The WebGPU provider has no FusedMatMul, so attention would run on the CPU, with copies to and from the
   // device.
   const model = toOnnx(

@@ -19,6 +19,12 @@ export interface ComputeOptions {
 /** Dtype in which a program multiplies matrices; see `LoweringOptions.products`. */
 export type Precision = 'f32' | 'f16';
 
+/**
+ * Dtype in which a program multiplies matrices. With `int8`, the products with constants of the graph are of 8-bit integers (see
+ * `quantizeWeights`), on the CPU alone; all else is f32.
+ */
+export type ProgramPrecision = Precision | 'int8';
+
 /** All precisions. */
 export const PRECISIONS: readonly Precision[] = ['f32', 'f16'];
 

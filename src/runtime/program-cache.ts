@@ -1,5 +1,5 @@
 import type { Graph } from '../graph/graph.ts';
-import type { ComputeOptions } from './devices.ts';
+import type { ComputeOptions, ProgramPrecision } from './devices.ts';
 import { Program } from './program.ts';
 
 /** Programs of one owner. Each is compiled when it is first asked for, and all are freed together. */
@@ -18,13 +18,23 @@ export class ProgramCache {
    *
    * @param name  names one graph: the cache does not compare graphs
    * @param makeGraph  called if the program is not there yet
+   * @param precision  dtype in which matrices are multiplied, default f32
    */
-  get(name: string, makeGraph: () => Graph, compute: ComputeOptions = this.compute): Promise<Program> {
+  get(
+    name: string,
+    makeGraph: () => Graph,
+    compute: ComputeOptions = this.compute,
+    precision?: ProgramPrecision,
+  ): Promise<Program> {
     const { device, threads } = compute;
-    const key = `${name} ${device} ${threads}`;
+    const key = `${name} ${device} ${threads} ${precision}`;
     let program = this.programs.get(key);
     if (!program) {
-      program = Program.compile(makeGraph(), { ...(device && { device }), ...(threads && { threads }) });
+      program = Program.compile(makeGraph(), {
+        ...(device && { device }),
+        ...(threads && { threads }),
+        precision,
+      });
       this.programs.set(key, program);
       program.catch(() => this.programs.delete(key));
     }

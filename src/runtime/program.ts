@@ -9,7 +9,7 @@ import { isOutOfMemory, OutOfMemoryError, RuntimeError, ShapeError } from '../ut
 import { formatBytes } from '../util/format.ts';
 import { deviceTraffic, type KeptTensor, keptTensor } from './device-memory.ts';
 import { type DeviceModel, deviceModel } from './device-model.ts';
-import type { ComputeOptions, Device, Precision } from './devices.ts';
+import type { ComputeOptions, Device, ProgramPrecision } from './devices.ts';
 import { type HostTensor, zeros } from './host-tensor.ts';
 import { toOrt } from './ort-tensor.ts';
 import { sessionOptions } from './session-options.ts';
@@ -31,7 +31,7 @@ export type MemoryListener = (need: MemoryNeed) => void;
 /** Options of a program besides those of the machine. */
 export interface ProgramOptions {
   /** Dtype in which matrices are multiplied. Default f32. */
-  readonly precision?: Precision | undefined;
+  readonly precision?: ProgramPrecision | undefined;
   /** Called before a run that needs more memory on the CPU than all runs before it. */
   readonly onNeed?: MemoryListener | undefined;
 }

@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { filesOf, type MadePage, writeFiles } from './page.ts';
 import { cacheBlocks } from './performance-cache.ts';
+import { encodeBlocks } from './performance-encode.ts';
 import { jointBlocks } from './performance-joint.ts';
 import { languageModelBlocks } from './performance-lm.ts';
 import { serveBlocks } from './performance-serve.ts';
@@ -16,6 +17,7 @@ export const performancePage = (): MadePage => ({
   page: 'docs/performance.md',
   blocks: {
     ...stepBlocks(),
+    ...encodeBlocks(),
     ...cacheBlocks(),
     ...serveBlocks(),
     ...languageModelBlocks(),

@@ -56,9 +56,10 @@ async function prepare(request: EncoderStart): Promise<void> {
   } catch {
     // Some systems forbid this. The cores are then shared evenly.
   }
+  const feeder = new TokenFeeds(request.vocabSize);
   encoder = {
     program: await programOf(request.program, request.compute),
-    feeder: new TokenFeeds(request.vocabSize),
+    feeds: (batch) => feeder.feeds({ texts: batch }),
     padId: request.padId,
   };
   answer({ kind: 'ready' });

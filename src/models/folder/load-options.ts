@@ -1,5 +1,6 @@
 import type { Pooling } from '../../nn/layers.ts';
 import type { NoteListener } from '../../util/option-name.ts';
+import type { EncodeDtype } from '../retriever/encode-dtype.ts';
 import type { RetrieverConfig } from '../retriever/retriever.ts';
 
 /** Settings that override those of the folder. Every setting except `onNote` changes the embedding space. */
@@ -21,6 +22,8 @@ export interface LoadOptions {
   prompts?: Partial<RetrieverConfig['prompts']>;
   /** Longest query and document, in tokens. Default as in the folder, else the limit of the encoder. */
   maxTokens?: Partial<RetrieverConfig['maxTokens']>;
+  /** Dtype in which texts are encoded: `int8` is faster, and cannot be trained. Default as in the folder, else `f32`. */
+  encodeDtype?: EncodeDtype;
   /** Seed of the weights that the folder lacks. Default 0. */
   seed?: number;
   /** Called with notes on assumptions about missing settings, and on parts of the folder that were not used. */

@@ -83,18 +83,20 @@ async function loadWhole(
 
 /** Tells whether an option differs from the folder. */
 function asksForChange(options: LoadOptions, own: UndriftJson): boolean {
-  const { pooling, normalize, projectionSize, dimensions, towers, prompts = {}, maxTokens = {} } = options;
+  const { pooling, normalize, projectionSize, dimensions, towers, encodeDtype } = options;
+  const { prompts = {}, maxTokens = {} } = options;
   const differs = <T extends object>(asked: { [K in keyof T]?: T[K] | undefined }, said: T) =>
     (Object.keys(asked) as (keyof T)[]).some((key) => asked[key] !== undefined && asked[key] !== said[key]);
   return (
     differs({ pooling, normalize, projectionSize, dimensions, towers }, own) ||
+    differs({ encodeDtype }, { encodeDtype: own.encodeDtype ?? 'f32' }) ||
     differs(prompts, own.prompts) ||
     differs(maxTokens, own.maxTokens)
   );
 }
 
 /** Settings of a folder apart from tokenizer, configuration and weights. */
-type Settings = Pick<UndriftJson, 'towers' | 'prompts' | 'maxTokens' | 'trainedSteps'>;
+type Settings = Pick<UndriftJson, 'towers' | 'prompts' | 'maxTokens' | 'encodeDtype' | 'trainedSteps'>;
 
 async function loadTower(
   folder: string,
@@ -132,7 +134,7 @@ async function loadPair(folder: string, own: UndriftJson, options: LoadOptions):
 function build(
   { tokenizer, encoder }: Tower,
   settings: Settings,
-  { prompts, maxTokens, seed }: LoadOptions,
+  { prompts, maxTokens, encodeDtype = settings.encodeDtype ?? 'f32', seed }: LoadOptions,
   towers: Readonly<Record<Side, EncoderWeights>>,
 ): Retriever {
   const { towers: kind, trainedSteps } = settings;
@@ -152,6 +154,7 @@ function build(
       towers: kind,
       prompts: { ...settings.prompts, ...prompts },
       maxTokens: { ...settings.maxTokens, ...maxTokens },
+      encodeDtype,
     },
     tokenizer,
     { weights, trainedSteps, ...(seed !== undefined && { seed }) },

@@ -1,6 +1,7 @@
 import type { Encoder } from '../retriever/encoder.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
-import { type ExportDtype, PROMPT_LENGTH } from './onnx-export.ts';
+import { PROMPT_LENGTH } from '../retriever/whole-encoder.ts';
+import type { ExportDtype } from './onnx-export.ts';
 import { type ExportFormat, onnxFileName } from './tower-files.ts';
 
 /** Settings of {@link usageSection}. */

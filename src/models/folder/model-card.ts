@@ -104,7 +104,7 @@ function introduction({ config, encoder, dimension }: Retriever, tower: Side | u
 const sideName = (side: Side): string => (side === 'query' ? 'queries' : 'documents');
 
 function facts(
-  { config, encoder, tokenizer, weights, trainedSteps }: Retriever,
+  { config, encoder, encodeDtype, tokenizer, weights, trainedSteps }: Retriever,
   card: { embeddingSpace: string },
 ) {
   const { pooling, normalize, dense = [], includePrompt = true, dimensions, model } = encoder.config;
@@ -114,6 +114,14 @@ function facts(
   const size = layers === undefined ? '' : `, ${layers} layers of ${encoder.hiddenSize}`;
   const rows: [string, string][] = [
     ['Embedding space', `\`${card.embeddingSpace}\` (vectors of another id must not be mixed with these)`],
+    ...(encodeDtype === 'f32'
+      ? []
+      : [
+          [
+            'Encoding',
+            `Undrift multiplies ${encodeDtype}; vectors that other programs make in f32 are not of this space`,
+          ] as [string, string],
+        ]),
     ['Architecture', `\`${model.model_type}\`${size}, ${config.towers} towers`],
     ['Parameters', count(parameters)],
     ['Vocabulary', `${count(tokenizer.vocabSize)} tokens`],

@@ -10,7 +10,10 @@ import { checkReplaceable, writeTowers } from './write-towers.ts';
 export interface SaveOptions {
   /** Facts for the model card beyond the model itself. */
   card?: ModelCard;
-  /** Write `onnx/model.onnx`, a second copy of the weights. Default true. */
+  /**
+   * Write `onnx/model.onnx`, a second copy of the weights. Default true, but for a retriever that encodes in int8, of whose space the vectors
+   * of this file are not.
+   */
   onnx?: boolean;
 }
 
@@ -40,7 +43,8 @@ export async function saveRetriever(
   await checkReplaceable(folder);
   const embeddingSpace = embeddingSpaceId(retriever);
   const known = (['query', 'document'] as const).every((side) => hasOnlyPlainWeights(retriever, side));
-  const formats = savedFormats(known, options.onnx);
+  const { onnx = retriever.encodeDtype === 'f32' } = options;
+  const formats = savedFormats(known, onnx);
   const card = { ...options.card, formats, embeddingSpace };
   await writeFolderAtomic(folder, (temporary) =>
     writeTowers(temporary, retriever, {

@@ -174,7 +174,7 @@ export function storedAs(
 
 /** Makes the content of `undrift.json`. */
 export function describeRetriever(retriever: Retriever, embeddingSpace: string, tower?: Side): UndriftJson {
-  const { towers, prompts, maxTokens } = retriever.config;
+  const { towers, prompts, maxTokens, encodeDtype } = retriever.config;
   const { pooling, normalize, dense = [], dimensions, includePrompt } = retriever.encoder.config;
   const [projection] = dense;
   return {
@@ -187,6 +187,7 @@ export function describeRetriever(retriever: Retriever, embeddingSpace: string, 
     ...(dimensions && { dimensions }),
     prompts,
     maxTokens,
+    ...(encodeDtype && { encodeDtype }),
     embeddingSpace,
     trainedSteps: retriever.trainedSteps,
   };

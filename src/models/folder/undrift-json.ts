@@ -7,6 +7,7 @@ import { DataError } from '../../util/errors.ts';
 import { isObject, objectIn, optionalJson } from '../../util/json-objects.ts';
 import { option } from '../../util/option-name.ts';
 import { configFields } from '../architectures/config-fields.ts';
+import { ENCODE_DTYPES, type EncodeDtype } from '../retriever/encode-dtype.ts';
 import type { Side } from '../retriever/retriever.ts';
 
 /**
@@ -15,8 +16,8 @@ import type { Side } from '../retriever/retriever.ts';
  */
 export const UNDRIFT_JSON = 'undrift.json';
 
-/** Format of the folder. Format 2 has `dense` and `includePrompt`; folders without them are of format 1. */
-const FORMAT = 2;
+/** Newest format of the folder. Format 3 has `encodeDtype`, format 2 has `dense` and `includePrompt`; folders without them are of format 1. */
+const FORMAT = 3;
 
 /**
  * Largest maximum length accepted. More is a typing error or damage, and memory is reserved for texts of this
@@ -56,6 +57,8 @@ export interface UndriftJson {
   dimensions?: number;
   prompts: Readonly<Record<Side, string>>;
   maxTokens: Readonly<Record<Side, number>>;
+  /** Dtype in which texts are encoded; absent for f32. */
+  encodeDtype?: EncodeDtype;
   /** Id of the embedding space; in the folder of a tower, that of the pair. */
   embeddingSpace: string;
   /** Number of updates that the weights have had. */
@@ -66,7 +69,7 @@ export interface UndriftJson {
 
 /** Makes the JSON value of the file, with its format number. */
 export const undriftJson = (content: UndriftJson): unknown => ({
-  format: content.dense || content.includePrompt === false ? FORMAT : 1,
+  format: content.encodeDtype ? 3 : content.dense || content.includePrompt === false ? 2 : 1,
   ...content,
 });
 
@@ -90,6 +93,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
   checkFormat('the folder', f.count('format'), { reads: FORMAT, file });
   const { trainedSteps, embeddingSpace, tower, projectionSize, dense, dimensions, includePrompt, weights } =
     json;
+  const encodeDtype = json.encodeDtype === undefined ? 'f32' : f.oneOf('encodeDtype', ENCODE_DTYPES);
   const sides = <T>(name: string, is: (value: unknown) => value is T, expected: string): Record<Side, T> => {
     const value = json[name] as Record<string, unknown> | null | undefined;
     const { query, document } = value ?? {};
@@ -114,6 +118,7 @@ export async function readUndriftJson(file: string): Promise<UndriftJson | undef
     ...(dense !== undefined && { dense: denseLayers(dense, file) }),
     ...(includePrompt !== undefined && !f.flag('includePrompt') && { includePrompt: false as const }),
     ...(dimensions !== undefined && { dimensions: f.count('dimensions') }),
+    ...(encodeDtype !== 'f32' && { encodeDtype }),
     prompts: sides('prompts', (value): value is string => typeof value === 'string', 'a text'),
     maxTokens: sides(
       'maxTokens',

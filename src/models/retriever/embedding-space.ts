@@ -10,7 +10,7 @@ import { storedWeights } from './stored-weights.ts';
  *
  *     SHA-256(settings, tokenizer, every weight with its name and shape)
  *
- * The settings are architecture, pooling, dense layers, normalisation, dimension, prompts and maximum lengths. Vectors may
+ * The settings are architecture, pooling, dense layers, normalisation, dimension, prompts, maximum lengths and the dtype of encoding. Vectors may
  * be compared if their ids are equal. The two towers of a pair share one space and one id.
  *
  * Settings that do not change a vector (dropout, training steps, the place of the folder) are not part of the
@@ -21,12 +21,13 @@ export function embeddingSpaceId(retriever: Retriever): string {
   const { config, dimension, tokenizer } = retriever;
   const { model, pooling, normalize, includePrompt, dense = [] } = config.encoder;
   const { hidden_dropout_prob: _bert, dropout: _distilbert, ...architecture } = model;
-  const { towers, prompts, maxTokens } = config;
+  const { towers, prompts, maxTokens, encodeDtype } = config;
   const settings = {
     ...{ architecture, pooling, normalize, dimension, towers, prompts, maxTokens },
     // Left out where they have their usual values, for which the ids are older than the settings.
     ...(includePrompt === false && { includePrompt }),
     ...(!isProjection(dense) && { dense }),
+    ...(encodeDtype && { encodeDtype }),
   };
   const hash = createHash('sha256');
   hash.update(canonicalJson(settings)).update('\n').update(tokenizerKey(tokenizer.toJson())).update('\n');

@@ -1,8 +1,8 @@
 import { float32, type HostTensor } from '../../runtime/host-tensor.ts';
-import type { Program } from '../../runtime/program.ts';
+import type { Feeds, Program } from '../../runtime/program.ts';
 import { padBatch } from '../../text/pad-batch.ts';
 import type { TokenStore } from '../../text/token-store.ts';
-import type { TokenFeeds } from './token-feeds.ts';
+import type { PaddedTokens } from './token-feeds.ts';
 
 /**
  * Padded tokens in one forward pass: enough to keep the cores busy, but few enough that a layer's widest
@@ -19,15 +19,12 @@ const SHORT_PASS_TOKENS = 256;
 
 /** Encoder of one side without its retriever, as another process has it too. */
 export interface RowEncoder {
-  /**
-   * Compiled encoder. Inputs: the weights, and the tokens of `texts` as made by `feeder`. Output:
-   * `embedding`, f32[texts, D].
-   */
+  /** Compiled encoder. Inputs: the weights, and what `feeds` makes. Its only output is f32[texts, D]. */
   readonly program: Program;
   /** Weights by input name. */
   readonly weights: Readonly<Record<string, HostTensor>>;
-  /** Makes the token inputs. */
-  readonly feeder: TokenFeeds;
+  /** Makes the token inputs of a padded batch. */
+  readonly feeds: (batch: PaddedTokens) => Feeds;
   /** Id of the padding token. */
   readonly padId: number;
 }
@@ -42,7 +39,7 @@ export interface RowEncoder {
  * @param onProgress  called with the number of rows embedded so far
  */
 export async function encodeRows(
-  { program, weights, feeder, padId }: RowEncoder,
+  { program, weights, feeds, padId }: RowEncoder,
   { store, rows }: { store: TokenStore; rows: Uint32Array },
   out: Float32Array,
   onRows?: (done: number) => void,
@@ -55,8 +52,8 @@ export async function encodeRows(
       picked.map((i) => rows[i]!),
       { padId },
     );
-    const outputs = await program.run({ ...weights, ...feeder.feeds({ texts: batch }) });
-    const vectors = float32(outputs.embedding, 'embedding');
+    const [made] = Object.values(await program.run({ ...weights, ...feeds(batch) }));
+    const vectors = float32(made, 'embedding');
     for (const [i, place] of picked.entries()) out.set(vectors.subarray(i * D, (i + 1) * D), place * D);
     done += picked.length;
     onRows?.(done);

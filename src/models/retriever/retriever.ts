@@ -21,11 +21,13 @@ import { option } from '../../util/option-name.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import type { Progress } from '../../util/progress.ts';
 import { checkVocabulary } from './check-vocabulary.ts';
-import { encodeRows } from './encode-rows.ts';
+import { checkEncodeDtype, type EncodeDtype, needsF32 } from './encode-dtype.ts';
+import { encodeRows, type RowEncoder } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
 import { promptTokens } from './prompt-tokens.ts';
 import { TokenFeeds } from './token-feeds.ts';
 import { tokenInputs } from './token-inputs.ts';
+import { wholeEncoder, wholeEncoderFeeds } from './whole-encoder.ts';
 
 /** Longest whole text, in tokens: a shelf of books. Longer texts are truncated. */
 const MAX_WHOLE_TOKENS = 2 ** 20;
@@ -49,6 +51,8 @@ export interface RetrieverConfig {
    * closing special token.
    */
   maxTokens: Readonly<Record<Side, number>>;
+  /** Dtype in which texts are encoded. Absent for f32. A retriever of another one cannot be trained. */
+  encodeDtype?: EncodeDtype;
 }
 
 /** Weights by name: `encoder/<name>` for shared towers, `query/<name>` and `document/<name>` for separate ones. */
@@ -65,6 +69,8 @@ export class Retriever {
   readonly encoder: Encoder;
   /** Tokenizer of both sides. */
   readonly tokenizer: Tokenizer;
+  /** Dtype in which texts are encoded. */
+  readonly encodeDtype: EncodeDtype;
   /** Live weights, adapters included; a learner updates the trained ones in place. */
   readonly weights: Weights;
   /** All parameters, under their names in `weights`. */
@@ -82,12 +88,18 @@ export class Retriever {
   private readonly feeder: TokenFeeds;
 
   constructor(
-    config: RetrieverConfig,
+    { encodeDtype = 'f32', ...config }: RetrieverConfig,
     tokenizer: Tokenizer,
     options: { weights?: Weights; seed?: number; trainedSteps?: number; tuning?: Tuning } = {},
   ) {
     this.encoder = new Encoder(config.encoder);
-    this.config = { ...config, encoder: this.encoder.config };
+    checkEncodeDtype(encodeDtype, this.encoder.packs);
+    this.encodeDtype = encodeDtype;
+    this.config = {
+      ...config,
+      encoder: this.encoder.config,
+      ...(encodeDtype !== 'f32' && { encodeDtype }),
+    };
     this.tokenizer = tokenizer;
     this.trainedSteps = options.trainedSteps ?? 0;
     this.feeder = new TokenFeeds(this.encoder.vocabSize);
@@ -197,11 +209,14 @@ export class Retriever {
    * @param options.specs parameters to declare; default: all of the retriever
    * @param options.prefix prefix of the retriever in a graph that it shares with other models (see
    *   `joinParameters`), default none
+   * @throws UsageError when the retriever encodes in another dtype than f32
    */
   declare(
     graph: Graph,
     { specs = this.specs, prefix = '' }: { specs?: readonly ParameterSpec[]; prefix?: string } = {},
   ): DeclaredParameters {
+    if (this.encodeDtype !== 'f32')
+      throw needsF32('neither training nor any other use of its layers works with them');
     const declared = declareParameters(graph, specs, { prefix });
     return { ...declared, get: withAdapters(declared.get, this.adapters) };
   }
@@ -268,23 +283,54 @@ export class Retriever {
    *
    * @returns row-major f32[rows, D], in the order of the rows
    * @throws ShapeError when `options.out` has another size
+   * @throws UsageError when a retriever that encodes in int8 gets other weights, or another device than the CPU
    */
   async encodeTokens(side: Side, store: TokenStore, options: EncodeOptions = {}): Promise<Float32Array> {
     const { rows = Uint32Array.from({ length: store.rows }, (_, row) => row) } = options;
-    const key = `${this.prefix(side)}/${this.unpooledTokens(side)}`;
-    const program = await this.programs.get(key, () => this.encodeGraph(side), options);
+    const encoder = await (this.encodeDtype === 'int8'
+      ? this.int8Encoder(side, options)
+      : this.rowEncoder(side, options));
     const D = this.dimension;
     const out = options.out ?? new Float32Array(rows.length * D);
     if (out.length !== rows.length * D)
       throw new ShapeError(`encode: the buffer needs ${rows.length} × ${D} elements`);
-    const weights = this.sideWeights(side, options.weights);
-    // The retriever's own weights stay on the device between passes and calls.
-    if (options.device && !options.weights) keepLong(Object.values(weights), options.device);
-    const encoder = { program, weights, feeder: this.feeder, padId: this.padId };
     await encodeRows(encoder, { store, rows }, out, (done) =>
       options.onProgress?.({ stage: 'encode', done, total: rows.length, unit: 'texts' }),
     );
     return out;
+  }
+
+  /** Name of the encoder of a side among the programs: the tower, and what pooling leaves out. */
+  private encoderKey(side: Side): string {
+    return `${this.prefix(side)}/${this.unpooledTokens(side)}`;
+  }
+
+  /** Compiles the encoder of a side, which gets the weights as inputs. */
+  private async rowEncoder(side: Side, options: EncodeOptions): Promise<RowEncoder> {
+    const program = await this.programs.get(this.encoderKey(side), () => this.encodeGraph(side), options);
+    const weights = this.sideWeights(side, options.weights);
+    // The retriever's own weights stay on the device between passes and calls.
+    if (options.device && !options.weights) keepLong(Object.values(weights), options.device);
+    return { program, weights, feeds: (batch) => this.feeder.feeds({ texts: batch }), padId: this.padId };
+  }
+
+  /** Compiles the encoder of a side with int8 products. It holds the weights of the time of the first call. */
+  private async int8Encoder(side: Side, options: EncodeOptions): Promise<RowEncoder> {
+    const { device = 'cpu', weights } = options;
+    if (device !== 'cpu') throw needsF32(`${device} has no kernels for them`);
+    if (weights) throw needsF32('they are those of its own weights');
+    const whole = () => wholeEncoder(this, side, { tokens: false });
+    const program = await this.programs.get(this.encoderKey(side), whole, options, 'int8');
+    const unpooled = this.unpooledTokens(side);
+    return {
+      program,
+      weights: {},
+      feeds: (batch) => {
+        const all = wholeEncoderFeeds(batch, unpooled);
+        return Object.fromEntries(program.inputs.map(({ name }) => [name, all[name]!()]));
+      },
+      padId: this.padId,
+    };
   }
 
   /**

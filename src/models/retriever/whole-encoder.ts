@@ -1,0 +1,85 @@
+import { Graph } from '../../graph/graph.ts';
+import { cast } from '../../graph/ops.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import type { FoldedParameters } from '../architectures/architecture.ts';
+import type { Retriever, Side } from './retriever.ts';
+import { storedWeights } from './stored-weights.ts';
+import type { PaddedTokens } from './token-feeds.ts';
+
+/**
+ * Name of the input i64[batch] with the number of tokens at the beginning of each text that pooling leaves out: the
+ * prompt and the special tokens before it.
+ */
+export const PROMPT_LENGTH = 'prompt_length';
+
+/**
+ * Builds the encoder of one side as a graph that holds its weights as constants, adapters included.
+ *
+ *     inputs    input_ids, attention_mask, and token_type_ids where the encoder reads it: i64[batch, sequence]
+ *               prompt_length where the pooling leaves out the prompt: i64[batch], the number of tokens of the prompt
+ *     outputs   last_hidden_state    f32[batch, sequence, hidden size], where the encoder has one vector for each token
+ *               sentence_embedding   f32[batch, D]: pooled, projected and normalised, as `Retriever.encode` gives it
+ *
+ * Token ids are rows of the whole table.
+ *
+ * @param options.tokens whether there is an output `last_hidden_state`
+ */
+export function wholeEncoder(
+  retriever: Retriever,
+  side: Side,
+  { tokens }: { readonly tokens: boolean },
+): Graph {
+  const { encoder } = retriever;
+  const graph = new Graph(retriever.prefix(side));
+  const shape = ['batch', 'sequence'];
+  const ids = graph.input('input_ids', 'i64', shape);
+  const mask = cast(graph.input('attention_mask', 'i64', shape), 'f32');
+  const types = encoder.tokenTypes ? graph.input('token_type_ids', 'i64', shape) : undefined;
+
+  const weights = storedWeights(retriever, side);
+  const constants = new Map<string, Tensor>();
+  const parameters: FoldedParameters = (name) => {
+    const weight = weights[name];
+    if (!weight) return undefined;
+    const { dtype, dims, data } = weight;
+    const made = constants.get(name) ?? graph.constant(dtype, dims, data, name);
+    constants.set(name, made);
+    return made;
+  };
+  const unpooled =
+    encoder.config.includePrompt === false ? graph.input(PROMPT_LENGTH, 'i64', ['batch']) : undefined;
+  const { hidden, embedding } = encoder.infer(parameters, {
+    ids,
+    mask,
+    ...(types && { types }),
+    ...(unpooled && { unpooled }),
+  });
+  if (hidden && tokens) graph.output('last_hidden_state', hidden);
+  graph.output('sentence_embedding', embedding);
+
+  return graph;
+}
+
+/**
+ * Makes the inputs that `wholeEncoder` can have, for a padded batch, by name. Each is made when it is called for.
+ *
+ * @param unpooled number of tokens at the beginning of the texts that pooling leaves out
+ */
+export function wholeEncoderFeeds(
+  { ids, mask, batch, tokens }: PaddedTokens,
+  unpooled: number,
+): Readonly<Record<string, () => HostTensor>> {
+  const i64 = (values: ArrayLike<number>) =>
+    hostTensor(
+      'i64',
+      [batch, tokens],
+      BigInt64Array.from({ length: batch * tokens }, (_, i) => BigInt(values[i]!)),
+    );
+  return {
+    input_ids: () => i64(ids),
+    attention_mask: () => i64(mask),
+    token_type_ids: () => i64(new Int32Array(batch * tokens)),
+    [PROMPT_LENGTH]: () => hostTensor('i64', [batch], new BigInt64Array(batch).fill(BigInt(unpooled))),
+  };
+}
