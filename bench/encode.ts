@@ -88,6 +88,16 @@ interface Arrangement {
   readonly peaks: number[];
 }
 
+/** Waits for the next message of a process. */
+async function messageOf(child: ChildProcess): Promise<unknown> {
+  const [kind, value] = await Promise.race([
+    once(child, 'message').then(([message]) => ['message', message] as const),
+    once(child, 'exit').then(([code]) => ['exit', code] as const),
+  ]);
+  if (kind === 'exit') throw new Error(`a process of the measurement ended with exit code ${value}`);
+  return value;
+}
+
 async function start(folder: string, arrangement: Arrangement, texts: readonly string[]): Promise<void> {
   const { dtype, processes } = arrangement;
   for (let i = 0; i < processes; i++) {
@@ -99,20 +109,19 @@ async function start(folder: string, arrangement: Arrangement, texts: readonly s
       [options.retriever!, file, dtype, String(arrangement.threads)],
       {
         execArgv: process.execArgv,
-        env: { ...process.env, UV_THREADPOOL_SIZE: '4' },
       },
     );
     arrangement.children.push(child);
-    await once(child, 'message');
+    await messageOf(child);
   }
 }
 
 /** Lets all processes of an arrangement embed their texts at once. */
 async function run({ children, rates, peaks }: Arrangement, texts: number): Promise<void> {
   const startMs = performance.now();
-  const answers = children.map((child) => once(child, 'message'));
+  const answers = children.map(messageOf);
   for (const child of children) child.send({});
-  const found = (await Promise.all(answers)).map(([answer]) => answer as EncodeAnswer);
+  const found = (await Promise.all(answers)) as EncodeAnswer[];
   rates.push((1000 * texts) / (performance.now() - startMs));
   peaks.push(found.reduce((sum, { peakResidentBytes }) => sum + peakResidentBytes, 0));
 }
