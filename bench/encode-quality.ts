@@ -5,10 +5,11 @@
  *
  * Of each data set, test queries, evenly spaced, rank a pool of documents: the relevant ones of these queries, and the best of BM25 for each
  * of them, which are the hardest to tell from the relevant. Documents are cut to `--tokens`. Queries and documents are encoded in f32 and in
- * int8. The result file has nDCG@10 of both with a paired randomisation test, and the mean cosine of the vectors of the two.
+ * int8. Results of other data sets in the result file stay, if they were measured with the same model and numbers. The file has nDCG@10 of both with a paired randomisation test, and the mean cosine of the vectors of the two.
  * `npm run docs` makes the table of docs/performance.md from it.
  */
 
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadData } from '../src/data/load.ts';
@@ -42,7 +43,10 @@ export interface EncodeQuality {
 export interface EncodeQualityResults extends Machine {
   readonly model: string;
   readonly tokens: number;
+  /** Best documents of BM25 for each query. */
   readonly depth: number;
+  /** Largest number of queries of a data set. */
+  readonly mostQueries: number;
   readonly results: readonly EncodeQuality[];
 }
 
@@ -121,18 +125,22 @@ async function quality(folder: string): Promise<EncodeQuality> {
 }
 
 const machine = startMachine(threads);
-const results: EncodeQuality[] = [];
+const settings = {
+  model: model.split('/').filter(Boolean).at(-1)!,
+  ...{ tokens, depth, mostQueries: Number(options.queries) },
+};
+const former = existsSync(options.out)
+  ? (JSON.parse(readFileSync(options.out, 'utf8')) as EncodeQualityResults)
+  : undefined;
+const isSame = former && Object.entries(settings).every(([name, value]) => former[name as 'model'] === value);
+const results = new Map((isSame ? former.results : []).map((each) => [each.data, each]));
 for (const folder of folders) {
   const found = await quality(folder);
-  results.push(found);
+  results.set(found.data, found);
   console.error(
     `${found.data}: ${found.queries} queries, ${found.documents} documents: nDCG@10 ${found.f32.toFixed(4)} in f32, ` +
       `${found.int8.toFixed(4)} in int8 (p ${found.pValue.toFixed(3)}), mean cosine ${found.cosine.toFixed(4)}`,
   );
-  const written: EncodeQualityResults = {
-    ...machine(),
-    model: model.split('/').filter(Boolean).at(-1)!,
-    ...{ tokens, depth, results },
-  };
+  const written: EncodeQualityResults = { ...machine(), ...settings, results: [...results.values()] };
   writeResult(written, { out: options.out });
 }
