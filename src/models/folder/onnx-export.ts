@@ -6,6 +6,7 @@ import type { OnnxModel } from '../../onnx/model.ts';
 import { quantizeWeights } from '../../onnx/quantize-weights.ts';
 import { embeddingSpaceId } from '../retriever/embedding-space.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
+import { storedWeights } from '../retriever/stored-weights.ts';
 import { wholeEncoder } from '../retriever/whole-encoder.ts';
 
 /**
@@ -41,7 +42,8 @@ const STORED: Readonly<Record<ExportDtype, (model: OnnxModel) => OnnxModel>> = {
  */
 export function exportOnnx(retriever: Retriever, side: Side, options: OnnxExportOptions = {}): Uint8Array {
   const { embeddingSpace = embeddingSpaceId(retriever), tokens = true, dtype = 'f32' } = options;
-  const graph = wholeEncoder(retriever, side, { tokens });
+  const { encoder } = retriever;
+  const graph = wholeEncoder(retriever.prefix(side), encoder, storedWeights(retriever, side), { tokens });
   return onnxBytes(graph, dtype, {
     'undrift.embedding_space': embeddingSpace,
     'undrift.trained_steps': String(retriever.trainedSteps),

@@ -25,6 +25,8 @@ import { checkEncodeDtype, type EncodeDtype, needsF32 } from './encode-dtype.ts'
 import { encodeRows, type RowEncoder } from './encode-rows.ts';
 import { Encoder, type EncoderConfig } from './encoder.ts';
 import { promptTokens } from './prompt-tokens.ts';
+import type { Side } from './side.ts';
+import { storedWeights } from './stored-weights.ts';
 import { TokenFeeds } from './token-feeds.ts';
 import { tokenInputs } from './token-inputs.ts';
 import { wholeEncoder, wholeEncoderFeeds } from './whole-encoder.ts';
@@ -32,8 +34,7 @@ import { wholeEncoder, wholeEncoderFeeds } from './whole-encoder.ts';
 /** Longest whole text, in tokens: a shelf of books. Longer texts are truncated. */
 const MAX_WHOLE_TOKENS = 2 ** 20;
 
-/** Side of a dual encoder. */
-export type Side = 'query' | 'document';
+export type { Side } from './side.ts';
 
 /** Settings of `Retriever.tokenize`. */
 export type TokenizeOptions = Pick<TokenStoreOptions, 'spill' | 'onProgress'>;
@@ -319,7 +320,8 @@ export class Retriever {
     const { device = 'cpu', weights } = options;
     if (device !== 'cpu') throw needsF32(`${device} has no kernels for them`);
     if (weights) throw needsF32('they are those of its own weights');
-    const whole = () => wholeEncoder(this, side, { tokens: false });
+    const whole = () =>
+      wholeEncoder(this.prefix(side), this.encoder, storedWeights(this, side), { tokens: false });
     const program = await this.programs.get(this.encoderKey(side), whole, options, 'int8');
     const unpooled = this.unpooledTokens(side);
     return {

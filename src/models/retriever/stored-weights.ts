@@ -1,14 +1,26 @@
 import { type Adapter, adaptedWeight } from '../../nn/lora.ts';
 import { float32, type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import type { EncoderWeights } from '../architectures/architecture.ts';
-import type { Retriever, Side } from './retriever.ts';
+import type { Encoder } from './encoder.ts';
+import type { Side } from './side.ts';
+
+/** Encoders of the two sides with their weights, such as a retriever. */
+interface SideEncoders {
+  readonly encoder: Encoder;
+  /** Weights by name, under the prefix of their side. */
+  readonly weights: EncoderWeights;
+  /** Adapters by the name of the adapted matrix. */
+  readonly adapters: ReadonlyMap<string, Adapter>;
+  /** Prefix of the names of a side's weights. */
+  prefix(side: Side): string;
+}
 
 /**
  * Returns the weights of one side under the encoder's own names, in the form that is stored, hashed and
  * exported: adapters are added to their matrices. Weights that were neither added to nor folded are views of
  * the live arrays.
  */
-export function storedWeights(retriever: Retriever, side: Side): EncoderWeights {
+export function storedWeights(retriever: SideEncoders, side: Side): EncoderWeights {
   const { encoder } = retriever;
   const prefix = retriever.prefix(side);
   return encoder.fold(
@@ -20,16 +32,13 @@ export function storedWeights(retriever: Retriever, side: Side): EncoderWeights 
  * Tells whether the stored encoder has only weights that other programs know. This fails for a static encoder
  * whose token weights could not be folded.
  */
-export function hasOnlyPlainWeights(retriever: Retriever, side: Side): boolean {
+export function hasOnlyPlainWeights(retriever: SideEncoders, side: Side): boolean {
   return Object.keys(storedWeights(retriever, side)).every((name) => !retriever.encoder.isFoldable(name));
 }
 
 /** Returns a weight with its adapter added; the live array itself where there is none. */
 export function withAdapter(
-  {
-    weights,
-    adapters,
-  }: { readonly weights: EncoderWeights; readonly adapters: ReadonlyMap<string, Adapter> },
+  { weights, adapters }: Pick<SideEncoders, 'weights' | 'adapters'>,
   name: string,
 ): HostTensor {
   const weight = weights[name]!;

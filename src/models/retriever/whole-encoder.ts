@@ -2,9 +2,8 @@ import { Graph } from '../../graph/graph.ts';
 import { cast } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
-import type { FoldedParameters } from '../architectures/architecture.ts';
-import type { Retriever, Side } from './retriever.ts';
-import { storedWeights } from './stored-weights.ts';
+import type { EncoderWeights, FoldedParameters } from '../architectures/architecture.ts';
+import type { Encoder } from './encoder.ts';
 import type { PaddedTokens } from './token-feeds.ts';
 
 /**
@@ -14,7 +13,7 @@ import type { PaddedTokens } from './token-feeds.ts';
 export const PROMPT_LENGTH = 'prompt_length';
 
 /**
- * Builds the encoder of one side as a graph that holds its weights as constants, adapters included.
+ * Builds an encoder as a graph that holds its weights as constants.
  *
  *     inputs    input_ids, attention_mask, and token_type_ids where the encoder reads it: i64[batch, sequence]
  *               prompt_length where the pooling leaves out the prompt: i64[batch], the number of tokens of the prompt
@@ -23,21 +22,22 @@ export const PROMPT_LENGTH = 'prompt_length';
  *
  * Token ids are rows of the whole table.
  *
+ * @param name name of the graph
+ * @param weights weights in the form that is stored (`storedWeights`)
  * @param options.tokens whether there is an output `last_hidden_state`
  */
 export function wholeEncoder(
-  retriever: Retriever,
-  side: Side,
+  name: string,
+  encoder: Encoder,
+  weights: EncoderWeights,
   { tokens }: { readonly tokens: boolean },
 ): Graph {
-  const { encoder } = retriever;
-  const graph = new Graph(retriever.prefix(side));
+  const graph = new Graph(name);
   const shape = ['batch', 'sequence'];
   const ids = graph.input('input_ids', 'i64', shape);
   const mask = cast(graph.input('attention_mask', 'i64', shape), 'f32');
   const types = encoder.tokenTypes ? graph.input('token_type_ids', 'i64', shape) : undefined;
 
-  const weights = storedWeights(retriever, side);
   const constants = new Map<string, Tensor>();
   const parameters: FoldedParameters = (name) => {
     const weight = weights[name];

@@ -1,0 +1,2 @@
+/** Side of a dual encoder. */
+export type Side = 'query' | 'document';
