@@ -39,6 +39,9 @@ it('undrift lm train --method rpt trains and resumes a model that lm eval reads 
   expect(plain.perplexity).toBe(none.perplexity);
   const random = await evaluate({ retrieval: 'random', chunkNeighbours: '1' });
   expect(new Set([learned, plain, random].map(({ perplexity }) => perplexity)).size).toBe(3);
+  await expect(evaluate({ retrieval: 'none', chunkNeighbours: '1' })).rejects.toThrow(
+    /chunkNeighbours has no meaning with retrieval: 'none'/,
+  );
   const oracle = await evaluate({ retrieval: 'oracle', reference: MODEL });
   expect(oracle.settings).toMatchObject({ retrieval: 'oracle' });
   await expect(evaluate({ retrieval: 'oracle' })).rejects.toThrow(

@@ -43,6 +43,7 @@ export const rpt: SystemSpec = {
       name: 'rpt-window',
       method: 'rpt',
       options: { retrieval: 'none' },
+      leavesOut: ['chunkNeighbours'],
       follows: ({ retrieval }) => retrieval !== 'none',
     },
   ],
@@ -56,8 +57,9 @@ export const rpt: SystemSpec = {
     const loaded = await openFolder(model, context.modelFolder);
     checkWindows(loaded, context);
     const { retrieval = loaded.wing.config.retrieval, chunkNeighbours: k, passageSeed: seed } = options;
-    if (retrieval !== 'oracle')
-      refuseGiven(options, ['reference', 'scoreCache'], `with ${option('retrieval', retrieval)}`);
+    const why = `with ${option('retrieval', retrieval)}`;
+    if (retrieval !== 'oracle') refuseGiven(options, ['reference', 'scoreCache'], why);
+    if (retrieval === 'none') refuseGiven(given, ['chunkNeighbours'], why);
     const graded = retrieval === 'oracle' ? await oracleOf(loaded, options, context) : undefined;
     const system = new RptSystem(loaded, { retrieval, k, seed, oracle: graded?.choice });
     return {

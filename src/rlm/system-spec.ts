@@ -65,4 +65,6 @@ export interface ControlArm {
    * the passages to read. Default none.
    */
   readonly takes?: readonly string[];
+  /** Options of the arms that have no meaning for the control, which does not take them. Default none. */
+  readonly leavesOut?: readonly string[];
 }

@@ -88,7 +88,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
     settings.baseline && evaluation
       ? await kind.baseline?.(evaluation.data, measured, { limit: settings.evalQueries, onProgress })
       : undefined;
-  const measure = async ({ data, tokens }: NonNullable<RetrieverParts['evaluation']>) => {
+  const rank = async ({ data, tokens }: NonNullable<RetrieverParts['evaluation']>) => {
     let queries: HeldOutQuery[] = [];
     const ranking = heldOut && {
       depth: heldOutDepth(data, settings.evalSplit, heldOut),
@@ -98,6 +98,13 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
     };
     const options = { limit: settings.evalQueries, tokens, ranking, ...compute };
     const metrics = await kind.measure(retriever, data, measured, options);
+    return { metrics, queries };
+  };
+  // A frozen retriever ranks in each evaluation as in the first.
+  let ranked: ReturnType<typeof rank> | undefined;
+  const measure = async (on: NonNullable<RetrieverParts['evaluation']>) => {
+    ranked = isFrozen(retriever) && ranked ? ranked : rank(on);
+    const { metrics, queries } = await ranked;
     return { ...metrics, ...(queries.length > 0 && (await heldOut!.measure(queries))) };
   };
   return {

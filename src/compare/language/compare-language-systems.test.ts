@@ -141,6 +141,16 @@ describe('compareLanguageSystems', () => {
       'none',
       'random-keys',
     ]);
+    const rpt = checkLanguageComparison({
+      ...{ model: 'm', data: 'd', out: 'o', base: { chunkNeighbours: 3 } },
+      arms: [{ method: 'rpt', chunkNeighbours: 1 }],
+    }).arms;
+    expect(rpt.map(({ name, options }) => [name, options.chunkNeighbours])).toEqual([
+      ['none', undefined],
+      ['rpt', 1],
+      ['rpt-random', 1],
+      ['rpt-window', undefined],
+    ]);
     expect(names([{ method: 'replug' }, { method: 'knn-lm', datastore: 's' }])).toEqual([
       ...['none', 'replug', 'knn-lm', 'random', 'oracle', 'random-keys'],
     ]);

@@ -112,7 +112,7 @@ class LanguageReader extends ConfigReader {
 
   /** Makes the arm of a control; none where the control follows arms of a kind that is not there. */
   private control(
-    { name, method, options, follows, takes = [] }: ControlArm,
+    { name, method, options, follows, takes = [], leavesOut = [] }: ControlArm,
     own: readonly LanguageArm[],
     base: GivenValues,
   ) {
@@ -127,9 +127,10 @@ class LanguageReader extends ConfigReader {
         const arm = beside.find(({ written }) => written[key] !== undefined);
         return arm ? [[key, arm.written[key]] as const] : [];
       });
-    return [
-      this.arm({ name, method, ...Object.fromEntries(taken), ...followed?.written, ...options }, base, name),
-    ];
+    const isUsed = ([key]: readonly [string, unknown]) => !leavesOut.includes(key);
+    const used = (values: GivenValues) => Object.fromEntries(Object.entries(values).filter(isUsed));
+    const followedOptions = used({ ...Object.fromEntries(taken), ...followed?.written });
+    return [this.arm({ name, method, ...followedOptions, ...options }, used(base), name)];
   }
 
   private arm(fields: Fields, base: GivenValues, place: string): LanguageArm {

@@ -38,8 +38,7 @@ async function opened(options: object) {
   const current = await part.current();
   const found = {
     ...{ target: targetOf(part), places: numbers(feeds['reader/alone/places']!), notes },
-    measured: current.answerTokens(prompt),
-    likelihood: (await current.logLikelihoods([prompt], { threads: 1 }))[0]!,
+    scores: [...(await current.scoreAnswers([prompt], { threads: 1 }))[0]!],
   };
   await current.dispose();
   await part.dispose();
@@ -69,8 +68,8 @@ describe('the answer that a causal reader learns', () => {
   it('is the answer alone for a frozen reader, whose likelihoods are those of a trained one', async () => {
     const [trained, frozen] = [await opened({}), await opened({ readerTuning: 'frozen' })];
     expect(frozen.target).toEqual(answer);
-    expect(frozen.likelihood).toBe(trained.likelihood);
-    for (const { measured } of [trained, frozen]) expect(measured).toBe(answer.length);
+    expect(frozen.scores).toEqual(trained.scores);
+    expect(trained.scores).toHaveLength(answer.length);
   });
 
   it('ends with a line break where there is no end token, and a note says so where there is neither', async () => {
@@ -89,6 +88,27 @@ describe('the answer that a causal reader learns', () => {
     expect(bytes.decode(targetOf(broken))).toBe(' doc3x doc5x\n');
     await broken.dispose();
   });
+});
+
+it('cuts passages so that an answer has room', async () => {
+  const model = await LanguageModel.load(await copyingReader(tokenizer));
+  const window = model.decoder.maxTokens!;
+  const settings = { lr: 1, source: 'it', prompt: PROMPT, maxTokens: undefined, tuning: 'frozen' } as const;
+  const part = new DecoderReader(model, settings);
+  const current = await part.current();
+  const passage = Array.from({ length: window }, (_, i) => `doc${i % 9}x`).join(' ');
+  const prompts = [{ query: ASKED.query, passages: [passage] }];
+  for (const tokens of [5, 2 * window]) {
+    const logWeights = [0];
+    const texts = [
+      ...(await current.write(prompts, { tokens, threads: 1 })),
+      await current.writeMixed!(prompts, { tokens, threads: 1, logWeights, weights: 'fixed' }),
+    ];
+    for (const text of texts)
+      expect(tokenizer.encodeRaw(text).length).toBe(Math.min(tokens, Math.floor(window / 2)));
+  }
+  await current.dispose();
+  await part.dispose();
 });
 
 it('a reader that has learnt it stops after its answer', async () => {

@@ -18,7 +18,7 @@ import {
 } from './joint-reader.ts';
 import { joinedPassages, SequenceReader } from './sequence-reader.ts';
 
-/** Answer of a prompt whose answer is asked for. */
+/** Answer in place of the one that is asked for, of at least one token. */
 const ANY_ANSWER = 'answer';
 
 /**
@@ -58,23 +58,28 @@ export class DecoderReader extends SequenceReader<TunedLanguageModel> {
   async current(): Promise<CurrentReader> {
     const model = await this.merged();
     const tokens = (prompt: ReadPrompt) => this.tokens(joinedPassages(prompt));
-    // The tokens before an answer do not depend on it.
-    const beginning = (prompt: AskedPrompt) => {
-      const { ids, from } = tokens({ ...prompt, answer: prompt.answer ?? ANY_ANSWER });
-      return ids.subarray(0, from);
+    // Passages are cut so that the answer has room, up to half of what the model reads.
+    const beginnings = (prompts: readonly AskedPrompt[], answerTokens: number) => {
+      const { maxTokens: window = Number.POSITIVE_INFINITY } = model.decoder;
+      const room = Math.min(answerTokens, Math.floor(window / 2));
+      const longest = Math.min(this.maxTokens, window - room + 1);
+      return prompts.map((prompt) => {
+        const { ids, from } = this.tokens(joinedPassages({ ...prompt, answer: ANY_ANSWER }), longest);
+        return ids.subarray(0, from);
+      });
     };
     return {
-      logLikelihoods: (prompts, compute) => model.logLikelihoods(prompts.map(tokens), compute),
-      answerTokens: (prompt) => {
-        const { ids, from } = tokens(prompt);
-        return ids.length - from;
+      async scoreAnswers(prompts, compute) {
+        const scores = await model.scoreTokens(prompts.map(tokens), compute);
+        return scores.map(({ logProbabilities }) => logProbabilities);
       },
       async write(prompts, options) {
-        const written = await generateMany(model, prompts.map(beginning), answerSettings(options));
+        const sequences = beginnings(prompts, options.tokens);
+        const written = await generateMany(model, sequences, answerSettings(options));
         return written.map(({ text }) => text);
       },
       async writeMixed(prompts, { logWeights, weights, ...options }) {
-        const ensemble = { sequences: prompts.map(beginning), logWeights };
+        const ensemble = { sequences: beginnings(prompts, options.tokens), logWeights };
         return await generateFromEnsemble(model, ensemble, { ...answerSettings(options), weights });
       },
       dispose: () => model.dispose(),

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { copyingReader } from '../../../test/copying-reader.ts';
 import { tempFiles } from '../../../test/temp-files.ts';
 import { toyReader } from '../../../test/toy-reader.ts';
 import { type ToyOptions, ToyRun, toyTokenizer } from '../../../test/toy-training.ts';
 import { loadRetriever } from '../../models/folder/load-retriever.ts';
+import { Retriever } from '../../models/retriever/retriever.ts';
 import { float32 } from '../../runtime/host-tensor.ts';
 import type { TrainOptions } from '../../train/options.ts';
 import { trainRetriever } from '../../train/train-retriever.ts';
@@ -121,6 +122,20 @@ describe('a run with a frozen retriever', () => {
     await expect(stopped).rejects.toThrow(/stopped after step 2/);
     await trainRetriever({ ...again, resume: true });
     expect(bytes(again.out, 'reader/model.safetensors')).toBe(bytes(asked.out, 'reader/model.safetensors'));
+  });
+
+  it('embeds the documents of its evaluations once', async () => {
+    const embedded = vi.spyOn(Retriever.prototype, 'encodeTokens');
+    const found: Readonly<Record<string, number>>[] = [];
+    const asked = await options({ method: 'realm', evalSplit: 'train', evalEvery: 1, readerEvalQueries: 4 });
+    await trainRetriever(asked, { onEvaluation: ({ metrics }) => found.push(metrics) });
+    const ofDocuments = embedded.mock.calls.filter(([side, { rows }]) => side === 'document' && rows === 12);
+    embedded.mockRestore();
+    expect(found).toHaveLength(4);
+    // Once for the table of the method, and once for the first evaluation.
+    expect(ofDocuments).toHaveLength(2);
+    expect(found[3]!['ndcg@10']).toBe(found[0]!['ndcg@10']);
+    expect(found[3]!.answerLogLikelihood).not.toBe(found[0]!.answerLogLikelihood);
   });
 
   it.each<[Partial<TrainOptions>, RegExp]>([

@@ -162,17 +162,14 @@ export class FusionReader extends JointReader<TunedSequenceToSequence> {
     const model = await this.merged();
     const inputs = (prompt: AskedPrompt) => this.inputs(prompt);
     return {
-      logLikelihoods: async (prompts, compute) => {
+      async scoreAnswers(prompts, compute) {
         const examples = prompts.map((prompt) => ({
           inputs: inputs(prompt),
           target: model.targetIds(prompt.answer),
         }));
         const scores = await model.scoreTokens(examples, compute);
-        return Float64Array.from(scores, ({ logProbabilities }) =>
-          logProbabilities.reduce((total, value) => total + value, 0),
-        );
+        return scores.map(({ logProbabilities }) => logProbabilities);
       },
-      answerTokens: ({ answer }) => model.targetIds(answer).length,
       async write(prompts, options) {
         const written = await generateTargets(model, prompts.map(inputs), answerSettings(options));
         return written.map(({ text }) => text);

@@ -1,4 +1,5 @@
 import { matchAnswer } from '../../eval/answer-match.ts';
+import type { Marginal } from '../../losses/candidate-marginal.ts';
 import { logSumExp } from '../../util/log-sum-exp.ts';
 import { optionValues, pickOptions } from '../../util/option-table.ts';
 import type { HeldOutMeasure, HeldOutQuery, MethodContext } from '../contract/method.ts';
@@ -28,7 +29,8 @@ interface Asked {
 /**
  * Makes the measurement of answers to queries that are not trained on, by the documents that the current retriever ranks highest:
  *
- * - `answerLogLikelihood`: mean log p(preferred answer), in nats, summed over the candidates or given all of them, as in training
+ * - `answerLogLikelihood`: mean log p(preferred answer), in nats, summed over the candidates (for the whole answer or for each token) or given
+ *   all of them, as in training
  * - `exactMatch`: share of right greedy answers, written as in training: given all documents, or by the mixture of what the reader predicts
  *   given each; absent where no answer is generated. A masked language model fills in the answer given its likeliest candidate.
  */
@@ -97,19 +99,37 @@ export async function answerQueries(
   const whole = asked.map(({ prompts }, i) =>
     prompts.map((prompt): ReadPrompt => ({ ...prompt, answer: queries[i]!.answers[0]! })),
   );
-  const likelihoods = await model.logLikelihoods(whole.flat(), context.compute);
+  const scores = await model.scoreAnswers(whole.flat(), context.compute);
   const prompts = asked.map(({ logP }, i) => ({ prompts: whole[i]!, logP }));
   const settings = { tokens, ...context.compute };
   const written = tokens > 0 ? await writeAnswers({ model, form }, prompts, settings) : undefined;
   let at = 0;
   return prompts.map(({ prompts: own, logP }, i): HeldOutAnswer => {
     const answer = written && written[i]!.trim();
+    const read = scores.slice(at, (at += own.length));
     return {
-      logLikelihood: logSumExp(logP.map((each) => each + likelihoods[at++]!)),
-      tokens: model.answerTokens(own[0]!),
+      logLikelihood: marginalLikelihood(logP, read, form.marginal),
+      tokens: read[0]!.length,
       ...(answer !== undefined && { answer, ...matchAnswer(answer, queries[i]!.answers) }),
     };
   });
+}
+
+/**
+ * Computes log p(answer) where the retriever chooses one of several prompts (see `candidateMarginal`).
+ *
+ * @param logP  log-probability of each prompt
+ * @param tokens  log p of each token of the answer, given each prompt
+ */
+export function marginalLikelihood(
+  logP: readonly number[],
+  tokens: readonly Float32Array[],
+  marginal: Marginal = 'sequence',
+): number {
+  const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
+  if (marginal === 'sequence') return logSumExp(logP.map((each, k) => each + total([...tokens[k]!])));
+  const mixed = (t: number) => logSumExp(logP.map((each, k) => each + tokens[k]![t]!));
+  return total(Array.from(tokens[0]!, (_, t) => mixed(t)));
 }
 
 /** Writes the answer to a query by the documents that were found for it. Where there is none, the reader reads the query alone. */

@@ -71,10 +71,11 @@ export const answerSettings = ({ stop = [], ...options }: WritingOptions): Gener
 
 /** Reader with the weights of one moment, for evaluations. */
 export interface CurrentReader {
-  /** Computes log p(answer | passages, query) of each prompt, in nats: of its own tokens, and of the end token of an encoder-decoder. */
-  logLikelihoods(prompts: readonly ReadPrompt[], compute: ComputeOptions): Promise<Float64Array>;
-  /** Counts the tokens of the answer of a prompt that `logLikelihoods` covers: with the end token for an encoder-decoder. */
-  answerTokens(prompt: ReadPrompt): number;
+  /**
+   * Computes log p(y_t | passages, query, y_<t) of each token of the answer of each prompt, in nats: of its own tokens, and of the end token
+   * of an encoder-decoder.
+   */
+  scoreAnswers(prompts: readonly ReadPrompt[], compute: ComputeOptions): Promise<readonly Float32Array[]>;
   /**
    * Writes an answer to each prompt, to the end of its line. A masked language model fills in as many tokens as the answer of
    * the prompt has; without an answer, the number of tokens whose mean log-probability is best.

@@ -43,11 +43,7 @@ export class MaskedReader extends SequenceReader<TunedMaskedLanguageModel> {
     const laid = (prompt: ReadPrompt) => this.sequence(joinedPassages(prompt));
     const open = (texts: PromptTexts, masks: number) => format.masked(model, texts, masks, { maxTokens });
     return {
-      async logLikelihoods(prompts, compute) {
-        const scores = await model.scoreTokens(prompts.map(laid), compute);
-        return Float64Array.from(scores, (each) => each.reduce((sum, value) => sum + value, 0));
-      },
-      answerTokens: (prompt) => laid(prompt).answer.length,
+      scoreAnswers: (prompts, compute) => model.scoreTokens(prompts.map(laid), compute),
       async write(prompts, { tokens, temperature = 0, topP, topK, seed: _, stop = [], signal, ...compute }) {
         signal?.throwIfAborted();
         const given = {
