@@ -106,7 +106,8 @@ export async function answerQueries(
   let at = 0;
   return prompts.map(({ prompts: own, logP }, i): HeldOutAnswer => {
     const answer = written && written[i]!.trim();
-    const read = scores.slice(at, (at += own.length));
+    const read = scores.slice(at, at + own.length);
+    at += own.length;
     return {
       logLikelihood: marginalLikelihood(logP, read, form.marginal),
       tokens: read[0]!.length,
