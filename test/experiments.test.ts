@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { ArmResults, ComparisonResults } from '../src/compare/results.ts';
+import { type ArmResults, type ComparisonResults, readResults } from '../src/compare/results.ts';
 import { spread } from '../src/compare/statistics.ts';
 import {
   crossTable,
@@ -17,10 +18,10 @@ const committed = existsSync(STORE) ? readdirSync(STORE) : [];
 describe('docs/experiments.md', () => {
   const page = readFileSync(new URL('experiments.md', DOCS), 'utf8');
 
-  it.each(committed)('shows what is in %s', (file) => {
+  it.each(committed)('shows what is in %s', async (file) => {
     const path = new URL(file, STORE);
     expect(statSync(path).size).toBeLessThan(300_000);
-    const results = JSON.parse(readFileSync(path, 'utf8')) as ComparisonResults;
+    const results = await readResults(fileURLToPath(path));
     expect(`${results.name}.json`).toBe(file);
     const { markdown, chart } = experimentBlock(results);
     expect(page).toContain(`<!-- ${results.name} -->\n${markdown.trim()}\n<!-- /${results.name} -->`);
@@ -59,6 +60,7 @@ const results: ComparisonResults = {
   budget: null,
   evaluate: { split: 'test', metrics: ['recall@1'], queries: null },
   seeds: [1, 2],
+  baselines: [],
   complete: true,
   arms: [
     arm('in-batch', [0.2, 0.3], { documentEncodes: 100, positiveEncodes: 100, wallMs: 5000 }),

@@ -12,8 +12,14 @@ import { resolveSettings, type TrainSettings } from '../src/train/settings.ts';
 import { UndriftError } from '../src/util/errors.ts';
 import { rngKey, uniform } from '../src/util/rng.ts';
 
-/** Trainer of a fake comparison. `calls` lists its actions in order: `train a-1 from 0`, `evaluate a-1`; `baselines` counts the measurements of BM25. */
-export type FakeTrainer = Trainer & { calls: string[]; baselines: number; fingerprint: string };
+/** Trainer of a fake comparison. `calls` lists its actions in order: `train a-1 from 0`, `evaluate a-1`; `baselines` counts the measurements of BM25,
+ * `starts` those of given models. */
+export type FakeTrainer = Trainer & {
+  calls: string[];
+  baselines: number;
+  starts: number;
+  fingerprint: string;
+};
 
 const QUERIES = 40;
 
@@ -26,6 +32,7 @@ export function fakeTrainer(): FakeTrainer {
   const trainer: FakeTrainer = {
     calls: [],
     baselines: 0,
+    starts: 0,
     fingerprint: 'f1',
     async describeData(path) {
       return {
@@ -104,6 +111,11 @@ export function fakeTrainer(): FakeTrainer {
     async baseline(_data, { metrics }) {
       trainer.baselines++;
       return Object.fromEntries(metrics.map((metric) => [metric, 0.5]));
+    },
+    async zeroShot({ model = 'static' }, { metrics }) {
+      if (model === 'static') return undefined;
+      trainer.starts++;
+      return Object.fromEntries(metrics.map((metric) => [metric, 0.25]));
     },
     async evaluate(model, _data, { metrics, queries }) {
       trainer.calls.push(`evaluate ${model.split('/').at(-2)}`);

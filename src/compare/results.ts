@@ -30,8 +30,8 @@ export interface ComparisonResults {
   readonly seeds: readonly number[];
   /** Whether every arm has been run with every seed. */
   readonly complete: boolean;
-  /** Ranker that needs no training, on the same queries. Absent where it was not measured, and in files of earlier versions. */
-  readonly baseline?: Baseline;
+  /** Rankers without training, on the same queries: BM25, and the models that the arms start from. */
+  readonly baselines: readonly Baseline[];
   /** Arms in the order of the config file. All others are compared with the first. */
   readonly arms: readonly ArmResults[];
   /** Machines on which the runs took place, each listed once. */
@@ -146,8 +146,8 @@ export const FORMATS = ['undrift-comparison-1', 'undrift-lm-comparison-1'] as co
 
 /** Options of `combineRuns`. */
 export interface CombineOptions {
-  /** Ranker that needs no training. Default none. */
-  readonly baseline?: Baseline | undefined;
+  /** Rankers without training. Default none. */
+  readonly baselines?: readonly Baseline[];
   /** Runs that ended with an error. Default none. */
   readonly failures?: readonly RunFailure[];
   /** What the metrics are averaged over. Default queries, of a comparison of trained retrievers. */
@@ -163,7 +163,7 @@ export function combineRuns(
   },
   data: Omit<DataFacts, 'testQueries'>,
   runs: readonly MeasuredRun[],
-  { baseline, failures = [], units, tests: wanted = true }: CombineOptions = {},
+  { baselines = [], failures = [], units, tests: wanted = true }: CombineOptions = {},
 ): ComparisonResults {
   const { name, budget, evaluate, seeds, arms } = comparison;
   const runsOf = (arm: string) =>
@@ -181,7 +181,7 @@ export function combineRuns(
     evaluate,
     ...(units && { units }),
     seeds,
-    ...(baseline && { baseline }),
+    baselines,
     complete: runs.length === arms.length * seeds.length,
     arms: arms.map((arm, i) => combineArm(arm, runsOf(arm.name), adjusted[i]!)),
     machines: distinct(runs.map(({ training }) => training.machine)),
@@ -294,5 +294,5 @@ export async function readResults(file: string): Promise<ComparisonResults> {
     file,
     help: 'remove the file, and run the comparison again: finished runs are kept',
   });
-  return { ...json, failures: json.failures ?? [] };
+  return { ...json, baselines: json.baselines ?? [], failures: json.failures ?? [] };
 }

@@ -59,13 +59,33 @@ describe('runComparison', () => {
     expect(trainer.baselines).toBe(2);
     trainer.fingerprint = 'f2';
     const without = await run({ arms: [arm('warm', { temperature: 0.1, baseline: false })] }, {}, true);
-    expect([trainer.baselines, without.baseline]).toEqual([2, undefined]);
+    expect([trainer.baselines, without.baselines]).toEqual([2, []]);
+  });
+
+  it('measures given models that arms start from, each once', async () => {
+    const arms = [
+      arm('warm', { model: 'm', temperature: 0.1 }),
+      arm('cold', { model: 'm' }),
+      arm('short', { model: 'm', maxDocTokens: 8 }),
+    ];
+    const zeroShot = async (more: Partial<Comparison>, overwrite = false) =>
+      (await run(more, {}, overwrite)).baselines.slice(1).map(({ name }) => name);
+    expect(await zeroShot({ arms: arms.slice(0, 2) })).toEqual(['zero-shot']);
+    expect(await zeroShot({ arms: arms.slice(0, 2) })).toEqual(['zero-shot']);
+    expect(trainer.starts).toBe(1);
+    expect(await zeroShot({ arms })).toEqual(['zero-shot (warm)', 'zero-shot (short)']);
+    expect(trainer.starts).toBe(3);
+    expect(await zeroShot({ arms: arms.slice(1) }, true)).toEqual(['zero-shot (cold)', 'zero-shot (short)']);
+    expect(trainer.starts).toBe(4);
+    const others = [arm('cold', { model: 'n' })];
+    expect(await zeroShot({ arms: others }, true)).toEqual(['zero-shot']);
+    expect(trainer.starts).toBe(5);
   });
 
   it('trains and measures every arm with every seed, seed by seed', async () => {
     const results = await run();
     expect(trainer.calls).toEqual(inFull(ALL));
-    expect(results.baseline).toEqual({ name: 'BM25', metrics: { 'ndcg@10': 0.5, 'mrr@10': 0.5 } });
+    expect(results.baselines).toEqual([{ name: 'BM25', metrics: { 'ndcg@10': 0.5, 'mrr@10': 0.5 } }]);
     expect(results).toEqual(await readResults(join(out, 'results.json')));
     expect(results.complete).toBe(true);
     expect(results.data).toEqual({ name: 'toy', fingerprint: 'f1', documents: 123, testQueries: 30 });

@@ -3,15 +3,22 @@ import { join } from 'node:path';
 import { BASELINE } from '../retrieval/baseline.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import { type Baseline, InterruptedError, type TrainCallbacks } from '../train/callbacks.ts';
+import { GIVEN_MODEL_OPTIONS } from '../train/make-retriever.ts';
 import { UndriftError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { type Lock, lockInside, withLock } from '../util/lock.ts';
 import { option } from '../util/option-name.ts';
 import { removeLeftoversIn } from '../util/temporary-name.ts';
-import { type Comparison, runName } from './comparison.ts';
+import { type Arm, type Comparison, runName } from './comparison.ts';
 import { finishRun, type RunJob, type RunState, stateOfRun } from './one-run.ts';
 import { type PlanContext, planSteps } from './plan-steps.ts';
-import { type ComparisonResults, combineRuns, type RunFailure, readResults } from './results.ts';
+import {
+  type ArmSettings,
+  type ComparisonResults,
+  combineRuns,
+  type RunFailure,
+  readResults,
+} from './results.ts';
 import { type RunResult, samePlan } from './run-result.ts';
 import { readingOf, realTrainer, type Trainer } from './trainer.ts';
 import { REPORT } from './write-report.ts';
@@ -108,14 +115,14 @@ async function runLocked(
     requireSameRuns(runs, out);
   }
 
-  let baseline: Baseline | undefined;
+  let baselines: readonly Baseline[] = [];
   const done: RunResult[] = [];
   const failures: RunFailure[] = [];
   const { name, fingerprint, documents } = data;
   const write = async (tests: boolean) => {
     await lock.check();
     const results = combineRuns(comparison, { name, fingerprint, documents }, done, {
-      baseline,
+      baselines,
       failures,
       tests,
     });
@@ -144,11 +151,8 @@ async function runLocked(
     }
     await write(false);
   }
-  baseline = await baselineOf(comparison, {
-    before,
-    fingerprint: data.fingerprint,
-    trainer,
-    callbacks,
+  baselines = await baselinesOf(comparison, {
+    ...{ before, fingerprint: data.fingerprint, trainer, compute, callbacks },
   });
   return await write(true);
 
@@ -167,35 +171,63 @@ async function tidyFolder(out: string): Promise<void> {
 }
 
 /**
- * Measures BM25 on the queries of the evaluation. An earlier figure for the same data and queries is taken over.
- *
- * @returns undefined for a corpus that is too large, and where all arms are trained without a baseline
+ * Measures BM25, unless all arms are trained without a baseline, and the given models that arms start from. Earlier figures for the same data
+ * and queries are taken over.
  */
-async function baselineOf(
+async function baselinesOf(
   { data, evaluate, arms }: Comparison,
   {
     before,
     fingerprint,
     trainer,
-    callbacks,
+    compute,
+    callbacks: { onProgress },
   }: {
     before: ComparisonResults | undefined;
     fingerprint: string;
     trainer: Trainer;
+    compute: ComputeOptions;
     callbacks: ComparisonCallbacks;
   },
-): Promise<Baseline | undefined> {
-  if (arms.every(({ options }) => options.baseline === false)) return undefined;
-  const known = before?.data.fingerprint === fingerprint && samePlan(before.evaluate, evaluate);
-  if (known && before.baseline) return before.baseline;
-  const metrics = await trainer.baseline(
-    data,
-    evaluate,
-    readingOf({ ...arms[0]!.options }),
-    callbacks.onProgress,
+): Promise<Baseline[]> {
+  const isSame = before?.data.fingerprint === fingerprint && samePlan(before.evaluate, evaluate);
+  const stored = new Map(before?.arms.map(({ name, settings }) => [name, settings]));
+  const isStart = ({ name, written }: Arm) => startOf(stored.get(name) ?? {}) === startOf(written);
+  const known = (name: string, arm?: Arm) =>
+    isSame && (!arm || isStart(arm)) ? before.baselines.find((each) => each.name === name) : undefined;
+  const reading = readingOf({ ...arms[0]!.options });
+  const lexical = async () =>
+    arms.every(({ options }) => options.baseline === false)
+      ? undefined
+      : await trainer.baseline(data, evaluate, reading, onProgress);
+  const starts = arms.filter(
+    ({ written }, i) => arms.findIndex((each) => startOf(each.written) === startOf(written)) === i,
   );
-  return metrics && { name: BASELINE, metrics };
+  const wanted: { name: string; arm?: Arm; measure: () => Promise<Baseline['metrics'] | undefined> }[] = [
+    { name: BASELINE, measure: lexical },
+    ...starts.map((arm) => ({
+      ...{ name: starts.length === 1 ? ZERO_SHOT : `${ZERO_SHOT} (${arm.name})`, arm },
+      measure: () =>
+        trainer.zeroShot({ ...arm.options, method: arm.method, data, out: '' }, evaluate, {
+          ...{ ...compute, ...reading },
+          ...(onProgress && { onProgress }),
+        }),
+    })),
+  ];
+  const found: Baseline[] = [];
+  for (const { name, arm, measure } of wanted) {
+    const metrics = known(name, arm)?.metrics ?? (await measure());
+    if (metrics) found.push({ name, metrics });
+  }
+  return found;
 }
+
+/** Name of a given model that is not trained further. */
+const ZERO_SHOT = 'zero-shot';
+
+/** Describes the model that an arm starts from, by the options of the arm or the settings of a run. */
+const startOf = (options: Partial<Arm['written']> | ArmSettings): string =>
+  JSON.stringify(GIVEN_MODEL_OPTIONS.map((name) => options[name] ?? null));
 
 /** Determines the length of training of each arm. */
 async function lengthsOf(

@@ -136,8 +136,8 @@ describe('a damaged file of a comparison is refused by field, or does no harm', 
     });
     // Entries of tables by name may be absent, lists may be shorter, and a setting may have any type.
     const harmless = [
-      /^(failures|budget|baseline) \((removed|null)\)$/,
-      /^baseline\.metrics\.[^.]+ \(removed\)$/,
+      /^(failures|budget|baselines) \((removed|null)\)$/,
+      /^baselines\[\d\]\.metrics\.[^.]+ \(removed\)$/,
       /\.settings\.temperature \(/,
       /\.(ledger|cost|againstFirst|versions)\.[^.]+ \(removed\)$/,
       /\[0\] \(removed\)$/,

@@ -165,7 +165,7 @@ const resultsShape = (training: Readonly<Record<string, JsonShape>>): JsonShape 
       arms: listOf(objectOf(armShape(training))),
       machines: listOf(aMachine),
       units: optional(aText),
-      baseline: optional(objectOf({ name: aText, metrics: recordOf(aNumber) })),
+      baselines: optional(listOf(objectOf({ name: aText, metrics: recordOf(aNumber) }))),
       failures: optional(listOf(objectOf({ arm: aText, seed: aNumber, message: aText }))),
     }),
     ({ evaluate, arms }) => {

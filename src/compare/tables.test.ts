@@ -41,13 +41,13 @@ describe('the result table', () => {
     expect(Number(rows[1]![5])).toBeCloseTo(results.arms[1]!.againstFirst['ndcg@10']!.pHolm, 3);
   });
 
-  it('ends with the ranker that needs no training, and names the arms below it', () => {
+  it('ends with the rankers without training, and names the arms below it', () => {
     const [low, high] = [...results.arms].sort(
       (a, b) => a.metrics['ndcg@10']!.mean - b.metrics['ndcg@10']!.mean,
     );
     const between = (low!.metrics['ndcg@10']!.mean + high!.metrics['ndcg@10']!.mean) / 2;
     const baseline = { name: 'BM25', metrics: { 'ndcg@10': between, 'mrr@10': 0.25 } };
-    const beside = combineRuns(two, facts, twoRuns, { baseline });
+    const beside = combineRuns(two, facts, twoRuns, { baselines: [baseline] });
     const { header, rows } = resultTable(beside);
     expect(rows.at(-1)).toEqual(['BM25', between.toFixed(4), '0.2500', '–', '', '', '–', '–', '–']);
     expect(rows.every((row) => row.length === header.length)).toBe(true);

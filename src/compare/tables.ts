@@ -25,10 +25,10 @@ const NONE = '–';
 
 /**
  * Makes a table with one row for each arm: metrics with their spread over the seeds, difference from the
- * first arm, and cost of training. The last row is the ranker that needs no training.
+ * first arm, and cost of training. The last rows are the rankers without training.
  */
 export function resultTable(results: ComparisonResults): Table {
-  const { arms, baseline, evaluate } = results;
+  const { arms, baselines, evaluate } = results;
   const headline = evaluate.metrics[0]!;
   const tested = arms.some(({ againstFirst }) => againstFirst[headline]);
   const intervals = tested && results.units !== undefined;
@@ -52,17 +52,13 @@ export function resultTable(results: ComparisonResults): Table {
         ...costs.map((name) => costCell(arm, name, 'mean')),
         ...(seedsDiffer ? [`${arm.runs.length} of ${results.seeds.length}`] : []),
       ]),
-      ...(baseline
-        ? [
-            [
-              baseline.name,
-              ...evaluate.metrics.map((metric) => baseline.metrics[metric]?.toFixed(4) ?? NONE),
-              ...(tested ? ['', ''] : []),
-              ...costs.map(() => NONE),
-              ...(seedsDiffer ? [''] : []),
-            ],
-          ]
-        : []),
+      ...baselines.map(({ name, metrics }) => [
+        name,
+        ...evaluate.metrics.map((metric) => metrics[metric]?.toFixed(4) ?? NONE),
+        ...(tested ? ['', ''] : []),
+        ...costs.map(() => NONE),
+        ...(seedsDiffer ? [''] : []),
+      ]),
     ],
   };
 }
@@ -168,7 +164,7 @@ export function tableNotes(results: ComparisonResults): string[] {
             `${compared > 1 ? `, p adjusted by Holm's method for ${compared} arms` : ''}.`,
         ]
       : []),
-    ...belowBaseline(results),
+    ...belowBaselines(results),
     ...results.failures.map(({ arm, seed, message }) => {
       const run = units === undefined ? `${arm} with seed ${seed}` : arm;
       return `${run} failed: ${message.split('\n')[0]!}.`;
@@ -182,15 +178,16 @@ const seedsNote = (seeds: readonly number[]): string =>
     ? `Metrics are mean ± standard deviation over the seeds ${seeds.join(', ')}.`
     : `One seed (${seeds[0]}): nothing is known of the spread between seeds.`;
 
-/** Names the arms that fall short of the ranker that needs no training. */
-function belowBaseline({ arms, baseline, evaluate }: ComparisonResults): string[] {
+/** Names the arms that fall short of rankers without training. */
+function belowBaselines({ arms, baselines, evaluate }: ComparisonResults): string[] {
   const headline = evaluate.metrics[0]!;
-  const theirs = baseline?.metrics[headline];
-  if (!baseline || theirs === undefined) return [];
-  const short = arms.filter(({ metrics }) => (metrics[headline]?.mean ?? theirs) < theirs);
-  if (short.length === 0) return [];
-  const names = short.map(({ name }) => name).join(', ');
-  return [`Short of ${baseline.name}, which needs no training, in ${headline}: ${names}.`];
+  return baselines.flatMap(({ name, metrics: { [headline]: theirs } }) => {
+    if (theirs === undefined) return [];
+    const short = arms.filter(({ metrics }) => (metrics[headline]?.mean ?? theirs) < theirs);
+    if (short.length === 0) return [];
+    const names = short.map((arm) => arm.name).join(', ');
+    return [`Short of ${name}, which needs no training, in ${headline}: ${names}.`];
+  });
 }
 
 /** Formats a budget, such as `1,000 steps`. */

@@ -1,12 +1,15 @@
 import { loadData } from '../data/load.ts';
 import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
+import type { RetrievalData } from '../data/retrieval-data.ts';
 import { loadRetriever } from '../models/folder/model-folder.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import { measureBaseline } from '../retrieval/baseline.ts';
 import { evaluateRetriever } from '../retrieval/evaluate-retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { TrainCallbacks } from '../train/callbacks.ts';
+import { makeRetriever } from '../train/make-retriever.ts';
 import { runFingerprint } from '../train/run-plan.ts';
-import type { TrainOptions } from '../train/settings.ts';
+import { isNewModel, resolveSettings, type TrainOptions } from '../train/settings.ts';
 import { type TrainResult, trainRetriever } from '../train/train-retriever.ts';
 import type { GivenOptions } from '../util/option-table.ts';
 import type { Progress } from '../util/progress.ts';
@@ -49,6 +52,12 @@ export interface Trainer {
     reading: Reading,
     onProgress?: OnProgress,
   ): Promise<Readonly<Record<string, number>> | undefined>;
+  /** Measures the given model that a run starts from, by metric; undefined where the run creates its model. */
+  zeroShot(
+    options: TrainOptions,
+    plan: EvaluationPlan,
+    how: ComputeOptions & Reading & { onProgress?: OnProgress },
+  ): Promise<Readonly<Record<string, number>> | undefined>;
   /** Evaluates the model in a folder. */
   evaluate(
     model: string,
@@ -86,31 +95,44 @@ export const realTrainer: Trainer = {
     const data = await loadData(evalData ?? path, { ...reading, splits: [split] });
     return await measureBaseline(data, split, { metrics, limitQueries: queries ?? undefined, onProgress });
   },
-  async evaluate(
-    model,
-    path,
-    { split, metrics, queries },
-    { onProgress, device, threads, evalData, ...reading },
-  ) {
-    const data = await loadData(evalData ?? path, { ...reading, splits: [split] });
-    const compute = { ...(device && { device }), ...(threads && { threads }) };
-    const retriever = await loadRetriever(model);
-    try {
-      const evaluation = await evaluateRetriever(retriever, data, split, {
-        metrics,
-        limitQueries: queries ?? undefined,
-        onProgress,
-        ...compute,
-      });
-      const { perQuery } = evaluation;
-      const values = (metric: string) => [...perQuery.values()].map((query) => query[metric]!);
-      return {
-        metrics: evaluation.metrics,
-        queryIds: [...perQuery.keys()],
-        perQuery: Object.fromEntries(metrics.map((metric) => [metric, values(metric)])),
-      };
-    } finally {
-      await retriever.dispose();
-    }
+  async zeroShot(options, plan, how) {
+    const settings = resolveSettings(options);
+    if (isNewModel(settings.model)) return undefined;
+    const data = await evaluationData(settings.data, plan, how);
+    return (await evaluated(await makeRetriever(settings, data, {}), data, plan, how)).metrics;
+  },
+  async evaluate(model, path, plan, how) {
+    const data = await evaluationData(path, plan, how);
+    return await evaluated(await loadRetriever(model), data, plan, how);
   },
 };
+
+const evaluationData = async (path: string, { split }: EvaluationPlan, how: Reading) =>
+  await loadData(how.evalData ?? path, { ...readingOf({ ...how, evalData: undefined }), splits: [split] });
+
+/** Evaluates a retriever, and disposes of it. */
+async function evaluated(
+  retriever: Retriever,
+  data: RetrievalData,
+  { split, metrics, queries }: EvaluationPlan,
+  { onProgress, device, threads }: ComputeOptions & { onProgress?: OnProgress },
+): Promise<RunEvaluation> {
+  try {
+    const evaluation = await evaluateRetriever(retriever, data, split, {
+      metrics,
+      limitQueries: queries ?? undefined,
+      onProgress,
+      ...(device && { device }),
+      ...(threads && { threads }),
+    });
+    const { perQuery } = evaluation;
+    const values = (metric: string) => [...perQuery.values()].map((query) => query[metric]!);
+    return {
+      metrics: evaluation.metrics,
+      queryIds: [...perQuery.keys()],
+      perQuery: Object.fromEntries(metrics.map((metric) => [metric, values(metric)])),
+    };
+  } finally {
+    await retriever.dispose();
+  }
+}

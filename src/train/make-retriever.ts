@@ -44,6 +44,17 @@ export async function makeRetriever(
   });
 }
 
+/** Options that determine what a given model computes before it is trained. */
+export const GIVEN_MODEL_OPTIONS = [
+  'model',
+  'maxQueryTokens',
+  'maxDocTokens',
+  'queryPrompt',
+  'docPrompt',
+  'pooling',
+  'normalize',
+] as const;
+
 async function givenModel(
   settings: TrainSettings,
   path: string,
