@@ -103,6 +103,8 @@ describe('tables of experiments', () => {
         ['truncated-256', '0.350', '200', '–', '7', '–'],
       ],
     });
+    const beside = { ...results, baselines: [{ name: 'BM25', metrics: { 'recall@1': 0.2 } }] };
+    expect(qualityAndCostTable(beside).rows.at(-1)).toEqual(['BM25', '0.200', '', '', '', '']);
     const untimed = qualityAndCostTable(withoutTimes(results));
     expect(untimed.header.at(-1)).toBe('of them to refresh or mine');
   });

@@ -46,6 +46,11 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   'corrector-large': { chart: encodesChart },
   'corrector-hostile': { chart: encodesChart },
   'auto-refresh': { chart: encodesChart },
+  'minilm-api-docs': { chart: encodesChart },
+  'minilm-medquad': { chart: encodesChart },
+  'minilm-squad': { chart: encodesChart },
+  'minilm-fairytaleqa': { chart: encodesChart },
+  'minilm-nfcorpus': { chart: encodesChart },
   'refresh-fraction': {
     chart: (results) =>
       settingChart(results, {
@@ -95,9 +100,9 @@ export function experimentBlock(results: ComparisonResults): ExperimentBlock {
 
 /**
  * Makes a table with one row for each arm: metrics, difference from the first arm, cost of training. Leaves
- * out costs that no arm has.
+ * out costs that no arm has. The last rows are the rankers without training.
  */
-export function qualityAndCostTable({ arms, evaluate }: ComparisonResults): Table {
+export function qualityAndCostTable({ arms, baselines, evaluate }: ComparisonResults): Table {
   const headline = evaluate.metrics[0]!;
   const tested = arms.some(({ againstFirst }) => againstFirst[headline]);
   const costs: readonly (readonly [header: string, names: readonly string[]])[] = [
@@ -118,15 +123,23 @@ export function qualityAndCostTable({ arms, evaluate }: ComparisonResults): Tabl
       ...(tested ? [`Δ ${headline}`, 'p'] : []),
       ...present.map(([header]) => header),
     ],
-    rows: arms.map((arm) => {
-      const test = arm.againstFirst[headline];
-      return [
-        arm.name,
-        ...evaluate.metrics.map((metric) => metricCell(arm, metric)),
-        ...(tested ? (test ? [signed(test.difference), formatP(test.pHolm)] : ['', '']) : []),
-        ...present.map(([, names]) => costCell(arm, names)),
-      ];
-    }),
+    rows: [
+      ...arms.map((arm) => {
+        const test = arm.againstFirst[headline];
+        return [
+          arm.name,
+          ...evaluate.metrics.map((metric) => metricCell(arm, metric)),
+          ...(tested ? (test ? [signed(test.difference), formatP(test.pHolm)] : ['', '']) : []),
+          ...present.map(([, names]) => costCell(arm, names)),
+        ];
+      }),
+      ...baselines.map(({ name, metrics }) => [
+        name,
+        ...evaluate.metrics.map((metric) => metrics[metric]?.toFixed(3) ?? ''),
+        ...(tested ? ['', ''] : []),
+        ...present.map(() => ''),
+      ]),
+    ],
   };
 }
 
