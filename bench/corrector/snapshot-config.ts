@@ -11,9 +11,9 @@ export interface SnapshotConfig {
   readonly run: string;
   /** Result file. */
   readonly result: string;
-  /** Options of the training run. */
+  /** Options of the training run. A `model` that begins with a dot is a path relative to the file. */
   readonly train: Omit<TrainOptions, 'data' | 'out'>;
-  /** Step of the stale embeddings. */
+  /** Step of the stale embeddings; 0 for the weights that training starts from. */
   readonly first: number;
   /** Later steps, which give the fresh embeddings. */
   readonly snapshots: readonly number[];

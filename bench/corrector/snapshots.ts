@@ -36,6 +36,8 @@ const { values: options } = parseArgs({
 const file = resolve(options.config);
 const config = JSON.parse(readFileSync(file, 'utf8')) as SnapshotConfig;
 const beside = (path: string) => resolve(dirname(file), path);
+const { model = '' } = config.train;
+const training = { ...config.train, ...(model.startsWith('.') && { model: beside(model) }) };
 const compute = { threads: Number(options.threads) };
 const { samples, correctors, regimes, train } = config;
 const seed = train.seed ?? 0;
@@ -43,7 +45,11 @@ const seed = train.seed ?? 0;
 const startMs = performance.now();
 const elapsed = () => `${((performance.now() - startMs) / 1000).toFixed(0)} s`;
 const paths = { data: beside(config.data), run: beside(config.run), reuse: options.reuse };
-const { snapshots, dimension: D, inverseTemperature } = await trainSnapshots(config, paths, compute);
+const {
+  snapshots,
+  dimension: D,
+  inverseTemperature,
+} = await trainSnapshots({ ...config, train: training }, paths, compute);
 const [first, ...later] = snapshots as [Snapshot, ...Snapshot[]];
 const N = first.documents.length / D;
 console.log(`${N} documents embedded by ${snapshots.length} snapshots, ${elapsed()}`);

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { loadData } from '../../src/data/load.ts';
 import { readSafetensors } from '../../src/io/safetensors.ts';
 import { loadRetriever } from '../../src/models/folder/model-folder.ts';
+import type { Retriever } from '../../src/models/retriever/retriever.ts';
 import { encodeCorpus } from '../../src/retrieval/encode-corpus.ts';
 import { retrievalTask } from '../../src/retrieval/retrieve.ts';
 import type { ComputeOptions } from '../../src/runtime/devices.ts';
+import { makeRetriever } from '../../src/train/make-retriever.ts';
 import { resolveSettings } from '../../src/train/settings.ts';
 import { trainRetriever } from '../../src/train/train-retriever.ts';
 import type { SnapshotConfig } from './snapshot-config.ts';
@@ -44,8 +46,7 @@ export async function trainSnapshots(
   };
   const snapshots: Snapshot[] = [];
   for (const step of steps) {
-    const { tensors: weights } = await readSafetensors(weightsOf(step));
-    Object.assign(retriever.weights, weights);
+    Object.assign(retriever.weights, await weightsAt(step));
     snapshots.push({
       step,
       documents: (await encodeCorpus(retriever, 'document', data.corpus, {
@@ -66,6 +67,13 @@ export async function trainSnapshots(
     inverseTemperature:
       1 / resolveSettings({ ...config.train, data: paths.data, out: paths.run }).temperature,
   };
+
+  async function weightsAt(step: number): Promise<Retriever['weights']> {
+    if (step > 0) return (await readSafetensors(weightsOf(step))).tensors;
+    const settings = resolveSettings({ ...config.train, data: paths.data, out: paths.run });
+    const { weights } = await makeRetriever(settings, data, {});
+    return weights;
+  }
 
   async function train(): Promise<void> {
     const saveEvery = steps.reduce(greatestDivisor);
