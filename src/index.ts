@@ -184,6 +184,7 @@ export type {
   ReadStates,
   TokenInputs,
 } from './models/architectures/architecture.ts';
+export { shareEncoding, type WorkerOptions } from './models/background/encode-workers.ts';
 export type { CardDataset, CardFacts, CardResult } from './models/folder/card-sections.ts';
 export { type FindModelOptions, findModel } from './models/folder/find-model.ts';
 export type { ModelCard } from './models/folder/model-card.ts';
@@ -193,6 +194,7 @@ export { createRetriever, type NewRetrieverOptions } from './models/retriever/cr
 export { embeddingSpaceId } from './models/retriever/embedding-space.ts';
 export { ENCODE_DTYPES, type EncodeDtype } from './models/retriever/encode-dtype.ts';
 export type { Encoder, EncoderConfig } from './models/retriever/encoder.ts';
+export type { EncoderInputs } from './models/retriever/encoder-inputs.ts';
 export {
   type EncodeOptions,
   Retriever,
@@ -201,6 +203,7 @@ export {
   type TokenizeOptions,
   type Weights as RetrieverWeights,
 } from './models/retriever/retriever.ts';
+export type { RowSharing } from './models/retriever/row-sharing.ts';
 export type { StoredEmbeddings } from './models/retriever/stored-embeddings.ts';
 export { type PaddedTokens, TokenFeeds, wholeTableFeeds } from './models/retriever/token-feeds.ts';
 export { type TokenInputOptions, tokenInputs } from './models/retriever/token-inputs.ts';

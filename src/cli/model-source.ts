@@ -1,4 +1,5 @@
 import { ANY_DATA_OPTIONS, type LoadOptions } from '../data/load-options.ts';
+import { shareEncoding } from '../models/background/encode-workers.ts';
 import type { CrossEncoder } from '../models/cross-encoder/cross-encoder.ts';
 import { loadCrossEncoder } from '../models/cross-encoder/load-cross-encoder.ts';
 import { findModel } from '../models/folder/find-model.ts';
@@ -40,6 +41,10 @@ export interface ModelChoices {
   readonly dimensions?: number | undefined;
   /** Dtype in which texts are encoded. */
   readonly encodeDtype?: EncodeDtype | undefined;
+  /** Processes that encode together. Default 1. */
+  readonly workers?: number | undefined;
+  /** Threads of all processes together. Default: all cores. */
+  readonly threads?: number | undefined;
   /** Text put before every query. */
   readonly queryPrompt?: string | undefined;
   /** Text put before every document. */
@@ -61,12 +66,12 @@ export async function loadModel(
 }
 
 /** Loads the retriever from a folder. */
-export const loadFolder = (
+export async function loadFolder(
   folder: string,
   io: Io,
-  { dimensions, encodeDtype, queryPrompt, docPrompt }: ModelChoices = {},
-): Promise<Retriever> =>
-  loadRetriever(folder, {
+  { dimensions, encodeDtype, workers = 1, threads, queryPrompt, docPrompt }: ModelChoices = {},
+): Promise<Retriever> {
+  const retriever = await loadRetriever(folder, {
     ...(dimensions !== undefined && { dimensions }),
     ...(encodeDtype !== undefined && { encodeDtype }),
     prompts: {
@@ -75,6 +80,9 @@ export const loadFolder = (
     },
     onNote: showNotes(io),
   });
+  shareEncoding(retriever, { workers, threads });
+  return retriever;
+}
 
 /**
  * Loads a cross-encoder for a command.

@@ -1,3 +1,4 @@
+import { WORKERS_OPTION } from '../models/background/encode-workers.ts';
 import { ENCODE_DTYPE_OPTION } from '../models/retriever/encode-dtype.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import type { CommandOptions } from '../util/command-line.ts';
@@ -7,7 +8,7 @@ import type { OptionTable } from '../util/option-table.ts';
 export const TEXT_DATA_HELP =
   'documents: JSONL, CSV, TSV or Parquet with a column text, a text or Markdown file (one document), or a folder of such files';
 
-/** Options for the vectors of a model: their size, for a model trained with `--matryoshka`, and the dtype in which they are computed. */
+/** Options for the vectors of a model: their size, for a model trained with `--matryoshka`, and how they are computed. */
 export const ENCODING_OPTIONS = {
   dimensions: {
     type: 'integer',
@@ -15,6 +16,7 @@ export const ENCODING_OPTIONS = {
     help: 'number of leading dimensions of the vectors to keep, normalised again; for models trained with --matryoshka (default: all)',
   },
   ...ENCODE_DTYPE_OPTION,
+  ...WORKERS_OPTION,
 } as const satisfies OptionTable;
 
 /** Options for the prompts of queries and documents. */

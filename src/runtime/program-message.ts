@@ -3,7 +3,7 @@ import { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { DType } from '../onnx/dtypes.ts';
 import { type DeviceModel, deviceModel } from './device-model.ts';
-import type { ComputeOptions, Device } from './devices.ts';
+import type { ComputeOptions, Device, ProgramPrecision } from './devices.ts';
 import { Program } from './program.ts';
 
 interface Value {
@@ -25,13 +25,17 @@ export interface ProgramMessage {
 }
 
 /** Describes a graph for `programOf` in another process. */
-export function programMessage(graph: Graph, device: Device = 'cpu'): ProgramMessage {
+export function programMessage(
+  graph: Graph,
+  device: Device = 'cpu',
+  precision: ProgramPrecision = 'f32',
+): ProgramMessage {
   const value = ({ name, dtype, shape }: Tensor): Value => ({ name, dtype, shape });
   return {
     name: graph.name,
     inputs: graph.inputs.map(value),
     outputs: [...graph.outputs].map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
-    model: deviceModel(graph, device),
+    model: deviceModel(graph, device, precision),
   };
 }
 

@@ -119,15 +119,16 @@ export class BackgroundEncoder {
   /**
    * Starts to embed rows. Only one job can run at a time.
    *
-   * @param weights  weights of the side; copied before the promise resolves, so they may change afterwards
+   * @param weights  weights of the side (`Retriever.encodeWeights`); copied before the promise resolves, so they may change afterwards
+   * @param store  tokens, if not those of the constructor
    * @throws UndriftError when a job is running, or the job's files cannot be written
    */
-  async encode(weights: Weights, rows: Uint32Array): Promise<BackgroundJob> {
+  async encode(weights: Weights, rows: Uint32Array, store = this.store): Promise<BackgroundJob> {
     if (this.job?.outcome === 'running') throw new UndriftError('the process is still embedding other texts');
     await this.clear();
     const { blockRows } = this.options;
     const folder = await this.makeFolder();
-    const request = await writeJob(folder, ++this.jobs, weights, { store: this.store, rows, blockRows });
+    const request = await writeJob(folder, ++this.jobs, weights, { store, rows, blockRows });
     const file = jobFile(folder, request.id, 'embeddings');
     this.job = new BackgroundJob(request, file, this.retriever.dimension);
     if (this.process) this.process.send(request);
@@ -185,9 +186,9 @@ export class BackgroundEncoder {
     this.isWarm = false;
     own.send({
       kind: 'start',
-      program: programMessage(retriever.encodeGraph(side), device),
+      program: programMessage(retriever.encodeGraph(side), device, retriever.encodeDtype),
       compute: { threads, ...(device && { device }) },
-      vocabSize: retriever.encoder.vocabSize,
+      inputs: retriever.encodeInputs(side),
       padId: retriever.padId,
       dimension: retriever.dimension,
       niceness: this.options.niceness ?? NICENESS,

@@ -6,6 +6,7 @@ import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { ProgramMessage } from '../../runtime/program-message.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import { fileError } from '../../util/files.ts';
+import type { EncoderInputs } from '../retriever/encoder-inputs.ts';
 
 /**
  * First message of `BackgroundEncoder` to its process.
@@ -19,8 +20,8 @@ export interface EncoderStart {
   readonly program: ProgramMessage;
   /** Device and threads. */
   readonly compute: ComputeOptions;
-  /** Number of rows of the token embedding table. */
-  readonly vocabSize: number;
+  /** Token inputs of the program. */
+  readonly inputs: EncoderInputs;
   /** Id of the padding token. */
   readonly padId: number;
   /** Embedding size D. */

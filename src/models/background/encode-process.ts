@@ -11,7 +11,7 @@ import { programOf } from '../../runtime/program-message.ts';
 import { TokenStore } from '../../text/token-store.ts';
 import { readAt } from '../../util/files.ts';
 import { encodeRows, type RowEncoder } from '../retriever/encode-rows.ts';
-import { TokenFeeds } from '../retriever/token-feeds.ts';
+import { encoderFeeds } from '../retriever/encoder-inputs.ts';
 import {
   type EncodeJob,
   type EncoderAnswer,
@@ -56,12 +56,8 @@ async function prepare(request: EncoderStart): Promise<void> {
   } catch {
     // Some systems forbid this. The cores are then shared evenly.
   }
-  const feeder = new TokenFeeds(request.vocabSize);
-  encoder = {
-    program: await programOf(request.program, request.compute),
-    feeds: (batch) => feeder.feeds({ texts: batch }),
-    padId: request.padId,
-  };
+  const program = await programOf(request.program, request.compute);
+  encoder = { program, feeds: encoderFeeds(program, request.inputs), padId: request.padId };
   answer({ kind: 'ready' });
 }
 

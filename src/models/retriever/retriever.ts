@@ -4,14 +4,12 @@ import { type Adapter, withAdapters } from '../../nn/lora.ts';
 import {
   type DeclaredParameters,
   declareParameters,
-  initialValue,
   type ParameterSpec,
   type Parameters,
 } from '../../nn/parameters.ts';
 import { type Tuning, tunedParameters } from '../../nn/tuning.ts';
 import { keepLong } from '../../runtime/device-memory.ts';
-import type { ComputeOptions } from '../../runtime/devices.ts';
-import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
+import type { HostTensor } from '../../runtime/host-tensor.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { TokenFrame } from '../../text/crops.ts';
 import { TokenStore, type TokenStoreOptions } from '../../text/token-store.ts';
@@ -19,17 +17,19 @@ import type { Tokenizer } from '../../text/tokenizer.ts';
 import { ShapeError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import { underPrefix } from '../../util/prefixes.ts';
-import type { Progress } from '../../util/progress.ts';
 import { checkVocabulary } from './check-vocabulary.ts';
 import { checkEncodeDtype, type EncodeDtype, needsF32 } from './encode-dtype.ts';
 import { encodeRows, type RowEncoder } from './encode-rows.ts';
-import { Encoder, type EncoderConfig } from './encoder.ts';
+import { Encoder } from './encoder.ts';
+import { type EncoderInputs, encoderFeeds } from './encoder-inputs.ts';
 import { promptTokens } from './prompt-tokens.ts';
+import type { EncodeOptions, RetrieverConfig, Weights } from './retriever-options.ts';
+import { checkedWeight, parameters } from './retriever-parameters.ts';
+import type { RowSharing } from './row-sharing.ts';
 import type { Side } from './side.ts';
 import { storedWeights } from './stored-weights.ts';
-import { TokenFeeds } from './token-feeds.ts';
 import { tokenInputs } from './token-inputs.ts';
-import { wholeEncoder, wholeEncoderFeeds } from './whole-encoder.ts';
+import { wholeEncoder } from './whole-encoder.ts';
 
 /** Longest whole text, in tokens: a shelf of books. Longer texts are truncated. */
 const MAX_WHOLE_TOKENS = 2 ** 20;
@@ -39,25 +39,7 @@ export type { Side } from './side.ts';
 /** Settings of `Retriever.tokenize`. */
 export type TokenizeOptions = Pick<TokenStoreOptions, 'spill' | 'onProgress'>;
 
-/** Configuration of a retriever. */
-export interface RetrieverConfig {
-  /** Configuration of the encoder, or of both. */
-  encoder: EncoderConfig;
-  /** Whether queries and documents share one encoder or have one each, of the same shape. */
-  towers: 'shared' | 'separate';
-  /** Texts to put before every query and document, for example `query: `. */
-  prompts: Readonly<Record<Side, string>>;
-  /**
-   * Longest query and document, in tokens, special tokens included. Longer texts are truncated, but keep the
-   * closing special token.
-   */
-  maxTokens: Readonly<Record<Side, number>>;
-  /** Dtype in which texts are encoded. Absent for f32. A retriever of another one cannot be trained. */
-  encodeDtype?: EncodeDtype;
-}
-
-/** Weights by name: `encoder/<name>` for shared towers, `query/<name>` and `document/<name>` for separate ones. */
-export type Weights = Readonly<Record<string, HostTensor>>;
+export type { EncodeOptions, RetrieverConfig, Weights } from './retriever-options.ts';
 
 /**
  * Dual encoder: tokenizer, encoder, weights and prompts. It embeds queries and documents, and builds the part
@@ -86,7 +68,9 @@ export class Retriever {
   /** Number of updates that the weights have had. */
   trainedSteps: number;
   private readonly programs = new ProgramCache();
-  private readonly feeder: TokenFeeds;
+  /** Functions that make token inputs, by `encoderKey`. */
+  private readonly feeds = new Map<string, RowEncoder['feeds']>();
+  private sharing: RowSharing | undefined;
 
   constructor(
     { encodeDtype = 'f32', ...config }: RetrieverConfig,
@@ -103,7 +87,6 @@ export class Retriever {
     };
     this.tokenizer = tokenizer;
     this.trainedSteps = options.trainedSteps ?? 0;
-    this.feeder = new TokenFeeds(this.encoder.vocabSize);
     checkVocabulary(tokenizer, this.encoder.vocabSize);
     const limit = this.encoder.maxTokens;
     for (const [side, tokens] of Object.entries(config.maxTokens)) {
@@ -122,7 +105,7 @@ export class Retriever {
     const given = options.weights ?? {};
     this.fresh = new Set(specs.flatMap(({ name }) => (given[name] ? [] : [name])));
     this.weights = Object.fromEntries(
-      specs.map((spec) => [spec.name, checked(spec, given[spec.name], options.seed ?? 0)]),
+      specs.map((spec) => [spec.name, checkedWeight(spec, given[spec.name], options.seed ?? 0)]),
     );
   }
 
@@ -288,58 +271,80 @@ export class Retriever {
    */
   async encodeTokens(side: Side, store: TokenStore, options: EncodeOptions = {}): Promise<Float32Array> {
     const { rows = Uint32Array.from({ length: store.rows }, (_, row) => row) } = options;
-    const encoder = await (this.encodeDtype === 'int8'
-      ? this.int8Encoder(side, options)
-      : this.rowEncoder(side, options));
     const D = this.dimension;
     const out = options.out ?? new Float32Array(rows.length * D);
     if (out.length !== rows.length * D)
       throw new ShapeError(`encode: the buffer needs ${rows.length} × ${D} elements`);
-    await encodeRows(encoder, { store, rows }, out, (done) =>
-      options.onProgress?.({ stage: 'encode', done, total: rows.length, unit: 'texts' }),
-    );
+    const onRows = (done: number) =>
+      options.onProgress?.({ stage: 'encode', done, total: rows.length, unit: 'texts' });
+    if (this.sharing && !options.weights && options.device !== undefined && options.device !== 'cpu') {
+      throw new UsageError(`several processes encode on the CPU, not on ${options.device}`, {
+        help: `use ${option('workers', 1)}`,
+      });
+    }
+    if (this.sharing && !options.weights && rows.length >= this.sharing.leastRows)
+      await this.sharing.encode(side, { store, rows }, out, onRows);
+    else await encodeRows(await this.rowEncoder(side, options), { store, rows }, out, onRows);
     return out;
   }
 
-  /** Name of the encoder of a side among the programs: the tower, and what pooling leaves out. */
-  private encoderKey(side: Side): string {
-    return `${this.prefix(side)}/${this.unpooledTokens(side)}`;
-  }
-
-  /** Compiles the encoder of a side, which gets the weights as inputs. */
+  /** Compiles the encoder of a side. With int8 products, it holds the weights of the time of the first call. */
   private async rowEncoder(side: Side, options: EncodeOptions): Promise<RowEncoder> {
-    const program = await this.programs.get(this.encoderKey(side), () => this.encodeGraph(side), options);
-    const weights = this.sideWeights(side, options.weights);
+    const { device = 'cpu' } = options;
+    if (this.encodeDtype !== 'f32' && device !== 'cpu') throw needsF32(`${device} has no kernels for them`);
+    const weights = this.encodeWeights(side, options.weights);
+    const key = this.encoderKey(side);
+    const program = await this.programs.get(key, () => this.encodeGraph(side), options, this.encodeDtype);
     // The retriever's own weights stay on the device between passes and calls.
     if (options.device && !options.weights) keepLong(Object.values(weights), options.device);
-    return { program, weights, feeds: (batch) => this.feeder.feeds({ texts: batch }), padId: this.padId };
-  }
-
-  /** Compiles the encoder of a side with int8 products. It holds the weights of the time of the first call. */
-  private async int8Encoder(side: Side, options: EncodeOptions): Promise<RowEncoder> {
-    const { device = 'cpu', weights } = options;
-    if (device !== 'cpu') throw needsF32(`${device} has no kernels for them`);
-    if (weights) throw needsF32('they are those of its own weights');
-    const whole = () =>
-      wholeEncoder(this.prefix(side), this.encoder, storedWeights(this, side), { tokens: false });
-    const program = await this.programs.get(this.encoderKey(side), whole, options, 'int8');
-    const unpooled = this.unpooledTokens(side);
-    return {
-      program,
-      weights: {},
-      feeds: (batch) => {
-        const all = wholeEncoderFeeds(batch, unpooled);
-        return Object.fromEntries(program.inputs.map(({ name }) => [name, all[name]!()]));
-      },
-      padId: this.padId,
-    };
+    let feeds = this.feeds.get(key);
+    if (!feeds) {
+      feeds = encoderFeeds(program, this.encodeInputs(side));
+      this.feeds.set(key, feeds);
+    }
+    return { program, weights, feeds, padId: this.padId };
   }
 
   /**
-   * Builds the graph that `encodeRows` runs for a side. Inputs: weights, and tokens of `texts`. Output:
-   * `embedding`, f32[texts, D].
+   * Lets others encode many texts, such as several processes (`shareEncoding`). They are disposed of with this retriever.
+   *
+   * @param sharing  encoder of many texts; the one before is disposed of
+   */
+  share(sharing: RowSharing): void {
+    void this.sharing?.dispose();
+    this.sharing = sharing;
+  }
+
+  /** Name of the encoder of a side: the tower, and what pooling leaves out. Sides of one name have equal encoders. */
+  encoderKey(side: Side): string {
+    return `${this.prefix(side)}/${this.unpooledTokens(side)}`;
+  }
+
+  /** Describes the token inputs of the encoder that `encodeGraph` builds. */
+  encodeInputs(side: Side): EncoderInputs {
+    return this.encodeDtype === 'f32'
+      ? { kind: 'rows', vocabSize: this.encoder.vocabSize }
+      : { kind: 'whole', unpooled: this.unpooledTokens(side) };
+  }
+
+  /**
+   * Returns the weights that the encoder of `encodeGraph` has as inputs, by name: none with int8 products, which are constants.
+   *
+   * @param others  weights that replace the retriever's own of the same names
+   * @throws UsageError when other weights are given to a retriever that encodes in int8
+   */
+  encodeWeights(side: Side, others?: Weights): Record<string, HostTensor> {
+    if (this.encodeDtype === 'f32') return this.sideWeights(side, others);
+    if (others) throw needsF32('they are those of its own weights');
+    return {};
+  }
+
+  /**
+   * Builds the graph that `encodeRows` runs for a side. Inputs: `encodeWeights`, and tokens as `encodeInputs` says. Output: f32[texts, D].
    */
   encodeGraph(side: Side): Graph {
+    if (this.encodeDtype !== 'f32')
+      return wholeEncoder(this.prefix(side), this.encoder, storedWeights(this, side), { tokens: false });
     const prefix = this.prefix(side);
     const graph = new Graph(`encode-${prefix}`);
     const declared = this.declare(graph, {
@@ -354,8 +359,10 @@ export class Retriever {
     return this.tokenizer.specialIds.pad ?? 0;
   }
 
-  /** Frees the compiled programs. */
+  /** Frees the compiled programs, and ends processes that encode for this retriever. */
   async dispose(): Promise<void> {
+    await this.sharing?.dispose();
+    this.sharing = undefined;
     await this.programs.dispose();
   }
 
@@ -376,50 +383,4 @@ export class Retriever {
     const own = this.specs.filter(({ name, frozen }) => !frozen && name.startsWith(prefix));
     return Object.fromEntries(own.map(({ name }) => [name, this.weights[name]!]));
   }
-}
-
-/** Options of {@link Retriever.encode}. */
-export interface EncodeOptions extends ComputeOptions {
-  /** Rows of the store to embed. Default all. */
-  rows?: Uint32Array;
-  /**
-   * Weights in place of the retriever's own, with the same names and shapes: an average or a snapshot of
-   * them. Default the retriever's own.
-   */
-  weights?: Weights;
-  /** Output f32[rows, D] to write to. Default a new array. */
-  out?: Float32Array;
-  /** Called after every forward pass, with progress in texts. */
-  onProgress?: ((progress: Progress) => void) | undefined;
-}
-
-const prefixes = (config: RetrieverConfig): string[] =>
-  config.towers === 'shared' ? ['encoder'] : ['query', 'document'];
-
-/** Lists the encoder's parameters under their names in each tower. */
-const parameters = (config: RetrieverConfig, encoder: Encoder): ParameterSpec[] =>
-  prefixes(config).flatMap((prefix) =>
-    encoder.specs.map((spec) => ({ ...spec, name: `${prefix}/${spec.name}` })),
-  );
-
-/**
- * Returns a weight as given, or its initial value. Both towers of a separate pair start equal, as copies of
- * one encoder do.
- */
-function checked(spec: ParameterSpec, given: HostTensor | undefined, seed: number): HostTensor {
-  if (!given) {
-    const own = { ...spec, name: spec.name.slice(spec.name.indexOf('/') + 1) };
-    return hostTensor('f32', spec.shape, initialValue(own, seed));
-  }
-  if (
-    given.dtype !== 'f32' ||
-    given.dims.length !== spec.shape.length ||
-    given.dims.some((d, i) => d !== spec.shape[i])
-  ) {
-    throw new ShapeError(
-      `weight ${spec.name} must be f32[${spec.shape.join(', ')}], is ${given.dtype}[${given.dims.join(', ')}]`,
-      { help: 'config.json and model.safetensors come from different models' },
-    );
-  }
-  return given;
 }
