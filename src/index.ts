@@ -118,6 +118,12 @@ export type { SpillFile } from './util/spill-file.ts';
 /** Parts of methods over cached embeddings: table, masks, samplers, losses, refresh, diagnostics. */
 
 export { CellIndex, type CellIndexOptions } from './cache/cell-index.ts';
+export {
+  CorrectedDistribution,
+  type CorrectionReport,
+  type RowCorrection,
+  type SlotDistribution,
+} from './cache/corrected-distribution.ts';
 export type { DiagnosisInput } from './cache/diagnosis-passes.ts';
 export {
   diagnoseTable,

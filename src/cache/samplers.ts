@@ -2,6 +2,14 @@ import { UsageError } from '../util/errors.ts';
 import { type RngKey, randomInts, rngKey } from '../util/rng.ts';
 import { NONE } from '../util/vector-rows.ts';
 import type { CellIndex } from './cell-index.ts';
+import {
+  CorrectedDistribution,
+  type CorrectionReport,
+  candidatesPerQuery,
+  correctedScores,
+  type RowCorrection,
+  type SlotDistribution,
+} from './corrected-distribution.ts';
 import { IndexedDistribution, type SearchReport } from './indexed-distribution.ts';
 import { type MaskedSlots, maskedSlotLists, maskedSlots, mergeMasks } from './masks.ts';
 import { type SampledSlots, TableDistribution } from './table-distribution.ts';
@@ -53,6 +61,11 @@ export interface SampleRequest {
    * saves nothing, and in a table too small to be indexed.
    */
   readonly index?: CellIndex | undefined;
+  /**
+   * Correction of the rows, for samplers of `softmax` and `uniform` parts. Draws and scores are then those of the corrected
+   * rows; see {@link CorrectedDistribution}. Default: the rows as they are.
+   */
+  readonly correction?: RowCorrection | undefined;
 }
 
 /** Key of the random numbers: equal keys give equal draws. */
@@ -67,10 +80,15 @@ export interface SampleKey {
 
 /** Negatives of B queries. */
 export interface Sample extends SampledSlots {
-  /** f32[B]: log Z of the table without masked slots. Present if the sampler has a `softmax` part. An estimate if it draws by an index. */
+  /**
+   * f32[B]: log Z of the table without masked slots. Present if the sampler has a `softmax` part. An estimate if it draws by
+   * an index, or from rows that are corrected as they are drawn.
+   */
   readonly logPartition?: Float32Array;
   /** Cost and error of the draws, if they are by an index. */
   readonly search?: SearchReport;
+  /** Cost and error of the correction, if rows were corrected as they were drawn. */
+  readonly correction?: CorrectionReport;
 }
 
 /** Returns the number of negatives per query. */
@@ -80,7 +98,7 @@ export const sampleSize = (sampler: Sampler): number =>
 /**
  * Draws negatives for B queries from a table.
  *
- * @throws UsageError for an invalid sampler, or for a margin without `positiveScores`
+ * @throws UsageError for an invalid sampler, for a margin without `positiveScores`, and for ranks of corrected rows
  */
 export async function sampleSlots(
   source: TableScores,
@@ -92,7 +110,13 @@ export async function sampleSlots(
   for (const part of parts) checkSampler(part);
   const queries = scaled(request.queries, request.inverseTemperature);
   const B = queries.length / source.table.dimension;
-  const distribution = parts.some(({ kind }) => kind === 'softmax')
+  const { correction } = request;
+  if (correction && parts.some(({ kind }) => kind === 'top' || kind === 'rank-range')) {
+    throw new UsageError('ranks of corrected rows need all rows corrected', {
+      help: 'correct them before, and draw from the corrected table',
+    });
+  }
+  const softmax = parts.some(({ kind }) => kind === 'softmax')
     ? await softmaxOf(source, queries, { parts, request, key })
     : undefined;
   const drawn: SampledSlots[] = [];
@@ -101,7 +125,9 @@ export async function sampleSlots(
     const chosen = drawn.length > 0 ? alreadyChosen(B, drawn) : undefined;
     if (part.kind === 'softmax') {
       const { k, replacement = false } = part;
-      drawn.push(await distribution!.draw(k, partKey, { replacement, ...(chosen && { exclude: chosen }) }));
+      drawn.push(
+        await softmax!.distribution.draw(k, partKey, { replacement, ...(chosen && { exclude: chosen }) }),
+      );
       continue;
     }
     const { masked: given } = request;
@@ -110,31 +136,57 @@ export async function sampleSlots(
       part.kind === 'uniform'
         ? uniformSlots(source.table.filled, masked, part.k, partKey)
         : await rankedSlots(source, { ...request, queries, masked }, part, partKey);
-    const scores = await source.pairScores(queries, {
-      queryOf: slots.map((_, i) => Math.floor(i / part.k)),
-      slots,
-    });
+    const queryOf = slots.map((_, i) => Math.floor(i / part.k));
+    const scores = correction
+      ? (await correctedScores(source, correction, queries, { queryOf, slots })).scores
+      : await source.pairScores(queries, { queryOf, slots });
     drawn.push({ k: part.k, slots, scores });
   }
+  const { stale, distribution } = softmax ?? {};
   return {
     ...joinSamples(B, drawn),
     ...(distribution && { logPartition: distribution.logPartition }),
-    ...(distribution instanceof IndexedDistribution && { search: distribution.report }),
+    ...(stale instanceof IndexedDistribution && { search: stale.report }),
+    ...(distribution instanceof CorrectedDistribution && { correction: distribution.report }),
   };
 }
 
-/** Makes the softmax over a table, by its index where there is one. */
+/** Makes the softmax over a table, by its index where there is one, and over its corrected rows where there is a correction. */
 async function softmaxOf(
   source: TableScores,
   queries: Float32Array,
-  of: { parts: readonly Sampler[]; request: SampleRequest; key: SampleKey },
-): Promise<TableDistribution | IndexedDistribution> {
-  const { masked, index } = of.request;
-  const draws = of.parts.reduce((sum, part) => sum + (part.kind === 'softmax' ? part.k : 0), 0);
+  of: { parts: readonly Exclude<Sampler, { kind: 'mixture' }>[]; request: SampleRequest; key: SampleKey },
+): Promise<{ stale: SlotDistribution; distribution: SlotDistribution }> {
+  const { correction } = of.request;
+  const own = of.parts.filter((part) => part.kind === 'softmax');
+  const draws = own.reduce((sum, { k }) => sum + k, 0);
+  const B = queries.length / source.table.dimension;
+  const keyOf = (use: string) => rngKey(of.key.seed, of.key.draw, `${of.key.purpose}/${use}`);
+  const stale = await softmaxAsIs(source, queries, {
+    ...of.request,
+    draws: correction ? candidatesPerQuery(draws, B, correction.mostRows) : draws,
+    key: keyOf('uniform-rows'),
+  });
+  if (!correction) return { stale, distribution: stale };
+  const distribution = await CorrectedDistribution.create(stale, source, queries, {
+    correction,
+    draws,
+    replacement: own.every(({ replacement = false }) => replacement),
+    key: keyOf('candidates'),
+  });
+  return { stale, distribution };
+}
+
+/** Makes the softmax over the rows of a table as they are, by its index where that saves scores. */
+async function softmaxAsIs(
+  source: TableScores,
+  queries: Float32Array,
+  of: Pick<SampleRequest, 'masked' | 'index'> & { draws: number; key: RngKey },
+): Promise<SlotDistribution> {
+  const { masked, index, draws, key } = of;
   const { filled, dimension } = source.table;
   if (!index?.cells || !IndexedDistribution.pays(filled, queries.length / dimension, draws))
     return await TableDistribution.create(source, queries, masked);
-  const key = rngKey(of.key.seed, of.key.draw, `${of.key.purpose}/uniform-rows`);
   return await IndexedDistribution.create(source, index, queries, { draws, key, masked });
 }
 

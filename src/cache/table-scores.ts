@@ -202,21 +202,30 @@ export class TableScores {
    * @param queries  f32[B, D]
    * @param pairs.queryOf  query of each of the P pairs
    * @param pairs.slots  slot of each of the P pairs
+   * @param pairs.rows  f32[rows, D]: embeddings that `slots` refers to. Default those of the table
    */
   async pairScores(
     queries: Float32Array,
-    pairs: { queryOf: ArrayLike<number>; slots: ArrayLike<number> },
+    pairs: { queryOf: ArrayLike<number>; slots: ArrayLike<number>; rows?: Float32Array<ArrayBuffer> },
   ): Promise<Float32Array> {
     const { table } = this;
+    const { dimension } = table;
     const q = this.queryTensor(queries);
     const P = pairs.slots.length;
     const out = new Float32Array(P);
-    const atOnce = Math.max(1, Math.floor(GATHERED_NUMBERS / table.dimension));
+    const own = pairs.rows;
+    const embeddings = own
+      ? hostTensor('f32', [own.length / dimension, dimension], own)
+      : table.block(0, table.rows);
+    const storage = embeddings.dtype as 'f32' | 'f16';
+    const atOnce = Math.max(1, Math.floor(GATHERED_NUMBERS / dimension));
     for (let start = 0; start < P; start += atOnce) {
-      const program = await this.program('pair-scores', (graph) => pairScoresGraph(graph, table));
+      const program = await this.program(`pair-scores-${storage}`, (graph) =>
+        pairScoresGraph(graph, { dimension, storage }),
+      );
       const { scores } = await program.run({
         queries: q,
-        table: table.block(0, table.rows),
+        table: embeddings,
         queryOf: integers(pairs.queryOf, start, atOnce),
         slots: integers(pairs.slots, start, atOnce, (slot) => Math.max(0, slot)),
       });

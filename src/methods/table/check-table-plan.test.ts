@@ -49,10 +49,23 @@ describe('checks before a run over a table', () => {
     ['async-index', { search: 'index' }, {}, /the sampler rank-range does not\n.*sampler: 'softmax'/],
     [
       'corrector',
-      { search: 'index' },
+      { search: 'index', loss: 'truncated', correctedFrom: 'shortlist', correctedRows: 4096 },
       {},
-      /search: 'index' finds rows as they are in the cache, and a corrector moves all of them/,
+      /correctedFrom: 'shortlist' scores all rows of the cache.*\n.*leave correctedFrom out/,
     ],
+    [
+      'corrector',
+      { search: 'index', correctedRows: 255 },
+      {},
+      /correctedRows: 255 leaves a batch of 32 queries fewer than 8 candidates each\n.*use correctedRows: 256 or more/,
+    ],
+    [
+      'corrector',
+      { search: 'index', samples: 8, correctedRows: 500 },
+      {},
+      /fewer than 16 candidates each\n.*use correctedRows: 512 or more/,
+    ],
+    ['corrector', { search: 'index', loss: 'truncated', sampler: 'top' }, {}, /the sampler top does not/],
     ['negative-cache', { cacheSize: 31 }, {}, /a batch of 32 documents does not fit into a cache of 31 rows/],
     [
       'negative-cache',
@@ -77,6 +90,9 @@ describe('checks before a run over a table', () => {
     ['snapshot', { sampler: 'uniform', uniformSamples: 2 }, {}],
     ['exhaustive', { loss: 'pairwise', sampler: 'top' }, {}],
     ['momentum-queue', { cacheSize: 0 }, { documents: 32 }],
+    ['corrector', { search: 'index' }, {}],
+    ['corrector', { search: 'index', samples: 8, correctedRows: 512 }, {}],
+    ['corrector', { search: 'index', loss: 'truncated', uniformSamples: 2 }, {}],
   ] as const)('%s %j %j may run', (id, options, plan) => {
     expect(() => check(id, options, plan)).not.toThrow();
   });

@@ -1,9 +1,14 @@
+import { candidatesPerQuery } from '../../cache/corrected-distribution.ts';
 import { parseRefreshPolicy } from '../../cache/refresh-policy.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { RunPlan } from '../contract/method.ts';
 import { samplerOf } from './table-choice.ts';
 import { type TableOptions, tableOptions, tableRows } from './table-options.ts';
+
+/** Fewest candidates of a query, and fewest for each of its draws, with which draws from corrected rows are of use. */
+const FEWEST_CANDIDATES = 8;
+const CANDIDATES_PER_DRAW = 2;
 
 /**
  * Checks the plan of a run over a score table, before anything is embedded.
@@ -36,12 +41,7 @@ export function checkTable(
       help: `use ${option('loss', 'truncated')}, or ${option('correctedFrom', 'random')}`,
     });
   }
-  if (options.search === 'index' && options.corrector) {
-    throw new UsageError(
-      `${option('search', 'index')} finds rows as they are in the cache, and a corrector moves all of them before each step`,
-      { help: `use ${option('search', 'exact')}, or a method without a corrector` },
-    );
-  }
+  if (options.search === 'index' && options.corrector) checkDrawnRows(batchSize, options);
   if (correctedFrom === 'shortlist' && correctedRows === 0) {
     throw new UsageError('a shortlist needs a number of rows', { help: `give ${option('correctedRows')}` });
   }
@@ -52,6 +52,29 @@ export function checkTable(
     });
   }
   if (parseRefreshPolicy(refresh).stream) checkBatchFits({ batchSize, documents }, rows);
+}
+
+/**
+ * Checks the rows that are corrected as an index draws them.
+ *
+ * @throws UsageError where their choice needs the scores of all rows, and where there are too few for the draws
+ */
+function checkDrawnRows(
+  batchSize: number,
+  { correctedRows = 0, correctedFrom, samples }: TableOptions,
+): void {
+  if (correctedFrom === 'shortlist') {
+    throw new UsageError(
+      `${option('correctedFrom', 'shortlist')} scores all rows of the cache, and ${option('search', 'index')} corrects the rows that it draws`,
+      { help: `leave ${option('correctedFrom')} out, or use ${option('search', 'exact')}` },
+    );
+  }
+  const fewest = Math.max(FEWEST_CANDIDATES, CANDIDATES_PER_DRAW * samples);
+  if (correctedRows === 0 || candidatesPerQuery(samples, batchSize, correctedRows) >= fewest) return;
+  throw new UsageError(
+    `${option('correctedRows', correctedRows)} leaves a batch of ${batchSize} queries fewer than ${fewest} candidates each`,
+    { help: `use ${option('correctedRows', fewest * batchSize)} or more, or 0 for the default` },
+  );
 }
 
 /**

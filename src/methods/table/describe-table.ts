@@ -1,3 +1,4 @@
+import { candidatesPerQuery } from '../../cache/corrected-distribution.ts';
 import { describeRefresh, parseRefreshPolicy } from '../../cache/refresh-policy.ts';
 import { count, formatBytes, plural } from '../../util/format.ts';
 import { describeEncodes } from '../contract/describe-run.ts';
@@ -27,7 +28,7 @@ export function describeTable(plan: RunPlan): string[] {
       ...(snapshotEvery ? [`other documents, drawn at random, every ${count(snapshotEvery)} steps`] : []),
       ...describeRefresh(policy),
     ].join('; ')}`,
-    ...(options.corrector ? [describeCorrection(options, { rows, teaching })] : []),
+    ...(options.corrector ? [describeCorrection(options, { rows, teaching, queries: B })] : []),
     describeEncodes(plan, {
       before: options.prefill ? Math.min(rows, N - storedDocuments) : 0,
       perBatch: perBatch * again,
@@ -41,13 +42,17 @@ export function describeTable(plan: RunPlan): string[] {
 /** Describes the corrector of a table: which rows it moves, and what it learns from. */
 function describeCorrection(
   options: TableOptions,
-  { rows, teaching }: { rows: number; teaching: number },
+  { rows, teaching, queries }: { rows: number; teaching: number; queries: number },
 ): string {
   const { corrector: kind = 'identity', correctedRows = 0, correctedFrom, uniformSteps = 0 } = options;
+  const drawn = candidatesPerQuery(options.samples, queries, correctedRows);
   const part = correctedRows > 0 && correctedRows < rows;
-  const which = part
-    ? `${count(correctedRows)} rows, ${correctedFrom === 'shortlist' ? 'half of them the nearest to the queries' : 'at random'},`
-    : 'all rows';
+  const which =
+    options.search === 'index'
+      ? `${plural(drawn, 'candidate')} a query`
+      : part
+        ? `${count(correctedRows)} rows, ${correctedFrom === 'shortlist' ? 'half of them the nearest to the queries' : 'at random'},`
+        : 'all rows';
   return [
     `${kind === 'identity' ? `${which} drawn from as they are` : `${which} moved by ${kind} before each step`}`,
     `it learns from what a step embeds${teaching > 0 ? ` and ${plural(teaching, 'random document')}` : ''}`,

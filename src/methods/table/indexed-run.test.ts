@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { type ToyOptions, ToyRun } from '../../../test/toy-training.ts';
+import { corrector } from '../corrector.ts';
 import { negativeCache } from '../negative-cache.ts';
 
 const runs: ToyRun[] = [];
@@ -65,6 +66,26 @@ describe('training with draws by an index', () => {
     }
     expect(bytes[0]).not.toEqual(bytes[1]);
     expect(Math.abs(losses[1]! / losses[0]! - 1)).toBeLessThan(0.1);
+  }, 60_000);
+
+  it('corrects a small part of a large table, and continues from a checkpoint to the same bytes', async () => {
+    const own = settings({ samples: 2, teachingSamples: 8, loss: 'importance-corrected' });
+    const run = kept(await ToyRun.begin(corrector, own));
+    await run.train(2);
+    const resumed = kept(await ToyRun.resume(corrector, own, await run.save()));
+    const reports = await run.train(2);
+    const again = await resumed.train(2);
+    expect(again.map(({ trainingLoss }) => trainingLoss)).toEqual(
+      reports.map(({ trainingLoss }) => trainingLoss),
+    );
+    expect(resumed.bytes()).toEqual(run.bytes());
+    expect(Object.keys(run.bytes())).toContain('index/cellOf');
+    for (const { metrics } of again) {
+      expect(metrics.correctedRatio).toBeGreaterThan(0);
+      // 32 candidates for each of 8 queries.
+      expect(metrics.correctedRatio).toBeLessThanOrEqual(256 / 4100);
+      expect(metrics.missedProbability).toBeLessThan(0.05);
+    }
   }, 60_000);
 
   it('of several draws a query', async () => {

@@ -1,6 +1,14 @@
 import type { CellIndex } from '../../cache/cell-index.ts';
+import type { RowCorrection } from '../../cache/corrected-distribution.ts';
 import { type MaskedSlots, maskedSlotLists, maskKnownPositives } from '../../cache/masks.ts';
-import { type Sample, type SampleKey, type Sampler, sampleSize, sampleSlots } from '../../cache/samplers.ts';
+import {
+  type Sample,
+  type SampleKey,
+  type SampleRequest,
+  type Sampler,
+  sampleSize,
+  sampleSlots,
+} from '../../cache/samplers.ts';
 import type { ScoreTable } from '../../cache/score-table.ts';
 import { TableScores } from '../../cache/table-scores.ts';
 import { MASKED_SCORE } from '../../nn/masked-score.ts';
@@ -31,9 +39,11 @@ export class TableChoice {
   private readonly scores: TableScores;
   private readonly masksRightAnswers: boolean;
   private readonly index: CellIndex | undefined;
+  private readonly correction: { readonly ofDrawn: RowCorrection | undefined } | undefined;
 
   /**
    * @param of.index  index of the table, which `choose` draws by
+   * @param of.correction  correction of the rows that `choose` draws
    * @param of.masksRightAnswers  whether right answers to a query are never chosen for it. Default true
    */
   constructor(
@@ -43,6 +53,7 @@ export class TableChoice {
       readonly options: TableOptions;
       readonly masksRightAnswers?: boolean;
       readonly index?: CellIndex | undefined;
+      readonly correction?: { readonly ofDrawn: RowCorrection | undefined } | undefined;
     },
   ) {
     this.context = context;
@@ -50,6 +61,7 @@ export class TableChoice {
     this.options = of.options;
     this.masksRightAnswers = of.masksRightAnswers ?? true;
     this.index = of.index;
+    this.correction = of.correction;
     this.sampler = samplerOf(of.options);
     this.scores = new TableScores(of.table, context.compute);
   }
@@ -74,6 +86,7 @@ export class TableChoice {
     const sample = await this.sample(queries, masked, pairs, {
       key: { seed, draw, purpose: 'negatives' },
       index: this.index,
+      correction: this.correction?.ofDrawn,
     });
     ledger.scoring(2 * (sample.search?.scored ?? B * table.filled) * table.dimension);
     return { ...sample, maskedSlots: masked.slots.length };
@@ -94,13 +107,15 @@ export class TableChoice {
    * @param masked  slots that are not chosen for each query
    * @param pairs  queries and positives, for margins
    * @param how.index  index to draw by. Default: all rows are scored
+   * @param how.correction  correction of the rows that are drawn. Default: the rows as they are
    */
   async sample(
     queries: Float32Array,
     masked: MaskedSlots,
     pairs: TrainingPairs,
-    { key, index }: { readonly key: SampleKey; readonly index?: CellIndex | undefined },
+    how: { readonly key: SampleKey } & Pick<SampleRequest, 'index' | 'correction'>,
   ): Promise<Sample> {
+    const { key, index, correction } = how;
     const { absoluteMargin, relativeMargin } = this.options;
     const inverseTemperature = 1 / this.context.temperature.value;
     const usesMargin = absoluteMargin > 0 || relativeMargin > 0;
@@ -112,6 +127,7 @@ export class TableChoice {
         inverseTemperature,
         masked,
         index,
+        correction,
         ...(usesMargin && { positiveScores: this.positiveScores(queries, pairs, inverseTemperature) }),
       },
       key,

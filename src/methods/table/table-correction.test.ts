@@ -74,10 +74,10 @@ describe('a corrected table', () => {
     const draws = 200;
     for (let draw = 0; draw < draws; draw++) {
       await part.show(q, draw);
-      expect(part.view.filled).toBe(20);
+      expect(part.view!.filled).toBe(20);
       expect(part.rowsPerRow).toBe(3);
-      for (const document of part.view.documents) seen.add(document);
-      mean += (3 * sumOf(part.view.read(Array.from({ length: 20 }, (_, i) => i)), 20)) / draws;
+      for (const document of part.view!.documents) seen.add(document);
+      mean += (3 * sumOf(part.view!.read(Array.from({ length: 20 }, (_, i) => i)), 20)) / draws;
     }
     expect(seen.size).toBe(table.rows);
     expect(mean / Z).toBeGreaterThan(0.95);
@@ -100,8 +100,8 @@ describe('a corrected table', () => {
     const nearest = Array.from({ length: table.rows }, (_, slot) => slot)
       .sort((a, b) => score(b) - score(a))
       .slice(0, 10);
-    for (const slot of nearest) expect(part.view.documents).toContain(table.documents[slot]);
-    expect(part.view.filled).toBe(20);
+    for (const slot of nearest) expect(part.view!.documents).toContain(table.documents[slot]);
+    expect(part.view!.filled).toBe(20);
     await part.dispose();
   });
 
@@ -125,11 +125,11 @@ describe('a corrected table', () => {
     own.take(new Float32Array(D), [{ documents: table.documents.slice(), embeddings: wrong }]);
     await own.learn(1);
     await own.show(new Float32Array(D), 0);
-    const moved = own.view.read(slots);
+    const moved = own.view!.read(slots);
     own.judge({ stale: 0.1, corrected: 0.2 }, 5);
     expect(own.bypassed).toBe(true);
     await own.show(new Float32Array(D), 1);
-    const kept = own.view.read(slots);
+    const kept = own.view!.read(slots);
     const distance = (rows: Float32Array) =>
       Math.max(...rows.map((x, i) => Math.abs(x - table.read(slots)[i]!)));
     expect(distance(moved)).toBeGreaterThan(0.1);
@@ -154,6 +154,58 @@ describe('a corrected table', () => {
     ]);
     await own.dispose();
     await other.dispose();
+  });
+
+  it('corrects rows as they are drawn where the table is searched by an index, and none while it is bypassed', async () => {
+    const { context } = await begin(corrector, { teachingSamples: 0 });
+    const table = await filledTable(context);
+    const given = { ...context.options, corrector: 'mean-shift', refitEvery: 1, search: 'index' } as const;
+    const own = await TableCorrection.create(context, table, tableOptions(given));
+    const D = table.dimension;
+    const embeddings = table.read([...Array(table.rows).keys()]).map((x, i) => x + (i % D === 0 ? 0.5 : 0));
+    own.take(new Float32Array(D), [{ documents: table.documents.slice(), embeddings }]);
+    await own.learn(1);
+    await own.show(new Float32Array(D), 0);
+    expect(own.view).toBeUndefined();
+    expect(own.rowsPerRow).toBe(1);
+    const slots = Int32Array.of(3, 40);
+    const { correctionFlops: before = 0 } = context.ledger.totals;
+    const rows = await own.ofDrawn!.correct(slots);
+    expect(rows).toEqual(await own.corrected(slots));
+    expect(Math.abs(rows[0]! - table.read([3])[0]!)).toBeGreaterThan(0.05);
+    expect(context.ledger.totals.correctionFlops! - before).toBe(2 * D);
+    own.judge({ stale: 0.1, corrected: 0.2 }, 5);
+    expect(own.ofDrawn).toBeUndefined();
+    await own.dispose();
+  });
+
+  it('gives about the same losses by an index, and continues from a checkpoint to the same bytes', async () => {
+    const settings = { learningRate: 0.03 };
+    const options = { samples: 2, teachingSamples: 16, correctorLr: 0.01, refresh: 'write-back' };
+    const exact = await begin(corrector, options, settings);
+    const run = await begin(corrector, { ...options, search: 'index' }, settings);
+    const expected = await exact.train(30);
+    const first = await run.train(20);
+    const resumed = await ToyRun.resume(
+      corrector,
+      { ...settings, options: { ...options, search: 'index' } },
+      await run.save(),
+    );
+    runs.push(resumed);
+    const rest = await run.train(10);
+    expect((await resumed.train(10)).map(({ trainingLoss }) => trainingLoss)).toEqual(
+      rest.map(({ trainingLoss }) => trainingLoss),
+    );
+    expect(resumed.bytes()).toEqual(run.bytes());
+    const sum = (reports: readonly { trainingLoss: number }[]) =>
+      reports.reduce((total, { trainingLoss }) => total + trainingLoss, 0);
+    expect(Math.abs((sum(first) + sum(rest)) / sum(expected) - 1)).toBeLessThan(0.05);
+    for (const { metrics } of rest) {
+      expect(metrics.correctedRatio).toBeGreaterThan(0);
+      expect(metrics.correctedRatio).toBeLessThanOrEqual(1);
+      expect(metrics.missedProbability).toBeLessThan(0.05);
+    }
+    expect(expected[0]!.metrics.correctedRatio).toBeUndefined();
   });
 
   it('becomes the identity again after a full refresh', async () => {

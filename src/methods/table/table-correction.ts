@@ -1,3 +1,4 @@
+import type { RowCorrection } from '../../cache/corrected-distribution.ts';
 import { ScoreTable } from '../../cache/score-table.ts';
 import type { Corrector } from '../../correctors/corrector.ts';
 import { createCorrector } from '../../correctors/create-corrector.ts';
@@ -38,14 +39,20 @@ interface Lesson {
  *
  *     view_n = h(b_n, age_n; Ψ)        all N rows, or M of them for each batch
  *
+ * Where the table is searched by an index, there is no view: candidates are drawn from the stale table, and only they are
+ * corrected (`ofDrawn`, `CorrectedDistribution`).
+ *
  * The corrector changes neither the table nor the encoders: stale embeddings stay stale until they are refreshed.
  *
  * Cost of a batch: `flopsPerRow` for each corrected row; `teachingSamples` documents embedded without a gradient. Memory: M rows
- * of D numbers, f32.
+ * of D numbers, f32; none without a view.
  */
 export class TableCorrection {
-  /** Corrected rows. Where all rows are corrected, slot n of the view holds the document of slot n of the table. */
-  readonly view: ScoreTable;
+  /**
+   * Corrected rows. Where all rows are corrected, slot n of the view holds the document of slot n of the table. Undefined where
+   * rows are corrected as they are drawn.
+   */
+  readonly view: ScoreTable | undefined;
   private readonly context: MethodContext;
   private readonly table: ScoreTable;
   private readonly options: TableOptions;
@@ -72,6 +79,7 @@ export class TableCorrection {
     this.corrector = correctors.corrector;
     this.none = correctors.none;
     this.initial = copyOf(this.corrector.state());
+    if (options.search === 'index') return;
     const { correctedRows: wanted = 0 } = options;
     const rows = wanted === 0 ? table.rows : Math.min(wanted, table.rows);
     this.subset = rows < table.rows ? new CorrectedSubset(context, table, options) : undefined;
@@ -120,9 +128,25 @@ export class TableCorrection {
     return this.isBypassed;
   }
 
-  /** Number of rows of the table for each row of the view. */
+  /** Number of rows of the table for each row that negatives are drawn from. */
   get rowsPerRow(): number {
-    return this.table.filled / Math.max(1, this.view.filled);
+    return this.view ? this.table.filled / Math.max(1, this.view.filled) : 1;
+  }
+
+  /**
+   * Correction of rows that are drawn from the stale table; undefined where the rows of a view are drawn, and where the corrector
+   * is bypassed.
+   */
+  get ofDrawn(): RowCorrection | undefined {
+    if (this.view || this.isBypassed) return undefined;
+    const { ledger } = this.context;
+    return {
+      mostRows: this.options.correctedRows ?? 0,
+      correct: (slots) => {
+        ledger.correction(this.corrector.flopsPerRow * slots.length);
+        return ledger.time('correct', () => this.corrected(slots));
+      },
+    };
   }
 
   /** Returns rows of the table as the corrector moves them now: f32[slots, D]. */
@@ -133,14 +157,14 @@ export class TableCorrection {
   }
 
   /**
-   * Brings the view up to date before a batch.
+   * Brings the view up to date before a batch, if there is one.
    *
    * @param queries  f32[B, D]: embeddings of the batch's queries
    * @param draw  number of the batch in the run
    */
   async show(queries: Float32Array, draw: number): Promise<void> {
     const { table, view, subset, isShown } = this;
-    if (isShown && !subset) return;
+    if (!view || (isShown && !subset)) return;
     const slots = subset ? await subset.choose(view.rows, queries, draw) : undefined;
     const { filled, dimension: D } = table;
     const corrector = this.isBypassed ? this.none : this.corrector;

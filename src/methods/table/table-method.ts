@@ -14,7 +14,7 @@ import { diagnosisProbe } from './diagnosis-probe.ts';
 import { rerankFresh } from './fresh-rerank.ts';
 import { FrozenDocuments } from './frozen-documents.ts';
 import { RefreshEvidence } from './refresh-evidence.ts';
-import { TableChoice } from './table-choice.ts';
+import { type ChosenDocuments, TableChoice } from './table-choice.ts';
 import { TableCorrection } from './table-correction.ts';
 import { negativeLoss, type TableLoss } from './table-losses.ts';
 import { type TableOptions, tableOptions, tableRows } from './table-options.ts';
@@ -25,7 +25,7 @@ import { TableUpkeep } from './table-upkeep.ts';
  * Training against cached embeddings. The published methods are choices of five parts: a score table, a sampler, masks, a loss
  * (`TableLoss`), and a refresh policy.
  *
- *   1. where there is a corrector, move the stale rows to where they would be now                           `TableCorrection`
+ *   1. where there is a corrector, move the stale rows to where they would be now; by an index, when drawn   `TableCorrection`
  *   2. embed the queries, score the rows, mask every right answer, sample k negatives for each query          `TableChoice`
  *   3. embed queries, positives and the distinct negatives with the current weights; loss; gradient       `ContrastiveStep`
  *   4. after the update: teach the corrector; write back what was embedded, insert positives, refresh rows    `TableUpkeep`
@@ -78,6 +78,7 @@ export class TableMethod implements RunningMethod {
         options,
         masksRightAnswers,
         index: this.index,
+        correction,
       }),
     };
     this.evidence = new RefreshEvidence(context, { table, corrected });
@@ -183,10 +184,7 @@ export class TableMethod implements RunningMethod {
       metrics: {
         ...result.metrics,
         ...(distance !== undefined && { staleness: distance }),
-        ...(drawnFrom.search && {
-          scoredRatio: drawnFrom.search.scored / (B * view.filled),
-          missedProbability: drawnFrom.search.missed,
-        }),
+        ...searchFigures(drawnFrom, { queries: B, rows: view.filled }),
         maskedRatio: chosen.maskedSlots / (B * Math.max(1, view.filled)),
         drawnRatio: drawn.reduce((sum, flag) => sum + flag, 0) / drawn.length,
       },
@@ -286,6 +284,19 @@ export class TableMethod implements RunningMethod {
     const share = Math.log(this.correction?.rowsPerRow ?? 1);
     return { logPartition: share === 0 ? logPartition : logPartition.map((value) => value + share) };
   }
+}
+
+/** Cost and error of draws that do not score, or do not correct, all rows. */
+function searchFigures(
+  { search, correction }: ChosenDocuments,
+  { queries, rows }: { queries: number; rows: number },
+): Record<string, number> {
+  if (!search && !correction) return {};
+  return {
+    ...(search && { scoredRatio: search.scored / (queries * rows) }),
+    ...(correction && { correctedRatio: correction.rows / rows }),
+    missedProbability: (search?.missed ?? 0) + (correction?.missed ?? 0),
+  };
 }
 
 interface TableParts {

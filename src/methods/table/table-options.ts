@@ -166,12 +166,15 @@ export const CORRECTOR_OPTIONS = {
     help: 'random documents embedded at each step, without a gradient, for the corrector to learn from',
     group: 'Corrector',
   },
-  /** Rows of the table that a step corrects, and draws negatives from; 0 for all. */
+  /**
+   * Rows of the table that a step corrects, and draws negatives from; 0 for all. With `search: 'index'`, rows that are corrected
+   * as they are drawn; 0 for 32 a query, or 8 for each of its negatives if that is more.
+   */
   correctedRows: {
     type: 'integer',
     min: 0,
     default: 0,
-    help: 'rows of the cache that a step corrects and draws negatives from; 0 for all',
+    help: 'rows of the cache that a step corrects and draws negatives from; 0 for all, with --search index for 32 a query',
     group: 'Corrector',
   },
   /** Choice of `correctedRows`: random rows, or a shortlist of rows near the batch's queries in the stale table and random ones. */
@@ -179,7 +182,7 @@ export const CORRECTOR_OPTIONS = {
     type: 'choice',
     choices: CORRECTED_FROM,
     default: 'random',
-    help: 'choice of these rows: random ones, or a shortlist of those nearest to the queries and random ones',
+    help: 'choice of these rows: random ones, or a shortlist of those nearest to the queries and random ones; an index draws them instead',
     group: 'Corrector',
   },
   /** First steps of the run, in which negatives are uniform from the table and from the batch. */
