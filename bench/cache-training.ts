@@ -1,5 +1,11 @@
 import { tmpdir } from 'node:os';
-import type { Method, MethodContext, RunningMethod, TrainingBatch } from '../src/methods/contract/method.ts';
+import type {
+  Method,
+  MethodContext,
+  MethodOptionValues,
+  RunningMethod,
+  TrainingBatch,
+} from '../src/methods/contract/method.ts';
 import { corrector } from '../src/methods/corrector.ts';
 import { inBatch } from '../src/methods/in-batch.ts';
 import { negativeCache } from '../src/methods/negative-cache.ts';
@@ -61,11 +67,13 @@ export const TRAINING_CASES: readonly TrainingCase[] = [
   },
 ];
 
-/** Methods whose steps are timed. */
-const METHODS = { 'in-batch': inBatch, 'negative-cache': negativeCache, corrector } satisfies Record<
-  string,
-  Method
->;
+/** Methods whose steps are timed, with their options. */
+const METHODS = {
+  'in-batch': { method: inBatch },
+  'negative-cache': { method: negativeCache },
+  corrector: { method: corrector },
+  'corrector by an index': { method: corrector, options: { search: 'index' } },
+} satisfies Record<string, { method: Method; options?: MethodOptionValues }>;
 /** Name of a method whose steps are timed. */
 export type TrainingMethod = keyof typeof METHODS;
 
@@ -152,8 +160,12 @@ export class CacheTraining {
     return new CacheTraining(shape, { documents, context, learner, ledger });
   }
 
-  /** Runs one whole step: batch, loss and gradients, update, cache. */
-  async step(id: TrainingMethod): Promise<void> {
+  /**
+   * Runs one whole step: batch, loss and gradients, update, cache.
+   *
+   * @returns  figures of the step, by name
+   */
+  async step(id: TrainingMethod): Promise<Readonly<Record<string, number>>> {
     const method = this.methods.get(id) ?? (await this.start(id));
     const { batch } = this.shape;
     const draw = this.draw++;
@@ -163,9 +175,10 @@ export class CacheTraining {
       positiveRows: queryRows.map((query) => query % this.documents),
       negativeRows: new Int32Array(0),
     };
-    const { gradients } = await this.ledger.time('step', () => method.step(examples, draw));
+    const { gradients, metrics } = await this.ledger.time('step', () => method.step(examples, draw));
     await this.ledger.time('update', () => this.learner.apply(gradients, UPDATE));
     await this.ledger.time('refresh', () => method.updated(draw + 1));
+    return metrics;
   }
 
   async dispose(): Promise<void> {
@@ -178,9 +191,10 @@ export class CacheTraining {
    * longer than all measurements.
    */
   private async start(id: TrainingMethod): Promise<RunningMethod> {
-    const method: Method = METHODS[id];
+    const { method, options: own = {} }: { method: Method; options?: MethodOptionValues } = METHODS[id];
     const keepsTable = 'cacheSize' in method.options;
-    const options = optionValues(method.options, keepsTable ? { cacheSize: this.documents } : {});
+    const size = keepsTable ? { cacheSize: this.documents } : {};
+    const options = optionValues(method.options, { ...size, ...own });
     const running = await method.start({ ...this.context, options });
     if (keepsTable) fillTable((running as TableMethod).table);
     this.methods.set(id, running);

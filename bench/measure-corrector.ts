@@ -3,8 +3,13 @@
  *
  *     measure-corrector.ts rows KIND D ROWS STORAGE THREADS [ROUNDS]    rows corrected per second, compared with the rate of matrix products
  *     measure-corrector.ts learn KIND D THREADS                         time of an update of the corrector
+ *     measure-corrector.ts draws DRIFT THREADS [ROUNDS]                 draws from rows that are corrected as they are drawn
  *     measure-corrector.ts encode THREADS                               texts that the reference encoder embeds per second
  */
+import { CorrectedDistribution, candidatesPerQuery } from '../src/cache/corrected-distribution.ts';
+import { ScoreTable } from '../src/cache/score-table.ts';
+import { TableDistribution } from '../src/cache/table-distribution.ts';
+import { TableScores } from '../src/cache/table-scores.ts';
 import { CORRECTOR_KINDS, type CorrectorKind } from '../src/correctors/corrector.ts';
 import { createCorrector } from '../src/correctors/create-corrector.ts';
 import { Graph } from '../src/graph/graph.ts';
@@ -13,7 +18,8 @@ import { declareParameters, initialValue, ROWS_INPUT } from '../src/nn/parameter
 import { hostTensor } from '../src/runtime/host-tensor.ts';
 import { Program } from '../src/runtime/program.ts';
 import { f32ToF16 } from '../src/util/half.ts';
-import { pieces, unitRows } from './cache-table.ts';
+import { randomInts, rngKey } from '../src/util/rng.ts';
+import { normalise, pieces, range, topicTable, unitRows } from './cache-table.ts';
 import { report } from './fresh-process.ts';
 import { GemmTimer, SQUARE } from './gemm-rate.ts';
 import { medians, minimum, type WithQuartiles } from './statistics.ts';
@@ -49,6 +55,28 @@ export interface CorrectorLearnResult {
   /** Mean time over 40 updates, including refits, in milliseconds. */
   readonly updateMs: number;
 }
+/** Error of draws from rows that are corrected as they are drawn. */
+export interface CorrectedDrawsResult {
+  readonly case: 'draws';
+  readonly rows: number;
+  readonly dimension: number;
+  /** Length of the drift that the corrector has learnt. */
+  readonly drift: number;
+  /** Mean squared distance of corrected rows from the rows as they are. */
+  readonly moved: number;
+  /** KL(P̃ ‖ P) of the softmax over the corrected rows and over the rows as they are, mean over the queries, in nats. */
+  readonly kl: number;
+  /** Candidates of each query. */
+  readonly candidates: number;
+  /** Number of draws that were compared. */
+  readonly draws: number;
+  /** Share of the draws that are not those of 16 times as many candidates, which bounds the total variation distance. */
+  readonly differing: number;
+  /** Mean estimate of this share. */
+  readonly missedProbability: number;
+  /** Mean of |log Ẑ − log Z̃|. */
+  readonly logPartitionError: number;
+}
 /** Speed of the reference encoder. */
 export interface EncodeResult extends WithQuartiles {
   readonly case: 'encode';
@@ -66,6 +94,10 @@ const kindOf = (name: string | undefined): CorrectorKind => {
 /** Number of pairs in a training step: positives, negatives and some random documents. */
 const PAIRS = 256;
 const INVERSE_TEMPERATURE = 20;
+/** Draws of a query in each round, for a divergence. */
+const PER_QUERY = 16;
+/** Updates of a corrector until it has learnt a drift. */
+const DRIFT_STEPS = 150;
 /** Number of products before each round. The fastest one counts. */
 const PRODUCTS = 5;
 
@@ -142,6 +174,98 @@ async function learn(): Promise<CorrectorLearnResult> {
   return { case: 'learn', kind: corrector.kind, dimension, threads, pairs: PAIRS, updateMs };
 }
 
+/** Trains an mlp to a drift of rows, and returns the corrected rows. */
+async function drifted(table: ScoreTable, drift: number, threads: number) {
+  const { dimension: D, rows: N } = table;
+  const corrector = await createCorrector('mlp', { dimension: D, compute: { threads } });
+  const directions = unitRows(D, D, 'directions');
+  const queries = unitRows(64, D, 'queries').map((x) => INVERSE_TEMPERATURE * x);
+  const slots = new Int32Array(PAIRS);
+  for (let step = 1; step <= DRIFT_STEPS; step++) {
+    randomInts(rngKey(1, step, 'pairs'), N, slots);
+    const stale = table.read(slots);
+    const fresh = stale.slice();
+    // Each direction is moved along another one, by as much as a row has of it, up to a bound.
+    for (let n = 0; n < PAIRS; n++) {
+      for (let i = 0; i < D; i++) {
+        let along = 0;
+        for (let d = 0; d < D; d++) along += directions[i * D + d]! * stale[n * D + d]!;
+        fresh[n * D + ((i + 1) % D)]! += drift * Math.tanh(2 * along);
+      }
+    }
+    normalise(fresh, D);
+    await corrector.learn({ stale, fresh, queries }, step);
+  }
+  return { corrector, rows: await corrector.correct(table.block(0, N)) };
+}
+
+async function draws(): Promise<CorrectedDrawsResult> {
+  const [driftGiven, threadsGiven, roundsGiven = '16'] = args;
+  const [drift, threads, rounds] = [Number(driftGiven), Number(threadsGiven), Number(roundsGiven)];
+  const [N, D, B] = [32_768, 128, 64];
+  const table = topicTable({ rows: N, dimension: D });
+  const { rows: corrected } = await drifted(table, drift, threads);
+  const view = new ScoreTable({ rows: N, dimension: D, documents: N });
+  view.fill(range(0, N), corrected, { version: 0 });
+  const queries = unitRows(B, D, 'queries');
+  for (let b = 0; b < B; b++)
+    for (let d = 0; d < D; d++) queries[b * D + d]! += 1.4 * corrected[((b * N) / B) * D + d]!;
+  normalise(queries, D);
+  const scaled = queries.map((x) => INVERSE_TEMPERATURE * x);
+  const [source, exact] = [table, view].map((of) => new TableScores(of, { threads })) as [
+    TableScores,
+    TableScores,
+  ];
+  const [stale, fresh] = [
+    await TableDistribution.create(source, scaled),
+    await TableDistribution.create(exact, scaled),
+  ];
+  const candidates = candidatesPerQuery(1, B);
+  let [differing, missed, error, kl] = [0, 0, 0, 0];
+  for (let round = 0; round < rounds; round++) {
+    const made = async (most: number): Promise<CorrectedDistribution> =>
+      await CorrectedDistribution.create(stale, source, scaled, {
+        correction: { mostRows: most * B, correct: async (slots) => view.read(slots) },
+        draws: 1,
+        replacement: true,
+        key: rngKey(1, round, 'candidates'),
+      });
+    // The first candidates are the same, so that draws differ only where a later one comes first.
+    const [own, larger] = [await made(candidates), await made(16 * candidates)];
+    const key = rngKey(1, round, 'draws');
+    const [few, many] = [await own.draw(1, key), await larger.draw(1, key)];
+    for (const [b, slot] of few.slots.entries()) {
+      differing += Number(slot !== many.slots[b]) / (rounds * B);
+      error += Math.abs(own.logPartition[b]! - fresh.logPartition[b]!) / (rounds * B);
+    }
+    missed += own.report.missed / rounds;
+    // Draws from P̃ give its divergence from P.
+    const { slots, scores } = await fresh.draw(PER_QUERY, key, { replacement: true });
+    const queryOf = slots.map((_, i) => Math.floor(i / PER_QUERY));
+    const before = await source.pairScores(scaled, { queryOf, slots });
+    for (const [i, b] of queryOf.entries()) {
+      const [p, q] = [scores[i]! - fresh.logPartition[b]!, before[i]! - stale.logPartition[b]!];
+      kl += (p - q) / (rounds * slots.length);
+    }
+  }
+  const rows = table.block(0, N).data as Float32Array;
+  let moved = 0;
+  for (let i = 0; i < rows.length; i++) moved += (rows[i]! - corrected[i]!) ** 2 / N;
+  return {
+    case: 'draws',
+    rows: N,
+    dimension: D,
+    drift,
+    moved,
+    kl,
+    candidates,
+    draws: rounds * B,
+    differing,
+    missedProbability: missed,
+    logPartitionError: error,
+  };
+}
+
 async function encode(): Promise<EncodeResult> {
   const threads = Number(args[0]);
   const { encoder: shape } = STEP_CASES.find(({ id }) => id === 't128')!;
@@ -183,4 +307,5 @@ async function encode(): Promise<EncodeResult> {
   };
 }
 
-report(await (measured === 'rows' ? rows() : measured === 'learn' ? learn() : encode()));
+const measurements = { rows, learn, draws, encode };
+report(await measurements[measured as keyof typeof measurements]());

@@ -128,7 +128,8 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     result: 'corrector',
     blocks: ['corrector'],
     title: 'correctors',
-    minutes: 10,
+    minutes: 6,
+    args: ['--case', 'rows,learn'],
     small: [
       '--case',
       'rows,learn',
@@ -141,6 +142,15 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
       '--rounds',
       '2',
     ],
+  },
+  'corrector-search': {
+    script: 'corrector',
+    result: 'corrector-search',
+    blocks: ['corrector-step', 'corrector-draws'],
+    title: 'rows corrected as an index draws them',
+    minutes: 5,
+    args: ['--case', 'step,draws'],
+    small: ['--case', 'step', '--encoder', 'static', '--step-rows', '4096', '--rounds', '1'],
   },
   serve: {
     script: 'serve',

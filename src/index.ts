@@ -120,7 +120,7 @@ export type { SpillFile } from './util/spill-file.ts';
 export { CellIndex, type CellIndexOptions } from './cache/cell-index.ts';
 export {
   CorrectedDistribution,
-  type CorrectionReport,
+  type CorrectedDrawsReport,
   type RowCorrection,
   type SlotDistribution,
 } from './cache/corrected-distribution.ts';

@@ -70,8 +70,8 @@ function scoredData(kind: 'distill' | 'scored-pairs'): string {
 /** Language model for methods that need one. */
 const READER = await copyingReader(toyTokenizer());
 
-/** Figures of draws by an index, which tables of at least 4,096 rows log. */
-const OF_LARGE_TABLES = ['missedProbability', 'scoredRatio'];
+/** Figure of draws by an index, which tables of at least 4,096 rows log. */
+const OF_LARGE_TABLES = ['scoredRatio'];
 /** Names that are logged only on devices other than the CPU. */
 const OF_DEVICES = ['deviceUpBytes', 'deviceDownBytes', 'lossScale', 'skippedSteps'];
 
@@ -87,6 +87,7 @@ it('the page on diagnostics has every name that any method logs, and no other', 
     { method: 'negative-cache', loss: 'importance-corrected', samples: 2 },
     { method: 'hard-negatives', mineEvery: 4 },
     { method: 'corrector', samples: 2, refresh: 'auto:kl:0.001:2' },
+    { method: 'corrector', search: 'index' },
     { method: 'atlas', overRetrieve: 8 },
     { method: 'exhaustive', loss: 'importance-corrected', samples: 2, refresh: 'auto:ess:1:2' },
   ];

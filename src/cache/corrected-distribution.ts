@@ -6,17 +6,26 @@ import type { SampledSlots } from './table-distribution.ts';
 import type { TableScores } from './table-scores.ts';
 import { checkDraws, unitNumbers } from './unit-numbers.ts';
 
-/** Candidates of a query for each of its draws, and fewest candidates of a query. */
+/** Rows that are corrected for the queries of a call by default, if they are all different. */
+const DEFAULT_ROWS = 2048;
+/** Fewest and most candidates of a query by default, and fewest for each of its draws. */
+const FEWEST = 16;
+const MOST = 64;
 const PER_DRAW = 8;
-const FEWEST = 32;
 /** Smallest share of Z that is assumed to be left after draws without replacement, as Z is an estimate. */
 const SMALLEST_SHARE = 1e-9;
+/** Range of a normal number in an integral, and the distance of its points, in standard deviations. */
+const WIDEST = 6;
+const WIDTH = 0.25;
 
 /** Correction of single rows of a table. */
 export interface RowCorrection {
   /** Returns rows of the table as the corrector moves them now: f32[slots, D]. */
   correct(slots: Int32Array): Promise<Float32Array<ArrayBuffer>>;
-  /** Most rows that are corrected for the queries of a call; 0 for 32 a query, or 8 for each of its draws if that is more. */
+  /**
+   * Most rows that are corrected for the queries of a call. 0 for 2,048, of which each query has 16 to 64, or 8 for each of its
+   * draws if that is more.
+   */
   readonly mostRows: number;
 }
 
@@ -33,13 +42,13 @@ export interface SlotDistribution {
 }
 
 /** Cost and error of draws from corrected rows. */
-export interface CorrectionReport {
+export interface CorrectedDrawsReport {
   /** Number of distinct rows that were corrected. */
   readonly rows: number;
   /**
    * Estimate of the probability that a draw is not the one that correction of all rows would give, averaged over the
-   * queries: a bound of the total variation distance. It is made from the candidates, and does not know of rows
-   * that are likely only after correction and are not among them.
+   * queries: a bound of the total variation distance. It is made from how far the scores of the candidates were
+   * moved, taken as normal, and does not know of rows that were moved much further than others.
    */
   readonly missed: number;
 }
@@ -74,7 +83,7 @@ export const candidatesPerQuery = (draws: number, B: number, mostRows = 0): numb
 export class CorrectedDistribution implements SlotDistribution {
   readonly logPartition: Float32Array;
   /** Cost and error of the draws. */
-  readonly report: CorrectionReport;
+  readonly report: CorrectedDrawsReport;
   private readonly queries: readonly Candidates[];
   private readonly replacement: boolean;
 
@@ -85,7 +94,7 @@ export class CorrectedDistribution implements SlotDistribution {
     this.queries = queries;
     this.replacement = of.replacement;
     this.logPartition = Float32Array.from(queries, ({ logPartition }) => logPartition);
-    const missed = queries.reduce((sum, { shares }) => sum + missedBy(shares, of.draws), 0);
+    const missed = queries.reduce((sum, own) => sum + (own.isAll ? 0 : missedBy(own, of.draws)), 0);
     this.report = { rows: of.rows, missed: missed / Math.max(1, queries.length) };
   }
 
@@ -191,8 +200,12 @@ class Candidates {
   readonly scores: Float32Array;
   /** Estimate of log Z̃. */
   readonly logPartition: number;
-  /** Part of each candidate in the estimate of Z̃, f64; they sum to 1. Empty if all rows are candidates. */
-  readonly shares: Float64Array;
+  /** Number of candidates. */
+  readonly count: number;
+  /** Variance of log w over them. */
+  readonly variance: number;
+  /** Whether all rows that may be drawn are candidates. */
+  readonly isAll: boolean;
   /** log w = s̃ − s of each candidate. */
   private readonly logWeights: Float64Array;
   /** Share of Z that each candidate was drawn from: 1 with replacement, less what was drawn before without. */
@@ -212,7 +225,10 @@ class Candidates {
     this.scores = of.scores.subarray(0, count);
     this.logWeights = Float64Array.from(this.scores, (score, i) => score - stale[i]!);
     this.left = new Float64Array(count).fill(1);
-    this.shares = new Float64Array(count);
+    this.count = count;
+    this.isAll = count === 0 || (!replacement && count < of.slots.length);
+    const mean = this.logWeights.reduce((sum, x) => sum + x, 0) / Math.max(1, count);
+    this.variance = this.logWeights.reduce((sum, x) => sum + (x - mean) ** 2, 0) / Math.max(1, count - 1);
     if (count === 0) {
       this.logPartition = MASKED_SCORE;
       return;
@@ -223,18 +239,13 @@ class Candidates {
     for (let i = 0; i < count; i++) {
       const weight = Math.exp(this.logWeights[i]! - largest);
       if (!replacement) this.left[i] = Math.max(SMALLEST_SHARE, 1 - seen);
-      const own = weight * this.left[i]!;
-      total += seenWeight + own;
-      this.shares[i] = own;
+      total += seenWeight + weight * this.left[i]!;
       if (replacement) continue;
       const p = Math.exp(stale[i]! - logZ);
       seen += p;
       seenWeight += p * weight;
     }
-    const isAll = !replacement && count < of.slots.length;
-    this.logPartition = logZ + largest + Math.log(isAll ? seenWeight : total / count);
-    const sum = this.shares.reduce((a, b) => a + b, 0);
-    this.shares = isAll ? new Float64Array(0) : this.shares.map((share) => share / sum);
+    this.logPartition = logZ + largest + Math.log(this.isAll ? seenWeight : total / count);
   }
 
   /** Lists the candidates by corrected arrival time, first ones first. */
@@ -251,25 +262,33 @@ class Candidates {
 }
 
 /**
- * Estimates the mean probability that one of k draws is missed, by the candidates' shares π of Z̃. A draw of the row of
- * a candidate with share π has an uncorrected arrival time of  x π R,  and the last candidate one of about R; x is the
- * corrected time of the j-th draw, which has the gamma distribution of shape j. So it is missed where  x > 1/π:
+ * Estimates the mean probability that one of k draws is missed. A row with weight w that is drawn at the corrected time x has
+ * an uncorrected arrival time of  x w / w̄, w̄ the mean weight, and the last of R candidates one of about R. The j-th draw has a time
+ * of the gamma distribution of shape j. With log w normal of variance σ² over the rows, log(w / w̄) of a drawn row is normal too, of
+ * mean σ²/2:
  *
- *     Σ_i π_i · (1/k) Σ_j Σ_{l<j} e^{−y} y^l / l!,     y = 1 / π_i
+ *     ∫ φ(z) Q(R exp(−σ²/2 − σ z)) dz,     Q(y) = (1/k) Σ_j P(x_j > y) = (1/k) Σ_j Σ_{l<j} e^{−y} y^l / l!
  */
-function missedBy(shares: Float64Array, k: number): number {
-  let missed = 0;
-  for (const share of shares) {
-    const y = 1 / share;
-    // Beyond this point nothing is left in double precision.
-    if (y > 40 + 2 * k + 9 * Math.sqrt(k)) continue;
-    let [term, tail, sum] = [Math.exp(-y), 0, 0];
-    for (let l = 0; l < k; l++) {
-      tail += term;
-      sum += tail;
-      term *= y / (l + 1);
-    }
-    missed += share * (sum / k);
+function missedBy({ variance, count }: { variance: number; count: number }, k: number): number {
+  const sigma = Math.sqrt(variance);
+  let [missed, density] = [0, 0];
+  for (let z = -WIDEST; z <= WIDEST; z += WIDTH) {
+    const phi = Math.exp(-0.5 * z * z);
+    density += phi;
+    missed += phi * laterThan(count * Math.exp(-0.5 * variance - sigma * z), k);
   }
-  return missed;
+  return missed / density;
+}
+
+/** Computes the mean probability that the j-th point of a Poisson process of rate 1 comes after y, over j from 1 to k. */
+function laterThan(y: number, k: number): number {
+  // Beyond this point nothing is left in double precision.
+  if (y > 40 + 2 * k + 9 * Math.sqrt(k)) return 0;
+  let [term, tail, sum] = [Math.exp(-y), 0, 0];
+  for (let l = 0; l < k; l++) {
+    tail += term;
+    sum += tail;
+    term *= y / (l + 1);
+  }
+  return sum / k;
 }

@@ -4,7 +4,7 @@ import { NONE } from '../util/vector-rows.ts';
 import type { CellIndex } from './cell-index.ts';
 import {
   CorrectedDistribution,
-  type CorrectionReport,
+  type CorrectedDrawsReport,
   candidatesPerQuery,
   correctedScores,
   type RowCorrection,
@@ -88,7 +88,7 @@ export interface Sample extends SampledSlots {
   /** Cost and error of the draws, if they are by an index. */
   readonly search?: SearchReport;
   /** Cost and error of the correction, if rows were corrected as they were drawn. */
-  readonly correction?: CorrectionReport;
+  readonly correction?: CorrectedDrawsReport;
 }
 
 /** Returns the number of negatives per query. */

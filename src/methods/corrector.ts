@@ -19,7 +19,7 @@ import { CORRECTOR_OPTIONS, TABLE_OPTIONS } from './table/table-options.ts';
  *
  * Cost per step: `teachingSamples` documents embedded without a gradient, B positives, up to B k negatives; correction of all N
  * rows (4 N D H operations for an `mlp` of width H), or of `correctedRows`; 2 B N D operations of scoring. Memory: 2 N rows of D
- * numbers.
+ * numbers. With `search: 'index'`, correction of about 2,048 rows, scoring of a multiple of B √N, and N rows of memory.
  *
  * The paper's own code is not public. Where the paper is not explicit, the form of Ψ and of L_Ψ is ours, and so is the choice of
  * the importance-corrected loss. See docs/correctors.md.

@@ -1,8 +1,8 @@
 /**
  * @file Makes the tables of docs/performance.md on caches, refreshes and correctors from bench/results/cache….json, refresh.json and
- * corrector.json:
+ * corrector….json:
  *
- *     npm run bench:all -- --only cache,refresh,corrector
+ *     npm run bench:all -- --only cache,refresh,corrector,corrector-search
  */
 import type { RowsResult, ScoringResult, SearchResult } from '../../bench/measure-cache.ts';
 import type {
@@ -11,6 +11,7 @@ import type {
   CorrectorStepResult,
 } from '../../bench/measure-cache-step.ts';
 import type {
+  CorrectedDrawsResult,
   CorrectedRowsResult,
   CorrectorLearnResult,
   EncodeResult,
@@ -52,6 +53,7 @@ export function cacheBlocks(): Record<string, string> {
     'cache-memory': filled(memory, () => memoryLine(memory[0]!)),
     refresh: refreshTable(),
     corrector: correctorTables(),
+    ...drawnRowsTables(),
   };
 }
 
@@ -157,7 +159,6 @@ function correctorTables(): string {
     Machine & {
       readonly results: readonly (
         | CorrectedRowsResult
-        | CorrectorStepResult
         | CorrectorLearnResult
         | EncodeResult
       )[];
@@ -183,22 +184,59 @@ function correctorTables(): string {
         ]),
     ),
     '',
-    'A step of the method `corrector` (mlp of width 2 D over all rows, 64 documents to learn from), and what the corrector takes of it:',
-    '',
-    table(
-      ['encoder', 'rows', 'step, ms', 'corrector, ms', 'share'],
-      results
-        .filter((result) => result.case === 'step')
-        .map((r) => [
-          ...[r.title, count(r.rows), spread(r, 'stepMs', ms), spread(r, 'correctMs', ms)],
-          spread(r, 'share', percent),
-        ]),
-    ),
-    '',
     `Embedding: ${encoded.title}, ${encoded.textsPerSecond.toFixed(1)} texts a second. ` +
       'An update of the corrector, refits among them: ' +
       `${updates.map((r) => `${r.kind} at D = ${r.dimension} ${ms(r.updateMs)} ms`).join(', ')}.`,
     '',
     origin(found, 'corrector'),
   ].join('\n');
+}
+
+/** Tables of steps and draws that correct rows as an index draws them. */
+function drawnRowsTables(): Record<'corrector-step' | 'corrector-draws', string> {
+  const found = measured<
+    Machine & { readonly results: readonly (CorrectorStepResult | CorrectedDrawsResult)[] }
+  >('corrector-search');
+  const results = found?.results ?? [];
+  const [steps, draws] = [
+    results.filter((result) => result.case === 'step'),
+    results.filter((result) => result.case === 'draws'),
+  ];
+  const stepLines = steps.flatMap(({ title, rows, exact, index }) => {
+    const line = (of: typeof exact) => [
+      ...[spread(of, 'stepMs', ms), spread(of, 'correctMs', ms)],
+      spread(of, 'share', percent, { strong: true }),
+    ];
+    return [
+      [title, count(rows), 'all', ...line(exact), ''],
+      [title, count(rows), count(index.correctedRatio * rows), ...line(index), index.missedProbability.toFixed(4)],
+    ];
+  });
+  const drawLines = draws.map((r) => [
+    ...[r.moved.toFixed(3), r.kl.toFixed(3), count(r.candidates), `**${r.differing.toFixed(4)}**`],
+    ...[r.missedProbability.toFixed(4), r.logPartitionError.toFixed(3)],
+  ]);
+  return {
+    'corrector-step':
+      found && steps.length > 0
+        ? [
+            table(
+              ['encoder', 'rows', 'corrected', 'step, ms', 'corrector, ms', 'share', 'missed'],
+              stepLines,
+            ),
+            '',
+            origin(found, 'corrector-search'),
+          ].join('\n')
+        : NOT_MEASURED,
+    'corrector-draws':
+      draws.length > 0
+        ? table(
+            [
+              ...['mean ‖h(b) − b‖²', 'KL(P̃ ‖ P), nats', 'candidates', 'differing draws'],
+              ...['estimated', 'error of log Z'],
+            ],
+            drawLines,
+          )
+        : NOT_MEASURED,
+  };
 }

@@ -167,14 +167,14 @@ export const CORRECTOR_OPTIONS = {
     group: 'Corrector',
   },
   /**
-   * Rows of the table that a step corrects, and draws negatives from; 0 for all. With `search: 'index'`, rows that are corrected
-   * as they are drawn; 0 for 32 a query, or 8 for each of its negatives if that is more.
+   * Rows of the table that a step corrects, and draws negatives from; 0 for all. With `search: 'index'`, most rows that are
+   * corrected as they are drawn; 0 for 2,048, of which each query has 16 to 64, or 8 for each of its negatives if that is more.
    */
   correctedRows: {
     type: 'integer',
     min: 0,
     default: 0,
-    help: 'rows of the cache that a step corrects and draws negatives from; 0 for all, with --search index for 32 a query',
+    help: 'rows of the cache that a step corrects and draws negatives from; 0 for all, with --search index for 2,048',
     group: 'Corrector',
   },
   /** Choice of `correctedRows`: random rows, or a shortlist of rows near the batch's queries in the stale table and random ones. */
