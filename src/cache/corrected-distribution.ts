@@ -54,8 +54,10 @@ export interface CorrectedDrawsReport {
 }
 
 /** Returns the number of candidates of each query, by draws a query and the most rows for all B queries; 0 for the default. */
-export const candidatesPerQuery = (draws: number, B: number, mostRows = 0): number =>
-  mostRows > 0 ? Math.max(draws, Math.floor(mostRows / Math.max(1, B))) : Math.max(FEWEST, PER_DRAW * draws);
+export function candidatesPerQuery(draws: number, B: number, mostRows = 0): number {
+  const share = Math.floor((mostRows || DEFAULT_ROWS) / Math.max(1, B));
+  return mostRows > 0 ? Math.max(draws, share) : Math.max(FEWEST, PER_DRAW * draws, Math.min(MOST, share));
+}
 
 /**
  * Softmax of B queries over the corrected rows of a table, from which slots are drawn while only few rows are
