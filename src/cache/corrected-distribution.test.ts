@@ -112,7 +112,11 @@ describe('CorrectedDistribution', () => {
 
   it('draws without replacement in the order of Gumbel-top-k', async () => {
     const table = makeTable();
-    const { made } = await distributionOf(table, copies(steep), { draws: 2, replacement: false, mostRows: 24 * COPIES });
+    const { made } = await distributionOf(table, copies(steep), {
+      draws: 2,
+      replacement: false,
+      mostRows: 24 * COPIES,
+    });
     const { slots } = await made.draw(2, rngKey(1, 0, 'draws'));
     const { p, logZ } = reference(table, steep);
     expect(at(slots, 2, 0).every((slot, b) => slot !== slots[2 * b + 1])).toBe(true);

@@ -157,11 +157,7 @@ function refreshTable(): string {
 function correctorTables(): string {
   const found = measured<
     Machine & {
-      readonly results: readonly (
-        | CorrectedRowsResult
-        | CorrectorLearnResult
-        | EncodeResult
-      )[];
+      readonly results: readonly (CorrectedRowsResult | CorrectorLearnResult | EncodeResult)[];
     }
   >('corrector');
   if (!found) return NOT_MEASURED;
@@ -209,7 +205,13 @@ function drawnRowsTables(): Record<'corrector-step' | 'corrector-draws', string>
     ];
     return [
       [title, count(rows), 'all', ...line(exact), ''],
-      [title, count(rows), count(index.correctedRatio * rows), ...line(index), index.missedProbability.toFixed(4)],
+      [
+        title,
+        count(rows),
+        count(index.correctedRatio * rows),
+        ...line(index),
+        index.missedProbability.toFixed(4),
+      ],
     ];
   });
   const drawLines = draws.map((r) => [
