@@ -1,8 +1,7 @@
 /** @file Makes the table of methods of docs/language-models.md, with figures from bench/results/rlm/. */
-import { existsSync } from 'node:fs';
 import { mean } from '../../bench/rlm/results.ts';
 import { taxonomy } from '../../src/rlm/taxonomy.ts';
-import { inRepository, type MadePage, markdownTable, readResult } from './page.ts';
+import { type MadePage, markdownTable, readResult } from './page.ts';
 
 interface KnnFile {
   readonly rows: Readonly<Record<string, { readonly perplexity: number }>>;
@@ -23,13 +22,17 @@ const nats = (task: string, arm: string): string =>
 const squad = (arm: string): string =>
   `nats an answer, squad: ${nats('squad', 'none')} → ${nats('squad', arm)}`;
 
-/** Mean over seeds of nats an answer on made-up facts. */
-const facts = (system: string, arm: string): string =>
+/** Mean over three seeds of nats an answer. */
+const meanNats = (arm: string): string =>
   mean(
-    [1, 2, 3].map(
-      (seed) => readResult<PassageFile>(`rlm/facts-${system}-${arm}-${seed}.json`).means.natsPerAnswer,
-    ),
+    [1, 2, 3].map((seed) => readResult<PassageFile>(`rlm/${arm}-${seed}.json`).means.natsPerAnswer),
   ).toFixed(2);
+const facts = (system: string, arm: string): string => meanNats(`facts-${system}-${arm}`);
+/** Nats an answer about stories, by a retriever that is frozen and by one that learns from answers. */
+const stories = (arm: string): string => {
+  const [before, after] = ['frozen', arm].map((each) => meanNats(`joint-fairytaleqa-${each}`));
+  return `fairytaleqa: ${before} (MiniLM frozen) → ${after}`;
+};
 const jointFacts = (system: string, arm: string): string =>
   `nats an answer, made-up facts: ${facts(system, 'frozen')} (retriever frozen) → ${facts(system, arm)}; never refreshed ` +
   `${facts(system, 'never')}, with a corrector ${facts(system, 'corrector')}`;
@@ -50,16 +53,9 @@ const FIGURES: Readonly<Record<string, () => string>> = {
     const perplexity = (reading: string) => mean(readings[reading]!.perplexities).toFixed(1);
     return `perplexity, medquad: ${perplexity('off')} → ${perplexity('true')} (shuffled neighbours ${perplexity('shuffled')})`;
   },
-  'REPLUG LSR': () => {
-    const file = (arm: string) => `rlm/replug-lsr-fairytaleqa-${arm}-1.json`;
-    if (!existsSync(inRepository(`bench/results/${file('lsr-refreshed')}`))) return NOT_MEASURED;
-    const [before, after] = ['replug', 'lsr-refreshed'].map((arm) =>
-      readResult<PassageFile>(file(arm)).means.natsPerAnswer.toFixed(2),
-    );
-    return `nats an answer, fairytaleqa: ${before} (REPLUG) → ${after}`;
-  },
-  REALM: () => jointFacts('realm', 'joint'),
-  Atlas: () => jointFacts('atlas', 'emdr2'),
+  'REPLUG LSR': () => `nats an answer, ${stories('lsr')}`,
+  REALM: () => `${jointFacts('realm', 'joint')}; ${stories('joint')}`,
+  Atlas: () => `${jointFacts('atlas', 'emdr2')}; ${stories('atlas')}`,
 };
 
 /** Makes the generated parts of docs/language-models.md. */
