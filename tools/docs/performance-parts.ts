@@ -29,6 +29,10 @@ export const percent = (share: number): string => `${(100 * share).toFixed(0)} %
 /** Formats a ratio with two digits. */
 export const ratio = (value: number): string => value.toFixed(2);
 
+/** Formats the bounds of several measurements in parentheses; nothing for a single one. */
+const range = ([low, high]: readonly [number, number], format: (value: number) => string): string =>
+  low === high ? '' : ` (${format(low)}–${format(high)})`;
+
 /**
  * Formats a median with its quartiles in parentheses, where the result has them.
  *
@@ -43,7 +47,7 @@ export function spread<Result extends WithQuartiles>(
 ): string {
   const value = format(result[field] as number);
   const around = result.quartiles?.[field];
-  return `${strong ? `**${value}**` : value}${around ? ` (${around.map(format).join('–')})` : ''}`;
+  return `${strong ? `**${value}**` : value}${around ? range(around, format) : ''}`;
 }
 
 /** Makes the line below a table that names machine, load and result file. */
@@ -70,8 +74,11 @@ export function besideOurs(
   index: number,
 ): { readonly time: string; readonly memory: string } {
   if (index === 0) return { time: '', memory: '' };
-  const range = side.timeRatioRange.map(ratio).join('–');
-  return { time: `× ${ratio(side.timeRatio)} (${range})`, memory: `× ${ratio(side.memoryRatio)}` };
+  const { timeRatio, timeRatioRange } = side;
+  return {
+    time: `× ${ratio(timeRatio)}${range(timeRatioRange, ratio)}`,
+    memory: `× ${ratio(side.memoryRatio)}`,
+  };
 }
 
 /** Name of a side: Undrift first, and others by their names. */
