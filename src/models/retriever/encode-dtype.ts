@@ -23,7 +23,7 @@ export const ENCODE_DTYPE_OPTION = {
     choices: ENCODE_DTYPES,
     defaultHelp: 'that of the model, else f32',
     help:
-      'dtype in which texts are encoded: int8 multiplies 8-bit integers, about twice as fast on processors with VNNI, at a small loss; ' +
+      'dtype in which texts are encoded: int8 multiplies 8-bit integers, about twice as fast on processors with VNNI, at some loss of quality; ' +
       'its vectors are of an embedding space of their own',
   },
 } as const satisfies OptionTable;
