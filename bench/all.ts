@@ -1,7 +1,7 @@
 /**
  * Runs the benchmarks of docs/performance.md one after the other, and writes the page from their result files:
  *
- *     npm run bench:all -- [--only NAME,…] [--model FOLDER] [--retriever FOLDER] [--threads N] [--small]
+ *     npm run bench:all -- [--only NAME,…] [--model FOLDER] [--retriever FOLDER] [--sets FOLDER,…] [--threads N] [--small]
  *     npm run bench:all -- --list        names, durations and result files
  *     npm run bench:all -- --dry-run     commands that would run
  *
@@ -29,6 +29,7 @@ const OPTIONS = {
   only: { type: 'string' },
   model: { type: 'string' },
   retriever: { type: 'string' },
+  sets: { type: 'string' },
   threads: { type: 'string' },
   small: { type: 'boolean', default: false },
   list: { type: 'boolean', default: false },

@@ -1,11 +1,13 @@
 /**
  * Measures what encoding in int8 costs in quality:
  *
- *     npx tsx bench/encode-quality.ts MODEL DATA… [--tokens 64] [--queries 200] [--depth 50] [--threads N] [--out FILE]
+ *     npm run bench:encode-quality -- --retriever FOLDER --sets FOLDER,… [--tokens 64] [--queries 200] [--depth 50] [--threads N]
+ *         [--out FILE]
  *
  * Of each data set, test queries, evenly spaced, rank a pool of documents: the relevant ones of these queries, and the best of BM25 for each
  * of them, which are the hardest to tell from the relevant. Documents are cut to `--tokens`. Queries and documents are encoded in f32 and in
- * int8. Results of other data sets in the result file stay, if they were measured with the same model and numbers. The file has nDCG@10 of both with a paired randomisation test, and the mean cosine of the vectors of the two.
+ * int8. The file has nDCG@10 of both with a paired randomisation test, and the mean cosine of the vectors of the two. Results of other data sets
+ * in it stay, if they were measured with the same model and numbers.
  * `npm run docs` makes the table of docs/performance.md from it.
  */
 
@@ -52,9 +54,10 @@ export interface EncodeQualityResults extends Machine {
 
 const METRIC = 'ndcg@10';
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
+const { values: options } = parseArgs({
   options: {
+    retriever: { type: 'string' },
+    sets: { type: 'string' },
     tokens: { type: 'string', default: '64' },
     queries: { type: 'string', default: '200' },
     depth: { type: 'string', default: '50' },
@@ -62,9 +65,12 @@ const { values: options, positionals } = parseArgs({
     out: { type: 'string', default: fileURLToPath(new URL('results/encode-quality.json', import.meta.url)) },
   },
 });
-const [model, ...folders] = positionals;
+const { retriever: model, sets } = options;
+const folders = sets?.split(',') ?? [];
 if (model === undefined || folders.length === 0) {
-  console.error('encode-quality: the model or the data are missing\n  help: encode-quality.ts MODEL DATA…');
+  console.error(
+    'encode-quality: the model or the data are missing\n  help: --retriever FOLDER --sets FOLDER,…',
+  );
   process.exit(2);
 }
 const [tokens, depth, threads] = [options.tokens, options.depth, options.threads].map(Number) as [

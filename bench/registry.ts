@@ -4,6 +4,8 @@ export interface Given {
   readonly model?: string | undefined;
   /** Folder of a retriever, such as all-MiniLM-L6-v2. */
   readonly retriever?: string | undefined;
+  /** Folders of data sets with test queries, with commas between them. */
+  readonly sets?: string | undefined;
 }
 
 /** Benchmark whose result is a part of docs/performance.md. */
@@ -20,9 +22,9 @@ export interface Benchmark {
   readonly minutes: number;
   /** Arguments of the script. */
   readonly args?: readonly string[];
-  /** Arguments in place of `args` that measure something tiny, to see that everything works. */
-  readonly small: readonly string[];
-  /** Models that it needs; it is left out without them. */
+  /** Arguments in place of `args` that measure something tiny, to see that everything works; undefined where nothing tiny can be measured. */
+  readonly small?: readonly string[];
+  /** Models and data that it needs; it is left out without them. */
   readonly needs?: readonly (keyof Given)[];
   /** Python packages of the sides that are in Python, which are left out without them. */
   readonly python?: readonly string[];
@@ -76,6 +78,14 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     minutes: 2,
     small: [],
     needs: ['retriever'],
+  },
+  'encode-quality': {
+    script: 'encode-quality',
+    result: 'encode-quality',
+    blocks: ['encode-quality'],
+    title: 'quality of encoding in int8',
+    minutes: 10,
+    needs: ['retriever', 'sets'],
   },
   cache: {
     script: 'cache',

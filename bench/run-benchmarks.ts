@@ -38,6 +38,13 @@ export interface PlanOptions {
   readonly missingPeers: (packages: readonly string[]) => string | undefined;
 }
 
+/** Values of the flags of what is given. */
+const VALUES: Readonly<Record<keyof Given, string>> = {
+  model: 'FOLDER',
+  retriever: 'FOLDER',
+  sets: 'FOLDER,…',
+};
+
 /** Benchmarks that run without an option for their threads. */
 const WITHOUT_THREADS: readonly string[] = ['serve'];
 
@@ -49,9 +56,15 @@ export function planRuns(
   return benchmarks.map(([name, benchmark]) => {
     const { needs = [], python = [], script } = benchmark;
     const absent = small ? [] : needs.filter((need) => given[need] === undefined);
+    const leftOut =
+      small && !benchmark.small
+        ? 'measures nothing tiny'
+        : absent.length > 0
+          ? `needs ${absent.map((need) => `--${need} ${VALUES[need]}`).join(' and ')}`
+          : undefined;
     const reason = python.length > 0 ? missingPeers(python) : undefined;
     const args = [
-      ...(small ? benchmark.small : (benchmark.args ?? [])),
+      ...((small ? benchmark.small : benchmark.args) ?? []),
       ...(small
         ? []
         : needs.flatMap((need) => (given[need] === undefined ? [] : [`--${need}`, given[need]]))),
@@ -60,9 +73,7 @@ export function planRuns(
     ];
     return {
       ...{ name, benchmark, args, out: outFor(benchmark.result) },
-      ...(absent.length > 0 && {
-        leftOut: `needs ${absent.map((need) => `--${need} FOLDER`).join(' and ')}`,
-      }),
+      ...(leftOut !== undefined && { leftOut }),
       ...(reason !== undefined && { note: `without its sides in Python: ${reason}` }),
     };
   });

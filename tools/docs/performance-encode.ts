@@ -2,7 +2,7 @@
  * @file Makes the tables of docs/performance.md on encoding from bench/results/encode.json and encode-quality.json:
  *
  *     npm run bench:all -- --only encode --retriever MINILM
- *     npx tsx bench/encode-quality.ts MINILM DATA…
+ *     npm run bench:all -- --only encode-quality --retriever MINILM --sets DATA,…
  */
 import type { EncodeResults } from '../../bench/encode.ts';
 import type { EncodeQualityResults } from '../../bench/encode-quality.ts';

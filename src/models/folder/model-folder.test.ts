@@ -254,7 +254,7 @@ describe('damaged folders', () => {
       'mamba',
       /unknown model_type "mamba".*config\.json\n {2}help: known ones: bert, distilbert, .*undrift-static/,
     ],
-    ['undrift.json', 'format', 3, /has format 3.*reads 2\n {2}help: update Undrift/],
+    ['undrift.json', 'format', 4, /has format 4.*reads 3\n {2}help: update Undrift/],
     [
       'undrift.json',
       'maxTokens',
