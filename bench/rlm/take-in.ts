@@ -4,7 +4,7 @@
  *     npx tsx bench/rlm/take-in.ts FOLDER
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const [from] = process.argv.slice(2);
@@ -30,7 +30,17 @@ for (const file of readdirSync(from).filter((name) => name.endsWith('.json'))) {
     documents,
     ...result
   } = JSON.parse(readFileSync(join(from, file), 'utf8'));
+  // Paths of the machine say nothing to others.
+  const settings = Object.fromEntries(
+    Object.entries(result.settings ?? {}).map(([name, value]) => [
+      name,
+      typeof value === 'string' && isAbsolute(value) ? basename(value) : value,
+    ]),
+  );
   const lists = { units: kept(units), questions: kept(questions), documents: kept(documents) };
-  writeFileSync(join(to, file), `${JSON.stringify({ ...result, ...lists })}\n`);
+  writeFileSync(
+    join(to, file),
+    `${JSON.stringify({ ...result, ...(result.settings && { settings }), ...lists })}\n`,
+  );
   console.log(file);
 }

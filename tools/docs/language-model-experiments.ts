@@ -6,6 +6,7 @@ import { type Difference, mean, pairedDifference } from '../../bench/rlm/results
 import { count } from '../../src/util/format.ts';
 import { jointExperimentBlocks } from './joint-experiments.ts';
 import { inRepository, type MadePage, readResult, markdownTable as table } from './page.ts';
+import { tokenExperimentBlocks } from './token-experiments.ts';
 
 const FOLDER = 'rlm';
 const NOT_MEASURED = '*Not measured yet.*';
@@ -280,6 +281,7 @@ export function languageModelExperimentsPage(): MadePage {
       'lsr-fairytaleqa': lsrTable('fairytaleqa'),
       retro: retroTable(),
       ...jointExperimentBlocks(),
+      ...tokenExperimentBlocks(),
     },
   };
 }
