@@ -80,7 +80,7 @@ export async function trainSnapshots(
     rmSync(kept, { recursive: true, force: true });
     mkdirSync(kept, { recursive: true });
     const keep = (step: number) => {
-      if (!steps.includes(step)) return;
+      if (step === 0 || !steps.includes(step)) return;
       copyFileSync(join(paths.run, 'checkpoint', 'parameters.safetensors'), weightsOf(step));
     };
     const { settings } = await trainRetriever(
