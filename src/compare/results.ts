@@ -294,5 +294,11 @@ export async function readResults(file: string): Promise<ComparisonResults> {
     file,
     help: 'remove the file, and run the comparison again: finished runs are kept',
   });
-  return { ...json, baselines: json.baselines ?? [], failures: json.failures ?? [] };
+  // Earlier versions measured one baseline.
+  const { baseline, ...results } = json as ComparisonResults & { readonly baseline?: Baseline };
+  return {
+    ...results,
+    baselines: results.baselines ?? (baseline ? [baseline] : []),
+    failures: results.failures ?? [],
+  };
 }

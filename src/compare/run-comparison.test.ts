@@ -62,6 +62,12 @@ describe('runComparison', () => {
     expect([trainer.baselines, without.baselines]).toEqual([2, []]);
   });
 
+  it('reads the one baseline of results of earlier versions', async () => {
+    const { baselines, ...results } = await run();
+    await writeFile(join(out, 'results.json'), JSON.stringify({ ...results, baseline: baselines[0] }));
+    expect(await readResults(join(out, 'results.json'))).toEqual({ ...results, baselines });
+  });
+
   it('measures given models that arms start from, each once', async () => {
     const arms = [
       arm('warm', { model: 'm', temperature: 0.1 }),

@@ -152,6 +152,8 @@ const armShape = (training: Readonly<Record<string, JsonShape>>) => ({
   runs: listOf(objectOf({ seed: aNumber, metrics: recordOf(aNumber), ...training })),
 });
 
+const aBaseline = objectOf({ name: aText, metrics: recordOf(aNumber) });
+
 /** Makes the shape of `results.json`. An arm with runs has its settings and every metric of the evaluation. */
 const resultsShape = (training: Readonly<Record<string, JsonShape>>): JsonShape =>
   checked(
@@ -165,7 +167,8 @@ const resultsShape = (training: Readonly<Record<string, JsonShape>>): JsonShape 
       arms: listOf(objectOf(armShape(training))),
       machines: listOf(aMachine),
       units: optional(aText),
-      baselines: optional(listOf(objectOf({ name: aText, metrics: recordOf(aNumber) }))),
+      baselines: optional(listOf(aBaseline)),
+      baseline: optional(aBaseline),
       failures: optional(listOf(objectOf({ arm: aText, seed: aNumber, message: aText }))),
     }),
     ({ evaluate, arms }) => {
