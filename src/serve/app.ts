@@ -33,6 +33,7 @@ const TOKEN = {
   help: 'send the header authorization: Bearer TOKEN',
   param: undefined,
 };
+const ROUTES = { code: undefined, help: '/openapi.json has the routes', param: undefined };
 
 /** Makes the HTTP application over a store. */
 export function makeApp(backend: Backend, options: AppOptions): Hono {
@@ -72,7 +73,10 @@ export function makeApp(backend: Backend, options: AppOptions): Hono {
   const routes = makeRoutes(backend);
   const files = pageFiles();
   const open = new Set([...OPEN_PATHS, ...files.map(({ path }) => path)]);
-  const known = new Set([...routes.map(({ path }) => path), ...OPEN_PATHS, '/metrics']);
+  const methods = new Map([...OPEN_PATHS, '/metrics'].map((path) => [path, ['GET']]));
+  for (const { path, method } of routes)
+    methods.set(path, [...(methods.get(path) ?? []), method.toUpperCase()]);
+  const known = new Set(methods.keys());
   for (const route of routes) {
     app.on(route.method.toUpperCase(), route.path, (context) => answer(context, route, options));
   }
@@ -82,7 +86,13 @@ export function makeApp(backend: Backend, options: AppOptions): Hono {
   const page = pageHtml(backend.answerer !== undefined);
   app.get('/', (context) => context.html(page, 200, PAGE_HEADERS));
   for (const file of files) app.get(file.path, () => pageFile(file));
-  app.notFound((context) => failure(context, 404, `no route ${context.req.method} ${context.req.path}`));
+  app.notFound((context) => {
+    const { method, path } = context.req;
+    const allowed = methods.get(path)?.join(', ');
+    if (allowed === undefined) return failure(context, 404, `no route ${method} ${path}`, ROUTES);
+    context.header('allow', allowed);
+    return failure(context, 405, `${path} takes ${allowed}, not ${method}`);
+  });
   app.onError((error, context) => failureOf(error, context));
   return app;
 }

@@ -1,7 +1,7 @@
 import { UsageError } from '../util/errors.ts';
 
 /** Status of an answer that is not the requested result. */
-export type FailureStatus = 400 | 401 | 403 | 404 | 413 | 415 | 499 | 500 | 502 | 503;
+export type FailureStatus = 400 | 401 | 403 | 404 | 405 | 413 | 415 | 499 | 500 | 502 | 503;
 
 /** Error with a status and, for clients of the OpenAI API, the name of a cause and the field of the body. */
 export class HttpError extends UsageError {

@@ -245,7 +245,14 @@ describe('a server', () => {
 
   it('refuses other routes, other types, other names, and damaged passages', async () => {
     expect((await send('GET', '/../../etc/passwd')).status).toBe(404);
-    expect((await send('GET', '/search')).status).toBe(404);
+    const other = await fetch(`${server.url}/search`);
+    expect([other.status, other.headers.get('allow')]).toEqual([405, 'POST']);
+    expect((await other.json()).error.message).toBe('/search takes POST, not GET');
+    const changed = await fetch(`${server.url}/passages`, { method: 'PATCH' });
+    expect([changed.status, changed.headers.get('allow')]).toEqual([405, 'POST, DELETE']);
+    expect((await send('POST', '/search', { query: 'a', filter: 'year>1' })).json.error.message).toBe(
+      'filter should be a list of texts, found "year>1"',
+    );
     const plain = await fetch(`${server.url}/search`, { method: 'POST', body: '{"query":"x"}' });
     expect(plain.status).toBe(415);
     const { status } = await raw('GET /status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n');

@@ -176,7 +176,7 @@ export function describeRange(spec: OptionSpec): string {
     case 'switch':
       return 'true or false';
     case 'list':
-      return spec.choices ? `a list of ${spec.choices.join(', ')}` : 'a list of words';
+      return spec.choices ? `a list of ${spec.choices.join(', ')}` : 'a list of texts';
     case 'numbers':
       return `a list of ${spec.whole ? 'whole ' : ''}numbers${describeBounds(spec)}`;
     case 'map':

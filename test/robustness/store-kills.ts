@@ -5,8 +5,8 @@
  *
  * The process indexes, changes, removes, migrates, refreshes and compacts without end, and prints a line before each operation and for
  * each commit that it was told of.
- * After a kill the store must open, hold all that was printed, have no vector of a former text and no passage twice, and take further
- * commits.
+ * After a kill the store must open, hold all that was printed, have no vector of a former text, no wrong stamp and no passage twice, and
+ * take further commits.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -123,6 +123,7 @@ class Expected {
   readonly rounds = new Map<number, number>();
   readonly removed = new Set<number>();
   space: string | undefined;
+  migrating = false;
   round = 0;
 
   take(line: Told): void {
@@ -133,11 +134,17 @@ class Expected {
         this.removed.delete(p);
       }
     } else if (line.told === 'removed') this.removed.add(line.p);
-    else this.space = line.space;
+    else {
+      this.space = line.space;
+      this.migrating = line.told === 'migrating';
+    }
   }
 }
 
-async function check(folder: string, expected: Expected): Promise<string[]> {
+/** Operations that begin or end a migration before they tell it. */
+const MIGRATING = ['roll back', 'migrate', 'cut over'];
+
+async function check(folder: string, expected: Expected, doing: string): Promise<string[]> {
   const faults: string[] = [];
   const notes: string[] = [];
   const store = await Store.open(folder, { onNote: (note) => notes.push(note) });
@@ -185,6 +192,16 @@ async function check(folder: string, expected: Expected): Promise<string[]> {
   }
   if (head.current !== null && !head.spaces.some(({ id }) => id === head.current))
     faults.push('the current space is gone');
+  const migrating = Boolean(head.migration);
+  if (expected.space !== undefined && !MIGRATING.includes(doing)) {
+    if (head.current !== expected.space)
+      faults.push(`the current space is ${head.current}, not ${expected.space}`);
+    if (migrating !== expected.migrating)
+      faults.push(migrating ? 'an ended migration goes on' : 'a migration is lost');
+  }
+  // A change that was not told may have been committed; the next kill finds it.
+  expected.space = head.current ?? undefined;
+  expected.migrating = migrating;
   await store.close();
   return faults;
 }
@@ -231,7 +248,7 @@ async function trial(
   await new Promise((resolve) => setImmediate(resolve));
   if (code !== null)
     return { lines, doing, faults: [`the process ended by itself: ${stderr.slice(0, 500)}`] };
-  return { lines, doing, faults: await check(folder, expected) };
+  return { lines, doing, faults: await check(folder, expected, doing) };
 }
 
 async function main(): Promise<void> {
