@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { phraseText, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
@@ -52,11 +52,14 @@ const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, i) => su
 describe('a migration', () => {
   it('serves all passages at once, by corrected vectors until the new model has embedded them', async () => {
     const store = await indexed();
+    const commits = vi.spyOn(store, 'commit');
     const chosen = await startMigration(store, fresh, {
       sample: 150,
       correctors: ['procrustes', 'ridge'],
       ...compute,
     });
+    // No reader sees the migration without its sample.
+    expect(commits).toHaveBeenCalledOnce();
     for (const { sample, heldOutError, staleError } of [chosen.documents, chosen.queries]) {
       expect(sample).toBe(150);
       expect(heldOutError).toBeLessThan(staleError!);

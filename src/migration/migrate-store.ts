@@ -19,7 +19,7 @@ import {
   type MigrationOptions,
 } from './choose-corrector.ts';
 import { spacesOf } from './plan-migration.ts';
-import { storeKeeper } from './row-keeper.ts';
+import { putParts } from './row-keeper.ts';
 
 /** Settings of {@link startMigration}. */
 export interface StartOptions extends MigrationOptions {
@@ -80,8 +80,12 @@ export async function startMigration(
     return { chosen, bridge };
   };
   const [documents, queries] = [await fit('documents'), await fit('queries')];
+  const { passages, fresh: vectors } = sampled;
   await store.commit(async (draft) => {
     await draft.addSpace(to);
+    await putParts(draft, { space: to.id, steps: store.space(to.id)?.steps ?? to.steps }, [
+      { passages, vectors },
+    ]);
     const others = draft.head.bridges.filter((other) => other.from !== from.id || other.to !== to.id);
     draft.set({
       bridges: [...others, documents.bridge],
@@ -89,9 +93,6 @@ export async function startMigration(
       migration: { from: from.id, to: to.id, started: Date.now(), adapter, queries: queries.bridge },
     });
   });
-  // By the keeper, which leaves out passages that have changed since they were embedded.
-  const { passages, fresh: vectors } = sampled;
-  await storeKeeper(store, retriever, to.id).put([{ passages, vectors }]);
   return { adapter, documents: documents.chosen, queries: queries.chosen };
 }
 

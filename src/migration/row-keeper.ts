@@ -8,7 +8,7 @@ import { digestOf, haveSameText } from '../store/passage-input.ts';
 import type { StoredPassage } from '../store/passage-table.ts';
 import { type RefreshRecord, readRefresh, writeRefresh } from '../store/refresh-file.ts';
 import { stalePassages } from '../store/staleness.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, StoreDraft } from '../store/store.ts';
 import { bridgeFolder, bridgesTo } from '../store/vector-source.ts';
 import { UndriftError } from '../util/errors.ts';
 import { squaredDistance } from '../util/vector-rows.ts';
@@ -90,30 +90,38 @@ export function storeKeeper(
       const encode = (retriever: Retriever) => retriever.encode('document', texts, compute);
       return await (typeof model === 'function' ? model(encode) : encode(model));
     },
-    put: (parts) =>
-      store.commit(async (draft) => {
-        const known = await draft.passages.known(
-          parts.flatMap(({ passages }) => passages.map(({ id }) => id)),
-        );
-        let stored = 0;
-        for (const { passages, vectors } of parts) {
-          const D = vectors.length / passages.length;
-          const kept = passages.flatMap((passage, row) => {
-            const now = known.get(passage.id);
-            return now?.pid === passage.pid && haveSameText(now.digest, digestOf(passage)) ? row : [];
-          });
-          const rows = new Float32Array(kept.length * D);
-          for (const [to, row] of kept.entries()) rows.set(vectors.subarray(row * D, (row + 1) * D), to * D);
-          const pids = Int32Array.from(kept, (row) => passages[row]!.pid);
-          await draft.embeddings(space).put(stampNow(pids, rows, steps));
-          stored += kept.length;
-        }
-        return stored;
-      }),
+    put: (parts) => store.commit((draft) => putParts(draft, { space, steps }, parts)),
     tidy: () => store.optimize(),
     load: () => readRefresh(store, space),
     save: (record) => writeRefresh(store, record),
   };
+}
+
+/**
+ * Adds embedded parts to a commit, without passages that have changed since they were embedded.
+ *
+ * @returns  number of rows stored
+ */
+export async function putParts(
+  draft: StoreDraft,
+  { space, steps }: { readonly space: string; readonly steps: number },
+  parts: readonly EmbeddedPart[],
+): Promise<number> {
+  const known = await draft.passages.known(parts.flatMap(({ passages }) => passages.map(({ id }) => id)));
+  let stored = 0;
+  for (const { passages, vectors } of parts) {
+    const D = vectors.length / passages.length;
+    const kept = passages.flatMap((passage, row) => {
+      const now = known.get(passage.id);
+      return now?.pid === passage.pid && haveSameText(now.digest, digestOf(passage)) ? row : [];
+    });
+    const rows = new Float32Array(kept.length * D);
+    for (const [to, row] of kept.entries()) rows.set(vectors.subarray(row * D, (row + 1) * D), to * D);
+    const pids = Int32Array.from(kept, (row) => passages[row]!.pid);
+    await draft.embeddings(space).put(stampNow(pids, rows, steps));
+    stored += kept.length;
+  }
+  return stored;
 }
 
 /** Computes by how far the store's correctors move the vectors of passages into a space, squared. */

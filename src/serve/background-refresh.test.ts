@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { phraseText, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
+import { backfill } from '../migration/backfill.ts';
 import { cutOver, rollBack, startMigration } from '../migration/migrate-store.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { indexPassages } from '../store/index-passages.ts';
@@ -113,6 +114,22 @@ describe('a server', () => {
         })
         .toEqual([ROWS, ROWS]);
       expect(await search(server, textOf(7))).toMatchObject({ results: [{}, {}, {}, {}, {}] });
+    });
+  });
+
+  it('says what is left when other processes have embedded passages too', { timeout: 60_000 }, async () => {
+    const store = await indexed();
+    await start(store);
+    await serving(store, { refresh: { rowsPerMinute: 60 } }, async (server) => {
+      await expect.poll(async () => (await status(server)).refresh.working, { timeout: 30_000 }).toBe(true);
+      await store.reload();
+      await backfill(store, fresh, { until: 0.8, ...compute });
+      await expect
+        .poll(async () => (await status(server)).migration.share, { timeout: 30_000 })
+        .toBeGreaterThanOrEqual(0.8);
+      const { refresh, staleness } = await status(server);
+      expect(staleness.stale).toBeLessThanOrEqual(0.2 * ROWS);
+      expect(refresh.stale).toBe(staleness.stale);
     });
   });
 

@@ -129,7 +129,9 @@ export function makeRoutes(backend: Backend): readonly Route[] {
           reranker: backend.reranker ?? null,
         };
         const status = await reader.call('status', {});
-        const refresh = status.refresh && { ...status.refresh, ...writer?.refresh };
+        // The committed count: the one of the refresh does not know yet what other processes have embedded.
+        const { stale: _, ...live } = writer?.refresh ?? { stale: 0 };
+        const refresh = status.refresh && { ...status.refresh, ...live };
         return { ...status, refresh, server };
       },
     },

@@ -4,7 +4,8 @@
  *     npx tsx test/robustness/store-kills.ts [trials] [seed]
  *
  * The process indexes, changes, removes, migrates, refreshes and compacts without end, and prints a line before each operation and for
- * each commit that it was told of.
+ * each commit that it was told of. Each kill has an operation, drawn with equal chances, and hits a random moment of it: so each is hit
+ * as often on a slow machine as on a fast one.
  * After a kill the store must open, hold all that was printed, have no vector of a former text, no wrong stamp and no passage twice, and
  * take further commits.
  */
@@ -32,8 +33,20 @@ const PASSAGES = 120;
 const textOf = (p: number, round: number): string =>
   phraseText([p, p * 7 + round, p * 13, p * 29 + 3 * round, p >> 3]);
 const modelOf = (round: number) => smallRetriever({ kind: 'static', seed: 3 + round });
-/** Longest time until a kill, in milliseconds, from the first commit on. */
-const MOST_MS = 1500;
+/** Operations in which processes are killed. */
+const OPERATIONS = [
+  'index',
+  'remove',
+  'roll back',
+  'migrate',
+  'backfill',
+  'refresh',
+  'cut over',
+  'compact',
+] as const;
+type Operation = (typeof OPERATIONS)[number];
+/** Time that an operation takes, in milliseconds, before one was measured. */
+const FIRST_MS = 200;
 
 /** Lines that the process prints after commits: all of them must be found again. */
 type Told =
@@ -43,15 +56,7 @@ type Told =
 
 /** Line that the process prints before an operation, so that kills can be counted by what they hit. */
 interface Doing {
-  readonly doing:
-    | 'index'
-    | 'remove'
-    | 'roll back'
-    | 'migrate'
-    | 'backfill'
-    | 'refresh'
-    | 'cut over'
-    | 'compact';
+  readonly doing: Operation;
 }
 
 /** Work of the process that is killed. */
@@ -142,9 +147,9 @@ class Expected {
 }
 
 /** Operations that begin or end a migration before they tell it. */
-const MIGRATING = ['roll back', 'migrate', 'cut over'];
+const MIGRATING: readonly Operation[] = ['roll back', 'migrate', 'cut over'];
 
-async function check(folder: string, expected: Expected, doing: string): Promise<string[]> {
+async function check(folder: string, expected: Expected, doing: Operation): Promise<string[]> {
   const faults: string[] = [];
   const notes: string[] = [];
   const store = await Store.open(folder, { onNote: (note) => notes.push(note) });
@@ -206,46 +211,50 @@ async function check(folder: string, expected: Expected, doing: string): Promise
   return faults;
 }
 
+/** Times that operations take on this machine, in milliseconds. */
+const typicalMs = new Map<Operation, number>();
+
+interface Trial {
+  /** Acknowledged commits. */
+  readonly lines: number;
+  /** Operation that was killed. */
+  readonly doing: Operation;
+  readonly faults: string[];
+}
+
+/** Starts the process, kills it in an operation, and checks the store. */
 async function trial(
   folder: string,
   expected: Expected,
-  random: () => number,
-): Promise<{ lines: number; doing: string; faults: string[] }> {
+  { operation, moment }: { operation: Operation; moment: number },
+): Promise<Trial> {
   const script = fileURLToPath(import.meta.url);
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', script, '--work', folder, String(expected.round + 1)],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
+  const argv = ['--import', 'tsx', script, '--work', folder, String(expected.round + 1)];
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
   let lines = 0;
-  let doing = 'start';
+  let doing: Operation = 'index';
+  let sinceMs: number | undefined;
+  let timer: NodeJS.Timeout | undefined;
   let stderr = '';
   child.stderr!.on('data', (data) => {
     stderr += data;
   });
-  const ended = once(child, 'exit');
-  let commit = () => {};
-  const begun = new Promise<void>((resolve) => {
-    commit = resolve;
-  });
-  const reader = createInterface({ input: child.stdout! });
-  reader.on('line', (line) => {
+  const begins = (next: Operation): void => {
+    const nowMs = performance.now();
+    if (sinceMs !== undefined) typicalMs.set(doing, nowMs - sinceMs);
+    sinceMs = nowMs;
+    doing = next;
+    if (doing !== operation || timer !== undefined) return;
+    timer = setTimeout(() => child.kill('SIGKILL'), moment * (typicalMs.get(doing) ?? FIRST_MS));
+  };
+  createInterface({ input: child.stdout! }).on('line', (line) => {
     const said = JSON.parse(line) as Told | Doing;
-    if ('doing' in said) {
-      doing = said.doing;
-      return;
-    }
+    if ('doing' in said) return begins(said.doing);
     lines += 1;
-    commit();
     expected.take(said);
   });
-  await Promise.race([begun, ended]);
-  const timer = setTimeout(() => child.kill('SIGKILL'), random() * MOST_MS);
-  const [code] = await ended;
+  const [code] = await once(child, 'close');
   clearTimeout(timer);
-  await new Promise((resolve) => setImmediate(resolve));
   if (code !== null)
     return { lines, doing, faults: [`the process ended by itself: ${stderr.slice(0, 500)}`] };
   return { lines, doing, faults: await check(folder, expected, doing) };
@@ -260,7 +269,7 @@ async function main(): Promise<void> {
   };
   let bad = 0;
   let lines = 0;
-  const byOperation = new Map<string, { kills: number; faults: number }>();
+  const byOperation = new Map<Operation, { kills: number; faults: number }>();
   const base = mkdtempSync(join(tmpdir(), 'store-kills-'));
   let expected = new Expected();
   let folder = join(base, 'store-0');
@@ -270,7 +279,8 @@ async function main(): Promise<void> {
       expected = new Expected();
       folder = join(base, `store-${i}`);
     }
-    const found = await trial(folder, expected, random);
+    const operation = OPERATIONS[Math.floor(random() * OPERATIONS.length)]!;
+    const found = await trial(folder, expected, { operation, moment: random() });
     lines += found.lines;
     const { kills, faults } = byOperation.get(found.doing) ?? { kills: 0, faults: 0 };
     byOperation.set(found.doing, { kills: kills + 1, faults: faults + Number(found.faults.length > 0) });
