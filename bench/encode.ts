@@ -17,6 +17,7 @@ import { buildApiDocs } from '../src/data/api-docs.ts';
 import { loadData } from '../src/data/load.ts';
 import type { RetrievalData } from '../src/data/retrieval-data.ts';
 import { loadRetriever } from '../src/models/folder/model-folder.ts';
+import { blockEnds } from '../src/models/retriever/encode-blocks.ts';
 import { ENCODE_DTYPES, type EncodeDtype } from '../src/models/retriever/encode-dtype.ts';
 import { passes } from '../src/models/retriever/encode-rows.ts';
 import type { Retriever } from '../src/models/retriever/retriever.ts';
@@ -131,9 +132,14 @@ function paddingOf(retriever: Retriever, data: RetrievalData): EncodePadding {
   const store = retriever.tokenize('document', corpus.size, (row) => corpus.text(row));
   const lengths = Int32Array.from({ length: store.rows }, (_, row) => store.length(row));
   let [count, paddedTokens] = [0, 0];
-  for (const rows of passes(lengths)) {
-    count += 1;
-    paddedTokens += rows.length * Math.max(1, lengths[rows[0]!]!);
+  let start = 0;
+  for (const end of blockEnds(lengths)) {
+    const own = lengths.subarray(start, end);
+    for (const rows of passes(own)) {
+      count += 1;
+      paddedTokens += rows.length * Math.max(1, own[rows[0]!]!);
+    }
+    start = end;
   }
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   return { data: data.name, documents: corpus.size, passes: count, tokens, paddedTokens };

@@ -97,7 +97,6 @@ const encoder = new BackgroundEncoder(retriever, 'document', documents, {
   threads: workerThreads,
   niceness,
   folder,
-  blockRows: 16_384,
 });
 
 const update = { learningRate: 1e-5, weightDecay: 0.01, maxGradientNorm: 1 };

@@ -1,3 +1,4 @@
+import { PART_OPTION } from '../data/corpus-part.ts';
 import { readLines } from '../data/lines.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { streamDocuments } from '../data/stream-documents.ts';
@@ -40,6 +41,7 @@ const OPTIONS = {
     choices: ['ivf', 'hnsw'],
     help: 'build an index for approximate search: inverted lists of bits, or a graph (slower to build, larger)',
   },
+  ...PART_OPTION,
   ...DOCUMENT_OPTIONS,
   ...ENCODING_OPTIONS,
   ...PROMPT_OPTIONS,
@@ -59,6 +61,7 @@ export const indexCommand = defineCommand({
     '--model runs/first --data data/api-docs --store stores/docs',
     '--model runs/first --corpus notes/ --store stores/notes --approximate ivf',
     '--store stores/docs --remove withdrawn.txt',
+    '--model runs/first --corpus wiki.jsonl.gz --store stores/wiki-1 --part 1/4',
     "--model runs/first --store 'postgres://me@localhost/app?table=passages'",
   ],
   async run(options, io) {
@@ -83,6 +86,8 @@ export const indexCommand = defineCommand({
       throw new UsageError(
         '--canaries needs --data or --corpus: canary texts belong to the model that indexes',
       );
+    if (options.part !== undefined && source === undefined)
+      throw new UsageError('--part needs --data or --corpus');
     const startMs = performance.now();
     const compute = computeOptions(options);
     const retriever = model === undefined ? undefined : await loadModel(model, io, [], options);
@@ -99,6 +104,7 @@ export const indexCommand = defineCommand({
       counts = await indexPassages(store, retriever, documents, {
         ...compute,
         model: model!,
+        part: options.part,
         canaries: canaries === undefined ? undefined : await linesOf(canaries),
         signal: io.signal,
         onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),

@@ -20,7 +20,7 @@ import { TABLE_OPTIONS } from './table/table-options.ts';
  *
  * Cost per step: B positives and up to B k negatives embedded, 2 B N D operations of scoring. Beside training, N documents are
  * embedded every n steps; both share the processor's cores. Memory: N rows of D numbers; in the other process, the encoder and
- * 16,384 rows.
+ * a block of 1,024 rows.
  *
  * Differs from the paper's code: ranks follow from the query as it is embedded now, not as it was when the index was built, so
  * that only documents are stale; every query can be drawn at any step, not a fifth of them per index; all known right answers are

@@ -1,6 +1,7 @@
 import type { AnswersOf } from '../../data/answers.ts';
 import type { TrainingExamples } from '../../data/examples.ts';
 import type { DuplicateMap } from '../../data/text-identity.ts';
+import type { OpenEmbedder } from '../../models/background/row-embedder.ts';
 import type { Retriever } from '../../models/retriever/retriever.ts';
 import type { StoredEmbeddings } from '../../models/retriever/stored-embeddings.ts';
 import type { CostLedger } from '../../objective/cost-ledger.ts';
@@ -116,6 +117,8 @@ export interface MethodContext {
   readonly folder: string;
   /** Largest number of updates that the run will make. */
   readonly totalSteps?: number;
+  /** Opens what embeds a table while training goes on. Default a process beside this one. */
+  readonly openEmbedder?: OpenEmbedder | undefined;
   /** Reports progress of work outside of steps, such as filling a cache. */
   readonly onProgress?: (progress: Progress) => void;
   /** Reports progress of work that runs beside the steps. */

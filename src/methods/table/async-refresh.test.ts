@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type ToyOptions, ToyRun } from '../../../test/toy-training.ts';
 import type { BackgroundLimits } from '../../models/background/background-encoder.ts';
+import { processEmbedder } from '../../models/background/row-embedder.ts';
 import type { Weights } from '../../models/retriever/retriever.ts';
 import { hostTensor } from '../../runtime/host-tensor.ts';
 import { NONE } from '../../util/vector-rows.ts';
@@ -120,7 +121,8 @@ const withLimits = (limits: Partial<BackgroundLimits>): Method => ({
   async start(context) {
     const options = { ...context.options, refresh: 'never' };
     const running = await TableMethod.start('async-index', { ...context, options });
-    const refresh = new AsyncRefresh(running.table, context, { every: 3, wait: true, blockRows: 4, limits });
+    const openEmbedder = processEmbedder(limits);
+    const refresh = new AsyncRefresh(running.table, { ...context, openEmbedder }, { every: 3, wait: true });
     return Object.assign(Object.create(running), {
       async updated(step: number) {
         await running.updated(step);
@@ -149,7 +151,7 @@ describe('a worker that fails', () => {
     await run.train(6);
     expect(bytesOf(run)).toEqual(expected);
     expect(notes).toHaveLength(1);
-    expect(notes[0]).toContain(`the process of the refresh of step 3 ${reason}`);
+    expect(notes[0]).toContain(`refresh of step 3: the process ${reason}`);
     expect(notes[0]).toMatch(/after \d+ of 60 documents; another one takes over$/);
     expect(workers()).not.toContain(worker);
     await run.dispose();
@@ -173,8 +175,8 @@ describe('a worker that fails', () => {
     await run.dispose();
     expect(reports.map(({ metrics }) => metrics.refreshVersion)).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 6, 6]);
     expect(notes).toHaveLength(2);
-    expect(notes[0]).toMatch(/step 3 failed: .*no such file.*; another one takes over/s);
-    expect(notes[1]).toMatch(/step 3 failed: .*; given up after 2 failures, training goes on/s);
+    expect(notes[0]).toMatch(/step 3: the process failed: .*no such file.*; another one takes over/s);
+    expect(notes[1]).toMatch(/step 3: the process failed: .*; given up after 2 failures, training goes on/s);
     expect(events).toMatchObject([
       { version: 3, lagSteps: 3, rows: 0, newerRows: 0, workerFailures: 2 },
       { version: 6, lagSteps: 3, rows: 60, newerRows: 0, workerFailures: 0 },

@@ -1,13 +1,8 @@
 import type { ScoreTable } from '../../cache/score-table.ts';
-import {
-  BackgroundEncoder,
-  type BackgroundJob,
-  type BackgroundLimits,
-} from '../../models/background/background-encoder.ts';
+import { type EmbedJob, processEmbedder, type RowEmbedder } from '../../models/background/row-embedder.ts';
 import type { Weights } from '../../models/retriever/retriever.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
-import { count } from '../../util/format.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import type { MethodContext } from '../contract/method.ts';
 
@@ -17,10 +12,6 @@ export interface AsyncRefreshOptions {
   readonly every: number;
   /** Whether the new table is always swapped in right before the next refresh begins, so that a run can be repeated. */
   readonly wait: boolean;
-  /** Rows embedded together. A refresh in this process uses the same number, so that both compute the same bits. */
-  readonly blockRows: number;
-  /** Limits of time and failures for the background process. */
-  readonly limits?: Partial<BackgroundLimits>;
 }
 
 /** Refresh in progress, with everything that a process needs to begin it again, here or after a resumption. */
@@ -30,13 +21,13 @@ interface Running {
   readonly documents: Int32Array<ArrayBuffer>;
   /** Trained weights of the document encoder, as they were at the beginning of the refresh. */
   readonly weights: Weights;
-  /** Job of the background process; undefined where its files could not be written. */
-  readonly job: BackgroundJob | undefined;
+  /** Job of the embedder; undefined where it could not begin. */
+  readonly job: EmbedJob | undefined;
 }
 
 /**
- * Asynchronous refresh of a score table. A process of its own embeds all rows with the weights of one moment, while training goes
- * on with the old table. The new table is swapped in between two steps. Rows that a step has written back since that moment are
+ * Asynchronous refresh of a score table. A process of its own, or the workers of a cluster, embed all rows with the weights of one moment,
+ * while training goes on with the old table. The new table is swapped in between two steps. Rows that a step has written back since that moment are
  * kept, and so are documents that have come in since.
  *
  *     begins after update  v = n, 2n, …   with the weights of v
@@ -49,13 +40,13 @@ interface Running {
  * next refresh tries again.
  *
  * Memory: during a refresh, a copy of the document encoder's weights. The copy is part of a checkpoint, so that a resumed run
- * begins the same refresh again. The process holds its own weights and 16,384 rows.
+ * begins the same refresh again. The process holds its own weights and one block of 1,024 rows.
  */
 export class AsyncRefresh {
   private readonly table: ScoreTable;
   private readonly context: MethodContext;
   private readonly options: AsyncRefreshOptions;
-  private readonly encoder: BackgroundEncoder;
+  private readonly embedder: RowEmbedder;
   private running: Running | undefined;
   /** Step at which the last refresh began. */
   private begun = 0;
@@ -64,22 +55,19 @@ export class AsyncRefresh {
 
   constructor(table: ScoreTable, context: MethodContext, options: AsyncRefreshOptions) {
     const { retriever, documents, folder, compute, onBackground, onNote } = context;
+    const { openEmbedder = processEmbedder() } = context;
     this.table = table;
     this.context = context;
     this.options = options;
-    this.encoder = new BackgroundEncoder(retriever, 'document', documents, {
+    this.embedder = openEmbedder(retriever, 'document', documents, {
       ...compute,
       folder,
-      blockRows: options.blockRows,
-      ...(options.limits && { limits: options.limits }),
       onProgress: (progress) => onBackground?.({ ...progress, stage: 'refresh' }),
-      onFailure: ({ reason, done, rows, failures, willRetry }) => {
+      onTrouble: (what) => {
         // Ctrl-C reaches a process that has just been started, too.
         if (context.signal?.aborted) return;
         const { version } = this.running ?? { version: this.begun };
-        const what = `the process of the refresh of step ${version} ${reason} after ${count(done)} of ${count(rows)} documents`;
-        const then = `given up after ${failures} failures, training goes on with the table that it has`;
-        onNote?.(`${what}; ${willRetry ? 'another one takes over' : then}`);
+        onNote?.(`refresh of step ${version}: ${what}`);
       },
     });
   }
@@ -144,9 +132,9 @@ export class AsyncRefresh {
     });
   }
 
-  /** Ends the background process. */
+  /** Ends the embedder. */
   async dispose(): Promise<void> {
-    await this.encoder.dispose();
+    await this.embedder.dispose();
   }
 
   private get isDue(): boolean {
@@ -169,10 +157,10 @@ export class AsyncRefresh {
   }
 
   private async launch(refresh: Omit<Running, 'job'>): Promise<void> {
-    let job: BackgroundJob | undefined;
+    let job: EmbedJob | undefined;
     try {
       const weights = this.context.retriever.sideWeights('document', refresh.weights);
-      job = await this.encoder.encode(weights, Uint32Array.from(refresh.documents));
+      job = await this.embedder.encode(weights, Uint32Array.from(refresh.documents));
     } catch (error) {
       this.context.onNote?.(`the refresh of step ${refresh.version} could not begin: ${reason(error)}`);
     }
@@ -191,7 +179,7 @@ export class AsyncRefresh {
     const stopped = new Promise<void>((resolve) => {
       stop = resolve;
     });
-    // The process alone does not keep the event loop alive.
+    // The embedder alone does not keep the event loop alive.
     const timer = setInterval(
       () => onProgress?.({ stage: 'wait for the refresh', done: job.done, total: job.rows, unit: 'texts' }),
       PROGRESS_MS,

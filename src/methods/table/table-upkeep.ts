@@ -1,5 +1,6 @@
 import { parseRefreshPolicy, type RefreshPolicy } from '../../cache/refresh-policy.ts';
 import type { ScoreTable } from '../../cache/score-table.ts';
+import { lengthsOf, pieces } from '../../models/retriever/encode-blocks.ts';
 import { encodeUnlessStored, type StoredEmbeddings } from '../../models/retriever/stored-embeddings.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { Progress } from '../../util/progress.ts';
@@ -10,9 +11,6 @@ import { AsyncRefresh } from './async-refresh.ts';
 import type { RefreshEvidence } from './refresh-evidence.ts';
 import type { TableCorrection } from './table-correction.ts';
 import type { TableOptions } from './table-options.ts';
-
-/** Rows that are embedded at once when a table is filled or refreshed. They limit the memory of the fresh embeddings. */
-const REFRESH_ROWS = 16_384;
 
 /** Documents that a batch has embedded, its positives first. */
 interface Embedded {
@@ -28,7 +26,7 @@ interface Embedded {
  * moves them into the table once an update. Each update applies write-backs, then insertions, then a tick of the table's clock,
  * then refreshes of rows with the new weights.
  *
- * Memory: embeddings of the batches of an update, or 16,384 rows.
+ * Memory: embeddings of the batches of an update, or at most 16,384 rows.
  */
 export class TableUpkeep {
   private readonly context: MethodContext;
@@ -59,7 +57,7 @@ export class TableUpkeep {
     this.correction = of.correction;
     this.policy = parseRefreshPolicy(options.refresh);
     const { async } = this.policy;
-    if (async) this.background = new AsyncRefresh(table, context, { ...async, blockRows: REFRESH_ROWS });
+    if (async) this.background = new AsyncRefresh(table, context, async);
   }
 
   /** Fills the table before the first step, if the options say so. */
@@ -218,10 +216,10 @@ export class TableUpkeep {
     { stage, stored }: { stage: string; stored?: StoredEmbeddings | undefined },
     take: (piece: (list: Int32Array) => Int32Array, embeddings: Float32Array) => void,
   ): Promise<void> {
-    const { ledger, onProgress } = this.context;
+    const { ledger, onProgress, documents: store } = this.context;
     await ledger.time('refresh', async () => {
-      for (let start = 0; start < documents.length; start += REFRESH_ROWS) {
-        const piece = (list: Int32Array) => list.subarray(start, start + REFRESH_ROWS);
+      for (const { start, end } of pieces(lengthsOf(store, Uint32Array.from(documents)))) {
+        const piece = (list: Int32Array) => list.subarray(start, end);
         const embeddings = await this.embed(piece(documents), {
           stored,
           onProgress: ({ done }) =>

@@ -43,7 +43,7 @@ function encoderOf(retriever: Retriever, options: Partial<BackgroundOptions> = {
   const store = retriever.tokenize('document', TEXTS, text);
   const encoder = new BackgroundEncoder(retriever, 'document', store, {
     folder,
-    blockRows: 30,
+    blockSize: { rows: 30, tokens: 200_000 },
     threads: 1,
     ...options,
   });
@@ -122,7 +122,7 @@ describe('an encoder in a process of its own', () => {
     const failures: unknown[] = [];
     let killed = 0;
     const { encoder, here } = encoderOf(retriever, {
-      blockRows: 1,
+      blockSize: { rows: 1, tokens: 200_000 },
       onProgress: ({ done }) => {
         if (killed > 0 || done < 20) return;
         killed = encoder.pid!;
@@ -145,7 +145,7 @@ describe('an encoder in a process of its own', () => {
     const failures: { reason: string }[] = [];
     let stopped = 0;
     const { encoder, here } = encoderOf(retriever, {
-      blockRows: 1,
+      blockSize: { rows: 1, tokens: 200_000 },
       limits: { silenceMs: 2000 },
       onProgress: () => {
         if (stopped > 0) return;

@@ -8,6 +8,7 @@ import { builtScript } from '../../util/built-script.ts';
 import { UndriftError } from '../../util/errors.ts';
 import { readAt } from '../../util/files.ts';
 import type { Progress } from '../../util/progress.ts';
+import { type BlockSize, blockEnds, lengthsOf } from '../retriever/encode-blocks.ts';
 import type { Retriever, Side, Weights } from '../retriever/retriever.ts';
 import {
   type EncodeJob,
@@ -17,6 +18,7 @@ import {
   withFile,
   writeJob,
 } from './encode-job.ts';
+import type { EmbedJob, RowEmbedder } from './row-embedder.ts';
 
 /** Limits after which a process counts as failed, and the number of failures allowed. */
 export interface BackgroundLimits {
@@ -54,10 +56,10 @@ export const NICENESS = 5;
 export interface BackgroundOptions extends ComputeOptions {
   /** Folder for the files of the process, which lie in a folder of their own inside. */
   folder: string;
-  /** Texts embedded per call of `Retriever.encodeTokens`, which bounds the memory of the process. */
-  blockRows: number;
   /** Operating system priority of the process, from 0 to 19 (the lowest). Default 5. */
   niceness?: number;
+  /** Size of blocks. Default that of all encoding; another one gives other bits. */
+  blockSize?: BlockSize;
   /** Limits of silence and failures. Default those of {@link BackgroundLimits}. */
   limits?: Partial<BackgroundLimits>;
   /** Called when a process has failed; `willRetry` tells whether another process takes over. */
@@ -83,14 +85,14 @@ type EncodeProcess = WatchedProcess<EncoderRequest, EncoderAnswer>;
  * Embeds texts in another process, with a snapshot of the weights at the time of the request, while this
  * process continues and changes the weights.
  *
- * The embeddings equal those of `Retriever.encodeTokens`, called with `blockRows` rows and the same number of
- * threads, to the bit. A process that dies, hangs or reports an error is replaced, and the new one continues
- * after the last block. The process never outlives this one, because it ends when its channel closes.
+ * The embeddings equal those of `Retriever.encodeTokens` with the same number of threads, to the bit. A process
+ * that dies, hangs or reports an error is replaced, and the new one continues after the last block. The process
+ * never outlives this one, because it ends when its channel closes.
  *
- * The process holds the weights, one pass and `blockRows` rows in memory. The weights, tokens and embeddings
- * of the job are on disk.
+ * The process holds the weights, one pass and one block in memory. The weights, tokens and embeddings of the job
+ * are on disk.
  */
-export class BackgroundEncoder {
+export class BackgroundEncoder implements RowEmbedder {
   private readonly retriever: Retriever;
   private readonly side: Side;
   private readonly store: TokenStore;
@@ -121,14 +123,19 @@ export class BackgroundEncoder {
    *
    * @param weights  weights of the side (`Retriever.encodeWeights`); copied before the promise resolves, so they may change afterwards
    * @param store  tokens, if not those of the constructor
+   * @param ends  end of each block of rows, if not those of `blockEnds`
    * @throws UndriftError when a job is running, or the job's files cannot be written
    */
-  async encode(weights: Weights, rows: Uint32Array, store = this.store): Promise<BackgroundJob> {
+  async encode(
+    weights: Weights,
+    rows: Uint32Array,
+    store = this.store,
+    ends = blockEnds(lengthsOf(store, rows), this.options.blockSize),
+  ): Promise<BackgroundJob> {
     if (this.job?.outcome === 'running') throw new UndriftError('the process is still embedding other texts');
     await this.clear();
-    const { blockRows } = this.options;
     const folder = await this.makeFolder();
-    const request = await writeJob(folder, ++this.jobs, weights, { store, rows, blockRows });
+    const request = await writeJob(folder, ++this.jobs, weights, { store, rows, ends });
     const file = jobFile(folder, request.id, 'embeddings');
     this.job = new BackgroundJob(request, file, this.retriever.dimension);
     if (this.process) this.process.send(request);
@@ -241,7 +248,7 @@ export class BackgroundEncoder {
 }
 
 /** Job of a {@link BackgroundEncoder}: texts that are being embedded or have been embedded. */
-export class BackgroundJob {
+export class BackgroundJob implements EmbedJob {
   /** Message that started the job. */
   readonly request: EncodeJob;
   /** Number of rows of the job. */
@@ -282,13 +289,14 @@ export class BackgroundJob {
 
   /** Reads the embeddings of a finished job block by block: `take` gets f32[rows, D] of the rows from `first` on. */
   async read(take: (first: number, embeddings: Float32Array) => void): Promise<void> {
-    const { file, rows, dimension } = this;
+    const { file, dimension } = this;
     const rowBytes = dimension * 4;
     await withFile(file, 'r', async (handle) => {
-      for (let first = 0; first < rows; first += this.request.blockRows) {
-        const count = Math.min(this.request.blockRows, rows - first);
-        const bytes = await readAt(handle, file, first * rowBytes, count * rowBytes);
+      let first = 0;
+      for (const end of this.request.ends) {
+        const bytes = await readAt(handle, file, first * rowBytes, (end - first) * rowBytes);
         take(first, new Float32Array(bytes.buffer));
+        first = end;
       }
     });
   }

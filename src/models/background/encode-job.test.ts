@@ -18,7 +18,11 @@ describe('the files of a job', () => {
       // A view into something larger.
       b: hostTensor('f32', [1], Float32Array.of(9, 3, 9).subarray(1, 2)),
     };
-    const job = await writeJob(folder, 7, weights, { store, rows: Uint32Array.of(2, 1, 0), blockRows: 2 });
+    const job = await writeJob(folder, 7, weights, {
+      store,
+      rows: Uint32Array.of(2, 1, 0),
+      ends: Uint32Array.of(2, 3),
+    });
     expect(job).toEqual({
       kind: 'job',
       id: 7,
@@ -28,7 +32,7 @@ describe('the files of a job', () => {
       ],
       rows: 3,
       tokens: kind,
-      blockRows: 2,
+      ends: [2, 3],
       done: 0,
     });
     const file = (part: 'weights' | 'tokens') =>
@@ -44,7 +48,7 @@ describe('the files of a job', () => {
     const lengths = Int32Array.of(5_000_000, 10, 1_500_000, 1_500_000);
     const all = Uint16Array.from({ length: 8_000_010 }, (_, i) => (i * 31) % 65_521);
     const store = TokenStore.of(lengths, all);
-    await writeJob(folder, 1, {}, { store, rows: Uint32Array.of(1, 0, 2, 3), blockRows: 4 });
+    await writeJob(folder, 1, {}, { store, rows: Uint32Array.of(1, 0, 2, 3), ends: Uint32Array.of(4) });
     const bytes = new Uint8Array(readFileSync(jobFile(folder, 1, 'tokens'))).buffer;
     const expected = new Uint16Array(8_000_010);
     expected.set(store.tokens(1));
@@ -55,7 +59,12 @@ describe('the files of a job', () => {
 
   it('name the folder that cannot be written', async () => {
     const store = TokenStore.of(Int32Array.of(1), Uint16Array.of(1));
-    const job = writeJob('/nowhere/at/all', 1, {}, { store, rows: Uint32Array.of(0), blockRows: 1 });
+    const job = writeJob(
+      '/nowhere/at/all',
+      1,
+      {},
+      { store, rows: Uint32Array.of(0), ends: Uint32Array.of(1) },
+    );
     await expect(job).rejects.toThrow(/\/nowhere\/at\/all.*no such file or folder/);
   });
 });

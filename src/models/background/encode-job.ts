@@ -41,9 +41,9 @@ export interface EncodeJob {
   readonly rows: number;
   /** Dtype of the token ids in the file `tokens`, which follow the i32[rows] lengths. */
   readonly tokens: 'u16' | 'i32';
-  /** Texts embedded together. The file `embeddings`, f32[rows, D], grows by this number of rows at a time. */
-  readonly blockRows: number;
-  /** Number of rows in the file `embeddings` from an earlier attempt, a multiple of `blockRows`. */
+  /** End of each block. Its texts are embedded together; the file `embeddings`, f32[rows, D], grows by a block at a time. */
+  readonly ends: readonly number[];
+  /** Number of rows in the file `embeddings` from an earlier attempt: the end of a block, or 0. */
   readonly done: number;
 }
 
@@ -63,6 +63,16 @@ export type EncoderAnswer =
 export const jobFile = (folder: string, id: number, part: 'weights' | 'tokens' | 'embeddings'): string =>
   join(folder, `${id}.${part}`);
 
+/** Texts of a job. */
+export interface JobTexts {
+  /** Tokens, by row. */
+  readonly store: TokenStore;
+  /** Rows to embed. */
+  readonly rows: Uint32Array;
+  /** End of each block of rows, ascending. */
+  readonly ends: Uint32Array;
+}
+
 /** Bytes gathered for one write. */
 const WRITE_BYTES = 1 << 22;
 
@@ -76,7 +86,7 @@ export async function writeJob(
   folder: string,
   id: number,
   weights: Readonly<Record<string, HostTensor>>,
-  { store, rows, blockRows }: { store: TokenStore; rows: Uint32Array; blockRows: number },
+  { store, rows, ends }: JobTexts,
 ): Promise<EncodeJob> {
   await withFile(jobFile(folder, id, 'weights'), 'w', async (file) => {
     for (const { data } of Object.values(weights)) await file.writeFile(bytesOf(data));
@@ -94,7 +104,7 @@ export async function writeJob(
     weights: Object.entries(weights).map(([name, { dims }]) => ({ name, dims })),
     rows: rows.length,
     tokens: wide ? 'i32' : 'u16',
-    blockRows,
+    ends: [...ends],
     done: 0,
   };
 }

@@ -114,18 +114,20 @@ async function readWeights(
 async function* blocks(
   file: FileHandle,
   path: string,
-  { rows, blockRows, done, tokens }: EncodeJob,
+  { rows, ends, done, tokens }: EncodeJob,
 ): AsyncGenerator<{ first: number; store: TokenStore }> {
   const lengths = new Int32Array((await readAt(file, path, 0, rows * 4)).buffer);
   const Tokens = tokens === 'u16' ? Uint16Array : Int32Array;
   let position = lengths.byteLength;
-  for (let first = 0; first < rows; first += blockRows) {
-    const own = lengths.subarray(first, first + blockRows);
+  let first = 0;
+  for (const end of ends) {
+    const own = lengths.subarray(first, end);
     const bytes = own.reduce((sum, length) => sum + length, 0) * Tokens.BYTES_PER_ELEMENT;
     if (first >= done) {
       const ids = new Tokens((await readAt(file, path, position, bytes)).buffer);
       yield { first, store: TokenStore.of(own, ids) };
     }
     position += bytes;
+    first = end;
   }
 }

@@ -1,12 +1,12 @@
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { expect, it, test } from 'vitest';
-import { largestDifference, phraseText, smallRetriever } from '../../../test/small-models.ts';
+import { phraseText, smallRetriever } from '../../../test/small-models.ts';
 import { Retriever } from '../retriever/retriever.ts';
 import { shareEncoding } from './encode-workers.ts';
 
 /** Texts of several lengths, more than two processes begin to share. */
-const TEXTS = Array.from({ length: 530 }, (_, i) =>
+const TEXTS = Array.from({ length: 1300 }, (_, i) =>
   phraseText(Array.from({ length: 1 + (i % 7) }, (_, n) => i * 3 + n)),
 );
 const folders = () => readdirSync(tmpdir()).filter((name) => name.startsWith('undrift-encode-'));
@@ -24,15 +24,7 @@ it.each(['f32', 'int8'] as const)(
       const expected = await alone.encode(side, TEXTS, { threads: 1 });
       const found = await shared.encode(side, TEXTS, { onProgress: ({ done }) => seen.push(done) });
       expect(seen.at(-1)).toBe(TEXTS.length);
-      if (encodeDtype === 'f32') expect(largestDifference(found, expected)).toBeLessThan(1e-6);
-      const D = alone.dimension;
-      for (const row of TEXTS.keys()) {
-        const [a, b] = [found, expected].map((all) => all.subarray(row * D, (row + 1) * D)) as [
-          Float32Array,
-          Float32Array,
-        ];
-        expect(a.reduce((sum, x, i) => sum + x * b[i]!, 0)).toBeGreaterThan(0.99);
-      }
+      expect(found).toEqual(expected);
     }
     expect(folders().length).toBeGreaterThan(before.length);
     await shared.dispose();
@@ -45,7 +37,7 @@ test('few texts and given weights are encoded in this process; other devices are
   const retriever = smallRetriever({ kind: 'transformer' });
   const before = folders();
   shareEncoding(retriever, { workers: 2 });
-  await retriever.encode('document', TEXTS.slice(0, 500), { threads: 1 });
+  await retriever.encode('document', TEXTS.slice(0, 511), { threads: 1 });
   await retriever.encode('document', TEXTS, { weights: retriever.weights, threads: 1 });
   expect(folders()).toEqual(before);
   await expect(retriever.encode('document', TEXTS, { device: 'webgpu' })).rejects.toThrow(

@@ -6,6 +6,8 @@ import type { TokenStore } from '../../text/token-store.ts';
 import { RuntimeError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import type { OptionTable } from '../../util/option-table.ts';
+import { blockEnds, lengthsOf } from '../retriever/encode-blocks.ts';
+import { passes } from '../retriever/encode-rows.ts';
 import type { Retriever, Side } from '../retriever/retriever.ts';
 import type { RowSharing } from '../retriever/row-sharing.ts';
 import { BackgroundEncoder } from './background-encoder.ts';
@@ -34,8 +36,6 @@ export interface WorkerOptions {
 
 /** Texts for each process from which on they are shared. With fewer, starting a process takes longer than encoding. */
 const LEAST_ROWS = 256;
-/** Rows that a process holds in memory at once. */
-const BLOCK_ROWS = 8192;
 /** Time between two reports of progress. */
 const PROGRESS_MS = 200;
 
@@ -44,7 +44,7 @@ const PROGRESS_MS = 200;
  * for each process between them. Processes start when they are first needed and end with `Retriever.dispose`.
  *
  * Operations of one text or of a small batch do not divide well between threads, so two processes with one thread each encode faster than one
- * with two (docs/performance.md). Vectors differ from those of one process by what other batches and numbers of threads change: about 1e-7 in f32.
+ * with two (docs/performance.md). The vectors equal those of one process with the threads of each, to the bit.
  *
  * @throws UsageError for a number of processes below 1
  */
@@ -93,17 +93,18 @@ class EncodeWorkers implements RowSharing {
   ): Promise<void> {
     const { retriever, count } = this;
     const D = retriever.dimension;
-    // Texts are dealt out by their length, so that all processes have equal work.
-    const order = Uint32Array.from(rows, (_, i) => i).sort(
-      (a, b) => store.length(rows[b]!) - store.length(rows[a]!) || a - b,
-    );
-    const shares = Array.from({ length: count }, (_, worker) => order.filter((_, i) => i % count === worker));
+    const shares = shareRows(lengthsOf(store, rows), count);
     const encoders = await this.encodersOf(side, store);
     const weights = retriever.encodeWeights(side);
     const jobs = await Promise.all(
       encoders.map((encoder, worker) => {
-        const own = shares[worker]!.map((i) => rows[i]!);
-        return encoder.encode(weights, own, store);
+        const { places, ends } = shares[worker]!;
+        return encoder.encode(
+          weights,
+          places.map((place) => rows[place]!),
+          store,
+          ends,
+        );
       }),
     );
     // The timer also keeps the event loop alive, which the jobs do not.
@@ -116,10 +117,10 @@ class EncodeWorkers implements RowSharing {
       });
     }
     for (const [worker, job] of jobs.entries()) {
-      const own = shares[worker]!;
+      const { places } = shares[worker]!;
       await job.read((first, embeddings) => {
         for (let n = 0; n * D < embeddings.length; n++)
-          out.set(embeddings.subarray(n * D, (n + 1) * D), own[first + n]! * D);
+          out.set(embeddings.subarray(n * D, (n + 1) * D), places[first + n]! * D);
       });
     }
     onRows?.(rows.length);
@@ -145,7 +146,6 @@ class EncodeWorkers implements RowSharing {
           threads: this.threads,
           // A folder of its own, since each removes what others have left in it.
           folder: join(this.folder!, `${this.encoders.size}-${worker}`),
-          blockRows: BLOCK_ROWS,
           niceness: Math.max(0, getPriority()),
           onFailure: ({ reason }) => {
             this.failure = reason;
@@ -155,4 +155,51 @@ class EncodeWorkers implements RowSharing {
     this.encoders.set(key, made);
     return made;
   }
+}
+
+/** Rows of one process. */
+interface Share {
+  /** Their places in the list of rows. */
+  readonly places: Uint32Array<ArrayBuffer>;
+  /** End of each piece that is embedded by itself. */
+  readonly ends: Uint32Array<ArrayBuffer>;
+}
+
+/**
+ * Divides rows among processes so that each has about equal work, and each pass is one that `encodeBlocks` makes: a process gets consecutive
+ * passes of a block, which are the passes of these rows alone.
+ *
+ * @param lengths  tokens of each row
+ */
+export function shareRows(lengths: Int32Array, count: number): Share[] {
+  const places: number[][] = Array.from({ length: count }, () => []);
+  const ends: number[][] = Array.from({ length: count }, () => []);
+  const tokens = new Float64Array(count);
+  let start = 0;
+  for (const end of blockEnds(lengths)) {
+    const made = [...passes(lengths.subarray(start, end))].map((picked) => {
+      const rows = Array.from(picked, (i) => start + i);
+      return { rows, tokens: rows.length * Math.max(1, lengths[rows[0]!]!) };
+    });
+    let left = made.reduce((sum, pass) => sum + pass.tokens, 0);
+    let next = 0;
+    // Who has most to do so far gets the last and smallest run of the block.
+    const order = Array.from(tokens.keys()).sort((a, b) => tokens[a]! - tokens[b]! || a - b);
+    for (const [turn, worker] of order.entries()) {
+      const share = left / (count - turn);
+      let taken = 0;
+      for (; next < made.length && (taken === 0 || taken + made[next]!.tokens / 2 <= share); next++) {
+        places[worker]!.push(...made[next]!.rows);
+        taken += made[next]!.tokens;
+      }
+      if (taken > 0) ends[worker]!.push(places[worker]!.length);
+      tokens[worker]! += taken;
+      left -= taken;
+    }
+    start = end;
+  }
+  return places.map((own, worker) => ({
+    places: Uint32Array.from(own),
+    ends: Uint32Array.from(ends[worker]!),
+  }));
 }

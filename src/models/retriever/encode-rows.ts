@@ -30,7 +30,7 @@ export interface RowEncoder {
 }
 
 /**
- * Embeds rows of a token store, longest first, so that a pass holds texts of similar length.
+ * Embeds the rows of one block (`encodeBlocks`), longest first, so that a pass holds texts of similar length.
  *
  * The passes depend only on the lengths of the rows. Equal rows, weights and numbers of threads give equal
  * bits, in this or another process.

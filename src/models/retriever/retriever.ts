@@ -18,8 +18,9 @@ import { ShapeError, UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
 import { underPrefix } from '../../util/prefixes.ts';
 import { checkVocabulary } from './check-vocabulary.ts';
+import { encodeBlocks } from './encode-blocks.ts';
 import { checkEncodeDtype, type EncodeDtype, needsF32 } from './encode-dtype.ts';
-import { encodeRows, type RowEncoder } from './encode-rows.ts';
+import type { RowEncoder } from './encode-rows.ts';
 import { Encoder } from './encoder.ts';
 import { type EncoderInputs, encoderFeeds } from './encoder-inputs.ts';
 import { promptTokens } from './prompt-tokens.ts';
@@ -263,7 +264,8 @@ export class Retriever {
   }
 
   /**
-   * Embeds rows of a token store, longest first, so that a pass holds texts of similar length.
+   * Embeds rows of a token store in blocks of at most 1,024 rows and 200,000 tokens (`blockEnds`). In a block, a pass holds texts of similar
+   * length. The bits of an embedding depend on its block, the weights and the number of threads.
    *
    * @returns row-major f32[rows, D], in the order of the rows
    * @throws ShapeError when `options.out` has another size
@@ -284,7 +286,7 @@ export class Retriever {
     }
     if (this.sharing && !options.weights && rows.length >= this.sharing.leastRows)
       await this.sharing.encode(side, { store, rows }, out, onRows);
-    else await encodeRows(await this.rowEncoder(side, options), { store, rows }, out, onRows);
+    else await encodeBlocks(await this.rowEncoder(side, options), { store, rows }, out, onRows);
     return out;
   }
 
