@@ -42,11 +42,15 @@ const isNew = ([major, minor]: readonly [number, number]): boolean =>
   major > 2 || (major === 2 && minor >= 10);
 
 const found = candidates().map((program) => ({ program, version: versionOf(program) }));
-const program = found.find(({ version }) => version && isNew(version))?.program;
+
+/** Program of a server that clusters accept; undefined where there is none. */
+export const natsProgram: string | undefined = found.find(
+  ({ version }) => version && isNew(version),
+)?.program;
 
 /** Why there is no server of NATS for tests; undefined where there is one. */
 export const noNats: string | undefined =
-  program !== undefined
+  natsProgram !== undefined
     ? undefined
     : found[0]?.version
       ? `${found[0].program} is version ${found[0].version.join('.')}, and 2.10 is the least (tools/nats-server.sh fetches a newer one)`
@@ -202,7 +206,7 @@ function server({ name, port, monitor, file, data, user }: Files): NatsServer {
       if (isUp()) return;
       const output = openSync(logFile, 'a');
       const account = user === undefined ? {} : { uid: user, gid: user };
-      child = spawn(program!, ['-c', file], { ...account, cwd: data, stdio: ['ignore', output, output] });
+      child = spawn(natsProgram!, ['-c', file], { ...account, cwd: data, stdio: ['ignore', output, output] });
       closeSync(output);
       const mine = child;
       running.add(mine);

@@ -24,8 +24,8 @@ export function simulatedCases(): Readonly<Record<string, SimulationSettings>> {
   /** Enough streams for the workers, so that failures show. */
   const wide = { resultStreams: 8 };
   const changes: Readonly<Record<string, Partial<SimulationSettings>>> = {
-    '10 workers': { workers: 10 },
-    '100 workers': { workers: 100 },
+    '10 workers, 10⁷ rows': { workers: 10, rows: 1e7, shards: 1 },
+    '100 workers, 10⁸ rows': { workers: 100, rows: 1e8, shards: 8 },
     '300 workers': { workers: 300 },
     '1,000 workers': {},
     '1,000 workers, float16 rows': { valueBytes: 2 },
