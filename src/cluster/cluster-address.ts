@@ -17,12 +17,21 @@ export const CONNECTION_OPTIONS = {
     nonEmpty: true,
     help: 'certificate authority of the server (PEM); else the variable UNDRIFT_NATS_CA names it',
   },
+  /** Copies of streams and buckets. Default: 3 on a cluster of servers, else 1. */
+  natsReplicas: {
+    type: 'integer',
+    min: 1,
+    max: 5,
+    defaultHelp: '3 on several servers, else 1',
+    help: 'copies of what the server keeps, where it is not there yet',
+  },
 } as const satisfies OptionTable;
 
 /** Values of {@link CONNECTION_OPTIONS}. */
 export interface ConnectionSettings {
   readonly natsCreds?: string | undefined;
   readonly natsCa?: string | undefined;
+  readonly natsReplicas?: number | undefined;
 }
 
 /** Address of a cluster, and what is needed to connect. */
@@ -54,13 +63,16 @@ export const NAME_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
 export const isClusterAddress = (text: string): boolean => /^(nats|tls):\/\//i.test(text);
 
 /**
- * Parses an address such as `nats://user:password@host:4222,host2:4222/NAME`. User and password may stand in the variables
+ * Parses an address such as `nats://user:password@host:4222,nats://host2:4222/NAME`. User and password may stand in the variables
  * UNDRIFT_NATS_USER and UNDRIFT_NATS_PASSWORD instead.
  *
  * @throws UsageError for anything else
  */
 export function parseClusterAddress(text: string, settings: ConnectionSettings = {}): ClusterAddress {
-  const match = /^(nats|tls):\/\/(?:([^@/]*)@)?([^@/]*)(?:\/([^/]*))?$/i.exec(text);
+  // Further servers may have the scheme, too.
+  const match = /^(nats|tls):\/\/(?:([^@/]*)@)?([^@/]*)(?:\/([^/]*))?$/i.exec(
+    text.replaceAll(/,(nats|tls):\/\//gi, ','),
+  );
   // The text may hold a password, so that messages do not quote it.
   if (!match || match[3] === '')
     throw new UsageError('the address of the cluster is not one of NATS', { help: `use ${EXAMPLE}` });

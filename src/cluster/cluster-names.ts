@@ -6,8 +6,10 @@ export interface ClusterNames {
   readonly results: string;
   /** Stream of dead letters: tasks and results that were given up. */
   readonly dead: string;
-  /** Bucket of keys and values: leases, and what owners and workers tell about themselves. */
+  /** Bucket of keys and values that stay: records of shards. */
   readonly control: string;
+  /** Bucket of keys and values that end by themselves: leases and records of workers. */
+  readonly live: string;
   /** Bucket of objects: models. */
   readonly models: string;
   /** Consumer of all workers on the stream of tasks. */
@@ -30,6 +32,7 @@ export const clusterNames = (name: string): ClusterNames => ({
   results: `${name}_RESULTS`,
   dead: `${name}_DEAD`,
   control: `${name}_ctl`,
+  live: `${name}_live`,
   models: `${name}_models`,
   workers: 'workers',
   taskSubject: (shard = '>') => `${name}.tasks.${shard}`,

@@ -32,7 +32,7 @@ export interface Cluster {
   readonly stream: JetStreamClient;
   /** Manager of streams and consumers. */
   readonly manager: JetStreamManager;
-  /** Number of copies of streams and buckets: 3 where the server is one of three or more, else 1. */
+  /** Number of copies of streams and buckets that are made: 3 where the server is one of several, else 1. */
   readonly replicas: number;
   /** Most bytes of one message, with its headers. */
   readonly mostBytes: number;
@@ -55,7 +55,6 @@ export async function connectCluster(address: string, options: ConnectOptions = 
   try {
     checkVersion(connection.info?.version ?? '0', parsed.shown, options.onNote);
     const manager = await managerOf(nats, connection, parsed.shown);
-    const peers = connection.info?.connect_urls?.length ?? 1;
     void watch(connection, parsed.shown, options.onNote);
     return {
       address: parsed,
@@ -64,7 +63,7 @@ export async function connectCluster(address: string, options: ConnectOptions = 
       connection,
       stream: manager.jetstream(),
       manager,
-      replicas: connection.info?.cluster !== undefined && peers >= 3 ? 3 : 1,
+      replicas: options.natsReplicas ?? (connection.info?.cluster === undefined ? 1 : 3),
       mostBytes: connection.info?.max_payload ?? 1 << 20,
       close: async () => {
         if (connection.isClosed()) return;

@@ -4,6 +4,8 @@ import type { Progress } from '../util/progress.ts';
 export interface ClusterRunOptions {
   /** Aborting ends the run; what is stored stays. */
   readonly signal?: AbortSignal | undefined;
+  /** Whether the shard is no more when the run ends, so that the cluster forgets it. Default false. */
+  readonly temporary?: boolean | undefined;
   /** Time without a stored row after which the run ends, in milliseconds. Default: it waits. */
   readonly stallMs?: number | undefined;
   /** Called with progress in rows. */

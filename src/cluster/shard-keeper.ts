@@ -70,4 +70,6 @@ export interface ShardKeeper {
   put(results: readonly EmbeddedRows[]): Promise<number>;
   /** Counts the rows by version. */
   counts(): Promise<ShardCounts>;
+  /** Called when rows were stored and no row is stale any more, for example to build an index. */
+  finish?(): Promise<void>;
 }

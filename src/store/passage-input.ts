@@ -59,6 +59,10 @@ export function digestOf(input: PassageInput): string {
 /** Tells whether two digests are of passages with the same searched text, which have the same vector. */
 export const haveSameText = (a: string, b: string): boolean => a.split('.')[0] === b.split('.')[0];
 
+/** Mark of the searched text that a digest is about: its first 64 bits. */
+export const textMark = (digest: string): bigint =>
+  Buffer.from(digest.slice(0, 11), 'base64url').readBigUInt64LE();
+
 const shortDigest = (text: string): string =>
   createHash('sha256').update(text).digest('base64url').slice(0, 22);
 

@@ -58,6 +58,19 @@ export class PassageTable {
     return found;
   }
 
+  /** Finds the digests of passages by their numbers. */
+  async digests(pids: readonly number[]): Promise<Map<number, string>> {
+    const found = new Map<number, string>();
+    for (const part of inParts(pids)) {
+      for await (const batch of this.table.query().where(isOneOf('pid', part)).select(['pid', 'digest'])) {
+        const digests = batch.getChild('digest')!;
+        for (const [row, pid] of (batch.getChild('pid')!.toArray() as Int32Array).entries())
+          found.set(pid, digests.get(row) as string);
+      }
+    }
+    return found;
+  }
+
   /** Reads passages by their numbers, in the order asked for; numbers that do not exist are left out. */
   async read(pids: readonly number[]): Promise<StoredPassage[]> {
     const found = new Map((await this.readRows(pids)).map((row) => [row.pid, row]));

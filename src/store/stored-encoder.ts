@@ -7,7 +7,7 @@ import { checkCanaries, removeCanaries } from './canaries.ts';
 import type { Store } from './store.ts';
 
 /** Folder of the store with the model that made the vectors of a space. */
-const encoderFolder = (space: string): string => `encoders/${space}`;
+export const encoderFolder = (space: string): string => `encoders/${space}`;
 
 /** Saves a model in a store, so that queries can be embedded without the folder that it came from. */
 export async function saveEncoder(store: Store, retriever: Retriever, space: string): Promise<void> {

@@ -1,0 +1,232 @@
+import { askShard } from './ask.ts';
+import type { Cluster } from './cluster.ts';
+import { readDeadLetters } from './dead-letters.ts';
+import { Lease } from './lease.ts';
+import type { StaleAnswer } from './owner.ts';
+import { formatRows, parseRows } from './row-list.ts';
+import { readShards } from './shard-record.ts';
+import type { ClusterStreams } from './streams.ts';
+import { decodeTask, encodeTask, parseMessage } from './task.ts';
+import { pause, reasonOf } from './waiting.ts';
+
+/** Settings of a coordinator. */
+export interface CoordinatorOptions {
+  /** Aborting ends it. */
+  readonly signal?: AbortSignal | undefined;
+  /** Tasks of a shard that are handed out at once. Default 64. */
+  readonly outstanding?: number | undefined;
+  /** Pause between two looks at a shard, in milliseconds. Default 500. */
+  readonly periodMs?: number | undefined;
+  /** Called with a note. */
+  readonly onNote?: ((note: string) => void) | undefined;
+}
+
+/** State of a shard as its coordinator sees it. `quiet`: nothing is stale but what was given up, and nothing is under way. */
+export type ShardState = 'working' | 'quiet';
+
+const OUTSTANDING = 64;
+const PERIOD_MS = 500;
+/** Looks at a shard without stale rows, of which one in so many asks again. */
+const QUIET_LOOKS = 4;
+const ASK_MS = 60_000;
+
+/**
+ * Derives tasks of one shard from the stamps of its rows. It keeps nothing on the disk: what it knows is in the streams and in the shard.
+ *
+ * Rows are handed out in their order, up to a bound. At their end, it waits until no task and no result is left, and asks from the
+ * beginning what is still stale: whatever was lost is handed out again then, and nothing that is merely under way.
+ */
+export class ShardCoordinator {
+  private readonly cluster: Cluster;
+  private readonly shard: string;
+  private readonly outstanding: number;
+  private version: string | undefined;
+  /** First row of the last block handed out; undefined between two passes over the rows. */
+  private after: number | undefined;
+  /** Whether the pass over the rows has found nothing to hand out, and was begun when nothing was under way. */
+  private isClean = false;
+  private quietLooks = 0;
+  /** Rows given up that this pass has met. */
+  givenUp = 0;
+
+  constructor(
+    cluster: Cluster,
+    shard: string,
+    { outstanding = OUTSTANDING }: { outstanding?: number | undefined } = {},
+  ) {
+    this.cluster = cluster;
+    this.shard = shard;
+    this.outstanding = outstanding;
+  }
+
+  /** Looks once, and publishes what there is room for. */
+  async look(): Promise<ShardState> {
+    if (this.version === undefined) await this.goOn();
+    const { tasks, results } = await this.underWay();
+    if (this.after === undefined) {
+      if (tasks > 0 || results > 0) return 'working';
+      if (this.quietLooks > 0 && this.quietLooks < QUIET_LOOKS) {
+        this.quietLooks += 1;
+        return 'quiet';
+      }
+      this.after = -1;
+      this.isClean = true;
+      this.givenUp = 0;
+    }
+    const room = this.outstanding - tasks;
+    if (room <= 0) return 'working';
+    const answer = await this.askStale(this.after, room);
+    if (this.version !== undefined && answer.version !== this.version) {
+      // Rows before this one may be stale in the new version. Tasks of the former one are skipped by the workers.
+      this.version = answer.version;
+      this.after = -1;
+      this.isClean = false;
+      return 'working';
+    }
+    this.version = answer.version;
+    if (answer.blocks.length > 0) {
+      await this.publish(answer);
+      return 'working';
+    }
+    this.after = undefined;
+    this.quietLooks = this.isClean ? 1 : 0;
+    return this.isClean ? 'quiet' : 'working';
+  }
+
+  /** Tells whether the shard is quiet, without publishing: for those who leave this to another coordinator. */
+  async isQuiet(): Promise<boolean> {
+    const { tasks, results } = await this.underWay();
+    if (tasks > 0 || results > 0) return false;
+    const dead = await this.deadBlocks((await this.askStale(-1, 1)).version);
+    const { blocks } = await this.askStale(-1, dead.size + 1);
+    const givenUp = blocks.filter((rows) => dead.has(rows));
+    this.givenUp = givenUp.reduce((sum, rows) => sum + parseRows(rows).length, 0);
+    return givenUp.length === blocks.length;
+  }
+
+  private async publish({ version, model, dimension, blocks }: StaleAnswer): Promise<void> {
+    const { cluster, shard } = this;
+    const { stream, names } = cluster;
+    const dead = await this.deadBlocks(version);
+    for (const text of blocks) {
+      const rows = parseRows(text);
+      if (dead.has(text)) this.givenUp += rows.length;
+      else {
+        this.isClean = false;
+        await stream.publish(
+          names.taskSubject(shard),
+          encodeTask({ shard, version, model, dimension, rows }),
+        );
+      }
+      this.after = rows[0]!;
+    }
+    this.quietLooks = 0;
+  }
+
+  private async askStale(after: number, blocks: number): Promise<StaleAnswer> {
+    const body = Buffer.from(JSON.stringify({ after, blocks }));
+    // The first request of a version waits until its model is published.
+    const answer = parseMessage(
+      await askShard(this.cluster, this.shard, 'stale', { body, timeoutMs: ASK_MS }),
+    );
+    return answer as unknown as StaleAnswer;
+  }
+
+  /** Finds where a coordinator before this one has come to: at the last task that is under way. */
+  private async goOn(): Promise<void> {
+    const { cluster, shard } = this;
+    const { manager, names } = cluster;
+    const last = await manager.streams
+      .getMessage(names.tasks, { last_by_subj: names.taskSubject(shard) })
+      .catch(() => null);
+    if (last === null) return;
+    try {
+      const task = decodeTask(last.data);
+      this.version = task.version;
+      this.after = task.rows[0]!;
+    } catch {
+      // A sweep follows when it has gone.
+    }
+  }
+
+  /** Counts tasks first: the results of a task are in their stream before it is acknowledged. */
+  private async underWay(): Promise<{ tasks: number; results: number }> {
+    const { cluster, shard } = this;
+    const { manager, names } = cluster;
+    const counted = async (stream: string, subject: string) => {
+      const { state } = await manager.streams.info(stream, { subjects_filter: subject });
+      return state.subjects?.[subject] ?? 0;
+    };
+    const tasks = await counted(names.tasks, names.taskSubject(shard));
+    return { tasks, results: tasks > 0 ? 1 : await counted(names.results, names.resultSubject(shard)) };
+  }
+
+  private async deadBlocks(version: string): Promise<Set<string>> {
+    const letters = await readDeadLetters(this.cluster, this.shard);
+    return new Set(
+      letters.filter((letter) => letter.version === version).map(({ rows }) => formatRows(rows)),
+    );
+  }
+}
+
+/**
+ * Coordinates all shards of a cluster until it is stopped. Several may run: each shard is coordinated by the one that has its lease.
+ */
+export async function runCoordinator(
+  cluster: Cluster,
+  streams: ClusterStreams,
+  options: CoordinatorOptions = {},
+): Promise<void> {
+  const { signal, periodMs = PERIOD_MS, onNote } = options;
+  const shards = new Map<string, { readonly lease: Lease; readonly coordinator: ShardCoordinator }>();
+  const problems = new Map<string, string>();
+  while (!signal?.aborted) {
+    try {
+      // Those with the oldest vectors come first.
+      const records = (await readShards(streams)).sort((a, b) => oldestStep(a) - oldestStep(b));
+      for (const { name } of records) {
+        if (signal?.aborted) break;
+        const own = shards.get(name);
+        if (own && !own.lease.isHeld) shards.delete(name);
+        if (!shards.has(name)) {
+          const lease = await Lease.take(streams, `coordinator.${name}`, () => shards.delete(name));
+          if (!lease) continue;
+          shards.set(name, { lease, coordinator: new ShardCoordinator(cluster, name, options) });
+        }
+        await lookAt(shards.get(name)!.coordinator, name, problems, onNote);
+      }
+    } catch (error) {
+      note(problems, '', reasonOf(error), onNote);
+    }
+    await pause(periodMs, signal);
+  }
+  await Promise.all([...shards.values()].map(({ lease }) => lease.release()));
+}
+
+async function lookAt(
+  coordinator: ShardCoordinator,
+  name: string,
+  problems: Map<string, string>,
+  onNote: CoordinatorOptions['onNote'],
+): Promise<void> {
+  try {
+    await coordinator.look();
+    problems.delete(name);
+  } catch (error) {
+    note(problems, name, reasonOf(error), onNote);
+  }
+}
+
+/** Tells a problem once, until there is another. */
+function note(
+  problems: Map<string, string>,
+  name: string,
+  problem: string,
+  onNote: CoordinatorOptions['onNote'],
+): void {
+  if (problems.get(name) !== problem) onNote?.(problem);
+  problems.set(name, problem);
+}
+
+const oldestStep = ({ versions }: { versions: readonly { readonly step: number }[] }): number =>
+  Math.min(...versions.map(({ step }) => step), Number.POSITIVE_INFINITY);

@@ -1,0 +1,36 @@
+import { UndriftError } from '../util/errors.ts';
+
+/** Waits; an aborted signal ends the wait. */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return;
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}
+
+const TRIES = 60;
+const PAUSE_MS = 500;
+
+/**
+ * Works, and tries again for half a minute while the connection or the server fails. Errors of Undrift are not tried again.
+ */
+export async function persist<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof UndriftError || tries === TRIES || signal?.aborted) throw error;
+      await pause(PAUSE_MS, signal);
+    }
+  }
+}
+
+/** Text of an error in one line, without its help. */
+export const reasonOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
