@@ -21,7 +21,7 @@ describe.skipIf(noNats !== undefined)(`servers of NATS for tests${noNats ? `: ${
     expect(address).toBe(`nats://127.0.0.1:${only!.port}`);
     expect(await greeting(only!.port)).toMatchObject({ server_name: 'n1', jetstream: true });
     const { pid } = only!;
-    only!.freeze();
+    await only!.freeze();
     await expect(greeting(only!.port)).rejects.toThrow(/aborted/);
     only!.wake();
     expect(await greeting(only!.port)).toMatchObject({ server_name: 'n1' });

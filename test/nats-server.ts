@@ -88,8 +88,8 @@ export interface NatsServer {
    * down, start them at once.
    */
   start(): Promise<void>;
-  /** Stops the process in time, as a machine that hangs: connections stay open and nothing is answered. */
-  freeze(): void;
+  /** Stops the process in time, as a machine that hangs: connections stay open and nothing is answered. Returns when it has stopped. */
+  freeze(): Promise<void>;
   /** Lets a frozen process go on. */
   wake(): void;
   /** What the server logged. */
@@ -200,7 +200,10 @@ function server({ name, port, monitor, file, data, user }: Files): NatsServer {
       child!.kill('SIGKILL');
       await ended;
     },
-    freeze: () => signal('SIGSTOP'),
+    async freeze() {
+      signal('SIGSTOP');
+      while (isUp() && !isStopped(child!.pid!)) await sleep(5);
+    },
     wake: () => signal('SIGCONT'),
     async start() {
       if (isUp()) return;
@@ -219,6 +222,10 @@ function server({ name, port, monitor, file, data, user }: Files): NatsServer {
     },
   };
 }
+
+/** Tells whether a process was stopped by a signal. */
+const isStopped = (pid: number): boolean =>
+  execFileSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).startsWith('T');
 
 /** Tells whether JetStream answers, which among three servers takes a leader. */
 async function isHealthy(monitor: number): Promise<boolean> {
