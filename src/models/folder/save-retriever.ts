@@ -15,6 +15,11 @@ export interface SaveOptions {
    * of this file are not.
    */
   onnx?: boolean;
+  /**
+   * Fold weights that other programs do not know into those that they know, which rounds. Default true. Without, a model that is loaded
+   * again computes the same bits.
+   */
+  fold?: boolean;
 }
 
 /**
@@ -42,13 +47,15 @@ export async function saveRetriever(
 ): Promise<string> {
   await checkReplaceable(folder);
   const embeddingSpace = embeddingSpaceId(retriever);
-  const known = (['query', 'document'] as const).every((side) => hasOnlyPlainWeights(retriever, side));
-  const { onnx = retriever.encodeDtype === 'f32' } = options;
+  const { onnx = retriever.encodeDtype === 'f32', fold } = options;
+  const sides = ['query', 'document'] as const;
+  const known = sides.every((side) => hasOnlyPlainWeights(retriever, side, { fold }));
   const formats = savedFormats(known, onnx);
   const card = { ...options.card, formats, embeddingSpace };
   await writeFolderAtomic(folder, (temporary) =>
     writeTowers(temporary, retriever, {
       formats,
+      fold,
       embeddingSpace,
       card: (tower) => modelCard(retriever, card, tower),
     }),

@@ -52,6 +52,8 @@ export interface TowerFilesOptions {
    * the first of f32 and f16 in the list.
    */
   dtypes?: readonly ExportDtype[];
+  /** Whether to fold weights (see `storedWeights`). Default true. */
+  fold?: boolean | undefined;
   /** Id of the embedding space. */
   embeddingSpace: string;
   /** Text of the model card. */
@@ -101,7 +103,7 @@ export function towerFiles(retriever: Retriever, options: TowerFilesOptions): Fi
   const stored = has('sentence-transformers', 'huggingface') ? safetensorsDtype(dtypes) : undefined;
   const tensors: Files['tensors'] = {};
   if (stored) {
-    const weights = storedAs(storedWeights(retriever, side), stored);
+    const weights = storedAs(storedWeights(retriever, side, options), stored);
     tensors['model.safetensors'] = weights;
     // Without modules the dense layers are in the encoder's own file.
     for (const [layer, folder] of (modules?.dense ?? []).entries()) {

@@ -4,12 +4,14 @@ import { shareRows } from '../background/encode-workers.ts';
 import { BLOCK_SIZE, blockEnds, pieces } from './encode-blocks.ts';
 import { passes } from './encode-rows.ts';
 
-test('a block ends at 1,024 rows, or before it exceeds 200,000 tokens', () => {
+test('a block ends at each multiple of 1,024 rows, and before it exceeds 200,000 tokens', () => {
   expect(BLOCK_SIZE).toEqual({ rows: 1024, tokens: 200_000 });
   expect([...blockEnds([])]).toEqual([]);
   expect([...blockEnds(new Int32Array(2049).fill(3))]).toEqual([1024, 2048, 2049]);
   expect([...blockEnds(new Int32Array(1024).fill(3))]).toEqual([1024]);
   expect([...blockEnds([100_000, 100_000, 1, 250_000, 199_999, 1, 1])]).toEqual([2, 3, 4, 6, 7]);
+  const long = new Int32Array(2000).fill(3).fill(150_000, 500, 502);
+  expect([...blockEnds(long)]).toEqual([501, 1024, 2000]);
   expect([...blockEnds([0, 0, 0], { rows: 2, tokens: 1 })]).toEqual([2, 3]);
 });
 

@@ -3,7 +3,7 @@ import { encodeRows, type RowEncoder } from './encode-rows.ts';
 
 /** Size of a block. */
 export interface BlockSize {
-  /** Largest number of rows. */
+  /** Rows of a group: a block ends where the number of its last row is a multiple. */
   readonly rows: number;
   /** Number of tokens that a block of more than one row does not exceed. */
   readonly tokens: number;
@@ -14,12 +14,13 @@ export interface BlockSize {
  *
  * A block is embedded by one call of `encodeRows`, wherever that is: here, in another process, on another machine. Its bits depend on the
  * block, the weights, the machine and the number of threads, and on nothing else. Within 1,024 rows, passes find texts of similar length: padding
- * is measured in docs/performance.md. 200,000 tokens bound the time of a block, and with it what a failure loses.
+ * is measured in docs/performance.md. 200,000 tokens bound the time of a block, and with it what a failure loses. Blocks begin anew at multiples
+ * of 1,024, so that long texts in one place move no block elsewhere.
  */
 export const BLOCK_SIZE: BlockSize = { rows: 1024, tokens: 200_000 };
 
 /**
- * Divides rows into blocks, in their order. A block ends at 1,024 rows, or before it exceeds 200,000 tokens.
+ * Divides rows into blocks, in their order. A block ends at each multiple of 1,024 rows, and before it exceeds 200,000 tokens.
  *
  * @param lengths  tokens of each row
  * @returns  end of each block, ascending; the last one is the number of rows
@@ -33,7 +34,7 @@ export function blockEnds(
   let taken = 0;
   for (let row = 0; row < lengths.length; row++) {
     const length = lengths[row]!;
-    if (row > start && (row - start === rows || taken + length > tokens)) {
+    if (row > start && (row % rows === 0 || taken + length > tokens)) {
       ends.push(row);
       start = row;
       taken = 0;

@@ -379,6 +379,11 @@ export class Retriever {
     return Object.fromEntries(all.filter(([name]) => name.startsWith(prefix)));
   }
 
+  /** Returns this retriever with other weights in place of those of the same names: a view to store, which is not disposed of. */
+  withWeights(weights: Weights): Retriever {
+    return Object.assign(Object.create(this) as Retriever, { weights: { ...this.weights, ...weights } });
+  }
+
   /** Returns the weights of a side that are trained: all that differs between two moments of a run. */
   trainedWeights(side: Side): Record<string, HostTensor> {
     const prefix = `${this.prefix(side)}/`;

@@ -19,21 +19,33 @@ interface SideEncoders {
  * Returns the weights of one side under the encoder's own names, in the form that is stored, hashed and
  * exported: adapters are added to their matrices. Weights that were neither added to nor folded are views of
  * the live arrays.
+ *
+ * @param options.fold  whether to fold what can be folded, which rounds. Default true
  */
-export function storedWeights(retriever: SideEncoders, side: Side): EncoderWeights {
+export function storedWeights(
+  retriever: SideEncoders,
+  side: Side,
+  { fold = true }: { readonly fold?: boolean | undefined } = {},
+): EncoderWeights {
   const { encoder } = retriever;
   const prefix = retriever.prefix(side);
-  return encoder.fold(
-    Object.fromEntries(encoder.specs.map(({ name }) => [name, withAdapter(retriever, `${prefix}/${name}`)])),
+  const weights = Object.fromEntries(
+    encoder.specs.map(({ name }) => [name, withAdapter(retriever, `${prefix}/${name}`)]),
   );
+  return fold ? encoder.fold(weights) : weights;
 }
 
 /**
  * Tells whether the stored encoder has only weights that other programs know. This fails for a static encoder
  * whose token weights could not be folded.
  */
-export function hasOnlyPlainWeights(retriever: SideEncoders, side: Side): boolean {
-  return Object.keys(storedWeights(retriever, side)).every((name) => !retriever.encoder.isFoldable(name));
+export function hasOnlyPlainWeights(
+  retriever: SideEncoders,
+  side: Side,
+  options: { readonly fold?: boolean | undefined } = {},
+): boolean {
+  const names = Object.keys(storedWeights(retriever, side, options));
+  return names.every((name) => !retriever.encoder.isFoldable(name));
 }
 
 /** Returns a weight with its adapter added; the live array itself where there is none. */
