@@ -87,6 +87,33 @@ const MIGRATE: LazyGroup = {
   ],
 };
 
+const CLUSTER: LazyGroup = {
+  name: 'cluster',
+  summary: 'embed on several machines, over NATS JetStream',
+  commands: [
+    {
+      name: 'worker',
+      summary: 'embed rows for the shards of a cluster',
+      load: async () => (await import('./cluster.ts')).workerCommand,
+    },
+    {
+      name: 'owner',
+      summary: 'own stores as shards of a cluster: tell what is stale, store what workers embed',
+      load: async () => (await import('./cluster.ts')).ownerCommand,
+    },
+    {
+      name: 'coordinate',
+      summary: 'hand out what is stale in the shards of a cluster',
+      load: async () => (await import('./cluster.ts')).coordinateCommand,
+    },
+    {
+      name: 'status',
+      summary: 'show versions, rates, workers and time left of a cluster',
+      load: async () => (await import('./cluster.ts')).clusterStatusCommand,
+    },
+  ],
+};
+
 const STORE: LazyGroup = {
   name: 'store',
   summary: 'exchange vectors of a store with other programs, as files',
@@ -185,6 +212,7 @@ export const COMMANDS: readonly (LazyCommand | LazyGroup)[] = [
     load: async () => (await import('./status.ts')).statusCommand,
   },
   MIGRATE,
+  CLUSTER,
   STORE,
   {
     name: 'serve',

@@ -15,6 +15,8 @@ export interface CoordinatorOptions {
   readonly signal?: AbortSignal | undefined;
   /** Tasks of a shard that are handed out at once. Default 64. */
   readonly outstanding?: number | undefined;
+  /** Ends when all shards are quiet. Default: it waits for more. */
+  readonly untilDone?: boolean | undefined;
   /** Pause between two looks at a shard, in milliseconds. Default 500. */
   readonly periodMs?: number | undefined;
   /** Called with a note. */
@@ -169,6 +171,14 @@ export class ShardCoordinator {
   }
 }
 
+/** Outcome of {@link runCoordinator}. */
+export interface CoordinatorOutcome {
+  /** Whether no row was stale at the end but those given up. */
+  readonly isDone: boolean;
+  /** Rows given up. */
+  readonly givenUp: number;
+}
+
 /**
  * Coordinates all shards of a cluster until it is stopped. Several may run: each shard is coordinated by the one that has its lease.
  */
@@ -176,57 +186,97 @@ export async function runCoordinator(
   cluster: Cluster,
   streams: ClusterStreams,
   options: CoordinatorOptions = {},
-): Promise<void> {
-  const { signal, periodMs = PERIOD_MS, onNote } = options;
-  const shards = new Map<string, { readonly lease: Lease; readonly coordinator: ShardCoordinator }>();
-  const problems = new Map<string, string>();
-  while (!signal?.aborted) {
+): Promise<CoordinatorOutcome> {
+  const { signal, periodMs = PERIOD_MS, untilDone = false } = options;
+  const shards = new CoordinatedShards(cluster, streams, options);
+  let isDone = false;
+  while (!signal?.aborted && !(isDone && untilDone)) {
+    isDone = await shards.look();
+    if (!isDone || !untilDone) await pause(periodMs, signal);
+  }
+  await shards.release();
+  return { isDone, givenUp: shards.givenUp };
+}
+
+/** Shards that one process coordinates. */
+class CoordinatedShards {
+  private readonly cluster: Cluster;
+  private readonly streams: ClusterStreams;
+  private readonly options: CoordinatorOptions;
+  private readonly leases = new Map<string, Lease>();
+  private readonly coordinators = new Map<string, ShardCoordinator>();
+  /** Last problem of each shard; that of the cluster has no name. */
+  private readonly problems = new Map<string, string>();
+
+  constructor(cluster: Cluster, streams: ClusterStreams, options: CoordinatorOptions) {
+    this.cluster = cluster;
+    this.streams = streams;
+    this.options = options;
+  }
+
+  /** Rows of all shards that were given up. */
+  get givenUp(): number {
+    return [...this.coordinators.values()].reduce((sum, { givenUp }) => sum + givenUp, 0);
+  }
+
+  /** Looks at all shards once, and tells whether there are some and all are quiet. */
+  async look(): Promise<boolean> {
     try {
       // Those with the oldest vectors come first.
-      const records = (await readShards(streams)).sort((a, b) => oldestStep(a) - oldestStep(b));
+      const records = (await readShards(this.streams)).sort((a, b) => oldestStep(a) - oldestStep(b));
+      this.problems.delete('');
+      let quiet = 0;
       for (const { name } of records) {
-        if (signal?.aborted) break;
-        const own = shards.get(name);
-        if (own && !own.lease.isHeld) shards.delete(name);
-        if (!shards.has(name)) {
-          const lease = await Lease.take(streams, `coordinator.${name}`, () => shards.delete(name));
-          if (!lease) continue;
-          shards.set(name, { lease, coordinator: new ShardCoordinator(cluster, name, options) });
-        }
-        await lookAt(shards.get(name)!.coordinator, name, problems, onNote);
+        if (this.options.signal?.aborted) return false;
+        if (await this.lookAt(name)) quiet += 1;
       }
+      return records.length > 0 && quiet === records.length;
     } catch (error) {
-      note(problems, '', reasonOf(error), onNote);
+      this.note('', error);
+      return false;
     }
-    await pause(periodMs, signal);
   }
-  await Promise.all([...shards.values()].map(({ lease }) => lease.release()));
-}
 
-async function lookAt(
-  coordinator: ShardCoordinator,
-  name: string,
-  problems: Map<string, string>,
-  onNote: CoordinatorOptions['onNote'],
-): Promise<void> {
-  try {
-    await coordinator.look();
-    problems.delete(name);
-  } catch (error) {
-    note(problems, name, reasonOf(error), onNote);
+  async release(): Promise<void> {
+    await Promise.all([...this.leases.values()].map((lease) => lease.release()));
+  }
+
+  private async lookAt(name: string): Promise<boolean> {
+    try {
+      const isOwn = await this.hasLease(name);
+      const coordinator =
+        this.coordinators.get(name) ?? new ShardCoordinator(this.cluster, name, this.options);
+      this.coordinators.set(name, coordinator);
+      const isQuiet = isOwn
+        ? (await coordinator.look()) === 'quiet'
+        : this.options.untilDone === true && (await coordinator.isQuiet());
+      this.problems.delete(name);
+      return isQuiet;
+    } catch (error) {
+      this.note(name, error);
+      return false;
+    }
+  }
+
+  private async hasLease(name: string): Promise<boolean> {
+    const held = this.leases.get(name);
+    if (held?.isHeld) return true;
+    await held?.release();
+    this.leases.delete(name);
+    // What another coordinator has handed out meanwhile is not known.
+    if (held) this.coordinators.delete(name);
+    const lease = await Lease.take(this.streams, `coordinator.${name}`, () => {});
+    if (lease) this.leases.set(name, lease);
+    return lease !== undefined;
+  }
+
+  /** Tells a problem once, until there is another. */
+  private note(name: string, error: unknown): void {
+    const problem = reasonOf(error);
+    if (this.problems.get(name) !== problem) this.options.onNote?.(problem);
+    this.problems.set(name, problem);
   }
 }
 
-/** Tells a problem once, until there is another. */
-function note(
-  problems: Map<string, string>,
-  name: string,
-  problem: string,
-  onNote: CoordinatorOptions['onNote'],
-): void {
-  if (problems.get(name) !== problem) onNote?.(problem);
-  problems.set(name, problem);
-}
-
-const oldestStep = ({ versions }: { versions: readonly { readonly step: number }[] }): number =>
+const oldestStep = ({ versions }: { readonly versions: readonly { readonly step: number }[] }): number =>
   Math.min(...versions.map(({ step }) => step), Number.POSITIVE_INFINITY);

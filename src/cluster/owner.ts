@@ -1,6 +1,6 @@
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import type { Subscription } from '@nats-io/transport-node';
-import { UsageError } from '../util/errors.ts';
+import { RuntimeError, UsageError } from '../util/errors.ts';
 import { thisProcess } from '../util/process-identity.ts';
 import { type Answer, answerRequests, header } from './ask.ts';
 import type { Cluster } from './cluster.ts';
@@ -132,7 +132,8 @@ export class Owner {
         }),
       );
       if (this.lease) return;
-      if (performance.now() - startMs >= waitMs || signal?.aborted) {
+      if (signal?.aborted) throw new RuntimeError('stopped while waiting for a former owner');
+      if (performance.now() - startMs >= waitMs) {
         throw new UsageError(`the shard ${keeper.name} has an owner that runs`, {
           help: 'a shard is written by one process: end the other one, or give this shard another name by --shards',
         });
