@@ -1,4 +1,5 @@
 import { describe, expect, expectTypeOf, it } from 'vitest';
+import { CLUSTER_OPTIONS } from '../cluster/cluster-options.ts';
 import { correctorPlan, PLAN_OPTIONS } from '../correctors/corrector-options.ts';
 import { FIT_OPTIONS, fitCorrector } from '../correctors/fit-corrector.ts';
 import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
@@ -83,7 +84,7 @@ describe('the options of a run', () => {
         TUNING_OPTIONS,
         METHOD_OPTIONS,
       ],
-      ...[MODEL_OPTIONS, TEXT_OPTIONS, EVALUATION_OPTIONS, TRAIN_COMPUTE_OPTIONS],
+      ...[MODEL_OPTIONS, TEXT_OPTIONS, EVALUATION_OPTIONS, TRAIN_COMPUTE_OPTIONS, CLUSTER_OPTIONS],
     ];
     const keys = tables.flatMap((table) => Object.keys(table));
     expect(new Set(keys).size).toBe(keys.length);
@@ -122,7 +123,10 @@ describe('the options of a run', () => {
   });
 
   it('are those of the type', () => {
-    type Machine = keyof typeof FOLDER_OPTIONS | keyof typeof TRAIN_COMPUTE_OPTIONS;
+    type Machine =
+      | keyof typeof FOLDER_OPTIONS
+      | keyof typeof TRAIN_COMPUTE_OPTIONS
+      | keyof typeof CLUSTER_OPTIONS;
     // Options of a caller's own method have a place of their own.
     expectTypeOf<Exclude<keyof TrainOptions, 'methodOptions'>>().toEqualTypeOf<
       Exclude<keyof typeof TRAIN_OPTIONS, Machine>

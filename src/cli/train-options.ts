@@ -1,3 +1,4 @@
+import { CLUSTER_OPTIONS } from '../cluster/cluster-options.ts';
 import { ANY_DATA_OPTIONS } from '../data/load-options.ts';
 import { methods } from '../methods/methods.ts';
 import { METHOD_OPTIONS } from '../methods/options.ts';
@@ -39,6 +40,7 @@ export const TRAIN_OPTIONS = {
   ...withoutDefaults(MODEL_OPTIONS),
   ...withoutDefaults(TEXT_OPTIONS),
   ...withoutDefaults(EVALUATION_OPTIONS),
-  // Device and number of threads depend on the machine, so they are not stored with the run.
+  // Device and number of threads depend on the machine, so they are not stored with the run. Nor is the cluster.
   ...TRAIN_COMPUTE_OPTIONS,
+  ...CLUSTER_OPTIONS,
 } as const satisfies OptionTable;

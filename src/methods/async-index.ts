@@ -16,7 +16,8 @@ import { TABLE_OPTIONS } from './table/table-options.ts';
  * `--refresh async:n` begins a refresh every n steps, and takes the new embeddings in as soon as they are ready. `async:n:wait`
  * always takes them in exactly n steps later, so that runs can be repeated. `AsyncRefresh` says what happens when the process
  * fails. Every line of the log has `refreshLagSteps`. Each new table adds a line of kind `refresh` with the step whose weights
- * made it (`version`), the step at which it came in, and the time that it took.
+ * made it (`version`), the step at which it came in, and the time that it took. With `--cluster`, the workers of a cluster embed the
+ * documents instead of the other process.
  *
  * Cost per step: B positives and up to B k negatives embedded, 2 B N D operations of scoring. Beside training, N documents are
  * embedded every n steps; both share the processor's cores. Memory: N rows of D numbers; in the other process, the encoder and

@@ -1,3 +1,4 @@
+import { CLUSTER_OPTIONS } from '../cluster/cluster-options.ts';
 import type { DataInMemory } from '../data/data-in-memory.ts';
 import { ANY_DATA_OPTIONS, DATA_HELP } from '../data/load-options.ts';
 import type { Method } from '../methods/contract/method.ts';
@@ -102,6 +103,7 @@ export const RUN_OPTIONS = {
   ...TEXT_OPTIONS,
   ...EVALUATION_OPTIONS,
   ...TRAIN_COMPUTE_OPTIONS,
+  ...CLUSTER_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of `trainRetriever`, including those of all methods, in the order of the documentation. */
@@ -117,6 +119,7 @@ export const TRAIN_OPTIONS = {
   ...TEXT_OPTIONS,
   ...EVALUATION_OPTIONS,
   ...TRAIN_COMPUTE_OPTIONS,
+  ...CLUSTER_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Options of a training run. Only `data` and `out` are required; defaults depend on the model and the method. */

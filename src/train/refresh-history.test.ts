@@ -28,6 +28,7 @@ it('lists every refresh, including those that were given up', () => {
   const history = refreshHistory(events);
   expect(history[0]).toEqual({
     version: 500,
+    hereRows: 0,
     step: 731,
     rows: 10,
     newerRows: 2,

@@ -13,8 +13,10 @@ export interface TableRefresh {
   readonly newerRows: number;
   /** Milliseconds that the worker took, from the request to the last row. */
   readonly workerMs: number;
-  /** Number of workers that died or hung during the refresh. */
+  /** How often a worker died or hung during the refresh, or all workers of a cluster stood still. */
   readonly workerFailures: number;
+  /** Rows that training has embedded itself because the workers of a cluster stood still. */
+  readonly hereRows: number;
 }
 
 /** Lists the refreshes in the log of a run, in order. Those before a stop and a resumption are included. */
@@ -22,8 +24,8 @@ export const refreshHistory = (events: readonly LoggedEvent[]): TableRefresh[] =
   events
     .filter(({ kind }) => kind === 'refresh')
     .map(({ step, values }) => {
-      const { version = 0, rows = 0, newerRows = 0, workerMs = 0, workerFailures = 0 } = values;
-      return { version, step, rows, newerRows, workerMs, workerFailures };
+      const { version = 0, rows = 0, newerRows = 0, workerMs = 0, workerFailures = 0, hereRows = 0 } = values;
+      return { version, step, rows, newerRows, workerMs, workerFailures, hereRows };
     });
 
 /** Versions that are listed at each end of a long history. */
@@ -42,6 +44,7 @@ export function describeRefreshes(history: readonly TableRefresh[]): string | un
   const versions = done.map(({ version, step }) => `${count(version)} → ${count(step)}`);
   if (versions.length > 2 * LISTED) versions.splice(LISTED, versions.length - 2 * LISTED, '…');
   const failures = history.reduce((sum, { workerFailures }) => sum + workerFailures, 0);
+  const here = history.reduce((sum, { hereRows }) => sum + hereRows, 0);
   const givenUp = history.length - done.length;
   const when =
     done.length > 0
@@ -50,6 +53,7 @@ export function describeRefreshes(history: readonly TableRefresh[]): string | un
   return [
     `${plural(done.length, 'refresh', 'refreshes')} beside training${when}`,
     ...(failures > 0 ? [`${plural(failures, 'failure')} of the worker`] : []),
+    ...(here > 0 ? [`${plural(here, 'row')} embedded by training itself`] : []),
     ...(givenUp > 0 ? [`${count(givenUp)} given up`] : []),
   ].join('; ');
 }

@@ -10,6 +10,7 @@ import type {
   TrainingBatch,
 } from '../methods/contract/method.ts';
 import type { TrainedPart } from '../methods/contract/trained-part.ts';
+import type { OpenEmbedder } from '../models/background/row-embedder.ts';
 import { saveRetriever } from '../models/folder/model-folder.ts';
 import { writePeftAdapter } from '../models/folder/peft-adapter.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
@@ -60,12 +61,14 @@ export interface RetrieverParts {
   readonly plan: RunPlan;
   /** Device and threads for compiling programs. */
   readonly compute: ComputeOptions;
+  /** Opens what embeds a table while training goes on; undefined for a process beside this one. */
+  readonly openEmbedder: OpenEmbedder | undefined;
 }
 
 /** Makes the subject of a run from a retriever and its training method. */
 export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallbacks): Subject<TrainingBatch> {
   const { settings, method, kind, retriever, data, tokens, examples, batches } = parts;
-  const { evaluation, stored, plan, compute, part } = parts;
+  const { evaluation, stored, plan, compute, part, openEmbedder } = parts;
   const temperature = new Temperature(settings.temperature, { learned: settings.learnTemperature });
   const own = {
     specs: [...retriever.specs, ...temperature.specs],
@@ -143,6 +146,7 @@ export function retrieverSubject(parts: RetrieverParts, callbacks: TrainCallback
         ledger,
         texts,
         ...(stored && { stored }),
+        ...(openEmbedder && { openEmbedder }),
         ...(method.answers && { answers: data.answers }),
         examples,
         folder: settings.out,

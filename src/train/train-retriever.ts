@@ -1,8 +1,10 @@
 import { join } from 'node:path';
+import type { GivenCluster } from '../cluster/cluster-options.ts';
 import type { RetrievalData } from '../data/retrieval-data.ts';
 import type { Method, RunPlan } from '../methods/contract/method.ts';
 import type { TrainedPart } from '../methods/contract/trained-part.ts';
 import { methodOf } from '../methods/methods.ts';
+import type { OpenEmbedder } from '../models/background/row-embedder.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { StoredEmbeddings } from '../models/retriever/stored-embeddings.ts';
 import { describeTuning, isFrozen } from '../models/retriever/tuning.ts';
@@ -14,6 +16,7 @@ import { readJson } from '../util/files.ts';
 import { count } from '../util/format.ts';
 import { option, tellNote } from '../util/option-name.ts';
 import type { TrainCallbacks } from './callbacks.ts';
+import { clusterRefresh } from './cluster-refresh.ts';
 import { composeRun, type PreparedRun } from './compose-run.ts';
 import { readEventLog } from './event-log.ts';
 import type { ExampleKind, SideTokens } from './examples/example-kind.ts';
@@ -59,6 +62,8 @@ const SMALLEST_BATCH = 2;
  *
  *     out/settings.json  metrics.jsonl  tensorboard/  checkpoint/  model/  and with LoRA adapter/
  *
+ * With `cluster`, its workers embed the table of a method that is refreshed by `async:n`.
+ *
  * The same options, data and number of threads give the same bytes on the same machine. So does a run that was stopped or killed,
  * and then resumed.
  *
@@ -67,15 +72,25 @@ const SMALLEST_BATCH = 2;
  * @throws InterruptedError when `signal` fires, after saving what there is to save
  */
 export async function trainRetriever(
-  options: TrainOptions & ComputeOptions & GradientMemory & { resume?: boolean; overwrite?: boolean },
+  options: TrainOptions &
+    ComputeOptions &
+    GradientMemory &
+    GivenCluster & { resume?: boolean; overwrite?: boolean },
   given: TrainCallbacks = {},
 ): Promise<TrainResult> {
   const asked = resolveSettings(options);
-  return await composeRun(options, { asked, command: 'train' }, given, (run) => train(options, asked, run));
+  const openEmbedder = await clusterRefresh(options, asked, given.onNote);
+  return await composeRun(options, { asked, command: 'train' }, given, (run) =>
+    train(options, { asked, openEmbedder }, run),
+  );
 }
 
 /** Trains in a folder that no other process writes. */
-async function train(options: TrainOptions, asked: TrainSettings, run: PreparedRun): Promise<TrainResult> {
+async function train(
+  options: TrainOptions,
+  { asked, openEmbedder }: { readonly asked: TrainSettings; readonly openEmbedder: OpenEmbedder | undefined },
+  run: PreparedRun,
+): Promise<TrainResult> {
   const { begun, callbacks } = run;
   const pinned = await pinModels(begun ? await withStoredBatchSize(asked, options) : asked, callbacks);
   const method = methodOf(options.method ?? pinned.method);
@@ -83,7 +98,7 @@ async function train(options: TrainOptions, asked: TrainSettings, run: PreparedR
   const store =
     pinned.store === null ? undefined : await DocumentStore.open(pinned.store, pinned.out, callbacks);
   try {
-    return await trainOnData(options, { pinned, method, kind, store }, run);
+    return await trainOnData(options, { pinned, method, kind, store, openEmbedder }, run);
   } finally {
     await store?.close();
   }
@@ -97,11 +112,13 @@ async function trainOnData(
     method,
     kind,
     store,
+    openEmbedder,
   }: {
     readonly pinned: TrainSettings;
     readonly method: Method;
     readonly kind: ExampleKind;
     readonly store: DocumentStore | undefined;
+    readonly openEmbedder: OpenEmbedder | undefined;
   },
   run: PreparedRun,
 ): Promise<TrainResult> {
@@ -186,6 +203,7 @@ async function trainOnData(
     });
     const parts: Omit<RetrieverParts, 'evaluation'> = {
       ...{ settings, method, kind, retriever, data, tokens, batches, compute, stored, part, plan },
+      openEmbedder,
       taughtPairs: taught.pairs,
       examples: usable.examples,
     };

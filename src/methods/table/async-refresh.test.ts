@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type ToyOptions, ToyRun } from '../../../test/toy-training.ts';
 import type { BackgroundLimits } from '../../models/background/background-encoder.ts';
-import { processEmbedder } from '../../models/background/row-embedder.ts';
+import { processEmbedder } from '../../models/background/process-embedder.ts';
 import type { Weights } from '../../models/retriever/retriever.ts';
 import { hostTensor } from '../../runtime/host-tensor.ts';
 import { NONE } from '../../util/vector-rows.ts';

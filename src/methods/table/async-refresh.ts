@@ -1,5 +1,6 @@
 import type { ScoreTable } from '../../cache/score-table.ts';
-import { type EmbedJob, processEmbedder, type RowEmbedder } from '../../models/background/row-embedder.ts';
+import { processEmbedder } from '../../models/background/process-embedder.ts';
+import type { EmbedJob, RowEmbedder } from '../../models/background/row-embedder.ts';
 import type { Weights } from '../../models/retriever/retriever.ts';
 import { bringToHost } from '../../runtime/device-memory.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
@@ -160,7 +161,7 @@ export class AsyncRefresh {
     let job: EmbedJob | undefined;
     try {
       const weights = this.context.retriever.sideWeights('document', refresh.weights);
-      job = await this.embedder.encode(weights, Uint32Array.from(refresh.documents));
+      job = await this.embedder.encode(weights, Uint32Array.from(refresh.documents), refresh.version);
     } catch (error) {
       this.context.onNote?.(`the refresh of step ${refresh.version} could not begin: ${reason(error)}`);
     }
@@ -175,6 +176,7 @@ export class AsyncRefresh {
   private async finished({ job }: Running): Promise<boolean> {
     const { signal, onProgress } = this.context;
     if (job?.outcome !== 'running') return true;
+    job.hurry?.();
     let stop = () => {};
     const stopped = new Promise<void>((resolve) => {
       stop = resolve;
@@ -220,6 +222,7 @@ export class AsyncRefresh {
       newerRows: job?.outcome === 'done' ? documents.length - rows : 0,
       workerMs: Math.round(job?.elapsedMs ?? 0),
       workerFailures: job?.failures ?? 0,
+      ...(job?.here !== undefined && { hereRows: job.here }),
     });
   }
 }

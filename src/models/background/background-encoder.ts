@@ -1,12 +1,10 @@
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { type ComputeOptions, defaultThreads } from '../../runtime/devices.ts';
 import { programMessage } from '../../runtime/program-message.ts';
 import { WatchedProcess } from '../../runtime/watched-process.ts';
 import type { TokenStore } from '../../text/token-store.ts';
 import { builtScript } from '../../util/built-script.ts';
 import { UndriftError } from '../../util/errors.ts';
-import { readAt } from '../../util/files.ts';
 import type { Progress } from '../../util/progress.ts';
 import { type BlockSize, blockEnds, lengthsOf } from '../retriever/encode-blocks.ts';
 import type { Retriever, Side, Weights } from '../retriever/retriever.ts';
@@ -15,10 +13,11 @@ import {
   type EncoderAnswer,
   type EncoderRequest,
   jobFile,
-  withFile,
+  readEmbeddings,
   writeJob,
 } from './encode-job.ts';
-import type { EmbedJob, RowEmbedder } from './row-embedder.ts';
+import type { EmbedJob } from './row-embedder.ts';
+import { makeWorkFolder } from './work-folder.ts';
 
 /** Limits after which a process counts as failed, and the number of failures allowed. */
 export interface BackgroundLimits {
@@ -74,9 +73,6 @@ export interface BackgroundOptions extends ComputeOptions {
   onProgress?: (progress: Progress) => void;
 }
 
-/** Prefix of the folder's name, before a random ending. */
-const FOLDER = 'refresh.';
-
 const PROCESS = builtScript('models/background/encode-process');
 
 type EncodeProcess = WatchedProcess<EncoderRequest, EncoderAnswer>;
@@ -92,7 +88,7 @@ type EncodeProcess = WatchedProcess<EncoderRequest, EncoderAnswer>;
  * The process holds the weights, one pass and one block in memory. The weights, tokens and embeddings of the job
  * are on disk.
  */
-export class BackgroundEncoder implements RowEmbedder {
+export class BackgroundEncoder {
   private readonly retriever: Retriever;
   private readonly side: Side;
   private readonly store: TokenStore;
@@ -162,13 +158,7 @@ export class BackgroundEncoder implements RowEmbedder {
   }
 
   private async makeFolder(): Promise<string> {
-    if (this.folder) return this.folder;
-    const { folder } = this.options;
-    await mkdir(folder, { recursive: true });
-    // Removes files of an earlier run that was killed together with its process.
-    const left = (await readdir(folder)).filter((name) => name.startsWith(FOLDER));
-    for (const name of left) await rm(join(folder, name), { recursive: true, force: true });
-    this.folder = await mkdtemp(join(folder, FOLDER));
+    this.folder ??= await makeWorkFolder(this.options.folder);
     return this.folder;
   }
 
@@ -289,16 +279,8 @@ export class BackgroundJob implements EmbedJob {
 
   /** Reads the embeddings of a finished job block by block: `take` gets f32[rows, D] of the rows from `first` on. */
   async read(take: (first: number, embeddings: Float32Array) => void): Promise<void> {
-    const { file, dimension } = this;
-    const rowBytes = dimension * 4;
-    await withFile(file, 'r', async (handle) => {
-      let first = 0;
-      for (const end of this.request.ends) {
-        const bytes = await readAt(handle, file, first * rowBytes, (end - first) * rowBytes);
-        take(first, new Float32Array(bytes.buffer));
-        first = end;
-      }
-    });
+    const { file, dimension, request } = this;
+    await readEmbeddings(file, { ends: request.ends, dimension }, take);
   }
 
   /** Records progress; called by `BackgroundEncoder`. */

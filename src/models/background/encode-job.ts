@@ -5,7 +5,7 @@ import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { ProgramMessage } from '../../runtime/program-message.ts';
 import type { TokenStore } from '../../text/token-store.ts';
-import { fileError } from '../../util/files.ts';
+import { fileError, readAt } from '../../util/files.ts';
 import type { EncoderInputs } from '../retriever/encoder-inputs.ts';
 
 /**
@@ -128,6 +128,28 @@ function* joined(
     used += tokens.length;
   }
   yield piece.subarray(0, used);
+}
+
+/**
+ * Reads the embeddings of a job block by block.
+ *
+ * @param take  gets f32[rows, D] of the rows from `first` on, ascending
+ * @throws UndriftError when the file cannot be read
+ */
+export async function readEmbeddings(
+  path: string,
+  { ends, dimension }: { readonly ends: Iterable<number>; readonly dimension: number },
+  take: (first: number, embeddings: Float32Array) => void,
+): Promise<void> {
+  const rowBytes = 4 * dimension;
+  await withFile(path, 'r', async (file) => {
+    let first = 0;
+    for (const end of ends) {
+      const bytes = await readAt(file, path, first * rowBytes, (end - first) * rowBytes);
+      take(first, new Float32Array(bytes.buffer));
+      first = end;
+    }
+  });
 }
 
 /**

@@ -1,9 +1,7 @@
 import type { ComputeOptions } from '../../runtime/devices.ts';
 import type { TokenStore } from '../../text/token-store.ts';
-import { count } from '../../util/format.ts';
 import type { Progress } from '../../util/progress.ts';
 import type { Retriever, Side, Weights } from '../retriever/retriever.ts';
-import { BackgroundEncoder, type BackgroundLimits } from './background-encoder.ts';
 
 /** Rows that are being embedded, or have been embedded. */
 export interface EmbedJob {
@@ -17,10 +15,14 @@ export interface EmbedJob {
   readonly settled: Promise<void>;
   /** Duration of the job so far, in milliseconds. */
   readonly elapsedMs: number;
-  /** Number of processes or workers that have failed in this job. */
+  /** How often a process has failed in this job, or all workers have stood still. */
   readonly failures: number;
+  /** Rows that this process has embedded itself while workers stood still. Absent where it never does. */
+  readonly here?: number;
   /** Reads the embeddings of a job that is done: `take` gets f32[rows, D] of the rows from `first` on, ascending. */
   read(take: (first: number, embeddings: Float32Array) => void): Promise<void>;
+  /** Called when nothing else goes on until the job is done. */
+  hurry?(): void;
 }
 
 /**
@@ -32,10 +34,11 @@ export interface RowEmbedder {
   /**
    * Starts to embed rows. One job runs at a time.
    *
-   * @param weights  weights of the side (`Retriever.encodeWeights`); copied before the promise resolves, so they may change afterwards
+   * @param weights  weights of the side (`Retriever.encodeWeights`), which do not change before the job is settled
+   * @param version  training steps of these weights
    * @throws UndriftError when a job is running, or cannot begin
    */
-  encode(weights: Weights, rows: Uint32Array): Promise<EmbedJob>;
+  encode(weights: Weights, rows: Uint32Array, version: number): Promise<EmbedJob>;
   /** Ends what is running, and frees what it holds. */
   dispose(): Promise<void>;
 }
@@ -57,18 +60,3 @@ export type OpenEmbedder = (
   store: TokenStore,
   settings: EmbedderSettings,
 ) => RowEmbedder;
-
-/** Opens an embedder that is one process beside this one. */
-export const processEmbedder =
-  (limits: Partial<BackgroundLimits> = {}): OpenEmbedder =>
-  (retriever, side, store, { onTrouble, ...settings }) =>
-    new BackgroundEncoder(retriever, side, store, {
-      ...settings,
-      limits,
-      onFailure: ({ reason, done, rows, failures, willRetry }) => {
-        const then = willRetry
-          ? 'another one takes over'
-          : `given up after ${failures} failures, training goes on with the table that it has`;
-        onTrouble?.(`the process ${reason} after ${count(done)} of ${count(rows)} documents; ${then}`);
-      },
-    });

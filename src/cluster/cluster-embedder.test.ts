@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type NatsServers, noNats, startNats } from '../../test/nats-server.ts';
+import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
+import { asyncIndex } from '../methods/async-index.ts';
+import type { Method, MethodContext } from '../methods/contract/method.ts';
+import { connectCluster } from './cluster.ts';
+import { clusterEmbedder } from './cluster-embedder.ts';
+import { ensureStreams } from './streams.ts';
+import { runWorker } from './worker.ts';
+
+/** Method with a changed context. */
+const within = (more: Partial<MethodContext>): Method => ({
+  ...asyncIndex,
+  start: (context) => asyncIndex.start({ ...context, ...more }),
+});
+
+/** Hashes of the files of a run, except those that exist only during a refresh. */
+const bytesOf = (run: ToyRun): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(run.bytes())
+      .filter(([name]) => !name.startsWith('refresh/'))
+      .map(([name, bytes]) => [name, createHash('sha256').update(bytes).digest('hex').slice(0, 12)]),
+  );
+
+async function trained(method: Method, settings: ToyOptions, steps: number): Promise<Record<string, string>> {
+  const run = await ToyRun.begin(method, settings);
+  try {
+    await run.train(steps);
+    return bytesOf(run);
+  } finally {
+    await run.dispose();
+  }
+}
+
+const BERT: ToyOptions = {
+  model: { kind: 'transformer', towers: 'separate' },
+  dropoutRatio: 0.1,
+  options: { refresh: 'async:3:wait' },
+};
+const STATIC: ToyOptions = { options: { refresh: 'write-back,async:3:wait' } };
+
+describe.skipIf(noNats !== undefined)(`a refresh over a cluster${noNats ? `: ${noNats}` : ''}`, () => {
+  let servers: NatsServers;
+  beforeAll(async () => {
+    servers = await startNats();
+  });
+  afterAll(() => servers.stop());
+
+  /** Makes a cluster with workers, and what a run needs of it. */
+  async function clusterOf(name: string, workers: number, { stallMs }: { stallMs?: number } = {}) {
+    const address = `${servers.address}/${name}`;
+    const first = await connectCluster(address);
+    await ensureStreams(first, { ackWaitMs: 3000, leaseMs: 3000, resultBytes: 1 << 24 });
+    await first.close();
+    const stop = new AbortController();
+    const work = async () => {
+      const own = await connectCluster(address);
+      await runWorker(own, await ensureStreams(own), { threads: 1, signal: stop.signal });
+      await own.close();
+    };
+    const running = Array.from({ length: workers }, work);
+    const notes: string[] = [];
+    const events: Readonly<Record<string, number>>[] = [];
+    const openEmbedder = clusterEmbedder({ address, connection: {} }, { stallMs });
+    return {
+      notes,
+      events,
+      method: within({
+        openEmbedder,
+        onNote: (note) => notes.push(note),
+        onEvent: (kind, values) => kind === 'refresh' && events.push(values),
+      }),
+      join: () => running.push(work()),
+      async leave() {
+        stop.abort();
+        await Promise.all(running);
+      },
+    };
+  }
+
+  it.each([
+    ['static', STATIC],
+    ['transformer', BERT],
+  ])('that is awaited makes the bits of one on this machine: %s', async (name, settings) => {
+    const cluster = await clusterOf(name, 2);
+    const beside = await trained(cluster.method, settings, 10);
+    await cluster.leave();
+    expect(beside).toEqual(await trained(asyncIndex, settings, 10));
+    expect(cluster.notes).toEqual([]);
+    expect(cluster.events).toMatchObject([
+      { version: 3, lagSteps: 3, workerFailures: 0, hereRows: 0 },
+      { version: 6, lagSteps: 3, workerFailures: 0, hereRows: 0 },
+    ]);
+  });
+
+  it('that is awaited goes on without workers, with the same bits', async () => {
+    const cluster = await clusterOf('alone', 0, { stallMs: 300 });
+    const alone = await trained(cluster.method, BERT, 10);
+    expect(alone).toEqual(await trained(asyncIndex, BERT, 10));
+    expect(cluster.events).toMatchObject([
+      { version: 3, rows: 60, workerFailures: 1, hereRows: 60 },
+      { version: 6, rows: 60, workerFailures: 1, hereRows: 60 },
+    ]);
+    expect(cluster.notes).toHaveLength(2);
+    expect(cluster.notes[0]).toMatch(
+      /^refresh of step 3: no worker has embedded anything for 300ms after 0 of 60 documents; this process embeds/,
+    );
+  });
+
+  it('that is not awaited never waits for a worker, and takes in the table when one has come', async () => {
+    const cluster = await clusterOf('free', 0, { stallMs: 300 });
+    const run = await ToyRun.begin(cluster.method, { options: { refresh: 'async:2' } });
+    const reports = await run.train(8);
+    expect(reports.map(({ metrics }) => metrics.refreshVersion)).toEqual(new Array(8).fill(0));
+    cluster.join();
+    while (cluster.events.length === 0) {
+      await run.train(1);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    expect(cluster.events[0]).toMatchObject({ version: 2, rows: 60, hereRows: 0 });
+    await run.dispose();
+    await cluster.leave();
+  });
+
+  it('begins again with the weights that it had after a run was stopped', async () => {
+    const expected = await trained(asyncIndex, BERT, 10);
+    const cluster = await clusterOf('resumed', 0);
+    const run = await ToyRun.begin(cluster.method, BERT);
+    await run.train(4);
+    const folder = await run.save();
+    await run.dispose();
+    cluster.join();
+    const again = await ToyRun.resume(cluster.method, BERT, folder);
+    await again.train(6);
+    expect(bytesOf(again)).toEqual(expected);
+    expect(cluster.events.map(({ hereRows }) => hereRows)).toEqual([0, 0]);
+    await again.dispose();
+    await cluster.leave();
+  });
+});
