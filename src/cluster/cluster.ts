@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { type ConnectionOptions, checkServerIdentity } from 'node:tls';
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
-import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
+import type { NatsConnection, NodeConnectionOptions, TlsOptions } from '@nats-io/transport-node';
 import { RuntimeError, type UndriftError, UsageError } from '../util/errors.ts';
 import { fileError } from '../util/file-error.ts';
 import { type ClusterAddress, type ConnectionSettings, parseClusterAddress } from './cluster-address.ts';
@@ -90,13 +91,29 @@ async function connect(nats: Nats, address: ClusterAddress, timeout: number): Pr
     pingInterval: 10_000,
     ...(user !== undefined && { user, pass: password ?? '' }),
     ...(creds !== undefined && { authenticator: transport.credsAuthenticator(await readSecret(creds)) }),
-    ...((tls || ca !== undefined) && { tls: ca === undefined ? {} : { ca: await readText(ca) } }),
+    ...((tls || ca !== undefined) && { tls: await tlsOptions(address) }),
   };
   try {
     return await transport.connect(options);
   } catch (cause) {
     throw connectError(nats, shown, cause);
   }
+}
+
+/** Settings of an encrypted connection. */
+async function tlsOptions({
+  ca,
+  servers,
+}: ClusterAddress): Promise<TlsOptions & Pick<ConnectionOptions, 'checkServerIdentity'>> {
+  const hosts = servers.map((server) => server.slice(0, server.lastIndexOf(':')).replace(/^\[|\]$/g, ''));
+  return {
+    ...(ca !== undefined && { ca: await readText(ca) }),
+    // The client of NATS checks the name `localhost` where the address has a number, and the first name for all servers of a cluster.
+    checkServerIdentity: (_name, certificate) => {
+      const problems = hosts.map((host) => checkServerIdentity(host, certificate));
+      return problems.includes(undefined) ? undefined : problems[0];
+    },
+  };
 }
 
 function connectError({ transport }: Nats, shown: string, cause: unknown): UndriftError {

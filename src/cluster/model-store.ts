@@ -67,7 +67,7 @@ async function putMissing(
 ): Promise<void> {
   for (const { path, size, sha256 } of files) {
     const known = await models.info(sha256);
-    if (known && !known.deleted && known.size === size) continue;
+    if (known && !known.deleted && known.size === size && hexOf(known) === sha256) continue;
     const options = { max_chunk_size: Math.min(CHUNK_BYTES, mostBytes >> 1) };
     const data = Readable.toWeb(createReadStream(join(folder, path))) as ReadableStream<Uint8Array>;
     const put = await models.put({ name: sha256, options }, data, { timeout: PUT_MS });
