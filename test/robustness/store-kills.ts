@@ -24,6 +24,7 @@ import { embeddingSpaceId } from '../../src/models/retriever/embedding-space.ts'
 import { indexPassages } from '../../src/store/index-passages.ts';
 import { removePassages } from '../../src/store/maintain.ts';
 import { Store } from '../../src/store/store.ts';
+import { formatDuration } from '../../src/util/format.ts';
 import { phraseText, smallRetriever } from '../small-models.ts';
 
 const TERMS = { language: 'any', stem: false, stopWords: false };
@@ -273,6 +274,7 @@ async function main(): Promise<void> {
   const base = mkdtempSync(join(tmpdir(), 'store-kills-'));
   let expected = new Expected();
   let folder = join(base, 'store-0');
+  const startMs = performance.now();
   for (let i = 0; i < trials; i++) {
     // A store is killed ten times before a new one begins.
     if (i % 10 === 0) {
@@ -290,6 +292,8 @@ async function main(): Promise<void> {
       expected = new Expected();
       folder = join(base, `store-${i}-after`);
     }
+    const left = ((performance.now() - startMs) / (i + 1)) * (trials - i - 1);
+    if (i % 10 === 9) console.error(`${i + 1} of ${trials} kills, ${formatDuration(left)} left`);
   }
   console.log(`${trials} kills (seed ${seed}), ${lines} acknowledged commits, ${bad} with faults`);
   for (const [operation, { kills, faults }] of byOperation)
