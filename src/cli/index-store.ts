@@ -1,3 +1,5 @@
+import { STORE_CLUSTER_OPTIONS } from '../cluster/embed-store.ts';
+import type { ClusterOutcome } from '../cluster/run-options.ts';
 import { PART_OPTION } from '../data/corpus-part.ts';
 import { readLines } from '../data/lines.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
@@ -14,6 +16,7 @@ import { TERM_OPTIONS } from '../text/bm25-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { type OptionTable, optionValues } from '../util/option-table.ts';
+import { embedOverCluster, givenUpText, openCluster } from './cluster-embedding.ts';
 import { defineCommand } from './command.ts';
 import { loadModel, MODEL_HELP, streamOptions } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
@@ -47,6 +50,7 @@ const OPTIONS = {
   ...PROMPT_OPTIONS,
   ...TERM_OPTIONS,
   ...COMPUTE_OPTIONS,
+  ...STORE_CLUSTER_OPTIONS,
 } as const satisfies OptionTable;
 
 /** The command `undrift index`: stores passages and their vectors. */
@@ -62,6 +66,7 @@ export const indexCommand = defineCommand({
     '--model runs/first --corpus notes/ --store stores/notes --approximate ivf',
     '--store stores/docs --remove withdrawn.txt',
     '--model runs/first --corpus wiki.jsonl.gz --store stores/wiki-1 --part 1/4',
+    '--model runs/first --corpus wiki.jsonl.gz --store stores/wiki --cluster nats://head:4222',
     "--model runs/first --store 'postgres://me@localhost/app?table=passages'",
   ],
   async run(options, io) {
@@ -88,6 +93,8 @@ export const indexCommand = defineCommand({
       );
     if (options.part !== undefined && source === undefined)
       throw new UsageError('--part needs --data or --corpus');
+    if (options.cluster !== undefined) checkShared(options, source);
+    const cluster = await openCluster(options, io);
     const startMs = performance.now();
     const compute = computeOptions(options);
     const retriever = model === undefined ? undefined : await loadModel(model, io, [], options);
@@ -105,12 +112,20 @@ export const indexCommand = defineCommand({
         ...compute,
         model: model!,
         part: options.part,
+        embeds: cluster === undefined,
         canaries: canaries === undefined ? undefined : await linesOf(canaries),
         signal: io.signal,
         onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
       });
     }
     const space = retriever ? embeddingSpaceId(retriever) : store.head.current;
+    let outcome: ClusterOutcome | undefined;
+    if (cluster && retriever && !io.signal.aborted) {
+      const of = { shard: options.shard, model: retriever, space: space! };
+      outcome = await embedOverCluster(store, options.store, cluster, of, io);
+      counts = { ...counts, embedded: outcome.stored };
+    }
+    await cluster?.close();
     if (approximate !== undefined && space !== null && !io.signal.aborted) {
       io.log(`building the index for approximate search (${approximate})`);
       await buildApproximateIndex(store, space, approximate);
@@ -128,19 +143,40 @@ export const indexCommand = defineCommand({
         space,
         ...counts,
         removed,
+        ...(outcome && { missing: outcome.stale, givenUp: outcome.givenUp }),
         seconds: Number(seconds.toFixed(3)),
         stopped,
       },
       text:
         `${count(rows)} passages in ${options.store} (space ${space ?? 'none'})\n` +
         `${describe(counts, removed)}, ${formatDuration(seconds * 1000)}\n` +
+        givenUpText(outcome) +
         (stopped
           ? 'stopped: give the command again to go on\n'
           : `next: undrift search --store ${options.store} "…"\n`),
-      ...(stopped && { exitCode: 1 as const }),
+      ...((stopped || (outcome?.givenUp ?? 0) > 0) && { exitCode: 1 as const }),
     };
   },
 });
+
+/**
+ * Checks the options of work that a cluster shares.
+ *
+ * @throws UsageError for options about embedding on this machine
+ */
+function checkShared(
+  { workers, device }: { readonly workers: number; readonly device: string },
+  source: string | undefined,
+): void {
+  if (source === undefined)
+    throw new UsageError('--cluster needs --data or --corpus: nothing else is embedded');
+  if (workers > 1 || device !== COMPUTE_OPTIONS.device.default) {
+    throw new UsageError(
+      `${workers > 1 ? '--workers' : '--device'} is about embedding on this machine, and --cluster embeds elsewhere`,
+      { help: 'give it to undrift cluster worker' },
+    );
+  }
+}
 
 const removeListed = async (store: Store, file: string): Promise<number> =>
   await removePassages(store, await linesOf(file));

@@ -1,3 +1,4 @@
+import { STORE_CLUSTER_OPTIONS } from '../cluster/embed-store.ts';
 import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { loadData } from '../data/load.ts';
 import { DATA_HELP, FAULT_OPTIONS } from '../data/load-options.ts';
@@ -19,6 +20,7 @@ import { COMMON_RANGES } from '../util/common-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import type { OptionValues } from '../util/option-table.ts';
+import { embedOverCluster, givenUpText, openCluster } from './cluster-embedding.ts';
 import { defineCommand } from './command.ts';
 import { formatChosen, formatPlan, formatReport } from './format-migration.ts';
 import type { Io } from './io.ts';
@@ -104,18 +106,29 @@ function refuseOrigin({ from, fromSpace }: OriginOptions): void {
 /** Refuses what has no meaning for tables of PostgreSQL, whose own searches see no moved queries. */
 function refuseForTables({
   adapter,
+  cluster,
   refreshOrder,
 }: {
   adapter?: string | undefined;
+  cluster?: string | undefined;
   refreshOrder: string;
 }): void {
   if (adapter === 'queries')
     throw new UsageError(
       '--adapter queries is about stores: searches of PostgreSQL take queries as they are',
     );
+  if (cluster !== undefined)
+    throw new UsageError('--cluster is about stores: tables of PostgreSQL are embedded by this machine');
   if (refreshOrder !== 'numbers')
     throw new UsageError('--refresh-order drift is about stores: tables of PostgreSQL are embedded by id');
 }
+
+/** Refuses what has no meaning for a backfill by the workers of a cluster: a part of it, a pace, and an order. */
+const refuseBesideCluster = (given: OptionValues<typeof BACKFILL_OPTIONS>): void =>
+  refuseOthers(BACKFILL_OPTIONS, given, {
+    allowed: [],
+    purpose: 'a backfill over a cluster, whose workers embed all passages in their order',
+  });
 
 const THRESHOLD_OPTION = {
   threshold: {
@@ -184,6 +197,7 @@ export const startCommand = defineCommand({
     ...SAMPLE_OPTIONS,
     ...BACKFILL_OPTIONS,
     ...COMPUTE_OPTIONS,
+    ...STORE_CLUSTER_OPTIONS,
   },
   stopsGracefully: true,
   examples: [
@@ -194,6 +208,7 @@ export const startCommand = defineCommand({
   ],
   async run(options, io) {
     const fit = fitOptions(options);
+    if (options.cluster !== undefined) refuseBesideCluster(options);
     if (isPostgres(options.store)) {
       const { until, workShare, rowsPerMinute } = options;
       refuseForTables(options);
@@ -211,6 +226,9 @@ export const startCommand = defineCommand({
         : await loadModel(options.to, io, [], { option: 'to' });
     const isUnderWay = migration?.to === embeddingSpaceId(retriever);
     const adapter = options.adapter ?? (isUnderWay ? migration.adapter : 'documents');
+    if (options.cluster !== undefined && adapter === 'queries')
+      throw new UsageError('--adapter queries embeds no passages, and --cluster embeds passages');
+    const cluster = await openCluster(options, io);
     const started =
       isUnderWay && migration.adapter === adapter
         ? undefined
@@ -224,9 +242,16 @@ export const startCommand = defineCommand({
       io.finishProgress();
       io.log(formatChosen(started[adapter]).trimEnd());
     }
+    const { shard } = options;
+    const space = store.head.migration!.to;
+    const shared =
+      cluster && !io.signal.aborted
+        ? await embedOverCluster(store, options.store, cluster, { shard, model: retriever, space }, io)
+        : undefined;
+    await cluster?.close();
     const work =
-      adapter === 'queries'
-        ? undefined
+      cluster || adapter === 'queries'
+        ? shared && { embedded: shared.stored, missing: shared.stale }
         : await backfill(store, retriever, {
             until: options.until,
             workShare: options.workShare,
@@ -244,15 +269,17 @@ export const startCommand = defineCommand({
       json: {
         ...{ store: options.store, ...store.head.migration, adapter, ...started?.[adapter] },
         ...{ embedded: work?.embedded ?? 0, missing: work?.missing ?? null, stopped },
+        ...(shared && { givenUp: shared.givenUp }),
       },
       text: work
         ? `${count(work.embedded)} passages embedded, ${count(work.missing)} missing\n` +
+          givenUpText(shared) +
           (work.missing > 0
             ? `go on: undrift migrate start --store ${options.store}\n`
             : `next: undrift migrate cutover --store ${options.store}\n`)
         : 'queries are embedded by the new model and moved to the old space\n' +
           `to embed the passages too: undrift migrate start --store ${options.store} --adapter documents\n`,
-      ...(stopped && { exitCode: 1 as const }),
+      ...((stopped || (shared?.givenUp ?? 0) > 0) && { exitCode: 1 as const }),
     };
   },
 });

@@ -1,13 +1,11 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startWorkers } from '../../test/cluster-workers.ts';
 import { type NatsServers, noNats, startNats } from '../../test/nats-server.ts';
 import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
 import { asyncIndex } from '../methods/async-index.ts';
 import type { Method, MethodContext } from '../methods/contract/method.ts';
-import { connectCluster } from './cluster.ts';
 import { clusterEmbedder } from './cluster-embedder.ts';
-import { ensureStreams } from './streams.ts';
-import { runWorker } from './worker.ts';
 
 /** Method with a changed context. */
 const within = (more: Partial<MethodContext>): Method => ({
@@ -49,17 +47,7 @@ describe.skipIf(noNats !== undefined)(`a refresh over a cluster${noNats ? `: ${n
 
   /** Makes a cluster with workers, and what a run needs of it. */
   async function clusterOf(name: string, workers: number, { stallMs }: { stallMs?: number } = {}) {
-    const address = `${servers.address}/${name}`;
-    const first = await connectCluster(address);
-    await ensureStreams(first, { ackWaitMs: 3000, leaseMs: 3000, resultBytes: 1 << 24 });
-    await first.close();
-    const stop = new AbortController();
-    const work = async () => {
-      const own = await connectCluster(address);
-      await runWorker(own, await ensureStreams(own), { threads: 1, signal: stop.signal });
-      await own.close();
-    };
-    const running = Array.from({ length: workers }, work);
+    const { address, join, leave } = await startWorkers(servers.address, name, workers);
     const notes: string[] = [];
     const events: Readonly<Record<string, number>>[] = [];
     const openEmbedder = clusterEmbedder({ address, connection: {} }, { stallMs });
@@ -71,11 +59,7 @@ describe.skipIf(noNats !== undefined)(`a refresh over a cluster${noNats ? `: ${n
         onNote: (note) => notes.push(note),
         onEvent: (kind, values) => kind === 'refresh' && events.push(values),
       }),
-      join: () => running.push(work()),
-      async leave() {
-        stop.abort();
-        await Promise.all(running);
-      },
+      ...{ join, leave },
     };
   }
 

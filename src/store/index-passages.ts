@@ -22,6 +22,8 @@ export interface IndexOptions extends ComputeOptions, GivenOptions<typeof PART_O
    * the space has. Default passages of the first part, if the space has none.
    */
   readonly canaries?: readonly string[] | undefined;
+  /** Whether passages are embedded. Without, others embed them later, such as the workers of a cluster. Default true. */
+  readonly embeds?: boolean | undefined;
   /** Aborting ends the work after the current commit. What is committed stays. */
   readonly signal?: AbortSignal | undefined;
   /** Called after every forward pass and every commit, with progress in passages. */
@@ -102,7 +104,8 @@ export async function indexPassages(
       await store.commit((draft) => indexPart(draft, part, { retriever, space, rows, options, report })),
     );
     report(0);
-    if (counts.embedded > 0) await ensure(part.map(({ title, text }) => joinTitle(title, text)));
+    if (counts.embedded > 0 || options.embeds === false)
+      await ensure(part.map(({ title, text }) => joinTitle(title, text)));
     commits += 1;
     if (commits % OPTIMIZE_EVERY === 0) await store.optimize();
     if (options.signal?.aborted) break;
@@ -130,7 +133,7 @@ async function indexPart(
   const { known, numbered, added, changed } = await upsertPassages(draft, part, rows);
 
   const present = await own.having([...known.values()].map(({ pid }) => pid));
-  const missing = part.filter(({ id }) => !present.has(numbered.get(id)!));
+  const missing = options.embeds === false ? [] : part.filter(({ id }) => !present.has(numbered.get(id)!));
   if (missing.length > 0) {
     const texts = missing.map(({ title, text }) => joinTitle(title, text));
     const before = part.length - missing.length;

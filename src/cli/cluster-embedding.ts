@@ -1,0 +1,42 @@
+import type { Cluster } from '../cluster/cluster.ts';
+import { clusterPlace, connectPlace, type GivenCluster } from '../cluster/cluster-options.ts';
+import { type EmbedStoreOptions, embedStore } from '../cluster/embed-store.ts';
+import type { ClusterOutcome } from '../cluster/run-options.ts';
+import type { Store } from '../store/store.ts';
+import { count } from '../util/format.ts';
+import type { Io } from './io.ts';
+
+/** Connects to the cluster that options name; undefined where they name none. */
+export async function openCluster(options: GivenCluster, io: Io): Promise<Cluster | undefined> {
+  const place = clusterPlace(options);
+  return place && (await connectPlace(place, { onNote: (note) => io.log(`note: ${note}`) }));
+}
+
+/** Lets the workers of a cluster embed what is missing in a store, and closes the connection. */
+export async function embedOverCluster(
+  store: Store,
+  location: string,
+  cluster: Cluster,
+  options: Pick<EmbedStoreOptions, 'shard' | 'model' | 'space'>,
+  io: Io,
+): Promise<ClusterOutcome> {
+  const { shown } = cluster.address;
+  io.finishProgress();
+  io.log(`embedding over ${shown}; a worker is started by: undrift cluster worker --nats ${shown}`);
+  try {
+    return await embedStore(store, location, cluster, {
+      ...options,
+      signal: io.signal,
+      onNote: (note) => io.log(`note: ${note}`),
+      onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
+    });
+  } finally {
+    await cluster.close();
+  }
+}
+
+/** Tells about passages that workers have failed on. */
+export const givenUpText = ({ givenUp = 0 }: Partial<ClusterOutcome> = {}): string =>
+  givenUp === 0
+    ? ''
+    : `${count(givenUp)} passages have no vector, because workers have failed on them: undrift cluster status shows why\n`;
