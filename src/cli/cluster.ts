@@ -181,8 +181,8 @@ export const coordinateCommand = defineCommand({
       type: 'integer',
       min: 1,
       max: 100_000,
-      default: 64,
-      help: 'tasks of a shard that are handed out at once; more than twice the number of workers',
+      defaultHelp: '64, or 3 for each worker',
+      help: 'tasks of a shard that are handed out at once',
     },
     untilDone: {
       type: 'switch',

@@ -71,7 +71,7 @@ class RunShard {
   constructor(cluster: Cluster, streams: ClusterStreams, name: string) {
     this.streams = streams;
     this.name = name;
-    this.coordinator = new ShardCoordinator(cluster, name);
+    this.coordinator = new ShardCoordinator(cluster, streams, name);
   }
 
   get givenUp(): number {

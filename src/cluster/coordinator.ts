@@ -8,12 +8,13 @@ import { readShards } from './shard-record.ts';
 import type { ClusterStreams } from './streams.ts';
 import { decodeTask, encodeTask, parseMessage } from './task.ts';
 import { pause, reasonOf } from './waiting.ts';
+import { countWorkers } from './worker-record.ts';
 
 /** Settings of a coordinator. */
 export interface CoordinatorOptions {
   /** Aborting ends it. */
   readonly signal?: AbortSignal | undefined;
-  /** Tasks of a shard that are handed out at once. Default 64. */
+  /** Tasks of a shard that are handed out at once. Default 64, and from 22 workers on three for each. */
   readonly outstanding?: number | undefined;
   /** Ends when all shards are quiet. Default: it waits for more. */
   readonly untilDone?: boolean | undefined;
@@ -26,7 +27,10 @@ export interface CoordinatorOptions {
 /** State of a shard as its coordinator sees it. `quiet`: nothing is stale but what was given up, and nothing is under way. */
 export type ShardState = 'working' | 'quiet';
 
-const OUTSTANDING = 64;
+const LEAST_OUTSTANDING = 64;
+const FOR_EACH_WORKER = 3;
+/** Looks at a shard between two counts of the workers. */
+const COUNT_LOOKS = 20;
 const PERIOD_MS = 500;
 /** Looks at a shard without stale rows, of which one in so many asks again. */
 const QUIET_LOOKS = 4;
@@ -40,8 +44,11 @@ const ASK_MS = 60_000;
  */
 export class ShardCoordinator {
   private readonly cluster: Cluster;
+  private readonly streams: ClusterStreams;
   private readonly shard: string;
-  private readonly outstanding: number;
+  private readonly fixed: number | undefined;
+  private outstanding = LEAST_OUTSTANDING;
+  private looks = 0;
   private version: string | undefined;
   /** First row of the last block handed out; undefined between two passes over the rows. */
   private after: number | undefined;
@@ -53,12 +60,14 @@ export class ShardCoordinator {
 
   constructor(
     cluster: Cluster,
+    streams: ClusterStreams,
     shard: string,
-    { outstanding = OUTSTANDING }: { outstanding?: number | undefined } = {},
+    { outstanding }: Pick<CoordinatorOptions, 'outstanding'> = {},
   ) {
     this.cluster = cluster;
+    this.streams = streams;
     this.shard = shard;
-    this.outstanding = outstanding;
+    this.fixed = outstanding;
   }
 
   /** Looks once, and publishes what there is room for. */
@@ -75,7 +84,7 @@ export class ShardCoordinator {
       this.isClean = true;
       this.givenUp = 0;
     }
-    const room = this.outstanding - tasks;
+    const room = (await this.bound()) - tasks;
     if (room <= 0) return 'working';
     const answer = await this.askStale(this.after, room);
     if (this.version !== undefined && answer.version !== this.version) {
@@ -104,6 +113,15 @@ export class ShardCoordinator {
     const givenUp = blocks.filter((rows) => dead.has(rows));
     this.givenUp = givenUp.reduce((sum, rows) => sum + parseRows(rows).length, 0);
     return givenUp.length === blocks.length;
+  }
+
+  /** Number of tasks that are handed out at once. */
+  private async bound(): Promise<number> {
+    if (this.fixed !== undefined) return this.fixed;
+    if (this.looks++ % COUNT_LOOKS === 0) {
+      this.outstanding = Math.max(LEAST_OUTSTANDING, FOR_EACH_WORKER * (await countWorkers(this.streams)));
+    }
+    return this.outstanding;
   }
 
   private async publish({ version, model, dimension, blocks }: StaleAnswer): Promise<void> {
@@ -245,7 +263,7 @@ class CoordinatedShards {
     try {
       const isOwn = await this.hasLease(name);
       const coordinator =
-        this.coordinators.get(name) ?? new ShardCoordinator(this.cluster, name, this.options);
+        this.coordinators.get(name) ?? new ShardCoordinator(this.cluster, this.streams, name, this.options);
       this.coordinators.set(name, coordinator);
       const isQuiet = isOwn
         ? (await coordinator.look()) === 'quiet'

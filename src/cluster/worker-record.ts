@@ -69,6 +69,13 @@ export class WorkerRecord {
   }
 }
 
+/** Counts the workers. */
+export async function countWorkers({ live }: ClusterStreams): Promise<number> {
+  let workers = 0;
+  for await (const _ of await live.keys(`${PREFIX}>`)) workers += 1;
+  return workers;
+}
+
 /** Reads the records of all workers. */
 export async function readWorkers({ live }: ClusterStreams): Promise<WorkerFacts[]> {
   const found: WorkerFacts[] = [];
