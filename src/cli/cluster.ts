@@ -6,6 +6,7 @@ import { clusterStatus, openStreams } from '../cluster/cluster-status.ts';
 import { runCoordinator } from '../cluster/coordinator.ts';
 import { removeDeadLetters } from '../cluster/dead-letters.ts';
 import { Owner } from '../cluster/owner.ts';
+import { ShardSearch } from '../cluster/shard-search.ts';
 import { type StoreShard, storeShard } from '../cluster/store-shard.ts';
 import { ensureStreams } from '../cluster/streams.ts';
 import { runWorker } from '../cluster/worker.ts';
@@ -97,7 +98,7 @@ export const workerCommand = defineCommand({
 /** The command `undrift cluster owner`: owns stores as shards of a cluster. */
 export const ownerCommand = defineCommand({
   description:
-    'The owner is the only process that writes its shards: it tells what is stale, and stores what workers have embedded. A shard has ' +
+    'The owner is the only process that writes its shards: it tells what is stale, stores what workers have embedded, and answers searches. A shard has ' +
     'one owner. Killed at any time, it goes on where it was. Ctrl-C stores what has arrived, and ends it.',
   options: {
     ...NATS_OPTIONS,
@@ -110,6 +111,12 @@ export const ownerCommand = defineCommand({
       type: 'list',
       help: 'name of the shard (default: that of the folder); or names of the stores in the folder',
     },
+    warm: {
+      type: 'switch',
+      default: false,
+      help: 'load models and vectors at the start, so that the first search need not wait for them',
+    },
+    ...COMPUTE_OPTIONS,
   },
   stopsGracefully: true,
   examples: [
@@ -120,15 +127,20 @@ export const ownerCommand = defineCommand({
     const note = (text: string) => io.log(`note: ${text}`);
     const places = shardPlaces(options.store, options.shards);
     const cluster = await connected(options, io);
-    const owned: { readonly keeper: StoreShard; readonly store: Store; owner?: Owner }[] = [];
+    const owned: OwnedShard[] = [];
     const lost = new AbortController();
     try {
       const streams = await ensureStreams(cluster);
       for (const { name, folder } of places) {
         const store = await Store.open(folder, { onNote: note });
-        const shard: (typeof owned)[number] = { keeper: storeShard(store, { name }), store };
+        const search = new ShardSearch(store, { ...computeOptions(options), shards: places.length });
+        const shard: OwnedShard = { keeper: storeShard(store, { name }), store, search };
         owned.push(shard);
-        shard.owner = await Owner.start(cluster, streams, shard.keeper, { signal: io.signal, onNote: note });
+        if (options.warm) await search.warm();
+        shard.owner = await Owner.start(cluster, streams, shard.keeper, {
+          ...{ signal: io.signal, onNote: note },
+          answers: search.answers,
+        });
         shard.owner.lost.addEventListener('abort', () => lost.abort(), { once: true });
         io.log(`owner of the shard ${name} in ${cluster.address.shown} (Ctrl-C ends)`);
       }
@@ -139,8 +151,9 @@ export const ownerCommand = defineCommand({
         });
       }
     } finally {
-      for (const { keeper, store, owner } of owned) {
+      for (const { keeper, store, search, owner } of owned) {
         await owner?.close();
+        await search.dispose();
         await keeper.dispose();
         await store.close();
       }
@@ -153,6 +166,14 @@ export const ownerCommand = defineCommand({
     };
   },
 });
+
+/** Shard that the command owns, with its store. */
+interface OwnedShard {
+  readonly keeper: StoreShard;
+  readonly store: Store;
+  readonly search: ShardSearch;
+  owner?: Owner;
+}
 
 /** Finds the shards of a folder: a store, or a folder of stores. */
 function shardPlaces(

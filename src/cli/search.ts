@@ -1,3 +1,4 @@
+import { CLUSTER_SEARCH_OPTIONS } from '../cluster/cluster-search.ts';
 import { type Corpus, joinTitle } from '../data/corpus.ts';
 import { loadCorpus } from '../data/documents.ts';
 import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
@@ -23,6 +24,7 @@ import type { Io } from './io.ts';
 import { LEXICAL_HELP, LEXICAL_WORDS, lexicalOptions, lexicalRanker } from './lexical-model.ts';
 import { loadCrossEncoderModel, loadModel, MODEL_HELP, readOptions, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
+import { searchCluster } from './search-cluster.ts';
 import { searchStore } from './search-store.ts';
 import { computeOptions, ENCODING_OPTIONS, givenOptions, PROMPT_OPTIONS } from './shared-options.ts';
 import { searchPostgres } from './store-postgres.ts';
@@ -44,6 +46,7 @@ const OPTIONS = {
   ...VECTOR_OPTIONS,
   store: { ...STORE_OPTION.store, help: 'store to search (undrift index), or table of PostgreSQL' },
   ...STORE_SEARCH_OPTIONS,
+  ...CLUSTER_SEARCH_OPTIONS,
   ...RERANK_OPTIONS,
   topK: { ...RANKING_OPTIONS.topK, default: 10, help: 'documents to show' },
   ...DOCUMENT_OPTIONS,
@@ -61,11 +64,20 @@ export const searchCommand = defineCommand({
     '--model runs/first --data data/api-docs "read a file line by line"',
     '--model bm25 --corpus notes.txt --top-k 3 meeting in march',
     '--model bm25 --data data/api-docs --rerank runs/reranker "read a file line by line"',
+    '--cluster nats://head:4222 --deadline 2 "read a file line by line"',
     '--store stores/docs --mode hybrid --filter year>=2020 "read a file line by line"',
   ],
   async run(options, io, words) {
     const query = await textOf(words);
     if (query.trim() === '') throw new UsageError('the text to search for is empty');
+    if (options.cluster !== undefined) {
+      refuseOthers(OPTIONS, options, {
+        allowed: ['topK', ...Object.keys({ ...STORE_SEARCH_OPTIONS, ...CLUSTER_SEARCH_OPTIONS })],
+        purpose: 'a search in a cluster, whose owners have models of their own',
+      });
+      const { json, results, notice } = await searchCluster(query, options, io);
+      return { json, text: `${results.map(formatHit).join('') || 'no passage was found\n'}${notice}` };
+    }
     if (options.store !== undefined) {
       const { store, mode } = options;
       const isTable = isPostgres(store);
@@ -86,7 +98,9 @@ export const searchCommand = defineCommand({
       const json = { store: shownStore(store), query, mode, documents: passages, results };
       return { json, text: results.map(formatHit).join('') || 'no passage was found\n' };
     }
-    const allowed = Object.keys(OPTIONS).filter((name) => !(name in STORE_SEARCH_OPTIONS));
+    const allowed = Object.keys(OPTIONS).filter(
+      (name) => !(name in STORE_SEARCH_OPTIONS) && !(name in CLUSTER_SEARCH_OPTIONS),
+    );
     refuseOthers(OPTIONS, options, { allowed, purpose: 'a search in --data or --corpus' });
     if (options.model === undefined) throw new UsageError('--model is missing');
     if ((options.data === undefined) === (options.corpus === undefined)) {

@@ -13,7 +13,7 @@ import { Rate } from './rate.ts';
 import { formatRows, parseRows } from './row-list.ts';
 import { decodeResults, encodeTokens } from './row-messages.ts';
 import type { EmbeddedRows, ShardCounts, ShardKeeper, WantedVersion } from './shard-keeper.ts';
-import { readShards, type ShardRecord, writeShard } from './shard-record.ts';
+import { readShard, readShards, type ShardRecord, writeShard } from './shard-record.ts';
 import { type ClusterStreams, ensureOwnerConsumer } from './streams.ts';
 import { parseMessage } from './task.ts';
 import { pause, persist, reasonOf } from './waiting.ts';
@@ -69,6 +69,8 @@ export class Owner {
   private problem = '';
   private recording: Promise<void> = Promise.resolve();
   private working: Promise<void> = Promise.resolve();
+  /** Kinds of requests that this owner or one before it answers: a search then knows what it lacks. */
+  private kinds: readonly string[] = [];
   /** Rows stored since the beginning. */
   stored = 0;
 
@@ -159,6 +161,8 @@ export class Owner {
       stale: (body) => this.answerStale(body),
       counts: async () => Buffer.from(JSON.stringify(await keeper.counts())),
     });
+    const former = await persist(() => readShard(streams, keeper.name));
+    this.kinds = [...new Set([...(former?.answers ?? []), ...Object.keys(options.answers ?? {})])];
     await persist(() => this.record());
     this.recording = this.keepRecord();
   }
@@ -309,6 +313,7 @@ export class Owner {
       ...{ dimension: wanted?.dimension ?? 0, problem, stored, owner: `${host} ${pid}` },
       model: isPublished ? await published.digest.catch(() => '') : '',
       rowsPerSecond: rate.rowsPerSecond,
+      answers: this.kinds,
     };
     await writeShard(this.streams, record);
   }

@@ -20,6 +20,8 @@ export interface ShardRecord extends ShardCounts {
   readonly stored: number;
   /** What keeps the owner from storing, such as a full disk; empty if nothing does. */
   readonly problem: string;
+  /** Kinds of requests that the owner answers besides those of every owner, such as those of searches. */
+  readonly answers: readonly string[];
   /** Machine and process of the owner. */
   readonly owner: string;
 }
@@ -66,6 +68,7 @@ function parseShard(name: string, data: Uint8Array): ShardRecord | undefined {
         stale: number('stale'),
       },
       ...{ rowsPerSecond: number('rowsPerSecond'), stored: number('stored') },
+      answers: (Array.isArray(json.answers) ? json.answers : []).map(String),
       versions: versions.map(({ id, step, rows }) => ({
         ...{ id: String(id), step: Number(step), rows: Number(rows) },
       })),

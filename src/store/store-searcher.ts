@@ -250,14 +250,7 @@ export class StoreSearcher {
     options: StoreSearchOptions,
   ): Promise<Ranking[]> {
     const { mode = 'hybrid', topK = 10, filter = [], approximate = false, minScore } = options;
-    if (minScore !== undefined && mode === 'hybrid') {
-      throw new UsageError(
-        `${option('minScore')} has no meaning for a hybrid search, whose scores depend on what else is found`,
-        {
-          help: `search with ${option('mode')} dense or bm25`,
-        },
-      );
-    }
+    checkMinScore(mode, minScore);
     const depth = mode === 'hybrid' ? (options.candidates ?? Math.max(100, 10 * topK)) : topK;
     const condition = filterSql(filter);
     const byVectors = async (): Promise<RankedRows[]> => {
@@ -292,6 +285,15 @@ export class StoreSearcher {
       };
     });
   }
+}
+
+/** @throws UsageError for a smallest score of a hybrid search */
+export function checkMinScore(mode: SearchMode, minScore: number | undefined): void {
+  if (minScore === undefined || mode !== 'hybrid') return;
+  throw new UsageError(
+    `${option('minScore')} has no meaning for a hybrid search, whose scores depend on what else is found`,
+    { help: `search with ${option('mode')} dense or bm25` },
+  );
 }
 
 /** Searches by terms that run at once. */
