@@ -7,6 +7,7 @@ import { fileError } from '../util/file-error.ts';
 import { type ClusterAddress, type ConnectionSettings, parseClusterAddress } from './cluster-address.ts';
 import { type ClusterNames, clusterNames } from './cluster-names.ts';
 import { loadNats, type Nats } from './nats.ts';
+import { atMost, FAREWELL_MS } from './waiting.ts';
 
 /** Oldest version of a server that keeps what it acknowledges: earlier ones lose streams for good. */
 const LEAST_VERSION = [2, 10] as const;
@@ -68,7 +69,8 @@ export async function connectCluster(address: string, options: ConnectOptions = 
       mostBytes: connection.info?.max_payload ?? 1 << 20,
       close: async () => {
         if (connection.isClosed()) return;
-        await connection.drain().catch(() => connection.close());
+        await atMost(FAREWELL_MS, connection.drain());
+        await connection.close();
       },
     };
   } catch (error) {

@@ -100,4 +100,19 @@ describe.skipIf(noNats !== undefined)(`faults of a cluster${noNats ? `: ${noNats
     await begun.cluster.close();
     await expectTruth(begun.store);
   }, 180_000);
+
+  it('everyone ends at once where the server is gone', async () => {
+    const begun = await begin('gone');
+    const others = [begun.owner(), begun.worker(), begun.run('coordinate')];
+    for (const each of others) await each.says('(Ctrl-C ends)');
+    await stored(begun, 1000);
+    await servers.servers[0]!.kill();
+    const startMs = performance.now();
+    const codes = await Promise.all(others.map((each) => each.end('SIGINT')));
+    expect(codes, others.map(({ stderr }) => stderr).join()).toEqual([0, 0, 0]);
+    expect(performance.now() - startMs).toBeLessThan(40_000);
+    await servers.servers[0]!.start();
+    await begun.cluster.close();
+    await begun.store.close();
+  }, 180_000);
 });

@@ -8,6 +8,7 @@ import {
 } from '../util/process-identity.ts';
 import type { ClusterStreams } from './streams.ts';
 import { parseMessage } from './task.ts';
+import { atMost, FAREWELL_MS } from './waiting.ts';
 
 /** Renewals in the life of a lease. */
 const RENEWALS = 3;
@@ -70,7 +71,7 @@ export class Lease {
     if (this.lost) return;
     this.lost = true;
     // A server that is gone forgets the lease by itself.
-    await this.live.delete(this.key, { previousSeq: this.revision }).catch(() => {});
+    await atMost(FAREWELL_MS, this.live.delete(this.key, { previousSeq: this.revision }));
   }
 
   private async renew(onLost: () => void): Promise<void> {

@@ -16,7 +16,7 @@ import type { EmbeddedRows, ShardCounts, ShardKeeper, WantedVersion } from './sh
 import { readShard, readShards, type ShardRecord, writeShard } from './shard-record.ts';
 import { type ClusterStreams, ensureOwnerConsumer } from './streams.ts';
 import { parseMessage } from './task.ts';
-import { pause, persist, reasonOf } from './waiting.ts';
+import { atMost, FAREWELL_MS, pause, persist, reasonOf } from './waiting.ts';
 
 /** Settings of an {@link Owner}. */
 export interface OwnerOptions {
@@ -112,12 +112,12 @@ export class Owner {
   async close(): Promise<void> {
     clearTimeout(this.timer);
     this.requests?.unsubscribe();
-    await this.messages?.close();
-    await this.working;
+    if (this.messages) await atMost(FAREWELL_MS, this.messages.close());
+    await atMost(FAREWELL_MS, this.working);
     await this.store();
     this.stop.abort();
     await this.recording;
-    if (this.lease?.isHeld) await this.record().catch(() => {});
+    if (this.lease?.isHeld) await atMost(FAREWELL_MS, this.record());
     await this.lease?.release();
   }
 

@@ -17,6 +17,7 @@ export interface StreamOptions {
 
 /** Time after which work is handed out again. */
 export const ACK_WAIT_MS = 60_000;
+const LEAST_WAIT_MS = 1000;
 /** Life of a lease. */
 export const LEASE_MS = 15_000;
 
@@ -102,8 +103,10 @@ export const ensureOwnerConsumer = (
 ): Promise<number> => {
   const { names } = cluster;
   const filter = names.resultSubject(shard);
+  // What a killed owner has taken comes to the next one soon.
+  const waitMs = Math.max(LEAST_WAIT_MS, ackWaitMs / 4);
   return patiently(cluster, () =>
-    makeConsumer(cluster, names.results, names.ownerConsumer(shard), filter, ackWaitMs),
+    makeConsumer(cluster, names.results, names.ownerConsumer(shard), filter, waitMs),
   );
 };
 

@@ -14,6 +14,16 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** Waits for work that may never end because the server is gone, at most for some time. Its failure is no matter. */
+export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  const stop = new AbortController();
+  await Promise.race([work.catch(() => {}), pause(ms, stop.signal)]);
+  stop.abort();
+}
+
+/** Time for a farewell to the server. */
+export const FAREWELL_MS = 3000;
+
 const TRIES = 60;
 const PAUSE_MS = 500;
 

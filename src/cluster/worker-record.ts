@@ -4,6 +4,7 @@ import { thisProcess } from '../util/process-identity.ts';
 import { Rate } from './rate.ts';
 import type { ClusterStreams } from './streams.ts';
 import { parseMessage, type Task } from './task.ts';
+import { atMost, FAREWELL_MS } from './waiting.ts';
 
 /** What a worker tells about itself. */
 export interface WorkerFacts {
@@ -53,7 +54,7 @@ export class WorkerRecord {
 
   async end(): Promise<void> {
     clearInterval(this.timer);
-    await this.streams.live.delete(this.key).catch(() => {});
+    await atMost(FAREWELL_MS, this.streams.live.delete(this.key));
   }
 
   private async write(): Promise<void> {

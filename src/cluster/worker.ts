@@ -13,7 +13,7 @@ import { decodeTokens } from './row-messages.ts';
 import type { RowTokens } from './shard-keeper.ts';
 import type { ClusterStreams } from './streams.ts';
 import { decodeTask, type Task } from './task.ts';
-import { pause, reasonOf } from './waiting.ts';
+import { atMost, FAREWELL_MS, pause, reasonOf } from './waiting.ts';
 import { WorkerRecord } from './worker-record.ts';
 
 /** Settings of {@link runWorker}. */
@@ -115,7 +115,7 @@ class Worker {
       await this.shelf.dispose();
       await this.record.end();
       // What was given back is sent.
-      await this.cluster.connection.flush().catch(() => {});
+      await atMost(FAREWELL_MS, this.cluster.connection.flush());
     }
     return { ...this.outcome };
   }
