@@ -6,10 +6,10 @@ import { parseShallowJson } from '../util/shallow-json.ts';
 import { EventResponse } from './event-response.ts';
 import { failure, failureOf } from './failure.ts';
 import { HttpError } from './http-error.ts';
+import type { Metrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
-import { PAGE_HEADERS, type PageFile, pageFiles, pageHtml } from './page.ts';
-import type { Backend, Route } from './route.ts';
-import { makeRoutes } from './routes.ts';
+import { PAGE_HEADERS, type PageFile, pageFiles } from './page.ts';
+import type { Route } from './route.ts';
 
 /** Limits and access of a server. */
 export interface AppOptions {
@@ -35,10 +35,17 @@ const TOKEN = {
 };
 const ROUTES = { code: undefined, help: '/openapi.json has the routes', param: undefined };
 
-/** Makes the HTTP application over a store. */
-export function makeApp(backend: Backend, options: AppOptions): Hono {
+/** What an application answers. */
+export interface AppParts {
+  readonly routes: readonly Route[];
+  /** HTML of the page at `/`; undefined for none. */
+  readonly page: string | undefined;
+  readonly metrics: Metrics;
+}
+
+/** Makes the HTTP application over a store or a cluster. */
+export function makeApp({ routes, page, metrics }: AppParts, options: AppOptions): Hono {
   const { token, maxConcurrent, loopbackOnly, version } = options;
-  const { metrics } = backend;
   const app = new Hono();
   let running = 0;
   metrics.gauge('undrift_requests_running', 'Requests that are being answered.', () => running);
@@ -70,8 +77,7 @@ export function makeApp(backend: Backend, options: AppOptions): Hono {
     done(context.res);
   });
 
-  const routes = makeRoutes(backend);
-  const files = pageFiles();
+  const files = page === undefined ? [] : pageFiles();
   const open = new Set([...OPEN_PATHS, ...files.map(({ path }) => path)]);
   const methods = new Map([...OPEN_PATHS, '/metrics'].map((path) => [path, ['GET']]));
   for (const { path, method } of routes)
@@ -83,8 +89,7 @@ export function makeApp(backend: Backend, options: AppOptions): Hono {
   app.get('/health', (context) => context.json({ ok: true }));
   app.get('/metrics', (context) => context.text(metrics.format()));
   app.get('/openapi.json', (context) => context.json(openApiDocument(routes, version)));
-  const page = pageHtml(backend.answerer !== undefined);
-  app.get('/', (context) => context.html(page, 200, PAGE_HEADERS));
+  if (page !== undefined) app.get('/', (context) => context.html(page, 200, PAGE_HEADERS));
   for (const file of files) app.get(file.path, () => pageFile(file));
   app.notFound((context) => {
     const { method, path } = context.req;

@@ -31,6 +31,10 @@ export const SEARCH_BODY = {
   },
 } as const satisfies OptionTable;
 
+const { space: _space, rerank: _rerank, ...SHARD_SEARCH } = SEARCH_BODY;
+/** Body of a search over the shards of a cluster, which have one space and no cross-encoder. */
+export const CLUSTER_SEARCH_BODY = SHARD_SEARCH;
+
 /** Body of a question. */
 export const ANSWER_BODY = {
   ...SEARCH_BODY,

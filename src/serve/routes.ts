@@ -2,7 +2,7 @@ import { parseCondition } from '../store/filter.ts';
 import type { StoreSearchOptions } from '../store/store-searcher.ts';
 import { UsageError } from '../util/errors.ts';
 import type { Json } from '../util/json-objects.ts';
-import { checkOptions, optionValues } from '../util/option-table.ts';
+import { checkOptions, type OptionTable, type OptionValues, optionValues } from '../util/option-table.ts';
 import { answerRoute } from './answer-route.ts';
 import { Batcher } from './batcher.ts';
 import { embedder } from './embedder.ts';
@@ -146,7 +146,9 @@ export function makeRoutes(backend: Backend): readonly Route[] {
   ];
 }
 
-const secondsSince = (startMs: number): number => Number(((performance.now() - startMs) / 1000).toFixed(4));
+/** Seconds since a moment, to a tenth of a millisecond. */
+export const secondsSince = (startMs: number): number =>
+  Number(((performance.now() - startMs) / 1000).toFixed(4));
 
 function checkRequired(body: Json, names: readonly string[]): void {
   for (const name of names) {
@@ -167,11 +169,15 @@ function rowsOf(vectors: Float32Array, dimension: number): number[][] {
   );
 }
 
-/** Reads a search from a body. */
-function searchIn(table: typeof SEARCH_BODY | typeof ANSWER_BODY, body: Json) {
+/**
+ * Reads a search from a body, by the table of a search or one that lacks some of its options.
+ *
+ * @throws UsageError for values that are wrong, or contradict each other
+ */
+export function searchIn(table: OptionTable, body: Json) {
   checkRequired(body, ['query']);
   checkOptions(table, body);
-  const { query, filter = [], ...values } = optionValues(table, body);
+  const { query, filter = [], ...values } = optionValues(table, body) as OptionValues<typeof SEARCH_BODY>;
   const refuse = (name: string): never => {
     throw new UsageError(`"${name}" has no effect with "mode": "${values.mode}"`, { help: 'leave it out' });
   };

@@ -6,8 +6,10 @@ import type { RefreshOptions } from '../migration/lazy-refresh.ts';
 import { Store } from '../store/store.ts';
 import { UndriftError, UsageError } from '../util/errors.ts';
 import type { Answerer } from './answer/answerer.ts';
-import { makeApp } from './app.ts';
+import { type AppParts, makeApp } from './app.ts';
 import { Metrics } from './metrics.ts';
+import { pageHtml } from './page.ts';
+import { makeRoutes } from './routes.ts';
 import { StoreThread } from './worker-client.ts';
 
 /** Settings of {@link serveStore}. */
@@ -76,16 +78,8 @@ const ASK_MS = 5000;
  * @throws UndriftError if the port is in use or the store cannot be opened
  */
 export async function serveStore(folder: string, options: ServeOptions = {}): Promise<RunningServer> {
-  const {
-    port = 8080,
-    host = '127.0.0.1',
-    token,
-    readOnly = false,
-    threads,
-    requestMs = REQUEST_MS,
-  } = options;
+  const { host = '127.0.0.1', token, readOnly = false, threads } = options;
   const { refresh = { workShare: SERVE_WORK_SHARE } } = options;
-  const loopback = isLoopback(host);
   checkToken(host, token);
   const store = await Store.open(folder);
   await store.close();
@@ -96,23 +90,53 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
   await reader.call('reload', {});
   const metrics = new Metrics();
   const closing = new AbortController();
-  const app = makeApp(
-    {
-      reader,
-      writer,
-      answerer: options.answerer,
-      reranker: options.rerank?.model,
-      closing: closing.signal,
-      metrics,
+  const { answerer } = options;
+  const routes = makeRoutes({
+    ...{ reader, writer, answerer, metrics },
+    reranker: options.rerank?.model,
+    closing: closing.signal,
+  });
+  const end = () => Promise.all([reader.close(), writer?.close()]);
+  const page = pageHtml(answerer !== undefined);
+  const running = await serveApp({ routes, page, metrics }, options, end);
+  const watching = watchHead(store.place.headPath, reader, writer);
+  return {
+    url: running.url,
+    async close() {
+      clearInterval(watching);
+      closing.abort();
+      await running.close();
+      await answerer?.close?.();
     },
-    {
-      token,
-      maxBodyBytes: options.maxBodyBytes ?? 4 << 20,
-      maxConcurrent: options.maxConcurrent ?? 512,
-      loopbackOnly: loopback && token === undefined,
-      version: options.version ?? '0',
-    },
-  );
+  };
+}
+
+/** Settings of a server of any kind. */
+export type HttpOptions = Pick<
+  ServeOptions,
+  'port' | 'host' | 'token' | 'maxBodyBytes' | 'maxConcurrent' | 'requestMs' | 'version'
+>;
+
+/**
+ * Serves an application over HTTP.
+ *
+ * @param end  frees what the application works with, after the last answer
+ * @throws UsageError for a host that other machines reach, without a token
+ * @throws UndriftError if the port is in use
+ */
+export async function serveApp(
+  parts: AppParts,
+  options: HttpOptions,
+  end: () => Promise<unknown>,
+): Promise<RunningServer> {
+  const { port = 8080, host = '127.0.0.1', token, requestMs = REQUEST_MS } = options;
+  const app = makeApp(parts, {
+    token,
+    maxBodyBytes: options.maxBodyBytes ?? 4 << 20,
+    maxConcurrent: options.maxConcurrent ?? 512,
+    loopbackOnly: isLoopback(host) && token === undefined,
+    version: options.version ?? '0',
+  });
   const server = createServer(
     {
       headersTimeout: Math.min(HEADERS_MS, requestMs),
@@ -124,22 +148,19 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
   try {
     await listen(server, port, host);
   } catch (error) {
-    await Promise.all([reader.close(), writer?.close()]);
+    await end();
     throw error;
   }
   const { port: bound } = server.address() as AddressInfo;
-  const watching = watchHead(store.place.headPath, reader, writer);
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     async close() {
-      clearInterval(watching);
-      closing.abort();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       const late = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
       await closed;
       clearTimeout(late);
-      await Promise.all([reader.close(), writer?.close(), options.answerer?.close?.()]);
+      await end();
     },
   };
 }
@@ -161,7 +182,8 @@ export async function checkListening({
   await new Promise((resolve) => server.close(resolve));
 }
 
-function checkToken(host: string, token: string | undefined): void {
+/** @throws UsageError for a host that other machines reach, without a token */
+export function checkToken(host: string, token: string | undefined): void {
   if (isLoopback(host) || token !== undefined) return;
   throw new UsageError(`other machines reach ${host}, and there is no token`, {
     help: 'set one in the environment variable UNDRIFT_TOKEN, or listen at 127.0.0.1',
