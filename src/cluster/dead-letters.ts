@@ -19,6 +19,9 @@ export interface DeadLetter {
 /** Deliveries after which a task is given up. */
 export const MOST_TRIES = 5;
 
+/** Time after which the server forgets a reader that is gone. */
+const INACTIVE_MS = 10_000;
+
 /** Publishes a dead letter. */
 export async function publishDeadLetter(
   { stream, names }: Cluster,
@@ -48,6 +51,7 @@ export async function readDeadLetters(cluster: Cluster, shard?: string): Promise
   const consumer = await stream.consumers.get(names.dead, {
     filter_subjects: filter,
     deliver_policy: nats.jetstream.DeliverPolicy.All,
+    inactive_threshold: INACTIVE_MS,
   });
   const messages = await consumer.fetch({ max_messages: missing, expires: 5000 });
   for await (const message of messages) {
@@ -55,6 +59,7 @@ export async function readDeadLetters(cluster: Cluster, shard?: string): Promise
     if (letter) letters.push(letter);
     if (--missing === 0) break;
   }
+  await consumer.delete().catch(() => false);
   return letters;
 }
 

@@ -103,6 +103,14 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
       const status = await clusterStatus(cluster, streams);
       expect(status.deadLetters).toMatchObject([{ rows: '1024-1099', reason: letter!.reason }]);
       expect(status.shards).toMatchObject([{ name: 'docs', deadLetters: 1, stale: 76, hasOwner: false }]);
+      await clusterStatus(cluster, streams);
+      // Nothing that was read leaves a consumer on the server.
+      const { manager, names } = cluster;
+      const streamsRead = [names.dead, `KV_${names.control}`, `KV_${names.live}`];
+      const counts = await Promise.all(
+        streamsRead.map(async (name) => (await manager.streams.info(name)).state.consumer_count),
+      );
+      expect(counts).toEqual([0, 0, 0]);
       await removeDeadLetters(cluster, 'docs');
       expect(await runOverCluster(shard, cluster)).toEqual({
         ended: 'done',
@@ -258,9 +266,15 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     });
     expect(first?.isHeld).toBe(true);
     expect(await Lease.take(streams, key, () => {})).toBeUndefined();
-    // Renewals keep it beyond its life.
+    // Renewals keep it beyond its life, also after one of which the answer was lost, and after the server has forgotten it.
     await sleep(2000);
     expect(first?.isHeld).toBe(true);
+    await streams.live.put(key, (await streams.live.get(key))!.value);
+    await sleep(1200);
+    await streams.live.purge(key);
+    await sleep(1200);
+    expect(first?.isHeld).toBe(true);
+    expect(await Lease.take(streams, key, () => {})).toBeUndefined();
     await streams.live.put(key, JSON.stringify({ other: 'process' }));
     await expect.poll(() => lost, { timeout: 5000 }).toBe(1);
     expect(first?.isHeld).toBe(false);

@@ -26,6 +26,7 @@ export class Lease {
   /** Time of the last renewal that succeeded. */
   private renewed = performance.now();
   private lost = false;
+  private isRenewing = false;
 
   private constructor(streams: ClusterStreams, key: string, revision: number, onLost: () => void) {
     this.live = streams.live;
@@ -75,6 +76,9 @@ export class Lease {
   }
 
   private async renew(onLost: () => void): Promise<void> {
+    // A renewal whose answer is late may have succeeded: a second one beside it would look like a conflict.
+    if (this.isRenewing) return;
+    this.isRenewing = true;
     try {
       this.revision = await this.live.update(this.key, JSON.stringify(thisProcess()), this.revision);
       this.renewed = performance.now();
@@ -84,22 +88,30 @@ export class Lease {
       this.lost = true;
       clearInterval(this.timer);
       onLost();
+    } finally {
+      this.isRenewing = false;
     }
   }
 
-  /** Takes the lease again that has ended while this process or the server stood still, unless another process has it. */
+  /**
+   * Takes the lease again that has ended while this process or the server stood still.
+   *
+   * @returns  false if another process has it; true if this one has, or nobody can tell yet
+   */
   private async retaken(): Promise<boolean> {
     try {
       const held = await this.live.get(this.key);
-      const isOwn = held?.operation === 'PUT' && isOwnProcess(held);
-      if (held?.operation === 'PUT' && !isOwn) return false;
+      const isTaken = held?.operation === 'PUT';
+      if (isTaken && !isOwnProcess(held)) return false;
       // A renewal of which the answer was lost has another revision, too.
-      this.revision = isOwn ? held.revision : await this.live.create(this.key, JSON.stringify(thisProcess()));
+      this.revision = isTaken
+        ? held.revision
+        : await this.live.create(this.key, JSON.stringify(thisProcess()));
       this.renewed = performance.now();
-      return true;
-    } catch (error) {
-      return !isConflict(error);
+    } catch {
+      // The next renewal finds out.
     }
+    return true;
   }
 }
 

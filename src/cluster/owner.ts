@@ -130,6 +130,8 @@ export class Owner {
       this.lease = await persist(() =>
         Lease.take(streams, `owner.${keeper.name}`, () => {
           options.onNote?.(`another process has become the owner of the shard ${keeper.name}`);
+          this.requests?.unsubscribe();
+          void this.messages?.close();
           this.stop.abort();
         }),
       );

@@ -1,6 +1,6 @@
 import { isObject } from '../util/json-objects.ts';
 import type { ShardCounts } from './shard-keeper.ts';
-import type { ClusterStreams } from './streams.ts';
+import { type ClusterStreams, keysOf } from './streams.ts';
 import { parseMessage } from './task.ts';
 
 /** What the owner of a shard tells about it. The record stays when the owner is gone. */
@@ -46,9 +46,8 @@ export async function readShard({ control }: ClusterStreams, name: string): Prom
 
 /** Reads the records of all shards, by name. */
 export async function readShards(streams: ClusterStreams): Promise<ShardRecord[]> {
-  const names: string[] = [];
-  for await (const key of await streams.control.keys(`${PREFIX}>`)) names.push(key.slice(PREFIX.length));
-  const found = await Promise.all(names.sort().map((name) => readShard(streams, name)));
+  const keys = await keysOf(streams, streams.names.control, PREFIX);
+  const found = await Promise.all(keys.map((key) => readShard(streams, key.slice(PREFIX.length))));
   return found.flatMap((record) => record ?? []);
 }
 

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { StreamConfig } from '@nats-io/jetstream';
+import type { JetStreamManager, StreamConfig } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import type { ObjectStore } from '@nats-io/obj';
 import { RuntimeError, UndriftError } from '../util/errors.ts';
 import type { Cluster } from './cluster.ts';
+import type { ClusterNames } from './cluster-names.ts';
 
 /** Settings that tests shorten. */
 export interface StreamOptions {
@@ -36,6 +37,8 @@ const PAUSE_MS = 500;
 
 /** Streams and buckets of a cluster, ready for use. */
 export interface ClusterStreams {
+  readonly manager: JetStreamManager;
+  readonly names: ClusterNames;
   /** What stays: records of shards. */
   readonly control: KV;
   /** What ends unless it is renewed: leases and records of workers. */
@@ -83,6 +86,8 @@ export async function ensureStreams(cluster: Cluster, options: StreamOptions = {
     const bucket = { ...{ history: 1, storage: StorageType.File, replicas }, allow_direct: false };
     const live = await keys.create(names.live, { ...bucket, ttl: leaseMs });
     return {
+      manager: cluster.manager,
+      names,
       live,
       control: await keys.create(names.control, bucket),
       models: await new nats.obj.Objm(stream).create(names.models, {
@@ -93,6 +98,18 @@ export async function ensureStreams(cluster: Cluster, options: StreamOptions = {
       leaseMs: (await live.status()).ttl,
     };
   });
+}
+
+/**
+ * Lists the keys of a bucket that begin with a prefix, which ends in a dot. Keys that were deleted may be among them. The client's own
+ * function makes a consumer for every list, which stays on the server for minutes.
+ */
+export async function keysOf({ manager }: ClusterStreams, bucket: string, prefix: string): Promise<string[]> {
+  const subjects = `$KV.${bucket}.`;
+  const { state } = await manager.streams.info(`KV_${bucket}`, { subjects_filter: `${subjects}${prefix}>` });
+  return Object.keys(state.subjects ?? {})
+    .map((subject) => subject.slice(subjects.length))
+    .sort();
 }
 
 /** Makes the consumer of a shard's owner on the stream of results, and returns the time after which it hands results out again. */

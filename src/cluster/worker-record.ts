@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { KvEntry } from '@nats-io/kv';
 import { thisProcess } from '../util/process-identity.ts';
 import { Rate } from './rate.ts';
-import type { ClusterStreams } from './streams.ts';
+import { type ClusterStreams, keysOf } from './streams.ts';
 import { parseMessage, type Task } from './task.ts';
 import { atMost, FAREWELL_MS } from './waiting.ts';
 
@@ -70,21 +70,15 @@ export class WorkerRecord {
   }
 }
 
-/** Counts the workers. */
-export async function countWorkers({ live }: ClusterStreams): Promise<number> {
-  let workers = 0;
-  for await (const _ of await live.keys(`${PREFIX}>`)) workers += 1;
-  return workers;
-}
+/** Counts the workers, and those that have just ended. */
+export const countWorkers = async (streams: ClusterStreams): Promise<number> =>
+  (await keysOf(streams, streams.names.live, PREFIX)).length;
 
 /** Reads the records of all workers. */
-export async function readWorkers({ live }: ClusterStreams): Promise<WorkerFacts[]> {
-  const found: WorkerFacts[] = [];
-  for await (const key of await live.keys(`${PREFIX}>`)) {
-    const entry = await live.get(key);
-    const facts = entry?.operation === 'PUT' ? parse(entry) : undefined;
-    if (facts) found.push(facts);
-  }
+export async function readWorkers(streams: ClusterStreams): Promise<WorkerFacts[]> {
+  const keys = await keysOf(streams, streams.names.live, PREFIX);
+  const entries = await Promise.all(keys.map((key) => streams.live.get(key)));
+  const found = entries.flatMap((entry) => (entry?.operation === 'PUT' ? (parse(entry) ?? []) : []));
   return found.sort((a, b) => (a.started < b.started ? -1 : 1));
 }
 
