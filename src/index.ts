@@ -825,6 +825,7 @@ export { normal, permutation, type RngKey, rngKey, uniform } from './util/rng.ts
 
 /** Stores of passages and vectors. */
 
+export * from './cluster.ts';
 export {
   EXCHANGE_FORMATS,
   type ExchangeFormat,

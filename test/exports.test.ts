@@ -45,6 +45,12 @@ describe('the published package', () => {
 
   /** Exports of each entry point without types, and whether it loads the native code of onnxruntime. */
   const entries: Record<string, { exports: string; native: boolean }> = {
+    cluster: {
+      exports:
+        'ClusterSearcher Owner ShardSearch StoreShard clusterEmbedder clusterStatus connectCluster embedStore ensureStreams openStreams ' +
+        'runCoordinator runOverCluster runWorker storeShard',
+      native: true,
+    },
     eval: {
       exports:
         'compareRuns evaluate formatComparison formatMetrics readQrels readRunFile writeQrelsFile writeRunFile',
@@ -177,7 +183,9 @@ describe('README.md', () => {
   });
 
   it('its commands and options exist', async () => {
-    const lines = [...readme.matchAll(/^npx undrift ((?:lm )?\S+(?: api-docs)?) (.*?)(?:#.*)?$/gm)];
+    const lines = [
+      ...readme.matchAll(/^npx undrift ((?:lm |migrate |cluster )?\S+(?: api-docs)?) (.*?)(?:#.*)?$/gm),
+    ];
     expect(lines.length).toBeGreaterThan(8);
     const specs = await specsByPath();
     for (const [line, command, rest] of lines) {
