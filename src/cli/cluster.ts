@@ -241,13 +241,15 @@ export const coordinateCommand = defineCommand({
   },
 });
 
+const { natsReplicas: _, ...STATUS_OPTIONS } = NATS_OPTIONS;
+
 /** The command `undrift cluster status`: describes a cluster. */
 export const clusterStatusCommand = defineCommand({
   description: 'Shows the share of each version, rates, workers, the time left, and what was given up.',
-  options: NATS_OPTIONS,
+  options: STATUS_OPTIONS,
   examples: ['--nats nats://head:4222', '--nats nats://head:4222/docs --json'],
   async run(options, io) {
-    const cluster = await connected(options, io);
+    const cluster = await connected({ ...options, natsReplicas: undefined }, io);
     try {
       const status = await clusterStatus(cluster, await openStreams(cluster));
       return { json: { ...status }, text: formatClusterStatus(status) };
