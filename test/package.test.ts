@@ -138,6 +138,10 @@ it('the image of deploy/ has the versions that are tested here', () => {
   const own = read('package.json');
   expect(undrift).toBe('file:undrift.tgz');
   expect(own.devDependencies).toMatchObject(peers);
-  expect(Object.keys(peers).sort()).toEqual(['@lancedb/lancedb', 'apache-arrow']);
+  expect(Object.keys(peers).sort()).toEqual([
+    '@lancedb/lancedb',
+    ...['jetstream', 'kv', 'obj', 'transport-node'].map((name) => `@nats-io/${name}`),
+    'apache-arrow',
+  ]);
   expect(own.overrides).toMatchObject(overrides);
 });
