@@ -4,6 +4,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -79,6 +80,8 @@ export interface NatsServer {
   readonly name: string;
   /** Port of the server on 127.0.0.1, for clients. It stays the same over restarts. */
   readonly port: number;
+  /** Port of its monitoring, over HTTP. */
+  readonly monitor: number;
   /** Process of the server; undefined while it is down. */
   readonly pid: number | undefined;
   /** Kills the server as `kill -9` does. */
@@ -129,6 +132,9 @@ export async function startNats({
   if (noNats !== undefined) throw new Error(noNats);
   const folder = mkdtempSync(join(tmpdir(), 'undrift-nats-'));
   chmodSync(folder, 0o755);
+  // Other users cannot read the cache of this one.
+  const executable = firstUser === undefined ? natsProgram! : join(folder, 'nats-server');
+  if (firstUser !== undefined) copyFileSync(natsProgram!, executable);
   const ports = await freePorts(3 * count);
   const [clients, routes, monitors] = [0, 1, 2].map((k) => ports.slice(k * count, (k + 1) * count)) as [
     number[],
@@ -149,7 +155,15 @@ export async function startNats({
       `server_name: ${name}\nlisten: "127.0.0.1:${port}"\nhttp: "127.0.0.1:${monitors[i]}"\n${cluster}` +
         `jetstream { store_dir: "${data}", sync_interval: always, max_file_store: ${room}, max_memory_store: 67108864 }\n${config}\n`,
     );
-    return server({ name, port, file, data, monitor: monitors[i]!, user: firstUser && firstUser + i });
+    return server({
+      executable,
+      name,
+      port,
+      file,
+      data,
+      monitor: monitors[i]!,
+      user: firstUser && firstUser + i,
+    });
   });
   const stop = async () => {
     await Promise.all(servers.map((each) => each.kill()));
@@ -170,6 +184,7 @@ export async function startNats({
 }
 
 interface Files {
+  readonly executable: string;
   readonly name: string;
   readonly port: number;
   readonly monitor: number;
@@ -178,7 +193,7 @@ interface Files {
   readonly user: number | undefined;
 }
 
-function server({ name, port, monitor, file, data, user }: Files): NatsServer {
+function server({ executable, name, port, monitor, file, data, user }: Files): NatsServer {
   const logFile = `${file}.log`;
   const log = () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');
   let child: ChildProcess | undefined;
@@ -190,6 +205,7 @@ function server({ name, port, monitor, file, data, user }: Files): NatsServer {
   return {
     name,
     port,
+    monitor,
     get pid() {
       return isUp() ? child!.pid : undefined;
     },
@@ -209,7 +225,7 @@ function server({ name, port, monitor, file, data, user }: Files): NatsServer {
       if (isUp()) return;
       const output = openSync(logFile, 'a');
       const account = user === undefined ? {} : { uid: user, gid: user };
-      child = spawn(natsProgram!, ['-c', file], { ...account, cwd: data, stdio: ['ignore', output, output] });
+      child = spawn(executable, ['-c', file], { ...account, cwd: data, stdio: ['ignore', output, output] });
       closeSync(output);
       const mine = child;
       running.add(mine);
@@ -224,8 +240,11 @@ function server({ name, port, monitor, file, data, user }: Files): NatsServer {
 }
 
 /** Tells whether a process was stopped by a signal. */
-const isStopped = (pid: number): boolean =>
-  execFileSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).startsWith('T');
+function isStopped(pid: number): boolean {
+  const file = `/proc/${pid}/stat`;
+  if (existsSync(file)) return /\) [tT] /.test(readFileSync(file, 'utf8'));
+  return execFileSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' }).startsWith('T');
+}
 
 /** Tells whether JetStream answers, which among three servers takes a leader. */
 async function isHealthy(monitor: number): Promise<boolean> {
