@@ -170,6 +170,14 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     minutes: 10,
     small: ['--passages', '500', '--connections', '1', '--seconds', '1'],
   },
+  cluster: {
+    script: 'cluster',
+    result: 'cluster',
+    blocks: ['cluster'],
+    title: 'workers of a cluster beside a lone encoder',
+    minutes: 15,
+    small: ['--rows', '2000', '--workers', '1', '--rounds', '1'],
+  },
   lm: {
     script: 'lm',
     result: 'lm',

@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { filesOf, type MadePage, writeFiles } from './page.ts';
 import { cacheBlocks } from './performance-cache.ts';
+import { clusterBlocks } from './performance-cluster.ts';
 import { encodeBlocks } from './performance-encode.ts';
 import { jointBlocks } from './performance-joint.ts';
 import { languageModelBlocks } from './performance-lm.ts';
@@ -20,6 +21,7 @@ export const performancePage = (): MadePage => ({
     ...encodeBlocks(),
     ...cacheBlocks(),
     ...serveBlocks(),
+    ...clusterBlocks(),
     ...languageModelBlocks(),
     ...jointBlocks(),
   },
