@@ -32,6 +32,9 @@ const NATS_OPTIONS = {
   ...CONNECTION_OPTIONS,
 } as const satisfies OptionTable;
 
+/** Longest pass of a model, about: nothing is read meanwhile. */
+const WORKER_PING_MS = 60_000;
+
 interface NatsValues {
   readonly nats: string | undefined;
   readonly natsCreds: string | undefined;
@@ -39,14 +42,14 @@ interface NatsValues {
   readonly natsReplicas: number | undefined;
 }
 
-async function connected(options: NatsValues, io: Io): Promise<Cluster> {
+async function connected(options: NatsValues, io: Io, pingMs?: number): Promise<Cluster> {
   const address = options.nats ?? process.env.UNDRIFT_NATS_URL;
   if (!address) {
     throw new UsageError('--nats is missing', {
       help: 'give the address of the cluster: --nats nats://host:4222, or set UNDRIFT_NATS_URL',
     });
   }
-  return await connectCluster(address, { ...options, onNote: (note) => io.log(`note: ${note}`) });
+  return await connectCluster(address, { ...options, pingMs, onNote: (note) => io.log(`note: ${note}`) });
 }
 
 /** The command `undrift cluster worker`: embeds rows for the shards of a cluster. */
@@ -70,7 +73,7 @@ export const workerCommand = defineCommand({
     '--nats tls://nats.example.org/docs --nats-creds worker.creds --threads 4',
   ],
   async run(options, io) {
-    const cluster = await connected(options, io);
+    const cluster = await connected(options, io, WORKER_PING_MS);
     const began = { ms: performance.now(), cpu: process.cpuUsage() };
     try {
       const streams = await ensureStreams(cluster);

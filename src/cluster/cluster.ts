@@ -15,6 +15,7 @@ const LEAST_VERSION = [2, 10] as const;
 const ADVISED_VERSION = [2, 11] as const;
 
 const CONNECT_MS = 10_000;
+const PING_MS = 10_000;
 
 /** Settings of {@link connectCluster}. */
 export interface ConnectOptions extends ConnectionSettings {
@@ -22,6 +23,11 @@ export interface ConnectOptions extends ConnectionSettings {
   readonly onNote?: ((note: string) => void) | undefined;
   /** Longest wait for the first connection, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number | undefined;
+  /**
+   * Pause between two signs of life that are asked of the server, in milliseconds; without two of them the connection is made anew. Default
+   * 10,000. A worker takes longer, because nothing is read while a pass of its model runs.
+   */
+  readonly pingMs?: number | undefined;
 }
 
 /** Connection to a cluster. It comes back by itself after an interruption. */
@@ -53,7 +59,7 @@ export interface Cluster {
 export async function connectCluster(address: string, options: ConnectOptions = {}): Promise<Cluster> {
   const parsed = parseClusterAddress(address, options);
   const nats = await loadNats();
-  const connection = await connect(nats, parsed, options.timeoutMs ?? CONNECT_MS);
+  const connection = await connect(nats, parsed, options);
   try {
     checkVersion(connection.info?.version ?? '0', parsed.shown, options.onNote);
     const manager = await managerOf(nats, connection, parsed.shown);
@@ -79,18 +85,22 @@ export async function connectCluster(address: string, options: ConnectOptions = 
   }
 }
 
-async function connect(nats: Nats, address: ClusterAddress, timeout: number): Promise<NatsConnection> {
+async function connect(
+  nats: Nats,
+  address: ClusterAddress,
+  { timeoutMs = CONNECT_MS, pingMs = PING_MS }: ConnectOptions,
+): Promise<NatsConnection> {
   const { transport } = nats;
   const { servers, user, password, creds, ca, tls, shown } = address;
   const options: NodeConnectionOptions = {
     servers: [...servers],
     name: `undrift ${process.pid}`,
-    timeout,
+    timeout: timeoutMs,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 200,
     // A server that restarts may refuse a login for a moment.
     ignoreAuthErrorAbort: true,
-    pingInterval: 10_000,
+    pingInterval: pingMs,
     ...(user !== undefined && { user, pass: password ?? '' }),
     ...(creds !== undefined && { authenticator: transport.credsAuthenticator(await readSecret(creds)) }),
     ...((tls || ca !== undefined) && { tls: await tlsOptions(address) }),
