@@ -27,6 +27,10 @@ interface ModelFile {
 const CHUNK_BYTES = 512 << 10;
 const PUT_MS = 60_000;
 
+/** Chunks that are on their way to a reader at once, and the time that it waits for them. */
+const CHUNKS_AT_ONCE = 4;
+const CHUNK_WAIT_MS = 30_000;
+
 /** Models that are kept besides those that are wanted. */
 const KEPT_MODELS = 3;
 /** Age from which on files may be removed: another process may be publishing or reading younger ones. */
@@ -89,7 +93,8 @@ async function listFiles(folder: string): Promise<ModelFile[]> {
 }
 
 /** Removes models but those wanted and the last few, and files that none of the others has. */
-async function removeOthers({ models }: ClusterStreams, wanted: readonly string[]): Promise<void> {
+async function removeOthers(streams: ClusterStreams, wanted: readonly string[]): Promise<void> {
+  const { models } = streams;
   const objects = (await models.list()).filter(({ deleted }) => !deleted);
   const manifests = objects
     .filter(({ name }) => name.startsWith(MANIFEST))
@@ -99,7 +104,7 @@ async function removeOthers({ models }: ClusterStreams, wanted: readonly string[
   for (const [place, info] of manifests.entries()) {
     const digest = info.name.slice(MANIFEST.length);
     if (place >= KEPT_MODELS && !wanted.includes(digest) && isOld(info)) unneeded.push(info);
-    else for (const { sha256 } of await readManifest({ models }, digest)) used.add(sha256);
+    else for (const { sha256 } of await readManifest(streams, digest)) used.add(sha256);
   }
   const files = objects.filter(
     (info) => !info.name.startsWith(MANIFEST) && !used.has(info.name) && isOld(info),
@@ -109,12 +114,13 @@ async function removeOthers({ models }: ClusterStreams, wanted: readonly string[
 
 const isOld = ({ mtime }: ObjectInfo): boolean => Date.now() - Date.parse(mtime) > YOUNG_MS;
 
-async function readManifest(
-  { models }: Pick<ClusterStreams, 'models'>,
-  digest: string,
-): Promise<readonly ModelFile[]> {
-  const bytes = await models.getBlob(MANIFEST + digest);
-  if (!bytes) throw new RuntimeError(`the model ${digest.slice(0, 12)} is not in the cluster any more`);
+async function readManifest(streams: ClusterStreams, digest: string): Promise<readonly ModelFile[]> {
+  const info = await streams.models.info(MANIFEST + digest);
+  if (!info || info.deleted)
+    throw new RuntimeError(`the model ${digest.slice(0, 12)} is not in the cluster any more`);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of chunksOf(streams, info)) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
   if (digestOfBytes(bytes) !== digest)
     throw new UndriftError(
       `the list of files of the model ${digest.slice(0, 12)} has another digest than its name`,
@@ -174,17 +180,18 @@ export async function fetchModel(streams: ClusterStreams, digest: string): Promi
 }
 
 async function download(
-  { models }: Pick<ClusterStreams, 'models'>,
+  streams: ClusterStreams,
   { path, size, sha256 }: ModelFile,
   to: string,
 ): Promise<void> {
-  const object = await models.get(sha256);
-  if (!object) throw new RuntimeError(`the file ${path} of a model is not in the cluster any more`);
+  const info = await streams.models.info(sha256);
+  if (!info || info.deleted)
+    throw new RuntimeError(`the file ${path} of a model is not in the cluster any more`);
   await mkdir(dirname(to), { recursive: true });
   const digest = new ByteDigest();
   let bytes = 0;
   await pipeline(
-    Readable.fromWeb(object.data as import('node:stream/web').ReadableStream<Uint8Array>),
+    chunksOf(streams, info),
     async function* checked(chunks: AsyncIterable<Uint8Array>) {
       for await (const chunk of chunks) {
         bytes += chunk.length;
@@ -203,6 +210,34 @@ async function download(
       },
     );
   }
+}
+
+/**
+ * Streams an object, some chunks at a time. The client's own function has the server push whole objects: a reader that is slow for ten
+ * seconds is disconnected then, and waits for ever.
+ */
+async function* chunksOf(
+  { manager, names }: ClusterStreams,
+  { nuid, chunks }: ObjectInfo,
+): AsyncGenerator<Uint8Array> {
+  if (chunks === 0) return;
+  const consumer = await manager.jetstream().consumers.get(`OBJ_${names.models}`, {
+    filter_subjects: `$O.${names.models}.C.${nuid}`,
+    inactive_threshold: 2 * CHUNK_WAIT_MS,
+  });
+  for (let left = chunks; left > 0; ) {
+    const before = left;
+    const messages = await consumer.fetch({
+      max_messages: Math.min(CHUNKS_AT_ONCE, left),
+      expires: CHUNK_WAIT_MS,
+    });
+    for await (const message of messages) {
+      left -= 1;
+      yield Uint8Array.from(message.data);
+    }
+    if (left === before) throw new Error('the server sends no chunk of a model');
+  }
+  await consumer.delete().catch(() => false);
 }
 
 /** Removes folders of models that were not used lately, and what killed downloads have left. */

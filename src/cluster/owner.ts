@@ -39,7 +39,7 @@ const COMMIT_MS = 250;
 /** Pause after results could not be stored. */
 const RETRY_MS = 5000;
 /** Results that are asked for before the former ones are stored. */
-const AHEAD = 64;
+const AHEAD = 16;
 /** Pause between two records of the shard, and the least ratio of it to the time that one takes. */
 const RECORD_MS = 2000;
 const RECORD_PAUSES = 20;
