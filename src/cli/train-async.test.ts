@@ -150,7 +150,7 @@ it.each(['async-index', 'realm'] as const)(
     const [whole, parts] = [await undisturbed.ended, await second.ended];
     expect([whole.code, parts.code], whole.stderr + parts.stderr).toEqual([0, 0]);
     expect(parts.stderr).toMatch(
-      /the process of the refresh of step \d+ was killed \(SIGKILL\) after .*; another one takes over/,
+      /refresh of step \d+: the process was killed \(SIGKILL\) after .*; another one takes over/,
     );
     const files = [
       ...models.map((name) => `${name}/model.safetensors`),
