@@ -24,11 +24,16 @@ import { pause, reasonOf } from './waiting.ts';
 
 /** Settings of {@link clusterEmbedder}. */
 export interface ClusterEmbedderOptions {
-  /** Time without a row from a worker after which training, if it waits, embeds what is left itself, in milliseconds. Default 30,000. */
+  /**
+   * Time without a row from a worker after which training, if it waits, embeds what is left itself, in milliseconds; at least three times the
+   * longest time between two results so far. Default 30,000.
+   */
   readonly stallMs?: number | undefined;
 }
 
 const STALL_MS = 30_000;
+/** Blocks of a large model take minutes: workers stand still after so many times the longest time between two results. */
+const GAPS = 3;
 /** Pause between two looks at the workers while training waits. */
 const LOOK_MS = 200;
 const THREAD = builtScript('cluster/table-thread');
@@ -176,9 +181,9 @@ class ClusterEmbedder implements RowEmbedder {
     const { job, settings } = this;
     if (!job || job.isHelped) return;
     job.isHelped = true;
-    const { stallMs = STALL_MS } = this.options;
     let isNoted = false;
     while (job.outcome === 'running') {
+      const stallMs = Math.max(this.options.stallMs ?? STALL_MS, GAPS * job.longestGapMs);
       if (!job.isAbandoned && performance.now() - job.lastMs < stallMs) {
         isNoted = false;
         await pause(LOOK_MS);
@@ -247,6 +252,9 @@ class ClusterJob implements EmbedJob {
   isHelped = false;
   /** Time of the last row from a worker. */
   lastMs = performance.now();
+  /** Longest time between two rows from workers. */
+  longestGapMs = 0;
+  private hasRows = false;
   private readonly startMs = this.lastMs;
   private endMs: number | undefined;
   private readonly onHurry: () => void;
@@ -278,7 +286,13 @@ class ClusterJob implements EmbedJob {
 
   advance(done: number, byWorker: boolean): void {
     this.done = done;
-    if (byWorker) this.lastMs = performance.now();
+    if (byWorker) {
+      const nowMs = performance.now();
+      // The first waits for the model to be published and fetched.
+      if (this.hasRows) this.longestGapMs = Math.max(this.longestGapMs, nowMs - this.lastMs);
+      this.hasRows = true;
+      this.lastMs = nowMs;
+    }
     this.moved();
   }
 
