@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { fakeHub } from './fake-hub.ts';
+import { natsProgram, noNats } from './nats-server.ts';
 import { tempFiles } from './temp-files.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -70,8 +71,18 @@ const hub = await fakeHub({
 });
 
 describe.skipIf(process.platform === 'win32')('the commands of guides', () => {
-  it.each(pages)('%s', { timeout: 300_000 }, async (page) => {
+  const usesNats = (page: string) => read(page).includes('nats-server -c');
+  const served = pages.filter(usesNats);
+  it.skipIf(noNats !== undefined).each(served)(
+    `%s${noNats ? ` (${noNats})` : ''}`,
+    { timeout: 300_000 },
+    works,
+  );
+  it.each(pages.filter((page) => !served.includes(page)))('%s', { timeout: 300_000 }, works);
+
+  async function works(page: string): Promise<void> {
     const folder = userFolder();
+    if (usesNats(page)) symlinkSync(natsProgram!, join(folder, 'bin/nats-server'));
     const env = {
       ...process.env,
       PATH: `${join(folder, 'bin')}${delimiter}${process.env.PATH}`,
@@ -95,7 +106,7 @@ describe.skipIf(process.platform === 'win32')('the commands of guides', () => {
       maxBuffer: 2 ** 26,
     }).catch((error) => error as Error & { stdout: string; stderr: string });
     expect(found instanceof Error ? `${found.message}\n${found.stdout}\n${found.stderr}` : '').toBe('');
-  });
+  }
 });
 
 it.each(pages)('%s gives a reason for each command that is not run', (page) => {

@@ -265,11 +265,19 @@ export class ClusterDrill {
   /** Waits until all is quiet, and compares all stores again: what came late has changed nothing. */
   async finish(): Promise<{ readonly deadLetters: number }> {
     const { manager, names } = this.cluster;
+    const left = async (stream: string, subject: string) =>
+      (await manager.streams.info(stream, { subjects_filter: subject })).state.subjects ?? {};
+    const owned = new Set<string>();
     await this.until('the streams are empty', async () => {
-      const states = await Promise.all(
-        [names.tasks, names.results].map((name) => manager.streams.info(name)),
-      );
-      return states.every(({ state }) => state.messages === 0);
+      const results = await left(names.results, names.resultSubject());
+      // What came when its shard was given up already needs an owner.
+      for (const shard of this.shards) {
+        if (results[names.resultSubject(shard.name)] === undefined || owned.has(shard.name)) continue;
+        owned.add(shard.name);
+        (this.of('owner')[0] ?? (await DrillProcess.start(this, 'owner'))).tell({ own: shard });
+      }
+      const tasks = await left(names.tasks, names.taskSubject());
+      return Object.keys(results).length + Object.keys(tasks).length === 0;
     });
     for (const shard of this.shards) await this.compare(shard);
     return { deadLetters: (await readDeadLetters(this.cluster)).length };

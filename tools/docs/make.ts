@@ -7,6 +7,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { clusterPage } from './cluster.ts';
 import { correctorsPage } from './correctors.ts';
 import { dataPage } from './data.ts';
 import { experimentsPage } from './experiments.ts';
@@ -26,6 +27,7 @@ import { storePage } from './store.ts';
 /** Makes the contents of all generated files, by their path. */
 export async function generatedFiles(): Promise<Record<string, string>> {
   const pages = [
+    clusterPage(),
     correctorsPage(),
     dataPage(),
     await experimentsPage(),
