@@ -96,8 +96,8 @@ export const CALM = {
 
 /**
  * A thousand workers with two cores each and a billion rows of 64 tokens, by a model of MiniLM's shape, over three servers that replicate.
- * Rates are those that were measured on two cores (docs/performance.md, `bench:cluster`), failures are more frequent than those of most
- * machines, and last as long as in the drills.
+ * The rates of a worker and of storing were measured on two cores (docs/performance.md). The others are assumed, and so are the failures,
+ * which are more frequent than those of most machines.
  */
 export const DEFAULTS: SimulationSettings = {
   seed: 1,
