@@ -94,7 +94,7 @@ describe('parseFlag', () => {
       'liner',
       `--schedule should be one of constant, linear, found "liner", did you mean 'linear'?`,
     ],
-    ['metrics', ',', '--metrics should be words separated by commas, found ","'],
+    ['metrics', ',', '--metrics should be texts separated by commas, found ","'],
   ] as const)('refuses %s %j', (key, text, message) => {
     expect(() => parseFlag(key, TABLE[key], text)).toThrow(UsageError);
     expect(() => parseFlag(key, TABLE[key], text)).toThrow(message);
