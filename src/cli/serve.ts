@@ -49,7 +49,7 @@ export const serveCommand = defineCommand({
     '/answer {"query"} streams the answer of a language model with the passages that it cites. A bearer token is read from the ' +
     'environment variable UNDRIFT_TOKEN; without one, only this machine is served. Passages that are not embedded by the current model ' +
     'are embedded in the background, those that searches find first. With --cluster in place of --store, the shards of a cluster are ' +
-    'searched: POST /search, GET /status, /health, /metrics, /openapi.json. Ctrl-C answers what has begun and ends.',
+    'searched, with a page at / that also shows the state of the cluster: POST /search, GET /status, /health, /metrics, /openapi.json. Ctrl-C answers what has begun and ends.',
   options: OPTIONS,
   stopsGracefully: true,
   examples: [

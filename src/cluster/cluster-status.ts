@@ -19,6 +19,10 @@ export interface ShardStatus extends ShardRecord {
   readonly results: number;
   /** Blocks that were given up. */
   readonly deadLetters: number;
+  /** Workers whose last task was of this shard. */
+  readonly workers: number;
+  /** Time left at its rate, in seconds; 0 if nothing is stale, null if nothing is stored at present. */
+  readonly secondsLeft: number | null;
 }
 
 /** State of a cluster. */
@@ -95,10 +99,12 @@ export async function clusterStatus(cluster: Cluster, streams: ClusterStreams): 
         return entry?.operation === 'PUT' ? holderOf(entry) : undefined;
       };
       const [owner, coordinator] = [await holder(`owner.${name}`), await holder(`coordinator.${name}`)];
+      const rowsPerSecond = owner === undefined ? 0 : record.rowsPerSecond;
       return {
-        ...record,
+        ...{ ...record, rowsPerSecond },
         hasOwner: owner !== undefined,
-        rowsPerSecond: owner === undefined ? 0 : record.rowsPerSecond,
+        workers: workers.filter(({ shard }) => shard === name).length,
+        secondsLeft: secondsLeft(record.stale, rowsPerSecond),
         coordinator: coordinator ? `${coordinator.host} ${coordinator.pid}` : '',
         tasks: tasks[names.taskSubject(name)] ?? 0,
         results: results[names.resultSubject(name)] ?? 0,
@@ -117,9 +123,13 @@ export async function clusterStatus(cluster: Cluster, streams: ClusterStreams): 
     address: address.shown,
     server: connection.info?.version ?? '',
     ...{ rows, stale, rowsPerSecond, shards, workers },
-    secondsLeft: stale === 0 ? 0 : rowsPerSecond > 0 ? stale / rowsPerSecond : null,
+    secondsLeft: secondsLeft(stale, rowsPerSecond),
     deadLetters: letters
       .slice(-SHOWN_LETTERS)
       .map((letter) => ({ ...letter, rows: formatRows(letter.rows) })),
   };
 }
+
+/** Time until nothing is stale, in seconds; null if nothing is stored at present. */
+const secondsLeft = (stale: number, rowsPerSecond: number): number | null =>
+  stale === 0 ? 0 : rowsPerSecond > 0 ? stale / rowsPerSecond : null;

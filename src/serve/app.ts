@@ -38,8 +38,8 @@ const ROUTES = { code: undefined, help: '/openapi.json has the routes', param: u
 /** What an application answers. */
 export interface AppParts {
   readonly routes: readonly Route[];
-  /** HTML of the page at `/`; undefined for none. */
-  readonly page: string | undefined;
+  /** HTML of the page at `/`. */
+  readonly page: string;
   readonly metrics: Metrics;
 }
 
@@ -77,7 +77,7 @@ export function makeApp({ routes, page, metrics }: AppParts, options: AppOptions
     done(context.res);
   });
 
-  const files = page === undefined ? [] : pageFiles();
+  const files = pageFiles();
   const open = new Set([...OPEN_PATHS, ...files.map(({ path }) => path)]);
   const methods = new Map([...OPEN_PATHS, '/metrics'].map((path) => [path, ['GET']]));
   for (const { path, method } of routes)
@@ -89,7 +89,7 @@ export function makeApp({ routes, page, metrics }: AppParts, options: AppOptions
   app.get('/health', (context) => context.json({ ok: true }));
   app.get('/metrics', (context) => context.text(metrics.format()));
   app.get('/openapi.json', (context) => context.json(openApiDocument(routes, version)));
-  if (page !== undefined) app.get('/', (context) => context.html(page, 200, PAGE_HEADERS));
+  app.get('/', (context) => context.html(page, 200, PAGE_HEADERS));
   for (const file of files) app.get(file.path, () => pageFile(file));
   app.notFound((context) => {
     const { method, path } = context.req;

@@ -66,11 +66,13 @@ mark{background:var(--mark);color:inherit;border-radius:2px;padding:0 .05em}
 .keys{margin:1rem 0 0}
 kbd{font:inherit;font-size:.75rem;border:1px solid var(--rule);border-radius:4px;padding:0 .35rem;margin:0 .15rem 0 .5rem}
 kbd+kbd{margin-left:0}
-#work,#corpus{margin-top:1.75rem;padding-top:1rem;border-top:1px solid var(--rule)}
+#work,#corpus,#cluster{margin-top:1.75rem;padding-top:1rem;border-top:1px solid var(--rule)}
 .bar{height:.5rem;margin:.35rem 0;border-radius:999px;overflow:hidden;background:var(--empty)}
 .bar.large{height:.9rem}
 .bar span{display:block;height:100%;background:var(--age0)}
 #work .bar span{transition:width .4s}
+.shares{display:flex}
+.shares i{height:100%}
 figure{margin-bottom:1.25rem}
 #age-picture{min-height:6rem}
 #age-picture svg{display:block;width:100%;height:auto}
@@ -84,9 +86,14 @@ figure{margin-bottom:1.25rem}
 .age-time{fill:color-mix(in oklab,var(--age0) var(--fresh,100%),var(--age2))}
 .age-newest{background:var(--age0)}.age-oldest{background:var(--age2)}
 .block:hover rect{stroke:var(--ink);stroke-width:.8}
-#models{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));margin-top:.5rem;min-height:4.5rem}
+#cluster>h2,#given-up h2{margin-top:1.25rem}
+.cards{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));margin-top:.5rem;min-height:4.5rem}
 .model-name{display:flex;gap:.5rem;align-items:baseline;overflow-wrap:anywhere}
 .tag{border:1px solid var(--rule);border-radius:999px;padding:0 .5rem;font-size:.75rem;color:var(--soft)}
+.tag.warning{color:var(--error);border-color:currentColor}
+.soft.error,.partial{color:var(--error)}
+.partial{margin-bottom:.5rem;overflow-wrap:anywhere}
+#letters{font-size:.875rem;overflow-wrap:anywhere}
 @media (max-width:40rem){
 body{padding:.75rem .9rem 2rem}
 #query{flex:1 1 100%}

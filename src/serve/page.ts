@@ -16,8 +16,10 @@ const MODULES = [
   'answer-view',
   'api',
   'citations',
+  'cluster-view',
   'dom',
   'event-stream',
+  'follow',
   'keys',
   'main',
   'passage-text',
@@ -48,12 +50,56 @@ export const PAGE_HEADERS = {
 
 const preloads = MODULES.map((name) => `<link rel="modulepreload" href="page/${name}.js">`).join('\n');
 
+/** The part that describes a store. */
+const STORE = `  <section id="work" aria-labelledby="work-title" hidden>
+    <h2 id="work-title">Migration</h2>
+    <div id="work-bar" class="bar large" role="progressbar" aria-labelledby="work-title" aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><span></span></div>
+    <p id="work-text" class="soft">&nbsp;</p>
+  </section>
+  <section id="corpus" class="absent" aria-labelledby="corpus-title">
+    <div class="column-head">
+      <h2 id="corpus-title">Ages of the vectors</h2>
+      <label class="soft">coloured by <select id="age-by"><option value="version">version</option><option value="time">time</option></select></label>
+    </div>
+    <figure>
+      <div id="age-picture"></div>
+      <figcaption id="age-block" class="soft">&nbsp;</figcaption>
+      <ul id="age-legend" aria-label="Passages by version"></ul>
+    </figure>
+    <h2>Models</h2>
+    <ul id="models" class="cards"></ul>
+  </section>
+`;
+
+/** The part that describes a cluster. */
+const CLUSTER = `  <section id="cluster" class="absent" aria-labelledby="cluster-title">
+    <div class="column-head">
+      <h2 id="cluster-title">Versions of the vectors</h2>
+      <span id="cluster-text" class="soft">&nbsp;</span>
+    </div>
+    <div id="cluster-bar" class="bar large shares" role="img"></div>
+    <ul id="age-legend" aria-label="Passages by version"></ul>
+    <h2>Shards</h2>
+    <ul id="shards" class="cards"></ul>
+    <h2>Workers</h2>
+    <ul id="workers" class="cards"></ul>
+    <div id="given-up" hidden>
+      <h2>Blocks given up</h2>
+      <ul id="letters"></ul>
+    </div>
+  </section>
+`;
+
 /**
  * Makes the page of the server. All addresses are relative, so that a proxy can serve it below a path.
  *
- * @param hasAnswers  whether the server has a language model
+ * @param of  what the server searches
+ * @param options.hasAnswers  whether the server has a language model
  */
-export const pageHtml = (hasAnswers: boolean): string => `<!doctype html>
+export const pageHtml = (
+  of: 'store' | 'cluster',
+  { hasAnswers = false }: { readonly hasAnswers?: boolean } = {},
+): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -94,25 +140,7 @@ ${hasAnswers ? '    <button id="ask">Answer</button>\n' : ''}    <div class="set
   </section>
   <section id="results" aria-label="Results" aria-busy="false"></section>
   <p class="soft keys" aria-hidden="true"><kbd>/</kbd> search <kbd>↑</kbd><kbd>↓</kbd><kbd>←</kbd><kbd>→</kbd> results <kbd>Enter</kbd> whole passage <kbd>Esc</kbd> back</p>
-  <section id="work" aria-labelledby="work-title" hidden>
-    <h2 id="work-title">Migration</h2>
-    <div id="work-bar" class="bar large" role="progressbar" aria-labelledby="work-title" aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><span></span></div>
-    <p id="work-text" class="soft">&nbsp;</p>
-  </section>
-  <section id="corpus" class="absent" aria-labelledby="corpus-title">
-    <div class="column-head">
-      <h2 id="corpus-title">Ages of the vectors</h2>
-      <label class="soft">coloured by <select id="age-by"><option value="version">version</option><option value="time">time</option></select></label>
-    </div>
-    <figure>
-      <div id="age-picture"></div>
-      <figcaption id="age-block" class="soft">&nbsp;</figcaption>
-      <ul id="age-legend" aria-label="Passages by version"></ul>
-    </figure>
-    <h2>Models</h2>
-    <ul id="models"></ul>
-  </section>
-</main>
+${of === 'cluster' ? CLUSTER : STORE}</main>
 <noscript><p>This page needs JavaScript. The same searches are answered by <code>POST /search</code>.</p></noscript>
 </body>
 </html>

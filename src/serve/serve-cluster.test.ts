@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ChromiumPage, chromiumPath, NO_CHROMIUM } from '../../test/chromium.ts';
 import { clusterPassages } from '../../test/cluster-stores.ts';
 import { type NatsServers, noNats, startNats } from '../../test/nats-server.ts';
 import { smallRetriever } from '../../test/small-models.ts';
@@ -13,6 +14,8 @@ import { indexPassages } from '../store/index-passages.ts';
 import { Store } from '../store/store.ts';
 import { serveCluster } from './serve-cluster.ts';
 import type { RunningServer } from './server.ts';
+
+const program = chromiumPath();
 
 describe.skipIf(noNats !== undefined)(`a server over a cluster${noNats ? `: ${noNats}` : ''}`, () => {
   const folder = tempFiles({});
@@ -74,7 +77,7 @@ describe.skipIf(noNats !== undefined)(`a server over a cluster${noNats ? `: ${no
     expect(described.json).toMatchObject({
       rows: 60,
       stale: 0,
-      shards: [{ name: 'part-1' }, { name: 'part-2' }],
+      shards: [{ name: 'part-1', workers: 0, secondsLeft: 0 }, { name: 'part-2' }],
     });
     expect((await send('/health')).json).toEqual({ ok: true });
     expect((await send('/passages', { passages: [] })).status).toBe(404);
@@ -97,4 +100,39 @@ describe.skipIf(noNats !== undefined)(`a server over a cluster${noNats ? `: ${no
     const metrics = await (await fetch(`${server.url}/metrics`)).text();
     expect(metrics).toMatch(/^undrift_partial_answers 1$/m);
   });
+
+  it.skipIf(!program)(
+    `has a page that searches, and shows shards${program ? '' : `: ${NO_CHROMIUM}`}`,
+    { timeout: 120_000 },
+    async () => {
+      const page = await ChromiumPage.open(program!);
+      const text = (selector: string) =>
+        page.evaluate<string>(`document.querySelector(${JSON.stringify(selector)})?.textContent ?? ''`);
+      try {
+        await page.goto(server.url);
+        await expect.poll(() => text('#store')).toMatch(/^60 passages · 2 shards · 0 workers · nats:/);
+        expect(await text('#cluster-text')).toBe('60 of 60 passages (100.0 %)');
+        expect(await text('#age-legend')).toMatch(/ · step 0 60$/);
+        expect(await text('#shards li:nth-child(1)')).toMatch(/^part-1\d+ of \d+ passages/);
+        expect(await text('#shards li:nth-child(2) .warning')).toBe('no owner');
+        expect(await text('#workers')).toBe('No worker runs.');
+        expect(await page.evaluate(`document.querySelectorAll('#shards .age-0').length`)).toBe(2);
+        await page.evaluate(`document.getElementById('query').focus()`);
+        await page.evaluate(`document.getElementById('query').value = 'reads a whole file'`);
+        await page.press('Enter');
+        await expect
+          .poll(() => text('.partial'))
+          .toBe('Partial: 1 of 2 shards missing: part-2 (the shard part-2 has no owner)');
+        expect(await text('.hit .facts')).toContain('shard part-1');
+        await page.press('ArrowDown');
+        expect(await page.evaluate(`document.activeElement.matches('.hit')`)).toBe(true);
+        await page.screen({ width: 360, height: 700, phone: true, dark: true });
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
+        const others = page.complaints.filter((complaint) => !complaint.startsWith('request: '));
+        expect(others).toEqual([]);
+      } finally {
+        await page.close();
+      }
+    },
+  );
 });

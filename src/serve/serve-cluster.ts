@@ -3,6 +3,7 @@ import { ClusterSearcher, type ClusterSearcherOptions } from '../cluster/cluster
 import { openStreams } from '../cluster/cluster-status.ts';
 import { makeClusterRoutes } from './cluster-routes.ts';
 import { Metrics } from './metrics.ts';
+import { pageHtml } from './page.ts';
 import { checkToken, type HttpOptions, type RunningServer, serveApp } from './server.ts';
 
 /** Settings of {@link serveCluster}. */
@@ -12,7 +13,7 @@ export interface ServeClusterOptions extends HttpOptions, ClusterSearcherOptions
 }
 
 /**
- * Serves a search over the shards of a cluster, and its status, over HTTP. The server holds no model and no vectors: the owners of the shards
+ * Serves a search over the shards of a cluster, its status, and a page, over HTTP. The server holds no model and no vectors: the owners of the shards
  * search.
  *
  * @throws UsageError for a host that other machines reach, without a token
@@ -30,7 +31,7 @@ export async function serveCluster(
     const metrics = new Metrics();
     const searcher = new ClusterSearcher(cluster, streams, { shards, deadlineMs });
     const routes = makeClusterRoutes({ cluster, streams, searcher, metrics });
-    return await serveApp({ routes, page: undefined, metrics }, http, () => cluster.close());
+    return await serveApp({ routes, page: pageHtml('cluster'), metrics }, http, () => cluster.close());
   } catch (error) {
     await cluster.close();
     throw error;

@@ -97,7 +97,7 @@ export async function serveStore(folder: string, options: ServeOptions = {}): Pr
     closing: closing.signal,
   });
   const end = () => Promise.all([reader.close(), writer?.close()]);
-  const page = pageHtml(answerer !== undefined);
+  const page = pageHtml('store', { hasAnswers: answerer !== undefined });
   const running = await serveApp({ routes, page, metrics }, options, end);
   const watching = watchHead(store.place.headPath, reader, writer);
   return {

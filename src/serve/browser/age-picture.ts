@@ -117,12 +117,16 @@ const timeBands = (cell: Ages['cells'][number], share: number | null): Band[] =>
     : [{ from: 0, height: cell.versions.reduce((sum, n) => sum + n, 0) / cell.passages, color: 'age-time' }];
 
 /** Describes the picture for readers who do not see it. */
-export function pictureLabel({ passages, missing, versions }: Ages): string {
+export const pictureLabel = (ages: Ages): string =>
+  `${grouped(ages.passages)} passages in the order in which they were added: ${sharesText(ages) || 'none'}.`;
+
+/** Lists the shares of the versions; the empty text without passages. */
+export function sharesText({ passages, missing, versions }: Ages): string {
   const shares = versions.map(
     (version) => `${percent(version.passages, passages)} by ${versionName(version)}`,
   );
   if (missing > 0) shares.push(`${percent(missing, passages)} without a vector`);
-  return `${grouped(passages)} passages in the order in which they were added: ${shares.join(', ') || 'none'}.`;
+  return shares.join(', ');
 }
 
 /** Describes one block. */
@@ -142,27 +146,38 @@ export function blockText(ages: Ages, block: number, nowMs: number): string {
 const percent = (part: number, whole: number): string =>
   whole === 0 ? '0 %' : `${((100 * part) / whole).toFixed(part === whole ? 0 : 1)} %`;
 
+const entry = (color: string, name: string, count: string): PageElement =>
+  make(
+    'li',
+    {},
+    make('span', { class: `swatch ${color}`, 'aria-hidden': 'true' }),
+    `${name} `,
+    make('b', {}, count),
+  );
+
+const missingLegend = ({ missing }: Ages): PageElement[] =>
+  missing > 0 ? [entry('age-missing', 'no vector', grouped(missing))] : [];
+
+/**
+ * Makes the legend of versions, with counts.
+ *
+ * @param older  what the vectors of versions that are not current are
+ */
+export function versionLegend(ages: Ages, older: 'corrected' | 'stale'): PageElement[] {
+  const versions = ages.versions.map((version, i) =>
+    entry(
+      versionColor(i),
+      `${versionName(version)}${version.current ? '' : ` (${older})`}`,
+      grouped(version.passages),
+    ),
+  );
+  return [...versions, ...missingLegend(ages)];
+}
+
 /** Makes the legend, with counts. */
 export function ageLegend(ages: Ages, by: 'version' | 'time', nowMs: number): PageElement[] {
-  const entry = (color: string, name: string, count: string) =>
-    make(
-      'li',
-      {},
-      make('span', { class: `swatch ${color}`, 'aria-hidden': 'true' }),
-      `${name} `,
-      make('b', {}, count),
-    );
-  const missing = ages.missing > 0 ? [entry('age-missing', 'no vector', grouped(ages.missing))] : [];
-  if (by === 'version') {
-    const versions = ages.versions.map((version, i) =>
-      entry(
-        versionColor(i),
-        `${versionName(version)}${version.current ? '' : ' (corrected)'}`,
-        grouped(version.passages),
-      ),
-    );
-    return [...versions, ...missing];
-  }
+  if (by === 'version') return versionLegend(ages, 'corrected');
+  const missing = missingLegend(ages);
   const times = ages.cells.flatMap(({ time }) => time ?? []);
   if (times.length === 0) return missing;
   const ago = (time: number) => `${duration(Math.max(0, (nowMs - time) / 1000))} ago`;

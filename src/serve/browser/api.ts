@@ -13,6 +13,8 @@ export interface Hit {
   readonly score: number;
   readonly metadata: Readonly<Record<string, unknown>> | null;
   readonly parts?: Readonly<Record<string, number | undefined>>;
+  /** Shard of a cluster that has the passage. */
+  readonly shard?: string;
 }
 
 declare const sessionStorage: {

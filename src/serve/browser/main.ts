@@ -4,20 +4,26 @@
 import { readAddress, writeAddress } from './address.ts';
 import { askModel, clearAnswer, stopAnswer } from './answer-view.ts';
 import { call, type Hit, keepToken } from './api.ts';
+import { followCluster } from './cluster-view.ts';
 import { byId, fieldOf, make, page } from './dom.ts';
 import { listenForKeys } from './keys.ts';
 import { queryWords } from './passage-text.ts';
-import { compareRankings, type Ranking, type RankingChoice, rankingChoices } from './rankings.ts';
+import {
+  compareRankings,
+  type Ranking,
+  type RankingChoice,
+  type RankingFacts,
+  rankingChoices,
+} from './rankings.ts';
 import { type Column, columnsOf, comparisonText } from './result-list.ts';
-import { followStore, type Status } from './store-view.ts';
+import { followStore } from './store-view.ts';
 
 declare const location: { hash: string };
 declare const history: { replaceState(state: null, title: string, address: string): void };
 declare const window: { addEventListener(name: string, listener: () => void): void };
 
-interface Found {
+interface Found extends Pick<Column, 'seconds' | 'shards' | 'missing'> {
   readonly results: readonly Hit[];
-  readonly seconds: number;
 }
 
 let choices: readonly RankingChoice[] = [];
@@ -68,7 +74,10 @@ async function search(): Promise<void> {
     if (running !== own) return;
     show(
       query,
-      rankings.map(({ name }, i) => ({ name, hits: found[i]!.results, seconds: found[i]!.seconds })),
+      rankings.map(({ name }, i) => {
+        const { results: hits, seconds, shards, missing } = found[i]!;
+        return { name, hits, seconds, shards, missing };
+      }),
     );
   } catch (error) {
     if (running === own) say((error as Error).message, { isError: true });
@@ -105,9 +114,9 @@ async function ask(): Promise<void> {
   await Promise.all([askModel(bodyOf(ranking, query), queryWords(query)), search()]);
 }
 
-/** Offers the rankings that the store allows. The choice stays where it can. */
-function offer(status: Status): void {
-  const offered = rankingChoices({ spaces: status.spaces, reranker: status.server.reranker });
+/** Offers the rankings that the store or cluster allows. The choice stays where it can. */
+function offer(facts: RankingFacts): void {
+  const offered = rankingChoices(facts);
   if (JSON.stringify(offered) === JSON.stringify(choices)) return;
   const isFirst = choices.length === 0;
   choices = offered;
@@ -171,7 +180,10 @@ keepToken(() => {
   look();
   void search();
 });
-const look = followStore(offer, (message) => {
+const showTrouble = (message: string): void => {
   // The next success takes its own failure away, and no message about a search.
   if (message !== '' || byId('message').dataset.of === 'store') say(message, { isError: true, of: 'store' });
-});
+};
+const look = page.getElementById('cluster')
+  ? followCluster(offer, showTrouble)
+  : followStore(({ spaces, server }) => offer({ spaces, reranker: server.reranker }), showTrouble);

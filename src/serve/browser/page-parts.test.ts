@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { readAddress, writeAddress } from './address.ts';
 import { type Ages, blockText, freshness, pictureLabel, versionBands } from './age-picture.ts';
 import { splitCitations } from './citations.ts';
+import { clusterAges, shardText } from './cluster-view.ts';
 import { formatEvent, readEvents } from './event-stream.ts';
 import { bytesText, duration, RateMeter, workText } from './progress.ts';
 import { changesIn, compareRankings, rankingChoices } from './rankings.ts';
@@ -46,6 +47,49 @@ describe('two rankings', () => {
       name: 'BM25, reranked',
       rerank: true,
     });
+  });
+});
+
+describe('the shards of a cluster', () => {
+  const shard = (
+    name: string,
+    version: string,
+    rows: number,
+    versions: readonly [string, number, number][],
+  ) => ({
+    ...{ name, version, rows, stale: 0, rowsPerSecond: 0, secondsLeft: 0, workers: 0, deadLetters: 0 },
+    ...{ hasOwner: true, coordinator: '', problem: '' },
+    versions: versions.map(([id, step, count]) => ({ id, step, rows: count })),
+  });
+
+  it('are drawn as blocks of one corpus, wanted versions first', () => {
+    const first = shard('a', 'new', 10, [
+      ['old', 7, 3],
+      ['new', 5, 6],
+    ]);
+    const second = shard('b', 'new', 30, [
+      ['older', 1, 10],
+      ['new', 5, 20],
+    ]);
+    const ages = clusterAges({ rows: 40, shards: [first, second] });
+    expect(ages.versions).toEqual([
+      { model: 'new', steps: [5, 5], current: true, passages: 26 },
+      { model: 'old', steps: [7, 7], current: false, passages: 3 },
+      { model: 'older', steps: [1, 1], current: false, passages: 10 },
+    ]);
+    expect(ages.missing).toBe(1);
+    expect(ages.cells.map(({ passages, versions }) => [passages, versions])).toEqual([
+      [10, [6, 3, 0]],
+      [30, [20, 0, 10]],
+    ]);
+  });
+
+  it('have a rate and a time left while rows are stored', () => {
+    const text = (stale: number, rowsPerSecond: number, secondsLeft: number | null) =>
+      shardText({ rows: 2000, stale, rowsPerSecond, secondsLeft });
+    expect(text(500, 10, 50)).toBe('1,500 of 2,000 passages (75.0 %) · 10 per second · 50 s left');
+    expect(text(500, 0, null)).toBe('1,500 of 2,000 passages (75.0 %) · nothing is being stored');
+    expect(text(0, 10, 0)).toBe('2,000 of 2,000 passages (100.0 %)');
   });
 });
 

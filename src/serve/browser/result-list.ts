@@ -12,6 +12,15 @@ export interface Column {
   readonly hits: readonly Hit[];
   /** Time of the search at the server, in seconds. */
   readonly seconds: number;
+  /** Shards of a cluster that were asked, and those of them that have not answered. */
+  readonly shards?: number | undefined;
+  readonly missing?: readonly MissingShard[] | undefined;
+}
+
+/** Shard whose passages an answer lacks, with the reason. */
+export interface MissingShard {
+  readonly shard: string;
+  readonly reason: string;
 }
 
 const LETTERS = ['A', 'B'];
@@ -19,7 +28,8 @@ const LETTERS = ['A', 'B'];
 /** Makes the columns of one or two rankings. */
 export function columnsOf(columns: readonly Column[], words: readonly string[]): PageElement[] {
   const ids = columns.map(({ hits }) => hits.map(({ id }) => id));
-  return columns.map(({ name, hits, seconds }, i) => {
+  return columns.map((column, i) => {
+    const { name, hits, seconds } = column;
     const other = columns.length === 2 ? ids[1 - i] : undefined;
     const changes = other && changesIn(ids[i]!, other);
     const top = Math.max(0, ...hits.map(({ score }) => score));
@@ -38,9 +48,18 @@ export function columnsOf(columns: readonly Column[], words: readonly string[]):
       'section',
       { class: 'column', 'aria-labelledby': `column-${i}` },
       make('div', { class: 'column-head' }, title, facts),
+      ...partialNotice(column),
       hits.length > 0 ? make('ol', {}, ...items) : make('p', { class: 'soft' }, 'Nothing was found.'),
     );
   });
+}
+
+/** Tells which shards an answer lacks. */
+function partialNotice({ shards = 0, missing = [] }: Column): PageElement[] {
+  if (missing.length === 0) return [];
+  const reasons = missing.map(({ shard, reason }) => `${shard} (${reason})`);
+  const text = `Partial: ${missing.length} of ${shards} shards missing: ${reasons.join('; ')}`;
+  return [make('p', { class: 'partial' }, text)];
 }
 
 function timeText(seconds: number): string {
@@ -95,6 +114,7 @@ function itemOf(hit: Hit, { words, share, change, letter }: ItemOptions): PageEl
   );
   item.dataset.id = hit.id;
   if (hit.title !== '') item.querySelector('.facts')!.append(make('span', { class: 'id' }, hit.id));
+  if (hit.shard !== undefined) item.querySelector('.facts')!.append(make('span', {}, `shard ${hit.shard}`));
   const show = (whole: boolean) => {
     text.replaceChildren(...markedNodes(whole ? hit.text : shown, words));
     item.classList.toggle('whole', whole);

@@ -3,7 +3,8 @@
  */
 import { type Ages, ageLegend, agePicture, blockText } from './age-picture.ts';
 import { call } from './api.ts';
-import { byId, fieldOf, make, type PageElement, type PageEvent, page } from './dom.ts';
+import { byId, fieldOf, make, type PageElement, type PageEvent } from './dom.ts';
+import { follow } from './follow.ts';
 import { bytesText, grouped, RateMeter, workText } from './progress.ts';
 import { shortName } from './rankings.ts';
 
@@ -41,14 +42,9 @@ declare const matchMedia: (query: string) => {
   addEventListener(name: 'change', listener: () => void): void;
 };
 
-/** Time between two looks at the server, in milliseconds: while vectors are being made, and otherwise. */
-const BUSY_MS = 2000;
-const QUIET_MS = 15_000;
-
 const meter = new RateMeter();
 const isNarrow = matchMedia('(max-width: 40rem)');
 let ages: Ages | undefined;
-let timer: ReturnType<typeof setTimeout> | undefined;
 
 /**
  * Follows the store.
@@ -60,30 +56,19 @@ export function followStore(
   onStatus: (status: Status) => void,
   onError: (message: string) => void,
 ): () => void {
-  const look = async (): Promise<void> => {
-    clearTimeout(timer);
-    let wait = QUIET_MS;
-    try {
-      const status = await call<Status>('status');
-      onStatus(status);
-      if (showStatus(status)) wait = BUSY_MS;
-      ages = await call<Ages>('ages');
-      showAges();
-      // Shown late, so that nothing moves before the eyes of the reader.
-      byId('corpus').classList.toggle('absent', false);
-      onError('');
-    } catch (error) {
-      onError((error as Error).message);
-    }
-    clearTimeout(timer);
-    timer = setTimeout(() => !page.hidden && void look(), wait);
-  };
-  page.addEventListener('visibilitychange', () => !page.hidden && void look());
   fieldOf('age-by').addEventListener('change', showAges);
   isNarrow.addEventListener('change', showAges);
   followPointer();
-  void look();
-  return () => void look();
+  return follow(async () => {
+    const status = await call<Status>('status');
+    onStatus(status);
+    const isBusy = showStatus(status);
+    ages = await call<Ages>('ages');
+    showAges();
+    // Shown late, so that nothing moves before the eyes of the reader.
+    byId('corpus').classList.toggle('absent', false);
+    return isBusy;
+  }, onError);
 }
 
 /** Shows the status, and returns whether vectors are being made. */
