@@ -16,6 +16,8 @@ import { serveCluster } from './serve-cluster.ts';
 import type { RunningServer } from './server.ts';
 
 const program = chromiumPath();
+/** Patience with a busy machine. */
+const SLOW = { timeout: 20_000 };
 
 describe.skipIf(noNats !== undefined)(`a server over a cluster${noNats ? `: ${noNats}` : ''}`, () => {
   const folder = tempFiles({});
@@ -110,18 +112,24 @@ describe.skipIf(noNats !== undefined)(`a server over a cluster${noNats ? `: ${no
         page.evaluate<string>(`document.querySelector(${JSON.stringify(selector)})?.textContent ?? ''`);
       try {
         await page.goto(server.url);
-        await expect.poll(() => text('#store')).toMatch(/^60 passages · 2 shards · 0 workers · nats:/);
+        await expect.poll(() => text('#store'), SLOW).toMatch(/^60 passages · 2 shards · 0 workers · nats:/);
         expect(await text('#cluster-text')).toBe('60 of 60 passages (100.0 %)');
         expect(await text('#age-legend')).toMatch(/ · step 0 60$/);
         expect(await text('#shards li:nth-child(1)')).toMatch(/^part-1\d+ of \d+ passages/);
-        expect(await text('#shards li:nth-child(2) .warning')).toBe('no owner');
+        // The state is kept for a moment, and the page asks for it again when it is seen again.
+        await expect
+          .poll(async () => {
+            await page.evaluate(`document.dispatchEvent(new Event('visibilitychange'))`);
+            return await text('#shards li:nth-child(2) .warning');
+          }, SLOW)
+          .toBe('no owner');
         expect(await text('#workers')).toBe('No worker runs.');
         expect(await page.evaluate(`document.querySelectorAll('#shards .age-0').length`)).toBe(2);
         await page.evaluate(`document.getElementById('query').focus()`);
         await page.evaluate(`document.getElementById('query').value = 'reads a whole file'`);
         await page.press('Enter');
         await expect
-          .poll(() => text('.partial'))
+          .poll(() => text('.partial'), SLOW)
           .toBe('Partial: 1 of 2 shards missing: part-2 (the shard part-2 has no owner)');
         expect(await text('.hit .facts')).toContain('shard part-1');
         await page.press('ArrowDown');
