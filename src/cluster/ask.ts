@@ -2,6 +2,7 @@ import type { Msg, MsgHdrs, Subscription } from '@nats-io/transport-node';
 import { RuntimeError } from '../util/errors.ts';
 import type { Cluster } from './cluster.ts';
 import { HEADER_BYTES, HEADERS } from './row-messages.ts';
+import { reasonOf } from './waiting.ts';
 
 /** Answers a request to the owner of a shard. */
 export type Answer = (body: Uint8Array) => Promise<Uint8Array>;
@@ -111,7 +112,10 @@ async function answer(
       });
     }
   } catch (error) {
-    const reason = (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
-    reply(new Uint8Array(0), { [HEADERS.error]: reason.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 500) });
+    reply(new Uint8Array(0), {
+      [HEADERS.error]: reasonOf(error)
+        .replaceAll(/[^\x20-\x7e]/g, '?')
+        .slice(0, 500),
+    });
   }
 }

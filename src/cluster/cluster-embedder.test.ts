@@ -1,35 +1,10 @@
-import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startWorkers } from '../../test/cluster-workers.ts';
 import { type NatsServers, noNats, startNats } from '../../test/nats-server.ts';
+import { bytesOf, trained, within } from '../../test/refresh-runs.ts';
 import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
 import { asyncIndex } from '../methods/async-index.ts';
-import type { Method, MethodContext } from '../methods/contract/method.ts';
 import { clusterEmbedder } from './cluster-embedder.ts';
-
-/** Method with a changed context. */
-const within = (more: Partial<MethodContext>): Method => ({
-  ...asyncIndex,
-  start: (context) => asyncIndex.start({ ...context, ...more }),
-});
-
-/** Hashes of the files of a run, except those that exist only during a refresh. */
-const bytesOf = (run: ToyRun): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(run.bytes())
-      .filter(([name]) => !name.startsWith('refresh/'))
-      .map(([name, bytes]) => [name, createHash('sha256').update(bytes).digest('hex').slice(0, 12)]),
-  );
-
-async function trained(method: Method, settings: ToyOptions, steps: number): Promise<Record<string, string>> {
-  const run = await ToyRun.begin(method, settings);
-  try {
-    await run.train(steps);
-    return bytesOf(run);
-  } finally {
-    await run.dispose();
-  }
-}
 
 const BERT: ToyOptions = {
   model: { kind: 'transformer', towers: 'separate' },

@@ -6,7 +6,7 @@ import type { ClusterOutcome, ClusterRunOptions } from './run-options.ts';
 import type { ShardKeeper } from './shard-keeper.ts';
 import { forgetShard } from './shard-record.ts';
 import { type ClusterStreams, ensureStreams } from './streams.ts';
-import { pause } from './waiting.ts';
+import { pause, reasonOf } from './waiting.ts';
 
 /** Pause between two looks at the shard. */
 const LOOK_MS = 300;
@@ -92,7 +92,7 @@ class RunShard {
       return isDone;
     } catch (error) {
       // The server is gone for a moment.
-      const problem = error instanceof Error ? error.message.split('\n')[0]! : String(error);
+      const problem = reasonOf(error);
       if (problem !== this.problem) onNote?.(problem);
       this.problem = problem;
       return false;

@@ -6,13 +6,19 @@ const LARGEST_ROW = 2 ** 32 - 1;
 
 /** Formats ascending row numbers as ranges: `0-1023,1030`. */
 export function formatRows(rows: ArrayLike<number>): string {
-  const ranges: string[] = [];
-  for (let i = 0; i < rows.length; ) {
-    const start = i++;
-    while (i < rows.length && rows[i] === rows[i - 1]! + 1) i++;
-    ranges.push(i - start === 1 ? `${rows[start]}` : `${rows[start]}-${rows[i - 1]}`);
+  return Array.from(runsOf(rows), ({ first, end }) =>
+    end - first === 1 ? `${first}` : `${first}-${end - 1}`,
+  ).join(',');
+}
+
+/** Divides ascending numbers into runs of consecutive ones. */
+export function* runsOf(rows: ArrayLike<number>): Generator<{ first: number; end: number }> {
+  for (let start = 0; start < rows.length; ) {
+    let next = start + 1;
+    while (next < rows.length && rows[next] === rows[next - 1]! + 1) next++;
+    yield { first: rows[start]!, end: rows[next - 1]! + 1 };
+    start = next;
   }
-  return ranges.join(',');
 }
 
 /**

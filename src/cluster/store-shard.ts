@@ -24,7 +24,7 @@ export interface StoreShardOptions {
 }
 
 /** Numbers of passages from whose multiples on blocks begin anew, so that a change in one place does not move all blocks after it. */
-const GROUP_ROWS = 1024;
+const GROUP_ROWS = BLOCK_SIZE.rows;
 /** Groups whose tokens are kept in memory. */
 const KEPT_GROUPS = 128;
 /** Commits between two compactions. */

@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { blockEnds } from '../models/retriever/encode-blocks.ts';
 import { fileError, readAt } from '../util/files.ts';
+import { runsOf } from './row-list.ts';
 import type { EmbeddedRows, RowTokens, ShardCounts, ShardKeeper, WantedVersion } from './shard-keeper.ts';
 
 /** Rows of a table that are embedded once, by one version: a shard for the time of a refresh. */
@@ -114,7 +115,7 @@ export class TableShard implements ShardKeeper {
     const total = wanted.reduce((sum, row) => sum + lengths[row]!, 0);
     const tokens = new Tokens(total);
     let at = 0;
-    for (const { first, end } of runs(wanted)) {
+    for (const { first, end } of runsOf(wanted)) {
       const count = starts[end]! - starts[first]!;
       const position = 4 * lengths.length + starts[first]! * Tokens.BYTES_PER_ELEMENT;
       const bytes = await readAt(
@@ -149,7 +150,7 @@ export class TableShard implements ShardKeeper {
         const row = rows[i]!;
         return this.stored[row] === 0 && marks[i] === BigInt(documents[row]!);
       });
-      for (const { first, end } of runs(kept.map((i) => rows[i]!))) {
+      for (const { first, end } of runsOf(kept.map((i) => rows[i]!))) {
         // Rows ascend, so that a run of rows is one of vectors.
         const from = rows.indexOf(first);
         await this.write(vectors.subarray(from * D, (from + end - first) * D), first);
@@ -188,16 +189,6 @@ export class TableShard implements ShardKeeper {
     } catch (error) {
       throw fileError(error, this.table.embeddingsFile, 'write');
     }
-  }
-}
-
-/** Divides ascending numbers into runs of consecutive ones. */
-function* runs(rows: ArrayLike<number>): Generator<{ first: number; end: number }> {
-  for (let start = 0; start < rows.length; ) {
-    let next = start + 1;
-    while (next < rows.length && rows[next] === rows[next - 1]! + 1) next++;
-    yield { first: rows[start]!, end: rows[next - 1]! + 1 };
-    start = next;
   }
 }
 

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { bytesOf, trained, within } from '../../../test/refresh-runs.ts';
 import { type ToyOptions, ToyRun } from '../../../test/toy-training.ts';
 import type { BackgroundLimits } from '../../models/background/background-encoder.ts';
 import { processEmbedder } from '../../models/background/process-embedder.ts';
@@ -10,7 +10,7 @@ import type { Weights } from '../../models/retriever/retriever.ts';
 import { hostTensor } from '../../runtime/host-tensor.ts';
 import { NONE } from '../../util/vector-rows.ts';
 import { asyncIndex } from '../async-index.ts';
-import type { Method, MethodContext } from '../contract/method.ts';
+import type { Method } from '../contract/method.ts';
 import { AsyncRefresh } from './async-refresh.ts';
 import { TableMethod } from './table-method.ts';
 
@@ -23,30 +23,6 @@ const workers = (): number[] => {
     return [];
   }
 };
-
-/** Method with a changed context. */
-const within = (more: Partial<MethodContext>, method: Method = asyncIndex): Method => ({
-  ...method,
-  start: (context) => method.start({ ...context, ...more }),
-});
-
-/** Hashes of the files of a run, except those that exist only during a refresh. */
-const bytesOf = (run: ToyRun): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(run.bytes())
-      .filter(([name]) => !name.startsWith('refresh/'))
-      .map(([name, bytes]) => [name, createHash('sha256').update(bytes).digest('hex').slice(0, 12)]),
-  );
-
-async function trained(method: Method, settings: ToyOptions, steps: number): Promise<Record<string, string>> {
-  const run = await ToyRun.begin(method, settings);
-  try {
-    await run.train(steps);
-    return bytesOf(run);
-  } finally {
-    await run.dispose();
-  }
-}
 
 /** The refresh of `async:3:wait` in this process, from the description: no worker, no files, nothing at the same time. */
 const inThisProcess = (refresh: string): Method => ({
