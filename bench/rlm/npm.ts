@@ -1,12 +1,12 @@
 /**
  * Measures NPM: encoders that find the phrase behind a mask in texts, beside masked language models that write it token by token.
  *
- *     npx tsx bench/rlm/npm.ts DATA WORK [--arms base,more,same-document,random,detached] [--seeds 1,2,3] [--base-steps 6000] [--steps 1500]
- *         [--base-batch 32] [--batch 8] [--window 128] [--hidden 256] [--layers 4] [--base-lr 1e-3] [--lr 3e-4] [--dev-spans 200]
+ *     npx tsx bench/rlm/npm.ts DATA WORK [--arms base,more,same-document,random,detached] [--seeds 1,2,3] [--model MODEL] [--base-steps 6000]
+ *         [--steps 1500] [--base-batch 32] [--batch 8] [--window 128] [--hidden 256] [--layers 4] [--base-lr 1e-3] [--lr 3e-4] [--dev-spans 200]
  *         [--spans 2000] [--test-documents 0] [--threads 2] [--out bench/results/rlm]
  *
- * DATA holds train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz with long documents. WORK takes the runs. A masked language model is trained from
- * nothing first, the base of all arms:
+ * DATA holds train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz with long documents. WORK takes the runs. A masked language model is trained first,
+ * the base of all arms: from nothing, or from MODEL, whose missing head for masks it trains:
  *
  *     base              the base as it is
  *     more              trained on as a masked language model, in as many steps of as many tokens as the other arms
@@ -43,6 +43,7 @@ const { values, positionals } = parseArgs({
   options: {
     arms: { type: 'string', default: 'base,more,same-document,random,detached' },
     seeds: { type: 'string', default: '1,2,3' },
+    model: { type: 'string', default: '' },
     'base-steps': { type: 'string', default: '6000' },
     steps: { type: 'string', default: '1500' },
     'base-batch': { type: 'string', default: '32' },
@@ -81,8 +82,8 @@ const LENGTH_POWERS = [0, 0.5, 1];
 
 /** Settings of the base, of the trained models, and of everything. */
 const base = {
-  ...{ steps: number('base-steps'), batchSize: number('base-batch'), lr: number('base-lr') },
-  ...{ window, hidden: number('hidden'), layers: number('layers') },
+  ...{ steps: number('base-steps'), batchSize: number('base-batch'), lr: number('base-lr'), window },
+  ...(values.model ? { model: basename(values.model) } : { hidden: number('hidden'), layers: number('layers') }),
 };
 const trained = { base, steps: number('steps'), batch: number('batch'), lr: number('lr'), threads };
 const settings = {
@@ -118,9 +119,10 @@ async function once(
 }
 
 const common = { data: split('train'), evalData: split('valid'), threads };
+const start = values.model ? { model: values.model } : {};
 const baseFolder = () =>
   once('base', base, (run) =>
-    trainMasked({ ...common, ...base, ...run, seed: 1, evalEvery: Math.ceil(base.steps / 10) }, callbacks),
+    trainMasked({ ...common, ...base, ...start, ...run, seed: 1, evalEvery: Math.ceil(base.steps / 10) }, callbacks),
   );
 
 /** Trains an arm, unless it is trained. A masked model reads each piece once a step where NPM reads it twice, so it gets twice the pieces. */

@@ -68,12 +68,14 @@ export class MaskedLanguageModel extends TokenModel {
    * Reads a Hugging Face folder of a model for masked language modelling, such as BertForMaskedLM: config.json, model.safetensors (whole
    * or in shards) and tokenizer.json.
    *
+   * @param options.newHead  seed of the initial weights of a new head for an encoder without one, such as an encoder of sentences. Default:
+   *   such an encoder is refused
    * @throws UsageError when the folder holds another kind of model
    * @throws DataError that names the file when one is missing or damaged, and for an encoder without its head
    */
   static async load(
     folder: string,
-    { onNote }: { onNote?: (note: string) => void } = {},
+    { newHead, onNote }: { newHead?: number; onNote?: (note: string) => void } = {},
   ): Promise<MaskedLanguageModel> {
     const configFile = join(folder, 'config.json');
     requireConfig(configFile);
@@ -87,10 +89,11 @@ export class MaskedLanguageModel extends TokenModel {
     const file = join(folder, 'model.safetensors');
     try {
       const head = network.headNames;
-      if (head.every((name) => storedShape(reader, name, file) === undefined)) {
+      const isHeadless = head.every((name) => storedShape(reader, name, file) === undefined);
+      if (isHeadless && newHead === undefined) {
         throw new DataError('the model has no head for masked tokens', {
           file,
-          help: `use a model for masked language modelling (${String(network.configFile.architectures)}): encoders that were trained for sentences have lost its head`,
+          help: `use a model for masked language modelling (${String(network.configFile.architectures)}): encoders that were trained for sentences have lost its head, and undrift lm train --method masked trains a new one`,
         });
       }
       const { headPrefix, copies, specs } = network;
@@ -106,7 +109,10 @@ export class MaskedLanguageModel extends TokenModel {
         });
       }
       const isCopy = (name: string) => copies.has(name);
-      const weights = await readWeights(reader, specs, { file, headPrefix, isCopy, onNote });
+      const isFoldable = (name: string) => isHeadless && head.includes(name);
+      const seed = newHead;
+      const weights = await readWeights(reader, specs, { file, headPrefix, isFoldable, seed, isCopy, onNote });
+      if (isHeadless) onNote?.('the model has no head for masked tokens: a new one is trained');
       return new MaskedLanguageModel(network, tokenizer, weights, { file: join(folder, 'tokenizer.json') });
     } finally {
       await reader.close();

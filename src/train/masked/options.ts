@@ -42,11 +42,11 @@ const SHARED = pickOptions(
 
 /** Options of `trainMasked` that are its own or have other defaults. */
 const OWN = {
-  /** `bert` for a new BERT, or a masked language model to start from: its folder, a run, or its name on the hub. Default `bert`. */
+  /** `bert` for a new BERT, or a model to start from, masked or an encoder, which gets a new head: its folder, a run, or its name on the hub. Default `bert`. */
   model: {
     ...LANGUAGE_MODEL_OPTIONS.model,
     default: MASKED_NEW_MODEL,
-    help: 'bert for a new BERT, or a masked language model to start from: a folder, a run, or a name on the Hugging Face hub',
+    help: 'bert for a new BERT, or a model to start from, masked or an encoder, which gets a new head: a folder, a run, or a name on the Hugging Face hub',
   },
   /** Peak learning rate. Default 5e-4 for a new model, 3e-5 for a given model. */
   lr: { ...LANGUAGE_MODEL_OPTIONS.lr, defaultHelp: '5e-4 for a new model, 3e-5 for a given model' },

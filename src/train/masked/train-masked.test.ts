@@ -26,6 +26,8 @@ const OPTIONS = {
 } as const;
 const train = (name: string, options: Partial<MaskedTrainOptions> = {}, callbacks: TrainCallbacks = {}) =>
   trainMasked({ ...OPTIONS, out: at(name), ...options }, callbacks);
+/** Options of a new model, left to their defaults where a model is given. */
+const NO_SHAPE = { hidden: undefined, layers: undefined, heads: undefined, vocabSize: undefined };
 const FILES = [
   'model/model.safetensors',
   ...['parameters', 'optimizer'].map((part) => `checkpoint/${part}.safetensors`),
@@ -73,6 +75,20 @@ describe('a new model', () => {
       ...{ window: 24, batchSize: 4, evalData: 'none', threads: 1 },
     });
     expect(settings.vocabSize).toBe(null);
+  });
+
+  it('starts from an encoder without a head for masks with a new head, by the seed, and says so', async () => {
+    const said: string[] = [];
+    const short = { model: at('npm', 'model'), steps: 2, evalData: 'none' } as const;
+    const onNote = (note: string) => said.push(note);
+    for (const [name, seed] of [['head', 5], ['head-again', 5], ['head-other', 6]] as const)
+      await train(name, { ...short, ...NO_SHAPE, seed }, { onNote });
+    expect(said).toContain('the model has no head for masked tokens: a new one is trained');
+    expect(bytes('head', FILES[0]!)).toEqual(bytes('head-again', FILES[0]!));
+    expect(bytes('head', FILES[0]!)).not.toEqual(bytes('head-other', FILES[0]!));
+    const model = await MaskedLanguageModel.load(at('head', 'model'));
+    expect(Object.keys(model.weights)).toContain('cls.predictions.transform.dense.weight');
+    await model.dispose();
   });
 
   it('is the same to the byte when it was stopped and resumed', async () => {

@@ -123,7 +123,10 @@ async function makeModel(
   const { model: named, window, seed, hidden, layers, heads, intermediate } = settings;
   if (named !== MASKED_NEW_MODEL) {
     const folder = await findModel(named, [MASKED_NEW_MODEL], { onProgress, onNote });
-    const model = await MaskedLanguageModel.load(folder, { onNote: (note) => onNote?.(note) });
+    const model = await MaskedLanguageModel.load(folder, {
+      newHead: seed,
+      onNote: (note) => onNote?.(note),
+    });
     checkWindow(settings, model.maxTokens);
     return new TunedMaskedLanguageModel(model, tuningOf(settings));
   }
