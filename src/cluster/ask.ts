@@ -2,7 +2,7 @@ import type { Msg, MsgHdrs, Subscription } from '@nats-io/transport-node';
 import { RuntimeError } from '../util/errors.ts';
 import type { Cluster } from './cluster.ts';
 import { HEADER_BYTES, HEADERS } from './row-messages.ts';
-import { reasonOf } from './waiting.ts';
+import { pause, reasonOf } from './waiting.ts';
 
 /** Answers a request to the owner of a shard. */
 export type Answer = (body: Uint8Array) => Promise<Uint8Array>;
@@ -23,21 +23,33 @@ const ASK_MS = 10_000;
 /** Status of a message that tells that nobody listens. */
 const NO_RESPONDERS = 503;
 
+/** Settings of {@link askShard}. */
+interface AskOptions {
+  readonly body?: Uint8Array | undefined;
+  /** Longest wait for the whole answer, in milliseconds. Default 10,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Aborting ends the wait. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Asks the owner of a shard. An answer of any size comes in several messages.
  *
- * @throws AskError if there is no owner, or it does not answer in time, or it refuses
+ * @throws AskError if there is no owner, or it does not answer in time or before the signal, or it refuses
  */
 export async function askShard(
   cluster: Cluster,
   shard: string,
   kind: string,
-  { body = new Uint8Array(0), timeoutMs = ASK_MS }: { body?: Uint8Array; timeoutMs?: number } = {},
+  { body = new Uint8Array(0), timeoutMs = ASK_MS, signal }: AskOptions = {},
 ): Promise<Uint8Array> {
   const { connection, names, nats } = cluster;
   const inbox = nats.transport.createInbox();
   const replies = connection.subscribe(inbox);
-  const timer = setTimeout(() => replies.unsubscribe(), timeoutMs);
+  const startMs = performance.now();
+  const wait = new AbortController();
+  const waited = AbortSignal.any([wait.signal, ...(signal ? [signal] : [])]);
+  void pause(timeoutMs, waited).then(() => replies.unsubscribe());
   try {
     connection.publish(names.askSubject(shard, kind), body, { reply: inbox });
     const parts: Uint8Array[] = [];
@@ -54,10 +66,10 @@ export async function askShard(
       parts[part] = Uint8Array.from(message.data);
       if (missing <= 0) return Buffer.concat(parts);
     }
-    throw new AskError('late', `the owner of the shard ${shard} has not answered within ${timeoutMs} ms`);
+    const ms = Math.round(performance.now() - startMs);
+    throw new AskError('late', `the owner of the shard ${shard} has not answered within ${ms} ms`);
   } finally {
-    clearTimeout(timer);
-    replies.unsubscribe();
+    wait.abort();
   }
 }
 

@@ -40,7 +40,7 @@ export async function runOverCluster(
       });
     },
   });
-  const shard = new RunShard(cluster, streams, keeper.name);
+  const shard = new RunShard(cluster, streams, keeper.name, signal);
   let ended: ClusterOutcome['ended'] | undefined;
   try {
     while (!ended) {
@@ -64,14 +64,16 @@ export async function runOverCluster(
 class RunShard {
   private readonly streams: ClusterStreams;
   private readonly name: string;
+  private readonly signal: AbortSignal | undefined;
   private readonly coordinator: ShardCoordinator;
   private lease: Lease | undefined;
   private problem = '';
 
-  constructor(cluster: Cluster, streams: ClusterStreams, name: string) {
+  constructor(cluster: Cluster, streams: ClusterStreams, name: string, signal: AbortSignal | undefined) {
     this.streams = streams;
     this.name = name;
-    this.coordinator = new ShardCoordinator(cluster, streams, name);
+    this.signal = signal;
+    this.coordinator = new ShardCoordinator(cluster, streams, name, { signal });
   }
 
   get givenUp(): number {
@@ -93,7 +95,7 @@ class RunShard {
     } catch (error) {
       // The server is gone for a moment.
       const problem = reasonOf(error);
-      if (problem !== this.problem) onNote?.(problem);
+      if (problem !== this.problem && !this.signal?.aborted) onNote?.(problem);
       this.problem = problem;
       return false;
     }

@@ -47,6 +47,7 @@ export class ShardCoordinator {
   private readonly streams: ClusterStreams;
   private readonly shard: string;
   private readonly fixed: number | undefined;
+  private readonly signal: AbortSignal | undefined;
   private outstanding = LEAST_OUTSTANDING;
   private looks = 0;
   private version: string | undefined;
@@ -62,12 +63,13 @@ export class ShardCoordinator {
     cluster: Cluster,
     streams: ClusterStreams,
     shard: string,
-    { outstanding }: Pick<CoordinatorOptions, 'outstanding'> = {},
+    { outstanding, signal }: Pick<CoordinatorOptions, 'outstanding' | 'signal'> = {},
   ) {
     this.cluster = cluster;
     this.streams = streams;
     this.shard = shard;
     this.fixed = outstanding;
+    this.signal = signal;
   }
 
   /** Looks once, and publishes what there is room for. */
@@ -147,7 +149,7 @@ export class ShardCoordinator {
     const body = Buffer.from(JSON.stringify({ after, blocks }));
     // The first request of a version waits until its model is published.
     const answer = parseMessage(
-      await askShard(this.cluster, this.shard, 'stale', { body, timeoutMs: ASK_MS }),
+      await askShard(this.cluster, this.shard, 'stale', { body, timeoutMs: ASK_MS, signal: this.signal }),
     );
     return answer as unknown as StaleAnswer;
   }
@@ -291,7 +293,8 @@ class CoordinatedShards {
   /** Tells a problem once, until there is another. */
   private note(name: string, error: unknown): void {
     const problem = reasonOf(error);
-    if (this.problems.get(name) !== problem) this.options.onNote?.(problem);
+    const { signal, onNote } = this.options;
+    if (this.problems.get(name) !== problem && !signal?.aborted) onNote?.(problem);
     this.problems.set(name, problem);
   }
 }

@@ -7,6 +7,7 @@ import { tempFiles } from '../../test/temp-files.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { indexPassages } from '../store/index-passages.ts';
 import { UsageError } from '../util/errors.ts';
+import { askShard } from './ask.ts';
 import { type Cluster, connectCluster } from './cluster.ts';
 import { runOverCluster } from './cluster-run.ts';
 import { clusterStatus } from './cluster-status.ts';
@@ -245,6 +246,19 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await expect(fetchModel(streams, digest)).rejects.toThrow('not in the cluster any more');
     expect(await publishModel(cluster, streams, folder)).toBe(digest);
     expect(await fetchModel(streams, digest)).toContain(digest);
+  });
+
+  it('a question to an owner that is silent ends with its signal', async () => {
+    const { cluster } = await begin('silent');
+    const silent = cluster.connection.subscribe(cluster.names.askSubject('docs', 'stale'));
+    const startMs = performance.now();
+    const asked = askShard(cluster, 'docs', 'stale', {
+      timeoutMs: 60_000,
+      signal: AbortSignal.timeout(100),
+    });
+    await expect(asked).rejects.toThrow(/has not answered within \d+ ms/);
+    expect(performance.now() - startMs).toBeLessThan(20_000);
+    silent.unsubscribe();
   });
 
   it('a shard has one owner', async () => {

@@ -183,14 +183,15 @@ class Worker {
 
   /** Asks the owner for the tokens of a task's rows that are still stale; undefined if it does not answer for long. */
   private async tokensOf({ shard, version, rows }: Task): Promise<RowTokens | undefined> {
+    const { signal } = this.options;
     const body = Buffer.from(JSON.stringify({ version, rows: formatRows(rows) }));
-    for (let tries = 1; tries <= OWNER_TRIES && !this.options.signal?.aborted; tries++) {
+    for (let tries = 1; tries <= OWNER_TRIES && !signal?.aborted; tries++) {
       try {
-        return decodeTokens(await askShard(this.cluster, shard, 'rows', { body }));
+        return decodeTokens(await askShard(this.cluster, shard, 'rows', { body, signal }));
       } catch (error) {
         if (!(error instanceof AskError) || error.kind === 'refused') throw error;
         if (tries === 1) this.note(`${reasonOf(error)}, waiting for it`);
-        await pause(OWNER_PAUSE_MS, this.options.signal);
+        await pause(OWNER_PAUSE_MS, signal);
       }
     }
     return undefined;
