@@ -3,10 +3,11 @@
  *
  *     npm run bench:cluster -- [--rows 20000] [--workers 1,3] [--rounds 3] [--retriever FOLDER] [--json] [--out FILE]
  *
- * Passages are random words; the model is a transformer of random weights, or that of a folder. A lone encoder embeds all passages with one
- * thread. Then a store's passages are embedded by workers with one thread each, over one server that writes to the disk before it
- * acknowledges. Workers share the cores of the machine, so the measure is CPU time: that of the workers for each row, with the start of their
- * processes, beside the encoder's. The vectors must have the same bytes. The lone encoder and the clusters take turns.
+ * Passages are random words; the model is a transformer of random weights, or that of a folder. As many lone encoders as workers embed equal
+ * parts of the passages side by side, with one thread each. Then a store's passages are embedded by the workers with one thread each, over one
+ * server that writes to the disk before it acknowledges. Workers share the cores of the machine, so the measure is CPU time: that of the
+ * workers for each row, beside that of as many encoders, which load the model, too. The vectors must have the same bytes. Encoders and
+ * clusters take turns.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -45,11 +46,13 @@ export interface ClusterTimes extends WithQuartiles {
   readonly workers: number;
   /** Time from the first task to the last stored row, in seconds. */
   readonly seconds: number;
+  /** CPU time of as many lone encoders side by side, for a row, in milliseconds. */
+  readonly loneMs: number;
   /** CPU time of all workers for a row, in milliseconds. */
   readonly workerMs: number;
   /** CPU time of the process that owns the store, for a row, in milliseconds. */
   readonly ownerMs: number;
-  /** CPU time of a lone encoder over that of the workers, for a row: 1 where the cluster costs workers nothing. */
+  /** CPU time of the lone encoders over that of the workers, for a row: 1 where the cluster costs workers nothing. */
   readonly efficiency: number;
   /** Messages into and out of the server, for a row. */
   readonly messages: number;
@@ -63,8 +66,6 @@ export interface ClusterBench {
   readonly model: string;
   readonly dimension: number;
   readonly rounds: number;
-  /** CPU time of the lone encoder for a row, in milliseconds. */
-  readonly loneMs: number;
   readonly clusters: readonly ClusterTimes[];
 }
 
@@ -169,12 +170,22 @@ if (options.retriever === undefined) {
   await saveRetriever(model, made, { onnx: false });
   await made.dispose();
 }
+/** Embeds all passages by some encoders side by side. */
+async function sideBySide(encoders: number) {
+  const made = await Promise.all(
+    Array.from({ length: encoders }, (_, part) => measure('lone', model, corpus, `${part}/${encoders}`)),
+  );
+  const cpuSeconds = made.reduce((sum, each) => sum + each.cpuSeconds, 0);
+  return { loneMs: (1000 * cpuSeconds) / rows, digest: encoders === 1 ? made[0]!.digest : undefined };
+}
+
 const servers = await startNats({ room: 8 * 2 ** 30 });
-const lone: number[] = [];
+let digest: string | undefined;
 const found = counts.map((workers) => ({
   workers,
   lists: {
     seconds: [] as number[],
+    loneMs: [] as number[],
     workerMs: [] as number[],
     ownerMs: [] as number[],
     efficiency: [] as number[],
@@ -184,11 +195,9 @@ const found = counts.map((workers) => ({
 }));
 try {
   for (let round = 0; round < rounds; round++) {
-    const alone = await measure('lone', model, corpus);
-    const loneMs = (1000 * alone.cpuSeconds) / rows;
-    lone.push(loneMs);
-    report(`round ${round + 1}: lone encoder ${loneMs.toFixed(2)} ms of CPU for a row`);
     for (const each of found) {
+      const encoders = await sideBySide(each.workers);
+      const { loneMs } = encoders;
       const { owner, workerMs, messages, bytes } = await overCluster(
         servers,
         `r${round}w${each.workers}`,
@@ -196,15 +205,18 @@ try {
         model,
         corpus,
       );
-      if (owner.digest !== alone.digest)
+      digest ??= encoders.digest ?? (await sideBySide(1)).digest;
+      if (owner.digest !== digest)
         throw new Error(`${each.workers} workers: the vectors have other bytes than those of one machine`);
       each.lists.seconds.push(owner.seconds);
+      each.lists.loneMs.push(loneMs);
       each.lists.workerMs.push(workerMs);
       each.lists.ownerMs.push((1000 * owner.cpuSeconds) / rows);
       each.lists.efficiency.push(loneMs / workerMs);
       Object.assign(each, { messages, bytes });
       report(
-        `round ${round + 1}: ${each.workers} workers ${workerMs.toFixed(2)} ms, ${(loneMs / workerMs).toFixed(2)} of the lone encoder`,
+        `round ${round + 1}: ${each.workers} lone ${loneMs.toFixed(2)} ms of CPU for a row, ${each.workers} workers ` +
+          `${workerMs.toFixed(2)}: ${(loneMs / workerMs).toFixed(2)}`,
       );
     }
   }
@@ -218,13 +230,11 @@ const clusters: ClusterTimes[] = found.map(({ workers, lists, messages, bytes })
   messages,
   bytes,
 }));
-const { loneMs } = medians({ loneMs: lone });
 const result: ClusterBench = {
   rows,
   model: options.retriever ? 'minilm' : 'transformer of 2 layers',
   dimension,
   rounds,
-  loneMs,
   clusters,
 };
 writeResult({ ...machine(), ...result }, options);
@@ -235,17 +245,18 @@ if (!options.json)
         'workers',
         'seconds',
         'CPU ms a row',
-        'of a lone encoder',
+        'as many lone encoders',
+        'share of their speed',
         'owner, ms a row',
         'messages a row',
         'bytes a row',
       ],
-      ['lone encoder', '', loneMs.toFixed(2), '', '', '', ''],
       ...clusters.map((each) => [
         ...[
           String(each.workers),
           each.seconds.toFixed(1),
           each.workerMs.toFixed(2),
+          each.loneMs.toFixed(2),
           each.efficiency.toFixed(2),
         ],
         ...[each.ownerMs.toFixed(2), each.messages.toFixed(2), each.bytes.toFixed(0)],

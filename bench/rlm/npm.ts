@@ -83,7 +83,9 @@ const LENGTH_POWERS = [0, 0.5, 1];
 /** Settings of the base, of the trained models, and of everything. */
 const base = {
   ...{ steps: number('base-steps'), batchSize: number('base-batch'), lr: number('base-lr'), window },
-  ...(values.model ? { model: basename(values.model) } : { hidden: number('hidden'), layers: number('layers') }),
+  ...(values.model
+    ? { model: basename(values.model) }
+    : { hidden: number('hidden'), layers: number('layers') }),
 };
 const trained = { base, steps: number('steps'), batch: number('batch'), lr: number('lr'), threads };
 const settings = {
@@ -122,7 +124,10 @@ const common = { data: split('train'), evalData: split('valid'), threads };
 const start = values.model ? { model: values.model } : {};
 const baseFolder = () =>
   once('base', base, (run) =>
-    trainMasked({ ...common, ...base, ...start, ...run, seed: 1, evalEvery: Math.ceil(base.steps / 10) }, callbacks),
+    trainMasked(
+      { ...common, ...base, ...start, ...run, seed: 1, evalEvery: Math.ceil(base.steps / 10) },
+      callbacks,
+    ),
   );
 
 /** Trains an arm, unless it is trained. A masked model reads each piece once a step where NPM reads it twice, so it gets twice the pieces. */

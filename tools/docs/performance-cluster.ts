@@ -12,17 +12,17 @@ import { count, measured, NOT_MEASURED, origin, ratio, spread } from './performa
 export function clusterBlocks(): Record<string, string> {
   const found = measured<ClusterBench & Machine>('cluster');
   if (!found) return { cluster: NOT_MEASURED };
-  const { clusters, loneMs, rows, model, dimension, rounds } = found;
+  const { clusters, rows, model, dimension, rounds } = found;
   const table = markdownTable(
     [
-      ...['', 'CPU of encoding, ms a row', 'of a lone encoder', 'CPU of the owner, ms a row'],
-      ...['messages a row', 'bytes a row'],
+      ...['', 'CPU of encoding, ms a row', 'as many lone encoders, ms a row', 'share of their speed'],
+      ...['CPU of the owner, ms a row', 'messages a row', 'bytes a row'],
     ],
     [
-      ['a lone encoder', loneMs.toFixed(2), '', '', '', ''],
       ...clusters.map((each) => [
         `${count(each.workers)} ${each.workers === 1 ? 'worker' : 'workers'}`,
         spread(each, 'workerMs', ratio),
+        spread(each, 'loneMs', ratio),
         spread(each, 'efficiency', ratio, { strong: true }),
         spread(each, 'ownerMs', ratio),
         each.messages.toFixed(2),
