@@ -6,19 +6,22 @@ import { DOCUMENT_OPTIONS } from '../data/load-options.ts';
 import { streamDocuments } from '../data/stream-documents.ts';
 import { isPostgres } from '../foreign/postgres-address.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { type IndexCounts, indexPassages } from '../store/index-passages.ts';
 import { buildApproximateIndex, removePassages } from '../store/maintain.ts';
 import { Store } from '../store/store.ts';
 import type { StoredTerms } from '../store/store-head.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
+import { encoderFolder } from '../store/stored-encoder.ts';
 import { TERM_OPTIONS } from '../text/bm25-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
 import { type OptionTable, optionValues } from '../util/option-table.ts';
 import { embedOverCluster, givenUpText, openCluster } from './cluster-embedding.ts';
 import { defineCommand } from './command.ts';
-import { loadModel, MODEL_HELP, streamOptions } from './model-source.ts';
+import type { Io } from './io.ts';
+import { loadFolder, loadModel, MODEL_HELP, type ModelChoices, streamOptions } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
 import { computeOptions, ENCODING_OPTIONS, PROMPT_OPTIONS } from './shared-options.ts';
 import { indexPostgres } from './store-postgres.ts';
@@ -30,7 +33,12 @@ const OPTIONS = {
     required: true,
     help: 'folder of the store, made if it does not exist; or table of PostgreSQL whose texts to embed',
   },
-  model: { type: 'text', value: 'model', help: MODEL_HELP },
+  model: {
+    type: 'text',
+    value: 'model',
+    help: MODEL_HELP,
+    defaultHelp: 'that of the store, if it has one',
+  },
   data: { type: 'text', value: 'folder', help: 'data set or file whose documents to store' },
   corpus: { type: 'text', value: 'path', help: 'file of documents to store, or a folder of them' },
   remove: { type: 'text', value: 'file', help: 'ids of passages to remove, one per line' },
@@ -86,7 +94,6 @@ export const indexCommand = defineCommand({
     if (source === undefined && remove === undefined && approximate === undefined) {
       throw new UsageError('nothing to do: --data, --corpus, --remove or --approximate is missing');
     }
-    if (source !== undefined && model === undefined) throw new UsageError('--model is missing');
     if (canaries !== undefined && source === undefined)
       throw new UsageError(
         '--canaries needs --data or --corpus: canary texts belong to the model that indexes',
@@ -97,20 +104,21 @@ export const indexCommand = defineCommand({
     const cluster = await openCluster(options, io);
     const startMs = performance.now();
     const compute = computeOptions(options);
-    const retriever = model === undefined ? undefined : await loadModel(model, io, [], options);
+    const given = model === undefined ? undefined : await loadModel(model, io, [], options);
     const documents = source === undefined ? undefined : streamDocuments(source, streamOptions(io, options));
     const terms: StoredTerms = optionValues(TERM_OPTIONS, options);
     const store = await Store.open(options.store, {
-      create: source === undefined ? undefined : terms,
+      create: given === undefined ? undefined : terms,
       onNote: (note) => io.log(`note: ${note}`),
     });
     checkTerms(store, terms, options.store);
+    const retriever = given ?? (documents && (await loadStored(store, options, io)));
     const removed = remove === undefined ? 0 : await removeListed(store, remove);
     let counts: IndexCounts = { read: 0, added: 0, changed: 0, unchanged: 0, embedded: 0 };
     if (retriever && documents) {
       counts = await indexPassages(store, retriever, documents, {
         ...compute,
-        model: model!,
+        model: model ?? store.space(store.head.current!)!.model,
         part: options.part,
         embeds: cluster === undefined,
         canaries: canaries === undefined ? undefined : await linesOf(canaries),
@@ -158,6 +166,24 @@ export const indexCommand = defineCommand({
     };
   },
 });
+
+/**
+ * Loads the model of a store's current vectors, which the store keeps.
+ *
+ * @throws UsageError if the store has no vectors yet, and for options that make another model of it
+ */
+async function loadStored(store: Store, options: ModelChoices, io: Io): Promise<Retriever> {
+  const { current } = store.head;
+  if (current === null)
+    throw new UsageError('--model is missing', { help: 'the store has no model of its own yet' });
+  io.log(`note: the model of the store embeds: ${store.space(current)!.model}`);
+  const retriever = await loadFolder(await store.files.open(encoderFolder(current)), io, options);
+  if (embeddingSpaceId(retriever) === current) return retriever;
+  await retriever.dispose();
+  throw new UsageError('the options make another model of that of the store', {
+    help: 'name a model by --model: its vectors are then stored beside the others',
+  });
+}
 
 /**
  * Checks the options of work that a cluster shares.
