@@ -28,6 +28,7 @@ export {
 } from './cluster/cluster-status.ts';
 export { type CoordinatorOptions, type CoordinatorOutcome, runCoordinator } from './cluster/coordinator.ts';
 export { type EmbedStoreOptions, embedStore } from './cluster/embed-store.ts';
+export { forgetShard } from './cluster/forget-shard.ts';
 export type { Nats } from './cluster/nats.ts';
 export { Owner, type OwnerOptions } from './cluster/owner.ts';
 export type { ClusterOutcome, ClusterRunOptions } from './cluster/run-options.ts';

@@ -47,7 +47,7 @@ describe('the published package', () => {
   const entries: Record<string, { exports: string; native: boolean }> = {
     cluster: {
       exports:
-        'ClusterSearcher Owner ShardSearch StoreShard clusterEmbedder clusterStatus connectCluster embedStore ensureStreams openStreams ' +
+        'ClusterSearcher Owner ShardSearch StoreShard clusterEmbedder clusterStatus connectCluster embedStore ensureStreams forgetShard openStreams ' +
         'runCoordinator runOverCluster runWorker storeShard',
       native: true,
     },

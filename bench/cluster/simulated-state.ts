@@ -30,6 +30,8 @@ export interface Worker {
   /** Task whose rows wait until those of the one before are published. */
   embedded: Task | undefined;
   publishing: Task | undefined;
+  /** Tries at this that were refused. */
+  refusals: number;
 }
 
 /** Shard, its owner, and what is under way. */

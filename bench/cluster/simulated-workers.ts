@@ -1,8 +1,9 @@
 import type { SimulatedOwners } from './simulated-owners.ts';
 import { type ClusterState, type OfWorker, ROW_BYTES, type Task, type Worker } from './simulated-state.ts';
 
-/** Time between two tries of a result that is refused, in seconds. */
+/** Time between the first two tries of a result that is refused, which doubles up to the longest one, in seconds. */
 const RETRY_SECONDS = 1;
+const LONGEST_RETRY_SECONDS = 32;
 /** Share of a block after which a worker asks for the next one. */
 const ASK_AHEAD = 0.75;
 /** Longest that a worker waits for an owner that does not answer, in seconds. The task is dropped then. */
@@ -32,6 +33,7 @@ export class SimulatedWorkers {
       embedding: undefined,
       embedded: undefined,
       publishing: undefined,
+      refusals: 0,
     }));
   }
 
@@ -149,6 +151,7 @@ export class SimulatedWorkers {
     worker.isAsking = false;
     worker.wakes = 0;
     for (const part of ['next', 'embedding', 'embedded', 'publishing'] as const) worker[part] = undefined;
+    worker.refusals = 0;
     this.state.events.add(this.state.now + workerCrash.seconds, {
       kind: 'ready',
       worker: w,
@@ -173,9 +176,13 @@ export class SimulatedWorkers {
       this.state.results.refused++;
       // A message is refused after all of it was sent.
       this.state.receive(bytes);
-      this.state.events.add(this.state.now + RETRY_SECONDS, { kind: 'refused', worker: w, life });
+      const seconds = Math.min(RETRY_SECONDS * 2 ** worker.refusals, LONGEST_RETRY_SECONDS);
+      worker.refusals += 1;
+      const pause = seconds * (0.5 + this.state.random.uniform());
+      this.state.events.add(this.state.now + pause, { kind: 'refused', worker: w, life });
       return;
     }
+    worker.refusals = 0;
     this.state.resultBytes += bytes;
     this.state.results.mostBytes = Math.max(this.state.results.mostBytes, this.state.resultBytes);
     const shard = this.state.shardOf(task.block);

@@ -5,6 +5,7 @@ import { CONNECTION_OPTIONS } from '../cluster/cluster-address.ts';
 import { clusterStatus, openStreams } from '../cluster/cluster-status.ts';
 import { runCoordinator } from '../cluster/coordinator.ts';
 import { removeDeadLetters } from '../cluster/dead-letters.ts';
+import { forgetShard } from '../cluster/forget-shard.ts';
 import { Owner } from '../cluster/owner.ts';
 import { ShardSearch } from '../cluster/shard-search.ts';
 import { type StoreShard, storeShard } from '../cluster/store-shard.ts';
@@ -256,6 +257,30 @@ export const clusterStatusCommand = defineCommand({
     try {
       const status = await clusterStatus(cluster, await openStreams(cluster));
       return { json: { ...status }, text: formatClusterStatus(status) };
+    } finally {
+      await cluster.close();
+    }
+  },
+});
+
+/** The command `undrift cluster forget`: removes a shard whose owner has gone for good. */
+export const forgetCommand = defineCommand({
+  description:
+    'Removes a shard without an owner from the cluster: its record, what is under way for it, and its blocks given up. Searches no longer ' +
+    'miss it. Its store stays as it is. A training run that was killed and is never resumed leaves such a shard, named train-….',
+  arguments: [
+    { name: 'shard', help: 'name of the shard, as undrift cluster status shows it', required: true },
+  ],
+  options: STATUS_OPTIONS,
+  examples: ['--nats nats://head:4222 old-docs'],
+  async run(options, io, [shard]) {
+    const cluster = await connected({ ...options, natsReplicas: undefined }, io);
+    try {
+      await forgetShard(cluster, await openStreams(cluster), shard!);
+      return {
+        json: { forgotten: shard },
+        text: `${cluster.address.shown} has forgotten the shard ${shard}\n`,
+      };
     } finally {
       await cluster.close();
     }

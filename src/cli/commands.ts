@@ -111,6 +111,11 @@ const CLUSTER: LazyGroup = {
       summary: 'show versions, rates, workers and time left of a cluster',
       load: async () => (await import('./cluster.ts')).clusterStatusCommand,
     },
+    {
+      name: 'forget',
+      summary: 'remove a shard whose owner has gone for good',
+      load: async () => (await import('./cluster.ts')).forgetCommand,
+    },
   ],
 };
 

@@ -1,10 +1,10 @@
 import type { Cluster } from './cluster.ts';
 import { ShardCoordinator } from './coordinator.ts';
+import { clearShard } from './forget-shard.ts';
 import { Lease } from './lease.ts';
 import { Owner } from './owner.ts';
 import type { ClusterOutcome, ClusterRunOptions } from './run-options.ts';
 import type { ShardKeeper } from './shard-keeper.ts';
-import { forgetShard } from './shard-record.ts';
 import { type ClusterStreams, ensureStreams } from './streams.ts';
 import { pause, reasonOf } from './waiting.ts';
 
@@ -55,7 +55,8 @@ export async function runOverCluster(
     await shard.release();
   }
   if (ended === 'done' && owner.stored > 0) await keeper.finish?.();
-  if (options.temporary) await forget(cluster, streams, keeper.name);
+  // A server that is gone keeps the record, which undrift cluster forget removes.
+  if (options.temporary) await clearShard(cluster, streams, keeper.name).catch(() => {});
   const { stale } = await keeper.counts();
   return { ended, stored: owner.stored, stale, givenUp: shard.givenUp };
 }
@@ -104,15 +105,4 @@ class RunShard {
   async release(): Promise<void> {
     await this.lease?.release();
   }
-}
-
-/** Removes all that the cluster knows of a shard. */
-async function forget(cluster: Cluster, streams: ClusterStreams, name: string): Promise<void> {
-  const { manager, names } = cluster;
-  await Promise.allSettled([
-    forgetShard(streams, name),
-    manager.streams.purge(names.tasks, { filter: names.taskSubject(name) }),
-    manager.streams.purge(names.results, { filter: names.resultSubject(name) }),
-    manager.consumers.delete(names.results, names.ownerConsumer(name)),
-  ]);
 }

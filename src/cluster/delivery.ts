@@ -8,8 +8,9 @@ const ACK_MS = 5000;
 const PUBLISH_MS = 5000;
 const TRIES = 60;
 const PAUSE_MS = 250;
-/** Pause while there is no room for results. */
+/** Pauses while there is no room for results: a message that is refused was sent whole, so that many tries would fill the network. */
 const FULL_PAUSE_MS = 1000;
+const MOST_FULL_PAUSE_MS = 32_000;
 /** Parts of a block that are on their way at once. */
 const AT_ONCE = 4;
 
@@ -42,6 +43,7 @@ async function publishPart(
 ): Promise<void> {
   const values = nats.transport.headers();
   for (const [name, value] of Object.entries(headers)) values.set(name, value);
+  let fullPauseMs = FULL_PAUSE_MS;
   for (let tries = 1; ; ) {
     try {
       await stream.publish(names.resultSubject(shard), body, { headers: values, timeout: PUBLISH_MS });
@@ -51,7 +53,9 @@ async function publishPart(
       if (isFull) onFull?.();
       else tries += 1;
       if (tries > TRIES || signal?.aborted) throw error;
-      await pause(isFull ? FULL_PAUSE_MS : PAUSE_MS, signal);
+      // Workers that were refused together do not come again together.
+      await pause(isFull ? fullPauseMs * (0.5 + Math.random()) : PAUSE_MS, signal);
+      if (isFull) fullPauseMs = Math.min(2 * fullPauseMs, MOST_FULL_PAUSE_MS);
     }
   }
 }

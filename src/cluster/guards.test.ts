@@ -11,8 +11,9 @@ import { askShard } from './ask.ts';
 import { type Cluster, connectCluster } from './cluster.ts';
 import { runOverCluster } from './cluster-run.ts';
 import { clusterStatus } from './cluster-status.ts';
-import { readDeadLetters, removeDeadLetters } from './dead-letters.ts';
+import { publishDeadLetter, readDeadLetters, removeDeadLetters } from './dead-letters.ts';
 import { publishResults } from './delivery.ts';
+import { forgetShard } from './forget-shard.ts';
 import { Lease } from './lease.ts';
 import { fetchModel, publishModel } from './model-store.ts';
 import { Owner } from './owner.ts';
@@ -259,6 +260,28 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await expect(asked).rejects.toThrow(/has not answered within \d+ ms/);
     expect(performance.now() - startMs).toBeLessThan(20_000);
     silent.unsubscribe();
+  });
+
+  it('a shard without an owner is forgotten on request, with all that is under way, and can be made anew', async () => {
+    const { cluster, streams, shard } = await begin('forget');
+    await expect(forgetShard(cluster, streams, 'docs')).rejects.toThrow(/has no shard docs/);
+    const owner = await Owner.start(cluster, streams, shard);
+    await expect(forgetShard(cluster, streams, 'docs')).rejects.toThrow(
+      'the shard docs has an owner that runs',
+    );
+    await owner.close();
+    await publishResults(cluster, 'docs', await resultsOf(shard, 10), { attempt: 'a' });
+    await publishDeadLetter(cluster, {
+      shard: 'docs',
+      version: space,
+      rows: Uint32Array.of(1),
+      reason: 'test',
+    });
+    await forgetShard(cluster, streams, 'docs');
+    const { shards, deadLetters } = await clusterStatus(cluster, streams);
+    expect({ shards, deadLetters }).toEqual({ shards: [], deadLetters: [] });
+    await resultsGone(cluster);
+    await (await Owner.start(cluster, streams, shard, { waitMs: 0 })).close();
   });
 
   it('a shard has one owner', async () => {

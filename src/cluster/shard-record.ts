@@ -34,7 +34,7 @@ export async function writeShard({ control }: ClusterStreams, record: ShardRecor
 }
 
 /** Removes the record of a shard that is no more. */
-export async function forgetShard({ control }: ClusterStreams, name: string): Promise<void> {
+export async function removeShard({ control }: ClusterStreams, name: string): Promise<void> {
   await control.purge(PREFIX + name);
 }
 

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { Msg } from '@nats-io/transport-node';
 import { type Cluster, connectCluster } from '../../src/cluster/cluster.ts';
 import { readDeadLetters } from '../../src/cluster/dead-letters.ts';
-import { forgetShard } from '../../src/cluster/shard-record.ts';
+import { removeShard } from '../../src/cluster/shard-record.ts';
 import { storeShard } from '../../src/cluster/store-shard.ts';
 import { type ClusterStreams, ensureStreams } from '../../src/cluster/streams.ts';
 import { Store } from '../../src/store/store.ts';
@@ -230,7 +230,7 @@ export class ClusterDrill {
     const owners = [...this.of('owner'), ...this.of('trainer')].filter(({ shard }) => shard?.name === name);
     for (const process of owners) if (process.role === 'owner') process.tell({ release: name });
     await this.until('the shard is given up', () => owners.length === 0 || this.ended.has(name));
-    await forgetShard(this.streams, name);
+    await removeShard(this.streams, name);
   }
 
   /** Compares all vectors and stamps of a store with the truth. */
