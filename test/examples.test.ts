@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { permutation, rngKey } from '../src/util/rng.ts';
+import { scriptOf, writeExamples } from './example-scripts.ts';
 import { tempFiles } from './temp-files.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -23,10 +24,11 @@ const lines = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, i) => `${JSON.stringify(pair(from + i))}\n`).join('');
 const folder = tempFiles({ 'data/train.jsonl': lines(0, 640), 'data/dev.jsonl': lines(640, 720) });
 
+writeExamples(folder);
+
 /** Runs an example in a separate process, with the built package and the toy data. */
-async function example(name: string): Promise<string> {
-  const tsx = fileURLToPath(import.meta.resolve('tsx'));
-  const argv = ['--import', tsx, join(root, 'examples', name), join(folder, 'data'), join(folder, name)];
+async function example(name: string, script: readonly string[]): Promise<string> {
+  const argv = [...script, join(folder, 'data'), join(folder, name)];
   return (await run(process.execPath, argv, { cwd: root })).stdout;
 }
 
@@ -40,7 +42,9 @@ describe('examples that users copy', () => {
   );
 
   it('own-loss.ts trains with its loss, beside the in-batch softmax', async () => {
-    const stdout = await example('own-loss.ts');
+    // As users run it.
+    const tsx = fileURLToPath(import.meta.resolve('tsx'));
+    const stdout = await example('own-loss.ts', ['--import', tsx, join(root, 'examples', 'own-loss.ts')]);
     expect(stdout).toMatch(/^in-batch +nDCG@10 0\.\d{3}\ndecoupled +nDCG@10 0\.\d{3}\n$/);
     const log = readFileSync(join(folder, 'own-loss.ts-decoupled', 'metrics.jsonl'), 'utf8');
     expect(JSON.parse(log.split('\n')[0]!)).toHaveProperty('hardest');
@@ -49,7 +53,8 @@ describe('examples that users copy', () => {
   });
 
   it('own-method.ts trains with its method, its option and its memory', async () => {
-    expect(await example('own-method.ts')).toMatch(/^cross-batch-memory: nDCG@10 0\.\d{3} on the dev split/);
+    const stdout = await example('own-method.ts', [scriptOf(folder, 'own-method.ts')]);
+    expect(stdout).toMatch(/^cross-batch-memory: nDCG@10 0\.\d{3} on the dev split/);
     const out = join(folder, 'own-method.ts');
     const { settings } = JSON.parse(readFileSync(join(out, 'settings.json'), 'utf8'));
     expect(settings).toMatchObject({ method: 'cross-batch-memory', memorySize: 512 });
@@ -81,11 +86,7 @@ describe('examples of deploying', () => {
 
   /** Runs an example in a separate process with these arguments. */
   const start = (name: string, ...argv: string[]) => {
-    const tsx = fileURLToPath(import.meta.resolve('tsx'));
-    return run(process.execPath, ['--import', tsx, join(root, 'examples', name), ...argv], {
-      cwd: folder,
-      maxBuffer: 2 ** 26,
-    });
+    return run(process.execPath, [scriptOf(folder, name), ...argv], { cwd: folder, maxBuffer: 2 ** 26 });
   };
 
   it('ai-sdk-embedder.ts gives the vectors of the retriever', async () => {
@@ -170,9 +171,7 @@ describe('examples of deploying', () => {
   });
 
   it('http-server.ts finds documents, and says what is wrong with a request', async () => {
-    const tsx = fileURLToPath(import.meta.resolve('tsx'));
-    const script = join(root, 'examples', 'http-server.ts');
-    const argv = ['--import', tsx, script, await trained, join(folder, 'data'), '0'];
+    const argv = [scriptOf(folder, 'http-server.ts'), await trained, join(folder, 'data'), '0'];
     const server = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
     try {
       const [printed] = (await once(server.stdout.setEncoding('utf8'), 'data')) as [string];

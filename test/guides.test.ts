@@ -1,11 +1,17 @@
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
+import { asJavaScript, scriptOf, writeExamples } from './example-scripts.ts';
 import { fakeHub } from './fake-hub.ts';
 import { natsProgram, noNats } from './nats-server.ts';
+import { MAIN, runUndrift } from './run-undrift.ts';
 import { tempFiles } from './temp-files.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -26,7 +32,7 @@ const blocksOf = (page: string): Block[] =>
     ([, notRun, language, code]) => ({ language: language!, code: code!, notRun }),
   );
 
-/** 300 questions and answers about commands, of which dev and test are held out. */
+/** 100 questions and answers about commands, of which dev and test are held out. */
 function pairs(): string {
   const things = ['commit', 'branch', 'merge', 'rebase', 'stash', 'tag', 'remote', 'clone', 'push', 'pull'];
   const actions = ['undo', 'delete', 'rename', 'list', 'show', 'create'];
@@ -37,26 +43,52 @@ function pairs(): string {
       positive: `To ${action} a ${thing}, run git ${thing} --${action} ${i} in the folder of the project`,
     };
   };
-  return Array.from({ length: 300 }, (_, i) => `${JSON.stringify(pair(i))}\n`).join('');
+  return Array.from({ length: 100 }, (_, i) => `${JSON.stringify(pair(i))}\n`).join('');
 }
 
-/** Makes the folder of a user: the data, the examples, and an `npx` that runs the built package of this repository. */
+/** Server that runs commands of `undrift` in this process: a process of their own takes as long to start as to work. */
+const commands = createServer((request, response) => {
+  (async () => {
+    const form = new URLSearchParams(await text(request));
+    const env = Object.fromEntries(
+      form
+        .get('env')!
+        .trim()
+        .split('\n')
+        .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+    );
+    const { code, ...written } = await runUndrift(form.getAll('word'), { cwd: form.get('cwd')!, env });
+    for (const [name, words] of Object.entries(written)) writeFileSync(join(form.get('into')!, name), words);
+    response.end(`${code}`);
+  })().catch((error) => response.writeHead(500).end(String(error)));
+});
+await new Promise<void>((done) => commands.listen(0, '127.0.0.1', done));
+const { port } = commands.address() as AddressInfo;
+afterAll(() => void commands.close());
+
+/** Makes the folder of a user: the data, the examples, and an `npx` that runs the package of this repository. */
 function userFolder(): string {
   const folder = tempFiles({
     'pairs.jsonl': pairs(),
+    // A command in the background, whose input is /dev/null, is a process of its own: a signal may end it.
     'bin/npx': `#!/bin/sh
-case "$1" in
-  undrift) shift; exec "${process.execPath}" "${join(root, 'dist/cli/main.js')}" "$@" ;;
-  tsx) shift; exec "${process.execPath}" --import "${import.meta.resolve('tsx')}" "$@" ;;
-  *) echo "no such program: $1" >&2; exit 127 ;;
+program=$1; shift
+case "$program" in
+  undrift)
+    if [ /dev/stdin -ef /dev/null ]; then exec "${process.execPath}" "${MAIN}" "$@"; fi
+    for word; do set -- "$@" --data-urlencode "word=$word"; shift; done
+    into=$(mktemp -d "${tmpdir()}/undrift-npx-XXXXXX")
+    code=$(env | grep -E '^(HF|UNDRIFT)_' | curl -sSf http://127.0.0.1:${port} \\
+      --data-urlencode env@- --data-urlencode "cwd=$PWD" --data-urlencode "into=$into" "$@")
+    cat "$into/stdout"; cat "$into/stderr" >&2
+    rm -r "$into"; exit "$code" ;;
+  tsx) script=$1; shift; exec "${process.execPath}" "scripts/$(basename "\${script%.*ts}").mjs" "$@" ;;
+  *) echo "no such program: $program" >&2; exit 127 ;;
 esac
 `,
   });
   chmodSync(join(folder, 'bin/npx'), 0o755);
-  symlinkSync(join(root, 'examples'), join(folder, 'examples'));
-  mkdirSync(join(folder, 'node_modules'));
-  symlinkSync(root, join(folder, 'node_modules/undrift'));
-  symlinkSync(join(root, 'node_modules/@huggingface'), join(folder, 'node_modules/@huggingface'));
+  writeExamples(folder);
   return folder;
 }
 
@@ -95,7 +127,7 @@ describe.skipIf(process.platform === 'win32')('the commands of guides', () => {
       .map(({ language, code }, i) => {
         if (language === 'sh') return code;
         // A block of TypeScript is a file of its own.
-        writeFileSync(join(folder, `block-${i}.mts`), code);
+        writeFileSync(scriptOf(folder, `block-${i}.mts`), asJavaScript(code));
         return `npx tsx block-${i}.mts\n`;
       })
       .join('\n');

@@ -1,0 +1,31 @@
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/**
+ * Returns a script of TypeScript as JavaScript. Node runs it at once, where `tsx`, which passes every module of the package through
+ * a thread of its own, takes 1.6 s of a core to start.
+ */
+export const asJavaScript = (source: string): string =>
+  ts.transpileModule(source, {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
+  }).outputText;
+
+/** Path of a script as `writeExamples` writes it. */
+export const scriptOf = (folder: string, name: string): string =>
+  join(folder, 'scripts', `${basename(name).replace(/\.m?ts$/, '')}.mjs`);
+
+/** Writes the examples as JavaScript into a folder, with the packages that they import beside them. */
+export function writeExamples(folder: string): void {
+  mkdirSync(join(folder, 'scripts'));
+  for (const name of readdirSync(join(root, 'examples')))
+    if (name.endsWith('.ts'))
+      writeFileSync(scriptOf(folder, name), asJavaScript(readFileSync(join(root, 'examples', name), 'utf8')));
+  mkdirSync(join(folder, 'node_modules'));
+  symlinkSync(root, join(folder, 'node_modules', 'undrift'));
+  for (const name of ['@huggingface', '@langchain'])
+    symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+}
