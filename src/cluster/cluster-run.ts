@@ -26,12 +26,14 @@ export async function runOverCluster(
   const { signal, onNote } = options;
   const before = await keeper.counts();
   let last = performance.now();
+  let done = before.rows - before.stale;
   const owner = await Owner.start(cluster, streams, keeper, {
     signal,
     onNote,
     onStored: (rows) => {
       if (rows > 0) last = performance.now();
-      const done = before.rows - before.stale + owner.stored;
+      // Results that waited are stored before the owner is there to be asked.
+      done += rows;
       options.onProgress?.({
         stage: 'embed',
         done: Math.min(done, before.rows),

@@ -7,24 +7,33 @@ import { persist } from './waiting.ts';
 /** Models that a worker keeps in memory: tasks of two versions may alternate while one replaces the other. */
 const MOST = 2;
 
+/** Settings of an {@link EncoderShelf}. */
+export interface ShelfOptions {
+  /** Aborting ends the fetching of a model. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called before a model is fetched. */
+  readonly onFetch?: ((digest: string) => void) | undefined;
+}
+
 /** Models of a worker by their digests. */
 export class EncoderShelf {
   private readonly streams: ClusterStreams;
-  private readonly onFetch: (digest: string) => void;
+  private readonly options: ShelfOptions;
   private readonly loaded = new Map<string, Promise<Retriever>>();
 
-  /** @param onFetch  called before a model is fetched */
-  constructor(streams: ClusterStreams, onFetch: (digest: string) => void = () => {}) {
+  constructor(streams: ClusterStreams, options: ShelfOptions = {}) {
     this.streams = streams;
-    this.onFetch = onFetch;
+    this.options = options;
   }
 
   /** Returns a model, which is fetched and loaded if needed. It may be freed by the next call but one. */
   async get(digest: string): Promise<Retriever> {
     let model = this.loaded.get(digest);
     if (!model) {
-      this.onFetch(digest);
-      model = persist(() => fetchModel(this.streams, digest)).then((folder) => loadRetriever(folder));
+      const { signal, onFetch } = this.options;
+      onFetch?.(digest);
+      const fetched = persist(() => fetchModel(this.streams, digest, signal), signal);
+      model = fetched.then((folder) => loadRetriever(folder));
       // The next call tries again.
       model.catch(() => this.loaded.delete(digest));
     }

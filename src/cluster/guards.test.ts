@@ -19,6 +19,7 @@ import { fetchModel, publishModel } from './model-store.ts';
 import { Owner } from './owner.ts';
 import { encodeResults, HEADERS } from './row-messages.ts';
 import type { EmbeddedRows, RowTokens, ShardKeeper } from './shard-keeper.ts';
+import { readShard } from './shard-record.ts';
 import { type StoreShard, storeShard } from './store-shard.ts';
 import { type ClusterStreams, ensureStreams } from './streams.ts';
 import { runWorker } from './worker.ts';
@@ -224,6 +225,62 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     expect(notes).toEqual(['docs cannot store: ENOSPC: no space left on device, write']);
     expect((await vectorsOf(store, space)).size).toBe(30);
     await owner.close();
+  });
+
+  it('results that wait for a run are stored while its owner is still starting', async () => {
+    const { cluster, shard } = await begin('waiting');
+    const notes: string[] = [];
+    await publishResults(cluster, 'docs', await resultsOf(shard, 30), { attempt: 'a' });
+    let counts = 0;
+    const slow = changed(shard, {
+      // Counting the rows of a large shard takes its time, here where the owner first tells of it.
+      counts: async () => {
+        counts += 1;
+        if (counts === 2) await sleep(1500);
+        return await shard.counts();
+      },
+    });
+    const outcome = await runOverCluster(slow, cluster, { stallMs: 200, onNote: (note) => notes.push(note) });
+    expect(outcome).toMatchObject({ ended: 'stalled', stored: 30, stale: 1070 });
+    expect(notes).toEqual([]);
+  });
+
+  it('an owner that is publishing a model tells of its rows, and ends without it', async () => {
+    const { cluster, streams, shard } = await begin('publishing');
+    let isPublishing = () => {};
+    const publishing = new Promise<void>((resolve) => {
+      isPublishing = resolve;
+    });
+    const models = Object.assign(Object.create(streams.models), {
+      put: () => {
+        isPublishing();
+        return new Promise<never>(() => {});
+      },
+    });
+    const owner = await Owner.start(cluster, { ...streams, models }, shard);
+    const asked = askShard(cluster, 'docs', 'stale', {
+      body: Buffer.from(JSON.stringify({ after: -1, blocks: 1 })),
+      timeoutMs: 100,
+    });
+    await expect(asked).rejects.toThrow('has not answered');
+    await publishing;
+    await publishResults(cluster, 'docs', await resultsOf(shard, 5), { attempt: 'a' });
+    await resultsGone(cluster);
+    await owner.close();
+    expect(await readShard(streams, 'docs')).toMatchObject({ stored: 5, model: '' });
+  });
+
+  it('the fetching of a model ends with its signal', async () => {
+    const { cluster, streams, shard } = await begin('fetching');
+    process.env.UNDRIFT_CACHE = tempFiles();
+    const digest = await publishModel(cluster, streams, (await shard.wanted())!.folder);
+    // The server has the model, and sends nothing of it.
+    const stream = `OBJ_${cluster.names.models}`;
+    await cluster.manager.streams.purge(stream, { filter: `$O.${cluster.names.models}.C.>` });
+    const startMs = performance.now();
+    const fetching = fetchModel(streams, digest, AbortSignal.timeout(100));
+    await expect(fetching).rejects.toMatchObject({ name: 'TimeoutError' });
+    expect(performance.now() - startMs).toBeLessThan(20_000);
   });
 
   it('a model is published once, and refused when a file of it has changed', async () => {

@@ -38,42 +38,58 @@ const YOUNG_MS = 10 * 60_000;
 
 const MANIFEST = 'model-';
 
+/** Settings of {@link publishModel}. */
+export interface PublishOptions {
+  /** Digests of models that must stay; the last three stay besides. */
+  readonly wanted?: readonly string[] | undefined;
+  /** Aborting ends the publication. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Publishes the files of a model folder, unless they are there. Files that several models share are kept once.
  *
- * @param wanted  digests of models that must stay; the last three stay besides
  * @returns  digest of the model
  */
 export async function publishModel(
   cluster: Cluster,
   streams: ClusterStreams,
   folder: string,
-  wanted: readonly string[] = [],
+  { wanted = [], signal }: PublishOptions = {},
 ): Promise<string> {
   const files = await listFiles(folder);
   const manifest = Buffer.from(JSON.stringify({ files }));
   const digest = digestOfBytes(manifest);
   const { models } = streams;
-  await putMissing(cluster, streams, folder, files);
+  await putMissing(cluster, streams, { folder, files, signal });
   if ((await models.info(MANIFEST + digest))?.size !== manifest.length)
     await models.putBlob({ name: MANIFEST + digest }, manifest, { timeout: PUT_MS });
   await removeOthers(streams, [...wanted, digest]);
   // Another process may have removed a file before it could know of this model.
-  await putMissing(cluster, streams, folder, files);
+  await putMissing(cluster, streams, { folder, files, signal });
   return digest;
 }
 
 async function putMissing(
   { mostBytes }: Cluster,
   { models }: ClusterStreams,
-  folder: string,
-  files: readonly ModelFile[],
+  {
+    folder,
+    files,
+    signal,
+  }: {
+    readonly folder: string;
+    readonly files: readonly ModelFile[];
+    readonly signal: AbortSignal | undefined;
+  },
 ): Promise<void> {
   for (const { path, size, sha256 } of files) {
+    signal?.throwIfAborted();
     const known = await models.info(sha256);
     if (known && !known.deleted && known.size === size && hexOf(known) === sha256) continue;
     const options = { max_chunk_size: Math.min(CHUNK_BYTES, mostBytes >> 1) };
-    const data = Readable.toWeb(createReadStream(join(folder, path))) as ReadableStream<Uint8Array>;
+    const file = createReadStream(join(folder, path), { signal });
+    const data = Readable.toWeb(file) as ReadableStream<Uint8Array>;
     const put = await models.put({ name: sha256, options }, data, { timeout: PUT_MS });
     if (put.size !== size || hexOf(put) !== sha256)
       throw new DataError('the file has changed while it was published', { file: join(folder, path) });
@@ -114,12 +130,16 @@ async function removeOthers(streams: ClusterStreams, wanted: readonly string[]):
 
 const isOld = ({ mtime }: ObjectInfo): boolean => Date.now() - Date.parse(mtime) > YOUNG_MS;
 
-async function readManifest(streams: ClusterStreams, digest: string): Promise<readonly ModelFile[]> {
+async function readManifest(
+  streams: ClusterStreams,
+  digest: string,
+  signal?: AbortSignal,
+): Promise<readonly ModelFile[]> {
   const info = await streams.models.info(MANIFEST + digest);
   if (!info || info.deleted)
     throw new RuntimeError(`the model ${digest.slice(0, 12)} is not in the cluster any more`);
   const chunks: Uint8Array[] = [];
-  for await (const chunk of chunksOf(streams, info)) chunks.push(chunk);
+  for await (const chunk of chunksOf(streams, info, signal)) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
   if (digestOfBytes(bytes) !== digest)
     throw new UndriftError(
@@ -153,9 +173,14 @@ const damaged = (what: string) => new UndriftError(`the list of files of a model
 /**
  * Returns the folder of a published model on this machine, after a download if needed. Size and digest of each file are checked.
  *
+ * @param signal  aborting ends the download
  * @throws RuntimeError if the cluster does not have it, or a file is damaged
  */
-export async function fetchModel(streams: ClusterStreams, digest: string): Promise<string> {
+export async function fetchModel(
+  streams: ClusterStreams,
+  digest: string,
+  signal?: AbortSignal,
+): Promise<string> {
   const models = join(cacheFolder(), 'cluster-models');
   const folder = join(models, digest);
   if (await exists(folder)) {
@@ -166,8 +191,8 @@ export async function fetchModel(streams: ClusterStreams, digest: string): Promi
   const part = join(models, `${digest}.${process.pid}.${randomBytes(4).toString('hex')}.part`);
   try {
     await mkdir(part, { recursive: true });
-    for (const file of await readManifest(streams, digest))
-      await download(streams, file, join(part, file.path));
+    for (const file of await readManifest(streams, digest, signal))
+      await download(streams, file, join(part, file.path), signal);
     // Another process of this machine may have been quicker.
     await rename(part, folder).catch(async (error) => {
       if (!(await exists(folder))) throw error;
@@ -183,6 +208,7 @@ async function download(
   streams: ClusterStreams,
   { path, size, sha256 }: ModelFile,
   to: string,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const info = await streams.models.info(sha256);
   if (!info || info.deleted)
@@ -191,7 +217,7 @@ async function download(
   const digest = new ByteDigest();
   let bytes = 0;
   await pipeline(
-    chunksOf(streams, info),
+    chunksOf(streams, info, signal),
     async function* checked(chunks: AsyncIterable<Uint8Array>) {
       for await (const chunk of chunks) {
         bytes += chunk.length;
@@ -206,7 +232,7 @@ async function download(
     throw new RuntimeError(
       `the file ${path} of a model came with another digest or size than it was published with`,
       {
-        help: 'remove the bucket of models from the server; owners publish what they want again',
+        help: 'remove the bucket of models from the server, and start the owners again: they publish what they want',
       },
     );
   }
@@ -219,7 +245,9 @@ async function download(
 async function* chunksOf(
   { manager, names }: ClusterStreams,
   { nuid, chunks }: ObjectInfo,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
+  signal?.throwIfAborted();
   if (chunks === 0) return;
   const consumer = await manager.jetstream().consumers.get(`OBJ_${names.models}`, {
     filter_subjects: `$O.${names.models}.C.${nuid}`,
@@ -231,10 +259,17 @@ async function* chunksOf(
       max_messages: Math.min(CHUNKS_AT_ONCE, left),
       expires: CHUNK_WAIT_MS,
     });
-    for await (const message of messages) {
-      left -= 1;
-      yield Uint8Array.from(message.data);
+    const stop = () => messages.stop();
+    signal?.addEventListener('abort', stop);
+    try {
+      for await (const message of messages) {
+        left -= 1;
+        yield Uint8Array.from(message.data);
+      }
+    } finally {
+      signal?.removeEventListener('abort', stop);
     }
+    signal?.throwIfAborted();
     if (left === before) throw new Error('the server sends no chunk of a model');
   }
   await consumer.delete().catch(() => false);

@@ -65,7 +65,7 @@ export class Owner {
   private ready: GatheredBlock[] = [];
   private storing: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
-  private published: { readonly version: string; readonly digest: Promise<string> } | undefined;
+  private published: PublishedModel | undefined;
   private problem = '';
   private recording: Promise<void> = Promise.resolve();
   private working: Promise<void> = Promise.resolve();
@@ -126,15 +126,18 @@ export class Owner {
     const { waitMs = LONGEST_LEASE_WAIT * streams.leaseMs, signal } = options;
     const startMs = performance.now();
     let isNoted = false;
+    const onLost = () => {
+      options.onNote?.(`another process has become the owner of the shard ${keeper.name}`);
+      this.requests?.unsubscribe();
+      void this.messages?.close();
+      this.stop.abort();
+    };
     for (;;) {
-      this.lease = await persist(() =>
-        Lease.take(streams, `owner.${keeper.name}`, () => {
-          options.onNote?.(`another process has become the owner of the shard ${keeper.name}`);
-          this.requests?.unsubscribe();
-          void this.messages?.close();
-          this.stop.abort();
-        }),
-      );
+      const take = () => Lease.take(streams, `owner.${keeper.name}`, onLost);
+      this.lease = await persist(take, signal).catch((error) => {
+        if (!signal?.aborted) throw error;
+        return undefined;
+      });
       if (this.lease) return;
       if (signal?.aborted) throw new RuntimeError('stopped while waiting for a former owner');
       if (performance.now() - startMs >= waitMs) {
@@ -279,15 +282,22 @@ export class Owner {
   /** Publishes the model of a version once, and returns its digest. */
   private async publish(wanted: WantedVersion): Promise<string> {
     if (this.published?.version !== wanted.id) {
+      const { signal } = this.stop;
       const digest = persist(async () => {
         const others = (await readShards(this.streams)).flatMap(({ model }) => model || []);
-        return await publishModel(this.cluster, this.streams, wanted.folder, others);
-      });
-      this.published = { version: wanted.id, digest };
-      // The next request tries again.
-      digest.catch(() => {
-        this.published = undefined;
-      });
+        return await publishModel(this.cluster, this.streams, wanted.folder, { wanted: others, signal });
+      }, signal);
+      const published: PublishedModel = { version: wanted.id, digest, known: '' };
+      this.published = published;
+      digest.then(
+        (known) => {
+          published.known = known;
+        },
+        // The next request tries again.
+        () => {
+          if (this.published === published) this.published = undefined;
+        },
+      );
     }
     return await this.published.digest;
   }
@@ -307,18 +317,25 @@ export class Owner {
   private async record(): Promise<void> {
     const { keeper, published, problem, rate, stored } = this;
     const [wanted, counts] = [await keeper.wanted(), await keeper.counts()];
-    const isPublished = wanted !== undefined && published?.version === wanted.id;
     const { host, pid } = thisProcess();
     const record: ShardRecord = {
       ...(counts satisfies ShardCounts),
       ...{ name: keeper.name, version: wanted?.id ?? '', step: wanted?.step ?? 0 },
       ...{ dimension: wanted?.dimension ?? 0, problem, stored, owner: `${host} ${pid}` },
-      model: isPublished ? await published.digest.catch(() => '') : '',
+      model: published !== undefined && published.version === wanted?.id ? published.known : '',
       rowsPerSecond: rate.rowsPerSecond,
       answers: this.kinds,
     };
     await writeShard(this.streams, record);
   }
+}
+
+/** Model that is published, or is being published. */
+interface PublishedModel {
+  readonly version: string;
+  readonly digest: Promise<string>;
+  /** Its digest; empty while it is being published, which may take long. */
+  known: string;
 }
 
 /** Answer of an owner about what is stale. */

@@ -79,15 +79,21 @@ class Worker {
   private readonly shelf: EncoderShelf;
   private readonly record: WorkerRecord;
   private readonly outcome = { rows: 0, blocks: 0, failures: 0, givenUp: 0 };
-  private lastTask = performance.now();
+  /** Rows of all blocks that were embedded, also of those whose results are on their way. */
+  private embedded = 0;
+  /** Time at which there was work last. */
+  private lastWork = performance.now();
+  /** Request for a task that has no answer yet. */
+  private asked: { readonly task: Promise<JsMsg | undefined>; readonly ms: number } | undefined;
 
   constructor(cluster: Cluster, streams: ClusterStreams, options: WorkerOptions) {
     this.cluster = cluster;
     this.streams = streams;
     this.options = options;
-    this.shelf = new EncoderShelf(streams, (digest) =>
-      this.note(`fetching the model ${digest.slice(0, 12)}`),
-    );
+    this.shelf = new EncoderShelf(streams, {
+      signal: options.signal,
+      onFetch: (digest) => this.note(`fetching the model ${digest.slice(0, 12)}`),
+    });
     this.record = new WorkerRecord(streams, { threads: options.threads ?? defaultThreads() });
   }
 
@@ -106,11 +112,14 @@ class Worker {
         const vectors = await this.embed(current, () => {
           next ??= this.take(consumer);
         });
+        this.lastWork = performance.now();
         await delivered;
         if (vectors) delivered = this.deliver(current, vectors);
       }
     } finally {
-      (await next)?.held.giveBack();
+      const unfinished = await next;
+      if (unfinished) await this.leave(unfinished.held);
+      this.askNoMore();
       await delivered;
       await this.shelf.dispose();
       await this.record.end();
@@ -122,14 +131,21 @@ class Worker {
 
   private get isIdle(): boolean {
     const { idleMs } = this.options;
-    return idleMs !== undefined && performance.now() - this.lastTask > idleMs;
+    return idleMs !== undefined && performance.now() - this.lastWork > idleMs;
   }
 
   /** Waits for a task and its tokens; undefined if there is none, or nothing to be done about it. */
   private async take(consumer: Consumer): Promise<Prepared | undefined> {
     const message = await this.nextMessage(consumer);
     if (!message) return undefined;
-    this.lastTask = performance.now();
+    try {
+      return await this.prepare(message);
+    } finally {
+      this.lastWork = performance.now();
+    }
+  }
+
+  private async prepare(message: JsMsg): Promise<Prepared | undefined> {
     const held = new HeldMessage(message, this.streams.ackWaitMs);
     let task: Task;
     try {
@@ -149,36 +165,43 @@ class Worker {
     }
     try {
       const tokens = await this.tokensOf(task);
-      if (tokens && tokens.rows.length > 0 && !this.options.signal?.aborted) return { held, task, tokens };
-      if (tokens === undefined && this.options.signal?.aborted) held.giveBack();
+      const isAborted = this.options.signal?.aborted;
+      if (tokens && tokens.rows.length > 0 && !isAborted) return { held, task, tokens };
       // Without its owner, a task is worth nothing: what is still stale is derived again.
-      else if (tokens === undefined || tokens.rows.length === 0) await held.done();
-      else held.giveBack();
+      if (tokens?.rows.length === 0 || !isAborted) await held.done();
+      else await this.leave(held);
     } catch (error) {
       await this.failed(held, task, error);
     }
     return undefined;
   }
 
+  /**
+   * Asks for a task. Nothing is read while a pass of the model runs, so that the answer may come when the wait for it has ended: the next
+   * call takes it.
+   */
   private async nextMessage(consumer: Consumer): Promise<JsMsg | undefined> {
     const { signal, idleMs } = this.options;
     if (signal?.aborted) return undefined;
     const expires = Math.max(1000, Math.min(NEXT_MS, idleMs ?? NEXT_MS));
-    const next = consumer.next({ expires }).then(
-      (message) => message ?? undefined,
-      // The servers elect a leader, or the connection is lost: both pass.
-      async () => {
-        await pause(RETRY_MS, signal);
-        return undefined;
-      },
-    );
+    this.asked ??= { task: ask(consumer, expires, signal), ms: performance.now() };
+    const { task, ms } = this.asked;
     const stop = new AbortController();
-    const aborted = pause(expires + NEXT_MS, AbortSignal.any([stop.signal, ...(signal ? [signal] : [])]));
-    const message = await Promise.race([next, aborted.then(() => undefined)]);
+    const waited = pause(expires + NEXT_MS, AbortSignal.any([stop.signal, ...(signal ? [signal] : [])]));
+    const answer = await Promise.race([task.then((message) => ({ message })), waited.then(() => undefined)]);
     stop.abort();
-    // A task that comes after the end is given back at once.
-    if (!message && signal?.aborted) void next.then((late) => late?.nak());
-    return message;
+    if (answer) this.asked = undefined;
+    else if (performance.now() - ms > this.streams.ackWaitMs) this.askNoMore();
+    return answer?.message;
+  }
+
+  /** Waits for no task any more. One that comes all the same goes back at once. */
+  private askNoMore(): void {
+    const { ackWaitMs } = this.streams;
+    void this.asked?.task
+      .then((late) => late && this.leave(new HeldMessage(late, ackWaitMs)))
+      .catch(() => {});
+    this.asked = undefined;
   }
 
   /** Asks the owner for the tokens of a task's rows that are still stale; undefined if it does not answer for long. */
@@ -207,7 +230,7 @@ class Worker {
     onNearEnd: () => void,
   ): Promise<Float32Array | undefined> {
     const { signal, device, threads } = this.options;
-    const done = this.outcome.rows;
+    const done = this.embedded;
     try {
       const retriever = await this.shelf.get(task.model);
       if (retriever.dimension !== task.dimension) {
@@ -227,9 +250,10 @@ class Worker {
       });
       if (!vectors.every(Number.isFinite))
         throw new UndriftError('the model gives numbers that are not finite');
+      this.embedded += rows;
       return vectors;
     } catch (error) {
-      if (error instanceof Stopped) held.giveBack();
+      if (signal?.aborted) await this.leave(held);
       else await this.failed(held, task, error);
       return undefined;
     }
@@ -255,9 +279,18 @@ class Worker {
       this.outcome.blocks += 1;
       this.record.add(rows.length, task);
     } catch (error) {
-      if (signal?.aborted) held.giveBack();
+      if (signal?.aborted) await this.leave(held);
       else await this.failed(held, task, error);
     }
+  }
+
+  /**
+   * Gives back a task that has not failed. After the last attempt, another delivery would be taken for a failure: the task is acknowledged
+   * then, and derived from the stamps again.
+   */
+  private async leave(held: HeldMessage): Promise<void> {
+    if (held.message.info.deliveryCount < MOST_TRIES) held.giveBack();
+    else await held.done();
   }
 
   /** Gives a task back for another attempt, or up after the last one. */
@@ -287,6 +320,21 @@ class Worker {
     if (!this.options.signal?.aborted) this.options.onNote?.(text);
   }
 }
+
+/** Asks the server for a task; undefined if there is none. */
+const ask = (
+  consumer: Consumer,
+  expires: number,
+  signal: AbortSignal | undefined,
+): Promise<JsMsg | undefined> =>
+  consumer.next({ expires }).then(
+    (message) => message ?? undefined,
+    // The servers elect a leader, or the connection is lost: both pass.
+    async () => {
+      await pause(RETRY_MS, signal);
+      return undefined;
+    },
+  );
 
 /** Ends an embedding that has begun. */
 class Stopped extends Error {}
