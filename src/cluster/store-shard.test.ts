@@ -93,8 +93,23 @@ describe('a store as a shard', () => {
     await store.close();
   });
 
+  it('hands out again what it has not taken, though nothing in the store has changed', async () => {
+    const retriever = smallRetriever({ kind: 'static' });
+    const store = await storeWithoutVectors(retriever, clusterPassages(10));
+    const shard = storeShard(store, { name: 'docs', model: retriever });
+    expect(await listed(shard)).toEqual([[0, 9, 10]]);
+    const rows = Uint32Array.of(4);
+    const ofAnotherText = { version: embeddingSpaceId(retriever), rows, marks: BigUint64Array.of(7n) };
+    expect(await shard.put([{ ...ofAnotherText, vectors: new Float32Array(32) }])).toBe(0);
+    expect(await listed(shard)).toEqual([[0, 9, 10]]);
+    expect(await putRows(shard, rows)).toBe(1);
+    expect(await listed(shard)).toEqual([[0, 9, 9]]);
+    await store.close();
+  });
+
   it('wants the model of a migration, and gives its vectors an index when it ends', async () => {
-    const [old, fresh] = [smallRetriever({ kind: 'static' }), smallRetriever({ kind: 'static', seed: 11 })];
+    const old = smallRetriever({ kind: 'static' });
+    const fresh = smallRetriever({ kind: 'static', seed: 11, maxDocTokens: 4 });
     const [from, to] = [embeddingSpaceId(old), embeddingSpaceId(fresh)];
     const store = await storeWithoutVectors(old, []);
     await indexPassages(store, old, clusterPassages(300), compute);
@@ -102,13 +117,21 @@ describe('a store as a shard', () => {
     const shard = storeShard(store, { name: 'docs' });
     expect(await shard.wanted()).toMatchObject({ id: from });
     expect(await listed(shard)).toEqual([]);
+    const all = Uint32Array.from({ length: 300 }, (_, row) => row);
+    const one = clusterPassages(301).slice(300);
+    await indexPassages(store, old, one, { ...compute, embeds: false });
+    // Read, and kept in memory.
+    for (let reads = 0; reads < 2; reads++)
+      expect((await shard.tokens(Uint32Array.of(300))).lengths[0]).toBeGreaterThan(4);
     await startMigration(store, fresh, { sample: 20, correctors: ['ridge'], ...compute });
     expect(await shard.wanted()).toMatchObject({ id: to, dimension: 32 });
+    // The tokens are those of the new model at once.
+    expect(Math.max(...(await shard.tokens(all)).lengths)).toBe(4);
     const [rows] = await shard.stale({ after: -1, blocks: 10 });
-    expect(rows!.length).toBe(280);
+    expect(rows!.length).toBe(281);
     const { tokens } = await shard.tokens(rows!);
-    expect(tokens.length).toBeGreaterThan(280);
-    expect(await putRows(shard, rows!, 0.5)).toBe(280);
+    expect(tokens.length).toBeGreaterThan(281);
+    expect(await putRows(shard, rows!, 0.5)).toBe(281);
     await shard.finish();
     expect(await (await store.snapshot()).embeddings(to).approximate()).toBe('ivf');
     await shard.dispose();

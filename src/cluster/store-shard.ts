@@ -34,6 +34,8 @@ const OPTIMIZE_EVERY = 64;
 interface Group {
   /** Version of the table of passages. */
   readonly table: number;
+  /** Model whose tokens they are. */
+  readonly model: Retriever;
   /** Numbers of the passages, ascending. */
   readonly rows: readonly number[];
   readonly places: ReadonlyMap<number, number>;
@@ -48,7 +50,7 @@ interface StaleList {
   readonly state: string;
   /** Numbers, ascending. */
   readonly rows: readonly number[];
-  /** Those for which no result has come since. */
+  /** Those that were not stored since. */
   readonly left: Set<number>;
 }
 
@@ -140,14 +142,20 @@ export class StoreShard implements ShardKeeper {
 
   async put(results: readonly EmbeddedRows[]): Promise<number> {
     if (results.length === 0) return 0;
-    const stored = await this.store.commit(async (draft) => {
+    let stored = 0;
+    // What the guard has not taken is still stale.
+    const fresh = await this.store.commit(async (draft) => {
       const space = this.spaceOf(draft.head);
-      let rows = 0;
-      for (const result of results)
-        if (result.version === space?.id) rows += await putRows(draft, space, result);
+      const rows: number[] = [];
+      for (const result of results) {
+        if (result.version !== space?.id) continue;
+        const put = await putRows(draft, space, result);
+        stored += put.stored;
+        rows.push(...put.fresh);
+      }
       return rows;
     });
-    for (const { rows } of results) for (const row of rows) this.list?.left.delete(row);
+    for (const row of fresh) this.list?.left.delete(row);
     this.puts += 1;
     if (this.puts % OPTIMIZE_EVERY === 0) await this.store.optimize();
     return stored;
@@ -223,10 +231,12 @@ export class StoreShard implements ShardKeeper {
 
   /** Returns the tokens of a group, as of the last commit. */
   private async group(group: number): Promise<Group> {
+    const model = await this.model();
     const table = this.store.head.versions.passages!;
     let known = this.groups.get(group);
-    if (known && (await known).table !== table) known = undefined;
-    known ??= this.readGroup(group, table);
+    const former = await known;
+    if (former && (former.table !== table || former.model !== model)) known = undefined;
+    known ??= this.readGroup(group, table, model);
     known.catch(() => this.groups.delete(group));
     this.groups.delete(group);
     this.groups.set(group, known);
@@ -235,14 +245,14 @@ export class StoreShard implements ShardKeeper {
     return await known;
   }
 
-  private async readGroup(group: number, table: number): Promise<Group> {
+  private async readGroup(group: number, table: number, model: Retriever): Promise<Group> {
     const { passages } = await this.store.snapshot();
     const numbers = Array.from({ length: GROUP_ROWS }, (_, i) => group * GROUP_ROWS + i);
     const found = await passages.read(numbers);
     const texts = found.map(({ title, text }) => joinTitle(title, text));
-    const model = await this.model();
     return {
       table,
+      model,
       rows: found.map(({ pid }) => pid),
       places: new Map(found.map(({ pid }, place) => [pid, place])),
       tokens: model.tokenize('document', texts.length, (row) => texts[row]!),
@@ -254,20 +264,28 @@ export class StoreShard implements ShardKeeper {
   private async model(): Promise<Retriever> {
     if (this.options.model) return this.options.model;
     const { id } = this.spaceOf(this.store.head)!;
-    if (this.loaded?.space !== id) {
-      await this.dispose();
-      this.groups.clear();
-      this.loaded = { space: id, model: loadEncoder(this.store, id) };
-      this.loaded.model.catch(() => {
-        this.loaded = undefined;
-      });
-    }
-    return await this.loaded.model;
+    if (this.loaded?.space === id) return await this.loaded.model;
+    const freed = this.dispose();
+    this.groups.clear();
+    const loaded = { space: id, model: freed.then(() => loadEncoder(this.store, id)) };
+    this.loaded = loaded;
+    loaded.model.catch(() => {
+      if (this.loaded === loaded) this.loaded = undefined;
+    });
+    return await loaded.model;
   }
 }
 
-/** Stores the rows of a result that are stale and whose texts are still the same. */
-async function putRows(draft: StoreDraft, space: StoredSpace, result: EmbeddedRows): Promise<number> {
+/**
+ * Stores the rows of a result that are stale and whose texts are still the same.
+ *
+ * @returns  number of rows stored, and the rows that are not stale any more
+ */
+async function putRows(
+  draft: StoreDraft,
+  space: StoredSpace,
+  result: EmbeddedRows,
+): Promise<{ readonly stored: number; readonly fresh: readonly number[] }> {
   const { rows, marks, vectors } = result;
   const D = space.dimension;
   const table = draft.embeddings(space.id);
@@ -292,7 +310,7 @@ async function putRows(draft: StoreDraft, space: StoredSpace, result: EmbeddedRo
   // Appending takes less time than replacing.
   await table.add(some(places.filter((place) => !present.has(numbers[place]!))));
   await table.put(some(places.filter((place) => present.has(numbers[place]!))));
-  return places.length;
+  return { stored: places.length, fresh: [...fresh, ...places.map((place) => numbers[place]!)] };
 }
 
 const groupOf = (row: number): number => Math.floor(row / GROUP_ROWS);

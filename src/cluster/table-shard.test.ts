@@ -95,3 +95,12 @@ test('drops results of another version, of other documents, and rows that are st
   expect(shard.done).toBe(1024);
   await shard.close();
 });
+
+test('rows that come twice at the same time are counted once', async () => {
+  const { shard } = await opened(Uint16Array);
+  const rows = Uint32Array.from({ length: 1024 }, (_, row) => row);
+  const stored = await Promise.all([shard.put([results(shard, rows)]), shard.put([results(shard, rows)])]);
+  expect(stored).toEqual([1024, 0]);
+  expect([shard.done, (await shard.counts()).stale]).toEqual([1024, ROWS - 1024]);
+  await shard.close();
+});

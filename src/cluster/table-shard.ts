@@ -35,6 +35,8 @@ export class TableShard implements ShardKeeper {
   private readonly ends: Uint32Array;
   private readonly stored: Uint8Array;
   private left: number;
+  /** End of the last `put`. */
+  private writing: Promise<unknown> = Promise.resolve();
 
   private constructor(
     table: TableRows,
@@ -74,6 +76,7 @@ export class TableShard implements ShardKeeper {
 
   /** Closes the files. */
   async close(): Promise<void> {
+    await this.writing;
     await this.tokenFile.close();
     await this.embeddings.close();
   }
@@ -140,7 +143,14 @@ export class TableShard implements ShardKeeper {
     return BigUint64Array.from(rows, (row) => BigInt(this.table.documents[row]!));
   }
 
+  /** Workers and training may make the same rows at the same time: one is stored after the other. */
   async put(results: readonly EmbeddedRows[]): Promise<number> {
+    const stored = this.writing.then(() => this.putNow(results));
+    this.writing = stored.catch(() => {});
+    return await stored;
+  }
+
+  private async putNow(results: readonly EmbeddedRows[]): Promise<number> {
     const { version, documents } = this.table;
     const D = version.dimension;
     let stored = 0;
