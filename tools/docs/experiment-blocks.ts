@@ -47,6 +47,10 @@ export const EXPERIMENTS: Readonly<Record<string, Experiment>> = {
   'corrector-hostile': { chart: encodesChart },
   'auto-refresh': { chart: encodesChart },
   'minilm-api-docs': { chart: encodesChart },
+  'minilm-medquad': { chart: encodesChart },
+  'minilm-squad': { chart: encodesChart },
+  'minilm-fairytaleqa': { chart: encodesChart },
+  'minilm-nfcorpus': { chart: encodesChart },
   'refresh-fraction': {
     chart: (results) =>
       settingChart(results, {
